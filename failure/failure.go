@@ -1,0 +1,173 @@
+// Package failure is the one taxonomy of what goes wrong with a call to a
+// model. Each provider's adapter maps its errors to a Kind; retries, circuit
+// breakers and feedback decide from the Kind alone, by a table (Decisions).
+package failure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Kind is what went wrong, as far as a decision depends on it.
+type Kind uint8
+
+// The kinds. Decisions holds what follows from each.
+const (
+	Unknown          Kind = iota // not classified: treated like Transient
+	Transient                    // reset, refused, EOF; 408, 500, 502, 503, 504
+	Overloaded                   // 529, slow_down, queue full
+	RateLimited                  // 429: too many requests or tokens for now
+	QuotaExhausted               // billing, daily limit, spend cap, 402
+	AttemptTimeout               // our own limit for one attempt
+	Unauthorized                 // no key, bad key, forbidden
+	ModelNotFound                // no such model, or not for this key or region
+	InvalidRequest               // malformed, too large: our side's fault
+	ContextTooLong               // the conversation does not fit the model
+	ContentFiltered              // refused by the model or withheld by the provider
+	CutOff                       // the answer ended before its end, or is empty
+	InvalidAnswer                // the answer did not pass its checks
+	CheckUnavailable             // a check could not be made; nothing is said about the answer
+	CircuitOpen                  // a circuit breaker refused the call
+	Cancelled                    // by the caller
+	DeadlineExceeded             // the caller's
+	kinds                        // how many there are
+)
+
+var names = [kinds]string{
+	"unknown", "transient", "overloaded", "rate_limited", "quota_exhausted", "attempt_timeout", "unauthorized",
+	"model_not_found", "invalid_request", "context_too_long", "content_filtered", "cut_off", "invalid_answer",
+	"check_unavailable", "circuit_open", "cancelled", "deadline_exceeded",
+}
+
+// String returns the kind's name in configuration and output ("rate_limited").
+func (k Kind) String() string {
+	if k < kinds {
+		return names[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// MarshalText makes a Kind its name in JSON and YAML.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads a kind's name; an unknown one is an error that lists the
+// known.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for i, name := range names {
+		if name == string(text) {
+			*k = Kind(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown failure kind %q: takes one of %s", text, strings.Join(names[:], ", "))
+}
+
+// Error is a provider's failure, classified. It unwraps to what the provider's
+// SDK or the network returned.
+type Error struct {
+	Kind      Kind
+	Provider  string // "openai"
+	Model     string // "openai/gpt-4o-mini"
+	Status    int    // HTTP status; 0 where none came
+	Code      string // the provider's own code or type ("insufficient_quota")
+	Message   string // the provider's words, shortened; never a key
+	RequestID string
+	// RetryAfter is how long the provider asked to wait, counted from the
+	// response. It means something only if Told.
+	RetryAfter time.Duration
+	Told       bool
+	Err        error // the SDK's or the network's error; may be nil
+}
+
+// Error names the model, the kind, and the provider's status, code and words.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Model != "" {
+		b.WriteString(e.Model + ": ")
+	} else if e.Provider != "" {
+		b.WriteString(e.Provider + ": ")
+	}
+	b.WriteString(e.Kind.String())
+	var about []string
+	if e.Status != 0 {
+		about = append(about, fmt.Sprintf("HTTP %d", e.Status))
+	}
+	if e.Code != "" {
+		about = append(about, e.Code)
+	}
+	if e.Told {
+		about = append(about, "come back in "+e.RetryAfter.String())
+	}
+	if len(about) > 0 {
+		b.WriteString(" (" + strings.Join(about, ", ") + ")")
+	}
+	switch {
+	case e.Message != "":
+		b.WriteString(": " + e.Message)
+	case e.Err != nil:
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the SDK's or the network's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// FailureKind returns e.Kind; see KindOf.
+func (e *Error) FailureKind() Kind { return e.Kind }
+
+// KindOf returns the kind of an error: what the outermost error of its tree
+// with a method FailureKind() Kind says; else, by type, a cancelled context, a
+// deadline, a network failure; else Unknown.
+func KindOf(err error) Kind {
+	if err == nil {
+		return Unknown
+	}
+	var k interface{ FailureKind() Kind }
+	if errors.As(err, &k) {
+		return k.FailureKind()
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return Cancelled
+	case errors.Is(err, context.DeadlineExceeded):
+		return DeadlineExceeded
+	case Network(err):
+		return Transient
+	}
+	return Unknown
+}
+
+// Network reports whether err is a failure of the network under a call that
+// may pass: reset, refused, broken, unreachable, closed early, a name that did
+// not resolve, a time-out of the network's own.
+func Network(err error) bool {
+	for _, e := range []error{
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED,
+		syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	var op *net.OpError
+	var dns *net.DNSError
+	var timeout net.Error
+	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// RetryAfterOf returns how long the provider asked to wait, if any error in
+// err's tree tells.
+func RetryAfterOf(err error) (time.Duration, bool) {
+	var e *Error
+	if errors.As(err, &e) && e.Told {
+		return e.RetryAfter, true
+	}
+	return 0, false
+}

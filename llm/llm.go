@@ -1,0 +1,214 @@
+// Package llm is the vocabulary of a call to a language model: messages made
+// of parts, a request, a response, and the two interfaces that a provider
+// implements. It knows no provider and imports only the standard library.
+package llm
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"strings"
+)
+
+// Model is one language model that answers requests. Implementations are safe
+// for use from many goroutines at once.
+type Model interface {
+	// Name is the full name, "provider/model" ("openai/gpt-4o-mini"). It is
+	// the key under which calls share a circuit breaker and a retry budget.
+	Name() string
+	// Complete sends one request, once. It does not retry: retries are made
+	// by one loop, above. Errors carry a failure kind (package failure).
+	// Complete must not modify req, and returns when ctx ends.
+	Complete(ctx context.Context, req *Request) (*Response, error)
+}
+
+// Streamer is a Model that can also deliver its answer in pieces.
+type Streamer interface {
+	Model
+	// Stream sends one request, once, and yields the answer as it comes. A
+	// non-nil error is the last thing yielded.
+	Stream(ctx context.Context, req *Request) iter.Seq2[Chunk, error]
+}
+
+// Func makes a Model of a plain function, for users with a client of their own
+// and for tests.
+func Func(name string, complete func(ctx context.Context, req *Request) (*Response, error)) Model {
+	return funcModel{name, complete}
+}
+
+type funcModel struct {
+	name     string
+	complete func(context.Context, *Request) (*Response, error)
+}
+
+func (m funcModel) Name() string { return m.name }
+
+func (m funcModel) Complete(ctx context.Context, req *Request) (*Response, error) {
+	return m.complete(ctx, req)
+}
+
+// Role says whose turn a Message is.
+type Role string
+
+// The roles that every provider knows in some form.
+const (
+	RoleSystem    Role = "system"
+	RoleUser      Role = "user"
+	RoleAssistant Role = "assistant"
+	RoleTool      Role = "tool" // the results of tool calls
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role  Role   `json:"role"`
+	Parts []Part `json:"parts"`
+}
+
+// System, User and Assistant make a message of one text part.
+func System(text string) Message    { return Message{RoleSystem, []Part{Text(text)}} }
+func User(text string) Message      { return Message{RoleUser, []Part{Text(text)}} }
+func Assistant(text string) Message { return Message{RoleAssistant, []Part{Text(text)}} }
+
+// Text returns the message's text parts, joined by newlines. Images, tool
+// calls and tool results are left out.
+func (m Message) Text() string {
+	var texts []string
+	for _, p := range m.Parts {
+		if t, ok := p.(Text); ok {
+			texts = append(texts, string(t))
+		}
+	}
+	return strings.Join(texts, "\n")
+}
+
+// ToolCalls returns the message's tool calls, in order.
+func (m Message) ToolCalls() []ToolCall {
+	var calls []ToolCall
+	for _, p := range m.Parts {
+		if c, ok := p.(ToolCall); ok {
+			calls = append(calls, c)
+		}
+	}
+	return calls
+}
+
+// Part is a piece of a message: Text, Image, ToolCall or ToolResult.
+type Part interface{ part() }
+
+// Text is a piece of plain text.
+type Text string
+
+// Image is a picture: its bytes with their media type, or the address where
+// the provider can fetch it.
+type Image struct {
+	MediaType string `json:"media_type,omitempty"` // "image/png"; needed with Data
+	Data      []byte `json:"data,omitempty"`
+	URL       string `json:"url,omitempty"` // used when Data is empty
+}
+
+// ToolCall is the model's wish to have a tool run.
+type ToolCall struct {
+	ID        string          `json:"id"`
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"` // as the model wrote them: may be no valid JSON
+}
+
+// ToolResult answers the ToolCall of the same ID.
+type ToolResult struct {
+	CallID  string `json:"call_id"`
+	Content string `json:"content"`
+	IsError bool   `json:"is_error,omitempty"`
+}
+
+func (Text) part()       {}
+func (Image) part()      {}
+func (ToolCall) part()   {}
+func (ToolResult) part() {}
+
+// Tool is a function that the model may ask to have called.
+type Tool struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Parameters  json.RawMessage `json:"parameters,omitempty"` // a JSON Schema of the arguments
+}
+
+// Schema asks for an answer that is JSON of a given shape, by the provider's
+// own means.
+type Schema struct {
+	Name string          `json:"name"` // letters, digits, _ and -; a provider may show it to the model
+	JSON json.RawMessage `json:"schema"`
+}
+
+// Request is what is asked of a model. The zero value of every field but
+// Messages leaves the choice to the provider.
+type Request struct {
+	Messages    []Message `json:"messages"`
+	Tools       []Tool    `json:"tools,omitempty"`
+	Schema      *Schema   `json:"schema,omitempty"`
+	MaxTokens   int       `json:"max_tokens,omitempty"` // of the answer
+	Temperature *float64  `json:"temperature,omitempty"`
+	Stop        []string  `json:"stop,omitempty"`
+	Seed        *int64    `json:"seed,omitempty"`
+}
+
+// Prompt makes a Request of one user message.
+func Prompt(text string) *Request {
+	return &Request{Messages: []Message{User(text)}}
+}
+
+// Finish says why the model stopped.
+type Finish string
+
+// The reasons to stop, the same for all providers. An answer without any is
+// one that was cut off by something other than the provider's own limits.
+const (
+	FinishStop     Finish = "stop"           // the answer is whole
+	FinishLength   Finish = "length"         // cut off at the token limit
+	FinishToolCall Finish = "tool_calls"     // the model waits for the results of its tool calls
+	FinishFiltered Finish = "content_filter" // withheld by the provider, or refused by the model
+	FinishNone     Finish = ""               // no reason came
+)
+
+// Response is a model's answer.
+type Response struct {
+	Message   Message `json:"message"`
+	Finish    Finish  `json:"finish"`
+	Usage     Usage   `json:"usage"`
+	Model     string  `json:"model,omitempty"`      // as the provider calls what answered
+	RequestID string  `json:"request_id,omitempty"` // the provider's, for its support
+}
+
+// Text returns the answer's text.
+func (r *Response) Text() string { return r.Message.Text() }
+
+// Reply makes a whole Response of a text, for a Func.
+func Reply(text string) *Response {
+	return &Response{Message: Assistant(text), Finish: FinishStop}
+}
+
+// Usage counts the tokens of a call. Cached and reasoning tokens are parts of
+// the input and output counts, not additions to them.
+type Usage struct {
+	InputTokens     int64 `json:"input_tokens"`
+	OutputTokens    int64 `json:"output_tokens"`
+	CachedTokens    int64 `json:"cached_tokens,omitempty"`
+	ReasoningTokens int64 `json:"reasoning_tokens,omitempty"`
+}
+
+// Add returns the sum of two usages.
+func (u Usage) Add(v Usage) Usage {
+	return Usage{
+		InputTokens:     u.InputTokens + v.InputTokens,
+		OutputTokens:    u.OutputTokens + v.OutputTokens,
+		CachedTokens:    u.CachedTokens + v.CachedTokens,
+		ReasoningTokens: u.ReasoningTokens + v.ReasoningTokens,
+	}
+}
+
+// Chunk is a piece of a streamed answer. Finish and Usage come with the last
+// ones; a stream that ends without a Finish was cut off.
+type Chunk struct {
+	Text   string
+	Finish Finish
+	Usage  *Usage
+}
