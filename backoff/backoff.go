@@ -1,0 +1,254 @@
+// Package backoff computes how long to wait before another attempt.
+//
+// A delay is a pure function of the attempt's number and of chance: nothing is
+// remembered between calls, so one value serves any number of goroutines and
+// never needs a reset. Attempts count from 0, the delay after the first
+// failure. No delay is ever negative or above its maximum, jitter included,
+// whatever the attempt number.
+//
+// Jitter spreads the delays of many clients, so that they do not come back
+// together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture
+// Blog, 2015). The range that a delay is drawn from is cut at the maximum, not
+// the drawn value: cutting the value would gather the herd again at the cap.
+package backoff
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Strategy says how long to wait after attempt number attempt, counted from 0.
+// Implementations are safe for concurrent use and return no negative delay.
+type Strategy interface {
+	Delay(attempt int) time.Duration
+}
+
+// The defaults of Exponential, Linear and Fibonacci.
+const (
+	DefaultInitial = time.Second
+	DefaultFactor  = 2.0
+	DefaultMax     = 60 * time.Second
+)
+
+// Exponential waits Initial·Factor^attempt, at most Max, with jitter. Its zero
+// value waits 1 s, 2 s, 4 s … 60 s, each ±10 %.
+type Exponential struct {
+	// Initial is the delay after the first attempt. Default 1 s. For no delay
+	// at all use Constant{}.
+	Initial time.Duration
+	// Factor is what each delay is multiplied by for the next. At least 1.
+	// Default 2.
+	Factor float64
+	// Max is the largest delay, jitter included, also where Initial is larger.
+	// Default 60 s, or Initial where that is larger.
+	Max time.Duration
+	// Jitter spreads the delays. Default Proportional(0.1).
+	Jitter Jitter
+	// Rand draws 64 random bits. Default math/rand/v2. A function of the
+	// caller's makes delays reproducible, and must then be as safe for
+	// concurrent use as the caller needs.
+	Rand func() uint64
+}
+
+// Delay returns the delay after attempt number attempt, counted from 0; a
+// negative number counts as 0. With settings that Validate refuses the delay is
+// still neither negative nor above Max.
+func (e Exponential) Delay(attempt int) time.Duration {
+	initial, factor, limit := e.Initial, e.Factor, e.Max
+	if initial == 0 {
+		initial = DefaultInitial
+	}
+	if factor == 0 {
+		factor = DefaultFactor
+	}
+	if limit == 0 {
+		limit = max(DefaultMax, initial)
+	}
+	if e.Jitter.kind == decorrelated {
+		return walk(initial, limit, attempt, e.Rand)
+	}
+	return e.Jitter.spread(grow(initial, factor, limit, attempt), limit, e.Rand)
+}
+
+// grow returns initial·factor^attempt, at most limit. Doubling is a shift, and
+// few steps are multiplied out: math.Pow costs more than all the rest together.
+func grow(initial time.Duration, factor float64, limit time.Duration, attempt int) time.Duration {
+	if attempt <= 0 || initial <= 0 {
+		return min(initial, limit)
+	}
+	if factor == 2 {
+		if attempt < 63 && initial <= limit>>attempt {
+			return initial << attempt
+		}
+		return limit
+	}
+	var d float64
+	if attempt <= 16 {
+		d = float64(initial)
+		for range attempt {
+			d *= factor
+		}
+	} else {
+		d = float64(initial) * math.Pow(factor, float64(attempt))
+	}
+	if d < float64(limit) {
+		return time.Duration(d)
+	}
+	return limit // and for a d that is infinite or no number
+}
+
+// Validate returns an *Error that names the first setting that is impossible.
+func (e Exponential) Validate() error {
+	if err := checkTimes(e.Initial, e.Max); err != nil {
+		return err
+	}
+	if e.Factor != 0 && !(e.Factor >= 1 && e.Factor <= math.MaxFloat64) {
+		return &Error{"Factor", e.Factor, "a finite number of at least 1"}
+	}
+	return e.Jitter.Validate()
+}
+
+// Linear waits Initial + attempt·Step, at most Max, with jitter.
+type Linear struct {
+	// Initial is the delay after the first attempt. Default 1 s.
+	Initial time.Duration
+	// Step is added for each further attempt. Default Initial.
+	Step time.Duration
+	// Max is the largest delay, jitter included, also where Initial is larger.
+	// Default 60 s, or Initial where that is larger.
+	Max    time.Duration
+	Jitter Jitter        // as in Exponential; not Decorrelated
+	Rand   func() uint64 // as in Exponential
+}
+
+// Delay returns the delay after attempt number attempt, counted from 0.
+func (l Linear) Delay(attempt int) time.Duration {
+	initial, limit := initialAndMax(l.Initial, l.Max)
+	step := l.Step
+	if step == 0 {
+		step = initial
+	}
+	d := initial
+	if attempt > 0 && step > 0 {
+		if time.Duration(attempt) > (limit-initial)/step {
+			d = limit
+		} else {
+			d = initial + time.Duration(attempt)*step
+		}
+	}
+	return l.Jitter.spread(min(d, limit), limit, l.Rand)
+}
+
+// Validate returns an *Error that names the first setting that is impossible.
+func (l Linear) Validate() error {
+	if err := checkTimes(l.Initial, l.Max); err != nil {
+		return err
+	}
+	if l.Step < 0 {
+		return &Error{"Step", l.Step, "a time that is not negative"}
+	}
+	return l.Jitter.validateStateless()
+}
+
+// Fibonacci waits Initial times 1, 1, 2, 3, 5, 8 …, at most Max, with jitter.
+type Fibonacci struct {
+	// Initial is the delay after the first attempt. Default 1 s.
+	Initial time.Duration
+	// Max is the largest delay, jitter included, also where Initial is larger.
+	// Default 60 s, or Initial where that is larger.
+	Max    time.Duration
+	Jitter Jitter        // as in Exponential; not Decorrelated
+	Rand   func() uint64 // as in Exponential
+}
+
+// Delay returns the delay after attempt number attempt, counted from 0.
+func (f Fibonacci) Delay(attempt int) time.Duration {
+	initial, limit := initialAndMax(f.Initial, f.Max)
+	d, next := initial, initial
+	for range attempt {
+		if d >= limit || d <= 0 {
+			break
+		}
+		if next > limit-d { // the sum would pass the limit, or overflow
+			d, next = next, limit
+			continue
+		}
+		d, next = next, d+next
+	}
+	return f.Jitter.spread(min(d, limit), limit, f.Rand)
+}
+
+// Validate returns an *Error that names the first setting that is impossible.
+func (f Fibonacci) Validate() error {
+	if err := checkTimes(f.Initial, f.Max); err != nil {
+		return err
+	}
+	return f.Jitter.validateStateless()
+}
+
+// Constant waits Interval after every attempt, with jitter; the zero value
+// does not wait. With jitter the delay stays at or below Interval.
+type Constant struct {
+	Interval time.Duration // default 0: no wait
+	Jitter   Jitter        // as in Exponential; not Decorrelated
+	Rand     func() uint64 // as in Exponential
+}
+
+// Delay returns the interval, less its jitter.
+func (c Constant) Delay(int) time.Duration {
+	return c.Jitter.spread(c.Interval, c.Interval, c.Rand)
+}
+
+// Validate returns an *Error that names the first setting that is impossible.
+func (c Constant) Validate() error {
+	if c.Interval < 0 {
+		return &Error{"Interval", c.Interval, "a time that is not negative"}
+	}
+	return c.Jitter.validateStateless()
+}
+
+// Func is a strategy of the caller's own. A negative result counts as 0.
+type Func func(attempt int) time.Duration
+
+// Delay returns f(attempt), or 0 where that is negative.
+func (f Func) Delay(attempt int) time.Duration { return max(0, f(attempt)) }
+
+// Validate returns an *Error if f is nil.
+func (f Func) Validate() error {
+	if f == nil {
+		return &Error{"Func", nil, "a function"}
+	}
+	return nil
+}
+
+func initialAndMax(initial, limit time.Duration) (time.Duration, time.Duration) {
+	if initial == 0 {
+		initial = DefaultInitial
+	}
+	if limit == 0 {
+		limit = max(DefaultMax, initial)
+	}
+	return initial, limit
+}
+
+func checkTimes(initial, limit time.Duration) error {
+	if initial < 0 {
+		return &Error{"Initial", initial, "a time that is not negative"}
+	}
+	if limit < 0 {
+		return &Error{"Max", limit, "a time that is not negative"}
+	}
+	return nil
+}
+
+// Error is an impossible setting.
+type Error struct {
+	Field string // "Factor"
+	Got   any
+	Takes string // what would be possible
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("backoff: %s is %v: takes %s", e.Field, e.Got, e.Takes)
+}
