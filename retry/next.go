@@ -1,0 +1,120 @@
+package retry
+
+import (
+	"math"
+	"time"
+
+	"llmcall/failure"
+)
+
+// Why is the reason of a wait.
+type Why string
+
+// The reasons.
+const (
+	NoWait        Why = ""
+	BackoffWait   Why = "backoff"     // the delay that grows
+	ProviderWait  Why = "retry_after" // the provider asked for it
+	RateLimitWait Why = "rate_limit"  // the provider limits the rate, and said when; uses up no attempt
+	CircuitWait   Why = "circuit"     // until the circuit admits a probe
+)
+
+// Reason is why no further attempt was made.
+type Reason string
+
+// The reasons.
+const (
+	Going           Reason = ""                      // attempts go on
+	Exhausted       Reason = "attempts_exhausted"    // MaxAttempts
+	Permanent       Reason = "not_retryable"         // another attempt would not help
+	OutOfTime       Reason = "out_of_time"           // the deadline has come, or can't hold the next wait
+	Cancelled       Reason = "cancelled"             // by the caller
+	CircuitOpen     Reason = "circuit_open"          // the breaker refused
+	BudgetSpent     Reason = "retry_budget_spent"    // by all callers of the endpoint together
+	WaitTooLong     Reason = "retry_after_too_long"  // MaxRetryAfter
+	LimitTimePassed Reason = "rate_limited_too_long" // MaxLimitTime
+)
+
+// situation is all that a decision depends on.
+type situation struct {
+	kind      failure.Kind
+	again     failure.Again
+	counted   int           // failed attempts that count, without this one
+	retries   int           // the backoff's attempt number
+	cutOff    bool          // an answer was cut off before this one
+	told      bool          // the provider said when to come back:
+	toldWait  time.Duration // in this long
+	limitTime time.Duration // waited for rate limits so far
+	left      time.Duration // until the deadline
+	openFor   time.Duration // the circuit refuses calls for this long yet
+}
+
+// step is what to do next.
+type step struct {
+	stop   Reason
+	wait   time.Duration
+	why    Why
+	counts bool // the failed attempt counts against MaxAttempts
+	spends bool // the retry takes from the budget
+}
+
+// next decides what follows from a failure. It neither waits nor changes
+// anything; chance comes in through Backoff alone.
+func (p *Policy) next(s situation) step {
+	d := step{counts: true, spends: true}
+	limited := s.again == failure.WhenTold && s.told
+	switch s.again {
+	case failure.Never:
+		return stopped(Permanent, d)
+	case failure.OnceLarger:
+		if s.cutOff {
+			return stopped(Permanent, d)
+		}
+		d.spends = false
+	case failure.AtOnce:
+		d.spends = false
+	case failure.WhenTold:
+		d.counts, d.spends = !s.told, !s.told
+	}
+	if d.counts && s.counted+1 >= p.MaxAttempts {
+		return stopped(Exhausted, d)
+	}
+	switch s.again {
+	case failure.Slower:
+		d.wait, d.why = p.Backoff.Delay(s.retries+1), BackoffWait
+	case failure.Backoff, failure.WhenTold:
+		d.wait, d.why = p.Backoff.Delay(s.retries), BackoffWait
+	}
+	if s.told {
+		if s.toldWait > p.MaxRetryAfter {
+			d.wait, d.why = s.toldWait, ProviderWait
+			return stopped(WaitTooLong, d)
+		}
+		if s.toldWait >= d.wait {
+			d.wait, d.why = s.toldWait, ProviderWait
+		}
+		if limited {
+			d.why = RateLimitWait
+		}
+	}
+	if limited && s.limitTime+d.wait > p.MaxLimitTime {
+		return stopped(LimitTimePassed, d)
+	}
+	if s.openFor > d.wait {
+		d.wait, d.why = s.openFor, CircuitWait
+		if !p.WaitForCircuit || s.openFor == math.MaxInt64 {
+			return stopped(CircuitOpen, d)
+		}
+	}
+	if d.wait == 0 {
+		d.why = NoWait
+	} else if d.wait >= s.left { // a wait that ends with the deadline leaves no time for the attempt
+		return stopped(OutOfTime, d)
+	}
+	return d
+}
+
+func stopped(r Reason, d step) step {
+	d.stop = r
+	return d
+}

@@ -1,0 +1,315 @@
+// Package retry calls a function again when it fails and another attempt may
+// help, inside the attempts, the time and the budget that the caller allowed.
+//
+// What follows from a failure is decided from its kind (package failure) by a
+// table: some failures are worth another attempt after a delay that grows, some
+// at once, some when the provider says so, some never. Four things bound a call:
+//
+//   - MaxAttempts: the attempts;
+//   - the context's deadline and MaxTime: the time, of all attempts and waits.
+//     A wait that would pass them is not begun;
+//   - MaxRetryAfter and MaxLimitTime: the waits that a provider asks for when
+//     it limits the rate. They do not use up attempts: of a hundred jobs at a
+//     rate limit, three attempts each would let only a few finish;
+//   - Budget: the retries of all callers of an endpoint together. It is the
+//     budget, not the backoff, that keeps retries from multiplying an outage
+//     (M. Brooker, "Fixing retries with token buckets and circuit breakers",
+//     2022).
+//
+// A circuit breaker, if there is one, is asked before each attempt and told
+// after it.
+package retry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"llmcall/backoff"
+	"llmcall/breaker"
+	"llmcall/failure"
+)
+
+// The defaults of Config.
+const (
+	DefaultMaxAttempts   = 3
+	DefaultMaxRetryAfter = 2 * time.Minute
+	DefaultMaxLimitTime  = 10 * time.Minute
+)
+
+// Config is how Do retries. The zero value of every field means its default.
+type Config struct {
+	// MaxAttempts is how many attempts there are at most, the first among
+	// them; those that ended in a wait for a rate limit do not count. Default 3.
+	MaxAttempts int
+	// MaxTime bounds the whole: all attempts and all waits. Default 0: the
+	// context's deadline alone.
+	MaxTime time.Duration
+	// AttemptTimeout bounds each attempt: its context ends then, with the kind
+	// failure.AttemptTimeout. Default 0: none.
+	AttemptTimeout time.Duration
+	// Backoff says how long to wait between attempts. Default
+	// backoff.Exponential{}: 1 s, 2 s, 4 s … 60 s, ±10 %. One with a method
+	// Validate() error is validated.
+	Backoff backoff.Strategy
+	// Classify, if set, is asked first for the kind of an error; where it
+	// returns false, failure.KindOf is.
+	Classify func(error) (failure.Kind, bool)
+	// Decisions is the table of what follows from each kind. Default
+	// failure.Decisions().
+	Decisions *failure.Table
+	// MaxRetryAfter is the longest single wait that a provider may ask for
+	// (Retry-After). A longer one is refused, never shortened: Do stops there,
+	// with the provider's error. Default 2 min.
+	MaxRetryAfter time.Duration
+	// MaxLimitTime is how long one call waits for rate limits, all such waits
+	// together. Default 10 min.
+	MaxLimitTime time.Duration
+	// Budget, if set, is shared with the other callers of the same endpoint. A
+	// retry after a failure of the provider takes from it before the wait;
+	// waiting for a rate limit, and asking again because the answer was wrong,
+	// do not: neither adds to an outage. Default nil: no budget.
+	Budget *Budget
+	// Breaker, if set, is asked before each attempt and told after it. Share
+	// it with all callers of the same service. Default nil: none.
+	Breaker *breaker.Breaker
+	// WaitForCircuit makes Do wait until an open circuit admits a probe,
+	// instead of stopping with the circuit's error.
+	WaitForCircuit bool
+	// Observe, if set, is called after each failed attempt, and before a wait
+	// for a circuit, on the goroutine of Do, outside every lock.
+	Observe func(Event)
+}
+
+// Event is a failed attempt and what follows from it, or a wait for a circuit
+// before an attempt.
+type Event struct {
+	Failure Failure // zero for a wait before the first attempt
+	// Wait is the wait that begins now, and Why its reason; both zero if the
+	// next attempt follows at once.
+	Wait time.Duration
+	Why  Why
+	// Stop is why no attempt follows; zero if one does.
+	Stop Reason
+}
+
+// Attempt is what the function is told of its attempt.
+type Attempt struct {
+	Number int   // from 1; counts every call of the function
+	Last   error // the failure of the attempt before; nil at the first
+}
+
+// Policy is a Config that was found possible. It is safe for concurrent use.
+type Policy struct {
+	Config
+	table failure.Table
+	short bool // nothing to do for a first attempt but to make it
+}
+
+var standard, _ = New(Config{})
+
+// ConfigError is an impossible setting.
+type ConfigError struct {
+	Field string // "MaxAttempts"
+	Got   any
+	Takes string // what would be possible
+}
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("retry: %s is %v: takes %s", e.Field, e.Got, e.Takes)
+}
+
+// New returns a policy, or a *ConfigError, or the error of Backoff's Validate.
+func New(c Config) (*Policy, error) {
+	if c.MaxAttempts < 0 {
+		return nil, &ConfigError{"MaxAttempts", c.MaxAttempts, "a whole number of at least 1 (0 is the default)"}
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"MaxTime", c.MaxTime}, {"AttemptTimeout", c.AttemptTimeout},
+		{"MaxRetryAfter", c.MaxRetryAfter}, {"MaxLimitTime", c.MaxLimitTime},
+	} {
+		if f.value < 0 {
+			return nil, &ConfigError{f.name, f.value, "a time that is not negative"}
+		}
+	}
+	if v, ok := c.Backoff.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return nil, fmt.Errorf("retry: Backoff: %w", err)
+		}
+	}
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = DefaultMaxAttempts
+	}
+	if c.Backoff == nil {
+		c.Backoff = backoff.Exponential{}
+	}
+	if c.MaxRetryAfter == 0 {
+		c.MaxRetryAfter = DefaultMaxRetryAfter
+	}
+	if c.MaxLimitTime == 0 {
+		c.MaxLimitTime = DefaultMaxLimitTime
+	}
+	table := failure.Decisions()
+	if c.Decisions != nil {
+		table = *c.Decisions
+	}
+	short := c.MaxTime == 0 && c.AttemptTimeout == 0 && c.Breaker == nil
+	return &Policy{Config: c, table: table, short: short}, nil
+}
+
+// Do calls fn until it succeeds, and returns its value; or until another attempt
+// would not help or is not allowed, and returns an *Error, which unwraps to the
+// last failure and tells of them all. A nil policy is that of Config{}.
+//
+// Each attempt gets a context of its own, bounded by AttemptTimeout and by ctx,
+// and the failure of the attempt before. When ctx ends, a wait ends at once and
+// no further attempt is made; an attempt that is under way is waited for. A panic
+// in fn goes on, after the breaker was told.
+func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error)) (T, error) {
+	if p == nil {
+		p = standard
+	}
+	if !p.short || ctx.Err() != nil {
+		return loop(ctx, p, fn, nil)
+	}
+	v, err := fn(ctx, Attempt{Number: 1})
+	if err != nil {
+		return loop(ctx, p, fn, err)
+	}
+	if p.Budget != nil {
+		p.Budget.deposit()
+	}
+	return v, nil
+}
+
+// loop is the rest of Do. first is the failure of the first attempt, if that was
+// made already.
+func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first error) (T, error) {
+	if p.MaxTime > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.MaxTime)
+		defer cancel()
+	}
+	var none T
+	var history [4]Failure
+	r := run{policy: p, failures: history[:0]}
+	if first != nil {
+		kind := p.kindOf(first)
+		p.tell(&breaker.Permit{}, ctx, kind, first)
+		r.calls = 1
+		if stop := r.failed(ctx, first, kind); stop != nil {
+			return none, stop
+		}
+	}
+	for {
+		if ctx.Err() != nil {
+			return none, r.ended(ctx)
+		}
+		var permit breaker.Permit
+		if p.Breaker != nil {
+			var err error
+			permit, err = p.Breaker.Acquire()
+			if err != nil {
+				if stop := r.refused(ctx, err); stop != nil {
+					return none, stop
+				}
+				if permit, err = p.Breaker.Await(ctx); err != nil {
+					return none, r.stillRefused(ctx, err)
+				}
+			}
+		}
+		v, err := attempt(ctx, p, &r, &permit, fn)
+		if err == nil {
+			return v, nil
+		}
+		if stop := r.failed(ctx, err, r.kind); stop != nil {
+			return none, stop
+		}
+	}
+}
+
+// attempt makes one attempt and tells the breaker and the budget of its outcome.
+func attempt[T any](
+	ctx context.Context, p *Policy, r *run, permit *breaker.Permit, fn func(context.Context, Attempt) (T, error),
+) (T, error) {
+	settled := false
+	defer func() {
+		if settled {
+			return
+		}
+		if v := recover(); v != nil {
+			permit.Failure(&breaker.PanicError{Value: v})
+			panic(v)
+		}
+		permit.Ignore()
+	}()
+	own := ctx
+	if p.AttemptTimeout > 0 {
+		var cancel context.CancelFunc
+		own, cancel = context.WithTimeout(ctx, p.AttemptTimeout)
+		defer cancel()
+	}
+	r.calls++
+	v, err := fn(own, Attempt{r.calls, r.last})
+	if err == nil {
+		permit.Success()
+		if p.Budget != nil {
+			p.Budget.deposit()
+		}
+	} else {
+		r.kind, err = p.classify(ctx, own, err)
+		p.tell(permit, ctx, r.kind, err)
+	}
+	settled = true
+	return v, err
+}
+
+// kindOf returns the kind of an error. An open circuit below is told from its
+// cause, to which it unwraps.
+func (p *Policy) kindOf(err error) failure.Kind {
+	if p.Classify != nil {
+		if k, ok := p.Classify(err); ok {
+			return k
+		}
+	}
+	if _, ok := errors.AsType[*breaker.OpenError](err); ok {
+		return failure.CircuitOpen
+	}
+	return failure.KindOf(err)
+}
+
+// classify is kindOf for the error of an attempt whose context was own. The
+// attempt's timeout is told from the caller's deadline by looking at the parent:
+// both make the attempt's context say the same.
+func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind, error) {
+	k := p.kindOf(err)
+	if own.Err() == nil || parent.Err() != nil {
+		return k, err
+	}
+	switch k {
+	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:
+		return failure.AttemptTimeout, &AttemptTimeoutError{p.AttemptTimeout}
+	}
+	return k, err
+}
+
+// tell ends the permit of a failed attempt.
+func (p *Policy) tell(permit *breaker.Permit, ctx context.Context, k failure.Kind, err error) {
+	switch p.table.For(k).Breaker {
+	case failure.Healthy:
+		permit.Success()
+		if p.Budget != nil {
+			p.Budget.deposit()
+		}
+	case failure.Count:
+		permit.End(ctx, err)
+	case failure.Trip:
+		permit.Trip(err)
+	default:
+		permit.Ignore()
+	}
+}

@@ -1,0 +1,176 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"llmcall/breaker"
+	"llmcall/failure"
+)
+
+// run is the state of one Do: it records what happened, asks next what follows,
+// and waits.
+type run struct {
+	policy    *Policy
+	calls     int           // of the function
+	counted   int           // failed attempts that count against MaxAttempts
+	retries   int           // the backoff's attempt number
+	cutOff    bool          // an answer was cut off
+	limitTime time.Duration // waited for rate limits
+	kind      failure.Kind  // of the attempt just made
+	last      error
+	failures  []Failure
+	wait      time.Duration // before the attempt that comes
+	why       Why
+}
+
+// failed records a failed attempt, and waits for the next; or returns the *Error
+// to end with.
+func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
+	p := r.policy
+	r.last = err
+	r.failures = append(r.failures, Failure{r.calls, err, kind, r.wait, r.why})
+	if ctx.Err() != nil {
+		return r.ended(ctx)
+	}
+	again := p.table.For(kind).Again
+	s := situation{
+		kind: kind, again: again, counted: r.counted, retries: r.retries, cutOff: r.cutOff,
+		limitTime: r.limitTime, left: left(ctx),
+	}
+	s.toldWait, s.told = failure.RetryAfterOf(err)
+	if p.Breaker != nil {
+		s.openFor = openFor(p.Breaker.Refusal())
+	}
+	d := p.next(s)
+	if d.stop == Going && d.spends && p.Budget != nil && !p.Budget.withdraw() {
+		d.stop = BudgetSpent
+	}
+	if d.stop != Going {
+		return r.end(d)
+	}
+	if d.counts {
+		r.counted++
+	}
+	if d.why == RateLimitWait {
+		r.limitTime += d.wait
+	}
+	if again != failure.AtOnce && again != failure.OnceLarger {
+		r.retries++
+	}
+	r.cutOff = r.cutOff || again == failure.OnceLarger
+	r.wait, r.why = d.wait, d.why
+	r.observe(d.wait, d.why, Going)
+	if d.wait > 0 {
+		pause(ctx, d.wait)
+	}
+	return nil
+}
+
+// end ends the call as decided.
+func (r *run) end(d step) error {
+	var causes []error
+	switch d.stop {
+	case OutOfTime:
+		causes = []error{context.DeadlineExceeded}
+	case CircuitOpen:
+		if refusal := r.policy.Breaker.Refusal(); refusal != nil {
+			causes = []error{refusal}
+		}
+	}
+	e := r.error(d.stop, causes...)
+	if d.stop != Exhausted && d.stop != Permanent && d.stop != BudgetSpent {
+		e.RefusedWait, e.Why = d.wait, d.why
+	}
+	return e
+}
+
+// ended ends the call because its context has ended.
+func (r *run) ended(ctx context.Context) error {
+	reason, causes := Cancelled, []error{ctx.Err()}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		reason = OutOfTime
+	}
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		causes = append(causes, cause)
+	}
+	return r.error(reason, causes...)
+}
+
+// refused decides about a call that the circuit refuses: end, or (nil) wait.
+func (r *run) refused(ctx context.Context, err error) error {
+	refusal, _ := errors.AsType[*breaker.OpenError](err)
+	if !r.policy.WaitForCircuit || refusal.Forced {
+		return r.error(CircuitOpen, err)
+	}
+	wait := refusal.RetryIn()
+	if refusal.State == breaker.Open && wait >= left(ctx) {
+		return r.stillRefused(ctx, err)
+	}
+	r.wait, r.why = r.wait+wait, CircuitWait
+	r.observe(wait, CircuitWait, Going)
+	return nil
+}
+
+// stillRefused ends a call that could not wait for its circuit.
+func (r *run) stillRefused(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return r.ended(ctx)
+	}
+	refusal, _ := errors.AsType[*breaker.OpenError](err)
+	if refusal.Forced {
+		return r.error(CircuitOpen, err)
+	}
+	e := r.error(OutOfTime, context.DeadlineExceeded, err)
+	e.RefusedWait, e.Why = refusal.RetryIn(), CircuitWait
+	return e
+}
+
+// error makes the *Error that ends the call. The failures are copied: they live
+// on the stack of Do.
+func (r *run) error(reason Reason, causes ...error) *Error {
+	r.observe(0, NoWait, reason)
+	return &Error{Reason: reason, Failures: append([]Failure(nil), r.failures...), causes: causes}
+}
+
+func (r *run) observe(wait time.Duration, why Why, stop Reason) {
+	if r.policy.Observe == nil {
+		return
+	}
+	e := Event{Wait: wait, Why: why, Stop: stop}
+	if n := len(r.failures); n > 0 {
+		e.Failure = r.failures[n-1]
+	}
+	r.policy.Observe(e)
+}
+
+// openFor returns how long a circuit refuses calls.
+func openFor(refusal *breaker.OpenError) time.Duration {
+	switch {
+	case refusal == nil:
+		return 0
+	case refusal.Forced:
+		return math.MaxInt64
+	}
+	return refusal.RetryIn()
+}
+
+// left returns how long it is until ctx's deadline.
+func left(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return math.MaxInt64
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
