@@ -195,8 +195,7 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 		defer cancel()
 	}
 	var none T
-	var history [4]Failure
-	r := run{policy: p, failures: history[:0]}
+	r := run{policy: p}
 	if first != nil {
 		kind := p.kindOf(first)
 		p.tell(&breaker.Permit{}, ctx, kind, first)

@@ -21,9 +21,26 @@ type run struct {
 	limitTime time.Duration // waited for rate limits
 	kind      failure.Kind  // of the attempt just made
 	last      error
-	failures  []Failure
+	few       [4]Failure    // the first failures; they stay on the stack of Do
+	more      []Failure     // the others
 	wait      time.Duration // before the attempt that comes
 	why       Why
+}
+
+// record adds a failure to the history.
+func (r *run) record(f Failure) {
+	if f.Number <= len(r.few) {
+		r.few[f.Number-1] = f
+	} else {
+		r.more = append(r.more, f)
+	}
+}
+
+// history returns a copy of all failures.
+func (r *run) history() []Failure {
+	all := make([]Failure, 0, r.calls)
+	all = append(all, r.few[:min(r.calls, len(r.few))]...)
+	return append(all, r.more...)
 }
 
 // failed records a failed attempt, and waits for the next; or returns the *Error
@@ -31,7 +48,7 @@ type run struct {
 func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
 	p := r.policy
 	r.last = err
-	r.failures = append(r.failures, Failure{r.calls, err, kind, r.wait, r.why})
+	r.record(Failure{r.calls, err, kind, r.wait, r.why})
 	if ctx.Err() != nil {
 		return r.ended(ctx)
 	}
@@ -128,11 +145,10 @@ func (r *run) stillRefused(ctx context.Context, err error) error {
 	return e
 }
 
-// error makes the *Error that ends the call. The failures are copied: they live
-// on the stack of Do.
+// error makes the *Error that ends the call.
 func (r *run) error(reason Reason, causes ...error) *Error {
 	r.observe(0, NoWait, reason)
-	return &Error{Reason: reason, Failures: append([]Failure(nil), r.failures...), causes: causes}
+	return &Error{Reason: reason, Failures: r.history(), causes: causes}
 }
 
 func (r *run) observe(wait time.Duration, why Why, stop Reason) {
@@ -140,8 +156,10 @@ func (r *run) observe(wait time.Duration, why Why, stop Reason) {
 		return
 	}
 	e := Event{Wait: wait, Why: why, Stop: stop}
-	if n := len(r.failures); n > 0 {
-		e.Failure = r.failures[n-1]
+	if n := len(r.more); n > 0 {
+		e.Failure = r.more[n-1]
+	} else if r.calls > 0 {
+		e.Failure = r.few[r.calls-1]
 	}
 	r.policy.Observe(e)
 }
