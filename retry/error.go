@@ -120,3 +120,12 @@ func (e *AttemptTimeoutError) Error() string {
 
 // FailureKind returns failure.AttemptTimeout.
 func (e *AttemptTimeoutError) FailureKind() failure.Kind { return failure.AttemptTimeout }
+
+// Stop wraps an error, for the function to return, so that Do makes no further
+// attempt, whatever the error's kind. The breaker is told of it as of any other.
+func Stop(err error) error { return &permanent{err} }
+
+type permanent struct{ err error }
+
+func (e *permanent) Error() string { return e.err.Error() }
+func (e *permanent) Unwrap() error { return e.err }

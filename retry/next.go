@@ -37,8 +37,7 @@ const (
 
 // situation is all that a decision depends on.
 type situation struct {
-	kind      failure.Kind
-	again     failure.Again
+	decision  failure.Decision
 	counted   int           // failed attempts that count, without this one
 	retries   int           // the backoff's attempt number
 	cutOff    bool          // an answer was cut off before this one
@@ -61,25 +60,18 @@ type step struct {
 // next decides what follows from a failure. It neither waits nor changes
 // anything; chance comes in through Backoff alone.
 func (p *Policy) next(s situation) step {
-	d := step{counts: true, spends: true}
-	limited := s.again == failure.WhenTold && s.told
-	switch s.again {
-	case failure.Never:
+	again := s.decision.Again
+	limited := again == failure.WhenTold && s.told
+	// A provider that did its work, and one that is waited for, are not hurt
+	// by another attempt.
+	d := step{counts: !limited, spends: !limited && s.decision.Breaker != failure.Healthy}
+	if again == failure.Never || again == failure.OnceLarger && s.cutOff {
 		return stopped(Permanent, d)
-	case failure.OnceLarger:
-		if s.cutOff {
-			return stopped(Permanent, d)
-		}
-		d.spends = false
-	case failure.AtOnce:
-		d.spends = false
-	case failure.WhenTold:
-		d.counts, d.spends = !s.told, !s.told
 	}
 	if d.counts && s.counted+1 >= p.MaxAttempts {
 		return stopped(Exhausted, d)
 	}
-	switch s.again {
+	switch again {
 	case failure.Slower:
 		d.wait, d.why = p.Backoff.Delay(s.retries+1), BackoffWait
 	case failure.Backoff, failure.WhenTold:

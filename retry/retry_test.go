@@ -439,6 +439,14 @@ func TestClassifyIsAskedFirst(t *testing.T) {
 	}
 }
 
+func TestStopEndsTheLoop(t *testing.T) {
+	f := play(retry.Stop(transient))
+	_, err := retry.Do(t.Context(), nil, f.call)
+	if !errors.Is(err, transient) || len(f.at) != 1 || failure.KindOf(err) != failure.Transient {
+		t.Errorf("%v after %d attempts", err, len(f.at))
+	}
+}
+
 func TestARowOfTheTableCanBeChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := failure.Decisions()

@@ -47,14 +47,17 @@ func (r *run) history() []Failure {
 // to end with.
 func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
 	p := r.policy
+	decision := p.table.For(kind)
+	if stop, ok := err.(*permanent); ok {
+		decision.Again, err = failure.Never, stop.err
+	}
 	r.last = err
 	r.record(Failure{r.calls, err, kind, r.wait, r.why})
 	if ctx.Err() != nil {
 		return r.ended(ctx)
 	}
-	again := p.table.For(kind).Again
 	s := situation{
-		kind: kind, again: again, counted: r.counted, retries: r.retries, cutOff: r.cutOff,
+		decision: decision, counted: r.counted, retries: r.retries, cutOff: r.cutOff,
 		limitTime: r.limitTime, left: left(ctx),
 	}
 	s.toldWait, s.told = failure.RetryAfterOf(err)
@@ -74,10 +77,10 @@ func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
 	if d.why == RateLimitWait {
 		r.limitTime += d.wait
 	}
-	if again != failure.AtOnce && again != failure.OnceLarger {
+	if d.why == BackoffWait || d.why == ProviderWait || d.why == RateLimitWait {
 		r.retries++
 	}
-	r.cutOff = r.cutOff || again == failure.OnceLarger
+	r.cutOff = r.cutOff || decision.Again == failure.OnceLarger
 	r.wait, r.why = d.wait, d.why
 	r.observe(d.wait, d.why, Going)
 	if d.wait > 0 {

@@ -1,0 +1,398 @@
+package llmcall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+	"llmcall/validate"
+)
+
+var errGoexit = errors.New("the call's goroutine was ended by runtime.Goexit")
+
+// call is one RetryWithValidation: what it was given, and where it stands.
+type call struct {
+	model  llm.Model
+	req    *llm.Request
+	checks []validate.Strategy
+	cfg    RetryConfig
+	policy *retry.Policy
+
+	stage     Stage
+	failed    int                  // failed attempts, as the stages count them
+	maxTokens int                  // of the next request; raised after an answer that was cut off
+	sent      []llm.Message        // the conversation as it last went out
+	last      *llm.Response        // the last answer that came,
+	lastFrom  int                  // the number of its attempt,
+	complaint []validate.Complaint // and what is wrong with it
+	ending    Reason               // why the next failure is the last; "" if attempts may go on
+	why       string               // of a hand-over to a person
+	report    validate.Report
+	trace     Trace
+	delay     time.Duration // before the attempt that comes
+	delayWhy  retry.Why
+	settled   bool // the failed attempt is in the trace as the retry loop sees it
+}
+
+func newCall(model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig) (*call, error) {
+	if model == nil {
+		return nil, &ConfigError{Field: "model", Got: nil, Takes: "a model"}
+	}
+	if req == nil || len(req.Messages) == 0 {
+		return nil, &ConfigError{Field: "request", Got: "empty", Takes: "at least one message"}
+	}
+	if i := slices.Index(checks, nil); i >= 0 {
+		return nil, &ConfigError{Field: fmt.Sprintf("checks[%d]", i), Got: nil, Takes: "a check"}
+	}
+	c := &call{model: model, req: req, checks: checks, cfg: cfg, stage: StageBasic, maxTokens: req.MaxTokens}
+	var err error
+	c.policy, err = cfg.policy(model.Name(), c.observe)
+	return c, err
+}
+
+func (c *call) run(ctx context.Context) (*Result, error) {
+	answer, err := retry.Do(ctx, c.policy, c.attempt)
+	if err != nil {
+		return nil, c.failure(err)
+	}
+	c.ended() // not before: the breaker has just been told of the success
+	r := &Result{Response: answer, Text: answer.Text(), Model: c.model.Name(), Trace: c.trace}
+	if c.report.Decoded {
+		r.Text, r.Value, r.Decoded = c.report.Text, c.report.Value, true
+	}
+	return r, nil
+}
+
+// attempt is one attempt: ask, check, and if the answer is wrong write down what
+// to tell the model.
+func (c *call) attempt(ctx context.Context, a retry.Attempt) (*llm.Response, error) {
+	record := Attempt{
+		Number: a.Number, Model: c.model.Name(), Stage: c.stage, Start: time.Now(), Delay: c.delay, DelayWhy: c.delayWhy,
+	}
+	c.delay, c.delayWhy, c.settled = 0, retry.NoWait, false
+	c.emit(Event{Type: AttemptStarted, Attempt: record})
+	c.trace.Attempts = append(c.trace.Attempts, record)
+	answer, err := c.ask(ctx)
+	if err == nil {
+		err = c.judge(ctx, answer, a.Number)
+	}
+	r := c.current()
+	r.Duration = time.Since(r.Start)
+	c.trace.Usage = c.trace.Usage.Add(r.Usage)
+	if err == nil {
+		r.Outcome = OutcomeValid
+		return answer, nil
+	}
+	return nil, c.escalate(err)
+}
+
+// current is the trace's record of the attempt under way.
+func (c *call) current() *Attempt { return &c.trace.Attempts[len(c.trace.Attempts)-1] }
+
+// maxToolRounds is how often in one attempt the model may call the tool before
+// it must answer.
+const maxToolRounds = 8
+
+// ask sends the request of this attempt, and carries out the tool's calls in the
+// answer if there is a way to.
+func (c *call) ask(ctx context.Context) (*llm.Response, error) {
+	req := *c.req
+	req.Messages = slices.Concat(c.req.Messages, c.exchange())
+	req.Tools = slices.Clone(c.req.Tools)
+	req.MaxTokens = c.maxTokens
+	if c.stage == StageTool {
+		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
+	}
+	for round := 0; ; round++ {
+		c.sent = req.Messages
+		sent := req
+		sent.Messages = slices.Clone(req.Messages) // the model may keep it; what is ours stays ours
+		answer, err := c.model.Complete(ctx, &sent)
+		if err != nil {
+			return nil, err
+		}
+		if answer == nil {
+			return nil, &failure.Error{Kind: failure.Transient, Model: c.model.Name(), Message: "the model returned neither an answer nor an error"}
+		}
+		r := c.current()
+		r.Usage = r.Usage.Add(answer.Usage)
+		results := c.runTool(ctx, answer)
+		if len(results) == 0 || round == maxToolRounds {
+			return answer, nil
+		}
+		req.Messages = append(req.Messages, answer.Message, llm.Message{Role: llm.RoleTool, Parts: results})
+	}
+}
+
+// exchange is what follows the caller's messages: the last answer and what was
+// wrong with it. Only the last, so that the conversation does not grow with the
+// attempts.
+func (c *call) exchange() []llm.Message {
+	instruction := ""
+	if c.stage == StageTool {
+		instruction = c.cfg.Tool.instruction()
+	}
+	if len(c.complaint) > 0 {
+		text := complain(c.complaint, c.lastFrom, c.cfg.attempts(), originalRequest(c.req.Messages), instruction)
+		return feedback(c.last, text)
+	}
+	if instruction != "" {
+		return []llm.Message{llm.User("IMPORTANT: " + instruction)}
+	}
+	return nil
+}
+
+// runTool carries out the calls in an answer if they are all for the stage's
+// tool and it can be run.
+func (c *call) runTool(ctx context.Context, answer *llm.Response) []llm.Part {
+	if c.stage != StageTool || c.cfg.Tool.Run == nil {
+		return nil
+	}
+	calls := answer.Message.ToolCalls()
+	if slices.ContainsFunc(calls, func(t llm.ToolCall) bool { return t.Name != c.cfg.Tool.Name }) {
+		return nil
+	}
+	var results []llm.Part
+	for _, t := range calls {
+		content, err := c.cfg.Tool.Run(ctx, t.Arguments)
+		result := llm.ToolResult{CallID: t.ID, Content: content}
+		if err != nil {
+			result.Content, result.IsError = err.Error(), true
+		}
+		results = append(results, result)
+	}
+	return results
+}
+
+// judge checks an answer. The error is an *InvalidAnswerError, or that of a
+// check that could not be made.
+func (c *call) judge(ctx context.Context, answer *llm.Response, number int) error {
+	previous, before := c.last, c.complaint
+	c.last, c.lastFrom, c.complaint, c.report = answer, number, nil, validate.Report{}
+	kind := failure.InvalidAnswer
+	switch answer.Finish {
+	case llm.FinishFiltered:
+		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
+	case llm.FinishLength:
+		kind = failure.CutOff
+		c.maxTokens *= 2
+		c.complaint = []validate.Complaint{{
+			Check: "complete", Problem: "the answer was cut off at its token limit before it was complete",
+			Suggestion: "give the whole answer in fewer words",
+		}}
+	default:
+		report, err := c.check(ctx, answer, number)
+		if err != nil {
+			return err
+		}
+		c.report, c.complaint = report, report.Complaints
+	}
+	if len(c.complaint) == 0 {
+		return nil
+	}
+	c.advance(stuck(previous, answer, before, c.complaint))
+	return &InvalidAnswerError{c.complaint, kind}
+}
+
+// check makes all checks. Those that could not be made are made again, by
+// themselves and after waits, as often as there are attempts: the model has
+// answered, and is not asked again for what is no fault of its answer. Once the
+// answer is found wrong, they no longer matter.
+func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
+	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
+	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
+	if len(report.Failed) == 0 || len(report.Complaints) > 0 {
+		return report, nil
+	}
+	policy, err := retry.New(retry.Config{
+		MaxAttempts: c.cfg.MaxAttempts, Backoff: c.policy.Backoff,
+		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
+	})
+	if err != nil {
+		return report, err
+	}
+	_, err = retry.Do(ctx, policy, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
+		if try.Number > 1 {
+			c.checkAgain(ctx, a, &report)
+		}
+		if len(report.Failed) == 0 || len(report.Complaints) > 0 {
+			return struct{}{}, nil
+		}
+		for _, f := range report.Failed {
+			if f.Panicked {
+				return struct{}{}, retry.Stop(f)
+			}
+		}
+		return struct{}{}, report.Failed[0]
+	})
+	if err != nil {
+		return report, report.Failed[0]
+	}
+	return report, nil
+}
+
+// checkAgain makes the checks again that could not be made.
+func (c *call) checkAgain(ctx context.Context, a *validate.Answer, report *validate.Report) {
+	checks := make([]validate.Strategy, len(report.Failed))
+	for i, f := range report.Failed {
+		checks[i] = c.checks[f.Index]
+	}
+	second := validate.Run(ctx, checks, a, c.cfg.CheckTimeout)
+	for _, f := range second.Failed {
+		f.Index = report.Failed[f.Index].Index
+	}
+	report.Complaints, report.Failed, report.Advice = second.Complaints, second.Failed, second.Advice
+	if !report.Decoded {
+		report.Decoded, report.Value, report.Text = second.Decoded, second.Value, second.Text
+	}
+}
+
+// stuck reports whether an answer makes no progress over the one before: it is
+// the same again, or fails in just the same way again.
+func stuck(previous, answer *llm.Response, before, now []validate.Complaint) bool {
+	if previous == nil || len(before) == 0 {
+		return false
+	}
+	same := strings.TrimSpace(previous.Text()) == strings.TrimSpace(answer.Text()) &&
+		len(previous.Message.ToolCalls()) == 0 && len(answer.Message.ToolCalls()) == 0
+	return same || slices.Equal(before, now)
+}
+
+// advance decides the stage of the next attempt after a wrong answer, or that
+// there is none. The attempt itself is counted by escalate.
+func (c *call) advance(noProgress bool) {
+	switch c.report.Advice {
+	case validate.Stop:
+		c.ending = NoValidAnswer
+		return
+	case validate.Human:
+		c.handOver("a check asked for it")
+		return
+	}
+	c.stage = c.stageAfter(c.failed + 1)
+	if !noProgress {
+		return
+	}
+	switch {
+	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeTool > 0:
+		c.stage = StageTool
+	case c.current().Stage == StageBasic && c.stage == StageTool:
+		// The tool's stage begins with the next attempt anyway.
+	case c.cfg.MaxAttemptsBeforeHuman > 0:
+		c.handOver("the answers came to repeat themselves")
+	case c.cfg.StopOnNoProgress:
+		c.ending = NoProgress
+	}
+}
+
+// stageAfter returns the stage after a number of failed attempts. A stage that
+// has begun does not end.
+func (c *call) stageAfter(failed int) Stage {
+	if n := c.cfg.MaxAttemptsBeforeTool; n > 0 && failed >= n {
+		return StageTool
+	}
+	return c.stage
+}
+
+func (c *call) handOver(why string) {
+	c.ending, c.why = HumanReviewNeeded, why
+}
+
+// escalate ends a failed attempt: it goes into the trace, is counted, and may be
+// the last.
+func (c *call) escalate(err error) error {
+	r := c.current()
+	r.Kind, r.Error = failure.KindOf(err), err.Error()
+	r.Outcome = OutcomeFailed
+	switch e := err.(type) {
+	case *InvalidAnswerError:
+		r.Outcome, r.Complaints = OutcomeInvalid, e.Complaints
+		if e.kind == failure.CutOff {
+			r.Outcome = OutcomeCutOff
+		}
+	case *validate.CheckError:
+		r.Outcome = OutcomeChecks
+	}
+	if _, told := failure.RetryAfterOf(err); !told || r.Kind != failure.RateLimited {
+		c.failed++
+		c.stage = c.stageAfter(c.failed)
+	}
+	if n := c.cfg.MaxAttemptsBeforeHuman; n > 0 && c.failed >= n && c.ending == "" {
+		c.handOver(fmt.Sprintf("%d attempts have failed", c.failed))
+	}
+	if c.ending != "" {
+		return retry.Stop(err)
+	}
+	return err
+}
+
+// observe is told by the retry loop what follows from a failed attempt. Only the
+// loop knows whether the attempt was cut by its own limit.
+func (c *call) observe(e retry.Event) {
+	if e.Failure.Number > 0 && !c.settled {
+		c.settled = true
+		r := c.current()
+		r.Kind, r.Error = e.Failure.Kind, e.Failure.Err.Error()
+		c.ended()
+	}
+	if e.Wait > 0 {
+		c.delay += e.Wait
+		c.delayWhy = e.Why
+		c.emit(Event{Type: WaitStarted, Wait: e.Wait, Why: e.Why})
+	}
+}
+
+// ended tells of an attempt that has ended.
+func (c *call) ended() {
+	r := c.current()
+	if b := c.policy.Breaker; b != nil {
+		r.Circuit = b.State().String()
+	}
+	c.emit(Event{Type: AttemptEnded, Attempt: *r})
+}
+
+func (c *call) emit(e Event) {
+	if c.cfg.OnEvent != nil {
+		c.cfg.OnEvent(e)
+	}
+}
+
+// failure makes the error that the call ends with.
+func (c *call) failure(err error) error {
+	e, ok := errors.AsType[*retry.Error](err)
+	if !ok {
+		return err
+	}
+	reason := ProviderFailed
+	switch {
+	case e.Reason == retry.CircuitOpen:
+		reason = CircuitIsOpen
+	case e.Reason == retry.OutOfTime:
+		reason = OutOfTime
+	case e.Reason == retry.Cancelled:
+		reason = Cancelled
+	case c.ending != "":
+		reason = c.ending
+	default:
+		switch failure.KindOf(e) {
+		case failure.InvalidAnswer, failure.CutOff:
+			reason = NoValidAnswer
+		case failure.CheckUnavailable:
+			reason = CheckUnavailable
+		}
+	}
+	if reason == HumanReviewNeeded {
+		conversation := slices.Clone(c.sent)
+		if c.last != nil && c.lastFrom == len(c.trace.Attempts) {
+			conversation = append(conversation, c.last.Message)
+		}
+		return &HumanReviewError{conversation, c.last, c.complaint, c.why, e.Last(), c.trace}
+	}
+	return &Error{reason, c.last, c.complaint, err, c.trace}
+}

@@ -1,0 +1,316 @@
+package llmcall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+
+	"llmcall/backoff"
+	"llmcall/breaker"
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+)
+
+// The defaults of RetryConfig.
+const (
+	DefaultMaxAttempts   = retry.DefaultMaxAttempts
+	DefaultInitialDelay  = backoff.DefaultInitial
+	DefaultBackoffFactor = backoff.DefaultFactor
+	DefaultMaxDelay      = backoff.DefaultMax
+	DefaultJitterRange   = 0.1
+)
+
+// RetryConfig is how a call is made dependable. The zero value of every field
+// means its default; the name in a configuration file stands behind each.
+type RetryConfig struct {
+	// MaxAttempts is how many attempts there are at most, for failures of the
+	// provider and wrong answers together. At least 1. Default 3.
+	MaxAttempts int // max_attempts
+
+	// InitialDelay is the wait after the first failed attempt. Default 1 s. For
+	// no wait set Backoff to backoff.Constant{}; in a file initial_delay: 0.
+	InitialDelay time.Duration // initial_delay
+	// BackoffFactor is what each wait is multiplied by for the next. At least
+	// 1. Default 2.
+	BackoffFactor float64 // backoff_factor
+	// MaxDelay is the longest wait, jitter included. Default 60 s.
+	MaxDelay time.Duration // max_delay
+	// UseJitter spreads the waits. Default true.
+	UseJitter *bool // use_jitter
+	// JitterRange is how far they are spread, as a share of the wait to either
+	// side. 0 to 1. Default 0.1.
+	JitterRange *float64 // jitter_range
+	// Backoff, if set, takes the place of the five settings above.
+	Backoff backoff.Strategy
+
+	// BackoffOnInvalidAnswer waits before a wrong answer is asked again, as
+	// after a failure. Default false: it is asked again at once, because a
+	// wrong answer is no sign of an overloaded provider.
+	BackoffOnInvalidAnswer bool // backoff_on_invalid_answer
+
+	// MaxTime bounds the whole call. Default 0: the context's deadline alone.
+	MaxTime time.Duration // max_time
+	// AttemptTimeout bounds each attempt. Default 0: none.
+	AttemptTimeout time.Duration // attempt_timeout
+	// CheckTimeout bounds each check of an answer. Default 0: none.
+	CheckTimeout time.Duration // check_timeout
+	// MaxRetryAfter is the longest single wait that a provider may ask for; a
+	// longer one ends the call with the provider's error. Default 2 min.
+	MaxRetryAfter time.Duration // max_retry_after
+	// MaxLimitTime is how long the call waits for rate limits in all; these
+	// waits use up no attempts. Default 10 min.
+	MaxLimitTime time.Duration // max_limit_time
+
+	// EnableCircuitBreaker guards the model with a circuit breaker that all
+	// calls of the process to the same model (llm.Model's Name) with the same
+	// CircuitBreakerConfig share. Default false.
+	EnableCircuitBreaker bool                 // enable_circuit_breaker
+	CircuitBreakerConfig CircuitBreakerConfig // circuit_breaker_config
+	// Breakers, if set, is where the breaker comes from instead, whatever
+	// EnableCircuitBreaker and CircuitBreakerConfig say.
+	Breakers *breaker.Registry
+	// CountInvalidAnswers makes a wrong answer a failure to the breaker.
+	// Default false: the provider did its work.
+	CountInvalidAnswers bool // count_invalid_answers
+	// WaitForCircuit waits until an open circuit admits a probe instead of
+	// failing at once.
+	WaitForCircuit bool // wait_for_circuit
+
+	// DisableRetryBudget lets the call retry without regard to the budget of
+	// ten retries, and a tenth more for each success, that all calls of the
+	// process to the same model share.
+	DisableRetryBudget bool // enable_retry_budget (the opposite)
+	// Budget, if set, is used instead of that of the process.
+	Budget *retry.Budget
+
+	// MaxAttemptsBeforeTool is after how many failed attempts the model is
+	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
+	// 0: never.
+	MaxAttemptsBeforeTool int   // max_attempts_before_tool_use
+	Tool                  *Tool // tool
+	// MaxAttemptsBeforeHuman is after how many failed attempts the call ends
+	// with a *HumanReviewError. At most MaxAttempts. Default 0: never.
+	MaxAttemptsBeforeHuman int // max_attempts_before_human
+	// StopOnNoProgress ends the call when an answer is the same again or fails
+	// in just the same way again, and no stage is left that could begin early.
+	StopOnNoProgress bool // stop_on_no_progress
+
+	// Decisions is the table of what follows from each kind of failure. Default
+	// failure.Decisions().
+	Decisions *failure.Table
+	// OnEvent, if set, is told what happens as it happens, on the goroutine of
+	// the call.
+	OnEvent func(Event)
+}
+
+// CircuitBreakerConfig are the settings of a breaker that a configuration file
+// names. Their meaning and defaults are those of breaker.Config. For more, give
+// RetryConfig.Breakers a registry of your own.
+type CircuitBreakerConfig struct {
+	FailureThreshold int           // failure_threshold: 5
+	RecoveryTimeout  time.Duration // recovery_timeout: 60 s
+	FailureWindow    time.Duration // failure_window: 300 s
+	FailureRate      *float64      // failure_rate: 0.8
+	HalfOpenProbes   int           // half_open_probes: 1
+	SuccessThreshold int           // success_threshold: 2
+	ProbeLease       time.Duration // probe_lease: RecoveryTimeout
+	SlowCall         time.Duration // slow_call: off
+	// Excluded are the kinds of failure that count neither way, beside those
+	// that failure.Decisions leaves out.
+	Excluded []failure.Kind // excluded_exceptions
+}
+
+// Tool is what the model is offered when it could not answer alone.
+type Tool struct {
+	llm.Tool
+	// Instruction tells the model to use the tool. Default: a sentence that
+	// names it.
+	Instruction string
+	// Run carries out a call of the tool; what it returns goes back to the
+	// model within the same attempt, its error as the result of a failed call.
+	// Default nil: a call of the tool ends the attempt, and is the answer that
+	// the checks see.
+	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
+}
+
+// ConfigError is an impossible or unknown setting.
+type ConfigError struct {
+	File  string // where it stands; "" if in no file
+	Line  int    // in File; 0: not known
+	Field string // as a file names it: "max_attempts"
+	Got   any
+	Takes string // what would be possible
+	Err   error  // the cause, where another package found it
+}
+
+// Error names the place, the field, what it got and what it takes.
+func (e *ConfigError) Error() string {
+	s := ""
+	if e.File != "" {
+		s = e.File + ":"
+		if e.Line > 0 {
+			s += fmt.Sprintf("%d:", e.Line)
+		}
+		s += " "
+	}
+	if e.Field != "" {
+		s += e.Field
+		if e.Err == nil {
+			s += fmt.Sprintf(" is %v", e.Got)
+		}
+	}
+	if e.Err != nil {
+		if e.Field != "" {
+			s += ": "
+		}
+		s += e.Err.Error()
+	}
+	if e.Takes != "" {
+		s += ": takes " + e.Takes
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+const (
+	takesCount    = "a whole number of at least 1"
+	takesTime     = "a time that is not negative: seconds as a number, or a duration like \"30s\""
+	takesPositive = "a time above 0: seconds as a number, or a duration like \"30s\""
+	takesFactor   = "a finite number of at least 1"
+	takesRatio    = "a number from 0 to 1"
+	takesRate     = "0 (the count alone), or a number from 0.001 to 1"
+	takesTruth    = "true or false"
+	takesName     = "a name"
+	takesSettings = "a mapping of settings"
+)
+
+// Validate returns a *ConfigError that names the first setting that is
+// impossible. RetryWithValidation and Start validate too.
+func (c *RetryConfig) Validate() error {
+	_, err := c.backoff()
+	if err != nil {
+		return err
+	}
+	bad := func(field string, got any, takes string) error {
+		return &ConfigError{Field: field, Got: got, Takes: takes}
+	}
+	if c.MaxAttempts < 0 {
+		return bad("max_attempts", c.MaxAttempts, takesCount)
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"max_time", c.MaxTime}, {"attempt_timeout", c.AttemptTimeout}, {"check_timeout", c.CheckTimeout},
+		{"max_retry_after", c.MaxRetryAfter}, {"max_limit_time", c.MaxLimitTime},
+	} {
+		if f.value < 0 {
+			return bad(f.name, f.value, takesTime)
+		}
+	}
+	attempts := c.attempts()
+	if h := c.MaxAttemptsBeforeHuman; h < 0 || h > attempts {
+		return bad("max_attempts_before_human", h, fmt.Sprintf("a whole number from 1 to max_attempts (%d)", attempts))
+	}
+	if n := c.MaxAttemptsBeforeTool; n != 0 {
+		below, name := attempts, "max_attempts"
+		if c.MaxAttemptsBeforeHuman > 0 {
+			below, name = c.MaxAttemptsBeforeHuman, "max_attempts_before_human"
+		}
+		if n < 0 || n >= below {
+			return bad("max_attempts_before_tool_use", n, fmt.Sprintf("a whole number of at least 1, below %s (%d)", name, below))
+		}
+		if c.Tool == nil {
+			return bad("tool", "not set", "a tool, because max_attempts_before_tool_use is set")
+		}
+	}
+	if c.Tool != nil {
+		if c.Tool.Name == "" {
+			return bad("tool.name", "empty", takesName)
+		}
+		if len(c.Tool.Parameters) > 0 && !json.Valid(c.Tool.Parameters) {
+			return bad("tool.parameters", string(c.Tool.Parameters), "a JSON Schema")
+		}
+	}
+	_, err = c.CircuitBreakerConfig.config()
+	return err
+}
+
+func (c *RetryConfig) attempts() int {
+	if c.MaxAttempts == 0 {
+		return DefaultMaxAttempts
+	}
+	return c.MaxAttempts
+}
+
+// backoff returns the strategy for the waits.
+func (c *RetryConfig) backoff() (backoff.Strategy, error) {
+	if c.Backoff != nil {
+		if v, ok := c.Backoff.(interface{ Validate() error }); ok {
+			if err := v.Validate(); err != nil {
+				return nil, &ConfigError{Field: "backoff", Err: err}
+			}
+		}
+		return c.Backoff, nil
+	}
+	if c.InitialDelay < 0 {
+		return nil, &ConfigError{Field: "initial_delay", Got: c.InitialDelay, Takes: takesTime}
+	}
+	if c.MaxDelay < 0 {
+		return nil, &ConfigError{Field: "max_delay", Got: c.MaxDelay, Takes: takesTime}
+	}
+	if f := c.BackoffFactor; f != 0 && !(f >= 1 && f <= math.MaxFloat64) {
+		return nil, &ConfigError{Field: "backoff_factor", Got: f, Takes: takesFactor}
+	}
+	ratio := DefaultJitterRange
+	if c.JitterRange != nil {
+		ratio = *c.JitterRange
+	}
+	if !(ratio >= 0 && ratio <= 1) {
+		return nil, &ConfigError{Field: "jitter_range", Got: ratio, Takes: takesRatio}
+	}
+	jitter := backoff.Proportional(ratio)
+	if c.UseJitter != nil && !*c.UseJitter {
+		jitter = backoff.NoJitter
+	}
+	return backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}, nil
+}
+
+// config returns the breaker's own form of the settings.
+func (c *CircuitBreakerConfig) config() (breaker.Config, error) {
+	b := breaker.Config{
+		FailureThreshold: c.FailureThreshold, RecoveryTimeout: c.RecoveryTimeout, FailureWindow: c.FailureWindow,
+		FailureRate: c.FailureRate, HalfOpenProbes: c.HalfOpenProbes, SuccessThreshold: c.SuccessThreshold,
+		ProbeLease: c.ProbeLease, SlowCall: c.SlowCall, RetryAfter: failure.RetryAfterOf,
+	}
+	for _, kind := range c.Excluded {
+		b.Exclude = append(b.Exclude, func(err error) bool { return failure.KindOf(err) == kind })
+	}
+	if _, err := breaker.New("", b); err != nil {
+		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {
+			return b, &ConfigError{Field: "circuit_breaker_config." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+		}
+		return b, &ConfigError{Field: "circuit_breaker_config", Err: err}
+	}
+	return b, nil
+}
+
+// snake returns a field's name as a configuration file has it.
+func snake(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}

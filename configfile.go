@@ -1,0 +1,348 @@
+package llmcall
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"llmcall/backoff"
+	"llmcall/failure"
+	"llmcall/validate"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// maxConfigSize bounds a configuration file, so that a wrong path does not fill
+// the memory.
+const maxConfigSize = 1 << 20
+
+// LoadConfig reads a configuration file; see ParseConfig.
+func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return RetryConfig{}, nil, &ConfigError{Err: err}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	if err != nil {
+		return RetryConfig{}, nil, &ConfigError{File: path, Err: err}
+	}
+	if len(data) > maxConfigSize {
+		return RetryConfig{}, nil, &ConfigError{File: path, Err: errors.New("the file is larger than 1 MiB")}
+	}
+	return ParseConfig(path, data)
+}
+
+// ParseConfig reads a configuration in YAML or JSON. Its fields are those named
+// beside the fields of RetryConfig, and `checks`, a list of checks: each is a
+// text as `llmcall call --check` takes it ("length:3..200"), or a mapping with
+// `name` and `params`. Times are seconds as numbers, or Go durations as texts
+// ("30s").
+//
+// The error is a *ConfigError with the line, the field, what it got and what it
+// takes. name is the file's, for the error.
+func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
+	var cfg RetryConfig
+	var doc yaml.Node
+	if len(strings.TrimSpace(string(data))) == 0 {
+		return cfg, nil, nil
+	}
+	if err := yaml.Load(data, &doc); err != nil {
+		return cfg, nil, &ConfigError{File: name, Err: err}
+	}
+	root := &doc
+	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
+		root = root.Content[0]
+	}
+	var checks []validate.Strategy
+	known := append(slices.Clone(settings), setting{"checks", "a list of checks", func(_ *RetryConfig, n *yaml.Node) error {
+		var err error
+		checks, err = parseChecks(n)
+		return err
+	}})
+	err := setAll(known, &cfg, root, "")
+	if err == nil {
+		err = cfg.Validate()
+	}
+	if e, ok := errors.AsType[*ConfigError](err); ok {
+		e.File = name
+	}
+	return cfg, checks, err
+}
+
+// Set sets one field by the name and in the form that a configuration file has
+// for it: Set("initial_delay", "1.5"). The error is a *ConfigError.
+func (c *RetryConfig) Set(name, value string) error {
+	for _, s := range settings {
+		if s.name == name {
+			return s.apply(c, &yaml.Node{Kind: yaml.ScalarNode, Value: value}, "")
+		}
+	}
+	return unknownSetting(settings, name, 0, "")
+}
+
+// setting is a field of a configuration file.
+type setting struct {
+	name  string
+	takes string
+	set   func(*RetryConfig, *yaml.Node) error
+}
+
+var settings = []setting{
+	count("max_attempts", 1, func(c *RetryConfig) *int { return &c.MaxAttempts }),
+	{"initial_delay", takesTime, func(c *RetryConfig, n *yaml.Node) error {
+		d, err := duration(n)
+		if err == nil && d == 0 { // the struct's zero is the default
+			c.Backoff = backoff.Constant{}
+		} else if err == nil {
+			c.InitialDelay, c.Backoff = d, nil
+		}
+		return err
+	}},
+	number("backoff_factor", takesFactor, 1, math.MaxFloat64, func(c *RetryConfig, f float64) { c.BackoffFactor = f }),
+	timeSetting("max_delay", func(c *RetryConfig) *time.Duration { return &c.MaxDelay }),
+	truth("use_jitter", func(c *RetryConfig, v bool) { c.UseJitter = &v }),
+	number("jitter_range", takesRatio, 0, 1, func(c *RetryConfig, f float64) { c.JitterRange = &f }),
+	truth("backoff_on_invalid_answer", func(c *RetryConfig, v bool) { c.BackoffOnInvalidAnswer = v }),
+	timeSetting("max_time", func(c *RetryConfig) *time.Duration { return &c.MaxTime }),
+	timeSetting("attempt_timeout", func(c *RetryConfig) *time.Duration { return &c.AttemptTimeout }),
+	timeSetting("check_timeout", func(c *RetryConfig) *time.Duration { return &c.CheckTimeout }),
+	timeSetting("max_retry_after", func(c *RetryConfig) *time.Duration { return &c.MaxRetryAfter }),
+	timeSetting("max_limit_time", func(c *RetryConfig) *time.Duration { return &c.MaxLimitTime }),
+	truth("enable_circuit_breaker", func(c *RetryConfig, v bool) { c.EnableCircuitBreaker = v }),
+	{"circuit_breaker_config", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
+		return setAll(breakerSettings, c, n, "circuit_breaker_config.")
+	}},
+	truth("count_invalid_answers", func(c *RetryConfig, v bool) { c.CountInvalidAnswers = v }),
+	truth("wait_for_circuit", func(c *RetryConfig, v bool) { c.WaitForCircuit = v }),
+	truth("enable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = !v }),
+	count("max_attempts_before_tool_use", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeTool }),
+	{"tool", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
+		c.Tool = new(Tool)
+		return setAll(toolSettings, c, n, "tool.")
+	}},
+	count("max_attempts_before_human", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
+	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
+}
+
+var breakerSettings = []setting{
+	count("failure_threshold", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.FailureThreshold }),
+	timeSetting("recovery_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.RecoveryTimeout }),
+	timeSetting("failure_window", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.FailureWindow }),
+	number("failure_rate", takesRate, 0, 1, func(c *RetryConfig, f float64) { c.CircuitBreakerConfig.FailureRate = &f }),
+	count("half_open_probes", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
+	count("success_threshold", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),
+	timeSetting("probe_lease", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.ProbeLease }),
+	timeSetting("slow_call", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.SlowCall }),
+	{"excluded_exceptions", "a list of kinds of failure", func(c *RetryConfig, n *yaml.Node) error {
+		if n.Kind != yaml.SequenceNode {
+			return errForm
+		}
+		c.CircuitBreakerConfig.Excluded = nil
+		for _, item := range n.Content {
+			var kind failure.Kind
+			if err := kind.UnmarshalText([]byte(item.Value)); err != nil {
+				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Err: err}
+			}
+			c.CircuitBreakerConfig.Excluded = append(c.CircuitBreakerConfig.Excluded, kind)
+		}
+		return nil
+	}},
+}
+
+var toolSettings = []setting{
+	text("name", func(c *RetryConfig) *string { return &c.Tool.Name }),
+	text("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
+	text("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
+	{"parameters", "a JSON Schema of the tool's arguments", func(c *RetryConfig, n *yaml.Node) error {
+		var v map[string]any
+		if err := n.Decode(&v); err != nil {
+			return errForm
+		}
+		data, err := json.Marshal(v)
+		c.Tool.Parameters = data
+		return err
+	}},
+}
+
+// errForm says that a value is not of the form that the setting takes.
+var errForm = errors.New("wrong form")
+
+func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
+	err := s.set(c, n)
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*ConfigError](err); ok {
+		return err
+	}
+	return &ConfigError{Line: n.Line, Field: prefix + s.name, Got: shown(n), Takes: s.takes}
+}
+
+// setAll sets every field of a mapping.
+func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind == yaml.ScalarNode && n.Value == "" { // nothing but comments
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return &ConfigError{Line: n.Line, Field: strings.TrimSuffix(prefix, "."), Got: shown(n), Takes: takesSettings}
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if first, ok := seen[key.Value]; ok {
+			return &ConfigError{
+				Line: key.Line, Field: prefix + key.Value, Err: fmt.Errorf("stands twice, first in line %d", first),
+			}
+		}
+		seen[key.Value] = key.Line
+		at := slices.IndexFunc(known, func(s setting) bool { return s.name == key.Value })
+		if at < 0 {
+			return unknownSetting(known, key.Value, key.Line, prefix)
+		}
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		if err := known[at].apply(c, value, prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unknownSetting(known []setting, name string, line int, prefix string) error {
+	names := make([]string, len(known))
+	for i, s := range known {
+		names[i] = s.name
+	}
+	return &ConfigError{
+		Line: line, Field: prefix + name, Err: fmt.Errorf("unknown field: known are %s", strings.Join(names, ", ")),
+	}
+}
+
+func count(name string, least int, at func(*RetryConfig) *int) setting {
+	return setting{name, takesCount, func(c *RetryConfig, n *yaml.Node) error {
+		v, err := strconv.Atoi(n.Value)
+		if err != nil || n.Kind != yaml.ScalarNode || v < least {
+			return errForm
+		}
+		*at(c) = v
+		return nil
+	}}
+}
+
+func number(name, takes string, low, high float64, set func(*RetryConfig, float64)) setting {
+	return setting{name, takes, func(c *RetryConfig, n *yaml.Node) error {
+		f, err := strconv.ParseFloat(n.Value, 64)
+		if err != nil || n.Kind != yaml.ScalarNode || !(f >= low && f <= high) {
+			return errForm
+		}
+		set(c, f)
+		return nil
+	}}
+}
+
+func timeSetting(name string, at func(*RetryConfig) *time.Duration) setting {
+	return setting{name, takesPositive, func(c *RetryConfig, n *yaml.Node) error {
+		d, err := duration(n)
+		if err != nil || d == 0 {
+			return errForm
+		}
+		*at(c) = d
+		return nil
+	}}
+}
+
+func truth(name string, set func(*RetryConfig, bool)) setting {
+	return setting{name, takesTruth, func(c *RetryConfig, n *yaml.Node) error {
+		if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
+			return errForm
+		}
+		set(c, n.Value == "true")
+		return nil
+	}}
+}
+
+func text(name string, at func(*RetryConfig) *string) setting {
+	return setting{name, "a text", func(c *RetryConfig, n *yaml.Node) error {
+		if n.Kind != yaml.ScalarNode {
+			return errForm
+		}
+		*at(c) = n.Value
+		return nil
+	}}
+}
+
+// duration reads seconds as a number, or a Go duration; not negative.
+func duration(n *yaml.Node) (time.Duration, error) {
+	if n.Kind != yaml.ScalarNode {
+		return 0, errForm
+	}
+	seconds, err := strconv.ParseFloat(n.Value, 64)
+	if err != nil {
+		d, err := time.ParseDuration(n.Value)
+		if err != nil || d < 0 {
+			return 0, errForm
+		}
+		return d, nil
+	}
+	if !(seconds >= 0 && seconds < float64(math.MaxInt64)/float64(time.Second)) {
+		return 0, errForm
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+// shown is what an error says that it got.
+func shown(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.ScalarNode:
+		if n.Value == "" {
+			return "empty"
+		}
+		return middle(n.Value, 80)
+	}
+	return "something else"
+}
+
+func parseChecks(n *yaml.Node) ([]validate.Strategy, error) {
+	if n.Kind != yaml.SequenceNode {
+		return nil, errForm
+	}
+	var checks []validate.Strategy
+	for i, item := range n.Content {
+		check, err := parseCheck(item)
+		if err != nil {
+			return nil, &ConfigError{Line: item.Line, Field: fmt.Sprintf("checks[%d]", i), Err: err}
+		}
+		checks = append(checks, check)
+	}
+	return checks, nil
+}
+
+func parseCheck(n *yaml.Node) (validate.Strategy, error) {
+	if n.Kind == yaml.ScalarNode {
+		return validate.Parse(n.Value)
+	}
+	var item struct {
+		Name   string         `yaml:"name"`
+		Params map[string]any `yaml:"params"`
+	}
+	if err := n.Load(&item, yaml.WithKnownFields()); err != nil {
+		return nil, fmt.Errorf("takes a text, or a mapping of name and params: %w", err)
+	}
+	return validate.Build(item.Name, item.Params)
+}

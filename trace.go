@@ -1,0 +1,197 @@
+package llmcall
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+	"llmcall/validate"
+)
+
+// Stage is how the model is helped to an answer.
+type Stage string
+
+// The stages of an attempt. The one after them is a person: *HumanReviewError.
+const (
+	StageBasic Stage = "basic" // the model alone
+	StageTool  Stage = "tool"  // it is offered RetryConfig.Tool
+)
+
+// Outcome is how an attempt ended.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeValid   Outcome = "valid"             // the answer passed its checks
+	OutcomeInvalid Outcome = "invalid"           // it did not
+	OutcomeCutOff  Outcome = "cut_off"           // the answer ended at its token limit
+	OutcomeFailed  Outcome = "failed"            // no answer came
+	OutcomeChecks  Outcome = "check_unavailable" // an answer came, and could not be checked
+)
+
+// Attempt is one attempt of a call, as the trace has it.
+type Attempt struct {
+	Number     int
+	Model      string
+	Stage      Stage
+	Outcome    Outcome
+	Kind       failure.Kind // what went wrong; means something only unless Outcome is OutcomeValid
+	Error      string       // the failure's text; "" for a valid answer
+	Complaints []validate.Complaint
+	Start      time.Time
+	Duration   time.Duration // of the attempt itself
+	Delay      time.Duration // the wait before it
+	DelayWhy   retry.Why     // the reason of that wait
+	Usage      llm.Usage
+	Circuit    string // the circuit's state after the attempt; "" without a breaker
+}
+
+// MarshalJSON makes the object that `llmcall call --output json` prints for an
+// attempt.
+func (a Attempt) MarshalJSON() ([]byte, error) {
+	kind := ""
+	if a.Outcome != OutcomeValid {
+		kind = a.Kind.String()
+	}
+	complaints := a.Complaints
+	if complaints == nil {
+		complaints = []validate.Complaint{}
+	}
+	return json.Marshal(struct {
+		Number      int                  `json:"number"`
+		Model       string               `json:"model"`
+		Stage       Stage                `json:"stage"`
+		Outcome     Outcome              `json:"outcome"`
+		Kind        string               `json:"kind"`
+		Error       string               `json:"error"`
+		Complaints  []validate.Complaint `json:"complaints"`
+		DurationMS  float64              `json:"duration_ms"`
+		DelayMS     float64              `json:"delay_ms"`
+		DelayReason retry.Why            `json:"delay_reason"`
+		Circuit     string               `json:"circuit"`
+		Usage       llm.Usage            `json:"usage"`
+	}{
+		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
+		milliseconds(a.Delay), a.DelayWhy, a.Circuit, a.Usage,
+	})
+}
+
+// milliseconds returns d with the microseconds as its decimals.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// Trace is what happened in a call, whether it ended well or not.
+type Trace struct {
+	Attempts []Attempt
+	Usage    llm.Usage // of all attempts together
+}
+
+// Result is an answer that passed its checks.
+type Result struct {
+	Response *llm.Response // the answer as the model gave it
+	// Text is the answer's text; where a check decoded it as JSON, the text
+	// that was decoded, without a fence around it.
+	Text string
+	// Value is the JSON value that a check decoded from the answer, with
+	// numbers as json.Number. It means something only if Decoded.
+	Value   any
+	Decoded bool
+	Model   string // which model answered
+	Trace
+}
+
+// Decode unmarshals the answer's text as JSON into v.
+func (r *Result) Decode(v any) error { return json.Unmarshal([]byte(r.Text), v) }
+
+// Reason is why a call ended without an answer that passed its checks.
+type Reason string
+
+// The reasons.
+const (
+	NoValidAnswer     Reason = "no_valid_answer"   // none passed its checks
+	NoProgress        Reason = "no_progress"       // nor would another: the answers came to repeat themselves
+	CheckUnavailable  Reason = "check_unavailable" // an answer came, and could not be checked
+	ProviderFailed    Reason = "provider_failed"   // for good, or at every attempt
+	CircuitIsOpen     Reason = "circuit_open"
+	OutOfTime         Reason = "out_of_time"
+	Cancelled         Reason = "cancelled"
+	HumanReviewNeeded Reason = "human_review" // *HumanReviewError
+)
+
+// Error is how a call ends without a valid answer, for every reason but
+// HumanReviewNeeded. It unwraps to the *retry.Error, and so to the last failure
+// and to what else ended the call: *failure.Error, *breaker.OpenError,
+// *InvalidAnswerError, *validate.CheckError, the context's error.
+type Error struct {
+	Reason     Reason
+	Last       *llm.Response        // the last answer that came; nil if none did
+	Complaints []validate.Complaint // about the last answer
+	Err        error
+	Trace
+}
+
+// Error says what ended the call.
+func (e *Error) Error() string {
+	switch e.Reason {
+	case NoValidAnswer:
+		return fmt.Sprintf("no valid answer: %v", e.Err)
+	case NoProgress:
+		return fmt.Sprintf("no valid answer, and the answers came to repeat themselves: %v", e.Err)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns e.Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// HumanReviewError hands a call over to a person: the attempts allowed before
+// that have failed, a check asked for it, or no progress was made.
+type HumanReviewError struct {
+	Conversation []llm.Message        // as it was last sent, and the last answer
+	Last         *llm.Response        // the last answer that came; nil if none did
+	Complaints   []validate.Complaint // about the last answer; those about earlier ones are in the trace
+	Why          string
+	Err          error // the last failure
+	Trace
+}
+
+// Error says why a person must look, and the last failure.
+func (e *HumanReviewError) Error() string {
+	return fmt.Sprintf("a person must look at this: %s: %v", e.Why, e.Err)
+}
+
+// Unwrap returns the last failure.
+func (e *HumanReviewError) Unwrap() error { return e.Err }
+
+// InvalidAnswerError is the failure of an attempt whose answer did not pass its
+// checks, or was cut off.
+type InvalidAnswerError struct {
+	Complaints []validate.Complaint
+	kind       failure.Kind
+}
+
+// Error lists the complaints.
+func (e *InvalidAnswerError) Error() string { return validate.Complaints(e.Complaints).Error() }
+
+// FailureKind returns failure.InvalidAnswer or failure.CutOff.
+func (e *InvalidAnswerError) FailureKind() failure.Kind { return e.kind }
+
+// EventType is what an Event tells of.
+type EventType uint8
+
+// The types of events.
+const (
+	AttemptStarted EventType = iota // Attempt has its number, model, stage, start and delay
+	AttemptEnded                    // Attempt is whole
+	WaitStarted                     // Wait and Why are set
+)
+
+// Event tells of a call's progress.
+type Event struct {
+	Type    EventType
+	Attempt Attempt
+	Wait    time.Duration
+	Why     retry.Why
+}
