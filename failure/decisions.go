@@ -28,16 +28,16 @@ type Decision struct {
 	Breaker Effect
 }
 
-// Decisions is the table of what follows from each kind. It is a value: a user
-// who wants another row copies it, changes the copy, and gives it to the retry
-// policy.
-//
-// RateLimited is Ignore to the breaker: a limit that the provider enforces on
-// us is no sign that it is ill. InvalidRequest and the like are Healthy: the
-// provider answered, so a probe that gets a 400 proves it is reachable.
+// Table says what follows from each kind. It is a value: a user who wants
+// another row copies it, changes the copy, and gives it to the retry policy.
 type Table [kinds]Decision
 
 // Decisions returns the default table.
+//
+// RateLimited is Ignore to the breaker: a limit that the provider enforces on
+// us is no sign that it is ill. InvalidRequest and the like are Ignore too: a
+// bad request says nothing of how the provider serves good ones. An answer that
+// was refused, cut off or invalid is Healthy: the provider did its work.
 func Decisions() Table {
 	return Table{
 		Unknown:          {Backoff, Count},

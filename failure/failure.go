@@ -69,7 +69,8 @@ func (k *Kind) UnmarshalText(text []byte) error {
 }
 
 // Error is a provider's failure, classified. It unwraps to what the provider's
-// SDK or the network returned.
+// SDK or the network returned. Whoever fills it in keeps keys and the caller's
+// prompt out of Code, Message, RequestID and the text of Err.
 type Error struct {
 	Kind      Kind
 	Provider  string // "openai"
@@ -124,7 +125,11 @@ func (e *Error) FailureKind() Kind { return e.Kind }
 
 // KindOf returns the kind of an error: what the outermost error of its tree
 // with a method FailureKind() Kind says; else, by type, a cancelled context, a
-// deadline, a network failure; else Unknown.
+// context's deadline, a network failure; else Unknown.
+//
+// A time-out of the network's own (a dial's, http.Client's) also claims to be
+// context.DeadlineExceeded. It is Transient: only the context's own error is
+// DeadlineExceeded.
 func KindOf(err error) Kind {
 	if err == nil {
 		return Unknown
@@ -136,12 +141,41 @@ func KindOf(err error) Kind {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return Cancelled
-	case errors.Is(err, context.DeadlineExceeded):
+	case holds(err, context.DeadlineExceeded):
 		return DeadlineExceeded
 	case Network(err):
 		return Transient
+	case errors.Is(err, context.DeadlineExceeded):
+		return DeadlineExceeded
 	}
 	return Unknown
+}
+
+// holds reports whether target itself, and not an error that only claims to be
+// it, is in err's tree.
+func holds(err, target error) bool {
+	return find(err, func(e error) bool { return e == target })
+}
+
+// find reports whether is holds for any error of err's tree, outermost first.
+func find(err error, is func(error) bool) bool {
+	if err == nil {
+		return false
+	}
+	if is(err) {
+		return true
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return find(e.Unwrap(), is)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if find(inner, is) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Network reports whether err is a failure of the network under a call that
@@ -162,12 +196,15 @@ func Network(err error) bool {
 	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// RetryAfterOf returns how long the provider asked to wait, if any error in
-// err's tree tells.
-func RetryAfterOf(err error) (time.Duration, bool) {
-	var e *Error
-	if errors.As(err, &e) && e.Told {
-		return e.RetryAfter, true
-	}
-	return 0, false
+// RetryAfterOf returns how long the provider asked to wait: what the outermost
+// Error of err's tree that was told says.
+func RetryAfterOf(err error) (wait time.Duration, told bool) {
+	told = find(err, func(inner error) bool {
+		e, ok := inner.(*Error)
+		if ok && e.Told {
+			wait = e.RetryAfter
+		}
+		return ok && e.Told
+	})
+	return wait, told
 }
