@@ -1,0 +1,161 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// All makes one check of several, which passes when all of them pass. Its
+// complaints are theirs, with their names. Where some complain and others could
+// not be made, it complains; where none complains and one could not be made, it
+// could not be made.
+//
+// The checks of a combination share the time that Run gives it.
+func All(checks ...Strategy) (Strategy, error) {
+	if err := members("all", checks); err != nil {
+		return nil, err
+	}
+	return all{checks}, nil
+}
+
+// Any makes one check of several, which passes when one of them passes. The
+// first that passes is the last that is made. If none does, it complains once,
+// and tells the model the ways to mend the answer as alternatives; if one of
+// them could not be made, and might have passed, it could not be made.
+func Any(checks ...Strategy) (Strategy, error) {
+	if err := members("any", checks); err != nil {
+		return nil, err
+	}
+	return anyOf{checks}, nil
+}
+
+// Not makes a check that passes when the given one complains. It complains of
+// problem and suggests suggestion; both may be "" (a problem is made up then,
+// of the check's name). It could not be made where the given one could not.
+func Not(check Strategy, problem, suggestion string) (Strategy, error) {
+	if check == nil {
+		return nil, &ParamError{Check: "not", Param: "check", Problem: "is missing", Takes: "a check"}
+	}
+	if problem == "" {
+		problem = fmt.Sprintf("the answer passes the check %q, which it must not", nameOf(check))
+	}
+	return not{check, Complaint{Problem: problem, Suggestion: suggestion}}, nil
+}
+
+func members(name string, checks []Strategy) error {
+	const takes = "one check or more"
+	if len(checks) == 0 {
+		return &ParamError{Check: name, Param: "checks", Problem: "is empty", Takes: takes}
+	}
+	for i, c := range checks {
+		if c == nil {
+			return &ParamError{Check: name, Param: fmt.Sprintf("checks[%d]", i), Problem: "is nil", Takes: takes}
+		}
+	}
+	return nil
+}
+
+type all struct{ checks []Strategy }
+
+func (c all) Name() string { return "all" }
+
+func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
+	var report Report
+	var failed error
+	for _, check := range c.checks {
+		v, err := guard(ctx, check, a)
+		if err != nil {
+			failed = and(failed, err)
+			continue
+		}
+		report.add(nameOf(check), v)
+	}
+	if len(report.Complaints) == 0 && failed != nil {
+		return Verdict{}, failed
+	}
+	return Verdict{report.Complaints, report.Decoded, report.Value, report.Text, report.Advice}, nil
+}
+
+// and joins two failures in one line.
+func and(before error, next *CheckError) error {
+	if before == nil {
+		return next
+	}
+	return fmt.Errorf("%w; %w", before, next)
+}
+
+type anyOf struct{ checks []Strategy }
+
+func (c anyOf) Name() string { return "any" }
+
+func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
+	var failed error
+	var problems, suggestions []string
+	advice := Human // asking again is of use if it is for one of them
+	for _, check := range c.checks {
+		v, err := guard(ctx, check, a)
+		if err != nil {
+			failed = and(failed, err)
+			continue
+		}
+		var branch Report
+		branch.add(nameOf(check), v)
+		if len(branch.Complaints) == 0 {
+			return v, nil
+		}
+		p, s := branch.alternative()
+		problems = append(problems, p)
+		if s != "" {
+			suggestions = append(suggestions, s)
+		}
+		advice = min(advice, branch.Advice)
+	}
+	if failed != nil {
+		return Verdict{}, failed
+	}
+	complaint := Complaint{Problem: "none of the alternatives holds: " + strings.Join(problems, "; or ")}
+	switch len(suggestions) {
+	case 0:
+	case 1:
+		complaint.Suggestion = suggestions[0]
+	default:
+		complaint.Suggestion = "do one of these: " + strings.Join(suggestions, "; or ")
+	}
+	return Verdict{Complaints: []Complaint{complaint}, Advice: advice}, nil
+}
+
+// alternative tells the complaints of one branch in a phrase, and how to mend
+// them in another.
+func (r *Report) alternative() (problem, suggestion string) {
+	var problems, suggestions []string
+	for _, c := range r.Complaints {
+		p := c.Problem
+		if c.Pointer != "" {
+			p = "at " + c.Pointer + ": " + p
+		}
+		problems = append(problems, p)
+		if c.Suggestion != "" {
+			suggestions = append(suggestions, c.Suggestion)
+		}
+	}
+	return strings.Join(problems, ", and "), strings.Join(suggestions, ", and ")
+}
+
+type not struct {
+	check     Strategy
+	complaint Complaint
+}
+
+func (c not) Name() string { return "not" }
+
+func (c not) Check(ctx context.Context, a *Answer) (Verdict, error) {
+	v, err := guard(ctx, c.check, a)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if len(v.Complaints) > 0 || v.Advice != Again {
+		return Verdict{}, nil
+	}
+	return Verdict{Complaints: []Complaint{c.complaint}}, nil
+}

@@ -1,0 +1,178 @@
+package validate
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// params are the parameters of one check, as YAML or JSON decodes them: an
+// integer may be any Go integer, a float64 or a json.Number. A nil is taken for
+// a parameter that is not given.
+type params struct {
+	check  string
+	values map[string]any
+	nested int // how many combinations the check is in
+}
+
+func (p params) bad(name, problem, takes string) *ParamError {
+	return &ParamError{Check: p.check, Param: name, Problem: problem, Takes: takes}
+}
+
+func (p params) integer(name, takes string) (n int, given bool, err error) {
+	value := p.values[name]
+	if value == nil {
+		return 0, false, nil
+	}
+	n, ok := integer(value)
+	if !ok {
+		return 0, false, p.bad(name, "is "+shown(value), takes)
+	}
+	return n, true, nil
+}
+
+func integer(value any) (n int, ok bool) {
+	if number, ok := value.(json.Number); ok {
+		if n, err := strconv.Atoi(string(number)); err == nil {
+			return n, true
+		}
+		f, err := number.Float64()
+		if err != nil {
+			return 0, false
+		}
+		value = f
+	}
+	switch v := reflect.ValueOf(value); {
+	case v.CanInt():
+		return int(v.Int()), int64(int(v.Int())) == v.Int()
+	case v.CanUint():
+		return int(v.Uint()), v.Uint() <= math.MaxInt
+	case v.CanFloat():
+		// 1<<53 is as far as a float64 counts by ones.
+		f := v.Float()
+		return int(f), math.Trunc(f) == f && math.Abs(f) <= min(1<<53, math.MaxInt)
+	}
+	return 0, false
+}
+
+// text returns a string that must be given.
+func (p params) text(name, takes string) (string, error) {
+	switch v := p.values[name].(type) {
+	case nil:
+		return "", p.bad(name, "is missing", takes)
+	case string:
+		return v, nil
+	default:
+		return "", p.bad(name, "is "+shown(v), takes)
+	}
+}
+
+// optional returns a string that may be left out.
+func (p params) optional(name string) (string, error) {
+	if p.values[name] == nil {
+		return "", nil
+	}
+	return p.text(name, "a string")
+}
+
+func (p params) flag(name string) (bool, error) {
+	switch v := p.values[name].(type) {
+	case nil:
+		return false, nil
+	case bool:
+		return v, nil
+	default:
+		return false, p.bad(name, "is "+shown(v), "true or false")
+	}
+}
+
+// texts returns a string, or a list of strings, that must be given.
+func (p params) texts(name string) ([]string, error) {
+	const takes = "a string or a list of strings"
+	switch v := p.values[name].(type) {
+	case nil:
+		return nil, p.bad(name, "is missing", takes)
+	case string:
+		return []string{v}, nil
+	case []string:
+		return v, nil
+	case []any:
+		texts := make([]string, len(v))
+		for i, item := range v {
+			text, ok := item.(string)
+			if !ok {
+				return nil, p.bad(fmt.Sprintf("%s[%d]", name, i), "is "+shown(item), "a string")
+			}
+			texts[i] = text
+		}
+		return texts, nil
+	default:
+		return nil, p.bad(name, "is "+shown(v), takes)
+	}
+}
+
+// checks returns a list of checks that must be given.
+func (p params) checks(name string) ([]Strategy, error) {
+	if p.values[name] == nil {
+		return nil, p.bad(name, "is missing", takesChecks)
+	}
+	list := reflect.ValueOf(p.values[name])
+	if list.Kind() != reflect.Slice {
+		return nil, p.bad(name, "is "+shown(p.values[name]), takesChecks)
+	}
+	checks := make([]Strategy, list.Len())
+	for i := range checks {
+		check, err := p.member(fmt.Sprintf("%s[%d]", name, i), list.Index(i).Interface())
+		if err != nil {
+			return nil, err
+		}
+		checks[i] = check
+	}
+	return checks, nil
+}
+
+// member makes a check that is a part of this one.
+func (p params) member(name string, value any) (Strategy, error) {
+	const takes = `a text ("length:3..200") or an object with the keys "type" and "params"`
+	if p.nested == maxNested {
+		return nil, p.bad(name, fmt.Sprintf("is nested more than %d deep", maxNested), "checks that are nested less deep")
+	}
+	var check Strategy
+	var err error
+	switch v := value.(type) {
+	case string:
+		check, err = parse(v, p.nested+1)
+	case map[string]any:
+		kind, _ := v["type"].(string)
+		inner, isMap := v["params"].(map[string]any)
+		for key := range v {
+			if key != "type" && key != "params" {
+				return nil, p.bad(name, fmt.Sprintf("has the unknown key %q", short(key, 60)), takes)
+			}
+		}
+		if kind == "" || v["params"] != nil && !isMap {
+			return nil, p.bad(name, "is "+shown(v), takes)
+		}
+		var e *entry
+		if e, err = lookup(kind); err == nil {
+			check, err = e.make(inner, p.nested+1)
+		}
+	default:
+		return nil, p.bad(name, "is "+shown(value), takes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("check %q: %s: %w", p.check, name, err)
+	}
+	return check, nil
+}
+
+// shown tells what was given, with its type where JSON's spelling does not.
+func shown(value any) string {
+	if text, err := json.Marshal(value); err == nil {
+		return short(string(text), 60)
+	}
+	return short(strings.TrimSpace(fmt.Sprint(value)), 60)
+}

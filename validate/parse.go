@@ -1,0 +1,591 @@
+package validate
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth bounds how deep arrays and objects may be nested in an answer. It is
+// far above what answers need, and keeps a million opening brackets from
+// costing a million stack frames. (Go's own decoder takes 10,000, Python's
+// 1,000, Rust's 128, .NET's 64.)
+const maxDepth = 500
+
+// maxNumber and maxExponent bound the digits of a number and of its exponent.
+// Larger ones hold nothing that a float64 can, and are costly, or fatal, to the
+// exact arithmetic by which a schema is checked.
+const (
+	maxNumber   = 1000
+	maxExponent = 3
+)
+
+// parser decodes one JSON value (RFC 8259) from text[pos:end]. It is stricter
+// than encoding/json where that loses something in silence (a repeated property,
+// half a surrogate pair, a number that no float64 holds), and on a fault it
+// knows what a model commonly gets wrong there. The bytes are valid UTF-8.
+type parser struct {
+	text     string
+	pos, end int
+	path     []step  // to the value that is being read
+	depth    int     // how many arrays and objects are open
+	deepest  int     // how many were at most
+	values   int     // how many there are
+	repeated []fault // properties that an object has twice, up to maxListed
+	repeats  int     // how many there are
+	fault    fault   // why there is no value
+}
+
+// step is one token of a JSON pointer: a property's name, or, with index 0 or
+// more, the number of an item.
+type step struct {
+	key   string
+	index int
+}
+
+type fault struct {
+	at         int // offset in the text
+	pointer    string
+	problem    string
+	suggestion string
+}
+
+const (
+	aloneSuggestion  = "answer with JSON alone, without prose around it"
+	wholeSuggestion  = "answer with the whole JSON value; make it shorter if it does not fit"
+	numberSuggestion = "use a number, or null where there is none"
+	quoteSuggestion  = "put names and strings in double quotes"
+)
+
+// document reads a value with nothing behind it.
+func (p *parser) document() (any, bool) {
+	p.space()
+	if p.done() {
+		return nil, p.fail(p.pos, "the text is empty: there is no JSON in it", "answer with one JSON value")
+	}
+	if !p.begins() {
+		return nil, false
+	}
+	v, ok := p.value()
+	if !ok {
+		return nil, false
+	}
+	if p.space(); p.done() {
+		return v, true
+	}
+	switch rest := p.text[p.pos:p.end]; {
+	case rest[0] == '{' || rest[0] == '[':
+		return nil, p.fail(p.pos, "there is more than one JSON value", "answer with a single JSON value")
+	case rest[0] == '}' || rest[0] == ']':
+		return nil, p.fail(p.pos, fmt.Sprintf("there is a %q too many behind the JSON value", rest[:1]), "close each object and array once")
+	case p.aside():
+		return nil, false
+	default:
+		return nil, p.fail(p.pos, fmt.Sprintf("there is text behind the JSON value: %q", excerpt(rest)), aloneSuggestion)
+	}
+}
+
+// begins tells prose from JSON at the start of the text, where it is the whole
+// answer that is wrong and not one value of it.
+func (p *parser) begins() bool {
+	rest := p.text[p.pos:p.end]
+	c := rest[0]
+	switch {
+	case strings.IndexByte(`{["-0123456789`, c) >= 0:
+		return true
+	case rest == "true" || rest == "false" || rest == "null" || borrowed[rest] != "":
+		return true
+	case strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*"):
+		return !p.aside()
+	case c == '\'' && len(rest) > 1 && strings.HasSuffix(rest, "'"):
+		return true
+	case strings.ContainsAny(rest, "{["):
+		return p.fail(p.pos, fmt.Sprintf("there is text before the JSON: %q", excerpt(rest)), aloneSuggestion)
+	}
+	return p.fail(p.pos, fmt.Sprintf("the text is not JSON: %q", excerpt(rest)), aloneSuggestion)
+}
+
+func (p *parser) value() (any, bool) {
+	p.values++
+	if p.done() {
+		return nil, p.cut(p.pos, "a value is missing")
+	}
+	switch c := p.text[p.pos]; {
+	case c == '{':
+		return p.object()
+	case c == '[':
+		return p.array()
+	case c == '"':
+		return p.str()
+	case c == '-' || '0' <= c && c <= '9':
+		return p.number()
+	}
+	return p.literal()
+}
+
+func (p *parser) object() (any, bool) {
+	open := p.pos
+	if !p.enter() {
+		return nil, false
+	}
+	m := map[string]any{}
+	p.space()
+	if p.is('}') {
+		return m, p.leave()
+	}
+	for {
+		if p.done() {
+			return nil, p.unclosed(open, "object")
+		}
+		at := p.pos
+		if !p.is('"') {
+			return nil, p.badName()
+		}
+		key, ok := p.str()
+		if !ok {
+			return nil, false
+		}
+		if !p.colon(open, key) {
+			return nil, false
+		}
+		p.path = append(p.path, step{key: key, index: -1})
+		v, ok := p.value()
+		if !ok {
+			return nil, false
+		}
+		if _, again := m[key]; again {
+			p.again(at, key)
+		}
+		m[key] = v
+		p.path = p.path[:len(p.path)-1]
+		more, ok := p.next(open, "object", '}')
+		if !ok {
+			return nil, false
+		}
+		if !more {
+			return m, p.leave()
+		}
+	}
+}
+
+// colon reads what must stand between a property's name and its value.
+func (p *parser) colon(open int, key string) bool {
+	switch p.space(); {
+	case p.done():
+		return p.unclosed(open, "object")
+	case p.is(':'):
+		p.pos++
+		p.space()
+		return true
+	case p.aside():
+		return false
+	}
+	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", short(key, 60), p.here()), "put a colon between each property's name and its value")
+}
+
+// again records that the object has the property at the end of the path twice.
+func (p *parser) again(at int, key string) {
+	if p.repeats++; p.repeats > maxListed {
+		return
+	}
+	p.repeated = append(p.repeated, fault{
+		at: at, pointer: pointer(p.path),
+		problem:    fmt.Sprintf("the property %q is there more than once", short(key, 60)),
+		suggestion: "give each property once",
+	})
+}
+
+func (p *parser) array() (any, bool) {
+	open := p.pos
+	if !p.enter() {
+		return nil, false
+	}
+	list := []any{}
+	p.space()
+	if p.is(']') {
+		return list, p.leave()
+	}
+	for {
+		if p.done() {
+			return nil, p.unclosed(open, "array")
+		}
+		p.path = append(p.path, step{index: len(list)})
+		v, ok := p.value()
+		if !ok {
+			return nil, false
+		}
+		list = append(list, v)
+		p.path = p.path[:len(p.path)-1]
+		more, ok := p.next(open, "array", ']')
+		if !ok {
+			return nil, false
+		}
+		if !more {
+			return list, p.leave()
+		}
+	}
+}
+
+// enter steps into the object or array whose opening bracket is here.
+func (p *parser) enter() bool {
+	if p.depth == maxDepth {
+		return p.fail(p.pos, fmt.Sprintf("arrays and objects are nested more than %d deep", maxDepth), "nest them less deep")
+	}
+	p.depth++
+	p.deepest = max(p.deepest, p.depth)
+	p.pos++
+	return true
+}
+
+// leave steps out of it, over its closing bracket.
+func (p *parser) leave() bool {
+	p.depth--
+	p.pos++
+	return true
+}
+
+// next reads what follows a value inside an object or array: a comma with more
+// behind it, or the closing bracket, which it does not step over.
+func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
+	p.space()
+	switch {
+	case p.done():
+		return false, p.unclosed(open, what)
+	case p.is(closing):
+		return false, true
+	case p.is(','):
+		comma := p.pos
+		p.pos++
+		if p.space(); p.is('}') || p.is(']') {
+			return false, p.fail(comma, fmt.Sprintf("there is a comma before the closing %q", p.text[p.pos:p.pos+1]), "leave out the comma after the last one")
+		}
+		return true, true
+	case p.is('}') || p.is(']'):
+		return false, p.fail(p.pos, fmt.Sprintf("%q closes an %s that needs %q", p.text[p.pos:p.pos+1], what, string(closing)), "close each object with } and each array with ]")
+	case p.aside():
+		return false, false
+	}
+	suggestion := "put a comma between one and the next"
+	if last := strings.TrimRight(p.text[open:p.pos], " \t\r\n"); strings.HasSuffix(last, `"`) && !p.is('"') {
+		suggestion += `, and write a double quote inside a string as \"`
+	}
+	return false, p.fail(p.pos, fmt.Sprintf("a comma or %q must follow a value, and %s does", string(closing), p.here()), suggestion)
+}
+
+// badName is the fault of an object that has something else where a property's
+// name must begin.
+func (p *parser) badName() bool {
+	switch c := p.text[p.pos]; {
+	case p.aside() || p.quotes():
+	case c == ',':
+		p.fail(p.pos, "there is a comma with nothing before it", "put one comma between one property and the next")
+	case word(p.text[p.pos:p.end]) != "":
+		p.fail(p.pos, fmt.Sprintf("a property name has no quotes: %s", p.here()), quoteSuggestion)
+	default:
+		p.fail(p.pos, fmt.Sprintf("a property name in double quotes must be here, and %s is", p.here()), quoteSuggestion)
+	}
+	return false
+}
+
+// borrowed are the literals of other languages, with how to mend them.
+var borrowed = map[string]string{
+	"True": "write true", "TRUE": "write true", "False": "write false", "FALSE": "write false",
+	"None": "write null", "Null": "write null", "NULL": "write null", "nil": "write null", "undefined": "write null",
+	"NaN": numberSuggestion, "Infinity": numberSuggestion, "inf": numberSuggestion, "Inf": numberSuggestion,
+}
+
+// literal reads true, false or null. All that begins in no way that JSON knows
+// ends up here too.
+func (p *parser) literal() (any, bool) {
+	w := word(p.text[p.pos:p.end])
+	at := p.pos
+	p.pos += len(w)
+	switch w {
+	case "true":
+		return true, true
+	case "false":
+		return false, true
+	case "null":
+		return nil, true
+	case "":
+		if p.aside() || p.quotes() {
+			return nil, false
+		}
+		if c := p.text[at]; c == '}' || c == ']' || c == ',' || c == ':' {
+			return nil, p.fail(at, fmt.Sprintf("a value is missing before %q", p.text[at:at+1]), "put a value there, null where there is none")
+		}
+		if c := p.text[at]; c == '+' || c == '.' {
+			return nil, p.fail(at, fmt.Sprintf("a JSON number does not begin with %q", p.text[at:at+1]), "begin a number with a digit or with a minus sign")
+		}
+	default:
+		if suggestion := borrowed[w]; suggestion != "" {
+			return nil, p.fail(at, w+" is no JSON", suggestion)
+		}
+		for _, known := range []string{"true", "false", "null"} {
+			if p.done() && strings.HasPrefix(known, w) {
+				return nil, p.cut(at, "a value is cut off: "+w)
+			}
+		}
+	}
+	p.pos = at
+	return nil, p.fail(at, fmt.Sprintf("a value must be here, and %s is", p.here()), quoteSuggestion)
+}
+
+// number reads a number, in the text's own digits.
+func (p *parser) number() (any, bool) {
+	at := p.pos
+	if p.is('-') {
+		p.pos++
+		if w := word(p.text[p.pos:p.end]); w != "" {
+			return nil, p.fail(at, "-"+short(w, 60)+" is no JSON", numberSuggestion)
+		}
+	}
+	whole := p.digits()
+	if p.done() && whole == 0 {
+		return nil, p.cut(at, "a number is cut off")
+	}
+	if whole > 1 && strings.TrimPrefix(p.text[at:p.pos], "-")[0] == '0' {
+		return nil, p.fail(at, fmt.Sprintf("the number %s begins with 0", short(p.text[at:p.pos], 60)), "leave out the zeros at the beginning; put it in double quotes if it is a code")
+	}
+	ok := whole > 0
+	if ok && p.is('.') {
+		p.pos++
+		ok = p.digits() > 0
+	}
+	exponent := p.pos
+	if ok && (p.is('e') || p.is('E')) {
+		p.pos++
+		if p.is('+') || p.is('-') {
+			p.pos++
+		}
+		ok = p.digits() > 0
+	}
+	if !ok {
+		if p.done() {
+			return nil, p.cut(at, "a number is cut off")
+		}
+		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and behind e")
+	}
+	n := p.text[at:p.pos]
+	inRange := len(n) <= maxNumber && len(strings.TrimLeft(p.text[exponent:p.pos], "eE+-")) <= maxExponent
+	if inRange {
+		_, err := strconv.ParseFloat(n, 64)
+		inRange = err == nil
+	}
+	if !inRange {
+		return nil, p.fail(at, fmt.Sprintf("the number %s is out of range", short(n, 60)), "use a number that a 64-bit floating-point number can hold, or a string")
+	}
+	return json.Number(n), true
+}
+
+func (p *parser) digits() int {
+	at := p.pos
+	for !p.done() && '0' <= p.text[p.pos] && p.text[p.pos] <= '9' {
+		p.pos++
+	}
+	return p.pos - at
+}
+
+// str reads a string, without copying it if it has no escapes.
+func (p *parser) str() (string, bool) {
+	open := p.pos
+	var b strings.Builder
+	from := open + 1 // of what b does not hold yet
+	for p.pos = from; !p.done(); {
+		switch c := p.text[p.pos]; {
+		case c == '"':
+			s := p.text[from:p.pos]
+			p.pos++
+			if b.Len() > 0 {
+				b.WriteString(s)
+				s = b.String()
+			}
+			return s, true
+		case c == '\\':
+			b.WriteString(p.text[from:p.pos])
+			r, ok := p.escape(open)
+			if !ok {
+				return "", false
+			}
+			b.WriteRune(r)
+			from = p.pos
+		case c == '\n' || c == '\r':
+			return "", p.fail(p.pos, "a string goes over the end of the line", `close the string, or write the line break as \n`)
+		case c == '\t':
+			return "", p.fail(p.pos, "there is a tab inside a string", `write it as \t`)
+		case c < 0x20:
+			return "", p.fail(p.pos, "there is a control character inside a string", fmt.Sprintf(`leave it out, or write it as \u%04x`, c))
+		default:
+			p.pos++
+		}
+	}
+	return "", p.cut(open, "a string is not closed")
+}
+
+// escape reads what begins with a backslash.
+func (p *parser) escape(open int) (rune, bool) {
+	at := p.pos
+	p.pos += 2
+	if p.pos > p.end {
+		return 0, p.cut(open, "a string is not closed")
+	}
+	switch c := p.text[at+1]; c {
+	case '"', '\\', '/':
+		return rune(c), true
+	case 'b':
+		return '\b', true
+	case 'f':
+		return '\f', true
+	case 'n':
+		return '\n', true
+	case 'r':
+		return '\r', true
+	case 't':
+		return '\t', true
+	case 'u':
+		high, ok := p.hex(open, at)
+		if !ok || !utf16.IsSurrogate(high) {
+			return high, ok
+		}
+		switch rest := p.text[p.pos:p.end]; {
+		case rest == "" || rest == `\`:
+			return 0, p.cut(open, "a string is not closed")
+		case strings.HasPrefix(rest, `\u`):
+			p.pos += 2
+			low, ok := p.hex(open, at)
+			if !ok {
+				return 0, false
+			}
+			if r := utf16.DecodeRune(high, low); r != unicode.ReplacementChar {
+				return r, true
+			}
+		}
+		return 0, p.fail(at, fmt.Sprintf("%s is half of a character", p.text[at:at+6]), `write the character itself, or both \u of its surrogate pair`)
+	}
+	_, size := utf8.DecodeRuneInString(p.text[at+1 : p.end])
+	return 0, p.fail(at, fmt.Sprintf("%s is no JSON escape", p.text[at:at+1+size]), `write a backslash as \\, and a single quote without one`)
+}
+
+// hex reads the four hexadecimal digits of the escape at at.
+func (p *parser) hex(open, at int) (rune, bool) {
+	if p.end-p.pos < 4 {
+		return 0, p.cut(open, "a string is not closed")
+	}
+	n, err := strconv.ParseUint(p.text[p.pos:p.pos+4], 16, 16)
+	if err != nil {
+		return 0, p.fail(at, `four hexadecimal digits must follow \u`, `write a backslash as \\`)
+	}
+	p.pos += 4
+	return rune(n), true
+}
+
+// space steps over what JSON takes for white space.
+func (p *parser) space() {
+	for p.pos < p.end {
+		switch p.text[p.pos] {
+		case ' ', '\t', '\n', '\r':
+			p.pos++
+		default:
+			return
+		}
+	}
+}
+
+func (p *parser) done() bool     { return p.pos >= p.end }
+func (p *parser) is(c byte) bool { return p.pos < p.end && p.text[p.pos] == c }
+
+// here tells what is at this place.
+func (p *parser) here() string { return strconv.Quote(excerpt(p.text[p.pos:p.end])) }
+
+// aside records the fault if a comment or an ellipsis is here.
+func (p *parser) aside() bool {
+	rest := p.text[p.pos:p.end]
+	switch {
+	case strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*") || strings.HasPrefix(rest, "#"):
+		p.fail(p.pos, "there is a comment", "leave comments out: JSON has none")
+	case strings.HasPrefix(rest, "...") || strings.HasPrefix(rest, "…"):
+		p.fail(p.pos, "there are three dots in the place of what is left out", "write out all of it")
+	default:
+		return false
+	}
+	return true
+}
+
+// quotes records the fault if a quotation mark begins here that is not JSON's.
+func (p *parser) quotes() bool {
+	r, _ := utf8.DecodeRuneInString(p.text[p.pos:p.end])
+	switch {
+	case r == '\'':
+		p.fail(p.pos, "there are single quotes around a name or a string", "use double quotes")
+	case r == '`' || unicode.In(r, unicode.Pi, unicode.Pf):
+		p.fail(p.pos, fmt.Sprintf("%c is no quotation mark of JSON", r), `use straight double quotes (")`)
+	default:
+		return false
+	}
+	return true
+}
+
+// unclosed is the fault of an object or array without an end.
+func (p *parser) unclosed(open int, what string) bool {
+	line, _ := position(p.text, open)
+	return p.cut(p.pos, fmt.Sprintf("the %s begun on line %d is not closed", what, line))
+}
+
+// cut is the fault of a text that ended before its JSON did.
+func (p *parser) cut(at int, how string) bool {
+	return p.fail(at, "the JSON ends before it is complete: "+how, wholeSuggestion)
+}
+
+// fail records why there is no value, and returns false.
+func (p *parser) fail(at int, problem, suggestion string) bool {
+	p.fault = fault{at: at, pointer: pointer(p.path), problem: problem, suggestion: suggestion}
+	return false
+}
+
+// word returns the letters, digits and underscores that the text begins with,
+// unless a digit is the first.
+func word(s string) string {
+	for i, r := range s {
+		if r != '_' && r != '$' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r)) {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// excerpt is the beginning of the text's first line.
+func excerpt(s string) string {
+	line, _, _ := strings.Cut(short(s, 41), "\n")
+	return short(strings.TrimSpace(line), 40)
+}
+
+// position returns the line and column (in code points) of an offset, both
+// from 1.
+func position(text string, at int) (line, column int) {
+	before := text[:at]
+	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
+}
+
+// pointer writes a path as a JSON pointer (RFC 6901). A long one ends
+// early: it points to what the value is in.
+func pointer(path []step) string {
+	var b strings.Builder
+	for _, s := range path {
+		token := s.key
+		if s.index >= 0 {
+			token = strconv.Itoa(s.index)
+		}
+		if b.Len()+len(token) > 250 {
+			break
+		}
+		b.WriteByte('/')
+		b.WriteString(escapeToken.Replace(token))
+	}
+	return b.String()
+}
+
+var escapeToken = strings.NewReplacer("~", "~0", "/", "~1")

@@ -1,0 +1,218 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"llmcall/llm"
+)
+
+// NotEmpty passes an answer whose text has a character that is neither white
+// space nor invisible, or that calls a tool.
+func NotEmpty() Strategy { return notEmpty{} }
+
+type notEmpty struct{}
+
+func (notEmpty) Name() string  { return "not_empty" }
+func (notEmpty) instant() bool { return true }
+
+func (notEmpty) Check(_ context.Context, a *Answer) (Verdict, error) {
+	if strings.ContainsFunc(a.Text, visible) || a.Response != nil && len(a.Response.Message.ToolCalls()) > 0 {
+		return Verdict{}, nil
+	}
+	c := Complaint{Problem: "the answer is empty", Suggestion: "answer with text"}
+	if a.Response != nil {
+		switch a.Response.Finish {
+		case llm.FinishLength:
+			c.Problem += ": the token limit was reached before any text"
+		case llm.FinishFiltered:
+			c.Problem += ": its content was withheld or refused"
+		}
+	}
+	return Verdict{Complaints: []Complaint{c}}, nil
+}
+
+// visible is false for white space, control characters and format characters
+// such as U+200B and the byte order mark.
+func visible(r rune) bool {
+	return !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r)
+}
+
+// Length passes a text of min to max code points, both included; 0 is no limit
+// on that side. At least one limit must be given. White space counts.
+func Length(min, max int) (Strategy, error) {
+	bad := func(param, problem, takes string) (Strategy, error) {
+		return nil, &ParamError{Check: "length", Param: param, Problem: problem, Takes: takes}
+	}
+	switch {
+	case min < 0:
+		return bad("min_length", fmt.Sprintf("is %d", min), "an integer of 0 or more")
+	case max < 0:
+		return bad("max_length", fmt.Sprintf("is %d", max), "an integer of 1 or more")
+	case min == 0 && max == 0:
+		return bad("min_length and max_length", "set no limit", "one of them or both, of 1 or more")
+	case max > 0 && min > max:
+		return bad("min_length", fmt.Sprintf("is %d", min), fmt.Sprintf("at most max_length, which is %d", max))
+	}
+	return length{min, max}, nil
+}
+
+type length struct{ min, max int }
+
+func (length) Name() string  { return "length" }
+func (length) instant() bool { return true }
+
+func (c length) Check(_ context.Context, a *Answer) (Verdict, error) {
+	n := utf8.RuneCountInString(a.Text)
+	switch {
+	case n < c.min:
+		return Verdict{Complaints: []Complaint{{
+			Problem:    tooShort(n, c.min),
+			Suggestion: fmt.Sprintf(atLeast, c.min),
+		}}}, nil
+	case c.max > 0 && n > c.max:
+		return Verdict{Complaints: []Complaint{{
+			Problem:    tooLong(n, c.max),
+			Suggestion: fmt.Sprintf(atMost, c.max),
+		}}}, nil
+	}
+	return Verdict{}, nil
+}
+
+const (
+	atLeast = "make it at least %d characters long"
+	atMost  = "make it at most %d characters long"
+)
+
+func tooShort(got, want int) string {
+	return fmt.Sprintf("the text is too short: %d characters, where %d is the least", got, want)
+}
+
+func tooLong(got, want int) string {
+	return fmt.Sprintf("the text is too long: %d characters, where %d is the most", got, want)
+}
+
+// Regex passes a text in which the regular expression matches somewhere; ^ and
+// $ tie it to the ends, (?i) ignores case. The syntax is Go's (RE2:
+// https://pkg.go.dev/regexp/syntax), which takes linear time; $ matches at the
+// very end alone, not before a final newline.
+func Regex(pattern string) (Strategy, error) {
+	if pattern == "" {
+		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: `is ""`, Takes: takesPattern}
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: fmt.Sprintf("is %q", short(pattern, 200)), Takes: takesPattern, Err: err}
+	}
+	return regex{re}, nil
+}
+
+const takesPattern = "a regular expression in Go's syntax (RE2)"
+
+type regex struct{ pattern *regexp.Regexp }
+
+func (regex) Name() string { return "regex" }
+
+func (c regex) Check(_ context.Context, a *Answer) (Verdict, error) {
+	if c.pattern.MatchString(a.Text) {
+		return Verdict{}, nil
+	}
+	return Verdict{Complaints: []Complaint{{
+		Problem:    fmt.Sprintf("nothing in the answer matches the regular expression %q", c.pattern),
+		Suggestion: fmt.Sprintf("answer with text that matches the regular expression %q", c.pattern),
+	}}}, nil
+}
+
+// Contains passes a text that contains all the given ones, in any case:
+// letters are compared by Unicode's simple case folding, so that K, k and the
+// Kelvin sign are one, and so are Σ, σ and ς; ß and ss are not.
+func Contains(texts ...string) (Strategy, error) { return contains(texts, false) }
+
+// ContainsCaseSensitive passes a text that contains all the given ones, just
+// as they are written.
+func ContainsCaseSensitive(texts ...string) (Strategy, error) { return contains(texts, true) }
+
+func contains(texts []string, caseSensitive bool) (Strategy, error) {
+	const takes = "a text that is not empty, or a list of such texts"
+	bad := func(problem string) (Strategy, error) {
+		return nil, &ParamError{Check: "contains", Param: "required_text", Problem: problem, Takes: takes}
+	}
+	if len(texts) == 0 {
+		return bad("is empty")
+	}
+	c := containing{caseSensitive: caseSensitive}
+	for i, text := range texts {
+		switch {
+		case text == "":
+			return bad(fmt.Sprintf("has an empty text at %d", i))
+		case !utf8.ValidString(text):
+			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", short(text, 60)))
+		}
+		w := wanted{text, text}
+		if !caseSensitive {
+			w.folded = strings.Map(fold, text)
+		}
+		c.wanted = append(c.wanted, w)
+	}
+	return c, nil
+}
+
+type containing struct {
+	wanted        []wanted
+	caseSensitive bool
+}
+
+type wanted struct{ text, folded string }
+
+func (containing) Name() string    { return "contains" }
+func (c containing) instant() bool { return len(c.wanted) <= maxListed }
+
+func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
+	text := a.Text
+	if !c.caseSensitive {
+		text = strings.Map(fold, text)
+	}
+	var complaints []Complaint
+	missing := 0
+	for _, w := range c.wanted {
+		if strings.Contains(text, w.folded) {
+			continue
+		}
+		if missing++; missing > maxListed {
+			continue
+		}
+		complaints = append(complaints, Complaint{
+			Problem:    fmt.Sprintf("the text %q is missing", w.text),
+			Suggestion: fmt.Sprintf("include the text %q", w.text),
+		})
+	}
+	return Verdict{Complaints: append(complaints, more(missing-maxListed, "missing texts")...)}, nil
+}
+
+// more is the complaint that counts what a list leaves out; none, if n is not
+// positive.
+func more(n int, what string) []Complaint {
+	if n <= 0 {
+		return nil
+	}
+	return []Complaint{{Problem: fmt.Sprintf("and %d more %s", n, what)}}
+}
+
+// fold returns the least rune that equals r under simple case folding.
+func fold(r rune) rune {
+	if r < utf8.RuneSelf {
+		if 'a' <= r && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		return r
+	}
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	return least
+}
