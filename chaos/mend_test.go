@@ -1,0 +1,117 @@
+package chaos
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestComplaintsAreReadTolerantly(t *testing.T) {
+	for _, c := range []struct {
+		feedback string
+		want     demands
+	}{
+		{`include the text "Berlin"`, demands{contain: []string{"Berlin"}}},
+		{`the text "Berlin" is missing: include the text "Berlin"`, demands{contain: []string{"Berlin"}}},
+		{"The answer does not contain 'Berlin'.", demands{contain: []string{"Berlin"}}},
+		{"It must mention “Berlin”, and `Rome`", demands{contain: []string{"Berlin", "Rome"}}},
+		{`It should include "a", "b" and "c".`, demands{contain: []string{"a", "b", "c"}}},
+		{`include the text "say \"hi\""`, demands{contain: []string{`say "hi"`}}},
+		{`It contains "foo". Leave out "foo".`, demands{exclude: []string{"foo"}}},
+		{"The answer must not contain the word `foo`", demands{exclude: []string{"foo"}}},
+		{"Don't mention 'it's me'", demands{exclude: []string{"it's me"}}},
+		{`answer with text that matches the regular expression "^A\\d+"`, demands{match: []string{`^A\d+`}}},
+		{`It must match "^A\d+$"`, demands{match: []string{`^A\d+$`}}},
+		{"nothing in the answer matches the pattern `[a-z]\"`", demands{match: []string{`[a-z]"`}}},
+		{"It must not match `^A`", demands{mismatch: []string{"^A"}}},
+		{`It must match "("`, demands{}},
+		{"the text is too short: 2 characters, where 3 is the least: make it at least 3 characters long", demands{least: 3}},
+		{"make it at most 200 characters long", demands{most: 200}},
+		{"Use no more than 1,000 characters and no fewer than 20.", demands{least: 20, most: 1000}},
+		{"between 3 and 200 characters", demands{least: 3, most: 200}},
+		{"exactly 7 characters", demands{least: 7, most: 7}},
+		{"at least 5 words, at most 3 items, between 1 and 2 lines", demands{}},
+		{"answer with JSON alone, without prose around it", demands{json: true}},
+		{"The answer is not valid JSON.", demands{json: true}},
+		{"The answer must not be JSON.", demands{}},
+		{"And what about Rome?", demands{}},
+		{"1. include the text \"Berlin\"\n2. make it at most 50 characters long", demands{contain: []string{"Berlin"}, most: 50}},
+		{`"unclosed`, demands{}},
+		{"", demands{}},
+	} {
+		if c.want.most == 0 {
+			c.want.most = unbounded
+		}
+		got := read(c.feedback)
+		for _, list := range []*[]string{&got.contain, &got.exclude, &got.match, &got.mismatch} {
+			if len(*list) == 0 {
+				*list = nil
+			}
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q:\n got %+v\nwant %+v", c.feedback, got, c.want)
+		}
+	}
+}
+
+func TestAMendedAnswerIsAsTheComplaintAsks(t *testing.T) {
+	for _, c := range []struct{ previous, feedback string }{
+		{"An answer about Rome.", `include the text "Berlin"`},
+		{"", `include the text "Berlin"`},
+		{"An answer.", `include "Berlin", "Rome" and "Paris"; make it at most 20 characters long`},
+		{"An answer about Rome.", "leave out \"Rome\""},
+		{"x", "make it at least 300 characters long"},
+		{strings.Repeat("long ", 100), "make it at most 17 characters long"},
+		{"x", "between 12 and 12 characters"},
+		{"x", "make it at most 0 characters long"},
+		{"x", "answer with text that matches the regular expression \"^[A-Z]{3}-[0-9]+$\"; make it at least 20 characters long"},
+		{"x", "match `Berlin|Rome`, mention \"capital\""},
+		{"Certainly!", "answer with JSON alone, without prose around it"},
+		{"Here: ```json\n{\"a\": 1}\n```", "answer with JSON alone, without prose around it"},
+		{"x", "answer with JSON; include the text \"Berlin\"; at least 100 characters"},
+		{`{"a":1}`, `include the text "Berlin"`},
+		{"\xff\xfe", "make it at least 5 characters long"},
+	} {
+		for seed := range uint64(20) {
+			answer, ok := mended(c.previous, c.feedback, false, chance(seed))
+			if !ok || !read(c.feedback).met(answer) {
+				t.Errorf("%q after %q: %q, %v", c.feedback, c.previous, answer, ok)
+			}
+		}
+	}
+	if answer, _ := mended("Here: {\"a\": 1}", "it must be valid JSON", false, chance(1)); answer != `{"a": 1}` {
+		t.Errorf("JSON in prose was not taken out of it: %s", answer)
+	}
+}
+
+func TestMendingKeepsWhatWasRightBefore(t *testing.T) {
+	previous := strings.Repeat("x", 40)
+	answer, _ := mended(previous, `include the text "Berlin"`, false, chance(1))
+	if utf8.RuneCountInString(answer) != 40 {
+		t.Errorf("the length changed from 40: %q", answer)
+	}
+	answer, _ = mended("Berlin is a city in Germany, with a long history", "make it at most 20 characters long", false, chance(1))
+	if !strings.HasPrefix(answer, "Berlin") {
+		t.Errorf("the text that was there is gone: %q", answer)
+	}
+	if answer, _ := mended("x", `include the text "Berlin"`, true, chance(1)); !json.Valid([]byte(answer)) {
+		t.Errorf("the request asks for JSON, and got %q", answer)
+	}
+}
+
+func FuzzMended(f *testing.F) {
+	f.Add("An answer.", `include the text "Berlin"; make it at most 20 characters long`, false)
+	f.Add("x", "match `(a*)*b{3,}`, at least 16000 characters, valid JSON", true)
+	f.Add("“", "‘contain “x", false)
+	f.Add("", "between 99999999999999999999 and 1", false)
+	f.Fuzz(func(t *testing.T, previous, feedback string, mustJSON bool) {
+		start := time.Now()
+		mended(previous, feedback, mustJSON, chance(1))
+		if d := time.Since(start); d > 30*time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
+}

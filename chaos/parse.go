@@ -1,0 +1,299 @@
+package chaos
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// ParsePlan reads a plan from YAML or JSON. name, mostly the file's, begins the
+// errors. The fields are those of Plan and Fault in lower case with
+// underscores; a time is a number of seconds or a Go duration ("1m30s"); a step
+// that needs nothing but its kind may be written as the kind alone:
+//
+//	seed: 7
+//	steps:
+//	  - {status: 429, kind: status, retry_after: 2}
+//	  - hang
+//	  - {kind: break, at: /items/0/price}
+//
+// What does not fit is an error with the line, the field, what it got and what
+// it takes.
+func ParsePlan(name string, data []byte) (*Plan, error) {
+	if json.Valid(data) {
+		// YAML takes no tab for indentation, JSON does, and can't hold one elsewhere.
+		data = []byte(strings.ReplaceAll(string(data), "\t", " "))
+	}
+	var doc yaml.Node
+	if err := yaml.Load(data, &doc); err != nil {
+		return nil, fmt.Errorf("%s: the plan is neither YAML nor JSON: %w", name, err)
+	}
+	root := &doc
+	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
+		root = root.Content[0]
+	}
+	plan, lines, err := decodePlan(root)
+	if err == nil {
+		field, i, wrong := plan.check()
+		if wrong != nil {
+			err = &located{lines.of(field, i, wrong.field), path(field, i), wrong}
+		}
+	}
+	if err != nil {
+		var at *located
+		if errors.As(err, &at) && at.line > 0 {
+			return nil, fmt.Errorf("%s:%d: %w", name, at.line, err)
+		}
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return plan, nil
+}
+
+// path names a fault in a message.
+func path(field string, i int) string {
+	if field == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s[%d].", field, i)
+}
+
+// located is a problem and the line that it is on.
+type located struct {
+	line int
+	path string
+	*problem
+}
+
+func (e *located) Error() string { return e.path + e.problem.Error() }
+
+// lineOf is where the fields of a plan stand: lineOf["steps"][2]["at"]. The
+// fields of the plan itself are in lineOf[""][0]; the line of a whole fault is
+// under its field "".
+type lineOf map[string][]map[string]int
+
+func (l lineOf) of(field string, i int, name string) int {
+	if i >= len(l[field]) {
+		return 0
+	}
+	if line, ok := l[field][i][name]; ok {
+		return line
+	}
+	return l[field][i][""]
+}
+
+func decodePlan(root *yaml.Node) (*Plan, lineOf, error) {
+	plan, lines := new(Plan), lineOf{}
+	top, err := fields(root, "", "a plan: a mapping with steps or weights", map[string]func(*yaml.Node) error{
+		"seed": func(n *yaml.Node) error { return asSeed(n, &plan.Seed) },
+		"steps": func(n *yaml.Node) (err error) {
+			plan.Steps, err = decodeFaults(n, "steps", lines)
+			return err
+		},
+		"repeat": func(n *yaml.Node) error {
+			if n.ShortTag() != "!!bool" || n.Decode(&plan.Repeat) != nil {
+				return wrong(n, "repeat", "true or false")
+			}
+			return nil
+		},
+		"weights": func(n *yaml.Node) (err error) {
+			plan.Weights, err = decodeFaults(n, "weights", lines)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	lines[""] = []map[string]int{top}
+	return plan, lines, nil
+}
+
+func decodeFaults(n *yaml.Node, field string, lines lineOf) ([]Fault, error) {
+	if n = resolve(n); n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		return nil, wrong(n, field, "a list of at least one fault")
+	}
+	var faults []Fault
+	for i, item := range n.Content {
+		f, at, err := decodeFault(item, path(field, i))
+		if err != nil {
+			return nil, err
+		}
+		faults = append(faults, f)
+		lines[field] = append(lines[field], at)
+	}
+	return faults, nil
+}
+
+func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err error) {
+	if n = resolve(n); n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+		return Fault{Kind: Kind(n.Value)}, map[string]int{"": n.Line}, nil
+	}
+	lines, err = fields(n, path, "a kind, or a mapping with the fields of a fault", map[string]func(*yaml.Node) error{
+		"kind":             func(n *yaml.Node) error { return asText(n, path+"kind", &f.Kind) },
+		"weight":           func(n *yaml.Node) error { return asFloat(n, path+"weight", &f.Weight) },
+		"delay":            func(n *yaml.Node) error { return asDuration(n, path+"delay", &f.Delay) },
+		"chunk_delay":      func(n *yaml.Node) error { return asDuration(n, path+"chunk_delay", &f.ChunkDelay) },
+		"answer":           func(n *yaml.Node) error { return asText(n, path+"answer", &f.Answer) },
+		"at":               func(n *yaml.Node) error { f.At = new(string); return asText(n, path+"at", f.At) },
+		"after":            func(n *yaml.Node) error { f.After = new(int); return asWhole(n, path+"after", f.After) },
+		"end":              func(n *yaml.Node) error { return asText(n, path+"end", &f.End) },
+		"status":           func(n *yaml.Node) error { return asWhole(n, path+"status", &f.Status) },
+		"code":             func(n *yaml.Node) error { return asText(n, path+"code", &f.Code) },
+		"body":             func(n *yaml.Node) error { f.Body = new(string); return asText(n, path+"body", f.Body) },
+		"headers":          func(n *yaml.Node) (err error) { f.Headers, err = asHeaders(n, path+"headers"); return err },
+		"retry_after":      func(n *yaml.Node) error { return asWritten(n, path+"retry_after", &f.RetryAfter) },
+		"retry_after_date": func(n *yaml.Node) error { return asDuration(n, path+"retry_after_date", &f.RetryAfterDate) },
+		"retry_after_ms":   func(n *yaml.Node) error { return asWritten(n, path+"retry_after_ms", &f.RetryAfterMS) },
+	})
+	return f, lines, err
+}
+
+// fields gives each field of a mapping to its setter, and returns their lines.
+func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) error) (map[string]int, error) {
+	if n = resolve(n); n.Kind != yaml.MappingNode {
+		return nil, wrong(n, strings.TrimSuffix(path, "."), takes)
+	}
+	lines := map[string]int{"": n.Line}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
+		setter, ok := set[key.Value]
+		if !ok {
+			return nil, &located{key.Line, "", &problem{path + show(key), "an unknown field", "one of " + list(sorted(set))}}
+		}
+		if _, twice := lines[key.Value]; twice {
+			return nil, &located{key.Line, "", &problem{path + show(key), "a second value", "one"}}
+		}
+		lines[key.Value] = key.Line
+		if err := setter(value); err != nil {
+			return nil, err
+		}
+	}
+	return lines, nil
+}
+
+// resolve follows an alias (*name) to what it stands for.
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+func wrong(n *yaml.Node, field, takes string) error {
+	if field == "" {
+		field = "the plan"
+	}
+	return &located{n.Line, "", &problem{field, show(n), takes}}
+}
+
+// show writes what a node holds, shortened, for a message.
+func show(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		if len(n.Content) == 0 {
+			return "an empty list"
+		}
+		return "a list"
+	case yaml.ScalarNode:
+		if n.ShortTag() == "!!null" {
+			return "nothing"
+		}
+		value := []rune(n.Value)
+		if len(value) > 60 {
+			value = append(value[:60], '…')
+		}
+		if n.ShortTag() == "!!str" {
+			return strconv.Quote(string(value))
+		}
+		return string(value)
+	}
+	return "nothing"
+}
+
+func asText[S ~string](n *yaml.Node, field string, to *S) error {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
+		return wrong(n, field, "text")
+	}
+	*to = S(n.Value)
+	return nil
+}
+
+// asWritten takes a number or a text just as it is written.
+func asWritten(n *yaml.Node, field string, to *string) error {
+	if n.Kind != yaml.ScalarNode || n.Value == "" {
+		return wrong(n, field, "a number or a text, sent as it is (for a blank value use headers)")
+	}
+	*to = n.Value
+	return nil
+}
+
+func asWhole(n *yaml.Node, field string, to *int) error {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
+		return wrong(n, field, "a whole number")
+	}
+	return nil
+}
+
+func asSeed(n *yaml.Node, to *uint64) error {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
+		return wrong(n, "seed", "a whole number, 0 or more")
+	}
+	return nil
+}
+
+func asFloat(n *yaml.Node, field string, to *float64) error {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!float" || n.Decode(to) != nil {
+		return wrong(n, field, "a number")
+	}
+	return nil
+}
+
+// asDuration takes seconds as a number, or a Go duration as a text.
+func asDuration(n *yaml.Node, field string, to *time.Duration) error {
+	const takes = `seconds (1.5) or a Go duration ("1m30s")`
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+		d, err := time.ParseDuration(n.Value)
+		if err != nil {
+			return wrong(n, field, takes)
+		}
+		*to = d
+		return nil
+	}
+	var seconds float64
+	if err := asFloat(n, field, &seconds); err != nil || math.IsNaN(seconds) || math.Abs(seconds) >= math.MaxInt64/float64(time.Second) {
+		return wrong(n, field, takes)
+	}
+	*to = time.Duration(seconds * float64(time.Second))
+	return nil
+}
+
+// asHeaders takes names with a value or a list of values each.
+func asHeaders(n *yaml.Node, field string) (http.Header, error) {
+	const takes = "names with a value, or a list of values, each"
+	if n.Kind != yaml.MappingNode {
+		return nil, wrong(n, field, takes)
+	}
+	h := http.Header{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := resolve(n.Content[i]), resolve(n.Content[i+1])
+		values := []*yaml.Node{value}
+		if value.Kind == yaml.SequenceNode {
+			values = value.Content
+		}
+		for _, v := range values {
+			if v = resolve(v); v.Kind != yaml.ScalarNode || name.Kind != yaml.ScalarNode {
+				return nil, wrong(v, field, takes)
+			}
+			h.Add(name.Value, v.Value)
+		}
+	}
+	return h, nil
+}

@@ -1,0 +1,331 @@
+package chaos
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind names what is done with one request.
+type Kind string
+
+// The kinds. The first seven answer with status 200 and differ in what they
+// say; the others differ in how, or whether, they say it. Every kind takes
+// Fault.Delay; every kind that answers takes Fault.ChunkDelay.
+const (
+	Right  Kind = "right"  // a right answer; what a Fault without a kind is
+	Empty  Kind = "empty"  // an answer without a word
+	Length Kind = "length" // half an answer, with finish_reason "length"
+	Prose  Kind = "prose"  // an answer that is no JSON
+	Fence  Kind = "fence"  // right JSON inside a Markdown fence
+	Break  Kind = "break"  // JSON that breaks the request's schema in one place, Fault.At
+	Status Kind = "status" // an error: Fault.Status, Fault.Code
+	Reset  Kind = "reset"  // the connection is reset (TCP RST) before any header
+	Hang   Kind = "hang"   // nothing, until the client goes or the server closes
+	Slow   Kind = "slow"   // a right answer after Fault.Delay, default 2 s
+	Drip   Kind = "drip"   // a right answer in pieces, Fault.ChunkDelay apart, default 200 ms
+	Cut    Kind = "cut"    // a right answer that stops in the middle: Fault.After, Fault.End
+)
+
+var kinds = []Kind{Right, Empty, Length, Prose, Fence, Break, Status, Reset, Hang, Slow, Drip, Cut}
+
+// The delays of Slow and Drip where the Fault gives none.
+const (
+	defaultSlow = 2 * time.Second
+	defaultDrip = 200 * time.Millisecond
+)
+
+// End says how a Cut ends.
+type End string
+
+const (
+	// Abrupt closes the connection: a stream lacks the end of its transfer
+	// coding, a whole answer is shorter than its Content-Length. The default.
+	Abrupt End = "abrupt"
+	// Clean ends as if all were well: a stream without finish_reason and
+	// without [DONE], as a server sends whose model process was killed; a whole
+	// answer whose JSON stops half-way.
+	Clean End = "clean"
+)
+
+// Fault is what is done with one request. Its zero value is a right answer.
+type Fault struct {
+	// Kind is the kind of fault. Default Right.
+	Kind Kind
+	// Weight is the share of the requests that get this fault; in
+	// Plan.Weights, where it must be above 0, and nowhere else.
+	Weight float64
+	// Delay is waited before the first byte, headers included. Default 0, for
+	// Slow 2 s.
+	Delay time.Duration
+	// ChunkDelay is waited between two pieces of an answer, streamed or not.
+	// Default 0, for Drip 200 ms.
+	ChunkDelay time.Duration
+
+	// Answer is the text to answer with, in place of an invented one. Not with
+	// Empty and Break.
+	Answer string
+	// At is the place that Break breaks, a JSON pointer (RFC 6901) into the
+	// answer, such as /items/0/price. Default: a place that the seed chooses.
+	At *string
+	// After is the number of stream events that come before a Cut: 0 ends the
+	// stream behind the headers. Default: half of them. A whole answer is
+	// always cut half-way.
+	After *int
+	// End says how a Cut ends. Default Abrupt.
+	End End
+
+	// Status is the HTTP status of kind Status, 200 to 599. Default: the one
+	// that Code usually comes with. An error under a status below 400 (a stream
+	// that fails after its first event, a gateway that answers 200 to all)
+	// needs Code or Body.
+	Status int
+	// Code chooses among the provider's errors, see Codes. Default: the usual
+	// one of Status.
+	Code string
+	// Body is sent in place of the provider's error body. It may be empty.
+	Body *string
+	// Headers are added to the response of kind Status, or replace the
+	// server's. A name may have several values.
+	Headers http.Header
+	// RetryAfter is sent as Retry-After just as it is: "2", "1.5", "soon".
+	// Default: not sent.
+	RetryAfter string
+	// RetryAfterDate is sent as Retry-After in the form of an HTTP date (RFC
+	// 9110, section 10.2.3) this far from now, rounded up to whole seconds, as
+	// the form demands. Default: not sent.
+	RetryAfterDate time.Duration
+	// RetryAfterMS is sent as retry-after-ms, the form of OpenAI and Azure in
+	// milliseconds, just as it is. Default: not sent.
+	RetryAfterMS string
+}
+
+// Plan says what is done with each chat completion that is asked for. It is
+// either Steps or Weights. The zero value answers each rightly.
+type Plan struct {
+	// Seed decides the draws of Weights and what is invented. Config.Seed goes
+	// before it.
+	Seed uint64
+	// Steps answer one request each, in the order in which the requests come.
+	// After the last, requests are answered rightly.
+	Steps []Fault
+	// Repeat begins again with the first step after the last.
+	Repeat bool
+	// Weights are drawn from, for each request anew. The draw depends on the
+	// seed and the request's number alone: the same seed and the same order of
+	// requests give the same faults.
+	Weights []Fault
+}
+
+// fault returns what is done with chat completion number n, counted from 0.
+func (p *Plan) fault(seed uint64, n int) Fault {
+	switch {
+	case p == nil:
+		return Fault{Kind: Right}
+	case len(p.Weights) > 0:
+		return drawn(p.Weights, rand.New(rand.NewPCG(seed, uint64(n))).Float64())
+	case n < len(p.Steps):
+		return p.Steps[n].withDefaults()
+	case p.Repeat:
+		return p.Steps[n%len(p.Steps)].withDefaults()
+	}
+	return Fault{Kind: Right}
+}
+
+// drawn returns the fault at share x, in [0, 1), of all the weights.
+func drawn(weights []Fault, x float64) Fault {
+	var sum float64
+	for _, f := range weights {
+		sum += f.Weight
+	}
+	x *= sum
+	for _, f := range weights {
+		if x -= f.Weight; x < 0 {
+			return f.withDefaults()
+		}
+	}
+	return weights[len(weights)-1].withDefaults() // rounding kept x at 0
+}
+
+func (f Fault) withDefaults() Fault {
+	switch {
+	case f.Kind == "":
+		f.Kind = Right
+	case f.Kind == Slow && f.Delay == 0:
+		f.Delay = defaultSlow
+	case f.Kind == Drip && f.ChunkDelay == 0:
+		f.ChunkDelay = defaultDrip
+	case f.Kind == Cut && f.End == "":
+		f.End = Abrupt
+	case f.Kind == Status && f.Status == 0:
+		f.Status = errorNamed(f.Code).status
+	}
+	return f
+}
+
+// answers reports whether f comes with an answer of the model's.
+func (k Kind) answers() bool { return k != Status && k != Reset && k != Hang }
+
+// problem is a field that is wrong: what it got, and what it takes.
+type problem struct {
+	field, got, takes string
+}
+
+func (p problem) Error() string {
+	return fmt.Sprintf("%s: got %s; takes %s", p.field, p.got, p.takes)
+}
+
+// check returns what is wrong with the plan, and in which fault: field is
+// "steps" or "weights", i its index; field is empty for the plan itself.
+func (p *Plan) check() (field string, i int, wrong *problem) {
+	switch {
+	case len(p.Steps) > 0 && len(p.Weights) > 0:
+		return "", 0, &problem{"weights", "steps and weights", "one of the two"}
+	case p.Repeat && len(p.Steps) == 0:
+		return "", 0, &problem{"repeat", "true without steps", "true only beside steps"}
+	}
+	for i, f := range p.Steps {
+		if f.Weight != 0 {
+			return "steps", i, &problem{"weight", number(f.Weight), "no value in a step, only under weights"}
+		}
+		if wrong := f.check(); wrong != nil {
+			return "steps", i, wrong
+		}
+	}
+	var sum float64
+	for i, f := range p.Weights {
+		sum += f.Weight
+		// The sum must stay finite, too: a draw is a share of it.
+		if !(f.Weight > 0) || math.IsInf(sum, 0) {
+			return "weights", i, &problem{"weight", number(f.Weight), "a number above 0 (the share of the requests that get this fault)"}
+		}
+		if wrong := f.check(); wrong != nil {
+			return "weights", i, wrong
+		}
+	}
+	return "", 0, nil
+}
+
+func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+// check returns what is wrong with the fault. A field that its kind has no use
+// for is wrong: who set it expects an effect.
+func (f Fault) check() *problem {
+	kind := f.Kind
+	if kind == "" {
+		kind = Right
+	}
+	if !slices.Contains(kinds, kind) {
+		return &problem{"kind", strconv.Quote(string(kind)), "one of " + list(kinds)}
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"delay", f.Delay}, {"chunk_delay", f.ChunkDelay}, {"retry_after_date", f.RetryAfterDate}} {
+		if d.value < 0 {
+			return &problem{d.field, d.value.String(), "a time that is not negative"}
+		}
+	}
+	for _, u := range []struct {
+		field string
+		set   bool
+		takes []Kind
+	}{
+		{"chunk_delay", f.ChunkDelay != 0, slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.answers() })},
+		{"answer", f.Answer != "", []Kind{Right, Length, Prose, Fence, Slow, Drip, Cut}},
+		{"at", f.At != nil, []Kind{Break}},
+		{"after", f.After != nil, []Kind{Cut}},
+		{"end", f.End != "", []Kind{Cut}},
+		{"status", f.Status != 0, []Kind{Status}},
+		{"code", f.Code != "", []Kind{Status}},
+		{"body", f.Body != nil, []Kind{Status}},
+		{"headers", len(f.Headers) > 0, []Kind{Status}},
+		{"retry_after", f.RetryAfter != "", []Kind{Status}},
+		{"retry_after_date", f.RetryAfterDate != 0, []Kind{Status}},
+		{"retry_after_ms", f.RetryAfterMS != "", []Kind{Status}},
+	} {
+		if u.set && !slices.Contains(u.takes, kind) {
+			return &problem{u.field, fmt.Sprintf("a value beside kind %q", kind), "a value only beside kind " + list(u.takes)}
+		}
+	}
+	if f.At != nil {
+		if _, ok := tokens(*f.At); !ok {
+			return &problem{"at", strconv.Quote(*f.At), `a JSON pointer: "" or such as /items/0/price`}
+		}
+	}
+	if f.After != nil && *f.After < 0 {
+		return &problem{"after", strconv.Itoa(*f.After), "a number of events, 0 or more"}
+	}
+	if f.End != "" && f.End != Abrupt && f.End != Clean {
+		return &problem{"end", strconv.Quote(string(f.End)), list([]End{Abrupt, Clean})}
+	}
+	if kind == Status {
+		return f.checkStatus()
+	}
+	return nil
+}
+
+func (f Fault) checkStatus() *problem {
+	if f.Status == 0 && f.Code == "" {
+		return &problem{"status", "nothing", "an HTTP status, 200 to 599, or leave it to code"}
+	}
+	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
+		return &problem{"status", strconv.Itoa(f.Status), "an HTTP status, 200 to 599"}
+	}
+	if f.Code != "" && errorNamed(f.Code) == nil {
+		return &problem{"code", strconv.Quote(f.Code), "one of " + list(Codes())}
+	}
+	if f.Code != "" && f.Body != nil {
+		return &problem{"body", "a value beside code", "one of the two"}
+	}
+	if f.Status != 0 && f.Status < 400 && f.Code == "" && f.Body == nil {
+		return &problem{"status", strconv.Itoa(f.Status), "a status below 400 only with code or body"}
+	}
+	if f.RetryAfter != "" && f.RetryAfterDate != 0 {
+		return &problem{"retry_after_date", "a value beside retry_after", "one of the two"}
+	}
+	for _, h := range []struct{ field, value string }{{"retry_after", f.RetryAfter}, {"retry_after_ms", f.RetryAfterMS}} {
+		if !headerValue(h.value) {
+			return &problem{h.field, strconv.Quote(h.value), "text without control characters"}
+		}
+	}
+	for name, values := range f.Headers {
+		switch {
+		case !headerName(name):
+			return &problem{"headers", strconv.Quote(name), "names of letters, digits and hyphens"}
+		case slices.Contains([]string{"Content-Length", "Transfer-Encoding", "Trailer"}, http.CanonicalHeaderKey(name)):
+			return &problem{"headers", strconv.Quote(name), "any header but those that frame the response"}
+		case !slices.ContainsFunc(values, func(v string) bool { return !headerValue(v) }):
+		default:
+			return &problem{"headers", strconv.Quote(name) + " with a control character", "text without control characters"}
+		}
+	}
+	return nil
+}
+
+func headerName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	})
+}
+
+func headerValue(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+// list writes "a, b, c".
+func list[S ~string](names []S) string {
+	var b strings.Builder
+	for i, name := range names {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(name))
+	}
+	return b.String()
+}

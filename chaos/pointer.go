@@ -1,0 +1,86 @@
+package chaos
+
+import (
+	"strconv"
+	"strings"
+)
+
+// tokens splits a JSON pointer (RFC 6901).
+func tokens(pointer string) (path []string, ok bool) {
+	if pointer == "" {
+		return nil, true
+	}
+	rest, ok := strings.CutPrefix(pointer, "/")
+	if !ok {
+		return nil, false
+	}
+	for _, token := range strings.Split(rest, "/") {
+		escaped := strings.NewReplacer("~0", "", "~1", "").Replace(token)
+		if strings.Contains(escaped, "~") {
+			return nil, false
+		}
+		path = append(path, strings.NewReplacer("~1", "/", "~0", "~").Replace(token))
+	}
+	return path, true
+}
+
+// pointer writes a path as a JSON pointer.
+func pointer(path []string) string {
+	var b strings.Builder
+	for _, token := range path {
+		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+	}
+	return b.String()
+}
+
+// index reads a pointer's token as the index of an array.
+func index(token string) (int, bool) {
+	i, err := strconv.Atoi(token)
+	return i, err == nil && i >= 0 && strconv.Itoa(i) == token
+}
+
+// lookup returns the value at a path.
+func lookup(v any, path []string) (any, bool) {
+	for _, token := range path {
+		switch c := v.(type) {
+		case map[string]any:
+			inner, ok := c[token]
+			if !ok {
+				return nil, false
+			}
+			v = inner
+		case []any:
+			i, ok := index(token)
+			if !ok || i >= len(c) {
+				return nil, false
+			}
+			v = c[i]
+		default:
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// replaced returns v with the value at a path, which is there, replaced. v
+// itself stays as it is.
+func replaced(v any, path []string, with any) any {
+	if len(path) == 0 {
+		return with
+	}
+	switch c := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(c))
+		for name, inner := range c {
+			out[name] = inner
+		}
+		out[path[0]] = replaced(c[path[0]], path[1:], with)
+		return out
+	case []any:
+		out := append([]any(nil), c...)
+		i, _ := index(path[0])
+		out[i] = replaced(c[i], path[1:], with)
+		return out
+	}
+	return v
+}
