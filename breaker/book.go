@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +14,9 @@ type book struct {
 
 	// Time as the breaker sees it never goes backwards: when the clock does,
 	// skew takes up the difference, and what was to last a minute from then on
-	// still lasts a minute.
+	// still lasts a minute. A refusal by an OPEN circuit writes down no time, so
+	// a jump back that falls between refusals may at most begin the OPEN time
+	// anew.
 	last int64
 	skew atomic.Int64
 
@@ -65,7 +68,9 @@ func (b *Breaker) openBook() *book {
 	return b.book.Load()
 }
 
-// advance returns the breaker's time for the clock's. The caller holds the lock.
+// advance returns the breaker's time for the clock's. The caller holds the lock,
+// and read the clock under it: to read it and then to wait for the lock would
+// look like a clock that went backwards.
 func (k *book) advance(clock int64) int64 {
 	t := clock + k.skew.Load()
 	if t < k.last {
@@ -135,11 +140,16 @@ func (k *book) endProbe(id uint64) bool {
 func (k *book) firstLease(lease time.Duration) int64 {
 	var first int64
 	for _, p := range k.probes {
-		if end := p.from + int64(lease); !p.lost && (first == 0 || end < first) {
+		if end := later(p.from, lease); !p.lost && (first == 0 || end < first) {
 			first = end
 		}
 	}
 	return first
+}
+
+// later returns t+d, or the end of time where that is sooner.
+func later(t int64, d time.Duration) int64 {
+	return t + min(int64(d), math.MaxInt64-t)
 }
 
 // wake tells those who wait for a place to look again.

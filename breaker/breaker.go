@@ -34,7 +34,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -76,10 +78,16 @@ type Config struct {
 	// Recovery, if set, is asked in place of RecoveryTimeout, with the number
 	// of times (from 0) that the circuit has opened since it was last CLOSED. A
 	// backoff.Exponential's Delay fits: it makes repeated openings longer, and
-	// its jitter keeps replicas from probing in step.
+	// its jitter keeps replicas from probing in step. A negative time is 0.
+	//
+	// Recovery, RetryAfter and Exclude are asked outside every lock, about every
+	// failure and not only the one that opens the circuit. They may call the
+	// breaker. A panic in one is logged with log/slog and goes no further: it
+	// is as if the function were not set.
 	Recovery func(opening int) time.Duration
 	// RetryAfter, if set, says how long the failure that opens the circuit asks
-	// to be left alone. It may lengthen the OPEN time, never shorten it.
+	// to be left alone, and whether it asks at all. It may lengthen the OPEN
+	// time, never shorten it.
 	RetryAfter func(cause error) (time.Duration, bool)
 	// TripTimeout is how long Trip keeps the circuit OPEN where RetryAfter does
 	// not say. Default ten times RecoveryTimeout.
@@ -88,10 +96,11 @@ type Config struct {
 	// RetryAfter and TripTimeout say. Default 1 h, or RecoveryTimeout where
 	// that is longer.
 	MaxOpen time.Duration
-	// HalfOpenProbes is how many probes may be under way at a time. Default 1.
+	// HalfOpenProbes is how many probes may be under way at a time, 1 to
+	// 10,000. Default 1.
 	HalfOpenProbes int
-	// SuccessThreshold is how many probes must succeed to close the circuit.
-	// Default 2.
+	// SuccessThreshold is how many probes must succeed to close the circuit, 1
+	// to 10,000. Default 2.
 	SuccessThreshold int
 	// ProbeLease is how long a probe holds its place. One that has not
 	// reported by then may have been lost, and another takes its place; if it
@@ -104,9 +113,9 @@ type Config struct {
 	// func(error) bool is a Matcher too.
 	Exclude []Matcher
 	// OnStateChange is told of each change of state, in order, one at a time,
-	// and outside every lock, on the goroutine of a call that caused one. It
-	// may call the breaker. A panic in it is logged with log/slog and goes no
-	// further.
+	// and outside every lock, on a goroutine of its own that a call which caused
+	// a change waits for. It may call the breaker. A panic in it is logged with
+	// log/slog and goes no further.
 	OnStateChange func(Transition)
 }
 
@@ -199,6 +208,7 @@ func newSettings(c Config) (*settings, error) {
 			return nil, &ConfigError{fmt.Sprintf("Exclude[%d]", i), nil, "a function"}
 		}
 	}
+	c.Exclude = slices.Clone(c.Exclude)
 	return &settings{Config: c, limit: successLimit(c.FailureThreshold, rate), base: time.Now()}, nil
 }
 
@@ -227,7 +237,7 @@ type Breaker struct {
 	name     string
 	word     atomic.Uint64        // see word.go
 	book     atomic.Pointer[book] // nil until there is trouble to write down
-	touched  atomic.Bool          // used since a Registry last looked for idle ones
+	use      atomic.Uint32        // see registry.go
 }
 
 // New returns a CLOSED breaker, or a *ConfigError.
@@ -314,7 +324,9 @@ func (b *Breaker) settle(ctx context.Context, w uint64, err error) {
 // return: panicked is what recover found, nil for runtime.Goexit.
 func (b *Breaker) escaped(w uint64, panicked any) {
 	if panicked != nil {
-		b.fail(w, 0, &PanicError{panicked}, false)
+		if err := (&PanicError{panicked}); !b.excludes(err) {
+			b.fail(w, 0, err, false)
+		}
 		panic(panicked)
 	}
 }
@@ -324,12 +336,38 @@ func (b *Breaker) counts(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
 		return false
 	}
+	// A connection that was given ctx's deadline may report it an instant before
+	// ctx does.
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return false
+	}
+	return !b.excludes(err)
+}
+
+// excludes reports whether an error is to be ignored. A nil breaker, that of an
+// empty permit, excludes everything.
+func (b *Breaker) excludes(err error) bool {
+	if b == nil {
+		return true
+	}
 	for _, match := range b.settings.Exclude {
-		if match(err) {
-			return false
+		if ask(b, "Exclude", false, func() bool { return match(err) }) {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+// ask calls a function of the configuration. Where it panics, instead stands for
+// its answer: a fault in it must not reach the calls that it is asked about.
+func ask[T any](b *Breaker, field string, instead T, f func() T) (answer T) {
+	defer func() {
+		if r := recover(); r != nil {
+			slog.Error("breaker: a function of the configuration panicked", "breaker", b.name, "field", field, "panic", r)
+			answer = instead
+		}
+	}()
+	return f()
 }
 
 // doPermit is Do for all states: with a permit.

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// The four things that happen to a circuit: admit, succeed, fail, release. Each
-// takes what the caller was admitted under: the word and the probe's number. The
-// At forms take the time too.
+// The four things that happen to a circuit: admit, succeed, fail, release. The
+// last three take what the caller was admitted under: the word and the probe's
+// number.
 
 // admit lets a call through or returns an *OpenError.
 func (b *Breaker) admit() (w, probe uint64, err error) {
@@ -16,19 +16,14 @@ func (b *Breaker) admit() (w, probe uint64, err error) {
 	if stateOf(w) == Closed {
 		return w, 0, nil
 	}
-	return b.admitAt(b.now())
-}
-
-func (b *Breaker) admitAt(clock int64) (w, probe uint64, err error) {
 	k := b.openBook()
 	if o := k.opening.Load(); o != nil {
-		if t := clock + k.skew.Load(); t >= o.from && t < o.until {
+		if t := b.now() + k.skew.Load(); t >= o.from && t < o.until {
 			return 0, 0, o.err
 		}
 	}
-	k.mu.Lock()
+	now := b.lock(k)
 	defer b.unlock(k)
-	now := k.advance(clock)
 	w = b.word.Load()
 	switch stateOf(w) {
 	case Closed:
@@ -49,43 +44,49 @@ func (b *Breaker) admitAt(clock int64) (w, probe uint64, err error) {
 	return w, k.admitProbe(now, b.settings.HalfOpenProbes), nil
 }
 
+// Refusal returns what Run would return now if the circuit is OPEN, or nil. It
+// changes nothing: once the recovery time has come it returns nil, and the next
+// call finds out.
+func (b *Breaker) Refusal() *OpenError {
+	k := b.book.Load()
+	if k == nil {
+		return nil
+	}
+	if o := k.opening.Load(); o != nil && b.now()+k.skew.Load() < o.until {
+		return o.err
+	}
+	return nil
+}
+
 // succeed records a success.
 func (b *Breaker) succeed(w, probe uint64) {
 	if stateOf(w) == Closed {
 		b.spendCredit(w)
 		return
 	}
-	b.succeedProbeAt(b.now(), w, probe)
-}
-
-func (b *Breaker) succeedProbeAt(clock int64, w, probe uint64) {
 	k := b.openBook()
-	k.mu.Lock()
+	now := b.lock(k)
 	defer b.unlock(k)
-	now := k.advance(clock)
-	if generationOf(b.word.Load()) != generationOf(w) || !k.endProbe(probe) {
+	if b.late(w) || !k.endProbe(probe) {
 		return
 	}
 	k.passed++
 	if k.passed >= b.settings.SuccessThreshold {
-		k.openings.Store(0)
 		b.become(k, Closed, false, now, nil)
 	}
 }
 
 // fail records a failure; trip opens the circuit whatever was counted.
 func (b *Breaker) fail(w, probe uint64, cause error, trip bool) {
-	b.failAt(b.now(), w, probe, cause, trip)
-}
-
-func (b *Breaker) failAt(clock int64, w, probe uint64, cause error, trip bool) {
+	if b.late(w) {
+		return
+	}
 	k := b.openBook()
 	asked, recovery := b.asked(cause), b.recovery(k)
-	k.mu.Lock()
+	now := b.lock(k)
 	defer b.unlock(k)
-	now := k.advance(clock)
 	current := b.word.Load()
-	if generationOf(current) != generationOf(w) || current&forcedBit != 0 {
+	if b.late(w) || current&forcedBit != 0 {
 		return
 	}
 	var opens bool
@@ -93,9 +94,9 @@ func (b *Breaker) failAt(clock int64, w, probe uint64, cause error, trip bool) {
 		opens = k.endProbe(probe)
 	} else {
 		k.successes += b.renewCredit()
-		opens = k.note(failed{now, k.successes}, b.settings) || trip
+		opens = k.note(failed{now, k.successes}, b.settings)
 	}
-	if opens {
+	if opens || trip {
 		b.open(k, now, b.openTime(asked, recovery, trip), cause)
 	}
 }
@@ -106,11 +107,20 @@ func (b *Breaker) release(w, probe uint64) {
 		return
 	}
 	k := b.openBook()
-	k.mu.Lock()
+	b.lock(k)
 	defer b.unlock(k)
-	if generationOf(b.word.Load()) == generationOf(w) {
+	if !b.late(w) {
 		k.endProbe(probe)
 	}
+}
+
+// late reports whether the state has changed since a call was admitted under w.
+func (b *Breaker) late(w uint64) bool { return generationOf(b.word.Load()) != generationOf(w) }
+
+// lock takes the book's lock and returns the time.
+func (b *Breaker) lock(k *book) int64 {
+	k.mu.Lock()
+	return k.advance(b.now())
 }
 
 // asked and recovery call the user's functions. They are asked before the lock
@@ -120,15 +130,21 @@ func (b *Breaker) asked(cause error) time.Duration {
 	if b.settings.RetryAfter == nil {
 		return 0
 	}
-	d, _ := b.settings.RetryAfter(cause)
-	return d
+	return ask(b, "RetryAfter", 0, func() time.Duration {
+		if d, ok := b.settings.RetryAfter(cause); ok {
+			return d
+		}
+		return 0
+	})
 }
 
 func (b *Breaker) recovery(k *book) time.Duration {
 	if b.settings.Recovery == nil {
 		return b.settings.RecoveryTimeout
 	}
-	return b.settings.Recovery(int(k.openings.Load()))
+	return ask(b, "Recovery", b.settings.RecoveryTimeout, func() time.Duration {
+		return b.settings.Recovery(int(k.openings.Load()))
+	})
 }
 
 // openTime decides how long the circuit is OPEN.
@@ -144,39 +160,39 @@ func (b *Breaker) openTime(asked, recovery time.Duration, trip bool) time.Durati
 
 // open opens the circuit for d. The caller holds the lock.
 func (b *Breaker) open(k *book, now int64, d time.Duration, cause error) {
+	b.become(k, Open, false, now, cause)
 	k.openings.Add(1)
-	b.openFor(k, now, d, cause, false)
+	b.keepOpen(k, now, later(now, d), cause, false)
 }
 
-func (b *Breaker) openFor(k *book, now int64, d time.Duration, cause error, forced bool) {
-	until := int64(math.MaxInt64)
-	if int64(d) < until-now {
-		until = now + int64(d)
-	}
-	err := &OpenError{Name: b.name, State: Open, Cause: cause, Since: b.timeOf(k, now), Forced: forced}
+// keepOpen says until when the circuit is OPEN. The caller holds the lock, and
+// has begun the state before: if calls were refused before the state has begun, a
+// call after them could still be let through.
+func (b *Breaker) keepOpen(k *book, from, until int64, cause error, forced bool) {
+	err := &OpenError{Name: b.name, State: Open, Cause: cause, Since: b.timeOf(k, from), Forced: forced}
 	if !forced {
 		err.Until = b.timeOf(k, until)
 	}
 	k.cause = cause
-	k.opening.Store(&opening{now, until, err})
-	b.become(k, Open, forced, now, cause)
+	k.opening.Store(&opening{from, until, err})
 }
 
-// become begins a state. The caller holds the lock, and has stored the opening
-// if the state is Open.
+// become begins a state. The caller holds the lock, and calls keepOpen next if
+// the state is Open.
 func (b *Breaker) become(k *book, s State, forced bool, now int64, cause error) {
-	from := stateOf(b.word.Load())
+	was := b.word.Load()
 	b.turn(s, forced)
-	if s != Open {
-		k.opening.Store(nil)
+	k.opening.Store(nil)
+	if s == Closed {
+		k.openings.Store(0)
 	}
 	k.since = now
 	k.failures, k.oldest, k.successes = k.failures[:0], 0, 0
 	k.probes, k.passed = k.probes[:0], 0
 	k.wake()
-	if b.settings.OnStateChange != nil && (from != s || forced) {
+	if b.settings.OnStateChange != nil && (stateOf(was) != s || forced || was&forcedBit != 0) {
 		k.transitions = append(k.transitions, Transition{
-			Name: b.name, From: from, To: s, At: b.timeOf(k, now), Cause: cause, Forced: forced,
+			Name: b.name, From: stateOf(was), To: s, At: b.timeOf(k, now), Cause: cause, Forced: forced,
 			Generation: generationOf(b.word.Load()),
 		})
 	}
@@ -192,51 +208,53 @@ func (b *Breaker) timeOf(k *book, t int64) time.Time {
 // else Config.TripTimeout. One that is OPEN already stays so for the longer of
 // the two times; a forced state stays as it is.
 func (b *Breaker) Trip(cause error) {
-	asked := b.asked(cause)
-	b.locked(func(k *book, now int64) {
-		d := b.openTime(asked, 0, true)
-		if o := k.opening.Load(); b.word.Load()&forcedBit != 0 || o != nil && now+int64(d) <= o.until {
-			return
-		}
+	k := b.openBook()
+	d := b.openTime(b.asked(cause), 0, true)
+	now := b.lock(k)
+	defer b.unlock(k)
+	if b.word.Load()&forcedBit != 0 {
+		return
+	}
+	if o := k.opening.Load(); o == nil {
 		b.open(k, now, d, cause)
-	})
+	} else if until := later(now, d); until > o.until {
+		b.keepOpen(k, o.from, until, cause, false)
+		k.wake() // who waits may have no time for the longer wait
+	}
 }
 
 // ForceOpen refuses every call until Reset or ForceClosed.
 func (b *Breaker) ForceOpen(cause error) {
-	b.locked(func(k *book, now int64) { b.openFor(k, now, math.MaxInt64, cause, true) })
+	k := b.openBook()
+	now := b.lock(k)
+	defer b.unlock(k)
+	b.become(k, Open, true, now, cause)
+	b.keepOpen(k, now, math.MaxInt64, cause, true)
 }
 
 // ForceClosed admits every call and counts nothing until Reset or ForceOpen.
-func (b *Breaker) ForceClosed() {
-	b.locked(func(k *book, now int64) { b.become(k, Closed, true, now, nil) })
-}
+func (b *Breaker) ForceClosed() { b.close(true) }
 
 // Reset makes the breaker CLOSED, as it was when new.
-func (b *Breaker) Reset() {
-	b.locked(func(k *book, now int64) {
-		k.openings.Store(0)
-		k.cause = nil
-		b.become(k, Closed, false, now, nil)
-	})
-}
+func (b *Breaker) Reset() { b.close(false) }
 
-func (b *Breaker) locked(change func(k *book, now int64)) {
+func (b *Breaker) close(forced bool) {
 	k := b.openBook()
-	k.mu.Lock()
+	now := b.lock(k)
 	defer b.unlock(k)
-	change(k, k.advance(b.now()))
+	k.cause = nil
+	b.become(k, Closed, forced, now, nil)
 }
 
 // Await returns a permit as soon as the circuit admits a call: it waits where
 // Acquire would refuse. It returns ctx's error when ctx ends first, and an
-// *OpenError at once when ctx's deadline comes before the circuit can admit a
-// probe, or the circuit is forced open.
+// *OpenError at once when the circuit is OPEN and can't admit a probe before
+// ctx's deadline, or is forced open.
 func (b *Breaker) Await(ctx context.Context) (Permit, error) {
 	var news <-chan struct{}
 	for {
 		if ctx.Err() != nil {
-			return Permit{}, context.Cause(ctx)
+			return Permit{}, ctx.Err()
 		}
 		w, probe, err := b.admit()
 		if err == nil {
@@ -248,7 +266,7 @@ func (b *Breaker) Await(ctx context.Context) (Permit, error) {
 		}
 		refusal := err.(*OpenError)
 		deadline, bounded := ctx.Deadline()
-		if refusal.Forced || bounded && refusal.State == Open && deadline.Before(refusal.Until) {
+		if refusal.Forced || bounded && refusal.State == Open && !deadline.After(refusal.Until) {
 			return Permit{}, err
 		}
 		timer := time.NewTimer(time.Until(refusal.Until))

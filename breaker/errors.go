@@ -24,7 +24,7 @@ func (e *OpenError) Error() string {
 	case e.Forced:
 		text = fmt.Sprintf("circuit %q is forced OPEN until it is reset", e.Name)
 	case e.State == HalfOpen:
-		text = fmt.Sprintf("circuit %q is HALF_OPEN and all its probes are under way", e.Name)
+		text = fmt.Sprintf("circuit %q is HALF_OPEN with all its probes under way, admits another in at most %v", e.Name, e.RetryIn().Round(time.Millisecond))
 	default:
 		text = fmt.Sprintf("circuit %q is OPEN, admits a probe in %v", e.Name, e.RetryIn().Round(time.Millisecond))
 	}

@@ -54,17 +54,31 @@ func (p *Permit) Success() {
 	}
 }
 
-// Failure ends the permit: the service failed. Config.Exclude is not asked.
+// Failure ends the permit: the service failed; or it is ignored, if
+// Config.Exclude matches the cause.
 func (p *Permit) Failure(cause error) {
+	if p.b.excludes(cause) {
+		p.Ignore()
+	} else {
+		p.fail(cause)
+	}
+}
+
+func (p *Permit) fail(cause error) {
 	if p.end() {
 		p.b.fail(p.word, p.probe, cause, false)
 	}
 }
 
-// Trip ends the permit with a failure that opens the circuit at once; see
-// Breaker.Trip.
+// Trip ends the permit with a failure that opens the circuit at once (see
+// Breaker.Trip); or it is ignored, if Config.Exclude matches the cause.
 func (p *Permit) Trip(cause error) {
-	if p.end() {
+	if p.b.excludes(cause) {
+		p.Ignore()
+	} else if p.ended.CompareAndSwap(false, true) {
+		if p.slow != nil {
+			p.slow.Stop() // it opens the circuit even if the call has been recorded as slow
+		}
 		p.b.fail(p.word, p.probe, cause, true)
 	}
 }
@@ -83,7 +97,7 @@ func (p *Permit) End(ctx context.Context, err error) {
 	case err == nil:
 		p.Success()
 	case p.b != nil && p.b.counts(ctx, err):
-		p.Failure(err)
+		p.fail(err)
 	default:
 		p.Ignore()
 	}

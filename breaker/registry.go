@@ -1,7 +1,10 @@
 package breaker
 
 import (
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // DefaultMaxBreakers is how many breakers a Registry keeps by default.
@@ -13,12 +16,25 @@ const DefaultMaxBreakers = 10_000
 type Registry struct {
 	settings *settings
 	limit    int
-	byKey    sync.Map // string → *Breaker
 
-	mu   sync.Mutex
-	all  []*Breaker
-	hand int // where the search for an idle breaker goes on
+	// shared is read without a lock, at the price of a plain map. It is
+	// replaced, never changed, so it may lack the newest breakers, and may still
+	// hold some that are gone.
+	shared atomic.Pointer[map[string]*Breaker]
+
+	mu     sync.Mutex
+	byKey  map[string]*Breaker
+	ring   []*Breaker // the same, for the search for an idle one
+	hand   int        // where that search goes on
+	missed int        // lookups that shared could not answer, since it was made
 }
+
+// What a Registry knows of a breaker's use: Breaker.use.
+const (
+	idle uint32 = iota // not used since an idle one was last looked for
+	used
+	gone // not in the registry any more
+)
 
 // NewRegistry returns a registry whose breakers behave as c says, or a
 // *ConfigError. It keeps at most limit breakers (0: 10,000): the idle ones go
@@ -35,49 +51,66 @@ func NewRegistry(c Config, limit int) (*Registry, error) {
 	if limit == 0 {
 		limit = DefaultMaxBreakers
 	}
-	return &Registry{settings: s, limit: limit}, nil
+	r := &Registry{settings: s, limit: limit, byKey: map[string]*Breaker{}}
+	r.share()
+	return r, nil
 }
 
 // Get returns the breaker of a key, the same for all callers.
 func (r *Registry) Get(key string) *Breaker {
-	if v, ok := r.byKey.Load(key); ok {
-		b := v.(*Breaker)
-		if !b.touched.Load() { // written once per search for idle ones, not once per call
-			b.touched.Store(true)
+	if b, ok := (*r.shared.Load())[key]; ok {
+		// Written once per search for idle ones, not once per call. The swap
+		// fails where the breaker is gone.
+		if b.use.Load() == used || b.use.CompareAndSwap(idle, used) {
+			return b
 		}
-		return b
 	}
-	return r.add(key)
+	return r.find(key)
 }
 
-func (r *Registry) add(key string) *Breaker {
+func (r *Registry) find(key string) *Breaker {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if v, ok := r.byKey.Load(key); ok {
-		return v.(*Breaker)
+	b, ok := r.byKey[key]
+	if !ok {
+		for len(r.ring) >= r.limit && r.evict() {
+		}
+		b = newBreaker(key, r.settings)
+		r.byKey[key] = b
+		r.ring = append(r.ring, b)
 	}
-	for len(r.all) >= r.limit && r.evict() {
+	b.use.Store(used)
+	// A copy is made after as many lookups under the lock as it has entries, so
+	// that each lookup pays for one entry, however many keys come and go.
+	if r.missed++; r.missed >= len(r.byKey) {
+		r.share()
 	}
-	b := newBreaker(key, r.settings)
-	b.touched.Store(true)
-	r.all = append(r.all, b)
-	r.byKey.Store(key, b)
 	return b
 }
 
-// evict takes out one breaker that is idle: the first, from where the last
-// search ended, that is CLOSED and was not used since it was last looked at
-// (the "clock" algorithm; F. Corbató, 1968). It reports false if none can go.
+func (r *Registry) share() {
+	copied := maps.Clone(r.byKey)
+	r.shared.Store(&copied)
+	r.missed = 0
+}
+
+// evict takes out one breaker that is CLOSED: the first, from where the last
+// search ended, that was not used since it was last looked at (the "clock"
+// algorithm; F. Corbató, 1968). On its second round all have been used in the
+// meantime, and it takes the next. It reports false if none can go.
 func (r *Registry) evict() bool {
-	for range 2 * len(r.all) {
-		r.hand %= len(r.all)
-		b := r.all[r.hand]
-		if b.State() == Closed && !b.touched.Swap(false) {
-			last := len(r.all) - 1
-			r.all[r.hand], r.all[last] = r.all[last], nil
-			r.all = r.all[:last]
-			r.byKey.Delete(b.name)
-			return true
+	n := len(r.ring)
+	for i := range 2 * n {
+		r.hand %= n
+		b := r.ring[r.hand]
+		if b.State() == Closed {
+			if b.use.CompareAndSwap(idle, gone) || i >= n && b.use.CompareAndSwap(used, gone) {
+				r.ring[r.hand], r.ring[n-1] = r.ring[n-1], nil
+				r.ring = r.ring[:n-1]
+				delete(r.byKey, b.name)
+				return true
+			}
+			b.use.Store(idle)
 		}
 		r.hand++
 	}
@@ -87,7 +120,7 @@ func (r *Registry) evict() bool {
 // Snapshots returns a snapshot of every breaker, in no order.
 func (r *Registry) Snapshots() []Snapshot {
 	r.mu.Lock()
-	all := append([]*Breaker(nil), r.all...)
+	all := slices.Clone(r.ring)
 	r.mu.Unlock()
 	snapshots := make([]Snapshot, len(all))
 	for i, b := range all {

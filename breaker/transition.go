@@ -31,33 +31,32 @@ func (b *Breaker) tell(k *book) {
 	for {
 		k.mu.Lock()
 		if len(k.transitions) == 0 {
-			k.telling = false
+			k.transitions, k.telling = nil, false
 			k.mu.Unlock()
 			return
 		}
 		t := k.transitions[0]
 		k.transitions = k.transitions[1:]
 		k.mu.Unlock()
-		b.callHook(k, t)
+		b.callHook(t)
 	}
 }
 
-// callHook keeps a panic in the hook from the call that happened to cause the
-// transition. Where the hook ends its goroutine, another tells the rest.
-func (b *Breaker) callHook(k *book, t Transition) {
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		if r := recover(); r != nil {
-			slog.Error("breaker: OnStateChange panicked", "breaker", t.Name, "panic", r)
-			return
-		}
-		go b.tell(k)
+// callHook calls the hook on a goroutine of its own and waits for it, so that
+// neither a panic nor runtime.Goexit in it (a test's FailNow) ends the call that
+// happened to cause the transition.
+func (b *Breaker) callHook(t Transition) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if r := recover(); r != nil {
+				slog.Error("breaker: OnStateChange panicked", "breaker", t.Name, "panic", r)
+			}
+		}()
+		b.settings.OnStateChange(t)
 	}()
-	b.settings.OnStateChange(t)
-	returned = true
+	<-done
 }
 
 // Snapshot is a breaker at one moment.
@@ -87,9 +86,8 @@ func (b *Breaker) Snapshot() Snapshot {
 	if k == nil {
 		return Snapshot{Name: b.name, State: b.State(), Generation: generationOf(b.word.Load())}
 	}
-	k.mu.Lock()
+	now := b.lock(k)
 	defer b.unlock(k)
-	now := k.advance(b.now())
 	w := b.word.Load()
 	s := Snapshot{
 		Name: b.name, State: stateOf(w), Forced: w&forcedBit != 0, Passed: k.passed,

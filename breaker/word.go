@@ -42,7 +42,6 @@ const (
 	creditOne   = 1 << creditShift
 	creditMask  = (1<<24 - 1) << creditShift
 	genShift    = 28
-	genOne      = 1 << genShift
 )
 
 func stateOf(w uint64) State       { return State(w & stateMask) }

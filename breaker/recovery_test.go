@@ -1,0 +1,375 @@
+package breaker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall/breaker"
+)
+
+func TestProbeIsAdmittedAtExactlyRecoveryTimeout(t *testing.T) {
+	for _, recovery := range []time.Duration{1, time.Millisecond, 60 * s, 48 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBreaker(t, breaker.Config{RecoveryTimeout: recovery})
+			for range 5 {
+				bad(t, b)
+			}
+			refused(t, b)
+			time.Sleep(recovery - 1)
+			if e := refusal(t, b); e.RetryIn() != 1 {
+				t.Errorf("1 ns before: RetryIn %v", e.RetryIn())
+			}
+			wantState(t, b, open)
+			time.Sleep(1)
+			p := acquire(t, b)
+			wantState(t, b, half)
+			p.Ignore()
+		})
+	}
+}
+
+func TestZeroConfigRecoversAfterSixtySeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{})
+		trace(t, b, join(
+			repeat(4, step{0, bad, closed}), repeat(1, step{0, bad, open}),
+			repeat(59, step{s, refused, open}), []step{{s - 1, refused, open}, {1, ok, half}, {0, ok, closed}},
+		))
+	})
+}
+
+func TestNumberOfProbesAtATime(t *testing.T) {
+	for _, probes := range []int{1, 2, 3, 10, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			b := halfOpen(t, breaker.Config{HalfOpenProbes: probes, SuccessThreshold: 10_000})
+			permits := make([]*breaker.Permit, probes)
+			for i := range permits {
+				permits[i] = acquire(t, b)
+			}
+			e := refusal(t, b)
+			if e.State != half || e.Cause != errBoom {
+				t.Errorf("refused with %+v", e)
+			}
+			for _, end := range []func(*breaker.Permit){(*breaker.Permit).Ignore, (*breaker.Permit).Success} {
+				end(permits[0]) // frees exactly one place
+				permits[0] = acquire(t, b)
+				refused(t, b)
+			}
+			if got := b.Snapshot().Probes; got != probes {
+				t.Errorf("%d under way, want %d", got, probes)
+			}
+		})
+	}
+}
+
+func TestSuccessesNeededToClose(t *testing.T) {
+	for _, probes := range []int{1, 2, 3, 7} {
+		for _, needed := range []int{1, 2, 3, 7} {
+			t.Run(fmt.Sprintf("%d at a time, %d needed", probes, needed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := halfOpen(t, breaker.Config{HalfOpenProbes: probes, SuccessThreshold: needed})
+					var underWay []*breaker.Permit
+					for passed := range needed {
+						wantState(t, b, half)
+						if got := b.Snapshot().Passed; got != passed {
+							t.Errorf("%d passed, want %d", got, passed)
+						}
+						for len(underWay) < probes {
+							underWay = append(underWay, acquire(t, b))
+						}
+						underWay[0].Success()
+						underWay = underWay[1:]
+					}
+					wantState(t, b, closed)
+				})
+			})
+		}
+	}
+}
+
+func TestFailedProbeReopensWithAFreshTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := errors.New("again")
+		b := halfOpen(t, breaker.Config{SuccessThreshold: 3, HalfOpenProbes: 3, TripTimeout: 60 * s})
+		for range 2 {
+			ok(t, b)
+		}
+		time.Sleep(10 * s)
+		run(b, again)
+		wantState(t, b, open)
+		if e := refusal(t, b); e.RetryIn() != 60*s || e.Cause != again {
+			t.Errorf("refused for %v because of %v", e.RetryIn(), e.Cause)
+		}
+		// The two successes before are forgotten.
+		trace(t, b, []step{{60*s - 1, refused, open}, {1, ok, half}, {0, ok, half}, {0, ok, closed}})
+	})
+}
+
+func TestClosedAfterRecoveryBeginsWithAnEmptyWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{RecoveryTimeout: s})
+		trace(t, b, join(
+			repeat(4, step{0, bad, closed}), []step{{0, bad, open}, {s, ok, half}, {0, ok, closed}},
+			repeat(4, step{0, bad, closed}), []step{{0, bad, open}},
+		))
+	})
+}
+
+func TestHungProbeLosesItsPlaceAfterItsLease(t *testing.T) {
+	for _, test := range []struct {
+		config breaker.Config
+		lease  time.Duration
+	}{
+		{breaker.Config{}, 60 * s},
+		{breaker.Config{RecoveryTimeout: 7 * s}, 7 * s},
+		{breaker.Config{ProbeLease: 1}, 1},
+		{breaker.Config{ProbeLease: 20 * s, HalfOpenProbes: 3}, 20 * s},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := halfOpen(t, test.config)
+			places := max(1, test.config.HalfOpenProbes)
+			release := make(chan struct{})
+			defer close(release)
+			for range places {
+				go b.Run(t.Context(), func(context.Context) error { <-release; return nil })
+			}
+			synctest.Wait()
+			if e := refusal(t, b); e.RetryIn() != test.lease {
+				t.Errorf("refused for %v, want %v", e.RetryIn(), test.lease)
+			}
+			time.Sleep(test.lease - 1)
+			refused(t, b)
+			time.Sleep(1)
+			for range places {
+				acquire(t, b)
+			}
+			refused(t, b)
+		})
+	}
+}
+
+func TestLeaseWithoutEndDoesNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{ProbeLease: math.MaxInt64})
+		acquire(t, b)
+		time.Sleep(1000 * time.Hour)
+		if e := refusal(t, b); e.RetryIn() < 100*365*24*time.Hour {
+			t.Errorf("refused for %v", e.RetryIn())
+		}
+	})
+}
+
+// Each of the ways in which a probe may never report, a hundred times over: the
+// circuit closes as soon as the service works again.
+func TestBreakerCantBeWedged(t *testing.T) {
+	swallow := func(call func()) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer func() { _ = recover() }()
+			call()
+		}()
+		<-done
+	}
+	for name, probe := range map[string]func(*breaker.Breaker){
+		"hangs": func(b *breaker.Breaker) {
+			ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
+			go func() {
+				defer cancel()
+				b.Run(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+			}()
+			synctest.Wait()
+		},
+		"panics": func(b *breaker.Breaker) {
+			swallow(func() { b.Run(context.Background(), func(context.Context) error { panic("probe") }) })
+		},
+		"ends its goroutine": func(b *breaker.Breaker) {
+			swallow(func() { b.Run(context.Background(), func(context.Context) error { runtime.Goexit(); return nil }) })
+		},
+		"is lost":   func(b *breaker.Breaker) { b.Acquire() },
+		"fails":     func(b *breaker.Breaker) { run(b, errBoom) },
+		"cancelled": func(b *breaker.Breaker) { run(b, context.Canceled) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := halfOpen(t, breaker.Config{HalfOpenProbes: 2, SuccessThreshold: 3})
+				for range 100 {
+					probe(b)
+					time.Sleep(30 * s)
+				}
+				time.Sleep(60 * s)
+				for range 3 {
+					ok(t, b)
+				}
+				wantState(t, b, closed)
+				time.Sleep(25 * time.Hour) // those that hang come home
+				wantState(t, b, closed)
+			})
+		})
+	}
+}
+
+func TestPanickingProbeReopensAtOnceAndThePanicGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{})
+		func() {
+			defer func() {
+				if r := recover(); r != "ouch" {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			breaker.Do(t.Context(), b, func(context.Context) (int, error) { panic("ouch") })
+		}()
+		wantState(t, b, open)
+		if p, isPanic := errors.AsType[*breaker.PanicError](refusal(t, b)); !isPanic || p.Value != "ouch" {
+			t.Errorf("cause %v", p)
+		}
+	})
+}
+
+func TestGoexitInAProbeGivesThePlaceBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.Run(t.Context(), func(context.Context) error { runtime.Goexit(); return nil })
+		}()
+		<-done
+		if got := b.Snapshot(); got.State != half || got.Probes != 0 || got.Passed != 0 {
+			t.Errorf("%+v", got)
+		}
+		acquire(t, b)
+	})
+}
+
+func TestLateReportOfALostProbeCountsOnce(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		end    func(*breaker.Permit)
+		state  breaker.State
+		passed int
+	}{
+		{"success", func(p *breaker.Permit) { p.Success(); p.Success() }, half, 1},
+		{"failure", func(p *breaker.Permit) { p.Failure(errBoom); p.Failure(errBoom) }, open, 0},
+		{"trip", func(p *breaker.Permit) { p.Trip(errBoom) }, open, 0},
+		{"ignore", func(p *breaker.Permit) { p.Ignore(); p.Ignore() }, half, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := halfOpen(t, breaker.Config{SuccessThreshold: 3})
+				lost := acquire(t, b)
+				time.Sleep(60 * s)
+				acquire(t, b) // has its place
+				test.end(lost)
+				got := b.Snapshot()
+				if got.State != test.state || got.Passed != test.passed {
+					t.Errorf("%v with %d passed, want %v with %d", got.State, got.Passed, test.state, test.passed)
+				}
+				if got.State == half {
+					refused(t, b) // the place is the other's
+				}
+			})
+		})
+	}
+}
+
+func TestTripOfAProbeLostLongAgoStillTrips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{})
+		lost := acquire(t, b)
+		for range 1000 {
+			time.Sleep(60 * s)
+			acquire(t, b)
+		}
+		lost.Trip(errBoom)
+		wantState(t, b, open)
+	})
+}
+
+func TestRecoveryIsAskedWithTheNumberOfOpenings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{
+			FailureThreshold: 1, SuccessThreshold: 1, MaxOpen: 100 * s,
+			Recovery: func(opening int) time.Duration { return 10 * s << opening },
+		})
+		for _, want := range []time.Duration{10 * s, 20 * s, 40 * s, 80 * s, 100 * s, 100 * s} {
+			bad(t, b)
+			if e := refusal(t, b); e.RetryIn() != want {
+				t.Errorf("OPEN for %v, want %v", e.RetryIn(), want)
+			}
+			time.Sleep(want - 1)
+			refused(t, b)
+			time.Sleep(1)
+		}
+		ok(t, b) // CLOSED: it begins anew
+		bad(t, b)
+		if e := refusal(t, b); e.RetryIn() != 10*s {
+			t.Errorf("after it was CLOSED: OPEN for %v", e.RetryIn())
+		}
+	})
+}
+
+func TestRecoveryOfZeroOrLessProbesAtOnce(t *testing.T) {
+	for _, d := range []time.Duration{0, -1, math.MinInt64} {
+		b := newBreaker(t, breaker.Config{FailureThreshold: 1, Recovery: func(int) time.Duration { return d }})
+		bad(t, b)
+		wantState(t, b, open)
+		ok(t, b)
+		wantState(t, b, half)
+	}
+}
+
+// asksFor is a failure that says when to come back.
+type asksFor time.Duration
+
+func (e asksFor) Error() string { return "come back in " + time.Duration(e).String() }
+
+func retryAfter(err error) (time.Duration, bool) {
+	e, asked := errors.AsType[asksFor](err)
+	return time.Duration(e), asked
+}
+
+func TestRetryAfterLengthensTheOpenTimeAndNeverShortensIt(t *testing.T) {
+	for _, test := range []struct{ asked, want time.Duration }{
+		{1, 60 * s}, {0, 60 * s}, {-1, 60 * s}, {math.MinInt64, 60 * s}, {60 * s, 60 * s}, {60*s + 1, 60*s + 1},
+		{600 * s, 600 * s}, {time.Hour, time.Hour}, {time.Hour + 1, time.Hour}, {math.MaxInt64, time.Hour},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBreaker(t, breaker.Config{FailureThreshold: 1, RetryAfter: retryAfter})
+			run(b, fmt.Errorf("wrapped: %w", asksFor(test.asked)))
+			if got := b.Snapshot().RetryIn; got != test.want {
+				t.Errorf("asked for %v: OPEN for %v, want %v", test.asked, got, test.want)
+			}
+		})
+	}
+}
+
+func TestRetryAfterThatDoesNotAskIsNotHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{
+			FailureThreshold: 1, RetryAfter: func(error) (time.Duration, bool) { return 30 * time.Minute, false },
+		})
+		bad(t, b)
+		if got := b.Snapshot().RetryIn; got != 60*s {
+			t.Errorf("OPEN for %v", got)
+		}
+	})
+}
+
+func TestMaxOpenWithoutEndDoesNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{FailureThreshold: 1, MaxOpen: math.MaxInt64, RetryAfter: retryAfter})
+		time.Sleep(time.Hour)
+		run(b, asksFor(math.MaxInt64))
+		b.Trip(asksFor(math.MaxInt64)) // already as long as can be
+		time.Sleep(1000 * time.Hour)
+		refused(t, b)
+	})
+}

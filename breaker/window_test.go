@@ -1,0 +1,190 @@
+package breaker_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall/breaker"
+)
+
+const (
+	closed = breaker.Closed
+	open   = breaker.Open
+	half   = breaker.HalfOpen
+)
+
+func TestClosedOpensAtTheThresholdAndTheWindowAndTheRate(t *testing.T) {
+	rate := func(r float64) *float64 { return &r }
+	in := func(wait time.Duration, do call, want breaker.State) []step { return []step{{wait, do, want}} }
+	for _, test := range []struct {
+		name   string
+		config breaker.Config
+		steps  []step
+	}{
+		{"four failures do not open the defaults, the fifth does", breaker.Config{},
+			join(repeat(4, step{0, bad, closed}), in(0, bad, open))},
+		{"a threshold of one opens at once", breaker.Config{FailureThreshold: 1},
+			join(repeat(100, step{0, ok, closed}), in(0, bad, open))},
+
+		{"a failure exactly FailureWindow old still counts", breaker.Config{},
+			join(in(0, bad, closed), repeat(3, step{s, bad, closed}), in(297*s, bad, open))},
+		{"a failure one nanosecond older does not", breaker.Config{},
+			join(in(0, bad, closed), repeat(3, step{s, bad, closed}), in(297*s+1, bad, closed))},
+		{"it is the window of the last failures that counts", breaker.Config{},
+			join(in(0, bad, closed), repeat(3, step{s, bad, closed}), in(297*s+1, bad, closed), in(s-1, bad, open))},
+		{"failures farther apart than a quarter of the window never open", breaker.Config{},
+			repeat(100, step{75*s + 1, bad, closed})},
+		{"failures a quarter of the window apart do", breaker.Config{},
+			join(repeat(4, step{75 * s, bad, closed}), in(75*s, bad, open))},
+		{"a window of one nanosecond holds failures of one instant and the next", breaker.Config{FailureThreshold: 2, FailureWindow: 1},
+			join(in(0, bad, closed), in(2, bad, closed), in(1, bad, open))},
+
+		{"the default rate allows one success among five failures", breaker.Config{},
+			join(repeat(2, step{0, bad, closed}), in(0, ok, closed), repeat(2, step{0, bad, closed}), in(0, bad, open))},
+		{"and not two", breaker.Config{},
+			join(repeat(2, step{0, bad, closed}), repeat(2, step{0, ok, closed}), repeat(3, step{0, bad, closed}))},
+		{"successes before the first of the failures do not count", breaker.Config{},
+			join(repeat(1000, step{0, ok, closed}), repeat(4, step{0, bad, closed}), in(0, bad, open))},
+		{"successes since an older failure do not count", breaker.Config{},
+			join(in(0, bad, closed), repeat(1000, step{0, ok, closed}), repeat(4, step{0, bad, closed}), in(0, bad, open))},
+		{"exactly the rate opens", breaker.Config{FailureThreshold: 4, FailureRate: rate(0.5)},
+			join(in(0, bad, closed), repeat(4, step{0, ok, closed}), repeat(2, step{0, bad, closed}), in(0, bad, open))},
+		{"one success more does not", breaker.Config{FailureThreshold: 4, FailureRate: rate(0.5)},
+			join(in(0, bad, closed), repeat(5, step{0, ok, closed}), repeat(3, step{0, bad, closed}))},
+		{"a rate of 0 is the count alone", breaker.Config{FailureThreshold: 3, FailureRate: rate(0)},
+			join(in(0, bad, closed), repeat(10_000, step{0, ok, closed}), in(0, bad, closed), repeat(10_000, step{0, ok, closed}), in(0, bad, open))},
+		{"a rate of 0 still has its window", breaker.Config{FailureThreshold: 2, FailureRate: rate(0)},
+			join(in(0, bad, closed), in(300*s+1, bad, closed), in(300*s, bad, open))},
+		{"a rate of 1 is failures in a row", breaker.Config{FailureThreshold: 3, FailureRate: rate(1)},
+			join(repeat(2, step{0, bad, closed}), in(0, ok, closed), repeat(2, step{0, bad, closed}), in(0, bad, open))},
+		{"a call that counts for nothing does not break a row", breaker.Config{FailureThreshold: 3, FailureRate: rate(1)},
+			join(repeat(2, step{0, bad, closed}), repeat(50, step{0, cancelled, closed}), in(0, bad, open))},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { trace(t, newBreaker(t, test.config), test.steps) })
+		})
+	}
+}
+
+// With n failures and s successes after the first of them, a breaker opens if,
+// and only if, n/(n+s) >= rate, whatever way the division is rounded.
+func TestRateIsFailuresOverCallsSinceTheFirstOfThem(t *testing.T) {
+	for _, rate := range []float64{0.001, 0.01, 0.1, 0.2, 0.3, 1.0 / 3, 0.4, 0.5, 0.6, 2.0 / 3, 0.7, 0.75, 0.8, 0.9, 0.99, 1} {
+		for n := 2; n <= 12; n++ {
+			edge := int(float64(n)/rate) - n
+			for s := max(0, edge-2); s <= edge+2; s++ {
+				b := newBreaker(t, breaker.Config{FailureThreshold: n, FailureRate: &rate})
+				bad(t, b)
+				for range s {
+					ok(t, b)
+				}
+				for range n - 1 {
+					bad(t, b)
+				}
+				if got, want := b.State() == open, float64(n)/float64(n+s) >= rate; got != want {
+					t.Errorf("rate %v, %d failures, %d successes: opens %v, want %v", rate, n, s, got, want)
+				}
+			}
+		}
+	}
+}
+
+// The package's comment gives the chance of opening by bad luck; it rests on
+// this.
+func TestDefaultsOpenWhenFourOfTheFiveCallsBeforeAFailureFailed(t *testing.T) {
+	for outcomes := range 1 << 5 {
+		b := newBreaker(t, breaker.Config{})
+		failures := 0
+		for i := range 5 {
+			if outcomes>>i&1 == 1 {
+				failures++
+				bad(t, b)
+			} else {
+				ok(t, b)
+			}
+		}
+		if failures < 5 { // five in a row have opened it
+			bad(t, b)
+		}
+		if got, want := b.State() == open, failures >= 4; got != want {
+			t.Errorf("history %05b: opens %v, want %v", outcomes, got, want)
+		}
+	}
+}
+
+func TestOnePercentOfErrorsHarmsNoHealthyService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{})
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 10 * 3600 { // an hour at 10 calls a second
+			time.Sleep(100 * time.Millisecond)
+			if r.Float64() < 0.01 {
+				bad(t, b)
+			} else {
+				ok(t, b)
+			}
+			wantState(t, b, closed)
+		}
+	})
+}
+
+func TestMostlyFailingServiceIsCutOffSoon(t *testing.T) {
+	b := newBreaker(t, breaker.Config{})
+	r := rand.New(rand.NewPCG(1, 2))
+	calls := 0
+	for ; b.State() == closed; calls++ {
+		var err error
+		if r.Float64() < 0.9 {
+			err = errBoom
+		}
+		run(b, err)
+	}
+	if calls > 20 {
+		t.Errorf("opened after %d calls", calls)
+	}
+}
+
+// What counts is when a call ended, not when it began.
+func TestSuccessThatEndsAfterTheFirstFailureCounts(t *testing.T) {
+	rate := 1.0
+	for _, test := range []struct {
+		endsFirst bool
+		want      breaker.State
+	}{{true, open}, {false, closed}} {
+		t.Run(fmt.Sprintf("endsFirst=%v", test.endsFirst), func(t *testing.T) {
+			b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: &rate})
+			p := acquire(t, b)
+			if test.endsFirst {
+				p.Success()
+			}
+			bad(t, b)
+			p.Success()
+			bad(t, b)
+			wantState(t, b, test.want)
+		})
+	}
+}
+
+func TestSnapshotCountsTheFailuresInTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{})
+		for want := 1; want <= 4; want++ {
+			bad(t, b)
+			if got := b.Snapshot().Failures; got != want {
+				t.Errorf("%d failures, want %d", got, want)
+			}
+			time.Sleep(s)
+		}
+		time.Sleep(296 * s) // the first is 300 s old
+		if got := b.Snapshot().Failures; got != 4 {
+			t.Errorf("with one exactly as old as the window: %d failures, want 4", got)
+		}
+		time.Sleep(1)
+		if got := b.Snapshot().Failures; got != 3 {
+			t.Errorf("with one older than the window: %d failures, want 3", got)
+		}
+	})
+}
