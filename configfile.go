@@ -43,7 +43,7 @@ func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
 // ParseConfig reads a configuration in YAML or JSON. Its fields are those named
 // beside the fields of RetryConfig, and `checks`, a list of checks: each is a
 // text as `llmcall call --check` takes it ("length:3..200"), or a mapping with
-// `name` and `params`. Times are seconds as numbers, or Go durations as texts
+// `type` and `params`. Times are seconds as numbers, or Go durations as texts
 // ("30s").
 //
 // The error is a *ConfigError with the line, the field, what it got and what it
@@ -338,11 +338,11 @@ func parseCheck(n *yaml.Node) (validate.Strategy, error) {
 		return validate.Parse(n.Value)
 	}
 	var item struct {
-		Name   string         `yaml:"name"`
+		Type   string         `yaml:"type"`
 		Params map[string]any `yaml:"params"`
 	}
 	if err := n.Load(&item, yaml.WithKnownFields()); err != nil {
-		return nil, fmt.Errorf("takes a text, or a mapping of name and params: %w", err)
+		return nil, fmt.Errorf("takes a text, or a mapping of type and params: %w", err)
 	}
-	return validate.Build(item.Name, item.Params)
+	return validate.Build(item.Type, item.Params)
 }

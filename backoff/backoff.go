@@ -98,13 +98,13 @@ func grow(initial time.Duration, factor float64, limit time.Duration, attempt in
 	return limit // and for a d that is infinite or no number
 }
 
-// Validate returns an *Error that names the first setting that is impossible.
+// Validate returns a *ConfigError that names the first setting that is impossible.
 func (e Exponential) Validate() error {
 	if err := checkTimes(e.Initial, e.Max); err != nil {
 		return err
 	}
 	if e.Factor != 0 && !(e.Factor >= 1 && e.Factor <= math.MaxFloat64) {
-		return &Error{"Factor", e.Factor, "a finite number of at least 1"}
+		return &ConfigError{"Factor", e.Factor, "a finite number of at least 1"}
 	}
 	return e.Jitter.Validate()
 }
@@ -140,13 +140,13 @@ func (l Linear) Delay(attempt int) time.Duration {
 	return l.Jitter.spread(min(d, limit), limit, l.Rand)
 }
 
-// Validate returns an *Error that names the first setting that is impossible.
+// Validate returns a *ConfigError that names the first setting that is impossible.
 func (l Linear) Validate() error {
 	if err := checkTimes(l.Initial, l.Max); err != nil {
 		return err
 	}
 	if l.Step < 0 {
-		return &Error{"Step", l.Step, "a time that is not negative"}
+		return &ConfigError{"Step", l.Step, "a time that is not negative"}
 	}
 	return l.Jitter.validateStateless()
 }
@@ -179,7 +179,7 @@ func (f Fibonacci) Delay(attempt int) time.Duration {
 	return f.Jitter.spread(min(d, limit), limit, f.Rand)
 }
 
-// Validate returns an *Error that names the first setting that is impossible.
+// Validate returns a *ConfigError that names the first setting that is impossible.
 func (f Fibonacci) Validate() error {
 	if err := checkTimes(f.Initial, f.Max); err != nil {
 		return err
@@ -200,10 +200,10 @@ func (c Constant) Delay(int) time.Duration {
 	return c.Jitter.spread(c.Interval, c.Interval, c.Rand)
 }
 
-// Validate returns an *Error that names the first setting that is impossible.
+// Validate returns a *ConfigError that names the first setting that is impossible.
 func (c Constant) Validate() error {
 	if c.Interval < 0 {
-		return &Error{"Interval", c.Interval, "a time that is not negative"}
+		return &ConfigError{"Interval", c.Interval, "a time that is not negative"}
 	}
 	return c.Jitter.validateStateless()
 }
@@ -214,10 +214,10 @@ type Func func(attempt int) time.Duration
 // Delay returns f(attempt), or 0 where that is negative.
 func (f Func) Delay(attempt int) time.Duration { return max(0, f(attempt)) }
 
-// Validate returns an *Error if f is nil.
+// Validate returns a *ConfigError if f is nil.
 func (f Func) Validate() error {
 	if f == nil {
-		return &Error{"Func", nil, "a function"}
+		return &ConfigError{"Func", nil, "a function"}
 	}
 	return nil
 }
@@ -234,21 +234,21 @@ func initialAndMax(initial, limit time.Duration) (time.Duration, time.Duration) 
 
 func checkTimes(initial, limit time.Duration) error {
 	if initial < 0 {
-		return &Error{"Initial", initial, "a time that is not negative"}
+		return &ConfigError{"Initial", initial, "a time that is not negative"}
 	}
 	if limit < 0 {
-		return &Error{"Max", limit, "a time that is not negative"}
+		return &ConfigError{"Max", limit, "a time that is not negative"}
 	}
 	return nil
 }
 
-// Error is an impossible setting.
-type Error struct {
+// ConfigError is an impossible setting.
+type ConfigError struct {
 	Field string // "Factor"
 	Got   any
 	Takes string // what would be possible
 }
 
-func (e *Error) Error() string {
+func (e *ConfigError) Error() string {
 	return fmt.Sprintf("backoff: %s is %v: takes %s", e.Field, e.Got, e.Takes)
 }

@@ -62,7 +62,7 @@ func TestImpossibleSettingsNameTheField(t *testing.T) {
 		"Func":     {backoff.Func(nil)},
 	} {
 		for _, strategy := range strategies {
-			var e *backoff.Error
+			var e *backoff.ConfigError
 			if err := strategy.Validate(); !errors.As(err, &e) || e.Field != field || !strings.Contains(err.Error(), "takes ") {
 				t.Errorf("%#v: got %v, want an error that names %s", strategy, err, field)
 			}

@@ -44,10 +44,10 @@ var (
 // maximum. ratio is 0 to 1.
 func Proportional(ratio float64) Jitter { return Jitter{proportional, ratio} }
 
-// Validate returns an *Error if the ratio is outside [0, 1].
+// Validate returns a *ConfigError if the ratio is outside [0, 1].
 func (j Jitter) Validate() error {
 	if j.kind == proportional && !(j.ratio >= 0 && j.ratio <= 1) {
-		return &Error{"Jitter", j.ratio, "a ratio from 0 to 1"}
+		return &ConfigError{"Jitter", j.ratio, "a ratio from 0 to 1"}
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func (j Jitter) Validate() error {
 // of their own for it to replace.
 func (j Jitter) validateStateless() error {
 	if j.kind == decorrelated {
-		return &Error{"Jitter", "Decorrelated", "any other jitter: only Exponential can be decorrelated"}
+		return &ConfigError{"Jitter", "Decorrelated", "any other jitter: only Exponential can be decorrelated"}
 	}
 	return j.Validate()
 }

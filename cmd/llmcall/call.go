@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"llmcall"
+	"llmcall/chaos"
+	"llmcall/llm"
+	"llmcall/provider"
+	"llmcall/validate"
+
+	"github.com/spf13/cobra"
+)
+
+var errInterrupted = errors.New("interrupted")
+
+// maxInput bounds what is read from standard input or a file into memory.
+const maxInput = 64 << 20
+
+// callFlags are the flags of llmcall call.
+type callFlags struct {
+	model, baseURL, practice string
+	system, schema, config   string
+	checks                   []string
+	output                   string
+	trace                    bool
+}
+
+// settingFlags are the flags that set a field of the configuration.
+var settingFlags = []struct{ flag, field, help string }{
+	{"max-attempts", "max_attempts", "how many attempts at most (default 3)"},
+	{"initial-delay", "initial_delay", "wait after the first failed attempt: seconds, or a duration like 500ms (default 1)"},
+	{"backoff-factor", "backoff_factor", "what each wait is multiplied by for the next (default 2)"},
+	{"max-delay", "max_delay", "the longest wait (default 60)"},
+	{"jitter-range", "jitter_range", "how far waits are spread, as a share, 0 to 1 (default 0.1)"},
+	{"timeout", "max_time", "time for the whole call: seconds, or a duration like 2m (default none)"},
+}
+
+func callCommand() *cobra.Command {
+	var f callFlags
+	cmd := &cobra.Command{
+		Use:   "call [flags] PROMPT",
+		Short: "Ask a model until its answer passes all checks",
+		Long: `Ask a model until its answer passes all checks, and print the answer. PROMPT is
+the text, or - for standard input.
+
+The model is --model, else $LLMCALL_MODEL, else that of the provider whose key is
+in the environment. Without any, the embedded practice model answers: its answers
+are invented, and no provider is called.
+
+` + exitCodesHelp,
+		Example: `  llmcall call --check contains:Berlin "Name three cities in Germany"
+  llmcall call --schema person.json --output json --trace - < prompt.txt`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("takes one PROMPT (or - for standard input), got %d; quote a prompt that has spaces", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return runCall(cmd, &f, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.model, "model", "", "the model, as provider/name (openai/…)")
+	flags.StringVar(&f.baseURL, "base-url", "", "address of a server that speaks the provider's protocol")
+	flags.StringVar(&f.practice, "practice", "", "use the embedded practice model, and let it fail as this plan `FILE` says")
+	flags.StringVar(&f.system, "system", "", "the system prompt")
+	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE` that the answer must fit")
+	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
+	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON")
+	for _, s := range settingFlags {
+		flags.String(s.flag, "", s.help)
+	}
+	flags.StringVar(&f.output, "output", "text", "text (the answer alone) or json (with all attempts)")
+	flags.BoolVar(&f.trace, "trace", false, "draw the attempts on standard error as they happen")
+	return cmd
+}
+
+// runCall reads everything that can be wrong before it makes a call.
+func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
+	ctx := cmd.Context()
+	if f.output != "text" && f.output != "json" {
+		return fmt.Errorf("--output is %q: takes text or json", f.output)
+	}
+	cfg, checks, err := f.configuration(cmd)
+	if err != nil {
+		return err
+	}
+	req := &llm.Request{}
+	if f.system != "" {
+		req.Messages = append(req.Messages, llm.System(f.system))
+	}
+	if f.schema != "" {
+		check, schema, err := readSchema(f.schema)
+		if err != nil {
+			return err
+		}
+		checks = append([]validate.Strategy{check}, checks...)
+		req.Schema = &llm.Schema{Name: "answer", JSON: schema}
+	}
+	if len(checks) == 0 {
+		checks = []validate.Strategy{validate.NotEmpty()}
+	}
+	if prompt == "-" {
+		if prompt, err = readInput(ctx, cmd.InOrStdin()); err != nil {
+			return err
+		}
+	}
+	if strings.TrimSpace(prompt) == "" {
+		return errors.New("PROMPT is empty: takes a text")
+	}
+	req.Messages = append(req.Messages, llm.User(prompt))
+	model, closeModel, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer closeModel()
+
+	var line *timeline
+	if f.trace {
+		line = newTimeline(cmd.ErrOrStderr())
+		cfg.OnEvent = line.event
+	}
+	result, err := llmcall.RetryWithValidation(ctx, model, req, checks, cfg)
+	if line != nil {
+		line.end(result, err)
+	}
+	if f.output == "json" {
+		return errors.Join(err, writeJSON(cmd.OutOrStdout(), model.Name(), result, err))
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(cmd.OutOrStdout(), strings.TrimSuffix(result.Text, "\n")+"\n")
+	return err
+}
+
+// configuration reads the file, and then the flags, which go before it.
+func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []validate.Strategy, error) {
+	var cfg llmcall.RetryConfig
+	var checks []validate.Strategy
+	if f.config != "" {
+		var err error
+		if cfg, checks, err = llmcall.LoadConfig(f.config); err != nil {
+			return cfg, nil, fmt.Errorf("--config: %w", err)
+		}
+	}
+	for _, s := range settingFlags {
+		flag := cmd.Flags().Lookup(s.flag)
+		if !flag.Changed {
+			continue
+		}
+		if err := cfg.Set(s.field, flag.Value.String()); err != nil {
+			if e, ok := errors.AsType[*llmcall.ConfigError](err); ok {
+				e.Field = "--" + s.flag
+			}
+			return cfg, nil, err
+		}
+	}
+	for _, spec := range f.checks {
+		check, err := validate.Parse(spec)
+		if err != nil {
+			return cfg, nil, fmt.Errorf("--check %s: %w", spec, err)
+		}
+		checks = append(checks, check)
+	}
+	return cfg, checks, cfg.Validate()
+}
+
+func readSchema(path string) (validate.Strategy, json.RawMessage, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--schema: %w", err)
+	}
+	check, err := validate.JSONSchema(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--schema %s: %w", path, err)
+	}
+	return check, data, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxInput+1))
+	if err == nil && len(data) > maxInput {
+		err = fmt.Errorf("%s is larger than %d MiB", path, maxInput>>20)
+	}
+	return data, err
+}
+
+// readInput reads standard input, or gives up when the user does.
+func readInput(ctx context.Context, r io.Reader) (string, error) {
+	type read struct {
+		data []byte
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() {
+		data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+		done <- read{data, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errInterrupted
+	case in := <-done:
+		if in.err == nil && len(in.data) > maxInput {
+			in.err = fmt.Errorf("it is larger than %d MiB", maxInput>>20)
+		}
+		if in.err != nil {
+			return "", fmt.Errorf("standard input: %w", in.err)
+		}
+		return string(in.data), nil
+	}
+}
+
+// open opens the model that the flags and the environment name.
+func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
+	nothing := func() {}
+	name := f.model
+	if name == "" {
+		name = os.Getenv("LLMCALL_MODEL")
+	}
+	if f.practice != "" {
+		if f.model != "" || f.baseURL != "" {
+			return nil, nil, errors.New("--practice is set together with --model or --base-url: takes none of them, the practice model is its own")
+		}
+		return f.openPractice(cmd.Context())
+	}
+	if name == "" {
+		var known bool
+		if name, known = provider.Default(os.Getenv); !known && f.baseURL != "" {
+			name = provider.DefaultOpenAI
+		}
+	}
+	if name == "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: no --model, $LLMCALL_MODEL or provider's key: the embedded practice model answers, and its answers are INVENTED")
+		return f.openPractice(cmd.Context())
+	}
+	model, err := provider.Open(name, provider.Options{BaseURL: f.baseURL})
+	return model, nothing, err
+}
+
+// openPractice serves the practice model on loopback and opens it as any other:
+// what is practised is the whole way of a call.
+func (f *callFlags) openPractice(ctx context.Context) (llm.Model, func(), error) {
+	var config chaos.Config
+	if f.practice != "" {
+		data, err := readFile(f.practice)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--practice: %w", err)
+		}
+		if config.Plan, err = chaos.ParsePlan(f.practice, data); err != nil {
+			return nil, nil, fmt.Errorf("--practice: %w", err)
+		}
+	}
+	server, err := chaos.New(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--practice: %w", err)
+	}
+	listener, err := chaos.Listen(chaos.DefaultAddress)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the practice model: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(ctx, listener) // what it could fail of ends the call with an error of its own
+	}()
+	model, err := provider.Open("openai/practice", provider.Options{BaseURL: "http://" + listener.Addr().String() + "/v1"})
+	closeServer := func() {
+		cancel()
+		<-ended
+	}
+	if err != nil {
+		closeServer()
+		return nil, nil, err
+	}
+	return model, closeServer, nil
+}

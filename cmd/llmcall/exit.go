@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+
+	"llmcall"
+)
+
+// The exit codes.
+const (
+	exitUsage    = 2 // wrong usage or configuration; no call was made
+	exitInvalid  = 3 // no valid answer after all attempts
+	exitCircuit  = 4 // the circuit is open
+	exitHuman    = 5 // a person must look
+	exitProvider = 6 // the provider failed, for good or after all attempts
+	exitTime     = 7 // out of time
+	exitSignal   = 130
+)
+
+const exitCodesHelp = `Exit codes:
+  0    a valid answer
+  2    wrong usage or configuration; no call was made
+  3    no valid answer after all attempts
+  4    the circuit is open
+  5    a person must look
+  6    the provider failed, for good or after all attempts
+  7    out of time
+  130  interrupted`
+
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if _, ok := errors.AsType[*llmcall.HumanReviewError](err); ok {
+		return exitHuman
+	}
+	if errors.Is(err, errInterrupted) {
+		return exitSignal
+	}
+	e, ok := errors.AsType[*llmcall.Error](err)
+	if !ok {
+		return exitUsage
+	}
+	switch e.Reason {
+	case llmcall.CircuitIsOpen:
+		return exitCircuit
+	case llmcall.ProviderFailed:
+		return exitProvider
+	case llmcall.OutOfTime:
+		return exitTime
+	case llmcall.Cancelled:
+		return exitSignal
+	}
+	return exitInvalid
+}
+
+// printable replaces what would command a terminal: a provider's error text is
+// not ours.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+
+	"llmcall"
+	"llmcall/llm"
+)
+
+// document is what --output json prints: answer, or in its place error.
+type document struct {
+	Answer   *string           `json:"answer,omitempty"`
+	Error    *string           `json:"error,omitempty"`
+	Value    any               `json:"value,omitempty"`
+	Model    string            `json:"model"`
+	Usage    llm.Usage         `json:"usage"`
+	Attempts []llmcall.Attempt `json:"attempts"`
+}
+
+func writeJSON(w io.Writer, model string, result *llmcall.Result, failed error) error {
+	d := document{Model: model}
+	var trace llmcall.Trace
+	if failed != nil {
+		text := failed.Error()
+		d.Error, trace = &text, traceOf(failed)
+	} else {
+		d.Answer, d.Model, trace = &result.Text, result.Model, result.Trace
+		if result.Decoded {
+			d.Value = result.Value
+			if d.Value == nil { // null is a value too
+				d.Value = json.RawMessage("null")
+			}
+		}
+	}
+	d.Usage, d.Attempts = trace.Usage, trace.Attempts
+	if d.Attempts == nil {
+		d.Attempts = []llmcall.Attempt{}
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(d)
+}
+
+// traceOf returns the trace that an error carries.
+func traceOf(err error) llmcall.Trace {
+	if e, ok := errors.AsType[*llmcall.Error](err); ok {
+		return e.Trace
+	}
+	if e, ok := errors.AsType[*llmcall.HumanReviewError](err); ok {
+		return e.Trace
+	}
+	return llmcall.Trace{}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"llmcall"
+
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/colorprofile"
+)
+
+// timeline draws the attempts of a call as they happen, one line after the
+// other, so that it reads the same in a terminal, a log and a pipe:
+//
+//	0.00 s ┬ attempt 1  openai/practice
+//	0.01 s ├ ✗ transient  openai/practice: transient (HTTP 503 …
+//	       │ waiting 1.02 s (backoff)
+//	1.03 s ┬ attempt 2  openai/practice
+//	1.04 s └ ✓ valid
+type timeline struct {
+	w     io.Writer
+	start time.Time
+
+	good, bad, quiet, loud lipgloss.Style
+}
+
+func newTimeline(w io.Writer) *timeline {
+	return &timeline{
+		w:     colorprofile.NewWriter(w, os.Environ()), // no colour where the terminal has none, or NO_COLOR is set
+		start: time.Now(),
+		good:  lipgloss.NewStyle().Foreground(lipgloss.Green),
+		bad:   lipgloss.NewStyle().Foreground(lipgloss.Red),
+		quiet: lipgloss.NewStyle().Foreground(lipgloss.BrightBlack),
+		loud:  lipgloss.NewStyle().Bold(true),
+	}
+}
+
+const noTime = "          "
+
+// maxShown is how much of an error a line of the timeline shows.
+const maxShown = 300
+
+func (l *timeline) event(e llmcall.Event) {
+	switch a := e.Attempt; e.Type {
+	case llmcall.AttemptStarted:
+		stage := ""
+		if a.Stage != llmcall.StageBasic {
+			stage = "  stage " + string(a.Stage)
+		}
+		l.line(l.now(), "┬", l.loud.Render(fmt.Sprintf("attempt %d", a.Number))+"  "+l.quiet.Render(a.Model+stage))
+	case llmcall.AttemptEnded:
+		l.ended(a)
+	case llmcall.WaitStarted:
+		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("waiting %s (%s)", seconds(e.Wait), e.Why)))
+	}
+}
+
+func (l *timeline) ended(a llmcall.Attempt) {
+	circuit := ""
+	if a.Circuit != "" {
+		circuit = l.quiet.Render("  circuit " + a.Circuit)
+	}
+	if a.Outcome == llmcall.OutcomeValid {
+		l.line(l.now(), "└", l.good.Render("✓ valid")+circuit)
+		return
+	}
+	l.line(l.now(), "├", l.bad.Render("✗ "+a.Kind.String())+circuit)
+	if len(a.Complaints) == 0 {
+		l.line(noTime, "│", l.quiet.Render(shown(a.Error)))
+	}
+	for i, c := range a.Complaints {
+		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("%d. %s", i+1, shown(c.String()))))
+	}
+}
+
+// end draws what the call came to.
+func (l *timeline) end(result *llmcall.Result, err error) {
+	trace, verdict := traceOf(err), l.bad.Render("no valid answer")
+	if err == nil {
+		trace, verdict = result.Trace, l.good.Render("a valid answer")
+	}
+	l.line(l.now(), "═", fmt.Sprintf("%s after %d attempts, %d tokens in, %d out",
+		verdict, len(trace.Attempts), trace.Usage.InputTokens, trace.Usage.OutputTokens))
+}
+
+func (l *timeline) line(at, mark, text string) {
+	fmt.Fprintf(l.w, "%s %s %s\n", l.quiet.Render(at), mark, text)
+}
+
+func (l *timeline) now() string {
+	return fmt.Sprintf("%10s", seconds(time.Since(l.start)))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
+// shown is a text in one line that commands no terminal.
+func shown(s string) string {
+	s = printable(strings.Join(strings.Fields(s), " "))
+	if r := []rune(s); len(r) > maxShown {
+		return string(r[:maxShown]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,78 @@
+package llmcall_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// floors is the map of the house: a package imports only packages on lower
+// floors. A folder stands for all packages below it.
+var floors = map[string]int{
+	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1,
+	"llmcall/retry": 2, "llmcall/validate": 2, "llmcall/provider/": 2,
+	"llmcall/provider": 3, // opens any of provider/…, which knows nothing of it
+	"llmcall":          4,
+	"llmcall/chaos":    5,
+	"llmcall/cmd/":     6,
+}
+
+func floorOf(pkg string) (int, bool) {
+	if f, ok := floors[pkg]; ok {
+		return f, true
+	}
+	for folder, f := range floors {
+		if strings.HasSuffix(folder, "/") && strings.HasPrefix(pkg, folder) {
+			return f, true
+		}
+	}
+	return 0, false
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func TestEachPackageImportsOnlyLowerFloors(t *testing.T) {
+	for _, line := range goList(t, "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...") {
+		pkg, imports, _ := strings.Cut(line, " ")
+		floor, known := floorOf(pkg)
+		if !known {
+			t.Errorf("%s is on no floor: give it one", pkg)
+		}
+		for _, i := range strings.Fields(imports) {
+			if below, ours := floorOf(i); ours && below >= floor {
+				t.Errorf("%s (floor %d) imports %s (floor %d)", pkg, floor, i, below)
+			}
+		}
+	}
+}
+
+// A program that wants just a circuit breaker compiles nothing else.
+func TestGroundFloorNeedsTheStandardLibraryAlone(t *testing.T) {
+	for pkg, floor := range floors {
+		if floor != 1 {
+			continue
+		}
+		for _, dep := range goList(t, "-deps", pkg) {
+			first, _, _ := strings.Cut(dep, "/")
+			if dep != pkg && (first == "llmcall" || strings.Contains(first, ".")) {
+				t.Errorf("%s needs %s", pkg, dep)
+			}
+		}
+	}
+}
+
+// An SDK is compiled only into a program that asks for it.
+func TestTheRootNeedsNoProvider(t *testing.T) {
+	for _, dep := range goList(t, "-deps", "llmcall") {
+		if strings.HasPrefix(dep, "llmcall/provider") || strings.Contains(dep, "openai") {
+			t.Errorf("llmcall needs %s", dep)
+		}
+	}
+}
