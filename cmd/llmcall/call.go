@@ -18,7 +18,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-var errInterrupted = errors.New("interrupted")
+var (
+	errInterrupted = errors.New("interrupted")
+	errOutput      = errors.New("the answer could not be written")
+)
 
 // maxInput bounds what is read from standard input or a file into memory.
 const maxInput = 64 << 20
@@ -131,13 +134,15 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 	if line != nil {
 		line.end(result, err)
 	}
+	var unwritten error
 	if f.output == "json" {
-		return errors.Join(err, writeJSON(cmd.OutOrStdout(), model.Name(), result, err))
+		unwritten = writeJSON(cmd.OutOrStdout(), model.Name(), result, err)
+	} else if err == nil {
+		_, unwritten = io.WriteString(cmd.OutOrStdout(), strings.TrimSuffix(result.Text, "\n")+"\n")
 	}
-	if err != nil {
-		return err
+	if err == nil && unwritten != nil {
+		err = fmt.Errorf("%w: %w", errOutput, unwritten)
 	}
-	_, err = io.WriteString(cmd.OutOrStdout(), strings.TrimSuffix(result.Text, "\n")+"\n")
 	return err
 }
 

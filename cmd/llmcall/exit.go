@@ -10,6 +10,7 @@ import (
 
 // The exit codes.
 const (
+	exitOutput   = 1 // the answer could not be written
 	exitUsage    = 2 // wrong usage or configuration; no call was made
 	exitInvalid  = 3 // no valid answer after all attempts
 	exitCircuit  = 4 // the circuit is open
@@ -21,6 +22,7 @@ const (
 
 const exitCodesHelp = `Exit codes:
   0    a valid answer
+  1    the answer could not be written
   2    wrong usage or configuration; no call was made
   3    no valid answer after all attempts
   4    the circuit is open
@@ -38,6 +40,9 @@ func exitCode(err error) int {
 	}
 	if errors.Is(err, errInterrupted) {
 		return exitSignal
+	}
+	if errors.Is(err, errOutput) {
+		return exitOutput
 	}
 	e, ok := errors.AsType[*llmcall.Error](err)
 	if !ok {

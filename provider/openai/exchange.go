@@ -20,9 +20,9 @@ var errTooLong = fmt.Errorf("the answer is longer than %d MiB", maxAnswer>>20)
 // makes of it: the SDK replaces a body that is no JSON by its parser's error,
 // and a response that came just before the context ended by the context's.
 type exchange struct {
-	key      string // cut out of what tells of an error: some servers quote it
-	sent     bool   // the SDK could build the request
-	whole    bool   // a response came, with all of its body that matters
+	hide     func(string) string // of the model
+	sent     bool                // the SDK could build the request
+	whole    bool                // a response came, with all of its body that matters
 	at       time.Time
 	status   int
 	body     []byte
@@ -46,9 +46,7 @@ func (x *exchange) record(request *http.Request, next func(*http.Request) (*http
 	default:
 		// What has come of the body, however it ends: the status tells the most.
 		x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxProblem))
-		if x.key != "" {
-			x.body = bytes.ReplaceAll(x.body, []byte(x.key), []byte(keyMark))
-		}
+		x.body = []byte(x.hide(string(x.body)))
 	}
 	response.Body.Close()
 	if err != nil {

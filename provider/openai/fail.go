@@ -18,8 +18,8 @@ import (
 	"llmcall/failure"
 )
 
-// fail makes an error of this model's. The text that comes from outside is
-// shortened and cleared of the key here, and only here.
+// fail makes an error of this model's. All of them are made here, so that text
+// from outside is shortened, and cleared of the key, whatever it is.
 func (m *Model) fail(e failure.Error) error {
 	e.Provider, _, _ = strings.Cut(m.name, "/")
 	e.Model = m.name
@@ -29,7 +29,7 @@ func (m *Model) fail(e failure.Error) error {
 	e.Message = m.line(e.Message, maxMessage)
 	e.Code = m.line(e.Code, maxLabel)
 	e.RequestID = m.line(e.RequestID, maxLabel)
-	if m.key != "" && e.Err != nil && strings.Contains(e.Err.Error(), m.key) {
+	if e.Err != nil && m.hide(e.Err.Error()) != e.Err.Error() {
 		e.Err = errors.New(e.Message) // an HTTPClient that prints requests
 	}
 	return &e

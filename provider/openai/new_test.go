@@ -1,6 +1,7 @@
 package openai_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -80,6 +81,14 @@ func TestNameOfAnotherServer(t *testing.T) {
 	if err != nil || m.Name() != "openrouter/meta/llama-4" {
 		t.Errorf("got %v, %v", m, err)
 	}
+}
+
+func TestPrintedModelHidesTheKey(t *testing.T) {
+	m, err := openai.New("gpt-6-luna", openai.Options{APIKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustHide(t, "model", fmt.Sprintf("%v %+v %#v %+v", m, m, m, *m))
 }
 
 func TestNewNamesWhatIsWrong(t *testing.T) {

@@ -34,9 +34,6 @@ const (
 // DefaultBaseURL is OpenAI's own address.
 const DefaultBaseURL = "https://api.openai.com/v1"
 
-// keyMark stands where a text from outside had the key.
-const keyMark = "[key]"
-
 // placeholder is the key sent to a server on this machine when none is given:
 // such servers ask for no key, but some ask for the header.
 const placeholder = "none"
@@ -69,8 +66,8 @@ type Options struct {
 type Model struct {
 	model       string // as the server calls it
 	name        string
-	key         string // empty if a placeholder is sent
-	legacyLimit bool   // the server may know only max_tokens
+	hide        func(text string) string // cuts the key out; no field holds it, so that no %+v prints it
+	legacyLimit bool                     // the server may know only max_tokens
 	completions sdk.ChatCompletionService
 }
 
@@ -102,7 +99,7 @@ func New(model string, opts Options) (*Model, error) {
 	return &Model{
 		model:       model,
 		name:        name,
-		key:         key,
+		hide:        hide(key),
 		legacyLimit: !ownHost(base.Hostname()),
 		// The service alone, without the SDK's Client, reads no environment.
 		completions: sdk.NewChatCompletionService(
@@ -135,7 +132,7 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	if err != nil {
 		return nil, m.badRequest(err)
 	}
-	x := exchange{key: m.key}
+	x := exchange{hide: m.hide}
 	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
 	_, err = m.completions.New(ctx, params, option.WithMiddleware(x.record), option.WithResponseBodyInto(&body))
 	switch {
@@ -167,6 +164,14 @@ func apiKey(given string, base *url.URL) (string, error) {
 		return "", fmt.Errorf("openai: %s: takes a key of printable ASCII characters without spaces", source)
 	}
 	return key, nil
+}
+
+// hide returns what replaces the key in text from outside: some servers quote it.
+func hide(key string) func(string) string {
+	if key == "" {
+		return func(text string) string { return text }
+	}
+	return func(text string) string { return strings.ReplaceAll(text, key, "[key]") }
 }
 
 func baseURL(given string) (*url.URL, error) {

@@ -100,10 +100,7 @@ func (m *Model) line(text string, limit int) string {
 		}
 		return ' '
 	}, text)
-	text = strings.Join(strings.Fields(printable), " ")
-	if m.key != "" {
-		text = strings.ReplaceAll(text, m.key, keyMark)
-	}
+	text = m.hide(strings.Join(strings.Fields(printable), " "))
 	if len(text) <= limit {
 		return text
 	}

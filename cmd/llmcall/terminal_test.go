@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// terminal is the command in a terminal of its own.
+type terminal struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	file *os.File
+	mu   sync.Mutex
+	text bytes.Buffer
+	done chan struct{} // all that it wrote has been read
+}
+
+func openTerminal(t *testing.T, env []string, args ...string) *terminal {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(append(os.Environ(), "LLMCALL_TEST_AS_COMMAND=1", "TERM=xterm-256color"), env...)
+	file, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := &terminal{t: t, cmd: cmd, file: file, done: make(chan struct{})}
+	go func() {
+		defer close(term.done)
+		part := make([]byte, 1<<12)
+		for {
+			n, err := file.Read(part)
+			term.mu.Lock()
+			term.text.Write(part[:n])
+			term.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { file.Close(); <-term.done })
+	return term
+}
+
+func (term *terminal) shown() string {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.text.String()
+}
+
+// await waits until the terminal shows a text.
+func (term *terminal) await(text string) {
+	term.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(term.shown(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			term.t.Fatalf("%q did not come:\n%s", text, term.shown())
+		}
+	}
+}
+
+func (term *terminal) exit() int {
+	term.t.Helper()
+	err := term.cmd.Wait()
+	<-term.done
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		term.t.Fatal(err)
+	}
+	return 0
+}
+
+// The bound here leaves room for a busy machine; the figure is in the log.
+func TestCtrlCEndsTheCommandWithTheTraceSoFar(t *testing.T) {
+	for name, c := range map[string]struct{ plan, until string }{
+		"in a wait":     {"repeat: true\nsteps: [{kind: status, status: 503, retry_after: 60}]", "waiting 60.00 s"},
+		"in an attempt": {"steps: [{kind: status, status: 500}, hang]", "attempt 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			term := openTerminal(t, []string{"NO_COLOR=1"}, "call", "--practice", file(t, "p.yaml", c.plan), "--trace", "--initial-delay", "0.01", "--output", "json", "x")
+			term.await(c.until)
+			start := time.Now()
+			if _, err := io.WriteString(term.file, "\x03"); err != nil {
+				t.Fatal(err)
+			}
+			code := term.exit()
+			took := time.Since(start)
+			t.Logf("ended %v after Ctrl-C", took)
+			if code != 130 || took > 2*time.Second {
+				t.Errorf("exit %d after %v", code, took)
+			}
+			for _, want := range []string{"attempt 1", "no valid answer after", `"error"`, `"attempts"`, `"number": 1`, "cancelled"} {
+				if !strings.Contains(term.shown(), want) {
+					t.Errorf("no %q in\n%s", want, term.shown())
+				}
+			}
+		})
+	}
+}
+
+func TestCtrlCEndsTheReadingOfStandardInput(t *testing.T) {
+	term := openTerminal(t, nil, "call", "-")
+	time.Sleep(200 * time.Millisecond) // nothing tells that it has begun to read
+	if _, err := io.WriteString(term.file, "\x03"); err != nil {
+		t.Fatal(err)
+	}
+	if code := term.exit(); code != 130 {
+		t.Errorf("exit %d:\n%s", code, term.shown())
+	}
+}
+
+func TestTraceHasColourWhereTheTerminalHas(t *testing.T) {
+	args := []string{"call", "--practice", file(t, "p.yaml", "steps: [{kind: status, status: 500}]"), "--trace", "--initial-delay", "0.01", "x"}
+	for name, c := range map[string]struct {
+		env    []string
+		colour bool
+	}{"a terminal": {nil, true}, "NO_COLOR": {[]string{"NO_COLOR=1"}, false}, "a dumb terminal": {[]string{"TERM=dumb"}, false}} {
+		term := openTerminal(t, c.env, args...)
+		if code := term.exit(); code != 0 {
+			t.Fatalf("%s: exit %d:\n%s", name, code, term.shown())
+		}
+		if got := strings.Contains(term.shown(), "\x1b[32m"); got != c.colour { // green
+			t.Errorf("%s: colour %v, want %v:\n%q", name, got, c.colour, term.shown())
+		}
+	}
+}
