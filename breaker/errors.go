@@ -38,6 +38,10 @@ func (e *OpenError) Error() string {
 // time has come. It means nothing where Forced.
 func (e *OpenError) RetryIn() time.Duration { return max(0, time.Until(e.Until)) }
 
+// CircuitOpen returns true: it marks the error for failure.KindOf, which would
+// take it for its cause otherwise.
+func (e *OpenError) CircuitOpen() bool { return true }
+
 // Unwrap returns the cause.
 func (e *OpenError) Unwrap() error { return e.Cause }
 

@@ -124,19 +124,36 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) FailureKind() Kind { return e.Kind }
 
 // KindOf returns the kind of an error: what the outermost error of its tree
-// with a method FailureKind() Kind says; else, by type, a cancelled context, a
+// with a method FailureKind() Kind says (or, for an open circuit, one with a
+// method CircuitOpen() bool); else, by type, a cancelled context, a
 // context's deadline, a network failure; else Unknown.
 //
 // A time-out of the network's own (a dial's, http.Client's) also claims to be
 // context.DeadlineExceeded. It is Transient: only the context's own error is
 // DeadlineExceeded.
 func KindOf(err error) Kind {
-	if err == nil {
+	if plain(err) {
+		switch err {
+		case context.Canceled:
+			return Cancelled
+		case io.EOF, io.ErrUnexpectedEOF:
+			return Transient
+		}
 		return Unknown
 	}
-	var k interface{ FailureKind() Kind }
-	if errors.As(err, &k) {
-		return k.FailureKind()
+	kind := Unknown
+	if find(err, func(e error) bool {
+		switch e := e.(type) {
+		case kinded:
+			kind = e.FailureKind()
+		case interface{ CircuitOpen() bool }:
+			kind = CircuitOpen
+		default:
+			return false
+		}
+		return true
+	}) {
+		return kind
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -149,6 +166,21 @@ func KindOf(err error) Kind {
 		return DeadlineExceeded
 	}
 	return Unknown
+}
+
+// kinded is an error that knows its kind.
+type kinded interface{ FailureKind() Kind }
+
+// plain reports whether err is nil or has none of the methods by which errors
+// tell more than their text, so that nothing can be found in it. One switch
+// costs nanoseconds, where a look for each method in turn would allocate.
+func plain(err error) bool {
+	switch err.(type) {
+	case kinded, interface{ CircuitOpen() bool }, interface{ Is(error) bool },
+		interface{ Timeout() bool }, interface{ Unwrap() error }, interface{ Unwrap() []error }:
+		return false
+	}
+	return true
 }
 
 // holds reports whether target itself, and not an error that only claims to be
@@ -199,6 +231,9 @@ func Network(err error) bool {
 // RetryAfterOf returns how long the provider asked to wait: what the outermost
 // Error of err's tree that was told says.
 func RetryAfterOf(err error) (wait time.Duration, told bool) {
+	if plain(err) {
+		return 0, false
+	}
 	told = find(err, func(inner error) bool {
 		e, ok := inner.(*Error)
 		if ok && e.Told {
