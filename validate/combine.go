@@ -128,8 +128,9 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 // alternative tells the complaints of one branch in a phrase, and how to mend
 // them in another.
 func (r *Report) alternative() (problem, suggestion string) {
+	const shown = 5
 	var problems, suggestions []string
-	for _, c := range r.Complaints {
+	for _, c := range r.Complaints[:min(shown, len(r.Complaints))] {
 		p := c.Problem
 		if c.Pointer != "" {
 			p = "at " + c.Pointer + ": " + p
@@ -138,6 +139,9 @@ func (r *Report) alternative() (problem, suggestion string) {
 		if c.Suggestion != "" {
 			suggestions = append(suggestions, c.Suggestion)
 		}
+	}
+	if n := len(r.Complaints) - shown; n > 0 {
+		problems = append(problems, fmt.Sprintf("%d more", n))
 	}
 	return strings.Join(problems, ", and "), strings.Join(suggestions, ", and ")
 }

@@ -3,8 +3,10 @@ package validate
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -148,7 +150,7 @@ func (p params) member(name string, value any) (Strategy, error) {
 	case map[string]any:
 		kind, _ := v["type"].(string)
 		inner, isMap := v["params"].(map[string]any)
-		for key := range v {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if key != "type" && key != "params" {
 				return nil, p.bad(name, fmt.Sprintf("has the unknown key %q", short(key, 60)), takes)
 			}

@@ -3,6 +3,7 @@ package validate
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -246,7 +247,7 @@ func (e *entry) names() []string {
 // make makes the check of parameters whose names are known.
 func (e *entry) make(values map[string]any, nested int) (Strategy, error) {
 	names := e.names()
-	for given := range values {
+	for _, given := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(names, given) {
 			takes := "no parameters"
 			if len(names) > 0 {

@@ -29,6 +29,9 @@ func TestRunMakesAllChecksInOrder(t *testing.T) {
 		t.Fatalf("failed checks: %v", report.Failed)
 	}
 	broken, panicked := report.Failed[0], report.Failed[1]
+	if broken.Index != 1 || panicked.Index != 3 {
+		t.Errorf("places %d and %d", broken.Index, panicked.Index)
+	}
 	if broken.Check != "broken" || !errors.Is(broken, cause) || broken.Panicked {
 		t.Errorf("the check that returned an error: %+v", broken)
 	}

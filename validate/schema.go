@@ -23,11 +23,13 @@ import (
 func JSONSchema(schema []byte) (Strategy, error) {
 	c, err := compile(string(schema))
 	if err != nil {
+		given := strings.Join(strings.Fields(strings.ToValidUTF8(string(schema), "\uFFFD")), " ")
+		if given == "" {
+			given = "empty"
+		}
 		return nil, &ParamError{
-			Check: "schema", Param: "schema",
-			Problem: "is " + short(strings.Join(strings.Fields(strings.ToValidUTF8(string(schema), "\uFFFD")), " "), 60),
-			Takes:   "a JSON Schema (https://json-schema.org) without references to other documents",
-			Err:     err,
+			Check: "schema", Param: "schema", Problem: "is " + short(given, 60), Err: err,
+			Takes: "a JSON Schema (https://json-schema.org) without references to other documents",
 		}
 	}
 	return c, nil
@@ -49,7 +51,7 @@ const (
 // maxDetails bounds the number of values times their depth up to which the
 // library is asked for all violations. It keeps each with its path, and would
 // take gigabytes for a large value that is wrong all through.
-const maxDetails = 2_000_000
+const maxDetails = 500_000
 
 func compile(text string) (check *schemaCheck, err error) {
 	// The library panics on some schemas that no meta-schema forbids.

@@ -32,7 +32,6 @@ type alternatives struct{ branches [][]violation }
 // and two answers that fail in the same way must get the same complaints.
 func tell(tree *jsonschema.ValidationError, value, schema any) ([]Complaint, error) {
 	found := gather(tree)
-	slices.SortStableFunc(found, compare)
 	w := words{value, schema}
 	var complaints []Complaint
 	var last Complaint
@@ -57,7 +56,7 @@ func tell(tree *jsonschema.ValidationError, value, schema any) ([]Complaint, err
 	return append(complaints, more(left, "violations of the schema")...), nil
 }
 
-// gather returns the leaves of the tree.
+// gather returns the leaves of the tree, in order.
 func gather(e *jsonschema.ValidationError) []violation {
 	switch k := e.ErrorKind.(type) {
 	case *kind.Schema, *kind.Group, *kind.AllOf, *kind.Reference:
@@ -87,6 +86,9 @@ func gatherAll(causes []*jsonschema.ValidationError) []violation {
 	for _, cause := range causes {
 		found = append(found, gather(cause)...)
 	}
+	if len(causes) > 1 {
+		slices.SortStableFunc(found, compare)
+	}
 	return found
 }
 
@@ -101,44 +103,31 @@ func nearest(causes []*jsonschema.ValidationError) []violation {
 	return best
 }
 
+// How far a branch is from what was meant: a value of another type is no
+// attempt at it, and one with another constant is an attempt at another member
+// of a union whose members name themselves.
+const (
+	otherConstant = 1_000
+	otherType     = 1_000_000
+)
+
 // closest returns the violations of the branch of an anyOf or oneOf that was
-// most likely meant: the one that has the right type and the right constants,
-// and the fewest violations. Where there is no such branch, it returns one
+// clearly meant: the only one of the right type, or the nearest of those that
+// have the right constants too. Where there is no such branch, it returns one
 // violation that stands for all of them.
 func closest(e *jsonschema.ValidationError) []violation {
-	const (
-		otherConstant = 1_000 // as in a union whose members name themselves
-		otherType     = 1_000_000
-	)
 	branches := make([][]violation, len(e.Causes))
-	best, least, ties := 0, -1, 0
+	distances := make([]int, len(e.Causes))
 	for i, cause := range e.Causes {
 		branches[i] = gather(cause)
-		distance := 0
-		for _, v := range branches[i] {
-			switch k := v.kind.(type) {
-			case *kind.Type:
-				distance++
-				if len(v.at) == len(e.InstanceLocation) {
-					distance += otherType
-				}
-			case *kind.Const, *kind.Enum, alternatives:
-				distance += otherConstant
-			case *kind.Required:
-				distance += len(k.Missing)
-			default:
-				distance++
-			}
-		}
-		switch {
-		case least < 0 || distance < least:
-			best, least, ties = i, distance, 0
-		case distance == least:
-			ties++
-		}
+		distances[i] = distance(branches[i], len(e.InstanceLocation))
 	}
-	if len(branches) == 1 || least < otherConstant && ties == 0 {
-		return branches[best]
+	if len(branches) < 2 {
+		return slices.Concat(branches...)
+	}
+	sorted := slices.Sorted(slices.Values(distances))
+	if least, next := sorted[0], sorted[1]; least < next && (least < otherConstant || least < otherType && next >= otherType) {
+		return branches[slices.Index(distances, least)]
 	}
 	if v, ok := merge(branches); ok {
 		return []violation{v}
@@ -146,14 +135,39 @@ func closest(e *jsonschema.ValidationError) []violation {
 	return []violation{{at: e.InstanceLocation, kind: alternatives{branches}, schema: e.SchemaURL}}
 }
 
+func distance(branch []violation, depth int) int {
+	sum := len(branch)
+	for _, v := range branch {
+		here := len(v.at) == depth
+		switch k := v.kind.(type) {
+		case *kind.Type, alternatives:
+			if here {
+				sum += otherType
+			}
+		case *kind.Const:
+			if here {
+				sum += otherType
+			} else {
+				sum += otherConstant
+			}
+		case *kind.Enum:
+			if here {
+				sum += otherType
+			} else if len(k.Want) == 1 {
+				sum += otherConstant
+			}
+		case *kind.Required:
+			sum += len(k.Missing) - 1
+		}
+	}
+	return sum
+}
+
 // merge makes one violation of branches that each want another type, or another
 // constant, of one and the same value.
 func merge(branches [][]violation) (violation, bool) {
 	var merged violation
 	for i, branch := range branches {
-		if len(branch) == 0 {
-			return merged, false
-		}
 		j := slices.IndexFunc(branch, func(v violation) bool {
 			switch v.kind.(type) {
 			case *kind.Const, *kind.Enum:
@@ -192,13 +206,19 @@ func merge(branches [][]violation) (violation, bool) {
 	return merged, true
 }
 
-// compare orders violations by place: items by number, properties by name.
+// compare orders violations by place: items by number, properties by name, and
+// names that are numbers before those that are not.
 func compare(a, b violation) int {
 	byPlace := slices.CompareFunc(a.at, b.at, func(x, y string) int {
 		i, errX := strconv.Atoi(x)
 		j, errY := strconv.Atoi(y)
-		if errX == nil && errY == nil && i != j {
+		switch {
+		case errX == nil && errY == nil && i != j:
 			return cmp.Compare(i, j)
+		case errX == nil && errY != nil:
+			return -1
+		case errX != nil && errY == nil:
+			return 1
 		}
 		return strings.Compare(x, y)
 	})
@@ -269,9 +289,9 @@ func (w words) say(v violation) (problem, suggestion string) {
 	case *kind.FalseSchema:
 		return w.describe(v.at) + " is where nothing is allowed", "leave it out"
 	case *kind.Enum:
-		return show(k.Got) + " is not one of the allowed values", "use one of " + values(k.Want)
+		return w.describe(v.at) + " is not one of the allowed values", "use one of " + values(k.Want)
 	case *kind.Const:
-		return show(k.Got) + " is not the value that is wanted", "make it " + show(k.Want)
+		return w.describe(v.at) + " is not the value that is wanted", "make it " + show(k.Want)
 	case *kind.Format:
 		problem = fmt.Sprintf("%s is not in the format %q", show(k.Got), k.Want)
 		if example := formats[k.Want]; example != "" {
@@ -359,8 +379,8 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 }
 
 func (w words) sayDependent(property string, missing []string) (problem, suggestion string) {
-	because := fmt.Sprintf("because %q is there", short(property, 60))
-	return plural(missing, because+", the property %s must be too", because+", the properties %s must be too"),
+	return fmt.Sprintf("because %q is there, ", short(property, 60)) +
+			plural(missing, "the property %s must be too", "the properties %s must be too"),
 		plural(missing, "add the property %s", "add the properties %s")
 }
 

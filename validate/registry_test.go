@@ -1,0 +1,256 @@
+package validate_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"regexp/syntax"
+	"strings"
+	"testing"
+
+	"llmcall/validate"
+)
+
+func TestEveryListedCheckCanBeMade(t *testing.T) {
+	names := map[string]bool{}
+	for _, info := range validate.Checks() {
+		s, err := validate.Parse(info.Example)
+		if err != nil {
+			t.Errorf("the example of %s: %v", info.Name, err)
+			continue
+		}
+		if s.Name() != info.Name {
+			t.Errorf("%s is named %s", info.Name, s.Name())
+		}
+		if info.Summary == "" {
+			t.Errorf("%s has no summary", info.Name)
+		}
+		required := false
+		for _, p := range info.Params {
+			required = required || p.Required
+			if p.Name == "" || p.Type == "" || p.Meaning == "" {
+				t.Errorf("%s: %+v", info.Name, p)
+			}
+		}
+		for _, name := range append(info.Aliases, info.Name) {
+			if names[name] {
+				t.Errorf("two checks are named %s", name)
+			}
+			names[name] = true
+			s, err := validate.Build(name, nil)
+			if needs := required || info.Name == "length"; needs != (err != nil) {
+				t.Errorf("%s without parameters: %v", name, err)
+			}
+			if err == nil && s.Name() != info.Name {
+				t.Errorf("%s is named %s", name, s.Name())
+			}
+		}
+	}
+	for _, name := range []string{"not_empty", "response_not_empty", "json", "json_string", "schema", "length", "regex", "contains", "all", "any", "not"} {
+		if !names[name] {
+			t.Errorf("%s is not listed", name)
+		}
+	}
+}
+
+func TestParseTakesTheMainArgumentAsItIs(t *testing.T) {
+	for _, test := range []struct{ spec, pass, fail string }{
+		{"length:3..5", "abc", "ab"},
+		{"length: 3..5 ", "abc", "abcdef"},
+		{"length:3..", "abc", "ab"},
+		{"length:..5", "", "abcdef"},
+		{`length:{"min_length": 3}`, "abc", "ab"},
+		{`length: {"max_length": 3.0}`, "abc", "abcd"},
+		{`length:{"min_length": 0, "max_length": 3}`, "", "abcd"},
+		{"regex:^a:b$", "a:b", "a"},
+		{"regex:{a", "{a", "a"},
+		{`regex:{"pattern": "^a"}`, "a", "b"},
+		{`regex:{"patern": "a"}`, `{"patern": "a"}`, "a"}, // no parameter's name: a pattern
+		{`regex:{}`, "{}", "a"},
+		{"contains:Berlin", "berlin", "Bern"},
+		{`contains:{"a": 1}`, `x{"a": 1}`, "x"},
+		{`contains:{"required_text": ["a", "b"]}`, "ab", "a"},
+		{`schema:{"type": "string"}`, `"a"`, "1"},
+		{`schema:{"schema": {"type": "string"}}`, `"a"`, "1"},
+		{`schema:{"schema": 1, "type": "string"}`, `"a"`, "1"}, // an unknown keyword of a schema
+		{"schema:false", "", "1"},
+		{"schema:{}", "1", "x"},
+		{`all:["json", "length:2.."]`, "12", "1"},
+		{`all:{"checks": ["json", {"type": "length", "params": {"min_length": 2}}]}`, "12", "1"},
+		{`any:[ {"type": "json", "params": null}, "regex:^a" ]`, "a", "b"},
+		{"not:regex:^a", "b", "a"},
+		{`not:{"check": {"type": "json_string"}, "problem": "p"}`, "b", "1"},
+		{" json_string ", "1", "x"},
+		{"response_not_empty", "x", " "},
+	} {
+		s := parse(t, test.spec)
+		if test.spec != "schema:false" {
+			wantLines(t, test.spec+" of "+test.pass, check(t, s, test.pass).Complaints)
+		}
+		if report := check(t, s, test.fail); len(report.Complaints) != 1 {
+			t.Errorf("%s of %s: %v", test.spec, test.fail, report.Complaints)
+		}
+	}
+}
+
+func TestParseAndBuildSayWhatTheyTake(t *testing.T) {
+	for spec, want := range map[string]string{
+		"":                                     `unknown check "": takes one of all, any, contains, json, json_string, length, not, not_empty, regex, response_not_empty, schema`,
+		"lenght:3..":                           `unknown check "lenght": takes one of all, any,`,
+		"length":                               `check "length": min_length and max_length set no limit; it takes one of them or both, of 1 or more`,
+		"length:":                              `check "length": range is ""; it takes 3..200, 3.. or ..200, or a JSON object`,
+		"length:200":                           `check "length": range is "200"; it takes 3..200, 3.. or ..200, or a JSON object`,
+		"length:..":                            `range is ".."; it takes`,
+		"length:0..":                           `set no limit`,
+		"length:a..b":                          `range is "a..b"; it takes`,
+		"length:-1..3":                         `range is "-1..3"; it takes`,
+		"length:1..2..3":                       `range is "1..2..3"; it takes`,
+		"length:99999999999999999999..":        `range is "99999999999999999999.."; it takes`,
+		"length:5..3":                          `check "length": min_length is 5; it takes at most max_length, which is 3`,
+		`length:{"min": 3}`:                    `check "length": min is unknown; it takes the parameters min_length, max_length`,
+		`length:{"min_length": 3, "max": 5}`:   `check "length": max is unknown`,
+		`length:{"min_length": -3}`:            `check "length": min_length is -3; it takes an integer of 0 or more`,
+		`length:{"min_length": "3"}`:           `check "length": min_length is "3"; it takes an integer of 0 or more`,
+		`length:{"min_length": 1.5}`:           `min_length is 1.5; it takes`,
+		`length:{"min_length": 1e300}`:         `min_length is 1e300; it takes`,
+		`length:{"max_length": 0}`:             `max_length is 0; it takes an integer of 1 or more`,
+		`length:{"max_length": true}`:          `max_length is true; it takes an integer of 1 or more`,
+		`length:{"min_length": 1,}`:            `range is`,
+		"regex":                                `check "regex": pattern is missing; it takes a regular expression in Go's syntax (RE2)`,
+		"regex:":                               `check "regex": pattern is ""; it takes`,
+		"regex:(":                              `check "regex": pattern is "(": error parsing regexp: missing closing )`,
+		`regex:{"pattern": 5}`:                 `check "regex": pattern is 5; it takes`,
+		"contains":                             `check "contains": required_text is missing; it takes a string or a list of strings`,
+		"contains:":                            `check "contains": required_text has an empty text at 0; it takes a text that is not empty`,
+		`contains:{"required_text": []}`:       `required_text is empty; it takes`,
+		`contains:{"required_text": ["a", 5]}`: `check "contains": required_text[1] is 5; it takes a string`,
+		`contains:{"required_text": {"a": 5}}`: `required_text is {"a":5}; it takes a string or a list of strings`,
+		`contains:{"required_text": "a", "case_sensitive": "yes"}`: `check "contains": case_sensitive is "yes"; it takes true or false`,
+		"schema":                              `check "schema": schema is missing; it takes a JSON Schema: an object or a boolean`,
+		"schema:":                             `check "schema": schema is "": line 1, column 1: the text is empty`,
+		"schema:person.json":                  `check "schema": schema is "person.json": line 1, column 1: the text is not JSON: "person.json"; it takes a JSON Schema`,
+		"schema:[1]":                          `check "schema": schema is [1]; it takes a JSON Schema: an object or a boolean`,
+		`schema:{"type": "text"}`:             `check "schema": schema is {"type":"text"}: at /type:`,
+		`schema:{"schema": 5}`:                `check "schema": schema is 5; it takes`,
+		"json:":                               `check "json": arguments are ""; it takes none`,
+		"json:x":                              `check "json": arguments are "x"; it takes none`,
+		"json:{}":                             "",
+		`json:{"strict": true}`:               `check "json": strict is unknown; it takes no parameters`,
+		"all":                                 `check "all": checks is missing; it takes a list of one check or more`,
+		"all:[]":                              `check "all": checks is empty; it takes one check or more`,
+		"all:json":                            `check "all": checks is "json": line 1, column 1: the text is not JSON`,
+		`all:"json"`:                          `check "all": checks is "\"json\""; it takes a list of one check or more`,
+		`all:[5]`:                             `check "all": checks[0] is 5; it takes a text ("length:3..200") or an object`,
+		`any:["json", "nope"]`:                `check "any": checks[1]: unknown check "nope"`,
+		`any:[{"type": "nope"}]`:              `check "any": checks[0]: unknown check "nope"`,
+		`any:[{"params": {}}]`:                `check "any": checks[0] is {"params":{}}; it takes`,
+		`any:[{"type": "json", "params": 5}]`: `checks[0] is {"params":5,"type":"json"}; it takes`,
+		`any:[{"type": "json", "parms": {}}]`: `checks[0] has the unknown key "parms"; it takes`,
+		`any:[{"type": "length", "params": {"x":1}}]`: `check "any": checks[0]: check "length": x is unknown`,
+		`any:{"checks": "json"}`:                      `check "any": checks is "json"; it takes a list of one check or more`,
+		"not":                                         `check "not": check is missing; it takes a check`,
+		"not:":                                        `check "not": check: unknown check ""`,
+		"not:length:200":                              `check "not": check: check "length": range is "200"`,
+		`not:{"check": "json", "problem": 5}`:         `check "not": problem is 5; it takes a string`,
+		`not:{"check": "json", "suggestion": 5}`:      `check "not": suggestion is 5; it takes a string`,
+		strings.Repeat("not:", 100_000) + "json":      `nested more than 16 deep`,
+	} {
+		_, err := validate.Parse(spec)
+		if want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", spec, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 1000 {
+			t.Errorf("%.100s: %.1000v\nwant %s", spec, err, want)
+		}
+	}
+}
+
+// YAML and JSON decode a number into many types.
+func TestBuildTakesNumbersOfEachDecoder(t *testing.T) {
+	for _, three := range []any{3, int8(3), int64(3), uint(3), uint64(3), 3.0, float32(3), json.Number("3"), json.Number("3.0"), json.Number("3e0")} {
+		s, err := validate.Build("length", map[string]any{"min_length": three, "max_length": nil})
+		if err != nil {
+			t.Errorf("%T: %v", three, err)
+			continue
+		}
+		if len(check(t, s, "abc").Complaints) != 0 || len(check(t, s, "ab").Complaints) != 1 {
+			t.Errorf("%T is not 3", three)
+		}
+	}
+	if _, err := validate.Build("nope", nil); err == nil || !strings.Contains(err.Error(), "takes one of all, any, contains") {
+		t.Errorf("an unknown check: %v", err)
+	}
+	for _, none := range []any{"3", true, []any{3}, 3.5, math.NaN(), math.Inf(1), uint64(math.MaxUint64), json.Number("x"), json.Number("1e999"), map[any]any{1: 2}, func() {}} {
+		_, err := validate.Build("length", map[string]any{"min_length": none})
+		var bad *validate.ParamError
+		if !errors.As(err, &bad) || bad.Param != "min_length" || bad.Takes != "an integer of 0 or more" {
+			t.Errorf("%T: %v", none, err)
+		}
+	}
+}
+
+func TestParamErrorUnwrapsToItsCause(t *testing.T) {
+	_, err := validate.Regex("(")
+	var syntax *syntax.Error
+	if !errors.As(err, &syntax) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestBuildTakesWhatYAMLDecodes(t *testing.T) {
+	s, err := validate.Build("all", map[string]any{"checks": []map[string]any{
+		{"type": "contains", "params": map[string]any{"required_text": []string{"a", "b"}}},
+		{"type": "schema", "params": map[string]any{"schema": map[string]any{"type": "array", "minItems": uint64(2)}}},
+		{"type": "schema", "params": map[string]any{"schema": true}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, "right", check(t, s, `["a", "b"]`).Complaints)
+	if got := check(t, s, `["a"]`).Complaints; len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+	for _, schema := range []any{map[any]any{1: 2}, map[string]any{"minimum": math.NaN()}, "{}", 5, nil} {
+		_, err := validate.Build("schema", map[string]any{"schema": schema})
+		var bad *validate.ParamError
+		if !errors.As(err, &bad) || bad.Param != "schema" {
+			t.Errorf("%v: %v", schema, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, info := range validate.Checks() {
+		f.Add(info.Example)
+		for _, name := range info.Aliases {
+			f.Add(name)
+		}
+	}
+	for _, seed := range []string{
+		"", ":", "length:200", `length:{"min_length": 3, "max_length": 1e2}`, "regex:(?i)^a{2,3}$", `regex:{"pattern": "a"}`, "regex:((((a{99}){99}){99}",
+		`contains:{"required_text": ["a", "ß"], "case_sensitive": true}`, `all:[{"type": "not", "params": {"check": "any:[\"json\"]"}}]`,
+		"not:not:not:not_empty", "schema:true", `schema:{"schema": {"$ref": "#"}}`, "contains:\xff",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, spec string) {
+		s, err := validate.Parse(spec)
+		if err != nil {
+			if err.Error() == "" {
+				t.Fatal("an error without words")
+			}
+			return
+		}
+		for _, text := range []string{"", "Berlin", `{"a": [1, "x"]}`, "\xff"} {
+			report := validate.Run(t.Context(), []validate.Strategy{s}, &validate.Answer{Text: text}, 0)
+			for _, failed := range report.Failed {
+				if failed.Panicked || !strings.Contains(failed.Error(), "lead back to themselves") {
+					t.Fatalf("%s on %q: %v", spec, text, failed)
+				}
+			}
+		}
+	})
+}
