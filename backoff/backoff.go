@@ -15,6 +15,7 @@ package backoff
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"time"
 )
 
@@ -45,55 +46,52 @@ type Exponential struct {
 	Max time.Duration
 	// Jitter spreads the delays. Default Proportional(0.1).
 	Jitter Jitter
-	// Rand draws 64 random bits. Default math/rand/v2. A function of the
-	// caller's makes delays reproducible, and must then be as safe for
-	// concurrent use as the caller needs.
-	Rand func() uint64
 }
 
 // Delay returns the delay after attempt number attempt, counted from 0; a
 // negative number counts as 0. With settings that Validate refuses the delay is
-// still neither negative nor above Max.
+// still not negative, and not above Max or, where that is negative, its default.
 func (e Exponential) Delay(attempt int) time.Duration {
-	initial, factor, limit := e.Initial, e.Factor, e.Max
-	if initial == 0 {
-		initial = DefaultInitial
+	// What most callers have, in one piece: a call inside would cost as much as
+	// all the arithmetic. At is the same for every setting, and the tests hold
+	// them together.
+	shift, code, factor := uint(attempt), e.Jitter.code, math.Float64bits(e.Factor)
+	if factor != 0 && factor != two || shift > 62 || code > proportional {
+		return e.At(attempt, rand.Uint64())
 	}
+	initial, limit := initialAndMax(e.Initial, e.Max)
+	d := limit
+	if uint64(initial) <= uint64(limit>>shift) { // doubling is a shift; a negative time is too large for it
+		d = initial << shift
+	}
+	low, span := around(d, limit, code)
+	return draw(low, span, rand.Uint64())
+}
+
+// two is DefaultFactor's bits: integers are compared in one step, floats in two.
+const two = 0x4000000000000000
+
+// At is Delay with chance given as an argument, 64 random bits: the same bits
+// give the same delay. It is for simulations and tests.
+func (e Exponential) At(attempt int, chance uint64) time.Duration {
+	initial, limit := initialAndMax(e.Initial, e.Max)
+	if e.Jitter == Decorrelated {
+		return walk(initial, limit, attempt, chance)
+	}
+	factor := e.Factor
 	if factor == 0 {
 		factor = DefaultFactor
 	}
-	if limit == 0 {
-		limit = max(DefaultMax, initial)
-	}
-	if e.Jitter.kind == decorrelated {
-		return walk(initial, limit, attempt, e.Rand)
-	}
-	return e.Jitter.spread(grow(initial, factor, limit, attempt), limit, e.Rand)
+	low, span := e.Jitter.bounds(grow(initial, factor, limit, attempt), limit)
+	return draw(low, span, chance)
 }
 
-// grow returns initial·factor^attempt, at most limit. Doubling is a shift, and
-// few steps are multiplied out: math.Pow costs more than all the rest together.
+// grow returns initial·factor^attempt, from 0 to limit.
 func grow(initial time.Duration, factor float64, limit time.Duration, attempt int) time.Duration {
-	if attempt <= 0 || initial <= 0 {
-		return min(initial, limit)
-	}
-	if factor == 2 {
-		if attempt < 63 && initial <= limit>>attempt {
-			return initial << attempt
-		}
-		return limit
-	}
-	var d float64
-	if attempt <= 16 {
-		d = float64(initial)
-		for range attempt {
-			d *= factor
-		}
-	} else {
-		d = float64(initial) * math.Pow(factor, float64(attempt))
-	}
+	initial = max(initial, 0)
+	d := float64(initial) * math.Pow(factor, float64(max(attempt, 0)))
 	if d < float64(limit) {
-		return time.Duration(d)
+		return max(time.Duration(d), min(initial, limit))
 	}
 	return limit // and for a d that is infinite or no number
 }
@@ -118,8 +116,7 @@ type Linear struct {
 	// Max is the largest delay, jitter included, also where Initial is larger.
 	// Default 60 s, or Initial where that is larger.
 	Max    time.Duration
-	Jitter Jitter        // as in Exponential; not Decorrelated
-	Rand   func() uint64 // as in Exponential
+	Jitter Jitter // as in Exponential; not Decorrelated
 }
 
 // Delay returns the delay after attempt number attempt, counted from 0.
@@ -137,7 +134,8 @@ func (l Linear) Delay(attempt int) time.Duration {
 			d = initial + time.Duration(attempt)*step
 		}
 	}
-	return l.Jitter.spread(min(d, limit), limit, l.Rand)
+	low, span := l.Jitter.bounds(min(d, limit), limit)
+	return draw(low, span, rand.Uint64())
 }
 
 // Validate returns a *ConfigError that names the first setting that is impossible.
@@ -158,8 +156,7 @@ type Fibonacci struct {
 	// Max is the largest delay, jitter included, also where Initial is larger.
 	// Default 60 s, or Initial where that is larger.
 	Max    time.Duration
-	Jitter Jitter        // as in Exponential; not Decorrelated
-	Rand   func() uint64 // as in Exponential
+	Jitter Jitter // as in Exponential; not Decorrelated
 }
 
 // Delay returns the delay after attempt number attempt, counted from 0.
@@ -176,7 +173,8 @@ func (f Fibonacci) Delay(attempt int) time.Duration {
 		}
 		d, next = next, d+next
 	}
-	return f.Jitter.spread(min(d, limit), limit, f.Rand)
+	low, span := f.Jitter.bounds(min(d, limit), limit)
+	return draw(low, span, rand.Uint64())
 }
 
 // Validate returns a *ConfigError that names the first setting that is impossible.
@@ -192,12 +190,12 @@ func (f Fibonacci) Validate() error {
 type Constant struct {
 	Interval time.Duration // default 0: no wait
 	Jitter   Jitter        // as in Exponential; not Decorrelated
-	Rand     func() uint64 // as in Exponential
 }
 
 // Delay returns the interval, less its jitter.
 func (c Constant) Delay(int) time.Duration {
-	return c.Jitter.spread(c.Interval, c.Interval, c.Rand)
+	low, span := c.Jitter.bounds(c.Interval, c.Interval)
+	return draw(low, span, rand.Uint64())
 }
 
 // Validate returns a *ConfigError that names the first setting that is impossible.
@@ -226,7 +224,7 @@ func initialAndMax(initial, limit time.Duration) (time.Duration, time.Duration) 
 	if initial == 0 {
 		initial = DefaultInitial
 	}
-	if limit == 0 {
+	if limit <= 0 {
 		limit = max(DefaultMax, initial)
 	}
 	return initial, limit

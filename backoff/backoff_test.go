@@ -105,7 +105,6 @@ func TestRangeIsCutBeforeTheDraw(t *testing.T) {
 }
 
 func TestEachJitterKeepsItsRangeAndReachesItsEnds(t *testing.T) {
-	lowest, highest := func() uint64 { return 0 }, func() uint64 { return math.MaxUint64 }
 	for _, c := range []struct {
 		name      string
 		jitter    backoff.Jitter
@@ -119,17 +118,31 @@ func TestEachJitterKeepsItsRangeAndReachesItsEnds(t *testing.T) {
 		{"full", backoff.FullJitter, 2, 0, 4 * s},
 		{"equal", backoff.EqualJitter, 2, 2 * s, 4 * s},
 		{"none", backoff.NoJitter, 2, 4 * s, 4 * s},
-		{"decorrelated", backoff.Decorrelated, 2, s, 27 * s},
 		{"default at the cap", backoff.Jitter{}, 9, 54 * s, 60 * s},
 		{"full at the cap", backoff.FullJitter, 9, 0, 60 * s},
-		{"decorrelated at the cap", backoff.Decorrelated, 9, s, 60 * s},
 	} {
-		if got := (backoff.Exponential{Jitter: c.jitter, Rand: lowest}).Delay(c.attempt); got != c.low {
+		e := backoff.Exponential{Jitter: c.jitter}
+		if got := e.At(c.attempt, 0); got != c.low {
 			t.Errorf("%s: lowest %v, want %v", c.name, got, c.low)
 		}
-		if got := (backoff.Exponential{Jitter: c.jitter, Rand: highest}).Delay(c.attempt); got != c.high {
+		if got := e.At(c.attempt, math.MaxUint64); got != c.high {
 			t.Errorf("%s: highest %v, want %v", c.name, got, c.high)
 		}
+	}
+}
+
+func TestDecorrelatedKeepsItsRange(t *testing.T) {
+	e := backoff.Exponential{Jitter: backoff.Decorrelated}
+	lowest, highest := time.Hour, time.Duration(0)
+	for range 20_000 {
+		d := e.Delay(1)
+		lowest, highest = min(lowest, d), max(highest, d)
+	}
+	if lowest < s || lowest > s+s/20 || highest > 9*s || highest < 8*s {
+		t.Errorf("the second delay lay in [%v, %v], want nearly all of [1s, 9s]", lowest, highest)
+	}
+	if d := e.At(1_000_000, 1); d < s || d > 60*s {
+		t.Errorf("after a million attempts: %v", d)
 	}
 }
 
@@ -155,10 +168,37 @@ func TestDecorrelatedHasTheDistributionOfTheSequence(t *testing.T) {
 }
 
 func TestTheSameChanceGivesTheSameDelay(t *testing.T) {
-	e := backoff.Exponential{Rand: func() uint64 { return 1 << 63 }}
-	if got, want := e.Delay(1), 2*s; got != want {
-		t.Errorf("with the middle of the range drawn, Delay(1) = %v, want %v", got, want)
+	if got, want := (backoff.Exponential{}).At(1, 1<<63), 2*s; got != want {
+		t.Errorf("with the middle of the range drawn, the delay is %v, want %v", got, want)
 	}
+	e := backoff.Exponential{Jitter: backoff.Decorrelated}
+	if e.At(3, 7) != e.At(3, 7) || e.At(3, 7) == e.At(3, 8) {
+		t.Error("a decorrelated delay does not depend on chance alone")
+	}
+}
+
+// Delay has a short way for the most common settings. It draws from the same
+// range as At.
+func TestDelayDrawsFromTheRangeOfAt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := backoff.Exponential{
+			Initial: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "initial")),
+			Factor:  rapid.SampledFrom([]float64{0, 2}).Draw(t, "factor"),
+			Max:     time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "max")),
+			Jitter:  rapid.OneOf(rapid.Just(backoff.Jitter{}), rapid.Map(rapid.Float64Range(0, 1), backoff.Proportional)).Draw(t, "jitter"),
+		}
+		attempt := rapid.IntRange(-1, 70).Draw(t, "attempt")
+		lowest, highest := e.At(attempt, 0), e.At(attempt, math.MaxUint64)
+		for range 20 {
+			if d := e.Delay(attempt); d < lowest || d > highest {
+				t.Fatalf("%#v.Delay(%d) = %v, outside [%v, %v]", e, attempt, d, lowest, highest)
+			}
+		}
+		e.Jitter = backoff.NoJitter
+		if got, want := e.Delay(attempt), e.At(attempt, 0); got != want {
+			t.Fatalf("%#v.Delay(%d) = %v, want %v", e, attempt, got, want)
+		}
+	})
 }
 
 var jitters = rapid.OneOf(
@@ -172,24 +212,28 @@ func TestNoDelayIsNegativeOrAboveMax(t *testing.T) {
 		time64 := rapid.Map(rapid.Int64(), func(n int64) time.Duration { return time.Duration(n) })
 		initial, limit := time64.Draw(t, "initial"), time64.Draw(t, "max")
 		jitter := jitters.Draw(t, "jitter")
-		bits := rapid.Uint64().Draw(t, "bits")
-		chance := func() uint64 { return bits }
+		chance := rapid.Uint64().Draw(t, "chance")
 		attempt := rapid.OneOf(rapid.Int(), rapid.IntRange(0, 100)).Draw(t, "attempt")
 		for _, strategy := range []backoff.Strategy{
-			backoff.Exponential{initial, rapid.Float64().Draw(t, "factor"), limit, jitter, chance},
-			backoff.Exponential{initial, 2, limit, jitter, chance},
-			backoff.Linear{initial, time64.Draw(t, "step"), limit, jitter, chance},
-			backoff.Fibonacci{initial, limit, jitter, chance},
+			backoff.Exponential{initial, rapid.Float64().Draw(t, "factor"), limit, jitter},
+			backoff.Exponential{initial, 2, limit, jitter},
+			backoff.Linear{initial, time64.Draw(t, "step"), limit, jitter},
+			backoff.Fibonacci{initial, limit, jitter},
 		} {
 			highest := limit
-			if limit == 0 {
+			if limit <= 0 {
 				highest = max(initial, 60*s)
 			}
 			if d := strategy.Delay(attempt); d < 0 || d > max(0, highest) {
 				t.Fatalf("%#v.Delay(%d) = %v", strategy, attempt, d)
 			}
+			if e, ok := strategy.(backoff.Exponential); ok {
+				if d := e.At(attempt, chance); d < 0 || d > max(0, highest) {
+					t.Fatalf("%#v.At(%d, %d) = %v", strategy, attempt, chance, d)
+				}
+			}
 		}
-		if d := (backoff.Constant{initial, jitter, chance}).Delay(attempt); d < 0 || d > max(0, initial) {
+		if d := (backoff.Constant{initial, jitter}).Delay(attempt); d < 0 || d > max(0, initial) {
 			t.Fatalf("Constant{%v}: %v", initial, d)
 		}
 	})
@@ -232,5 +276,11 @@ func BenchmarkDelay(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		e.Delay(3)
+	}
+}
+
+func BenchmarkFloorRandomNumber(b *testing.B) {
+	for b.Loop() {
+		rand.Uint64()
 	}
 }

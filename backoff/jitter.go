@@ -1,6 +1,7 @@
 package backoff
 
 import (
+	"math"
 	"math/bits"
 	"math/rand/v2"
 	"time"
@@ -8,46 +9,51 @@ import (
 
 // Jitter says how delays are spread. Its zero value is Proportional(0.1).
 type Jitter struct {
-	kind  jitterKind
-	ratio float64
+	// code is 1 + ratio·2⁶³ for Proportional, so that delays are spread by a
+	// multiplication of integers; above that range, the other kinds. One word
+	// keeps an Exponential in registers.
+	code uint64
 }
 
-type jitterKind uint8
-
 const (
-	standard jitterKind = iota // the zero value: ±10 %
-	proportional
-	none
-	full
-	equal
-	decorrelated
-)
+	one          = 1 << 63
+	proportional = one + 1 // the largest code of Proportional
+	full         = one + 2
+	equal        = one + 3
+	decorrelated = one + 4
+	impossible   = math.MaxUint32 << 32 // with the ratio that was asked for, as a float32
 
-const defaultRatio = 0.1
+	standard = one/10 + 2 // Proportional(0.1), rounded up so that a tenth of a second is one
+)
 
 var (
 	// NoJitter leaves delays as they are: for tests, or for a single client.
-	NoJitter = Jitter{kind: none}
+	NoJitter = Proportional(0)
 	// FullJitter draws from [0, d]: the widest spread, and the least work for
 	// a server that comes back (Brooker 2015).
-	FullJitter = Jitter{kind: full}
+	FullJitter = Jitter{full}
 	// EqualJitter draws from [d/2, d]: never less than half the delay.
-	EqualJitter = Jitter{kind: equal}
+	EqualJitter = Jitter{equal}
 	// Decorrelated draws each delay from [Initial, 3·previous], at most Max
 	// (Brooker 2015); Factor is not used. So that nothing is remembered, the
 	// previous delays are drawn anew: each delay has the distribution that it
 	// has in a sequence, without being tied to the one actually waited before.
-	Decorrelated = Jitter{kind: decorrelated}
+	Decorrelated = Jitter{decorrelated}
 )
 
 // Proportional spreads a delay d over [d·(1-ratio), d·(1+ratio)], cut at the
 // maximum. ratio is 0 to 1.
-func Proportional(ratio float64) Jitter { return Jitter{proportional, ratio} }
+func Proportional(ratio float64) Jitter {
+	if !(ratio >= 0 && ratio <= 1) {
+		return Jitter{impossible | uint64(math.Float32bits(float32(ratio)))}
+	}
+	return Jitter{1 + uint64(ratio*one)}
+}
 
 // Validate returns a *ConfigError if the ratio is outside [0, 1].
 func (j Jitter) Validate() error {
-	if j.kind == proportional && !(j.ratio >= 0 && j.ratio <= 1) {
-		return &ConfigError{"Jitter", j.ratio, "a ratio from 0 to 1"}
+	if j.code >= impossible {
+		return &ConfigError{"Jitter", math.Float32frombits(uint32(j.code)), "a ratio from 0 to 1"}
 	}
 	return nil
 }
@@ -55,58 +61,41 @@ func (j Jitter) Validate() error {
 // validateStateless refuses Decorrelated for strategies that have no sequence
 // of their own for it to replace.
 func (j Jitter) validateStateless() error {
-	if j.kind == decorrelated {
+	if j == Decorrelated {
 		return &ConfigError{"Jitter", "Decorrelated", "any other jitter: only Exponential can be decorrelated"}
 	}
 	return j.Validate()
 }
 
-// spread draws from the jitter's range around d, cut to [0, limit].
-func (j Jitter) spread(d, limit time.Duration, random func() uint64) time.Duration {
-	if d <= 0 {
-		return 0
+// bounds returns the jitter's range around d, cut to [0, limit]: the lowest
+// delay, and how many there are from there on. d is at most limit.
+func (j Jitter) bounds(d, limit time.Duration) (low time.Duration, span uint64) {
+	d = max(d, 0)
+	switch {
+	case j.code <= proportional:
+		return around(d, limit, j.code)
+	case j == EqualJitter:
+		return d / 2, uint64(d-d/2) + 1
+	case j == FullJitter:
+		return 0, uint64(d) + 1
 	}
-	low, high := d, d
-	switch j.kind {
-	case standard:
-		low, high = around(d, defaultRatio, limit)
-	case proportional:
-		low, high = around(d, j.ratio, limit)
-	case full, decorrelated:
-		low = 0
-	case equal:
-		low = d / 2
-	}
-	if low >= high {
-		return high
-	}
-	return between(low, high, random)
+	return d, 1
 }
 
-// around returns d ± ratio·d, cut to [0, limit]; no sum overflows.
-func around(d time.Duration, ratio float64, limit time.Duration) (low, high time.Duration) {
-	if !(ratio >= 0) {
-		return d, d
+// around is bounds for Proportional.
+func around(d, limit time.Duration, code uint64) (low time.Duration, span uint64) {
+	if code == 0 {
+		code = standard
 	}
-	r := time.Duration(float64(d) * min(ratio, 1))
-	low, high = d-r, limit
-	if r < limit-d {
-		high = d + r
-	}
-	return low, high
+	r, _ := bits.Mul64(uint64(d)<<1, code-1)
+	return d - time.Duration(r), r + min(r, uint64(limit-d)) + 1
 }
 
-// between draws uniformly from [low, high]. The multiplication maps 64 random
-// bits to the span without a division; its bias is below 2^-28 for a span of a
+// draw maps 64 random bits to one of span delays from low on, by a
+// multiplication instead of a division; its bias is below 2^-28 for a span of a
 // minute.
-func between(low, high time.Duration, random func() uint64) time.Duration {
-	var u uint64
-	if random == nil {
-		u = rand.Uint64()
-	} else {
-		u = random()
-	}
-	part, _ := bits.Mul64(u, uint64(high-low)+1)
+func draw(low time.Duration, span, chance uint64) time.Duration {
+	part, _ := bits.Mul64(chance, span)
 	return low + time.Duration(part)
 }
 
@@ -115,9 +104,10 @@ func between(low, high time.Duration, random func() uint64) time.Duration {
 const steps = 100
 
 // walk returns the delay of a decorrelated sequence after attempt steps.
-func walk(initial, limit time.Duration, attempt int, random func() uint64) time.Duration {
+func walk(initial, limit time.Duration, attempt int, chance uint64) time.Duration {
 	low := max(0, min(initial, limit))
 	d := low
+	random := rand.NewPCG(chance, 0)
 	for range min(max(attempt, 0), steps) + 1 {
 		high := limit
 		if d < limit/3 {
@@ -126,7 +116,7 @@ func walk(initial, limit time.Duration, attempt int, random func() uint64) time.
 		if low >= high {
 			return low
 		}
-		d = between(low, high, random)
+		d = draw(low, uint64(high-low)+1, random.Uint64())
 	}
 	return d
 }
