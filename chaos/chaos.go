@@ -30,6 +30,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -100,13 +101,16 @@ const maxBody = 64 << 20
 // New makes a Server. A plan that can't be followed is an error that names the
 // fault, the field, what it got and what it takes.
 func New(cfg Config) (*Server, error) {
-	s := &Server{plan: cfg.Plan, seed: cfg.Seed, onRequest: cfg.OnRequest, closed: make(chan struct{})}
+	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest, closed: make(chan struct{})}
 	if cfg.Plan != nil {
 		if field, i, wrong := cfg.Plan.check(); wrong != nil {
 			return nil, fmt.Errorf("chaos: plan: %w", &located{0, path(field, i), wrong})
 		}
+		plan := *cfg.Plan
+		plan.Steps, plan.Weights = slices.Clone(plan.Steps), slices.Clone(plan.Weights)
+		s.plan = &plan
 		if cfg.Seed == 0 {
-			s.seed = cfg.Plan.Seed
+			s.seed = plan.Seed
 		}
 	}
 	return s, nil

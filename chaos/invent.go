@@ -17,10 +17,14 @@ import (
 // The bounds on one invention.
 const (
 	maxAttempts = 30
+	// At each place a value is tried for up to maxTries times; a try that failed
+	// further inside counts for triesInside more.
+	maxTries    = 24
+	triesInside = 5
 	maxDepth    = 2 * maxSchemaDepth
 	// maxWork is counted in visits of a part of the schema, for all attempts.
-	// It takes about a second.
-	maxWork = 3_000_000
+	// It takes about half a second.
+	maxWork = 1_000_000
 	// patternCost is what a text for a regular expression costs.
 	patternCost = 1000
 	// Deeper than calmDepth, or with more values than calmValues, only what
@@ -48,22 +52,13 @@ func cannot(format string, args ...any) error {
 
 var errEndless = fmt.Errorf("values nest without end: %w", errTooMuchWork)
 
-// inside says that err happened at a name or an index of the value.
-func inside(err error, token string) error {
-	var e *impossible
-	if errors.As(err, &e) {
-		return &impossible{append([]string{token}, e.path...), e.why}
-	}
-	return err
-}
-
 // invent makes a value that fits the schema, drawn from r. The place want will
 // be in the value if the schema has it. What it returns is checked.
 func (s *schema) invent(ctx context.Context, want []string, r *rand.Rand) (any, error) {
 	g := &inventor{schema: s, ctx: ctx, r: r, fuel: maxWork}
 	var last error
 	for range maxAttempts {
-		g.values = 0
+		g.values, g.path = 0, nil
 		v, err := g.value([]*jsonschema.Schema{s.root}, want, 0, "")
 		if err == nil {
 			v, err = plain(v)
@@ -82,6 +77,9 @@ func (s *schema) invent(ctx context.Context, want []string, r *rand.Rand) (any, 
 		if errors.Is(err, errTooMuchWork) || ctx.Err() != nil {
 			break
 		}
+	}
+	if g.stuck != nil && errors.Is(last, errTooMuchWork) {
+		last = fmt.Errorf("%w; the last that did not work: %w", last, g.stuck)
 	}
 	return nil, last
 }
@@ -115,7 +113,9 @@ type inventor struct {
 	ctx    context.Context
 	r      *rand.Rand
 	fuel   int
-	values int // made in this attempt
+	values int      // made in this attempt
+	path   []string // of the value that is being made
+	stuck  error    // the last *impossible
 }
 
 // calm reports whether only what must be there is invented.
@@ -130,21 +130,35 @@ func (g *inventor) value(schemas []*jsonschema.Schema, want []string, depth int,
 		return nil, errEndless
 	}
 	var last error
-	for range 8 {
+	for try, spent := 0, 0; spent < maxTries; try++ {
 		g.values++
 		if g.fuel--; g.fuel < 0 || g.ctx.Err() != nil {
 			return nil, errTooMuchWork
 		}
-		v, err := g.draw(schemas, want, depth, hint)
+		v, err := g.draw(schemas, want, depth, hint, try)
 		if err == nil {
 			err = g.fits(v, schemas)
 		}
 		if err == nil || errors.Is(err, errTooMuchWork) {
 			return v, err
 		}
+		spent++
+		var e *impossible
+		if errors.As(err, &e) && e.path == nil {
+			e.path, g.stuck = append([]string{}, g.path...), err
+		} else {
+			spent += triesInside // it was tried there already
+		}
 		last = err
 	}
 	return nil, last
+}
+
+// within makes a value one step further inside: under a name or an index.
+func (g *inventor) within(token string, make func() (any, error)) (any, error) {
+	g.path = append(g.path, token)
+	defer func() { g.path = g.path[:len(g.path)-1] }()
+	return make()
 }
 
 // fits checks a value against all the schemas.
@@ -161,16 +175,18 @@ func (g *inventor) fits(v any, schemas []*jsonschema.Schema) error {
 	return nil
 }
 
-// draw makes one try.
-func (g *inventor) draw(schemas []*jsonschema.Schema, want []string, depth int, hint string) (any, error) {
-	parts, err := g.resolve(nil, schemas, depth)
+// draw makes one try. The first ones keep calm where it is time for it; the
+// lowest way may be a dead end, so the others don't.
+func (g *inventor) draw(schemas []*jsonschema.Schema, want []string, depth int, hint string, try int) (any, error) {
+	calm := g.calm(depth) && try < 3
+	parts, err := g.resolve(nil, schemas, calm)
 	if err != nil {
 		return nil, err
 	}
 	if given, ok, err := g.given(parts); ok || err != nil {
 		return given, err
 	}
-	kind, err := g.kind(parts, want, depth)
+	kind, err := g.kind(parts, want, calm)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +208,7 @@ func (g *inventor) draw(schemas []*jsonschema.Schema, want []string, depth int, 
 // resolve adds to parts the schemas and all that they lead to at the same
 // place: references, every allOf, one choice of each anyOf and oneOf, and one
 // way through if, then and else.
-func (g *inventor) resolve(parts, schemas []*jsonschema.Schema, depth int) ([]*jsonschema.Schema, error) {
+func (g *inventor) resolve(parts, schemas []*jsonschema.Schema, calm bool) ([]*jsonschema.Schema, error) {
 	for _, s := range schemas {
 		if slices.Contains(parts, s) {
 			continue
@@ -210,7 +226,7 @@ func (g *inventor) resolve(parts, schemas []*jsonschema.Schema, depth int) ([]*j
 		next := conjuncts(s)
 		for _, choices := range [][]*jsonschema.Schema{s.AnyOf, s.OneOf} {
 			if len(choices) > 0 {
-				next = append(next, g.choose(choices, depth))
+				next = append(next, g.choose(choices, calm))
 			}
 		}
 		if s.If != nil {
@@ -224,7 +240,7 @@ func (g *inventor) resolve(parts, schemas []*jsonschema.Schema, depth int) ([]*j
 			}
 		}
 		var err error
-		if parts, err = g.resolve(parts, next, depth); err != nil {
+		if parts, err = g.resolve(parts, next, calm); err != nil {
 			return nil, err
 		}
 	}
@@ -233,8 +249,8 @@ func (g *inventor) resolve(parts, schemas []*jsonschema.Schema, depth int) ([]*j
 
 // choose picks one of several schemas: the lowest where it is time to come to
 // an end; else seldom one that never ends, and seldom plain null.
-func (g *inventor) choose(choices []*jsonschema.Schema, depth int) *jsonschema.Schema {
-	if g.calm(depth) {
+func (g *inventor) choose(choices []*jsonschema.Schema, calm bool) *jsonschema.Schema {
+	if calm {
 		return g.lowest(choices)
 	}
 	good := slices.DeleteFunc(slices.Clone(choices), func(s *jsonschema.Schema) bool {
@@ -282,7 +298,7 @@ func (g *inventor) given(parts []*jsonschema.Schema) (v any, ok bool, err error)
 }
 
 // kind picks the type of a value.
-func (g *inventor) kind(parts []*jsonschema.Schema, want []string, depth int) (types, error) {
+func (g *inventor) kind(parts []*jsonschema.Schema, want []string, calm bool) (types, error) {
 	allowed := typesOf(parts)
 	containers := allowed & (typeObject | typeArray)
 	switch scalars := allowed &^ containers; {
@@ -290,7 +306,7 @@ func (g *inventor) kind(parts []*jsonschema.Schema, want []string, depth int) (t
 		return 0, cannot("the types that the schema asks for there exclude each other")
 	case len(want) > 0 && containers != 0:
 		allowed = containers
-	case scalars != 0 && g.calm(depth):
+	case scalars != 0 && calm:
 		allowed = scalars
 	}
 	if allowed != typeNull && !g.chance(0.15) {
@@ -320,9 +336,11 @@ func (g *inventor) object(parts []*jsonschema.Schema, want []string, depth int) 
 		if len(want) > 0 && want[0] == name {
 			wantInside = want[1:]
 		}
-		v, err := g.value(g.property(parts, name), wantInside, depth+1, name)
+		v, err := g.within(name, func() (any, error) {
+			return g.value(g.property(parts, name), wantInside, depth+1, name)
+		})
 		if err != nil {
-			return nil, inside(err, name)
+			return nil, err
 		}
 		out[name] = v
 	}
@@ -448,7 +466,7 @@ func (g *inventor) depend(parts []*jsonschema.Schema, chosen map[string]bool, de
 			}
 		}
 		var err error
-		if parts, err = g.resolve(parts, subs, depth); err != nil {
+		if parts, err = g.resolve(parts, subs, g.calm(depth)); err != nil {
 			return nil, err
 		}
 		for _, s := range parts[known:] {
@@ -543,12 +561,14 @@ func (g *inventor) array(parts []*jsonschema.Schema, want []string, depth int, h
 		if len(want) > 0 && want[0] == strconv.Itoa(i) {
 			wantInside = want[1:]
 		}
-		v, err := g.distinct(subs, wantInside, depth+1, hint, unique, seen)
+		v, err := g.within(strconv.Itoa(i), func() (any, error) {
+			return g.distinct(subs, wantInside, depth+1, hint, unique, seen)
+		})
 		if err != nil {
 			if i >= least && !errors.Is(err, errTooMuchWork) {
 				break // fewer will do
 			}
-			return nil, inside(err, strconv.Itoa(i))
+			return nil, err
 		}
 		out = append(out, v)
 	}

@@ -50,6 +50,10 @@ var (
 	lengthWords  = regexp.MustCompile(`(?i)\b(at least|no fewer than|no less than|no shorter than|not fewer than|not less than|not shorter than|minimum of|at most|no more than|no longer than|not more than|not longer than|up to|maximum of|exactly)\s+([\d,_]+)(?:\s+(\w+))?`)
 	betweenWords = regexp.MustCompile(`(?i)\bbetween\s+([\d,_]+)\s+and\s+([\d,_]+)(?:\s+(\w+))?`)
 
+	// What a complaint repeats of the request is no complaint: a question about
+	// JSON does not ask for JSON.
+	requestWords = regexp.MustCompile(`(?im)^.*\boriginal (?:request|question|prompt)\b.*:\s*$`)
+
 	jsonWords   = regexp.MustCompile(`\bJSON\b`)
 	noJSONWords = regexp.MustCompile(`(?i)\b(?:must|should|do) not (?:be|contain|use|answer with)\b[^.\n]{0,20}\bjson\b|\bwithout json\b`)
 )
@@ -76,6 +80,9 @@ const (
 func read(feedback string) demands {
 	d := demands{most: unbounded}
 	feedback = feedback[:min(len(feedback), maxFeedback)]
+	if at := requestWords.FindStringIndex(feedback); at != nil {
+		feedback = feedback[:at[0]]
+	}
 	var list *[]string // where the last quoted text went
 	end, found := 0, 0 // of the last quoted text; how many so far
 	for at := 0; at < len(feedback) && found < maxDemands; {
@@ -189,16 +196,18 @@ func mended(previous, feedback string, mustJSON bool, r *rand.Rand) (answer stri
 	if d.none() {
 		return "", false
 	}
-	d.json = d.json || mustJSON
-	if d.json {
-		if inner, found := jsonIn(previous); found && d.met(inner) {
+	inner, wasJSON := jsonIn(previous)
+	d.json = d.json || mustJSON || wasJSON && inner == previous
+	if d.json && wasJSON {
+		if d.met(inner) {
 			return inner, true
 		}
+		previous = answerIn(inner)
 	}
 	const tries = 60
 	for i := range tries {
 		base := previous
-		if strings.TrimSpace(base) == "" || i >= tries/2 || !d.json && json.Valid([]byte(base)) {
+		if strings.TrimSpace(base) == "" || i >= tries/2 {
 			base = prose(r)
 		}
 		answer = d.compose(base, r)
@@ -214,8 +223,11 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	if d.json {
 		const frame = len(`{"answer":""}`)
 		inner := d
-		inner.json, inner.least, inner.most = false, max(0, d.least-frame), max(0, d.most-frame)
-		text, err := encode(map[string]string{"answer": inner.compose(prose(r), r)})
+		inner.json, inner.least = false, max(0, d.least-frame)
+		if d.most != unbounded {
+			inner.most = max(0, d.most-frame)
+		}
+		text, err := encode(map[string]string{"answer": inner.compose(base, r)})
 		if err != nil {
 			return base // a text always encodes
 		}
@@ -248,13 +260,14 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	if lead != "" {
 		text = lead + ". " + base
 		if d.most == unbounded {
-			// As long as before: there may be a limit that was kept so far.
-			text = firstRunes(text, max(utf8.RuneCountInString(base), utf8.RuneCountInString(lead)))
+			// A long answer gets no longer: there may be a limit that was kept so
+			// far. A short one keeps its words: they may have been asked for.
+			text = firstRunes(text, max(utf8.RuneCountInString(base), utf8.RuneCountInString(lead), 60))
 		}
 	}
 	text = firstRunes(text, d.most)
 	if n := utf8.RuneCountInString(text); n < d.least {
-		text += firstRunes(" "+phrase(d.least-n, unbounded, r), max(d.least-n, min(40, d.most-n)))
+		text += firstRunes(" "+phrase(d.least-n, unbounded, r), d.least-n) // no longer: there may be a limit
 	}
 	if strings.TrimSpace(text) != text {
 		text = strings.TrimSpace(text)
@@ -270,6 +283,17 @@ func jsonIn(text string) (string, bool) {
 		return "", false
 	}
 	return text[i : j+1], true
+}
+
+// answerIn returns the text of an answer in JSON as it is made here.
+func answerIn(text string) string {
+	var v struct {
+		Answer string `json:"answer"`
+	}
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return ""
+	}
+	return v.Answer
 }
 
 func firstRunes(s string, n int) string {

@@ -2,11 +2,14 @@ package chaos
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"pgregory.net/rapid"
 )
 
 func TestComplaintsAreReadTolerantly(t *testing.T) {
@@ -40,6 +43,8 @@ func TestComplaintsAreReadTolerantly(t *testing.T) {
 		{"And what about Rome?", demands{}},
 		{"1. include the text \"Berlin\"\n2. make it at most 50 characters long", demands{contain: []string{"Berlin"}, most: 50}},
 		{`"unclosed`, demands{}},
+		{"Your answer did not pass its checks (attempt 1 of 3). What is wrong with it:\n\n1. the text \"Berlin\" is missing\n   To mend it: include the text \"Berlin\"\n" +
+			"\nThe original request was:\nExplain JSON, and mention \"schema\".\n\nAnswer the request again.", demands{contain: []string{"Berlin"}}},
 		{"", demands{}},
 	} {
 		if c.want.most == 0 {
@@ -88,10 +93,10 @@ func TestAMendedAnswerIsAsTheComplaintAsks(t *testing.T) {
 }
 
 func TestMendingKeepsWhatWasRightBefore(t *testing.T) {
-	previous := strings.Repeat("x", 40)
+	previous := strings.Repeat("x", 80)
 	answer, _ := mended(previous, `include the text "Berlin"`, false, chance(1))
-	if utf8.RuneCountInString(answer) != 40 {
-		t.Errorf("the length changed from 40: %q", answer)
+	if utf8.RuneCountInString(answer) != 80 {
+		t.Errorf("the length changed from 80: %q", answer)
 	}
 	answer, _ = mended("Berlin is a city in Germany, with a long history", "make it at most 20 characters long", false, chance(1))
 	if !strings.HasPrefix(answer, "Berlin") {
@@ -100,6 +105,55 @@ func TestMendingKeepsWhatWasRightBefore(t *testing.T) {
 	if answer, _ := mended("x", `include the text "Berlin"`, true, chance(1)); !json.Valid([]byte(answer)) {
 		t.Errorf("the request asks for JSON, and got %q", answer)
 	}
+}
+
+// Each complaint speaks of what fails now, and not of what was mended before.
+func TestComplaintsComeToAnEnd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := demands{most: unbounded, json: rapid.Bool().Draw(t, "json")}
+		if rapid.Bool().Draw(t, "contain") {
+			want.contain = []string{"Berlin", "Rome"}[:rapid.IntRange(1, 2).Draw(t, "texts")]
+		}
+		if rapid.Bool().Draw(t, "exclude") {
+			want.exclude = []string{"invented"}
+		}
+		want.least = rapid.IntRange(0, 300).Draw(t, "least")
+		if rapid.Bool().Draw(t, "limit") {
+			want.most = max(want.least, 60) + rapid.IntRange(0, 200).Draw(t, "more")
+		}
+		r := chance(rapid.Uint64().Draw(t, "seed"))
+		answer := rapid.SampledFrom([]string{"", prose(r), `{"answer":"Rome"}`, "Certainly! Rome."}).Draw(t, "first")
+		for rounds := 0; !want.met(answer); rounds++ {
+			if rounds == 5 {
+				t.Fatalf("%+v: still %q", want, answer)
+			}
+			var complaint strings.Builder
+			for _, s := range want.contain {
+				if !strings.Contains(answer, s) {
+					fmt.Fprintf(&complaint, "the text %[1]q is missing\n   To mend it: include the text %[1]q\n", s)
+				}
+			}
+			for _, s := range want.exclude {
+				if strings.Contains(answer, s) {
+					fmt.Fprintf(&complaint, "leave out %q\n", s)
+				}
+			}
+			n := utf8.RuneCountInString(answer)
+			if n < want.least {
+				fmt.Fprintf(&complaint, "make it at least %d characters long\n", want.least)
+			}
+			if n > want.most {
+				fmt.Fprintf(&complaint, "make it at most %d characters long\n", want.most)
+			}
+			if want.json && !json.Valid([]byte(answer)) {
+				complaint.WriteString("answer with JSON alone, without prose around it\n")
+			}
+			var ok bool
+			if answer, ok = mended(answer, complaint.String(), false, r); !ok {
+				t.Fatalf("not understood: %s", complaint.String())
+			}
+		}
+	})
 }
 
 func FuzzMended(f *testing.F) {

@@ -31,11 +31,14 @@ func ParsePlan(name string, data []byte) (*Plan, error) {
 		// YAML takes no tab for indentation, JSON does, and can't hold one elsewhere.
 		data = []byte(strings.ReplaceAll(string(data), "\t", " "))
 	}
-	var doc yaml.Node
-	if err := yaml.Load(data, &doc); err != nil {
+	var docs []yaml.Node
+	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
 		return nil, fmt.Errorf("%s: the plan is neither YAML nor JSON: %w", name, err)
 	}
-	root := &doc
+	if len(docs) != 1 {
+		return nil, fmt.Errorf("%s: the plan: got %d YAML documents; takes one", name, len(docs))
+	}
+	root := &docs[0]
 	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
 		root = root.Content[0]
 	}
@@ -164,10 +167,10 @@ func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) er
 		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		setter, ok := set[key.Value]
 		if !ok {
-			return nil, &located{key.Line, "", &problem{path + show(key), "an unknown field", "one of " + list(sorted(set))}}
+			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", "one of " + list(sorted(set))}}
 		}
 		if _, twice := lines[key.Value]; twice {
-			return nil, &located{key.Line, "", &problem{path + show(key), "a second value", "one"}}
+			return nil, &located{key.Line, "", &problem{path + name(key), "a second value", "one"}}
 		}
 		lines[key.Value] = key.Line
 		if err := setter(value); err != nil {
@@ -206,16 +209,27 @@ func show(n *yaml.Node) string {
 		if n.ShortTag() == "!!null" {
 			return "nothing"
 		}
-		value := []rune(n.Value)
-		if len(value) > 60 {
-			value = append(value[:60], '…')
-		}
 		if n.ShortTag() == "!!str" {
-			return strconv.Quote(string(value))
+			return strconv.Quote(short(n.Value))
 		}
-		return string(value)
+		return short(n.Value)
 	}
 	return "nothing"
+}
+
+// name writes a field's name for a message.
+func name(key *yaml.Node) string {
+	if key.Kind != yaml.ScalarNode || key.Value == "" {
+		return "a field"
+	}
+	return short(key.Value)
+}
+
+func short(s string) string {
+	if cut := firstRunes(s, 60); cut != s {
+		return cut + "…"
+	}
+	return s
 }
 
 func asText[S ~string](n *yaml.Node, field string, to *S) error {

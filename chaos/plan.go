@@ -14,7 +14,7 @@ import (
 // Kind names what is done with one request.
 type Kind string
 
-// The kinds. The first seven answer with status 200 and differ in what they
+// The kinds. The first six answer with status 200 and differ in what they
 // say; the others differ in how, or whether, they say it. Every kind takes
 // Fault.Delay; every kind that answers takes Fault.ChunkDelay.
 const (

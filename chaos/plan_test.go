@@ -71,8 +71,8 @@ func TestPlansAreReadAsJSONToo(t *testing.T) {
 
 func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 	for _, c := range []struct{ plan, want string }{
-		{"steps:\n  - kind: status\n    stauts: 500\n", `p.yaml:3: steps[0]."stauts": got an unknown field; takes one of after, answer, at`},
-		{"stps: []\n", `p.yaml:1: "stps": got an unknown field; takes one of repeat, seed, steps, weights`},
+		{"steps:\n  - kind: status\n    stauts: 500\n", `p.yaml:3: steps[0].stauts: got an unknown field; takes one of after, answer, at`},
+		{"stps: []\n", `p.yaml:1: stps: got an unknown field; takes one of repeat, seed, steps, weights`},
 		{"steps:\n  - boom\n", `p.yaml:2: steps[0].kind: got "boom"; takes one of right, empty,`},
 		{"steps:\n  - right\n  - kind: status\n    status: 42\n", `p.yaml:4: steps[1].status: got 42; takes an HTTP status, 200 to 599`},
 		{"steps:\n  - kind: status\n    status: many\n", `p.yaml:3: steps[0].status: got "many"; takes a whole number`},
@@ -114,10 +114,12 @@ func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 		{"seed: -1\n", `p.yaml:1: seed: got -1; takes a whole number, 0 or more`},
 		{"- hang\n", `p.yaml:1: the plan: got a list; takes a plan: a mapping`},
 		{"hang\n", `p.yaml:1: the plan: got "hang"; takes a plan`},
-		{"", `p.yaml: `},
+		{"", `p.yaml: the plan: got 0 YAML documents; takes one`},
+		{"# nothing\n", `p.yaml: the plan: got 0 YAML documents; takes one`},
+		{"---\n", `p.yaml:2: the plan: got nothing; takes a plan`},
 		{"steps: [\n", `p.yaml: the plan is neither YAML nor JSON`},
-		{"seed: 1\n---\nseed: 2\n", `p.yaml: the plan is neither YAML nor JSON`},
-		{"seed: 1\nseed: 2\n", `p.yaml`},
+		{"seed: 1\n---\nseed: 2\n", `p.yaml: the plan: got 2 YAML documents; takes one`},
+		{"seed: 1\nseed: 2\n", `p.yaml:2: seed: got a second value; takes one`},
 	} {
 		plan, err := chaos.ParsePlan("p.yaml", []byte(c.plan))
 		if err == nil || !strings.Contains(err.Error(), c.want) {

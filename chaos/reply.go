@@ -197,7 +197,7 @@ func statusReply(model string, stream bool, f Fault, id ids, now time.Time) repl
 	wait := "20s"
 	if f.RetryAfterMS != "" {
 		r.header.Set("Retry-After-Ms", f.RetryAfterMS)
-		wait = f.RetryAfterMS + "ms"
+		wait = waitOr(wait, f.RetryAfterMS+"ms")
 	}
 	if f.RetryAfterDate > 0 {
 		r.header.Set("Retry-After", httpDate(now.Add(f.RetryAfterDate)))
@@ -205,7 +205,7 @@ func statusReply(model string, stream bool, f Fault, id ids, now time.Time) repl
 	}
 	if f.RetryAfter != "" {
 		r.header.Set("Retry-After", f.RetryAfter)
-		wait = f.RetryAfter + "s"
+		wait = waitOr(wait, f.RetryAfter+"s")
 	}
 	if e.limited {
 		r.header.Set("X-Ratelimit-Remaining-Requests", "0")
@@ -254,6 +254,14 @@ func headersOf(id ids) http.Header {
 // bring clients back too early.
 func httpDate(t time.Time) string {
 	return t.Add(time.Second - 1).UTC().Truncate(time.Second).Format(http.TimeFormat)
+}
+
+// waitOr returns a wait in Go's form, or another if it is nonsense.
+func waitOr(otherwise, wait string) string {
+	if d, err := time.ParseDuration(wait); err != nil || d < 0 {
+		return otherwise
+	}
+	return wait
 }
 
 func typeOfBody(body string) string {

@@ -99,7 +99,7 @@ func parseRequest(body []byte) (*chatRequest, *refusal) {
 		req.json = true
 	case "json_schema":
 		req.json, req.schema = true, in.ResponseFormat.JSONSchema.Schema
-		if req.schema == nil {
+		if absent(req.schema) {
 			return nil, &refusal{message: "Missing required parameter: 'response_format.json_schema.schema'.", param: "response_format.json_schema.schema", code: "missing_required_parameter"}
 		}
 	default:
@@ -116,7 +116,7 @@ func parseRequest(body []byte) (*chatRequest, *refusal) {
 	for _, t := range in.Tools {
 		if t.Type == "function" && (name == "" || t.Function.Name == name) {
 			req.tool, req.json, req.schema = t.Function.Name, true, t.Function.Parameters
-			if req.schema == nil {
+			if absent(req.schema) {
 				req.schema = json.RawMessage(`{"type":"object","additionalProperties":false}`) // a function without parameters
 			}
 			return req, nil
@@ -128,7 +128,7 @@ func parseRequest(body []byte) (*chatRequest, *refusal) {
 // forcedTool reads tool_choice: whether a tool must be called, and which; an
 // empty name is any.
 func forcedTool(choice json.RawMessage) (must bool, name string, ok bool) {
-	if choice == nil || bytes.Equal(choice, []byte("null")) {
+	if absent(choice) {
 		return false, "", true
 	}
 	var mode string
@@ -145,10 +145,15 @@ func forcedTool(choice json.RawMessage) (must bool, name string, ok bool) {
 	return true, named.Function.Name, err == nil && named.Type == "function" && named.Function.Name != ""
 }
 
+// absent reports whether a field is missing or null.
+func absent(field json.RawMessage) bool {
+	return field == nil || bytes.Equal(field, []byte("null"))
+}
+
 // contentText returns the text of a message's content: a string, a list of
 // parts, or nothing, as in an assistant's message that only calls tools.
 func contentText(content json.RawMessage) (string, bool) {
-	if content == nil || bytes.Equal(content, []byte("null")) {
+	if absent(content) {
 		return "", true
 	}
 	var whole string

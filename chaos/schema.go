@@ -304,7 +304,7 @@ func prefixLen(s *jsonschema.Schema) int {
 const endless = 1 << 30
 
 // maxMeasure bounds the work of measure, in visits.
-const maxMeasure = 10_000_000
+const maxMeasure = 2_000_000
 
 // measure computes the height of each part of the schema: how deep the
 // shallowest value is that fits it, about. Where values nest too deep, the
