@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -29,14 +31,15 @@ type call struct {
 	maxTokens int                  // of the next request; raised after an answer that was cut off
 	sent      []llm.Message        // the conversation as it last went out
 	last      *llm.Response        // the last answer that came,
-	lastFrom  int                  // the number of its attempt,
+	lastFrom  int                  // the number of its attempt in the trace,
+	lastTry   int                  // and among those that MaxAttempts counts,
 	complaint []validate.Complaint // and what is wrong with it
 	ending    Reason               // why the next failure is the last; "" if attempts may go on
 	why       string               // of a hand-over to a person
 	report    validate.Report
 	trace     Trace
-	delay     time.Duration // before the attempt that comes
-	delayWhy  retry.Why
+	waitFrom  time.Time // when the wait before the attempt that comes began; zero if there is none
+	waitWhy   retry.Why
 	settled   bool // the failed attempt is in the trace as the retry loop sees it
 }
 
@@ -57,7 +60,14 @@ func newCall(model llm.Model, req *llm.Request, checks []validate.Strategy, cfg 
 }
 
 func (c *call) run(ctx context.Context) (*Result, error) {
-	answer, err := retry.Do(ctx, c.policy, c.attempt)
+	if c.cfg.MaxTime > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.MaxTime)
+		defer cancel()
+	}
+	answer, err := retry.Do(ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
+		return c.attempt(ctx, own, a.Number)
+	})
 	if err != nil {
 		return nil, c.failure(err)
 	}
@@ -70,17 +80,19 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 }
 
 // attempt is one attempt: ask, check, and if the answer is wrong write down what
-// to tell the model.
-func (c *call) attempt(ctx context.Context, a retry.Attempt) (*llm.Response, error) {
-	record := Attempt{
-		Number: a.Number, Model: c.model.Name(), Stage: c.stage, Start: time.Now(), Delay: c.delay, DelayWhy: c.delayWhy,
+// to tell the model. The limit of an attempt, in own, is for the asking: a check
+// that is cut at what the model left of it would say nothing about either.
+func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, error) {
+	record := Attempt{Number: number, Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
+	if !c.waitFrom.IsZero() {
+		record.Delay, record.DelayWhy = record.Start.Sub(c.waitFrom), c.waitWhy
 	}
-	c.delay, c.delayWhy, c.settled = 0, retry.NoWait, false
+	c.waitFrom, c.settled = time.Time{}, false
 	c.emit(Event{Type: AttemptStarted, Attempt: record})
 	c.trace.Attempts = append(c.trace.Attempts, record)
-	answer, err := c.ask(ctx)
+	answer, err := c.ask(own)
 	if err == nil {
-		err = c.judge(ctx, answer, a.Number)
+		err = c.judge(ctx, answer, number)
 	}
 	r := c.current()
 	r.Duration = time.Since(r.Start)
@@ -103,17 +115,15 @@ const maxToolRounds = 8
 // answer if there is a way to.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	req := *c.req
-	req.Messages = slices.Concat(c.req.Messages, c.exchange())
-	req.Tools = slices.Clone(c.req.Tools)
+	req.Messages = c.conversation()
 	req.MaxTokens = c.maxTokens
 	if c.stage == StageTool {
+		req.Tools = slices.DeleteFunc(slices.Clone(req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
 	}
 	for round := 0; ; round++ {
 		c.sent = req.Messages
-		sent := req
-		sent.Messages = slices.Clone(req.Messages) // the model may keep it; what is ours stays ours
-		answer, err := c.model.Complete(ctx, &sent)
+		answer, err := c.model.Complete(ctx, copyOf(&req))
 		if err != nil {
 			return nil, err
 		}
@@ -122,70 +132,97 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		}
 		r := c.current()
 		r.Usage = r.Usage.Add(answer.Usage)
-		results := c.runTool(ctx, answer)
-		if len(results) == 0 || round == maxToolRounds {
+		calls := c.toolCalls(answer)
+		if len(calls) == 0 || round == maxToolRounds {
 			return answer, nil
 		}
-		req.Messages = append(req.Messages, answer.Message, llm.Message{Role: llm.RoleTool, Parts: results})
+		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
+		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: c.runTool(ctx, calls)})
 	}
 }
 
-// exchange is what follows the caller's messages: the last answer and what was
-// wrong with it. Only the last, so that the conversation does not grow with the
-// attempts.
-func (c *call) exchange() []llm.Message {
+// conversation is what goes out: the caller's messages, the last answer and what
+// was wrong with it. Only the last, so that it does not grow with the attempts.
+func (c *call) conversation() []llm.Message {
+	messages := slices.Clone(c.req.Messages)
 	instruction := ""
 	if c.stage == StageTool {
 		instruction = c.cfg.Tool.instruction()
 	}
 	if len(c.complaint) > 0 {
-		text := complain(c.complaint, c.lastFrom, c.cfg.attempts(), originalRequest(c.req.Messages), instruction)
-		return feedback(c.last, text)
+		text := complain(c.complaint, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
+		return append(messages, feedback(c.last, text)...)
 	}
-	if instruction != "" {
-		return []llm.Message{llm.User("IMPORTANT: " + instruction)}
+	if instruction == "" {
+		return messages
 	}
-	return nil
+	text := llm.Text("IMPORTANT: " + instruction)
+	if last := &messages[len(messages)-1]; last.Role == llm.RoleUser {
+		// Into the same turn: some models refuse two of a user's in a row.
+		last.Parts = append(slices.Clone(last.Parts), text)
+		return messages
+	}
+	return append(messages, llm.User(string(text)))
 }
 
-// runTool carries out the calls in an answer if they are all for the stage's
-// tool and it can be run.
-func (c *call) runTool(ctx context.Context, answer *llm.Response) []llm.Part {
-	if c.stage != StageTool || c.cfg.Tool.Run == nil {
+// toolCalls returns the calls in an answer that are to be carried out: they are
+// all for the stage's tool, it can be run, and none was cut off.
+func (c *call) toolCalls(answer *llm.Response) []llm.ToolCall {
+	if c.stage != StageTool || c.cfg.Tool.Run == nil || !whole(answer) {
 		return nil
 	}
 	calls := answer.Message.ToolCalls()
 	if slices.ContainsFunc(calls, func(t llm.ToolCall) bool { return t.Name != c.cfg.Tool.Name }) {
 		return nil
 	}
-	var results []llm.Part
-	for _, t := range calls {
-		content, err := c.cfg.Tool.Run(ctx, t.Arguments)
+	return calls
+}
+
+func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) []llm.Part {
+	results := make([]llm.Part, len(calls))
+	for i, t := range calls {
+		content, err := c.cfg.Tool.Run(ctx, slices.Clone(t.Arguments))
 		result := llm.ToolResult{CallID: t.ID, Content: content}
 		if err != nil {
 			result.Content, result.IsError = err.Error(), true
 		}
-		results = append(results, result)
+		results[i] = result
 	}
 	return results
+}
+
+// whole reports whether an answer came to its own end.
+func whole(answer *llm.Response) bool {
+	switch answer.Finish {
+	case llm.FinishFiltered, llm.FinishLength, llm.FinishNone:
+		return false
+	}
+	return true
 }
 
 // judge checks an answer. The error is an *InvalidAnswerError, or that of a
 // check that could not be made.
 func (c *call) judge(ctx context.Context, answer *llm.Response, number int) error {
 	previous, before := c.last, c.complaint
-	c.last, c.lastFrom, c.complaint, c.report = answer, number, nil, validate.Report{}
+	c.last, c.lastFrom, c.lastTry, c.complaint, c.report = answer, number, c.failed+1, nil, validate.Report{}
 	kind := failure.InvalidAnswer
-	switch answer.Finish {
-	case llm.FinishFiltered:
+	complaint := func(check, problem, suggestion string) []validate.Complaint {
+		return []validate.Complaint{{Check: check, Problem: problem, Suggestion: suggestion}}
+	}
+	switch {
+	case answer.Finish == llm.FinishFiltered:
 		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
-	case llm.FinishLength:
+	case answer.Finish == llm.FinishLength:
 		kind = failure.CutOff
-		c.maxTokens *= 2
-		c.complaint = []validate.Complaint{{
-			Check: "complete", Problem: "the answer was cut off at its token limit before it was complete",
-			Suggestion: "give the whole answer in fewer words",
-		}}
+		c.maxTokens = min(c.maxTokens, math.MaxInt/2) * 2
+		c.complaint = complaint("complete", "the answer was cut off at its token limit before it was complete", "give the whole answer in fewer words")
+	case !whole(answer):
+		kind = failure.CutOff
+		c.complaint = complaint("complete", "the answer broke off: it came without a reason to stop", "give the whole answer")
+	case len(c.toolCalls(answer)) > 0: // its rounds are used up
+		c.complaint = complaint("tool",
+			fmt.Sprintf("the tool %q was called %d times, and no answer was given", c.cfg.Tool.Name, maxToolRounds+1),
+			"answer with what you know, without a further call of the tool")
 	default:
 		report, err := c.check(ctx, answer, number)
 		if err != nil {
@@ -211,7 +248,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 		return report, nil
 	}
 	policy, err := retry.New(retry.Config{
-		MaxAttempts: c.cfg.MaxAttempts, Backoff: c.policy.Backoff,
+		MaxAttempts: c.cfg.MaxAttempts, Backoff: c.policy.Backoff, MaxRetryAfter: c.cfg.MaxRetryAfter,
 		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
 	})
 	if err != nil {
@@ -231,10 +268,22 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 		}
 		return struct{}{}, report.Failed[0]
 	})
-	if err != nil {
-		return report, report.Failed[0]
+	e, ok := errors.AsType[*retry.Error](err)
+	if !ok {
+		return report, err
 	}
-	return report, nil
+	last, ok := errors.AsType[*validate.CheckError](e.Last())
+	switch {
+	case !ok: // ctx has ended since the checks were made: the loop will see it
+		return report, report.Failed[0]
+	case e.Reason == retry.OutOfTime:
+		c.ending = OutOfTime
+		return report, &validate.CheckError{Check: last.Check, Index: last.Index, Err: fmt.Errorf(
+			"%w; the deadline can't hold the wait of %v before it is made again: %w",
+			last.Err, e.RefusedWait.Round(time.Millisecond), context.DeadlineExceeded,
+		)}
+	}
+	return report, last
 }
 
 // checkAgain makes the checks again that could not be made.
@@ -319,7 +368,7 @@ func (c *call) escalate(err error) error {
 	case *validate.CheckError:
 		r.Outcome = OutcomeChecks
 	}
-	if _, told := failure.RetryAfterOf(err); !told || r.Kind != failure.RateLimited {
+	if !c.waitsForLimit(r.Kind, err) {
 		c.failed++
 		c.stage = c.stageAfter(c.failed)
 	}
@@ -332,6 +381,13 @@ func (c *call) escalate(err error) error {
 	return err
 }
 
+// waitsForLimit reports whether the retry loop waits after this failure for as
+// long as the provider says, so that the attempt counts for nothing.
+func (c *call) waitsForLimit(kind failure.Kind, err error) bool {
+	wait, told := failure.RetryAfterOf(err)
+	return told && c.policy.Decisions.For(kind).Again == failure.WhenTold && (wait > 0 || c.policy.Backoff.Delay(0) > 0)
+}
+
 // observe is told by the retry loop what follows from a failed attempt. Only the
 // loop knows whether the attempt was cut by its own limit.
 func (c *call) observe(e retry.Event) {
@@ -341,9 +397,11 @@ func (c *call) observe(e retry.Event) {
 		r.Kind, r.Error = e.Failure.Kind, e.Failure.Err.Error()
 		c.ended()
 	}
-	if e.Wait > 0 {
-		c.delay += e.Wait
-		c.delayWhy = e.Why
+	if e.Stop == retry.Going && e.Why != retry.NoWait {
+		if c.waitFrom.IsZero() {
+			c.waitFrom = time.Now()
+		}
+		c.waitWhy = e.Why
 		c.emit(Event{Type: WaitStarted, Wait: e.Wait, Why: e.Why})
 	}
 }
@@ -357,10 +415,18 @@ func (c *call) ended() {
 	c.emit(Event{Type: AttemptEnded, Attempt: *r})
 }
 
+// emit tells OnEvent. A panic there must pass neither for one of the model, which
+// the breaker would count, nor for a failure of the call.
 func (c *call) emit(e Event) {
-	if c.cfg.OnEvent != nil {
-		c.cfg.OnEvent(e)
+	if c.cfg.OnEvent == nil {
+		return
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			slog.Error("llmcall: OnEvent panicked", "model", c.model.Name(), "panic", v)
+		}
+	}()
+	c.cfg.OnEvent(e)
 }
 
 // failure makes the error that the call ends with.
@@ -381,6 +447,8 @@ func (c *call) failure(err error) error {
 		reason = c.ending
 	default:
 		switch failure.KindOf(e) {
+		case failure.CircuitOpen: // of a breaker in the model itself
+			reason = CircuitIsOpen
 		case failure.InvalidAnswer, failure.CutOff:
 			reason = NoValidAnswer
 		case failure.CheckUnavailable:

@@ -1,6 +1,7 @@
 package llmcall
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,8 @@ type RetryConfig struct {
 
 	// MaxTime bounds the whole call. Default 0: the context's deadline alone.
 	MaxTime time.Duration // max_time
-	// AttemptTimeout bounds each attempt. Default 0: none.
+	// AttemptTimeout bounds the asking of each attempt: the model's answer, with
+	// its calls of Tool. Checks have CheckTimeout. Default 0: none.
 	AttemptTimeout time.Duration // attempt_timeout
 	// CheckTimeout bounds each check of an answer. Default 0: none.
 	CheckTimeout time.Duration // check_timeout
@@ -105,7 +107,8 @@ type RetryConfig struct {
 	// failure.Decisions().
 	Decisions *failure.Table
 	// OnEvent, if set, is told what happens as it happens, on the goroutine of
-	// the call.
+	// the call and outside every lock. A panic in it is logged with log/slog and
+	// goes no further.
 	OnEvent func(Event)
 }
 
@@ -120,7 +123,7 @@ type CircuitBreakerConfig struct {
 	HalfOpenProbes   int           // half_open_probes: 1
 	SuccessThreshold int           // success_threshold: 2
 	ProbeLease       time.Duration // probe_lease: RecoveryTimeout
-	SlowCall         time.Duration // slow_call: off
+	SlowCall         time.Duration // slow_call: off; a call lasts until its answer is checked
 	// Excluded are the kinds of failure that count neither way, beside those
 	// that failure.Decisions leaves out.
 	Excluded []failure.Kind // excluded_exceptions
@@ -129,12 +132,13 @@ type CircuitBreakerConfig struct {
 // Tool is what the model is offered when it could not answer alone.
 type Tool struct {
 	llm.Tool
-	// Instruction tells the model to use the tool. Default: a sentence that
-	// names it.
+	// Instruction tells the model to use the tool, behind the tool's name.
+	// Default: a sentence that says so.
 	Instruction string
 	// Run carries out a call of the tool; what it returns goes back to the
 	// model within the same attempt, its error as the result of a failed call.
-	// Default nil: a call of the tool ends the attempt, and is the answer that
+	// A model that calls it again after eight such rounds has given a wrong
+	// answer. Default nil: a call of the tool ends the attempt, and is the answer that
 	// the checks see.
 	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
 }
@@ -159,17 +163,13 @@ func (e *ConfigError) Error() string {
 		}
 		s += " "
 	}
-	if e.Field != "" {
-		s += e.Field
-		if e.Err == nil {
-			s += fmt.Sprintf(" is %v", e.Got)
-		}
-	}
-	if e.Err != nil {
-		if e.Field != "" {
-			s += ": "
-		}
+	switch {
+	case e.Err == nil:
+		s += fmt.Sprintf("%s is %v", cmp.Or(e.Field, "the configuration"), e.Got)
+	case e.Field == "":
 		s += e.Err.Error()
+	default:
+		s += e.Field + ": " + e.Err.Error()
 	}
 	if e.Takes != "" {
 		s += ": takes " + e.Takes

@@ -1,16 +1,19 @@
 package llmcall
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"llmcall/backoff"
 	"llmcall/failure"
@@ -25,19 +28,27 @@ const maxConfigSize = 1 << 20
 
 // LoadConfig reads a configuration file; see ParseConfig.
 func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
+	data, err := readConfig(path)
+	if err != nil {
+		if e, ok := errors.AsType[*fs.PathError](err); ok { // the ConfigError has the path
+			err = e.Err
+		}
+		return RetryConfig{}, nil, &ConfigError{File: path, Err: err}
+	}
+	return ParseConfig(path, data)
+}
+
+func readConfig(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return RetryConfig{}, nil, &ConfigError{Err: err}
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
-	if err != nil {
-		return RetryConfig{}, nil, &ConfigError{File: path, Err: err}
+	if err == nil && len(data) > maxConfigSize {
+		err = errors.New("the file is larger than 1 MiB")
 	}
-	if len(data) > maxConfigSize {
-		return RetryConfig{}, nil, &ConfigError{File: path, Err: errors.New("the file is larger than 1 MiB")}
-	}
-	return ParseConfig(path, data)
+	return data, err
 }
 
 // ParseConfig reads a configuration in YAML or JSON. Its fields are those named
@@ -49,32 +60,81 @@ func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
 // The error is a *ConfigError with the line, the field, what it got and what it
 // takes. name is the file's, for the error.
 func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
-	var cfg RetryConfig
-	var doc yaml.Node
-	if len(strings.TrimSpace(string(data))) == 0 {
-		return cfg, nil, nil
+	cfg, checks, err := parseConfig(data)
+	if e, ok := errors.AsType[*ConfigError](err); ok {
+		e.File = name
 	}
-	if err := yaml.Load(data, &doc); err != nil {
-		return cfg, nil, &ConfigError{File: name, Err: err}
+	return cfg, checks, err
+}
+
+func parseConfig(data []byte) (cfg RetryConfig, checks []validate.Strategy, err error) {
+	root, err := readNode(data)
+	if err != nil || root == nil {
+		return cfg, nil, err
 	}
-	root := &doc
-	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
-		root = root.Content[0]
-	}
-	var checks []validate.Strategy
 	known := append(slices.Clone(settings), setting{"checks", "a list of checks", func(_ *RetryConfig, n *yaml.Node) error {
 		var err error
 		checks, err = parseChecks(n)
 		return err
 	}})
-	err := setAll(known, &cfg, root, "")
-	if err == nil {
+	if err = setAll(known, &cfg, root, ""); err == nil {
 		err = cfg.Validate()
 	}
-	if e, ok := errors.AsType[*ConfigError](err); ok {
-		e.File = name
+	if e, ok := errors.AsType[*ConfigError](err); ok && e.Line == 0 {
+		e.Line = lineOf(root, e.Field)
 	}
 	return cfg, checks, err
+}
+
+// readNode reads a file that is JSON, or else YAML; nil if there is nothing in it.
+func readNode(data []byte) (*yaml.Node, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if json.Valid(data) && utf8.Valid(data) {
+		return readJSON(data)
+	}
+	var docs []yaml.Node
+	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
+		e := &ConfigError{Err: err}
+		if at, ok := errors.AsType[*yaml.LoadError](err); ok {
+			e.Line = at.Mark.Line
+		}
+		return nil, e
+	}
+	switch len(docs) {
+	case 0: // comments alone
+		return nil, nil
+	case 1:
+		return docs[0].Content[0], nil
+	}
+	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("more than one document: takes one")}
+}
+
+// lineOf returns the line where a field stands, or what is to hold it; 0 if
+// neither is in the file.
+func lineOf(n *yaml.Node, field string) int {
+	line := 0
+	for name := range strings.SplitSeq(field, ".") {
+		n = resolved(n)
+		at := -1
+		for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
+			if n.Content[i].Value == name {
+				at = i
+			}
+		}
+		if at < 0 {
+			break
+		}
+		line, n = n.Content[at].Line, n.Content[at+1]
+	}
+	return line
+}
+
+// resolved returns what an alias stands for.
+func resolved(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // Set sets one field by the name and in the form that a configuration file has
@@ -148,8 +208,8 @@ var breakerSettings = []setting{
 		c.CircuitBreakerConfig.Excluded = nil
 		for _, item := range n.Content {
 			var kind failure.Kind
-			if err := kind.UnmarshalText([]byte(item.Value)); err != nil {
-				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Err: err}
+			if err := kind.UnmarshalText([]byte(resolved(item).Value)); err != nil {
+				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: shown(resolved(item)), Err: err}
 			}
 			c.CircuitBreakerConfig.Excluded = append(c.CircuitBreakerConfig.Excluded, kind)
 		}
@@ -161,15 +221,30 @@ var toolSettings = []setting{
 	text("name", func(c *RetryConfig) *string { return &c.Tool.Name }),
 	text("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
 	text("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
-	{"parameters", "a JSON Schema of the tool's arguments", func(c *RetryConfig, n *yaml.Node) error {
+	{"parameters", "a JSON Schema of the tool's arguments, as a mapping", func(c *RetryConfig, n *yaml.Node) error {
 		var v map[string]any
-		if err := n.Decode(&v); err != nil {
+		if n.Kind != yaml.MappingNode || !bounded(n) || n.Load(&v) != nil {
 			return errForm
 		}
 		data, err := json.Marshal(v)
 		c.Tool.Parameters = data
 		return err
 	}},
+}
+
+// bounded reports whether a part of a file is of a sane size with its aliases
+// written out. A few lines of aliases of aliases stand for gigabytes.
+func bounded(n *yaml.Node) bool {
+	const deepest = 1000
+	left := maxConfigSize
+	var take func(n *yaml.Node, depth int) bool
+	take = func(n *yaml.Node, depth int) bool {
+		n = resolved(n)
+		left -= len(n.Value) + 1
+		return left > 0 && depth < deepest &&
+			!slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return !take(child, depth+1) })
+	}
+	return take(n, 0)
 }
 
 // errForm says that a value is not of the form that the setting takes.
@@ -188,9 +263,7 @@ func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 
 // setAll sets every field of a mapping.
 func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
+	n = resolved(n)
 	if n.Kind == yaml.ScalarNode && n.Value == "" { // nothing but comments
 		return nil
 	}
@@ -210,10 +283,7 @@ func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error 
 		if at < 0 {
 			return unknownSetting(known, key.Value, key.Line, prefix)
 		}
-		if value.Kind == yaml.AliasNode {
-			value = value.Alias
-		}
-		if err := known[at].apply(c, value, prefix); err != nil {
+		if err := known[at].apply(c, resolved(value), prefix); err != nil {
 			return err
 		}
 	}
@@ -275,7 +345,7 @@ func truth(name string, set func(*RetryConfig, bool)) setting {
 
 func text(name string, at func(*RetryConfig) *string) setting {
 	return setting{name, "a text", func(c *RetryConfig, n *yaml.Node) error {
-		if n.Kind != yaml.ScalarNode {
+		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 			return errForm
 		}
 		*at(c) = n.Value
@@ -299,7 +369,7 @@ func duration(n *yaml.Node) (time.Duration, error) {
 	if !(seconds >= 0 && seconds < float64(math.MaxInt64)/float64(time.Second)) {
 		return 0, errForm
 	}
-	return time.Duration(seconds * float64(time.Second)), nil
+	return time.Duration(math.Round(seconds * float64(time.Second))), nil
 }
 
 // shown is what an error says that it got.
@@ -324,9 +394,9 @@ func parseChecks(n *yaml.Node) ([]validate.Strategy, error) {
 	}
 	var checks []validate.Strategy
 	for i, item := range n.Content {
-		check, err := parseCheck(item)
+		check, err := parseCheck(resolved(item))
 		if err != nil {
-			return nil, &ConfigError{Line: item.Line, Field: fmt.Sprintf("checks[%d]", i), Err: err}
+			return nil, &ConfigError{Line: item.Line, Field: fmt.Sprintf("checks[%d]", i), Got: shown(resolved(item)), Err: err}
 		}
 		checks = append(checks, check)
 	}
@@ -340,6 +410,9 @@ func parseCheck(n *yaml.Node) (validate.Strategy, error) {
 	var item struct {
 		Type   string         `yaml:"type"`
 		Params map[string]any `yaml:"params"`
+	}
+	if !bounded(n) {
+		return nil, errors.New("its aliases stand for too much")
 	}
 	if err := n.Load(&item, yaml.WithKnownFields()); err != nil {
 		return nil, fmt.Errorf("takes a text, or a mapping of type and params: %w", err)

@@ -13,6 +13,7 @@ import (
 // that grows with every attempt is paid for at every attempt.
 const (
 	maxAnswerShown     = 16_000
+	maxCallsShown      = 100 // calls of a tool in an answer
 	maxRequestShown    = 1_000
 	maxComplaintsShown = 20
 	maxComplaintShown  = 600
@@ -24,18 +25,35 @@ const (
 func feedback(answer *llm.Response, text string) []llm.Message {
 	turn := llm.Message{Role: llm.RoleAssistant}
 	var results []llm.Part
+	room, omitted := maxAnswerShown, 0
 	for _, part := range answer.Message.Parts {
+		if room <= 0 {
+			omitted++
+			continue
+		}
 		switch p := part.(type) {
 		case llm.Text:
 			if p != "" {
-				turn.Parts = append(turn.Parts, llm.Text(middle(string(p), maxAnswerShown)))
+				shown := middle(string(p), room)
+				room -= utf8.RuneCountInString(shown)
+				turn.Parts = append(turn.Parts, llm.Text(shown))
 			}
 		case llm.ToolCall:
+			// A call can't be shortened: its arguments would be no JSON any more.
+			size := len(p.ID) + len(p.Name) + len(p.Arguments) + maxAnswerShown/maxCallsShown
+			if size > room {
+				omitted++
+				continue
+			}
+			room -= size
 			turn.Parts = append(turn.Parts, p)
 			results = append(results, llm.ToolResult{
 				CallID: p.ID, Content: "not carried out: the answer did not pass its checks", IsError: true,
 			})
 		}
+	}
+	if omitted > 0 {
+		turn.Parts = append(turn.Parts, llm.Text(fmt.Sprintf("(left out: %d more parts of the answer)", omitted)))
 	}
 	if len(turn.Parts) == 0 { // an empty turn is refused by providers
 		turn.Parts = []llm.Part{llm.Text("(no text)")}
@@ -61,8 +79,11 @@ func complain(complaints []validate.Complaint, number, most int, request, instru
 		if c.Pointer != "" {
 			fmt.Fprintf(&b, "At %s: ", middle(c.Pointer, maxComplaintShown))
 		}
-		if c.Line > 0 {
+		switch {
+		case c.Line > 0 && c.Column > 0:
 			fmt.Fprintf(&b, "Line %d, column %d: ", c.Line, c.Column)
+		case c.Line > 0:
+			fmt.Fprintf(&b, "Line %d: ", c.Line)
 		}
 		b.WriteString(middle(c.Problem, maxComplaintShown))
 		if c.Suggestion != "" {

@@ -50,7 +50,8 @@ type Pending struct {
 }
 
 // Start is RetryWithValidation without waiting for it. The call ends by itself,
-// when ctx ends, or when it is cancelled; nothing need be done to free it.
+// when ctx ends, or when it is cancelled; nothing need be done to free it. The
+// request must stay as it is until then.
 func Start(
 	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
 ) *Pending {
@@ -81,8 +82,8 @@ func Start(
 func (p *Pending) Done() <-chan struct{} { return p.done }
 
 // Wait waits for the call and returns what RetryWithValidation would have; a
-// panic of the call is a *PanicError. If ctx ends first it returns ctx's error,
-// and the call goes on. It may be called many times, from many goroutines.
+// panic of the call is a *PanicError. If ctx ends first it returns ctx's error
+// and its cause, and the call goes on. It may be called many times, from many goroutines.
 func (p *Pending) Wait(ctx context.Context) (*Result, error) {
 	select {
 	case <-p.done:
@@ -93,7 +94,10 @@ func (p *Pending) Wait(ctx context.Context) (*Result, error) {
 	case <-p.done:
 		return p.result, p.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		if cause := context.Cause(ctx); cause != ctx.Err() {
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), cause)
+		}
+		return nil, ctx.Err()
 	}
 }
 

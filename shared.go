@@ -1,7 +1,9 @@
 package llmcall
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 
 	"llmcall/breaker"
@@ -34,15 +36,22 @@ func (c *CircuitBreakerConfig) breakers() (*breaker.Registry, error) {
 	return r.(*breaker.Registry), nil
 }
 
-// key is the settings by value: two calls that say the same mean the same
-// breaker.
+// key is the settings by value: two calls that say the same, be it by a default,
+// mean the same breaker.
 func (c *CircuitBreakerConfig) key() string {
-	rate := -1.0
+	rate := breaker.DefaultFailureRate
 	if c.FailureRate != nil {
 		rate = *c.FailureRate
 	}
-	return fmt.Sprint(c.FailureThreshold, c.RecoveryTimeout, c.FailureWindow, rate, c.HalfOpenProbes,
-		c.SuccessThreshold, c.ProbeLease, c.SlowCall, c.Excluded)
+	recovery := cmp.Or(c.RecoveryTimeout, breaker.DefaultRecoveryTimeout)
+	excluded := slices.Clone(c.Excluded)
+	slices.Sort(excluded)
+	return fmt.Sprint(
+		cmp.Or(c.FailureThreshold, breaker.DefaultFailureThreshold), recovery,
+		cmp.Or(c.FailureWindow, breaker.DefaultFailureWindow), rate, cmp.Or(c.HalfOpenProbes, breaker.DefaultHalfOpenProbes),
+		cmp.Or(c.SuccessThreshold, breaker.DefaultSuccessThreshold), cmp.Or(c.ProbeLease, recovery), c.SlowCall,
+		slices.Compact(excluded),
+	)
 }
 
 // policy returns the retry policy of a call to a model.
@@ -55,7 +64,7 @@ func (c *RetryConfig) policy(model string, observe func(retry.Event)) (*retry.Po
 		return nil, err
 	}
 	r := retry.Config{
-		MaxAttempts: c.MaxAttempts, MaxTime: c.MaxTime, AttemptTimeout: c.AttemptTimeout, Backoff: waits,
+		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Backoff: waits,
 		MaxRetryAfter: c.MaxRetryAfter, MaxLimitTime: c.MaxLimitTime, Budget: c.Budget,
 		WaitForCircuit: c.WaitForCircuit, Observe: observe,
 	}

@@ -3,6 +3,7 @@ package llmcall
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"llmcall/failure"
@@ -43,7 +44,7 @@ type Attempt struct {
 	Complaints []validate.Complaint
 	Start      time.Time
 	Duration   time.Duration // of the attempt itself
-	Delay      time.Duration // the wait before it
+	Delay      time.Duration // the wait before it, as it was
 	DelayWhy   retry.Why     // the reason of that wait
 	Usage      llm.Usage
 	Circuit    string // the circuit's state after the attempt; "" without a breaker
@@ -72,10 +73,9 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		DelayMS     float64              `json:"delay_ms"`
 		DelayReason retry.Why            `json:"delay_reason"`
 		Circuit     string               `json:"circuit"`
-		Usage       llm.Usage            `json:"usage"`
 	}{
 		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayWhy, a.Circuit, a.Usage,
+		milliseconds(a.Delay), a.DelayWhy, a.Circuit,
 	})
 }
 
@@ -172,8 +172,21 @@ type InvalidAnswerError struct {
 	kind       failure.Kind
 }
 
-// Error lists the complaints.
-func (e *InvalidAnswerError) Error() string { return validate.Complaints(e.Complaints).Error() }
+// Error lists the complaints; only the first of very many, and long ones
+// shortened, because every error around this one and the trace repeat it.
+func (e *InvalidAnswerError) Error() string {
+	var texts []string
+	for i, c := range e.Complaints {
+		if i == maxComplaintsShown {
+			texts = append(texts, fmt.Sprintf("and %d more", len(e.Complaints)-i))
+			break
+		}
+		c.Problem, c.Pointer = middle(c.Problem, maxComplaintShown), middle(c.Pointer, maxComplaintShown)
+		c.Suggestion = middle(c.Suggestion, maxComplaintShown)
+		texts = append(texts, c.String())
+	}
+	return strings.Join(texts, "; ")
+}
 
 // FailureKind returns failure.InvalidAnswer or failure.CutOff.
 func (e *InvalidAnswerError) FailureKind() failure.Kind { return e.kind }

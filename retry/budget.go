@@ -22,11 +22,13 @@ const (
 // The deposit is made on success, not on every first try: with the latter a
 // total outage would be fed for ever.
 type Budget struct {
-	deposited, limit int64 // in units of 1/unit tokens
+	deposited, limit int64 // in 1/unit of a token
 	tokens           atomic.Int64
 }
 
-const unit = 1 << 20
+// unit is decimal, so that ten deposits of 0.7 are seven tokens and not a little
+// less. A million tokens fit.
+const unit = 1_000_000_000_000
 
 // NewBudget returns a full budget. deposit is the tokens for each success,
 // 0 to 1 (0: the default, 0.1); limit is the tokens saved up at most, 1 to
@@ -83,7 +85,8 @@ type Budgets struct {
 }
 
 // maxBudgets bounds Budgets. A full budget is like a new one, so the full ones
-// can go when there are too many.
+// go when there are too many; if few are full, some of the others go too, so
+// that not every new key is in search of one to go.
 const maxBudgets = 10_000
 
 // Get returns the budget of a key, the same for all callers.
@@ -107,6 +110,12 @@ func (s *Budgets) Get(key string) *Budget {
 			if b.tokens.Load() >= b.limit {
 				delete(s.byKey, k)
 			}
+		}
+		for k := range s.byKey {
+			if len(s.byKey) <= maxBudgets*9/10 {
+				break
+			}
+			delete(s.byKey, k)
 		}
 	}
 	b, _ = NewBudget(0, 0)

@@ -121,11 +121,30 @@ func (e *AttemptTimeoutError) Error() string {
 // FailureKind returns failure.AttemptTimeout.
 func (e *AttemptTimeoutError) FailureKind() failure.Kind { return failure.AttemptTimeout }
 
-// Stop wraps an error, for the function to return, so that Do makes no further
-// attempt, whatever the error's kind. The breaker is told of it as of any other.
+// Stop wraps an error, for the function to return as it is or wrapped, so that Do
+// makes no further attempt, whatever the error's kind. The breaker is told of it
+// as of any other.
 func Stop(err error) error { return &permanent{err} }
 
 type permanent struct{ err error }
 
 func (e *permanent) Error() string { return e.err.Error() }
 func (e *permanent) Unwrap() error { return e.err }
+
+// stopOf returns what Stop made, if that is in err's tree.
+func stopOf(err error) *permanent {
+	switch e := err.(type) {
+	case *permanent:
+		return e
+	case *Error: // of another Do, which has obeyed it
+	case interface{ Unwrap() error }:
+		return stopOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if stop := stopOf(inner); stop != nil {
+				return stop
+			}
+		}
+	}
+	return nil
+}

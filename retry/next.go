@@ -38,6 +38,7 @@ const (
 // situation is all that a decision depends on.
 type situation struct {
 	decision  failure.Decision
+	answered  bool          // the provider did its work: the answer was wrong
 	counted   int           // failed attempts that count, without this one
 	retries   int           // the backoff's attempt number
 	cutOff    bool          // an answer was cut off before this one
@@ -53,29 +54,35 @@ type step struct {
 	stop   Reason
 	wait   time.Duration
 	why    Why
-	counts bool // the failed attempt counts against MaxAttempts
-	spends bool // the retry takes from the budget
+	limit  time.Duration // how much of the wait is for a rate limit
+	counts bool          // the failed attempt counts against MaxAttempts
+	spends bool          // the retry takes from the budget
 }
 
 // next decides what follows from a failure. It neither waits nor changes
 // anything; chance comes in through Backoff alone.
 func (p *Policy) next(s situation) step {
 	again := s.decision.Again
-	limited := again == failure.WhenTold && s.told
-	// A provider that did its work, and one that is waited for, are not hurt
-	// by another attempt.
-	d := step{counts: !limited, spends: !limited && s.decision.Breaker != failure.Healthy}
+	d := step{counts: true}
 	if again == failure.Never || again == failure.OnceLarger && s.cutOff {
 		return stopped(Permanent, d)
-	}
-	if d.counts && s.counted+1 >= p.MaxAttempts {
-		return stopped(Exhausted, d)
 	}
 	switch again {
 	case failure.Slower:
 		d.wait, d.why = p.Backoff.Delay(s.retries+1), BackoffWait
 	case failure.Backoff, failure.WhenTold:
 		d.wait, d.why = p.Backoff.Delay(s.retries), BackoffWait
+	}
+	// A limit is bounded by the time that it is waited for. One that is not
+	// waited for at all (the provider says 0, and so does Backoff) is bounded by
+	// nothing but the attempts.
+	limited := again == failure.WhenTold && s.told && (s.toldWait > 0 || d.wait > 0)
+	d.counts = !limited
+	// A provider that did its work, and one that is waited for, are not hurt
+	// by another attempt.
+	d.spends = !limited && !s.answered && s.decision.Breaker != failure.Healthy
+	if d.counts && s.counted+1 >= p.MaxAttempts {
+		return stopped(Exhausted, d)
 	}
 	if s.told {
 		if s.toldWait > p.MaxRetryAfter {
@@ -89,8 +96,11 @@ func (p *Policy) next(s situation) step {
 			d.why = RateLimitWait
 		}
 	}
-	if limited && s.limitTime+d.wait > p.MaxLimitTime {
-		return stopped(LimitTimePassed, d)
+	if limited {
+		if d.wait > p.MaxLimitTime-s.limitTime {
+			return stopped(LimitTimePassed, d)
+		}
+		d.limit = d.wait
 	}
 	if s.openFor > d.wait {
 		d.wait, d.why = s.openFor, CircuitWait

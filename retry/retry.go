@@ -22,7 +22,6 @@ package retry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -197,7 +196,7 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 	var none T
 	r := run{policy: p}
 	if first != nil {
-		kind := p.kindOf(first)
+		kind, first := p.classify(ctx, ctx, first)
 		p.tell(&breaker.Permit{}, ctx, kind, first)
 		r.calls = 1
 		if stop := r.failed(ctx, first, kind); stop != nil {
@@ -216,9 +215,13 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 				if stop := r.refused(ctx, err); stop != nil {
 					return none, stop
 				}
+				begun := time.Now()
 				if permit, err = p.Breaker.Await(ctx); err != nil {
 					return none, r.stillRefused(ctx, err)
 				}
+				// Another caller's probe may end, or fail, before or after the
+				// time that the refusal named.
+				r.wait += time.Since(begun)
 			}
 		}
 		v, err := attempt(ctx, p, &r, &permit, fn)
@@ -267,16 +270,12 @@ func attempt[T any](
 	return v, err
 }
 
-// kindOf returns the kind of an error. An open circuit below is told from its
-// cause, to which it unwraps.
+// kindOf returns the kind of an error.
 func (p *Policy) kindOf(err error) failure.Kind {
 	if p.Classify != nil {
 		if k, ok := p.Classify(err); ok {
 			return k
 		}
-	}
-	if _, ok := errors.AsType[*breaker.OpenError](err); ok {
-		return failure.CircuitOpen
 	}
 	return failure.KindOf(err)
 }
@@ -286,12 +285,19 @@ func (p *Policy) kindOf(err error) failure.Kind {
 // both make the attempt's context say the same.
 func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind, error) {
 	k := p.kindOf(err)
-	if own.Err() == nil || parent.Err() != nil {
+	switch {
+	case own.Err() == nil && k == failure.DeadlineExceeded:
+		return failure.Transient, err // of a context of fn's own: nobody here is out of time
+	case own.Err() == nil || parent.Err() != nil:
 		return k, err
 	}
 	switch k {
 	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:
-		return failure.AttemptTimeout, &AttemptTimeoutError{p.AttemptTimeout}
+		var cut error = &AttemptTimeoutError{p.AttemptTimeout}
+		if stopOf(err) != nil {
+			cut = Stop(cut)
+		}
+		return failure.AttemptTimeout, cut
 	}
 	return k, err
 }

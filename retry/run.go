@@ -48,8 +48,11 @@ func (r *run) history() []Failure {
 func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
 	p := r.policy
 	decision := p.table.For(kind)
-	if stop, ok := err.(*permanent); ok {
-		decision.Again, err = failure.Never, stop.err
+	if stop := stopOf(err); stop != nil {
+		decision.Again = failure.Never
+		if err == error(stop) {
+			err = stop.err
+		}
 	}
 	r.last = err
 	r.record(Failure{r.calls, err, kind, r.wait, r.why})
@@ -57,26 +60,26 @@ func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
 		return r.ended(ctx)
 	}
 	s := situation{
-		decision: decision, counted: r.counted, retries: r.retries, cutOff: r.cutOff,
-		limitTime: r.limitTime, left: left(ctx),
+		decision: decision, answered: kind == failure.InvalidAnswer || kind == failure.CutOff,
+		counted: r.counted, retries: r.retries, cutOff: r.cutOff, limitTime: r.limitTime, left: left(ctx),
 	}
 	s.toldWait, s.told = failure.RetryAfterOf(err)
+	var refusal *breaker.OpenError
 	if p.Breaker != nil {
-		s.openFor = openFor(p.Breaker.Refusal())
+		refusal = p.Breaker.Refusal()
+		s.openFor = openFor(refusal)
 	}
 	d := p.next(s)
 	if d.stop == Going && d.spends && p.Budget != nil && !p.Budget.withdraw() {
 		d.stop = BudgetSpent
 	}
 	if d.stop != Going {
-		return r.end(d)
+		return r.end(d, refusal)
 	}
 	if d.counts {
 		r.counted++
 	}
-	if d.why == RateLimitWait {
-		r.limitTime += d.wait
-	}
+	r.limitTime += d.limit
 	if d.why == BackoffWait || d.why == ProviderWait || d.why == RateLimitWait {
 		r.retries++
 	}
@@ -89,19 +92,18 @@ func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
 	return nil
 }
 
-// end ends the call as decided.
-func (r *run) end(d step) error {
+// end ends the call as decided. refusal is the circuit's at the decision.
+func (r *run) end(d step, refusal *breaker.OpenError) error {
 	var causes []error
 	switch d.stop {
 	case OutOfTime:
 		causes = []error{context.DeadlineExceeded}
 	case CircuitOpen:
-		if refusal := r.policy.Breaker.Refusal(); refusal != nil {
-			causes = []error{refusal}
-		}
+		causes = []error{refusal}
 	}
 	e := r.error(d.stop, causes...)
-	if d.stop != Exhausted && d.stop != Permanent && d.stop != BudgetSpent {
+	switch d.stop {
+	case OutOfTime, WaitTooLong, LimitTimePassed:
 		e.RefusedWait, e.Why = d.wait, d.why
 	}
 	return e
@@ -129,7 +131,7 @@ func (r *run) refused(ctx context.Context, err error) error {
 	if refusal.State == breaker.Open && wait >= left(ctx) {
 		return r.stillRefused(ctx, err)
 	}
-	r.wait, r.why = r.wait+wait, CircuitWait
+	r.why = CircuitWait
 	r.observe(wait, CircuitWait, Going)
 	return nil
 }

@@ -1,0 +1,532 @@
+package llmcall_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"llmcall"
+	"llmcall/backoff"
+	"llmcall/breaker"
+	"llmcall/failure"
+	"llmcall/llm"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const everyField = `# every field there is
+max_attempts: 5
+initial_delay: 0.25
+backoff_factor: 1.5
+max_delay: "1m30s"
+use_jitter: false
+jitter_range: 0.3
+backoff_on_invalid_answer: true
+max_time: 300
+attempt_timeout: 30s
+check_timeout: 2.5
+max_retry_after: 3m
+max_limit_time: 1h
+enable_circuit_breaker: true
+circuit_breaker_config:
+  failure_threshold: 3
+  recovery_timeout: 30
+  failure_window: 120.5
+  failure_rate: 0
+  half_open_probes: 2
+  success_threshold: 4
+  probe_lease: 15s
+  slow_call: 20
+  excluded_exceptions: [rate_limited, overloaded]
+count_invalid_answers: true
+wait_for_circuit: true
+enable_retry_budget: false
+max_attempts_before_tool_use: 2
+tool:
+  name: search
+  description: finds pages
+  instruction: Look it up.
+  parameters: {type: object, properties: {q: {type: string, minLength: 1}}}
+max_attempts_before_human: 4
+stop_on_no_progress: true
+checks:
+  - length:3..200
+  - type: regex
+    params: {pattern: "^A"}
+`
+
+// everyFieldJSON says the same.
+const everyFieldJSON = `{
+  "max_attempts": 5, "initial_delay": "250ms", "backoff_factor": 1.5, "max_delay": 90, "use_jitter": false, "jitter_range": 0.3,
+  "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "check_timeout": "2.5s", "max_retry_after": 180,
+  "max_limit_time": 3600, "enable_circuit_breaker": true,
+  "circuit_breaker_config": {
+    "failure_threshold": 3, "recovery_timeout": "30s", "failure_window": "2m0.5s", "failure_rate": 0.0, "half_open_probes": 2,
+    "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "excluded_exceptions": ["rate_limited", "overloaded"]
+  },
+  "count_invalid_answers": true, "wait_for_circuit": true, "enable_retry_budget": false, "max_attempts_before_tool_use": 2,
+  "tool": {
+    "name": "search", "description": "finds pages", "instruction": "Look it up.",
+    "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
+  },
+  "max_attempts_before_human": 4, "stop_on_no_progress": true,
+  "checks": ["length:3..200", {"type": "regex", "params": {"pattern": "^A"}}]
+}`
+
+func everyFieldStruct() llmcall.RetryConfig {
+	return llmcall.RetryConfig{
+		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(false),
+		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, CheckTimeout: 2500 * time.Millisecond,
+		MaxRetryAfter: 180 * s, MaxLimitTime: time.Hour, EnableCircuitBreaker: true,
+		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{
+			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: new(0.0),
+			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s,
+			Excluded: []failure.Kind{failure.RateLimited, failure.Overloaded},
+		},
+		CountInvalidAnswers: true, WaitForCircuit: true, DisableRetryBudget: true, MaxAttemptsBeforeTool: 2,
+		Tool: &llmcall.Tool{Tool: llm.Tool{
+			Name: "search", Description: "finds pages",
+			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
+		}, Instruction: "Look it up."},
+		MaxAttemptsBeforeHuman: 4, StopOnNoProgress: true,
+	}
+}
+
+func TestEveryFieldOfAConfiguration(t *testing.T) {
+	want := everyFieldStruct()
+	if err := want.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	// A field that a file can't name is one that holds code, and a field that
+	// this test leaves out is not tested.
+	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Decisions": true, "OnEvent": true}
+	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
+			t.Errorf("%s is not in this test", name)
+		}
+	}
+	for i, v := 0, reflect.ValueOf(want.CircuitBreakerConfig); i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("CircuitBreakerConfig.%s is not in this test", v.Type().Field(i).Name)
+		}
+	}
+	for name, text := range map[string]string{
+		"c.yaml": everyField, "c.json": everyFieldJSON, "with a byte order mark": "\ufeff" + everyField, "with CRLF": strings.ReplaceAll(everyField, "\n", "\r\n"),
+	} {
+		got, checks, err := llmcall.ParseConfig(name, []byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got\n%+v\nwant\n%+v", name, got, want)
+		}
+		if len(checks) != 2 || checks[0].Name() != "length" || checks[1].Name() != "regex" {
+			t.Errorf("%s: checks %v", name, checks)
+		}
+	}
+}
+
+func TestEmptyConfigurationsAreTheDefaults(t *testing.T) {
+	for _, text := range []string{"", "\n\n", "# nothing\n# but comments\n", "---\n", "{}", "--- {}\n...\n", "circuit_breaker_config:\n", "\ufeff"} {
+		got, checks, err := llmcall.ParseConfig("c", []byte(text))
+		if err != nil || checks != nil || !reflect.DeepEqual(got, llmcall.RetryConfig{}) {
+			t.Errorf("%q: %+v %v %v", text, got, checks, err)
+		}
+	}
+}
+
+func TestTimesAreSecondsOrDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"1": s, "1.5": 1500 * time.Millisecond, "0.29": 290 * time.Millisecond, "1e-3": time.Millisecond, "2m": 2 * time.Minute,
+		`"90"`: 90 * s, `"1h1m1.001s"`: time.Hour + time.Minute + s + time.Millisecond, "1.1": 1100 * time.Millisecond, "1µs": time.Microsecond,
+		"9223372036": 9223372036 * s,
+	} {
+		got, _, err := llmcall.ParseConfig("c", []byte("max_time: "+text))
+		if err != nil || got.MaxTime != want {
+			t.Errorf("%s: %v, want %v: %v", text, got.MaxTime, want, err)
+		}
+	}
+	got, _, err := llmcall.ParseConfig("c", []byte("initial_delay: 0"))
+	if err != nil || got.Backoff != (backoff.Constant{}) {
+		t.Errorf("no delay at all: %+v %v", got, err)
+	}
+}
+
+// Each is a *ConfigError that tells the place, the field, what it got, and what
+// it takes.
+func TestBadValuesOfAConfiguration(t *testing.T) {
+	const (
+		count    = "a whole number of at least 1"
+		positive = "a time above 0"
+		truth    = "true or false"
+		mapping  = "a mapping of settings"
+	)
+	type row struct{ field, value, takes string }
+	var rows []row
+	add := func(field, takes string, values ...string) {
+		for _, v := range values {
+			rows = append(rows, row{field, v, takes})
+		}
+	}
+	for _, f := range []string{"max_attempts", "max_attempts_before_human", "max_attempts_before_tool_use", "circuit_breaker_config.failure_threshold",
+		"circuit_breaker_config.half_open_probes", "circuit_breaker_config.success_threshold"} {
+		add(f, count, "0", "-1", "1.5", "2.0", "1e1", "many", ".nan", ".inf", "99999999999999999999", "null", "", "[1]", "{a: 1}", "true", `""`)
+	}
+	for _, f := range []string{"max_delay", "max_time", "attempt_timeout", "check_timeout", "max_retry_after", "max_limit_time",
+		"circuit_breaker_config.recovery_timeout", "circuit_breaker_config.failure_window", "circuit_breaker_config.probe_lease", "circuit_breaker_config.slow_call"} {
+		add(f, positive, "0", "0s", "-1", "-1s", "soon", "1 s", "10 minutes", "NaN", ".nan", "Inf", "-.inf", "1e400", "1e10", "9223372037", "null", "", "[1]", "{a: 1}", "true")
+	}
+	add("initial_delay", "a time that is not negative", "-1", "-1ms", "soon", "NaN", "Inf", "1e10", "null", "[1]")
+	add("backoff_factor", "a finite number of at least 1", "0.99", "0", "-2", "NaN", ".nan", "Inf", ".inf", "+Inf", "1e400", "two", "null", "[2]", "{}")
+	add("jitter_range", "a number from 0 to 1", "-0.1", "1.1", "2", "NaN", "Inf", "ten", "null", "[0.1]")
+	for _, f := range []string{"use_jitter", "backoff_on_invalid_answer", "enable_circuit_breaker", "count_invalid_answers", "wait_for_circuit", "enable_retry_budget", "stop_on_no_progress"} {
+		add(f, truth, "1", "0", "yes", "on", "True", "null", "", "[true]", "{}")
+	}
+	add("circuit_breaker_config", mapping, "3", "[1]", "null", "on")
+	add("circuit_breaker_config.failure_rate", "from 0.001 to 1", "0.0005")
+	add("circuit_breaker_config.failure_rate", "0 (the count alone), or a number", "-1", "1.5", "NaN", "all", "null")
+	add("circuit_breaker_config.failure_threshold", "from 1 to 10,000", "10001")
+	add("circuit_breaker_config.half_open_probes", "from 1 to 10,000", "10001")
+	add("circuit_breaker_config.success_threshold", "from 1 to 10,000", "10001")
+	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
+	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
+	add("tool", mapping, "search", "[a]", "null")
+	add("tool.name", "a name", `""`)
+	add("tool.name", "a text", "null", "[a]", "{a: 1}")
+	for _, f := range []string{"tool.description", "tool.instruction"} {
+		add(f, "a text", "null", "[a]", "{a: 1}")
+	}
+	add("tool.parameters", "a JSON Schema", "null", "3", `"{}"`, "[a]", "{a: .nan}", "{a: 1, a: 2}", "{[1]: 2}")
+	add("checks", "a list of checks", "json", "{type: json}", "null")
+	for _, r := range rows {
+		text := "use_jitter: true\n"
+		if outer, inner, nested := strings.Cut(r.field, "."); nested {
+			text += fmt.Sprintf("%s:\n  %s: %s\n", outer, inner, r.value)
+		} else {
+			text += fmt.Sprintf("%s: %s\n", r.field, r.value)
+		}
+		line := 2 + strings.Count(r.field, ".")
+		if r.field == "use_jitter" {
+			text, line = "# alone\n"+"use_jitter: "+r.value, 2
+		}
+		_, _, err := llmcall.ParseConfig("c.yaml", []byte(text))
+		e, ok := errors.AsType[*llmcall.ConfigError](err)
+		if !ok {
+			t.Errorf("%s: %s was taken (%v)", r.field, r.value, err)
+			continue
+		}
+		if e.File != "c.yaml" || e.Line != line || e.Field != r.field || e.Got == nil {
+			t.Errorf("%s: %s: file %q, line %d (want %d), field %q, got %v", r.field, r.value, e.File, e.Line, line, e.Field, e.Got)
+		}
+		if got := err.Error(); !strings.HasPrefix(got, fmt.Sprintf("c.yaml:%d: %s", line, r.field)) || !strings.Contains(got, r.takes) {
+			t.Errorf("%s: %s: %q, want %q in it", r.field, r.value, got, r.takes)
+		}
+	}
+}
+
+func TestFieldsThatDoNotFitTogether(t *testing.T) {
+	const tool = "\ntool: {name: search}"
+	for text, want := range map[string]string{
+		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human is 4: takes a whole number from 1 to max_attempts (3)",
+		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts (2)",
+		"max_attempts_before_tool_use: 2\nmax_attempts_before_human: 2" + tool: "c:1: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts_before_human (2)",
+		"max_attempts_before_tool_use: 1":                                      "c: tool is not set: takes a tool, because max_attempts_before_tool_use is set",
+		"max_attempts: 3\n\ntool:\n  description: x":                           "c:3: tool.name is empty: takes a name",
+	} {
+		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%q:\n%v\nwant\n%s", text, err, want)
+		}
+	}
+}
+
+func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
+	for text, want := range map[string][]string{
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "initial_delay", "checks"},
+		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
+		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
+		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
+		"Max_Attempts: 3":                                  {"c:1: Max_Attempts: unknown field"},
+		`{"max_attempts": 3, "max_attempts": 4}`:           {"c:1: max_attempts: stands twice, first in line 1"},
+		"max_time: 1\ncheck_timeout: 1\nmax_time: 2":       {"c:3: max_time: stands twice, first in line 1"},
+		"tool:\n  name: a\n  name: b":                      {"c:3: tool.name: stands twice, first in line 2"},
+		"? [max_attempts]\n: 3":                            {"c:1: unknown field"},
+		"checks: [jsno]":                                   {"c:1: checks[0]", "jsno", "regex"},
+		"checks:\n- json\n- {type: nope}":                  {"c:3: checks[1]", "nope", "regex"},
+		"checks:\n- json\n- {name: json}":                  {"c:3: checks[1]", "type and params"},
+		"checks:\n- [json]":                                {"c:2: checks[0]", "type and params"},
+		"checks:\n- type: length\n  params: {min: 3}":      {"c:2: checks[0]", "min", "min_length"},
+		"checks:\n- regex:(":                               {"c:2: checks[0]", "regular expression"},
+		"checks:\n- type: regex\n  params: {pattern: '('}": {"c:2: checks[0]", "regular expression"},
+		"checks: [length:-1]":                              {"c:1: checks[0]", "length"},
+	} {
+		_, _, err := llmcall.ParseConfig("c", []byte(text))
+		e, ok := errors.AsType[*llmcall.ConfigError](err)
+		if !ok || e.File != "c" || e.Line == 0 {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		for _, w := range want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%q: no %q in %q", text, w, err)
+			}
+		}
+	}
+}
+
+func TestFilesThatAreNoConfiguration(t *testing.T) {
+	for text, want := range map[string]string{
+		"[1, 2]":                            "c:1: the configuration is a list: takes a mapping of settings",
+		"just text":                         "c:1: the configuration is just text: takes a mapping",
+		"null":                              "c:1: the configuration is null: takes a mapping",
+		"a: [":                              "c:2: ",
+		"max_attempts: 3\n\tmax_time: 1":    "c:2: ",
+		"{\"max_attempts\": 3,, }":          "c:1: ",
+		"max_attempts: 1\n---\nmax_time: 1": "c:2: more than one document",
+		"max_time: *nowhere":                "c:1: ",
+		"caf\xe9: 1":                        "c: ",
+		"\x00\x01\x02":                      "c: ",
+		strings.Repeat("[", 20_000):         "c:1: ",
+		strings.Repeat("{a: ", 20_000):      "c:1: ",
+		"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0":  "c",
+		"max_attempts: 3\nx" + strings.Repeat("\xff", 100): "c",
+	} {
+		_, _, err := llmcall.ParseConfig("c", []byte(text))
+		if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.File != "c" || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Aliases of aliases stand for gigabytes; an alias may hold itself.
+func TestAliasesAreNoBombs(t *testing.T) {
+	laughs := "&l0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]"
+	for i := 1; i < 10; i++ {
+		laughs = fmt.Sprintf("&l%d [%s%s]", i, laughs, strings.Repeat(fmt.Sprintf(", *l%d", i-1), 9))
+	}
+	long := strings.Repeat("x", 400_000)
+	for name, text := range map[string]string{
+		"billion laughs":             "tool:\n  name: a\n  parameters: {a: " + laughs + "}",
+		"billion laughs in a check":  "checks:\n- {type: contains, params: {required_text: " + laughs + "}}",
+		"a long text very often":     "tool: {name: a, parameters: {a: &x " + long + ", b: [" + strings.Repeat("*x, ", 100_000) + "*x]}}",
+		"a long text, in a check":    "checks:\n- {type: contains, params: {required_text: [&x " + long + ", " + strings.Repeat("*x, ", 100_000) + "*x]}}",
+		"an alias that holds itself": "tool: {name: a, parameters: &p {a: *p}}",
+		"one in a check":             "checks:\n- &c {type: json, params: {a: *c}}",
+		"a list that holds itself":   "checks: &c [*c]",
+		"kinds that hold themselves": "circuit_breaker_config: {excluded_exceptions: &e [*e]}",
+		"settings in themselves":     "tool: &t {name: *t}",
+		"all of it in itself":        "&all {circuit_breaker_config: *all}",
+	} {
+		start := time.Now()
+		_, _, err := llmcall.ParseConfig("c", []byte(text))
+		if _, ok := errors.AsType[*llmcall.ConfigError](err); !ok || len(err.Error()) > 10_000 {
+			t.Errorf("%s: %.300v", name, err)
+		}
+		if took := time.Since(start); took > 5*s {
+			t.Errorf("%s: it took %v", name, took)
+		}
+	}
+	got, checks, err := llmcall.ParseConfig("c", []byte("max_time: &t 5\nattempt_timeout: *t\ncheck_timeout: *t\nchecks: [&c json, *c]\ncircuit_breaker_config: {excluded_exceptions: [&k transient, *k]}"))
+	if err != nil || got.AttemptTimeout != 5*s || len(checks) != 2 || len(got.CircuitBreakerConfig.Excluded) != 2 {
+		t.Errorf("harmless aliases: %+v %v", got, err)
+	}
+}
+
+func TestConfigurationFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	got, checks, err := llmcall.LoadConfig(write("good.yaml", everyField))
+	if err != nil || !reflect.DeepEqual(got, everyFieldStruct()) || len(checks) != 2 {
+		t.Errorf("%+v %v", got, err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "missing.yaml"): "no such file",
+		dir:                                "is a directory",
+		write("huge.yaml", "# "+strings.Repeat("x", 1<<20)+"\n"):        "larger than 1 MiB",
+		write("bad.yaml", "max_attempts: 0"):                            "bad.yaml:1: max_attempts is 0: takes a whole number",
+		write("jitter.json", `{"circuit_breaker_config": {"nope": 1}}`): "jitter.json:1: circuit_breaker_config.nope: unknown field",
+	} {
+		_, _, err := llmcall.LoadConfig(path)
+		if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.File != path || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), path) != 1 {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if _, _, err := llmcall.LoadConfig(filepath.Join(dir, "missing.yaml")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestSetTakesWhatAFileTakes(t *testing.T) {
+	var got llmcall.RetryConfig
+	want := everyFieldStruct()
+	for _, f := range [][2]string{
+		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
+		{"use_jitter", "false"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"},
+		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_limit_time", "1h"}, {"enable_circuit_breaker", "true"},
+		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"enable_retry_budget", "false"}, {"max_attempts_before_tool_use", "2"},
+		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"},
+	} {
+		if err := got.Set(f[0], f[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	got.CircuitBreakerConfig, got.Tool = want.CircuitBreakerConfig, want.Tool
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+	for _, f := range [][3]string{
+		{"max_attempts", "0", "max_attempts is 0: takes a whole number of at least 1"},
+		{"max_attempts", "", "max_attempts is empty: takes a whole number of at least 1"},
+		{"backoff_factor", "NaN", "backoff_factor is NaN: takes a finite number of at least 1"},
+		{"max_delay", "0", "max_delay is 0: takes a time above 0"},
+		{"use_jitter", "maybe", "use_jitter is maybe: takes true or false"},
+		{"tool", "x", "tool is x: takes a mapping of settings"},
+		{"checks", "json", "checks: unknown field: known are max_attempts"},
+		{"retries", "3", "retries: unknown field: known are max_attempts"},
+		{"max_time", strings.Repeat("9", 10_000), "characters left out"},
+	} {
+		before := got
+		err := got.Set(f[0], f[1])
+		if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || !strings.Contains(err.Error(), f[2]) || e.Field != f[0] || len(err.Error()) > 2000 {
+			t.Errorf("%s %.40s: %v", f[0], f[1], err)
+		}
+		if f[0] != "tool" && !reflect.DeepEqual(got, before) {
+			t.Errorf("%s: a bad value changed the configuration", f[0])
+		}
+	}
+}
+
+// JSON that YAML reads otherwise, or not at all.
+func TestJSONIsReadAsJSON(t *testing.T) {
+	const tabs = "{\n\t\"max_attempts\"\n:\n\t3,\n\t\"tool\":\t{\"name\": \"a\\/b\", \"description\": \"\\ud83d\\ude00 a\u0085 b\u2028 c\\u0000\",\n\t\"parameters\": {\"n\": 1e3, \"b\": [true, null], \"t\": \"2001-01-01\"}}}"
+	got, _, err := llmcall.ParseConfig("c.json", []byte(tabs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.MaxAttempts != 3 || got.Tool.Name != "a/b" || got.Tool.Description != "😀 a\u0085 b\u2028 c\x00" || string(got.Tool.Parameters) != `{"b":[true,null],"n":1000,"t":"2001-01-01"}` {
+		t.Errorf("%+v %+v %s", got, got.Tool, got.Tool.Parameters)
+	}
+	for text, want := range map[string]string{
+		"{\n\"max_attempts\": 3,\n\"max_time\":\n[1]}":       "c:4: max_time is a list: takes a time",
+		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters is a mapping",
+		"{\"a\": \"caf\xe9\"}":                               "c: ",
+		"{\n\"max_attempts_before_human\": 9}":               "c:2: max_attempts_before_human is 9",
+		"[]":                                                 "c:1: the configuration is a list", "3": "c:1: the configuration is 3", `"x"`: "c:1: the configuration is x",
+	} {
+		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A struct is validated as a file is, and no call is made with a bad one.
+func TestBadStructsAreRefusedBeforeAnyCall(t *testing.T) {
+	m := play(t)
+	for field, cfg := range map[string]llmcall.RetryConfig{
+		"max_attempts":                 {MaxAttempts: -1},
+		"initial_delay":                {InitialDelay: -1},
+		"backoff_factor":               {BackoffFactor: 0.5},
+		"max_delay":                    {MaxDelay: -1},
+		"jitter_range":                 {JitterRange: new(1.5)},
+		"backoff":                      {Backoff: backoff.Exponential{Factor: math.NaN()}},
+		"max_time":                     {MaxTime: -1},
+		"attempt_timeout":              {AttemptTimeout: -1},
+		"check_timeout":                {CheckTimeout: -1},
+		"max_retry_after":              {MaxRetryAfter: -1},
+		"max_limit_time":               {MaxLimitTime: -1},
+		"max_attempts_before_human":    {MaxAttemptsBeforeHuman: 4},
+		"max_attempts_before_tool_use": {MaxAttemptsBeforeTool: 2, MaxAttemptsBeforeHuman: 2, Tool: search},
+		"tool":                         {MaxAttemptsBeforeTool: 1},
+		"tool.name":                    {Tool: &llmcall.Tool{}},
+		"tool.parameters":              {Tool: &llmcall.Tool{Tool: llm.Tool{Name: "x", Parameters: []byte("{")}}},
+		"circuit_breaker_config.failure_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureThreshold: -1}},
+		"circuit_breaker_config.recovery_timeout":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{RecoveryTimeout: -1}},
+		"circuit_breaker_config.failure_window":    {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureWindow: -1}},
+		"circuit_breaker_config.failure_rate":      {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureRate: new(math.NaN())}},
+		"circuit_breaker_config.half_open_probes":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{HalfOpenProbes: -1}},
+		"circuit_breaker_config.success_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{SuccessThreshold: -1}},
+		"circuit_breaker_config.probe_lease":       {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ProbeLease: -1}},
+		"circuit_breaker_config.slow_call":         {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{SlowCall: -1}},
+	} {
+		for _, form := range forms {
+			r, err := form.call(t.Context(), m, llm.Prompt("x"), nil, cfg)
+			e, ok := errors.AsType[*llmcall.ConfigError](err)
+			if r != nil || !ok || e.Field != field || !strings.Contains(err.Error(), "takes") {
+				t.Errorf("%s: %s: %v", field, form.name, err)
+			}
+		}
+	}
+	for _, factor := range []float64{math.Inf(1), math.NaN(), math.Inf(-1), -1} {
+		if err := (&llmcall.RetryConfig{BackoffFactor: factor}).Validate(); err == nil {
+			t.Errorf("a factor of %v was taken", factor)
+		}
+	}
+	for _, ratio := range []float64{math.Inf(1), math.NaN(), -0.1} {
+		if err := (&llmcall.RetryConfig{JitterRange: &ratio}).Validate(); err == nil {
+			t.Errorf("a jitter of %v was taken", ratio)
+		}
+	}
+	if m.calls() != 0 {
+		t.Errorf("%d calls were made", m.calls())
+	}
+}
+
+func TestTheDefaults(t *testing.T) {
+	if llmcall.DefaultMaxAttempts != 3 || llmcall.DefaultInitialDelay != s || llmcall.DefaultBackoffFactor != 2 ||
+		llmcall.DefaultMaxDelay != 60*s || llmcall.DefaultJitterRange != 0.1 {
+		t.Error("the defaults of a call")
+	}
+	if breaker.DefaultFailureThreshold != 5 || breaker.DefaultRecoveryTimeout != 60*s || breaker.DefaultFailureWindow != 300*s {
+		t.Error("the defaults of a circuit")
+	}
+}
+
+// FuzzParseConfig holds that no file makes it panic, that what is wrong is a
+// *ConfigError, and that what it takes is a possible configuration.
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(everyField))
+	f.Add([]byte(everyFieldJSON))
+	f.Add([]byte("max_attempts: &a 3\nmax_attempts_before_human: *a"))
+	f.Add([]byte("checks: [json, {type: all, params: {validators: [json]}}]"))
+	f.Add([]byte("tool: &t {name: a, parameters: {t: *t}}"))
+	f.Add([]byte("a: [\n---\n? - !!binary x\n"))
+	f.Add([]byte("{\"initial_delay\": 0, \"max_time\": 1e-10}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg, checks, err := llmcall.ParseConfig("c", data)
+		if err != nil {
+			if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.File != "c" || err.Error() == "" {
+				t.Fatalf("%T: %v", err, err)
+			}
+			return
+		}
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("it took what it refuses: %v", err)
+		}
+		m := llm.Func("fuzz", nil)
+		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.Cancelled {
+			t.Errorf("no call can be made with it: %v", err)
+		}
+		var v any
+		if err := yaml.Load(data, &v); err == nil && v != nil {
+			if _, isMap := v.(map[string]any); !isMap {
+				t.Errorf("it took a %T", v)
+			}
+		}
+		for i, c := range checks {
+			if c == nil {
+				t.Errorf("check %d is nil", i)
+			}
+		}
+	})
+}

@@ -1,0 +1,64 @@
+package llmcall
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// jsonReader makes of JSON the nodes that YAML is read into. YAML is not quite
+// the superset of JSON that it sets out to be: it refuses a character beyond
+// U+FFFF that is written as two \u escapes, as Python writes all of them, and
+// takes U+0085 within a text for a line break.
+type jsonReader struct {
+	tokens *json.Decoder
+	data   []byte
+	seen   int // bytes whose lines are counted
+	line   int
+}
+
+// readJSON reads one value that json.Valid takes.
+func readJSON(data []byte) (*yaml.Node, error) {
+	r := jsonReader{tokens: json.NewDecoder(bytes.NewReader(data)), data: data, line: 1}
+	r.tokens.UseNumber()
+	return r.next()
+}
+
+// next reads the next value; in an object its keys and values in turns.
+func (r *jsonReader) next() (*yaml.Node, error) {
+	token, err := r.tokens.Token()
+	if err != nil {
+		return nil, err
+	}
+	end := int(r.tokens.InputOffset())
+	r.line += bytes.Count(r.data[r.seen:end], []byte("\n"))
+	r.seen = end
+	n := &yaml.Node{Kind: yaml.ScalarNode, Line: r.line}
+	switch v := token.(type) {
+	case json.Delim:
+		n.Kind, n.Tag = yaml.SequenceNode, "!!seq"
+		if v == '{' {
+			n.Kind, n.Tag = yaml.MappingNode, "!!map"
+		}
+		for r.tokens.More() {
+			child, err := r.next()
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, child)
+		}
+		_, err = r.tokens.Token() // the closing bracket
+		return n, err
+	case string:
+		n.Tag, n.Value, n.Style = "!!str", v, yaml.DoubleQuotedStyle
+	case json.Number:
+		n.Value = v.String()
+	case bool:
+		n.Tag, n.Value = "!!bool", strconv.FormatBool(v)
+	default:
+		n.Tag, n.Value = "!!null", "null"
+	}
+	return n, nil
+}

@@ -1,0 +1,44 @@
+package llmcall
+
+import (
+	"bytes"
+	"slices"
+
+	"llmcall/llm"
+)
+
+// copyOf returns a copy of a request that shares nothing that can be written:
+// what a model keeps or changes of its request must reach neither the caller's
+// nor that of the next attempt.
+func copyOf(r *llm.Request) *llm.Request {
+	c := *r
+	c.Messages = make([]llm.Message, len(r.Messages))
+	for i, m := range r.Messages {
+		c.Messages[i] = llm.Message{Role: m.Role, Parts: slices.Clone(m.Parts)}
+		for j, part := range m.Parts {
+			switch p := part.(type) {
+			case llm.Image:
+				p.Data = bytes.Clone(p.Data)
+				c.Messages[i].Parts[j] = p
+			case llm.ToolCall:
+				p.Arguments = bytes.Clone(p.Arguments)
+				c.Messages[i].Parts[j] = p
+			}
+		}
+	}
+	c.Tools = slices.Clone(r.Tools)
+	for i := range c.Tools {
+		c.Tools[i].Parameters = bytes.Clone(c.Tools[i].Parameters)
+	}
+	if r.Schema != nil {
+		c.Schema = &llm.Schema{Name: r.Schema.Name, JSON: bytes.Clone(r.Schema.JSON)}
+	}
+	if r.Temperature != nil {
+		c.Temperature = new(*r.Temperature)
+	}
+	if r.Seed != nil {
+		c.Seed = new(*r.Seed)
+	}
+	c.Stop = slices.Clone(r.Stop)
+	return &c
+}

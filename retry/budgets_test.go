@@ -1,0 +1,37 @@
+package retry
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Keys may come from outside, and each may have seen a failure.
+func TestBudgetsAreBoundedInNumber(t *testing.T) {
+	var s Budgets
+	held := s.Get("held")
+	for i := range 3 * maxBudgets {
+		s.Get(fmt.Sprint(i)).withdraw()
+		if n := len(s.byKey); n > maxBudgets {
+			t.Fatalf("%d budgets after %d keys", n, i)
+		}
+	}
+	if !held.withdraw() {
+		t.Error("a budget that was forgotten is of no use to who holds it")
+	}
+}
+
+// What is spent stays spent while there is room: the full ones go first.
+func TestFullBudgetsAreForgottenFirst(t *testing.T) {
+	var s Budgets
+	for i := range maxBudgets {
+		if b := s.Get(fmt.Sprint(i)); i%2 == 0 {
+			b.withdraw()
+		}
+	}
+	s.Get("one more")
+	for i := 0; i < maxBudgets; i += 2 {
+		if b := s.byKey[fmt.Sprint(i)]; b == nil || b.Tokens() != DefaultMaxRetries-1 {
+			t.Fatalf("the budget of key %d, which was not full, is forgotten", i)
+		}
+	}
+}

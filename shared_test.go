@@ -1,0 +1,300 @@
+package llmcall_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall"
+	"llmcall/breaker"
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+)
+
+func newRegistry(t *testing.T, c breaker.Config) *breaker.Registry {
+	t.Helper()
+	r, err := breaker.NewRegistry(c, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// named gives a model another name, and so another circuit.
+func named(name string, m *player) *player {
+	m.name = name
+	return m
+}
+
+func guarded(c llmcall.CircuitBreakerConfig) llmcall.RetryConfig {
+	return exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: c})
+}
+
+func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
+	for _, form := range forms {
+		synctest.Test(t, func(t *testing.T) {
+			name := t.Name() + form.name
+			cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 2})
+			cfg.MaxAttempts = 5
+			a := named(name, play(t, times(9, down)...))
+			_, err := form.call(t.Context(), a, llm.Prompt("x"), checked, cfg)
+			open, ok := errors.AsType[*breaker.OpenError](err)
+			if !ok || reasonOf(t, err) != llmcall.CircuitIsOpen || failure.KindOf(err) != failure.CircuitOpen || open.Name != name {
+				t.Fatalf("call A: %v", err)
+			}
+			// The wait behind the failure that opened the circuit is not begun.
+			trace := traceOf(nil, err)
+			if got := lines(trace, a.start); !slices.Equal(got, []string{"0s basic failed transient", "1s basic failed transient, after 1s backoff"}) || time.Since(a.start) != s {
+				t.Errorf("call A, ended after %v: %q", time.Since(a.start), got)
+			}
+			if trace.Attempts[0].Circuit != "CLOSED" || trace.Attempts[1].Circuit != "OPEN" {
+				t.Errorf("the circuit was %s, then %s", trace.Attempts[0].Circuit, trace.Attempts[1].Circuit)
+			}
+
+			b := named(name, play(t))
+			_, err = form.call(t.Context(), b, llm.Prompt("x"), checked, cfg)
+			open, ok = errors.AsType[*breaker.OpenError](err)
+			if !ok || reasonOf(t, err) != llmcall.CircuitIsOpen || b.calls() != 0 || time.Since(b.start) != 0 || len(traceOf(nil, err).Attempts) != 0 {
+				t.Errorf("call B: %v after %d calls; a rejection is no attempt", err, b.calls())
+			}
+			if ok && (open.RetryIn() != 60*s || !strings.Contains(err.Error(), "on purpose")) {
+				t.Errorf("call B: %v", err)
+			}
+
+			other := named(name+" other", play(t))
+			if _, err := form.call(t.Context(), other, llm.Prompt("x"), checked, cfg); err != nil {
+				t.Errorf("another model: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trip := named(t.Name(), play(t, told(failure.QuotaExhausted, 40*s)))
+		if _, err := llmcall.RetryWithValidation(t.Context(), trip, llm.Prompt("x"), checked, guarded(llmcall.CircuitBreakerConfig{
+			Excluded: []failure.Kind{failure.Overloaded, failure.Unknown},
+		})); err == nil {
+			t.Fatal("no error")
+		}
+		excluded := []failure.Kind{failure.Unknown, failure.Overloaded, failure.Unknown}
+		for name, c := range map[string]struct {
+			settings llmcall.CircuitBreakerConfig
+			refused  bool
+		}{
+			"the same in another order":     {llmcall.CircuitBreakerConfig{Excluded: excluded}, true},
+			"the defaults said out loud":    {llmcall.CircuitBreakerConfig{FailureThreshold: 5, RecoveryTimeout: 60 * s, FailureWindow: 300 * s, FailureRate: new(0.8), HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s, Excluded: excluded}, true},
+			"another threshold":             {llmcall.CircuitBreakerConfig{FailureThreshold: 6, Excluded: excluded}, false},
+			"a rate of 0, which is no none": {llmcall.CircuitBreakerConfig{FailureRate: new(0.0), Excluded: excluded}, false},
+			"nothing excluded":              {llmcall.CircuitBreakerConfig{}, false},
+		} {
+			m := named(t.Name(), play(t))
+			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, guarded(c.settings))
+			if refused := failure.KindOf(err) == failure.CircuitOpen; refused != c.refused {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestWithoutABreakerNothingIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 4 {
+			m := play(t, times(3, down)...)
+			r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{}))
+			if m.calls() != 3 || traceOf(r, err).Attempts[0].Circuit != "" {
+				t.Fatalf("%d calls: %v", m.calls(), err)
+			}
+		}
+	})
+}
+
+// A provider that gave a wrong answer did its work.
+func TestWrongAnswersCountForTheCircuitOnlyIfAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, count := range []bool{false, true} {
+			registry := newRegistry(t, breaker.Config{FailureThreshold: 2})
+			budget, _ := retry.NewBudget(0, 5)
+			cfg := exact(llmcall.RetryConfig{MaxAttempts: 4, Breakers: registry, CountInvalidAnswers: count, Budget: budget})
+			m := play(t, say("a"), say("b"), say("c"))
+			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+			if opened := registry.Get(t.Name()).Snapshot().Generation > 0; opened != count || (err != nil) != count {
+				t.Errorf("counted: %v; opened: %v, %v", count, opened, err)
+			}
+			if budget.Tokens() != 5 {
+				t.Errorf("counted: %v; %v of 5 retries are left: asking again is no load on a provider that is ill", count, budget.Tokens())
+			}
+		}
+	})
+}
+
+func TestWhatEachKindMeansToTheCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for k, opens := range map[failure.Kind]bool{
+			failure.Unknown: true, failure.Transient: true, failure.Overloaded: true, failure.AttemptTimeout: true,
+			failure.QuotaExhausted: true, failure.Unauthorized: true, failure.RateLimited: false, failure.ModelNotFound: false,
+			failure.InvalidRequest: false, failure.ContextTooLong: false, failure.ContentFiltered: false, failure.Cancelled: false,
+		} {
+			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
+			m := play(t, kind(k))
+			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{MaxAttempts: 1, Breakers: registry}))
+			if got := registry.Get(t.Name()).State() == breaker.Open; got != opens || err == nil {
+				t.Errorf("%v opened it: %v (%v)", k, got, err)
+			}
+		}
+	})
+}
+
+func TestExcludedKindsDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 1, Excluded: []failure.Kind{failure.Overloaded}})
+		m := play(t, kind(failure.Overloaded), kind(failure.Overloaded))
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
+			t.Errorf("excluded: %v", err)
+		}
+		m = play(t, down)
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); failure.KindOf(err) != failure.CircuitOpen {
+			t.Errorf("not excluded: %v", err)
+		}
+	})
+}
+
+// The loop's own wait outlasts the OPEN time: it goes through HALF_OPEN.
+func TestTheLoopGoesThroughTheCircuitsRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := newRegistry(t, breaker.Config{FailureThreshold: 2, RecoveryTimeout: 2 * s, SuccessThreshold: 2})
+		cfg := exact(llmcall.RetryConfig{MaxAttempts: 5, Breakers: registry})
+		m := play(t, down, down, say("bad"))
+		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var circuits []string
+		for _, a := range r.Attempts {
+			circuits = append(circuits, a.Circuit)
+		}
+		if !slices.Equal(circuits, []string{"CLOSED", "OPEN", "HALF_OPEN", "CLOSED"}) || !slices.Equal(m.at, []time.Duration{0, s, 3 * s, 3 * s}) {
+			t.Errorf("the circuit was %v, called at %v", circuits, m.at)
+		}
+		// A probe that fails opens it again; the next wait is too short for it.
+		registry = newRegistry(t, breaker.Config{FailureThreshold: 1, RecoveryTimeout: s})
+		cfg.Breakers = registry
+		cfg.BackoffFactor = 1
+		m = play(t, down, down, down)
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil || registry.Get(t.Name()).State() != breaker.HalfOpen {
+			t.Errorf("%v; the circuit is %v", err, registry.Get(t.Name()).State())
+		}
+	})
+}
+
+func TestWaitForCircuitWaitsUntilAProbeIsAdmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := newRegistry(t, breaker.Config{FailureThreshold: 2, RecoveryTimeout: 30 * s, SuccessThreshold: 1})
+		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
+		m := play(t, down, down)
+		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{
+			"0s basic failed transient", "1s basic failed transient, after 1s backoff", "31s basic valid, after 30s circuit",
+		}) {
+			t.Errorf("mid-loop: %v %q", err, lines(traceOf(r, err), m.start))
+		}
+
+		registry.Get(t.Name()).Trip(errors.New("bill"))
+		m = play(t)
+		r, err = llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{"5m0s basic valid, after 5m0s circuit"}) {
+			t.Errorf("before the first attempt: %v %q", err, lines(traceOf(r, err), m.start))
+		}
+
+		registry.Get(t.Name()).Trip(errors.New("bill"))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*s)
+		defer cancel()
+		m = play(t)
+		_, err = llmcall.RetryWithValidation(ctx, m, llm.Prompt("x"), checked, cfg)
+		if _, open := errors.AsType[*breaker.OpenError](err); !open || reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, context.DeadlineExceeded) || time.Since(m.start) != 0 {
+			t.Errorf("a deadline that can't hold it: %v after %v", err, time.Since(m.start))
+		}
+	})
+}
+
+// The wait for a place as a probe ends when another's probe does, which nobody
+// knew when it began. The trace has it as it was.
+func TestTheTraceHasTheWaitForACircuitAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := newRegistry(t, breaker.Config{FailureThreshold: 1, RecoveryTimeout: 10 * s, SuccessThreshold: 1, ProbeLease: 100 * s})
+		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
+		registry.Get(t.Name()).Trip(&failure.Error{Told: true, RetryAfter: 0})
+		start := time.Now()
+		time.Sleep(100 * s)
+		probe := llmcall.Start(t.Context(), named(t.Name(), play(t, takes(7*s, say("good")))), llm.Prompt("x"), checked, cfg)
+		synctest.Wait()
+		time.Sleep(s)
+		var waits []time.Duration
+		cfg.OnEvent = func(e llmcall.Event) {
+			if e.Type == llmcall.WaitStarted {
+				waits = append(waits, e.Wait)
+			}
+		}
+		r, err := llmcall.RetryWithValidation(t.Context(), named(t.Name(), play(t)), llm.Prompt("x"), checked, cfg)
+		if err != nil || !slices.Equal(lines(r.Trace, start), []string{"1m47s basic valid, after 6s circuit"}) {
+			t.Errorf("%v %q", err, lines(traceOf(r, err), start))
+		}
+		if !slices.Equal(waits, []time.Duration{99 * s}) { // at most: the lease
+			t.Errorf("announced %v", waits)
+		}
+		if _, err := probe.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := llmcall.RetryConfig{UseJitter: new(false), MaxAttempts: 5}
+		calls := 0
+		for range 10 {
+			m := play(t, times(9, down)...)
+			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+			if reasonOf(t, err) != llmcall.ProviderFailed {
+				t.Fatal(err)
+			}
+			calls += m.calls()
+		}
+		if calls != 10+10 {
+			t.Errorf("ten calls in an outage made %d, want each one's first and the ten that were saved up", calls)
+		}
+		m := play(t, down)
+		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.BudgetSpent || time.Since(m.start) != 0 || !strings.Contains(err.Error(), "budget") {
+			t.Errorf("%v after %v", err, time.Since(m.start))
+		}
+		// Wrong answers are asked again all the same, and another model has its own.
+		m = play(t, say("a"), say("b"))
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
+			t.Error(err)
+		}
+		m = named(t.Name()+" other", play(t, down, down))
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
+			t.Error(err)
+		}
+		m = play(t, down, down)
+		cfg.DisableRetryBudget = true
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
+			t.Errorf("without a budget: %v", err)
+		}
+		own, err := retry.NewBudget(0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Budget = own
+		m = play(t, down, down)
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err == nil || m.calls() != 2 || own.Tokens() != 0 {
+			t.Errorf("with its own: %v after %d calls", err, m.calls())
+		}
+	})
+}

@@ -1,0 +1,195 @@
+package llmcall_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall"
+	"llmcall/breaker"
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+	"llmcall/validate"
+)
+
+// rough is a call with something of everything in its trace.
+func rough(t *testing.T, more func(*llmcall.RetryConfig)) (*llmcall.Result, error, time.Time) {
+	reply := func(text string, f llm.Finish, tokens int64) step {
+		return answers(&llm.Response{Message: llm.Assistant(text), Finish: f, Usage: llm.Usage{InputTokens: tokens, OutputTokens: 1, CachedTokens: 2, ReasoningTokens: 3}})
+	}
+	m := play(t, down, takes(2*s, reply("bad", llm.FinishStop, 100)), told(failure.RateLimited, 5*s), reply("go", llm.FinishLength, 10), takes(s, reply("good", llm.FinishStop, 1)))
+	cfg := exact(llmcall.RetryConfig{
+		MaxAttempts: 6, Breakers: newRegistry(t, breaker.Config{}), MaxAttemptsBeforeTool: 2, Tool: search,
+	})
+	if more != nil {
+		more(&cfg)
+	}
+	r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+	return r, err, m.start
+}
+
+func TestTheTraceHasEveryFieldOfEveryAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err, start := rough(t, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		usage := func(input int64) llm.Usage {
+			return llm.Usage{InputTokens: input, OutputTokens: 1, CachedTokens: 2, ReasoningTokens: 3}
+		}
+		bad := validate.Complaint{Check: "is_good", Problem: `"bad" is not good`, Suggestion: "say good"}
+		cut := validate.Complaint{Check: "complete", Problem: "the answer was cut off at its token limit before it was complete", Suggestion: "give the whole answer in fewer words"}
+		name := t.Name()
+		want := []llmcall.Attempt{
+			{Number: 1, Model: name, Stage: "basic", Outcome: "failed", Kind: failure.Transient, Error: "test: transient: on purpose", Start: start, Circuit: "CLOSED"},
+			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Start: start.Add(s), Duration: 2 * s, Delay: s, DelayWhy: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
+			{Number: 3, Model: name, Stage: "tool", Outcome: "failed", Kind: failure.RateLimited, Error: "test: rate_limited (come back in 5s)", Start: start.Add(3 * s), Circuit: "CLOSED"},
+			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Start: start.Add(8 * s), Delay: 5 * s, DelayWhy: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
+			{Number: 5, Model: name, Stage: "tool", Outcome: "valid", Start: start.Add(8 * s), Duration: s, Usage: usage(1), Circuit: "CLOSED"},
+		}
+		for i, a := range r.Attempts {
+			if got, want := fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", want[i]); got != want {
+				t.Errorf("attempt %d is\n%s\nwant\n%s", i+1, got, want)
+			}
+		}
+		if len(r.Attempts) != len(want) || r.Usage != (llm.Usage{InputTokens: 111, OutputTokens: 3, CachedTokens: 6, ReasoningTokens: 9}) {
+			t.Errorf("%d attempts, %+v in all", len(r.Attempts), r.Usage)
+		}
+	})
+}
+
+// The names are those of the documentation, no more and no less, in this order.
+func TestAnAttemptAsJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err, _ := rough(t, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range map[int]string{
+			0: `{"number":1,"model":"NAME","stage":"basic","outcome":"failed","kind":"transient","error":"test: transient: on purpose","complaints":[],"duration_ms":0,"delay_ms":0,"delay_reason":"","circuit":"CLOSED"}`,
+			1: `{"number":2,"model":"NAME","stage":"basic","outcome":"invalid","kind":"invalid_answer","error":"is_good: \"bad\" is not good (say good)","complaints":[{"check":"is_good","problem":"\"bad\" is not good","suggestion":"say good"}],"duration_ms":2000,"delay_ms":1000,"delay_reason":"backoff","circuit":"CLOSED"}`,
+			4: `{"number":5,"model":"NAME","stage":"tool","outcome":"valid","kind":"","error":"","complaints":[],"duration_ms":1000,"delay_ms":0,"delay_reason":"","circuit":"CLOSED"}`,
+		} {
+			got, err := json.Marshal(r.Attempts[i])
+			if want := strings.Replace(want, "NAME", t.Name(), 1); err != nil || string(got) != want {
+				t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+			}
+		}
+	})
+	if got, err := json.Marshal(llmcall.Attempt{Duration: 1234567 * time.Nanosecond, Delay: 999 * time.Nanosecond}); err != nil || !strings.Contains(string(got), `"duration_ms":1.234,"delay_ms":0,`) {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestAFailureHasTheTraceThatASuccessWouldHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good, err, start := rough(t, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := lines(good.Trace, start)
+		_, err, start = rough(t, func(c *llmcall.RetryConfig) { c.MaxAttempts = 3 })
+		trace := traceOf(nil, err)
+		if got := lines(trace, start); !slices.Equal(got, want[:4]) || trace.Usage.InputTokens != 110 {
+			t.Errorf("%v: %+v with %q", err, trace.Usage, got)
+		}
+	})
+}
+
+func TestEventsComeInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		start := time.Now()
+		var ends []llmcall.Attempt
+		r, err, _ := rough(t, func(c *llmcall.RetryConfig) {
+			c.OnEvent = func(e llmcall.Event) {
+				line := fmt.Sprintf("%v ", time.Since(start))
+				switch e.Type {
+				case llmcall.AttemptStarted:
+					line += fmt.Sprintf("attempt %d %s after %v %s", e.Attempt.Number, e.Attempt.Stage, e.Attempt.Delay, e.Attempt.DelayWhy)
+				case llmcall.AttemptEnded:
+					line += fmt.Sprintf("ended %d %s", e.Attempt.Number, e.Attempt.Outcome)
+					ends = append(ends, e.Attempt)
+				case llmcall.WaitStarted:
+					line += fmt.Sprintf("wait %v %s", e.Wait, e.Why)
+				}
+				got = append(got, strings.TrimSpace(line))
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{
+			"0s attempt 1 basic after 0s", "0s ended 1 failed", "0s wait 1s backoff",
+			"1s attempt 2 basic after 1s backoff", "3s ended 2 invalid",
+			"3s attempt 3 tool after 0s", "3s ended 3 failed", "3s wait 5s rate_limit",
+			"8s attempt 4 tool after 5s rate_limit", "8s ended 4 cut_off",
+			"8s attempt 5 tool after 0s", "9s ended 5 valid",
+		}; !slices.Equal(got, want) {
+			t.Errorf("%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if fmt.Sprintf("%+v", ends) != fmt.Sprintf("%+v", r.Attempts) {
+			t.Errorf("the attempts were told as\n%+v\nand are\n%+v", ends, r.Attempts)
+		}
+	})
+}
+
+// A hook may use what it observes, and harms nobody.
+func TestAnEventMayCallTheLibrary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := 0
+		r, err, _ := rough(t, func(c *llmcall.RetryConfig) {
+			own := *c
+			circuit := c.Breakers.Get(t.Name())
+			c.OnEvent = func(llmcall.Event) {
+				circuit.Snapshot()
+				if _, err := llmcall.RetryWithValidation(t.Context(), play(t), llm.Prompt("x"), checked, own); err == nil {
+					inner++
+				}
+			}
+		})
+		if err != nil || len(r.Attempts) != 5 || inner != 12 {
+			t.Errorf("%v: %d inner calls", err, inner)
+		}
+	})
+}
+
+func TestAPanicInAnEventHarmsNobody(t *testing.T) {
+	var log strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	synctest.Test(t, func(t *testing.T) {
+		registry := newRegistry(t, breaker.Config{FailureThreshold: 2})
+		r, err, _ := rough(t, func(c *llmcall.RetryConfig) {
+			c.Breakers = registry
+			c.OnEvent = func(llmcall.Event) { panic("boom") }
+		})
+		if err != nil || len(r.Attempts) != 5 || registry.Get(t.Name()).State() != breaker.Closed {
+			t.Error(err)
+		}
+	})
+	if strings.Count(log.String(), "OnEvent panicked") != 12 || !strings.Contains(log.String(), "boom") {
+		t.Errorf("logged %q", log.String())
+	}
+}
+
+func TestAnErrorOfAnotherKindIsLeftAsItIs(t *testing.T) {
+	own := errors.New("own")
+	m := llm.Func(t.Name(), func(context.Context, *llm.Request) (*llm.Response, error) {
+		return nil, fmt.Errorf("wrapped: %w", &failure.Error{Kind: failure.InvalidRequest, Status: 400, Code: "bad", RequestID: "r1", Err: own})
+	})
+	_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{})
+	e, ok := errors.AsType[*failure.Error](err)
+	if !ok || e.Status != 400 || e.RequestID != "r1" || !errors.Is(err, own) || traceOf(nil, err).Attempts[0].Kind != failure.InvalidRequest {
+		t.Errorf("%v", err)
+	}
+}
