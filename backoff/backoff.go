@@ -134,8 +134,7 @@ func (l Linear) Delay(attempt int) time.Duration {
 			d = initial + time.Duration(attempt)*step
 		}
 	}
-	low, span := l.Jitter.bounds(min(d, limit), limit)
-	return draw(low, span, rand.Uint64())
+	return random(l.Jitter.bounds(min(d, limit), limit))
 }
 
 // Validate returns a *ConfigError that names the first setting that is impossible.
@@ -173,8 +172,7 @@ func (f Fibonacci) Delay(attempt int) time.Duration {
 		}
 		d, next = next, d+next
 	}
-	low, span := f.Jitter.bounds(min(d, limit), limit)
-	return draw(low, span, rand.Uint64())
+	return random(f.Jitter.bounds(min(d, limit), limit))
 }
 
 // Validate returns a *ConfigError that names the first setting that is impossible.
@@ -194,8 +192,7 @@ type Constant struct {
 
 // Delay returns the interval, less its jitter.
 func (c Constant) Delay(int) time.Duration {
-	low, span := c.Jitter.bounds(c.Interval, c.Interval)
-	return draw(low, span, rand.Uint64())
+	return random(c.Jitter.bounds(c.Interval, c.Interval))
 }
 
 // Validate returns a *ConfigError that names the first setting that is impossible.

@@ -99,6 +99,14 @@ func draw(low time.Duration, span, chance uint64) time.Duration {
 	return low + time.Duration(part)
 }
 
+// random is draw for any chance; where there is no choice, it costs none.
+func random(low time.Duration, span uint64) time.Duration {
+	if span == 1 {
+		return low
+	}
+	return draw(low, span, rand.Uint64())
+}
+
 // steps is where the distribution of a decorrelated walk no longer changes:
 // it has reached its limit and forgotten where it began.
 const steps = 100
@@ -107,7 +115,7 @@ const steps = 100
 func walk(initial, limit time.Duration, attempt int, chance uint64) time.Duration {
 	low := max(0, min(initial, limit))
 	d := low
-	random := rand.NewPCG(chance, 0)
+	bits := rand.NewPCG(chance, 0)
 	for range min(max(attempt, 0), steps) + 1 {
 		high := limit
 		if d < limit/3 {
@@ -116,7 +124,7 @@ func walk(initial, limit time.Duration, attempt int, chance uint64) time.Duratio
 		if low >= high {
 			return low
 		}
-		d = draw(low, uint64(high-low)+1, random.Uint64())
+		d = draw(low, uint64(high-low)+1, bits.Uint64())
 	}
 	return d
 }
