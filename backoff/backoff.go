@@ -55,16 +55,12 @@ func (e Exponential) Delay(attempt int) time.Duration {
 	// What most callers have, in one piece: a call inside would cost as much as
 	// all the arithmetic. At is the same for every setting, and the tests hold
 	// them together.
-	shift, code, factor := uint(attempt), e.Jitter.code, math.Float64bits(e.Factor)
-	if factor != 0 && factor != two || shift > 62 || code > proportional {
+	code, factor := e.Jitter.code, math.Float64bits(e.Factor)
+	if factor != 0 && factor != two || code > proportional {
 		return e.At(attempt, rand.Uint64())
 	}
 	initial, limit := initialAndMax(e.Initial, e.Max)
-	d := limit
-	if uint64(initial) <= uint64(limit>>shift) { // doubling is a shift; a negative time is too large for it
-		d = initial << shift
-	}
-	low, span := around(d, limit, code)
+	low, span := around(double(initial, limit, attempt), limit, code)
 	return draw(low, span, rand.Uint64())
 }
 
@@ -82,16 +78,27 @@ func (e Exponential) At(attempt int, chance uint64) time.Duration {
 	if factor == 0 {
 		factor = DefaultFactor
 	}
-	low, span := e.Jitter.bounds(grow(initial, factor, limit, attempt), limit)
+	low, span := e.Jitter.bounds(grow(initial, limit, factor, attempt), limit)
 	return draw(low, span, chance)
 }
 
-// grow returns initial·factor^attempt, from 0 to limit.
-func grow(initial time.Duration, factor float64, limit time.Duration, attempt int) time.Duration {
-	initial = max(initial, 0)
+// double returns initial·2^attempt, at most limit: by a shift. A negative time is
+// too large for it.
+func double(initial, limit time.Duration, attempt int) time.Duration {
+	if shift := uint(max(attempt, 0)); shift < 63 && uint64(initial) <= uint64(limit>>shift) {
+		return initial << shift
+	}
+	return limit
+}
+
+// grow returns initial·factor^attempt, at most limit.
+func grow(initial, limit time.Duration, factor float64, attempt int) time.Duration {
+	if factor == DefaultFactor {
+		return double(initial, limit, attempt)
+	}
 	d := float64(initial) * math.Pow(factor, float64(max(attempt, 0)))
 	if d < float64(limit) {
-		return max(time.Duration(d), min(initial, limit))
+		return time.Duration(d)
 	}
 	return limit // and for a d that is infinite or no number
 }

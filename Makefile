@@ -1,0 +1,12 @@
+ROUNDS ?= 10
+BENCHTIME ?= 50ms
+
+# The benchmarks, side by side with the peers: a table, and docs/benchmarks.md.
+bench:
+	cd bench && go run ./report -rounds $(ROUNDS) -benchtime $(BENCHTIME)
+
+# How the cost of a call grows with the work: docs/*.svg.
+plots:
+	cd bench && go run ./plots
+
+.PHONY: bench plots
