@@ -244,7 +244,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
 	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
 	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
-	if len(report.Failed) == 0 || len(report.Complaints) > 0 {
+	if len(report.Failed) == 0 {
 		return report, nil
 	}
 	policy, err := retry.New(retry.Config{

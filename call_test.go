@@ -150,6 +150,37 @@ func TestWhatHappensWhen(t *testing.T) {
 	}
 }
 
+func TestDelaysAreSpread(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		cfg       llmcall.RetryConfig
+		low, high time.Duration
+	}{
+		{"by a tenth to either side", llmcall.RetryConfig{}, 900 * time.Millisecond, 1100 * time.Millisecond},
+		{"as far as is said", llmcall.RetryConfig{JitterRange: new(0.5)}, 500 * time.Millisecond, 1500 * time.Millisecond},
+		{"never above the maximum", llmcall.RetryConfig{MaxDelay: s}, 900 * time.Millisecond, s},
+		{"not at all", llmcall.RetryConfig{JitterRange: new(0.0)}, s, s},
+		{"not at all, if it is off", llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, s, s},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.cfg.DisableRetryBudget = true
+				least, most := time.Hour, time.Duration(0)
+				for range 300 {
+					r, err := llmcall.RetryWithValidation(t.Context(), play(t, down), llm.Prompt("x"), checked, c.cfg)
+					if err != nil {
+						t.Fatal(err)
+					}
+					least, most = min(least, r.Attempts[1].Delay), max(most, r.Attempts[1].Delay)
+				}
+				if least < c.low || most > c.high || c.low < c.high && most-least < (c.high-c.low)/2 {
+					t.Errorf("delays from %v to %v, want them spread over %v to %v", least, most, c.low, c.high)
+				}
+			})
+		})
+	}
+}
+
 func TestTheErrorMatchesTheLastFailureAndHoldsThemAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, last := errors.New("first"), errors.New("last")

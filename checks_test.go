@@ -132,6 +132,17 @@ func TestAWrongAnswerIsAskedAgainThoughACheckIsDown(t *testing.T) {
 	})
 }
 
+// What a check decoded is there though another had to be made again.
+func TestTheValueOutlastsACheckThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := play(t, say("```\n[1]\n```"))
+		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{validate.JSON(), newJudge("shaky", isDown)}, exact(llmcall.RetryConfig{}))
+		if err != nil || !r.Decoded || r.Text != "[1]" {
+			t.Errorf("%+v %v", r, err)
+		}
+	})
+}
+
 func TestAPanicOfACheckIsNoAnswerAndNotMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := play(t)

@@ -61,10 +61,13 @@ func readConfig(path string) ([]byte, error) {
 // takes. name is the file's, for the error.
 func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
 	cfg, checks, err := parseConfig(data)
-	if e, ok := errors.AsType[*ConfigError](err); ok {
-		e.File = name
+	if err != nil {
+		if e, ok := errors.AsType[*ConfigError](err); ok {
+			e.File = name
+		}
+		return RetryConfig{}, nil, err
 	}
-	return cfg, checks, err
+	return cfg, checks, nil
 }
 
 func parseConfig(data []byte) (cfg RetryConfig, checks []validate.Strategy, err error) {
@@ -185,8 +188,13 @@ var settings = []setting{
 	truth("enable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = !v }),
 	count("max_attempts_before_tool_use", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeTool }),
 	{"tool", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
+		before := c.Tool
 		c.Tool = new(Tool)
-		return setAll(toolSettings, c, n, "tool.")
+		err := setAll(toolSettings, c, n, "tool.")
+		if err != nil {
+			c.Tool = before
+		}
+		return err
 	}},
 	count("max_attempts_before_human", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
@@ -222,9 +230,15 @@ var toolSettings = []setting{
 	text("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
 	text("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
 	{"parameters", "a JSON Schema of the tool's arguments, as a mapping", func(c *RetryConfig, n *yaml.Node) error {
-		var v map[string]any
-		if n.Kind != yaml.MappingNode || !bounded(n) || n.Load(&v) != nil {
+		if n.Kind != yaml.MappingNode {
 			return errForm
+		}
+		if !bounded(n) {
+			return errAliases
+		}
+		var v map[string]any
+		if err := n.Load(&v); err != nil {
+			return err
 		}
 		data, err := json.Marshal(v)
 		c.Tool.Parameters = data
@@ -247,6 +261,8 @@ func bounded(n *yaml.Node) bool {
 	return take(n, 0)
 }
 
+var errAliases = errors.New("its aliases stand for too much")
+
 // errForm says that a value is not of the form that the setting takes.
 var errForm = errors.New("wrong form")
 
@@ -258,13 +274,17 @@ func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 	if _, ok := errors.AsType[*ConfigError](err); ok {
 		return err
 	}
-	return &ConfigError{Line: n.Line, Field: prefix + s.name, Got: shown(n), Takes: s.takes}
+	e := &ConfigError{Line: n.Line, Field: prefix + s.name, Got: shown(n), Takes: s.takes}
+	if err != errForm {
+		e.Err = err
+	}
+	return e
 }
 
 // setAll sets every field of a mapping.
 func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error {
 	n = resolved(n)
-	if n.Kind == yaml.ScalarNode && n.Value == "" { // nothing but comments
+	if n.Tag == "!!null" && n.Value == "" { // nothing but comments
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
@@ -412,7 +432,7 @@ func parseCheck(n *yaml.Node) (validate.Strategy, error) {
 		Params map[string]any `yaml:"params"`
 	}
 	if !bounded(n) {
-		return nil, errors.New("its aliases stand for too much")
+		return nil, errAliases
 	}
 	if err := n.Load(&item, yaml.WithKnownFields()); err != nil {
 		return nil, fmt.Errorf("takes a text, or a mapping of type and params: %w", err)

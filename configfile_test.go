@@ -188,7 +188,7 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 	for _, f := range []string{"use_jitter", "backoff_on_invalid_answer", "enable_circuit_breaker", "count_invalid_answers", "wait_for_circuit", "enable_retry_budget", "stop_on_no_progress"} {
 		add(f, truth, "1", "0", "yes", "on", "True", "null", "", "[true]", "{}")
 	}
-	add("circuit_breaker_config", mapping, "3", "[1]", "null", "on")
+	add("circuit_breaker_config", mapping, "3", "[1]", "null", "on", `""`, "!x")
 	add("circuit_breaker_config.failure_rate", "from 0.001 to 1", "0.0005")
 	add("circuit_breaker_config.failure_rate", "0 (the count alone), or a number", "-1", "1.5", "NaN", "all", "null")
 	add("circuit_breaker_config.failure_threshold", "from 1 to 10,000", "10001")
@@ -196,7 +196,7 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 	add("circuit_breaker_config.success_threshold", "from 1 to 10,000", "10001")
 	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
 	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
-	add("tool", mapping, "search", "[a]", "null")
+	add("tool", mapping, "search", "[a]", "null", `""`)
 	add("tool.name", "a name", `""`)
 	add("tool.name", "a text", "null", "[a]", "{a: 1}")
 	for _, f := range []string{"tool.description", "tool.instruction"} {
@@ -215,7 +215,10 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 		if r.field == "use_jitter" {
 			text, line = "# alone\n"+"use_jitter: "+r.value, 2
 		}
-		_, _, err := llmcall.ParseConfig("c.yaml", []byte(text))
+		cfg, checks, err := llmcall.ParseConfig("c.yaml", []byte(text))
+		if !reflect.DeepEqual(cfg, llmcall.RetryConfig{}) || checks != nil {
+			t.Errorf("%s: %s: half of a configuration came back", r.field, r.value)
+		}
 		e, ok := errors.AsType[*llmcall.ConfigError](err)
 		if !ok {
 			t.Errorf("%s: %s was taken (%v)", r.field, r.value, err)
@@ -401,7 +404,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || !strings.Contains(err.Error(), f[2]) || e.Field != f[0] || len(err.Error()) > 2000 {
 			t.Errorf("%s %.40s: %v", f[0], f[1], err)
 		}
-		if f[0] != "tool" && !reflect.DeepEqual(got, before) {
+		if !reflect.DeepEqual(got, before) {
 			t.Errorf("%s: a bad value changed the configuration", f[0])
 		}
 	}
@@ -419,7 +422,7 @@ func TestJSONIsReadAsJSON(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"{\n\"max_attempts\": 3,\n\"max_time\":\n[1]}":       "c:4: max_time is a list: takes a time",
-		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters is a mapping",
+		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters: yaml: construct errors: line 1: mapping key \"a\" already defined",
 		"{\"a\": \"caf\xe9\"}":                               "c: ",
 		"{\n\"max_attempts_before_human\": 9}":               "c:2: max_attempts_before_human is 9",
 		"[]":                                                 "c:1: the configuration is a list", "3": "c:1: the configuration is 3", `"x"`: "c:1: the configuration is x",
@@ -500,6 +503,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte("max_attempts: &a 3\nmax_attempts_before_human: *a"))
 	f.Add([]byte("checks: [json, {type: all, params: {validators: [json]}}]"))
 	f.Add([]byte("tool: &t {name: a, parameters: {t: *t}}"))
+	f.Add([]byte("!"))
 	f.Add([]byte("a: [\n---\n? - !!binary x\n"))
 	f.Add([]byte("{\"initial_delay\": 0, \"max_time\": 1e-10}"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -316,6 +316,9 @@ func TestAModelThatSpoilsItsRequestHarmsNobody(t *testing.T) {
 		if extra := req.Messages[:cap(req.Messages)][len(req.Messages)]; extra.Role != "" {
 			t.Errorf("the caller's slice was written to: %v", extra)
 		}
+		if sent := talk(honest.asked[4].Messages); !strings.Contains(sent, `call(1 lookup {"x":1})`) {
+			t.Errorf("the tool changed what the model had said:\n%s", sent)
+		}
 		if string(tool.Parameters) != `{"type":"object"}` || tool.Name != "lookup" {
 			t.Errorf("the tool is now %v", tool.Tool)
 		}

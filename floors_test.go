@@ -15,6 +15,7 @@ var floors = map[string]int{
 	"llmcall":          4,
 	"llmcall/chaos":    5,
 	"llmcall/cmd/":     6,
+	"llmcall/soak":     6, // tests alone
 }
 
 func floorOf(pkg string) (int, bool) {

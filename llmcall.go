@@ -83,7 +83,8 @@ func (p *Pending) Done() <-chan struct{} { return p.done }
 
 // Wait waits for the call and returns what RetryWithValidation would have; a
 // panic of the call is a *PanicError. If ctx ends first it returns ctx's error
-// and its cause, and the call goes on. It may be called many times, from many goroutines.
+// and its cause, and the call goes on. It may be called many times, from many
+// goroutines.
 func (p *Pending) Wait(ctx context.Context) (*Result, error) {
 	select {
 	case <-p.done:

@@ -154,12 +154,23 @@ func TestCancelEndsAPendingCall(t *testing.T) {
 	})
 }
 
+// foreign is a context that package context does not know: what waits for it does
+// so on a goroutine of its own.
+type foreign struct {
+	context.Context
+	done chan struct{}
+}
+
+func (f foreign) Done() <-chan struct{} { return f.done }
+
 // Nobody need wait for a call, nor cancel it. The bubble ends only when all its
 // goroutines have.
 func TestAPendingCallLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		llmcall.Start(t.Context(), play(t, down, say("bad")), llm.Prompt("x"), checked, llmcall.RetryConfig{AttemptTimeout: 5 * s, MaxTime: 100 * s})
 		llmcall.Start(t.Context(), nil, nil, nil, llmcall.RetryConfig{})
+		llmcall.Start(foreign{t.Context(), make(chan struct{})}, play(t, down, say("bad")), llm.Prompt("x"), checked, llmcall.RetryConfig{})
+		llmcall.Start(foreign{t.Context(), make(chan struct{})}, play(t), nil, nil, llmcall.RetryConfig{})
 		ctx, cancel := context.WithCancel(t.Context())
 		llmcall.Start(ctx, play(t, hang), llm.Prompt("x"), checked, llmcall.RetryConfig{})
 		synctest.Wait()

@@ -2,9 +2,8 @@ package llmcall
 
 import (
 	"cmp"
-	"fmt"
-	"slices"
 	"sync"
+	"time"
 
 	"llmcall/breaker"
 	"llmcall/failure"
@@ -15,7 +14,7 @@ import (
 // protects nobody, and a budget of one call's own bounds nothing.
 var (
 	budgets    retry.Budgets
-	registries sync.Map // settings of breakers, as text → *breaker.Registry
+	registries sync.Map // breakerKey → *breaker.Registry
 )
 
 // breakers returns the registry of all breakers with these settings.
@@ -36,22 +35,33 @@ func (c *CircuitBreakerConfig) breakers() (*breaker.Registry, error) {
 	return r.(*breaker.Registry), nil
 }
 
-// key is the settings by value: two calls that say the same, be it by a default,
-// mean the same breaker.
-func (c *CircuitBreakerConfig) key() string {
-	rate := breaker.DefaultFailureRate
-	if c.FailureRate != nil {
-		rate = *c.FailureRate
+// breakerKey is the settings by value, defaults written out: two calls that say
+// the same mean the same breaker.
+type breakerKey struct {
+	threshold, probes, successes  int
+	recovery, window, lease, slow time.Duration
+	rate                          float64
+	excluded                      uint64 // a bit for each kind
+}
+
+func (c *CircuitBreakerConfig) key() breakerKey {
+	k := breakerKey{
+		threshold: cmp.Or(c.FailureThreshold, breaker.DefaultFailureThreshold),
+		probes:    cmp.Or(c.HalfOpenProbes, breaker.DefaultHalfOpenProbes),
+		successes: cmp.Or(c.SuccessThreshold, breaker.DefaultSuccessThreshold),
+		recovery:  cmp.Or(c.RecoveryTimeout, breaker.DefaultRecoveryTimeout),
+		window:    cmp.Or(c.FailureWindow, breaker.DefaultFailureWindow),
+		slow:      c.SlowCall,
+		rate:      breaker.DefaultFailureRate,
 	}
-	recovery := cmp.Or(c.RecoveryTimeout, breaker.DefaultRecoveryTimeout)
-	excluded := slices.Clone(c.Excluded)
-	slices.Sort(excluded)
-	return fmt.Sprint(
-		cmp.Or(c.FailureThreshold, breaker.DefaultFailureThreshold), recovery,
-		cmp.Or(c.FailureWindow, breaker.DefaultFailureWindow), rate, cmp.Or(c.HalfOpenProbes, breaker.DefaultHalfOpenProbes),
-		cmp.Or(c.SuccessThreshold, breaker.DefaultSuccessThreshold), cmp.Or(c.ProbeLease, recovery), c.SlowCall,
-		slices.Compact(excluded),
-	)
+	k.lease = cmp.Or(c.ProbeLease, k.recovery)
+	if c.FailureRate != nil {
+		k.rate = *c.FailureRate
+	}
+	for _, kind := range c.Excluded {
+		k.excluded |= 1 << kind
+	}
+	return k
 }
 
 // policy returns the retry policy of a call to a model.

@@ -3,6 +3,7 @@ package llmcall_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,9 @@ func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 			open, ok := errors.AsType[*breaker.OpenError](err)
 			if !ok || reasonOf(t, err) != llmcall.CircuitIsOpen || failure.KindOf(err) != failure.CircuitOpen || open.Name != name {
 				t.Fatalf("call A: %v", err)
+			}
+			if last, ok := errors.AsType[*failure.Error](err); !ok || last.Kind != failure.Transient {
+				t.Errorf("call A: %v does not match the last failure", err)
 			}
 			// The wait behind the failure that opened the circuit is not begun.
 			trace := traceOf(nil, err)
@@ -218,6 +222,27 @@ func TestWaitForCircuitWaitsUntilAProbeIsAdmitted(t *testing.T) {
 		_, err = llmcall.RetryWithValidation(ctx, m, llm.Prompt("x"), checked, cfg)
 		if _, open := errors.AsType[*breaker.OpenError](err); !open || reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, context.DeadlineExceeded) || time.Since(m.start) != 0 {
 			t.Errorf("a deadline that can't hold it: %v after %v", err, time.Since(m.start))
+		}
+	})
+}
+
+// A circuit that opens while a call waits makes the wait longer; it is one wait.
+func TestTwoWaitsInARowAreOneDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := newRegistry(t, breaker.Config{TripTimeout: 10 * s})
+		time.AfterFunc(s/2, func() { registry.Get(t.Name()).Trip(errors.New("bill")) })
+		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
+		var events []string
+		cfg.OnEvent = func(e llmcall.Event) {
+			events = append(events, fmt.Sprint(e.Type, " ", e.Wait, " ", e.Why))
+		}
+		m := play(t, down)
+		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
+		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{"0s basic failed transient", "10.5s basic valid, after 10.5s circuit"}) {
+			t.Errorf("%v %q", err, lines(traceOf(r, err), m.start))
+		}
+		if want := []string{"0 0s ", "1 0s ", "2 1s backoff", "2 9.5s circuit", "0 0s ", "1 0s "}; !slices.Equal(events, want) {
+			t.Errorf("told of %q", events)
 		}
 	})
 }

@@ -238,11 +238,15 @@ func TestAdviceOfACheck(t *testing.T) {
 	}{
 		{"stop", []validate.Strategy{isGood, advise(validate.StopAsking)}, llmcall.NoValidAnswer},
 		{"a person", []validate.Strategy{advise(validate.NeedsHuman), isGood}, llmcall.HumanReviewNeeded},
+		{"a stop outweighs the count", []validate.Strategy{advise(validate.StopAsking)}, llmcall.NoValidAnswer},
 		{"a person outweighs a stop", []validate.Strategy{advise(validate.NeedsHuman), advise(validate.StopAsking)}, llmcall.HumanReviewNeeded},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := play(t, say("a"))
-			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), c.checks, llmcall.RetryConfig{MaxAttempts: 9})
+			m, human := play(t, say("a")), 0
+			if strings.Contains(c.name, "count") {
+				human = 1
+			}
+			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), c.checks, llmcall.RetryConfig{MaxAttempts: 9, MaxAttemptsBeforeHuman: human})
 			if reasonOf(t, err) != c.reason || m.calls() != 1 || !strings.Contains(err.Error(), "it is hopeless") {
 				t.Errorf("%v after %d calls", err, m.calls())
 			}
@@ -297,8 +301,12 @@ func TestTheToolIsNamedAfterFailuresToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := exact(llmcall.RetryConfig{MaxAttempts: 4, MaxAttemptsBeforeTool: 2, Tool: search})
 		m := play(t, down, down, down)
-		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("Be good"), checked, cfg); err != nil {
+		parts := append(make([]llm.Part, 0, 2), llm.Text("Be good"))
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, &llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: parts}}}, checked, cfg); err != nil {
 			t.Fatal(err)
+		}
+		if parts[:2][1] != nil {
+			t.Errorf("the caller's slice was written to: %v", parts[:2])
 		}
 		const want = "user: \"Be good\" \"IMPORTANT: use the tool \\\"search\\\" to find what you need for a right answer before you answer again.\"\n"
 		for _, i := range []int{2, 3} {

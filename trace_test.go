@@ -142,6 +142,23 @@ func TestEventsComeInOrder(t *testing.T) {
 	})
 }
 
+// An attempt ends once, also where the wait behind it does not end.
+func TestAnAttemptIsToldOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(1500*time.Millisecond, cancel)
+		var types []llmcall.EventType
+		cfg := exact(llmcall.RetryConfig{OnEvent: func(e llmcall.Event) { types = append(types, e.Type) }})
+		_, err := llmcall.RetryWithValidation(ctx, play(t, down, down, down), llm.Prompt("x"), checked, cfg)
+		want := []llmcall.EventType{
+			llmcall.AttemptStarted, llmcall.AttemptEnded, llmcall.WaitStarted, llmcall.AttemptStarted, llmcall.AttemptEnded, llmcall.WaitStarted,
+		}
+		if reasonOf(t, err) != llmcall.Cancelled || !slices.Equal(types, want) {
+			t.Errorf("%v: %v", err, types)
+		}
+	})
+}
+
 // A hook may use what it observes, and harms nobody.
 func TestAnEventMayCallTheLibrary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

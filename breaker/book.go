@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,7 @@ type book struct {
 	cause    error                   // of the last opening
 	openings atomic.Int64            // since last CLOSED
 
-	probes    []probe
+	probes    []probe // that hold a place, the oldest first
 	lastProbe uint64
 	passed    int // probes that succeeded
 
@@ -56,7 +57,6 @@ type opening struct {
 type probe struct {
 	id   uint64
 	from int64
-	lost bool // its lease has run out: it holds no place, but may still report
 }
 
 // openBook returns the breaker's book, made on first use.
@@ -81,70 +81,54 @@ func (k *book) advance(clock int64) int64 {
 	return t
 }
 
-// note writes down a failure, and reports whether the circuit must open: the
-// last threshold failures lie within the window, with no more successes between
-// the first and the last than the limit allows.
-func (k *book) note(f failed, s *settings) bool {
-	if len(k.failures) < s.FailureThreshold {
-		k.failures = append(k.failures, f)
-		if len(k.failures) < s.FailureThreshold {
-			return false
+// note writes down a failure. It returns it, and the first of the last threshold
+// failures; nil where there are not so many.
+func (k *book) note(at int64, threshold int) (last, first *failed) {
+	if len(k.failures) < threshold {
+		k.failures = append(k.failures, failed{at: at})
+		last = &k.failures[len(k.failures)-1]
+		if len(k.failures) < threshold {
+			return last, nil
 		}
 	} else {
-		k.failures[k.oldest] = f
-		k.oldest = (k.oldest + 1) % len(k.failures)
+		last = &k.failures[k.oldest]
+		*last = failed{at: at}
+		k.oldest = (k.oldest + 1) % threshold
 	}
-	first := k.failures[k.oldest]
-	return f.at-first.at <= int64(s.FailureWindow) && (s.limit < 0 || f.successes-first.successes <= s.limit)
+	return last, &k.failures[k.oldest]
 }
 
-// live counts the probes that hold a place, after taking the places of those
-// whose lease has run out.
-func (k *book) live(now int64, lease time.Duration) int {
-	n := 0
-	for i := range k.probes {
-		p := &k.probes[i]
-		p.lost = p.lost || now-p.from >= int64(lease)
-		if !p.lost {
-			n++
-		}
-	}
-	return n
+// opens reports whether the failures from first to last, threshold in number,
+// open the circuit: they lie within the window, with no more successes between
+// them than the limit allows.
+func (s *settings) opens(first, last *failed) bool {
+	return first != nil && last.at-first.at <= int64(s.FailureWindow) &&
+		(s.limit < 0 || last.successes-first.successes <= s.limit)
 }
 
-// admitProbe gives a probe its place. Lost probes are remembered up to a number,
-// so that a service that hangs for days fills no memory.
-func (k *book) admitProbe(now int64, places int) uint64 {
-	if len(k.probes) >= 2*places+16 {
-		k.probes = append(k.probes[:0], k.probes[1:]...)
-	}
+// admitProbe gives a probe its place.
+func (k *book) admitProbe(now int64) uint64 {
 	k.lastProbe++
 	k.probes = append(k.probes, probe{id: k.lastProbe, from: now})
 	return k.lastProbe
 }
 
-// endProbe takes a probe off the book. It reports false for one that is not
-// there: it has ended before.
-func (k *book) endProbe(id uint64) bool {
-	for i := range k.probes {
-		if k.probes[i].id == id {
-			k.probes = append(k.probes[:i], k.probes[i+1:]...)
-			k.wake()
-			return true
-		}
+// endProbe frees the place of a probe, if it still has one: it may have lost it,
+// or be of an earlier generation.
+func (k *book) endProbe(id uint64) {
+	if i := slices.IndexFunc(k.probes, func(p probe) bool { return p.id == id }); i >= 0 {
+		k.probes = slices.Delete(k.probes, i, i+1)
+		k.wake()
 	}
-	return false
 }
 
-// firstLease returns when the first place becomes free by itself.
-func (k *book) firstLease(lease time.Duration) int64 {
-	var first int64
-	for _, p := range k.probes {
-		if end := later(p.from, lease); !p.lost && (first == 0 || end < first) {
-			first = end
-		}
+// expire frees the places of probes whose lease has run out.
+func (k *book) expire(now int64, lease time.Duration) {
+	n := 0
+	for n < len(k.probes) && now-k.probes[n].from >= int64(lease) {
+		n++
 	}
-	return first
+	k.probes = slices.Delete(k.probes, 0, n)
 }
 
 // later returns t+d, or the end of time where that is sooner.

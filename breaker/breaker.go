@@ -37,6 +37,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sort"
 	"sync/atomic"
 	"time"
 )
@@ -213,21 +214,13 @@ func newSettings(c Config) (*settings, error) {
 }
 
 // successLimit returns the largest number of successes beside n failures that
-// leaves the failures at least rate of all. The estimate is put right with the
-// very comparison that defines it, because n/rate may be rounded either way.
+// leaves the failures at least rate of all; it is searched for with the very
+// comparison that defines it, because n/rate may be rounded either way.
 func successLimit(n int, rate float64) int {
 	if rate == 0 {
 		return -1
 	}
-	enough := func(successes int) bool { return float64(n)/float64(n+successes) >= rate }
-	s := int(float64(n)/rate) - n
-	for s > 0 && !enough(s) {
-		s--
-	}
-	for enough(s + 1) {
-		s++
-	}
-	return s
+	return sort.Search(int(float64(n)/minRate), func(s int) bool { return float64(n)/float64(n+s+1) < rate })
 }
 
 // Breaker is one circuit. It is safe for use from many goroutines; all calls to
@@ -316,7 +309,7 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 // an error.
 func (b *Breaker) settle(ctx context.Context, w uint64, err error) {
 	if b.counts(ctx, err) {
-		b.fail(w, 0, err, false)
+		b.fail(w, err, false)
 	}
 }
 
@@ -325,7 +318,7 @@ func (b *Breaker) settle(ctx context.Context, w uint64, err error) {
 func (b *Breaker) escaped(w uint64, panicked any) {
 	if panicked != nil {
 		if err := (&PanicError{panicked}); !b.excludes(err) {
-			b.fail(w, 0, err, false)
+			b.fail(w, err, false)
 		}
 		panic(panicked)
 	}
@@ -372,6 +365,10 @@ func ask[T any](b *Breaker, field string, instead T, f func() T) (answer T) {
 
 // doPermit is Do for all states: with a permit.
 func doPermit[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
+	if refusal := b.Refusal(); refusal != nil { // before the price of a permit
+		var none T
+		return none, refusal
+	}
 	p, err := b.Acquire()
 	if err != nil {
 		var none T

@@ -16,12 +16,10 @@ func (b *Breaker) admit() (w, probe uint64, err error) {
 	if stateOf(w) == Closed {
 		return w, 0, nil
 	}
-	k := b.openBook()
-	if o := k.opening.Load(); o != nil {
-		if t := b.now() + k.skew.Load(); t >= o.from && t < o.until {
-			return 0, 0, o.err
-		}
+	if refusal := b.Refusal(); refusal != nil {
+		return 0, 0, refusal
 	}
+	k := b.openBook()
 	now := b.lock(k)
 	defer b.unlock(k)
 	w = b.word.Load()
@@ -32,16 +30,16 @@ func (b *Breaker) admit() (w, probe uint64, err error) {
 		if o := k.opening.Load(); now < o.until {
 			return 0, 0, o.err
 		}
-		b.become(k, HalfOpen, false, now, k.cause)
+		b.begin(k, b.turn(HalfOpen, false), now, k.cause)
 		w = b.word.Load()
 	}
-	if k.live(now, b.settings.ProbeLease) >= b.settings.HalfOpenProbes {
+	if k.expire(now, b.settings.ProbeLease); len(k.probes) >= b.settings.HalfOpenProbes {
 		return 0, 0, &OpenError{
 			Name: b.name, State: HalfOpen, Cause: k.cause, Since: b.timeOf(k, k.since),
-			Until: b.timeOf(k, k.firstLease(b.settings.ProbeLease)),
+			Until: b.timeOf(k, later(k.probes[0].from, b.settings.ProbeLease)),
 		}
 	}
-	return w, k.admitProbe(now, b.settings.HalfOpenProbes), nil
+	return w, k.admitProbe(now), nil
 }
 
 // Refusal returns what Run would return now if the circuit is OPEN, or nil. It
@@ -52,7 +50,16 @@ func (b *Breaker) Refusal() *OpenError {
 	if k == nil {
 		return nil
 	}
-	if o := k.opening.Load(); o != nil && b.now()+k.skew.Load() < o.until {
+	o := k.opening.Load()
+	if o == nil {
+		return nil
+	}
+	now := b.now() + k.skew.Load()
+	if now < o.from { // the clock went backwards, which must be written down
+		now = b.lock(k)
+		b.unlock(k)
+	}
+	if now < o.until {
 		return o.err
 	}
 	return nil
@@ -67,17 +74,18 @@ func (b *Breaker) succeed(w, probe uint64) {
 	k := b.openBook()
 	now := b.lock(k)
 	defer b.unlock(k)
-	if b.late(w) || !k.endProbe(probe) {
+	if b.late(w) {
 		return
 	}
+	k.endProbe(probe)
 	k.passed++
 	if k.passed >= b.settings.SuccessThreshold {
-		b.become(k, Closed, false, now, nil)
+		b.begin(k, b.turn(Closed, false), now, nil)
 	}
 }
 
 // fail records a failure; trip opens the circuit whatever was counted.
-func (b *Breaker) fail(w, probe uint64, cause error, trip bool) {
+func (b *Breaker) fail(w uint64, cause error, trip bool) {
 	if b.late(w) {
 		return
 	}
@@ -89,29 +97,36 @@ func (b *Breaker) fail(w, probe uint64, cause error, trip bool) {
 	if b.late(w) || current&forcedBit != 0 {
 		return
 	}
-	var opens bool
+	d := b.openTime(asked, recovery, trip)
 	if stateOf(current) == HalfOpen {
-		opens = k.endProbe(probe)
-	} else {
-		k.successes += b.renewCredit()
-		opens = k.note(failed{now, k.successes}, b.settings)
+		b.open(k, b.turn(Open, false), now, d, cause)
+		return
 	}
-	if opens || trip {
-		b.open(k, now, b.openTime(asked, recovery, trip), cause)
+	last, first := k.note(now, b.settings.FailureThreshold)
+	for { // counts and opens in one step: no success may come between
+		was := b.word.Load()
+		last.successes = k.successes + b.settings.counted(was)
+		if trip || b.settings.opens(first, last) {
+			if b.word.CompareAndSwap(was, b.settings.turned(was, Open, false)) {
+				b.open(k, was, now, d, cause)
+				return
+			}
+		} else if b.word.CompareAndSwap(was, was&^creditMask|b.settings.fullCredit()) {
+			k.successes = last.successes
+			return
+		}
 	}
 }
 
 // release gives a place back; nothing is counted.
-func (b *Breaker) release(w, probe uint64) {
+func (b *Breaker) release(probe uint64) {
 	if probe == 0 {
 		return
 	}
 	k := b.openBook()
 	b.lock(k)
 	defer b.unlock(k)
-	if !b.late(w) {
-		k.endProbe(probe)
-	}
+	k.endProbe(probe)
 }
 
 // late reports whether the state has changed since a call was admitted under w.
@@ -158,16 +173,17 @@ func (b *Breaker) openTime(asked, recovery time.Duration, trip bool) time.Durati
 	return min(max(recovery, asked, 0), b.settings.MaxOpen)
 }
 
-// open opens the circuit for d. The caller holds the lock.
-func (b *Breaker) open(k *book, now int64, d time.Duration, cause error) {
-	b.become(k, Open, false, now, cause)
+// open writes down that the circuit has opened for d; was is the word before.
+// The caller holds the lock.
+func (b *Breaker) open(k *book, was uint64, now int64, d time.Duration, cause error) {
+	b.begin(k, was, now, cause)
 	k.openings.Add(1)
 	b.keepOpen(k, now, later(now, d), cause, false)
 }
 
 // keepOpen says until when the circuit is OPEN. The caller holds the lock, and
-// has begun the state before: if calls were refused before the state has begun, a
-// call after them could still be let through.
+// has turned the word before: if calls were refused before, a call after them
+// could still be let through.
 func (b *Breaker) keepOpen(k *book, from, until int64, cause error, forced bool) {
 	err := &OpenError{Name: b.name, State: Open, Cause: cause, Since: b.timeOf(k, from), Forced: forced}
 	if !forced {
@@ -177,23 +193,22 @@ func (b *Breaker) keepOpen(k *book, from, until int64, cause error, forced bool)
 	k.opening.Store(&opening{from, until, err})
 }
 
-// become begins a state. The caller holds the lock, and calls keepOpen next if
-// the state is Open.
-func (b *Breaker) become(k *book, s State, forced bool, now int64, cause error) {
-	was := b.word.Load()
-	b.turn(s, forced)
+// begin writes down that the word has turned; was is the word before. The caller
+// holds the lock, and calls keepOpen next if the state is Open.
+func (b *Breaker) begin(k *book, was uint64, now int64, cause error) {
+	w := b.word.Load()
 	k.opening.Store(nil)
-	if s == Closed {
+	if stateOf(w) == Closed {
 		k.openings.Store(0)
 	}
 	k.since = now
 	k.failures, k.oldest, k.successes = k.failures[:0], 0, 0
 	k.probes, k.passed = k.probes[:0], 0
 	k.wake()
-	if b.settings.OnStateChange != nil && (stateOf(was) != s || forced || was&forcedBit != 0) {
+	if b.settings.OnStateChange != nil && ((was^w)&(stateMask|forcedBit) != 0 || w&forcedBit != 0) {
 		k.transitions = append(k.transitions, Transition{
-			Name: b.name, From: stateOf(was), To: s, At: b.timeOf(k, now), Cause: cause, Forced: forced,
-			Generation: generationOf(b.word.Load()),
+			Name: b.name, From: stateOf(was), To: stateOf(w), At: b.timeOf(k, now), Cause: cause,
+			Forced: w&forcedBit != 0, Generation: generationOf(w),
 		})
 	}
 }
@@ -216,7 +231,7 @@ func (b *Breaker) Trip(cause error) {
 		return
 	}
 	if o := k.opening.Load(); o == nil {
-		b.open(k, now, d, cause)
+		b.open(k, b.turn(Open, false), now, d, cause)
 	} else if until := later(now, d); until > o.until {
 		b.keepOpen(k, o.from, until, cause, false)
 		k.wake() // who waits may have no time for the longer wait
@@ -228,7 +243,7 @@ func (b *Breaker) ForceOpen(cause error) {
 	k := b.openBook()
 	now := b.lock(k)
 	defer b.unlock(k)
-	b.become(k, Open, true, now, cause)
+	b.begin(k, b.turn(Open, true), now, cause)
 	b.keepOpen(k, now, math.MaxInt64, cause, true)
 }
 
@@ -243,7 +258,7 @@ func (b *Breaker) close(forced bool) {
 	now := b.lock(k)
 	defer b.unlock(k)
 	k.cause = nil
-	b.become(k, Closed, forced, now, nil)
+	b.begin(k, b.turn(Closed, forced), now, nil)
 }
 
 // Await returns a permit as soon as the circuit admits a call: it waits where
@@ -258,7 +273,7 @@ func (b *Breaker) Await(ctx context.Context) (Permit, error) {
 		}
 		w, probe, err := b.admit()
 		if err == nil {
-			return Permit{b: b, word: w, probe: probe, slow: b.watch(w, probe)}, nil
+			return Permit{b: b, word: w, probe: probe, slow: b.watch(w)}, nil
 		}
 		if news == nil { // ask for news, then look once more, so that none is missed
 			news = b.news()

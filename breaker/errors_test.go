@@ -99,7 +99,7 @@ func TestRefusalIsWhatRunWouldReturnAndChangesNothing(t *testing.T) {
 		if e := b.Refusal(); e == nil {
 			t.Error("1 ns before the time: none")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if e := b.Refusal(); e != nil {
 			t.Errorf("when the time has come: %v", e)
 		}

@@ -140,6 +140,20 @@ func TestLateReportOfRunCountsForNothing(t *testing.T) {
 	}
 }
 
+func TestNobodyIsAskedAboutALateFailure(t *testing.T) {
+	asked := 0
+	b := newBreaker(t, breaker.Config{
+		RetryAfter: func(error) (time.Duration, bool) { asked++; return 0, false },
+		Recovery:   func(int) time.Duration { asked++; return 0 },
+	})
+	p := acquire(t, b)
+	b.Reset()
+	p.Failure(errLate)
+	if asked != 0 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 func TestEveryChangeOfStateIsANewGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1})

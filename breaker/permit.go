@@ -28,16 +28,16 @@ func (b *Breaker) Acquire() (Permit, error) {
 	if err != nil {
 		return Permit{}, err
 	}
-	return Permit{b: b, word: w, probe: probe, slow: b.watch(w, probe)}, nil
+	return Permit{b: b, word: w, probe: probe, slow: b.watch(w)}, nil
 }
 
 // watch makes a call a failure when it becomes slow.
-func (b *Breaker) watch(w, probe uint64) *time.Timer {
+func (b *Breaker) watch(w uint64) *time.Timer {
 	if w&watchedBit == 0 {
 		return nil
 	}
 	return time.AfterFunc(b.settings.SlowCall, func() {
-		b.fail(w, probe, &SlowError{b.settings.SlowCall}, false)
+		b.fail(w, &SlowError{b.settings.SlowCall}, false)
 	})
 }
 
@@ -66,7 +66,7 @@ func (p *Permit) Failure(cause error) {
 
 func (p *Permit) fail(cause error) {
 	if p.end() {
-		p.b.fail(p.word, p.probe, cause, false)
+		p.b.fail(p.word, cause, false)
 	}
 }
 
@@ -79,7 +79,7 @@ func (p *Permit) Trip(cause error) {
 		if p.slow != nil {
 			p.slow.Stop() // it opens the circuit even if the call has been recorded as slow
 		}
-		p.b.fail(p.word, p.probe, cause, true)
+		p.b.fail(p.word, cause, true)
 	}
 }
 
@@ -87,7 +87,7 @@ func (p *Permit) Trip(cause error) {
 // probe is free again.
 func (p *Permit) Ignore() {
 	if p.end() {
-		p.b.release(p.word, p.probe)
+		p.b.release(p.probe)
 	}
 }
 

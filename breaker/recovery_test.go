@@ -26,7 +26,7 @@ func TestProbeIsAdmittedAtExactlyRecoveryTimeout(t *testing.T) {
 				t.Errorf("1 ns before: RetryIn %v", e.RetryIn())
 			}
 			wantState(t, b, open)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			p := acquire(t, b)
 			wantState(t, b, half)
 			p.Ignore()
@@ -145,7 +145,7 @@ func TestHungProbeLosesItsPlaceAfterItsLease(t *testing.T) {
 			}
 			time.Sleep(test.lease - 1)
 			refused(t, b)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			for range places {
 				acquire(t, b)
 			}
@@ -280,17 +280,19 @@ func TestLateReportOfALostProbeCountsOnce(t *testing.T) {
 	}
 }
 
-func TestTripOfAProbeLostLongAgoStillTrips(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := halfOpen(t, breaker.Config{})
-		lost := acquire(t, b)
-		for range 1000 {
-			time.Sleep(60 * s)
-			acquire(t, b)
-		}
-		lost.Trip(errBoom)
-		wantState(t, b, open)
-	})
+func TestProbeLostLongAgoStillCounts(t *testing.T) {
+	for ending, want := range map[string]breaker.State{"success": closed, "failure": open, "trip": open, "ignore": half} {
+		synctest.Test(t, func(t *testing.T) {
+			b := halfOpen(t, breaker.Config{SuccessThreshold: 1})
+			lost := acquire(t, b)
+			for range 1000 {
+				time.Sleep(60 * s)
+				acquire(t, b)
+			}
+			endings[ending](lost)
+			wantState(t, b, want)
+		})
+	}
 }
 
 func TestRecoveryIsAskedWithTheNumberOfOpenings(t *testing.T) {
@@ -306,7 +308,7 @@ func TestRecoveryIsAskedWithTheNumberOfOpenings(t *testing.T) {
 			}
 			time.Sleep(want - 1)
 			refused(t, b)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 		}
 		ok(t, b) // CLOSED: it begins anew
 		bad(t, b)

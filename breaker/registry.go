@@ -31,7 +31,7 @@ type Registry struct {
 
 // What a Registry knows of a breaker's use: Breaker.use.
 const (
-	idle uint32 = iota // not used since an idle one was last looked for
+	idle uint32 = iota // not asked for again since it was made, or since an idle one was last looked for
 	used
 	gone // not in the registry any more
 )
@@ -72,14 +72,16 @@ func (r *Registry) find(key string) *Breaker {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, ok := r.byKey[key]
-	if !ok {
+	if ok {
+		b.use.Store(used)
+	} else {
 		for len(r.ring) >= r.limit && r.evict() {
 		}
+		// It begins idle: keys that come once do not push out those in use.
 		b = newBreaker(key, r.settings)
 		r.byKey[key] = b
 		r.ring = append(r.ring, b)
 	}
-	b.use.Store(used)
 	// A copy is made after as many lookups under the lock as it has entries, so
 	// that each lookup pays for one entry, however many keys come and go.
 	if r.missed++; r.missed >= len(r.byKey) {

@@ -42,9 +42,10 @@ func (b *Breaker) tell(k *book) {
 	}
 }
 
-// callHook calls the hook on a goroutine of its own and waits for it, so that
-// neither a panic nor runtime.Goexit in it (a test's FailNow) ends the call that
-// happened to cause the transition.
+// callHook calls the hook on a goroutine of its own, so that neither a panic nor
+// runtime.Goexit in it (a test's FailNow) ends the call that happened to cause
+// the transition. It waits, so that what the hook does is done when that call goes
+// on.
 func (b *Breaker) callHook(t Transition) {
 	done := make(chan struct{})
 	go func() {
@@ -69,7 +70,7 @@ type Snapshot struct {
 	Probes     int           // HALF_OPEN: under way
 	Passed     int           // HALF_OPEN: probes that succeeded
 	Openings   int           // since it was last CLOSED
-	Cause      error         // of the last opening, until the next Reset
+	Cause      error         // of the last opening, until the next Reset or ForceClosed
 	Since      time.Time     // when the state began; zero for a breaker that never changed
 	RetryIn    time.Duration // OPEN: until it admits a probe
 	Generation uint64
@@ -83,8 +84,8 @@ func (b *Breaker) State() State { return stateOf(b.word.Load()) }
 // counted: a count of them would be a write that all cores share.
 func (b *Breaker) Snapshot() Snapshot {
 	k := b.book.Load()
-	if k == nil {
-		return Snapshot{Name: b.name, State: b.State(), Generation: generationOf(b.word.Load())}
+	if k == nil { // it has never left its first state
+		return Snapshot{Name: b.name}
 	}
 	now := b.lock(k)
 	defer b.unlock(k)
@@ -101,7 +102,8 @@ func (b *Breaker) Snapshot() Snapshot {
 			s.Failures++
 		}
 	}
-	s.Probes = k.live(now, b.settings.ProbeLease)
+	k.expire(now, b.settings.ProbeLease)
+	s.Probes = len(k.probes)
 	if o := k.opening.Load(); o != nil && !s.Forced {
 		s.RetryIn = time.Duration(max(0, o.until-now))
 	}

@@ -54,47 +54,48 @@ func (s *settings) watchBit() uint64 {
 	return 0
 }
 
-// spendCredit counts a success of a call that was admitted under w. It reports
-// whether the generation still was that of w.
-func (b *Breaker) spendCredit(w uint64) bool {
+// spendCredit counts a success of a call that was admitted under w, if the
+// generation still is that of w.
+func (b *Breaker) spendCredit(w uint64) {
 	for {
 		now := b.word.Load()
-		if generationOf(now) != generationOf(w) {
-			return false
-		}
-		if now&creditMask == 0 || b.word.CompareAndSwap(now, now-creditOne) {
-			return true
+		if generationOf(now) != generationOf(w) || now&creditMask == 0 || b.word.CompareAndSwap(now, now-creditOne) {
+			return
 		}
 	}
 }
 
-// renewCredit sets the credit to its full height and returns how many successes
-// were counted since it was last full. The caller holds the book's lock, so the
-// generation stands still.
-func (b *Breaker) renewCredit() int {
-	if b.settings.limit < 0 {
+// fullCredit is the credit in a word after a failure.
+func (s *settings) fullCredit() uint64 {
+	if s.limit < 0 {
 		return 0
 	}
-	height := uint64(b.settings.limit+1) << creditShift
-	for {
-		now := b.word.Load()
-		if b.word.CompareAndSwap(now, now&^creditMask|height) {
-			return int((height - now&creditMask) >> creditShift)
-		}
-	}
+	return uint64(s.limit+1) << creditShift
 }
 
-// turn begins a new generation in state s, without credit. The caller holds the
-// book's lock.
-func (b *Breaker) turn(s State, forced bool) {
+// counted returns how many successes a word has counted since its credit was
+// full.
+func (s *settings) counted(w uint64) int {
+	return int((s.fullCredit() - w&creditMask) >> creditShift)
+}
+
+// turned returns the word after w: a new generation, in state st, without
+// credit.
+func (s *settings) turned(w uint64, st State, forced bool) uint64 {
+	next := (generationOf(w)+1)<<genShift | uint64(st) | s.watchBit()
+	if forced {
+		next |= forcedBit
+	}
+	return next
+}
+
+// turn begins a new generation and returns the word before it. The caller holds
+// the book's lock, so nothing but the credit can change at the same time.
+func (b *Breaker) turn(s State, forced bool) (was uint64) {
 	for {
-		now := b.word.Load()
-		next := (generationOf(now)+1)<<genShift | uint64(s) | b.settings.watchBit()
-		if forced {
-			next |= forcedBit
-		}
-		if b.word.CompareAndSwap(now, next) {
-			return
+		was = b.word.Load()
+		if b.word.CompareAndSwap(was, b.settings.turned(was, s, forced)) {
+			return was
 		}
 	}
 }

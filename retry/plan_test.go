@@ -31,9 +31,9 @@ type plan struct {
 	circuit        *breaker.Config // nil: no breaker
 	others         []other
 	start          time.Duration // of Do, after the others'; all other times count from here
-	deadline       time.Duration   // of the caller, from the start; 0: none
-	cancel         time.Duration   // by the caller; 0: never, negative: before the start
-	tries          []try           // what comes after them is answered
+	deadline       time.Duration // of the caller, from the start; 0: none
+	cancel         time.Duration // by the caller; 0: never, negative: before the start
+	tries          []try         // what comes after them is answered
 }
 
 // try is how one attempt goes.
@@ -187,7 +187,7 @@ func drawTry(t *rapid.T) try {
 	return a
 }
 
-var whyCancelled = errors.New("the caller has lost patience")
+var errPatience = errors.New("the caller has lost patience")
 
 // outcome is what came of a plan: the trace, as the callers of Do see it.
 type outcome struct {
@@ -239,9 +239,9 @@ func (p plan) run() (o outcome, wrong error) {
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(ctx)
 		if p.cancel < 0 {
-			cancel(whyCancelled)
+			cancel(errPatience)
 		} else {
-			defer time.AfterFunc(p.cancel, func() { cancel(whyCancelled) }).Stop()
+			defer time.AfterFunc(p.cancel, func() { cancel(errPatience) }).Stop()
 		}
 	}
 	if p.deadline > 0 {
@@ -336,7 +336,7 @@ func (p plan) judge(e *retry.Error, ctx context.Context) error {
 	_, circuit := errors.AsType[*breaker.OpenError](e)
 	switch kind := e.FailureKind(); {
 	case e.Reason == retry.OutOfTime && (!errors.Is(e, context.DeadlineExceeded) || kind != failure.DeadlineExceeded),
-		e.Reason == retry.Cancelled && (!errors.Is(e, context.Canceled) || !errors.Is(e, whyCancelled) || ctx.Err() == nil || kind != failure.Cancelled),
+		e.Reason == retry.Cancelled && (!errors.Is(e, context.Canceled) || !errors.Is(e, errPatience) || ctx.Err() == nil || kind != failure.Cancelled),
 		e.Reason == retry.CircuitOpen && (!circuit || kind != failure.CircuitOpen),
 		slices.Contains([]retry.Reason{retry.Exhausted, retry.Permanent, retry.BudgetSpent, retry.WaitTooLong, retry.LimitTimePassed}, e.Reason) &&
 			(len(e.Failures) == 0 || kind != e.Failures[len(e.Failures)-1].Kind):

@@ -501,7 +501,7 @@ func TestImpossibleSettingsAreNamed(t *testing.T) {
 
 func TestBudgetsAreOneAKey(t *testing.T) {
 	var s retry.Budgets
-	if s.Get("a") != s.Get("a") || s.Get("a") == s.Get("b") {
+	if a := s.Get("a"); a != s.Get("a") || a == s.Get("b") {
 		t.Error("not one budget a key")
 	}
 }

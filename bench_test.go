@@ -1,0 +1,85 @@
+package llmcall_test
+
+import (
+	"context"
+	"testing"
+
+	"llmcall"
+	"llmcall/llm"
+	"llmcall/validate"
+)
+
+const (
+	tenFields = `{"type": "object", "additionalProperties": false,
+		"required": ["id", "name", "email", "age", "active", "tags", "address", "score", "created", "kind"],
+		"properties": {
+			"id": {"type": "string", "format": "uuid"}, "name": {"type": "string", "minLength": 1, "maxLength": 100},
+			"email": {"type": "string", "format": "email"}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
+			"active": {"type": "boolean"}, "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 10},
+			"address": {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}, "zip": {"type": "string", "pattern": "^[0-9]{5}$"}}},
+			"score": {"type": "number"}, "created": {"type": "string", "format": "date-time"}, "kind": {"enum": ["a", "b", "c"]}
+		}}`
+	tenValues = `{"id": "123e4567-e89b-12d3-a456-426614174000", "name": "Ada Lovelace", "email": "ada@example.org", "age": 36,
+		"active": true, "tags": ["x", "y"], "address": {"city": "London", "zip": "12345"}, "score": 0.5,
+		"created": "2026-01-02T03:04:05Z", "kind": "b"}`
+)
+
+// What a call that succeeds the first time costs beside the model: less than
+// 20 µs and 10 kB.
+func BenchmarkFirstTry(b *testing.B) {
+	schema := validate.Must(validate.JSONSchema([]byte(tenFields)))
+	full := llmcall.RetryConfig{EnableCircuitBreaker: true}
+	ending, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for _, c := range []struct {
+		name   string
+		ctx    context.Context
+		checks []validate.Strategy
+		cfg    llmcall.RetryConfig
+	}{
+		{"no checks, no breaker, no budget", context.Background(), nil, llmcall.RetryConfig{DisableRetryBudget: true}},
+		{"no checks", context.Background(), nil, full},
+		{"not empty", context.Background(), []validate.Strategy{validate.NotEmpty()}, full},
+		{"JSON and a schema of ten fields", context.Background(), []validate.Strategy{validate.JSON(), schema}, full},
+		{"JSON and a schema of ten fields, in a context that can end", ending, []validate.Strategy{validate.JSON(), schema}, full},
+	} {
+		m := llm.Func(b.Name()+c.name, func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply(tenValues), nil })
+		req := llm.Prompt("Describe a person")
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := llmcall.RetryWithValidation(c.ctx, m, req, c.checks, c.cfg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Three attempts: two wrong answers with their feedback.
+func BenchmarkTwoWrongAnswers(b *testing.B) {
+	n := 0
+	m := llm.Func(b.Name(), func(context.Context, *llm.Request) (*llm.Response, error) {
+		if n++; n%3 == 0 {
+			return llm.Reply("good"), nil
+		}
+		return llm.Reply("bad"), nil
+	})
+	req := llm.Prompt("x")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := llmcall.RetryWithValidation(context.Background(), m, req, checked, llmcall.RetryConfig{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseConfig(b *testing.B) {
+	data := []byte(everyField)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := llmcall.ParseConfig("c", data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
