@@ -12,6 +12,7 @@ import (
 	"llmcall"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/retry"
 	"llmcall/validate"
 
 	"go.uber.org/goleak"
@@ -185,7 +186,7 @@ func lines(trace llmcall.Trace, start time.Time) []string {
 		if a.Outcome != llmcall.OutcomeValid {
 			line += " " + a.Kind.String()
 		}
-		if a.Delay != 0 || a.DelayWhy != "" {
+		if a.Delay != 0 || a.DelayWhy != retry.NoWait {
 			line += fmt.Sprintf(", after %v %s", a.Delay, a.DelayWhy)
 		}
 		all = append(all, line)

@@ -15,6 +15,7 @@ import (
 	"llmcall/breaker"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/retry"
 	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
@@ -191,7 +192,7 @@ func breaks(t *testing.T, plan []fault, cfg llmcall.RetryConfig, threshold int, 
 			bad("attempt %d began at %v: the waits and attempts before it come to %v", i+1, a.Start.Sub(m.start), at)
 		}
 		at += a.Duration
-		if (a.Delay > 0) != (a.DelayWhy != "") {
+		if (a.Delay > 0) != (a.DelayWhy != retry.NoWait) {
 			bad("attempt %d: a delay of %v, because of %q", i+1, a.Delay, a.DelayWhy)
 		}
 		if (a.Stage == llmcall.StageTool) != (len(m.asked[i].Tools) == 1) {

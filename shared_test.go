@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,12 @@ func newRegistry(t *testing.T, c breaker.Config) *breaker.Registry {
 	return r
 }
 
+var names atomic.Int64
+
+// unused returns a name that no test, in no earlier run of it, has given a model:
+// circuits and budgets last as long as the process.
+func unused(t *testing.T) string { return fmt.Sprintf("%s %d", t.Name(), names.Add(1)) }
+
 // named gives a model another name, and so another circuit.
 func named(name string, m *player) *player {
 	m.name = name
@@ -39,7 +46,7 @@ func guarded(c llmcall.CircuitBreakerConfig) llmcall.RetryConfig {
 func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 	for _, form := range forms {
 		synctest.Test(t, func(t *testing.T) {
-			name := t.Name() + form.name
+			name := unused(t)
 			cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 2})
 			cfg.MaxAttempts = 5
 			a := named(name, play(t, times(9, down)...))
@@ -80,14 +87,15 @@ func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 
 func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		trip := named(t.Name(), play(t, told(failure.QuotaExhausted, 40*s)))
+		name := unused(t)
+		trip := named(name, play(t, told(failure.QuotaExhausted, 40*s)))
 		if _, err := llmcall.RetryWithValidation(t.Context(), trip, llm.Prompt("x"), checked, guarded(llmcall.CircuitBreakerConfig{
 			Excluded: []failure.Kind{failure.Overloaded, failure.Unknown},
 		})); err == nil {
 			t.Fatal("no error")
 		}
 		excluded := []failure.Kind{failure.Unknown, failure.Overloaded, failure.Unknown}
-		for name, c := range map[string]struct {
+		for row, c := range map[string]struct {
 			settings llmcall.CircuitBreakerConfig
 			refused  bool
 		}{
@@ -97,10 +105,10 @@ func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
 			"a rate of 0, which is no none": {llmcall.CircuitBreakerConfig{FailureRate: new(0.0), Excluded: excluded}, false},
 			"nothing excluded":              {llmcall.CircuitBreakerConfig{}, false},
 		} {
-			m := named(t.Name(), play(t))
+			m := named(name, play(t))
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, guarded(c.settings))
 			if refused := failure.KindOf(err) == failure.CircuitOpen; refused != c.refused {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: %v", row, err)
 			}
 		}
 	})
@@ -157,11 +165,12 @@ func TestWhatEachKindMeansToTheCircuit(t *testing.T) {
 func TestExcludedKindsDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 1, Excluded: []failure.Kind{failure.Overloaded}})
-		m := play(t, kind(failure.Overloaded), kind(failure.Overloaded))
+		name := unused(t)
+		m := named(name, play(t, kind(failure.Overloaded), kind(failure.Overloaded)))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
 			t.Errorf("excluded: %v", err)
 		}
-		m = play(t, down)
+		m = named(name, play(t, down))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); failure.KindOf(err) != failure.CircuitOpen {
 			t.Errorf("not excluded: %v", err)
 		}
@@ -281,9 +290,9 @@ func TestTheTraceHasTheWaitForACircuitAsItWas(t *testing.T) {
 func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := llmcall.RetryConfig{UseJitter: new(false), MaxAttempts: 5}
-		calls := 0
+		name, calls := unused(t), 0
 		for range 10 {
-			m := play(t, times(9, down)...)
+			m := named(name, play(t, times(9, down)...))
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 			if reasonOf(t, err) != llmcall.ProviderFailed {
 				t.Fatal(err)
@@ -293,21 +302,21 @@ func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 		if calls != 10+10 {
 			t.Errorf("ten calls in an outage made %d, want each one's first and the ten that were saved up", calls)
 		}
-		m := play(t, down)
+		m := named(name, play(t, down))
 		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.BudgetSpent || time.Since(m.start) != 0 || !strings.Contains(err.Error(), "budget") {
 			t.Errorf("%v after %v", err, time.Since(m.start))
 		}
 		// Wrong answers are asked again all the same, and another model has its own.
-		m = play(t, say("a"), say("b"))
+		m = named(name, play(t, say("a"), say("b")))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
 			t.Error(err)
 		}
-		m = named(t.Name()+" other", play(t, down, down))
+		m = named(unused(t), play(t, down, down))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
 			t.Error(err)
 		}
-		m = play(t, down, down)
+		m = named(name, play(t, down, down))
 		cfg.DisableRetryBudget = true
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
 			t.Errorf("without a budget: %v", err)
@@ -317,7 +326,7 @@ func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg.Budget = own
-		m = play(t, down, down)
+		m = named(name, play(t, down, down))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err == nil || m.calls() != 2 || own.Tokens() != 0 {
 			t.Errorf("with its own: %v after %d calls", err, m.calls())
 		}

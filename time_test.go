@@ -81,7 +81,7 @@ func TestTimeEndsACall(t *testing.T) {
 		{"an interrupt ends an attempt", interrupt(300 * ms), llmcall.RetryConfig{AttemptTimeout: 5 * s}, []step{hang}, []string{
 			"0s basic failed cancelled",
 		}, 300 * ms, llmcall.Cancelled, []error{context.Canceled, ctrlC}},
-		{"no attempt is made after it", interrupt(0), llmcall.RetryConfig{}, []step{takes(s, say("bad"))}, []string{
+		{"no attempt is made after it", interrupt(300 * ms), llmcall.RetryConfig{}, []step{takes(s, say("bad"))}, []string{
 			"0s basic check_unavailable check_unavailable", // the answer came too late to be checked
 		}, s, llmcall.Cancelled, []error{context.Canceled, ctrlC}},
 		{"nor before it, if it came first", func(ctx context.Context) (context.Context, func()) {

@@ -21,7 +21,7 @@ import (
 )
 
 // rough is a call with something of everything in its trace.
-func rough(t *testing.T, more func(*llmcall.RetryConfig)) (*llmcall.Result, error, time.Time) {
+func rough(t *testing.T, more func(*llmcall.RetryConfig)) (*llmcall.Result, time.Time, error) {
 	reply := func(text string, f llm.Finish, tokens int64) step {
 		return answers(&llm.Response{Message: llm.Assistant(text), Finish: f, Usage: llm.Usage{InputTokens: tokens, OutputTokens: 1, CachedTokens: 2, ReasoningTokens: 3}})
 	}
@@ -33,12 +33,12 @@ func rough(t *testing.T, more func(*llmcall.RetryConfig)) (*llmcall.Result, erro
 		more(&cfg)
 	}
 	r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
-	return r, err, m.start
+	return r, m.start, err
 }
 
 func TestTheTraceHasEveryFieldOfEveryAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err, start := rough(t, nil)
+		r, start, err := rough(t, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestTheTraceHasEveryFieldOfEveryAttempt(t *testing.T) {
 // The names are those of the documentation, no more and no less, in this order.
 func TestAnAttemptAsJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err, _ := rough(t, nil)
+		r, _, err := rough(t, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,12 +91,12 @@ func TestAnAttemptAsJSON(t *testing.T) {
 
 func TestAFailureHasTheTraceThatASuccessWouldHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		good, err, start := rough(t, nil)
+		good, start, err := rough(t, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := lines(good.Trace, start)
-		_, err, start = rough(t, func(c *llmcall.RetryConfig) { c.MaxAttempts = 3 })
+		_, start, err = rough(t, func(c *llmcall.RetryConfig) { c.MaxAttempts = 3 })
 		trace := traceOf(nil, err)
 		if got := lines(trace, start); !slices.Equal(got, want[:4]) || trace.Usage.InputTokens != 110 {
 			t.Errorf("%v: %+v with %q", err, trace.Usage, got)
@@ -109,7 +109,7 @@ func TestEventsComeInOrder(t *testing.T) {
 		var got []string
 		start := time.Now()
 		var ends []llmcall.Attempt
-		r, err, _ := rough(t, func(c *llmcall.RetryConfig) {
+		r, _, err := rough(t, func(c *llmcall.RetryConfig) {
 			c.OnEvent = func(e llmcall.Event) {
 				line := fmt.Sprintf("%v ", time.Since(start))
 				switch e.Type {
@@ -163,7 +163,7 @@ func TestAnAttemptIsToldOfOnce(t *testing.T) {
 func TestAnEventMayCallTheLibrary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := 0
-		r, err, _ := rough(t, func(c *llmcall.RetryConfig) {
+		r, _, err := rough(t, func(c *llmcall.RetryConfig) {
 			own := *c
 			circuit := c.Breakers.Get(t.Name())
 			c.OnEvent = func(llmcall.Event) {
@@ -186,7 +186,7 @@ func TestAPanicInAnEventHarmsNobody(t *testing.T) {
 	defer slog.SetDefault(before)
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 2})
-		r, err, _ := rough(t, func(c *llmcall.RetryConfig) {
+		r, _, err := rough(t, func(c *llmcall.RetryConfig) {
 			c.Breakers = registry
 			c.OnEvent = func(llmcall.Event) { panic("boom") }
 		})

@@ -258,7 +258,7 @@ func (b *Breaker) now() int64 { return int64(time.Since(b.settings.base)) }
 func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error {
 	w := b.word.Load()
 	if w&plainMask != 0 {
-		_, err := doPermit(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
+		_, err := doPermit(ctx, b, nil, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
 		return err
 	}
 	settled := false
@@ -285,9 +285,28 @@ func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error
 // count for nothing. A panic in fn is a failure and goes on; runtime.Goexit
 // counts for nothing.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
+	return DoAs(ctx, b, nil, fn)
+}
+
+// Outcome is what a call that returned an error says of the service.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Failed    Outcome = iota // as Do counts an error: unless the caller gave up, or Config.Exclude matches
+	Succeeded                // the service did its work all the same
+	Neither                  // nothing was learned
+	Tripped                  // opens the circuit at once; see Trip
+)
+
+// DoAs is Do for a caller that decides itself what an error says of the service.
+// nil decides as Do: every error is Failed.
+func DoAs[T any](
+	ctx context.Context, b *Breaker, outcome func(error) Outcome, fn func(context.Context) (T, error),
+) (T, error) {
 	w := b.word.Load()
 	if w&plainMask != 0 {
-		return doPermit(ctx, b, fn)
+		return doPermit(ctx, b, outcome, fn)
 	}
 	settled := false
 	defer func() {
@@ -296,10 +315,16 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 		}
 	}()
 	v, err := fn(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+		if b.word.Load() != w || w&creditMask != 0 {
+			b.succeed(w, 0)
+		}
+	case outcome == nil:
 		b.settle(ctx, w, err)
-	} else if b.word.Load() != w || w&creditMask != 0 {
-		b.succeed(w, 0)
+	default:
+		p := Permit{b: b, word: w}
+		p.EndAs(ctx, outcome(err), err)
 	}
 	settled = true
 	return v, err
@@ -364,7 +389,9 @@ func ask[T any](b *Breaker, field string, instead T, f func() T) (answer T) {
 }
 
 // doPermit is Do for all states: with a permit.
-func doPermit[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
+func doPermit[T any](
+	ctx context.Context, b *Breaker, outcome func(error) Outcome, fn func(context.Context) (T, error),
+) (T, error) {
 	if refusal := b.Refusal(); refusal != nil { // before the price of a permit
 		var none T
 		return none, refusal
@@ -386,7 +413,11 @@ func doPermit[T any](ctx context.Context, b *Breaker, fn func(context.Context) (
 		p.Ignore()
 	}()
 	v, err := fn(ctx)
-	p.End(ctx, err)
+	if err != nil && outcome != nil {
+		p.EndAs(ctx, outcome(err), err)
+	} else {
+		p.End(ctx, err)
+	}
 	settled = true
 	return v, err
 }

@@ -102,3 +102,18 @@ func (p *Permit) End(ctx context.Context, err error) {
 		p.Ignore()
 	}
 }
+
+// EndAs ends the permit of a call made with ctx that returned err, as the caller
+// decided.
+func (p *Permit) EndAs(ctx context.Context, o Outcome, err error) {
+	switch o {
+	case Succeeded:
+		p.Success()
+	case Failed:
+		p.End(ctx, err)
+	case Tripped:
+		p.Trip(err)
+	default:
+		p.Ignore()
+	}
+}

@@ -35,3 +35,14 @@ func TestFullBudgetsAreForgottenFirst(t *testing.T) {
 		}
 	}
 }
+
+func TestNoBudgetIsForgottenWhileThereIsRoom(t *testing.T) {
+	var s Budgets
+	first := s.Get("first")
+	for i := range maxBudgets - 1 {
+		s.Get(fmt.Sprint(i))
+	}
+	if s.Get("first") != first {
+		t.Error("the first of as many as there is room for is forgotten")
+	}
+}

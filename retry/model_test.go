@@ -158,10 +158,10 @@ func (m *model) run() {
 		if m.impatient() {
 			return
 		}
-		if wait, why = m.decide(a); m.o.Reason != "" {
+		if wait, why = m.decide(a); m.o.Reason != retry.Going {
 			return
 		}
-		m.observe(wait, why, "")
+		m.observe(wait, why, retry.Going)
 		m.sleep(min(m.now+wait, m.end))
 	}
 }
@@ -184,7 +184,7 @@ func (m *model) pass() (permit *naivePermit, waited bool) {
 			m.stop(retry.OutOfTime, again-m.now, retry.CircuitWait)
 			return nil, waited
 		case !waited:
-			m.observe(again-m.now, retry.CircuitWait, "")
+			m.observe(again-m.now, retry.CircuitWait, retry.Going)
 		}
 		wake := min(again, m.end)
 		for _, d := range m.pending {

@@ -8,32 +8,51 @@ import (
 )
 
 // Why is the reason of a wait.
-type Why string
+type Why uint8
 
 // The reasons.
 const (
-	NoWait        Why = ""
-	BackoffWait   Why = "backoff"     // the delay that grows
-	ProviderWait  Why = "retry_after" // the provider asked for it
-	RateLimitWait Why = "rate_limit"  // the provider limits the rate, and said when; uses up no attempt
-	CircuitWait   Why = "circuit"     // until the circuit admits a probe
+	NoWait        Why = iota
+	BackoffWait       // the delay that grows
+	ProviderWait      // the provider asked for it
+	RateLimitWait     // the provider limits the rate, and said when; uses up no attempt
+	CircuitWait       // until the circuit admits a probe
 )
+
+var whys = [...]string{"", "backoff", "retry_after", "rate_limit", "circuit"}
+
+// String returns the reason's name in output ("rate_limit"); "" for NoWait.
+func (w Why) String() string { return whys[w] }
+
+// MarshalText makes a Why its name in JSON.
+func (w Why) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
 
 // Reason is why no further attempt was made.
-type Reason string
+type Reason uint8
 
 // The reasons.
 const (
-	Going           Reason = ""                      // attempts go on
-	Exhausted       Reason = "attempts_exhausted"    // MaxAttempts
-	Permanent       Reason = "not_retryable"         // another attempt would not help
-	OutOfTime       Reason = "out_of_time"           // the deadline has come, or can't hold the next wait
-	Cancelled       Reason = "cancelled"             // by the caller
-	CircuitOpen     Reason = "circuit_open"          // the breaker refused
-	BudgetSpent     Reason = "retry_budget_spent"    // by all callers of the endpoint together
-	WaitTooLong     Reason = "retry_after_too_long"  // MaxRetryAfter
-	LimitTimePassed Reason = "rate_limited_too_long" // MaxLimitTime
+	Going           Reason = iota // attempts go on
+	Exhausted                     // MaxAttempts
+	Permanent                     // another attempt would not help
+	OutOfTime                     // the deadline has come, or can't hold the next wait
+	Cancelled                     // by the caller
+	CircuitOpen                   // the breaker refused
+	BudgetSpent                   // by all callers of the endpoint together
+	WaitTooLong                   // MaxRetryAfter
+	LimitTimePassed               // MaxLimitTime
 )
+
+var reasons = [...]string{
+	"", "attempts_exhausted", "not_retryable", "out_of_time", "cancelled", "circuit_open", "retry_budget_spent",
+	"retry_after_too_long", "rate_limited_too_long",
+}
+
+// String returns the reason's name ("out_of_time"); "" for Going.
+func (r Reason) String() string { return reasons[r] }
+
+// MarshalText makes a Reason its name in JSON.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // situation is all that a decision depends on.
 type situation struct {
@@ -51,12 +70,12 @@ type situation struct {
 
 // step is what to do next.
 type step struct {
-	stop   Reason
 	wait   time.Duration
-	why    Why
 	limit  time.Duration // how much of the wait is for a rate limit
-	counts bool          // the failed attempt counts against MaxAttempts
-	spends bool          // the retry takes from the budget
+	stop   Reason
+	why    Why
+	counts bool // the failed attempt counts against MaxAttempts
+	spends bool // the retry takes from the budget
 }
 
 // next decides what follows from a failure. It neither waits nor changes

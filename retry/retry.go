@@ -156,7 +156,7 @@ func New(c Config) (*Policy, error) {
 	if c.Decisions != nil {
 		table = *c.Decisions
 	}
-	short := c.MaxTime == 0 && c.AttemptTimeout == 0 && c.Breaker == nil
+	short := c.MaxTime == 0 && c.AttemptTimeout == 0
 	return &Policy{Config: c, table: table, short: short}, nil
 }
 
@@ -175,19 +175,47 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt)
 	if !p.short || ctx.Err() != nil {
 		return loop(ctx, p, fn, nil)
 	}
-	v, err := fn(ctx, Attempt{Number: 1})
-	if err != nil {
-		return loop(ctx, p, fn, err)
+	// The first attempt is made here, before anything is set up for another:
+	// mostly there is none.
+	var first attempted
+	if p.Breaker == nil {
+		v, err := fn(ctx, Attempt{Number: 1})
+		if err == nil {
+			p.succeeded()
+			return v, nil
+		}
+		first.kind, first.err = p.classify(ctx, ctx, err)
+		p.outcome(first.kind)
+		return loop(ctx, p, fn, &first)
 	}
-	if p.Budget != nil {
-		p.Budget.deposit()
+	called := false
+	v, err := breaker.DoAs(ctx, p.Breaker,
+		func(err error) breaker.Outcome {
+			first.kind, first.err = p.classify(ctx, ctx, err)
+			return p.outcome(first.kind)
+		},
+		func(ctx context.Context) (T, error) {
+			called = true
+			return fn(ctx, Attempt{Number: 1})
+		})
+	switch {
+	case err == nil:
+		p.succeeded()
+		return v, nil
+	case !called: // refused: the loop asks again, and decides
+		return loop(ctx, p, fn, nil)
 	}
-	return v, nil
+	return loop(ctx, p, fn, &first)
 }
 
-// loop is the rest of Do. first is the failure of the first attempt, if that was
-// made already.
-func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first error) (T, error) {
+// attempted is a failed attempt.
+type attempted struct {
+	err  error
+	kind failure.Kind
+}
+
+// loop is the rest of Do. first is the first attempt, if that was made already.
+func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first *attempted) (T, error) {
 	if p.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.MaxTime)
@@ -196,10 +224,8 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 	var none T
 	r := run{policy: p}
 	if first != nil {
-		kind, first := p.classify(ctx, ctx, first)
-		p.tell(&breaker.Permit{}, ctx, kind, first)
 		r.calls = 1
-		if stop := r.failed(ctx, first, kind); stop != nil {
+		if stop := r.failed(ctx, *first); stop != nil {
 			return none, stop
 		}
 	}
@@ -224,11 +250,12 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 				r.wait += time.Since(begun)
 			}
 		}
-		v, err := attempt(ctx, p, &r, &permit, fn)
-		if err == nil {
+		r.calls++
+		v, a := attempt(ctx, p, &permit, Attempt{r.calls, r.last}, fn)
+		if a.err == nil {
 			return v, nil
 		}
-		if stop := r.failed(ctx, err, r.kind); stop != nil {
+		if stop := r.failed(ctx, a); stop != nil {
 			return none, stop
 		}
 	}
@@ -236,9 +263,15 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 
 // attempt makes one attempt and tells the breaker and the budget of its outcome.
 func attempt[T any](
-	ctx context.Context, p *Policy, r *run, permit *breaker.Permit, fn func(context.Context, Attempt) (T, error),
-) (T, error) {
-	settled := false
+	ctx context.Context, p *Policy, permit *breaker.Permit, a Attempt, fn func(context.Context, Attempt) (T, error),
+) (T, attempted) {
+	own := ctx
+	if p.AttemptTimeout > 0 {
+		var cancel context.CancelFunc
+		own, cancel = context.WithTimeout(ctx, p.AttemptTimeout)
+		defer cancel()
+	}
+	settled := p.Breaker == nil // there is nobody to tell of a panic
 	defer func() {
 		if settled {
 			return
@@ -249,25 +282,25 @@ func attempt[T any](
 		}
 		permit.Ignore()
 	}()
-	own := ctx
-	if p.AttemptTimeout > 0 {
-		var cancel context.CancelFunc
-		own, cancel = context.WithTimeout(ctx, p.AttemptTimeout)
-		defer cancel()
-	}
-	r.calls++
-	v, err := fn(own, Attempt{r.calls, r.last})
+	v, err := fn(own, a)
 	if err == nil {
 		permit.Success()
-		if p.Budget != nil {
-			p.Budget.deposit()
-		}
-	} else {
-		r.kind, err = p.classify(ctx, own, err)
-		p.tell(permit, ctx, r.kind, err)
+		p.succeeded()
+		settled = true
+		return v, attempted{}
 	}
+	var failed attempted
+	failed.kind, failed.err = p.classify(ctx, own, err)
+	permit.EndAs(ctx, p.outcome(failed.kind), failed.err)
 	settled = true
-	return v, err
+	return v, failed
+}
+
+// succeeded tells the budget that the provider did its work.
+func (p *Policy) succeeded() {
+	if p.Budget != nil {
+		p.Budget.deposit()
+	}
 }
 
 // kindOf returns the kind of an error.
@@ -302,19 +335,17 @@ func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind,
 	return k, err
 }
 
-// tell ends the permit of a failed attempt.
-func (p *Policy) tell(permit *breaker.Permit, ctx context.Context, k failure.Kind, err error) {
+// outcome tells the budget of a failed attempt, and returns what the breaker is
+// told.
+func (p *Policy) outcome(k failure.Kind) breaker.Outcome {
 	switch p.table.For(k).Breaker {
 	case failure.Healthy:
-		permit.Success()
-		if p.Budget != nil {
-			p.Budget.deposit()
-		}
+		p.succeeded()
+		return breaker.Succeeded
 	case failure.Count:
-		permit.End(ctx, err)
+		return breaker.Failed
 	case failure.Trip:
-		permit.Trip(err)
-	default:
-		permit.Ignore()
+		return breaker.Tripped
 	}
+	return breaker.Neither
 }

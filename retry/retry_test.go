@@ -82,27 +82,27 @@ func TestWhatFollowsFromEachFailure(t *testing.T) {
 		at     []time.Duration
 		reason retry.Reason
 	}{
-		{"success at once", retry.Config{}, nil, []time.Duration{0}, ""},
-		{"two failures, then success", retry.Config{}, []error{transient, transient}, []time.Duration{0, s, 3 * s}, ""},
+		{"success at once", retry.Config{}, nil, []time.Duration{0}, retry.Going},
+		{"two failures, then success", retry.Config{}, []error{transient, transient}, []time.Duration{0, s, 3 * s}, retry.Going},
 		{"no wait after the last attempt", retry.Config{}, repeat(transient, 9), []time.Duration{0, s, 3 * s}, retry.Exhausted},
 		{"five attempts", retry.Config{MaxAttempts: 5}, repeat(transient, 9), []time.Duration{0, s, 3 * s, 7 * s, 15 * s}, retry.Exhausted},
 		{"one attempt is no retry", retry.Config{MaxAttempts: 1}, []error{transient}, []time.Duration{0}, retry.Exhausted},
-		{"an unknown error is retried", retry.Config{}, []error{errors.New("?")}, []time.Duration{0, s}, ""},
+		{"an unknown error is retried", retry.Config{}, []error{errors.New("?")}, []time.Duration{0, s}, retry.Going},
 		{"a bad request is not", retry.Config{}, []error{fail(failure.InvalidRequest)}, []time.Duration{0}, retry.Permanent},
 		{"a bad key is not", retry.Config{}, []error{fail(failure.Unauthorized)}, []time.Duration{0}, retry.Permanent},
 		{"a spent quota is not", retry.Config{}, []error{told(failure.QuotaExhausted, s)}, []time.Duration{0}, retry.Permanent},
 		{"a wrong answer is asked again at once", retry.Config{}, repeat(invalid, 9), []time.Duration{0, 0, 0}, retry.Exhausted},
-		{"wrong answers do not lengthen the backoff", retry.Config{MaxAttempts: 5}, []error{invalid, transient, invalid, transient}, []time.Duration{0, 0, s, s, 3 * s}, ""},
-		{"overload waits one step further", retry.Config{}, repeat(fail(failure.Overloaded), 2), []time.Duration{0, 2 * s, 6 * s}, ""},
+		{"wrong answers do not lengthen the backoff", retry.Config{MaxAttempts: 5}, []error{invalid, transient, invalid, transient}, []time.Duration{0, 0, s, s, 3 * s}, retry.Going},
+		{"overload waits one step further", retry.Config{}, repeat(fail(failure.Overloaded), 2), []time.Duration{0, 2 * s, 6 * s}, retry.Going},
 		{"a cut-off answer is asked for once more", retry.Config{MaxAttempts: 9}, repeat(fail(failure.CutOff), 9), []time.Duration{0, 0}, retry.Permanent},
-		{"Retry-After above the backoff", retry.Config{}, []error{told(failure.Transient, 5*s)}, []time.Duration{0, 5 * s}, ""},
-		{"Retry-After below the backoff", retry.Config{}, []error{told(failure.Transient, s/2)}, []time.Duration{0, s}, ""},
+		{"Retry-After above the backoff", retry.Config{}, []error{told(failure.Transient, 5*s)}, []time.Duration{0, 5 * s}, retry.Going},
+		{"Retry-After below the backoff", retry.Config{}, []error{told(failure.Transient, s/2)}, []time.Duration{0, s}, retry.Going},
 		{"Retry-After of a failure that is no limit uses up attempts", retry.Config{}, repeat(told(failure.Overloaded, 5*s), 9), []time.Duration{0, 5 * s, 10 * s}, retry.Exhausted},
-		{"a rate limit uses up no attempts", retry.Config{MaxAttempts: 2}, append(repeat(told(failure.RateLimited, 10*s), 3), transient), []time.Duration{0, 10 * s, 20 * s, 30 * s, 38 * s}, ""},
+		{"a rate limit uses up no attempts", retry.Config{MaxAttempts: 2}, append(repeat(told(failure.RateLimited, 10*s), 3), transient), []time.Duration{0, 10 * s, 20 * s, 30 * s, 38 * s}, retry.Going},
 		{"a rate limit without a time does", retry.Config{}, repeat(limited, 9), []time.Duration{0, s, 3 * s}, retry.Exhausted},
-		{"a limit that says 0 is waited for all the same", retry.Config{}, repeat(told(failure.RateLimited, 0), 4), []time.Duration{0, s, 3 * s, 7 * s, 15 * s}, ""},
+		{"a limit that says 0 is waited for all the same", retry.Config{}, repeat(told(failure.RateLimited, 0), 4), []time.Duration{0, s, 3 * s, 7 * s, 15 * s}, retry.Going},
 		{"a wait above MaxRetryAfter is refused, not shortened", retry.Config{MaxRetryAfter: 10 * s}, []error{told(failure.RateLimited, 11*s)}, []time.Duration{0}, retry.WaitTooLong},
-		{"one of exactly MaxRetryAfter is not", retry.Config{MaxRetryAfter: 10 * s}, []error{told(failure.RateLimited, 10*s)}, []time.Duration{0, 10 * s}, ""},
+		{"one of exactly MaxRetryAfter is not", retry.Config{MaxRetryAfter: 10 * s}, []error{told(failure.RateLimited, 10*s)}, []time.Duration{0, 10 * s}, retry.Going},
 		{"rate limits end at MaxLimitTime", retry.Config{MaxLimitTime: 25 * s}, repeat(told(failure.RateLimited, 10*s), 9), []time.Duration{0, 10 * s, 20 * s}, retry.LimitTimePassed},
 		{"a wait that MaxTime can't hold is not begun", retry.Config{MaxTime: 3 * s, MaxAttempts: 9}, repeat(transient, 9), []time.Duration{0, s}, retry.OutOfTime},
 		{"a wait that MaxTime just holds is", retry.Config{MaxTime: 3*s + 1, MaxAttempts: 9}, repeat(transient, 9), []time.Duration{0, s, 3 * s}, retry.OutOfTime},
@@ -115,7 +115,7 @@ func TestWhatFollowsFromEachFailure(t *testing.T) {
 				if !slices.Equal(f.at, c.at) {
 					t.Errorf("attempts began at %v, want %v", f.at, c.at)
 				}
-				if c.reason == "" {
+				if c.reason == retry.Going {
 					if err != nil || got != "answer" {
 						t.Errorf("got %q, %v", got, err)
 					}
@@ -468,7 +468,7 @@ func TestObserverSeesEachFailureAndWhatFollows(t *testing.T) {
 		want := []string{
 			"1 transient 1s backoff ", "2 rate_limited 7s rate_limit ", "3 invalid_answer 0s  ",
 		}
-		if !slices.Equal(got[:3], want) || !strings.HasSuffix(got[3], string(retry.Exhausted)) && !strings.HasSuffix(got[3], string(retry.Permanent)) {
+		if !slices.Equal(got[:3], want) || !strings.HasSuffix(got[3], retry.Exhausted.String()) && !strings.HasSuffix(got[3], retry.Permanent.String()) {
 			t.Errorf("got %q", got)
 		}
 	})

@@ -19,7 +19,6 @@ type run struct {
 	retries   int           // the backoff's attempt number
 	cutOff    bool          // an answer was cut off
 	limitTime time.Duration // waited for rate limits
-	kind      failure.Kind  // of the attempt just made
 	last      error
 	few       [4]Failure    // the first failures; they stay on the stack of Do
 	more      []Failure     // the others
@@ -45,8 +44,8 @@ func (r *run) history() []Failure {
 
 // failed records a failed attempt, and waits for the next; or returns the *Error
 // to end with.
-func (r *run) failed(ctx context.Context, err error, kind failure.Kind) error {
-	p := r.policy
+func (r *run) failed(ctx context.Context, a attempted) error {
+	p, err, kind := r.policy, a.err, a.kind
 	decision := p.table.For(kind)
 	if stop := stopOf(err); stop != nil {
 		decision.Again = failure.Never
