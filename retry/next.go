@@ -80,7 +80,7 @@ type step struct {
 
 // next decides what follows from a failure. It neither waits nor changes
 // anything; chance comes in through Backoff alone.
-func (p *Policy) next(s situation) step {
+func (p *Policy) next(s *situation) step {
 	again := s.decision.Again
 	d := step{counts: true}
 	if again == failure.Never || again == failure.OnceLarger && s.cutOff {

@@ -100,7 +100,7 @@ func TestNext(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := p.next(c.in)
+		got := p.next(&c.in)
 		if got.stop != Going { // of what would have been spent, nothing is
 			got.limit = 0
 		}

@@ -26,13 +26,15 @@ type run struct {
 	why       Why
 }
 
-// record adds a failure to the history.
-func (r *run) record(f Failure) {
-	if f.Number <= len(r.few) {
-		r.few[f.Number-1] = f
-	} else {
-		r.more = append(r.more, f)
+// record adds a failure to the history. It is written in its place, field by
+// field: a value that is made first and copied then waits for its own stores.
+func (r *run) record(err error, kind failure.Kind) {
+	f := &r.few[min(r.calls, len(r.few))-1]
+	if r.calls > len(r.few) {
+		r.more = append(r.more, Failure{})
+		f = &r.more[len(r.more)-1]
 	}
+	f.Number, f.Err, f.Kind, f.Wait, f.Why = r.calls, err, kind, r.wait, r.why
 }
 
 // history returns a copy of all failures.
@@ -54,7 +56,7 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 		}
 	}
 	r.last = err
-	r.record(Failure{r.calls, err, kind, r.wait, r.why})
+	r.record(err, kind)
 	if ctx.Err() != nil {
 		return r.ended(ctx)
 	}
@@ -68,7 +70,7 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 		refusal = p.Breaker.Refusal()
 		s.openFor = openFor(refusal)
 	}
-	d := p.next(s)
+	d := p.next(&s)
 	if d.stop == Going && d.spends && p.Budget != nil && !p.Budget.withdraw() {
 		d.stop = BudgetSpent
 	}
