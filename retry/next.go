@@ -68,10 +68,15 @@ type situation struct {
 	openFor   time.Duration // the circuit refuses calls for this long yet
 }
 
-// step is what to do next.
+// step is what to do next. Its parts are few enough each for it to be handed on
+// in registers.
 type step struct {
-	wait   time.Duration
-	limit  time.Duration // how much of the wait is for a rate limit
+	wait  time.Duration
+	limit time.Duration // how much of the wait is for a rate limit
+	verdict
+}
+
+type verdict struct {
 	stop   Reason
 	why    Why
 	counts bool // the failed attempt counts against MaxAttempts
@@ -82,7 +87,7 @@ type step struct {
 // anything; chance comes in through Backoff alone.
 func (p *Policy) next(s *situation) step {
 	again := s.decision.Again
-	d := step{counts: true}
+	d := step{verdict: verdict{counts: true}}
 	if again == failure.Never || again == failure.OnceLarger && s.cutOff {
 		return stopped(Permanent, d)
 	}

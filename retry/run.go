@@ -60,10 +60,10 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 	if ctx.Err() != nil {
 		return r.ended(ctx)
 	}
-	s := situation{
-		decision: decision, answered: kind == failure.InvalidAnswer || kind == failure.CutOff,
-		counted: r.counted, retries: r.retries, cutOff: r.cutOff, limitTime: r.limitTime, left: left(ctx),
-	}
+	var s situation // field by field, as in record
+	s.decision, s.answered = decision, kind == failure.InvalidAnswer || kind == failure.CutOff
+	s.counted, s.retries, s.cutOff, s.limitTime = r.counted, r.retries, r.cutOff, r.limitTime
+	s.left = left(ctx)
 	s.toldWait, s.told = failure.RetryAfterOf(err)
 	var refusal *breaker.OpenError
 	if p.Breaker != nil {

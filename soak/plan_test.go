@@ -55,7 +55,8 @@ func (o *order) fits() bool {
 }
 
 // plan mixes every fault that package chaos knows. The weights add up to about
-// 100. A long one is longer than an attempt may take.
+// 100, and no two are the same, so that each tells which fault was drawn. A long
+// one is longer than an attempt may take.
 func plan(long time.Duration) *chaos.Plan {
 	w := []chaos.Fault{
 		{Weight: 30}, // right
@@ -113,6 +114,9 @@ func plan(long time.Duration) *chaos.Plan {
 		for _, f.Status = range []int{429, 503} {
 			w = append(w, f)
 		}
+	}
+	for i := range w {
+		w[i].Weight += float64(i) / 1e6
 	}
 	return &chaos.Plan{Seed: 20, Weights: w}
 }

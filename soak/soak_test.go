@@ -140,17 +140,19 @@ type soak struct {
 	attempts map[string]int
 	wrong    []string
 	faults   map[string]int
+	drawn    map[float64]int // by their weights
 }
 
 const budgetLimit = 500
 
 func newSoak(t *testing.T, n size) *soak {
 	t.Helper()
-	s := &soak{size: n, outcomes: map[string]int{}, attempts: map[string]int{}, faults: map[string]int{}, begun: make([]atomic.Pointer[time.Time], n.atATime)}
+	s := &soak{size: n, outcomes: map[string]int{}, attempts: map[string]int{}, faults: map[string]int{}, drawn: map[float64]int{}, begun: make([]atomic.Pointer[time.Time], n.atATime)}
 	s.provider = newProvider(t, chaos.Config{Plan: plan(n.attempt), OnRequest: func(r chaos.Recorded) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.faults[describe(r.Fault)]++
+		s.drawn[r.Fault.Weight]++
 	}})
 	s.transport = &http.Transport{MaxIdleConns: n.atATime, MaxIdleConnsPerHost: n.atATime, IdleConnTimeout: time.Minute}
 	s.bodies = &bodies{RoundTripper: s.transport}
@@ -398,14 +400,13 @@ func (s *soak) report(t *testing.T) {
 		}
 		t.Error(w)
 	}
-	kinds := map[string]bool{}
-	for name := range s.faults {
-		kind, _, _ := strings.Cut(name, " ")
-		kinds[kind] = true
+	requests := 0
+	for _, n := range s.drawn {
+		requests += n
 	}
 	for _, f := range plan(s.attempt).Weights {
-		if kind := string(f.Kind); kind != "" && !kinds[kind] {
-			t.Errorf("no request got the fault %s", kind)
+		if expected := f.Weight / 100 * float64(requests); expected > 20 && s.drawn[f.Weight] == 0 {
+			t.Errorf("no request got the fault %s", describe(f))
 		}
 	}
 	if s.outcomes["answered"] == 0 {
