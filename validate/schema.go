@@ -39,6 +39,35 @@ type schemaCheck struct {
 	schema *jsonschema.Schema
 	misfit *jsonschema.Schema // fits what does not fit schema, and finds no details
 	source any                // the schema as a JSON value
+	linear bool               // checking takes time in proportion to the value, whatever the value
+}
+
+// instant: a value is checked within microseconds for each kilobyte, unless the
+// schema refers to itself or compares items with each other.
+func (c *schemaCheck) instant() bool { return c.linear }
+
+// linear reports whether nothing in a schema makes the library look at a part of
+// a value more often than the schema has parts.
+func linear(schema any) bool {
+	switch s := schema.(type) {
+	case map[string]any:
+		for key, value := range s {
+			switch key {
+			case "$ref", "$dynamicRef", "$recursiveRef", "uniqueItems":
+				return false
+			}
+			if !linear(value) {
+				return false
+			}
+		}
+	case []any:
+		for _, value := range s {
+			if !linear(value) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // schemaURL and misfitURL name the documents to the library. They are no
@@ -72,7 +101,7 @@ func compile(text string) (check *schemaCheck, err error) {
 	compiler.AssertFormat()
 	compiler.UseLoader(refuse{})
 	misfit := map[string]any{"not": map[string]any{"$ref": schemaURL}}
-	check = &schemaCheck{source: doc.value}
+	check = &schemaCheck{source: doc.value, linear: linear(doc.value)}
 	if err = compiler.AddResource(schemaURL, doc.value); err == nil {
 		if err = compiler.AddResource(misfitURL, misfit); err == nil {
 			if check.schema, err = compiler.Compile(schemaURL); err == nil {
