@@ -172,7 +172,8 @@ func TestTheSameChanceGivesTheSameDelay(t *testing.T) {
 		t.Errorf("with the middle of the range drawn, the delay is %v, want %v", got, want)
 	}
 	e := backoff.Exponential{Jitter: backoff.Decorrelated}
-	if e.At(3, 7) != e.At(3, 7) || e.At(3, 7) == e.At(3, 8) {
+	first, again, other := e.At(3, 7), e.At(3, 7), e.At(3, 8)
+	if first != again || first == other {
 		t.Error("a decorrelated delay does not depend on chance alone")
 	}
 }

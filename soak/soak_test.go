@@ -45,7 +45,7 @@ type size struct {
 }
 
 var sizes = map[string]size{
-	"":     {1_000, 200, 2 * time.Second, 10 * time.Second, 10 * time.Second},
+	"":     {1_000, 200, time.Second, 6 * time.Second, 10 * time.Second},
 	"full": {50_000, 2_000, 4 * time.Second, 20 * time.Second, 10 * time.Second},
 	"race": {5_000, 500, 4 * time.Second, 20 * time.Second, 10 * time.Second},
 }
@@ -91,7 +91,8 @@ func TestEveryCallEndsAndNothingIsLeft(t *testing.T) {
 	settles(func() bool { return runtime.NumGoroutine() <= before })
 	t.Logf("%d calls, %d at a time, in %v: %.0f calls/s, %.0f requests/s",
 		n.calls, n.atATime, took.Round(time.Millisecond), float64(n.calls)/took.Seconds(), float64(s.bodies.sent.Load())/took.Seconds())
-	t.Logf("longest call %v of %v allowed; longest after its end %v", s.longest().Round(time.Millisecond), n.whole, time.Duration(s.latest.Load()).Round(time.Millisecond))
+	t.Logf("longest call %v of %v allowed; latest %v after its end: %s",
+		s.longest.Round(time.Millisecond), n.whole, s.latest.Round(time.Millisecond), s.latestCall)
 	t.Logf("heap: %s at its peak; live: %s after a fifth of the calls, %s at the end", mib(peak), mib(base), mib(after))
 	t.Logf("goroutines: %d before, %d afterwards", before, runtime.NumGoroutine())
 	t.Logf("connections: at most %d, %d at the end, %d once the idle ones were closed", s.provider.most.Load(), connections, left)
@@ -129,18 +130,19 @@ type soak struct {
 	budget    *retry.Budget
 	check     validate.Strategy
 
-	next   atomic.Int64                // call
-	ended  atomic.Int64                // calls
-	begun  []atomic.Pointer[time.Time] // the call under way, of each worker
-	most   atomic.Int64                // the longest call
-	latest atomic.Int64                // the longest that a call went on after its end
+	next  atomic.Int64                // call
+	ended atomic.Int64                // calls
+	begun []atomic.Pointer[time.Time] // the call under way, of each worker
 
-	mu       sync.Mutex
-	outcomes map[string]int
-	attempts map[string]int
-	wrong    []string
-	faults   map[string]int
-	drawn    map[float64]int // by their weights
+	mu         sync.Mutex
+	outcomes   map[string]int
+	attempts   map[string]int
+	wrong      []string
+	faults     map[string]int
+	drawn      map[float64]int // by their weights
+	longest    time.Duration   // call
+	latest     time.Duration   // that a call ended after its end
+	latestCall string
 }
 
 const budgetLimit = 500
@@ -288,8 +290,6 @@ func (s *soak) call(random *rand.Rand) {
 		result, err = llmcall.RetryWithValidation(ctx, model, req, checks, cfg)
 	}
 	ended := time.Now()
-	raise(&s.most, int64(ended.Sub(began)))
-	raise(&s.latest, int64(max(0, ended.Sub(end))))
 	outcome, trace, wrong := s.judge(result, err)
 	if over := ended.Sub(end); over > s.late {
 		wrong = append(wrong, fmt.Sprintf("it ended %v after its end", over))
@@ -299,6 +299,10 @@ func (s *soak) call(random *rand.Rand) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.longest = max(s.longest, ended.Sub(began))
+	if late := ended.Sub(end); late > s.latest && trace != nil {
+		s.latest, s.latestCall = late, fmt.Sprintf("%s after %v:%s", outcome, ended.Sub(began).Round(time.Millisecond), timeline(trace, began))
+	}
 	s.outcomes[outcome]++
 	if trace != nil {
 		for _, a := range trace.Attempts {
@@ -370,7 +374,14 @@ func (s *soak) judge(result *llmcall.Result, err error) (outcome string, trace *
 	return outcome, trace, wrong
 }
 
-func (s *soak) longest() time.Duration { return time.Duration(s.most.Load()) }
+// timeline writes when each attempt began, how long it took and how it ended.
+func timeline(trace *llmcall.Trace, began time.Time) string {
+	var b strings.Builder
+	for _, a := range trace.Attempts {
+		fmt.Fprintf(&b, " [at %v for %v: %s]", a.Start.Sub(began).Round(time.Millisecond), a.Duration.Round(time.Millisecond), describeAttempt(a))
+	}
+	return b.String()
+}
 
 // report prints what came, and complains of what must not.
 func (s *soak) report(t *testing.T) {
