@@ -71,6 +71,7 @@ func TestImpossibleSettingsNameTheField(t *testing.T) {
 	for _, good := range []interface{ Validate() error }{
 		backoff.Exponential{}, backoff.Linear{}, backoff.Fibonacci{}, backoff.Constant{}, backoff.Exponential{Factor: 1},
 		backoff.Exponential{Jitter: backoff.Decorrelated}, backoff.Exponential{Jitter: backoff.Proportional(1)},
+		backoff.Exponential{Jitter: backoff.NoJitter}, backoff.Exponential{Factor: math.MaxFloat64},
 	} {
 		if err := good.Validate(); err != nil {
 			t.Errorf("%#v: %v", good, err)
@@ -253,6 +254,51 @@ func TestExponentialIsInitialTimesFactorToTheAttempt(t *testing.T) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
 	})
+}
+
+func TestTheLargestTimesDoNotOverflow(t *testing.T) {
+	const most = time.Duration(math.MaxInt64)
+	for name, got := range map[string]time.Duration{
+		"doubled":              backoff.Exponential{Initial: most, Max: most, Jitter: backoff.NoJitter}.Delay(1),
+		"tripled":              backoff.Exponential{Initial: most, Max: most, Factor: 3, Jitter: backoff.NoJitter}.Delay(0),
+		"the whole as jitter":  most + backoff.Exponential{Initial: most, Max: most, Jitter: backoff.Proportional(1)}.At(0, 0),
+		"linear past its cap":  most/2 - 1 + backoff.Linear{Initial: most / 2, Step: most / 2, Max: most/2 + 1, Jitter: backoff.NoJitter}.Delay(2),
+		"linear":               backoff.Linear{Initial: 1, Step: most / 2, Max: most, Jitter: backoff.NoJitter}.Delay(2),
+		"fibonacci, in thirds": backoff.Fibonacci{Initial: most / 3, Max: most, Jitter: backoff.NoJitter}.Delay(4),
+	} {
+		if got != most && got != most-1 {
+			t.Errorf("%s: %v, want %v", name, got, most)
+		}
+	}
+}
+
+func TestEachStrategySpreadsItsDelays(t *testing.T) {
+	for _, strategy := range []backoff.Strategy{
+		backoff.Exponential{}, backoff.Exponential{Factor: 3}, backoff.Linear{}, backoff.Fibonacci{}, backoff.Constant{Interval: s},
+		backoff.Exponential{Jitter: backoff.FullJitter}, backoff.Exponential{Jitter: backoff.EqualJitter},
+	} {
+		seen := map[time.Duration]bool{}
+		for range 20 {
+			seen[strategy.Delay(1)] = true
+		}
+		if len(seen) < 15 {
+			t.Errorf("%#v: %d delays among 20", strategy, len(seen))
+		}
+	}
+}
+
+// A few nanoseconds, so that each delay of the range is drawn soon.
+func TestDecorrelatedReachesBothEndsOfItsRange(t *testing.T) {
+	for _, c := range []struct{ initial, limit, want time.Duration }{{1, 3, 3}, {3, 11, 9}, {3, 9, 9}, {3, 8, 8}, {5, 5, 5}} {
+		lowest, highest := time.Hour, time.Duration(0)
+		for chance := range uint64(1000) {
+			d := backoff.Exponential{Initial: c.initial, Max: c.limit, Jitter: backoff.Decorrelated}.At(0, chance)
+			lowest, highest = min(lowest, d), max(highest, d)
+		}
+		if lowest != c.initial || highest != c.want {
+			t.Errorf("from %d, at most %d: drawn from [%d, %d], want [%d, %d]", c.initial, c.limit, lowest, highest, c.initial, c.want)
+		}
+	}
 }
 
 func TestADelayAllocatesNothing(t *testing.T) {

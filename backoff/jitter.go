@@ -118,7 +118,7 @@ func walk(initial, limit time.Duration, attempt int, chance uint64) time.Duratio
 	bits := rand.NewPCG(chance, 0)
 	for range min(max(attempt, 0), steps) + 1 {
 		high := limit
-		if d < limit/3 {
+		if d <= limit/3 {
 			high = 3 * d
 		}
 		if low >= high {

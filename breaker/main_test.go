@@ -60,6 +60,8 @@ func cancelled(t testing.TB, b *breaker.Breaker) {
 	}
 }
 
+func reset(_ testing.TB, b *breaker.Breaker) { b.Reset() }
+
 func refused(t testing.TB, b *breaker.Breaker) { t.Helper(); refusal(t, b) }
 
 // refusal makes a call that must be refused, and returns the error.

@@ -123,16 +123,18 @@ func TestRegistryLetsThoseGoThatAreNotInUseAnyMore(t *testing.T) {
 	if got := len(r.Snapshots()); got != limit {
 		t.Fatalf("all in use: %d breakers", got)
 	}
-	var still []*breaker.Breaker
+	still := []*breaker.Breaker{r.Get("new")}
 	for i := limit / 2; i < limit; i++ {
 		still = append(still, r.Get(fmt.Sprint(i)))
 	}
-	for i := range limit / 2 {
-		r.Get(fmt.Sprint("newer-", i))
+	for i := range limit/2 - 1 {
+		for range 2 {
+			r.Get(fmt.Sprint("newer-", i))
+		}
 	}
 	for i, b := range still {
 		if r.Get(b.Name()) != b {
-			t.Errorf("%d went, which is in use", i)
+			t.Errorf("%s went, which is in use (%d)", b.Name(), i)
 		}
 	}
 }

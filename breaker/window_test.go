@@ -39,6 +39,8 @@ func TestClosedOpensAtTheThresholdAndTheWindowAndTheRate(t *testing.T) {
 			repeat(100, step{75*s + 1, bad, closed})},
 		{"failures a quarter of the window apart do", breaker.Config{},
 			join(repeat(4, step{75 * s, bad, closed}), in(75*s, bad, open))},
+		{"what was counted before a reset is forgotten, in what order too", breaker.Config{FailureThreshold: 3},
+			join(repeat(4, step{200 * s, bad, closed}), in(0, reset, closed), repeat(10, step{200 * s, bad, closed}))},
 		{"a window of one nanosecond holds failures of one instant and the next", breaker.Config{FailureThreshold: 2, FailureWindow: 1},
 			join(in(0, bad, closed), in(2, bad, closed), in(1, bad, open))},
 

@@ -103,35 +103,38 @@ func (b *body) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// memory watches the heap while it runs.
-type memory struct {
-	peak atomic.Int64
-	quit chan struct{}
-	done chan struct{}
+// process is watched while the calls are made.
+type process struct {
+	peak  int64         // bytes of the heap
+	stall time.Duration // the longest that it stood still: the machine had others to serve
+	quit  chan struct{}
+	done  chan struct{}
 }
 
-func watchMemory() *memory {
-	m := &memory{quit: make(chan struct{}), done: make(chan struct{})}
+func watchProcess() *process {
+	p := &process{quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
-		defer close(m.done)
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			raise(&m.peak, read("/memory/classes/heap/objects:bytes"))
+		defer close(p.done)
+		const pause = 20 * time.Millisecond
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		for last := time.Now(); ; last = time.Now() {
+			p.peak = max(p.peak, read("/memory/classes/heap/objects:bytes"))
+			timer.Reset(pause)
 			select {
-			case <-tick.C:
-			case <-m.quit:
+			case <-timer.C:
+				p.stall = max(p.stall, time.Since(last)-pause)
+			case <-p.quit:
 				return
 			}
 		}
 	}()
-	return m
+	return p
 }
 
-func (m *memory) stop() int64 {
-	close(m.quit)
-	<-m.done
-	return m.peak.Load()
+func (p *process) stop() {
+	close(p.quit)
+	<-p.done
 }
 
 // live returns the bytes that are in use, once all that is not has gone.

@@ -1,0 +1,137 @@
+// Command mutation puts faults into backoff, breaker and retry, one at a time,
+// and tells which of them the tests let pass. It runs gremlins for that, and
+// compares the survivors with accepted.yaml, where each stands with the reason
+// why it changes no behaviour. It fails if there is any other.
+//
+//	cd bench && go run ./mutation [package ...]
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const gremlins = "github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0"
+
+// report is what gremlins writes.
+type report struct {
+	Files []struct {
+		Name      string `json:"file_name"`
+		Mutations []struct {
+			Type   string `json:"type"`
+			Status string `json:"status"`
+			Line   int    `json:"line"`
+			Column int    `json:"column"`
+		} `json:"mutations"`
+	} `json:"files"`
+}
+
+// accepted is a survivor that changes no behaviour. It is known by its line's
+// text, which lines added above do not change.
+type accepted struct {
+	File string `yaml:"file"` // "backoff/jitter.go"
+	Code string `yaml:"code"` // the line, without the space around it
+	Type string `yaml:"type"` // gremlins' name of the mutator; "" is any
+	Why  string `yaml:"why"`
+}
+
+func main() {
+	log.SetFlags(0)
+	packages := os.Args[1:]
+	if len(packages) == 0 {
+		packages = []string{"backoff", "breaker", "retry"}
+	}
+	if err := run(packages); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(packages []string) error {
+	data, err := os.ReadFile("mutation/accepted.yaml")
+	if err != nil {
+		return err
+	}
+	var known []accepted
+	if err := yaml.Load(data, &known, yaml.WithKnownFields()); err != nil {
+		return fmt.Errorf("mutation/accepted.yaml: %w", err)
+	}
+	failed := false
+	for _, name := range packages {
+		ok, err := mutate(name, known)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		failed = failed || !ok
+	}
+	if failed {
+		return errors.New("there are survivors that are not accepted")
+	}
+	return nil
+}
+
+// mutate runs gremlins on a package, and reports whether every survivor is
+// accepted.
+func mutate(name string, known []accepted) (bool, error) {
+	dir, err := os.MkdirTemp("", "mutation")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "report.json")
+	// One worker, and time enough: a mutant that is slow because others run at
+	// the same time would count as found.
+	cmd := exec.Command("go", "run", gremlins, "unleash", "--workers", "1", "--timeout-coefficient", "30", "--output", out, "./"+name)
+	cmd.Dir = ".."
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return false, fmt.Errorf("%w\n%s", err, text)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		return false, err
+	}
+	var r report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return false, err
+	}
+	counts, ok := map[string]int{}, true
+	for _, f := range r.Files {
+		file := filepath.Join(name, filepath.Base(f.Name))
+		source, err := os.ReadFile(filepath.Join("..", file))
+		if err != nil {
+			return false, err
+		}
+		lines := strings.Split(string(source), "\n")
+		for _, m := range f.Mutations {
+			status := m.Status
+			if status == "LIVED" || status == "NOT COVERED" {
+				code := strings.TrimSpace(lines[m.Line-1])
+				if why := reason(known, file, code, m.Type); why != "" {
+					status += ", accepted"
+				} else {
+					ok = false
+					fmt.Printf("%s:%d:%d: %s %s\n\t%s\n", file, m.Line, m.Column, m.Status, m.Type, code)
+				}
+			}
+			counts[status]++
+		}
+	}
+	fmt.Printf("%s: %v\n", name, counts)
+	return ok, nil
+}
+
+func reason(known []accepted, file, code, mutator string) string {
+	for _, a := range known {
+		if a.File == file && a.Code == code && (a.Type == "" || a.Type == mutator) {
+			return a.Why
+		}
+	}
+	return ""
+}
