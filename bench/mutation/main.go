@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command mutation puts faults into backoff, breaker and retry, one at a time,
 // and tells which of them the tests let pass. It runs gremlins for that, and
 // compares the survivors with accepted.yaml, where each stands with the reason
@@ -15,11 +17,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v4"
 )
 
 const gremlins = "github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0"
+
+// maxMemory is what each process of a run may use.
+const maxMemory = 6 << 30
 
 // report is what gremlins writes.
 type report struct {
@@ -63,6 +69,12 @@ func run(packages []string) error {
 	if err := yaml.Load(data, &known, yaml.WithKnownFields()); err != nil {
 		return fmt.Errorf("mutation/accepted.yaml: %w", err)
 	}
+	// A mutant may fill the memory for ever; one that runs against this limit is
+	// found as surely as one that fails a test.
+	limit := syscall.Rlimit{Cur: maxMemory, Max: maxMemory}
+	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &limit); err != nil {
+		return err
+	}
 	failed := false
 	for _, name := range packages {
 		ok, err := mutate(name, known)
@@ -88,7 +100,7 @@ func mutate(name string, known []accepted) (bool, error) {
 	out := filepath.Join(dir, "report.json")
 	// One worker, and time enough: a mutant that is slow because others run at
 	// the same time would count as found.
-	cmd := exec.Command("go", "run", gremlins, "unleash", "--workers", "1", "--timeout-coefficient", "30", "--output", out, "./"+name)
+	cmd := exec.Command("go", "run", gremlins, "unleash", "--workers", "1", "--timeout-coefficient", "15", "--output", out, "./"+name)
 	cmd.Dir = ".."
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return false, fmt.Errorf("%w\n%s", err, text)
