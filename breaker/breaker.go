@@ -261,19 +261,19 @@ func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error
 		_, err := doPermit(ctx, b, nil, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
 		return err
 	}
-	settled := false
+	returned := false
 	defer func() {
-		if !settled {
+		if !returned {
 			b.escaped(w, recover())
 		}
 	}()
 	err := fn(ctx)
+	returned = true
 	if err != nil {
 		b.settle(ctx, w, err)
 	} else if b.word.Load() != w || w&creditMask != 0 {
 		b.succeed(w, 0)
 	}
-	settled = true
 	return err
 }
 
@@ -308,13 +308,14 @@ func DoAs[T any](
 	if w&plainMask != 0 {
 		return doPermit(ctx, b, outcome, fn)
 	}
-	settled := false
+	returned := false
 	defer func() {
-		if !settled {
+		if !returned {
 			b.escaped(w, recover())
 		}
 	}()
 	v, err := fn(ctx)
+	returned = true
 	switch {
 	case err == nil:
 		if b.word.Load() != w || w&creditMask != 0 {
@@ -326,7 +327,6 @@ func DoAs[T any](
 		p := Permit{b: b, word: w}
 		p.EndAs(ctx, outcome(err), err)
 	}
-	settled = true
 	return v, err
 }
 
@@ -401,23 +401,23 @@ func doPermit[T any](
 		var none T
 		return none, err
 	}
-	settled := false
+	defer p.Ignore() // fn, or outcome, may end the goroutine
+	returned := false
 	defer func() {
-		if settled {
+		if returned {
 			return
 		}
 		if r := recover(); r != nil {
 			p.Failure(&PanicError{r})
 			panic(r)
 		}
-		p.Ignore()
 	}()
 	v, err := fn(ctx)
+	returned = true
 	if err != nil && outcome != nil {
 		p.EndAs(ctx, outcome(err), err)
 	} else {
 		p.End(ctx, err)
 	}
-	settled = true
 	return v, err
 }

@@ -46,10 +46,10 @@ func (b *Breaker) admit() (w, probe uint64, err error) {
 // changes nothing: once the recovery time has come it returns nil, and the next
 // call finds out.
 func (b *Breaker) Refusal() *OpenError {
-	k := b.book.Load()
-	if k == nil {
+	if stateOf(b.word.Load()) != Open { // it has the last word: an opening is written down after it
 		return nil
 	}
+	k := b.openBook()
 	o := k.opening.Load()
 	if o == nil {
 		return nil

@@ -195,6 +195,74 @@ func TestPanicCountsAsAFailureAndGoesOn(t *testing.T) {
 	}
 }
 
+func TestDoAsLetsTheCallerDecideWhatAnErrorSays(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		outcome       breaker.Outcome
+		err           error
+		ctx           func() (context.Context, context.CancelFunc)
+		closed, inOne breaker.State // what becomes of CLOSED, and of HALF_OPEN with one success still to come
+	}{
+		{"failed", breaker.Failed, errBoom, live, open, open},
+		{"failed, but excluded", breaker.Failed, io.EOF, live, closed, half},
+		{"failed, but the caller was gone", breaker.Failed, errBoom, gone, closed, half},
+		{"succeeded", breaker.Succeeded, errBoom, live, closed, closed},
+		{"succeeded, though excluded", breaker.Succeeded, io.EOF, live, closed, closed},
+		{"neither", breaker.Neither, errBoom, live, closed, half},
+		{"tripped", breaker.Tripped, errBoom, live, open, open},
+		{"tripped, but excluded", breaker.Tripped, io.EOF, live, closed, half},
+		{"an outcome that there is not", breaker.Outcome(99), errBoom, live, closed, half},
+		{"not asked about a success", breaker.Tripped, nil, live, closed, closed},
+	} {
+		for _, slow := range []time.Duration{0, time.Hour} { // two ways through the code while CLOSED
+			t.Run(fmt.Sprintf("%s, SlowCall %v", test.name, slow), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, SlowCall: slow, Exclude: excluding()}
+					for b, want := range map[*breaker.Breaker]breaker.State{newBreaker(t, c): test.closed, halfOpen(t, c): test.inOne} {
+						ctx, cancel := test.ctx()
+						defer cancel()
+						decide := func(err error) breaker.Outcome {
+							if err != test.err {
+								t.Errorf("asked about %v", err)
+							}
+							return test.outcome
+						}
+						n, err := breaker.DoAs(ctx, b, decide, func(context.Context) (int, error) { return 42, test.err })
+						if n != 42 || err != test.err {
+							t.Errorf("returned %v, %v", n, err)
+						}
+						if got := b.Snapshot(); got.State != want || got.Probes != 0 {
+							t.Errorf("%+v, want %v", got, want)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// It is the caller's fault, not the service's.
+func TestPanicInAnOutcomeFunctionGoesOnAndCountsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := breaker.Config{FailureThreshold: 1}
+		for _, b := range []*breaker.Breaker{newBreaker(t, c), halfOpen(t, c)} {
+			before := b.Snapshot()
+			func() {
+				defer func() {
+					if r := recover(); r != "fault" {
+						t.Errorf("recovered %v", r)
+					}
+				}()
+				fault := func(error) breaker.Outcome { panic("fault") }
+				breaker.DoAs(t.Context(), b, fault, func(context.Context) (int, error) { return 0, errBoom })
+			}()
+			if after := b.Snapshot(); after != before {
+				t.Errorf("changed from %+v to %+v", before, after)
+			}
+		}
+	})
+}
+
 func TestPanicMayBeExcluded(t *testing.T) {
 	b := newBreaker(t, breaker.Config{FailureThreshold: 1, Exclude: []breaker.Matcher{breaker.As[*breaker.PanicError]()}})
 	func() {

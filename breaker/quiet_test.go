@@ -53,6 +53,9 @@ func quiet(t *testing.T) map[string]*Breaker {
 var closedCalls = map[string]func(context.Context, *Breaker){
 	"Run": func(ctx context.Context, b *Breaker) { b.Run(ctx, works) },
 	"Do":  func(ctx context.Context, b *Breaker) { Do(ctx, b, worksToo) },
+	"DoAs": func(ctx context.Context, b *Breaker) {
+		DoAs(ctx, b, func(error) Outcome { return Tripped }, worksToo)
+	},
 	"Permit": func(ctx context.Context, b *Breaker) {
 		p, _ := b.Acquire()
 		p.Success()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,4 +151,94 @@ func TestDepositsAddUpExactly(t *testing.T) {
 			t.Errorf("100 successes of %v paid for %d retries, want %d", deposit, retries, want)
 		}
 	}
+}
+
+// A circuit that opens just at the deadline is not waited for, and no wait for it
+// is announced.
+func TestACircuitThatOpensWithTheDeadlineIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{TripTimeout: 10 * s})
+		b.Trip(transient)
+		var events []retry.Event
+		p := newPolicy(t, retry.Config{Breaker: b, WaitForCircuit: true, MaxTime: 10 * s, Observe: func(e retry.Event) { events = append(events, e) }})
+		f := play()
+		_, err := retry.Do(t.Context(), p, f.call)
+		if e, _ := errors.AsType[*retry.Error](err); e == nil || e.Reason != retry.OutOfTime || e.RefusedWait != 10*s || time.Since(f.start) != 0 {
+			t.Errorf("%v after %v", err, time.Since(f.start))
+		}
+		if len(events) != 1 || events[0].Stop != retry.OutOfTime {
+			t.Errorf("events %+v", events)
+		}
+	})
+}
+
+// Once is once, whatever comes between.
+func TestACutOffAnswerIsAskedForOnceMoreInAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cutOff := fail(failure.CutOff)
+		f := play(cutOff, transient, invalid, cutOff, transient)
+		_, err := retry.Do(t.Context(), newPolicy(t, retry.Config{MaxAttempts: 9}), f.call)
+		if e, _ := errors.AsType[*retry.Error](err); e == nil || e.Reason != retry.Permanent || len(f.at) != 4 {
+			t.Errorf("%v after %d attempts", err, len(f.at))
+		}
+	})
+}
+
+// Each way in which Do makes an attempt: the first, a later one, one with a
+// limit of its own.
+var ways = map[string]struct {
+	config retry.Config
+	number int
+}{
+	"the first": {retry.Config{}, 1}, "the second": {retry.Config{}, 2},
+	"the first, with a limit": {retry.Config{AttemptTimeout: time.Hour}, 1}, "within MaxTime": {retry.Config{MaxTime: time.Hour}, 1},
+}
+
+func TestAPanicInAnyAttemptGoesOnAndIsCounted(t *testing.T) {
+	for name, way := range ways {
+		b := newBreaker(t, breaker.Config{FailureThreshold: way.number})
+		way.config.Breaker, way.config.Backoff = b, backoff.Constant{}
+		func() {
+			defer func() {
+				if r := recover(); r != "boom" {
+					t.Errorf("%s: recovered %v", name, r)
+				}
+			}()
+			retry.Do(t.Context(), newPolicy(t, way.config), func(_ context.Context, a retry.Attempt) (int, error) {
+				if a.Number == way.number {
+					panic("boom")
+				}
+				return 0, transient
+			})
+		}()
+		if _, ok := errors.AsType[*breaker.PanicError](b.Snapshot().Cause); !ok || b.State() != breaker.Open {
+			t.Errorf("%s: the circuit is %v because of %v", name, b.State(), b.Snapshot().Cause)
+		}
+	}
+}
+
+func TestGoexitInAnyAttemptGivesTheProbesPlaceBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, way := range ways {
+			b := newBreaker(t, breaker.Config{TripTimeout: s})
+			b.Trip(transient)
+			time.Sleep(s)
+			way.config.Breaker, way.config.Backoff = b, backoff.Constant{}
+			p := newPolicy(t, way.config)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				retry.Do(t.Context(), p, func(_ context.Context, a retry.Attempt) (int, error) {
+					if a.Number == way.number {
+						runtime.Goexit()
+					}
+					return 0, limited // says nothing to the circuit, which stays HALF_OPEN
+				})
+			}()
+			<-done
+			if s := b.Snapshot(); s.State != breaker.HalfOpen || s.Probes != 0 {
+				t.Errorf("%s: %+v: the place is still taken", name, s)
+			}
+		}
+	})
 }

@@ -49,7 +49,7 @@ type deedAt struct {
 const forever = time.Duration(math.MaxInt64)
 
 func newModel(p plan) *model {
-	m := &model{p: p, table: failure.Decisions(), bound: forever, tokens: p.limit}
+	m := &model{p: p, table: failure.Decisions(), bound: forever, tokens: p.limit - 100*min(p.spent, p.limit/100)}
 	if p.config.Decisions != nil {
 		m.table = *p.config.Decisions
 	}

@@ -28,6 +28,7 @@ type plan struct {
 	config         retry.Config // without Backoff, Budget, Breaker, Observe
 	delays         []time.Duration
 	deposit, limit int             // of the budget, in hundredths of a token; limit 0: no budget
+	spent          int             // retries that others have made from it
 	circuit        *breaker.Config // nil: no breaker
 	others         []other
 	start          time.Duration // of Do, after the others'; all other times count from here
@@ -99,7 +100,7 @@ func drawPlan(t *rapid.T) plan {
 		p.delays = append(p.delays, span("delay", 0, 8))
 	}
 	if flip("has budget") {
-		p.deposit, p.limit = number("deposit", 1, 100), number("limit", 100, 300)
+		p.deposit, p.limit, p.spent = number("deposit", 1, 100), number("limit", 100, 300), number("spent", 0, 3)
 	}
 	if flip("has breaker") {
 		p.config.WaitForCircuit = flip("WaitForCircuit")
@@ -255,6 +256,7 @@ func (p plan) run() (o outcome, wrong error) {
 		if c.Budget, err = retry.NewBudget(float64(p.deposit)/100, float64(p.limit)/100); err != nil {
 			return o, err
 		}
+		spend(c.Budget, p.spent)
 	}
 	var observed []retry.Failure
 	c.Observe = func(e retry.Event) {
@@ -343,6 +345,15 @@ func (p plan) judge(e *retry.Error, ctx context.Context) error {
 		return fmt.Errorf("the error of a call that ended for %s is of kind %v: %v", e.Reason, kind, e)
 	}
 	return nil
+}
+
+// spend makes retries from a budget, as far as it goes.
+func spend(budget *retry.Budget, retries int) {
+	policy, err := retry.New(retry.Config{Budget: budget, Backoff: backoff.Constant{}, MaxAttempts: retries + 1})
+	if err != nil {
+		panic(err)
+	}
+	_, _ = retry.Do(context.Background(), policy, func(context.Context, retry.Attempt) (int, error) { return 0, transient })
 }
 
 func (p plan) delay(attempt int) time.Duration { return p.delays[min(attempt, len(p.delays)-1)] }
