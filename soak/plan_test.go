@@ -59,7 +59,7 @@ func (o *order) fits() bool {
 // one is longer than an attempt may take.
 func plan(long time.Duration) *chaos.Plan {
 	w := []chaos.Fault{
-		{Weight: 30}, // right
+		{Kind: chaos.Right, Weight: 30},
 		{Kind: chaos.Empty, Weight: 2},
 		{Kind: chaos.Length, Weight: 2},
 		{Kind: chaos.Prose, Weight: 3},
