@@ -45,8 +45,8 @@ func drawCrowd(t *rapid.T) crowd {
 	return c
 }
 
-// bucket keeps the books of a budget from outside, in hundredths of a token.
-type bucket struct {
+// books are kept of a budget from outside, in hundredths of a token.
+type books struct {
 	mu                  sync.Mutex
 	deposits, withdrawn int
 }
@@ -65,17 +65,17 @@ func (c crowd) run() error {
 		}
 	}
 	wrong := make([]error, len(c.plans))
-	var books bucket
+	var sums books
 	var all sync.WaitGroup
 	for i, p := range c.plans {
 		all.Go(func() {
 			time.Sleep(c.starts[i])
-			wrong[i] = p.call(budget, b, &books)
+			wrong[i] = p.call(budget, b, &sums)
 		})
 	}
 	all.Wait()
-	if have := first.limit + books.deposits; books.withdrawn > have {
-		wrong = append(wrong, fmt.Errorf("%d hundredths of a token were withdrawn, saved and deposited were %d", books.withdrawn, have))
+	if have := first.limit + sums.deposits; sums.withdrawn > have {
+		wrong = append(wrong, fmt.Errorf("%d hundredths of a token were withdrawn, saved and deposited were %d", sums.withdrawn, have))
 	}
 	if b != nil {
 		if s := b.Snapshot(); s.Probes != 0 {
@@ -86,7 +86,7 @@ func (c crowd) run() error {
 }
 
 // call makes one caller's call, and returns the first bound that it broke.
-func (p plan) call(budget *retry.Budget, b *breaker.Breaker, books *bucket) (wrong error) {
+func (p plan) call(budget *retry.Budget, b *breaker.Breaker, sums *books) (wrong error) {
 	complain := func(format string, a ...any) {
 		if wrong == nil {
 			wrong = fmt.Errorf(format, a...)
@@ -147,9 +147,9 @@ func (p plan) call(budget *retry.Budget, b *breaker.Breaker, books *bucket) (wro
 			limitTime += e.Wait
 		}
 		if table.For(e.Failure.Kind).Breaker != failure.Healthy && !limited {
-			books.mu.Lock()
-			books.withdrawn += 100
-			books.mu.Unlock()
+			sums.mu.Lock()
+			sums.withdrawn += 100
+			sums.mu.Unlock()
 		}
 	}
 	policy, err := retry.New(c)
@@ -173,9 +173,9 @@ func (p plan) call(budget *retry.Budget, b *breaker.Breaker, books *bucket) (wro
 			failures = append(failures, err)
 		}
 		if err == nil || table.For(failure.KindOf(err)).Breaker == failure.Healthy {
-			books.mu.Lock()
-			books.deposits += p.deposit
-			books.mu.Unlock()
+			sums.mu.Lock()
+			sums.deposits += p.deposit
+			sums.mu.Unlock()
 		}
 		return 0, err
 	})
@@ -288,10 +288,7 @@ func TestBudgetLosesAndMakesNoTokenInParallel(t *testing.T) {
 	if got, least, most := budget.Tokens(), float64(callers*calls-retries), float64(callers*calls); got < least || got > most {
 		t.Errorf("%v tokens after %d retries and %d successes", got, retries, successes.Load())
 	}
-	for budget.Tokens() >= 1 { // empty it; then each deposit can be seen
-		retry.Do(t.Context(), newPolicy(t, retry.Config{Budget: budget, Backoff: backoff.Constant{}, MaxAttempts: math.MaxInt}),
-			func(context.Context, retry.Attempt) (int, error) { return 0, transient })
-	}
+	spend(budget, callers*calls) // so that each deposit can be seen
 	left := budget.Tokens()
 	attempts.Store(0)
 	successes.Store(0)
