@@ -242,3 +242,13 @@ func TestGoexitInAnyAttemptGivesTheProbesPlaceBack(t *testing.T) {
 		}
 	})
 }
+
+func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
+	p, err := retry.New(retry.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.MaxAttempts != 3 || p.MaxRetryAfter != 120*time.Second || p.MaxLimitTime != 600*time.Second || p.Backoff != (backoff.Exponential{}) {
+		t.Errorf("%+v", p.Config)
+	}
+}
