@@ -39,7 +39,7 @@ const (
 
 type input struct {
 	do   action
-	call int // which call the operation is part of
+	call int // which call the operation is part of, or noCall
 }
 
 // An output is what an operation said: admit, whether it refused the call and in
@@ -58,33 +58,26 @@ type view struct {
 	failures, probes, passed, openings int
 }
 
-const callsInAHistory = 24
+const (
+	callsInAHistory = 24
+	noCall          = 31
+)
 
 // spec is the breaker as a sequential machine, without time: an OPEN circuit
-// admits a probe at once, or never.
+// admits a probe at once, or never. It keeps nothing that can't matter any more,
+// because the search goes through as many states as it can tell apart.
 type spec struct {
 	view
-	successes  int
-	before     [3]int // successes before each of the last failures
-	live       uint32 // probes under way
-	admittedIn [callsInAHistory]uint64
-}
-
-const notAdmitted = ^uint64(0)
-
-func newSpec() spec {
-	var s spec
-	for i := range s.admittedIn {
-		s.admittedIn[i] = notAdmitted
-	}
-	return s
+	since   [3]int // successes since each of the last failures, the latest last
+	calls   uint32 // under way, and admitted in this generation
+	probing uint32 // those of them that are probes
 }
 
 func (s *spec) become(state State, forced bool) {
 	s.state, s.forced = state, forced
 	s.generation++
-	s.failures, s.successes, s.before = 0, 0, [3]int{}
-	s.live, s.passed = 0, 0
+	s.failures, s.since = 0, [3]int{}
+	s.calls, s.probing, s.passed = 0, 0, 0
 	switch {
 	case state == Closed:
 		s.openings = 0
@@ -96,7 +89,8 @@ func (s *spec) become(state State, forced bool) {
 // step does one operation, and returns what it says.
 func (s *spec) step(c Config, neverProbes bool, in input) output {
 	bit := uint32(1) << in.call
-	mine := s.admittedIn[in.call] == s.generation && !s.forced
+	mine := in.do != admit && s.calls&bit != 0 && !s.forced
+	s.calls &^= bit
 	switch in.do {
 	case admit:
 		if s.state == Open && (s.forced || neverProbes) {
@@ -106,18 +100,20 @@ func (s *spec) step(c Config, neverProbes bool, in input) output {
 			s.become(HalfOpen, false)
 		}
 		if s.state == HalfOpen {
-			if bits.OnesCount32(s.live) >= c.HalfOpenProbes {
+			if bits.OnesCount32(s.probing) >= c.HalfOpenProbes {
 				return output{refused: true, state: HalfOpen}
 			}
-			s.live |= bit
+			s.probing |= bit
 		}
-		s.admittedIn[in.call] = s.generation
+		s.calls |= bit
 	case success:
 		switch {
 		case mine && s.state == Closed:
-			s.successes++
+			for i := range s.failures {
+				s.since[i]++
+			}
 		case mine && s.state == HalfOpen:
-			s.live &^= bit
+			s.probing &^= bit
 			if s.passed++; s.passed == c.SuccessThreshold {
 				s.become(Closed, false)
 			}
@@ -128,10 +124,10 @@ func (s *spec) step(c Config, neverProbes bool, in input) output {
 			if s.failures < c.FailureThreshold {
 				s.failures++
 			} else {
-				copy(s.before[:], s.before[1:])
+				copy(s.since[:], s.since[1:])
 			}
-			s.before[s.failures-1] = s.successes
-			calls := s.successes - s.before[0] + c.FailureThreshold
+			s.since[s.failures-1] = 0
+			calls := s.since[0] + c.FailureThreshold
 			if s.failures == c.FailureThreshold && float64(c.FailureThreshold)/float64(calls) >= *c.FailureRate {
 				s.become(Open, false)
 			}
@@ -139,9 +135,7 @@ func (s *spec) step(c Config, neverProbes bool, in input) output {
 			s.become(Open, false)
 		}
 	case ignore:
-		if mine {
-			s.live &^= bit
-		}
+		s.probing &^= bit
 	case trip:
 		if s.state != Open && !s.forced {
 			s.become(Open, false)
@@ -153,19 +147,19 @@ func (s *spec) step(c Config, neverProbes bool, in input) output {
 	case reset:
 		s.become(Closed, false)
 	case look:
-		s.probes = bits.OnesCount32(s.live)
-		return output{seen: s.view}
+		seen := s.view
+		seen.probes = bits.OnesCount32(s.probing)
+		return output{seen: seen}
 	}
 	return output{}
 }
 
 func specification(c Config, neverProbes bool) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return newSpec() },
+		Init: func() any { return spec{} },
 		Step: func(state, in, out any) (bool, any) {
 			s := state.(spec)
 			said := s.step(c, neverProbes, in.(input))
-			s.probes = 0 // said, but no part of the state
 			return said == out.(output), s
 		},
 	}
@@ -248,7 +242,7 @@ func (r *recorder) other(do action) {
 		s := r.Snapshot()
 		out.seen = view{s.State, s.Forced, s.Generation, s.Failures, s.Probes, s.Passed, s.Openings}
 	}
-	r.note(input{do, 0}, began, out)
+	r.note(input{do, noCall}, began, out)
 }
 
 // A round is one breaker, with what each goroutine did to it and saw.
@@ -393,20 +387,20 @@ func TestAHistoryThatNoOrderExplainsIsFound(t *testing.T) {
 	}{
 		"two failures in a row open": {[]porcupine.Operation{
 			step(0, admit, 0, output{}), step(2, admit, 1, output{}), step(4, failure, 0, output{}), step(6, failure, 1, output{}),
-			step(8, look, 0, output{seen: opened}),
+			step(8, look, noCall, output{seen: opened}),
 		}, true},
 		"a success between them that was lost": {[]porcupine.Operation{
 			step(0, admit, 0, output{}), step(2, admit, 1, output{}), step(4, admit, 2, output{}),
 			step(6, failure, 0, output{}), step(8, success, 2, output{}), step(10, failure, 1, output{}),
-			step(12, look, 0, output{seen: opened}),
+			step(12, look, noCall, output{seen: opened}),
 		}, false},
 		"a call let through after another was refused": {[]porcupine.Operation{
-			step(0, trip, 0, output{}), step(2, admit, 1, output{refused: true, state: Open}), step(4, admit, 2, output{}),
+			step(0, trip, noCall, output{}), step(2, admit, 1, output{refused: true, state: Open}), step(4, admit, 2, output{}),
 		}, false},
 		"a late failure that opened": {[]porcupine.Operation{
-			step(0, admit, 0, output{}), step(2, admit, 1, output{}), step(4, reset, 0, output{}),
+			step(0, admit, 0, output{}), step(2, admit, 1, output{}), step(4, reset, noCall, output{}),
 			step(6, failure, 0, output{}), step(8, failure, 1, output{}),
-			step(10, look, 0, output{seen: view{state: Open, generation: 2, openings: 1}}),
+			step(10, look, noCall, output{seen: view{state: Open, generation: 2, openings: 1}}),
 		}, false},
 	} {
 		if got := porcupine.CheckOperations(specification(c, true), test.history); got != test.want {
