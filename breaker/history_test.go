@@ -394,6 +394,12 @@ func TestAHistoryThatNoOrderExplainsIsFound(t *testing.T) {
 			step(6, failure, 0, output{}), step(8, success, 2, output{}), step(10, failure, 1, output{}),
 			step(12, look, noCall, output{seen: opened}),
 		}, false},
+		"a failure that counted before a success, and opened after it": {[]porcupine.Operation{
+			step(0, admit, 0, output{}), step(2, admit, 1, output{}), step(4, admit, 2, output{}), step(6, failure, 0, output{}),
+			{ClientId: 1, Input: input{failure, 1}, Call: 8, Output: output{}, Return: 20},
+			step(10, success, 2, output{}), step(12, admit, 3, output{}),
+			step(22, look, noCall, output{seen: opened}),
+		}, false},
 		"a call let through after another was refused": {[]porcupine.Operation{
 			step(0, trip, noCall, output{}), step(2, admit, 1, output{refused: true, state: Open}), step(4, admit, 2, output{}),
 		}, false},
