@@ -2,6 +2,7 @@ package llmcall
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 
 	"llmcall/llm"
@@ -21,7 +22,10 @@ func copyOf(r *llm.Request) *llm.Request {
 				p.Data = bytes.Clone(p.Data)
 				c.Messages[i].Parts[j] = p
 			case llm.ToolCall:
-				p.Arguments = bytes.Clone(p.Arguments)
+				p.Arguments, p.Signature = bytes.Clone(p.Arguments), bytes.Clone(p.Signature)
+				c.Messages[i].Parts[j] = p
+			case llm.Reasoning:
+				p.Data = bytes.Clone(p.Data)
 				c.Messages[i].Parts[j] = p
 			}
 		}
@@ -40,5 +44,6 @@ func copyOf(r *llm.Request) *llm.Request {
 		c.Seed = new(*r.Seed)
 	}
 	c.Stop = slices.Clone(r.Stop)
+	c.Extra = maps.Clone(r.Extra)
 	return &c
 }

@@ -92,7 +92,7 @@ func (m Message) ToolCalls() []ToolCall {
 	return calls
 }
 
-// Part is a piece of a message: Text, Image, ToolCall or ToolResult.
+// Part is a piece of a message: Text, Image, ToolCall, ToolResult or Reasoning.
 type Part interface{ part() }
 
 // Text is a piece of plain text.
@@ -111,6 +111,10 @@ type ToolCall struct {
 	ID        string          `json:"id"`
 	Name      string          `json:"name"`
 	Arguments json.RawMessage `json:"arguments"` // as the model wrote them: may be no valid JSON
+	// Signature is the provider's own and goes back to it with the call:
+	// Gemini refuses a conversation that leaves its thought signatures out
+	// (https://ai.google.dev/gemini-api/docs/thought-signatures).
+	Signature []byte `json:"signature,omitempty"`
 }
 
 // ToolResult answers the ToolCall of the same ID.
@@ -120,10 +124,19 @@ type ToolResult struct {
 	IsError bool   `json:"is_error,omitempty"`
 }
 
+// Reasoning is what the model thought before it answered, in the form of the
+// provider that made it. It goes back to that provider unchanged, since some
+// refuse a conversation with tools that leaves it out; any other leaves it out.
+type Reasoning struct {
+	Provider string          `json:"provider"` // "anthropic"
+	Data     json.RawMessage `json:"data"`
+}
+
 func (Text) part()       {}
 func (Image) part()      {}
 func (ToolCall) part()   {}
 func (ToolResult) part() {}
+func (Reasoning) part()  {}
 
 // Tool is a function that the model may ask to have called.
 type Tool struct {
@@ -149,6 +162,10 @@ type Request struct {
 	Temperature *float64  `json:"temperature,omitempty"`
 	Stop        []string  `json:"stop,omitempty"`
 	Seed        *int64    `json:"seed,omitempty"`
+	// Extra are fields of the provider's own that are put into the body of the
+	// request as they are, at the top and in the place of what the fields above
+	// set: {"reasoning_effort": "low"}. The values are what encoding/json takes.
+	Extra map[string]any `json:"extra,omitempty"`
 }
 
 // Prompt makes a Request of one user message.
@@ -203,12 +220,4 @@ func (u Usage) Add(v Usage) Usage {
 		CachedTokens:    u.CachedTokens + v.CachedTokens,
 		ReasoningTokens: u.ReasoningTokens + v.ReasoningTokens,
 	}
-}
-
-// Chunk is a piece of a streamed answer. Finish and Usage come with the last
-// ones; a stream that ends without a Finish was cut off.
-type Chunk struct {
-	Text   string
-	Finish Finish
-	Usage  *Usage
 }
