@@ -10,12 +10,17 @@ import (
 // floors. A folder stands for all packages below it.
 var floors = map[string]int{
 	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1,
-	"llmcall/retry": 2, "llmcall/validate": 2, "llmcall/provider/": 2,
-	"llmcall/provider": 3, // opens any of provider/…, which knows nothing of it
-	"llmcall":          4,
-	"llmcall/chaos":    5,
-	"llmcall/cmd/":     6,
-	"llmcall/soak":     6, // tests alone
+	"llmcall/retry": 2, "llmcall/validate": 2, "llmcall/classify": 2, "llmcall/picture": 2,
+	"llmcall/validate/":         3, // the checks that need libraries of their own
+	"llmcall/provider/wire":     3, // what the adapters share
+	"llmcall/provider/":         4,
+	"llmcall/validate/standard": 4, // all of validate/…, which knows nothing of it
+	"llmcall/provider":          5, // opens any of provider/…, which knows nothing of it
+	"llmcall":                   5,
+	"llmcall/transport":         5,
+	"llmcall/chaos":             6,
+	"llmcall/cmd/":              7,
+	"llmcall/soak":              7, // tests alone
 }
 
 func floorOf(pkg string) (int, bool) {
@@ -69,10 +74,11 @@ func TestGroundFloorNeedsTheStandardLibraryAlone(t *testing.T) {
 	}
 }
 
-// An SDK is compiled only into a program that asks for it.
-func TestTheRootNeedsNoProvider(t *testing.T) {
+// An SDK, and a parser of SQL, are compiled only into a program that asks for
+// them.
+func TestTheRootNeedsNoProviderAndNoParser(t *testing.T) {
 	for _, dep := range goList(t, "-deps", "llmcall") {
-		if strings.HasPrefix(dep, "llmcall/provider") || strings.Contains(dep, "openai") {
+		if strings.HasPrefix(dep, "llmcall/provider") || strings.HasPrefix(dep, "llmcall/validate/") || strings.Contains(dep, "openai") {
 			t.Errorf("llmcall needs %s", dep)
 		}
 	}

@@ -11,27 +11,34 @@ import (
 	"strings"
 )
 
-// params are the parameters of one check, as YAML or JSON decodes them: an
+// Params are the parameters of one check, as YAML or JSON decodes them: an
 // integer may be any Go integer, a float64 or a json.Number. A nil is taken for
-// a parameter that is not given.
-type params struct {
-	check  string
-	values map[string]any
-	nested int // how many combinations the check is in
+// a parameter that is not given. What is of the wrong type is a *ParamError.
+type Params struct {
+	check   string
+	values  map[string]any
+	builder Builder
+	nested  int // how many combinations the check is in
 }
 
-func (p params) bad(name, problem, takes string) *ParamError {
+// Value returns a parameter as it was given; nil if it was not.
+func (p Params) Value(name string) any { return p.values[name] }
+
+// Bad returns the error of a parameter that is impossible: the problem is what
+// is wrong with what was given ("is -1"), takes what would be right.
+func (p Params) Bad(name, problem, takes string) *ParamError {
 	return &ParamError{Check: p.check, Param: name, Problem: problem, Takes: takes}
 }
 
-func (p params) integer(name, takes string) (n int, given bool, err error) {
+// Integer returns a whole number, and whether it was given.
+func (p Params) Integer(name, takes string) (n int, given bool, err error) {
 	value := p.values[name]
 	if value == nil {
 		return 0, false, nil
 	}
 	n, ok := integer(value)
 	if !ok {
-		return 0, false, p.bad(name, "is "+shown(value), takes)
+		return 0, false, p.Bad(name, "is "+shown(value), takes)
 	}
 	return n, true, nil
 }
@@ -60,43 +67,44 @@ func integer(value any) (n int, ok bool) {
 	return 0, false
 }
 
-// text returns a string that must be given.
-func (p params) text(name, takes string) (string, error) {
+// Text returns a string that must be given.
+func (p Params) Text(name, takes string) (string, error) {
 	switch v := p.values[name].(type) {
 	case nil:
-		return "", p.bad(name, "is missing", takes)
+		return "", p.Bad(name, "is missing", takes)
 	case string:
 		return v, nil
 	default:
-		return "", p.bad(name, "is "+shown(v), takes)
+		return "", p.Bad(name, "is "+shown(v), takes)
 	}
 }
 
-// optional returns a string that may be left out.
-func (p params) optional(name string) (string, error) {
+// Optional returns a string that may be left out; "" then.
+func (p Params) Optional(name string) (string, error) {
 	if p.values[name] == nil {
 		return "", nil
 	}
-	return p.text(name, "a string")
+	return p.Text(name, "a string")
 }
 
-func (p params) flag(name string) (bool, error) {
+// Flag returns true or false; false if it was not given.
+func (p Params) Flag(name string) (bool, error) {
 	switch v := p.values[name].(type) {
 	case nil:
 		return false, nil
 	case bool:
 		return v, nil
 	default:
-		return false, p.bad(name, "is "+shown(v), "true or false")
+		return false, p.Bad(name, "is "+shown(v), "true or false")
 	}
 }
 
-// texts returns a string, or a list of strings, that must be given.
-func (p params) texts(name string) ([]string, error) {
+// Texts returns a string, or a list of strings, that must be given.
+func (p Params) Texts(name string) ([]string, error) {
 	const takes = "a string or a list of strings"
 	switch v := p.values[name].(type) {
 	case nil:
-		return nil, p.bad(name, "is missing", takes)
+		return nil, p.Bad(name, "is missing", takes)
 	case string:
 		return []string{v}, nil
 	case []string:
@@ -106,24 +114,24 @@ func (p params) texts(name string) ([]string, error) {
 		for i, item := range v {
 			text, ok := item.(string)
 			if !ok {
-				return nil, p.bad(fmt.Sprintf("%s[%d]", name, i), "is "+shown(item), "a string")
+				return nil, p.Bad(fmt.Sprintf("%s[%d]", name, i), "is "+shown(item), "a string")
 			}
 			texts[i] = text
 		}
 		return texts, nil
 	default:
-		return nil, p.bad(name, "is "+shown(v), takes)
+		return nil, p.Bad(name, "is "+shown(v), takes)
 	}
 }
 
-// checks returns a list of checks that must be given.
-func (p params) checks(name string) ([]Strategy, error) {
+// Checks returns a list of checks that must be given.
+func (p Params) Checks(name string) ([]Strategy, error) {
 	if p.values[name] == nil {
-		return nil, p.bad(name, "is missing", takesChecks)
+		return nil, p.Bad(name, "is missing", takesChecks)
 	}
 	list := reflect.ValueOf(p.values[name])
 	if list.Kind() != reflect.Slice {
-		return nil, p.bad(name, "is "+shown(p.values[name]), takesChecks)
+		return nil, p.Bad(name, "is "+shown(p.values[name]), takesChecks)
 	}
 	checks := make([]Strategy, list.Len())
 	for i := range checks {
@@ -136,34 +144,42 @@ func (p params) checks(name string) ([]Strategy, error) {
 	return checks, nil
 }
 
+// Check returns a check that must be given.
+func (p Params) Check(name string) (Strategy, error) {
+	if p.values[name] == nil {
+		return nil, p.Bad(name, "is missing", "a check")
+	}
+	return p.member(name, p.values[name])
+}
+
 // member makes a check that is a part of this one.
-func (p params) member(name string, value any) (Strategy, error) {
+func (p Params) member(name string, value any) (Strategy, error) {
 	const takes = `a text ("length:3..200") or an object with the keys "type" and "params"`
 	if p.nested == maxNested {
-		return nil, p.bad(name, fmt.Sprintf("is nested more than %d deep", maxNested), "checks that are nested less deep")
+		return nil, p.Bad(name, fmt.Sprintf("is nested more than %d deep", maxNested), "checks that are nested less deep")
 	}
 	var check Strategy
 	var err error
 	switch v := value.(type) {
 	case string:
-		check, err = parse(v, p.nested+1)
+		check, err = p.builder.parse(v, p.nested+1)
 	case map[string]any:
 		kind, _ := v["type"].(string)
 		inner, isMap := v["params"].(map[string]any)
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if key != "type" && key != "params" {
-				return nil, p.bad(name, fmt.Sprintf("has the unknown key %q", short(key, 60)), takes)
+				return nil, p.Bad(name, fmt.Sprintf("has the unknown key %q", short(key, 60)), takes)
 			}
 		}
 		if kind == "" || v["params"] != nil && !isMap {
-			return nil, p.bad(name, "is "+shown(v), takes)
+			return nil, p.Bad(name, "is "+shown(v), takes)
 		}
-		var e *entry
-		if e, err = lookup(kind); err == nil {
-			check, err = e.make(inner, p.nested+1)
+		var d *Definition
+		if d, err = lookup(kind); err == nil {
+			check, err = d.make(p.builder, inner, p.nested+1)
 		}
 	default:
-		return nil, p.bad(name, "is "+shown(value), takes)
+		return nil, p.Bad(name, "is "+shown(value), takes)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("check %q: %s: %w", p.check, name, err)

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+
+	"llmcall/llm"
 )
 
 // Info describes a check that configuration and the command line can name.
@@ -31,13 +34,79 @@ type Param struct {
 	Meaning  string `json:"meaning"`
 }
 
+// Definition is a check that configuration and the command line can name.
+type Definition struct {
+	Info
+	// Build makes the check. Parameters that Info.Params does not name are
+	// refused before it is called.
+	Build func(Params) (Strategy, error)
+	// FromMain makes parameters of the main argument, what stands behind the
+	// colon in NAME:ARGUMENTS. Default nil: there is none.
+	FromMain func(text string) (map[string]any, error)
+	// AnyText says that the main argument may be any text, a JSON object too.
+	AnyText bool
+}
+
+// Register makes a check known to Build, Parse and Checks. A name that is taken,
+// as a name or an alias, is an error, and so is a definition without a name or
+// Build. It may be called from many goroutines; most programs call it once, at
+// their start.
+func Register(d Definition) error {
+	if d.Name == "" || strings.ContainsAny(d.Name, ": \t\n") || d.Build == nil {
+		return fmt.Errorf("validate: Register %q: takes a name without a colon and white space, and a Build function", d.Name)
+	}
+	registered.Lock()
+	defer registered.Unlock()
+	for _, name := range append([]string{d.Name}, d.Aliases...) {
+		if slices.ContainsFunc(append(builtIn(), registered.list...), func(known Definition) bool { return known.has(name) }) {
+			return fmt.Errorf("validate: Register %q: the name %q is taken", d.Name, name)
+		}
+	}
+	registered.list = append(registered.list, d)
+	return nil
+}
+
+// MustRegister is Register for a package's init: an error is a panic.
+func MustRegister(d Definition) {
+	if err := Register(d); err != nil {
+		panic(err)
+	}
+}
+
+var registered struct {
+	sync.RWMutex
+	list []Definition
+}
+
+// definitions returns all checks that are known.
+func definitions() []Definition {
+	registered.RLock()
+	defer registered.RUnlock()
+	return append(builtIn(), registered.list...)
+}
+
+// inPackage are the checks that need libraries which only a program that asks
+// for them should compile. Each registers itself when its package is imported.
+var inPackage = map[string]string{
+	"code": "code", "python": "code", "sql": "sql", "sql_safe": "sql", "openapi_spec": "openapi", "expression": "expression",
+	"agent_task": "judge", "ai_contradiction_check": "judge",
+}
+
 // Checks returns what Build and Parse know, for people to read.
 func Checks() []Info {
 	var infos []Info
-	for _, e := range entries() {
-		infos = append(infos, e.Info)
+	for _, d := range definitions() {
+		infos = append(infos, d.Info)
 	}
 	return infos
+}
+
+// Builder makes checks from configuration. Its zero value makes all those that
+// need no model of their own.
+type Builder struct {
+	// OpenModel opens the model that a check names as its judge
+	// ("provider/model"). Default nil: a check that names one can't be made.
+	OpenModel func(name string) (llm.Model, error)
 }
 
 // Build makes a check from its name, or an alias of it, and its parameters, as
@@ -46,12 +115,12 @@ func Checks() []Info {
 //
 // A check within a combination is either a text as Parse takes it, or a map
 // with the keys "type" and "params".
-func Build(name string, params map[string]any) (Strategy, error) {
-	e, err := lookup(name)
+func (b Builder) Build(name string, params map[string]any) (Strategy, error) {
+	d, err := lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	return e.make(params, 0)
+	return d.make(b, params, 0)
 }
 
 // Parse makes a check from the form that the command line takes:
@@ -62,17 +131,15 @@ func Build(name string, params map[string]any) (Strategy, error) {
 // For regex, contains and schema, whose main argument may begin with a brace
 // itself, ARGUMENTS is taken for parameters only if it is a JSON object with
 // one key or more, each of them a parameter's name.
-func Parse(spec string) (Strategy, error) { return parse(spec, 0) }
+func (b Builder) Parse(spec string) (Strategy, error) { return b.parse(spec, 0) }
 
-// entry is a check that can be named.
-type entry struct {
-	Info
-	build func(p params) (Strategy, error)
-	// main makes parameters of the main argument; nil if there is none.
-	main func(text string) (map[string]any, error)
-	// free: the main argument may be any text, a JSON object too.
-	free bool
+// Build is Builder.Build of the zero Builder.
+func Build(name string, params map[string]any) (Strategy, error) {
+	return Builder{}.Build(name, params)
 }
+
+// Parse is Builder.Parse of the zero Builder.
+func Parse(spec string) (Strategy, error) { return Builder{}.Parse(spec) }
 
 const maxNested = 16 // how deep combinations may be nested
 
@@ -80,23 +147,23 @@ const takesChecks = `a list of one check or more, each a text ("length:3..200") 
 
 const takesSchema = "a JSON Schema: an object or a boolean"
 
-// entries is a function and no variable, since the combinations look up their
+// builtIn is a function and no variable, since the combinations look up their
 // members in it.
-func entries() []entry {
-	return []entry{
+func builtIn() []Definition {
+	return []Definition{
 		{
 			Info: Info{
 				Name: "not_empty", Aliases: []string{"response_not_empty"}, Example: "not_empty",
 				Summary: "the answer has visible text, or calls a tool",
 			},
-			build: func(params) (Strategy, error) { return NotEmpty(), nil },
+			Build: func(Params) (Strategy, error) { return NotEmpty(), nil },
 		},
 		{
 			Info: Info{
 				Name: "json", Aliases: []string{"json_string"}, Example: "json",
 				Summary: "the answer is one JSON value, in a Markdown fence at most",
 			},
-			build: func(params) (Strategy, error) { return JSON(), nil },
+			Build: func(Params) (Strategy, error) { return JSON(), nil },
 		},
 		{
 			Info: Info{
@@ -108,15 +175,15 @@ func entries() []entry {
 				}},
 				Main: "the JSON Schema",
 			},
-			build: buildSchema,
-			main: func(text string) (map[string]any, error) {
+			Build: buildSchema,
+			FromMain: func(text string) (map[string]any, error) {
 				doc := decode(text)
 				if err := doc.unreadable(); err != nil {
 					return nil, &ParamError{Check: "schema", Param: "schema", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: takesSchema, Err: err}
 				}
 				return map[string]any{"schema": doc.value}, nil
 			},
-			free: true,
+			AnyText: true,
 		},
 		{
 			Info: Info{
@@ -128,8 +195,8 @@ func entries() []entry {
 				},
 				Main: "the least and the largest number: 3..200, 3.. or ..200",
 			},
-			build: buildLength,
-			main:  lengthRange,
+			Build:    buildLength,
+			FromMain: lengthRange,
 		},
 		{
 			Info: Info{
@@ -141,19 +208,19 @@ func entries() []entry {
 				},
 				Main: "the one text",
 			},
-			build: func(p params) (Strategy, error) {
-				texts, err := p.texts("required_text")
+			Build: func(p Params) (Strategy, error) {
+				texts, err := p.Texts("required_text")
 				if err != nil {
 					return nil, err
 				}
-				sensitive, err := p.flag("case_sensitive")
+				sensitive, err := p.Flag("case_sensitive")
 				if err != nil {
 					return nil, err
 				}
 				return contains(texts, sensitive)
 			},
-			main: as("required_text"),
-			free: true,
+			FromMain: as("required_text"),
+			AnyText:  true,
 		},
 		{
 			Info: Info{
@@ -165,15 +232,15 @@ func entries() []entry {
 				}},
 				Main: "the pattern",
 			},
-			build: func(p params) (Strategy, error) {
-				pattern, err := p.text("pattern", takesPattern)
+			Build: func(p Params) (Strategy, error) {
+				pattern, err := p.Text("pattern", takesPattern)
 				if err != nil {
 					return nil, err
 				}
 				return Regex(pattern)
 			},
-			main: as("pattern"),
-			free: true,
+			FromMain: as("pattern"),
+			AnyText:  true,
 		},
 		{
 			Info: Info{
@@ -182,14 +249,14 @@ func entries() []entry {
 				Params:  []Param{{Name: "checks", Type: "list of checks", Required: true, Meaning: "the checks that must pass"}},
 				Main:    "the list of checks, as JSON",
 			},
-			build: func(p params) (Strategy, error) {
-				checks, err := p.checks("checks")
+			Build: func(p Params) (Strategy, error) {
+				checks, err := p.Checks("checks")
 				if err != nil {
 					return nil, err
 				}
 				return All(checks...)
 			},
-			main: checkList("all"),
+			FromMain: checkList("all"),
 		},
 		{
 			Info: Info{
@@ -198,14 +265,14 @@ func entries() []entry {
 				Params:  []Param{{Name: "checks", Type: "list of checks", Required: true, Meaning: "the checks of which one must pass"}},
 				Main:    "the list of checks, as JSON",
 			},
-			build: func(p params) (Strategy, error) {
-				checks, err := p.checks("checks")
+			Build: func(p Params) (Strategy, error) {
+				checks, err := p.Checks("checks")
 				if err != nil {
 					return nil, err
 				}
 				return Any(checks...)
 			},
-			main: checkList("any"),
+			FromMain: checkList("any"),
 		},
 		{
 			Info: Info{
@@ -218,72 +285,78 @@ func entries() []entry {
 				},
 				Main: "the one check",
 			},
-			build: buildNot,
-			main:  as("check"),
+			Build:    buildNot,
+			FromMain: as("check"),
 		},
 	}
 }
 
-func lookup(name string) (*entry, error) {
+func lookup(name string) (*Definition, error) {
 	var known []string
-	for _, e := range entries() {
-		if e.Name == name || slices.Contains(e.Aliases, name) {
-			return &e, nil
+	for _, d := range definitions() {
+		if d.has(name) {
+			return &d, nil
 		}
-		known = append(append(known, e.Name), e.Aliases...)
+		known = append(append(known, d.Name), d.Aliases...)
+	}
+	if at, ok := inPackage[name]; ok {
+		return nil, fmt.Errorf("check %q is in package llmcall/validate/%s, which this program does not import "+
+			"(llmcall/validate/standard is all of them)", name, at)
 	}
 	slices.Sort(known)
 	return nil, fmt.Errorf("unknown check %q: takes one of %s", short(name, 60), strings.Join(known, ", "))
 }
 
-func (e *entry) names() []string {
+func (d *Definition) has(name string) bool { return d.Name == name || slices.Contains(d.Aliases, name) }
+
+func (d *Definition) names() []string {
 	var names []string
-	for _, p := range e.Params {
+	for _, p := range d.Params {
 		names = append(names, p.Name)
 	}
 	return names
 }
 
 // make makes the check of parameters whose names are known.
-func (e *entry) make(values map[string]any, nested int) (Strategy, error) {
-	names := e.names()
+func (d *Definition) make(b Builder, values map[string]any, nested int) (Strategy, error) {
+	names := d.names()
 	for _, given := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(names, given) {
 			takes := "no parameters"
 			if len(names) > 0 {
 				takes = "the parameters " + strings.Join(names, ", ")
 			}
-			return nil, &ParamError{Check: e.Name, Param: short(given, 60), Problem: "is unknown", Takes: takes}
+			return nil, &ParamError{Check: d.Name, Param: short(given, 60), Problem: "is unknown", Takes: takes}
 		}
 	}
-	return e.build(params{e.Name, values, nested})
+	return d.Build(Params{d.Name, values, b, nested})
 }
 
-func parse(spec string, nested int) (Strategy, error) {
+func (b Builder) parse(spec string, nested int) (Strategy, error) {
 	name, arguments, given := strings.Cut(spec, ":")
-	e, err := lookup(strings.TrimSpace(name))
+	d, err := lookup(strings.TrimSpace(name))
 	if err != nil {
 		return nil, err
 	}
 	if !given {
-		return e.make(nil, nested)
+		return d.make(b, nil, nested)
 	}
-	if values, ok := e.object(arguments); ok {
-		return e.make(values, nested)
+	if values, ok := d.object(arguments); ok {
+		return d.make(b, values, nested)
 	}
-	if e.main == nil {
-		return nil, &ParamError{Check: e.Name, Param: "arguments", Problem: fmt.Sprintf("are %q", short(arguments, 60)), Takes: "none"}
+	if d.FromMain == nil {
+		return nil, &ParamError{Check: d.Name, Param: "arguments", Problem: fmt.Sprintf("are %q", short(arguments, 60)), Takes: "none"}
 	}
-	values, err := e.main(arguments)
+	values, err := d.FromMain(arguments)
 	if err != nil {
 		return nil, err
 	}
-	return e.make(values, nested)
+	return d.make(b, values, nested)
 }
 
 // object returns the parameters that the arguments are, if they are a JSON
 // object of such.
-func (e *entry) object(arguments string) (map[string]any, bool) {
+func (d *Definition) object(arguments string) (map[string]any, bool) {
 	if !strings.HasPrefix(strings.TrimSpace(arguments), "{") {
 		return nil, false
 	}
@@ -292,10 +365,10 @@ func (e *entry) object(arguments string) (map[string]any, bool) {
 	if !ok || len(doc.complaints) > 0 {
 		return nil, false
 	}
-	if !e.free {
+	if !d.AnyText {
 		return values, true
 	}
-	names := e.names()
+	names := d.names()
 	for given := range values {
 		if !slices.Contains(names, given) {
 			return nil, false
@@ -345,53 +418,49 @@ func lengthRange(text string) (map[string]any, error) {
 	return values, nil
 }
 
-func buildLength(p params) (Strategy, error) {
-	least, _, err := p.integer("min_length", "an integer of 0 or more")
+func buildLength(p Params) (Strategy, error) {
+	least, _, err := p.Integer("min_length", "an integer of 0 or more")
 	if err != nil {
 		return nil, err
 	}
-	most, given, err := p.integer("max_length", "an integer of 1 or more")
+	most, given, err := p.Integer("max_length", "an integer of 1 or more")
 	if err != nil {
 		return nil, err
 	}
 	if given && most == 0 {
 		// Length takes 0 for no limit, which is not what was written.
-		return nil, p.bad("max_length", "is 0", "an integer of 1 or more")
+		return nil, p.Bad("max_length", "is 0", "an integer of 1 or more")
 	}
 	return Length(least, most)
 }
 
-func buildSchema(p params) (Strategy, error) {
+func buildSchema(p Params) (Strategy, error) {
 	value, given := p.values["schema"]
 	if !given || value == nil {
-		return nil, p.bad("schema", "is missing", takesSchema)
+		return nil, p.Bad("schema", "is missing", takesSchema)
 	}
 	if k := reflect.ValueOf(value).Kind(); k != reflect.Map && k != reflect.Bool {
-		return nil, p.bad("schema", "is "+shown(value), takesSchema)
+		return nil, p.Bad("schema", "is "+shown(value), takesSchema)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
-		bad := p.bad("schema", "can't be written as JSON", takesSchema)
+		bad := p.Bad("schema", "can't be written as JSON", takesSchema)
 		bad.Err = err
 		return nil, bad
 	}
 	return JSONSchema(text)
 }
 
-func buildNot(p params) (Strategy, error) {
-	value, given := p.values["check"]
-	if !given || value == nil {
-		return nil, p.bad("check", "is missing", "a check")
-	}
-	check, err := p.member("check", value)
+func buildNot(p Params) (Strategy, error) {
+	check, err := p.Check("check")
 	if err != nil {
 		return nil, err
 	}
-	problem, err := p.optional("problem")
+	problem, err := p.Optional("problem")
 	if err != nil {
 		return nil, err
 	}
-	suggestion, err := p.optional("suggestion")
+	suggestion, err := p.Optional("suggestion")
 	if err != nil {
 		return nil, err
 	}
