@@ -83,7 +83,10 @@ type Error struct {
 	// response. It means something only if Told.
 	RetryAfter time.Duration
 	Told       bool
-	Err        error // the SDK's or the network's error; may be nil
+	// NoRetry is the provider's word that the same request is not worth another
+	// attempt (x-should-retry: false), whatever the kind.
+	NoRetry bool
+	Err     error // the SDK's or the network's error; may be nil
 }
 
 // Error names the model, the kind, and the provider's status, code and words.
@@ -242,4 +245,19 @@ func RetryAfterOf(err error) (wait time.Duration, told bool) {
 		return ok && e.Told
 	})
 	return wait, told
+}
+
+// NoRetryOf reports whether the provider said that another attempt is of no
+// use: whether the outermost Error of err's tree says so.
+func NoRetryOf(err error) bool {
+	if plain(err) {
+		return false
+	}
+	no := false
+	find(err, func(inner error) bool {
+		e, ok := inner.(*Error)
+		no = ok && e.NoRetry
+		return ok
+	})
+	return no
 }

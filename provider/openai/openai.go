@@ -6,20 +6,16 @@ package openai
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"net"
+	"errors"
 	"net/http"
-	"net/url"
-	"os"
 	"strings"
-	"sync"
-	"time"
-	"unicode"
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 
+	"llmcall/classify"
 	"llmcall/llm"
+	"llmcall/provider/wire"
 )
 
 // The environment variables that the zero Options read. No other is honored:
@@ -64,10 +60,8 @@ type Options struct {
 
 // Model is one model of one server. It is safe for use from many goroutines.
 type Model struct {
-	model       string // as the server calls it
-	name        string
-	hide        func(text string) string // cuts the key out; no field holds it, so that no %+v prints it
-	legacyLimit bool                     // the server may know only max_tokens
+	endpoint    *wire.Endpoint
+	legacyLimit bool // the server may know only max_tokens
 	completions sdk.ChatCompletionService
 }
 
@@ -77,42 +71,29 @@ var _ llm.Model = (*Model)(nil)
 // ("gpt-6-luna"). It makes no call. An error names the field of Options, or the
 // environment variable, that is missing or wrong.
 func New(model string, opts Options) (*Model, error) {
-	if model == "" || strings.ContainsFunc(model, notInName) {
-		return nil, fmt.Errorf("openai: model %q: takes a name without spaces, such as gpt-6-luna", model)
-	}
-	name := cmp.Or(opts.Name, "openai/"+model)
-	if prefix, rest, _ := strings.Cut(name, "/"); prefix == "" || rest == "" || strings.ContainsFunc(name, notInName) {
-		return nil, fmt.Errorf("openai: Name %q: takes provider/model, without spaces", name)
-	}
-	base, err := baseURL(opts.BaseURL)
+	endpoint, key, err := wire.New(wire.Config{
+		Protocol: classify.OpenAI, Provider: classify.OpenAI, Model: model, Example: "gpt-6-luna", Name: opts.Name,
+		BaseURL: opts.BaseURL, BaseURLVariable: BaseURLVariable, DefaultBaseURL: DefaultBaseURL,
+		APIKey: opts.APIKey, KeyVariables: []string{KeyVariable},
+	})
 	if err != nil {
 		return nil, err
-	}
-	key, err := apiKey(opts.APIKey, base)
-	if err != nil {
-		return nil, err
-	}
-	client := sharedClient()
-	if opts.HTTPClient != nil {
-		client = opts.HTTPClient
 	}
 	return &Model{
-		model:       model,
-		name:        name,
-		hide:        hide(key),
-		legacyLimit: !ownHost(base.Hostname()),
+		endpoint:    endpoint,
+		legacyLimit: !ownHost(endpoint.Base.Hostname()),
 		// The service alone, without the SDK's Client, reads no environment.
 		completions: sdk.NewChatCompletionService(
-			option.WithBaseURL(base.String()),
+			option.WithBaseURL(endpoint.Base.String()),
 			option.WithAPIKey(cmp.Or(key, placeholder)),
-			option.WithHTTPClient(stayHome(client)),
+			option.WithHTTPClient(wire.Client(opts.HTTPClient)),
 			option.WithMaxRetries(0),
 		),
 	}, nil
 }
 
 // Name returns "provider/model".
-func (m *Model) Name() string { return m.name }
+func (m *Model) Name() string { return m.endpoint.Name }
 
 // Complete sends the request, once. Text that is no valid UTF-8 is sent with
 // U+FFFD in the place of what is wrong, as encoding/json does. MaxTokens is
@@ -130,73 +111,34 @@ func (m *Model) Name() string { return m.name }
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	params, err := m.params(req)
 	if err != nil {
-		return nil, m.badRequest(err)
+		return nil, m.endpoint.BadRequest(err)
 	}
-	x := exchange{hide: m.hide}
+	x := wire.Exchange{Endpoint: m.endpoint}
 	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
-	_, err = m.completions.New(ctx, params, option.WithMiddleware(x.record), option.WithResponseBodyInto(&body))
+	_, err = m.completions.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
 	switch {
-	case !x.sent:
-		return nil, m.badRequest(err)
-	case !x.whole:
-		return nil, m.broken(ctx, err)
-	case x.status < 200 || x.status > 299:
-		return nil, m.refused(&x, err)
+	case !x.Sent:
+		return nil, m.endpoint.BadRequest(err)
+	case !x.Whole:
+		return nil, m.endpoint.Broken(ctx, err)
+	case !x.Succeeded():
+		return nil, x.Refused(apiError(&x, err))
 	}
-	return m.response(&x)
+	return response(&x)
 }
 
-func notInName(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }
-
-func apiKey(given string, base *url.URL) (string, error) {
-	source := "APIKey"
-	if given == "" {
-		source, given = "the environment variable "+KeyVariable, os.Getenv(KeyVariable)
+// apiError returns the SDK's error of a response, with what it holds of the
+// request cleared: the SDK's own holds the key and the prompt, for
+// DumpRequest. Where the body is no JSON, the SDK returned its parser's error,
+// and one is made.
+func apiError(x *wire.Exchange, err error) error {
+	var api *sdk.Error
+	if !errors.As(err, &api) {
+		api = &sdk.Error{StatusCode: x.Status}
 	}
-	key := strings.TrimSpace(given) // a key read from a file ends with a newline
-	if key == "" {
-		if loopback(base.Hostname()) {
-			return "", nil
-		}
-		return "", fmt.Errorf("openai: no API key: set the environment variable %s, or Options.APIKey", KeyVariable)
-	}
-	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("openai: %s: takes a key of printable ASCII characters without spaces", source)
-	}
-	return key, nil
-}
-
-// hide returns what replaces the key in text from outside: some servers quote it.
-func hide(key string) func(string) string {
-	if key == "" {
-		return func(text string) string { return text }
-	}
-	return func(text string) string { return strings.ReplaceAll(text, key, "[key]") }
-}
-
-func baseURL(given string) (*url.URL, error) {
-	source := "BaseURL"
-	if given == "" {
-		if given = os.Getenv(BaseURLVariable); given != "" {
-			source = "the environment variable " + BaseURLVariable
-		} else {
-			given = DefaultBaseURL
-		}
-	}
-	base, err := url.Parse(strings.TrimSpace(given))
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
-		base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
-		// What was given is not repeated: it may hold a password, or be the key
-		// by mistake. Nor is url.Parse's error, which quotes from it.
-		return nil, fmt.Errorf("openai: %s: takes an http or https address such as %s, without user, query and fragment",
-			source, DefaultBaseURL)
-	}
-	return base, nil
-}
-
-func loopback(host string) bool {
-	host = strings.ToLower(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback()
+	api.Response = x.KeptResponse()
+	api.Request = api.Response.Request
+	return api
 }
 
 // ownHost reports whether host is OpenAI's, one of its regions, or Azure's.
@@ -204,16 +146,3 @@ func ownHost(host string) bool {
 	host = strings.ToLower(host)
 	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
 }
-
-// sharedClient is one for all models, so that they share connections. The limit
-// on the wait for a header is the SDK's own.
-var sharedClient = sync.OnceValue(func() *http.Client {
-	shared, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // replaced by the program, for tracing say: it knows what it wants
-		return http.DefaultClient
-	}
-	transport := shared.Clone()
-	transport.ResponseHeaderTimeout = 10 * time.Minute
-	transport.MaxIdleConnsPerHost = transport.MaxIdleConns
-	return &http.Client{Transport: transport}
-})

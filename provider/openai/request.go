@@ -18,7 +18,7 @@ import (
 // params puts a request into the SDK's words. An error names the field that the
 // protocol can't express.
 func (m *Model) params(req *llm.Request) (sdk.ChatCompletionNewParams, error) {
-	params := sdk.ChatCompletionNewParams{Model: m.model}
+	params := sdk.ChatCompletionNewParams{Model: m.endpoint.Model}
 	if req == nil || len(req.Messages) == 0 {
 		return params, errors.New("messages: takes at least one message")
 	}

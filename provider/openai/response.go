@@ -8,50 +8,46 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/wire"
 )
 
 // response makes an answer of a response that claims success, or the error that
 // it is: OpenRouter, for one, sends what goes wrong during the generation with
 // a status of 200, at the top or in the choice.
-func (m *Model) response(x *exchange) (*llm.Response, error) {
-	var outer struct {
-		Error json.RawMessage `json:"error"`
+func response(x *wire.Exchange) (*llm.Response, error) {
+	if !json.Valid(x.Body) {
+		var any json.RawMessage
+		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
 	}
-	if err := json.Unmarshal(x.body, &outer); err != nil {
-		return nil, m.garbled(x, err)
-	}
-	if p, ok := readError(outer.Error); ok {
-		return nil, m.problem(x, p, nil)
+	if err := x.ErrorWithin(x.Body); err != nil {
+		return nil, err
 	}
 	var completion sdk.ChatCompletion
-	if err := json.Unmarshal(x.body, &completion); err != nil {
-		return nil, m.garbled(x, err)
+	if err := json.Unmarshal(x.Body, &completion); err != nil {
+		return nil, x.Garbled(err)
 	}
 	if len(completion.Choices) == 0 {
-		return nil, m.garbled(x, errors.New("the answer has no choices"))
+		return nil, x.Garbled(errors.New("the answer has no choices"))
 	}
 	choice := completion.Choices[0]
-	if p, ok := readError(json.RawMessage(choice.JSON.ExtraFields["error"].Raw())); ok {
-		return nil, m.problem(x, p, nil)
+	if raw := choice.JSON.ExtraFields["error"].Raw(); raw != "" {
+		if err := x.ErrorWithin([]byte(`{"error":` + raw + `}`)); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case choice.Message.Refusal != "":
-		return nil, m.withheld(x, failure.ContentFiltered, "refusal", choice.Message.Refusal)
+		return nil, x.Withheld(failure.ContentFiltered, "refusal", choice.Message.Refusal)
 	case choice.FinishReason == "content_filter":
-		return nil, m.withheld(x, failure.ContentFiltered, choice.FinishReason, "the provider withheld the answer")
+		return nil, x.Withheld(failure.ContentFiltered, choice.FinishReason, "the provider withheld the answer")
 	case choice.FinishReason == "insufficient_system_resource": // DeepSeek
-		return nil, m.withheld(x, failure.Overloaded, choice.FinishReason, "the provider broke the answer off")
+		return nil, x.Withheld(failure.Overloaded, choice.FinishReason, "the provider broke the answer off")
 	}
 	return answer(x, &completion), nil
 }
 
-// withheld is a success without an answer to use.
-func (m *Model) withheld(x *exchange, kind failure.Kind, code, why string) error {
-	return m.fail(failure.Error{Kind: kind, Status: x.status, Code: code, Message: why, RequestID: x.requestID()})
-}
-
 // answer maps the SDK's words for a completion with at least one choice.
-func answer(x *exchange, completion *sdk.ChatCompletion) *llm.Response {
+func answer(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
 	choice := completion.Choices[0]
 	message := llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
 	if choice.Message.Content != "" {
@@ -66,7 +62,7 @@ func answer(x *exchange, completion *sdk.ChatCompletion) *llm.Response {
 		Message:   message,
 		Finish:    finish(choice),
 		Model:     completion.Model,
-		RequestID: x.requestID(),
+		RequestID: x.RequestID("X-Request-Id"),
 		Usage: llm.Usage{
 			InputTokens:     completion.Usage.PromptTokens,
 			OutputTokens:    completion.Usage.CompletionTokens,

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"llmcall/failure"
+	"llmcall/provider/wire"
 )
 
 func FuzzResponse(f *testing.F) {
@@ -17,9 +18,12 @@ func FuzzResponse(f *testing.F) {
 	} {
 		f.Add([]byte(body))
 	}
-	m := &Model{name: "openai/x", hide: hide("")}
+	m, err := New("x", Options{BaseURL: "http://127.0.0.1:1"})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		answer, err := m.response(&exchange{status: 200, body: body, response: &http.Response{}})
+		answer, err := response(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
 		var failed *failure.Error
 		if (answer == nil) == (err == nil) || err != nil && !errors.As(err, &failed) {
 			t.Errorf("%q: %v, %v", body, answer, err)

@@ -1,13 +1,30 @@
-package openai
+package classify
 
 import (
 	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
+
+// problem is what a provider says went wrong, in the words that all of them
+// have in some form.
+type problem struct {
+	Provider string
+	Status   int // HTTP status; or a number of that sort in the body of a 200; or 0
+	Code     string
+	Type     string
+	Reason   string   // what is more precise than the code: Google's ErrorInfo, Anthropic's error_code
+	Quotas   []string // Google's QuotaFailure: which limits
+	Message  string
+	Told     bool // it said when to come back
+	// Delay is when the body says to come back, if it does: Google's RetryInfo.
+	Delay   time.Duration
+	Delayed bool
+}
 
 // readProblem reads the body that came with an error status. There is no
 // telling what a server or a proxy before it sends: OpenAI's {"error": {...}},
@@ -41,6 +58,21 @@ func readProblem(body []byte) problem {
 	return problem{Message: string(body)}
 }
 
+// readInner reads the error that a body holds that may also be an answer.
+func readInner(body []byte) (problem, bool) {
+	var top struct {
+		Error json.RawMessage `json:"error"`
+		Type  string          `json:"type"`
+	}
+	if json.Unmarshal(body, &top) != nil {
+		return problem{}, false
+	}
+	if top.Type == "error" && len(top.Error) == 0 { // OpenAI's Responses: the error's fields at the top of the event
+		return readError(body)
+	}
+	return readError(top.Error)
+}
+
 // readError reads what stands under "error"; ok is false if that says nothing.
 func readError(raw json.RawMessage) (p problem, ok bool) {
 	var fields struct {
@@ -51,6 +83,7 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 		Metadata struct {
 			Raw json.RawMessage `json:"raw"` // OpenRouter: what the server behind it said
 		} `json:"metadata"`
+		Details json.RawMessage `json:"details"`
 	}
 	if !bytes.HasPrefix(raw, []byte("{")) {
 		p.Message = plain(raw)
@@ -67,7 +100,49 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 	if number, err := strconv.Atoi(p.Code); err == nil && number >= 400 && number <= 599 {
 		p.Status = number
 	}
-	return p, p != problem{}
+	p.readDetails(fields.Details)
+	return p, p.Code != "" || p.Type != "" || p.Message != ""
+}
+
+// readDetails reads Google's list of details
+// (https://cloud.google.com/apis/design/errors#error_details), or Anthropic's
+// one object.
+func (p *problem) readDetails(raw json.RawMessage) {
+	var anthropic struct {
+		ErrorCode string `json:"error_code"`
+	}
+	if len(raw) == 0 {
+		return
+	}
+	if json.Unmarshal(raw, &anthropic) == nil {
+		p.Reason = anthropic.ErrorCode
+		return
+	}
+	var list []json.RawMessage
+	_ = json.Unmarshal(raw, &list) // anything else has nothing to tell
+	for _, item := range list {
+		var detail struct {
+			Type       string `json:"@type"`
+			Reason     string `json:"reason"`
+			RetryDelay string `json:"retryDelay"`
+			Violations []struct {
+				QuotaID string `json:"quotaId"`
+			} `json:"violations"`
+		}
+		_ = json.Unmarshal(item, &detail) // a field of an odd type leaves the others
+		switch kind := detail.Type[strings.LastIndexByte(detail.Type, '.')+1:]; kind {
+		case "ErrorInfo":
+			p.Reason = detail.Reason
+		case "RetryInfo":
+			if d, err := time.ParseDuration(detail.RetryDelay); err == nil {
+				p.Delay, p.Delayed = max(0, d), true
+			}
+		case "QuotaFailure":
+			for _, v := range detail.Violations {
+				p.Quotas = append(p.Quotas, v.QuotaID)
+			}
+		}
+	}
 }
 
 // plain returns the text of a JSON string, nothing for null or what is no JSON,
@@ -86,21 +161,15 @@ func plain(raw json.RawMessage) string {
 	return string(raw)
 }
 
-const (
-	maxMessage = 500 // bytes of the provider's words that an error keeps
-	maxLabel   = 100 // bytes of a code or a request's number
-)
-
-// line makes of text from outside one printable line of at most limit bytes,
-// in which the key doesn't stand.
-func (m *Model) line(text string, limit int) string {
+// Line makes of text from outside one printable line of at most limit bytes.
+func Line(text string, limit int) string {
 	printable := strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r // U+FFFD, which invalid UTF-8 becomes, among them
 		}
 		return ' '
 	}, text)
-	text = m.hide(strings.Join(strings.Fields(printable), " "))
+	text = strings.Join(strings.Fields(printable), " ")
 	if len(text) <= limit {
 		return text
 	}

@@ -1,4 +1,4 @@
-package openai
+package classify
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 	"llmcall/failure"
 )
 
-func TestClassify(t *testing.T) {
+func TestKind(t *testing.T) {
 	for _, step := range []struct {
 		name string
 		p    problem
@@ -95,6 +95,47 @@ func TestClassify(t *testing.T) {
 		{"bad key as a 400", problem{Status: 400, Type: "INVALID_ARGUMENT", Message: "API key not valid. Please pass a valid API key."}, failure.Unauthorized},
 		{"limit in the words of a bill", problem{Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "You exceeded your current quota, please check your plan and billing details. Please retry in 34.4s."}, failure.RateLimited},
 
+		// Anthropic.
+		{"rate limit", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "This request would exceed your organization's rate limit of 50 requests per minute", Told: true}, failure.RateLimited},
+		{"spend limit of the tier", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Reason: "enforced_spend_limit_reached"}, failure.QuotaExhausted},
+		{"a 429 without a time", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error"}, failure.QuotaExhausted},
+		{"a limit of one's own, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}, failure.QuotaExhausted},
+		{"no credit, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "Your credit balance is too low to access the Anthropic API."}, failure.QuotaExhausted},
+		{"billing", problem{Provider: Anthropic, Status: 402, Type: "billing_error"}, failure.QuotaExhausted},
+		{"529", problem{Provider: Anthropic, Status: 529, Type: "overloaded_error", Message: "Overloaded"}, failure.Overloaded},
+		{"api_error", problem{Provider: Anthropic, Status: 500, Type: "api_error", Message: "Internal server error"}, failure.Transient},
+		{"timeout_error", problem{Provider: Anthropic, Status: 504, Type: "timeout_error"}, failure.Transient},
+		{"conflict", problem{Provider: Anthropic, Status: 409, Type: "conflict_error"}, failure.Transient},
+		{"bad key", problem{Provider: Anthropic, Status: 401, Type: "authentication_error", Message: "invalid x-api-key"}, failure.Unauthorized},
+		{"no permission", problem{Provider: Anthropic, Status: 403, Type: "permission_error"}, failure.Unauthorized},
+		{"no model", problem{Provider: Anthropic, Status: 404, Type: "not_found_error", Message: "model: claude-x"}, failure.ModelNotFound},
+		{"too large", problem{Provider: Anthropic, Status: 413, Type: "request_too_large"}, failure.InvalidRequest},
+		{"prompt too long", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "prompt is too long: 210001 tokens > 200000 maximum"}, failure.ContextTooLong},
+		{"prompt and answer too long", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000"}, failure.ContextTooLong},
+		{"overloaded, in a stream", problem{Provider: Anthropic, Type: "overloaded_error", Message: "Overloaded"}, failure.Overloaded},
+		{"rate limit, in a stream", problem{Provider: Anthropic, Type: "rate_limit_error", Told: true}, failure.RateLimited},
+		{"no model, in a stream", problem{Provider: Anthropic, Type: "not_found_error"}, failure.ModelNotFound},
+		// Gemini.
+		{"requests a minute", problem{Provider: Gemini, Status: 429, Type: "RESOURCE_EXHAUSTED", Quotas: []string{"GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}, Told: true}, failure.RateLimited},
+		{"requests a day", problem{Provider: Gemini, Status: 429, Type: "RESOURCE_EXHAUSTED", Quotas: []string{"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}, Told: true}, failure.QuotaExhausted},
+		{"newer code", problem{Provider: Gemini, Status: 429, Code: "quota_exceeded", Told: true}, failure.QuotaExhausted},
+		{"not in the tier", problem{Provider: Gemini, Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "You exceeded your current quota.\n* Quota exceeded for metric: requests, limit: 0\nPlease retry in 34.4s.", Told: true}, failure.QuotaExhausted},
+		{"a limit that begins with a zero", problem{Provider: Gemini, Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "limit: 0.5 a second", Told: true}, failure.RateLimited},
+		{"a limit without details", problem{Provider: Gemini, Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "Resource has been exhausted (e.g. check quota)."}, failure.RateLimited},
+		{"overloaded", problem{Provider: Gemini, Status: 503, Type: "UNAVAILABLE", Message: "The model is overloaded. Please try again later."}, failure.Overloaded},
+		{"unavailable", problem{Provider: Gemini, Status: 503, Type: "UNAVAILABLE", Message: "Service unavailable."}, failure.Transient},
+		{"internal", problem{Provider: Gemini, Status: 500, Type: "INTERNAL"}, failure.Transient},
+		{"deadline of theirs", problem{Provider: Gemini, Status: 504, Type: "DEADLINE_EXCEEDED"}, failure.Transient},
+		{"bad key, as a 400", problem{Provider: Gemini, Status: 400, Type: "INVALID_ARGUMENT", Reason: "API_KEY_INVALID", Message: "API key not valid. Please pass a valid API key."}, failure.Unauthorized},
+		{"not here", problem{Provider: Gemini, Status: 400, Type: "FAILED_PRECONDITION", Message: "User location is not supported for the API use."}, failure.ModelNotFound},
+		{"no billing", problem{Provider: Gemini, Status: 400, Type: "FAILED_PRECONDITION", Message: "The free tier is not available in your country. Please enable billing on your project."}, failure.QuotaExhausted},
+		{"prepaid credit", problem{Provider: Gemini, Status: 402}, failure.QuotaExhausted},
+		{"context", problem{Provider: Gemini, Status: 400, Type: "INVALID_ARGUMENT", Message: "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."}, failure.ContextTooLong},
+		{"permission", problem{Provider: Gemini, Status: 403, Type: "PERMISSION_DENIED"}, failure.Unauthorized},
+		{"no model", problem{Provider: Gemini, Status: 404, Type: "NOT_FOUND"}, failure.ModelNotFound},
+		{"bad argument", problem{Provider: Gemini, Status: 400, Type: "INVALID_ARGUMENT"}, failure.InvalidRequest},
+		{"internal, in a stream", problem{Provider: Gemini, Type: "INTERNAL"}, failure.Transient},
+
 		// In the body of a 200, without a status.
 		{"code of a limit", problem{Code: "rate_limit_exceeded"}, failure.RateLimited},
 		{"code of a bill", problem{Code: "insufficient_quota"}, failure.QuotaExhausted},
@@ -104,7 +145,7 @@ func TestClassify(t *testing.T) {
 		{"nothing known", problem{Code: "what", Message: "ever"}, failure.Unknown},
 		{"nothing", problem{}, failure.Unknown},
 	} {
-		if got := classify(step.p); got != step.want {
+		if got := step.p.kind(); got != step.want {
 			t.Errorf("%s: %+v is %v, want %v", step.name, step.p, got, step.want)
 		}
 	}

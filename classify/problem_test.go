@@ -1,12 +1,12 @@
-package openai
+package classify
 
 import (
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"llmcall/failure"
 )
 
 func TestReadProblem(t *testing.T) {
@@ -33,32 +33,35 @@ func TestReadProblem(t *testing.T) {
 		{`[]`, problem{Message: `[]`}},
 		{`"text"`, problem{Message: `"text"`}},
 		{``, problem{}},
+		{`{"type":"error","error":{"type":"rate_limit_error","message":"m","details":{"error_code":"enforced_spend_limit_reached"}},"request_id":"r"}`,
+			problem{Type: "rate_limit_error", Message: "m", Reason: "enforced_spend_limit_reached"}},
+		{`{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[
+			{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"A"},{"quotaId":"B"}]},
+			{"@type":"type.googleapis.com/google.rpc.Help","links":[{}]}, 7, {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]}}`,
+			problem{Status: 429, Code: "429", Type: "RESOURCE_EXHAUSTED", Message: "m", Quotas: []string{"A", "B"}, Delay: 34400 * time.Millisecond, Delayed: true}},
+		{`{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}`,
+			problem{Status: 400, Code: "400", Type: "INVALID_ARGUMENT", Message: "m", Reason: "API_KEY_INVALID"}},
+		{`{"error":{"message":"m","details":[{"@type":"google.rpc.RetryInfo","retryDelay":"soon"}]}}`, problem{Message: "m"}},
 	} {
-		if got := readProblem([]byte(step.body)); got != step.want {
+		if got := readProblem([]byte(step.body)); !reflect.DeepEqual(got, step.want) {
 			t.Errorf("%s: got %+v, want %+v", step.body, got, step.want)
 		}
 	}
 }
 
-func TestLineIsOnePrintableLineWithoutTheKey(t *testing.T) {
-	m := &Model{hide: hide("sk-secret")}
+func TestLineIsOnePrintableLine(t *testing.T) {
 	for _, step := range []struct{ text, want string }{
 		{"", ""},
 		{"  two\r\n\tlines\u2028and a third  ", "two lines and a third"},
 		{"\x1b[31mred\x1b[0m", "[31mred [0m"},
 		{"\u202eright to left", "right to left"},
 		{"bad \xff\xfe bytes", "bad \ufffd\ufffd bytes"},
-		{"Bearer sk-secret, sk-secret.", "Bearer [key], [key]."},
 		{strings.Repeat("ä", 40), strings.Repeat("ä", 18) + "…"},
 		{"0123456789012345678901234567890123456789", "0123456789012345678901234567890123456789"},
-		{strings.Repeat("x", 36) + "sk-secret", strings.Repeat("x", 36) + "[…"},
 	} {
-		if got := m.line(step.text, 40); got != step.want {
+		if got := Line(step.text, 40); got != step.want {
 			t.Errorf("%q: got %q, want %q", step.text, got, step.want)
 		}
-	}
-	if got := (&Model{hide: hide("")}).line("no key, no change", 40); got != "no key, no change" {
-		t.Errorf("got %q", got)
 	}
 }
 
@@ -67,18 +70,20 @@ func FuzzReadProblem(f *testing.F) {
 		`{"error":{"message":"m","type":"t","param":null,"code":"c"}}`, `[{"error":{"code":429,"message":"m","status":"S"}}]`,
 		`{"error":"text"}`, `{"message":"m","code":400}`, `{"detail":[{}]}`, `{"error":{"metadata":{"raw":"r"}}}`,
 		`<html>`, ``, `null`, `[`, `[null]`, `{"error":{"message":"sk-secret \u0000\ud800"}}`,
+		`{"error":{"details":[{"@type":"a.RetryInfo","retryDelay":"-1s"},{"@type":"a.QuotaFailure","violations":[{"quotaId":"PerDay"}]}]}}`,
 	} {
 		f.Add([]byte(body), 500)
 	}
-	m := &Model{name: "openai/x", hide: hide("sk-secret")}
 	f.Fuzz(func(t *testing.T, body []byte, status int) {
-		p := readProblem(body)
-		p.Status = status
-		classify(p)
-		text := m.fail(failure.Error{Kind: classify(p), Status: status, Code: p.Code, Message: p.Message}).Error()
-		if strings.Contains(text, "sk-secret") || !utf8.ValidString(text) || len(text) > 1000 ||
-			strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("%q: %q", body, text)
+		for _, provider := range []string{OpenAI, Anthropic, Gemini} {
+			e := Read(Reply{Provider: provider, Status: status, Body: body, At: time.Now()})
+			if e.RetryAfter < 0 || e.Kind.String() == "" || e.Status != status && status != 0 {
+				t.Errorf("%q: %#v", body, e)
+			}
+			if line := Line(e.Message, 500); len(line) > 500 || !utf8.ValidString(line) ||
+				strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%q: %q", body, line)
+			}
 		}
 	})
 }

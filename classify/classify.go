@@ -1,0 +1,170 @@
+// Package classify reads what a provider said when it did not answer, and what
+// the network under it did, into the one taxonomy (package failure). It knows
+// the words of OpenAI and the many servers that speak its protocol, of
+// Anthropic, and of Gemini, and needs none of their SDKs.
+package classify
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"llmcall/failure"
+)
+
+// The providers whose words differ. Any other name speaks OpenAI's.
+const (
+	OpenAI    = "openai"
+	Anthropic = "anthropic"
+	Gemini    = "gemini"
+)
+
+// Reply is a response that is not the answer that was asked for.
+type Reply struct {
+	Provider string // whose words it is in: OpenAI, Anthropic, Gemini
+	Status   int
+	Header   http.Header
+	Body     []byte    // as much as was read of it
+	At       time.Time // when it came; waits count from then
+}
+
+// Read returns what a response says went wrong. Its Code and Message are the
+// provider's, uncut: see Line. Model and Err are left to the caller. A body
+// that can't be read as the provider's becomes the message, and the status
+// alone decides.
+func Read(r Reply) failure.Error {
+	p := readProblem(r.Body)
+	if r.Status != 0 {
+		p.Status = r.Status
+	}
+	if p.Message == "" {
+		p.Message = cmp.Or(http.StatusText(r.Status), "the response says no more")
+	}
+	return p.failure(r)
+}
+
+// ReadError returns the error that stands in the body of a success, or in an
+// event of a stream: {"error": …}, or the error's own object. Status is that of
+// the response. It reports false if there is none.
+func ReadError(r Reply) (failure.Error, bool) {
+	p, ok := readInner(r.Body)
+	if !ok {
+		return failure.Error{}, false
+	}
+	return p.failure(r), true
+}
+
+// failure makes of a problem what the rest of the house speaks.
+func (p problem) failure(r Reply) failure.Error {
+	p.Provider = r.Provider
+	wait, told := failure.RetryAfter(r.Header, r.At)
+	if !told && p.Delayed {
+		wait, told = p.Delay, true
+	}
+	if p.Status == http.StatusTooManyRequests && !told {
+		wait, told = p.resets(r)
+	}
+	p.Told = told
+	kind := p.kind()
+	if kind == failure.QuotaExhausted {
+		if p.noQuota() {
+			wait, told = 0, false
+		} else if at, ok := regained(p.Message); ok && !told {
+			wait, told = max(0, at.Sub(r.At)), true
+		}
+	}
+	e := failure.Error{
+		Kind: kind, Provider: r.Provider, Status: cmp.Or(r.Status, p.Status), Code: cmp.Or(p.Reason, p.Code),
+		Message: p.Message, RequestID: requestID(r.Header), RetryAfter: wait, Told: told,
+	}
+	if _, err := strconv.Atoi(e.Code); err == nil || e.Code == "" { // a number says less than a name
+		e.Code = cmp.Or(p.Type, e.Code)
+	}
+	if e.Code == strconv.Itoa(e.Status) {
+		e.Code = "" // said once is enough
+	}
+	switch r.Header.Get("X-Should-Retry") {
+	case "true":
+		// The server knows better than the status, but not than its own words.
+		if kind == failure.Unknown || kind == failure.InvalidRequest && p.Code == "" && p.Type == "" {
+			e.Kind = failure.Transient
+		}
+	case "false":
+		e.NoRetry = true
+	}
+	return e
+}
+
+// resets returns when a limit is said to be whole again, where no Retry-After
+// says when to come back: by headers, or in words. Anthropic's headers count
+// only where they say which limit is used up, since they come with other 429s
+// too.
+func (p problem) resets(r Reply) (time.Duration, bool) {
+	wait, told, spent := failure.LimitReset(r.Header, r.At)
+	if told && (spent || r.Provider != Anthropic) {
+		return wait, true
+	}
+	if in := againIn.FindStringSubmatch(p.Message); in != nil {
+		if d, err := time.ParseDuration(in[1]); err == nil {
+			return d, true
+		}
+	}
+	return 0, false
+}
+
+// againIn is how OpenAI, Groq and Gemini put it in words: "Please try again in
+// 6m0s.", "Please retry in 34.4s."
+var againIn = regexp.MustCompile(`(?i)(?:try again|retry) in ((?:[0-9]{1,9}(?:\.[0-9]{1,12})?(?:ms|s|m|h))+)`)
+
+// regained reads Anthropic's "You will regain access on 2026-12-01 at 00:00 UTC."
+func regained(message string) (time.Time, bool) {
+	on := regainOn.FindStringSubmatch(message)
+	if on == nil {
+		return time.Time{}, false
+	}
+	at, err := time.Parse("2006-01-02 15:04", on[1]+" "+cmp.Or(on[2], "00:00"))
+	return at, err == nil
+}
+
+var regainOn = regexp.MustCompile(`regain access on ([0-9]{4}-[0-9]{2}-[0-9]{2})(?: at ([0-9]{2}:[0-9]{2}))?`)
+
+// requestID returns the provider's number of the request, by the header that it
+// has for it.
+func requestID(h http.Header) string {
+	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "X-Goog-Request-Id"} {
+		if id := h.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// Network classifies what went wrong under a request whose context lives. A
+// certificate that is not trusted will not be at the next attempt either.
+func Network(err error) failure.Kind {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch) {
+		return failure.InvalidRequest
+	}
+	switch kind := failure.KindOf(err); kind {
+	case failure.DeadlineExceeded:
+		return failure.AttemptTimeout // not the caller's: a limit of the HTTP client
+	case failure.Transient:
+		var timeout net.Error
+		var operation *net.OpError
+		if errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &operation) {
+			return failure.AttemptTimeout // http.Client.Timeout, ResponseHeaderTimeout
+		}
+		return failure.Transient
+	case failure.Unknown, failure.Cancelled:
+		// Garbage in the place of HTTP, a stream reset of HTTP/2, an answer without end.
+		return failure.Transient
+	default:
+		return kind // an HTTP client that classifies
+	}
+}

@@ -1,0 +1,113 @@
+package classify_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"llmcall/classify"
+	"llmcall/failure"
+)
+
+// noon is when every response of these tests came.
+var noon = time.Date(2026, time.November, 24, 12, 0, 0, 0, time.UTC)
+
+func TestReadTellsWhenToComeBack(t *testing.T) {
+	const never = -1
+	for _, step := range []struct {
+		name     string
+		provider string
+		status   int
+		header   map[string]string
+		body     string
+		kind     failure.Kind
+		wait     time.Duration // never: not told
+	}{
+		{"header", classify.OpenAI, 429, map[string]string{"Retry-After": "3"}, `{}`, failure.RateLimited, 3 * time.Second},
+		{"header before the limits' own", classify.OpenAI, 429, map[string]string{"Retry-After": "3", "X-Ratelimit-Reset-Requests": "6m0s"}, `{}`, failure.RateLimited, 3 * time.Second},
+		{"limit of requests", classify.OpenAI, 429, map[string]string{
+			"X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "20ms",
+			"X-Ratelimit-Remaining-Tokens": "100", "X-Ratelimit-Reset-Tokens": "6m0s"}, `{}`, failure.RateLimited, 20 * time.Millisecond},
+		{"words", classify.OpenAI, 429, nil, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached. Please try again in 6m0.5s."}}`, failure.RateLimited, 6*time.Minute + 500*time.Millisecond},
+		{"words of a limit of the day", classify.OpenAI, 429, nil, `{"error":{"code":"rate_limit_exceeded","message":"Limit reached on requests per day (RPD). Try again in 7m12s."}}`, failure.RateLimited, 7*time.Minute + 12*time.Second},
+		{"words of a 500", classify.OpenAI, 500, nil, `{"error":{"message":"Try again in 5s."}}`, failure.Transient, never},
+		{"a bill does not pay itself", classify.OpenAI, 429, map[string]string{"Retry-After": "1"}, `{"error":{"code":"insufficient_quota"}}`, failure.QuotaExhausted, time.Second},
+
+		{"limit of tokens", classify.Anthropic, 429, map[string]string{
+			"Anthropic-Ratelimit-Input-Tokens-Remaining": "0", "Anthropic-Ratelimit-Input-Tokens-Reset": "2026-11-24T12:00:41Z"},
+			`{"type":"error","error":{"type":"rate_limit_error"}}`, failure.RateLimited, 41 * time.Second},
+		{"no limit is used up", classify.Anthropic, 429, map[string]string{
+			"Anthropic-Ratelimit-Requests-Remaining": "49", "Anthropic-Ratelimit-Requests-Reset": "2026-11-24T12:00:41Z"},
+			`{"type":"error","error":{"type":"rate_limit_error"}}`, failure.QuotaExhausted, never},
+		{"limit of one's own", classify.Anthropic, 400, nil,
+			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}}`,
+			failure.QuotaExhausted, 6*24*time.Hour + 12*time.Hour},
+		{"the same, without the hour", classify.Anthropic, 400, nil,
+			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your API usage limits. You will regain access on 2026-11-25."}}`,
+			failure.QuotaExhausted, 12 * time.Hour},
+
+		{"in the body", classify.Gemini, 429, nil,
+			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}`,
+			failure.RateLimited, 34 * time.Second},
+		{"of a day", classify.Gemini, 429, nil,
+			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"a.QuotaFailure","violations":[{"quotaId":"RequestsPerDay"}]},{"@type":"a.RetryInfo","retryDelay":"7200s"}]}}`,
+			failure.QuotaExhausted, 2 * time.Hour},
+		{"a limit of 0, and a time that is no help", classify.Gemini, 429, nil,
+			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"Quota exceeded, limit: 0","details":[{"@type":"a.RetryInfo","retryDelay":"34s"}]}}`,
+			failure.QuotaExhausted, never},
+	} {
+		h := http.Header{}
+		for name, value := range step.header {
+			h.Set(name, value)
+		}
+		got := classify.Read(classify.Reply{Provider: step.provider, Status: step.status, Header: h, Body: []byte(step.body), At: noon})
+		if got.Kind != step.kind || got.Told != (step.wait != never) || got.Told && got.RetryAfter != step.wait {
+			t.Errorf("%s: got %v, %v, %v", step.name, got.Kind, got.RetryAfter, got.Told)
+		}
+	}
+}
+
+func TestTheServersWordOnRetries(t *testing.T) {
+	for _, step := range []struct {
+		status  int
+		should  string
+		kind    failure.Kind
+		noRetry bool
+	}{
+		{429, "false", failure.RateLimited, true},
+		{503, "false", failure.Transient, true},
+		{529, "true", failure.Overloaded, false},
+		{400, "true", failure.Transient, false},
+		{402, "true", failure.QuotaExhausted, false},
+		{401, "true", failure.Unauthorized, false},
+		{400, "perhaps", failure.InvalidRequest, false},
+	} {
+		got := classify.Read(classify.Reply{Status: step.status, Header: http.Header{"X-Should-Retry": {step.should}}})
+		if got.Kind != step.kind || got.NoRetry != step.noRetry {
+			t.Errorf("%d, %s: got %v, %v", step.status, step.should, got.Kind, got.NoRetry)
+		}
+	}
+}
+
+func TestReadErrorFindsAnErrorWithinASuccess(t *testing.T) {
+	for _, step := range []struct {
+		provider, body string
+		found          bool
+		kind           failure.Kind
+		code           string
+	}{
+		{classify.OpenAI, `{"error":{"code":502,"message":"Provider returned error"}}`, true, failure.Transient, "502"},
+		{classify.OpenAI, `{"type":"error","code":"server_error","message":"m","param":null}`, true, failure.Transient, "server_error"},
+		{classify.OpenAI, `{"choices":[]}`, false, 0, ""},
+		{classify.OpenAI, `{"error":null,"choices":[]}`, false, 0, ""},
+		{classify.OpenAI, `{"message":"not an error's","code":"x"}`, false, 0, ""},
+		{classify.Anthropic, `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, true, failure.Overloaded, "overloaded_error"},
+		{classify.Gemini, `{"error":{"code":503,"status":"UNAVAILABLE","message":"The model is overloaded."}}`, true, failure.Overloaded, "UNAVAILABLE"},
+		{classify.Gemini, `no JSON`, false, 0, ""},
+	} {
+		got, found := classify.ReadError(classify.Reply{Provider: step.provider, Status: 200, Body: []byte(step.body)})
+		if found != step.found || got.Kind != step.kind || got.Code != step.code {
+			t.Errorf("%s: got %v, %+v", step.body, found, got)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package classify
+
+import (
+	"slices"
+	"strings"
+
+	"llmcall/failure"
+)
+
+// kind maps what a provider says to a kind. The order of the cases is the
+// point: a bill unpaid comes as a 429 with the type of a rate limit, or as a
+// 400; a context that is too long as a 400, 403, 413 or even 500; a model out
+// of reach as a 403; a bad key as a 400.
+func (p problem) kind() failure.Kind {
+	switch message := strings.ToLower(p.Message); {
+	case p.unpaid(message):
+		return failure.QuotaExhausted
+	case p.Status == 402:
+		return failure.RateLimited // with a time to wait: OpenRouter's budget for calls in flight
+
+	case contextTooLong(p, message):
+		return failure.ContextTooLong
+	case strings.Contains(message, "request too large"):
+		return failure.InvalidRequest // one request above the limit for a minute: no wait helps
+	case p.overloaded(message):
+		return failure.Overloaded
+	case p.Status == 429 || p.says(rateLimit...):
+		if p.used(message) {
+			return failure.QuotaExhausted
+		}
+		return failure.RateLimited
+
+	case strings.Contains(message, "requires more system memory"):
+		return failure.ModelNotFound // Ollama: a model too big for its machine, as a 500
+	case p.Status == 501, p.Status == 505:
+		return failure.InvalidRequest
+	case p.Status >= 500 && p.Status <= 599, p.Status == 408, p.Status == 409, p.Status == 425:
+		return failure.Transient
+
+	case p.says("unsupported_country_region_territory"), strings.Contains(message, "location is not supported"):
+		return failure.ModelNotFound
+	case p.Status == 401 || p.says(credential...) || has(message, "api key not valid", "api key expired"):
+		return failure.Unauthorized
+	case p.Status == 404 || p.Status == 410 || p.says(noModel...) || strings.Contains(message, "not a valid model"):
+		return failure.ModelNotFound
+	case p.says(policy...), p.Status == 403 && strings.Contains(message, "flagged"):
+		return failure.ContentFiltered
+	case p.Status == 403:
+		return failure.Unauthorized
+	case p.Status >= 100 && p.Status <= 499, p.says("invalid_request_error", "unsupported_parameter", "request_too_large", "INVALID_ARGUMENT"):
+		return failure.InvalidRequest
+	case p.says(server...):
+		return failure.Transient // without a status: an error in the body of a 200
+	}
+	return failure.Unknown
+}
+
+// The codes and types, by meaning.
+var (
+	unpaid = []string{
+		"insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded", "project_spend_limit_exceeded",
+		"organization_usage_limit_exceeded", "billing_hard_limit_reached", "billing_not_active", "billing_error",
+		"enforced_spend_limit_reached", "quota_exceeded", "BILLING_DISABLED",
+	}
+	rateLimit = []string{"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "RESOURCE_EXHAUSTED"}
+	capacity  = []string{
+		"slow_down", "server_is_overloaded", "service_unavailable_error", "engine_overloaded", "overloaded_error", "capacity_exceeded",
+	}
+	credential = []string{
+		"invalid_api_key", "authentication_error", "permission_error", "account_deactivated", "blocked_api_access",
+		"organization_restricted", "API_KEY_INVALID", "API_KEY_EXPIRED", "UNAUTHENTICATED", "PERMISSION_DENIED",
+	}
+	noModel = []string{"model_not_found", "not_found_error", "model_decommissioned", "DeploymentNotFound", "ServiceModelDeprecating"}
+	policy  = []string{"content_filter", "content_policy_violation", "invalid_prompt"}
+	server  = []string{
+		"server_error", "internal_server_error", "api_error", "timeout", "timeout_error", "conflict_error",
+		"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED",
+	}
+)
+
+// says reports whether the code, the type or the reason is one of names.
+func (p problem) says(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		return strings.EqualFold(p.Code, name) || strings.EqualFold(p.Type, name) || strings.EqualFold(p.Reason, name)
+	})
+}
+
+// unpaid reports whether it is a matter of money. The type insufficient_quota
+// is too coarse, so a code that names a rate limit outweighs it.
+func (p problem) unpaid(message string) bool {
+	limit := problem{Code: p.Code}
+	if limit.says(rateLimit...) || limit.says(capacity...) {
+		return false
+	}
+	return p.says(unpaid...) || p.Status == 402 && !p.Told || p.Status < 500 && has(message,
+		"insufficient balance", "insufficient credits", "credit balance is too low", "usage limits. you will regain access",
+		"enable billing", "billing account") && !p.says("rate_limit_exceeded")
+}
+
+// used reports whether the limit that was hit is one that no wait within a call
+// brings back: that of a day, or one of zero. Anthropic tells when to come back
+// with every rate limit; its 429 without that is a cap on spending.
+func (p problem) used(message string) bool {
+	if p.noQuota() || slices.ContainsFunc(p.Quotas, func(id string) bool { return strings.Contains(id, "PerDay") }) {
+		return true
+	}
+	return !p.Told && (has(message, "per day", "(rpd)", "(tpd)") || p.Provider == Anthropic)
+}
+
+// noQuota reports whether the model is not in the tier of the key at all, a
+// limit of 0, which Gemini nevertheless says to come back for.
+func (p problem) noQuota() bool {
+	message := strings.ToLower(p.Message)
+	return strings.HasSuffix(message, "limit: 0") || has(message, "limit: 0,", "limit: 0\n", "limit: 0 ")
+}
+
+func contextTooLong(p problem, message string) bool {
+	return p.says("context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded") || has(message,
+		"maximum context length", "context length exceeded", "exceeds the context window", "exceeds the available context size",
+		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed")
+}
+
+// overloaded looks at the words only where the status leaves it open: a 400
+// may quote anything.
+func (p problem) overloaded(message string) bool {
+	open := p.Status == 0 || p.Status == 429 || p.Status >= 500
+	return p.Status == 498 || p.Status == 529 || p.says(capacity...) ||
+		open && has(message, "overloaded", "server busy", "server is busy", "maximum pending requests", "high demand")
+}
+
+func has(message string, words ...string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(message, w) })
+}

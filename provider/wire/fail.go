@@ -1,0 +1,107 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+
+	"llmcall/classify"
+	"llmcall/failure"
+)
+
+const (
+	maxMessage = 500 // bytes of the provider's words that an error keeps
+	maxLabel   = 100 // bytes of a code or a request's number
+)
+
+// Fail makes an error of this endpoint's. All errors of an adapter are made
+// here, so that text from outside is shortened, and cleared of the key,
+// whatever it is.
+func (e *Endpoint) Fail(f failure.Error) error {
+	f.Provider, f.Model = e.Provider, e.Name
+	if f.Message == "" && f.Err != nil {
+		f.Message = f.Err.Error()
+	}
+	f.Message = e.line(f.Message, maxMessage)
+	f.Code = e.line(f.Code, maxLabel)
+	f.RequestID = e.line(f.RequestID, maxLabel)
+	if f.Err != nil && e.Hide(f.Err.Error()) != f.Err.Error() {
+		f.Err = errors.New(f.Message) // an HTTP client that prints requests
+	}
+	return &f
+}
+
+// line is classify.Line without the key. It is hidden twice, since what is one
+// line now may have been the key on two.
+func (e *Endpoint) line(text string, limit int) string {
+	return classify.Line(e.Hide(classify.Line(e.Hide(text), math.MaxInt)), limit)
+}
+
+// BadRequest is a request that was not sent, because it can't be.
+func (e *Endpoint) BadRequest(err error) error {
+	return e.Fail(failure.Error{Kind: failure.InvalidRequest, Err: err})
+}
+
+// Broken is a request without a whole response, or a stream that broke.
+func (e *Endpoint) Broken(ctx context.Context, err error) error {
+	if ended := ctx.Err(); ended != nil {
+		return e.Fail(failure.Error{Kind: failure.KindOf(ended), Err: ended})
+	}
+	wait, told := failure.RetryAfterOf(err)
+	return e.Fail(failure.Error{
+		Kind: classify.Network(err), RetryAfter: wait, Told: told, NoRetry: failure.NoRetryOf(err), Err: err,
+	})
+}
+
+// Withheld is a success without an answer to use.
+func (x *Exchange) Withheld(kind failure.Kind, code, why string) error {
+	f := classify.Read(classify.Reply{Status: x.Status, Header: x.Response.Header, At: x.At})
+	return x.Endpoint.Fail(failure.Error{Kind: kind, Status: x.Status, Code: code, Message: why, RequestID: f.RequestID})
+}
+
+// Garbled is a success whose body, or an event of it, is no answer.
+func (x *Exchange) Garbled(err error) error {
+	return x.Withheld(failure.Transient, "", fmt.Sprintf("%v: %s", err, x.Body[:min(len(x.Body), MaxProblem)]))
+}
+
+// Refused is a response with a status other than success. api is the SDK's
+// error, cleared of secrets (see KeptResponse); it may be nil.
+func (x *Exchange) Refused(api error) error {
+	f := classify.Read(x.reply(x.Body))
+	if to := x.elsewhere(); x.Status < 400 && to != "" {
+		f.Message = "the server redirects to " + to + ": give its address as the base URL"
+	}
+	f.Err = api
+	return x.Endpoint.Fail(f)
+}
+
+// ErrorWithin returns the error that stands in a part of a success: the body, a
+// choice, an event of a stream; nil if there is none.
+func (x *Exchange) ErrorWithin(part []byte) error {
+	f, ok := classify.ReadError(x.reply(part))
+	if !ok {
+		return nil
+	}
+	return x.Endpoint.Fail(f)
+}
+
+func (x *Exchange) reply(body []byte) classify.Reply {
+	return classify.Reply{Provider: x.Endpoint.Protocol, Status: x.Status, Header: x.Response.Header, Body: body, At: x.At}
+}
+
+// RequestID returns the provider's number of the request, by the header of that
+// name; "" if it sent none.
+func (x *Exchange) RequestID(header string) string { return x.Response.Header.Get(header) }
+
+// KeptResponse returns the response as an error may keep it: with the body that
+// was read, and without what its request holds of the key and the prompt.
+func (x *Exchange) KeptResponse() *http.Response {
+	response := *x.Response
+	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(x.Body)), int64(len(x.Body))
+	response.Request = WithoutSecrets(x.Request)
+	return &response
+}
