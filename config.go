@@ -90,6 +90,14 @@ type RetryConfig struct {
 	DisableRetryBudget bool // enable_retry_budget (the opposite)
 	// Budget, if set, is used instead of that of the process.
 	Budget *retry.Budget
+	// DisableSharedLimits leaves each call to find out itself that the model's
+	// rate is limited. By default, once a call was told when to come back, all
+	// calls of the process to the same model name wait until then (as for their
+	// own rate limits: see MaxRetryAfter and MaxLimitTime), and come back spread.
+	DisableSharedLimits bool // share_rate_limits (the opposite)
+	// Gate, if set, is used in the place of the one that calls to the same model
+	// share.
+	Gate *retry.Gate
 
 	// MaxAttemptsBeforeTool is after how many failed attempts the model is
 	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
@@ -103,9 +111,14 @@ type RetryConfig struct {
 	// in just the same way again, and no stage is left that could begin early.
 	StopOnNoProgress bool // stop_on_no_progress
 
-	// Decisions is the table of what follows from each kind of failure. Default
-	// failure.Decisions().
-	Decisions *failure.Table
+	// Decisions is the table of what follows from each kind of failure. In a file
+	// it has the rows that are to be others:
+	//
+	//	decisions:
+	//	  content_filtered: {again: backoff, breaker: ignore}
+	//
+	// Default failure.Decisions().
+	Decisions *failure.Table // decisions
 	// OnEvent, if set, is told what happens as it happens, on the goroutine of
 	// the call and outside every lock. A panic in it is logged with log/slog and
 	// goes no further.

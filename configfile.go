@@ -185,6 +185,7 @@ var settings = []setting{
 	}},
 	truth("count_invalid_answers", func(c *RetryConfig, v bool) { c.CountInvalidAnswers = v }),
 	truth("wait_for_circuit", func(c *RetryConfig, v bool) { c.WaitForCircuit = v }),
+	truth("share_rate_limits", func(c *RetryConfig, v bool) { c.DisableSharedLimits = !v }),
 	truth("enable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = !v }),
 	count("max_attempts_before_tool_use", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeTool }),
 	{"tool", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
@@ -198,6 +199,48 @@ var settings = []setting{
 	}},
 	count("max_attempts_before_human", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
+	{"decisions", "a mapping of kinds of failure, each to again and breaker", setDecisions},
+}
+
+// setDecisions replaces rows of the table; what a row does not name stays.
+func setDecisions(c *RetryConfig, n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return errForm
+	}
+	table := failure.Decisions()
+	if c.Decisions != nil {
+		table = *c.Decisions
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, row := n.Content[i], resolved(n.Content[i+1])
+		field := "decisions." + key.Value
+		var kind failure.Kind
+		if err := kind.UnmarshalText([]byte(key.Value)); err != nil {
+			return &ConfigError{Line: key.Line, Field: "decisions", Got: shown(key), Err: err}
+		}
+		if row.Kind != yaml.MappingNode {
+			return &ConfigError{Line: row.Line, Field: field, Got: shown(row), Takes: "a mapping of again and breaker"}
+		}
+		d := table.For(kind)
+		for j := 0; j+1 < len(row.Content); j += 2 {
+			name, value := row.Content[j], resolved(row.Content[j+1])
+			var err error
+			switch name.Value {
+			case "again":
+				err = d.Again.UnmarshalText([]byte(value.Value))
+			case "breaker":
+				err = d.Breaker.UnmarshalText([]byte(value.Value))
+			default:
+				err = fmt.Errorf("unknown field %q: known are again, breaker", name.Value)
+			}
+			if err != nil {
+				return &ConfigError{Line: name.Line, Field: field, Got: shown(value), Err: err}
+			}
+		}
+		table.Set(kind, d)
+	}
+	c.Decisions = &table
+	return nil
 }
 
 var breakerSettings = []setting{

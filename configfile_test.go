@@ -46,6 +46,7 @@ circuit_breaker_config:
   excluded_exceptions: [rate_limited, overloaded]
 count_invalid_answers: true
 wait_for_circuit: true
+share_rate_limits: false
 enable_retry_budget: false
 max_attempts_before_tool_use: 2
 tool:
@@ -55,6 +56,9 @@ tool:
   parameters: {type: object, properties: {q: {type: string, minLength: 1}}}
 max_attempts_before_human: 4
 stop_on_no_progress: true
+decisions:
+  content_filtered: {again: backoff, breaker: ignore}
+  transient: {again: at_once}
 checks:
   - length:3..200
   - type: regex
@@ -70,16 +74,20 @@ const everyFieldJSON = `{
     "failure_threshold": 3, "recovery_timeout": "30s", "failure_window": "2m0.5s", "failure_rate": 0.0, "half_open_probes": 2,
     "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "excluded_exceptions": ["rate_limited", "overloaded"]
   },
-  "count_invalid_answers": true, "wait_for_circuit": true, "enable_retry_budget": false, "max_attempts_before_tool_use": 2,
+  "count_invalid_answers": true, "wait_for_circuit": true, "enable_retry_budget": false, "share_rate_limits": false, "max_attempts_before_tool_use": 2,
   "tool": {
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
   },
   "max_attempts_before_human": 4, "stop_on_no_progress": true,
+  "decisions": {"content_filtered": {"breaker": "ignore", "again": "backoff"}, "transient": {"again": "at_once"}},
   "checks": ["length:3..200", {"type": "regex", "params": {"pattern": "^A"}}]
 }`
 
 func everyFieldStruct() llmcall.RetryConfig {
+	decisions := failure.Decisions()
+	decisions.Set(failure.ContentFiltered, failure.Decision{Again: failure.Backoff, Breaker: failure.Ignore})
+	decisions.Set(failure.Transient, failure.Decision{Again: failure.AtOnce, Breaker: failure.Count})
 	return llmcall.RetryConfig{
 		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(false),
 		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, CheckTimeout: 2500 * time.Millisecond,
@@ -89,12 +97,12 @@ func everyFieldStruct() llmcall.RetryConfig {
 			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s,
 			Excluded: []failure.Kind{failure.RateLimited, failure.Overloaded},
 		},
-		CountInvalidAnswers: true, WaitForCircuit: true, DisableRetryBudget: true, MaxAttemptsBeforeTool: 2,
+		CountInvalidAnswers: true, WaitForCircuit: true, DisableRetryBudget: true, DisableSharedLimits: true, MaxAttemptsBeforeTool: 2,
 		Tool: &llmcall.Tool{Tool: llm.Tool{
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
 		}, Instruction: "Look it up."},
-		MaxAttemptsBeforeHuman: 4, StopOnNoProgress: true,
+		MaxAttemptsBeforeHuman: 4, StopOnNoProgress: true, Decisions: &decisions,
 	}
 }
 
@@ -105,7 +113,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	}
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
-	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Decisions": true, "OnEvent": true}
+	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Gate": true, "OnEvent": true}
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
 			t.Errorf("%s is not in this test", name)
@@ -195,7 +203,7 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 	add("circuit_breaker_config.half_open_probes", "from 1 to 10,000", "10001")
 	add("circuit_breaker_config.success_threshold", "from 1 to 10,000", "10001")
 	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
-	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
+	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
 	add("tool", mapping, "search", "[a]", "null", `""`)
 	add("tool.name", "a name", `""`)
 	add("tool.name", "a text", "null", "[a]", "{a: 1}")
@@ -236,6 +244,12 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 func TestFieldsThatDoNotFitTogether(t *testing.T) {
 	const tool = "\ntool: {name: search}"
 	for text, want := range map[string]string{
+		"decisions: {slow: {again: never}}":                                    "c:1: decisions: unknown failure kind \"slow\": takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, cancelled, deadline_exceeded",
+		"decisions: {transient: {again: perhaps}}":                             "c:1: decisions.transient: again is \"perhaps\": takes one of never, backoff, when_told, slower, at_once, once_larger",
+		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker is \"x\": takes one of ignore, healthy, count, trip, gate",
+		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient: unknown field \"wait\": known are again, breaker",
+		"decisions: {transient: never}":                                        "c:1: decisions.transient is never: takes a mapping of again and breaker",
+		"decisions: [1]":                                                       "c:1: decisions is a list: takes a mapping of kinds of failure, each to again and breaker",
 		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human is 4: takes a whole number from 1 to max_attempts (3)",
 		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts (2)",
 		"max_attempts_before_tool_use: 2\nmax_attempts_before_human: 2" + tool: "c:1: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts_before_human (2)",
@@ -377,14 +391,14 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
 		{"use_jitter", "false"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"},
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_limit_time", "1h"}, {"enable_circuit_breaker", "true"},
-		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"enable_retry_budget", "false"}, {"max_attempts_before_tool_use", "2"},
+		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"enable_retry_budget", "false"}, {"share_rate_limits", "false"}, {"max_attempts_before_tool_use", "2"},
 		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
 			t.Error(err)
 		}
 	}
-	got.CircuitBreakerConfig, got.Tool = want.CircuitBreakerConfig, want.Tool
+	got.CircuitBreakerConfig, got.Tool, got.Decisions = want.CircuitBreakerConfig, want.Tool, want.Decisions
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}

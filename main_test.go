@@ -133,7 +133,7 @@ var checked = []validate.Strategy{isGood}
 // exact takes chance out of a configuration, and other tests' calls.
 func exact(c llmcall.RetryConfig) llmcall.RetryConfig {
 	c.UseJitter = new(false)
-	c.DisableRetryBudget = true
+	c.DisableRetryBudget, c.DisableSharedLimits = true, true
 	return c
 }
 

@@ -136,7 +136,7 @@ func TestWaitHasItsOwnContextAndMayBeCalledByMany(t *testing.T) {
 func TestCancelEndsAPendingCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, steps := range map[string][]step{"in an attempt": {hang}, "in a wait": {told(failure.RateLimited, 60*s)}} {
-			p := llmcall.Start(t.Context(), play(t, steps...), llm.Prompt("x"), checked, llmcall.RetryConfig{})
+			p := llmcall.Start(t.Context(), play(t, steps...), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{}))
 			start := time.Now()
 			time.Sleep(s)
 			p.Cancel()

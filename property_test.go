@@ -101,7 +101,7 @@ func drawConfig(t *rapid.T) llmcall.RetryConfig {
 		MaxRetryAfter: orNone("max_retry_after", 30_000), MaxLimitTime: orNone("max_limit_time", 60_000),
 		BackoffOnInvalidAnswer: rapid.Bool().Draw(t, "backoff_on_invalid_answer"), CountInvalidAnswers: rapid.Bool().Draw(t, "count_invalid_answers"),
 		StopOnNoProgress: rapid.Bool().Draw(t, "stop_on_no_progress"), WaitForCircuit: rapid.Bool().Draw(t, "wait_for_circuit"),
-		DisableRetryBudget: true,
+		DisableRetryBudget: true, DisableSharedLimits: true,
 	}
 	if rapid.Bool().Draw(t, "human?") {
 		c.MaxAttemptsBeforeHuman = rapid.IntRange(1, c.MaxAttempts).Draw(t, "human")
@@ -293,6 +293,10 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 		if maybe("enable_retry_budget") {
 			want.DisableRetryBudget = rapid.Bool().Draw(t, "disabled")
 			written["enable_retry_budget"] = !want.DisableRetryBudget
+		}
+		if maybe("share_rate_limits") {
+			want.DisableSharedLimits = rapid.Bool().Draw(t, "unshared")
+			written["share_rate_limits"] = !want.DisableSharedLimits
 		}
 		truth("stop_on_no_progress", &want.StopOnNoProgress)
 		if maybe("circuit_breaker_config") {

@@ -11,9 +11,11 @@ import (
 )
 
 // What all calls of the process share: a breaker that lives for one call
-// protects nobody, and a budget of one call's own bounds nothing.
+// protects nobody, a budget of one call's own bounds nothing, and a rate limit
+// that one call was told of holds for all.
 var (
 	budgets    retry.Budgets
+	gates      retry.Gates
 	registries sync.Map // breakerKey → *breaker.Registry
 )
 
@@ -76,7 +78,10 @@ func (c *RetryConfig) policy(model string, observe func(retry.Event)) (*retry.Po
 	r := retry.Config{
 		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Backoff: waits,
 		MaxRetryAfter: c.MaxRetryAfter, MaxLimitTime: c.MaxLimitTime, Budget: c.Budget,
-		WaitForCircuit: c.WaitForCircuit, Observe: observe,
+		WaitForCircuit: c.WaitForCircuit, Observe: observe, Gate: c.Gate,
+	}
+	if r.Gate == nil && !c.DisableSharedLimits {
+		r.Gate = gates.Get(model)
 	}
 	if r.Budget == nil && !c.DisableRetryBudget {
 		r.Budget = budgets.Get(model)

@@ -332,3 +332,55 @@ func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 		}
 	})
 }
+
+// What one call was told holds for all calls to the model, and for no other.
+func TestARateLimitIsSharedByAllCallsToAModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		name, start := unused(t), time.Now()
+		cfg := llmcall.RetryConfig{UseJitter: new(false)}
+		limited := func(context.Context, *llm.Request) (*llm.Response, error) {
+			return nil, &failure.Error{Kind: failure.RateLimited, RetryAfter: 7 * s, Told: true}
+		}
+		first := llmcall.Start(t.Context(), named(name, play(t, limited)), llm.Prompt("x"), checked, cfg)
+		synctest.Wait()
+		time.Sleep(2 * s)
+		m := named(name, play(t))
+		second := llmcall.Start(t.Context(), m, llm.Prompt("x"), checked, cfg)
+		if _, err := llmcall.RetryWithValidation(t.Context(), named(unused(t), play(t)), llm.Prompt("x"), checked, cfg); err != nil || time.Since(start) != 2*s {
+			t.Errorf("another model: %v after %v", err, time.Since(start))
+		}
+		own := cfg
+		own.DisableSharedLimits = true
+		if _, err := llmcall.RetryWithValidation(t.Context(), named(name, play(t)), llm.Prompt("x"), checked, own); err != nil || time.Since(start) != 2*s {
+			t.Errorf("unshared: %v after %v", err, time.Since(start))
+		}
+		if r, err := first.Wait(t.Context()); err != nil || time.Since(start) != 7*s {
+			t.Errorf("the first: %v, %v after %v", r, err, time.Since(start))
+		}
+		r, err := second.Wait(t.Context())
+		if err != nil || m.calls() != 1 || len(r.Attempts) != 1 {
+			t.Fatalf("the second: %v, %v after %d calls", r, err, m.calls())
+		}
+		if a := r.Attempts[0]; a.DelayWhy != retry.RateLimitWait || a.Delay < 5*s || a.Delay > 5*s+100*time.Millisecond {
+			t.Errorf("the second waited %v for %v", a.Delay, a.DelayWhy)
+		}
+	})
+}
+
+// A wait that the deadline can't hold is not begun, whoever was told of it.
+func TestASharedRateLimitThatIsTooLongEndsACallBeforeItBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := new(retry.Gate)
+		cause := &failure.Error{Kind: failure.RateLimited, Message: "slow down", RetryAfter: 7 * s, Told: true}
+		gate.Close(7*s, cause)
+		m := play(t)
+		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxTime: 5 * s, Gate: gate})
+		if reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, cause) || m.calls() != 0 || time.Since(m.start) != 0 {
+			t.Errorf("%v after %d calls and %v", err, m.calls(), time.Since(m.start))
+		}
+		_, err = llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxRetryAfter: s, Gate: gate})
+		if reasonOf(t, err) != llmcall.ProviderFailed || !strings.Contains(err.Error(), "slow down") {
+			t.Errorf("%v", err)
+		}
+	})
+}

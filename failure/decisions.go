@@ -1,5 +1,11 @@
 package failure
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Again says whether the same model is worth another attempt.
 type Again uint8
 
@@ -12,6 +18,17 @@ const (
 	OnceLarger       // once more, with a larger token limit
 )
 
+var agains = [...]string{"never", "backoff", "when_told", "slower", "at_once", "once_larger"}
+
+// String returns the name in configuration and output ("when_told").
+func (a Again) String() string { return nameAt(agains[:], a) }
+
+// MarshalText makes an Again its name in JSON and YAML.
+func (a Again) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads a name; an unknown one is an error that lists the known.
+func (a *Again) UnmarshalText(text []byte) error { return readName(agains[:], a, "again", text) }
+
 // Effect is what a failure means to the circuit breaker.
 type Effect uint8
 
@@ -20,12 +37,40 @@ const (
 	Healthy               // the provider did its work: a success
 	Count                 // a failure in the window
 	Trip                  // opens the circuit at once
+	Gate                  // says nothing of its health; nobody calls it before the time that it told
 )
+
+var effects = [...]string{"ignore", "healthy", "count", "trip", "gate"}
+
+// String returns the name in configuration and output ("trip").
+func (e Effect) String() string { return nameAt(effects[:], e) }
+
+// MarshalText makes an Effect its name in JSON and YAML.
+func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// UnmarshalText reads a name; an unknown one is an error that lists the known.
+func (e *Effect) UnmarshalText(text []byte) error { return readName(effects[:], e, "breaker", text) }
+
+func nameAt[T ~uint8](names []string, v T) string {
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return fmt.Sprintf("unknown(%d)", uint8(v))
+}
+
+func readName[T ~uint8](names []string, v *T, what string, text []byte) error {
+	i := slices.Index(names, string(text))
+	if i < 0 {
+		return fmt.Errorf("%s is %q: takes one of %s", what, text, strings.Join(names, ", "))
+	}
+	*v = T(i)
+	return nil
+}
 
 // Decision is a row of the table: what follows from a kind.
 type Decision struct {
-	Again   Again
-	Breaker Effect
+	Again   Again  `json:"again"`
+	Breaker Effect `json:"breaker"`
 }
 
 // Table says what follows from each kind. It is a value: a user who wants
@@ -34,8 +79,8 @@ type Table [kinds]Decision
 
 // Decisions returns the default table.
 //
-// RateLimited is Ignore to the breaker: a limit that the provider enforces on
-// us is no sign that it is ill. InvalidRequest and the like are Ignore too: a
+// RateLimited is Gate: a limit that the provider enforces on us is no sign that
+// it is ill, and what one caller was told holds for all. InvalidRequest and the like are Ignore too: a
 // bad request says nothing of how the provider serves good ones. An answer that
 // was refused, cut off or invalid is Healthy: the provider did its work.
 func Decisions() Table {
@@ -43,7 +88,7 @@ func Decisions() Table {
 		Unknown:          {Backoff, Count},
 		Transient:        {Backoff, Count},
 		Overloaded:       {Slower, Count},
-		RateLimited:      {WhenTold, Ignore},
+		RateLimited:      {WhenTold, Gate},
 		QuotaExhausted:   {Never, Trip},
 		AttemptTimeout:   {Backoff, Count},
 		Unauthorized:     {Never, Trip},
@@ -66,4 +111,20 @@ func (t *Table) For(k Kind) Decision {
 		return t[k]
 	}
 	return t[Unknown]
+}
+
+// Kinds returns all kinds, in the order of the table.
+func Kinds() []Kind {
+	all := make([]Kind, kinds)
+	for i := range all {
+		all[i] = Kind(i)
+	}
+	return all
+}
+
+// Set replaces the row of kind k; an unknown kind is left alone.
+func (t *Table) Set(k Kind, d Decision) {
+	if k < kinds {
+		t[k] = d
+	}
 }

@@ -2,7 +2,6 @@ package retry
 
 import (
 	"math"
-	"sync"
 	"sync/atomic"
 )
 
@@ -79,46 +78,12 @@ func (b *Budget) withdraw() bool {
 }
 
 // Budgets keeps one default budget an endpoint, made on first use.
-type Budgets struct {
-	mu    sync.RWMutex
-	byKey map[string]*Budget
-}
-
-// maxBudgets bounds Budgets. A full budget is like a new one, so the full ones
-// go when there are too many; if few are full, some of the others go too, so
-// that not every new key is in search of one to go.
-const maxBudgets = 10_000
+type Budgets struct{ shared[Budget] }
 
 // Get returns the budget of a key, the same for all callers.
 func (s *Budgets) Get(key string) *Budget {
-	s.mu.RLock()
-	b := s.byKey[key]
-	s.mu.RUnlock()
-	if b != nil {
+	return s.get(key, func() *Budget {
+		b, _ := NewBudget(0, 0)
 		return b
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b := s.byKey[key]; b != nil {
-		return b
-	}
-	if s.byKey == nil {
-		s.byKey = map[string]*Budget{}
-	}
-	if len(s.byKey) >= maxBudgets {
-		for k, b := range s.byKey {
-			if b.tokens.Load() >= b.limit {
-				delete(s.byKey, k)
-			}
-		}
-		for k := range s.byKey {
-			if len(s.byKey) <= maxBudgets*9/10 {
-				break
-			}
-			delete(s.byKey, k)
-		}
-	}
-	b, _ = NewBudget(0, 0)
-	s.byKey[key] = b
-	return b
+	}, func(b *Budget) bool { return b.tokens.Load() >= b.limit }) // a full budget is like a new one
 }

@@ -9,9 +9,9 @@ import (
 func TestBudgetsAreBoundedInNumber(t *testing.T) {
 	var s Budgets
 	held := s.Get("held")
-	for i := range 3 * maxBudgets {
+	for i := range 3 * maxShared {
 		s.Get(fmt.Sprint(i)).withdraw()
-		if n := len(s.byKey); n > maxBudgets {
+		if n := len(s.byKey); n > maxShared {
 			t.Fatalf("%d budgets after %d keys", n, i)
 		}
 	}
@@ -23,13 +23,13 @@ func TestBudgetsAreBoundedInNumber(t *testing.T) {
 // What is spent stays spent while there is room: the full ones go first.
 func TestFullBudgetsAreForgottenFirst(t *testing.T) {
 	var s Budgets
-	for i := range maxBudgets {
+	for i := range maxShared {
 		if b := s.Get(fmt.Sprint(i)); i%2 == 0 {
 			b.withdraw()
 		}
 	}
 	s.Get("one more")
-	for i := 0; i < maxBudgets; i += 2 {
+	for i := 0; i < maxShared; i += 2 {
 		if b := s.byKey[fmt.Sprint(i)]; b == nil || b.Tokens() != DefaultMaxRetries-1 {
 			t.Fatalf("the budget of key %d, which was not full, is forgotten", i)
 		}
@@ -39,7 +39,7 @@ func TestFullBudgetsAreForgottenFirst(t *testing.T) {
 func TestNoBudgetIsForgottenWhileThereIsRoom(t *testing.T) {
 	var s Budgets
 	first := s.Get("first")
-	for i := range maxBudgets - 1 {
+	for i := range maxShared - 1 {
 		s.Get(fmt.Sprint(i))
 	}
 	if s.Get("first") != first {

@@ -20,7 +20,8 @@ type Failure struct {
 
 // Error is how Do ends when it fails. It unwraps to the last failure and, where
 // something else ended the call, to that too: ctx's error and its cause,
-// context.DeadlineExceeded for a refused wait, the *breaker.OpenError.
+// context.DeadlineExceeded for a refused wait, the *breaker.OpenError, the
+// *GateError.
 type Error struct {
 	Reason   Reason
 	Failures []Failure // every failed attempt, in order
@@ -57,7 +58,8 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "rate limited for longer than is allowed; a further wait of %v was asked for", e.RefusedWait.Round(time.Millisecond))
 	}
 	for _, cause := range e.causes {
-		if e.Reason == CircuitOpen || e.Reason == Cancelled && cause != e.causes[0] {
+		_, gate := cause.(*GateError)
+		if gate || e.Reason == CircuitOpen || e.Reason == Cancelled && cause != e.causes[0] {
 			b.WriteString(": " + cause.Error())
 		}
 	}
@@ -103,6 +105,9 @@ func (e *Error) FailureKind() failure.Kind {
 	}
 	if n := len(e.Failures); n > 0 {
 		return e.Failures[n-1].Kind
+	}
+	if len(e.causes) > 0 { // a gate kept the first attempt away
+		return failure.KindOf(e.causes[0])
 	}
 	return failure.Unknown
 }

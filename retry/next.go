@@ -63,6 +63,7 @@ type situation struct {
 	cutOff    bool          // an answer was cut off before this one
 	told      bool          // the provider said when to come back:
 	toldWait  time.Duration // in this long
+	place     time.Duration // this call's place among all that were told: 0 if it doesn't matter
 	limitTime time.Duration // waited for rate limits so far
 	left      time.Duration // until the deadline
 	openFor   time.Duration // the circuit refuses calls for this long yet
@@ -121,6 +122,7 @@ func (p *Policy) next(s *situation) step {
 		}
 	}
 	if limited {
+		d.wait = p.placed(d.wait, s.place, s.limitTime, s.left)
 		if d.wait > p.MaxLimitTime-s.limitTime {
 			return stopped(LimitTimePassed, d)
 		}
@@ -138,6 +140,34 @@ func (p *Policy) next(s *situation) step {
 		return stopped(OutOfTime, d)
 	}
 	return d
+}
+
+// atGate decides about a call that was not made, since another was told to come
+// back in a time. Its place among those who do is place from now.
+func (p *Policy) atGate(told, place, limitTime, left time.Duration) step {
+	d := step{wait: told, verdict: verdict{why: RateLimitWait}}
+	if told > p.MaxRetryAfter {
+		return stopped(WaitTooLong, d)
+	}
+	d.wait = p.placed(told, place, limitTime, left)
+	d.limit = d.wait
+	switch {
+	case d.wait > p.MaxLimitTime-limitTime:
+		return stopped(LimitTimePassed, d)
+	case d.wait >= left:
+		return stopped(OutOfTime, d)
+	}
+	return d
+}
+
+// placed returns the wait with a call's place among those who come back after
+// it, unless there is no time for that: to come back in a crowd is better than
+// not at all.
+func (p *Policy) placed(wait, place, limitTime, left time.Duration) time.Duration {
+	if place <= wait || place > p.MaxLimitTime-limitTime || place >= left {
+		return wait
+	}
+	return place
 }
 
 func stopped(r Reason, d step) step {

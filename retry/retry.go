@@ -70,6 +70,12 @@ type Config struct {
 	// waiting for a rate limit, and asking again because the answer was wrong,
 	// do not: neither adds to an outage. Default nil: no budget.
 	Budget *Budget
+	// Gate, if set, is shared with the other callers of the same endpoint: while
+	// one of them was told to come back later, none calls it. Waiting for it is
+	// waiting for a rate limit: bounded by MaxLimitTime, a single wait by
+	// MaxRetryAfter, and no attempt. Default nil: each caller knows what it was
+	// told itself.
+	Gate *Gate
 	// Breaker, if set, is asked before each attempt and told after it. Share
 	// it with all callers of the same service. Default nil: none.
 	Breaker *breaker.Breaker
@@ -172,7 +178,7 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt)
 	if p == nil {
 		p = standard
 	}
-	if !p.short || ctx.Err() != nil {
+	if !p.short || ctx.Err() != nil || p.Gate != nil && p.Gate.closed.Load() {
 		return loop(ctx, p, fn, nil)
 	}
 	// The first attempt is made here, before anything is set up for another:
@@ -232,6 +238,14 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 	for {
 		if ctx.Err() != nil {
 			return none, r.ended(ctx)
+		}
+		if p.Gate != nil {
+			if wait, refusal := p.Gate.wait(); refusal != nil {
+				if stop := r.gated(ctx, wait, refusal); stop != nil {
+					return none, stop
+				}
+				continue
+			}
 		}
 		var permit breaker.Permit
 		if p.Breaker != nil {

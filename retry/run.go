@@ -57,14 +57,24 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 	}
 	r.last = err
 	r.record(err, kind)
+	if failure.NoRetryOf(err) {
+		decision.Again = failure.Never
+	}
+	var s situation // field by field, as in record
+	s.toldWait, s.told = failure.RetryAfterOf(err)
+	gated := p.Gate != nil && s.told && decision.Breaker == failure.Gate
+	if gated {
+		p.Gate.Close(s.toldWait, err) // for the others, though this call may be at its end
+	}
 	if ctx.Err() != nil {
 		return r.ended(ctx)
 	}
-	var s situation // field by field, as in record
 	s.decision, s.answered = decision, kind == failure.InvalidAnswer || kind == failure.CutOff
 	s.counted, s.retries, s.cutOff, s.limitTime = r.counted, r.retries, r.cutOff, r.limitTime
 	s.left = left(ctx)
-	s.toldWait, s.told = failure.RetryAfterOf(err)
+	if gated {
+		s.place, _ = p.Gate.wait()
+	}
 	var refusal *breaker.OpenError
 	if p.Breaker != nil {
 		refusal = p.Breaker.Refusal()
@@ -93,6 +103,23 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 	return nil
 }
 
+// gated decides about a call that the gate keeps away: end, or (nil) wait.
+func (r *run) gated(ctx context.Context, place time.Duration, refusal *GateError) error {
+	d := r.policy.atGate(refusal.Wait, place, r.limitTime, left(ctx))
+	switch d.stop {
+	case Going:
+		r.limitTime += d.limit
+		r.wait += d.wait
+		r.why = d.why
+		r.observe(d.wait, d.why, Going)
+		pause(ctx, d.wait)
+		return nil
+	case OutOfTime:
+		return r.refuse(d, context.DeadlineExceeded, refusal)
+	}
+	return r.refuse(d, refusal)
+}
+
 // end ends the call as decided. refusal is the circuit's at the decision.
 func (r *run) end(d step, refusal *breaker.OpenError) error {
 	var causes []error
@@ -102,6 +129,11 @@ func (r *run) end(d step, refusal *breaker.OpenError) error {
 	case CircuitOpen:
 		causes = []error{refusal}
 	}
+	return r.refuse(d, causes...)
+}
+
+// refuse makes the *Error of a call that does not wait.
+func (r *run) refuse(d step, causes ...error) error {
 	e := r.error(d.stop, causes...)
 	switch d.stop {
 	case OutOfTime, WaitTooLong, LimitTimePassed:
