@@ -40,7 +40,8 @@ type call struct {
 	trace     Trace
 	waitFrom  time.Time // when the wait before the attempt that comes began; zero if there is none
 	waitWhy   retry.Why
-	settled   bool // the failed attempt is in the trace as the retry loop sees it
+	settled   bool    // the failed attempt is in the trace as the retry loop sees it
+	out       *outlet // of Stream; nil else
 }
 
 func newCall(model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig) (*call, error) {
@@ -90,9 +91,13 @@ func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, err
 	c.waitFrom, c.settled = time.Time{}, false
 	c.emit(Event{Type: AttemptStarted, Attempt: record})
 	c.trace.Attempts = append(c.trace.Attempts, record)
+	streamed := c.streams()
 	answer, err := c.ask(own)
 	if err == nil {
 		err = c.judge(ctx, answer, number)
+	}
+	if err == nil && c.out != nil && !streamed {
+		err = c.out.handAll(answer)
 	}
 	r := c.current()
 	r.Duration = time.Since(r.Start)
@@ -123,7 +128,13 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	}
 	for round := 0; ; round++ {
 		c.sent = req.Messages
-		answer, err := c.model.Complete(ctx, copyOf(&req))
+		var answer *llm.Response
+		var err error
+		if c.streams() {
+			answer, err = c.stream(ctx, copyOf(&req))
+		} else {
+			answer, err = c.model.Complete(ctx, copyOf(&req))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -374,6 +385,12 @@ func (c *call) escalate(err error) error {
 	}
 	if n := c.cfg.MaxAttemptsBeforeHuman; n > 0 && c.failed >= n && c.ending == "" {
 		c.handOver(fmt.Sprintf("%d attempts have failed", c.failed))
+	}
+	if c.out != nil {
+		if c.out.handed && !c.cfg.RestartStreams {
+			return retry.Stop(err)
+		}
+		c.out.restart()
 	}
 	if c.ending != "" {
 		return retry.Stop(err)

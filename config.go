@@ -60,6 +60,14 @@ type RetryConfig struct {
 	// AttemptTimeout bounds the asking of each attempt: the model's answer, with
 	// its calls of Tool. Checks have CheckTimeout. Default 0: none.
 	AttemptTimeout time.Duration // attempt_timeout
+	// IdleTimeout bounds, in Stream, the wait for the next piece of an answer
+	// that comes in pieces; the attempt has failed then, as at AttemptTimeout.
+	// Default 0: none.
+	IdleTimeout time.Duration // idle_timeout
+	// RestartStreams allows Stream to begin an answer anew of which something
+	// was handed on already. Default false: an attempt that fails behind that
+	// is the last.
+	RestartStreams bool // restart_streams
 	// CheckTimeout bounds each check of an answer. Default 0: none.
 	CheckTimeout time.Duration // check_timeout
 	// MaxRetryAfter is the longest single wait that a provider may ask for; a
@@ -222,7 +230,7 @@ func (c *RetryConfig) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"max_time", c.MaxTime}, {"attempt_timeout", c.AttemptTimeout}, {"check_timeout", c.CheckTimeout},
+		{"max_time", c.MaxTime}, {"attempt_timeout", c.AttemptTimeout}, {"check_timeout", c.CheckTimeout}, {"idle_timeout", c.IdleTimeout},
 		{"max_retry_after", c.MaxRetryAfter}, {"max_limit_time", c.MaxLimitTime},
 	} {
 		if f.value < 0 {

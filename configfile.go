@@ -176,6 +176,8 @@ var settings = []setting{
 	truth("backoff_on_invalid_answer", func(c *RetryConfig, v bool) { c.BackoffOnInvalidAnswer = v }),
 	timeSetting("max_time", func(c *RetryConfig) *time.Duration { return &c.MaxTime }),
 	timeSetting("attempt_timeout", func(c *RetryConfig) *time.Duration { return &c.AttemptTimeout }),
+	timeSetting("idle_timeout", func(c *RetryConfig) *time.Duration { return &c.IdleTimeout }),
+	truth("restart_streams", func(c *RetryConfig, v bool) { c.RestartStreams = v }),
 	timeSetting("check_timeout", func(c *RetryConfig) *time.Duration { return &c.CheckTimeout }),
 	timeSetting("max_retry_after", func(c *RetryConfig) *time.Duration { return &c.MaxRetryAfter }),
 	timeSetting("max_limit_time", func(c *RetryConfig) *time.Duration { return &c.MaxLimitTime }),

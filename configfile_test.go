@@ -30,6 +30,8 @@ jitter_range: 0.3
 backoff_on_invalid_answer: true
 max_time: 300
 attempt_timeout: 30s
+idle_timeout: 20
+restart_streams: true
 check_timeout: 2.5
 max_retry_after: 3m
 max_limit_time: 1h
@@ -68,7 +70,7 @@ checks:
 // everyFieldJSON says the same.
 const everyFieldJSON = `{
   "max_attempts": 5, "initial_delay": "250ms", "backoff_factor": 1.5, "max_delay": 90, "use_jitter": false, "jitter_range": 0.3,
-  "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "check_timeout": "2.5s", "max_retry_after": 180,
+  "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "idle_timeout": "20s", "restart_streams": true, "check_timeout": "2.5s", "max_retry_after": 180,
   "max_limit_time": 3600, "enable_circuit_breaker": true,
   "circuit_breaker_config": {
     "failure_threshold": 3, "recovery_timeout": "30s", "failure_window": "2m0.5s", "failure_rate": 0.0, "half_open_probes": 2,
@@ -90,7 +92,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 	decisions.Set(failure.Transient, failure.Decision{Again: failure.AtOnce, Breaker: failure.Count})
 	return llmcall.RetryConfig{
 		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(false),
-		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, CheckTimeout: 2500 * time.Millisecond,
+		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
 		MaxRetryAfter: 180 * s, MaxLimitTime: time.Hour, EnableCircuitBreaker: true,
 		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{
 			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: new(0.0),
@@ -389,7 +391,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 	want := everyFieldStruct()
 	for _, f := range [][2]string{
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
-		{"use_jitter", "false"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"},
+		{"use_jitter", "false"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_limit_time", "1h"}, {"enable_circuit_breaker", "true"},
 		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"enable_retry_budget", "false"}, {"share_rate_limits", "false"}, {"max_attempts_before_tool_use", "2"},
 		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"},

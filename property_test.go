@@ -284,6 +284,8 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 		truth("backoff_on_invalid_answer", &want.BackoffOnInvalidAnswer)
 		duration(written, "max_time", &want.MaxTime)
 		duration(written, "attempt_timeout", &want.AttemptTimeout)
+		duration(written, "idle_timeout", &want.IdleTimeout)
+		truth("restart_streams", &want.RestartStreams)
 		duration(written, "check_timeout", &want.CheckTimeout)
 		duration(written, "max_retry_after", &want.MaxRetryAfter)
 		duration(written, "max_limit_time", &want.MaxLimitTime)

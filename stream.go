@@ -1,0 +1,183 @@
+package llmcall
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+	"llmcall/validate"
+)
+
+// Piece is what Stream yields.
+type Piece struct {
+	Text string   // the next of the answer's text
+	Part llm.Part // a part that is whole and no text: a tool call, the model's reasoning
+	// Restart says that all that came before is void: another attempt begins.
+	// Only with RetryConfig.RestartStreams.
+	Restart bool
+	// Result is the whole answer, checked. It comes with the last piece, which
+	// has nothing else.
+	Result *Result
+}
+
+// Stream is RetryWithValidation that hands on the answer as it comes. What it
+// yields can only be the answer so far: the checks are made at its end, and the
+// last piece, which carries the Result, says that it passed them. An error is
+// the last thing yielded; it is one that RetryWithValidation returns too.
+//
+// What fails before anything was handed on is retried like any other call.
+// Behind that, an attempt that breaks, or whose answer does not pass its checks,
+// is the last, unless RetryConfig.RestartStreams allows to begin anew: then the
+// next piece has Restart set.
+//
+// A stream ends early, and its answer is wrong, as soon as what has come can no
+// longer pass a check that says so (validate.Streaming). One that ends without
+// its terminal event was cut off, however cleanly it ends: a failure like a
+// broken connection.
+//
+// The attempt, and with it the place at the circuit breaker, lasts until the
+// stream ends and its answer is checked. A caller that leaves the loop ends the
+// call; the breaker counts it for nothing. Time that the caller takes for a
+// piece is time of the attempt.
+//
+// A model that is no llm.Streamer answers in one piece, once the answer has
+// passed its checks; so does one whose calls of RetryConfig.Tool are carried out
+// within the attempt.
+func Stream(
+	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
+) iter.Seq2[Piece, error] {
+	return func(yield func(Piece, error) bool) {
+		c, err := newCall(model, req, checks, cfg)
+		if err != nil {
+			yield(Piece{}, err)
+			return
+		}
+		c.out = &outlet{yield: yield}
+		result, err := c.run(ctx)
+		switch {
+		case c.out.panicked:
+			panic(c.out.panic)
+		case c.out.left:
+		case err != nil:
+			yield(Piece{}, err)
+		default:
+			yield(Piece{Result: result}, nil)
+		}
+	}
+}
+
+// outlet is where a stream's pieces go.
+type outlet struct {
+	yield    func(Piece, error) bool
+	handed   bool // something of this answer was handed on
+	void     bool // what was handed on is not of this answer
+	left     bool // the caller wants no more
+	panicked bool // in the caller's loop,
+	panic    any  // with this
+}
+
+// leftError ends an attempt whose caller left. It is the caller's doing, and
+// says nothing of the provider.
+type leftError struct{}
+
+func (leftError) Error() string             { return "the stream was left by its caller" }
+func (leftError) FailureKind() failure.Kind { return failure.Cancelled }
+
+// hand hands a piece on. A panic in the caller's loop is kept, for Stream to go
+// on with: in between it would pass for one of the model, which the breaker
+// counts.
+func (o *outlet) hand(p Piece) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			o.panicked, o.panic = true, v
+			err = retry.Stop(leftError{})
+		}
+	}()
+	if o.void {
+		o.void = false
+		if !o.yield(Piece{Restart: true}, nil) {
+			o.left = true
+			return retry.Stop(leftError{})
+		}
+	}
+	o.handed = true
+	if !o.yield(p, nil) {
+		o.left = true
+		return retry.Stop(leftError{})
+	}
+	return nil
+}
+
+// handAll hands on an answer that is whole.
+func (o *outlet) handAll(answer *llm.Response) error {
+	for _, part := range answer.Message.Parts {
+		p := Piece{Part: part}
+		if text, ok := part.(llm.Text); ok {
+			p = Piece{Text: string(text)}
+		}
+		if err := o.hand(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restart makes what was handed on void, for another attempt.
+func (o *outlet) restart() {
+	o.void = o.void || o.handed
+	o.handed = false
+}
+
+// streams reports whether an attempt's answer is handed on as it comes.
+func (c *call) streams() bool {
+	_, able := c.model.(llm.Streamer)
+	return c.out != nil && able && !(c.stage == StageTool && c.cfg.Tool.Run != nil)
+}
+
+// stream asks for one answer and hands it on as it comes.
+func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	own, cancel := context.WithCancel(ctx)
+	defer cancel()
+	limit := c.cfg.IdleTimeout
+	if limit == 0 {
+		limit = math.MaxInt64
+	}
+	idle := time.AfterFunc(limit, cancel)
+	defer idle.Stop()
+	var whole llm.Assembly
+	for chunk, err := range c.model.(llm.Streamer).Stream(own, req) {
+		expired := !idle.Stop()
+		if err == nil {
+			whole.Add(chunk)
+			if chunk.Text != "" || chunk.Part != nil {
+				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
+			}
+		} else if expired && ctx.Err() == nil {
+			err = &failure.Error{
+				Kind: failure.AttemptTimeout, Model: c.model.Name(), Err: err,
+				Message: fmt.Sprintf("nothing came for %v (idle_timeout)", c.cfg.IdleTimeout),
+			}
+		}
+		if err != nil {
+			r := c.current()
+			r.Usage = r.Usage.Add(whole.Response().Usage)
+			return nil, err
+		}
+		idle.Reset(limit)
+	}
+	answer := whole.Response()
+	if answer.Finish == llm.FinishNone {
+		r := c.current()
+		r.Usage = r.Usage.Add(answer.Usage)
+		return nil, &failure.Error{
+			Kind: failure.Transient, Model: c.model.Name(), Code: "no_terminal_event", RequestID: answer.RequestID,
+			Message: "the answer was cut off: its stream ended without the event that ends it",
+		}
+	}
+	return answer, nil
+}
