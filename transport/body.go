@@ -1,0 +1,126 @@
+package transport
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+)
+
+// body is a request's body, for as many attempts as it takes.
+type body struct {
+	replayable bool
+	first      io.ReadCloser                 // nil once it was sent
+	again      func() (io.ReadCloser, error) // nil: there is none
+	limit      int64
+}
+
+// keep makes the body of a request one that can be sent again: by its GetBody,
+// or by reading up to limit bytes of it.
+func keep(r *http.Request, limit int64) (*body, error) {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		return &body{replayable: true}, nil
+	case r.GetBody != nil:
+		return &body{replayable: true, first: r.Body, again: r.GetBody, limit: limit}, nil
+	case limit < 0 || r.ContentLength > limit:
+		return &body{first: r.Body}, nil
+	}
+	kept, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	if err != nil {
+		r.Body.Close()
+		return nil, err
+	}
+	if int64(len(kept)) > limit {
+		return &body{first: joined{io.MultiReader(bytes.NewReader(kept), r.Body), r.Body}}, nil
+	}
+	r.Body.Close()
+	again := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
+	return &body{replayable: true, again: again, limit: limit}, nil
+}
+
+type joined struct {
+	io.Reader
+	io.Closer
+}
+
+// next returns the body for an attempt.
+func (b *body) next() (io.ReadCloser, error) {
+	if first := b.first; first != nil {
+		b.first = nil
+		return first, nil
+	}
+	if b.again == nil {
+		return http.NoBody, nil
+	}
+	return b.again()
+}
+
+// bytes returns the body's content, for Config.Key; nil if it is not kept.
+func (b *body) bytes() []byte {
+	if b.again == nil {
+		return nil
+	}
+	content, err := b.again()
+	if err != nil {
+		return nil
+	}
+	defer content.Close()
+	all, err := io.ReadAll(io.LimitReader(content, b.limit+1))
+	if err != nil || int64(len(all)) > b.limit {
+		return nil
+	}
+	return all
+}
+
+// Close closes a body that was never sent: whoever sends a request must.
+func (b *body) Close() error {
+	if b.first == nil {
+		return nil
+	}
+	return b.first.Close()
+}
+
+// maxProblem is how much is read of a response that tells of a failure.
+const maxProblem = 1 << 20
+
+// problem is the body of such a response: what was read of it, and then the rest.
+type problem struct {
+	kept []byte
+	read int
+	end  error         // what the reading of kept ended with
+	rest io.ReadCloser // nil if there is no more: the connection is free already
+}
+
+// peek reads the beginning of a body.
+func peek(r io.ReadCloser) *problem {
+	p := &problem{rest: r, end: io.EOF}
+	var err error
+	p.kept, err = io.ReadAll(io.LimitReader(r, maxProblem))
+	if err != nil {
+		p.end = err
+	}
+	if err != nil || len(p.kept) < maxProblem {
+		r.Close()
+		p.rest = nil
+	}
+	return p
+}
+
+func (p *problem) Read(to []byte) (int, error) {
+	if p.read < len(p.kept) {
+		n := copy(to, p.kept[p.read:])
+		p.read += n
+		return n, nil
+	}
+	if p.rest == nil {
+		return 0, p.end
+	}
+	return p.rest.Read(to)
+}
+
+func (p *problem) Close() error {
+	if p.rest == nil {
+		return nil
+	}
+	return p.rest.Close()
+}

@@ -1,0 +1,133 @@
+package transport
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"strings"
+
+	"llmcall/classify"
+)
+
+// ByHost makes all requests to a host with the same API key share a circuit
+// breaker, a budget and a gate: a key that is refused, unpaid or at its limit
+// says nothing of another.
+func ByHost(r *http.Request, _ func() []byte) string { return r.URL.Host + credential(r.Header) }
+
+// ByModel makes the requests to a model of a host with the same API key share
+// them: providers limit rates by model. It is the default of Config.Key. The
+// model is what the path names (Gemini's models/…, Azure's deployments/…), or
+// else the field "model" of a JSON body; requests without a model share what
+// belongs to the host.
+func ByModel(r *http.Request, body func() []byte) string {
+	model := modelInPath(r.URL.Path)
+	if model == "" && r.Body != nil && r.Body != http.NoBody {
+		model = modelInBody(body())
+	}
+	if model == "" {
+		return ByHost(r, nil)
+	}
+	return r.URL.Host + "/" + model + credential(r.Header)
+}
+
+var seed = maphash.MakeSeed()
+
+// credential returns what tells the API keys of a process apart, and nothing
+// more: it is another in each process, and no key can be told from it.
+func credential(h http.Header) string {
+	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"} {
+		if v := h[name]; len(v) > 0 && v[0] != "" {
+			return fmt.Sprintf("#%08x", uint32(maphash.String(seed, v[0])))
+		}
+	}
+	return ""
+}
+
+func modelInPath(path string) string {
+	for _, before := range []string{"/models/", "/deployments/"} {
+		if _, rest, ok := strings.Cut(path, before); ok {
+			return rest[:len(rest)-len(strings.TrimLeft(rest, modelLetters))]
+		}
+	}
+	return ""
+}
+
+const modelLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+
+// modelInBody returns the string that stands under "model" at the top of a JSON
+// object; "" if there is none. A body may hold megabytes of pictures, which a
+// decoder would take milliseconds for: only what is needed to know the depth is
+// looked at. A body that is no JSON gives "", or any text of it.
+func modelInBody(body []byte) string {
+	depth, key := 0, false // key: the last string at the top was "model"
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			key = false
+		case '"':
+			begin := i
+			for i++; i < len(body) && body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+			if depth != 1 || i >= len(body) {
+				continue
+			}
+			text := body[begin : i+1]
+			if !key {
+				key = string(text) == `"model"`
+				continue
+			}
+			var model string
+			if json.Unmarshal(text, &model) != nil || len(model) > maxModel {
+				return ""
+			}
+			return model
+		}
+	}
+	return ""
+}
+
+const maxModel = 200 // bytes of a model's name
+
+// Repeatable is the default of Config.Repeatable. A request may be sent twice
+// if its method is idempotent (RFC 9110, section 9.2.2), if it has an
+// Idempotency-Key, or if it asks a model for an answer or an embedding: that
+// costs money twice, and leaves nothing behind.
+func Repeatable(r *http.Request) bool {
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	if len(r.Header["Idempotency-Key"]) > 0 || len(r.Header["X-Idempotency-Key"]) > 0 {
+		return true
+	}
+	path := strings.TrimRight(r.URL.Path, "/")
+	for _, asking := range []string{
+		"/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/messages", "/messages/count_tokens",
+		":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents", "/api/chat", "/api/generate",
+	} {
+		if strings.HasSuffix(path, asking) {
+			return !strings.Contains(path, "/threads/") // whose messages stay
+		}
+	}
+	return false
+}
+
+// protocolOf tells whose words a response will be in.
+func protocolOf(r *http.Request) string {
+	host := r.URL.Hostname()
+	switch {
+	case strings.HasSuffix(host, "anthropic.com"), len(r.Header["Anthropic-Version"]) > 0:
+		return classify.Anthropic
+	case strings.HasSuffix(host, "googleapis.com"), len(r.Header["X-Goog-Api-Key"]) > 0:
+		return classify.Gemini
+	}
+	return classify.OpenAI
+}

@@ -1,0 +1,81 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+// sending is one attempt's request on its way, and the limit on the wait for
+// its response.
+type sending struct {
+	limit  time.Duration
+	cancel context.CancelFunc // nil without a limit
+	timer  *time.Timer
+	traced atomic.Bool // whoever sends the request tells how far it came
+	wrote  atomic.Bool // it was begun to be written
+}
+
+// begin returns the request to send. It shares the header with the original,
+// which nobody changes. Whether it reaches the server is watched if watch says
+// that it matters.
+func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadCloser, watch bool) *http.Request {
+	if s.limit > 0 {
+		ctx, s.cancel = context.WithCancel(ctx)
+		s.timer = time.AfterFunc(s.limit, s.cancel)
+	}
+	if watch {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GetConn:          func(string) { s.traced.Store(true) },
+			WroteHeaderField: func(string, []string) { s.wrote.Store(true) },
+			WroteHeaders:     func() { s.wrote.Store(true) },
+		})
+	}
+	request := r.WithContext(ctx)
+	request.Body = content
+	return request
+}
+
+// unsent reports whether a request that failed is known not to have reached the
+// server.
+func (s *sending) unsent(err error) bool {
+	if s.traced.Load() {
+		return !s.wrote.Load()
+	}
+	operation, ok := errors.AsType[*net.OpError](err)
+	return ok && operation.Op == "dial"
+}
+
+// answered ends the wait for a response, and reports whether it was longer than
+// the limit.
+func (s *sending) answered() (expired bool) { return s.timer != nil && !s.timer.Stop() }
+
+// end ends the attempt.
+func (s *sending) end() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+}
+
+// until returns a body that ends the attempt when it is closed.
+func (s *sending) until(body io.ReadCloser) io.ReadCloser {
+	if s.cancel == nil {
+		return body
+	}
+	return ending{body, s.cancel}
+}
+
+type ending struct {
+	io.ReadCloser
+	end context.CancelFunc
+}
+
+func (e ending) Close() error {
+	defer e.end()
+	return e.ReadCloser.Close()
+}

@@ -1,0 +1,247 @@
+// Package transport makes the HTTP client of an SDK resilient, for those who
+// keep the SDK that they have:
+//
+//	client := openai.NewClient(option.WithHTTPClient(transport.Client()), option.WithMaxRetries(0))
+//
+// It is an http.RoundTripper with retries that wait as the provider asks, a
+// budget of retries, a circuit breaker, and a gate that keeps all callers away
+// from a provider that told one of them when to come back. It looks at status
+// and headers, and at the body of an error; what comes in the body of a success
+// is the SDK's.
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"llmcall/backoff"
+	"llmcall/breaker"
+	"llmcall/classify"
+	"llmcall/failure"
+	"llmcall/retry"
+)
+
+// DefaultMaxBody is how much of a request's body is kept in memory at most.
+const DefaultMaxBody = 64 << 20
+
+// Config is how a Transport works. The zero value of every field means its
+// default.
+type Config struct {
+	// Base sends the requests. Default http.DefaultTransport.
+	Base http.RoundTripper
+
+	// MaxAttempts, Backoff, MaxRetryAfter, MaxLimitTime and Decisions are those
+	// of retry.Config: 3 attempts; 1 s, 2 s, 4 s … 60 s, ±10 %; a wait of at most
+	// 2 min that a provider asks for; 10 min of waits for rate limits.
+	MaxAttempts   int
+	Backoff       backoff.Strategy
+	MaxRetryAfter time.Duration
+	MaxLimitTime  time.Duration
+	Decisions     *failure.Table
+	// AttemptTimeout bounds the wait for the header of each response. Default 0:
+	// the request's context alone.
+	AttemptTimeout time.Duration
+
+	// Key says which requests share a circuit breaker, a budget of retries and a
+	// gate: those of the same key. body returns the request's, nil if it is not
+	// kept.
+	// Default ByModel; see ByHost.
+	Key func(r *http.Request, body func() []byte) string
+	// Breakers is where the circuit breakers come from. Default: a registry of
+	// the Transport's own, with the defaults of breaker.Config.
+	Breakers *breaker.Registry
+	// DisableBreaker sends requests whatever came of those before.
+	DisableBreaker bool
+	// DisableBudget retries without regard to the budget of ten retries, and a
+	// tenth more for each success, that the requests of a key share.
+	DisableBudget bool
+
+	// Repeatable says whether a request may be sent twice though the first may
+	// have been carried out. Default Repeatable.
+	Repeatable func(*http.Request) bool
+	// MaxBody is how many bytes of a request's body without GetBody are kept in
+	// memory, to be sent again. A request with a longer one is sent once. Default
+	// DefaultMaxBody; negative: none is kept.
+	MaxBody int64
+	// Protocol says whose words a response is in: classify.OpenAI, Anthropic or
+	// Gemini. Default: told by the request's host and headers.
+	Protocol string
+	// Observe, if set, is called after each failed attempt and before each wait,
+	// on the request's goroutine.
+	Observe func(retry.Event)
+}
+
+// Transport is the http.RoundTripper. It is safe for use from many goroutines;
+// one serves a whole program.
+type Transport struct {
+	cfg      Config
+	breakers *breaker.Registry
+	budgets  retry.Budgets
+	gates    retry.Gates
+}
+
+// New makes a Transport. An impossible setting is a *retry.ConfigError.
+func New(cfg Config) (*Transport, error) {
+	t := &Transport{cfg: cfg, breakers: cfg.Breakers}
+	if t.cfg.Base == nil {
+		t.cfg.Base = http.DefaultTransport
+	}
+	if t.cfg.Key == nil {
+		t.cfg.Key = ByModel
+	}
+	if t.cfg.Repeatable == nil {
+		t.cfg.Repeatable = Repeatable
+	}
+	if t.cfg.MaxBody == 0 {
+		t.cfg.MaxBody = DefaultMaxBody
+	}
+	if t.cfg.AttemptTimeout < 0 {
+		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time that is not negative"}
+	}
+	if cfg.DisableBreaker {
+		t.breakers = nil
+	} else if t.breakers == nil {
+		var err error
+		if t.breakers, err = breaker.NewRegistry(breaker.Config{RetryAfter: failure.RetryAfterOf}, 0); err != nil {
+			return nil, err
+		}
+	}
+	_, err := t.policy("")
+	return t, err
+}
+
+// Client returns an HTTP client with a Transport of the defaults, which all
+// such clients share.
+func Client() *http.Client { return &http.Client{Transport: standard} }
+
+var standard, _ = New(Config{})
+
+// policy returns how requests of a key are retried.
+func (t *Transport) policy(key string) (*retry.Policy, error) {
+	c := retry.Config{
+		MaxAttempts: t.cfg.MaxAttempts, Backoff: t.cfg.Backoff, MaxRetryAfter: t.cfg.MaxRetryAfter, MaxLimitTime: t.cfg.MaxLimitTime,
+		Decisions: t.cfg.Decisions, Observe: t.cfg.Observe, Gate: t.gates.Get(key),
+	}
+	if t.breakers != nil {
+		c.Breaker = t.breakers.Get(key)
+	}
+	if !t.cfg.DisableBudget {
+		c.Budget = t.budgets.Get(key)
+	}
+	return retry.New(c)
+}
+
+// RoundTrip sends a request until it succeeds, or until another attempt would
+// not help or is not allowed. It returns the last response, whatever its status;
+// an error only where there is none, or the request's context has ended. The
+// errors are *retry.Error; an open circuit is a *breaker.OpenError within.
+//
+// A response that was the last of its attempts says so to the SDK above: its
+// header has X-Should-Retry: false, which the SDKs of OpenAI and Anthropic obey
+// before all else. Their own retries, left switched on, would multiply these.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := keep(r, t.cfg.MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	policy, err := t.policy(t.cfg.Key(r, body.bytes))
+	if err != nil {
+		return nil, err
+	}
+	x := exchange{Transport: t, request: r, body: body}
+	response, err := retry.Do(r.Context(), policy, x.attempt)
+	if err == nil {
+		return response, nil
+	}
+	if last := x.last; last != nil {
+		if e, ok := errors.AsType[*retry.Error](err); ok && r.Context().Err() == nil && e.Reason != retry.Cancelled {
+			last.Header.Set("X-Should-Retry", "false")
+			return last, nil
+		}
+		last.Body.Close()
+	}
+	return nil, err
+}
+
+// exchange is one RoundTrip.
+type exchange struct {
+	*Transport
+	request *http.Request
+	body    *body
+	last    *http.Response // of the last attempt, if its status was a failure
+}
+
+// attempt sends the request once.
+func (x *exchange) attempt(ctx context.Context, _ retry.Attempt) (*http.Response, error) {
+	if x.last != nil {
+		x.last.Body.Close()
+		x.last = nil
+	}
+	content, err := x.body.next()
+	if err != nil {
+		return nil, retry.Stop(&failure.Error{Kind: failure.InvalidRequest, Message: "the request's body can't be read again: " + err.Error(), Err: err})
+	}
+	sent := sending{limit: x.cfg.AttemptTimeout}
+	request := sent.begin(ctx, x.request, content, x.body.replayable && !x.cfg.Repeatable(x.request))
+	response, err := x.cfg.Base.RoundTrip(request)
+	if err != nil {
+		expired := sent.answered()
+		sent.end()
+		return nil, x.broken(&sent, expired, err)
+	}
+	if response.StatusCode < 400 {
+		sent.answered()
+		if response.StatusCode != http.StatusSwitchingProtocols { // whose body is written to
+			response.Body = sent.until(response.Body)
+		}
+		return response, nil
+	}
+	return nil, x.refused(&sent, response)
+}
+
+// broken is an attempt without a response.
+func (x *exchange) broken(sent *sending, expired bool, err error) error {
+	if x.request.Context().Err() != nil {
+		return err
+	}
+	f := &failure.Error{Kind: classify.Network(err), Err: err}
+	if expired {
+		f.Kind, f.Message = failure.AttemptTimeout, "no response came within "+x.cfg.AttemptTimeout.String()
+	}
+	if !x.body.replayable || !x.cfg.Repeatable(x.request) && !sent.unsent(err) {
+		return retry.Stop(f) // it may have been carried out
+	}
+	return f
+}
+
+// refused is a response that tells of a failure. Its body is read, as far as it
+// is needed, and put back for the caller.
+func (x *exchange) refused(sent *sending, response *http.Response) error {
+	at := time.Now()
+	head := peek(response.Body)
+	sent.answered()
+	response.Body = sent.until(head)
+	x.last = response
+	f := classify.Read(classify.Reply{
+		Provider: x.protocol(), Status: response.StatusCode, Header: response.Header, Body: head.kept, At: at,
+	})
+	f.Message = classify.Line(f.Message, 500)
+	switch {
+	case !x.body.replayable:
+		return retry.Stop(&f)
+	case x.cfg.Repeatable(x.request), f.Told, response.Header.Get("X-Should-Retry") == "true",
+		f.Kind == failure.RateLimited, f.Kind == failure.Overloaded:
+		return &f
+	}
+	return retry.Stop(&f) // it may have been carried out
+}
+
+func (x *exchange) protocol() string {
+	if x.cfg.Protocol != "" {
+		return x.cfg.Protocol
+	}
+	return protocolOf(x.request)
+}

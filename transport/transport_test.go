@@ -1,0 +1,502 @@
+package transport_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"llmcall/backoff"
+	"llmcall/breaker"
+	"llmcall/failure"
+	"llmcall/retry"
+	"llmcall/transport"
+)
+
+func TestMain(m *testing.M) {
+	// Gemini's SDK starts it when it is imported.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+const s = time.Second
+
+// server is a Base that answers by script, in virtual time. Behind its script it
+// answers 200. It keeps what it was sent, and counts the bodies that are open.
+type server struct {
+	script []reply
+
+	mu    sync.Mutex
+	start time.Time
+	at    []time.Duration
+	got   []string // bodies
+	open  atomic.Int32
+}
+
+type reply func(r *http.Request) (*http.Response, error)
+
+func serve(script ...reply) *server { return &server{script: script, start: time.Now()} }
+
+func (v *server) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+		r.Body.Close()
+	}
+	v.mu.Lock()
+	n := len(v.at)
+	v.at, v.got = append(v.at, time.Since(v.start)), append(v.got, string(body))
+	v.mu.Unlock()
+	answer := status(200, "fine")
+	if n < len(v.script) {
+		answer = v.script[n]
+	}
+	response, err := answer(r)
+	if err == nil {
+		v.open.Add(1)
+		response.Body = &counted{ReadCloser: response.Body, open: &v.open}
+	}
+	return response, err
+}
+
+type counted struct {
+	io.ReadCloser
+	open   *atomic.Int32
+	closed sync.Once
+}
+
+func (c *counted) Close() error {
+	c.closed.Do(func() { c.open.Add(-1) })
+	return c.ReadCloser.Close()
+}
+
+func status(code int, body string, header ...string) reply {
+	return func(*http.Request) (*http.Response, error) {
+		h := http.Header{}
+		for i := 0; i < len(header); i += 2 {
+			h.Set(header[i], header[i+1])
+		}
+		return &http.Response{StatusCode: code, Header: h, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
+	}
+}
+
+func fails(err error) reply {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+func hang(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+var (
+	reset   = fails(&net.OpError{Op: "read", Err: syscall.ECONNRESET})
+	refused = fails(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED})
+)
+
+func newTransport(t *testing.T, v *server, change func(*transport.Config)) *transport.Transport {
+	t.Helper()
+	cfg := transport.Config{Base: v, Backoff: backoff.Exponential{Jitter: backoff.NoJitter}}
+	if change != nil {
+		change(&cfg)
+	}
+	tr, err := transport.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+const chat = "https://api.example.com/v1/chat/completions"
+
+func post(t *testing.T, address, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// send makes one call and tells what came of it, as "200 fine" or the error.
+func send(tr http.RoundTripper, r *http.Request) (string, error) {
+	response, err := tr.RoundTrip(r)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return fmt.Sprintf("%d %s", response.StatusCode, body), err
+}
+
+func TestWhatHappensWhen(t *testing.T) {
+	const files = "https://api.example.com/v1/files"
+	for name, c := range map[string]struct {
+		script  []reply
+		address string // default chat
+		change  func(*transport.Config)
+		want    string
+		at      []time.Duration
+	}{
+		"all is well":             {nil, "", nil, "200 fine", []time.Duration{0}},
+		"the server fails":        {[]reply{status(500, ""), status(502, "<html>")}, "", nil, "200 fine", []time.Duration{0, s, 3 * s}},
+		"and does not recover":    {[]reply{status(500, "a"), status(500, "b"), status(500, "c")}, "", nil, "500 c", []time.Duration{0, s, 3 * s}},
+		"the connection breaks":   {[]reply{reset, refused}, "", nil, "200 fine", []time.Duration{0, s, 3 * s}},
+		"it is overloaded":        {[]reply{status(529, `{"error":{"type":"overloaded_error"}}`)}, "", nil, "200 fine", []time.Duration{0, 2 * s}},
+		"it says when":            {[]reply{status(429, "", "Retry-After", "7")}, "", nil, "200 fine", []time.Duration{0, 7 * s}},
+		"it says in milliseconds": {[]reply{status(429, "", "Retry-After-Ms", "1500")}, "", nil, "200 fine", []time.Duration{0, 1500 * time.Millisecond}},
+		"it says in the body": {[]reply{status(429, `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"a.RetryInfo","retryDelay":"34s"}]}}`)},
+			"https://generativelanguage.googleapis.com/v1beta/models/gemini:generateContent", nil, "200 fine", []time.Duration{0, 34 * s}},
+		"a limit uses up no attempt": {slices.Repeat([]reply{status(429, "", "Retry-After", "7")}, 3), "", nil, "200 fine",
+			[]time.Duration{0, 7 * s, 14 * s, 21 * s}},
+		"longer than is allowed": {[]reply{status(429, "later", "Retry-After", "300")}, "", nil, "429 later", []time.Duration{0}},
+		"the bill is not paid":   {[]reply{status(429, `{"error":{"code":"insufficient_quota"}}`)}, "", nil, `429 {"error":{"code":"insufficient_quota"}}`, []time.Duration{0}},
+		"the caller is wrong":    {[]reply{status(400, "bad")}, "", nil, "400 bad", []time.Duration{0}},
+		"the key is bad":         {[]reply{status(401, "who?")}, "", nil, "401 who?", []time.Duration{0}},
+		"it says no":             {[]reply{status(503, "no", "X-Should-Retry", "false")}, "", nil, "503 no", []time.Duration{0}},
+		"it says yes":            {[]reply{status(400, "", "X-Should-Retry", "true")}, "", nil, "200 fine", []time.Duration{0, s}},
+		"it redirects":           {[]reply{status(307, "there")}, "", nil, "307 there", []time.Duration{0}},
+		"it does not answer":     {[]reply{hang}, "", func(c *transport.Config) { c.AttemptTimeout = 5 * s }, "200 fine", []time.Duration{0, 6 * s}},
+		"one attempt":            {[]reply{status(500, "a")}, "", func(c *transport.Config) { c.MaxAttempts = 1 }, "500 a", []time.Duration{0}},
+
+		"not repeatable, and may have been done":   {[]reply{status(500, "a")}, files, nil, "500 a", []time.Duration{0}},
+		"not repeatable, and timed out":            {[]reply{status(504, "a")}, files, nil, "504 a", []time.Duration{0}},
+		"not repeatable, and never sent":           {[]reply{refused}, files, nil, "200 fine", []time.Duration{0, s}},
+		"not repeatable, and it says so":           {[]reply{status(500, "", "X-Should-Retry", "true")}, files, nil, "200 fine", []time.Duration{0, s}},
+		"not repeatable, and it says when":         {[]reply{status(503, "", "Retry-After", "2")}, files, nil, "200 fine", []time.Duration{0, 2 * s}},
+		"not repeatable, and refused for the rate": {[]reply{status(429, "")}, files, nil, "200 fine", []time.Duration{0, s}},
+		"a row of the table is another": {[]reply{status(400, "a")}, "", func(c *transport.Config) {
+			table := failure.Decisions()
+			table.Set(failure.InvalidRequest, failure.Decision{Again: failure.Backoff, Breaker: failure.Ignore})
+			c.Decisions = &table
+		}, "200 fine", []time.Duration{0, s}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := serve(c.script...)
+				if c.address == "" {
+					c.address = chat
+				}
+				got, err := send(newTransport(t, v, c.change), post(t, c.address, `{"model":"m"}`))
+				if got != c.want || err != nil {
+					t.Errorf("got %q, %v; want %q", got, err, c.want)
+				}
+				if !slices.Equal(v.at, c.at) {
+					t.Errorf("sent at %v, want %v", v.at, c.at)
+				}
+				for _, body := range v.got {
+					if body != `{"model":"m"}` {
+						t.Errorf("sent %q", body)
+					}
+				}
+				if v.open.Load() != 0 {
+					t.Errorf("%d bodies are open", v.open.Load())
+				}
+			})
+		})
+	}
+}
+
+// A request that was begun to be written may have been carried out.
+func TestARequestThatIsNotRepeatableAndWasWrittenIsNotSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(reset)
+		_, err := send(newTransport(t, v, nil), post(t, "https://api.example.com/v1/files", "x"))
+		if !errors.Is(err, syscall.ECONNRESET) || len(v.at) != 1 {
+			t.Errorf("%v after %d requests", err, len(v.at))
+		}
+	})
+}
+
+func TestBodiesAreSentAgainWhole(t *testing.T) {
+	large := strings.Repeat("x", 5<<20)
+	for name, c := range map[string]struct {
+		body  io.Reader
+		limit int64
+		sent  int
+	}{
+		"with GetBody":              {strings.NewReader(large), 0, 2},
+		"without":                   {io.MultiReader(strings.NewReader(large)), 0, 2},
+		"too large to be kept":      {io.MultiReader(strings.NewReader(large)), 1 << 20, 1},
+		"just as large as is kept":  {io.MultiReader(strings.NewReader(large)), 5 << 20, 2},
+		"not to be kept":            {io.MultiReader(strings.NewReader(large)), -1, 1},
+		"with GetBody, not to keep": {strings.NewReader(large), -1, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r, err := http.NewRequestWithContext(t.Context(), "POST", chat, c.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := serve(status(500, "a"))
+			got, err := send(newTransport(t, v, func(cfg *transport.Config) { cfg.MaxBody = c.limit }), r)
+			if err != nil || len(v.got) != c.sent || (got == "200 fine") != (c.sent == 2) {
+				t.Errorf("%s: %q, %v, sent %d times", name, got, err, len(v.got))
+			}
+			for _, body := range v.got {
+				if body != large {
+					t.Errorf("%s: sent %d bytes of %d", name, len(body), len(large))
+				}
+			}
+		})
+	}
+}
+
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error {
+	c.closed = true
+	return nil
+}
+
+// Whoever sends a request closes its body, even if it was never sent.
+func TestTheRequestsBodyIsClosedWhateverHappens(t *testing.T) {
+	registry, err := breaker.NewRegistry(breaker.Config{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTransport(t, serve(), func(c *transport.Config) {
+		c.Breakers, c.Key = registry, func(*http.Request, func() []byte) string { return "k" }
+	})
+	registry.Get("k").ForceOpen(errors.New("on purpose"))
+	body := &closing{Reader: strings.NewReader("x")}
+	r := post(t, chat, "")
+	r.Body, r.GetBody, r.ContentLength = body, func() (io.ReadCloser, error) { return http.NoBody, nil }, 1
+	_, err = send(tr, r)
+	if _, ok := errors.AsType[*breaker.OpenError](err); !ok || !body.closed {
+		t.Errorf("%v, closed %v", err, body.closed)
+	}
+	broken := &closing{Reader: io.MultiReader(strings.NewReader("x"), errReader{})}
+	r = post(t, chat, "")
+	r.Body, r.GetBody = broken, nil
+	if _, err := send(tr, r); err == nil || !broken.closed {
+		t.Errorf("%v, closed %v", err, broken.closed)
+	}
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, errors.New("torn") }
+
+func TestTheSDKAboveIsToldNotToRetryToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTransport(t, serve(slices.Repeat([]reply{status(500, "")}, 9)...), nil)
+		response, err := tr.RoundTrip(post(t, chat, "{}"))
+		if err != nil || response.Header.Get("X-Should-Retry") != "false" {
+			t.Errorf("%v, %v", response, err)
+		}
+		response.Body.Close()
+	})
+}
+
+func TestRequestsOfAModelShareWhatOneWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(status(429, "", "Retry-After", "7"))
+		tr := newTransport(t, v, nil)
+		var done sync.WaitGroup
+		for i := range 20 {
+			done.Go(func() {
+				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+				if got, err := send(tr, post(t, chat, `{"model":"a"}`)); got != "200 fine" || err != nil {
+					t.Error(got, err)
+				}
+			})
+		}
+		time.Sleep(s)
+		if got, err := send(tr, post(t, chat, `{"model":"b"}`)); got != "200 fine" || err != nil || time.Since(v.start) != s {
+			t.Errorf("another model: %s, %v after %v", got, err, time.Since(v.start))
+		}
+		other := post(t, chat, `{"model":"a"}`)
+		other.Header.Set("Authorization", "Bearer another")
+		if got, err := send(tr, other); got != "200 fine" || err != nil || time.Since(v.start) != s {
+			t.Errorf("another key: %s, %v after %v", got, err, time.Since(v.start))
+		}
+		done.Wait()
+		if len(v.at) != 1+2+20 || v.at[3] < 7*s {
+			t.Errorf("%d requests, at %v", len(v.at), v.at)
+		}
+	})
+}
+
+func TestAnOpenCircuitRefusesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(slices.Repeat([]reply{status(500, "ill")}, 5)...)
+		tr := newTransport(t, v, func(c *transport.Config) { c.DisableBudget = true })
+		for range 2 { // the second opens the circuit: it stops in its middle
+			if got, err := send(tr, post(t, chat, `{"model":"a"}`)); got != "500 ill" || err != nil {
+				t.Fatal(got, err)
+			}
+		}
+		_, err := send(tr, post(t, chat, `{"model":"a"}`))
+		if _, ok := errors.AsType[*breaker.OpenError](err); !ok || len(v.at) != 5 {
+			t.Errorf("%v after %d requests", err, len(v.at))
+		}
+		if got, err := send(tr, post(t, chat, `{"model":"b"}`)); got != "200 fine" || err != nil {
+			t.Errorf("another model: %s, %v", got, err)
+		}
+	})
+}
+
+func TestTheRequestsContextEndsEverything(t *testing.T) {
+	for name, c := range map[string]struct {
+		script []reply
+		after  time.Duration
+	}{
+		"in an attempt": {[]reply{hang}, 3 * s},
+		"in a wait":     {[]reply{status(429, "", "Retry-After", "60")}, 3 * s},
+		"before":        {nil, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v := serve(c.script...)
+			ctx, cancel := context.WithCancel(t.Context())
+			if c.after == 0 {
+				cancel()
+			}
+			time.AfterFunc(c.after, cancel)
+			_, err := send(newTransport(t, v, nil), post(t, chat, "{}").WithContext(ctx))
+			if !errors.Is(err, context.Canceled) || time.Since(v.start) != c.after || v.open.Load() != 0 {
+				t.Errorf("%s: %v after %v, %d bodies open", name, err, time.Since(v.start), v.open.Load())
+			}
+		})
+	}
+	// A wait that the deadline can't hold is not begun: the provider's own word
+	// comes back at once.
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(status(429, "slow", "Retry-After", "60"))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*s)
+		defer cancel()
+		got, err := send(newTransport(t, v, nil), post(t, chat, "{}").WithContext(ctx))
+		if got != "429 slow" || err != nil || time.Since(v.start) != 0 {
+			t.Errorf("%q, %v after %v", got, err, time.Since(v.start))
+		}
+	})
+}
+
+func TestALongErrorBodyComesWhole(t *testing.T) {
+	long := strings.Repeat("y", 3<<20)
+	v := serve(status(400, long))
+	got, err := send(newTransport(t, v, nil), post(t, chat, "{}"))
+	if got != "400 "+long || err != nil || v.open.Load() != 0 {
+		t.Errorf("%d bytes, %v, %d open", len(got), err, v.open.Load())
+	}
+}
+
+func TestABodyIsStreamedAndNotCutAtTheAttemptsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipe, w := io.Pipe()
+		v := serve(func(r *http.Request) (*http.Response, error) {
+			context.AfterFunc(r.Context(), func() { w.CloseWithError(r.Context().Err()) })
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: pipe}, nil
+		})
+		go func() {
+			for range 10 {
+				time.Sleep(s)
+				io.WriteString(w, "x")
+			}
+			w.Close()
+		}()
+		got, err := send(newTransport(t, v, func(c *transport.Config) { c.AttemptTimeout = 2 * s }), post(t, chat, "{}"))
+		if got != "200 xxxxxxxxxx" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
+func TestImpossibleSettings(t *testing.T) {
+	for _, c := range []transport.Config{
+		{AttemptTimeout: -1}, {MaxAttempts: -1}, {MaxRetryAfter: -1}, {MaxLimitTime: -1}, {Backoff: backoff.Exponential{Factor: 0.5}},
+	} {
+		if _, err := transport.New(c); err == nil {
+			t.Errorf("%+v is taken", c)
+		}
+	}
+}
+
+func TestTheAttemptsAreObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen []string
+		tr := newTransport(t, serve(status(503, "")), func(c *transport.Config) {
+			c.Observe = func(e retry.Event) { seen = append(seen, fmt.Sprint(e.Failure.Kind, " ", e.Wait, " ", e.Why)) }
+		})
+		if _, err := send(tr, post(t, chat, "{}")); err != nil || !slices.Equal(seen, []string{"transient 1s backoff"}) {
+			t.Errorf("%v, %v", seen, err)
+		}
+	})
+}
+
+func TestKeys(t *testing.T) {
+	body := func(text string) func() []byte { return func() []byte { return []byte(text) } }
+	for _, c := range []struct{ address, body, want string }{
+		{chat, `{"model":"gpt-6","messages":[]}`, "api.example.com/gpt-6"},
+		{chat, `{"messages":[{"model":"x","role":"model"}],"role":"model", "model" : "g\"pt" }`, `api.example.com/g"pt`},
+		{chat, `{"model":5,"messages":[]}`, "api.example.com"},
+		{chat, `{"a":{"model":"x"}}`, "api.example.com"},
+		{chat, `["model","x"]`, "api.example.com"},
+		{chat, `{"model":"`, "api.example.com"},
+		{chat, `{"model":"` + strings.Repeat("x", 500) + `"}`, "api.example.com"},
+		{chat, ``, "api.example.com"},
+		{"https://g.example/v1beta/models/gemini-3:generateContent", `{}`, "g.example/gemini-3"},
+		{"https://a.example/openai/deployments/mine/chat/completions", `{"model":"x"}`, "a.example/mine"},
+	} {
+		r := post(t, c.address, c.body)
+		if got := transport.ByModel(r, body(c.body)); got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.address, c.body, got, c.want)
+		}
+		r.Header.Set("Authorization", "Bearer sk-SECRET")
+		got := transport.ByModel(r, body(c.body))
+		if !strings.HasPrefix(got, c.want+"#") || strings.Contains(got, "SECRET") {
+			t.Errorf("with a key: %q", got)
+		}
+		r.Header.Set("Authorization", "Bearer sk-OTHER")
+		if transport.ByModel(r, body(c.body)) == got {
+			t.Error("two API keys are one")
+		}
+	}
+}
+
+func TestRepeatable(t *testing.T) {
+	for call, want := range map[string]bool{
+		"GET /v1/files": true, "DELETE /v1/files/1": true, "PUT /x": true, "PATCH /x": false, "POST /v1/files": false,
+		"POST /v1/chat/completions": true, "POST /v1/responses": true, "POST /v1/responses/r1/cancel": false, "POST /v1/messages": true,
+		"POST /v1/threads/t/messages": false, "POST /v1/messages/batches": false, "POST /v1beta/models/m:streamGenerateContent": true,
+		"POST /v1/embeddings/": true, "POST /v1/fine_tuning/jobs": false,
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		r, err := http.NewRequest(method, "https://a.example"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := transport.Repeatable(r); got != want {
+			t.Errorf("%s: %v", call, got)
+		}
+		r.Header.Set("Idempotency-Key", "1")
+		if !transport.Repeatable(r) {
+			t.Errorf("%s with a key is not", call)
+		}
+	}
+}
+
+func FuzzByModel(f *testing.F) {
+	f.Add([]byte(`{"model":"m"}`))
+	f.Add([]byte(`{"a":"\"model\":","model":"x"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, _ := http.NewRequest("POST", chat, bytes.NewReader(body))
+		if key := transport.ByModel(r, func() []byte { return body }); len(key) > 400 {
+			t.Errorf("%q", key)
+		}
+	})
+}
