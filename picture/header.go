@@ -1,0 +1,449 @@
+package picture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/image/webp"
+)
+
+// header is what is known of a picture before it is decoded.
+type header struct {
+	mediaType     string
+	width, height int
+	animated      bool
+	orientation   int   // Exif's, 1 to 8; 0 where none is given
+	memory        int64 // about what decoding it takes, in bytes
+}
+
+var (
+	errCutOff = errors.New("it ends before its end")
+	errClaim  = errors.New("it has fewer bytes than a picture of its size can have")
+)
+
+// inspect reads a picture's header and walks through its parts. It allocates
+// next to nothing, whatever the header claims.
+func inspect(data []byte) (header, error) {
+	if len(data) == 0 {
+		return header{}, refuse("is empty: takes a picture")
+	}
+	if len(data) > MaxFile {
+		return header{}, tooLarge(int64(len(data)))
+	}
+	h := header{mediaType: sniff(data)}
+	var err error
+	switch h.mediaType {
+	case PNG:
+		err = h.png(data)
+	case JPEG:
+		err = h.jpeg(data)
+	case GIF:
+		err = h.gif(data)
+	case WebP:
+		err = h.webp(data)
+	default:
+		return header{}, refuse("seems to be %s: takes PNG, JPEG, GIF or WebP", seems(data, h.mediaType))
+	}
+	switch {
+	case h.pixels() > MaxPixels:
+		return header{}, refuse("is %d x %d pixels: takes at most %d million pixels", h.width, h.height, MaxPixels/1_000_000)
+	case err == nil && h.pixels() == 0:
+		err = errors.New("it has no pixels")
+	}
+	if err != nil {
+		return header{}, &Error{Problem: fmt.Sprintf("is a broken %s: %v", name(h.mediaType), err), Err: err}
+	}
+	return h, nil
+}
+
+func tooLarge(size int64) error {
+	return refuse("is %d bytes: takes at most %d (%d MiB)", size, MaxFile, MaxFile>>20)
+}
+
+func (h *header) pixels() int64 { return int64(h.width) * int64(h.height) }
+
+func (h *header) png(data []byte) error {
+	config, err := png.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	h.width, h.height = config.Width, config.Height
+	depth, colorType, interlaced := int64(data[24]), data[25], data[28]
+	h.memory = h.pixels() * bytesPerPixel(config.ColorModel)
+	if interlaced != 0 {
+		h.memory *= 2 // each of the seven passes is a picture of its own
+	}
+	// Of the chunks that a decoder must understand (a capital first letter) the
+	// checksum is looked at, as every decoder does.
+	var packed int64
+	for rest := data[8:]; ; {
+		if len(rest) < 12 {
+			return errCutOff
+		}
+		size, kind := int64(binary.BigEndian.Uint32(rest)), string(rest[4:8])
+		if size > int64(len(rest))-12 {
+			return errCutOff
+		}
+		if kind[0] >= 'A' && kind[0] <= 'Z' && crc32.ChecksumIEEE(rest[4:8+size]) != binary.BigEndian.Uint32(rest[8+size:]) {
+			return fmt.Errorf("the checksum of its part %q is wrong", kind)
+		}
+		if kind == "IEND" {
+			break
+		}
+		if kind == "IDAT" {
+			packed += size
+		}
+		rest = rest[12+size:]
+	}
+	// Deflate makes at most 1032 bytes of one (https://zlib.net/zlib_tech.html).
+	channels := map[byte]int64{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colorType]
+	row := 1 + (int64(h.width)*depth*channels+7)/8
+	if row*int64(h.height) > packed*1032 {
+		return errClaim
+	}
+	return nil
+}
+
+func bytesPerPixel(model color.Model) int64 {
+	switch model {
+	case color.GrayModel:
+		return 1
+	case color.Gray16Model:
+		return 2
+	case color.RGBAModel, color.NRGBAModel:
+		return 4
+	case color.RGBA64Model, color.NRGBA64Model:
+		return 8
+	}
+	return 1 // a palette
+}
+
+func (h *header) jpeg(data []byte) error {
+	config, err := jpeg.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	h.width, h.height = config.Width, config.Height
+	scan, err := h.jpegSegments(data)
+	if err != nil {
+		return err
+	}
+	// In a scan every byte FF is followed by 00 or by a marker, so that this
+	// is the end of the picture and nothing else. What comes after it (a film,
+	// a depth map) is no part of it.
+	end := bytes.Index(data[scan:], []byte{0xFF, 0xD9})
+	if end < 0 {
+		return errCutOff
+	}
+	// A block of 8 x 8 pixels takes one bit at least; twice that is allowed for
+	// strange ways of subsampling.
+	if h.pixels() > int64(end)*1024 {
+		return errClaim
+	}
+	return nil
+}
+
+// jpegSegments walks to the first scan and returns where it begins.
+func (h *header) jpegSegments(data []byte) (scan int, err error) {
+	for at := 2; ; {
+		for at < len(data) && data[at] != 0xFF {
+			at++
+		}
+		for at < len(data) && data[at] == 0xFF {
+			at++
+		}
+		if at+3 > len(data) {
+			return 0, errCutOff
+		}
+		marker := data[at]
+		at++
+		if marker == 0x00 || marker == 0x01 || marker >= 0xD0 && marker <= 0xD8 {
+			continue
+		}
+		if marker == 0xD9 {
+			return 0, errCutOff
+		}
+		size := int(binary.BigEndian.Uint16(data[at:]))
+		if size < 2 || at+size > len(data) {
+			return 0, errCutOff
+		}
+		segment := data[at+2 : at+size]
+		switch marker {
+		case 0xC0, 0xC1, 0xC2: // the frame
+			h.jpegMemory(segment, marker == 0xC2)
+		case 0xE1:
+			if tiff, found := bytes.CutPrefix(segment, []byte("Exif\x00\x00")); found && h.orientation == 0 {
+				h.orientation = orientation(tiff)
+			}
+		case 0xDA:
+			return at + size, nil
+		}
+		at += size
+	}
+}
+
+// jpegMemory estimates what decoding takes: a byte a sample, and four more to
+// keep its coefficient where the picture is progressive.
+func (h *header) jpegMemory(frame []byte, progressive bool) {
+	if len(frame) < 6 {
+		return
+	}
+	var samples, widest, highest int64
+	count := int64(frame[5])
+	for component := frame[6:]; len(component) >= 3; component = component[3:] {
+		across, down := int64(component[1]>>4), int64(component[1]&15)
+		samples += across * down
+		widest, highest = max(widest, across), max(highest, down)
+	}
+	perSample := int64(1)
+	if progressive {
+		perSample = 5
+	}
+	h.memory = h.pixels() * samples * perSample / max(widest*highest, 1)
+	if count == 4 {
+		h.memory += h.pixels() * 5 // the fourth channel, and all four brought together
+	}
+}
+
+// orientation returns the orientation that Exif gives, or 0.
+func orientation(tiff []byte) int {
+	if len(tiff) < 8 {
+		return 0
+	}
+	var order binary.ByteOrder
+	switch string(tiff[:4]) {
+	case "II*\x00":
+		order = binary.LittleEndian
+	case "MM\x00*":
+		order = binary.BigEndian
+	default:
+		return 0
+	}
+	at := int64(order.Uint32(tiff[4:]))
+	if at+2 > int64(len(tiff)) {
+		return 0
+	}
+	entries := tiff[at+2:]
+	for range order.Uint16(tiff[at:]) {
+		if len(entries) < 12 {
+			return 0
+		}
+		const tagOrientation, typeShort = 0x0112, 3
+		if order.Uint16(entries) == tagOrientation && order.Uint16(entries[2:]) == typeShort {
+			if value := order.Uint16(entries[8:]); value >= 1 && value <= 8 {
+				return int(value)
+			}
+			return 0
+		}
+		entries = entries[12:]
+	}
+	return 0
+}
+
+// gif looks at two frames at most: a second one makes an animation.
+func (h *header) gif(data []byte) error {
+	config, err := gif.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	h.width, h.height = config.Width, config.Height
+	h.memory = h.pixels()
+	rest := data[13:]
+	skip := func(n int) { rest = rest[min(len(rest), n):] }
+	skipColors := func(packed byte) {
+		if packed&0x80 != 0 {
+			skip(3 << (packed&7 + 1))
+		}
+	}
+	skipColors(data[10])
+	for frames := 0; ; {
+		var whole bool
+		switch {
+		case len(rest) > 0 && rest[0] == 0x21: // an extension
+			skip(2)
+			rest, whole = afterBlocks(rest)
+		case len(rest) > 10 && rest[0] == 0x2C: // a frame
+			if frames++; frames == 2 {
+				h.animated = true
+				return nil
+			}
+			packed := rest[9]
+			skip(10)
+			skipColors(packed)
+			skip(1)
+			if rest, whole = afterBlocks(rest); !whole {
+				return errCutOff
+			}
+		}
+		if !whole { // the trailer, which many leave out, or what no decoder reads
+			if frames == 0 {
+				return errCutOff
+			}
+			return nil
+		}
+	}
+}
+
+// afterBlocks skips a GIF's chain of blocks, which an empty one ends.
+func afterBlocks(rest []byte) (after []byte, whole bool) {
+	for len(rest) > 0 {
+		size := int(rest[0])
+		if size == 0 {
+			return rest[1:], true
+		}
+		if size >= len(rest) {
+			return nil, false
+		}
+		rest = rest[1+size:]
+	}
+	return nil, false
+}
+
+func (h *header) webp(data []byte) error {
+	config, err := webp.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	h.width, h.height = config.Width, config.Height
+	h.memory = h.pixels() * 2
+	switch string(data[12:16]) {
+	case "VP8X":
+		h.animated = data[20]&2 != 0
+		h.memory = h.pixels() * 10 // may be lossless, or have a lossless channel of transparency
+	case "VP8L":
+		h.memory = h.pixels() * 8
+	}
+	if size := int64(binary.LittleEndian.Uint32(data[4:])); size+8 > int64(len(data)) {
+		return errCutOff
+	}
+	return nil
+}
+
+// decode decodes a picture that was inspected; of an animated GIF the first
+// frame.
+func (h *header) decode(data []byte) (image.Image, error) {
+	reader := bytes.NewReader(data)
+	switch h.mediaType {
+	case PNG:
+		return png.Decode(reader)
+	case JPEG:
+		return jpeg.Decode(reader)
+	case GIF:
+		return gif.Decode(reader)
+	}
+	if h.animated {
+		return nil, errors.New("it is animated, and only a still WebP can be changed here")
+	}
+	return webp.Decode(reader)
+}
+
+// sniff returns the media type of a picture's content, or "".
+func sniff(data []byte) string {
+	has := func(prefix string) bool { return bytes.HasPrefix(data, []byte(prefix)) }
+	switch {
+	case has("\x89PNG\r\n\x1a\n"):
+		return PNG
+	case has("\xFF\xD8\xFF"):
+		return JPEG
+	case has("GIF87a"), has("GIF89a"):
+		return GIF
+	case len(data) >= 12 && has("RIFF") && string(data[8:12]) == "WEBP":
+		return WebP
+	case len(data) >= 12 && string(data[4:8]) == "ftyp":
+		switch string(data[8:12]) {
+		case "heic", "heix", "hevc", "hevx", "heim", "heis":
+			return heic
+		case "mif1", "msf1":
+			return heif
+		case "avif", "avis":
+			return avif
+		}
+	}
+	return ""
+}
+
+const (
+	heic = "image/heic"
+	heif = "image/heif"
+	avif = "image/avif"
+)
+
+// name is how people call a media type.
+func name(mediaType string) string {
+	switch mediaType {
+	case PNG, JPEG, GIF, heic, heif, avif:
+		return strings.ToUpper(strings.TrimPrefix(mediaType, "image/"))
+	case WebP:
+		return "WebP"
+	}
+	return mediaType
+}
+
+// seems guesses what something is that is none of the four kinds.
+func seems(data []byte, mediaType string) string {
+	if mediaType != "" {
+		return name(mediaType)
+	}
+	for _, known := range []struct{ prefix, what string }{
+		{"%PDF-", "PDF"},
+		{"II*\x00", "TIFF"},
+		{"MM\x00*", "TIFF"},
+		{"\x00\x00\x01\x00", "an icon (ICO)"},
+		{"8BPS", "a Photoshop file"},
+		{"\xFF\x0A", "JPEG XL"},
+		{"\x00\x00\x00\x0CJXL ", "JPEG XL"},
+		{"\x00\x00\x00\x0CjP  ", "JPEG 2000"},
+		{"PK\x03\x04", "a ZIP archive (or an office document)"},
+		{"\x1F\x8B", "gzip"},
+		{"data:", "a data URI, as text"},
+		{"iVBORw0KGgo", "a PNG in base64"},
+		{"/9j/", "a JPEG in base64"},
+		{"R0lGOD", "a GIF in base64"},
+		{"UklGR", "a WebP in base64"},
+	} {
+		if bytes.HasPrefix(data, []byte(known.prefix)) {
+			return known.what
+		}
+	}
+	if bytes.HasPrefix(data, []byte("BM")) && len(data) > 14 && binary.LittleEndian.Uint32(data[6:]) == 0 {
+		return "BMP"
+	}
+	if len(data) >= 12 && string(data[4:8]) == "ftyp" {
+		return "a film (MP4 or QuickTime)"
+	}
+	beginning := data[:min(len(data), 1024)]
+	text := strings.ToLower(strings.TrimLeft(strings.TrimPrefix(string(beginning), "\uFEFF"), " \t\r\n"))
+	switch {
+	case strings.HasPrefix(text, "<!doctype html"), strings.HasPrefix(text, "<html"):
+		return "HTML"
+	case strings.HasPrefix(text, "<") && strings.Contains(text, "<svg"):
+		return "SVG"
+	case isText(beginning):
+		return "text"
+	}
+	return "no picture of a kind that is known here"
+}
+
+func isText(data []byte) bool {
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		if r == utf8.RuneError && size == 1 {
+			return !utf8.FullRune(data) // cut in the middle of a letter
+		}
+		if r < ' ' && !strings.ContainsRune("\t\r\n\f\x1b", r) {
+			return false
+		}
+		data = data[size:]
+	}
+	return true
+}

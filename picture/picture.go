@@ -1,0 +1,213 @@
+// Package picture makes pictures ready for a prompt: it takes them from a file,
+// from bytes, from a data URI or from an address, and makes them fit what a
+// provider takes.
+//
+// A picture is known by its content, never by its name or by what a data URI
+// claims: PNG, JPEG, GIF and WebP. No picture is decoded before its header was
+// read and its size in memory bounded, so that a decompression bomb costs
+// nothing; and it is decoded only if it has to be changed.
+package picture
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+
+	"llmcall/failure"
+	"llmcall/llm"
+)
+
+const (
+	// MaxFile is the largest picture that is taken, in bytes: more than any
+	// provider takes in a request.
+	MaxFile = 64 << 20
+
+	// MaxPixels is the largest picture that is taken, width times height: twice
+	// the 50 million of a telephone's camera, and more than the 64 million of
+	// the largest picture that a provider takes. More is refused by the header
+	// alone: a file of a few kB may claim to be 50,000 pixels wide and high,
+	// which is 10 GB in memory.
+	MaxPixels = 100_000_000
+)
+
+// The media types that are recognised, and what Bytes returns.
+const (
+	PNG  = "image/png"
+	JPEG = "image/jpeg"
+	GIF  = "image/gif"
+	WebP = "image/webp"
+)
+
+// Error says why something can't be sent as a picture. Its failure kind is
+// failure.InvalidRequest: to try again is of no use.
+type Error struct {
+	// Limit is the field of Limits that the picture does not fit. It is empty
+	// where it is no picture, or one that can't be read.
+	Limit   string
+	Problem string // what is wrong, and what is taken
+	Err     error  // the decoder's error, or nil
+}
+
+func (e *Error) Error() string { return e.Problem }
+
+// Unwrap returns the decoder's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// FailureKind returns failure.InvalidRequest.
+func (e *Error) FailureKind() failure.Kind { return failure.InvalidRequest }
+
+func refuse(format string, args ...any) error {
+	return &Error{Problem: fmt.Sprintf(format, args...)}
+}
+
+// File reads a picture from a file of at most MaxFile bytes. An error names the
+// file. Only a regular file is read: a named pipe or a terminal could keep the
+// caller waiting for ever.
+func File(path string) (llm.Image, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return llm.Image{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return llm.Image{}, fmt.Errorf("%s: %w", path, refuse("is %s: takes a file", fileKind(info.Mode())))
+	}
+	if info.Size() > MaxFile {
+		return llm.Image{}, fmt.Errorf("%s: %w", path, tooLarge(info.Size()))
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return llm.Image{}, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
+	if err != nil {
+		return llm.Image{}, err
+	}
+	image, err := Bytes(data)
+	if err != nil {
+		return llm.Image{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return image, nil
+}
+
+// fileKind names what a path leads to if not to a regular file.
+func fileKind(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
+// Bytes takes a picture's bytes, which it keeps: they must not be changed
+// afterwards. It reads the header and the structure, not the pixels: a picture
+// that was cut off is an *Error, and so is one that is empty, larger than
+// MaxFile or MaxPixels, or of another kind, whose name the error gives. (HEIC,
+// which Gemini takes, can't be looked into here: a caller who has it makes an
+// llm.Image of it, and Fit lets it through.)
+func Bytes(data []byte) (llm.Image, error) {
+	header, err := inspect(data)
+	if err != nil {
+		return llm.Image{}, err
+	}
+	return llm.Image{MediaType: header.mediaType, Data: data}, nil
+}
+
+// DataURI takes a picture from a data URI (RFC 2397), in base64 or
+// percent-encoded. As in a browser, base64 may lack its padding and hold white
+// space, and may be of the URL-safe alphabet. What the URI claims to be is not
+// looked at.
+func DataURI(uri string) (llm.Image, error) {
+	const scheme = "data:"
+	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
+		return llm.Image{}, refuse("does not begin with data:")
+	}
+	head, body, found := strings.Cut(uri[len(scheme):], ",")
+	if !found {
+		return llm.Image{}, refuse("a data URI without a comma: takes data:image/…;base64,…")
+	}
+	if len(body) > 3*MaxFile { // so much is left at least of what is percent-encoded throughout
+		return llm.Image{}, tooLarge(int64(len(body)))
+	}
+	if strings.Contains(body, "%") {
+		var err error
+		if body, err = url.PathUnescape(body); err != nil {
+			return llm.Image{}, refuse("a data URI with a broken percent-encoding")
+		}
+	}
+	data := []byte(body)
+	if isBase64(head) {
+		var err error
+		if data, err = decodeBase64(body); err != nil {
+			return llm.Image{}, err
+		}
+	}
+	return Bytes(data)
+}
+
+func isBase64(head string) bool {
+	i := strings.LastIndexByte(head, ';')
+	return i >= 0 && strings.EqualFold(strings.TrimSpace(head[i+1:]), "base64")
+}
+
+func decodeBase64(body string) ([]byte, error) {
+	standard := strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '\t', '\r', '\n', '\f':
+			return -1
+		case '-':
+			return '+'
+		case '_':
+			return '/'
+		}
+		return r
+	}, body)
+	data, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(standard, "="))
+	if err != nil {
+		return nil, refuse("a data URI with broken base64 (%v)", err)
+	}
+	return data, nil
+}
+
+// URL takes the address of a picture, http or https, which the provider
+// fetches: it must be able to reach it, and nothing is known here of what is
+// there. A name or password in the address is refused: it would be the
+// provider's to read. A data URI is taken as by DataURI.
+func URL(address string) (llm.Image, error) {
+	if scheme, _, found := strings.Cut(address, ":"); found && strings.EqualFold(scheme, "data") {
+		return DataURI(address)
+	}
+	parsed, err := url.Parse(address)
+	if err != nil {
+		// What url.Parse says repeats the address, with what may be secret in it.
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		if strings.Contains(address, "@") {
+			err = errors.New("it can't be parsed")
+		}
+		return llm.Image{}, refuse("no address (%v): takes http://… or https://…", err)
+	}
+	switch {
+	case parsed.Scheme == "":
+		return llm.Image{}, refuse("an address without a scheme: takes http://… or https://…")
+	case parsed.Scheme == "file":
+		return llm.Image{}, refuse("a file: address, which no provider can fetch: takes http://… or https://…, or the path of the file")
+	case parsed.Scheme != "http" && parsed.Scheme != "https":
+		return llm.Image{}, refuse("an address of the scheme %q: takes http://… or https://…", parsed.Scheme)
+	case parsed.User != nil:
+		return llm.Image{}, refuse("an address with a user name or a password, which the provider would read: takes one without")
+	case parsed.Hostname() == "":
+		return llm.Image{}, refuse("an address without a host: takes http://… or https://…")
+	}
+	return llm.Image{URL: address}, nil
+}

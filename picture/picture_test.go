@@ -1,0 +1,355 @@
+package picture
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"llmcall/failure"
+	"llmcall/llm"
+)
+
+// paint makes a picture in which every corner has another colour, with some
+// noise so that it does not compress to nothing.
+func paint(w, h int) *image.NRGBA {
+	m := image.NewNRGBA(image.Rect(0, 0, w, h))
+	seed := uint32(1)
+	for y := range h {
+		for x := range w {
+			seed = seed*1664525 + 1013904223
+			noise := uint8(seed >> 28)
+			c := color.NRGBA{R: 16 + noise, G: 16 + noise, B: 16 + noise, A: 255}
+			if x >= w/2 {
+				c.R += 200
+			}
+			if y >= h/2 {
+				c.G += 200
+			}
+			m.SetNRGBA(x, y, c)
+		}
+	}
+	return m
+}
+
+func pngOf(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func jpegOf(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 95}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func gifOf(t testing.TB, frames int) []byte {
+	t.Helper()
+	g := &gif.GIF{}
+	for range frames {
+		m := image.NewPaletted(image.Rect(0, 0, 8, 6), color.Palette{color.White, color.Black})
+		m.SetColorIndex(3, 3, 1)
+		g.Image, g.Delay = append(g.Image, m), append(g.Delay, 1)
+	}
+	var b bytes.Buffer
+	if err := gif.EncodeAll(&b, g); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A lossless WebP, 16 x 12 pixels, and a lossy one of 1 x 1.
+const (
+	webpLossy = "UklGRiQAAABXRUJQVlA4IBgAAAAwAQCdASoBAAEAAgA0JaQAA3AA/vuUAAA="
+)
+
+func fromBase64(t testing.TB, s string) []byte {
+	t.Helper()
+	data, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// chunk is a part of a PNG.
+func chunk(kind string, content []byte) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(content)))
+	b = append(append(b, kind...), content...)
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
+}
+
+// claim is a PNG whose header says that it is so wide and high, whatever follows.
+func claim(w, h uint32, packed int) []byte {
+	header := binary.BigEndian.AppendUint32(nil, w)
+	header = binary.BigEndian.AppendUint32(header, h)
+	header = append(header, 8, 6, 0, 0, 0) // 8 bits, with transparency
+	b := append([]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", header)...)
+	b = append(b, chunk("IDAT", make([]byte, packed))...)
+	return append(b, chunk("IEND", nil)...)
+}
+
+// withOrientation puts Exif with an orientation into a JPEG.
+func withOrientation(picture []byte, orientation uint16, order binary.AppendByteOrder) []byte {
+	tiff := []byte("II*\x00")
+	if order == binary.AppendByteOrder(binary.BigEndian) {
+		tiff = []byte("MM\x00*")
+	}
+	tiff = order.AppendUint32(tiff, 8)
+	tiff = order.AppendUint16(tiff, 2)
+	tiff = order.AppendUint16(tiff, 0x0100) // another tag before
+	tiff = order.AppendUint16(tiff, 3)
+	tiff = order.AppendUint32(tiff, 1)
+	tiff = order.AppendUint32(tiff, 7)
+	tiff = order.AppendUint16(tiff, 0x0112)
+	tiff = order.AppendUint16(tiff, 3)
+	tiff = order.AppendUint32(tiff, 1)
+	tiff = order.AppendUint16(tiff, orientation)
+	tiff = append(tiff, 0, 0, 0, 0, 0, 0)
+	segment := append([]byte("Exif\x00\x00"), tiff...)
+	b := append([]byte{0xFF, 0xD8, 0xFF, 0xE1}, binary.BigEndian.AppendUint16(nil, uint16(len(segment)+2))...)
+	return append(append(b, segment...), picture[2:]...)
+}
+
+func TestTheKindIsRecognisedByContent(t *testing.T) {
+	for want, data := range map[string][]byte{
+		PNG: pngOf(t, paint(8, 6)), JPEG: jpegOf(t, paint(8, 6)), GIF: gifOf(t, 1), WebP: fromBase64(t, webpLossy),
+	} {
+		path := filepath.Join(t.TempDir(), "picture.txt")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		uri := "data:application/pdf;base64," + base64.StdEncoding.EncodeToString(data)
+		for way, take := range map[string]func() (llm.Image, error){
+			"Bytes":   func() (llm.Image, error) { return Bytes(data) },
+			"File":    func() (llm.Image, error) { return File(path) },
+			"DataURI": func() (llm.Image, error) { return DataURI(uri) },
+			"URL":     func() (llm.Image, error) { return URL("DATA" + uri[4:]) },
+		} {
+			got, err := take()
+			if err != nil || got.MediaType != want || !bytes.Equal(got.Data, data) || got.URL != "" {
+				t.Errorf("%s of %s: %s, %d bytes, %v", way, want, got.MediaType, len(got.Data), err)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoPictureIsNamed(t *testing.T) {
+	whole := map[string][]byte{"PNG": pngOf(t, paint(40, 30)), "JPEG": jpegOf(t, paint(40, 30)), "GIF": gifOf(t, 1), "WebP": fromBase64(t, webpLossy)}
+	damaged := bytes.Clone(whole["PNG"])
+	damaged[len(damaged)/2] ^= 1
+	for name, c := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"nothing":        {nil, "is empty"},
+		"PDF":            {[]byte("%PDF-1.7\n"), "seems to be PDF"},
+		"SVG":            {[]byte("<?xml version=\"1.0\"?>\n<svg xmlns=\"x\"/>"), "seems to be SVG"},
+		"BMP":            {append([]byte("BM"), make([]byte, 60)...), "seems to be BMP"},
+		"TIFF little":    {[]byte("II*\x00\x08\x00\x00\x00"), "seems to be TIFF"},
+		"TIFF big":       {[]byte("MM\x00*\x00\x00\x00\x08"), "seems to be TIFF"},
+		"HEIC":           {[]byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"), "seems to be HEIC"},
+		"HEIF":           {[]byte("\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00"), "seems to be HEIF"},
+		"AVIF":           {[]byte("\x00\x00\x00\x18ftypavif\x00\x00\x00\x00"), "seems to be AVIF"},
+		"film":           {[]byte("\x00\x00\x00\x18ftypisom\x00\x00\x00\x00"), "seems to be a film"},
+		"HTML":           {[]byte("\uFEFF\n <!DOCTYPE html><p>404</p>"), "seems to be HTML"},
+		"text":           {[]byte("Ceci n'est pas une pipe \u2026"), "seems to be text"},
+		"a page's text":  {[]byte(strings.Repeat("\u2026", 2000)), "seems to be text"},
+		"base64":         {[]byte("iVBORw0KGgoAAAANSUhEUg=="), "seems to be a PNG in base64"},
+		"noise":          {[]byte{0, 1, 2, 3, 250}, "no picture of a kind that is known"},
+		"PNG cut off":    {whole["PNG"][:len(whole["PNG"])/2], "is a broken PNG: it ends before its end"},
+		"PNG, last byte": {whole["PNG"][:len(whole["PNG"])-1], "is a broken PNG: it ends before its end"},
+		"PNG damaged":    {damaged, "is a broken PNG: the checksum of its part \"IDAT\" is wrong"},
+		"PNG's name":     {whole["PNG"][:8], "is a broken PNG"},
+		"JPEG cut off":   {whole["JPEG"][:len(whole["JPEG"])*3/4], "is a broken JPEG: it ends before its end"},
+		"JPEG's head":    {whole["JPEG"][:100], "is a broken JPEG"},
+		"GIF cut off":    {whole["GIF"][:len(whole["GIF"])-4], "is a broken GIF: it ends before its end"},
+		"GIF's head":     {whole["GIF"][:19], "is a broken GIF: it ends before its end"},
+		"WebP cut off":   {whole["WebP"][:len(whole["WebP"])-8], "is a broken WebP"},
+		"no pixels":      {append([]byte("GIF89a\x00\x00\x00\x00\x00\x00\x00"), ","...), "is a broken GIF"},
+		"too many bytes": {make([]byte, MaxFile+1), "takes at most 67108864 (64 MiB)"},
+	} {
+		_, err := Bytes(c.data)
+		if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(err.Error(), c.says) || e.Limit != "" {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+		if failure.KindOf(err) != failure.InvalidRequest {
+			t.Errorf("%s: failure kind %v", name, failure.KindOf(err))
+		}
+	}
+}
+
+// A GIF may lack its trailer, and a JPEG may have a film behind it.
+func TestWhatDecodersForgiveIsTaken(t *testing.T) {
+	still := gifOf(t, 1)
+	for name, data := range map[string][]byte{
+		"GIF without a trailer": still[:len(still)-1],
+		"JPEG with a film":      append(jpegOf(t, paint(8, 6)), "\x00\x00\x00\x18ftypisom"...),
+		"PNG with more":         append(pngOf(t, paint(8, 6)), "more"...),
+	} {
+		if _, err := Bytes(data); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestABombIsRefusedBeforeItIsDecoded(t *testing.T) {
+	flat := jpegOf(t, image.NewGray(image.Rect(0, 0, 16, 16)))
+	at := bytes.Index(flat, []byte{0xFF, 0xC0}) + 5
+	binary.BigEndian.PutUint16(flat[at:], 9000)
+	binary.BigEndian.PutUint16(flat[at+2:], 9000)
+	for name, c := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"PNG of 50,000 x 50,000":    {claim(50_000, 50_000, 4000), "is 50000 x 50000 pixels: takes at most 100 million pixels"},
+		"PNG wider than an int32":   {claim(1<<31-1, 1<<31-1, 100), "PNG"},
+		"PNG within the pixels":     {claim(9000, 9000, 4000), "fewer bytes than a picture of its size can have"},
+		"JPEG within the pixels":    {flat, "fewer bytes than a picture of its size can have"},
+		"GIF of 65,535 x 65,535":    {append([]byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"), gifOf(t, 1)[19:]...), "is 65535 x 65535 pixels"},
+		"WebP of 16,777,216 x 1024": {[]byte("RIFF\x1a\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x00\x00\x00\x00\xff\xff\x0f\xff\x03\x00"), "pixels: takes at most"},
+	} {
+		var err error
+		size := allocated(func() {
+			if _, err = Bytes(c.data); err != nil {
+				_, err = Fit(llm.Image{Data: c.data}, Limits{MaxSide: 10})
+			}
+		})
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+		if size > 1<<20 {
+			t.Errorf("%s: %d bytes were allocated for it", name, size)
+		}
+	}
+}
+
+func TestFileIsNamedInErrors(t *testing.T) {
+	dir := t.TempDir()
+	pipe, empty, large := filepath.Join(dir, "pipe"), filepath.Join(dir, "empty.png"), filepath.Join(dir, "large.png")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, 10<<30); err != nil {
+		t.Skip(err)
+	}
+	for path, says := range map[string]string{
+		filepath.Join(dir, "missing"): "no such file",
+		dir:                           "is a directory: takes a file",
+		pipe:                          "is a pipe: takes a file",
+		os.DevNull:                    "is a device: takes a file",
+		empty:                         "is empty",
+		large:                         "is 10737418240 bytes: takes at most",
+	} {
+		_, err := File(path)
+		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", path, err, says)
+		}
+	}
+}
+
+func TestDataURI(t *testing.T) {
+	data := pngOf(t, paint(8, 6))
+	standard := base64.StdEncoding.EncodeToString(data)
+	for name, uri := range map[string]string{
+		"plain":            "data:image/png;base64," + standard,
+		"no type":          "data:;base64," + standard,
+		"parameters":       "data:image/png;name=a.png;charset=utf-8;BASE64," + standard,
+		"scheme's case":    "DATA:image/png;base64," + standard,
+		"no padding":       "data:image/png;base64," + strings.TrimRight(standard, "="),
+		"lines":            "data:image/png;base64,\r\n " + standard[:20] + "\n" + standard[20:] + "\n",
+		"URL-safe":         "data:image/png;base64," + base64.URLEncoding.EncodeToString(data),
+		"encoded base64":   "data:image/png;base64," + url.PathEscape(standard),
+		"percent-encoding": "data:image/png," + url.PathEscape(string(data)),
+	} {
+		got, err := DataURI(uri)
+		if err != nil || !bytes.Equal(got.Data, data) || got.MediaType != PNG {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for uri, says := range map[string]string{
+		"image/png;base64," + standard: "does not begin with data:",
+		"":                             "does not begin with data:",
+		"data:image/png;base64":        "without a comma",
+		"data:image/png;base64,":       "is empty",
+		"data:,":                       "is empty",
+		"data:image/png;base64,iVB$":   "broken base64",
+		"data:image/png,%zz":           "broken percent-encoding",
+		"data:image/png;base64," + base64.StdEncoding.EncodeToString([]byte("%PDF-1.4")): "seems to be PDF",
+		"data:image/png,hello": "seems to be text",
+		"data:image/png;base64," + strings.Repeat("A", 3*MaxFile+1): "takes at most",
+	} {
+		if _, err := DataURI(uri); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%.40s: %v, want %q", uri, err, says)
+		}
+	}
+}
+
+func TestURL(t *testing.T) {
+	for _, address := range []string{"https://example.com/cat.png?size=2", "HTTP://example.com:8080/a", "http://[::1]/x"} {
+		got, err := URL(address)
+		if err != nil || got.URL != address || got.Data != nil || got.MediaType != "" {
+			t.Errorf("%s: %+v, %v", address, got, err)
+		}
+	}
+	for address, says := range map[string]string{
+		"":                               "without a scheme",
+		"example.com/cat.png":            "without a scheme",
+		"//example.com/cat.png":          "without a scheme",
+		"file:///etc/passwd":             "a file: address",
+		"FILE:/etc/passwd":               "a file: address",
+		"ftp://example.com/cat.png":      `the scheme "ftp"`,
+		"javascript:alert(1)":            `the scheme "javascript"`,
+		"https://":                       "without a host",
+		"https:cat.png":                  "without a host",
+		"https://:443/cat.png":           "without a host",
+		"https://me:hunter2@example.com": "with a user name or a password",
+		"https://me@example.com/":        "with a user name or a password",
+		"https://exa mple.com/":          "no address",
+		"https://me:hunter2@a:b/":        "no address",
+		"https://example.com/\n":         "no address",
+		"data:text/plain,hello":          "seems to be text",
+	} {
+		_, err := URL(address)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", address, err, says)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: the password is in the error: %v", address, err)
+		}
+	}
+}
