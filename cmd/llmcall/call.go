@@ -12,6 +12,7 @@ import (
 	"llmcall"
 	"llmcall/chaos"
 	"llmcall/llm"
+	"llmcall/picture"
 	"llmcall/provider"
 	"llmcall/validate"
 
@@ -30,7 +31,7 @@ const maxInput = 64 << 20
 type callFlags struct {
 	model, baseURL, practice string
 	system, schema, config   string
-	checks                   []string
+	checks, images           []string
 	output                   string
 	trace                    bool
 }
@@ -59,7 +60,8 @@ are invented, and no provider is called.
 
 ` + exitCodesHelp,
 		Example: `  llmcall call --check contains:Berlin "Name three cities in Germany"
-  llmcall call --schema person.json --output json --trace - < prompt.txt`,
+  llmcall call --schema person.json --output json --trace - < prompt.txt
+  llmcall call --image receipt.jpg --check json "What was paid? Answer in JSON"`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("takes one PROMPT (or - for standard input), got %d; quote a prompt that has spaces", len(args))
@@ -74,6 +76,7 @@ are invented, and no provider is called.
 	flags.StringVar(&f.baseURL, "base-url", "", "address of a server that speaks the provider's protocol")
 	flags.StringVar(&f.practice, "practice", "", "use the embedded practice model, and let it fail as this plan `FILE` says")
 	flags.StringVar(&f.system, "system", "", "the system prompt")
+	flags.StringArrayVar(&f.images, "image", nil, "a picture that goes with PROMPT, repeatable: a `FILE` (PNG, JPEG, GIF, WebP), an http(s) address or a data URI")
 	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE` that the answer must fit")
 	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
 	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON")
@@ -118,7 +121,15 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 	if strings.TrimSpace(prompt) == "" {
 		return errors.New("PROMPT is empty: takes a text")
 	}
-	req.Messages = append(req.Messages, llm.User(prompt))
+	user := llm.User(prompt)
+	for _, image := range f.images {
+		part, err := readImage(image)
+		if err != nil {
+			return fmt.Errorf("--image: %w", err)
+		}
+		user.Parts = append(user.Parts, part)
+	}
+	req.Messages = append(req.Messages, user)
 	model, closeModel, err := f.open(cmd)
 	if err != nil {
 		return err
@@ -188,6 +199,29 @@ func readSchema(path string) (validate.Strategy, json.RawMessage, error) {
 		return nil, nil, fmt.Errorf("--schema %s: %w", path, err)
 	}
 	return check, data, nil
+}
+
+// readImage takes a picture from where --image says it is.
+func readImage(where string) (llm.Image, error) {
+	switch scheme, rest, _ := strings.Cut(where, ":"); {
+	case where == "-":
+		return llm.Image{}, errors.New("-: a picture is not read from standard input: takes a file, an http(s) address or a data URI")
+	case where == "":
+		return llm.Image{}, errors.New("is empty: takes a file, an http(s) address or a data URI")
+	case strings.EqualFold(scheme, "data"):
+		image, err := picture.DataURI(where)
+		if err != nil {
+			err = fmt.Errorf("%.40s…: %w", where, err)
+		}
+		return image, err
+	case strings.HasPrefix(rest, "//"):
+		image, err := picture.URL(where)
+		if err != nil {
+			err = fmt.Errorf("%s://…: %w", scheme, err) // the rest may hold a password
+		}
+		return image, err
+	}
+	return picture.File(where)
 }
 
 func readFile(path string) ([]byte, error) {
