@@ -30,13 +30,15 @@ var qualities = [...]int{90, 80, 70, 55}
 // where nothing was lost before (PNG, GIF, lossless WebP) or where it is
 // transparent, and as JPEG, of falling quality and size, where that is too large
 // or the picture was lossy. A JPEG's Exif orientation is then applied, of an
-// animated GIF the first frame is left, and what is transparent is white in a
-// JPEG.
+// animated GIF the first frame is left, what is transparent is white in a JPEG,
+// and all that is not pixels is lost, such as a colour profile.
 //
 // A picture without Data is returned as it is. One that can't be made to fit is
 // an *Error whose Limit names the field.
 //
-// It may take a second for a large picture, and at most about 1 GB of memory.
+// To make a picture fit takes about a second of a processor for 12 million
+// pixels, and five for MaxPixels; of memory at most about 600 MB, or twice that
+// with limits that have a MaxSide or Types but no NativeSide.
 func Fit(img llm.Image, limits Limits) (llm.Image, error) {
 	if err := limits.validate(); err != nil {
 		return llm.Image{}, err

@@ -158,6 +158,9 @@ func TestTheKindIsRecognisedByContent(t *testing.T) {
 
 func TestWhatIsNoPictureIsNamed(t *testing.T) {
 	whole := map[string][]byte{"PNG": pngOf(t, paint(40, 30)), "JPEG": jpegOf(t, paint(40, 30)), "GIF": gifOf(t, 1), "WebP": testdata(t, "lossy.webp")}
+	noPixels := gifOf(t, 1)
+	copy(noPixels[6:], "\x00\x00\x00\x00")
+	scan := bytes.Index(whole["JPEG"], []byte{0xFF, 0xDA})
 	damaged := bytes.Clone(whole["PNG"])
 	damaged[len(damaged)/2] ^= 1
 	for name, c := range map[string]struct {
@@ -188,7 +191,11 @@ func TestWhatIsNoPictureIsNamed(t *testing.T) {
 		"GIF cut off":    {whole["GIF"][:len(whole["GIF"])-4], "is a broken GIF: it ends before its end"},
 		"GIF's head":     {whole["GIF"][:19], "is a broken GIF: it ends before its end"},
 		"WebP cut off":   {whole["WebP"][:len(whole["WebP"])-8], "is a broken WebP"},
-		"no pixels":      {append([]byte("GIF89a\x00\x00\x00\x00\x00\x00\x00"), ","...), "is a broken GIF"},
+		"no pixels":      {noPixels, "is a broken GIF: it has no pixels"},
+		"GIF's colours":  {whole["GIF"][:15], "is a broken GIF"},
+		"JPEG, no scan":  {append(bytes.Clone(whole["JPEG"][:scan]), 0xFF, 0xD9), "is a broken JPEG"},
+		"JPEG, a scan's": {whole["JPEG"][:scan+8], "is a broken JPEG"},
+		"JPEG, a marker": {whole["JPEG"][:scan+2], "is a broken JPEG"},
 		"too many bytes": {make([]byte, MaxFile+1), "takes at most 67108864 (64 MiB)"},
 	} {
 		_, err := Bytes(c.data)
@@ -281,6 +288,62 @@ func TestFileIsNamedInErrors(t *testing.T) {
 		_, err := File(path)
 		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", path, err, says)
+		}
+	}
+}
+
+// Exif is written by many hands: what can't be understood turns nothing.
+func TestBrokenExifIsNoOrientation(t *testing.T) {
+	whole := withOrientation(jpegOf(t, paint(8, 6)), 6, binary.LittleEndian)
+	tiff := whole[12 : 12+8+2+2*12]
+	if got := orientation(tiff); got != 6 {
+		t.Fatalf("whole: %d", got)
+	}
+	for length := range len(tiff) {
+		if got := orientation(tiff[:length]); got != 0 {
+			t.Errorf("%d bytes of it: %d", length, got)
+		}
+	}
+	for name, c := range map[string]struct {
+		at    int
+		value byte
+	}{"byte order": {0, 'X'}, "place of the entries": {7, 0xFF}, "tag": {22, 0x13}, "type": {24, 4}, "value 0": {30, 0}, "value 9": {30, 9}} {
+		broken := bytes.Clone(tiff)
+		broken[c.at] = c.value
+		if got := orientation(broken); got != 0 {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+}
+
+// What decoding takes in memory is known before.
+func TestMemoryIsEstimatedFromTheHeader(t *testing.T) {
+	interlaced := claim(100, 100, 50)
+	interlaced[28] = 1
+	copy(interlaced[29:], binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(interlaced[12:29])))
+	rect := image.Rect(0, 0, 100, 100)
+	for name, c := range map[string]struct {
+		data     []byte
+		perPixel float64
+	}{
+		"PNG":                       {pngOf(t, image.NewNRGBA(rect)), 4},
+		"PNG, interlaced":           {interlaced, 8},
+		"PNG of grey":               {pngOf(t, image.NewGray(rect)), 1},
+		"PNG of grey, 16 bits":      {pngOf(t, image.NewGray16(rect)), 2},
+		"PNG, 16 bits":              {pngOf(t, image.NewNRGBA64(rect)), 8},
+		"PNG with a palette":        {pngOf(t, image.NewPaletted(rect, color.Palette{color.White})), 1},
+		"GIF":                       {gifOf(t, 1), 1},
+		"JPEG of grey":              {jpegOf(t, image.NewGray(rect)), 1},
+		"JPEG, colour at a quarter": {jpegOf(t, image.NewRGBA(rect)), 1.5},
+		"JPEG, progressive":         {testdata(t, "progressive.jpeg"), 7.5},
+		"JPEG, CMYK":                {testdata(t, "cmyk.jpeg"), 9},
+		"WebP, lossy":               {testdata(t, "lossy.webp"), 2},
+		"WebP, lossless":            {testdata(t, "lossless.webp"), 8},
+		"WebP, with transparency":   {testdata(t, "lossy-transparent.webp"), 10},
+	} {
+		h, err := inspect(c.data)
+		if got := float64(h.memory) / float64(h.pixels()); err != nil || got != c.perPixel {
+			t.Errorf("%s: %v bytes a pixel, want %v; %v", name, got, c.perPixel, err)
 		}
 	}
 }
