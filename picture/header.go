@@ -61,9 +61,20 @@ func inspect(data []byte) (header, error) {
 		err = errors.New("it has no pixels")
 	}
 	if err != nil {
-		return header{}, &Error{Problem: fmt.Sprintf("is a broken %s: %v", name(h.mediaType), err), Err: err}
+		what := "is a broken %s: %v"
+		if isUnsupported(err) {
+			what = "is %s of a form that can't be read here: %v"
+		}
+		return header{}, &Error{Problem: fmt.Sprintf(what, name(h.mediaType), err), Err: err}
 	}
 	return h, nil
+}
+
+// isUnsupported reports whether a decoder knows a form but can't decode it.
+func isUnsupported(err error) bool {
+	_, jpegs := errors.AsType[jpeg.UnsupportedError](err)
+	_, pngs := errors.AsType[png.UnsupportedError](err)
+	return jpegs || pngs
 }
 
 func tooLarge(size int64) error {

@@ -161,6 +161,8 @@ func TestWhatIsNoPictureIsNamed(t *testing.T) {
 	noPixels := gifOf(t, 1)
 	copy(noPixels[6:], "\x00\x00\x00\x00")
 	scan := bytes.Index(whole["JPEG"], []byte{0xFF, 0xDA})
+	arithmetic := bytes.Clone(whole["JPEG"])
+	arithmetic[bytes.Index(arithmetic, []byte{0xFF, 0xC0})+1] = 0xC9
 	damaged := bytes.Clone(whole["PNG"])
 	damaged[len(damaged)/2] ^= 1
 	for name, c := range map[string]struct {
@@ -190,6 +192,7 @@ func TestWhatIsNoPictureIsNamed(t *testing.T) {
 		"JPEG's head":    {whole["JPEG"][:100], "is a broken JPEG"},
 		"GIF cut off":    {whole["GIF"][:len(whole["GIF"])-4], "is a broken GIF: it ends before its end"},
 		"GIF's head":     {whole["GIF"][:19], "is a broken GIF: it ends before its end"},
+		"JPEG's coding":  {arithmetic, "is JPEG of a form that can't be read here"},
 		"WebP cut off":   {whole["WebP"][:len(whole["WebP"])-8], "is a broken WebP"},
 		"no pixels":      {noPixels, "is a broken GIF: it has no pixels"},
 		"GIF's colours":  {whole["GIF"][:15], "is a broken GIF"},
