@@ -212,8 +212,8 @@ func TestAFilmOfManyFramesIsDecodedToItsFirst(t *testing.T) {
 }
 
 func TestTooManyBytesAreRecompressed(t *testing.T) {
-	noise := pngOf(t, paint(600, 400))
-	transparent := paint(600, 400)
+	noise := pngOf(t, paint(240, 160))
+	transparent := paint(240, 160)
 	for i := 3; i < len(transparent.Pix); i += 8 {
 		transparent.Pix[i] = 0
 	}
@@ -223,19 +223,19 @@ func TestTooManyBytesAreRecompressed(t *testing.T) {
 		want   string
 		scaled bool
 	}{
-		"JPEG of less quality":    {jpegOf(t, paint(600, 400)), Limits{MaxBytes: 40_000}, JPEG, false},
-		"PNG becomes a JPEG":      {noise, Limits{MaxBytes: 40_000}, JPEG, false},
-		"a smaller one":           {noise, Limits{MaxBytes: 4_000}, JPEG, true},
-		"PNG alone":               {noise, Limits{MaxBytes: 40_000, Types: []string{PNG}}, PNG, true},
-		"transparent":             {pngOf(t, transparent), Limits{MaxBytes: 60_000}, JPEG, false},
-		"transparent, PNG alone":  {pngOf(t, transparent), Limits{MaxBytes: 60_000, Types: []string{PNG}}, PNG, true},
-		"the native side as well": {noise, Limits{MaxBytes: 80_000, NativeSide: 120}, PNG, true},
+		"JPEG of less quality":    {jpegOf(t, paint(240, 160)), Limits{MaxBytes: 6_400}, JPEG, false},
+		"PNG becomes a JPEG":      {noise, Limits{MaxBytes: 6_400}, JPEG, false},
+		"a smaller one":           {noise, Limits{MaxBytes: 900}, JPEG, true},
+		"PNG alone":               {noise, Limits{MaxBytes: 6_400, Types: []string{PNG}}, PNG, true},
+		"transparent":             {pngOf(t, transparent), Limits{MaxBytes: 9_600}, JPEG, false},
+		"transparent, PNG alone":  {pngOf(t, transparent), Limits{MaxBytes: 9_600, Types: []string{PNG}}, PNG, true},
+		"the native side as well": {noise, Limits{MaxBytes: 12_800, NativeSide: 48}, PNG, true},
 	} {
 		got, m := fitted(t, c.data, c.limits)
 		if got.MediaType != c.want || len(got.Data) > c.limits.MaxBytes {
 			t.Errorf("%s: %s of %d bytes", name, got.MediaType, len(got.Data))
 		}
-		if scaled := m.Bounds().Size() != image.Pt(600, 400); scaled != c.scaled {
+		if scaled := m.Bounds().Size() != image.Pt(240, 160); scaled != c.scaled {
 			t.Errorf("%s: became %v", name, m.Bounds())
 		}
 		if ratio := float64(m.Bounds().Dx()) / float64(m.Bounds().Dy()); ratio < 1.4 || ratio > 1.6 {
