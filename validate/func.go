@@ -70,6 +70,14 @@ func (v *Verdict) take(err error) {
 		v.take(e.err)
 		v.Advice = max(v.Advice, e.advice)
 		return
+	case *placed:
+		before := len(v.Complaints)
+		v.take(e.err)
+		for i := range v.Complaints[before:] {
+			c := &v.Complaints[before+i]
+			c.Pointer = e.pointer + c.Pointer
+		}
+		return
 	case interface{ Unwrap() []error }:
 		if parts := e.Unwrap(); joined(parts) == err.Error() {
 			for _, part := range parts {
@@ -118,6 +126,23 @@ func joined(parts []error) string {
 func Fail(problem, suggestion string) error {
 	return Complaints{{Problem: problem, Suggestion: suggestion}}
 }
+
+// At says where in the answer's JSON value an error complains: the pointer
+// (RFC 6901) goes before those of its complaints. Of nil it makes nil.
+func At(pointer string, err error) error {
+	if err == nil || pointer == "" {
+		return err
+	}
+	return &placed{err, pointer}
+}
+
+type placed struct {
+	err     error
+	pointer string
+}
+
+func (e *placed) Error() string { return "at " + e.pointer + ": " + e.err.Error() }
+func (e *placed) Unwrap() error { return e.err }
 
 // Unavailable says that a caller's function could not make its check, because
 // of err; nothing is said about the answer. Of nil it makes nil.

@@ -1,0 +1,210 @@
+package llmcall_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"llmcall"
+	"llmcall/llm"
+	"llmcall/validate"
+)
+
+type City struct {
+	Name       string    `json:"name" jsonschema:"minLength=1"`
+	Population int       `json:"population" jsonschema:"minimum=1" jsonschema_description:"of the city proper, not of its region"`
+	Continent  string    `json:"continent" jsonschema:"enum=Africa,enum=Asia,enum=Europe"`
+	Founded    time.Time `json:"founded,omitzero"`
+	Rivers     []string  `json:"rivers,omitempty"`
+}
+
+func (c City) Validate() error {
+	if c.Name == "Bonn" {
+		return validate.At("/name", validate.Fail("Bonn is not the capital", "name the capital"))
+	}
+	return nil
+}
+
+type Size string
+
+func (Size) EnumValues() []any { return []any{"S", "M", "L"} }
+
+type Tree struct {
+	Label    string  `json:"label"`
+	Children []*Tree `json:"children,omitempty"`
+}
+
+type Even int
+
+func (e *Even) Validate() error {
+	if *e%2 != 0 {
+		return fmt.Errorf("%d is odd", *e)
+	}
+	return nil
+}
+
+// asked is what a T is asked for with.
+func asked[T any](t *testing.T, reply string) (T, string, error) {
+	t.Helper()
+	m := play(t, say(reply))
+	m.steps = []step{say(reply)}
+	got, _, err := llmcall.Ask[T](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{MaxAttempts: 1}))
+	schema := m.last().Schema
+	if schema == nil {
+		t.Fatal("no schema was asked for")
+	}
+	return got, schema.Name + " " + string(schema.JSON), err
+}
+
+func TestAskAsksForTheSchemaOfAType(t *testing.T) {
+	for _, c := range []struct {
+		ask  func() (any, string, error)
+		want any
+		name string
+		says string
+	}{
+		{func() (any, string, error) {
+			return asked[City](t, `{"name":"Berlin","population":3700000,"continent":"Europe","founded":"1237-01-01T00:00:00Z"}`)
+		}, City{Name: "Berlin", Population: 3700000, Continent: "Europe", Founded: time.Date(1237, 1, 1, 0, 0, 0, 0, time.UTC)}, "City",
+			`{"properties":{"name":{"type":"string","minLength":1},"population":{"type":"integer","minimum":1,"description":"of the city proper, not of its region"},` +
+				`"continent":{"type":"string","enum":["Africa","Asia","Europe"]},"founded":{"type":"string","format":"date-time"},"rivers":{"items":{"type":"string"},"type":"array"}},` +
+				`"additionalProperties":false,"type":"object","required":["name","population","continent"]}`},
+		{func() (any, string, error) { return asked[[]int](t, "```json\n{\"value\":[1,2]}\n```") }, []int{1, 2}, "answer",
+			`{"properties":{"value":{"items":{"type":"integer"},"type":"array"}},"additionalProperties":false,"type":"object","required":["value"]}`},
+		{func() (any, string, error) { return asked[map[string]float64](t, `{"a":1.5}`) }, map[string]float64{"a": 1.5}, "answer",
+			`{"additionalProperties":{"type":"number"},"type":"object"}`},
+		{func() (any, string, error) { return asked[string](t, `{"value":"yes"}`) }, "yes", "string", `"value":{"type":"string"}`},
+		{func() (any, string, error) { return asked[bool](t, `{"value":true}`) }, true, "bool", `"value":{"type":"boolean"}`},
+		{func() (any, string, error) { return asked[float64](t, `{"value":2}`) }, 2.0, "float64", `"value":{"type":"number"}`},
+		{func() (any, string, error) { return asked[Size](t, `{"value":"M"}`) }, Size("M"), "Size", `"value":{"type":"string","enum":["S","M","L"]}`},
+		{func() (any, string, error) { return asked[map[Size]Size](t, `{"S":"L"}`) }, map[Size]Size{"S": "L"}, "answer", `"enum":["S","M","L"]`},
+		{func() (any, string, error) {
+			return asked[*City](t, `{"name":"Rome","population":1,"continent":"Europe"}`)
+		},
+			&City{Name: "Rome", Population: 1, Continent: "Europe"}, "City", `"continent"`},
+		{func() (any, string, error) { return asked[Tree](t, `{"label":"a","children":[{"label":"b"}]}`) },
+			Tree{"a", []*Tree{{Label: "b"}}}, "Tree", `"type":"object","required":["label"],"$defs":{"Tree":{`},
+		{func() (any, string, error) { return asked[[]Tree](t, `{"value":[{"label":"a"}]}`) }, []Tree{{Label: "a"}}, "answer", `"$defs":{"Tree":{`},
+		{func() (any, string, error) { return asked[netip.Addr](t, `{"value":"127.0.0.1"}`) }, netip.MustParseAddr("127.0.0.1"), "Addr", `"value":{"type":"string"}`},
+		{func() (any, string, error) { return asked[json.Number](t, `{"value":1.50}`) }, json.Number("1.50"), "Number", `"value":{"type":"number"}`},
+	} {
+		got, schema, err := c.ask()
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%T: got %v, %v", c.want, got, err)
+		}
+		name, text, _ := strings.Cut(schema, " ")
+		if name != c.name || !strings.Contains(text, c.says) || !json.Valid([]byte(text)) {
+			t.Errorf("%T: asked for %s", c.want, schema)
+		}
+	}
+}
+
+// What is wrong with an answer is told to the model, whoever found it: the
+// schema, the decoder or the type's own Validate.
+func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
+	good := `{"name":"Berlin","population":1,"continent":"Europe"}`
+	for name, c := range map[string]struct{ reply, want string }{
+		"the schema":       {`{"name":"Berlin","population":"1","continent":"Europe"}`, `At /population: the string "1" stands where an integer is wanted`},
+		"an enum":          {`{"name":"Berlin","population":1,"continent":"Mars"}`, "At /continent:"},
+		"no JSON":          {"Berlin", "JSON"},
+		"the type":         {`{"name":"Bonn","population":1,"continent":"Europe"}`, "At /name: Bonn is not the capital\n   To mend it: name the capital"},
+		"the decoder":      {`{"name":"Berlin","population":99999999999999999999,"continent":"Europe"}`, "cannot unmarshal number"},
+		"an unknown field": {`{"name":"Berlin","population":1,"continent":"Europe","mayor":"x"}`, "mayor"},
+	} {
+		m := play(t, say(c.reply), say(good))
+		city, r, err := llmcall.Ask[City](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{}))
+		if err != nil || city.Name != "Berlin" || len(r.Attempts) != 2 || r.Attempts[0].Outcome != llmcall.OutcomeInvalid {
+			t.Errorf("%s: %v, %v", name, city, err)
+			continue
+		}
+		messages := m.last().Messages
+		if text := messages[len(messages)-1].Text(); !strings.Contains(text, c.want) {
+			t.Errorf("%s: told %q", name, text)
+		}
+	}
+}
+
+func TestElementsAreValidatedEach(t *testing.T) {
+	_, _, err := asked[[]Even](t, `{"value":[2,3,4,5]}`)
+	e, ok := errors.AsType[*llmcall.Error](err)
+	if !ok || len(e.Complaints) != 2 || e.Complaints[0].Pointer != "/value/1" || e.Complaints[1].Pointer != "/value/3" || e.Complaints[0].Problem != "3 is odd" {
+		t.Errorf("%v", err)
+	}
+	_, _, err = asked[map[string]*Even](t, `{"a/b":3}`)
+	if e, ok = errors.AsType[*llmcall.Error](err); !ok || len(e.Complaints) != 1 || e.Complaints[0].Pointer != "/a~1b" {
+		t.Errorf("%v", err)
+	}
+	if _, _, err = asked[Even](t, `{"value":7}`); err == nil || !strings.Contains(err.Error(), "7 is odd") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTheCallersOwnChecksComeToo(t *testing.T) {
+	never := validate.Func("never", func(context.Context, *validate.Answer) error { return validate.StopAsking(errors.New("never")) })
+	m := play(t, say(`{"value":1}`))
+	v, r, err := llmcall.Ask[int](t.Context(), m, llm.Prompt("x"), []validate.Strategy{never}, exact(llmcall.RetryConfig{}))
+	if v != 0 || r != nil || err == nil || !strings.Contains(err.Error(), "never") || m.calls() != 1 {
+		t.Errorf("%v, %v, %v", v, r, err)
+	}
+}
+
+func TestWhatCannotBeAskedFor(t *testing.T) {
+	m := play(t)
+	withSchema := llm.Prompt("x")
+	withSchema.Schema = &llm.Schema{JSON: []byte(`{}`)}
+	for name, err := range map[string]error{
+		"T: a function": func() error {
+			_, _, err := llmcall.Ask[func()](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{})
+			return err
+		}(),
+		"T: anything": func() error {
+			_, _, err := llmcall.Ask[any](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{})
+			return err
+		}(),
+		"T: a channel within": func() error {
+			_, _, err := llmcall.Ask[struct{ C chan int }](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{})
+			return err
+		}(),
+		"request": func() error {
+			_, _, err := llmcall.Ask[int](t.Context(), m, nil, nil, llmcall.RetryConfig{})
+			return err
+		}(),
+		"request.schema": func() error {
+			_, _, err := llmcall.Ask[int](t.Context(), m, withSchema, nil, llmcall.RetryConfig{})
+			return err
+		}(),
+		"max_attempts": func() error {
+			_, _, err := llmcall.Ask[int](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{MaxAttempts: -1})
+			return err
+		}(),
+	} {
+		field, _, _ := strings.Cut(name, ":")
+		if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.Field != field {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if m.calls() != 0 {
+		t.Error("the model was called")
+	}
+}
+
+func TestTypesOfOneNameAreTwo(t *testing.T) {
+	type Point struct{ X int }
+	type first = Point
+	{
+		type Point struct{ Y int }
+		got, schema, err := asked[struct {
+			A first
+			B Point
+		}](t, `{"A":{"X":1},"B":{"Y":2}}`)
+		if err != nil || got.B.Y != 2 || !strings.Contains(schema, `"Point_2"`) {
+			t.Errorf("%v: %s", err, schema)
+		}
+	}
+}
