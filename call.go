@@ -161,8 +161,13 @@ func (c *call) conversation() []llm.Message {
 		instruction = c.cfg.Tool.instruction()
 	}
 	if len(c.complaint) > 0 {
-		text := complain(c.complaint, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
-		return append(messages, feedback(c.last, text)...)
+		f := newFeedback(c.complaint, nil, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
+		text, err := f.text(c.cfg.FeedbackTemplate)
+		if err != nil { // Validate has seen it work: it can't cope with these complaints
+			slog.Error("llmcall: feedback_template failed, the message is the default one", "model", c.model.Name(), "error", err)
+			text, _ = f.text(nil)
+		}
+		return append(messages, feedback(c.last, c.complaint, text)...)
 	}
 	if instruction == "" {
 		return messages

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"text/template"
 	"time"
 	"unicode"
 
@@ -118,6 +119,12 @@ type RetryConfig struct {
 	// StopOnNoProgress ends the call when an answer is the same again or fails
 	// in just the same way again, and no stage is left that could begin early.
 	StopOnNoProgress bool // stop_on_no_progress
+
+	// FeedbackTemplate makes the message that tells the model what is wrong with
+	// its answer, in the place of the English one: for another language, or other
+	// words. Its data is a *Feedback; what it writes is cut at 16,000 characters.
+	// In a file it is the text of the template. Default nil.
+	FeedbackTemplate *template.Template // feedback_template
 
 	// Decisions is the table of what follows from each kind of failure. In a file
 	// it has the rows that are to be others:
@@ -251,6 +258,13 @@ func (c *RetryConfig) Validate() error {
 		}
 		if c.Tool == nil {
 			return bad("tool", "not set", "a tool, because max_attempts_before_tool_use is set")
+		}
+	}
+	if c.FeedbackTemplate != nil {
+		if text, err := sampleFeedback.text(c.FeedbackTemplate); err != nil {
+			return &ConfigError{Field: "feedback_template", Err: err}
+		} else if strings.TrimSpace(text) == "" {
+			return bad("feedback_template", "a template that writes nothing", "a text/template of a Feedback")
 		}
 	}
 	if c.Tool != nil {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 	"unicode/utf8"
 
@@ -201,6 +202,14 @@ var settings = []setting{
 	}},
 	count("max_attempts_before_human", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
+	{"feedback_template", "a text/template of a Feedback", func(c *RetryConfig, n *yaml.Node) error {
+		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+			return errForm
+		}
+		t, err := template.New("feedback_template").Parse(n.Value)
+		c.FeedbackTemplate = t
+		return err
+	}},
 	{"decisions", "a mapping of kinds of failure, each to again and breaker", setDecisions},
 }
 

@@ -115,7 +115,8 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	}
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
-	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Gate": true, "OnEvent": true}
+	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Gate": true, "OnEvent": true,
+		"FeedbackTemplate": true} // a file has its text: TestFeedbackInAnotherLanguage
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
 			t.Errorf("%s is not in this test", name)
@@ -252,6 +253,10 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient: unknown field \"wait\": known are again, breaker",
 		"decisions: {transient: never}":                                        "c:1: decisions.transient is never: takes a mapping of again and breaker",
 		"decisions: [1]":                                                       "c:1: decisions is a list: takes a mapping of kinds of failure, each to again and breaker",
+		"feedback_template: '{{.Nope}}'":                                       "c:1: feedback_template: template: feedback_template:1:2: executing \"feedback_template\" at <.Nope>: can't evaluate field Nope in type *llmcall.Feedback",
+		"feedback_template: '{{'":                                              "c:1: feedback_template: template: feedback_template:1: unclosed action: takes a text/template of a Feedback",
+		"feedback_template: '{{if false}}x{{end}}'":                            "c:1: feedback_template is a template that writes nothing: takes a text/template of a Feedback",
+		"feedback_template: [x]":                                               "c:1: feedback_template is a list: takes a text/template of a Feedback",
 		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human is 4: takes a whole number from 1 to max_attempts (3)",
 		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts (2)",
 		"max_attempts_before_tool_use: 2\nmax_attempts_before_human: 2" + tool: "c:1: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts_before_human (2)",

@@ -3,6 +3,7 @@ package llmcall
 import (
 	"fmt"
 	"strings"
+	"text/template"
 	"unicode/utf8"
 
 	"llmcall/llm"
@@ -22,10 +23,13 @@ const (
 // feedback is the exchange that tells the model what was wrong with its answer:
 // the answer, and a message that lists the complaints. Tool calls in the answer
 // are answered, because providers refuse a conversation that leaves one open.
-func feedback(answer *llm.Response, text string) []llm.Message {
+func feedback(answer *llm.Response, complaints []validate.Complaint, text string) []llm.Message {
 	turn := llm.Message{Role: llm.RoleAssistant}
 	var results []llm.Part
 	room, omitted := maxAnswerShown, 0
+	if len(answer.Message.Parts) > 1 {
+		complaints = nil // their lines are those of all texts together
+	}
 	for _, part := range answer.Message.Parts {
 		if room <= 0 {
 			omitted++
@@ -34,10 +38,19 @@ func feedback(answer *llm.Response, text string) []llm.Message {
 		switch p := part.(type) {
 		case llm.Text:
 			if p != "" {
-				shown := middle(string(p), room)
+				shown := excerpt(string(p), complaints, room)
 				room -= utf8.RuneCountInString(shown)
 				turn.Parts = append(turn.Parts, llm.Text(shown))
 			}
+		case llm.Reasoning:
+			// Some providers refuse a call of a tool without the thoughts that led
+			// to it. They are not cut: they are signed.
+			if len(p.Data) > room {
+				omitted++
+				continue
+			}
+			room -= len(p.Data)
+			turn.Parts = append(turn.Parts, p)
 		case llm.ToolCall:
 			// A call can't be shortened: its arguments would be no JSON any more.
 			size := len(p.ID) + len(p.Name) + len(p.Arguments) + maxAnswerShown/maxCallsShown
@@ -65,41 +78,95 @@ func feedback(answer *llm.Response, text string) []llm.Message {
 	return append(messages, llm.User(text))
 }
 
-// complain writes the message that lists the complaints about the answer of
-// attempt number of most.
-func complain(complaints []validate.Complaint, number, most int, request, instruction string) string {
+// Feedback is what the message that tells the model of its wrong answer is made
+// of: the data of RetryConfig.FeedbackTemplate. Texts are shortened, lists cut
+// with a count.
+type Feedback struct {
+	Attempt     int                 // which one failed, from 1
+	MaxAttempts int                 // of how many
+	Complaints  []NumberedComplaint // what is wrong with it
+	More        int                 // complaints that are left out
+	Passed      []string            // the names of the checks that it passed
+	Instruction string              // to use the tool; "" before its stage
+	Request     string              // the original request, its text alone
+}
+
+// NumberedComplaint is a complaint with its number in the message, from 1.
+type NumberedComplaint struct {
+	Number int
+	validate.Complaint
+}
+
+// Where says where the complaint is, in English: "At /a/0", "Line 3, column 7";
+// "" if it is about the whole answer.
+func (c NumberedComplaint) Where() string {
+	var places []string
+	if c.Pointer != "" {
+		places = append(places, "At "+c.Pointer)
+	}
+	switch {
+	case c.Line > 0 && c.Column > 0:
+		places = append(places, fmt.Sprintf("Line %d, column %d", c.Line, c.Column))
+	case c.Line > 0:
+		places = append(places, fmt.Sprintf("Line %d", c.Line))
+	}
+	return strings.Join(places, ": ")
+}
+
+func newFeedback(complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
+	f := &Feedback{
+		Attempt: number, MaxAttempts: most, Instruction: instruction, Request: middle(request, maxRequestShown),
+		Passed: passed[:min(len(passed), maxComplaintsShown)], More: max(0, len(complaints)-maxComplaintsShown),
+	}
+	for i, c := range complaints[:len(complaints)-f.More] {
+		c.Pointer, c.Problem = middle(c.Pointer, maxComplaintShown), middle(c.Problem, maxComplaintShown)
+		c.Suggestion = middle(c.Suggestion, maxComplaintShown)
+		f.Complaints = append(f.Complaints, NumberedComplaint{i + 1, c})
+	}
+	return f
+}
+
+// text writes the message, by the caller's template if there is one.
+func (f *Feedback) text(t *template.Template) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Your answer did not pass its checks (attempt %d of %d). What is wrong with it:\n", number, most)
-	for i, c := range complaints {
-		if i == maxComplaintsShown {
-			fmt.Fprintf(&b, "\n… and %d more.\n", len(complaints)-i)
-			break
+	if t != nil {
+		if err := t.Execute(&b, f); err != nil {
+			return "", err
 		}
-		fmt.Fprintf(&b, "\n%d. ", i+1)
-		if c.Pointer != "" {
-			fmt.Fprintf(&b, "At %s: ", middle(c.Pointer, maxComplaintShown))
+		return middle(b.String(), maxAnswerShown), nil
+	}
+	fmt.Fprintf(&b, "Your answer did not pass its checks (attempt %d of %d). What is wrong with it:\n", f.Attempt, f.MaxAttempts)
+	for _, c := range f.Complaints {
+		fmt.Fprintf(&b, "\n%d. ", c.Number)
+		if where := c.Where(); where != "" {
+			b.WriteString(where + ": ")
 		}
-		switch {
-		case c.Line > 0 && c.Column > 0:
-			fmt.Fprintf(&b, "Line %d, column %d: ", c.Line, c.Column)
-		case c.Line > 0:
-			fmt.Fprintf(&b, "Line %d: ", c.Line)
-		}
-		b.WriteString(middle(c.Problem, maxComplaintShown))
+		b.WriteString(c.Problem)
 		if c.Suggestion != "" {
-			fmt.Fprintf(&b, "\n   To mend it: %s", middle(c.Suggestion, maxComplaintShown))
+			fmt.Fprintf(&b, "\n   To mend it: %s", c.Suggestion)
 		}
 		b.WriteString("\n")
 	}
-	if instruction != "" {
-		fmt.Fprintf(&b, "\nIMPORTANT: %s\n", instruction)
+	if f.More > 0 {
+		fmt.Fprintf(&b, "\n… and %d more.\n", f.More)
 	}
-	if request != "" {
-		fmt.Fprintf(&b, "\nThe original request was:\n%s\n", middle(request, maxRequestShown))
+	if len(f.Passed) > 0 {
+		fmt.Fprintf(&b, "\nThese checks passed, and must still pass: %s.\n", strings.Join(f.Passed, ", "))
+	}
+	if f.Instruction != "" {
+		fmt.Fprintf(&b, "\nIMPORTANT: %s\n", f.Instruction)
+	}
+	if f.Request != "" {
+		fmt.Fprintf(&b, "\nThe original request was:\n%s\n", f.Request)
 	}
 	b.WriteString("\nAnswer the request again: give the whole answer, with every point above mended and all else as it was.")
-	return b.String()
+	return b.String(), nil
 }
+
+// sampleFeedback shows whether a template fits before a call depends on it.
+var sampleFeedback = newFeedback([]validate.Complaint{{
+	Check: "length", Problem: "the text is too short", Pointer: "/text", Line: 1, Column: 1, Suggestion: "make it longer",
+}}, []string{"json"}, 1, 3, "the request", "use the tool")
 
 // originalRequest returns the text of the last user message: its text parts
 // alone, never a picture's bytes.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"text/template"
 	"unicode/utf8"
 
 	"llmcall"
@@ -401,6 +402,118 @@ func FuzzFeedback(f *testing.F) {
 		}
 		if !strings.Contains(text, "attempt 2 of 3") {
 			t.Errorf("the feedback says\n%s", last)
+		}
+	})
+}
+
+func TestFeedbackInAnotherLanguage(t *testing.T) {
+	cfg, _, err := llmcall.ParseConfig("c.yaml", []byte("feedback_template: |\n"+
+		"  Versuch {{.Attempt}} von {{.MaxAttempts}} war falsch:\n"+
+		"  {{range .Complaints}}{{.Number}}) {{.Where}}{{.Problem}} [{{.Suggestion}}]\n  {{end}}Die Frage war: {{.Request}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := play(t, say("schlecht"))
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("Sei gut"), checked, exact(cfg)); err != nil {
+		t.Fatal(err)
+	}
+	messages := m.last().Messages
+	const want = "Versuch 1 von 3 war falsch:\n1) \"schlecht\" is not good [say good]\nDie Frage war: Sei gut\n"
+	if got := messages[len(messages)-1].Text(); got != want {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A template that fails at some complaint does not end the call.
+func TestATemplateThatFailsLateGivesWayToTheDefault(t *testing.T) {
+	late := template.Must(template.New("late").Parse(`{{if eq (index .Complaints 0).Problem "\"bad\" is not good"}}{{index .Complaints 7}}{{end}}x`))
+	m := play(t, say("bad"))
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{FeedbackTemplate: late})); err != nil {
+		t.Fatal(err)
+	}
+	messages := m.last().Messages
+	if got := messages[len(messages)-1].Text(); !strings.Contains(got, `"bad" is not good`) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A long answer is shown around the places complained of, not by its middle
+// left out.
+func TestALongAnswerIsShownWhereItIsWrong(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("```json\n{\"items\": [")
+	for i := range 3000 {
+		price := fmt.Sprint(i)
+		if i == 1234 || i == 2345 {
+			price = `"WRONG` + price + `"`
+		}
+		fmt.Fprintf(&b, "{\"name\": \"item %d\", \"price\": %s},\n", i, price)
+	}
+	b.WriteString("{}]}\n```")
+	check := validate.Must(validate.JSONSchema([]byte(`{"properties": {"items": {"items": {"properties": {"price": {"type": "integer"}}}}}}`)))
+	m := play(t, say(b.String()), say("{}"))
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{check}, exact(llmcall.RetryConfig{})); err != nil {
+		t.Fatal(err)
+	}
+	shown := m.last().Messages[1].Text()
+	for _, want := range []string{"```json\n{\"items\": [", "WRONG1234", "WRONG2345", "characters left out", "{}]}\n```"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q is not shown", want)
+		}
+	}
+	if len(shown) > 5000 || strings.Contains(shown, "item 1800") {
+		t.Errorf("%d bytes are shown", len(shown))
+	}
+}
+
+func TestALongTextIsShownAroundALine(t *testing.T) {
+	long := strings.Repeat("ä line of text\n", 2000) + "HERE it is\n" + strings.Repeat("ä line of text\n", 2000)
+	check := validate.Func("line", func(_ context.Context, a *validate.Answer) error {
+		if len(a.Text) > 10 {
+			return validate.Complaints{{Problem: "wrong", Line: 2001, Column: 3}}
+		}
+		return nil
+	})
+	m := play(t, say(long), say("short"))
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{check}, exact(llmcall.RetryConfig{})); err != nil {
+		t.Fatal(err)
+	}
+	if shown := m.last().Messages[1].Text(); !strings.Contains(shown, "HERE it is") || !utf8.ValidString(shown) || len(shown) > 3000 {
+		t.Errorf("%d bytes are shown: %q", len(shown), shown)
+	}
+}
+
+// What a model thought goes back with the call of a tool that came of it.
+func TestThoughtsGoBackWithTheCallOfATool(t *testing.T) {
+	thought := llm.Reasoning{Provider: "anthropic", Data: []byte(`{"signature":"s"}`)}
+	m := play(t, wants(thought, calls("1", "look", "{}")), say("good"))
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{})); err != nil {
+		t.Fatal(err)
+	}
+	turn := m.last().Messages[1]
+	if len(turn.Parts) != 2 || !reflect.DeepEqual(turn.Parts[0], llm.Part(thought)) {
+		t.Errorf("got %#v", turn)
+	}
+}
+
+func FuzzExcerpt(f *testing.F) {
+	f.Add(strings.Repeat(`{"a": [1, {"b": "ü"}]}`, 2000), "/a/1/b", 1, 7)
+	f.Add("x", "", 0, 0)
+	f.Fuzz(func(t *testing.T, text, pointer string, line, column int) {
+		text = strings.Repeat(text, 40_000/(len(text)+1))
+		check := validate.Func("any", func(_ context.Context, a *validate.Answer) error {
+			if a.Text == "good" {
+				return nil
+			}
+			return validate.Complaints{{Problem: "p", Pointer: pointer, Line: line % 10_000, Column: column % 10_000}}
+		})
+		m := &player{name: "fuzz", steps: []step{say(text)}}
+		_, err := llmcall.RetryWithValidation(context.Background(), m, llm.Prompt("x"), []validate.Strategy{check}, exact(llmcall.RetryConfig{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown := m.last().Messages[1].Text(); utf8.RuneCountInString(shown) > 17_000 || utf8.ValidString(text) && !utf8.ValidString(shown) {
+			t.Errorf("%d bytes are shown", len(shown))
 		}
 	})
 }
