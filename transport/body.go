@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"sync"
 )
 
 // body is a request's body, for as many attempts as it takes.
@@ -12,30 +13,36 @@ type body struct {
 	first      io.ReadCloser                 // nil once it was sent
 	again      func() (io.ReadCloser, error) // nil: there is none
 	limit      int64
+	looked     *bytes.Buffer // what bytes read
 }
 
 // keep makes the body of a request one that can be sent again: by its GetBody,
 // or by reading up to limit bytes of it.
-func keep(r *http.Request, limit int64) (*body, error) {
+func (b *body) keep(r *http.Request, limit int64) error {
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:
-		return &body{replayable: true}, nil
+		b.replayable = true
+		return nil
 	case r.GetBody != nil:
-		return &body{replayable: true, first: r.Body, again: r.GetBody, limit: limit}, nil
+		b.replayable, b.first, b.again, b.limit = true, r.Body, r.GetBody, limit
+		return nil
 	case limit < 0 || r.ContentLength > limit:
-		return &body{first: r.Body}, nil
+		b.first = r.Body
+		return nil
 	}
 	kept, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	if err != nil {
 		r.Body.Close()
-		return nil, err
+		return err
 	}
 	if int64(len(kept)) > limit {
-		return &body{first: joined{io.MultiReader(bytes.NewReader(kept), r.Body), r.Body}}, nil
+		b.first = joined{io.MultiReader(bytes.NewReader(kept), r.Body), r.Body}
+		return nil
 	}
 	r.Body.Close()
-	again := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
-	return &body{replayable: true, again: again, limit: limit}, nil
+	b.replayable, b.limit = true, limit
+	b.again = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
+	return nil
 }
 
 type joined struct {
@@ -55,7 +62,8 @@ func (b *body) next() (io.ReadCloser, error) {
 	return b.again()
 }
 
-// bytes returns the body's content, for Config.Key; nil if it is not kept.
+// bytes returns the body's content, for Config.Key; nil if it is not kept. It
+// holds until release.
 func (b *body) bytes() []byte {
 	if b.again == nil {
 		return nil
@@ -65,11 +73,25 @@ func (b *body) bytes() []byte {
 		return nil
 	}
 	defer content.Close()
-	all, err := io.ReadAll(io.LimitReader(content, b.limit+1))
-	if err != nil || int64(len(all)) > b.limit {
+	if b.looked == nil {
+		b.looked = buffers.Get().(*bytes.Buffer)
+	}
+	b.looked.Reset()
+	if n, err := b.looked.ReadFrom(io.LimitReader(content, b.limit+1)); err != nil || n > b.limit {
 		return nil
 	}
-	return all
+	return b.looked.Bytes()
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// release gives back what bytes read into. Large ones are left to the garbage
+// collector.
+func (b *body) release() {
+	if b.looked != nil && b.looked.Cap() <= maxProblem {
+		buffers.Put(b.looked)
+	}
+	b.looked = nil
 }
 
 // Close closes a body that was never sent: whoever sends a request must.

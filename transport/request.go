@@ -2,7 +2,6 @@ package transport
 
 import (
 	"encoding/json"
-	"fmt"
 	"hash/maphash"
 	"net/http"
 	"strings"
@@ -38,7 +37,12 @@ var seed = maphash.MakeSeed()
 func credential(h http.Header) string {
 	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"} {
 		if v := h[name]; len(v) > 0 && v[0] != "" {
-			return fmt.Sprintf("#%08x", uint32(maphash.String(seed, v[0])))
+			const digits = "0123456789abcdef"
+			tag := [9]byte{'#'}
+			for i, sum := 1, maphash.String(seed, v[0]); i < len(tag); i, sum = i+1, sum>>4 {
+				tag[i] = digits[sum&15]
+			}
+			return string(tag[:])
 		}
 	}
 	return ""

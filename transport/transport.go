@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"llmcall/backoff"
@@ -46,7 +48,7 @@ type Config struct {
 
 	// Key says which requests share a circuit breaker, a budget of retries and a
 	// gate: those of the same key. body returns the request's, nil if it is not
-	// kept.
+	// kept; it is not to be kept or changed.
 	// Default ByModel; see ByHost.
 	Key func(r *http.Request, body func() []byte) string
 	// Breakers is where the circuit breakers come from. Default: a registry of
@@ -80,7 +82,13 @@ type Transport struct {
 	breakers *breaker.Registry
 	budgets  retry.Budgets
 	gates    retry.Gates
+	policies sync.Map // key → *retry.Policy
+	keys     atomic.Int64
 }
+
+// maxPolicies bounds how many policies are remembered: keys may come from
+// outside. What they share is bounded by its own.
+const maxPolicies = 10_000
 
 // New makes a Transport. An impossible setting is a *retry.ConfigError.
 func New(cfg Config) (*Transport, error) {
@@ -108,7 +116,7 @@ func New(cfg Config) (*Transport, error) {
 			return nil, err
 		}
 	}
-	_, err := t.policy("")
+	_, err := t.newPolicy("")
 	return t, err
 }
 
@@ -120,6 +128,22 @@ var standard, _ = New(Config{})
 
 // policy returns how requests of a key are retried.
 func (t *Transport) policy(key string) (*retry.Policy, error) {
+	if p, ok := t.policies.Load(key); ok {
+		return p.(*retry.Policy), nil
+	}
+	p, err := t.newPolicy(key)
+	if err != nil {
+		return nil, err
+	}
+	if t.keys.Add(1) > maxPolicies {
+		t.policies.Clear()
+		t.keys.Store(1)
+	}
+	t.policies.Store(key, p)
+	return p, nil
+}
+
+func (t *Transport) newPolicy(key string) (*retry.Policy, error) {
 	c := retry.Config{
 		MaxAttempts: t.cfg.MaxAttempts, Backoff: t.cfg.Backoff, MaxRetryAfter: t.cfg.MaxRetryAfter, MaxLimitTime: t.cfg.MaxLimitTime,
 		Decisions: t.cfg.Decisions, Observe: t.cfg.Observe, Gate: t.gates.Get(key),
@@ -142,16 +166,16 @@ func (t *Transport) policy(key string) (*retry.Policy, error) {
 // header has X-Should-Retry: false, which the SDKs of OpenAI and Anthropic obey
 // before all else. Their own retries, left switched on, would multiply these.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := keep(r, t.cfg.MaxBody)
+	x := exchange{Transport: t, request: r}
+	if err := x.body.keep(r, t.cfg.MaxBody); err != nil {
+		return nil, err
+	}
+	defer x.body.Close()
+	policy, err := t.policy(t.cfg.Key(r, x.body.bytes))
+	x.body.release()
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close()
-	policy, err := t.policy(t.cfg.Key(r, body.bytes))
-	if err != nil {
-		return nil, err
-	}
-	x := exchange{Transport: t, request: r, body: body}
 	response, err := retry.Do(r.Context(), policy, x.attempt)
 	if err == nil {
 		return response, nil
@@ -170,7 +194,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 type exchange struct {
 	*Transport
 	request *http.Request
-	body    *body
+	body    body
 	last    *http.Response // of the last attempt, if its status was a failure
 }
 

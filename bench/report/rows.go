@@ -92,6 +92,10 @@ var rows = []row{
 		"Validation", "RetryWithValidation, JSON Schema of ten fields", "RetryWithValidation", "decode and validate", seconds,
 		nil,
 	},
+	{
+		"Transport", "a request over loopback HTTP, first try succeeds", "Transport", "plain client", seconds,
+		[]target{{"within 5 % of the plain client", timesFloor(1.05).check}},
+	},
 }
 
 // result is a row with its figures, and which targets it reached.
