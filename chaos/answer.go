@@ -1,17 +1,23 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"math/rand/v2"
+	"strings"
 	"unicode/utf8"
 )
 
-// The reasons to stop, in OpenAI's words.
+// finish says why an answer ended.
+type finish int
+
 const (
-	finishStop   = "stop"
-	finishLength = "length"
-	finishTool   = "tool_calls"
+	finishNone    finish = iota // it did not: no reason is told
+	finishStop                  // it was complete, or came to a stop sequence
+	finishLength                // the limit of tokens
+	finishTool                  // a tool is to be called
+	finishFilter                // the provider's filter stepped in
+	finishRefusal               // the model, or the provider for it, refused
 )
 
 // answer is what the model says: a text, or a call of a tool whose arguments
@@ -19,19 +25,26 @@ const (
 type answer struct {
 	text   string
 	tool   string
-	finish string
+	finish finish
+	native string // the provider's word to send in place of finish's
+	ending string // the stop sequence that the answer came to
 }
 
+// refusalText is what a model says that refuses.
+const refusalText = "I'm sorry, but I can't assist with that request."
+
 // answerTo makes the answer to a request, with what the fault does to it.
-func answerTo(ctx context.Context, req *chatRequest, f Fault, r *rand.Rand) (answer, error) {
-	a := answer{tool: req.tool, finish: finishStop}
+func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (answer, error) {
+	a := answer{tool: req.tool, finish: finishStop, native: f.Finish}
 	if a.tool != "" {
 		a.finish = finishTool
 	}
 	var err error
 	switch {
 	case f.Kind == Empty:
-		return answer{finish: finishStop}, nil
+		return answer{finish: finishStop, native: f.Finish}, nil
+	case f.Kind == Refuse:
+		return answer{text: cmp.Or(f.Answer, refusalText), finish: finishRefusal, native: f.Finish}, nil
 	case f.Answer != "":
 		a.text = f.Answer
 	case f.Kind == Prose:
@@ -47,19 +60,41 @@ func answerTo(ctx context.Context, req *chatRequest, f Fault, r *rand.Rand) (ans
 	if f.Kind == Fence {
 		a.text = "```json\n" + a.text + "\n```"
 	}
-	if f.Kind == Length {
+	a.stopAt(req.stop)
+	switch f.Kind {
+	case Length:
 		// A text of one rune is cut to nothing.
-		a.text, a.finish = firstRunes(a.text, utf8.RuneCountInString(a.text)/2), finishLength
+		a.text, a.finish = firstHalf(a.text), finishLength
+	case Filter:
+		a.text, a.finish = firstHalf(a.text), finishFilter
 	}
 	if req.maxTokens > 0 && tokenCount(a.text) > req.maxTokens {
 		a.text, a.finish = firstRunes(a.text, req.maxTokens*charsPerToken), finishLength
 	}
+	if f.Kind == Unfinished {
+		a.finish = finishNone
+	}
 	return a, nil
 }
 
+// stopAt ends a text before the first of the stop sequences that it holds. A
+// tool's arguments are not looked at.
+func (a *answer) stopAt(sequences []string) {
+	if a.tool != "" {
+		return
+	}
+	for _, stop := range sequences {
+		if text, _, ok := strings.Cut(a.text, stop); ok && stop != "" {
+			a.text, a.ending = text, stop
+		}
+	}
+}
+
+func firstHalf(text string) string { return firstRunes(text, utf8.RuneCountInString(text)/2) }
+
 // rightText makes a right answer. mustJSON asks for JSON where the request does
 // not.
-func rightText(ctx context.Context, req *chatRequest, mustJSON bool, r *rand.Rand) (string, error) {
+func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (string, error) {
 	if req.schema != nil {
 		s, err := requestSchema(req)
 		if err != nil {
@@ -67,7 +102,7 @@ func rightText(ctx context.Context, req *chatRequest, mustJSON bool, r *rand.Ran
 		}
 		v, err := s.invent(ctx, nil, r)
 		if err != nil {
-			return "", &refusal{message: "No answer could be invented for the schema of this request: " + err.Error() + ".", param: req.schemaParam()}
+			return "", &refusal{message: "No answer could be invented for the schema of this request: " + err.Error() + ".", param: req.field}
 		}
 		return encode(v)
 	}
@@ -83,9 +118,9 @@ func rightText(ctx context.Context, req *chatRequest, mustJSON bool, r *rand.Ran
 }
 
 // brokenText makes an answer that breaks the request's schema in one place.
-func brokenText(ctx context.Context, req *chatRequest, at *string, r *rand.Rand) (string, error) {
+func brokenText(ctx context.Context, req *request, at *string, r *rand.Rand) (string, error) {
 	if req.schema == nil {
-		return "", &refusal{message: "The plan breaks the schema of this request, but the request has none (response_format json_schema, or a tool that must be called).", param: "response_format"}
+		return "", &refusal{message: "The plan breaks the schema of this request, but the request has none (a JSON Schema for the answer, or a tool that must be called).", param: req.field}
 	}
 	s, err := requestSchema(req)
 	if err != nil {
@@ -93,31 +128,15 @@ func brokenText(ctx context.Context, req *chatRequest, at *string, r *rand.Rand)
 	}
 	v, err := s.broken(ctx, at, r)
 	if err != nil {
-		return "", &refusal{message: "No answer could be invented that breaks the schema of this request as the plan asks: " + err.Error() + ".", param: req.schemaParam()}
+		return "", &refusal{message: "No answer could be invented that breaks the schema of this request as the plan asks: " + err.Error() + ".", param: req.field}
 	}
 	return encode(v)
 }
 
-func requestSchema(req *chatRequest) (*schema, error) {
-	s, err := compile(req.schema)
+func requestSchema(req *request) (*schema, error) {
+	s, err := compiled.of(req.schema)
 	if err != nil {
-		return nil, &refusal{message: "Invalid schema: " + err.Error(), param: req.schemaParam()}
+		return nil, &refusal{message: "Invalid schema: " + err.Error(), param: req.field}
 	}
 	return s, nil
-}
-
-func (r *chatRequest) schemaParam() string {
-	if r.tool != "" {
-		return "tools"
-	}
-	return "response_format"
-}
-
-// refused returns the body of the answer to a request that can't be answered.
-func refused(err error) []byte {
-	var r *refusal
-	if errors.As(err, &r) {
-		return errorBody(r.message, "invalid_request_error", r.param, r.code)
-	}
-	return errorBody(err.Error(), "invalid_request_error", "", "")
 }

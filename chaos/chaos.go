@@ -28,8 +28,8 @@ import (
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -55,9 +55,12 @@ type Recorded struct {
 	Time   time.Time // of its arrival
 	Method string
 	Path   string      // without the query
+	Query  url.Values  // the value of key is replaced by REDACTED
 	Header http.Header // the values of keys and cookies are replaced by REDACTED
 	Body   []byte
 
+	// Protocol is the one of the path; empty where the path leads nowhere.
+	Protocol Protocol
 	Model    string
 	Stream   bool
 	Messages []Message
@@ -145,10 +148,11 @@ func (s *Server) Close() {
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler where the
 // connection is to be closed, as net/http wants it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Header: redacted(r.Header)}
+	query := r.URL.Query()
+	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: withoutKey(query), Header: redacted(r.Header)}
 	var err error
 	rec.Body, err = readBody(w, r)
-	reply := s.decide(r.Context(), rec, err)
+	reply := s.decide(r.Context(), rec, &incoming{rec.Path, query, r.Header, rec.Body}, err)
 	if s.onRequest != nil {
 		s.onRequest(*rec)
 	}
@@ -156,30 +160,39 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // decide records a request and says what is done with it.
-func (s *Server) decide(ctx context.Context, rec *Recorded, readError error) reply {
-	endpoint := strings.TrimPrefix(rec.Path, "/v1")
-	takes := map[string]string{"/chat/completions": http.MethodPost, "/models": http.MethodGet}[endpoint]
+func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, readError error) reply {
+	if rec.Path == redirectPath {
+		s.record(rec, http.StatusTemporaryRedirect, nil)
+		return redirectReply(http.StatusTemporaryRedirect, 0)
+	}
+	to, found := endpointOf(rec.Path)
+	face := to.face
+	if face == nil {
+		face = faceAt(rec.Path, call.header)
+	}
+	rec.Protocol = to.proto
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(readError, &tooLarge):
 		message := fmt.Sprintf("The request is larger than %d bytes.", maxBody)
-		return s.refuse(rec, http.StatusRequestEntityTooLarge, &refusal{message: message})
+		return s.refuse(rec, face, &refusal{status: http.StatusRequestEntityTooLarge, message: message})
 	case readError != nil:
-		return s.refuse(rec, http.StatusBadRequest, &refusal{message: "The request could not be read: " + readError.Error()})
-	case takes == "":
-		return s.refuse(rec, http.StatusNotFound, &refusal{message: fmt.Sprintf("Invalid URL (%s %s)", rec.Method, rec.Path)})
-	case takes != rec.Method:
-		return s.refuse(rec, http.StatusMethodNotAllowed, &refusal{message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
-	case endpoint == "/models":
-		id, _ := s.record(rec, http.StatusOK, false)
-		return refusalReply(http.StatusOK, modelList, id)
+		return s.refuse(rec, face, &refusal{message: "The request could not be read: " + readError.Error()})
+	case !found:
+		return s.refuse(rec, face, &refusal{status: http.StatusNotFound, message: fmt.Sprintf("Invalid URL (%s %s)", rec.Method, rec.Path)})
+	case to.method != rec.Method:
+		return s.refuse(rec, face, &refusal{status: http.StatusMethodNotAllowed, message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
+	case to.face == nil:
+		id, _ := s.record(rec, http.StatusOK, nil)
+		return jsonReply(http.StatusOK, face.header(id, rec.Time), modelList)
 	}
-	req, refusal := parseRequest(rec.Body)
-	if refusal != nil {
-		return s.refuse(rec, http.StatusBadRequest, refusal)
+	req, refused := face.read(call)
+	if refused != nil {
+		return s.refuse(rec, face, refused)
 	}
+	req.face = face
 	rec.Model, rec.Stream, rec.Messages = req.model, req.stream, req.messages
-	id, f := s.record(rec, 0, true)
+	id, f := s.record(rec, 0, face)
 	rp, err := s.follow(ctx, req, f, id, rec)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,14 +204,16 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, readError error) rep
 }
 
 // follow does what the plan says.
-func (s *Server) follow(ctx context.Context, req *chatRequest, f Fault, id ids, rec *Recorded) (reply, error) {
-	switch f.Kind {
-	case Reset:
+func (s *Server) follow(ctx context.Context, req *request, f Fault, id ids, rec *Recorded) (reply, error) {
+	switch {
+	case f.Kind == Reset:
 		return reply{delay: f.Delay, reset: true}, nil
-	case Hang:
+	case f.Kind == Hang:
 		return reply{delay: f.Delay, hang: true}, nil
-	case Status:
-		return statusReply(req.model, req.stream, f, id, rec.Time), nil
+	case f.Kind == Redirect:
+		return redirectReply(f.Status, f.Delay), nil
+	case f.errs() && !(f.Kind == StreamError && req.stream):
+		return statusReply(req, f, id, rec.Time), nil
 	}
 	// What is invented depends on the request alone, and not on when it comes:
 	// concurrent requests get what they would get alone.
@@ -206,29 +221,36 @@ func (s *Server) follow(ctx context.Context, req *chatRequest, f Fault, id ids, 
 	_, _ = hash.Write(rec.Body) // never fails
 	a, err := answerTo(ctx, req, f, rand.New(rand.NewPCG(s.seed, hash.Sum64())))
 	if err != nil {
-		rp := refusalReply(http.StatusBadRequest, refused(err), id)
+		refused, ok := errors.AsType[*refusal](err)
+		if !ok {
+			refused = &refusal{message: err.Error()}
+		}
+		rp := refusalReply(req.face, refused, id, rec.Time)
 		rp.delay = f.Delay
 		return rp, err
 	}
-	return answerReply(req, a, f, id, rec.Time), nil
+	in := req.promptTokens()
+	use := usage{in: in, out: tokenCount(a.text) + f.ReasoningTokens, cached: min(f.CachedTokens, in), reasoning: f.ReasoningTokens}
+	return answerReply(&turn{req, a, id, rec.Time, use}, f), nil
 }
 
 // refuse records a request that the plan has no part in, and answers it.
-func (s *Server) refuse(rec *Recorded, status int, r *refusal) reply {
+func (s *Server) refuse(rec *Recorded, face face, r *refusal) reply {
 	rec.Refusal = r.message
-	id, _ := s.record(rec, status, false)
-	return refusalReply(status, refused(r), id)
+	id, _ := s.record(rec, r.httpStatus(), nil)
+	return refusalReply(face, r, id, rec.Time)
 }
 
-// record numbers a request and keeps it; planned ones take a step of the plan.
-func (s *Server) record(rec *Recorded, status int, planned bool) (ids, Fault) {
+// record numbers a request and keeps it. One that is for an answer, in the form
+// of a face, takes a step of the plan.
+func (s *Server) record(rec *Recorded, status int, planned face) (ids, Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number++
 	s.ids++
 	rec.Number, rec.Status = s.number, status
-	if planned {
-		rec.Fault = s.plan.fault(s.seed, s.steps)
+	if planned != nil {
+		rec.Fault = s.plan.fault(s.seed, s.steps).in(planned)
 		s.steps++
 	}
 	s.recorded = append(s.recorded, rec)
@@ -239,80 +261,6 @@ func (s *Server) record(rec *Recorded, status int, planned bool) (ids, Fault) {
 		s.recorded = s.recorded[1:]
 	}
 	return ids{s.seed, s.ids}, rec.Fault
-}
-
-// deliver does what was decided.
-func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply) {
-	if !s.wait(r.Context(), rp.delay) {
-		panic(http.ErrAbortHandler)
-	}
-	control := http.NewResponseController(w)
-	switch {
-	case rp.hang:
-		select {
-		case <-r.Context().Done():
-		case <-s.closed:
-		}
-		panic(http.ErrAbortHandler)
-	case rp.reset:
-		reset(control)
-		return
-	}
-	for name, values := range rp.header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(rp.status)
-	flush := len(rp.pieces) > 1 || rp.abrupt
-	if flush {
-		_ = control.Flush() // a client that is gone is no failure of the server's; so below
-	}
-	for i, piece := range rp.pieces[:rp.send] {
-		if i > 0 && !s.wait(r.Context(), rp.pause) {
-			panic(http.ErrAbortHandler)
-		}
-		if _, err := w.Write(piece); err != nil {
-			return
-		}
-		if flush {
-			_ = control.Flush()
-		}
-	}
-	if rp.abrupt {
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// wait waits, and reports whether the client and the server are still there.
-func (s *Server) wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-	case <-s.closed:
-	}
-	return false
-}
-
-// reset closes the connection so that the client gets a TCP RST and not an
-// orderly end: with a linger of 0 what is not sent yet is thrown away.
-func reset(control *http.ResponseController) {
-	conn, _, err := control.Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2 resets the stream for this
-	}
-	inner := conn
-	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
-		inner = t.NetConn()
-	}
-	if t, ok := inner.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // fails only on a connection that is closed already
-	}
-	_ = inner.Close()
 }
 
 // readBody reads a request to its end: only then does the server notice that a
@@ -327,7 +275,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // secrets are the headers whose values are not recorded.
-var secrets = []string{"Authorization", "Proxy-Authorization", "Api-Key", "X-Api-Key", "Cookie"}
+var secrets = []string{"Authorization", "Proxy-Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "Cookie"}
 
 func redacted(h http.Header) http.Header {
 	h = h.Clone()
@@ -340,6 +288,18 @@ func redacted(h http.Header) http.Header {
 		}
 	}
 	return h
+}
+
+// withoutKey hides the key that Gemini's clients may put into the query.
+func withoutKey(query url.Values) url.Values {
+	out := url.Values{}
+	for name, values := range query {
+		out[name] = values
+		if strings.EqualFold(name, "key") || strings.EqualFold(name, "api-key") {
+			out[name] = []string{"REDACTED"}
+		}
+	}
+	return out
 }
 
 // modelList is the answer to GET /v1/models.

@@ -146,6 +146,11 @@ func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err 
 		"at":               func(n *yaml.Node) error { f.At = new(string); return asText(n, path+"at", f.At) },
 		"after":            func(n *yaml.Node) error { f.After = new(int); return asWhole(n, path+"after", f.After) },
 		"end":              func(n *yaml.Node) error { return asText(n, path+"end", &f.End) },
+		"size":             func(n *yaml.Node) error { return asWhole(n, path+"size", &f.Size) },
+		"finish":           func(n *yaml.Node) error { return asText(n, path+"finish", &f.Finish) },
+		"cached_tokens":    func(n *yaml.Node) error { return asWhole(n, path+"cached_tokens", &f.CachedTokens) },
+		"reasoning_tokens": func(n *yaml.Node) error { return asWhole(n, path+"reasoning_tokens", &f.ReasoningTokens) },
+		"error":            func(n *yaml.Node) error { return asText(n, path+"error", &f.Error) },
 		"status":           func(n *yaml.Node) error { return asWhole(n, path+"status", &f.Status) },
 		"code":             func(n *yaml.Node) error { return asText(n, path+"code", &f.Code) },
 		"body":             func(n *yaml.Node) error { f.Body = new(string); return asText(n, path+"body", f.Body) },
@@ -153,6 +158,7 @@ func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err 
 		"retry_after":      func(n *yaml.Node) error { return asWritten(n, path+"retry_after", &f.RetryAfter) },
 		"retry_after_date": func(n *yaml.Node) error { return asDuration(n, path+"retry_after_date", &f.RetryAfterDate) },
 		"retry_after_ms":   func(n *yaml.Node) error { return asWritten(n, path+"retry_after_ms", &f.RetryAfterMS) },
+		"reset_after":      func(n *yaml.Node) error { return asDuration(n, path+"reset_after", &f.ResetAfter) },
 	})
 	return f, lines, err
 }

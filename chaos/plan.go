@@ -14,30 +14,42 @@ import (
 // Kind names what is done with one request.
 type Kind string
 
-// The kinds. The first six answer with status 200 and differ in what they
-// say; the others differ in how, or whether, they say it. Every kind takes
-// Fault.Delay; every kind that answers takes Fault.ChunkDelay.
+// The kinds, each in the form of the request's protocol. Those down to Break
+// answer with status 200 and differ in what they say; the others differ in how,
+// or whether, they say it. Every kind takes Fault.Delay; every kind that answers
+// takes Fault.ChunkDelay.
 const (
-	Right  Kind = "right"  // a right answer; what a Fault without a kind is
-	Empty  Kind = "empty"  // an answer without a word
-	Length Kind = "length" // half an answer, with finish_reason "length"
-	Prose  Kind = "prose"  // an answer that is no JSON
-	Fence  Kind = "fence"  // right JSON inside a Markdown fence
-	Break  Kind = "break"  // JSON that breaks the request's schema in one place, Fault.At
-	Status Kind = "status" // an error: Fault.Status, Fault.Code
-	Reset  Kind = "reset"  // the connection is reset (TCP RST) before any header
-	Hang   Kind = "hang"   // nothing, until the client goes or the server closes
-	Slow   Kind = "slow"   // a right answer after Fault.Delay, default 2 s
-	Drip   Kind = "drip"   // a right answer in pieces, Fault.ChunkDelay apart, default 200 ms
-	Cut    Kind = "cut"    // a right answer that stops in the middle: Fault.After, Fault.End
+	Right      Kind = "right"      // a right answer; what a Fault without a kind is
+	Empty      Kind = "empty"      // an answer without a word
+	Length     Kind = "length"     // half an answer, ended by the limit of tokens
+	Filter     Kind = "filter"     // half an answer, ended by the content filter (Gemini: SAFETY; Anthropic: refusal)
+	Refuse     Kind = "refuse"     // a refusal (OpenAI: message.refusal; Anthropic: stop_reason; Gemini: promptFeedback)
+	Unfinished Kind = "unfinished" // a right answer that tells no end: a stream without its last events, a whole answer without a reason to stop
+	Prose      Kind = "prose"      // an answer that is no JSON
+	Fence      Kind = "fence"      // right JSON inside a Markdown fence
+	Break      Kind = "break"      // JSON that breaks the request's schema in one place, Fault.At
+
+	Status      Kind = "status"       // an error: Fault.Status, Fault.Error, Fault.Code
+	StreamError Kind = "stream_error" // an error inside of a stream, behind Fault.After events; its own status where none is streamed
+	Reset       Kind = "reset"        // the connection is reset (TCP RST) before any header
+	Hang        Kind = "hang"         // nothing, until the client goes or the server closes
+	Slow        Kind = "slow"         // a right answer after Fault.Delay, default 2 s
+	Drip        Kind = "drip"         // a right answer in pieces, Fault.ChunkDelay apart, default 200 ms
+	Cut         Kind = "cut"          // a right answer that stops in the middle: Fault.After, Fault.End
+	Comments    Kind = "comments"     // a right answer with what its reader must skip: comments and unknown fields between events, blank lines before JSON
+	Garbage     Kind = "garbage"      // a right answer spoilt by bytes that are neither JSON nor an event
+	Huge        Kind = "huge"         // an answer, or the error of Fault.Status, Error or Code, blown up to Fault.Size
+	Redirect    Kind = "redirect"     // a redirect to a place that redirects to itself; Fault.Status, default 307
 )
 
-var kinds = []Kind{Right, Empty, Length, Prose, Fence, Break, Status, Reset, Hang, Slow, Drip, Cut}
+var kinds = []Kind{Right, Empty, Length, Filter, Refuse, Unfinished, Prose, Fence, Break,
+	Status, StreamError, Reset, Hang, Slow, Drip, Cut, Comments, Garbage, Huge, Redirect}
 
-// The delays of Slow and Drip where the Fault gives none.
+// What Slow, Drip and Huge are where the Fault does not say.
 const (
 	defaultSlow = 2 * time.Second
 	defaultDrip = 200 * time.Millisecond
+	defaultSize = 100 << 20
 )
 
 // End says how a Cut ends.
@@ -47,9 +59,10 @@ const (
 	// Abrupt closes the connection: a stream lacks the end of its transfer
 	// coding, a whole answer is shorter than its Content-Length. The default.
 	Abrupt End = "abrupt"
-	// Clean ends as if all were well: a stream without finish_reason and
-	// without [DONE], as a server sends whose model process was killed; a whole
-	// answer whose JSON stops half-way.
+	// Clean ends as if all were well: a stream without its last events
+	// (finish_reason and [DONE], message_stop, response.completed, ...), as a
+	// server sends whose model process was killed; a whole answer whose JSON
+	// stops half-way.
 	Clean End = "clean"
 )
 
@@ -73,20 +86,37 @@ type Fault struct {
 	// At is the place that Break breaks, a JSON pointer (RFC 6901) into the
 	// answer, such as /items/0/price. Default: a place that the seed chooses.
 	At *string
-	// After is the number of stream events that come before a Cut: 0 ends the
-	// stream behind the headers. Default: half of them. A whole answer is
-	// always cut half-way.
+	// After is the number of stream events that come before a Cut or a
+	// StreamError: 0 is right behind the headers, before any content. Default:
+	// so many that half of the content has come. The last events, which say that
+	// the answer is complete, never come. A whole answer is always cut half-way.
 	After *int
 	// End says how a Cut ends. Default Abrupt.
 	End End
+	// Size is the least size of the body of Huge, in bytes. It is written piece
+	// by piece and never held. Default 100 MiB.
+	Size int
+	// Finish is the reason to stop that the answer tells, in the provider's own
+	// word (RECITATION, MALFORMED_FUNCTION_CALL, pause_turn, ...), in place of
+	// the usual one. OpenAI's Responses tell it as incomplete_details.reason,
+	// but for "failed", which is a status and comes with an error.
+	Finish string
+	// CachedTokens and ReasoningTokens are what the answer's usage tells of
+	// them: so many of the prompt's tokens, at most all, and so many on top of
+	// the answer's own. Default 0.
+	CachedTokens, ReasoningTokens int
 
 	// Status is the HTTP status of kind Status, 200 to 599. Default: the one
-	// that Code usually comes with. An error under a status below 400 (a stream
-	// that fails after its first event, a gateway that answers 200 to all)
-	// needs Code or Body.
+	// that the error usually comes with. An error under a status below 400 (a
+	// stream that fails before its first event, a gateway that answers 200 to
+	// all) needs Error, Code or Body.
 	Status int
-	// Code chooses among the provider's errors, see Codes. Default: the usual
-	// one of Status.
+	// Error says what goes wrong, in a word that means the same for every
+	// provider ("billing", "overloaded"), see ErrorNames; each has a status and
+	// a body of its own for it, see Errors. Default: the usual error of Status.
+	Error string
+	// Code chooses an error by the provider's own code, see Codes. Where it is
+	// another provider's, the error that means the same is sent.
 	Code string
 	// Body is sent in place of the provider's error body. It may be empty.
 	Body *string
@@ -94,7 +124,10 @@ type Fault struct {
 	// server's. A name may have several values.
 	Headers http.Header
 	// RetryAfter is sent as Retry-After just as it is: "2", "1.5", "soon".
-	// Default: not sent.
+	// Gemini gets this wait and those of the next two fields in its own form,
+	// RetryInfo.retryDelay in the body, and no header. Default: not sent, but
+	// for the rate limits of Anthropic and Gemini, which always tell a wait: 1 s,
+	// or hours for daily ones.
 	RetryAfter string
 	// RetryAfterDate is sent as Retry-After in the form of an HTTP date (RFC
 	// 9110, section 10.2.3) this far from now, rounded up to whole seconds, as
@@ -103,9 +136,14 @@ type Fault struct {
 	// RetryAfterMS is sent as retry-after-ms, the form of OpenAI and Azure in
 	// milliseconds, just as it is. Default: not sent.
 	RetryAfterMS string
+	// ResetAfter is how long a limit is told to stay used up: as a duration in
+	// x-ratelimit-reset-requests or -tokens (OpenAI), as a time in
+	// anthropic-ratelimit-*-reset (RFC 3339, rounded up to whole seconds).
+	// Default: for an error that is a limit the wait of RetryAfter.
+	ResetAfter time.Duration
 }
 
-// Plan says what is done with each chat completion that is asked for. It is
+// Plan says what is done with each answer that is asked for, in any protocol. It is
 // either Steps or Weights. The zero value answers each rightly.
 type Plan struct {
 	// Seed decides the draws of Weights and what is invented. Config.Seed goes
@@ -122,7 +160,7 @@ type Plan struct {
 	Weights []Fault
 }
 
-// fault returns what is done with chat completion number n, counted from 0.
+// fault returns what is done with the request number n for an answer, counted from 0.
 func (p *Plan) fault(seed uint64, n int) Fault {
 	switch {
 	case p == nil:
@@ -162,14 +200,30 @@ func (f Fault) withDefaults() Fault {
 		f.ChunkDelay = defaultDrip
 	case f.Kind == Cut && f.End == "":
 		f.End = Abrupt
-	case f.Kind == Status && f.Status == 0:
-		f.Status = errorNamed(f.Code).status
+	case f.Kind == Huge && f.Size == 0:
+		f.Size = defaultSize
+	case f.Kind == Redirect && f.Status == 0:
+		f.Status = http.StatusTemporaryRedirect
+	}
+	return f
+}
+
+// errs reports whether the fault comes with an error, streamed or not.
+func (f Fault) errs() bool {
+	return f.Kind == Status || f.Kind == StreamError || f.Kind == Huge && (f.Status != 0 || f.Error != "" || f.Code != "")
+}
+
+// in says what the fault is in a protocol: the status is the one that its error
+// has there.
+func (f Fault) in(face face) Fault {
+	if f.errs() {
+		f.Status = errorOf(face, f).status
 	}
 	return f
 }
 
 // answers reports whether f comes with an answer of the model's.
-func (k Kind) answers() bool { return k != Status && k != Reset && k != Hang }
+func (k Kind) answers() bool { return !slices.Contains([]Kind{Status, Reset, Hang, Redirect}, k) }
 
 // problem is a field that is wrong: what it got, and what it takes.
 type problem struct {
@@ -226,28 +280,44 @@ func (f Fault) check() *problem {
 	for _, d := range []struct {
 		field string
 		value time.Duration
-	}{{"delay", f.Delay}, {"chunk_delay", f.ChunkDelay}, {"retry_after_date", f.RetryAfterDate}} {
+	}{{"delay", f.Delay}, {"chunk_delay", f.ChunkDelay}, {"retry_after_date", f.RetryAfterDate}, {"reset_after", f.ResetAfter}} {
 		if d.value < 0 {
 			return &problem{d.field, d.value.String(), "a time that is not negative"}
 		}
 	}
+	for _, n := range []struct {
+		field string
+		value int
+	}{{"size", f.Size}, {"cached_tokens", f.CachedTokens}, {"reasoning_tokens", f.ReasoningTokens}} {
+		if n.value < 0 || n.value > maxCount {
+			return &problem{n.field, strconv.Itoa(n.value), "a number from 0 to a million million"}
+		}
+	}
+	answering := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.answers() })
+	erring := []Kind{Status, StreamError, Huge}
 	for _, u := range []struct {
 		field string
 		set   bool
 		takes []Kind
 	}{
-		{"chunk_delay", f.ChunkDelay != 0, slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.answers() })},
-		{"answer", f.Answer != "", []Kind{Right, Length, Prose, Fence, Slow, Drip, Cut}},
+		{"chunk_delay", f.ChunkDelay != 0, answering},
+		{"answer", f.Answer != "", slices.DeleteFunc(slices.Clone(answering), func(k Kind) bool { return k == Empty || k == Break })},
 		{"at", f.At != nil, []Kind{Break}},
-		{"after", f.After != nil, []Kind{Cut}},
+		{"after", f.After != nil, []Kind{Cut, StreamError}},
 		{"end", f.End != "", []Kind{Cut}},
-		{"status", f.Status != 0, []Kind{Status}},
-		{"code", f.Code != "", []Kind{Status}},
-		{"body", f.Body != nil, []Kind{Status}},
-		{"headers", len(f.Headers) > 0, []Kind{Status}},
-		{"retry_after", f.RetryAfter != "", []Kind{Status}},
-		{"retry_after_date", f.RetryAfterDate != 0, []Kind{Status}},
-		{"retry_after_ms", f.RetryAfterMS != "", []Kind{Status}},
+		{"size", f.Size != 0, []Kind{Huge}},
+		{"finish", f.Finish != "", answering},
+		{"cached_tokens", f.CachedTokens != 0, answering},
+		{"reasoning_tokens", f.ReasoningTokens != 0, answering},
+		{"status", f.Status != 0, append([]Kind{Redirect}, erring...)},
+		{"error", f.Error != "", erring},
+		{"code", f.Code != "", erring},
+		{"body", f.Body != nil, []Kind{Status, StreamError}},
+		{"headers", len(f.Headers) > 0, erring},
+		{"retry_after", f.RetryAfter != "", erring},
+		{"retry_after_date", f.RetryAfterDate != 0, erring},
+		{"retry_after_ms", f.RetryAfterMS != "", erring},
+		{"reset_after", f.ResetAfter != 0, erring},
 	} {
 		if u.set && !slices.Contains(u.takes, kind) {
 			return &problem{u.field, fmt.Sprintf("a value beside kind %q", kind), "a value only beside kind " + list(u.takes)}
@@ -264,28 +334,56 @@ func (f Fault) check() *problem {
 	if f.End != "" && f.End != Abrupt && f.End != Clean {
 		return &problem{"end", strconv.Quote(string(f.End)), list([]End{Abrupt, Clean})}
 	}
-	if kind == Status {
-		return f.checkStatus()
+	if f.Finish != "" && !headerValue(f.Finish) {
+		return &problem{"finish", strconv.Quote(f.Finish), "text without control characters"}
+	}
+	if kind == Redirect && f.Status != 0 && !slices.Contains(redirects, f.Status) {
+		return &problem{"status", strconv.Itoa(f.Status), "301, 302, 303, 307 or 308"}
+	}
+	f.Kind = kind
+	if f.errs() {
+		if wrong := f.checkError(); wrong != nil {
+			return wrong
+		}
+		return f.checkHeaders()
 	}
 	return nil
 }
 
-func (f Fault) checkStatus() *problem {
-	if f.Status == 0 && f.Code == "" {
-		return &problem{"status", "nothing", "an HTTP status, 200 to 599, or leave it to code"}
+// maxCount bounds sizes and counts.
+const maxCount = 1_000_000_000_000
+
+// redirects are the statuses that a client follows.
+var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
+
+// checkError returns what is wrong with the choice of an error.
+func (f Fault) checkError() *problem {
+	if f.Status == 0 && f.Error == "" && f.Code == "" && !(f.Kind == StreamError && f.Body != nil) {
+		return &problem{"status", "nothing", "an HTTP status, 200 to 599, or leave it to error or code"}
 	}
 	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
 		return &problem{"status", strconv.Itoa(f.Status), "an HTTP status, 200 to 599"}
 	}
-	if f.Code != "" && errorNamed(f.Code) == nil {
+	if f.Error != "" && !slices.Contains(ErrorNames(), f.Error) {
+		return &problem{"error", strconv.Quote(f.Error), "one of " + list(ErrorNames())}
+	}
+	if f.Code != "" && !slices.Contains(Codes(), f.Code) {
 		return &problem{"code", strconv.Quote(f.Code), "one of " + list(Codes())}
 	}
-	if f.Code != "" && f.Body != nil {
-		return &problem{"body", "a value beside code", "one of the two"}
+	if f.Error != "" && f.Code != "" {
+		return &problem{"code", "a value beside error", "one of the two"}
 	}
-	if f.Status != 0 && f.Status < 400 && f.Code == "" && f.Body == nil {
-		return &problem{"status", strconv.Itoa(f.Status), "a status below 400 only with code or body"}
+	if (f.Error != "" || f.Code != "") && f.Body != nil {
+		return &problem{"body", "a value beside error or code", "one of the two"}
 	}
+	if f.Status != 0 && f.Status < 400 && f.Error == "" && f.Code == "" && f.Body == nil {
+		return &problem{"status", strconv.Itoa(f.Status), "a status below 400 only with error, code or body"}
+	}
+	return nil
+}
+
+// checkHeaders returns what is wrong with what goes into the headers.
+func (f Fault) checkHeaders() *problem {
 	if f.RetryAfter != "" && f.RetryAfterDate != 0 {
 		return &problem{"retry_after_date", "a value beside retry_after", "one of the two"}
 	}

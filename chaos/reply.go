@@ -2,10 +2,13 @@ package chaos
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,48 +28,9 @@ type reply struct {
 	send   int           // how many of the pieces are sent
 	pause  time.Duration // between two of them
 	abrupt bool          // the connection is closed behind them
-}
 
-// The JSON of an answer, platform.openai.com/docs/api-reference/chat/object and
-// .../chat/streaming.
-type (
-	completion struct {
-		ID          string   `json:"id"`
-		Object      string   `json:"object"`
-		Created     int64    `json:"created"`
-		Model       string   `json:"model"`
-		Choices     []choice `json:"choices"`
-		Usage       *usage   `json:"usage,omitempty"`
-		ServiceTier string   `json:"service_tier"`
-	}
-	choice struct {
-		Index    int      `json:"index"`
-		Message  *message `json:"message,omitempty"`
-		Delta    *message `json:"delta,omitempty"`
-		Logprobs *string  `json:"logprobs"`
-		Finish   *string  `json:"finish_reason"`
-	}
-	message struct {
-		Role      string     `json:"role,omitempty"`
-		Content   *string    `json:"content,omitempty"`
-		ToolCalls []toolCall `json:"tool_calls,omitempty"`
-	}
-	toolCall struct {
-		Index    *int     `json:"index,omitempty"` // in streams only
-		ID       string   `json:"id,omitempty"`
-		Type     string   `json:"type,omitempty"`
-		Function function `json:"function"`
-	}
-	function struct {
-		Name      string `json:"name,omitempty"`
-		Arguments string `json:"arguments"`
-	}
-	usage struct {
-		PromptTokens     int `json:"prompt_tokens"`
-		CompletionTokens int `json:"completion_tokens"`
-		TotalTokens      int `json:"total_tokens"`
-	}
-)
+	fillAt, fill int // so many bytes are written at a place of the first piece
+}
 
 // ids makes the identifiers of a reply. n makes them unique, seed the same
 // again.
@@ -87,36 +51,75 @@ func (i ids) id(prefix string) string {
 }
 
 // answerReply sends an answer, streamed or whole.
-func answerReply(req *chatRequest, a answer, f Fault, id ids, now time.Time) reply {
-	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: headersOf(id)}
-	out := tokenCount(a.text)
-	in := req.promptTokens()
-	c := completion{ID: id.id("chatcmpl-"), Created: now.Unix(), Model: req.model, ServiceTier: "default"}
-	use := &usage{in, out, in + out}
-	if req.stream {
-		r.header.Set("Content-Type", "text/event-stream; charset=utf-8")
-		r.header.Set("Cache-Control", "no-cache")
-		r.pieces = events(c, a, id, req.includeUsage, use)
-		r.send = len(r.pieces)
-		if f.Kind == Cut {
-			// The finish must not come: what came before it may be cut anywhere.
-			unfinished := 1 + len(chunks(a.text))
-			r.send, r.abrupt = unfinished/2, f.End != Clean
-			if f.After != nil {
-				r.send = min(*f.After, unfinished)
-			}
-		}
-		return r
-	}
-	c.Object, c.Usage = "chat.completion", use
-	m := &message{Role: "assistant"}
-	if a.tool == "" {
-		m.Content = &a.text
+func answerReply(t *turn, f Fault) reply {
+	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: t.req.face.header(t.id, t.now)}
+	if t.req.stream {
+		r.streamed(t, f)
 	} else {
-		m.ToolCalls = []toolCall{{ID: id.id("call_"), Type: "function", Function: function{a.tool, a.text}}}
+		r.whole(t, f)
 	}
-	c.Choices = []choice{{Message: m, Finish: &a.finish}}
-	body := marshal(c)
+	return r
+}
+
+const eventStream = "text/event-stream; charset=utf-8"
+
+func (r *reply) streamed(t *turn, f Fault) {
+	r.header.Set("Content-Type", eventStream)
+	r.header.Set("Cache-Control", "no-cache")
+	events := t.req.face.events(t)
+	last := slices.IndexFunc(events, func(e event) bool { return e.last })
+	if last < 0 {
+		last = len(events)
+	}
+	for _, e := range events {
+		r.pieces = append(r.pieces, e.data)
+	}
+	r.send = len(r.pieces)
+	half := halfContent(events[:last])
+	if f.After != nil {
+		half = min(*f.After, last)
+	}
+	switch f.Kind {
+	case Unfinished:
+		r.send = last
+	case Cut:
+		r.send, r.abrupt = half, f.End != Clean
+	case StreamError:
+		r.pieces = append(r.pieces[:half], errorEvents(t, f, half)...)
+		r.send = len(r.pieces)
+	case Comments:
+		r.pieces = interleaved(r.pieces, skipped)
+		r.send = len(r.pieces)
+	case Garbage:
+		r.pieces = slices.Insert(r.pieces, half, garbage...)
+		r.send = len(r.pieces)
+	case Huge:
+		r.pad(f.Size)
+	}
+}
+
+// halfContent is the number of events with which half of the content has come.
+func halfContent(events []event) int {
+	var at []int
+	for i, e := range events {
+		if e.content {
+			at = append(at, i)
+		}
+	}
+	if len(at) == 0 {
+		return len(events)
+	}
+	return at[(len(at)-1)/2] + 1
+}
+
+func (r *reply) whole(t *turn, f Fault) {
+	body := t.req.face.whole(t)
+	switch f.Kind {
+	case Comments:
+		body = append([]byte("\n         \n\n"), body...) // as OpenRouter sends while it waits
+	case Garbage:
+		body = append(slices.Concat(garbage...), body...)
+	}
 	length := len(body)
 	if f.Kind == Cut {
 		body = body[:length/2]
@@ -131,37 +134,57 @@ func answerReply(req *chatRequest, a answer, f Fault, id ids, now time.Time) rep
 		r.pieces = split(body, max(1, len(body)/10))
 	}
 	r.send = len(r.pieces)
-	return r
+	if f.Kind == Huge {
+		r.pad(f.Size)
+	}
 }
 
-// events makes the pieces of a stream: the role, the content, the finish, the
-// usage if it is asked for, and the end.
-func events(c completion, a answer, id ids, includeUsage bool, use *usage) [][]byte {
-	c.Object = "chat.completion.chunk"
+// skipped are the lines that a reader of events must skip
+// (html.spec.whatwg.org/multipage/server-sent-events.html), and that
+// OpenRouter sends.
+var skipped = [][]byte{[]byte(": OPENROUTER PROCESSING\n\n"), []byte(":\n\n"), []byte("retry: 3000\nunknown: field\n\n"), []byte("\n\n")}
+
+// garbage is neither JSON nor an event.
+var garbage = [][]byte{[]byte("\x00\xff}{ no event, no field, no JSON\n\n"), []byte("data: {\"half an ev\n\n")}
+
+// interleaved puts pieces between those of a stream, each in its turn.
+func interleaved(pieces, between [][]byte) [][]byte {
 	var out [][]byte
-	add := func(delta message, finish *string) {
-		c.Choices = []choice{{Delta: &delta, Finish: finish}}
-		out = append(out, event(marshal(c)))
+	for i, piece := range pieces {
+		out = append(out, between[i%len(between)], piece)
 	}
-	first := 0
-	if a.tool == "" {
-		add(message{Role: "assistant", Content: new(string)}, nil)
-	} else {
-		add(message{Role: "assistant", ToolCalls: []toolCall{{Index: &first, ID: id.id("call_"), Type: "function", Function: function{Name: a.tool}}}}, nil)
+	return out
+}
+
+// The member that makes a body huge: the rest of its JSON stays as it is.
+const padBegin, padEnd = `"padding":"`, `",`
+
+// pad makes the reply so large, inside of its first JSON object if it has one.
+func (r *reply) pad(size int) {
+	if len(r.pieces) == 0 {
+		return
 	}
-	for _, part := range chunks(a.text) {
-		if a.tool == "" {
-			add(message{Content: &part}, nil)
-		} else {
-			add(message{ToolCalls: []toolCall{{Index: &first, Function: function{Arguments: part}}}}, nil)
+	first := r.pieces[0]
+	r.fillAt, r.fill = len(first), size
+	if i := bytes.IndexByte(first, '{'); i >= 0 {
+		r.pieces[0] = slices.Concat(first[:i+1], []byte(padBegin+padEnd), first[i+1:])
+		r.fillAt = i + 1 + len(padBegin)
+	}
+	if r.header.Get("Content-Length") != "" {
+		length := size
+		for _, piece := range r.pieces {
+			length += len(piece)
 		}
+		r.header.Set("Content-Length", strconv.Itoa(length))
 	}
-	add(message{}, &a.finish)
-	if includeUsage {
-		c.Choices, c.Usage = []choice{}, use
-		out = append(out, event(marshal(c)))
-	}
-	return append(out, event([]byte("[DONE]")))
+}
+
+// redirectPath is where a Redirect leads to, and where that leads to.
+const redirectPath = "/redirect"
+
+// redirectReply sends the client to redirectPath.
+func redirectReply(status int, delay time.Duration) reply {
+	return reply{delay: delay, status: status, header: http.Header{"Location": {redirectPath}, "Content-Length": {"0"}}}
 }
 
 // chunkRunes is the size of a piece of a stream; a model's tokens are about
@@ -177,8 +200,6 @@ func chunks(text string) []string {
 	return parts
 }
 
-func event(data []byte) []byte { return fmt.Appendf(nil, "data: %s\n\n", data) }
-
 func split(body []byte, size int) [][]byte {
 	var pieces [][]byte
 	for len(body) > size {
@@ -188,81 +209,90 @@ func split(body []byte, size int) [][]byte {
 }
 
 // statusReply sends an error of the provider's.
-func statusReply(model string, stream bool, f Fault, id ids, now time.Time) reply {
-	r := reply{delay: f.Delay, status: f.Status, header: headersOf(id)}
-	e := providerErrorOf(f.Status, f.Code)
-	if e.name == proxyPage {
-		r.header = http.Header{} // the provider never saw the request
+func statusReply(req *request, f Fault, id ids, now time.Time) reply {
+	e := errorOf(req.face, f).worded(req.model, f)
+	r := reply{delay: f.Delay, status: e.status, header: http.Header{}}
+	if !e.proxy {
+		r.header = req.face.header(id, now)
 	}
-	wait := "20s"
-	if f.RetryAfterMS != "" {
-		r.header.Set("Retry-After-Ms", f.RetryAfterMS)
-		wait = waitOr(wait, f.RetryAfterMS+"ms")
+	for name, values := range e.header {
+		r.header[name] = values
 	}
-	if f.RetryAfterDate > 0 {
-		r.header.Set("Retry-After", httpDate(now.Add(f.RetryAfterDate)))
-		wait = f.RetryAfterDate.String()
+	if e.limited != "" || f.ResetAfter > 0 {
+		req.face.limit(r.header, cmp.Or(e.limited, requestLimit), cmp.Or(f.ResetAfter, e.wait), now)
 	}
-	if f.RetryAfter != "" {
-		r.header.Set("Retry-After", f.RetryAfter)
-		wait = waitOr(wait, f.RetryAfter+"s")
+	if req.face != (geminiFace{}) { // whose waits are in the body
+		retryHeaders(r.header, e, f, now)
 	}
-	if e.limited {
-		r.header.Set("X-Ratelimit-Remaining-Requests", "0")
-		r.header.Set("X-Ratelimit-Reset-Requests", wait)
-	}
-	body, mediaType := e.body(model, wait)
+	body, mediaType := bodyOf(req.face, e, id)
 	if f.Body != nil {
 		body, mediaType = []byte(*f.Body), typeOfBody(*f.Body)
 	}
-	var line bytes.Buffer
-	if stream && f.Status == http.StatusOK && f.Body == nil && json.Compact(&line, body) == nil {
+	r.pieces, r.send = [][]byte{body}, 1
+	if line, ok := compact(body); req.stream && e.status == http.StatusOK && f.Body == nil && ok {
 		// A stream that fails when it has begun can no longer change its status.
-		body, mediaType = event(line.Bytes()), "text/event-stream; charset=utf-8"
+		mediaType = eventStream
+		r.pieces = req.face.errorEvents(line, 0, &turn{req: req, id: id, now: now})
+		r.send = len(r.pieces)
 	}
 	r.header.Set("Content-Type", mediaType)
+	if f.Kind == Huge {
+		r.pad(f.Size)
+	}
 	for name, values := range f.Headers {
 		r.header[http.CanonicalHeaderKey(name)] = values
 	}
-	r.pieces, r.send = [][]byte{body}, 1
 	return r
+}
+
+// retryHeaders say when to come back.
+func retryHeaders(h http.Header, e apiError, f Fault, now time.Time) {
+	if e.retry && e.told == "" {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.wait.Seconds()))))
+	}
+	if f.RetryAfterMS != "" {
+		h.Set("Retry-After-Ms", f.RetryAfterMS)
+	}
+	if f.RetryAfterDate > 0 {
+		h.Set("Retry-After", httpDate(now.Add(f.RetryAfterDate)))
+	}
+	if f.RetryAfter != "" {
+		h.Set("Retry-After", f.RetryAfter)
+	}
+}
+
+// errorEvents is the error of a stream that has sent n events.
+func errorEvents(t *turn, f Fault, n int) [][]byte {
+	if f.Body != nil {
+		return [][]byte{data([]byte(*f.Body))}
+	}
+	body, _ := bodyOf(t.req.face, errorOf(t.req.face, f).worded(t.req.model, f), t.id)
+	if line, ok := compact(body); ok {
+		return t.req.face.errorEvents(line, n, t)
+	}
+	return [][]byte{body}
 }
 
 // refusalReply sends an error of the request's.
-func refusalReply(status int, body []byte, id ids) reply {
-	r := reply{status: status, header: headersOf(id), pieces: [][]byte{body}, send: 1}
-	r.header.Set("Content-Type", "application/json")
-	return r
+func refusalReply(face face, r *refusal, id ids, now time.Time) reply {
+	e := plainError(face, r.httpStatus(), r)
+	return jsonReply(e.status, face.header(id, now), face.errorBody(e, id))
 }
 
-// headersOf are the headers that the provider adds to every response.
-func headersOf(id ids) http.Header {
-	return http.Header{
-		"X-Request-Id":                   {id.id("req_")},
-		"Openai-Processing-Ms":           {"12"},
-		"Openai-Version":                 {"2020-10-01"},
-		"X-Ratelimit-Limit-Requests":     {"500"},
-		"X-Ratelimit-Limit-Tokens":       {"200000"},
-		"X-Ratelimit-Remaining-Requests": {"499"},
-		"X-Ratelimit-Remaining-Tokens":   {"199000"},
-		"X-Ratelimit-Reset-Requests":     {"120ms"}, // as Go writes durations
-		"X-Ratelimit-Reset-Tokens":       {"300ms"},
-	}
+func (r *refusal) httpStatus() int { return cmp.Or(r.status, http.StatusBadRequest) }
+
+func jsonReply(status int, h http.Header, body []byte) reply {
+	h.Set("Content-Type", "application/json")
+	return reply{status: status, header: h, pieces: [][]byte{body}, send: 1}
 }
 
 // httpDate writes a time for Retry-After, rounded up: rounded down it would
 // bring clients back too early.
 func httpDate(t time.Time) string {
-	return t.Add(time.Second - 1).UTC().Truncate(time.Second).Format(http.TimeFormat)
+	return roundedUp(t).Format(http.TimeFormat)
 }
 
-// waitOr returns a wait in Go's form, or another if it is nonsense.
-func waitOr(otherwise, wait string) string {
-	if d, err := time.ParseDuration(wait); err != nil || d < 0 {
-		return otherwise
-	}
-	return wait
-}
+func roundedUp(t time.Time) time.Time { return t.Add(time.Second - 1).UTC().Truncate(time.Second) }
 
 func typeOfBody(body string) string {
 	switch {
@@ -279,7 +309,7 @@ func typeOfBody(body string) string {
 func marshal(v any) []byte {
 	text, err := encode(v)
 	if err != nil {
-		panic(err) // the types above always marshal
+		panic(err) // what is given here always marshals
 	}
 	return []byte(text)
 }

@@ -4,40 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
-// Message is one turn of the conversation that a request carried.
-type Message struct {
-	Role string // system, developer, user, assistant or tool
-	Text string // its text parts, joined by newlines
-}
-
-// chatRequest is what the server reads of a chat completion's request. Fields
-// that change nothing here (temperature and the like) are left out.
-type chatRequest struct {
-	model        string
-	messages     []Message
-	stream       bool
-	includeUsage bool
-	maxTokens    int // 0: no limit
-
-	json   bool            // the answer is to be JSON
-	schema json.RawMessage // of the answer, or of the tool's arguments; nil: none
-	tool   string          // the tool that must be called; empty: none
-}
-
-// refusal is an error of the request's, answered with status 400.
-type refusal struct {
-	message, param, code string
-}
-
-func (r *refusal) Error() string { return r.message }
-
-// parseRequest reads a chat completion's request
+// read reads a chat completion's request
 // (platform.openai.com/docs/api-reference/chat/create).
-func parseRequest(body []byte) (*chatRequest, *refusal) {
+func (chatFace) read(call *incoming) (*request, *refusal) {
+	deployment, refused := azureDeployment(call)
+	if refused != nil {
+		return nil, refused
+	}
 	var in struct {
 		Model    string `json:"model"`
 		Messages []struct {
@@ -48,9 +26,10 @@ func parseRequest(body []byte) (*chatRequest, *refusal) {
 		StreamOptions struct {
 			IncludeUsage bool `json:"include_usage"`
 		} `json:"stream_options"`
-		MaxTokens           int  `json:"max_tokens"`
-		MaxCompletionTokens int  `json:"max_completion_tokens"`
-		N                   *int `json:"n"`
+		MaxTokens           int             `json:"max_tokens"`
+		MaxCompletionTokens int             `json:"max_completion_tokens"`
+		N                   *int            `json:"n"`
+		Stop                json.RawMessage `json:"stop"`
 		ResponseFormat      struct {
 			Type       string `json:"type"`
 			JSONSchema struct {
@@ -66,9 +45,13 @@ func parseRequest(body []byte) (*chatRequest, *refusal) {
 		} `json:"tools"`
 		ToolChoice json.RawMessage `json:"tool_choice"`
 	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return nil, &refusal{message: "We could not parse the JSON body of your request: " + err.Error()}
+	if refused := openaiJSON(call.body, &in); refused != nil {
+		return nil, refused
 	}
+	if in.Model == "" {
+		in.Model = deployment
+	}
+	stop, ok := stopTexts(in.Stop)
 	switch {
 	case in.Model == "":
 		return nil, &refusal{message: "you must provide a model parameter"}
@@ -76,17 +59,21 @@ func parseRequest(body []byte) (*chatRequest, *refusal) {
 		return nil, &refusal{message: "Missing required parameter: 'messages'.", param: "messages", code: "missing_required_parameter"}
 	case in.N != nil && *in.N != 1:
 		return nil, &refusal{message: fmt.Sprintf("Invalid value for 'n': got %d; this server gives 1 choice.", *in.N), param: "n"}
+	case !ok:
+		return nil, &refusal{message: "Invalid type for 'stop': expected a string or a list of strings.", param: "stop", code: "invalid_type"}
 	case in.MaxTokens < 0 || in.MaxCompletionTokens < 0:
 		return nil, &refusal{message: "Invalid value for 'max_tokens': a limit is 1 or more.", param: "max_tokens"}
 	}
-	req := &chatRequest{
+	req := &request{
+		field:        "response_format",
+		stop:         stop,
 		model:        in.Model,
 		stream:       in.Stream,
 		includeUsage: in.StreamOptions.IncludeUsage,
 		maxTokens:    max(in.MaxTokens, in.MaxCompletionTokens),
 	}
 	for i, m := range in.Messages {
-		text, ok := contentText(m.Content)
+		text, ok := contentText(m.Content, "text")
 		if !ok {
 			param := fmt.Sprintf("messages[%d].content", i)
 			return nil, &refusal{message: fmt.Sprintf("Invalid type for '%s': expected a string or a list of parts.", param), param: param, code: "invalid_type"}
@@ -115,10 +102,7 @@ func parseRequest(body []byte) (*chatRequest, *refusal) {
 	}
 	for _, t := range in.Tools {
 		if t.Type == "function" && (name == "" || t.Function.Name == name) {
-			req.tool, req.json, req.schema = t.Function.Name, true, t.Function.Parameters
-			if absent(req.schema) {
-				req.schema = json.RawMessage(`{"type":"object","additionalProperties":false}`) // a function without parameters
-			}
+			req.mustCall(t.Function.Name, t.Function.Parameters, "tools")
 			return req, nil
 		}
 	}
@@ -151,8 +135,9 @@ func absent(field json.RawMessage) bool {
 }
 
 // contentText returns the text of a message's content: a string, a list of
-// parts, or nothing, as in an assistant's message that only calls tools.
-func contentText(content json.RawMessage) (string, bool) {
+// parts, those that hold text under one of the types, or nothing, as in an
+// assistant's message that only calls tools.
+func contentText(content json.RawMessage, types ...string) (string, bool) {
 	if absent(content) {
 		return "", true
 	}
@@ -169,40 +154,65 @@ func contentText(content json.RawMessage) (string, bool) {
 	}
 	var texts []string
 	for _, p := range parts {
-		if p.Type == "text" {
+		if slices.Contains(types, p.Type) {
 			texts = append(texts, p.Text)
 		}
 	}
 	return strings.Join(texts, "\n"), true
 }
 
-// complaint returns the last answer and what the user said to it, if the
-// conversation ends so.
-func (r *chatRequest) complaint() (answer, feedback string, ok bool) {
-	last := len(r.messages) - 1
-	if r.messages[last].Role != "user" {
-		return "", "", false
+// openaiJSON reads a request's body.
+func openaiJSON(body []byte, into any) *refusal {
+	if err := json.Unmarshal(body, into); err != nil {
+		return &refusal{message: "We could not parse the JSON body of your request: " + err.Error()}
 	}
-	for i := last - 1; i >= 0; i-- {
-		if r.messages[i].Role == "assistant" {
-			return r.messages[i].Text, r.messages[last].Text, true
-		}
-	}
-	return "", "", false
+	return nil
 }
 
-// promptTokens is a plausible count of the request's tokens.
-func (r *chatRequest) promptTokens() int {
-	n := 3
-	for _, m := range r.messages {
-		n += 4 + tokenCount(m.Text)
+// azureDeployment returns the deployment in Azure's path, if it is one.
+func azureDeployment(call *incoming) (string, *refusal) {
+	rest, ok := strings.CutPrefix(call.path, azurePrefix)
+	if !ok {
+		return "", nil
 	}
-	return n + tokenCount(string(r.schema))
+	if call.query.Get("api-version") == "" {
+		// Azure says no more than this.
+		return "", &refusal{status: http.StatusNotFound, message: "Resource not found", code: "404"}
+	}
+	deployment, _, _ := strings.Cut(rest, "/")
+	return deployment, nil
 }
 
-// charsPerToken is what English text has, about.
-const charsPerToken = 4
+// stopTexts reads stop: a text, or several.
+func stopTexts(field json.RawMessage) ([]string, bool) {
+	if absent(field) {
+		return nil, true
+	}
+	var one string
+	if json.Unmarshal(field, &one) == nil {
+		return []string{one}, true
+	}
+	var several []string
+	return several, json.Unmarshal(field, &several) == nil
+}
 
-func tokenCount(text string) int {
-	return (utf8.RuneCountInString(text) + charsPerToken - 1) / charsPerToken
+// errorFields are what can be read of OpenAI's error object, or of another
+// server's in its place.
+type errorFields struct {
+	Code    any    `json:"code"`
+	Message string `json:"message"`
+	raw     raw
+}
+
+// errorObject reads the error of a body.
+func errorObject(body []byte) (errorFields, bool) {
+	var in struct {
+		Error json.RawMessage `json:"error"`
+	}
+	if json.Unmarshal(body, &in) != nil || absent(in.Error) {
+		return errorFields{raw: raw("null")}, false
+	}
+	out := errorFields{raw: raw(in.Error)}
+	_ = json.Unmarshal(in.Error, &out) // some errors are a text
+	return out, true
 }
