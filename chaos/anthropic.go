@@ -101,9 +101,12 @@ func (f anthropicFace) header(id ids, now time.Time) http.Header {
 	return h
 }
 
-func (anthropicFace) limit(h http.Header, which string, left time.Duration, now time.Time) {
-	h.Set("Anthropic-Ratelimit-"+which+"-Remaining", "0")
-	h.Set("Anthropic-Ratelimit-"+which+"-Reset", anthropicTime(now.Add(left)))
+func (anthropicFace) waits(h http.Header, e apiError, f Fault, now time.Time) {
+	if which, left, ok := e.limitLeft(f); ok {
+		h.Set("Anthropic-Ratelimit-"+which+"-Remaining", "0")
+		h.Set("Anthropic-Ratelimit-"+which+"-Reset", anthropicTime(now.Add(left)))
+	}
+	retryHeaders(h, e, f, now)
 }
 
 // anthropicTime writes a time in RFC 3339, rounded up to a second.

@@ -107,8 +107,8 @@ func (geminiFace) header(ids, time.Time) http.Header {
 	}
 }
 
-// limit adds nothing: Gemini has no headers for limits.
-func (geminiFace) limit(http.Header, string, time.Duration, time.Time) {}
+// waits adds nothing: Gemini tells of waits in the body.
+func (geminiFace) waits(http.Header, apiError, Fault, time.Time) {}
 
 func (geminiFace) errors() []apiError { return geminiErrors }
 

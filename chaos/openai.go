@@ -88,13 +88,16 @@ func (openaiFace) header(id ids, _ time.Time) http.Header {
 	}
 }
 
-func (openaiFace) limit(h http.Header, which string, left time.Duration, _ time.Time) {
-	name := "Requests"
-	if which != requestLimit {
-		name = "Tokens"
+func (openaiFace) waits(h http.Header, e apiError, f Fault, now time.Time) {
+	if which, left, ok := e.limitLeft(f); ok {
+		name := "Requests"
+		if which != requestLimit {
+			name = "Tokens"
+		}
+		h.Set("X-Ratelimit-Remaining-"+name, "0")
+		h.Set("X-Ratelimit-Reset-"+name, left.String())
 	}
-	h.Set("X-Ratelimit-Remaining-"+name, "0")
-	h.Set("X-Ratelimit-Reset-"+name, left.String())
+	retryHeaders(h, e, f, now)
 }
 
 func (openaiFace) errors() []apiError { return openaiErrors }

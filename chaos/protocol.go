@@ -32,8 +32,8 @@ type face interface {
 
 	// header is what the provider adds to every response.
 	header(id ids, now time.Time) http.Header
-	// limit adds what a response says of a limit that is used up for a while.
-	limit(h http.Header, which string, left time.Duration, now time.Time)
+	// waits adds what the headers of an error say of when to come back.
+	waits(h http.Header, e apiError, f Fault, now time.Time)
 
 	// errors is what goes wrong, in the provider's words.
 	errors() []apiError

@@ -1,11 +1,8 @@
 package chaos
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -91,7 +88,7 @@ func (r *reply) streamed(t *turn, f Fault) {
 		r.pieces = interleaved(r.pieces, skipped)
 		r.send = len(r.pieces)
 	case Garbage:
-		r.pieces = slices.Insert(r.pieces, half, garbage...)
+		r.pieces = slices.Insert(r.pieces, half, garbage, halfAnEvent(r.pieces[half]))
 		r.send = len(r.pieces)
 	case Huge:
 		r.pad(f.Size)
@@ -118,7 +115,7 @@ func (r *reply) whole(t *turn, f Fault) {
 	case Comments:
 		body = append([]byte("\n         \n\n"), body...) // as OpenRouter sends while it waits
 	case Garbage:
-		body = append(slices.Concat(garbage...), body...)
+		body = slices.Concat(garbage, body)
 	}
 	length := len(body)
 	if f.Kind == Cut {
@@ -136,46 +133,6 @@ func (r *reply) whole(t *turn, f Fault) {
 	r.send = len(r.pieces)
 	if f.Kind == Huge {
 		r.pad(f.Size)
-	}
-}
-
-// skipped are the lines that a reader of events must skip
-// (html.spec.whatwg.org/multipage/server-sent-events.html), and that
-// OpenRouter sends.
-var skipped = [][]byte{[]byte(": OPENROUTER PROCESSING\n\n"), []byte(":\n\n"), []byte("retry: 3000\nunknown: field\n\n"), []byte("\n\n")}
-
-// garbage is neither JSON nor an event.
-var garbage = [][]byte{[]byte("\x00\xff}{ no event, no field, no JSON\n\n"), []byte("data: {\"half an ev\n\n")}
-
-// interleaved puts pieces between those of a stream, each in its turn.
-func interleaved(pieces, between [][]byte) [][]byte {
-	var out [][]byte
-	for i, piece := range pieces {
-		out = append(out, between[i%len(between)], piece)
-	}
-	return out
-}
-
-// The member that makes a body huge: the rest of its JSON stays as it is.
-const padBegin, padEnd = `"padding":"`, `",`
-
-// pad makes the reply so large, inside of its first JSON object if it has one.
-func (r *reply) pad(size int) {
-	if len(r.pieces) == 0 {
-		return
-	}
-	first := r.pieces[0]
-	r.fillAt, r.fill = len(first), size
-	if i := bytes.IndexByte(first, '{'); i >= 0 {
-		r.pieces[0] = slices.Concat(first[:i+1], []byte(padBegin+padEnd), first[i+1:])
-		r.fillAt = i + 1 + len(padBegin)
-	}
-	if r.header.Get("Content-Length") != "" {
-		length := size
-		for _, piece := range r.pieces {
-			length += len(piece)
-		}
-		r.header.Set("Content-Length", strconv.Itoa(length))
 	}
 }
 
@@ -206,84 +163,6 @@ func split(body []byte, size int) [][]byte {
 		pieces, body = append(pieces, body[:size]), body[size:]
 	}
 	return append(pieces, body)
-}
-
-// statusReply sends an error of the provider's.
-func statusReply(req *request, f Fault, id ids, now time.Time) reply {
-	e := errorOf(req.face, f).worded(req.model, f)
-	r := reply{delay: f.Delay, status: e.status, header: http.Header{}}
-	if !e.proxy {
-		r.header = req.face.header(id, now)
-	}
-	for name, values := range e.header {
-		r.header[name] = values
-	}
-	if e.limited != "" || f.ResetAfter > 0 {
-		req.face.limit(r.header, cmp.Or(e.limited, requestLimit), cmp.Or(f.ResetAfter, e.wait), now)
-	}
-	if req.face != (geminiFace{}) { // whose waits are in the body
-		retryHeaders(r.header, e, f, now)
-	}
-	body, mediaType := bodyOf(req.face, e, id)
-	if f.Body != nil {
-		body, mediaType = []byte(*f.Body), typeOfBody(*f.Body)
-	}
-	r.pieces, r.send = [][]byte{body}, 1
-	if line, ok := compact(body); req.stream && e.status == http.StatusOK && f.Body == nil && ok {
-		// A stream that fails when it has begun can no longer change its status.
-		mediaType = eventStream
-		r.pieces = req.face.errorEvents(line, 0, &turn{req: req, id: id, now: now})
-		r.send = len(r.pieces)
-	}
-	r.header.Set("Content-Type", mediaType)
-	if f.Kind == Huge {
-		r.pad(f.Size)
-	}
-	for name, values := range f.Headers {
-		r.header[http.CanonicalHeaderKey(name)] = values
-	}
-	return r
-}
-
-// retryHeaders say when to come back.
-func retryHeaders(h http.Header, e apiError, f Fault, now time.Time) {
-	if e.retry && e.told == "" {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.wait.Seconds()))))
-	}
-	if f.RetryAfterMS != "" {
-		h.Set("Retry-After-Ms", f.RetryAfterMS)
-	}
-	if f.RetryAfterDate > 0 {
-		h.Set("Retry-After", httpDate(now.Add(f.RetryAfterDate)))
-	}
-	if f.RetryAfter != "" {
-		h.Set("Retry-After", f.RetryAfter)
-	}
-}
-
-// errorEvents is the error of a stream that has sent n events.
-func errorEvents(t *turn, f Fault, n int) [][]byte {
-	if f.Body != nil {
-		return [][]byte{data([]byte(*f.Body))}
-	}
-	body, _ := bodyOf(t.req.face, errorOf(t.req.face, f).worded(t.req.model, f), t.id)
-	if line, ok := compact(body); ok {
-		return t.req.face.errorEvents(line, n, t)
-	}
-	return [][]byte{body}
-}
-
-// refusalReply sends an error of the request's.
-func refusalReply(face face, r *refusal, id ids, now time.Time) reply {
-	e := plainError(face, r.httpStatus(), r)
-	return jsonReply(e.status, face.header(id, now), face.errorBody(e, id))
-}
-
-func (r *refusal) httpStatus() int { return cmp.Or(r.status, http.StatusBadRequest) }
-
-func jsonReply(status int, h http.Header, body []byte) reply {
-	h.Set("Content-Type", "application/json")
-	return reply{status: status, header: h, pieces: [][]byte{body}, send: 1}
 }
 
 // httpDate writes a time for Retry-After, rounded up: rounded down it would
