@@ -1,24 +1,38 @@
 // Package chaos is a provider that fails on purpose: an HTTP server that speaks
-// OpenAI's chat-completions protocol, streams included, and follows a Plan of
-// errors, delays, broken connections and wrong answers, as the real ones give.
+// the protocols of OpenAI (chat completions and responses), Anthropic (messages)
+// and Gemini (generateContent), streams included, and follows a Plan of errors,
+// delays, broken connections and wrong answers, as the real ones give.
 //
 // Without a plan it answers rightly. It invents an answer that fits the
-// request's JSON Schema (response_format, or the parameters of a tool that must
-// be called); without a schema it invents a short text that says so. Where the
-// user complains about an answer, the next one is as the complaint asks. No
-// model is needed, and the same seed gives the same answers to the same
+// request's JSON Schema, or calls the tool that must be called with arguments
+// that fit its schema; without a schema it invents a short text that says so.
+// Where the user complains about an answer, the next one is as the complaint
+// asks. No model is needed, and the same seed gives the same answers to the same
 // requests.
 //
 //	s, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Steps: []chaos.Fault{
-//		{Kind: chaos.Status, Status: 429, RetryAfter: "1"},
+//		{Kind: chaos.Status, Error: "rate_limit", RetryAfter: "1"},
 //		{Kind: chaos.Break, At: new("/items/0/price")},
 //	}}})
 //	...
 //	server := httptest.NewServer(s)
 //
-// It serves POST /v1/chat/completions and GET /v1/models, with and without /v1,
-// to any key. Requests that OpenAI would refuse get its error and take no step
-// of the plan.
+// One plan serves every protocol: a fault takes the form of the request that it
+// meets. "overloaded" is a 503 with OpenAI's error object, Anthropic's 529, and
+// Gemini's UNAVAILABLE; "length" is finish_reason length, stop_reason max_tokens
+// and finishReason MAX_TOKENS. See Kind for what can be done with a request, and
+// ErrorNames, Errors and Codes for the errors.
+//
+// It serves, to any key:
+//
+//	POST /v1/chat/completions, /v1/responses, /v1/messages
+//	POST /v1beta/models/{model}:generateContent, :streamGenerateContent?alt=sse
+//	POST /openai/deployments/{model}/chat/completions?api-version=...   (Azure)
+//	GET  /v1/models
+//
+// OpenAI's paths are served without /v1, too, and below /openai and /api.
+// Requests that the provider would refuse get its error and take no step of the
+// plan.
 package chaos
 
 import (

@@ -21,6 +21,7 @@ import (
 //	seed: 7
 //	steps:
 //	  - {status: 429, kind: status, retry_after: 2}
+//	  - {kind: status, error: overloaded}
 //	  - hang
 //	  - {kind: break, at: /items/0/price}
 //

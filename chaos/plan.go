@@ -45,6 +45,9 @@ const (
 var kinds = []Kind{Right, Empty, Length, Filter, Refuse, Unfinished, Prose, Fence, Break,
 	Status, StreamError, Reset, Hang, Slow, Drip, Cut, Comments, Garbage, Huge, Redirect}
 
+// Kinds returns all kinds, in the order above.
+func Kinds() []Kind { return slices.Clone(kinds) }
+
 // What Slow, Drip and Huge are where the Fault does not say.
 const (
 	defaultSlow = 2 * time.Second

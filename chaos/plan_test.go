@@ -28,6 +28,23 @@ func TestTheExamplePlansAreRead(t *testing.T) {
 			{Kind: chaos.Break, At: new("/items/0/price")},
 			{Kind: chaos.Right, Answer: "Berlin"},
 		}},
+		"providers.yaml": {Steps: []chaos.Fault{
+			{Kind: chaos.Status, Error: "rate_limit", RetryAfter: "34", ResetAfter: 6 * time.Minute},
+			{Kind: chaos.Status, Error: "billing"},
+			{Kind: chaos.Status, Status: 200, Error: "overloaded"},
+			{Kind: chaos.Status, Code: "enforced_spend_limit_reached"},
+			{Kind: chaos.StreamError, Error: "overloaded", After: new(0)},
+			{Kind: chaos.StreamError, Code: "server_error"},
+			{Kind: chaos.Unfinished},
+			{Kind: chaos.Filter},
+			{Kind: chaos.Refuse, Answer: "No."},
+			{Kind: chaos.Right, Finish: "RECITATION"},
+			{Kind: chaos.Right, CachedTokens: 100, ReasoningTokens: 64},
+			{Kind: chaos.Comments},
+			{Kind: chaos.Garbage},
+			{Kind: chaos.Huge, Size: 100_000_000},
+			{Kind: chaos.Redirect, Status: 302},
+		}},
 		"flaky.yaml": {Seed: 42, Weights: []chaos.Fault{
 			{Kind: chaos.Right, Weight: 70},
 			{Kind: chaos.Status, Status: 500, Weight: 8},
@@ -98,6 +115,21 @@ func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 		{"steps:\n  - {kind: break, at: /a~2}\n", `steps[0].at: got "/a~2"; takes a JSON pointer`},
 		{"steps:\n  - {kind: cut, after: -1}\n", `steps[0].after: got -1; takes a number of events, 0 or more`},
 		{"steps:\n  - {kind: cut, end: soft}\n", `steps[0].end: got "soft"; takes abrupt, clean`},
+		{"steps:\n  - {kind: status, error: boom}\n", `steps[0].error: got "boom"; takes one of invalid_request, unsupported_parameter,`},
+		{"steps:\n  - {kind: status, error: billing, code: slow_down}\n", `steps[0].code: got a value beside error; takes one of the two`},
+		{"steps:\n  - {kind: status, error: billing, body: x}\n", `steps[0].body: got a value beside error or code; takes one of the two`},
+		{"steps:\n  - {kind: cut, error: billing}\n", `steps[0].error: got a value beside kind "cut"; takes a value only beside kind status, stream_error, huge`},
+		{"steps:\n  - stream_error\n", `steps[0].status: got nothing; takes an HTTP status`},
+		{"steps:\n  - {kind: hang, finish: SAFETY}\n", `steps[0].finish: got a value beside kind "hang"`},
+		{"steps:\n  - {finish: \"a\\nb\"}\n", `steps[0].finish: got "a\nb"; takes text without control characters`},
+		{"steps:\n  - {kind: redirect, status: 200}\n", `steps[0].status: got 200; takes 301, 302, 303, 307 or 308`},
+		{"steps:\n  - {kind: huge, size: -1}\n", `steps[0].size: got -1; takes a number from 0 to`},
+		{"steps:\n  - {kind: right, size: 5}\n", `steps[0].size: got a value beside kind "right"; takes a value only beside kind huge`},
+		{"steps:\n  - {kind: huge, size: 1.5}\n", `steps[0].size: got 1.5; takes a whole number`},
+		{"steps:\n  - {cached_tokens: -1}\n", `steps[0].cached_tokens: got -1; takes a number from 0`},
+		{"steps:\n  - {reasoning_tokens: 1000000000001}\n", `steps[0].reasoning_tokens: got 1000000000001; takes a number from 0`},
+		{"steps:\n  - {kind: status, error: rate_limit, reset_after: -1}\n", `steps[0].reset_after: got -1s; takes a time that is not negative`},
+		{"steps:\n  - {kind: refuse, at: /a}\n", `steps[0].at: got a value beside kind "refuse"`},
 		{"steps:\n  - {weight: 3}\n", `steps[0].weight: got 3; takes no value in a step, only under weights`},
 		{"steps:\n  - 7\n", `p.yaml:2: steps[0]: got 7; takes a kind, or a mapping`},
 		{"steps: []\n", `p.yaml:1: steps: got an empty list; takes a list of at least one fault`},
@@ -144,7 +176,7 @@ func TestABadPlanOfGoValuesIsAnErrorToo(t *testing.T) {
 }
 
 func FuzzParsePlan(f *testing.F) {
-	for _, name := range []string{"outage.yaml", "flaky.yaml"} {
+	for _, name := range []string{"outage.yaml", "flaky.yaml", "providers.yaml"} {
 		data, err := os.ReadFile("testdata/" + name)
 		if err != nil {
 			f.Fatal(err)
@@ -152,6 +184,7 @@ func FuzzParsePlan(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(`{"seed": 1, "steps": ["hang", {"kind": "break", "at": "/a~1b"}]}`))
+	f.Add([]byte("steps:\n- {kind: stream_error, error: overloaded, after: 0, retry_after: soon, reset_after: 6m}\n- {kind: huge, size: 9, code: RESOURCE_EXHAUSTED}\n- {kind: redirect, status: 308}\n- {finish: SAFETY, cached_tokens: 1, reasoning_tokens: 2}"))
 	f.Add([]byte("steps: &a [*a]"))
 	f.Add([]byte("steps:\n- &x {kind: cut, after: 0}\n- *x\n- <<: *x"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -902,16 +902,24 @@ func FuzzServeHTTP(f *testing.F) {
 	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]},{"role":"assistant","content":null},{"role":"user","content":"include \"a\""}],"response_format":{"type":"json_object"}}`))
 	f.Add([]byte(`{"model":"m","messages":[{}],"response_format":{"type":"json_schema","json_schema":{"schema":` + orderSchema + `}}}`))
 	f.Add([]byte(`{"model":"m","messages":[{}],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required"}`))
+	f.Add([]byte(`{"model":"m","input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"x"}]}],"stream":true,"text":{"format":{"type":"json_schema","name":"n","schema":{}}}}`))
+	f.Add([]byte(`{"model":"m","max_tokens":20,"stop_sequences":["a"],"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"stream":true,"tools":[{"name":"f","input_schema":` + orderSchema + `}],"tool_choice":{"type":"any"}}`))
+	f.Add([]byte(`{"contents":[{"parts":[{"text":"x"}]}],"generationConfig":{"stopSequences":["T"],"responseMimeType":"application/json","responseSchema":{"type":"OBJECT","properties":{"a":{"type":"STRING","nullable":true,"minLength":"2"}}}}}`))
+	paths := []string{"/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/m:generateContent", "/v1beta/models/m:streamGenerateContent?alt=sse"}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		s, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Repeat: true, Steps: []chaos.Fault{{}, {Kind: chaos.Fence}, {Kind: chaos.Break}, {Kind: chaos.Length}}}})
+		s, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Repeat: true, Steps: []chaos.Fault{{}, {Kind: chaos.Fence}, {Kind: chaos.Break}, {Kind: chaos.Length}, {Kind: chaos.Garbage}, {Kind: chaos.StreamError, Status: 400}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 4 {
-			w := httptest.NewRecorder()
-			s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(string(body))))
-			if w.Code != 200 && w.Code != 400 || w.Body.Len() == 0 {
-				t.Errorf("got %d %q", w.Code, w.Body)
+		for _, path := range paths {
+			for range 6 {
+				w := httptest.NewRecorder()
+				r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(string(body)))
+				r.Header.Set("Anthropic-Version", "2023-06-01")
+				s.ServeHTTP(w, r)
+				if w.Code != 200 && w.Code != 400 || w.Body.Len() == 0 {
+					t.Errorf("%s: got %d %q", path, w.Code, w.Body)
+				}
 			}
 		}
 	})

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,12 +19,34 @@ func chaosCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chaos [flags]",
 		Short: "Serve a provider that fails on purpose",
-		Long: `Serve a provider that speaks OpenAI's chat-completions protocol and fails as a
+		Long: `Serve a provider that speaks the protocols of OpenAI (chat completions and
+responses), Anthropic (messages) and Gemini (generateContent), and fails as a
 plan says. Without a plan it answers rightly, with invented answers that fit the
-request's JSON Schema. It prints its base URL on standard output, and a line for
-each request on standard error; Ctrl-C ends it.`,
+request's JSON Schema. It prints the base URL for clients of OpenAI on standard
+output (Anthropic's and Gemini's take it without /v1), and a line for each
+request on standard error; Ctrl-C ends it.
+
+A plan is a list of steps, one a request, or of weights to draw from:
+
+  seed: 7
+  steps:
+    - {kind: status, error: rate_limit, retry_after: 2}
+    - {kind: break, at: /items/0/price}
+    - hang
+
+The kinds:
+` + wrapped(chaos.Kinds()) + `
+
+What can go wrong, for kind status and stream_error (error: NAME), in the words
+of the provider that is asked:
+` + wrapped(chaos.ErrorNames()) + `
+
+Other fields: code (the provider's own), status, body, headers, retry_after,
+retry_after_ms, retry_after_date, reset_after, delay, chunk_delay, answer, at,
+after, end, size, finish, cached_tokens, reasoning_tokens.`,
 		Example: `  llmcall chaos --plan plan.yaml --addr 127.0.0.1:8090
-  llmcall call --base-url http://127.0.0.1:8090/v1 "Hello"`,
+  llmcall call --base-url http://127.0.0.1:8090/v1 "Hello"
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8090 your-program`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config := chaos.Config{Seed: seed, OnRequest: requestLog(cmd.ErrOrStderr())}
@@ -64,12 +88,31 @@ func requestLog(w io.Writer) func(chaos.Recorded) {
 			status = fmt.Sprint(r.Status)
 		}
 		line := fmt.Sprintf("%s  #%d %s %s  %s  %s", r.Time.Format(time.TimeOnly), r.Number, r.Method, r.Path, status, r.Fault.Kind)
-		if r.Fault.Code != "" {
-			line += " " + r.Fault.Code
+		if what := cmp.Or(r.Fault.Error, r.Fault.Code); what != "" {
+			line += " " + what
 		}
 		if r.Refusal != "" {
 			line += "  refused: " + r.Refusal
 		}
 		fmt.Fprintln(w, printable(line))
 	}
+}
+
+// wrapped writes words in lines of a help text.
+func wrapped[S ~string](words []S) string {
+	var b strings.Builder
+	width := 80
+	for i, word := range words {
+		if width+len(word) > 76 {
+			if i > 0 {
+				b.WriteString(",\n")
+			}
+			b.WriteString("  " + string(word))
+			width = len(word)
+			continue
+		}
+		b.WriteString(", " + string(word))
+		width += 2 + len(word)
+	}
+	return b.String()
 }
