@@ -40,22 +40,11 @@ type practice struct {
 
 func start(t *testing.T, cfg chaos.Config, options ...option.RequestOption) *practice {
 	t.Helper()
-	s, err := chaos.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(s)
-	transport := &http.Transport{}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		s.Close()
-		server.Close()
-	})
+	s, url, client := listen(t, cfg)
 	options = append([]option.RequestOption{
-		option.WithBaseURL(server.URL + "/v1"), option.WithAPIKey("sk-very-secret"), option.WithMaxRetries(0),
-		option.WithHTTPClient(&http.Client{Transport: transport}),
+		option.WithBaseURL(url + "/v1"), option.WithAPIKey(secret), option.WithMaxRetries(0), option.WithHTTPClient(client),
 	}, options...)
-	return &practice{s, server.URL, openai.NewClient(options...)}
+	return &practice{s, url, openai.NewClient(options...)}
 }
 
 // steps starts a Server that follows the steps.
