@@ -104,7 +104,8 @@ func find(f face, fits func(apiError) bool) (apiError, bool) {
 }
 
 // errorOf returns the error that a fault means, in the words of a protocol. A
-// code that is another provider's becomes the error that means the same.
+// code that is another provider's becomes the error that means the same, with
+// the status that this one gives it.
 func errorOf(face face, f Fault) apiError {
 	var e apiError
 	var ok bool
@@ -115,7 +116,9 @@ func errorOf(face face, f Fault) apiError {
 		}
 		for _, p := range protocols {
 			if other, known := find(faces[p], func(e apiError) bool { return e.code == f.Code }); known {
-				name = other.name
+				if name = other.name; f.Status >= http.StatusBadRequest {
+					f.Status = 0
+				}
 				break
 			}
 		}

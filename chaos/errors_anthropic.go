@@ -3,6 +3,7 @@ package chaos
 import (
 	"net/http"
 	"slices"
+	"time"
 )
 
 // anthropicErrors are Anthropic's errors. Its rate limits come with Retry-After;
@@ -51,7 +52,7 @@ var anthropicErrors = slices.Concat([]apiError{
 		message: "This request would exceed your organization's rate limit of 30,000 input tokens per minute. For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later."},
 	{name: "slow_down", code: "acceleration_limit", status: 429, kind: "rate_limit_error", limited: requestLimit, retry: true,
 		message: "This request would exceed your organization's maximum usage increase rate for input tokens per minute. Please scale up your input tokens usage more gradually to stay within the acceleration limit."},
-	{name: "daily_quota", code: "daily_token_limit", status: 429, kind: "rate_limit_error", limited: tokenLimit, retry: true, wait: 6 * hour,
+	{name: "daily_quota", code: "daily_token_limit", status: 429, kind: "rate_limit_error", limited: tokenLimit, retry: true, wait: 6 * time.Hour,
 		message: "Number of request tokens has exceeded your daily rate limit (https://docs.claude.com/en/api/rate-limits); see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later."},
 	{name: "limit_zero", code: "limit_zero", status: 429, kind: "rate_limit_error",
 		message: "This request would exceed your organization's rate limit of 0 input tokens per minute (model: {model}). For details, refer to: https://docs.claude.com/en/api/rate-limits."},

@@ -5,12 +5,6 @@ import (
 	"time"
 )
 
-const (
-	second = time.Second
-	minute = time.Minute
-	hour   = time.Hour
-)
-
 // compatibleErrors are those of servers that speak OpenAI's protocol, and of
 // Amazon Bedrock, which a gateway may stand for. Where a server has an error
 // object of its own, it is written out.
@@ -58,7 +52,7 @@ var compatibleErrors = []apiError{
 	// Groq (console.groq.com/docs/errors).
 	{name: "overloaded", code: "groq_capacity_exceeded", status: 498, kind: "internal_server_error", wire: "capacity_exceeded",
 		message: "Flex tier capacity exceeded. Please try again later."},
-	{name: "rate_limit", code: "groq_rate_limit", status: 429, kind: "tokens", wire: "rate_limit_exceeded", limited: tokenLimit, wait: 2*minute + 59560*time.Millisecond,
+	{name: "rate_limit", code: "groq_rate_limit", status: 429, kind: "tokens", wire: "rate_limit_exceeded", limited: tokenLimit, wait: 2*time.Minute + 59560*time.Millisecond,
 		message: "Rate limit reached for model `{model}` in organization `org_practice` service tier `on_demand` on tokens per day (TPD): Limit 100000, Used 99800, Requested 407. Please try again in {wait}."},
 	{name: "model_retired", code: "groq_model_decommissioned", status: 400, kind: "invalid_request_error", wire: "model_decommissioned",
 		message: "The model `{model}` has been decommissioned and is no longer supported. Please refer to https://console.groq.com/docs/deprecations for a recommendation on which model to use instead."},

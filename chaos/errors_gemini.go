@@ -1,6 +1,9 @@
 package chaos
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // geminiErrors are the Gemini API's errors. The time to wait is in the details,
 // see geminiFace.errorBody.
@@ -52,7 +55,7 @@ var geminiErrors = slices.Concat([]apiError{
 	{name: "token_limit", code: "input_tokens_per_minute", status: 429, kind: "RESOURCE_EXHAUSTED", limited: inputLimit,
 		message: geminiQuota + "\n* Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_input_token_count, limit: 250000, model: {model}\nPlease retry in {wait}.",
 		details: geminiQuotaFailure("generate_content_free_tier_input_token_count", "GenerateContentInputTokensPerModelPerMinute-FreeTier", "250000")},
-	{name: "daily_quota", code: "requests_per_day", status: 429, kind: "RESOURCE_EXHAUSTED", limited: requestLimit, wait: 7 * hour,
+	{name: "daily_quota", code: "requests_per_day", status: 429, kind: "RESOURCE_EXHAUSTED", limited: requestLimit, wait: 7 * time.Hour,
 		message: geminiQuota + "\n* Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 250, model: {model}\nPlease retry in {wait}.",
 		details: geminiQuotaFailure("generate_content_free_tier_requests", "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "250")},
 	{name: "limit_zero", code: "limit_zero", status: 429, kind: "RESOURCE_EXHAUSTED", limited: requestLimit, // waiting never helps, but a wait is told

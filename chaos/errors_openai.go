@@ -1,6 +1,9 @@
 package chaos
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // openaiErrors are OpenAI's errors, those of servers that speak its protocol,
 // and those of proxies. The first of a status is the one that the status alone
@@ -43,7 +46,7 @@ var openaiErrors = slices.Concat([]apiError{
 		message: "Rate limit reached for {model} in organization org-practice on requests per min (RPM): Limit 500, Used 500, Requested 1. Please try again in {wait}. Visit https://platform.openai.com/account/rate-limits to learn more."},
 	{name: "token_limit", code: "tokens", status: 429, kind: "tokens", wire: "rate_limit_exceeded", limited: tokenLimit,
 		message: "Rate limit reached for {model} in organization org-practice on tokens per min (TPM): Limit 30000, Used 29400, Requested 1100. Please try again in {wait}. Visit https://platform.openai.com/account/rate-limits to learn more."},
-	{name: "daily_quota", code: "requests_per_day", status: 429, kind: "requests", wire: "rate_limit_exceeded", limited: requestLimit, wait: 7*minute + 12*second,
+	{name: "daily_quota", code: "requests_per_day", status: 429, kind: "requests", wire: "rate_limit_exceeded", limited: requestLimit, wait: 7*time.Minute + 12*time.Second,
 		message: "Rate limit reached for {model} in organization org-practice on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in {wait}. Visit https://platform.openai.com/account/rate-limits to learn more."},
 	{name: "limit_zero", code: "limit_zero", status: 429, kind: "tokens", wire: "rate_limit_exceeded",
 		message: "Request too large for {model} in organization org-practice on tokens per min (TPM): Limit 0, Requested 1100. The input or output tokens must be reduced in order to run successfully. Visit https://platform.openai.com/account/rate-limits to learn more."},

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func (t *turn) finished() []byte {
 
 // blocked is the response to a prompt that is not answered.
 func (t *turn) blocked() []byte {
-	return t.geminiResponse([]byte(`"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"}`))
+	return t.geminiResponse(fill(`"promptFeedback":{"blockReason":%s}`, cmp.Or(t.native, "PROHIBITED_CONTENT")))
 }
 
 // functionCall writes a call, or nothing if the arguments are no object: Gemini

@@ -101,7 +101,7 @@ type Fault struct {
 	Size int
 	// Finish is the reason to stop that the answer tells, in the provider's own
 	// word (RECITATION, MALFORMED_FUNCTION_CALL, pause_turn, ...), in place of
-	// the usual one. OpenAI's Responses tell it as incomplete_details.reason,
+	// the usual one; with Refuse it is Gemini's promptFeedback.blockReason. OpenAI's Responses tell it as incomplete_details.reason,
 	// but for "failed", which is a status and comes with an error.
 	Finish string
 	// CachedTokens and ReasoningTokens are what the answer's usage tells of
@@ -118,8 +118,9 @@ type Fault struct {
 	// provider ("billing", "overloaded"), see ErrorNames; each has a status and
 	// a body of its own for it, see Errors. Default: the usual error of Status.
 	Error string
-	// Code chooses an error by the provider's own code, see Codes. Where it is
-	// another provider's, the error that means the same is sent.
+	// Code chooses an error by the provider's own code, see Codes. A request of
+	// another provider's protocol gets the error that means the same there, with
+	// the status that it has there; a Status below 400 is kept.
 	Code string
 	// Body is sent in place of the provider's error body. It may be empty.
 	Body *string

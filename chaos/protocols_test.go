@@ -100,7 +100,7 @@ func protocolOf(s *chaos.Server) chaos.Protocol {
 
 func TestWrongAnswersAreWrongInTheirWayInEachProtocol(t *testing.T) {
 	faults := []chaos.Fault{{Kind: chaos.Empty}, {Kind: chaos.Length}, {Kind: chaos.Prose}, {Kind: chaos.Fence}, {Kind: chaos.Break, At: new("/items/0/price")},
-		{Kind: chaos.Filter}, {Kind: chaos.Refuse}, {Kind: chaos.Unfinished}, {Finish: "RECITATION"}}
+		{Kind: chaos.Filter}, {Kind: chaos.Refuse}, {Kind: chaos.Unfinished}, {Finish: "RECITATION"}, {Kind: chaos.Refuse, Finish: "SAFETY", Answer: "Never."}}
 	each(t, faults, func(t *testing.T, streaming bool, s *chaos.Server, ask func(question) reply) {
 		next := func() reply { return ask(question{turns: []string{"An order, please."}, schema: orderSchema}) }
 		r := next()
@@ -134,6 +134,9 @@ func TestWrongAnswersAreWrongInTheirWayInEachProtocol(t *testing.T) {
 		}
 		if r := next(); r.err != nil || r.text == "" || r.finish != "RECITATION" {
 			t.Errorf("a finish of one's own: %+v", r)
+		}
+		if r := next(); r.err != nil || r.text != "" || r.finish != "SAFETY" {
+			t.Errorf("a refusal of one's own: %+v", r)
 		}
 	})
 }

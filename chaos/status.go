@@ -65,10 +65,10 @@ func retryHeaders(h http.Header, e apiError, f Fault, now time.Time) {
 
 // errorEvents is the error of a stream that has sent n events.
 func errorEvents(t *turn, f Fault, n int) [][]byte {
-	if f.Body != nil {
-		return [][]byte{data([]byte(*f.Body))}
-	}
 	body, _ := bodyOf(t.req.face, errorOf(t.req.face, f).worded(t.req.model, f), t.id)
+	if f.Body != nil {
+		body = []byte(*f.Body)
+	}
 	if line, ok := compact(body); ok {
 		return t.req.face.errorEvents(line, n, t)
 	}

@@ -350,7 +350,7 @@ func TestChaosServesUntilItIsEnded(t *testing.T) {
 	out, w := io.Pipe()
 	var errs bytes.Buffer
 	done := make(chan int, 1)
-	plan := file(t, "p.yaml", "steps: [{kind: status, status: 503}]")
+	plan := file(t, "p.yaml", "steps: [{kind: status, error: overloaded}]")
 	go func() { done <- run(ctx, []string{"chaos", "--plan", plan}, nil, w, &errs) }()
 	line := make([]byte, 200)
 	n, err := out.Read(line)
@@ -365,8 +365,13 @@ func TestChaosServesUntilItIsEnded(t *testing.T) {
 	if code := <-done; code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	if log := errs.String(); !strings.Contains(log, "503") || !strings.Contains(log, "200") {
+	if log := errs.String(); !strings.Contains(log, "503  status overloaded") || !strings.Contains(log, "200") {
 		t.Errorf("log:\n%s", log)
+	}
+	for _, word := range []string{"stream_error", "spend_limit", "reset_after"} {
+		if got := command(t, "", "chaos", "--help"); got.code != 0 || !strings.Contains(got.stdout, word) {
+			t.Errorf("the help does not name %s", word)
+		}
 	}
 	for _, args := range [][]string{{"--addr", "nonsense"}, {"--addr", ":8090"}, {"--plan", "missing.yaml"}, {"extra"}} {
 		if got := command(t, "", append([]string{"chaos"}, args...)...); got.code != 2 {
