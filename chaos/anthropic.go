@@ -76,8 +76,9 @@ func (anthropicFace) events(t *turn) []event {
 		add(event{}, "content_block_stop", `{"type":"content_block_stop","index":0}`)
 	}
 	reason, sequence, details := t.stopReason()
-	add(event{last: true}, "message_delta", `{"type":"message_delta","delta":{"stop_reason":%s,"stop_sequence":%s,"stop_details":%s},"usage":%s}`,
-		reason, sequence, details, anthropicUsage(t.use, t.use.out))
+	u := t.use
+	add(event{last: true}, "message_delta", `{"type":"message_delta","delta":{"stop_reason":%s,"stop_sequence":%s,"stop_details":%s},"usage":{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s}}}`,
+		reason, sequence, details, u.in-u.cached, u.cached, u.out, u.reasoning)
 	add(event{last: true}, "message_stop", `{"type":"message_stop"}`)
 	return out
 }

@@ -138,8 +138,13 @@ type anthropicBlock struct {
 	} `json:"source"`
 }
 
-// anthropicBlocks are the types of blocks that this server takes.
-var anthropicBlocks = []string{"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"}
+// anthropicBlocks are the types of blocks (ContentBlockParamUnion of Anthropic's
+// SDK). Those of Anthropic's own tools are taken and not read.
+var anthropicBlocks = []string{
+	"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking", "search_result", "container_upload", "server_tool_use",
+	"web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "bash_code_execution_tool_result",
+	"text_editor_code_execution_tool_result", "tool_search_tool_result",
+}
 
 // blocks reads a message's content: a text, or blocks.
 func (m anthropicMessage) blocks(field string) ([]anthropicBlock, *refusal) {

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -129,7 +130,8 @@ func errorOf(face face, f Fault) apiError {
 		e, ok = find(face, func(e apiError) bool { return e.status == f.Status })
 	}
 	if !ok {
-		e = plainError(face, f.Status, &refusal{message: statusText(f.Status)})
+		status := cmp.Or(f.Status, http.StatusInternalServerError) // a stream's error of one's own has none
+		e = plainError(face, status, &refusal{message: statusText(status)})
 	}
 	e.number = e.status
 	if e.number < http.StatusBadRequest {

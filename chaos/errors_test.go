@@ -289,11 +289,12 @@ func TestAStreamFailsBeforeItsContentAndBehindIt(t *testing.T) {
 		if r := ask(question{turns: []string{"x"}}); r.err == nil || r.text != "" || r.pieces != 0 {
 			t.Errorf("before the content: %+v", r)
 		}
-		if !streaming {
-			return
-		}
 		if r := ask(question{turns: []string{"x"}}); r.err == nil || !strings.Contains(r.message, "own") {
 			t.Errorf("an error of one's own: %+v", r)
+		}
+		requests := s.Requests()
+		if got := requests[len(requests)-1].Status; (got == 200) != streaming || got != 200 && got != 500 {
+			t.Errorf("an error of one's own has status %d", got)
 		}
 	})
 }
@@ -306,6 +307,15 @@ func TestAFailedResponseOnTheWire(t *testing.T) {
 		`"error":{"code":"insufficient_quota","message":"You exceeded`, `,"sequence_number":3}`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+}
+
+func TestAResponseThatWasThoughtAboutHoldsAnItemMore(t *testing.T) {
+	for _, streaming := range []bool{false, true} {
+		_, body := raw(t, []chaos.Fault{{ReasoningTokens: 5, Answer: "yes"}}, chaos.OpenAIResponses, streaming)
+		if !strings.Contains(body, `"type":"reasoning"`) || strings.Contains(body, `"delta":"yes"`) != streaming || streaming && !strings.Contains(body, `"output_index":1,"delta":"yes"`) {
+			t.Errorf("got %s", body)
 		}
 	}
 }

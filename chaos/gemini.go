@@ -24,11 +24,18 @@ func (t *turn) candidate(parts []byte, members ...[]byte) []byte {
 	return t.geminiResponse(fill(`"candidates":[{"content":{"parts":%s,"role":"model"}%s,"index":0}]`, raw(parts), raw(more)))
 }
 
-// geminiResponse writes a response around its first member.
+// geminiResponse writes a response around its first member. As protocol buffers
+// do, it leaves out a count of 0.
 func (t *turn) geminiResponse(member []byte) []byte {
-	u := t.use
-	return fill(`{%s,"usageMetadata":{"promptTokenCount":%s,"candidatesTokenCount":%s,"totalTokenCount":%s,"cachedContentTokenCount":%s,"thoughtsTokenCount":%s,"promptTokensDetails":[{"modality":"TEXT","tokenCount":%s}]},"modelVersion":%s,"responseId":%s}`,
-		raw(member), u.in, u.out-u.reasoning, u.in+u.out, u.cached, u.reasoning, u.in, t.req.model, t.id.id(""))
+	u, special := t.use, raw(nil)
+	if u.cached > 0 {
+		special = fill(`,"cachedContentTokenCount":%s`, u.cached)
+	}
+	if u.reasoning > 0 {
+		special = append(special, fill(`,"thoughtsTokenCount":%s`, u.reasoning)...)
+	}
+	return fill(`{%s,"usageMetadata":{"promptTokenCount":%s,"candidatesTokenCount":%s,"totalTokenCount":%s,"promptTokensDetails":[{"modality":"TEXT","tokenCount":%s}]%s},"modelVersion":%s,"responseId":%s}`,
+		raw(member), u.in, u.out-u.reasoning, u.in+u.out, u.in, special, t.req.model, t.id.id(""))
 }
 
 // finished are the members of a candidate that say why it ended.

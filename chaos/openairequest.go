@@ -19,8 +19,12 @@ func (chatFace) read(call *incoming) (*request, *refusal) {
 	var in struct {
 		Model    string `json:"model"`
 		Messages []struct {
-			Role    string          `json:"role"`
-			Content json.RawMessage `json:"content"`
+			Role       string          `json:"role"`
+			Content    json.RawMessage `json:"content"`
+			ToolCallID string          `json:"tool_call_id"`
+			ToolCalls  []struct {
+				ID string `json:"id"`
+			} `json:"tool_calls"`
 		} `json:"messages"`
 		Stream        bool `json:"stream"`
 		StreamOptions struct {
@@ -72,6 +76,7 @@ func (chatFace) read(call *incoming) (*request, *refusal) {
 		includeUsage: in.StreamOptions.IncludeUsage,
 		maxTokens:    max(in.MaxTokens, in.MaxCompletionTokens),
 	}
+	var due []string // calls of tools whose results are to come
 	for i, m := range in.Messages {
 		text, ok := contentText(m.Content, "text")
 		if !ok {
@@ -79,6 +84,23 @@ func (chatFace) read(call *incoming) (*request, *refusal) {
 			return nil, &refusal{message: fmt.Sprintf("Invalid type for '%s': expected a string or a list of parts.", param), param: param, code: "invalid_type"}
 		}
 		req.messages = append(req.messages, Message{m.Role, text})
+		switch {
+		case m.Role == "tool":
+			n := slices.Index(due, m.ToolCallID)
+			if n < 0 {
+				return nil, &refusal{message: "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.", param: fmt.Sprintf("messages.[%d].role", i)}
+			}
+			due = slices.Delete(due, n, n+1)
+			continue
+		case len(due) > 0:
+			return nil, callsWithoutResults(due, i)
+		}
+		for _, call := range m.ToolCalls {
+			due = append(due, call.ID)
+		}
+	}
+	if len(due) > 0 {
+		return nil, callsWithoutResults(due, len(in.Messages))
 	}
 	switch in.ResponseFormat.Type {
 	case "", "text":
@@ -107,6 +129,13 @@ func (chatFace) read(call *incoming) (*request, *refusal) {
 		}
 	}
 	return nil, &refusal{message: fmt.Sprintf("Invalid value for 'tool_choice': no function '%s' in 'tools'.", name), param: "tool_choice", code: "invalid_value"}
+}
+
+// callsWithoutResults refuses a conversation that goes on, at message i, without
+// the results of calls. The words are OpenAI's.
+func callsWithoutResults(due []string, i int) *refusal {
+	return &refusal{message: "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: " + list(due),
+		param: fmt.Sprintf("messages.[%d].role", i)}
 }
 
 // forcedTool reads tool_choice: whether a tool must be called, and which; an

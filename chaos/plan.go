@@ -106,13 +106,15 @@ type Fault struct {
 	Finish string
 	// CachedTokens and ReasoningTokens are what the answer's usage tells of
 	// them: so many of the prompt's tokens, at most all, and so many on top of
-	// the answer's own. Default 0.
+	// the answer's own. OpenAI's Responses have an item more for a model that
+	// reasoned, before the answer's. Default 0.
 	CachedTokens, ReasoningTokens int
 
 	// Status is the HTTP status of kind Status, 200 to 599. Default: the one
 	// that the error usually comes with. An error under a status below 400 (a
 	// stream that fails before its first event, a gateway that answers 200 to
-	// all) needs Error, Code or Body.
+	// all) needs Error, Code or Body. For StreamError it chooses the error, and
+	// is sent where the request is for no stream; default 500 beside Body.
 	Status int
 	// Error says what goes wrong, in a word that means the same for every
 	// provider ("billing", "overloaded"), see ErrorNames; each has a status and

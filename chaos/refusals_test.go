@@ -39,6 +39,7 @@ func send(t *testing.T, client *http.Client, url, body string, header ...string)
 
 func TestWhatEachProviderRefuses(t *testing.T) {
 	const (
+		chat      = "/v1/chat/completions"
 		responses = "/v1/responses"
 		messages  = "/v1/messages"
 		gemini    = "/v1beta/models/m:generateContent"
@@ -47,6 +48,11 @@ func TestWhatEachProviderRefuses(t *testing.T) {
 	const call = `{"role":"assistant","content":[{"type":"tool_use","id":"t1","name":"f","input":{}}]}`
 	const content = `"contents":[{"parts":[{"text":"x"}]}]`
 	for _, c := range []struct{ path, body, want string }{
+		{chat, `{"model":"m","messages":[` + user + `,{"role":"tool","tool_call_id":"c1","content":"x"}]}`, "must be a response to a preceeding message with 'tool_calls'"},
+		{chat, `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"c1"},{"id":"c2"}]},{"role":"tool","tool_call_id":"c1","content":"x"},` + user + `]}`, "did not have response messages: c2"},
+		{chat, `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"c1"}]}]}`, "did not have response messages: c1"},
+		{chat, `{"model":"m","messages":[` + user + `],"stop":7}`, "Invalid type for 'stop'"},
+
 		{responses, `{`, "could not parse the JSON"},
 		{responses, `{"input":"x"}`, "Missing required parameter: 'model'."},
 		{responses, `{"model":"m"}`, "Missing required parameter: 'input'."},

@@ -1,5 +1,7 @@
 package chaos
 
+import "bytes"
+
 // responsesFace is OpenAI's Responses
 // (platform.openai.com/docs/api-reference/responses/object and
 // .../responses-streaming).
@@ -71,12 +73,24 @@ func (t *turn) item(status string) []byte {
 	return t.messageItem(status, t.part(t.text))
 }
 
+// reasoningItem stands before the answer where the model thought first; nil
+// where it did not. What it thought is not shown.
+func (t *turn) reasoningItem() []byte {
+	if t.use.reasoning == 0 {
+		return nil
+	}
+	return fill(`{"id":%s,"type":"reasoning","content":[],"summary":[]}`, t.id.id("rs_"))
+}
+
 // output is the list of items.
 func (t *turn) output(o outcome) []byte {
-	if o.status == "failed" {
-		return []byte("[]")
+	var items [][]byte
+	for _, item := range [][]byte{t.reasoningItem(), t.item(o.status)} {
+		if item != nil && o.status != "failed" {
+			items = append(items, item)
+		}
 	}
-	return fill("[%s]", raw(t.item(o.status)))
+	return fill("[%s]", raw(bytes.Join(items, []byte(","))))
 }
 
 func (responsesFace) whole(t *turn) []byte {
@@ -94,14 +108,20 @@ func (responsesFace) events(t *turn) []event {
 	begun := t.response(outcome{"in_progress", raw("null"), raw("null")}, []byte("[]"), raw("null"))
 	add(event{}, "response.created", `"response":%s`, begun)
 	add(event{}, "response.in_progress", `"response":%s`, begun)
+	index := 0
+	if thought := t.reasoningItem(); thought != nil {
+		add(event{}, "response.output_item.added", `"item":%s,"output_index":0`, raw(thought))
+		add(event{}, "response.output_item.done", `"item":%s,"output_index":0`, raw(thought))
+		index++
+	}
 	o := t.outcome()
 	if whole := t.item(o.status); whole != nil {
 		if t.tool != "" {
-			t.functionEvents(add)
+			t.functionEvents(add, index)
 		} else {
-			t.messageEvents(add)
+			t.messageEvents(add, index)
 		}
-		add(event{}, "response.output_item.done", `"item":%s,"output_index":0`, raw(whole))
+		add(event{}, "response.output_item.done", `"item":%s,"output_index":%s`, raw(whole), index)
 	}
 	if o.status == "in_progress" {
 		o.status = "completed" // unfinished, this event is not sent
@@ -112,29 +132,29 @@ func (responsesFace) events(t *turn) []event {
 
 type addEvent func(e event, name, members string, args ...any)
 
-func (t *turn) functionEvents(add addEvent) {
+func (t *turn) functionEvents(add addEvent, index int) {
 	id := t.id.id("fc_")
-	add(event{}, "response.output_item.added", `"item":%s,"output_index":0`, t.functionItem("in_progress", ""))
+	add(event{}, "response.output_item.added", `"item":%s,"output_index":%s`, t.functionItem("in_progress", ""), index)
 	for _, part := range chunks(t.text) {
-		add(event{content: true}, "response.function_call_arguments.delta", `"delta":%s,"item_id":%s,"output_index":0`, part, id)
+		add(event{content: true}, "response.function_call_arguments.delta", `"delta":%s,"item_id":%s,"output_index":%s`, part, id, index)
 	}
-	add(event{}, "response.function_call_arguments.done", `"arguments":%s,"item_id":%s,"output_index":0`, t.text, id)
+	add(event{}, "response.function_call_arguments.done", `"arguments":%s,"item_id":%s,"output_index":%s`, t.text, id, index)
 }
 
-func (t *turn) messageEvents(add addEvent) {
+func (t *turn) messageEvents(add addEvent, index int) {
 	id := t.id.id("msg_")
-	name, place := "response.output_text", `"content_index":0,"item_id":%s,"output_index":0,`
+	name, place := "response.output_text", `"content_index":0,"item_id":%s,"output_index":%s,`
 	delta, done := place+`"delta":%s,"logprobs":[]`, place+`"logprobs":[],"text":%s`
 	if t.finish == finishRefusal {
 		name, delta, done = "response.refusal", place+`"delta":%s`, place+`"refusal":%s`
 	}
-	add(event{}, "response.output_item.added", `"item":%s,"output_index":0`, t.messageItem("in_progress", nil))
-	add(event{}, "response.content_part.added", place+`"part":%s`, id, t.part(""))
+	add(event{}, "response.output_item.added", `"item":%s,"output_index":%s`, t.messageItem("in_progress", nil), index)
+	add(event{}, "response.content_part.added", place+`"part":%s`, id, index, t.part(""))
 	for _, part := range chunks(t.text) {
-		add(event{content: true}, name+".delta", delta, id, part)
+		add(event{content: true}, name+".delta", delta, id, index, part)
 	}
-	add(event{}, name+".done", done, id, t.text)
-	add(event{}, "response.content_part.done", place+`"part":%s`, id, t.part(t.text))
+	add(event{}, name+".done", done, id, index, t.text)
+	add(event{}, "response.content_part.done", place+`"part":%s`, id, index, t.part(t.text))
 }
 
 // errorEvents writes what a response sends that fails: an error, which holds

@@ -283,6 +283,7 @@ func streamResponses(ctx context.Context, url string, client *http.Client, q que
 	s := c.Responses.NewStreaming(ctx, responsesParams(q))
 	defer func() { _ = s.Close() }()
 	var text, arguments, refusal string
+	items := 0
 	for next := int64(0); s.Next(); next++ {
 		event := s.Current()
 		if event.SequenceNumber != next {
@@ -301,6 +302,11 @@ func streamResponses(ctx context.Context, url string, client *http.Client, q que
 			r.pieces++
 		case "response.output_item.added":
 			r.tool = event.Item.Name
+			if int(event.OutputIndex) != items {
+				r.err = errors.New("an item out of its place: " + event.RawJSON())
+				return r
+			}
+			items++
 		case "response.completed", "response.incomplete", "response.failed":
 			r.response(event.Response)
 			if r.ended = true; r.text != text || r.arguments != arguments || r.refusal != refusal {
