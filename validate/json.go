@@ -95,6 +95,7 @@ type document struct {
 	value      any
 	complaints []Complaint
 	broken     bool // there is no value
+	cut        bool // because the text ends where more must follow
 	values     int  // how many, nested ones too
 	depth      int
 }
@@ -104,7 +105,7 @@ type document struct {
 func decode(text string) *document {
 	doc := &document{source: text}
 	fail := func(f fault) *document {
-		doc.broken = true
+		doc.broken, doc.cut = true, f.cut
 		doc.complain(f)
 		return doc
 	}
@@ -113,7 +114,7 @@ func decode(text string) *document {
 		for r, size := utf8.DecodeRuneInString(text); r != utf8.RuneError || size != 1; r, size = utf8.DecodeRuneInString(text[at:]) {
 			at += size
 		}
-		return fail(fault{at: at, problem: "the text is not valid UTF-8 here", suggestion: "write the text in UTF-8"})
+		return fail(fault{at: at, problem: notUTF8, suggestion: utf8Suggestion})
 	}
 	start, end, f := unwrap(text)
 	if f != nil {
@@ -144,10 +145,7 @@ func (d *document) unreadable() error {
 }
 
 func (d *document) complain(f fault) {
-	line, column := position(d.source, f.at)
-	d.complaints = append(d.complaints, Complaint{
-		Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion,
-	})
+	d.complaints = append(d.complaints, f.complaint(d.source))
 }
 
 // blank is true for white space and the byte order mark, which some models and
@@ -169,11 +167,14 @@ func unwrap(text string) (start, end int, f *fault) {
 		return 0, 0, &fault{at: start, problem: "there is Markdown around the JSON", suggestion: aloneSuggestion}
 	}
 	from := end - len(body)
+	inner, _ := trim(text, from, end)
+	if line, _, _ := strings.Cut(text[inner:end], "\n"); fence(line) != "" && !closes(line, mark) {
+		return 0, 0, &fault{at: inner, problem: "there is a Markdown block within another", suggestion: aloneSuggestion}
+	}
 	for at := from; at < end; {
 		line, _, _ := strings.Cut(text[at:end], "\n")
 		next := min(at+len(line)+1, end)
-		closing := fence(strings.TrimLeft(line, " \t"))
-		if len(closing) < len(mark) || closing[0] != mark[0] || strings.Trim(line, " \t\r") != closing {
+		if !closes(line, mark) {
 			at = next
 			continue
 		}
@@ -190,7 +191,14 @@ func unwrap(text string) (start, end int, f *fault) {
 		at:         end,
 		problem:    "the Markdown block is not closed: the text ends before it is complete",
 		suggestion: wholeSuggestion,
+		cut:        true,
 	}
+}
+
+// closes reports whether a line closes the block that a mark opened.
+func closes(line, mark string) bool {
+	closing := fence(strings.TrimLeft(line, " \t"))
+	return len(closing) >= len(mark) && closing[0] == mark[0] && strings.Trim(line, " \t\r") == closing
 }
 
 // trim returns the bounds of text[start:end] without the blanks at its ends.

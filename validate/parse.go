@@ -3,6 +3,7 @@ package validate
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -52,14 +53,24 @@ type fault struct {
 	pointer    string
 	problem    string
 	suggestion string
+	cut        bool // the text ends where more must follow
 }
 
 const (
+	notUTF8          = "the text is not valid UTF-8 here"
+	utf8Suggestion   = "write the text in UTF-8"
+	endsEarly        = "the JSON ends before it is complete"
 	aloneSuggestion  = "answer with JSON alone, without prose around it"
 	wholeSuggestion  = "answer with the whole JSON value; make it shorter if it does not fit"
 	numberSuggestion = "use a number, or null where there is none"
 	quoteSuggestion  = "put names and strings in double quotes"
 )
+
+// complaint is the fault with its place in the text.
+func (f fault) complaint(text string) Complaint {
+	line, column := position(text, f.at)
+	return Complaint{Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion}
+}
 
 // document reads a value with nothing behind it.
 func (p *parser) document() (any, bool) {
@@ -78,7 +89,7 @@ func (p *parser) document() (any, bool) {
 		return v, true
 	}
 	switch rest := p.text[p.pos:p.end]; {
-	case rest[0] == '{' || rest[0] == '[':
+	case rest[0] == '{' || rest[0] == '[' || rest[0] == ',' && anotherValue.MatchString(rest):
 		return nil, p.fail(p.pos, "there is more than one JSON value", "answer with a single JSON value")
 	case rest[0] == '}' || rest[0] == ']':
 		return nil, p.fail(p.pos, fmt.Sprintf("there is a %q too many behind the JSON value", rest[:1]), "close each object and array once")
@@ -89,6 +100,9 @@ func (p *parser) document() (any, bool) {
 	}
 }
 
+// anotherValue matches a comma with an object, an array or a string behind it.
+var anotherValue = regexp.MustCompile(`^,[ \t\r\n]*[{\["]`)
+
 // begins tells prose from JSON at the start of the text, where it is the whole
 // answer that is wrong and not one value of it.
 func (p *parser) begins() bool {
@@ -97,7 +111,7 @@ func (p *parser) begins() bool {
 	switch {
 	case strings.IndexByte(`{["-0123456789`, c) >= 0:
 		return true
-	case rest == "true" || rest == "false" || rest == "null" || borrowed[rest] != "":
+	case literalBegins(rest) || borrowed[rest] != "":
 		return true
 	case strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*"):
 		return !p.aside()
@@ -192,11 +206,15 @@ func (p *parser) again(at int, key string) {
 	if p.repeats++; p.repeats > maxListed {
 		return
 	}
-	p.repeated = append(p.repeated, fault{
-		at: at, pointer: pointer(p.path),
+	p.repeated = append(p.repeated, repeats(at, pointer(p.path), key))
+}
+
+func repeats(at int, pointer, key string) fault {
+	return fault{
+		at: at, pointer: pointer,
 		problem:    fmt.Sprintf("the property %q is there more than once", short(key, 60)),
 		suggestion: "give each property once",
-	})
+	}
 }
 
 func (p *parser) array() (any, bool) {
@@ -325,14 +343,18 @@ func (p *parser) literal() (any, bool) {
 		if suggestion := borrowed[w]; suggestion != "" {
 			return nil, p.fail(at, w+" is no JSON", suggestion)
 		}
-		for _, known := range []string{"true", "false", "null"} {
-			if p.done() && strings.HasPrefix(known, w) {
-				return nil, p.cut(at, "a value is cut off: "+w)
-			}
+		if p.done() && literalBegins(w) {
+			return nil, p.cut(at, "a value is cut off: "+w)
 		}
 	}
 	p.pos = at
 	return nil, p.fail(at, fmt.Sprintf("a value must be here, and %s is", p.here()), quoteSuggestion)
+}
+
+// literalBegins reports whether one of JSON's literals begins with s, which is
+// not empty, or is it.
+func literalBegins(s string) bool {
+	return strings.HasPrefix("true", s) || strings.HasPrefix("false", s) || strings.HasPrefix("null", s)
 }
 
 // number reads a number, in the text's own digits.
@@ -356,7 +378,6 @@ func (p *parser) number() (any, bool) {
 		p.pos++
 		ok = p.digits() > 0
 	}
-	exponent := p.pos
 	if ok && (p.is('e') || p.is('E')) {
 		p.pos++
 		if p.is('+') || p.is('-') {
@@ -371,15 +392,32 @@ func (p *parser) number() (any, bool) {
 		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and behind e")
 	}
 	n := p.text[at:p.pos]
-	inRange := len(n) <= maxNumber && len(strings.TrimLeft(p.text[exponent:p.pos], "eE+-")) <= maxExponent
-	if inRange {
-		_, err := strconv.ParseFloat(n, 64)
-		inRange = err == nil
-	}
-	if !inRange {
-		return nil, p.fail(at, fmt.Sprintf("the number %s is out of range", short(n, 60)), "use a number that a 64-bit floating-point number can hold, or a string")
+	if !holds(n) {
+		p.fault = outOfRange(at, pointer(p.path), n)
+		return nil, false
 	}
 	return json.Number(n), true
+}
+
+func outOfRange(at int, pointer, number string) fault {
+	return fault{
+		at: at, pointer: pointer,
+		problem:    fmt.Sprintf("the number %s is out of range", short(number, 60)),
+		suggestion: "use a number that a 64-bit floating-point number can hold, or a string",
+	}
+}
+
+// holds reports whether a float64 holds a number, and its text is not longer
+// than is of use.
+func holds(n string) bool {
+	if len(n) > maxNumber {
+		return false
+	}
+	if e := strings.IndexAny(n, "eE"); e >= 0 && len(strings.TrimLeft(n[e:], "eE+-")) > maxExponent {
+		return false
+	}
+	_, err := strconv.ParseFloat(n, 64)
+	return err == nil
 }
 
 func (p *parser) digits() int {
@@ -452,9 +490,9 @@ func (p *parser) escape(open int) (rune, bool) {
 			return high, ok
 		}
 		switch rest := p.text[p.pos:p.end]; {
-		case rest == "" || rest == `\`:
+		case high < 0xDC00 && (rest == "" || rest == `\`):
 			return 0, p.cut(open, "a string is not closed")
-		case strings.HasPrefix(rest, `\u`):
+		case high < 0xDC00 && strings.HasPrefix(rest, `\u`):
 			p.pos += 2
 			low, ok := p.hex(open, at)
 			if !ok {
@@ -472,12 +510,13 @@ func (p *parser) escape(open int) (rune, bool) {
 
 // hex reads the four hexadecimal digits of the escape at at.
 func (p *parser) hex(open, at int) (rune, bool) {
-	if p.end-p.pos < 4 {
-		return 0, p.cut(open, "a string is not closed")
-	}
-	n, err := strconv.ParseUint(p.text[p.pos:p.pos+4], 16, 16)
-	if err != nil {
+	digits := p.text[p.pos:min(p.pos+4, p.end)]
+	n, err := strconv.ParseUint(digits, 16, 16)
+	if err != nil && digits != "" {
 		return 0, p.fail(at, `four hexadecimal digits must follow \u`, `write a backslash as \\`)
+	}
+	if len(digits) < 4 {
+		return 0, p.cut(open, "a string is not closed")
 	}
 	p.pos += 4
 	return rune(n), true
@@ -501,7 +540,8 @@ func (p *parser) is(c byte) bool { return p.pos < p.end && p.text[p.pos] == c }
 // here tells what is at this place.
 func (p *parser) here() string { return strconv.Quote(excerpt(p.text[p.pos:p.end])) }
 
-// aside records the fault if a comment or an ellipsis is here.
+// aside records the fault if something is here that models put between the
+// parts of JSON: a comment, an ellipsis, an escaped quote, a special space.
 func (p *parser) aside() bool {
 	rest := p.text[p.pos:p.end]
 	switch {
@@ -509,8 +549,14 @@ func (p *parser) aside() bool {
 		p.fail(p.pos, "there is a comment", "leave comments out: JSON has none")
 	case strings.HasPrefix(rest, "...") || strings.HasPrefix(rest, "…"):
 		p.fail(p.pos, "there are three dots in the place of what is left out", "write out all of it")
+	case strings.HasPrefix(rest, `\"`) || strings.HasPrefix(rest, `\'`):
+		p.fail(p.pos, "a quote outside of a string has a backslash before it", "write the JSON as it is, without escaping it once more")
 	default:
-		return false
+		r, _ := utf8.DecodeRuneInString(rest)
+		if r < utf8.RuneSelf || !blank(r) && !unicode.Is(unicode.Cf, r) {
+			return false
+		}
+		p.fail(p.pos, fmt.Sprintf("there is the character %U, which is no white space of JSON", r), "use plain spaces and line breaks, or leave it out")
 	}
 	return true
 }
@@ -537,7 +583,9 @@ func (p *parser) unclosed(open int, what string) bool {
 
 // cut is the fault of a text that ended before its JSON did.
 func (p *parser) cut(at int, how string) bool {
-	return p.fail(at, "the JSON ends before it is complete: "+how, wholeSuggestion)
+	p.fail(at, endsEarly+": "+how, wholeSuggestion)
+	p.fault.cut = true
+	return false
 }
 
 // fail records why there is no value, and returns false.

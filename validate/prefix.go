@@ -1,0 +1,506 @@
+package validate
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Prefix reads an answer that JSON is to pass while it still comes, piece by
+// piece: it tells at once that the answer can no longer become JSON, and gives
+// the parts of the value that are complete. The answer may be in a Markdown
+// fence, as JSON allows.
+//
+// The zero value is ready for the first piece. All pieces together cost time in
+// proportion to their length. A Prefix keeps the text that it was fed, for what
+// it says of a fault. It is used by one goroutine at a time, and not copied
+// after the first piece.
+type Prefix struct {
+	// OpenStrings makes Value show a string that has not ended yet, as far as
+	// it has come. Default: it is left out, as every scalar that has not ended.
+	// A property's name never shows before its value begins.
+	OpenStrings bool
+
+	text strings.Builder
+	body int   // where the text within a fence begins
+	pos  int   // how much of the text has been read
+	err  error // why it is no JSON; Complaints
+
+	state     state
+	mark      rune // of the fence that is open; 0 without one
+	marks     int  // its length
+	closing   int  // the marks of its closing line so far
+	lineStart bool // there are only spaces and tabs since the last line break
+
+	open    []container
+	root    any
+	whole   bool // the value is complete
+	from    int  // where the scalar or name being read begins
+	buf     []byte
+	name    bool   // the string being read is a property's name
+	literal string // the one being read
+	digits  int    // how many hexadecimal digits there are of an escape
+	unit    rune   // of UTF-16, which they are
+	high    rune   // the first half of a surrogate pair; 0 without one
+}
+
+// container is an object or array that is still open.
+type container struct {
+	object map[string]any // nil for an array
+	list   []any
+	key    string // of the property being read
+}
+
+// state is what may come next.
+type state uint8
+
+const (
+	atStart    state = iota // blanks, a fence, the value
+	inMarks                 // the marks of the opening fence
+	inLabel                 // the rest of its line
+	atFirst                 // the first item of an array, or its end
+	atItem                  // a value within an array or object
+	atFirstKey              // the first name of an object, or its end
+	atKey                   // a name
+	atColon
+	atNext // a comma, or the end of the array or object
+	inString
+	inEscape
+	inHex
+	inLow     // the backslash of the second half of a surrogate pair
+	inLowMark // its u
+	inLiteral
+	inMinus
+	inZero
+	inInteger
+	inPoint
+	inFraction
+	inE
+	inSign
+	inExponent
+	atEnd     // behind the value
+	inClosing // the marks of the closing fence
+	inRest    // the rest of its line
+	behind    // behind the fence
+)
+
+// Feed reads the next piece of the answer, which may end anywhere, within a
+// character too. The error says that no text that begins like this is JSON; it
+// is Complaints of one complaint, with its place. From then on every call
+// returns it.
+func (p *Prefix) Feed(piece string) error {
+	if p.err != nil {
+		return p.err
+	}
+	p.text.WriteString(piece)
+	text := p.text.String()
+	for p.pos < len(text) {
+		if p.state == inString {
+			p.plain(text)
+			if p.pos == len(text) {
+				break
+			}
+		}
+		if text[p.pos] >= utf8.RuneSelf && !utf8.FullRuneInString(text[p.pos:]) {
+			break
+		}
+		r, size := utf8.DecodeRuneInString(text[p.pos:])
+		if r == utf8.RuneError && size == 1 || !p.step(r) {
+			p.refuse()
+			return p.err
+		}
+		if p.err != nil {
+			return p.err
+		}
+		p.pos += size
+		p.lineStart = r == '\n' || p.lineStart && (r == ' ' || r == '\t')
+	}
+	return nil
+}
+
+// plain reads what a string can hold in great numbers.
+func (p *Prefix) plain(text string) {
+	from := p.pos
+	for p.pos < len(text) && text[p.pos] >= ' ' && text[p.pos] < utf8.RuneSelf && text[p.pos] != '"' && text[p.pos] != '\\' {
+		p.pos++
+	}
+	p.buf = append(p.buf, text[from:p.pos]...)
+}
+
+// step reads one character. It returns false where that can't be in JSON.
+func (p *Prefix) step(r rune) bool {
+	switch p.state {
+	case atStart:
+		switch {
+		case blank(r):
+			return true
+		case (r == '`' || r == '~') && p.mark == 0:
+			p.mark, p.marks, p.state = r, 1, inMarks
+			return true
+		}
+		return p.begin(r)
+	case inMarks:
+		if r == p.mark {
+			p.marks++
+			return true
+		}
+		p.state = inLabel
+		return p.marks >= 3 && p.label(r)
+	case inLabel:
+		return p.label(r)
+	case atFirst:
+		if r == ']' {
+			return p.close(r)
+		}
+		return space(r) || p.begin(r)
+	case atItem:
+		return space(r) || p.begin(r)
+	case atFirstKey:
+		if r == '}' {
+			return p.close(r)
+		}
+		return space(r) || p.quote(r)
+	case atKey:
+		return space(r) || p.quote(r)
+	case atColon:
+		if r == ':' {
+			p.state = atItem
+			return true
+		}
+		return space(r)
+	case atNext:
+		return p.next(r)
+	case inString, inEscape, inHex, inLow, inLowMark:
+		return p.within(r)
+	case inLiteral:
+		return p.spell(r)
+	case inMinus, inZero, inInteger, inPoint, inFraction, inE, inSign, inExponent:
+		return p.number(r)
+	case atEnd:
+		if p.mark != 0 && r == p.mark && p.lineStart {
+			p.state, p.closing = inClosing, 1
+			return true
+		}
+		return blank(r)
+	case inClosing:
+		if r == p.mark {
+			p.closing++
+			return true
+		}
+		p.state = inRest
+		return p.closing >= p.marks && p.rest(r)
+	case inRest:
+		return p.rest(r)
+	case behind:
+		return blank(r)
+	}
+	return false
+}
+
+func (p *Prefix) label(r rune) bool {
+	if r == '\n' {
+		p.state, p.body = atStart, p.pos+1
+	}
+	return !strings.ContainsRune(`{["`, r)
+}
+
+func (p *Prefix) rest(r rune) bool {
+	if r == '\n' {
+		p.state = behind
+	}
+	return space(r)
+}
+
+// space reports whether JSON takes a character for white space.
+func space(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }
+
+// begin reads the first character of a value.
+func (p *Prefix) begin(r rune) bool {
+	p.from = p.pos
+	switch {
+	case (r == '{' || r == '[') && len(p.open) == maxDepth:
+		return false
+	case r == '{':
+		p.open, p.state = append(p.open, container{object: map[string]any{}}), atFirstKey
+	case r == '[':
+		p.open, p.state = append(p.open, container{list: []any{}}), atFirst
+	case r == '"':
+		p.quote(r)
+		p.name = false
+	case r == '-':
+		p.state = inMinus
+	case r == '0':
+		p.state = inZero
+	case '1' <= r && r <= '9':
+		p.state = inInteger
+	case r == 't':
+		p.literal, p.state = "true", inLiteral
+	case r == 'f':
+		p.literal, p.state = "false", inLiteral
+	case r == 'n':
+		p.literal, p.state = "null", inLiteral
+	default:
+		return false
+	}
+	return true
+}
+
+// quote reads the quote before a property's name.
+func (p *Prefix) quote(r rune) bool {
+	p.from, p.buf, p.name, p.state = p.pos, p.buf[:0], true, inString
+	return r == '"'
+}
+
+// end takes a value that is complete.
+func (p *Prefix) end(value any) bool {
+	if len(p.open) == 0 {
+		p.root, p.whole, p.state = value, true, atEnd
+		return true
+	}
+	c := &p.open[len(p.open)-1]
+	if c.object != nil {
+		c.object[c.key] = value
+	} else {
+		c.list = append(c.list, value)
+	}
+	p.state = atNext
+	return true
+}
+
+// next reads what follows a value within an array or object.
+func (p *Prefix) next(r rune) bool {
+	switch {
+	case space(r):
+		return true
+	case r != ',':
+		return p.close(r)
+	case p.open[len(p.open)-1].object != nil:
+		p.state = atKey
+	default:
+		p.state = atItem
+	}
+	return true
+}
+
+// close ends the innermost array or object.
+func (p *Prefix) close(r rune) bool {
+	c := p.open[len(p.open)-1]
+	var value any = c.list
+	want := ']'
+	if c.object != nil {
+		value, want = c.object, '}'
+	}
+	if r != want {
+		return false
+	}
+	p.open = p.open[:len(p.open)-1]
+	return p.end(value)
+}
+
+// within reads a character of a string.
+func (p *Prefix) within(r rune) bool {
+	switch p.state {
+	case inString:
+		switch {
+		case r == '"':
+			return p.unquote()
+		case r == '\\':
+			p.state = inEscape
+		case r < ' ':
+			return false
+		default:
+			p.buf = utf8.AppendRune(p.buf, r)
+		}
+		return true
+	case inEscape:
+		if r == 'u' {
+			p.digits, p.unit, p.state = 0, 0, inHex
+			return true
+		}
+		i := strings.IndexRune(`"\/bfnrt`, r)
+		if i < 0 {
+			return false
+		}
+		p.buf, p.state = append(p.buf, "\"\\/\b\f\n\r\t"[i]), inString
+		return true
+	case inLow:
+		p.state = inLowMark
+		return r == '\\'
+	case inLowMark:
+		p.digits, p.unit, p.state = 0, 0, inHex
+		return r == 'u'
+	}
+	digit := strings.IndexRune("0123456789abcdef", unicode.ToLower(r))
+	if digit < 0 || r >= utf8.RuneSelf {
+		return false
+	}
+	p.unit = p.unit<<4 | rune(digit)
+	if p.digits++; p.digits < 4 {
+		return true
+	}
+	p.state = inString
+	switch {
+	case p.high != 0:
+		r := utf16.DecodeRune(p.high, p.unit)
+		p.buf, p.high = utf8.AppendRune(p.buf, r), 0
+		return r != unicode.ReplacementChar
+	case utf16.IsSurrogate(p.unit):
+		p.high, p.state = p.unit, inLow
+		return p.unit < 0xDC00
+	}
+	p.buf = utf8.AppendRune(p.buf, p.unit)
+	return true
+}
+
+// unquote ends a string.
+func (p *Prefix) unquote() bool {
+	if !p.name {
+		return p.end(string(p.buf))
+	}
+	c := &p.open[len(p.open)-1]
+	c.key, p.state = string(p.buf), atColon
+	if _, again := c.object[c.key]; again {
+		p.complain(repeats(p.from, pointer(p.path()), c.key))
+	}
+	return true
+}
+
+// spell reads a letter of true, false or null.
+func (p *Prefix) spell(r rune) bool {
+	n := p.pos - p.from
+	if rune(p.literal[n]) != r {
+		return false
+	}
+	if n+1 < len(p.literal) {
+		return true
+	}
+	switch p.literal {
+	case "true":
+		return p.end(true)
+	case "false":
+		return p.end(false)
+	}
+	return p.end(nil)
+}
+
+// number reads a character of a number, or the one behind it.
+func (p *Prefix) number(r rune) bool {
+	digit := '0' <= r && r <= '9'
+	switch s := p.state; {
+	case s == inMinus && r == '0':
+		p.state = inZero
+	case s == inMinus && digit:
+		p.state = inInteger
+	case (s == inInteger || s == inFraction || s == inExponent) && digit:
+	case (s == inZero || s == inInteger) && r == '.':
+		p.state = inPoint
+	case s == inPoint && digit:
+		p.state = inFraction
+	case (s == inZero || s == inInteger || s == inFraction) && (r == 'e' || r == 'E'):
+		p.state = inE
+	case s == inE && (r == '+' || r == '-'):
+		p.state = inSign
+	case (s == inE || s == inSign) && digit:
+		p.state = inExponent
+	case s == inMinus || s == inZero && digit || s == inPoint || s == inE || s == inSign:
+		return false
+	default:
+		n := p.text.String()[p.from:p.pos]
+		if !holds(n) {
+			p.complain(outOfRange(p.from, pointer(p.path()), n))
+			return true
+		}
+		p.end(json.Number(strings.Clone(n)))
+		return p.step(r)
+	}
+	return true
+}
+
+// path leads to the value being read.
+func (p *Prefix) path() []step {
+	path := make([]step, len(p.open))
+	for i, c := range p.open {
+		path[i] = step{key: c.key, index: -1}
+		if c.object == nil {
+			path[i] = step{index: len(c.list)}
+		}
+	}
+	return path
+}
+
+// refuse says why the character at pos can't be there, in the words that JSON
+// has for the whole text.
+func (p *Prefix) refuse() {
+	text := p.text.String()
+	if r, size := utf8.DecodeRuneInString(text[p.pos:]); r == utf8.RuneError && size == 1 {
+		p.complain(fault{at: p.pos, problem: notUTF8, suggestion: utf8Suggestion})
+		return
+	}
+	text = strings.ToValidUTF8(text, "") // it may end within a character
+	if doc := decode(text); doc.broken && !doc.cut {
+		p.err = Complaints(doc.complaints)
+		return
+	}
+	// A fence that is not closed yet hides what is wrong within it.
+	start := len(text) - len(strings.TrimLeftFunc(text[p.body:], blank))
+	reader := parser{text: text, pos: start, end: len(text)}
+	if _, ok := reader.document(); !ok && !reader.fault.cut {
+		p.complain(reader.fault)
+		return
+	}
+	p.complain(fault{
+		at:         p.pos,
+		problem:    fmt.Sprintf("the JSON can't go on with %q", excerpt(text[p.pos:])),
+		suggestion: aloneSuggestion,
+	})
+}
+
+func (p *Prefix) complain(f fault) {
+	p.err = Complaints{f.complaint(p.text.String())}
+}
+
+// Complete reports whether the value has ended. That of a number alone has not
+// before something follows it: more digits may come.
+func (p *Prefix) Complete() bool { return p.whole }
+
+// Value returns the part of the value that is complete so far, with numbers as
+// json.Number: objects and arrays that are still open have those of their
+// properties and items that are complete, or open in turn. It is false while
+// there is none. After an error it is the value before that.
+//
+// What was returned does not change with the next piece. Parts of it may be
+// returned again: don't change them.
+func (p *Prefix) Value() (any, bool) {
+	if p.whole {
+		return p.root, true
+	}
+	var value any
+	var some bool
+	if p.OpenStrings && !p.name {
+		switch p.state {
+		case inString, inEscape, inHex, inLow, inLowMark:
+			value, some = string(p.buf), true
+		}
+	}
+	for _, c := range slices.Backward(p.open) {
+		if c.object == nil {
+			list := slices.Clip(c.list)
+			if some {
+				list = append(list, value)
+			}
+			value, some = list, true
+			continue
+		}
+		object := maps.Clone(c.object)
+		if some {
+			object[c.key] = value
+		}
+		value, some = object, true
+	}
+	return value, some
+}

@@ -1,0 +1,123 @@
+package validate
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"llmcall/llm"
+)
+
+// Streaming is a Strategy that can tell, while an answer still comes, that it
+// can no longer pass. The call then stops the stream early, and what would have
+// followed is neither waited nor paid for. JSON and JSONSchema (for its JSON
+// alone), Length (for its maximum) and All (for its members) are such checks.
+type Streaming interface {
+	Strategy
+	// Begin begins to watch the answer to a request, which may be nil. A nil
+	// Watcher has nothing to watch in it.
+	Begin(req *llm.Request) Watcher
+}
+
+// Watcher looks at one answer while it comes. It is used by one goroutine at a
+// time.
+type Watcher interface {
+	// Feed takes the next piece of the answer's text, which may end anywhere. A
+	// complaint means that Check will complain of the answer, whatever follows;
+	// it names its check, and is the same at every later call. Nil says nothing
+	// of what Check will say.
+	Feed(text string) *Complaint
+}
+
+// Watch watches one answer for all checks that are Streaming; nil if none of
+// them has anything to watch. The first complaint of any of them is its own.
+func Watch(checks []Strategy, req *llm.Request) Watcher {
+	return watch(checks, req)
+}
+
+func watch(checks []Strategy, req *llm.Request) Watcher {
+	var w watchers
+	for _, check := range checks {
+		if s, ok := check.(Streaming); ok {
+			if begun := s.Begin(req); begun != nil {
+				w = append(w, begun)
+			}
+		}
+	}
+	if len(w) == 0 {
+		return nil
+	}
+	return w
+}
+
+type watchers []Watcher
+
+func (w watchers) Feed(text string) *Complaint {
+	for _, one := range w {
+		if c := one.Feed(text); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// Begin watches for what can't become JSON.
+func (jsonCheck) Begin(*llm.Request) Watcher { return &syntax{check: jsonCheck{}.Name()} }
+
+// Begin watches for what can't become JSON. Whether it fits the schema shows at
+// its end.
+func (c *schemaCheck) Begin(*llm.Request) Watcher { return &syntax{check: c.Name()} }
+
+type syntax struct {
+	check  string
+	prefix Prefix
+}
+
+func (s *syntax) Feed(text string) *Complaint {
+	complaints, wrong := errors.AsType[Complaints](s.prefix.Feed(text))
+	if !wrong {
+		return nil
+	}
+	c := complaints[0]
+	c.Check = s.check
+	return &c
+}
+
+// Begin watches for a text that is longer than the maximum.
+func (c length) Begin(*llm.Request) Watcher {
+	if c.max == 0 {
+		return nil
+	}
+	return &tooMuch{check: c.Name(), max: c.max}
+}
+
+type tooMuch struct {
+	check string
+	max   int
+	n     int // the characters so far
+	said  *Complaint
+}
+
+func (w *tooMuch) Feed(text string) *Complaint {
+	if w.said != nil {
+		return w.said
+	}
+	// A character may come in two pieces: its first byte is what counts.
+	for i := range len(text) {
+		if utf8.RuneStart(text[i]) {
+			w.n++
+		}
+	}
+	if w.n <= w.max {
+		return nil
+	}
+	w.said = &Complaint{
+		Check:      w.check,
+		Problem:    fmt.Sprintf("the text is too long: %d characters and more, where %d is the most", w.n, w.max),
+		Suggestion: fmt.Sprintf(atMost, w.max),
+	}
+	return w.said
+}
+
+// Begin watches for all members that can be watched.
+func (c all) Begin(req *llm.Request) Watcher { return watch(c.checks, req) }
