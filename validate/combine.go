@@ -58,7 +58,8 @@ func members(name string, checks []Strategy) error {
 
 type all struct{ checks []Strategy }
 
-func (c all) Name() string { return "all" }
+func (c all) Name() string  { return "all" }
+func (c all) repairs() bool { return anyRepairs(c.checks) }
 
 func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	var report Report
@@ -74,7 +75,7 @@ func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	if len(report.Complaints) == 0 && failed != nil {
 		return Verdict{}, failed
 	}
-	return Verdict{report.Complaints, report.Decoded, report.Value, report.Text, report.Advice}, nil
+	return Verdict{report.Complaints, report.Decoded, report.Value, report.Text, report.Repaired, report.Advice}, nil
 }
 
 // and joins two failures in one line.

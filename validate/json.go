@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -25,56 +26,116 @@ import (
 // that the token limit cut off, it says that.
 func JSON() Strategy { return jsonCheck{} }
 
-type jsonCheck struct{}
+// JSONWithRepair is JSON that mends what it can: it takes the one object or
+// array out of the prose or the Markdown around it, and mends comments, commas,
+// colons, brackets and quotes that are missing or too many, quotes of other
+// kinds, names without quotes, words of Python and JavaScript, and characters
+// in strings that must be escaped. The verdict's Text is the mended JSON, and
+// Repaired says what was changed. JSON that is right is left as it is.
+//
+// It mends nothing that would lose or invent something: an answer that was cut
+// off (by the token limit, without a reason to stop, or because its text ends
+// too early), two values, a property that an object has twice, a value that is
+// missing, NaN, three dots. Then the complaints are those of JSON. It mends no
+// text of more than 32 KiB.
+//
+// Where it is one of the checks of a Run, itself or within All, all checks of
+// that Run see the mended JSON, JSONSchema and Answer.JSON too.
+func JSONWithRepair() Strategy { return jsonCheck{repair: true} }
 
-func (jsonCheck) Name() string  { return "json" }
-func (jsonCheck) instant() bool { return true }
+type jsonCheck struct{ repair bool }
 
-func (jsonCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
-	doc, complaints := a.document()
+func (jsonCheck) Name() string    { return "json" }
+func (c jsonCheck) instant() bool { return !c.repair }
+func (c jsonCheck) repairs() bool { return c.repair }
+
+func (c jsonCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
+	doc, complaints := a.document(c.repair)
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	return Verdict{Decoded: true, Value: doc.value, Text: doc.text}, nil
+	return doc.verdict(), nil
 }
 
 // JSON returns the JSON value that the answer is, with numbers as json.Number,
-// and the text that it was decoded from: what the check JSON accepts. The value
-// is shared with other checks: don't change it. The error is Complaints, so a
-// function given to Func can return it as it is.
+// and the text that it was decoded from: what the check JSON accepts, or, where
+// one of the checks of the Run repairs, what that one made of the answer. The
+// value is shared with other checks: don't change it. The error is Complaints,
+// so a function given to Func can return it as it is.
 func (a *Answer) JSON() (value any, text string, err error) {
-	doc, complaints := a.document()
+	doc, complaints := a.document(false)
 	if len(complaints) > 0 {
 		return nil, "", Complaints(complaints)
 	}
 	return doc.value, doc.text, nil
 }
 
-// document decodes the answer, and returns the complaints that this check and
-// that of a schema have in common.
-func (a *Answer) document() (*document, []Complaint) {
+// document decodes the answer, and returns the complaints that all checks of
+// JSON have in common.
+func (a *Answer) document(repair bool) (*document, []Complaint) {
 	doc := a.decoded.decode(a.Text)
 	_, number := doc.value.(json.Number)
-	if a.Response != nil && a.Response.Finish == llm.FinishLength && (doc.broken || number) {
-		// 12 may have been cut from 123: of all values, a number alone does
-		// not tell its end.
-		c := Complaint{
+	// 12 may have been cut from 123: of all values, a number alone does not
+	// tell its end.
+	if c := unfinished(a); c != nil && (doc.broken || number) {
+		c.Line, c.Column = position(a.Text, len(strings.TrimRightFunc(a.Text, blank)))
+		return doc, []Complaint{*c}
+	}
+	if doc.broken && (repair || a.decoded.repairs()) {
+		mended := a.decoded.mend(a.Text)
+		if !mended.broken || mended.cut && !doc.cut {
+			doc = mended
+		}
+	}
+	return doc, slices.Clone(doc.complaints)
+}
+
+// unfinished is the complaint about JSON that is not complete in an answer that
+// did not come to its own end; nil if it did.
+func unfinished(a *Answer) *Complaint {
+	if a.Response == nil {
+		return nil
+	}
+	switch a.Response.Finish {
+	case llm.FinishLength:
+		return &Complaint{
 			Problem:    "the answer was cut off at the token limit before its JSON was complete",
 			Suggestion: "make the answer shorter, so that its JSON is complete",
 		}
-		c.Line, c.Column = position(a.Text, len(strings.TrimRightFunc(a.Text, blank)))
-		return doc, []Complaint{c}
+	case llm.FinishNone:
+		return &Complaint{
+			Problem:    "the answer broke off before its JSON was complete: it came without a reason to stop",
+			Suggestion: "give the whole JSON value",
+		}
+	case llm.FinishFiltered:
+		return &Complaint{
+			Problem:    "the answer was withheld or refused before its JSON was complete",
+			Suggestion: "give the whole JSON value",
+		}
 	}
-	return doc, append([]Complaint(nil), doc.complaints...)
+	return nil
+}
+
+// repairing is what a check of JSON has that may mend.
+type repairing interface{ repairs() bool }
+
+func anyRepairs(checks []Strategy) bool {
+	return slices.ContainsFunc(checks, func(s Strategy) bool {
+		r, ok := s.(repairing)
+		return ok && r.repairs()
+	})
 }
 
 // memo keeps the decoded text for the checks of one Run. Its mutex is needed
 // although they run one after the other: one that was left behind may still be
 // at it.
 type memo struct {
+	repair bool // one of the checks repairs
 	sync.Mutex
-	doc *document
+	doc, mended *document
 }
+
+func (m *memo) repairs() bool { return m != nil && m.repair }
 
 func (m *memo) decode(text string) *document {
 	if m == nil {
@@ -88,6 +149,18 @@ func (m *memo) decode(text string) *document {
 	return m.doc
 }
 
+func (m *memo) mend(text string) *document {
+	if m == nil {
+		return mend(text)
+	}
+	m.Lock()
+	defer m.Unlock()
+	if m.mended == nil || m.mended.source != text {
+		m.mended = mend(text)
+	}
+	return m.mended
+}
+
 // document is a text, decoded.
 type document struct {
 	source     string
@@ -98,6 +171,11 @@ type document struct {
 	cut        bool // because the text ends where more must follow
 	values     int  // how many, nested ones too
 	depth      int
+	repaired   []Repair // what was changed to make JSON of it
+}
+
+func (d *document) verdict() Verdict {
+	return Verdict{Decoded: true, Value: d.value, Text: d.text, Repaired: d.repaired}
 }
 
 // decode finds and reads the JSON value of a text. Lines and columns are those

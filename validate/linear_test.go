@@ -15,7 +15,7 @@ func TestOnlySchemasThatTakeLinearTimeAreCheckedOnTheCallersGoroutine(t *testing
 		`{"items": {"type": "array", "uniqueItems": true}}`:                                false,
 		`{"$dynamicAnchor": "a", "properties": {"b": {"$dynamicRef": "#a"}}}`:              false,
 	} {
-		check, err := compile(schema)
+		check, err := compile(schema, SchemaOptions{})
 		if err != nil {
 			t.Fatalf("%s: %v", schema, err)
 		}

@@ -162,17 +162,22 @@ func builtIn() []Definition {
 			Info: Info{
 				Name: "json", Aliases: []string{"json_string"}, Example: "json",
 				Summary: "the answer is one JSON value, in a Markdown fence at most",
+				Params:  []Param{repairParam},
 			},
-			Build: func(Params) (Strategy, error) { return JSON(), nil },
+			Build: buildJSON,
 		},
 		{
 			Info: Info{
 				Name: "schema", Example: `schema:{"type": "object", "required": ["name"]}`,
 				Summary: "the answer is JSON that fits a JSON Schema",
-				Params: []Param{{
-					Name: "schema", Type: "object or boolean", Required: true,
-					Meaning: "the JSON Schema, of the draft that its $schema names, else 2020-12",
-				}},
+				Params: []Param{
+					{
+						Name: "schema", Type: "object or boolean", Required: true,
+						Meaning: "the JSON Schema, of the draft that its $schema names, else 2020-12",
+					},
+					{Name: "documents", Type: "object", Default: "none", Meaning: "other JSON Schemas that a $ref may name, each under its URL"},
+					repairParam,
+				},
 				Main: "the JSON Schema",
 			},
 			Build: buildSchema,
@@ -185,6 +190,7 @@ func builtIn() []Definition {
 			},
 			AnyText: true,
 		},
+		fieldDefinition,
 		{
 			Info: Info{
 				Name: "length", Example: "length:3..200",
@@ -323,7 +329,10 @@ func (d *Definition) make(b Builder, values map[string]any, nested int) (Strateg
 	for _, given := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(names, given) {
 			takes := "no parameters"
-			if len(names) > 0 {
+			switch {
+			case len(names) == 1:
+				takes = "the parameter " + names[0]
+			case len(names) > 1:
 				takes = "the parameters " + strings.Join(names, ", ")
 			}
 			return nil, &ParamError{Check: d.Name, Param: short(given, 60), Problem: "is unknown", Takes: takes}
@@ -434,21 +443,63 @@ func buildLength(p Params) (Strategy, error) {
 	return Length(least, most)
 }
 
+// repairParam is the parameter of the checks that can mend the answer's JSON.
+var repairParam = Param{
+	Name: "repair", Type: "boolean", Default: "false",
+	Meaning: "take the JSON out of prose and mend commas, quotes, comments and the like; never an answer that was cut off",
+}
+
+func buildJSON(p Params) (Strategy, error) {
+	repair, err := p.Flag("repair")
+	if err != nil {
+		return nil, err
+	}
+	if repair {
+		return JSONWithRepair(), nil
+	}
+	return JSON(), nil
+}
+
 func buildSchema(p Params) (Strategy, error) {
 	value, given := p.values["schema"]
 	if !given || value == nil {
 		return nil, p.Bad("schema", "is missing", takesSchema)
 	}
+	text, err := p.schema("schema", value)
+	if err != nil {
+		return nil, err
+	}
+	var options SchemaOptions
+	if options.Repair, err = p.Flag("repair"); err != nil {
+		return nil, err
+	}
+	switch documents := p.Value("documents").(type) {
+	case nil:
+	case map[string]any:
+		options.Documents = map[string][]byte{}
+		for name, value := range documents {
+			if options.Documents[name], err = p.schema(fmt.Sprintf("documents[%q]", short(name, 60)), value); err != nil {
+				return nil, err
+			}
+		}
+	default:
+		return nil, p.Bad("documents", "is "+shown(documents), "an object of JSON Schemas by their URL")
+	}
+	return JSONSchemaWith(text, options)
+}
+
+// schema writes a schema as JSON.
+func (p Params) schema(name string, value any) ([]byte, error) {
 	if k := reflect.ValueOf(value).Kind(); k != reflect.Map && k != reflect.Bool {
-		return nil, p.Bad("schema", "is "+shown(value), takesSchema)
+		return nil, p.Bad(name, "is "+shown(value), takesSchema)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
-		bad := p.Bad("schema", "can't be written as JSON", takesSchema)
+		bad := p.Bad(name, "can't be written as JSON", takesSchema)
 		bad.Err = err
 		return nil, bad
 	}
-	return JSONSchema(text)
+	return text, nil
 }
 
 func buildNot(p Params) (Strategy, error) {

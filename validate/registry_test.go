@@ -46,7 +46,7 @@ func TestEveryListedCheckCanBeMade(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"not_empty", "response_not_empty", "json", "json_string", "schema", "length", "regex", "contains", "all", "any", "not"} {
+	for _, name := range []string{"not_empty", "response_not_empty", "json", "json_string", "schema", "length", "regex", "contains", "field_present", "all", "any", "not"} {
 		if !names[name] {
 			t.Errorf("%s is not listed", name)
 		}
@@ -81,6 +81,14 @@ func TestParseTakesTheMainArgumentAsItIs(t *testing.T) {
 		{"not:regex:^a", "b", "a"},
 		{`not:{"check": {"type": "json_string"}, "problem": "p"}`, "b", "1"},
 		{" json_string ", "1", "x"},
+		{`json:{"repair": true}`, "{a: 1}", "{a: 1"},
+		{`json:{"repair": false}`, `{"a": 1}`, "{a: 1}"},
+		{`schema:{"schema": {"type": "object"}, "repair": true}`, "{a: 1}", "[1,]"},
+		{`schema:{"schema": {"$ref": "a.json"}, "documents": {"a.json": {"type": "null"}}}`, "null", "1"},
+		{"field_present:a.b", `{"a": {"b": null}}`, `{"a": {}}`},
+		{`field_present:{"field_name": "a", "should_exist": false}`, `{}`, `{"a": null}`},
+		{`field_present:{"field_name": "a", "should_exist": true, "expected_value": null}`, `{"a": null}`, `{"a": 0}`},
+		{`field_present:{"field_name": "a", "expected_value": {"x": [1.0, "y"]}}`, `{"a": {"x": [1, "y"]}}`, `{"a": {"x": [1]}}`},
 		{"response_not_empty", "x", " "},
 	} {
 		s := parse(t, test.spec)
@@ -95,7 +103,7 @@ func TestParseTakesTheMainArgumentAsItIs(t *testing.T) {
 
 func TestParseAndBuildSayWhatTheyTake(t *testing.T) {
 	for spec, want := range map[string]string{
-		"":                                     `unknown check "": takes one of all, any, contains, json, json_string, length, not, not_empty, regex, response_not_empty, schema`,
+		"":                                     `unknown check "": takes one of all, any, contains, field_present, json, json_string, length, not, not_empty, regex, response_not_empty, schema`,
 		"lenght:3..":                           `unknown check "lenght": takes one of all, any,`,
 		"length":                               `check "length": min_length and max_length set no limit; it takes one of them or both, of 1 or more`,
 		"length:":                              `check "length": range is ""; it takes 3..200, 3.. or ..200, or a JSON object`,
@@ -126,16 +134,27 @@ func TestParseAndBuildSayWhatTheyTake(t *testing.T) {
 		`contains:{"required_text": ["a", 5]}`: `check "contains": required_text[1] is 5; it takes a string`,
 		`contains:{"required_text": {"a": 5}}`: `required_text is {"a":5}; it takes a string or a list of strings`,
 		`contains:{"required_text": "a", "case_sensitive": "yes"}`: `check "contains": case_sensitive is "yes"; it takes true or false`,
-		"schema":                              `check "schema": schema is missing; it takes a JSON Schema: an object or a boolean`,
-		"schema:":                             `check "schema": schema is "": line 1, column 1: the text is empty`,
-		"schema:person.json":                  `check "schema": schema is "person.json": line 1, column 1: the text is not JSON: "person.json"; it takes a JSON Schema`,
-		"schema:[1]":                          `check "schema": schema is [1]; it takes a JSON Schema: an object or a boolean`,
-		`schema:{"type": "text"}`:             `check "schema": schema is {"type":"text"}: at /type:`,
-		`schema:{"schema": 5}`:                `check "schema": schema is 5; it takes`,
-		"json:":                               `check "json": arguments are ""; it takes none`,
-		"json:x":                              `check "json": arguments are "x"; it takes none`,
-		"json:{}":                             "",
-		`json:{"strict": true}`:               `check "json": strict is unknown; it takes no parameters`,
+		"schema":                     `check "schema": schema is missing; it takes a JSON Schema: an object or a boolean`,
+		"schema:":                    `check "schema": schema is "": line 1, column 1: the text is empty`,
+		"schema:person.json":         `check "schema": schema is "person.json": line 1, column 1: the text is not JSON: "person.json"; it takes a JSON Schema`,
+		"schema:[1]":                 `check "schema": schema is [1]; it takes a JSON Schema: an object or a boolean`,
+		`schema:{"type": "text"}`:    `check "schema": schema is {"type":"text"}: at /type:`,
+		`schema:{"schema": 5}`:       `check "schema": schema is 5; it takes`,
+		"json:":                      `check "json": arguments are ""; it takes none`,
+		"json:x":                     `check "json": arguments are "x"; it takes none`,
+		"json:{}":                    "",
+		`json:{"strict": true}`:      `check "json": strict is unknown; it takes the parameter repair`,
+		`not_empty:{"strict": true}`: `check "not_empty": strict is unknown; it takes no parameters`,
+		`json:{"repair": 1}`:         `check "json": repair is 1; it takes true or false`,
+		`schema:{"schema": true, "repair": "no"}`:                            `check "schema": repair is "no"; it takes true or false`,
+		`schema:{"schema": true, "documents": []}`:                           `check "schema": documents is []; it takes an object of JSON Schemas by their URL`,
+		`schema:{"schema": true, "documents": {"a.json": 5}}`:                `check "schema": documents["a.json"] is 5; it takes a JSON Schema`,
+		`schema:{"schema": {"$ref": "b.json"}, "documents": {"a.json": {}}}`: `"b.json" is not in the schema itself`,
+		"field_present":                   `check "field_present": field_name is missing; it takes a dot path such as a.b[0].c`,
+		"field_present:":                  `check "field_present": field_name is "": it is empty; it takes a dot path`,
+		`field_present:{"field_name": 5}`: `field_name is 5; it takes`,
+		`field_present:{"field_name": "a", "should_exist": "no"}`:                          `should_exist is "no"; it takes true or false`,
+		`field_present:{"field_name": "a", "should_exist": false, "expected_value": null}`: `expected_value is given together with should_exist: false; it takes one of the two`,
 		"all":                                 `check "all": checks is missing; it takes a list of one check or more`,
 		"all:[]":                              `check "all": checks is empty; it takes one check or more`,
 		"all:json":                            `check "all": checks is "json": line 1, column 1: the text is not JSON`,

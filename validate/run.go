@@ -16,6 +16,7 @@ type Report struct {
 	Decoded    bool          // Value and Text are set, by the first check that decoded the answer
 	Value      any           // the decoded JSON value, with numbers as json.Number
 	Text       string        // the cleaned text that Value was decoded from
+	Repaired   []Repair      // what was changed in the answer to make JSON of it
 	Advice     Advice        // the weightiest of all checks
 }
 
@@ -36,7 +37,7 @@ func Run(ctx context.Context, checks []Strategy, a *Answer, timeout time.Duratio
 	if len(checks) == 0 {
 		return report
 	}
-	shared := Answer{decoded: new(memo)}
+	shared := Answer{decoded: &memo{repair: anyRepairs(checks)}}
 	if a != nil {
 		shared.Text, shared.Response, shared.Request, shared.Attempt = a.Text, a.Response, a.Request, a.Attempt
 	}
@@ -68,7 +69,7 @@ func (r *Report) add(name string, v Verdict) {
 	}
 	r.Advice = max(r.Advice, v.Advice)
 	if v.Decoded && !r.Decoded {
-		r.Decoded, r.Value, r.Text = true, v.Value, v.Text
+		r.Decoded, r.Value, r.Text, r.Repaired = true, v.Value, v.Text, v.Repaired
 	}
 }
 
@@ -130,7 +131,7 @@ type instant interface{ instant() bool }
 func isInstant(check Strategy, a *Answer) bool {
 	const longest = 64 << 10
 	i, ok := check.(instant)
-	return ok && len(a.Text) <= longest && i.instant()
+	return ok && len(a.Text) <= longest && i.instant() && !a.decoded.repairs()
 }
 
 // guard makes one check on this goroutine and turns a panic, an error and a

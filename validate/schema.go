@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -21,30 +24,53 @@ import (
 // schema, or refers to something outside itself: nothing is ever loaded from a
 // file or from the network.
 func JSONSchema(schema []byte) (Strategy, error) {
-	c, err := compile(string(schema))
-	if err != nil {
-		given := strings.Join(strings.Fields(strings.ToValidUTF8(string(schema), "\uFFFD")), " ")
-		if given == "" {
-			given = "empty"
-		}
-		return nil, &ParamError{
-			Check: "schema", Param: "schema", Problem: "is " + short(given, 60), Err: err,
-			Takes: "a JSON Schema (https://json-schema.org) without references to other documents",
-		}
+	return JSONSchemaWith(schema, SchemaOptions{})
+}
+
+// SchemaOptions are what JSONSchemaWith takes beside the schema. The zero value
+// makes it JSONSchema.
+type SchemaOptions struct {
+	// Repair mends the answer's JSON, as JSONWithRepair does. Default: not.
+	Repair bool
+	// Documents are JSON Schemas that the schema may refer to by their URL. The
+	// URL is a name: nothing is loaded from it. A relative one ("address.json")
+	// is what the same text in a $ref of a schema without an $id means. Default:
+	// none.
+	Documents map[string][]byte
+}
+
+// JSONSchemaWith is JSONSchema with options.
+func JSONSchemaWith(schema []byte, options SchemaOptions) (Strategy, error) {
+	c, err := compile(string(schema), options)
+	if err == nil {
+		return c, nil
 	}
-	return c, nil
+	if _, ok := errors.AsType[*ParamError](err); ok { // one of the documents
+		return nil, err
+	}
+	given := strings.Join(strings.Fields(strings.ToValidUTF8(string(schema), "\uFFFD")), " ")
+	if given == "" {
+		given = "empty"
+	}
+	takes := "a JSON Schema (https://json-schema.org) without references to other documents"
+	if len(options.Documents) > 0 {
+		takes = "a JSON Schema (https://json-schema.org) without references to documents that are not given with it"
+	}
+	return nil, &ParamError{Check: "schema", Param: "schema", Problem: "is " + short(given, 60), Err: err, Takes: takes}
 }
 
 type schemaCheck struct {
 	schema *jsonschema.Schema
 	misfit *jsonschema.Schema // fits what does not fit schema, and finds no details
 	source any                // the schema as a JSON value
-	linear bool               // checking takes time in proportion to the value, whatever the value
+	repair bool
+	linear bool // checking takes time in proportion to the value, whatever the value
 }
 
 // instant: a value is checked within microseconds for each kilobyte, unless the
 // schema refers to itself or compares items with each other.
-func (c *schemaCheck) instant() bool { return c.linear }
+func (c *schemaCheck) instant() bool { return c.linear && !c.repair }
+func (c *schemaCheck) repairs() bool { return c.repair }
 
 // linear reports whether nothing in a schema makes the library look at a part of
 // a value more often than the schema has parts.
@@ -82,27 +108,27 @@ const (
 // take gigabytes for a large value that is wrong all through.
 const maxDetails = 500_000
 
-func compile(text string) (check *schemaCheck, err error) {
+func compile(text string, options SchemaOptions) (check *schemaCheck, err error) {
 	// The library panics on some schemas that no meta-schema forbids.
 	defer func() {
 		if p := recover(); p != nil {
 			check, err = nil, fmt.Errorf("the schema can't be compiled: %v", p)
 		}
 	}()
-	doc := decode(text)
-	if err := doc.unreadable(); err != nil {
+	doc, err := readSchema(text)
+	if err != nil {
 		return nil, err
-	}
-	if doc.text != strings.TrimFunc(text, blank) {
-		return nil, errors.New("there is Markdown around it")
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(refuse{})
 	misfit := map[string]any{"not": map[string]any{"$ref": schemaURL}}
-	check = &schemaCheck{source: doc.value, linear: linear(doc.value)}
-	if err = compiler.AddResource(schemaURL, doc.value); err == nil {
+	check = &schemaCheck{source: doc, repair: options.Repair, linear: linear(doc)}
+	if err := addDocuments(compiler, options.Documents); err != nil {
+		return nil, err
+	}
+	if err = compiler.AddResource(schemaURL, doc); err == nil {
 		if err = compiler.AddResource(misfitURL, misfit); err == nil {
 			if check.schema, err = compiler.Compile(schemaURL); err == nil {
 				check.misfit, err = compiler.Compile(misfitURL)
@@ -110,7 +136,7 @@ func compile(text string) (check *schemaCheck, err error) {
 		}
 	}
 	if err != nil {
-		return nil, plain(err, doc.value)
+		return nil, plain(err, doc)
 	}
 	// A $ref that leads back to itself shows only when a value is checked.
 	for _, value := range []any{nil, "", []any{}, map[string]any{}} {
@@ -121,14 +147,57 @@ func compile(text string) (check *schemaCheck, err error) {
 	return check, nil
 }
 
+// readSchema decodes a schema.
+func readSchema(text string) (any, error) {
+	doc := decode(text)
+	if err := doc.unreadable(); err != nil {
+		return nil, err
+	}
+	if doc.text != strings.TrimFunc(text, blank) {
+		return nil, errors.New("there is Markdown around it")
+	}
+	return doc.value, nil
+}
+
+// addDocuments makes the documents known by their URLs.
+func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) error {
+	base, err := url.Parse(schemaURL)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(documents)) {
+		bad := func(problem string, err error) error {
+			return &ParamError{
+				Check: "schema", Param: fmt.Sprintf("documents[%q]", short(name, 200)), Problem: problem, Err: err,
+				Takes: "a JSON Schema, under a URL that no other schema has",
+			}
+		}
+		at, err := base.Parse(name)
+		if err != nil {
+			return bad("has a bad URL", err)
+		}
+		if at.Fragment != "" || at.String() == schemaURL || at.String() == misfitURL {
+			return bad("has a URL that can't be given", nil)
+		}
+		doc, err := readSchema(string(documents[name]))
+		if err != nil {
+			return bad("is no JSON", err)
+		}
+		if err := compiler.AddResource(at.String(), doc); err != nil {
+			return bad("can't be taken", err)
+		}
+	}
+	return nil
+}
+
 func (*schemaCheck) Name() string { return "schema" }
 
 func (c *schemaCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
-	doc, complaints := a.document()
+	doc, complaints := a.document(c.repair)
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	v := Verdict{Decoded: true, Value: doc.value, Text: doc.text}
+	v := doc.verdict()
 	if doc.values*doc.depth > maxDetails {
 		if c.misfit.Validate(doc.value) == nil {
 			v.Complaints = []Complaint{{
@@ -160,8 +229,8 @@ func (c *schemaCheck) violations(value any) ([]Complaint, error) {
 // refuse loads nothing.
 type refuse struct{}
 
-func (refuse) Load(url string) (any, error) {
-	return nil, fmt.Errorf("%q is not in the schema itself, and nothing is loaded from files or from the network", strings.TrimPrefix(url, "schema:///"))
+func (refuse) Load(address string) (any, error) {
+	return nil, fmt.Errorf("%q is not in the schema itself, and nothing is loaded from files or from the network", strings.TrimPrefix(address, "schema:///"))
 }
 
 // plain says what is wrong with a schema, in the words of the complaints about

@@ -32,12 +32,21 @@ type Watcher interface {
 // Watch watches one answer for all checks that are Streaming; nil if none of
 // them has anything to watch. The first complaint of any of them is its own.
 func Watch(checks []Strategy, req *llm.Request) Watcher {
-	return watch(checks, req)
+	return watch(checks, req, anyRepairs(checks))
 }
 
-func watch(checks []Strategy, req *llm.Request) Watcher {
+// watch leaves out the checks of JSON if what is none may be mended in the end.
+func watch(checks []Strategy, req *llm.Request, repair bool) Watcher {
 	var w watchers
 	for _, check := range checks {
+		if _, readsJSON := check.(repairing); readsJSON && repair {
+			if a, ok := check.(all); ok {
+				if begun := watch(a.checks, req, repair); begun != nil {
+					w = append(w, begun)
+				}
+			}
+			continue
+		}
 		if s, ok := check.(Streaming); ok {
 			if begun := s.Begin(req); begun != nil {
 				w = append(w, begun)
@@ -61,12 +70,22 @@ func (w watchers) Feed(text string) *Complaint {
 	return nil
 }
 
-// Begin watches for what can't become JSON.
-func (jsonCheck) Begin(*llm.Request) Watcher { return &syntax{check: jsonCheck{}.Name()} }
+// Begin watches for what can't become JSON, unless it may be mended.
+func (c jsonCheck) Begin(*llm.Request) Watcher {
+	if c.repair {
+		return nil
+	}
+	return &syntax{check: c.Name()}
+}
 
-// Begin watches for what can't become JSON. Whether it fits the schema shows at
-// its end.
-func (c *schemaCheck) Begin(*llm.Request) Watcher { return &syntax{check: c.Name()} }
+// Begin watches for what can't become JSON, unless it may be mended. Whether it
+// fits the schema shows at its end.
+func (c *schemaCheck) Begin(*llm.Request) Watcher {
+	if c.repair {
+		return nil
+	}
+	return &syntax{check: c.Name()}
+}
 
 type syntax struct {
 	check  string
@@ -120,4 +139,4 @@ func (w *tooMuch) Feed(text string) *Complaint {
 }
 
 // Begin watches for all members that can be watched.
-func (c all) Begin(req *llm.Request) Watcher { return watch(c.checks, req) }
+func (c all) Begin(req *llm.Request) Watcher { return watch(c.checks, req, c.repairs()) }

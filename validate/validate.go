@@ -58,10 +58,11 @@ func Must(check Strategy, err error) Strategy {
 // Verdict is what a check says of an answer. The zero value passes it.
 type Verdict struct {
 	Complaints []Complaint
-	Decoded    bool   // Value and Text are set
-	Value      any    // the decoded JSON value, with numbers as json.Number
-	Text       string // the cleaned text that Value was decoded from, which the caller can decode too
-	Advice     Advice // what to do about the complaints
+	Decoded    bool     // Value and Text are set
+	Value      any      // the decoded JSON value, with numbers as json.Number
+	Text       string   // the cleaned text that Value was decoded from, which the caller can decode too
+	Repaired   []Repair // what was changed in the answer to make JSON of it; see JSONWithRepair
+	Advice     Advice   // what to do about the complaints
 }
 
 // Advice is what a check wants to be done about an answer that is wrong. A

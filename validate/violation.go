@@ -255,12 +255,8 @@ func (w words) complaint(v violation) Complaint {
 	if k, ok := v.kind.(*kind.PropertyNames); ok {
 		v.at, _ = only(w.value, k.Property, nil)
 	}
-	path := make([]step, len(v.at))
-	for i, token := range v.at {
-		path[i] = step{key: token, index: -1}
-	}
 	problem, suggestion := w.say(v)
-	return Complaint{Problem: problem, Pointer: pointer(path), Suggestion: suggestion}
+	return Complaint{Problem: problem, Pointer: pointer(steps(v.at)), Suggestion: suggestion}
 }
 
 func (w words) say(v violation) (problem, suggestion string) {
@@ -369,6 +365,8 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 			return problem, "write it as a number, without quotes"
 		case wants("boolean") && (v == "true" || v == "false"):
 			return problem, "write it as " + v + ", without quotes"
+		case (wants("object") || wants("array")) && strings.IndexAny(v, "{[") == 0 && json.Valid([]byte(v)):
+			return problem, "write it as JSON, not as a string that holds JSON"
 		}
 	case json.Number, bool:
 		if len(k.Want) == 1 && wants("string") {

@@ -1,0 +1,303 @@
+package validate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// FieldPresent passes an answer that JSON passes and that has a field; null is a
+// value too. The path is a dot path (a.b[0].c or a.b.0.c; a backslash before a
+// dot, a bracket or a backslash makes it a part of the name) or, where it begins
+// with a slash, a JSON pointer (RFC 6901). Its verdict carries the decoded value.
+func FieldPresent(path string) (Strategy, error) { return newField(path, field{}) }
+
+// FieldAbsent passes an answer that JSON passes and that does not have the
+// field. See FieldPresent for the path.
+func FieldAbsent(path string) (Strategy, error) { return newField(path, field{absent: true}) }
+
+// FieldEquals passes an answer that JSON passes and whose field has the value
+// that want is as JSON. Numbers are equal by value: 1 and 1.0 are, and 1, true
+// and "1" are three values. See FieldPresent for the path.
+func FieldEquals(path string, want any) (Strategy, error) {
+	text, err := json.Marshal(want)
+	doc := &document{}
+	if err == nil {
+		doc = decode(string(text))
+		err = doc.unreadable()
+	}
+	if err != nil {
+		return nil, &ParamError{Check: fieldName, Param: "expected_value", Problem: "can't be written as JSON", Takes: "a JSON value", Err: err}
+	}
+	return newField(path, field{equals: true, want: doc.value})
+}
+
+const (
+	fieldName = "field_present"
+	takesPath = `a dot path such as a.b[0].c, with \. for a dot within a name, or a JSON pointer such as /a/b/0/c`
+)
+
+func newField(path string, f field) (Strategy, error) {
+	var err error
+	if f.path, err = parsePath(path); err != nil {
+		return nil, &ParamError{Check: fieldName, Param: "field_name", Problem: "is " + shown(path), Takes: takesPath, Err: err}
+	}
+	f.name = short(path, 100)
+	return f, nil
+}
+
+type field struct {
+	name   string // the path as it was given
+	path   []token
+	absent bool
+	equals bool
+	want   any
+}
+
+// token is one step of a path: a property's name or, if index is not -1, an
+// item's number. Either may do where only says nothing.
+type token struct {
+	name  string
+	index int
+	only  bool // it was written in brackets: a property is not meant
+}
+
+// parsePath reads a dot path or a JSON pointer.
+func parsePath(path string) ([]token, error) {
+	if path == "" {
+		return nil, fmt.Errorf("it is empty")
+	}
+	if rest, ok := strings.CutPrefix(path, "/"); ok {
+		var tokens []token
+		for _, t := range strings.Split(rest, "/") {
+			if !validEscapes(t) {
+				return nil, fmt.Errorf("a ~ in a JSON pointer is written as ~0, and a slash as ~1")
+			}
+			tokens = append(tokens, named(unescapeToken.Replace(t)))
+		}
+		return tokens, nil
+	}
+	var tokens []token
+	for at := 0; ; {
+		var name strings.Builder
+		start := at
+	scan:
+		for at < len(path) {
+			switch c := path[at]; c {
+			case '.', '[', ']':
+				break scan
+			case '\\':
+				if at+1 == len(path) || strings.IndexByte(`.[]\`, path[at+1]) < 0 {
+					return nil, fmt.Errorf(`the backslash at %d must have a dot, a bracket or a backslash behind it`, at)
+				}
+				name.WriteByte(path[at+1])
+				at += 2
+			default:
+				name.WriteByte(c)
+				at++
+			}
+		}
+		if name.Len() > 0 {
+			tokens = append(tokens, named(name.String()))
+		} else if at == len(path) || path[at] != '[' || start > 0 {
+			return nil, fmt.Errorf("there is no name at %d; a JSON pointer can name a property whose name is empty", start)
+		}
+		for at < len(path) && path[at] == '[' {
+			digits, _, closed := strings.Cut(path[at+1:], "]")
+			n, ok := index(digits)
+			if !closed || !ok {
+				return nil, fmt.Errorf("there is no item's number, from 0, in the brackets at %d", at)
+			}
+			tokens = append(tokens, token{name: digits, index: n, only: true})
+			at += len(digits) + 2
+		}
+		if at == len(path) {
+			return tokens, nil
+		}
+		if path[at] != '.' {
+			return nil, fmt.Errorf("there is %q at %d, where a dot must be", path[at], at)
+		}
+		at++
+	}
+}
+
+// validEscapes reports whether each ~ has 0 or 1 behind it.
+func validEscapes(t string) bool {
+	for i := range len(t) {
+		if t[i] == '~' && (i+1 == len(t) || t[i+1] != '0' && t[i+1] != '1') {
+			return false
+		}
+	}
+	return true
+}
+
+func named(name string) token {
+	n, ok := index(name)
+	if !ok {
+		n = -1
+	}
+	return token{name: name, index: n}
+}
+
+// index reads an item's number as RFC 6901 writes it.
+func index(digits string) (int, bool) {
+	n, err := strconv.Atoi(digits)
+	return n, err == nil && n >= 0 && strconv.Itoa(n) == digits
+}
+
+func (field) Name() string  { return fieldName }
+func (field) instant() bool { return true }
+
+func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
+	doc, complaints := a.document(false)
+	if len(complaints) > 0 {
+		return Verdict{Complaints: complaints}, nil
+	}
+	v := doc.verdict()
+	value := doc.value
+	var at []string
+	for _, t := range c.path {
+		inner, ok, problem, suggestion := t.of(value)
+		if !ok {
+			if !c.absent {
+				v.Complaints = []Complaint{{
+					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: pointer(steps(at)), Suggestion: suggestion,
+				}}
+			}
+			return v, nil
+		}
+		value, at = inner, append(at, t.name)
+	}
+	w := words{value: doc.value}
+	switch {
+	case c.absent:
+		v.Complaints = []Complaint{{
+			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, show(value)), Pointer: pointer(steps(at)), Suggestion: "leave it out",
+		}}
+	case c.equals && !equal(value, c.want):
+		v.Complaints = []Complaint{{
+			Problem: w.describe(at) + " stands where " + show(c.want) + " is wanted", Pointer: pointer(steps(at)), Suggestion: "make it " + show(c.want),
+		}}
+	}
+	return v, nil
+}
+
+// of takes the step into a value, or says why there is none.
+func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
+	switch v := value.(type) {
+	case map[string]any:
+		if t.only {
+			return nil, false, fmt.Sprintf("there is an object where an array with the item %d must be", t.index), "put an array there"
+		}
+		if inner, ok = v[t.name]; ok {
+			return inner, true, "", ""
+		}
+		problem = fmt.Sprintf("the object has no property %q", short(t.name, 60))
+		var near []string
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if plainKey(key) == plainKey(t.name) {
+				near = append(near, key)
+			}
+		}
+		if len(near) > 0 {
+			return nil, false, problem + ", and has " + list(near), fmt.Sprintf("write the name as %q", short(t.name, 60))
+		}
+		return nil, false, problem, fmt.Sprintf("add the property %q", short(t.name, 60))
+	case []any:
+		if t.index < 0 {
+			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), short(t.name, 60)), "put an object there"
+		}
+		if t.index < len(v) {
+			return v[t.index], true, "", ""
+		}
+		return nil, false, fmt.Sprintf("the array has %d items, and none at %d, counted from 0", len(v), t.index), "add the items that are missing"
+	}
+	if t.index >= 0 {
+		return nil, false, show(value) + " is no array or object, and has no items", "put an array there"
+	}
+	return nil, false, show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", short(t.name, 60))
+}
+
+// plainKey makes one of the ways to write a name: userName, user_name,
+// User-Name.
+func plainKey(key string) string {
+	return strings.Map(fold, strings.NewReplacer("_", "", "-", "", " ", "").Replace(key))
+}
+
+func steps(at []string) []step {
+	path := make([]step, len(at))
+	for i, token := range at {
+		path[i] = step{key: token, index: -1}
+	}
+	return path
+}
+
+// equal compares JSON values, numbers by what they are worth.
+func equal(a, b any) bool {
+	switch x := a.(type) {
+	case json.Number:
+		y, ok := b.(json.Number)
+		return ok && (x == y || sameNumber(x, y))
+	case []any:
+		y, ok := b.([]any)
+		return ok && slices.EqualFunc(x, y, equal)
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		return ok && maps.EqualFunc(x, y, equal)
+	}
+	switch b.(type) {
+	case []any, map[string]any:
+		return false
+	}
+	return a == b
+}
+
+// sameNumber compares exactly. The decoder has bounded the digits of both.
+func sameNumber(a, b json.Number) bool {
+	x, okX := new(big.Rat).SetString(string(a))
+	y, okY := new(big.Rat).SetString(string(b))
+	return okX && okY && x.Cmp(y) == 0
+}
+
+var fieldDefinition = Definition{
+	Info: Info{
+		Name: fieldName, Example: "field_present:person.emails[0]",
+		Summary: "the answer is JSON that has a field, or does not have it, or has it with a given value",
+		Params: []Param{
+			{Name: "field_name", Type: "string", Required: true, Meaning: takesPath},
+			{Name: "expected_value", Type: "any JSON value", Default: "any value", Meaning: "the value that the field must have; null is a value too"},
+			{Name: "should_exist", Type: "boolean", Default: "true", Meaning: "false: the field must not be there"},
+		},
+		Main: "the path of the field",
+	},
+	Build:    buildField,
+	FromMain: as("field_name"),
+}
+
+func buildField(p Params) (Strategy, error) {
+	path, err := p.Text("field_name", takesPath)
+	if err != nil {
+		return nil, err
+	}
+	exists := true
+	if p.Value("should_exist") != nil {
+		if exists, err = p.Flag("should_exist"); err != nil {
+			return nil, err
+		}
+	}
+	want, given := p.values["expected_value"] // null is a value here
+	switch {
+	case given && !exists:
+		return nil, p.Bad("expected_value", "is given together with should_exist: false", "one of the two")
+	case given:
+		return FieldEquals(path, want)
+	case !exists:
+		return FieldAbsent(path)
+	}
+	return FieldPresent(path)
+}
