@@ -14,7 +14,8 @@ import (
 
 // JSONSchema passes an answer that JSON passes and whose value fits the JSON
 // Schema. The draft is the schema's $schema (4, 6, 7, 2019-09 or 2020-12), and
-// 2020-12 without one; formats are checked in all of them. Patterns are regular
+// 2020-12 without one; formats are checked in all of them, but for
+// idn-email and idn-hostname. Patterns are regular
 // expressions in Go's syntax (RE2). Its verdict carries the decoded value.
 //
 // Its complaints name each place where the value breaks the schema, by JSON
@@ -125,7 +126,8 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 	compiler.UseLoader(refuse{})
 	misfit := map[string]any{"not": map[string]any{"$ref": schemaURL}}
 	check = &schemaCheck{source: doc, repair: options.Repair, linear: linear(doc)}
-	if err := addDocuments(compiler, options.Documents); err != nil {
+	documents, err := addDocuments(compiler, options.Documents)
+	if err != nil {
 		return nil, err
 	}
 	if err = compiler.AddResource(schemaURL, doc); err == nil {
@@ -136,6 +138,12 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 		}
 	}
 	if err != nil {
+		if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+			at, _, _ := strings.Cut(invalid.URL, "#")
+			if d, ok := documents[at]; ok {
+				return nil, badDocument(d.name, "is no schema", plain(err, d.value))
+			}
+		}
 		return nil, plain(err, doc)
 	}
 	// A $ref that leads back to itself shows only when a value is checked.
@@ -159,35 +167,44 @@ func readSchema(text string) (any, error) {
 	return doc.value, nil
 }
 
+// given is a document that was given with the schema.
+type given struct {
+	name  string
+	value any
+}
+
 // addDocuments makes the documents known by their URLs.
-func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) error {
+func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (map[string]given, error) {
 	base, err := url.Parse(schemaURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	known := map[string]given{}
 	for _, name := range slices.Sorted(maps.Keys(documents)) {
-		bad := func(problem string, err error) error {
-			return &ParamError{
-				Check: "schema", Param: fmt.Sprintf("documents[%q]", short(name, 200)), Problem: problem, Err: err,
-				Takes: "a JSON Schema, under a URL that no other schema has",
-			}
-		}
 		at, err := base.Parse(name)
 		if err != nil {
-			return bad("has a bad URL", err)
+			return nil, badDocument(name, "has a bad URL", err)
 		}
 		if at.Fragment != "" || at.String() == schemaURL || at.String() == misfitURL {
-			return bad("has a URL that can't be given", nil)
+			return nil, badDocument(name, "has a URL that can't be given", nil)
 		}
 		doc, err := readSchema(string(documents[name]))
 		if err != nil {
-			return bad("is no JSON", err)
+			return nil, badDocument(name, "is no JSON", err)
 		}
 		if err := compiler.AddResource(at.String(), doc); err != nil {
-			return bad("can't be taken", err)
+			return nil, badDocument(name, "can't be taken", err)
 		}
+		known[at.String()] = given{name, doc}
 	}
-	return nil
+	return known, nil
+}
+
+func badDocument(name, problem string, err error) *ParamError {
+	return &ParamError{
+		Check: "schema", Param: fmt.Sprintf("documents[%q]", short(name, 200)), Problem: problem, Err: err,
+		Takes: "a JSON Schema, under a URL that no other schema has",
+	}
 }
 
 func (*schemaCheck) Name() string { return "schema" }

@@ -211,6 +211,9 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 		{"two branches fit", `{"oneOf": [{"type": "integer"}, {"type": "string"}, {"minimum": 2}]}`, `3`, []string{
 			`the number 3 fits the alternatives 1 and 3, and may fit one only (change it so that it fits just one of them)`,
 		}},
+		{"JSON within a string", `{"properties": {"a": {"type": "object"}}}`, `{"a": "{\"b\": 1}"}`, []string{
+			`at /a: the string "{\"b\": 1}" stands where an object is wanted (write it as JSON, not as a string that holds JSON)`,
+		}},
 		{"one violation by two ways", `{"allOf": [{"$ref": "#/$defs/s"}, {"$ref": "#/$defs/s"}], "$defs": {"s": {"type": "string"}}}`, `1`, []string{
 			`the number 1 stands where a string is wanted (write it as a string, in double quotes)`,
 		}},
@@ -295,6 +298,8 @@ func TestABadSchemaIsAnErrorOfTheConstructor(t *testing.T) {
 		{"a reference to a file", `{"$ref": "file://` + filepath.ToSlash(outside) + `"}`, "nothing is loaded from files or from the network"},
 		{"a reference to a file beside it", `{"$ref": "other.json"}`, `"other.json" is not in the schema itself, and nothing is loaded from files or from the network`},
 		{"a reference to the network", `{"$ref": "http://127.0.0.1:1/schema"}`, `"http://127.0.0.1:1/schema" is not in the schema itself`},
+		{"a reference to the network over TLS", `{"$ref": "https://127.0.0.1:1/schema"}`, `"https://127.0.0.1:1/schema" is not in the schema itself, and nothing is loaded from files or from the network`},
+		{"a reference against an id of the network", `{"$id": "https://127.0.0.1:1/a", "items": {"$ref": "b"}}`, `"https://127.0.0.1:1/b" is not in the schema itself`},
 		{"an unknown dialect", `{"$schema": "https://example.org/dialect"}`, `"https://example.org/dialect" is not in the schema itself`},
 		{"a bad id", `{"$id": "%zz"}`, "error in parsing id"},
 	} {
@@ -305,6 +310,39 @@ func TestABadSchemaIsAnErrorOfTheConstructor(t *testing.T) {
 		}
 		if err != nil && len(err.Error()) > 600 {
 			t.Errorf("%s: an error of %d bytes", test.name, len(err.Error()))
+		}
+	}
+}
+
+func TestASchemaMayReferToTheDocumentsGivenWithIt(t *testing.T) {
+	s, err := validate.JSONSchemaWith([]byte(`{"properties": {"a": {"$ref": "address.json#/$defs/zip"}, "b": {"$ref": "https://example.org/b"}}}`), validate.SchemaOptions{
+		Documents: map[string][]byte{
+			"address.json":          []byte(`{"$defs": {"zip": {"pattern": "^[0-9]{5}$"}}}`),
+			"https://example.org/b": []byte(`{"items": {"$ref": "c"}}`),
+			"https://example.org/c": []byte(`{"type": "integer"}`),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, "right", check(t, s, `{"a": "12345", "b": [1]}`).Complaints)
+	wantLines(t, "wrong", check(t, s, `{"a": "1234", "b": [1, "2"]}`).Complaints,
+		`schema: at /a: "1234" does not match the regular expression "^[0-9]{5}$" (write text that matches the regular expression "^[0-9]{5}$")`,
+		`schema: at /b/1: the string "2" stands where an integer is wanted (write it as a number, without quotes)`)
+	for _, test := range []struct{ schema, url, document, want string }{
+		{`true`, "a.json", `{`, `documents["a.json"] is no JSON: line 1, column 2: the JSON ends before it is complete`},
+		{`true`, "a.json#x", `{}`, `documents["a.json#x"] has a URL that can't be given`},
+		{`true`, "answer", `{}`, `documents["answer"] has a URL that can't be given`},
+		{`true`, "%zz", `{}`, `documents["%zz"] has a bad URL`},
+		{`true`, "http://json-schema.org/draft-07/schema", `{}`, `documents["http://json-schema.org/draft-07/schema"] can't be taken`},
+		{`{"$ref": "b.json"}`, "a.json", `{}`, `"b.json" is not in the schema itself, and nothing is loaded`},
+		{`{"$ref": "a.json"}`, "a.json", `{"$ref": "http://127.0.0.1:1/x"}`, `"http://127.0.0.1:1/x" is not in the schema itself, and nothing is loaded`},
+		{`{"$ref": "a.json"}`, "a.json", `{"type": "text"}`, `documents["a.json"] is no schema: at /type: the string "text" fits none`},
+	} {
+		_, err := validate.JSONSchemaWith([]byte(test.schema), validate.SchemaOptions{Documents: map[string][]byte{test.url: []byte(test.document)}})
+		var bad *validate.ParamError
+		if !errors.As(err, &bad) || bad.Check != "schema" || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v\nwant %s", test.url, err, test.want)
 		}
 	}
 }
