@@ -103,13 +103,16 @@ func (p *parser) document() (any, bool) {
 // anotherValue matches a comma with an object, an array or a string behind it.
 var anotherValue = regexp.MustCompile(`^,[ \t\r\n]*[{\["]`)
 
+// listItem matches the beginning of a list in prose or Markdown.
+var listItem = regexp.MustCompile(`^(?:-|[0-9]+[.)])\s`)
+
 // begins tells prose from JSON at the start of the text, where it is the whole
 // answer that is wrong and not one value of it.
 func (p *parser) begins() bool {
 	rest := p.text[p.pos:p.end]
 	c := rest[0]
 	switch {
-	case strings.IndexByte(`{["-0123456789`, c) >= 0:
+	case strings.IndexByte(`{["-0123456789`, c) >= 0 && !listItem.MatchString(rest):
 		return true
 	case literalBegins(rest) || borrowed[rest] != "":
 		return true
@@ -543,14 +546,14 @@ func (p *parser) here() string { return strconv.Quote(excerpt(p.text[p.pos:p.end
 // aside records the fault if something is here that models put between the
 // parts of JSON: a comment, an ellipsis, an escaped quote, a special space.
 func (p *parser) aside() bool {
-	rest := p.text[p.pos:p.end]
+	rest := p.text[p.pos:p.end] // not empty
 	switch {
 	case strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*") || strings.HasPrefix(rest, "#"):
 		p.fail(p.pos, "there is a comment", "leave comments out: JSON has none")
 	case strings.HasPrefix(rest, "...") || strings.HasPrefix(rest, "…"):
 		p.fail(p.pos, "there are three dots in the place of what is left out", "write out all of it")
-	case strings.HasPrefix(rest, `\"`) || strings.HasPrefix(rest, `\'`):
-		p.fail(p.pos, "a quote outside of a string has a backslash before it", "write the JSON as it is, without escaping it once more")
+	case rest[:1] == `\`:
+		p.fail(p.pos, "there is a backslash outside of a string", "write the JSON as it is, without escaping it once more")
 	default:
 		r, _ := utf8.DecodeRuneInString(rest)
 		if r < utf8.RuneSelf || !blank(r) && !unicode.Is(unicode.Cf, r) {
