@@ -472,7 +472,7 @@ func (m *mending) str(name bool) bool {
 		switch {
 		case strings.HasPrefix(rest, unit):
 			m.i += len(unit)
-		case len(unit) > 1 && unit[0] == '\\' && strings.HasPrefix(rest, string(r)):
+		case len(unit) > 1 && unit[0] == '\\' && strings.HasPrefix(rest, string(r)) && !(r == '\\' && escaping.MatchString(rest)):
 			add("a character that must be escaped")
 			m.i += len(string(r))
 		case strings.HasPrefix(rest, `\`+unit):
@@ -489,7 +489,7 @@ func (m *mending) str(name bool) bool {
 		switch {
 		case closing == quote || quote >= utf8.RuneSelf && (closing == '"' || closing >= utf8.RuneSelf && quotation(closing)):
 			m.i += size
-		case !strings.ContainsRune(m.text[m.i:m.end], quote): // it may have been cut off within the string
+		case !ends(m.text[m.i:m.end], quote): // it may have been cut off within the string
 			m.cut = true
 			return false
 		case quote == '"':
@@ -503,6 +503,21 @@ func (m *mending) str(name bool) bool {
 	}
 	return true
 }
+
+// ends reports whether a string ends somewhere in its rest.
+func ends(rest string, quote rune) bool {
+	escaped := false
+	for _, r := range rest {
+		if r == quote && !escaped {
+			return true
+		}
+		escaped = r == '\\' && !escaped
+	}
+	return false
+}
+
+// escaping matches an escape of JSON: its backslash is not one of the text.
+var escaping = regexp.MustCompile(`^\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})`)
 
 // quotation reports whether a character is a quotation mark that JSON does not
 // have.

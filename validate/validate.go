@@ -3,12 +3,16 @@
 // the model can act on. Run makes all checks and tells an answer that is wrong
 // from a check that could not be made.
 //
-// The checks are NotEmpty, JSON, JSONSchema, Length, Regex, Contains, a
-// caller's function (Func) and the combinations All, Any and Not. Build and
-// Parse make them from configuration and from the command line.
+// The checks are NotEmpty, JSON, JSONSchema, FieldPresent, Length, Regex,
+// Contains, a caller's function (Func) and the combinations All, Any and Not.
+// Build and Parse make them from configuration and from the command line.
 //
 // What JSON and JSONSchema accept, the caller can decode: the verdict carries
-// the decoded value and the text that it was decoded from.
+// the decoded value and the text that it was decoded from. JSONWithRepair mends
+// what a model got wrong, and says what it changed.
+//
+// A check that is Streaming tells while an answer still comes that it can no
+// longer pass. Prefix reads the value of a JSON answer as far as it has come.
 package validate
 
 import (
