@@ -23,7 +23,8 @@ import (
 //
 // It says what a model got wrong (prose, a comment, a trailing comma, single
 // quotes, NaN, an end too early and so on), with line and column. Of an answer
-// that the token limit cut off, it says that.
+// that is no whole JSON because the token limit cut it off, or because it came
+// without a reason to stop or was withheld, it says that.
 func JSON() Strategy { return jsonCheck{} }
 
 // JSONWithRepair is JSON that mends what it can: it takes the one object or

@@ -93,6 +93,13 @@ func TestJSONSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a fence without its end", "```json\n{}\n", "line 2, column 3: the Markdown block is not closed: the text ends before it is complete" + whole},
 		{"a fence closed by a shorter one", "````\n{}\n```", "line 3, column 4: the Markdown block is not closed: the text ends before it is complete" + whole},
 		{"code quotes", "`{}`", "line 1, column 1: there is text before the JSON: \"`{}`\"" + alone},
+		{"a fence within a fence", "````\n```json\n{}\n```\n````", "line 2, column 1: there is a Markdown block within another" + alone},
+		{"two values and a comma", "{},\n{}", "line 1, column 3: there is more than one JSON value (answer with a single JSON value)"},
+		{"a comma behind the value", "{}, x", `line 1, column 3: there is text behind the JSON value: ", x"` + alone},
+		{"a list", "- a\n- b", `line 1, column 1: the text is not JSON: "- a"` + alone},
+		{"a list before an object", "1. {}", `line 1, column 1: there is text before the JSON: "1. {}"` + alone},
+		{"escaped quotes", `{\"a\": 1}`, "line 1, column 2: there is a backslash outside of a string (write the JSON as it is, without escaping it once more)"},
+		{"a space that is none of JSON's", "[1,\u00a02]", "at /1: line 1, column 4: there is the character U+00A0, which is no white space of JSON (use plain spaces and line breaks, or leave it out)"},
 		{"two values", "{}\n{}", "line 2, column 1: there is more than one JSON value (answer with a single JSON value)"},
 		{"a bracket too many", "{}}", `line 1, column 3: there is a "}" too many behind the JSON value (close each object and array once)`},
 		{"a comment before", "// here\n{}", "line 1, column 1: there is a comment (leave comments out: JSON has none)"},
@@ -196,6 +203,9 @@ func TestAnAnswerCutOffAtTheTokenLimitIsReportedAsThat(t *testing.T) {
 			wantLines(t, test.text, checkAnswer(t, s, finished(test.text, llm.FinishLength)).Complaints, want...)
 		}
 	}
+	wantLines(t, "no reason to stop", checkAnswer(t, validate.JSON(), finished(`{"a": `, llm.FinishNone)).Complaints,
+		"json: line 1, column 6: the answer broke off before its JSON was complete: it came without a reason to stop (give the whole JSON value)")
+	wantLines(t, "no reason to stop, and JSON that is whole", checkAnswer(t, validate.JSON(), finished(`{"a": 1}`, llm.FinishNone)).Complaints)
 	if report := checkAnswer(t, validate.JSON(), finished("12", llm.FinishStop)); len(report.Complaints) > 0 {
 		t.Errorf("a number that is whole: %v", report.Complaints)
 	}
