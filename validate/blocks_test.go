@@ -9,23 +9,23 @@ import (
 func TestBlocksAreThoseOfMarkdown(t *testing.T) {
 	for _, test := range []struct {
 		text string
-		want []string // label and content
+		want []string // their content
 	}{
 		{"", nil},
 		{"prose", nil},
-		{"a\n```json\n1\n```\nb", []string{"json:1\n"}},
-		{"```\n1\n```\n~~~ My Label\n2\n~~~", []string{":1\n", "My Label:2\n"}},
-		{"````\n```\n1\n```\n````\n", []string{":```\n1\n```\n"}},
-		{"  ```go\n1\n\t```\n", []string{"go:1\n"}},
-		{"```\r\n1\r\n```\r\n", []string{":1\r\n"}},
-		{"```\n1", []string{":1"}},
-		{"```\n", []string{":"}},
-		{"```x``` is code\n```\n1\n```", []string{":1\n"}},
+		{"a\n```json\n1\n```\nb", []string{"1\n"}},
+		{"```\n1\n```\n~~~ My Label\n2\n~~~", []string{"1\n", "2\n"}},
+		{"````\n```\n1\n```\n````\n", []string{"```\n1\n```\n"}},
+		{"  ```go\n1\n\t```\n", []string{"1\n"}},
+		{"```\r\n1\r\n```\r\n", []string{"1\r\n"}},
+		{"```\n1", []string{"1"}},
+		{"```\n", []string{""}},
+		{"```x``` is code\n```\n1\n```", []string{"1\n"}},
 		{"```json {\"a\": 1}```", nil},
 	} {
 		var got []string
 		for _, b := range blocks(test.text) {
-			got = append(got, b.label+":"+test.text[b.inner:b.innerEnd])
+			got = append(got, test.text[b.inner:b.innerEnd])
 		}
 		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%q: %q, want %q", test.text, got, test.want)

@@ -237,6 +237,18 @@ var broken = []struct {
 		complaint: `line 1, column 1: there is text before the JSON: "Either {\"city\": \"Bonn\"} or {\"city\": \"Ber…" (answer with JSON alone, without prose around it)`,
 	},
 	{
+		name: "an object and a number", text: "{\"city\": \"Bonn\"}\n330579",
+		complaint: `line 2, column 1: there is text behind the JSON value: "330579" (answer with JSON alone, without prose around it)`,
+	},
+	{
+		name: "a string and an object", text: `"Bonn" {"city": "Bonn"}`,
+		complaint: "line 1, column 8: there is more than one JSON value (answer with a single JSON value)",
+	},
+	{
+		name: "a number in a fence that is not closed", text: "```json\n33",
+		complaint: "line 2, column 3: the Markdown block is not closed: the text ends before it is complete (answer with the whole JSON value; make it shorter if it does not fit)",
+	},
+	{
 		name: "a comment to the end of the line", text: "{\n  \"city\": \"Bonn\", // the old capital\n  \"people\": 330579\n}",
 		complaint: "line 2, column 19: there is a comment (leave comments out: JSON has none)",
 		value:     `{"city": "Bonn", "people": 330579}`,

@@ -134,6 +134,8 @@ func TestPrefixSaysAtOnceWhatIsWrong(t *testing.T) {
 		{`{"a": 1, "b": 2, "a"`, `at /a: line 1, column 18: the property "a" is there more than once`},
 		{`[1e400,`, `at /0: line 1, column 2: the number 1e400 is out of range`},
 		{`["\ud83dx`, `at /0: line 1, column 3: \ud83d is half of a character`},
+		{`["\p`, `at /0: line 1, column 3: \p is no JSON escape`},
+		{`["\u12G`, `at /0: line 1, column 3: four hexadecimal digits must follow \u`},
 		{`["\ude00`, `at /0: line 1, column 3: \ude00 is half of a character`},
 		{"[\"\xff", "line 1, column 3: the text is not valid UTF-8 here"},
 		{"[\"a\n", "at /0: line 1, column 4: a string goes over the end of the line"},

@@ -179,9 +179,9 @@ func locate(text string, start, end, nested int) (from, to int, cut, ok bool) {
 	}
 	var found []block
 	for _, b := range blocks(text[start:end]) {
-		b.start, b.inner, b.innerEnd, b.end = b.start+start, b.inner+start, b.innerEnd+start, b.end+start
+		b = block{b.start + start, b.inner + start, b.innerEnd + start, b.end + start}
 		i, j := trim(text, b.inner, b.innerEnd)
-		if i < j && (text[i] == '{' || text[i] == '[' || fence(text[i:j]) != "" || strings.EqualFold(b.label, "json")) {
+		if i < j && (text[i] == '{' || text[i] == '[' || fence(text[i:j]) != "") {
 			found = append(found, b)
 		}
 	}
@@ -189,6 +189,9 @@ func locate(text string, start, end, nested int) (from, to int, cut, ok bool) {
 	case 0:
 		for at := start; at < end; at++ {
 			if c := text[at]; c == '{' || c == '[' && !bracketed.MatchString(text[at:end]) {
+				if isValue(text, start, at) {
+					return start, end, false, false
+				}
 				return extent(text, at, end)
 			}
 		}
@@ -221,7 +224,7 @@ func extent(text string, start, end int) (from, to int, cut, ok bool) {
 		to = start + closing + 1
 	}
 	tail := strings.TrimLeftFunc(text[to:end], blank)
-	if strings.HasPrefix(tail, ",") {
+	if strings.HasPrefix(tail, ",") || isValue(text, to, end) {
 		return start, end, false, false
 	}
 	for i := range len(tail) {
@@ -232,14 +235,19 @@ func extent(text string, start, end int) (from, to int, cut, ok bool) {
 	return start, to, false, true
 }
 
+// isValue reports whether text[start:end] is a JSON value.
+func isValue(text string, start, end int) bool {
+	start, end = trim(text, start, end)
+	p := parser{text: text, pos: start, end: end}
+	_, ok := p.document()
+	return ok
+}
+
 // object matches the beginning of an object with properties, damaged or not.
 var object = regexp.MustCompile(`\{\s*(?:"[^"\n]*"|'[^'\n]*'|“[^”\n]*”|[\pL_$][\pL\d_$]*)\s*:`)
 
 // block is a fenced Markdown block in a text, by offsets.
-type block struct {
-	start, inner, innerEnd, end int
-	label                       string
-}
+type block struct{ start, inner, innerEnd, end int }
 
 // blocks finds the fenced blocks of a text (CommonMark, section 4.5, but with
 // any indentation). One that is not closed goes to the end.
@@ -257,12 +265,11 @@ func blocks(text string) []block {
 				last.innerEnd, last.end, mark = at, next, ""
 			}
 		case fence(trimmed) != "":
-			label := strings.TrimSpace(strings.TrimPrefix(trimmed, fence(trimmed)))
-			if strings.ContainsAny(label, "`{[\"") {
+			if strings.ContainsAny(strings.TrimPrefix(trimmed, fence(trimmed)), "`{[\"") {
 				break // code within a line of prose
 			}
 			mark = fence(trimmed)
-			found = append(found, block{start: at, inner: next, innerEnd: len(text), end: len(text), label: label})
+			found = append(found, block{start: at, inner: next, innerEnd: len(text), end: len(text)})
 		}
 		at = next
 	}

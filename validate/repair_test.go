@@ -165,6 +165,14 @@ func TestOneCheckThatRepairsMendsTheAnswerForAll(t *testing.T) {
 	}
 }
 
+// A check may be made without Run.
+func TestRepairNeedsNoRun(t *testing.T) {
+	v, err := validate.JSONWithRepair().Check(t.Context(), &validate.Answer{Text: "{a: 1}"})
+	if err != nil || v.Text != `{"a": 1}` || len(v.Repaired) != 1 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 func TestJSONThatIsRightIsLeftAsItIs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text, err := json.Marshal(values(3).Draw(t, "value"))
