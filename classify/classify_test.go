@@ -102,6 +102,8 @@ func TestReadErrorFindsAnErrorWithinASuccess(t *testing.T) {
 		{classify.OpenAI, `{"error":null,"choices":[]}`, false, 0, ""},
 		{classify.OpenAI, `{"message":"not an error's","code":"x"}`, false, 0, ""},
 		{classify.Anthropic, `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, true, failure.Overloaded, "overloaded_error"},
+		{classify.Anthropic, `{"type":"error","error":{"type":"rate_limit_error","message":"Slow down."}}`, true, failure.RateLimited, "rate_limit_error"},
+		{classify.Anthropic, `{"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}}`, true, failure.QuotaExhausted, "enforced_spend_limit_reached"},
 		{classify.Gemini, `{"error":{"code":503,"status":"UNAVAILABLE","message":"The model is overloaded."}}`, true, failure.Overloaded, "UNAVAILABLE"},
 		{classify.Gemini, `no JSON`, false, 0, ""},
 	} {

@@ -99,12 +99,13 @@ func (p problem) unpaid(message string) bool {
 
 // used reports whether the limit that was hit is one that no wait within a call
 // brings back: that of a day, or one of zero. Anthropic tells when to come back
-// with every rate limit; its 429 without that is a cap on spending.
+// with every rate limit; its 429 without that is a cap on spending. An error
+// within a success has no headers to tell it by.
 func (p problem) used(message string) bool {
 	if p.noQuota() || slices.ContainsFunc(p.Quotas, func(id string) bool { return strings.Contains(id, "PerDay") }) {
 		return true
 	}
-	return !p.Told && (has(message, "per day", "(rpd)", "(tpd)") || p.Provider == Anthropic)
+	return !p.Told && (has(message, "per day", "(rpd)", "(tpd)") || p.Provider == Anthropic && p.Status == 429)
 }
 
 // noQuota reports whether the model is not in the tier of the key at all, a
