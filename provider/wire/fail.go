@@ -98,9 +98,16 @@ func (x *Exchange) reply(body []byte) classify.Reply {
 func (x *Exchange) RequestID(header string) string { return x.Response.Header.Get(header) }
 
 // KeptResponse returns the response as an error may keep it: with the body that
-// was read, and without what its request holds of the key and the prompt.
+// was read, and without what its request holds of the key and the prompt, nor
+// the key where a header quotes it.
 func (x *Exchange) KeptResponse() *http.Response {
 	response := *x.Response
+	response.Header = response.Header.Clone()
+	for _, values := range response.Header {
+		for i, value := range values {
+			values[i] = x.Endpoint.Hide(value)
+		}
+	}
 	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(x.Body)), int64(len(x.Body))
 	response.Request = WithoutSecrets(x.Request)
 	return &response
