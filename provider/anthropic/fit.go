@@ -1,0 +1,335 @@
+package anthropic
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// fit returns the schema in the part of JSON Schema that output_config.format
+// takes, its order and its numbers kept; false if it can't be put that way. The
+// rules are those of "JSON Schema limitations" at
+// https://platform.claude.com/docs/en/build-with-claude/structured-outputs and,
+// for what becomes of the rest, those of Anthropic's SDKs: what restricts a
+// value further goes into its description, an object takes no other properties,
+// oneOf becomes anyOf. An answer that the fitted schema takes may miss what was
+// moved; it never has what the schema itself forbids by its shape.
+func fit(schema json.RawMessage) (json.RawMessage, bool) {
+	if depth(schema) > maxDepth {
+		return nil, false
+	}
+	root := gjson.ParseBytes(schema)
+	if root.Get("type").String() != "object" || recursive(root) {
+		return nil, false
+	}
+	return fitNode(root)
+}
+
+// maxDepth bounds the work: each level of a schema reads all below it. Nobody
+// writes one as deep.
+const maxDepth = 100
+
+// depth returns how deep a valid JSON value is nested.
+func depth(raw []byte) int {
+	depth, deepest, quoted := 0, 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
+}
+
+// A member is one of an object's, with its name and value as they stand.
+type member struct {
+	name       string
+	raw, value string
+}
+
+func members(object gjson.Result) []member {
+	var all []member
+	if !object.IsObject() {
+		return nil
+	}
+	object.ForEach(func(name, value gjson.Result) bool {
+		all = append(all, member{name.String(), name.Raw, value.Raw})
+		return true
+	})
+	return all
+}
+
+func writeObject(all []member) json.RawMessage {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(m.raw + ":" + m.value)
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+func named(name string, value json.RawMessage) member {
+	return member{name, quote(name), string(value)}
+}
+
+// quote makes a JSON string. It leaves < and > as they are, which a model reads.
+func quote(text string) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text) // a string can't fail
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func fitNode(node gjson.Result) (json.RawMessage, bool) {
+	if !node.IsObject() {
+		return nil, false // true and false are schemas too, and take anything or nothing
+	}
+	given := members(node)
+	has := make(map[string]gjson.Result, len(given))
+	for _, m := range given {
+		if _, twice := has[m.name]; twice {
+			return nil, false
+		}
+		has[m.name] = gjson.Parse(m.value)
+	}
+	if reference, ok := has["$ref"]; ok {
+		// "$ref is not supported alongside other properties", says the SDK.
+		return writeObject([]member{{"$ref", `"$ref"`, reference.Raw}}), local(reference.String())
+	}
+	if !shaped(has) {
+		return nil, false
+	}
+	var kept, moved []member
+	isObject, open := isA(has["type"], "object"), true
+	for _, m := range given {
+		value := has[m.name]
+		switch m.name {
+		case "$schema", "$id", "$comment":
+		case "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "allOf", "patternProperties":
+			// What an allOf joins can't be closed piece by piece.
+			return nil, false
+		case "oneOf", "anyOf":
+			nodes, ok := fitList(value)
+			if !ok {
+				return nil, false
+			}
+			kept = append(kept, named("anyOf", nodes))
+		case "items":
+			item, ok := fitNode(value)
+			if !ok {
+				return nil, false
+			}
+			kept = append(kept, named("items", item))
+		case "properties", "$defs", "definitions":
+			nodes, ok := fitMap(value)
+			if !ok {
+				return nil, false
+			}
+			kept = append(kept, member{m.name, m.raw, string(nodes)})
+		case "additionalProperties":
+			if isObject {
+				kept, open = append(kept, named(m.name, json.RawMessage("false"))), false
+			}
+		default:
+			if takes(m.name, value) {
+				kept = append(kept, m)
+			} else {
+				moved = append(moved, m)
+			}
+		}
+	}
+	if isObject && open {
+		kept = append(kept, named("additionalProperties", json.RawMessage("false")))
+	}
+	return writeObject(described(kept, moved)), true
+}
+
+// shaped reports whether the node says what its values look like, in a way that
+// the API has.
+func shaped(has map[string]gjson.Result) bool {
+	_, enum := has["enum"]
+	_, constant := has["const"]
+	_, anyOf := has["anyOf"]
+	_, oneOf := has["oneOf"]
+	kind, typed := has["type"]
+	switch {
+	case anyOf && oneOf, (anyOf || oneOf) && (enum || constant || isA(kind, "object")):
+		return false
+	case !typed && !enum && !constant && !anyOf && !oneOf:
+		return false
+	case enum && !primitives(has["enum"]), constant && (has["const"].IsObject() || has["const"].IsArray()):
+		return false
+	case isA(kind, "array") && !has["items"].Exists():
+		return false
+	case isA(kind, "object"):
+		return closable(has["properties"], has["required"], has["additionalProperties"])
+	}
+	return !has["properties"].Exists()
+}
+
+// closable reports whether an object is of use without other properties than
+// those it names. One that is free in what it holds would be an empty one.
+func closable(properties, required, more gjson.Result) bool {
+	names := map[string]bool{}
+	for _, m := range members(properties) {
+		names[m.name] = true
+	}
+	if more.Exists() && !more.IsBool() || len(names) == 0 && more.Type != gjson.False {
+		return false
+	}
+	return !slices.ContainsFunc(required.Array(), func(name gjson.Result) bool { return !names[name.String()] })
+}
+
+// isA reports whether the type is, or lists, kind.
+func isA(types gjson.Result, kind string) bool {
+	return types.String() == kind || types.IsArray() &&
+		slices.ContainsFunc(types.Array(), func(t gjson.Result) bool { return t.String() == kind })
+}
+
+func primitives(values gjson.Result) bool {
+	return values.IsArray() && !slices.ContainsFunc(values.Array(), func(v gjson.Result) bool { return v.IsObject() || v.IsArray() })
+}
+
+// takes reports whether the API takes a keyword that holds no schema.
+func takes(keyword string, value gjson.Result) bool {
+	switch keyword {
+	case "type", "title", "enum", "const", "required", "default":
+		return true
+	case "description":
+		return value.Type == gjson.String
+	case "minItems":
+		return value.Raw == "0" || value.Raw == "1"
+	case "format":
+		return slices.Contains(formats, value.String())
+	case "pattern":
+		return value.Type == gjson.String && !oddPattern.MatchString(value.String())
+	}
+	return false
+}
+
+var formats = []string{"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+
+// oddPattern finds what the API does not take in a regular expression: groups
+// that look around, references back, word boundaries, classes by property, and
+// counts that may be large.
+var oddPattern = regexp.MustCompile(`\(\?|\\[1-9bBpPk]|\{[0-9,]{3,}\}`)
+
+// described returns the members with what was moved in the description.
+func described(kept, moved []member) []member {
+	if len(moved) == 0 {
+		return kept
+	}
+	words := string(writeObject(moved))
+	at := slices.IndexFunc(kept, func(m member) bool { return m.name == "description" })
+	if at < 0 {
+		return append(kept, named("description", json.RawMessage(quote(words))))
+	}
+	kept[at].value = quote(gjson.Parse(kept[at].value).String() + "\n\n" + words)
+	return kept
+}
+
+func fitList(nodes gjson.Result) (json.RawMessage, bool) {
+	list := nodes.Array()
+	if !nodes.IsArray() || len(list) == 0 {
+		return nil, false
+	}
+	var b bytes.Buffer
+	for i, node := range list {
+		fitted, ok := fitNode(node)
+		if !ok {
+			return nil, false
+		}
+		b.WriteByte("[,"[min(i, 1)])
+		b.Write(fitted)
+	}
+	b.WriteByte(']')
+	return b.Bytes(), true
+}
+
+func fitMap(nodes gjson.Result) (json.RawMessage, bool) {
+	all := members(nodes)
+	for i, m := range all {
+		fitted, ok := fitNode(gjson.Parse(m.value))
+		if !ok {
+			return nil, false
+		}
+		all[i].value = string(fitted)
+	}
+	return writeObject(all), nodes.IsObject()
+}
+
+// local reports whether a reference is one to the schema's own definitions.
+func local(reference string) bool { return localReference.MatchString(reference) }
+
+var localReference = regexp.MustCompile(`^#/(?:\$defs|definitions)/[^/~%]+$`)
+
+// recursive reports whether a definition holds a reference to itself, in one
+// step or in many.
+func recursive(root gjson.Result) bool {
+	uses := map[string][]string{}
+	for _, place := range []string{"$defs", "definitions"} {
+		for _, m := range members(root) {
+			if m.name != place {
+				continue
+			}
+			for _, definition := range members(gjson.Parse(m.value)) {
+				name := "#/" + place + "/" + definition.name
+				uses[name] = references(gjson.Parse(definition.value), nil)
+			}
+		}
+	}
+	const (
+		entered = 1 + iota
+		left
+	)
+	state := map[string]int{}
+	var enter func(name string) bool
+	enter = func(name string) bool {
+		state[name] = entered
+		for _, used := range uses[name] {
+			if state[used] == entered || state[used] == 0 && enter(used) {
+				return true
+			}
+		}
+		state[name] = left
+		return false
+	}
+	for name := range uses {
+		if state[name] == 0 && enter(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// references returns what a node and all below it refer to.
+func references(node gjson.Result, found []string) []string {
+	if !node.IsObject() && !node.IsArray() {
+		return found
+	}
+	node.ForEach(func(name, value gjson.Result) bool {
+		if name.String() == "$ref" && value.Type == gjson.String {
+			found = append(found, value.String())
+		}
+		found = references(value, found)
+		return true
+	})
+	return found
+}

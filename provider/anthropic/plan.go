@@ -1,0 +1,232 @@
+package anthropic
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	sdk "github.com/anthropics/anthropic-sdk-go"
+	"github.com/anthropics/anthropic-sdk-go/packages/param"
+	"github.com/tidwall/gjson"
+
+	"llmcall/classify"
+	"llmcall/failure"
+	"llmcall/llm"
+)
+
+const provider = classify.Anthropic
+
+// way is how the answer is asked for.
+type way int
+
+const (
+	asText   way = iota // no schema is given
+	byFormat            // output_config.format
+	byTool              // the input of a tool
+	byPrompt            // instructions
+)
+
+// plan is what is decided about the schema before the request is sent.
+type plan struct {
+	way    way
+	schema json.RawMessage // as it is sent
+	given  json.RawMessage // as it came
+	tool   string          // whose input is the answer; "" for none
+	beside bool            // the caller has tools too
+}
+
+// version is that of a model, claude-opus-4-6 being 406.
+type version int
+
+const (
+	claude4  version = 400
+	claude45 version = 405
+	claude5  version = 500
+	newest   version = 1 << 30
+)
+
+// claude reads the version from a model's name, as Anthropic, Amazon and Google
+// write it: claude-3-5-haiku-20241022, claude-opus-4-20250514, claude-haiku-5-5,
+// anthropic.claude-sonnet-4-5-20250929-v1:0, claude-opus-4-1@20250805. A name
+// without any (claude-mythos-preview) is as new as can be; ok is false for the
+// model of somebody else.
+func claude(model string) (v version, ok bool) {
+	if !strings.Contains(model, "claude") {
+		return 0, false
+	}
+	found := claudeVersion.FindStringSubmatch(model)
+	if found == nil {
+		return newest, true
+	}
+	major, _ := strconv.Atoi(found[1]) // digits, two at most
+	minor, _ := strconv.Atoi(found[2]) // or nothing
+	return version(100*major + minor), true
+}
+
+var claudeVersion = regexp.MustCompile(`claude-(?:[a-z]+-)?([0-9]{1,2})(?:[-.]([0-9]{1,2}))?(?:[^0-9]|$)`)
+
+// plan decides how the answer is asked for.
+func (m *Model) plan(req *llm.Request) (plan, error) {
+	if req.Schema == nil {
+		return plan{}, nil
+	}
+	given := req.Schema.JSON
+	if err := isObject(given); err != nil {
+		return plan{}, fmt.Errorf("takes a JSON Schema that is a JSON object: %w", err)
+	}
+	v, known := claude(m.endpoint.Model)
+	beside := len(req.Tools) > 0
+	if known && v >= claude45 && m.refusals.allow(byFormat, given) {
+		if fitted, ok := fit(given); ok {
+			return plan{way: byFormat, schema: fitted, given: given, beside: beside}, nil
+		}
+	}
+	// "Thinking may not be enabled when tool_choice forces tool use": since
+	// Claude 5 it is on by default, and can't be switched off in some.
+	if v < claude5 && !forbidsForcing(req.Extra) && gjson.GetBytes(given, "type").String() == "object" && m.refusals.allow(byTool, given) {
+		return plan{way: byTool, schema: given, given: given, tool: toolName(req), beside: beside}, nil
+	}
+	return plan{way: byPrompt, schema: given, given: given, beside: beside}, nil
+}
+
+// forbidsForcing reports whether the fields of the provider's own leave no room
+// for a tool that the model has to call.
+func forbidsForcing(extra map[string]any) bool {
+	for _, name := range []string{"tools", "tool_choice"} {
+		if _, ok := extra[name]; ok {
+			return true
+		}
+	}
+	thinking, ok := extra["thinking"]
+	if !ok {
+		return false
+	}
+	raw, err := json.Marshal(thinking)
+	return err != nil || gjson.GetBytes(raw, "type").String() != "disabled"
+}
+
+// toolName returns the name of the tool whose input is the answer: the
+// schema's, or a longer one if a tool of the caller's has that.
+func toolName(req *llm.Request) string {
+	name := req.Schema.Name
+	if !legalName.MatchString(name) {
+		name = "answer"
+	}
+	for slices.ContainsFunc(req.Tools, func(t llm.Tool) bool { return t.Name == name }) {
+		name += "_"
+	}
+	return name
+}
+
+// legalName leaves room for what toolName adds: the API takes 128 characters.
+var legalName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+
+// ask puts the schema into the request, by params, the fields of the provider's
+// own, or the system prompt, which it returns.
+func (p plan) ask(params *sdk.MessageNewParams, extra map[string]any, system string) string {
+	switch p.way {
+	case byFormat:
+		format, _ := json.Marshal(struct { // valid JSON: see params
+			Type   string          `json:"type"`
+			Schema json.RawMessage `json:"schema"`
+		}{"json_schema", p.schema})
+		if own, ok := extra["output_config"]; ok {
+			extra["output_config"] = withFormat(own, format)
+			break
+		}
+		// The SDK's own type for the schema is a map, which would sort the
+		// properties and round large numbers.
+		params.OutputConfig.Format = param.Override[sdk.JSONOutputFormatParam](json.RawMessage(format))
+	case byTool:
+		answer := sdk.ToolUnionParamOfTool(param.Override[sdk.ToolInputSchemaParam](p.schema), p.tool)
+		answer.OfTool.Description = param.NewOpt("Gives the final answer, which is this tool's input. It is the only way to answer.")
+		params.Tools = append(params.Tools, answer)
+		if p.beside {
+			params.ToolChoice.OfAny = &sdk.ToolChoiceAnyParam{}
+			break
+		}
+		params.ToolChoice = sdk.ToolChoiceParamOfTool(p.tool)
+		params.ToolChoice.OfTool.DisableParallelToolUse = param.NewOpt(true)
+	case byPrompt:
+		when := "Answer"
+		if p.beside {
+			when = "Unless you call a tool, answer"
+		}
+		return strings.TrimLeft(system+"\n\n"+when+" with JSON alone, without a code fence or any other text. "+
+			"It has to fit this JSON Schema:\n"+string(p.schema), "\n")
+	}
+	return system
+}
+
+// withFormat adds the format to an output_config of the caller's, unless it has
+// one or is no object.
+func withFormat(own any, format json.RawMessage) any {
+	raw, err := json.Marshal(own)
+	var fields map[string]json.RawMessage
+	if err != nil || json.Unmarshal(raw, &fields) != nil || fields == nil || fields["format"] != nil {
+		return own
+	}
+	fields["format"] = format
+	return fields
+}
+
+// refusals are what a server was found not to take. A refusal of a schema (too
+// complex, say) is kept by schema, anything else counts for the model.
+type refusals struct {
+	mu      sync.Mutex
+	ways    [byPrompt + 1]bool
+	schemas map[[sha256.Size]byte]bool
+}
+
+// maxSchemas bounds how many schemas are kept in mind; behind that the model is
+// asked anew.
+const maxSchemas = 1000
+
+func (r *refusals) allow(w way, schema json.RawMessage) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.ways[w] && (w != byFormat || !r.schemas[sha256.Sum256(schema)])
+}
+
+// learn looks whether a refusal is one of the way in which a schema was asked
+// for.
+func (r *refusals) learn(p plan, err error) {
+	var refused *failure.Error
+	if !errors.As(err, &refused) || refused.Kind != failure.InvalidRequest || refused.Status != 400 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch message := strings.ToLower(refused.Message); p.way {
+	case byFormat:
+		switch {
+		case strings.Contains(message, "tools."): // the schema of a tool of the caller's
+		case aboutFormat.MatchString(message) && !strings.Contains(message, "format.schema") && unsupported.MatchString(message):
+			r.ways[byFormat] = true
+		case aboutFormat.MatchString(message):
+			if len(r.schemas) >= maxSchemas || r.schemas == nil {
+				r.schemas = make(map[[sha256.Size]byte]bool)
+			}
+			r.schemas[sha256.Sum256(p.given)] = true
+		}
+	case byTool:
+		r.ways[byTool] = r.ways[byTool] || aboutForcing.MatchString(message)
+	}
+}
+
+// What servers say, in the words that were seen: "output_config.format.schema:
+// For 'object' type, 'additionalProperties' must be explicitly set to false",
+// "Schema is too complex", "Too many recursive definitions in schema",
+// "output_config: Extra inputs are not permitted", "Thinking may not be enabled
+// when tool_choice forces tool use".
+var (
+	aboutFormat  = regexp.MustCompile(`output_config|output.format|structured output|schema|grammar`)
+	unsupported  = regexp.MustCompile(`not support|unsupported|not permitted|not available|not allowed|unknown|unrecognized|unexpected`)
+	aboutForcing = regexp.MustCompile(`tool_choice|forced tool`)
+)

@@ -1,0 +1,343 @@
+package anthropic
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	sdk "github.com/anthropics/anthropic-sdk-go"
+	"github.com/anthropics/anthropic-sdk-go/packages/param"
+
+	"llmcall/llm"
+)
+
+// params puts a request into the SDK's words. An error names the field that the
+// protocol can't express.
+func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
+	params := sdk.MessageNewParams{Model: m.endpoint.Model, MaxTokens: m.maxTokens()}
+	if req == nil || len(req.Messages) == 0 {
+		return params, plan{}, errors.New("messages: takes at least one message")
+	}
+	system, turns, err := conversation(req.Messages)
+	if err != nil {
+		return params, plan{}, err
+	}
+	params.Messages = turns
+	for i, t := range req.Tools {
+		converted, err := tool(t)
+		if err != nil {
+			return params, plan{}, fmt.Errorf("tools[%d]: %w", i, err)
+		}
+		params.Tools = append(params.Tools, converted)
+	}
+	extra, err := extraFields(req.Extra)
+	if err != nil {
+		return params, plan{}, err
+	}
+	p, err := m.plan(req)
+	if err != nil {
+		return params, plan{}, fmt.Errorf("schema: %w", err)
+	}
+	if _, ok := extra["system"]; ok && p.way == byPrompt {
+		return params, p, errors.New("extra: system: takes the place of the instructions by which this schema has to be asked for; use a system message")
+	}
+	system = p.ask(&params, extra, system)
+	if system != "" {
+		params.System = []sdk.TextBlockParam{{Text: system}}
+	}
+	switch {
+	case req.MaxTokens < 0:
+		return params, p, fmt.Errorf("max_tokens %d: takes a positive number, or 0 for %d", req.MaxTokens, m.maxTokens())
+	case req.MaxTokens > 0:
+		params.MaxTokens = int64(req.MaxTokens)
+	}
+	if t := req.Temperature; t != nil {
+		if math.IsNaN(*t) || math.IsInf(*t, 0) {
+			return params, p, fmt.Errorf("temperature %v: takes a finite number", *t)
+		}
+		params.Temperature = param.NewOpt(*t)
+	}
+	if req.Seed != nil {
+		return params, p, fmt.Errorf("seed %d: Anthropic's API has none; leave it out", *req.Seed)
+	}
+	if len(req.Stop) > 0 {
+		params.StopSequences = req.Stop
+	}
+	if len(extra) > 0 {
+		params.SetExtraFields(extra)
+	}
+	return params, p, nil
+}
+
+func (m *Model) maxTokens() int64 {
+	if version, ok := claude(m.endpoint.Model); ok && version >= claude4 {
+		return DefaultMaxTokens
+	}
+	return olderMaxTokens
+}
+
+// extraFields returns a copy of the fields of the provider's own.
+func extraFields(given map[string]any) (map[string]any, error) {
+	for _, name := range []string{"stream", "model", "messages"} {
+		if _, ok := given[name]; ok {
+			return nil, fmt.Errorf("extra: %s: is set by the request itself", name)
+		}
+	}
+	if _, ok := given[""]; ok {
+		return nil, errors.New(`extra: "": takes names of fields`)
+	}
+	return maps.Clone(given), nil
+}
+
+// conversation returns the text of the system messages, and the turns of the
+// others, which alternate.
+func conversation(messages []llm.Message) (system string, turns []sdk.MessageParam, err error) {
+	var systems []string
+	for i, message := range messages {
+		if message.Role == llm.RoleSystem {
+			if err := only(message, isText, "text"); err != nil {
+				return "", nil, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
+			}
+			if text := message.Text(); !blank(text) {
+				systems = append(systems, text)
+			}
+			continue
+		}
+		turn, err := turn(message)
+		if err != nil {
+			return "", nil, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
+		}
+		switch last := len(turns) - 1; {
+		case len(turn.Content) == 0:
+		case last >= 0 && turns[last].Role == turn.Role:
+			turns[last].Content = append(turns[last].Content, turn.Content...)
+		default:
+			turns = append(turns, turn)
+		}
+	}
+	if len(turns) == 0 {
+		return "", nil, errors.New("messages: takes at least one message of a user, an assistant or a tool that is not blank")
+	}
+	for i := range turns {
+		turns[i].Content = resultsFirst(turns[i].Content)
+	}
+	if last := turns[len(turns)-1]; last.Role == sdk.MessageParamRoleAssistant {
+		// The model goes on from here. "final assistant content cannot end with
+		// trailing whitespace"
+		if text := last.Content[len(last.Content)-1].OfText; text != nil {
+			text.Text = strings.TrimRight(text.Text, whitespace)
+		}
+	}
+	return strings.Join(systems, "\n\n"), turns, nil
+}
+
+const whitespace = " \t\r\n\v\f"
+
+// blank reports whether the API would refuse the text as a block: "text content
+// blocks must contain non-whitespace text".
+func blank(text string) bool { return strings.TrimSpace(text) == "" }
+
+// resultsFirst puts the results of tools before everything else of the turn:
+// the API refuses a call that its result does not follow at once.
+func resultsFirst(blocks []sdk.ContentBlockParamUnion) []sdk.ContentBlockParamUnion {
+	var results, others []sdk.ContentBlockParamUnion
+	for _, block := range blocks {
+		if block.OfToolResult != nil {
+			results = append(results, block)
+		} else {
+			others = append(others, block)
+		}
+	}
+	return append(results, others...)
+}
+
+func turn(message llm.Message) (sdk.MessageParam, error) {
+	var (
+		role    sdk.MessageParamRole
+		convert func(llm.Part) (sdk.ContentBlockParamUnion, bool, error)
+	)
+	switch message.Role {
+	case llm.RoleUser:
+		role, convert = sdk.MessageParamRoleUser, userBlock
+	case llm.RoleAssistant:
+		role, convert = sdk.MessageParamRoleAssistant, assistantBlock
+	case llm.RoleTool:
+		if err := only(message, is[llm.ToolResult], "tool results"); err != nil {
+			return sdk.MessageParam{}, err
+		}
+		if len(message.Parts) == 0 {
+			return sdk.MessageParam{}, errors.New("takes tool results, has no part")
+		}
+		role, convert = sdk.MessageParamRoleUser, toolBlock
+	default:
+		return sdk.MessageParam{}, fmt.Errorf("takes the roles %s, %s, %s, %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+	}
+	turn := sdk.MessageParam{Role: role}
+	for i, p := range message.Parts {
+		block, ok, err := convert(p)
+		if err != nil {
+			return turn, fmt.Errorf("parts[%d]: %w", i, err)
+		}
+		if ok {
+			turn.Content = append(turn.Content, block)
+		}
+	}
+	// "The final block in an assistant message cannot be `thinking`": an answer
+	// that was cut off while the model thought has nothing else.
+	for n := len(turn.Content); n > 0 && turn.Content[n-1].OfThinking != nil && isThinking(turn.Content[n-1]); n-- {
+		turn.Content = turn.Content[:n-1]
+	}
+	return turn, nil
+}
+
+func is[T llm.Part](p llm.Part) bool {
+	_, ok := p.(T)
+	return ok
+}
+
+func isText(p llm.Part) bool { return is[llm.Text](p) }
+
+// only returns an error if a part is not of the sort that the message's role
+// takes.
+func only(message llm.Message, takes func(llm.Part) bool, what string) error {
+	for i, p := range message.Parts {
+		if !takes(p) {
+			return fmt.Errorf("parts[%d]: takes %s, not a %T", i, what, p)
+		}
+	}
+	return nil
+}
+
+// The converters report false for a part that is left out.
+
+func userBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
+	switch p := p.(type) {
+	case llm.Text:
+		return sdk.NewTextBlock(string(p)), !blank(string(p)), nil
+	case llm.Image:
+		block, err := image(p)
+		return block, true, err
+	}
+	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("takes text and images, not a %T", p)
+}
+
+// image is the one place where pictures are put into the protocol's words.
+func image(image llm.Image) (sdk.ContentBlockParamUnion, error) {
+	switch {
+	case len(image.Data) > 0 && image.MediaType == "":
+		return sdk.ContentBlockParamUnion{}, errors.New("media_type: an image's data needs one, such as image/png")
+	case len(image.Data) > 0:
+		return sdk.NewImageBlockBase64(image.MediaType, base64.StdEncoding.EncodeToString(image.Data)), nil
+	case image.URL == "":
+		return sdk.ContentBlockParamUnion{}, errors.New("an image needs data or a url")
+	}
+	return sdk.NewImageBlock(sdk.URLImageSourceParam{URL: image.URL}), nil
+}
+
+func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
+	switch p := p.(type) {
+	case llm.Text:
+		return sdk.NewTextBlock(string(p)), !blank(string(p)), nil
+	case llm.ToolCall:
+		return sdk.NewToolUseBlock(legalID(p.ID), input(p.Arguments), p.Name), true, nil
+	case llm.Reasoning:
+		if p.Provider != provider {
+			return sdk.ContentBlockParamUnion{}, false, nil
+		}
+		if err := isObject(p.Data); err != nil {
+			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", provider, err)
+		}
+		// Whatever sort of block it is: it goes back as it came.
+		block := param.Override[sdk.ThinkingBlockParam](p.Data)
+		return sdk.ContentBlockParamUnion{OfThinking: &block}, true, nil
+	}
+	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("takes text, tool calls and reasoning, not a %T", p)
+}
+
+func isThinking(block sdk.ContentBlockParamUnion) bool {
+	raw, _ := block.OfThinking.Overrides()
+	var kind struct {
+		Type string `json:"type"`
+	}
+	_ = json.Unmarshal(raw.(json.RawMessage), &kind) // valid: see assistantBlock
+	return kind.Type == "thinking" || kind.Type == "redacted_thinking"
+}
+
+// input returns the arguments of a tool call as the API takes them back: an
+// object. What is none is wrapped, as
+// https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
+// advises.
+func input(arguments json.RawMessage) json.RawMessage {
+	switch {
+	case blank(string(arguments)):
+		return json.RawMessage("{}")
+	case isObject(arguments) == nil:
+		return arguments
+	}
+	wrapped, _ := json.Marshal(map[string]string{"INVALID_JSON": string(arguments)}) // strings can't fail
+	return wrapped
+}
+
+// legalID returns the ID of a tool call that another provider made with the
+// characters that this one takes. (An empty one is left for it to refuse.)
+func legalID(id string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, id)
+}
+
+func toolBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
+	result := p.(llm.ToolResult) // see turn
+	block := sdk.ToolResultBlockParam{ToolUseID: legalID(result.CallID)}
+	content := result.Content
+	if result.IsError {
+		block.IsError = param.NewOpt(true)
+		if blank(content) { // "content cannot be empty if `is_error` is true"
+			content = "the tool failed, and says no more"
+		}
+	}
+	if !blank(content) {
+		block.Content = []sdk.ToolResultBlockParamContentUnion{{OfText: &sdk.TextBlockParam{Text: content}}}
+	}
+	return sdk.ContentBlockParamUnion{OfToolResult: &block}, true, nil
+}
+
+// tool sends the schema of the parameters as it is: the SDK's own type for it
+// is made of maps, which would sort the properties and round large numbers.
+func tool(t llm.Tool) (sdk.ToolUnionParam, error) {
+	parameters := t.Parameters
+	if len(parameters) == 0 {
+		parameters = json.RawMessage(`{"type":"object"}`)
+	}
+	if err := isObject(parameters); err != nil {
+		return sdk.ToolUnionParam{}, fmt.Errorf("parameters of %q: takes a JSON Schema that is a JSON object: %w", t.Name, err)
+	}
+	converted := sdk.ToolUnionParamOfTool(param.Override[sdk.ToolInputSchemaParam](parameters), t.Name)
+	if t.Description != "" {
+		converted.OfTool.Description = param.NewOpt(t.Description)
+	}
+	return converted, nil
+}
+
+func isObject(raw json.RawMessage) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return err
+	}
+	if object == nil {
+		return errors.New("takes a JSON object, not null")
+	}
+	if !utf8.Valid(raw) {
+		return errors.New("takes JSON in valid UTF-8")
+	}
+	return nil
+}

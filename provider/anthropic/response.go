@@ -1,0 +1,110 @@
+package anthropic
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+
+	sdk "github.com/anthropics/anthropic-sdk-go"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/provider/wire"
+)
+
+// response makes an answer of a response that claims success, or the error that
+// it is. tool is the tool whose input is the answer; "" for none.
+func response(x *wire.Exchange, tool string) (*llm.Response, error) {
+	if !json.Valid(x.Body) {
+		var any json.RawMessage
+		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
+	}
+	if err := x.ErrorWithin(x.Body); err != nil {
+		return nil, err
+	}
+	var message sdk.Message
+	if err := json.Unmarshal(x.Body, &message); err != nil {
+		return nil, x.Garbled(err)
+	}
+	if !message.JSON.Content.Valid() {
+		return nil, x.Garbled(errors.New("the answer has no content"))
+	}
+	if message.StopReason == sdk.StopReasonRefusal {
+		return nil, refused(x, message.StopDetails)
+	}
+	var answer llm.Assembly
+	var ending ending
+	for _, block := range message.Content {
+		answer.Add(ending.block(content{
+			kind: block.Type, text: block.Text, id: block.ID, name: block.Name, input: block.Input, raw: block.RawJSON(),
+		}, tool))
+	}
+	usage := tokens(message.Usage.InputTokens, message.Usage.CacheCreationInputTokens, message.Usage.CacheReadInputTokens,
+		message.Usage.OutputTokens, message.Usage.OutputTokensDetails.ThinkingTokens)
+	answer.Add(llm.Chunk{
+		Finish: ending.finish(message.StopReason), Usage: &usage, Model: message.Model, RequestID: x.RequestID("Request-Id"),
+	})
+	return answer.Response(), nil
+}
+
+// content is a whole block of an answer.
+type content struct {
+	kind, text, id, name string
+	input                json.RawMessage
+	raw                  string
+}
+
+// ending is what the end of an answer depends on beside the reason to stop.
+type ending struct{ called, answered bool }
+
+// block makes a chunk of a block. What is neither text nor a call of a tool of
+// the caller's (thinking, what the provider's own tools did) is kept as it is,
+// to go back unchanged.
+func (e *ending) block(c content, tool string) llm.Chunk {
+	switch {
+	case c.kind == "text":
+		return llm.Chunk{Text: c.text}
+	case c.kind == "tool_use" && c.name == tool && tool != "":
+		e.answered = true
+		return llm.Chunk{Text: string(c.input)}
+	case c.kind == "tool_use":
+		e.called = true
+		return llm.Chunk{Part: llm.ToolCall{ID: c.id, Name: c.name, Arguments: c.input}}
+	}
+	return llm.Chunk{Part: llm.Reasoning{Provider: provider, Data: json.RawMessage(c.raw)}}
+}
+
+// finish maps the reason to stop. One that is not known is none: to take an
+// answer for whole that is not is the worse mistake. So is pause_turn: the
+// provider broke off a long turn of its own tools.
+func (e *ending) finish(reason sdk.StopReason) llm.Finish {
+	switch reason {
+	case sdk.StopReasonEndTurn, sdk.StopReasonStopSequence, sdk.StopReasonToolUse:
+		if e.called {
+			return llm.FinishToolCall
+		}
+		if reason != sdk.StopReasonToolUse || e.answered {
+			return llm.FinishStop
+		}
+	case sdk.StopReasonMaxTokens, sdk.StopReasonModelContextWindowExceeded:
+		return llm.FinishLength
+	}
+	return llm.FinishNone
+}
+
+// refused is an answer that the model did not give.
+func refused(x *wire.Exchange, details sdk.RefusalStopDetails) error {
+	why := cmp.Or(details.Explanation, "the model refused to answer")
+	if details.Category != "" {
+		why = string(details.Category) + ": " + why
+	}
+	return x.Withheld(failure.ContentFiltered, string(sdk.StopReasonRefusal), why)
+}
+
+// tokens counts as llm does: what was read from the cache, or written to it, is
+// input too, which the API counts apart
+// (https://platform.claude.com/docs/en/build-with-claude/prompt-caching). What
+// was thought is part of its output already.
+func tokens(input, written, read, output, thought int64) llm.Usage {
+	return llm.Usage{InputTokens: input + written + read, CachedTokens: read, OutputTokens: output, ReasoningTokens: thought}
+}
