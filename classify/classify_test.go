@@ -98,6 +98,7 @@ func TestReadErrorFindsAnErrorWithinASuccess(t *testing.T) {
 	}{
 		{classify.OpenAI, `{"error":{"code":502,"message":"Provider returned error"}}`, true, failure.Transient, "502"},
 		{classify.OpenAI, `{"type":"error","code":"server_error","message":"m","param":null}`, true, failure.Transient, "server_error"},
+		{classify.OpenAI, `{"type":"error"}`, false, 0, ""},
 		{classify.OpenAI, `{"choices":[]}`, false, 0, ""},
 		{classify.OpenAI, `{"error":null,"choices":[]}`, false, 0, ""},
 		{classify.OpenAI, `{"message":"not an error's","code":"x"}`, false, 0, ""},

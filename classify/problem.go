@@ -68,7 +68,9 @@ func readInner(body []byte) (problem, bool) {
 		return problem{}, false
 	}
 	if top.Type == "error" && len(top.Error) == 0 { // OpenAI's Responses: the error's fields at the top of the event
-		return readError(body)
+		p, _ := readError(body)
+		p.Type = "" // the event's
+		return p, p.Code != "" || p.Message != ""
 	}
 	return readError(top.Error)
 }
