@@ -269,6 +269,7 @@ func TestSuccessWithoutAnAnswer(t *testing.T) {
 		{"bill", `{"type":"error","error":{"type":"billing_error","message":"Pay."}}`, failure.QuotaExhausted, "billing_error", "Pay."},
 		{"no content", `{"type":"message"}`, failure.Transient, "", `the answer has no content: {"type":"message"}`},
 		{"content of another sort", `{"content":"hi"}`, failure.Transient, "", `the answer has no content: {"content":"hi"}`},
+		{"blocks of another sort", `{"content":[7]}`, failure.Transient, "", `a block of the answer is no object: {"content":[7]}`},
 		{"null", `null`, failure.Transient, "", ""},
 		{"truncated", hello[:100], failure.Transient, "", ""},
 		{"empty", ``, failure.Transient, "", ""},

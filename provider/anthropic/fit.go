@@ -23,7 +23,7 @@ func fit(schema json.RawMessage) (json.RawMessage, bool) {
 		return nil, false
 	}
 	root := gjson.ParseBytes(schema)
-	if root.Get("type").String() != "object" || recursive(root) {
+	if root.Get("type").String() != "object" || root.Get("$ref").Exists() || recursive(root) {
 		return nil, false
 	}
 	return fitNode(root)

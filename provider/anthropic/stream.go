@@ -37,14 +37,16 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		x := &wire.Exchange{Endpoint: m.endpoint, Stream: true}
 		var opened *http.Response
 		err = m.messages.NewStreaming(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&opened)).Err()
-		if opened != nil {
-			defer opened.Body.Close()
+		if x.Response != nil {
+			// Not opened alone: the SDK drops a response that came just before the
+			// context ended.
+			defer func() { x.Response.Body.Close() }()
 		}
 		if failed := m.failed(ctx, x, plan, err); failed != nil {
 			yield(llm.Chunk{}, failed)
 			return
 		}
-		if opened == nil { // the context ended just behind the header
+		if opened == nil {
 			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
 			return
 		}
@@ -124,8 +126,10 @@ func (s *stream) event(data []byte) (llm.Chunk, error) {
 	if !json.Valid(data) {
 		return s.garbled(data, errors.New("an event is no JSON"))
 	}
-	if err := s.x.ErrorWithin(data); err != nil {
-		return llm.Chunk{}, err
+	if gjson.GetBytes(data, "error").Exists() {
+		if err := s.x.ErrorWithin(data); err != nil {
+			return llm.Chunk{}, err
+		}
 	}
 	var e sdk.MessageStreamEventUnion
 	if err := json.Unmarshal(data, &e); err != nil {
@@ -183,6 +187,8 @@ func (s *stream) start(data []byte, e sdk.MessageStreamEventUnion) (llm.Chunk, e
 		return llm.Chunk{Text: c.Text}, nil
 	case s.open[e.Index] != nil:
 		return s.garbled(data, errors.New("a block begins within itself"))
+	case isObject(json.RawMessage(c.RawJSON())) != nil:
+		return s.garbled(data, errors.New("a block of the answer is no object"))
 	}
 	if s.open == nil {
 		s.open = make(map[int64]*block)

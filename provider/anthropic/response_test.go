@@ -1,0 +1,148 @@
+package anthropic_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"llmcall/llm"
+	"llmcall/provider/anthropic"
+)
+
+// answers makes a call, whole and streamed by a server that does not stream,
+// which must come to the same.
+func answers(t *testing.T, m *anthropic.Model, request *llm.Request) *llm.Response {
+	t.Helper()
+	whole, err := m.Complete(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces, err := streamed(t.Context(), m, request)
+	if err != nil || !reflect.DeepEqual(whole, pieces) {
+		t.Errorf("streamed: %+v, %v\nwhole:    %+v", pieces, err, whole)
+	}
+	return whole
+}
+
+func TestAnswer(t *testing.T) {
+	m := model(t, server(t, reply(200, hello, "Request-Id", "req_123")), nil)
+	got := answers(t, m, llm.Prompt("Hello!"))
+	want := &llm.Response{
+		Message: llm.Assistant("Hello! How can I assist you today?"), Finish: llm.FinishStop, Model: "claude-haiku-5-5", RequestID: "req_123",
+		Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 2},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// tools is an answer with thought, and tools of the caller's and of the
+// provider's.
+const tools = `{"content":[
+	{"type":"thinking","thinking":"Hm.","signature":"c2ln"},
+	{"type":"redacted_thinking","data":"RW5jcnlwdGVk"},
+	{"type":"text","text":"Let me "},
+	{"type":"text","text":"look.","citations":[{"type":"char_location","cited_text":"x"}]},
+	{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"query":"x"}},
+	{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[]},
+	{"type":"tool_use","id":"toolu_1","name":"weather","input":{"city": "Berlin", "n": 12345678901234567890}},
+	{"type":"tool_use","id":"toolu_2","name":"time","input":{}}],
+	"stop_reason":"tool_use"}`
+
+func reasoning(data string) llm.Part {
+	return llm.Reasoning{Provider: "anthropic", Data: json.RawMessage(data)}
+}
+
+var toolsParts = []llm.Part{
+	reasoning(`{"type":"thinking","thinking":"Hm.","signature":"c2ln"}`),
+	reasoning(`{"type":"redacted_thinking","data":"RW5jcnlwdGVk"}`),
+	llm.Text("Let me look."),
+	reasoning(`{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"query":"x"}}`),
+	reasoning(`{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[]}`),
+	llm.ToolCall{ID: "toolu_1", Name: "weather", Arguments: json.RawMessage(`{"city": "Berlin", "n": 12345678901234567890}`)},
+	llm.ToolCall{ID: "toolu_2", Name: "time", Arguments: json.RawMessage(`{}`)},
+}
+
+func TestAnswerWithThoughtAndTools(t *testing.T) {
+	got := answers(t, model(t, server(t, reply(200, tools)), nil), llm.Prompt("Hello!"))
+	if got.Finish != llm.FinishToolCall || !reflect.DeepEqual(got.Message.Parts, toolsParts) {
+		t.Errorf("got %q: %q", got.Finish, got.Message.Parts)
+	}
+}
+
+func TestThoughtGoesBackUnchangedAndInOrder(t *testing.T) {
+	e := newEcho(t)
+	answer := answers(t, model(t, server(t, reply(200, tools)), nil), llm.Prompt("Hello!"))
+	sent := e.sent(t, model(t, e.Server, nil), &llm.Request{Messages: []llm.Message{llm.User("x"), answer.Message, llm.User("y")}})
+	var body struct {
+		Messages []struct{ Content []json.RawMessage }
+	}
+	if err := json.Unmarshal([]byte(sent), &body); err != nil || len(body.Messages) != 3 {
+		t.Fatalf("%v: %s", err, sent)
+	}
+	blocks := body.Messages[1].Content
+	if len(blocks) != len(toolsParts) {
+		t.Fatalf("sent %s", blocks)
+	}
+	for i, p := range toolsParts {
+		if r, ok := p.(llm.Reasoning); ok && string(blocks[i]) != string(r.Data) {
+			t.Errorf("block %d: got %s, want %s", i, blocks[i], r.Data)
+		}
+	}
+}
+
+func TestFinishReasons(t *testing.T) {
+	const call = `,{"type":"tool_use","id":"1","name":"f","input":{}}`
+	for _, step := range []struct {
+		reason, more string
+		want         llm.Finish
+	}{
+		{`"end_turn"`, "", llm.FinishStop},
+		{`"stop_sequence"`, "", llm.FinishStop},
+		{`"end_turn"`, call, llm.FinishToolCall},
+		{`"tool_use"`, call, llm.FinishToolCall},
+		{`"tool_use"`, "", llm.FinishNone},
+		{`"max_tokens"`, "", llm.FinishLength},
+		{`"max_tokens"`, call, llm.FinishLength},
+		{`"model_context_window_exceeded"`, "", llm.FinishLength},
+		{`"pause_turn"`, "", llm.FinishNone},
+		{`null`, "", llm.FinishNone},
+		{`"something new"`, "", llm.FinishNone},
+	} {
+		body := `{"content":[{"type":"text","text":"text"}` + step.more + `],"stop_reason":` + step.reason + `}`
+		got := answers(t, model(t, server(t, reply(200, body)), nil), llm.Prompt("Hello!"))
+		if got.Finish != step.want || got.Text() != "text" {
+			t.Errorf("%s%s: got %+v; want %q", step.reason, step.more, got, step.want)
+		}
+	}
+}
+
+func TestAnswerWithoutTextIsNoError(t *testing.T) {
+	got := answers(t, model(t, server(t, reply(200, `{"content":[],"stop_reason":"end_turn"}`)), nil), llm.Prompt("Hello!"))
+	if got.Finish != llm.FinishStop || len(got.Message.Parts) != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestContextThatEndsBehindTheAnswerLosesNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		body := io.NopCloser(io.MultiReader(strings.NewReader(hello), readFunc(func([]byte) (int, error) {
+			cancel()
+			return 0, io.EOF
+		})))
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: r}, nil
+	})}
+	m := model(t, server(t, nil), func(o *anthropic.Options) { o.HTTPClient = client })
+	if got, err := m.Complete(ctx, llm.Prompt("x")); err != nil || got.Finish != llm.FinishStop {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
