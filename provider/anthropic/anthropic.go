@@ -139,7 +139,9 @@ func (m *Model) Name() string { return m.endpoint.Name }
 // tools come first. What is blank, and would be refused, is left out: text, and
 // thinking that nothing follows. Arguments of a tool call that are no JSON
 // object go as {"INVALID_JSON": "…"}, as Anthropic advises. Seed is an error:
-// the API has none.
+// the API has none. Temperature goes as it is, though the API refuses any but 1
+// since Claude Opus 4.7, and an answer begun by the last message though it
+// refuses that since Claude 4.6: its error says so.
 //
 // Extra may not hold stream, model or messages. Its output_config keeps the
 // format that Schema asks for, unless it brings one.

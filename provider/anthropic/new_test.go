@@ -3,7 +3,12 @@ package anthropic_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"llmcall/llm"
 	"llmcall/provider/anthropic"
@@ -130,5 +135,34 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		} else {
 			mustHide(t, step.want, err.Error())
 		}
+	}
+}
+
+// tracers counts who asks for a tracer.
+type tracers struct {
+	noop.TracerProvider
+	asked atomic.Int32
+}
+
+func (p *tracers) Tracer(name string, opts ...trace.TracerOption) trace.Tracer {
+	p.asked.Add(1)
+	return p.TracerProvider.Tracer(name, opts...)
+}
+
+// The SDK's spans may hold the prompt, and go by variables of its own.
+func TestSpansOfTheSDKAreOff(t *testing.T) {
+	t.Setenv("ANTHROPIC_OPEN_TELEMETRY", "true")
+	t.Setenv("ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE", "content")
+	before, counted := otel.GetTracerProvider(), &tracers{}
+	otel.SetTracerProvider(counted)
+	defer otel.SetTracerProvider(before)
+	e := newEcho(t)
+	m := model(t, e.Server, nil)
+	e.sent(t, m, llm.Prompt("Hello!"))
+	if _, err := streamed(t.Context(), m, llm.Prompt("Hello!")); err != nil {
+		t.Fatal(err)
+	}
+	if n := counted.asked.Load(); n != 0 {
+		t.Errorf("%d tracers were asked for", n)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
@@ -130,13 +131,11 @@ func conversation(messages []llm.Message) (system string, turns []sdk.MessagePar
 		// The model goes on from here. "final assistant content cannot end with
 		// trailing whitespace"
 		if text := last.Content[len(last.Content)-1].OfText; text != nil {
-			text.Text = strings.TrimRight(text.Text, whitespace)
+			text.Text = strings.TrimRightFunc(text.Text, unicode.IsSpace)
 		}
 	}
 	return strings.Join(systems, "\n\n"), turns, nil
 }
-
-const whitespace = " \t\r\n\v\f"
 
 // blank reports whether the API would refuse the text as a block: "text content
 // blocks must contain non-whitespace text".

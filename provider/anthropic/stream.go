@@ -57,6 +57,10 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		s := stream{x: x, tool: plan.tool}
 		decoder := ssestream.NewDecoder(opened)
 		for !s.done && decoder.Next() {
+			if ctx.Err() != nil { // what has been read ahead is not wanted any more
+				yield(llm.Chunk{}, m.endpoint.Broken(ctx, ctx.Err()))
+				return
+			}
 			chunk, err := s.event(decoder.Event().Data)
 			if !yield(chunk, err) || err != nil {
 				return
