@@ -323,6 +323,27 @@ func FuzzStream(f *testing.F) {
 	})
 }
 
+func TestRefusalsAreBounded(t *testing.T) {
+	var r refusals
+	refused := &failure.Error{Kind: failure.InvalidRequest, Status: 400, Message: "Schema is too complex"}
+	for i := range 3 * maxSchemas {
+		p := plan{way: byFormat, given: json.RawMessage(fmt.Sprint(i))}
+		r.learn(p, refused)
+		if r.allow(byFormat, p.given) {
+			t.Fatalf("schema %d was not kept in mind", i)
+		}
+	}
+	if len(r.schemas) > maxSchemas {
+		t.Errorf("%d schemas are kept", len(r.schemas))
+	}
+	for _, other := range []error{nil, errors.New("schema"), &failure.Error{Kind: failure.Transient, Status: 500, Message: "output_config is not supported"}} {
+		r.learn(plan{way: byFormat, given: json.RawMessage("x")}, other)
+	}
+	if !r.allow(byFormat, json.RawMessage("x")) {
+		t.Error("what is no refusal was taken for one")
+	}
+}
+
 func TestVersions(t *testing.T) {
 	for name, want := range map[string]string{
 		"claude-2.1": "201 true", "claude-instant-1.2": "102 true", "claude-3-haiku-20240307": "300 true", "claude-3-5-sonnet-latest": "305 true",

@@ -92,6 +92,31 @@ func TestWaysToAskForASchema(t *testing.T) {
 	}
 }
 
+func TestNameOfTheToolIsLegalAndNobodysElse(t *testing.T) {
+	for _, step := range []struct {
+		name  string
+		tools []string
+		want  string
+	}{
+		{"city", nil, "city"},
+		{"", nil, "answer"},
+		{"a city", nil, "answer"},
+		{strings.Repeat("x", 65), nil, "answer"},
+		{"", []string{"answer_", "answer"}, "answer__"},
+	} {
+		e := newEcho(t)
+		request := asked(citySchema)
+		request.Schema.Name = step.name
+		for _, tool := range step.tools {
+			withTool(tool)(request)
+		}
+		got := e.sent(t, called(t, "claude-opus-4-1", e), request)
+		if !strings.Contains(got, `"name":"`+step.want+`"`) {
+			t.Errorf("%q beside %q: sent %s", step.name, step.tools, got)
+		}
+	}
+}
+
 func TestInstructionsFollowTheSystemPrompt(t *testing.T) {
 	e := newEcho(t)
 	request := asked(`{"type":"array"}`)
