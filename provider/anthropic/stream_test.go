@@ -116,6 +116,14 @@ func TestFinishComesOnceAndLast(t *testing.T) {
 	}
 }
 
+func TestCountsAreThoseOfTheWholeCall(t *testing.T) {
+	m := model(t, server(t, stream(event(oneLine(start)), event(ended), event(`{"type":"message_delta","delta":{"stop_reason":"end_turn"}}`), event(stopped))), nil)
+	got, err := streamed(t.Context(), m, prompt)
+	if want := (llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4}); err != nil || got.Usage != want || got.Finish != llm.FinishStop {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestStreamThatEndsEarlyIsCutOff(t *testing.T) {
 	events := everything()
 	for n := 1; n < len(events); n++ {
