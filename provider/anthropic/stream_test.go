@@ -65,9 +65,9 @@ func text(index int, a, b string) []string {
 // everything is a stream of the same answer as tools.
 func everything() []string {
 	events := []string{event(oneLine(start)), event(`{"type":"ping"}`),
-		begin(0, `{"type":"thinking","thinking":"","signature":""}`),
-		delta(0, `{"type":"thinking_delta","thinking":"H"}`),
-		delta(0, `{"type":"thinking_delta","thinking":"m."}`),
+		begin(0, `{"type":"thinking","thinking":"H","signature":""}`),
+		delta(0, `{"type":"thinking_delta","thinking":"m"}`),
+		delta(0, `{"type":"thinking_delta","thinking":"."}`),
 		delta(0, `{"type":"signature_delta","signature":"c2ln"}`), end(0),
 		begin(1, `{"type":"redacted_thinking","data":"RW5jcnlwdGVk"}`), end(1)}
 	events = append(events, text(2, "Let", " me ")...)
