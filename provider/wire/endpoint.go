@@ -30,11 +30,11 @@ type Endpoint struct {
 
 // Config is what an Endpoint is made of.
 type Config struct {
-	Protocol string // classify.Anthropic; the name in the errors of New
+	Protocol string // classify.Anthropic
 	Model    string // as the provider calls it
 	Example  string // of a model's name, for errors: "gpt-6-luna"
 	Name     string // the full name; "" is Provider/Model
-	Provider string // of the full name where Name is ""
+	Provider string // of the full name where Name is ""; the name in the errors of New
 
 	BaseURL, BaseURLVariable, DefaultBaseURL string
 	// APIKey is the key; "" reads the variables, of which the first that is set
@@ -50,12 +50,12 @@ type Config struct {
 // is missing or wrong, and never what may be a secret.
 func New(c Config) (*Endpoint, string, error) {
 	if c.Model == "" || strings.ContainsFunc(c.Model, notInName) {
-		return nil, "", fmt.Errorf("%s: model %q: takes a name without spaces, such as %s", c.Protocol, c.Model, c.Example)
+		return nil, "", fmt.Errorf("%s: model %q: takes a name without spaces, such as %s", c.Provider, c.Model, c.Example)
 	}
 	name := cmp.Or(c.Name, c.Provider+"/"+c.Model)
 	prefix, rest, _ := strings.Cut(name, "/")
 	if prefix == "" || rest == "" || strings.ContainsFunc(name, notInName) {
-		return nil, "", fmt.Errorf("%s: Name %q: takes provider/model, without spaces", c.Protocol, name)
+		return nil, "", fmt.Errorf("%s: Name %q: takes provider/model, without spaces", c.Provider, name)
 	}
 	base, err := c.baseURL()
 	if err != nil {
@@ -82,10 +82,10 @@ func (c *Config) key(base *url.URL) (string, error) {
 		if c.KeyOptional || Loopback(base.Hostname()) {
 			return "", nil
 		}
-		return "", fmt.Errorf("%s: no API key: set the environment variable %s, or Options.APIKey", c.Protocol, strings.Join(c.KeyVariables, " or "))
+		return "", fmt.Errorf("%s: no API key: set the environment variable %s, or Options.APIKey", c.Provider, strings.Join(c.KeyVariables, " or "))
 	}
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s: %s: takes a key of printable ASCII characters without spaces", c.Protocol, source)
+		return "", fmt.Errorf("%s: %s: takes a key of printable ASCII characters without spaces", c.Provider, source)
 	}
 	return key, nil
 }
@@ -104,13 +104,16 @@ func (c *Config) baseURL() (*url.URL, error) {
 			source = "the environment variable " + c.BaseURLVariable
 		}
 	}
+	if given == "" && c.DefaultBaseURL == "" {
+		return nil, fmt.Errorf("%s: no address: set the environment variable %s, or Options.BaseURL", c.Provider, c.BaseURLVariable)
+	}
 	base, err := url.Parse(strings.TrimSpace(cmp.Or(given, c.DefaultBaseURL)))
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
 		base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
 		// What was given is not repeated: it may hold a password, or be the key
 		// by mistake. Nor is url.Parse's error, which quotes from it.
 		return nil, fmt.Errorf("%s: %s: takes an http or https address such as %s, without user, query and fragment",
-			c.Protocol, source, cmp.Or(c.DefaultBaseURL, "https://example.com/v1"))
+			c.Provider, source, cmp.Or(c.DefaultBaseURL, "https://example.com/v1"))
 	}
 	return base, nil
 }

@@ -46,15 +46,24 @@ func (e *Endpoint) BadRequest(err error) error {
 	return e.Fail(failure.Error{Kind: failure.InvalidRequest, Err: err})
 }
 
-// Broken is a request without a whole response, or a stream that broke.
-func (e *Endpoint) Broken(ctx context.Context, err error) error {
+// Broken is a request without a whole response.
+func (e *Endpoint) Broken(ctx context.Context, err error) error { return e.Fail(broken(ctx, err)) }
+
+// Broken is a response that began, and broke before its end: a stream.
+func (x *Exchange) Broken(ctx context.Context, err error) error {
+	f := broken(ctx, err)
+	f.RequestID = classify.Read(x.reply(nil)).RequestID
+	return x.Endpoint.Fail(f)
+}
+
+func broken(ctx context.Context, err error) failure.Error {
 	if ended := ctx.Err(); ended != nil {
-		return e.Fail(failure.Error{Kind: failure.KindOf(ended), Err: ended})
+		return failure.Error{Kind: failure.KindOf(ended), Err: ended}
 	}
 	wait, told := failure.RetryAfterOf(err)
-	return e.Fail(failure.Error{
+	return failure.Error{
 		Kind: classify.Network(err), RetryAfter: wait, Told: told, NoRetry: failure.NoRetryOf(err), Err: err,
-	})
+	}
 }
 
 // Withheld is a success without an answer to use.
@@ -63,9 +72,12 @@ func (x *Exchange) Withheld(kind failure.Kind, code, why string) error {
 	return x.Endpoint.Fail(failure.Error{Kind: kind, Status: x.Status, Code: code, Message: why, RequestID: f.RequestID})
 }
 
-// Garbled is a success whose body, or an event of it, is no answer.
-func (x *Exchange) Garbled(err error) error {
-	return x.Withheld(failure.Transient, "", fmt.Sprintf("%v: %s", err, x.Body[:min(len(x.Body), MaxProblem)]))
+// Garbled is a success whose body is no answer.
+func (x *Exchange) Garbled(err error) error { return x.GarbledPart(x.Body, err) }
+
+// GarbledPart is a success of which a part, an event of a stream, is no answer.
+func (x *Exchange) GarbledPart(part []byte, err error) error {
+	return x.Withheld(failure.Transient, "", fmt.Sprintf("%v: %s", err, part[:min(len(part), MaxProblem)]))
 }
 
 // Refused is a response with a status other than success. api is the SDK's
