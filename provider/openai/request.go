@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -15,47 +16,51 @@ import (
 	"llmcall/llm"
 )
 
-// params puts a request into the SDK's words. An error names the field that the
-// protocol can't express.
-func (m *Model) params(req *llm.Request) (sdk.ChatCompletionNewParams, error) {
+// params puts a request into the SDK's words, and says what it asks for that
+// the server may not have. An error names the field that the protocol can't
+// express.
+func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewParams, feature, error) {
 	params := sdk.ChatCompletionNewParams{Model: m.endpoint.Model}
-	if req == nil || len(req.Messages) == 0 {
-		return params, errors.New("messages: takes at least one message")
+	var asked feature
+	if err := check(req); err != nil {
+		return params, 0, err
 	}
-	for i, message := range req.Messages {
-		converted, err := messages(message)
+	conversation := req.Messages
+	if req.Schema != nil {
+		switch m.schemaMode(req.Schema.JSON) {
+		case SchemaNative:
+			asked |= nativeSchema
+			params.ResponseFormat.OfJSONSchema = responseFormat(*req.Schema)
+		case SchemaObject:
+			asked |= objectMode
+			params.ResponseFormat.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
+			conversation = instruct(conversation, req.Schema.JSON)
+		default:
+			conversation = instruct(conversation, req.Schema.JSON)
+		}
+	}
+	for i, message := range conversation {
+		converted, err := messages(message, m.endpoint.Provider)
 		if err != nil {
-			return params, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
+			return params, 0, fmt.Errorf("messages[%d] (%s): %w", i+len(req.Messages)-len(conversation), message.Role, err)
 		}
 		params.Messages = append(params.Messages, converted...)
 	}
 	for i, tool := range req.Tools {
 		converted, err := function(tool)
 		if err != nil {
-			return params, fmt.Errorf("tools[%d]: %w", i, err)
+			return params, 0, fmt.Errorf("tools[%d]: %w", i, err)
 		}
 		params.Tools = append(params.Tools, converted)
 	}
-	if req.Schema != nil {
-		format, err := responseFormat(*req.Schema)
-		if err != nil {
-			return params, fmt.Errorf("schema: %w", err)
-		}
-		params.ResponseFormat.OfJSONSchema = format
-	}
 	switch limit := param.NewOpt(int64(req.MaxTokens)); {
-	case req.MaxTokens < 0:
-		return params, fmt.Errorf("max_tokens %d: takes a positive number, or 0 for the provider's choice", req.MaxTokens)
-	case req.MaxTokens > 0 && m.legacyLimit:
+	case req.MaxTokens > 0 && m.server.MaxTokens == legacy:
 		params.MaxTokens = limit
 	case req.MaxTokens > 0:
 		params.MaxCompletionTokens = limit
 	}
-	if t := req.Temperature; t != nil {
-		if math.IsNaN(*t) || math.IsInf(*t, 0) {
-			return params, fmt.Errorf("temperature %v: takes a finite number", *t)
-		}
-		params.Temperature = param.NewOpt(*t)
+	if req.Temperature != nil {
+		params.Temperature = param.NewOpt(*req.Temperature)
 	}
 	if req.Seed != nil {
 		params.Seed = param.NewOpt(*req.Seed)
@@ -63,13 +68,65 @@ func (m *Model) params(req *llm.Request) (sdk.ChatCompletionNewParams, error) {
 	if len(req.Stop) > 0 {
 		params.Stop.OfStringArray = req.Stop
 	}
-	return params, nil
+	if stream && !m.lacks.has(streamUsage) {
+		asked |= streamUsage
+		params.StreamOptions.IncludeUsage = param.NewOpt(true)
+	}
+	more, err := extra(req.Extra, stream, "messages")
+	if err != nil {
+		return params, 0, err
+	}
+	if len(more) > 0 {
+		params.SetExtraFields(more)
+	}
+	return params, asked, nil
+}
+
+// check returns an error for what no server takes, in the words of either API.
+func check(req *llm.Request) error {
+	if req == nil || len(req.Messages) == 0 {
+		return errors.New("messages: takes at least one message")
+	}
+	if req.Schema != nil {
+		if err := isObject(req.Schema.JSON); err != nil {
+			return fmt.Errorf("schema: %w", err)
+		}
+	}
+	if req.MaxTokens < 0 {
+		return fmt.Errorf("max_tokens %d: takes a positive number, or 0 for the provider's choice", req.MaxTokens)
+	}
+	if t := req.Temperature; t != nil && (math.IsNaN(*t) || math.IsInf(*t, 0)) {
+		return fmt.Errorf("temperature %v: takes a finite number", *t)
+	}
+	return nil
+}
+
+// extra returns the fields that are added to a request's body: the caller's,
+// which go over those of the same name, and the wish for a stream. messages is
+// the API's name for the conversation.
+func extra(given map[string]any, stream bool, messages string) (map[string]any, error) {
+	fields := map[string]any{}
+	for name, value := range given {
+		if name == "" || name == "stream" || name == "model" || name == messages {
+			return nil, fmt.Errorf("extra: the field %q: takes the name of a field other than model, %s and stream, which the call itself sets", name, messages)
+		}
+		// Encoded here: the SDK would write bytes and some numbers in another way.
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("extra: the field %q: %w", name, err)
+		}
+		fields[name] = json.RawMessage(raw)
+	}
+	if stream {
+		fields["stream"] = true
+	}
+	return fields, nil
 }
 
 // messages returns the messages that one message becomes: each tool result is a
 // message of its own here. Text is sent as one string where it can be: older
 // servers don't know lists of parts.
-func messages(message llm.Message) ([]sdk.ChatCompletionMessageParamUnion, error) {
+func messages(message llm.Message, provider string) ([]sdk.ChatCompletionMessageParamUnion, error) {
 	switch message.Role {
 	case llm.RoleSystem:
 		if err := only(message, isText, "text"); err != nil {
@@ -80,10 +137,10 @@ func messages(message llm.Message) ([]sdk.ChatCompletionMessageParamUnion, error
 		user, err := userMessage(message)
 		return []sdk.ChatCompletionMessageParamUnion{user}, err
 	case llm.RoleAssistant:
-		if err := only(message, func(p llm.Part) bool { return isText(p) || is[llm.ToolCall](p) }, "text and tool calls"); err != nil {
+		if err := only(message, isAnswer, "text and tool calls"); err != nil {
 			return nil, err
 		}
-		return []sdk.ChatCompletionMessageParamUnion{assistantMessage(message)}, nil
+		return []sdk.ChatCompletionMessageParamUnion{assistantMessage(message, provider)}, nil
 	case llm.RoleTool:
 		if err := only(message, is[llm.ToolResult], "tool results"); err != nil {
 			return nil, err
@@ -103,6 +160,8 @@ func is[T llm.Part](p llm.Part) bool {
 }
 
 func isText(p llm.Part) bool { return is[llm.Text](p) }
+
+func isAnswer(p llm.Part) bool { return isText(p) || is[llm.ToolCall](p) || is[llm.Reasoning](p) }
 
 // only returns an error if a part is not of the sort that the message's role
 // takes. (A message without parts is left for the provider to judge, except
@@ -153,17 +212,13 @@ func imageAddress(image llm.Image) (string, error) {
 	return image.URL, nil
 }
 
-func assistantMessage(message llm.Message) sdk.ChatCompletionMessageParamUnion {
+func assistantMessage(message llm.Message, provider string) sdk.ChatCompletionMessageParamUnion {
 	var assistant sdk.ChatCompletionAssistantMessageParam
 	for _, call := range message.ToolCalls() {
-		arguments := string(call.Arguments)
-		if arguments == "" {
-			arguments = "{}"
-		}
 		assistant.ToolCalls = append(assistant.ToolCalls, sdk.ChatCompletionMessageToolCallUnionParam{
 			OfFunction: &sdk.ChatCompletionMessageFunctionToolCallParam{
 				ID:       call.ID,
-				Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Name, Arguments: arguments},
+				Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Name, Arguments: arguments(call)},
 			},
 		})
 	}
@@ -171,46 +226,60 @@ func assistantMessage(message llm.Message) sdk.ChatCompletionMessageParamUnion {
 	if text := message.Text(); text != "" || len(assistant.ToolCalls) == 0 {
 		assistant.Content.OfString = param.NewOpt(text)
 	}
+	if back := reasoningBack(message, provider); back != nil {
+		assistant.SetExtraFields(back)
+	}
 	return sdk.ChatCompletionMessageParamUnion{OfAssistant: &assistant}
 }
+
+// arguments returns those of a call as text: a call without any is one with an
+// empty object.
+func arguments(call llm.ToolCall) string { return cmp.Or(string(call.Arguments), "{}") }
 
 // toolMessage marks a failed tool's result in words: the protocol has no field
 // for it.
 func toolMessage(result llm.ToolResult) sdk.ChatCompletionMessageParamUnion {
-	content := result.Content
+	return sdk.ToolMessage(content(result), result.CallID)
+}
+
+func content(result llm.ToolResult) string {
 	if result.IsError {
-		content = "Error: " + content
+		return "Error: " + result.Content
 	}
-	return sdk.ToolMessage(content, result.CallID)
+	return result.Content
 }
 
 // function sends the tool as it is: its JSON names are the protocol's. The SDK's
 // own type for the parameters is a map, which would sort the properties and
 // round large numbers.
 func function(tool llm.Tool) (sdk.ChatCompletionToolUnionParam, error) {
-	if len(tool.Parameters) > 0 {
-		if err := isObject(tool.Parameters); err != nil {
-			return sdk.ChatCompletionToolUnionParam{}, fmt.Errorf("parameters of %q: %w", tool.Name, err)
-		}
+	if err := checkTool(tool); err != nil {
+		return sdk.ChatCompletionToolUnionParam{}, err
 	}
 	return sdk.ChatCompletionFunctionTool(param.Override[shared.FunctionDefinitionParam](tool)), nil
 }
 
-func responseFormat(schema llm.Schema) (*shared.ResponseFormatJSONSchemaParam, error) {
-	if err := isObject(schema.JSON); err != nil {
-		return nil, err
+func checkTool(tool llm.Tool) error {
+	if len(tool.Parameters) == 0 {
+		return nil
 	}
-	name := schema.Name
-	if name == "" {
-		name = "answer"
+	if err := isObject(tool.Parameters); err != nil {
+		return fmt.Errorf("parameters of %q: %w", tool.Name, err)
 	}
+	return nil
+}
+
+// schemaName is what a schema without a name is called: the protocol wants one.
+const schemaName = "answer"
+
+func responseFormat(schema llm.Schema) *shared.ResponseFormatJSONSchemaParam {
 	return &shared.ResponseFormatJSONSchemaParam{
 		JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
-			Name:   name,
+			Name:   cmp.Or(schema.Name, schemaName),
 			Schema: schema.JSON,
 			Strict: param.NewOpt(strict(schema.JSON)),
 		},
-	}, nil
+	}
 }
 
 func isObject(raw json.RawMessage) error {

@@ -30,26 +30,46 @@ func response(x *wire.Exchange) (*llm.Response, error) {
 		return nil, x.Garbled(errors.New("the answer has no choices"))
 	}
 	choice := completion.Choices[0]
-	if raw := choice.JSON.ExtraFields["error"].Raw(); raw != "" {
-		if err := x.ErrorWithin([]byte(`{"error":` + raw + `}`)); err != nil {
-			return nil, err
-		}
+	if err := choiceError(x, choice.JSON.ExtraFields["error"].Raw()); err != nil {
+		return nil, err
 	}
-	switch {
-	case choice.Message.Refusal != "":
-		return nil, x.Withheld(failure.ContentFiltered, "refusal", choice.Message.Refusal)
-	case choice.FinishReason == "content_filter":
-		return nil, x.Withheld(failure.ContentFiltered, choice.FinishReason, "the provider withheld the answer")
-	case choice.FinishReason == "insufficient_system_resource": // DeepSeek
-		return nil, x.Withheld(failure.Overloaded, choice.FinishReason, "the provider broke the answer off")
+	if err := withheld(x, choice.Message.Refusal, choice.FinishReason); err != nil {
+		return nil, err
 	}
 	return answer(x, &completion), nil
+}
+
+// choiceError returns the error that stands in a choice; nil if there is none.
+func choiceError(x *wire.Exchange, raw string) error {
+	if raw == "" {
+		return nil
+	}
+	return x.ErrorWithin([]byte(`{"error":` + raw + `}`))
+}
+
+// withheld returns the error of an answer that is none to use: refused by the
+// model, held back by the provider, broken off.
+func withheld(x *wire.Exchange, refusal, reason string) error {
+	switch {
+	case refusal != "":
+		return x.Withheld(failure.ContentFiltered, "refusal", refusal)
+	case reason == "content_filter":
+		return x.Withheld(failure.ContentFiltered, reason, "the provider withheld the answer")
+	case reason == "insufficient_system_resource": // DeepSeek
+		return x.Withheld(failure.Overloaded, reason, "the provider broke the answer off")
+	}
+	return nil
 }
 
 // answer maps the SDK's words for a completion with at least one choice.
 func answer(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
 	choice := completion.Choices[0]
 	message := llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
+	var thought reasoning
+	thought.add(choice.Message.JSON.ExtraFields)
+	if part, ok := thought.part(x.Endpoint.Provider, len(choice.Message.ToolCalls) > 0); ok {
+		message.Parts = append(message.Parts, part)
+	}
 	if choice.Message.Content != "" {
 		message.Parts = append(message.Parts, llm.Text(choice.Message.Content))
 	}
@@ -60,24 +80,28 @@ func answer(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
 	}
 	return &llm.Response{
 		Message:   message,
-		Finish:    finish(choice),
+		Finish:    finish(choice.FinishReason, len(choice.Message.ToolCalls) > 0),
 		Model:     completion.Model,
 		RequestID: x.RequestID("X-Request-Id"),
-		Usage: llm.Usage{
-			InputTokens:     completion.Usage.PromptTokens,
-			OutputTokens:    completion.Usage.CompletionTokens,
-			CachedTokens:    completion.Usage.PromptTokensDetails.CachedTokens,
-			ReasoningTokens: completion.Usage.CompletionTokensDetails.ReasoningTokens,
-		},
+		Usage:     usage(completion.Usage),
+	}
+}
+
+func usage(u sdk.CompletionUsage) llm.Usage {
+	return llm.Usage{
+		InputTokens:     u.PromptTokens,
+		OutputTokens:    u.CompletionTokens,
+		CachedTokens:    u.PromptTokensDetails.CachedTokens,
+		ReasoningTokens: u.CompletionTokensDetails.ReasoningTokens,
 	}
 }
 
 // finish maps the reason to stop. One that is not known is none: to take an
 // answer for whole that is not is the worse mistake.
-func finish(choice sdk.ChatCompletionChoice) llm.Finish {
-	switch choice.FinishReason {
+func finish(reason string, calls bool) llm.Finish {
+	switch reason {
 	case "stop", "eos": // the latter is Together's
-		if len(choice.Message.ToolCalls) > 0 { // vLLM, Ollama
+		if calls { // vLLM, Ollama
 			return llm.FinishToolCall
 		}
 		return llm.FinishStop

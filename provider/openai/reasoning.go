@@ -1,0 +1,151 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/openai/openai-go/v3/packages/respjson"
+
+	"llmcall/llm"
+)
+
+// The fields in which servers show what a model thought: OpenRouter's list,
+// which it wants back as it was
+// (https://openrouter.ai/docs/use-cases/reasoning-tokens), DeepSeek's and
+// llama.cpp's text, and that of vLLM, Groq and Ollama. A server that sends
+// several says the same in all; the first is kept.
+var reasoningFields = []string{"reasoning_details", "reasoning_content", "reasoning"}
+
+// reasoning is what a model thought, as far as it has come.
+type reasoning struct {
+	texts   map[string]*strings.Builder // by the name of the field
+	details []*detail
+}
+
+// detail is an item of reasoning_details: its texts come in pieces.
+type detail struct {
+	fields map[string]json.RawMessage
+	texts  map[string]*strings.Builder
+}
+
+// add takes the fields of a message, or of a piece of one, that are not
+// OpenAI's own. What is of no known form is left out: it could not go back.
+func (r *reasoning) add(fields map[string]respjson.Field) {
+	for _, name := range reasoningFields {
+		raw := []byte(fields[name].Raw())
+		var details []map[string]json.RawMessage
+		switch {
+		case len(raw) == 0:
+		case name == "reasoning_details":
+			if json.Unmarshal(raw, &details) == nil {
+				r.addDetails(details)
+			}
+		default:
+			addText(&r.texts, name, raw)
+		}
+	}
+}
+
+// addText adds a JSON string to the text of that name, and reports whether it
+// was one.
+func addText(texts *map[string]*strings.Builder, name string, raw json.RawMessage) bool {
+	var text *string
+	if json.Unmarshal(raw, &text) != nil || text == nil {
+		return false
+	}
+	if *texts == nil {
+		*texts = map[string]*strings.Builder{}
+	}
+	if (*texts)[name] == nil {
+		(*texts)[name] = new(strings.Builder)
+	}
+	(*texts)[name].WriteString(*text)
+	return true
+}
+
+// addDetails adds to the last detail what is of the same place and type.
+func (r *reasoning) addDetails(details []map[string]json.RawMessage) {
+	for _, fields := range details {
+		if len(fields) == 0 {
+			continue
+		}
+		n := len(r.details)
+		if n == 0 || len(fields["index"]) == 0 || !r.details[n-1].has("index", fields) || !r.details[n-1].has("type", fields) {
+			r.details = append(r.details, &detail{fields: map[string]json.RawMessage{}})
+			n++
+		}
+		last := r.details[n-1]
+		for name, value := range fields {
+			switch name {
+			case "text", "summary", "data":
+				if addText(&last.texts, name, value) {
+					continue
+				}
+			}
+			if _, told := last.fields[name]; !told || string(value) != "null" {
+				last.fields[name] = value
+			}
+		}
+	}
+}
+
+func (d *detail) has(name string, fields map[string]json.RawMessage) bool {
+	return bytes.Equal(d.fields[name], fields[name])
+}
+
+// MarshalJSON puts the detail together again.
+func (d *detail) MarshalJSON() ([]byte, error) {
+	whole := map[string]any{}
+	for name, value := range d.fields {
+		whole[name] = value
+	}
+	for name, text := range d.texts {
+		whole[name] = text.String()
+	}
+	return json.Marshal(whole)
+}
+
+// part returns what goes back to the server: one of the fields. A text that is
+// empty goes back only beside tool calls: DeepSeek wants the field there
+// whatever is in it.
+func (r *reasoning) part(provider string, calls bool) (llm.Reasoning, bool) {
+	data := map[string]any{}
+	for _, name := range reasoningFields {
+		text := r.texts[name]
+		switch {
+		case name == "reasoning_details" && len(r.details) > 0:
+			data[name] = r.details
+		case text != nil && (text.Len() > 0 || calls):
+			data[name] = text.String()
+		default:
+			continue
+		}
+		raw, err := json.Marshal(data)
+		return llm.Reasoning{Provider: provider, Data: raw}, err == nil
+	}
+	return llm.Reasoning{}, false
+}
+
+// reasoningBack returns the fields with which what a model thought goes back to
+// the server that it came from; nil if there is nothing.
+func reasoningBack(message llm.Message, provider string) map[string]any {
+	var back map[string]any
+	for _, p := range message.Parts {
+		r, ok := p.(llm.Reasoning)
+		if !ok || r.Provider != provider {
+			continue
+		}
+		var fields map[string]json.RawMessage
+		_ = json.Unmarshal(r.Data, &fields) // of the other API, or spoilt: it has none of the names
+		for _, name := range reasoningFields {
+			if value, ok := fields[name]; ok {
+				if back == nil {
+					back = map[string]any{}
+				}
+				back[name] = value
+			}
+		}
+	}
+	return back
+}

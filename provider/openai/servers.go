@@ -1,0 +1,113 @@
+package openai
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"llmcall/provider/wire"
+)
+
+// Server is a provider, or a program that serves models, which speaks OpenAI's
+// protocol.
+type Server struct {
+	Name            string // what full names begin with: "groq"
+	BaseURL         string // "" if it has none of its own
+	BaseURLVariable string // of the environment, in the place of BaseURL; may be ""
+	KeyVariable     string // of the environment
+	KeyOptional     bool   // the server may ask for no key wherever it runs
+	// MaxTokens is the field that limits the answer: max_tokens is what all but
+	// OpenAI know; some ignore the newer name in silence.
+	MaxTokens string
+	Schema    SchemaMode // how an answer of a given shape is asked for
+	Model     string     // the model to use when nobody named one; may be ""
+	Responses bool       // it has the Responses API too, for NewResponses
+}
+
+const (
+	newer  = "max_completion_tokens"
+	legacy = "max_tokens"
+)
+
+// servers is all that is known of the servers, a row each. Where json_schema
+// depends on the model (OpenRouter, Groq, Together, Ollama), the row says yes,
+// and a refusal is remembered; see Options.Schema.
+//
+// Sources, of keys and addresses, of response_format, of the models:
+//   - openai: https://developers.openai.com/api/docs/guides/structured-outputs,
+//     https://developers.openai.com/api/docs/deprecations
+//   - azure: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle;
+//     a model there is a deployment, which has the name that its owner gave it
+//   - openrouter: https://openrouter.ai/docs/structured-outputs,
+//     https://openrouter.ai/docs/guides/routing/routers/auto-router
+//   - groq: https://console.groq.com/docs/structured-outputs.md,
+//     https://console.groq.com/docs/deprecations.md
+//   - together: https://docs.together.ai/docs/openai-api-compatibility,
+//     https://docs.together.ai/docs/inference/overview
+//   - deepseek: https://api-docs.deepseek.com/guides/json_mode,
+//     https://api-docs.deepseek.com/quick_start/pricing
+//   - vllm: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+//   - llamacpp: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+//   - ollama: https://docs.ollama.com/api/openai-compatibility
+var servers = []Server{
+	{Name: "openai", BaseURL: DefaultBaseURL, BaseURLVariable: BaseURLVariable, KeyVariable: KeyVariable, MaxTokens: newer, Schema: SchemaNative, Model: DefaultModel, Responses: true},
+	{Name: azure, BaseURLVariable: AzureEndpointVariable, KeyVariable: AzureKeyVariable, MaxTokens: newer, Schema: SchemaNative, Responses: true},
+	{Name: "openrouter", BaseURL: "https://openrouter.ai/api/v1", KeyVariable: "OPENROUTER_API_KEY", MaxTokens: legacy, Schema: SchemaNative, Model: "openrouter/auto"},
+	{Name: "groq", BaseURL: "https://api.groq.com/openai/v1", KeyVariable: "GROQ_API_KEY", MaxTokens: legacy, Schema: SchemaNative, Model: "openai/gpt-oss-120b"},
+	{Name: "together", BaseURL: "https://api.together.xyz/v1", KeyVariable: "TOGETHER_API_KEY", MaxTokens: legacy, Schema: SchemaNative, Model: "moonshotai/Kimi-K2.5"},
+	{Name: "deepseek", BaseURL: "https://api.deepseek.com", KeyVariable: "DEEPSEEK_API_KEY", MaxTokens: legacy, Schema: SchemaObject, Model: "deepseek-v4-flash"},
+	{Name: "vllm", BaseURL: "http://127.0.0.1:8000/v1", KeyVariable: "VLLM_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaNative},
+	{Name: "llamacpp", BaseURL: "http://127.0.0.1:8080/v1", KeyVariable: "LLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaNative},
+	{Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", KeyVariable: "OLLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaNative},
+}
+
+// Servers returns the table of the servers that Options.Server takes, OpenAI
+// first.
+func Servers() []Server { return slices.Clone(servers) }
+
+// serverNamed returns the row of a name; "" is OpenAI.
+func serverNamed(name string) (Server, error) {
+	var names []string
+	for _, s := range servers {
+		if s.Name == name || name == "" {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Server{}, fmt.Errorf("openai: Server %q: takes one of %s", name, strings.Join(names, ", "))
+}
+
+// ownHost reports whether host is OpenAI's, one of its regions, or Azure's.
+func ownHost(host string) bool {
+	host = strings.ToLower(host)
+	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
+}
+
+// Azure OpenAI's environment variables, by the names that OpenAI's SDKs give
+// them. A version of the API is needed only for what the v1 API, which has
+// none, does not offer.
+const (
+	AzureKeyVariable        = "AZURE_OPENAI_API_KEY"
+	AzureEndpointVariable   = "AZURE_OPENAI_ENDPOINT" // "https://mine.openai.azure.com"
+	AzureAPIVersionVariable = "OPENAI_API_VERSION"    // "2024-10-21"
+)
+
+const azure = "azure"
+
+// azureBase returns what the path of an API is added to. An address that has a
+// path is taken as it stands. To the bare address of a resource the path of the
+// v1 API is added, or, where the version is a date, that of the older API: the
+// deployment stands in the path there, except for the Responses API.
+func azureBase(base *url.URL, e *wire.Endpoint, version string, responses bool) *url.URL {
+	switch dated := version != "" && version[0] >= '0' && version[0] <= '9'; {
+	case strings.Trim(base.Path, "/") != "":
+		return base
+	case !dated:
+		return base.JoinPath("openai", "v1")
+	case responses:
+		return base.JoinPath("openai")
+	default:
+		return base.JoinPath("openai", "deployments", url.PathEscape(e.Model))
+	}
+}

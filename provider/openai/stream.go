@@ -1,0 +1,250 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/packages/ssestream"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/provider/wire"
+)
+
+// reader makes chunks of the events of a stream.
+type reader interface {
+	// read takes the next event. An error ends the stream; so does done.
+	read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error)
+	// end returns what is known only when the stream has ended without an error.
+	end() ([]llm.Chunk, error)
+	// whole reads an answer that came in one piece, in x.Body.
+	whole() (*llm.Response, error)
+}
+
+// relay yields what comes of a request for a stream. raw and err are what the
+// SDK returned. Events are read with the SDK's decoder, and not with its Stream,
+// which takes "error": null for an error, and hides whether [DONE] came.
+func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, r reader,
+	yield func(llm.Chunk, error) bool) {
+	if failed := c.failed(ctx, x, asked, err); failed != nil {
+		yield(llm.Chunk{}, failed)
+		return
+	}
+	if err != nil { // ctx ended between the header and here
+		yield(llm.Chunk{}, x.Broken(ctx, err))
+		return
+	}
+	defer raw.Body.Close()
+	if inOnePiece(raw) {
+		relayWhole(ctx, x, raw, r, yield)
+		return
+	}
+	events, done := 0, false
+	decoder := ssestream.NewDecoder(raw)
+	for !done && decoder.Next() {
+		if ctx.Err() != nil { // what was read before is in a buffer, and would still come
+			break
+		}
+		var chunks []llm.Chunk
+		events++
+		chunks, done, err = r.read(decoder.Event())
+		if !yieldAll(chunks, err, yield) {
+			return
+		}
+	}
+	switch {
+	case done:
+	case decoder.Err() != nil || ctx.Err() != nil:
+		yield(llm.Chunk{}, x.Broken(ctx, decoder.Err()))
+		return
+	case events == 0:
+		yield(llm.Chunk{}, x.Withheld(failure.Transient, "", "the answer is a stream without any event"))
+		return
+	}
+	chunks, err := r.end()
+	yieldAll(chunks, err, yield)
+}
+
+// yieldAll yields the chunks, then the error if there is one, and reports
+// whether to go on.
+func yieldAll(chunks []llm.Chunk, err error, yield func(llm.Chunk, error) bool) bool {
+	for _, chunk := range chunks {
+		if !yield(chunk, nil) {
+			return false
+		}
+	}
+	if err != nil {
+		yield(llm.Chunk{}, err)
+	}
+	return err == nil
+}
+
+// inOnePiece reports whether a response is a whole answer, or a page that a
+// proxy put in its place, and no stream of events.
+func inOnePiece(raw *http.Response) bool {
+	kind, _, _ := mime.ParseMediaType(raw.Header.Get("Content-Type"))
+	return kind == "text/html" || kind == "application/json" || strings.HasSuffix(kind, "+json")
+}
+
+func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r reader, yield func(llm.Chunk, error) bool) {
+	var err error
+	if x.Body, err = io.ReadAll(raw.Body); err != nil {
+		yield(llm.Chunk{}, x.Broken(ctx, err))
+		return
+	}
+	answer, err := r.whole()
+	if err != nil {
+		yield(llm.Chunk{}, err)
+		return
+	}
+	chunks := []llm.Chunk{{Model: answer.Model, RequestID: answer.RequestID, Usage: &answer.Usage}}
+	text := false
+	for _, part := range answer.Message.Parts {
+		t, isText := part.(llm.Text)
+		switch {
+		case isText && text:
+			chunks = append(chunks, llm.Chunk{Text: "\n" + string(t)}) // as Message.Text joins them
+		case isText:
+			chunks = append(chunks, llm.Chunk{Text: string(t)})
+		default:
+			chunks = append(chunks, llm.Chunk{Part: part})
+		}
+		text = isText
+	}
+	if answer.Finish != llm.FinishNone {
+		chunks = append(chunks, llm.Chunk{Finish: answer.Finish})
+	}
+	yieldAll(chunks, nil, yield)
+}
+
+// isDone reports whether an event is the mark of a stream's end.
+func isDone(event ssestream.Event) bool {
+	return bytes.Equal(bytes.TrimSpace(event.Data), []byte("[DONE]"))
+}
+
+// errorEvent returns the error that an event tells of; nil if it tells of none.
+func errorEvent(x *wire.Exchange, event ssestream.Event) error {
+	if err := x.ErrorWithin(event.Data); err != nil {
+		return err
+	}
+	if event.Type != "error" {
+		return nil
+	}
+	if err := x.ErrorWithin(slices.Concat([]byte(`{"error":`), event.Data, []byte(`}`))); err != nil {
+		return err
+	}
+	return x.GarbledPart(event.Data, errors.New("an error in the stream"))
+}
+
+// completion puts the pieces of a streamed chat completion together: of its
+// first choice, that is.
+type completion struct {
+	x         *wire.Exchange
+	begun     bool   // the request's number was told
+	model     string // as far as it was told
+	refusal   strings.Builder
+	reasoning reasoning
+	calls     []*pieces
+	latest    map[int64]*pieces // by the index that the server gives
+	reason    string            // to stop
+}
+
+// pieces are those of one tool call.
+type pieces struct {
+	id, name  string
+	arguments strings.Builder
+}
+
+func (s *completion) whole() (*llm.Response, error) { return response(s.x) }
+
+func (s *completion) read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error) {
+	if isDone(event) {
+		return nil, true, nil
+	}
+	if len(bytes.TrimSpace(event.Data)) == 0 {
+		return nil, false, nil
+	}
+	if err := errorEvent(s.x, event); err != nil {
+		return nil, true, err
+	}
+	var piece sdk.ChatCompletionChunk
+	if err := json.Unmarshal(event.Data, &piece); err != nil {
+		return nil, true, s.x.GarbledPart(event.Data, err)
+	}
+	var chunk llm.Chunk
+	if !s.begun {
+		s.begun = true
+		chunk.RequestID = s.x.RequestID("X-Request-Id")
+	}
+	if piece.Model != s.model { // Azure's first event tells nothing but what its filters found
+		s.model, chunk.Model = piece.Model, piece.Model
+	}
+	if piece.JSON.Usage.Valid() {
+		chunk.Usage = new(usage(piece.Usage))
+	}
+	for _, choice := range piece.Choices {
+		if choice.Index == 0 {
+			if err := choiceError(s.x, choice.JSON.ExtraFields["error"].Raw()); err != nil {
+				return nil, true, err
+			}
+			chunk.Text += choice.Delta.Content
+			s.add(choice)
+		}
+	}
+	if chunk != (llm.Chunk{}) {
+		chunks = append(chunks, chunk)
+	}
+	return chunks, false, nil
+}
+
+func (s *completion) add(choice sdk.ChatCompletionChunkChoice) {
+	s.refusal.WriteString(choice.Delta.Refusal)
+	s.reasoning.add(choice.Delta.JSON.ExtraFields)
+	for _, delta := range choice.Delta.ToolCalls {
+		call := s.latest[delta.Index]
+		// Some servers give the index 0 to each of several calls.
+		if call == nil || delta.ID != "" && call.id != "" && delta.ID != call.id {
+			if call = new(pieces); s.latest == nil {
+				s.latest = map[int64]*pieces{}
+			}
+			s.latest[delta.Index] = call
+			s.calls = append(s.calls, call)
+		}
+		if call.id == "" {
+			call.id = delta.ID
+		}
+		if call.name == "" {
+			call.name = delta.Function.Name
+		}
+		call.arguments.WriteString(delta.Function.Arguments)
+	}
+	if choice.FinishReason != "" {
+		s.reason = choice.FinishReason
+	}
+}
+
+func (s *completion) end() ([]llm.Chunk, error) {
+	if err := withheld(s.x, s.refusal.String(), s.reason); err != nil {
+		return nil, err
+	}
+	end := finish(s.reason, len(s.calls) > 0)
+	if end == llm.FinishNone {
+		return nil, nil // nobody says that the calls are whole
+	}
+	var chunks []llm.Chunk
+	if part, ok := s.reasoning.part(s.x.Endpoint.Provider, len(s.calls) > 0); ok {
+		chunks = append(chunks, llm.Chunk{Part: part})
+	}
+	for _, call := range s.calls {
+		chunks = append(chunks, llm.Chunk{Part: llm.ToolCall{ID: call.id, Name: call.name, Arguments: []byte(call.arguments.String())}})
+	}
+	return append(chunks, llm.Chunk{Finish: end}), nil
+}
