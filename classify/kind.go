@@ -47,7 +47,7 @@ func (p problem) kind() failure.Kind {
 		return failure.ContentFiltered
 	case p.Status == 403:
 		return failure.Unauthorized
-	case p.Status >= 100 && p.Status <= 499, p.says("invalid_request_error", "unsupported_parameter", "request_too_large", "INVALID_ARGUMENT"):
+	case p.Status >= 100 && p.Status <= 499, p.says(invalid...):
 		return failure.InvalidRequest
 	case p.says(server...):
 		return failure.Transient // without a status: an error in the body of a 200
@@ -71,8 +71,19 @@ var (
 		"organization_restricted", "API_KEY_INVALID", "API_KEY_EXPIRED", "UNAUTHENTICATED", "PERMISSION_DENIED",
 	}
 	noModel = []string{"model_not_found", "not_found_error", "model_decommissioned", "DeploymentNotFound", "ServiceModelDeprecating"}
-	policy  = []string{"content_filter", "content_policy_violation", "invalid_prompt"}
-	server  = []string{
+	policy  = []string{
+		"content_filter", "content_policy_violation", "invalid_prompt",
+		"bio_policy", "cyber_policy", "misalignment_policy_violation", "image_content_policy_violation",
+	}
+	// The images are those of OpenAI's Responses API, which tells of them after a
+	// status of 200.
+	invalid = []string{
+		"invalid_request_error", "unsupported_parameter", "request_too_large", "INVALID_ARGUMENT",
+		"invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url", "invalid_image_mode",
+		"image_too_large", "image_too_small", "image_parse_error", "image_file_too_large", "image_file_not_found",
+		"unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "data_residency_mismatch",
+	}
+	server = []string{
 		"server_error", "internal_server_error", "api_error", "timeout", "timeout_error", "conflict_error",
 		"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED",
 	}
