@@ -10,11 +10,9 @@ import (
 	"llmcall/provider/openai"
 )
 
-// DefaultOpenAI is the model used when all that is known is a key of OpenAI's:
-// the small one that OpenAI recommends for work in volume, and in the place of
-// gpt-4o-mini, which shuts down on 2027-01-14
-// (https://developers.openai.com/api/docs/deprecations).
-const DefaultOpenAI = "openai/gpt-6-luna"
+// DefaultOpenAI is the model used when all that is known is a key of OpenAI's;
+// see openai.DefaultModel.
+const DefaultOpenAI = "openai/" + openai.DefaultModel
 
 // Options says how to reach a provider. Keys are read from the environment
 // alone, by the name that the provider itself uses. The zero value works.
@@ -26,50 +24,112 @@ type Options struct {
 	HTTPClient *http.Client
 }
 
-// providers is all there is to know about a provider here, a row each. Default
-// asks for the keys in this order.
-var providers = []struct {
-	name         string
-	keyVariable  string
-	defaultModel string
-	open         func(model string, opts Options) (llm.Model, error)
-}{
-	{"openai", openai.KeyVariable, DefaultOpenAI, openOpenAI},
+// Provider is what can stand before the first slash of a model's full name.
+type Provider struct {
+	Name        string // "openai"
+	KeyVariable string // the environment variable of its key
+	KeyOptional bool   // it may need no key, wherever it runs
+	BaseURL     string // its own address; "" if the environment must name one
+	// Default is the full name of the model to use when nobody named one; "" if
+	// the choice is the user's, as with a server that has the models it was given.
+	Default string
+
+	open func(model string, opts Options) (llm.Model, error)
 }
 
-func openOpenAI(model string, opts Options) (llm.Model, error) {
-	m, err := openai.New(model, openai.Options{BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient})
+// providers is all there is to know about a provider here, a row each. Default
+// asks for the keys in this order.
+var providers = []Provider{
+	chat("openai"),
+	responses("openai"),
+	chat("azure"),
+	responses("azure"),
+	chat("openrouter"),
+	chat("groq"),
+	chat("together"),
+	chat("deepseek"),
+	chat("vllm"),
+	chat("llamacpp"),
+	chat("ollama"),
+}
+
+// chat makes the row of a server that speaks OpenAI's protocol.
+func chat(server string) Provider {
+	return row(server, server, func(model string, opts openai.Options) (llm.Model, error) { return made(openai.New(model, opts)) })
+}
+
+// responses makes the row of the same server, spoken to by the Responses API.
+// It has no default: the same key has one with the first row.
+func responses(server string) Provider {
+	p := row(server+"-responses", server, func(model string, opts openai.Options) (llm.Model, error) {
+		return made(openai.NewResponses(model, opts))
+	})
+	p.Default = ""
+	return p
+}
+
+func row(name, server string, open func(string, openai.Options) (llm.Model, error)) Provider {
+	p := Provider{Name: name, open: func(model string, opts Options) (llm.Model, error) {
+		return open(model, openai.Options{Server: server, BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient})
+	}}
+	for _, s := range openai.Servers() {
+		if s.Name == server {
+			p.KeyVariable, p.KeyOptional, p.BaseURL = s.KeyVariable, s.KeyOptional, s.BaseURL
+			if s.Model != "" {
+				p.Default = name + "/" + s.Model
+			}
+		}
+	}
+	return p
+}
+
+// made returns a model, or the error of making it: a nil *openai.Model is no
+// nil llm.Model.
+func made[M llm.Model](m M, err error) (llm.Model, error) {
 	if err != nil {
-		return nil, err // not m: a nil *openai.Model is no nil llm.Model
+		return nil, err
 	}
 	return m, nil
 }
 
+// All returns the providers that Open knows, in the order of their table.
+func All() []Provider { return append([]Provider{}, providers...) }
+
+// Names returns the names of the providers that Open knows.
+func Names() []string {
+	var names []string
+	for _, p := range providers {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
 // Open makes the model of a full name: what stands before the first slash picks
 // the provider, the rest is the model as the provider calls it. It makes no
-// call. An unknown provider, or a name that is not of this form, is an error
-// that lists the known providers; a missing key is one that names the
-// environment variable.
+// call. A name that ends with "-responses" is the provider without that, spoken
+// to by OpenAI's Responses API.
+//
+// An unknown provider, or a name that is not of this form, is an error that
+// lists the known providers; a missing key is one that names the environment
+// variable.
 func Open(name string, opts Options) (llm.Model, error) {
 	prefix, model, _ := strings.Cut(name, "/")
-	var known []string
 	for _, p := range providers {
-		if p.name == prefix && model != "" {
+		if p.Name == prefix && model != "" {
 			return p.open(model, opts)
 		}
-		known = append(known, p.name)
 	}
 	return nil, fmt.Errorf("model %q: takes provider/model, such as %s; the providers are: %s",
-		name, DefaultOpenAI, strings.Join(known, ", "))
+		name, DefaultOpenAI, strings.Join(Names(), ", "))
 }
 
 // Default returns the full name of the model to use when nobody named one: that
 // of the first provider whose key is in the environment, which getenv reads
-// (os.Getenv). Without any key, ok is false.
+// (os.Getenv). Without the key of a provider that has a default, ok is false.
 func Default(getenv func(string) string) (name string, ok bool) {
 	for _, p := range providers {
-		if strings.TrimSpace(getenv(p.keyVariable)) != "" {
-			return p.defaultModel, true
+		if p.Default != "" && strings.TrimSpace(getenv(p.KeyVariable)) != "" {
+			return p.Default, true
 		}
 	}
 	return "", false

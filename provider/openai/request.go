@@ -151,7 +151,11 @@ func messages(message llm.Message, provider string) ([]sdk.ChatCompletionMessage
 		}
 		return results, nil
 	}
-	return nil, fmt.Errorf("takes the roles %s, %s, %s, %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+	return nil, unknownRole()
+}
+
+func unknownRole() error {
+	return fmt.Errorf("takes the roles %s, %s, %s, %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
 }
 
 func is[T llm.Part](p llm.Part) bool {

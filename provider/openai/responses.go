@@ -1,0 +1,260 @@
+package openai
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/http"
+	"strings"
+
+	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/packages/ssestream"
+	"github.com/openai/openai-go/v3/responses"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/provider/wire"
+)
+
+// Responses is one model of one server, by the Responses API. It is safe for
+// use from many goroutines.
+type Responses struct {
+	*connection
+	service responses.ResponseService
+}
+
+var _ llm.Streamer = (*Responses)(nil)
+
+// NewResponses is like New, for the Responses API. The base URL is what
+// "/responses" is added to, and the default of Options.Name begins with the
+// server's name and "-responses": "openai-responses/gpt-6-luna".
+func NewResponses(model string, opts Options) (*Responses, error) {
+	c, err := connect(model, opts, true)
+	if err != nil {
+		return nil, err
+	}
+	return &Responses{c, responses.NewResponseService(c.options...)}, nil
+}
+
+// Complete sends the request, once. What Model.Complete says of requests and
+// errors holds here too. The differences:
+//
+// The server stores nothing ("store": false). So what a reasoning model thought
+// comes encrypted, is a part of the answer as llm.Reasoning, and goes back with
+// the conversation; so does what a model says to itself between tool calls (the
+// phase "commentary"), which is no part of the answer's text. Items of other
+// sorts, of tools that the server runs itself, are left out.
+//
+// System messages at the start go out as instructions. The API has no Stop and
+// no Seed: they are errors.
+func (m *Responses) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	params, asked, err := m.params(req, false)
+	if err != nil {
+		return nil, m.endpoint.BadRequest(err)
+	}
+	x := wire.Exchange{Endpoint: m.endpoint}
+	var body []byte
+	_, err = m.service.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
+	if err := m.failed(ctx, &x, asked, err); err != nil {
+		return nil, err
+	}
+	return stored(&x)
+}
+
+// Stream sends the request, once, and yields the answer as it comes. A stream
+// without its last event (response.completed, .incomplete or .failed) was cut
+// off. An error in the stream is what its code says, whatever the status was.
+func (m *Responses) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
+	return func(yield func(llm.Chunk, error) bool) {
+		params, asked, err := m.params(req, true)
+		if err != nil {
+			yield(llm.Chunk{}, m.endpoint.BadRequest(err))
+			return
+		}
+		x := wire.Exchange{Endpoint: m.endpoint, Stream: true}
+		var raw *http.Response
+		_, err = m.service.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
+		m.relay(ctx, &x, raw, asked, err, &items{x: &x}, yield)
+	}
+}
+
+// stored makes an answer of a response's body, or the error that it is.
+func stored(x *wire.Exchange) (*llm.Response, error) {
+	if !json.Valid(x.Body) {
+		var any json.RawMessage
+		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
+	}
+	if err := x.ErrorWithin(x.Body); err != nil {
+		return nil, err
+	}
+	var response responses.Response
+	if err := json.Unmarshal(x.Body, &response); err != nil {
+		return nil, x.Garbled(err)
+	}
+	if !response.JSON.Output.Valid() {
+		return nil, x.Garbled(errors.New("the answer has no output"))
+	}
+	answer := &llm.Response{
+		Message:   llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}},
+		Model:     response.Model,
+		RequestID: x.RequestID("X-Request-Id"),
+		Usage:     tokens(response.Usage),
+	}
+	var refusal string
+	for _, item := range response.Output {
+		part, refused := itemPart(item, x.Endpoint.Provider)
+		refusal += refused
+		if part != nil {
+			answer.Message.Parts = append(answer.Message.Parts, part)
+		}
+	}
+	var err error
+	answer.Finish, err = status(x, &response, refusal, len(answer.Message.ToolCalls()) > 0)
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+func tokens(u responses.ResponseUsage) llm.Usage {
+	return llm.Usage{
+		InputTokens:     u.InputTokens,
+		OutputTokens:    u.OutputTokens,
+		CachedTokens:    u.InputTokensDetails.CachedTokens,
+		ReasoningTokens: u.OutputTokensDetails.ReasoningTokens,
+	}
+}
+
+// itemPart returns the part that an item of the output is, nil if it is none,
+// and the words of a refusal.
+func itemPart(item responses.ResponseOutputItemUnion, provider string) (part llm.Part, refusal string) {
+	switch {
+	case item.Type == "reasoning" || isCommentary(item):
+		return llm.Reasoning{Provider: provider, Data: json.RawMessage(item.RawJSON())}, ""
+	case item.Type == "function_call":
+		return llm.ToolCall{ID: item.CallID, Name: item.Name, Arguments: json.RawMessage(item.Arguments.OfString)}, ""
+	case item.Type == "message":
+		var text strings.Builder
+		for _, content := range item.Content {
+			text.WriteString(content.Text)
+			refusal += content.Refusal
+		}
+		if text.Len() > 0 {
+			part = llm.Text(text.String())
+		}
+	}
+	return part, refusal
+}
+
+func isCommentary(item responses.ResponseOutputItemUnion) bool {
+	return item.Type == "message" && item.Phase == responses.ResponseOutputMessagePhaseCommentary
+}
+
+// status maps how a response ended.
+func status(x *wire.Exchange, response *responses.Response, refusal string, calls bool) (llm.Finish, error) {
+	reason := response.IncompleteDetails.Reason
+	switch {
+	case refusal != "":
+		return "", x.Withheld(failure.ContentFiltered, "refusal", refusal)
+	case response.Status == responses.ResponseStatusFailed:
+		return "", x.Withheld(failure.Transient, "failed", "the provider says no more")
+	case response.Status == responses.ResponseStatusIncomplete && reason == "content_filter":
+		return "", x.Withheld(failure.ContentFiltered, reason, "the provider withheld the answer")
+	case response.Status == responses.ResponseStatusIncomplete && reason == "max_output_tokens":
+		return llm.FinishLength, nil
+	case response.Status == responses.ResponseStatusCompleted && calls:
+		return llm.FinishToolCall, nil
+	case response.Status == responses.ResponseStatusCompleted:
+		return llm.FinishStop, nil
+	}
+	return llm.FinishNone, nil
+}
+
+// items puts the events of a streamed response together.
+type items struct {
+	x          *wire.Exchange
+	begun      bool            // the request's number was told
+	model      string          // as far as it was told
+	commentary map[string]bool // the items that are no part of the answer's text
+	texted     string          // the last item whose text was yielded
+	text       bool            // the last thing yielded was text
+	refusal    strings.Builder
+	calls      bool
+}
+
+func (s *items) whole() (*llm.Response, error) { return stored(s.x) }
+
+func (s *items) end() ([]llm.Chunk, error) { return nil, nil }
+
+func (s *items) read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error) {
+	if isDone(event) || len(event.Data) == 0 {
+		return nil, isDone(event), nil
+	}
+	if err := errorEvent(s.x, event); err != nil {
+		return nil, true, err
+	}
+	var e responses.ResponseStreamEventUnion
+	if err := json.Unmarshal(event.Data, &e); err != nil {
+		return nil, true, s.x.GarbledPart(event.Data, err)
+	}
+	var chunk llm.Chunk
+	if !s.begun {
+		s.begun = true
+		chunk.RequestID = s.x.RequestID("X-Request-Id")
+	}
+	if e.Response.Model != "" && e.Response.Model != s.model {
+		s.model, chunk.Model = e.Response.Model, e.Response.Model
+	}
+	switch e.Type {
+	case "response.output_item.added":
+		if isCommentary(e.Item) {
+			if s.commentary == nil {
+				s.commentary = map[string]bool{}
+			}
+			s.commentary[e.Item.ID] = true
+		}
+	case "response.output_text.delta":
+		if !s.commentary[e.ItemID] {
+			chunk.Text = s.next(e.ItemID, e.Delta)
+		}
+	case "response.output_item.done":
+		part, refusal := itemPart(e.Item, s.x.Endpoint.Provider)
+		s.refusal.WriteString(refusal)
+		switch part := part.(type) {
+		case nil:
+		case llm.Text:
+			if s.texted != e.Item.ID { // a server that does not send its text in pieces
+				chunk.Text = s.next(e.Item.ID, string(part))
+			}
+		default:
+			chunk.Part, s.text = part, false
+			s.calls = s.calls || is[llm.ToolCall](part)
+		}
+	case "response.completed", "response.incomplete", "response.failed":
+		if err := s.x.ErrorWithin([]byte(e.Response.RawJSON())); err != nil {
+			return nil, true, err
+		}
+		chunk.Finish, err = status(s.x, &e.Response, s.refusal.String(), s.calls)
+		if e.Response.JSON.Usage.Valid() {
+			chunk.Usage = new(tokens(e.Response.Usage))
+		}
+		done = true
+	}
+	if chunk != (llm.Chunk{}) {
+		chunks = append(chunks, chunk)
+	}
+	return chunks, done, err
+}
+
+// next returns the next piece of text as it is yielded: the texts of two
+// messages are joined as llm.Message.Text joins those of two parts.
+func (s *items) next(id, text string) string {
+	if s.text && s.texted != id && text != "" {
+		text = "\n" + text
+	}
+	if text != "" {
+		s.texted, s.text = id, true
+	}
+	return text
+}

@@ -1,0 +1,235 @@
+package openai
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/openai/openai-go/v3/packages/param"
+	"github.com/openai/openai-go/v3/responses"
+	"github.com/openai/openai-go/v3/shared"
+
+	"llmcall/llm"
+)
+
+// params puts a request into the SDK's words; see Model.params.
+func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNewParams, feature, error) {
+	params := responses.ResponseNewParams{Model: m.endpoint.Model, Store: param.NewOpt(false)}
+	var asked feature
+	if err := check(req); err != nil {
+		return params, 0, err
+	}
+	switch {
+	case len(req.Stop) > 0:
+		return params, 0, errors.New("stop: the Responses API has no such setting")
+	case req.Seed != nil:
+		return params, 0, errors.New("seed: the Responses API has no such setting")
+	}
+	conversation := req.Messages
+	if req.Schema != nil {
+		switch m.schemaMode(req.Schema.JSON) {
+		case SchemaNative:
+			asked |= nativeSchema
+			params.Text.Format.OfJSONSchema = new(textFormat(*req.Schema))
+		case SchemaObject:
+			asked |= objectMode
+			params.Text.Format.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
+			conversation = instruct(conversation, req.Schema.JSON)
+		default:
+			conversation = instruct(conversation, req.Schema.JSON)
+		}
+	}
+	// JSON mode wants the word JSON in the input: instructions don't count.
+	instructs := params.Text.Format.OfJSONObject == nil
+	var instructions []string
+	for i, message := range conversation {
+		if instructs && message.Role == llm.RoleSystem && len(instructions) == i && only(message, isText, "text") == nil {
+			instructions = append(instructions, message.Text())
+			continue
+		}
+		items, err := input(message, m.endpoint.Provider)
+		if err != nil {
+			return params, 0, fmt.Errorf("messages[%d] (%s): %w", i+len(req.Messages)-len(conversation), message.Role, err)
+		}
+		params.Input.OfInputItemList = append(params.Input.OfInputItemList, items...)
+	}
+	if len(params.Input.OfInputItemList) == 0 {
+		return params, 0, errors.New("messages: the Responses API takes at least one message that is not the system's")
+	}
+	if len(instructions) > 0 {
+		params.Instructions = param.NewOpt(strings.Join(instructions, "\n"))
+	}
+	for i, tool := range req.Tools {
+		if err := checkTool(tool); err != nil {
+			return params, 0, fmt.Errorf("tools[%d]: %w", i, err)
+		}
+		params.Tools = append(params.Tools, responses.ToolUnionParam{OfFunction: new(functionTool(tool))})
+	}
+	if req.MaxTokens > 0 {
+		params.MaxOutputTokens = param.NewOpt(int64(req.MaxTokens))
+	}
+	if req.Temperature != nil {
+		params.Temperature = param.NewOpt(*req.Temperature)
+	}
+	if thinks(m.endpoint.Model) && !m.lacks.has(encryptedReasoning) {
+		asked |= encryptedReasoning
+		params.Include = []responses.ResponseIncludable{responses.ResponseIncludableReasoningEncryptedContent}
+	}
+	more, err := extra(req.Extra, stream, "input")
+	if err != nil {
+		return params, 0, err
+	}
+	if len(more) > 0 {
+		params.SetExtraFields(more)
+	}
+	return params, asked, nil
+}
+
+// thinks reports whether a model may be one that reasons: OpenAI refuses the
+// wish for encrypted reasoning with a 400 where it is none ("Encrypted content
+// is not supported with this model"). The models that don't are the old ones,
+// whose names are known.
+func thinks(model string) bool {
+	name := strings.TrimPrefix(model, "ft:")
+	for _, old := range []string{"gpt-3", "gpt-4", "chatgpt-"} {
+		if strings.HasPrefix(name, old) {
+			return false
+		}
+	}
+	return !strings.Contains(name, "-chat")
+}
+
+// input returns the items that one message becomes, in the order of its parts.
+func input(message llm.Message, provider string) ([]responses.ResponseInputItemUnionParam, error) {
+	switch message.Role {
+	case llm.RoleSystem:
+		if err := only(message, isText, "text"); err != nil {
+			return nil, err
+		}
+		return []responses.ResponseInputItemUnionParam{said(message.Text(), responses.EasyInputMessageRoleSystem)}, nil
+	case llm.RoleUser:
+		user, err := userInput(message)
+		return []responses.ResponseInputItemUnionParam{user}, err
+	case llm.RoleAssistant:
+		if err := only(message, isAnswer, "text and tool calls"); err != nil {
+			return nil, err
+		}
+		return answerItems(message, provider), nil
+	case llm.RoleTool:
+		if err := only(message, is[llm.ToolResult], "tool results"); err != nil {
+			return nil, err
+		}
+		var outputs []responses.ResponseInputItemUnionParam
+		for _, p := range message.Parts {
+			result := p.(llm.ToolResult)
+			output := responses.ResponseInputItemParamOfFunctionCallOutput(content(result))
+			output.OfFunctionCallOutput.CallID = param.NewOpt(result.CallID)
+			outputs = append(outputs, output)
+		}
+		return outputs, nil
+	}
+	return nil, unknownRole()
+}
+
+func said(text string, role responses.EasyInputMessageRole) responses.ResponseInputItemUnionParam {
+	return responses.ResponseInputItemParamOfMessage(text, role)
+}
+
+func userInput(message llm.Message) (responses.ResponseInputItemUnionParam, error) {
+	if only(message, isText, "") == nil {
+		return said(message.Text(), responses.EasyInputMessageRoleUser), nil
+	}
+	var parts responses.ResponseInputMessageContentListParam
+	for i, p := range message.Parts {
+		switch p := p.(type) {
+		case llm.Text:
+			parts = append(parts, responses.ResponseInputContentParamOfInputText(string(p)))
+		case llm.Image:
+			address, err := imageAddress(p)
+			if err != nil {
+				return responses.ResponseInputItemUnionParam{}, fmt.Errorf("parts[%d]: %w", i, err)
+			}
+			part := responses.ResponseInputContentParamOfInputImage(responses.ResponseInputImageDetailAuto)
+			part.OfInputImage.ImageURL = param.NewOpt(address)
+			parts = append(parts, part)
+		default:
+			return responses.ResponseInputItemUnionParam{}, fmt.Errorf("parts[%d]: takes text and images, not a %T", i, p)
+		}
+	}
+	return responses.ResponseInputItemParamOfMessage(parts, responses.EasyInputMessageRoleUser), nil
+}
+
+// answerItems returns an answer's parts as the items that they came as. Texts
+// that follow each other are one message.
+func answerItems(message llm.Message, provider string) []responses.ResponseInputItemUnionParam {
+	var items []responses.ResponseInputItemUnionParam
+	var texts []string
+	flush := func() {
+		if len(texts) > 0 {
+			items = append(items, said(strings.Join(texts, "\n"), responses.EasyInputMessageRoleAssistant))
+			texts = nil
+		}
+	}
+	for _, p := range message.Parts {
+		switch p := p.(type) {
+		case llm.Text:
+			texts = append(texts, string(p))
+		case llm.ToolCall:
+			flush()
+			items = append(items, responses.ResponseInputItemParamOfFunctionCall(arguments(p), p.ID, p.Name))
+		case llm.Reasoning:
+			if p.Provider == provider && selfContained(p.Data) {
+				flush()
+				items = append(items, param.Override[responses.ResponseInputItemUnionParam](p.Data))
+			}
+		}
+	}
+	flush()
+	if len(items) == 0 {
+		return []responses.ResponseInputItemUnionParam{said("", responses.EasyInputMessageRoleAssistant)}
+	}
+	return items
+}
+
+// selfContained reports whether what a model thought can go back: an item of
+// this API's that holds its content, encrypted or not. One without it is a
+// reference to what the server did not store.
+func selfContained(item json.RawMessage) bool {
+	var fields struct {
+		Type      string            `json:"type"`
+		Encrypted string            `json:"encrypted_content"`
+		Content   []json.RawMessage `json:"content"`
+	}
+	if json.Unmarshal(item, &fields) != nil {
+		return false
+	}
+	return fields.Type == "reasoning" && fields.Encrypted != "" || (fields.Type == "reasoning" || fields.Type == "message") && len(fields.Content) > 0
+}
+
+// The SDK's own types hold a schema as a map, which would sort the properties
+// and round large numbers.
+
+// functionTool sends a tool as it is. What the chat-completions API assumes is
+// said here: no parameters are an object without properties, and strict, which
+// is true where nothing is said.
+func functionTool(tool llm.Tool) responses.FunctionToolParam {
+	if len(tool.Parameters) == 0 {
+		tool.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)
+	}
+	return param.Override[responses.FunctionToolParam](struct {
+		Type string `json:"type"`
+		llm.Tool
+		Strict bool `json:"strict"`
+	}{"function", tool, false})
+}
+
+func textFormat(schema llm.Schema) responses.ResponseFormatTextJSONSchemaConfigParam {
+	return param.Override[responses.ResponseFormatTextJSONSchemaConfigParam](struct {
+		Type   string          `json:"type"`
+		Name   string          `json:"name"`
+		Strict bool            `json:"strict"`
+		Schema json.RawMessage `json:"schema"`
+	}{"json_schema", cmp.Or(schema.Name, schemaName), strict(schema.JSON), schema.JSON})
+}
