@@ -19,16 +19,18 @@ import (
 // echo is a server that keeps the last request.
 type echo struct {
 	*httptest.Server
+	handle http.HandlerFunc
+	path   string
 	header http.Header
 	body   []byte
 }
 
 func newEcho(t *testing.T) *echo {
-	e := &echo{}
+	e := &echo{handle: reply(200, hello)}
 	e.Server = server(t, func(w http.ResponseWriter, r *http.Request) {
 		e.body, _ = io.ReadAll(r.Body)
-		e.header = r.Header
-		reply(200, hello)(w, r)
+		e.header, e.path = r.Header, r.URL.String()
+		e.handle(w, r)
 	})
 	return e
 }
