@@ -1,11 +1,14 @@
 package openai
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"testing"
 
 	"llmcall/failure"
+	"llmcall/llm"
 	"llmcall/provider/wire"
 )
 
@@ -23,10 +26,52 @@ func FuzzResponse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		answer, err := response(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
-		var failed *failure.Error
-		if (answer == nil) == (err == nil) || err != nil && !errors.As(err, &failed) {
-			t.Errorf("%q: %v, %v", body, answer, err)
+		for _, read := range []func(*wire.Exchange) (*llm.Response, error){response, stored} {
+			answer, err := read(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
+			var failed *failure.Error
+			if (answer == nil) == (err == nil) || err != nil && !errors.As(err, &failed) {
+				t.Errorf("%q: %v, %v", body, answer, err)
+			}
+		}
+	})
+}
+
+// Whatever comes: no panic, errors of a kind and last, the reason to stop once
+// and last.
+func FuzzStream(f *testing.F) {
+	for _, body := range []string{
+		"data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"1\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}],\"usage\":{}}\n\n",
+		"data: {\"choices\":[{\"delta\":{\"reasoning_details\":[{\"index\":0,\"text\":\"a\"}],\"reasoning\":\"x\",\"refusal\":\"no\"}}]}\n\n",
+		"event: error\ndata: {\"error\":{\"code\":429}}\n\n", ": ping\n\ndata:\n\ndata: null\n\ndata: []\n\ndata: {\"choices\":null}\n\n",
+		"data: {\"type\":\"response.output_text.delta\",\"item_id\":\"1\",\"delta\":\"hi\"}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"usage\":{}}}\n\n",
+		"data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"message\",\"content\":[{\"text\":\"a\"}]}}\n\ndata: {\"type\":\"response.failed\"}\n\n",
+		"data: {\"type\":\"response.output_item.added\",\"item\":{\"type\":\"message\",\"phase\":\"commentary\"}}\r\n\r\n", "\x00", "",
+	} {
+		f.Add([]byte(body))
+	}
+	c, err := connect("x", Options{BaseURL: "http://127.0.0.1:1"}, false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, kind := range []string{"text/event-stream", "application/json"} {
+			x := &wire.Exchange{
+				Endpoint: c.endpoint, Stream: true, Sent: true, Whole: true, Status: 200,
+				Response: &http.Response{Header: http.Header{}},
+			}
+			for _, r := range []reader{&completion{x: x}, &items{x: x}} {
+				raw := &http.Response{Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body))}
+				ended := false
+				c.relay(t.Context(), x, raw, 0, nil, r, func(chunk llm.Chunk, err error) bool {
+					var failed *failure.Error
+					if ended || err != nil && !errors.As(err, &failed) {
+						t.Errorf("%q: %+v, %v", body, chunk, err)
+					}
+					ended = err != nil || chunk.Finish != llm.FinishNone
+					return true
+				})
+			}
 		}
 	})
 }

@@ -132,8 +132,10 @@ func isDone(event ssestream.Event) bool {
 
 // errorEvent returns the error that an event tells of; nil if it tells of none.
 func errorEvent(x *wire.Exchange, event ssestream.Event) error {
-	if err := x.ErrorWithin(event.Data); err != nil {
-		return err
+	if bytes.Contains(event.Data, []byte(`"error"`)) { // few have it: the others are parsed but once
+		if err := x.ErrorWithin(event.Data); err != nil {
+			return err
+		}
 	}
 	if event.Type != "error" {
 		return nil
