@@ -29,7 +29,10 @@ type Provider struct {
 	Name        string // "openai"
 	KeyVariable string // the environment variable of its key
 	KeyOptional bool   // it may need no key, wherever it runs
-	BaseURL     string // its own address; "" if the environment must name one
+	BaseURL     string // its own address; "" if there is none
+	// BaseURLVariable is the environment variable of an address to use in the
+	// place of BaseURL; "" if there is none.
+	BaseURLVariable string
 	// Default is the full name of the model to use when nobody named one; "" if
 	// the choice is the user's, as with a server that has the models it was given.
 	Default string
@@ -74,7 +77,7 @@ func row(name, server string, open func(string, openai.Options) (llm.Model, erro
 	}}
 	for _, s := range openai.Servers() {
 		if s.Name == server {
-			p.KeyVariable, p.KeyOptional, p.BaseURL = s.KeyVariable, s.KeyOptional, s.BaseURL
+			p.KeyVariable, p.KeyOptional, p.BaseURL, p.BaseURLVariable = s.KeyVariable, s.KeyOptional, s.BaseURL, s.BaseURLVariable
 			if s.Model != "" {
 				p.Default = name + "/" + s.Model
 			}

@@ -9,6 +9,7 @@ import (
 
 	"llmcall/llm"
 	"llmcall/provider"
+	"llmcall/provider/openai"
 )
 
 func TestOpenPicksTheProviderByPrefix(t *testing.T) {
@@ -35,6 +36,62 @@ func TestOpenPicksTheProviderByPrefix(t *testing.T) {
 	}
 }
 
+func TestOpenKnowsEveryNameOfTheTable(t *testing.T) {
+	var path, body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent, _ := io.ReadAll(r.Body)
+		path, body = r.URL.Path, string(sent)
+		if path == "/v1/responses" {
+			io.WriteString(w, `{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"Hello!"}]}]}`)
+			return
+		}
+		io.WriteString(w, `{"choices":[{"message":{"content":"Hello!"},"finish_reason":"stop"}]}`)
+	}))
+	defer server.Close()
+	for _, p := range provider.All() {
+		t.Setenv(p.KeyVariable, "")
+	}
+	for _, prefix := range provider.Names() {
+		name := prefix + "/meta-llama/llama-4"
+		m, err := provider.Open(name, provider.Options{BaseURL: server.URL + "/v1", HTTPClient: server.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "/v1/chat/completions"
+		if strings.HasSuffix(prefix, "-responses") {
+			want = "/v1/responses"
+		}
+		answer, err := m.Complete(t.Context(), llm.Prompt("Hi!"))
+		if err != nil || answer.Text() != "Hello!" || m.Name() != name || path != want || !strings.Contains(body, `"model":"meta-llama/llama-4"`) {
+			t.Errorf("%s: got %v, %v from %s; sent %s to %s", name, answer, err, m.Name(), body, path)
+		}
+		if _, ok := m.(llm.Streamer); !ok {
+			t.Errorf("%s does not stream", name)
+		}
+	}
+}
+
+func TestTheTableHasEveryServer(t *testing.T) {
+	rows := map[string]provider.Provider{}
+	for _, p := range provider.All() {
+		if p.Name == "" || p.KeyVariable == "" || rows[p.Name].Name != "" || p.Default != "" && !strings.HasPrefix(p.Default, p.Name+"/") {
+			t.Errorf("%+v", p)
+		}
+		rows[p.Name] = p
+	}
+	for _, s := range openai.Servers() {
+		if p := rows[s.Name]; p.KeyVariable != s.KeyVariable || p.BaseURL != s.BaseURL || p.BaseURLVariable != s.BaseURLVariable || p.KeyOptional != s.KeyOptional {
+			t.Errorf("%s: %+v", s.Name, p)
+		}
+		if _, ok := rows[s.Name+"-responses"]; ok != s.Responses {
+			t.Errorf("%s-responses: %v", s.Name, ok)
+		}
+	}
+	if names := provider.Names(); len(names) != len(rows) || names[0] != "openai" {
+		t.Errorf("got %v", names)
+	}
+}
+
 func TestOpenNamesWhatIsWrong(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "")
 	t.Setenv("OPENAI_BASE_URL", "")
@@ -57,24 +114,35 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestDefaultIsThatOfTheKeyInTheEnvironment(t *testing.T) {
-	for key, want := range map[string]string{"sk-1": provider.DefaultOpenAI, "": "", " \n": ""} {
-		name, ok := provider.Default(func(variable string) string {
-			if variable == "OPENAI_API_KEY" {
-				return key
-			}
-			return ""
-		})
-		if name != want || ok != (want != "") {
-			t.Errorf("%q: got %q, %v", key, name, ok)
+	for _, step := range []struct {
+		environment map[string]string
+		want        string // "" if there is none
+	}{
+		{map[string]string{"OPENAI_API_KEY": "sk-1"}, provider.DefaultOpenAI},
+		{map[string]string{"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1"}, provider.DefaultOpenAI},
+		{map[string]string{"GROQ_API_KEY": "gsk-1", "OPENROUTER_API_KEY": "or-1"}, "openrouter/openrouter/auto"},
+		{map[string]string{"OPENAI_API_KEY": " \n", "GROQ_API_KEY": "gsk-1"}, "groq/openai/gpt-oss-120b"},
+		{map[string]string{"DEEPSEEK_API_KEY": "sk-1"}, "deepseek/deepseek-v4-flash"},
+		{map[string]string{"AZURE_OPENAI_API_KEY": "x", "VLLM_API_KEY": "x"}, ""}, // whose models have names of their own
+		{nil, ""},
+	} {
+		name, ok := provider.Default(func(variable string) string { return step.environment[variable] })
+		if name != step.want || ok != (step.want != "") {
+			t.Errorf("%v: got %q, %v", step.environment, name, ok)
 		}
 	}
 }
 
 func TestDefaultsCanBeOpened(t *testing.T) {
-	t.Setenv("OPENAI_API_KEY", "sk-1")
 	t.Setenv("OPENAI_BASE_URL", "")
-	m, err := provider.Open(provider.DefaultOpenAI, provider.Options{})
-	if err != nil || m.Name() != provider.DefaultOpenAI {
-		t.Errorf("got %v, %v", m, err)
+	for _, p := range provider.All() {
+		if p.Default == "" {
+			continue
+		}
+		t.Setenv(p.KeyVariable, "sk-1")
+		m, err := provider.Open(p.Default, provider.Options{})
+		if err != nil || m.Name() != p.Default {
+			t.Errorf("%s: got %v, %v", p.Name, m, err)
+		}
 	}
 }

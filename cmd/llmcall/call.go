@@ -58,6 +58,8 @@ The model is --model, else $LLMCALL_MODEL, else that of the provider whose key i
 in the environment. Without any, the embedded practice model answers: its answers
 are invented, and no provider is called.
 
+Providers: ` + strings.Join(provider.Names(), ", ") + `
+
 ` + exitCodesHelp,
 		Example: `  llmcall call --check contains:Berlin "Name three cities in Germany"
   llmcall call --schema person.json --output json --trace - < prompt.txt
@@ -72,7 +74,7 @@ are invented, and no provider is called.
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.model, "model", "", "the model, as provider/name (openai/…)")
+	flags.StringVar(&f.model, "model", "", "the model, as provider/name (openai/…); llmcall providers lists the providers")
 	flags.StringVar(&f.baseURL, "base-url", "", "address of a server that speaks the provider's protocol")
 	flags.StringVar(&f.practice, "practice", "", "use the embedded practice model, and let it fail as this plan `FILE` says")
 	flags.StringVar(&f.system, "system", "", "the system prompt")

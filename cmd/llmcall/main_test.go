@@ -15,13 +15,16 @@ import (
 
 	"llmcall/chaos"
 	"llmcall/failure"
+	"llmcall/provider"
 
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	for _, name := range []string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "LLMCALL_MODEL"} {
-		os.Unsetenv(name)
+	os.Unsetenv("LLMCALL_MODEL")
+	for _, p := range provider.All() {
+		os.Unsetenv(p.KeyVariable)
+		os.Unsetenv(p.BaseURLVariable)
 	}
 	if os.Getenv("LLMCALL_TEST_AS_COMMAND") != "" { // a test runs this binary in the command's place
 		main()
@@ -325,6 +328,22 @@ func TestChecksAreListed(t *testing.T) {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("no %q", want)
 		}
+	}
+}
+
+func TestProvidersAreListedWithoutTheirKeys(t *testing.T) {
+	t.Setenv("GROQ_API_KEY", "gsk-secret-of-the-test")
+	got := command(t, "", "providers")
+	for _, want := range []string{"openai ", "OPENAI_API_KEY (not set)", "openai/gpt-6-luna", "GROQ_API_KEY (set)", "OLLAMA_API_KEY (optional)", "http://127.0.0.1:11434/v1", "$AZURE_OPENAI_ENDPOINT"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("no %q in %s", want, got.stdout)
+		}
+	}
+	if got.code != 0 || strings.Contains(got.stdout, "gsk-") {
+		t.Errorf("exit %d: %s", got.code, got.stdout)
+	}
+	if help := command(t, "", "call", "--help"); !strings.Contains(help.stdout, "Providers: openai, openai-responses, ") {
+		t.Errorf("no providers in %s", help.stdout)
 	}
 }
 

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"llmcall/provider"
+
+	"github.com/spf13/cobra"
+)
+
+func providersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "providers",
+		Short: "List the providers that --model knows, and where their keys are looked for",
+		Long: `Lists what can stand before the first slash of a model's full name. Without
+--model and $LLMCALL_MODEL, the first that has a default and its key in the
+environment is used. Any of them works with --base-url.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "PROVIDER\tKEY\tDEFAULT MODEL\tADDRESS")
+			for _, p := range provider.All() {
+				fmt.Fprintf(w, "%s\t%s (%s)\t%s\t%s\n", p.Name, p.KeyVariable, keyState(p), cmp.Or(p.Default, "-"), cmp.Or(p.BaseURL, "$"+p.BaseURLVariable))
+			}
+			return w.Flush()
+		},
+	}
+}
+
+// keyState tells of a key no more than whether it is there.
+func keyState(p provider.Provider) string {
+	switch {
+	case strings.TrimSpace(os.Getenv(p.KeyVariable)) != "":
+		return "set"
+	case p.KeyOptional:
+		return "optional"
+	}
+	return "not set"
+}
