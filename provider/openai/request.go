@@ -21,23 +21,15 @@ import (
 // express.
 func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewParams, feature, error) {
 	params := sdk.ChatCompletionNewParams{Model: m.endpoint.Model}
-	var asked feature
-	if err := check(req); err != nil {
+	conversation, mode, asked, err := m.conversation(req)
+	if err != nil {
 		return params, 0, err
 	}
-	conversation := req.Messages
-	if req.Schema != nil {
-		switch m.schemaMode(req.Schema.JSON) {
-		case SchemaNative:
-			asked |= nativeSchema
-			params.ResponseFormat.OfJSONSchema = responseFormat(*req.Schema)
-		case SchemaObject:
-			asked |= objectMode
-			params.ResponseFormat.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
-			conversation = instruct(conversation, req.Schema.JSON)
-		default:
-			conversation = instruct(conversation, req.Schema.JSON)
-		}
+	switch mode {
+	case SchemaNative:
+		params.ResponseFormat.OfJSONSchema = responseFormat(*req.Schema)
+	case SchemaObject:
+		params.ResponseFormat.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
 	for i, message := range conversation {
 		converted, err := messages(message, m.endpoint.Provider)
@@ -80,6 +72,24 @@ func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewPara
 		params.SetExtraFields(more)
 	}
 	return params, asked, nil
+}
+
+// conversation returns the messages to send, the same for both APIs, and how
+// the schema is asked for, if there is one.
+func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mode SchemaMode, asked feature, err error) {
+	if err := check(req); err != nil {
+		return nil, "", 0, err
+	}
+	if req.Schema == nil {
+		return req.Messages, "", 0, nil
+	}
+	switch mode = c.schemaMode(req.Schema.JSON); mode {
+	case SchemaNative:
+		return req.Messages, mode, nativeSchema, nil
+	case SchemaObject:
+		asked = objectMode
+	}
+	return instruct(req.Messages, req.Schema.JSON), mode, asked, nil
 }
 
 // check returns an error for what no server takes, in the words of either API.

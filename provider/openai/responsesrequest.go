@@ -17,32 +17,21 @@ import (
 // params puts a request into the SDK's words; see Model.params.
 func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNewParams, feature, error) {
 	params := responses.ResponseNewParams{Model: m.endpoint.Model, Store: param.NewOpt(false)}
-	var asked feature
-	if err := check(req); err != nil {
-		return params, 0, err
-	}
+	conversation, mode, asked, err := m.conversation(req)
 	switch {
+	case err != nil:
+		return params, 0, err
 	case len(req.Stop) > 0:
 		return params, 0, errors.New("stop: the Responses API has no such setting")
 	case req.Seed != nil:
 		return params, 0, errors.New("seed: the Responses API has no such setting")
-	}
-	conversation := req.Messages
-	if req.Schema != nil {
-		switch m.schemaMode(req.Schema.JSON) {
-		case SchemaNative:
-			asked |= nativeSchema
-			params.Text.Format.OfJSONSchema = new(textFormat(*req.Schema))
-		case SchemaObject:
-			asked |= objectMode
-			params.Text.Format.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
-			conversation = instruct(conversation, req.Schema.JSON)
-		default:
-			conversation = instruct(conversation, req.Schema.JSON)
-		}
+	case mode == SchemaNative:
+		params.Text.Format.OfJSONSchema = new(textFormat(*req.Schema))
+	case mode == SchemaObject:
+		params.Text.Format.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
 	// JSON mode wants the word JSON in the input: instructions don't count.
-	instructs := params.Text.Format.OfJSONObject == nil
+	instructs := mode != SchemaObject
 	var instructions []string
 	for i, message := range conversation {
 		if instructs && message.Role == llm.RoleSystem && len(instructions) == i && only(message, isText, "text") == nil {
