@@ -25,10 +25,10 @@ func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewPara
 	if err != nil {
 		return params, 0, err
 	}
-	switch mode {
-	case SchemaNative:
+	switch {
+	case mode.native():
 		params.ResponseFormat.OfJSONSchema = responseFormat(*req.Schema)
-	case SchemaObject:
+	case mode == SchemaObject:
 		params.ResponseFormat.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
 	for i, message := range conversation {
@@ -86,6 +86,8 @@ func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mod
 	switch mode = c.schemaMode(req.Schema.JSON); mode {
 	case SchemaNative:
 		return req.Messages, mode, nativeSchema, nil
+	case SchemaShown:
+		asked = nativeSchema
 	case SchemaObject:
 		asked = objectMode
 	}

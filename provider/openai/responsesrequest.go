@@ -25,7 +25,7 @@ func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNew
 		return params, 0, errors.New("stop: the Responses API has no such setting")
 	case req.Seed != nil:
 		return params, 0, errors.New("seed: the Responses API has no such setting")
-	case mode == SchemaNative:
+	case mode.native():
 		params.Text.Format.OfJSONSchema = new(textFormat(*req.Schema))
 	case mode == SchemaObject:
 		params.Text.Format.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())

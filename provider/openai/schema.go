@@ -16,21 +16,25 @@ import (
 // a server.
 type SchemaMode string
 
-// The ways to ask. The last two put the schema into the prompt, as a part of
-// the system message, so that nothing but the model's good will holds it to the
-// shape: the answer needs a check.
+// The ways to ask. All but the first put the schema into the prompt too, as a
+// part of the system message. With the last two nothing but the model's good
+// will holds it to the shape: the answer needs a check.
 const (
-	SchemaNative SchemaMode = "json_schema" // the server enforces the schema
-	SchemaObject SchemaMode = "json_object" // the server enforces that it is a JSON object
-	SchemaPrompt SchemaMode = "prompt"      // the server enforces nothing
+	SchemaNative SchemaMode = "json_schema"        // the server enforces the schema, and the model knows it
+	SchemaShown  SchemaMode = "json_schema+prompt" // the server enforces the schema
+	SchemaObject SchemaMode = "json_object"        // the server enforces that it is a JSON object
+	SchemaPrompt SchemaMode = "prompt"             // the server enforces nothing
 )
 
 func (m SchemaMode) check() error {
-	if modes := []SchemaMode{"", SchemaNative, SchemaObject, SchemaPrompt}; !slices.Contains(modes, m) {
-		return fmt.Errorf("openai: Schema %q: takes %s, %s or %s", m, SchemaNative, SchemaObject, SchemaPrompt)
+	if modes := []SchemaMode{"", SchemaNative, SchemaShown, SchemaObject, SchemaPrompt}; !slices.Contains(modes, m) {
+		return fmt.Errorf("openai: Schema %q: takes %s, %s, %s or %s", m, SchemaNative, SchemaShown, SchemaObject, SchemaPrompt)
 	}
 	return nil
 }
+
+// native reports whether the server is asked to enforce the schema.
+func (m SchemaMode) native() bool { return m == SchemaNative || m == SchemaShown }
 
 // feature is something that is asked of a server which it may not have.
 type feature uint32
@@ -54,7 +58,7 @@ func (l *lacks) add(f feature) { l.features.Or(uint32(f)) }
 // objects in its JSON mode would turn the answer to a list into something else.
 func (c *connection) schemaMode(schema json.RawMessage) SchemaMode {
 	mode := c.schema
-	if mode == SchemaNative && c.lacks.has(nativeSchema) {
+	if mode.native() && c.lacks.has(nativeSchema) {
 		mode = SchemaObject
 	}
 	var root struct {

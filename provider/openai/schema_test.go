@@ -34,6 +34,9 @@ func TestSchemaInThePrompt(t *testing.T) {
 			`"messages":[{"role":"system","content":"Be brief.\n` + instruction + compact + `"},{"role":"user","content":"x"},{"role":"system","content":"y"}]`},
 		{"an object", openai.SchemaObject, shaped(object, llm.User("x")),
 			`"messages":[{"role":"system","content":"` + instruction + compact + `"},{"role":"user","content":"x"}],"response_format":{"type":"json_object"}`},
+		{"enforced and shown", openai.SchemaShown, shaped(object, llm.User("x")),
+			`"messages":[{"role":"system","content":"` + instruction + compact + `"},{"role":"user","content":"x"}],
+			"response_format":{"type":"json_schema","json_schema":{"name":"s","strict":false,"schema":{"type":"object","properties":{"z":{},"a":{"const":1}}}}}`},
 		{"no object", openai.SchemaObject, shaped(`{"type":["object","null"]}`, llm.User("x")),
 			`"messages":[{"role":"system","content":"` + instruction + `{\"type\":[\"object\",\"null\"]}"},{"role":"user","content":"x"}]`},
 	} {

@@ -31,35 +31,40 @@ const (
 )
 
 // servers is all that is known of the servers, a row each. Where json_schema
-// depends on the model (OpenRouter, Groq, Together, Ollama), the row says yes,
-// and a refusal is remembered; see Options.Schema.
+// depends on the model (OpenRouter, Groq, Together, Ollama's cloud), the row
+// says yes, and a refusal is remembered; see Options.Schema. The schema is shown
+// in the prompt too where the server may leave it out without a word
+// (OpenRouter), or hold the model to a shape that it does not tell it.
 //
 // Sources, of keys and addresses, of response_format, of the models:
 //   - openai: https://developers.openai.com/api/docs/guides/structured-outputs,
 //     https://developers.openai.com/api/docs/deprecations
 //   - azure: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle;
 //     a model there is a deployment, which has the name that its owner gave it
-//   - openrouter: https://openrouter.ai/docs/structured-outputs,
+//   - openrouter: https://openrouter.ai/docs/structured-outputs, "require_parameters",
 //     https://openrouter.ai/docs/guides/routing/routers/auto-router
 //   - groq: https://console.groq.com/docs/structured-outputs.md,
 //     https://console.groq.com/docs/deprecations.md
 //   - together: https://docs.together.ai/docs/openai-api-compatibility,
+//     https://docs.together.ai/docs/json-mode,
 //     https://docs.together.ai/docs/inference/overview
 //   - deepseek: https://api-docs.deepseek.com/guides/json_mode,
 //     https://api-docs.deepseek.com/quick_start/pricing
-//   - vllm: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+//   - vllm: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html,
+//     https://docs.vllm.ai/en/latest/features/structured_outputs/
 //   - llamacpp: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
-//   - ollama: https://docs.ollama.com/api/openai-compatibility
+//   - ollama: https://docs.ollama.com/api/openai-compatibility,
+//     https://docs.ollama.com/capabilities/structured-outputs
 var servers = []Server{
 	{Name: "openai", BaseURL: DefaultBaseURL, BaseURLVariable: BaseURLVariable, KeyVariable: KeyVariable, MaxTokens: newer, Schema: SchemaNative, Model: DefaultModel, Responses: true},
 	{Name: azure, BaseURLVariable: AzureEndpointVariable, KeyVariable: AzureKeyVariable, MaxTokens: newer, Schema: SchemaNative, Responses: true},
-	{Name: "openrouter", BaseURL: "https://openrouter.ai/api/v1", KeyVariable: "OPENROUTER_API_KEY", MaxTokens: legacy, Schema: SchemaNative, Model: "openrouter/auto"},
+	{Name: "openrouter", BaseURL: "https://openrouter.ai/api/v1", KeyVariable: "OPENROUTER_API_KEY", MaxTokens: legacy, Schema: SchemaShown, Model: "openrouter/auto"},
 	{Name: "groq", BaseURL: "https://api.groq.com/openai/v1", KeyVariable: "GROQ_API_KEY", MaxTokens: legacy, Schema: SchemaNative, Model: "openai/gpt-oss-120b"},
-	{Name: "together", BaseURL: "https://api.together.xyz/v1", KeyVariable: "TOGETHER_API_KEY", MaxTokens: legacy, Schema: SchemaNative, Model: "moonshotai/Kimi-K2.5"},
+	{Name: "together", BaseURL: "https://api.together.xyz/v1", KeyVariable: "TOGETHER_API_KEY", MaxTokens: legacy, Schema: SchemaShown, Model: "moonshotai/Kimi-K2.5"},
 	{Name: "deepseek", BaseURL: "https://api.deepseek.com", KeyVariable: "DEEPSEEK_API_KEY", MaxTokens: legacy, Schema: SchemaObject, Model: "deepseek-v4-flash"},
-	{Name: "vllm", BaseURL: "http://127.0.0.1:8000/v1", KeyVariable: "VLLM_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaNative},
-	{Name: "llamacpp", BaseURL: "http://127.0.0.1:8080/v1", KeyVariable: "LLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaNative},
-	{Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", KeyVariable: "OLLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaNative},
+	{Name: "vllm", BaseURL: "http://127.0.0.1:8000/v1", KeyVariable: "VLLM_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaShown},
+	{Name: "llamacpp", BaseURL: "http://127.0.0.1:8080/v1", KeyVariable: "LLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaShown},
+	{Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", KeyVariable: "OLLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaShown},
 }
 
 // Servers returns the table of the servers that Options.Server takes, OpenAI

@@ -49,17 +49,17 @@ func TestServers(t *testing.T) {
 	const ask = `"type":"json_schema"`
 	for _, step := range []struct {
 		server, address, keyVariable, limit, schema string
-		keyOptional                                 bool
+		shown, keyOptional                          bool
 	}{
-		{"openai", "https://api.openai.com/v1/chat/completions", "OPENAI_API_KEY", "max_completion_tokens", ask, false},
-		{"azure", "https://mine.openai.azure.com/openai/v1/chat/completions", "AZURE_OPENAI_API_KEY", "max_completion_tokens", ask, false},
-		{"openrouter", "https://openrouter.ai/api/v1/chat/completions", "OPENROUTER_API_KEY", "max_tokens", ask, false},
-		{"groq", "https://api.groq.com/openai/v1/chat/completions", "GROQ_API_KEY", "max_tokens", ask, false},
-		{"together", "https://api.together.xyz/v1/chat/completions", "TOGETHER_API_KEY", "max_tokens", ask, false},
-		{"deepseek", "https://api.deepseek.com/chat/completions", "DEEPSEEK_API_KEY", "max_tokens", `"type":"json_object"`, false},
-		{"vllm", "http://127.0.0.1:8000/v1/chat/completions", "VLLM_API_KEY", "max_tokens", ask, true},
-		{"llamacpp", "http://127.0.0.1:8080/v1/chat/completions", "LLAMA_API_KEY", "max_tokens", ask, true},
-		{"ollama", "http://127.0.0.1:11434/v1/chat/completions", "OLLAMA_API_KEY", "max_tokens", ask, true},
+		{"openai", "https://api.openai.com/v1/chat/completions", "OPENAI_API_KEY", "max_completion_tokens", ask, false, false},
+		{"azure", "https://mine.openai.azure.com/openai/v1/chat/completions", "AZURE_OPENAI_API_KEY", "max_completion_tokens", ask, false, false},
+		{"openrouter", "https://openrouter.ai/api/v1/chat/completions", "OPENROUTER_API_KEY", "max_tokens", ask, true, false},
+		{"groq", "https://api.groq.com/openai/v1/chat/completions", "GROQ_API_KEY", "max_tokens", ask, false, false},
+		{"together", "https://api.together.xyz/v1/chat/completions", "TOGETHER_API_KEY", "max_tokens", ask, true, false},
+		{"deepseek", "https://api.deepseek.com/chat/completions", "DEEPSEEK_API_KEY", "max_tokens", `"type":"json_object"`, true, false},
+		{"vllm", "http://127.0.0.1:8000/v1/chat/completions", "VLLM_API_KEY", "max_tokens", ask, true, true},
+		{"llamacpp", "http://127.0.0.1:8080/v1/chat/completions", "LLAMA_API_KEY", "max_tokens", ask, true, true},
+		{"ollama", "http://127.0.0.1:11434/v1/chat/completions", "OLLAMA_API_KEY", "max_tokens", ask, true, true},
 	} {
 		serverEnvironment(t, map[string]string{openai.AzureEndpointVariable: "https://mine.openai.azure.com/"})
 		w := &wired{body: hello}
@@ -76,7 +76,8 @@ func TestServers(t *testing.T) {
 		}
 		request := &llm.Request{Messages: []llm.Message{llm.User("x")}, MaxTokens: 7, Schema: &llm.Schema{JSON: []byte(`{"type":"object"}`)}}
 		if _, err := m.Complete(t.Context(), request); err != nil || m.Name() != step.server+"/meta-llama/llama-4" || w.request.URL.String() != step.address ||
-			!strings.Contains(w.sent, `"model":"meta-llama/llama-4"`) || !strings.Contains(w.sent, `"`+step.limit+`":7`) || !strings.Contains(w.sent, step.schema) {
+			!strings.Contains(w.sent, `"model":"meta-llama/llama-4"`) || !strings.Contains(w.sent, `"`+step.limit+`":7`) || !strings.Contains(w.sent, step.schema) ||
+			strings.Contains(w.sent, "Answer with JSON alone") != step.shown {
 			t.Errorf("%s: %v, %s sent %s to %s", step.server, err, m.Name(), w.sent, w.request.URL)
 		}
 		bearer, azure := w.request.Header.Get("Authorization"), w.request.Header.Get("Api-Key")
@@ -186,12 +187,12 @@ func TestAzureFailures(t *testing.T) {
 
 func TestNewNamesWhatIsWrongWithTheServer(t *testing.T) {
 	for want, opts := range map[string]openai.Options{
-		`openai: Server "mistral": takes one of openai, azure, openrouter`:             {Server: "mistral", APIKey: key},
-		"azure: no address: set the environment variable AZURE_OPENAI_ENDPOINT, or":    {Server: "azure", APIKey: key},
-		"openai: APIVersion: takes a version only for the server azure":                {APIVersion: "2024-10-21", APIKey: key},
-		`openai: Schema "xml": takes json_schema, json_object or prompt`:               {Schema: "xml", APIKey: key},
-		"groq: the environment variable GROQ_API_KEY: takes a key of printable ASCII":  {Server: "groq"},
-		"groq: BaseURL: takes an http or https address such as https://api.groq.com/o": {Server: "groq", APIKey: key, BaseURL: "x"},
+		`openai: Server "mistral": takes one of openai, azure, openrouter`:                   {Server: "mistral", APIKey: key},
+		"azure: no address: set the environment variable AZURE_OPENAI_ENDPOINT, or":          {Server: "azure", APIKey: key},
+		"openai: APIVersion: takes a version only for the server azure":                      {APIVersion: "2024-10-21", APIKey: key},
+		`openai: Schema "xml": takes json_schema, json_schema+prompt, json_object or prompt`: {Schema: "xml", APIKey: key},
+		"groq: the environment variable GROQ_API_KEY: takes a key of printable ASCII":        {Server: "groq"},
+		"groq: BaseURL: takes an http or https address such as https://api.groq.com/o":       {Server: "groq", APIKey: key, BaseURL: "x"},
 	} {
 		serverEnvironment(t, map[string]string{"GROQ_API_KEY": key + " " + key})
 		for _, err := range []error{second(openai.New("m", opts)), second(openai.NewResponses("m", opts))} {
