@@ -185,6 +185,20 @@ func TestAzureFailures(t *testing.T) {
 	}
 }
 
+// Azure tells so that its filter did not run: the answer stands.
+func TestAzureAnswersThatWereNotFiltered(t *testing.T) {
+	const unfiltered = `"content_filter_results":{"error":{"code":"content_filter_error","message":"The contents are not filtered"}}`
+	w := &wired{body: `{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Hello!"},` + unfiltered + `}],
+		"prompt_filter_results":[{"prompt_index":0,` + unfiltered + `}]}`}
+	m, err := openai.New("m", openai.Options{Server: "azure", APIKey: key, BaseURL: "https://mine.openai.azure.com", HTTPClient: w.client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Complete(t.Context(), llm.Prompt("x")); err != nil || got.Text() != "Hello!" || got.Finish != llm.FinishStop {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestNewNamesWhatIsWrongWithTheServer(t *testing.T) {
 	for want, opts := range map[string]openai.Options{
 		`openai: Server "mistral": takes one of openai, azure, openrouter`:                   {Server: "mistral", APIKey: key},

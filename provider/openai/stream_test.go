@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/openai"
@@ -188,7 +190,67 @@ func TestStreamsWithoutAnEnd(t *testing.T) {
 		if got.Text() != step.text || got.Finish != step.finish || (err != nil) != (step.kind != 0) || err != nil && failure.KindOf(err) != step.kind {
 			t.Errorf("%s: got %+v, %v", step.name, got, err)
 		}
+		if f, ok := errors.AsType[*failure.Error](err); ok && strings.HasPrefix(step.name, "broken") && f.RequestID != "req_1" {
+			t.Errorf("%s: request ID %q", step.name, f.RequestID)
+		}
 	}
+}
+
+// However an answer is cut into events, and whatever stands between them, it
+// comes out whole.
+func TestStreamsArePutTogether(t *testing.T) {
+	noise := []string{"", ": ping\n\n", "data:\n\n", "event: ping\ndata: {}\n\n", ":\n", "retry: 5\r\n\r\n", "data: {\"choices\":[]}\r\n\r\n"}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.String().Draw(t, "text")
+		thought := rapid.String().Draw(t, "thought")
+		arguments := rapid.SliceOfN(rapid.String(), 0, 3).Draw(t, "arguments")
+		var body strings.Builder
+		send := func(delta map[string]any) {
+			event, _ := json.Marshal(map[string]any{"choices": []any{map[string]any{"index": 0, "delta": delta}}})
+			body.WriteString(rapid.SampledFrom(noise).Draw(t, "noise") + "data: " + string(event) + "\n\n")
+		}
+		pieces := func(whole string, each func(piece string)) {
+			for runes := []rune(whole); len(runes) > 0; {
+				n := rapid.IntRange(1, len(runes)).Draw(t, "piece")
+				each(string(runes[:n]))
+				runes = runes[n:]
+			}
+		}
+		pieces(thought, func(piece string) { send(map[string]any{"reasoning_content": piece}) })
+		pieces(text, func(piece string) { send(map[string]any{"content": piece}) })
+		want := llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
+		if text != "" {
+			want.Parts = append(want.Parts, llm.Text(text))
+		}
+		if thought != "" {
+			data, _ := json.Marshal(map[string]string{"reasoning_content": thought})
+			want.Parts = append(want.Parts, llm.Reasoning{Provider: "openai", Data: data})
+		}
+		for i, whole := range arguments {
+			call := func(arguments string) map[string]any {
+				return map[string]any{"index": i, "id": fmt.Sprint("call_", i), "function": map[string]any{"name": "f", "arguments": arguments}}
+			}
+			send(map[string]any{"tool_calls": []any{call("")}})
+			pieces(whole, func(piece string) { send(map[string]any{"tool_calls": []any{call(piece)}}) })
+			want.Parts = append(want.Parts, llm.ToolCall{ID: fmt.Sprint("call_", i), Name: "f", Arguments: json.RawMessage(whole)})
+		}
+		w := &wired{body: body.String() + "data: " + stopped("stop") + "\n\ndata: [DONE]\n\n"}
+		m, err := openai.New("m", openai.Options{APIKey: key, HTTPClient: w.client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a llm.Assembly
+		for chunk, err := range m.Stream(context.Background(), llm.Prompt("x")) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Add(chunk)
+		}
+		got := a.Response().Message
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+	})
 }
 
 func TestErrorsInTheStreamGoByTheirCode(t *testing.T) {
