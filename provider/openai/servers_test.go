@@ -1,6 +1,7 @@
 package openai_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -182,6 +183,23 @@ func TestAzureFailures(t *testing.T) {
 			t.Errorf("%v: told %v, %v", step.headers, f.Told, f.RetryAfter)
 		}
 		secretFree(t, err)
+	}
+}
+
+func TestPrintedModelsOfAllSortsHideTheKey(t *testing.T) {
+	serverEnvironment(t, nil)
+	for _, s := range openai.Servers() {
+		opts := openai.Options{Server: s.Name, APIKey: key, BaseURL: "https://example.com"}
+		chat, err := openai.New("m", opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		responses, err := openai.NewResponses("m", opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustHide(t, s.Name, fmt.Sprintf("%v %+v %#v %+v %#v", chat, chat, chat, *chat, *chat))
+		mustHide(t, s.Name, fmt.Sprintf("%v %+v %#v %+v %#v", responses, responses, responses, *responses, *responses))
 	}
 }
 

@@ -360,6 +360,33 @@ func TestStreamThatIsRefused(t *testing.T) {
 	}
 }
 
+func TestStreamOfAServerThatDoesNotStreamBreaks(t *testing.T) {
+	m := model(t, server(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "req_1")
+		reply(200, hello[:100], "Content-Length", "1000")(w, r)
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}), nil)
+	_, err := streamed(t, t.Context(), m, llm.Prompt("the prompt"))
+	if f, ok := errors.AsType[*failure.Error](err); !ok || f.Kind != failure.Transient || f.RequestID != "req_1" {
+		t.Errorf("got %#v", err)
+	}
+}
+
+func TestContextThatEndsWithTheHeader(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	body := &endless{}
+	m := model(t, server(t, nil), func(o *openai.Options) {
+		o.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			cancel()
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: r}, nil
+		})}
+	})
+	if _, err := streamed(t, ctx, m, llm.Prompt("the prompt")); failure.KindOf(err) != failure.Cancelled || !body.closed {
+		t.Errorf("got %v, closed: %v", err, body.closed)
+	}
+}
+
 func TestLeavingAStreamClosesIt(t *testing.T) {
 	left := make(chan struct{})
 	m := model(t, server(t, func(w http.ResponseWriter, r *http.Request) {
