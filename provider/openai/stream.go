@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -88,8 +89,20 @@ func yieldAll(chunks []llm.Chunk, err error, yield func(llm.Chunk, error) bool) 
 }
 
 // inOnePiece reports whether a response is a whole answer, or a page that a
-// proxy put in its place, and no stream of events.
+// proxy put in its place, and no stream of events. How it begins tells more than
+// its Content-Type, which is wrong now and then.
 func inOnePiece(raw *http.Response) bool {
+	body := bufio.NewReader(raw.Body)
+	raw.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, raw.Body}
+	switch first, _ := body.Peek(1); string(first) { // an error is for who reads on
+	case "{", "[", "<":
+		return true
+	case "d", "e", "i", "r", ":", "": // data, event, id, retry, a comment
+		return false
+	}
 	kind, _, _ := mime.ParseMediaType(raw.Header.Get("Content-Type"))
 	return kind == "text/html" || kind == "application/json" || strings.HasSuffix(kind, "+json")
 }

@@ -327,10 +327,24 @@ func TestStreamOfAServerThatDoesNotStream(t *testing.T) {
 	if got, err := streamed(t, t.Context(), m, llm.Prompt("Hello!")); err != nil || !reflect.DeepEqual(got, whole) {
 		t.Errorf("got %+v, %v, want %+v", got, err, whole)
 	}
+	for _, handle := range []http.HandlerFunc{
+		reply(200, hello, "X-Request-Id", "req_1", "Content-Type", "text/event-stream"),
+		reply(200, hello, "X-Request-Id", "req_1", "Content-Type", ""),
+		reply(200, "\n  \n"+hello, "X-Request-Id", "req_1"), // as OpenRouter keeps a connection alive
+	} {
+		if got, err := streamed(t, t.Context(), model(t, server(t, handle), nil), llm.Prompt("Hello!")); err != nil || !reflect.DeepEqual(got, whole) {
+			t.Errorf("got %+v, %v, want %+v", got, err, whole)
+		}
+	}
+	mislabelled := model(t, server(t, reply(200, "data: "+delta("hi")+"\n\ndata: "+stopped("stop")+"\n\n")), nil)
+	if got, err := streamed(t, t.Context(), mislabelled, llm.Prompt("Hello!")); err != nil || got.Text() != "hi" || got.Finish != llm.FinishStop {
+		t.Errorf("got %+v, %v", got, err)
+	}
 	for _, step := range []struct {
 		body, kind string
 		want       failure.Kind
 	}{
+		{" \n<html>sign in, " + key + "</html>", "text/html", failure.Transient},
 		{"<html>sign in, " + key + "</html>", "text/html", failure.Transient},
 		{`{"error":{"code":"insufficient_quota","message":"No."}}`, "application/json", failure.QuotaExhausted},
 		{`{"choices":[{"message":{"content":"half"}`, "application/json", failure.Transient},
