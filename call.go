@@ -96,7 +96,7 @@ func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, err
 	}
 	r := c.current()
 	r.Duration = time.Since(r.Start)
-	c.trace.Usage = c.trace.Usage.Add(r.Usage)
+	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
 	if err == nil {
 		r.Outcome = OutcomeValid
 		return answer, nil
@@ -244,6 +244,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
 	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
 	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
+	defer func() { c.current().CheckUsage = report.Usage }()
 	if len(report.Failed) == 0 {
 		return report, nil
 	}
@@ -256,7 +257,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	}
 	_, err = retry.Do(ctx, policy, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
 		if try.Number > 1 {
-			c.checkAgain(ctx, a, &report)
+			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout)
 		}
 		if len(report.Failed) == 0 || len(report.Complaints) > 0 {
 			return struct{}{}, nil
@@ -284,22 +285,6 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 		)}
 	}
 	return report, last
-}
-
-// checkAgain makes the checks again that could not be made.
-func (c *call) checkAgain(ctx context.Context, a *validate.Answer, report *validate.Report) {
-	checks := make([]validate.Strategy, len(report.Failed))
-	for i, f := range report.Failed {
-		checks[i] = c.checks[f.Index]
-	}
-	second := validate.Run(ctx, checks, a, c.cfg.CheckTimeout)
-	for _, f := range second.Failed {
-		f.Index = report.Failed[f.Index].Index
-	}
-	report.Complaints, report.Failed, report.Advice = second.Complaints, second.Failed, second.Advice
-	if !report.Decoded {
-		report.Decoded, report.Value, report.Text = second.Decoded, second.Value, second.Text
-	}
 }
 
 // stuck reports whether an answer makes no progress over the one before: it is

@@ -68,21 +68,22 @@ func (a *Answer) document() (*document, []Complaint) {
 	return doc, append([]Complaint(nil), doc.complaints...)
 }
 
-// memo keeps the decoded text for the checks of one Run. Its mutex is needed
-// although they run one after the other: one that was left behind may still be
-// at it.
+// memo keeps the decoded text of an answer for the checks of one Run, which may
+// be made at the same time. A check that changes the text for another has that
+// decoded by itself.
 type memo struct {
 	sync.Mutex
-	doc *document
+	text string
+	doc  *document
 }
 
 func (m *memo) decode(text string) *document {
-	if m == nil {
+	if m == nil || m.text != text {
 		return decode(text)
 	}
 	m.Lock()
 	defer m.Unlock()
-	if m.doc == nil || m.doc.source != text {
+	if m.doc == nil {
 		m.doc = decode(text)
 	}
 	return m.doc

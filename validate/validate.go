@@ -39,8 +39,9 @@ type Strategy interface {
 	Name() string
 	// Check looks at one answer and returns what is wrong with it; no
 	// complaint means that it passes. An error means that the check itself
-	// failed, and says nothing about the answer. Check should return when ctx
-	// ends; Run does not wait for one that does not.
+	// failed, and says nothing about the answer; of the verdict, Usage alone
+	// counts then. Check should return when ctx ends; Run does not wait for one
+	// that does not. Checks of one answer may be made at the same time.
 	Check(ctx context.Context, a *Answer) (Verdict, error)
 }
 
@@ -58,10 +59,12 @@ func Must(check Strategy, err error) Strategy {
 // Verdict is what a check says of an answer. The zero value passes it.
 type Verdict struct {
 	Complaints []Complaint
-	Decoded    bool   // Value and Text are set
-	Value      any    // the decoded JSON value, with numbers as json.Number
-	Text       string // the cleaned text that Value was decoded from, which the caller can decode too
-	Advice     Advice // what to do about the complaints
+	Decoded    bool      // Value and Text are set
+	Value      any       // the decoded JSON value, with numbers as json.Number
+	Text       string    // the cleaned text that Value was decoded from, which the caller can decode too
+	Advice     Advice    // what to do about the complaints
+	Usage      llm.Usage // the tokens that the check itself used, as a judge does
+	Skipped    []string  // names of the checks within a combination that were not made; see Costly
 }
 
 // Advice is what a check wants to be done about an answer that is wrong. A
