@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -195,8 +194,8 @@ func builtIn() []Definition {
 				},
 				Main: "the least and the largest number: 3..200, 3.. or ..200",
 			},
-			Build:    buildLength,
-			FromMain: lengthRange,
+			Build:    func(p Params) (Strategy, error) { return p.counted("min_length", "max_length", Length) },
+			FromMain: span("length", "min_length", "max_length", count),
 		},
 		{
 			Info: Info{
@@ -288,6 +287,14 @@ func builtIn() []Definition {
 			Build:    buildNot,
 			FromMain: as("check"),
 		},
+		atDefinition(),
+		oneOfDefinition,
+		numberDefinition,
+		formatDefinition,
+		wordCountDefinition,
+		sentenceCountDefinition,
+		noSecretsDefinition,
+		quotesDefinition,
 	}
 }
 
@@ -391,47 +398,6 @@ func checkList(check string) func(string) (map[string]any, error) {
 		}
 		return nil, &ParamError{Check: check, Param: "checks", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: takesChecks, Err: err}
 	}
-}
-
-// lengthRange reads 3..200, 3.. and ..200. A number alone is refused: it could
-// be meant as the least, the largest or the exact length.
-func lengthRange(text string) (map[string]any, error) {
-	bad := &ParamError{
-		Check: "length", Param: "range", Problem: fmt.Sprintf("is %q", short(text, 60)),
-		Takes: `3..200, 3.. or ..200, or a JSON object such as {"min_length": 3, "max_length": 200}`,
-	}
-	least, most, ok := strings.Cut(strings.TrimSpace(text), "..")
-	if !ok || least == "" && most == "" {
-		return nil, bad
-	}
-	values := map[string]any{}
-	for name, digits := range map[string]string{"min_length": least, "max_length": most} {
-		if digits == "" {
-			continue
-		}
-		n, err := strconv.Atoi(digits)
-		if err != nil || n < 0 {
-			return nil, bad
-		}
-		values[name] = n
-	}
-	return values, nil
-}
-
-func buildLength(p Params) (Strategy, error) {
-	least, _, err := p.Integer("min_length", "an integer of 0 or more")
-	if err != nil {
-		return nil, err
-	}
-	most, given, err := p.Integer("max_length", "an integer of 1 or more")
-	if err != nil {
-		return nil, err
-	}
-	if given && most == 0 {
-		// Length takes 0 for no limit, which is not what was written.
-		return nil, p.Bad("max_length", "is 0", "an integer of 1 or more")
-	}
-	return Length(least, most)
 }
 
 func buildSchema(p Params) (Strategy, error) {
