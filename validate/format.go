@@ -6,6 +6,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,8 +86,14 @@ var textFormats = []textFormat{
 	{"hostname", "a host name", "www.example.org", isHostname},
 }
 
-// isDateTime uses the one parser of package time that is as strict as RFC 3339.
-func isDateTime(s string) bool { return new(time.Time).UnmarshalText([]byte(s)) == nil }
+// dateTime is the form of RFC 3339, section 5.6. Package time, which knows the
+// calendar, takes an hour of one digit and a decimal comma too.
+var dateTime = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`)
+
+func isDateTime(s string) bool {
+	_, err := time.Parse(time.RFC3339, s)
+	return err == nil && dateTime.MatchString(s)
+}
 
 func isURL(s string) bool {
 	if strings.ContainsFunc(s, func(r rune) bool {

@@ -167,7 +167,7 @@ func eachString(value any, path []step, visit func(path []step, text string)) {
 
 // closings are the marks that end a quotation which the key begins.
 var closings = map[rune]string{
-	'"': `"`, '“': `”"`, '„': `“”"`, '«': `»`, '»': `«`, '「': `」`, '『': `』`, '”': `”`,
+	'"': `"`, '“': `”`, '„': `“”"`, '«': `»`, '»': `«`, '「': `」`, '『': `』`, '”': `”`,
 }
 
 // quotedSpans returns where in the text its quotations are, without their marks.
@@ -221,40 +221,54 @@ func quotedSpans(text string) (spans [][2]int) {
 func markedSpans(text string, from, to int) (spans [][2]int) {
 	code := false
 	before := ' '
+	open := "" // the marks that nothing closes in the rest of the paragraph
 	for at := from; at < to; {
 		r, size := utf8.DecodeRuneInString(text[at:to])
 		switch closing := closings[r]; {
 		case r == '`':
 			code = !code
-		case code || closing == "" || letterOrDigit(before): // an inch, or a mark that closes
+		case code || closing == "" || strings.ContainsRune(open, r):
+		case letterOrDigit(before) && strings.ContainsRune(`"”»`, r): // an inch, or a mark that closes
 		default:
-			if end, ok := closed(text, at+size, to, closing); ok {
+			if end, ok := closed(text, at+size, to, r, closing); ok {
 				spans = append(spans, [2]int{at + size, end})
 				_, size = utf8.DecodeRuneInString(text[end:])
 				at, before = end+size, ' '
 				continue
 			}
+			open += string(r) // or a row of them would take the square of its length
 		}
 		at, before = at+size, r
 	}
 	return spans
 }
 
-// closed returns where the first closing mark is that can end a quotation.
-func closed(text string, from, to int, closing string) (int, bool) {
+// closed returns where the closing mark is that ends the quotation which the
+// opening one has begun before from.
+func closed(text string, from, to int, opening rune, closing string) (end int, ok bool) {
 	before := rune(0)
+	within := 0 // how many more are open
 	for at := from; at < to; {
 		r, size := utf8.DecodeRuneInString(text[at:to])
-		if strings.ContainsRune(closing, r) && before != 0 {
-			after, _ := utf8.DecodeRuneInString(text[at+size : to])
-			if r != '"' || !partOfWord(after) && !unicode.IsSpace(before) {
+		after, _ := utf8.DecodeRuneInString(text[at+size : to])
+		switch {
+		case strings.ContainsRune(closing, r):
+			if before == 0 || r == '"' && (partOfWord(after) || unicode.IsSpace(before)) {
+				break
+			}
+			if within--; within < 0 {
 				return at, true
 			}
+			if !ok { // in case the inner one is never closed
+				end, ok = at, true
+			}
+		case r == opening:
+			within++
 		}
 		before = r
 		at += size
 	}
-	return 0, false
+	return end, ok
 }
 
 // source is a text that may be quoted.
@@ -391,8 +405,8 @@ func omissions(text string) string {
 	return b.String()
 }
 
-// nearestPassage returns the passage of as many words as the quotation has that
-// shares the most of them; "" if none shares half.
+// nearestPassage returns the passage that begins with a word of the quotation, has
+// as many words, and shares the most of them; "" if none shares half.
 func nearestPassage(sources []source, quoted []token) string {
 	best, passage := (len(quoted)+1)/2-1, ""
 	for _, s := range sources {
@@ -400,26 +414,25 @@ func nearestPassage(sources []source, quoted []token) string {
 		for _, t := range quoted {
 			wanted[t.word]++
 		}
-		shared := 0
-		for i, t := range s.tokens {
-			if n, ok := wanted[t.word]; ok {
-				if n > 0 {
-					shared++
-				}
-				wanted[t.word]--
-			}
-			first := i - len(quoted) + 1
-			if first > 0 {
-				gone := s.tokens[first-1].word
-				if n, ok := wanted[gone]; ok {
-					if n >= 0 {
-						shared--
+		shared, end := 0, 0 // of the passage that ends before s.tokens[end]
+		for first, t := range s.tokens {
+			for ; end < min(first+len(quoted), len(s.tokens)); end++ {
+				word := s.tokens[end].word
+				if n, ok := wanted[word]; ok {
+					if wanted[word]--; n > 0 {
+						shared++
 					}
-					wanted[gone]++
 				}
+			}
+			n, ok := wanted[t.word]
+			if !ok {
+				continue
 			}
 			if shared > best {
-				best, passage = shared, s.text[s.tokens[max(first, 0)].start:t.end]
+				best, passage = shared, s.text[t.start:s.tokens[end-1].end]
+			}
+			if wanted[t.word]++; n >= 0 {
+				shared--
 			}
 		}
 	}

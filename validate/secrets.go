@@ -366,7 +366,9 @@ func ibans(text string) (found []secret) {
 			}
 			compact = append(compact, c)
 		}
-		if len(compact) == length && !(end < len(text) && partOfWord(rune(text[end]))) && mod97(string(compact)) {
+		after, _ := utf8.DecodeRuneInString(text[end:])
+		longer := partOfWord(after) && !unicode.In(after, unspaced...)
+		if len(compact) == length && !longer && mod97(string(compact)) {
 			found = append(found, secret{"an IBAN", start, end})
 		}
 	}
