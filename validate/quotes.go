@@ -103,9 +103,10 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		complaint := Complaint{
 			Problem:    fmt.Sprintf("the quotation %q is in none of the sources", short(q.text, 200)),
 			Pointer:    q.pointer,
-			Line:       q.line,
-			Column:     q.column,
 			Suggestion: "quote word for word, or say it in your own words without quotation marks",
+		}
+		if q.pointer == "" && !c.Whole {
+			complaint.Line, complaint.Column = position(a.Text, q.start)
 		}
 		if passage := nearestPassage(sources, slices.Concat(pieces...)); passage != "" {
 			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", short(passage, 300))
@@ -116,9 +117,9 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 }
 
 type quotation struct {
-	text         string
-	pointer      string
-	line, column int
+	text    string
+	start   int    // in the answer's text; of no meaning in JSON
+	pointer string // in JSON
 }
 
 // quotations finds those of an answer.
@@ -137,9 +138,7 @@ func (c quotes) quotations(a *Answer) (found []quotation) {
 		return found
 	}
 	for _, at := range quotedSpans(a.Text) {
-		q := quotation{text: a.Text[at[0]:at[1]]}
-		q.line, q.column = position(a.Text, at[0])
-		found = append(found, q)
+		found = append(found, quotation{text: a.Text[at[0]:at[1]], start: at[0]})
 	}
 	return found
 }
@@ -230,7 +229,7 @@ func markedSpans(text string, from, to int) (spans [][2]int) {
 		case code || closing == "" || strings.ContainsRune(open, r):
 		case letterOrDigit(before) && strings.ContainsRune(`"”»`, r): // an inch, or a mark that closes
 		default:
-			if end, ok := closed(text, at+size, to, r, closing); ok {
+			if end, ok := closed(text, at+size, to, closing); ok {
 				spans = append(spans, [2]int{at + size, end})
 				_, size = utf8.DecodeRuneInString(text[end:])
 				at, before = end+size, ' '
@@ -243,32 +242,21 @@ func markedSpans(text string, from, to int) (spans [][2]int) {
 	return spans
 }
 
-// closed returns where the closing mark is that ends the quotation which the
-// opening one has begun before from.
-func closed(text string, from, to int, opening rune, closing string) (end int, ok bool) {
+// closed returns where the first closing mark is.
+func closed(text string, from, to int, closing string) (int, bool) {
 	before := rune(0)
-	within := 0 // how many more are open
 	for at := from; at < to; {
 		r, size := utf8.DecodeRuneInString(text[at:to])
-		after, _ := utf8.DecodeRuneInString(text[at+size : to])
-		switch {
-		case strings.ContainsRune(closing, r):
-			if before == 0 || r == '"' && (partOfWord(after) || unicode.IsSpace(before)) {
-				break
-			}
-			if within--; within < 0 {
+		if strings.ContainsRune(closing, r) {
+			after, _ := utf8.DecodeRuneInString(text[at+size : to])
+			if r != '"' || !partOfWord(after) && !unicode.IsSpace(before) {
 				return at, true
 			}
-			if !ok { // in case the inner one is never closed
-				end, ok = at, true
-			}
-		case r == opening:
-			within++
 		}
 		before = r
 		at += size
 	}
-	return end, ok
+	return 0, false
 }
 
 // source is a text that may be quoted.

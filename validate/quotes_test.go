@@ -56,8 +56,8 @@ func TestQuotes(t *testing.T) {
 		{"a wrong block quote", "As he said:\n> our fathers sent\n> forth a nation\nand more", []string{"> our fathers sent\n> forth a nation\n"}},
 		{"a block quote at the end", "> our fathers sent forth", []string{"> our fathers sent forth"}},
 		{"one within another", `“our fathers said ‘bold men’ and "so on"”`, []string{`our fathers said ‘bold men’ and "so on"`}},
-		{"one of the same marks within another", `“our fathers “bold men” and so on”`, []string{`our fathers “bold men” and so on`}},
-		{"one within another that is not closed", `“our fathers “sent forth” and so on`, []string{`our fathers “sent forth`}},
+		{"one of the same marks within another", "“our fathers “sent men” and so on”", []string{"our fathers “sent men"}},
+		{"nothing between the marks", `an "" and a “” and "our fathers sent forth"`, []string{"our fathers sent forth"}},
 		{"two of them", "\"our fathers sent forth\" and\n\"a nation of men\"", []string{"our fathers sent forth", "a nation of men"}},
 	} {
 		got := check(t, s, test.text).Complaints
