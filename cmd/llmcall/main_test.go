@@ -319,15 +319,6 @@ func TestWithoutModelAndKeyThePracticeModelAnswersAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestChecksAreListed(t *testing.T) {
-	got := command(t, "", "checks")
-	for _, want := range []string{"not_empty, response_not_empty", "json, json_string", "schema", "length", "min_length", "contains", "regex", "all", "any", "not"} {
-		if !strings.Contains(got.stdout, want) {
-			t.Errorf("no %q", want)
-		}
-	}
-}
-
 func TestAnAnswerThatCannotBeWrittenIsAnError(t *testing.T) {
 	_, args := serve(t, "{}")
 	closed, w := io.Pipe()
