@@ -47,17 +47,22 @@ type Definition struct {
 }
 
 // Register makes a check known to Build, Parse and Checks. A name that is taken,
-// as a name or an alias, is an error, and so is a definition without a name or
-// Build. It may be called from many goroutines; most programs call it once, at
+// as a name or an alias, is an error, and so is a name that is empty or has a colon
+// or white space, and a definition without Build. It may be called from many goroutines; most programs call it once, at
 // their start.
 func Register(d Definition) error {
-	if d.Name == "" || strings.ContainsAny(d.Name, ": \t\n") || d.Build == nil {
-		return fmt.Errorf("validate: Register %q: takes a name without a colon and white space, and a Build function", d.Name)
+	if d.Build == nil {
+		return fmt.Errorf("validate: Register %q: takes a Build function", d.Name)
 	}
 	registered.Lock()
 	defer registered.Unlock()
-	for _, name := range append([]string{d.Name}, d.Aliases...) {
-		if slices.ContainsFunc(append(builtIn(), registered.list...), func(known Definition) bool { return known.has(name) }) {
+	known := append(builtIn(), registered.list...)
+	names := append([]string{d.Name}, d.Aliases...)
+	for i, name := range names {
+		if name == "" || strings.ContainsAny(name, ": \t\r\n") {
+			return fmt.Errorf("validate: Register %q: takes names without a colon and white space, and not %q", d.Name, name)
+		}
+		if slices.Contains(names[:i], name) || slices.ContainsFunc(known, func(k Definition) bool { return k.has(name) }) {
 			return fmt.Errorf("validate: Register %q: the name %q is taken", d.Name, name)
 		}
 	}
