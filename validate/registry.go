@@ -48,8 +48,8 @@ type Definition struct {
 
 // Register makes a check known to Build, Parse and Checks. A name that is taken,
 // as a name or an alias, is an error, and so is a name that is empty or has a colon
-// or white space, and a definition without Build. It may be called from many goroutines; most programs call it once, at
-// their start.
+// or white space, and a definition without Build. It may be called from many
+// goroutines; most programs call it once, at their start.
 func Register(d Definition) error {
 	if d.Build == nil {
 		return fmt.Errorf("validate: Register %q: takes a Build function", d.Name)

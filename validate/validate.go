@@ -3,9 +3,11 @@
 // the model can act on. Run makes all checks and tells an answer that is wrong
 // from a check that could not be made.
 //
-// The checks are NotEmpty, JSON, JSONSchema, Length, Regex, Contains, a
-// caller's function (Func) and the combinations All, Any and Not. Build and
-// Parse make them from configuration and from the command line.
+// The checks are NotEmpty, JSON, JSONSchema, Length, Regex, Contains, OneOf,
+// Number, Format, WordCount, SentenceCount, NoSecrets, Quotes, a caller's function
+// (Func), the combinations All, Any and Not, and At, which makes a check of a part
+// of a JSON answer. Build and Parse make them from configuration and from the
+// command line. The packages below this one have those that need parsers.
 //
 // What JSON and JSONSchema accept, the caller can decode: the verdict carries
 // the decoded value and the text that it was decoded from.
