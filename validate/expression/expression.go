@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -75,11 +76,7 @@ func New(cfg Config) (validate.Strategy, error) {
 	if strings.TrimSpace(cfg.Expression) == "" {
 		return fail("is empty", nil)
 	}
-	env, err := cel.NewEnv(
-		cel.Variable("answer", cel.DynType), cel.Variable("text", cel.StringType), cel.Variable("attempt", cel.IntType),
-		cel.CrossTypeNumericComparisons(true), cel.OptionalTypes(),
-		ext.Strings(), ext.Math(), ext.Lists(), ext.Sets(), ext.Bindings(),
-	)
+	env, err := environment()
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +105,16 @@ func New(cfg Config) (validate.Strategy, error) {
 	}
 	return c, nil
 }
+
+// environment is made once, since that takes milliseconds, and not where no
+// expression is used.
+var environment = sync.OnceValues(func() (*cel.Env, error) {
+	return cel.NewEnv(
+		cel.Variable("answer", cel.DynType), cel.Variable("text", cel.StringType), cel.Variable("attempt", cel.IntType),
+		cel.CrossTypeNumericComparisons(true), cel.OptionalTypes(),
+		ext.Strings(), ext.Math(), ext.Lists(), ext.Sets(), ext.Bindings(),
+	)
+})
 
 // faults lists what is wrong with an expression, with the places.
 func faults(issues *cel.Issues) error {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func run(t rapid.TB, s validate.Strategy, a *validate.Answer) []string {
 	t.Helper()
 	report := validate.Run(context.Background(), []validate.Strategy{s}, a, 0)
 	for _, failed := range report.Failed {
-		t.Fatalf("on %.200q: %v", a.Text, failed)
+		t.Errorf("on %.200q: %v", a.Text, failed)
 	}
 	var lines []string
 	for _, c := range report.Complaints {
@@ -176,6 +177,31 @@ func TestNoExpressionHangs(t *testing.T) {
 	if len(report.Failed) != 1 || !errors.Is(report.Failed[0], validate.ErrTimeout) {
 		t.Errorf("%v", report.Failed)
 	}
+}
+
+// Checks are made and used by many goroutines at once.
+func TestExpressionsAreMadeAndUsedAtTheSameTime(t *testing.T) {
+	shared, err := expression.New(expression.Config{Expression: "answer.id == 7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			own, err := expression.New(expression.Config{Expression: "answer.id == " + strconv.Itoa(i)})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got := run(t, own, &validate.Answer{Text: order}); (len(got) == 0) != (i == 7) {
+				t.Errorf("%d: %q", i, got)
+			}
+			if got := run(t, shared, &validate.Answer{Text: order}); len(got) != 0 {
+				t.Errorf("%d: %q", i, got)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestTheCheckIsListedWithAnExampleThatWorks(t *testing.T) {
