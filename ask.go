@@ -169,12 +169,12 @@ func (s *shape[T]) validated(answer *T) error {
 		at = "/value"
 	}
 	if v, ok := any(answer).(validator); ok {
-		return validate.At(at, v.Validate())
+		return validate.FailAt(at, v.Validate())
 	}
 	v := reflect.ValueOf(answer).Elem()
 	for v.Kind() == reflect.Pointer && !v.IsNil() {
 		if own, ok := v.Interface().(validator); ok {
-			return validate.At(at, own.Validate())
+			return validate.FailAt(at, own.Validate())
 		}
 		v = v.Elem()
 	}
@@ -205,7 +205,7 @@ func element(v reflect.Value, at string) error {
 	if !ok || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil
 	}
-	return validate.At(at, own.Validate())
+	return validate.FailAt(at, own.Validate())
 }
 
 // schemaOf returns the JSON Schema of a type, and whether it is that of objects

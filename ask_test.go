@@ -26,7 +26,7 @@ type City struct {
 
 func (c City) Validate() error {
 	if c.Name == "Bonn" {
-		return validate.At("/name", validate.Fail("Bonn is not the capital", "name the capital"))
+		return validate.FailAt("/name", validate.Fail("Bonn is not the capital", "name the capital"))
 	}
 	return nil
 }

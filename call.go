@@ -101,7 +101,7 @@ func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, err
 	}
 	r := c.current()
 	r.Duration = time.Since(r.Start)
-	c.trace.Usage = c.trace.Usage.Add(r.Usage)
+	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
 	if err == nil {
 		r.Outcome = OutcomeValid
 		return answer, nil
@@ -161,7 +161,7 @@ func (c *call) conversation() []llm.Message {
 		instruction = c.cfg.Tool.instruction()
 	}
 	if len(c.complaint) > 0 {
-		f := newFeedback(c.complaint, nil, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
+		f := newFeedback(c.complaint, c.report.Passed, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
 		text, err := f.text(c.cfg.FeedbackTemplate)
 		if err != nil { // Validate has seen it work: it can't cope with these complaints
 			slog.Error("llmcall: feedback_template failed, the message is the default one", "model", c.model.Name(), "error", err)
@@ -260,6 +260,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
 	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
 	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
+	defer func() { c.current().CheckUsage = report.Usage }()
 	if len(report.Failed) == 0 {
 		return report, nil
 	}
@@ -272,7 +273,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	}
 	_, err = retry.Do(ctx, policy, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
 		if try.Number > 1 {
-			c.checkAgain(ctx, a, &report)
+			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout)
 		}
 		if len(report.Failed) == 0 || len(report.Complaints) > 0 {
 			return struct{}{}, nil
@@ -300,22 +301,6 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 		)}
 	}
 	return report, last
-}
-
-// checkAgain makes the checks again that could not be made.
-func (c *call) checkAgain(ctx context.Context, a *validate.Answer, report *validate.Report) {
-	checks := make([]validate.Strategy, len(report.Failed))
-	for i, f := range report.Failed {
-		checks[i] = c.checks[f.Index]
-	}
-	second := validate.Run(ctx, checks, a, c.cfg.CheckTimeout)
-	for _, f := range second.Failed {
-		f.Index = report.Failed[f.Index].Index
-	}
-	report.Complaints, report.Failed, report.Advice = second.Complaints, second.Failed, second.Advice
-	if !report.Decoded {
-		report.Decoded, report.Value, report.Text = second.Decoded, second.Value, second.Text
-	}
 }
 
 // stuck reports whether an answer makes no progress over the one before: it is

@@ -2,6 +2,7 @@ package llmcall_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -276,4 +277,51 @@ func TestChecksSeeTheAnswerAndTheRequest(t *testing.T) {
 	if len(seen) != 2 || seen[0].Attempt != 2 || seen[1].Attempt != 3 || seen[0].Request != req || seen[0].Response.Text() != "bad" {
 		t.Errorf("%+v", seen)
 	}
+}
+
+// bill is a check that used tokens of its own.
+type bill struct {
+	*judge
+	tokens int64
+}
+
+func (bill) Costly() bool { return true }
+
+func (b bill) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
+	v, err := b.judge.Check(ctx, a)
+	v.Usage.InputTokens = b.tokens
+	return v, err
+}
+
+func TestWhatChecksUseIsOnTheCallsBillAndToldApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		costs := func(text string) step {
+			r := llm.Reply(text)
+			r.Usage = llm.Usage{InputTokens: 100}
+			return answers(r)
+		}
+		expensive := bill{newJudge("expensive", isDown), 7}
+		m := play(t, costs("bad"), costs("good"))
+		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{expensive, isGood}, exact(llmcall.RetryConfig{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Of the bad answer it is not made; of the good one twice, since it is
+		// down the first time.
+		if !slices.Equal(expensive.texts, []string{"good", "good"}) {
+			t.Errorf("made of %q", expensive.texts)
+		}
+		if r.Usage.InputTokens != 214 || r.Attempts[0].CheckUsage != (llm.Usage{}) || r.Attempts[1].CheckUsage.InputTokens != 14 || r.Attempts[1].Usage.InputTokens != 100 {
+			t.Errorf("%+v", r.Trace)
+		}
+		text, err := json.Marshal(r.Attempts)
+		if err != nil || strings.Count(string(text), `"check_usage":{"input_tokens":14`) != 1 || strings.Count(string(text), "check_usage") != 1 {
+			t.Errorf("%s %v", text, err)
+		}
+		shaky := bill{newJudge("expensive", slices.Repeat([]func(context.Context) error{isDown}, 3)...), 7}
+		_, err = llmcall.RetryWithValidation(t.Context(), play(t, costs("good")), llm.Prompt("x"), []validate.Strategy{shaky}, exact(llmcall.RetryConfig{}))
+		if e, ok := errors.AsType[*llmcall.Error](err); !ok || e.Usage.InputTokens != 121 {
+			t.Errorf("a call that fails has a bill too: %v", err)
+		}
+	})
 }

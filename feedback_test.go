@@ -496,6 +496,18 @@ func TestThoughtsGoBackWithTheCallOfATool(t *testing.T) {
 	}
 }
 
+func TestWhatPassedIsSaidToStay(t *testing.T) {
+	m := play(t, say("bad"))
+	checks := []validate.Strategy{validate.NotEmpty(), isGood, validate.Must(validate.Length(1, 10))}
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checks, exact(llmcall.RetryConfig{})); err != nil {
+		t.Fatal(err)
+	}
+	messages := m.last().Messages
+	if got := messages[len(messages)-1].Text(); !strings.Contains(got, "\nThese checks passed, and must still pass: not_empty, length.\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func FuzzExcerpt(f *testing.F) {
 	f.Add(strings.Repeat(`{"a": [1, {"b": "ü"}]}`, 2000), "/a/1/b", 1, 7)
 	f.Add("x", "", 0, 0)

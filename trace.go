@@ -46,8 +46,9 @@ type Attempt struct {
 	Duration   time.Duration // of the attempt itself
 	Delay      time.Duration // the wait before it, as it was
 	DelayWhy   retry.Why     // the reason of that wait
-	Usage      llm.Usage
-	Circuit    string // the circuit's state after the attempt; "" without a breaker
+	Usage      llm.Usage     // of the model that was asked
+	CheckUsage llm.Usage     // of the checks themselves, as far as they ask a model
+	Circuit    string        // the circuit's state after the attempt; "" without a breaker
 }
 
 // MarshalJSON makes the object that `llmcall call --output json` prints for an
@@ -73,9 +74,10 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		DelayMS     float64              `json:"delay_ms"`
 		DelayReason retry.Why            `json:"delay_reason"`
 		Circuit     string               `json:"circuit"`
+		CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
 	}{
 		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayWhy, a.Circuit,
+		milliseconds(a.Delay), a.DelayWhy, a.Circuit, a.CheckUsage,
 	})
 }
 
@@ -85,7 +87,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // Trace is what happened in a call, whether it ended well or not.
 type Trace struct {
 	Attempts []Attempt
-	Usage    llm.Usage // of all attempts together
+	Usage    llm.Usage // of all attempts together, with that of their checks
 }
 
 // Result is an answer that passed its checks.

@@ -3,15 +3,18 @@ package validate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // All makes one check of several, which passes when all of them pass. Its
 // complaints are theirs, with their names. Where some complain and others could
 // not be made, it complains; where none complains and one could not be made, it
-// could not be made.
+// could not be made. Its costly checks (see Costly) are made last, and only if
+// no other complained or could not be made.
 //
-// The checks of a combination share the time that Run gives it.
+// The checks of a combination are made one after the other, and share the time
+// that Run gives it.
 func All(checks ...Strategy) (Strategy, error) {
 	if err := members("all", checks); err != nil {
 		return nil, err
@@ -64,19 +67,43 @@ func (c all) repairs() bool { return anyRepairs(c.checks) }
 func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	var report Report
 	var failed error
-	for _, check := range c.checks {
+	do := func(check Strategy) {
 		v, err := guard(ctx, check, a)
+		report.Usage = report.Usage.Add(v.Usage)
+		report.Skipped = append(report.Skipped, v.Skipped...)
 		if err != nil {
 			failed = and(failed, err)
-			continue
+			return
 		}
 		report.add(nameOf(check), v)
 	}
-	if len(report.Complaints) == 0 && failed != nil {
-		return Verdict{}, failed
+	var last []Strategy
+	for _, check := range c.checks {
+		if isCostly(check) {
+			last = append(last, check)
+			continue
+		}
+		do(check)
 	}
-	return Verdict{report.Complaints, report.Decoded, report.Value, report.Text, report.Repaired, report.Advice}, nil
+	skip := len(report.Complaints) > 0 || failed != nil
+	for _, check := range last {
+		if skip {
+			report.Skipped = append(report.Skipped, nameOf(check))
+			continue
+		}
+		do(check)
+	}
+	v := Verdict{Usage: report.Usage, Skipped: report.Skipped}
+	if len(report.Complaints) == 0 && failed != nil {
+		return v, failed
+	}
+	v.Complaints, v.Advice = report.Complaints, report.Advice
+	v.Decoded, v.Value, v.Text, v.Repaired = report.Decoded, report.Value, report.Text, report.Repaired
+	return v, nil
 }
+
+// Costly makes a combination costly that has a costly check.
+func (c all) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
 // and joins two failures in one line.
 func and(before error, next *CheckError) error {
@@ -93,9 +120,12 @@ func (c anyOf) Name() string { return "any" }
 func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	var failed error
 	var problems, suggestions []string
+	var used Verdict
 	advice := Human // asking again is of use if it is for one of them
 	for _, check := range c.checks {
 		v, err := guard(ctx, check, a)
+		used.Usage = used.Usage.Add(v.Usage)
+		used.Skipped = append(used.Skipped, v.Skipped...)
 		if err != nil {
 			failed = and(failed, err)
 			continue
@@ -103,6 +133,7 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		var branch Report
 		branch.add(nameOf(check), v)
 		if len(branch.Complaints) == 0 {
+			v.Usage, v.Skipped = used.Usage, nil // what a branch skipped is of no interest once another passes
 			return v, nil
 		}
 		p, s := branch.alternative()
@@ -113,7 +144,7 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		advice = min(advice, branch.Advice)
 	}
 	if failed != nil {
-		return Verdict{}, failed
+		return used, failed
 	}
 	complaint := Complaint{Problem: "none of the alternatives holds: " + strings.Join(problems, "; or ")}
 	switch len(suggestions) {
@@ -123,8 +154,12 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	default:
 		complaint.Suggestion = "do one of these: " + strings.Join(suggestions, "; or ")
 	}
-	return Verdict{Complaints: []Complaint{complaint}, Advice: advice}, nil
+	used.Complaints, used.Advice = []Complaint{complaint}, advice
+	return used, nil
 }
+
+// Costly makes a combination costly that has a costly check.
+func (c anyOf) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
 // alternative tells the complaints of one branch in a phrase, and how to mend
 // them in another.
@@ -156,11 +191,15 @@ func (c not) Name() string { return "not" }
 
 func (c not) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	v, err := guard(ctx, c.check, a)
+	said := Verdict{Usage: v.Usage, Skipped: v.Skipped}
 	if err != nil {
-		return Verdict{}, err
+		return said, err
 	}
-	if len(v.Complaints) > 0 || v.Advice != Again {
-		return Verdict{}, nil
+	if len(v.Complaints) == 0 && v.Advice == Again {
+		said.Complaints = []Complaint{c.complaint}
 	}
-	return Verdict{Complaints: []Complaint{c.complaint}}, nil
+	return said, nil
 }
+
+// Costly makes the check costly where the given one is.
+func (c not) Costly() bool { return isCostly(c.check) }

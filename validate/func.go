@@ -127,9 +127,9 @@ func Fail(problem, suggestion string) error {
 	return Complaints{{Problem: problem, Suggestion: suggestion}}
 }
 
-// At says where in the answer's JSON value an error complains: the pointer
+// FailAt says where in the answer's JSON value an error complains: the pointer
 // (RFC 6901) goes before those of its complaints. Of nil it makes nil.
-func At(pointer string, err error) error {
+func FailAt(pointer string, err error) error {
 	if err == nil || pointer == "" {
 		return err
 	}

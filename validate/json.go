@@ -127,36 +127,37 @@ func anyRepairs(checks []Strategy) bool {
 	})
 }
 
-// memo keeps the decoded text for the checks of one Run. Its mutex is needed
-// although they run one after the other: one that was left behind may still be
-// at it.
+// memo keeps the decoded text of an answer for the checks of one Run, which may
+// be made at the same time. A check that changes the text for another has that
+// decoded by itself.
 type memo struct {
 	repair bool // one of the checks repairs
 	sync.Mutex
+	text        string
 	doc, mended *document
 }
 
 func (m *memo) repairs() bool { return m != nil && m.repair }
 
 func (m *memo) decode(text string) *document {
-	if m == nil {
+	if m == nil || m.text != text {
 		return decode(text)
 	}
 	m.Lock()
 	defer m.Unlock()
-	if m.doc == nil || m.doc.source != text {
+	if m.doc == nil {
 		m.doc = decode(text)
 	}
 	return m.doc
 }
 
 func (m *memo) mend(text string) *document {
-	if m == nil {
+	if m == nil || m.text != text {
 		return mend(text)
 	}
 	m.Lock()
 	defer m.Unlock()
-	if m.mended == nil || m.mended.source != text {
+	if m.mended == nil {
 		m.mended = mend(text)
 	}
 	return m.mended

@@ -67,6 +67,32 @@ func integer(value any) (n int, ok bool) {
 	return 0, false
 }
 
+// Number returns a finite number, and whether it was given.
+func (p Params) Number(name, takes string) (n float64, given bool, err error) {
+	value := p.values[name]
+	if value == nil {
+		return 0, false, nil
+	}
+	if digits, ok := value.(json.Number); ok {
+		n, err = digits.Float64()
+	} else {
+		switch v := reflect.ValueOf(value); {
+		case v.CanInt():
+			n = float64(v.Int())
+		case v.CanUint():
+			n = float64(v.Uint())
+		case v.CanFloat():
+			n = v.Float()
+		default:
+			n = math.NaN()
+		}
+	}
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return 0, false, p.Bad(name, "is "+shown(value), takes)
+	}
+	return n, true, nil
+}
+
 // Text returns a string that must be given.
 func (p Params) Text(name, takes string) (string, error) {
 	switch v := p.values[name].(type) {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -48,17 +47,22 @@ type Definition struct {
 }
 
 // Register makes a check known to Build, Parse and Checks. A name that is taken,
-// as a name or an alias, is an error, and so is a definition without a name or
-// Build. It may be called from many goroutines; most programs call it once, at
-// their start.
+// as a name or an alias, is an error, and so is a name that is empty or has a colon
+// or white space, and a definition without Build. It may be called from many
+// goroutines; most programs call it once, at their start.
 func Register(d Definition) error {
-	if d.Name == "" || strings.ContainsAny(d.Name, ": \t\n") || d.Build == nil {
-		return fmt.Errorf("validate: Register %q: takes a name without a colon and white space, and a Build function", d.Name)
+	if d.Build == nil {
+		return fmt.Errorf("validate: Register %q: takes a Build function", d.Name)
 	}
 	registered.Lock()
 	defer registered.Unlock()
-	for _, name := range append([]string{d.Name}, d.Aliases...) {
-		if slices.ContainsFunc(append(builtIn(), registered.list...), func(known Definition) bool { return known.has(name) }) {
+	known := append(builtIn(), registered.list...)
+	names := append([]string{d.Name}, d.Aliases...)
+	for i, name := range names {
+		if name == "" || strings.ContainsAny(name, ": \t\r\n") {
+			return fmt.Errorf("validate: Register %q: takes names without a colon and white space, and not %q", d.Name, name)
+		}
+		if slices.Contains(names[:i], name) || slices.ContainsFunc(known, func(k Definition) bool { return k.has(name) }) {
 			return fmt.Errorf("validate: Register %q: the name %q is taken", d.Name, name)
 		}
 	}
@@ -201,8 +205,8 @@ func builtIn() []Definition {
 				},
 				Main: "the least and the largest number: 3..200, 3.. or ..200",
 			},
-			Build:    buildLength,
-			FromMain: lengthRange,
+			Build:    func(p Params) (Strategy, error) { return p.counted("min_length", "max_length", Length) },
+			FromMain: span("length", "min_length", "max_length", count),
 		},
 		{
 			Info: Info{
@@ -294,6 +298,14 @@ func builtIn() []Definition {
 			Build:    buildNot,
 			FromMain: as("check"),
 		},
+		atDefinition(),
+		oneOfDefinition,
+		numberDefinition,
+		formatDefinition,
+		wordCountDefinition,
+		sentenceCountDefinition,
+		noSecretsDefinition,
+		quotesDefinition,
 	}
 }
 
@@ -400,47 +412,6 @@ func checkList(check string) func(string) (map[string]any, error) {
 		}
 		return nil, &ParamError{Check: check, Param: "checks", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: takesChecks, Err: err}
 	}
-}
-
-// lengthRange reads 3..200, 3.. and ..200. A number alone is refused: it could
-// be meant as the least, the largest or the exact length.
-func lengthRange(text string) (map[string]any, error) {
-	bad := &ParamError{
-		Check: "length", Param: "range", Problem: fmt.Sprintf("is %q", short(text, 60)),
-		Takes: `3..200, 3.. or ..200, or a JSON object such as {"min_length": 3, "max_length": 200}`,
-	}
-	least, most, ok := strings.Cut(strings.TrimSpace(text), "..")
-	if !ok || least == "" && most == "" {
-		return nil, bad
-	}
-	values := map[string]any{}
-	for name, digits := range map[string]string{"min_length": least, "max_length": most} {
-		if digits == "" {
-			continue
-		}
-		n, err := strconv.Atoi(digits)
-		if err != nil || n < 0 {
-			return nil, bad
-		}
-		values[name] = n
-	}
-	return values, nil
-}
-
-func buildLength(p Params) (Strategy, error) {
-	least, _, err := p.Integer("min_length", "an integer of 0 or more")
-	if err != nil {
-		return nil, err
-	}
-	most, given, err := p.Integer("max_length", "an integer of 1 or more")
-	if err != nil {
-		return nil, err
-	}
-	if given && most == 0 {
-		// Length takes 0 for no limit, which is not what was written.
-		return nil, p.Bad("max_length", "is 0", "an integer of 1 or more")
-	}
-	return Length(least, most)
 }
 
 // repairParam is the parameter of the checks that can mend the answer's JSON.

@@ -57,7 +57,7 @@ func costly(text string) bool {
 			escaped = false
 		case r == '\\':
 			escaped = true
-		case r == '"' || quotation(r):
+		case r == '"' || quoteMark(r):
 			behind := text[i+utf8.RuneLen(r) : min(i+utf8.RuneLen(r)+near, len(text))]
 			beside, _ := utf8.DecodeRuneInString(behind)
 			next, _ := utf8.DecodeRuneInString(strings.TrimLeft(behind, " \t\r\n"))
@@ -464,7 +464,7 @@ func (m *mending) str(name bool) bool {
 	switch w := word(rest); {
 	case quote == '"':
 		m.i += size
-	case quotation(quote):
+	case quoteMark(quote):
 		add("quotes that are none of JSON's")
 		m.i += size
 	case w != "" && borrowed[w] == "", name && '0' <= quote && quote <= '9':
@@ -494,7 +494,7 @@ func (m *mending) str(name bool) bool {
 	if quote != 0 {
 		closing, size := utf8.DecodeRuneInString(m.text[m.i:m.end])
 		switch {
-		case closing == quote || quote >= utf8.RuneSelf && (closing == '"' || closing >= utf8.RuneSelf && quotation(closing)):
+		case closing == quote || quote >= utf8.RuneSelf && (closing == '"' || closing >= utf8.RuneSelf && quoteMark(closing)):
 			m.i += size
 		case !ends(m.text[m.i:m.end], quote): // it may have been cut off within the string
 			m.cut = true
@@ -526,9 +526,9 @@ func ends(rest string, quote rune) bool {
 // escaping matches an escape of JSON: its backslash is not one of the text.
 var escaping = regexp.MustCompile(`^\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})`)
 
-// quotation reports whether a character is a quotation mark that JSON does not
+// quoteMark reports whether a character is a quotation mark that JSON does not
 // have.
-func quotation(r rune) bool {
+func quoteMark(r rune) bool {
 	return r == '\'' || r == '`' || r == '´' || unicode.In(r, unicode.Pi, unicode.Pf)
 }
 

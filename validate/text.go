@@ -45,18 +45,8 @@ func visible(r rune) bool {
 // Length passes a text of min to max code points, both included; 0 is no limit
 // on that side. At least one limit must be given. White space counts.
 func Length(min, max int) (Strategy, error) {
-	bad := func(param, problem, takes string) (Strategy, error) {
-		return nil, &ParamError{Check: "length", Param: param, Problem: problem, Takes: takes}
-	}
-	switch {
-	case min < 0:
-		return bad("min_length", fmt.Sprintf("is %d", min), "an integer of 0 or more")
-	case max < 0:
-		return bad("max_length", fmt.Sprintf("is %d", max), "an integer of 1 or more")
-	case min == 0 && max == 0:
-		return bad("min_length and max_length", "set no limit", "one of them or both, of 1 or more")
-	case max > 0 && min > max:
-		return bad("min_length", fmt.Sprintf("is %d", min), fmt.Sprintf("at most max_length, which is %d", max))
+	if err := limits("length", "min_length", "max_length", min, max); err != nil {
+		return nil, err
 	}
 	return length{min, max}, nil
 }

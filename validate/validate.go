@@ -3,9 +3,11 @@
 // the model can act on. Run makes all checks and tells an answer that is wrong
 // from a check that could not be made.
 //
-// The checks are NotEmpty, JSON, JSONSchema, FieldPresent, Length, Regex,
-// Contains, a caller's function (Func) and the combinations All, Any and Not.
-// Build and Parse make them from configuration and from the command line.
+// The checks are NotEmpty, JSON, JSONSchema, FieldPresent, Length, Regex, Contains, OneOf,
+// Number, Format, WordCount, SentenceCount, NoSecrets, Quotes, a caller's function
+// (Func), the combinations All, Any and Not, and At, which makes a check of a part
+// of a JSON answer. Build and Parse make them from configuration and from the
+// command line. The packages below this one have those that need parsers.
 //
 // What JSON and JSONSchema accept, the caller can decode: the verdict carries
 // the decoded value and the text that it was decoded from. JSONWithRepair mends
@@ -43,8 +45,9 @@ type Strategy interface {
 	Name() string
 	// Check looks at one answer and returns what is wrong with it; no
 	// complaint means that it passes. An error means that the check itself
-	// failed, and says nothing about the answer. Check should return when ctx
-	// ends; Run does not wait for one that does not.
+	// failed, and says nothing about the answer; of the verdict, Usage alone
+	// counts then. Check should return when ctx ends; Run does not wait for one
+	// that does not. Checks of one answer may be made at the same time.
 	Check(ctx context.Context, a *Answer) (Verdict, error)
 }
 
@@ -62,11 +65,13 @@ func Must(check Strategy, err error) Strategy {
 // Verdict is what a check says of an answer. The zero value passes it.
 type Verdict struct {
 	Complaints []Complaint
-	Decoded    bool     // Value and Text are set
-	Value      any      // the decoded JSON value, with numbers as json.Number
-	Text       string   // the cleaned text that Value was decoded from, which the caller can decode too
-	Repaired   []Repair // what was changed in the answer to make JSON of it; see JSONWithRepair
-	Advice     Advice   // what to do about the complaints
+	Decoded    bool      // Value and Text are set
+	Value      any       // the decoded JSON value, with numbers as json.Number
+	Text       string    // the cleaned text that Value was decoded from, which the caller can decode too
+	Repaired   []Repair  // what was changed in the answer to make JSON of it; see JSONWithRepair
+	Advice     Advice    // what to do about the complaints
+	Usage      llm.Usage // the tokens that the check itself used, as a judge does
+	Skipped    []string  // names of the checks within a combination that were not made; see Costly
 }
 
 // Advice is what a check wants to be done about an answer that is wrong. A

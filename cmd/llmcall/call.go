@@ -21,7 +21,7 @@ import (
 
 var (
 	errInterrupted = errors.New("interrupted")
-	errOutput      = errors.New("the answer could not be written")
+	errOutput      = errors.New("the outcome could not be written")
 )
 
 // maxInput bounds what is read from standard input or a file into memory.
@@ -181,13 +181,11 @@ func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []va
 			return cfg, nil, err
 		}
 	}
-	for _, spec := range f.checks {
-		check, err := validate.Parse(spec)
-		if err != nil {
-			return cfg, nil, fmt.Errorf("--check %s: %w", spec, err)
-		}
-		checks = append(checks, check)
+	flagged, err := parseChecks(f.checks)
+	if err != nil {
+		return cfg, nil, err
 	}
+	checks = append(checks, flagged...)
 	return cfg, checks, cfg.Validate()
 }
 

@@ -2,34 +2,100 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"llmcall/validate"
+	_ "llmcall/validate/expression" // registers its check
 
 	"github.com/spf13/cobra"
 )
 
 func checksCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "checks",
-		Short: "List the checks that --check and a configuration file know",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "checks [flags] [NAME]",
+		Short: "List the checks that --check and a configuration file know, or describe one",
+		Long: `List the checks that --check and a configuration file know. With a NAME, show that
+check's parameters and an example.`,
+		Example: `  llmcall checks
+  llmcall checks length`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output != "text" && output != "json" {
+				return fmt.Errorf("--output is %q: takes text or json", output)
+			}
+			known := validate.Checks()
+			var written error
 			w := cmd.OutOrStdout()
-			for i, c := range validate.Checks() {
-				if i > 0 {
-					fmt.Fprintln(w)
-				}
-				names := strings.Join(append([]string{c.Name}, c.Aliases...), ", ")
-				fmt.Fprintf(w, "%s\n    %s\n", names, c.Summary)
-				for _, p := range c.Params {
-					fmt.Fprintf(w, "    %s: %s%s; %s\n", p.Name, p.Type, need(p), p.Meaning)
-				}
-				fmt.Fprintf(w, "    --check '%s'\n", c.Example)
+			switch i := slices.IndexFunc(known, named(args)); {
+			case len(args) == 0 && output == "json":
+				written = printJSON(w, known)
+			case len(args) == 0:
+				written = listChecks(w, known)
+			case i < 0:
+				_, err := validate.Build(args[0], nil) // says which are known
+				return err
+			case output == "json":
+				written = printJSON(w, known[i])
+			default:
+				written = describeCheck(w, known[i])
+			}
+			if written != nil {
+				return fmt.Errorf("%w: %w", errOutput, written)
 			}
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&output, "output", "text", "text or json")
+	return cmd
+}
+
+// named finds the check that the argument names, if there is one.
+func named(args []string) func(validate.Info) bool {
+	return func(c validate.Info) bool {
+		return len(args) > 0 && (c.Name == args[0] || slices.Contains(c.Aliases, args[0]))
+	}
+}
+
+func listChecks(w io.Writer, checks []validate.Info) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range checks {
+		fmt.Fprintf(table, "%s\t%s\n", strings.Join(append([]string{c.Name}, c.Aliases...), ", "), c.Summary)
+	}
+	fmt.Fprint(table, "\nllmcall checks NAME shows a check's parameters and an example.\n")
+	return table.Flush()
+}
+
+// describeCheck shows what a check takes in both of its forms.
+func describeCheck(w io.Writer, c validate.Info) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", c.Name, c.Summary)
+	if len(c.Aliases) > 0 {
+		fmt.Fprintf(&b, "also named %s\n", strings.Join(c.Aliases, ", "))
+	}
+	if len(c.Params) > 0 {
+		b.WriteString("\nParameters:\n")
+	}
+	for _, p := range c.Params {
+		fmt.Fprintf(&b, "  %s: %s%s\n      %s\n", p.Name, p.Type, need(p), p.Meaning)
+	}
+	b.WriteString("\nOn the command line:\n")
+	fmt.Fprintf(&b, "  --check %s\n", shellQuoted(c.Example))
+	switch {
+	case c.Main != "" && len(c.Params) > 0:
+		fmt.Fprintf(&b, "  behind the colon: %s; or the parameters as a JSON object\n", c.Main)
+	case c.Main != "":
+		fmt.Fprintf(&b, "  behind the colon: %s\n", c.Main)
+	case len(c.Params) > 0:
+		b.WriteString("  behind the colon: the parameters as a JSON object\n")
+	}
+	b.WriteString("\nIn a configuration file:\n  checks:\n")
+	fmt.Fprintf(&b, "    - '%s'\n", strings.ReplaceAll(c.Example, "'", "''"))
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 func need(p validate.Param) string {
@@ -41,3 +107,6 @@ func need(p validate.Param) string {
 	}
 	return ""
 }
+
+// shellQuoted is an argument as a shell takes it.
+func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

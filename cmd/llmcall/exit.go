@@ -12,7 +12,7 @@ import (
 const (
 	exitOutput   = 1 // the answer could not be written
 	exitUsage    = 2 // wrong usage or configuration; no call was made
-	exitInvalid  = 3 // no valid answer after all attempts
+	exitInvalid  = 3 // no valid answer after all attempts, or a text that does not pass
 	exitCircuit  = 4 // the circuit is open
 	exitHuman    = 5 // a person must look
 	exitProvider = 6 // the provider failed, for good or after all attempts
@@ -43,6 +43,9 @@ func exitCode(err error) int {
 	}
 	if errors.Is(err, errOutput) {
 		return exitOutput
+	}
+	if errors.Is(err, errNotPassed) {
+		return exitInvalid
 	}
 	e, ok := errors.AsType[*llmcall.Error](err)
 	if !ok {

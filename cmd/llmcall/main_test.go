@@ -322,15 +322,6 @@ func TestWithoutModelAndKeyThePracticeModelAnswersAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestChecksAreListed(t *testing.T) {
-	got := command(t, "", "checks")
-	for _, want := range []string{"not_empty, response_not_empty", "json, json_string", "schema", "length", "min_length", "contains", "regex", "all", "any", "not"} {
-		if !strings.Contains(got.stdout, want) {
-			t.Errorf("no %q", want)
-		}
-	}
-}
-
 func TestProvidersAreListedWithoutTheirKeys(t *testing.T) {
 	t.Setenv("GROQ_API_KEY", "gsk-secret-of-the-test")
 	got := command(t, "", "providers")

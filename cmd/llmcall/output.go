@@ -28,20 +28,30 @@ func writeJSON(w io.Writer, model string, result *llmcall.Result, failed error) 
 	} else {
 		d.Answer, d.Model, trace = &result.Text, result.Model, result.Trace
 		if result.Decoded {
-			d.Value = result.Value
-			if d.Value == nil { // null is a value too
-				d.Value = json.RawMessage("null")
-			}
+			d.Value = valueOf(result.Value)
 		}
 	}
 	d.Usage, d.Attempts = trace.Usage, trace.Attempts
 	if d.Attempts == nil {
 		d.Attempts = []llmcall.Attempt{}
 	}
+	return printJSON(w, d)
+}
+
+// valueOf returns a decoded value for a field that is left out if it is empty:
+// null is a value too.
+func valueOf(v any) any {
+	if v == nil {
+		return json.RawMessage("null")
+	}
+	return v
+}
+
+func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(d)
+	return e.Encode(v)
 }
 
 // traceOf returns the trace that an error carries.

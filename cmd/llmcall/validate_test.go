@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"llmcall/validate"
+)
+
+func TestChecksAreListedEachInALine(t *testing.T) {
+	got := command(t, "", "checks")
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	known := validate.Checks()
+	if got.code != 0 || len(lines) != len(known)+2 || !strings.Contains(lines[len(lines)-1], "llmcall checks NAME") {
+		t.Fatalf("exit %d:\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	for i, c := range known {
+		if !strings.HasPrefix(lines[i], strings.Join(append([]string{c.Name}, c.Aliases...), ", ")) || !strings.HasSuffix(lines[i], "  "+c.Summary) {
+			t.Errorf("%s: %q", c.Name, lines[i])
+		}
+	}
+	var infos []validate.Info
+	if got := command(t, "", "checks", "--output", "json"); json.Unmarshal([]byte(got.stdout), &infos) != nil || len(infos) != len(known) {
+		t.Errorf("%s", got.stdout)
+	}
+}
+
+func TestACheckIsDescribed(t *testing.T) {
+	want := `length: the answer has so many characters
+
+Parameters:
+  min_length: integer, default 0
+      the least number of characters (Unicode code points)
+  max_length: integer, default no limit
+      the largest number of characters; one of the two limits must be given
+
+On the command line:
+  --check 'length:3..200'
+  behind the colon: the least and the largest number: 3..200, 3.. or ..200; or the parameters as a JSON object
+
+In a configuration file:
+  checks:
+    - 'length:3..200'
+`
+	if got := command(t, "", "checks", "length"); got.stdout != want {
+		t.Errorf("%s%s", got.stdout, got.stderr)
+	}
+	if got := command(t, "", "checks", "response_not_empty"); !strings.HasPrefix(got.stdout, "not_empty: ") || !strings.Contains(got.stdout, "also named response_not_empty\n") || strings.Contains(got.stdout, "colon") {
+		t.Errorf("%s", got.stdout)
+	}
+	var info validate.Info
+	if got := command(t, "", "checks", "--output", "json", "one_of"); json.Unmarshal([]byte(got.stdout), &info) != nil || info.Name != "one_of" || len(info.Params) != 2 {
+		t.Errorf("%s", got.stdout)
+	}
+	for _, args := range [][]string{{"checks", "lenght"}, {"checks", "length", "json"}, {"checks", "--output", "xml"}} {
+		if got := command(t, "", args...); got.code != 2 || got.stdout != "" {
+			t.Errorf("%q: exit %d: %s", args, got.code, got.stdout)
+		}
+	}
+	if got := command(t, "", "checks", "lenght"); !strings.Contains(got.stderr, "takes one of all, any,") {
+		t.Error(got.stderr)
+	}
+}
+
+// What is shown can be copied: the words of the shell are the check's example.
+func TestEachExampleSurvivesTheShellAndTheConfiguration(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell")
+	}
+	for _, c := range append(validate.Checks(), validate.Info{Name: "quoted", Example: `regex:it's "so"`}) {
+		out, err := exec.Command(shell, "-c", "printf %s "+shellQuoted(c.Example)).Output()
+		if err != nil || string(out) != c.Example {
+			t.Errorf("%s: %s, %v", c.Name, out, err)
+		}
+		if c.Name == "quoted" {
+			continue
+		}
+		described := command(t, "", "checks", c.Name).stdout
+		_, config, ok := strings.Cut(described, "In a configuration file:\n")
+		if !ok {
+			t.Fatalf("%s", described)
+		}
+		if got := command(t, "x", "validate", "--config", file(t, "c.yaml", config), "-"); got.code != 0 && got.code != 3 {
+			t.Errorf("%s: exit %d: %s", c.Name, got.code, got.stderr)
+		}
+	}
+}
+
+func TestValidateSaysWhetherATextPasses(t *testing.T) {
+	config := file(t, "c.yaml", "checks:\n  - json\n  - 'at:/n number:1..3'\n")
+	for _, c := range []struct {
+		name, text string
+		args       []string
+		code       int
+		stdout     string
+	}{
+		{"passes", `{"n": 3}`, []string{"--check", "json"}, 0, "valid\n"},
+		{"a fence is taken off", "```\n{\"n\": 3}\n```", []string{"--schema", file(t, "s.json", schema)}, 0, "valid\n"},
+		{"complaints", `{"n": "3"}`, []string{"--schema", file(t, "s.json", schema), "--check", "length:..5"}, 3,
+			"1. schema: at /n: the string \"3\" stands where an integer is wanted\n   write it as a number, without quotes\n" +
+				"2. length: the text is too long: 10 characters, where 5 is the most\n   make it at most 5 characters long\n"},
+		{"the configuration's checks", `{"n": 4}`, []string{"--config", config}, 3, "1. number: at /n: 4 is more than 3\n   make it at most 3\n"},
+		{"all together", `{"n": 2}`, []string{"--config", config, "--schema", file(t, "s.json", schema), "--check", "expression:answer.n == 2"}, 0, "valid\n"},
+		{"a check that can't be made", "x", []string{"--check", `quotes:{"from_request": true}`}, 3, "not made: quotes: its sources are in the request, and there is no request\n"},
+		{"an empty text", "", []string{"--check", "not_empty"}, 3, "1. not_empty: the answer is empty\n   answer with text\n"},
+		{"what commands a terminal", "\x1b[2J", []string{"--check", "one_of:a"}, 3, "1. one_of: \"\\x1b[2J\" is none of the allowed values\n   answer with one of \"a\", and nothing else\n"},
+	} {
+		for _, from := range []string{"-", file(t, "answer", c.text)} {
+			got := command(t, c.text, append(append([]string{"validate"}, c.args...), from)...)
+			if got.code != c.code || got.stdout != c.stdout || (got.stderr != "") != (c.code != 0) {
+				t.Errorf("%s: exit %d, want %d\n%q\nwant\n%q\n%s", c.name, got.code, c.code, got.stdout, c.stdout, got.stderr)
+			}
+		}
+	}
+	got := command(t, "x", "validate", "--check", "json", "--check", "length:2..", "-")
+	if got.stderr != "llmcall: the text does not pass: 2 complaints\n" {
+		t.Errorf("%q", got.stderr)
+	}
+}
+
+// The names are those of the documentation, no more and no less.
+func TestValidateAsJSON(t *testing.T) {
+	decode := func(text string, args ...string) map[string]any {
+		t.Helper()
+		got := command(t, text, append(append([]string{"validate", "--output", "json"}, args...), "-")...)
+		var v map[string]any
+		if err := json.Unmarshal([]byte(got.stdout), &v); err != nil {
+			t.Fatalf("%v in %q; %s", err, got.stdout, got.stderr)
+		}
+		if (got.code == 0) != (v["valid"] == true) {
+			t.Errorf("exit %d: %s", got.code, got.stdout)
+		}
+		return v
+	}
+	always := []string{"complaints", "failed", "passed", "skipped", "valid"}
+	v := decode("word", "--check", "length:3..")
+	if got := slices.Sorted(maps.Keys(v)); !slices.Equal(got, always) || v["valid"] != true || len(v["passed"].([]any)) != 1 {
+		t.Errorf("%v", v)
+	}
+	v = decode(`{"n": 1.50}`, "--check", "json", "--check", "regex:x", "--check", `quotes:{"from_request": true}`)
+	if got := slices.Sorted(maps.Keys(v)); !slices.Equal(got, append(always, "value")) || v["value"].(map[string]any)["n"] != 1.5 {
+		t.Errorf("%v", v)
+	}
+	complaint := v["complaints"].([]any)[0].(map[string]any)
+	failed := v["failed"].([]any)[0].(map[string]any)
+	if complaint["check"] != "regex" || complaint["problem"] == "" || failed["check"] != "quotes" || !strings.Contains(failed["error"].(string), "no request") {
+		t.Errorf("%v", v)
+	}
+	if v = decode("null", "--check", "json"); v["valid"] != true {
+		t.Errorf("%v", v)
+	}
+	if value, there := v["value"]; !there || value != nil {
+		t.Error("null is a value")
+	}
+}
+
+func TestValidateTellsWhatItSkips(t *testing.T) {
+	r := validate.Report{
+		Complaints: []validate.Complaint{{Check: "json", Problem: "p"}}, Skipped: []string{"judge"}, Passed: []string{"length"},
+	}
+	var text, object bytes.Buffer
+	if err := errors.Join(writeReport(&text, &r), writeReportJSON(&object, &r)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "1. json: p\nnot made: judge: it is costly, and a cheaper check comes first\n"; text.String() != want {
+		t.Errorf("%q", text.String())
+	}
+	if !strings.Contains(object.String(), "\"skipped\": [\n    \"judge\"\n  ]") {
+		t.Errorf("%s", object.String())
+	}
+}
+
+func TestValidateRefusesWrongUsage(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"-"}, "there is no check: takes --check, --schema, or --config with checks"},
+		{[]string{"--config", file(t, "c.yaml", "max_attempts: 3\n"), "-"}, "there is no check"},
+		{[]string{"--check", "json"}, "takes one FILE"},
+		{[]string{"--check", "json", "a", "b"}, "takes one FILE"},
+		{[]string{"--check", "json", missing}, missing},
+		{[]string{"--check", "jsno", "-"}, "--check jsno: unknown check"},
+		{[]string{"--check", "regex:(", "-"}, "regular expression"},
+		{[]string{"--check", "expression:answr", "-"}, "line 1, column 1: undeclared reference"},
+		{[]string{"--schema", missing, "-"}, "--schema"},
+		{[]string{"--schema", file(t, "s.json", `{"type": "strnig"}`), "-"}, "s.json"},
+		{[]string{"--config", missing, "-"}, "--config"},
+		{[]string{"--config", file(t, "c.yaml", "checks: [jsno]"), "-"}, "c.yaml:1"},
+		{[]string{"--check", "json", "--output", "xml", "-"}, "--output"},
+	} {
+		got := command(t, "{}", append([]string{"validate"}, c.args...)...)
+		if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, c.says) {
+			t.Errorf("%q: exit %d: %s%s", c.args, got.code, got.stdout, got.stderr)
+		}
+	}
+}
+
+func TestValidateIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	in, hold := io.Pipe()
+	done := make(chan int, 1)
+	var out, errs bytes.Buffer
+	go func() { done <- run(ctx, []string{"validate", "--check", "json", "-"}, in, &out, &errs) }()
+	cancel()
+	if code := <-done; code != 130 || out.Len() != 0 {
+		t.Errorf("exit %d: %s%s", code, out.String(), errs.String())
+	}
+	hold.Close() // ends the goroutine that reads
+	if got := command(t, "", "validate", "--help"); got.code != 0 || !strings.Contains(got.stdout, "130  interrupted") {
+		t.Errorf("%s", got.stdout)
+	}
+	// A context that has ended while the checks were made.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if code := run(ended, []string{"validate", "--check", "json", file(t, "a", "{}")}, nil, &out, &errs); code != 130 || out.Len() != 0 {
+		t.Errorf("exit %d: %s", code, out.String())
+	}
+}
+
+func TestAnOutcomeThatCannotBeWrittenIsAnError(t *testing.T) {
+	for _, args := range [][]string{{"validate", "--check", "json", "-"}, {"validate", "--check", "json", "--output", "json", "-"}, {"checks"}, {"checks", "json"}, {"checks", "--output", "json"}} {
+		closed, w := io.Pipe()
+		closed.CloseWithError(errors.New("disk full"))
+		var errs bytes.Buffer
+		if code := run(t.Context(), args, strings.NewReader("{}"), w, &errs); code != 1 || strings.Count(errs.String(), "could not be written") != 1 || !strings.Contains(errs.String(), "disk full") {
+			t.Errorf("%q: exit %d: %s", args, code, errs.String())
+		}
+	}
+}

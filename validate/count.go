@@ -1,0 +1,181 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/clipperhouse/uax29/v2/sentences"
+	uaxwords "github.com/clipperhouse/uax29/v2/words"
+)
+
+// WordCount passes a text of min to max words, both included; 0 is no limit on
+// that side. At least one limit must be given.
+//
+// A word is what Unicode's text segmentation (UAX #29, section 4) finds between
+// two boundaries, if it has a letter or a digit: "can't" and "3.5" are one word,
+// "well-known" is two. In Chinese and Japanese each ideograph is one, and in Thai
+// and other scripts without spaces a whole run of letters, since the standard
+// leaves their words to dictionaries. Markdown's marks are no words.
+func WordCount(min, max int) (Strategy, error) {
+	if err := limits("word_count", "min", "max", min, max); err != nil {
+		return nil, err
+	}
+	return counting{"word_count", "words", min, max, countWords}, nil
+}
+
+// SentenceCount passes a text of min to max sentences, both included; 0 is no
+// limit on that side. At least one limit must be given.
+//
+// A sentence is what Unicode's text segmentation (UAX #29, section 5) finds
+// between two boundaries, if it has a letter. The standard knows no
+// abbreviations: a dot and a space end a sentence unless a small letter follows,
+// so "etc. and" is one sentence and "Mr. Smith" is two. The end of a line ends a
+// sentence too, so headings and the items of a list are sentences each.
+func SentenceCount(min, max int) (Strategy, error) {
+	if err := limits("sentence_count", "min", "max", min, max); err != nil {
+		return nil, err
+	}
+	return counting{"sentence_count", "sentences", min, max, countSentences}, nil
+}
+
+func countWords(text string) (n int) {
+	for segments := uaxwords.FromString(text); segments.Next(); {
+		if strings.ContainsFunc(segments.Value(), letterOrDigit) {
+			n++
+		}
+	}
+	return n
+}
+
+func countSentences(text string) (n int) {
+	for segments := sentences.FromString(text); segments.Next(); {
+		if strings.ContainsFunc(segments.Value(), unicode.IsLetter) {
+			n++
+		}
+	}
+	return n
+}
+
+func letterOrDigit(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+type counting struct {
+	name, what string
+	min, max   int
+	count      func(text string) int
+}
+
+func (c counting) Name() string { return c.name }
+func (counting) instant() bool  { return true }
+
+func (c counting) Check(_ context.Context, a *Answer) (Verdict, error) {
+	n := c.count(a.Text)
+	switch {
+	case n < c.min:
+		return Verdict{Complaints: []Complaint{{
+			Problem:    tooFew(c.what, n, c.min),
+			Suggestion: fmt.Sprintf("write at least %d %s", c.min, c.what),
+		}}}, nil
+	case c.max > 0 && n > c.max:
+		return Verdict{Complaints: []Complaint{{
+			Problem:    tooMany(c.what, n, c.max),
+			Suggestion: fmt.Sprintf("write at most %d %s", c.max, c.what),
+		}}}, nil
+	}
+	return Verdict{}, nil
+}
+
+// limits finds what is wrong with the limits of a count.
+func limits(check, least, most string, min, max int) error {
+	bad := func(param, problem, takes string) error {
+		return &ParamError{Check: check, Param: param, Problem: problem, Takes: takes}
+	}
+	switch {
+	case min < 0:
+		return bad(least, fmt.Sprintf("is %d", min), "an integer of 0 or more")
+	case max < 0:
+		return bad(most, fmt.Sprintf("is %d", max), "an integer of 1 or more")
+	case min == 0 && max == 0:
+		return bad(least+" and "+most, "set no limit", "one of them or both, of 1 or more")
+	case max > 0 && min > max:
+		return bad(least, fmt.Sprintf("is %d", min), fmt.Sprintf("at most %s, which is %d", most, max))
+	}
+	return nil
+}
+
+// counted makes a check of two limits of a count.
+func (p Params) counted(least, most string, check func(min, max int) (Strategy, error)) (Strategy, error) {
+	from, _, err := p.Integer(least, "an integer of 0 or more")
+	if err != nil {
+		return nil, err
+	}
+	to, given, err := p.Integer(most, "an integer of 1 or more")
+	if err != nil {
+		return nil, err
+	}
+	if given && to == 0 {
+		// The constructors take 0 for no limit, which is not what was written.
+		return nil, p.Bad(most, "is 0", "an integer of 1 or more")
+	}
+	return check(from, to)
+}
+
+// span reads 3..200, 3.. and ..200. A number alone is refused: it could be meant
+// as the least, the largest or the only one.
+func span(check, least, most string, number func(digits string) (any, bool)) func(string) (map[string]any, error) {
+	return func(text string) (map[string]any, error) {
+		bad := &ParamError{
+			Check: check, Param: "range", Problem: fmt.Sprintf("is %q", short(text, 60)),
+			Takes: fmt.Sprintf(`3..200, 3.. or ..200, or a JSON object such as {"%s": 3, "%s": 200}`, least, most),
+		}
+		from, to, ok := strings.Cut(strings.TrimSpace(text), "..")
+		if !ok || from == "" && to == "" {
+			return nil, bad
+		}
+		values := map[string]any{}
+		for name, digits := range map[string]string{least: from, most: to} {
+			if digits == "" {
+				continue
+			}
+			if values[name], ok = number(digits); !ok {
+				return nil, bad
+			}
+		}
+		return values, nil
+	}
+}
+
+func count(digits string) (any, bool) {
+	n, err := strconv.Atoi(digits)
+	return n, err == nil && n >= 0
+}
+
+var wordCountDefinition = Definition{
+	Info: Info{
+		Name: "word_count", Example: "word_count:50..100",
+		Summary: "the answer has so many words",
+		Params: []Param{
+			{Name: "min", Type: "integer", Default: "0", Meaning: "the least number of words, as Unicode counts them (UAX #29)"},
+			{Name: "max", Type: "integer", Default: "no limit", Meaning: "the largest number of words; one of the two limits must be given"},
+		},
+		Main: "the least and the largest number: 50..100, 50.. or ..100",
+	},
+	Build:    func(p Params) (Strategy, error) { return p.counted("min", "max", WordCount) },
+	FromMain: span("word_count", "min", "max", count),
+}
+
+var sentenceCountDefinition = Definition{
+	Info: Info{
+		Name: "sentence_count", Example: "sentence_count:1..3",
+		Summary: "the answer has so many sentences",
+		Params: []Param{
+			{Name: "min", Type: "integer", Default: "0", Meaning: "the least number of sentences, as Unicode counts them (UAX #29)"},
+			{Name: "max", Type: "integer", Default: "no limit", Meaning: "the largest number of sentences; one of the two limits must be given"},
+		},
+		Main: "the least and the largest number: 1..3, 1.. or ..3",
+	},
+	Build:    func(p Params) (Strategy, error) { return p.counted("min", "max", SentenceCount) },
+	FromMain: span("sentence_count", "min", "max", count),
+}

@@ -1,0 +1,223 @@
+// Package expression checks an answer by an expression in the Common Expression
+// Language (CEL, https://cel.dev), for what a configuration file must be able to
+// say without Go:
+//
+//	size(answer.items) > 0 && answer.items.all(i, i.price >= 0)
+//
+// An import of it, for its name or for its effect, makes the check "expression"
+// known to validate.Build and validate.Parse.
+package expression
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+
+	"llmcall/validate"
+)
+
+func init() { validate.MustRegister(definition) }
+
+// Config is an expression, and what is said of an answer for which it is false.
+type Config struct {
+	// Expression gives a boolean. Its variables are
+	//
+	//   - answer: the decoded JSON value of the answer. A number without a
+	//     fraction and an exponent is an int, if it is in the range of int64, and
+	//     any other a double; both compare with each other, but arithmetic takes
+	//     two of the same type: double(answer.n) * 1.5;
+	//   - text: the text of the answer, a string;
+	//   - attempt: the number of the attempt, an int, from 1.
+	//
+	// Beside CEL's own functions it has those of the extensions for strings,
+	// mathematics, lists, sets and bindings (https://pkg.go.dev/cel.dev/cel-go/ext),
+	// and optional values: answer.?name.orValue("").
+	Expression string
+	// Problem is what is wrong with an answer for which the expression is false.
+	// Default "": that it does not hold.
+	Problem string
+	// Suggestion is said to the model. Default "": to answer so that the
+	// expression holds.
+	Suggestion string
+}
+
+// maxTime bounds one evaluation. Loops within loops over a long answer would take
+// hours. CEL's own limit of costs is no help: what it keeps of each step (v0.32.0)
+// takes the square of their number, ten seconds for a loop over 40,000 items that
+// takes milliseconds without.
+const maxTime = 10 * time.Second
+
+// interruptEvery is after how many steps of a loop the context is looked at.
+const interruptEvery = 100
+
+// New makes the check, whose name is "expression". It passes an answer for which
+// the expression is true. Where the expression can't be evaluated because the
+// answer is not as it expects (a missing key, a string in the place of a number),
+// it complains of that, and an answer that is no JSON is a complaint too, if the
+// expression has the variable answer. An expression that is wrong in itself, or
+// gives no boolean, is an error here, with line and column.
+//
+// An evaluation that takes longer than ten seconds, or whose context ends, is a
+// check that could not be made.
+func New(cfg Config) (validate.Strategy, error) {
+	fail := func(problem string, err error) (validate.Strategy, error) {
+		return nil, &validate.ParamError{
+			Check: "expression", Param: "expression", Problem: problem, Err: err,
+			Takes: "an expression in CEL (https://cel.dev) that gives true or false, with the variables answer, text and attempt",
+		}
+	}
+	if strings.TrimSpace(cfg.Expression) == "" {
+		return fail("is empty", nil)
+	}
+	env, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	shown := fmt.Sprintf("is %q", short(cfg.Expression))
+	ast, issues := env.Compile(cfg.Expression)
+	if issues.Err() != nil {
+		return fail(shown, faults(issues))
+	}
+	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
+		return fail(shown, fmt.Errorf("line 1, column 1: it gives a value of type %s, and not true or false", out))
+	}
+	program, err := env.Program(ast, cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		return fail(shown, err)
+	}
+	c := check{program: program, expression: cfg.Expression, limit: maxTime}
+	for _, reference := range ast.NativeRep().ReferenceMap() {
+		c.decodes = c.decodes || reference.Name == "answer"
+	}
+	c.problem, c.suggestion = cfg.Problem, cfg.Suggestion
+	if c.problem == "" {
+		c.problem = "this does not hold: " + cfg.Expression
+	}
+	if c.suggestion == "" {
+		c.suggestion = "answer so that this holds: " + cfg.Expression
+	}
+	return c, nil
+}
+
+// environment is made once, since that takes milliseconds, and not where no
+// expression is used.
+var environment = sync.OnceValues(func() (*cel.Env, error) {
+	return cel.NewEnv(
+		cel.Variable("answer", cel.DynType), cel.Variable("text", cel.StringType), cel.Variable("attempt", cel.IntType),
+		cel.CrossTypeNumericComparisons(true), cel.OptionalTypes(),
+		ext.Strings(), ext.Math(), ext.Lists(), ext.Sets(), ext.Bindings(),
+	)
+})
+
+// faults lists what is wrong with an expression, with the places.
+func faults(issues *cel.Issues) error {
+	const shown = 3
+	var errs []string
+	for i, e := range issues.Errors() {
+		if i == shown {
+			errs = append(errs, fmt.Sprintf("and %d more", len(issues.Errors())-i))
+			break
+		}
+		place := ""
+		if e.Location.Line() > 0 { // the limits of the parser have no place
+			place = fmt.Sprintf("line %d, column %d: ", e.Location.Line(), e.Location.Column()+1)
+		}
+		errs = append(errs, place+e.Message)
+	}
+	return errors.New(strings.Join(errs, "; "))
+}
+
+type check struct {
+	program             cel.Program
+	decodes             bool // it needs the JSON value
+	expression          string
+	problem, suggestion string
+	limit               time.Duration
+}
+
+func (check) Name() string { return "expression" }
+
+func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
+	var v validate.Verdict
+	complain := func(problem string) (validate.Verdict, error) {
+		v.Complaints = []validate.Complaint{{Problem: problem, Suggestion: c.suggestion}}
+		return v, nil
+	}
+	variables := map[string]any{"text": a.Text, "attempt": a.Attempt}
+	if c.decodes {
+		value, text, err := a.JSON()
+		if complaints, ok := errors.AsType[validate.Complaints](err); ok {
+			return validate.Verdict{Complaints: complaints}, nil
+		}
+		v.Decoded, v.Value, v.Text = true, value, text
+		variables["answer"] = value
+	}
+	own, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
+	result, _, err := c.program.ContextEval(own, variables)
+	switch {
+	case ctx.Err() != nil:
+		return v, ctx.Err()
+	case own.Err() != nil:
+		return v, fmt.Errorf("the expression takes longer than %v on this answer", c.limit)
+	}
+	if err != nil && strings.HasPrefix(err.Error(), "internal error: ") { // a panic of the library
+		return v, err
+	}
+	if err != nil {
+		return complain(fmt.Sprintf("it can't be told whether this holds: %s: %s", c.expression, short(err.Error())))
+	}
+	holds, ok := result.(types.Bool)
+	if !ok {
+		return complain(fmt.Sprintf("this gives a value of type %s, and not true or false: %s", result.Type().TypeName(), c.expression))
+	}
+	if !holds {
+		return complain(c.problem)
+	}
+	return v, nil
+}
+
+// short cuts a long text.
+func short(s string) string {
+	const longest = 200
+	if r := []rune(s); len(r) > longest {
+		return string(r[:longest]) + "…"
+	}
+	return s
+}
+
+var definition = validate.Definition{
+	Info: validate.Info{
+		Name: "expression", Example: "expression:size(answer.items) > 0",
+		Summary: "an expression in CEL holds for the answer",
+		Params: []validate.Param{
+			{Name: "expression", Type: "string", Required: true, Meaning: "the expression (https://cel.dev), with the variables answer (the decoded JSON), text and attempt"},
+			{Name: "problem", Type: "string", Default: "that the expression does not hold", Meaning: "what is wrong with an answer for which it is false"},
+			{Name: "suggestion", Type: "string", Default: "the expression", Meaning: "how to mend it, said to the model"},
+		},
+		Main: "the expression",
+	},
+	Build: func(p validate.Params) (validate.Strategy, error) {
+		var cfg Config
+		var err error
+		if cfg.Expression, err = p.Text("expression", "an expression in CEL"); err != nil {
+			return nil, err
+		}
+		if cfg.Problem, err = p.Optional("problem"); err != nil {
+			return nil, err
+		}
+		if cfg.Suggestion, err = p.Optional("suggestion"); err != nil {
+			return nil, err
+		}
+		return New(cfg)
+	},
+	FromMain: func(text string) (map[string]any, error) { return map[string]any{"expression": text}, nil },
+	AnyText:  true,
+}

@@ -1,0 +1,190 @@
+package validate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+// NumberRange says which numbers Number passes. The zero value is any number.
+// A limit that is nil is none.
+type NumberRange struct {
+	Min, Max                   *float64 // the least and the largest, which may be met
+	ExclusiveMin, ExclusiveMax *float64 // what must be exceeded, and stayed below
+	// Integer asks for digits without a decimal point and an exponent, so that
+	// every language reads it as an integer: 3.0 does not pass.
+	Integer bool
+}
+
+// Number passes an answer that is one number, as JSON writes it (RFC 8259, section
+// 6: digits with a point, no unit, no separators of thousands), within the range.
+// What JSON allows around a value (white space, a Markdown fence) does not count.
+// Numbers are compared exactly, however many digits they have. The verdict
+// carries the number.
+func Number(r NumberRange) (Strategy, error) {
+	c := numberCheck{integer: r.Integer}
+	for _, l := range []struct {
+		name  string
+		value *float64
+		limit *limit
+	}{
+		{"min", r.Min, &c.min}, {"max", r.Max, &c.max},
+		{"exclusive_min", r.ExclusiveMin, &c.above}, {"exclusive_max", r.ExclusiveMax, &c.below},
+	} {
+		if l.value == nil {
+			continue
+		}
+		if math.IsNaN(*l.value) || math.IsInf(*l.value, 0) {
+			return nil, &ParamError{Check: "number", Param: l.name, Problem: fmt.Sprintf("is %v", *l.value), Takes: takesNumber}
+		}
+		*l.limit = limitOf(l.name, *l.value)
+	}
+	for _, low := range []limit{c.min, c.above} {
+		for _, high := range []limit{c.max, c.below} {
+			if low.n == nil || high.n == nil {
+				continue
+			}
+			takes, least := "at most", 0
+			if low.name != "min" || high.name != "max" {
+				takes, least = "less than", 1
+			}
+			if high.n.Cmp(low.n) < least {
+				return nil, &ParamError{
+					Check: "number", Param: low.name, Problem: "is " + low.text,
+					Takes: fmt.Sprintf("%s %s, which is %s", takes, high.name, high.text),
+				}
+			}
+		}
+	}
+	return c, nil
+}
+
+const takesNumber = "a finite number"
+
+type numberCheck struct {
+	min, max, above, below limit
+	integer                bool
+}
+
+// limit is a number as it is written in decimal, so that 0.1 meets the limit 0.1,
+// which no float64 is.
+type limit struct {
+	name, text string
+	n          *big.Rat // nil: no limit
+}
+
+func limitOf(name string, value float64) limit {
+	format := byte('f')
+	if math.Abs(value) >= 1e21 {
+		format = 'g'
+	}
+	text := strconv.FormatFloat(value, format, -1, 64)
+	n, _ := new(big.Rat).SetString(text) // FormatFloat writes what SetString reads
+	return limit{name, text, n}
+}
+
+func (numberCheck) Name() string  { return "number" }
+func (numberCheck) instant() bool { return true }
+
+func (c numberCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
+	doc, complaints := a.document(false)
+	n, ok := doc.value.(json.Number)
+	if ok && len(complaints) > 0 { // cut off, perhaps
+		return Verdict{Complaints: complaints}, nil
+	}
+	if !ok {
+		return Verdict{Complaints: []Complaint{c.noNumber(strings.TrimFunc(a.Text, blank))}}, nil
+	}
+	v := Verdict{Decoded: true, Value: n, Text: doc.text}
+	if problem, suggestion := c.outside(string(n)); problem != "" {
+		v.Complaints = []Complaint{{Problem: problem, Suggestion: suggestion}}
+	}
+	return v, nil
+}
+
+func (c numberCheck) what() string {
+	if c.integer {
+		return "an integer"
+	}
+	return "a number"
+}
+
+// noNumber complains of a text that is none, and finds the one that may be
+// meant.
+func (c numberCheck) noNumber(text string) Complaint {
+	complaint := Complaint{
+		Problem:    fmt.Sprintf("%q is not %s", short(text, 60), c.what()),
+		Suggestion: "answer with " + c.what() + " in digits, without words, units or separators of thousands",
+	}
+	// Apart from marks and units around it, and separators within.
+	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(short(text, 60))
+	plain = strings.TrimPrefix(strings.Trim(plain, "\"*`$€£%+. "), "+")
+	doc := decode(plain)
+	if n, ok := doc.value.(json.Number); ok && len(doc.complaints) == 0 {
+		complaint.Suggestion += fmt.Sprintf(": %s, if that is meant", n)
+	}
+	return complaint
+}
+
+// outside says why a number is not in the range; "" if it is.
+func (c numberCheck) outside(digits string) (problem, suggestion string) {
+	shown := short(digits, 60)
+	if c.integer && strings.ContainsAny(digits, ".eE") {
+		return shown + " is not written as an integer", "write an integer, in digits without a decimal point and an exponent"
+	}
+	n, ok := new(big.Rat).SetString(digits)
+	if !ok {
+		return shown + " is not a number", "write a number in digits"
+	}
+	switch {
+	case c.min.n != nil && n.Cmp(c.min.n) < 0:
+		return shown + " is less than " + c.min.text, "make it at least " + c.min.text
+	case c.above.n != nil && n.Cmp(c.above.n) <= 0:
+		return shown + " is not more than " + c.above.text, "make it more than " + c.above.text
+	case c.max.n != nil && n.Cmp(c.max.n) > 0:
+		return shown + " is more than " + c.max.text, "make it at most " + c.max.text
+	case c.below.n != nil && n.Cmp(c.below.n) >= 0:
+		return shown + " is not less than " + c.below.text, "make it less than " + c.below.text
+	}
+	return "", ""
+}
+
+var numberDefinition = Definition{
+	Info: Info{
+		Name: "number", Aliases: []string{"number_range"}, Example: "number:0..100",
+		Summary: "the answer is one number, in a range",
+		Params: []Param{
+			{Name: "min", Type: "number", Default: "no limit", Meaning: "the least number"},
+			{Name: "max", Type: "number", Default: "no limit", Meaning: "the largest number"},
+			{Name: "exclusive_min", Type: "number", Default: "no limit", Meaning: "the number must be more than this"},
+			{Name: "exclusive_max", Type: "number", Default: "no limit", Meaning: "the number must be less than this"},
+			{Name: "integer", Type: "boolean", Default: "false", Meaning: "the number has neither a decimal point nor an exponent"},
+		},
+		Main: "the least and the largest number: 0..100, 0.. or ..100",
+	},
+	Build: func(p Params) (Strategy, error) {
+		var r NumberRange
+		for name, limit := range map[string]**float64{"min": &r.Min, "max": &r.Max, "exclusive_min": &r.ExclusiveMin, "exclusive_max": &r.ExclusiveMax} {
+			n, given, err := p.Number(name, takesNumber)
+			if err != nil {
+				return nil, err
+			}
+			if given {
+				*limit = &n
+			}
+		}
+		var err error
+		if r.Integer, err = p.Flag("integer"); err != nil {
+			return nil, err
+		}
+		return Number(r)
+	},
+	FromMain: span("number", "min", "max", func(digits string) (any, bool) {
+		n, err := strconv.ParseFloat(digits, 64)
+		return n, err == nil
+	}),
+}

@@ -1,0 +1,204 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// OneOf passes a text that is one of the values, letter for letter, since a
+// program compares it with them. White space around it does not count. Of a text
+// that differs from a value by its case, quotation marks or a dot alone, it
+// complains too, and says just that.
+func OneOf(values ...string) (Strategy, error) { return newOneOf(values, true) }
+
+// OneOfIgnoreCase is OneOf where capital and small letters are the same, by
+// Unicode's simple case folding.
+func OneOfIgnoreCase(values ...string) (Strategy, error) { return newOneOf(values, false) }
+
+func newOneOf(values []string, caseSensitive bool) (Strategy, error) {
+	bad := func(problem string) (Strategy, error) {
+		return nil, &ParamError{Check: "one_of", Param: "values", Problem: problem, Takes: "a list of texts that are not empty, have no white space around them, and are all different"}
+	}
+	if len(values) == 0 {
+		return bad("is empty")
+	}
+	c := oneOf{values, map[string]string{}, caseSensitive}
+	for i, v := range values {
+		switch _, again := c.known[c.key(v)]; {
+		case v == "" || strings.TrimSpace(v) != v:
+			return bad(fmt.Sprintf("has %q at %d", short(v, 60), i))
+		case !utf8.ValidString(v):
+			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", short(v, 60)))
+		case again:
+			return bad(fmt.Sprintf("has %q twice", short(v, 60)))
+		}
+		c.known[c.key(v)] = v
+	}
+	return c, nil
+}
+
+type oneOf struct {
+	values        []string
+	known         map[string]string // by key
+	caseSensitive bool
+}
+
+func (c oneOf) key(text string) string {
+	if c.caseSensitive {
+		return text
+	}
+	return strings.Map(fold, text)
+}
+
+func (oneOf) Name() string    { return "one_of" }
+func (c oneOf) instant() bool { return len(c.values) <= maxListed }
+
+func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
+	text := strings.TrimSpace(a.Text)
+	if _, ok := c.known[c.key(text)]; ok {
+		return Verdict{}, nil
+	}
+	complaint := Complaint{
+		Problem:    fmt.Sprintf("%q is none of the allowed values", short(text, 60)),
+		Suggestion: "answer with one of " + list(c.values) + ", and nothing else",
+	}
+	if meant, ok := c.spelled(text); ok {
+		complaint.Suggestion = fmt.Sprintf("write just %s, without quotation marks, dot or other marks, in these very letters", meant)
+	} else if meant, ok := c.within(text); ok {
+		complaint.Suggestion += fmt.Sprintf("; if you mean %q, leave out the other words", meant)
+	} else if meant, ok := nearestText(text, c.values); ok {
+		complaint.Suggestion += fmt.Sprintf("; the nearest is %q", meant)
+	}
+	return Verdict{Complaints: []Complaint{complaint}}, nil
+}
+
+// spelled returns the value that the text is, but for its case and for marks
+// around it.
+func (c oneOf) spelled(text string) (string, bool) {
+	bare := func(s string) string {
+		return strings.Map(fold, strings.TrimFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }))
+	}
+	text = bare(text)
+	for _, v := range c.values {
+		if b := bare(v); b != "" && b == text {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// within returns the only value that the text has as a word of its own among
+// others.
+func (c oneOf) within(text string) (meant string, ok bool) {
+	text = strings.Map(fold, short(text, 1000))
+	for _, v := range c.values {
+		if !hasWord(text, strings.Map(fold, v)) {
+			continue
+		}
+		if ok {
+			return "", false
+		}
+		meant, ok = v, true
+	}
+	return meant, ok
+}
+
+// hasWord reports whether the text contains the word, and not as a part of a
+// longer one.
+func hasWord(text, word string) bool {
+	for from := 0; ; {
+		i := strings.Index(text[from:], word)
+		if i < 0 {
+			return false
+		}
+		start, end := from+i, from+i+len(word)
+		before, _ := utf8.DecodeLastRuneInString(text[:start])
+		after, _ := utf8.DecodeRuneInString(text[end:])
+		if !partOfWord(before) && !partOfWord(after) {
+			return true
+		}
+		_, size := utf8.DecodeRuneInString(text[start:])
+		from = start + size
+	}
+}
+
+func partOfWord(r rune) bool {
+	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_')
+}
+
+// nearestText returns the option with the fewest edits from the text, if they are
+// few enough for a slip: a third of the text's letters.
+func nearestText(text string, options []string) (string, bool) {
+	const longest = 60
+	given := []rune(strings.Map(fold, short(text, longest)))
+	best, meant := len(given)/3+1, ""
+	for _, option := range options {
+		if n := edits(given, []rune(strings.Map(fold, short(option, longest)))); n < best {
+			best, meant = n, option
+		}
+	}
+	return meant, meant != ""
+}
+
+// edits is the Levenshtein distance: how many letters to insert, leave out or
+// change make b of a.
+func edits(a, b []rune) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range a {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range b {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+var oneOfDefinition = Definition{
+	Info: Info{
+		Name: "one_of", Example: "one_of:positive, negative, neutral",
+		Summary: "the answer is one of a list of values, and nothing else",
+		Params: []Param{
+			{Name: "values", Type: "list of strings", Required: true, Meaning: "the allowed values"},
+			{Name: "case_sensitive", Type: "boolean", Default: "true", Meaning: "capital and small letters are different"},
+		},
+		Main: "the values, with commas between them, or as a JSON list",
+	},
+	Build: func(p Params) (Strategy, error) {
+		values, err := p.Texts("values")
+		if err != nil {
+			return nil, err
+		}
+		sensitive := true
+		if p.Value("case_sensitive") != nil {
+			if sensitive, err = p.Flag("case_sensitive"); err != nil {
+				return nil, err
+			}
+		}
+		return newOneOf(values, sensitive)
+	},
+	FromMain: func(text string) (map[string]any, error) {
+		if strings.HasPrefix(strings.TrimSpace(text), "[") {
+			doc := decode(text)
+			if err := doc.unreadable(); err != nil {
+				return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: "a list of texts", Err: err}
+			}
+			return map[string]any{"values": doc.value}, nil
+		}
+		values := strings.Split(text, ",")
+		for i, v := range values {
+			values[i] = strings.TrimSpace(v)
+		}
+		return map[string]any{"values": values}, nil
+	},
+}

@@ -1,0 +1,465 @@
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"llmcall/llm"
+)
+
+// QuoteConfig says where the quotations of an answer must come from, for Quotes.
+type QuoteConfig struct {
+	// Sources are texts that may be quoted.
+	Sources []string
+	// FromRequest adds the text parts of the user's messages in the request to
+	// the sources.
+	FromRequest bool
+	// MinWords is the least number of words that make a quotation: fewer are
+	// taken for a title, or for a word in inverted commas. Default 0: three.
+	MinWords int
+	// Whole takes the whole text for one quotation, without marks around it, as
+	// a field of a JSON answer may be; see At.
+	Whole bool
+}
+
+// Quotes passes a text whose quotations really occur in the sources. A quotation
+// is what stands between the marks "…", “…”, „…“, «…», »…«, 「…」 or 『…』, within one
+// paragraph, or in a Markdown block quote; what stands in single quotation marks,
+// which are apostrophes too, or in code is none. In an answer that is a JSON
+// object or array, each string is looked at by itself.
+//
+// A quotation occurs where its words do, in their order. Case, white space,
+// punctuation, quotation marks, dashes and hyphens, apostrophes, emphasis, and the
+// form in which Unicode writes a letter (NFKC) do not count. Three dots, and
+// square brackets with what is in them, stand for words left out: what is around
+// them must occur in their order in one source. A bracketed letter ("[T]he") is
+// that letter.
+//
+// The complaint has the quotation, and the passage of the sources that is nearest
+// to it.
+func Quotes(cfg QuoteConfig) (Strategy, error) {
+	bad := func(param, problem, takes string) (Strategy, error) {
+		return nil, &ParamError{Check: "quotes", Param: param, Problem: problem, Takes: takes}
+	}
+	switch {
+	case cfg.MinWords < 0:
+		return bad("min_words", fmt.Sprintf("is %d", cfg.MinWords), "an integer of 1 or more")
+	case len(cfg.Sources) == 0 && !cfg.FromRequest:
+		return bad("sources", "is empty", "one text or more; or set from_request")
+	case cfg.MinWords == 0:
+		cfg.MinWords = 3
+	}
+	c := quotes{QuoteConfig: cfg}
+	for i, text := range cfg.Sources {
+		s := newSource(text)
+		if len(s.tokens) == 0 {
+			return bad(fmt.Sprintf("sources[%d]", i), "has no words", "a text")
+		}
+		c.sources = append(c.sources, s)
+	}
+	return c, nil
+}
+
+type quotes struct {
+	QuoteConfig
+	sources []source
+}
+
+func (quotes) Name() string { return "quotes" }
+
+func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
+	sources := c.sources
+	if c.FromRequest {
+		if a.Request == nil {
+			return Verdict{}, errors.New("its sources are in the request, and there is no request")
+		}
+		sources = slices.Clone(sources)
+		for _, m := range a.Request.Messages {
+			if m.Role == llm.RoleUser {
+				sources = append(sources, newSource(m.Text()))
+			}
+		}
+	}
+	var complaints []Complaint
+	wrong := 0
+	for _, q := range c.quotations(a) {
+		if err := ctx.Err(); err != nil {
+			return Verdict{}, err
+		}
+		pieces, n := pieces(q.text)
+		if n < c.MinWords && !c.Whole || slices.ContainsFunc(sources, func(s source) bool { return s.has(pieces) }) {
+			continue
+		}
+		if wrong++; wrong > maxListed {
+			continue
+		}
+		complaint := Complaint{
+			Problem:    fmt.Sprintf("the quotation %q is in none of the sources", short(q.text, 200)),
+			Pointer:    q.pointer,
+			Suggestion: "quote word for word, or say it in your own words without quotation marks",
+		}
+		if q.pointer == "" && !c.Whole {
+			complaint.Line, complaint.Column = position(a.Text, q.start)
+		}
+		if passage := nearestPassage(sources, slices.Concat(pieces...)); passage != "" {
+			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", short(passage, 300))
+		}
+		complaints = append(complaints, complaint)
+	}
+	return Verdict{Complaints: append(complaints, more(wrong-maxListed, "quotations that are in none of the sources")...)}, nil
+}
+
+type quotation struct {
+	text    string
+	start   int    // in the answer's text; of no meaning in JSON
+	pointer string // in JSON
+}
+
+// quotations finds those of an answer.
+func (c quotes) quotations(a *Answer) (found []quotation) {
+	if c.Whole {
+		return []quotation{{text: a.Text}}
+	}
+	doc := a.decoded.decode(a.Text)
+	switch doc.value.(type) {
+	case map[string]any, []any:
+		eachString(doc.value, nil, func(path []step, text string) {
+			for _, at := range quotedSpans(text) {
+				found = append(found, quotation{text: text[at[0]:at[1]], pointer: pointer(path)})
+			}
+		})
+		return found
+	}
+	for _, at := range quotedSpans(a.Text) {
+		found = append(found, quotation{text: a.Text[at[0]:at[1]], start: at[0]})
+	}
+	return found
+}
+
+// eachString visits the strings in a JSON value, in the order of their names.
+func eachString(value any, path []step, visit func(path []step, text string)) {
+	switch v := value.(type) {
+	case string:
+		visit(path, v)
+	case []any:
+		for i, inner := range v {
+			eachString(inner, append(path, step{index: i}), visit)
+		}
+	case map[string]any:
+		names := make([]string, 0, len(v))
+		for name := range v {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			eachString(v[name], append(path, step{key: name, index: -1}), visit)
+		}
+	}
+}
+
+// closings are the marks that end a quotation which the key begins.
+var closings = map[rune]string{
+	'"': `"`, '“': `”`, '„': `“”"`, '«': `»`, '»': `«`, '「': `」`, '『': `』`, '”': `”`,
+}
+
+// quotedSpans returns where in the text its quotations are, without their marks.
+func quotedSpans(text string) (spans [][2]int) {
+	paragraph := 0 // where the one that is being read begins
+	end := func(at int) {
+		spans = append(spans, markedSpans(text, paragraph, at)...)
+	}
+	block := -1 // where the block quote that is being read begins
+	fenced := ""
+	for at := 0; at < len(text); {
+		line, _, _ := strings.Cut(text[at:], "\n")
+		next := min(at+len(line)+1, len(text))
+		trimmed := strings.TrimSpace(line)
+		mark := fence(trimmed)
+		quoted := fenced == "" && strings.HasPrefix(trimmed, ">")
+		if block >= 0 && !quoted {
+			spans, block = append(spans, [2]int{block, at}), -1
+			paragraph = at
+		}
+		switch {
+		case fenced != "":
+			if mark != "" && mark[0] == fenced[0] && len(mark) >= len(fenced) && trimmed == mark {
+				fenced = ""
+			}
+			paragraph = next
+		case mark != "":
+			end(at)
+			fenced, paragraph = mark, next
+		case quoted:
+			if block < 0 {
+				end(at)
+				block = at
+			}
+			paragraph = next
+		case trimmed == "":
+			end(at)
+			paragraph = next
+		}
+		at = next
+	}
+	if block >= 0 {
+		return append(spans, [2]int{block, len(text)})
+	}
+	end(len(text))
+	return spans
+}
+
+// markedSpans returns the quotations between marks in one paragraph. One within
+// another is a part of it, and one that is not closed is none.
+func markedSpans(text string, from, to int) (spans [][2]int) {
+	code := false
+	before := ' '
+	open := "" // the marks that nothing closes in the rest of the paragraph
+	for at := from; at < to; {
+		r, size := utf8.DecodeRuneInString(text[at:to])
+		switch closing := closings[r]; {
+		case r == '`':
+			code = !code
+		case code || closing == "" || strings.ContainsRune(open, r):
+		case letterOrDigit(before) && strings.ContainsRune(`"”»`, r): // an inch, or a mark that closes
+		default:
+			if end, ok := closed(text, at+size, to, closing); ok {
+				spans = append(spans, [2]int{at + size, end})
+				_, size = utf8.DecodeRuneInString(text[end:])
+				at, before = end+size, ' '
+				continue
+			}
+			open += string(r) // or a row of them would take the square of its length
+		}
+		at, before = at+size, r
+	}
+	return spans
+}
+
+// closed returns where the first closing mark is.
+func closed(text string, from, to int, closing string) (int, bool) {
+	before := rune(0)
+	for at := from; at < to; {
+		r, size := utf8.DecodeRuneInString(text[at:to])
+		if strings.ContainsRune(closing, r) {
+			after, _ := utf8.DecodeRuneInString(text[at+size : to])
+			if r != '"' || !partOfWord(after) && !unicode.IsSpace(before) {
+				return at, true
+			}
+		}
+		before = r
+		at += size
+	}
+	return 0, false
+}
+
+// source is a text that may be quoted.
+type source struct {
+	text   string
+	tokens []spoken
+	joined string // the tokens' words, each with a space before and behind it
+}
+
+// spoken is a word of a text, as words are compared.
+type spoken struct {
+	text       string
+	start, end int // in the text
+}
+
+func newSource(text string) source {
+	s := source{text: text, tokens: tokens(text)}
+	s.joined = joinWords(s.tokens)
+	return s
+}
+
+func joinWords(tokens []spoken) string {
+	var b strings.Builder
+	b.WriteByte(' ')
+	for _, t := range tokens {
+		b.WriteString(t.text)
+		b.WriteByte(' ')
+	}
+	return b.String()
+}
+
+// has reports whether the pieces occur in the text, in their order.
+func (s source) has(pieces [][]spoken) bool {
+	rest := s.joined
+	for _, p := range pieces {
+		words := joinWords(p)
+		at := strings.Index(rest, words)
+		if at < 0 {
+			return false
+		}
+		rest = rest[at+len(words)-1:] // the space is the next word's too
+	}
+	return true
+}
+
+// unspaced are the scripts that put no spaces between words: each of their letters
+// is compared as a word.
+var unspaced = []*unicode.RangeTable{
+	unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
+}
+
+// tokens returns the words of a text: runs of letters, marks and digits, with
+// apostrophes, soft hyphens and joiners within them left out.
+func tokens(text string) (list []spoken) {
+	var word []rune
+	start, end := 0, 0
+	flush := func() {
+		if len(word) > 0 {
+			folded := strings.Map(fold, norm.NFKC.String(string(word)))
+			list = append(list, spoken{norm.NFKC.String(folded), start, end})
+			word = word[:0]
+		}
+	}
+	for at, r := range text {
+		size := utf8.RuneLen(r)
+		if size < 0 || r == utf8.RuneError {
+			size = 1
+		}
+		switch {
+		case unicode.IsLetter(r) || unicode.IsDigit(r):
+			alone := unicode.In(r, unspaced...)
+			if alone {
+				flush()
+			}
+			if len(word) == 0 {
+				start = at
+			}
+			word, end = append(word, r), at+size
+			if alone {
+				flush()
+			}
+		case len(word) > 0 && (unicode.Is(unicode.M, r) || unicode.Is(unicode.Cf, r) || r == '\'' || r == '’' || r == 'ʼ'):
+			if unicode.Is(unicode.M, r) {
+				word, end = append(word, r), at+size
+			}
+		default:
+			flush()
+		}
+	}
+	flush()
+	return list
+}
+
+// pieces splits a quotation where it leaves words out, and counts its words.
+func pieces(text string) (list [][]spoken, words int) {
+	for _, piece := range strings.Split(omissions(text), "\x00") {
+		if t := tokens(piece); len(t) > 0 {
+			list, words = append(list, t), words+len(t)
+		}
+	}
+	return list, words
+}
+
+// omissions puts a NUL in the place of what stands for words left out.
+func omissions(text string) string {
+	var b strings.Builder
+	for text != "" {
+		switch {
+		case strings.HasPrefix(text, "..."):
+			b.WriteByte(0)
+			text = strings.TrimLeft(text, ".")
+		case strings.HasPrefix(text, "…"):
+			b.WriteByte(0)
+			text = text[len("…"):]
+		case text[0] == '[':
+			inside, rest, ok := strings.Cut(text[1:], "]")
+			if !ok {
+				b.WriteByte('[')
+				text = text[1:]
+				continue
+			}
+			if r, size := utf8.DecodeRuneInString(inside); size == len(inside) && unicode.IsLetter(r) {
+				b.WriteString(inside)
+			} else {
+				b.WriteByte(0)
+			}
+			text = rest
+		default:
+			_, size := utf8.DecodeRuneInString(text)
+			b.WriteString(text[:size])
+			text = text[size:]
+		}
+	}
+	return b.String()
+}
+
+// nearestPassage returns the passage that begins with a word of the quotation, has
+// as many words, and shares the most of them; "" if none shares half.
+func nearestPassage(sources []source, quoted []spoken) string {
+	best, passage := (len(quoted)+1)/2-1, ""
+	for _, s := range sources {
+		wanted := map[string]int{} // how often each word of the quotation is still to be found
+		for _, t := range quoted {
+			wanted[t.text]++
+		}
+		shared, end := 0, 0 // of the passage that ends before s.tokens[end]
+		for first, t := range s.tokens {
+			for ; end < min(first+len(quoted), len(s.tokens)); end++ {
+				word := s.tokens[end].text
+				if n, ok := wanted[word]; ok {
+					if wanted[word]--; n > 0 {
+						shared++
+					}
+				}
+			}
+			n, ok := wanted[t.text]
+			if !ok {
+				continue
+			}
+			if shared > best {
+				best, passage = shared, s.text[t.start:s.tokens[end-1].end]
+			}
+			if wanted[t.text]++; n >= 0 {
+				shared--
+			}
+		}
+	}
+	return strings.Join(strings.Fields(passage), " ")
+}
+
+var quotesDefinition = Definition{
+	Info: Info{
+		Name: "quotes", Example: `quotes:{"from_request": true}`,
+		Summary: "the quotations in the answer occur in the sources, word for word",
+		Params: []Param{
+			{Name: "sources", Type: "string or list of strings", Meaning: "the texts that may be quoted; needed unless from_request is set"},
+			{Name: "from_request", Type: "boolean", Default: "false", Meaning: "the user's messages may be quoted"},
+			{Name: "min_words", Type: "integer", Default: "3", Meaning: "a quotation of fewer words is not looked at"},
+			{Name: "whole", Type: "boolean", Default: "false", Meaning: "the whole text is one quotation, as a field of JSON may be (at:/quote …)"},
+		},
+	},
+	Build: func(p Params) (Strategy, error) {
+		var cfg QuoteConfig
+		var err error
+		if p.Value("sources") != nil {
+			if cfg.Sources, err = p.Texts("sources"); err != nil {
+				return nil, err
+			}
+		}
+		if cfg.FromRequest, err = p.Flag("from_request"); err != nil {
+			return nil, err
+		}
+		if cfg.Whole, err = p.Flag("whole"); err != nil {
+			return nil, err
+		}
+		const takes = "an integer of 1 or more"
+		var given bool
+		if cfg.MinWords, given, err = p.Integer("min_words", takes); err != nil {
+			return nil, err
+		}
+		if given && cfg.MinWords == 0 {
+			return nil, p.Bad("min_words", "is 0", takes)
+		}
+		return Quotes(cfg)
+	},
+}
