@@ -172,8 +172,7 @@ func unwrap(text string) (start, end int, f *fault) {
 	for at := from; at < end; {
 		line, _, _ := strings.Cut(text[at:end], "\n")
 		next := min(at+len(line)+1, end)
-		closing := fence(strings.TrimLeft(line, " \t"))
-		if len(closing) < len(mark) || closing[0] != mark[0] || strings.Trim(line, " \t\r") != closing {
+		if !closes(line, mark) {
 			at = next
 			continue
 		}
