@@ -10,6 +10,6 @@ function Any() {}
 Object.defineProperty(Any, Symbol.hasInstance, {value() { return true; }});
 var WorkerGlobalScope = Any, WorkerNavigator = Any;
 function importScripts() {}
-var Intl = {DateTimeFormat() {
+var Intl = {DateTimeFormat: function () {
 	return {format() { return ""; }, formatToParts() { return []; }, resolvedOptions() { return {locale: "en", timeZone: "UTC"}; }};
 }};
