@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"llmcall/validate"
+	_ "llmcall/validate/standard" // all checks
 
 	"github.com/spf13/cobra"
 )

@@ -29,19 +29,36 @@ type fault struct {
 
 const alone = "answer with one OpenAPI document, as YAML or JSON, alone or in one Markdown block"
 
-// read decodes YAML, which JSON is too.
+// read decodes JSON, which begins with a brace, and YAML. JSON is read as YAML
+// too, for the places of what is in it.
 func read(text string) (*document, *fault) {
-	if strings.TrimSpace(text) == "" {
+	switch bare := strings.TrimSpace(text); {
+	case bare == "":
 		return nil, &fault{"there is no OpenAPI document", alone, 1, 1}
+	case bare[0] != '{':
+		return readYAML(text)
 	}
+	value, _, err := (&validate.Answer{Text: text}).JSON()
+	if cs, ok := errors.AsType[validate.Complaints](err); ok && len(cs) > 0 {
+		return nil, &fault{"the document can't be read as JSON: " + cs[0].Problem, cs[0].Suggestion, cs[0].Line, cs[0].Column}
+	}
+	d, bad := readYAML(text)
+	if d == nil && bad != nil {
+		// YAML does not take all of JSON, as names of more than 1024 characters.
+		return &document{value: value}, nil
+	}
+	return d, bad
+}
+
+func readYAML(text string) (*document, *fault) {
 	decoder := yaml.NewDecoder(strings.NewReader(text))
 	var root, second yaml.Node
 	if err := decoder.Decode(&root); err != nil {
-		return nil, unreadable(text, err)
+		return nil, unreadable(err)
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		if err != nil {
-			return nil, unreadable(text, err)
+			return nil, unreadable(err)
 		}
 		return nil, &fault{"there is more than one YAML document", alone, second.Line, second.Column}
 	}
@@ -55,15 +72,7 @@ func read(text string) (*document, *fault) {
 	return d, bad
 }
 
-// unreadable says what is wrong in the words of JSON, if it is meant as such.
-func unreadable(text string, err error) *fault {
-	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		if _, _, err := (&validate.Answer{Text: text}).JSON(); err != nil {
-			if cs, ok := errors.AsType[validate.Complaints](err); ok {
-				return &fault{"the document can't be read as JSON: " + cs[0].Problem, cs[0].Suggestion, cs[0].Line, cs[0].Column}
-			}
-		}
-	}
+func unreadable(err error) *fault {
 	if at, ok := errors.AsType[*yaml.LoadError](err); ok {
 		return &fault{"the document can't be read as YAML: " + at.Message, "answer with valid YAML or JSON", at.Mark.Line, at.Mark.Column}
 	}
@@ -301,6 +310,9 @@ func (d *document) anchors() map[string]bool {
 // nearest thing around it.
 func (d *document) position(pointer string) (line, column int) {
 	node := d.root
+	if node == nil {
+		return 1, 1
+	}
 	line, column = node.Line, node.Column
 	if pointer == "" {
 		return line, column
