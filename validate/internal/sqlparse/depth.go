@@ -42,11 +42,11 @@ func depth(text string) (deepest, offset int) {
 		case rest[0] == '$':
 			size = dollarEnd(rest)
 		case word == "(" || word == "[" || word == "case":
-			levels = append(levels, level{operators: 1})
+			levels = append(levels, level{})
 			sum++
 		case word == ")" || word == "]" || word == "end":
 			if len(levels) > 1 {
-				sum -= top.operators + top.joins
+				sum -= 1 + top.operators + top.joins
 				levels = levels[:len(levels)-1]
 			}
 		case word == ";":
