@@ -7,6 +7,10 @@
 // caller's function (Func) and the combinations All, Any and Not. Build and
 // Parse make them from configuration and from the command line.
 //
+// Checks that need parsers of other languages are in packages of their own (code,
+// sql, openapi), so that a program compiles those alone that it uses; package
+// standard is all of them.
+//
 // What JSON and JSONSchema accept, the caller can decode: the verdict carries
 // the decoded value and the text that it was decoded from.
 package validate

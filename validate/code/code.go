@@ -77,7 +77,8 @@ func takes() string { return "one of " + strings.Join(Languages, ", ") }
 // TypeScript's types are parsed and not checked.
 //
 // Complaints have the line and column in the answer. A block longer than MaxBytes
-// is a complaint (for SQL the limit is 32 kB). A language that is not in Languages
+// is a complaint (for SQL the limit is 32 kB). Python's parser stops when ctx ends;
+// the others don't, and take a second or two at most. A language that is not in Languages
 // is a *validate.ParamError.
 func New(language string) (validate.Strategy, error) {
 	l, ok := languages[language]

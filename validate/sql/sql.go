@@ -217,7 +217,11 @@ func (c safe) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, 
 				if !ok {
 					return err
 				}
-				complain(unparsed(b, wrong, grammar.Title()))
+				bad := unparsed(b, wrong, grammar.Title())
+				if c.dialect == Any {
+					bad.Suggestion = "answer with SQL alone that both MySQL and PostgreSQL can parse, or put it into a Markdown block labelled sql"
+				}
+				complain(bad)
 				return nil
 			}
 			if len(statements) == 0 {

@@ -115,6 +115,7 @@ func TestSafeSQLHasStatementsOfAllowedKindsOnly(t *testing.T) {
 		{"SELECT 1 /*! INTO OUTFILE '/tmp/x' */", "there is a comment that MySQL executes"},
 		{"SELECT 1 /*M! ; DROP TABLE x */", "there is a comment that MySQL executes"},
 		{"", "there is no SQL statement"},
+		{"SELECT '{}'::jsonb", "MySQL can parse: syntax error near \"::jsonb\" (answer with SQL alone that both MySQL and PostgreSQL can parse"},
 		{"I cannot help with that", "can parse"},
 		{"```sql\nSELECT 1\n```\n```sql\nDROP TABLE x\n```", "line 5, column 1: a statement of the kind drop"},
 		// Each is a query to one server and more to the other.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/dop251/goja"
 )
@@ -64,11 +65,25 @@ func Parse(ctx context.Context, code string) error {
 	o := found.ToObject(parse.vm)
 	e := &SyntaxError{Message: o.Get("message").String(), Line: int(o.Get("line").ToInteger()), Column: int(o.Get("column").ToInteger())}
 	e.Line, e.Column = max(1, e.Line), max(1, e.Column)
-	if lines := strings.Count(strings.TrimRight(code, "\n"), "\n") + 1; e.Line > lines {
+	lines := strings.Split(strings.TrimRight(code, "\n"), "\n")
+	if e.Line > len(lines) {
 		// It points behind the end where the last line is indented wrongly.
-		e.Line, e.Column = lines, 1
+		e.Line, e.Column = len(lines), 1
 	}
+	e.Column = codePoints(lines[e.Line-1], e.Column-1) + 1
 	return e
+}
+
+// codePoints is how many code points the first units of UTF-16 in a line are.
+func codePoints(line string, units int) int {
+	n := 0
+	for _, r := range line {
+		if units -= utf16.RuneLen(r); units < 0 {
+			break
+		}
+		n++
+	}
+	return n + max(0, units)
 }
 
 // turn lets two texts be parsed at a time: each interpreter takes 20 MB, and
