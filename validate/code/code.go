@@ -73,7 +73,7 @@ func takes() string { return "one of " + strings.Join(Languages, ", ") }
 // Only the syntax is checked, and nothing is run. Go may be a file, or a part of
 // one as gofmt takes it: declarations or statements. JSON is what validate.JSON
 // passes, SQL is PostgreSQL's or MySQL's. Python is parsed as version 3.14; its
-// parser reads about 40 kB a second, and takes a second to load at its first use.
+// parser reads 10 to 40 kB a second, and takes a second to load at its first use.
 // TypeScript's types are parsed and not checked.
 //
 // Complaints have the line and column in the answer. A block longer than MaxBytes
