@@ -239,7 +239,7 @@ func TestManyGoroutinesCheckAtOnce(t *testing.T) {
 // What CPython ships is Python, where it is installed.
 func TestTheStandardLibraryIsPython(t *testing.T) {
 	s := validate.Must(code.New("python"))
-	for _, name := range []string{"abc", "bisect", "contextlib", "heapq", "keyword", "queue", "textwrap"} {
+	for _, name := range []string{"bisect", "keyword", "queue"} {
 		text, err := os.ReadFile("/usr/lib/python3.11/" + name + ".py")
 		if err != nil {
 			t.Skip("Python's standard library is not installed")

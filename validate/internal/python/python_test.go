@@ -29,8 +29,8 @@ func TestAnEndlessParseIsStoppedByItsContext(t *testing.T) {
 
 func TestDeepNestingIsAnError(t *testing.T) {
 	for _, code := range []string{
-		strings.Repeat("(", 5000), strings.Repeat("[", 2000) + strings.Repeat("]", 2000), "x = " + strings.Repeat("not ", 5000) + "1",
-		"x = " + strings.Repeat("-", 5000) + "1", "x = " + strings.Repeat("1+", 2000) + "1", strings.Repeat("f'{", 500),
+		strings.Repeat("(", 5000), strings.Repeat("[", 2000) + strings.Repeat("]", 2000), "x = " + strings.Repeat("not ", 1000) + "1",
+		"x = " + strings.Repeat("-", 1000) + "1", "x = " + strings.Repeat("1+", 500) + "1", strings.Repeat("f'{", 100),
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		err := python.Parse(ctx, code)
