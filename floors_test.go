@@ -11,7 +11,9 @@ import (
 var floors = map[string]int{
 	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1,
 	"llmcall/retry": 2, "llmcall/validate": 2, "llmcall/classify": 2, "llmcall/picture": 2,
-	"llmcall/validate/":         3, // the checks that need libraries of their own
+	"llmcall/validate/": 3, // the checks that need libraries of their own
+	// Parsers that several of them need.
+	"llmcall/validate/internal/python": 2, "llmcall/validate/internal/sqlparse": 2,
 	"llmcall/provider/wire":     3, // what the adapters share
 	"llmcall/provider/":         4,
 	"llmcall/validate/standard": 4, // all of validate/…, which knows nothing of it

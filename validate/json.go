@@ -275,12 +275,6 @@ func unwrap(text string) (start, end int, f *fault) {
 	}
 }
 
-// closes reports whether a line closes the block that a mark opened.
-func closes(line, mark string) bool {
-	closing := fence(strings.TrimLeft(line, " \t"))
-	return len(closing) >= len(mark) && closing[0] == mark[0] && strings.Trim(line, " \t\r") == closing
-}
-
 // trim returns the bounds of text[start:end] without the blanks at its ends.
 func trim(text string, start, end int) (int, int) {
 	end = start + len(strings.TrimRightFunc(text[start:end], blank))

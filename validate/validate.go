@@ -9,6 +9,10 @@
 // of a JSON answer. Build and Parse make them from configuration and from the
 // command line. The packages below this one have those that need parsers.
 //
+// Checks that need parsers of other languages are in packages of their own (code,
+// sql, openapi), so that a program compiles those alone that it uses; package
+// standard is all of them.
+//
 // What JSON and JSONSchema accept, the caller can decode: the verdict carries
 // the decoded value and the text that it was decoded from. JSONWithRepair mends
 // what a model got wrong, and says what it changed.

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 
 	"llmcall/validate"
-	_ "llmcall/validate/expression" // registers its check
+	_ "llmcall/validate/standard" // all checks
 
 	"github.com/spf13/cobra"
 )

@@ -1,0 +1,115 @@
+// Package openapi has the check "openapi_spec": that an answer is an OpenAPI
+// document of version 2.0, 3.0 or 3.1. An import makes its name known to
+// validate.Build and validate.Parse.
+package openapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"llmcall/validate"
+)
+
+const (
+	// MaxBytes is the longest document that is looked at.
+	MaxBytes = 1 << 20
+
+	maxDepth  = 100     // of mappings and lists in one another
+	maxValues = 200_000 // with those that aliases repeat
+	maxListed = 20
+)
+
+func init() {
+	validate.MustRegister(validate.Definition{
+		Info: validate.Info{
+			Name: "openapi_spec", Example: "openapi_spec",
+			Summary: "the answer is an OpenAPI document (2.0, 3.0 or 3.1), as JSON or YAML",
+		},
+		Build: func(validate.Params) (validate.Strategy, error) { return New(), nil },
+	})
+}
+
+// New passes an answer that is an OpenAPI document of version 2.0, 3.0.x or
+// 3.1.x, as JSON or YAML, alone or in a Markdown block. Text around the block is
+// left out of account, and of several blocks each must be such a document.
+//
+// The document must fit the OpenAPI Initiative's JSON Schema of its version; have
+// a title and a version that are not empty; refer ($ref) only to what is in it;
+// and hold to what the schema can't say, as far as
+// github.com/getkin/kin-openapi knows: operationIds that are there once, path
+// parameters that are declared, security schemes that exist, and so on. Examples
+// and defaults are not compared with their schemas.
+//
+// No file and no network is read: a $ref to another document is a complaint. So
+// is a document longer than MaxBytes, one nested deeper than 100, and one whose
+// YAML aliases make more than 200,000 values of it. Complaints have the JSON
+// pointer, and the line and column in the answer.
+func New() validate.Strategy { return check{} }
+
+type check struct{}
+
+func (check) Name() string { return "openapi_spec" }
+
+func (check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
+	var complaints []validate.Complaint
+	for _, b := range validate.BlocksOf(a.Text, "yaml", "yml", "json", "openapi", "swagger") {
+		if err := ctx.Err(); err != nil {
+			return validate.Verdict{}, err
+		}
+		found, err := complaintsOf(ctx, b)
+		if err != nil {
+			return validate.Verdict{}, err
+		}
+		complaints = append(complaints, found...)
+	}
+	if left := len(complaints) - maxListed; left > 0 {
+		complaints = append(complaints[:maxListed], validate.Complaint{Problem: fmt.Sprintf("and %d more like these", left)})
+	}
+	return validate.Verdict{Complaints: complaints}, nil
+}
+
+// complaintsOf makes one stage after the other: what a stage complains of makes
+// the next ones say the same in other words.
+func complaintsOf(ctx context.Context, b validate.Block) ([]validate.Complaint, error) {
+	complain := func(problem, suggestion string, line, column int) []validate.Complaint {
+		line, column = b.Position(max(1, line), max(1, column))
+		return []validate.Complaint{{Problem: problem, Line: line, Column: column, Suggestion: suggestion}}
+	}
+	const whole = "answer with the whole document; make it shorter if it does not fit"
+	switch {
+	case !b.Closed:
+		return complain("the Markdown block is not closed: the text ends before it is complete", whole, strings.Count(b.Code, "\n")+1, 1), nil
+	case len(b.Code) > MaxBytes:
+		return complain(fmt.Sprintf("the document is longer than %d bytes", MaxBytes), "make it shorter", 1, 1), nil
+	case !utf8.ValidString(b.Code):
+		return complain("the text is not valid UTF-8", "write it in UTF-8", 1, 1), nil
+	}
+	doc, bad := read(b.Code)
+	if bad != nil {
+		return complain(bad.problem, bad.suggestion, bad.line, bad.column), nil
+	}
+	found := doc.identity()
+	if len(found) == 0 {
+		text, err := json.Marshal(doc.value)
+		if err != nil {
+			return nil, fmt.Errorf("the document can't be written as JSON: %w", err)
+		}
+		if found, err = fits(ctx, doc.version, text); err != nil {
+			return nil, err
+		}
+		found = append(found, doc.references()...)
+		if len(found) == 0 {
+			if found, err = semantics(ctx, doc.version, text); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i := range found {
+		line, column := doc.position(found[i].Pointer)
+		found[i].Line, found[i].Column = b.Position(line, column)
+	}
+	return found, nil
+}

@@ -1,0 +1,296 @@
+// Package sql has checks of SQL, by the grammars of PostgreSQL and MySQL:
+// "sql", that each statement can be parsed, and "sql_safe", that each is of an
+// allowed kind. An import makes their names known to validate.Build and
+// validate.Parse.
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"llmcall/validate"
+	"llmcall/validate/internal/sqlparse"
+)
+
+// Dialect is a server's SQL.
+type Dialect string
+
+// The dialects.
+const (
+	// Any is PostgreSQL or MySQL for New, PostgreSQL and MySQL for Safe.
+	Any      Dialect = ""
+	Postgres Dialect = "postgres"
+	MySQL    Dialect = "mysql"
+)
+
+// Kinds are the kinds of statements that Safe can allow. A query is "select",
+// with WITH, VALUES or TABLE too; one that writes its rows to a table, a file or
+// a variable is "select_into", one that locks them "select_for_update".
+// "transaction" is BEGIN, COMMIT, ROLLBACK and savepoints. What is of no such
+// kind (COPY, DO, LOAD DATA, PREPARE, …) can't be allowed.
+var Kinds = []string{
+	"alter", "call", "create", "delete", "drop", "explain", "grant", "insert", "merge", "replace", "revoke",
+	"select", "select_for_update", "select_into", "set", "show", "transaction", "truncate", "update",
+}
+
+const (
+	// MaxBytes is how much SQL is parsed: a longer block is a complaint.
+	MaxBytes  = sqlparse.MaxLength
+	maxListed = 20
+)
+
+var labels = []string{"sql", "postgresql", "postgres", "psql", "pgsql", "plpgsql", "mysql", "mariadb", "sqlite", "tsql", "ansi-sql"}
+
+func init() {
+	dialect := func(none string) validate.Param {
+		return validate.Param{Name: "dialect", Type: "string", Default: none, Meaning: "whose SQL it is: postgres or mysql"}
+	}
+	validate.MustRegister(validate.Definition{
+		Info: validate.Info{
+			Name: "sql", Example: "sql:postgres",
+			Summary: "the answer, or each of its SQL blocks, is SQL that can be parsed",
+			Params:  []validate.Param{dialect("either of them")},
+			Main:    "the dialect",
+		},
+		Build: func(p validate.Params) (validate.Strategy, error) {
+			d, err := p.Optional("dialect")
+			if err != nil {
+				return nil, err
+			}
+			return New(Dialect(d))
+		},
+		FromMain: func(text string) (map[string]any, error) {
+			return map[string]any{"dialect": strings.TrimSpace(text)}, nil
+		},
+	})
+	validate.MustRegister(validate.Definition{
+		Info: validate.Info{
+			Name: "sql_safe", Example: "sql_safe:select, explain",
+			Summary: "the answer, or each of its SQL blocks, is SQL of allowed kinds only",
+			Params: []validate.Param{
+				{Name: "allowed", Type: "string or list of strings", Default: "select", Meaning: "the kinds of statements: " + strings.Join(Kinds, ", ")},
+				dialect("it must be safe in both"),
+			},
+			Main: "the allowed kinds, with commas between them",
+		},
+		Build: func(p validate.Params) (validate.Strategy, error) {
+			var allowed []string
+			if p.Value("allowed") != nil {
+				var err error
+				if allowed, err = p.Texts("allowed"); err != nil {
+					return nil, err
+				}
+				if len(allowed) == 0 {
+					return nil, p.Bad("allowed", "is an empty list", "one kind or more")
+				}
+			}
+			d, err := p.Optional("dialect")
+			if err != nil {
+				return nil, err
+			}
+			return Safe(Dialect(d), allowed...)
+		},
+		FromMain: func(text string) (map[string]any, error) {
+			var allowed []string
+			for _, kind := range strings.Split(text, ",") {
+				allowed = append(allowed, strings.TrimSpace(kind))
+			}
+			return map[string]any{"allowed": allowed}, nil
+		},
+	})
+}
+
+// New passes an answer whose SQL can be parsed: each fenced block that is
+// labelled sql, or with a server's name; where there is none, each block without
+// a label; and an answer without blocks as a whole. Some SQL must be there. With
+// Any, a block may be of either dialect. A dialect that is unknown is a
+// *validate.ParamError.
+//
+// A block longer than MaxBytes is a complaint. The first use of PostgreSQL's
+// parser takes a second or two: it is compiled from WebAssembly then.
+func New(dialect Dialect) (validate.Strategy, error) {
+	if err := known("sql", dialect); err != nil {
+		return nil, err
+	}
+	return syntax{dialect}, nil
+}
+
+// Safe passes an answer whose SQL (see New) can be parsed and has statements of
+// the allowed kinds only, at least one; see Kinds. Default: select. What does not
+// parse is never safe. With Any it must be safe in both dialects, since a text
+// can be harmless to one server and not to the other.
+//
+// A statement within another needs to be allowed too, as DELETE in
+// WITH x AS (DELETE …) SELECT, or what EXPLAIN explains; a query or SHOW within
+// one that is allowed may be there. An executable comment of MySQL (/*! … */) is
+// refused wherever the dialect is not Postgres, even one in a string.
+//
+// It looks at statements, not at what functions do: a query can call one that
+// writes. It assumes a server's default settings (standard_conforming_strings,
+// sql_mode). Give the connection a role that can only read all the same.
+func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
+	if err := known("sql_safe", dialect); err != nil {
+		return nil, err
+	}
+	if len(allowed) == 0 {
+		allowed = []string{"select"}
+	}
+	for _, kind := range allowed {
+		if !slices.Contains(Kinds, kind) {
+			return nil, &validate.ParamError{
+				Check: "sql_safe", Param: "allowed", Problem: fmt.Sprintf("has %.60q", kind), Takes: "kinds out of " + strings.Join(Kinds, ", "),
+			}
+		}
+	}
+	return safe{dialect, slices.Clone(allowed)}, nil
+}
+
+func known(check string, d Dialect) error {
+	if d == Any || d == Postgres || d == MySQL {
+		return nil
+	}
+	return &validate.ParamError{Check: check, Param: "dialect", Problem: fmt.Sprintf("is %.60q", string(d)), Takes: "postgres or mysql"}
+}
+
+// grammars are those that a text is parsed by, the faster first.
+func (d Dialect) grammars() []sqlparse.Dialect {
+	if d == Any {
+		return []sqlparse.Dialect{sqlparse.MySQL, sqlparse.Postgres}
+	}
+	return []sqlparse.Dialect{sqlparse.Dialect(d)}
+}
+
+type syntax struct{ dialect Dialect }
+
+func (syntax) Name() string { return "sql" }
+
+func (c syntax) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
+	return each(ctx, a, func(ctx context.Context, b validate.Block, complain func(validate.Complaint)) error {
+		var worst *sqlparse.SyntaxError // of the grammar that came farthest
+		var title []string
+		for _, grammar := range c.dialect.grammars() {
+			statements, err := sqlparse.Parse(ctx, grammar, b.Code)
+			if err == nil {
+				if len(statements) == 0 {
+					complain(nothing(b))
+				}
+				return nil
+			}
+			wrong, ok := errors.AsType[*sqlparse.SyntaxError](err)
+			if !ok {
+				return err
+			}
+			if worst == nil || wrong.Offset >= worst.Offset {
+				worst = wrong
+			}
+			title = append(title, grammar.Title())
+		}
+		complain(unparsed(b, worst, strings.Join(title, " or ")))
+		return nil
+	})
+}
+
+type safe struct {
+	dialect Dialect
+	allowed []string
+}
+
+func (safe) Name() string { return "sql_safe" }
+
+func (c safe) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
+	return each(ctx, a, func(ctx context.Context, b validate.Block, complain func(validate.Complaint)) error {
+		if c.dialect != Postgres {
+			for _, mark := range []string{"/*!", "/*M!", "/*T!"} {
+				if at := strings.Index(b.Code, mark); at >= 0 {
+					complain(place(b, at, "there is a comment that MySQL executes: "+mark, "leave the comment out"))
+					return nil
+				}
+			}
+		}
+		for _, grammar := range c.dialect.grammars() {
+			statements, err := sqlparse.Parse(ctx, grammar, b.Code)
+			if err != nil {
+				wrong, ok := errors.AsType[*sqlparse.SyntaxError](err)
+				if !ok {
+					return err
+				}
+				bad := unparsed(b, wrong, grammar.Title())
+				if c.dialect == Any {
+					bad.Suggestion = "answer with SQL alone that both MySQL and PostgreSQL can parse, or put it into a Markdown block labelled sql"
+				}
+				complain(bad)
+				return nil
+			}
+			if len(statements) == 0 {
+				complain(nothing(b))
+				return nil
+			}
+			refused := false
+			for _, s := range statements {
+				if slices.Contains(c.allowed, s.Kind) || s.Inner && (s.Kind == "select" || s.Kind == "show") {
+					continue
+				}
+				refused = true
+				problem := "a statement of the kind " + s.Kind + " is not allowed"
+				if s.Inner {
+					problem += ", inside another either"
+				}
+				complain(place(b, s.Offset, problem, "use only statements of the allowed kinds: "+strings.Join(c.allowed, ", ")))
+			}
+			if refused {
+				return nil // the other grammar would say the same again
+			}
+		}
+		return nil
+	})
+}
+
+// each looks at the blocks of SQL in an answer.
+func each(ctx context.Context, a *validate.Answer, look func(context.Context, validate.Block, func(validate.Complaint)) error) (validate.Verdict, error) {
+	var complaints []validate.Complaint
+	left := 0
+	for _, b := range validate.BlocksOf(a.Text, labels...) {
+		if err := ctx.Err(); err != nil {
+			return validate.Verdict{}, err
+		}
+		if !b.Closed {
+			line, column := b.Position(strings.Count(b.Code, "\n")+1, 1)
+			complaints = append(complaints, validate.Complaint{
+				Problem: "the Markdown block is not closed: the text ends before it is complete",
+				Line:    line, Column: column, Suggestion: "answer with the whole SQL; make it shorter if it does not fit",
+			})
+			continue
+		}
+		err := look(ctx, b, func(c validate.Complaint) {
+			if len(complaints) == maxListed {
+				left++
+				return
+			}
+			complaints = append(complaints, c)
+		})
+		if err != nil {
+			return validate.Verdict{}, err
+		}
+	}
+	if left > 0 {
+		complaints = append(complaints, validate.Complaint{Problem: fmt.Sprintf("and %d more like these", left)})
+	}
+	return validate.Verdict{Complaints: complaints}, nil
+}
+
+func place(b validate.Block, offset int, problem, suggestion string) validate.Complaint {
+	line, column := b.Position(validate.Position(b.Code, offset))
+	return validate.Complaint{Problem: problem, Line: line, Column: column, Suggestion: suggestion}
+}
+
+func nothing(b validate.Block) validate.Complaint {
+	return place(b, 0, "there is no SQL statement", "answer with SQL")
+}
+
+func unparsed(b validate.Block, wrong *sqlparse.SyntaxError, title string) validate.Complaint {
+	return place(b, wrong.Offset, "this is no SQL that "+title+" can parse: "+wrong.Message,
+		"answer with valid "+title+" statements alone, or put them into a Markdown block labelled sql")
+}
