@@ -149,6 +149,14 @@ func (s *shape[T]) Check(ctx context.Context, a *validate.Answer) (validate.Verd
 	return own, err
 }
 
+// Begin watches a streamed answer for what the schema's check sees.
+func (s *shape[T]) Begin(req *llm.Request) validate.Watcher {
+	if streaming, ok := s.fits.(validate.Streaming); ok {
+		return streaming.Begin(req)
+	}
+	return nil
+}
+
 func (s *shape[T]) decode(text []byte) (T, error) {
 	if s.wrapped {
 		var w wrapping[T]

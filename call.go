@@ -40,8 +40,9 @@ type call struct {
 	trace     Trace
 	waitFrom  time.Time // when the wait before the attempt that comes began; zero if there is none
 	waitWhy   retry.Why
-	settled   bool    // the failed attempt is in the trace as the retry loop sees it
-	out       *outlet // of Stream; nil else
+	settled   bool                // the failed attempt is in the trace as the retry loop sees it
+	out       *outlet             // of Stream; nil else
+	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
 }
 
 func newCall(model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig) (*call, error) {
@@ -226,6 +227,8 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		return []validate.Complaint{{Check: check, Problem: problem, Suggestion: suggestion}}
 	}
 	switch {
+	case c.hopeless != nil:
+		c.complaint, c.hopeless = []validate.Complaint{*c.hopeless}, nil
 	case answer.Finish == llm.FinishFiltered:
 		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
 	case answer.Finish == llm.FinishLength:
@@ -260,7 +263,10 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
 	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
 	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
-	defer func() { c.current().CheckUsage = report.Usage }()
+	defer func() {
+		r := c.current()
+		r.CheckUsage, r.Repaired, r.Skipped = report.Usage, report.Repaired, report.Skipped
+	}()
 	if len(report.Failed) == 0 {
 		return report, nil
 	}

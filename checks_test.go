@@ -325,3 +325,16 @@ func TestWhatChecksUseIsOnTheCallsBillAndToldApart(t *testing.T) {
 		}
 	})
 }
+
+// What a repair changed can be seen.
+func TestTheTraceShowsWhatWasRepaired(t *testing.T) {
+	m := play(t, say(`{"a": 1,}`))
+	r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{validate.JSONWithRepair()}, exact(llmcall.RetryConfig{}))
+	if err != nil || r.Text != `{"a": 1}` || len(r.Attempts) != 1 || len(r.Attempts[0].Repaired) != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	text, err := json.Marshal(r.Attempts[0])
+	if err != nil || !strings.Contains(string(text), `"repaired":[{"problem":`) {
+		t.Errorf("%s, %v", text, err)
+	}
+}

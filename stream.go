@@ -149,11 +149,18 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 	}
 	idle := time.AfterFunc(limit, cancel)
 	defer idle.Stop()
+	watcher := validate.Watch(c.checks, req)
 	var whole llm.Assembly
 	for chunk, err := range c.model.(llm.Streamer).Stream(own, req) {
 		expired := !idle.Stop()
 		if err == nil {
 			whole.Add(chunk)
+			if watcher != nil {
+				// Before it is handed on: what was not can still be asked for again.
+				if c.hopeless = watcher.Feed(chunk.Text); c.hopeless != nil {
+					return whole.Response(), nil
+				}
+			}
 			if chunk.Text != "" || chunk.Part != nil {
 				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
 			}

@@ -282,3 +282,44 @@ func TestAStreamThatCannotBegin(t *testing.T) {
 		}
 	}
 }
+
+// What can no longer become valid is not waited for.
+func TestAStreamStopsEarlyWhenItCanNoLongerPass(t *testing.T) {
+	for name, c := range map[string]struct {
+		check  validate.Strategy
+		stream []any
+		heard  string
+		says   string
+	}{
+		"no JSON any more": {validate.JSON(), start(`{"a": `, `oops`, time.Hour, llm.FinishStop), `{"a": `, "oops"},
+		"too long":         {validate.Must(validate.Length(0, 5)), start("abc", "def", time.Hour, llm.FinishStop), "abc", "too long"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := stream(t, c.stream)
+			text, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), []validate.Strategy{c.check}, exact(llmcall.RetryConfig{})))
+			if text != c.heard || reasonOf(t, err) != llmcall.NoValidAnswer || !strings.Contains(err.Error(), c.says) || time.Since(m.start) != 0 {
+				t.Errorf("%s: heard %q, %v after %v", name, text, err, time.Since(m.start))
+			}
+			if m.closed != 1 {
+				t.Errorf("%s: the stream is open", name)
+			}
+		})
+	}
+	// Before anything was handed on, no restart is needed.
+	if text, r, err := heard(llmcall.Stream(t.Context(), stream(t, start("Sure! Here", time.Hour), start("{}", llm.FinishStop)),
+		llm.Prompt("x"), []validate.Strategy{validate.JSON()}, exact(llmcall.RetryConfig{}))); text != "{}" || err != nil || len(r.Attempts) != 2 {
+		t.Errorf("heard %q, %v", text, err)
+	}
+	// And it is mended like any wrong answer.
+	synctest.Test(t, func(t *testing.T) {
+		m := stream(t, start(`{"a": `, `oops`, time.Hour), start(`{"a": 1}`, llm.FinishStop))
+		text, r, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), []validate.Strategy{validate.JSON()}, exact(llmcall.RetryConfig{RestartStreams: true})))
+		if text != `{"a": |{"a": 1}` || err != nil || len(r.Attempts) != 2 || r.Attempts[0].Outcome != llmcall.OutcomeInvalid {
+			t.Errorf("heard %q, %v", text, err)
+		}
+		messages := m.last().Messages
+		if len(messages) != 3 || messages[1].Text() != `{"a": oops` || !strings.Contains(messages[2].Text(), "oops") {
+			t.Errorf("asked again with %v", messages)
+		}
+	})
+}

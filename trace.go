@@ -42,6 +42,8 @@ type Attempt struct {
 	Kind       failure.Kind // what went wrong; means something only unless Outcome is OutcomeValid
 	Error      string       // the failure's text; "" for a valid answer
 	Complaints []validate.Complaint
+	Repaired   []validate.Repair // what was changed in the answer to make JSON of it; see validate.JSONWithRepair
+	Skipped    []string          // the costly checks that were not made, since others complained or could not be made
 	Start      time.Time
 	Duration   time.Duration // of the attempt itself
 	Delay      time.Duration // the wait before it, as it was
@@ -75,9 +77,11 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		DelayReason retry.Why            `json:"delay_reason"`
 		Circuit     string               `json:"circuit"`
 		CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
+		Repaired    []validate.Repair    `json:"repaired,omitempty"`
+		Skipped     []string             `json:"skipped_checks,omitempty"`
 	}{
 		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayWhy, a.Circuit, a.CheckUsage,
+		milliseconds(a.Delay), a.DelayWhy, a.Circuit, a.CheckUsage, a.Repaired, a.Skipped,
 	})
 }
 
