@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"strings"
 
+	"llmcall/classify"
 	"llmcall/llm"
+	"llmcall/provider/anthropic"
 	"llmcall/provider/openai"
 )
 
@@ -27,6 +29,7 @@ type Options struct {
 // Provider is what can stand before the first slash of a model's full name.
 type Provider struct {
 	Name        string // "openai"
+	Protocol    string // whose protocol and words: classify.OpenAI, Anthropic, Gemini
 	KeyVariable string // the environment variable of its key
 	KeyOptional bool   // it may need no key, wherever it runs
 	BaseURL     string // its own address; "" if there is none
@@ -45,6 +48,13 @@ type Provider struct {
 var providers = []Provider{
 	chat("openai"),
 	responses("openai"),
+	{
+		Name: "anthropic", Protocol: classify.Anthropic, KeyVariable: anthropic.KeyVariable, BaseURL: anthropic.DefaultBaseURL,
+		Default: "anthropic/" + anthropic.DefaultModel,
+		open: func(model string, opts Options) (llm.Model, error) {
+			return made(anthropic.New(model, anthropic.Options{BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient}))
+		},
+	},
 	chat("azure"),
 	responses("azure"),
 	chat("openrouter"),
@@ -72,7 +82,7 @@ func responses(server string) Provider {
 }
 
 func row(name, server string, open func(string, openai.Options) (llm.Model, error)) Provider {
-	p := Provider{Name: name, open: func(model string, opts Options) (llm.Model, error) {
+	p := Provider{Name: name, Protocol: classify.OpenAI, open: func(model string, opts Options) (llm.Model, error) {
 		return open(model, openai.Options{Server: server, BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient})
 	}}
 	for _, s := range openai.Servers() {

@@ -37,7 +37,7 @@ does not: inside the time and the attempts that you allow.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(callCommand(), validateCommand(), checksCommand(), providersCommand(), chaosCommand())
+	root.AddCommand(callCommand(), validateCommand(), explainCommand(), checksCommand(), providersCommand(), chaosCommand())
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "llmcall: %s\n", printable(err.Error()))

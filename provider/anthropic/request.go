@@ -15,6 +15,7 @@ import (
 	"github.com/anthropics/anthropic-sdk-go/packages/param"
 
 	"llmcall/llm"
+	"llmcall/picture"
 )
 
 // params puts a request into the SDK's words. An error names the field that the
@@ -24,7 +25,11 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	if req == nil || len(req.Messages) == 0 {
 		return params, plan{}, errors.New("messages: takes at least one message")
 	}
-	system, turns, err := conversation(req.Messages)
+	messages, err := picture.FitAll(req.Messages, picture.Anthropic)
+	if err != nil {
+		return params, plan{}, err
+	}
+	system, turns, err := conversation(messages)
 	if err != nil {
 		return params, plan{}, err
 	}

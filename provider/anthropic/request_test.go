@@ -1,6 +1,7 @@
 package anthropic_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"math"
@@ -79,7 +80,7 @@ func TestRequestBody(t *testing.T) {
 					llm.System("Be brief."),
 					{Role: llm.RoleUser, Parts: []llm.Part{
 						llm.Text("What is this?"),
-						llm.Image{MediaType: "image/png", Data: []byte{1, 2, 3}},
+						llm.Image{MediaType: "image/png", Data: pixel},
 						llm.Image{URL: "https://example.com/cat.png"},
 					}},
 					{Role: llm.RoleAssistant, Parts: []llm.Part{
@@ -100,7 +101,7 @@ func TestRequestBody(t *testing.T) {
 			`"system":[{"type":"text","text":"Be brief."}],"messages":[
 				{"role":"user","content":[
 					{"type":"text","text":"What is this?"},
-					{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AQID"}},
+					{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"}},
 					{"type":"image","source":{"type":"url","url":"https://example.com/cat.png"}}]},
 				{"role":"assistant","content":[
 					{"type":"thinking","thinking":"Hm <b>","signature":"c2ln"},
@@ -264,7 +265,7 @@ func TestWhatTheProtocolCannotExpressIsNotSent(t *testing.T) {
 		{"messages[1] (system): parts[1]: takes text, not a llm.Image", message(llm.RoleSystem, llm.Text("x"), llm.Image{})},
 		{"messages[1] (user): parts[0]: takes text and images, not a llm.ToolResult", message(llm.RoleUser, llm.ToolResult{})},
 		{"messages[1] (user): parts[0]: takes text and images, not a <nil>", message(llm.RoleUser, nil)},
-		{"messages[1] (user): parts[0]: media_type", message(llm.RoleUser, llm.Image{Data: []byte("x")})},
+		{"messages[1].parts[0]: seems to be text: takes PNG, JPEG, GIF or WebP", message(llm.RoleUser, llm.Image{Data: []byte("x")})},
 		{"messages[1] (user): parts[0]: an image needs data or a url", message(llm.RoleUser, llm.Image{MediaType: "image/png"})},
 		{"messages[1] (assistant): parts[0]: takes text, tool calls and reasoning", message(llm.RoleAssistant, llm.Image{})},
 		{"messages[1] (assistant): parts[0]: data of anthropic's reasoning: takes a JSON object", message(llm.RoleAssistant, llm.Reasoning{Provider: "anthropic", Data: []byte("null")})},
@@ -328,3 +329,12 @@ func TestInvalidUTF8IsReplaced(t *testing.T) {
 		t.Errorf("sent %q", got)
 	}
 }
+
+// pixel is a picture of one red pixel.
+var pixel = func() []byte {
+	data, err := base64.StdEncoding.DecodeString("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")
+	if err != nil {
+		panic(err)
+	}
+	return data
+}()

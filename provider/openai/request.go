@@ -14,6 +14,7 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"llmcall/llm"
+	"llmcall/picture"
 )
 
 // params puts a request into the SDK's words, and says what it asks for that
@@ -80,18 +81,21 @@ func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mod
 	if err := check(req); err != nil {
 		return nil, "", 0, err
 	}
+	if messages, err = picture.FitAll(req.Messages, picture.OpenAI); err != nil {
+		return nil, "", 0, err
+	}
 	if req.Schema == nil {
-		return req.Messages, "", 0, nil
+		return messages, "", 0, nil
 	}
 	switch mode = c.schemaMode(req.Schema.JSON); mode {
 	case SchemaNative:
-		return req.Messages, mode, nativeSchema, nil
+		return messages, mode, nativeSchema, nil
 	case SchemaShown:
 		asked = nativeSchema
 	case SchemaObject:
 		asked = objectMode
 	}
-	return instruct(req.Messages, req.Schema.JSON), mode, asked, nil
+	return instruct(messages, req.Schema.JSON), mode, asked, nil
 }
 
 // check returns an error for what no server takes, in the words of either API.

@@ -1,6 +1,7 @@
 package openai_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"math"
@@ -72,7 +73,7 @@ func TestRequest(t *testing.T) {
 					llm.System("Be brief."),
 					{Role: llm.RoleUser, Parts: []llm.Part{
 						llm.Text("What is this?"),
-						llm.Image{MediaType: "image/png", Data: []byte{1, 2, 3}},
+						llm.Image{MediaType: "image/png", Data: pixel},
 						llm.Image{URL: "https://example.com/cat.png"},
 					}},
 					{Role: llm.RoleAssistant, Parts: []llm.Part{
@@ -95,7 +96,7 @@ func TestRequest(t *testing.T) {
 				{"role":"system","content":"Be brief."},
 				{"role":"user","content":[
 					{"type":"text","text":"What is this?"},
-					{"type":"image_url","image_url":{"url":"data:image/png;base64,AQID"}},
+					{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"}},
 					{"type":"image_url","image_url":{"url":"https://example.com/cat.png"}}]},
 				{"role":"assistant","content":"Let me look.","tool_calls":[
 					{"id":"call_1","type":"function","function":{"name":"look","arguments":"{\"at\": \"it\"}"}},
@@ -217,7 +218,7 @@ func TestWhatTheProtocolCannotExpressIsNotSent(t *testing.T) {
 		{"messages[1] (system): parts[1]: takes text, not a llm.Image", message(llm.RoleSystem, llm.Text("x"), llm.Image{})},
 		{"messages[1] (user): parts[0]: takes text and images, not a llm.ToolResult", message(llm.RoleUser, llm.ToolResult{})},
 		{"messages[1] (user): parts[0]: takes text and images, not a <nil>", message(llm.RoleUser, nil)},
-		{"messages[1] (user): parts[0]: media_type", message(llm.RoleUser, llm.Image{Data: []byte("x")})},
+		{"messages[1].parts[0]: seems to be text: takes PNG, JPEG, GIF or WebP", message(llm.RoleUser, llm.Image{Data: []byte("x")})},
 		{"messages[1] (user): parts[0]: an image needs data or a url", message(llm.RoleUser, llm.Image{MediaType: "image/png"})},
 		{"messages[1] (assistant): parts[0]: takes text and tool calls", message(llm.RoleAssistant, llm.Image{})},
 		{"messages[1] (tool): parts[0]: takes tool results", message(llm.RoleTool, llm.Text("x"))},
@@ -265,3 +266,12 @@ func TestInvalidUTF8IsReplaced(t *testing.T) {
 		t.Errorf("sent %q", got)
 	}
 }
+
+// pixel is a picture of one red pixel.
+var pixel = func() []byte {
+	data, err := base64.StdEncoding.DecodeString("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")
+	if err != nil {
+		panic(err)
+	}
+	return data
+}()

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"llmcall"
+	"llmcall/classify"
+	"llmcall/failure"
+	"llmcall/provider"
+	"llmcall/retry"
+
+	"github.com/spf13/cobra"
+)
+
+// explanation is what a provider's error means to llmcall. It is what --output
+// json prints.
+type explanation struct {
+	Kind       failure.Kind `json:"kind"`
+	Provider   string       `json:"provider"`
+	Status     int          `json:"status,omitempty"`
+	Code       string       `json:"code,omitempty"`
+	Message    string       `json:"message,omitempty"`
+	RequestID  string       `json:"request_id,omitempty"`
+	RetryAfter *float64     `json:"retry_after_seconds,omitempty"`
+	NoRetry    bool         `json:"no_retry,omitempty"`
+	failure.Decision
+	Then    string `json:"then"`    // what follows for the call
+	Circuit string `json:"circuit"` // and for the model's circuit breaker
+}
+
+func explainCommand() *cobra.Command {
+	var name, config, output string
+	var status int
+	var headers []string
+	cmd := &cobra.Command{
+		Use:   "explain FILE --provider NAME",
+		Short: "Say what a provider's error is, and what llmcall would do about it",
+		Long: `Say what a provider's error is, and what llmcall would do about it. FILE holds the
+body of the response, as a log may have it (- is standard input), or a whole
+response as "curl -i" prints it, with its status and headers.`,
+		Example: `  llmcall explain body.json --provider openai --status 429
+  llmcall explain body.json --provider anthropic --status 529 --header 'retry-after: 5'
+  curl -si … | llmcall explain - --provider gemini`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("takes one FILE (or - for standard input), got %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output != "text" && output != "json" {
+				return fmt.Errorf("--output is %q: takes text or json", output)
+			}
+			protocol, err := protocolOf(name)
+			if err != nil {
+				return err
+			}
+			if status != 0 && (status < 100 || status > 599) {
+				return fmt.Errorf("--status is %d: takes an HTTP status, 100 to 599", status)
+			}
+			var cfg llmcall.RetryConfig
+			if config != "" {
+				if cfg, _, err = llmcall.LoadConfig(config); err != nil {
+					return fmt.Errorf("--config: %w", err)
+				}
+			}
+			content, err := readAny(cmd.Context(), cmd.InOrStdin(), args[0])
+			if err != nil {
+				return err
+			}
+			reply, err := readReply(content)
+			if err != nil {
+				return err
+			}
+			reply.Provider = protocol
+			reply.Status = cmp.Or(status, reply.Status)
+			for _, line := range headers {
+				key, value, ok := strings.Cut(line, ":")
+				if key = strings.TrimSpace(key); !ok || key == "" {
+					return fmt.Errorf("--header is %q: takes 'NAME: VALUE'", line)
+				}
+				reply.Header.Add(key, strings.TrimSpace(value))
+			}
+			e, err := explain(reply, cfg)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			e.Provider = name
+			if output == "json" {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetEscapeHTML(false)
+				enc.SetIndent("", "  ")
+				return enc.Encode(e)
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), printable(e.text()))
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&name, "provider", "", "whose error it is: "+strings.Join(provider.Names(), ", "))
+	flags.IntVar(&status, "status", 0, "the response's HTTP status (default that in FILE)")
+	flags.StringArrayVar(&headers, "header", nil, "a header of the response, `'NAME: VALUE'`, repeatable")
+	flags.StringVar(&config, "config", "", "configuration `FILE`, whose decisions and limits count")
+	flags.StringVar(&output, "output", "text", "text or json")
+	_ = cmd.MarkFlagRequired("provider")
+	return cmd
+}
+
+// readAny reads a file, or standard input for "-".
+func readAny(ctx context.Context, stdin io.Reader, path string) ([]byte, error) {
+	if path == "-" {
+		text, err := readInput(ctx, stdin)
+		return []byte(text), err
+	}
+	return readFile(path)
+}
+
+// readReply reads a response's body, or a whole response.
+func readReply(content []byte) (classify.Reply, error) {
+	r := classify.Reply{Header: http.Header{}, Body: content, At: time.Now()}
+	text := bytes.TrimLeft(content, " \t\r\n")
+	if !bytes.HasPrefix(text, []byte("HTTP/")) {
+		return r, nil
+	}
+	line, rest, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimRight(line, "\r")
+	version, status, ok := bytes.Cut(line, []byte(" "))
+	if ok && bytes.Equal(version, []byte("HTTP/2")) || bytes.Equal(version, []byte("HTTP/3")) { // as curl writes them
+		line = append([]byte("HTTP/1.1 "), status...)
+	}
+	whole := io.MultiReader(bytes.NewReader(line), strings.NewReader("\r\n"), bytes.NewReader(rest))
+	response, err := http.ReadResponse(bufio.NewReader(whole), nil)
+	if err != nil {
+		return r, fmt.Errorf("FILE begins like an HTTP response and is none: %w", err)
+	}
+	defer response.Body.Close()
+	r.Status, r.Header = response.StatusCode, response.Header
+	r.Body, _ = io.ReadAll(response.Body) // a log may have it cut
+	return r, nil
+}
+
+// explain says what a response means under a configuration.
+func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
+	f, found := classify.ReadError(r)
+	if r.Status >= 300 || r.Status == 0 && !found {
+		f, found = classify.Read(r), true
+	}
+	if !found || r.Status == 0 && f.Kind == failure.Unknown {
+		return nil, errors.New("no error is found in it: takes the body of a failed response, and --status if the body does not tell")
+	}
+	table := failure.Decisions()
+	if cfg.Decisions != nil {
+		table = *cfg.Decisions
+	}
+	e := &explanation{
+		Kind: f.Kind, Status: f.Status, Code: classify.Line(f.Code, 100), Message: classify.Line(f.Message, 500), RequestID: classify.Line(f.RequestID, 100),
+		NoRetry: f.NoRetry, Decision: table.For(f.Kind),
+	}
+	if f.Told {
+		e.RetryAfter = new(f.RetryAfter.Seconds())
+	}
+	e.Then = thenFor(&f, e.Again, cmp.Or(cfg.MaxRetryAfter, retry.DefaultMaxRetryAfter))
+	e.Circuit = circuitFor(&f, e.Breaker)
+	return e, nil
+}
+
+func thenFor(f *failure.Error, again failure.Again, longest time.Duration) string {
+	const grows = "asked again after a delay that grows"
+	switch {
+	case again == failure.Never:
+		return "not asked again: another attempt would not help"
+	case f.NoRetry:
+		return "not asked again: the provider says not to (x-should-retry: false)"
+	case f.Told && f.RetryAfter > longest:
+		return fmt.Sprintf("not asked again: the provider asks for a wait of %v, longer than max_retry_after (%v)", f.RetryAfter, longest)
+	case f.Told && again == failure.WhenTold:
+		return fmt.Sprintf("asked again in %v, as the provider says; uses up no attempt", f.RetryAfter)
+	case f.Told && (again == failure.Backoff || again == failure.Slower):
+		return grows + fmt.Sprintf(", and not before %v have passed, as the provider says", f.RetryAfter)
+	case again == failure.Slower:
+		return "asked again after the next longer delay: the provider is short of capacity"
+	case again == failure.AtOnce:
+		return "asked again at once"
+	case again == failure.OnceLarger:
+		return "asked once more, with a larger token limit"
+	}
+	return grows
+}
+
+func circuitFor(f *failure.Error, effect failure.Effect) string {
+	switch effect {
+	case failure.Healthy:
+		return "counts as a success: the provider did its work"
+	case failure.Count:
+		return "counts as a failure"
+	case failure.Trip:
+		if f.Told {
+			return fmt.Sprintf("opens at once, for %v", f.RetryAfter)
+		}
+		return "opens at once, for long"
+	case failure.Gate:
+		if f.Told {
+			return fmt.Sprintf("counts for nothing; no other call asks the model for %v, and then they come back spread", f.RetryAfter)
+		}
+	}
+	return "counts for nothing"
+}
+
+func (e *explanation) text() string {
+	var b strings.Builder
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%-12s %s\n", name, value)
+		}
+	}
+	row("kind", e.Kind.String())
+	row("provider", e.Provider)
+	if e.Status != 0 {
+		row("status", strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))))
+	}
+	row("code", e.Code)
+	row("message", e.Message)
+	row("request", e.RequestID)
+	if e.RetryAfter != nil {
+		row("come back", fmt.Sprintf("in %v", time.Duration(*e.RetryAfter*float64(time.Second))))
+	}
+	row("the call is", e.Then)
+	row("the circuit", e.Circuit)
+	return b.String()
+}
+
+// protocolOf returns whose words a provider speaks.
+func protocolOf(name string) (string, error) {
+	for _, p := range provider.All() {
+		if p.Name == name {
+			return p.Protocol, nil
+		}
+	}
+	return "", fmt.Errorf("--provider is %q: takes one of %s", name, strings.Join(provider.Names(), ", "))
+}

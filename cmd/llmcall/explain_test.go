@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(config, []byte("max_retry_after: 10\ndecisions: {content_filtered: {again: backoff, breaker: ignore}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		body string
+		args []string
+		want []string
+	}{
+		"a bill": {`{"error":{"code":"insufficient_quota","message":"You exceeded your current quota."}}`, []string{"--provider", "openai", "--status", "429"},
+			[]string{"kind         quota_exhausted\n", "status       429 Too Many Requests\n", "code         insufficient_quota\n", "not asked again", "opens at once, for long"}},
+		"a rate limit": {`{"error":{"code":"rate_limit_exceeded","message":"m"}}`, []string{"--provider", "groq", "--status", "429", "--header", "Retry-After: 7"},
+			[]string{"kind         rate_limited\n", "provider     groq\n", "come back    in 7s\n", "asked again in 7s, as the provider says; uses up no attempt", "no other call asks the model for 7s"}},
+		"one that is too long": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after-ms: 300000"},
+			[]string{"not asked again: the provider asks for a wait of 5m0s, longer than max_retry_after (2m0s)"}},
+		"one that is too long for a configuration": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after: 30", "--config", config},
+			[]string{"longer than max_retry_after (10s)"}},
+		"another row": {`{"error":{"code":"content_filter"}}`, []string{"--provider", "openai", "--status", "400", "--config", config},
+			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  counts for nothing\n"}},
+		"Anthropic's overload": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic", "--status", "529"},
+			[]string{"kind         overloaded\n", "after the next longer delay", "counts as a failure"}},
+		"an event of a stream": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic"},
+			[]string{"kind         overloaded\n"}},
+		"the provider's no": {``, []string{"--provider", "openai", "--status", "503", "--header", "x-should-retry: false"},
+			[]string{"kind         transient\n", "the provider says not to"}},
+		"a whole response": {"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nX-Request-Id: req_1\r\nContent-Length: 1000\r\n\r\n{\"error\":{\"message\":\"slow\"}}", []string{"--provider", "openai"},
+			[]string{"status       429", "message      slow\n", "request      req_1\n", "come back    in 3s\n"}},
+		"one of curl's": {"HTTP/2 529 \r\nrequest-id: req_2\r\n\r\n{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}", []string{"--provider", "anthropic"},
+			[]string{"kind         overloaded\n", "request      req_2\n"}},
+		"a proxy's page": {"<html>\x1b[31mBad gateway</html>", []string{"--provider", "openai", "--status", "502"},
+			[]string{"kind         transient\n", "[31mBad gateway"}},
+	} {
+		got := command(t, c.body, append([]string{"explain", "-"}, c.args...)...)
+		if got.code != 0 || strings.Contains(got.stdout, "\x1b") {
+			t.Errorf("%s: exit %d: %s%s", name, got.code, got.stdout, got.stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(got.stdout, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, got.stdout)
+			}
+		}
+	}
+}
+
+func TestExplainPrintsJSON(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "body.json")
+	body := `{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]}}`
+	if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := command(t, "", "explain", file, "--provider", "openai", "--output", "json")
+	var e map[string]any
+	if err := json.Unmarshal([]byte(got.stdout), &e); err != nil || e["kind"] != "rate_limited" || e["retry_after_seconds"] != 34.4 || e["again"] != "when_told" || e["breaker"] != "gate" {
+		t.Errorf("%v: %s%s", err, got.stdout, got.stderr)
+	}
+}
+
+func TestExplainNamesWhatIsWrong(t *testing.T) {
+	for want, args := range map[string][]string{
+		"takes one FILE":                         {},
+		`required flag(s) "provider"`:            {"-"},
+		`--provider is "closedai": takes one of`: {"-", "--provider", "closedai"},
+		"--status is 7: takes an HTTP status":    {"-", "--provider", "openai", "--status", "7"},
+		`--header is "x": takes 'NAME: VALUE'`:   {"-", "--provider", "openai", "--header", "x"},
+		"--output is \"xml\"":                    {"-", "--provider", "openai", "--output", "xml"},
+		"no such file":                           {"missing.json", "--provider", "openai"},
+		"no error is found in it":                {"-", "--provider", "openai"},
+	} {
+		got := command(t, `{"choices":[]}`, append([]string{"explain"}, args...)...)
+		if got.code != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("%v: exit %d: %s", args, got.code, got.stderr)
+		}
+	}
+	if got := command(t, "HTTP/1.1 what\r\n\r\n", "explain", "-", "--provider", "openai"); got.code != exitUsage || !strings.Contains(got.stderr, "begins like an HTTP response and is none") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
