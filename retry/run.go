@@ -57,7 +57,7 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 	}
 	r.last = err
 	r.record(err, kind)
-	if ctx.Err() != nil {
+	if a.ended {
 		return r.ended(ctx)
 	}
 	var s situation // field by field, as in record
