@@ -228,9 +228,9 @@ func successLimit(n int, rate float64) int {
 type Breaker struct {
 	settings *settings
 	name     string
-	word     atomic.Uint64        // see word.go
 	book     atomic.Pointer[book] // nil until there is trouble to write down
-	use      atomic.Uint32        // see registry.go
+	word     atomic.Uint64        // see word.go
+	use      atomic.Uint32        // see registry.go; beside the word, in the same line of the cache
 }
 
 // New returns a CLOSED breaker, or a *ConfigError.
