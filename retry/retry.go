@@ -173,36 +173,28 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt)
 		p = standard
 	}
 	if !p.short || ctx.Err() != nil {
-		return loop(ctx, p, fn, nil)
+		return loop(ctx, p, fn, attempted{})
 	}
 	// The first attempt is made here, before anything is set up for another:
 	// mostly there is none.
-	if p.Breaker != nil {
-		return guarded(ctx, p, fn)
+	if p.Breaker == nil {
+		v, err := fn(ctx, Attempt{Number: 1})
+		if err == nil {
+			p.succeeded()
+			return v, nil
+		}
+		first := p.classify(ctx, ctx, err)
+		p.outcome(first.kind)
+		return loop(ctx, p, fn, first)
 	}
-	v, err := fn(ctx, Attempt{Number: 1})
+	first := guardedAttempt{policy: p, ctx: ctx}
+	v, err := breaker.DoAs(ctx, p.Breaker, first.outcome,
+		func(ctx context.Context) (T, error) { return fn(ctx, Attempt{Number: 1}) })
 	if err == nil {
 		p.succeeded()
 		return v, nil
 	}
-	first := p.classify(ctx, ctx, err)
-	p.outcome(first.kind)
-	return loop(ctx, p, fn, &first)
-}
-
-// guarded is Do with a first attempt that the breaker guards.
-func guarded[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error)) (T, error) {
-	first := guardedAttempt{policy: p, ctx: ctx}
-	v, err := breaker.DoAs(ctx, p.Breaker, first.outcome,
-		func(ctx context.Context) (T, error) { return fn(ctx, Attempt{Number: 1}) })
-	switch {
-	case err == nil:
-		p.succeeded()
-		return v, nil
-	case first.err == nil: // refused: the loop asks again, and decides
-		return loop(ctx, p, fn, nil)
-	}
-	return loop(ctx, p, fn, &first.attempted)
+	return loop(ctx, p, fn, first.attempted) // none, if the circuit refused it: the loop asks again, and decides
 }
 
 // guardedAttempt is an attempt while the breaker guards it.
@@ -218,15 +210,16 @@ func (a *guardedAttempt) outcome(err error) breaker.Outcome {
 	return a.policy.outcome(a.kind)
 }
 
-// attempted is a failed attempt.
+// attempted is a failed attempt; its zero value is none.
 type attempted struct {
 	err   error
 	kind  failure.Kind
 	ended bool // the call's context has ended
 }
 
-// loop is the rest of Do. first is the first attempt, if that was made already.
-func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first *attempted) (T, error) {
+// loop is the rest of Do. first is the first attempt, if that was made already
+// and failed.
+func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first attempted) (T, error) {
 	if p.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.MaxTime)
@@ -234,9 +227,9 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 	}
 	var none T
 	r := run{policy: p}
-	if first != nil {
+	if first.err != nil {
 		r.calls = 1
-		if stop := r.failed(ctx, *first); stop != nil {
+		if stop := r.failed(ctx, first); stop != nil {
 			return none, stop
 		}
 	}
