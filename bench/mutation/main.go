@@ -27,11 +27,6 @@ import (
 
 const gremlins = "github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0"
 
-// mutators are those that gremlins leaves out if it isn't asked for them.
-var mutators = []string{
-	"--invert-logical", "--invert-loopctrl", "--invert-bitwise", "--invert-bwassign", "--invert-assignments", "--remove-self-assignments",
-}
-
 // maxMemory is what each process of a run may use.
 const maxMemory = 6 << 30
 
@@ -112,8 +107,7 @@ func mutate(name string, known []accepted) (bool, error) {
 	// One worker, and time enough, twenty times what the tests take without a
 	// fault (so they must be run for it, not remembered): a mutant that is slow
 	// because others run at the same time would run out of it.
-	args := append([]string{"run", gremlins, "unleash", "--workers", "1", "--timeout-coefficient", "20", "--output", out}, mutators...)
-	cmd := exec.Command("go", append(args, "./"+name)...)
+	cmd := exec.Command("go", "run", gremlins, "unleash", "--workers", "1", "--timeout-coefficient", "20", "--output", out, "./"+name)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "..", os.Stderr, os.Stderr
 	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -count=1")
 	if err := cmd.Run(); err != nil {
