@@ -228,9 +228,9 @@ func successLimit(n int, rate float64) int {
 type Breaker struct {
 	settings *settings
 	name     string
-	word     atomic.Uint64        // see word.go
 	book     atomic.Pointer[book] // nil until there is trouble to write down
-	use      atomic.Uint32        // see registry.go
+	word     atomic.Uint64        // see word.go
+	use      atomic.Uint32        // see registry.go; beside the word, in the same line of the cache
 }
 
 // New returns a CLOSED breaker, or a *ConfigError.
@@ -255,11 +255,10 @@ func (b *Breaker) Name() string { return b.name }
 func (b *Breaker) now() int64 { return int64(time.Since(b.settings.base)) }
 
 // Run calls fn if the circuit admits it, and records how it ended: see Do.
-func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error {
+func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) (err error) {
 	w := b.word.Load()
 	if w&plainMask != 0 {
-		_, err := doPermit(ctx, b, nil, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
-		return err
+		return b.runPermit(ctx, fn)
 	}
 	returned := false
 	defer func() {
@@ -267,7 +266,7 @@ func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error
 			b.escaped(w, recover())
 		}
 	}()
-	err := fn(ctx)
+	err = fn(ctx) // a named result: a function that defers copies any other through memory
 	returned = true
 	if err != nil {
 		b.settle(ctx, w, err)
@@ -303,7 +302,7 @@ const (
 // nil decides as Do: every error is Failed.
 func DoAs[T any](
 	ctx context.Context, b *Breaker, outcome func(error) Outcome, fn func(context.Context) (T, error),
-) (T, error) {
+) (v T, err error) {
 	w := b.word.Load()
 	if w&plainMask != 0 {
 		return doPermit(ctx, b, outcome, fn)
@@ -314,7 +313,7 @@ func DoAs[T any](
 			b.escaped(w, recover())
 		}
 	}()
-	v, err := fn(ctx)
+	v, err = fn(ctx) // named results, as in Run
 	returned = true
 	switch {
 	case err == nil:
@@ -386,6 +385,15 @@ func ask[T any](b *Breaker, field string, instead T, f func() T) (answer T) {
 		}
 	}()
 	return f()
+}
+
+// runPermit is Run for all states.
+func (b *Breaker) runPermit(ctx context.Context, fn func(context.Context) error) error {
+	if refusal := b.Refusal(); refusal != nil { // before the price of a permit
+		return refusal
+	}
+	_, err := doPermit(ctx, b, nil, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
+	return err
 }
 
 // doPermit is Do for all states: with a permit.

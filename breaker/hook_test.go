@@ -1,10 +1,13 @@
 package breaker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -169,21 +172,29 @@ func TestChangesThatAHookCausesAreToldAfterItHasReturned(t *testing.T) {
 	}
 }
 
-// misbehaving are hooks that end in other ways than by returning.
-var misbehaving = map[string]func(){
-	"panic":      func() { panic("hook") },
-	"panic(nil)": func() { panic(nil) },
-	"Goexit":     runtime.Goexit,
+// hookEndings are the ways in which a hook can end, and what is logged of it.
+var hookEndings = map[string]struct {
+	end    func()
+	logged string
+}{
+	"panic":      {func() { panic("hook") }, `msg="breaker: OnStateChange panicked" breaker=test/model panic=hook`},
+	"panic(nil)": {func() { panic(nil) }, "panic called with nil argument"},
+	"Goexit":     {runtime.Goexit, ""},
+	"return":     {func() {}, ""},
 }
 
-func TestHookThatPanicsOrEndsItsGoroutineHarmsNobody(t *testing.T) {
-	for name, misbehave := range misbehaving {
+func TestHookThatPanicsOrEndsItsGoroutineHarmsNobodyAndAPanicIsLogged(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	for name, hook := range hookEndings {
 		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 			synctest.Test(t, func(t *testing.T) {
 				var told []breaker.State
 				b := newBreaker(t, breaker.Config{
 					FailureThreshold: 1, SuccessThreshold: 1,
-					OnStateChange: func(tr breaker.Transition) { told = append(told, tr.To); misbehave() },
+					OnStateChange: func(tr breaker.Transition) { told = append(told, tr.To); hook.end() },
 				})
 				// Each call in this trace causes a change, and must itself go on.
 				trace(t, b, []step{{0, bad, open}, {60 * s, bad, open}, {60 * s, ok, closed}, {0, bad, open}})
@@ -194,6 +205,13 @@ func TestHookThatPanicsOrEndsItsGoroutineHarmsNobody(t *testing.T) {
 					t.Errorf("told of %v, want %v", told, want)
 				}
 			})
+			lines := 0 // a panic is logged, each time, and nothing else is
+			if hook.logged != "" {
+				lines = 6
+			}
+			if strings.Count(log.String(), "\n") != lines || strings.Count(log.String(), hook.logged) < lines {
+				t.Errorf("logged, not %d times %q:\n%s", lines, hook.logged, &log)
+			}
 		})
 	}
 }

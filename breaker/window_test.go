@@ -1,7 +1,7 @@
 package breaker_test
 
 import (
-	"fmt"
+	"context"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -149,24 +149,45 @@ func TestMostlyFailingServiceIsCutOffSoon(t *testing.T) {
 	}
 }
 
-// What counts is when a call ended, not when it began.
+// What counts is when a call ended, not when it began, in whichever way it was
+// made.
 func TestSuccessThatEndsAfterTheFirstFailureCounts(t *testing.T) {
 	rate := 1.0
-	for _, test := range []struct {
-		endsFirst bool
-		want      breaker.State
-	}{{true, open}, {false, closed}} {
-		t.Run(fmt.Sprintf("endsFirst=%v", test.endsFirst), func(t *testing.T) {
-			b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: &rate})
+	for name, succeed := range map[string]func(b *breaker.Breaker, during func()){
+		"Run": func(b *breaker.Breaker, during func()) {
+			b.Run(t.Context(), func(context.Context) error { during(); return nil })
+		},
+		"Do": func(b *breaker.Breaker, during func()) {
+			breaker.Do(t.Context(), b, func(context.Context) (int, error) { during(); return 1, nil })
+		},
+		"permit": func(b *breaker.Breaker, during func()) {
 			p := acquire(t, b)
-			if test.endsFirst {
-				p.Success()
-			}
-			bad(t, b)
+			during()
 			p.Success()
-			bad(t, b)
-			wantState(t, b, test.want)
-		})
+		},
+	} {
+		for _, test := range []struct {
+			name                  string
+			before, during, after int // failures
+			want                  breaker.State
+		}{
+			{"before both failures", 0, 0, 2, open},
+			{"begins before them and ends between", 0, 1, 1, closed},
+			{"between them", 1, 0, 1, closed},
+		} {
+			t.Run(name+", "+test.name, func(t *testing.T) {
+				b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: &rate})
+				fails := func(n int) {
+					for range n {
+						bad(t, b)
+					}
+				}
+				fails(test.before)
+				succeed(b, func() { fails(test.during) })
+				fails(test.after)
+				wantState(t, b, test.want)
+			})
+		}
 	}
 }
 

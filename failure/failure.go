@@ -135,6 +135,9 @@ func (e *Error) FailureKind() Kind { return e.Kind }
 // context.DeadlineExceeded. It is Transient: only the context's own error is
 // DeadlineExceeded.
 func KindOf(err error) Kind {
+	if e, ok := err.(*Error); ok { // what an adapter returns: nothing is to be searched
+		return e.Kind
+	}
 	if plain(err) {
 		switch err {
 		case context.Canceled:
@@ -234,6 +237,9 @@ func Network(err error) bool {
 // RetryAfterOf returns how long the provider asked to wait: what the outermost
 // Error of err's tree that was told says.
 func RetryAfterOf(err error) (wait time.Duration, told bool) {
+	if e, ok := err.(*Error); ok && e.Told {
+		return e.RetryAfter, true
+	}
 	if plain(err) {
 		return 0, false
 	}

@@ -36,6 +36,18 @@ func TestFullBudgetsAreForgottenFirst(t *testing.T) {
 	}
 }
 
+// No more go than must: the others' outages are remembered.
+func TestNineOfTenBudgetsAreKeptWhereNoneIsFull(t *testing.T) {
+	var s Budgets
+	for i := range maxShared {
+		s.Get(fmt.Sprint(i)).withdraw()
+	}
+	s.Get("one more")
+	if n := len(s.byKey); n != maxShared*9/10+1 {
+		t.Errorf("%d budgets are left", n)
+	}
+}
+
 func TestNoBudgetIsForgottenWhileThereIsRoom(t *testing.T) {
 	var s Budgets
 	first := s.Get("first")

@@ -179,49 +179,53 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt)
 		p = standard
 	}
 	if !p.short || ctx.Err() != nil || p.Gate != nil && p.Gate.closed.Load() {
-		return loop(ctx, p, fn, nil)
+		return loop(ctx, p, fn, attempted{})
 	}
 	// The first attempt is made here, before anything is set up for another:
 	// mostly there is none.
-	var first attempted
 	if p.Breaker == nil {
 		v, err := fn(ctx, Attempt{Number: 1})
 		if err == nil {
 			p.succeeded()
 			return v, nil
 		}
-		first.kind, first.err = p.classify(ctx, ctx, err)
+		first := p.classify(ctx, ctx, err)
 		p.outcome(first.kind)
-		return loop(ctx, p, fn, &first)
+		return loop(ctx, p, fn, first)
 	}
-	called := false
-	v, err := breaker.DoAs(ctx, p.Breaker,
-		func(err error) breaker.Outcome {
-			first.kind, first.err = p.classify(ctx, ctx, err)
-			return p.outcome(first.kind)
-		},
-		func(ctx context.Context) (T, error) {
-			called = true
-			return fn(ctx, Attempt{Number: 1})
-		})
-	switch {
-	case err == nil:
+	first := guardedAttempt{policy: p, ctx: ctx}
+	v, err := breaker.DoAs(ctx, p.Breaker, first.outcome,
+		func(ctx context.Context) (T, error) { return fn(ctx, Attempt{Number: 1}) })
+	if err == nil {
 		p.succeeded()
 		return v, nil
-	case !called: // refused: the loop asks again, and decides
-		return loop(ctx, p, fn, nil)
 	}
-	return loop(ctx, p, fn, &first)
+	return loop(ctx, p, fn, first.attempted) // none, if the circuit refused it: the loop asks again, and decides
 }
 
-// attempted is a failed attempt.
+// guardedAttempt is an attempt while the breaker guards it.
+type guardedAttempt struct {
+	policy *Policy
+	ctx    context.Context
+	attempted
+}
+
+// outcome is what the breaker asks about the attempt's error.
+func (a *guardedAttempt) outcome(err error) breaker.Outcome {
+	a.attempted = a.policy.classify(a.ctx, a.ctx, err)
+	return a.policy.outcome(a.kind)
+}
+
+// attempted is a failed attempt; its zero value is none.
 type attempted struct {
-	err  error
-	kind failure.Kind
+	err   error
+	kind  failure.Kind
+	ended bool // the call's context has ended
 }
 
-// loop is the rest of Do. first is the first attempt, if that was made already.
-func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first *attempted) (T, error) {
+// loop is the rest of Do. first is the first attempt, if that was made already
+// and failed.
+func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first attempted) (T, error) {
 	if p.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.MaxTime)
@@ -229,9 +233,9 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 	}
 	var none T
 	r := run{policy: p}
-	if first != nil {
+	if first.err != nil {
 		r.calls = 1
-		if stop := r.failed(ctx, *first); stop != nil {
+		if stop := r.failed(ctx, first); stop != nil {
 			return none, stop
 		}
 	}
@@ -278,7 +282,17 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 // attempt makes one attempt and tells the breaker and the budget of its outcome.
 func attempt[T any](
 	ctx context.Context, p *Policy, permit *breaker.Permit, a Attempt, fn func(context.Context, Attempt) (T, error),
-) (T, attempted) {
+) (v T, failed attempted) {
+	if p.Breaker == nil && p.AttemptTimeout == 0 { // nobody is told of a panic, and nothing is to be ended
+		v, err := fn(ctx, a)
+		if err == nil {
+			p.succeeded()
+			return v, attempted{}
+		}
+		failed = p.classify(ctx, ctx, err)
+		p.outcome(failed.kind)
+		return v, failed
+	}
 	own := ctx
 	if p.AttemptTimeout > 0 {
 		var cancel context.CancelFunc
@@ -303,8 +317,7 @@ func attempt[T any](
 		settled = true
 		return v, attempted{}
 	}
-	var failed attempted
-	failed.kind, failed.err = p.classify(ctx, own, err)
+	failed = p.classify(ctx, own, err)
 	permit.EndAs(ctx, p.outcome(failed.kind), failed.err)
 	settled = true
 	return v, failed
@@ -330,13 +343,16 @@ func (p *Policy) kindOf(err error) failure.Kind {
 // classify is kindOf for the error of an attempt whose context was own. The
 // attempt's timeout is told from the caller's deadline by looking at the parent:
 // both make the attempt's context say the same.
-func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind, error) {
+func (p *Policy) classify(parent, own context.Context, err error) attempted {
 	k := p.kindOf(err)
-	switch {
-	case own.Err() == nil && k == failure.DeadlineExceeded:
-		return failure.Transient, err // of a context of fn's own: nobody here is out of time
-	case own.Err() == nil || parent.Err() != nil:
-		return k, err
+	if own.Err() == nil {
+		if k == failure.DeadlineExceeded {
+			k = failure.Transient // of a context of fn's own: nobody here is out of time
+		}
+		return attempted{err: err, kind: k}
+	}
+	if parent.Err() != nil {
+		return attempted{err: err, kind: k, ended: true}
 	}
 	switch k {
 	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:
@@ -344,9 +360,9 @@ func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind,
 		if stopOf(err) != nil {
 			cut = Stop(cut)
 		}
-		return failure.AttemptTimeout, cut
+		return attempted{err: cut, kind: failure.AttemptTimeout}
 	}
-	return k, err
+	return attempted{err: err, kind: k}
 }
 
 // outcome tells the budget of a failed attempt, and returns what the breaker is

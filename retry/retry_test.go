@@ -518,6 +518,21 @@ func TestSuccessAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A timer would be an allocation.
+func TestARetryThatDoesNotWaitAllocatesNothing(t *testing.T) {
+	p := newPolicy(t, retry.Config{Backoff: backoff.Constant{}})
+	down := errors.New("down")
+	fn := func(_ context.Context, a retry.Attempt) (int, error) {
+		if a.Number < 3 {
+			return 0, down
+		}
+		return 1, nil
+	}
+	if n := testing.AllocsPerRun(100, func() { retry.Do(context.Background(), p, fn) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func benchmarkDo(b *testing.B, c retry.Config, failures int) {
 	p, err := retry.New(c)
 	if err != nil {

@@ -66,7 +66,7 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 	if gated {
 		p.Gate.Close(s.toldWait, err) // for the others, though this call may be at its end
 	}
-	if ctx.Err() != nil {
+	if a.ended {
 		return r.ended(ctx)
 	}
 	s.decision, s.answered = decision, kind == failure.InvalidAnswer || kind == failure.CutOff

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 3, "how often each point is measured; the least counts")
+	rounds := flag.Int("rounds", 10, "how often each point is measured; the least counts")
 	benchtime := flag.Duration("benchtime", 50*time.Millisecond, "how long a point is measured in a round")
 	docs := flag.String("docs", filepath.Join("..", "docs"), "the folder of the plots")
 	flag.Parse()

@@ -128,8 +128,8 @@ func page(run *run, results []*result, notes map[string]note) []byte {
 	for _, peer := range peers {
 		line([]string{peer.name, peer.module, run.versions[peer.module], peer.use})
 	}
-	p("\ncep21/circuit/v4 and mercari/go-circuitbreaker belong here too. The module proxy that these figures were made with does not")
-	p("serve them, so they are missing from this run.\n")
+	p("\ncep21/circuit/v4 and mercari/go-circuitbreaker belong here too. The module proxy that these figures were made with serves neither")
+	p("them nor cep21/circuit/v3, which could have stood in, so they are missing from this run.\n")
 
 	p("## Cost as work grows\n")
 	p("Calls are RetryWithValidation as a whole, without the time of the model.\n")
