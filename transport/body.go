@@ -14,6 +14,7 @@ type body struct {
 	again      func() (io.ReadCloser, error) // nil: there is none
 	limit      int64
 	looked     *bytes.Buffer // what bytes read
+	limited    io.LimitedReader
 }
 
 // keep makes the body of a request one that can be sent again: by its GetBody,
@@ -77,7 +78,8 @@ func (b *body) bytes() []byte {
 		b.looked = buffers.Get().(*bytes.Buffer)
 	}
 	b.looked.Reset()
-	if n, err := b.looked.ReadFrom(io.LimitReader(content, b.limit+1)); err != nil || n > b.limit {
+	b.limited = io.LimitedReader{R: content, N: b.limit + 1}
+	if n, err := b.looked.ReadFrom(&b.limited); err != nil || n > b.limit {
 		return nil
 	}
 	return b.looked.Bytes()

@@ -1,10 +1,12 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/json"
 	"hash/maphash"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"llmcall/classify"
 )
@@ -12,7 +14,9 @@ import (
 // ByHost makes all requests to a host with the same API key share a circuit
 // breaker, a budget and a gate: a key that is refused, unpaid or at its limit
 // says nothing of another.
-func ByHost(r *http.Request, _ func() []byte) string { return r.URL.Host + credential(r.Header) }
+func ByHost(r *http.Request, _ func() []byte) string {
+	return string(appendCredential([]byte(r.URL.Host), r.Header))
+}
 
 // ByModel makes the requests to a model of a host with the same API key share
 // them: providers limit rates by model. It is the default of Config.Key. The
@@ -24,28 +28,30 @@ func ByModel(r *http.Request, body func() []byte) string {
 	if model == "" && r.Body != nil && r.Body != http.NoBody {
 		model = modelInBody(body())
 	}
-	if model == "" {
-		return ByHost(r, nil)
+	key := make([]byte, 0, 128) // most keys take no more
+	key = append(key, r.URL.Host...)
+	if model != "" {
+		key = append(append(key, '/'), model...)
 	}
-	return r.URL.Host + "/" + model + credential(r.Header)
+	return string(appendCredential(key, r.Header))
 }
 
 var seed = maphash.MakeSeed()
 
-// credential returns what tells the API keys of a process apart, and nothing
-// more: it is another in each process, and no key can be told from it.
-func credential(h http.Header) string {
+// appendCredential appends what tells the API keys of a process apart, and
+// nothing more: it is another in each process, and no key can be told from it.
+func appendCredential(key []byte, h http.Header) []byte {
 	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"} {
 		if v := h[name]; len(v) > 0 && v[0] != "" {
 			const digits = "0123456789abcdef"
-			tag := [9]byte{'#'}
-			for i, sum := 1, maphash.String(seed, v[0]); i < len(tag); i, sum = i+1, sum>>4 {
-				tag[i] = digits[sum&15]
+			key = append(key, '#')
+			for sum, i := maphash.String(seed, v[0]), 0; i < 8; i, sum = i+1, sum>>4 {
+				key = append(key, digits[sum&15])
 			}
-			return string(tag[:])
+			return key
 		}
 	}
-	return ""
+	return key
 }
 
 func modelInPath(path string) string {
@@ -88,17 +94,21 @@ func modelInBody(body []byte) string {
 				key = string(text) == `"model"`
 				continue
 			}
-			var model string
-			if json.Unmarshal(text, &model) != nil || len(model) > maxModel {
+			if len(text) > maxModel {
 				return ""
 			}
+			if bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
+				return string(text[1 : len(text)-1])
+			}
+			var model string
+			_ = json.Unmarshal(text, &model) // what is no string names no model
 			return model
 		}
 	}
 	return ""
 }
 
-const maxModel = 200 // bytes of a model's name
+const maxModel = 200 // bytes of a model's name, quoted
 
 // Repeatable is the default of Config.Repeatable. A request may be sent twice
 // if its method is idempotent (RFC 9110, section 9.2.2), if it has an

@@ -17,23 +17,34 @@ type sending struct {
 	limit  time.Duration
 	cancel context.CancelFunc // nil without a limit
 	timer  *time.Timer
-	traced atomic.Bool // whoever sends the request tells how far it came
+	way    *way // nil if it does not matter
+}
+
+// way is how far a request came.
+type way struct {
+	traced atomic.Bool // whoever sends it tells
 	wrote  atomic.Bool // it was begun to be written
 }
 
 // begin returns the request to send. It shares the header with the original,
-// which nobody changes. Whether it reaches the server is watched if watch says
-// that it matters.
+// which nobody changes, or is the original, where nothing of it is to be
+// another. Whether it reaches the server is watched if watch says that it
+// matters.
 func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadCloser, watch bool) *http.Request {
+	if s.limit == 0 && !watch && content == r.Body && ctx == r.Context() {
+		return r
+	}
 	if s.limit > 0 {
 		ctx, s.cancel = context.WithCancel(ctx)
 		s.timer = time.AfterFunc(s.limit, s.cancel)
 	}
 	if watch {
+		w := new(way)
+		s.way = w
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			GetConn:          func(string) { s.traced.Store(true) },
-			WroteHeaderField: func(string, []string) { s.wrote.Store(true) },
-			WroteHeaders:     func() { s.wrote.Store(true) },
+			GetConn:          func(string) { w.traced.Store(true) },
+			WroteHeaderField: func(string, []string) { w.wrote.Store(true) },
+			WroteHeaders:     func() { w.wrote.Store(true) },
 		})
 	}
 	request := r.WithContext(ctx)
@@ -44,8 +55,8 @@ func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadClo
 // unsent reports whether a request that failed is known not to have reached the
 // server.
 func (s *sending) unsent(err error) bool {
-	if s.traced.Load() {
-		return !s.wrote.Load()
+	if s.way != nil && s.way.traced.Load() {
+		return !s.way.wrote.Load()
 	}
 	operation, ok := errors.AsType[*net.OpError](err)
 	return ok && operation.Op == "dial"

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"llmcall/backoff"
@@ -82,8 +81,9 @@ type Transport struct {
 	breakers *breaker.Registry
 	budgets  retry.Budgets
 	gates    retry.Gates
-	policies sync.Map // key → *retry.Policy
-	keys     atomic.Int64
+
+	mu       sync.RWMutex
+	policies map[string]*retry.Policy // by key
 }
 
 // maxPolicies bounds how many policies are remembered: keys may come from
@@ -128,18 +128,22 @@ var standard, _ = New(Config{})
 
 // policy returns how requests of a key are retried.
 func (t *Transport) policy(key string) (*retry.Policy, error) {
-	if p, ok := t.policies.Load(key); ok {
-		return p.(*retry.Policy), nil
+	t.mu.RLock()
+	p := t.policies[key]
+	t.mu.RUnlock()
+	if p != nil {
+		return p, nil
 	}
 	p, err := t.newPolicy(key)
 	if err != nil {
 		return nil, err
 	}
-	if t.keys.Add(1) > maxPolicies {
-		t.policies.Clear()
-		t.keys.Store(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.policies) >= maxPolicies || t.policies == nil {
+		t.policies = map[string]*retry.Policy{}
 	}
-	t.policies.Store(key, p)
+	t.policies[key] = p
 	return p, nil
 }
 
