@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,7 +39,8 @@ type Exchange struct {
 }
 
 // Record sends the request by next. It is a middleware as the SDKs of OpenAI and
-// Anthropic take it.
+// Anthropic take it; for one that takes none, the transport of its HTTP client
+// calls it, with the method Do of the client that sends.
 func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	x.Sent, x.Whole = true, false
 	response, err := next(request)
@@ -73,35 +73,6 @@ func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http
 
 // Succeeded reports whether the status is that of a success.
 func (x *Exchange) Succeeded() bool { return x.Status >= 200 && x.Status <= 299 }
-
-type exchangeKey struct{}
-
-// With returns a context whose requests are recorded in x, for an SDK that takes
-// no middleware: its HTTP client must be one that Recording returned.
-func (x *Exchange) With(ctx context.Context) context.Context {
-	return context.WithValue(ctx, exchangeKey{}, x)
-}
-
-// Recording returns a client like c that records each exchange where its
-// context says; see Exchange.With.
-func Recording(c *http.Client) *http.Client {
-	recording := *c
-	recording.Transport = recorder{c.Transport}
-	return &recording
-}
-
-type recorder struct{ under http.RoundTripper }
-
-func (r recorder) RoundTrip(request *http.Request) (*http.Response, error) {
-	under := r.under
-	if under == nil {
-		under = http.DefaultTransport
-	}
-	if x, ok := request.Context().Value(exchangeKey{}).(*Exchange); ok {
-		return x.Record(request, under.RoundTrip)
-	}
-	return under.RoundTrip(request)
-}
 
 // bounded is a body that fails behind so many bytes: a stream without end would
 // be held in memory by whoever puts it together.
