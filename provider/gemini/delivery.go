@@ -1,0 +1,125 @@
+package gemini
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"google.golang.org/genai"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/provider/wire"
+)
+
+// delivery is one request on its way through the SDK. The SDK builds the request
+// and judges an error; the body of a success it never sees. What it would make of
+// it is not fit: it panics where a list is an object, rounds numbers, drops the
+// finishMessage, ends a stream at a comment, and logs.
+type delivery struct {
+	wire.Exchange
+	answer io.ReadCloser // the body of a success, for a stream
+	err    error         // the HTTP client's
+}
+
+type deliveryKey struct{}
+
+// courier returns a client that carries the SDK's requests to the one that
+// sends them, which keeps its own rules for redirects and time-outs.
+func courier(sender *http.Client) *http.Client {
+	return &http.Client{
+		Transport: carrier{sender},
+		// A redirect that the sender returned is one that it did not follow.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+type carrier struct{ sender *http.Client }
+
+var errNoDelivery = errors.New("gemini: a request of the SDK's own")
+
+func (c carrier) RoundTrip(request *http.Request) (*http.Response, error) {
+	d, ok := request.Context().Value(deliveryKey{}).(*delivery)
+	if !ok {
+		return nil, errNoDelivery
+	}
+	response, err := d.Record(request, c.sender.Do)
+	if err != nil {
+		d.err = err
+		return nil, err
+	}
+	if d.Succeeded() {
+		d.answer, response.Body = response.Body, http.NoBody
+	}
+	return response, nil
+}
+
+// send sends a request, and returns it with its response, which is a success.
+func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*delivery, error) {
+	if ctx == nil {
+		return nil, m.endpoint.BadRequest(errors.New("the context is nil"))
+	}
+	body, err := m.body(req)
+	if err != nil {
+		return nil, m.endpoint.BadRequest(err)
+	}
+	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Stream: stream}}
+	config := &genai.GenerateContentConfig{
+		// The SDK's own conversion would sort the properties of a schema and round
+		// large numbers.
+		HTTPOptions:           &genai.HTTPOptions{ExtrasRequestProvider: func(map[string]any) map[string]any { return body.fields }},
+		AutomaticContinuation: new(false),
+	}
+	ctx = context.WithValue(ctx, deliveryKey{}, d)
+	if stream {
+		for _, err = range m.models.GenerateContentStream(ctx, m.endpoint.Model, nil, config) {
+		}
+	} else {
+		_, err = m.models.GenerateContent(ctx, m.endpoint.Model, nil, config)
+	}
+	switch {
+	case d.err != nil:
+		return nil, m.endpoint.Broken(ctx, d.err)
+	case !d.Sent:
+		return nil, m.endpoint.BadRequest(err)
+	case !d.Succeeded():
+		refusal := d.Refused(apiError(&d.Exchange, err))
+		m.learn(refusal, body)
+		return nil, refusal
+	}
+	return d, nil
+}
+
+// apiError returns the SDK's error of a response. The SDK loses the status where
+// the body has an error without a code.
+func apiError(x *wire.Exchange, err error) genai.APIError {
+	api, ok := errors.AsType[genai.APIError](err)
+	if !ok {
+		api = genai.APIError{Message: string(x.Body)}
+	}
+	if api.Code == 0 {
+		api.Code = x.Status
+	}
+	return api
+}
+
+// learn remembers what the server does not take, from the words with which it
+// refused a request: "JSON mode is not enabled for models/…", "Function calling
+// with a response mime type: 'application/json' is unsupported".
+func (m *Model) learn(refusal error, b *body) {
+	f, ok := errors.AsType[*failure.Error](refusal)
+	if !ok || f.Status != http.StatusBadRequest || !b.asksJSON {
+		return
+	}
+	words := strings.ToLower(f.Message)
+	if !strings.Contains(words, "json mode is not enabled") && !strings.Contains(words, "response mime type") {
+		return
+	}
+	if b.tools {
+		m.refused.jsonWithTools.Store(true)
+	} else {
+		m.refused.json.Store(true)
+	}
+}

@@ -1,0 +1,405 @@
+package gemini
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/genai"
+
+	"llmcall/llm"
+	"llmcall/picture"
+)
+
+// maxStop is how many stop sequences the API takes.
+const maxStop = 5
+
+// body is what is sent.
+type body struct {
+	fields   map[string]any
+	asksJSON bool // by responseMimeType
+	tools    bool // it has tools
+}
+
+// content is a turn. The SDK's own types leave out a text that is empty, which a
+// signature may need, and would make a map of the arguments of a call.
+type content struct {
+	Role  string `json:"role,omitempty"`
+	Parts []any  `json:"parts"` // part, or a part as it came
+}
+
+type part struct {
+	Text             *string                 `json:"text,omitempty"`
+	InlineData       *genai.Blob             `json:"inlineData,omitempty"`
+	FileData         *fileData               `json:"fileData,omitempty"`
+	FunctionCall     *functionCall           `json:"functionCall,omitempty"`
+	FunctionResponse *genai.FunctionResponse `json:"functionResponse,omitempty"`
+	ThoughtSignature string                  `json:"thoughtSignature,omitempty"` // in the API's base64, as it came
+}
+
+type fileData struct {
+	FileURI  string `json:"fileUri"`
+	MIMEType string `json:"mimeType,omitempty"`
+}
+
+type functionCall struct {
+	ID   string          `json:"id,omitempty"`
+	Name string          `json:"name"`
+	Args json.RawMessage `json:"args,omitempty"`
+}
+
+const (
+	roleUser  = "user"
+	roleModel = "model"
+)
+
+// noSignature stands in the place of the signature of a call that no Gemini
+// model made. Gemini 3 refuses the first call of a turn without any
+// (https://ai.google.dev/gemini-api/docs/thought-signatures, "FAQs").
+const noSignature = "skip_thought_signature_validator"
+
+// body puts a request into the API's words. An error names the field that it
+// can't express.
+func (m *Model) body(req *llm.Request) (*body, error) {
+	if req == nil || len(req.Messages) == 0 {
+		return nil, errors.New("messages: takes at least one message")
+	}
+	messages, err := picture.FitAll(req.Messages, picture.Gemini)
+	if err != nil {
+		return nil, err
+	}
+	talk := conversation{old: m.old, names: map[string]string{}}
+	for i, message := range messages {
+		if err := talk.add(message); err != nil {
+			return nil, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
+		}
+	}
+	if len(talk.turns) == 0 {
+		return nil, errors.New("messages: takes at least one message that is not the system's")
+	}
+	b := &body{fields: map[string]any{"contents": talk.turns}}
+	if len(req.Tools) > 0 {
+		functions, err := functions(req.Tools)
+		if err != nil {
+			return nil, err
+		}
+		b.fields["tools"] = []any{functions}
+	}
+	_, more := req.Extra["tools"]
+	b.tools = more || len(req.Tools) > 0
+	config, err := settings(req)
+	if err != nil {
+		return nil, err
+	}
+	if req.Schema != nil {
+		if err := isObject(req.Schema.JSON); err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+		if b.asksJSON = m.takesJSON(b.tools); b.asksJSON {
+			config["responseMimeType"], config["responseJsonSchema"] = "application/json", req.Schema.JSON
+		} else {
+			if _, ok := req.Extra["systemInstruction"]; ok {
+				return nil, errors.New("extra: the field \"systemInstruction\" takes the place of the instruction by which this schema has to be asked for: use a system message")
+			}
+			talk.system = append(talk.system, textPart(instruction(req.Schema.JSON)))
+		}
+	}
+	if len(talk.system) > 0 {
+		b.fields["systemInstruction"] = content{Parts: talk.system}
+	}
+	if err := add(req.Extra, b.fields, config); err != nil {
+		return nil, err
+	}
+	if len(config) > 0 {
+		b.fields["generationConfig"] = config
+	}
+	return b, nil
+}
+
+// takesJSON reports whether to ask for JSON in the API's own way, as far as is
+// known.
+func (m *Model) takesJSON(tools bool) bool {
+	if m.refused.json.Load() {
+		return false
+	}
+	return !tools || !m.old && !m.refused.jsonWithTools.Load()
+}
+
+// instruction asks for an answer that fits a schema, where the API can't.
+func instruction(schema json.RawMessage) string {
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, schema) // isObject has looked
+	return "Answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n" + compact.String()
+}
+
+func settings(req *llm.Request) (map[string]any, error) {
+	config := map[string]any{}
+	switch {
+	case req.MaxTokens < 0 || req.MaxTokens > math.MaxInt32:
+		return nil, fmt.Errorf("max_tokens %d: takes a positive number up to %d, or 0 for the provider's choice", req.MaxTokens, math.MaxInt32)
+	case req.MaxTokens > 0:
+		config["maxOutputTokens"] = req.MaxTokens
+	}
+	if t := req.Temperature; t != nil {
+		if math.IsNaN(*t) || math.IsInf(*t, 0) {
+			return nil, fmt.Errorf("temperature %v: takes a finite number", *t)
+		}
+		config["temperature"] = *t
+	}
+	if s := req.Seed; s != nil {
+		if *s < math.MinInt32 || *s > math.MaxInt32 {
+			return nil, fmt.Errorf("seed %d: takes a number from %d to %d", *s, math.MinInt32, math.MaxInt32)
+		}
+		config["seed"] = *s
+	}
+	if len(req.Stop) > maxStop {
+		return nil, fmt.Errorf("stop: has %d sequences: takes at most %d", len(req.Stop), maxStop)
+	}
+	if len(req.Stop) > 0 {
+		config["stopSequences"] = req.Stop
+	}
+	return config, nil
+}
+
+// add puts the caller's own fields into the body and its generationConfig.
+func add(extra map[string]any, fields, config map[string]any) error {
+	for name, value := range extra {
+		if name == "model" || name == "contents" || name == "stream" {
+			return fmt.Errorf("extra: the field %q: takes the name of a field other than model, contents and stream, which the call itself sets", name)
+		}
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("extra: the field %q: %w", name, err)
+		}
+		if name != "generationConfig" {
+			fields[name] = json.RawMessage(raw)
+			continue
+		}
+		var within map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &within); err != nil {
+			return fmt.Errorf("extra: the field %q: takes an object: %w", name, err)
+		}
+		for name, value := range within {
+			config[name] = value
+		}
+	}
+	return nil
+}
+
+func functions(tools []llm.Tool) (*genai.Tool, error) {
+	var declared []*genai.FunctionDeclaration
+	for i, tool := range tools {
+		function := &genai.FunctionDeclaration{Name: tool.Name, Description: tool.Description}
+		if len(tool.Parameters) > 0 {
+			if err := isObject(tool.Parameters); err != nil {
+				return nil, fmt.Errorf("tools[%d]: parameters of %q: %w", i, tool.Name, err)
+			}
+			function.ParametersJsonSchema = tool.Parameters
+		}
+		declared = append(declared, function)
+	}
+	return &genai.Tool{FunctionDeclarations: declared}, nil
+}
+
+// conversation is what the messages become.
+type conversation struct {
+	old    bool // the model is of a generation before Gemini 3
+	system []any
+	turns  []content
+	names  map[string]string // of the functions that were called, by the ID of the call
+}
+
+func (c *conversation) add(message llm.Message) error {
+	switch message.Role {
+	case llm.RoleSystem:
+		for i, p := range message.Parts {
+			text, ok := p.(llm.Text)
+			if !ok {
+				return fmt.Errorf("parts[%d]: takes text, not a %T", i, p)
+			}
+			c.system = append(c.system, textPart(string(text)))
+		}
+		return nil
+	case llm.RoleUser:
+		return c.turn(roleUser, message, userPart)
+	case llm.RoleAssistant:
+		return c.answer(message)
+	case llm.RoleTool:
+		if len(message.Parts) == 0 {
+			return errors.New("takes tool results, has no part")
+		}
+		return c.turn(roleUser, message, c.result)
+	}
+	return fmt.Errorf("takes the roles %s, %s, %s, %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+}
+
+// turn adds a message whose parts become a part each.
+func (c *conversation) turn(role string, message llm.Message, convert func(llm.Part) (any, error)) error {
+	var parts []any
+	for i, p := range message.Parts {
+		converted, err := convert(p)
+		if err != nil {
+			return fmt.Errorf("parts[%d]: %w", i, err)
+		}
+		parts = append(parts, converted)
+	}
+	c.append(role, parts)
+	return nil
+}
+
+// append adds parts to the last turn, if it is of the role, else as a new one.
+func (c *conversation) append(role string, parts []any) {
+	if len(parts) == 0 {
+		parts = []any{textPart("")} // a turn without parts is none
+	}
+	if last := len(c.turns) - 1; last >= 0 && c.turns[last].Role == role {
+		c.turns[last].Parts = append(c.turns[last].Parts, parts...)
+		return
+	}
+	c.turns = append(c.turns, content{role, parts})
+}
+
+func textPart(text string) part { return part{Text: &text} }
+
+func userPart(p llm.Part) (any, error) {
+	switch p := p.(type) {
+	case llm.Text:
+		return textPart(string(p)), nil
+	case llm.Image:
+		if len(p.Data) > 0 {
+			return part{InlineData: &genai.Blob{MIMEType: p.MediaType, Data: p.Data}}, nil
+		}
+		return pictureAt(p)
+	}
+	return nil, fmt.Errorf("takes text and images, not a %T", p)
+}
+
+// pictureAt is a picture that Google fetches, or has: one of the Files API, or of
+// Cloud Storage.
+func pictureAt(image llm.Image) (any, error) {
+	if image.URL == "" {
+		return nil, errors.New("an image needs data or a url")
+	}
+	address, err := url.Parse(image.URL)
+	if err != nil || !slices.Contains([]string{"http", "https", "gs"}, address.Scheme) {
+		return nil, errors.New("url: takes an address of http, https or gs; a picture that is here goes into data")
+	}
+	mediaType := image.MediaType
+	if mediaType == "" { // left out, it is what Google finds there
+		mediaType = mediaTypes[strings.ToLower(path.Ext(address.Path))]
+	}
+	return part{FileData: &fileData{image.URL, mediaType}}, nil
+}
+
+var mediaTypes = map[string]string{
+	".png": picture.PNG, ".jpg": picture.JPEG, ".jpeg": picture.JPEG, ".webp": picture.WebP, ".heic": "image/heic", ".heif": "image/heif",
+}
+
+// result names the function that was called: the API knows results by that.
+func (c *conversation) result(p llm.Part) (any, error) {
+	result, ok := p.(llm.ToolResult)
+	if !ok {
+		return nil, fmt.Errorf("takes tool results, not a %T", p)
+	}
+	name, ok := c.names[result.CallID]
+	if !ok {
+		return nil, fmt.Errorf("call_id %q: takes that of a tool call of an earlier message", result.CallID)
+	}
+	under := "output"
+	if result.IsError {
+		under = "error"
+	}
+	return part{FunctionResponse: &genai.FunctionResponse{
+		ID: givenID(result.CallID), Name: name, Response: map[string]any{under: result.Content},
+	}}, nil
+}
+
+// answer adds a message of the model's. Reasoning of another provider is left
+// out.
+func (c *conversation) answer(message llm.Message) error {
+	var parts []any
+	firstCall, signed := -1, false
+	for i, p := range message.Parts {
+		switch p := p.(type) {
+		case llm.Text:
+			parts = append(parts, textPart(string(p)))
+		case llm.ToolCall:
+			c.names[p.ID] = p.Name
+			if firstCall < 0 {
+				firstCall = len(parts)
+			}
+			signed = signed || len(p.Signature) > 0
+			parts = append(parts, part{
+				FunctionCall:     &functionCall{givenID(p.ID), p.Name, arguments(p.Arguments)},
+				ThoughtSignature: string(p.Signature),
+			})
+		case llm.Reasoning:
+			if p.Provider != providerName {
+				continue
+			}
+			if err := isObject(p.Data); err != nil {
+				return fmt.Errorf("parts[%d]: data: %w", i, err)
+			}
+			parts = withReasoning(parts, p.Data)
+		default:
+			return fmt.Errorf("parts[%d]: takes text, tool calls and reasoning, not a %T", i, p)
+		}
+	}
+	if firstCall >= 0 && !signed && !c.old {
+		call := parts[firstCall].(part)
+		call.ThoughtSignature = noSignature
+		parts[firstCall] = call
+	}
+	c.append(roleModel, parts)
+	return nil
+}
+
+// withReasoning adds a part as it came, or the signature of the text before it.
+func withReasoning(parts []any, data json.RawMessage) []any {
+	signature, ok := signatureAlone(data)
+	if !ok {
+		return append(parts, data)
+	}
+	if last := len(parts) - 1; last >= 0 {
+		if text, ok := parts[last].(part); ok && text.Text != nil && text.ThoughtSignature == "" {
+			text.ThoughtSignature = signature
+			parts[last] = text
+			return parts
+		}
+	}
+	return append(parts, part{Text: new(""), ThoughtSignature: signature})
+}
+
+// arguments are what a model wrote. The API takes an object alone; what another
+// provider's model wrote may be no JSON, and is sent as a string then.
+func arguments(written json.RawMessage) json.RawMessage {
+	if len(bytes.TrimSpace(written)) == 0 {
+		return nil
+	}
+	if isObject(written) == nil {
+		return written
+	}
+	wrapped, _ := json.Marshal(map[string]string{"arguments": string(written)}) // a string can't fail
+	return wrapped
+}
+
+func isObject(raw json.RawMessage) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return fmt.Errorf("takes a JSON object: %w", err)
+	}
+	if object == nil {
+		return errors.New("takes a JSON object, not null")
+	}
+	if !utf8.Valid(raw) {
+		return errors.New("takes a JSON object in valid UTF-8")
+	}
+	return nil
+}

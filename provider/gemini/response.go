@@ -1,0 +1,273 @@
+package gemini
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/genai"
+
+	"llmcall/classify"
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/provider/wire"
+)
+
+// providerName is what llm.Reasoning of this package's says it is of.
+const providerName = classify.Gemini
+
+var errNoCandidates = errors.New("the answer has no candidates")
+
+// generated is a GenerateContentResponse, or a piece of one: each event of a
+// stream is one of its own.
+type generated struct {
+	Candidates []struct {
+		Content struct {
+			Parts []json.RawMessage `json:"parts"`
+		} `json:"content"`
+		FinishReason  string `json:"finishReason"`
+		FinishMessage string `json:"finishMessage"`
+		Index         int    `json:"index"`
+	} `json:"candidates"`
+	PromptFeedback struct {
+		BlockReason        string `json:"blockReason"`
+		BlockReasonMessage string `json:"blockReasonMessage"`
+	} `json:"promptFeedback"`
+	UsageMetadata *usage `json:"usageMetadata"`
+	ModelVersion  string `json:"modelVersion"`
+	ResponseID    string `json:"responseId"`
+}
+
+// usage is what was used so far. The prompt's count has what was cached in it;
+// that of the candidates has not the thoughts, nor the prompt's the results of
+// tools that Google ran.
+type usage struct {
+	Prompt     int64 `json:"promptTokenCount"`
+	ToolUse    int64 `json:"toolUsePromptTokenCount"`
+	Cached     int64 `json:"cachedContentTokenCount"`
+	Candidates int64 `json:"candidatesTokenCount"`
+	Thoughts   int64 `json:"thoughtsTokenCount"`
+}
+
+// received is a part of an answer.
+type received struct {
+	Text         *string       `json:"text"`
+	Thought      bool          `json:"thought"`
+	Signature    string        `json:"thoughtSignature"`
+	FunctionCall *functionCall `json:"functionCall"`
+}
+
+// reader makes chunks of what comes.
+type reader struct {
+	x        *wire.Exchange
+	answered bool // a candidate came
+	calls    int
+	finish   llm.Finish
+	usage    *llm.Usage
+	// signatures are those of the text that is coming. They are held back until
+	// that ends: between its pieces they would cut it in two.
+	signatures []llm.Chunk
+}
+
+// read takes a response, or the next event of a stream. Only the first candidate
+// counts, where Extra asks for several.
+func (r *reader) read(data []byte) ([]llm.Chunk, error) {
+	var g generated
+	if err := json.Unmarshal(data, &g); err != nil {
+		if failed := errorWithin(r.x, data); failed != nil {
+			return nil, failed
+		}
+		return nil, r.garbled(data, err)
+	}
+	if len(g.Candidates) == 0 { // an error comes alone
+		if failed := errorWithin(r.x, data); failed != nil {
+			return nil, failed
+		}
+	}
+	if reason := g.PromptFeedback.BlockReason; reason != "" && len(g.Candidates) == 0 {
+		return nil, r.x.Withheld(failure.ContentFiltered, reason, orElse(g.PromptFeedback.BlockReasonMessage, "the provider blocked the prompt"))
+	}
+	var chunks []llm.Chunk
+	about := llm.Chunk{Model: g.ModelVersion, RequestID: g.ResponseID}
+	if u := g.UsageMetadata; u != nil {
+		r.usage = &llm.Usage{
+			InputTokens: u.Prompt + u.ToolUse, OutputTokens: u.Candidates + u.Thoughts,
+			CachedTokens: u.Cached, ReasoningTokens: u.Thoughts,
+		}
+		about.Usage = r.usage
+	}
+	if about != (llm.Chunk{}) {
+		chunks = append(chunks, about)
+	}
+	for _, candidate := range g.Candidates {
+		if candidate.Index != 0 {
+			continue
+		}
+		r.answered = true
+		if err := r.stopped(candidate.FinishReason, candidate.FinishMessage); err != nil {
+			return nil, err
+		}
+		for _, raw := range candidate.Content.Parts {
+			more, err := r.part(raw, g.ResponseID)
+			if err != nil {
+				return nil, r.garbled(raw, err)
+			}
+			chunks = append(chunks, more...)
+		}
+		break
+	}
+	return chunks, nil
+}
+
+// garbled is what came and is no answer, or no part of one.
+func (r *reader) garbled(part []byte, err error) error {
+	r.x.Body = part
+	return r.x.Garbled(err)
+}
+
+// part returns the chunks of a part of the answer.
+func (r *reader) part(raw json.RawMessage, responseID string) ([]llm.Chunk, error) {
+	var p received
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return nil, err
+	}
+	switch {
+	case p.FunctionCall != nil:
+		call := llm.ToolCall{ID: p.FunctionCall.ID, Name: p.FunctionCall.Name, Arguments: p.FunctionCall.Args}
+		if call.ID == "" {
+			call.ID = madeID(responseID, r.calls)
+		}
+		if len(call.Arguments) == 0 {
+			call.Arguments = json.RawMessage("{}")
+		}
+		if p.Signature != "" {
+			call.Signature = []byte(p.Signature)
+		}
+		r.calls++
+		return append(r.textEnds(), llm.Chunk{Part: call}), nil
+	case p.Text != nil && !p.Thought, p.Text == nil && isSignature(raw):
+		return r.text(p), nil
+	}
+	return append(r.textEnds(), llm.Chunk{Part: llm.Reasoning{Provider: providerName, Data: raw}}), nil
+}
+
+func (r *reader) text(p received) []llm.Chunk {
+	signature := ofText
+	if p.Text == nil || *p.Text == "" {
+		signature = ofNothing
+	}
+	if p.Signature != "" {
+		r.signatures = append(r.signatures, llm.Chunk{Part: llm.Reasoning{Provider: providerName, Data: signature(p.Signature)}})
+	}
+	if p.Text == nil || *p.Text == "" {
+		return nil
+	}
+	return []llm.Chunk{{Text: *p.Text}}
+}
+
+// textEnds returns the signatures that were held back.
+func (r *reader) textEnds() []llm.Chunk {
+	signatures := r.signatures
+	r.signatures = nil
+	return signatures
+}
+
+// end returns what is known only at the end: a finish reason may come with each
+// event.
+func (r *reader) end() []llm.Chunk {
+	chunks := r.textEnds()
+	if r.finish == llm.FinishStop && r.calls > 0 {
+		r.finish = llm.FinishToolCall
+	}
+	if r.finish != llm.FinishNone {
+		chunks = append(chunks, llm.Chunk{Finish: r.finish, Usage: r.usage})
+	}
+	return chunks
+}
+
+// stopped takes a reason to stop. One that is not known is none: to take an
+// answer for whole that is not is the worse mistake.
+func (r *reader) stopped(reason, message string) error {
+	switch reason {
+	case "STOP":
+		r.finish = llm.FinishStop
+	case "MAX_TOKENS", "CONTINUATION":
+		r.finish = llm.FinishLength
+	case "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR",
+		"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION":
+		return r.x.Withheld(failure.ContentFiltered, reason, orElse(message, "the provider withheld the answer"))
+	case "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "OTHER", "IMAGE_OTHER", "NO_IMAGE":
+		return r.x.Withheld(failure.Transient, reason, orElse(message, "the model broke the answer off"))
+	case "MISSING_THOUGHT_SIGNATURE":
+		return r.x.Withheld(failure.InvalidRequest, reason, orElse(message, "a call of the conversation came back without its signature"))
+	case "", "FINISH_REASON_UNSPECIFIED":
+	default:
+		r.finish = llm.FinishNone
+	}
+	return nil
+}
+
+func orElse(text, other string) string {
+	if strings.TrimSpace(text) == "" {
+		return other
+	}
+	return text
+}
+
+// errorWithin returns the error that a success holds, or nil.
+func errorWithin(x *wire.Exchange, data []byte) error {
+	failed := x.ErrorWithin(data)
+	if f, ok := failed.(*failure.Error); ok {
+		var within struct {
+			Error *genai.APIError `json:"error"`
+		}
+		if json.Unmarshal([]byte(x.Endpoint.Hide(string(data))), &within) == nil && within.Error != nil {
+			f.Err = *within.Error
+		}
+	}
+	return failed
+}
+
+// made is how the ID of a call begins that came without one.
+const made = "gemini-call-"
+
+// madeID makes one that is the same for the same answer, and another for each.
+func madeID(responseID string, n int) string { return fmt.Sprintf("%s%s-%d", made, responseID, n) }
+
+// givenID is the ID of a call as the provider knows it.
+func givenID(id string) string {
+	if strings.HasPrefix(id, made) {
+		return ""
+	}
+	return id
+}
+
+// A signature that a text came with is kept in a Reasoning behind it: ofText by
+// itself, ofNothing, where the text was empty, with that text. So a signature is
+// sent back in a part like the one in which it came.
+
+func ofText(signature string) json.RawMessage {
+	raw, _ := json.Marshal(map[string]string{"thoughtSignature": signature}) // strings can't fail
+	return raw
+}
+
+func ofNothing(signature string) json.RawMessage {
+	raw, _ := json.Marshal(map[string]string{"text": "", "thoughtSignature": signature}) // strings can't fail
+	return raw
+}
+
+// signatureAlone returns what ofText was given.
+func signatureAlone(data json.RawMessage) (string, bool) {
+	var fields map[string]json.RawMessage
+	var signature string
+	if json.Unmarshal(data, &fields) != nil || len(fields) != 1 || json.Unmarshal(fields["thoughtSignature"], &signature) != nil {
+		return "", false
+	}
+	return signature, true
+}
+
+func isSignature(data json.RawMessage) bool {
+	_, ok := signatureAlone(data)
+	return ok
+}

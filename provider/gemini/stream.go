@@ -1,0 +1,126 @@
+package gemini
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"mime"
+	"strings"
+
+	"llmcall/failure"
+	"llmcall/llm"
+)
+
+// relay yields what comes in a response's body. An error is the last.
+func (m *Model) relay(ctx context.Context, d *delivery) iter.Seq2[llm.Chunk, error] {
+	return func(yield func(llm.Chunk, error) bool) {
+		read := events(d.answer)
+		if inOnePiece(d.Response.Header.Get("Content-Type")) {
+			read = onePiece(d.answer)
+		}
+		r := reader{x: &d.Exchange}
+		any := false
+		for e, err := range read {
+			var chunks []llm.Chunk
+			switch {
+			case ctx.Err() != nil || err != nil: // what was read before would still come
+				err = m.endpoint.Broken(ctx, err)
+			case e.stray:
+				err = errorWithin(&d.Exchange, e.data)
+			default:
+				any = true
+				chunks, err = r.read(e.data)
+			}
+			if !yieldAll(chunks, err, yield) {
+				return
+			}
+		}
+		if !any {
+			yield(llm.Chunk{}, d.Withheld(failure.Transient, "", "the answer is a stream without any event"))
+			return
+		}
+		yieldAll(r.end(), nil, yield)
+	}
+}
+
+// yieldAll yields the chunks, then the error if there is one, and reports
+// whether to go on.
+func yieldAll(chunks []llm.Chunk, err error, yield func(llm.Chunk, error) bool) bool {
+	for _, chunk := range chunks {
+		if !yield(chunk, nil) {
+			return false
+		}
+	}
+	if err != nil {
+		yield(llm.Chunk{}, err)
+	}
+	return err == nil
+}
+
+// event is one of a stream's.
+type event struct {
+	data []byte
+	// stray says that data is what stood where an event should, and is none: an
+	// error often comes so, as JSON over several lines.
+	stray bool
+}
+
+// inOnePiece reports whether a response is a whole answer, or a page that a
+// proxy put in its place, and no stream of events.
+func inOnePiece(contentType string) bool {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	return kind == "text/html" || kind == "application/json" || strings.HasSuffix(kind, "+json")
+}
+
+func onePiece(body io.Reader) iter.Seq2[event, error] {
+	return func(yield func(event, error) bool) {
+		data, err := io.ReadAll(body)
+		yield(event{data: data}, err)
+	}
+}
+
+// events reads the events of a body
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html), except that
+// a carriage return alone ends no line, that the last event needs no empty line
+// behind it, and that what is no field is not dropped. Fields other than data
+// have no use here; an event without data is none, and neither is [DONE], which
+// some servers add. An error is that of the body, and the last. The body is what
+// bounds the memory; see wire.MaxAnswer.
+func events(body io.Reader) iter.Seq2[event, error] {
+	return func(yield func(event, error) bool) {
+		lines := bufio.NewReader(body)
+		var data, stray [][]byte
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil && !errors.Is(err, io.EOF) {
+				yield(event{}, err)
+				return
+			}
+			line = bytes.TrimPrefix(bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), []byte("\ufeff"))
+			field, value, _ := bytes.Cut(line, []byte(":"))
+			switch string(field) {
+			case "data":
+				data = append(data, bytes.TrimPrefix(value, []byte(" ")))
+			case "", "event", "id", "retry": // a comment begins with the colon
+			default:
+				stray = append(stray, line)
+			}
+			if len(line) == 0 || err != nil {
+				whole := bytes.Join(data, []byte("\n"))
+				if text := bytes.TrimSpace(whole); len(text) > 0 && string(text) != "[DONE]" && !yield(event{data: whole}, nil) {
+					return
+				}
+				if len(stray) > 0 && !yield(event{data: bytes.Join(stray, []byte("\n")), stray: true}, nil) {
+					return
+				}
+				data, stray = nil, nil
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+}
