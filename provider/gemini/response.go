@@ -34,9 +34,10 @@ type generated struct {
 		BlockReason        string `json:"blockReason"`
 		BlockReasonMessage string `json:"blockReasonMessage"`
 	} `json:"promptFeedback"`
-	UsageMetadata *usage `json:"usageMetadata"`
-	ModelVersion  string `json:"modelVersion"`
-	ResponseID    string `json:"responseId"`
+	UsageMetadata *usage          `json:"usageMetadata"`
+	ModelVersion  string          `json:"modelVersion"`
+	ResponseID    string          `json:"responseId"`
+	Error         json.RawMessage `json:"error"`
 }
 
 // usage is what was used so far. The prompt's count has what was cached in it;
@@ -80,13 +81,13 @@ func (r *reader) read(data []byte) ([]llm.Chunk, error) {
 		}
 		return nil, r.garbled(data, err)
 	}
-	if len(g.Candidates) == 0 { // an error comes alone
+	if len(g.Error) > 0 {
 		if failed := errorWithin(r.x, data); failed != nil {
 			return nil, failed
 		}
 	}
 	if reason := g.PromptFeedback.BlockReason; reason != "" && len(g.Candidates) == 0 {
-		return nil, r.x.Withheld(failure.ContentFiltered, reason, orElse(g.PromptFeedback.BlockReasonMessage, "the provider blocked the prompt"))
+		return nil, r.x.Withheld(failure.ContentFiltered, reason, orElse(g.PromptFeedback.BlockReasonMessage, "the provider blocked the request"))
 	}
 	var chunks []llm.Chunk
 	about := llm.Chunk{Model: g.ModelVersion, RequestID: g.ResponseID}

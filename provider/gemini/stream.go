@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"mime"
@@ -87,40 +86,59 @@ func onePiece(body io.Reader) iter.Seq2[event, error] {
 // a carriage return alone ends no line, that the last event needs no empty line
 // behind it, and that what is no field is not dropped. Fields other than data
 // have no use here; an event without data is none, and neither is [DONE], which
-// some servers add. An error is that of the body, and the last. The body is what
-// bounds the memory; see wire.MaxAnswer.
+// some servers add. An error is that of the body, and the last. An event's data
+// is valid until the next.
 func events(body io.Reader) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
 		lines := bufio.NewReader(body)
-		var data, stray [][]byte
-		for {
-			line, err := lines.ReadBytes('\n')
-			if err != nil && !errors.Is(err, io.EOF) {
+		var long, data, stray bytes.Buffer
+		dispatch := func() bool {
+			defer data.Reset()
+			defer stray.Reset()
+			if text := bytes.TrimSpace(data.Bytes()); len(text) > 0 && string(text) != "[DONE]" && !yield(event{data: text}, nil) {
+				return false
+			}
+			return stray.Len() == 0 || yield(event{data: stray.Bytes(), stray: true}, nil)
+		}
+		for start := true; ; start = false {
+			line, err := readLine(lines, &long)
+			if err != nil && err != io.EOF {
 				yield(event{}, err)
 				return
 			}
-			line = bytes.TrimPrefix(bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), []byte("\ufeff"))
+			if start {
+				line = bytes.TrimPrefix(line, []byte("\ufeff"))
+			}
 			field, value, _ := bytes.Cut(line, []byte(":"))
 			switch string(field) {
 			case "data":
-				data = append(data, bytes.TrimPrefix(value, []byte(" ")))
+				data.Write(value)
+				data.WriteByte('\n')
 			case "", "event", "id", "retry": // a comment begins with the colon
 			default:
-				stray = append(stray, line)
+				stray.Write(line)
+				stray.WriteByte('\n')
 			}
-			if len(line) == 0 || err != nil {
-				whole := bytes.Join(data, []byte("\n"))
-				if text := bytes.TrimSpace(whole); len(text) > 0 && string(text) != "[DONE]" && !yield(event{data: whole}, nil) {
-					return
-				}
-				if len(stray) > 0 && !yield(event{data: bytes.Join(stray, []byte("\n")), stray: true}, nil) {
-					return
-				}
-				data, stray = nil, nil
-			}
-			if err != nil {
+			if (len(line) == 0 || err != nil) && !dispatch() || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// readLine reads a line, whose end it takes off. It is valid until the next, and
+// copied to long only where the reader's buffer does not hold it. (A
+// bufio.Scanner would search a long line anew with each piece that comes.)
+func readLine(r *bufio.Reader, long *bytes.Buffer) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		long.Reset()
+		for err == bufio.ErrBufferFull {
+			long.Write(line)
+			line, err = r.ReadSlice('\n')
+		}
+		long.Write(line)
+		line = long.Bytes()
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), err
 }
