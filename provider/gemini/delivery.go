@@ -38,13 +38,8 @@ func courier(sender *http.Client) *http.Client {
 
 type carrier struct{ sender *http.Client }
 
-var errNoDelivery = errors.New("gemini: a request of the SDK's own")
-
 func (c carrier) RoundTrip(request *http.Request) (*http.Response, error) {
-	d, ok := request.Context().Value(deliveryKey{}).(*delivery)
-	if !ok {
-		return nil, errNoDelivery
-	}
+	d := request.Context().Value(deliveryKey{}).(*delivery) // see send
 	response, err := d.Record(request, c.sender.Do)
 	if err != nil {
 		d.err = err
@@ -95,10 +90,7 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 // apiError returns the SDK's error of a response. The SDK loses the status where
 // the body has an error without a code.
 func apiError(x *wire.Exchange, err error) genai.APIError {
-	api, ok := errors.AsType[genai.APIError](err)
-	if !ok {
-		api = genai.APIError{Message: string(x.Body)}
-	}
+	api, _ := errors.AsType[genai.APIError](err)
 	if api.Code == 0 {
 		api.Code = x.Status
 	}

@@ -182,7 +182,9 @@ func TestAnswerWithThoughtsAndSignatures(t *testing.T) {
 		{`{"text":"Hel","thoughtSignature":"QQ=="},{"text":"lo!"}`, []llm.Part{llm.Text("Hello!"), reasoning(`{"thoughtSignature":"QQ=="}`)}},
 		{`{"text":"Hello!"},{"text":"","thoughtSignature":"QQ=="}`, []llm.Part{llm.Text("Hello!"), reasoning(`{"text":"","thoughtSignature":"QQ=="}`)}},
 		{`{"text":"Hello!"},{"thoughtSignature":"QQ=="}`, []llm.Part{llm.Text("Hello!"), reasoning(`{"text":"","thoughtSignature":"QQ=="}`)}},
-		{`{"text":""}`, []llm.Part{}},
+		{`{"text":""},{},null`, []llm.Part{}},
+		{"{\"new\":\"\xff\"}", []llm.Part{reasoning("{\"new\":\"\ufffd\"}")}},
+		{`{"functionCall":{"id":"1","name":"f","args":null}}`, []llm.Part{llm.ToolCall{ID: "1", Name: "f", Arguments: json.RawMessage(`{}`)}}},
 		{`{"executableCode":{"language":"PYTHON","code":"print(1)"}},{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1"}},{"text":"1"}`, []llm.Part{
 			reasoning(`{"executableCode":{"language":"PYTHON","code":"print(1)"}}`), reasoning(`{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1"}}`), llm.Text("1")}},
 	} {
@@ -361,6 +363,7 @@ func TestSuccessWithoutAnAnswer(t *testing.T) {
 			failure.ContentFiltered, "PROHIBITED_CONTENT", "the provider blocked the request"},
 		{"blocked prompt, and why", `{"promptFeedback":{"blockReason":"OTHER","blockReasonMessage":"Not this."}}`, failure.ContentFiltered, "OTHER", "Not this."},
 		{"error in the body", problem(503, "UNAVAILABLE", "The model is overloaded.", ""), failure.Overloaded, "UNAVAILABLE", "The model is overloaded."},
+		{"error beside candidates that are none", `{"error":{"code":503,"message":"The model is overloaded."},"candidates":{}}`, failure.Overloaded, "503", "The model is overloaded."},
 		{"error beside candidates", strings.Replace(hello, "{", `{"error":{"code":503,"message":"The model is overloaded."},`, 1), failure.Overloaded, "503", "The model is overloaded."},
 		{"limit in the body", problem(429, "RESOURCE_EXHAUSTED", key, ""), failure.RateLimited, "RESOURCE_EXHAUSTED", "[key]"},
 		{"no candidates", `{"candidates":[]}`, failure.Transient, "", `the answer has no candidates: {"candidates":[]}`},

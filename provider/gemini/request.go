@@ -380,7 +380,7 @@ func withReasoning(parts []any, data json.RawMessage) []any {
 // arguments are what a model wrote. The API takes an object alone; what another
 // provider's model wrote may be no JSON, and is sent as a string then.
 func arguments(written json.RawMessage) json.RawMessage {
-	if len(bytes.TrimSpace(written)) == 0 {
+	if written = bytes.TrimSpace(written); len(written) == 0 || string(written) == "null" {
 		return nil
 	}
 	if isObject(written) == nil {

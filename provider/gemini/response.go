@@ -1,10 +1,12 @@
 package gemini
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/genai"
 
@@ -75,6 +77,9 @@ type reader struct {
 // counts, where Extra asks for several.
 func (r *reader) read(data []byte) ([]llm.Chunk, error) {
 	var g generated
+	if !utf8.Valid(data) { // parts are kept as they came, and go back
+		data = bytes.ToValidUTF8(data, []byte("\ufffd"))
+	}
 	if err := json.Unmarshal(data, &g); err != nil {
 		if failed := errorWithin(r.x, data); failed != nil {
 			return nil, failed
@@ -139,7 +144,7 @@ func (r *reader) part(raw json.RawMessage, responseID string) ([]llm.Chunk, erro
 		if call.ID == "" {
 			call.ID = madeID(responseID, r.calls)
 		}
-		if len(call.Arguments) == 0 {
+		if len(call.Arguments) == 0 || string(call.Arguments) == "null" {
 			call.Arguments = json.RawMessage("{}")
 		}
 		if p.Signature != "" {
@@ -149,6 +154,8 @@ func (r *reader) part(raw json.RawMessage, responseID string) ([]llm.Chunk, erro
 		return append(r.textEnds(), llm.Chunk{Part: call}), nil
 	case p.Text != nil && !p.Thought, p.Text == nil && isSignature(raw):
 		return r.text(p), nil
+	case isNothing(raw):
+		return nil, nil
 	}
 	return append(r.textEnds(), llm.Chunk{Part: llm.Reasoning{Provider: providerName, Data: raw}}), nil
 }
@@ -266,6 +273,12 @@ func signatureAlone(data json.RawMessage) (string, bool) {
 		return "", false
 	}
 	return signature, true
+}
+
+// isNothing reports whether a part is null, or has no field.
+func isNothing(data json.RawMessage) bool {
+	var fields map[string]json.RawMessage
+	return json.Unmarshal(data, &fields) == nil && len(fields) == 0
 }
 
 func isSignature(data json.RawMessage) bool {
