@@ -33,7 +33,7 @@ func FuzzResponse(f *testing.F) {
 	}
 	m := fuzzed(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		answer, err := m.whole(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
+		answer, err := whole(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
 		var failed *failure.Error
 		if (answer == nil) == (err == nil) || err != nil && !errors.As(err, &failed) {
 			t.Fatalf("%q: %v, %v", body, answer, err)
@@ -60,7 +60,7 @@ func FuzzStream(f *testing.F) {
 		d := &delivery{answer: io.NopCloser(strings.NewReader(body))}
 		d.Exchange = wire.Exchange{Endpoint: m.endpoint, Status: 200, Stream: true, Response: &http.Response{Header: http.Header{"Content-Type": {contentType}}}}
 		finished, ended := 0, false
-		for chunk, err := range m.relay(t.Context(), d) {
+		for chunk, err := range d.relay(t.Context()) {
 			var failed *failure.Error
 			if ended || finished > 0 || err != nil && !errors.As(err, &failed) {
 				t.Fatalf("%q: %+v, %v behind the end", body, chunk, err)

@@ -175,12 +175,12 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	if err != nil {
 		return nil, err
 	}
-	return m.whole(&d.Exchange)
+	return whole(&d.Exchange)
 }
 
 // whole reads an answer that came in one piece, as the stream of one event that
 // it is.
-func (m *Model) whole(x *wire.Exchange) (*llm.Response, error) {
+func whole(x *wire.Exchange) (*llm.Response, error) {
 	r := reader{x: x}
 	chunks, err := r.read(x.Body)
 	if err != nil {
@@ -208,7 +208,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			return
 		}
 		defer d.answer.Close()
-		for chunk, err := range m.relay(ctx, d) {
+		for chunk, err := range d.relay(ctx) {
 			if !yield(chunk, err) || err != nil {
 				return
 			}

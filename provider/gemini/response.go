@@ -84,7 +84,7 @@ func (r *reader) read(data []byte) ([]llm.Chunk, error) {
 		if failed := errorWithin(r.x, data); failed != nil {
 			return nil, failed
 		}
-		return nil, r.garbled(data, err)
+		return nil, r.x.GarbledPart(data, err)
 	}
 	if len(g.Error) > 0 {
 		if failed := errorWithin(r.x, data); failed != nil {
@@ -117,19 +117,13 @@ func (r *reader) read(data []byte) ([]llm.Chunk, error) {
 		for _, raw := range candidate.Content.Parts {
 			more, err := r.part(raw, g.ResponseID)
 			if err != nil {
-				return nil, r.garbled(raw, err)
+				return nil, r.x.GarbledPart(raw, err)
 			}
 			chunks = append(chunks, more...)
 		}
 		break
 	}
 	return chunks, nil
-}
-
-// garbled is what came and is no answer, or no part of one.
-func (r *reader) garbled(part []byte, err error) error {
-	r.x.Body = part
-	return r.x.Garbled(err)
 }
 
 // part returns the chunks of a part of the answer.

@@ -14,7 +14,7 @@ import (
 )
 
 // relay yields what comes in a response's body. An error is the last.
-func (m *Model) relay(ctx context.Context, d *delivery) iter.Seq2[llm.Chunk, error] {
+func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		read := events(d.answer)
 		if inOnePiece(d.Response.Header.Get("Content-Type")) {
@@ -26,7 +26,7 @@ func (m *Model) relay(ctx context.Context, d *delivery) iter.Seq2[llm.Chunk, err
 			var chunks []llm.Chunk
 			switch {
 			case ctx.Err() != nil || err != nil: // what was read before would still come
-				err = m.endpoint.Broken(ctx, err)
+				err = d.Broken(ctx, err)
 			case e.stray:
 				err = errorWithin(&d.Exchange, e.data)
 			default:

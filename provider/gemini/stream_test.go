@@ -248,7 +248,7 @@ func TestStreamsThatFail(t *testing.T) {
 }
 
 func TestStreamsThatBreakAreTransient(t *testing.T) {
-	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Request-Id: req_1\r\nTransfer-Encoding: chunked\r\n\r\n"
 	chunk := func(text string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(text), text) }
 	for name, handle := range map[string]func(*net.TCPConn){
 		"before the header":    func(c *net.TCPConn) { c.SetLinger(0) },
@@ -258,7 +258,7 @@ func TestStreamsThatBreakAreTransient(t *testing.T) {
 		"behind the last":      func(c *net.TCPConn) { io.WriteString(c, head+chunk(data(stop))) },
 		"garbage for a length": func(c *net.TCPConn) { io.WriteString(c, head+"xyz\r\n") },
 	} {
-		if got := failedStream(t, model(t, server(t, hijack(t, handle)), nil), t.Context()); got.Kind != failure.Transient {
+		if got := failedStream(t, model(t, server(t, hijack(t, handle)), nil), t.Context()); got.Kind != failure.Transient || (got.RequestID != "req_1") != (name == "before the header") {
 			t.Errorf("%s: got %#v", name, got)
 		}
 	}
