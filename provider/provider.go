@@ -9,6 +9,7 @@ import (
 	"llmcall/classify"
 	"llmcall/llm"
 	"llmcall/provider/anthropic"
+	"llmcall/provider/gemini"
 	"llmcall/provider/openai"
 )
 
@@ -53,6 +54,13 @@ var providers = []Provider{
 		Default: "anthropic/" + anthropic.DefaultModel,
 		open: func(model string, opts Options) (llm.Model, error) {
 			return made(anthropic.New(model, anthropic.Options{BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient}))
+		},
+	},
+	{
+		Name: "gemini", Protocol: classify.Gemini, KeyVariable: gemini.KeyVariable, BaseURL: gemini.DefaultBaseURL,
+		Default: "gemini/" + gemini.DefaultModel,
+		open: func(model string, opts Options) (llm.Model, error) {
+			return made(gemini.New(model, gemini.Options{BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient}))
 		},
 	},
 	chat("azure"),
