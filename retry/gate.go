@@ -38,9 +38,14 @@ const (
 	spreadLeast = 10 * time.Second       // of the largest span
 )
 
-// Close keeps callers away for a time from now on, because of cause. It never
-// lets them come earlier than an earlier Close did.
+// maxClosed bounds how long one word of a provider keeps all callers away. A
+// header may hold nonsense, and the next that is told as much costs one call.
+const maxClosed = time.Hour
+
+// Close keeps callers away for a time from now on, an hour at most, because of
+// cause. It never lets them come earlier than an earlier Close did.
 func (g *Gate) Close(wait time.Duration, cause error) {
+	wait = min(wait, maxClosed)
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -3,6 +3,7 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -236,6 +237,18 @@ func TestTheProvidersNoIsObeyed(t *testing.T) {
 		e, _ := errors.AsType[*retry.Error](err)
 		if calls != 1 || e == nil || e.Reason != retry.Permanent {
 			t.Errorf("%d calls, %v", calls, err)
+		}
+	})
+}
+
+// A header of nonsense must not keep a process from its provider for ever.
+func TestNoWordKeepsCallersAwayForMoreThanAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(retry.Gate)
+		begin := time.Now()
+		g.Close(math.MaxInt64, nil)
+		if got := g.Until().Sub(begin); got != time.Hour {
+			t.Errorf("closed for %v", got)
 		}
 	})
 }

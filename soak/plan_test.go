@@ -110,8 +110,13 @@ func plan(long time.Duration) *chaos.Plan {
 		{RetryAfterMS: "30"}, {RetryAfterMS: "0.5"}, {RetryAfterMS: "-1"}, {RetryAfterMS: "40", RetryAfter: "300"}, {RetryAfterMS: "inf", RetryAfter: "0.01"},
 		{Headers: http.Header{"Retry-After": {"0.01", "0.03"}}},
 	} {
-		f.Kind, f.Weight = chaos.Status, 0.25
+		f.Kind = chaos.Status
+		long := f.RetryAfterDate > 2*time.Second || f.RetryAfter == "300" && f.RetryAfterMS == "" || f.RetryAfter == "1e400"
 		for _, f.Status = range []int{429, 503} {
+			f.Weight = 0.25
+			if long && f.Status == http.StatusTooManyRequests {
+				f.Weight = 0.001 // it keeps all callers of the model away from then on
+			}
 			w = append(w, f)
 		}
 	}

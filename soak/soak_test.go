@@ -154,6 +154,10 @@ type soak struct {
 
 const budgetLimit = 500
 
+// generations is how often the four models that are in use are replaced by
+// others: one that was told to come back in an hour is of no more use.
+const generations = 50
+
 func newSoak(t *testing.T, n size) *soak {
 	t.Helper()
 	s := &soak{size: n, outcomes: map[string]int{}, attempts: map[string]int{}, faults: map[string]int{}, drawn: map[float64]int{}, begun: make([]atomic.Pointer[time.Time], n.atATime)}
@@ -165,7 +169,7 @@ func newSoak(t *testing.T, n size) *soak {
 	}})
 	s.transport = &http.Transport{MaxIdleConns: n.atATime, MaxIdleConnsPerHost: n.atATime, IdleConnTimeout: time.Minute}
 	s.bodies = &bodies{RoundTripper: s.transport}
-	for i := range 4 {
+	for i := range 4 * generations {
 		m, err := openai.New("practice", openai.Options{
 			BaseURL: s.provider.url, APIKey: key, Name: fmt.Sprintf("soak/%d", i), HTTPClient: &http.Client{Transport: s.bodies},
 		})
@@ -233,7 +237,7 @@ func (s *soak) run(last int) {
 			for n := s.next.Add(1); n <= int64(last); n = s.next.Add(1) {
 				now := time.Now()
 				s.begun[worker].Store(&now)
-				s.call(rand.New(rand.NewPCG(40, uint64(n))))
+				s.call(rand.New(rand.NewPCG(40, uint64(n))), int(n*generations/int64(s.calls+1)))
 				s.begun[worker].Store(nil)
 				s.ended.Add(1)
 			}
@@ -264,7 +268,7 @@ func (s *soak) watch(quit chan struct{}) {
 }
 
 // call makes one call, in one of the ways that there are.
-func (s *soak) call(random *rand.Rand) {
+func (s *soak) call(random *rand.Rand, generation int) {
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: 5, Backoff: backoff.Exponential{Initial: 10 * time.Millisecond, Max: 200 * time.Millisecond},
 		MaxTime: s.whole, AttemptTimeout: s.attempt, MaxRetryAfter: 2 * time.Second, MaxLimitTime: 4 * time.Second,
@@ -291,7 +295,7 @@ func (s *soak) call(random *rand.Rand) {
 	}
 	req := llm.Prompt(fmt.Sprintf("An order, please. Number %d.", random.Uint64()))
 	req.Schema = &llm.Schema{Name: "order", JSON: []byte(schema)}
-	model, checks := s.models[random.IntN(len(s.models))], []validate.Strategy{s.check}
+	model, checks := s.models[4*generation+random.IntN(4)], []validate.Strategy{s.check}
 	var result *llmcall.Result
 	var err error
 	if random.IntN(4) == 0 {
