@@ -2,6 +2,7 @@ package failure
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -12,6 +13,9 @@ import (
 //
 //   - x-ratelimit-reset-requests and -tokens, as OpenAI and Groq send them:
 //     "6m0s", "20ms"; a plain number is seconds, as Azure sends them;
+//   - x-ratelimit-reset, as OpenRouter sends it: a time in milliseconds since
+//     1970. A number too small for that is such a time in seconds, or, below
+//     1e9, seconds from now, as other gateways send them;
 //   - anthropic-ratelimit-requests-reset, -tokens-, -input-tokens- and
 //     -output-tokens-reset: times as in RFC 3339.
 //
@@ -43,6 +47,7 @@ var limits = []struct {
 }{
 	{"X-Ratelimit-Reset-Requests", "X-Ratelimit-Remaining-Requests", span},
 	{"X-Ratelimit-Reset-Tokens", "X-Ratelimit-Remaining-Tokens", span},
+	{"X-Ratelimit-Reset", "X-Ratelimit-Remaining", moment},
 	{"Anthropic-Ratelimit-Requests-Reset", "Anthropic-Ratelimit-Requests-Remaining", instant},
 	{"Anthropic-Ratelimit-Tokens-Reset", "Anthropic-Ratelimit-Tokens-Remaining", instant},
 	{"Anthropic-Ratelimit-Input-Tokens-Reset", "Anthropic-Ratelimit-Input-Tokens-Remaining", instant},
@@ -56,6 +61,18 @@ func span(s string, _ time.Time) (time.Duration, bool) {
 	}
 	d, err := time.ParseDuration(s)
 	return d, err == nil && d >= 0
+}
+
+// moment reads a time since 1970, or seconds.
+func moment(s string, now time.Time) (time.Duration, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	switch {
+	case err != nil || n < 1e9:
+		return span(s, now)
+	case n < 1e11:
+		return max(0, time.Unix(n, 0).Sub(now)), true
+	}
+	return max(0, time.UnixMilli(n).Sub(now)), true
 }
 
 // instant reads a time of RFC 3339.

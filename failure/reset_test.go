@@ -2,6 +2,7 @@ package failure_test
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"testing"
 	"time"
@@ -38,6 +39,14 @@ func TestLimitReset(t *testing.T) {
 		"with an offset":   {http.Header{"Anthropic-Ratelimit-Tokens-Reset": {"2026-11-23T13:00:30+01:00"}}, 30 * time.Second, true, false},
 		"in the past":      {http.Header{"Anthropic-Ratelimit-Tokens-Reset": {"2026-11-23T11:00:00Z"}}, 0, true, false},
 		"an HTTP date":     {http.Header{"Anthropic-Ratelimit-Tokens-Reset": {"Mon, 23 Nov 2026 12:01:00 GMT"}}, 0, false, false},
+		"milliseconds since 1970 (OpenRouter)": {http.Header{
+			"X-Ratelimit-Limit": {"1"}, "X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {fmt.Sprint(noon.Add(26 * time.Second).UnixMilli())},
+		}, 26 * time.Second, true, true},
+		"milliseconds of the past":  {http.Header{"X-Ratelimit-Reset": {"1754667660000"}}, 0, true, false},
+		"seconds since 1970":        {http.Header{"X-Ratelimit-Reset": {fmt.Sprint(noon.Add(time.Minute).Unix())}}, time.Minute, true, false},
+		"seconds, of a gateway":     {http.Header{"X-Ratelimit-Reset": {"30"}}, 30 * time.Second, true, false},
+		"a time before 1970":        {http.Header{"X-Ratelimit-Reset": {"-1754667660000"}}, 0, false, false},
+		"a time beyond all numbers": {http.Header{"X-Ratelimit-Reset": {"9223372036854775807"}}, math.MaxInt64, true, false},
 		"remaining is blank": {http.Header{
 			"X-Ratelimit-Reset-Requests": {"1s"}, "X-Ratelimit-Remaining-Requests": {" "},
 		}, time.Second, true, false},
@@ -50,11 +59,11 @@ func TestLimitReset(t *testing.T) {
 }
 
 func FuzzLimitReset(f *testing.F) {
-	for _, s := range []string{"6m0s", "20ms", "7", "-1", "2026-11-24T12:00:41Z", "1e300", "9999999999999h", ""} {
+	for _, s := range []string{"6m0s", "20ms", "7", "-1", "2026-11-24T12:00:41Z", "1754667660000", "1e300", "9999999999999h", ""} {
 		f.Add(s, "0")
 	}
 	f.Fuzz(func(t *testing.T, reset, left string) {
-		for _, l := range []string{"X-Ratelimit-%s-Requests", "X-Ratelimit-%s-Tokens", "Anthropic-Ratelimit-Input-Tokens-%s"} {
+		for _, l := range []string{"X-Ratelimit-%s-Requests", "X-Ratelimit-%s-Tokens", "X-Ratelimit-%s", "Anthropic-Ratelimit-Input-Tokens-%s"} {
 			name := func(what string) string { return http.CanonicalHeaderKey(fmt.Sprintf(l, what)) }
 			wait, told, spent := failure.LimitReset(map[string][]string{name("Reset"): {reset}, name("Remaining"): {left}}, noon)
 			if wait < 0 || !told && (wait != 0 || spent) {
