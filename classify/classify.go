@@ -136,7 +136,7 @@ var regainOn = regexp.MustCompile(`regain access on ([0-9]{4}-[0-9]{2}-[0-9]{2})
 // requestID returns the provider's number of the request, by the header that it
 // has for it.
 func requestID(h http.Header) string {
-	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "X-Goog-Request-Id"} {
+	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "X-Goog-Request-Id", "X-Amzn-Requestid"} {
 		if id := h.Get(name); id != "" {
 			return id
 		}

@@ -28,6 +28,8 @@ func TestReadTellsWhenToComeBack(t *testing.T) {
 		{"limit of requests", classify.OpenAI, 429, map[string]string{
 			"X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "20ms",
 			"X-Ratelimit-Remaining-Tokens": "100", "X-Ratelimit-Reset-Tokens": "6m0s"}, `{}`, failure.RateLimited, 20 * time.Millisecond},
+		{"OpenRouter's limit", classify.OpenAI, 429, map[string]string{"X-Ratelimit-Limit": "1", "X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": "1795521626000"},
+			`{"error":{"code":429,"message":"Rate limit exceeded: limit_rpm/x. High demand for x on OpenRouter - limited to 1 requests per minute."}}`, failure.RateLimited, 26 * time.Second},
 		{"words", classify.OpenAI, 429, nil, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached. Please try again in 6m0.5s."}}`, failure.RateLimited, 6*time.Minute + 500*time.Millisecond},
 		{"words of a limit of the day", classify.OpenAI, 429, nil, `{"error":{"code":"rate_limit_exceeded","message":"Limit reached on requests per day (RPD). Try again in 7m12s."}}`, failure.RateLimited, 7*time.Minute + 12*time.Second},
 		{"words of a 500", classify.OpenAI, 500, nil, `{"error":{"message":"Try again in 5s."}}`, failure.Transient, never},
@@ -111,6 +113,15 @@ func TestReadErrorFindsAnErrorWithinASuccess(t *testing.T) {
 		got, found := classify.ReadError(classify.Reply{Provider: step.provider, Status: 200, Body: []byte(step.body)})
 		if found != step.found || got.Kind != step.kind || got.Code != step.code {
 			t.Errorf("%s: got %v, %+v", step.body, found, got)
+		}
+	}
+}
+
+func TestReadRequestID(t *testing.T) {
+	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "X-Goog-Request-Id", "X-Amzn-Requestid"} {
+		got := classify.Read(classify.Reply{Provider: classify.OpenAI, Status: 403, Header: http.Header{name: {"f3070fed"}}, Body: []byte(`{}`), At: noon})
+		if got.RequestID != "f3070fed" {
+			t.Errorf("%s: the request's number is %q", name, got.RequestID)
 		}
 	}
 }

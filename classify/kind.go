@@ -133,9 +133,9 @@ func contextTooLong(p problem, message string) bool {
 }
 
 // overloaded looks at the words only where the status leaves it open: a 400
-// may quote anything.
+// may quote anything, and OpenRouter explains a rate limit by "high demand".
 func (p problem) overloaded(message string) bool {
-	open := p.Status == 0 || p.Status == 429 || p.Status >= 500
+	open := (p.Status == 0 || p.Status == 429 || p.Status >= 500) && !strings.Contains(message, "rate limit exceeded")
 	return p.Status == 498 || p.Status == 529 || p.says(capacity...) ||
 		open && has(message, "overloaded", "server busy", "server is busy", "maximum pending requests", "high demand")
 }

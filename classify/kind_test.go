@@ -74,6 +74,7 @@ func TestKind(t *testing.T) {
 		{"no credit", problem{Status: 402, Code: "402", Message: "Insufficient credits."}, failure.QuotaExhausted},
 		{"budget for calls in flight", problem{Status: 402, Code: "402", Told: true}, failure.RateLimited},
 		{"moderation", problem{Status: 403, Code: "403", Message: "Your chosen model requires moderation and your input was flagged."}, failure.ContentFiltered},
+		{"a limit of requests, and why", problem{Status: 429, Code: "429", Message: "Rate limit exceeded: limit_rpm/meta-llama/llama-3.2-3b-instruct/e8440b11. High demand for meta-llama/llama-3.2-3b-instruct:free on OpenRouter - limited to 1 requests per minute. Please retry shortly."}, failure.RateLimited},
 		{"no such model id", problem{Status: 400, Message: "meta/lama is not a valid model ID"}, failure.ModelNotFound},
 		{"upstream", problem{Status: 502, Code: "502", Message: "Provider returned error"}, failure.Transient},
 		// Groq.
