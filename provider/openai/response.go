@@ -87,12 +87,19 @@ func answer(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
 	}
 }
 
+// usage counts what was thought as a part of the output. Some count it apart:
+// xAI, as its total shows, and Vercel's gateway for Gemini, where the total has
+// it not but the price has.
 func usage(u sdk.CompletionUsage) llm.Usage {
+	output, thought := u.CompletionTokens, u.CompletionTokensDetails.ReasoningTokens
+	if thought > output || thought > 0 && u.TotalTokens == u.PromptTokens+output+thought {
+		output += thought
+	}
 	return llm.Usage{
 		InputTokens:     u.PromptTokens,
-		OutputTokens:    u.CompletionTokens,
+		OutputTokens:    output,
 		CachedTokens:    u.PromptTokensDetails.CachedTokens,
-		ReasoningTokens: u.CompletionTokensDetails.ReasoningTokens,
+		ReasoningTokens: thought,
 	}
 }
 

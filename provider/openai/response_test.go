@@ -36,6 +36,41 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
+// What was thought is a part of the output, however the server counts it.
+func TestUsage(t *testing.T) {
+	m, err := New("x", Options{BaseURL: "http://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, step := range map[string]struct {
+		usage string
+		want  llm.Usage
+	}{
+		"OpenAI": {`"prompt_tokens":9,"completion_tokens":127,"total_tokens":136,"completion_tokens_details":{"reasoning_tokens":125}`,
+			llm.Usage{InputTokens: 9, OutputTokens: 127, ReasoningTokens: 125}},
+		"all of it was thought": {`"prompt_tokens":9,"completion_tokens":125,"total_tokens":134,"completion_tokens_details":{"reasoning_tokens":125}`,
+			llm.Usage{InputTokens: 9, OutputTokens: 125, ReasoningTokens: 125}},
+		"xAI": {`"prompt_tokens":165,"completion_tokens":2,"total_tokens":292,"prompt_tokens_details":{"cached_tokens":156},"completion_tokens_details":{"reasoning_tokens":125}`,
+			llm.Usage{InputTokens: 165, OutputTokens: 127, CachedTokens: 156, ReasoningTokens: 125}},
+		"xAI, a long answer": {`"prompt_tokens":165,"completion_tokens":300,"total_tokens":590,"completion_tokens_details":{"reasoning_tokens":125}`,
+			llm.Usage{InputTokens: 165, OutputTokens: 425, ReasoningTokens: 125}},
+		"Vercel, Gemini": {`"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"completion_tokens_details":{"reasoning_tokens":25}`,
+			llm.Usage{InputTokens: 9, OutputTokens: 27, ReasoningTokens: 25}},
+		"without a total": {`"prompt_tokens":9,"completion_tokens":127,"completion_tokens_details":{"reasoning_tokens":125}`,
+			llm.Usage{InputTokens: 9, OutputTokens: 127, ReasoningTokens: 125}},
+		"nothing": {``, llm.Usage{}},
+	} {
+		body := `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{` + step.usage + `}}`
+		got, err := response(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: []byte(body), Response: &http.Response{}})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got.Usage != step.want {
+			t.Errorf("%s: %+v, want %+v", name, got.Usage, step.want)
+		}
+	}
+}
+
 // Whatever comes: no panic, errors of a kind and last, the reason to stop once
 // and last.
 func FuzzStream(f *testing.F) {
