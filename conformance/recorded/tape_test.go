@@ -162,7 +162,7 @@ func readVCR(data []byte) ([]interaction, error) {
 const traceLine = "httprr trace v1"
 
 // readHTTPRR reads a trace of httprr
-// (https://pkg.go.dev/rsc.io/oscar/internal/httprr): a line that names the
+// (https://pkg.go.dev/golang.org/x/oscar/internal/httprr): a line that names the
 // format, then for each interaction a line with two numbers, and as many bytes
 // of the request and of the response, both as they were on the wire.
 func readHTTPRR(data []byte) ([]interaction, error) {
