@@ -101,12 +101,15 @@ func (p problem) failure(r Reply) failure.Error {
 }
 
 // resets returns when a limit is said to be whole again, where no Retry-After
-// says when to come back: by headers, or in words. Anthropic's headers count
+// says when to come back: by headers, of the response or in the body, or in words. Anthropic's headers count
 // only where they say which limit is used up, since they come with other 429s
 // too.
 func (p problem) resets(r Reply) (time.Duration, bool) {
 	wait, told, spent := failure.LimitReset(r.Header, r.At)
 	if told && (spent || r.Provider != Anthropic) {
+		return wait, true
+	}
+	if wait, told, _ := failure.LimitReset(p.Header, r.At); told {
 		return wait, true
 	}
 	if in := againIn.FindStringSubmatch(p.Message); in != nil {

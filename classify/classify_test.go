@@ -30,6 +30,9 @@ func TestReadTellsWhenToComeBack(t *testing.T) {
 			"X-Ratelimit-Remaining-Tokens": "100", "X-Ratelimit-Reset-Tokens": "6m0s"}, `{}`, failure.RateLimited, 20 * time.Millisecond},
 		{"OpenRouter's limit", classify.OpenAI, 429, map[string]string{"X-Ratelimit-Limit": "1", "X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": "1795521626000"},
 			`{"error":{"code":429,"message":"Rate limit exceeded: limit_rpm/x. High demand for x on OpenRouter - limited to 1 requests per minute."}}`, failure.RateLimited, 26 * time.Second},
+		{"the same, in the body alone", classify.OpenAI, 429, nil,
+			`{"error":{"code":429,"message":"Rate limit exceeded","metadata":{"headers":{"X-RateLimit-Limit":"1","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795521626000"},"provider_name":null}}}`, failure.RateLimited, 26 * time.Second},
+		{"headers of no form in the body", classify.OpenAI, 429, nil, `{"error":{"code":429,"message":"x","metadata":{"headers":{"X-RateLimit-Reset":[1]}}}}`, failure.RateLimited, never},
 		{"words", classify.OpenAI, 429, nil, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached. Please try again in 6m0.5s."}}`, failure.RateLimited, 6*time.Minute + 500*time.Millisecond},
 		{"words of a limit of the day", classify.OpenAI, 429, nil, `{"error":{"code":"rate_limit_exceeded","message":"Limit reached on requests per day (RPD). Try again in 7m12s."}}`, failure.RateLimited, 7*time.Minute + 12*time.Second},
 		{"words of a 500", classify.OpenAI, 500, nil, `{"error":{"message":"Try again in 5s."}}`, failure.Transient, never},
@@ -123,5 +126,13 @@ func TestReadRequestID(t *testing.T) {
 		if got.RequestID != "f3070fed" {
 			t.Errorf("%s: the request's number is %q", name, got.RequestID)
 		}
+	}
+}
+
+func TestReadErrorTellsWhenToComeBack(t *testing.T) {
+	body := `{"error":{"code":429,"message":"Rate limit exceeded","metadata":{"headers":{"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795521626000"}}}}`
+	got, ok := classify.ReadError(classify.Reply{Provider: classify.OpenAI, Status: 200, Body: []byte(body), At: noon})
+	if !ok || got.Kind != failure.RateLimited || !got.Told || got.RetryAfter != 26*time.Second {
+		t.Errorf("got %v, %v, %v", got.Kind, got.RetryAfter, got.Told)
 	}
 }

@@ -3,6 +3,7 @@ package classify
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ type problem struct {
 	// Delay is when the body says to come back, if it does: Google's RetryInfo.
 	Delay   time.Duration
 	Delayed bool
+	// Header is what the body repeats of a header: OpenRouter's, where an error
+	// comes in a stream, say.
+	Header http.Header
 }
 
 // readProblem reads the body that came with an error status. There is no
@@ -83,7 +87,8 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 		Status   json.RawMessage `json:"status"` // Gemini's name for the type
 		Message  json.RawMessage `json:"message"`
 		Metadata struct {
-			Raw json.RawMessage `json:"raw"` // OpenRouter: what the server behind it said
+			Raw     json.RawMessage            `json:"raw"` // OpenRouter: what the server behind it said
+			Headers map[string]json.RawMessage `json:"headers"`
 		} `json:"metadata"`
 		Details json.RawMessage `json:"details"`
 	}
@@ -98,6 +103,12 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 	}
 	if behind := plain(fields.Metadata.Raw); behind != "" {
 		p.Message = strings.TrimSpace(p.Message + ": " + behind)
+	}
+	for name, value := range fields.Metadata.Headers {
+		if p.Header == nil {
+			p.Header = http.Header{}
+		}
+		p.Header.Add(name, plain(value))
 	}
 	if number, err := strconv.Atoi(p.Code); err == nil && number >= 400 && number <= 599 {
 		p.Status = number
