@@ -29,6 +29,11 @@ const maxConfigSize = 1 << 20
 
 // LoadConfig reads a configuration file; see ParseConfig.
 func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
+	return LoadConfigWith(path, validate.Builder{})
+}
+
+// LoadConfigWith is LoadConfig with a builder of the checks; see ParseConfigWith.
+func LoadConfigWith(path string, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	data, err := readConfig(path)
 	if err != nil {
 		if e, ok := errors.AsType[*fs.PathError](err); ok { // the ConfigError has the path
@@ -36,7 +41,7 @@ func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
 		}
 		return RetryConfig{}, nil, &ConfigError{File: path, Err: err}
 	}
-	return ParseConfig(path, data)
+	return ParseConfigWith(path, data, builder)
 }
 
 func readConfig(path string) ([]byte, error) {
@@ -61,7 +66,13 @@ func readConfig(path string) ([]byte, error) {
 // The error is a *ConfigError with the line, the field, what it got and what it
 // takes. name is the file's, for the error.
 func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
-	cfg, checks, err := parseConfig(data)
+	return ParseConfigWith(name, data, validate.Builder{})
+}
+
+// ParseConfigWith is ParseConfig for a configuration whose checks may need more
+// than their parameters: the builder opens the models that they name as judges.
+func ParseConfigWith(name string, data []byte, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
+	cfg, checks, err := parseConfig(data, builder)
 	if err != nil {
 		if e, ok := errors.AsType[*ConfigError](err); ok {
 			e.File = name
@@ -71,14 +82,14 @@ func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, er
 	return cfg, checks, nil
 }
 
-func parseConfig(data []byte) (cfg RetryConfig, checks []validate.Strategy, err error) {
+func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks []validate.Strategy, err error) {
 	root, err := readNode(data)
 	if err != nil || root == nil {
 		return cfg, nil, err
 	}
 	known := append(slices.Clone(settings), setting{"checks", "a list of checks", func(_ *RetryConfig, n *yaml.Node) error {
 		var err error
-		checks, err = parseChecks(n)
+		checks, err = parseChecks(n, builder)
 		return err
 	}})
 	if err = setAll(known, &cfg, root, ""); err == nil {
@@ -462,13 +473,13 @@ func shown(n *yaml.Node) string {
 	return "something else"
 }
 
-func parseChecks(n *yaml.Node) ([]validate.Strategy, error) {
+func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, error) {
 	if n.Kind != yaml.SequenceNode {
 		return nil, errForm
 	}
 	var checks []validate.Strategy
 	for i, item := range n.Content {
-		check, err := parseCheck(resolved(item))
+		check, err := parseCheck(resolved(item), builder)
 		if err != nil {
 			return nil, &ConfigError{Line: item.Line, Field: fmt.Sprintf("checks[%d]", i), Got: shown(resolved(item)), Err: err}
 		}
@@ -477,9 +488,9 @@ func parseChecks(n *yaml.Node) ([]validate.Strategy, error) {
 	return checks, nil
 }
 
-func parseCheck(n *yaml.Node) (validate.Strategy, error) {
+func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, error) {
 	if n.Kind == yaml.ScalarNode {
-		return validate.Parse(n.Value)
+		return builder.Parse(n.Value)
 	}
 	var item struct {
 		Type   string         `yaml:"type"`
@@ -491,5 +502,5 @@ func parseCheck(n *yaml.Node) (validate.Strategy, error) {
 	if err := n.Load(&item, yaml.WithKnownFields()); err != nil {
 		return nil, fmt.Errorf("takes a text, or a mapping of type and params: %w", err)
 	}
-	return validate.Build(item.Type, item.Params)
+	return builder.Build(item.Type, item.Params)
 }

@@ -1,6 +1,7 @@
 package llmcall_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -16,6 +17,7 @@ import (
 	"llmcall/breaker"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -387,6 +389,39 @@ func TestConfigurationFiles(t *testing.T) {
 		}
 	}
 	if _, _, err := llmcall.LoadConfig(filepath.Join(dir, "missing.yaml")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// A check may need a model, which the builder opens; without one, that is an
+// error with the line.
+func TestABuilderMakesTheChecksOfAFile(t *testing.T) {
+	validate.MustRegister(validate.Definition{
+		Info: validate.Info{Name: "needs_model", Params: []validate.Param{{Name: "model"}}},
+		Build: func(p validate.Params) (validate.Strategy, error) {
+			name, err := p.Text("model", "a model")
+			if err != nil {
+				return nil, err
+			}
+			m, err := p.Model("model", name)
+			if err != nil {
+				return nil, err
+			}
+			return validate.Func(m.Name(), func(context.Context, *validate.Answer) error { return nil }), nil
+		},
+	})
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	text := "checks:\n- type: needs_model\n  params: {model: acme/a}\n- 'needs_model:{\"model\": \"acme/b\"}'\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	builder := validate.Builder{OpenModel: func(name string) (llm.Model, error) { return llm.Func("opened "+name, nil), nil }}
+	_, checks, err := llmcall.LoadConfigWith(path, builder)
+	if err != nil || len(checks) != 2 || checks[0].Name() != "opened acme/a" || checks[1].Name() != "opened acme/b" {
+		t.Errorf("%v, %v", checks, err)
+	}
+	_, _, err = llmcall.LoadConfig(path)
+	if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.Line != 2 || e.Field != "checks[0]" || !strings.Contains(err.Error(), "opens no model") {
 		t.Error(err)
 	}
 }

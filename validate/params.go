@@ -2,6 +2,7 @@ package validate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"llmcall/llm"
 )
 
 // Params are the parameters of one check, as YAML or JSON decodes them: an
@@ -148,6 +151,30 @@ func (p Params) Texts(name string) ([]string, error) {
 	default:
 		return nil, p.Bad(name, "is "+shown(v), takes)
 	}
+}
+
+// Model opens the model that a parameter names ("provider/model"), by
+// Builder.OpenModel. param is the parameter's name for the error, with the place
+// in it ("judges[1]").
+func (p Params) Model(param, name string) (llm.Model, error) {
+	const takes = `the full name of a model, "provider/model"`
+	bad := p.Bad(param, fmt.Sprintf("is %q", short(name, 60)), takes)
+	if strings.TrimSpace(name) == "" {
+		return nil, bad
+	}
+	if p.builder.OpenModel == nil {
+		bad.Err = errors.New("this program opens no model that a check names (see validate.Builder)")
+		return nil, bad
+	}
+	model, err := p.builder.OpenModel(name)
+	if err == nil && model == nil {
+		err = errors.New("OpenModel returned neither a model nor an error")
+	}
+	if err != nil {
+		bad.Err = err
+		return nil, bad
+	}
+	return model, nil
 }
 
 // Checks returns a list of checks that must be given.

@@ -1,11 +1,13 @@
 package validate_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 
+	"llmcall/llm"
 	"llmcall/validate"
 )
 
@@ -150,5 +152,47 @@ func TestBuilderMakesChecksAtEachDepth(t *testing.T) {
 	}
 	if _, err := b.Build("nope", nil); err == nil || !strings.Contains(err.Error(), `unknown check "nope"`) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestModelOpensWhatAParameterNames(t *testing.T) {
+	err := validate.Register(validate.Definition{
+		Info: validate.Info{
+			Name: "modelled", Summary: "a model likes it", Example: "modelled",
+			Params: []validate.Param{{Name: "model", Type: "string", Meaning: "the model"}},
+		},
+		Build: func(p validate.Params) (validate.Strategy, error) {
+			name, given := p.Value("model").(string)
+			if !given {
+				return passes("modelled"), nil
+			}
+			m, err := p.Model("model", name)
+			if err != nil {
+				return nil, err
+			}
+			return passes(m.Name()), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opens := func(m llm.Model, err error) validate.Builder {
+		return validate.Builder{OpenModel: func(string) (llm.Model, error) { return m, err }}
+	}
+	s, err := opens(llm.Func("acme/a", nil), nil).Parse(`not:modelled:{"model": "acme/a"}`)
+	if err != nil || s == nil {
+		t.Error(err)
+	}
+	for want, b := range map[string]validate.Builder{
+		`model is "acme/a": this program opens no model`:                         {},
+		`model is "acme/a": no key; it takes the full name of a model`:           opens(nil, errors.New("no key")),
+		`model is "acme/a": OpenModel returned neither a model nor an error; it`: opens(nil, nil),
+	} {
+		if _, err := b.Build("modelled", map[string]any{"model": "acme/a"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := opens(llm.Func("x", nil), nil).Build("modelled", map[string]any{"model": " "}); err == nil || !strings.Contains(err.Error(), `model is " "`) {
+		t.Error(err)
 	}
 }

@@ -10,8 +10,8 @@
 // command line. The packages below this one have those that need parsers.
 //
 // Checks that need parsers of other languages are in packages of their own (code,
-// sql, openapi), so that a program compiles those alone that it uses; package
-// standard is all of them.
+// sql, openapi), so that a program compiles those alone that it uses, and so are
+// those that ask a model to judge (judge); package standard is all of them.
 //
 // What JSON and JSONSchema accept, the caller can decode: the verdict carries
 // the decoded value and the text that it was decoded from. JSONWithRepair mends

@@ -165,7 +165,7 @@ func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []va
 	var checks []validate.Strategy
 	if f.config != "" {
 		var err error
-		if cfg, checks, err = llmcall.LoadConfig(f.config); err != nil {
+		if cfg, checks, err = llmcall.LoadConfigWith(f.config, builder); err != nil {
 			return cfg, nil, fmt.Errorf("--config: %w", err)
 		}
 	}

@@ -16,8 +16,10 @@ import (
 	"llmcall"
 	"llmcall/classify"
 	"llmcall/failure"
+	"llmcall/llm"
 	"llmcall/provider"
 	"llmcall/retry"
+	"llmcall/validate"
 
 	"github.com/spf13/cobra"
 )
@@ -70,7 +72,7 @@ response as "curl -i" prints it, with its status and headers.`,
 			}
 			var cfg llmcall.RetryConfig
 			if config != "" {
-				if cfg, _, err = llmcall.LoadConfig(config); err != nil {
+				if cfg, _, err = llmcall.LoadConfigWith(config, noJudges); err != nil {
 					return fmt.Errorf("--config: %w", err)
 				}
 			}
@@ -116,6 +118,9 @@ response as "curl -i" prints it, with its status and headers.`,
 	_ = cmd.MarkFlagRequired("provider")
 	return cmd
 }
+
+// noJudges makes checks that are not made here: the key of a judge may be missing.
+var noJudges = validate.Builder{OpenModel: func(name string) (llm.Model, error) { return llm.Func(name, nil), nil }}
 
 // readAny reads a file, or standard input for "-".
 func readAny(ctx context.Context, stdin io.Reader, path string) ([]byte, error) {

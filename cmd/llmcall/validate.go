@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"llmcall"
+	"llmcall/llm"
+	"llmcall/provider"
 	"llmcall/validate"
 
 	"github.com/spf13/cobra"
@@ -24,9 +26,10 @@ func validateCommand() *cobra.Command {
 	var f validateFlags
 	cmd := &cobra.Command{
 		Use:   "validate [flags] FILE",
-		Short: "Run checks on a text, without any model",
+		Short: "Run checks on a text, without a model to answer",
 		Long: `Run checks on the text in FILE (- for standard input), as if it were a model's
-answer, and print what is wrong with it. No model is called.
+answer, and print what is wrong with it. No model is called, but by the checks
+that ask one to judge: agent_task and ai_contradiction_check.
 
 Exit codes:
   0    the text passes
@@ -90,7 +93,7 @@ func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duratio
 		checks = append(checks, check)
 	}
 	if f.config != "" {
-		cfg, configured, err := llmcall.LoadConfig(f.config)
+		cfg, configured, err := llmcall.LoadConfigWith(f.config, builder)
 		if err != nil {
 			return nil, 0, fmt.Errorf("--config: %w", err)
 		}
@@ -106,11 +109,17 @@ func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duratio
 	return checks, timeout, nil
 }
 
+// builder makes checks whose judges are opened as any other model is. It makes
+// no call, but a judge whose key is missing is an error.
+var builder = validate.Builder{OpenModel: func(name string) (llm.Model, error) {
+	return provider.Open(name, provider.Options{})
+}}
+
 // parseChecks makes the checks of --check.
 func parseChecks(specs []string) ([]validate.Strategy, error) {
 	var checks []validate.Strategy
 	for _, spec := range specs {
-		check, err := validate.Parse(spec)
+		check, err := builder.Parse(spec)
 		if err != nil {
 			return nil, fmt.Errorf("--check %s: %w", spec, err)
 		}
@@ -182,6 +191,7 @@ type reportDocument struct {
 	Passed     []string             `json:"passed"`
 	Failed     []failedCheck        `json:"failed"`
 	Skipped    []string             `json:"skipped"`
+	Usage      llm.Usage            `json:"usage,omitzero"` // of the judges
 }
 
 type failedCheck struct {
@@ -196,6 +206,7 @@ func writeReportJSON(w io.Writer, r *validate.Report) error {
 		Passed:     append([]string{}, r.Passed...),
 		Failed:     []failedCheck{},
 		Skipped:    append([]string{}, r.Skipped...),
+		Usage:      r.Usage,
 	}
 	for _, f := range r.Failed {
 		d.Failed = append(d.Failed, failedCheck{f.Check, f.Err.Error()})

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"llmcall/chaos"
 	"llmcall/validate"
 )
 
@@ -66,7 +67,7 @@ In a configuration file:
 			t.Errorf("%q: exit %d: %s", args, got.code, got.stdout)
 		}
 	}
-	if got := command(t, "", "checks", "lenght"); !strings.Contains(got.stderr, "takes one of all, any,") {
+	if got := command(t, "", "checks", "lenght"); !strings.Contains(got.stderr, "takes one of agent_task, ai_contradiction_check, all, any,") {
 		t.Error(got.stderr)
 	}
 }
@@ -77,6 +78,7 @@ func TestEachExampleSurvivesTheShellAndTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Skip("no shell")
 	}
+	serveJudge(t, "{}")
 	for _, c := range append(validate.Checks(), validate.Info{Name: "quoted", Example: `regex:it's "so"`}) {
 		out, err := exec.Command(shell, "-c", "printf %s "+shellQuoted(c.Example)).Output()
 		if err != nil || string(out) != c.Example {
@@ -161,6 +163,64 @@ func TestValidateAsJSON(t *testing.T) {
 	}
 	if value, there := v["value"]; !there || value != nil {
 		t.Error("null is a value")
+	}
+}
+
+// serveJudge serves a judge that follows a plan, where models of OpenAI's are
+// looked for.
+func serveJudge(t *testing.T, plan string) *chaos.Server {
+	t.Helper()
+	server, args := serve(t, plan)
+	t.Setenv("OPENAI_BASE_URL", args[slices.Index(args, "--base-url")+1])
+	return server
+}
+
+func TestAJudgeIsOpenedByItsName(t *testing.T) {
+	const (
+		check = `agent_task:{"task_prompt": "It is polite.", "validation_model": "openai/critic"}`
+		bad   = `{steps: [{answer: '{"reasons": [{"problem": "it is rude", "suggestion": "be polite"}], "passed": false}'}]}`
+		good  = `{steps: [{answer: '{"reasons": [], "passed": true}'}]}`
+	)
+	config := file(t, "c.yaml", "checks:\n  - type: agent_task\n    params: {task_prompt: It is polite., validation_model: openai/critic}\n")
+	for _, args := range [][]string{{"--check", check}, {"--config", config}} {
+		server := serveJudge(t, bad)
+		got := command(t, "Go away.", append(append([]string{"validate"}, args...), "-")...)
+		if got.code != 3 || got.stdout != "1. agent_task: it is rude\n   be polite\n" || server.Requests()[0].Model != "critic" {
+			t.Errorf("%q: exit %d: %s%s", args, got.code, got.stdout, got.stderr)
+		}
+		serveJudge(t, good)
+		got = command(t, "Good morning.", append(append([]string{"validate", "--output", "json"}, args...), "-")...)
+		var v map[string]any
+		if err := json.Unmarshal([]byte(got.stdout), &v); err != nil || got.code != 0 || v["valid"] != true || v["usage"].(map[string]any)["output_tokens"] == 0.0 {
+			t.Errorf("%q: exit %d: %s%s", args, got.code, got.stdout, got.stderr)
+		}
+		serveJudge(t, good)
+		_, call := serve(t, "{}")
+		if got := command(t, "", append(append(call, args...), "Greet them")...); got.code != 0 || got.stdout == "" {
+			t.Errorf("%q: exit %d: %s", args, got.code, got.stderr)
+		}
+	}
+}
+
+// A judge that can't be opened is found before anything is called.
+func TestAJudgeWithoutAKeyIsAnError(t *testing.T) {
+	const check = `agent_task:{"task_prompt": "It is polite.", "validation_model": "openai/critic"}`
+	config := file(t, "c.yaml", "checks: ['"+check+"']\n")
+	for _, args := range [][]string{{"--check", check}, {"--config", config}} {
+		server, call := serve(t, "{}")
+		for _, base := range [][]string{append(call, "Greet them"), {"validate", "-"}} {
+			got := command(t, "x", append(append([]string{base[0]}, args...), base[1:]...)...)
+			if got.code != 2 || !strings.Contains(got.stderr, "OPENAI_API_KEY") || !strings.Contains(got.stderr, "validation_model") {
+				t.Errorf("%q: exit %d: %s", args, got.code, got.stderr)
+			}
+		}
+		if n := len(server.Requests()); n != 0 {
+			t.Errorf("%d calls were made", n)
+		}
+	}
+	// explain makes no check, and needs none of its keys.
+	if got := command(t, "{}", "explain", "--provider", "openai", "--status", "500", "--config", config, "-"); got.code != 0 {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 }
 

@@ -10,6 +10,7 @@ package standard
 import (
 	_ "llmcall/validate/code"       // code, python
 	_ "llmcall/validate/expression" // expression
+	_ "llmcall/validate/judge"      // agent_task, ai_contradiction_check
 	_ "llmcall/validate/openapi"    // openapi_spec
 	_ "llmcall/validate/sql"        // sql, sql_safe
 )

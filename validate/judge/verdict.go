@@ -1,0 +1,179 @@
+package judge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/validate"
+)
+
+// asked is the verdict's schema as it is asked for. It is in the subset that
+// OpenAI holds a model to (strict mode): all properties are required, no others
+// are allowed. The reasons come first, so that the model has given them before
+// it decides.
+var asked = &llm.Schema{Name: "verdict", JSON: json.RawMessage(`{
+  "type": "object",
+  "properties": {
+    "reasons": {
+      "type": "array",
+      "description": "what is wrong with the answer; empty if it passes",
+      "items": {
+        "type": "object",
+        "properties": {
+          "problem": {"type": "string", "description": "what is wrong, in one sentence"},
+          "pointer": {"type": "string", "description": "where, as a JSON pointer into an answer that is JSON; else empty"},
+          "suggestion": {"type": "string", "description": "how to mend it, in one sentence"}
+        },
+        "required": ["problem", "pointer", "suggestion"],
+        "additionalProperties": false
+      }
+    },
+    "passed": {"type": "boolean", "description": "whether the answer passes"}
+  },
+  "required": ["reasons", "passed"],
+  "additionalProperties": false
+}`)}
+
+// shape is what a verdict is checked against: a model that nothing holds to the
+// schema may leave out what has a natural default, and add what nobody reads.
+var shape = validate.Must(validate.JSONSchema([]byte(`{
+  "type": "object",
+  "properties": {
+    "reasons": {
+      "type": "array",
+      "items": {
+        "type": "object",
+        "properties": {
+          "problem": {"type": "string"},
+          "pointer": {"type": ["string", "null"]},
+          "suggestion": {"type": ["string", "null"]}
+        },
+        "required": ["problem"]
+      }
+    },
+    "passed": {"type": "boolean"}
+  },
+  "required": ["reasons", "passed"]
+}`)))
+
+// What is kept of a verdict: more would be of no use to the model that it is fed
+// back to.
+const (
+	maxReasons = 20
+	maxReason  = 600 // code points of a problem, a pointer, a suggestion
+)
+
+// opinion is what one judge says of an answer.
+type opinion struct {
+	passed     bool
+	complaints []validate.Complaint // at least one if it does not pass
+}
+
+// verdictError is a verdict that can't be used.
+type verdictError struct {
+	text       string // what the judge said
+	complaints []validate.Complaint
+}
+
+func (e *verdictError) Error() string {
+	return "the verdict can't be used: " + validate.Complaints(e.complaints).Error()
+}
+
+// FailureKind returns failure.InvalidAnswer: the judge's, not that of the answer
+// which is judged.
+func (e *verdictError) FailureKind() failure.Kind { return failure.InvalidAnswer }
+
+// correction is the exchange that tells the judge what is wrong with its verdict.
+func (e *verdictError) correction() []llm.Message {
+	said := short(e.text, 4*maxReason)
+	if strings.TrimSpace(said) == "" {
+		said = "(no text)" // providers refuse an empty turn
+	}
+	var b strings.Builder
+	b.WriteString("Your verdict can't be used:\n")
+	for i, c := range e.complaints {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, short(c.String(), maxReason))
+	}
+	b.WriteString(`Judge again, and answer with the JSON object alone: {"reasons": [...], "passed": true or false}`)
+	return []llm.Message{llm.Assistant(said), llm.User(b.String())}
+}
+
+// read reads a judge's answer. The error is a *verdictError, or the *failure.Error
+// of an answer that never became one.
+func read(ctx context.Context, model string, answer *llm.Response) (opinion, error) {
+	fail := func(kind failure.Kind, message string) (opinion, error) {
+		return opinion{}, &failure.Error{Kind: kind, Model: model, Message: message}
+	}
+	switch answer.Finish {
+	case llm.FinishFiltered:
+		return fail(failure.ContentFiltered, "the verdict was withheld or refused")
+	case llm.FinishLength:
+		return fail(failure.CutOff, "the verdict was cut off at its token limit")
+	case llm.FinishNone:
+		return fail(failure.CutOff, "the verdict broke off: it came without a reason to stop")
+	}
+	said := answer.Text()
+	unusable := func(complaints ...validate.Complaint) (opinion, error) {
+		return opinion{}, &verdictError{said, complaints}
+	}
+	v, err := shape.Check(ctx, &validate.Answer{Text: said, Response: answer})
+	if err != nil {
+		return opinion{}, err
+	}
+	if len(v.Complaints) > 0 {
+		return unusable(v.Complaints...)
+	}
+	// From the map: encoding/json would take "Passed" for "passed" in a struct.
+	fields, _ := v.Value.(map[string]any)
+	passed, _ := fields["passed"].(bool)
+	reasons, _ := fields["reasons"].([]any)
+	switch {
+	case passed && len(reasons) > 0:
+		return unusable(validate.Complaint{
+			Problem:    "it contradicts itself: passed is true, and reasons says what is wrong",
+			Suggestion: "leave reasons empty if the answer passes, else make passed false",
+		})
+	case !passed && len(reasons) == 0:
+		return unusable(validate.Complaint{Problem: "passed is false, and reasons is empty", Suggestion: "say in reasons what is wrong with the answer"})
+	}
+	o := opinion{passed: passed}
+	for i, r := range reasons {
+		if i == maxReasons {
+			o.complaints = append(o.complaints, validate.Complaint{Problem: fmt.Sprintf("and %d more that the judge lists", len(reasons)-i)})
+			break
+		}
+		fields, _ := r.(map[string]any)
+		c := complaintOf(fields)
+		if c.Problem == "" {
+			return unusable(validate.Complaint{
+				Problem: "a problem is blank", Pointer: fmt.Sprintf("/reasons/%d/problem", i), Suggestion: "say what is wrong, or leave the reason out",
+			})
+		}
+		o.complaints = append(o.complaints, c)
+	}
+	return o, nil
+}
+
+func complaintOf(reason map[string]any) validate.Complaint {
+	field := func(name string) string {
+		s, _ := reason[name].(string)
+		return short(strings.TrimSpace(s), maxReason)
+	}
+	c := validate.Complaint{Problem: field("problem"), Pointer: field("pointer"), Suggestion: field("suggestion")}
+	if c.Problem != "" && c.Pointer != "" && !strings.HasPrefix(c.Pointer, "/") { // a place in the judge's own words
+		c.Problem, c.Pointer = c.Problem+" ("+c.Pointer+")", ""
+	}
+	return c
+}
+
+// short returns s, cut after n code points.
+func short(s string, n int) string {
+	if at := offset(s, n); at < len(s) {
+		return s[:at] + "…"
+	}
+	return s
+}

@@ -1,0 +1,238 @@
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"strings"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+	"llmcall/validate"
+)
+
+// JudgeError is the failure of one judge: it gave no verdict.
+type JudgeError struct {
+	Judge string // the model's name
+	Err   error  // mostly a *retry.Error, which tells of all attempts
+}
+
+// Error names the judge and says why there is no verdict.
+func (e *JudgeError) Error() string { return fmt.Sprintf("judge %s: %v", e.Judge, e.Err) }
+
+// Unwrap returns e.Err.
+func (e *JudgeError) Unwrap() error { return e.Err }
+
+// NoVerdictError is the failure of a check whose vote was not decided, because
+// judges gave no verdict. It says nothing about the answer.
+//
+// It comes within a retry.Stop: the judges were asked as often as MaxAttempts
+// allows, and a loop around the check must not multiply that.
+type NoVerdictError struct {
+	Passed, Failed int           // the judges that passed the answer, and that did not
+	Judges         []*JudgeError // those that gave no verdict
+}
+
+// Error says how the vote stands, and why each judge that is missing is.
+func (e *NoVerdictError) Error() string {
+	why := make([]string, len(e.Judges))
+	for i, j := range e.Judges {
+		why[i] = j.Error()
+	}
+	if e.Passed+e.Failed == 0 {
+		return "no verdict: " + strings.Join(why, "; ")
+	}
+	return fmt.Sprintf("no verdict: %d for the answer, %d against it, and the vote depends on: %s", e.Passed, e.Failed, strings.Join(why, "; "))
+}
+
+// Unwrap returns the judges' failures.
+func (e *NoVerdictError) Unwrap() []error {
+	errs := make([]error, len(e.Judges))
+	for i, j := range e.Judges {
+		errs[i] = j
+	}
+	return errs
+}
+
+// FailureKind returns failure.CheckUnavailable.
+func (e *NoVerdictError) FailureKind() failure.Kind { return failure.CheckUnavailable }
+
+// tally is how a vote stands.
+type tally struct {
+	judges, agree        int // of how many judges how many must pass the answer
+	passed, failed, lost int // lost gave no verdict
+}
+
+// outcome is what has become of a vote.
+type outcome uint8
+
+const (
+	undecided outcome = iota // it depends on judges that are still at it
+	passes
+	fails
+	noVerdict // whatever those say that are still at it
+)
+
+// outcome decides as soon as nothing can change it any more. A judge that is lost
+// might have said either.
+func (t tally) outcome() outcome {
+	open := t.judges - t.passed - t.failed - t.lost
+	canPass := t.passed+open >= t.agree
+	canFail := t.failed+open > t.judges-t.agree
+	switch {
+	case t.passed >= t.agree:
+		return passes
+	case t.failed > t.judges-t.agree:
+		return fails
+	case !canPass && !canFail:
+		return noVerdict
+	}
+	return undecided
+}
+
+// ballot is what came of asking one judge.
+type ballot struct {
+	opinion
+	usage llm.Usage
+	err   error
+}
+
+var errGoexit = errors.New("it called runtime.Goexit")
+
+// vote asks all judges at the same time, and cancels those that are still at it
+// once the vote is decided. It waits for them: what they used is to be paid.
+func (p *panel) vote(ctx context.Context, brief func() []llm.Message) (validate.Verdict, error) {
+	own, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ballots := make([]ballot, len(p.judges))
+	ended := make(chan int, len(p.judges))
+	for i, m := range p.judges {
+		go func() {
+			ballots[i].err = errGoexit
+			defer func() { ended <- i }()
+			ballots[i] = m.judge(own, brief())
+		}()
+	}
+	t := tally{judges: len(p.judges), agree: p.agree}
+	decided := undecided
+	var v validate.Verdict
+	for range p.judges {
+		b := &ballots[<-ended]
+		v.Usage = v.Usage.Add(b.usage)
+		if decided != undecided {
+			continue
+		}
+		switch {
+		case b.err != nil:
+			t.lost++
+		case b.passed:
+			t.passed++
+		default:
+			t.failed++
+		}
+		if decided = t.outcome(); decided != undecided {
+			cancel()
+		}
+	}
+	switch {
+	case decided == passes:
+		return v, nil
+	case decided == fails:
+		v.Complaints = merge(ballots)
+		return v, nil
+	case ctx.Err() != nil:
+		return v, ctx.Err()
+	}
+	e := &NoVerdictError{Passed: t.passed, Failed: t.failed}
+	for i := range ballots {
+		if err := ballots[i].err; err != nil {
+			e.Judges = append(e.Judges, &JudgeError{p.judges[i].model.Name(), err})
+		}
+	}
+	return v, retry.Stop(e)
+}
+
+// merge lists the complaints of all judges that do not pass the answer, in the
+// order of the judges, each once.
+func merge(ballots []ballot) []validate.Complaint {
+	type key struct{ pointer, problem string }
+	var all []validate.Complaint
+	seen := map[key]int{}
+	left := 0
+	for i := range ballots {
+		if ballots[i].err != nil {
+			continue
+		}
+		for _, c := range ballots[i].complaints {
+			k := key{c.Pointer, strings.ToLower(strings.Join(strings.Fields(c.Problem), " "))}
+			if at, again := seen[k]; again {
+				if at >= 0 && all[at].Suggestion == "" {
+					all[at].Suggestion = c.Suggestion
+				}
+				continue
+			}
+			if len(all) == maxReasons {
+				seen[k] = -1
+				left++
+				continue
+			}
+			seen[k] = len(all)
+			all = append(all, c)
+		}
+	}
+	if left > 0 {
+		all = append(all, validate.Complaint{Problem: fmt.Sprintf("and %d more that the judges list", left)})
+	}
+	return all
+}
+
+// judge asks one judge for its verdict, as often as it may be asked.
+func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
+	defer func() {
+		if v := recover(); v != nil {
+			b.err = &validate.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	maxTokens := m.maxTokens
+	var correction []llm.Message
+	b.opinion, b.err = retry.Do(ctx, m.policy, func(ctx context.Context, _ retry.Attempt) (opinion, error) {
+		answer, err := m.complete(ctx, &llm.Request{
+			Messages: append(brief[:len(brief):len(brief)], correction...), Schema: asked, MaxTokens: maxTokens,
+		})
+		if err != nil {
+			return opinion{}, err
+		}
+		if answer == nil {
+			return opinion{}, &failure.Error{Kind: failure.Transient, Model: m.model.Name(), Message: "the model returned neither an answer nor an error"}
+		}
+		b.usage = b.usage.Add(answer.Usage)
+		o, err := read(ctx, m.model.Name(), answer)
+		if e, ok := err.(*verdictError); ok {
+			correction = e.correction()
+		}
+		if answer.Finish == llm.FinishLength {
+			maxTokens = min(maxTokens, math.MaxInt32/2) * 2
+		}
+		return o, err
+	})
+	return b
+}
+
+// complete sends a request, with the temperature unless the model refuses that:
+// many that think before they answer do.
+func (m *member) complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	if m.temperature == nil || m.refusesTemperature.Load() {
+		return m.model.Complete(ctx, req)
+	}
+	with := *req
+	with.Temperature = m.temperature
+	answer, err := m.model.Complete(ctx, &with)
+	if err == nil || failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(strings.ToLower(err.Error()), "temperature") {
+		return answer, err
+	}
+	m.refusesTemperature.Store(true)
+	return m.model.Complete(ctx, req)
+}
