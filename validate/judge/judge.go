@@ -81,7 +81,8 @@ type Options struct {
 	MaxTokens int
 	// MaxCharacters bounds what a judge is shown of each text, in Unicode code
 	// points. The middle of a longer one is left out, and the judge is told how
-	// much of it. Default 100,000.
+	// much of it, and not to complain of that: what is left out is not judged.
+	// At least 100. Default 100,000.
 	MaxCharacters int
 	// Temperature is that of the judges. A model that refuses it, with an error
 	// that names it, is asked without from then on. Default nil: 0.

@@ -17,6 +17,7 @@ import (
 	"llmcall/breaker"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/retry"
 	"llmcall/validate"
 	"llmcall/validate/judge"
 )
@@ -185,7 +186,8 @@ func TestTheCheckEndsWithItsContext(t *testing.T) {
 			begun := time.Now()
 			s := task(t, says(t, waits), judge.TaskOptions{Options: judge.Options{Others: []llm.Model{says(t, pass).named("quick")}}})
 			v, err := s.Check(ctx, &validate.Answer{Text: "x"})
-			if !errors.Is(err, ctx.Err()) || time.Since(begun) != 3*time.Second || v.Usage.InputTokens != 100 {
+			// As it is, so that who made the check sees whose time was up.
+			if err != ctx.Err() || time.Since(begun) != 3*time.Second || v.Usage.InputTokens != 100 {
 				t.Errorf("%s: %v after %v, usage %+v", name, err, time.Since(begun), v.Usage)
 			}
 			cancel()
@@ -380,6 +382,47 @@ func TestABreakerKeepsCallsFromAJudgeThatIsDown(t *testing.T) {
 	if registry.Get(j.name).State() != breaker.Open {
 		t.Error("it has another circuit")
 	}
+}
+
+// All judges of one name share a limit that one of them was told of, also in
+// other checks.
+func TestARateLimitHoldsForAllJudgesOfTheModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		limited := says(t, &failure.Error{Kind: failure.RateLimited, RetryAfter: 5 * time.Second, Told: true}, pass)
+		var after time.Duration
+		other := says(t, func(context.Context) any { after = time.Since(begun); return pass })
+		first := task(t, limited, judge.TaskOptions{Options: judge.Options{MaxAttempts: 1}})
+		ended := make(chan error)
+		go func() {
+			_, err := first.Check(t.Context(), &validate.Answer{Text: "x"})
+			ended <- err
+		}()
+		time.Sleep(time.Second)
+		got, _, err := check(t, task(t, other, judge.TaskOptions{}), "x")
+		want(t, "the other", got, err)
+		if err := <-ended; err != nil || len(limited.requests()) != 2 {
+			t.Errorf("a wait for a limit is no attempt: %v after %d", err, len(limited.requests()))
+		}
+		if after < 5*time.Second {
+			t.Errorf("the other was asked after %v", after)
+		}
+	})
+}
+
+// Judges can't multiply an outage: their retries are bounded together.
+func TestTheRetriesOfAllJudgesOfAModelAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := says(t, broken(failure.Transient, "503"))
+		for range 20 {
+			if _, _, err := check(t, task(t, down, judge.TaskOptions{Options: judge.Options{MaxAttempts: 3}}), "x"); err == nil {
+				t.Error("it passed")
+			}
+		}
+		if n := len(down.requests()); n != 20+retry.DefaultMaxRetries {
+			t.Errorf("%d calls", n)
+		}
+	})
 }
 
 func TestAJudgeThatPanicsIsOneWithoutAVerdict(t *testing.T) {
