@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,6 +169,12 @@ func TestAJudgeThatHangsIsCutAtItsLimit(t *testing.T) {
 		want(t, "hangs", got, err, "it is rude (be polite)")
 		if d := time.Since(begun).Round(time.Second); d != 6*time.Second {
 			t.Errorf("after %v", d)
+		}
+		begun = time.Now()
+		got, _, err = check(t, task(t, says(t, waits, pass), judge.TaskOptions{}), "x")
+		want(t, "hangs", got, err)
+		if d := time.Since(begun).Round(time.Second); d != judge.DefaultAttemptTimeout+time.Second {
+			t.Errorf("by default after %v", d)
 		}
 	})
 }
@@ -348,9 +355,11 @@ func TestATemperatureThatIsRefusedIsLeftOut(t *testing.T) {
 	if len(r) != 3 || r[0].Temperature == nil || r[1].Temperature != nil || r[2].Temperature != nil {
 		t.Errorf("%d requests", len(r))
 	}
-	j = says(t, broken(failure.InvalidRequest, "something else"), fail)
-	if _, _, err := check(t, task(t, j, judge.TaskOptions{}), "x"); err == nil || len(j.requests()) != 1 {
-		t.Errorf("%v after %d", err, len(j.requests()))
+	for _, other := range []error{broken(failure.InvalidRequest, "something else"), broken(failure.Unauthorized, "no key for a temperature")} {
+		j = says(t, other, fail)
+		if _, _, err := check(t, task(t, j, judge.TaskOptions{}), "x"); err == nil || len(j.requests()) != 1 {
+			t.Errorf("%v after %d", err, len(j.requests()))
+		}
 	}
 	j = says(t, pass)
 	for _, o := range []judge.Options{{Temperature: new(0.7)}, {NoTemperature: true}} {
@@ -460,19 +469,20 @@ func TestJudgesAreAskedAtTheSameTimeAndVote(t *testing.T) {
 		err    string
 		after  time.Duration
 		paid   int64
+		lost   int
 	}{
-		{"the majority passes", 0, []any{later(3*s, pass), later(2*s, fail), later(1*s, pass)}, nil, "", 3 * s, 300},
-		{"clear early: passes", 0, []any{later(1*s, pass), later(2*s, pass), later(9*s, fail)}, nil, "", 2 * s, 200},
-		{"clear early: fails", 0, []any{later(1*s, fail), later(9*s, pass), later(2*s, other)}, []string{"it is rude (be polite)", "it is wrong (look it up)"}, "", 2 * s, 200},
-		{"complaints are there once, in the order of the judges", 1, []any{later(2*s, other), later(1*s, fail), later(1*s, strings.Replace(fail, "it is", "It  is", 1))}, []string{"it is wrong (look it up)", "it is rude (be polite)"}, "", 2 * s, 300},
-		{"all must agree", 3, []any{later(9*s, pass), later(1*s, fail), later(9*s, pass)}, []string{"it is rude (be polite)"}, "", 1 * s, 100},
-		{"one is enough", 1, []any{later(1*s, pass), later(9*s, fail)}, nil, "", 1 * s, 100},
-		{"two of two by default", 0, []any{later(1*s, pass), later(1*s, fail)}, []string{"it is rude (be polite)"}, "", 1 * s, 200},
-		{"an outage that does not matter", 0, []any{outage, later(1*s, pass), later(2*s, pass)}, nil, "", 2 * s, 200},
-		{"an outage that does not matter: fails", 0, []any{outage, later(1*s, fail), later(2*s, fail)}, []string{"it is rude (be polite)"}, "", 2 * s, 200},
-		{"an outage that matters", 0, []any{outage, later(1*s, pass), later(2*s, fail)}, nil, "no verdict: 1 for the answer, 1 against it, and the vote depends on: judge ", 2 * s, 200},
-		{"nobody is there", 0, []any{outage, outage, outage}, nil, "no verdict: judge ", 0, 0},
-		{"not worth the wait", 0, []any{outage, outage, later(9*s, pass)}, nil, "no key", 0, 0},
+		{"the majority passes", 0, []any{later(3*s, pass), later(2*s, fail), later(1*s, pass)}, nil, "", 3 * s, 300, 0},
+		{"clear early: passes", 0, []any{later(1*s, pass), later(2*s, pass), later(9*s, fail)}, nil, "", 2 * s, 200, 0},
+		{"clear early: fails", 0, []any{later(1*s, fail), later(9*s, pass), later(2*s, other)}, []string{"it is rude (be polite)", "it is wrong (look it up)"}, "", 2 * s, 200, 0},
+		{"complaints are there once, in the order of the judges", 1, []any{later(2*s, other), later(1*s, fail), later(1*s, strings.Replace(fail, "it is", "It  is", 1))}, []string{"it is wrong (look it up)", "it is rude (be polite)"}, "", 2 * s, 300, 0},
+		{"all must agree", 3, []any{later(9*s, pass), later(1*s, fail), later(9*s, pass)}, []string{"it is rude (be polite)"}, "", 1 * s, 100, 0},
+		{"one is enough", 1, []any{later(1*s, pass), later(9*s, fail)}, nil, "", 1 * s, 100, 0},
+		{"two of two by default", 0, []any{later(1*s, pass), later(1*s, fail)}, []string{"it is rude (be polite)"}, "", 1 * s, 200, 0},
+		{"an outage that does not matter", 0, []any{outage, later(1*s, pass), later(2*s, pass)}, nil, "", 2 * s, 200, 0},
+		{"an outage that does not matter: fails", 0, []any{outage, later(1*s, fail), later(2*s, fail)}, []string{"it is rude (be polite)"}, "", 2 * s, 200, 0},
+		{"an outage that matters", 0, []any{outage, later(1*s, pass), later(2*s, fail)}, nil, "no verdict: 1 for the answer, 1 against it, and the vote depends on: judge ", 2 * s, 200, 1},
+		{"nobody is there", 0, []any{outage, outage}, nil, "no verdict: judge ", 0, 0, 2},
+		{"not worth the wait", 0, []any{outage, outage, later(9*s, pass)}, nil, "no key", 0, 0, 2},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			begun := time.Now()
@@ -483,7 +493,7 @@ func TestJudgesAreAskedAtTheSameTimeAndVote(t *testing.T) {
 			got, usage, err := check(t, task(t, models[0], judge.TaskOptions{Options: judge.Options{Others: models[1:], Agree: c.agree}}), "x")
 			if c.err == "" {
 				want(t, c.name, got, err, c.want...)
-			} else if e, ok := errors.AsType[*judge.NoVerdictError](err); !ok || !strings.Contains(err.Error(), c.err) || len(e.Judges) == 0 {
+			} else if e, ok := errors.AsType[*judge.NoVerdictError](err); !ok || !strings.Contains(err.Error(), c.err) || len(e.Judges) != c.lost {
 				t.Errorf("%s: %v, want %q", c.name, err, c.err)
 			}
 			if d := time.Since(begun); d != c.after || usage.InputTokens != c.paid {
@@ -491,6 +501,26 @@ func TestJudgesAreAskedAtTheSameTimeAndVote(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Each check sees its own answer, however many are made at once.
+func TestChecksOfManyAnswersAtOnceStayApart(t *testing.T) {
+	echo := llm.Func("judges/"+t.Name(), func(_ context.Context, r *llm.Request) (*llm.Response, error) {
+		_, answer, _ := strings.Cut(r.Messages[1].Text(), "BEGIN ANSWER ")
+		return llm.Reply(fmt.Sprintf(`{"reasons": [{"problem": %q}], "passed": false}`, strings.Split(answer, "\n")[1])), nil
+	})
+	s, err := judge.Contradiction(echo, "hours", judge.ContradictionOptions{Sources: []string{"a", "b", "c"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			v, err := s.Check(context.Background(), &validate.Answer{Text: fmt.Sprint("answer ", i)})
+			want(t, "at once", lines(v), err, fmt.Sprint("answer ", i))
+		})
+	}
+	all.Wait()
 }
 
 // The judge is asked only of answers that cheaper checks pass.

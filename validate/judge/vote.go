@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"llmcall/failure"
@@ -119,15 +120,18 @@ func (p *panel) vote(ctx context.Context, brief func() []llm.Message) (validate.
 	t := tally{judges: len(p.judges), agree: p.agree}
 	decided := undecided
 	var v validate.Verdict
+	var lost []int
 	for range p.judges {
-		b := &ballots[<-ended]
+		i := <-ended
+		b := &ballots[i]
 		v.Usage = v.Usage.Add(b.usage)
-		if decided != undecided {
+		if decided != undecided { // it was cancelled, or as good as that
 			continue
 		}
 		switch {
 		case b.err != nil:
 			t.lost++
+			lost = append(lost, i)
 		case b.passed:
 			t.passed++
 		default:
@@ -147,10 +151,9 @@ func (p *panel) vote(ctx context.Context, brief func() []llm.Message) (validate.
 		return v, ctx.Err()
 	}
 	e := &NoVerdictError{Passed: t.passed, Failed: t.failed}
-	for i := range ballots {
-		if err := ballots[i].err; err != nil {
-			e.Judges = append(e.Judges, &JudgeError{p.judges[i].model.Name(), err})
-		}
+	slices.Sort(lost)
+	for _, i := range lost {
+		e.Judges = append(e.Judges, &JudgeError{p.judges[i].model.Name(), ballots[i].err})
 	}
 	return v, retry.Stop(e)
 }

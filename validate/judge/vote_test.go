@@ -106,7 +106,7 @@ func TestComplaintsOfManyJudgesAreCutWithACount(t *testing.T) {
 	ballots[0].complaints[3].Suggestion = ""
 	ballots[1].complaints[3].Suggestion = "mend it"
 	ballots[2].complaints[3].Suggestion = "not this one"
-	for n := range 10 {
+	for n := range 20 {
 		ballots[2].complaints = append(ballots[2].complaints, validate.Complaint{Problem: fmt.Sprint("other ", n%8)})
 	}
 	got := merge(ballots)
