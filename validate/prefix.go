@@ -25,6 +25,9 @@ type Prefix struct {
 	// it has come. Default: it is left out, as every scalar that has not ended.
 	// A property's name never shows before its value begins.
 	OpenStrings bool
+	// Visitor, if set, is told of the parts of the value as soon as they are
+	// there. Default: none.
+	Visitor Visitor
 
 	text strings.Builder
 	body int   // where the text within a fence begins
@@ -49,8 +52,18 @@ type Prefix struct {
 	high    rune   // the first half of a surrogate pair; 0 without one
 }
 
+// Visitor is told by a Prefix of what it reads, in the order of the answer. A
+// name is that of the property; items and the whole value have "". A text is the
+// JSON of what is complete, as it is in the answer.
+type Visitor interface {
+	Open(name string, object bool) // an object or, if not, an array begins
+	Close(name, text string)       // the innermost that is open is complete
+	Scalar(name, text string)      // a string, a number, true, false or null is complete
+}
+
 // container is an object or array that is still open.
 type container struct {
+	from   int            // where it begins
 	object map[string]any // nil for an array
 	list   []any
 	key    string // of the property being read
@@ -225,10 +238,14 @@ func (p *Prefix) begin(r rune) bool {
 	switch {
 	case (r == '{' || r == '[') && len(p.open) == maxDepth:
 		return false
+	case (r == '{' || r == '[') && p.Visitor != nil:
+		p.Visitor.Open(p.property(), r == '{')
+	}
+	switch {
 	case r == '{':
-		p.open, p.state = append(p.open, container{object: map[string]any{}}), atFirstKey
+		p.open, p.state = append(p.open, container{from: p.pos, object: map[string]any{}}), atFirstKey
 	case r == '[':
-		p.open, p.state = append(p.open, container{list: []any{}}), atFirst
+		p.open, p.state = append(p.open, container{from: p.pos, list: []any{}}), atFirst
 	case r == '"':
 		p.quote(r)
 		p.name = false
@@ -254,6 +271,22 @@ func (p *Prefix) begin(r rune) bool {
 func (p *Prefix) quote(r rune) bool {
 	p.from, p.buf, p.name, p.state = p.pos, p.buf[:0], true, inString
 	return r == '"'
+}
+
+// property is the name of the property whose value is being read.
+func (p *Prefix) property() string {
+	if len(p.open) == 0 {
+		return ""
+	}
+	return p.open[len(p.open)-1].key
+}
+
+// scalar takes a scalar that is complete, and ends before a position.
+func (p *Prefix) scalar(value any, before int) bool {
+	if p.Visitor != nil {
+		p.Visitor.Scalar(p.property(), p.text.String()[p.from:before])
+	}
+	return p.end(value)
 }
 
 // end takes a value that is complete.
@@ -299,6 +332,9 @@ func (p *Prefix) close(r rune) bool {
 		return false
 	}
 	p.open = p.open[:len(p.open)-1]
+	if p.Visitor != nil {
+		p.Visitor.Close(p.property(), p.text.String()[c.from:p.pos+1])
+	}
 	return p.end(value)
 }
 
@@ -360,7 +396,7 @@ func (p *Prefix) within(r rune) bool {
 // unquote ends a string.
 func (p *Prefix) unquote() bool {
 	if !p.name {
-		return p.end(string(p.buf))
+		return p.scalar(string(p.buf), p.pos+1)
 	}
 	c := &p.open[len(p.open)-1]
 	c.key, p.state = string(p.buf), atColon
@@ -381,11 +417,11 @@ func (p *Prefix) spell(r rune) bool {
 	}
 	switch p.literal {
 	case "true":
-		return p.end(true)
+		return p.scalar(true, p.pos+1)
 	case "false":
-		return p.end(false)
+		return p.scalar(false, p.pos+1)
 	}
-	return p.end(nil)
+	return p.scalar(nil, p.pos+1)
 }
 
 // number reads a character of a number, or the one behind it.
@@ -415,7 +451,7 @@ func (p *Prefix) number(r rune) bool {
 			p.complain(outOfRange(p.from, pointer(p.path()), n))
 			return true
 		}
-		p.end(json.Number(strings.Clone(n)))
+		p.scalar(json.Number(strings.Clone(n)), p.pos)
 		return p.step(r)
 	}
 	return true

@@ -1,0 +1,481 @@
+package llmcall
+
+import (
+	"encoding"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"llmcall/validate"
+)
+
+// growing is a Go value that grows with the parts of its JSON as they come. What
+// there is of it is put there by encoding/json, part by part; growing itself
+// knows no more than where a part belongs.
+type growing struct {
+	prefix  validate.Prefix
+	value   reflect.Value // addressable
+	open    []opened
+	within  int    // how many objects and arrays are open within a part that shows as a whole
+	grown   bool   // since the last feed
+	again   []part // what each copy decodes for itself
+	opaque  map[reflect.Type]bool
+	copying copying
+	fields  map[reflect.Type]map[string]field
+}
+
+// opened is an object or array that shows by its parts: one for a struct, or
+// innermost for a slice, an array or a map.
+type opened struct {
+	index []int        // of the struct's field that it is the value of; nil for the whole
+	typ   reflect.Type // what it is for
+	n     int          // how many parts there are
+	wrong bool         // an item could not be decoded: those behind it have no place
+}
+
+// part is a part of the value that no copy can have from another: its type
+// decodes itself, and what it holds then is its own affair.
+type part struct {
+	in   []opened
+	name string
+	text string
+}
+
+// newGrowing makes a growing of what a pointer points to.
+func newGrowing(to any) *growing {
+	g := &growing{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}, fields: map[reflect.Type]map[string]field{}}
+	g.prefix.Visitor = g
+	return g
+}
+
+// feed takes the next piece of the answer's text, and reports whether there is
+// more of the value now. A text that can be no JSON is not complained of: the
+// answer's checks do.
+func (g *growing) feed(text string) bool {
+	g.grown = false
+	_ = g.prefix.Feed(text)
+	return g.grown
+}
+
+// copy returns a pointer to a copy of what there is of the value. They share
+// nothing that can be written.
+func (g *growing) copy() any {
+	c := reflect.New(g.value.Type())
+	c.Elem().Set(g.value)
+	g.copying.of(c.Elem().Type()).detach(c.Elem())
+	for _, p := range g.again {
+		_ = g.put(c.Elem(), p.in, p.name, p.text) // it went well before
+	}
+	return c.Interface()
+}
+
+// Open begins an object or array.
+func (g *growing) Open(name string, object bool) {
+	if g.within == 0 && (len(g.open) == 0 || g.open[len(g.open)-1].typ.Kind() == reflect.Struct) {
+		if t, index, ok := g.target(name); ok {
+			for t.Kind() == reflect.Pointer {
+				t = t.Elem()
+			}
+			if showsByParts(t, object) {
+				g.open = append(g.open, opened{index: index, typ: t})
+				return
+			}
+		}
+	}
+	g.within++
+}
+
+// showsByParts reports whether the parts of an object or array can be put into
+// a type one by one.
+func showsByParts(t reflect.Type, object bool) bool {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return object && !decodesItself(t)
+	case reflect.Slice, reflect.Array:
+		return !object && !decodesItself(t)
+	}
+	return false
+}
+
+// Close ends the innermost object or array. One of which nothing shows is put in
+// its place as a whole: it may be empty, and that is something too.
+func (g *growing) Close(name, text string) {
+	if g.within > 0 {
+		if g.within--; g.within == 0 {
+			g.add(name, text)
+		}
+		return
+	}
+	last := len(g.open) - 1
+	shows := g.open[last].n > 0
+	g.open = g.open[:last]
+	if !shows {
+		g.add(name, text)
+	}
+}
+
+// Scalar is a scalar that is complete.
+func (g *growing) Scalar(name, text string) {
+	if g.within == 0 {
+		g.add(name, text)
+	}
+}
+
+// target is the type of the next part, and the index of the field that takes it
+// in a struct.
+func (g *growing) target(name string) (reflect.Type, []int, bool) {
+	if len(g.open) == 0 {
+		return g.value.Type(), nil, true
+	}
+	switch o := g.open[len(g.open)-1]; o.typ.Kind() {
+	case reflect.Struct:
+		f, ok := g.fieldsOf(o.typ)[name]
+		return f.typ, f.index, ok
+	case reflect.Array:
+		return o.typ.Elem(), nil, !o.wrong && o.n < o.typ.Len()
+	default:
+		return o.typ.Elem(), nil, !o.wrong
+	}
+}
+
+// add adds a part that is complete to what is open.
+func (g *growing) add(name, text string) {
+	t, _, ok := g.target(name)
+	if !ok {
+		return
+	}
+	if err := g.put(g.value, g.open, name, text); err != nil {
+		if last := len(g.open) - 1; last >= 0 && g.open[last].typ.Kind() != reflect.Map {
+			g.open[last].wrong = true
+		}
+		return
+	}
+	if g.isOpaque(t) {
+		g.again = append(g.again, part{slices.Clone(g.open), name, text})
+	}
+	for i := range g.open {
+		g.open[i].n++
+	}
+	g.grown = true
+}
+
+// put decodes a part into its place within a value. After an error the place is
+// empty.
+func (g *growing) put(v reflect.Value, in []opened, name, text string) error {
+	for i, o := range in {
+		if i > 0 {
+			v = fieldAt(v, o.index)
+		}
+		v = pointedTo(v)
+	}
+	if len(in) == 0 {
+		v.SetZero()
+		return unmarshal(text, v)
+	}
+	o := in[len(in)-1]
+	switch o.typ.Kind() {
+	case reflect.Struct:
+		// By way of the struct: its tags have options.
+		place := fieldAt(v, g.fieldsOf(v.Type())[name].index)
+		place.SetZero()
+		err := unmarshal(member(name, text), v)
+		if err != nil {
+			place.SetZero()
+		}
+		return err
+	case reflect.Map:
+		one := reflect.New(v.Type()).Elem()
+		if err := unmarshal(member(name, text), one); err != nil {
+			return err
+		}
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		for m := one.MapRange(); m.Next(); {
+			v.SetMapIndex(m.Key(), m.Value())
+		}
+		return nil
+	}
+	item := reflect.New(o.typ.Elem()).Elem()
+	if err := unmarshal(text, item); err != nil {
+		return err
+	}
+	if o.n == v.Len() {
+		v.Set(reflect.Append(v, item))
+		return nil
+	}
+	v.Index(o.n).Set(item)
+	return nil
+}
+
+func unmarshal(text string, v reflect.Value) error {
+	return json.Unmarshal([]byte(text), v.Addr().Interface())
+}
+
+// member is an object with one property.
+func member(name, text string) string {
+	quoted, _ := json.Marshal(name)
+	return "{" + string(quoted) + ":" + text + "}"
+}
+
+// pointedTo follows pointers, and makes what they are to point to.
+func pointedTo(v reflect.Value) reflect.Value {
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
+	}
+	return v
+}
+
+// fieldAt is reflect.Value.FieldByIndex that makes what embedded pointers are to
+// point to.
+func fieldAt(v reflect.Value, index []int) reflect.Value {
+	for _, i := range index {
+		v = pointedTo(v).Field(i)
+	}
+	return v
+}
+
+// field is where a property goes.
+type field struct {
+	index  []int
+	typ    reflect.Type
+	tagged bool
+}
+
+// fieldsOf returns the fields of a struct by the names that encoding/json gives
+// them. A name in other letters is none of them, though encoding/json would take
+// it: it is not what was asked for.
+func (g *growing) fieldsOf(t reflect.Type) map[string]field {
+	all, ok := g.fields[t]
+	if !ok {
+		all = fieldsOf(t)
+		g.fields[t] = all
+	}
+	return all
+}
+
+// fieldsOf follows the rules of encoding/json: the fields of a struct that is
+// embedded without a name are those of the outer one; of those with the same
+// name the outermost counts, then the one that has it by its tag, else none.
+func fieldsOf(t reflect.Type) map[string]field {
+	type embedded struct {
+		typ   reflect.Type
+		index []int
+	}
+	all := map[string]field{}
+	seen := map[reflect.Type]bool{}
+	for level := []embedded{{typ: t}}; len(level) > 0; {
+		var next []embedded
+		found := map[string][]field{}
+		for _, e := range level {
+			seen[e.typ] = true
+		}
+		for _, e := range level {
+			for i := range e.typ.NumField() {
+				f := e.typ.Field(i)
+				tag := f.Tag.Get("json")
+				name, _, _ := strings.Cut(tag, ",")
+				inner := f.Type
+				if inner.Kind() == reflect.Pointer && f.IsExported() {
+					inner = inner.Elem()
+				}
+				index := append(slices.Clone(e.index), i)
+				switch {
+				case tag == "-":
+				case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
+					if !seen[inner] {
+						next = append(next, embedded{inner, index})
+					}
+				case f.IsExported() && name == "":
+					found[f.Name] = append(found[f.Name], field{index, f.Type, false})
+				case f.IsExported():
+					found[name] = append(found[name], field{index, f.Type, true})
+				}
+			}
+		}
+		for name, those := range found {
+			if _, outer := all[name]; outer {
+				continue
+			}
+			tagged := slices.DeleteFunc(slices.Clone(those), func(f field) bool { return !f.tagged })
+			switch {
+			case len(those) == 1:
+				all[name] = those[0]
+			case len(tagged) == 1:
+				all[name] = tagged[0]
+			default:
+				all[name] = field{} // it hides those further in
+			}
+		}
+		level = next
+	}
+	for name, f := range all {
+		if f.index == nil {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// decodesItself reports whether encoding/json leaves the decoding of a type to
+// its methods.
+func decodesItself(t reflect.Type) bool {
+	own := reflect.PointerTo(t)
+	return own.Implements(reflect.TypeFor[json.Unmarshaler]()) || own.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// flat reports whether values of a type that are assigned share nothing that can
+// be written.
+func flat(t reflect.Type) bool {
+	if t == reflect.TypeFor[time.Time]() {
+		return true // it has a pointer, to what is never written
+	}
+	switch t.Kind() {
+	case reflect.Array:
+		return flat(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !flat(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface, reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return false
+	}
+	return true
+}
+
+// opaque reports whether a type decodes itself to something that can't be copied
+// without knowing it.
+func opaque(t reflect.Type) bool {
+	return decodesItself(t) && !flat(t) && !(t.Kind() == reflect.Slice && flat(t.Elem()))
+}
+
+// copying is how values of each type are copied.
+type copying map[reflect.Type]*copier
+
+type copier struct {
+	// detach gives a value, which was assigned from another, parts of its own.
+	detach func(v reflect.Value)
+	flat   bool // there are none
+}
+
+// of returns the copier of a type.
+func (c copying) of(t reflect.Type) *copier {
+	if known, ok := c[t]; ok {
+		return known
+	}
+	made := &copier{flat: flat(t), detach: func(reflect.Value) {}}
+	c[t] = made // a type may hold itself
+	if made.flat || opaque(t) {
+		return made
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		elem := c.of(t.Elem())
+		made.detach = func(v reflect.Value) {
+			if !v.IsNil() {
+				own := reflect.New(t.Elem())
+				own.Elem().Set(v.Elem())
+				elem.detach(own.Elem())
+				v.Set(own)
+			}
+		}
+	case reflect.Slice:
+		elem := c.of(t.Elem())
+		made.detach = func(v reflect.Value) {
+			if v.IsNil() {
+				return
+			}
+			own := reflect.MakeSlice(t, v.Len(), v.Len())
+			reflect.Copy(own, v)
+			v.Set(own)
+			for i := 0; !elem.flat && i < own.Len(); i++ {
+				elem.detach(own.Index(i))
+			}
+		}
+	case reflect.Array:
+		elem := c.of(t.Elem())
+		made.detach = func(v reflect.Value) {
+			for i := range v.Len() {
+				elem.detach(v.Index(i))
+			}
+		}
+	case reflect.Map:
+		elem := c.of(t.Elem())
+		made.detach = func(v reflect.Value) {
+			if v.IsNil() {
+				return
+			}
+			own := reflect.MakeMapWithSize(t, v.Len())
+			for m := v.MapRange(); m.Next(); {
+				one := reflect.New(t.Elem()).Elem()
+				one.Set(m.Value())
+				elem.detach(one)
+				own.SetMapIndex(m.Key(), one)
+			}
+			v.Set(own)
+		}
+	case reflect.Interface:
+		made.detach = func(v reflect.Value) {
+			if !v.IsNil() {
+				own := reflect.New(v.Elem().Type()).Elem()
+				own.Set(v.Elem())
+				c.of(own.Type()).detach(own)
+				v.Set(own)
+			}
+		}
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if !f.IsExported() && !(f.Anonymous && f.Type.Kind() == reflect.Struct) {
+				continue // no decoder writes there
+			}
+			if inner := c.of(f.Type); !inner.flat {
+				outer := made.detach
+				made.detach = func(v reflect.Value) {
+					outer(v)
+					inner.detach(v.Field(i))
+				}
+			}
+		}
+	}
+	return made
+}
+
+// isOpaque reports whether an opaque type is anywhere within a type.
+func (g *growing) isOpaque(t reflect.Type) bool {
+	is, known := g.opaque[t]
+	if !known {
+		is = holdsOpaque(t, map[reflect.Type]bool{})
+		g.opaque[t] = is
+	}
+	return is
+}
+
+func holdsOpaque(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen[t] || flat(t) {
+		return false
+	}
+	seen[t] = true
+	if opaque(t) {
+		return true
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return holdsOpaque(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if holdsOpaque(t.Field(i).Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
