@@ -23,7 +23,8 @@ import (
 	"llmcall/validate"
 )
 
-// Figure is one of two: it decodes itself, and what it holds is behind a pointer.
+// Figure is one of two: it decodes itself, and what it holds is behind a pointer,
+// which it uses again.
 type Figure struct{ of any }
 
 type circle struct {
@@ -42,7 +43,10 @@ func (f *Figure) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &kind); err != nil {
 		return err
 	}
+	old, again := f.of.(*circle)
 	switch {
+	case kind.Radius != nil && again:
+		old.Radius = *kind.Radius
 	case kind.Radius != nil:
 		f.of = &circle{*kind.Radius}
 	case kind.Side != nil:
@@ -56,6 +60,21 @@ func (f *Figure) UnmarshalJSON(text []byte) error {
 func (f Figure) MarshalJSON() ([]byte, error) { return json.Marshal(f.of) }
 
 func (Figure) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type: "object"} }
+
+// Span decodes itself, from what its own fields could be decoded from too.
+type Span struct{ From, To int }
+
+func (s *Span) UnmarshalJSON(text []byte) error {
+	var ends struct{ From, To *int }
+	if err := json.Unmarshal(text, &ends); err != nil {
+		return err
+	}
+	if ends.From == nil || ends.To == nil || *ends.From > *ends.To {
+		return errors.New("it takes From and To behind it")
+	}
+	s.From, s.To = *ends.From, *ends.To
+	return nil
+}
 
 type Place struct {
 	City  string         `json:"city,omitempty"`
@@ -191,13 +210,15 @@ func TestAskStreamShowsWhatIsCompleteWhenItIs(t *testing.T) {
 				At   time.Time
 				Of   []Figure
 				Host netip.Addr
-			}](t, llmcall.RetryConfig{}, bytewise(`{"Of":[{"radius":1},{"side":2}],"At":"2026-01-02T03:04:05Z","Host":"127.0.0.1"}`))
+				In   Span
+			}](t, llmcall.RetryConfig{}, bytewise(`{"In":{"From":1,"To":2},"Of":[{"radius":1},{"side":2}],"At":"2026-01-02T03:04:05Z","Host":"127.0.0.1"}`))
 			return shown, last.Value, err
 		}, []string{
-			`{"At":"0001-01-01T00:00:00Z","Of":[{"radius":1}],"Host":""}`,
-			`{"At":"0001-01-01T00:00:00Z","Of":[{"radius":1},{"side":2}],"Host":""}`,
-			`{"At":"2026-01-02T03:04:05Z","Of":[{"radius":1},{"side":2}],"Host":""}`,
-			`{"At":"2026-01-02T03:04:05Z","Of":[{"radius":1},{"side":2}],"Host":"127.0.0.1"}`,
+			`{"At":"0001-01-01T00:00:00Z","Of":null,"Host":"","In":{"From":1,"To":2}}`,
+			`{"At":"0001-01-01T00:00:00Z","Of":[{"radius":1}],"Host":"","In":{"From":1,"To":2}}`,
+			`{"At":"0001-01-01T00:00:00Z","Of":[{"radius":1},{"side":2}],"Host":"","In":{"From":1,"To":2}}`,
+			`{"At":"2026-01-02T03:04:05Z","Of":[{"radius":1},{"side":2}],"Host":"","In":{"From":1,"To":2}}`,
+			`{"At":"2026-01-02T03:04:05Z","Of":[{"radius":1},{"side":2}],"Host":"127.0.0.1","In":{"From":1,"To":2}}`,
 		}},
 		"anything, as a whole": {func() ([]string, any, error) {
 			shown, last, err := askStream[struct{ V any }](t, llmcall.RetryConfig{}, bytewise(`{"V":{"a":[1,{"b":2}]}}`))
@@ -231,15 +252,18 @@ func TestAskStreamLeavesOutWhatItCannotDecode(t *testing.T) {
 		F Figure            `json:"f"`
 		M map[string]int    `json:"m"`
 		P *struct{ X bool } `json:"p"`
+		T [2]int            `json:"t"`
 		Z string            `json:"z"`
 	}
 	shown, _, err := askStream[Item](t, llmcall.RetryConfig{}, bytewise(
-		`{"a":"one","A":7,"l":[1,"two",3],"f":{"none":0},"unknown":[{"a":1}],"m":{"x":1,"y":"2","z":3},"p":{"X":1},"z":"end"}`))
+		`{"a":"one","A":7,"l":[1,"two",3],"f":{"none":0},"unknown":[{"a":1}],"m":{"x":1,"y":"2","z":3},"p":{"X":1},"t":[1,2,3],"z":"end"}`))
 	want := []string{
-		`{"a":0,"l":[1],"f":null,"m":null,"p":null,"z":""}`,
-		`{"a":0,"l":[1],"f":null,"m":{"x":1},"p":null,"z":""}`,
-		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"z":""}`,
-		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"z":"end"}`,
+		`{"a":0,"l":[1],"f":null,"m":null,"p":null,"t":[0,0],"z":""}`,
+		`{"a":0,"l":[1],"f":null,"m":{"x":1},"p":null,"t":[0,0],"z":""}`,
+		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[0,0],"z":""}`,
+		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[1,0],"z":""}`,
+		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[1,2],"z":""}`,
+		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[1,2],"z":"end"}`,
 	}
 	if !slices.Equal(shown, want) || reasonOf(t, err) != llmcall.NoValidAnswer {
 		t.Errorf("%v\n%s\nwant\n%s", err, strings.Join(shown, "\n"), strings.Join(want, "\n"))
@@ -560,13 +584,73 @@ func TestPartialsGrowToTheWhole(t *testing.T) {
 				rt.Fatalf("%s: partial %d was %s, and is now %s", text, i, texts[i], now)
 			}
 		}
-		i := 0
+		// What a caller writes into one is in no other.
+		var kept []Everything
 		for p, err := range ask() {
-			if err != nil || p.Result == nil && !reflect.DeepEqual(p.Value, all[i]) || p.Result != nil && !reflect.DeepEqual(p.Value, whole) {
-				rt.Fatalf("%s: %+v, %v behind those that were written over", text, p.Value, err)
+			n := len(kept)
+			if err != nil || p.Result == nil && !reflect.DeepEqual(p.Value, all[n]) || p.Result != nil && !reflect.DeepEqual(p.Value, whole) {
+				rt.Fatalf("%s: %+v, %v behind one that was written over", text, p.Value, err)
 			}
-			scribble(reflect.ValueOf(&p.Value))
-			i++
+			kept = append(kept, p.Value)
+			if n%2 == 1 {
+				scribble(reflect.ValueOf(&p.Value))
+			}
+		}
+		for i := 0; i < len(all); i += 2 {
+			if !reflect.DeepEqual(kept[i], all[i]) {
+				rt.Fatalf("%s: %+v is %+v since another was written over", text, all[i], kept[i])
+			}
 		}
 	})
+}
+
+// A property goes where encoding/json puts it.
+func TestAskStreamKnowsTheNamesOfFields(t *testing.T) {
+	type Deep struct {
+		Far    int
+		Shadow int
+		Both   int
+	}
+	type Left struct {
+		Deep
+		Both  int
+		Twice int
+	}
+	type Right struct {
+		Twice int
+		Tag   int `json:"shadow"`
+	}
+	type number int
+	type Number int
+	type Named struct{ Within int }
+	type names struct {
+		First int
+		Left
+		*Right
+		Number
+		number
+		Named  `json:"named"`
+		Shadow int
+		Other  int `json:"Renamed,omitempty"`
+		Dash   int `json:"-,"`
+		Hidden int `json:"-"`
+		Tagged int `json:"Far"`
+		hidden int
+	}
+	for _, property := range []string{
+		"Far", "Shadow", "shadow", "Both", "Twice", "Number", "Within", "named", "Other", "Renamed", "-", "Dash", "Hidden", "Tagged", "hidden", "Left", "Right", "Deep",
+	} {
+		for _, value := range []string{"1", `{"Within":1}`} {
+			text := fmt.Sprintf(`{"First":7,%q:%s}`, property, value)
+			want := names{hidden: 0}
+			if err := json.Unmarshal([]byte(text), &want); err != nil {
+				want = names{First: 7}
+			}
+			wanted, _ := json.Marshal(want)
+			shown, _, _ := askStream[names](t, llmcall.RetryConfig{}, bytewise(text))
+			if got := shown[len(shown)-1]; got != string(wanted) {
+				t.Errorf("%s: %s, want %s", text, got, wanted)
+			}
+		}
+	}
 }

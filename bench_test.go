@@ -2,6 +2,9 @@ package llmcall_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"llmcall"
@@ -80,6 +83,73 @@ func BenchmarkParseConfig(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := llmcall.ParseConfig("c", data); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What 1,000 elements cost, each shown as it comes. "stream" is the answer as
+// text alone.
+func BenchmarkAskStream(b *testing.B) {
+	type flat struct {
+		ID    int     `json:"id"`
+		Name  string  `json:"name"`
+		Score float64 `json:"score"`
+		Kind  string  `json:"kind"`
+	}
+	type deep struct {
+		flat
+		Tags []string `json:"tags,omitempty"`
+	}
+	type own struct {
+		flat
+		Figure Figure `json:"figure,omitzero"`
+	}
+	var text strings.Builder
+	text.WriteString(`{"value":[`)
+	for i := range 1000 {
+		if i > 0 {
+			text.WriteString(",")
+		}
+		fmt.Fprintf(&text, `{"id":%d,"name":"Ada Lovelace","score":0.5,"kind":"person"`, i)
+		text.WriteString("@}")
+	}
+	text.WriteString(`]}`)
+	answer := func(more string) scripted {
+		var pieces scripted
+		for part := range slices.Chunk([]byte(strings.ReplaceAll(text.String(), "@", more)), 4) {
+			pieces = append(pieces, string(part))
+		}
+		return pieces
+	}
+	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisableSharedLimits: true}
+	ctx, req := context.Background(), llm.Prompt("x")
+	b.Run("stream", func(b *testing.B) {
+		for m := answer(""); b.Loop(); {
+			for _, err := range llmcall.Stream(ctx, m, req, nil, cfg) {
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+	b.Run("flat", func(b *testing.B) { streamed[flat](b, answer(""), cfg) })
+	b.Run("with a list in each", func(b *testing.B) { streamed[deep](b, answer(`,"tags":["a","b"]`), cfg) })
+	b.Run("with what decodes itself in each", func(b *testing.B) { streamed[own](b, answer(`,"figure":{"side":2}`), cfg) })
+}
+
+// streamed asks for a list of 1,000 elements.
+func streamed[E any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for p, err := range llmcall.AskStream[[]E](context.Background(), m, llm.Prompt("x"), nil, cfg) {
+			if err != nil || len(p.Value) < n {
+				b.Fatal(err)
+			}
+			n = len(p.Value)
+		}
+		if n != 1000 {
+			b.Fatal(n)
 		}
 	}
 }

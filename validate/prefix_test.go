@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,6 +157,91 @@ func TestPrefixSaysAtOnceWhatIsWrong(t *testing.T) {
 	}
 }
 
+// visits writes down what a Prefix tells its Visitor, and makes a value of it
+// again: of its scalars and where they belong.
+type visits struct {
+	t     rapid.TB
+	lines []string
+	open  []any // map[string]any or []any
+	names []string
+	value any
+}
+
+func (v *visits) Open(name string, object bool) {
+	v.lines, v.names = append(v.lines, fmt.Sprintf("open %q %v", name, object)), append(v.names, name)
+	if object {
+		v.open = append(v.open, map[string]any{})
+	} else {
+		v.open = append(v.open, []any{})
+	}
+}
+
+func (v *visits) Close(name, text string) {
+	last := len(v.open) - 1
+	value := v.open[last]
+	if name != v.names[last] || !reflect.DeepEqual(value, reference(v.t, text)) {
+		v.t.Fatalf("%q was opened, and %q closed with %q; it holds %v", v.names[last], name, text, value)
+	}
+	v.open, v.names = v.open[:last], v.names[:last]
+	v.take("close", name, text, value)
+}
+
+func (v *visits) Scalar(name, text string) { v.take("scalar", name, text, reference(v.t, text)) }
+
+func (v *visits) take(what, name, text string, value any) {
+	v.lines = append(v.lines, fmt.Sprintf("%s %q %s", what, name, text))
+	if len(v.open) == 0 {
+		v.value = value
+		return
+	}
+	switch in := v.open[len(v.open)-1].(type) {
+	case map[string]any:
+		in[name] = value
+	case []any:
+		v.open[len(v.open)-1] = append(in, value)
+	}
+}
+
+func TestPrefixTellsItsVisitor(t *testing.T) {
+	text := "```json\n{\"a\\n\" : [1, -2.5e1 ,{}],\"\":{ \"b\":null}, \"c\": \"\\u00e4\"}\n```"
+	want := []string{
+		`open "" true`,
+		`open "a\n" false`, `scalar "" 1`, `scalar "" -2.5e1`, `open "" true`, `close "" {}`, `close "a\n" [1, -2.5e1 ,{}]`,
+		`open "" true`, `scalar "b" null`, `close "" { "b":null}`,
+		`scalar "c" "\u00e4"`,
+		`close "" {"a\n" : [1, -2.5e1 ,{}],"":{ "b":null}, "c": "\u00e4"}`,
+	}
+	for _, n := range []int{1, 2, 3, 7, len(text)} {
+		v := &visits{t: t}
+		p := validate.Prefix{Visitor: v}
+		for rest := text; rest != ""; rest = rest[min(n, len(rest)):] {
+			if err := p.Feed(rest[:min(n, len(rest))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(v.lines, want) {
+			t.Errorf("in pieces of %d:\n%s\nwant\n%s", n, strings.Join(v.lines, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// What is complete is told at once, and what is not is not.
+func TestPrefixTellsItsVisitorAtOnce(t *testing.T) {
+	v := &visits{t: t}
+	p := validate.Prefix{Visitor: v}
+	for _, step := range []struct {
+		piece string
+		told  int
+	}{{" ", 0}, {"[", 1}, {"12", 1}, {"3", 1}, {",", 2}, {`"a`, 2}, {`"`, 3}, {",fals", 3}, {"e", 4}, {",7", 4}, {"]", 6}, {"\n", 6}} {
+		if err := p.Feed(step.piece); err != nil {
+			t.Fatal(err)
+		}
+		if len(v.lines) != step.told {
+			t.Errorf("behind %q: %q", step.piece, v.lines)
+		}
+	}
+}
+
 // isPart reports whether a value is a part of the whole: properties and items
 // may be missing at the end, and what is there is the same.
 func isPart(part, whole any) bool {
@@ -199,7 +286,8 @@ func TestEveryPrefixOfJSONIsAccepted(t *testing.T) {
 		if rapid.Bool().Draw(t, "fence") {
 			answer = "```json\r\n" + answer + "\n```\n"
 		}
-		p := new(validate.Prefix)
+		told := &visits{t: t}
+		p := &validate.Prefix{Visitor: told}
 		for from := 0; from < len(answer); {
 			to := min(from+rapid.IntRange(1, 5).Draw(t, "piece"), len(answer))
 			if err := p.Feed(answer[from:to]); err != nil {
@@ -215,6 +303,9 @@ func TestEveryPrefixOfJSONIsAccepted(t *testing.T) {
 		}
 		if value, _ := p.Value(); !p.Complete() || !reflect.DeepEqual(value, want) {
 			t.Fatalf("%q: %v", answer, value)
+		}
+		if !reflect.DeepEqual(told.value, want) {
+			t.Fatalf("%q: the visitor was told of %v", answer, told.value)
 		}
 	})
 }
