@@ -46,10 +46,11 @@ type Partial[T any] struct {
 // result.
 //
 // The partials share nothing: the caller may keep and change each. Each part of
-// the JSON is decoded once, and a partial costs the copy of the parts before it:
-// about 10 µs for 1,000 elements that hold no slice, map or pointer, and 100 µs
-// for those that do. Types that decode themselves and hold pointers are decoded
-// again for each partial.
+// the JSON is decoded once, as it comes, and a partial costs a copy of the parts
+// before it: for a list this grows with the square of its length. One of 1,000
+// elements, each shown as it comes, takes 40 ms in all if they hold no slice, map
+// or pointer, and 0.2 s if each holds a slice. Types that decode themselves and
+// hold pointers can't be copied, and are decoded again for each partial: 2 s.
 //
 // Errors, restarts, and what happens when the caller leaves the loop are those
 // of Stream.

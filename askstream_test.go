@@ -654,3 +654,32 @@ func TestAskStreamKnowsTheNamesOfFields(t *testing.T) {
 		}
 	}
 }
+
+// Whatever comes, what was shown stays.
+func FuzzAskStream(f *testing.F) {
+	for _, seed := range []string{
+		`{"name":"x","list":[1],"place":{"city":"a","tags":["b"]},"other":{"zip":1},"fixed":[1,2,3,4],"grid":[[1],[]]}`,
+		`{"figures":[{"radius":1},{"side":2},{}],"drawn":null,"drawing":{"1":{"side":1},"x":{}},"named":{"a":{}},"tree":{"label":"a","children":[null]}}`,
+		`{"NAME":1,"Plain":[],"more":[1,"2"],"refs":{},"raw":[ 1 ],"any":{"a":[]},"quoted":"1","bytes":"AA==","at":"x","host":"::1","number":1e5}`,
+		"```json\n[{\"id\":1}]\n```", "{} x",
+	} {
+		f.Add(seed, 1)
+	}
+	f.Fuzz(func(t *testing.T, text string, n int) {
+		if n < 1 || n > 1000 || len(text) > 2000 {
+			t.Skip()
+		}
+		var pieces []any
+		for piece := range slices.Chunk([]byte(text), n) {
+			pieces = append(pieces, string(piece))
+		}
+		m := &streamer{player: &player{name: t.Name()}, streams: [][]any{append(pieces, llm.FinishStop)}}
+		var before Everything
+		for p, err := range llmcall.AskStream[Everything](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{MaxAttempts: 1})) {
+			if err == nil && !within(reflect.ValueOf(before), reflect.ValueOf(p.Value)) {
+				t.Fatalf("%q: %+v, and before it %+v", text, p.Value, before)
+			}
+			before = p.Value
+		}
+	})
+}
