@@ -69,6 +69,7 @@ func AskStream[T any](
 			return
 		}
 		answer := s.growing()
+		shown := false
 		for piece, err := range Stream(ctx, model, asked, checks, cfg) {
 			switch {
 			case err != nil:
@@ -80,10 +81,12 @@ func AskStream[T any](
 				return
 			case piece.Restart:
 				answer = s.growing()
-				if !yield(Partial[T]{Restart: true}, nil) {
+				if shown && !yield(Partial[T]{Restart: true}, nil) {
 					return
 				}
+				shown = false
 			case answer.feed(piece.Text):
+				shown = true
 				if !yield(Partial[T]{Value: s.soFar(answer)}, nil) {
 					return
 				}

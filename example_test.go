@@ -14,9 +14,9 @@ type scripted []string
 
 func (scripted) Name() string { return "scripted" }
 
-func (s scripted) Complete(context.Context, *llm.Request) (*llm.Response, error) {
+func (s scripted) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	var whole llm.Assembly
-	for chunk := range s.Stream(nil, nil) {
+	for chunk := range s.Stream(ctx, req) {
 		whole.Add(chunk)
 	}
 	return whole.Response(), nil

@@ -39,18 +39,15 @@ func Watch(checks []Strategy, req *llm.Request) Watcher {
 func watch(checks []Strategy, req *llm.Request, repair bool) Watcher {
 	var w watchers
 	for _, check := range checks {
-		if _, readsJSON := check.(repairing); readsJSON && repair {
-			if a, ok := check.(all); ok {
-				if begun := watch(a.checks, req, repair); begun != nil {
-					w = append(w, begun)
-				}
-			}
-			continue
+		var begun Watcher
+		if a, ok := check.(all); ok {
+			begun = watch(a.checks, req, repair)
+		} else if s, ok := check.(Streaming); ok {
+			begun = s.Begin(req)
 		}
-		if s, ok := check.(Streaming); ok {
-			if begun := s.Begin(req); begun != nil {
-				w = append(w, begun)
-			}
+		// By the watcher, not by the check: one around it may have begun it.
+		if _, ofJSON := begun.(*syntax); begun != nil && !(ofJSON && repair) {
+			w = append(w, begun)
 		}
 	}
 	if len(w) == 0 {

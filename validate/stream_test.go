@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"llmcall/llm"
 	"llmcall/validate"
 )
 
@@ -79,5 +80,34 @@ func TestWatchWatchesForAllChecks(t *testing.T) {
 		if w := validate.Watch([]validate.Strategy{parse(t, spec), nil}, nil); w != nil {
 			t.Errorf("%s: there is nothing to watch for", spec)
 		}
+	}
+}
+
+// around is a check that has another watch for it.
+type around struct{ validate.Strategy }
+
+func (a around) Begin(req *llm.Request) validate.Watcher {
+	return a.Strategy.(validate.Streaming).Begin(req)
+}
+
+func TestWhatMayBeMendedIsNotComplainedOf(t *testing.T) {
+	schema := validate.Must(validate.JSONSchema([]byte(`{"type": "object"}`)))
+	long := parse(t, "length:..20")
+	for name, checks := range map[string][]validate.Strategy{
+		"beside it":             {validate.JSONWithRepair(), schema, long},
+		"within a combination":  {validate.Must(validate.All(validate.JSONWithRepair(), schema)), long},
+		"in two":                {validate.Must(validate.All(schema, long)), validate.JSONWithRepair()},
+		"in a check of another": {around{schema}, validate.JSONWithRepair(), long},
+	} {
+		w := validate.Watch(checks, nil)
+		if got, piece := watched(w, `{"a"`, ` = 1}`); piece != 0 {
+			t.Errorf("%s: %q with piece %d", name, got, piece)
+		}
+		if _, piece := watched(w, strings.Repeat(" ", 20)); piece != 1 {
+			t.Errorf("%s: its length is not watched", name)
+		}
+	}
+	if _, piece := watched(validate.Watch([]validate.Strategy{around{schema}}, nil), `{"a"`, ` = 1}`); piece != 2 {
+		t.Error("without repair it is not watched")
 	}
 }
