@@ -69,7 +69,10 @@ func (s *Span) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &ends); err != nil {
 		return err
 	}
-	if ends.From == nil || ends.To == nil || *ends.From > *ends.To {
+	if ends.To == nil {
+		ends.To = ends.From
+	}
+	if ends.From == nil || *ends.From > *ends.To {
 		return errors.New("it takes From and To behind it")
 	}
 	s.From, s.To = *ends.From, *ends.To
@@ -615,9 +618,11 @@ func TestAskStreamKnowsTheNamesOfFields(t *testing.T) {
 		Deep
 		Both  int
 		Twice int
+		Shade int
 	}
 	type Right struct {
 		Twice int
+		Dark  int `json:"Shade"`
 		Tag   int `json:"shadow"`
 	}
 	type Number int
@@ -635,7 +640,7 @@ func TestAskStreamKnowsTheNamesOfFields(t *testing.T) {
 		hidden int
 	}
 	for _, property := range []string{
-		"Far", "Shadow", "shadow", "Both", "Twice", "Number", "Within", "named", "Other", "Renamed", "-", "Hidden", "Tagged", "hidden", "Left", "Right", "Deep",
+		"Far", "Shadow", "shadow", "Shade", "Dark", "Both", "Twice", "Number", "Within", "named", "Other", "Renamed", "-", "Hidden", "Tagged", "hidden", "Left", "Right", "Deep",
 	} {
 		for _, value := range []string{"1", `{"Within":1}`} {
 			text := fmt.Sprintf(`{"First":7,%q:%s}`, property, value)
@@ -647,6 +652,9 @@ func TestAskStreamKnowsTheNamesOfFields(t *testing.T) {
 			shown, _, _ := askStream[names](t, llmcall.RetryConfig{}, bytewise(text))
 			if got := shown[len(shown)-1]; got != string(wanted) {
 				t.Errorf("%s: %s, want %s", text, got, wanted)
+			}
+			if len(slices.Compact(slices.Clone(shown))) != len(shown) {
+				t.Errorf("%s: shown though nothing came: %q", text, shown)
 			}
 		}
 	}
