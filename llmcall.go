@@ -4,6 +4,10 @@
 //
 //	result, err := llmcall.RetryWithValidation(ctx, model, llm.Prompt("…"), checks, llmcall.RetryConfig{})
 //
+// Start is the same without waiting, Stream hands the answer on as it comes, and
+// Ask, StartAsk and AskStream are the same three for an answer that is a Go
+// value.
+//
 // There is one loop for all that goes wrong. A failure of the provider is
 // retried after a delay that grows; a rate limit is waited for as long as the
 // provider says; an answer that does not pass its checks goes back to the model
