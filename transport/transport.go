@@ -13,6 +13,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,7 @@ func New(cfg Config) (*Transport, error) {
 	if t.cfg.MaxBody == 0 {
 		t.cfg.MaxBody = DefaultMaxBody
 	}
+	t.cfg.MaxBody = min(t.cfg.MaxBody, math.MaxInt64-1) // one more than it is read, to see that there is more
 	if t.cfg.AttemptTimeout < 0 {
 		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time that is not negative"}
 	}
