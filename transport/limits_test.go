@@ -1,9 +1,13 @@
 package transport_test
 
 import (
+	"context"
+	"io"
 	"math"
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"llmcall/transport"
 )
@@ -25,3 +29,28 @@ func TestABodyIsWholeWithoutALimitOnItsLength(t *testing.T) {
 	}
 }
 
+// A response that comes as the limit ends has a body whose context has ended: it
+// is one that did not come.
+func TestAResponseThatComesTooLateIsNotHandedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := func(r *http.Request) (*http.Response, error) {
+			time.Sleep(3 * s)
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(ended{r.Context()})}, nil
+		}
+		v := serve(late)
+		got, err := send(newTransport(t, v, func(c *transport.Config) { c.AttemptTimeout = 2 * s }), post(t, chat, "{}"))
+		if got != "200 fine" || err != nil || len(v.at) != 2 || v.open.Load() != 0 {
+			t.Errorf("%q, %v after %d requests, %d bodies open", got, err, len(v.at), v.open.Load())
+		}
+	})
+}
+
+// ended is a body that can be read as long as the request's context lives.
+type ended struct{ ctx context.Context }
+
+func (e ended) Read([]byte) (int, error) {
+	if err := e.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return 0, io.EOF
+}

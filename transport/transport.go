@@ -219,7 +219,11 @@ func (x *exchange) attempt(ctx context.Context, _ retry.Attempt) (*http.Response
 		return nil, x.broken(&sent, expired, err)
 	}
 	if response.StatusCode < 400 {
-		sent.answered()
+		if sent.answered() {
+			// Its context has ended, and with it what would be read of its body.
+			response.Body.Close()
+			return nil, x.broken(&sent, true, request.Context().Err())
+		}
 		if response.StatusCode != http.StatusSwitchingProtocols { // whose body is written to
 			response.Body = sent.until(response.Body)
 		}
