@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,4 +54,34 @@ func (e ended) Read([]byte) (int, error) {
 		return 0, err
 	}
 	return 0, io.EOF
+}
+
+type base func(*http.Request) (*http.Response, error)
+
+func (b base) RoundTrip(r *http.Request) (*http.Response, error) { return b(r) }
+
+// What http.Client takes from a RoundTripper, or calls an error, is no panic
+// here either.
+func TestABaseThatLeavesThingsOutIsNoPanic(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer *http.Response
+		want   string
+	}{
+		"no header":         {&http.Response{StatusCode: 400, Body: io.NopCloser(strings.NewReader("odd"))}, "400 odd"},
+		"no body":           {&http.Response{StatusCode: 200, Header: http.Header{}}, "200 "},
+		"neither, a failed": {&http.Response{StatusCode: 400}, "400 "},
+		"nothing":           {nil, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := base(func(*http.Request) (*http.Response, error) { return c.answer, nil })
+			tr, err := transport.New(transport.Config{Base: b, AttemptTimeout: s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := send(tr, post(t, chat, "{}"))
+			if got != c.want || (err != nil) != (c.answer == nil) {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+		})
+	}
 }

@@ -13,6 +13,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"sync"
@@ -213,10 +214,19 @@ func (x *exchange) attempt(ctx context.Context, _ retry.Attempt) (*http.Response
 	sent := sending{limit: x.cfg.AttemptTimeout}
 	request := sent.begin(ctx, x.request, content, x.body.replayable && !x.cfg.Repeatable(x.request))
 	response, err := x.cfg.Base.RoundTrip(request)
+	if response == nil && err == nil {
+		err = fmt.Errorf("%T returned neither a response nor an error", x.cfg.Base)
+	}
 	if err != nil {
 		expired := sent.answered()
 		sent.end()
 		return nil, x.broken(&sent, expired, err)
+	}
+	if response.Header == nil { // what http.Client allows, whoever is its RoundTripper
+		response.Header = http.Header{}
+	}
+	if response.Body == nil {
+		response.Body = http.NoBody
 	}
 	if response.StatusCode < 400 {
 		if sent.answered() {
