@@ -103,7 +103,9 @@ const maxModel = 200 // bytes of a model's name
 // Repeatable is the default of Config.Repeatable. A request may be sent twice
 // if its method is idempotent (RFC 9110, section 9.2.2), if it has an
 // Idempotency-Key, or if it asks a model for an answer or an embedding: that
-// costs money twice, and leaves nothing behind.
+// costs money twice, and leaves nothing behind. A path that ends in /messages
+// is Anthropic's where the host is, or where the header Anthropic-Version is set,
+// without which Anthropic's API takes nothing.
 func Repeatable(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -113,12 +115,15 @@ func Repeatable(r *http.Request) bool {
 		return true
 	}
 	path := strings.TrimRight(r.URL.Path, "/")
+	if strings.HasSuffix(path, "/messages") { // many an API sends a mail or an SMS so
+		return protocolOf(r) == classify.Anthropic
+	}
 	for _, asking := range []string{
-		"/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/messages", "/messages/count_tokens",
+		"/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/messages/count_tokens",
 		":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents", "/api/chat", "/api/generate",
 	} {
 		if strings.HasSuffix(path, asking) {
-			return !strings.Contains(path, "/threads/") // whose messages stay
+			return true
 		}
 	}
 	return false

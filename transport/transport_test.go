@@ -471,7 +471,7 @@ func TestKeys(t *testing.T) {
 func TestRepeatable(t *testing.T) {
 	for call, want := range map[string]bool{
 		"GET /v1/files": true, "DELETE /v1/files/1": true, "PUT /x": true, "PATCH /x": false, "POST /v1/files": false,
-		"POST /v1/chat/completions": true, "POST /v1/responses": true, "POST /v1/responses/r1/cancel": false, "POST /v1/messages": true,
+		"POST /v1/chat/completions": true, "POST /v1/responses": true, "POST /v1/responses/r1/cancel": false, "POST /v1/messages": false,
 		"POST /v1/threads/t/messages": false, "POST /v1/messages/batches": false, "POST /v1beta/models/m:streamGenerateContent": true,
 		"POST /v1/embeddings/": true, "POST /v1/fine_tuning/jobs": false,
 	} {
@@ -486,6 +486,22 @@ func TestRepeatable(t *testing.T) {
 		r.Header.Set("Idempotency-Key", "1")
 		if !transport.Repeatable(r) {
 			t.Errorf("%s with a key is not", call)
+		}
+	}
+}
+
+// Many an API sends a mail, an SMS or a message to people by a POST to …/messages.
+func TestOnlyAnthropicsMessagesAreRepeatable(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://api.anthropic.com/v1/messages": true, "https://api.mailgun.example/v3/my.domain/messages": false,
+		"https://chat.example/api/v10/channels/1/messages": false, "https://sms.example/v1/messages": false,
+	} {
+		r := post(t, address, "{}")
+		if got := transport.Repeatable(r); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+		if r.Header.Set("Anthropic-Version", "2023-06-01"); !transport.Repeatable(r) {
+			t.Errorf("%s in Anthropic's protocol is not", address)
 		}
 	}
 }
