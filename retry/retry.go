@@ -262,6 +262,10 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 				// Another caller's probe may end, or fail, before or after the
 				// time that the refusal named.
 				r.wait += time.Since(begun)
+				if p.Gate != nil && p.Gate.Until().After(time.Now()) {
+					permit.Ignore() // the probe that was waited for was told to come back later
+					continue
+				}
 			}
 		}
 		r.calls++
