@@ -87,6 +87,13 @@ func (g *Gate) wait() (time.Duration, *GateError) {
 	return wait, refusal
 }
 
+// leave gives up the place that wait gave: the caller does not come back.
+func (g *Gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queued = max(0, g.queued-1)
+}
+
 // GateError is a call that was not made, since the provider has told another
 // caller of the same endpoint when to come back. It unwraps to what that one
 // was told.

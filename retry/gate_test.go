@@ -287,3 +287,26 @@ func TestAGateThatClosesWhileTheCircuitIsWaitedForIsObeyed(t *testing.T) {
 		}
 	})
 }
+
+// Callers that have no time to wait at the gate do not come back, and are not
+// waited for.
+func TestThoseWhoDoNotWaitTakeNoPlaceInTheSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(retry.Gate)
+		p := gated(t, g, nil)
+		never := func(context.Context, retry.Attempt) (int, error) { return 0, errors.New("called") }
+		g.Close(2*time.Second, nil)
+		for range 1000 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := retry.Do(ctx, p, never); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			cancel()
+		}
+		begin := time.Now()
+		_, err := retry.Do(t.Context(), p, func(context.Context, retry.Attempt) (int, error) { return 1, nil })
+		if err != nil || time.Since(begin) != 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
