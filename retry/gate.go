@@ -14,11 +14,13 @@ import (
 // callers: what one of them was told with a rate limit, the others need not be
 // told each, at the price of a call that counts against the limit.
 //
-// A wait that was told is never shortened; a longer one replaces it. When it is
-// over, the callers that waited come back one after the other: the first at
-// once, each further one at a time drawn from a span that grows by 100 ms with
-// each before it, up to the told wait or 10 s, whichever is longer. If one of
-// them is told again to wait, those behind it wait on, and have called nobody.
+// A wait that was told is never shortened, but for one of more than an hour:
+// behind an hour somebody may ask again, since the slip of a server must not close
+// a gate for good. A longer wait replaces a shorter one. When it is over, the
+// callers that waited come back one after the other: the first at once, each
+// further one at a time drawn from a span that grows by 100 ms with each before
+// it, up to the told wait or 10 s, whichever is longer. If one of them is told
+// again to wait, those behind it wait on, and have called nobody.
 // (A Retry-After that a hundred callers obey to the millisecond is a herd.)
 //
 // The zero value is open. A call through an open gate reads one word.
@@ -32,15 +34,20 @@ type Gate struct {
 	cause  error         // what closed it
 }
 
+// longestClosed is that of a breaker's MaxOpen.
+const longestClosed = time.Hour
+
 // The spread of those who come back.
 const (
 	spreadStep  = 100 * time.Millisecond // for each caller that waits already
 	spreadLeast = 10 * time.Second       // of the largest span
 )
 
-// Close keeps callers away for a time from now on, because of cause. It never
+// Close keeps callers away for a time from now on, because of cause, and for an
+// hour at most. It never
 // lets them come earlier than an earlier Close did.
 func (g *Gate) Close(wait time.Duration, cause error) {
+	wait = min(wait, longestClosed)
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()

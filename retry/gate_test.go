@@ -3,6 +3,7 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -307,6 +308,20 @@ func TestThoseWhoDoNotWaitTakeNoPlaceInTheSpread(t *testing.T) {
 		_, err := retry.Do(t.Context(), p, func(context.Context, retry.Attempt) (int, error) { return 1, nil })
 		if err != nil || time.Since(begin) != 2*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// A provider's slip (a date for a number of seconds) must not keep a process
+// away for good.
+func TestAGateOpensAgainWhateverWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(retry.Gate)
+		p := gated(t, g, nil)
+		g.Close(math.MaxInt64, nil)
+		time.Sleep(time.Hour)
+		if _, err := retry.Do(t.Context(), p, func(context.Context, retry.Attempt) (int, error) { return 1, nil }); err != nil {
+			t.Error(err)
 		}
 	})
 }
