@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"llmcall"
+	"llmcall/breaker"
 	"llmcall/llm"
 )
 
@@ -41,6 +42,25 @@ func TestAPieceThatComesAsTheIdleTimeEndsIsNoCancellation(t *testing.T) {
 		}
 		if got := result.Attempts[0].Kind.String(); got != "attempt_timeout" {
 			t.Errorf("the first attempt is %s", got)
+		}
+	})
+}
+
+// However late: the time was the caller's own.
+func TestACallerThatLeavesAStreamLateIsNoFailureOfTheModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, m := range map[string]llm.Model{
+			"of a streamer": stream(t, start("good", llm.FinishStop)), "of one that is none": play(t, say("good")),
+		} {
+			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
+			cfg := exact(llmcall.RetryConfig{Breakers: registry, AttemptTimeout: s})
+			for range llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, cfg) {
+				time.Sleep(2 * s)
+				break
+			}
+			if got := registry.Get(m.Name()).State(); got != breaker.Closed {
+				t.Errorf("%s: the circuit is %v", name, got)
+			}
 		}
 	})
 }

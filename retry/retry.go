@@ -22,6 +22,7 @@ package retry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -341,6 +342,8 @@ func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind,
 		return failure.Transient, err // of a context of fn's own: nobody here is out of time
 	case own.Err() == nil || parent.Err() != nil:
 		return k, err
+	case k == failure.Cancelled && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
+		return k, err // fn says that its caller wants no more: that is no word of a context
 	}
 	switch k {
 	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:
