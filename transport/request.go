@@ -32,10 +32,32 @@ func ByModel(r *http.Request, body func() []byte) string {
 
 var seed = maphash.MakeSeed()
 
+// credentials are the headers that an API key comes in.
+var credentials = []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"}
+
+// hider returns what cuts a request's API key out of a text: some servers quote
+// the one that they refuse.
+func hider(r *http.Request) func(string) string {
+	keys := r.URL.Query()["key"] // Gemini's
+	for _, name := range credentials {
+		for _, v := range r.Header[name] {
+			keys = append(keys, strings.TrimPrefix(v, "Bearer "))
+		}
+	}
+	return func(text string) string {
+		for _, key := range keys {
+			if key != "" {
+				text = strings.ReplaceAll(text, key, "[key]")
+			}
+		}
+		return text
+	}
+}
+
 // credential returns what tells the API keys of a process apart, and nothing
 // more: it is another in each process, and no key can be told from it.
 func credential(h http.Header) string {
-	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"} {
+	for _, name := range credentials {
 		if v := h[name]; len(v) > 0 && v[0] != "" {
 			const digits = "0123456789abcdef"
 			tag := [9]byte{'#'}

@@ -268,7 +268,9 @@ func (x *exchange) refused(sent *sending, response *http.Response) error {
 	f := classify.Read(classify.Reply{
 		Provider: x.protocol(), Status: response.StatusCode, Header: response.Header, Body: head.kept, At: at,
 	})
-	f.Message = classify.Line(f.Message, 500)
+	hide := hider(x.request)
+	f.Message = classify.Line(hide(f.Message), 500)
+	f.Code, f.RequestID = classify.Line(hide(f.Code), 100), classify.Line(hide(f.RequestID), 100)
 	switch {
 	case !x.body.replayable:
 		return retry.Stop(&f)

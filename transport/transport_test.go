@@ -516,3 +516,35 @@ func FuzzByModel(f *testing.F) {
 		}
 	})
 }
+
+// Some servers quote the key that they refuse.
+func TestNoKeyIsInAnError(t *testing.T) {
+	const key = "sk-SECRET-1234"
+	for name, set := range map[string]func(r *http.Request){
+		"Authorization": func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+key) },
+		"X-Api-Key":     func(r *http.Request) { r.Header.Set("X-Api-Key", key) },
+		"a query":       func(r *http.Request) { r.URL.RawQuery = "key=" + key },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var seen []string
+			body := `{"error":{"message":"no such key: sk-SECRET-1234","code":"for sk-SECRET-1234` + strings.Repeat("x", 1000) + `"}}`
+			v := serve(status(503, body, "X-Request-Id", "of "+key))
+			tr := newTransport(t, v, func(c *transport.Config) {
+				c.Observe = func(e retry.Event) {
+					f, _ := errors.AsType[*failure.Error](e.Failure.Err)
+					seen = append(seen, e.Failure.Err.Error(), f.Code, f.RequestID)
+				}
+			})
+			r := post(t, chat, "{}")
+			set(r)
+			if _, err := send(tr, r); err != nil || len(seen) != 3 {
+				t.Fatal(err, seen)
+			}
+			for _, text := range seen {
+				if strings.Contains(text, "SECRET") || len(text) > 700 {
+					t.Errorf("%s: %d bytes: %q", name, len(text), text)
+				}
+			}
+		})
+	}
+}
