@@ -11,7 +11,8 @@ import (
 // http.Header can be passed as it is. It reads
 //
 //   - x-ratelimit-reset-requests and -tokens, as OpenAI and Groq send them:
-//     "6m0s", "20ms"; a plain number is seconds, as Azure sends them;
+//     "6m0s", "20ms"; a plain number is seconds, as Azure sends them, or, of 31
+//     years and more, the Unix time of some others, in seconds or milliseconds;
 //   - anthropic-ratelimit-requests-reset, -tokens-, -input-tokens- and
 //     -output-tokens-reset: times as in RFC 3339.
 //
@@ -49,10 +50,19 @@ var limits = []struct {
 	{"Anthropic-Ratelimit-Output-Tokens-Reset", "Anthropic-Ratelimit-Output-Tokens-Remaining", instant},
 }
 
-// span reads a Go duration, or seconds.
-func span(s string, _ time.Time) (time.Duration, bool) {
+// unixTimes is from where on a number of seconds is no wait, but a Unix time.
+const unixTimes = 1_000_000_000 * time.Second
+
+// span reads a Go duration, seconds, or a Unix time.
+func span(s string, now time.Time) (time.Duration, bool) {
 	if d, ok := number(s, time.Second); ok {
-		return d, true
+		if d < unixTimes {
+			return d, true
+		}
+		if d == math.MaxInt64 {
+			d, _ = number(s, time.Millisecond)
+		}
+		return max(0, time.Unix(0, int64(d)).Sub(now)), true
 	}
 	d, err := time.ParseDuration(s)
 	return d, err == nil && d >= 0
