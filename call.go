@@ -70,6 +70,9 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 	answer, err := retry.Do(ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
 		return c.attempt(ctx, own, a.Number)
 	})
+	if p, ok := errors.AsType[toolPanic](err); ok {
+		panic(p.value)
+	}
 	if err != nil {
 		return nil, c.failure(err)
 	}
@@ -148,8 +151,12 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		if len(calls) == 0 || round == maxToolRounds {
 			return answer, nil
 		}
+		results, err := c.runTool(ctx, calls)
+		if err != nil {
+			return nil, err
+		}
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
-		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: c.runTool(ctx, calls)})
+		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 	}
 }
 
@@ -195,8 +202,20 @@ func (c *call) toolCalls(answer *llm.Response) []llm.ToolCall {
 	return calls
 }
 
-func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) []llm.Part {
-	results := make([]llm.Part, len(calls))
+// toolPanic carries a panic in the caller's tool to the end of the call: in
+// between it would pass for one of the model, which the breaker counts.
+type toolPanic struct{ value any }
+
+func (p toolPanic) Error() string           { return fmt.Sprintf("the tool panicked: %v", p.value) }
+func (toolPanic) FailureKind() failure.Kind { return failure.Cancelled }
+
+func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) (results []llm.Part, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = retry.Stop(toolPanic{v})
+		}
+	}()
+	results = make([]llm.Part, len(calls))
 	for i, t := range calls {
 		content, err := c.cfg.Tool.Run(ctx, slices.Clone(t.Arguments))
 		result := llm.ToolResult{CallID: t.ID, Content: content}
@@ -205,7 +224,7 @@ func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) []llm.Part {
 		}
 		results[i] = result
 	}
-	return results
+	return results, nil
 }
 
 // whole reports whether an answer came to its own end.

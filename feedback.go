@@ -26,7 +26,7 @@ const (
 func feedback(answer *llm.Response, complaints []validate.Complaint, text string) []llm.Message {
 	turn := llm.Message{Role: llm.RoleAssistant}
 	var results []llm.Part
-	room, omitted := maxAnswerShown, 0
+	room, omitted, unthought := maxAnswerShown, 0, false
 	if len(answer.Message.Parts) > 1 {
 		complaints = nil // their lines are those of all texts together
 	}
@@ -46,6 +46,7 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 			// Some providers refuse a call of a tool without the thoughts that led
 			// to it. They are not cut: they are signed.
 			if len(p.Data) > room {
+				unthought = true // and what came of it is left out too
 				omitted++
 				continue
 			}
@@ -54,7 +55,7 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 		case llm.ToolCall:
 			// A call can't be shortened: its arguments would be no JSON any more.
 			size := len(p.ID) + len(p.Name) + len(p.Arguments) + maxAnswerShown/maxCallsShown
-			if size > room {
+			if unthought || size > room {
 				omitted++
 				continue
 			}

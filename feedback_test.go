@@ -496,6 +496,32 @@ func TestThoughtsGoBackWithTheCallOfATool(t *testing.T) {
 	}
 }
 
+// A call that goes back without the thought that led to it is refused by
+// providers that sign their thoughts.
+func TestACallWhoseThoughtIsTooLongDoesNotGoBackAlone(t *testing.T) {
+	thought := llm.Reasoning{Provider: "anthropic", Data: []byte(`{"thinking":"` + strings.Repeat("x", 20_000) + `"}`)}
+	m := play(t, wants(thought, calls("1", "look", "{}")), say("good"))
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{})); err != nil {
+		t.Fatal(err)
+	}
+	thoughts, called, results := 0, 0, 0
+	for _, message := range m.last().Messages {
+		for _, p := range message.Parts {
+			switch p.(type) {
+			case llm.Reasoning:
+				thoughts++
+			case llm.ToolCall:
+				called++
+			case llm.ToolResult:
+				results++
+			}
+		}
+	}
+	if called > thoughts || called != results {
+		t.Errorf("%d thoughts, %d calls, %d results go back", thoughts, called, results)
+	}
+}
+
 func TestWhatPassedIsSaidToStay(t *testing.T) {
 	m := play(t, say("bad"))
 	checks := []validate.Strategy{validate.NotEmpty(), isGood, validate.Must(validate.Length(1, 10))}

@@ -34,7 +34,7 @@ import (
 // there is no valid answer. Each of the last two carries the trace of all
 // attempts, as a Result does.
 //
-// A panic in the model goes on to the caller.
+// A panic in the model or the tool goes on to the caller.
 func RetryWithValidation(
 	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
 ) (*Result, error) {

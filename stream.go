@@ -175,7 +175,9 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 			r.Usage = r.Usage.Add(whole.Response().Usage)
 			return nil, err
 		}
-		idle.Reset(limit)
+		if !expired { // a piece that was on its way may still come; the stream has ended all the same
+			idle.Reset(limit)
+		}
 	}
 	answer := whole.Response()
 	if answer.Finish == llm.FinishNone {

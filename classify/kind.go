@@ -12,7 +12,7 @@ import (
 // 400; a context that is too long as a 400, 403, 413 or even 500; a model out
 // of reach as a 403; a bad key as a 400.
 func (p problem) kind() failure.Kind {
-	switch message := strings.ToLower(p.Message); {
+	switch message := strings.ToLower(unquoted(p.Message)); {
 	case p.unpaid(message):
 		return failure.QuotaExhausted
 	case p.Status == 402:

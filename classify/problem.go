@@ -2,7 +2,9 @@ package classify
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -56,10 +58,34 @@ func readProblem(body []byte) problem {
 	if p, ok := readError(text); ok && p.Message != "" {
 		return p
 	}
-	if detail := plain(top.Detail); detail != "" {
+	if detail := cmp.Or(faults(top.Detail), plain(top.Detail)); detail != "" {
 		return problem{Message: detail}
 	}
 	return problem{Message: string(body)}
+}
+
+// faults reads FastAPI's list of what is wrong with a request. Beside each fault
+// it has the part of the request that is at fault, which is the caller's prompt.
+func faults(raw json.RawMessage) string {
+	var list []struct {
+		Where []any  `json:"loc"`
+		What  string `json:"msg"`
+	}
+	if json.Unmarshal(raw, &list) != nil {
+		return ""
+	}
+	var all []string
+	for _, fault := range list {
+		if fault.What == "" {
+			continue
+		}
+		var where []string
+		for _, step := range fault.Where {
+			where = append(where, fmt.Sprint(step))
+		}
+		all = append(all, strings.TrimPrefix(strings.Join(where, ".")+": "+fault.What, ": "))
+	}
+	return strings.Join(all, "; ")
 }
 
 // readInner reads the error that a body holds that may also be an answer.

@@ -2,7 +2,6 @@ package failure
 
 import (
 	"math"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -12,7 +11,8 @@ import (
 // http.Header can be passed as it is. It reads
 //
 //   - x-ratelimit-reset-requests and -tokens, as OpenAI and Groq send them:
-//     "6m0s", "20ms"; a plain number is seconds, as Azure sends them;
+//     "6m0s", "20ms"; a plain number is seconds, as Azure sends them, or, of 31
+//     years and more, the Unix time of some others, in seconds or milliseconds;
 //   - x-ratelimit-reset, as OpenRouter sends it: a time in milliseconds since
 //     1970. A number too small for that is such a time in seconds, or, below
 //     1e9, seconds from now, as other gateways send them;
@@ -47,32 +47,29 @@ var limits = []struct {
 }{
 	{"X-Ratelimit-Reset-Requests", "X-Ratelimit-Remaining-Requests", span},
 	{"X-Ratelimit-Reset-Tokens", "X-Ratelimit-Remaining-Tokens", span},
-	{"X-Ratelimit-Reset", "X-Ratelimit-Remaining", moment},
+	{"X-Ratelimit-Reset", "X-Ratelimit-Remaining", span},
 	{"Anthropic-Ratelimit-Requests-Reset", "Anthropic-Ratelimit-Requests-Remaining", instant},
 	{"Anthropic-Ratelimit-Tokens-Reset", "Anthropic-Ratelimit-Tokens-Remaining", instant},
 	{"Anthropic-Ratelimit-Input-Tokens-Reset", "Anthropic-Ratelimit-Input-Tokens-Remaining", instant},
 	{"Anthropic-Ratelimit-Output-Tokens-Reset", "Anthropic-Ratelimit-Output-Tokens-Remaining", instant},
 }
 
-// span reads a Go duration, or seconds.
-func span(s string, _ time.Time) (time.Duration, bool) {
+// unixTimes is from where on a number of seconds is no wait, but a Unix time.
+const unixTimes = 1_000_000_000 * time.Second
+
+// span reads a Go duration, seconds, or a Unix time.
+func span(s string, now time.Time) (time.Duration, bool) {
 	if d, ok := number(s, time.Second); ok {
-		return d, true
+		if d < unixTimes {
+			return d, true
+		}
+		if d == math.MaxInt64 {
+			d, _ = number(s, time.Millisecond)
+		}
+		return max(0, time.Unix(0, int64(d)).Sub(now)), true
 	}
 	d, err := time.ParseDuration(s)
 	return d, err == nil && d >= 0
-}
-
-// moment reads a time since 1970, or seconds.
-func moment(s string, now time.Time) (time.Duration, bool) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	switch {
-	case err != nil || n < 1e9:
-		return span(s, now)
-	case n < 1e11:
-		return max(0, time.Unix(n, 0).Sub(now)), true
-	}
-	return max(0, time.UnixMilli(n).Sub(now)), true
 }
 
 // instant reads a time of RFC 3339.

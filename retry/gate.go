@@ -14,11 +14,13 @@ import (
 // callers: what one of them was told with a rate limit, the others need not be
 // told each, at the price of a call that counts against the limit.
 //
-// A wait that was told is never shortened; a longer one replaces it. When it is
-// over, the callers that waited come back one after the other: the first at
-// once, each further one at a time drawn from a span that grows by 100 ms with
-// each before it, up to the told wait or 10 s, whichever is longer. If one of
-// them is told again to wait, those behind it wait on, and have called nobody.
+// A wait that was told is never shortened, but for one of more than an hour:
+// behind an hour somebody may ask again, since the slip of a server must not close
+// a gate for good. A longer wait replaces a shorter one. When it is over, the
+// callers that waited come back one after the other: the first at once, each
+// further one at a time drawn from a span that grows by 100 ms with each before
+// it, up to the told wait or 10 s, whichever is longer. If one of them is told
+// again to wait, those behind it wait on, and have called nobody.
 // (A Retry-After that a hundred callers obey to the millisecond is a herd.)
 //
 // The zero value is open. A call through an open gate reads one word.
@@ -39,7 +41,8 @@ const (
 )
 
 // maxClosed bounds how long one word of a provider keeps all callers away. A
-// header may hold nonsense, and the next that is told as much costs one call.
+// header may hold nonsense, and the next that is told as much costs one call. It
+// is a breaker's MaxOpen too.
 const maxClosed = time.Hour
 
 // Close keeps callers away for a time from now on, an hour at most, because of
@@ -90,6 +93,13 @@ func (g *Gate) wait() (time.Duration, *GateError) {
 	}
 	g.queued++
 	return wait, refusal
+}
+
+// leave gives up the place that wait gave: the caller does not come back.
+func (g *Gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queued = max(0, g.queued-1)
 }
 
 // GateError is a call that was not made, since the provider has told another

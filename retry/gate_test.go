@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"llmcall/backoff"
+	"llmcall/breaker"
 	"llmcall/failure"
 	"llmcall/retry"
 )
@@ -259,4 +260,80 @@ func TestGatesAreOneAKey(t *testing.T) {
 	if first != s.Get("a") || first == s.Get("b") {
 		t.Error("a gate is not that of its key")
 	}
+}
+
+// Who waits for a probe's place at the circuit has asked the gate before; what
+// the probe was told in the meantime holds for all the same.
+func TestAGateThatClosesWhileTheCircuitIsWaitedForIsObeyed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := breaker.New("m", breaker.Config{FailureThreshold: 1, RecoveryTimeout: 10 * time.Second, SuccessThreshold: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := gated(t, new(retry.Gate), func(c *retry.Config) { c.Breaker, c.WaitForCircuit = b, true })
+		b.Trip(errors.New("out"))
+		begin := time.Now()
+		var calls, early atomic.Int32
+		var until atomic.Int64
+		var done sync.WaitGroup
+		for range 5 {
+			done.Go(func() {
+				_, err := retry.Do(t.Context(), p, func(context.Context, retry.Attempt) (int, error) {
+					time.Sleep(time.Second)
+					if calls.Add(1) == 1 {
+						until.Store(int64(time.Since(begin) + 30*time.Second))
+						return 0, told(failure.RateLimited, 30*time.Second)
+					}
+					if time.Since(begin) < time.Duration(until.Load()) {
+						early.Add(1)
+					}
+					return 1, nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		done.Wait()
+		if calls.Load() != 6 || early.Load() != 0 {
+			t.Errorf("%d calls, %d of them before the time", calls.Load(), early.Load())
+		}
+	})
+}
+
+// Callers that have no time to wait at the gate do not come back, and are not
+// waited for.
+func TestThoseWhoDoNotWaitTakeNoPlaceInTheSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(retry.Gate)
+		p := gated(t, g, nil)
+		never := func(context.Context, retry.Attempt) (int, error) { return 0, errors.New("called") }
+		g.Close(2*time.Second, nil)
+		for range 1000 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := retry.Do(ctx, p, never); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			cancel()
+		}
+		begin := time.Now()
+		_, err := retry.Do(t.Context(), p, func(context.Context, retry.Attempt) (int, error) { return 1, nil })
+		if err != nil || time.Since(begin) != 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// A provider's slip (a date for a number of seconds) must not keep a process
+// away for good.
+func TestAGateOpensAgainWhateverWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(retry.Gate)
+		p := gated(t, g, nil)
+		g.Close(math.MaxInt64, nil)
+		time.Sleep(time.Hour)
+		if _, err := retry.Do(t.Context(), p, func(context.Context, retry.Attempt) (int, error) { return 1, nil }); err != nil {
+			t.Error(err)
+		}
+	})
 }

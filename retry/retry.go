@@ -22,6 +22,7 @@ package retry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -266,6 +267,10 @@ func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attemp
 				// Another caller's probe may end, or fail, before or after the
 				// time that the refusal named.
 				r.wait += time.Since(begun)
+				if p.Gate != nil && p.Gate.Until().After(time.Now()) {
+					permit.Ignore() // the probe that was waited for was told to come back later
+					continue
+				}
 			}
 		}
 		r.calls++
@@ -353,6 +358,9 @@ func (p *Policy) classify(parent, own context.Context, err error) attempted {
 	}
 	if parent.Err() != nil {
 		return attempted{err: err, kind: k, ended: true}
+	}
+	if k == failure.Cancelled && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return attempted{err: err, kind: k} // fn says that its caller wants no more: that is no word of a context
 	}
 	switch k {
 	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:

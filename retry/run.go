@@ -85,6 +85,9 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 		d.stop = BudgetSpent
 	}
 	if d.stop != Going {
+		if s.place > 0 {
+			p.Gate.leave()
+		}
 		return r.end(d, refusal)
 	}
 	if d.counts {
@@ -115,8 +118,10 @@ func (r *run) gated(ctx context.Context, place time.Duration, refusal *GateError
 		pause(ctx, d.wait)
 		return nil
 	case OutOfTime:
+		r.policy.Gate.leave()
 		return r.refuse(d, context.DeadlineExceeded, refusal)
 	}
+	r.policy.Gate.leave()
 	return r.refuse(d, refusal)
 }
 

@@ -38,10 +38,32 @@ func ByModel(r *http.Request, body func() []byte) string {
 
 var seed = maphash.MakeSeed()
 
+// credentials are the headers that an API key comes in.
+var credentials = []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"}
+
+// hider returns what cuts a request's API key out of a text: some servers quote
+// the one that they refuse.
+func hider(r *http.Request) func(string) string {
+	keys := r.URL.Query()["key"] // Gemini's
+	for _, name := range credentials {
+		for _, v := range r.Header[name] {
+			keys = append(keys, strings.TrimPrefix(v, "Bearer "))
+		}
+	}
+	return func(text string) string {
+		for _, key := range keys {
+			if key != "" {
+				text = strings.ReplaceAll(text, key, "[key]")
+			}
+		}
+		return text
+	}
+}
+
 // appendCredential appends what tells the API keys of a process apart, and
 // nothing more: it is another in each process, and no key can be told from it.
 func appendCredential(key []byte, h http.Header) []byte {
-	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"} {
+	for _, name := range credentials {
 		if v := h[name]; len(v) > 0 && v[0] != "" {
 			const digits = "0123456789abcdef"
 			key = append(key, '#')
@@ -113,7 +135,9 @@ const maxModel = 200 // bytes of a model's name, quoted
 // Repeatable is the default of Config.Repeatable. A request may be sent twice
 // if its method is idempotent (RFC 9110, section 9.2.2), if it has an
 // Idempotency-Key, or if it asks a model for an answer or an embedding: that
-// costs money twice, and leaves nothing behind.
+// costs money twice, and leaves nothing behind. A path that ends in /messages
+// is Anthropic's where the host is, or where the header Anthropic-Version is set,
+// without which Anthropic's API takes nothing.
 func Repeatable(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -123,12 +147,15 @@ func Repeatable(r *http.Request) bool {
 		return true
 	}
 	path := strings.TrimRight(r.URL.Path, "/")
+	if strings.HasSuffix(path, "/messages") { // many an API sends a mail or an SMS so
+		return protocolOf(r) == classify.Anthropic
+	}
 	for _, asking := range []string{
-		"/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/messages", "/messages/count_tokens",
+		"/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/messages/count_tokens",
 		":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents", "/api/chat", "/api/generate",
 	} {
 		if strings.HasSuffix(path, asking) {
-			return !strings.Contains(path, "/threads/") // whose messages stay
+			return true
 		}
 	}
 	return false

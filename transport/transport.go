@@ -13,6 +13,8 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -105,6 +107,7 @@ func New(cfg Config) (*Transport, error) {
 	if t.cfg.MaxBody == 0 {
 		t.cfg.MaxBody = DefaultMaxBody
 	}
+	t.cfg.MaxBody = min(t.cfg.MaxBody, math.MaxInt64-1) // one more than it is read, to see that there is more
 	if t.cfg.AttemptTimeout < 0 {
 		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time that is not negative"}
 	}
@@ -215,13 +218,26 @@ func (x *exchange) attempt(ctx context.Context, _ retry.Attempt) (*http.Response
 	sent := sending{limit: x.cfg.AttemptTimeout}
 	request := sent.begin(ctx, x.request, content, x.body.replayable && !x.cfg.Repeatable(x.request))
 	response, err := x.cfg.Base.RoundTrip(request)
+	if response == nil && err == nil {
+		err = fmt.Errorf("%T returned neither a response nor an error", x.cfg.Base)
+	}
 	if err != nil {
 		expired := sent.answered()
 		sent.end()
 		return nil, x.broken(&sent, expired, err)
 	}
+	if response.Header == nil { // what http.Client allows, whoever is its RoundTripper
+		response.Header = http.Header{}
+	}
+	if response.Body == nil {
+		response.Body = http.NoBody
+	}
 	if response.StatusCode < 400 {
-		sent.answered()
+		if sent.answered() {
+			// Its context has ended, and with it what would be read of its body.
+			response.Body.Close()
+			return nil, x.broken(&sent, true, request.Context().Err())
+		}
 		if response.StatusCode != http.StatusSwitchingProtocols { // whose body is written to
 			response.Body = sent.until(response.Body)
 		}
@@ -256,7 +272,9 @@ func (x *exchange) refused(sent *sending, response *http.Response) error {
 	f := classify.Read(classify.Reply{
 		Provider: x.protocol(), Status: response.StatusCode, Header: response.Header, Body: head.kept, At: at,
 	})
-	f.Message = classify.Line(f.Message, 500)
+	hide := hider(x.request)
+	f.Message = classify.Line(hide(f.Message), 500)
+	f.Code, f.RequestID = classify.Line(hide(f.Code), 100), classify.Line(hide(f.RequestID), 100)
 	switch {
 	case !x.body.replayable:
 		return retry.Stop(&f)

@@ -471,7 +471,7 @@ func TestKeys(t *testing.T) {
 func TestRepeatable(t *testing.T) {
 	for call, want := range map[string]bool{
 		"GET /v1/files": true, "DELETE /v1/files/1": true, "PUT /x": true, "PATCH /x": false, "POST /v1/files": false,
-		"POST /v1/chat/completions": true, "POST /v1/responses": true, "POST /v1/responses/r1/cancel": false, "POST /v1/messages": true,
+		"POST /v1/chat/completions": true, "POST /v1/responses": true, "POST /v1/responses/r1/cancel": false, "POST /v1/messages": false,
 		"POST /v1/threads/t/messages": false, "POST /v1/messages/batches": false, "POST /v1beta/models/m:streamGenerateContent": true,
 		"POST /v1/embeddings/": true, "POST /v1/fine_tuning/jobs": false,
 	} {
@@ -490,6 +490,22 @@ func TestRepeatable(t *testing.T) {
 	}
 }
 
+// Many an API sends a mail, an SMS or a message to people by a POST to …/messages.
+func TestOnlyAnthropicsMessagesAreRepeatable(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://api.anthropic.com/v1/messages": true, "https://api.mailgun.example/v3/my.domain/messages": false,
+		"https://chat.example/api/v10/channels/1/messages": false, "https://sms.example/v1/messages": false,
+	} {
+		r := post(t, address, "{}")
+		if got := transport.Repeatable(r); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+		if r.Header.Set("Anthropic-Version", "2023-06-01"); !transport.Repeatable(r) {
+			t.Errorf("%s in Anthropic's protocol is not", address)
+		}
+	}
+}
+
 func FuzzByModel(f *testing.F) {
 	f.Add([]byte(`{"model":"m"}`))
 	f.Add([]byte(`{"a":"\"model\":","model":"x"}`))
@@ -499,4 +515,36 @@ func FuzzByModel(f *testing.F) {
 			t.Errorf("%q", key)
 		}
 	})
+}
+
+// Some servers quote the key that they refuse.
+func TestNoKeyIsInAnError(t *testing.T) {
+	const key = "sk-SECRET-1234"
+	for name, set := range map[string]func(r *http.Request){
+		"Authorization": func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+key) },
+		"X-Api-Key":     func(r *http.Request) { r.Header.Set("X-Api-Key", key) },
+		"a query":       func(r *http.Request) { r.URL.RawQuery = "key=" + key },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var seen []string
+			body := `{"error":{"message":"no such key: sk-SECRET-1234","code":"for sk-SECRET-1234` + strings.Repeat("x", 1000) + `"}}`
+			v := serve(status(503, body, "X-Request-Id", "of "+key))
+			tr := newTransport(t, v, func(c *transport.Config) {
+				c.Observe = func(e retry.Event) {
+					f, _ := errors.AsType[*failure.Error](e.Failure.Err)
+					seen = append(seen, e.Failure.Err.Error(), f.Code, f.RequestID)
+				}
+			})
+			r := post(t, chat, "{}")
+			set(r)
+			if _, err := send(tr, r); err != nil || len(seen) != 3 {
+				t.Fatal(err, seen)
+			}
+			for _, text := range seen {
+				if strings.Contains(text, "SECRET") || len(text) > 700 {
+					t.Errorf("%s: %d bytes: %q", name, len(text), text)
+				}
+			}
+		})
+	}
 }
