@@ -191,6 +191,32 @@ func TestWaitingAtTheGateUsesUpNoAttemptAndEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// What another was told in the meantime holds for a caller that was told less:
+// also that it is longer than is allowed.
+func TestTheLongestThatAnyoneWasToldCounts(t *testing.T) {
+	for others, want := range map[time.Duration]retry.Reason{60 * time.Second: retry.Going, 300 * time.Second: retry.WaitTooLong} {
+		synctest.Test(t, func(t *testing.T) {
+			g := new(retry.Gate)
+			begin := time.Now()
+			calls := 0
+			_, err := retry.Do(t.Context(), gated(t, g, nil), func(context.Context, retry.Attempt) (int, error) {
+				if calls++; calls == 1 {
+					g.Close(others, nil)
+					return 0, told(failure.RateLimited, 5*time.Second)
+				}
+				return 1, nil
+			})
+			e, _ := errors.AsType[*retry.Error](err)
+			switch {
+			case want == retry.Going && (err != nil || time.Since(begin) != others):
+				t.Errorf("%v after %v", err, time.Since(begin))
+			case want != retry.Going && (e == nil || e.Reason != want || e.RefusedWait != others || time.Since(begin) != 0):
+				t.Errorf("%v after %v", err, time.Since(begin))
+			}
+		})
+	}
+}
+
 // To come back in a crowd is better than not at all.
 func TestTheSpreadGivesWayToTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -191,7 +191,7 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt)
 			return v, nil
 		}
 		first := p.classify(ctx, ctx, err)
-		p.outcome(first.kind)
+		p.outcome(first)
 		return loop(ctx, p, fn, first)
 	}
 	first := guardedAttempt{policy: p, ctx: ctx}
@@ -214,7 +214,7 @@ type guardedAttempt struct {
 // outcome is what the breaker asks about the attempt's error.
 func (a *guardedAttempt) outcome(err error) breaker.Outcome {
 	a.attempted = a.policy.classify(a.ctx, a.ctx, err)
-	return a.policy.outcome(a.kind)
+	return a.policy.outcome(a.attempted)
 }
 
 // attempted is a failed attempt; its zero value is none.
@@ -295,7 +295,7 @@ func attempt[T any](
 			return v, attempted{}
 		}
 		failed = p.classify(ctx, ctx, err)
-		p.outcome(failed.kind)
+		p.outcome(failed)
 		return v, failed
 	}
 	own := ctx
@@ -323,7 +323,7 @@ func attempt[T any](
 		return v, attempted{}
 	}
 	failed = p.classify(ctx, own, err)
-	permit.EndAs(ctx, p.outcome(failed.kind), failed.err)
+	permit.EndAs(ctx, p.outcome(failed), failed.err)
 	settled = true
 	return v, failed
 }
@@ -373,10 +373,15 @@ func (p *Policy) classify(parent, own context.Context, err error) attempted {
 	return attempted{err: err, kind: k}
 }
 
-// outcome tells the budget of a failed attempt, and returns what the breaker is
-// told.
-func (p *Policy) outcome(k failure.Kind) breaker.Outcome {
-	switch p.table.For(k).Breaker {
+// outcome tells the budget and the gate of a failed attempt, and returns what the
+// breaker is told. The gate is told first: whoever waits for the attempt's place
+// at the circuit asks it next.
+func (p *Policy) outcome(a attempted) breaker.Outcome {
+	switch p.table.For(a.kind).Breaker {
+	case failure.Gate:
+		if wait, told := failure.RetryAfterOf(a.err); told && p.Gate != nil {
+			p.Gate.Close(wait, a.err)
+		}
 	case failure.Healthy:
 		p.succeeded()
 		return breaker.Succeeded

@@ -62,18 +62,17 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 	}
 	var s situation // field by field, as in record
 	s.toldWait, s.told = failure.RetryAfterOf(err)
-	gated := p.Gate != nil && s.told && decision.Breaker == failure.Gate
-	if gated {
-		p.Gate.Close(s.toldWait, err) // for the others, though this call may be at its end
-	}
 	if a.ended {
 		return r.ended(ctx)
 	}
 	s.decision, s.answered = decision, kind == failure.InvalidAnswer || kind == failure.CutOff
 	s.counted, s.retries, s.cutOff, s.limitTime = r.counted, r.retries, r.cutOff, r.limitTime
 	s.left = left(ctx)
-	if gated {
-		s.place, _ = p.Gate.wait()
+	if p.Gate != nil && s.told && decision.Breaker == failure.Gate {
+		var refusal *GateError
+		if s.place, refusal = p.Gate.wait(); refusal != nil { // others may have been told more
+			s.toldWait = max(s.toldWait, refusal.Wait)
+		}
 	}
 	var refusal *breaker.OpenError
 	if p.Breaker != nil {
