@@ -1,0 +1,172 @@
+package conformance_test
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"llmcall"
+	"llmcall/chaos"
+)
+
+// row is a failure, which every provider shows in its own way.
+type row struct {
+	name  string
+	fault chaos.Fault
+	// told is how long the failure says to wait, in the form that the provider
+	// has for it. Default: what chaos sends without being asked.
+	told time.Duration
+	// refused is a server that does not listen.
+	refused bool
+	// only is the one way of asking that the row has; "" for both.
+	only string
+	// at is the name of the only provider that has the row; "" for all.
+	at string
+	// inexact says that the waits are not known to the millisecond.
+	inexact bool
+	// large is a body of which not many should be under way at once.
+	large bool
+	// config is what the call is configured with beside the page's settings.
+	config func(*llmcall.RetryConfig)
+}
+
+// section is a part of the page.
+type section struct {
+	title, text string
+	rows        []row
+}
+
+// A wait that is told is longer than the backoff's, and short enough for two of
+// them within maxLimitTime.
+const (
+	toldWait     = 50 * time.Millisecond
+	maxLimitTime = 120 * time.Millisecond
+	// patience is the limit of an attempt, or of a pause in a stream, in the rows
+	// that reach it.
+	patience = time.Second
+)
+
+// The ways of asking.
+const (
+	asWhole  = "whole"
+	asStream = "stream"
+)
+
+var sections = []section{
+	{"What providers say", "Each error in the provider's own status, words and headers; `rate_limit`, `token_limit` and `slow_down` " +
+		"tell a wait of 50 ms in the finest form that the provider has for it.", errorRows()},
+	{"What else they say", "The same in other words, and what the servers say that speak OpenAI's protocol.", codeRows()},
+	{"When to come back", "", []row{
+		{name: "rate limit, told in whole seconds", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "1" }), config: limitTime(1100 * time.Millisecond)},
+		{name: "rate limit, told as a date", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfterDate = time.Second }), inexact: true, config: limitTime(2500 * time.Millisecond)},
+		{name: "rate limit, for longer than max_retry_after", fault: status("rate_limit"), told: time.Hour},
+		{name: "rate limit, told in no known form", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "soon" }), inexact: true, config: limitTime(2500 * time.Millisecond)},
+		{name: "rate limit, told to wait 0", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "0" })},
+		{name: "overloaded, with a wait", fault: status("overloaded"), told: toldWait},
+		{name: "overloaded, for longer than max_retry_after", fault: status("overloaded"), told: time.Hour},
+		{name: "503 with x-should-retry: false", fault: chaos.Fault{Kind: chaos.Status, Status: 503, Headers: http.Header{"X-Should-Retry": {"false"}}}},
+		{name: "400 with x-should-retry: true", fault: chaos.Fault{Kind: chaos.Status, Status: 400, Headers: http.Header{"X-Should-Retry": {"true"}}}},
+	}},
+	{"The network", "", []row{
+		{name: "connection refused", refused: true},
+		{name: "connection reset before the answer", fault: chaos.Fault{Kind: chaos.Reset}},
+		{name: "no answer within attempt_timeout", fault: chaos.Fault{Kind: chaos.Hang}, config: attemptTimeout},
+		{name: "header after attempt_timeout", fault: chaos.Fault{Kind: chaos.Slow, Delay: time.Minute}, config: attemptTimeout},
+		{name: "body slower than attempt_timeout", fault: chaos.Fault{Kind: chaos.Drip, ChunkDelay: time.Minute}, config: attemptTimeout},
+		{name: "body ends early", only: asWhole, fault: chaos.Fault{Kind: chaos.Cut}},
+		{name: "body ends early, length as announced", only: asWhole, fault: chaos.Fault{Kind: chaos.Cut, End: chaos.Clean}},
+		{name: "redirect loop (307)", fault: chaos.Fault{Kind: chaos.Redirect}},
+		{name: "redirect that would make it a GET (302)", fault: chaos.Fault{Kind: chaos.Redirect, Status: 302}},
+		{name: "redirect to another host", fault: chaos.Fault{Kind: chaos.Status, Status: 307, Body: new(""), Headers: http.Header{"Location": {"http://elsewhere.invalid/"}}}},
+	}},
+	{"A success that is none", "", []row{
+		{name: "200 without a body", fault: body("")},
+		{name: "200 with a page of HTML", fault: status("html_in_200")},
+		{name: "200 with what is no JSON", fault: body("Internal error, sorry.")},
+		{name: "200 with half a JSON object", fault: body(`{"id":"x","choices":[{"mess`)},
+		{name: "200 with `null`", fault: body("null")},
+		{name: "200 with `{}`", fault: body("{}")},
+		{name: "200 with a list", fault: body(`["an answer"]`)},
+		{name: "200 with garbage in the answer", only: asWhole, fault: chaos.Fault{Kind: chaos.Garbage}},
+		{name: "200 with comments and unknown fields", only: asWhole, fault: chaos.Fault{Kind: chaos.Comments}},
+		{name: "200 with an answer above 64 MiB", fault: chaos.Fault{Kind: chaos.Huge, Size: 65 << 20}, large: true},
+		{name: "500 with an error above 64 MiB", fault: chaos.Fault{Kind: chaos.Huge, Size: 65 << 20, Error: "server_error"}, large: true},
+		{name: "204", fault: chaos.Fault{Kind: chaos.Status, Status: 204, Body: new("")}},
+	}},
+	{"Answers that are none to use", "", []row{
+		{name: "a refusal", fault: chaos.Fault{Kind: chaos.Refuse}},
+		{name: "withheld by a content filter", fault: chaos.Fault{Kind: chaos.Filter}},
+		{name: "cut off at the token limit", fault: chaos.Fault{Kind: chaos.Length}},
+		{name: "without a reason to stop", only: asWhole, fault: chaos.Fault{Kind: chaos.Unfinished}},
+		{name: "with a reason to stop that nobody knows", fault: chaos.Fault{Finish: "odd_reason"}},
+		{name: "without a word", fault: chaos.Fault{Kind: chaos.Empty}},
+	}},
+	{"Streams", "Here a row is a stream alone.", []row{
+		{name: "error event before the content", only: asStream, fault: chaos.Fault{Kind: chaos.StreamError, Error: "server_error", After: new(0)}},
+		{name: "error event before the content: overloaded", only: asStream, fault: chaos.Fault{Kind: chaos.StreamError, Error: "overloaded", After: new(0)}},
+		{name: "error event before the content: rate limit", only: asStream, fault: chaos.Fault{Kind: chaos.StreamError, Error: "rate_limit", After: new(0)}, told: toldWait},
+		{name: "error event before the content: billing", only: asStream, fault: chaos.Fault{Kind: chaos.StreamError, Error: "billing", After: new(0)}},
+		{name: "error event in the content", only: asStream, fault: chaos.Fault{Kind: chaos.StreamError, Error: "overloaded"}},
+		{name: "error event in the content, restart_streams", only: asStream, fault: chaos.Fault{Kind: chaos.StreamError, Error: "overloaded"}, config: restart},
+		{name: "error event of no known form", only: asStream, fault: chaos.Fault{Kind: chaos.StreamError, Body: new(`{"error":{"odd":[1]}}`), After: new(0)}},
+		{name: "connection closed behind the header", only: asStream, fault: chaos.Fault{Kind: chaos.Cut, After: new(0)}},
+		{name: "connection closed in the content", only: asStream, fault: chaos.Fault{Kind: chaos.Cut}},
+		{name: "connection closed in the content, restart_streams", only: asStream, fault: chaos.Fault{Kind: chaos.Cut}, config: restart},
+		{name: "clean end behind the header", only: asStream, fault: chaos.Fault{Kind: chaos.Cut, End: chaos.Clean, After: new(0)}},
+		{name: "clean end in the content", only: asStream, fault: chaos.Fault{Kind: chaos.Cut, End: chaos.Clean}},
+		{name: "all of the content, without the terminal event", only: asStream, fault: chaos.Fault{Kind: chaos.Unfinished}},
+		{name: "comments and unknown fields between events", only: asStream, fault: chaos.Fault{Kind: chaos.Comments}},
+		{name: "garbage between events", only: asStream, fault: chaos.Fault{Kind: chaos.Garbage}},
+		{name: "nothing more for idle_timeout", only: asStream, fault: chaos.Fault{Kind: chaos.Drip, ChunkDelay: time.Minute}, config: idleTimeout},
+	}},
+}
+
+// errorRows are all errors that chaos has a word for.
+func errorRows() (rows []row) {
+	for _, name := range chaos.ErrorNames() {
+		r := row{name: "`" + name + "`", fault: status(name)}
+		if slices.Contains([]string{"rate_limit", "token_limit", "slow_down"}, name) {
+			r.told = toldWait
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// codeRows are the providers' errors that errorRows has not, since they mean the
+// same as another that is likelier.
+func codeRows() (rows []row) {
+	for _, p := range []struct {
+		name     string
+		protocol chaos.Protocol
+	}{{"OpenAI", chaos.OpenAI}, {"Anthropic", chaos.Anthropic}, {"Gemini", chaos.Gemini}} {
+		seen := map[string]bool{}
+		for _, v := range chaos.Errors(p.protocol) {
+			if seen[v.Name] {
+				rows = append(rows, row{name: "`" + v.Name + "`: " + v.Code, fault: chaos.Fault{Kind: chaos.Status, Code: v.Code}, at: p.name})
+			}
+			seen[v.Name] = true
+		}
+	}
+	return rows
+}
+
+func status(name string, with ...func(*chaos.Fault)) chaos.Fault {
+	f := chaos.Fault{Kind: chaos.Status, Error: name}
+	for _, w := range with {
+		w(&f)
+	}
+	return f
+}
+
+func body(text string) chaos.Fault {
+	return chaos.Fault{Kind: chaos.Status, Status: 200, Body: &text}
+}
+
+func limitTime(d time.Duration) func(*llmcall.RetryConfig) {
+	return func(c *llmcall.RetryConfig) { c.MaxLimitTime = d }
+}
+
+func attemptTimeout(c *llmcall.RetryConfig) { c.AttemptTimeout = patience }
+func idleTimeout(c *llmcall.RetryConfig)    { c.IdleTimeout = patience }
+func restart(c *llmcall.RetryConfig)        { c.RestartStreams = true }
