@@ -37,7 +37,7 @@ func (p problem) kind() failure.Kind {
 		return failure.ModelNotFound // Ollama: a model too big for its machine, as a 500; OpenRouter: routed nowhere, as a 503 or 404
 	case p.Status == 501, p.Status == 505:
 		return failure.InvalidRequest
-	case p.Status >= 500 && p.Status <= 599, p.Status == 408, p.Status == 409, p.Status == 425:
+	case p.Status >= 500 && p.Status <= 599, p.Status == 408, p.Status == 409, p.Status == 424, p.Status == 425:
 		return failure.Transient
 
 	case p.says("unsupported_country_region_territory"), strings.Contains(message, "location is not supported"),
@@ -45,7 +45,7 @@ func (p problem) kind() failure.Kind {
 		return failure.ModelNotFound
 	case p.Status == 401 || p.says(credential...) || has(message, "api key not valid", "api key expired"):
 		return failure.Unauthorized
-	case p.Status == 404 || p.Status == 410 || p.says(noModel...) || strings.Contains(message, "not a valid model"):
+	case p.Status == 404 || p.Status == 410 || p.says(noModel...) || has(message, "not a valid model", "with on-demand throughput isn"):
 		return failure.ModelNotFound
 	case p.says(policy...), p.Status == 403 && strings.Contains(message, "flagged"),
 		p.Status == 400 && strings.Contains(message, "blocked by content filtering policy"): // Anthropic
@@ -111,7 +111,7 @@ func (p problem) unpaid(message string) bool {
 	}
 	return p.says(unpaid...) || p.Status == 402 && !p.Told || p.Status < 500 && has(message,
 		"insufficient balance", "insufficient credits", "credit balance is too low", "usage limits. you will regain access",
-		"enable billing", "billing account", "credits are depleted", "spending cap") && !p.says("rate_limit_exceeded")
+		"enable billing", "billing account", "credits are depleted", "spending cap", "exceeds the service quota for your account") && !p.says("rate_limit_exceeded")
 }
 
 // used reports whether the limit that was hit is one that no wait within a call
@@ -146,6 +146,7 @@ func contextTooLong(p problem, message string) bool {
 		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed",
 		"must be less than the context length", "tokens + `max_new_tokens` must be <=", // Together, as a 403 and as a 400
 		"extra usage is required for long context", // Anthropic, as a 429
+		"input is too long for requested model",    // Bedrock
 	)
 }
 
@@ -154,7 +155,7 @@ func contextTooLong(p problem, message string) bool {
 func (p problem) overloaded(message string) bool {
 	open := p.Status == 0 || p.Status == 429 || p.Status >= 500
 	return p.Status == 498 || p.Status == 529 || p.says(capacity...) ||
-		open && has(message, "overloaded", "server busy", "server is busy", "maximum pending requests", "high demand")
+		open && has(message, "overloaded", "server busy", "server is busy", "maximum pending requests", "high demand", "model is not ready")
 }
 
 func has(message string, words ...string) bool {

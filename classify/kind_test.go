@@ -100,6 +100,14 @@ func TestKind(t *testing.T) {
 		{"context in words only", problem{Status: 400, Code: "400", Type: "BadRequestError", Message: "This model's maximum context length is 4096 tokens."}, failure.ContextTooLong},
 		{"context of llama.cpp", problem{Status: 400, Type: "exceed_context_size_error"}, failure.ContextTooLong},
 		{"llama.cpp loads its model", problem{Status: 503, Code: "503", Type: "unavailable_error", Message: "Loading model"}, failure.Overloaded},
+		// Amazon Bedrock.
+		{"throttled", problem{Status: 429, Message: "Too many requests, please wait before trying again."}, failure.RateLimited},
+		{"tokens of a day", problem{Status: 429, Message: "Too many tokens per day, please wait before trying again."}, failure.QuotaExhausted},
+		{"not ready", problem{Status: 429, Message: "Model is not ready for inference. Please try again later."}, failure.Overloaded},
+		{"model error", problem{Status: 424, Message: "The system encountered an unexpected error during processing. Try your request again."}, failure.Transient},
+		{"service quota, as a 400", problem{Status: 400, Message: "Your request exceeds the service quota for your account."}, failure.QuotaExhausted},
+		{"context, in other words", problem{Status: 400, Message: "Input is too long for requested model."}, failure.ContextTooLong},
+		{"not on demand", problem{Status: 400, Message: "Invocation of model ID x with on-demand throughput isn’t supported. Retry your request with the ID or ARN of an inference profile that contains this model."}, failure.ModelNotFound},
 		// Gemini's compatible face.
 		{"bad key as a 400", problem{Status: 400, Type: "INVALID_ARGUMENT", Message: "API key not valid. Please pass a valid API key."}, failure.Unauthorized},
 		{"limit in the words of a bill", problem{Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "You exceeded your current quota, please check your plan and billing details. Please retry in 34.4s."}, failure.RateLimited},
