@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"llmcall"
@@ -32,6 +31,7 @@ type cell struct {
 type call struct {
 	result   *llmcall.Result
 	err      error
+	attempts []llmcall.Attempt
 	waits    []wait
 	requests []chaos.Recorded
 	breaker  breaker.Snapshot
@@ -52,76 +52,85 @@ const (
 )
 
 // cellOf makes the calls of a cell.
-func cellOf(t *testing.T, p provider, r row, stream bool) cell {
-	t.Helper()
-	always, once := &chaos.Plan{Steps: []chaos.Fault{r.faultOf(p)}, Repeat: true}, &chaos.Plan{Steps: []chaos.Fault{r.faultOf(p)}}
-	first := callOf(t, p, r, stream, always, false)
+func cellOf(p provider, r row, stream bool) (cell, error) {
+	fault := r.fault
+	if r.told > 0 {
+		p.tell(&fault, r.told)
+	}
+	always, once := &chaos.Plan{Steps: []chaos.Fault{fault}, Repeat: true}, &chaos.Plan{Steps: []chaos.Fault{fault}}
+	first, err := callOf(p, r, stream, always, false)
+	if err != nil {
+		return cell{}, err
+	}
 	c := cell{
 		kind: first.kind(), requests: strconv.Itoa(len(first.requests)), waits: first.waited(r.inexact),
-		circuit: first.circuit(), ended: first.ended(), once: "the same",
+		circuit: first.circuit(), ended: first.ended(),
 	}
 	if c.circuit == "" {
-		// A breaker that nothing went wrong with counts no successes. In HALF_OPEN it does.
-		c.circuit = callOf(t, p, r, stream, always, true).circuit()
+		// A closed circuit counts no successes while there are no failures; one
+		// that is half open does.
+		probe, err := callOf(p, r, stream, always, true)
+		if err != nil {
+			return c, err
+		}
+		c.circuit = probe.circuit()
 	}
 	if first.err == nil {
-		c.once = ""
-		return c
+		return c, nil
 	}
-	if second := callOf(t, p, r, stream, once, false); second.err == nil {
+	second, err := callOf(p, r, stream, once, false)
+	switch {
+	case err != nil:
+		return c, err
+	case second.err == nil:
 		c.once = fmt.Sprintf("answered, %d requests", len(second.requests))
-	} else if second.ended() != c.ended || second.kind() != c.kind {
-		t.Errorf("%s, %s: at first it ends with %q (%s), and if it happens once with %q (%s)", p.name, r.name, c.ended, c.kind, second.ended(), second.kind())
+	case second.ended() == c.ended && second.kind() == c.kind:
+		c.once = "the same"
+	default:
+		return c, fmt.Errorf("where it happens once, the call ends with %q (%s)", second.ended(), second.kind())
 	}
-	return c
+	return c, nil
 }
 
-func (r row) faultOf(p provider) chaos.Fault {
-	f := r.fault
-	if r.told > 0 {
-		p.tell(&f, r.told)
-	}
-	return f
-}
-
-// callOf makes one call, on a server, a breaker and a gate of its own.
-func callOf(t *testing.T, p provider, r row, stream bool, plan *chaos.Plan, halfOpen bool) *call {
-	t.Helper()
-	c := new(call)
+// callOf makes one call. Where the row reaches a time limit, and the machine is
+// too slow for it, the call is made again with a longer one.
+func callOf(p provider, r row, stream bool, plan *chaos.Plan, halfOpen bool) (*call, error) {
 	if r.large {
 		large.Lock()
 		defer large.Unlock()
 	}
+	for limit := patience; ; limit *= 2 {
+		c, err := callWithin(limit, p, r, stream, plan, halfOpen)
+		if err != nil || r.limit == nil || !c.hurried(r.fault.Kind) || limit >= mostPatience {
+			return c, err
+		}
+	}
+}
+
+// callWithin makes one call, on a server, a breaker and a gate of its own.
+func callWithin(limit time.Duration, p provider, r row, stream bool, plan *chaos.Plan, halfOpen bool) (*call, error) {
 	s, err := chaos.New(chaos.Config{Plan: plan})
 	if err != nil {
-		t.Fatalf("%s: %v", r.name, err)
+		return nil, err
 	}
-	url, client, end := listen(t, s)
+	url, client, end := listen(s)
 	defer end()
 	if r.refused {
-		url = nobody(t)
+		if url, err = nobody(); err != nil {
+			return nil, err
+		}
 	}
 	model, err := p.open(url, client)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	circuits, err := breaker.NewRegistry(breaker.Config{
-		FailureThreshold: 10, TripTimeout: trip(halfOpen), SuccessThreshold: 10, HalfOpenProbes: 1, ProbeLease: callLimit,
-	}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), callLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
-	if halfOpen {
-		b := circuits.Get(model.Name())
-		b.Trip(errors.New("to be half open"))
-		permit, err := b.Await(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		permit.Ignore()
+	circuits, err := circuitsFor(ctx, model, halfOpen)
+	if err != nil {
+		return nil, err
 	}
+	c := new(call)
 	gate := new(retry.Gate)
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: maxAttempts, Backoff: backoff.Exponential{Initial: initialDelay, Jitter: backoff.NoJitter},
@@ -132,39 +141,75 @@ func callOf(t *testing.T, p provider, r row, stream bool, plan *chaos.Plan, half
 			}
 		},
 	}
+	if r.limit != nil {
+		r.limit(&cfg, limit)
+	}
 	if r.config != nil {
 		r.config(&cfg)
 	}
-	req := llm.Prompt("Say something about the weather.")
-	if stream {
-		for piece, err := range llmcall.Stream(ctx, model, req, nil, cfg) {
-			c.err = err
-			if piece.Result != nil {
-				c.result = piece.Result
-			}
-		}
-	} else {
-		c.result, c.err = llmcall.RetryWithValidation(ctx, model, req, nil, cfg)
-	}
+	c.result, c.err = ask(ctx, model, stream, cfg)
 	c.requests, c.breaker, c.gated = s.Requests(), circuits.Get(model.Name()).Snapshot(), !gate.Until().IsZero()
-	if (c.result == nil) == (c.err == nil) {
-		t.Errorf("%s, %s: neither an answer nor an error, or both", p.name, r.name)
+	switch e, ok := errors.AsType[*llmcall.Error](c.err); {
+	case (c.result == nil) != ok:
+		return nil, fmt.Errorf("the call ends with %v and %v", c.result, c.err)
+	case ok:
+		c.attempts = e.Attempts
+	default:
+		c.attempts = c.result.Attempts
 	}
-	c.neverTooEarly(t, p, r)
-	return c
+	return c, c.tooEarly()
 }
 
-func trip(halfOpen bool) time.Duration {
+// ask asks for an answer, whole or as a stream.
+func ask(ctx context.Context, model llm.Model, stream bool, cfg llmcall.RetryConfig) (result *llmcall.Result, err error) {
+	req := llm.Prompt("Say something about the weather.")
+	if !stream {
+		return llmcall.RetryWithValidation(ctx, model, req, nil, cfg)
+	}
+	for piece, failed := range llmcall.Stream(ctx, model, req, nil, cfg) {
+		result, err = piece.Result, failed
+	}
+	return result, err
+}
+
+// circuitsFor returns breakers that open only if they are tripped; halfOpen, that
+// of the model is, and counts successes.
+func circuitsFor(ctx context.Context, model llm.Model, halfOpen bool) (*breaker.Registry, error) {
+	settings := breaker.Config{FailureThreshold: 10, TripTimeout: time.Hour, SuccessThreshold: 10, ProbeLease: callLimit}
 	if halfOpen {
-		return time.Nanosecond
+		settings.TripTimeout = time.Nanosecond
 	}
-	return time.Hour
+	circuits, err := breaker.NewRegistry(settings, 0)
+	if err != nil || !halfOpen {
+		return circuits, err
+	}
+	b := circuits.Get(model.Name())
+	b.Trip(errors.New("to be half open"))
+	probe, err := b.Await(ctx)
+	probe.Ignore()
+	return circuits, err
 }
 
-// neverTooEarly holds that the requests came no earlier than was decided. A
-// request that a redirect led to is not counted.
-func (c *call) neverTooEarly(t *testing.T, p provider, r row) {
-	t.Helper()
+// hurried reports whether an attempt was out of time without the fault's doing:
+// before its request had come, or where the answer was right.
+func (c *call) hurried(fault chaos.Kind) bool {
+	late, meant := 0, 0
+	for _, a := range c.attempts {
+		if a.Outcome != llmcall.OutcomeValid && a.Kind == failure.AttemptTimeout {
+			late++
+		}
+	}
+	for _, request := range c.requests {
+		if request.Fault.Kind == fault {
+			meant++
+		}
+	}
+	return late > meant
+}
+
+// tooEarly reports a request that came earlier than was decided. Those that a
+// redirect led to are not counted.
+func (c *call) tooEarly() error {
 	var came []time.Time
 	for _, request := range c.requests {
 		if request.Protocol != "" {
@@ -172,20 +217,11 @@ func (c *call) neverTooEarly(t *testing.T, p provider, r row) {
 		}
 	}
 	for i, w := range c.waits {
-		if i+1 < len(came) {
-			if gap := came[i+1].Sub(came[i]); gap < w.length {
-				t.Errorf("%s, %s: request %d came %v after the one before, though a wait of %v was decided", p.name, r.name, i+2, gap, w.length)
-			}
+		if i+1 < len(came) && came[i+1].Sub(came[i]) < w.length {
+			return fmt.Errorf("request %d came %v after the one before, and a wait of %v was decided", i+2, came[i+1].Sub(came[i]), w.length)
 		}
 	}
-}
-
-// attempts is the trace of the call.
-func (c *call) attempts() []llmcall.Attempt {
-	if e, ok := errors.AsType[*llmcall.Error](c.err); ok {
-		return e.Attempts
-	}
-	return c.result.Attempts
+	return nil
 }
 
 // kind is what went wrong, with the provider's status and code.
@@ -194,7 +230,7 @@ func (c *call) kind() string {
 		return "none"
 	}
 	var kinds []string
-	for _, a := range c.attempts() {
+	for _, a := range c.attempts {
 		if k := a.Kind.String(); len(kinds) == 0 || kinds[len(kinds)-1] != k {
 			kinds = append(kinds, k)
 		}

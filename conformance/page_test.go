@@ -33,7 +33,7 @@ type place struct {
 //	go test ./conformance -run TestThePageIsWhatHappens -update
 func TestThePageIsWhatHappens(t *testing.T) {
 	start := time.Now()
-	var places []place
+	var limited, places []place
 	failures := 0
 	for i, s := range sections {
 		failures += len(s.rows)
@@ -42,30 +42,42 @@ func TestThePageIsWhatHappens(t *testing.T) {
 				if r.at != "" && r.at != providers[k].name {
 					continue
 				}
-				if r.only != asStream {
-					places = append(places, place{i, j, k, false})
-				}
-				if r.only != asWhole {
-					places = append(places, place{i, j, k, true})
+				for _, stream := range []bool{false, true} {
+					switch at := (place{i, j, k, stream}); {
+					case stream && r.only == asWhole, !stream && r.only == asStream:
+					case r.limit != nil:
+						limited = append(limited, at)
+					default:
+						places = append(places, at)
+					}
 				}
 			}
 		}
 	}
+	// Those that have a time limit go first, while there is little else to do.
 	cells := make(map[place]cell)
-	var mu sync.Mutex
-	var done sync.WaitGroup
-	free := make(chan struct{}, atATime)
-	for _, at := range places {
-		free <- struct{}{}
-		done.Go(func() {
-			defer func() { <-free }()
-			c := cellOf(t, providers[at.provider], sections[at.section].rows[at.row], at.stream)
-			mu.Lock()
-			defer mu.Unlock()
-			cells[at] = c
-		})
+	fill := func(places []place) {
+		var mu sync.Mutex
+		var done sync.WaitGroup
+		free := make(chan struct{}, atATime)
+		for _, at := range places {
+			free <- struct{}{}
+			done.Go(func() {
+				defer func() { <-free }()
+				p, r := providers[at.provider], sections[at.section].rows[at.row]
+				c, err := cellOf(p, r, at.stream)
+				if err != nil {
+					t.Errorf("%s, %s: %v", p.name, r.name, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				cells[at] = c
+			})
+		}
+		done.Wait()
 	}
-	done.Wait()
+	fill(limited)
+	fill(places)
 	if t.Failed() {
 		return
 	}
@@ -115,8 +127,8 @@ fails where it is not what happens:
 
     go test ./conformance -run TestThePageIsWhatHappens -update
 
-The settings: max_attempts 3; a backoff of 20 ms, doubled each time, without jitter; max_limit_time %v; attempt_timeout and
-idle_timeout %v where a row names them; the rest as it is by default, but for the retry budget, which is off.
+The settings: max_attempts 3; a backoff of 20 ms, doubled each time, without jitter; max_limit_time %v, more where
+whole seconds are told; attempt_timeout and idle_timeout %v where a row names them; the rest as it is by default, but for the retry budget, which is off.
 
 - **by**: a whole answer, a stream (` + "`llmcall.Stream`" + `), or both.
 - **what went wrong**: the kind ([` + "`failure`" + `](../failure/failure.go)), the HTTP status, and the provider's own code. In a stream's error

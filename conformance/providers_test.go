@@ -74,8 +74,7 @@ func inMilliseconds(f *chaos.Fault, wait time.Duration) {
 func inSeconds(f *chaos.Fault, wait time.Duration) { f.RetryAfter = decimal(wait, time.Second) }
 
 // listen starts a server on loopback, with a client of its own for it.
-func listen(t *testing.T, h http.Handler) (url string, client *http.Client, end func()) {
-	t.Helper()
+func listen(h http.Handler) (url string, client *http.Client, end func()) {
 	server := httptest.NewServer(h)
 	transport := &http.Transport{}
 	return server.URL, &http.Client{Transport: transport}, func() {
@@ -88,12 +87,10 @@ func listen(t *testing.T, h http.Handler) (url string, client *http.Client, end 
 }
 
 // nobody is the address of a server that is gone.
-func nobody(t *testing.T) string {
-	t.Helper()
+func nobody() (url string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	return "http://" + l.Addr().String(), l.Close()
 }
