@@ -34,6 +34,8 @@ type bad struct {
 	at    map[string]failure.Kind // at a provider where it is another
 	wait  time.Duration           // that is told
 	large bool
+	// streams leaves whole answers out, for which it is the same as another.
+	streams bool
 }
 
 var badInputs = []bad{
@@ -107,8 +109,8 @@ var badInputs = []bad{
 		"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"status\":\"INTERNAL\",\"code\":500,\"message\":\"No luck with KEY\"}}\n\n")},
 	{name: "no more than comments", kind: failure.Transient, serve: says(200, "text/event-stream", strings.Repeat(": KEY\n\n", 1000))},
 	{name: "an answer of 100 MB", kind: failure.Transient, large: true, serve: huge(200, "application/json", `{"id":"`)},
-	{name: "a stream of 100 MB in one event", kind: failure.Transient, large: true, serve: huge(200, "text/event-stream", `data: {"id":"`)},
-	{name: "a stream of 100 MB without a line's end", kind: failure.Transient, large: true, serve: huge(200, "text/event-stream", ``)},
+	{name: "a stream of 100 MB in one event", kind: failure.Transient, large: true, streams: true, serve: huge(200, "text/event-stream", `data: {"id":"`)},
+	{name: "a stream of 100 MB without a line's end", kind: failure.Transient, large: true, streams: true, serve: huge(200, "text/event-stream", ``)},
 	{name: "an error of 100 MB", kind: failure.Transient, large: true, serve: huge(500, "application/json", `{"error":{"message":"`)},
 }
 
@@ -189,7 +191,7 @@ func keyOf(r *http.Request) string {
 const (
 	mostRead = 65 << 20 // of an answer; wire.MaxAnswer and what is under way
 	mostKept = 2 << 20
-	mostMade = 4 * mostRead // as a buffer grows, what it held is copied
+	mostMade = 6 * mostRead // as a buffer grows, what it held is copied
 )
 
 // TestBadInput sends every provider's adapter what no provider should send, in
@@ -212,8 +214,10 @@ func TestBadInput(t *testing.T) {
 	for _, b := range badInputs {
 		for _, p := range providers {
 			for _, stream := range []bool{false, true} {
-				calls++
-				b.ask(t, p, stream)
+				if stream || !b.streams {
+					calls++
+					b.ask(t, p, stream)
+				}
 			}
 		}
 	}

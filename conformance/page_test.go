@@ -122,21 +122,22 @@ func differ(want, got []byte) (lines []string) {
 const intro = `# What happens when a provider fails
 
 Each failure, at each provider, as it comes: the adapter on the provider's official SDK, over real HTTP on loopback,
-against [` + "`chaos`" + `](../chaos/chaos.go), which fails as the real ones do. This page is written by a test, and the test
-fails where it is not what happens:
+against [chaos](../chaos/chaos.go), which fails as the real ones do. This page is written by a test, which fails where
+the page is not what happens:
 
     go test ./conformance -run TestThePageIsWhatHappens -update
 
-The settings: max_attempts 3; a backoff of 20 ms, doubled each time, without jitter; max_limit_time %v, more where
-whole seconds are told; attempt_timeout and idle_timeout %v where a row names them; the rest as it is by default, but for the retry budget, which is off.
+The settings: max_attempts 3; a backoff of 20 ms, doubled each time, without jitter; max_limit_time %v, or up to %v
+where whole seconds are told; attempt_timeout or idle_timeout %v where a row names it; the rest as it is by default,
+but for the retry budget, which is off.
 
-- **by**: a whole answer, a stream (` + "`llmcall.Stream`" + `), or both.
-- **what went wrong**: the kind ([` + "`failure`" + `](../failure/failure.go)), the HTTP status, and the provider's own code. In a stream's error
-  event the status is that of the stream.
+- **by**: a whole answer, a stream (llmcall.Stream), or both.
+- **what went wrong**: the kind ([failure](../failure/failure.go)), the HTTP status, and the provider's own code.
+  Within a success, the status is that of the success.
 - **requests**: how many reached the server, where the failure goes on as long as it is asked.
-- **waits**: those decided between them, and why. The test also measures that no request came earlier.
-- **circuit**: what the breaker counted. A rate limit counts for nothing, and closes the gate: nobody in the process calls
-  that model until then.
+- **waits**: those decided between them, and why. No request came earlier: that is measured.
+- **circuit**: what the breaker counted. A rate limit counts for nothing, and closes the gate: nobody in the process
+  calls that model until then.
 - **ended**: why there was no further attempt.
 - **if once**: what comes of it when the failure happens once, and the next answer is right.
 
@@ -150,7 +151,7 @@ func render(cells map[place]cell) []byte {
 	for _, s := range sections {
 		failures += len(s.rows)
 	}
-	fmt.Fprintf(&b, intro, maxLimitTime, patience, failures, len(providers), len(cells))
+	fmt.Fprintf(&b, intro, maxLimitTime, longLimitTime, patience, failures, len(providers), len(cells))
 	for i, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n", s.title)
 		if s.text != "" {

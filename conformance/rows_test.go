@@ -38,11 +38,14 @@ type section struct {
 	rows        []row
 }
 
-// A wait that is told is longer than the backoff's, and short enough for two of
-// them within maxLimitTime.
 const (
+	// A wait that is told is longer than the backoff's, and short enough for two of
+	// them within maxLimitTime.
 	toldWait     = 50 * time.Millisecond
 	maxLimitTime = 120 * time.Millisecond
+	// longLimitTime has room for two waits of a second; or for one until a date a
+	// second ahead, which may be two since dates have whole seconds.
+	longLimitTime = 2 * time.Second
 	// patience is the limit of an attempt, or of a pause in a stream, in the rows
 	// that reach it; longer on a machine that is too slow for it.
 	patience     = time.Second
@@ -60,10 +63,10 @@ var sections = []section{
 		"tell a wait of 50 ms in the finest form that the provider has for it.", errorRows()},
 	{"What else they say", "The same in other words, and what the servers say that speak OpenAI's protocol.", codeRows()},
 	{"When to come back", "", []row{
-		{name: "rate limit, told in whole seconds", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "1" }), config: limitTime(1100 * time.Millisecond)},
-		{name: "rate limit, told as a date", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfterDate = time.Second }), inexact: true, config: limitTime(2500 * time.Millisecond)},
+		{name: "rate limit, told in whole seconds", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "1" }), config: longLimit},
+		{name: "rate limit, told as a date", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfterDate = time.Second }), inexact: true, config: longLimit},
 		{name: "rate limit, for longer than max_retry_after", fault: status("rate_limit"), told: time.Hour},
-		{name: "rate limit, told in no known form", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "soon" }), inexact: true, config: limitTime(2500 * time.Millisecond)},
+		{name: "rate limit, told in no known form", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "soon" }), inexact: true, config: longLimit},
 		{name: "rate limit, told to wait 0", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "0" })},
 		{name: "overloaded, with a wait", fault: status("overloaded"), told: toldWait},
 		{name: "overloaded, for longer than max_retry_after", fault: status("overloaded"), told: time.Hour},
@@ -92,7 +95,7 @@ var sections = []section{
 		{name: "200 with a list", fault: body(`["an answer"]`)},
 		{name: "200 with garbage in the answer", only: asWhole, fault: chaos.Fault{Kind: chaos.Garbage}},
 		{name: "200 with comments and unknown fields", only: asWhole, fault: chaos.Fault{Kind: chaos.Comments}},
-		{name: "200 with an answer above 64 MiB", fault: chaos.Fault{Kind: chaos.Huge, Size: 65 << 20}, large: true},
+		{name: "200 with an answer above 64 MiB", only: asWhole, fault: chaos.Fault{Kind: chaos.Huge, Size: 65 << 20}, large: true},
 		{name: "500 with an error above 64 MiB", fault: chaos.Fault{Kind: chaos.Huge, Size: 65 << 20, Error: "server_error"}},
 		{name: "204", fault: chaos.Fault{Kind: chaos.Status, Status: 204, Body: new("")}},
 	}},
@@ -166,10 +169,7 @@ func body(text string) chaos.Fault {
 	return chaos.Fault{Kind: chaos.Status, Status: 200, Body: &text}
 }
 
-func limitTime(d time.Duration) func(*llmcall.RetryConfig) {
-	return func(c *llmcall.RetryConfig) { c.MaxLimitTime = d }
-}
-
 func attemptTimeout(c *llmcall.RetryConfig, limit time.Duration) { c.AttemptTimeout = limit }
 func idleTimeout(c *llmcall.RetryConfig, limit time.Duration)    { c.IdleTimeout = limit }
 func restart(c *llmcall.RetryConfig)                             { c.RestartStreams = true }
+func longLimit(c *llmcall.RetryConfig)                           { c.MaxLimitTime = longLimitTime }
