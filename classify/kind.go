@@ -48,7 +48,7 @@ func (p problem) kind() failure.Kind {
 	case p.Status == 404 || p.Status == 410 || p.says(noModel...) || has(message, "not a valid model", "with on-demand throughput isn"):
 		return failure.ModelNotFound
 	case p.says(policy...), p.Status == 403 && strings.Contains(message, "flagged"),
-		p.Status == 400 && strings.Contains(message, "blocked by content filtering policy"): // Anthropic
+		(p.Status == 400 || p.Status == 0) && strings.Contains(message, "blocked by content filtering policy"): // Anthropic
 		return failure.ContentFiltered
 	case p.Status == 403:
 		return failure.Unauthorized

@@ -120,6 +120,7 @@ func TestKind(t *testing.T) {
 		{"above a limit, with a time", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "It has 20 input tokens, and the limit is 30 input tokens per minute.", Told: true}, failure.RateLimited},
 		{"a long context that is not paid for, as a 429", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "Extra usage is required for long context requests."}, failure.ContextTooLong},
 		{"a policy, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "Output blocked by content filtering policy"}, failure.ContentFiltered},
+		{"a policy, in a stream", problem{Provider: Anthropic, Type: "invalid_request_error", Message: "Output blocked by content filtering policy"}, failure.ContentFiltered},
 		{"not here", problem{Provider: Anthropic, Status: 403, Type: "forbidden", Message: "Request not allowed"}, failure.ModelNotFound},
 		{"a limit of one's own, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}, failure.QuotaExhausted},
 		{"no credit, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "Your credit balance is too low to access the Anthropic API."}, failure.QuotaExhausted},
