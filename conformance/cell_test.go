@@ -62,6 +62,13 @@ func cellOf(p provider, r row, stream bool) (cell, error) {
 	if err != nil {
 		return cell{}, err
 	}
+	means := r.means
+	if other, ok := r.except[p.name]; ok {
+		means = other
+	}
+	if got := failure.KindOf(first.err); means != failure.Unknown && got != means {
+		return cell{}, fmt.Errorf("it is %v, and must be %v: %w", got, means, first.err)
+	}
 	c := cell{
 		kind: first.kind(), requests: strconv.Itoa(len(first.requests)), waits: first.waited(r.inexact),
 		circuit: first.circuit(), ended: first.ended(),

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"llmcall/chaos"
+	"llmcall/failure"
 )
 
 var update = flag.Bool("update", false, "write the page anew")
@@ -95,6 +98,14 @@ func TestThePageIsWhatHappens(t *testing.T) {
 	}
 	for _, line := range differ(want, got) {
 		t.Error(line)
+	}
+}
+
+func TestEveryErrorOfChaosHasAMeaning(t *testing.T) {
+	for _, name := range chaos.ErrorNames() {
+		if meanings[name] == failure.Unknown {
+			t.Errorf("%s has none", name)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"llmcall"
 	"llmcall/chaos"
+	"llmcall/failure"
 )
 
 // row is a failure, which every provider shows in its own way.
@@ -30,6 +31,42 @@ type row struct {
 	limit func(*llmcall.RetryConfig, time.Duration)
 	// config is what else the call is configured with beside the page's settings.
 	config func(*llmcall.RetryConfig)
+	// means is the kind that it must be; Unknown: any. except is where it is
+	// another, by the provider.
+	means  failure.Kind
+	except map[string]failure.Kind
+}
+
+// meanings are what chaos's words for errors mean, by the table of decisions.
+var meanings = map[string]failure.Kind{
+	"invalid_request": failure.InvalidRequest, "unsupported_parameter": failure.InvalidRequest, "bad_image": failure.InvalidRequest,
+	"too_large": failure.InvalidRequest, "request_over_limit": failure.InvalidRequest,
+	"context_too_long": failure.ContextTooLong, "content_filter": failure.ContentFiltered,
+	"bad_key": failure.Unauthorized, "missing_key": failure.Unauthorized, "forbidden": failure.Unauthorized,
+	"region": failure.ModelNotFound, "model_not_found": failure.ModelNotFound, "model_retired": failure.ModelNotFound,
+	"rate_limit": failure.RateLimited, "token_limit": failure.RateLimited,
+	"daily_quota": failure.QuotaExhausted, "limit_zero": failure.QuotaExhausted, "billing": failure.QuotaExhausted,
+	"spend_limit": failure.QuotaExhausted, "usage_limit": failure.QuotaExhausted, "payment_required": failure.QuotaExhausted,
+	"overloaded": failure.Overloaded, "slow_down": failure.Overloaded,
+	"timeout": failure.Transient, "conflict": failure.Transient, "server_error": failure.Transient, "error_in_200": failure.Transient,
+	"bad_gateway_html": failure.Transient, "gateway_timeout_html": failure.Transient, "unavailable_text": failure.Transient,
+	"empty_body": failure.Transient, "broken_json": failure.Transient, "html_in_200": failure.Transient,
+}
+
+// exceptions are the kinds that such a word has with a provider, or as a code,
+// for a reason.
+var exceptions = map[string]map[string]failure.Kind{
+	// They tell when to come back, so it is waited for, or is too long a wait.
+	"daily_quota": {"OpenAI": failure.RateLimited, "Responses": failure.RateLimited, "Anthropic": failure.RateLimited},
+	// Nothing in their words tells it from any other limit.
+	"slow_down":          {"Anthropic": failure.RateLimited, "Gemini": failure.RateLimited},
+	"request_over_limit": {"Gemini": failure.RateLimited},
+	// A 503 without a word of capacity.
+	"bedrock_unavailable": {"OpenAI": failure.Transient},
+	// A model too big for its machine is of no use there, however often it is asked.
+	"ollama_out_of_memory": {"OpenAI": failure.ModelNotFound},
+	// chaos has OpenAI's headers beside it, which tell when to come back.
+	"bedrock_daily_tokens": {"OpenAI": failure.RateLimited},
 }
 
 // section is a part of the page.
@@ -130,7 +167,7 @@ var sections = []section{
 // errorRows are all errors that chaos has a word for.
 func errorRows() (rows []row) {
 	for _, name := range chaos.ErrorNames() {
-		r := row{name: "`" + name + "`", fault: status(name)}
+		r := row{name: "`" + name + "`", fault: status(name), means: meanings[name], except: exceptions[name]}
 		if slices.Contains([]string{"rate_limit", "token_limit", "slow_down"}, name) {
 			r.told = toldWait
 		}
@@ -149,7 +186,7 @@ func codeRows() (rows []row) {
 		seen := map[string]bool{}
 		for _, v := range chaos.Errors(p.protocol) {
 			if seen[v.Name] {
-				rows = append(rows, row{name: "`" + v.Name + "`: " + v.Code, fault: chaos.Fault{Kind: chaos.Status, Code: v.Code}, at: p.name})
+				rows = append(rows, row{name: "`" + v.Name + "`: " + v.Code, fault: chaos.Fault{Kind: chaos.Status, Code: v.Code}, at: p.name, means: meanings[v.Name], except: exceptions[v.Code]})
 			}
 			seen[v.Name] = true
 		}
