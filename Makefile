@@ -9,4 +9,8 @@ bench:
 plots:
 	cd bench && go run ./plots
 
-.PHONY: bench plots
+# What happens when a provider fails: docs/conformance.md.
+conformance:
+	go test ./conformance -run TestThePageIsWhatHappens -update
+
+.PHONY: bench plots conformance

@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"llmcall/transport":         5,
 	"llmcall/chaos":             6,
 	"llmcall/cmd/":              7,
+	"llmcall/conformance":       7, // tests alone
 	"llmcall/soak":              7, // tests alone
 }
 

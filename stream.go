@@ -165,8 +165,10 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
 			}
 		} else if expired && ctx.Err() == nil {
+			// Without what it came from: our own cancellation would pass for one of
+			// the caller's, which the breaker does not count.
 			err = &failure.Error{
-				Kind: failure.AttemptTimeout, Model: c.model.Name(), Err: err,
+				Kind: failure.AttemptTimeout, Model: c.model.Name(),
 				Message: fmt.Sprintf("nothing came for %v (idle_timeout)", c.cfg.IdleTimeout),
 			}
 		}

@@ -200,6 +200,23 @@ func TestTheBreakerIsToldHowAStreamEnds(t *testing.T) {
 	}
 }
 
+// A stream that stalls is the provider's doing, though it is we who end it.
+func TestTheBreakerCountsAStreamThatStalls(t *testing.T) {
+	for name, pieces := range map[string][]any{
+		"before its first piece": start(time.Hour),
+		"behind its first piece": start("go", time.Hour),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
+			m := stream(t, pieces)
+			_, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{Breakers: registry, IdleTimeout: 5 * s})))
+			if got := registry.Get(m.Name()).State(); got != breaker.Open {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		})
+	}
+}
+
 // To leave the loop is the caller's doing: it ends the call, and the breaker
 // counts it for nothing; a panic in the loop goes on.
 func TestACallerThatLeavesAStream(t *testing.T) {

@@ -66,7 +66,7 @@ func (p problem) failure(r Reply) failure.Error {
 	if !told && p.Delayed {
 		wait, told = p.Delay, true
 	}
-	if p.Status == http.StatusTooManyRequests && !told {
+	if !told && (p.Status == http.StatusTooManyRequests || p.Status == 0 && p.says(rateLimit...)) {
 		wait, told = p.resets(r)
 	}
 	p.Told = told
@@ -103,11 +103,13 @@ func (p problem) failure(r Reply) failure.Error {
 // resets returns when a limit is said to be whole again, where no Retry-After
 // says when to come back: by headers, of the response or in the body, or in words. Anthropic's headers count
 // only where they say which limit is used up, since they come with other 429s
-// too.
+// too. Those of a success that holds the error are older than it.
 func (p problem) resets(r Reply) (time.Duration, bool) {
-	wait, told, spent := failure.LimitReset(r.Header, r.At)
-	if told && (spent || r.Provider != Anthropic) {
-		return wait, true
+	if r.Status < 200 || r.Status > 299 {
+		wait, told, spent := failure.LimitReset(r.Header, r.At)
+		if told && (spent || r.Provider != Anthropic) {
+			return wait, true
+		}
 	}
 	if wait, told, _ := failure.LimitReset(p.Header, r.At); told {
 		return wait, true

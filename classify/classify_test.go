@@ -72,6 +72,26 @@ func TestReadTellsWhenToComeBack(t *testing.T) {
 	}
 }
 
+func TestAnErrorWithinASuccessTellsWhenToComeBack(t *testing.T) {
+	header := http.Header{"X-Ratelimit-Remaining-Requests": {"499"}, "X-Ratelimit-Reset-Requests": {"120ms"}}
+	for _, step := range []struct {
+		body string
+		kind failure.Kind
+		wait time.Duration // 0: not told
+	}{
+		{`{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached on requests per min (RPM). Please try again in 20s."}}`, failure.RateLimited, 20 * time.Second},
+		{`{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached on requests per day (RPD). Please try again in 7m12s."}}`, failure.RateLimited, 7*time.Minute + 12*time.Second},
+		{`{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached."}}`, failure.RateLimited, 0},
+		{`{"error":{"code":429,"message":"Rate limited upstream."}}`, failure.RateLimited, 0},
+		{`{"error":{"code":"server_error","message":"Please try again in 20s."}}`, failure.Transient, 0},
+	} {
+		got, _ := classify.ReadError(classify.Reply{Provider: classify.OpenAI, Status: 200, Header: header, Body: []byte(step.body), At: noon})
+		if got.Kind != step.kind || got.RetryAfter != step.wait || got.Told != (step.wait > 0) {
+			t.Errorf("%s: got %v, %v, %v", step.body, got.Kind, got.RetryAfter, got.Told)
+		}
+	}
+}
+
 func TestTheServersWordOnRetries(t *testing.T) {
 	for _, step := range []struct {
 		status  int

@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,7 +21,9 @@ func (p problem) kind() failure.Kind {
 
 	case contextTooLong(p, message):
 		return failure.ContextTooLong
-	case strings.Contains(message, "request too large"):
+	case p.noQuota():
+		return failure.QuotaExhausted // before its 429 says that the request is too large for a limit of 0
+	case strings.Contains(message, "request too large"), p.Status == 429 && !p.Told && aboveLimit.MatchString(message):
 		return failure.InvalidRequest // one request above the limit for a minute: no wait helps
 	case p.overloaded(message):
 		return failure.Overloaded
@@ -30,20 +33,22 @@ func (p problem) kind() failure.Kind {
 		}
 		return failure.RateLimited
 
-	case strings.Contains(message, "requires more system memory"):
-		return failure.ModelNotFound // Ollama: a model too big for its machine, as a 500
+	case has(message, "requires more system memory", "no allowed providers are available"):
+		return failure.ModelNotFound // Ollama: a model too big for its machine, as a 500; OpenRouter: routed nowhere, as a 503 or 404
 	case p.Status == 501, p.Status == 505:
 		return failure.InvalidRequest
-	case p.Status >= 500 && p.Status <= 599, p.Status == 408, p.Status == 409, p.Status == 425:
+	case p.Status >= 500 && p.Status <= 599, p.Status == 408, p.Status == 409, p.Status == 424, p.Status == 425:
 		return failure.Transient
 
-	case p.says("unsupported_country_region_territory"), strings.Contains(message, "location is not supported"):
+	case p.says("unsupported_country_region_territory"), strings.Contains(message, "location is not supported"),
+		p.Status == 403 && p.Type == "forbidden" && message == "request not allowed": // the last is Anthropic's
 		return failure.ModelNotFound
 	case p.Status == 401 || p.says(credential...) || has(message, "api key not valid", "api key expired"):
 		return failure.Unauthorized
-	case p.Status == 404 || p.Status == 410 || p.says(noModel...) || strings.Contains(message, "not a valid model"):
+	case p.Status == 404 || p.Status == 410 || p.says(noModel...) || has(message, "not a valid model", "with on-demand throughput isn"):
 		return failure.ModelNotFound
-	case p.says(policy...), p.Status == 403 && strings.Contains(message, "flagged"):
+	case p.says(policy...), p.Status == 403 && strings.Contains(message, "flagged"),
+		(p.Status == 400 || p.Status == 0) && strings.Contains(message, "blocked by content filtering policy"): // Anthropic
 		return failure.ContentFiltered
 	case p.Status == 403:
 		return failure.Unauthorized
@@ -65,6 +70,7 @@ var (
 	rateLimit = []string{"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "RESOURCE_EXHAUSTED"}
 	capacity  = []string{
 		"slow_down", "server_is_overloaded", "service_unavailable_error", "engine_overloaded", "overloaded_error", "capacity_exceeded",
+		"unavailable_error", // llama.cpp loads its model
 	}
 	credential = []string{
 		"invalid_api_key", "authentication_error", "permission_error", "account_deactivated", "blocked_api_access",
@@ -105,31 +111,43 @@ func (p problem) unpaid(message string) bool {
 	}
 	return p.says(unpaid...) || p.Status == 402 && !p.Told || p.Status < 500 && has(message,
 		"insufficient balance", "insufficient credits", "credit balance is too low", "usage limits. you will regain access",
-		"enable billing", "billing account") && !p.says("rate_limit_exceeded")
+		"enable billing", "billing account", "credits are depleted", "spending cap", "exceeds the service quota for your account") && !p.says("rate_limit_exceeded")
 }
 
 // used reports whether the limit that was hit is one that no wait within a call
-// brings back: that of a day, or one of zero. Anthropic tells when to come back
-// with every rate limit; its 429 without that is a cap on spending. An error
-// within a success has no headers to tell it by.
+// brings back: that of a day. Anthropic tells when to come back with every rate
+// limit; its 429 without that is a cap on spending. An error within a success
+// has no headers to tell it by.
 func (p problem) used(message string) bool {
-	if p.noQuota() || slices.ContainsFunc(p.Quotas, func(id string) bool { return strings.Contains(id, "PerDay") }) {
+	if slices.ContainsFunc(p.Quotas, func(id string) bool { return strings.Contains(id, "PerDay") }) {
 		return true
 	}
 	return !p.Told && (has(message, "per day", "(rpd)", "(tpd)") || p.Provider == Anthropic && p.Status == 429)
 }
 
 // noQuota reports whether the model is not in the tier of the key at all, a
-// limit of 0, which Gemini nevertheless says to come back for.
+// limit of 0, which Gemini nevertheless says to come back for, and OpenAI calls
+// a request that is too large.
 func (p problem) noQuota() bool {
-	message := strings.ToLower(p.Message)
-	return strings.HasSuffix(message, "limit: 0") || has(message, "limit: 0,", "limit: 0\n", "limit: 0 ")
+	return (p.Status == 429 || p.says(rateLimit...)) && zeroLimit.MatchString(p.Message)
 }
+
+// zeroLimit is Gemini's "limit: 0, model: x" and OpenAI's "Limit 0, Requested 7".
+var zeroLimit = regexp.MustCompile(`(?i)\blimit:? 0(?:[,\s]|$)`)
+
+// aboveLimit is how Anthropic says that one request has more tokens than a
+// minute may have, and that no wait is of use: it names none, and does not
+// advise to try again.
+var aboveLimit = regexp.MustCompile(`it has [0-9,]+ input tokens, and the limit is [0-9,]+`)
 
 func contextTooLong(p problem, message string) bool {
 	return p.says("context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded") || has(message,
 		"maximum context length", "context length exceeded", "exceeds the context window", "exceeds the available context size",
-		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed")
+		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed",
+		"must be less than the context length", "tokens + `max_new_tokens` must be <=", // Together, as a 403 and as a 400
+		"extra usage is required for long context", // Anthropic, as a 429
+		"input is too long for requested model",    // Bedrock
+	)
 }
 
 // overloaded looks at the words only where the status leaves it open: a 400
@@ -137,7 +155,7 @@ func contextTooLong(p problem, message string) bool {
 func (p problem) overloaded(message string) bool {
 	open := (p.Status == 0 || p.Status == 429 || p.Status >= 500) && !strings.Contains(message, "rate limit exceeded")
 	return p.Status == 498 || p.Status == 529 || p.says(capacity...) ||
-		open && has(message, "overloaded", "server busy", "server is busy", "maximum pending requests", "high demand")
+		open && has(message, "overloaded", "server busy", "server is busy", "maximum pending requests", "high demand", "model is not ready")
 }
 
 func has(message string, words ...string) bool {

@@ -32,6 +32,7 @@ func TestKind(t *testing.T) {
 		{"organization_usage_limit_exceeded", problem{Status: 429, Code: "organization_usage_limit_exceeded"}, failure.QuotaExhausted},
 		// OpenAI: the rest of the table.
 		{"one request above the limit", problem{Status: 429, Code: "rate_limit_exceeded", Type: "tokens", Message: "Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, Requested 52000."}, failure.InvalidRequest},
+		{"not in the tier", problem{Status: 429, Code: "rate_limit_exceeded", Type: "tokens", Message: "Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 0, Requested 1100."}, failure.QuotaExhausted},
 		{"service_unavailable_error", problem{Status: 503, Type: "service_unavailable_error"}, failure.Overloaded},
 		{"server_is_overloaded", problem{Status: 503, Code: "server_is_overloaded"}, failure.Overloaded},
 		{"engine overloaded", problem{Status: 503, Type: "server_error", Message: "The engine is currently overloaded, please try again later"}, failure.Overloaded},
@@ -77,6 +78,7 @@ func TestKind(t *testing.T) {
 		{"a limit of requests, and why", problem{Status: 429, Code: "429", Message: "Rate limit exceeded: limit_rpm/meta-llama/llama-3.2-3b-instruct/e8440b11. High demand for meta-llama/llama-3.2-3b-instruct:free on OpenRouter - limited to 1 requests per minute. Please retry shortly."}, failure.RateLimited},
 		{"no such model id", problem{Status: 400, Message: "meta/lama is not a valid model ID"}, failure.ModelNotFound},
 		{"upstream", problem{Status: 502, Code: "502", Message: "Provider returned error"}, failure.Transient},
+		{"routed nowhere, as a 503", problem{Status: 503, Code: "503", Message: "No allowed providers are available for the selected model."}, failure.ModelNotFound},
 		// Groq.
 		{"flex capacity", problem{Status: 498, Code: "capacity_exceeded"}, failure.Overloaded},
 		{"model_decommissioned", problem{Status: 400, Code: "model_decommissioned"}, failure.ModelNotFound},
@@ -86,6 +88,8 @@ func TestKind(t *testing.T) {
 		// Together, DeepSeek.
 		{"spend limit", problem{Status: 402}, failure.QuotaExhausted},
 		{"context, as a 403", problem{Status: 403, Message: "Input token count exceeds maximum context length."}, failure.ContextTooLong},
+		{"context, as a 403, in other words", problem{Status: 403, Type: "invalid_request_error", Message: "Input token count + `max_tokens` parameter must be less than the context length of the model being queried."}, failure.ContextTooLong},
+		{"context, as a 400", problem{Status: 400, Type: "invalid_request_error", Message: "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 80125 `inputs` tokens and 4096 `max_new_tokens`"}, failure.ContextTooLong},
 		{"balance", problem{Status: 402, Message: "Insufficient Balance"}, failure.QuotaExhausted},
 		{"overloaded", problem{Status: 503, Message: "The server is overloaded due to high traffic"}, failure.Overloaded},
 		{"529", problem{Status: 529}, failure.Overloaded},
@@ -96,6 +100,15 @@ func TestKind(t *testing.T) {
 		{"no tools", problem{Status: 400, Message: "x does not support tools"}, failure.InvalidRequest},
 		{"context in words only", problem{Status: 400, Code: "400", Type: "BadRequestError", Message: "This model's maximum context length is 4096 tokens."}, failure.ContextTooLong},
 		{"context of llama.cpp", problem{Status: 400, Type: "exceed_context_size_error"}, failure.ContextTooLong},
+		{"llama.cpp loads its model", problem{Status: 503, Code: "503", Type: "unavailable_error", Message: "Loading model"}, failure.Overloaded},
+		// Amazon Bedrock.
+		{"throttled", problem{Status: 429, Message: "Too many requests, please wait before trying again."}, failure.RateLimited},
+		{"tokens of a day", problem{Status: 429, Message: "Too many tokens per day, please wait before trying again."}, failure.QuotaExhausted},
+		{"not ready", problem{Status: 429, Message: "Model is not ready for inference. Please try again later."}, failure.Overloaded},
+		{"model error", problem{Status: 424, Message: "The system encountered an unexpected error during processing. Try your request again."}, failure.Transient},
+		{"service quota, as a 400", problem{Status: 400, Message: "Your request exceeds the service quota for your account."}, failure.QuotaExhausted},
+		{"context, in other words", problem{Status: 400, Message: "Input is too long for requested model."}, failure.ContextTooLong},
+		{"not on demand", problem{Status: 400, Message: "Invocation of model ID x with on-demand throughput isn’t supported. Retry your request with the ID or ARN of an inference profile that contains this model."}, failure.ModelNotFound},
 		// Gemini's compatible face.
 		{"bad key as a 400", problem{Status: 400, Type: "INVALID_ARGUMENT", Message: "API key not valid. Please pass a valid API key."}, failure.Unauthorized},
 		{"limit in the words of a bill", problem{Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "You exceeded your current quota, please check your plan and billing details. Please retry in 34.4s."}, failure.RateLimited},
@@ -104,6 +117,12 @@ func TestKind(t *testing.T) {
 		{"rate limit", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "This request would exceed your organization's rate limit of 50 requests per minute", Told: true}, failure.RateLimited},
 		{"spend limit of the tier", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Reason: "enforced_spend_limit_reached"}, failure.QuotaExhausted},
 		{"a 429 without a time", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error"}, failure.QuotaExhausted},
+		{"one request above the limit, without a time", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "This request would exceed the rate limit for your organization: it has 210512 input tokens, and the limit is 30,000 input tokens per minute. Please reduce the prompt length."}, failure.InvalidRequest},
+		{"above a limit, with a time", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "It has 20 input tokens, and the limit is 30 input tokens per minute.", Told: true}, failure.RateLimited},
+		{"a long context that is not paid for, as a 429", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "Extra usage is required for long context requests."}, failure.ContextTooLong},
+		{"a policy, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "Output blocked by content filtering policy"}, failure.ContentFiltered},
+		{"a policy, in a stream", problem{Provider: Anthropic, Type: "invalid_request_error", Message: "Output blocked by content filtering policy"}, failure.ContentFiltered},
+		{"not here", problem{Provider: Anthropic, Status: 403, Type: "forbidden", Message: "Request not allowed"}, failure.ModelNotFound},
 		{"a limit of one's own, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}, failure.QuotaExhausted},
 		{"no credit, as a 400", problem{Provider: Anthropic, Status: 400, Type: "invalid_request_error", Message: "Your credit balance is too low to access the Anthropic API."}, failure.QuotaExhausted},
 		{"billing", problem{Provider: Anthropic, Status: 402, Type: "billing_error"}, failure.QuotaExhausted},
@@ -134,6 +153,8 @@ func TestKind(t *testing.T) {
 		{"bad key, as a 400", problem{Provider: Gemini, Status: 400, Type: "INVALID_ARGUMENT", Reason: "API_KEY_INVALID", Message: "API key not valid. Please pass a valid API key."}, failure.Unauthorized},
 		{"not here", problem{Provider: Gemini, Status: 400, Type: "FAILED_PRECONDITION", Message: "User location is not supported for the API use."}, failure.ModelNotFound},
 		{"no billing", problem{Provider: Gemini, Status: 400, Type: "FAILED_PRECONDITION", Message: "The free tier is not available in your country. Please enable billing on your project."}, failure.QuotaExhausted},
+		{"prepaid credit, as a 429", problem{Provider: Gemini, Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "Your prepayment credits are depleted. Please go to AI Studio at https://ai.studio/projects to manage your project and billing."}, failure.QuotaExhausted},
+		{"spending cap", problem{Provider: Gemini, Status: 429, Type: "RESOURCE_EXHAUSTED", Message: "Your project has exceeded its monthly spending cap. Please go to AI Studio at https://ai.studio/spend to manage your project spend cap."}, failure.QuotaExhausted},
 		{"prepaid credit", problem{Provider: Gemini, Status: 402}, failure.QuotaExhausted},
 		{"context", problem{Provider: Gemini, Status: 400, Type: "INVALID_ARGUMENT", Message: "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."}, failure.ContextTooLong},
 		{"permission", problem{Provider: Gemini, Status: 403, Type: "PERMISSION_DENIED"}, failure.Unauthorized},
@@ -143,6 +164,8 @@ func TestKind(t *testing.T) {
 
 		// In the body of a 200, without a status.
 		{"code of a limit", problem{Code: "rate_limit_exceeded"}, failure.RateLimited},
+		{"code of a limit of 0", problem{Code: "rate_limit_exceeded", Message: "Request too large for gpt-4o on tokens per min (TPM): Limit 0, Requested 1100."}, failure.QuotaExhausted},
+		{"words of a limit of 0", problem{Message: "choose a rate limit: 0 is none"}, failure.Unknown},
 		{"code of a bill", problem{Code: "insufficient_quota"}, failure.QuotaExhausted},
 		{"code of the server", problem{Code: "server_error"}, failure.Transient},
 		{"code of the caller", problem{Type: "invalid_request_error"}, failure.InvalidRequest},
