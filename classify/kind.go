@@ -144,7 +144,7 @@ func contextTooLong(p problem, message string) bool {
 	return p.says("context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded") || has(message,
 		"maximum context length", "context length exceeded", "exceeds the context window", "exceeds the available context size",
 		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed",
-		"must be less than the context length", "tokens + `max_new_tokens` must be <=", // Together, as a 403 and as a 400
+		"must be less than the context length", "tokens + `` must be <=", // Together, as a 403 and as a 400 (what it quotes is left out)
 		"extra usage is required for long context", // Anthropic, as a 429
 		"input is too long for requested model",    // Bedrock
 	)
