@@ -36,15 +36,14 @@ func TestComplaintsAreReadTolerantly(t *testing.T) {
 		{"Use no more than 1,000 characters and no fewer than 20.", demands{least: 20, most: 1000}},
 		{"between 3 and 200 characters", demands{least: 3, most: 200}},
 		{"exactly 7 characters", demands{least: 7, most: 7}},
-		{"at least 5 words, at most 3 items, between 1 and 2 lines", demands{}},
+		{"at least 5 words, at most 3 items, between 1 and 2 lines", demands{words: span{least: 5}}},
+		{"between 2 and 4 sentences", demands{sentences: span{2, 4}}},
 		{"answer with JSON alone, without prose around it", demands{json: true}},
 		{"The answer is not valid JSON.", demands{json: true}},
 		{"The answer must not be JSON.", demands{}},
 		{"And what about Rome?", demands{}},
 		{"1. include the text \"Berlin\"\n2. make it at most 50 characters long", demands{contain: []string{"Berlin"}, most: 50}},
 		{`"unclosed`, demands{}},
-		{"Your answer did not pass its checks (attempt 1 of 3). What is wrong with it:\n\n1. the text \"Berlin\" is missing\n   To mend it: include the text \"Berlin\"\n" +
-			"\nThe original request was:\nExplain JSON, and mention \"schema\".\n\nAnswer the request again.", demands{contain: []string{"Berlin"}}},
 		{"", demands{}},
 	} {
 		if c.want.most == 0 {
