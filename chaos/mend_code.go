@@ -45,7 +45,7 @@ var documents = map[string]string{
 var (
 	codeWords      = regexp.MustCompile(`\banswer with (?:the whole |valid )?(\w+)(?: or \w+)? (?:code|statements?)\b|\banswer with (?:the whole )?(SQL)\b`)
 	statementWords = regexp.MustCompile(`\bstatements of the allowed kinds: ([\w, ]+)`)
-	documentWords  = regexp.MustCompile(`\bOpenAPI (?:document )?(?:of version )?(\d\.\d)\b`)
+	documentWords  = regexp.MustCompile(`\bspecification of OpenAPI (\d\.\d)\b|\bas openapi: "(\d\.\d)|\bone (OpenAPI) document\b`)
 )
 
 // programFor returns the code that is asked for, if some is.
@@ -58,8 +58,11 @@ func programFor(points []point) (string, bool) {
 				}
 			}
 		}
-		if m := documentWords.FindStringSubmatch(p.mend); m != nil && documents[m[1]] != "" {
-			return documents[m[1]], true
+		if m := documentWords.FindStringSubmatch(p.mend); m != nil {
+			if version := m[1] + m[2]; documents[version] != "" {
+				return documents[version], true
+			}
+			return documents["3.1"], true
 		}
 		if m := codeWords.FindStringSubmatch(p.mend); m != nil {
 			label := strings.ToLower(m[1] + m[2])

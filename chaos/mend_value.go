@@ -208,8 +208,12 @@ func addProperties(e *edit, words []string) bool {
 	}
 	with := map[string]any{}
 	maps.Copy(with, object)
-	for _, p := range properties(words[1]) {
+	list, value, _ := strings.Cut(words[1], ", with the value ")
+	for _, p := range properties(list) {
 		with[p.name] = valueOf(p.kind, p.name, e.r)
+		if v, ok := decoded(value); ok {
+			with[p.name] = v
+		}
 	}
 	return e.set(with)
 }
