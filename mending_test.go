@@ -1,6 +1,7 @@
 package llmcall_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -18,16 +19,19 @@ import (
 // schemaOf is a check by a JSON Schema.
 func schemaOf(schema string) string { return "schema:" + schema }
 
+// mending is a wrong answer, and the checks that complain of it.
+type mending struct {
+	name     string
+	checks   []string
+	first    string // the wrong answer
+	attempts int    // attempts until an answer passes; 0: 2
+}
+
 // mendings are wrong answers of each kind, and the checks that complain of them.
 // The practice model knows nothing of the checks; it has their complaints alone.
-var mendings = []struct {
-	name   string
-	checks []string
-	first  string // the wrong answer; "" is one without a word
-	second int    // attempts until the answer passes, if not 2
-}{
-	{name: "not_empty", checks: []string{"not_empty"}},
-	{name: "response_not_empty", checks: []string{"response_not_empty"}},
+var mendings = []mending{
+	{name: "not_empty", checks: []string{"not_empty"}, first: "\n"},
+	{name: "response_not_empty", checks: []string{"response_not_empty"}, first: " \u200b"},
 	{name: "length, too short", checks: []string{"length:80..100"}, first: "short"},
 	{name: "length, too long", checks: []string{"length:..20"}, first: "Berlin is the capital of Germany, and has been for long."},
 	{name: "contains", checks: []string{"contains:Berlin"}, first: "It is a city."},
@@ -37,7 +41,7 @@ var mendings = []struct {
 	{name: "word_count, too many", checks: []string{"word_count:..3"}, first: "These are more words than three."},
 	{name: "sentence_count, too few", checks: []string{"sentence_count:3..4"}, first: "One sentence."},
 	{name: "sentence_count, too many", checks: []string{"sentence_count:..2"}, first: "One. Two. Three. Four."},
-	{name: "two checks at once", checks: []string{"word_count:8..", "contains:Berlin"}, first: "It is a city.", second: 3},
+	{name: "two checks at once", checks: []string{"word_count:8..", "contains:Berlin"}, first: "It is a city."},
 
 	{name: "one_of", checks: []string{"one_of:positive, negative"}, first: "no idea"},
 	{name: "one_of, in other letters", checks: []string{"one_of:positive, negative"}, first: `"Positive."`},
@@ -110,7 +114,7 @@ var mendings = []struct {
 	{name: "schema, oneOf, none fits", checks: []string{schemaOf(`{"properties": {"n": {"oneOf": [{"type": "object"}, {"type": "array"}]}}}`)}, first: `{"n": "x"}`},
 	{name: "schema, oneOf, two fit", checks: []string{schemaOf(`{"properties": {"n": {"oneOf": [{"type": "integer"}, {"minimum": 2}]}}}`)}, first: `{"n": 3}`},
 	{name: "schema, several places", checks: []string{schemaOf(`{"required": ["id"], "properties": {"id": {"type": "string"}, "list": {"items": {"maximum": 3}}}}`)}, first: `{"list": [1, 9, 5]}`},
-	{name: "schema, in a fence of prose", checks: []string{schemaOf(`{"required": ["a"]}`)}, first: "Sure:\n```json\n{\"b\": 1}\n```\nDone."},
+	{name: "schema, in a fence of prose", checks: []string{schemaOf(`{"required": ["a"]}`)}, first: "Sure:\n```json\n{\"b\": 1}\n```\nDone.", attempts: 3},
 
 	{name: "field_present", checks: []string{"field_present:person.email"}, first: `{"person": {"name": "Ada"}}`},
 	{name: "field_present, spelt otherwise", checks: []string{"field_present:home_town"}, first: `{"homeTown": "Bonn"}`},
@@ -118,7 +122,7 @@ var mendings = []struct {
 	{name: "field_present, of another value", checks: []string{`field_present:{"field_name": "status", "expected_value": "ok"}`}, first: `{"status": "bad"}`},
 	{name: "field_present, that must not be", checks: []string{`field_present:{"field_name": "a.b", "should_exist": false}`}, first: `{"a": {"b": 1, "c": 2}}`},
 	{name: "field_present, of an item", checks: []string{"field_present:list[1]"}, first: `{"list": ["a"]}`},
-	{name: "field_present, of no array", checks: []string{"field_present:list[0]"}, first: `{"list": 1}`, second: 3},
+	{name: "field_present, of no array", checks: []string{"field_present:list[0]"}, first: `{"list": 1}`, attempts: 3},
 	{name: "at, one_of", checks: []string{"at:/mood one_of:good, bad"}, first: `{"mood": "fine"}`},
 	{name: "at, number", checks: []string{"at:/n number:1..3"}, first: `{"n": 4}`},
 	{name: "at, nothing there", checks: []string{"at:/person/email format:email"}, first: `{"a": 1}`},
@@ -155,42 +159,34 @@ var mendings = []struct {
 	{name: "openapi_spec, 2.0", checks: []string{"openapi_spec"}, first: `{"swagger": "2.0", "paths": {}}`},
 }
 
-func init() {
-	type row = struct {
-		name   string
-		checks []string
-		first  string
-		second int
-	}
-	// Each format and each language by its own rules.
+// byTheirRules are those of each format and of each language.
+func byTheirRules() (rows []mending) {
 	for _, f := range []string{"date", "time", "date-time", "url", "email", "uuid", "ipv4", "ipv6", "hostname"} {
-		mendings = append(mendings, row{name: "format, " + f, checks: []string{"format:" + f}, first: "It is so."})
+		rows = append(rows, mending{name: "format, " + f, checks: []string{"format:" + f}, first: "It is so."})
 	}
 	for language, wrong := range map[string]string{
 		"go": "func main( {", "javascript": "const = 1;", "json": "{'a'}", "jsx": "<p>", "python": "def f(:\n  pass", "sql": "SELEC 1",
 		"tsx": "<p>", "typescript": "const a: = 1;", "yaml": "a: [1",
 	} {
-		mendings = append(mendings,
-			row{name: "code, " + language, checks: []string{"code:" + language}, first: "```" + language + "\n" + wrong + "\n```"},
-			row{name: "code, " + language + ", cut off", checks: []string{"code:" + language}, first: "```" + language + "\n" + wrong})
+		block := "Here:\n```" + language + "\n" + wrong
+		rows = append(rows,
+			mending{name: "code, " + language, checks: []string{"code:" + language}, first: block + "\n```"},
+			mending{name: "code, " + language + ", cut off", checks: []string{"code:" + language}, first: block})
 	}
+	return rows
 }
 
 // Each complaint tells enough to mend the answer: the model that is asked again
 // knows nothing but its words.
 func TestEachComplaintLeadsToAnAnswerThatPasses(t *testing.T) {
 	covered := map[string]bool{}
-	for _, c := range mendings {
+	for _, c := range append(mendings, byTheirRules()...) {
 		for _, spec := range c.checks {
 			name, _, _ := strings.Cut(spec, ":")
 			covered[name] = true
 		}
 		t.Run(c.name, func(t *testing.T) {
-			step := chaos.Fault{Kind: chaos.Right, Answer: c.first}
-			if c.first == "" {
-				step.Kind = chaos.Empty
-			}
-			practice, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Steps: []chaos.Fault{step}}})
+			practice, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Steps: []chaos.Fault{{Answer: c.first}}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,10 +205,11 @@ func TestEachComplaintLeadsToAnAnswerThatPasses(t *testing.T) {
 				}
 				checks = append(checks, check)
 			}
-			want := max(c.second, 2)
+			want := max(c.attempts, 2)
 			result, err := llmcall.RetryWithValidation(t.Context(), model, llm.Prompt("Say something."), checks, llmcall.RetryConfig{MaxAttempts: max(want, 3)})
 			if err != nil {
-				t.Fatalf("%v\n%s", err, conversation(practice))
+				e, _ := errors.AsType[*llmcall.Error](err)
+				t.Fatalf("%v\n%q\nat last %+v: %q", err, e.Attempts[0].Complaints, e.Complaints, e.Last.Text())
 			}
 			if len(result.Attempts) != want {
 				t.Errorf("%d attempts, want %d: %q\n%+v", len(result.Attempts), want, result.Text, result.Attempts[1].Complaints)

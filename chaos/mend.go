@@ -116,7 +116,14 @@ func (p point) steps() []point {
 // otherwise. mustJSON is set where the request itself asks for JSON.
 func mended(previous, feedback string, mustJSON bool, r *rand.Rand) (answer string, ok bool) {
 	points := pointsOf(feedback)
-	text, left := mendValues(previous, points, r)
+	text, left := previous, points
+	if whole := strings.TrimSpace(text); json.Valid([]byte(whole)) {
+		text, left = mendValues(text, points, r)
+	} else if code, ok := programFor(points); ok { // braces in it are its own
+		return code, true
+	} else {
+		text, left = mendValues(text, points, r)
+	}
 	if code, ok := programFor(left); ok {
 		return code, true
 	}
@@ -146,7 +153,7 @@ func demandsOf(points []point) demands {
 	isJSON := false
 	for _, p := range points {
 		all.WriteString(p.mend + "\n")
-		isJSON = isJSON || read(p.problem).json
+		isJSON = isJSON || read(p.problem).json && !noJSONWords.MatchString(p.mend)
 	}
 	d := read(all.String())
 	d.json = d.json || isJSON

@@ -54,7 +54,7 @@ var (
 	containWords  = before(`\b(?:contain|include|mention)(?:s|ed|ing)?\b`)
 	excludeWords  = before(`\b(?:leave out|remove|avoid|without|(?:must not|should not|may not|do not|mustn't|shouldn't|don't) (?:contain|include|mention))\b`)
 	matchWords    = before(`(?:\bmatch(?:es|ed|ing)?\b|\bregular expression\b|\bregexp?\b|\bpattern\b)`)
-	mismatchWords = before(`\b(?:must not|should not|may not|do not|mustn't|shouldn't|don't) match\b`)
+	mismatchWords = before(`\b(?:must not|should not|may not|do not|mustn't|shouldn't|don't) match\b|\bleave out what matches\b`)
 	listWords     = regexp.MustCompile(`^\s*(?:,|,?\s*and|,?\s*or)\s*$`)
 
 	lengthWords  = regexp.MustCompile(`(?i)\b(at least|no fewer than|no less than|no shorter than|not fewer than|not less than|not shorter than|minimum of|at most|no more than|no longer than|not more than|not longer than|up to|maximum of|exactly)\s+([\d,_]+)(?:\s+(\w+))?`)
@@ -262,6 +262,9 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	for _, s := range d.exclude {
 		base = strings.ReplaceAll(base, s, "")
 	}
+	for _, expr := range d.mismatch {
+		base = regexp.MustCompile(expr).ReplaceAllString(base, "")
+	}
 	text := base
 	if lead != "" {
 		text = lead + ". " + base
@@ -341,6 +344,7 @@ var textMends = []struct {
 	do    func(text string, p point, words []string, r *rand.Rand) (string, bool)
 }{
 	{regexp.MustCompile(`^answer with text$`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return prose(r), true }},
+	{regexp.MustCompile(`^answer without JSON`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return prose(r), true }},
 	{regexp.MustCompile(`^write the text in UTF-8`), func(text string, _ point, _ []string, _ *rand.Rand) (string, bool) {
 		return strings.ToValidUTF8(text, ""), true
 	}},
@@ -419,9 +423,12 @@ func quotedTexts(list string) (texts []string) {
 
 // inDigits answers with the number that the complaint has read in the text, or
 // with one in the range that it tells.
-func inDigits(_ string, p point, words []string, r *rand.Rand) (string, bool) {
+func inDigits(text string, p point, words []string, r *rand.Rand) (string, bool) {
 	b := boundsOf(p.mend)
 	n := json.Number(words[1])
+	if _, ok := rational(text); ok && n == "" {
+		n = json.Number(text)
+	}
 	if n == "" {
 		n = json.Number(strconv.Itoa(r.IntN(100)))
 	}
@@ -435,11 +442,15 @@ var thing = regexp.MustCompile("^(?s:-----BEGIN.*?-----END[^\n]*-----|/\\*.*?\\*
 
 // withoutThing leaves out what stands at the complaint's place.
 func withoutThing(text string, p point, _ []string, _ *rand.Rand) (string, bool) {
+	with := ""
+	if strings.Contains(p.mend, "placeholder") {
+		with = "<left out>"
+	}
 	at, ok := offset(text, p.line, p.column)
 	if !ok {
-		return "<left out>", true
+		return with, true
 	}
-	return text[:at] + "<left out>" + text[at+len(thing.FindString(text[at:])):], true
+	return text[:at] + with + text[at+len(thing.FindString(text[at:])):], true
 }
 
 // requoted puts the passage that the complaint shows in the place of a

@@ -130,7 +130,7 @@ func mendValues(text string, points []point, r *rand.Rand) (string, []point) {
 	}
 	var left []point
 	e := edit{doc: doc, r: r, fuel: schemaFuel}
-	for _, p := range points {
+	for _, p := range slices.Backward(points) { // what is left out moves what is behind it
 		e.point = p
 		if !e.mend() {
 			left = append(left, p)
@@ -191,10 +191,13 @@ func properties(list string) (found []property) {
 		at += size
 		p := property{name: name}
 		if kind, ok := strings.CutPrefix(list[at:], " ("); ok {
-			if end := strings.IndexByte(kind, ')'); end >= 0 {
-				p.kind = kind[:end]
-				at += end + len(" ()")
+			end := 0
+			for end < len(kind) && kind[end] != ')' {
+				_, quoted := quotedText(kind, end)
+				end += max(quoted, 1)
 			}
+			p.kind = kind[:min(end, len(kind))]
+			at = min(at+end+len(" ()"), len(list))
 		}
 		found = append(found, p)
 	}
@@ -210,7 +213,9 @@ func addProperties(e *edit, words []string) bool {
 	maps.Copy(with, object)
 	list, value, _ := strings.Cut(words[1], ", with the value ")
 	for _, p := range properties(list) {
-		with[p.name] = valueOf(p.kind, p.name, e.r)
+		if _, there := with[p.name]; !there {
+			with[p.name] = valueOf(p.kind, p.name, e.r)
+		}
 		if v, ok := decoded(value); ok {
 			with[p.name] = v
 		}
@@ -232,8 +237,12 @@ func valueOf(kind, name string, r *rand.Rand) any {
 		return nil
 	case first == "an array":
 		return []any{}
-	case first == "an object":
-		return map[string]any{}
+	case strings.HasPrefix(first, "an object"):
+		object := map[string]any{}
+		for _, name := range quotedTexts(kind) {
+			object[name] = valueOf("", name, r)
+		}
+		return object
 	}
 	for _, words := range []string{"one of ", "a string like ", "with the value ", "the value "} {
 		if text, ok := strings.CutPrefix(kind, words); ok {

@@ -70,7 +70,7 @@ func (c containing) opposite() (problem, suggestion string) {
 
 func (c regex) opposite() (problem, suggestion string) {
 	return fmt.Sprintf("something in the answer matches the regular expression %q, which must not be", c.pattern),
-		fmt.Sprintf("answer with text that does not match the regular expression %q", c.pattern)
+		fmt.Sprintf("leave out what matches the regular expression %q, or say it in another way", c.pattern)
 }
 
 func (c oneOf) opposite() (problem, suggestion string) {
@@ -78,7 +78,7 @@ func (c oneOf) opposite() (problem, suggestion string) {
 }
 
 func (jsonCheck) opposite() (problem, suggestion string) {
-	return "the answer is JSON, and must not be", "answer without JSON, in plain words"
+	return "the answer is JSON, which it must not be", "answer without JSON, in plain words"
 }
 
 func members(name string, checks []Strategy) error {

@@ -303,8 +303,8 @@ func (w words) say(v violation) (problem, suggestion string) {
 		return tooLong(k.Got, k.Want), fmt.Sprintf(atMost, k.Want)
 	case *kind.MinItems:
 		suggestion = fmt.Sprintf("give it at least %d items", k.Want)
-		if items, _ := w.keyword(v.schema, "items"); kindOf(items) != "" {
-			suggestion += ", each " + kindOf(items)
+		if items, _ := w.keyword(v.schema, "items"); w.kindOf(items) != "" {
+			suggestion += ", each " + w.kindOf(items)
 		}
 		return tooFew("items", k.Got, k.Want), suggestion
 	case *kind.MaxItems:
@@ -396,7 +396,7 @@ func (w words) add(schema string, names []string) string {
 	items := make([]string, len(names))
 	for i, name := range names {
 		items[i] = strconv.Quote(short(name, 60))
-		if kind := kindOf(of[name]); kind != "" {
+		if kind := w.kindOf(of[name]); kind != "" {
 			items[i] += " (" + kind + ")"
 		}
 	}
@@ -407,8 +407,22 @@ func (w words) add(schema string, names []string) string {
 }
 
 // kindOf says in a few words what a schema takes; "" where that takes more.
-func kindOf(schema any) string {
+func (w words) kindOf(schema any) string {
 	of, _ := schema.(map[string]any)
+	if ref, ok := of["$ref"].(string); ok {
+		at, isHere := strings.CutPrefix(ref, "#/")
+		if !isHere {
+			return ""
+		}
+		tokens := strings.Split(at, "/")
+		for i, token := range tokens {
+			tokens[i] = unescapeToken.Replace(token)
+		}
+		target, _ := find(w.schema, tokens)
+		if of, _ = target.(map[string]any); of["$ref"] != nil {
+			return ""
+		}
+	}
 	if constant, ok := of["const"]; ok {
 		return "the value " + show(constant)
 	}
@@ -428,7 +442,21 @@ func kindOf(schema any) string {
 			names = append(names, typeNames[t])
 		}
 	}
-	return strings.Join(names, " or ")
+	kind := strings.Join(names, " or ")
+	if kind == typeNames["object"] {
+		var required []string
+		list, _ := of["required"].([]any)
+		for _, name := range list {
+			if name, ok := name.(string); ok {
+				required = append(required, name)
+			}
+		}
+		kind += plural(required, " with the property %s", " with the properties %s")
+		if len(required) == 0 {
+			return typeNames["object"]
+		}
+	}
+	return kind
 }
 
 // sayName tells why a property's name is not allowed. The violations within are
