@@ -37,6 +37,7 @@ var mendings = []mending{
 	{name: "contains", checks: []string{"contains:Berlin"}, first: "It is a city."},
 	{name: "contains, several", checks: []string{`contains:{"required_text": ["Berlin", "Rome"]}`}, first: "Berlin."},
 	{name: "regex", checks: []string{"regex:^[A-Z]{3}-[0-9]{4}$"}, first: "the number is ABC-12"},
+	{name: "regex, with a backslash", checks: []string{`regex:^\d{3} "km"$`}, first: "far"},
 	{name: "word_count, too few", checks: []string{"word_count:50..60"}, first: "Too few words."},
 	{name: "word_count, too many", checks: []string{"word_count:..3"}, first: "These are more words than three."},
 	{name: "sentence_count, too few", checks: []string{"sentence_count:3..4"}, first: "One sentence."},

@@ -69,8 +69,9 @@ func (c containing) opposite() (problem, suggestion string) {
 }
 
 func (c regex) opposite() (problem, suggestion string) {
-	return fmt.Sprintf("something in the answer matches the regular expression %q, which must not be", c.pattern),
-		fmt.Sprintf("leave out what matches the regular expression %q, or say it in another way", c.pattern)
+	pattern := quotedPattern(c.pattern.String())
+	return "something in the answer matches the regular expression " + pattern + ", which must not be",
+		"leave out what matches the regular expression " + pattern + ", or say it in another way"
 }
 
 func (c oneOf) opposite() (problem, suggestion string) {

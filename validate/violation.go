@@ -295,8 +295,8 @@ func (w words) say(v violation) (problem, suggestion string) {
 		}
 		return problem + ": " + short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
 	case *kind.Pattern:
-		return fmt.Sprintf("%s does not match the regular expression %q", show(k.Got), k.Want),
-			fmt.Sprintf("write text that matches the regular expression %q", k.Want)
+		pattern := quotedPattern(k.Want)
+		return show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
 	case *kind.MinLength:
 		return tooShort(k.Got, k.Want), fmt.Sprintf(atLeast, k.Want)
 	case *kind.MaxLength:
