@@ -115,6 +115,7 @@ func (c NumberedComplaint) Where() string {
 }
 
 func newFeedback(complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
+	complaints = distinct(complaints)
 	f := &Feedback{
 		Attempt: number, MaxAttempts: most, Instruction: instruction, Request: middle(request, maxRequestShown),
 		Passed: passed[:min(len(passed), maxComplaintsShown)], More: max(0, len(complaints)-maxComplaintsShown),
@@ -125,6 +126,22 @@ func newFeedback(complaints []validate.Complaint, passed []string, number, most 
 		f.Complaints = append(f.Complaints, NumberedComplaint{i + 1, c})
 	}
 	return f
+}
+
+// distinct leaves out what another check has said in the same words: two checks
+// of JSON complain alike of a text that is none.
+func distinct(complaints []validate.Complaint) []validate.Complaint {
+	seen := map[validate.Complaint]bool{}
+	var kept []validate.Complaint
+	for _, c := range complaints {
+		said := c
+		said.Check = ""
+		if !seen[said] {
+			seen[said] = true
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // text writes the message, by the caller's template if there is one.

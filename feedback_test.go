@@ -29,6 +29,25 @@ func complains(all ...validate.Complaint) validate.Strategy {
 	})
 }
 
+func TestWhatTwoChecksSayInTheSameWordsIsSaidOnce(t *testing.T) {
+	m := play(t, say("first"), say("good"))
+	checks := []validate.Strategy{
+		complains(validate.Complaint{Problem: "a comma too many", Line: 1}, validate.Complaint{Problem: "a comma too many", Line: 2}),
+		complains(validate.Complaint{Problem: "a comma too many", Line: 1}),
+	}
+	r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checks, llmcall.RetryConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Attempts[0].Complaints) != 3 {
+		t.Errorf("the trace has all of them: %v", r.Attempts[0].Complaints)
+	}
+	said := m.asked[1].Messages
+	if text := said[len(said)-1].Text(); strings.Count(text, "Line 1: a comma too many") != 1 || !strings.Contains(text, "2. Line 2") || strings.Contains(text, "3. ") {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestFeedbackIsTheFailedAnswerAndWhatIsWrongWithIt(t *testing.T) {
 	m := play(t, say("first"), say("second"))
 	checks := []validate.Strategy{

@@ -57,7 +57,7 @@ func (c at) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	value, ok := find(doc.value, c.path)
 	if !ok {
 		said.Complaints = []Complaint{{
-			Problem: "there is nothing here, where a value must be", Pointer: c.pointer, Suggestion: "add it",
+			Problem: "there is nothing here, where a value must be", Pointer: c.pointer, Suggestion: c.add(ctx, a),
 		}}
 		return said, nil
 	}
@@ -78,6 +78,18 @@ func (c at) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		said.Complaints = append(said.Complaints, inner)
 	}
 	return said, nil
+}
+
+// add says what to add: what the given check says of an empty text, if it can
+// say that at once. A model that is not told is wrong once more.
+func (c at) add(ctx context.Context, a *Answer) string {
+	if c.instant() {
+		v, failed := guard(ctx, c.check, &Answer{Request: a.Request, Attempt: a.Attempt})
+		if failed == nil && len(v.Complaints) > 0 && v.Complaints[0].Suggestion != "" {
+			return "add it: " + v.Complaints[0].Suggestion
+		}
+	}
+	return "add it"
 }
 
 // textOf returns what stands for a value where a text is checked.

@@ -23,8 +23,8 @@ func TestAtChecksAPartOfTheAnswer(t *testing.T) {
 		{"at:/year number:1800..1900", nil},
 		{"at:/year number:1900..", []string{`number: at /year: 1815 is less than 1900 (make it at least 1900)`}},
 		{"at:/tags/1 word_count:2..2", nil},
-		{"at:/tags/2 json", []string{`at: at /tags/2: there is nothing here, where a value must be (add it)`}},
-		{"at:/email/x json", []string{`at: at /email/x: there is nothing here, where a value must be (add it)`}},
+		{"at:/tags/2 json", []string{`at: at /tags/2: there is nothing here, where a value must be (add it: answer with one JSON value)`}},
+		{"at:/email/x json", []string{`at: at /email/x: there is nothing here, where a value must be (add it: answer with one JSON value)`}},
 		{`at:/tags schema:{"items": {"type": "number"}}`, []string{
 			`schema: at /tags/0: the string "a" stands where a number is wanted (put a number there)`,
 			`schema: at /tags/1: the string "b c" stands where a number is wanted (put a number there)`,

@@ -34,16 +34,52 @@ func Any(checks ...Strategy) (Strategy, error) {
 }
 
 // Not makes a check that passes when the given one complains. It complains of
-// problem and suggests suggestion; both may be "" (a problem is made up then,
-// of the check's name). It could not be made where the given one could not.
+// problem and suggests suggestion. Both may be "": of Contains, Regex, OneOf and
+// JSON it can tell them, of any other check it says its name. It could not be made where the given one could not.
 func Not(check Strategy, problem, suggestion string) (Strategy, error) {
 	if check == nil {
 		return nil, &ParamError{Check: "not", Param: "check", Problem: "is missing", Takes: "a check"}
+	}
+	if problem == "" && suggestion == "" {
+		if c, ok := check.(opposed); ok {
+			problem, suggestion = c.opposite()
+		}
 	}
 	if problem == "" {
 		problem = fmt.Sprintf("the answer passes the check %q, which it must not", nameOf(check))
 	}
 	return not{check, Complaint{Problem: problem, Suggestion: suggestion}}, nil
+}
+
+// opposed is what a check has that can say what is wrong with an answer that
+// passes it, for Not.
+type opposed interface {
+	opposite() (problem, suggestion string)
+}
+
+func (c containing) opposite() (problem, suggestion string) {
+	texts := make([]string, len(c.wanted))
+	for i, w := range c.wanted {
+		texts[i] = w.text
+	}
+	if len(texts) == 1 {
+		return "the text " + list(texts) + " is there, and must not be", "leave out the text " + list(texts)
+	}
+	return "the texts " + list(texts) + " are all there, which must not be", "leave out one of the texts " + list(texts)
+}
+
+func (c regex) opposite() (problem, suggestion string) {
+	pattern := quotedPattern(c.pattern.String())
+	return "something in the answer matches the regular expression " + pattern + ", which must not be",
+		"leave out what matches the regular expression " + pattern + ", or say it in another way"
+}
+
+func (c oneOf) opposite() (problem, suggestion string) {
+	return "the answer is one of " + list(c.values) + ", and must not be", "answer with anything but " + list(c.values)
+}
+
+func (jsonCheck) opposite() (problem, suggestion string) {
+	return "the answer is JSON, which it must not be", "answer without JSON, in plain words"
 }
 
 func members(name string, checks []Strategy) error {
@@ -172,8 +208,11 @@ func (r *Report) alternative() (problem, suggestion string) {
 			p = "at " + c.Pointer + ": " + p
 		}
 		problems = append(problems, p)
-		if c.Suggestion != "" {
-			suggestions = append(suggestions, c.Suggestion)
+		if s := c.Suggestion; s != "" {
+			if c.Pointer != "" {
+				s = "at " + c.Pointer + " " + s
+			}
+			suggestions = append(suggestions, s)
 		}
 	}
 	if n := len(r.Complaints) - shown; n > 0 {

@@ -33,7 +33,7 @@ func TestAnyTellsTheBranchesAsAlternatives(t *testing.T) {
 	}
 	one := parse(t, `any:["schema:{\"items\": {\"type\": \"null\"}}"]`)
 	wantLines(t, "one branch", check(t, one, "[1]").Complaints,
-		"any: none of the alternatives holds: at /0: the number 1 stands where null is wanted (put null there)")
+		`any: none of the alternatives holds: at /0: the number 1 stands where null is wanted (at /0 put null there)`)
 }
 
 func TestAnyCountsTheComplaintsThatItDoesNotTell(t *testing.T) {
@@ -55,7 +55,7 @@ func TestNotComplainsOfWhatPasses(t *testing.T) {
 	wantLines(t, "passes", check(t, s, "Berlin").Complaints)
 	wantLines(t, "complains", check(t, s, "Sorry, no").Complaints, "not: it is an excuse (answer the question)")
 	wantLines(t, "without words", check(t, parse(t, "not:contains:sorry"), "sorry").Complaints,
-		`not: the answer passes the check "contains", which it must not`)
+		`not: the text "sorry" is there, and must not be (leave out the text "sorry")`)
 	// The advice of a complaint that is wanted is no advice.
 	advice := validate.Must(validate.Not(outcome{name: "x", verdict: validate.Verdict{Advice: validate.Human}}, "", ""))
 	if report := check(t, advice, ""); len(report.Complaints) > 0 || report.Advice != validate.Again {

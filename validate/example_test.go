@@ -91,5 +91,5 @@ func ExampleFieldEquals() {
 	}
 	// Output:
 	// field_present: at /people/0/home_town: the string "Bonn" stands where "Berlin" is wanted (make it "Berlin")
-	// field_present: at /people/0: the field "people[0].home_town" is missing: the object has no property "home_town", and has "homeTown" (write the name as "home_town")
+	// field_present: at /people/0: the field "people[0].home_town" is missing: the object has no property "home_town", and has "homeTown" (write the name as "home_town", with the value "Berlin")
 }

@@ -161,10 +161,13 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 	v := doc.verdict()
 	value := doc.value
 	var at []string
-	for _, t := range c.path {
+	for i, t := range c.path {
 		inner, ok, problem, suggestion := t.of(value)
 		if !ok {
 			if !c.absent {
+				if c.equals && i == len(c.path)-1 && t.index < 0 {
+					suggestion += ", with the value " + whole(c.want)
+				}
 				v.Complaints = []Complaint{{
 					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: pointer(steps(at)), Suggestion: suggestion,
 				}}
@@ -181,7 +184,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 		}}
 	case c.equals && !equal(value, c.want):
 		v.Complaints = []Complaint{{
-			Problem: w.describe(at) + " stands where " + show(c.want) + " is wanted", Pointer: pointer(steps(at)), Suggestion: "make it " + show(c.want),
+			Problem: w.describe(at) + " stands where " + show(c.want) + " is wanted", Pointer: pointer(steps(at)), Suggestion: "make it " + whole(c.want),
 		}}
 	}
 	return v, nil

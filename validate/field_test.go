@@ -52,7 +52,7 @@ func TestFieldPresentSaysWhatIsMissingAndWhere(t *testing.T) {
 		{`{"field_name": "a", "expected_value": 1}`, `{"a": "1"}`, `at /a: the string "1" stands where 1 is wanted (make it 1)`},
 		{`{"field_name": "a", "expected_value": true}`, `{"a": 1}`, `at /a: the number 1 stands where true is wanted (make it true)`},
 		{`{"field_name": "a", "expected_value": null}`, `{"a": ""}`, `at /a: the string "" stands where null is wanted (make it null)`},
-		{`{"field_name": "a", "expected_value": null}`, `{}`, `the field "a" is missing: the object has no property "a" (add the property "a")`},
+		{`{"field_name": "a", "expected_value": null}`, `{}`, `the field "a" is missing: the object has no property "a" (add the property "a", with the value null)`},
 	} {
 		wantLines(t, test.check+" of "+test.answer, check(t, parse(t, "field_present:"+test.check), test.answer).Complaints, "field_present: "+test.want)
 	}

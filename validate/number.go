@@ -113,12 +113,29 @@ func (c numberCheck) what() string {
 	return "a number"
 }
 
+// within says the range behind the word number: " of at least 1 and at most 5".
+func (c numberCheck) within() string {
+	var bounds []string
+	for _, l := range []struct {
+		words string
+		limit
+	}{{"at least ", c.min}, {"more than ", c.above}, {"at most ", c.max}, {"less than ", c.below}} {
+		if l.n != nil {
+			bounds = append(bounds, l.words+l.text)
+		}
+	}
+	if len(bounds) == 0 {
+		return ""
+	}
+	return " of " + strings.Join(bounds, " and ")
+}
+
 // noNumber complains of a text that is none, and finds the one that may be
 // meant.
 func (c numberCheck) noNumber(text string) Complaint {
 	complaint := Complaint{
 		Problem:    fmt.Sprintf("%q is not %s", short(text, 60), c.what()),
-		Suggestion: "answer with " + c.what() + " in digits, without words, units or separators of thousands",
+		Suggestion: "answer with " + c.what() + c.within() + " in digits, without words, units or separators of thousands",
 	}
 	// Apart from marks and units around it, and separators within.
 	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(short(text, 60))

@@ -61,8 +61,8 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /name: the text is too short: 1 characters, where 2 is the least (make it at least 2 characters long)`,
 			`at /pets/1: the string "cow" is not one of the allowed values (use one of "cat", "dog")`,
 		}},
-		{"missing properties", person, `{}`, []string{`the properties "name", "age" are missing (add the properties "name", "age")`}},
-		{"one missing property", person, `{"name": "Ada"}`, []string{`the property "age" is missing (add the property "age")`}},
+		{"missing properties", person, `{}`, []string{`the properties "name", "age" are missing (add the properties "name" (a string), "age" (an integer))`}},
+		{"one missing property", person, `{"name": "Ada"}`, []string{`the property "age" is missing (add the property "age" (an integer))`}},
 		{"no JSON", person, `Ada, 36`, []string{`line 1, column 1: the text is not JSON: "Ada, 36" (answer with JSON alone, without prose around it)`}},
 		{"null", person, `null`, []string{`null stands where an object is wanted (put an object there)`}},
 		{"a trailing comma", `{"type": "array"}`, `[1,]`, []string{`line 1, column 3: there is a comma before the closing "]" (leave out the comma after the last one)`}},
@@ -121,14 +121,14 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /a: the number 2 is what must not be here (change it so that it does not fit the schema {"enum":[1,2]})`,
 		}},
 		{"contains", `{"contains": {"type": "integer"}}`, `["a", []]`, []string{
-			`no item is as one at least must be; at /0: the string "a" stands where an integer is wanted (add such an item)`,
+			`no item is as one at least must be; at /0: the string "a" stands where an integer is wanted (add an item that fits the schema {"type":"integer"})`,
 		}},
-		{"contains, of nothing", `{"contains": {"type": "integer"}}`, `[]`, []string{`no item is as one at least must be (add such an item)`}},
+		{"contains, of nothing", `{"contains": {"type": "integer"}}`, `[]`, []string{`no item is as one at least must be (add an item that fits the schema {"type":"integer"})`}},
 		{"contains, counted", `{"contains": {"type": "integer"}, "minContains": 2, "maxContains": 2}`, `[1]`, []string{
-			`1 items are as 2 at least must be (add such items)`,
+			`1 items are as 2 at least must be (add an item that fits the schema {"type":"integer"})`,
 		}},
 		{"contains, too often", `{"contains": {"type": "integer"}, "maxContains": 1}`, `[1, 2]`, []string{
-			`2 items are as 1 at most may be (leave some of them out)`,
+			`2 items are as 1 at most may be (leave out 1 of the items that fit the schema {"type":"integer"})`,
 		}},
 		{"a type of several branches", `{"anyOf": [{"type": "string"}, {"$ref": "#/$defs/n"}], "$defs": {"n": {"type": "null"}}}`, `5`, []string{
 			`the number 5 stands where a string or null is wanted (put a string or null there)`,
@@ -152,13 +152,13 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /side: the string "3" stands where a number is wanted (write it as a number, without quotes)`,
 		}},
 		{"the right kind counts more than fewer violations", union, `{"kind": "square", "radius": 3}`, []string{
-			`the property "side" is missing (add the property "side")`,
+			`the property "side" is missing (add the property "side" (a number))`,
 		}},
 		{"no kind that is known", union, `{"kind": "hexagon", "side": 3}`, []string{
 			`at /kind: the string "hexagon" is not one of the allowed values (use one of "circle", "square")`,
 		}},
 		{"branches that can't be told apart", union, `{}`, []string{
-			`an object (of 0 properties) fits none of the 2 alternatives (do one of these: add the properties "kind", "radius"; or add the properties "kind", "side")`,
+			`an object (of 0 properties) fits none of the 2 alternatives (do one of these: add the properties "kind" (the value "circle"), "radius" (a number); or add the properties "kind" (the value "square"), "side" (a number))`,
 		}},
 		{"an enum or a type", `{"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]}`, `"c"`, []string{
 			`the string "c" fits none of the 2 alternatives (do one of these: use one of "a", "b"; or put null there)`,
@@ -200,7 +200,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 				`or at /a write it as a string, in double quotes, and at /b make it at least 1, and at /c make it at most -1)`,
 		}},
 		{"several violations of an item", `{"contains": {"properties": {"a": {"type": "null"}, "b": {"type": "null"}}}}`, `[{"b": 0, "a": 0}]`, []string{
-			`no item is as one at least must be; at /0/a: the number 0 stands where null is wanted (add such an item)`,
+			`no item is as one at least must be; at /0/a: the number 0 stands where null is wanted (add an item that fits the schema {"properties":{"a":{"type":"null"},"b":{"type":"null"}}})`,
 		}},
 		{"branches that want the same", `{"anyOf": [{"required": ["a"]}, {"required": ["a"], "minProperties": 0}]}`, `{}`, []string{
 			`an object (of 0 properties) fits none of the 2 alternatives (add the property "a")`,
@@ -209,7 +209,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`the number 0 fits none of the 7 alternatives (do one of these: make it 1; or make it at least 2; or make it at least 3; or make it at least 4; or make it at least 5; or fit one of the 2 other alternatives)`,
 		}},
 		{"two branches fit", `{"oneOf": [{"type": "integer"}, {"type": "string"}, {"minimum": 2}]}`, `3`, []string{
-			`the number 3 fits the alternatives 1 and 3, and may fit one only (change it so that it fits just one of them)`,
+			`the number 3 fits the alternatives 1 and 3, and may fit one only (change it so that it fits just one of them: {"type":"integer"}; or {"minimum":2})`,
 		}},
 		{"JSON within a string", `{"properties": {"a": {"type": "object"}}}`, `{"a": "{\"b\": 1}"}`, []string{
 			`at /a: the string "{\"b\": 1}" stands where an object is wanted (write it as JSON, not as a string that holds JSON)`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -111,10 +112,20 @@ func (c regex) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if c.pattern.MatchString(a.Text) {
 		return Verdict{}, nil
 	}
+	pattern := quotedPattern(c.pattern.String())
 	return Verdict{Complaints: []Complaint{{
-		Problem:    fmt.Sprintf("nothing in the answer matches the regular expression %q", c.pattern),
-		Suggestion: fmt.Sprintf("answer with text that matches the regular expression %q", c.pattern),
+		Problem:    "nothing in the answer matches the regular expression " + pattern,
+		Suggestion: "answer with text that matches the regular expression " + pattern,
 	}}}, nil
+}
+
+// quotedPattern writes a pattern as it is, for a model to read. Within "" a
+// backslash would have to be doubled, which is another pattern to many.
+func quotedPattern(pattern string) string {
+	if strings.ContainsAny(pattern, `\"`) && strconv.CanBackquote(pattern) {
+		return "`" + pattern + "`"
+	}
+	return strconv.Quote(pattern)
 }
 
 // Contains passes a text that contains all the given ones, in any case:

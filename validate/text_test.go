@@ -3,6 +3,7 @@ package validate_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -96,7 +97,7 @@ func TestLengthAgreesWithANaiveModel(t *testing.T) {
 }
 
 func TestRegexSearchesTheText(t *testing.T) {
-	const problem, suggestion = "regex: nothing in the answer matches the regular expression %q", " (answer with text that matches the regular expression %q)"
+	const problem, suggestion = "regex: nothing in the answer matches the regular expression %s", " (answer with text that matches the regular expression %s)"
 	for _, test := range []struct {
 		pattern, text string
 		ok            bool
@@ -125,7 +126,11 @@ func TestRegexSearchesTheText(t *testing.T) {
 		}
 		var want []string
 		if !test.ok {
-			want = []string{fmt.Sprintf(problem+suggestion, test.pattern, test.pattern)}
+			shown := strconv.Quote(test.pattern)
+			if strings.Contains(test.pattern, `\`) {
+				shown = "`" + test.pattern + "`" // as it is, for a model to read
+			}
+			want = []string{fmt.Sprintf(problem+suggestion, shown, shown)}
 		}
 		wantLines(t, test.pattern, check(t, re, test.text).Complaints, want...)
 	}

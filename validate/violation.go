@@ -265,11 +265,11 @@ func (w words) say(v violation) (problem, suggestion string) {
 		return w.sayType(v.at, k)
 	case *kind.Required:
 		return plural(k.Missing, "the property %s is missing", "the properties %s are missing"),
-			plural(k.Missing, "add the property %s", "add the properties %s")
+			w.add(v.schema, k.Missing)
 	case *kind.Dependency:
-		return w.sayDependent(k.Prop, k.Missing)
+		return w.sayDependent(v.schema, k.Prop, k.Missing)
 	case *kind.DependentRequired:
-		return w.sayDependent(k.Prop, k.Missing)
+		return w.sayDependent(v.schema, k.Prop, k.Missing)
 	case *kind.AdditionalProperties:
 		names := slices.Sorted(slices.Values(k.Properties))
 		suggestion = "leave it out"
@@ -287,7 +287,7 @@ func (w words) say(v violation) (problem, suggestion string) {
 	case *kind.Enum:
 		return w.describe(v.at) + " is not one of the allowed values", "use one of " + values(k.Want)
 	case *kind.Const:
-		return w.describe(v.at) + " is not the value that is wanted", "make it " + show(k.Want)
+		return w.describe(v.at) + " is not the value that is wanted", "make it " + whole(k.Want)
 	case *kind.Format:
 		problem = fmt.Sprintf("%s is not in the format %q", show(k.Got), k.Want)
 		if example := formats[k.Want]; example != "" {
@@ -295,14 +295,18 @@ func (w words) say(v violation) (problem, suggestion string) {
 		}
 		return problem + ": " + short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
 	case *kind.Pattern:
-		return fmt.Sprintf("%s does not match the regular expression %q", show(k.Got), k.Want),
-			fmt.Sprintf("write text that matches the regular expression %q", k.Want)
+		pattern := quotedPattern(k.Want)
+		return show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
 	case *kind.MinLength:
 		return tooShort(k.Got, k.Want), fmt.Sprintf(atLeast, k.Want)
 	case *kind.MaxLength:
 		return tooLong(k.Got, k.Want), fmt.Sprintf(atMost, k.Want)
 	case *kind.MinItems:
-		return tooFew("items", k.Got, k.Want), fmt.Sprintf("give it at least %d items", k.Want)
+		suggestion = fmt.Sprintf("give it at least %d items", k.Want)
+		if items, _ := w.keyword(v.schema, "items"); w.kindOf(items) != "" {
+			suggestion += ", each " + w.kindOf(items)
+		}
+		return tooFew("items", k.Got, k.Want), suggestion
 	case *kind.MaxItems:
 		return tooMany("items", k.Got, k.Want), fmt.Sprintf("give it at most %d items", k.Want)
 	case *kind.MinProperties:
@@ -324,20 +328,22 @@ func (w words) say(v violation) (problem, suggestion string) {
 	case *kind.AdditionalItems:
 		return fmt.Sprintf("the array has %d items too many", k.Count), fmt.Sprintf("leave out the last %d", k.Count)
 	case *kind.Contains:
-		return w.sayContains("no item is as one at least must be", v.within), "add such an item"
+		return w.sayContains("no item is as one at least must be", v.within), w.such(v.schema, "add an item that fits", "add such an item")
 	case *kind.MinContains:
-		return w.sayContains(fmt.Sprintf("%d items are as %d at least must be", len(k.Got), k.Want), v.within), "add such items"
+		return w.sayContains(fmt.Sprintf("%d items are as %d at least must be", len(k.Got), k.Want), v.within),
+			w.such(v.schema, fmt.Sprintf("add %s that %s", items(k.Want-len(k.Got)), fits(k.Want-len(k.Got))), "add such items")
 	case *kind.MaxContains:
-		return fmt.Sprintf("%d items are as %d at most may be", len(k.Got), k.Want), "leave some of them out"
+		return fmt.Sprintf("%d items are as %d at most may be", len(k.Got), k.Want),
+			w.such(v.schema, fmt.Sprintf("leave out %d of the items that fit", len(k.Got)-k.Want), "leave some of them out")
 	case *kind.Not:
 		problem = w.describe(v.at) + " is what must not be here"
 		if forbidden, ok := w.keyword(v.schema, "not"); ok {
-			return problem, "change it so that it does not fit the schema " + show(forbidden)
+			return problem, "change it so that it does not fit the schema " + whole(forbidden)
 		}
 		return problem, "change it"
 	case *kind.OneOf:
 		return fmt.Sprintf("%s fits the alternatives %d and %d, and may fit one only", w.describe(v.at), k.Subschemas[0]+1, k.Subschemas[1]+1),
-			"change it so that it fits just one of them"
+			w.sayJustOne(v.schema, k.Subschemas)
 	case alternatives:
 		return w.sayAlternatives(v.at, k)
 	case jsonschema.ErrorKind:
@@ -376,10 +382,81 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 	return problem, "put " + wish + " there"
 }
 
-func (w words) sayDependent(property string, missing []string) (problem, suggestion string) {
+func (w words) sayDependent(schema, property string, missing []string) (problem, suggestion string) {
 	return fmt.Sprintf("because %q is there, ", short(property, 60)) +
 			plural(missing, "the property %s must be too", "the properties %s must be too"),
-		plural(missing, "add the property %s", "add the properties %s")
+		w.add(schema, missing)
+}
+
+// add says which properties to add, and of what kind each must be: a model that
+// is not told chooses one, and is wrong once more.
+func (w words) add(schema string, names []string) string {
+	properties, _ := w.keyword(schema, "properties")
+	of, _ := properties.(map[string]any)
+	items := make([]string, len(names))
+	for i, name := range names {
+		items[i] = strconv.Quote(short(name, 60))
+		if kind := w.kindOf(of[name]); kind != "" {
+			items[i] += " (" + kind + ")"
+		}
+	}
+	if len(names) == 1 {
+		return "add the property " + items[0]
+	}
+	return "add the properties " + cut(items)
+}
+
+// kindOf says in a few words what a schema takes; "" where that takes more.
+func (w words) kindOf(schema any) string {
+	of, _ := schema.(map[string]any)
+	if ref, ok := of["$ref"].(string); ok {
+		at, isHere := strings.CutPrefix(ref, "#/")
+		if !isHere {
+			return ""
+		}
+		tokens := strings.Split(at, "/")
+		for i, token := range tokens {
+			tokens[i] = unescapeToken.Replace(token)
+		}
+		target, _ := find(w.schema, tokens)
+		if of, _ = target.(map[string]any); of["$ref"] != nil {
+			return ""
+		}
+	}
+	if constant, ok := of["const"]; ok {
+		return "the value " + show(constant)
+	}
+	if list, ok := of["enum"].([]any); ok && len(list) > 0 {
+		return "one of " + values(list)
+	}
+	if format, _ := of["format"].(string); of["type"] == "string" && formats[format] != "" {
+		return "a string like " + formats[format]
+	}
+	types, ok := of["type"].([]any)
+	if !ok {
+		types = []any{of["type"]}
+	}
+	var names []string
+	for _, t := range types {
+		if t, _ := t.(string); typeNames[t] != "" {
+			names = append(names, typeNames[t])
+		}
+	}
+	kind := strings.Join(names, " or ")
+	if kind == typeNames["object"] {
+		var required []string
+		list, _ := of["required"].([]any)
+		for _, name := range list {
+			if name, ok := name.(string); ok {
+				required = append(required, name)
+			}
+		}
+		kind += plural(required, " with the property %s", " with the properties %s")
+		if len(required) == 0 {
+			return typeNames["object"]
+		}
+	}
+	return kind
 }
 
 // sayName tells why a property's name is not allowed. The violations within are
@@ -399,6 +476,43 @@ func (w words) sayContains(problem string, within []violation) string {
 		problem += fmt.Sprintf("; at %s: %s", c.Pointer, c.Problem)
 	}
 	return problem
+}
+
+// such ends a way to mend with the schema of contains; otherwise stands where
+// that can't be shown.
+func (w words) such(schema, begin, otherwise string) string {
+	if contains, ok := w.keyword(schema, "contains"); ok {
+		return begin + " the schema " + whole(contains)
+	}
+	return otherwise
+}
+
+func items(n int) string {
+	if n == 1 {
+		return "an item"
+	}
+	return fmt.Sprintf("%d items", n)
+}
+
+func fits(n int) string {
+	if n == 1 {
+		return "fits"
+	}
+	return "fit"
+}
+
+func (w words) sayJustOne(schema string, fitting []int) string {
+	const suggestion = "change it so that it fits just one of them"
+	branches, _ := w.keyword(schema, "oneOf")
+	list, _ := branches.([]any)
+	var shown []string
+	for _, i := range fitting {
+		if i >= len(list) {
+			return suggestion
+		}
+		shown = append(shown, whole(list[i]))
+	}
+	return suggestion + ": " + strings.Join(shown, "; or ")
 }
 
 func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion string) {
@@ -552,6 +666,20 @@ func show(value any) string {
 		return "a value"
 	}
 	return short(string(text), 120)
+}
+
+// whole is show for what the model must write or read as it is: a part of it
+// is of no use.
+func whole(value any) string {
+	const longest = 400
+	if text, ok := value.(string); ok {
+		return strconv.Quote(short(text, longest))
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return "a value"
+	}
+	return short(string(text), longest)
 }
 
 func number(n *big.Rat) string {

@@ -168,7 +168,7 @@ func (c check) problems(ctx context.Context, b validate.Block) ([]problem, error
 func (c check) suggestion(b validate.Block) string {
 	switch {
 	case !b.Closed:
-		return "answer with the whole code; make it shorter if it does not fit"
+		return "answer with the whole " + c.title + " code; make it shorter if it does not fit"
 	case b.Fenced && b.Label != "" && !slices.Contains(c.labels, b.Label):
 		return "answer with " + c.title + " code in a Markdown block labelled " + c.labels[0] + "; this one is labelled " + fmt.Sprintf("%.30q", b.Label)
 	case b.Fenced:

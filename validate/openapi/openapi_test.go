@@ -80,7 +80,7 @@ definitions:
 )
 
 func TestOpenAPIDocumentsPass(t *testing.T) {
-	for _, text := range []string{v30, v31, v20} {
+	for _, text := range []string{v30, v31, v20, `{"swagger": "2.0", "info": {"title": "a", "version": "b"}, "paths": {}}` + "\n"} {
 		for _, answer := range []string{
 			text, "Here it is:\n```YAML\n" + text + "```\nDone.", "```\r\n" + strings.ReplaceAll(text, "\n", "\r\n") + "\r\n```",
 			"  ~~~json\n  " + strings.ReplaceAll(text, "\n", "\n  ") + "\n  ~~~",

@@ -88,7 +88,11 @@ func load(loader *openapi3.Loader, version string, text []byte) (*openapi3.T, er
 	if err := json.Unmarshal(text, &old); err != nil {
 		return nil, err
 	}
-	return openapi2conv.ToV3WithLoader(&old, loader, nil)
+	doc, err := openapi2conv.ToV3WithLoader(&old, loader, nil)
+	if err == nil && doc.Paths == nil { // it drops paths that are there and empty, which is allowed
+		doc.Paths = openapi3.NewPaths()
+	}
+	return doc, err
 }
 
 // buckets are the fields of components, by the library's names for what is in

@@ -1,0 +1,660 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"math/big"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// edit is the mending of one place in a JSON value.
+type edit struct {
+	doc   any
+	point point
+	r     *rand.Rand
+	fuel  int // for the schemas of complaints
+}
+
+func (e *edit) value() any {
+	v, _ := lookup(e.doc, e.point.path)
+	return v
+}
+
+func (e *edit) set(v any) bool {
+	e.doc = placed(e.doc, e.point.path, func(any) any { return v })
+	return true
+}
+
+// placed returns v with something else at a path. Objects on the way that are
+// missing are made, and v itself stays as it is.
+func placed(v any, path []string, with func(any) any) any {
+	if len(path) == 0 {
+		return with(v)
+	}
+	if c, ok := v.([]any); ok {
+		if i, ok := index(path[0]); ok && i < len(c) {
+			c = slices.Clone(c)
+			c[i] = placed(c[i], path[1:], with)
+			return c
+		}
+		return v
+	}
+	out := map[string]any{}
+	if c, ok := v.(map[string]any); ok {
+		maps.Copy(out, c)
+	}
+	out[path[0]] = placed(out[path[0]], path[1:], with)
+	return out
+}
+
+// without returns v without what is at a path.
+func without(v any, path []string) any {
+	if len(path) == 0 {
+		return nil
+	}
+	last := path[len(path)-1]
+	return placed(v, path[:len(path)-1], func(v any) any {
+		switch c := v.(type) {
+		case map[string]any:
+			c = maps.Clone(c)
+			delete(c, last)
+			return c
+		case []any:
+			if i, ok := index(last); ok && i < len(c) {
+				return slices.Delete(slices.Clone(c), i, i+1)
+			}
+		}
+		return v
+	})
+}
+
+// valueMends are what is done to a value within JSON. The first row whose words
+// fit, and that finds what it needs, counts.
+var valueMends = []struct {
+	words *regexp.Regexp // of the way to mend it
+	do    func(e *edit, words []string) bool
+}{
+	{regexp.MustCompile(`^(?:add|put an object with) the propert(?:y|ies) (.+)$`), addProperties},
+	{regexp.MustCompile(`^write the name as (".*")`), rename},
+	{regexp.MustCompile(`^(?:leave (?:it|them) out|rename it or leave it out)`), leaveOut},
+	{regexp.MustCompile(`^write it as (?:a number|true|false), without quotes|^write it as JSON, not as a string`), unquote},
+	{regexp.MustCompile(`^write it as a string`), quote},
+	{regexp.MustCompile(`^put (.+) there`), put},
+	{regexp.MustCompile(`^add it$`), func(e *edit, _ []string) bool { return e.set(phrase(0, unbounded, e.r)) }},
+	{regexp.MustCompile(`^use one of (.+)$`), func(e *edit, words []string) bool {
+		v, ok := decoded(words[1]) // the first
+		return ok && e.set(v)
+	}},
+	{regexp.MustCompile(`^make it (["{[].*|true|false|null|-?\d.*)$`), func(e *edit, words []string) bool {
+		v, ok := decoded(words[1])
+		return ok && e.set(v)
+	}},
+	{regexp.MustCompile(`^give it at least (\d+) items(?:, each (.+))?`), moreItems},
+	{regexp.MustCompile(`^give it at most (\d+) items`), fewerItems},
+	{regexp.MustCompile(`^leave out the last (\d+)`), lastItems},
+	{regexp.MustCompile(`^keep each item once`), distinctItems},
+	{regexp.MustCompile(`^add the items that are missing`), func(e *edit, _ []string) bool { return e.grow(1, "") }},
+	{regexp.MustCompile(`^give it at least (\d+) properties`), moreProperties},
+	{regexp.MustCompile(`^give it at most (\d+) properties`), fewerProperties},
+	{regexp.MustCompile(`^add (\d+|an) items? that fits? the schema (.+)$`), addFitting},
+	{regexp.MustCompile(`^leave out (\d+) of the items that fit the schema (.+)$`), removeFitting},
+	{regexp.MustCompile(`^change it so that it does not fit the schema (.+)$`), unlike},
+	{regexp.MustCompile(`^change it so that it fits just one of them: (.+)$`), justOne},
+	{regexp.MustCompile(`^answer so that this holds: (?:(size)\()?answer((?:\.\w+|\[\d+\])+)\)? (==|!=|>=?|<=?) (.+)$`), compare},
+	{regexp.MustCompile(`\b(?:at least|at most|more than|less than|multiple of) -?\d`), func(e *edit, words []string) bool {
+		n, ok := e.value().(json.Number)
+		if ok {
+			n, ok = boundsOf(e.point.mend).nearest(n)
+		}
+		return ok && e.set(n)
+	}},
+}
+
+// mendValues mends the JSON that a text holds, and returns the points that are
+// about something else.
+func mendValues(text string, points []point, r *rand.Rand) (string, []point) {
+	inner, ok := jsonIn(text)
+	if !ok {
+		return text, points
+	}
+	doc, ok := decoded(inner)
+	if !ok {
+		return text, points
+	}
+	var left []point
+	e := edit{doc: doc, r: r, fuel: schemaFuel}
+	for _, p := range slices.Backward(points) { // what is left out moves what is behind it
+		e.point = p
+		if !e.mend() {
+			left = append(left, p)
+		}
+	}
+	if len(left) == len(points) {
+		return text, points
+	}
+	return encoded(e.doc, text), left
+}
+
+func (e *edit) mend() bool {
+	for _, m := range valueMends {
+		if words := m.words.FindStringSubmatch(e.point.mend); words != nil && m.do(e, words) {
+			return true
+		}
+	}
+	if len(e.point.path) == 0 {
+		return false
+	}
+	// A text within JSON is mended as a whole text is.
+	text := ""
+	switch v := e.value().(type) {
+	case string:
+		text = v
+	case json.Number:
+		text = string(v)
+	case nil:
+	default:
+		return false
+	}
+	_, wasNumber := e.value().(json.Number)
+	mended, left := mendPlaces(text, []point{e.point}, e.r)
+	if len(left) > 0 {
+		d := demandsOf(left)
+		d.json = false
+		if d.none() {
+			return false
+		}
+		mended = d.composed(text, e.r)
+	}
+	if n := json.Number(mended); wasNumber && json.Valid([]byte(n)) {
+		return e.set(n)
+	}
+	return e.set(mended)
+}
+
+// property is a name in a list, and what is said behind it in parentheses.
+type property struct{ name, kind string }
+
+func properties(list string) (found []property) {
+	for at := 0; at < len(list) && len(found) < maxDemands; {
+		name, size := quotedText(list, at)
+		if size == 0 {
+			at++
+			continue
+		}
+		at += size
+		p := property{name: name}
+		if kind, ok := strings.CutPrefix(list[at:], " ("); ok {
+			end := 0
+			for end < len(kind) && kind[end] != ')' {
+				_, quoted := quotedText(kind, end)
+				end += max(quoted, 1)
+			}
+			p.kind = kind[:min(end, len(kind))]
+			at = min(at+end+len(" ()"), len(list))
+		}
+		found = append(found, p)
+	}
+	return found
+}
+
+func addProperties(e *edit, words []string) bool {
+	object, _ := e.value().(map[string]any)
+	if _, there := lookup(e.doc, e.point.path); there && object == nil && !strings.HasPrefix(e.point.mend, "put") {
+		return false
+	}
+	with := map[string]any{}
+	maps.Copy(with, object)
+	list, value, _ := strings.Cut(words[1], ", with the value ")
+	for _, p := range properties(list) {
+		if _, there := with[p.name]; !there {
+			with[p.name] = valueOf(p.kind, p.name, e.r)
+		}
+		if v, ok := decoded(value); ok {
+			with[p.name] = v
+		}
+	}
+	return e.set(with)
+}
+
+// valueOf makes a value of a kind as complaints name them.
+func valueOf(kind, name string, r *rand.Rand) any {
+	first, _, _ := strings.Cut(kind, " or ")
+	switch {
+	case first == "an integer":
+		return json.Number(strconv.Itoa(1 + r.IntN(100)))
+	case first == "a number":
+		return json.Number(strconv.FormatFloat(1+r.Float64()*100, 'f', 2, 64))
+	case first == "true":
+		return true
+	case first == "null":
+		return nil
+	case first == "an array":
+		return []any{}
+	case strings.HasPrefix(first, "an object"):
+		object := map[string]any{}
+		for _, name := range quotedTexts(kind) {
+			object[name] = valueOf("", name, r)
+		}
+		return object
+	}
+	for _, words := range []string{"one of ", "a string like ", "with the value ", "the value "} {
+		if text, ok := strings.CutPrefix(kind, words); ok {
+			if v, ok := decoded(text); ok {
+				return v
+			}
+		}
+	}
+	if text := named(name, r); text != "" {
+		return text
+	}
+	return phrase(0, unbounded, r)
+}
+
+// rename gives a property that is there in another spelling the name.
+func rename(e *edit, words []string) bool {
+	name, _ := quotedText(words[1], 0)
+	_, others, ok := strings.Cut(e.point.problem, ", and has ")
+	near := quotedTexts(others)
+	object, isObject := e.value().(map[string]any)
+	if !ok || !isObject || len(near) == 0 {
+		return false
+	}
+	with := map[string]any{}
+	for key, v := range object {
+		if key == near[0] {
+			key = name
+		}
+		with[key] = v
+	}
+	return e.set(with)
+}
+
+var namedProperties = regexp.MustCompile(`^the propert(?:y|ies)(?: name)? (".*?) (?:is|are) not allowed`)
+
+func leaveOut(e *edit, _ []string) bool {
+	if m := namedProperties.FindStringSubmatch(e.point.problem); m != nil {
+		for _, name := range quotedTexts(m[1]) {
+			e.doc = without(e.doc, append(slices.Clone(e.point.path), name))
+		}
+		return true
+	}
+	if e.point.line > 0 || len(e.point.path) == 0 || strings.Contains(e.point.mend, "placeholder") {
+		return false // a part of a text
+	}
+	e.doc = without(e.doc, e.point.path)
+	return true
+}
+
+func unquote(e *edit, _ []string) bool {
+	text, ok := e.value().(string)
+	if !ok {
+		return false
+	}
+	v, ok := decoded(text)
+	return ok && e.set(v)
+}
+
+func quote(e *edit, _ []string) bool {
+	text, err := encode(e.value())
+	return err == nil && e.set(text)
+}
+
+func put(e *edit, words []string) bool {
+	name := ""
+	if n := len(e.point.path); n > 0 {
+		name = e.point.path[n-1]
+	}
+	return e.set(valueOf(words[1], name, e.r))
+}
+
+// grow adds n items, of the kind that is said or like the last one, and all
+// different.
+func (e *edit) grow(n int, kind string) bool {
+	items, ok := e.value().([]any)
+	if !ok || n > maxDemands {
+		return false
+	}
+	items = slices.Clone(items)
+	for range n {
+		items = append(items, e.another(items, kind))
+	}
+	return e.set(items)
+}
+
+func (e *edit) another(items []any, kind string) any {
+	var last any
+	if len(items) > 0 && kind == "" {
+		last = items[len(items)-1]
+	}
+	for try := 0; ; try++ {
+		v := last
+		switch last.(type) {
+		case nil:
+			v = valueOf(kind, "", e.r)
+		case string:
+			v = phrase(0, unbounded, e.r)
+		case json.Number:
+			v = json.Number(strconv.Itoa(e.r.IntN(10_000)))
+		}
+		if text := encoded(v, ""); try == 20 || !slices.ContainsFunc(items, func(item any) bool { return encoded(item, "") == text }) {
+			return v
+		}
+	}
+}
+
+func moreItems(e *edit, words []string) bool {
+	items, ok := e.value().([]any)
+	n, err := strconv.Atoi(words[1])
+	return ok && err == nil && e.grow(n-len(items), words[2])
+}
+
+func fewerItems(e *edit, words []string) bool {
+	items, ok := e.value().([]any)
+	n, err := strconv.Atoi(words[1])
+	return ok && err == nil && n <= len(items) && e.set(slices.Clone(items[:n]))
+}
+
+func lastItems(e *edit, words []string) bool {
+	items, ok := e.value().([]any)
+	n, err := strconv.Atoi(words[1])
+	return ok && err == nil && n <= len(items) && e.set(slices.Clone(items[:len(items)-n]))
+}
+
+func distinctItems(e *edit, _ []string) bool {
+	items, ok := e.value().([]any)
+	if !ok {
+		return false
+	}
+	seen := map[string]bool{}
+	var kept []any
+	for _, item := range items {
+		if text := encoded(item, ""); !seen[text] {
+			seen[text] = true
+			kept = append(kept, item)
+		}
+	}
+	return e.set(kept)
+}
+
+func moreProperties(e *edit, words []string) bool {
+	object, ok := e.value().(map[string]any)
+	n, err := strconv.Atoi(words[1])
+	if !ok || err != nil || n > maxDemands {
+		return false
+	}
+	with := map[string]any{}
+	maps.Copy(with, object)
+	for i := 1; len(with) < n; i++ {
+		name := "more" + strconv.Itoa(i)
+		if _, taken := with[name]; !taken {
+			with[name] = phrase(0, unbounded, e.r)
+		}
+	}
+	return e.set(with)
+}
+
+func fewerProperties(e *edit, words []string) bool {
+	object, ok := e.value().(map[string]any)
+	n, err := strconv.Atoi(words[1])
+	if !ok || err != nil || n > len(object) {
+		return false
+	}
+	with := map[string]any{}
+	for _, name := range sorted(object)[:n] {
+		with[name] = object[name]
+	}
+	return e.set(with)
+}
+
+// schemaFuel bounds the work with the schemas that one complaint shows, in
+// visits of their parts.
+const schemaFuel = 100_000
+
+func (e *edit) fits(s *schema, v any) bool {
+	ok, err := s.holds(s.root, v, &e.fuel)
+	return err == nil && ok
+}
+
+// invent makes a value that fits a schema.
+func (e *edit) invent(s *schema) (any, bool) {
+	g := &inventor{schema: s, ctx: context.Background(), r: e.r, fuel: e.fuel}
+	v, err := g.value([]*jsonschema.Schema{s.root}, nil, 0, "")
+	e.fuel = g.fuel
+	return v, err == nil
+}
+
+func addFitting(e *edit, words []string) bool {
+	items, ok := e.value().([]any)
+	s, err := compile([]byte(words[2]))
+	if !ok || err != nil {
+		return false
+	}
+	n := 1
+	if words[1] != "an" {
+		n, _ = count(words[1])
+	}
+	items = slices.Clone(items)
+	for range min(n, maxDemands) {
+		v, ok := e.invent(s)
+		if !ok {
+			return false
+		}
+		items = append(items, v)
+	}
+	return e.set(items)
+}
+
+func removeFitting(e *edit, words []string) bool {
+	items, ok := e.value().([]any)
+	s, err := compile([]byte(words[2]))
+	n, read := count(words[1])
+	if !ok || err != nil || !read {
+		return false
+	}
+	var kept []any
+	for _, item := range items {
+		if n > 0 && e.fits(s, item) {
+			n--
+			continue
+		}
+		kept = append(kept, item)
+	}
+	return e.set(kept)
+}
+
+// others are values to try where one must be unlike what a schema describes:
+// of the same type first.
+func (e *edit) others() []any {
+	var like []any
+	switch v := e.value().(type) {
+	case string:
+		like = []any{phrase(0, unbounded, e.r), "", v + " " + words[0]}
+	case json.Number:
+		like = []any{json.Number(strconv.Itoa(1 + e.r.IntN(1000))), json.Number("0"), json.Number("-1"), json.Number("0.5")}
+	case bool:
+		like = []any{!v}
+	case []any:
+		like = []any{[]any{}}
+	case map[string]any:
+		like = []any{map[string]any{}}
+	}
+	return append(like, phrase(0, unbounded, e.r), json.Number("1"), true, nil, []any{}, map[string]any{})
+}
+
+func unlike(e *edit, words []string) bool {
+	s, err := compile([]byte(words[1]))
+	if err != nil {
+		return false
+	}
+	for _, v := range e.others() {
+		if !e.fits(s, v) {
+			return e.set(v)
+		}
+	}
+	return false
+}
+
+// justOne invents values for each of the schemas until one fits no other.
+func justOne(e *edit, words []string) bool {
+	var schemas []*schema
+	for _, text := range strings.Split(words[1], "; or ") {
+		s, err := compile([]byte(text))
+		if err != nil {
+			return false
+		}
+		schemas = append(schemas, s)
+	}
+	alone := func(v any) bool {
+		fitting := 0
+		for _, s := range schemas {
+			if e.fits(s, v) {
+				fitting++
+			}
+		}
+		return fitting == 1
+	}
+	for _, v := range e.others() {
+		if alone(v) {
+			return e.set(v)
+		}
+	}
+	for range 10 {
+		for _, s := range schemas {
+			if v, ok := e.invent(s); ok && alone(v) {
+				return e.set(v)
+			}
+		}
+	}
+	return false
+}
+
+// compare reads an expression that compares one place of the answer, or its
+// size, with a value. It reads no other.
+func compare(e *edit, words []string) bool {
+	e.point.path = strings.FieldsFunc(words[2], func(r rune) bool { return strings.ContainsRune(".[]", r) })
+	want, ok := decoded(words[4])
+	if !ok {
+		return false
+	}
+	if words[3] == "==" && words[1] == "" {
+		return e.set(want)
+	}
+	n, isNumber := want.(json.Number)
+	if !isNumber {
+		return false
+	}
+	b := boundsOf(comparisons[words[3]] + " " + string(n))
+	if words[1] == "" {
+		at, ok := e.value().(json.Number)
+		if ok {
+			at, ok = b.nearest(at)
+		}
+		return ok && e.set(at)
+	}
+	items, ok := e.value().([]any)
+	if !ok {
+		return false
+	}
+	size, ok := b.nearest(json.Number(strconv.Itoa(len(items))))
+	k, whole := count(string(size))
+	switch {
+	case !ok || !whole:
+		return false
+	case k < len(items):
+		return e.set(slices.Clone(items[:k]))
+	}
+	return e.grow(k-len(items), "")
+}
+
+var comparisons = map[string]string{">": "more than", ">=": "at least", "<": "less than", "<=": "at most"}
+
+// bounds is the range of a number, as a complaint tells it.
+type bounds struct {
+	lo, hi, step *big.Rat // nil: none
+	above, below bool     // the bound itself is excluded
+}
+
+var boundWords = regexp.MustCompile(`\b(at least|at most|more than|less than|a multiple of) (-?\d[\d.]*(?:[eE][+-]?\d+)?)`)
+
+func boundsOf(text string) bounds {
+	var b bounds
+	if strings.Contains(text, "an integer") {
+		b.step = big.NewRat(1, 1)
+	}
+	for _, m := range boundWords.FindAllStringSubmatch(text, -1) {
+		n, ok := rational(m[2])
+		if !ok {
+			continue
+		}
+		switch m[1] {
+		case "at least", "more than":
+			b.lo, b.above = n, m[1] == "more than"
+		case "at most", "less than":
+			b.hi, b.below = n, m[1] == "less than"
+		default:
+			b.step = n
+		}
+	}
+	return b
+}
+
+// rational reads a number of a sane length: 1e999999999 would take gigabytes.
+func rational(digits string) (*big.Rat, bool) {
+	if f, err := strconv.ParseFloat(strings.TrimRight(digits, "."), 64); err != nil || len(digits) > 60 || f != 0 && (f > 1e60 || f < -1e60 || f < 1e-60 && f > -1e-60) {
+		return nil, false
+	}
+	return new(big.Rat).SetString(strings.TrimRight(digits, "."))
+}
+
+// nearest returns the number within the bounds that is nearest to n, or near.
+func (b bounds) nearest(given json.Number) (json.Number, bool) {
+	n, ok := rational(string(given))
+	if !ok {
+		n = new(big.Rat)
+	}
+	one := b.step
+	if one == nil || one.Sign() <= 0 {
+		one = big.NewRat(1, 1)
+	}
+	if b.lo != nil && (n.Cmp(b.lo) < 0 || b.above && n.Cmp(b.lo) == 0) {
+		if n = b.lo; b.above {
+			n = inside(n, new(big.Rat).Add(n, one), b.hi)
+		}
+	}
+	if b.hi != nil && (n.Cmp(b.hi) > 0 || b.below && n.Cmp(b.hi) == 0) {
+		if n = b.hi; b.below {
+			n = inside(n, new(big.Rat).Sub(n, one), b.lo)
+		}
+	}
+	if b.step != nil && b.step.Sign() > 0 {
+		times := floor(new(big.Rat).Quo(n, b.step))
+		low := new(big.Rat).Mul(new(big.Rat).SetInt(times), b.step)
+		if low.Cmp(n) < 0 && b.lo != nil && low.Cmp(b.lo) < 0 {
+			low.Add(low, b.step)
+		}
+		n = low
+	}
+	decimals, exact := n.FloatPrec()
+	return json.Number(n.FloatString(decimals)), exact
+}
+
+// inside returns what is a step from a bound, or half the way to the other
+// bound where that is nearer.
+func inside(bound, stepped, other *big.Rat) *big.Rat {
+	half := new(big.Rat)
+	if other != nil {
+		half.Quo(half.Add(bound, other), big.NewRat(2, 1))
+	}
+	distance := func(n *big.Rat) *big.Rat { d := new(big.Rat).Sub(n, bound); return d.Abs(d) }
+	if other != nil && distance(half).Cmp(distance(stepped)) < 0 {
+		return half
+	}
+	return stepped
+}
