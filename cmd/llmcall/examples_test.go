@@ -29,6 +29,7 @@ var wrongExamples = map[string][]string{
 	"format":       {`format: "2027-02-29" is not a date of the calendar`, "like 2026-01-31"},
 	"honesty":      {"no_secrets: line 1, column 57: there is a payment card number", "there is an IBAN", `the nearest passage is "the best of times`},
 	"json":         {"json: at /districts: line 1, column 51: the JSON ends before it is complete"},
+	"judge":        {"agent_task: it promises money back\n   leave that out", "ai_contradiction_check: it promises money back"},
 	"number":       {`number: "about 42 %" is not a number`, "answer with an integer of more than 0 and at most 100 in digits"},
 	"openapi":      {`openapi_spec: at /info: line 3, column 1: the property "version" is missing`},
 	"schema":       {`the property "mayor" is not allowed`, "at /population: the string \"3.7 million\" stands where an integer is wanted"},
@@ -49,6 +50,7 @@ func TestEachExampleOfChecksPassesOneAnswerAndNotTheOther(t *testing.T) {
 	for _, config := range exampleFiles(t) {
 		name := strings.TrimSuffix(filepath.Base(config), ".yaml")
 		t.Run(name, func(t *testing.T) {
+			judged(t, name, true)
 			good, bad := filepath.Join(examplesDir, name+".good.txt"), filepath.Join(examplesDir, name+".bad.txt")
 			if got := command(t, "", "validate", "--config", config, good); got.code != 0 || got.stdout != "valid\n" {
 				t.Errorf("the right answer: exit %d\n%s%s", got.code, got.stdout, got.stderr)
@@ -57,6 +59,7 @@ func TestEachExampleOfChecksPassesOneAnswerAndNotTheOther(t *testing.T) {
 			if len(says) == 0 {
 				t.Errorf("nothing is expected of the wrong answer")
 			}
+			judged(t, name, false)
 			got := command(t, "", "validate", "--config", config, bad)
 			if got.code != 3 {
 				t.Errorf("the wrong answer: exit %d\n%s%s", got.code, got.stdout, got.stderr)
@@ -76,12 +79,27 @@ func TestEachExampleOfChecksPassesOneAnswerAndNotTheOther(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			judged(t, name, true)
 			_, args := serve(t, fmt.Sprintf("steps: [{answer: %s}]", step))
 			if got := command(t, "", append(args, "--config", config, "--max-attempts", "1", "Say something")...); got.code != 0 {
 				t.Errorf("call: exit %d\n%s", got.code, got.stderr)
 			}
 		})
 	}
+}
+
+// judged serves a judge of this verdict, where the example asks one.
+func judged(t *testing.T, name string, passed bool) {
+	t.Helper()
+	if name != "judge" {
+		return
+	}
+	verdict := `{"reasons": [], "passed": true}`
+	if !passed {
+		verdict = `{"reasons": [{"problem": "it promises money back", "suggestion": "leave that out"}], "passed": false}`
+	}
+	t.Setenv("OPENAI_API_KEY", "of-the-test")
+	serveJudge(t, "steps: ["+strings.TrimSuffix(strings.Repeat("{answer: '"+verdict+"'}, ", 20), ", ")+"]")
 }
 
 // usage is where the examples use a name: as NAME:ARGUMENTS, and as a type with
