@@ -12,6 +12,7 @@ import (
 	"llmcall"
 	"llmcall/chaos"
 	"llmcall/llm"
+	"llmcall/provider/anthropic"
 	"llmcall/provider/openai"
 	"llmcall/validate"
 	_ "llmcall/validate/standard"
@@ -237,5 +238,30 @@ func TestEachComplaintLeadsToAnAnswerThatPasses(t *testing.T) {
 		if !slices.ContainsFunc(append(check.Aliases, check.Name), func(name string) bool { return covered[name] }) {
 			t.Errorf("no answer is mended for the check %q", check.Name)
 		}
+	}
+}
+
+// Anthropic is sent less of a schema than the answer is held to; what it left
+// out, the complaints say.
+func TestAnAnswerIsHeldToTheWholeSchema(t *testing.T) {
+	practice, err := chaos.New(chaos.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(practice)
+	defer server.Close()
+	model, err := anthropic.New("claude-haiku-5-5", anthropic.Options{BaseURL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := []byte(`{"type": "object", "required": ["population", "districts"], "additionalProperties": false, "properties": {
+		"population": {"type": "integer", "minimum": 1000000, "maximum": 2000000},
+		"districts": {"type": "array", "minItems": 3, "items": {"type": "string", "minLength": 3}}}}`)
+	req := llm.Prompt("Describe a city.")
+	req.Schema = &llm.Schema{Name: "city", JSON: schema}
+	checks := []validate.Strategy{validate.Must(validate.JSONSchema(schema))}
+	result, err := llmcall.RetryWithValidation(t.Context(), model, req, checks, llmcall.RetryConfig{MaxAttempts: 4})
+	if err != nil || len(result.Attempts) < 2 {
+		t.Errorf("%v, %v", result, err)
 	}
 }

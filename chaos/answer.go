@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // finish says why an answer ended.
@@ -100,6 +102,13 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		if err != nil {
 			return "", err
 		}
+		// What a complaint asks for beyond the schema: a provider may be sent less
+		// of it than the answer is held to.
+		if previous, feedback, ok := req.complaint(); ok {
+			if text, ok := mended(previous, feedback, true, r); ok && s.fits(text) {
+				return text, nil
+			}
+		}
 		v, err := s.invent(ctx, nil, r)
 		if err != nil {
 			return "", &refusal{message: "No answer could be invented for the schema of this request: " + err.Error() + ".", param: req.field}
@@ -115,6 +124,17 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		return encode(map[string]string{"answer": prose(r)})
 	}
 	return prose(r), nil
+}
+
+// fits reports whether a text is JSON that fits the schema.
+func (s *schema) fits(text string) bool {
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		return false
+	}
+	fuel := maxWork
+	holds, err := s.holds(s.root, v, &fuel)
+	return err == nil && holds
 }
 
 // brokenText makes an answer that breaks the request's schema in one place.
