@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -105,7 +106,7 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		// What a complaint asks for beyond the schema: a provider may be sent less
 		// of it than the answer is held to.
 		if previous, feedback, ok := req.complaint(); ok {
-			if text, ok := mended(previous, feedback, true, r); ok && s.fits(text) {
+			if text, ok := mended(previous, feedback, true, r); ok && s.fits(text) && !sameJSON(text, previous) {
 				return text, nil
 			}
 		}
@@ -135,6 +136,13 @@ func (s *schema) fits(text string) bool {
 	fuel := maxWork
 	holds, err := s.holds(s.root, v, &fuel)
 	return err == nil && holds
+}
+
+// sameJSON reports whether two texts are the same JSON value: nothing was mended.
+func sameJSON(a, b string) bool {
+	x, errA := jsonschema.UnmarshalJSON(strings.NewReader(a))
+	y, errB := jsonschema.UnmarshalJSON(strings.NewReader(b))
+	return errA == nil && errB == nil && reflect.DeepEqual(x, y)
 }
 
 // brokenText makes an answer that breaks the request's schema in one place.

@@ -2,9 +2,11 @@ package judge_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -33,7 +35,7 @@ type script struct {
 }
 
 func says(t *testing.T, what ...any) *script {
-	return &script{name: "judges/" + t.Name(), says: what}
+	return &script{name: "judges/" + unused(t), says: what}
 }
 
 // named gives a judge another name: judges of one name share their limits.
@@ -111,3 +113,9 @@ func contains(t *testing.T, about, text string, parts ...string) {
 		}
 	}
 }
+
+var names atomic.Int64
+
+// unused returns a name that no other test has, nor this one when it runs again:
+// judges of one name share a budget and a gate.
+func unused(t *testing.T) string { return fmt.Sprintf("%s-%d", t.Name(), names.Add(1)) }

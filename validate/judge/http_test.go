@@ -24,7 +24,7 @@ func served(t *testing.T, name string, steps ...chaos.Fault) (*chaos.Server, llm
 	}
 	s := httptest.NewServer(server)
 	t.Cleanup(func() { server.Close(); s.Close() })
-	m, err := openai.New(name, openai.Options{BaseURL: s.URL + "/v1", HTTPClient: s.Client(), Name: "openai/" + t.Name() + "-" + name})
+	m, err := openai.New(name, openai.Options{BaseURL: s.URL + "/v1", HTTPClient: s.Client(), Name: "openai/" + unused(t) + "-" + name})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -401,6 +401,7 @@ func TestARateLimitHoldsForAllJudgesOfTheModel(t *testing.T) {
 		limited := says(t, &failure.Error{Kind: failure.RateLimited, RetryAfter: 5 * time.Second, Told: true}, pass)
 		var after time.Duration
 		other := says(t, func(context.Context) any { after = time.Since(begun); return pass })
+		other.name = limited.name
 		first := task(t, limited, judge.TaskOptions{Options: judge.Options{MaxAttempts: 1}})
 		ended := make(chan error)
 		go func() {
@@ -505,7 +506,7 @@ func TestJudgesAreAskedAtTheSameTimeAndVote(t *testing.T) {
 
 // Each check sees its own answer, however many are made at once.
 func TestChecksOfManyAnswersAtOnceStayApart(t *testing.T) {
-	echo := llm.Func("judges/"+t.Name(), func(_ context.Context, r *llm.Request) (*llm.Response, error) {
+	echo := llm.Func("judges/"+unused(t), func(_ context.Context, r *llm.Request) (*llm.Response, error) {
 		_, answer, _ := strings.Cut(r.Messages[1].Text(), "BEGIN ANSWER ")
 		return llm.Reply(fmt.Sprintf(`{"reasons": [{"problem": %q}], "passed": false}`, strings.Split(answer, "\n")[1])), nil
 	})
@@ -542,7 +543,7 @@ func TestJudgesAreCostly(t *testing.T) {
 func TestACallTellsAnOutageOfTheJudgeFromABadAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		model := llm.Func("judged/"+t.Name(), func(context.Context, *llm.Request) (*llm.Response, error) {
+		model := llm.Func("judged/"+unused(t), func(context.Context, *llm.Request) (*llm.Response, error) {
 			asked++
 			return llm.Reply("Go away."), nil
 		})
