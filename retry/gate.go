@@ -89,7 +89,7 @@ func (g *Gate) wait() (time.Duration, *GateError) {
 	refusal := &GateError{Until: g.until, Wait: g.until.Sub(now), Cause: g.cause}
 	wait := refusal.Wait
 	if span := min(time.Duration(g.queued)*spreadStep, max(g.told, spreadLeast)); span > 0 {
-		wait += rand.N(span) + 1
+		wait += rand.N(span)
 	}
 	g.queued++
 	return wait, refusal

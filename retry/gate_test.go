@@ -107,6 +107,9 @@ func TestThoseBehindWaitOnWhenTheFirstIsToldAgain(t *testing.T) {
 func TestALongerWaitReplacesAShorterAndNeverTheOtherWayRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g retry.Gate
+		if g.Close(0, nil); !g.Until().IsZero() {
+			t.Error("closed for no time")
+		}
 		begin := time.Now()
 		for _, step := range []struct{ close, until time.Duration }{
 			{2 * time.Second, 2 * time.Second}, {time.Second, 2 * time.Second}, {4 * time.Second, 4 * time.Second},
