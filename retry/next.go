@@ -164,10 +164,10 @@ func (p *Policy) atGate(told, place, limitTime, left time.Duration) step {
 // it, unless there is no time for that: to come back in a crowd is better than
 // not at all.
 func (p *Policy) placed(wait, place, limitTime, left time.Duration) time.Duration {
-	if place <= wait || place > p.MaxLimitTime-limitTime || place >= left {
+	if place > p.MaxLimitTime-limitTime || place >= left {
 		return wait
 	}
-	return place
+	return max(wait, place)
 }
 
 func stopped(r Reason, d step) step {
