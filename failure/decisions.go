@@ -113,15 +113,6 @@ func (t *Table) For(k Kind) Decision {
 	return t[Unknown]
 }
 
-// Kinds returns all kinds, in the order of the table.
-func Kinds() []Kind {
-	all := make([]Kind, kinds)
-	for i := range all {
-		all[i] = Kind(i)
-	}
-	return all
-}
-
 // Set replaces the row of kind k; an unknown kind is left alone.
 func (t *Table) Set(k Kind, d Decision) {
 	if k < kinds {

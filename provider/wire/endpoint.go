@@ -79,7 +79,7 @@ func (c *Config) key(base *url.URL) (string, error) {
 	}
 	key := strings.TrimSpace(given) // a key read from a file ends with a newline
 	if key == "" {
-		if c.KeyOptional || Loopback(base.Hostname()) {
+		if c.KeyOptional || loopback(base.Hostname()) {
 			return "", nil
 		}
 		return "", fmt.Errorf("%s: no API key: set the environment variable %s, or Options.APIKey", c.Provider, strings.Join(c.KeyVariables, " or "))
@@ -118,20 +118,20 @@ func (c *Config) baseURL() (*url.URL, error) {
 	return base, nil
 }
 
-// Loopback reports whether a host is this machine.
-func Loopback(host string) bool {
+// loopback reports whether a host is this machine.
+func loopback(host string) bool {
 	host = strings.ToLower(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback()
 }
 
 // Client returns the client to send requests with: the given one, or one that
 // all models share, so that they share connections. It stays where it was sent;
-// see StayHome.
+// see stayHome.
 func Client(given *http.Client) *http.Client {
 	if given == nil {
 		given = sharedClient()
 	}
-	return StayHome(given)
+	return stayHome(given)
 }
 
 // sharedClient's limit on the wait for a header is that of OpenAI's SDK.

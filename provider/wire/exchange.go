@@ -98,11 +98,11 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	return body, err
 }
 
-// StayHome returns a client like c that follows a redirect only if the request
+// stayHome returns a client like c that follows a redirect only if the request
 // stays what it is, where it is. net/http itself would send the prompt, though
 // not the key, to another host, and would turn a POST into a GET without a body
 // at a 301, 302 or 303. What is not followed is returned with its status.
-func StayHome(c *http.Client) *http.Client {
+func stayHome(c *http.Client) *http.Client {
 	home := *c
 	home.CheckRedirect = func(request *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -118,9 +118,9 @@ func StayHome(c *http.Client) *http.Client {
 	return &home
 }
 
-// WithoutSecrets returns the head of the request without what must not be kept
+// withoutSecrets returns the head of the request without what must not be kept
 // in an error: the key, the cookies that net/http added, and the prompt.
-func WithoutSecrets(request *http.Request) *http.Request {
+func withoutSecrets(request *http.Request) *http.Request {
 	header := request.Header.Clone()
 	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"} {
 		header.Del(name)

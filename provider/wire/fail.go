@@ -121,6 +121,6 @@ func (x *Exchange) KeptResponse() *http.Response {
 		}
 	}
 	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(x.Body)), int64(len(x.Body))
-	response.Request = WithoutSecrets(x.Request)
+	response.Request = withoutSecrets(x.Request)
 	return &response
 }
