@@ -221,7 +221,7 @@ var settings = []setting{
 		c.FeedbackTemplate = t
 		return err
 	}},
-	{"decisions", "a mapping of kinds of failure, each to again and breaker", setDecisions},
+	{"decisions", "a mapping of kinds of failure, each to again, elsewhere and breaker", setDecisions},
 }
 
 // setDecisions replaces rows of the table; what a row does not name stays.
@@ -241,7 +241,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 			return &ConfigError{Line: key.Line, Field: "decisions", Got: shown(key), Err: err}
 		}
 		if row.Kind != yaml.MappingNode {
-			return &ConfigError{Line: row.Line, Field: field, Got: shown(row), Takes: "a mapping of again and breaker"}
+			return &ConfigError{Line: row.Line, Field: field, Got: shown(row), Takes: "a mapping of again, elsewhere and breaker"}
 		}
 		d := table.For(kind)
 		for j := 0; j+1 < len(row.Content); j += 2 {
@@ -250,10 +250,12 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 			switch name.Value {
 			case "again":
 				err = d.Again.UnmarshalText([]byte(value.Value))
+			case "elsewhere":
+				err = d.Elsewhere.UnmarshalText([]byte(value.Value))
 			case "breaker":
 				err = d.Breaker.UnmarshalText([]byte(value.Value))
 			default:
-				err = fmt.Errorf("unknown field %q: known are again, breaker", name.Value)
+				err = fmt.Errorf("unknown field %q: known are again, elsewhere, breaker", name.Value)
 			}
 			if err != nil {
 				return &ConfigError{Line: name.Line, Field: field, Got: shown(value), Err: err}

@@ -90,8 +90,8 @@ const everyFieldJSON = `{
 
 func everyFieldStruct() llmcall.RetryConfig {
 	decisions := failure.Decisions()
-	decisions.Set(failure.ContentFiltered, failure.Decision{Again: failure.Backoff, Breaker: failure.Ignore})
-	decisions.Set(failure.Transient, failure.Decision{Again: failure.AtOnce, Breaker: failure.Count})
+	decisions.Set(failure.ContentFiltered, failure.Decision{Again: failure.Backoff, Elsewhere: failure.ElsewhereNever, Breaker: failure.Ignore})
+	decisions.Set(failure.Transient, failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereAfterRetries, Breaker: failure.Count})
 	return llmcall.RetryConfig{
 		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(false),
 		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
@@ -208,7 +208,7 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 	add("circuit_breaker_config.half_open_probes", "from 1 to 10,000", "10001")
 	add("circuit_breaker_config.success_threshold", "from 1 to 10,000", "10001")
 	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
-	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
+	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
 	add("tool", mapping, "search", "[a]", "null", `""`)
 	add("tool.name", "a name", `""`)
 	add("tool.name", "a text", "null", "[a]", "{a: 1}")
@@ -249,12 +249,12 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 func TestFieldsThatDoNotFitTogether(t *testing.T) {
 	const tool = "\ntool: {name: search}"
 	for text, want := range map[string]string{
-		"decisions: {slow: {again: never}}":                                    "c:1: decisions: unknown failure kind \"slow\": takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, cancelled, deadline_exceeded",
+		"decisions: {slow: {again: never}}":                                    "c:1: decisions: unknown failure kind \"slow\": takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded",
 		"decisions: {transient: {again: perhaps}}":                             "c:1: decisions.transient: again is \"perhaps\": takes one of never, backoff, when_told, slower, at_once, once_larger",
-		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker is \"x\": takes one of ignore, healthy, count, trip, gate",
-		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient: unknown field \"wait\": known are again, breaker",
-		"decisions: {transient: never}":                                        "c:1: decisions.transient is never: takes a mapping of again and breaker",
-		"decisions: [1]":                                                       "c:1: decisions is a list: takes a mapping of kinds of failure, each to again and breaker",
+		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker is \"x\": takes one of ignore, healthy, count, trip, limit",
+		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient: unknown field \"wait\": known are again, elsewhere, breaker",
+		"decisions: {transient: never}":                                        "c:1: decisions.transient is never: takes a mapping of again, elsewhere and breaker",
+		"decisions: [1]":                                                       "c:1: decisions is a list: takes a mapping of kinds of failure, each to again, elsewhere and breaker",
 		"feedback_template: '{{.Nope}}'":                                       "c:1: feedback_template: template: feedback_template:1:2: executing \"feedback_template\" at <.Nope>: can't evaluate field Nope in type *llmcall.Feedback",
 		"feedback_template: '{{'":                                              "c:1: feedback_template: template: feedback_template:1: unclosed action: takes a text/template of a Feedback",
 		"feedback_template: '{{if false}}x{{end}}'":                            "c:1: feedback_template is a template that writes nothing: takes a text/template of a Feedback",

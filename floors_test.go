@@ -9,17 +9,19 @@ import (
 // floors is the map of the house: a package imports only packages on lower
 // floors. A folder stands for all packages below it.
 var floors = map[string]int{
-	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1,
-	"llmcall/retry": 2, "llmcall/validate": 2, "llmcall/classify": 2, "llmcall/picture": 2,
-	"llmcall/validate/": 3, // the checks that need libraries of their own
+	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1, "llmcall/pace": 1,
+	"llmcall/endpoint": 2, "llmcall/validate": 2, "llmcall/classify": 2, "llmcall/picture": 2,
+	"llmcall/retry":     3,
+	"llmcall/account":   3,
+	"llmcall/validate/": 4, // the checks that need libraries of their own; judges need the loop
 	// Parsers that several of them need.
 	"llmcall/validate/internal/python": 2, "llmcall/validate/internal/sqlparse": 2,
 	"llmcall/provider/wire":     3, // what the adapters share
 	"llmcall/provider/":         4,
-	"llmcall/validate/standard": 4, // all of validate/…, which knows nothing of it
+	"llmcall/validate/standard": 5, // all of validate/…, which knows nothing of it
 	"llmcall/provider":          5, // opens any of provider/…, which knows nothing of it
 	"llmcall":                   5,
-	"llmcall/transport":         5,
+	"llmcall/transport":         4,
 	"llmcall/chaos":             6,
 	"llmcall/cmd/":              7,
 	"llmcall/conformance":       7, // tests alone

@@ -29,6 +29,29 @@ func (a Again) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 // UnmarshalText reads a name; an unknown one is an error that lists the known.
 func (a *Again) UnmarshalText(text []byte) error { return readName(agains[:], a, "again", text) }
 
+// Elsewhere says when another model may serve the call instead of the one that
+// failed.
+type Elsewhere uint8
+
+const (
+	ElsewhereNever        Elsewhere = iota // another model would not help
+	ElsewhereNow                           // at once: this one can't serve, or makes the call wait for too long
+	ElsewhereAfterRetries                  // when this model's own attempts are used up
+)
+
+var elsewheres = [...]string{"never", "now", "after_retries"}
+
+// String returns the name in configuration and output ("after_retries").
+func (e Elsewhere) String() string { return nameAt(elsewheres[:], e) }
+
+// MarshalText makes an Elsewhere its name in JSON and YAML.
+func (e Elsewhere) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// UnmarshalText reads a name; an unknown one is an error that lists the known.
+func (e *Elsewhere) UnmarshalText(text []byte) error {
+	return readName(elsewheres[:], e, "elsewhere", text)
+}
+
 // Effect is what a failure means to the circuit breaker.
 type Effect uint8
 
@@ -37,10 +60,10 @@ const (
 	Healthy               // the provider did its work: a success
 	Count                 // a failure in the window
 	Trip                  // opens the circuit at once
-	Gate                  // says nothing of its health; nobody calls it before the time that it told
+	Limit                 // says nothing of its health; the endpoint is called more slowly, and not before a time that it told
 )
 
-var effects = [...]string{"ignore", "healthy", "count", "trip", "gate"}
+var effects = [...]string{"ignore", "healthy", "count", "trip", "limit"}
 
 // String returns the name in configuration and output ("trip").
 func (e Effect) String() string { return nameAt(effects[:], e) }
@@ -67,10 +90,12 @@ func readName[T ~uint8](names []string, v *T, what string, text []byte) error {
 	return nil
 }
 
-// Decision is a row of the table: what follows from a kind.
+// Decision is a row of the table: what follows from a kind. Its zero value
+// ends the call, goes to no other model, and says nothing of the provider.
 type Decision struct {
-	Again   Again  `json:"again"`
-	Breaker Effect `json:"breaker"`
+	Again     Again     `json:"again"`
+	Elsewhere Elsewhere `json:"elsewhere"`
+	Breaker   Effect    `json:"breaker"`
 }
 
 // Table says what follows from each kind. It is a value: a user who wants
@@ -79,29 +104,32 @@ type Table [kinds]Decision
 
 // Decisions returns the default table.
 //
-// RateLimited is Gate: a limit that the provider enforces on us is no sign that
-// it is ill, and what one caller was told holds for all. InvalidRequest and the like are Ignore too: a
-// bad request says nothing of how the provider serves good ones. An answer that
-// was refused, cut off or invalid is Healthy: the provider did its work.
+// [RateLimited] is [Limit]: a limit that the provider enforces on us is no sign
+// of a fault, and what one caller was told holds for all. [InvalidRequest] and
+// its like are [Ignore]: a bad request says nothing about how the provider
+// serves good ones. An answer that was refused, cut off or invalid is [Healthy]:
+// the provider did its work.
 func Decisions() Table {
 	return Table{
-		Unknown:          {Backoff, Count},
-		Transient:        {Backoff, Count},
-		Overloaded:       {Slower, Count},
-		RateLimited:      {WhenTold, Gate},
-		QuotaExhausted:   {Never, Trip},
-		AttemptTimeout:   {Backoff, Count},
-		Unauthorized:     {Never, Trip},
-		ModelNotFound:    {Never, Ignore},
-		InvalidRequest:   {Never, Ignore},
-		ContextTooLong:   {Never, Ignore},
-		ContentFiltered:  {Never, Healthy},
-		CutOff:           {OnceLarger, Healthy},
-		InvalidAnswer:    {AtOnce, Healthy},
-		CheckUnavailable: {Never, Ignore},
-		CircuitOpen:      {Never, Ignore},
-		Cancelled:        {Never, Ignore},
-		DeadlineExceeded: {Never, Ignore},
+		Unknown:          {Again: Backoff, Elsewhere: ElsewhereAfterRetries, Breaker: Count},
+		Transient:        {Again: Backoff, Elsewhere: ElsewhereAfterRetries, Breaker: Count},
+		Overloaded:       {Again: Slower, Elsewhere: ElsewhereNow, Breaker: Count},
+		RateLimited:      {Again: WhenTold, Elsewhere: ElsewhereNow, Breaker: Limit},
+		QuotaExhausted:   {Again: Never, Elsewhere: ElsewhereNow, Breaker: Trip},
+		AttemptTimeout:   {Again: Backoff, Elsewhere: ElsewhereAfterRetries, Breaker: Count},
+		Unauthorized:     {Again: Never, Elsewhere: ElsewhereNow, Breaker: Trip},
+		ModelNotFound:    {Again: Never, Elsewhere: ElsewhereNow, Breaker: Ignore},
+		InvalidRequest:   {Again: Never, Elsewhere: ElsewhereNever, Breaker: Ignore},
+		ContextTooLong:   {Again: Never, Elsewhere: ElsewhereNow, Breaker: Ignore},
+		ContentFiltered:  {Again: Never, Elsewhere: ElsewhereNever, Breaker: Healthy},
+		CutOff:           {Again: OnceLarger, Elsewhere: ElsewhereNever, Breaker: Healthy},
+		InvalidAnswer:    {Again: AtOnce, Elsewhere: ElsewhereNever, Breaker: Healthy},
+		CheckUnavailable: {Again: Never, Elsewhere: ElsewhereNever, Breaker: Ignore},
+		CircuitOpen:      {Again: Never, Elsewhere: ElsewhereNow, Breaker: Ignore},
+		RetryBudgetSpent: {Again: Never, Elsewhere: ElsewhereNow, Breaker: Ignore},
+		AccountSpent:     {Again: Never, Elsewhere: ElsewhereNever, Breaker: Ignore},
+		Cancelled:        {Again: Never, Elsewhere: ElsewhereNever, Breaker: Ignore},
+		DeadlineExceeded: {Again: Never, Elsewhere: ElsewhereNever, Breaker: Ignore},
 	}
 }
 

@@ -34,6 +34,8 @@ const (
 	InvalidAnswer                // the answer did not pass its checks
 	CheckUnavailable             // a check could not be made; nothing is said about the answer
 	CircuitOpen                  // a circuit breaker refused the call
+	RetryBudgetSpent             // this process makes no more retries of the endpoint for now
+	AccountSpent                 // the money, tokens or attempts allowed are used up
 	Cancelled                    // by the caller
 	DeadlineExceeded             // the caller's
 	kinds                        // how many there are
@@ -42,7 +44,7 @@ const (
 var names = [kinds]string{
 	"unknown", "transient", "overloaded", "rate_limited", "quota_exhausted", "attempt_timeout", "unauthorized",
 	"model_not_found", "invalid_request", "context_too_long", "content_filtered", "cut_off", "invalid_answer",
-	"check_unavailable", "circuit_open", "cancelled", "deadline_exceeded",
+	"check_unavailable", "circuit_open", "retry_budget_spent", "account_spent", "cancelled", "deadline_exceeded",
 }
 
 // String returns the kind's name in configuration and output ("rate_limited").

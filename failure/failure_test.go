@@ -74,8 +74,7 @@ func TestEveryKindHasARow(t *testing.T) {
 	// The zero row is right only for those that are never retried here and say
 	// nothing of the provider; a kind that was forgotten would hide among them.
 	ignored := map[failure.Kind]bool{
-		failure.ModelNotFound: true, failure.InvalidRequest: true, failure.ContextTooLong: true,
-		failure.CheckUnavailable: true, failure.CircuitOpen: true, failure.Cancelled: true, failure.DeadlineExceeded: true,
+		failure.InvalidRequest: true, failure.CheckUnavailable: true, failure.AccountSpent: true, failure.Cancelled: true, failure.DeadlineExceeded: true,
 	}
 	for _, k := range kinds(t) {
 		if zero := table.For(k) == (failure.Decision{}); zero != ignored[k] {

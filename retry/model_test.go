@@ -394,7 +394,7 @@ func (c *naiveCircuit) record(p *naivePermit, effect failure.Effect, asked time.
 	}
 	c.probes = slices.DeleteFunc(c.probes, func(q *naivePermit) bool { return q == p })
 	failed := effect == failure.Count || effect == failure.Trip
-	if effect != failure.Ignore && effect != failure.Gate {
+	if effect != failure.Ignore && effect != failure.Limit {
 		c.ended = append(c.ended, endedCall{c.now, failed})
 	}
 	if c.RetryAfter == nil {

@@ -117,7 +117,7 @@ func drawPlan(t *rapid.T) plan {
 			kind := drawKind(t)
 			table[kind] = failure.Decision{
 				Again:   rapid.SampledFrom([]failure.Again{failure.Never, failure.Backoff, failure.WhenTold, failure.Slower, failure.AtOnce, failure.OnceLarger}).Draw(t, "again"),
-				Breaker: rapid.SampledFrom([]failure.Effect{failure.Ignore, failure.Healthy, failure.Count, failure.Trip, failure.Gate}).Draw(t, "effect"),
+				Breaker: rapid.SampledFrom([]failure.Effect{failure.Ignore, failure.Healthy, failure.Count, failure.Trip, failure.Limit}).Draw(t, "effect"),
 			}
 		}
 		p.config.Decisions = &table

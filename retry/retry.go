@@ -378,7 +378,7 @@ func (p *Policy) classify(parent, own context.Context, err error) attempted {
 // at the circuit asks it next.
 func (p *Policy) outcome(a attempted) breaker.Outcome {
 	switch p.table.For(a.kind).Breaker {
-	case failure.Gate:
+	case failure.Limit:
 		if wait, told := failure.RetryAfterOf(a.err); told && p.Gate != nil {
 			p.Gate.Close(wait, a.err)
 		}

@@ -68,7 +68,7 @@ func (r *run) failed(ctx context.Context, a attempted) error {
 	s.decision, s.answered = decision, kind == failure.InvalidAnswer || kind == failure.CutOff
 	s.counted, s.retries, s.cutOff, s.limitTime = r.counted, r.retries, r.cutOff, r.limitTime
 	s.left = left(ctx)
-	if p.Gate != nil && s.told && decision.Breaker == failure.Gate {
+	if p.Gate != nil && s.told && decision.Breaker == failure.Limit {
 		var refusal *GateError
 		if s.place, refusal = p.Gate.wait(); refusal != nil { // others may have been told more
 			s.toldWait = max(s.toldWait, refusal.Wait)

@@ -214,7 +214,7 @@ func circuitFor(f *failure.Error, effect failure.Effect) string {
 			return fmt.Sprintf("opens at once, for %v", f.RetryAfter)
 		}
 		return "opens at once, for long"
-	case failure.Gate:
+	case failure.Limit:
 		if f.Told {
 			return fmt.Sprintf("counts for nothing; no other call asks the model for %v, and then they come back spread", f.RetryAfter)
 		}

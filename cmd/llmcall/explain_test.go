@@ -61,7 +61,7 @@ func TestExplainPrintsJSON(t *testing.T) {
 	}
 	got := command(t, "", "explain", file, "--provider", "openai", "--output", "json")
 	var e map[string]any
-	if err := json.Unmarshal([]byte(got.stdout), &e); err != nil || e["kind"] != "rate_limited" || e["retry_after_seconds"] != 34.4 || e["again"] != "when_told" || e["breaker"] != "gate" {
+	if err := json.Unmarshal([]byte(got.stdout), &e); err != nil || e["kind"] != "rate_limited" || e["retry_after_seconds"] != 34.4 || e["again"] != "when_told" || e["breaker"] != "limit" {
 		t.Errorf("%v: %s%s", err, got.stdout, got.stderr)
 	}
 }

@@ -1,0 +1,76 @@
+package endpoint
+
+import (
+	"context"
+	"time"
+
+	"llmcall/failure"
+	"llmcall/pace"
+)
+
+// Guard stands before requests to an endpoint: it lends a permit for each, or
+// refuses it. A circuit breaker, a pacer, a retry budget and an account of money
+// are guards. It is safe for concurrent use, and each [Permit] is settled
+// exactly once. No method is optional: a wrapper embeds the Guard that it
+// wraps, and would hide an optional one.
+type Guard interface {
+	// Admit lends a permit, or says why not and until when. It does not wait.
+	Admit(Ask) (Permit, *Refusal)
+	// Wait is Admit that waits. Meanwhile it holds nothing but its place in the
+	// guard's own queue, and gives that back when ctx ends: the Refusal's Err is
+	// then ctx's error. It returns a Refusal as soon as its turn can't come
+	// before ctx's deadline. It is called after a Refusal that has an Until.
+	Wait(context.Context, Ask) (Permit, *Refusal)
+	// Accept says that an answer has begun to come: a probe has passed, and its
+	// place is free. What Settle says later counts by itself. told may be nil.
+	Accept(Permit, *pace.Told) Permit
+	// Settle says how the request ended. The zero Outcome says that it was not
+	// made: what was lent goes back.
+	Settle(Permit, Outcome)
+}
+
+// Permit is what a [Guard] lends for one request, in the guard's own words. The
+// zero value is nothing lent.
+type Permit struct {
+	N   int64 // the circuit's word, the pacer's turn, the account's nano-dollars
+	Ref any   // for the rare: a probe, a watched call
+}
+
+// Ask is what a guard is told of a request before it.
+type Ask struct {
+	Number int    // of the request in its call, from 1
+	Retry  bool   // it repeats a failure of the provider: the budget's business
+	Client string // for fairness among the clients of one process; "" is one of them
+	Want   Amount // what it may use
+	Least  Amount // with how little it would do
+}
+
+// Amount is tokens and money. As a limit, 0 is none.
+type Amount struct {
+	Tokens int64
+	Nanos  int64 // nano-dollars
+}
+
+// Refusal is why a guard does not lend a permit.
+type Refusal struct {
+	// Kind decides what follows, by its row of the table: CircuitOpen,
+	// RateLimited, RetryBudgetSpent, AccountSpent.
+	Kind failure.Kind
+	// Until is when to ask again, as far as is known; zero: waiting does not
+	// help.
+	Until time.Time
+	Err   error // *breaker.OpenError, *pace.Error, *BudgetError, …
+}
+
+// Outcome is how a request ended. The zero value says that it was not made.
+type Outcome struct {
+	// Effect is what the request says about the provider, by the table's column.
+	// The loop has decided it; no guard judges again.
+	Effect failure.Effect
+	Kind   failure.Kind
+	// Err is the failure. nil with Healthy: an answer. nil with Ignore: the
+	// request was not made.
+	Err  error
+	Told *pace.Told // what the provider said of its limits; nil: nothing
+	Used Amount
+}

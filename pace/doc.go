@@ -1,0 +1,2 @@
+// Package pace holds the requests of many callers to what a provider accepts.
+package pace

@@ -1,0 +1,34 @@
+package pace
+
+import "time"
+
+// Told is what a provider said of its limits with one response, whether that was
+// an answer or a refusal. The zero value says nothing.
+type Told struct {
+	// Wait is how long the provider asked everybody to stay away, counted from
+	// the response (Retry-After in any of its forms). It means something only if
+	// HasWait; a provider may ask for a wait of 0.
+	Wait    time.Duration
+	HasWait bool
+	// Windows are the limits that the response's headers describe
+	// (x-ratelimit-*, anthropic-ratelimit-*, RateLimit), of requests and of
+	// tokens. What binds first counts. nil: none was described.
+	Windows []Window
+	// Overload says that the provider is short of capacity (529, queue full)
+	// rather than that we asked too often: what helps is fewer requests at a
+	// time, not fewer a second.
+	Overload bool
+}
+
+// Window is one limit as a provider describes it at the moment of a response.
+type Window struct {
+	// Tokens says that the window counts tokens; else it counts requests.
+	Tokens bool
+	// Limit is how much the whole window or the full bucket holds. 0: not said.
+	Limit int64
+	// Remaining is how much of it was left when the response was made.
+	Remaining int64
+	// Reset is how long it is from the response until the window begins again or
+	// the bucket is full. 0: now, or not said.
+	Reset time.Duration
+}
