@@ -12,7 +12,6 @@ var floors = map[string]int{
 	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1, "llmcall/pace": 1,
 	"llmcall/endpoint": 2, "llmcall/validate": 2, "llmcall/classify": 2, "llmcall/picture": 2,
 	"llmcall/retry":     3,
-	"llmcall/account":   3,
 	"llmcall/validate/": 4, // the checks that need libraries of their own; judges need the loop
 	// Parsers that several of them need.
 	"llmcall/validate/internal/python": 2, "llmcall/validate/internal/sqlparse": 2,
