@@ -74,3 +74,6 @@ type Outcome struct {
 	Told *pace.Told // what the provider said of its limits; nil: nothing
 	Used Amount
 }
+
+// Made reports whether the request was made.
+func (o Outcome) Made() bool { return o.Effect != failure.Ignore || o.Err != nil }
