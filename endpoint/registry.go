@@ -233,7 +233,7 @@ func (e *Endpoint) rank() int {
 			rank = max(rank, openEnded)
 		}
 	}
-	if !e.pacer.Idle() {
+	if s := e.pacer.Snapshot(); !s.Free || s.Queue > 0 {
 		rank = max(rank, open)
 	}
 	return rank

@@ -80,8 +80,8 @@ type trouble struct {
 	planned  time.Time     // when
 	wait     time.Duration // before the attempt that comes, as it was
 	reason   WaitReason
-	dead     uint64 // targets that can't serve this call, a bit each
-	failed   []int  // failures of each target
+	dead     map[int]bool // targets that can't serve this call
+	misses   map[int]int  // failures of each target's provider
 }
 
 // maxFailures is how many failures are kept of one call; of more, the first and
@@ -228,7 +228,7 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 		return true
 	}
 	var f failed
-	f.err, f.kind = c.policy.classify(c.ctx, c.attempt, o.Err)
+	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
 	o.Err, o.Kind = f.err, f.kind
 	if e := c.targets[c.at].Endpoint; e != nil {

@@ -72,7 +72,7 @@ func (p *Policy) decide(s *situation) step {
 		}
 		// A provider that did its work is not hurt by another attempt.
 		d.spends = !s.answered && s.row.Breaker != failure.Healthy
-		if s.told && (overload || s.toldWait >= d.wait) {
+		if s.told { // never stretched by our own backoff
 			d.wait, d.reason = s.toldWait, ProviderWait
 		}
 	}

@@ -232,7 +232,7 @@ func (p *Policy) kindOf(err error) failure.Kind {
 // call whose context is parent. The attempt's timeout is told from the caller's
 // deadline by looking at the parent: both make the attempt's context say the
 // same.
-func (p *Policy) classify(parent, own context.Context, err error) (error, failure.Kind) {
+func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind, error) {
 	k := p.kindOf(err)
 	// A function may say itself that its caller wants no more.
 	byContext := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
@@ -240,10 +240,10 @@ func (p *Policy) classify(parent, own context.Context, err error) (error, failur
 		if byContext && (k == failure.DeadlineExceeded || k == failure.Cancelled) {
 			k = failure.Transient // of a context of the function's own: nobody here has given up or is out of time
 		}
-		return err, k
+		return k, err
 	}
 	if parent.Err() != nil || k == failure.Cancelled && !byContext {
-		return err, k
+		return k, err
 	}
 	switch k {
 	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:
@@ -251,7 +251,7 @@ func (p *Policy) classify(parent, own context.Context, err error) (error, failur
 		if stopOf(err) != nil {
 			cut = Stop(cut)
 		}
-		return cut, failure.AttemptTimeout
+		return failure.AttemptTimeout, cut
 	}
-	return err, k
+	return k, err
 }
