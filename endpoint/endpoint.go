@@ -35,6 +35,7 @@ type Endpoint struct {
 	episode  atomic.Uint64 // of the pacer: the last that a circuit has counted as overload
 
 	answered atomic.Bool  // somebody got an answer from it
+	failed   atomic.Bool  // somebody had a failure of it
 	used     atomic.Bool  // asked for since the registry last looked for one to let go
 	forced   atomic.Int32 // a force; 0: none
 	made     time.Time
@@ -222,6 +223,10 @@ func (e *Endpoint) Progress(mark uint64) bool { return e.pacer.ProgressSince(mar
 // AnsweredSince reports whether anybody has got an answer, or the first piece of
 // one, since a mark was taken.
 func (e *Endpoint) AnsweredSince(mark uint64) bool { return e.pacer.Mark() != mark }
+
+// Failed reports whether a circuit of the endpoint has ever counted a failure:
+// from then on it matters how long requests last.
+func (e *Endpoint) Failed() bool { return e.failed.Load() }
 
 // wellNow notes that somebody got an answer.
 func (e *Endpoint) wellNow() {

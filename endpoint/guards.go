@@ -165,6 +165,9 @@ func (g circuitGuard) Settle(p Permit, o Outcome) {
 		return
 	case failure.Count:
 		outcome = breaker.Failed
+		if g.e != nil && !g.e.failed.Load() {
+			g.e.failed.Store(true)
+		}
 		if o.Kind == failure.Overloaded && g.counted() {
 			outcome = breaker.Neither // the refusals of one burst are one piece of news
 		}

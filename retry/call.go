@@ -157,10 +157,18 @@ func (c *Call) ask() endpoint.Ask {
 // begin notes that a request begins: its permits are held.
 func (c *Call) begin() {
 	c.state, c.accepted, c.heard = admitted, false, nil
+	timed := c.observer != nil || c.trouble != nil
 	if e := c.targets[c.at].Endpoint; e != nil {
 		c.mark = e.Mark()
+		timed = timed || e.Failed()
 	}
-	c.start = time.Now()
+	if !timed && c.policy.config.Hang > 0 {
+		_, timed = c.ctx.Deadline()
+	}
+	c.start, c.took = time.Time{}, 0
+	if timed { // nobody else asks how long it took: most calls read no clock
+		c.start = time.Now()
+	}
 }
 
 // Context returns the context of the attempt under way, with its time limit and
@@ -309,7 +317,7 @@ func (c *Call) effect(f *failed) failure.Effect {
 func (c *Call) hung() bool {
 	limit := c.policy.config.Hang
 	e := c.targets[c.at].Endpoint
-	return limit > 0 && !c.accepted && errors.Is(c.ctx.Err(), context.DeadlineExceeded) &&
+	return limit > 0 && !c.accepted && !c.start.IsZero() && errors.Is(c.ctx.Err(), context.DeadlineExceeded) &&
 		time.Since(c.start) >= limit && (e == nil || !e.AnsweredSince(c.mark))
 }
 
@@ -332,8 +340,10 @@ func (c *Call) toldBy(f *failed) *pace.Told {
 
 // settle tells all guards how the request ended, and gives up its permits.
 func (c *Call) settle(o endpoint.Outcome) {
-	c.took = time.Since(c.start)
-	o.Lasted = c.took
+	if !c.start.IsZero() {
+		c.took = time.Since(c.start)
+		o.Lasted = c.took
+	}
 	for i := range c.guards() {
 		p := c.permit(i)
 		c.guard(i).Settle(*p, o)
