@@ -98,11 +98,11 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	return body, err
 }
 
-// stayHome returns a client like c that follows a redirect only if the request
+// StayHome returns a client like c that follows a redirect only if the request
 // stays what it is, where it is. net/http itself would send the prompt, though
 // not the key, to another host, and would turn a POST into a GET without a body
 // at a 301, 302 or 303. What is not followed is returned with its status.
-func stayHome(c *http.Client) *http.Client {
+func StayHome(c *http.Client) *http.Client {
 	home := *c
 	home.CheckRedirect = func(request *http.Request, via []*http.Request) error {
 		first := via[0]

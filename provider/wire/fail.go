@@ -35,10 +35,10 @@ func (e *Endpoint) Fail(f failure.Error) error {
 	return &f
 }
 
-// line is classify.Line without the key. It is hidden twice, since what is one
-// line now may have been the key on two.
+// line is [classify.Line] without the key. The text is cut to its limit last:
+// of a key that is cut in two, the first part would be left.
 func (e *Endpoint) line(text string, limit int) string {
-	return classify.Line(e.Hide(classify.Line(e.Hide(text), math.MaxInt)), limit)
+	return classify.Line(e.Hide(classify.Line(text, math.MaxInt)), limit)
 }
 
 // BadRequest is a request that was not sent, because it can't be.
