@@ -29,8 +29,11 @@ type Reply struct {
 	Provider string // whose words it is in: OpenAI, Anthropic, Gemini
 	Status   int
 	Header   http.Header
-	Body     []byte    // as much as was read of it
-	At       time.Time // when it came; waits count from then
+	Body     []byte // as much as was read of it
+	// At is when it came, of an event in a stream that event; zero: now. Waits
+	// count from then. Absolute times are held against the response's own Date,
+	// if it has one.
+	At time.Time
 }
 
 // Read returns what a response says went wrong. Its Code and Message are the
@@ -62,12 +65,16 @@ func ReadError(r Reply) (failure.Error, bool) {
 // failure makes of a problem what the rest of the house speaks.
 func (p problem) failure(r Reply) failure.Error {
 	p.Provider = r.Provider
-	wait, told := failure.RetryAfter(r.Header, r.At)
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
+	sent := r.sent()
+	wait, told := retryAfter(r.Header, sent)
 	if !told && p.Delayed {
 		wait, told = p.Delay, true
 	}
 	if !told && (p.Status == http.StatusTooManyRequests || p.Status == 0 && p.says(rateLimit...)) {
-		wait, told = p.resets(r)
+		wait, told = p.resets(r, sent)
 	}
 	p.Told = told
 	kind := p.kind()
@@ -75,7 +82,7 @@ func (p problem) failure(r Reply) failure.Error {
 		if p.noQuota() {
 			wait, told = 0, false
 		} else if at, ok := regained(p.Message); ok && !told {
-			wait, told = max(0, at.Sub(r.At)), true
+			wait, told = until(at, sent)
 		}
 	}
 	e := failure.Error{
@@ -100,24 +107,31 @@ func (p problem) failure(r Reply) failure.Error {
 	return e
 }
 
+// sent returns when the response was sent. One that began well has told of its
+// error long after the time in its head, so that the time it came counts.
+func (r Reply) sent() time.Time {
+	if r.success() {
+		return r.At
+	}
+	return sentAt(r.Header, r.At)
+}
+
+func (r Reply) success() bool { return r.Status >= 200 && r.Status <= 299 }
+
 // resets returns when a limit is said to be whole again, where no Retry-After
-// says when to come back: by headers, of the response or in the body, or in words. Anthropic's headers count
-// only where they say which limit is used up, since they come with other 429s
-// too. Those of a success that holds the error are older than it.
-func (p problem) resets(r Reply) (time.Duration, bool) {
-	if r.Status < 200 || r.Status > 299 {
-		wait, told, spent := failure.LimitReset(r.Header, r.At)
-		if told && (spent || r.Provider != Anthropic) {
+// says when to come back: by headers, of the response or in the body, or in
+// words. The headers of a success that holds the error are older than it.
+func (p problem) resets(r Reply, sent time.Time) (time.Duration, bool) {
+	if !r.success() && speaks(r.Header) {
+		if wait, told := wholeAgain(r.Provider, limitsOf(r.Provider, r.Header, sent)); told {
 			return wait, true
 		}
 	}
-	if wait, told, _ := failure.LimitReset(p.Header, r.At); told {
+	if wait, told := wholeAgain(r.Provider, limitsOf(r.Provider, p.Header, sent)); told {
 		return wait, true
 	}
 	if in := againIn.FindStringSubmatch(p.Message); in != nil {
-		if d, err := time.ParseDuration(in[1]); err == nil {
-			return d, true
-		}
+		return span(in[1], time.Second, sent)
 	}
 	return 0, false
 }
