@@ -7,6 +7,7 @@ package classify
 import (
 	"cmp"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -42,6 +43,7 @@ type Reply struct {
 // alone decides.
 func Read(r Reply) failure.Error {
 	p := readProblem(r.Body)
+	p.Foreign = !json.Valid(r.Body)
 	if r.Status != 0 {
 		p.Status = r.Status
 	}
@@ -77,6 +79,7 @@ func (p problem) failure(r Reply) failure.Error {
 		wait, told = p.resets(r, sent)
 	}
 	p.Told = told
+	p.NoCredit = r.Provider == Anthropic && noCredit(r.Header)
 	kind := p.kind()
 	if kind == failure.QuotaExhausted {
 		if p.noQuota() {
