@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"regexp"
@@ -169,24 +168,40 @@ func requestID(h http.Header) string {
 // Network classifies what went wrong under a request whose context lives. A
 // certificate that is not trusted will not be at the next attempt either.
 func Network(err error) failure.Kind {
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch) {
+	if failure.Find(err, unfit) {
 		return failure.InvalidRequest
 	}
 	switch kind := failure.KindOf(err); kind {
 	case failure.DeadlineExceeded:
 		return failure.AttemptTimeout // not the caller's: a limit of the HTTP client
 	case failure.Transient:
-		var timeout net.Error
-		var operation *net.OpError
-		if errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &operation) {
-			return failure.AttemptTimeout // http.Client.Timeout, ResponseHeaderTimeout
+		if ofTheClient(err) {
+			return failure.AttemptTimeout
 		}
 		return failure.Transient
 	case failure.Unknown, failure.Cancelled:
-		// Garbage in the place of HTTP, a stream reset of HTTP/2, an answer without end.
+		// Garbage instead of HTTP, a stream reset of HTTP/2, an answer without end.
 		return failure.Transient
 	default:
 		return kind // an HTTP client that classifies
 	}
+}
+
+// unfit reports whether an error is one of the address: its certificate, or that
+// it does not speak TLS.
+func unfit(err error) bool {
+	_, certificate := err.(*tls.CertificateVerificationError)
+	return certificate || err == http.ErrSchemeMismatch
+}
+
+// ofTheClient reports whether an error is a time-out of the HTTP client
+// (http.Client.Timeout, ResponseHeaderTimeout) and not of a connection's.
+func ofTheClient(err error) bool {
+	timedOut := false
+	failure.Find(err, func(e error) bool {
+		timeout, ok := e.(net.Error)
+		timedOut = ok && timeout.Timeout()
+		return ok
+	})
+	return timedOut && !failure.Find(err, func(e error) bool { _, ok := e.(*net.OpError); return ok })
 }

@@ -1,7 +1,12 @@
 package classify_test
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -184,5 +189,24 @@ func TestReadErrorTellsWhenToComeBack(t *testing.T) {
 	got, ok := classify.ReadError(classify.Reply{Provider: classify.OpenAI, Status: 200, Body: []byte(body), At: noon})
 	if !ok || got.Kind != failure.RateLimited || !got.Told || got.RetryAfter != 26*time.Second {
 		t.Errorf("got %v, %v, %v", got.Kind, got.RetryAfter, got.Told)
+	}
+}
+
+// fragile is an error whose methods need a receiver.
+type fragile struct{ inner error }
+
+func (f *fragile) Error() string { return f.inner.Error() }
+func (f *fragile) Unwrap() error { return f.inner }
+func (f *fragile) Timeout() bool { return f.inner == nil }
+
+// An HTTP client of one's own may return a typed nil.
+func TestNetworkOfATypedNilIsTransient(t *testing.T) {
+	for _, err := range []error{
+		(*fragile)(nil), fmt.Errorf("x: %w", (*fragile)(nil)), &url.Error{Op: "Post", Err: (*failure.Error)(nil)},
+		(*failure.Error)(nil), (*net.OpError)(nil), errors.Join((*fragile)(nil), io.EOF),
+	} {
+		if got := classify.Network(err); got != failure.Transient {
+			t.Errorf("%T: got %v", err, got)
+		}
 	}
 }
