@@ -1,7 +1,13 @@
-// Package classify reads what a provider said when it did not answer, and what
-// the network under it did, into the one taxonomy (package failure). It knows
-// the words of OpenAI and the many servers that speak its protocol, of
-// Anthropic, and of Gemini, and needs none of their SDKs.
+// Package classify reads what a provider said when it did not answer, what its
+// headers say of its limits, and what the network under it did, into the one
+// taxonomy (package [llmcall/failure]). It knows the words of OpenAI and the many
+// servers that speak its protocol, of Anthropic, and of Gemini, and needs none of
+// their SDKs.
+//
+// [Response] is for a program with an HTTP client of its own, [Network] for the
+// error of a request without a response, and [Told] for the pacer. What a header
+// does not say decides nothing: a 429 that tells no time is a rate limit, and a
+// matter of money is told by its codes, its words or its status.
 package classify
 
 import (
