@@ -268,7 +268,7 @@ func TestAskStreamLeavesOutWhatItCannotDecode(t *testing.T) {
 		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[1,2],"z":""}`,
 		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[1,2],"z":"end"}`,
 	}
-	if !slices.Equal(shown, want) || reasonOf(t, err) != llmcall.NoValidAnswer {
+	if !slices.Equal(shown, want) || reasonOf(t, err) != llmcall.ReasonNoValidAnswer {
 		t.Errorf("%v\n%s\nwant\n%s", err, strings.Join(shown, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -310,12 +310,12 @@ func TestAskStreamEndsAsStreamDoes(t *testing.T) {
 		reason  llmcall.Reason
 	}{
 		"it fails before its first piece":      {[][]any{start(broken), berlin}, llmcall.RetryConfig{}, []string{name, all}, ""},
-		"it breaks":                            {[][]any{start(`{"name":"Berlin",`, broken), berlin}, llmcall.RetryConfig{}, []string{name}, llmcall.ProviderFailed},
+		"it breaks":                            {[][]any{start(`{"name":"Berlin",`, broken), berlin}, llmcall.RetryConfig{}, []string{name}, llmcall.ReasonProviderFailed},
 		"it breaks, and may begin anew":        {[][]any{start(`{"name":"Rome",`, broken), berlin}, again, []string{strings.Replace(name, "Berlin", "Rome", 1), "|", name, all}, ""},
-		"the type complains at its end":        {[][]any{bonn}, llmcall.RetryConfig{}, []string{wrong}, llmcall.NoValidAnswer},
+		"the type complains at its end":        {[][]any{bonn}, llmcall.RetryConfig{}, []string{wrong}, llmcall.ReasonNoValidAnswer},
 		"the type complains, and it may again": {[][]any{bonn, berlin}, again, []string{wrong, "|", name, all}, ""},
 		"there is prose before the JSON":       {[][]any{start("Sure: ", `{"name":"Berlin"`), berlin}, again, []string{name, all}, ""},
-		"it is no JSON any more":               {[][]any{start(`{"name":"Berlin",`, `}, {"population":1`, llm.FinishStop)}, llmcall.RetryConfig{}, []string{name}, llmcall.NoValidAnswer},
+		"it is no JSON any more":               {[][]any{start(`{"name":"Berlin",`, `}, {"population":1`, llm.FinishStop)}, llmcall.RetryConfig{}, []string{name}, llmcall.ReasonNoValidAnswer},
 		"reasoning and a tool call come too":   {[][]any{append(start(llm.Reasoning{Data: []byte("hm")}, calls("1", "look", "{}")), berlin...)}, llmcall.RetryConfig{}, []string{name, all}, ""},
 	} {
 		t.Run(what, func(t *testing.T) {

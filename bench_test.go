@@ -121,7 +121,7 @@ func BenchmarkAskStream(b *testing.B) {
 		}
 		return pieces
 	}
-	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisableSharedLimits: true}
+	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisablePacing: true}
 	ctx, req := context.Background(), llm.Prompt("x")
 	b.Run("stream", func(b *testing.B) {
 		for m := answer(""); b.Loop(); {

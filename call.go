@@ -90,10 +90,10 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, error) {
 	record := Attempt{Number: number, Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
 	if !c.waitFrom.IsZero() {
-		record.Delay, record.DelayWhy = record.Start.Sub(c.waitFrom), c.waitWhy
+		record.Delay, record.DelayReason = record.Start.Sub(c.waitFrom), c.waitWhy
 	}
 	c.waitFrom, c.settled = time.Time{}, false
-	c.emit(Event{Type: AttemptStarted, Attempt: record})
+	c.emit(Event{Type: EventAttemptStarted, Attempt: record})
 	c.trace.Attempts = append(c.trace.Attempts, record)
 	streamed := c.streams()
 	answer, err := c.ask(own)
@@ -319,7 +319,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	case !ok: // ctx has ended since the checks were made: the loop will see it
 		return report, report.Failed[0]
 	case e.Reason == retry.OutOfTime:
-		c.ending = OutOfTime
+		c.ending = ReasonOutOfTime
 		return report, &validate.CheckError{Check: last.Check, Index: last.Index, Err: fmt.Errorf(
 			"%w; the deadline can't hold the wait of %v before it is made again: %w",
 			last.Err, e.RefusedWait.Round(time.Millisecond), context.DeadlineExceeded,
@@ -344,7 +344,7 @@ func stuck(previous, answer *llm.Response, before, now []validate.Complaint) boo
 func (c *call) advance(noProgress bool) {
 	switch c.report.Advice {
 	case validate.Stop:
-		c.ending = NoValidAnswer
+		c.ending = ReasonNoValidAnswer
 		return
 	case validate.Human:
 		c.handOver("a check asked for it")
@@ -355,28 +355,28 @@ func (c *call) advance(noProgress bool) {
 		return
 	}
 	switch {
-	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeTool > 0:
+	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeToolUse > 0:
 		c.stage = StageTool
 	case c.current().Stage == StageBasic && c.stage == StageTool:
 		// The tool's stage begins with the next attempt anyway.
 	case c.cfg.MaxAttemptsBeforeHuman > 0:
-		c.handOver("the answers came to repeat themselves")
+		c.handOver("the model keeps giving the same wrong answer")
 	case c.cfg.StopOnNoProgress:
-		c.ending = NoProgress
+		c.ending = ReasonNoProgress
 	}
 }
 
 // stageAfter returns the stage after a number of failed attempts. A stage that
 // has begun does not end.
 func (c *call) stageAfter(failed int) Stage {
-	if n := c.cfg.MaxAttemptsBeforeTool; n > 0 && failed >= n {
+	if n := c.cfg.MaxAttemptsBeforeToolUse; n > 0 && failed >= n {
 		return StageTool
 	}
 	return c.stage
 }
 
 func (c *call) handOver(why string) {
-	c.ending, c.why = HumanReviewNeeded, why
+	c.ending, c.why = ReasonHumanReview, why
 }
 
 // escalate ends a failed attempt: it goes into the trace, is counted, and may be
@@ -434,7 +434,7 @@ func (c *call) observe(e retry.Event) {
 			c.waitFrom = time.Now()
 		}
 		c.waitWhy = e.Why
-		c.emit(Event{Type: WaitStarted, Wait: e.Wait, Why: e.Why})
+		c.emit(Event{Type: EventWaiting, Wait: e.Wait, WaitReason: e.Why})
 	}
 }
 
@@ -444,7 +444,7 @@ func (c *call) ended() {
 	if b := c.policy.Breaker; b != nil {
 		r.Circuit = b.State().String()
 	}
-	c.emit(Event{Type: AttemptEnded, Attempt: *r})
+	c.emit(Event{Type: EventAttemptEnded, Attempt: *r})
 }
 
 // emit tells OnEvent. A panic there must pass neither for one of the model, which
@@ -467,27 +467,8 @@ func (c *call) failure(err error) error {
 	if !ok {
 		return err
 	}
-	reason := ProviderFailed
-	switch {
-	case e.Reason == retry.CircuitOpen:
-		reason = CircuitIsOpen
-	case e.Reason == retry.OutOfTime:
-		reason = OutOfTime
-	case e.Reason == retry.Cancelled:
-		reason = Cancelled
-	case c.ending != "":
-		reason = c.ending
-	default:
-		switch failure.KindOf(e) {
-		case failure.CircuitOpen: // of a breaker in the model itself
-			reason = CircuitIsOpen
-		case failure.InvalidAnswer, failure.CutOff:
-			reason = NoValidAnswer
-		case failure.CheckUnavailable:
-			reason = CheckUnavailable
-		}
-	}
-	if reason == HumanReviewNeeded {
+	reason := c.reasonOf(e)
+	if reason == ReasonHumanReview {
 		conversation := slices.Clone(c.sent)
 		if c.last != nil && c.lastFrom == len(c.trace.Attempts) {
 			conversation = append(conversation, c.last.Message)
@@ -495,4 +476,36 @@ func (c *call) failure(err error) error {
 		return &HumanReviewError{conversation, c.last, c.complaint, c.why, e.Last(), c.trace}
 	}
 	return &Error{reason, c.last, c.complaint, err, c.trace}
+}
+
+// reasonOf returns why the call ended.
+func (c *call) reasonOf(e *retry.Error) Reason {
+	switch e.Reason {
+	case retry.CircuitOpen:
+		return ReasonCircuitOpen
+	case retry.OutOfTime:
+		return ReasonOutOfTime
+	case retry.Cancelled:
+		return ReasonCancelled
+	case retry.BudgetSpent:
+		return ReasonRetryBudgetSpent
+	}
+	if c.ending != "" {
+		return c.ending
+	}
+	switch failure.KindOf(e) { // of what is within the model itself too: a breaker, an account
+	case failure.CircuitOpen:
+		return ReasonCircuitOpen
+	case failure.RetryBudgetSpent:
+		return ReasonRetryBudgetSpent
+	case failure.AccountSpent:
+		return ReasonAccountSpent
+	case failure.RateLimited:
+		return ReasonRateLimited
+	case failure.InvalidAnswer, failure.CutOff:
+		return ReasonNoValidAnswer
+	case failure.CheckUnavailable:
+		return ReasonCheckUnavailable
+	}
+	return ReasonProviderFailed
 }

@@ -60,7 +60,7 @@ func (c *CircuitBreakerConfig) key() breakerKey {
 	if c.FailureRate != nil {
 		k.rate = *c.FailureRate
 	}
-	for _, kind := range c.Excluded {
+	for _, kind := range c.ExcludedExceptions {
 		k.excluded |= 1 << kind
 	}
 	return k
@@ -77,10 +77,10 @@ func (c *RetryConfig) policy(model string, observe func(retry.Event)) (*retry.Po
 	}
 	r := retry.Config{
 		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Backoff: waits,
-		MaxRetryAfter: c.MaxRetryAfter, MaxLimitTime: c.MaxLimitTime, Budget: c.Budget,
+		MaxRetryAfter: c.MaxRetryAfter, MaxLimitTime: c.MaxRateLimitWait, Budget: c.Budget,
 		WaitForCircuit: c.WaitForCircuit, Observe: observe, Gate: c.Gate,
 	}
-	if r.Gate == nil && !c.DisableSharedLimits {
+	if r.Gate == nil && !c.DisablePacing {
 		r.Gate = gates.Get(model)
 	}
 	if r.Budget == nil && !c.DisableRetryBudget {

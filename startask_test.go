@@ -35,7 +35,7 @@ func TestAPendingAskThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := llmcall.StartAsk[int](t.Context(), play(t, hang), llm.Prompt("x"), nil, exact(llmcall.RetryConfig{}))
 		p.Cancel()
-		if _, _, err := p.Wait(t.Context()); reasonOf(t, err) != llmcall.Cancelled {
+		if _, _, err := p.Wait(t.Context()); reasonOf(t, err) != llmcall.ReasonCancelled {
 			t.Errorf("%v", err)
 		}
 	})

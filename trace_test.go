@@ -27,7 +27,7 @@ func rough(t *testing.T, more func(*llmcall.RetryConfig)) (*llmcall.Result, time
 	}
 	m := play(t, down, takes(2*s, reply("bad", llm.FinishStop, 100)), told(failure.RateLimited, 5*s), reply("go", llm.FinishLength, 10), takes(s, reply("good", llm.FinishStop, 1)))
 	cfg := exact(llmcall.RetryConfig{
-		MaxAttempts: 6, Breakers: newRegistry(t, breaker.Config{}), MaxAttemptsBeforeTool: 2, Tool: search,
+		MaxAttempts: 6, Breakers: newRegistry(t, breaker.Config{}), MaxAttemptsBeforeToolUse: 2, Tool: search,
 	})
 	if more != nil {
 		more(&cfg)
@@ -50,9 +50,9 @@ func TestTheTraceHasEveryFieldOfEveryAttempt(t *testing.T) {
 		name := t.Name()
 		want := []llmcall.Attempt{
 			{Number: 1, Model: name, Stage: "basic", Outcome: "failed", Kind: failure.Transient, Error: "test: transient: on purpose", Start: start, Circuit: "CLOSED"},
-			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Start: start.Add(s), Duration: 2 * s, Delay: s, DelayWhy: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
+			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Start: start.Add(s), Duration: 2 * s, Delay: s, DelayReason: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
 			{Number: 3, Model: name, Stage: "tool", Outcome: "failed", Kind: failure.RateLimited, Error: "test: rate_limited (come back in 5s)", Start: start.Add(3 * s), Circuit: "CLOSED"},
-			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Start: start.Add(8 * s), Delay: 5 * s, DelayWhy: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
+			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Start: start.Add(8 * s), Delay: 5 * s, DelayReason: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
 			{Number: 5, Model: name, Stage: "tool", Outcome: "valid", Start: start.Add(8 * s), Duration: s, Usage: usage(1), Circuit: "CLOSED"},
 		}
 		for i, a := range r.Attempts {
@@ -113,13 +113,13 @@ func TestEventsComeInOrder(t *testing.T) {
 			c.OnEvent = func(e llmcall.Event) {
 				line := fmt.Sprintf("%v ", time.Since(start))
 				switch e.Type {
-				case llmcall.AttemptStarted:
-					line += fmt.Sprintf("attempt %d %s after %v %s", e.Attempt.Number, e.Attempt.Stage, e.Attempt.Delay, e.Attempt.DelayWhy)
-				case llmcall.AttemptEnded:
+				case llmcall.EventAttemptStarted:
+					line += fmt.Sprintf("attempt %d %s after %v %s", e.Attempt.Number, e.Attempt.Stage, e.Attempt.Delay, e.Attempt.DelayReason)
+				case llmcall.EventAttemptEnded:
 					line += fmt.Sprintf("ended %d %s", e.Attempt.Number, e.Attempt.Outcome)
 					ends = append(ends, e.Attempt)
-				case llmcall.WaitStarted:
-					line += fmt.Sprintf("wait %v %s", e.Wait, e.Why)
+				case llmcall.EventWaiting:
+					line += fmt.Sprintf("wait %v %s", e.Wait, e.WaitReason)
 				}
 				got = append(got, strings.TrimSpace(line))
 			}
@@ -151,9 +151,9 @@ func TestAnAttemptIsToldOfOnce(t *testing.T) {
 		cfg := exact(llmcall.RetryConfig{OnEvent: func(e llmcall.Event) { types = append(types, e.Type) }})
 		_, err := llmcall.RetryWithValidation(ctx, play(t, down, down, down), llm.Prompt("x"), checked, cfg)
 		want := []llmcall.EventType{
-			llmcall.AttemptStarted, llmcall.AttemptEnded, llmcall.WaitStarted, llmcall.AttemptStarted, llmcall.AttemptEnded, llmcall.WaitStarted,
+			llmcall.EventAttemptStarted, llmcall.EventAttemptEnded, llmcall.EventWaiting, llmcall.EventAttemptStarted, llmcall.EventAttemptEnded, llmcall.EventWaiting,
 		}
-		if reasonOf(t, err) != llmcall.Cancelled || !slices.Equal(types, want) {
+		if reasonOf(t, err) != llmcall.ReasonCancelled || !slices.Equal(types, want) {
 			t.Errorf("%v: %v", err, types)
 		}
 	})

@@ -257,7 +257,7 @@ func (b bad) ask(t *testing.T, p provider, stream bool) {
 	defer cancel()
 	var events []llmcall.Event
 	cfg := llmcall.RetryConfig{
-		MaxAttempts: 2, Backoff: backoff.Constant{}, DisableRetryBudget: true, DisableSharedLimits: true,
+		MaxAttempts: 2, Backoff: backoff.Constant{}, DisableRetryBudget: true, DisablePacing: true,
 		OnEvent: func(e llmcall.Event) { events = append(events, e) },
 	}
 	var before, after runtime.MemStats

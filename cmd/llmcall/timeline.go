@@ -46,16 +46,16 @@ const maxShown = 300
 
 func (l *timeline) event(e llmcall.Event) {
 	switch a := e.Attempt; e.Type {
-	case llmcall.AttemptStarted:
+	case llmcall.EventAttemptStarted:
 		stage := ""
 		if a.Stage != llmcall.StageBasic {
 			stage = "  stage " + string(a.Stage)
 		}
 		l.line(l.now(), "┬", l.loud.Render(fmt.Sprintf("attempt %d", a.Number))+"  "+l.quiet.Render(a.Model+stage))
-	case llmcall.AttemptEnded:
+	case llmcall.EventAttemptEnded:
 		l.ended(a)
-	case llmcall.WaitStarted:
-		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("waiting %s (%s)", seconds(e.Wait), e.Why)))
+	case llmcall.EventWaiting:
+		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("waiting %s (%s)", seconds(e.Wait), e.WaitReason)))
 	}
 }
 
