@@ -16,14 +16,13 @@ import (
 	"llmcall/validate"
 )
 
-var errGoexit = errors.New("the call's goroutine was ended by runtime.Goexit")
-
-// call is one RetryWithValidation: what it was given, and where it stands.
+// call is one call of a client: what it was given, and its state.
 type call struct {
+	client *Client
+	cfg    *RetryConfig // the client's
 	model  llm.Model
 	req    *llm.Request
-	checks []validate.Strategy
-	cfg    RetryConfig
+	checks []validate.Strategy // the client's, and before them those of the type that is asked for
 	policy *retry.Policy
 
 	stage     Stage
@@ -43,22 +42,6 @@ type call struct {
 	settled   bool                // the failed attempt is in the trace as the retry loop sees it
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
-}
-
-func newCall(model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig) (*call, error) {
-	if model == nil {
-		return nil, &ConfigError{Field: "model", Got: nil, Takes: "a model"}
-	}
-	if req == nil || len(req.Messages) == 0 {
-		return nil, &ConfigError{Field: "request", Got: "empty", Takes: "at least one message"}
-	}
-	if i := slices.Index(checks, nil); i >= 0 {
-		return nil, &ConfigError{Field: fmt.Sprintf("checks[%d]", i), Got: nil, Takes: "a check"}
-	}
-	c := &call{model: model, req: req, checks: checks, cfg: cfg, stage: StageBasic, maxTokens: req.MaxTokens}
-	var err error
-	c.policy, err = cfg.policy(model.Name(), c.observe)
-	return c, err
 }
 
 func (c *call) run(ctx context.Context) (*Result, error) {
@@ -289,14 +272,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	if len(report.Failed) == 0 {
 		return report, nil
 	}
-	policy, err := retry.New(retry.Config{
-		MaxAttempts: c.cfg.MaxAttempts, Backoff: c.policy.Backoff, MaxRetryAfter: c.cfg.MaxRetryAfter,
-		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
-	})
-	if err != nil {
-		return report, err
-	}
-	_, err = retry.Do(ctx, policy, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
+	_, err := retry.Do(ctx, c.client.recheck, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
 		if try.Number > 1 {
 			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout)
 		}

@@ -283,7 +283,7 @@ func TestImpossibleCallsAreRefusedBeforeAnyIsMade(t *testing.T) {
 		req    *llm.Request
 		checks []validate.Strategy
 	}{
-		{"model", nil, llm.Prompt("x"), nil},
+		{"models[0]", nil, llm.Prompt("x"), nil},
 		{"request", m, nil, nil},
 		{"request", m, &llm.Request{}, nil},
 		{"checks[1]", m, llm.Prompt("x"), []validate.Strategy{validate.JSON(), nil}},

@@ -137,6 +137,16 @@ func exact(c llmcall.RetryConfig) llmcall.RetryConfig {
 	return c
 }
 
+// client makes a client of one model.
+func client(t testing.TB, m llm.Model, checks []validate.Strategy, cfg llmcall.RetryConfig) *llmcall.Client {
+	t.Helper()
+	c, err := llmcall.New([]llm.Model{m}, checks, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // forms are the two ways to make a call.
 var forms = []struct {
 	name string
