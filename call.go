@@ -24,6 +24,8 @@ type call struct {
 	req    *llm.Request
 	checks []validate.Strategy // the client's, and before them those of the type that is asked for
 	policy *retry.Policy
+	ctx    context.Context // the call's, as the observer has left it
+	number uint64          // of the call, for the observer
 
 	stage     Stage
 	failed    int                  // failed attempts, as the stages count them
@@ -39,19 +41,30 @@ type call struct {
 	trace     Trace
 	waitFrom  time.Time // when the wait before the attempt that comes began; zero if there is none
 	waitWhy   retry.Why
+	open      bool                // an attempt has started and not ended
 	settled   bool                // the failed attempt is in the trace as the retry loop sees it
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
 }
 
+// run makes the call.
 func (c *call) run(ctx context.Context) (*Result, error) {
 	if c.cfg.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.MaxTime)
 		defer cancel()
 	}
-	answer, err := retry.Do(ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
-		return c.attempt(ctx, own, a.Number)
+	c.ctx = ctx
+	if c.cfg.Observer == nil {
+		return c.loop()
+	}
+	return c.observed()
+}
+
+// loop makes attempts until one has a valid answer.
+func (c *call) loop() (*Result, error) {
+	answer, err := retry.Do(c.ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
+		return c.attempt(own, a.Number)
 	})
 	if p, ok := errors.AsType[toolPanic](err); ok {
 		panic(p.value)
@@ -70,18 +83,18 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 // attempt is one attempt: ask, check, and if the answer is wrong write down what
 // to tell the model. The limit of an attempt, in own, is for the asking: a check
 // that is cut at what the model left of it would say nothing about either.
-func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, error) {
+func (c *call) attempt(own context.Context, number int) (*llm.Response, error) {
 	record := Attempt{Number: number, Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
 	if !c.waitFrom.IsZero() {
 		record.Delay, record.DelayReason = record.Start.Sub(c.waitFrom), c.waitWhy
 	}
-	c.waitFrom, c.settled = time.Time{}, false
-	c.emit(Event{Type: EventAttemptStarted, Attempt: record})
+	c.waitFrom, c.settled, c.open = time.Time{}, false, true
 	c.trace.Attempts = append(c.trace.Attempts, record)
+	c.emit(Event{Type: EventAttemptStarted, Attempt: record})
 	streamed := c.streams()
-	answer, err := c.ask(own)
+	answer, err := c.ask(c.within(own))
 	if err == nil {
-		err = c.judge(ctx, answer, number)
+		err = c.judge(c.ctx, answer, number)
 	}
 	if err == nil && c.out != nil && !streamed {
 		err = c.out.handAll(answer)
@@ -410,31 +423,19 @@ func (c *call) observe(e retry.Event) {
 			c.waitFrom = time.Now()
 		}
 		c.waitWhy = e.Why
-		c.emit(Event{Type: EventWaiting, Wait: e.Wait, WaitReason: e.Why})
+		next := Attempt{Number: len(c.trace.Attempts) + 1, Model: c.model.Name(), Stage: c.stage}
+		c.emit(Event{Type: EventWaiting, Attempt: next, Wait: e.Wait, WaitReason: e.Why})
 	}
 }
 
 // ended tells of an attempt that has ended.
 func (c *call) ended() {
 	r := c.current()
+	c.open = false
 	if b := c.policy.Breaker; b != nil {
 		r.Circuit = b.State().String()
 	}
 	c.emit(Event{Type: EventAttemptEnded, Attempt: *r})
-}
-
-// emit tells OnEvent. A panic there must pass neither for one of the model, which
-// the breaker would count, nor for a failure of the call.
-func (c *call) emit(e Event) {
-	if c.cfg.OnEvent == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			slog.Error("llmcall: OnEvent panicked", "model", c.model.Name(), "panic", v)
-		}
-	}()
-	c.cfg.OnEvent(e)
 }
 
 // failure makes the error that the call ends with.

@@ -134,10 +134,9 @@ type RetryConfig struct {
 	//
 	// Default failure.Decisions().
 	Decisions *failure.Table // decisions
-	// OnEvent, if set, is told what happens as it happens, on the goroutine of
-	// the call and outside every lock. A panic in it is logged with log/slog and
-	// goes no further.
-	OnEvent func(Event)
+	// Observer, if set, is told what happens in the call as it happens. Default
+	// nil: nobody.
+	Observer Observer
 }
 
 // CircuitBreakerConfig are the settings of a breaker that a configuration file

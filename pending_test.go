@@ -201,7 +201,10 @@ func TestManyCallsAtOnce(t *testing.T) {
 	var events atomic.Int64
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: 20, InitialDelay: time.Microsecond, EnableCircuitBreaker: true, Budget: budget,
-		MaxAttemptsBeforeToolUse: 1, Tool: search, OnEvent: func(llmcall.Event) { events.Add(1) },
+		MaxAttemptsBeforeToolUse: 1, Tool: search, Observer: func(context.Context, llmcall.Event) context.Context {
+			events.Add(1)
+			return nil
+		},
 	}
 	req := full()
 	checks := []validate.Strategy{isGood, validate.NotEmpty()}

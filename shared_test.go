@@ -242,15 +242,19 @@ func TestTwoWaitsInARowAreOneDelay(t *testing.T) {
 		time.AfterFunc(s/2, func() { registry.Get(t.Name()).Trip(errors.New("bill")) })
 		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
 		var events []string
-		cfg.OnEvent = func(e llmcall.Event) {
-			events = append(events, fmt.Sprint(e.Type, " ", e.Wait, " ", e.WaitReason))
+		cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+			events = append(events, strings.TrimSpace(fmt.Sprint(e.Type, " ", e.Wait, " ", e.WaitReason)))
+			return nil
 		}
 		m := play(t, down)
 		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{"0s basic failed transient", "10.5s basic valid, after 10.5s circuit"}) {
 			t.Errorf("%v %q", err, lines(traceOf(r, err), m.start))
 		}
-		if want := []string{"0 0s ", "1 0s ", "2 1s backoff", "2 9.5s circuit", "0 0s ", "1 0s "}; !slices.Equal(events, want) {
+		if want := []string{
+			"call_started 0s", "attempt_started 0s", "attempt_ended 0s", "waiting 1s backoff", "waiting 9.5s circuit",
+			"attempt_started 0s", "attempt_ended 0s", "call_ended 0s",
+		}; !slices.Equal(events, want) {
 			t.Errorf("told of %q", events)
 		}
 	})
@@ -269,10 +273,11 @@ func TestTheTraceHasTheWaitForACircuitAsItWas(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(s)
 		var waits []time.Duration
-		cfg.OnEvent = func(e llmcall.Event) {
+		cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
 			if e.Type == llmcall.EventWaiting {
 				waits = append(waits, e.Wait)
 			}
+			return nil
 		}
 		r, err := llmcall.RetryWithValidation(t.Context(), named(t.Name(), play(t)), llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, start), []string{"1m47s basic valid, after 6s circuit"}) {

@@ -76,12 +76,13 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		DelayMS     float64              `json:"delay_ms"`
 		DelayReason retry.Why            `json:"delay_reason"`
 		Circuit     string               `json:"circuit"`
+		Usage       llm.Usage            `json:"usage"`
 		CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
 		Repaired    []validate.Repair    `json:"repaired,omitempty"`
 		Skipped     []string             `json:"skipped_checks,omitempty"`
 	}{
 		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.CheckUsage, a.Repaired, a.Skipped,
+		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped,
 	})
 }
 
@@ -200,21 +201,3 @@ func (e *InvalidAnswerError) Error() string {
 
 // FailureKind returns failure.InvalidAnswer or failure.CutOff.
 func (e *InvalidAnswerError) FailureKind() failure.Kind { return e.kind }
-
-// EventType is what an Event tells of.
-type EventType uint8
-
-// The types of events.
-const (
-	EventAttemptStarted EventType = iota // Attempt has its number, model, stage, start and delay
-	EventAttemptEnded                    // Attempt is whole
-	EventWaiting                         // Wait and WaitReason are set
-)
-
-// Event tells of a call's progress.
-type Event struct {
-	Type       EventType
-	Attempt    Attempt
-	Wait       time.Duration
-	WaitReason retry.Why
-}

@@ -258,7 +258,10 @@ func (b bad) ask(t *testing.T, p provider, stream bool) {
 	var events []llmcall.Event
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: 2, Backoff: backoff.Constant{}, DisableRetryBudget: true, DisablePacing: true,
-		OnEvent: func(e llmcall.Event) { events = append(events, e) },
+		Observer: func(_ context.Context, e llmcall.Event) context.Context {
+			events = append(events, e)
+			return nil
+		},
 	}
 	var before, after runtime.MemStats
 	if b.large {

@@ -142,10 +142,11 @@ func callWithin(limit time.Duration, p provider, r row, stream bool, plan *chaos
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: maxAttempts, Backoff: backoff.Exponential{Initial: initialDelay, Jitter: backoff.NoJitter},
 		MaxRateLimitWait: maxLimitTime, Breakers: circuits, Gate: gate, DisableRetryBudget: true,
-		OnEvent: func(e llmcall.Event) {
+		Observer: func(_ context.Context, e llmcall.Event) context.Context {
 			if e.Type == llmcall.EventWaiting {
 				c.waits = append(c.waits, wait{e.Wait, e.WaitReason})
 			}
+			return nil
 		},
 	}
 	if r.limit != nil {

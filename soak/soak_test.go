@@ -279,10 +279,11 @@ func (s *soak) call(random *rand.Rand, generation int) {
 		cfg.MaxAttemptsBeforeHuman = 3
 	}
 	events := 0
-	cfg.OnEvent = func(e llmcall.Event) {
+	cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
 		if e.Type == llmcall.EventAttemptEnded {
 			events++
 		}
+		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -44,7 +45,8 @@ const noTime = "          "
 // maxShown is how much of an error a line of the timeline shows.
 const maxShown = 300
 
-func (l *timeline) event(e llmcall.Event) {
+// observe is the call's observer.
+func (l *timeline) observe(_ context.Context, e llmcall.Event) context.Context {
 	switch a := e.Attempt; e.Type {
 	case llmcall.EventAttemptStarted:
 		stage := ""
@@ -57,6 +59,7 @@ func (l *timeline) event(e llmcall.Event) {
 	case llmcall.EventWaiting:
 		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("waiting %s (%s)", seconds(e.Wait), e.WaitReason)))
 	}
+	return nil
 }
 
 func (l *timeline) ended(a llmcall.Attempt) {
