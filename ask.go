@@ -17,7 +17,7 @@ import (
 	"llmcall/validate"
 )
 
-// Ask is RetryWithValidation for an answer that is a T. The JSON Schema of T is
+// Ask is [Client.Do] for an answer that is a T. The JSON Schema of T is
 // asked for in the provider's own way and checked, the answer is decoded, and if
 // T has a method Validate() error, as itself or through a pointer, its complaint
 // goes back to the model like that of any other check (see validate.Func for the
@@ -31,7 +31,7 @@ import (
 //		Continent  string   `json:"continent" jsonschema:"enum=Africa,enum=Asia,enum=Europe"`
 //		Rivers     []string `json:"rivers,omitempty"`
 //	}
-//	city, _, err := llmcall.Ask[City](ctx, model, llm.Prompt("Describe Berlin"), nil, cfg)
+//	city, _, err := llmcall.Ask[City](ctx, client, llm.Prompt("Describe Berlin"))
 //
 // The schema is made of T's type and its struct tags, by
 // github.com/invopop/jsonschema: json names the fields, and those without
@@ -45,19 +45,17 @@ import (
 //
 // A T that JSON can't hold is a *ConfigError, and so is a request with a schema
 // of its own.
-func Ask[T any](
-	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
-) (T, *Result, error) {
+func Ask[T any](ctx context.Context, c *Client, req *llm.Request) (T, *Result, error) {
 	var none T
 	s, err := shapeOf[T]()
 	if err != nil {
 		return none, nil, err
 	}
-	asked, checks, err := s.ask(req, checks)
+	asked, checks, err := s.ask(req, c.checks)
 	if err != nil {
 		return none, nil, err
 	}
-	result, err := RetryWithValidation(ctx, model, asked, checks, cfg)
+	result, err := c.do(ctx, asked, checks)
 	if err != nil {
 		return none, nil, err
 	}

@@ -16,15 +16,16 @@ import (
 	"llmcall/validate"
 )
 
-var errGoexit = errors.New("the call's goroutine was ended by runtime.Goexit")
-
-// call is one RetryWithValidation: what it was given, and where it stands.
+// call is one call of a client: what it was given, and its state.
 type call struct {
+	client *Client
+	cfg    *RetryConfig // the client's
 	model  llm.Model
 	req    *llm.Request
-	checks []validate.Strategy
-	cfg    RetryConfig
+	checks []validate.Strategy // the client's, and before them those of the type that is asked for
 	policy *retry.Policy
+	ctx    context.Context // the call's, as the observer has left it
+	number uint64          // of the call, for the observer
 
 	stage     Stage
 	failed    int                  // failed attempts, as the stages count them
@@ -40,35 +41,30 @@ type call struct {
 	trace     Trace
 	waitFrom  time.Time // when the wait before the attempt that comes began; zero if there is none
 	waitWhy   retry.Why
+	open      bool                // an attempt has started and not ended
 	settled   bool                // the failed attempt is in the trace as the retry loop sees it
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
 }
 
-func newCall(model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig) (*call, error) {
-	if model == nil {
-		return nil, &ConfigError{Field: "model", Got: nil, Takes: "a model"}
-	}
-	if req == nil || len(req.Messages) == 0 {
-		return nil, &ConfigError{Field: "request", Got: "empty", Takes: "at least one message"}
-	}
-	if i := slices.Index(checks, nil); i >= 0 {
-		return nil, &ConfigError{Field: fmt.Sprintf("checks[%d]", i), Got: nil, Takes: "a check"}
-	}
-	c := &call{model: model, req: req, checks: checks, cfg: cfg, stage: StageBasic, maxTokens: req.MaxTokens}
-	var err error
-	c.policy, err = cfg.policy(model.Name(), c.observe)
-	return c, err
-}
-
+// run makes the call.
 func (c *call) run(ctx context.Context) (*Result, error) {
 	if c.cfg.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.MaxTime)
 		defer cancel()
 	}
-	answer, err := retry.Do(ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
-		return c.attempt(ctx, own, a.Number)
+	c.ctx = ctx
+	if c.cfg.Observer == nil {
+		return c.loop()
+	}
+	return c.observed()
+}
+
+// loop makes attempts until one has a valid answer.
+func (c *call) loop() (*Result, error) {
+	answer, err := retry.Do(c.ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
+		return c.attempt(own, a.Number)
 	})
 	if p, ok := errors.AsType[toolPanic](err); ok {
 		panic(p.value)
@@ -87,18 +83,18 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 // attempt is one attempt: ask, check, and if the answer is wrong write down what
 // to tell the model. The limit of an attempt, in own, is for the asking: a check
 // that is cut at what the model left of it would say nothing about either.
-func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, error) {
+func (c *call) attempt(own context.Context, number int) (*llm.Response, error) {
 	record := Attempt{Number: number, Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
 	if !c.waitFrom.IsZero() {
-		record.Delay, record.DelayWhy = record.Start.Sub(c.waitFrom), c.waitWhy
+		record.Delay, record.DelayReason = record.Start.Sub(c.waitFrom), c.waitWhy
 	}
-	c.waitFrom, c.settled = time.Time{}, false
-	c.emit(Event{Type: AttemptStarted, Attempt: record})
+	c.waitFrom, c.settled, c.open = time.Time{}, false, true
 	c.trace.Attempts = append(c.trace.Attempts, record)
+	c.emit(Event{Type: EventAttemptStarted, Attempt: record})
 	streamed := c.streams()
-	answer, err := c.ask(own)
+	answer, err := c.ask(c.within(own))
 	if err == nil {
-		err = c.judge(ctx, answer, number)
+		err = c.judge(c.ctx, answer, number)
 	}
 	if err == nil && c.out != nil && !streamed {
 		err = c.out.handAll(answer)
@@ -289,14 +285,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	if len(report.Failed) == 0 {
 		return report, nil
 	}
-	policy, err := retry.New(retry.Config{
-		MaxAttempts: c.cfg.MaxAttempts, Backoff: c.policy.Backoff, MaxRetryAfter: c.cfg.MaxRetryAfter,
-		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
-	})
-	if err != nil {
-		return report, err
-	}
-	_, err = retry.Do(ctx, policy, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
+	_, err := retry.Do(ctx, c.client.recheck, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
 		if try.Number > 1 {
 			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout)
 		}
@@ -319,7 +308,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	case !ok: // ctx has ended since the checks were made: the loop will see it
 		return report, report.Failed[0]
 	case e.Reason == retry.OutOfTime:
-		c.ending = OutOfTime
+		c.ending = ReasonOutOfTime
 		return report, &validate.CheckError{Check: last.Check, Index: last.Index, Err: fmt.Errorf(
 			"%w; the deadline can't hold the wait of %v before it is made again: %w",
 			last.Err, e.RefusedWait.Round(time.Millisecond), context.DeadlineExceeded,
@@ -344,7 +333,7 @@ func stuck(previous, answer *llm.Response, before, now []validate.Complaint) boo
 func (c *call) advance(noProgress bool) {
 	switch c.report.Advice {
 	case validate.Stop:
-		c.ending = NoValidAnswer
+		c.ending = ReasonNoValidAnswer
 		return
 	case validate.Human:
 		c.handOver("a check asked for it")
@@ -355,28 +344,28 @@ func (c *call) advance(noProgress bool) {
 		return
 	}
 	switch {
-	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeTool > 0:
+	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeToolUse > 0:
 		c.stage = StageTool
 	case c.current().Stage == StageBasic && c.stage == StageTool:
 		// The tool's stage begins with the next attempt anyway.
 	case c.cfg.MaxAttemptsBeforeHuman > 0:
-		c.handOver("the answers came to repeat themselves")
+		c.handOver("the model keeps giving the same wrong answer")
 	case c.cfg.StopOnNoProgress:
-		c.ending = NoProgress
+		c.ending = ReasonNoProgress
 	}
 }
 
 // stageAfter returns the stage after a number of failed attempts. A stage that
 // has begun does not end.
 func (c *call) stageAfter(failed int) Stage {
-	if n := c.cfg.MaxAttemptsBeforeTool; n > 0 && failed >= n {
+	if n := c.cfg.MaxAttemptsBeforeToolUse; n > 0 && failed >= n {
 		return StageTool
 	}
 	return c.stage
 }
 
 func (c *call) handOver(why string) {
-	c.ending, c.why = HumanReviewNeeded, why
+	c.ending, c.why = ReasonHumanReview, why
 }
 
 // escalate ends a failed attempt: it goes into the trace, is counted, and may be
@@ -434,31 +423,19 @@ func (c *call) observe(e retry.Event) {
 			c.waitFrom = time.Now()
 		}
 		c.waitWhy = e.Why
-		c.emit(Event{Type: WaitStarted, Wait: e.Wait, Why: e.Why})
+		next := Attempt{Number: len(c.trace.Attempts) + 1, Model: c.model.Name(), Stage: c.stage}
+		c.emit(Event{Type: EventWaiting, Attempt: next, Wait: e.Wait, WaitReason: e.Why})
 	}
 }
 
 // ended tells of an attempt that has ended.
 func (c *call) ended() {
 	r := c.current()
+	c.open = false
 	if b := c.policy.Breaker; b != nil {
 		r.Circuit = b.State().String()
 	}
-	c.emit(Event{Type: AttemptEnded, Attempt: *r})
-}
-
-// emit tells OnEvent. A panic there must pass neither for one of the model, which
-// the breaker would count, nor for a failure of the call.
-func (c *call) emit(e Event) {
-	if c.cfg.OnEvent == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			slog.Error("llmcall: OnEvent panicked", "model", c.model.Name(), "panic", v)
-		}
-	}()
-	c.cfg.OnEvent(e)
+	c.emit(Event{Type: EventAttemptEnded, Attempt: *r})
 }
 
 // failure makes the error that the call ends with.
@@ -467,27 +444,8 @@ func (c *call) failure(err error) error {
 	if !ok {
 		return err
 	}
-	reason := ProviderFailed
-	switch {
-	case e.Reason == retry.CircuitOpen:
-		reason = CircuitIsOpen
-	case e.Reason == retry.OutOfTime:
-		reason = OutOfTime
-	case e.Reason == retry.Cancelled:
-		reason = Cancelled
-	case c.ending != "":
-		reason = c.ending
-	default:
-		switch failure.KindOf(e) {
-		case failure.CircuitOpen: // of a breaker in the model itself
-			reason = CircuitIsOpen
-		case failure.InvalidAnswer, failure.CutOff:
-			reason = NoValidAnswer
-		case failure.CheckUnavailable:
-			reason = CheckUnavailable
-		}
-	}
-	if reason == HumanReviewNeeded {
+	reason := c.reasonOf(e)
+	if reason == ReasonHumanReview {
 		conversation := slices.Clone(c.sent)
 		if c.last != nil && c.lastFrom == len(c.trace.Attempts) {
 			conversation = append(conversation, c.last.Message)
@@ -495,4 +453,36 @@ func (c *call) failure(err error) error {
 		return &HumanReviewError{conversation, c.last, c.complaint, c.why, e.Last(), c.trace}
 	}
 	return &Error{reason, c.last, c.complaint, err, c.trace}
+}
+
+// reasonOf returns why the call ended.
+func (c *call) reasonOf(e *retry.Error) Reason {
+	switch e.Reason {
+	case retry.CircuitOpen:
+		return ReasonCircuitOpen
+	case retry.OutOfTime:
+		return ReasonOutOfTime
+	case retry.Cancelled:
+		return ReasonCancelled
+	case retry.BudgetSpent:
+		return ReasonRetryBudgetSpent
+	}
+	if c.ending != "" {
+		return c.ending
+	}
+	switch failure.KindOf(e) { // of what is within the model itself too: a breaker, an account
+	case failure.CircuitOpen:
+		return ReasonCircuitOpen
+	case failure.RetryBudgetSpent:
+		return ReasonRetryBudgetSpent
+	case failure.AccountSpent:
+		return ReasonAccountSpent
+	case failure.RateLimited:
+		return ReasonRateLimited
+	case failure.InvalidAnswer, failure.CutOff:
+		return ReasonNoValidAnswer
+	case failure.CheckUnavailable:
+		return ReasonCheckUnavailable
+	}
+	return ReasonProviderFailed
 }

@@ -23,8 +23,9 @@ func TestWhatHappensWhen(t *testing.T) {
 	patient := failure.Decisions()
 	patient[failure.InvalidRequest].Again = failure.Backoff
 	const (
-		failed  = llmcall.ProviderFailed
-		invalid = llmcall.NoValidAnswer
+		failed  = llmcall.ReasonProviderFailed
+		limited = llmcall.ReasonRateLimited
+		invalid = llmcall.ReasonNoValidAnswer
 	)
 	for _, c := range []struct {
 		name   string
@@ -67,7 +68,7 @@ func TestWhatHappensWhen(t *testing.T) {
 		{"a row of the table can be changed", llmcall.RetryConfig{Decisions: &patient}, []step{kind(failure.InvalidRequest)}, []string{
 			"0s basic failed invalid_request", "1s basic valid, after 1s backoff",
 		}, ""},
-		{"an open circuit in the model itself", llmcall.RetryConfig{}, times(9, kind(failure.CircuitOpen)), []string{"0s basic failed circuit_open"}, llmcall.CircuitIsOpen},
+		{"an open circuit in the model itself", llmcall.RetryConfig{}, times(9, kind(failure.CircuitOpen)), []string{"0s basic failed circuit_open"}, llmcall.ReasonCircuitOpen},
 
 		// What a provider asks for.
 		{"Retry-After above the backoff", llmcall.RetryConfig{}, []step{told(failure.Transient, 5*s)}, []string{
@@ -78,20 +79,20 @@ func TestWhatHappensWhen(t *testing.T) {
 		}, ""},
 		{"Retry-After that is too long is refused, never shortened", llmcall.RetryConfig{MaxRetryAfter: 10 * s}, []step{told(failure.RateLimited, 11*s)}, []string{
 			"0s basic failed rate_limited",
-		}, failed},
+		}, limited},
 		{"waits for a rate limit use up no attempt", llmcall.RetryConfig{MaxAttempts: 2}, append(times(3, told(failure.RateLimited, 10*s)), down), []string{
 			"0s basic failed rate_limited", "10s basic failed rate_limited, after 10s rate_limit", "20s basic failed rate_limited, after 10s rate_limit",
 			"30s basic failed transient, after 10s rate_limit", "38s basic valid, after 8s backoff",
 		}, ""},
 		{"a rate limit without a time does", llmcall.RetryConfig{}, times(9, kind(failure.RateLimited)), []string{
 			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s backoff", "3s basic failed rate_limited, after 2s backoff",
-		}, failed},
+		}, limited},
 		{"so does one that nobody waits for", llmcall.RetryConfig{Backoff: backoff.Constant{}}, times(99, told(failure.RateLimited, 0)), []string{
 			"0s basic failed rate_limited", "0s basic failed rate_limited", "0s basic failed rate_limited",
-		}, failed},
-		{"rate limits are waited for so long and no longer", llmcall.RetryConfig{MaxLimitTime: 25 * s}, times(9, told(failure.RateLimited, 10*s)), []string{
+		}, limited},
+		{"rate limits are waited for so long and no longer", llmcall.RetryConfig{MaxRateLimitWait: 25 * s}, times(9, told(failure.RateLimited, 10*s)), []string{
 			"0s basic failed rate_limited", "10s basic failed rate_limited, after 10s rate_limit", "20s basic failed rate_limited, after 10s rate_limit",
-		}, failed},
+		}, limited},
 
 		// Wrong answers.
 		{"a wrong answer is asked again at once", llmcall.RetryConfig{}, []step{say("a"), say("b"), say("c"), say("d")}, []string{
@@ -282,7 +283,7 @@ func TestImpossibleCallsAreRefusedBeforeAnyIsMade(t *testing.T) {
 		req    *llm.Request
 		checks []validate.Strategy
 	}{
-		{"model", nil, llm.Prompt("x"), nil},
+		{"models[0]", nil, llm.Prompt("x"), nil},
 		{"request", m, nil, nil},
 		{"request", m, &llm.Request{}, nil},
 		{"checks[1]", m, llm.Prompt("x"), []validate.Strategy{validate.JSON(), nil}},

@@ -74,9 +74,9 @@ type RetryConfig struct {
 	// MaxRetryAfter is the longest single wait that a provider may ask for; a
 	// longer one ends the call with the provider's error. Default 2 min.
 	MaxRetryAfter time.Duration // max_retry_after
-	// MaxLimitTime is how long the call waits for rate limits in all; these
+	// MaxRateLimitWait is how long the call waits for rate limits in all; these
 	// waits use up no attempts. Default 10 min.
-	MaxLimitTime time.Duration // max_limit_time
+	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
 	// EnableCircuitBreaker guards the model with a circuit breaker that all
 	// calls of the process to the same model (llm.Model's Name) with the same
@@ -96,23 +96,23 @@ type RetryConfig struct {
 	// DisableRetryBudget lets the call retry without regard to the budget of
 	// ten retries, and a tenth more for each success, that all calls of the
 	// process to the same model share.
-	DisableRetryBudget bool // enable_retry_budget (the opposite)
+	DisableRetryBudget bool // disable_retry_budget
 	// Budget, if set, is used instead of that of the process.
 	Budget *retry.Budget
-	// DisableSharedLimits leaves each call to find out itself that the model's
+	// DisablePacing leaves each call to find out itself that the model's
 	// rate is limited. By default, once a call was told when to come back, all
 	// calls of the process to the same model name wait until then (as for their
-	// own rate limits: see MaxRetryAfter and MaxLimitTime), and come back spread.
-	DisableSharedLimits bool // share_rate_limits (the opposite)
+	// own rate limits: see MaxRetryAfter and MaxRateLimitWait), and come back spread.
+	DisablePacing bool // disable_pacing
 	// Gate, if set, is used in the place of the one that calls to the same model
 	// share.
 	Gate *retry.Gate
 
-	// MaxAttemptsBeforeTool is after how many failed attempts the model is
+	// MaxAttemptsBeforeToolUse is after how many failed attempts the model is
 	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
 	// 0: never.
-	MaxAttemptsBeforeTool int   // max_attempts_before_tool_use
-	Tool                  *Tool // tool
+	MaxAttemptsBeforeToolUse int   // max_attempts_before_tool_use
+	Tool                     *Tool // tool
 	// MaxAttemptsBeforeHuman is after how many failed attempts the call ends
 	// with a *HumanReviewError. At most MaxAttempts. Default 0: never.
 	MaxAttemptsBeforeHuman int // max_attempts_before_human
@@ -134,10 +134,9 @@ type RetryConfig struct {
 	//
 	// Default failure.Decisions().
 	Decisions *failure.Table // decisions
-	// OnEvent, if set, is told what happens as it happens, on the goroutine of
-	// the call and outside every lock. A panic in it is logged with log/slog and
-	// goes no further.
-	OnEvent func(Event)
+	// Observer, if set, is told what happens in the call as it happens. Default
+	// nil: nobody.
+	Observer Observer
 }
 
 // CircuitBreakerConfig are the settings of a breaker that a configuration file
@@ -152,9 +151,9 @@ type CircuitBreakerConfig struct {
 	SuccessThreshold int           // success_threshold: 2
 	ProbeLease       time.Duration // probe_lease: RecoveryTimeout
 	SlowCall         time.Duration // slow_call: off; a call lasts until its answer is checked
-	// Excluded are the kinds of failure that count neither way, beside those
-	// that failure.Decisions leaves out.
-	Excluded []failure.Kind // excluded_exceptions
+	// ExcludedExceptions are the kinds of failure that count neither way, in
+	// addition to those that failure.Decisions leaves out.
+	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 
 // Tool is what the model is offered when it could not answer alone.
@@ -238,7 +237,7 @@ func (c *RetryConfig) Validate() error {
 		value time.Duration
 	}{
 		{"max_time", c.MaxTime}, {"attempt_timeout", c.AttemptTimeout}, {"check_timeout", c.CheckTimeout}, {"idle_timeout", c.IdleTimeout},
-		{"max_retry_after", c.MaxRetryAfter}, {"max_limit_time", c.MaxLimitTime},
+		{"max_retry_after", c.MaxRetryAfter}, {"max_rate_limit_wait", c.MaxRateLimitWait},
 	} {
 		if f.value < 0 {
 			return bad(f.name, f.value, takesTime)
@@ -248,7 +247,7 @@ func (c *RetryConfig) Validate() error {
 	if h := c.MaxAttemptsBeforeHuman; h < 0 || h > attempts {
 		return bad("max_attempts_before_human", h, fmt.Sprintf("a whole number from 1 to max_attempts (%d)", attempts))
 	}
-	if n := c.MaxAttemptsBeforeTool; n != 0 {
+	if n := c.MaxAttemptsBeforeToolUse; n != 0 {
 		below, name := attempts, "max_attempts"
 		if c.MaxAttemptsBeforeHuman > 0 {
 			below, name = c.MaxAttemptsBeforeHuman, "max_attempts_before_human"
@@ -326,7 +325,7 @@ func (c *CircuitBreakerConfig) config() (breaker.Config, error) {
 		FailureRate: c.FailureRate, HalfOpenProbes: c.HalfOpenProbes, SuccessThreshold: c.SuccessThreshold,
 		ProbeLease: c.ProbeLease, SlowCall: c.SlowCall, RetryAfter: failure.RetryAfterOf,
 	}
-	for _, kind := range c.Excluded {
+	for _, kind := range c.ExcludedExceptions {
 		b.Exclude = append(b.Exclude, func(err error) bool { return failure.KindOf(err) == kind })
 	}
 	if _, err := breaker.New("", b); err != nil {

@@ -192,16 +192,16 @@ var settings = []setting{
 	truth("restart_streams", func(c *RetryConfig, v bool) { c.RestartStreams = v }),
 	timeSetting("check_timeout", func(c *RetryConfig) *time.Duration { return &c.CheckTimeout }),
 	timeSetting("max_retry_after", func(c *RetryConfig) *time.Duration { return &c.MaxRetryAfter }),
-	timeSetting("max_limit_time", func(c *RetryConfig) *time.Duration { return &c.MaxLimitTime }),
+	timeSetting("max_rate_limit_wait", func(c *RetryConfig) *time.Duration { return &c.MaxRateLimitWait }),
 	truth("enable_circuit_breaker", func(c *RetryConfig, v bool) { c.EnableCircuitBreaker = v }),
 	{"circuit_breaker_config", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
 		return setAll(breakerSettings, c, n, "circuit_breaker_config.")
 	}},
 	truth("count_invalid_answers", func(c *RetryConfig, v bool) { c.CountInvalidAnswers = v }),
 	truth("wait_for_circuit", func(c *RetryConfig, v bool) { c.WaitForCircuit = v }),
-	truth("share_rate_limits", func(c *RetryConfig, v bool) { c.DisableSharedLimits = !v }),
-	truth("enable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = !v }),
-	count("max_attempts_before_tool_use", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeTool }),
+	truth("disable_pacing", func(c *RetryConfig, v bool) { c.DisablePacing = v }),
+	truth("disable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = v }),
+	count("max_attempts_before_tool_use", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeToolUse }),
 	{"tool", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
 		before := c.Tool
 		c.Tool = new(Tool)
@@ -280,13 +280,13 @@ var breakerSettings = []setting{
 		if n.Kind != yaml.SequenceNode {
 			return errForm
 		}
-		c.CircuitBreakerConfig.Excluded = nil
+		c.CircuitBreakerConfig.ExcludedExceptions = nil
 		for _, item := range n.Content {
 			var kind failure.Kind
 			if err := kind.UnmarshalText([]byte(resolved(item).Value)); err != nil {
 				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: shown(resolved(item)), Err: err}
 			}
-			c.CircuitBreakerConfig.Excluded = append(c.CircuitBreakerConfig.Excluded, kind)
+			c.CircuitBreakerConfig.ExcludedExceptions = append(c.CircuitBreakerConfig.ExcludedExceptions, kind)
 		}
 		return nil
 	}},

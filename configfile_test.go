@@ -36,7 +36,7 @@ idle_timeout: 20
 restart_streams: true
 check_timeout: 2.5
 max_retry_after: 3m
-max_limit_time: 1h
+max_rate_limit_wait: 1h
 enable_circuit_breaker: true
 circuit_breaker_config:
   failure_threshold: 3
@@ -50,8 +50,8 @@ circuit_breaker_config:
   excluded_exceptions: [rate_limited, overloaded]
 count_invalid_answers: true
 wait_for_circuit: true
-share_rate_limits: false
-enable_retry_budget: false
+disable_pacing: true
+disable_retry_budget: true
 max_attempts_before_tool_use: 2
 tool:
   name: search
@@ -73,12 +73,12 @@ checks:
 const everyFieldJSON = `{
   "max_attempts": 5, "initial_delay": "250ms", "backoff_factor": 1.5, "max_delay": 90, "use_jitter": false, "jitter_range": 0.3,
   "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "idle_timeout": "20s", "restart_streams": true, "check_timeout": "2.5s", "max_retry_after": 180,
-  "max_limit_time": 3600, "enable_circuit_breaker": true,
+  "max_rate_limit_wait": 3600, "enable_circuit_breaker": true,
   "circuit_breaker_config": {
     "failure_threshold": 3, "recovery_timeout": "30s", "failure_window": "2m0.5s", "failure_rate": 0.0, "half_open_probes": 2,
     "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "excluded_exceptions": ["rate_limited", "overloaded"]
   },
-  "count_invalid_answers": true, "wait_for_circuit": true, "enable_retry_budget": false, "share_rate_limits": false, "max_attempts_before_tool_use": 2,
+  "count_invalid_answers": true, "wait_for_circuit": true, "disable_retry_budget": true, "disable_pacing": true, "max_attempts_before_tool_use": 2,
   "tool": {
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
@@ -95,13 +95,13 @@ func everyFieldStruct() llmcall.RetryConfig {
 	return llmcall.RetryConfig{
 		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(false),
 		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
-		MaxRetryAfter: 180 * s, MaxLimitTime: time.Hour, EnableCircuitBreaker: true,
+		MaxRetryAfter: 180 * s, MaxRateLimitWait: time.Hour, EnableCircuitBreaker: true,
 		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{
 			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: new(0.0),
 			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s,
-			Excluded: []failure.Kind{failure.RateLimited, failure.Overloaded},
+			ExcludedExceptions: []failure.Kind{failure.RateLimited, failure.Overloaded},
 		},
-		CountInvalidAnswers: true, WaitForCircuit: true, DisableRetryBudget: true, DisableSharedLimits: true, MaxAttemptsBeforeTool: 2,
+		CountInvalidAnswers: true, WaitForCircuit: true, DisableRetryBudget: true, DisablePacing: true, MaxAttemptsBeforeToolUse: 2,
 		Tool: &llmcall.Tool{Tool: llm.Tool{
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
@@ -117,7 +117,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	}
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
-	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Gate": true, "OnEvent": true,
+	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Gate": true, "Observer": true,
 		"FeedbackTemplate": true} // a file has its text: TestFeedbackInAnotherLanguage
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
@@ -191,14 +191,14 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 		"circuit_breaker_config.half_open_probes", "circuit_breaker_config.success_threshold"} {
 		add(f, count, "0", "-1", "1.5", "2.0", "1e1", "many", ".nan", ".inf", "99999999999999999999", "null", "", "[1]", "{a: 1}", "true", `""`)
 	}
-	for _, f := range []string{"max_delay", "max_time", "attempt_timeout", "check_timeout", "max_retry_after", "max_limit_time",
+	for _, f := range []string{"max_delay", "max_time", "attempt_timeout", "check_timeout", "max_retry_after", "max_rate_limit_wait",
 		"circuit_breaker_config.recovery_timeout", "circuit_breaker_config.failure_window", "circuit_breaker_config.probe_lease", "circuit_breaker_config.slow_call"} {
 		add(f, positive, "0", "0s", "-1", "-1s", "soon", "1 s", "10 minutes", "NaN", ".nan", "Inf", "-.inf", "1e400", "1e10", "9223372037", "null", "", "[1]", "{a: 1}", "true")
 	}
 	add("initial_delay", "a time that is not negative", "-1", "-1ms", "soon", "NaN", "Inf", "1e10", "null", "[1]")
 	add("backoff_factor", "a finite number of at least 1", "0.99", "0", "-2", "NaN", ".nan", "Inf", ".inf", "+Inf", "1e400", "two", "null", "[2]", "{}")
 	add("jitter_range", "a number from 0 to 1", "-0.1", "1.1", "2", "NaN", "Inf", "ten", "null", "[0.1]")
-	for _, f := range []string{"use_jitter", "backoff_on_invalid_answer", "enable_circuit_breaker", "count_invalid_answers", "wait_for_circuit", "enable_retry_budget", "stop_on_no_progress"} {
+	for _, f := range []string{"use_jitter", "backoff_on_invalid_answer", "enable_circuit_breaker", "count_invalid_answers", "wait_for_circuit", "disable_retry_budget", "stop_on_no_progress"} {
 		add(f, truth, "1", "0", "yes", "on", "True", "null", "", "[true]", "{}")
 	}
 	add("circuit_breaker_config", mapping, "3", "[1]", "null", "on", `""`, "!x")
@@ -358,7 +358,7 @@ func TestAliasesAreNoBombs(t *testing.T) {
 		}
 	}
 	got, checks, err := llmcall.ParseConfig("c", []byte("max_time: &t 5\nattempt_timeout: *t\ncheck_timeout: *t\nchecks: [&c json, *c]\ncircuit_breaker_config: {excluded_exceptions: [&k transient, *k]}"))
-	if err != nil || got.AttemptTimeout != 5*s || len(checks) != 2 || len(got.CircuitBreakerConfig.Excluded) != 2 {
+	if err != nil || got.AttemptTimeout != 5*s || len(checks) != 2 || len(got.CircuitBreakerConfig.ExcludedExceptions) != 2 {
 		t.Errorf("harmless aliases: %+v %v", got, err)
 	}
 }
@@ -432,8 +432,8 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 	for _, f := range [][2]string{
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
 		{"use_jitter", "false"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
-		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_limit_time", "1h"}, {"enable_circuit_breaker", "true"},
-		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"enable_retry_budget", "false"}, {"share_rate_limits", "false"}, {"max_attempts_before_tool_use", "2"},
+		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
+		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"disable_retry_budget", "true"}, {"disable_pacing", "true"}, {"max_attempts_before_tool_use", "2"},
 		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
@@ -503,10 +503,10 @@ func TestBadStructsAreRefusedBeforeAnyCall(t *testing.T) {
 		"attempt_timeout":              {AttemptTimeout: -1},
 		"check_timeout":                {CheckTimeout: -1},
 		"max_retry_after":              {MaxRetryAfter: -1},
-		"max_limit_time":               {MaxLimitTime: -1},
+		"max_rate_limit_wait":          {MaxRateLimitWait: -1},
 		"max_attempts_before_human":    {MaxAttemptsBeforeHuman: 4},
-		"max_attempts_before_tool_use": {MaxAttemptsBeforeTool: 2, MaxAttemptsBeforeHuman: 2, Tool: search},
-		"tool":                         {MaxAttemptsBeforeTool: 1},
+		"max_attempts_before_tool_use": {MaxAttemptsBeforeToolUse: 2, MaxAttemptsBeforeHuman: 2, Tool: search},
+		"tool":                         {MaxAttemptsBeforeToolUse: 1},
 		"tool.name":                    {Tool: &llmcall.Tool{}},
 		"tool.parameters":              {Tool: &llmcall.Tool{Tool: llm.Tool{Name: "x", Parameters: []byte("{")}}},
 		"circuit_breaker_config.failure_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureThreshold: -1}},
@@ -574,7 +574,7 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("it took what it refuses: %v", err)
 		}
 		m := llm.Func("fuzz", nil)
-		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.Cancelled {
+		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.ReasonCancelled {
 			t.Errorf("no call can be made with it: %v", err)
 		}
 		var v any

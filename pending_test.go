@@ -145,7 +145,7 @@ func TestCancelEndsAPendingCall(t *testing.T) {
 				t.Errorf("%s: Cancel waits", name)
 			}
 			_, err := p.Wait(t.Context())
-			if reasonOf(t, err) != llmcall.Cancelled || !errors.Is(err, context.Canceled) || time.Since(start) != s || len(traceOf(nil, err).Attempts) != 1 {
+			if reasonOf(t, err) != llmcall.ReasonCancelled || !errors.Is(err, context.Canceled) || time.Since(start) != s || len(traceOf(nil, err).Attempts) != 1 {
 				t.Errorf("%s: %v after %v", name, err, time.Since(start))
 			}
 			p.Cancel() // does nothing after the end
@@ -201,7 +201,10 @@ func TestManyCallsAtOnce(t *testing.T) {
 	var events atomic.Int64
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: 20, InitialDelay: time.Microsecond, EnableCircuitBreaker: true, Budget: budget,
-		MaxAttemptsBeforeTool: 1, Tool: search, OnEvent: func(llmcall.Event) { events.Add(1) },
+		MaxAttemptsBeforeToolUse: 1, Tool: search, Observer: func(context.Context, llmcall.Event) context.Context {
+			events.Add(1)
+			return nil
+		},
 	}
 	req := full()
 	checks := []validate.Strategy{isGood, validate.NotEmpty()}

@@ -60,40 +60,25 @@ func (c *CircuitBreakerConfig) key() breakerKey {
 	if c.FailureRate != nil {
 		k.rate = *c.FailureRate
 	}
-	for _, kind := range c.Excluded {
+	for _, kind := range c.ExcludedExceptions {
 		k.excluded |= 1 << kind
 	}
 	return k
 }
 
-// policy returns the retry policy of a call to a model.
-func (c *RetryConfig) policy(model string, observe func(retry.Event)) (*retry.Policy, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
+// registry returns where the circuit breakers come from; nil if there are none.
+func (c *RetryConfig) registry() (*breaker.Registry, error) {
+	if c.Breakers != nil || !c.EnableCircuitBreaker {
+		return c.Breakers, nil
 	}
+	return c.CircuitBreakerConfig.breakers()
+}
+
+// policy returns the retry policy of all calls.
+func (c *RetryConfig) policy() (*retry.Policy, error) {
 	waits, err := c.backoff()
 	if err != nil {
 		return nil, err
-	}
-	r := retry.Config{
-		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Backoff: waits,
-		MaxRetryAfter: c.MaxRetryAfter, MaxLimitTime: c.MaxLimitTime, Budget: c.Budget,
-		WaitForCircuit: c.WaitForCircuit, Observe: observe, Gate: c.Gate,
-	}
-	if r.Gate == nil && !c.DisableSharedLimits {
-		r.Gate = gates.Get(model)
-	}
-	if r.Budget == nil && !c.DisableRetryBudget {
-		r.Budget = budgets.Get(model)
-	}
-	registry := c.Breakers
-	if registry == nil && c.EnableCircuitBreaker {
-		if registry, err = c.CircuitBreakerConfig.breakers(); err != nil {
-			return nil, err
-		}
-	}
-	if registry != nil {
-		r.Breaker = registry.Get(model)
 	}
 	table := failure.Decisions()
 	if c.Decisions != nil {
@@ -105,6 +90,27 @@ func (c *RetryConfig) policy(model string, observe func(retry.Event)) (*retry.Po
 	if c.CountInvalidAnswers {
 		table[failure.InvalidAnswer].Breaker = failure.Count
 	}
-	r.Decisions = &table
-	return retry.New(r)
+	return retry.New(retry.Config{
+		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Backoff: waits, Decisions: &table,
+		MaxRetryAfter: c.MaxRetryAfter, MaxLimitTime: c.MaxRateLimitWait, WaitForCircuit: c.WaitForCircuit,
+		Budget: c.Budget, Gate: c.Gate,
+	})
+}
+
+// policyFor returns the policy of one call to a model, with what it shares with
+// the others. That is looked up for each call: a circuit or a gate that was idle
+// for long may have been replaced.
+func (c *Client) policyFor(model string, observe func(retry.Event)) *retry.Policy {
+	p := *c.policy
+	p.Observe = observe
+	if p.Gate == nil && !c.cfg.DisablePacing {
+		p.Gate = gates.Get(model)
+	}
+	if p.Budget == nil && !c.cfg.DisableRetryBudget {
+		p.Budget = budgets.Get(model)
+	}
+	if c.circuits != nil {
+		p.Breaker = c.circuits.Get(model)
+	}
+	return &p
 }

@@ -52,7 +52,7 @@ func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 			a := named(name, play(t, times(9, down)...))
 			_, err := form.call(t.Context(), a, llm.Prompt("x"), checked, cfg)
 			open, ok := errors.AsType[*breaker.OpenError](err)
-			if !ok || reasonOf(t, err) != llmcall.CircuitIsOpen || failure.KindOf(err) != failure.CircuitOpen || open.Name != name {
+			if !ok || reasonOf(t, err) != llmcall.ReasonCircuitOpen || failure.KindOf(err) != failure.CircuitOpen || open.Name != name {
 				t.Fatalf("call A: %v", err)
 			}
 			if last, ok := errors.AsType[*failure.Error](err); !ok || last.Kind != failure.Transient {
@@ -70,7 +70,7 @@ func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 			b := named(name, play(t))
 			_, err = form.call(t.Context(), b, llm.Prompt("x"), checked, cfg)
 			open, ok = errors.AsType[*breaker.OpenError](err)
-			if !ok || reasonOf(t, err) != llmcall.CircuitIsOpen || b.calls() != 0 || time.Since(b.start) != 0 || len(traceOf(nil, err).Attempts) != 0 {
+			if !ok || reasonOf(t, err) != llmcall.ReasonCircuitOpen || b.calls() != 0 || time.Since(b.start) != 0 || len(traceOf(nil, err).Attempts) != 0 {
 				t.Errorf("call B: %v after %d calls; a rejection is no attempt", err, b.calls())
 			}
 			if ok && (open.RetryIn() != 60*s || !strings.Contains(err.Error(), "on purpose")) {
@@ -90,7 +90,7 @@ func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
 		name := unused(t)
 		trip := named(name, play(t, told(failure.QuotaExhausted, 40*s)))
 		if _, err := llmcall.RetryWithValidation(t.Context(), trip, llm.Prompt("x"), checked, guarded(llmcall.CircuitBreakerConfig{
-			Excluded: []failure.Kind{failure.Overloaded, failure.Unknown},
+			ExcludedExceptions: []failure.Kind{failure.Overloaded, failure.Unknown},
 		})); err == nil {
 			t.Fatal("no error")
 		}
@@ -99,10 +99,10 @@ func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
 			settings llmcall.CircuitBreakerConfig
 			refused  bool
 		}{
-			"the same in another order":     {llmcall.CircuitBreakerConfig{Excluded: excluded}, true},
-			"the defaults said out loud":    {llmcall.CircuitBreakerConfig{FailureThreshold: 5, RecoveryTimeout: 60 * s, FailureWindow: 300 * s, FailureRate: new(0.8), HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s, Excluded: excluded}, true},
-			"another threshold":             {llmcall.CircuitBreakerConfig{FailureThreshold: 6, Excluded: excluded}, false},
-			"a rate of 0, which is no none": {llmcall.CircuitBreakerConfig{FailureRate: new(0.0), Excluded: excluded}, false},
+			"the same in another order":     {llmcall.CircuitBreakerConfig{ExcludedExceptions: excluded}, true},
+			"the defaults said out loud":    {llmcall.CircuitBreakerConfig{FailureThreshold: 5, RecoveryTimeout: 60 * s, FailureWindow: 300 * s, FailureRate: new(0.8), HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s, ExcludedExceptions: excluded}, true},
+			"another threshold":             {llmcall.CircuitBreakerConfig{FailureThreshold: 6, ExcludedExceptions: excluded}, false},
+			"a rate of 0, which is no none": {llmcall.CircuitBreakerConfig{FailureRate: new(0.0), ExcludedExceptions: excluded}, false},
 			"nothing excluded":              {llmcall.CircuitBreakerConfig{}, false},
 		} {
 			m := named(name, play(t))
@@ -164,7 +164,7 @@ func TestWhatEachKindMeansToTheCircuit(t *testing.T) {
 
 func TestExcludedKindsDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 1, Excluded: []failure.Kind{failure.Overloaded}})
+		cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 1, ExcludedExceptions: []failure.Kind{failure.Overloaded}})
 		name := unused(t)
 		m := named(name, play(t, kind(failure.Overloaded), kind(failure.Overloaded)))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
@@ -229,7 +229,7 @@ func TestWaitForCircuitWaitsUntilAProbeIsAdmitted(t *testing.T) {
 		defer cancel()
 		m = play(t)
 		_, err = llmcall.RetryWithValidation(ctx, m, llm.Prompt("x"), checked, cfg)
-		if _, open := errors.AsType[*breaker.OpenError](err); !open || reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, context.DeadlineExceeded) || time.Since(m.start) != 0 {
+		if _, open := errors.AsType[*breaker.OpenError](err); !open || reasonOf(t, err) != llmcall.ReasonOutOfTime || !errors.Is(err, context.DeadlineExceeded) || time.Since(m.start) != 0 {
 			t.Errorf("a deadline that can't hold it: %v after %v", err, time.Since(m.start))
 		}
 	})
@@ -242,15 +242,19 @@ func TestTwoWaitsInARowAreOneDelay(t *testing.T) {
 		time.AfterFunc(s/2, func() { registry.Get(t.Name()).Trip(errors.New("bill")) })
 		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
 		var events []string
-		cfg.OnEvent = func(e llmcall.Event) {
-			events = append(events, fmt.Sprint(e.Type, " ", e.Wait, " ", e.Why))
+		cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+			events = append(events, strings.TrimSpace(fmt.Sprint(e.Type, " ", e.Wait, " ", e.WaitReason)))
+			return nil
 		}
 		m := play(t, down)
 		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{"0s basic failed transient", "10.5s basic valid, after 10.5s circuit"}) {
 			t.Errorf("%v %q", err, lines(traceOf(r, err), m.start))
 		}
-		if want := []string{"0 0s ", "1 0s ", "2 1s backoff", "2 9.5s circuit", "0 0s ", "1 0s "}; !slices.Equal(events, want) {
+		if want := []string{
+			"call_started 0s", "attempt_started 0s", "attempt_ended 0s", "waiting 1s backoff", "waiting 9.5s circuit",
+			"attempt_started 0s", "attempt_ended 0s", "call_ended 0s",
+		}; !slices.Equal(events, want) {
 			t.Errorf("told of %q", events)
 		}
 	})
@@ -269,10 +273,11 @@ func TestTheTraceHasTheWaitForACircuitAsItWas(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(s)
 		var waits []time.Duration
-		cfg.OnEvent = func(e llmcall.Event) {
-			if e.Type == llmcall.WaitStarted {
+		cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+			if e.Type == llmcall.EventWaiting {
 				waits = append(waits, e.Wait)
 			}
+			return nil
 		}
 		r, err := llmcall.RetryWithValidation(t.Context(), named(t.Name(), play(t)), llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, start), []string{"1m47s basic valid, after 6s circuit"}) {
@@ -294,7 +299,11 @@ func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 		for range 10 {
 			m := named(name, play(t, times(9, down)...))
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
-			if reasonOf(t, err) != llmcall.ProviderFailed {
+			want := llmcall.ReasonProviderFailed
+			if m.calls() < 5 {
+				want = llmcall.ReasonRetryBudgetSpent
+			}
+			if reasonOf(t, err) != want {
 				t.Fatal(err)
 			}
 			calls += m.calls()
@@ -350,7 +359,7 @@ func TestARateLimitIsSharedByAllCallsToAModel(t *testing.T) {
 			t.Errorf("another model: %v after %v", err, time.Since(start))
 		}
 		own := cfg
-		own.DisableSharedLimits = true
+		own.DisablePacing = true
 		if _, err := llmcall.RetryWithValidation(t.Context(), named(name, play(t)), llm.Prompt("x"), checked, own); err != nil || time.Since(start) != 2*s {
 			t.Errorf("unshared: %v after %v", err, time.Since(start))
 		}
@@ -361,8 +370,8 @@ func TestARateLimitIsSharedByAllCallsToAModel(t *testing.T) {
 		if err != nil || m.calls() != 1 || len(r.Attempts) != 1 {
 			t.Fatalf("the second: %v, %v after %d calls", r, err, m.calls())
 		}
-		if a := r.Attempts[0]; a.DelayWhy != retry.RateLimitWait || a.Delay < 5*s || a.Delay > 5*s+100*time.Millisecond {
-			t.Errorf("the second waited %v for %v", a.Delay, a.DelayWhy)
+		if a := r.Attempts[0]; a.DelayReason != retry.RateLimitWait || a.Delay < 5*s || a.Delay > 5*s+100*time.Millisecond {
+			t.Errorf("the second waited %v for %v", a.Delay, a.DelayReason)
 		}
 	})
 }
@@ -375,11 +384,11 @@ func TestASharedRateLimitThatIsTooLongEndsACallBeforeItBegins(t *testing.T) {
 		gate.Close(7*s, cause)
 		m := play(t)
 		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxTime: 5 * s, Gate: gate})
-		if reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, cause) || m.calls() != 0 || time.Since(m.start) != 0 {
+		if reasonOf(t, err) != llmcall.ReasonOutOfTime || !errors.Is(err, cause) || m.calls() != 0 || time.Since(m.start) != 0 {
 			t.Errorf("%v after %d calls and %v", err, m.calls(), time.Since(m.start))
 		}
 		_, err = llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxRetryAfter: s, Gate: gate})
-		if reasonOf(t, err) != llmcall.ProviderFailed || !strings.Contains(err.Error(), "slow down") {
+		if reasonOf(t, err) != llmcall.ReasonRateLimited || !strings.Contains(err.Error(), "slow down") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -214,7 +214,7 @@ func TestJSONOutput(t *testing.T) {
 		}
 		return v
 	}
-	attempt := []string{"circuit", "complaints", "delay_ms", "delay_reason", "duration_ms", "error", "kind", "model", "number", "outcome", "stage"}
+	attempt := []string{"circuit", "complaints", "delay_ms", "delay_reason", "duration_ms", "error", "kind", "model", "number", "outcome", "stage", "usage"}
 
 	_, args := serve(t, `{steps: [{kind: status, status: 503}, {kind: break, at: /n}]}`)
 	args = append(args, "--schema", file(t, "s.json", schema), "--output", "json")

@@ -560,14 +560,14 @@ func TestACallTellsAnOutageOfTheJudgeFromABadAnswer(t *testing.T) {
 		}
 		down := says(t, broken(failure.Transient, "503"))
 		_, e := call(down)
-		if e == nil || e.Reason != llmcall.CheckUnavailable || asked != 1 {
+		if e == nil || e.Reason != llmcall.ReasonCheckUnavailable || asked != 1 {
 			t.Errorf("an outage: %v after %d", e, asked)
 		}
 		if n := len(down.requests()); n != judge.DefaultMaxAttempts {
 			t.Errorf("the judge was asked %d times: two loops multiply", n)
 		}
 		_, e = call(says(t, "no verdict"))
-		if e == nil || e.Reason != llmcall.CheckUnavailable || asked != 1 || e.Trace.Usage.InputTokens != 200 {
+		if e == nil || e.Reason != llmcall.ReasonCheckUnavailable || asked != 1 || e.Trace.Usage.InputTokens != 200 {
 			t.Errorf("no verdict: %v after %d", e, asked)
 		}
 	})
