@@ -29,9 +29,6 @@ func Find(err error, match func(error) bool) bool {
 }
 
 func isNilPointer(err error) bool {
-	if e, ok := err.(*Error); ok {
-		return e == nil
-	}
 	v := reflect.ValueOf(err)
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
@@ -52,18 +49,4 @@ func is(err, target error) bool {
 		claims, ok := e.(interface{ Is(error) bool })
 		return ok && claims.Is(target)
 	})
-}
-
-// as is [errors.As], without its panics.
-func as[T error](err error) (found T, ok bool) {
-	Find(err, func(e error) bool {
-		if found, ok = e.(T); ok {
-			return true
-		}
-		if claims, can := e.(interface{ As(any) bool }); can {
-			ok = claims.As(&found)
-		}
-		return ok
-	})
-	return found, ok
 }
