@@ -14,6 +14,7 @@ import (
 
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -78,14 +79,25 @@ type RetryConfig struct {
 	// waits use up no attempts. Default 10 min.
 	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
-	// EnableCircuitBreaker guards the model with a circuit breaker that all
-	// calls of the process to the same model (llm.Model's Name) with the same
-	// CircuitBreakerConfig share. Default false.
+	// Hang is how long an attempt must have had, when the deadline of the call
+	// ends it, for it to count as a failure to the circuit breaker: if not one
+	// byte of an answer came, and nobody else got an answer meanwhile. Default
+	// 30 s; negative, or 0 in a file: never.
+	Hang time.Duration // hang
+	// FallbackAfter is the longest wait for a model where another one of the
+	// client's could go sooner. Default 2 s.
+	FallbackAfter time.Duration // fallback_after
+
+	// Endpoints is where what calls share comes from: the circuit breaker, the
+	// pacer and the budget of retries of each endpoint, that is of a model at an
+	// address with an API key; see [endpoint.KeyOf]. Default [endpoint.Default],
+	// that of the process.
+	Endpoints *endpoint.Registry
+	// EnableCircuitBreaker guards each model with a circuit breaker, which all
+	// calls to the same endpoint with the same CircuitBreakerConfig share.
+	// Default false.
 	EnableCircuitBreaker bool                 // enable_circuit_breaker
 	CircuitBreakerConfig CircuitBreakerConfig // circuit_breaker_config
-	// Breakers, if set, is where the breaker comes from instead, whatever
-	// EnableCircuitBreaker and CircuitBreakerConfig say.
-	Breakers *breaker.Registry
 	// CountInvalidAnswers makes a wrong answer a failure to the breaker.
 	// Default false: the provider did its work.
 	CountInvalidAnswers bool // count_invalid_answers
@@ -93,20 +105,24 @@ type RetryConfig struct {
 	// failing at once.
 	WaitForCircuit bool // wait_for_circuit
 
-	// DisableRetryBudget lets the call retry without regard to the budget of
-	// ten retries, and a tenth more for each success, that all calls of the
-	// process to the same model share.
+	// RetryBudget bounds the retries of all calls to the same endpoint together:
+	// by default 100 saved up, 0.2 for each success, and one a second at least.
+	// Of two clients' budgets the tighter one holds.
+	RetryBudget endpoint.Budget // retry_budget
+	// DisableRetryBudget lets the client's calls retry without regard to it.
+	// Default false.
 	DisableRetryBudget bool // disable_retry_budget
-	// Budget, if set, is used instead of that of the process.
-	Budget *retry.Budget
-	// DisablePacing leaves each call to find out itself that the model's
-	// rate is limited. By default, once a call was told when to come back, all
-	// calls of the process to the same model name wait until then (as for their
-	// own rate limits: see MaxRetryAfter and MaxRateLimitWait), and come back spread.
+	// RequestsPerMinute, TokensPerMinute and MaxConcurrent are limits that the
+	// calls to an endpoint keep to from the start, whatever its provider says;
+	// of two clients' the tighter one holds. Default 0: none.
+	RequestsPerMinute float64 // requests_per_minute
+	TokensPerMinute   float64 // tokens_per_minute
+	MaxConcurrent     int     // max_concurrent
+	// DisablePacing leaves each call to find out by itself that the endpoint's
+	// rate is limited. By default calls wait for their turn once the provider
+	// has refused one, or told how much is left; see package pace. Default
+	// false.
 	DisablePacing bool // disable_pacing
-	// Gate, if set, is used in the place of the one that calls to the same model
-	// share.
-	Gate *retry.Gate
 
 	// MaxAttemptsBeforeToolUse is after how many failed attempts the model is
 	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
@@ -139,20 +155,13 @@ type RetryConfig struct {
 	Observer Observer
 }
 
-// CircuitBreakerConfig are the settings of a breaker that a configuration file
-// names. Their meaning and defaults are those of breaker.Config. For more, give
-// RetryConfig.Breakers a registry of your own.
+// CircuitBreakerConfig are the settings of the circuit breaker. In a file they
+// have the fields' names in small letters: failure_threshold. Set without
+// EnableCircuitBreaker they are a *[ConfigError].
 type CircuitBreakerConfig struct {
-	FailureThreshold int           // failure_threshold: 5
-	RecoveryTimeout  time.Duration // recovery_timeout: 60 s
-	FailureWindow    time.Duration // failure_window: 300 s
-	FailureRate      *float64      // failure_rate: 0.8
-	HalfOpenProbes   int           // half_open_probes: 1
-	SuccessThreshold int           // success_threshold: 2
-	ProbeLease       time.Duration // probe_lease: RecoveryTimeout
-	SlowCall         time.Duration // slow_call: off; a call lasts until its answer is checked
-	// ExcludedExceptions are the kinds of failure that count neither way, in
-	// addition to those that failure.Decisions leaves out.
+	breaker.Config
+	// ExcludedExceptions are kinds of failure that count neither way: the same
+	// as rows of RetryConfig.Decisions with {breaker: ignore}.
 	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 
@@ -214,6 +223,7 @@ const (
 	takesFactor   = "a finite number of at least 1"
 	takesRatio    = "a number from 0 to 1"
 	takesRate     = "0 (the count alone), or a number from 0.001 to 1"
+	takesAbove0   = "a number above 0"
 	takesTruth    = "true or false"
 	takesName     = "a name"
 	takesSettings = "a mapping of settings"
@@ -237,7 +247,7 @@ func (c *RetryConfig) Validate() error {
 		value time.Duration
 	}{
 		{"max_time", c.MaxTime}, {"attempt_timeout", c.AttemptTimeout}, {"check_timeout", c.CheckTimeout}, {"idle_timeout", c.IdleTimeout},
-		{"max_retry_after", c.MaxRetryAfter}, {"max_rate_limit_wait", c.MaxRateLimitWait},
+		{"max_retry_after", c.MaxRetryAfter}, {"max_rate_limit_wait", c.MaxRateLimitWait}, {"fallback_after", c.FallbackAfter},
 	} {
 		if f.value < 0 {
 			return bad(f.name, f.value, takesTime)
@@ -274,8 +284,7 @@ func (c *RetryConfig) Validate() error {
 			return bad("tool.parameters", string(c.Tool.Parameters), "a JSON Schema")
 		}
 	}
-	_, err = c.CircuitBreakerConfig.config()
-	return err
+	return c.validateShared()
 }
 
 func (c *RetryConfig) attempts() int {
@@ -318,23 +327,44 @@ func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	return backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}, nil
 }
 
-// config returns the breaker's own form of the settings.
-func (c *CircuitBreakerConfig) config() (breaker.Config, error) {
-	b := breaker.Config{
-		FailureThreshold: c.FailureThreshold, RecoveryTimeout: c.RecoveryTimeout, FailureWindow: c.FailureWindow,
-		FailureRate: c.FailureRate, HalfOpenProbes: c.HalfOpenProbes, SuccessThreshold: c.SuccessThreshold,
-		ProbeLease: c.ProbeLease, SlowCall: c.SlowCall, RetryAfter: failure.RetryAfterOf,
-	}
-	for _, kind := range c.ExcludedExceptions {
-		b.Exclude = append(b.Exclude, func(err error) bool { return failure.KindOf(err) == kind })
-	}
-	if _, err := breaker.New("", b); err != nil {
-		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {
-			return b, &ConfigError{Field: "circuit_breaker_config." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+// validateShared validates what is configured of the endpoint.
+func (c *RetryConfig) validateShared() error {
+	b := &c.CircuitBreakerConfig
+	if !c.EnableCircuitBreaker && (b.Config != breaker.Config{} || len(b.ExcludedExceptions) > 0) {
+		return &ConfigError{
+			Field: "circuit_breaker_config", Got: "set, but enable_circuit_breaker is not",
+			Takes: "enable_circuit_breaker: true beside it, or no settings",
 		}
-		return b, &ConfigError{Field: "circuit_breaker_config", Err: err}
 	}
-	return b, nil
+	if _, err := b.Filled(); err != nil {
+		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {
+			return &ConfigError{Field: "circuit_breaker_config." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+		}
+		return &ConfigError{Field: "circuit_breaker_config", Err: err}
+	}
+	if _, err := c.RetryBudget.Filled(); err != nil {
+		if e, ok := errors.AsType[*endpoint.ConfigError](err); ok {
+			return &ConfigError{Field: "retry_budget." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+		}
+		return &ConfigError{Field: "retry_budget", Err: err}
+	}
+	if c.DisableRetryBudget && c.RetryBudget != (endpoint.Budget{}) {
+		return &ConfigError{Field: "retry_budget", Got: "set, and disable_retry_budget too", Takes: "one of the two"}
+	}
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{
+		{"requests_per_minute", c.RequestsPerMinute}, {"tokens_per_minute", c.TokensPerMinute}, {"max_concurrent", float64(c.MaxConcurrent)},
+	} {
+		if !(f.value >= 0 && f.value <= math.MaxFloat64) {
+			return &ConfigError{Field: f.name, Got: f.value, Takes: takesAbove0 + " (0 is no limit)"}
+		}
+		if c.DisablePacing && f.value > 0 {
+			return &ConfigError{Field: f.name, Got: "set, and disable_pacing too", Takes: "one of the two"}
+		}
+	}
+	return nil
 }
 
 // snake returns a field's name as a configuration file has it.

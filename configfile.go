@@ -199,6 +199,21 @@ var settings = []setting{
 	}},
 	truth("count_invalid_answers", func(c *RetryConfig, v bool) { c.CountInvalidAnswers = v }),
 	truth("wait_for_circuit", func(c *RetryConfig, v bool) { c.WaitForCircuit = v }),
+	{"hang", takesTime, func(c *RetryConfig, n *yaml.Node) error {
+		d, err := duration(n)
+		if err == nil && d == 0 { // the struct's zero is the default
+			d = -1
+		}
+		c.Hang = d
+		return err
+	}},
+	timeSetting("fallback_after", func(c *RetryConfig) *time.Duration { return &c.FallbackAfter }),
+	{"retry_budget", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
+		return setAll(budgetSettings, c, n, "retry_budget.")
+	}},
+	number("requests_per_minute", takesAbove0, 0, math.MaxFloat64, func(c *RetryConfig, f float64) { c.RequestsPerMinute = f }),
+	number("tokens_per_minute", takesAbove0, 0, math.MaxFloat64, func(c *RetryConfig, f float64) { c.TokensPerMinute = f }),
+	count("max_concurrent", 1, func(c *RetryConfig) *int { return &c.MaxConcurrent }),
 	truth("disable_pacing", func(c *RetryConfig, v bool) { c.DisablePacing = v }),
 	truth("disable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = v }),
 	count("max_attempts_before_tool_use", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeToolUse }),
@@ -267,15 +282,33 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 	return nil
 }
 
+// orNone returns what a struct has for a number of a file that is 0: there 0 is
+// the default, and a negative number is none.
+func orNone(f float64) float64 {
+	if f == 0 {
+		return -1
+	}
+	return f
+}
+
+var budgetSettings = []setting{
+	number("saved", "a number from 1 to 1,000,000", 1, 1e6, func(c *RetryConfig, f float64) { c.RetryBudget.Saved = f }),
+	number("per_success", takesRatio, 0, 1, func(c *RetryConfig, f float64) { c.RetryBudget.PerSuccess = orNone(f) }),
+	number("per_second", "a number from 0 to 1,000", 0, 1000, func(c *RetryConfig, f float64) { c.RetryBudget.PerSecond = orNone(f) }),
+}
+
 var breakerSettings = []setting{
 	count("failure_threshold", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.FailureThreshold }),
 	timeSetting("recovery_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.RecoveryTimeout }),
 	timeSetting("failure_window", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.FailureWindow }),
-	number("failure_rate", takesRate, 0, 1, func(c *RetryConfig, f float64) { c.CircuitBreakerConfig.FailureRate = &f }),
+	number("failure_rate", takesRate, 0, 1, func(c *RetryConfig, f float64) { c.CircuitBreakerConfig.FailureRate = orNone(f) }),
 	count("half_open_probes", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
 	count("success_threshold", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),
 	timeSetting("probe_lease", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.ProbeLease }),
 	timeSetting("slow_call", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.SlowCall }),
+	number("recovery_factor", takesFactor, 1, 1000, func(c *RetryConfig, f float64) { c.CircuitBreakerConfig.RecoveryFactor = f }),
+	timeSetting("trip_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.TripTimeout }),
+	timeSetting("max_open", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.MaxOpen }),
 	{"excluded_exceptions", "a list of kinds of failure", func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.SequenceNode {
 			return errForm

@@ -275,7 +275,7 @@ type failed struct {
 	row      failure.Decision
 	told     bool
 	wait     time.Duration // told
-	response bool          // a response came
+	response bool          // the provider answered, if not as we wished
 	answered bool          // the answer was wrong
 	progress bool          // others get answers
 }
@@ -294,7 +294,7 @@ func (f *failed) read(p *Policy) {
 	}
 	f.wait, f.told = failure.RetryAfterOf(f.err)
 	if e, ok := errors.AsType[*failure.Error](f.err); ok && e != nil {
-		f.response = e.Status > 0
+		f.response = e.Status > 0 && e.Status < 500
 	}
 	f.answered = f.answered || f.kind == failure.InvalidAnswer || f.kind == failure.CutOff
 }
@@ -405,12 +405,26 @@ func (c *Call) inTrouble() *trouble {
 	return c.trouble
 }
 
+// Last returns the last failed attempt, and whether there was one.
+func (c *Call) Last() (Failure, bool) {
+	if c.trouble == nil || len(c.failures) == 0 {
+		return Failure{}, false
+	}
+	return c.failures[len(c.failures)-1], true
+}
+
+// Stop ends the call after a failed attempt, whatever was decided: no attempt
+// follows. It does nothing where the call has ended already.
+func (c *Call) Stop() {
+	if c.err == nil && c.state != admitted {
+		c.stop(step{stop: Permanent})
+	}
+}
+
 // last returns the failure of the attempt before.
 func (c *Call) last() error {
-	if c.trouble == nil || len(c.failures) == 0 {
-		return nil
-	}
-	return c.failures[len(c.failures)-1].Err
+	f, _ := c.Last()
+	return f.Err
 }
 
 // Err returns why there is no further attempt: an [*Error]; nil while attempts go
