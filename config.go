@@ -165,8 +165,12 @@ type Tool struct {
 	// Run carries out a call of the tool; what it returns goes back to the
 	// model within the same attempt, its error as the result of a failed call.
 	// A model that calls it again after eight such rounds has given a wrong
-	// answer. Default nil: a call of the tool ends the attempt, and is the answer that
-	// the checks see.
+	// answer. Default nil: a call of the tool ends the attempt, and is the
+	// answer that the checks see.
+	//
+	// Run must be idempotent, since the same wish may be carried out more than
+	// once: an attempt that fails after Run has returned is followed by one that
+	// begins with the model's first call again.
 	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
 }
 
