@@ -116,10 +116,10 @@ func shapeOf[T any]() (*shape[T], error) {
 // shape before them.
 func (s *shape[T]) ask(req *llm.Request, checks []validate.Strategy) (*llm.Request, []validate.Strategy, error) {
 	if req == nil {
-		return nil, nil, &ConfigError{Field: "request", Got: nil, Takes: "at least one message"}
+		return nil, nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
 	}
 	if req.Schema != nil {
-		return nil, nil, &ConfigError{Field: "request.schema", Got: "set", Takes: "none: Ask makes it of the type"}
+		return nil, nil, &ConfigError{Field: "request.schema", Got: "one", Takes: "left out, because Ask makes it of the type"}
 	}
 	asked := *req
 	asked.Schema = &s.schema

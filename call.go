@@ -289,7 +289,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
 	case answer.Finish == llm.FinishLength:
 		kind = failure.CutOff
-		c.maxTokens = min(c.maxTokens, math.MaxInt/2) * 2
+		c.maxTokens = larger(c.maxTokens, answer.Usage.OutputTokens)
 		c.complaint = complaint("complete", "the answer was cut off at its token limit before it was complete", "give the whole answer in fewer words")
 	case !whole(answer):
 		kind = failure.CutOff
@@ -310,6 +310,17 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 	}
 	c.advance(stuck(previous, answer, before, c.complaint))
 	return &InvalidAnswerError{c.complaint, kind}
+}
+
+// larger returns the token limit of the request after one whose answer was cut
+// off: twice its own, or without one twice what the answer used. If that is not
+// known either it stays none: what differs then is that the model is told to give
+// the whole answer in fewer words.
+func larger(limit int, used int64) int {
+	if limit == 0 {
+		limit = int(min(used, math.MaxInt/2))
+	}
+	return min(limit, math.MaxInt/2) * 2
 }
 
 // check makes all checks. Those that could not be made are made again, by

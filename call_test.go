@@ -161,7 +161,7 @@ func TestDelaysAreSpread(t *testing.T) {
 		{"as far as is said", llmcall.RetryConfig{JitterRange: new(0.5)}, 500 * time.Millisecond, 1500 * time.Millisecond},
 		{"never above the maximum", llmcall.RetryConfig{MaxDelay: s}, 900 * time.Millisecond, s},
 		{"not at all", llmcall.RetryConfig{JitterRange: new(0.0)}, s, s},
-		{"not at all, if it is off", llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, s, s},
+		{"not at all, if it is off", llmcall.RetryConfig{UseJitter: new(false)}, s, s},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -248,20 +248,26 @@ func TestAnswerWithToolCallsAloneIsNotEmpty(t *testing.T) {
 	}
 }
 
+// The second request is never the same as the first.
 func TestACutOffAnswerIsAskedForWithTwiceTheTokens(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		limit int
+		used  int64 // as the answer says; 0: it does not
 		first llm.Finish
 		want  int
 	}{
-		{"doubled", 100, llm.FinishLength, 200},
-		{"no limit stays none", 0, llm.FinishLength, 0},
-		{"it does not overflow", 1<<63 - 1, llm.FinishLength, 1<<63 - 2},
-		{"one that broke off for another reason needs no more", 100, llm.FinishNone, 100},
+		{"twice the limit", 100, 0, llm.FinishLength, 200},
+		{"twice the limit, whatever was used", 100, 90, llm.FinishLength, 200},
+		{"without a limit, twice what was used", 0, 4096, llm.FinishLength, 8192},
+		{"without both, no limit", 0, 0, llm.FinishLength, 0},
+		{"it does not overflow", 1<<63 - 1, 0, llm.FinishLength, 1<<63 - 2},
+		{"nor does what was used", 0, 1<<63 - 1, llm.FinishLength, 1<<63 - 2},
+		{"one that broke off for another reason needs no more", 100, 90, llm.FinishNone, 100},
+		{"nor one without a limit", 0, 90, llm.FinishNone, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := play(t, finish(c.first, "go"))
+			m := play(t, answers(&llm.Response{Message: llm.Assistant("go"), Finish: c.first, Usage: llm.Usage{OutputTokens: c.used}}))
 			req := llm.Prompt("x")
 			req.MaxTokens = c.limit
 			if _, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, llmcall.RetryConfig{}); err != nil {
@@ -269,6 +275,9 @@ func TestACutOffAnswerIsAskedForWithTwiceTheTokens(t *testing.T) {
 			}
 			if m.asked[0].MaxTokens != c.limit || m.asked[1].MaxTokens != c.want || req.MaxTokens != c.limit {
 				t.Errorf("asked for %d, then %d, want %d; the caller's own is %d", m.asked[0].MaxTokens, m.asked[1].MaxTokens, c.want, req.MaxTokens)
+			}
+			if text := talk(m.last().Messages); !strings.Contains(text, "give the whole answer") {
+				t.Errorf("the second request does not say what is wrong:\n%s", text)
 			}
 		})
 	}
@@ -290,7 +299,7 @@ func TestImpossibleCallsAreRefusedBeforeAnyIsMade(t *testing.T) {
 	} {
 		for _, form := range forms {
 			r, err := form.call(t.Context(), c.model, c.req, c.checks, llmcall.RetryConfig{})
-			if r != nil || !errors.As(err, &none) || none.Field != c.field || !strings.Contains(err.Error(), "takes") {
+			if r != nil || !errors.As(err, &none) || none.Field != c.field || !strings.Contains(err.Error(), "must be") {
 				t.Errorf("%s: %v", form.name, err)
 			}
 		}

@@ -236,7 +236,7 @@ func (c *Client) stream(ctx context.Context, req *llm.Request, checks []validate
 // the type that is asked for.
 func (c *Client) newCall(req *llm.Request, checks []validate.Strategy) (*call, error) {
 	if req == nil || len(req.Messages) == 0 {
-		return nil, &ConfigError{Field: "request", Got: "empty", Takes: "at least one message"}
+		return nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
 	}
 	return &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, stage: StageBasic, maxTokens: req.MaxTokens}, nil
 }

@@ -2,7 +2,7 @@ package llmcall
 
 import (
 	"bytes"
-	"maps"
+	"encoding/json"
 	"slices"
 
 	"llmcall/llm"
@@ -44,6 +44,30 @@ func copyOf(r *llm.Request) *llm.Request {
 		c.Seed = new(*r.Seed)
 	}
 	c.Stop = slices.Clone(r.Stop)
-	c.Extra = maps.Clone(r.Extra)
+	if r.Extra != nil {
+		c.Extra = cloned(r.Extra).(map[string]any)
+	}
 	return &c
+}
+
+// cloned returns a copy of a JSON value. Of a value of another type there is
+// nothing to be known, and it is shared.
+func cloned(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		c := make(map[string]any, len(v))
+		for key, inner := range v {
+			c[key] = cloned(inner)
+		}
+		return c
+	case []any:
+		c := make([]any, len(v))
+		for i, inner := range v {
+			c[i] = cloned(inner)
+		}
+		return c
+	case json.RawMessage:
+		return json.RawMessage(bytes.Clone(v))
+	}
+	return v
 }

@@ -274,11 +274,21 @@ func full() *llm.Request {
 	return &llm.Request{
 		Messages: messages, Tools: tools, Schema: &llm.Schema{Name: "answer", JSON: []byte(`{"a":1}`)}, MaxTokens: 10,
 		Temperature: new(0.5), Stop: append(make([]string, 0, 3), "stop"), Seed: new(int64(7)),
+		Extra: map[string]any{
+			"reasoning": map[string]any{"effort": "low"}, "list": []any{map[string]any{"a": 1}, 2}, "raw": json.RawMessage(`{"a":1}`), "n": 3,
+		},
 	}
 }
 
 // spoil changes all that it can reach of a request.
 func spoil(r *llm.Request) {
+	if extra := r.Extra; extra != nil {
+		extra["reasoning"].(map[string]any)["effort"] = "high"
+		extra["list"].([]any)[0].(map[string]any)["a"] = 9
+		extra["list"].([]any)[1] = 9
+		copy(extra["raw"].(json.RawMessage), "XXXXXXX")
+		extra["n"] = 9
+	}
 	for i := range r.Messages {
 		for j, part := range r.Messages[i].Parts {
 			switch p := part.(type) {

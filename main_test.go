@@ -132,7 +132,9 @@ var checked = []validate.Strategy{isGood}
 
 // exact takes chance out of a configuration, and other tests' calls.
 func exact(c llmcall.RetryConfig) llmcall.RetryConfig {
-	c.UseJitter = new(false)
+	if c.Backoff == nil {
+		c.UseJitter = new(false)
+	}
 	c.DisableRetryBudget, c.DisablePacing = true, true
 	return c
 }
