@@ -86,6 +86,7 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 	if p.mayGo(now, c) {
 		return p.send(now, c), nil
 	}
+	p.learn.held = now
 	at, why := p.earliest(now, c)
 	return Turn{}, p.refusal(now, at, why)
 }
@@ -140,6 +141,7 @@ func (p *Pacer) line(ctx context.Context, c Cost) (*waiter, Turn, error) {
 	w := &waiter{cost: c, ready: make(chan struct{})}
 	w.deadline, w.bound = ctx.Deadline()
 	p.queue.push(w)
+	p.learn.held = now
 	if w.bound && p.late(now, w.deadline, w.cost, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
 		p.recheck(now) // with its true place: some go after it
 	}
@@ -454,7 +456,10 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 			chance = p.Rand
 		}
 		p.told.close(now, told.Wait, chance)
-		p.learn.pause(p.told.opens)
+		if !p.learn.paced {
+			p.learn.begin(now, rateStart, p.seq) // those who wait come back spread
+		}
+		p.learn.pause(p.told.opens, told.Wait)
 		p.watch()
 	}
 	if len(told.Windows) > 0 {
@@ -518,6 +523,7 @@ func (p *Pacer) dispatch(now time.Time) {
 	for p.queue.size > 0 {
 		w := p.queue.next()
 		if !p.open(now, w.cost) {
+			p.learn.held = now
 			break
 		}
 		p.queue.served(w)
