@@ -240,6 +240,13 @@ func (l *learner) pause(t time.Time, wait time.Duration) {
 	}
 }
 
+// resume ends a pause.
+func (l *learner) resume(now time.Time) {
+	if l.at.After(now) {
+		l.at, l.calm = now, now
+	}
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

@@ -30,6 +30,7 @@ type Pacer struct {
 	overload overload
 	queue    queue
 	timer    *time.Timer // to the next turn; nil while nobody waits
+	now      time.Time   // of the last look at the clock
 
 	seq         uint64 // of the last request that was watched
 	watched     int    // requests in flight
@@ -142,13 +143,14 @@ func (p *Pacer) line(ctx context.Context, c Cost) (*waiter, Turn, error) {
 	w.deadline, w.bound = ctx.Deadline()
 	p.queue.push(w)
 	p.learn.held = now
-	if w.bound && p.late(now, w.deadline, w.cost, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
-		p.recheck(now) // with its true place: some go after it
+	if w.bound && p.late(now, w.deadline, c, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
+		before, tokens := p.queue.before(w) // some may go after it
+		if e := p.late(now, w.deadline, c, before, tokens); e != nil {
+			p.queue.remove(w)
+			return nil, Turn{}, e
+		}
 	}
 	p.schedule(now)
-	if w.err != nil {
-		return nil, Turn{}, w.err
-	}
 	return w, Turn{}, nil
 }
 
@@ -183,6 +185,7 @@ func (p *Pacer) Accepted(t Turn, told *Told) {
 		p.answers.Add(1)
 		if s.look {
 			p.told = closing{} // the provider answers, whatever it told
+			p.learn.resume(now)
 		}
 	}
 	p.lastAnswer, p.seen = now, p.answers.Load()
@@ -205,6 +208,10 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	if s != nil {
 		s.refused = true
 		p.heard(s)
+		if s.look && told != nil && told.HasWait {
+			p.told = closing{} // what is told now counts
+			p.learn.resume(now)
+		}
 	}
 	p.lastRefusal = now
 	inFlight := p.inFlight()
@@ -362,8 +369,13 @@ func (p *Pacer) Configure(l Limits) {
 func (p *Pacer) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.learn, p.told, p.windows, p.overload = learner{}, closing{}, windows{}, overload{}
+	p.forget()
 	p.dispatch(time.Now())
+}
+
+func (p *Pacer) forget() {
+	p.learn, p.told, p.windows, p.overload = learner{}, closing{}, windows{}, overload{}
+	p.lastAnswer, p.lastRefusal = time.Time{}, time.Time{}
 }
 
 // Episode is the number of the last episode of refusals, from 1; 0 if there was
@@ -488,7 +500,7 @@ func (p *Pacer) open(now time.Time, c Cost) bool {
 		return false
 	}
 	if p.told.shut(now) {
-		return p.told.looks(now)
+		return p.told.looks(now) && p.limits.open(c)
 	}
 	return p.learn.due() && p.windows.open(now, c) && p.limits.open(c)
 }
@@ -516,6 +528,11 @@ func (p *Pacer) send(now time.Time, c Cost) Turn {
 // dispatch gives turns to those whose time has come, and sets the timer for the
 // next. It is called after whatever may have changed something.
 func (p *Pacer) dispatch(now time.Time) {
+	if now.Before(p.now) {
+		p.forget() // a clock of another kind: what was dated by the old one would hold for ever
+		p.limits.at = now
+	}
+	p.now = now
 	p.learn.advance(now)
 	p.limits.advance(now)
 	p.windows.advance(now)
@@ -540,16 +557,20 @@ const tickEvery = 250 * time.Millisecond
 
 // schedule sets the timer for the head of the queue.
 func (p *Pacer) schedule(now time.Time) {
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
-	}
 	if p.queue.size == 0 {
+		if p.timer != nil {
+			p.timer.Stop()
+			p.timer = nil
+		}
 		return
 	}
 	wait := tickEvery
 	if at, _ := p.turn(now, p.queue.next().cost, 0, 0, 1); at.After(now) {
 		wait = min(wait, at.Sub(now))
+	}
+	if p.timer != nil {
+		p.timer.Reset(wait)
+		return
 	}
 	p.timer = time.AfterFunc(wait, func() {
 		p.mu.Lock()
@@ -639,7 +660,8 @@ func (p *Pacer) recheck(now time.Time) {
 	p.queue.soonest = time.Time{}
 	for w := range p.queue.order() {
 		if w.bound {
-			if w.err = p.lateError(now, w, before, tokens); w.err != nil {
+			if e := p.late(now, w.deadline, w.cost, before, tokens); e != nil {
+				w.err = e
 				gone = append(gone, w)
 				continue
 			}
@@ -652,14 +674,6 @@ func (p *Pacer) recheck(now time.Time) {
 		p.queue.remove(w)
 		close(w.ready)
 	}
-}
-
-// lateError is late as an error: nil is no error.
-func (p *Pacer) lateError(now time.Time, w *waiter, before int, tokens int64) error {
-	if e := p.late(now, w.deadline, w.cost, before, tokens); e != nil {
-		return e
-	}
-	return nil
 }
 
 func (p *Pacer) refusal(now, at time.Time, why Why) *Error {
