@@ -56,6 +56,9 @@ type Cost struct {
 	Client string
 }
 
+// tokensMost bounds what one request may cost, so that sums of it don't run over.
+const tokensMost = 1 << 40
+
 // Turn is the leave to make one request. It ends with exactly one of
 // [Pacer.Done] and [Pacer.Back]. The zero value is the turn of a request that
 // needs no watching. It fits into an interface without an allocation.
@@ -79,6 +82,7 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 	if p.word.Add(2)&1 == 0 {
 		return Turn{}, nil
 	}
+	c.Tokens = max(0, min(c.Tokens, tokensMost))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.word.Add(-2)
@@ -106,6 +110,7 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 	if p.word.Add(2)&1 == 0 {
 		return Turn{}, nil
 	}
+	c.Tokens = max(0, min(c.Tokens, tokensMost))
 	w, turn, err := p.line(ctx, c)
 	if w == nil || err != nil {
 		return turn, err
