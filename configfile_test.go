@@ -558,8 +558,7 @@ func TestSettingsInVain(t *testing.T) {
 	never, counted := failure.Decisions(), failure.Decisions()
 	never[failure.InvalidAnswer].Again = failure.Never
 	counted[failure.InvalidAnswer].Breaker = failure.Ignore
-	registry := newRegistry(t, breaker.Config{})
-	threshold := llmcall.CircuitBreakerConfig{FailureThreshold: 2}
+	threshold := llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 2}}
 	own := backoff.Linear{}
 	for _, c := range []struct {
 		cfg  llmcall.RetryConfig
@@ -568,9 +567,12 @@ func TestSettingsInVain(t *testing.T) {
 		{llmcall.RetryConfig{CircuitBreakerConfig: threshold}, "circuit_breaker_config: it has no effect unless enable_circuit_breaker is true"},
 		{llmcall.RetryConfig{CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ExcludedExceptions: []failure.Kind{failure.Unknown}}}, "circuit_breaker_config: it has no effect unless"},
 		{llmcall.RetryConfig{CircuitBreakerConfig: threshold, EnableCircuitBreaker: true}, ""},
-		{llmcall.RetryConfig{CircuitBreakerConfig: threshold, Breakers: registry}, "circuit_breaker_config: it has no effect while Breakers is set"},
+		{llmcall.RetryConfig{DisableRetryBudget: true, RetryBudget: endpoint.Budget{Saved: 5}}, "retry_budget: it has no effect while disable_retry_budget is true"},
+		{llmcall.RetryConfig{DisablePacing: true, RequestsPerMinute: 60}, "requests_per_minute: it has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{DisablePacing: true, TokensPerMinute: 60}, "tokens_per_minute: it has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{DisablePacing: true, MaxConcurrent: 6}, "max_concurrent: it has no effect while disable_pacing is true"},
 		{llmcall.RetryConfig{WaitForCircuit: true}, "wait_for_circuit: it has no effect unless enable_circuit_breaker is true"},
-		{llmcall.RetryConfig{WaitForCircuit: true, Breakers: registry}, ""},
+		{llmcall.RetryConfig{WaitForCircuit: true, EnableCircuitBreaker: true}, ""},
 		{llmcall.RetryConfig{CountInvalidAnswers: true}, "count_invalid_answers: it has no effect unless enable_circuit_breaker is true"},
 		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true}, ""},
 		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true, Decisions: &counted}, "count_invalid_answers: it contradicts decisions.invalid_answer"},

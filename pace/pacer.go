@@ -686,5 +686,8 @@ func (p *Pacer) refusal(now, at time.Time, why Why) *Error {
 	if p.learn.paced {
 		e.Rate = p.learn.rate
 	}
+	if p.told.shut(now) {
+		e.ToldUntil = p.told.until
+	}
 	return e
 }
