@@ -34,7 +34,8 @@ type Model interface {
 	Name() string
 	// Complete sends one request, once. It does not retry: retries are made
 	// by one loop, above. Errors carry a failure kind (package failure).
-	// Complete must not modify req, and returns when ctx ends.
+	// Complete must not modify req, and returns when ctx ends. The data of
+	// pictures, which may be large, are the caller's own, not a copy.
 	Complete(ctx context.Context, req *Request) (*Response, error)
 }
 
