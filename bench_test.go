@@ -180,7 +180,7 @@ func streamed[E any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
 // What a typed call costs that succeeds the first time: its schema is made at the
 // first call with the type.
 func BenchmarkAsk(b *testing.B) {
-	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisableSharedLimits: true}
+	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisablePacing: true}
 	city := llm.Func(b.Name()+"city", func(context.Context, *llm.Request) (*llm.Response, error) {
 		return llm.Reply(`{"name":"Berlin","population":3700000,"continent":"Europe"}`), nil
 	})
@@ -190,10 +190,10 @@ func BenchmarkAsk(b *testing.B) {
 }
 
 func asks[T any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
-	req := llm.Prompt("x")
+	req, c := llm.Prompt("x"), client(b, m, nil, cfg)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := llmcall.Ask[T](context.Background(), m, req, nil, cfg); err != nil {
+		if _, _, err := llmcall.Ask[T](context.Background(), c, req); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -336,8 +336,11 @@ var breakerSettings = []setting{
 	timeSetting("failure_window", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.FailureWindow }),
 	{name: "failure_rate", takes: takesRate, set: func(c *RetryConfig, n *yaml.Node) error {
 		f, err := number(n)
+		if err != nil || f != 0 && !(f >= 0.001 && f <= 1) { // a struct has a negative number for the count alone
+			return errForm
+		}
 		c.CircuitBreakerConfig.FailureRate = orNone(f)
-		return err
+		return nil
 	}},
 	count("half_open_probes", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
 	count("success_threshold", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),

@@ -444,14 +444,15 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
 		{"use_jitter", "true"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
-		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"disable_retry_budget", "true"}, {"disable_pacing", "true"}, {"max_attempts_before_tool_use", "2"},
+		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
+		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},
 		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
 			t.Error(err)
 		}
 	}
-	got.CircuitBreakerConfig, got.Tool, got.Decisions = want.CircuitBreakerConfig, want.Tool, want.Decisions
+	got.CircuitBreakerConfig, got.RetryBudget, got.Tool, got.Decisions = want.CircuitBreakerConfig, want.RetryBudget, want.Tool, want.Decisions
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}

@@ -19,7 +19,7 @@ func TestAnAttemptDoesNotCopyThePicture(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	_, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, exact(llmcall.RetryConfig{MaxAttempts: attempts}))
 	runtime.ReadMemStats(&after)
-	if each := (after.TotalAlloc - before.TotalAlloc) / attempts; reasonOf(t, err) != llmcall.NoValidAnswer || each > 100<<10 {
+	if each := (after.TotalAlloc - before.TotalAlloc) / attempts; reasonOf(t, err) != llmcall.ReasonNoValidAnswer || each > 100<<10 {
 		t.Errorf("%d bytes an attempt, %v", each, err)
 	}
 }

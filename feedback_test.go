@@ -322,7 +322,7 @@ func TestAModelThatSpoilsItsRequestHarmsNobody(t *testing.T) {
 			copy(arguments, "XXXXXXX")
 			return "found", nil
 		}}
-		cfg := exact(llmcall.RetryConfig{MaxAttempts: 6, MaxAttemptsBeforeTool: 2, Tool: tool})
+		cfg := exact(llmcall.RetryConfig{MaxAttempts: 6, MaxAttemptsBeforeToolUse: 2, Tool: tool})
 		steps := func(spoils bool) []step {
 			all := []step{say("a"), down, say("b"), wants(calls("1", "lookup", `{"x":1}`)), finish(llm.FinishLength, "c")}
 			if !spoils {

@@ -59,7 +59,7 @@ func TestCallsWithATypeShareItsSchemaAlone(t *testing.T) {
 				return llm.Reply(`{"value":"bad"}`), nil
 			})
 			for range 3 {
-				grade, result, err := llmcall.Ask[Grade](t.Context(), m, llm.Prompt("x"), []validate.Strategy{vandal}, exact(llmcall.RetryConfig{}))
+				grade, result, err := llmcall.Ask[Grade](t.Context(), client(t, m, []validate.Strategy{vandal}, exact(llmcall.RetryConfig{})), llm.Prompt("x"))
 				if err != nil || grade != "good" || len(result.Attempts) != 2 || result.Attempts[0].Complaints[0].Problem != "it is bad" {
 					t.Errorf("%q, %v", grade, err)
 				}
@@ -89,7 +89,7 @@ func (Moody) EnumValues() []any {
 
 func TestATypeThatWasNotReadyIsLookedAtAgain(t *testing.T) {
 	unready.Store(true)
-	_, _, err := llmcall.Ask[Moody](t.Context(), play(t), llm.Prompt("x"), nil, llmcall.RetryConfig{})
+	_, _, err := llmcall.Ask[Moody](t.Context(), client(t, play(t), nil, llmcall.RetryConfig{}), llm.Prompt("x"))
 	if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.Field != "T" || !strings.Contains(err.Error(), "not loaded yet") {
 		t.Errorf("%v", err)
 	}
