@@ -274,7 +274,6 @@ func (b *Breaker) begin(k *book, was uint64, at time.Time, cause Cause) {
 	k.since = at
 	k.failures, k.oldest, k.successes = k.failures[:0], 0, 0
 	k.probes, k.passed = k.probes[:0], 0
-	k.turn = time.Time{}
 	k.callFirst()
 	if len(b.hooks) > 0 && ((was^w)&(stateMask|forcedBit) != 0 || w&forcedBit != 0) {
 		k.toTell(Transition{
