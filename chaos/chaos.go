@@ -86,6 +86,9 @@ type Recorded struct {
 	Status int
 	// Refusal says why a request was refused that the plan meant to answer.
 	Refusal string
+	// Limit is the limit of the plan's that refused it: "requests", "tokens" or
+	// "concurrent". Empty: none did.
+	Limit string
 }
 
 // Server is the provider. It is an http.Handler, for net/http/httptest and for
@@ -94,6 +97,9 @@ type Server struct {
 	plan      *Plan
 	seed      uint64
 	onRequest func(Recorded)
+	limiter   *limiter // nil without limits
+	slots     *slots   // nil without a limit of them
+	tally     tally
 
 	closed chan struct{}
 	close  sync.Once
@@ -126,6 +132,12 @@ func New(cfg Config) (*Server, error) {
 		plan := *cfg.Plan
 		plan.Steps, plan.Weights = slices.Clone(plan.Steps), slices.Clone(plan.Weights)
 		s.plan = &plan
+		if l := plan.Limits; l != nil {
+			s.limiter = newLimiter(*l)
+			if l.Concurrent > 0 {
+				s.slots = &slots{concurrent: l.Concurrent, queue: l.Queue}
+			}
+		}
 		if cfg.Seed == 0 {
 			s.seed = plan.Seed
 		}
@@ -145,8 +157,17 @@ func (s *Server) Requests() []Recorded {
 	return out
 }
 
-// Reset forgets the requests so far, and begins the plan again.
+// Counts returns what has become of the requests so far.
+func (s *Server) Counts() Counts { return s.tally.snapshot() }
+
+// Reset forgets the requests so far and what they have used of the limits, and
+// begins the plan again. Requests that are being served, or wait for a place,
+// keep it and are counted on.
 func (s *Server) Reset() {
+	s.tally.reset()
+	if s.limiter != nil {
+		s.limiter.reset()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recorded, s.bytes, s.number, s.steps = nil, 0, 0, 0
@@ -162,19 +183,22 @@ func (s *Server) Close() {
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler where the
 // connection is to be closed, as net/http wants it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := s.tally.arrive()
+	defer v.end(failed) // however this function is left; after the request's own end it does nothing
 	query := r.URL.Query()
 	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: withoutKey(query), Header: redacted(r.Header)}
 	var err error
 	rec.Body, err = readBody(w, r)
-	reply := s.decide(r.Context(), rec, &incoming{rec.Path, query, r.Header, rec.Body}, err)
+	reply := s.decide(r.Context(), rec, &incoming{rec.Path, query, r.Header, rec.Body}, err, v)
 	if s.onRequest != nil {
 		s.onRequest(*rec)
 	}
-	s.deliver(w, r, reply)
+	s.deliver(w, r, reply, v)
 }
 
-// decide records a request and says what is done with it.
-func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, readError error) reply {
+// decide records a request and says what is done with it, after it has waited
+// for a place.
+func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, readError error, v *visit) reply {
 	if rec.Path == redirectPath {
 		s.record(rec, http.StatusTemporaryRedirect, nil)
 		return redirectReply(http.StatusTemporaryRedirect, 0)
@@ -198,7 +222,9 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, read
 		return s.refuse(rec, face, &refusal{status: http.StatusMethodNotAllowed, message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
 	case to.face == nil:
 		id, _ := s.record(rec, http.StatusOK, nil)
-		return jsonReply(http.StatusOK, face.header(id, rec.Time), modelList)
+		rp := jsonReply(http.StatusOK, face.header(id, rec.Time), modelList)
+		rp.provider, rp.ending = face, answered
+		return rp
 	}
 	req, refused := face.read(call)
 	if refused != nil {
@@ -206,6 +232,9 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, read
 	}
 	req.face = face
 	rec.Model, rec.Stream, rec.Messages = req.model, req.stream, req.messages
+	if rp, refused := s.limit(ctx, req, call, rec, v); refused {
+		return rp
+	}
 	id, f := s.record(rec, 0, face)
 	rp, err := s.follow(ctx, req, f, id, rec)
 	s.mu.Lock()
@@ -244,8 +273,11 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id ids, rec 
 		return rp, err
 	}
 	in := req.promptTokens()
+	if s.limiter != nil && req.maxTokens == 0 {
+		s.limiter.charge(req.account, int64(tokenCount(a.text)+f.ReasoningTokens), time.Now())
+	}
 	use := usage{in: in, out: tokenCount(a.text) + f.ReasoningTokens, cached: min(f.CachedTokens, in), reasoning: f.ReasoningTokens}
-	return answerReply(&turn{req, a, id, rec.Time, use}, f), nil
+	return answerReply(&turn{req, a, id, rec.Time, use}, f, s.plan.answerTime()), nil
 }
 
 // refuse records a request that the plan has no part in, and answers it.

@@ -9,7 +9,7 @@ import (
 )
 
 // deliver does what was decided.
-func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply) {
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *visit) {
 	if !s.wait(r.Context(), rp.delay) {
 		panic(http.ErrAbortHandler)
 	}
@@ -21,6 +21,8 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply) {
 		case <-s.closed:
 		}
 		panic(http.ErrAbortHandler)
+	case rp.gone:
+		panic(http.ErrAbortHandler)
 	case rp.reset:
 		reset(control)
 		return
@@ -28,6 +30,7 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply) {
 	for name, values := range rp.header {
 		w.Header()[name] = values
 	}
+	s.tellLimits(w.Header(), rp)
 	w.WriteHeader(rp.status)
 	flush := len(rp.pieces) > 1 || rp.abrupt
 	if flush {
@@ -36,6 +39,11 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply) {
 	for i, piece := range rp.pieces[:rp.send] {
 		if i > 0 && !s.wait(r.Context(), rp.pause) {
 			panic(http.ErrAbortHandler)
+		}
+		if i == rp.send-1 && rp.fill == 0 {
+			// With the last piece the client has all, and may ask again before this
+			// handler returns: it must not meet its own request.
+			v.end(rp.ending)
 		}
 		if i == 0 && rp.fill > 0 {
 			if !writeFilled(w, piece, rp.fillAt, rp.fill) {
@@ -50,6 +58,27 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply) {
 	}
 	if rp.abrupt {
 		panic(http.ErrAbortHandler)
+	}
+	v.end(rp.ending)
+}
+
+// tellLimits adds what the provider's headers say of limits at this moment.
+// What is there already is the plan's and stays.
+func (s *Server) tellLimits(h http.Header, rp reply) {
+	switch {
+	case rp.provider == nil:
+	case s.limiter == nil:
+		addMissing(h, rp.provider.unlimited(time.Now()))
+	case rp.account != nil:
+		s.limiter.tell(rp.account, rp.provider, h, time.Now())
+	}
+}
+
+func addMissing(h, more http.Header) {
+	for name, values := range more {
+		if _, set := h[name]; !set {
+			h[name] = values
+		}
 	}
 }
 
