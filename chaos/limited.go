@@ -40,7 +40,9 @@ func overLimit(req *request, over *excess, h Hint, id ids, now time.Time) reply 
 		wait = 0
 	}
 	f, told := h.fault(req.face, wait)
-	return errorReply(req, req.face.overLimit(*over, told), f, id, now)
+	e := req.face.overLimit(*over, told)
+	e.status, e.number = http.StatusTooManyRequests, http.StatusTooManyRequests
+	return errorReply(req, e, f, id, now)
 }
 
 // placeLimit is the name of Limits.Concurrent as a limit.
@@ -61,7 +63,7 @@ func (geminiFace) hint(wait time.Duration) Fault {
 }
 
 func (openaiFace) overLimit(over excess, wait string) apiError {
-	e := apiError{status: http.StatusTooManyRequests, kind: over.limit, wire: "rate_limit_exceeded"}
+	e := apiError{kind: over.limit, wire: "rate_limit_exceeded"}
 	of := "requests per min (RPM)"
 	if over.limit == tokenLimit {
 		of = "tokens per min (TPM)"
@@ -81,7 +83,7 @@ func (openaiFace) overLimit(over excess, wait string) apiError {
 }
 
 func (anthropicFace) overLimit(over excess, _ string) apiError {
-	e := apiError{status: http.StatusTooManyRequests, kind: "rate_limit_error"}
+	e := apiError{kind: "rate_limit_error"}
 	const more = "For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later."
 	switch {
 	case over.never:
@@ -98,7 +100,7 @@ func (geminiFace) overLimit(over excess, wait string) apiError {
 	if over.limit == tokenLimit {
 		metric, quota = "generate_content_free_tier_input_token_count", "GenerateContentInputTokensPerModelPerMinute-FreeTier"
 	}
-	e := apiError{status: http.StatusTooManyRequests, kind: "RESOURCE_EXHAUSTED", details: geminiQuotaFailure(metric, quota, strconv.Itoa(over.perMinute))}
+	e := apiError{kind: "RESOURCE_EXHAUSTED", details: geminiQuotaFailure(metric, quota, strconv.Itoa(over.perMinute))}
 	e.message = fmt.Sprintf("%s\n* Quota exceeded for metric: generativelanguage.googleapis.com/%s, limit: %d, model: {model}", geminiQuota, metric, over.perMinute)
 	if wait != "" {
 		e.message += "\nPlease retry in " + wait + "."

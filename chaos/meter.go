@@ -1,6 +1,9 @@
 package chaos
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // meter holds one limit of so many units (requests, or tokens) a minute. It
 // knows no clock: each call is told the time. A time before that of an earlier
@@ -43,18 +46,17 @@ func (b *bucket) advance(now time.Time) {
 	if b.at.IsZero() {
 		b.at = now
 	}
-	elapsed := int64(now.Sub(b.at) / time.Microsecond)
-	if elapsed <= 0 {
+	if now.Before(b.at) {
 		return
 	}
-	// What is left of a microsecond counts for the next call.
-	b.at = b.at.Add(time.Duration(elapsed) * time.Microsecond)
-	// The product with a long time would overflow.
-	if elapsed >= b.micros(b.size*partsPerUnit) {
-		b.level = b.size * partsPerUnit
-	} else {
-		b.level += elapsed * b.perMinute
+	elapsed, full := int64(now.Sub(b.at)/time.Microsecond), b.size*partsPerUnit
+	if elapsed >= b.micros(full) { // the product below can't overflow then
+		// A full bucket does not save up the rest of a microsecond.
+		b.level, b.at = full, now
+		return
 	}
+	b.level += elapsed * b.perMinute
+	b.at = b.at.Add(time.Duration(elapsed) * time.Microsecond)
 }
 
 // micros returns how long it takes to fill up to a level, rounded up.
@@ -64,7 +66,7 @@ func (b *bucket) micros(level int64) int64 {
 
 func (b *bucket) until(now time.Time, level int64) time.Duration {
 	b.advance(now)
-	missing := time.Duration(b.micros(level)) * time.Microsecond
+	missing := time.Duration(min(b.micros(level), math.MaxInt64/int64(time.Microsecond))) * time.Microsecond
 	if missing == 0 {
 		return 0
 	}
