@@ -101,18 +101,18 @@ type Server struct {
 	slots     *slots   // nil without a limit of them
 	tally     tally
 
-	closed chan struct{}
-	close  sync.Once
+	closing context.Context // ends with Close
+	close   context.CancelFunc
 
 	mu       sync.Mutex
 	recorded []*Recorded
-	bytes    int // of the bodies in recorded
+	bytes    int // of all that is in recorded
 	number   int // of the last request
 	steps    int // of the plan that were taken
 	ids      int // never reset: identifiers stay unique
 }
 
-// The requests that are remembered: the last, with bodies of so many bytes.
+// The requests that are remembered: the last, with so many bytes in all.
 const (
 	maxRecorded      = 10_000
 	maxRecordedBytes = 64 << 20
@@ -124,7 +124,8 @@ const maxBody = 64 << 20
 // New makes a Server. A plan that can't be followed is an error that names the
 // fault, the field, what it got and what it takes.
 func New(cfg Config) (*Server, error) {
-	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest, closed: make(chan struct{})}
+	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest}
+	s.closing, s.close = context.WithCancel(context.Background())
 	if cfg.Plan != nil {
 		if field, i, wrong := cfg.Plan.check(); wrong != nil {
 			return nil, fmt.Errorf("chaos: plan: %w", &located{0, path(field, i), wrong})
@@ -174,11 +175,10 @@ func (s *Server) Reset() {
 }
 
 // Close ends every wait, so that requests that hang or are slow end at once
-// with a closed connection, and later ones that would. httptest.Server.Close
-// waits for them: call this one first. Serve needs no Close.
-func (s *Server) Close() {
-	s.close.Do(func() { close(s.closed) })
-}
+// with a closed connection, and later ones that would. An answer that is going
+// out has a second. httptest.Server.Close waits for them: call this one first.
+// Serve needs no Close.
+func (s *Server) Close() { s.close() }
 
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler where the
 // connection is to be closed, as net/http wants it.
@@ -273,7 +273,7 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id ids, rec 
 		return rp, err
 	}
 	in := req.promptTokens()
-	if s.limiter != nil && req.maxTokens == 0 {
+	if s.limiter != nil && !req.answerReserved() {
 		s.limiter.charge(req.account, int64(tokenCount(a.text)+f.ReasoningTokens), time.Now())
 	}
 	use := usage{in: in, out: tokenCount(a.text) + f.ReasoningTokens, cached: min(f.CachedTokens, in), reasoning: f.ReasoningTokens}
@@ -300,13 +300,30 @@ func (s *Server) record(rec *Recorded, status int, planned face) (ids, Fault) {
 		s.steps++
 	}
 	s.recorded = append(s.recorded, rec)
-	s.bytes += len(rec.Body)
+	s.bytes += rec.size()
 	for len(s.recorded) > maxRecorded || s.bytes > maxRecordedBytes && len(s.recorded) > 1 {
-		s.bytes -= len(s.recorded[0].Body)
+		s.bytes -= s.recorded[0].size()
 		s.recorded[0] = nil
 		s.recorded = s.recorded[1:]
 	}
 	return ids{s.seed, s.ids}, rec.Fault
+}
+
+// size is about how many bytes a client has made the server remember.
+func (r *Recorded) size() int {
+	n := len(r.Body) + len(r.Path) + len(r.Model)
+	for _, values := range []map[string][]string{r.Header, r.Query} {
+		for name, all := range values {
+			n += len(name)
+			for _, value := range all {
+				n += len(value)
+			}
+		}
+	}
+	for _, m := range r.Messages {
+		n += len(m.Role) + len(m.Text)
+	}
+	return n
 }
 
 // readBody reads a request to its end: only then does the server notice that a
@@ -315,6 +332,7 @@ func (s *Server) record(rec *Recorded, status int, planned face) (ids, Fault) {
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(time.Minute)) // not every ResponseWriter can; then there is no limit
+	_ = control.SetWriteDeadline(time.Time{})                // that of the connection's last answer; "100 Continue" may go out
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	_ = control.SetReadDeadline(time.Time{})
 	return body, err

@@ -52,6 +52,10 @@ const placeLimit = "concurrent"
 // local server says, or the provider's own word for it.
 var noPlace = Fault{Kind: Status, Code: "ollama_busy"}
 
+func (openaiFace) reserves() bool    { return true }
+func (anthropicFace) reserves() bool { return false }
+func (geminiFace) reserves() bool    { return false }
+
 func (openaiFace) hint(wait time.Duration) Fault {
 	return Fault{RetryAfter: wholeSeconds(wait), RetryAfterMS: strconv.FormatInt(wait.Milliseconds(), 10)}
 }
@@ -83,16 +87,14 @@ func (openaiFace) overLimit(over excess, wait string) apiError {
 }
 
 func (anthropicFace) overLimit(over excess, _ string) apiError {
-	e := apiError{kind: "rate_limit_error"}
-	const more = "For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later."
-	switch {
-	case over.never:
-		e.message = fmt.Sprintf("This request would exceed the rate limit for your organization: it asks for %s tokens, and the limit is %s tokens per minute. Please reduce the prompt length or the maximum tokens requested.",
-			thousands(over.requested), thousands(int64(over.perMinute)))
-	default:
-		e.message = fmt.Sprintf("This request would exceed your organization's rate limit of %s %s per minute. %s", thousands(int64(over.perMinute)), over.limit, more)
+	limit := thousands(int64(over.perMinute))
+	message := fmt.Sprintf("This request would exceed your organization's rate limit of %s %s per minute. For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later.",
+		limit, over.limit)
+	if over.never {
+		message = fmt.Sprintf("This request would exceed the rate limit for your organization: it has %s input tokens, and the limit is %s input tokens per minute. Please reduce the prompt length.",
+			thousands(over.requested), limit)
 	}
-	return e
+	return apiError{kind: "rate_limit_error", message: message}
 }
 
 func (geminiFace) overLimit(over excess, wait string) apiError {

@@ -174,7 +174,7 @@ func (s *Server) limit(ctx context.Context, req *request, call *incoming, rec *R
 		v.serve(nil)
 		return reply{}, false
 	}
-	switch leave, err := s.slots.take(ctx, s.closed); {
+	switch leave, err := s.slots.take(ctx, s.closing.Done()); {
 	case err == nil:
 		v.serve(leave)
 		return reply{}, false
@@ -193,5 +193,12 @@ func (s *Server) limit(ctx context.Context, req *request, call *incoming, rec *R
 
 // tokensAsked is how many tokens of the limit a request uses up when it comes.
 func (r *request) tokensAsked() int64 {
-	return int64(r.promptTokens()) + int64(min(r.maxTokens, 2*maxLimit))
+	n := int64(r.promptTokens())
+	if r.answerReserved() {
+		n += int64(min(r.maxTokens, 2*maxLimit))
+	}
+	return n
 }
+
+// answerReserved reports whether tokensAsked has the answer's.
+func (r *request) answerReserved() bool { return r.maxTokens > 0 && r.face.reserves() }

@@ -22,12 +22,13 @@ type Limits struct {
 	RequestsPerMinute int
 	// TokensPerMinute is how many tokens are let through a minute, 1 to a
 	// thousand million. A request is counted as its prompt, estimated at four
-	// characters a token, and its max_tokens, whether the answer uses them or
-	// not, as OpenAI and Azure count. Without max_tokens its answer is counted
-	// as soon as it is made, even if the limit does not have so many left: the
-	// next requests wait the longer for it. A request that asks for more than
-	// TokensPerMinute at once is refused as too large, without a hint. Default
-	// 0: no limit of tokens.
+	// characters a token, and its answer. Of OpenAI the answer is counted as
+	// max_tokens when the request comes, whether it uses them or not, as OpenAI
+	// and Azure do. Of the others, and without max_tokens, it is counted when it
+	// is made, even if the limit has not so many left: the next requests wait
+	// the longer for it. A request that asks for more than TokensPerMinute when
+	// it comes is refused as too large, without a hint. Default 0: no limit of
+	// tokens.
 	TokensPerMinute int
 	// Burst is how many requests the bucket of RequestsPerMinute holds: so many
 	// may come at once after a pause. Only with WindowBucket. Default:

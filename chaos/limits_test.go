@@ -305,28 +305,36 @@ func TestLimitsOverTime(t *testing.T) {
 }
 
 func TestATokenLimitIsInTheProvidersWords(t *testing.T) {
-	plan := chaos.Plan{Limits: &chaos.Limits{RequestsPerMinute: 600, TokensPerMinute: 1200}}
+	plan := chaos.Plan{Limits: &chaos.Limits{RequestsPerMinute: 600, TokensPerMinute: 1200}, Repeat: true, Steps: []chaos.Fault{{Answer: "four"}}}
+	prompt := func(tokens int) question { return question{turns: []string{strings.Repeat("four", tokens-7)}} } // 3 + 4 are added
+	asking := func(tokens int) question { return question{turns: []string{"x"}, maxTokens: tokens - 8} }
 	for _, c := range []struct {
+		name           string
 		protocol       chaos.Protocol
+		ask            func(tokens int) question
+		left           string
 		tooMany, never string
 		wait           string // that is told
 	}{
-		// The prompt is 3 + 4 + 2 tokens. 1009 are used, 191 left; 818 more are 40.9 s.
-		{chaos.OpenAI, "on tokens per min (TPM): Limit 1200, Used 1009, Requested 1009. Please try again in 40.9s. Visit", "Request too large for gpt-practice in organization org-practice on tokens per min (TPM): Limit 1200, Requested 1209.", "41"},
-		{chaos.Anthropic, "rate limit of 1,200 tokens per minute", "it asks for 1,209 tokens, and the limit is 1,200 tokens per minute", "41"},
-		{chaos.Gemini, "input_token_count, limit: 1200, model: gemini-practice\nPlease retry in 40.9s.", "input_token_count, limit: 1200, model: gemini-practice", ""},
+		// OpenAI counts max_tokens: 1000 are used, and 800 more are 40 s.
+		{"reserved", chaos.OpenAI, asking, "200", "on tokens per min (TPM): Limit 1200, Used 1000, Requested 1000. Please try again in 40s. Visit", "Request too large for gpt-practice in organization org-practice on tokens per min (TPM): Limit 1200, Requested 1201. The", "40"},
+		// The answer is a token.
+		{"not reserved", chaos.OpenAI, prompt, "199", "Limit 1200, Used 1001, Requested 1000. Please try again in 40.05s. Visit", "Limit 1200, Requested 1201.", "41"},
+		{"", chaos.Anthropic, prompt, "199", "rate limit of 1,200 tokens per minute", "it has 1,201 input tokens, and the limit is 1,200 input tokens per minute", "41"},
+		{"", chaos.Gemini, prompt, "", "input_token_count, limit: 1200, model: gemini-practice\nPlease retry in 40.05s.", "input_token_count, limit: 1200, model: gemini-practice", ""},
 	} {
-		t.Run(string(c.protocol), func(t *testing.T) {
+		t.Run(fmt.Sprint(c.protocol, " ", c.name), func(t *testing.T) {
 			inBubble(t, plan, func(t *testing.T, b *bubble) {
 				s := sdkOf(c.protocol)
-				if r := b.ask(t, s, false, question{maxTokens: 1000}); r.err != nil {
-					t.Fatal(r.err)
+				r := b.ask(t, s, false, c.ask(1000))
+				if left := b.last.Get("X-Ratelimit-Remaining-Tokens") + b.last.Get("Anthropic-Ratelimit-Tokens-Remaining"); r.err != nil || left != c.left {
+					t.Errorf("got %v, and %s left", r.err, left)
 				}
-				r := b.ask(t, s, false, question{maxTokens: 1000})
+				r = b.ask(t, s, false, c.ask(1000))
 				if r.status != 429 || !strings.Contains(r.message, c.tooMany) || b.last.Get("Retry-After") != c.wait {
 					t.Errorf("got %d %s, Retry-After %q", r.status, r.message, b.last.Get("Retry-After"))
 				}
-				r = b.ask(t, s, false, question{maxTokens: 1200})
+				r = b.ask(t, s, false, c.ask(1201))
 				if r.status != 429 || !strings.Contains(r.message, c.never) || b.last.Get("Retry-After") != "" || strings.Contains(fmt.Sprint(r.err), "retryDelay") {
 					t.Errorf("got %d %s, Retry-After %q", r.status, r.message, b.last.Get("Retry-After"))
 				}
@@ -651,6 +659,83 @@ func TestOneAtATimeNeverMeetsItself(t *testing.T) {
 	if c := p.Counts(); c.Answered != 100 || c.MostServing != 1 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// A client that stops to read, and does not go away, keeps its place for a minute.
+func TestAClientThatDoesNotReadLosesItsPlace(t *testing.T) {
+	for _, body := range []string{
+		`{"model":"m","messages":[{"role":"user","content":"x"}],"stream":true}`, // hangs at the first piece
+		`{"model":"m","messages":[{"role":"user","content":"x"}]}`,               // 100 MiB
+	} {
+		plan := chaos.Plan{Limits: &chaos.Limits{Concurrent: 1}, Steps: []chaos.Fault{{Kind: chaos.Huge}}}
+		inBubble(t, plan, func(t *testing.T, b *bubble) {
+			response, err := b.send(t.Context(), "k", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(59 * time.Second)
+			if c := b.Counts(); c.Serving != 1 {
+				t.Errorf("after 59 s: %+v", c)
+			}
+			time.Sleep(2 * time.Second)
+			if c := b.Counts(); c.Serving != 0 || c.Failed != 1 {
+				t.Errorf("after a minute: %+v", c)
+			}
+			if got := b.statuses(t, 1); got[0] != 200 {
+				t.Errorf("the next got %d", got[0])
+			}
+			_ = response.Body.Close()
+		})
+	}
+}
+
+func TestCloseEndsAnAnswerThatNobodyReads(t *testing.T) {
+	inBubble(t, chaos.Plan{Steps: []chaos.Fault{{Kind: chaos.Huge}}}, func(t *testing.T, b *bubble) {
+		response, err := b.send(t.Context(), "k", `{"model":"m","messages":[{"role":"user","content":"x"}]}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		b.Close()
+		time.Sleep(2 * time.Second)
+		if c := b.Counts(); c.Serving != 0 {
+			t.Errorf("%+v", c)
+		}
+		_ = response.Body.Close()
+	})
+}
+
+// What is slow, but goes on, is not cut off, and an old deadline does not meet
+// the next request of the connection.
+func TestASlowReaderGetsAll(t *testing.T) {
+	plan := chaos.Plan{Repeat: true, Steps: []chaos.Fault{{Kind: chaos.Drip, ChunkDelay: 2 * time.Minute}, {Kind: chaos.Slow, Delay: 5 * time.Minute}, {Kind: chaos.Huge, Size: 1 << 20}}}
+	inBubble(t, plan, func(t *testing.T, b *bubble) {
+		for range 2 {
+			for i := range 2 {
+				if r := b.ask(t, sdkOf(chaos.OpenAI), true, question{}); r.err != nil || !r.ended {
+					t.Errorf("request %d: %+v", i, r)
+				}
+				time.Sleep(time.Minute + time.Second)
+			}
+			response, err := b.send(t.Context(), "k", `{"model":"m","messages":[{"role":"user","content":"x"}]}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := io.Copy(slowly{}, response.Body)
+			if err != nil || n < 1<<20 {
+				t.Errorf("%d bytes came, %v", n, err)
+			}
+			_ = response.Body.Close()
+		}
+	})
+}
+
+// slowly takes ten seconds for what it gets at once.
+type slowly struct{}
+
+func (slowly) Write(p []byte) (int, error) {
+	time.Sleep(10 * time.Second)
+	return len(p), nil
 }
 
 func TestAnAnswerTakesItsTime(t *testing.T) {

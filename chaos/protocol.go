@@ -36,6 +36,9 @@ type face interface {
 	unlimited(now time.Time) http.Header
 	// tell is what the headers tell of a limit that the plan has.
 	tell(which string, r room, now time.Time) http.Header
+	// reserves reports whether a limit of tokens counts max_tokens when a request
+	// comes, and not the answer when it is made.
+	reserves() bool
 	// overLimit is the error of a request that is over a limit of the plan's;
 	// its words tell the wait, unless that is empty.
 	overLimit(over excess, wait string) apiError

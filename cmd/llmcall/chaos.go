@@ -42,7 +42,7 @@ the provider's words and headers, and takes no step:
   limits:
     requests_per_minute: 600   # for each API key and model
     burst: 5                   # the bucket's size, by default the whole minute's
-    tokens_per_minute: 60000   # prompt and max_tokens
+    tokens_per_minute: 60000   # of prompt and answer
     window: bucket             # or minute: windows of a minute
     concurrent: 4              # served at a time
     queue: 8                   # more that may wait; beyond: 503, Anthropic 529
