@@ -1,6 +1,7 @@
 package classify_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,8 @@ func TestReadTellsWhenToComeBack(t *testing.T) {
 			`{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}`, failure.QuotaExhausted, time.Hour},
 		{"a subscription without credit, says a proxy", classify.Anthropic, 429, map[string]string{"Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
 			``, failure.RateLimited, never},
+		{"a subscription of another's", classify.OpenAI, 429, map[string]string{"Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
+			`{"error":{"message":"Error"}}`, failure.RateLimited, never},
 		{"a subscription that needs none", classify.Anthropic, 429, map[string]string{
 			"Anthropic-Ratelimit-Unified-Status": "allowed", "Anthropic-Ratelimit-Unified-Reset": "1795525200", "Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
 			`{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}`, failure.RateLimited, never},
@@ -76,6 +79,9 @@ func TestReadTellsWhenToComeBack(t *testing.T) {
 		{"limit of one's own", classify.Anthropic, 400, nil,
 			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}}`,
 			failure.QuotaExhausted, 6*24*time.Hour + 12*time.Hour},
+		{"the same, in the past", classify.Anthropic, 400, nil,
+			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your API usage limits. You will regain access on 2026-11-01."}}`,
+			failure.QuotaExhausted, 0},
 		{"the same, without the hour", classify.Anthropic, 400, nil,
 			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your API usage limits. You will regain access on 2026-11-25."}}`,
 			failure.QuotaExhausted, 12 * time.Hour},
@@ -189,6 +195,14 @@ func TestReadErrorTellsWhenToComeBack(t *testing.T) {
 	got, ok := classify.ReadError(classify.Reply{Provider: classify.OpenAI, Status: 200, Body: []byte(body), At: noon})
 	if !ok || got.Kind != failure.RateLimited || !got.Told || got.RetryAfter != 26*time.Second {
 		t.Errorf("got %v, %v, %v", got.Kind, got.RetryAfter, got.Told)
+	}
+}
+
+func TestNetworkOfAnAddressThatDoesNotFit(t *testing.T) {
+	for _, err := range []error{http.ErrSchemeMismatch, &tls.CertificateVerificationError{Err: errors.New("expired")}} {
+		if got := classify.Network(&url.Error{Op: "Post", Err: err}); got != failure.InvalidRequest {
+			t.Errorf("%v: got %v", err, got)
+		}
 	}
 }
 

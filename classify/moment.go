@@ -43,20 +43,22 @@ func span(s string, unit time.Duration, sent time.Time) (time.Duration, bool) {
 	return until(t, sent)
 }
 
-// The numbers that are Unix times: of the years 2001 to 5138.
+// The numbers that are Unix times: seconds and milliseconds from the year 2001
+// on. More than lastUnixMilli is no time of ours.
 const (
-	firstUnix, lastUnix           = 1e9, 1e11
-	firstUnixMilli, lastUnixMilli = 1e12, 1e14
+	firstUnix      = 1e9
+	firstUnixMilli = 1e12
+	lastUnixMilli  = 1e14
 )
 
 func spanOf(n float64, unit time.Duration, sent time.Time) (time.Duration, bool) {
 	switch {
 	case n*unit.Seconds() < firstUnix:
 		return time.Duration(math.Round(n * float64(unit))), true
-	case n < lastUnix:
+	case n < firstUnixMilli:
 		whole, part := math.Modf(n)
 		return until(time.Unix(int64(whole), int64(part*1e9)), sent)
-	case n >= firstUnixMilli && n < lastUnixMilli:
+	case n < lastUnixMilli:
 		return until(time.UnixMilli(int64(n)), sent)
 	}
 	return 0, false

@@ -1,7 +1,6 @@
 package classify
 
 import (
-	"math"
 	"net/http"
 	"strings"
 
@@ -48,17 +47,13 @@ func Response(provider string, r *http.Response, body []byte) *failure.Error {
 	return &f
 }
 
-// withoutSecrets is Line without the secrets. They are cut out twice, since what
-// is one line now may have been a key on two.
+// withoutSecrets is Line without the secrets, none of which has more than one
+// line, nor is cut by the limit.
 func withoutSecrets(text string, secrets []string, limit int) string {
-	return Line(hide(Line(hide(text, secrets), math.MaxInt), secrets), limit)
-}
-
-func hide(text string, secrets []string) string {
 	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, "[key]")
 	}
-	return text
+	return Line(text, limit)
 }
 
 // secretsOf returns what a request has of keys, where the providers take them.

@@ -289,7 +289,7 @@ func splitUnquoted(s string, sep byte) []string {
 	quoted, from := false, 0
 	for i := 0; i < len(s); i++ {
 		switch {
-		case quoted && s[i] == '\\':
+		case s[i] == '\\':
 			i++
 		case s[i] == '"':
 			quoted = !quoted

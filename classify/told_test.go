@@ -72,6 +72,7 @@ func TestTold(t *testing.T) {
 		{"a subscription that is used up", Anthropic, map[string]string{
 			"Anthropic-Ratelimit-Unified-Status": "rejected", "Anthropic-Ratelimit-Unified-Reset": unix(time.Hour), "Anthropic-Ratelimit-Unified-5h-Reset": unix(time.Minute),
 		}, &pace.Told{Windows: []pace.Window{requests(0, 0, time.Hour)}}},
+		{"a subscription that does not say", Anthropic, map[string]string{"Anthropic-Ratelimit-Unified-Reset": unix(time.Hour)}, nil},
 		{"a subscription that is not", Anthropic, map[string]string{
 			"Anthropic-Ratelimit-Unified-Status": "allowed_warning", "Anthropic-Ratelimit-Unified-Reset": unix(time.Hour),
 		}, nil},
@@ -83,12 +84,13 @@ func TestTold(t *testing.T) {
 
 		{"the draft", OpenAI, map[string]string{"RateLimit": `"default";r=0;t=30`}, &pace.Told{Windows: []pace.Window{requests(0, 0, 30*time.Second)}}},
 		{"the draft and its policies", OpenAI, map[string]string{
-			"RateLimit":        `"a,b;c";r=50;t=30, "tokens" ; r=7 ; t=1, "calls";r=0;t=9`,
-			"RateLimit-Policy": `"a,b;c";q=100;w=60, "tokens";q=10;qu="tokens", "calls";q=5;qu="concurrent-requests", "other";q=1`,
+			"RateLimit":        `"a,b;c";r=50;t=30;pk="x, y;r=0;t=99", "tpm" ; r=7 ; t=1, "calls";r=0;t=9`,
+			"RateLimit-Policy": `"a,b;c";q=100;w=60, "tpm";q=10;qu="tokens", "calls";q=5;qu="concurrent-requests", "other";q=1`,
 		}, &pace.Told{Windows: []pace.Window{requests(100, 50, 30*time.Second), tokens(10, 7, time.Second)}}},
 		{"the draft of before", OpenAI, map[string]string{"RateLimit": `limit=100, remaining=50, reset=5`}, &pace.Told{Windows: []pace.Window{requests(100, 50, 5*time.Second)}}},
 		{"the draft before that", OpenAI, map[string]string{"RateLimit-Limit": "100, 100;w=60", "RateLimit-Remaining": "50", "RateLimit-Reset": "30"},
 			&pace.Told{Windows: []pace.Window{requests(100, 50, 30*time.Second)}}},
+		{"a quote within quotes", OpenAI, map[string]string{"RateLimit": `"a";r=50;t=30;pk="\";r=0"`}, &pace.Told{Windows: []pace.Window{requests(0, 50, 30*time.Second)}}},
 		{"the draft, cut", OpenAI, map[string]string{"RateLimit": `"default`}, nil},
 	} {
 		h := http.Header{}

@@ -29,9 +29,6 @@ func Find(err error, match func(error) bool) bool {
 }
 
 func isNilPointer(err error) bool {
-	if e, ok := err.(*Error); ok {
-		return e == nil
-	}
 	v := reflect.ValueOf(err)
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
