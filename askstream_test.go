@@ -371,7 +371,7 @@ func TestAskStreamThatCannotBegin(t *testing.T) {
 // To leave the loop, by a panic too, is what it is in Stream.
 func TestACallerThatLeavesATypedStream(t *testing.T) {
 	registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-	cfg := exact(llmcall.RetryConfig{Breakers: registry, RestartStreams: true})
+	cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, RestartStreams: true})
 	boom := errors.New("boom")
 	for name, leaves := range map[string]func(p llmcall.Partial[[]int]) bool{
 		"at the first part": func(llmcall.Partial[[]int]) bool { return true },

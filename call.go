@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -23,7 +24,7 @@ type call struct {
 	model  llm.Model
 	req    *llm.Request
 	checks []validate.Strategy // the client's, and before them those of the type that is asked for
-	policy *retry.Policy
+	tries  retry.Call
 	ctx    context.Context // the call's, as the observer has left it
 	number uint64          // of the call, for the observer
 
@@ -39,16 +40,16 @@ type call struct {
 	why       string               // of a hand-over to a person
 	report    validate.Report
 	trace     Trace
-	waitFrom  time.Time // when the wait before the attempt that comes began; zero if there is none
-	waitWhy   retry.Why
 	open      bool                // an attempt has started and not ended
-	settled   bool                // the failed attempt is in the trace as the retry loop sees it
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
 }
 
 // run makes the call.
 func (c *call) run(ctx context.Context) (*Result, error) {
+	if c.client.once {
+		defer c.client.claim()()
+	}
 	if c.cfg.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.MaxTime)
@@ -63,38 +64,46 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 
 // loop makes attempts until one has a valid answer.
 func (c *call) loop() (*Result, error) {
-	answer, err := retry.Do(c.ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
-		return c.attempt(own, a.Number)
-	})
-	if p, ok := errors.AsType[toolPanic](err); ok {
+	k := &c.tries
+	if c.cfg.Observer != nil {
+		k.Observer = c.waiting
+	}
+	k.Begin(c.ctx, c.client.policy, c.client.targets)
+	defer k.Close()
+	for k.Next() {
+		answer, err := c.attempt()
+		if err != nil {
+			continue
+		}
+		r := &Result{Response: answer, Text: answer.Text(), Model: c.model.Name(), Trace: c.trace}
+		if c.report.Decoded {
+			r.Text, r.Value, r.Decoded = c.report.Text, c.report.Value, true
+		}
+		return r, nil
+	}
+	if p, ok := errors.AsType[toolPanic](k.Err()); ok {
 		panic(p.value)
 	}
-	if err != nil {
-		return nil, c.failure(err)
-	}
-	c.ended() // not before: the breaker has just been told of the success
-	r := &Result{Response: answer, Text: answer.Text(), Model: c.model.Name(), Trace: c.trace}
-	if c.report.Decoded {
-		r.Text, r.Value, r.Decoded = c.report.Text, c.report.Value, true
-	}
-	return r, nil
+	return nil, c.failure(k.Err())
 }
 
 // attempt is one attempt: ask, check, and if the answer is wrong write down what
-// to tell the model. The limit of an attempt, in own, is for the asking: a check
-// that is cut at what the model left of it would say nothing about either.
-func (c *call) attempt(own context.Context, number int) (*llm.Response, error) {
-	record := Attempt{Number: number, Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
-	if !c.waitFrom.IsZero() {
-		record.Delay, record.DelayReason = record.Start.Sub(c.waitFrom), c.waitWhy
-	}
-	c.waitFrom, c.settled, c.open = time.Time{}, false, true
+// to tell the model. The guards hear of the answer when it has come, and hold
+// nothing while it is checked or read. The limit of an attempt is for the
+// asking: a check that is cut at what the model left of it would say nothing
+// about either.
+func (c *call) attempt() (*llm.Response, error) {
+	k := &c.tries
+	c.model = c.client.models[k.Target()]
+	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
+	record.Delay, record.DelayReason = k.Waited()
+	c.open = true
 	c.trace.Attempts = append(c.trace.Attempts, record)
 	c.emit(Event{Type: EventAttemptStarted, Attempt: record})
 	streamed := c.streams()
-	answer, err := c.ask(c.within(own))
+	answer, err := c.ask(endpoint.Listen(c.within(k.Context()), k))
 	if err == nil {
-		err = c.judge(c.ctx, answer, number)
+		err = c.accept(answer)
 	}
 	if err == nil && c.out != nil && !streamed {
 		err = c.out.handAll(answer)
@@ -102,11 +111,39 @@ func (c *call) attempt(own context.Context, number int) (*llm.Response, error) {
 	r := c.current()
 	r.Duration = time.Since(r.Start)
 	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
-	if err == nil {
-		r.Outcome = OutcomeValid
-		return answer, nil
+	if err != nil {
+		c.failedWith(err)
+		return nil, err
 	}
-	return nil, c.escalate(err)
+	r.Outcome = OutcomeValid
+	c.ended()
+	return answer, nil
+}
+
+// accept settles the request that an answer came to, and checks the answer. With
+// rows of the table that count wrong answers, the settling waits for the checks,
+// but what is scarce does not.
+func (c *call) accept(answer *llm.Response) error {
+	if !c.client.countsWrong {
+		c.tries.Settle(endpoint.Outcome{Used: used(answer)})
+		return c.judge(c.ctx, answer, c.tries.Number())
+	}
+	c.tries.Accepted(nil)
+	err := c.judge(c.ctx, answer, c.tries.Number())
+	c.settle(answer, err)
+	return err
+}
+
+func (c *call) settle(answer *llm.Response, err error) bool {
+	return c.tries.Settle(endpoint.Outcome{Err: err, Used: used(answer)})
+}
+
+// used is what a request used, as far as the guards reckon.
+func used(answer *llm.Response) endpoint.Amount {
+	if answer == nil {
+		return endpoint.Amount{}
+	}
+	return endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}
 }
 
 // current is the trace's record of the attempt under way.
@@ -147,9 +184,13 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		if len(calls) == 0 || round == maxToolRounds {
 			return answer, nil
 		}
+		c.settle(answer, nil) // nothing is held while the tool runs
 		results, err := c.runTool(ctx, calls)
 		if err != nil {
 			return nil, err
+		}
+		if !c.tries.Round() {
+			return nil, c.tries.Err()
 		}
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
@@ -379,11 +420,17 @@ func (c *call) handOver(why string) {
 	c.ending, c.why = ReasonHumanReview, why
 }
 
-// escalate ends a failed attempt: it goes into the trace, is counted, and may be
-// the last.
-func (c *call) escalate(err error) error {
+// failedWith ends a failed attempt: the loop decides what follows, it goes into
+// the trace, is counted, and may be the last.
+func (c *call) failedWith(err error) {
+	k := &c.tries
+	k.Settle(endpoint.Outcome{Err: err}) // of these two the one that applies: the request is under way,
+	k.Wrong(err)                         // or its answer was settled
 	r := c.current()
 	r.Kind, r.Error = failure.KindOf(err), err.Error()
+	if last, ok := k.Last(); ok && last.Number == r.Number {
+		r.Kind, r.Error = last.Kind, last.Err.Error() // the loop knows whether the attempt was cut by its own limit
+	}
 	r.Outcome = OutcomeFailed
 	switch e := err.(type) {
 	case *InvalidAnswerError:
@@ -394,56 +441,39 @@ func (c *call) escalate(err error) error {
 	case *validate.CheckError:
 		r.Outcome = OutcomeChecks
 	}
-	if !c.waitsForLimit(r.Kind, err) {
-		c.failed++
-		c.stage = c.stageAfter(c.failed)
+	if n := k.Counted(); n > c.failed {
+		c.failed = n
+		c.stage = c.stageAfter(n)
 	}
 	if n := c.cfg.MaxAttemptsBeforeHuman; n > 0 && c.failed >= n && c.ending == "" {
 		c.handOver(fmt.Sprintf("%d attempts have failed", c.failed))
 	}
 	if c.out != nil {
 		if c.out.handed && !c.cfg.RestartStreams {
-			return retry.Stop(err)
+			k.Stop()
 		}
 		c.out.restart()
 	}
 	if c.ending != "" {
-		return retry.Stop(err)
+		k.Stop()
 	}
-	return err
+	c.ended()
 }
 
-// waitsForLimit reports whether the retry loop waits after this failure for as
-// long as the provider says, so that the attempt counts for nothing.
-func (c *call) waitsForLimit(kind failure.Kind, err error) bool {
-	wait, told := failure.RetryAfterOf(err)
-	return told && c.policy.Decisions.For(kind).Again == failure.WhenTold && (wait > 0 || c.policy.Backoff.Delay(0) > 0)
-}
-
-// observe is told by the retry loop what follows from a failed attempt. Only the
-// loop knows whether the attempt was cut by its own limit.
-func (c *call) observe(e retry.Event) {
-	if e.Failure.Number > 0 && !c.settled {
-		c.settled = true
-		r := c.current()
-		r.Kind, r.Error = e.Failure.Kind, e.Failure.Err.Error()
-		c.ended()
+// waiting is told by the loop of a wait that begins.
+func (c *call) waiting(_ context.Context, e retry.Event) context.Context {
+	if e.Type == retry.Waiting {
+		next := Attempt{Number: len(c.trace.Attempts) + 1, Model: c.client.models[e.Target].Name(), Stage: c.stage}
+		c.emit(Event{Type: EventWaiting, Attempt: next, Wait: e.Wait, WaitReason: e.Reason})
 	}
-	if e.Stop == retry.Going && e.Why != retry.NoWait {
-		if c.waitFrom.IsZero() {
-			c.waitFrom = time.Now()
-		}
-		c.waitWhy = e.Why
-		next := Attempt{Number: len(c.trace.Attempts) + 1, Model: c.model.Name(), Stage: c.stage}
-		c.emit(Event{Type: EventWaiting, Attempt: next, Wait: e.Wait, WaitReason: e.Why})
-	}
+	return nil
 }
 
 // ended tells of an attempt that has ended.
 func (c *call) ended() {
 	r := c.current()
 	c.open = false
-	if b := c.policy.Breaker; b != nil {
+	if b := c.client.circuit(c.tries.Target()); b != nil {
 		r.Circuit = b.State().String()
 	}
 	c.emit(Event{Type: EventAttemptEnded, Attempt: *r})

@@ -80,7 +80,7 @@ func TestACheckThatStaysDownIsNotBlamedOnTheModel(t *testing.T) {
 		m := play(t)
 		shaky := newJudge("shaky", slices.Repeat([]func(context.Context) error{isDown}, 9)...)
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{shaky}, exact(llmcall.RetryConfig{MaxAttempts: 4, Breakers: registry}))
+		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{shaky}, exact(llmcall.RetryConfig{MaxAttempts: 4, EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry}))
 		e, ok := errors.AsType[*llmcall.Error](err)
 		if !ok || e.Reason != llmcall.ReasonCheckUnavailable || !errors.Is(err, errJudge) || failure.KindOf(err) != failure.CheckUnavailable {
 			t.Fatalf("%v (%v)", err, failure.KindOf(err))

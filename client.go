@@ -5,12 +5,15 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
 	"runtime/debug"
 	"slices"
 
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/pace"
 	"llmcall/retry"
 	"llmcall/validate"
 )
@@ -23,24 +26,44 @@ import (
 // not be closed. Each of its calls has a request of its own, with its own tools,
 // schema and limits, and may ask for another type of answer: [Ask].
 type Client struct {
-	models   []llm.Model
-	checks   []validate.Strategy
-	cfg      RetryConfig
-	circuits *breaker.Registry // nil: no circuit breaker
-	policy   *retry.Policy     // of a call, without what it shares and who observes it
-	recheck  *retry.Policy     // of the checks of an answer that could not be run
+	models  []llm.Model
+	checks  []validate.Strategy
+	cfg     RetryConfig
+	policy  *retry.Policy
+	targets []retry.Target // one a model
+	recheck *retry.Policy  // of the checks of an answer that could not be run
+	// countsWrong says that a row of the table makes a wrong answer something
+	// else than a success of the provider's.
+	countsWrong bool
+	// once says that the client is made for one call: what it configures of its
+	// endpoints holds for as long as the call.
+	once bool
 }
 
 // New returns a client that asks the models until an answer passes all checks.
 //
-// The models are alternatives in order of preference; at least one. Until they
-// can serve in turn the first one answers all calls. Without checks any answer
+// The models are alternatives in order of preference; at least one. A call goes to
+// the next where one can't serve it, as the table of [failure.Decisions] says:
+// at once where its circuit is open or it asks for a wait of more than
+// RetryConfig.FallbackAfter, and after two failures that may pass. Without checks any answer
 // that was not cut off will do, an empty one too: see [validate.NotEmpty].
 //
 // The error is a *[ConfigError] that names the setting, what it got, and what it
 // takes. The slices and what cfg points to are copied, but for models and
 // checks themselves and cfg.FeedbackTemplate, which must not be changed later.
 func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
+	c, err := compile(models, checks, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.limits() != (pace.Limits{}) || cfg.RetryBudget != (endpoint.Budget{}) {
+		runtime.AddCleanup(c, func(release func()) { release() }, c.claim())
+	}
+	return c, nil
+}
+
+// compile checks a configuration and makes a client of it.
+func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	if len(models) == 0 {
 		return nil, &ConfigError{Field: "models", Got: "none", Takes: "at least one model"}
 	}
@@ -59,18 +82,56 @@ func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Clie
 		tool.Parameters = bytes.Clone(tool.Parameters)
 		c.cfg.Tool = &tool
 	}
-	var err error
-	if c.circuits, err = cfg.registry(); err != nil {
-		return nil, err
+	for _, m := range models {
+		e := cfg.endpoints().Get(endpoint.KeyOf(m))
+		c.targets = append(c.targets, retry.Target{Endpoint: e, Guards: e.Guards(cfg.guards())})
 	}
+	var err error
 	if c.policy, err = cfg.policy(); err != nil {
 		return nil, err
 	}
+	table := cfg.table()
+	for _, kind := range []failure.Kind{failure.InvalidAnswer, failure.CutOff, failure.ContentFiltered} {
+		c.countsWrong = c.countsWrong || table.For(kind).Breaker != failure.Healthy
+	}
+	waits, err := cfg.backoff()
+	if err != nil {
+		return nil, err
+	}
 	c.recheck, err = retry.New(retry.Config{
-		MaxAttempts: cfg.MaxAttempts, Backoff: c.policy.Backoff, MaxRetryAfter: cfg.MaxRetryAfter,
+		MaxAttempts: cfg.MaxAttempts, Backoff: waits, MaxRetryAfter: cfg.MaxRetryAfter,
 		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
 	})
 	return c, err
+}
+
+// forOneCall returns a client that is used for one call.
+func forOneCall(model llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
+	c, err := compile([]llm.Model{model}, checks, cfg)
+	if err == nil {
+		c.once = true
+	}
+	return c, err
+}
+
+// claim makes the limits and the budget that the client configures hold at its
+// endpoints, until they are released.
+func (c *Client) claim() (release func()) {
+	var releases []func()
+	for _, t := range c.targets {
+		r, _ := t.Endpoint.Limit(c.cfg.limits(), c.cfg.RetryBudget) // Validate has found them possible
+		releases = append(releases, r)
+	}
+	return func() {
+		for _, r := range releases {
+			r()
+		}
+	}
+}
+
+// circuit returns the circuit of a target; nil without one.
+func (c *Client) circuit(target int) *breaker.Breaker {
+	return c.targets[target].Endpoint.Circuit(c.cfg.guards())
 }
 
 // Do asks until an answer passes all checks, and returns it. The caller's request
@@ -177,7 +238,5 @@ func (c *Client) newCall(req *llm.Request, checks []validate.Strategy) (*call, e
 	if req == nil || len(req.Messages) == 0 {
 		return nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
 	}
-	k := &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, stage: StageBasic, maxTokens: req.MaxTokens}
-	k.policy = c.policyFor(k.model.Name(), k.observe)
-	return k, nil
+	return &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, stage: StageBasic, maxTokens: req.MaxTokens}, nil
 }

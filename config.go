@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"text/template"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -78,14 +78,25 @@ type RetryConfig struct {
 	// waits use up no attempts. Default 10 min.
 	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
-	// EnableCircuitBreaker guards the model with a circuit breaker that all
-	// calls of the process to the same model (llm.Model's Name) with the same
-	// CircuitBreakerConfig share. Default false.
+	// Hang is how long an attempt must have had, when the deadline of the call
+	// ends it, for it to count as a failure to the circuit breaker: if not one
+	// byte of an answer came, and nobody else got an answer meanwhile. Default
+	// 30 s; negative, or 0 in a file: never.
+	Hang time.Duration // hang
+	// FallbackAfter is the longest wait for a model where another one of the
+	// client's could go sooner. Default 2 s.
+	FallbackAfter time.Duration // fallback_after
+
+	// Endpoints is where what calls share comes from: the circuit breaker, the
+	// pacer and the budget of retries of each endpoint, that is of a model at an
+	// address with an API key; see [endpoint.KeyOf]. Default [endpoint.Default],
+	// that of the process.
+	Endpoints *endpoint.Registry
+	// EnableCircuitBreaker guards each model with a circuit breaker, which all
+	// calls to the same endpoint with the same CircuitBreakerConfig share.
+	// Default false.
 	EnableCircuitBreaker bool                 // enable_circuit_breaker
 	CircuitBreakerConfig CircuitBreakerConfig // circuit_breaker_config
-	// Breakers, if set, is where the breaker comes from instead, whatever
-	// EnableCircuitBreaker and CircuitBreakerConfig say.
-	Breakers *breaker.Registry
 	// CountInvalidAnswers makes a wrong answer a failure to the breaker.
 	// Default false: the provider did its work.
 	CountInvalidAnswers bool // count_invalid_answers
@@ -93,20 +104,24 @@ type RetryConfig struct {
 	// failing at once.
 	WaitForCircuit bool // wait_for_circuit
 
-	// DisableRetryBudget lets the call retry without regard to the budget of
-	// ten retries, and a tenth more for each success, that all calls of the
-	// process to the same model share.
+	// RetryBudget bounds the retries of all calls to the same endpoint together:
+	// by default 100 saved up, 0.2 for each success, and one a second at least.
+	// Of two clients' budgets the tighter one holds.
+	RetryBudget endpoint.Budget // retry_budget
+	// DisableRetryBudget lets the client's calls retry without regard to it.
+	// Default false.
 	DisableRetryBudget bool // disable_retry_budget
-	// Budget, if set, is used instead of that of the process.
-	Budget *retry.Budget
-	// DisablePacing leaves each call to find out itself that the model's
-	// rate is limited. By default, once a call was told when to come back, all
-	// calls of the process to the same model name wait until then (as for their
-	// own rate limits: see MaxRetryAfter and MaxRateLimitWait), and come back spread.
+	// RequestsPerMinute, TokensPerMinute and MaxConcurrent are limits that the
+	// calls to an endpoint keep to from the start, whatever its provider says;
+	// of two clients' the tighter one holds. Default 0: none.
+	RequestsPerMinute float64 // requests_per_minute
+	TokensPerMinute   float64 // tokens_per_minute
+	MaxConcurrent     int     // max_concurrent
+	// DisablePacing leaves each call to find out by itself that the endpoint's
+	// rate is limited. By default calls wait for their turn once the provider
+	// has refused one, or told how much is left; see package pace. Default
+	// false.
 	DisablePacing bool // disable_pacing
-	// Gate, if set, is used in the place of the one that calls to the same model
-	// share.
-	Gate *retry.Gate
 
 	// MaxAttemptsBeforeToolUse is after how many failed attempts the model is
 	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
@@ -139,20 +154,13 @@ type RetryConfig struct {
 	Observer Observer
 }
 
-// CircuitBreakerConfig are the settings of a breaker that a configuration file
-// names. Their meaning and defaults are those of breaker.Config. For more, give
-// RetryConfig.Breakers a registry of your own.
+// CircuitBreakerConfig are the settings of the circuit breaker. In a file they
+// have the fields' names in small letters: failure_threshold. Set without
+// EnableCircuitBreaker they are a *[ConfigError].
 type CircuitBreakerConfig struct {
-	FailureThreshold int           // failure_threshold: 5
-	RecoveryTimeout  time.Duration // recovery_timeout: 60 s
-	FailureWindow    time.Duration // failure_window: 300 s
-	FailureRate      *float64      // failure_rate: 0.8
-	HalfOpenProbes   int           // half_open_probes: 1
-	SuccessThreshold int           // success_threshold: 2
-	ProbeLease       time.Duration // probe_lease: RecoveryTimeout
-	SlowCall         time.Duration // slow_call: off; a call lasts until its answer is checked
-	// ExcludedExceptions are the kinds of failure that count neither way, in
-	// addition to those that failure.Decisions leaves out.
+	breaker.Config
+	// ExcludedExceptions are kinds of failure that count neither way: the same
+	// as rows of RetryConfig.Decisions with {breaker: ignore}.
 	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 
@@ -217,6 +225,7 @@ const (
 	takesFactor   = "a finite number of at least 1"
 	takesRatio    = "a number from 0 to 1"
 	takesRate     = "0 (the count alone), or a number from 0.001 to 1"
+	takesAbove0   = "a number above 0"
 	takesTruth    = "true or false"
 	takesName     = "a name"
 	takesSettings = "a mapping of settings"
@@ -247,7 +256,7 @@ func (c *RetryConfig) Validate() error {
 			return &ConfigError{Field: "feedback_template", Got: "one that writes nothing", Takes: takesTemplate}
 		}
 	}
-	if _, err := c.CircuitBreakerConfig.config(); err != nil {
+	if err := c.validateShared(); err != nil {
 		return err
 	}
 	return c.validateEffects()
@@ -291,8 +300,9 @@ func (c *RetryConfig) validateStages() error {
 // validateEffects holds that no setting is given in vain: who sets a threshold and
 // forgets the switch is protected by nothing, and is not told.
 func (c *RetryConfig) validateEffects() error {
-	circuit, own := c.EnableCircuitBreaker || c.Breakers != nil, c.Backoff != nil && !noWaits(c.Backoff)
-	configured := !reflect.ValueOf(c.CircuitBreakerConfig).IsZero()
+	const switchOff, switchOn = "it has no effect while ", "it has no effect unless enable_circuit_breaker is true"
+	off, own := !c.EnableCircuitBreaker, c.Backoff != nil && !noWaits(c.Backoff)
+	configured := c.CircuitBreakerConfig.Config != breaker.Config{} || len(c.CircuitBreakerConfig.ExcludedExceptions) > 0
 	again, effect := failure.AtOnce, failure.Healthy
 	if c.Decisions != nil {
 		row := c.Decisions.For(failure.InvalidAnswer)
@@ -303,19 +313,23 @@ func (c *RetryConfig) validateEffects() error {
 		field string
 		why   string
 	}{
-		{configured && c.Breakers != nil, "circuit_breaker_config", "it has no effect while Breakers is set"},
-		{configured && !circuit, "circuit_breaker_config", "it has no effect unless enable_circuit_breaker is true"},
-		{c.WaitForCircuit && !circuit, "wait_for_circuit", "it has no effect unless enable_circuit_breaker is true"},
-		{c.CountInvalidAnswers && !circuit, "count_invalid_answers", "it has no effect unless enable_circuit_breaker is true"},
+		{off && configured, "circuit_breaker_config", switchOn},
+		{off && c.WaitForCircuit, "wait_for_circuit", switchOn},
+		{off && c.CountInvalidAnswers, "count_invalid_answers", switchOn},
+		{off && c.Hang != 0, "hang", switchOn},
+		{c.DisableRetryBudget && c.RetryBudget != endpoint.Budget{}, "retry_budget", switchOff + "disable_retry_budget is true"},
+		{c.DisablePacing && c.RequestsPerMinute != 0, "requests_per_minute", switchOff + "disable_pacing is true"},
+		{c.DisablePacing && c.TokensPerMinute != 0, "tokens_per_minute", switchOff + "disable_pacing is true"},
+		{c.DisablePacing && c.MaxConcurrent != 0, "max_concurrent", switchOff + "disable_pacing is true"},
 		{c.CountInvalidAnswers && effect != failure.Healthy && effect != failure.Count, "count_invalid_answers", "it contradicts decisions.invalid_answer"},
 		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "it contradicts decisions.invalid_answer"},
 		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "it has no effect unless max_attempts_before_tool_use is set"},
-		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", "it has no effect while use_jitter is false"},
-		{own && c.InitialDelay != 0, "initial_delay", "it has no effect while Backoff is set"},
-		{own && c.BackoffFactor != 0, "backoff_factor", "it has no effect while Backoff is set"},
-		{own && c.MaxDelay != 0, "max_delay", "it has no effect while Backoff is set"},
-		{own && c.UseJitter != nil, "use_jitter", "it has no effect while Backoff is set"},
-		{own && c.JitterRange != nil, "jitter_range", "it has no effect while Backoff is set"},
+		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
+		{own && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},
+		{own && c.BackoffFactor != 0, "backoff_factor", switchOff + "Backoff is set"},
+		{own && c.MaxDelay != 0, "max_delay", switchOff + "Backoff is set"},
+		{own && c.UseJitter != nil, "use_jitter", switchOff + "Backoff is set"},
+		{own && c.JitterRange != nil, "jitter_range", switchOff + "Backoff is set"},
 	} {
 		if v.vain {
 			return &ConfigError{Field: v.field, Err: errors.New(v.why)}
@@ -359,23 +373,21 @@ func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	return backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}, nil
 }
 
-// config returns the breaker's own form of the settings.
-func (c *CircuitBreakerConfig) config() (breaker.Config, error) {
-	b := breaker.Config{
-		FailureThreshold: c.FailureThreshold, RecoveryTimeout: c.RecoveryTimeout, FailureWindow: c.FailureWindow,
-		FailureRate: c.FailureRate, HalfOpenProbes: c.HalfOpenProbes, SuccessThreshold: c.SuccessThreshold,
-		ProbeLease: c.ProbeLease, SlowCall: c.SlowCall, RetryAfter: failure.RetryAfterOf,
-	}
-	for _, kind := range c.ExcludedExceptions {
-		b.Exclude = append(b.Exclude, func(err error) bool { return failure.KindOf(err) == kind })
-	}
-	if _, err := breaker.New("", b); err != nil {
+// validateShared validates what is configured of endpoints.
+func (c *RetryConfig) validateShared() error {
+	if _, err := c.CircuitBreakerConfig.Filled(); err != nil {
 		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {
-			return b, &ConfigError{Field: "circuit_breaker_config." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+			return &ConfigError{Field: "circuit_breaker_config." + snake(e.Field), Got: e.Got, Takes: e.Takes}
 		}
-		return b, &ConfigError{Field: "circuit_breaker_config", Err: err}
+		return &ConfigError{Field: "circuit_breaker_config", Err: err}
 	}
-	return b, nil
+	if _, err := c.RetryBudget.Filled(); err != nil {
+		if e, ok := errors.AsType[*endpoint.ConfigError](err); ok {
+			return &ConfigError{Field: "retry_budget." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+		}
+		return &ConfigError{Field: "retry_budget", Err: err}
+	}
+	return nil
 }
 
 // snake returns a field's name as a configuration file has it.

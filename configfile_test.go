@@ -15,6 +15,7 @@ import (
 	"llmcall"
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/validate"
@@ -47,11 +48,18 @@ circuit_breaker_config:
   success_threshold: 4
   probe_lease: 15s
   slow_call: 20
+  recovery_factor: 1.5
+  trip_timeout: 5m
+  max_open: 2h
   excluded_exceptions: [rate_limited, overloaded]
 count_invalid_answers: true
 wait_for_circuit: true
-disable_pacing: true
-disable_retry_budget: true
+retry_budget: {saved: 50, per_success: 0, per_second: 2}
+requests_per_minute: 600
+tokens_per_minute: 1e6
+max_concurrent: 7
+hang: 1m
+fallback_after: 3
 max_attempts_before_tool_use: 2
 tool:
   name: search
@@ -76,9 +84,10 @@ const everyFieldJSON = `{
   "max_rate_limit_wait": 3600, "enable_circuit_breaker": true,
   "circuit_breaker_config": {
     "failure_threshold": 3, "recovery_timeout": "30s", "failure_window": "2m0.5s", "failure_rate": 0.0, "half_open_probes": 2,
-    "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "excluded_exceptions": ["rate_limited", "overloaded"]
+    "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "recovery_factor": 1.5, "trip_timeout": 300, "max_open": "2h", "excluded_exceptions": ["rate_limited", "overloaded"]
   },
-  "count_invalid_answers": true, "wait_for_circuit": true, "disable_retry_budget": true, "disable_pacing": true, "max_attempts_before_tool_use": 2,
+  "count_invalid_answers": true, "wait_for_circuit": true, "hang": 60, "fallback_after": "3s",
+  "retry_budget": {"saved": 50, "per_success": 0, "per_second": 2}, "requests_per_minute": 600, "tokens_per_minute": 1000000, "max_concurrent": 7, "max_attempts_before_tool_use": 2,
   "tool": {
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
@@ -96,12 +105,13 @@ func everyFieldStruct() llmcall.RetryConfig {
 		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(true),
 		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
 		MaxRetryAfter: 180 * s, MaxRateLimitWait: time.Hour, EnableCircuitBreaker: true,
-		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{
-			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: new(0.0),
-			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s,
-			ExcludedExceptions: []failure.Kind{failure.RateLimited, failure.Overloaded},
-		},
-		CountInvalidAnswers: true, WaitForCircuit: true, DisableRetryBudget: true, DisablePacing: true, MaxAttemptsBeforeToolUse: 2,
+		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{
+			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: -1,
+			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s, RecoveryFactor: 1.5, TripTimeout: 5 * time.Minute, MaxOpen: 2 * time.Hour,
+		}, ExcludedExceptions: []failure.Kind{failure.RateLimited, failure.Overloaded}},
+		CountInvalidAnswers: true, WaitForCircuit: true, Hang: time.Minute, FallbackAfter: 3 * s,
+		RetryBudget: endpoint.Budget{Saved: 50, PerSuccess: -1, PerSecond: 2}, RequestsPerMinute: 600, TokensPerMinute: 1e6, MaxConcurrent: 7,
+		MaxAttemptsBeforeToolUse: 2,
 		Tool: &llmcall.Tool{Tool: llm.Tool{
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
@@ -117,14 +127,15 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	}
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
-	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Gate": true, "Observer": true,
+	code := map[string]bool{"Backoff": true, "Endpoints": true, "Observer": true,
+		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"FeedbackTemplate": true} // a file has its text: TestFeedbackInAnotherLanguage
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
 			t.Errorf("%s is not in this test", name)
 		}
 	}
-	for i, v := 0, reflect.ValueOf(want.CircuitBreakerConfig); i < v.NumField(); i++ {
+	for i, v := 0, reflect.ValueOf(want.CircuitBreakerConfig.Config); i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
 			t.Errorf("CircuitBreakerConfig.%s is not in this test", v.Type().Field(i).Name)
 		}
@@ -509,14 +520,14 @@ func TestBadStructsAreRefusedBeforeAnyCall(t *testing.T) {
 		"tool":                         {MaxAttemptsBeforeToolUse: 1},
 		"tool.name":                    {Tool: &llmcall.Tool{}},
 		"tool.parameters":              {Tool: &llmcall.Tool{Tool: llm.Tool{Name: "x", Parameters: []byte("{")}}},
-		"circuit_breaker_config.failure_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureThreshold: -1}},
-		"circuit_breaker_config.recovery_timeout":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{RecoveryTimeout: -1}},
-		"circuit_breaker_config.failure_window":    {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureWindow: -1}},
-		"circuit_breaker_config.failure_rate":      {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureRate: new(math.NaN())}},
-		"circuit_breaker_config.half_open_probes":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{HalfOpenProbes: -1}},
-		"circuit_breaker_config.success_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{SuccessThreshold: -1}},
-		"circuit_breaker_config.probe_lease":       {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ProbeLease: -1}},
-		"circuit_breaker_config.slow_call":         {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{SlowCall: -1}},
+		"circuit_breaker_config.failure_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: -1}}},
+		"circuit_breaker_config.recovery_timeout":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{RecoveryTimeout: -1}}},
+		"circuit_breaker_config.failure_window":    {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureWindow: -1}}},
+		"circuit_breaker_config.failure_rate":      {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureRate: math.NaN()}}},
+		"circuit_breaker_config.half_open_probes":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{HalfOpenProbes: -1}}},
+		"circuit_breaker_config.success_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{SuccessThreshold: -1}}},
+		"circuit_breaker_config.probe_lease":       {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{ProbeLease: -1}}},
+		"circuit_breaker_config.slow_call":         {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{SlowCall: -1}}},
 	} {
 		for _, form := range forms {
 			r, err := form.call(t.Context(), m, llm.Prompt("x"), nil, cfg)
@@ -547,8 +558,7 @@ func TestSettingsInVain(t *testing.T) {
 	never, counted := failure.Decisions(), failure.Decisions()
 	never[failure.InvalidAnswer].Again = failure.Never
 	counted[failure.InvalidAnswer].Breaker = failure.Ignore
-	registry := newRegistry(t, breaker.Config{})
-	threshold := llmcall.CircuitBreakerConfig{FailureThreshold: 2}
+	threshold := llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 2}}
 	own := backoff.Linear{}
 	for _, c := range []struct {
 		cfg  llmcall.RetryConfig
@@ -557,9 +567,14 @@ func TestSettingsInVain(t *testing.T) {
 		{llmcall.RetryConfig{CircuitBreakerConfig: threshold}, "circuit_breaker_config: it has no effect unless enable_circuit_breaker is true"},
 		{llmcall.RetryConfig{CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ExcludedExceptions: []failure.Kind{failure.Unknown}}}, "circuit_breaker_config: it has no effect unless"},
 		{llmcall.RetryConfig{CircuitBreakerConfig: threshold, EnableCircuitBreaker: true}, ""},
-		{llmcall.RetryConfig{CircuitBreakerConfig: threshold, Breakers: registry}, "circuit_breaker_config: it has no effect while Breakers is set"},
 		{llmcall.RetryConfig{WaitForCircuit: true}, "wait_for_circuit: it has no effect unless enable_circuit_breaker is true"},
-		{llmcall.RetryConfig{WaitForCircuit: true, Breakers: registry}, ""},
+		{llmcall.RetryConfig{WaitForCircuit: true, EnableCircuitBreaker: true}, ""},
+		{llmcall.RetryConfig{Hang: s}, "hang: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{Hang: -1, EnableCircuitBreaker: true}, ""},
+		{llmcall.RetryConfig{RetryBudget: endpoint.Budget{Saved: 10}, DisableRetryBudget: true}, "retry_budget: it has no effect while disable_retry_budget is true"},
+		{llmcall.RetryConfig{RequestsPerMinute: 10, DisablePacing: true}, "requests_per_minute: it has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{TokensPerMinute: 10, DisablePacing: true}, "tokens_per_minute: it has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{MaxConcurrent: 10, DisablePacing: true}, "max_concurrent: it has no effect while disable_pacing is true"},
 		{llmcall.RetryConfig{CountInvalidAnswers: true}, "count_invalid_answers: it has no effect unless enable_circuit_breaker is true"},
 		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true}, ""},
 		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true, Decisions: &counted}, "count_invalid_answers: it contradicts decisions.invalid_answer"},

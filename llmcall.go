@@ -38,7 +38,7 @@ import (
 func RetryWithValidation(
 	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
 ) (*Result, error) {
-	c, err := New([]llm.Model{model}, checks, cfg)
+	c, err := forOneCall(model, checks, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func RetryWithValidation(
 func Start(
 	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
 ) *Pending {
-	c, err := New([]llm.Model{model}, checks, cfg)
+	c, err := forOneCall(model, checks, cfg)
 	if err != nil {
 		return ended(err)
 	}
@@ -62,7 +62,7 @@ func Start(
 func Stream(
 	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
 ) iter.Seq2[Piece, error] {
-	c, err := New([]llm.Model{model}, checks, cfg)
+	c, err := forOneCall(model, checks, cfg)
 	if err != nil {
 		return func(yield func(Piece, error) bool) { yield(Piece{}, err) }
 	}

@@ -100,7 +100,7 @@ type Event struct {
 	// Wait is how long the wait that begins will last, as far as is known, and
 	// WaitReason why.
 	Wait       time.Duration
-	WaitReason retry.Why
+	WaitReason retry.WaitReason
 	Duration   time.Duration // of the whole call, waits included
 	Result     *Result
 	Err        error // as the call returns it

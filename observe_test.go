@@ -15,6 +15,7 @@ import (
 
 	"llmcall"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -282,9 +283,9 @@ func TestAnObserverMayCallTheLibrary(t *testing.T) {
 		inner := 0
 		r, _, err := rough(t, func(c *llmcall.RetryConfig) {
 			own := *c
-			circuit := c.Breakers.Get(t.Name())
+			e := endpoint.Default().Get(endpoint.Key{Model: t.Name()})
 			c.Observer = func(context.Context, llmcall.Event) context.Context {
-				circuit.Snapshot()
+				e.Snapshot()
 				if _, err := llmcall.RetryWithValidation(t.Context(), play(t), llm.Prompt("x"), checked, own); err == nil {
 					inner++
 				}
@@ -313,7 +314,7 @@ func TestAPanicInAnObserverHarmsNobody(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			registry := newRegistry(t, breaker.Config{FailureThreshold: 2})
 			r, _, err := rough(t, func(c *llmcall.RetryConfig) {
-				c.Breakers = registry
+				c.EnableCircuitBreaker, c.CircuitBreakerConfig, c.Endpoints = true, registry.settings(), registry.Registry
 				c.Observer = llmcall.Observers(
 					func(context.Context, llmcall.Event) context.Context { panic("boom") },
 					func(ctx context.Context, _ llmcall.Event) context.Context {

@@ -142,7 +142,7 @@ func breaks(t *testing.T, plan []fault, cfg llmcall.RetryConfig, threshold int, 
 	var all []string
 	bad := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if threshold > 0 {
-		cfg.Breakers = newRegistry(t, breaker.Config{FailureThreshold: threshold, RecoveryTimeout: 5 * s, SuccessThreshold: 1})
+		cfg.EnableCircuitBreaker, cfg.CircuitBreakerConfig.Config = true, breaker.Config{FailureThreshold: threshold, RecoveryTimeout: 5 * s, SuccessThreshold: 1}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -306,7 +306,10 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 			count(in, "failure_threshold", 1, 10_000, &c.FailureThreshold)
 			duration(in, "recovery_timeout", &c.RecoveryTimeout)
 			duration(in, "failure_window", &c.FailureWindow)
-			ratio(in, "failure_rate", 0.001, 1, &c.FailureRate)
+			if maybe("failure_rate") {
+				c.FailureRate = rapid.Float64Range(0.001, 1).Draw(t, "failure_rate")
+				in["failure_rate"] = c.FailureRate
+			}
 			count(in, "half_open_probes", 1, 10_000, &c.HalfOpenProbes)
 			count(in, "success_threshold", 1, 10_000, &c.SuccessThreshold)
 			duration(in, "probe_lease", &c.ProbeLease)

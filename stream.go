@@ -115,6 +115,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 				}
 			}
 			if chunk.Text != "" || chunk.Part != nil {
+				c.tries.Accepted(nil)
 				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
 			}
 		} else if expired && ctx.Err() == nil {

@@ -189,7 +189,7 @@ func TestTheBreakerIsToldHowAStreamEnds(t *testing.T) {
 	} {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 		m := stream(t, c.stream)
-		for range llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{Breakers: registry})) {
+		for range llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry})) {
 			if got := registry.Get(m.Name()).State(); got != breaker.Closed && m.closed == 0 {
 				t.Errorf("%s: %v before its end", name, got)
 			}
@@ -209,7 +209,7 @@ func TestTheBreakerCountsAStreamThatStalls(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 			m := stream(t, pieces)
-			_, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{Breakers: registry, IdleTimeout: 5 * s})))
+			_, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, IdleTimeout: 5 * s})))
 			if got := registry.Get(m.Name()).State(); got != breaker.Open {
 				t.Errorf("%s: %v, %v", name, got, err)
 			}
@@ -221,7 +221,7 @@ func TestTheBreakerCountsAStreamThatStalls(t *testing.T) {
 // counts it for nothing; a panic in the loop goes on.
 func TestACallerThatLeavesAStream(t *testing.T) {
 	registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-	cfg := exact(llmcall.RetryConfig{Breakers: registry, RestartStreams: true})
+	cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, RestartStreams: true})
 	boom := errors.New("boom")
 	for name, leave := range map[string]func(seq iter.Seq2[llmcall.Piece, error]){
 		"at the first piece": func(seq iter.Seq2[llmcall.Piece, error]) {

@@ -129,7 +129,7 @@ func TestTheCallersTimeIsNotTheProvidersFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 		for _, cfg := range []llmcall.RetryConfig{{MaxTime: s}, {MaxTime: s, AttemptTimeout: 5 * s}} {
-			cfg.Breakers = registry
+			cfg.EnableCircuitBreaker, cfg.CircuitBreakerConfig, cfg.Endpoints = true, registry.settings(), registry.Registry
 			if _, err := llmcall.RetryWithValidation(t.Context(), play(t, hang), llm.Prompt("x"), checked, exact(cfg)); err == nil {
 				t.Error("no error")
 			}
@@ -137,7 +137,7 @@ func TestTheCallersTimeIsNotTheProvidersFault(t *testing.T) {
 		if registry.Get(t.Name()).State() != breaker.Closed {
 			t.Error("the deadline opened the circuit")
 		}
-		if _, err := llmcall.RetryWithValidation(t.Context(), play(t, hang), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{AttemptTimeout: s, Breakers: registry})); err == nil {
+		if _, err := llmcall.RetryWithValidation(t.Context(), play(t, hang), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{AttemptTimeout: s, EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry})); err == nil {
 			t.Error("no error")
 		}
 		if registry.Get(t.Name()).State() != breaker.Open {
@@ -151,7 +151,7 @@ func TestARefusedWaitIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, err := llmcall.RetryWithValidation(t.Context(), play(t, down, down), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{MaxTime: 2 * s}))
 		e, ok := errors.AsType[*retry.Error](err)
-		if !ok || e.RefusedWait != 2*s || e.Why != retry.BackoffWait || !strings.Contains(err.Error(), "a wait of 2s (backoff)") {
+		if !ok || e.RefusedWait != 2*s || e.WaitReason != retry.BackoffWait || !strings.Contains(err.Error(), "a wait of 2s (backoff)") {
 			t.Errorf("%v", err)
 		}
 		_, err = llmcall.RetryWithValidation(t.Context(), play(t, told(failure.RateLimited, 200*s)), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{}))

@@ -45,12 +45,12 @@ type Attempt struct {
 	Repaired    []validate.Repair // what was changed in the answer to make JSON of it; see validate.JSONWithRepair
 	Skipped     []string          // the costly checks that were not made, since others complained or could not be made
 	Start       time.Time
-	Duration    time.Duration // of the attempt itself
-	Delay       time.Duration // the wait before it, as it was
-	DelayReason retry.Why     // the reason of that wait
-	Usage       llm.Usage     // of the model that was asked
-	CheckUsage  llm.Usage     // of the checks themselves, as far as they ask a model
-	Circuit     string        // the circuit's state after the attempt; "" without a breaker
+	Duration    time.Duration    // of the attempt itself
+	Delay       time.Duration    // the wait before it, as it was
+	DelayReason retry.WaitReason // the reason of that wait
+	Usage       llm.Usage        // of the model that was asked
+	CheckUsage  llm.Usage        // of the checks themselves, as far as they ask a model
+	Circuit     string           // the circuit's state after the attempt; "" without a breaker
 }
 
 // MarshalJSON makes the object that `llmcall call --output json` prints for an
@@ -74,7 +74,7 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		Complaints  []validate.Complaint `json:"complaints"`
 		DurationMS  float64              `json:"duration_ms"`
 		DelayMS     float64              `json:"delay_ms"`
-		DelayReason retry.Why            `json:"delay_reason"`
+		DelayReason retry.WaitReason     `json:"delay_reason"`
 		Circuit     string               `json:"circuit"`
 		Usage       llm.Usage            `json:"usage"`
 		CheckUsage  llm.Usage            `json:"check_usage,omitzero"`

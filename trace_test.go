@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"llmcall"
-	"llmcall/breaker"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -26,7 +25,7 @@ func rough(t *testing.T, more func(*llmcall.RetryConfig)) (*llmcall.Result, time
 	}
 	m := play(t, down, takes(2*s, reply("bad", llm.FinishStop, 100)), told(failure.RateLimited, 5*s), reply("go", llm.FinishLength, 10), takes(s, reply("good", llm.FinishStop, 1)))
 	cfg := exact(llmcall.RetryConfig{
-		MaxAttempts: 6, Breakers: newRegistry(t, breaker.Config{}), MaxAttemptsBeforeToolUse: 2, Tool: search,
+		MaxAttempts: 6, EnableCircuitBreaker: true, MaxAttemptsBeforeToolUse: 2, Tool: search,
 	})
 	if more != nil {
 		more(&cfg)

@@ -1,25 +1,19 @@
-package failure_test
+package classify
 
 import (
 	"fmt"
-	"math"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
-
-	"llmcall/failure"
 )
 
 // noon is when every response of these tests came.
 var noon = time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC)
 
-const (
-	longest = time.Duration(math.MaxInt64)
-	notTold = time.Duration(-1)
-)
+const notTold = time.Duration(-1)
 
 func TestRetryAfterReadsOneHeader(t *testing.T) {
 	for _, step := range []struct {
@@ -49,16 +43,38 @@ func TestRetryAfterReadsOneHeader(t *testing.T) {
 		{"Mon, 23 Nov 2026 11:59:59 GMT", 0},
 		{"Thu, 01 Jan 1970 00:00:00 GMT", 0},
 		{"Mon, 01 Jan 0001 00:00:00 GMT", 0},
-		{"Fri, 31 Dec 9999 23:59:59 GMT", longest},
-		{"Sunday, 06-Nov-94 08:49:37 GMT", 0},        // RFC 9110's own example: 1994, not 2094
-		{"Friday, 23-Nov-76 11:59:59 GMT", longest0}, // 2076, less than 50 years ahead
-		{"Tuesday, 24-Nov-76 12:00:00 GMT", 0},       // more than 50 years ahead: 1976
+		{"Fri, 31 Dec 9999 23:59:59 GMT", notTold},     // longer than a time.Duration
+		{"Sunday, 06-Nov-94 08:49:37 GMT", 0},          // RFC 9110's own example: 1994, not 2094
+		{"Friday, 23-Nov-76 11:59:59 GMT", fiftyYears}, // 2076, less than 50 years ahead
+		{"Tuesday, 24-Nov-76 12:00:00 GMT", 0},         // more than 50 years ahead: 1976
 
-		{"9223372036", 9223372036 * time.Second},
-		{"9223372037", longest},
-		{"1e300", longest},
-		{"1e400", longest},
-		{strings.Repeat("9", 5000), longest},
+		// Durations, as in the other headers.
+		{"30s", 30 * time.Second},
+		{"1m0s", time.Minute},
+		{"6m0.5s", 6*time.Minute + 500*time.Millisecond},
+		{"12ms", 12 * time.Millisecond},
+		{"-30s", notTold},
+		{"999999999h", notTold},
+		{"2026-11-23T12:00:30Z", 30 * time.Second},
+		{"2026-11-23T13:00:30.5+01:00", 30500 * time.Millisecond},
+		{"2026-11-23T11:00:30Z", 0},
+
+		// A number that is a Unix time is one.
+		{"1795435220", 20 * time.Second},
+		{"1795435220.25", 20250 * time.Millisecond},
+		{"1795435220500", 20500 * time.Millisecond},
+		{"1795435180", 0},
+		{"999999999", 999999999 * time.Second},
+		{"1000000000", 0},
+		{"99999999999", notTold},     // the year 5138
+		{"999999999999", notTold},    // no time of ours
+		{"1000000000000", 0},         // milliseconds: 2001
+		{"100000000000000", notTold}, // no time of ours
+
+		{"9223372036854775807", notTold},
+		{"1e300", notTold},
+		{"1e400", notTold},
+		{strings.Repeat("9", 5000), notTold},
 
 		{"", notTold},
 		{"   ", notTold},
@@ -73,7 +89,7 @@ func TestRetryAfterReadsOneHeader(t *testing.T) {
 		{"0x10", notTold},
 		{"1_000", notTold},
 		{"1 000", notTold},
-		{"30s", notTold},
+		{"s", notTold},
 		{"e", notTold},
 		{".", notTold},
 		{"1.2.3", notTold},
@@ -82,7 +98,7 @@ func TestRetryAfterReadsOneHeader(t *testing.T) {
 		{"\x00", notTold},
 		{"Mon, 32 Nov 2026 12:00:30 GMT", notTold},
 		{"Mon, 23 Nov 2026 25:00:30 GMT", notTold},
-		{"2026-11-23T12:00:30Z", notTold},
+		{"2026-11-23 12:00:30", notTold},
 
 		{"1, 3, 2", 3 * time.Second},
 		{"1,soon,", time.Second},
@@ -92,15 +108,15 @@ func TestRetryAfterReadsOneHeader(t *testing.T) {
 		{"50, Mon, 23 Nov 2026 12:00:30 GMT", 50 * time.Second},
 		{"Mon, 23 Nov 2026 12:00:30 GMT, 20", 30 * time.Second},
 	} {
-		got, told := failure.RetryAfter(http.Header{"Retry-After": {step.value}}, noon)
+		got, told := retryAfter(http.Header{"Retry-After": {step.value}}, noon)
 		if want := max(step.want, 0); got != want || told != (step.want != notTold) {
 			t.Errorf("Retry-After: %.40q: got %v, %v; want %v, %v", step.value, got, told, want, step.want != notTold)
 		}
 	}
 }
 
-// longest0 is 50 years less a second, as a date of two digits can say it.
-var longest0 = noon.AddDate(50, 0, 0).Add(-time.Second).Sub(noon)
+// fiftyYears is 50 years less a second, as a date of two digits can say it.
+var fiftyYears = noon.AddDate(50, 0, 0).Add(-time.Second).Sub(noon)
 
 func TestRetryAfterChoosesAmongHeaders(t *testing.T) {
 	for _, step := range []struct {
@@ -112,10 +128,12 @@ func TestRetryAfterChoosesAmongHeaders(t *testing.T) {
 		{"no value", map[string][]string{"Retry-After": {}}, notTold},
 		{"milliseconds", map[string][]string{"Retry-After-Ms": {"1500"}}, 1500 * time.Millisecond},
 		{"fractions of milliseconds", map[string][]string{"Retry-After-Ms": {"0.5"}}, 500 * time.Microsecond},
-		{"milliseconds out of range", map[string][]string{"Retry-After-Ms": {"1e18"}}, longest},
+		{"milliseconds out of range", map[string][]string{"Retry-After-Ms": {"1e18"}}, notTold},
+		{"milliseconds of twenty days are no Unix time in seconds", map[string][]string{"Retry-After-Ms": {"1800000000"}}, 1800000 * time.Second},
+		{"a Unix time in milliseconds", map[string][]string{"Retry-After-Ms": {"1795435220500"}}, 20500 * time.Millisecond},
 		{"milliseconds are more precise", map[string][]string{"Retry-After": {"2"}, "Retry-After-Ms": {"1500"}}, 1500 * time.Millisecond},
 		{"nonsense milliseconds don't hide seconds", map[string][]string{"Retry-After": {"2"}, "Retry-After-Ms": {"-1"}}, 2 * time.Second},
-		{"milliseconds take no date", map[string][]string{"Retry-After-Ms": {"Mon, 23 Nov 2026 12:00:30 GMT"}}, notTold},
+		{"a date for milliseconds", map[string][]string{"Retry-After-Ms": {"Mon, 23 Nov 2026 12:00:30 GMT"}}, 30 * time.Second},
 		{"repeated: the longest", map[string][]string{"Retry-After": {"1", "30", "5"}}, 30 * time.Second},
 		{"repeated: the longest valid", map[string][]string{"Retry-After": {"nan", "", "5", "-60", "inf"}}, 5 * time.Second},
 		{"repeated: a number and a date", map[string][]string{"Retry-After": {"7", "Mon, 23 Nov 2026 12:00:30 GMT"}}, 30 * time.Second},
@@ -124,16 +142,57 @@ func TestRetryAfterChoosesAmongHeaders(t *testing.T) {
 		{"two other spellings", map[string][]string{"retry-after": {"3"}, "RETRY-AFTER": {"4"}}, 4 * time.Second},
 		{"the canonical spelling first", map[string][]string{"Retry-After": {"3"}, "retry-after": {"9"}}, 3 * time.Second},
 	} {
-		got, told := failure.RetryAfter(step.header, noon)
+		got, told := retryAfter(step.header, noon)
 		if want := max(step.want, 0); got != want || told != (step.want != notTold) {
 			t.Errorf("%s: got %v, %v; want %v, %v", step.name, got, told, want, step.want != notTold)
 		}
 	}
 }
 
+// A response's own clock is the one by which it tells a time of day.
+func TestAbsoluteTimesAreHeldAgainstTheResponsesOwnDate(t *testing.T) {
+	const date, unix = "Mon, 23 Nov 2026 12:00:30 GMT", "1795435230" // both half a minute after noon
+	for _, step := range []struct {
+		name, date string
+		at         time.Time
+		want       time.Duration
+	}{
+		{"our clock is right", "Mon, 23 Nov 2026 12:00:00 GMT", noon, 30 * time.Second},
+		{"our clock is ten minutes late", "Mon, 23 Nov 2026 12:00:00 GMT", noon.Add(-10 * time.Minute), 30 * time.Second},
+		{"our clock is ten minutes early", "Mon, 23 Nov 2026 12:00:00 GMT", noon.Add(10 * time.Minute), 30 * time.Second},
+		{"our clock is of another zone", "Mon, 23 Nov 2026 12:00:00 GMT", noon.Add(14 * time.Hour), 30 * time.Second},
+		{"in another form", "Monday, 23-Nov-26 12:00:00 GMT", noon.Add(time.Minute), 30 * time.Second},
+		{"no Date", "", noon, 30 * time.Second},
+		{"a Date of no form", "noon", noon, 30 * time.Second},
+		{"a Date of long ago", "Thu, 01 Jan 1970 00:00:00 GMT", noon, 30 * time.Second},
+		{"a Date of the day after tomorrow", "Wed, 25 Nov 2026 12:00:00 GMT", noon, 30 * time.Second},
+	} {
+		for _, told := range []string{date, unix, "2026-11-23T12:00:30Z"} {
+			h := http.Header{"Retry-After": {told}, "Date": {step.date}}
+			if step.date == "" {
+				h.Del("Date")
+			}
+			got := Read(Reply{Status: 429, Header: h, At: step.at})
+			if !got.Told || got.RetryAfter != step.want {
+				t.Errorf("%s, %s: got %v, %v; want %v", step.name, told, got.RetryAfter, got.Told, step.want)
+			}
+		}
+	}
+}
+
+// A stream may tell of its error minutes after its head was sent.
+func TestAnErrorWithinAStreamCountsFromWhenItCame(t *testing.T) {
+	h := http.Header{"Date": {"Mon, 23 Nov 2026 11:55:00 GMT"}}
+	body := `{"error":{"code":429,"message":"Rate limit exceeded","metadata":{"headers":{"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795435226000"}}}}`
+	got, _ := ReadError(Reply{Status: 200, Header: h, Body: []byte(body), At: noon})
+	if !got.Told || got.RetryAfter != 26*time.Second {
+		t.Errorf("got %v, %v", got.RetryAfter, got.Told)
+	}
+}
+
 func TestRetryAfterReturnsWhatWasSent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		ms := rapid.Int64Range(0, 1e12).Draw(t, "ms")
+		ms := rapid.Int64Range(0, 1e12-1).Draw(t, "ms")
 		want := time.Duration(ms) * time.Millisecond
 		whole := want / time.Second * time.Second // what a date can say
 		for name, test := range map[string]struct {
@@ -145,7 +204,7 @@ func TestRetryAfterReturnsWhatWasSent(t *testing.T) {
 			"date":         {http.Header{"Retry-After": {noon.Add(want).Format(http.TimeFormat)}}, whole},
 			"asctime":      {http.Header{"Retry-After": {noon.Add(want).Format(time.ANSIC)}}, whole},
 		} {
-			if got, told := failure.RetryAfter(test.header, noon); got.Round(time.Microsecond) != test.want || !told {
+			if got, told := retryAfter(test.header, noon); got.Round(time.Microsecond) != test.want || !told {
 				t.Fatalf("%s %v: got %v, %v; want %v", name, test.header, got, told, test.want)
 			}
 		}
@@ -160,13 +219,16 @@ func FuzzRetryAfter(f *testing.F) {
 	} {
 		f.Add(s, s, int64(noon.Unix()))
 	}
+	for _, s := range []string{"1m0s", "1795435220", "1795435220500", "2026-11-23T12:00:30Z"} {
+		f.Add(s, s, int64(noon.Unix()))
+	}
 	f.Fuzz(func(t *testing.T, seconds, ms string, now int64) {
 		for _, header := range []map[string][]string{
 			{"Retry-After": {seconds}, "Retry-After-Ms": {ms}},
 			{"Retry-After": {seconds, ms}},
 			{"retry-after": {seconds + "," + ms}},
 		} {
-			wait, told := failure.RetryAfter(header, time.Unix(now, 0))
+			wait, told := retryAfter(header, sentAt(http.Header{"Date": {ms}}, time.Unix(now, 0)))
 			if wait < 0 || !told && wait != 0 {
 				t.Errorf("%q at %d: got %v, %v", header, now, wait, told)
 			}
