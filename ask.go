@@ -38,6 +38,7 @@ import (
 // omitempty are required; jsonschema has description, enum, minimum, maximum,
 // minLength, pattern, format and more; jsonschema_description has a description
 // with commas. A type with a method EnumValues has the values that it returns.
+// The schema is made once for each T, at the first call, and kept.
 //
 // T may also be a slice, a map, a text, a number or a truth value. Since
 // providers take nothing but objects at the top, such an answer is asked for,
@@ -63,14 +64,17 @@ func Ask[T any](ctx context.Context, c *Client, req *llm.Request) (T, *Result, e
 	return answer, result, err
 }
 
-// Enum is implemented by types with a closed set of values, for Ask:
+// Enum is implemented by types with a closed set of values, for Ask, which keeps
+// what it is told at the first call with a type: the values must always be the
+// same.
 //
 //	type Size string
 //
 //	func (Size) EnumValues() []any { return []any{"S", "M", "L"} }
 type Enum interface{ EnumValues() []any }
 
-// shape is how an answer that is a T is asked for and read.
+// shape is how an answer that is a T is asked for and read. All calls with a T
+// share one: it holds nothing of a call.
 type shape[T any] struct {
 	schema  llm.Schema
 	wrapped bool              // as {"value": …}
@@ -82,7 +86,7 @@ type wrapping[T any] struct {
 	Value T `json:"value"`
 }
 
-func shapeOf[T any]() (*shape[T], error) {
+func newShape[T any]() (*shape[T], error) {
 	t := reflect.TypeFor[T]()
 	bad := func(err error) error {
 		return &ConfigError{Field: "T", Got: t, Takes: "a type that encoding/json decodes into: no function, channel or interface", Err: err}
@@ -122,7 +126,7 @@ func (s *shape[T]) ask(req *llm.Request, checks []validate.Strategy) (*llm.Reque
 		return nil, nil, &ConfigError{Field: "request.schema", Got: "one", Takes: "left out, because Ask makes it of the type"}
 	}
 	asked := *req
-	asked.Schema = &s.schema
+	asked.Schema = &llm.Schema{Name: s.schema.Name, JSON: bytes.Clone(s.schema.JSON)} // a check may write to it
 	return &asked, append([]validate.Strategy{s}, checks...), nil
 }
 

@@ -176,3 +176,25 @@ func streamed[E any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
 		}
 	}
 }
+
+// What a typed call costs that succeeds the first time: its schema is made at the
+// first call with the type.
+func BenchmarkAsk(b *testing.B) {
+	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisablePacing: true}
+	city := llm.Func(b.Name()+"city", func(context.Context, *llm.Request) (*llm.Response, error) {
+		return llm.Reply(`{"name":"Berlin","population":3700000,"continent":"Europe"}`), nil
+	})
+	number := llm.Func(b.Name()+"int", func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply(`{"value":1}`), nil })
+	b.Run("a struct", func(b *testing.B) { asks[City](b, city, cfg) })
+	b.Run("a number", func(b *testing.B) { asks[int](b, number, cfg) })
+}
+
+func asks[T any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
+	c, req := client(b, m, nil, cfg), llm.Prompt("x")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := llmcall.Ask[T](context.Background(), c, req); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -234,7 +234,10 @@ var settings = []setting{
 	truth("wait_for_circuit", func(c *RetryConfig, v bool) { c.WaitForCircuit = v }),
 	{name: "hang", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
 		d, err := duration(n)
-		if err == nil && d == 0 { // the struct's zero is the default
+		switch {
+		case err == nil && d < 0:
+			return errForm
+		case d == 0: // the struct's zero is the default
 			d = -1
 		}
 		c.Hang = d

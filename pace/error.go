@@ -53,6 +53,9 @@ type Error struct {
 	Wait time.Duration
 	// Why is what it would have waited for longest.
 	Why Why
+	// ToldUntil is the end of the time that the provider told its callers to
+	// stay away; zero: there is no such time. Until may be later.
+	ToldUntil time.Time
 	// Rate is the learned rate at that moment, in requests a second; 0: none.
 	Rate float64
 	// Queue is how many waited.

@@ -31,7 +31,9 @@ type bucket struct {
 	fresh bool
 }
 
-func perSecond(r float64) func(time.Duration) float64 { return func(time.Duration) float64 { return r } }
+func perSecond(r float64) func(time.Duration) float64 {
+	return func(time.Duration) float64 { return r }
+}
 
 func (b *bucket) fill(now time.Duration) {
 	if !b.fresh {
@@ -123,6 +125,8 @@ type run struct {
 	until    time.Duration // no job begins later; 0: no end
 	pacer    *pace.Pacer
 	crew     *crew
+	trace    func()
+	ramp     float64 // the pacer begins with it
 
 	mu       sync.Mutex
 	begin    time.Time
@@ -235,8 +239,19 @@ func together(t *testing.T, runs ...*run) {
 			if r.pacer == nil {
 				r.pacer = new(pace.Pacer)
 			}
+			if r.ramp > 0 {
+				r.pacer.Ramp(r.ramp)
+			}
 			if r.refusal == 0 {
 				r.refusal = 30 * time.Millisecond
+			}
+			if r.trace != nil {
+				all.Go(func() {
+					for range 220 {
+						time.Sleep(time.Second)
+						r.trace()
+					}
+				})
 			}
 			for range r.workers {
 				all.Go(func() {
@@ -368,9 +383,7 @@ func TestJobsAtALimit(t *testing.T) {
 }
 
 func TestThoseWhoWaitedForACircuitComeBackSpread(t *testing.T) {
-	p := new(pace.Pacer)
-	r := &run{provider: &bucket{rate: perSecond(1e9), burst: 1e9}, jobs: 1000, workers: 1000, answer: 200 * time.Millisecond, pacer: p}
-	p.Ramp(16)
+	r := &run{provider: &bucket{rate: perSecond(1e9), burst: 1e9}, jobs: 1000, workers: 1000, answer: 200 * time.Millisecond, ramp: 16}
 	together(t, r)
 	most := 0
 	for i, from := 0, 0; i < len(r.accepted); i++ {

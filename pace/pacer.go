@@ -30,6 +30,7 @@ type Pacer struct {
 	overload overload
 	queue    queue
 	timer    *time.Timer // to the next turn; nil while nobody waits
+	now      time.Time   // of the last look at the clock
 
 	seq         uint64 // of the last request that was watched
 	watched     int    // requests in flight
@@ -55,6 +56,9 @@ type Cost struct {
 	Client string
 }
 
+// tokensMost bounds what one request may cost, so that sums of it don't run over.
+const tokensMost = 1 << 40
+
 // Turn is the leave to make one request. It ends with exactly one of
 // [Pacer.Done] and [Pacer.Back]. The zero value is the turn of a request that
 // needs no watching. It fits into an interface without an allocation.
@@ -78,6 +82,7 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 	if p.word.Add(2)&1 == 0 {
 		return Turn{}, nil
 	}
+	c.Tokens = max(0, min(c.Tokens, tokensMost))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.word.Add(-2)
@@ -86,6 +91,7 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 	if p.mayGo(now, c) {
 		return p.send(now, c), nil
 	}
+	p.learn.held = now
 	at, why := p.earliest(now, c)
 	return Turn{}, p.refusal(now, at, why)
 }
@@ -104,6 +110,7 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 	if p.word.Add(2)&1 == 0 {
 		return Turn{}, nil
 	}
+	c.Tokens = max(0, min(c.Tokens, tokensMost))
 	w, turn, err := p.line(ctx, c)
 	if w == nil || err != nil {
 		return turn, err
@@ -140,13 +147,15 @@ func (p *Pacer) line(ctx context.Context, c Cost) (*waiter, Turn, error) {
 	w := &waiter{cost: c, ready: make(chan struct{})}
 	w.deadline, w.bound = ctx.Deadline()
 	p.queue.push(w)
-	if w.bound && p.late(now, w.deadline, w.cost, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
-		p.recheck(now) // with its true place: some go after it
+	p.learn.held = now
+	if w.bound && p.late(now, w.deadline, c, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
+		before, tokens := p.queue.before(w) // some may go after it
+		if e := p.late(now, w.deadline, c, before, tokens); e != nil {
+			p.queue.remove(w)
+			return nil, Turn{}, e
+		}
 	}
 	p.schedule(now)
-	if w.err != nil {
-		return nil, Turn{}, w.err
-	}
 	return w, Turn{}, nil
 }
 
@@ -181,6 +190,7 @@ func (p *Pacer) Accepted(t Turn, told *Told) {
 		p.answers.Add(1)
 		if s.look {
 			p.told = closing{} // the provider answers, whatever it told
+			p.learn.resume(now)
 		}
 	}
 	p.lastAnswer, p.seen = now, p.answers.Load()
@@ -203,6 +213,10 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	if s != nil {
 		s.refused = true
 		p.heard(s)
+		if s.look && told != nil && told.HasWait {
+			p.told = closing{} // what is told now counts
+			p.learn.resume(now)
+		}
 	}
 	p.lastRefusal = now
 	inFlight := p.inFlight()
@@ -360,8 +374,13 @@ func (p *Pacer) Configure(l Limits) {
 func (p *Pacer) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.learn, p.told, p.windows, p.overload = learner{}, closing{}, windows{}, overload{}
+	p.forget()
 	p.dispatch(time.Now())
+}
+
+func (p *Pacer) forget() {
+	p.learn, p.told, p.windows, p.overload = learner{}, closing{}, windows{}, overload{}
+	p.lastAnswer, p.lastRefusal = time.Time{}, time.Time{}
 }
 
 // Episode is the number of the last episode of refusals, from 1; 0 if there was
@@ -454,7 +473,10 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 			chance = p.Rand
 		}
 		p.told.close(now, told.Wait, chance)
-		p.learn.pause(p.told.opens)
+		if !p.learn.paced {
+			p.learn.begin(now, rateStart, p.seq) // those who wait come back spread
+		}
+		p.learn.pause(p.told.opens, told.Wait)
 		p.watch()
 	}
 	if len(told.Windows) > 0 {
@@ -483,7 +505,7 @@ func (p *Pacer) open(now time.Time, c Cost) bool {
 		return false
 	}
 	if p.told.shut(now) {
-		return p.told.looks(now)
+		return p.told.looks(now) && p.limits.open(c)
 	}
 	return p.learn.due() && p.windows.open(now, c) && p.limits.open(c)
 }
@@ -511,6 +533,11 @@ func (p *Pacer) send(now time.Time, c Cost) Turn {
 // dispatch gives turns to those whose time has come, and sets the timer for the
 // next. It is called after whatever may have changed something.
 func (p *Pacer) dispatch(now time.Time) {
+	if now.Before(p.now) {
+		p.forget() // a clock of another kind: what was dated by the old one would hold for ever
+		p.limits.at = now
+	}
+	p.now = now
 	p.learn.advance(now)
 	p.limits.advance(now)
 	p.windows.advance(now)
@@ -518,6 +545,7 @@ func (p *Pacer) dispatch(now time.Time) {
 	for p.queue.size > 0 {
 		w := p.queue.next()
 		if !p.open(now, w.cost) {
+			p.learn.held = now
 			break
 		}
 		p.queue.served(w)
@@ -534,16 +562,20 @@ const tickEvery = 250 * time.Millisecond
 
 // schedule sets the timer for the head of the queue.
 func (p *Pacer) schedule(now time.Time) {
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
-	}
 	if p.queue.size == 0 {
+		if p.timer != nil {
+			p.timer.Stop()
+			p.timer = nil
+		}
 		return
 	}
 	wait := tickEvery
 	if at, _ := p.turn(now, p.queue.next().cost, 0, 0, 1); at.After(now) {
 		wait = min(wait, at.Sub(now))
+	}
+	if p.timer != nil {
+		p.timer.Reset(wait)
+		return
 	}
 	p.timer = time.AfterFunc(wait, func() {
 		p.mu.Lock()
@@ -633,7 +665,8 @@ func (p *Pacer) recheck(now time.Time) {
 	p.queue.soonest = time.Time{}
 	for w := range p.queue.order() {
 		if w.bound {
-			if w.err = p.lateError(now, w, before, tokens); w.err != nil {
+			if e := p.late(now, w.deadline, w.cost, before, tokens); e != nil {
+				w.err = e
 				gone = append(gone, w)
 				continue
 			}
@@ -648,18 +681,13 @@ func (p *Pacer) recheck(now time.Time) {
 	}
 }
 
-// lateError is late as an error: nil is no error.
-func (p *Pacer) lateError(now time.Time, w *waiter, before int, tokens int64) error {
-	if e := p.late(now, w.deadline, w.cost, before, tokens); e != nil {
-		return e
-	}
-	return nil
-}
-
 func (p *Pacer) refusal(now, at time.Time, why Why) *Error {
 	e := &Error{Until: at, Wait: at.Sub(now), Why: why, Queue: p.queue.size}
 	if p.learn.paced {
 		e.Rate = p.learn.rate
+	}
+	if p.told.shut(now) {
+		e.ToldUntil = p.told.until
 	}
 	return e
 }

@@ -141,3 +141,18 @@ func (q *queue) order() iter.Seq[*waiter] {
 		}
 	}
 }
+
+// before is how many requests and tokens go before w, if nobody comes.
+func (q *queue) before(w *waiter) (requests int, tokens int64) {
+	if q.turns.Len() == 1 && w.at.Next() == nil && !w.cost.Again {
+		return q.size - 1, q.tokens - w.cost.Tokens // the last: no need to look
+	}
+	for other := range q.order() {
+		if other == w {
+			break
+		}
+		requests++
+		tokens += other.cost.Tokens
+	}
+	return requests, tokens
+}

@@ -239,8 +239,8 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
 	o.Err, o.Kind = f.err, f.kind
-	if e := c.targets[c.at].Endpoint; e != nil {
-		f.progress = e.Progress(c.mark)
+	if to := c.targets[c.at]; to.Endpoint != nil && !to.Unpaced {
+		f.progress = to.Endpoint.Progress(c.mark)
 	}
 	o.Effect = c.effect(&f)
 	if o.Effect == failure.Ignore && f.response {

@@ -111,6 +111,9 @@ type Config struct {
 type Target struct {
 	Endpoint *endpoint.Endpoint
 	Guards   []endpoint.Guard
+	// Unpaced says that no pacer is among the guards: then each refusal without
+	// a time to come back uses up an attempt, however others are served.
+	Unpaced bool
 }
 
 // Attempt is what the function of [Do] is told of its attempt.

@@ -257,4 +257,3 @@ func TestARowOfTheTableCanBeChanged(t *testing.T) {
 		}
 	})
 }
-

@@ -98,9 +98,14 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 	if !r.Until.IsZero() {
 		d.wait = max(0, time.Until(r.Until))
 	}
-	told := false
-	if e, ok := errors.AsType[*pace.Error](r.Err); ok && e.Why.Told() {
-		told, d.reason = true, RateLimitWait
+	known, told := false, time.Duration(0)
+	if e, ok := errors.AsType[*pace.Error](r.Err); ok {
+		known = e.Why.Told() || e.Why == pace.ConfiguredLimit
+		if !e.ToldUntil.IsZero() {
+			told, d.reason = time.Until(e.ToldUntil), RateLimitWait
+		} else if e.Why.Told() {
+			d.reason = RateLimitWait
+		}
 	}
 	switch {
 	case r.Kind == failure.RetryBudgetSpent:
@@ -108,20 +113,20 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 	case r.Kind == failure.AccountSpent:
 		return d.stopped(AccountSpent)
 	case r.Kind == failure.CircuitOpen:
-		d.reason = CircuitWait
+		d.reason, known = CircuitWait, true
 		if !p.WaitForCircuit || r.Until.IsZero() {
 			return d.stopped(CircuitOpen)
 		}
-		told = true // the time is known
-	case told && d.wait > p.MaxRetryAfter:
+	case told > p.MaxRetryAfter:
+		d.wait = told
 		return d.stopped(WaitTooLong)
 	case r.Until.IsZero():
 		return d.stopped(RateLimitWaitExceeded)
 	}
 	switch {
-	case told && d.wait >= left(c.ctx):
+	case known && d.wait >= left(c.ctx):
 		return d.stopped(OutOfTime)
-	case told && d.wait > p.MaxRateLimitWait-c.inTrouble().waited:
+	case known && d.wait > p.MaxRateLimitWait-c.inTrouble().waited:
 		return d.stopped(RateLimitWaitExceeded)
 	}
 	return d
@@ -173,6 +178,9 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
 	return c.stop(stop, causeOf(refusal)...)
 }
 
+// slack is how much sooner than planned a guard's queue may let a call go.
+const slack = leastApart / 10
+
 // pause waits as the last failure has it. A guard that refuses for longer is
 // waited for, or ends the call, instead: nobody waits a minute to hear that the
 // circuit is open.
@@ -182,8 +190,8 @@ func (c *Call) pause(ask endpoint.Ask) bool {
 	refusal, _ := c.admit(ask, -1)
 	if refusal == nil {
 		c.giveBack(c.guards(), -1)
-	} else if refusal.Until.IsZero() || !refusal.Until.Before(due) {
-		return true
+	} else if t.plan.limit && !refusal.Until.Before(due.Add(-slack)) || refusal.Until.IsZero() || refusal.Until.After(due) {
+		return true // a place in the guard's queue is better than a wait of our own
 	}
 	t.reason = t.plan.reason
 	c.waiting(time.Until(due), t.plan.reason)
