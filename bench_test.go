@@ -190,7 +190,7 @@ func BenchmarkAsk(b *testing.B) {
 }
 
 func asks[T any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
-	req, c := llm.Prompt("x"), client(b, m, nil, cfg)
+	c, req := client(b, m, nil, cfg), llm.Prompt("x")
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := llmcall.Ask[T](context.Background(), c, req); err != nil {

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"reflect"
 	"strings"
 	"text/template"
 	"time"
@@ -302,8 +300,9 @@ func (c *RetryConfig) validateStages() error {
 // validateEffects holds that no setting is given in vain: who sets a threshold and
 // forgets the switch is protected by nothing, and is not told.
 func (c *RetryConfig) validateEffects() error {
-	circuit, own := c.EnableCircuitBreaker, c.Backoff != nil && !noWaits(c.Backoff)
-	configured := !reflect.ValueOf(c.CircuitBreakerConfig).IsZero()
+	const switchOff, switchOn = "it has no effect while ", "it has no effect unless enable_circuit_breaker is true"
+	off, own := !c.EnableCircuitBreaker, c.Backoff != nil && !noWaits(c.Backoff)
+	configured := c.CircuitBreakerConfig.Config != breaker.Config{} || len(c.CircuitBreakerConfig.ExcludedExceptions) > 0
 	again, effect := failure.AtOnce, failure.Healthy
 	if c.Decisions != nil {
 		row := c.Decisions.For(failure.InvalidAnswer)
@@ -314,22 +313,23 @@ func (c *RetryConfig) validateEffects() error {
 		field string
 		why   string
 	}{
-		{c.DisableRetryBudget && c.RetryBudget != endpoint.Budget{}, "retry_budget", "it has no effect while disable_retry_budget is true"},
-		{c.DisablePacing && c.RequestsPerMinute > 0, "requests_per_minute", "it has no effect while disable_pacing is true"},
-		{c.DisablePacing && c.TokensPerMinute > 0, "tokens_per_minute", "it has no effect while disable_pacing is true"},
-		{c.DisablePacing && c.MaxConcurrent > 0, "max_concurrent", "it has no effect while disable_pacing is true"},
-		{configured && !circuit, "circuit_breaker_config", "it has no effect unless enable_circuit_breaker is true"},
-		{c.WaitForCircuit && !circuit, "wait_for_circuit", "it has no effect unless enable_circuit_breaker is true"},
-		{c.CountInvalidAnswers && !circuit, "count_invalid_answers", "it has no effect unless enable_circuit_breaker is true"},
+		{off && configured, "circuit_breaker_config", switchOn},
+		{off && c.WaitForCircuit, "wait_for_circuit", switchOn},
+		{off && c.CountInvalidAnswers, "count_invalid_answers", switchOn},
+		{off && c.Hang != 0, "hang", switchOn},
+		{c.DisableRetryBudget && c.RetryBudget != endpoint.Budget{}, "retry_budget", switchOff + "disable_retry_budget is true"},
+		{c.DisablePacing && c.RequestsPerMinute != 0, "requests_per_minute", switchOff + "disable_pacing is true"},
+		{c.DisablePacing && c.TokensPerMinute != 0, "tokens_per_minute", switchOff + "disable_pacing is true"},
+		{c.DisablePacing && c.MaxConcurrent != 0, "max_concurrent", switchOff + "disable_pacing is true"},
 		{c.CountInvalidAnswers && effect != failure.Healthy && effect != failure.Count, "count_invalid_answers", "it contradicts decisions.invalid_answer"},
 		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "it contradicts decisions.invalid_answer"},
 		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "it has no effect unless max_attempts_before_tool_use is set"},
-		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", "it has no effect while use_jitter is false"},
-		{own && c.InitialDelay != 0, "initial_delay", "it has no effect while Backoff is set"},
-		{own && c.BackoffFactor != 0, "backoff_factor", "it has no effect while Backoff is set"},
-		{own && c.MaxDelay != 0, "max_delay", "it has no effect while Backoff is set"},
-		{own && c.UseJitter != nil, "use_jitter", "it has no effect while Backoff is set"},
-		{own && c.JitterRange != nil, "jitter_range", "it has no effect while Backoff is set"},
+		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
+		{own && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},
+		{own && c.BackoffFactor != 0, "backoff_factor", switchOff + "Backoff is set"},
+		{own && c.MaxDelay != 0, "max_delay", switchOff + "Backoff is set"},
+		{own && c.UseJitter != nil, "use_jitter", switchOff + "Backoff is set"},
+		{own && c.JitterRange != nil, "jitter_range", switchOff + "Backoff is set"},
 	} {
 		if v.vain {
 			return &ConfigError{Field: v.field, Err: errors.New(v.why)}
@@ -373,7 +373,7 @@ func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	return backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}, nil
 }
 
-// validateShared validates what is configured of the endpoint.
+// validateShared validates what is configured of endpoints.
 func (c *RetryConfig) validateShared() error {
 	if _, err := c.CircuitBreakerConfig.Filled(); err != nil {
 		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {
@@ -386,16 +386,6 @@ func (c *RetryConfig) validateShared() error {
 			return &ConfigError{Field: "retry_budget." + snake(e.Field), Got: e.Got, Takes: e.Takes}
 		}
 		return &ConfigError{Field: "retry_budget", Err: err}
-	}
-	for _, f := range []struct {
-		name  string
-		value float64
-	}{
-		{"requests_per_minute", c.RequestsPerMinute}, {"tokens_per_minute", c.TokensPerMinute}, {"max_concurrent", float64(c.MaxConcurrent)},
-	} {
-		if !(f.value >= 0 && f.value <= math.MaxFloat64) {
-			return &ConfigError{Field: f.name, Got: f.value, Takes: takesAbove0 + " (0 is no limit)"}
-		}
 	}
 	return nil
 }

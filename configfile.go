@@ -97,8 +97,21 @@ func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks
 	}
 	if e, ok := errors.AsType[*ConfigError](err); ok && e.Line == 0 {
 		e.Line = lineOf(root, e.Field)
+		e.Takes = inFile(e.Field, e.Takes)
 	}
 	return cfg, checks, err
+}
+
+// inFile returns what a field of a mapping takes in a file, where it may be
+// another number than in the struct that means none.
+func inFile(field, takes string) string {
+	outer, inner, _ := strings.Cut(field, ".")
+	for _, s := range map[string][]setting{"circuit_breaker_config": breakerSettings, "retry_budget": budgetSettings}[outer] {
+		if s.name == inner {
+			return s.takes
+		}
+	}
+	return takes
 }
 
 // readNode reads a file that is JSON, or else YAML; nil if there is nothing in it.
@@ -191,17 +204,7 @@ var settings = []setting{
 		}
 		return err
 	}, wrong: func(c *RetryConfig) (any, bool) { return c.InitialDelay, c.InitialDelay < 0 }},
-	{name: "backoff_factor", takes: takesFactor, set: func(c *RetryConfig, n *yaml.Node) error {
-		f, err := number(n)
-		if err == nil && f == 0 { // the struct's zero is the default
-			return errForm
-		}
-		c.BackoffFactor = f
-		return err
-	}, wrong: func(c *RetryConfig) (any, bool) {
-		f := c.BackoffFactor
-		return f, f != 0 && !(f >= 1 && f <= math.MaxFloat64)
-	}},
+	amount("backoff_factor", takesFactor, 1, func(c *RetryConfig) *float64 { return &c.BackoffFactor }),
 	timeSetting("max_delay", func(c *RetryConfig) *time.Duration { return &c.MaxDelay }),
 	truth("use_jitter", func(c *RetryConfig, v bool) { c.UseJitter = &v }),
 	{name: "jitter_range", takes: takesRatio, set: func(c *RetryConfig, n *yaml.Node) error {
@@ -244,8 +247,8 @@ var settings = []setting{
 	{name: "retry_budget", takes: takesSettings, set: func(c *RetryConfig, n *yaml.Node) error {
 		return setAll(budgetSettings, c, n, "retry_budget.")
 	}},
-	amount("requests_per_minute", takesAbove0, func(c *RetryConfig, f float64) { c.RequestsPerMinute = f }),
-	amount("tokens_per_minute", takesAbove0, func(c *RetryConfig, f float64) { c.TokensPerMinute = f }),
+	amount("requests_per_minute", takesAbove0, math.SmallestNonzeroFloat64, func(c *RetryConfig) *float64 { return &c.RequestsPerMinute }),
+	amount("tokens_per_minute", takesAbove0, math.SmallestNonzeroFloat64, func(c *RetryConfig) *float64 { return &c.TokensPerMinute }),
 	count("max_concurrent", func(c *RetryConfig) *int { return &c.MaxConcurrent }),
 	truth("disable_pacing", func(c *RetryConfig, v bool) { c.DisablePacing = v }),
 	truth("disable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = v }),
@@ -315,38 +318,22 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 	return nil
 }
 
-// orNone returns what a struct has for a number of a file that is 0: there 0 is
-// the default, and a negative number is none.
-func orNone(f float64) float64 {
-	if f == 0 {
-		return -1
-	}
-	return f
-}
-
 var budgetSettings = []setting{
-	amount("saved", "a number from 1 to 1,000,000", func(c *RetryConfig, f float64) { c.RetryBudget.Saved = f }),
-	amount("per_success", takesRatio, func(c *RetryConfig, f float64) { c.RetryBudget.PerSuccess = orNone(f) }),
-	amount("per_second", "a number from 0 to 1,000", func(c *RetryConfig, f float64) { c.RetryBudget.PerSecond = orNone(f) }),
+	amount("saved", "a number from 1 to 1,000,000", 1, func(c *RetryConfig) *float64 { return &c.RetryBudget.Saved }),
+	orNone("per_success", takesRatio, func(c *RetryConfig) *float64 { return &c.RetryBudget.PerSuccess }),
+	orNone("per_second", "a number from 0 to 1,000", func(c *RetryConfig) *float64 { return &c.RetryBudget.PerSecond }),
 }
 
 var breakerSettings = []setting{
 	count("failure_threshold", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.FailureThreshold }),
 	timeSetting("recovery_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.RecoveryTimeout }),
 	timeSetting("failure_window", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.FailureWindow }),
-	{name: "failure_rate", takes: takesRate, set: func(c *RetryConfig, n *yaml.Node) error {
-		f, err := number(n)
-		if err != nil || f != 0 && !(f >= 0.001 && f <= 1) { // a struct has a negative number for the count alone
-			return errForm
-		}
-		c.CircuitBreakerConfig.FailureRate = orNone(f)
-		return nil
-	}},
+	orNone("failure_rate", takesRate, func(c *RetryConfig) *float64 { return &c.CircuitBreakerConfig.FailureRate }),
 	count("half_open_probes", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
 	count("success_threshold", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),
 	timeSetting("probe_lease", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.ProbeLease }),
 	timeSetting("slow_call", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.SlowCall }),
-	amount("recovery_factor", takesFactor, func(c *RetryConfig, f float64) { c.CircuitBreakerConfig.RecoveryFactor = f }),
+	amount("recovery_factor", "a number from 1 to 1000", 1, func(c *RetryConfig) *float64 { return &c.CircuitBreakerConfig.RecoveryFactor }),
 	timeSetting("trip_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.TripTimeout }),
 	timeSetting("max_open", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.MaxOpen }),
 	{name: "excluded_exceptions", takes: "a list of kinds of failure", set: func(c *RetryConfig, n *yaml.Node) error {
@@ -491,6 +478,42 @@ func count(name string, at func(*RetryConfig) *int) setting {
 	}
 }
 
+// amount is a setting that is a number of at least low, as count is one that is a
+// whole number.
+func amount(name, takes string, low float64, at func(*RetryConfig) *float64) setting {
+	return setting{
+		name: name, takes: takes,
+		set: func(c *RetryConfig, n *yaml.Node) error {
+			f, err := number(n)
+			if err == nil && f == 0 {
+				return errForm
+			}
+			*at(c) = f
+			return err
+		},
+		wrong: func(c *RetryConfig) (any, bool) {
+			f := *at(c)
+			return f, f != 0 && !(f >= low && f <= math.MaxFloat64)
+		},
+	}
+}
+
+// orNone is a setting that is a number of which 0, in a file, means none. In a
+// struct 0 is the default, and a negative number means none.
+func orNone(name, takes string, at func(*RetryConfig) *float64) setting {
+	return setting{name: name, takes: takes, set: func(c *RetryConfig, n *yaml.Node) error {
+		f, err := number(n)
+		if err != nil || !(f >= 0) {
+			return errForm
+		}
+		if f == 0 {
+			f = -1
+		}
+		*at(c) = f
+		return nil
+	}}
+}
+
 // number reads a number.
 func number(n *yaml.Node) (float64, error) {
 	f, err := strconv.ParseFloat(n.Value, 64)
@@ -498,18 +521,6 @@ func number(n *yaml.Node) (float64, error) {
 		return 0, errForm
 	}
 	return f, nil
-}
-
-// amount is a setting that is a number; Validate holds its range.
-func amount(name, takes string, set func(*RetryConfig, float64)) setting {
-	return setting{name: name, takes: takes, set: func(c *RetryConfig, n *yaml.Node) error {
-		f, err := number(n)
-		if err == nil && f < 0 {
-			err = errForm
-		}
-		set(c, f)
-		return err
-	}}
 }
 
 // timeSetting is a setting that is a time, as count is one that is a number.
