@@ -74,21 +74,21 @@ func TestWhatHappensWhen(t *testing.T) {
 		{"Retry-After above the backoff", llmcall.RetryConfig{}, []step{told(failure.Transient, 5*s)}, []string{
 			"0s basic failed transient", "5s basic valid, after 5s retry_after",
 		}, ""},
-		{"Retry-After below the backoff", llmcall.RetryConfig{}, []step{told(failure.Transient, s/2)}, []string{
-			"0s basic failed transient", "1s basic valid, after 1s backoff",
+		{"Retry-After below the backoff is not stretched by it", llmcall.RetryConfig{}, []step{told(failure.Transient, s/2)}, []string{
+			"0s basic failed transient", "500ms basic valid, after 500ms retry_after",
 		}, ""},
 		{"Retry-After that is too long is refused, never shortened", llmcall.RetryConfig{MaxRetryAfter: 10 * s}, []step{told(failure.RateLimited, 11*s)}, []string{
 			"0s basic failed rate_limited",
 		}, limited},
 		{"waits for a rate limit use up no attempt", llmcall.RetryConfig{MaxAttempts: 2}, append(times(3, told(failure.RateLimited, 10*s)), down), []string{
 			"0s basic failed rate_limited", "10s basic failed rate_limited, after 10s rate_limit", "20s basic failed rate_limited, after 10s rate_limit",
-			"30s basic failed transient, after 10s rate_limit", "38s basic valid, after 8s backoff",
+			"30s basic failed transient, after 10s rate_limit", "31s basic valid, after 1s backoff",
 		}, ""},
 		{"a rate limit without a time does", llmcall.RetryConfig{}, times(9, kind(failure.RateLimited)), []string{
 			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s backoff", "3s basic failed rate_limited, after 2s backoff",
 		}, limited},
-		{"so does one that nobody waits for", llmcall.RetryConfig{Backoff: backoff.Constant{}}, times(99, told(failure.RateLimited, 0)), []string{
-			"0s basic failed rate_limited", "0s basic failed rate_limited", "0s basic failed rate_limited",
+		{"one that says 0 is asked again after 100 ms", llmcall.RetryConfig{Backoff: backoff.Constant{}, MaxRateLimitWait: s / 4}, times(99, told(failure.RateLimited, 0)), []string{
+			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms rate_limit", "200ms basic failed rate_limited, after 100ms rate_limit",
 		}, limited},
 		{"rate limits are waited for so long and no longer", llmcall.RetryConfig{MaxRateLimitWait: 25 * s}, times(9, told(failure.RateLimited, 10*s)), []string{
 			"0s basic failed rate_limited", "10s basic failed rate_limited, after 10s rate_limit", "20s basic failed rate_limited, after 10s rate_limit",

@@ -90,7 +90,7 @@ func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 			if !ok || reasonOf(t, err) != llmcall.ReasonCircuitOpen || b.calls() != 0 || time.Since(b.start) != 0 || len(traceOf(nil, err).Attempts) != 0 {
 				t.Errorf("call B: %v after %d calls; a rejection is no attempt", err, b.calls())
 			}
-			if ok && (open.RetryIn() != 60*s || !strings.Contains(err.Error(), "on purpose")) {
+			if ok && (open.RetryIn() != 60*s || !strings.Contains(err.Error(), "transient") || strings.Contains(err.Error(), "on purpose")) {
 				t.Errorf("call B: %v", err)
 			}
 
@@ -118,7 +118,7 @@ func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
 			"the defaults said out loud":    {llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 5, RecoveryTimeout: 60 * s, FailureWindow: 300 * s, FailureRate: 0.8, HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s}, ExcludedExceptions: excluded}, true},
 			"another threshold":             {llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 6}, ExcludedExceptions: excluded}, false},
 			"a rate of 0, which is no none": {llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureRate: -1}, ExcludedExceptions: excluded}, false},
-			"nothing excluded":              {llmcall.CircuitBreakerConfig{}, false},
+			"nothing excluded":              {llmcall.CircuitBreakerConfig{}, true}, // what counts is a row of the client's table
 		} {
 			m := named(name, play(t))
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, guarded(c.settings))
@@ -298,7 +298,7 @@ func TestTheTraceHasTheWaitForACircuitAsItWas(t *testing.T) {
 		if err != nil || !slices.Equal(lines(r.Trace, start), []string{"1m47s basic valid, after 6s circuit"}) {
 			t.Errorf("%v %q", err, lines(traceOf(r, err), start))
 		}
-		if !slices.Equal(waits, []time.Duration{99 * s}) { // at most: the lease
+		if !slices.Equal(waits, []time.Duration{0}) { // nobody knows
 			t.Errorf("announced %v", waits)
 		}
 		if _, err := probe.Wait(t.Context()); err != nil {

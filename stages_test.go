@@ -84,13 +84,13 @@ func TestStages(t *testing.T) {
 			"0s basic invalid invalid_answer", "0s basic invalid invalid_answer", "0s tool invalid invalid_answer", "0s tool invalid invalid_answer",
 		}, human},
 		{"waits for a rate limit do not count", both, []step{told(failure.RateLimited, s), told(failure.RateLimited, s), told(failure.RateLimited, s), told(failure.RateLimited, s), a, b}, []string{
-			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s rate_limit", "3s basic failed rate_limited, after 2s rate_limit",
-			"7s basic failed rate_limited, after 4s rate_limit", "15s basic invalid invalid_answer, after 8s rate_limit", "15s basic invalid invalid_answer", "15s tool valid",
+			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s rate_limit", "2s basic failed rate_limited, after 1s rate_limit",
+			"3s basic failed rate_limited, after 1s rate_limit", "4s basic invalid invalid_answer, after 1s rate_limit", "4s basic invalid invalid_answer", "4s tool valid",
 		}, ""},
 		{"a rate limit without a time does", humanAt(1), []step{kind(failure.RateLimited)}, []string{"0s basic failed rate_limited"}, human},
-		{"so does one that nobody waits for", llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeHuman: 2, Backoff: backoff.Constant{}}, times(9, told(failure.RateLimited, 0)), []string{
-			"0s basic failed rate_limited", "0s basic failed rate_limited",
-		}, human},
+		{"one that says 0 does not", llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeHuman: 2, Backoff: backoff.Constant{}}, times(2, told(failure.RateLimited, 0)), []string{
+			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms rate_limit", "200ms basic valid, after 100ms rate_limit",
+		}, ""},
 
 		// No progress begins the next stage early.
 		{"the same answer again: the tool early", toolAt(4), []step{a, a}, []string{

@@ -47,8 +47,8 @@ type Pass struct {
 	slow  *watch // nil: not watched
 }
 
-// Plain returns the pass as one number, if it is no more than that: true for a
-// call admitted in CLOSED that is not watched for slowness, so for almost all.
+// Plain returns the pass as one number, if it is no more than that: true for all
+// calls but probes that have not passed and calls watched for slowness.
 // [PlainPass] turns it back. The zero Pass is 0.
 func (p Pass) Plain() (n int64, ok bool) { return int64(p.word), p.probe == 0 && p.slow == nil }
 
@@ -274,7 +274,6 @@ func (b *Breaker) begin(k *book, was uint64, at time.Time, cause Cause) {
 	k.since = at
 	k.failures, k.oldest, k.successes = k.failures[:0], 0, 0
 	k.probes, k.passed = k.probes[:0], 0
-	k.turn = time.Time{}
 	k.callFirst()
 	if len(b.hooks) > 0 && ((was^w)&(stateMask|forcedBit) != 0 || w&forcedBit != 0) {
 		k.toTell(Transition{

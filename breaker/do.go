@@ -14,6 +14,11 @@ import (
 // runtime.Goexit counts for nothing. Who knows better what an error says of the
 // service uses [Breaker.Enter] and [Breaker.Leave].
 //
+// How long a call lasted (see [Config].FailureWindow) is measured only while an
+// earlier failure may still count: the window begins where that one ended, so how
+// long the first lasted need not be known, and a call while all is well reads no
+// clock.
+//
 // What is kept of an error is the [Cause] that it tells itself with a method
 // CircuitCause() Cause, or else no more than that there was one.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (v T, err error) {
@@ -81,9 +86,7 @@ func causeOf(err error) Cause {
 }
 
 // begins returns when a call that is just admitted begins, or the zero time
-// where its duration can't matter, because it would be the first of the failures
-// that do. The window begins where that one ends: what follows it are durations
-// of the later ones. So the clock is not read while all is well.
+// while all is well: see [Do].
 func (b *Breaker) begins(p Pass) time.Time {
 	if p.word&(plainMask|creditMask) == 0 {
 		return time.Time{}

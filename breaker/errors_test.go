@@ -133,8 +133,9 @@ func TestCircuitHoldsNoMemoryOfItsFailures(t *testing.T) {
 		switch i % 4 {
 		case 0: // a piece of the body
 			run(circuits[i], known{Kind: "unauthorized", Status: 401, Code: body[:20]})
-		case 1: // all of it
-			circuits[i].Trip(because(breaker.Cause{Kind: body, Code: body}))
+		case 1: // all of it, and once more for longer
+			circuits[i].Trip(breaker.Failure{AskedFor: s})
+			circuits[i].Trip(because(breaker.Cause{Kind: body, Code: body[:20]}))
 		case 2:
 			circuits[i].ForceOpen(body)
 		case 3: // and the error itself

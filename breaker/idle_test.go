@@ -37,10 +37,18 @@ func TestCircuitThatMayBeForgottenIsIdle(t *testing.T) {
 		"forced OPEN":   {func(t *testing.T, b *breaker.Breaker) { b.ForceOpen(""); time.Sleep(1000 * time.Hour) }, false},
 		"reset":         {func(t *testing.T, b *breaker.Breaker) { b.ForceOpen(""); b.Reset() }, true},
 		"waited for": {func(t *testing.T, b *breaker.Breaker) {
-			enter(t, halfOpen(t, breaker.Config{}))
 			b.Trip(because(boom))
 			go b.Wait(t.Context())
 			synctest.Wait()
+		}, false},
+		"CLOSED, and those who waited are let through": {func(t *testing.T, b *breaker.Breaker) {
+			b.Trip(because(boom))
+			for range 2 {
+				go b.Wait(t.Context())
+			}
+			synctest.Wait()
+			b.Reset()
+			synctest.Wait() // the first has entered
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,17 +63,17 @@ func (b *Breaker) Wait(ctx context.Context) (Pass, error) {
 
 // rest waits for ctx's end, a call or the end of the pause.
 func rest(ctx context.Context, pause time.Duration, called <-chan struct{}) error {
-	var over <-chan time.Time
+	var fires <-chan time.Time
 	if pause != untilCalled {
 		timer := time.NewTimer(pause)
 		defer timer.Stop()
-		over = timer.C
+		fires = timer.C
 	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-called:
-	case <-over:
+	case <-fires:
 	}
 	return nil
 }

@@ -41,15 +41,15 @@ const (
 
 	// After a calm without a refusal it doubles, to find a limit that was raised.
 	// At low rates both are counted in requests: each costs a refusal.
-	calmLeast, calmMost, calmRequests       = 8.0, 120.0, 40.0 // s, s, requests
+	calmLeast, calmMost, calmRequests       = 8.0, 120.0, 50.0 // s, s, requests
 	doubleLeast, doubleMost, doubleRequests = 5.0, 60.0, 20.0
 
 	// Where a refusal tells everybody to wait, it costs more than one request:
 	// growth is slower by so much for each second of the wait, up to 2 s.
 	tollPerSecond = 2.0
 
-	// unheldFor is how long nobody has to be held by the rate until it is gone.
-	unheldFor = time.Minute
+	// unaskedFor is how long nobody has to wait until the rate is gone.
+	unaskedFor = time.Minute
 
 	lateSeconds = 0.02 // a turn that is taken so late, as timers are, is not lost
 	stepMost    = 250 * time.Millisecond
@@ -66,7 +66,8 @@ type learner struct {
 	cut    uint64        // requests up to this one say nothing new
 	end    time.Time     // of the slow start
 	calm   time.Time     // the last refusal, or the end of the told time after it
-	held   time.Time     // when the rate last held anybody
+	held   time.Time     // when it last held anybody
+	asked  time.Time     // when anybody last had to wait, for whatever
 	delay  time.Duration // how long the last refusal took to come
 	toll   time.Duration // what it told everybody to wait
 	recent []*sent       // oldest first
@@ -74,7 +75,7 @@ type learner struct {
 
 // begin starts to pace at a rate that doubles each second.
 func (l *learner) begin(now time.Time, rate float64, seq uint64) {
-	*l = learner{paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now}
+	*l = learner{paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now, asked: now}
 }
 
 // advance brings rate and credit up to now.
@@ -86,7 +87,7 @@ func (l *learner) advance(now time.Time) {
 		l.rate = l.grown(d.Seconds())
 		l.credit = min(l.credit+(before+l.rate)/2*d.Seconds(), 1+l.rate*lateSeconds)
 		l.at = l.at.Add(d)
-		if l.rate >= rateFree || l.at.Sub(later(l.held, l.calm)) >= unheldFor {
+		if l.rate >= rateFree || l.at.Sub(later(l.asked, l.calm)) >= unaskedFor {
 			*l = learner{}
 		}
 	}
@@ -110,7 +111,7 @@ func (l *learner) grown(s float64) float64 {
 	switch {
 	case l.start:
 		return l.rate * math.Exp2(s)
-	case l.shut:
+	case l.shut, l.at.Sub(l.held).Seconds() > max(1, 2/l.rate):
 		return l.rate
 	}
 	toll := 1 + tollPerSecond*min(2, l.toll.Seconds())
@@ -128,6 +129,15 @@ func within(least, x, most float64) float64 { return max(least, min(x, most)) }
 
 // due says whether a request may go.
 func (l *learner) due() bool { return !l.paced || l.credit >= 1-tiny }
+
+// hold notes that somebody waits, maybe for the rate. A rate that holds nobody
+// does not grow: nothing would show that it is too high.
+func (l *learner) hold(now time.Time) {
+	l.asked = now
+	if !l.due() {
+		l.held = now
+	}
+}
 
 // wait is how long it is from at, at so many times the rate, until a request
 // with so many before it may go.

@@ -75,7 +75,7 @@ var steps = rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
 		again:  rapid.Bool().Draw(r, "again"),
 		which:  rapid.IntRange(0, 1000).Draw(r, "which"),
 	}
-}), 1, 200)
+}), 60, 200)
 
 // The queue's order, the concurrency limit, and what goes back, against the
 // model: whatever comes, waits, leaves, goes back and ends.
@@ -196,7 +196,7 @@ func playQueue(t *testing.T, places int, do []step) error {
 func TestNoMinuteHasMoreThanItsLimit(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		limit := rapid.SampledFrom([]float64{0.5, 1, 2, 7, 60, 100, 600, 1234}).Draw(r, "limit")
-		pauses := rapid.SliceOfN(rapid.IntRange(0, 20_000), 1, 300).Draw(r, "pauses")
+		pauses := rapid.SliceOfN(rapid.IntRange(0, 20_000), 100, 300).Draw(r, "pauses")
 		back := rapid.SliceOfN(rapid.Bool(), len(pauses), len(pauses)).Draw(r, "back")
 		var wrong error
 		synctest.Test(t, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestNothingIsLeftWhateverIsTold(t *testing.T) {
 		}
 		requests := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) request {
 			return request{rapid.IntRange(0, 4).Draw(r, "end"), anyTold.Draw(r, "told"), rapid.Int64().Draw(r, "size"), rapid.IntRange(0, 3000).Draw(r, "pause")}
-		}), 1, 60).Draw(r, "requests")
+		}), 10, 60).Draw(r, "requests")
 		var wrong error
 		synctest.Test(t, func(t *testing.T) {
 			p := new(pace.Pacer)

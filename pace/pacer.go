@@ -34,7 +34,7 @@ type Pacer struct {
 
 	seq         uint64 // of the last request that was watched
 	watched     int    // requests in flight
-	unheard     flying // of them, neither answered nor refused yet
+	unheard     amount // of them, neither answered nor refused yet
 	episodes    uint64
 	seen        uint64 // of answers, when there was last a clock to date them
 	lastAnswer  time.Time
@@ -91,7 +91,7 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 	if p.mayGo(now, c) {
 		return p.send(now, c), nil
 	}
-	p.learn.held = now
+	p.learn.hold(now)
 	at, why := p.earliest(now, c)
 	return Turn{}, p.refusal(now, at, why)
 }
@@ -147,7 +147,7 @@ func (p *Pacer) line(ctx context.Context, c Cost) (*waiter, Turn, error) {
 	w := &waiter{cost: c, ready: make(chan struct{})}
 	w.deadline, w.bound = ctx.Deadline()
 	p.queue.push(w)
-	p.learn.held = now
+	p.learn.hold(now)
 	if w.bound && p.late(now, w.deadline, c, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
 		before, tokens := p.queue.before(w) // some may go after it
 		if e := p.late(now, w.deadline, c, before, tokens); e != nil {
@@ -545,7 +545,7 @@ func (p *Pacer) dispatch(now time.Time) {
 	for p.queue.size > 0 {
 		w := p.queue.next()
 		if !p.open(now, w.cost) {
-			p.learn.held = now
+			p.learn.hold(now)
 			break
 		}
 		p.queue.served(w)

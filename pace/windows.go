@@ -55,8 +55,19 @@ const (
 // windows are the remaining counts of the last response that had any.
 type windows struct {
 	list    []window
-	strikes int    // answers in a row that said that nothing remains, each sent after the one before
+	strikes int    // answers in a row that said that nothing remains, each to a request sent after the one before
 	strike  uint64 // requests up to this one are no further strike
+	used    amount // since the last of these answers
+}
+
+// amount is of requests and of their tokens.
+type amount struct{ requests, tokens int64 }
+
+func (a amount) of(tokens bool) int64 {
+	if tokens {
+		return a.tokens
+	}
+	return a.requests
 }
 
 // window is one of them, as of now.
@@ -64,39 +75,35 @@ type window struct {
 	tokens bool
 	limit  int64         // 0: not said
 	left   int64         // less what is in flight and was sent since
+	used   int64         // what is in flight and was sent since
 	begins time.Time     // when it begins again
 	period time.Duration // from then to the next time, as far as can be guessed
 	look   time.Time     // when one request may go although nothing is left
 }
 
-// flying is what a provider has not answered yet.
-type flying struct{ requests, tokens int64 }
-
-// hear takes in the windows of a response to s, while the others were flying.
-// seq is the last request that was sent.
-func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, others flying, seq uint64) {
-	spent := true
+// hear takes in the windows of a response to s, made while so much else was not
+// answered yet. last is the last request that was sent.
+func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, flying amount, last uint64) {
+	strike := !refused
 	list := make([]window, 0, min(len(told), windowsKept))
 	for _, t := range told[:min(len(told), windowsKept)] {
-		spent = spent && t.Remaining <= 0 && t.Limit != 1
+		strike = strike && t.Remaining <= 0 && (t.Limit <= 0 || ws.used.of(t.Tokens) < t.Limit)
 		if t.Reset <= 0 {
 			continue // it begins again now, or we don't know when
 		}
-		used := others.requests
-		if t.Tokens {
-			used = others.tokens
-		}
+		used := flying.of(t.Tokens)
 		list = append(list, window{
-			tokens: t.Tokens, limit: t.Limit, left: max(0, t.Remaining) - used,
+			tokens: t.Tokens, limit: t.Limit, left: max(0, t.Remaining) - used, used: used,
 			begins: now.Add(t.Reset), period: min(t.Reset, windowMost), look: now.Add(windowMost),
 		})
 	}
 	switch {
-	case !spent || refused:
-		ws.strikes = 0
-	case ws.strikes == 0 || s != nil && s.seq > ws.strike:
+	case s != nil && s.seq <= ws.strike && ws.strikes > 0:
+	case strike:
 		ws.strikes++
-		ws.strike = seq
+		ws.strike, ws.used = last, amount{}
+	default:
+		ws.strikes, ws.used = 0, amount{}
 	}
 	if ws.strikes >= windowStrikes {
 		list = nil
@@ -126,9 +133,12 @@ func (ws *windows) open(now time.Time, c Cost) bool {
 
 // take takes a request that goes now.
 func (ws *windows) take(now time.Time, c Cost) {
+	ws.used.requests++
+	ws.used.tokens += max(c.Tokens, 1)
 	for i := range ws.list {
 		w := &ws.list[i]
 		w.left -= w.need(c)
+		w.used += w.need(c)
 		if w.left < 0 {
 			w.look = now.Add(windowMost)
 		}
@@ -140,6 +150,7 @@ func (ws *windows) back(c Cost) {
 	for i := range ws.list {
 		w := &ws.list[i]
 		w.left += w.need(c)
+		w.used -= w.need(c)
 	}
 }
 
@@ -170,10 +181,11 @@ func (ws *windows) advance(now time.Time) {
 	kept := ws.list[:0]
 	for _, w := range ws.list {
 		if !now.Before(w.begins) {
-			if w.limit <= 0 || w.left == w.limit || !now.Before(w.begins.Add(w.period)) {
+			if w.limit <= 0 || w.used == 0 && w.left > 0 {
 				continue
 			}
-			w.left, w.begins, w.look = w.limit, w.begins.Add(w.period), now.Add(windowMost)
+			w.left, w.used = w.limit, 0
+			w.begins, w.look = w.begins.Add(w.period), now.Add(windowMost)
 		}
 		kept = append(kept, w)
 	}

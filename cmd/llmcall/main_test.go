@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"llmcall/chaos"
@@ -388,6 +391,68 @@ func TestChaosServesUntilItIsEnded(t *testing.T) {
 		if got := command(t, "", append([]string{"chaos"}, args...)...); got.code != 2 {
 			t.Errorf("%v: exit %d: %s", args, got.code, got.stderr)
 		}
+	}
+}
+
+// The example has a bucket of five, and four places.
+func TestTheExampleOfLimitsIsServed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out, w := io.Pipe()
+	var errs bytes.Buffer
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"chaos", "--plan", "../../examples/limited.yaml"}, nil, w, &errs)
+	}()
+	line := make([]byte, 200)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSpace(string(line[:n]))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	ask := func() error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/chat/completions", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"x"}]}`))
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Authorization", "Bearer one-of-the-test")
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		statuses[response.StatusCode]++
+		if response.Header.Get("X-Ratelimit-Limit-Requests") != "5" || (response.StatusCode == 429) != (response.Header.Get("Retry-After-Ms") != "") {
+			t.Errorf("%d: %v", response.StatusCode, response.Header)
+		}
+		return response.Body.Close()
+	}
+	var clients sync.WaitGroup
+	for range 40 {
+		clients.Go(func() {
+			if err := ask(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	clients.Wait()
+	// More than five may pass where the machine is slow: ten a second come back.
+	if statuses[500] != 1 || statuses[200] < 4 || statuses[429] == 0 || statuses[500]+statuses[200]+statuses[429]+statuses[503] != 40 {
+		t.Errorf("got %v", statuses)
+	}
+	if got := command(t, "", "call", "--base-url", url, "hello"); got.code != 0 { // another key has a bucket of its own
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	cancel()
+	if code := <-done; code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	want := fmt.Sprintf("\n41 requests: %d answered, %d over the rate limit, %d over the queue, 1 failed or left\n", statuses[200]+1, statuses[429], statuses[503])
+	if log := errs.String(); !strings.HasSuffix(log, want) || !strings.Contains(log, "refused: over the limit of 600 requests a minute") {
+		t.Errorf("log:\n%s\nwant %s", log, want)
 	}
 }
 

@@ -166,11 +166,15 @@ func StayHome(c *http.Client) *http.Client {
 	return &home
 }
 
+// secretHeaders are the headers of a request that must not be kept in an error:
+// the key, the cookies that net/http added.
+var secretHeaders = []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"}
+
 // withoutSecrets returns the head of the request without what must not be kept
 // in an error: the key, the cookies that net/http added, and the prompt.
 func withoutSecrets(request *http.Request) *http.Request {
 	header := request.Header.Clone()
-	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"} {
+	for _, name := range secretHeaders {
 		header.Del(name)
 	}
 	address := *request.URL
