@@ -19,7 +19,6 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/retry"
 	"llmcall/validate"
 	"llmcall/validate/judge"
 )
@@ -425,13 +424,18 @@ func TestARateLimitHoldsForAllJudgesOfTheModel(t *testing.T) {
 // Judges can't multiply an outage: their retries are bounded together.
 func TestTheRetriesOfAllJudgesOfAModelAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		endpoints, err := endpoint.NewRegistry(endpoint.Config{Budget: endpoint.Budget{Saved: 10, PerSecond: -1}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		down := says(t, broken(failure.Transient, "503"))
 		for range 20 {
-			if _, _, err := check(t, task(t, down, judge.TaskOptions{Options: judge.Options{MaxAttempts: 3}}), "x"); err == nil {
+			o := judge.Options{MaxAttempts: 3, Endpoints: endpoints, Guards: endpoint.Options{NoBreaker: true}}
+			if _, _, err := check(t, task(t, down, judge.TaskOptions{Options: o}), "x"); err == nil {
 				t.Error("it passed")
 			}
 		}
-		if n := len(down.requests()); n != 20+retry.DefaultMaxRetries {
+		if n := len(down.requests()); n != 20+10 {
 			t.Errorf("%d calls", n)
 		}
 	})
