@@ -172,7 +172,7 @@ type trace struct {
 	state     breaker.State
 	failures  int  // in the circuit, if it is CLOSED
 	together  bool // two ends at one moment: either may come first
-	known     bool // see TestABackoffThatBeginsWithNothingGrows
+	known     bool // where the loop is known to differ
 }
 
 func (t trace) String() string {
@@ -258,6 +258,8 @@ func predict(p plan) (tr trace) {
 	isLimit := func(why retry.WaitReason) bool { return why == retry.RateLimitWait || why == retry.CircuitWait }
 	allowed := func(wait time.Duration, why retry.WaitReason) bool {
 		late := wait > 0 && now+wait >= deadline // "A wait that would pass them is not begun."
+		// A wait for a circuit that ends exactly with it is refused, one for a limit is not.
+		tr.known = tr.known || why == retry.CircuitWait && limits+wait == allLimits
 		// "only max_rate_limit_wait (10 min a call, waits for a circuit included)"
 		many := isLimit(why) && limits+wait > allLimits
 		switch {
