@@ -375,8 +375,8 @@ func (c *Call) follow(f *failed) {
 	if d.limit && d.wait < time.Second {
 		t.shorts++
 	}
-	if d.stop == 0 && (d.reason == BackoffWait || f.row.Again == failure.Backoff || f.row.Again == failure.Slower) {
-		t.retries++ // by the row, and not by the wait: a first delay of 0 is a delay
+	if d.grows {
+		t.retries++
 	}
 	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
 	t.plan, t.planned = d, time.Now()
