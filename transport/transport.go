@@ -8,6 +8,17 @@
 // from a provider that told one of them when to come back. It looks at status
 // and headers, and at the body of an error; what comes in the body of a success
 // is the SDK's.
+//
+// A program that builds the [http.Client] itself sets three fields with care:
+//
+//	client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
+//
+// CheckRedirect, since redirects are followed above the Transport and would take
+// prompt and key along. Timeout stays 0: it bounds all attempts and waits
+// together, so that a provider that hangs uses it up in the first attempt, which
+// is then neither retried nor counted by the circuit breaker; set
+// [Config.AttemptTimeout], and a deadline on the request's context. And no Jar:
+// models need no cookies.
 package transport
 
 import (
@@ -124,8 +135,10 @@ func New(cfg Config) (*Transport, error) {
 }
 
 // Client returns an HTTP client with a Transport of the defaults, which all
-// such clients share.
-func Client() *http.Client { return &http.Client{Transport: standard} }
+// such clients share, and with [CheckRedirect].
+func Client() *http.Client {
+	return &http.Client{Transport: standard, CheckRedirect: CheckRedirect}
+}
 
 var standard, _ = New(Config{})
 
