@@ -11,6 +11,7 @@ import (
 type body struct {
 	replayable bool
 	first      io.ReadCloser                 // nil once it was sent
+	original   bool                          // first is the request's own
 	again      func() (io.ReadCloser, error) // nil: there is none
 	limit      int64
 	looked     *bytes.Buffer // what bytes read
@@ -25,10 +26,10 @@ func (b *body) keep(r *http.Request, limit int64) error {
 		b.replayable = true
 		return nil
 	case r.GetBody != nil:
-		b.replayable, b.first, b.again, b.limit = true, r.Body, r.GetBody, limit
+		b.replayable, b.first, b.original, b.again, b.limit = true, r.Body, true, r.GetBody, limit
 		return nil
 	case limit < 0 || r.ContentLength > limit:
-		b.first = r.Body
+		b.first, b.original = r.Body, true
 		return nil
 	}
 	kept, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
@@ -51,16 +52,23 @@ type joined struct {
 	io.Closer
 }
 
-// next returns the body for an attempt.
+// next returns the body for an attempt; nil is the one that the request has.
 func (b *body) next() (io.ReadCloser, error) {
-	if first := b.first; first != nil {
-		b.first = nil
+	first := b.first
+	b.first = nil
+	switch {
+	case first != nil && b.original:
+		return nil, nil
+	case first != nil:
 		return first, nil
+	case b.again == nil: // there is none
+		return nil, nil
 	}
-	if b.again == nil {
-		return http.NoBody, nil
+	content, err := b.again()
+	if content == nil {
+		content = http.NoBody
 	}
-	return b.again()
+	return content, err
 }
 
 // bytes returns the body's content, for Config.Key; nil if it is not kept. It

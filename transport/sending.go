@@ -28,12 +28,13 @@ type way struct {
 
 // begin returns the request to send. It shares the header with the original,
 // which nobody changes, or is the original, where nothing of it is to be
-// another. Whether it reaches the server is watched if watch says that it
-// matters.
-func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadCloser, watch bool) *http.Request {
-	if s.limit == 0 && !watch && content == r.Body && ctx == r.Context() {
+// another: content nil stands for the original's own body. Whether it reaches
+// the server is watched if watch says that it matters.
+func (s *sending) begin(r *http.Request, content io.ReadCloser, again func() (io.ReadCloser, error), watch bool) *http.Request {
+	if s.limit == 0 && !watch && content == nil {
 		return r
 	}
+	ctx := r.Context()
 	if s.limit > 0 {
 		ctx, s.cancel = context.WithCancel(ctx)
 		s.timer = time.AfterFunc(s.limit, s.cancel)
@@ -48,7 +49,9 @@ func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadClo
 		})
 	}
 	request := r.WithContext(ctx)
-	request.Body = content
+	if content != nil {
+		request.Body, request.GetBody = content, again
+	}
 	return request
 }
 

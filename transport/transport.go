@@ -219,7 +219,7 @@ type exchange struct {
 }
 
 // attempt sends the request once.
-func (x *exchange) attempt(ctx context.Context, _ retry.Attempt) (*http.Response, error) {
+func (x *exchange) attempt(context.Context, retry.Attempt) (*http.Response, error) {
 	if x.last != nil {
 		x.last.Body.Close()
 		x.last = nil
@@ -229,7 +229,7 @@ func (x *exchange) attempt(ctx context.Context, _ retry.Attempt) (*http.Response
 		return nil, retry.Stop(&failure.Error{Kind: failure.InvalidRequest, Message: "the request's body can't be read again: " + err.Error(), Err: err})
 	}
 	sent := sending{limit: x.cfg.AttemptTimeout}
-	request := sent.begin(ctx, x.request, content, x.body.replayable && !x.cfg.Repeatable(x.request))
+	request := sent.begin(x.request, content, x.body.again, x.body.replayable && !x.cfg.Repeatable(x.request))
 	response, err := x.cfg.Base.RoundTrip(request)
 	if response == nil && err == nil {
 		err = fmt.Errorf("%T returned neither a response nor an error", x.cfg.Base)
