@@ -210,6 +210,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
+// CloseIdleConnections closes the connections of Config.Base that are not in
+// use, if it has such a method. [http.Client.CloseIdleConnections] calls it.
+func (t *Transport) CloseIdleConnections() {
+	if base, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
 // exchange is one RoundTrip.
 type exchange struct {
 	*Transport
