@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"sync"
@@ -83,7 +84,8 @@ type Config struct {
 	// Gemini. Default: told by the request's host and headers.
 	Protocol string
 	// Observe, if set, is called after each failed attempt and before each wait,
-	// on the request's goroutine.
+	// on the request's goroutine. A panic in it is logged with log/slog and goes
+	// no further.
 	Observe func(retry.Event)
 }
 
@@ -128,6 +130,16 @@ func New(cfg Config) (*Transport, error) {
 		var err error
 		if t.breakers, err = breaker.NewRegistry(breaker.Config{RetryAfter: failure.RetryAfterOf}, 0); err != nil {
 			return nil, err
+		}
+	}
+	if cfg.Observe != nil {
+		t.cfg.Observe = func(e retry.Event) {
+			defer func() {
+				if v := recover(); v != nil {
+					slog.Error("transport: Observe panicked", "panic", v)
+				}
+			}()
+			cfg.Observe(e)
 		}
 	}
 	_, err := t.newPolicy("")
@@ -190,22 +202,23 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := x.body.keep(r, t.cfg.MaxBody); err != nil {
 		return nil, err
 	}
-	defer x.body.Close()
+	defer x.close() // after a panic too
 	policy, err := t.policy(t.cfg.Key(r, x.body.bytes))
 	x.body.release()
 	if err != nil {
 		return nil, err
 	}
+	x.again = t.cfg.Repeatable(r)
 	response, err := retry.Do(r.Context(), policy, x.attempt)
 	if err == nil {
 		return response, nil
 	}
 	if last := x.last; last != nil {
 		if e, ok := errors.AsType[*retry.Error](err); ok && r.Context().Err() == nil && e.Reason != retry.Cancelled {
+			x.last = nil
 			last.Header.Set("X-Should-Retry", "false")
 			return last, nil
 		}
-		last.Body.Close()
 	}
 	return nil, err
 }
@@ -224,20 +237,32 @@ type exchange struct {
 	request *http.Request
 	body    body
 	last    *http.Response // of the last attempt, if its status was a failure
+	again   bool           // it may be sent twice though the first may have been carried out
 }
 
-// attempt sends the request once.
-func (x *exchange) attempt(context.Context, retry.Attempt) (*http.Response, error) {
+// close closes what was neither sent nor handed on.
+func (x *exchange) close() {
+	x.body.Close()
+	x.drop()
+}
+
+// drop gives up the response of the attempt before.
+func (x *exchange) drop() {
 	if x.last != nil {
 		x.last.Body.Close()
 		x.last = nil
 	}
+}
+
+// attempt sends the request once.
+func (x *exchange) attempt(context.Context, retry.Attempt) (*http.Response, error) {
+	x.drop()
 	content, err := x.body.next()
 	if err != nil {
 		return nil, retry.Stop(&failure.Error{Kind: failure.InvalidRequest, Message: "the request's body can't be read again: " + err.Error(), Err: err})
 	}
 	sent := sending{limit: x.cfg.AttemptTimeout}
-	request := sent.begin(x.request, content, x.body.again, x.body.replayable && !x.cfg.Repeatable(x.request))
+	request := sent.begin(x.request, content, x.body.again, x.body.replayable && !x.again)
 	response, err := x.cfg.Base.RoundTrip(request)
 	if response == nil && err == nil {
 		err = fmt.Errorf("%T returned neither a response nor an error", x.cfg.Base)
@@ -276,7 +301,7 @@ func (x *exchange) broken(sent *sending, expired bool, err error) error {
 	if expired {
 		f.Kind, f.Message = failure.AttemptTimeout, "no response came within "+x.cfg.AttemptTimeout.String()
 	}
-	if !x.body.replayable || !x.cfg.Repeatable(x.request) && !sent.unsent(err) {
+	if !x.body.replayable || !x.again && !sent.unsent(err) {
 		return retry.Stop(f) // it may have been carried out
 	}
 	return f
@@ -299,7 +324,7 @@ func (x *exchange) refused(sent *sending, response *http.Response) error {
 	switch {
 	case !x.body.replayable:
 		return retry.Stop(&f)
-	case x.cfg.Repeatable(x.request), f.Told, response.Header.Get("X-Should-Retry") == "true",
+	case x.again, f.Told, response.Header.Get("X-Should-Retry") == "true",
 		f.Kind == failure.RateLimited, f.Kind == failure.Overloaded:
 		return &f
 	}
