@@ -307,17 +307,19 @@ func (x *exchange) broken(sent *sending, expired bool, err error) error {
 	return f
 }
 
-// refused is a response that tells of a failure. Its body is read, as far as it
-// is needed, and put back for the caller.
+// refused is a response that tells of a failure. Its body is read as far as it
+// is needed, and comes to the caller whole all the same.
 func (x *exchange) refused(sent *sending, response *http.Response) error {
 	at := time.Now()
-	head := peek(response.Body)
+	head := peek(x.request.Context(), response.Body)
 	sent.answered()
 	response.Body = sent.until(head)
 	x.last = response
 	f := classify.Read(classify.Reply{
-		Provider: x.protocol(), Status: response.StatusCode, Header: response.Header, Body: head.kept, At: at,
+		Provider: x.protocol(), Status: response.StatusCode, Header: response.Header, Body: head.beginning(), At: at,
 	})
+	// A wait counts from the header.
+	f.RetryAfter = max(0, f.RetryAfter-time.Since(at).Truncate(time.Second))
 	hide := hider(x.request)
 	f.Message = classify.Line(hide(f.Message), 500)
 	f.Code, f.RequestID = classify.Line(hide(f.Code), 100), classify.Line(hide(f.RequestID), 100)
