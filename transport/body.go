@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"sync"
 )
 
 // body is a request's body, for as many attempts as it takes.
@@ -13,9 +12,6 @@ type body struct {
 	first      io.ReadCloser                 // nil once it was sent
 	original   bool                          // first is the request's own
 	again      func() (io.ReadCloser, error) // nil: there is none
-	limit      int64
-	looked     *bytes.Buffer // what bytes read
-	limited    io.LimitedReader
 }
 
 // keep makes the body of a request one that can be sent again: by its GetBody,
@@ -26,23 +22,28 @@ func (b *body) keep(r *http.Request, limit int64) error {
 		b.replayable = true
 		return nil
 	case r.GetBody != nil:
-		b.replayable, b.first, b.original, b.again, b.limit = true, r.Body, true, r.GetBody, limit
+		b.replayable, b.first, b.original, b.again = true, r.Body, true, r.GetBody
 		return nil
 	case limit < 0 || r.ContentLength > limit:
 		b.first, b.original = r.Body, true
 		return nil
 	}
-	kept, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	var content bytes.Buffer
+	if r.ContentLength > 0 {
+		content.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	_, err := content.ReadFrom(io.LimitReader(r.Body, limit+1))
 	if err != nil {
 		r.Body.Close()
 		return err
 	}
+	kept := content.Bytes()
 	if int64(len(kept)) > limit {
 		b.first = joined{io.MultiReader(bytes.NewReader(kept), r.Body), r.Body}
 		return nil
 	}
 	r.Body.Close()
-	b.replayable, b.limit = true, limit
+	b.replayable = true
 	b.again = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
 	return nil
 }
@@ -71,37 +72,16 @@ func (b *body) next() (io.ReadCloser, error) {
 	return content, err
 }
 
-// bytes returns the body's content, for Config.Key; nil if it is not kept. It
-// holds until release.
-func (b *body) bytes() []byte {
+// stream returns the body's content, for Config.Key.
+func (b *body) stream() io.ReadCloser {
 	if b.again == nil {
-		return nil
+		return http.NoBody
 	}
 	content, err := b.again()
-	if err != nil {
-		return nil
+	if err != nil || content == nil {
+		return http.NoBody
 	}
-	defer content.Close()
-	if b.looked == nil {
-		b.looked = buffers.Get().(*bytes.Buffer)
-	}
-	b.looked.Reset()
-	b.limited = io.LimitedReader{R: content, N: b.limit + 1}
-	if n, err := b.looked.ReadFrom(&b.limited); err != nil || n > b.limit {
-		return nil
-	}
-	return b.looked.Bytes()
-}
-
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// release gives back what bytes read into. Large ones are left to the garbage
-// collector.
-func (b *body) release() {
-	if b.looked != nil && b.looked.Cap() <= maxProblem {
-		buffers.Put(b.looked)
-	}
-	b.looked = nil
+	return content
 }
 
 // Close closes a body that was never sent: whoever sends a request must.

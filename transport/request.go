@@ -1,51 +1,17 @@
 package transport
 
 import (
-	"bytes"
-	"encoding/json"
-	"hash/maphash"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"llmcall/classify"
 )
-
-// ByHost makes all requests to a host with the same API key share a circuit
-// breaker, a budget and a gate: a key that is refused, unpaid or at its limit
-// says nothing of another.
-func ByHost(r *http.Request, _ func() []byte) string {
-	return string(appendCredential([]byte(r.URL.Host), r.Header))
-}
-
-// ByModel makes the requests to a model of a host with the same API key share
-// them: providers limit rates by model. It is the default of Config.Key. The
-// model is what the path names (Gemini's models/…, Azure's deployments/…), or
-// else the field "model" of a JSON body; requests without a model share what
-// belongs to the host.
-func ByModel(r *http.Request, body func() []byte) string {
-	model := modelInPath(r.URL.Path)
-	if model == "" && r.Body != nil && r.Body != http.NoBody {
-		model = modelInBody(body())
-	}
-	key := make([]byte, 0, 128) // most keys take no more
-	key = append(key, r.URL.Host...)
-	if model != "" {
-		key = append(append(key, '/'), model...)
-	}
-	return string(appendCredential(key, r.Header))
-}
-
-var seed = maphash.MakeSeed()
-
-// credentials are the headers that an API key comes in.
-var credentials = []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"}
 
 // hider returns what cuts a request's API key out of a text: some servers quote
 // the one that they refuse.
 func hider(r *http.Request) func(string) string {
 	keys := r.URL.Query()["key"] // Gemini's
-	for _, name := range credentials {
+	for _, name := range credentialHeaders {
 		for _, v := range r.Header[name] {
 			keys = append(keys, strings.TrimPrefix(v, "Bearer "))
 		}
@@ -59,78 +25,6 @@ func hider(r *http.Request) func(string) string {
 		return text
 	}
 }
-
-// appendCredential appends what tells the API keys of a process apart, and
-// nothing more: it is another in each process, and no key can be told from it.
-func appendCredential(key []byte, h http.Header) []byte {
-	for _, name := range credentials {
-		if v := h[name]; len(v) > 0 && v[0] != "" {
-			const digits = "0123456789abcdef"
-			key = append(key, '#')
-			for sum, i := maphash.String(seed, v[0]), 0; i < 8; i, sum = i+1, sum>>4 {
-				key = append(key, digits[sum&15])
-			}
-			return key
-		}
-	}
-	return key
-}
-
-func modelInPath(path string) string {
-	for _, before := range []string{"/models/", "/deployments/"} {
-		if _, rest, ok := strings.Cut(path, before); ok {
-			return rest[:len(rest)-len(strings.TrimLeft(rest, modelLetters))]
-		}
-	}
-	return ""
-}
-
-const modelLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
-
-// modelInBody returns the string that stands under "model" at the top of a JSON
-// object; "" if there is none. A body may hold megabytes of pictures, which a
-// decoder would take milliseconds for: only what is needed to know the depth is
-// looked at. A body that is no JSON gives "", or any text of it.
-func modelInBody(body []byte) string {
-	depth, key := 0, false // key: the last string at the top was "model"
-	for i := 0; i < len(body); i++ {
-		switch body[i] {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		case ',':
-			key = false
-		case '"':
-			begin := i
-			for i++; i < len(body) && body[i] != '"'; i++ {
-				if body[i] == '\\' {
-					i++
-				}
-			}
-			if depth != 1 || i >= len(body) {
-				continue
-			}
-			text := body[begin : i+1]
-			if !key {
-				key = string(text) == `"model"`
-				continue
-			}
-			if len(text) > maxModel {
-				return ""
-			}
-			if bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
-				return string(text[1 : len(text)-1])
-			}
-			var model string
-			_ = json.Unmarshal(text, &model) // what is no string names no model
-			return model
-		}
-	}
-	return ""
-}
-
-const maxModel = 200 // bytes of a model's name, quoted
 
 // Repeatable is the default of Config.Repeatable. A request may be sent twice
 // if its method is idempotent (RFC 9110, section 9.2.2), if it has an

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -34,6 +35,7 @@ import (
 	"llmcall/backoff"
 	"llmcall/breaker"
 	"llmcall/classify"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/retry"
 )
@@ -60,10 +62,11 @@ type Config struct {
 	AttemptTimeout time.Duration
 
 	// Key says which requests share a circuit breaker, a budget of retries and a
-	// gate: those of the same key. body returns the request's, nil if it is not
-	// kept; it is not to be kept or changed.
-	// Default ByModel; see ByHost.
-	Key func(r *http.Request, body func() []byte) string
+	// gate: those of the same key. Each call of body returns the request's body
+	// from its beginning, to be read as far as it is needed and closed, or
+	// http.NoBody if it has none or can't be read twice (see MaxBody). Default
+	// ByModel; see ByHost.
+	Key func(r *http.Request, body func() io.ReadCloser) endpoint.Key
 	// Breakers is where the circuit breakers come from. Default: a registry of
 	// the Transport's own, with the defaults of breaker.Config.
 	Breakers *breaker.Registry
@@ -98,7 +101,7 @@ type Transport struct {
 	gates    retry.Gates
 
 	mu       sync.RWMutex
-	policies map[string]*retry.Policy // by key
+	policies map[endpoint.Key]*retry.Policy
 }
 
 // maxPolicies bounds how many policies are remembered: keys may come from
@@ -142,7 +145,7 @@ func New(cfg Config) (*Transport, error) {
 			cfg.Observe(e)
 		}
 	}
-	_, err := t.newPolicy("")
+	_, err := t.newPolicy(endpoint.Key{})
 	return t, err
 }
 
@@ -155,7 +158,7 @@ func Client() *http.Client {
 var standard, _ = New(Config{})
 
 // policy returns how requests of a key are retried.
-func (t *Transport) policy(key string) (*retry.Policy, error) {
+func (t *Transport) policy(key endpoint.Key) (*retry.Policy, error) {
 	t.mu.RLock()
 	p := t.policies[key]
 	t.mu.RUnlock()
@@ -169,24 +172,30 @@ func (t *Transport) policy(key string) (*retry.Policy, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.policies) >= maxPolicies || t.policies == nil {
-		t.policies = map[string]*retry.Policy{}
+		t.policies = map[endpoint.Key]*retry.Policy{}
 	}
 	t.policies[key] = p
 	return p, nil
 }
 
-func (t *Transport) newPolicy(key string) (*retry.Policy, error) {
+func (t *Transport) newPolicy(key endpoint.Key) (*retry.Policy, error) {
+	name := nameOf(key)
 	c := retry.Config{
 		MaxAttempts: t.cfg.MaxAttempts, Backoff: t.cfg.Backoff, MaxRetryAfter: t.cfg.MaxRetryAfter, MaxLimitTime: t.cfg.MaxLimitTime,
-		Decisions: t.cfg.Decisions, Observe: t.cfg.Observe, Gate: t.gates.Get(key),
+		Decisions: t.cfg.Decisions, Observe: t.cfg.Observe, Gate: t.gates.Get(name),
 	}
 	if t.breakers != nil {
-		c.Breaker = t.breakers.Get(key)
+		c.Breaker = t.breakers.Get(name)
 	}
 	if !t.cfg.DisableBudget {
-		c.Budget = t.budgets.Get(key)
+		c.Budget = t.budgets.Get(name)
 	}
 	return retry.New(c)
+}
+
+// nameOf is the name of what the requests of a key share.
+func nameOf(key endpoint.Key) string {
+	return fmt.Sprintf("%s %016x", key, key.Credential)
 }
 
 // RoundTrip sends a request until it succeeds, or until another attempt would
@@ -203,8 +212,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer x.close() // after a panic too
-	policy, err := t.policy(t.cfg.Key(r, x.body.bytes))
-	x.body.release()
+	policy, err := t.policy(t.cfg.Key(r, x.body.stream))
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package transport_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/retry"
 	"llmcall/transport"
@@ -270,9 +270,9 @@ func TestTheRequestsBodyIsClosedWhateverHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := newTransport(t, serve(), func(c *transport.Config) {
-		c.Breakers, c.Key = registry, func(*http.Request, func() []byte) string { return "k" }
+		c.Breakers, c.Key = registry, func(*http.Request, func() io.ReadCloser) endpoint.Key { return endpoint.Key{Name: "k"} }
 	})
-	registry.Get("k").ForceOpen(errors.New("on purpose"))
+	registry.Get("k 0000000000000000").ForceOpen(errors.New("on purpose"))
 	body := &closing{Reader: strings.NewReader("x")}
 	r := post(t, chat, "")
 	r.Body, r.GetBody, r.ContentLength = body, func() (io.ReadCloser, error) { return http.NoBody, nil }, 1
@@ -438,36 +438,6 @@ func TestTheAttemptsAreObserved(t *testing.T) {
 	})
 }
 
-func TestKeys(t *testing.T) {
-	body := func(text string) func() []byte { return func() []byte { return []byte(text) } }
-	for _, c := range []struct{ address, body, want string }{
-		{chat, `{"model":"gpt-6","messages":[]}`, "api.example.com/gpt-6"},
-		{chat, `{"messages":[{"model":"x","role":"model"}],"role":"model", "model" : "g\"pt" }`, `api.example.com/g"pt`},
-		{chat, `{"model":5,"messages":[]}`, "api.example.com"},
-		{chat, `{"a":{"model":"x"}}`, "api.example.com"},
-		{chat, `["model","x"]`, "api.example.com"},
-		{chat, `{"model":"`, "api.example.com"},
-		{chat, `{"model":"` + strings.Repeat("x", 500) + `"}`, "api.example.com"},
-		{chat, ``, "api.example.com"},
-		{"https://g.example/v1beta/models/gemini-3:generateContent", `{}`, "g.example/gemini-3"},
-		{"https://a.example/openai/deployments/mine/chat/completions", `{"model":"x"}`, "a.example/mine"},
-	} {
-		r := post(t, c.address, c.body)
-		if got := transport.ByModel(r, body(c.body)); got != c.want {
-			t.Errorf("%s %s: %q, want %q", c.address, c.body, got, c.want)
-		}
-		r.Header.Set("Authorization", "Bearer sk-SECRET")
-		got := transport.ByModel(r, body(c.body))
-		if !strings.HasPrefix(got, c.want+"#") || strings.Contains(got, "SECRET") {
-			t.Errorf("with a key: %q", got)
-		}
-		r.Header.Set("Authorization", "Bearer sk-OTHER")
-		if transport.ByModel(r, body(c.body)) == got {
-			t.Error("two API keys are one")
-		}
-	}
-}
-
 func TestRepeatable(t *testing.T) {
 	for call, want := range map[string]bool{
 		"GET /v1/files": true, "DELETE /v1/files/1": true, "PUT /x": true, "PATCH /x": false, "POST /v1/files": false,
@@ -504,17 +474,6 @@ func TestOnlyAnthropicsMessagesAreRepeatable(t *testing.T) {
 			t.Errorf("%s in Anthropic's protocol is not", address)
 		}
 	}
-}
-
-func FuzzByModel(f *testing.F) {
-	f.Add([]byte(`{"model":"m"}`))
-	f.Add([]byte(`{"a":"\"model\":","model":"x"}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		r, _ := http.NewRequest("POST", chat, bytes.NewReader(body))
-		if key := transport.ByModel(r, func() []byte { return body }); len(key) > 400 {
-			t.Errorf("%q", key)
-		}
-	})
 }
 
 // Some servers quote the key that they refuse.
