@@ -143,7 +143,7 @@ func TestCredentials(t *testing.T) {
 		r.Header.Set("X-Api-Key", tenant)
 		return transport.ByHost(r, nil)
 	}
-	if both("a") == both("b") || both("a") != both("a") {
+	if first, again := both("a"), both("a"); first == both("b") || first != again {
 		t.Error("tenants of a gateway are one, or one is two")
 	}
 }

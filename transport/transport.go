@@ -81,7 +81,12 @@ type Config struct {
 	Repeatable func(*http.Request) bool
 	// MaxBody is how many bytes of a request's body without GetBody are kept in
 	// memory, to be sent again. A request with a longer one is sent once. Default
-	// DefaultMaxBody; negative: none is kept.
+	// DefaultMaxBody, 64 MiB; negative: none is kept.
+	//
+	// A body that is kept is read whole before anything is sent, however long
+	// that takes and whatever the request's context: one whose rest depends on
+	// the response (a full duplex stream) would wait for ever. Set a negative
+	// MaxBody for such requests.
 	MaxBody int64
 	// Protocol says whose words a response is in: classify.OpenAI, Anthropic or
 	// Gemini. Default: told by the request's host and headers.
