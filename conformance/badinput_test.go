@@ -257,8 +257,11 @@ func (b bad) ask(t *testing.T, p provider, stream bool) {
 	defer cancel()
 	var events []llmcall.Event
 	cfg := llmcall.RetryConfig{
-		MaxAttempts: 2, Backoff: backoff.Constant{}, DisableRetryBudget: true, DisableSharedLimits: true,
-		OnEvent: func(e llmcall.Event) { events = append(events, e) },
+		MaxAttempts: 2, Backoff: backoff.Constant{}, DisableRetryBudget: true, DisablePacing: true,
+		Observer: func(_ context.Context, e llmcall.Event) context.Context {
+			events = append(events, e)
+			return nil
+		},
 	}
 	var before, after runtime.MemStats
 	if b.large {

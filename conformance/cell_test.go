@@ -141,11 +141,12 @@ func callWithin(limit time.Duration, p provider, r row, stream bool, plan *chaos
 	gate := new(retry.Gate)
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: maxAttempts, Backoff: backoff.Exponential{Initial: initialDelay, Jitter: backoff.NoJitter},
-		MaxLimitTime: maxLimitTime, Breakers: circuits, Gate: gate, DisableRetryBudget: true,
-		OnEvent: func(e llmcall.Event) {
-			if e.Type == llmcall.WaitStarted {
-				c.waits = append(c.waits, wait{e.Wait, e.Why})
+		MaxRateLimitWait: maxLimitTime, Breakers: circuits, Gate: gate, DisableRetryBudget: true,
+		Observer: func(_ context.Context, e llmcall.Event) context.Context {
+			if e.Type == llmcall.EventWaiting {
+				c.waits = append(c.waits, wait{e.Wait, e.WaitReason})
 			}
+			return nil
 		},
 	}
 	if r.limit != nil {
@@ -297,7 +298,7 @@ func (c *call) ended() string {
 	if e, ok := errors.AsType[*retry.Error](c.err); ok {
 		reason = e.Reason.String()
 	}
-	if e, ok := errors.AsType[*llmcall.Error](c.err); ok && e.Reason != llmcall.ProviderFailed {
+	if e, ok := errors.AsType[*llmcall.Error](c.err); ok && e.Reason != llmcall.ReasonProviderFailed && e.Reason != llmcall.ReasonRateLimited {
 		reason += ": " + string(e.Reason)
 	}
 	return reason

@@ -138,7 +138,7 @@ the page is not what happens:
 
     go test ./conformance -run TestThePageIsWhatHappens -update
 
-The settings: max_attempts 3; a backoff of 20 ms, doubled each time, without jitter; max_limit_time %v, or up to %v
+The settings: max_attempts 3; a backoff of 20 ms, doubled each time, without jitter; max_rate_limit_wait %v, or up to %v
 where whole seconds are told; attempt_timeout or idle_timeout %v where a row names it; the rest as it is by default,
 but for the retry budget, which is off.
 

@@ -209,4 +209,4 @@ func body(text string) chaos.Fault {
 func attemptTimeout(c *llmcall.RetryConfig, limit time.Duration) { c.AttemptTimeout = limit }
 func idleTimeout(c *llmcall.RetryConfig, limit time.Duration)    { c.IdleTimeout = limit }
 func restart(c *llmcall.RetryConfig)                             { c.RestartStreams = true }
-func longLimit(c *llmcall.RetryConfig)                           { c.MaxLimitTime = longLimitTime }
+func longLimit(c *llmcall.RetryConfig)                           { c.MaxRateLimitWait = longLimitTime }

@@ -38,9 +38,15 @@ type Permit struct {
 
 // Ask is what a guard is told of a request before it.
 type Ask struct {
-	Number int    // of the request in its call, from 1
-	Retry  bool   // it repeats a failure of the provider: the budget's business
-	Client string // for fairness among the clients of one process; "" is one of them
+	// Retry says that the request repeats one that the provider failed: the
+	// budget's business.
+	Retry bool
+	// Again says that the request goes on with something that has begun: a later
+	// attempt, a tool's round, a judge. It goes before new calls.
+	Again bool
+	// Client tells the clients of one process apart, which take turns. "" is
+	// one of them.
+	Client string
 	Want   Amount // what it may use
 	Least  Amount // with how little it would do
 }
@@ -72,5 +78,10 @@ type Outcome struct {
 	// request was not made.
 	Err  error
 	Told *pace.Told // what the provider said of its limits; nil: nothing
-	Used Amount
+	// Lasted is how long the request took.
+	Lasted time.Duration
+	Used   Amount
 }
+
+// Made reports whether the request was made.
+func (o Outcome) Made() bool { return o.Effect != failure.Ignore || o.Err != nil }

@@ -32,3 +32,8 @@ type Window struct {
 	// the bucket is full. 0: now, or not said.
 	Reset time.Duration
 }
+
+// silent says that nothing was told that keeps anybody away.
+func (t *Told) silent() bool {
+	return t == nil || (!t.HasWait || t.Wait <= 0) && len(t.Windows) == 0
+}

@@ -271,7 +271,7 @@ func (s *soak) watch(quit chan struct{}) {
 func (s *soak) call(random *rand.Rand, generation int) {
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: 5, Backoff: backoff.Exponential{Initial: 10 * time.Millisecond, Max: 200 * time.Millisecond},
-		MaxTime: s.whole, AttemptTimeout: s.attempt, MaxRetryAfter: 2 * time.Second, MaxLimitTime: 4 * time.Second,
+		MaxTime: s.whole, AttemptTimeout: s.attempt, MaxRetryAfter: 2 * time.Second, MaxRateLimitWait: 4 * time.Second,
 		Breakers: s.breakers, WaitForCircuit: random.IntN(4) > 0, Budget: s.budget,
 		BackoffOnInvalidAnswer: random.IntN(8) == 0, StopOnNoProgress: random.IntN(8) == 0,
 	}
@@ -279,10 +279,11 @@ func (s *soak) call(random *rand.Rand, generation int) {
 		cfg.MaxAttemptsBeforeHuman = 3
 	}
 	events := 0
-	cfg.OnEvent = func(e llmcall.Event) {
-		if e.Type == llmcall.AttemptEnded {
+	cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+		if e.Type == llmcall.EventAttemptEnded {
 			events++
 		}
+		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -345,7 +346,7 @@ func (s *soak) judge(result *llmcall.Result, err error) (outcome string, trace *
 			complain("a wrong answer: %s", result.Text)
 		}
 	case errors.As(err, &human):
-		outcome, trace = string(llmcall.HumanReviewNeeded), &human.Trace
+		outcome, trace = string(llmcall.ReasonHumanReview), &human.Trace
 		if len(human.Conversation) == 0 || human.Why == "" || human.Err == nil {
 			complain("nothing for a person to look at")
 		}

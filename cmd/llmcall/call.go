@@ -141,7 +141,7 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 	var line *timeline
 	if f.trace {
 		line = newTimeline(cmd.ErrOrStderr())
-		cfg.OnEvent = line.event
+		cfg.Observer = line.observe
 	}
 	result, err := llmcall.RetryWithValidation(ctx, model, req, checks, cfg)
 	if line != nil {

@@ -131,7 +131,7 @@ func TestBadInputIsNamedBeforeAnyCall(t *testing.T) {
 		{"factor NaN in a file", []string{"--config", file(t, "c.yaml", "backoff_factor: .nan\n")}, []string{"backoff_factor", "finite"}},
 		{"jitter range above 1", []string{"--jitter-range", "1.1"}, []string{"--jitter-range", "from 0 to 1"}},
 		{"jitter range below 0", []string{"--jitter-range", "-0.1"}, []string{"--jitter-range", "from 0 to 1"}},
-		{"negative delay", []string{"--initial-delay", "-1"}, []string{"--initial-delay", "not negative"}},
+		{"negative delay", []string{"--initial-delay", "-1"}, []string{"--initial-delay", "at least 0"}},
 		{"a delay that is no time", []string{"--max-delay", "soon"}, []string{"--max-delay", "soon", "seconds"}},
 		{"schema missing", []string{"--schema", missing}, []string{"--schema", missing}},
 		{"schema not JSON", []string{"--schema", file(t, "s.json", "{")}, []string{"--schema", "s.json"}},
@@ -214,7 +214,7 @@ func TestJSONOutput(t *testing.T) {
 		}
 		return v
 	}
-	attempt := []string{"circuit", "complaints", "delay_ms", "delay_reason", "duration_ms", "error", "kind", "model", "number", "outcome", "stage"}
+	attempt := []string{"circuit", "complaints", "delay_ms", "delay_reason", "duration_ms", "error", "kind", "model", "number", "outcome", "stage", "usage"}
 
 	_, args := serve(t, `{steps: [{kind: status, status: 503}, {kind: break, at: /n}]}`)
 	args = append(args, "--schema", file(t, "s.json", schema), "--output", "json")

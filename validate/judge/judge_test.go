@@ -16,6 +16,7 @@ import (
 
 	"llmcall"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -373,12 +374,13 @@ func TestATemperatureThatIsRefusedIsLeftOut(t *testing.T) {
 }
 
 func TestABreakerKeepsCallsFromAJudgeThatIsDown(t *testing.T) {
-	registry, err := breaker.NewRegistry(breaker.Config{FailureThreshold: 1}, 0)
+	registry, err := endpoint.NewRegistry(endpoint.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	guards := endpoint.Options{Breaker: breaker.Config{FailureThreshold: 1}}
 	j := says(t, broken(failure.Transient, "503"))
-	s := task(t, j, judge.TaskOptions{Options: judge.Options{Breakers: registry, MaxAttempts: 1}})
+	s := task(t, j, judge.TaskOptions{Options: judge.Options{Endpoints: registry, Guards: guards, MaxAttempts: 1}})
 	for range 3 {
 		if _, _, err := check(t, s, "x"); err == nil {
 			t.Error("it passed")
@@ -388,7 +390,7 @@ func TestABreakerKeepsCallsFromAJudgeThatIsDown(t *testing.T) {
 	if _, ok := errors.AsType[*breaker.OpenError](err); !ok || len(j.requests()) != 1 {
 		t.Errorf("%v after %d", err, len(j.requests()))
 	}
-	if registry.Get(j.name).State() != breaker.Open {
+	if registry.Get(endpoint.Key{Model: j.name}).Circuit(guards).State() != breaker.Open {
 		t.Error("it has another circuit")
 	}
 }
@@ -558,14 +560,14 @@ func TestACallTellsAnOutageOfTheJudgeFromABadAnswer(t *testing.T) {
 		}
 		down := says(t, broken(failure.Transient, "503"))
 		_, e := call(down)
-		if e == nil || e.Reason != llmcall.CheckUnavailable || asked != 1 {
+		if e == nil || e.Reason != llmcall.ReasonCheckUnavailable || asked != 1 {
 			t.Errorf("an outage: %v after %d", e, asked)
 		}
 		if n := len(down.requests()); n != judge.DefaultMaxAttempts {
 			t.Errorf("the judge was asked %d times: two loops multiply", n)
 		}
 		_, e = call(says(t, "no verdict"))
-		if e == nil || e.Reason != llmcall.CheckUnavailable || asked != 1 || e.Trace.Usage.InputTokens != 200 {
+		if e == nil || e.Reason != llmcall.ReasonCheckUnavailable || asked != 1 || e.Trace.Usage.InputTokens != 200 {
 			t.Errorf("no verdict: %v after %d", e, asked)
 		}
 	})

@@ -1,0 +1,219 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"llmcall/endpoint"
+	"llmcall/failure"
+	"llmcall/pace"
+)
+
+// guards returns how many guards stand before the request.
+func (c *Call) guards() int { return len(c.own) + len(c.targets[c.at].Guards) }
+
+// guard returns the i-th of them.
+func (c *Call) guard(i int) endpoint.Guard {
+	if i < len(c.own) {
+		return c.own[i]
+	}
+	return c.targets[c.at].Guards[i-len(c.own)]
+}
+
+// permit returns the place of the permit of the i-th guard.
+func (c *Call) permit(i int) *endpoint.Permit {
+	if i < len(c.permits) {
+		return &c.permits[i]
+	}
+	i -= len(c.permits)
+	for len(c.further) <= i {
+		c.further = append(c.further, endpoint.Permit{})
+	}
+	return &c.further[i]
+}
+
+// admit asks all guards in order. One of them may have lent its permit already:
+// that of place kept; -1 is none. Where one refuses, what the others lent goes
+// back at once.
+func (c *Call) admit(ask endpoint.Ask, kept int) (refusal *endpoint.Refusal, by int) {
+	for i := range c.guards() {
+		if i == kept {
+			continue
+		}
+		permit, refusal := c.guard(i).Admit(ask)
+		if refusal == nil {
+			*c.permit(i) = permit
+			continue
+		}
+		c.giveBack(i, kept)
+		return refusal, i
+	}
+	return nil, 0
+}
+
+// giveBack settles the permits of the first n guards, and that of place kept, as
+// of a request that was not made.
+func (c *Call) giveBack(n, kept int) {
+	for i := range c.guards() {
+		if i < n || i == kept {
+			p := c.permit(i)
+			c.guard(i).Settle(*p, endpoint.Outcome{})
+			*p = endpoint.Permit{}
+		}
+	}
+}
+
+// acquire admits a request: it asks the guards, and waits for those that refuse
+// for a time, where that is allowed. The permit that a wait brings is kept while
+// the others are asked again; nothing is held while waiting.
+func (c *Call) acquire(ask endpoint.Ask) bool {
+	kept := -1
+	for {
+		refusal, by := c.admit(ask, kept)
+		if refusal == nil {
+			c.begin()
+			return true
+		}
+		kept = -1
+		d := c.refused(refusal)
+		if c.moveOn(refusal, &d) {
+			ask.Retry = false // it is the first request of another endpoint
+			continue
+		}
+		if d.stop != 0 {
+			return c.stop(d, causeOf(refusal)...)
+		}
+		if !c.waitAt(by, ask, d) {
+			return false
+		}
+		kept = by
+	}
+}
+
+// refused decides about a refusal: wait, or stop.
+func (c *Call) refused(r *endpoint.Refusal) step {
+	p := &c.policy.config
+	d := step{wait: forever, limit: true, reason: PaceWait}
+	if !r.Until.IsZero() {
+		d.wait = max(0, time.Until(r.Until))
+	}
+	known, told := false, time.Duration(0)
+	if e, ok := errors.AsType[*pace.Error](r.Err); ok {
+		known = e.Why.Told() || e.Why == pace.ConfiguredLimit
+		if !e.ToldUntil.IsZero() {
+			told, d.reason = time.Until(e.ToldUntil), RateLimitWait
+		} else if e.Why.Told() {
+			d.reason = RateLimitWait
+		}
+	}
+	switch {
+	case r.Kind == failure.RetryBudgetSpent:
+		return d.stopped(BudgetSpent)
+	case r.Kind == failure.AccountSpent:
+		return d.stopped(AccountSpent)
+	case r.Kind == failure.CircuitOpen:
+		d.reason, known = CircuitWait, true
+		if !p.WaitForCircuit || r.Until.IsZero() {
+			return d.stopped(CircuitOpen)
+		}
+	case told > p.MaxRetryAfter:
+		d.wait = told
+		return d.stopped(WaitTooLong)
+	case r.Until.IsZero():
+		return d.stopped(RateLimitWaitExceeded)
+	}
+	switch {
+	case known && d.wait >= left(c.ctx):
+		return d.stopped(OutOfTime)
+	case known && d.wait > p.MaxRateLimitWait-c.inTrouble().waited:
+		return d.stopped(RateLimitWaitExceeded)
+	}
+	return d
+}
+
+// causeOf returns what a refusal is told by. The budget's and the account's
+// errors say all.
+func causeOf(r *endpoint.Refusal) []error {
+	if r.Err == nil {
+		return nil
+	}
+	return []error{r.Err}
+}
+
+// waitAt waits for the permit of one guard. It returns false where that can't
+// come in time.
+func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
+	t := c.inTrouble()
+	t.reason = d.reason
+	c.waiting(d.wait, d.reason)
+	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
+	if allowed < left(ctx) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, allowed)
+		defer cancel()
+	}
+	begun := time.Now()
+	permit, refusal := c.guard(by).Wait(ctx, ask)
+	took := time.Since(begun)
+	t.waited += took
+	t.wait += took
+	if refusal == nil {
+		*c.permit(by) = permit
+		return true
+	}
+	if c.ctx.Err() != nil {
+		return c.ended()
+	}
+	stop := c.refused(refusal)
+	if stop.stop == 0 {
+		stop.stop = OutOfTime
+		if deadline, ok := c.ctx.Deadline(); !ok || ctx.Err() != nil || !refusal.Until.IsZero() && refusal.Until.Before(deadline) {
+			stop.stop = RateLimitWaitExceeded
+		}
+	}
+	if refusal.Until.IsZero() {
+		stop.wait = d.wait
+	}
+	return c.stop(stop, causeOf(refusal)...)
+}
+
+// slack is how much sooner than planned a guard's queue may let a call go.
+const slack = leastApart / 10
+
+// pause waits as the last failure has it. A guard that refuses for longer is
+// waited for, or ends the call, instead: nobody waits a minute to hear that the
+// circuit is open.
+func (c *Call) pause(ask endpoint.Ask) bool {
+	t := c.trouble
+	due := t.planned.Add(t.plan.wait)
+	refusal, _ := c.admit(ask, -1)
+	if refusal == nil {
+		c.giveBack(c.guards(), -1)
+	} else if t.plan.limit && !refusal.Until.Before(due.Add(-slack)) || refusal.Until.IsZero() || refusal.Until.After(due) {
+		return true // a place in the guard's queue is better than a wait of our own
+	}
+	t.reason = t.plan.reason
+	c.waiting(time.Until(due), t.plan.reason)
+	begun := time.Now()
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx.Done():
+		return c.ended()
+	}
+	took := time.Since(begun)
+	t.wait += took
+	if t.plan.limit {
+		t.waited += took
+	}
+	return true
+}
+
+// waiting tells the observer of a wait that begins.
+func (c *Call) waiting(wait time.Duration, reason WaitReason) {
+	if c.observer != nil {
+		c.tell(c.ctx, Event{Type: Waiting, Wait: max(0, wait), Reason: reason})
+	}
+}
