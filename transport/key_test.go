@@ -252,7 +252,7 @@ func TestALargeBodyIsNotCopied(t *testing.T) {
 	picture := strings.Repeat("iVBORw0K", 10<<17)
 	first := []byte(`{"model":"m","messages":["` + picture + `"]}`)
 	last := []byte(`{"messages":["` + picture + `"],"model":"m"}`)
-	tr, err := transport.New(transport.Config{Base: instantly{}})
+	tr, err := transport.New(transport.Config{Endpoints: registry(t), Base: instantly{}})
 	if err != nil {
 		t.Fatal(err)
 	}

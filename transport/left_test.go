@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"slices"
@@ -16,7 +17,9 @@ import (
 func TestAPanicOfTheObserverEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := serve(status(500, strings.Repeat("y", 2<<20)))
-		tr := newTransport(t, v, func(c *transport.Config) { c.Observe = func(retry.Event) { panic("observer") } })
+		tr := newTransport(t, v, func(c *transport.Config) {
+			c.Observer = func(context.Context, retry.Event) context.Context { panic("observer") }
+		})
 		got, err := send(tr, post(t, chat, "{}"))
 		if got != "200 fine" || err != nil || v.open.Load() != 0 {
 			t.Errorf("%q, %v, %d bodies are open", got, err, v.open.Load())

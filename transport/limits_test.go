@@ -75,7 +75,7 @@ func TestABaseThatLeavesThingsOutIsNoPanic(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := base(func(*http.Request) (*http.Response, error) { return c.answer, nil })
-			tr, err := transport.New(transport.Config{Base: b, AttemptTimeout: s})
+			tr, err := transport.New(transport.Config{Endpoints: registry(t), Base: b, AttemptTimeout: s})
 			if err != nil {
 				t.Fatal(err)
 			}

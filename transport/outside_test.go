@@ -76,7 +76,7 @@ func TestTheBaseCanSendTheBodyAgain(t *testing.T) {
 		"too large":          {io.MultiReader(strings.NewReader("prompt")), 3, ""},
 	} {
 		var got string
-		tr, err := transport.New(transport.Config{MaxBody: c.maxBody, Base: base(func(r *http.Request) (*http.Response, error) {
+		tr, err := transport.New(transport.Config{Endpoints: registry(t), MaxBody: c.maxBody, Base: base(func(r *http.Request) (*http.Response, error) {
 			io.Copy(io.Discard, r.Body)
 			r.Body.Close()
 			if r.GetBody != nil {

@@ -63,7 +63,7 @@ func TestABodyOfAFailureThatStallsHoldsNothingUp(t *testing.T) {
 			if got != c.want || err != nil {
 				t.Errorf("%s: %q, %v, want %q", name, got, err, c.want)
 			}
-			if len(v.at) != len(c.at) || v.at[len(v.at)-1] != c.at[len(c.at)-1] {
+			if !timely(v.at, c.at) {
 				t.Errorf("%s: sent at %v, want %v", name, v.at, c.at)
 			}
 			if v.open.Load() != 0 {
@@ -156,7 +156,7 @@ func TestAPanicOfABodyEndsItAlone(t *testing.T) {
 		v := serve(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 503, Header: http.Header{}, Body: io.NopCloser(bomb{})}, nil
 		})
-		tr := newTransport(t, v, func(c *transport.Config) { c.Observe = func(e retry.Event) { kind = e.Failure.Kind } })
+		tr := newTransport(t, v, func(c *transport.Config) { c.Observer = failures(func(e retry.Event) { kind = e.Kind }) })
 		got, err := send(tr, post(t, chat, "{}"))
 		if got != "200 fine" || err != nil || kind != failure.Transient || v.open.Load() != 0 {
 			t.Errorf("%q, %v, %v, %d open", got, err, kind, v.open.Load())

@@ -63,7 +63,7 @@ func TestARedirectTakesNeitherKeyNorPromptElsewhere(t *testing.T) {
 		"a DELETE, to another host":         {"DELETE", 307, "https://evil.example/v1", "", false},
 	} {
 		base := &moved{status: c.status, to: c.to}
-		resilient, err := transport.New(transport.Config{Base: base})
+		resilient, err := transport.New(transport.Config{Endpoints: registry(t), Base: base})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestAHostThatWasRedirectedToCannotSpendTheKey(t *testing.T) {
 		}
 		return status(200, "fine")(r)
 	})
-	resilient, err := transport.New(transport.Config{Base: base})
+	resilient, err := transport.New(transport.Config{Endpoints: registry(t), Base: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestAHostThatWasRedirectedToCannotSpendTheKey(t *testing.T) {
 
 func TestARingOfRedirectsEnds(t *testing.T) {
 	requests := 0
-	resilient, err := transport.New(transport.Config{Base: base(func(r *http.Request) (*http.Response, error) {
+	resilient, err := transport.New(transport.Config{Endpoints: registry(t), Base: base(func(r *http.Request) (*http.Response, error) {
 		requests++
 		return status(302, "", "Location", "/again")(r)
 	})})
@@ -172,7 +172,7 @@ func TestARingOfRedirectsEnds(t *testing.T) {
 // Authorization; a redirect to it is followed all the same.
 func TestAHostInAnotherSpellingIsTheSame(t *testing.T) {
 	base := &moved{status: 307, to: "https://API.example.com:443/v2"}
-	resilient, err := transport.New(transport.Config{Base: base})
+	resilient, err := transport.New(transport.Config{Endpoints: registry(t), Base: base})
 	if err != nil {
 		t.Fatal(err)
 	}

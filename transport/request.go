@@ -7,25 +7,6 @@ import (
 	"llmcall/classify"
 )
 
-// hider returns what cuts a request's API key out of a text: some servers quote
-// the one that they refuse.
-func hider(r *http.Request) func(string) string {
-	keys := r.URL.Query()["key"] // Gemini's
-	for _, name := range credentialHeaders {
-		for _, v := range r.Header[name] {
-			keys = append(keys, strings.TrimPrefix(v, "Bearer "))
-		}
-	}
-	return func(text string) string {
-		for _, key := range keys {
-			if key != "" {
-				text = strings.ReplaceAll(text, key, "[key]")
-			}
-		}
-		return text
-	}
-}
-
 // Repeatable is the default of Config.Repeatable. A request may be sent twice
 // if its method is idempotent (RFC 9110, section 9.2.2), if it has an
 // Idempotency-Key, or if it asks a model for an answer or an embedding: that

@@ -20,7 +20,7 @@ func (p *pool) CloseIdleConnections() { p.closed++ }
 
 func TestIdleConnectionsAreClosedThroughIt(t *testing.T) {
 	base := &pool{RoundTripper: serve()}
-	resilient, err := transport.New(transport.Config{Base: base})
+	resilient, err := transport.New(transport.Config{Endpoints: registry(t), Base: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestAnUpgradedConnectionIsHandedOnAsItIs(t *testing.T) {
 	} {
 		base := http.DefaultTransport.(*http.Transport).Clone()
 		defer base.CloseIdleConnections()
-		cfg := transport.Config{Base: base}
+		cfg := transport.Config{Endpoints: registry(t), Base: base}
 		change(&cfg)
 		tr, err := transport.New(cfg)
 		if err != nil {
