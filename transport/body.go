@@ -28,10 +28,7 @@ func (b *body) keep(r *http.Request, limit int64) error {
 		b.first, b.original = r.Body, true
 		return nil
 	}
-	var content bytes.Buffer
-	if r.ContentLength > 0 {
-		content.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
+	content := bytes.NewBuffer(make([]byte, 0, max(0, r.ContentLength)+bytes.MinRead))
 	_, err := content.ReadFrom(io.LimitReader(r.Body, limit+1))
 	if err != nil {
 		r.Body.Close()
