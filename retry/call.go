@@ -243,7 +243,8 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
 	o.Err, o.Kind = f.err, f.kind
-	if to := c.targets[c.at]; to.Endpoint != nil && !to.Unpaced {
+	if to := c.targets[c.at]; to.Endpoint != nil && !to.Unpaced && !c.accepted {
+		// Not of an answer that had begun: it broke, and was not refused.
 		f.progress = to.Endpoint.Progress(c.mark)
 	}
 	o.Effect = c.effect(&f)

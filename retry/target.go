@@ -197,7 +197,7 @@ func (c *Call) pause(ask endpoint.Ask) bool {
 		return true // a place in the guard's queue is better than a wait of our own
 	}
 	t.reason = t.plan.reason
-	c.waiting(time.Until(due), t.plan.reason)
+	c.waiting(t.plan.wait, t.plan.reason)
 	begun := time.Now()
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
