@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -231,22 +232,37 @@ func plain(err error) bool {
 // may pass: reset, refused, broken, unreachable, closed early, a name that did
 // not resolve, a time-out of the network's own.
 func Network(err error) bool {
-	for _, e := range []error{
-		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED,
-		syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
-	} {
-		if is(err, e) {
-			return true
+	var timeout net.Error // the outermost
+	return Find(err, func(e error) bool {
+		if timeout == nil {
+			timeout, _ = e.(net.Error)
 		}
-	}
-	if _, ok := as[*net.OpError](err); ok {
+		return ofNetwork(e)
+	}) || timeout != nil && timeout.Timeout()
+}
+
+var broken = []error{
+	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED,
+	syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+}
+
+// ofNetwork reports whether an error of a tree is, or claims to be, one of the
+// network's.
+func ofNetwork(e error) bool {
+	switch e.(type) {
+	case *net.OpError, *net.DNSError:
 		return true
 	}
-	if _, ok := as[*net.DNSError](err); ok {
+	if slices.Contains(broken, e) {
 		return true
 	}
-	timeout, ok := as[net.Error](err)
-	return ok && timeout.Timeout()
+	if claims, ok := e.(interface{ Is(error) bool }); ok && slices.ContainsFunc(broken, claims.Is) {
+		return true
+	}
+	if claims, ok := e.(interface{ As(any) bool }); ok {
+		return claims.As(new(*net.OpError)) || claims.As(new(*net.DNSError))
+	}
+	return false
 }
 
 // RetryAfterOf returns how long the provider asked to wait, counted from its

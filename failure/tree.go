@@ -50,17 +50,3 @@ func is(err, target error) bool {
 		return ok && claims.Is(target)
 	})
 }
-
-// as is [errors.As], without its panics.
-func as[T error](err error) (found T, ok bool) {
-	Find(err, func(e error) bool {
-		if found, ok = e.(T); ok {
-			return true
-		}
-		if claims, can := e.(interface{ As(any) bool }); can {
-			ok = claims.As(&found)
-		}
-		return ok
-	})
-	return found, ok
-}
