@@ -361,7 +361,7 @@ func TestClientStaysHome(t *testing.T) {
 func TestRequestsAreKeptWithoutSecrets(t *testing.T) {
 	headers := []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"}
 	for _, name := range headers {
-		request := httptest.NewRequest(http.MethodPost, "https://api.example.com/v1/x?key="+secret, strings.NewReader(secret))
+		request := httptest.NewRequest(http.MethodPost, "https://me:"+secret+"@api.example.com/v1/x?key="+secret, strings.NewReader(secret))
 		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(secret)), nil }
 		request.Header.Set(name, secret)
 		request.Header.Set("X-Stainless-Lang", "go")
