@@ -251,7 +251,6 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	}
 	o.Told = c.toldBy(&f)
 	c.settle(o)
-	c.state = idle
 	c.follow(&f)
 	return false
 }
@@ -344,11 +343,8 @@ func (c *Call) settle(o endpoint.Outcome) {
 		c.took = time.Since(c.start)
 		o.Lasted = c.took
 	}
-	for i := range c.guards() {
-		p := c.permit(i)
-		c.guard(i).Settle(*p, o)
-		*p = endpoint.Permit{}
-	}
+	c.state = idle
+	c.tellGuards(0, c.guards(), -1, o)
 }
 
 // follow records a failed attempt and decides what follows from it.
@@ -500,7 +496,6 @@ func (c *Call) Close() {
 			o = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
 		}
 		c.settle(o)
-		c.state = idle
 		c.endAttempt(o.Err, o.Kind)
 	} else {
 		c.endAttempt(nil, failure.Unknown)

@@ -37,29 +37,48 @@ func (c *Call) permit(i int) *endpoint.Permit {
 // that of place kept; -1 is none. Where one refuses, what the others lent goes
 // back at once.
 func (c *Call) admit(ask endpoint.Ask, kept int) (refusal *endpoint.Refusal, by int) {
-	for i := range c.guards() {
+	i, admitted := 0, false
+	defer func() {
+		if !admitted { // also where a guard has panicked
+			c.giveBack(i, kept)
+		}
+	}()
+	for ; i < c.guards(); i++ {
 		if i == kept {
 			continue
 		}
 		permit, refusal := c.guard(i).Admit(ask)
-		if refusal == nil {
-			*c.permit(i) = permit
-			continue
+		if refusal != nil {
+			return refusal, i
 		}
-		c.giveBack(i, kept)
-		return refusal, i
+		*c.permit(i) = permit
 	}
+	admitted = true
 	return nil, 0
 }
 
 // giveBack settles the permits of the first n guards, and that of place kept, as
 // of a request that was not made.
-func (c *Call) giveBack(n, kept int) {
-	for i := range c.guards() {
-		if i < n || i == kept {
-			p := c.permit(i)
-			c.guard(i).Settle(*p, endpoint.Outcome{})
+func (c *Call) giveBack(n, kept int) { c.tellGuards(0, n, kept, endpoint.Outcome{}) }
+
+// tellGuards settles the permits of the guards from i to n, and that of place
+// kept. Each is settled once; if a guard panics, the others are told all the
+// same.
+func (c *Call) tellGuards(i, n, kept int, o endpoint.Outcome) {
+	all := c.guards()
+	defer func() {
+		if i < all {
+			c.tellGuards(i, n, kept, o)
+		}
+	}()
+	for i < all {
+		at := i
+		i++
+		if at < n || at == kept {
+			p := c.permit(at)
+			lent := *p
 			*p = endpoint.Permit{}
+			c.guard(at).Settle(lent, o)
 		}
 	}
 }

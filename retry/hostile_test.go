@@ -1,0 +1,81 @@
+package retry_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"llmcall/endpoint"
+	"llmcall/pace"
+	"llmcall/retry"
+)
+
+// ledger is a guard that counts what it lends, and does what it is told.
+type ledger struct {
+	lent, back atomic.Int64 // permits
+	admit      func(n int64) *endpoint.Refusal
+	wait       func(context.Context) *endpoint.Refusal
+	settle     func(endpoint.Outcome)
+}
+
+func (l *ledger) Admit(endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	if l.admit != nil {
+		if r := l.admit(l.lent.Load() + 1); r != nil {
+			return endpoint.Permit{}, r
+		}
+	}
+	return endpoint.Permit{N: l.lent.Add(1)}, nil
+}
+
+func (l *ledger) Wait(ctx context.Context, a endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	if l.wait != nil {
+		if r := l.wait(ctx); r != nil {
+			return endpoint.Permit{}, r
+		}
+	}
+	return endpoint.Permit{N: l.lent.Add(1)}, nil
+}
+
+func (l *ledger) Accept(p endpoint.Permit, _ *pace.Told) endpoint.Permit { return p }
+
+func (l *ledger) Settle(p endpoint.Permit, o endpoint.Outcome) {
+	l.back.Add(1)
+	if l.settle != nil {
+		l.settle(o)
+	}
+}
+
+func (l *ledger) check(t *testing.T, what string) {
+	t.Helper()
+	if lent, back := l.lent.Load(), l.back.Load(); lent != back {
+		t.Errorf("%s: %d permits lent, %d settled", what, lent, back)
+	}
+}
+
+// caught calls f and returns what it panics with.
+func caught(f func()) (v any) {
+	defer func() { v = recover() }()
+	f()
+	return nil
+}
+
+// A guard panics as it is asked, or as it is told: what the others lent goes back
+// once all the same.
+func TestAPanickingGuardKeepsNoPermit(t *testing.T) {
+	for name, break1 := range map[string]func(l *ledger){
+		"as it is asked": func(l *ledger) { l.admit = func(int64) *endpoint.Refusal { panic("guard") } },
+		"as it is told":  func(l *ledger) { l.settle = func(endpoint.Outcome) { panic("guard") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, broken, after ledger
+			break1(&broken)
+			p := newPolicy(t, retry.Config{Target: retry.Target{Guards: []endpoint.Guard{&before, &broken, &after}}})
+			if v := caught(func() { retry.Do(t.Context(), p, play().call) }); v != "guard" {
+				t.Errorf("the panic became %v", v)
+			}
+			before.check(t, "the guard before")
+			broken.check(t, "the guard itself")
+			after.check(t, "the guard after")
+		})
+	}
+}
