@@ -41,7 +41,7 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 		return false
 	}
 	switch {
-	case f.row.Elsewhere == failure.ElsewhereAfterRetries:
+	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0:
 		// One attempt is kept for each target that was not tried.
 		if t.misses[c.at] < p.AttemptsPerTarget && p.MaxAttempts-t.counted > c.untried() {
 			return false

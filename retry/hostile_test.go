@@ -4,8 +4,11 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"llmcall/endpoint"
+	"llmcall/failure"
 	"llmcall/pace"
 	"llmcall/retry"
 )
@@ -76,6 +79,38 @@ func TestAPanickingGuardKeepsNoPermit(t *testing.T) {
 			before.check(t, "the guard before")
 			broken.check(t, "the guard itself")
 			after.check(t, "the guard after")
+		})
+	}
+}
+
+// A transient failure with a told wait that is too long, or with the word that
+// another attempt is of no use, or a deadline that can't hold the wait: this
+// target can't serve the call, another may.
+func TestWhatStopsHereMayGoElsewhere(t *testing.T) {
+	for name, err := range map[string]error{
+		"told wait too long":     told(failure.Transient, time.Hour),
+		"x-should-retry: false":  &failure.Error{Kind: failure.Transient, NoRetry: true, Status: 503},
+		"longer than the call":   told(failure.Transient, 100*s),
+		"overloaded for an hour": told(failure.Overloaded, time.Hour),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := target(t, endpoint.Options{}), target(t, endpoint.Options{})
+				ctx, cancel := context.WithTimeout(t.Context(), 20*s)
+				defer cancel()
+				var c retry.Call
+				c.Begin(ctx, newPolicy(t, retry.Config{}), []retry.Target{a, b})
+				defer c.Close()
+				if !c.Next() {
+					t.Fatal(c.Err())
+				}
+				c.Settle(endpoint.Outcome{Err: err})
+				start := time.Now()
+				if !c.Next() || c.Target() != 1 || time.Since(start) > 0 {
+					t.Fatalf("at target %d after %v: %v", c.Target(), time.Since(start), c.Err())
+				}
+				c.Settle(endpoint.Outcome{})
+			})
 		})
 	}
 }
