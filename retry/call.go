@@ -80,8 +80,9 @@ type trouble struct {
 	planned  time.Time     // when
 	wait     time.Duration // before the attempt that comes, as it was
 	reason   WaitReason
-	dead     map[int]bool // targets that can't serve this call
-	misses   map[int]int  // failures of each target's provider
+	dead     map[int]bool      // targets that can't serve this call
+	misses   map[int]int       // failures of each target's provider
+	due      map[int]time.Time // until when each target is left alone by this call
 }
 
 // maxFailures is how many failures are kept of one call; of more, the first and
@@ -372,6 +373,9 @@ func (c *Call) follow(f *failed) {
 	}
 	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
 	t.plan, t.planned = d, time.Now()
+	if len(c.targets) > 1 && d.stop == 0 {
+		t.leaveAlone(c.at, t.planned.Add(d.wait))
+	}
 	if c.fallBack(f, &t.plan) {
 		return
 	}

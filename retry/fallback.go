@@ -73,13 +73,17 @@ func (c *Call) goSooner(d *step) bool {
 		}
 		c.at = i
 		refusal, _ := c.admit(ask, -1)
-		wait := time.Duration(0)
+		own := time.Until(c.trouble.due[i]) // no pacer need know of it
+		wait := max(0, own)
 		if refusal == nil {
 			c.giveBack(c.guards(), -1)
 		} else if next := c.refused(refusal); next.stop != 0 {
 			continue
 		} else {
-			wait = next.wait
+			wait = max(wait, next.wait)
+		}
+		if own > 0 && (own >= left(c.ctx) || own > c.policy.config.MaxRateLimitWait-c.trouble.waited) {
+			continue
 		}
 		if best < 0 && sooner == forever || wait < sooner {
 			best, sooner = i, wait
@@ -93,6 +97,9 @@ func (c *Call) goSooner(d *step) bool {
 		return false
 	}
 	c.at, *d = best, step{counts: d.counts}
+	if own := time.Until(c.trouble.due[best]); own > 0 {
+		d.wait, d.reason, d.limit = own, RateLimitWait, true
+	}
 	return true
 }
 
@@ -105,6 +112,14 @@ func (c *Call) untried() int {
 		}
 	}
 	return n
+}
+
+// leaveAlone notes until when a target is not to be asked again.
+func (t *trouble) leaveAlone(target int, until time.Time) {
+	if t.due == nil {
+		t.due = map[int]time.Time{}
+	}
+	t.due[target] = until
 }
 
 // leave notes that a target can't serve this call.

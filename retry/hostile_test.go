@@ -83,6 +83,33 @@ func TestAPanickingGuardKeepsNoPermit(t *testing.T) {
 	}
 }
 
+// Two targets tell each to come back in 5 s, and no pacer remembers it.
+func TestTwoUnpacedTargetsAreNotAskedByTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var to []retry.Target
+		for range 2 {
+			a := target(t, endpoint.Options{NoPacer: true})
+			a.Unpaced = true
+			to = append(to, a)
+		}
+		p := newPolicy(t, retry.Config{})
+		var c retry.Call
+		c.Begin(t.Context(), p, to)
+		defer c.Close()
+		start, n := time.Now(), 0
+		for n < 2000 && c.Next() {
+			n++
+			time.Sleep(10 * time.Millisecond)
+			c.Settle(endpoint.Outcome{Err: told(failure.RateLimited, 5*s)})
+		}
+		took := time.Since(start)
+		t.Logf("%d requests in %v: %v", n, took, c.Err())
+		if n > 2*int(took/(5*s))+2 {
+			t.Errorf("%d requests in %v at two providers that said 5 s", n, took)
+		}
+	})
+}
+
 // A transient failure with a told wait that is too long, or with the word that
 // another attempt is of no use, or a deadline that can't hold the wait: this
 // target can't serve the call, another may.

@@ -98,6 +98,12 @@ func (c *Call) acquire(ask endpoint.Ask) bool {
 		d := c.refused(refusal)
 		if c.moveOn(refusal, &d) {
 			ask.Retry = false // it is the first request of another endpoint
+			if d.wait > 0 {
+				c.plan, c.planned = d, time.Now()
+				if !c.pause(ask) {
+					return false
+				}
+			}
 			continue
 		}
 		if d.stop != 0 {
