@@ -3,17 +3,27 @@ package retry
 import (
 	"time"
 
-	"llmcall/endpoint"
 	"llmcall/failure"
 )
+
+// movable reports whether another target may serve where a guard of this one
+// refuses with such a kind.
+func (c *Call) movable(kind failure.Kind) bool {
+	if len(c.targets) == 1 || c.policy.table.For(kind).Elsewhere == failure.ElsewhereNever {
+		return false
+	}
+	for i := range c.targets {
+		if i != c.at && (c.trouble == nil || !c.dead[i]) {
+			return true
+		}
+	}
+	return false
+}
 
 // moveOn goes to another target because a guard of this one refuses: at once
 // where this one can't serve, or where another can go sooner and the wait here
 // is longer than FallbackAfter.
-func (c *Call) moveOn(r *endpoint.Refusal, d *step) bool {
-	if len(c.targets) == 1 || c.policy.table.For(r.Kind).Elsewhere == failure.ElsewhereNever {
-		return false
-	}
+func (c *Call) moveOn(d *step) bool {
 	if d.stop == 0 && d.wait <= c.policy.config.FallbackAfter {
 		return false
 	}

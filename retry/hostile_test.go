@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/pace"
@@ -140,4 +141,79 @@ func TestWhatStopsHereMayGoElsewhere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While a call waits a second for its turn at the first target, that tells
+// everybody to stay away for a minute; the second is free.
+func TestAWaitThatBecomesLongMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := target(t, endpoint.Options{}), target(t, endpoint.Options{})
+		p := newPolicy(t, retry.Config{})
+		var other retry.Call
+		begin(t, &other, p, a)
+		defer other.Close()
+		other.Settle(endpoint.Outcome{Err: told(failure.RateLimited, s)})
+		start := time.Now()
+		done := make(chan int)
+		go func() {
+			var c retry.Call
+			c.Begin(t.Context(), p, []retry.Target{a, b})
+			defer c.Close()
+			if !c.Next() {
+				t.Error(c.Err())
+			} else {
+				c.Settle(endpoint.Outcome{})
+			}
+			done <- c.Target()
+		}()
+		time.Sleep(s / 2)
+		var late endpoint.Outcome
+		late.Err, late.Kind, late.Effect = told(failure.RateLimited, time.Minute), failure.RateLimited, failure.Limit
+		late.Told = &pace.Told{Wait: time.Minute, HasWait: true}
+		for _, g := range a.Guards[1:2] { // the pacer
+			g.Settle(endpoint.Permit{}, late)
+		}
+		if at := <-done; at != 1 || time.Since(start) > 5*s {
+			t.Errorf("served by target %d after %v", at, time.Since(start))
+		}
+	})
+}
+
+// All places for probes at the first target's circuit are taken, for minutes; the
+// second is free. WaitForCircuit is for where nobody else can serve.
+func TestABusyProbeDoesNotHoldWhoCanGoElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := target(t, endpoint.Options{}), target(t, endpoint.Options{})
+		p := newPolicy(t, retry.Config{WaitForCircuit: true})
+		open(t, a, endpoint.Options{})
+		var probe, c retry.Call
+		begin(t, &probe, p, a)
+		defer probe.Close()
+		start := time.Now()
+		c.Begin(t.Context(), p, []retry.Target{a, b})
+		defer c.Close()
+		if !c.Next() || c.Target() != 1 || time.Since(start) > 3*s {
+			t.Errorf("at target %d after %v: %v", c.Target(), time.Since(start), c.Err())
+		}
+	})
+}
+
+// A further request of an attempt is one to the same target: the caller goes on
+// with the model that it has begun with.
+func TestARoundStaysWhereItsAttemptIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := target(t, endpoint.Options{}), target(t, endpoint.Options{})
+		p := newPolicy(t, retry.Config{})
+		var c retry.Call
+		c.Begin(t.Context(), p, []retry.Target{a, b})
+		defer c.Close()
+		if !c.Next() {
+			t.Fatal(c.Err())
+		}
+		c.Settle(endpoint.Outcome{})
+		a.Endpoint.Circuit(endpoint.Options{}).Trip(breaker.Failure{AskedFor: time.Hour})
+		if c.Round() && c.Target() != 0 {
+			t.Errorf("the round was admitted by target %d", c.Target())
+		}
+	})
 }

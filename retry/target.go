@@ -86,8 +86,12 @@ func (c *Call) tellGuards(i, n, kept int, o endpoint.Outcome) {
 // acquire admits a request: it asks the guards, and waits for those that refuse
 // for a time, where that is allowed. The permit that a wait brings is kept while
 // the others are asked again; nothing is held while waiting.
+//
+// Where another target can serve, a wait that seemed short is left when it has
+// lasted for FallbackAfter, and the targets are compared again; once, so that
+// nobody goes to and fro. A round stays where its attempt is.
 func (c *Call) acquire(ask endpoint.Ask) bool {
-	kept := -1
+	kept, vain := -1, -1
 	for {
 		refusal, by := c.admit(ask, kept)
 		if refusal == nil {
@@ -96,7 +100,11 @@ func (c *Call) acquire(ask endpoint.Ask) bool {
 		}
 		kept = -1
 		d := c.refused(refusal)
-		if c.moveOn(refusal, &d) {
+		if c.at == vain {
+			d.wait = max(d.wait, c.policy.config.FallbackAfter+1)
+		}
+		movable := c.state != answered && c.movable(refusal.Kind)
+		if movable && c.moveOn(&d) {
 			ask.Retry = false // it is the first request of another endpoint
 			if d.wait > 0 {
 				c.plan, c.planned = d, time.Now()
@@ -109,10 +117,14 @@ func (c *Call) acquire(ask endpoint.Ask) bool {
 		if d.stop != 0 {
 			return c.stop(d, causeOf(refusal)...)
 		}
-		if !c.waitAt(by, ask, d) {
+		switch c.waitAt(by, ask, d, movable && vain < 0) {
+		case gotTurn:
+			kept = by
+		case leftEarly:
+			vain = c.at
+		case noTurn:
 			return false
 		}
-		kept = by
 	}
 }
 
@@ -166,13 +178,23 @@ func causeOf(r *endpoint.Refusal) []error {
 	return []error{r.Err}
 }
 
-// waitAt waits for the permit of one guard. It returns false where that can't
-// come in time.
-func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
+// How a wait at a guard ends.
+const (
+	gotTurn   = iota
+	leftEarly // it has become long, and another target may serve
+	noTurn    // it can't come in time
+)
+
+// waitAt waits for the permit of one guard; briefly is for as long as
+// FallbackAfter.
+func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	t := c.inTrouble()
 	t.reason = d.reason
 	c.waiting(d.wait, d.reason)
 	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
+	if briefly = briefly && d.wait <= c.policy.config.FallbackAfter && c.policy.config.FallbackAfter < allowed; briefly {
+		allowed = c.policy.config.FallbackAfter
+	}
 	if allowed < left(ctx) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, allowed)
@@ -185,10 +207,14 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
 	t.wait += took
 	if refusal == nil {
 		*c.permit(by) = permit
-		return true
+		return gotTurn
 	}
 	if c.ctx.Err() != nil {
-		return c.ended()
+		c.ended()
+		return noTurn
+	}
+	if briefly {
+		return leftEarly
 	}
 	stop := c.refused(refusal)
 	if stop.stop == 0 {
@@ -200,7 +226,8 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
 	if refusal.Until.IsZero() {
 		stop.wait = d.wait
 	}
-	return c.stop(stop, causeOf(refusal)...)
+	c.stop(stop, causeOf(refusal)...)
+	return noTurn
 }
 
 // slack is how much sooner than planned a guard's queue may let a call go.
