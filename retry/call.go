@@ -135,7 +135,10 @@ func (c *Call) Next() bool {
 
 // Round admits a further request of the attempt under way, after Settle has
 // returned true: that with the results of the tools that the answer called. It
-// passes the same guards. If it returns false, Err says why.
+// passes the same guards. If it returns false, Err says why the call has ended;
+// where it is nil, the attempt alone has: its time was over before the request
+// could be made, which says nothing of the provider. Last has that, and Next goes
+// on.
 func (c *Call) Round() bool {
 	if c.err != nil || c.state != answered {
 		return false
@@ -143,7 +146,16 @@ func (c *Call) Round() bool {
 	if c.ctx.Err() != nil {
 		return c.ended()
 	}
-	return c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client})
+	if c.attempt.Err() == nil {
+		if c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client}) {
+			return true
+		}
+		if c.err != nil {
+			return false
+		}
+	}
+	c.Wrong(&AttemptTimeoutError{Limit: c.policy.config.AttemptTimeout, Err: c.attempt.Err()})
+	return false
 }
 
 // ask is what the guards are told of the next attempt.

@@ -217,3 +217,53 @@ func TestARoundStaysWhereItsAttemptIs(t *testing.T) {
 		}
 	})
 }
+
+// A tool takes longer than the attempt's limit: no further request of the attempt
+// is made, and nothing is said of the provider.
+func TestARoundAfterTheAttemptsLimitIsNotMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := target(t, endpoint.Options{})
+		p := newPolicy(t, retry.Config{AttemptTimeout: s, MaxAttempts: 10})
+		rounds := 0
+		for range 10 {
+			var c retry.Call
+			begin(t, &c, p, a)
+			c.Settle(endpoint.Outcome{})
+			time.Sleep(2 * s) // the tool
+			if c.Round() {
+				rounds++
+				c.Settle(endpoint.Outcome{Err: c.Context().Err()})
+			}
+			c.Close()
+		}
+		if got := a.Endpoint.Circuit(endpoint.Options{}).Snapshot(); got.State != breaker.Closed || rounds > 0 {
+			t.Errorf("%v with %d failures after %d rounds whose time was over", got.State, got.Failures, rounds)
+		}
+	})
+}
+
+// A round waits for its turn no longer than its attempt has; the call goes on.
+func TestARoundWaitsNoLongerThanItsAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := target(t, endpoint.Options{})
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{AttemptTimeout: 5 * s}), a)
+		defer c.Close()
+		c.Accepted(&pace.Told{Wait: 20 * s, HasWait: true})
+		c.Settle(endpoint.Outcome{})
+		start := time.Now()
+		if c.Round() || c.Err() != nil || time.Since(start) > 5*s {
+			t.Fatalf("after %v: %v", time.Since(start), c.Err())
+		}
+		if last, ok := c.Last(); !ok || last.Kind != failure.AttemptTimeout {
+			t.Errorf("%+v", last)
+		}
+		if !c.Next() || c.Number() != 2 {
+			t.Fatal(c.Err())
+		}
+		c.Settle(endpoint.Outcome{})
+		if got := a.Endpoint.Circuit(endpoint.Options{}).Snapshot(); got.Failures != 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}

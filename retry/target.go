@@ -192,6 +192,10 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	t.reason = d.reason
 	c.waiting(d.wait, d.reason)
 	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
+	round := c.state == answered && left(c.attempt) < min(allowed, left(ctx))
+	if round {
+		ctx = c.attempt
+	}
 	if briefly = briefly && d.wait <= c.policy.config.FallbackAfter && c.policy.config.FallbackAfter < allowed; briefly {
 		allowed = c.policy.config.FallbackAfter
 	}
@@ -212,6 +216,9 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	if c.ctx.Err() != nil {
 		c.ended()
 		return noTurn
+	}
+	if round {
+		return noTurn // the attempt has ended, and not the call
 	}
 	if briefly {
 		return leftEarly
