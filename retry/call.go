@@ -225,6 +225,7 @@ func (c *Call) Accepted(told *pace.Told) {
 		p := c.permit(i)
 		*p = c.guard(i).Accept(*p, c.heard)
 	}
+	c.heard = nil // it was of this moment, and is not told again when the answer ends
 }
 
 // Told says what came with the request's response of the provider's limits.

@@ -242,6 +242,25 @@ func TestARoundAfterTheAttemptsLimitIsNotMade(t *testing.T) {
 	})
 }
 
+// What the header of a stream said is of that moment: it is not told again at the
+// stream's end.
+func TestWhatIsToldIsHeardOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := target(t, endpoint.Options{})
+		p := newPolicy(t, retry.Config{})
+		var c retry.Call
+		begin(t, &c, p, a)
+		c.Accepted(&pace.Told{Wait: 2 * s, HasWait: true, Windows: []pace.Window{{Limit: 10, Remaining: 0, Reset: 2 * s}}})
+		time.Sleep(5 * time.Minute)
+		c.Settle(endpoint.Outcome{})
+		c.Close()
+		start := time.Now()
+		if _, err := retry.Do(t.Context(), newPolicy(t, retry.Config{Target: a}), play().call); err != nil || time.Since(start) > 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
 // A round waits for its turn no longer than its attempt has; the call goes on.
 func TestARoundWaitsNoLongerThanItsAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
