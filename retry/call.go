@@ -249,6 +249,7 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 		c.state = answered
 		return true
 	}
+	o.Err = notNil(o.Err)
 	var f failed
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
@@ -276,6 +277,7 @@ func (c *Call) Wrong(err error) {
 		return
 	}
 	c.state = idle
+	err = notNil(err)
 	f := failed{err: err, kind: c.policy.kindOf(err), answered: true}
 	f.read(c.policy)
 	c.follow(&f)

@@ -2,6 +2,7 @@ package retry_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -259,6 +260,62 @@ func TestWhatIsToldIsHeardOnce(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
+}
+
+// nilError has a method that can't be called of nil.
+type nilError struct{ err error }
+
+func (e *nilError) Error() string { return e.err.Error() }
+func (e *nilError) Unwrap() error { return e.err }
+
+// A function returns a nil pointer as its error, and a nil *retry.Error.
+func TestANilPointerAsAnErrorIsNoPanic(t *testing.T) {
+	for _, err := range []error{(*nilError)(nil), (*retry.Error)(nil), (*retry.AttemptTimeoutError)(nil), (*failure.Error)(nil)} {
+		t.Run(fmt.Sprintf("%T", err), func(t *testing.T) {
+			p := newPolicy(t, retry.Config{MaxAttempts: 1})
+			if v := caught(func() {
+				_, got := retry.Do(t.Context(), p, play(err).call)
+				_ = got.Error()
+			}); v != nil {
+				t.Errorf("panic: %v", v)
+			}
+		})
+	}
+}
+
+// Guards refuse with no error, with a nil *pace.Error, with a time in the past,
+// or refuse to wait: the call ends.
+func TestARefusalThatSaysLittleEndsTheCall(t *testing.T) {
+	past := func() time.Time { return time.Now().Add(-time.Hour) }
+	for name, g := range map[string]*ledger{
+		"nothing": {admit: func(int64) *endpoint.Refusal { return &endpoint.Refusal{} }},
+		"a nil error": {admit: func(int64) *endpoint.Refusal {
+			return &endpoint.Refusal{Kind: failure.RateLimited, Err: (*pace.Error)(nil)}
+		}},
+		"of an open circuit": {admit: func(int64) *endpoint.Refusal { return &endpoint.Refusal{Kind: failure.CircuitOpen} }},
+		"in the past": {
+			admit: func(int64) *endpoint.Refusal { return &endpoint.Refusal{Kind: failure.RateLimited, Until: past()} },
+			wait: func(context.Context) *endpoint.Refusal {
+				return &endpoint.Refusal{Kind: failure.RateLimited, Until: past()}
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if v := caught(func() {
+					_, err := retry.Do(t.Context(), newPolicy(t, retry.Config{Target: retry.Target{Guards: []endpoint.Guard{g}}}), play().call)
+					if err == nil {
+						t.Error("there was an answer")
+					} else {
+						t.Log(err.Error())
+					}
+				}); v != nil {
+					t.Errorf("panic: %v", v)
+				}
+				g.check(t, "the guard")
+			})
+		})
+	}
 }
 
 // A round waits for its turn no longer than its attempt has; the call goes on.

@@ -136,7 +136,7 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 		d.wait = max(0, time.Until(r.Until))
 	}
 	known, told := false, time.Duration(0)
-	if e, ok := errors.AsType[*pace.Error](r.Err); ok {
+	if e, ok := errors.AsType[*pace.Error](notNil(r.Err)); ok {
 		known = e.Why.Told() || e.Why == pace.ConfiguredLimit
 		if !e.ToldUntil.IsZero() {
 			told, d.reason = time.Until(e.ToldUntil), RateLimitWait
@@ -175,7 +175,7 @@ func causeOf(r *endpoint.Refusal) []error {
 	if r.Err == nil {
 		return nil
 	}
-	return []error{r.Err}
+	return []error{notNil(r.Err)}
 }
 
 // How a wait at a guard ends.
