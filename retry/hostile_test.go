@@ -2,7 +2,9 @@ package retry_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -316,6 +318,75 @@ func TestARefusalThatSaysLittleEndsTheCall(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Two guards each refuse at once whoever did not wait for them, and let at once
+// whoever waits: the permit of one is given back for each wait at the other.
+func TestGuardsThatRefuseByTurnsHaveAnEnd(t *testing.T) {
+	refuse := func(int64) *endpoint.Refusal {
+		return &endpoint.Refusal{Kind: failure.RateLimited, Until: time.Now(), Err: errors.New("not now")}
+	}
+	var waits atomic.Int64
+	wait := func(context.Context) *endpoint.Refusal {
+		if waits.Add(1) > 1_000_000 {
+			panic("busy for ever")
+		}
+		return nil
+	}
+	a, b := &ledger{admit: refuse, wait: wait}, &ledger{admit: refuse, wait: wait}
+	p := newPolicy(t, retry.Config{MaxRateLimitWait: s, Target: retry.Target{Guards: []endpoint.Guard{a, b}}})
+	if v := caught(func() { retry.Do(t.Context(), p, play().call) }); v != nil || waits.Load() > 1000 {
+		t.Errorf("panic: %v, after %d waits", v, waits.Load())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waits.Store(0)
+	before := wait
+	a.wait = func(c context.Context) *endpoint.Refusal {
+		if waits.Load() == 10 {
+			cancel()
+		}
+		return before(c)
+	}
+	if _, err := retry.Do(ctx, p, play().call); !errors.Is(err, context.Canceled) || waits.Load() > 12 {
+		t.Errorf("%v after %d waits", err, waits.Load())
+	}
+	a.check(t, "a")
+	b.check(t, "b")
+}
+
+// A provider that flaps, with a circuit that callers wait for and a long queue at
+// the pacer: everybody comes to an end.
+func TestEverybodyEndsAtAFlappingProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := target(t, endpoint.Options{Breaker: breaker.Config{FailureThreshold: 2, RecoveryTimeout: 5 * s}})
+		p := newPolicy(t, retry.Config{Target: a, WaitForCircuit: true, MaxAttempts: 20})
+		l := newLimiter(10, 5, 200*time.Millisecond)
+		start := time.Now()
+		var sent atomic.Int64
+		fn := func(ctx context.Context, at retry.Attempt) (string, error) {
+			sent.Add(1)
+			if int(time.Since(start)/(10*s))%2 == 1 {
+				return "", transient
+			}
+			return l.call(ctx, at)
+		}
+		var wg sync.WaitGroup
+		var answered atomic.Int64
+		for range 300 {
+			wg.Go(func() {
+				if _, err := retry.Do(t.Context(), p, fn); err == nil {
+					answered.Add(1)
+				} else if testing.Verbose() {
+					t.Log(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := a.Endpoint.Snapshot(); got.Pace.InFlight != 0 || got.Pace.Queue != 0 || got.Circuits[0].Waiting != 0 || got.Circuits[0].Probes != 0 {
+			t.Errorf("left: %+v", got)
+		}
+		t.Logf("%d of 300 answered in %v, %d requests", answered.Load(), time.Since(start), sent.Load())
+	})
 }
 
 // A round waits for its turn no longer than its attempt has; the call goes on.

@@ -119,7 +119,10 @@ func (c *Call) acquire(ask endpoint.Ask) bool {
 		}
 		switch c.waitAt(by, ask, d, movable && vain < 0) {
 		case gotTurn:
-			kept = by
+			if kept = by; c.ctx.Err() != nil {
+				c.giveBack(0, kept)
+				return c.ended()
+			}
 		case leftEarly:
 			vain = c.at
 		case noTurn:
@@ -178,6 +181,10 @@ func causeOf(r *endpoint.Refusal) []error {
 	return []error{notNil(r.Err)}
 }
 
+// leastWait is what a wait counts for at least: guards that let whoever waits go
+// at once, and refuse whoever did not, would send a call to and fro for ever.
+const leastWait = time.Millisecond
+
 // How a wait at a guard ends.
 const (
 	gotTurn   = iota
@@ -189,9 +196,13 @@ const (
 // FallbackAfter.
 func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	t := c.inTrouble()
+	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
+	if allowed <= 0 {
+		c.stop(d.stopped(RateLimitWaitExceeded))
+		return noTurn
+	}
 	t.reason = d.reason
 	c.waiting(d.wait, d.reason)
-	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
 	round := c.state == answered && left(c.attempt) < min(allowed, left(ctx))
 	if round {
 		ctx = c.attempt
@@ -207,7 +218,7 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	begun := time.Now()
 	permit, refusal := c.guard(by).Wait(ctx, ask)
 	took := time.Since(begun)
-	t.waited += took
+	t.waited += max(took, leastWait)
 	t.wait += took
 	if refusal == nil {
 		*c.permit(by) = permit
