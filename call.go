@@ -198,7 +198,11 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			return nil, err
 		}
 		if !c.tries.Round() {
-			return nil, c.tries.Err()
+			if err := c.tries.Err(); err != nil {
+				return nil, err
+			}
+			last, _ := c.tries.Last() // the attempt's time was over; the call goes on
+			return nil, last.Err
 		}
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})

@@ -85,8 +85,9 @@ type trouble struct {
 	planned  time.Time     // when
 	wait     time.Duration // before the attempt that comes, as it was
 	reason   WaitReason
-	dead     map[int]bool // targets that can't serve this call
-	misses   map[int]int  // failures of each target's provider
+	dead     map[int]bool      // targets that can't serve this call
+	misses   map[int]int       // failures of each target's provider
+	due      map[int]time.Time // until when each target is left alone by this call
 }
 
 // maxFailures is how many failures are kept of one call; of more, the first and
@@ -138,7 +139,10 @@ func (c *Call) Next() bool {
 
 // Round admits a further request of the attempt under way, after Settle has
 // returned true: that with the results of the tools that the answer called. It
-// passes the same guards. If it returns false, Err says why.
+// passes the same guards. If it returns false, Err says why the call has ended;
+// where it is nil, the attempt alone has: its time was over before the request
+// could be made, which says nothing of the provider. Last has that, and Next goes
+// on.
 func (c *Call) Round() bool {
 	if c.err != nil || c.state != answered {
 		return false
@@ -146,7 +150,16 @@ func (c *Call) Round() bool {
 	if c.ctx.Err() != nil {
 		return c.ended()
 	}
-	return c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client})
+	if c.attempt.Err() == nil {
+		if c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client}) {
+			return true
+		}
+		if c.err != nil {
+			return false
+		}
+	}
+	c.Wrong(&AttemptTimeoutError{Limit: c.policy.config.AttemptTimeout, Err: c.attempt.Err()})
+	return false
 }
 
 // ask is what the guards are told of the next attempt.
@@ -216,6 +229,7 @@ func (c *Call) Accepted(told *pace.Told) {
 		p := c.permit(i)
 		*p = c.guard(i).Accept(*p, c.heard)
 	}
+	c.heard = nil // it was of this moment, and is not told again when the answer ends
 }
 
 // Told says what came with the request's response of the provider's limits.
@@ -239,6 +253,7 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 		c.state = answered
 		return true
 	}
+	o.Err = notNil(o.Err)
 	var f failed
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
@@ -256,7 +271,6 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	}
 	o.Told = c.toldBy(&f)
 	c.settle(o)
-	c.state = idle
 	c.follow(&f)
 	return false
 }
@@ -268,6 +282,7 @@ func (c *Call) Wrong(err error) {
 		return
 	}
 	c.state = idle
+	err = notNil(err)
 	f := failed{err: err, kind: c.policy.kindOf(err), answered: true}
 	f.read(c.policy)
 	c.follow(&f)
@@ -349,11 +364,8 @@ func (c *Call) settle(o endpoint.Outcome) {
 		c.took = time.Since(c.start)
 		o.Lasted = c.took
 	}
-	for i := range c.guards() {
-		p := c.permit(i)
-		c.guard(i).Settle(*p, o)
-		*p = endpoint.Permit{}
-	}
+	c.state = idle
+	c.tellGuards(0, c.guards(), -1, o)
 }
 
 // follow records a failed attempt and decides what follows from it.
@@ -381,6 +393,9 @@ func (c *Call) follow(f *failed) {
 	}
 	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
 	t.plan, t.planned = d, time.Now()
+	if len(c.targets) > 1 && d.stop == 0 {
+		t.leaveAlone(c.at, t.planned.Add(d.wait))
+	}
 	if c.fallBack(f, &t.plan) {
 		return
 	}
@@ -507,7 +522,6 @@ func (c *Call) Close() {
 			o = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
 		}
 		c.settle(o)
-		c.state = idle
 		c.endAttempt(o.Err, o.Kind)
 	} else {
 		c.endAttempt(nil, failure.Unknown)
