@@ -50,6 +50,7 @@ type scene struct {
 	Jobs     int // of each
 	Clients  int
 	Deadline time.Duration // of a third of the jobs; 0: none
+	Cancel   bool          // a quarter of the jobs is cancelled
 	Limits   pace.Limits
 }
 
@@ -70,6 +71,7 @@ func drawScene(rt *rapid.T) scene {
 	if rapid.Bool().Draw(rt, "some have a deadline") {
 		c.Deadline = rapid.SampledFrom([]time.Duration{50 * ms, time.Second, 20 * time.Second}).Draw(rt, "deadline")
 	}
+	c.Cancel = rapid.Bool().Draw(rt, "cancelled")
 	if rapid.IntRange(0, 2).Draw(rt, "limited") == 0 {
 		c.Limits = pace.Limits{
 			RequestsPerMinute: rapid.SampledFrom([]float64{0, 30, 60, 600}).Draw(rt, "a minute"),
@@ -173,7 +175,7 @@ func (g *stage) refused(ctx context.Context, err error, before pace.Snapshot) {
 	e, early := errors.AsType[*pace.Error](err)
 	deadline, bounded := ctx.Deadline()
 	switch {
-	case !early && !errors.Is(err, context.DeadlineExceeded):
+	case !early && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 		g.forbid("%v", err)
 	case !early && ctx.Err() == nil:
 		g.forbid("%v, before the deadline", err)
@@ -208,6 +210,10 @@ func (g *stage) job(ctx context.Context, client string) bool {
 		g.mu.Lock()
 		notMade := g.chance.Float64() < g.NotMade
 		if notMade {
+			late := time.Duration(g.chance.IntN(3)) * 700 * ms
+			g.mu.Unlock()
+			time.Sleep(late)
+			g.mu.Lock()
 			g.inFlight--
 			g.mu.Unlock()
 			g.p.Back(turn)
@@ -216,6 +222,9 @@ func (g *stage) job(ctx context.Context, client string) bool {
 		g.sent = append(g.sent, g.now())
 		allowed, told := g.admit()
 		fails := g.chance.Float64() < g.Fails
+		if fails && allowed && g.Hint == "mixed" { // a 503 with a Retry-After
+			told = &pace.Told{HasWait: true, Wait: time.Duration(g.chance.IntN(20_000)) * ms}
+		}
 		g.mu.Unlock()
 		if allowed {
 			time.Sleep(g.Answer)
@@ -257,7 +266,11 @@ func (g *stage) play() string {
 				if bounded {
 					ctx, cancel = context.WithTimeout(ctx, g.Deadline)
 				}
-				if served := g.job(ctx, fmt.Sprint(n%g.Clients)); !served && !bounded {
+				cancelled := g.Cancel && (n+j)%4 == 1
+				if cancelled {
+					time.AfterFunc(time.Duration(n+1)*300*ms, cancel)
+				}
+				if served := g.job(ctx, fmt.Sprint(n%g.Clients)); !served && !bounded && !cancelled {
 					g.mu.Lock()
 					g.forbid("somebody without a deadline was not served")
 					g.mu.Unlock()
@@ -375,4 +388,131 @@ func TestAfterACalmTheRateDoubles(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 	})
+}
+
+// asker is a request that waits for a turn.
+type asker struct {
+	at    time.Duration
+	cost  pace.Cost
+	leave time.Duration // cancelled so long after it came; 0: never
+	turn  time.Duration // when it got its turn; -1: it left
+	order int           // of the turns
+}
+
+// "Round-robin over fairness keys, FIFO within; later attempts, judges and tool
+// rounds before new calls." Turns are given one a second by a configured limit, and
+// so their times are known too: who leaves gives back the place.
+func TestTurnsAreGivenInOrder(t *testing.T) {
+	checks(t, 2000)
+	rapid.Check(t, func(rt *rapid.T) {
+		all := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) *asker {
+			return &asker{
+				cost:  pace.Cost{Client: rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "client"), Again: rapid.IntRange(0, 3).Draw(rt, "again") == 0},
+				leave: rapid.SampledFrom([]time.Duration{0, 0, 0, 1500 * ms, 4500 * ms}).Draw(rt, "leave"), turn: -1,
+			}
+		}), 1, 25).Draw(rt, "askers")
+		var at time.Duration
+		for _, a := range all {
+			at += time.Duration(rapid.SampledFrom([]int{1, 1, 1, 10, 333, 2101}).Draw(rt, "later")) * ms
+			a.at = at
+		}
+		byConcurrency := rapid.Bool().Draw(rt, "by concurrency")
+		var left pace.Snapshot
+		synctest.Test(t, func(*testing.T) { left = ask(all, byConcurrency) })
+		if left.Queue != 0 || left.InFlight != 0 {
+			rt.Fatalf("left behind: %+v", left)
+		}
+		if wrong := disorder(all); wrong != "" {
+			for i, a := range all {
+				wrong += fmt.Sprintf("\n%2d %+v", i, *a)
+			}
+			rt.Fatal(wrong)
+		}
+	})
+}
+
+// ask makes the requests of all. Each holds its turn for a second, one at a time,
+// or there is one turn a second.
+func ask(all []*asker, byConcurrency bool) pace.Snapshot {
+	p := &pace.Pacer{}
+	p.Configure(pace.Limits{RequestsPerMinute: 60})
+	if byConcurrency {
+		p.Configure(pace.Limits{MaxConcurrent: 1})
+	}
+	begin, order := time.Now(), 0
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, a := range all {
+		wg.Go(func() {
+			time.Sleep(a.at)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			if a.leave > 0 {
+				timer := time.AfterFunc(a.leave, cancel)
+				defer timer.Stop()
+			}
+			turn, err := p.Wait(ctx, a.cost)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			a.turn, a.order = time.Since(begin), order
+			order++
+			mu.Unlock()
+			time.Sleep(time.Second)
+			p.Accepted(turn, nil)
+			p.Done(turn)
+		})
+	}
+	wg.Wait()
+	return p.Snapshot()
+}
+
+// disorder returns what is against the order that the design promises.
+func disorder(all []*asker) string {
+	var turns []*asker
+	for n := range all {
+		for _, a := range all {
+			if a.turn >= 0 && a.order == n {
+				turns = append(turns, a)
+			}
+		}
+	}
+	free := time.Duration(0) // when the next turn is there
+	waits := func(a *asker, at time.Duration) bool {
+		return a.at <= at && (a.turn < 0 && a.at+a.leave > at || a.turn >= at)
+	}
+	for _, a := range turns {
+		// The first that waits when a turn is there has it, at that time.
+		if want := max(free, a.at); a.turn != want {
+			return fmt.Sprintf("%v: a turn at %v, want %v", a.cost, a.turn, want)
+		}
+		free = a.turn + time.Second
+	}
+	for i, a := range turns {
+		served := map[string]int{} // since b waits
+		for _, b := range all {
+			// Who waited when a had its turn, of the same client, and had to go first?
+			if b != a && waits(b, a.turn) && b.at < a.turn && (b.turn < 0 || b.order > i) && b.cost.Client == a.cost.Client {
+				if b.cost.Again && !a.cost.Again || b.cost.Again == a.cost.Again && b.at < a.at {
+					return fmt.Sprintf("%+v went before %+v", *a, *b)
+				}
+			}
+		}
+		// While another client waits, a has no second turn.
+		for j := i + 1; j < len(turns); j++ {
+			c := turns[j]
+			served[c.cost.Client]++
+			if c.cost.Client != a.cost.Client {
+				continue
+			}
+			for _, b := range all {
+				if b.cost.Client != a.cost.Client && served[b.cost.Client] == 0 && b.at < a.turn && waits(b, c.turn) && b.at < c.turn && (b.turn < 0 || b.order > j) {
+					return fmt.Sprintf("client %q had two turns (%v, %v) while %+v waited", a.cost.Client, a.turn, c.turn, *b)
+				}
+			}
+			break
+		}
+	}
+	return ""
 }
