@@ -142,14 +142,15 @@ func noCredit(h http.Header) bool {
 }
 
 // noQuota reports whether the model is not in the tier of the key at all, a
-// limit of 0, which Gemini nevertheless says to come back for, and OpenAI calls
-// a request that is too large.
+// limit of 0, which Gemini nevertheless says to come back for, OpenAI calls a
+// request that is too large, and Anthropic any other limit.
 func (p problem) noQuota() bool {
 	return (p.Status == 429 || p.says(rateLimit...)) && !p.Foreign && zeroLimit.MatchString(p.Message)
 }
 
-// zeroLimit is Gemini's "limit: 0, model: x" and OpenAI's "Limit 0, Requested 7".
-var zeroLimit = regexp.MustCompile(`(?i)\blimit:? 0(?:[,\s]|$)`)
+// zeroLimit is Gemini's "limit: 0, model: x", OpenAI's "Limit 0, Requested 7" and
+// Anthropic's "rate limit of 0 input tokens".
+var zeroLimit = regexp.MustCompile(`(?i)\blimit(?::| of)? 0(?:[,\s]|$)`)
 
 // aboveLimit reports whether one request has more tokens than a minute may have,
 // so that no wait is of use, by how Anthropic says it: "it has 210512 input

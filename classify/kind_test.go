@@ -115,6 +115,8 @@ func TestKind(t *testing.T) {
 
 		// Anthropic.
 		{"rate limit", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "This request would exceed your organization's rate limit of 50 requests per minute", Told: true}, failure.RateLimited},
+		{"not in the tier", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "This request would exceed your organization's rate limit of 0 input tokens per minute (model: x)."}, failure.QuotaExhausted},
+		{"a limit of a hundred", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Message: "This request would exceed your organization's rate limit of 100 input tokens per minute."}, failure.RateLimited},
 		{"spend limit of the tier", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error", Reason: "enforced_spend_limit_reached"}, failure.QuotaExhausted},
 		{"a 429 without a time", problem{Provider: Anthropic, Status: 429, Type: "rate_limit_error"}, failure.RateLimited},
 		{"a proxy's 429", problem{Provider: Anthropic, Status: 429, Foreign: true, Message: "<html>429: enable billing, 100 requests per day, limit: 0, come back</html>"}, failure.RateLimited},

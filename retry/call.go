@@ -41,21 +41,26 @@ type Call struct {
 	attempt   context.Context
 	endTry    context.CancelFunc
 	endCall   context.CancelFunc
-	observer  Observer
 	number    int       // of the attempt, from 1
-	id        uint64    // for the observer
-	begun     time.Time // the call, for the observer
 	start     time.Time // of the request under way; zero where nobody needs it
 	took      time.Duration
 	mark      uint64 // of the endpoint, when the request began
 	state     state
 	accepted  bool
-	announced bool // that the attempt began, and not that it ended
 	heard     *pace.Told
 	permits   [4]endpoint.Permit
-	further   []endpoint.Permit // those that do not fit there
-	*trouble                    // nil until something has failed or was waited for
+	further   *[]endpoint.Permit // those that do not fit there
+	*observed                    // nil without an observer
+	*trouble                     // nil until something has failed or was waited for
 	err       *Error
+}
+
+// observed is what only a call needs that is observed.
+type observed struct {
+	observer  Observer
+	id        uint64
+	begun     time.Time
+	announced bool // that the attempt began, and not that it ended
 }
 
 // state is where the request under way is.
@@ -93,8 +98,7 @@ const maxFailures = 128
 func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
 	c.policy, c.ctx, c.targets, c.own = p, ctx, to, own
 	if p.config.Observer != nil || c.Observer != nil {
-		c.observer = Observers(p.config.Observer, c.Observer)
-		c.id, c.begun = lastCall.Add(1), time.Now()
+		c.observed = &observed{observer: Observers(p.config.Observer, c.Observer), id: lastCall.Add(1), begun: time.Now()}
 		c.ctx = c.tell(c.ctx, Event{Type: CallStarted})
 	}
 	if p.config.MaxTime > 0 {
@@ -122,7 +126,7 @@ func (c *Call) Next() bool {
 	}
 	c.number++
 	c.attempt = c.ctx
-	if c.observer != nil {
+	if c.observed != nil {
 		c.announced = true
 		c.attempt = c.tell(c.ctx, Event{Type: AttemptStarted})
 	}
@@ -157,7 +161,7 @@ func (c *Call) ask() endpoint.Ask {
 // begin notes that a request begins: its permits are held.
 func (c *Call) begin() {
 	c.state, c.accepted, c.heard = admitted, false, nil
-	timed := c.observer != nil || c.trouble != nil
+	timed := c.observed != nil || c.trouble != nil
 	if e := c.targets[c.at].Endpoint; e != nil {
 		c.mark = e.Mark()
 		timed = timed || e.Failed()
@@ -239,7 +243,8 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
 	o.Err, o.Kind = f.err, f.kind
-	if to := c.targets[c.at]; to.Endpoint != nil && !to.Unpaced {
+	if to := c.targets[c.at]; to.Endpoint != nil && !to.Unpaced && !c.accepted {
+		// Not of an answer that had begun: it broke, and was not refused.
 		f.progress = to.Endpoint.Progress(c.mark)
 	}
 	o.Effect = c.effect(&f)
@@ -371,8 +376,8 @@ func (c *Call) follow(f *failed) {
 	if d.limit && d.wait < time.Second {
 		t.shorts++
 	}
-	if d.stop == 0 && (d.reason == BackoffWait || f.row.Again == failure.Backoff || f.row.Again == failure.Slower) {
-		t.retries++ // by the row, and not by the wait: a first delay of 0 is a delay
+	if d.grows {
+		t.retries++
 	}
 	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
 	t.plan, t.planned = d, time.Now()
@@ -423,8 +428,10 @@ func (c *Call) Stop() {
 
 // last returns the failure of the attempt before.
 func (c *Call) last() error {
-	f, _ := c.Last()
-	return f.Err
+	if c.trouble == nil || len(c.failures) == 0 {
+		return nil
+	}
+	return c.failures[len(c.failures)-1].Err
 }
 
 // Err returns why there is no further attempt: an [*Error]; nil while attempts go
@@ -473,7 +480,7 @@ func (c *Call) endAttempt(err error, kind failure.Kind) {
 		c.endTry()
 		c.endTry = nil
 	}
-	if c.announced {
+	if c.observed != nil && c.announced {
 		c.announced = false
 		c.tell(c.attempt, Event{Type: AttemptEnded, Err: err, Kind: kind, Duration: c.took})
 	}
@@ -505,13 +512,13 @@ func (c *Call) Close() {
 	} else {
 		c.endAttempt(nil, failure.Unknown)
 	}
-	if c.observer != nil && c.id != 0 {
+	if c.observed != nil {
 		e := Event{Type: CallEnded, Duration: time.Since(c.begun)}
 		if c.err != nil {
 			e.Err, e.Kind, e.Stop = c.err, c.err.FailureKind(), c.err.Reason
 		}
 		c.tell(c.ctx, e)
-		c.id = 0
+		c.observed = nil
 	}
 	if c.endCall != nil {
 		c.endCall()

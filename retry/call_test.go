@@ -78,6 +78,57 @@ func TestAProbeWhoseStreamIsCutIsAFailure(t *testing.T) {
 	})
 }
 
+// A stream that has begun and then ends with an overload or a limit was not
+// refused: its own pieces are no progress of the endpoint, by which it would be
+// begun again for ten minutes.
+func TestAStreamThatBreaksUsesUpItsAttempts(t *testing.T) {
+	for kind, failures := range map[failure.Kind]int{failure.Overloaded: 3, failure.RateLimited: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			to, p := target(t, endpoint.Options{}), newPolicy(t, retry.Config{})
+			var c retry.Call
+			c.Begin(t.Context(), p, []retry.Target{to})
+			defer c.Close()
+			attempts := 0
+			for ; attempts < 10 && c.Next(); attempts++ {
+				c.Accepted(nil)
+				c.Settle(endpoint.Outcome{Err: fail(kind)})
+			}
+			if attempts != 3 {
+				t.Errorf("%v: %d attempts: %v", kind, attempts, c.Err())
+			}
+			if n := to.Endpoint.Circuit(endpoint.Options{}).Snapshot().Failures; n != failures {
+				t.Errorf("%v: the circuit has counted %d failures", kind, n)
+			}
+		})
+	}
+}
+
+// What an observer is told of a wait is what was decided.
+func TestTheWaitThatIsToldIsTheDecidedOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var waits []time.Duration
+		p := newPolicy(t, retry.Config{
+			Backoff: exact,
+			Observer: func(_ context.Context, e retry.Event) context.Context {
+				if e.Type == retry.Waiting {
+					waits = append(waits, e.Wait)
+				}
+				return nil
+			},
+		})
+		var c retry.Call
+		c.Begin(t.Context(), p, []retry.Target{target(t, endpoint.Options{})})
+		defer c.Close()
+		for c.Next() {
+			c.Settle(endpoint.Outcome{Err: fail(failure.Transient)})
+			time.Sleep(time.Millisecond) // such as on a machine with more to do
+		}
+		if !slices.Equal(waits, []time.Duration{s, 2 * s}) {
+			t.Errorf("waits of %v", waits)
+		}
+	})
+}
+
 // A probe that ends in a 400, or in a stream that its caller leaves after a
 // piece, has passed: whoever got an answer has proved that the provider lives.
 func TestAnAnswerProvesLife(t *testing.T) {

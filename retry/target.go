@@ -27,10 +27,13 @@ func (c *Call) permit(i int) *endpoint.Permit {
 		return &c.permits[i]
 	}
 	i -= len(c.permits)
-	for len(c.further) <= i {
-		c.further = append(c.further, endpoint.Permit{})
+	if c.further == nil {
+		c.further = new([]endpoint.Permit)
 	}
-	return &c.further[i]
+	for len(*c.further) <= i {
+		*c.further = append(*c.further, endpoint.Permit{})
+	}
+	return &(*c.further)[i]
 }
 
 // admit asks all guards in order. One of them may have lent its permit already:
@@ -194,7 +197,7 @@ func (c *Call) pause(ask endpoint.Ask) bool {
 		return true // a place in the guard's queue is better than a wait of our own
 	}
 	t.reason = t.plan.reason
-	c.waiting(time.Until(due), t.plan.reason)
+	c.waiting(t.plan.wait, t.plan.reason)
 	begun := time.Now()
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
@@ -213,7 +216,7 @@ func (c *Call) pause(ask endpoint.Ask) bool {
 
 // waiting tells the observer of a wait that begins.
 func (c *Call) waiting(wait time.Duration, reason WaitReason) {
-	if c.observer != nil {
+	if c.observed != nil {
 		c.tell(c.ctx, Event{Type: Waiting, Wait: max(0, wait), Reason: reason})
 	}
 }
