@@ -41,6 +41,7 @@ type call struct {
 	why       string               // of a hand-over to a person
 	report    validate.Report
 	trace     Trace
+	lost      endpoint.Amount     // what the request used that came to no answer
 	open      bool                // an attempt has started and not ended
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
@@ -172,7 +173,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
 	}
 	for round := 0; ; round++ {
-		c.sent = req.Messages
+		c.sent, c.lost = req.Messages, endpoint.Amount{}
 		var answer *llm.Response
 		var err error
 		if c.streams() {
@@ -436,8 +437,10 @@ func (c *call) handOver(why string) {
 // the trace, is counted, and may be the last.
 func (c *call) failedWith(err error) {
 	k := &c.tries
-	k.Settle(endpoint.Outcome{Err: err}) // of these two the one that applies: the request is under way,
-	k.Wrong(err)                         // or its answer was settled
+	if k.Err() == nil { // else the call has ended already, before a further request of the attempt
+		k.Settle(endpoint.Outcome{Err: err, Used: c.lost}) // of these two the one that applies: the request is under way,
+		k.Wrong(err)                                       // or its answer was settled
+	}
 	r := c.current()
 	r.Kind, r.Error = failure.KindOf(err), err.Error()
 	if last, ok := k.Last(); ok && last.Number == r.Number {
@@ -510,9 +513,14 @@ func (c *call) reasonOf(e *retry.Error) Reason {
 		return ReasonCancelled
 	case retry.BudgetSpent:
 		return ReasonRetryBudgetSpent
+	case retry.AccountSpent:
+		return ReasonAccountSpent
 	}
 	if c.ending != "" {
 		return c.ending
+	}
+	if e.Reason == retry.RateLimitWaitExceeded && e.WaitReason == retry.CircuitWait {
+		return ReasonCircuitOpen
 	}
 	switch failure.KindOf(e) { // of what is within the model itself too: a breaker, an account
 	case failure.CircuitOpen:
