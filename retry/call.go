@@ -400,7 +400,7 @@ func (c *Call) follow(f *failed) {
 		return
 	}
 	d := c.policy.decide(&situation{
-		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, paced: c.paced(), counted: t.counted, retries: t.retries,
+		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, paced: c.paced(), begun: c.accepted, counted: t.counted, retries: t.retries,
 		cutOff: t.cutOff, told: f.told && f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
 		shorts: t.shorts, waited: t.waited, left: left(c.ctx),
 	})

@@ -23,6 +23,7 @@ type situation struct {
 	answered bool // the provider did its work: the answer was wrong
 	progress bool // somebody gets answers from the endpoint
 	paced    bool // a pacer is among the guards
+	begun    bool // an answer had begun: it broke, and was not refused
 	counted  int  // failed attempts that count, without this one
 	retries  int  // the backoff's attempt number
 	cutOff   bool // an answer was cut off before this one
@@ -69,7 +70,7 @@ func (p *Policy) decide(s *situation) step {
 			d.wait, d.reason = max(s.toldWait, d.wait), RateLimitWait
 		}
 	} else {
-		d.refusal = refused
+		d.refusal = refused && !s.begun
 		d.grows = again != failure.AtOnce && again != failure.OnceLarger
 		switch again {
 		case failure.Slower:
