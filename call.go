@@ -26,6 +26,7 @@ type call struct {
 	checks []validate.Strategy // the client's, and before them those of the type that is asked for
 	tries  retry.Call
 	ctx    context.Context // the call's, as the observer has left it
+	within context.Context // the same of the attempt under way, without the attempt's limit
 	number uint64          // of the call, for the observer
 
 	stage     Stage
@@ -40,6 +41,7 @@ type call struct {
 	why       string               // of a hand-over to a person
 	report    validate.Report
 	trace     Trace
+	lost      endpoint.Amount     // what the request used that came to no answer
 	open      bool                // an attempt has started and not ended
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
@@ -66,11 +68,15 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 func (c *call) loop() (*Result, error) {
 	k := &c.tries
 	if c.cfg.Observer != nil {
-		k.Observer = c.waiting
+		k.Observer = c.observe
 	}
 	k.Begin(c.ctx, c.client.policy, c.client.targets)
 	defer k.Close()
 	for k.Next() {
+		if c.cfg.Observer == nil {
+			c.begin()
+			c.within = c.ctx
+		}
 		answer, err := c.attempt()
 		if err != nil {
 			continue
@@ -87,21 +93,24 @@ func (c *call) loop() (*Result, error) {
 	return nil, c.failure(k.Err())
 }
 
-// attempt is one attempt: ask, check, and if the answer is wrong write down what
-// to tell the model. The guards hear of the answer when it has come, and hold
-// nothing while it is checked or read. The limit of an attempt is for the
-// asking: a check that is cut at what the model left of it would say nothing
-// about either.
-func (c *call) attempt() (*llm.Response, error) {
+// begin writes down that an attempt begins.
+func (c *call) begin() {
 	k := &c.tries
 	c.model = c.client.models[k.Target()]
 	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
 	record.Delay, record.DelayReason = k.Waited()
 	c.open = true
 	c.trace.Attempts = append(c.trace.Attempts, record)
-	c.emit(Event{Type: EventAttemptStarted, Attempt: record})
+}
+
+// attempt is one attempt: ask, check, and if the answer is wrong write down what
+// to tell the model. The guards hear of the answer when it has come, and hold
+// nothing while it is checked or read. The limit of an attempt is for the
+// asking: a check that is cut at what the model left of it would say nothing
+// about either.
+func (c *call) attempt() (*llm.Response, error) {
 	streamed := c.streams()
-	answer, err := c.ask(endpoint.Listen(c.within(k.Context()), k))
+	answer, err := c.ask(endpoint.Listen(c.tries.Context(), &c.tries))
 	if err == nil {
 		err = c.accept(answer)
 	}
@@ -126,10 +135,10 @@ func (c *call) attempt() (*llm.Response, error) {
 func (c *call) accept(answer *llm.Response) error {
 	if !c.client.countsWrong {
 		c.tries.Settle(endpoint.Outcome{Used: used(answer)})
-		return c.judge(c.ctx, answer, c.tries.Number())
+		return c.judge(c.within, answer, c.tries.Number())
 	}
 	c.tries.Accepted(nil)
-	err := c.judge(c.ctx, answer, c.tries.Number())
+	err := c.judge(c.within, answer, c.tries.Number())
 	c.settle(answer, err)
 	return err
 }
@@ -164,7 +173,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
 	}
 	for round := 0; ; round++ {
-		c.sent = req.Messages
+		c.sent, c.lost = req.Messages, endpoint.Amount{}
 		var answer *llm.Response
 		var err error
 		if c.streams() {
@@ -190,7 +199,11 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			return nil, err
 		}
 		if !c.tries.Round() {
-			return nil, c.tries.Err()
+			if err := c.tries.Err(); err != nil {
+				return nil, err
+			}
+			last, _ := c.tries.Last() // the attempt's time was over; the call goes on
+			return nil, last.Err
 		}
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
@@ -424,8 +437,10 @@ func (c *call) handOver(why string) {
 // the trace, is counted, and may be the last.
 func (c *call) failedWith(err error) {
 	k := &c.tries
-	k.Settle(endpoint.Outcome{Err: err}) // of these two the one that applies: the request is under way,
-	k.Wrong(err)                         // or its answer was settled
+	if k.Err() == nil { // else the call has ended already, before a further request of the attempt
+		k.Settle(endpoint.Outcome{Err: err, Used: c.lost}) // of these two the one that applies: the request is under way,
+		k.Wrong(err)                                       // or its answer was settled
+	}
 	r := c.current()
 	r.Kind, r.Error = failure.KindOf(err), err.Error()
 	if last, ok := k.Last(); ok && last.Number == r.Number {
@@ -460,15 +475,6 @@ func (c *call) failedWith(err error) {
 	c.ended()
 }
 
-// waiting is told by the loop of a wait that begins.
-func (c *call) waiting(_ context.Context, e retry.Event) context.Context {
-	if e.Type == retry.Waiting {
-		next := Attempt{Number: len(c.trace.Attempts) + 1, Model: c.client.models[e.Target].Name(), Stage: c.stage}
-		c.emit(Event{Type: EventWaiting, Attempt: next, Wait: e.Wait, WaitReason: e.Reason})
-	}
-	return nil
-}
-
 // ended tells of an attempt that has ended.
 func (c *call) ended() {
 	r := c.current()
@@ -476,7 +482,7 @@ func (c *call) ended() {
 	if b := c.client.circuit(c.tries.Target()); b != nil {
 		r.Circuit = b.State().String()
 	}
-	c.emit(Event{Type: EventAttemptEnded, Attempt: *r})
+	c.tell(c.within, Event{Type: EventAttemptEnded, Attempt: *r})
 }
 
 // failure makes the error that the call ends with.
@@ -507,9 +513,14 @@ func (c *call) reasonOf(e *retry.Error) Reason {
 		return ReasonCancelled
 	case retry.BudgetSpent:
 		return ReasonRetryBudgetSpent
+	case retry.AccountSpent:
+		return ReasonAccountSpent
 	}
 	if c.ending != "" {
 		return c.ending
+	}
+	if e.Reason == retry.RateLimitWaitExceeded && e.WaitReason == retry.CircuitWait {
+		return ReasonCircuitOpen
 	}
 	switch failure.KindOf(e) { // of what is within the model itself too: a breaker, an account
 	case failure.CircuitOpen:

@@ -219,17 +219,18 @@ func (e *ConfigError) Error() string {
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 const (
-	takesCount    = "a whole number of at least 1"
-	takesTime     = "a time of at least 0 (seconds, or a duration like \"30s\")"
-	takesPositive = "a time above 0 (seconds, or a duration like \"30s\")"
-	takesFactor   = "a finite number of at least 1"
-	takesRatio    = "a number from 0 to 1"
-	takesRate     = "0 (the count alone), or a number from 0.001 to 1"
-	takesAbove0   = "a number above 0"
-	takesTruth    = "true or false"
-	takesName     = "a name"
-	takesSettings = "a mapping of settings"
-	takesTemplate = "a text/template of a Feedback"
+	takesCount     = "a whole number of at least 1"
+	takesThreshold = "a whole number from 1 to 10,000"
+	takesTime      = "a time of at least 0 (seconds, or a duration like \"30s\")"
+	takesPositive  = "a time above 0 (seconds, or a duration like \"30s\")"
+	takesFactor    = "a finite number of at least 1"
+	takesRatio     = "a number from 0 to 1"
+	takesRate      = "0 (the count alone), or a number from 0.001 to 1"
+	takesAbove0    = "a number above 0"
+	takesTruth     = "true or false"
+	takesName      = "a name"
+	takesSettings  = "a mapping of settings"
+	takesTemplate  = "a text/template of a Feedback"
 )
 
 // Validate returns a *[ConfigError] that names the first setting that is

@@ -194,7 +194,7 @@ type setting struct {
 }
 
 var settings = []setting{
-	count("max_attempts", func(c *RetryConfig) *int { return &c.MaxAttempts }),
+	count("max_attempts", takesCount, func(c *RetryConfig) *int { return &c.MaxAttempts }),
 	{name: "initial_delay", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
 		d, err := duration(n)
 		if err == nil && d == 0 { // the struct's zero is the default
@@ -249,10 +249,10 @@ var settings = []setting{
 	}},
 	amount("requests_per_minute", takesAbove0, math.SmallestNonzeroFloat64, func(c *RetryConfig) *float64 { return &c.RequestsPerMinute }),
 	amount("tokens_per_minute", takesAbove0, math.SmallestNonzeroFloat64, func(c *RetryConfig) *float64 { return &c.TokensPerMinute }),
-	count("max_concurrent", func(c *RetryConfig) *int { return &c.MaxConcurrent }),
+	count("max_concurrent", takesCount, func(c *RetryConfig) *int { return &c.MaxConcurrent }),
 	truth("disable_pacing", func(c *RetryConfig, v bool) { c.DisablePacing = v }),
 	truth("disable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = v }),
-	count("max_attempts_before_tool_use", func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeToolUse }),
+	count("max_attempts_before_tool_use", takesCount, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeToolUse }),
 	{name: "tool", takes: takesSettings, set: func(c *RetryConfig, n *yaml.Node) error {
 		before := c.Tool
 		c.Tool = new(Tool)
@@ -262,7 +262,7 @@ var settings = []setting{
 		}
 		return err
 	}},
-	count("max_attempts_before_human", func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
+	count("max_attempts_before_human", takesCount, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
 	{name: "feedback_template", takes: takesTemplate, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
@@ -325,12 +325,12 @@ var budgetSettings = []setting{
 }
 
 var breakerSettings = []setting{
-	count("failure_threshold", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.FailureThreshold }),
+	count("failure_threshold", takesThreshold, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.FailureThreshold }),
 	timeSetting("recovery_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.RecoveryTimeout }),
 	timeSetting("failure_window", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.FailureWindow }),
 	orNone("failure_rate", takesRate, func(c *RetryConfig) *float64 { return &c.CircuitBreakerConfig.FailureRate }),
-	count("half_open_probes", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
-	count("success_threshold", func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),
+	count("half_open_probes", takesThreshold, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
+	count("success_threshold", takesThreshold, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),
 	timeSetting("probe_lease", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.ProbeLease }),
 	timeSetting("slow_call", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.SlowCall }),
 	amount("recovery_factor", "a number from 1 to 1000", 1, func(c *RetryConfig) *float64 { return &c.CircuitBreakerConfig.RecoveryFactor }),
@@ -463,9 +463,9 @@ func unknownField(known []string, field, name string, line int) error {
 
 // count is a setting that is a whole number. 0 is the struct's default, and not
 // what a file says for it.
-func count(name string, at func(*RetryConfig) *int) setting {
+func count(name, takes string, at func(*RetryConfig) *int) setting {
 	return setting{
-		name: name, takes: takesCount,
+		name: name, takes: takes,
 		set: func(c *RetryConfig, n *yaml.Node) error {
 			v, err := strconv.Atoi(n.Value)
 			if err != nil || n.Kind != yaml.ScalarNode || v == 0 {

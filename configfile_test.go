@@ -198,15 +198,27 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 			rows = append(rows, row{field, v, takes})
 		}
 	}
-	for _, f := range []string{"max_attempts", "max_attempts_before_human", "max_attempts_before_tool_use", "circuit_breaker_config.failure_threshold",
-		"circuit_breaker_config.half_open_probes", "circuit_breaker_config.success_threshold"} {
-		add(f, count, "0", "-1", "1.5", "2.0", "1e1", "many", ".nan", ".inf", "99999999999999999999", "null", "", "[1]", "{a: 1}", "true", `""`)
+	noCount := []string{"0", "-1", "1.5", "2.0", "1e1", "many", ".nan", ".inf", "99999999999999999999", "null", "", "[1]", "{a: 1}", "true", `""`}
+	for _, f := range []string{"max_attempts", "max_attempts_before_human", "max_attempts_before_tool_use", "max_concurrent"} {
+		add(f, count, noCount...)
 	}
+	for _, f := range []string{"failure_threshold", "half_open_probes", "success_threshold"} {
+		add("circuit_breaker_config."+f, "a whole number from 1 to 10,000", append(noCount, "10001")...)
+	}
+	for _, f := range []string{"requests_per_minute", "tokens_per_minute"} {
+		add(f, "a number above 0", "0", "-1", "NaN", "Inf", ".inf", "1e400", "many", "null", "[1]")
+	}
+	add("circuit_breaker_config.recovery_factor", "from 1 to 1000", "0", "0.5", "-1", "1001", "NaN", "Inf", "many", "null")
+	add("retry_budget.saved", "from 1 to 1,000,000", "0", "0.5", "-1", "1e7", "NaN", "Inf", "many", "null")
+	add("retry_budget.per_success", "from 0 to 1", "-0.1", "1.1", "NaN", "Inf", "many", "null")
+	add("retry_budget.per_second", "from 0 to 1,000", "-1", "1001", "NaN", "Inf", "many", "null")
 	for _, f := range []string{"max_delay", "max_time", "attempt_timeout", "check_timeout", "max_retry_after", "max_rate_limit_wait",
-		"circuit_breaker_config.recovery_timeout", "circuit_breaker_config.failure_window", "circuit_breaker_config.probe_lease", "circuit_breaker_config.slow_call"} {
+		"circuit_breaker_config.recovery_timeout", "circuit_breaker_config.failure_window", "circuit_breaker_config.probe_lease", "circuit_breaker_config.slow_call",
+		"circuit_breaker_config.trip_timeout", "circuit_breaker_config.max_open", "fallback_after"} {
 		add(f, positive, "0", "0s", "-1", "-1s", "soon", "1 s", "10 minutes", "NaN", ".nan", "Inf", "-.inf", "1e400", "1e10", "9223372037", "null", "", "[1]", "{a: 1}", "true")
 	}
 	add("initial_delay", "a time of at least 0", "-1", "-1ms", "soon", "NaN", "Inf", "1e10", "null", "[1]")
+	add("hang", "a time of at least 0", "-1", "-1ms", "soon", "NaN", "Inf", "1e10", "null", "[1]")
 	add("backoff_factor", "a finite number of at least 1", "0.99", "0", "-2", "NaN", ".nan", "Inf", ".inf", "+Inf", "1e400", "two", "null", "[2]", "{}")
 	add("jitter_range", "a number from 0 to 1", "-0.1", "1.1", "2", "NaN", "Inf", "ten", "null", "[0.1]")
 	for _, f := range []string{"use_jitter", "backoff_on_invalid_answer", "enable_circuit_breaker", "count_invalid_answers", "wait_for_circuit", "disable_retry_budget", "stop_on_no_progress"} {
@@ -215,9 +227,6 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 	add("circuit_breaker_config", mapping, "3", "[1]", "null", "on", `""`, "!x")
 	add("circuit_breaker_config.failure_rate", "from 0.001 to 1", "0.0005")
 	add("circuit_breaker_config.failure_rate", "0 (the count alone), or a number", "-1", "1.5", "NaN", "all", "null")
-	add("circuit_breaker_config.failure_threshold", "from 1 to 10,000", "10001")
-	add("circuit_breaker_config.half_open_probes", "from 1 to 10,000", "10001")
-	add("circuit_breaker_config.success_threshold", "from 1 to 10,000", "10001")
 	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
 	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
 	add("tool", mapping, "search", "[a]", "null", `""`)

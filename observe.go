@@ -16,11 +16,12 @@ import (
 // and outside every lock, so that it may use what it observes. It should return
 // soon: the call waits for it.
 //
-// It gets the call's context and returns what is to be the call's context from
-// then on, which must be derived from the one that it got; nil leaves it as it
-// is. So it can begin a span at [EventCallStarted] and [EventAttemptStarted], in
-// which the model, the tool and the checks are then called, and go back to the
-// span outside at [EventAttemptEnded].
+// It gets the context of what the event is about, and may return another that is
+// derived from it, such as one with a span. What it returns for
+// [EventCallStarted] is the call's context from then on, and for
+// [EventAttemptStarted] that attempt's, in which the model, the tool and the
+// checks are called. nil leaves the context as it is, and for the other types
+// the result is not looked at. A [retry.Observer] follows the same rules.
 //
 // A panic in an observer is logged with log/slog and goes no further.
 type Observer func(ctx context.Context, e Event) context.Context
@@ -66,9 +67,10 @@ const (
 	EventCallStarted EventType = iota
 	// EventAttemptStarted: Attempt has its number, model, stage, start and delay.
 	EventAttemptStarted
-	// EventWaiting: a wait begins, before Attempt.Number; Wait and WaitReason are
-	// set. It is not told when it ends: the attempt starts then, another wait
-	// begins, or the call ends.
+	// EventWaiting: a wait begins, before the attempt of Attempt.Number or before
+	// a further request of it, with a tool's results; Wait and WaitReason are
+	// set. It is not told when it ends: the attempt starts or goes on then,
+	// another wait begins, or the call ends.
 	EventWaiting
 	// EventAttemptEnded: Attempt is whole.
 	EventAttemptEnded
@@ -109,23 +111,41 @@ type Event struct {
 // lastCall is the number of the last call that was observed.
 var lastCall atomic.Uint64
 
-// emit tells the observer.
-func (c *call) emit(e Event) {
+// tell tells the observer, if there is one, and returns the context that goes on.
+func (c *call) tell(ctx context.Context, e Event) context.Context {
 	if c.cfg.Observer == nil {
-		return
+		return ctx
 	}
 	e.Call = c.number
 	if e.Model == "" {
 		e.Model = c.model.Name()
 	}
-	c.ctx = c.cfg.Observer.tell(c.ctx, e)
+	return c.cfg.Observer.tell(ctx, e)
+}
+
+// observe is told by the loop of what only the loop knows: that a wait begins,
+// and that an attempt does.
+func (c *call) observe(ctx context.Context, e retry.Event) context.Context {
+	switch e.Type {
+	case retry.Waiting:
+		next := Attempt{Number: len(c.trace.Attempts), Model: c.client.models[e.Target].Name(), Stage: c.stage}
+		if !c.open { // else it is for a further request of the attempt under way
+			next.Number++
+		}
+		c.tell(ctx, Event{Type: EventWaiting, Model: next.Model, Attempt: next, Wait: e.Wait, WaitReason: e.Reason})
+	case retry.AttemptStarted:
+		c.begin()
+		c.within = c.tell(ctx, Event{Type: EventAttemptStarted, Attempt: *c.current()})
+		return c.within
+	}
+	return nil
 }
 
 // observed makes the call between its first and its last event.
 func (c *call) observed() (*Result, error) {
 	c.number = lastCall.Add(1)
 	start := time.Now()
-	c.emit(Event{Type: EventCallStarted})
+	c.ctx = c.tell(c.ctx, Event{Type: EventCallStarted})
 	returned := false
 	defer func() {
 		if returned {
@@ -141,33 +161,13 @@ func (c *call) observed() (*Result, error) {
 			r.Duration, r.Outcome, r.Error = time.Since(r.Start), OutcomeFailed, err.Error()
 			c.ended()
 		}
-		c.emit(Event{Type: EventCallEnded, Duration: time.Since(start), Err: err})
+		c.tell(c.ctx, Event{Type: EventCallEnded, Duration: time.Since(start), Err: err})
 		if v != nil {
 			panic(v)
 		}
 	}()
 	result, err := c.loop()
 	returned = true
-	c.emit(Event{Type: EventCallEnded, Duration: time.Since(start), Result: result, Err: err})
+	c.tell(c.ctx, Event{Type: EventCallEnded, Duration: time.Since(start), Result: result, Err: err})
 	return result, err
-}
-
-// valued is a context with the values of another, which the observer made.
-type valued struct {
-	context.Context
-	values context.Context
-}
-
-func (v valued) Value(key any) any { return v.values.Value(key) }
-
-// within returns the context of an attempt, with what the observer put into the
-// call's.
-func (c *call) within(own context.Context) context.Context {
-	switch {
-	case c.cfg.Observer == nil:
-		return own
-	case c.cfg.AttemptTimeout == 0:
-		return c.ctx
-	}
-	return valued{own, c.ctx}
 }

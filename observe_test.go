@@ -192,20 +192,39 @@ type spanKey struct{}
 // spans is an observer that makes a span of each call and each attempt, as
 // OpenTelemetry's would: a span is the path of names to it.
 func spans(name string) llmcall.Observer {
-	key := struct{ name string }{name}
 	return func(ctx context.Context, e llmcall.Event) context.Context {
 		parent, _ := ctx.Value(spanKey{}).(string)
 		switch e.Type {
 		case llmcall.EventCallStarted:
 			return context.WithValue(ctx, spanKey{}, parent+"/"+name)
 		case llmcall.EventAttemptStarted:
-			ctx = context.WithValue(ctx, key, ctx)
 			return context.WithValue(ctx, spanKey{}, fmt.Sprintf("%s/%s%d", parent, name, e.Attempt.Number))
-		case llmcall.EventAttemptEnded:
-			return ctx.Value(key).(context.Context)
 		}
 		return nil
 	}
+}
+
+// The events of an attempt come in its span, those of the call in the call's.
+func TestEventsComeInTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		if _, _, err := rough(t, func(c *llmcall.RetryConfig) {
+			c.Observer = llmcall.Observers(spans("a"), func(ctx context.Context, e llmcall.Event) context.Context {
+				span, _ := ctx.Value(spanKey{}).(string)
+				got = append(got, fmt.Sprint(e.Type, " ", span))
+				return nil
+			})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{
+			"call_started /a", "attempt_started /a/a1", "attempt_ended /a/a1", "waiting /a", "attempt_started /a/a2", "attempt_ended /a/a2",
+			"attempt_started /a/a3", "attempt_ended /a/a3", "waiting /a", "attempt_started /a/a4", "attempt_ended /a/a4",
+			"attempt_started /a/a5", "attempt_ended /a/a5", "call_ended /a",
+		}; !slices.Equal(got, want) {
+			t.Errorf("%q\nwant\n%q", got, want)
+		}
+	})
 }
 
 // What an observer puts into the context is there for the model, the tool and the

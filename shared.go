@@ -42,9 +42,10 @@ func (c *RetryConfig) table() failure.Table {
 		table[failure.InvalidAnswer].Breaker = failure.Count
 	}
 	for _, kind := range c.CircuitBreakerConfig.ExcludedExceptions {
-		d := table.For(kind)
-		d.Breaker = failure.Ignore
-		table.Set(kind, d)
+		if d := table.For(kind); d.Breaker != failure.Limit { // which no circuit counts, and the pacer needs
+			d.Breaker = failure.Ignore
+			table.Set(kind, d)
+		}
 	}
 	return table
 }

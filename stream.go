@@ -127,8 +127,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 			}
 		}
 		if err != nil {
-			r := c.current()
-			r.Usage = r.Usage.Add(whole.Response().Usage)
+			c.broke(whole.Response())
 			return nil, err
 		}
 		if !expired { // a piece that was on its way may still come; the stream has ended all the same
@@ -137,12 +136,18 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 	}
 	answer := whole.Response()
 	if answer.Finish == llm.FinishNone {
-		r := c.current()
-		r.Usage = r.Usage.Add(answer.Usage)
+		c.broke(answer)
 		return nil, &failure.Error{
 			Kind: failure.Transient, Model: c.model.Name(), Code: "no_terminal_event", RequestID: answer.RequestID,
 			Message: "the answer was cut off: its stream ended without the event that ends it",
 		}
 	}
 	return answer, nil
+}
+
+// broke notes what was used by a stream that came to no end.
+func (c *call) broke(partial *llm.Response) {
+	r := c.current()
+	r.Usage = r.Usage.Add(partial.Usage)
+	c.lost = used(partial)
 }

@@ -41,21 +41,26 @@ type Call struct {
 	attempt   context.Context
 	endTry    context.CancelFunc
 	endCall   context.CancelFunc
-	observer  Observer
 	number    int       // of the attempt, from 1
-	id        uint64    // for the observer
-	begun     time.Time // the call, for the observer
 	start     time.Time // of the request under way; zero where nobody needs it
 	took      time.Duration
 	mark      uint64 // of the endpoint, when the request began
 	state     state
 	accepted  bool
-	announced bool // that the attempt began, and not that it ended
 	heard     *pace.Told
 	permits   [4]endpoint.Permit
-	further   []endpoint.Permit // those that do not fit there
-	*trouble                    // nil until something has failed or was waited for
+	further   *[]endpoint.Permit // those that do not fit there
+	*observed                    // nil without an observer
+	*trouble                     // nil until something has failed or was waited for
 	err       *Error
+}
+
+// observed is what only a call needs that is observed.
+type observed struct {
+	observer  Observer
+	id        uint64
+	begun     time.Time
+	announced bool // that the attempt began, and not that it ended
 }
 
 // state is where the request under way is.
@@ -80,8 +85,9 @@ type trouble struct {
 	planned  time.Time     // when
 	wait     time.Duration // before the attempt that comes, as it was
 	reason   WaitReason
-	dead     map[int]bool // targets that can't serve this call
-	misses   map[int]int  // failures of each target's provider
+	dead     map[int]bool      // targets that can't serve this call
+	misses   map[int]int       // failures of each target's provider
+	due      map[int]time.Time // until when each target is left alone by this call
 }
 
 // maxFailures is how many failures are kept of one call; of more, the first and
@@ -93,8 +99,7 @@ const maxFailures = 128
 func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
 	c.policy, c.ctx, c.targets, c.own = p, ctx, to, own
 	if p.config.Observer != nil || c.Observer != nil {
-		c.observer = Observers(p.config.Observer, c.Observer)
-		c.id, c.begun = lastCall.Add(1), time.Now()
+		c.observed = &observed{observer: Observers(p.config.Observer, c.Observer), id: lastCall.Add(1), begun: time.Now()}
 		c.ctx = c.tell(c.ctx, Event{Type: CallStarted})
 	}
 	if p.config.MaxTime > 0 {
@@ -122,7 +127,7 @@ func (c *Call) Next() bool {
 	}
 	c.number++
 	c.attempt = c.ctx
-	if c.observer != nil {
+	if c.observed != nil {
 		c.announced = true
 		c.attempt = c.tell(c.ctx, Event{Type: AttemptStarted})
 	}
@@ -134,7 +139,10 @@ func (c *Call) Next() bool {
 
 // Round admits a further request of the attempt under way, after Settle has
 // returned true: that with the results of the tools that the answer called. It
-// passes the same guards. If it returns false, Err says why.
+// passes the same guards. If it returns false, Err says why the call has ended;
+// where it is nil, the attempt alone has: its time was over before the request
+// could be made, which says nothing of the provider. Last has that, and Next goes
+// on.
 func (c *Call) Round() bool {
 	if c.err != nil || c.state != answered {
 		return false
@@ -142,7 +150,16 @@ func (c *Call) Round() bool {
 	if c.ctx.Err() != nil {
 		return c.ended()
 	}
-	return c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client})
+	if c.attempt.Err() == nil {
+		if c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client}) {
+			return true
+		}
+		if c.err != nil {
+			return false
+		}
+	}
+	c.Wrong(&AttemptTimeoutError{Limit: c.policy.config.AttemptTimeout, Err: c.attempt.Err()})
+	return false
 }
 
 // ask is what the guards are told of the next attempt.
@@ -157,7 +174,7 @@ func (c *Call) ask() endpoint.Ask {
 // begin notes that a request begins: its permits are held.
 func (c *Call) begin() {
 	c.state, c.accepted, c.heard = admitted, false, nil
-	timed := c.observer != nil || c.trouble != nil
+	timed := c.observed != nil || c.trouble != nil
 	if e := c.targets[c.at].Endpoint; e != nil {
 		c.mark = e.Mark()
 		timed = timed || e.Failed()
@@ -212,6 +229,7 @@ func (c *Call) Accepted(told *pace.Told) {
 		p := c.permit(i)
 		*p = c.guard(i).Accept(*p, c.heard)
 	}
+	c.heard = nil // it was of this moment, and is not told again when the answer ends
 }
 
 // Told says what came with the request's response of the provider's limits.
@@ -235,6 +253,7 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 		c.state = answered
 		return true
 	}
+	o.Err = notNil(o.Err)
 	var f failed
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
@@ -252,7 +271,6 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	}
 	o.Told = c.toldBy(&f)
 	c.settle(o)
-	c.state = idle
 	c.follow(&f)
 	return false
 }
@@ -264,6 +282,7 @@ func (c *Call) Wrong(err error) {
 		return
 	}
 	c.state = idle
+	err = notNil(err)
 	f := failed{err: err, kind: c.policy.kindOf(err), answered: true}
 	f.read(c.policy)
 	c.follow(&f)
@@ -345,11 +364,8 @@ func (c *Call) settle(o endpoint.Outcome) {
 		c.took = time.Since(c.start)
 		o.Lasted = c.took
 	}
-	for i := range c.guards() {
-		p := c.permit(i)
-		c.guard(i).Settle(*p, o)
-		*p = endpoint.Permit{}
-	}
+	c.state = idle
+	c.tellGuards(0, c.guards(), -1, o)
 }
 
 // follow records a failed attempt and decides what follows from it.
@@ -372,11 +388,14 @@ func (c *Call) follow(f *failed) {
 	if d.limit && d.wait < time.Second {
 		t.shorts++
 	}
-	if d.stop == 0 && (d.reason == BackoffWait || f.row.Again == failure.Backoff || f.row.Again == failure.Slower) {
-		t.retries++ // by the row, and not by the wait: a first delay of 0 is a delay
+	if d.grows {
+		t.retries++
 	}
 	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
 	t.plan, t.planned = d, time.Now()
+	if len(c.targets) > 1 && d.stop == 0 {
+		t.leaveAlone(c.at, t.planned.Add(d.wait))
+	}
 	if c.fallBack(f, &t.plan) {
 		return
 	}
@@ -424,8 +443,10 @@ func (c *Call) Stop() {
 
 // last returns the failure of the attempt before.
 func (c *Call) last() error {
-	f, _ := c.Last()
-	return f.Err
+	if c.trouble == nil || len(c.failures) == 0 {
+		return nil
+	}
+	return c.failures[len(c.failures)-1].Err
 }
 
 // Err returns why there is no further attempt: an [*Error]; nil while attempts go
@@ -474,7 +495,7 @@ func (c *Call) endAttempt(err error, kind failure.Kind) {
 		c.endTry()
 		c.endTry = nil
 	}
-	if c.announced {
+	if c.observed != nil && c.announced {
 		c.announced = false
 		c.tell(c.attempt, Event{Type: AttemptEnded, Err: err, Kind: kind, Duration: c.took})
 	}
@@ -501,18 +522,17 @@ func (c *Call) Close() {
 			o = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
 		}
 		c.settle(o)
-		c.state = idle
 		c.endAttempt(o.Err, o.Kind)
 	} else {
 		c.endAttempt(nil, failure.Unknown)
 	}
-	if c.observer != nil && c.id != 0 {
+	if c.observed != nil {
 		e := Event{Type: CallEnded, Duration: time.Since(c.begun)}
 		if c.err != nil {
 			e.Err, e.Kind, e.Stop = c.err, c.err.FailureKind(), c.err.Reason
 		}
 		c.tell(c.ctx, e)
-		c.id = 0
+		c.observed = nil
 	}
 	if c.endCall != nil {
 		c.endCall()

@@ -40,6 +40,7 @@ type step struct {
 	counts bool // the failed attempt uses up one of MaxAttempts
 	spends bool // the retry takes from the budget
 	limit  bool // the wait is for a rate limit: it counts into MaxRateLimitWait
+	grows  bool // the next delay is the backoff's next, also where this one was 0
 }
 
 // decide says what follows a failure. It changes nothing; chance comes in
@@ -64,6 +65,7 @@ func (p *Policy) decide(s *situation) step {
 			d.wait, d.reason = max(s.toldWait, d.wait), RateLimitWait
 		}
 	} else {
+		d.grows = again != failure.AtOnce && again != failure.OnceLarger
 		switch again {
 		case failure.Slower:
 			d.wait, d.reason = p.config.Backoff.Delay(s.retries+1), BackoffWait

@@ -172,6 +172,16 @@ func same(a, b error) bool {
 	return reflect.TypeOf(a) == reflect.TypeOf(b) && (a == nil || reflect.ValueOf(a).Comparable()) && a == b
 }
 
+// notNil returns an error whose methods can be called: a function that returns a
+// nil pointer as its error (var e *Error; return v, e) returns one that is not
+// nil, and that errors.Is panics with.
+func notNil(err error) error {
+	if v := reflect.ValueOf(err); v.Kind() == reflect.Pointer && v.IsNil() {
+		return fmt.Errorf("a nil %T was returned as an error", err)
+	}
+	return err
+}
+
 // FailureKind returns failure.AttemptTimeout.
 func (e *AttemptTimeoutError) FailureKind() failure.Kind { return failure.AttemptTimeout }
 

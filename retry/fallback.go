@@ -3,17 +3,27 @@ package retry
 import (
 	"time"
 
-	"llmcall/endpoint"
 	"llmcall/failure"
 )
+
+// movable reports whether another target may serve where a guard of this one
+// refuses with such a kind.
+func (c *Call) movable(kind failure.Kind) bool {
+	if len(c.targets) == 1 || c.policy.table.For(kind).Elsewhere == failure.ElsewhereNever {
+		return false
+	}
+	for i := range c.targets {
+		if i != c.at && (c.trouble == nil || !c.dead[i]) {
+			return true
+		}
+	}
+	return false
+}
 
 // moveOn goes to another target because a guard of this one refuses: at once
 // where this one can't serve, or where another can go sooner and the wait here
 // is longer than FallbackAfter.
-func (c *Call) moveOn(r *endpoint.Refusal, d *step) bool {
-	if len(c.targets) == 1 || c.policy.table.For(r.Kind).Elsewhere == failure.ElsewhereNever {
-		return false
-	}
+func (c *Call) moveOn(d *step) bool {
 	if d.stop == 0 && d.wait <= c.policy.config.FallbackAfter {
 		return false
 	}
@@ -41,7 +51,7 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 		return false
 	}
 	switch {
-	case f.row.Elsewhere == failure.ElsewhereAfterRetries:
+	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0:
 		// One attempt is kept for each target that was not tried.
 		if t.misses[c.at] < p.AttemptsPerTarget && p.MaxAttempts-t.counted > c.untried() {
 			return false
@@ -73,13 +83,17 @@ func (c *Call) goSooner(d *step) bool {
 		}
 		c.at = i
 		refusal, _ := c.admit(ask, -1)
-		wait := time.Duration(0)
+		own := time.Until(c.trouble.due[i]) // no pacer need know of it
+		wait := max(0, own)
 		if refusal == nil {
 			c.giveBack(c.guards(), -1)
 		} else if next := c.refused(refusal); next.stop != 0 {
 			continue
 		} else {
-			wait = next.wait
+			wait = max(wait, next.wait)
+		}
+		if own > 0 && (own >= left(c.ctx) || own > c.policy.config.MaxRateLimitWait-c.trouble.waited) {
+			continue
 		}
 		if best < 0 && sooner == forever || wait < sooner {
 			best, sooner = i, wait
@@ -93,6 +107,9 @@ func (c *Call) goSooner(d *step) bool {
 		return false
 	}
 	c.at, *d = best, step{counts: d.counts}
+	if own := time.Until(c.trouble.due[best]); own > 0 {
+		d.wait, d.reason, d.limit = own, RateLimitWait, true
+	}
 	return true
 }
 
@@ -105,6 +122,14 @@ func (c *Call) untried() int {
 		}
 	}
 	return n
+}
+
+// leaveAlone notes until when a target is not to be asked again.
+func (t *trouble) leaveAlone(target int, until time.Time) {
+	if t.due == nil {
+		t.due = map[int]time.Time{}
+	}
+	t.due[target] = until
 }
 
 // leave notes that a target can't serve this call.

@@ -27,39 +27,61 @@ func (c *Call) permit(i int) *endpoint.Permit {
 		return &c.permits[i]
 	}
 	i -= len(c.permits)
-	for len(c.further) <= i {
-		c.further = append(c.further, endpoint.Permit{})
+	if c.further == nil {
+		c.further = new([]endpoint.Permit)
 	}
-	return &c.further[i]
+	for len(*c.further) <= i {
+		*c.further = append(*c.further, endpoint.Permit{})
+	}
+	return &(*c.further)[i]
 }
 
 // admit asks all guards in order. One of them may have lent its permit already:
 // that of place kept; -1 is none. Where one refuses, what the others lent goes
 // back at once.
 func (c *Call) admit(ask endpoint.Ask, kept int) (refusal *endpoint.Refusal, by int) {
-	for i := range c.guards() {
+	i, admitted := 0, false
+	defer func() {
+		if !admitted { // also where a guard has panicked
+			c.giveBack(i, kept)
+		}
+	}()
+	for ; i < c.guards(); i++ {
 		if i == kept {
 			continue
 		}
 		permit, refusal := c.guard(i).Admit(ask)
-		if refusal == nil {
-			*c.permit(i) = permit
-			continue
+		if refusal != nil {
+			return refusal, i
 		}
-		c.giveBack(i, kept)
-		return refusal, i
+		*c.permit(i) = permit
 	}
+	admitted = true
 	return nil, 0
 }
 
 // giveBack settles the permits of the first n guards, and that of place kept, as
 // of a request that was not made.
-func (c *Call) giveBack(n, kept int) {
-	for i := range c.guards() {
-		if i < n || i == kept {
-			p := c.permit(i)
-			c.guard(i).Settle(*p, endpoint.Outcome{})
+func (c *Call) giveBack(n, kept int) { c.tellGuards(0, n, kept, endpoint.Outcome{}) }
+
+// tellGuards settles the permits of the guards from i to n, and that of place
+// kept. Each is settled once; if a guard panics, the others are told all the
+// same.
+func (c *Call) tellGuards(i, n, kept int, o endpoint.Outcome) {
+	all := c.guards()
+	defer func() {
+		if i < all {
+			c.tellGuards(i, n, kept, o)
+		}
+	}()
+	for i < all {
+		at := i
+		i++
+		if at < n || at == kept {
+			p := c.permit(at)
+			lent := *p
 			*p = endpoint.Permit{}
+			c.guard(at).Settle(lent, o)
 		}
 	}
 }
@@ -67,8 +89,12 @@ func (c *Call) giveBack(n, kept int) {
 // acquire admits a request: it asks the guards, and waits for those that refuse
 // for a time, where that is allowed. The permit that a wait brings is kept while
 // the others are asked again; nothing is held while waiting.
+//
+// Where another target can serve, a wait that seemed short is left when it has
+// lasted for FallbackAfter, and the targets are compared again; once, so that
+// nobody goes to and fro. A round stays where its attempt is.
 func (c *Call) acquire(ask endpoint.Ask) bool {
-	kept := -1
+	kept, vain := -1, -1
 	for {
 		refusal, by := c.admit(ask, kept)
 		if refusal == nil {
@@ -77,17 +103,34 @@ func (c *Call) acquire(ask endpoint.Ask) bool {
 		}
 		kept = -1
 		d := c.refused(refusal)
-		if c.moveOn(refusal, &d) {
+		if c.at == vain {
+			d.wait = max(d.wait, c.policy.config.FallbackAfter+1)
+		}
+		movable := c.state != answered && c.movable(refusal.Kind)
+		if movable && c.moveOn(&d) {
 			ask.Retry = false // it is the first request of another endpoint
+			if d.wait > 0 {
+				c.plan, c.planned = d, time.Now()
+				if !c.pause(ask) {
+					return false
+				}
+			}
 			continue
 		}
 		if d.stop != 0 {
 			return c.stop(d, causeOf(refusal)...)
 		}
-		if !c.waitAt(by, ask, d) {
+		switch c.waitAt(by, ask, d, movable && vain < 0) {
+		case gotTurn:
+			if kept = by; c.ctx.Err() != nil {
+				c.giveBack(0, kept)
+				return c.ended()
+			}
+		case leftEarly:
+			vain = c.at
+		case noTurn:
 			return false
 		}
-		kept = by
 	}
 }
 
@@ -99,7 +142,7 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 		d.wait = max(0, time.Until(r.Until))
 	}
 	known, told := false, time.Duration(0)
-	if e, ok := errors.AsType[*pace.Error](r.Err); ok {
+	if e, ok := errors.AsType[*pace.Error](notNil(r.Err)); ok {
 		known = e.Why.Told() || e.Why == pace.ConfiguredLimit
 		if !e.ToldUntil.IsZero() {
 			told, d.reason = time.Until(e.ToldUntil), RateLimitWait
@@ -138,16 +181,38 @@ func causeOf(r *endpoint.Refusal) []error {
 	if r.Err == nil {
 		return nil
 	}
-	return []error{r.Err}
+	return []error{notNil(r.Err)}
 }
 
-// waitAt waits for the permit of one guard. It returns false where that can't
-// come in time.
-func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
+// leastWait is what a wait counts for at least: guards that let whoever waits go
+// at once, and refuse whoever did not, would send a call to and fro for ever.
+const leastWait = time.Millisecond
+
+// How a wait at a guard ends.
+const (
+	gotTurn   = iota
+	leftEarly // it has become long, and another target may serve
+	noTurn    // it can't come in time
+)
+
+// waitAt waits for the permit of one guard; briefly is for as long as
+// FallbackAfter.
+func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	t := c.inTrouble()
+	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
+	if allowed <= 0 {
+		c.stop(d.stopped(RateLimitWaitExceeded))
+		return noTurn
+	}
 	t.reason = d.reason
 	c.waiting(d.wait, d.reason)
-	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
+	round := c.state == answered && left(c.attempt) < min(allowed, left(ctx))
+	if round {
+		ctx = c.attempt
+	}
+	if briefly = briefly && d.wait <= c.policy.config.FallbackAfter && c.policy.config.FallbackAfter < allowed; briefly {
+		allowed = c.policy.config.FallbackAfter
+	}
 	if allowed < left(ctx) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, allowed)
@@ -156,14 +221,21 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
 	begun := time.Now()
 	permit, refusal := c.guard(by).Wait(ctx, ask)
 	took := time.Since(begun)
-	t.waited += took
+	t.waited += max(took, leastWait)
 	t.wait += took
 	if refusal == nil {
 		*c.permit(by) = permit
-		return true
+		return gotTurn
 	}
 	if c.ctx.Err() != nil {
-		return c.ended()
+		c.ended()
+		return noTurn
+	}
+	if round {
+		return noTurn // the attempt has ended, and not the call
+	}
+	if briefly {
+		return leftEarly
 	}
 	stop := c.refused(refusal)
 	if stop.stop == 0 {
@@ -175,7 +247,8 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step) bool {
 	if refusal.Until.IsZero() {
 		stop.wait = d.wait
 	}
-	return c.stop(stop, causeOf(refusal)...)
+	c.stop(stop, causeOf(refusal)...)
+	return noTurn
 }
 
 // slack is how much sooner than planned a guard's queue may let a call go.
@@ -213,7 +286,7 @@ func (c *Call) pause(ask endpoint.Ask) bool {
 
 // waiting tells the observer of a wait that begins.
 func (c *Call) waiting(wait time.Duration, reason WaitReason) {
-	if c.observer != nil {
+	if c.observed != nil {
 		c.tell(c.ctx, Event{Type: Waiting, Wait: max(0, wait), Reason: reason})
 	}
 }

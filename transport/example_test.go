@@ -37,6 +37,6 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	client := &http.Client{Transport: resilient}
+	client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
 	_ = client
 }

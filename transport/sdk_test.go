@@ -161,7 +161,7 @@ func resilient(t *testing.T) *http.Client {
 	t.Helper()
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	t.Cleanup(base.CloseIdleConnections)
-	tr, err := transport.New(transport.Config{Base: base, Backoff: backoff.Constant{Interval: time.Millisecond}})
+	tr, err := transport.New(transport.Config{Endpoints: registry(t), Base: base, Backoff: backoff.Constant{Interval: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-// Command mutation puts faults into backoff, breaker and retry, one at a time,
+// Command mutation puts faults into backoff, breaker, pace and retry, one at a time,
 // and tells which of them the tests let pass. It runs gremlins for that, and
 // compares the survivors with accepted.yaml, where each stands with the reason
 // why it changes no behaviour. It fails if there is any other.
@@ -56,7 +56,7 @@ func main() {
 	log.SetFlags(0)
 	packages := os.Args[1:]
 	if len(packages) == 0 {
-		packages = []string{"backoff", "breaker", "retry"}
+		packages = []string{"backoff", "breaker", "pace", "retry"}
 	}
 	if err := run(packages); err != nil {
 		log.Fatal(err)

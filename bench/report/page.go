@@ -61,9 +61,6 @@ func page(run *run, results []*result, notes map[string]note) []byte {
 		}
 	}
 
-	p("\nTimes within 1 %% of each other are equal. How cores scale is not judged where even the floor scales worse: other work had")
-	p("the cores.")
-
 	var missed []*result
 	for _, r := range results {
 		if len(r.missed) > 0 {

@@ -244,7 +244,7 @@ func (c *Config) baseSource() string {
 func loopback(host string) bool {
 	host = strings.ToLower(host)
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
 }
 
 // private reports whether a host is this machine or, by its address or its name,
@@ -258,7 +258,7 @@ func private(host string) bool {
 		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || carrier.Contains(ip)
 	}
 	for _, zone := range privateZones {
-		if host == zone || strings.HasSuffix(host, "."+zone) {
+		if strings.HasSuffix(host, "."+zone) {
 			return true
 		}
 	}

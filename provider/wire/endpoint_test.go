@@ -46,6 +46,7 @@ func TestNew(t *testing.T) {
 		{"the first variable that is set", func(c *Config) { c.APIKey = "" }, map[string]string{"WIRE_TEST_NONE": "first", keyVariable: "second"}, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "https://api.example.com/v1", "first"},
 		{"no key, optional", func(c *Config) { c.APIKey, c.KeyOptional = "", true }, nil, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "https://api.example.com/v1", ""},
 		{"no key, this machine", func(c *Config) { c.APIKey, c.BaseURL = "", "http://[::1]:8080" }, nil, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "http://[::1]:8080", ""},
+		{"no key, this machine otherwise", func(c *Config) { c.APIKey, c.BaseURL = "", "http://[::ffff:127.0.0.1]" }, nil, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "http://[::ffff:127.0.0.1]", ""},
 		{"no key, in plain", func(c *Config) { c.APIKey, c.KeyOptional, c.BaseURL = "", true, "http://example.com" }, nil, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "http://example.com", ""},
 	} {
 		for _, variable := range []string{"WIRE_TEST_NONE", keyVariable, baseVariable} {
@@ -124,7 +125,7 @@ func TestKeysGoInPlainToPrivateHosts(t *testing.T) {
 	for host, allowed := range map[string]bool{
 		"localhost": true, "LOCALHOST": true, "a.localhost": true, "127.0.0.1": true, "127.9.9.9": true, "[::1]": true, "[::ffff:127.0.0.1]": true, "0.0.0.0": true,
 		"10.0.0.5": true, "172.16.0.1": true, "172.31.255.255": true, "192.168.1.2": true, "169.254.1.1": true, "100.64.0.1": true, "100.127.255.255": true,
-		"[fd00::1]": true, "[fe80::1]": true, "[fe80::1%25eth0]": true, "[::ffff:10.0.0.5]": true,
+		"[fd00::1]": true, "[fe80::1]": true, "[fe80::1%25eth0]": true, "[::ffff:10.0.0.5]": true, "[::ffff:100.64.0.1]": true,
 		"vllm": true, "vllm.": true, "gpu.local": true, "gpu.local.": true, "llm.internal": true, "a.b.svc.cluster.local": true, "vllm.models.svc": true,
 		"box.lan": true, "box.home.arpa": true, "GPU.Local": true,
 		"api.example.com": false, "example.com.": false, "8.8.8.8": false, "172.32.0.1": false, "172.15.0.1": false, "192.169.0.1": false,

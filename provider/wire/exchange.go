@@ -147,9 +147,11 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 }
 
 // StayHome returns a client like c that follows a redirect only if the request
-// stays what it is, where it is. net/http itself would send the prompt, though
-// not the key, to another host, and would turn a POST into a GET without a body
-// at a 301, 302 or 303. What is not followed is returned with its status.
+// stays what it is, where it is. net/http itself would send the prompt to another
+// host, and every key that is not in the header Authorization with it (X-Api-Key,
+// X-Goog-Api-Key, Api-Key), and would turn a POST into a GET without a body at a
+// 301, 302 or 303. What is not followed is returned with its status. c itself is
+// not changed; its own CheckRedirect is asked about what would be followed.
 func StayHome(c *http.Client) *http.Client {
 	home := *c
 	home.CheckRedirect = func(request *http.Request, via []*http.Request) error {
@@ -178,7 +180,7 @@ func withoutSecrets(request *http.Request) *http.Request {
 		header.Del(name)
 	}
 	address := *request.URL
-	address.RawQuery = "" // Gemini's key may stand in it
+	address.User, address.RawQuery = nil, "" // where a key may be, of Gemini's API for one
 	return &http.Request{
 		Method: request.Method, URL: &address, Host: request.Host, Header: header,
 		Proto: request.Proto, ProtoMajor: request.ProtoMajor, ProtoMinor: request.ProtoMinor,

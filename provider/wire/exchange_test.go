@@ -74,6 +74,7 @@ func TestRecord(t *testing.T) {
 		{"blank lines alone", false, 200, strings.NewReader("\n\n"), false, true, "\n\n", true, nil},
 		{"an answer that breaks", false, 200, io.MultiReader(strings.NewReader(`{}`), brokenReader{broken}), false, true, "", true, broken},
 		{"a stream", true, 200, strings.NewReader("data: {}"), false, true, "data: {}", false, nil},
+		{"several answers to choose from", false, 300, strings.NewReader(`{}`), false, true, `{}`, true, nil},
 		{"a refusal", false, 429, strings.NewReader(`{"error":"no"}`), false, true, `{"error":"no"}`, true, nil},
 		{"a refusal of a stream", true, 503, strings.NewReader(`busy`), false, true, `busy`, true, nil},
 		{"a refusal that breaks", false, 503, io.MultiReader(strings.NewReader(`bu`), brokenReader{broken}), false, true, `bu`, true, nil},
@@ -226,6 +227,20 @@ func TestBodiesOfErrorsThatStall(t *testing.T) {
 	}
 }
 
+// A body that came in time is closed once, and nothing waits for it any more.
+func TestBodiesOfErrorsAreClosedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := &body{Reader: strings.NewReader("busy")}
+		if _, _, _, err := recorded(t, false, 503, nil, content); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if content.closed != 1 {
+			t.Errorf("closed %d times", content.closed)
+		}
+	})
+}
+
 // net/http ends the read that is under way when a body is closed.
 func TestABodyThatStallsOnTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -346,7 +361,7 @@ func TestClientStaysHome(t *testing.T) {
 func TestRequestsAreKeptWithoutSecrets(t *testing.T) {
 	headers := []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"}
 	for _, name := range headers {
-		request := httptest.NewRequest(http.MethodPost, "https://api.example.com/v1/x?key="+secret, strings.NewReader(secret))
+		request := httptest.NewRequest(http.MethodPost, "https://me:"+secret+"@api.example.com/v1/x?key="+secret, strings.NewReader(secret))
 		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(secret)), nil }
 		request.Header.Set(name, secret)
 		request.Header.Set("X-Stainless-Lang", "go")

@@ -61,6 +61,8 @@ func TestForeignResponses(t *testing.T) {
 		mustHide(t, x.Refused(nil))
 		if kept := x.KeptResponse(); kept.Request.Header.Get("Authorization") != "" || kept.Header.Get("X-Request-Id") != "[key]" {
 			t.Errorf("%s: kept %+v", address, kept)
+		} else if left, err := io.ReadAll(kept.Body); err != nil || !strings.Contains(string(left), "bad [key]") {
+			t.Errorf("%s: kept %q, %v", address, left, err)
 		}
 	}
 	x := f.Response(nil, &http.Response{StatusCode: 503}, nil)
