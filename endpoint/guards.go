@@ -37,6 +37,10 @@ func (g paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 		return g.Admit(a)
 	}
 	turn, err := g.e.pacer.Wait(ctx, cost(a))
+	if err == nil && force(g.e.forced.Load()) == forcedOpen { // while it waited
+		g.e.pacer.Back(turn)
+		return Permit{}, g.e.forcedRefusal()
+	}
 	if err == nil {
 		return lend(turn), nil
 	}
@@ -78,7 +82,9 @@ func (g paceGuard) Settle(p Permit, o Outcome) {
 	t := turnOf(p)
 	switch {
 	case !o.Made():
-		g.e.pacer.Back(t)
+		if !g.off {
+			g.e.pacer.Back(t)
+		}
 		return
 	case o.Effect == failure.Limit, o.Kind == failure.RateLimited, o.Kind == failure.Overloaded:
 		g.e.pacer.Refused(t, o.Told)
@@ -91,6 +97,9 @@ func (g paceGuard) Settle(p Permit, o Outcome) {
 		g.e.pacer.Accepted(t, o.Told)
 	default:
 		g.e.pacer.Failed(t, o.Told)
+	}
+	if g.off {
+		return // it has taken no turn, and no place among those in flight
 	}
 	if o.Used.Tokens > 0 {
 		g.e.pacer.Used(t, o.Used.Tokens)

@@ -483,7 +483,7 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 		others := p.unheard
 		others.requests += int64(p.inFlight() - p.watched)
 		if s == nil {
-			others.requests-- // the one that was answered
+			others.requests = max(0, others.requests-1) // the one that was answered, if it was counted
 		}
 		p.windows.hear(now, told.Windows, s, refused, others, p.seq)
 		p.watch()

@@ -1,0 +1,72 @@
+package endpoint_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall/endpoint"
+	"llmcall/failure"
+	"llmcall/pace"
+)
+
+// Callers without a pacer leave nothing in the count of those with one.
+func TestUnpacedRequestsAreNotTakenFromThoseInFlight(t *testing.T) {
+	r := registry(t, endpoint.Config{})
+	e := r.Get(key("m"))
+	release, err := e.Limit(pace.Limits{MaxConcurrent: 1}, endpoint.Budget{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	for _, g := range e.Guards(endpoint.Options{NoPacer: true}) {
+		for range 10 {
+			p, refusal := g.Admit(endpoint.Ask{})
+			if refusal != nil {
+				t.Fatal(refusal.Err)
+			}
+			g.Settle(p, answer)
+		}
+	}
+	if n := e.Snapshot().Pace.InFlight; n != 0 {
+		t.Errorf("%d in flight", n)
+	}
+	pacer := e.Guards(endpoint.Options{})[1]
+	if _, refusal := pacer.Admit(endpoint.Ask{}); refusal != nil {
+		t.Fatal(refusal.Err)
+	}
+	if _, refusal := pacer.Admit(endpoint.Ask{}); refusal == nil {
+		t.Error("two are in flight where one is allowed")
+	}
+}
+
+// Those who wait for their turn as an operator forces the endpoint open are
+// refused like all others, also those without a circuit.
+func TestForcedOpenIsForThoseWhoWaitToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := registry(t, endpoint.Config{}).Get(key("m"))
+		guards := e.Guards(endpoint.Options{NoBreaker: true})
+		pacer := guards[1]
+		pacer.Settle(endpoint.Permit{}, endpoint.Outcome{
+			Effect: failure.Limit, Kind: failure.RateLimited, Err: fmt.Errorf("429"), Told: &pace.Told{Wait: 10 * time.Second, HasWait: true},
+		})
+		done := make(chan *endpoint.Refusal)
+		go func() {
+			p, refusal := pacer.Wait(context.Background(), endpoint.Ask{})
+			if refusal == nil {
+				pacer.Settle(p, endpoint.Outcome{})
+			}
+			done <- refusal
+		}()
+		time.Sleep(time.Second)
+		e.ForceOpen("maintenance")
+		if refusal := <-done; refusal == nil || refusal.Kind != failure.CircuitOpen {
+			t.Errorf("refusal %+v", refusal)
+		}
+		if s := e.Snapshot().Pace; s.Queue != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
