@@ -102,7 +102,7 @@ func (e *Endpoint) serve(o Options) served {
 	s.guards = append(s.guards, paceGuard{e, o.NoPacer})
 	if config, err := o.Breaker.Filled(); !o.NoBreaker && err == nil {
 		s.circuit = e.circuitOf(config)
-		s.guards = append(s.guards, circuitGuard{s.circuit, e})
+		s.guards = append(s.guards, circuitGuard{s.circuit, e, o.NoPacer})
 	}
 	if wrap := e.registry.config.Guards; wrap != nil {
 		s.guards = wrap(e, s.guards)

@@ -112,6 +112,9 @@ func (g paceGuard) Settle(p Permit, o Outcome) {
 type circuitGuard struct {
 	b *breaker.Breaker
 	e *Endpoint // nil for a circuit alone
+	// unpaced says that no pacer is beside it: then there are no episodes of
+	// overload, and each refusal counts.
+	unpaced bool
 }
 
 // Circuit makes a guard of a circuit breaker alone.
@@ -193,7 +196,7 @@ func (g circuitGuard) Settle(p Permit, o Outcome) {
 // counted reports whether a circuit has counted the pacer's present episode of
 // overload before.
 func (g circuitGuard) counted() bool {
-	if g.e == nil {
+	if g.e == nil || g.unpaced {
 		return false
 	}
 	episode := g.e.pacer.Episode()

@@ -264,6 +264,24 @@ func TestWhatIsToldIsHeardOnce(t *testing.T) {
 	})
 }
 
+// Of clients that have no pacer, each refusal for want of capacity is a failure:
+// there is no episode.
+func TestOverloadOfUnpacedCallersOpensTheCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := endpoint.Options{NoPacer: true}
+		a := target(t, o)
+		a.Unpaced = true
+		p := newPolicy(t, retry.Config{Target: a, MaxAttempts: 1})
+		for range 20 {
+			retry.Do(t.Context(), p, play(fail(failure.Overloaded)).call)
+			time.Sleep(10 * s)
+		}
+		if got := a.Endpoint.Circuit(o).Snapshot(); got.Openings == 0 {
+			t.Errorf("%v with %d failures after 20 refusals", got.State, got.Failures)
+		}
+	})
+}
+
 // nilError has a method that can't be called of nil.
 type nilError struct{ err error }
 
