@@ -47,6 +47,7 @@ type Endpoint struct {
 	circuits []circuit
 	claims   map[claim]int // what clients have configured, with how many
 	why      string        // of ForceOpen
+	changes  uint64        // how often the circuits were forced or reset
 }
 
 // served is the guards of a caller's Options.
@@ -140,19 +141,22 @@ func (e *Endpoint) circuitOf(config breaker.Config) *breaker.Breaker {
 		}
 	}
 	var hooks []func(breaker.Transition)
+	ready := false // a circuit that is made of a forced endpoint has not changed
 	if told := e.registry.config.OnStateChange; told != nil {
-		hooks = append(hooks, func(t breaker.Transition) { told(e, t) })
+		hooks = append(hooks, func(t breaker.Transition) {
+			if ready {
+				told(e, t)
+			}
+		})
 	}
 	b, err := breaker.New(e.key.String(), config, hooks...)
 	if err != nil { // Filled has found it possible
 		panic(err)
 	}
-	switch force(e.forced.Load()) {
-	case forcedOpen:
-		b.ForceOpen(e.why)
-	case forcedClosed:
-		b.ForceClosed()
+	if f := force(e.forced.Load()); f != 0 {
+		f.apply(b, e.why)
 	}
+	ready = true
 	if len(e.circuits) == maxCircuits {
 		e.circuits = slices.Delete(e.circuits, 0, 1)
 	}
@@ -253,28 +257,48 @@ func (e *Endpoint) ForceClosed() { e.force(forcedClosed, "") }
 
 func (e *Endpoint) force(f force, why string) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.why = why
 	e.forced.Store(int32(f))
-	for _, c := range e.circuits {
-		if f == forcedOpen {
-			c.breaker.ForceOpen(why)
-		} else {
-			c.breaker.ForceClosed()
-		}
-	}
+	e.changes++
+	e.mu.Unlock()
+	e.enforce()
 }
 
 // Reset makes circuits, pacer and budget as they are when new.
 func (e *Endpoint) Reset() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.forced.Store(0)
-	for _, c := range e.circuits {
-		c.breaker.Reset()
-	}
+	e.force(0, "")
 	e.pacer.Reset()
 	e.budget.reset()
+}
+
+// enforce makes the circuits what was last asked for, outside of the lock: the
+// hooks that are told of it may call the endpoint.
+func (e *Endpoint) enforce() {
+	for {
+		e.mu.Lock()
+		f, why, changes, circuits := force(e.forced.Load()), e.why, e.changes, slices.Clone(e.circuits)
+		e.mu.Unlock()
+		for _, c := range circuits {
+			f.apply(c.breaker, why)
+		}
+		e.mu.Lock()
+		current := changes == e.changes
+		e.mu.Unlock()
+		if current {
+			return
+		}
+	}
+}
+
+func (f force) apply(b *breaker.Breaker, why string) {
+	switch f {
+	case forcedOpen:
+		b.ForceOpen(why)
+	case forcedClosed:
+		b.ForceClosed()
+	default:
+		b.Reset()
+	}
 }
 
 // Snapshot is an endpoint at one moment, for a page or a log. It holds no

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/pace"
@@ -67,6 +68,54 @@ func TestForcedOpenIsForThoseWhoWaitToo(t *testing.T) {
 		}
 		if s := e.Snapshot().Pace; s.Queue != 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// within fails the test if f takes long: it is deadlocked.
+func within(t *testing.T, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Fatal(what + ": deadlock")
+	}
+}
+
+// What a program is told by, and asked by, may ask back.
+func TestHooksMayAskBack(t *testing.T) {
+	var r *endpoint.Registry
+	look := func(e *endpoint.Endpoint) {
+		e.Snapshot()
+		r.Get(e.Key())
+		r.Get(key("another"))
+		for range r.All() {
+		}
+		e.Circuit(endpoint.Options{})
+	}
+	r = registry(t, endpoint.Config{
+		Max:           3,
+		OnStateChange: func(e *endpoint.Endpoint, _ breaker.Transition) { look(e) },
+	})
+	e := r.Get(key("m"))
+	e.Circuit(endpoint.Options{})
+	within(t, "ForceOpen", func() { e.ForceOpen("x") })
+	within(t, "ForceClosed", e.ForceClosed)
+	within(t, "Reset", e.Reset)
+	within(t, "a second circuit of a forced endpoint", func() {
+		e.ForceOpen("x")
+		e.Circuit(endpoint.Options{Breaker: breaker.Config{FailureThreshold: 7}})
+		e.Reset()
+	})
+	within(t, "an eviction", func() {
+		o := endpoint.Options{Breaker: breaker.Config{RecoveryTimeout: time.Nanosecond, FailureThreshold: 1}}
+		for i := range 10 {
+			bad := r.Get(key(fmt.Sprint(i)))
+			b := bad.Circuit(o)
+			p, _ := b.Enter()
+			b.Leave(p, breaker.Failed, breaker.Failure{})
 		}
 	})
 }

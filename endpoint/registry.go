@@ -224,19 +224,28 @@ func (e *Endpoint) rank() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.circuits {
-		switch s := c.breaker.Snapshot(); {
-		case s.Forced:
-			return keep
-		case s.State == breaker.Open && s.RetryIn > 0, s.State == breaker.HalfOpen:
-			rank = max(rank, open)
-		case s.State == breaker.Open, s.Failures > 0:
-			rank = max(rank, openEnded)
-		}
+		rank = max(rank, rankOf(c.breaker))
 	}
 	if s := e.pacer.Snapshot(); !s.Free || s.Queue > 0 {
 		rank = max(rank, open)
 	}
 	return rank
+}
+
+// rankOf is the rank of a circuit. It tells no hook, as locks are held.
+func rankOf(b *breaker.Breaker) int {
+	refusal := b.Refusal()
+	switch state := b.State(); {
+	case refusal != nil && refusal.Forced:
+		return keep
+	case b.Idle() && state == breaker.Closed:
+		return asNew
+	case b.Idle():
+		return openEnded
+	case state == breaker.Closed: // forced, or calls wait for it
+		return keep
+	}
+	return open
 }
 
 // All returns every endpoint that is kept or held, in no order.
