@@ -91,18 +91,29 @@ func (e *Endpoint) serve(o Options) served {
 	if s := e.find(o); s != nil {
 		return *s
 	}
+	s, gone := e.prepare(o)
+	if gone != nil {
+		gone.Reset()
+	}
+	return s
+}
+
+// prepare makes the guards of a caller's Options, if nobody has. gone is a
+// circuit that made room, and is forced: nobody could let it go any more. Those
+// who hold it still are refused by the pacer's guard while the endpoint is forced.
+func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
 	e.making.Lock()
 	defer e.making.Unlock()
 	if s := e.find(o); s != nil {
-		return *s
+		return *s, nil
 	}
-	s := served{options: o}
+	s = served{options: o}
 	if !o.NoBudget {
 		s.guards = append(s.guards, budgetGuard{e})
 	}
 	s.guards = append(s.guards, paceGuard{e, o.NoPacer})
 	if config, err := o.Breaker.Filled(); !o.NoBreaker && err == nil {
-		s.circuit = e.circuitOf(config)
+		s.circuit, gone = e.circuitOf(config)
 		s.guards = append(s.guards, circuitGuard{s.circuit, e, o.NoPacer})
 	}
 	if wrap := e.registry.config.Guards; wrap != nil {
@@ -115,7 +126,7 @@ func (e *Endpoint) serve(o Options) served {
 	}
 	all = append(slices.Clone(all), s)
 	e.guards.Store(&all)
-	return s
+	return s, gone
 }
 
 func (e *Endpoint) find(o Options) *served {
@@ -131,13 +142,14 @@ func (e *Endpoint) find(o Options) *served {
 	return nil
 }
 
-// circuitOf returns the circuit of some settings, made on first use.
-func (e *Endpoint) circuitOf(config breaker.Config) *breaker.Breaker {
+// circuitOf returns the circuit of some settings, made on first use, and the one
+// that made room for it if that is forced.
+func (e *Endpoint) circuitOf(config breaker.Config) (b, gone *breaker.Breaker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.circuits {
 		if c.config == config {
-			return c.breaker
+			return c.breaker, nil
 		}
 	}
 	var hooks []func(breaker.Transition)
@@ -153,15 +165,19 @@ func (e *Endpoint) circuitOf(config breaker.Config) *breaker.Breaker {
 	if err != nil { // Filled has found it possible
 		panic(err)
 	}
-	if f := force(e.forced.Load()); f != 0 {
+	f := force(e.forced.Load())
+	if f != 0 {
 		f.apply(b, e.why)
 	}
 	ready = true
 	if len(e.circuits) == maxCircuits {
+		if f != 0 {
+			gone = e.circuits[0].breaker
+		}
 		e.circuits = slices.Delete(e.circuits, 0, 1)
 	}
 	e.circuits = append(e.circuits, circuit{config, b})
-	return b
+	return b, gone
 }
 
 // Limit adds what a client has configured of the endpoint: where two clients
@@ -174,31 +190,32 @@ func (e *Endpoint) Limit(l pace.Limits, b Budget) (release func(), err error) {
 			return func() {}, err
 		}
 	}
-	c := claim{l, b}
+	c := claim{l.Tighter(pace.Limits{}), b} // what is no limit is 0, also a NaN: a claim is found again
 	if c == (claim{}) {
 		return func() {}, nil
 	}
+	e.claim(c, 1)
+	return sync.OnceFunc(func() { e.claim(c, -1) }), nil
+}
+
+// claim adds or takes back what a client has configured.
+func (e *Endpoint) claim(c claim, n int) {
+	limits := e.registry.limits(e.key) // outside of the lock: it may ask back
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.claims == nil {
 		e.claims = map[claim]int{}
 	}
-	e.claims[c]++
-	e.apply()
-	return sync.OnceFunc(func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.claims[c]--; e.claims[c] == 0 {
-			delete(e.claims, c)
-		}
-		e.apply()
-	}), nil
+	if e.claims[c] += n; e.claims[c] == 0 {
+		delete(e.claims, c)
+	}
+	e.apply(limits)
 }
 
-// apply makes the tightest of all that is configured hold. The caller holds the
-// lock.
-func (e *Endpoint) apply() {
-	limits, budget := e.registry.limits(e.key), Budget{}
+// apply makes the tightest of all that is configured hold: an operator's limits,
+// and the claims. The caller holds the lock.
+func (e *Endpoint) apply(limits pace.Limits) {
+	budget := Budget{}
 	for c := range e.claims {
 		limits = limits.Tighter(c.limits)
 		switch {

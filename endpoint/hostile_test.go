@@ -3,6 +3,8 @@ package endpoint_test
 import (
 	"context"
 	"fmt"
+	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,4 +120,57 @@ func TestHooksMayAskBack(t *testing.T) {
 			b.Leave(p, breaker.Failed, breaker.Failure{})
 		}
 	})
+}
+
+func TestLimitsMayAskBack(t *testing.T) {
+	var r *endpoint.Registry
+	asked := false
+	r = registry(t, endpoint.Config{Limits: func(k endpoint.Key) pace.Limits {
+		if asked {
+			for e := range r.All() {
+				e.Snapshot()
+			}
+		}
+		return pace.Limits{MaxConcurrent: 3}
+	}})
+	e := r.Get(key("m"))
+	asked = true
+	within(t, "Limit", func() {
+		release, err := e.Limit(pace.Limits{MaxConcurrent: 2}, endpoint.Budget{})
+		if err != nil {
+			t.Error(err)
+		}
+		release()
+	})
+	runtime.KeepAlive(e)
+}
+
+// A limit of NaN is none, and nothing is kept of it.
+func TestALimitOfNaNIsNone(t *testing.T) {
+	e := registry(t, endpoint.Config{}).Get(key("m"))
+	for range 3 {
+		release, err := e.Limit(pace.Limits{RequestsPerMinute: math.NaN(), MaxConcurrent: 1}, endpoint.Budget{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		release()
+	}
+	if got := e.Snapshot().Pace; got.Limits != (pace.Limits{}) {
+		t.Errorf("%+v is left", got.Limits)
+	}
+}
+
+// More than sixteen configurations: a circuit that was made room of is not forced
+// for ever.
+func TestACircuitThatMadeRoomIsNotForcedForEver(t *testing.T) {
+	e := registry(t, endpoint.Config{}).Get(key("m"))
+	first := e.Circuit(endpoint.Options{})
+	e.ForceOpen("maintenance")
+	for i := range 20 {
+		e.Circuit(endpoint.Options{Breaker: breaker.Config{FailureThreshold: 100 + i}})
+	}
+	e.Reset()
+	if _, refusal := first.Enter(); refusal != nil {
+		t.Errorf("after Reset: %v", refusal)
+	}
 }

@@ -113,7 +113,7 @@ func (r *Registry) limits(k Key) pace.Limits {
 
 func (r *Registry) make(k Key) *Endpoint {
 	e := &Endpoint{key: k, registry: r, made: time.Now()}
-	e.apply()
+	e.apply(r.limits(k))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if other := r.byKey[k].Value(); other != nil {
