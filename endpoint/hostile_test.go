@@ -174,3 +174,13 @@ func TestACircuitThatMadeRoomIsNotForcedForEver(t *testing.T) {
 		t.Errorf("after Reset: %v", refusal)
 	}
 }
+
+// A budget that gives one retry in an age.
+func TestABudgetOfAnAgeSaysWhen(t *testing.T) {
+	e := registry(t, endpoint.Config{Budget: endpoint.Budget{Saved: 1, PerSuccess: -1, PerSecond: 1e-15}}).Get(key("m"))
+	g := e.Guards(endpoint.Options{})[0]
+	g.Admit(endpoint.Ask{Retry: true})
+	if _, refusal := g.Admit(endpoint.Ask{Retry: true}); refusal == nil || refusal.Until.Before(time.Now()) {
+		t.Errorf("%+v", refusal)
+	}
+}
