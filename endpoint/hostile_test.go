@@ -160,6 +160,33 @@ func TestALimitOfNaNIsNone(t *testing.T) {
 	}
 }
 
+// A client that lives for one call configures a limit for as long: calls in a row
+// are held to it like calls of one client.
+func TestALimitOutlivesItsCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := registry(t, endpoint.Config{}).Get(key("m"))
+		pacer := e.Guards(endpoint.Options{})[1]
+		start := time.Now()
+		for range 10 {
+			release, err := e.Limit(pace.Limits{RequestsPerMinute: 60}, endpoint.Budget{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, refusal := pacer.Admit(endpoint.Ask{})
+			if refusal != nil {
+				if p, refusal = pacer.Wait(t.Context(), endpoint.Ask{}); refusal != nil {
+					t.Fatal(refusal.Err)
+				}
+			}
+			pacer.Settle(p, answer)
+			release()
+		}
+		if took := time.Since(start); took < 8*time.Second {
+			t.Errorf("ten requests in %v, where 60 a minute are allowed", took)
+		}
+	})
+}
+
 // More than sixteen configurations: a circuit that was made room of is not forced
 // for ever.
 func TestACircuitThatMadeRoomIsNotForcedForEver(t *testing.T) {

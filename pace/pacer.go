@@ -336,7 +336,7 @@ func (p *Pacer) Used(t Turn, tokens int64) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.dispatch(now)
-	p.limits.tokens.level += float64(t.sent.tokens - tokens)
+	p.limits.tokens.take(float64(tokens - t.sent.tokens))
 	p.dispatch(now)
 }
 
