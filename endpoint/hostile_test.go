@@ -187,6 +187,28 @@ func TestALimitOutlivesItsCall(t *testing.T) {
 	})
 }
 
+// Endpoints with a configured limit that are idle make room for others.
+func TestAnIdleEndpointWithALimitMayGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := registry(t, endpoint.Config{Max: 2, Limits: func(endpoint.Key) pace.Limits { return pace.Limits{RequestsPerMinute: 600} }})
+		for i := range 5 {
+			request(r.Get(key(fmt.Sprint(i))), answer)
+			time.Sleep(time.Hour)
+			runtime.GC()
+		}
+		time.Sleep(time.Hour)
+		last := r.Get(key("4"))
+		at := last.Snapshot().Made
+		time.Sleep(time.Second)
+		last = nil
+		runtime.GC()
+		runtime.GC()
+		if got := r.Get(key("4")).Snapshot().Made; !got.Equal(at) {
+			t.Error("the newest was not kept, the two that nobody has asked for since hours were")
+		}
+	})
+}
+
 // More than sixteen configurations: a circuit that was made room of is not forced
 // for ever.
 func TestACircuitThatMadeRoomIsNotForcedForEver(t *testing.T) {

@@ -226,7 +226,7 @@ func (e *Endpoint) rank() int {
 	for _, c := range e.circuits {
 		rank = max(rank, rankOf(c.breaker))
 	}
-	if s := e.pacer.Snapshot(); !s.Free || s.Queue > 0 {
+	if !e.pacer.Idle() {
 		rank = max(rank, open)
 	}
 	return rank

@@ -80,6 +80,11 @@ func (l *limiter) back(tokens int64) {
 	l.tokens.take(-float64(tokens))
 }
 
+// full says whether all is there that the limits ever let through at once.
+func (l *limiter) full() bool {
+	return l.requests.wait(l.requests.size) == 0 && l.tokens.wait(l.tokens.size) == 0
+}
+
 // turn is when a request with so many before it may go.
 func (l *limiter) turn(now time.Time, c Cost, before int, tokens int64) time.Time {
 	r, t := l.requests, l.tokens
