@@ -128,7 +128,7 @@ func (c *call) accept(answer *llm.Response) error {
 		c.tries.Settle(endpoint.Outcome{Used: used(answer)})
 		return c.judge(c.ctx, answer, c.tries.Number())
 	}
-	c.tries.Accepted(nil)
+	c.tries.Whole()
 	err := c.judge(c.ctx, answer, c.tries.Number())
 	c.settle(answer, err)
 	return err

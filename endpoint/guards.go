@@ -69,26 +69,39 @@ func turnOf(p Permit) pace.Turn {
 }
 
 func (g paceGuard) Accept(p Permit, told *pace.Told) Permit {
-	g.e.wellNow()
-	g.e.pacer.Accepted(turnOf(p), told)
-	p.N = accepted
+	switch {
+	case p.N == whole:
+	case p.N == accepted:
+		if !g.off {
+			g.e.pacer.Done(turnOf(p))
+		}
+		p.N = whole
+	default:
+		g.e.wellNow()
+		g.e.pacer.Accepted(turnOf(p), told)
+		p.N = accepted
+	}
 	return p
 }
 
-// accepted is in the N of a permit of the pacer's after Accept.
-const accepted = 1
+// What is in the N of a permit of the pacer's after Accept.
+const (
+	accepted = iota + 1
+	whole    // its place among those in flight is free
+)
 
 func (g paceGuard) Settle(p Permit, o Outcome) {
 	t := turnOf(p)
+	free := g.off || p.N == whole // no place among those in flight is held
 	switch {
 	case !o.Made():
-		if !g.off {
+		if !free {
 			g.e.pacer.Back(t)
 		}
 		return
 	case o.Effect == failure.Limit, o.Kind == failure.RateLimited, o.Kind == failure.Overloaded:
 		g.e.pacer.Refused(t, o.Told)
-	case p.N == accepted:
+	case p.N != 0:
 		if o.Told != nil {
 			g.e.pacer.Accepted(t, o.Told)
 		}
@@ -98,13 +111,12 @@ func (g paceGuard) Settle(p Permit, o Outcome) {
 	default:
 		g.e.pacer.Failed(t, o.Told)
 	}
-	if g.off {
-		return // it has taken no turn, and no place among those in flight
-	}
 	if o.Used.Tokens > 0 {
 		g.e.pacer.Used(t, o.Used.Tokens)
 	}
-	g.e.pacer.Done(t)
+	if !free {
+		g.e.pacer.Done(t)
+	}
 }
 
 // circuitGuard is a circuit as a [Guard]. It is asked last, so that no probe's

@@ -432,3 +432,42 @@ func TestARoundWaitsNoLongerThanItsAttempt(t *testing.T) {
 		}
 	})
 }
+
+// Where one request may be in flight, an answer that waits to be settled for its
+// checks is in nobody's way: a judge may ask the same endpoint.
+func TestAWholeAnswerHoldsNoPlace(t *testing.T) {
+	for name, limited := range map[string]bool{"of a limit": true, "of none": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := target(t, endpoint.Options{})
+				if limited {
+					release, err := a.Endpoint.Limit(pace.Limits{MaxConcurrent: 1}, endpoint.Budget{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer release()
+				}
+				p := newPolicy(t, retry.Config{Target: a})
+				for _, end := range []func(*retry.Call){
+					func(c *retry.Call) { c.Settle(endpoint.Outcome{}) },
+					func(c *retry.Call) { c.Settle(endpoint.Outcome{Err: invalid}) },
+					func(c *retry.Call) { c.Whole() },
+					func(c *retry.Call) {},
+				} {
+					var c retry.Call
+					begin(t, &c, p, a)
+					c.Whole()
+					start := time.Now()
+					if _, err := retry.Do(t.Context(), p, play().call); err != nil || time.Since(start) > 0 {
+						t.Errorf("%v after %v", err, time.Since(start))
+					}
+					end(&c)
+					c.Close()
+					if n := a.Endpoint.Snapshot().Pace.InFlight; n != 0 {
+						t.Fatalf("%d in flight", n)
+					}
+				}
+			})
+		})
+	}
+}
