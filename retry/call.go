@@ -330,7 +330,7 @@ func (f *failed) read(p *Policy) {
 // effect is what a failure says of the provider.
 func (c *Call) effect(f *failed) failure.Effect {
 	switch {
-	case c.hung():
+	case !f.response && c.hung():
 		return failure.Count
 	case f.kind == failure.Overloaded && f.progress && f.row.Breaker == failure.Count:
 		return failure.Ignore // the pacer sends fewer at a time; nobody is ill

@@ -471,3 +471,70 @@ func TestAWholeAnswerHoldsNoPlace(t *testing.T) {
 		})
 	}
 }
+
+// A refusal of our request that comes as the call's deadline ends is an answer: the
+// provider did not hang.
+func TestALateRefusalIsNoHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := target(t, endpoint.Options{})
+		for range 6 {
+			ctx, cancel := context.WithTimeout(t.Context(), 40*s)
+			retry.Do(ctx, newPolicy(t, retry.Config{Target: a}), func(context.Context, retry.Attempt) (string, error) {
+				time.Sleep(41 * s)
+				return "", &failure.Error{Kind: failure.InvalidRequest, Status: 400}
+			})
+			cancel()
+		}
+		if got := a.Endpoint.Circuit(endpoint.Options{}).Snapshot(); got.State != breaker.Closed || got.Failures > 0 {
+			t.Errorf("%v, %d failures", got.State, got.Failures)
+		}
+	})
+}
+
+// What is given back when a call is cancelled while it waits: for its backoff, for
+// its turn, for a circuit.
+func TestACancelledWaitLeavesNothing(t *testing.T) {
+	for name, prepare := range map[string]func(a retry.Target){
+		"backoff": func(retry.Target) {},
+		"turn": func(a retry.Target) {
+			turn, _ := a.Guards[1].Admit(endpoint.Ask{})
+			a.Guards[1].Settle(turn, endpoint.Outcome{
+				Effect: failure.Limit, Kind: failure.RateLimited, Err: limited, Told: &pace.Told{Wait: 30 * s, HasWait: true},
+			})
+		},
+		"circuit": func(a retry.Target) {
+			a.Endpoint.Circuit(endpoint.Options{}).Trip(breaker.Failure{AskedFor: time.Minute})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := target(t, endpoint.Options{})
+				prepare(a)
+				var own ledger
+				p := newPolicy(t, retry.Config{WaitForCircuit: true})
+				before := a.Endpoint.Snapshot().Retries
+				var wg sync.WaitGroup
+				for range 50 {
+					wg.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), s/2)
+						defer cancel()
+						ctx, leave := context.WithCancel(ctx)
+						time.AfterFunc(s/4, leave)
+						var c retry.Call
+						c.Begin(ctx, p, []retry.Target{a}, &own)
+						defer c.Close()
+						for c.Next() {
+							c.Settle(endpoint.Outcome{Err: transient})
+						}
+					})
+				}
+				wg.Wait()
+				own.check(t, "own")
+				got := a.Endpoint.Snapshot()
+				if got.Pace.Queue+got.Pace.InFlight+got.Circuits[0].Waiting+got.Circuits[0].Probes != 0 || got.Retries < before {
+					t.Errorf("left: %+v", got)
+				}
+			})
+		})
+	}
+}
