@@ -337,7 +337,7 @@ func compare(c breaker.Config, deeds []deed) (difference string) {
 }
 
 func TestTheCircuitDoesWhatTheDesignSays(t *testing.T) {
-	n := "20000"
+	n := "5000"
 	if v := os.Getenv("LLMCALL_MODEL_PLANS"); v != "" {
 		n = v
 	}
