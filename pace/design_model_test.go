@@ -110,7 +110,7 @@ func (g *stage) forbid(format string, args ...any) {
 }
 
 // admit is the provider: does it allow a request now, and what does it tell?
-func (g *stage) admit() (allowed bool, told *pace.Told) {
+func (g *stage) admit() (allowed bool, said *pace.Told) {
 	now := g.now()
 	g.tokens = min(g.Burst, g.tokens+(now-g.filled).Seconds()*g.Rate)
 	g.filled = now
@@ -133,19 +133,19 @@ func (g *stage) admit() (allowed bool, told *pace.Told) {
 	}
 	switch hint {
 	case "exact":
-		told = &pace.Told{HasWait: true, Wait: missing}
+		said = &pace.Told{HasWait: true, Wait: missing}
 	case "whole seconds":
-		told = &pace.Told{HasWait: true, Wait: missing.Truncate(time.Second) + time.Second}
+		said = &pace.Told{HasWait: true, Wait: missing.Truncate(time.Second) + time.Second}
 	case "0":
-		told = &pace.Told{HasWait: true}
+		said = &pace.Told{HasWait: true}
 	case "too short":
-		told = &pace.Told{HasWait: true, Wait: missing / 10}
+		said = &pace.Told{HasWait: true, Wait: missing / 10}
 	case "too long":
-		told = &pace.Told{HasWait: true, Wait: min(2*time.Minute, 10*missing)}
+		said = &pace.Told{HasWait: true, Wait: min(2*time.Minute, 10*missing)}
 	case "overload":
-		told = &pace.Told{Overload: true}
+		said = &pace.Told{Overload: true}
 	}
-	return false, told
+	return false, said
 }
 
 // turn takes a turn and checks what the design says of it.
@@ -223,29 +223,29 @@ func (g *stage) job(ctx context.Context, client string) bool {
 			continue
 		}
 		g.sent = append(g.sent, g.now())
-		allowed, told := g.admit()
+		allowed, said := g.admit()
 		fails := g.chance.Float64() < g.Fails
 		if fails && allowed && g.Hint == "mixed" { // a 503 with a Retry-After
-			told = &pace.Told{HasWait: true, Wait: time.Duration(g.chance.IntN(20_000)) * ms}
+			said = &pace.Told{HasWait: true, Wait: time.Duration(g.chance.IntN(20_000)) * ms}
 		}
 		g.mu.Unlock()
 		if allowed {
 			time.Sleep(g.Answer)
 		}
 		g.mu.Lock()
-		if told != nil {
+		if said != nil {
 			g.limits = true
-			if at := g.now() + told.Wait; told.HasWait && at > g.shut {
+			if at := g.now() + said.Wait; said.HasWait && at > g.shut {
 				g.shut, g.shutAt = at, g.now()
 			}
 		}
 		switch {
 		case !allowed:
-			g.p.Refused(turn, told)
+			g.p.Refused(turn, said)
 		case fails:
-			g.p.Failed(turn, told)
+			g.p.Failed(turn, said)
 		default:
-			g.p.Accepted(turn, told)
+			g.p.Accepted(turn, said)
 		}
 		g.inFlight--
 		g.mu.Unlock()

@@ -204,7 +204,7 @@ func TestSuccessesAreTheAttemptsTimesTheirChance(t *testing.T) {
 					}
 					var mu sync.Mutex
 					chance := rand.New(rand.NewPCG(7, uint64(p*100)))
-					var attempts, told, answered int
+					var attempts, reported, answered int
 					var wg sync.WaitGroup
 					for range 10 {
 						wg.Go(func() {
@@ -223,9 +223,9 @@ func TestSuccessesAreTheAttemptsTimesTheirChance(t *testing.T) {
 								})
 								mu.Lock()
 								if e, failed := errors.AsType[*retry.Error](err); failed {
-									told += e.Attempts
+									reported += e.Attempts
 								} else {
-									told += mine
+									reported += mine
 									answered++
 								}
 								mu.Unlock()
@@ -236,8 +236,8 @@ func TestSuccessesAreTheAttemptsTimesTheirChance(t *testing.T) {
 					wg.Wait()
 					wanted, sigma := (1-p)*float64(attempts), math.Sqrt(float64(attempts)*p*(1-p))
 					t.Logf("%d calls, %.3f attempts each, %.3f answered, %.1f sigma off", calls, float64(attempts)/float64(calls), float64(answered)/float64(calls), (float64(answered)-wanted)/sigma)
-					if told != attempts {
-						t.Errorf("%d attempts were made, and %d told", attempts, told)
+					if reported != attempts {
+						t.Errorf("%d attempts were made, and %d reported", attempts, reported)
 					}
 					if math.Abs(float64(answered)-wanted) > 4.5*sigma {
 						t.Errorf("%d answered of %d attempts, want %.0f ± %.0f", answered, attempts, wanted, sigma)

@@ -141,7 +141,7 @@ func (c errand) run() string {
 		defer cancel()
 	}
 	n := 0
-	request := func() (err error, how int) {
+	request := func() (how int, err error) {
 		d.under, d.settled, how = true, 0, 0
 		if len(d.lent) != d.guards {
 			d.forbid("a request with %d permits, want %d", len(d.lent), d.guards)
@@ -153,16 +153,16 @@ func (c errand) run() string {
 		time.Sleep(time.Duration(d.chance.IntN(2000)) * time.Millisecond)
 		switch how {
 		case 1:
-			return transient, how
+			return how, transient
 		case 2:
-			return fail(failure.Kind(d.chance.IntN(int(failure.CircuitOpen)))), how
+			return how, fail(failure.Kind(d.chance.IntN(int(failure.CircuitOpen))))
 		case 3:
 			panic("on purpose")
 		case 4:
 			d.ends = true
 			runtime.Goexit()
 		}
-		return nil, how
+		return how, nil
 	}
 	done := make(chan struct{})
 	go func() {
@@ -170,7 +170,7 @@ func (c errand) run() string {
 		defer func() { _ = recover() }()
 		if c.Do {
 			_, _ = retry.Do(ctx, policy, func(context.Context, retry.Attempt) (int, error) {
-				err, _ := request()
+				_, err := request()
 				return 0, err
 			})
 			return
@@ -180,7 +180,7 @@ func (c errand) run() string {
 		defer call.Close()
 		for call.Next() {
 			for round := true; round; {
-				err, how := request()
+				how, err := request()
 				if c.Accepts {
 					call.Accepted(nil)
 					call.Accepted(nil)
