@@ -50,6 +50,7 @@ type scene struct {
 	Jobs     int // of each
 	Clients  int
 	Deadline time.Duration // of a third of the jobs; 0: none
+	Tokens   int64         // of each request
 	Cancel   bool          // a quarter of the jobs is cancelled
 	Limits   pace.Limits
 }
@@ -76,7 +77,9 @@ func drawScene(rt *rapid.T) scene {
 		c.Limits = pace.Limits{
 			RequestsPerMinute: rapid.SampledFrom([]float64{0, 30, 60, 600}).Draw(rt, "a minute"),
 			MaxConcurrent:     rapid.IntRange(0, 3).Draw(rt, "concurrent"),
+			TokensPerMinute:   rapid.SampledFrom([]float64{0, 0, 6000}).Draw(rt, "tokens a minute"),
 		}
+		c.Tokens = rapid.SampledFrom([]int64{0, 10, 100, 1000, 7000}).Draw(rt, "tokens")
 	}
 	return c
 }
@@ -107,7 +110,7 @@ func (g *stage) forbid(format string, args ...any) {
 }
 
 // admit is the provider: does it allow a request now, and what does it tell?
-func (g *stage) admit() (allowed bool, told *pace.Told) {
+func (g *stage) admit() (allowed bool, said *pace.Told) {
 	now := g.now()
 	g.tokens = min(g.Burst, g.tokens+(now-g.filled).Seconds()*g.Rate)
 	g.filled = now
@@ -130,19 +133,19 @@ func (g *stage) admit() (allowed bool, told *pace.Told) {
 	}
 	switch hint {
 	case "exact":
-		told = &pace.Told{HasWait: true, Wait: missing}
+		said = &pace.Told{HasWait: true, Wait: missing}
 	case "whole seconds":
-		told = &pace.Told{HasWait: true, Wait: missing.Truncate(time.Second) + time.Second}
+		said = &pace.Told{HasWait: true, Wait: missing.Truncate(time.Second) + time.Second}
 	case "0":
-		told = &pace.Told{HasWait: true}
+		said = &pace.Told{HasWait: true}
 	case "too short":
-		told = &pace.Told{HasWait: true, Wait: missing / 10}
+		said = &pace.Told{HasWait: true, Wait: missing / 10}
 	case "too long":
-		told = &pace.Told{HasWait: true, Wait: min(2*time.Minute, 10*missing)}
+		said = &pace.Told{HasWait: true, Wait: min(2*time.Minute, 10*missing)}
 	case "overload":
-		told = &pace.Told{Overload: true}
+		said = &pace.Told{Overload: true}
 	}
-	return false, told
+	return false, said
 }
 
 // turn takes a turn and checks what the design says of it.
@@ -185,7 +188,7 @@ func (g *stage) refused(ctx context.Context, err error, before pace.Snapshot) {
 		g.forbid("refused, though %v is before the deadline %v: %v", e.Until, deadline, err)
 	case early && e.Why.Told() && !g.limits:
 		g.forbid("nothing was told: %v", err)
-	case early && e.Why == pace.ConfiguredLimit && g.Limits.RequestsPerMinute == 0:
+	case early && e.Why == pace.ConfiguredLimit && g.Limits.RequestsPerMinute == 0 && g.Limits.TokensPerMinute == 0:
 		g.forbid("nothing is configured: %v", err)
 	case early && e.Why == pace.Pacing && g.p.Snapshot().SlowStart && before.SlowStart:
 		g.forbid("refused during the slow start: %v", err)
@@ -203,7 +206,7 @@ func (g *stage) refused(ctx context.Context, err error, before pace.Snapshot) {
 // job makes requests until one is answered, and says whether it was.
 func (g *stage) job(ctx context.Context, client string) bool {
 	for again := false; ; again = true {
-		turn, err := g.turn(ctx, pace.Cost{Again: again, Client: client})
+		turn, err := g.turn(ctx, pace.Cost{Again: again, Client: client, Tokens: g.Tokens})
 		if err != nil {
 			return false
 		}
@@ -220,29 +223,29 @@ func (g *stage) job(ctx context.Context, client string) bool {
 			continue
 		}
 		g.sent = append(g.sent, g.now())
-		allowed, told := g.admit()
+		allowed, said := g.admit()
 		fails := g.chance.Float64() < g.Fails
 		if fails && allowed && g.Hint == "mixed" { // a 503 with a Retry-After
-			told = &pace.Told{HasWait: true, Wait: time.Duration(g.chance.IntN(20_000)) * ms}
+			said = &pace.Told{HasWait: true, Wait: time.Duration(g.chance.IntN(20_000)) * ms}
 		}
 		g.mu.Unlock()
 		if allowed {
 			time.Sleep(g.Answer)
 		}
 		g.mu.Lock()
-		if told != nil {
+		if said != nil {
 			g.limits = true
-			if at := g.now() + told.Wait; told.HasWait && at > g.shut {
+			if at := g.now() + said.Wait; said.HasWait && at > g.shut {
 				g.shut, g.shutAt = at, g.now()
 			}
 		}
 		switch {
 		case !allowed:
-			g.p.Refused(turn, told)
+			g.p.Refused(turn, said)
 		case fails:
-			g.p.Failed(turn, told)
+			g.p.Failed(turn, said)
 		default:
-			g.p.Accepted(turn, told)
+			g.p.Accepted(turn, said)
 		}
 		g.inFlight--
 		g.mu.Unlock()
@@ -289,9 +292,16 @@ func (g *stage) play() string {
 	return g.wrong
 }
 
-// window: "RequestsPerMinute is how many requests are sent in any minute, at most".
+// window: "RequestsPerMinute is how many requests are sent in any minute, at most";
+// "TokensPerMinute is how many tokens the requests of any minute may use […]; a
+// sixtieth of them at once, or one request that is larger".
 func (g *stage) window() {
 	most := int(g.Limits.RequestsPerMinute)
+	if per := int(g.Limits.TokensPerMinute); per > 0 && g.Tokens > 0 {
+		if n := max(1, per/int(g.Tokens)); most == 0 || n < most {
+			most = n
+		}
+	}
 	if most == 0 {
 		return
 	}
@@ -322,7 +332,11 @@ func TestWhateverTheProviderSays(t *testing.T) {
 		// that go, a share is answered.
 		share := (1 - c.Noise) * (1 - c.Fails) * (1 - c.NotMade)
 		requests := float64(c.Callers*c.Jobs) / share
-		if most := time.Duration((requests*(60+1/c.Rate+c.Answer.Seconds()) + 1200) * float64(time.Second)); took > most {
+		each := 60.0
+		if c.Limits.TokensPerMinute > 0 { // those that are refused use tokens too
+			each += 2 * 60 * float64(c.Tokens) / c.Limits.TokensPerMinute
+		}
+		if most := time.Duration((requests*(each+1/c.Rate+c.Answer.Seconds()) + 1200) * float64(time.Second)); took > most {
 			rt.Fatalf("%+v\ntook %v, at most %v is allowed", c, took, most)
 		}
 	})
