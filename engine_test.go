@@ -2,8 +2,6 @@ package llmcall_test
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -12,13 +10,9 @@ import (
 	"time"
 
 	"llmcall"
-	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/pace"
-	"llmcall/validate"
-	judging "llmcall/validate/judge"
 )
 
 // bucket is a model whose provider allows a rate, in a token bucket.
@@ -159,51 +153,6 @@ func TestABurstThatMeetsABlipIsAnswered(t *testing.T) {
 	})
 }
 
-// A model that judges itself, on one circuit: it stayed HALF_OPEN for ever, since
-// the call held the only probe's place while its judge asked for one.
-func TestAModelThatJudgesItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, err := endpoint.NewRegistry(endpoint.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fails := atomic.Bool{}
-		m := llm.Func(unused(t), func(_ context.Context, req *llm.Request) (*llm.Response, error) {
-			if fails.Load() {
-				return nil, &failure.Error{Kind: failure.Transient}
-			}
-			if req.Schema != nil {
-				return llm.Reply(`{"passed":true,"complaints":[]}`), nil
-			}
-			return llm.Reply("good"), nil
-		})
-		config := breaker.Config{FailureThreshold: 1, RecoveryTimeout: 10 * s}
-		guards := endpoint.Options{Breaker: config}
-		check, err := judging.Task(m, "it is good", judging.TaskOptions{Options: judging.Options{Endpoints: r, Guards: guards}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := client(t, m, []validate.Strategy{check}, llmcall.RetryConfig{
-			MaxAttempts: 1, Endpoints: r, EnableCircuitBreaker: true, CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: config},
-		})
-		fails.Store(true)
-		_, _ = c.Do(t.Context(), llm.Prompt("x"))
-		fails.Store(false)
-		answered := 0
-		for range 200 {
-			time.Sleep(11 * s)
-			if _, err := c.Do(t.Context(), llm.Prompt("x")); err == nil {
-				answered++
-			} else if answered == 0 {
-				t.Log(err)
-			}
-		}
-		if state := r.Get(endpoint.KeyOf(m)).Circuit(guards).State(); answered != 200 || state != breaker.Closed {
-			t.Errorf("%d of 200 answered, the circuit is %v", answered, state)
-		}
-	})
-}
-
 // One tenant's bad key, or rate limit, is nobody else's.
 func TestTenantsOfOneModelAreKeptApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -221,66 +170,6 @@ func TestTenantsOfOneModelAreKeptApart(t *testing.T) {
 			if _, err := client(t, good, checked, cfg).Do(t.Context(), llm.Prompt("x")); err != nil {
 				t.Errorf("another tenant: %v", err)
 			}
-		}
-	})
-}
-
-// What a client configures of an endpoint holds for all of its callers.
-func TestConfiguredLimitsHold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var flying, most atomic.Int64
-		m := llm.Func(unused(t), func(context.Context, *llm.Request) (*llm.Response, error) {
-			n := flying.Add(1)
-			defer flying.Add(-1)
-			for {
-				if seen := most.Load(); n <= seen || most.CompareAndSwap(seen, n) {
-					break
-				}
-			}
-			time.Sleep(s)
-			return llm.Reply("good"), nil
-		})
-		c := client(t, m, checked, llmcall.RetryConfig{MaxConcurrent: 3})
-		answered, took := inParallel(t, 20, 30, func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }, c)
-		if answered != 30 || most.Load() != 3 || took < 10*s || took > 11*s {
-			t.Errorf("%d answered in %v, %d at a time", answered, took, most.Load())
-		}
-		if got := endpoint.Default().Get(endpoint.KeyOf(m)).Snapshot().Pace.Limits; got != (pace.Limits{MaxConcurrent: 3}) {
-			t.Errorf("the endpoint has %+v", got)
-		}
-	})
-}
-
-// Each round of a tool is a request, and passes the guards; nothing is held
-// while the tool runs.
-func TestAToolsRoundsPassTheGuards(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		name := unused(t)
-		held := -1
-		tool := &llmcall.Tool{Tool: llm.Tool{Name: "look"}, Run: func(context.Context, json.RawMessage) (string, error) {
-			held = endpoint.Default().Get(endpoint.Key{Model: name}).Snapshot().Pace.InFlight
-			return "found", nil
-		}}
-		m := named(name, play(t, say("bad"), wants(calls("1", "look", `{}`))))
-		c := client(t, m, checked, llmcall.RetryConfig{MaxConcurrent: 1, MaxAttemptsBeforeToolUse: 1, Tool: tool})
-		r, err := c.Do(t.Context(), llm.Prompt("x"))
-		if err != nil || held != 0 || len(r.Attempts) != 2 || m.calls() != 3 {
-			t.Errorf("%v; %d held while the tool ran; %d requests", err, held, m.calls())
-		}
-	})
-}
-
-// With two models the next serves where the first can't.
-func TestAnotherModelServes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		first, second := named(unused(t), play(t, kind(failure.Unauthorized))), named(unused(t), play(t))
-		c, err := llmcall.New([]llm.Model{first, second}, checked, llmcall.RetryConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := c.Do(t.Context(), llm.Prompt("x"))
-		if err != nil || r.Model != second.name || fmt.Sprint(r.Attempts[0].Model, r.Attempts[1].Model) != first.name+second.name {
-			t.Errorf("%+v, %v", r, err)
 		}
 	})
 }

@@ -39,9 +39,10 @@ type step struct {
 	stop   Reason
 	wait   time.Duration
 	reason WaitReason
-	counts bool // the failed attempt uses up one of MaxAttempts
-	spends bool // the retry takes from the budget
-	limit  bool // the wait is for a rate limit: it counts into MaxRateLimitWait
+	counts bool          // the failed attempt uses up one of MaxAttempts
+	spends bool          // the retry takes from the budget
+	limit  bool          // the wait is for a rate limit: it counts into MaxRateLimitWait
+	apart  time.Duration // as much of the wait as keeps two requests of the call apart
 	// refusal says that the provider refused while nobody was served, as far as
 	// was known: whether that used up an attempt is seen when it is retried.
 	refusal bool
@@ -66,6 +67,7 @@ func (p *Policy) decide(s *situation) step {
 		if s.shorts >= shortTolds {
 			d.wait = leastApartLater
 		}
+		d.apart = d.wait
 		if s.told {
 			d.wait, d.reason = max(s.toldWait, d.wait), RateLimitWait
 		}

@@ -260,26 +260,35 @@ const slack = leastApart / 10
 func (c *Call) pause(ask endpoint.Ask) bool {
 	t := c.trouble
 	due := t.planned.Add(t.plan.wait)
-	refusal, _ := c.admit(ask, -1)
-	if refusal == nil {
-		c.giveBack(c.guards(), -1)
-	} else if t.plan.limit && !refusal.Until.Before(due.Add(-slack)) || refusal.Until.IsZero() || refusal.Until.After(due) {
-		return true // a place in the guard's queue is better than a wait of our own
-	}
 	t.reason = t.plan.reason
+	if t.plan.apart < t.plan.wait {
+		refusal, _ := c.admit(ask, -1)
+		if refusal == nil {
+			c.giveBack(c.guards(), -1)
+		} else if t.plan.limit && !refusal.Until.Before(due.Add(-slack)) || refusal.Until.IsZero() || refusal.Until.After(due) {
+			return true // a place in the guard's queue is better than a wait of our own
+		}
+	}
 	c.waiting(t.plan.wait, t.plan.reason)
+	return c.sleep(due) || c.ended()
+}
+
+// sleep waits until a time of the plan; false: the call has ended.
+func (c *Call) sleep(until time.Time) bool {
 	begun := time.Now()
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.ctx.Done():
-		return c.ended()
+	if d := until.Sub(begun); d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-c.ctx.Done():
+			return false
+		}
 	}
 	took := time.Since(begun)
-	t.wait += took
-	if t.plan.limit {
-		t.waited += took
+	c.wait += took
+	if c.plan.limit {
+		c.waited += took
 	}
 	return true
 }
