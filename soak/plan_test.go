@@ -54,10 +54,11 @@ func (o *order) fits() bool {
 	return o.ID >= 1 && o.ID <= 999_999 && len(o.Customer.Name) >= 2 && known[o.Currency] && len(o.Items) >= 1 && o.Paid != nil
 }
 
-// plan mixes every fault that package chaos knows. The weights add up to about
-// 100, and no two are the same, so that each tells which fault was drawn. A long
-// one is longer than an attempt may take.
-func plan(long time.Duration) *chaos.Plan {
+// plan mixes the faults that package chaos knows, behind the size's limits. The
+// weights add up to about 100, and no two are the same, so that each tells which
+// fault was drawn. A long one is longer than an attempt may take.
+func (n size) plan() *chaos.Plan {
+	long := n.attempt
 	w := []chaos.Fault{
 		{Kind: chaos.Right, Weight: 30},
 		{Kind: chaos.Empty, Weight: 2},
@@ -79,6 +80,14 @@ func plan(long time.Duration) *chaos.Plan {
 		{Kind: chaos.Cut, Weight: 3},
 		{Kind: chaos.Cut, Weight: 2, End: chaos.Clean},
 		{Kind: chaos.Cut, Weight: 1, ChunkDelay: 2 * time.Millisecond},
+		{Kind: chaos.Unfinished, Weight: 0.5},
+		{Kind: chaos.Garbage, Weight: 0.5},
+		{Kind: chaos.Comments, Weight: 1},
+		{Kind: chaos.Refuse, Weight: 0.2},
+		{Kind: chaos.Filter, Weight: 0.2},
+		{Kind: chaos.Redirect, Weight: 0.2},
+		{Kind: chaos.StreamError, Weight: 0.5, Error: "overloaded"},
+		{Kind: chaos.StreamError, Weight: 0.5, Error: "server_error", After: new(0)},
 
 		// Errors that are no status of the provider's, or hide behind one.
 		{Kind: chaos.Status, Weight: 1, Status: 200, Code: "server_error"},
@@ -123,5 +132,7 @@ func plan(long time.Duration) *chaos.Plan {
 	for i := range w {
 		w[i].Weight += float64(i) / 1e6
 	}
-	return &chaos.Plan{Seed: 20, Weights: w}
+	return &chaos.Plan{Seed: 20, Weights: w, Limits: &chaos.Limits{
+		RequestsPerMinute: n.perMinute, Burst: n.burst, Hint: n.hint, Concurrent: n.atATime * 3 / 4, Queue: n.atATime / 20,
+	}}
 }
