@@ -91,16 +91,17 @@ func (n size) plan() *chaos.Plan {
 
 		// Errors that are no status of the provider's, or hide behind one.
 		{Kind: chaos.Status, Weight: 1, Status: 200, Code: "server_error"},
-		{Kind: chaos.Status, Weight: 0.5, Status: 200, Code: "rate_limit_exceeded", RetryAfter: "0.02"},
+		{Kind: chaos.Status, Weight: 0.1, Status: 200, Code: "rate_limit_exceeded", RetryAfter: "0.02"},
 		{Kind: chaos.Status, Weight: 1, Status: 200, Body: new("")},
 		{Kind: chaos.Status, Weight: 0.5, Status: 200, Body: new("<html>welcome to the hotel's network</html>")},
 		{Kind: chaos.Status, Weight: 0.5, Status: 502, Body: new("")},
 		{Kind: chaos.Status, Weight: 0.2, Status: 302, Body: new(""), Headers: http.Header{"Location": {"/elsewhere"}}},
 	}
 	// Every error of the provider's. Those that are worth another attempt come
-	// often; those that end a call, or open the circuit, seldom: else nothing
-	// but them would be seen.
-	often := map[string]bool{"rate_limit_exceeded": true, "slow_down": true, "server_error": true, "server_is_overloaded": true, "overloaded": true, "html": true}
+	// often; those that end a call, or open the circuit, seldom: else nothing but
+	// them would be seen. Rate limits come seldom too: where one request in twenty
+	// is refused however few there are, all wait.
+	often := map[string]bool{"server_error": true, "server_is_overloaded": true, "overloaded": true, "html": true}
 	for _, code := range chaos.Codes() {
 		weight := 0.03
 		if often[code] {
@@ -122,9 +123,9 @@ func (n size) plan() *chaos.Plan {
 		f.Kind = chaos.Status
 		long := f.RetryAfterDate > 2*time.Second || f.RetryAfter == "300" && f.RetryAfterMS == "" || f.RetryAfter == "1e400"
 		for _, f.Status = range []int{429, 503} {
-			f.Weight = 0.25
-			if long && f.Status == http.StatusTooManyRequests {
-				f.Weight = 0.001 // it keeps all callers of the model away from then on
+			f.Weight = 0.03
+			if long {
+				f.Weight = 0.001 // it keeps all callers of the endpoint away from then on
 			}
 			w = append(w, f)
 		}
