@@ -43,10 +43,12 @@ type Client struct {
 // New returns a client that asks the models until an answer passes all checks.
 //
 // The models are alternatives in order of preference; at least one. A call goes to
-// the next where one can't serve it, as the table of [failure.Decisions] says:
-// at once where its circuit is open or it asks for a wait of more than
-// RetryConfig.FallbackAfter, and after two failures that may pass. Without checks any answer
-// that was not cut off will do, an empty one too: see [validate.NotEmpty].
+// the next where one can't serve it, as the table of [failure.Decisions] says: at
+// once where its circuit is open, its key or quota is refused, or the wait for it
+// is longer than RetryConfig.FallbackAfter; and after two failures that may pass.
+// Wrong answers and bad requests stay with the model that they are of. Without
+// checks any answer that was not cut off will do, an empty one too: see
+// [validate.NotEmpty].
 //
 // The error is a *[ConfigError] that names the setting, what it got, and what it
 // takes. The slices and what cfg points to are copied, but for models and
@@ -199,10 +201,12 @@ func (c *Client) start(ctx context.Context, req *llm.Request, checks []validate.
 // its terminal event was cut off, however cleanly it ends: a failure like a
 // broken connection.
 //
-// The attempt, and with it the place at the circuit breaker, lasts until the
-// stream ends and its answer is checked. A caller that leaves the loop ends the
-// call; the breaker counts it for nothing. Time that the caller takes for a
-// piece is time of the attempt.
+// The first piece says that the provider answers: what is scarce, such as a
+// probe's place at the circuit, is free then, however slowly the caller reads.
+// The end of the stream is what is counted, before the answer is checked. A
+// caller that leaves the loop ends the call; to the circuit a stream that is
+// left after its first piece is a success, and before that it counts for
+// nothing. Time that the caller takes for a piece is time of the attempt.
 //
 // A model that is not an [llm.Streamer] answers in one piece, once the answer has
 // passed its checks; so does one whose calls of RetryConfig.Tool are carried out

@@ -29,7 +29,8 @@ const (
 )
 
 // RetryConfig is how a call is made dependable. The zero value of every field
-// means its default; the name in a configuration file stands behind each.
+// means its default; the comment after each field is its name in a configuration
+// file.
 type RetryConfig struct {
 	// MaxAttempts is how many attempts there are at most, for failures of the
 	// provider and wrong answers together. At least 1. Default 3.
@@ -65,17 +66,19 @@ type RetryConfig struct {
 	// that comes in pieces; the attempt has failed then, as at AttemptTimeout.
 	// Default 0: none.
 	IdleTimeout time.Duration // idle_timeout
-	// RestartStreams allows Stream to begin an answer anew of which something
-	// was handed on already. Default false: an attempt that fails behind that
-	// is the last.
+	// RestartStreams allows Stream to begin an answer again of which something
+	// was handed on already. Default false: an attempt that fails after that is
+	// the last.
 	RestartStreams bool // restart_streams
 	// CheckTimeout bounds each check of an answer. Default 0: none.
 	CheckTimeout time.Duration // check_timeout
 	// MaxRetryAfter is the longest single wait that a provider may ask for; a
-	// longer one ends the call with the provider's error. Default 2 min.
+	// longer one ends the call with the provider's error, or sends it to the next
+	// model. Default 2 min.
 	MaxRetryAfter time.Duration // max_retry_after
-	// MaxRateLimitWait is how long the call waits for rate limits in all; these
-	// waits use up no attempts. Default 10 min.
+	// MaxRateLimitWait is how long the call waits in all for rate limits, for its
+	// turn at the pacer and for open circuits; these waits use up no attempts.
+	// Default 10 min.
 	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
 	// Hang is how long an attempt must have had, when the deadline of the call
@@ -84,7 +87,7 @@ type RetryConfig struct {
 	// 30 s; negative, or 0 in a file: never.
 	Hang time.Duration // hang
 	// FallbackAfter is the longest wait for a model where another one of the
-	// client's could go sooner. Default 2 s.
+	// client's can be asked sooner. Default 2 s.
 	FallbackAfter time.Duration // fallback_after
 
 	// Endpoints is where what calls share comes from: the circuit breaker, the
@@ -136,7 +139,7 @@ type RetryConfig struct {
 	StopOnNoProgress bool // stop_on_no_progress
 
 	// FeedbackTemplate makes the message that tells the model what is wrong with
-	// its answer, in the place of the English one: for another language, or other
+	// its answer, instead of the English one: for another language, or other
 	// words. Its data is a *Feedback; what it writes is cut at 16,000 characters.
 	// In a file it is the text of the template. Default nil.
 	FeedbackTemplate *template.Template // feedback_template
@@ -167,7 +170,7 @@ type CircuitBreakerConfig struct {
 // Tool is what the model is offered when it could not answer alone.
 type Tool struct {
 	llm.Tool
-	// Instruction tells the model to use the tool, behind the tool's name.
+	// Instruction tells the model to use the tool, after the tool's name.
 	// Default: a sentence that says so.
 	Instruction string
 	// Run carries out a call of the tool; what it returns goes back to the
