@@ -66,7 +66,7 @@ func ExampleNew() {
 func ExampleObserver() {
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		switch a.Key {
-		case slog.TimeKey, slog.LevelKey, "call", "duration": // others each time
+		case slog.TimeKey, slog.LevelKey, "call", "start", "duration": // others each time
 			return slog.Attr{}
 		}
 		return a

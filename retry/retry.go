@@ -25,9 +25,9 @@
 // those who have more to say: that an answer has begun to come, that a request
 // is a further one of the same attempt, that an answer is wrong.
 //
-// Failures are counted by attempt, also for the circuit breaker: a request that always makes its provider fail (a "poison" prompt)
-// counts with each of its attempts, and two such requests can open a circuit of
-// the default five failures.
+// Failures are counted by attempt, also for the circuit breaker: a request that
+// always makes its provider fail (a "poison" prompt) counts with each of its
+// attempts, and two such requests can open a circuit of the default five failures.
 package retry
 
 import (
