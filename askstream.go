@@ -41,7 +41,7 @@ type Partial[T any] struct {
 // T's Validate. Until then Value may break every rule of T's schema.
 //
 // The JSON may be in a Markdown fence. Of an answer that has to be repaired
-// first (validate.JSONWithRepair) nothing is shown behind its first fault but the
+// first (validate.JSONWithRepair) nothing is shown after its first fault but the
 // result.
 //
 // The partials share nothing: the caller may keep and change each. Each part of

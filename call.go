@@ -287,7 +287,7 @@ func whole(answer *llm.Response) bool {
 }
 
 // judge checks an answer. The error is an *InvalidAnswerError, or that of a
-// check that could not be made.
+// check that could not be run.
 func (c *call) judge(ctx context.Context, answer *llm.Response, number int) error {
 	previous, before := c.last, c.complaint
 	c.last, c.lastFrom, c.lastTry, c.complaint, c.report = answer, number, c.failed+1, nil, validate.Report{}
@@ -336,10 +336,10 @@ func larger(limit int, used int64) int {
 	return min(limit, math.MaxInt/2) * 2
 }
 
-// check makes all checks. Those that could not be made are made again, by
-// themselves and after waits, as often as there are attempts: the model has
-// answered, and is not asked again for what is no fault of its answer. Once the
-// answer is found wrong, they no longer matter.
+// check runs all checks. Those that could not be run are run again, alone and
+// after waits, as often as there are attempts: the model has answered, and is not
+// asked again for what its answer is not to blame for. Once the answer is found
+// wrong, they no longer matter.
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
 	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
 	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
@@ -375,7 +375,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	case e.Reason == retry.OutOfTime:
 		c.ending = ReasonOutOfTime
 		return report, &validate.CheckError{Check: last.Check, Index: last.Index, Err: fmt.Errorf(
-			"%w; the deadline can't hold the wait of %v before it is made again: %w",
+			"%w; the deadline can't hold the wait of %v before it is run again: %w",
 			last.Err, e.RefusedWait.Round(time.Millisecond), context.DeadlineExceeded,
 		)}
 	}
@@ -394,7 +394,7 @@ func stuck(previous, answer *llm.Response, before, now []validate.Complaint) boo
 }
 
 // advance decides the stage of the next attempt after a wrong answer, or that
-// there is none. The attempt itself is counted by escalate.
+// there is none. The attempt itself is counted by failedWith.
 func (c *call) advance(noProgress bool) {
 	switch c.report.Advice {
 	case validate.Stop:

@@ -201,12 +201,11 @@ func (c *Client) start(ctx context.Context, req *llm.Request, checks []validate.
 // its terminal event was cut off, however cleanly it ends: a failure like a
 // broken connection.
 //
-// The first piece says that the provider answers: what is scarce, such as a
-// probe's place at the circuit, is free then, however slowly the caller reads.
-// The end of the stream is what is counted, before the answer is checked. A
-// caller that leaves the loop ends the call; to the circuit a stream that is
-// left after its first piece is a success, and before that it counts for
-// nothing. Time that the caller takes for a piece is time of the attempt.
+// The circuit breaker and the pacer hear of an answer at its first piece, so that
+// a caller who reads slowly keeps nobody from the model, and of its end when the
+// stream ends, before it is checked. A caller that leaves the loop ends the call:
+// a success to the breaker if a piece had come, else nothing. Time that the
+// caller takes for a piece is time of the attempt.
 //
 // A model that is not an [llm.Streamer] answers in one piece, once the answer has
 // passed its checks; so does one whose calls of RetryConfig.Tool are carried out

@@ -29,8 +29,8 @@ const (
 )
 
 // RetryConfig is how a call is made dependable. The zero value of every field
-// means its default; the comment after each field is its name in a configuration
-// file.
+// means its default. After each is its name in a configuration file; see
+// [ParseConfig].
 type RetryConfig struct {
 	// MaxAttempts is how many attempts there are at most, for failures of the
 	// provider and wrong answers together. At least 1. Default 3.
@@ -49,12 +49,13 @@ type RetryConfig struct {
 	// JitterRange is how far they are spread, as a share of the wait to either
 	// side. 0 to 1. Default 0.1.
 	JitterRange *float64 // jitter_range
-	// Backoff, if set, takes the place of the five settings above.
+	// Backoff, if set, is used instead of the five settings above, which must be
+	// left out then. Default nil.
 	Backoff backoff.Strategy
 
 	// BackoffOnInvalidAnswer waits before a wrong answer is asked again, as
 	// after a failure. Default false: it is asked again at once, because a
-	// wrong answer is no sign of an overloaded provider.
+	// wrong answer does not say that the provider is overloaded.
 	BackoffOnInvalidAnswer bool // backoff_on_invalid_answer
 
 	// MaxTime bounds the whole call. Default 0: the context's deadline alone.
@@ -73,12 +74,10 @@ type RetryConfig struct {
 	// CheckTimeout bounds each check of an answer. Default 0: none.
 	CheckTimeout time.Duration // check_timeout
 	// MaxRetryAfter is the longest single wait that a provider may ask for; a
-	// longer one ends the call with the provider's error, or sends it to the next
-	// model. Default 2 min.
+	// longer one ends the call with the provider's error. Default 2 min.
 	MaxRetryAfter time.Duration // max_retry_after
 	// MaxRateLimitWait is how long the call waits in all for rate limits, for its
-	// turn at the pacer and for open circuits; these waits use up no attempts.
-	// Default 10 min.
+	// turn and for open circuits; these waits use up no attempts. Default 10 min.
 	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
 	// Hang is how long an attempt must have had, when the deadline of the call
@@ -87,7 +86,7 @@ type RetryConfig struct {
 	// 30 s; negative, or 0 in a file: never.
 	Hang time.Duration // hang
 	// FallbackAfter is the longest wait for a model where another one of the
-	// client's can be asked sooner. Default 2 s.
+	// client's could go sooner. Default 2 s.
 	FallbackAfter time.Duration // fallback_after
 
 	// Endpoints is where what calls share comes from: the circuit breaker, the
@@ -140,17 +139,18 @@ type RetryConfig struct {
 
 	// FeedbackTemplate makes the message that tells the model what is wrong with
 	// its answer, instead of the English one: for another language, or other
-	// words. Its data is a *Feedback; what it writes is cut at 16,000 characters.
+	// words. Its data is a *[Feedback]; what it writes is cut at 16,000 characters.
 	// In a file it is the text of the template. Default nil.
 	FeedbackTemplate *template.Template // feedback_template
 
 	// Decisions is the table of what follows from each kind of failure. In a file
-	// it has the rows that are to be others:
+	// it has the rows, and of a row the columns, that are to differ from the
+	// default:
 	//
 	//	decisions:
 	//	  content_filtered: {again: backoff, breaker: ignore}
 	//
-	// Default failure.Decisions().
+	// Default [failure.Decisions].
 	Decisions *failure.Table // decisions
 	// Observer, if set, is told what happens in the call as it happens. Default
 	// nil: nobody.
@@ -163,7 +163,8 @@ type RetryConfig struct {
 type CircuitBreakerConfig struct {
 	breaker.Config
 	// ExcludedExceptions are kinds of failure that count neither way: the same
-	// as rows of RetryConfig.Decisions with {breaker: ignore}.
+	// as rows of RetryConfig.Decisions with {breaker: ignore}. A rate limit never
+	// counts, and is heard by the pacer all the same.
 	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 
@@ -343,7 +344,7 @@ func (c *RetryConfig) validateEffects() error {
 }
 
 // noWaits reports whether a strategy is the one without waits, of which a file
-// says initial_delay: 0. Bounds of waits are possible beside it.
+// says initial_delay: 0. Bounds of waits are possible with it.
 func noWaits(s backoff.Strategy) bool {
 	constant, ok := s.(backoff.Constant)
 	return ok && constant == backoff.Constant{}

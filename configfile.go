@@ -58,13 +58,16 @@ func readConfig(path string) ([]byte, error) {
 }
 
 // ParseConfig reads a configuration in YAML or JSON. Its fields are those named
-// beside the fields of RetryConfig, and `checks`, a list of checks: each is a
-// text as `llmcall call --check` takes it ("length:3..200"), or a mapping with
-// `type` and `params`. Times are seconds as numbers, or Go durations as texts
-// ("30s").
+// after the fields of [RetryConfig], and `checks`, a list of checks: each is a
+// text as `llmcall call --check` takes it ("length:3..200"), a mapping with
+// `type` and `params`, or a mapping of one name to its parameters or argument.
+// Times are seconds as numbers, or Go durations as texts ("30s"). Of a number
+// whose zero value in the struct is a default, 0 is not possible in a file; of
+// hang, failure_rate, per_success and per_second it means none.
 //
-// The error is a *ConfigError with the line, the field, what it got and what it
-// takes. name is the file's, for the error.
+// The error is a *[ConfigError] with the line, the field, what it got and what
+// it takes; of an unknown field with those that are known, the nearest first.
+// name is the file's, for the error.
 func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
 	return ParseConfigWith(name, data, validate.Builder{})
 }
@@ -137,7 +140,7 @@ func readNode(data []byte) (*yaml.Node, error) {
 	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("there is more than one document, it must be one")}
 }
 
-// lineOf returns the line where a field stands, or what is to hold it; 0 if
+// lineOf returns the line where a field is, or what is to hold it; 0 if
 // neither is in the file.
 func lineOf(n *yaml.Node, field string) int {
 	line := 0
@@ -157,7 +160,7 @@ func lineOf(n *yaml.Node, field string) int {
 	return line
 }
 
-// resolved returns what an alias stands for.
+// resolved returns what an alias refers to.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias

@@ -43,7 +43,7 @@ type Attempt struct {
 	Error       string       // the failure's text; "" for a valid answer
 	Complaints  []validate.Complaint
 	Repaired    []validate.Repair // what was changed in the answer to make JSON of it; see validate.JSONWithRepair
-	Skipped     []string          // the costly checks that were not made, since others complained or could not be made
+	Skipped     []string          // the costly checks that were not run, since others complained or could not be run
 	Start       time.Time
 	Duration    time.Duration    // of the attempt itself
 	Delay       time.Duration    // the wait before it, as it was

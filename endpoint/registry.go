@@ -224,12 +224,11 @@ func (e *Endpoint) rank() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.circuits {
-		switch s := c.breaker.Snapshot(); {
-		case s.Forced:
-			return keep
-		case s.State == breaker.Open && s.RetryIn > 0, s.State == breaker.HalfOpen:
+		// Neither State nor Idle tells a hook, which might look at the registry.
+		switch state := c.breaker.State(); {
+		case !c.breaker.Idle():
 			rank = max(rank, open)
-		case s.State == breaker.Open, s.Failures > 0:
+		case state == breaker.HalfOpen:
 			rank = max(rank, openEnded)
 		}
 	}

@@ -296,7 +296,7 @@ func (g *stage) window() {
 		return
 	}
 	for i := range g.sent {
-		if j := i + most; j < len(g.sent) && g.sent[j]-g.sent[i] < time.Minute {
+		if j := i + most; j < len(g.sent) && g.sent[j]-g.sent[i] < time.Minute-time.Microsecond {
 			g.forbid("%d requests from %v to %v, of %d a minute", most+1, g.sent[i], g.sent[j], most)
 		}
 	}

@@ -125,7 +125,7 @@ func (b *bucket) configure(perMinute, unit float64) {
 	b.level = min(b.level, size)
 }
 
-func (b *bucket) fill(seconds float64) { b.level = min(b.size, b.level+b.rate*seconds) }
+func (b *bucket) fill(s float64) { b.level = min(b.size, b.level+b.rate*s) }
 
 // wait is how long it is until n may go.
 func (b *bucket) wait(n float64) time.Duration {

@@ -68,7 +68,7 @@ type step struct {
 	which  int // of those that it may happen to
 }
 
-var steps = rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
+var anySteps = rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
 	return step{
 		kind:   rapid.SampledFrom([]string{"try", "wait", "wait", "wait", "leave", "done", "done", "back"}).Draw(r, "kind"),
 		client: rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(r, "client"),
@@ -82,7 +82,7 @@ var steps = rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
 func TestTheQueueDoesWhatTheModelDoes(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		places := rapid.IntRange(1, 3).Draw(r, "places")
-		do := steps.Draw(r, "steps")
+		do := anySteps.Draw(r, "steps")
 		var wrong error
 		synctest.Test(t, func(t *testing.T) { wrong = playQueue(t, places, do) })
 		if wrong != nil {

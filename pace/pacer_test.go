@@ -22,8 +22,8 @@ func bubble(t *testing.T, f func(t *testing.T, p *pace.Pacer)) {
 	synctest.Test(t, func(t *testing.T) { f(t, &pace.Pacer{Rand: func() float64 { return 0.5 }}) })
 }
 
-// go1 takes a turn that must be there.
-func go1(t *testing.T, p *pace.Pacer) pace.Turn {
+// take takes a turn that must be there.
+func take(t *testing.T, p *pace.Pacer) pace.Turn {
 	t.Helper()
 	turn, err := p.Try(pace.Cost{})
 	if err != nil {
@@ -35,12 +35,12 @@ func go1(t *testing.T, p *pace.Pacer) pace.Turn {
 // refuse makes a request that is refused.
 func refuse(t *testing.T, p *pace.Pacer, told *pace.Told) {
 	t.Helper()
-	turn := go1(t, p)
+	turn := take(t, p)
 	p.Refused(turn, told)
 	p.Done(turn)
 }
 
-func answer(p *pace.Pacer, turn pace.Turn, told *pace.Told) {
+func answered(p *pace.Pacer, turn pace.Turn, told *pace.Told) {
 	p.Accepted(turn, told)
 	p.Done(turn)
 }
@@ -56,18 +56,18 @@ func wait(t *testing.T, p *pace.Pacer, n int, c pace.Cost) []time.Duration {
 			t.Fatal(err)
 		}
 		at = append(at, time.Since(begin))
-		answer(p, turn, nil)
+		answered(p, turn, nil)
 	}
 	return at
 }
 
-func told(wait time.Duration) *pace.Told { return &pace.Told{HasWait: true, Wait: wait} }
+func toldWait(d time.Duration) *pace.Told { return &pace.Told{HasWait: true, Wait: d} }
 
 func TestAFreePacerHoldsNobody(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
 		var turns []pace.Turn
 		for range 1000 {
-			turns = append(turns, go1(t, p))
+			turns = append(turns, take(t, p))
 		}
 		if s := p.Snapshot(); !s.Free || s.InFlight != 1000 {
 			t.Errorf("%+v", s)
@@ -80,7 +80,7 @@ func TestAFreePacerHoldsNobody(t *testing.T) {
 			}
 			p.Done(turn)
 		}
-		p.Back(go1(t, p))
+		p.Back(take(t, p))
 		if s := p.Snapshot(); !s.Free || s.InFlight != 0 || s.Answers != 500 || s.Episodes != 0 {
 			t.Errorf("%+v", s)
 		}
@@ -91,13 +91,13 @@ func TestAfterTheFirstRefusalTheRateStartsAtTwoASecondAndDoubles(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
 		refuse(t, p, nil)
 		at := wait(t, p, 100, pace.Cost{})
-		var perSecond [6]int
+		var counts [6]int
 		for _, d := range at {
-			perSecond[min(5, d/time.Second)]++
+			counts[min(5, d/time.Second)]++
 		}
 		// 2·2^t: the integral over the second from t is 2·2^t/ln 2.
 		for i, want := range []int{2, 6, 12, 23} {
-			if got := perSecond[i]; got < want-1 || got > want+1 {
+			if got := counts[i]; got < want-1 || got > want+1 {
 				t.Errorf("second %d: %d requests, want about %d (%v)", i, got, want, at)
 			}
 		}
@@ -113,24 +113,24 @@ func TestAfterTheFirstRefusalTheRateStartsAtTwoASecondAndDoubles(t *testing.T) {
 
 // Sixty refusals of one burst are one piece of news.
 func TestABurstIsOneEpisode(t *testing.T) {
-	for _, told := range []*pace.Told{nil, {Overload: true}, told(time.Second)} {
+	for _, said := range []*pace.Told{nil, {Overload: true}, toldWait(time.Second)} {
 		bubble(t, func(t *testing.T, p *pace.Pacer) {
 			var turns []pace.Turn
 			for range 60 {
-				turns = append(turns, go1(t, p))
+				turns = append(turns, take(t, p))
 			}
 			for _, turn := range turns {
 				time.Sleep(ms)
-				p.Refused(turn, told)
+				p.Refused(turn, said)
 				p.Done(turn)
 			}
 			if n := p.Episode(); n != 1 {
-				t.Errorf("%v: %d episodes", told, n)
+				t.Errorf("%v: %d episodes", said, n)
 			}
 			time.Sleep(5 * time.Second)
-			refuse(t, p, told)
+			refuse(t, p, said)
 			if n := p.Episode(); n != 2 {
-				t.Errorf("%v: %d episodes after another", told, n)
+				t.Errorf("%v: %d episodes after another", said, n)
 			}
 		})
 	}
@@ -147,7 +147,7 @@ func TestAToldTimeClosesForAll(t *testing.T) {
 			{20 * time.Second, 2 * time.Minute, 140*time.Second + 500*ms}, // two minutes are never shortened
 		} {
 			time.Sleep(step.at - time.Since(begin))
-			p.Refused(pace.Turn{}, told(step.told))
+			p.Refused(pace.Turn{}, toldWait(step.told))
 			for until := step.opens - ms; time.Since(begin) < min(until, step.at+90*time.Second); time.Sleep(max(ms, (until-time.Since(begin))/3)) {
 				if _, err := p.Try(pace.Cost{}); err == nil {
 					t.Fatalf("at %v: a turn before %v", time.Since(begin), step.opens)
@@ -160,17 +160,17 @@ func TestAToldTimeClosesForAll(t *testing.T) {
 			}
 		}
 		time.Sleep(140*time.Second + 500*ms - time.Since(begin))
-		turn := go1(t, p)
+		turn := take(t, p)
 		if _, err := p.Try(pace.Cost{}); err == nil || err.Why != pace.Pacing {
 			t.Errorf("the second turn is not at the rate: %v", err)
 		}
-		answer(p, turn, nil)
+		answered(p, turn, nil)
 	})
 }
 
 func TestThoseWhoWaitForAToldTimeGoAtTheRate(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		refuse(t, p, told(10*time.Second))
+		refuse(t, p, toldWait(10*time.Second))
 		at := wait(t, p, 4, pace.Cost{})
 		if at[0] != 10500*ms || at[1] < at[0]+400*ms || at[1] > at[0]+500*ms || at[3] < at[0]+900*ms {
 			t.Error(at)
@@ -178,14 +178,50 @@ func TestThoseWhoWaitForAToldTimeGoAtTheRate(t *testing.T) {
 	})
 }
 
+func TestTheEstimateCountsThoseWhoWait(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		refuse(t, p, toldWait(10*time.Second))
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() { wait(t, p, 1, pace.Cost{}) })
+		}
+		synctest.Wait()
+		// At 10.5 s the first goes, the others at 2 a second.
+		if _, err := p.Try(pace.Cost{}); err == nil || err.Wait != 12500*ms || err.Why != pace.Pacing || err.Queue != 4 {
+			t.Error(err)
+		}
+		all.Wait()
+	})
+}
+
+// Nothing would show that such a rate is too high.
+func TestARateThatHoldsNobodyDoesNotGrow(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		learned(t, p)
+		time.Sleep(3 * time.Second)
+		rate := p.Snapshot().Rate
+		for range 10 {
+			time.Sleep(5 * time.Second)
+			answered(p, take(t, p), nil)
+		}
+		if got := p.Snapshot().Rate; got != rate {
+			t.Errorf("%v, then %v", rate, got)
+		}
+		time.Sleep(20 * time.Second)
+		if !p.Snapshot().Free {
+			t.Error("it holds nobody, and stays")
+		}
+	})
+}
+
 func TestALongToldTimeIsLookedAtOnceAMinute(t *testing.T) {
 	for name, end := range map[string]func(*pace.Pacer, pace.Turn){
 		"refused":       func(p *pace.Pacer, turn pace.Turn) { p.Refused(turn, nil); p.Done(turn) },
-		"refused again": func(p *pace.Pacer, turn pace.Turn) { p.Refused(turn, told(time.Hour)); p.Done(turn) },
+		"refused again": func(p *pace.Pacer, turn pace.Turn) { p.Refused(turn, toldWait(time.Hour)); p.Done(turn) },
 		"hangs":         func(*pace.Pacer, pace.Turn) {},
 	} {
 		bubble(t, func(t *testing.T, p *pace.Pacer) {
-			refuse(t, p, told(time.Hour))
+			refuse(t, p, toldWait(time.Hour))
 			looks := 0
 			for range 10*60 + 1 {
 				turn, err := p.Try(pace.Cost{})
@@ -203,24 +239,57 @@ func TestALongToldTimeIsLookedAtOnceAMinute(t *testing.T) {
 		})
 	}
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		refuse(t, p, told(time.Hour))
+		refuse(t, p, toldWait(time.Hour))
 		time.Sleep(time.Minute)
-		look := go1(t, p)
+		look := take(t, p)
 		if _, err := p.Try(pace.Cost{}); err == nil {
 			t.Error("two looks")
 		}
 		p.Back(look)
-		answer(p, go1(t, p), nil)
+		answered(p, take(t, p), nil)
 		if at := wait(t, p, 3, pace.Cost{}); at[2] > 2*time.Second || !p.Snapshot().Until.IsZero() {
 			t.Errorf("still shut after an answer: %v", at)
 		}
 		time.Sleep(time.Second)
-		refuse(t, p, told(time.Hour))
+		refuse(t, p, toldWait(time.Hour))
 		time.Sleep(time.Minute)
-		refuse(t, p, told(5*time.Second))
+		refuse(t, p, toldWait(5*time.Second))
 		if at := wait(t, p, 1, pace.Cost{}); at[0] != 5250*ms {
 			t.Errorf("what was told with the look does not count: %v", at)
 		}
+	})
+}
+
+// The look of a time that is over is not one of the next.
+func TestAToldTimeLeavesNoLookForTheNext(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(pace.Limits{MaxConcurrent: 9})
+		refuse(t, p, toldWait(3*time.Minute))
+		time.Sleep(4 * time.Minute)
+		refuse(t, p, toldWait(time.Hour))
+		if _, err := p.Try(pace.Cost{}); err == nil {
+			t.Error("looked at once")
+		}
+	})
+}
+
+func TestALookIsNotPutOffAndKeepsTheConfiguredLimits(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		refuse(t, p, toldWait(time.Hour))
+		time.Sleep(50 * time.Second)
+		p.Refused(pace.Turn{}, toldWait(2*time.Hour))
+		time.Sleep(10 * time.Second)
+		p.Done(take(t, p))
+	})
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(pace.Limits{RequestsPerMinute: 0.5})
+		refuse(t, p, toldWait(time.Hour))
+		time.Sleep(time.Minute)
+		if _, err := p.Try(pace.Cost{}); err == nil {
+			t.Error("a second request within two minutes")
+		}
+		time.Sleep(time.Minute)
+		p.Done(take(t, p))
 	})
 }
 
@@ -229,16 +298,16 @@ func TestRemainingCountsCloseBeforeARefusal(t *testing.T) {
 		return &pace.Told{Windows: []pace.Window{{Limit: 1000, Remaining: 900, Reset: time.Second}, {Limit: limit, Remaining: remaining, Reset: reset}}}
 	}
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		first, second, third := go1(t, p), go1(t, p), go1(t, p)
+		first, second, third := take(t, p), take(t, p), take(t, p)
 		p.Accepted(first, window(10, 4, 20*time.Second)) // of the four, two are in flight
 		p.Done(first)
-		a, b := go1(t, p), go1(t, p)
+		a, b := take(t, p), take(t, p)
 		_, err := p.Try(pace.Cost{})
 		if err == nil || err.Why != pace.ToldWindow || err.Wait != 20*time.Second {
 			t.Fatalf("a fifth of four: %v", err)
 		}
 		p.Back(b) // not made: it used nothing
-		b = go1(t, p)
+		b = take(t, p)
 		for _, turn := range []pace.Turn{second, third, a, b} {
 			p.Failed(turn, nil)
 			p.Done(turn)
@@ -248,14 +317,14 @@ func TestRemainingCountsCloseBeforeARefusal(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		for range 10 {
-			p.Accepted(go1(t, p), nil)
+			p.Accepted(take(t, p), nil)
 		}
 		if _, err = p.Try(pace.Cost{}); err == nil {
 			t.Error("the window begins again with as many as it holds")
 		}
 	})
 	bubble(t, func(t *testing.T, p *pace.Pacer) { // tokens
-		answer(p, go1(t, p), &pace.Told{Windows: []pace.Window{{Tokens: true, Limit: 10000, Remaining: 500, Reset: 30 * time.Second}}})
+		answered(p, take(t, p), &pace.Told{Windows: []pace.Window{{Tokens: true, Limit: 10000, Remaining: 500, Reset: 30 * time.Second}}})
 		turn, err := p.Try(pace.Cost{Tokens: 400})
 		if err != nil {
 			t.Fatal(err)
@@ -291,7 +360,7 @@ func TestNonsenseWindowsDoNotShutForLong(t *testing.T) {
 					t.Errorf("%s: shut for %v before request %d", name, gap, n)
 				}
 				last = time.Now()
-				answer(p, turn, &pace.Told{Windows: []pace.Window{w}})
+				answered(p, turn, &pace.Told{Windows: []pace.Window{w}})
 			}
 			if d := time.Since(begin); d > 5*time.Minute {
 				t.Errorf("%s: 50 requests took %v", name, d)
@@ -307,18 +376,18 @@ func TestAWaitThatCannotEndInTimeIsRefusedAtOnce(t *testing.T) {
 		deadline time.Duration
 		why      pace.Why // of the refusal; -1: it is served
 	}{
-		{"told 10 s, 5 s left", func(t *testing.T, p *pace.Pacer) { refuse(t, p, told(10*time.Second)) }, 5 * time.Second, pace.ToldTime},
-		{"told 10 s, 11 s left", func(t *testing.T, p *pace.Pacer) { refuse(t, p, told(10*time.Second)) }, 11 * time.Second, -1},
+		{"told 10 s, 5 s left", func(t *testing.T, p *pace.Pacer) { refuse(t, p, toldWait(10*time.Second)) }, 5 * time.Second, pace.ToldTime},
+		{"told 10 s, 11 s left", func(t *testing.T, p *pace.Pacer) { refuse(t, p, toldWait(10*time.Second)) }, 11 * time.Second, -1},
 		{"nothing remains for 10 s, 5 s left", func(t *testing.T, p *pace.Pacer) {
-			answer(p, go1(t, p), &pace.Told{Windows: []pace.Window{{Limit: 5, Reset: 10 * time.Second}}})
+			answered(p, take(t, p), &pace.Told{Windows: []pace.Window{{Limit: 5, Reset: 10 * time.Second}}})
 		}, 5 * time.Second, pace.ToldWindow},
 		{"six a minute, 5 s left", func(t *testing.T, p *pace.Pacer) {
 			p.Configure(pace.Limits{RequestsPerMinute: 6})
-			answer(p, go1(t, p), nil)
+			answered(p, take(t, p), nil)
 		}, 5 * time.Second, pace.ConfiguredLimit},
 		{"six a minute, 10 s left", func(t *testing.T, p *pace.Pacer) {
 			p.Configure(pace.Limits{RequestsPerMinute: 6})
-			answer(p, go1(t, p), nil)
+			answered(p, take(t, p), nil)
 		}, 10100 * ms, -1},
 		{"slow start, at 2 a second, 450 ms left", func(t *testing.T, p *pace.Pacer) { refuse(t, p, nil) }, 490 * ms, -1},
 		{"slow start is not reckoned", func(t *testing.T, p *pace.Pacer) { p.Ramp(0.5) }, 1600 * ms, -1},
@@ -353,7 +422,7 @@ func learned(t *testing.T, p *pace.Pacer) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer(p, turn, nil)
+		answered(p, turn, nil)
 	}
 	turn, err := p.Wait(t.Context(), pace.Cost{})
 	if err != nil {
@@ -393,7 +462,7 @@ func TestALearnedRateIsReckonedAtTwiceItself(t *testing.T) {
 // Those who wait are asked again when their turn gets later.
 func TestThoseWhoWaitAreAskedAgain(t *testing.T) {
 	for name, change := range map[string]func(*pace.Pacer, pace.Turn){
-		"told": func(p *pace.Pacer, turn pace.Turn) { p.Refused(turn, told(time.Hour)) },
+		"told": func(p *pace.Pacer, turn pace.Turn) { p.Refused(turn, toldWait(time.Hour)) },
 		"remaining": func(p *pace.Pacer, turn pace.Turn) {
 			p.Accepted(turn, &pace.Told{Windows: []pace.Window{{Limit: 5, Reset: 40 * time.Second}}})
 		},
@@ -401,7 +470,7 @@ func TestThoseWhoWaitAreAskedAgain(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T, p *pace.Pacer) {
 			p.Configure(pace.Limits{RequestsPerMinute: 3})
-			turn := go1(t, p)
+			turn := take(t, p)
 			begin := time.Now()
 			var all sync.WaitGroup
 			for range 3 {
@@ -434,7 +503,7 @@ func TestThoseWhoWaitAreAskedAgain(t *testing.T) {
 
 func TestTheCancelledLeaveTheOthersUndisturbed(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		refuse(t, p, told(30*time.Second))
+		refuse(t, p, toldWait(30*time.Second))
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var all sync.WaitGroup
 		for range 100 {
@@ -458,33 +527,68 @@ func TestTheCancelledLeaveTheOthersUndisturbed(t *testing.T) {
 	})
 }
 
-// A turn that comes at the moment of a cancellation is not lost.
+// A turn that comes between a cancellation and the leaving is not lost.
 func TestATurnForOneWhoHasLeftGoesBack(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		p.Configure(pace.Limits{MaxConcurrent: 1})
-		for range 200 {
-			turn := go1(t, p)
-			ctx, cancel := context.WithCancel(t.Context())
-			var all sync.WaitGroup
-			all.Go(func() {
-				if got, err := p.Wait(ctx, pace.Cost{}); err == nil {
-					p.Done(got)
-				}
-			})
-			synctest.Wait()
-			all.Go(func() { p.Done(turn) })
-			all.Go(cancel)
-			all.Wait()
-		}
+		p.Configure(pace.Limits{MaxConcurrent: 1, RequestsPerMinute: 1})
+		turn := take(t, p)
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := p.Wait(ctx, pace.Cost{}); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		p.Done(turn)
+		all.Wait()
 		if s := p.Snapshot(); s.InFlight != 0 || s.Queue != 0 {
 			t.Errorf("%+v", s)
 		}
+		p.Done(take(t, p)) // the one of this minute
+	})
+}
+
+// One that can't go yet does not hold those after it once it has left.
+func TestWhenTheHeadLeavesTheNextGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		answered(p, take(t, p), &pace.Told{Windows: []pace.Window{{Tokens: true, Limit: 1000, Remaining: 100, Reset: 50 * time.Second}}})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = p.Wait(ctx, pace.Cost{Tokens: 500}) })
+		synctest.Wait()
+		all.Go(func() {
+			if at := wait(t, p, 1, pace.Cost{Tokens: 50}); at[0] != 100*ms {
+				t.Error(at)
+			}
+		})
+		time.Sleep(100 * ms)
+		cancel()
+		all.Wait()
+	})
+}
+
+// What is not made gives back its place in the rate.
+func TestATurnThatGoesBackIsThereForTheNext(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		refuse(t, p, nil)
+		turn, err := p.Wait(t.Context(), pace.Cost{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Try(pace.Cost{}); err == nil {
+			t.Error("two at once")
+		}
+		p.Back(turn)
+		answered(p, take(t, p), nil)
 	})
 }
 
 func TestAQueueOfTenThousandTakesNoMore(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		refuse(t, p, told(time.Minute))
+		refuse(t, p, toldWait(time.Minute))
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		for i := range 10_000 {
@@ -507,7 +611,7 @@ func TestAQueueOfTenThousandTakesNoMore(t *testing.T) {
 func TestClientsTakeTurnsAndWhatHasBegunGoesFirst(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
 		p.Configure(pace.Limits{MaxConcurrent: 1})
-		held := go1(t, p)
+		held := take(t, p)
 		var order []string
 		var all sync.WaitGroup
 		for _, c := range []string{"a1", "a2", "a3", "b1", "a4+", "b2", "c1", "b3+", "a5+"} {
@@ -532,7 +636,7 @@ func TestClientsTakeTurnsAndWhatHasBegunGoesFirst(t *testing.T) {
 func TestConcurrencyIsHeldToTheEndOfTheBody(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
 		p.Configure(pace.Limits{MaxConcurrent: 2})
-		a, b := go1(t, p), go1(t, p)
+		a, b := take(t, p), take(t, p)
 		p.Accepted(a, nil)
 		if _, err := p.Try(pace.Cost{}); err == nil || err.Why != pace.Concurrency || err.Wait <= 0 || !strings.Contains(err.Error(), "our own") {
 			t.Errorf("a third of two: %v", err)
@@ -564,7 +668,7 @@ func TestOverloadLimitsThoseInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
 		var turns []pace.Turn
 		for range 20 {
-			turns = append(turns, go1(t, p))
+			turns = append(turns, take(t, p))
 		}
 		steps := []int{10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 9, 8, 7, 6, 5}
 		for i, want := range steps { // fifteen are refused: five are in flight
@@ -575,7 +679,7 @@ func TestOverloadLimitsThoseInFlight(t *testing.T) {
 			}
 		}
 		for _, turn := range turns[15:] {
-			answer(p, turn, nil)
+			answered(p, turn, nil)
 		}
 		if got := p.Snapshot(); got.Concurrency != 6 || got.Rate != 0 || got.Episodes != 1 {
 			t.Errorf("five answers at a limit of five: %+v", got)
@@ -609,6 +713,18 @@ func TestConfiguredLimits(t *testing.T) {
 			t.Error(at)
 		}
 	})
+	bubble(t, func(t *testing.T, p *pace.Pacer) { // ten at once, and still no more than 600 in any minute
+		p.Configure(pace.Limits{RequestsPerMinute: 600})
+		at := wait(t, p, 1500, pace.Cost{})
+		if at[9] != 0 || at[10] == 0 {
+			t.Error(at[:12])
+		}
+		for i := 600; i < len(at); i++ {
+			if d := at[i] - at[i-600]; d < time.Minute || d > 61*time.Second {
+				t.Fatalf("601 requests within %v", d)
+			}
+		}
+	})
 	bubble(t, func(t *testing.T, p *pace.Pacer) { // 100 a second, 100 at once
 		p.Configure(pace.Limits{TokensPerMinute: 6000})
 		if at := wait(t, p, 3, pace.Cost{Tokens: 50}); at[1] != 0 || at[2] < 500*ms || at[2] > 520*ms {
@@ -623,7 +739,7 @@ func TestConfiguredLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.Used(turn, 10)
-		answer(p, turn, nil)
+		answered(p, turn, nil)
 		if at := wait(t, p, 1, pace.Cost{Tokens: 50}); at[0] != 0 {
 			t.Errorf("what was not used does not go back: %v", at)
 		}
@@ -652,7 +768,7 @@ func TestProgressIsAnAnswerToAnyone(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		mark = p.Mark()
-		answer(p, go1(t, p), nil)
+		answered(p, take(t, p), nil)
 		if !p.ProgressSince(mark) {
 			t.Error("an answer since the mark")
 		}
@@ -666,11 +782,11 @@ func TestProgressIsAnAnswerToAnyone(t *testing.T) {
 			t.Error("no answer for more than 10 s")
 		}
 		time.Sleep(time.Hour)
-		turn := go1(t, p)
+		turn := take(t, p)
 		if !p.Snapshot().Free {
 			t.Fatal("not free")
 		}
-		answer(p, turn, nil)
+		answered(p, turn, nil)
 		mark = p.Mark()
 		refuse(t, p, nil)
 		if !p.ProgressSince(mark) {
@@ -705,7 +821,7 @@ func TestRampPacesOnlyAFreeEndpoint(t *testing.T) {
 
 func TestResetForgetsAndLetsThoseWhoWaitGo(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		refuse(t, p, told(time.Hour))
+		refuse(t, p, toldWait(time.Hour))
 		var all sync.WaitGroup
 		for range 5 {
 			all.Go(func() {
@@ -727,7 +843,7 @@ func TestResetForgetsAndLetsThoseWhoWaitGo(t *testing.T) {
 func TestAClockThatGoesBackwards(t *testing.T) {
 	var p pace.Pacer
 	p.Configure(pace.Limits{RequestsPerMinute: 600})
-	p.Refused(pace.Turn{}, told(time.Hour))
+	p.Refused(pace.Turn{}, toldWait(time.Hour))
 	synctest.Test(t, func(t *testing.T) {
 		if at := wait(t, &p, 20, pace.Cost{}); at[19] > 5*time.Second {
 			t.Error(at)

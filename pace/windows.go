@@ -22,6 +22,9 @@ type closing struct {
 
 // close closes for wait from now on, unless it is closed for longer.
 func (c *closing) close(now time.Time, wait time.Duration, chance func() float64) {
+	if !c.shut(now) {
+		*c = closing{}
+	}
 	until := now.Add(wait)
 	if !until.After(c.until) {
 		return

@@ -118,11 +118,10 @@ func (c *Call) Next() bool {
 	if c.ctx.Err() != nil {
 		return c.ended()
 	}
-	ask := c.ask()
-	if c.trouble != nil && c.plan.wait > 0 && !c.pause(ask) {
+	if c.trouble != nil && c.plan.wait > 0 && !c.pause(c.ask()) {
 		return false
 	}
-	if !c.acquire(ask) {
+	if !c.acquire(c.ask()) {
 		return false
 	}
 	c.number++
@@ -173,6 +172,7 @@ func (c *Call) ask() endpoint.Ask {
 
 // begin notes that a request begins: its permits are held.
 func (c *Call) begin() {
+	c.reconsider()
 	c.state, c.accepted, c.heard = admitted, false, nil
 	timed := c.observed != nil || c.trouble != nil
 	if e := c.targets[c.at].Endpoint; e != nil {
@@ -258,10 +258,7 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
 	o.Err, o.Kind = f.err, f.kind
-	if to := c.targets[c.at]; to.Endpoint != nil && !to.Unpaced && !c.accepted {
-		// Not of an answer that had begun: it broke, and was not refused.
-		f.progress = to.Endpoint.Progress(c.mark)
-	}
+	f.progress = !c.accepted && c.progress() // an answer that had begun broke, and was not refused
 	o.Effect = c.effect(&f)
 	if o.Effect == failure.Ignore && f.response {
 		c.Accepted(nil) // a bad request was answered, too
@@ -317,6 +314,32 @@ func (f *failed) read(p *Policy) {
 		f.response = e.Status > 0 && e.Status < 500
 	}
 	f.answered = f.answered || f.kind == failure.InvalidAnswer || f.kind == failure.CutOff
+}
+
+// paced reports whether a pacer is among the guards of the target.
+func (c *Call) paced() bool {
+	to := c.targets[c.at]
+	return to.Endpoint != nil && !to.Unpaced
+}
+
+// progress reports whether the target serves anybody, as far as a pacer makes
+// something of it.
+func (c *Call) progress() bool { return c.paced() && c.targets[c.at].Endpoint.Progress(c.mark) }
+
+// reconsider takes back that a refusal used up an attempt: by the time that it
+// is retried, others were served. When a crowd begins, the refusals come before
+// the first answers.
+func (c *Call) reconsider() {
+	t := c.trouble
+	if t == nil || !t.plan.refusal {
+		return
+	}
+	t.plan.refusal = false
+	if last := &t.failures[len(t.failures)-1]; last.Target == c.at && c.progress() {
+		last.Uncounted = true
+		t.counted--
+		t.retries--
+	}
 }
 
 // effect is what a failure says of the provider.
@@ -377,7 +400,7 @@ func (c *Call) follow(f *failed) {
 		return
 	}
 	d := c.policy.decide(&situation{
-		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, counted: t.counted, retries: t.retries,
+		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, paced: c.paced(), begun: c.accepted, counted: t.counted, retries: t.retries,
 		cutOff: t.cutOff, told: f.told && f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
 		shorts: t.shorts, waited: t.waited, left: left(c.ctx),
 	})

@@ -22,6 +22,8 @@ type situation struct {
 	kind     failure.Kind
 	answered bool // the provider did its work: the answer was wrong
 	progress bool // somebody gets answers from the endpoint
+	paced    bool // a pacer is among the guards
+	begun    bool // an answer had begun: it broke, and was not refused
 	counted  int  // failed attempts that count, without this one
 	retries  int  // the backoff's attempt number
 	cutOff   bool // an answer was cut off before this one
@@ -40,7 +42,10 @@ type step struct {
 	counts bool // the failed attempt uses up one of MaxAttempts
 	spends bool // the retry takes from the budget
 	limit  bool // the wait is for a rate limit: it counts into MaxRateLimitWait
-	grows  bool // the next delay is the backoff's next, also where this one was 0
+	// refusal says that the provider refused while nobody was served, as far as
+	// was known: whether that used up an attempt is seen when it is retried.
+	refusal bool
+	grows   bool // the next delay is the backoff's next, also where this one was 0
 }
 
 // decide says what follows a failure. It changes nothing; chance comes in
@@ -65,6 +70,7 @@ func (p *Policy) decide(s *situation) step {
 			d.wait, d.reason = max(s.toldWait, d.wait), RateLimitWait
 		}
 	} else {
+		d.refusal = refused && !s.begun
 		d.grows = again != failure.AtOnce && again != failure.OnceLarger
 		switch again {
 		case failure.Slower:
@@ -73,7 +79,8 @@ func (p *Policy) decide(s *situation) step {
 			d.wait, d.reason = p.config.Backoff.Delay(s.retries), BackoffWait
 		}
 		// A provider that did its work is not hurt by another attempt.
-		d.spends = !s.answered && s.row.Breaker != failure.Healthy
+		// Of one that refuses, the pacer holds back the attempts of all callers.
+		d.spends = !s.answered && s.row.Breaker != failure.Healthy && !(refused && s.paced)
 		if s.told { // never stretched by our own backoff
 			d.wait, d.reason = s.toldWait, ProviderWait
 		}

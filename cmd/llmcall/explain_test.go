@@ -90,7 +90,7 @@ func TestExplainNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%v: exit %d: %s", args, got.code, got.stderr)
 		}
 	}
-	if got := command(t, "HTTP/1.1 what\r\n\r\n", "explain", "-", "--provider", "openai"); got.code != exitUsage || !strings.Contains(got.stderr, "begins like an HTTP response and is none") {
+	if got := command(t, "HTTP/1.1 what\r\n\r\n", "explain", "-", "--provider", "openai"); got.code != exitUsage || !strings.Contains(got.stderr, "begins like an HTTP response and is not one") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 }
