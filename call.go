@@ -137,7 +137,7 @@ func (c *call) accept(answer *llm.Response) error {
 		c.tries.Settle(endpoint.Outcome{Used: used(answer)})
 		return c.judge(c.within, answer, c.tries.Number())
 	}
-	c.tries.Accepted(nil)
+	c.tries.Whole()
 	err := c.judge(c.within, answer, c.tries.Number())
 	c.settle(answer, err)
 	return err

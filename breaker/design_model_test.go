@@ -280,14 +280,14 @@ func compare(c breaker.Config, deeds []deed) (difference string) {
 		n := held(admitted, do.Which)
 		switch do.What {
 		case "enter":
-			pass, refusal := b.Enter()
+			pass, no := b.Enter()
 			a, in := d.enter()
-			if (refusal == nil) != (a != nil) {
-				return fmt.Sprintf("step %d: refusal %v, want admitted %v", i, refusal, a != nil)
+			if (no == nil) != (a != nil) {
+				return fmt.Sprintf("step %d: refusal %v, want admitted %v", i, no, a != nil)
 			}
 			if a == nil {
-				if refusal.Forced != d.forced || !d.forced && refusal.RetryIn() != in || refusal.State != d.state {
-					return fmt.Sprintf("step %d: refused %+v, want until in %v, %v", i, refusal, in, d.state)
+				if no.Forced != d.forced || !d.forced && no.RetryIn() != in || no.State != d.state {
+					return fmt.Sprintf("step %d: refused %+v, want until in %v, %v", i, no, in, d.state)
 				}
 				break
 			}
@@ -337,7 +337,7 @@ func compare(c breaker.Config, deeds []deed) (difference string) {
 }
 
 func TestTheCircuitDoesWhatTheDesignSays(t *testing.T) {
-	n := "20000"
+	n := "5000"
 	if v := os.Getenv("LLMCALL_MODEL_PLANS"); v != "" {
 		n = v
 	}

@@ -109,6 +109,9 @@ type bucket struct {
 	since   time.Time // until when PerSecond was added
 }
 
+// longest is how far ahead a retry is told.
+const longest = 100 * 365 * 24 * time.Hour
+
 // unit is decimal, so that five deposits of 0.2 are a whole retry.
 const unit = 1_000_000_000
 
@@ -169,7 +172,7 @@ func (b *bucket) take() (ok bool, next time.Time) {
 				return true, time.Time{}
 			}
 		case b.allowed.PerSecond > 0:
-			short := float64(unit-t) / unit / b.allowed.PerSecond
+			short := min(float64(unit-t)/unit/b.allowed.PerSecond, longest.Seconds())
 			return false, now.Add(time.Duration(short * float64(time.Second)))
 		default:
 			return false, time.Time{}

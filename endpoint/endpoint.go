@@ -47,6 +47,7 @@ type Endpoint struct {
 	circuits []circuit
 	claims   map[claim]int // what clients have configured, with how many
 	why      string        // of ForceOpen
+	changes  uint64        // how often the circuits were forced or reset
 }
 
 // served is the guards of a caller's Options.
@@ -90,19 +91,30 @@ func (e *Endpoint) serve(o Options) served {
 	if s := e.find(o); s != nil {
 		return *s
 	}
+	s, gone := e.prepare(o)
+	if gone != nil {
+		gone.Reset()
+	}
+	return s
+}
+
+// prepare makes the guards of a caller's Options, if nobody has. gone is a
+// circuit that made room, and is forced: nobody could let it go any more. Those
+// who hold it still are refused by the pacer's guard while the endpoint is forced.
+func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
 	e.making.Lock()
 	defer e.making.Unlock()
 	if s := e.find(o); s != nil {
-		return *s
+		return *s, nil
 	}
-	s := served{options: o}
+	s = served{options: o}
 	if !o.NoBudget {
 		s.guards = append(s.guards, budgetGuard{e})
 	}
 	s.guards = append(s.guards, paceGuard{e, o.NoPacer})
 	if config, err := o.Breaker.Filled(); !o.NoBreaker && err == nil {
-		s.circuit = e.circuitOf(config)
-		s.guards = append(s.guards, circuitGuard{s.circuit, e})
+		s.circuit, gone = e.circuitOf(config)
+		s.guards = append(s.guards, circuitGuard{s.circuit, e, o.NoPacer})
 	}
 	if wrap := e.registry.config.Guards; wrap != nil {
 		s.guards = wrap(e, s.guards)
@@ -114,7 +126,7 @@ func (e *Endpoint) serve(o Options) served {
 	}
 	all = append(slices.Clone(all), s)
 	e.guards.Store(&all)
-	return s
+	return s, gone
 }
 
 func (e *Endpoint) find(o Options) *served {
@@ -130,34 +142,42 @@ func (e *Endpoint) find(o Options) *served {
 	return nil
 }
 
-// circuitOf returns the circuit of some settings, made on first use.
-func (e *Endpoint) circuitOf(config breaker.Config) *breaker.Breaker {
+// circuitOf returns the circuit of some settings, made on first use, and the one
+// that made room for it if that is forced.
+func (e *Endpoint) circuitOf(config breaker.Config) (b, gone *breaker.Breaker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.circuits {
 		if c.config == config {
-			return c.breaker
+			return c.breaker, nil
 		}
 	}
 	var hooks []func(breaker.Transition)
+	ready := false // a circuit that is made of a forced endpoint has not changed
 	if told := e.registry.config.OnStateChange; told != nil {
-		hooks = append(hooks, func(t breaker.Transition) { told(e, t) })
+		hooks = append(hooks, func(t breaker.Transition) {
+			if ready {
+				told(e, t)
+			}
+		})
 	}
 	b, err := breaker.New(e.key.String(), config, hooks...)
 	if err != nil { // Filled has found it possible
 		panic(err)
 	}
-	switch force(e.forced.Load()) {
-	case forcedOpen:
-		b.ForceOpen(e.why)
-	case forcedClosed:
-		b.ForceClosed()
+	f := force(e.forced.Load())
+	if f != 0 {
+		f.apply(b, e.why)
 	}
+	ready = true
 	if len(e.circuits) == maxCircuits {
+		if f != 0 {
+			gone = e.circuits[0].breaker
+		}
 		e.circuits = slices.Delete(e.circuits, 0, 1)
 	}
 	e.circuits = append(e.circuits, circuit{config, b})
-	return b
+	return b, gone
 }
 
 // Limit adds what a client has configured of the endpoint: where two clients
@@ -170,31 +190,32 @@ func (e *Endpoint) Limit(l pace.Limits, b Budget) (release func(), err error) {
 			return func() {}, err
 		}
 	}
-	c := claim{l, b}
+	c := claim{l.Tighter(pace.Limits{}), b} // what is no limit is 0, also a NaN: a claim is found again
 	if c == (claim{}) {
 		return func() {}, nil
 	}
+	e.claim(c, 1)
+	return sync.OnceFunc(func() { e.claim(c, -1) }), nil
+}
+
+// claim adds or takes back what a client has configured.
+func (e *Endpoint) claim(c claim, n int) {
+	limits := e.registry.limits(e.key) // outside of the lock: it may ask back
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.claims == nil {
 		e.claims = map[claim]int{}
 	}
-	e.claims[c]++
-	e.apply()
-	return sync.OnceFunc(func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.claims[c]--; e.claims[c] == 0 {
-			delete(e.claims, c)
-		}
-		e.apply()
-	}), nil
+	if e.claims[c] += n; e.claims[c] == 0 {
+		delete(e.claims, c)
+	}
+	e.apply(limits)
 }
 
-// apply makes the tightest of all that is configured hold. The caller holds the
-// lock.
-func (e *Endpoint) apply() {
-	limits, budget := e.registry.limits(e.key), Budget{}
+// apply makes the tightest of all that is configured hold: an operator's limits,
+// and the claims. The caller holds the lock.
+func (e *Endpoint) apply(limits pace.Limits) {
+	budget := Budget{}
 	for c := range e.claims {
 		limits = limits.Tighter(c.limits)
 		switch {
@@ -253,28 +274,48 @@ func (e *Endpoint) ForceClosed() { e.force(forcedClosed, "") }
 
 func (e *Endpoint) force(f force, why string) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.why = why
 	e.forced.Store(int32(f))
-	for _, c := range e.circuits {
-		if f == forcedOpen {
-			c.breaker.ForceOpen(why)
-		} else {
-			c.breaker.ForceClosed()
-		}
-	}
+	e.changes++
+	e.mu.Unlock()
+	e.enforce()
 }
 
 // Reset makes circuits, pacer and budget as they are when new.
 func (e *Endpoint) Reset() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.forced.Store(0)
-	for _, c := range e.circuits {
-		c.breaker.Reset()
-	}
+	e.force(0, "")
 	e.pacer.Reset()
 	e.budget.reset()
+}
+
+// enforce makes the circuits what was last asked for, outside of the lock: the
+// hooks that are told of it may call the endpoint.
+func (e *Endpoint) enforce() {
+	for {
+		e.mu.Lock()
+		f, why, changes, circuits := force(e.forced.Load()), e.why, e.changes, slices.Clone(e.circuits)
+		e.mu.Unlock()
+		for _, c := range circuits {
+			f.apply(c.breaker, why)
+		}
+		e.mu.Lock()
+		current := changes == e.changes
+		e.mu.Unlock()
+		if current {
+			return
+		}
+	}
+}
+
+func (f force) apply(b *breaker.Breaker, why string) {
+	switch f {
+	case forcedOpen:
+		b.ForceOpen(why)
+	case forcedClosed:
+		b.ForceClosed()
+	default:
+		b.Reset()
+	}
 }
 
 // Snapshot is an endpoint at one moment, for a page or a log. It holds no

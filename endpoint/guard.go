@@ -23,6 +23,8 @@ type Guard interface {
 	Wait(context.Context, Ask) (Permit, *Refusal)
 	// Accept says that an answer has begun to come: a probe has passed, and its
 	// place is free. What Settle says later counts by itself. told may be nil.
+	// A second call says that the answer is whole, and that only its checks are
+	// waited for: what limits concurrency is free too.
 	Accept(Permit, *pace.Told) Permit
 	// Settle says how the request ended. The zero Outcome says that it was not
 	// made: what was lent goes back.

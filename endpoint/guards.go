@@ -37,6 +37,10 @@ func (g paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 		return g.Admit(a)
 	}
 	turn, err := g.e.pacer.Wait(ctx, cost(a))
+	if err == nil && force(g.e.forced.Load()) == forcedOpen { // while it waited
+		g.e.pacer.Back(turn)
+		return Permit{}, g.e.forcedRefusal()
+	}
 	if err == nil {
 		return lend(turn), nil
 	}
@@ -65,24 +69,39 @@ func turnOf(p Permit) pace.Turn {
 }
 
 func (g paceGuard) Accept(p Permit, told *pace.Told) Permit {
-	g.e.wellNow()
-	g.e.pacer.Accepted(turnOf(p), told)
-	p.N = accepted
+	switch {
+	case p.N == whole:
+	case p.N == accepted:
+		if !g.off {
+			g.e.pacer.Done(turnOf(p))
+		}
+		p.N = whole
+	default:
+		g.e.wellNow()
+		g.e.pacer.Accepted(turnOf(p), told)
+		p.N = accepted
+	}
 	return p
 }
 
-// accepted is in the N of a permit of the pacer's after Accept.
-const accepted = 1
+// What is in the N of a permit of the pacer's after Accept.
+const (
+	accepted = iota + 1
+	whole    // its place among those in flight is free
+)
 
 func (g paceGuard) Settle(p Permit, o Outcome) {
 	t := turnOf(p)
+	free := g.off || p.N == whole // no place among those in flight is held
 	switch {
 	case !o.Made():
-		g.e.pacer.Back(t)
+		if !free {
+			g.e.pacer.Back(t)
+		}
 		return
 	case o.Effect == failure.Limit, o.Kind == failure.RateLimited, o.Kind == failure.Overloaded:
 		g.e.pacer.Refused(t, o.Told)
-	case p.N == accepted:
+	case p.N != 0:
 		if o.Told != nil {
 			g.e.pacer.Accepted(t, o.Told)
 		}
@@ -95,7 +114,9 @@ func (g paceGuard) Settle(p Permit, o Outcome) {
 	if o.Used.Tokens > 0 {
 		g.e.pacer.Used(t, o.Used.Tokens)
 	}
-	g.e.pacer.Done(t)
+	if !free {
+		g.e.pacer.Done(t)
+	}
 }
 
 // circuitGuard is a circuit as a [Guard]. It is asked last, so that no probe's
@@ -103,6 +124,9 @@ func (g paceGuard) Settle(p Permit, o Outcome) {
 type circuitGuard struct {
 	b *breaker.Breaker
 	e *Endpoint // nil for a circuit alone
+	// unpaced says that no pacer is beside it: then there are no episodes of
+	// overload, and each refusal counts.
+	unpaced bool
 }
 
 // Circuit makes a guard of a circuit breaker alone.
@@ -184,7 +208,7 @@ func (g circuitGuard) Settle(p Permit, o Outcome) {
 // counted reports whether a circuit has counted the pacer's present episode of
 // overload before.
 func (g circuitGuard) counted() bool {
-	if g.e == nil {
+	if g.e == nil || g.unpaced {
 		return false
 	}
 	episode := g.e.pacer.Episode()

@@ -113,7 +113,7 @@ func (r *Registry) limits(k Key) pace.Limits {
 
 func (r *Registry) make(k Key) *Endpoint {
 	e := &Endpoint{key: k, registry: r, made: time.Now()}
-	e.apply()
+	e.apply(r.limits(k))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if other := r.byKey[k].Value(); other != nil {
@@ -224,18 +224,28 @@ func (e *Endpoint) rank() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.circuits {
-		// Neither State nor Idle tells a hook, which might look at the registry.
-		switch state := c.breaker.State(); {
-		case !c.breaker.Idle():
-			rank = max(rank, open)
-		case state == breaker.HalfOpen:
-			rank = max(rank, openEnded)
-		}
+		rank = max(rank, rankOf(c.breaker))
 	}
-	if s := e.pacer.Snapshot(); !s.Free || s.Queue > 0 {
+	if !e.pacer.Idle() {
 		rank = max(rank, open)
 	}
 	return rank
+}
+
+// rankOf is the rank of a circuit. It tells no hook, as locks are held.
+func rankOf(b *breaker.Breaker) int {
+	refusal := b.Refusal()
+	switch state := b.State(); {
+	case refusal != nil && refusal.Forced:
+		return keep
+	case b.Idle() && state == breaker.Closed:
+		return asNew
+	case b.Idle():
+		return openEnded
+	case state == breaker.Closed: // forced, or calls wait for it
+		return keep
+	}
+	return open
 }
 
 // All returns every endpoint that is kept or held, in no order.

@@ -26,8 +26,10 @@ const (
 	// What is accepted is counted over spanMost, at least over countLeast
 	// requests; after the end of a slow start over what has passed since, at least
 	// spanLeast, as what was sent before says what was asked for, not what is
-	// accepted.
+	// accepted. At the end itself, where a told time would make another refusal
+	// dear, it is spanStart.
 	spanMost    = 3 * time.Second
+	spanStart   = 2400 * time.Millisecond
 	spanLeast   = time.Second
 	countLeast  = 6
 	recentsMost = 512
@@ -177,10 +179,11 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 		return false
 	}
 	l.delay = now.Sub(s.at)
+	span := spanMost
 	if l.start {
 		l.start, l.end = false, now
+		span = spanStart
 	}
-	span := spanMost
 	if l.toll == 0 { // a told time leaves a hole in what was sent
 		span = min(span, max(spanLeast, now.Sub(l.end)))
 	}
@@ -193,7 +196,7 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 type count struct {
 	requests int     // that were counted
 	rate     float64 // of those that were accepted, a second; 0: none was
-	since    bool    // one of those since the last cut was accepted
+	since    bool    // one of those since the last cut was accepted, or they are less than two
 }
 
 // cutTo lowers the rate to what was accepted.
@@ -221,7 +224,7 @@ func (l *learner) cutTo(c count) {
 // accepted, but of those that are younger than a refusal takes to come.
 func (l *learner) counted(now time.Time, span time.Duration) count {
 	var c count
-	accepted, oldest := 0, time.Duration(0)
+	accepted, again, oldest := 0, 0, time.Duration(0)
 	for _, s := range slices.Backward(l.recent) {
 		age := now.Sub(s.at) - l.delay
 		if age < 0 {
@@ -232,11 +235,17 @@ func (l *learner) counted(now time.Time, span time.Duration) count {
 		}
 		c.requests++
 		oldest = age
-		if !s.refused {
+		switch {
+		case !s.refused:
 			accepted++
 			c.since = c.since || s.seq > l.cut
+		case s.seq > l.cut:
+			again++
 		}
 	}
+	// A turn that a told time brings may be lost to a request that was under way
+	// when it was told.
+	c.since = c.since || again < 2
 	c.rate = float64(accepted) / max(oldest.Seconds(), 0.01)
 	return c
 }

@@ -26,6 +26,7 @@ func TestWhatCountsAsAccepted(t *testing.T) {
 		{"those too young to be refused say nothing", "aaaaaaaaaraaa", 300 * time.Millisecond, 0, 10, 10, true},
 		{"none accepted", "rrrrrrr", 0, 0, 7, 0, false},
 		{"none since the cut", "aaaaaarrr", 0, 6, 9, 7.5, false},
+		{"one alone since the cut", "aaaaaaaar", 0, 8, 9, 10, true},
 		{"one since the cut", "aaaaaarar", 0, 6, 9, 8.75, true},
 		{"3 s, if there are six", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaar", 0, 0, 31, 10, true},
 		{"six, if they take longer", "a.........a.........a.........a.........a.........a.........a.........r", 0, 0, 6, 1, true},

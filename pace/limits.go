@@ -71,13 +71,18 @@ func (l *limiter) open(c Cost) bool {
 }
 
 func (l *limiter) take(c Cost) {
-	l.requests.level--
-	l.tokens.level -= float64(c.Tokens)
+	l.requests.take(1)
+	l.tokens.take(float64(c.Tokens))
 }
 
 func (l *limiter) back(tokens int64) {
-	l.requests.level++
-	l.tokens.level += float64(tokens)
+	l.requests.take(-1)
+	l.tokens.take(-float64(tokens))
+}
+
+// full says whether all is there that the limits ever let through at once.
+func (l *limiter) full() bool {
+	return l.requests.wait(l.requests.size) == 0 && l.tokens.wait(l.tokens.size) == 0
 }
 
 // turn is when a request with so many before it may go.
@@ -106,19 +111,19 @@ func (l *limiter) holds(before, n int) time.Duration {
 // What is larger than the bucket goes when it is full, and leaves a debt.
 type bucket struct {
 	rate, size, level float64 // a second
+	off               bool    // no limit now; what was taken under the last one still counts
 }
 
 // configure makes the bucket such that no minute sees more than perMinute:
 // what it holds, less the unit that may be taken on the minute's last instant,
 // is less to fill. It starts full, and keeps its debt.
 func (b *bucket) configure(perMinute, unit float64) {
+	if b.off = perMinute == 0; b.off {
+		return // a client may be back in an instant: calls in a row each configure it
+	}
 	full := b.rate == 0 || b.level >= b.size
 	size := max(unit, perMinute/60)
 	b.rate, b.size = (perMinute-size+unit)/60, size
-	if perMinute == 0 {
-		*b = bucket{}
-		return
-	}
 	if full {
 		b.level = size
 	}
@@ -127,10 +132,16 @@ func (b *bucket) configure(perMinute, unit float64) {
 
 func (b *bucket) fill(s float64) { b.level = min(b.size, b.level+b.rate*s) }
 
+func (b *bucket) take(n float64) {
+	if !b.off {
+		b.level -= n
+	}
+}
+
 // wait is how long it is until n may go.
 func (b *bucket) wait(n float64) time.Duration {
 	short := min(n, b.size) - b.level
-	if b.rate == 0 || short <= tiny {
+	if b.rate == 0 || b.off || short <= tiny {
 		return 0
 	}
 	return seconds(short / b.rate)

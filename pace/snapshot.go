@@ -36,3 +36,15 @@ func (p *Pacer) Snapshot() Snapshot {
 	}
 	return s
 }
+
+// Idle reports whether nothing would be lost if the pacer were forgotten, and a
+// new one with the same configured limits made: nothing is learned or told,
+// nobody waits or is in flight, and the limits have filled up.
+func (p *Pacer) Idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.dispatch(now)
+	return p.queue.size == 0 && p.inFlight() == 0 && !p.learn.paced && !p.told.shut(now) && len(p.windows.list) == 0 &&
+		p.overload.limit == 0 && p.limits.full()
+}

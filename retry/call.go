@@ -232,6 +232,19 @@ func (c *Call) Accepted(told *pace.Told) {
 	c.heard = nil // it was of this moment, and is not told again when the answer ends
 }
 
+// Whole says that the answer is whole, and that Settle waits only for what is
+// found of it: nothing that others could use is held meanwhile.
+func (c *Call) Whole() {
+	c.Accepted(nil)
+	if c.state != admitted {
+		return
+	}
+	for i := range c.guards() {
+		p := c.permit(i)
+		*p = c.guard(i).Accept(*p, nil)
+	}
+}
+
 // Told says what came with the request's response of the provider's limits.
 func (c *Call) Told(told *pace.Told) {
 	if told != nil && c.state == admitted {
@@ -345,7 +358,7 @@ func (c *Call) reconsider() {
 // effect is what a failure says of the provider.
 func (c *Call) effect(f *failed) failure.Effect {
 	switch {
-	case c.hung():
+	case !f.response && c.hung():
 		return failure.Count
 	case f.kind == failure.Overloaded && f.progress && f.row.Breaker == failure.Count:
 		return failure.Ignore // the pacer sends fewer at a time; nobody is ill

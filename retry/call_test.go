@@ -103,6 +103,22 @@ func TestAStreamThatBreaksUsesUpItsAttempts(t *testing.T) {
 	}
 }
 
+// The circuit keeps no text of the provider's: the call that it was said to has
+// it, also where its own failure opened the circuit.
+func TestWhatTheProviderSaidIsInTheErrorOfItsCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := endpoint.Options{Breaker: breaker.Config{FailureThreshold: 2}}
+		p := newPolicy(t, retry.Config{Target: target(t, o)})
+		_, err := retry.Do(t.Context(), p, play(repeat(transient, 3)...).call)
+		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.CircuitOpen || !strings.Contains(err.Error(), "on purpose") {
+			t.Errorf("own failures have opened the circuit: %v", err)
+		}
+		if _, err = retry.Do(t.Context(), p, play().call); err == nil || strings.Contains(err.Error(), "on purpose") {
+			t.Errorf("the next call: %v", err)
+		}
+	})
+}
+
 // What an observer is told of a wait is what was decided.
 func TestTheWaitThatIsToldIsTheDecidedOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -75,7 +75,7 @@ func (e *Error) Error() string {
 		}
 		b.WriteString(": " + cause.Error())
 	}
-	if last := e.Last(); last != nil && e.Reason != CircuitOpen {
+	if last := e.Last(); last != nil {
 		b.WriteString(": " + last.Error())
 	}
 	return b.String()

@@ -264,6 +264,24 @@ func TestWhatIsToldIsHeardOnce(t *testing.T) {
 	})
 }
 
+// Of clients that have no pacer, each refusal for want of capacity is a failure:
+// there is no episode.
+func TestOverloadOfUnpacedCallersOpensTheCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := endpoint.Options{NoPacer: true}
+		a := target(t, o)
+		a.Unpaced = true
+		p := newPolicy(t, retry.Config{Target: a, MaxAttempts: 1})
+		for range 20 {
+			retry.Do(t.Context(), p, play(fail(failure.Overloaded)).call)
+			time.Sleep(10 * s)
+		}
+		if got := a.Endpoint.Circuit(o).Snapshot(); got.Openings == 0 {
+			t.Errorf("%v with %d failures after 20 refusals", got.State, got.Failures)
+		}
+	})
+}
+
 // nilError has a method that can't be called of nil.
 type nilError struct{ err error }
 
@@ -413,4 +431,110 @@ func TestARoundWaitsNoLongerThanItsAttempt(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// Where one request may be in flight, an answer that waits to be settled for its
+// checks is in nobody's way: a judge may ask the same endpoint.
+func TestAWholeAnswerHoldsNoPlace(t *testing.T) {
+	for name, limited := range map[string]bool{"of a limit": true, "of none": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := target(t, endpoint.Options{})
+				if limited {
+					release, err := a.Endpoint.Limit(pace.Limits{MaxConcurrent: 1}, endpoint.Budget{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer release()
+				}
+				p := newPolicy(t, retry.Config{Target: a})
+				for _, end := range []func(*retry.Call){
+					func(c *retry.Call) { c.Settle(endpoint.Outcome{}) },
+					func(c *retry.Call) { c.Settle(endpoint.Outcome{Err: invalid}) },
+					func(c *retry.Call) { c.Whole() },
+					func(c *retry.Call) {},
+				} {
+					var c retry.Call
+					begin(t, &c, p, a)
+					c.Whole()
+					start := time.Now()
+					if _, err := retry.Do(t.Context(), p, play().call); err != nil || time.Since(start) > 0 {
+						t.Errorf("%v after %v", err, time.Since(start))
+					}
+					end(&c)
+					c.Close()
+					if n := a.Endpoint.Snapshot().Pace.InFlight; n != 0 {
+						t.Fatalf("%d in flight", n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A refusal of our request that comes as the call's deadline ends is an answer: the
+// provider did not hang.
+func TestALateRefusalIsNoHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := target(t, endpoint.Options{})
+		for range 6 {
+			ctx, cancel := context.WithTimeout(t.Context(), 40*s)
+			retry.Do(ctx, newPolicy(t, retry.Config{Target: a}), func(context.Context, retry.Attempt) (string, error) {
+				time.Sleep(41 * s)
+				return "", &failure.Error{Kind: failure.InvalidRequest, Status: 400}
+			})
+			cancel()
+		}
+		if got := a.Endpoint.Circuit(endpoint.Options{}).Snapshot(); got.State != breaker.Closed || got.Failures > 0 {
+			t.Errorf("%v, %d failures", got.State, got.Failures)
+		}
+	})
+}
+
+// What is given back when a call is cancelled while it waits: for its backoff, for
+// its turn, for a circuit.
+func TestACancelledWaitLeavesNothing(t *testing.T) {
+	for name, prepare := range map[string]func(a retry.Target){
+		"backoff": func(retry.Target) {},
+		"turn": func(a retry.Target) {
+			turn, _ := a.Guards[1].Admit(endpoint.Ask{})
+			a.Guards[1].Settle(turn, endpoint.Outcome{
+				Effect: failure.Limit, Kind: failure.RateLimited, Err: limited, Told: &pace.Told{Wait: 30 * s, HasWait: true},
+			})
+		},
+		"circuit": func(a retry.Target) {
+			a.Endpoint.Circuit(endpoint.Options{}).Trip(breaker.Failure{AskedFor: time.Minute})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := target(t, endpoint.Options{})
+				prepare(a)
+				var own ledger
+				p := newPolicy(t, retry.Config{WaitForCircuit: true})
+				before := a.Endpoint.Snapshot().Retries
+				var wg sync.WaitGroup
+				for range 50 {
+					wg.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), s/2)
+						defer cancel()
+						ctx, leave := context.WithCancel(ctx)
+						time.AfterFunc(s/4, leave)
+						var c retry.Call
+						c.Begin(ctx, p, []retry.Target{a}, &own)
+						defer c.Close()
+						for c.Next() {
+							c.Settle(endpoint.Outcome{Err: transient})
+						}
+					})
+				}
+				wg.Wait()
+				own.check(t, "own")
+				got := a.Endpoint.Snapshot()
+				if got.Pace.Queue+got.Pace.InFlight+got.Circuits[0].Waiting+got.Circuits[0].Probes != 0 || got.Retries < before {
+					t.Errorf("left: %+v", got)
+				}
+			})
+		})
+	}
 }

@@ -32,6 +32,7 @@ func TestTheModelIsNamedByThePathOrTheBody(t *testing.T) {
 		{chat, `{"model":null,"x":"y"}`, ""},
 		{chat, `{"model":["x"],"x":"y"}`, ""},
 		{chat, `{"a":{"model":"x"}}`, ""},
+		{chat, `{"a":1}, "model":"x"`, ""},
 		{chat, `{"a":"model","b":"x"}`, ""},
 		{chat, `["model","x"]`, ""},
 		{chat, `[{"model":"x"}]`, ""},

@@ -104,6 +104,35 @@ func TestABodyThatStallsCanBeClosed(t *testing.T) {
 	})
 }
 
+// The context is minded where the body does not mind it, too.
+func TestTheCallersContextEndsTheWaitForABodyThatDoesNotHeedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipe, _ := io.Pipe()
+		v := serve(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 400, Header: http.Header{}, Body: pipe}, nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*s)
+		defer cancel()
+		_, err := send(newTransport(t, v, nil), post(t, chat, "{}").WithContext(ctx))
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(v.start) != 2*s || v.open.Load() != 0 {
+			t.Errorf("%v after %v, %d bodies are open", err, time.Since(v.start), v.open.Load())
+		}
+	})
+}
+
+// The connection of a failure that has come whole is free before it is read.
+func TestTheBodyOfAFailureIsClosedWhenItHasCome(t *testing.T) {
+	v := serve(status(400, "bad"))
+	response, err := newTransport(t, v, nil).RoundTrip(post(t, chat, "{}"))
+	if err != nil || v.open.Load() != 0 {
+		t.Fatalf("%v, %d bodies are open", err, v.open.Load())
+	}
+	if text, err := io.ReadAll(response.Body); string(text) != "bad" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	response.Body.Close()
+}
+
 func TestTheBodyOfAFailureIsReadInPieces(t *testing.T) {
 	text := strings.Repeat("0123456789", 300_000)
 	v := serve(status(400, text))

@@ -147,6 +147,27 @@ func TestAHostThatWasRedirectedToCannotSpendTheKey(t *testing.T) {
 	}
 }
 
+func TestARedirectToAnAnswerMayBeRedirected(t *testing.T) {
+	resilient, err := transport.New(transport.Config{Endpoints: registry(t), Base: base(func(r *http.Request) (*http.Response, error) {
+		switch r.URL.Path {
+		case "/v1/chat/completions":
+			return status(303, "", "Location", "/answers/1")(r)
+		case "/answers/1":
+			return status(302, "", "Location", "/answers/2")(r)
+		}
+		return status(200, r.Method)(r)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
+	response, err := client.Do(post(t, chat, "prompt"))
+	if err != nil || response.StatusCode != 200 {
+		t.Fatalf("%v, %v", response, err)
+	}
+	response.Body.Close()
+}
+
 func TestARingOfRedirectsEnds(t *testing.T) {
 	requests := 0
 	resilient, err := transport.New(transport.Config{Endpoints: registry(t), Base: base(func(r *http.Request) (*http.Response, error) {

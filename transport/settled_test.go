@@ -132,6 +132,7 @@ func TestAnAnswerIsSettledAtItsEnd(t *testing.T) {
 		"Claude's, that fails": {address: claude, read: leave(200), failed: true,
 			answer: body(sse, "event: message_start\ndata: {\"type\":\"message_start\"}\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Internal server error\"}}\n\n"+strings.Repeat(" ", 200), nil)},
 		"an error without words":           {address: claude, answer: body(sse, "event: error\ndata: oops\n\n", nil), failed: true},
+		"an error without data":            {address: claude, answer: body(sse, "event: error\n\ndata: {\"x\":1}\n\nevent: message_stop\n\n", nil)},
 		"that of a proxy to many":          {address: "https://proxy.example/v1/messages", answer: body(sse, "data: {}\n\n", nil)},
 		"a response":                       {address: answers, answer: body(sse, "event: response.created\ndata: {\"type\":\"response.created\"}\n\nevent: response.completed\ndata: {\"type\":\"response.completed\"}\n\n", nil)},
 		"a response, cut off":              {address: answers, answer: body(sse, "data: {\"type\":\"response.incomplete\"}\n\n", nil)},

@@ -112,14 +112,22 @@ func TestACutAttemptSaysWhatItReturned(t *testing.T) {
 
 // A hang that the request's own deadline ends counts if it was long enough.
 func TestAHangCounts(t *testing.T) {
-	for deadline, want := range map[time.Duration]breaker.State{20 * s: breaker.Closed, 40 * s: breaker.Open} {
+	for name, c := range map[string]struct {
+		deadline, hang time.Duration
+		want           breaker.State
+	}{
+		"too short":            {20 * s, 0, breaker.Closed},
+		"long enough":          {40 * s, 0, breaker.Open},
+		"long enough for them": {20 * s, 10 * s, breaker.Open},
+		"switched off":         {400 * s, -1, breaker.Closed},
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			tr, e := watched(t, serve(hang), nil)
-			ctx, cancel := context.WithTimeout(t.Context(), deadline)
+			tr, e := watched(t, serve(hang), func(cfg *transport.Config) { cfg.Hang = c.hang })
+			ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
 			defer cancel()
 			_, err := send(tr, post(t, chat, "{}").WithContext(ctx))
-			if !errors.Is(err, context.DeadlineExceeded) || state(e) != want {
-				t.Errorf("%v: %v, %v", deadline, err, state(e))
+			if !errors.Is(err, context.DeadlineExceeded) || state(e) != c.want {
+				t.Errorf("%s: %v, %v", name, err, state(e))
 			}
 		})
 	}
@@ -217,6 +225,37 @@ func TestAnOverloadWithinAStreamIsHeard(t *testing.T) {
 	}
 }
 
+func TestTheLimitsThatAFailureTellsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(status(400, "bad", "X-Ratelimit-Limit-Requests", "1", "X-Ratelimit-Remaining-Requests", "0", "X-Ratelimit-Reset-Requests", "20s"))
+		tr, _ := watched(t, v, nil)
+		for _, want := range []string{"400 bad", "200 fine"} {
+			if got, err := send(tr, post(t, chat, "{}")); got != want || err != nil {
+				t.Fatal(got, err)
+			}
+		}
+		if v.at[1] < 20*s {
+			t.Errorf("sent at %v", v.at)
+		}
+	})
+}
+
+// Without a pacer each refusal is an attempt, however others are served.
+func TestWithoutAPacerRefusalsAreAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(append([]reply{status(200, "")}, slices.Repeat([]reply{status(429, "slow")}, 9)...)...)
+		tr, _ := watched(t, v, func(c *transport.Config) { c.MaxAttempts, c.Options.NoPacer = 3, true })
+		for _, want := range []string{"200 ", "429 slow"} {
+			if got, err := send(tr, post(t, chat, "{}")); got != want || err != nil {
+				t.Fatal(got, err)
+			}
+		}
+		if len(v.at) != 1+3 {
+			t.Errorf("sent at %v", v.at)
+		}
+	})
+}
+
 // A refusal that the pacer or the circuit made comes as itself.
 func TestARefusalOfAGuardSaysWhoRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -231,6 +270,33 @@ func TestARefusalOfAGuardSaysWhoRefused(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// What there is nothing to read of need not be read.
+func TestAnAnswerWithoutABodyIsSettledAtOnce(t *testing.T) {
+	tr, e := watched(t, base(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 204, Header: http.Header{}, Body: http.NoBody}, nil
+	}), nil)
+	if _, err := tr.RoundTrip(post(t, chat, "{}")); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Snapshot().Pace; got.InFlight != 0 || got.Answers != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What an attempt with a limit holds goes with its body.
+func TestTheAttemptsContextEndsWithTheBody(t *testing.T) {
+	for code, want := range map[int]string{200: "200 fine", 400: "400 fine"} {
+		var sent context.Context
+		tr, _ := watched(t, base(func(r *http.Request) (*http.Response, error) {
+			sent = r.Context()
+			return status(code, "fine")(r)
+		}), func(c *transport.Config) { c.AttemptTimeout = 60 * s })
+		if got, err := send(tr, post(t, chat, "{}")); got != want || err != nil || sent.Err() == nil {
+			t.Errorf("%q, %v; the context says %v", got, err, sent.Err())
+		}
+	}
 }
 
 // What ends RoundTrip from within leaves nothing booked.
