@@ -44,9 +44,10 @@ type Client struct {
 //
 // The models are alternatives in order of preference; at least one. A call goes to
 // the next where one can't serve it, as the table of [failure.Decisions] says: at
-// once where its circuit is open or it asks for a wait of more than
-// RetryConfig.FallbackAfter, and after two failures that may pass. Without checks
-// any answer that was not cut off will do, an empty one too: see
+// once where its circuit is open, its key or quota is refused, or the wait for it
+// is longer than RetryConfig.FallbackAfter; and after two failures that may pass.
+// Wrong answers and bad requests stay with the model that they are of. Without
+// checks any answer that was not cut off will do, an empty one too: see
 // [validate.NotEmpty].
 //
 // The error is a *[ConfigError] that names the setting, what it got, and what it

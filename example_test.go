@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"log/slog"
+	"os"
 
 	"llmcall"
+	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/validate"
 )
@@ -32,6 +35,60 @@ func (s scripted) Stream(context.Context, *llm.Request) iter.Seq2[llm.Chunk, err
 		}
 		yield(llm.Chunk{Finish: llm.FinishStop}, nil)
 	}
+}
+
+// The models are alternatives in order: the second is asked where the first can't
+// serve.
+func ExampleNew() {
+	first := llm.Func("acme/large", func(context.Context, *llm.Request) (*llm.Response, error) {
+		return nil, &failure.Error{Kind: failure.Unauthorized, Model: "acme/large", Status: 401}
+	})
+	second := llm.Func("beta/large", func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply("Berlin"), nil })
+	client, err := llmcall.New([]llm.Model{first, second}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	result, err := client.Do(context.Background(), llm.Prompt("Which city is the capital of Germany?"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, a := range result.Attempts {
+		fmt.Println(a.Model, a.Outcome)
+	}
+	// Output:
+	// acme/large failed
+	// beta/large valid
+}
+
+// What happens in a call goes into a log; no prompt and no answer is in it.
+func ExampleObserver() {
+	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		switch a.Key {
+		case slog.TimeKey, slog.LevelKey, "call", "start", "duration": // others each time
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	observer := func(ctx context.Context, e llmcall.Event) context.Context {
+		if e.Type == llmcall.EventAttemptEnded || e.Type == llmcall.EventCallEnded {
+			log.InfoContext(ctx, "llmcall", "event", e)
+		}
+		return ctx
+	}
+	model := llm.Func("acme/model", func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply("Berlin"), nil })
+	client, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{Observer: observer})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := client.Do(context.Background(), llm.Prompt("Which city is the capital of Germany?")); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// msg=llmcall event.event=attempt_ended event.attempt.number=1 event.attempt.model=acme/model event.attempt.stage=basic event.attempt.outcome=valid
+	// msg=llmcall event.event=call_ended event.model=acme/model event.result.model=acme/model event.result.attempts=1
 }
 
 func ExampleClient_Do() {

@@ -11,12 +11,17 @@
 // answer that is a Go value. [RetryWithValidation], [Start] and [Stream] make a
 // client for one call.
 //
-// There is one loop for all that goes wrong. A failure of the provider is
+// A call is made of attempts: each asks one of the client's models and checks its
+// answer. There is one loop for all that goes wrong. A failure of the provider is
 // retried after a delay that grows; a rate limit is waited for as long as the
 // provider says; an answer that does not pass its checks goes back to the model
-// with what was wrong, at once. There is one count of attempts, one deadline,
-// one history. The model's circuit breaker and its retry budget are shared by
-// all calls of the process.
+// with what was wrong, at once. Where a model can't serve, the next one is asked.
+// There is one count of attempts, one deadline, one history.
+//
+// What calls share is kept for each endpoint, that is a model at an address with
+// an API key: a pacer that holds all callers to the rate that the provider
+// accepts, a budget of retries, and, where [RetryConfig] switches it on, a circuit
+// breaker. See package endpoint, whose Default registry can be listed and reset.
 package llmcall
 
 import (

@@ -217,8 +217,8 @@ func TestTheBreakerCountsAStreamThatStalls(t *testing.T) {
 	}
 }
 
-// To leave the loop is the caller's doing: it ends the call, and the breaker
-// counts it for nothing; a panic in the loop goes on.
+// To leave the loop is the caller's doing: it ends the call, and is no failure to
+// the breaker; a panic in the loop goes on.
 func TestACallerThatLeavesAStream(t *testing.T) {
 	registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 	cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, RestartStreams: true})

@@ -10,7 +10,7 @@ import (
 	"llmcall/pace"
 )
 
-// Options say which guards stand before a caller's requests. The zero value is
+// Options say which guards are asked before a caller's requests. The zero value is
 // all of them, with the defaults of [breaker.Config]. Options that are equal
 // mean the same guards.
 type Options struct {
@@ -72,7 +72,7 @@ type claim struct {
 // Key returns the key that the endpoint was made for.
 func (e *Endpoint) Key() Key { return e.key }
 
-// Guards returns what stands before a caller's requests, in the order in which
+// Guards returns what is asked before a caller's requests, in the order in which
 // it is asked and settled: the budget, the pacer, the circuit. It is the same
 // slice for the same Options, and must not be changed. A Breaker that is
 // impossible leaves the circuit out: [Options.Validate] finds it.

@@ -8,7 +8,7 @@ import (
 	"llmcall/pace"
 )
 
-// Guard stands before requests to an endpoint: it lends a permit for each, or
+// Guard is asked before requests to an endpoint: it lends a permit for each, or
 // refuses it. A circuit breaker, a pacer, a retry budget and an account of money
 // are guards. It is safe for concurrent use, and each [Permit] is settled
 // exactly once. No method is optional: a wrapper embeds the Guard that it

@@ -12,7 +12,7 @@
 //   - [Again]: whether the same model is worth another attempt, and when;
 //   - [Elsewhere]: whether another model may serve the call, and when;
 //   - [Effect]: what the failure says about the provider's health, to the
-//     circuit breaker and whatever else stands before requests.
+//     circuit breaker and the other guards before a request.
 //
 // [Decisions] has the default rows. Nothing else in the library decides by a
 // provider, a status or a message.

@@ -1,29 +1,33 @@
 // Package retry calls a function again when it fails and another attempt may
 // help, inside the attempts, the time and the budget that the caller allowed.
 //
-// What follows from a failure is decided from its kind (package failure) by a
-// table: some failures are worth another attempt after a delay that grows, some
-// at once, some when the provider says so, some never. These bound a call:
+// A call makes attempts until one succeeds. Each is made at one of the call's
+// targets: an endpoint with its guards (package endpoint), which every request
+// passes. The targets are alternatives in order.
+//
+// What follows from a failed attempt is decided from the kind of the failure
+// (package failure) by a table: some are worth another attempt after a delay that
+// grows, some at once, some when the provider says so, some never; some are better
+// made at another target. These bound a call:
 //
 //   - MaxAttempts: the attempts.
 //   - The context's deadline and MaxTime: the time, of all attempts and waits. A
 //     wait that would pass them is not begun.
-//   - MaxRetryAfter and MaxRateLimitWait: the waits for rate limits and for open
-//     circuits. A refusal with a time to come back uses up no attempt, and
-//     neither does one without while others are served: of a hundred jobs at a
-//     rate limit, three attempts each would let only a few finish.
-//   - The guards (package endpoint) before each attempt: a budget of retries, a
-//     pacer, a circuit breaker. They are asked in order and hold nothing while
-//     the call waits.
+//   - MaxRetryAfter and MaxRateLimitWait: the waits for rate limits, for a turn
+//     at the pacer and for open circuits. A refusal with a time to come back uses
+//     up no attempt, and neither does one without while others are served: of a
+//     hundred jobs at a rate limit, three attempts each would let only a few
+//     finish.
+//   - The guards: a budget of retries, a pacer, a circuit breaker. They are asked
+//     in order and hold nothing while the call waits.
 //
 // [Do] is for a function whose result is the answer. [Call] is the same loop for
 // those who have more to say: that an answer has begun to come, that a request
 // is a further one of the same attempt, that an answer is wrong.
 //
-// A refusal is no sign that a provider is ill, but failures are counted by
-// attempt: a request that always makes its provider fail (a "poison" prompt)
-// counts with each of its attempts, and two such requests can open a circuit of
-// the default five failures.
+// Failures are counted by attempt, also for the circuit breaker: a request that
+// always makes its provider fail (a "poison" prompt) counts with each of its
+// attempts, and two such requests can open a circuit of the default five failures.
 package retry
 
 import (
@@ -87,7 +91,7 @@ type Config struct {
 	// instead of stopping with the circuit's error. Default false.
 	WaitForCircuit bool
 	// FallbackAfter is the longest wait for a guard where another target of the
-	// call could go sooner. Default 2 s.
+	// call can be asked sooner. Default 2 s.
 	FallbackAfter time.Duration
 	// AttemptsPerTarget is after how many failures of a provider the next target
 	// is tried, where there is one. Default 2.
@@ -105,8 +109,7 @@ type Config struct {
 	Observer Observer
 }
 
-// Target is something that a call may ask: the endpoint, and what stands before
-// it. With an Endpoint and no Guards, its guards are those of the zero
+// Target is something that a call may ask: the endpoint, and its guards. With an Endpoint and no Guards, its guards are those of the zero
 // [endpoint.Options].
 type Target struct {
 	Endpoint *endpoint.Endpoint
