@@ -55,7 +55,7 @@ type size struct {
 
 var sizes = map[string]size{
 	"":     {1_000, 200, time.Second, 5 * time.Second, 10 * time.Second, 25, 6_000, 10, chaos.HintNone},
-	"full": {50_000, 2_000, 4 * time.Second, 20 * time.Second, 10 * time.Second, 50, 6_000, 20, chaos.HintExact},
+	"full": {50_000, 2_000, 4 * time.Second, 20 * time.Second, 10 * time.Second, 20, 12_000, 50, chaos.HintExact},
 	"race": {5_000, 500, 4 * time.Second, 20 * time.Second, 10 * time.Second, 20, 3_000, 10, chaos.HintSeconds},
 }
 
@@ -301,7 +301,7 @@ func (s *soak) watch(quit chan struct{}) {
 func (s *soak) call(random *rand.Rand, generation int) {
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: 5, Backoff: backoff.Exponential{Initial: 10 * time.Millisecond, Max: 200 * time.Millisecond},
-		MaxTime: s.whole, AttemptTimeout: s.attempt, MaxRetryAfter: 2 * time.Second, MaxRateLimitWait: min(4*time.Second, s.whole/2),
+		MaxTime: s.whole, AttemptTimeout: s.attempt, MaxRetryAfter: 2 * time.Second, MaxRateLimitWait: s.whole / 2,
 		Endpoints: s.endpoints, EnableCircuitBreaker: true, CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: s.circuit()},
 		WaitForCircuit: random.IntN(4) > 0, RestartStreams: random.IntN(2) == 0, CountInvalidAnswers: random.IntN(8) == 0,
 		BackoffOnInvalidAnswer: random.IntN(8) == 0, StopOnNoProgress: random.IntN(8) == 0,
