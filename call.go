@@ -70,6 +70,7 @@ func (c *call) loop() (*Result, error) {
 	if c.cfg.Observer != nil {
 		k.Observer = c.observe
 	}
+	k.Want = wanted(c.req)
 	k.Begin(c.ctx, c.client.policy, c.client.targets)
 	defer k.Close()
 	for k.Next() {
@@ -145,6 +146,25 @@ func (c *call) accept(answer *llm.Response) error {
 
 func (c *call) settle(answer *llm.Response, err error) bool {
 	return c.tries.Settle(endpoint.Outcome{Err: err, Used: used(answer)})
+}
+
+// wanted is what a request may use: four bytes of text are a token, more or less,
+// and what its answer may have counts in full. What it did use is told later.
+func wanted(req *llm.Request) endpoint.Amount {
+	size := 0
+	for _, m := range req.Messages {
+		for _, part := range m.Parts {
+			switch p := part.(type) {
+			case llm.Text:
+				size += len(p)
+			case llm.ToolResult:
+				size += len(p.Content)
+			case llm.ToolCall:
+				size += len(p.Arguments)
+			}
+		}
+	}
+	return endpoint.Amount{Tokens: int64(size/4 + req.MaxTokens)}
 }
 
 // used is what a request used, as far as the guards reckon.

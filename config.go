@@ -52,6 +52,11 @@ type RetryConfig struct {
 	// Backoff, if set, is used instead of the five settings above, which must be
 	// left out then. Default nil.
 	Backoff backoff.Strategy
+	// Rand is where the chance of these waits comes from, unless Backoff is set:
+	// 64 random bits a call, from any goroutine. A simulation that must be
+	// repeatable sets it, and that of [endpoint.Config]. Default nil: the
+	// runtime's own.
+	Rand func() uint64
 
 	// BackoffOnInvalidAnswer waits before a wrong answer is asked again, as
 	// after a failure. Default false: it is asked again at once, because a
@@ -330,6 +335,7 @@ func (c *RetryConfig) validateEffects() error {
 		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "it contradicts decisions.invalid_answer"},
 		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "it has no effect unless max_attempts_before_tool_use is set"},
 		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
+		{c.Backoff != nil && c.Rand != nil, "Rand", "it has no effect while Backoff is set"},
 		{own && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},
 		{own && c.BackoffFactor != 0, "backoff_factor", switchOff + "Backoff is set"},
 		{own && c.MaxDelay != 0, "max_delay", switchOff + "Backoff is set"},
@@ -375,7 +381,11 @@ func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	if c.UseJitter != nil && !*c.UseJitter {
 		jitter = backoff.NoJitter
 	}
-	return backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}, nil
+	waits := backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}
+	if bits := c.Rand; bits != nil {
+		return backoff.Func(func(attempt int) time.Duration { return waits.At(attempt, bits()) }), nil
+	}
+	return waits, nil
 }
 
 // validateShared validates what is configured of endpoints.

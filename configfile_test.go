@@ -127,7 +127,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	}
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
-	code := map[string]bool{"Backoff": true, "Endpoints": true, "Observer": true,
+	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"FeedbackTemplate": true} // a file has its text: TestFeedbackInAnotherLanguage
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {

@@ -173,3 +173,25 @@ func TestTenantsOfOneModelAreKeptApart(t *testing.T) {
 		}
 	})
 }
+
+// With a source of chance of its own a call's waits can be repeated.
+func TestChanceComesFromTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var took []time.Duration
+		for range 3 {
+			chance := rand.New(rand.NewPCG(3, 4))
+			r, err := endpoint.NewRegistry(endpoint.Config{Rand: chance.Uint64})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := play(t, down, told(failure.RateLimited, 5*s))
+			if _, err := client(t, m, checked, llmcall.RetryConfig{Rand: chance.Uint64, Endpoints: r}).Do(t.Context(), llm.Prompt("x")); err != nil {
+				t.Fatal(err)
+			}
+			took = append(took, time.Since(m.start))
+		}
+		if took[0] != took[1] || took[1] != took[2] || took[0] == 6*s {
+			t.Errorf("took %v", took)
+		}
+	})
+}

@@ -32,7 +32,6 @@ type Endpoint struct {
 	registry *Registry
 	pacer    pace.Pacer
 	budget   bucket
-	episode  atomic.Uint64 // of the pacer: the last that a circuit has counted as overload
 
 	answered atomic.Bool  // somebody got an answer from it
 	failed   atomic.Bool  // somebody had a failure of it
@@ -61,6 +60,7 @@ type served struct {
 type circuit struct {
 	config  breaker.Config
 	breaker *breaker.Breaker
+	counted *atomic.Uint64 // the pacer's last episode that it has counted as overload
 }
 
 // claim is what one client has configured of an endpoint.
@@ -113,8 +113,9 @@ func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
 	}
 	s.guards = append(s.guards, paceGuard{e, o.NoPacer})
 	if config, err := o.Breaker.Filled(); !o.NoBreaker && err == nil {
-		s.circuit, gone = e.circuitOf(config)
-		s.guards = append(s.guards, circuitGuard{s.circuit, e, o.NoPacer})
+		var counted *atomic.Uint64
+		s.circuit, counted, gone = e.circuitOf(config)
+		s.guards = append(s.guards, circuitGuard{s.circuit, e, counted, o.NoPacer})
 	}
 	if wrap := e.registry.config.Guards; wrap != nil {
 		s.guards = wrap(e, s.guards)
@@ -144,12 +145,12 @@ func (e *Endpoint) find(o Options) *served {
 
 // circuitOf returns the circuit of some settings, made on first use, and the one
 // that made room for it if that is forced.
-func (e *Endpoint) circuitOf(config breaker.Config) (b, gone *breaker.Breaker) {
+func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted *atomic.Uint64, gone *breaker.Breaker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.circuits {
 		if c.config == config {
-			return c.breaker, nil
+			return c.breaker, c.counted, nil
 		}
 	}
 	var hooks []func(breaker.Transition)
@@ -176,8 +177,9 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b, gone *breaker.Breaker) {
 		}
 		e.circuits = slices.Delete(e.circuits, 0, 1)
 	}
-	e.circuits = append(e.circuits, circuit{config, b})
-	return b, gone
+	counted = new(atomic.Uint64)
+	e.circuits = append(e.circuits, circuit{config, b, counted})
+	return b, counted, gone
 }
 
 // Limit adds what a client has configured of the endpoint: where two clients

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"llmcall/breaker"
@@ -124,6 +125,8 @@ func (g paceGuard) Settle(p Permit, o Outcome) {
 type circuitGuard struct {
 	b *breaker.Breaker
 	e *Endpoint // nil for a circuit alone
+	// last is the pacer's last episode that the circuit has counted as overload.
+	last *atomic.Uint64
 	// unpaced says that no pacer is beside it: then there are no episodes of
 	// overload, and each refusal counts.
 	unpaced bool
@@ -212,7 +215,7 @@ func (g circuitGuard) counted() bool {
 		return false
 	}
 	episode := g.e.pacer.Episode()
-	return g.e.episode.Swap(episode) == episode
+	return g.last.Swap(episode) == episode
 }
 
 // causeOf is what may be kept of a failure: no text of the provider's.

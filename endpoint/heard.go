@@ -24,7 +24,8 @@ func Listen(ctx context.Context, l Listener) context.Context {
 }
 
 // Accepted is for a model's adapter: an answer has begun to come, a whole one
-// with its good header, a stream with its first growing piece. It tells the call
+// once it is seen to be one (servers send status 200 before a failure, too), a
+// stream with its first growing piece. It tells the call
 // that ctx belongs to, on that call's goroutine; with none, nobody. told is what
 // the header said of the provider's limits, or nil.
 func Accepted(ctx context.Context, told *pace.Told) {

@@ -35,6 +35,9 @@ type Config struct {
 	// [Options], as they are made: the way in for a circuit that a fleet of
 	// processes shares. Default nil.
 	Guards func(*Endpoint, []Guard) []Guard
+	// Rand is where the chance of pacers comes from: 64 random bits a call, from
+	// any goroutine. Default nil: the runtime's own.
+	Rand func() uint64
 	// OnStateChange, if set, is told of each change of state of a circuit, in
 	// order, outside every lock. A panic in it is logged and goes no further.
 	// Default nil.
@@ -113,6 +116,9 @@ func (r *Registry) limits(k Key) pace.Limits {
 
 func (r *Registry) make(k Key) *Endpoint {
 	e := &Endpoint{key: k, registry: r, made: time.Now()}
+	if bits := r.config.Rand; bits != nil {
+		e.pacer.Rand = func() float64 { return float64(bits()>>11) / (1 << 53) }
+	}
 	e.apply(r.limits(k))
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,20 +183,20 @@ func (r *Registry) proved(e *Endpoint) {
 // search ended, that is as new and was not asked for since it was last looked at
 // (the "clock" algorithm; F. Corbató, 1968); or else the best of those looked at.
 func (r *Registry) evictProven() bool {
-	best, rank := -1, keep
+	best, rank := -1, 2*open
 	for range min(len(r.proven), searched) {
 		r.hand %= len(r.proven)
 		e := r.proven[r.hand]
-		now := e.rank()
-		if e.used.Swap(false) && now < open {
-			now++ // asked for not long ago: others go before it
+		now := 2 * e.rank()
+		if e.used.Swap(false) {
+			now++ // asked for not long ago: its like go before it
 		}
 		if now < rank {
 			best, rank = r.hand, now
 		}
 		r.hand++
 	}
-	if best < 0 || rank >= open {
+	if best < 0 {
 		return false
 	}
 	r.proven = slices.Delete(r.proven, best, best+1)

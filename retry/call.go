@@ -32,6 +32,10 @@ import (
 type Call struct {
 	// Observer, if set before Begin, is told what happens beside the policy's.
 	Observer Observer
+	// Want is what each request may use, as far as its caller can tell, for the
+	// guards that keep an account of it. It may be set anew before Next and
+	// Round. 0: not known.
+	Want endpoint.Amount
 
 	policy    *Policy
 	ctx       context.Context
@@ -150,7 +154,7 @@ func (c *Call) Round() bool {
 		return c.ended()
 	}
 	if c.attempt.Err() == nil {
-		if c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client}) {
+		if c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client, Want: c.Want}) {
 			return true
 		}
 		if c.err != nil {
@@ -163,7 +167,7 @@ func (c *Call) Round() bool {
 
 // ask is what the guards are told of the next attempt.
 func (c *Call) ask() endpoint.Ask {
-	a := endpoint.Ask{Again: c.number > 0 || c.policy.config.Follows, Client: c.policy.config.Client}
+	a := endpoint.Ask{Again: c.number > 0 || c.policy.config.Follows, Client: c.policy.config.Client, Want: c.Want}
 	if c.trouble != nil {
 		a.Retry = c.plan.spends
 	}

@@ -204,7 +204,6 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 		c.stop(d.stopped(RateLimitWaitExceeded))
 		return noTurn
 	}
-	t.reason = d.reason
 	c.waiting(d.wait, d.reason)
 	round := c.state == answered && left(c.attempt) < min(allowed, left(ctx))
 	if round {
@@ -222,6 +221,9 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	permit, refusal := c.guard(by).Wait(ctx, ask)
 	took := time.Since(begun)
 	t.waited += max(took, leastWait)
+	if took >= t.wait { // of two waits in a row the longer one is the reason
+		t.reason = d.reason
+	}
 	t.wait += took
 	if refusal == nil {
 		*c.permit(by) = permit

@@ -319,9 +319,18 @@ func TestTheKeyIsInNoOutput(t *testing.T) {
 	}
 }
 
-func TestWithoutModelAndKeyThePracticeModelAnswersAndSaysSo(t *testing.T) {
-	got := command(t, "", "call", "--schema", file(t, "s.json", schema), "A number")
-	if got.code != 0 || !json.Valid([]byte(got.stdout)) || !strings.Contains(got.stderr, "INVENTED") {
+func TestNothingIsInventedUnlessAskedFor(t *testing.T) {
+	s := file(t, "s.json", schema)
+	got := command(t, "", "call", "--schema", s, "A number")
+	if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, "OPENAI_API_KEY") || !strings.Contains(got.stderr, "--practice") {
+		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
+	}
+	got = command(t, "", "call", "--practice", file(t, "p.yaml", "{}"), "--output", "json", "--schema", s, "A number")
+	var d struct {
+		Practice bool
+		Value    json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &d); got.code != 0 || err != nil || !d.Practice || len(d.Value) == 0 || !strings.Contains(got.stderr, "INVENTED") {
 		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
 	}
 }
