@@ -100,14 +100,13 @@ func (b limited) run(ctx context.Context) (o outcome) {
 	url, client, end := listen(s)
 	defer end()
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = b.workers
-	seen := &sends{RoundTripper: client.Transport}
-	client.Transport = seen
 	p := providers[slices.IndexFunc(providers, func(p provider) bool { return p.name == b.provider })]
 	model, err := p.open(url, client)
 	if err != nil {
 		return outcome{errs: []error{err}}
 	}
-	c, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{EnableCircuitBreaker: b.breaker})
+	seen := &tally{burst: map[sending]bool{}}
+	c, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{EnableCircuitBreaker: b.breaker, Observer: seen.observe})
 	if err != nil {
 		return outcome{errs: []error{err}}
 	}
@@ -132,52 +131,41 @@ func (b limited) run(ctx context.Context) (o outcome) {
 	}
 	workers.Wait()
 	o.took = time.Since(start)
-	o.answered, o.refused, o.after = seen.counts()
+	o.answered, o.refused, o.after = seen.answered, seen.refused, seen.after
 	return o
 }
 
-// sends is a RoundTripper that notes when each request was sent, and how it was
-// answered.
-type sends struct {
-	http.RoundTripper
-	mu    sync.Mutex
-	all   []send
-	first time.Time // when the first refusal was read
+// tally counts what became of requests. The first burst is what was sent before
+// the first refusal was read, less what was accepted: by when the call was
+// admitted, and when it has heard, since between that and the wire lies a machine
+// that has others to serve.
+type tally struct {
+	mu                       sync.Mutex
+	burst                    map[sending]bool // sent before the first refusal was read
+	answered, refused, after int
 }
 
-type send struct {
-	at      time.Time
-	refused bool
+// sending is a request of a call.
+type sending struct {
+	call    uint64
+	attempt int
 }
 
-func (s *sends) RoundTrip(r *http.Request) (*http.Response, error) {
-	at := time.Now()
-	response, err := s.RoundTripper.RoundTrip(r)
-	refused := err != nil || response.StatusCode != http.StatusOK
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = append(s.all, send{at, refused})
-	if refused && s.first.IsZero() {
-		s.first = time.Now()
-	}
-	return response, err
-}
-
-// counts returns how many requests were answered and refused, and how many of
-// these after the first burst, which is what was sent before the first refusal
-// was read, less what was accepted.
-func (s *sends) counts() (answered, refused, after int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, x := range s.all {
-		switch {
-		case !x.refused:
-			answered++
-			continue
-		case x.at.After(s.first):
-			after++
+func (y *tally) observe(_ context.Context, e llmcall.Event) context.Context {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	s := sending{e.Call, e.Attempt.Number}
+	switch {
+	case e.Type == llmcall.EventAttemptStarted:
+		y.burst[s] = y.refused == 0
+	case e.Type != llmcall.EventAttemptEnded:
+	case e.Attempt.Outcome == llmcall.OutcomeValid:
+		y.answered++
+	default:
+		y.refused++
+		if !y.burst[s] {
+			y.after++
 		}
-		refused++
 	}
-	return answered, refused, after
+	return nil
 }

@@ -180,6 +180,12 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 	}
 	l.delay = now.Sub(s.at)
 	span := spanMost
+	if l.start && len(l.recent) < countLeast {
+		// Of the burst before it some requests come late, and take what is there.
+		l.rate = max(rateProbe, l.rate/2)
+		l.credit, l.cut = 0, last
+		return true
+	}
 	if l.start {
 		l.start, l.end = false, now
 		span = spanStart

@@ -194,6 +194,38 @@ func TestTheEstimateCountsThoseWhoWait(t *testing.T) {
 	})
 }
 
+// Of a burst some requests come late, and take what the first turns after it
+// would have had: a refusal of one of these says little of the rate. Ended with
+// it, a slow start leaves three a second, which grow slowly.
+func TestAnEarlyRefusalDoesNotEndASlowStart(t *testing.T) {
+	for _, accepted := range []int{0, 1, 2, 3, 4} {
+		for _, told := range []*pace.Told{nil, toldWait(60 * ms)} {
+			bubble(t, func(t *testing.T, p *pace.Pacer) {
+				refuse(t, p, told)
+				for n := range 6 {
+					turn, err := p.Wait(t.Context(), pace.Cost{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if n == accepted {
+						p.Refused(turn, told)
+					} else {
+						p.Accepted(turn, nil)
+					}
+					p.Done(turn)
+				}
+				begin := time.Now()
+				for range 50 {
+					wait(t, p, 1, pace.Cost{})
+				}
+				if took := time.Since(begin); took > 6*time.Second {
+					t.Errorf("%d accepted, one refused, told %v: 50 more take %v", accepted, told, took)
+				}
+			})
+		}
+	}
+}
+
 // Nothing would show that such a rate is too high.
 func TestARateThatHoldsNobodyDoesNotGrow(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
@@ -417,7 +449,7 @@ func TestAWaitThatCannotEndInTimeIsRefusedAtOnce(t *testing.T) {
 // when a turn has just gone.
 func learned(t *testing.T, p *pace.Pacer) {
 	refuse(t, p, nil)
-	for range 4 { // half of them refused: no more than that is accepted
+	for range 5 { // one less is too few to end a slow start
 		turn, err := p.Wait(t.Context(), pace.Cost{})
 		if err != nil {
 			t.Fatal(err)
