@@ -103,7 +103,7 @@ func (n size) plan() *chaos.Plan {
 	// is refused however few there are, all wait.
 	often := map[string]bool{"server_error": true, "server_is_overloaded": true, "overloaded": true, "html": true}
 	for _, code := range chaos.Codes() {
-		weight := 0.03
+		weight := 0.01
 		if often[code] {
 			weight = 1.5
 		}
@@ -123,7 +123,7 @@ func (n size) plan() *chaos.Plan {
 		f.Kind = chaos.Status
 		long := f.RetryAfterDate > 2*time.Second || f.RetryAfter == "300" && f.RetryAfterMS == "" || f.RetryAfter == "1e400"
 		for _, f.Status = range []int{429, 503} {
-			f.Weight = 0.03
+			f.Weight = 0.005
 			if long {
 				f.Weight = 0.001 // it keeps all callers of the endpoint away from then on
 			}
