@@ -195,7 +195,7 @@ func (b *bucket) reset() { b.tokens.Store(b.limit.Load()) }
 // taken; it goes back if the request was not made.
 type budgetGuard struct{ e *Endpoint }
 
-func (g budgetGuard) Admit(a Ask) (Permit, *Refusal) {
+func (g *budgetGuard) Admit(a Ask) (Permit, *Refusal) {
 	if !a.Retry {
 		return Permit{}, nil
 	}
@@ -205,7 +205,7 @@ func (g budgetGuard) Admit(a Ask) (Permit, *Refusal) {
 	return Permit{N: 1}, nil
 }
 
-func (g budgetGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
+func (g *budgetGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 	for {
 		p, refusal := g.Admit(a)
 		if refusal == nil || refusal.Until.IsZero() {
@@ -224,9 +224,9 @@ func (g budgetGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 	}
 }
 
-func (g budgetGuard) Accept(p Permit, _ *pace.Told) Permit { return p }
+func (g *budgetGuard) Accept(p Permit, _ *pace.Told) Permit { return p }
 
-func (g budgetGuard) Settle(p Permit, o Outcome) {
+func (g *budgetGuard) Settle(p Permit, o Outcome) {
 	switch {
 	case o.Effect == failure.Healthy:
 		g.e.budget.succeeded()

@@ -109,13 +109,13 @@ func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
 	}
 	s = served{options: o}
 	if !o.NoBudget {
-		s.guards = append(s.guards, budgetGuard{e})
+		s.guards = append(s.guards, &budgetGuard{e})
 	}
-	s.guards = append(s.guards, paceGuard{e, o.NoPacer})
+	s.guards = append(s.guards, &paceGuard{e, o.NoPacer})
 	if config, err := o.Breaker.Filled(); !o.NoBreaker && err == nil {
 		var counted *atomic.Uint64
 		s.circuit, counted, gone = e.circuitOf(config)
-		s.guards = append(s.guards, circuitGuard{s.circuit, e, counted, o.NoPacer})
+		s.guards = append(s.guards, &circuitGuard{s.circuit, e, counted, o.NoPacer})
 	}
 	if wrap := e.registry.config.Guards; wrap != nil {
 		s.guards = wrap(e, s.guards)

@@ -50,7 +50,6 @@ type Ask struct {
 	// one of them.
 	Client string
 	Want   Amount // what it may use
-	Least  Amount // with how little it would do
 }
 
 // Amount is tokens and money. As a limit, 0 is none.

@@ -19,7 +19,7 @@ type paceGuard struct {
 	off bool
 }
 
-func (g paceGuard) Admit(a Ask) (Permit, *Refusal) {
+func (g *paceGuard) Admit(a Ask) (Permit, *Refusal) {
 	if force(g.e.forced.Load()) == forcedOpen {
 		return Permit{}, g.e.forcedRefusal()
 	}
@@ -33,7 +33,7 @@ func (g paceGuard) Admit(a Ask) (Permit, *Refusal) {
 	return lend(turn), nil
 }
 
-func (g paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
+func (g *paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 	if g.off {
 		return g.Admit(a)
 	}
@@ -69,7 +69,7 @@ func turnOf(p Permit) pace.Turn {
 	return t
 }
 
-func (g paceGuard) Accept(p Permit, told *pace.Told) Permit {
+func (g *paceGuard) Accept(p Permit, told *pace.Told) Permit {
 	switch {
 	case p.N == whole:
 	case p.N == accepted:
@@ -91,7 +91,7 @@ const (
 	whole    // its place among those in flight is free
 )
 
-func (g paceGuard) Settle(p Permit, o Outcome) {
+func (g *paceGuard) Settle(p Permit, o Outcome) {
 	t := turnOf(p)
 	free := g.off || p.N == whole // no place among those in flight is held
 	switch {
@@ -133,9 +133,9 @@ type circuitGuard struct {
 }
 
 // Circuit makes a guard of a circuit breaker alone.
-func Circuit(b *breaker.Breaker) Guard { return circuitGuard{b: b} }
+func Circuit(b *breaker.Breaker) Guard { return &circuitGuard{b: b} }
 
-func (g circuitGuard) Admit(Ask) (Permit, *Refusal) {
+func (g *circuitGuard) Admit(Ask) (Permit, *Refusal) {
 	pass, refusal := g.b.Enter()
 	if refusal != nil {
 		return Permit{}, refused(refusal)
@@ -143,7 +143,7 @@ func (g circuitGuard) Admit(Ask) (Permit, *Refusal) {
 	return passage(pass), nil
 }
 
-func (g circuitGuard) Wait(ctx context.Context, _ Ask) (Permit, *Refusal) {
+func (g *circuitGuard) Wait(ctx context.Context, _ Ask) (Permit, *Refusal) {
 	pass, err := g.b.Wait(ctx)
 	if err == nil {
 		return passage(pass), nil
@@ -177,14 +177,14 @@ func passOf(p Permit) breaker.Pass {
 	return breaker.PlainPass(p.N)
 }
 
-func (g circuitGuard) Accept(p Permit, _ *pace.Told) Permit {
+func (g *circuitGuard) Accept(p Permit, _ *pace.Told) Permit {
 	if p.Ref == nil {
 		return p // not a probe
 	}
 	return passage(g.b.Accept(passOf(p)))
 }
 
-func (g circuitGuard) Settle(p Permit, o Outcome) {
+func (g *circuitGuard) Settle(p Permit, o Outcome) {
 	outcome := breaker.Neither
 	switch o.Effect {
 	case failure.Healthy:
@@ -210,7 +210,7 @@ func (g circuitGuard) Settle(p Permit, o Outcome) {
 
 // counted reports whether a circuit has counted the pacer's present episode of
 // overload before.
-func (g circuitGuard) counted() bool {
+func (g *circuitGuard) counted() bool {
 	if g.e == nil || g.unpaced {
 		return false
 	}
