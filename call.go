@@ -22,6 +22,7 @@ type call struct {
 	client *Client
 	cfg    *RetryConfig // the client's
 	model  llm.Model
+	target int // the model's place: that of the attempt under way, which the loop has left by its end
 	req    *llm.Request
 	checks []validate.Strategy // the client's, and before them those of the type that is asked for
 	tries  retry.Call
@@ -97,7 +98,8 @@ func (c *call) loop() (*Result, error) {
 // begin writes down that an attempt begins.
 func (c *call) begin() {
 	k := &c.tries
-	c.model = c.client.models[k.Target()]
+	c.target = k.Target()
+	c.model = c.client.models[c.target]
 	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
 	record.Delay, record.DelayReason = k.Waited()
 	c.open = true
@@ -499,7 +501,7 @@ func (c *call) failedWith(err error) {
 func (c *call) ended() {
 	r := c.current()
 	c.open = false
-	if b := c.client.circuit(c.tries.Target()); b != nil {
+	if b := c.client.circuit(c.target); b != nil {
 		r.Circuit = b.State().String()
 	}
 	c.tell(c.within, Event{Type: EventAttemptEnded, Attempt: *r})

@@ -2,10 +2,13 @@ package llmcall_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 
 	"llmcall"
+	"llmcall/breaker"
+	"llmcall/failure"
 	"llmcall/llm"
 )
 
@@ -36,4 +39,26 @@ func TestAWaitersContextMayEndWithAnyError(t *testing.T) {
 		p.Cancel()
 		<-p.Done()
 	})
+}
+
+// The circuit of an attempt is that of the model that it was made at, wherever
+// the call goes on.
+func TestTheCircuitOfAnAttemptIsItsOwnModels(t *testing.T) {
+	c := newRegistry(t, breaker.Config{FailureThreshold: 1})
+	first, second := named("first", play(t, kind(failure.Unauthorized))), named("second", play(t))
+	made, err := llmcall.New([]llm.Model{first, second}, checked, guardedBy(c, llmcall.RetryConfig{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := made.Do(t.Context(), llm.Prompt("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range r.Attempts {
+		got = append(got, a.Model+" "+a.Circuit)
+	}
+	if want := []string{"first OPEN", "second CLOSED"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
