@@ -526,6 +526,9 @@ func (c *call) failure(err error) error {
 
 // reasonOf returns why the call ended.
 func (c *call) reasonOf(e *retry.Error) Reason {
+	if c.out != nil && (c.out.left || c.out.panicked) { // whatever the stages would make of the attempt
+		return ReasonCancelled
+	}
 	switch e.Reason {
 	case retry.CircuitOpen:
 		return ReasonCircuitOpen
@@ -557,6 +560,8 @@ func (c *call) reasonOf(e *retry.Error) Reason {
 		return ReasonNoValidAnswer
 	case failure.CheckUnavailable:
 		return ReasonCheckUnavailable
+	case failure.Cancelled:
+		return ReasonCancelled
 	}
 	return ReasonProviderFailed
 }

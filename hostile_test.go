@@ -2,6 +2,7 @@ package llmcall_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -39,6 +40,32 @@ func TestAWaitersContextMayEndWithAnyError(t *testing.T) {
 		p.Cancel()
 		<-p.Done()
 	})
+}
+
+// Whoever leaves a stream has cancelled the call: no provider has failed.
+func TestAStreamThatIsLeftIsNoFailureOfTheProvider(t *testing.T) {
+	for name, c := range map[string]struct {
+		model llm.Model
+		human int
+	}{
+		"pieces": {stream(t, start("go", "od", llm.FinishStop)), 0}, "pieces, before a person": {stream(t, start("go", "od", llm.FinishStop)), 1},
+		"whole": {play(t), 0}, "whole, before a person": {play(t), 1},
+		"a model that says so": {play(t, kind(failure.Cancelled)), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var last llmcall.Event
+			cfg := exact(llmcall.RetryConfig{MaxAttemptsBeforeHuman: c.human, Observer: func(_ context.Context, e llmcall.Event) context.Context {
+				last = e
+				return nil
+			}})
+			for range client(t, c.model, checked, cfg).Stream(t.Context(), llm.Prompt("x")) {
+				break
+			}
+			if e, ok := errors.AsType[*llmcall.Error](last.Err); !ok || e.Reason != llmcall.ReasonCancelled {
+				t.Errorf("%v ended with %v (%+v)", last.Type, last.Err, last.Err)
+			}
+		})
+	}
 }
 
 // The circuit of an attempt is that of the model that it was made at, wherever
