@@ -89,3 +89,13 @@ func TestTheCircuitOfAnAttemptIsItsOwnModels(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// Two settings that contradict each other are an error: one of them would have no
+// effect.
+func TestCountingWhatIsExcludedIsAContradiction(t *testing.T) {
+	cfg := llmcall.RetryConfig{EnableCircuitBreaker: true, CountInvalidAnswers: true}
+	cfg.CircuitBreakerConfig.ExcludedExceptions = []failure.Kind{failure.InvalidAnswer}
+	if e, ok := errors.AsType[*llmcall.ConfigError](cfg.Validate()); !ok || e.Field != "count_invalid_answers" {
+		t.Errorf("%v", cfg.Validate())
+	}
+}
