@@ -113,7 +113,7 @@ func (c *call) begin() {
 // about either.
 func (c *call) attempt() (*llm.Response, error) {
 	streamed := c.streams()
-	answer, err := c.ask(endpoint.Listen(c.tries.Context(), &c.tries))
+	answer, err := c.ask(c.tries.Context())
 	if err == nil {
 		err = c.accept(answer)
 	}
@@ -196,13 +196,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	}
 	for round := 0; ; round++ {
 		c.sent, c.lost = req.Messages, endpoint.Amount{}
-		var answer *llm.Response
-		var err error
-		if c.streams() {
-			answer, err = c.stream(ctx, copyOf(&req))
-		} else {
-			answer, err = c.model.Complete(ctx, copyOf(&req))
-		}
+		answer, err := c.request(ctx, copyOf(&req))
 		if err != nil {
 			return nil, err
 		}
@@ -230,6 +224,16 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 	}
+}
+
+// request sends one request, and hears what its model tells of it meanwhile.
+func (c *call) request(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	ctx, end := c.tries.Listen(ctx)
+	defer end()
+	if c.streams() {
+		return c.stream(ctx, req)
+	}
+	return c.model.Complete(ctx, req)
 }
 
 // conversation is what goes out: the caller's messages, the last answer and what

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
 	"llmcall"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/pace"
 )
 
 // odd is the error of a context, of a type that can't be compared.
@@ -40,6 +43,35 @@ func TestAWaitersContextMayEndWithAnyError(t *testing.T) {
 		p.Cancel()
 		<-p.Done()
 	})
+}
+
+// A model may be made of two that are asked at the same time, of which each
+// tells the call what it hears.
+func TestTwoModelsWithinOneTellTheCallAtTheSameTime(t *testing.T) {
+	w, registry := watch(t)
+	late := make(chan struct{})
+	m := llm.Func(t.Name(), func(ctx context.Context, _ *llm.Request) (*llm.Response, error) {
+		var first sync.WaitGroup
+		for range 8 {
+			first.Go(func() {
+				endpoint.Told(ctx, &pace.Told{Windows: []pace.Window{{Limit: 10, Remaining: 9}}})
+				endpoint.Accepted(ctx, nil)
+			})
+		}
+		go func() { // it has lost, and tells of it late
+			<-late
+			endpoint.Accepted(ctx, &pace.Told{})
+		}()
+		first.Wait()
+		return llm.Reply("good"), nil
+	})
+	if _, err := client(t, m, checked, exact(llmcall.RetryConfig{Endpoints: registry})).Do(t.Context(), llm.Prompt("x")); err != nil {
+		t.Fatal(err)
+	}
+	close(late)
+	if w.state() != "nothing" || !slices.Equal(w.settled, []string{"healthy"}) {
+		t.Errorf("%s, settled as %q", w.state(), w.settled)
+	}
 }
 
 // Whoever leaves a stream has cancelled the call: no provider has failed.
