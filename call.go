@@ -33,6 +33,7 @@ type call struct {
 	stage     Stage
 	failed    int                  // failed attempts, as the stages count them
 	maxTokens int                  // of the next request; raised after an answer that was cut off
+	next      []llm.Message        // the conversation that goes out with the next attempt
 	sent      []llm.Message        // the conversation as it last went out
 	last      *llm.Response        // the last answer that came,
 	lastFrom  int                  // the number of its attempt in the trace,
@@ -71,7 +72,7 @@ func (c *call) loop() (*Result, error) {
 	if c.cfg.Observer != nil {
 		k.Observer = c.observe
 	}
-	k.Want = wanted(c.req)
+	c.prepare()
 	k.Begin(c.ctx, c.client.policy, c.client.targets)
 	defer k.Close()
 	for k.Next() {
@@ -150,23 +151,31 @@ func (c *call) settle(answer *llm.Response, err error) bool {
 	return c.tries.Settle(endpoint.Outcome{Err: err, Used: used(answer)})
 }
 
+// prepare makes the conversation of the next attempt, and says to the guards
+// what it may use.
+func (c *call) prepare() {
+	c.next = c.conversation()
+	c.tries.Want = wanted(c.next, c.maxTokens)
+}
+
 // wanted is what a request may use: four bytes of text are a token, more or less,
 // and what its answer may have counts in full. What it did use is told later.
-func wanted(req *llm.Request) endpoint.Amount {
-	size := 0
-	for _, m := range req.Messages {
+func wanted(messages []llm.Message, maxTokens int) endpoint.Amount {
+	size := int64(0)
+	for _, m := range messages {
 		for _, part := range m.Parts {
 			switch p := part.(type) {
 			case llm.Text:
-				size += len(p)
+				size += int64(len(p))
 			case llm.ToolResult:
-				size += len(p.Content)
+				size += int64(len(p.Content))
 			case llm.ToolCall:
-				size += len(p.Arguments)
+				size += int64(len(p.Arguments))
 			}
 		}
 	}
-	return endpoint.Amount{Tokens: int64(size/4 + req.MaxTokens)}
+	size /= 4
+	return endpoint.Amount{Tokens: size + min(max(0, int64(maxTokens)), math.MaxInt64-size)}
 }
 
 // used is what a request used, as far as the guards reckon.
@@ -188,8 +197,7 @@ const maxToolRounds = 8
 // answer if there is a way to.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	req := *c.req
-	req.Messages = c.conversation()
-	req.MaxTokens = c.maxTokens
+	req.Messages, req.MaxTokens = c.next, c.maxTokens
 	if c.stage == StageTool {
 		req.Tools = slices.DeleteFunc(slices.Clone(req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
@@ -214,6 +222,9 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
+		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
+		c.tries.Want = wanted(req.Messages, req.MaxTokens)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err
@@ -221,8 +232,6 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			last, _ := c.tries.Last() // the attempt's time was over; the call goes on
 			return nil, last.Err
 		}
-		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
-		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 	}
 }
 
@@ -497,6 +506,9 @@ func (c *call) failedWith(err error) {
 	}
 	if c.ending != "" {
 		k.Stop()
+	}
+	if k.Err() == nil {
+		c.prepare()
 	}
 	c.ended()
 }

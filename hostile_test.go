@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -129,5 +130,49 @@ func TestCountingWhatIsExcludedIsAContradiction(t *testing.T) {
 	cfg.CircuitBreakerConfig.ExcludedExceptions = []failure.Kind{failure.InvalidAnswer}
 	if e, ok := errors.AsType[*llmcall.ConfigError](cfg.Validate()); !ok || e.Field != "count_invalid_answers" {
 		t.Errorf("%v", cfg.Validate())
+	}
+}
+
+// asked is a guard that notes what it is told of each request before it.
+type askedGuard struct {
+	*watched
+	asks []endpoint.Ask
+}
+
+func (w *askedGuard) Admit(a endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	w.asks = append(w.asks, a)
+	return w.watched.Admit(a)
+}
+
+// What a request may use is that of the request, also of a later one: after a cut
+// off answer it is twice as much.
+func TestTheGuardsAreToldWhatEachRequestMayUse(t *testing.T) {
+	w := &askedGuard{watched: &watched{}}
+	r, err := endpoint.NewRegistry(endpoint.Config{Guards: func(*endpoint.Endpoint, []endpoint.Guard) []endpoint.Guard { return []endpoint.Guard{w} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := play(t, finish(llm.FinishLength, strings.Repeat("long ", 800)))
+	req := llm.Prompt("x")
+	req.MaxTokens = 1000
+	if _, err := client(t, m, checked, exact(llmcall.RetryConfig{Endpoints: r})).Do(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.asks) != 2 || w.asks[0].Want.Tokens != 1000 || w.asks[1].Want.Tokens < 2000 {
+		t.Errorf("%+v", w.asks)
+	}
+}
+
+// However large the limit of tokens is, no request gives tokens back.
+func TestAnEndlessLimitOfTokensIsNoCredit(t *testing.T) {
+	w := &askedGuard{watched: &watched{}}
+	r, err := endpoint.NewRegistry(endpoint.Config{Guards: func(*endpoint.Endpoint, []endpoint.Guard) []endpoint.Guard { return []endpoint.Guard{w} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := llm.Prompt("a prompt of some tokens")
+	req.MaxTokens = int(^uint(0) >> 1)
+	if _, err := client(t, play(t), checked, exact(llmcall.RetryConfig{Endpoints: r})).Do(t.Context(), req); err != nil || w.asks[0].Want.Tokens <= 0 {
+		t.Errorf("%v, %+v", err, w.asks)
 	}
 }
