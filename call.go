@@ -22,6 +22,7 @@ type call struct {
 	client *Client
 	cfg    *RetryConfig // the client's
 	model  llm.Model
+	target int // the model's place: that of the attempt under way, which the loop has left by its end
 	req    *llm.Request
 	checks []validate.Strategy // the client's, and before them those of the type that is asked for
 	tries  retry.Call
@@ -32,6 +33,7 @@ type call struct {
 	stage     Stage
 	failed    int                  // failed attempts, as the stages count them
 	maxTokens int                  // of the next request; raised after an answer that was cut off
+	next      []llm.Message        // the conversation that goes out with the next attempt
 	sent      []llm.Message        // the conversation as it last went out
 	last      *llm.Response        // the last answer that came,
 	lastFrom  int                  // the number of its attempt in the trace,
@@ -70,7 +72,7 @@ func (c *call) loop() (*Result, error) {
 	if c.cfg.Observer != nil {
 		k.Observer = c.observe
 	}
-	k.Want = wanted(c.req)
+	c.prepare()
 	k.Begin(c.ctx, c.client.policy, c.client.targets)
 	defer k.Close()
 	for k.Next() {
@@ -97,7 +99,8 @@ func (c *call) loop() (*Result, error) {
 // begin writes down that an attempt begins.
 func (c *call) begin() {
 	k := &c.tries
-	c.model = c.client.models[k.Target()]
+	c.target = k.Target()
+	c.model = c.client.models[c.target]
 	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
 	record.Delay, record.DelayReason = k.Waited()
 	c.open = true
@@ -111,7 +114,7 @@ func (c *call) begin() {
 // about either.
 func (c *call) attempt() (*llm.Response, error) {
 	streamed := c.streams()
-	answer, err := c.ask(endpoint.Listen(c.tries.Context(), &c.tries))
+	answer, err := c.ask(c.tries.Context())
 	if err == nil {
 		err = c.accept(answer)
 	}
@@ -148,23 +151,31 @@ func (c *call) settle(answer *llm.Response, err error) bool {
 	return c.tries.Settle(endpoint.Outcome{Err: err, Used: used(answer)})
 }
 
+// prepare makes the conversation of the next attempt, and says to the guards
+// what it may use.
+func (c *call) prepare() {
+	c.next = c.conversation()
+	c.tries.Want = wanted(c.next, c.maxTokens)
+}
+
 // wanted is what a request may use: four bytes of text are a token, more or less,
 // and what its answer may have counts in full. What it did use is told later.
-func wanted(req *llm.Request) endpoint.Amount {
-	size := 0
-	for _, m := range req.Messages {
+func wanted(messages []llm.Message, maxTokens int) endpoint.Amount {
+	size := int64(0)
+	for _, m := range messages {
 		for _, part := range m.Parts {
 			switch p := part.(type) {
 			case llm.Text:
-				size += len(p)
+				size += int64(len(p))
 			case llm.ToolResult:
-				size += len(p.Content)
+				size += int64(len(p.Content))
 			case llm.ToolCall:
-				size += len(p.Arguments)
+				size += int64(len(p.Arguments))
 			}
 		}
 	}
-	return endpoint.Amount{Tokens: int64(size/4 + req.MaxTokens)}
+	size /= 4
+	return endpoint.Amount{Tokens: size + min(max(0, int64(maxTokens)), math.MaxInt64-size)}
 }
 
 // used is what a request used, as far as the guards reckon.
@@ -186,21 +197,14 @@ const maxToolRounds = 8
 // answer if there is a way to.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	req := *c.req
-	req.Messages = c.conversation()
-	req.MaxTokens = c.maxTokens
+	req.Messages, req.MaxTokens = c.next, c.maxTokens
 	if c.stage == StageTool {
 		req.Tools = slices.DeleteFunc(slices.Clone(req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
 	}
 	for round := 0; ; round++ {
 		c.sent, c.lost = req.Messages, endpoint.Amount{}
-		var answer *llm.Response
-		var err error
-		if c.streams() {
-			answer, err = c.stream(ctx, copyOf(&req))
-		} else {
-			answer, err = c.model.Complete(ctx, copyOf(&req))
-		}
+		answer, err := c.request(ctx, copyOf(&req))
 		if err != nil {
 			return nil, err
 		}
@@ -218,6 +222,9 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
+		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
+		c.tries.Want = wanted(req.Messages, req.MaxTokens)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err
@@ -225,9 +232,17 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			last, _ := c.tries.Last() // the attempt's time was over; the call goes on
 			return nil, last.Err
 		}
-		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
-		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 	}
+}
+
+// request sends one request, and hears what its model tells of it meanwhile.
+func (c *call) request(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	ctx, end := c.tries.Listen(ctx)
+	defer end()
+	if c.streams() {
+		return c.stream(ctx, req)
+	}
+	return c.model.Complete(ctx, req)
 }
 
 // conversation is what goes out: the caller's messages, the last answer and what
@@ -492,6 +507,9 @@ func (c *call) failedWith(err error) {
 	if c.ending != "" {
 		k.Stop()
 	}
+	if k.Err() == nil {
+		c.prepare()
+	}
 	c.ended()
 }
 
@@ -499,7 +517,7 @@ func (c *call) failedWith(err error) {
 func (c *call) ended() {
 	r := c.current()
 	c.open = false
-	if b := c.client.circuit(c.tries.Target()); b != nil {
+	if b := c.client.circuit(c.target); b != nil {
 		r.Circuit = b.State().String()
 	}
 	c.tell(c.within, Event{Type: EventAttemptEnded, Attempt: *r})
@@ -524,6 +542,9 @@ func (c *call) failure(err error) error {
 
 // reasonOf returns why the call ended.
 func (c *call) reasonOf(e *retry.Error) Reason {
+	if c.out != nil && (c.out.left || c.out.panicked) { // whatever the stages would make of the attempt
+		return ReasonCancelled
+	}
 	switch e.Reason {
 	case retry.CircuitOpen:
 		return ReasonCircuitOpen
@@ -555,6 +576,8 @@ func (c *call) reasonOf(e *retry.Error) Reason {
 		return ReasonNoValidAnswer
 	case failure.CheckUnavailable:
 		return ReasonCheckUnavailable
+	case failure.Cancelled:
+		return ReasonCancelled
 	}
 	return ReasonProviderFailed
 }

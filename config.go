@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -332,6 +333,7 @@ func (c *RetryConfig) validateEffects() error {
 		{c.DisablePacing && c.TokensPerMinute != 0, "tokens_per_minute", switchOff + "disable_pacing is true"},
 		{c.DisablePacing && c.MaxConcurrent != 0, "max_concurrent", switchOff + "disable_pacing is true"},
 		{c.CountInvalidAnswers && effect != failure.Healthy && effect != failure.Count, "count_invalid_answers", "it contradicts decisions.invalid_answer"},
+		{c.CountInvalidAnswers && slices.Contains(c.CircuitBreakerConfig.ExcludedExceptions, failure.InvalidAnswer), "count_invalid_answers", "it contradicts circuit_breaker_config.excluded_exceptions"},
 		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "it contradicts decisions.invalid_answer"},
 		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "it has no effect unless max_attempts_before_tool_use is set"},
 		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},

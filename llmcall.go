@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 
 	"llmcall/llm"
 	"llmcall/validate"
@@ -108,10 +109,11 @@ func (p *Pending) Wait(ctx context.Context) (*Result, error) {
 	case <-p.done:
 		return p.result, p.err
 	case <-ctx.Done():
-		if cause := context.Cause(ctx); cause != ctx.Err() {
-			return nil, fmt.Errorf("%w: %w", ctx.Err(), cause)
+		err, cause := ctx.Err(), context.Cause(ctx)
+		if reflect.TypeOf(cause) == reflect.TypeOf(err) && (!reflect.TypeOf(err).Comparable() || cause == err) {
+			return nil, err // a foreign context's error may be of a type that == panics with
 		}
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("%w: %w", err, cause)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -115,7 +116,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 				}
 			}
 			if chunk.Text != "" || chunk.Part != nil {
-				c.tries.Accepted(nil)
+				endpoint.Accepted(ctx, nil)
 				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
 			}
 		} else if expired && ctx.Err() == nil {

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 
 	"llmcall/classify"
 	"llmcall/failure"
@@ -45,9 +46,10 @@ type events struct {
 	lastEvent
 	failed func(data []byte) *failure.Error // nil if data is no error
 
-	line  []byte // the beginning of the line under way
-	tail  []byte // the last bytes of it
-	event string // the name of the event under way
+	mu    sync.Mutex // a body may be closed while it is read
+	line  []byte     // the beginning of the line under way
+	tail  []byte     // the last bytes of it
+	event string     // the name of the event under way
 	whole bool
 	fault *failure.Error // what the provider sent for the rest of the answer
 }
@@ -72,6 +74,8 @@ func eventsOf(r *http.Request, response *http.Response) *events {
 
 // see takes the bytes that were read.
 func (e *events) see(piece []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for (!e.whole || len(e.line) > 0) && e.fault == nil {
 		part, rest, ended := bytes.Cut(piece, []byte("\n"))
 		e.search(part)
@@ -157,6 +161,8 @@ func typeOf(data []byte) string {
 // failure is what the stream failed by, at its end or, if that has not come, when
 // its reader leaves; nil if it did not.
 func (e *events) failure(ended bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if ended && !e.whole && e.fault == nil {
 		e.take() // a last line without its end
 	}

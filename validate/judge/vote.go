@@ -251,7 +251,9 @@ func (m *member) ask(c *retry.Call, req *llm.Request) (*llm.Response, bool) {
 }
 
 func (m *member) complete(c *retry.Call, req *llm.Request) (*llm.Response, error) {
-	answer, err := m.model.Complete(endpoint.Listen(c.Context(), c), req)
+	ctx, end := c.Listen(c.Context())
+	defer end()
+	answer, err := m.model.Complete(ctx, req)
 	if err == nil && answer == nil {
 		err = &failure.Error{Kind: failure.Transient, Model: m.model.Name(), Message: "the model returned neither an answer nor an error"}
 	}
