@@ -88,7 +88,7 @@ func TestWhatHappensWhen(t *testing.T) {
 			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s backoff", "3s basic failed rate_limited, after 2s backoff",
 		}, limited},
 		{"one that says 0 is asked again after 100 ms", llmcall.RetryConfig{Backoff: backoff.Constant{}, MaxRateLimitWait: s / 4}, times(99, told(failure.RateLimited, 0)), []string{
-			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms rate_limit", "200ms basic failed rate_limited, after 100ms rate_limit",
+			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms pace", "200ms basic failed rate_limited, after 100ms pace",
 		}, limited},
 		{"rate limits are waited for so long and no longer", llmcall.RetryConfig{MaxRateLimitWait: 25 * s}, times(9, told(failure.RateLimited, 10*s)), []string{
 			"0s basic failed rate_limited", "10s basic failed rate_limited, after 10s rate_limit", "20s basic failed rate_limited, after 10s rate_limit",

@@ -172,7 +172,8 @@ func breaks(t *testing.T, plan []fault, cfg llmcall.RetryConfig, threshold int, 
 	result, err := llmcall.RetryWithValidation(ctx, m, llm.Prompt("x"), []validate.Strategy{check}, cfg)
 	elapsed := time.Since(m.start)
 	trace, reason := traceOf(result, err), reasonOf(t, err)
-	cancelled := reason == llmcall.ReasonCancelled
+	// A model may say itself that its caller wants no more.
+	cancelled := reason == llmcall.ReasonCancelled && ctx.Err() != nil
 
 	if len(trace.Attempts) != m.calls() {
 		bad("%d calls of the model, %d attempts in the trace", m.calls(), len(trace.Attempts))

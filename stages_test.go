@@ -89,7 +89,7 @@ func TestStages(t *testing.T) {
 		}, ""},
 		{"a rate limit without a time does", humanAt(1), []step{kind(failure.RateLimited)}, []string{"0s basic failed rate_limited"}, human},
 		{"one that says 0 does not", llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeHuman: 2, Backoff: backoff.Constant{}}, times(2, told(failure.RateLimited, 0)), []string{
-			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms rate_limit", "200ms basic valid, after 100ms rate_limit",
+			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms pace", "200ms basic valid, after 100ms pace",
 		}, ""},
 
 		// No progress begins the next stage early.

@@ -142,3 +142,49 @@ func (c crowd) run(ctx context.Context) (o outcome) {
 	}
 	return o
 }
+
+// sends is a RoundTripper that notes when each request was sent, and how it was
+// answered.
+type sends struct {
+	http.RoundTripper
+	mu    sync.Mutex
+	all   []send
+	first time.Time // when the first refusal was read
+}
+
+type send struct {
+	at      time.Time
+	refused bool
+}
+
+func (s *sends) RoundTrip(r *http.Request) (*http.Response, error) {
+	at := time.Now()
+	response, err := s.RoundTripper.RoundTrip(r)
+	refused := err != nil || response.StatusCode != http.StatusOK
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, send{at, refused})
+	if refused && s.first.IsZero() {
+		s.first = time.Now()
+	}
+	return response, err
+}
+
+// counts returns how many requests were answered and refused, and how many of
+// these after the first burst, which is what was sent before the first refusal
+// was read, less what was accepted.
+func (s *sends) counts() (answered, refused, after int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.all {
+		switch {
+		case !x.refused:
+			answered++
+			continue
+		case x.at.After(s.first):
+			after++
+		}
+		refused++
+	}
+	return answered, refused, after
+}

@@ -68,8 +68,8 @@ func (p *Policy) decide(s *situation) step {
 			d.wait = leastApartLater
 		}
 		d.apart = d.wait
-		if s.told {
-			d.wait, d.reason = max(s.toldWait, d.wait), RateLimitWait
+		if s.told && s.toldWait >= d.wait { // a longer wait of our own is called so
+			d.wait, d.reason = s.toldWait, RateLimitWait
 		}
 	} else {
 		d.refusal = refused && !s.begun
@@ -93,6 +93,9 @@ func (p *Policy) decide(s *situation) step {
 	switch {
 	case s.told && s.toldWait > p.config.MaxRetryAfter:
 		d.wait = s.toldWait
+		if d.limit {
+			d.reason = RateLimitWait
+		}
 		return d.stopped(WaitTooLong)
 	case d.limit && d.wait > p.config.MaxRateLimitWait-s.waited:
 		return d.stopped(RateLimitWaitExceeded)

@@ -255,7 +255,7 @@ func predict(p plan) (tr trace) {
 		tr.refused, tr.waiting = wait, why
 		stop(r)
 	}
-	isLimit := func(why retry.WaitReason) bool { return why == retry.RateLimitWait || why == retry.CircuitWait }
+	isLimit := func(why retry.WaitReason) bool { return why == retry.RateLimitWait || why == retry.PaceWait || why == retry.CircuitWait }
 	allowed := func(wait time.Duration, why retry.WaitReason) bool {
 		late := wait > 0 && now+wait >= deadline // "A wait that would pass them is not begun."
 		// A wait for a circuit that ends exactly with it is refused, one for a limit is not.
@@ -394,7 +394,12 @@ func predict(p plan) (tr trace) {
 			if wait < s {
 				short++
 			}
-			if !pause(max(wait, least), retry.RateLimitWait) {
+			// "where we wait longer than told, the error says that it is ours"
+			why := retry.RateLimitWait
+			if wait < least {
+				why = retry.PaceWait
+			}
+			if !pause(max(wait, least), why) {
 				return finish()
 			}
 		case counted >= attempts:
