@@ -390,7 +390,17 @@ func TestAWaitThatCannotEndInTimeIsRefusedAtOnce(t *testing.T) {
 			answered(p, take(t, p), nil)
 		}, 10100 * ms, -1},
 		{"slow start, at 2 a second, 450 ms left", func(t *testing.T, p *pace.Pacer) { refuse(t, p, nil) }, 490 * ms, -1},
-		{"slow start is not reckoned", func(t *testing.T, p *pace.Pacer) { p.Ramp(0.5) }, 1600 * ms, -1},
+		{"slow start is not reckoned", func(t *testing.T, p *pace.Pacer) {
+			refuse(t, p, nil)
+			for range 10 { // at twice 2 a second the eleventh would go after 2.75 s
+				go func() {
+					if turn, err := p.Wait(t.Context(), pace.Cost{}); err == nil {
+						answered(p, turn, nil)
+					}
+				}()
+			}
+			synctest.Wait()
+		}, 2500 * ms, -1},
 	} {
 		bubble(t, func(t *testing.T, p *pace.Pacer) {
 			row.before(t, p)
@@ -800,25 +810,6 @@ func TestProgressIsAnAnswerToAnyone(t *testing.T) {
 	})
 }
 
-func TestRampPacesOnlyAFreeEndpoint(t *testing.T) {
-	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		p.Ramp(0)
-		p.Ramp(-1)
-		if !p.Snapshot().Free {
-			t.Error("a rate of nothing")
-		}
-		p.Ramp(4)
-		p.Ramp(1000)
-		if s := p.Snapshot(); s.Rate != 4 || s.Episodes != 0 {
-			t.Errorf("%+v", s)
-		}
-		time.Sleep(10 * time.Second)
-		if !p.Snapshot().Free {
-			t.Error("not free after 10 s")
-		}
-	})
-}
-
 func TestResetForgetsAndLetsThoseWhoWaitGo(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
 		refuse(t, p, toldWait(time.Hour))
@@ -956,4 +947,17 @@ func BenchmarkWatched(b *testing.B) {
 		p.Accepted(held.(pace.Turn), nil)
 		p.Done(held.(pace.Turn))
 	}
+}
+
+// A window of which something was used, and then nothing for longer than it lasts,
+// is forgotten at the first look.
+func TestAWindowThatNobodyUsesIsForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		answered(p, take(t, p), &pace.Told{Windows: []pace.Window{{Limit: 50, Remaining: 40, Reset: time.Second}}})
+		answered(p, take(t, p), nil)
+		time.Sleep(5 * time.Minute)
+		if !p.Idle() {
+			t.Errorf("%+v", p.Snapshot())
+		}
+	})
 }
