@@ -241,7 +241,7 @@ func (p *Pacer) rest(now time.Time) {
 		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
 		return
 	}
-	p.learn, p.told, p.windows.list = learner{}, closing{}, nil
+	p.learn, p.told, p.windows.list = learner{noise: p.learn.noise}, closing{}, nil
 	p.word.Add(-1)
 }
 
