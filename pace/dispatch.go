@@ -111,6 +111,7 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 	if told == nil {
 		return
 	}
+	told = told.asOf(now)
 	if told.HasWait && told.Wait > 0 {
 		chance := rand.Float64
 		if p.Rand != nil {

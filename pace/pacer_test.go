@@ -961,3 +961,29 @@ func TestAWindowThatNobodyUsesIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+// What a header tells counts from the header, though the answer begins, and the
+// pacer hears of it, later.
+func TestWhatIsToldCountsFromTheResponse(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		told pace.Told
+		want time.Duration // from the response
+	}{
+		{"a time", pace.Told{HasWait: true, Wait: 30 * time.Second}, 30*time.Second + 500*ms},
+		{"a window", pace.Told{Windows: []pace.Window{{Limit: 5, Reset: 30 * time.Second}}}, 30 * time.Second},
+		{"a time that is over", pace.Told{HasWait: true, Wait: 5 * time.Second}, 20 * time.Second},
+		{"a window that is over", pace.Told{Windows: []pace.Window{{Limit: 5, Reset: 5 * time.Second}}}, 20 * time.Second},
+	} {
+		bubble(t, func(t *testing.T, p *pace.Pacer) {
+			turn, told := take(t, p), row.told
+			told.At = time.Now()
+			time.Sleep(20 * time.Second)
+			answered(p, turn, &told)
+			wait(t, p, 1, pace.Cost{})
+			if got := time.Since(told.At); got < row.want-ms || got > row.want+ms {
+				t.Errorf("%s: a turn after %v, want %v", row.name, got, row.want)
+			}
+		})
+	}
+}
