@@ -345,7 +345,7 @@ func TestWhateverTheProviderSays(t *testing.T) {
 
 // "Floor 0.05/s": of the learned rate it is 0.02/s here. At a limit of 0.05/s the
 // law's floor is the limit itself, and a bucket of one refuses it again and again
-// (2.9 refusals an answer rather than 0.7). While nothing is accepted it is as the
+// (3.8 refusals an answer rather than 0.7). While nothing is accepted it is as the
 // law says.
 func TestTheFloorOfTheLearnedRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,7 @@
 //   - Refusals that have nothing to do with our rate (a busy region, a model that
 //     all share): what is refused at a rate well below what was accepted before is
 //     refused whatever the rate. The share of these is learned, and refusals in
-//     proportion to it are no episode. Many together are one.
+//     proportion to it are not an episode. Many together are one.
 //   - [Limits] that are configured.
 //   - Overload: a provider that is short of capacity is helped by fewer requests
 //     at a time. An episode halves those in flight; each round of answers adds
