@@ -111,6 +111,7 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 	if told == nil {
 		return
 	}
+	told = told.asOf(now)
 	if told.HasWait && told.Wait > 0 {
 		chance := rand.Float64
 		if p.Rand != nil {
@@ -241,7 +242,7 @@ func (p *Pacer) rest(now time.Time) {
 		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
 		return
 	}
-	p.learn, p.told, p.windows.list = learner{}, closing{}, nil
+	p.learn, p.told, p.windows.list = learner{noise: p.learn.noise}, closing{}, nil
 	p.word.Add(-1)
 }
 

@@ -17,8 +17,13 @@
 //     each later one, is an episode: it cuts the rate to what was accepted a
 //     second, and to nine tenths of itself at most. Refusals of requests that
 //     were sent before the last cut say nothing new. Between episodes the rate
-//     grows slowly, and after a calm it doubles. The length of an answer does
-//     not matter. When nobody has had to wait for a minute, the rate is gone.
+//     grows slowly, and after a calm it doubles: 40 requests, but at least 8 s and
+//     at most 90 s. The length of an answer does not matter. When nobody has had
+//     to wait for a minute, the rate is gone.
+//   - Refusals that have nothing to do with our rate (a busy region, a model that
+//     all share): what is refused at a rate well below what was accepted before is
+//     refused whatever the rate. The share of these is learned, and refusals in
+//     proportion to it are not an episode. Many together are one.
 //   - [Limits] that are configured.
 //   - Overload: a provider that is short of capacity is helped by fewer requests
 //     at a time. An episode halves those in flight; each round of answers adds

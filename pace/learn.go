@@ -7,8 +7,8 @@ import (
 )
 
 // The numbers of the learned rate. They were found in virtual time, at token
-// buckets and fixed windows of 0.05 to 50 a second (limit_test.go holds them to
-// what they reach).
+// buckets and fixed windows of 0.05 to 50 a second, and at providers that refuse
+// a share whatever the rate (limit_test.go holds them to what they reach).
 const (
 	rateStart = 2.0    // a second, after the first refusal
 	rateFloor = 0.02   // a second, learned
@@ -20,18 +20,18 @@ const (
 	// rates a refusal weighs more.
 	cutSlow  = 0.9
 	cutFast  = 0.95 // above cutAbove
-	cutDeep  = 0.5  // if no request since the last cut was accepted
 	cutAbove = 15.0 // a second
 
 	// What is accepted is counted over spanMost, at least over countLeast
 	// requests; after the end of a slow start over what has passed since, at least
 	// spanLeast, as what was sent before says what was asked for, not what is
-	// accepted. At the end itself, where a told time would make another refusal
-	// dear, it is spanStart.
-	spanMost    = 3 * time.Second
-	spanStart   = 2400 * time.Millisecond
-	spanLeast   = time.Second
-	countLeast  = 6
+	// accepted.
+	spanMost   = 2400 * time.Millisecond
+	spanLeast  = time.Second
+	countLeast = 12
+	// startLeast is how many requests a slow start must have sent for a refusal to
+	// end it.
+	startLeast  = 6
 	recentsMost = 512
 
 	// Between episodes the rate grows by a part of itself a second, above addAbove
@@ -41,14 +41,32 @@ const (
 	growAdd  = 0.25 // a second, each second
 	addAbove = 10.0 // a second
 
-	// After a calm without a refusal it doubles, to find a limit that was raised.
-	// At low rates both are counted in requests: each costs a refusal.
-	calmLeast, calmMost, calmRequests       = 8.0, 120.0, 50.0 // s, s, requests
-	doubleLeast, doubleMost, doubleRequests = 5.0, 60.0, 20.0
+	// After a calm without an episode it doubles every doubleEvery seconds, to find
+	// a limit that was raised. At low rates the calm is counted in requests: each
+	// search costs a refusal.
+	calmLeast, calmMost, calmRequests = 8.0, 90.0, 40.0 // s, s, requests
+	doubleEvery                       = 5.0             // s
 
 	// Where a refusal tells everybody to wait, it costs more than one request:
 	// growth is slower by so much for each second of the wait, up to 2 s.
 	tollPerSecond = 2.0
+
+	// A limit refuses nothing of a rate that is well below what it accepted. What is
+	// refused even so, below lowPart of the rate of the last cuts, is refused
+	// whatever the rate: its share is the noise, an average over about
+	// 1/noiseStep requests. It is at most noiseMost: what refuses more is nearly
+	// closed, and helped by fewer requests. Each cut lowers the mark by peakStep,
+	// in case the limit itself has fallen.
+	lowPart   = 0.7
+	noiseStep = 0.05
+	noiseMost = 0.5
+	peakStep  = 0.05
+
+	// Refusals are an episode when they exceed the share that the noise and
+	// excessPart explain: one of them if there is no noise, and so many more
+	// as excessMost times its root, which is how far chance spreads them.
+	excessPart = 0.1
+	excessMost = 6.0
 
 	// unaskedFor is how long nobody has to wait until the rate is gone.
 	unaskedFor = time.Minute
@@ -63,21 +81,24 @@ type learner struct {
 	start  bool          // slow start: the rate doubles each second
 	shut   bool          // of the last requests none was accepted: one is sent now and then to look
 	rate   float64       // requests a second
+	peak   float64       // the rate after the last cuts, of which lowPart is safely below the limit
+	noise  float64       // the share that is refused whatever the rate; it outlives the rate
+	excess float64       // refusals since the last cut, less those that are no news
 	credit float64       // a request may go when it is 1
 	at     time.Time     // in the future while a told time is waited for
 	cut    uint64        // requests up to this one say nothing new
 	end    time.Time     // of the slow start
-	calm   time.Time     // the last refusal, or the end of the told time after it
+	calm   time.Time     // the last episode, later by the told times since
 	held   time.Time     // when it last held anybody
 	asked  time.Time     // when anybody last had to wait, for whatever
 	delay  time.Duration // how long the last refusal took to come
-	toll   time.Duration // what it told everybody to wait
+	toll   time.Duration // what was told since the last episode
 	recent []*sent       // oldest first
 }
 
 // begin starts to pace at a rate that doubles each second.
 func (l *learner) begin(now time.Time, rate float64, seq uint64) {
-	*l = learner{paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now, asked: now}
+	*l = learner{noise: l.noise, paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now, asked: now}
 }
 
 // advance brings rate and credit up to now.
@@ -90,7 +111,7 @@ func (l *learner) advance(now time.Time) {
 		l.credit = min(l.credit+(before+l.rate)/2*d.Seconds(), 1+l.rate*lateSeconds)
 		l.at = l.at.Add(d)
 		if l.rate >= rateFree || l.at.Sub(later(l.asked, l.calm)) >= unaskedFor {
-			*l = learner{}
+			*l = learner{noise: l.noise}
 		}
 	}
 }
@@ -119,15 +140,13 @@ func (l *learner) grown(s float64) float64 {
 	toll := 1 + tollPerSecond*min(2, l.toll.Seconds())
 	s /= toll
 	switch {
-	case l.at.Sub(l.calm).Seconds() >= toll*within(calmLeast, calmRequests/l.rate, calmMost):
-		return l.rate * math.Exp2(s/within(doubleLeast, doubleRequests/l.rate, doubleMost))
+	case l.at.Sub(l.calm).Seconds() >= max(calmLeast, min(calmRequests/l.rate, calmMost)):
+		return l.rate * math.Exp2(s/doubleEvery)
 	case l.rate > addAbove:
 		return l.rate + growAdd*s
 	}
 	return l.rate * (1 + growPart*min(1, l.rate)*s)
 }
-
-func within(least, x, most float64) float64 { return max(least, min(x, most)) }
 
 // due says whether a request may go.
 func (l *learner) due() bool { return !l.paced || l.credit >= 1-tiny }
@@ -153,6 +172,10 @@ func (l *learner) sent(s *sent) {
 		return
 	}
 	l.credit = max(0, l.credit-1)
+	l.excess = max(0, l.excess-l.noise-excessPart)
+	if s.low = l.rate <= lowPart*l.peak; s.low {
+		l.noise -= l.noise * noiseStep // until it is refused
+	}
 	if len(l.recent) == recentsMost {
 		l.recent = slices.Delete(l.recent, 0, recentsMost/2)
 	}
@@ -174,54 +197,69 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 		l.begin(now, rateStart, last)
 		return true
 	}
-	l.calm = later(l.calm, now)
 	if s == nil || s.seq <= l.cut {
 		return false
 	}
 	l.delay = now.Sub(s.at)
-	span := spanMost
-	if l.start && len(l.recent) < countLeast {
+	if s.low {
+		l.learnNoise(s)
+	}
+	l.excess++
+	if l.excess < 1+excessMost*math.Sqrt(l.noise) {
+		return false
+	}
+	if l.start && len(l.recent) < startLeast {
 		// Of the burst before it some requests come late, and take what is there.
 		l.rate = max(rateProbe, l.rate/2)
-		l.credit, l.cut = 0, last
+		l.excess, l.credit, l.cut = 0, 0, last
 		return true
 	}
 	if l.start {
 		l.start, l.end = false, now
-		span = spanStart
 	}
+	span := spanMost
 	if l.toll == 0 { // a told time leaves a hole in what was sent
 		span = min(span, max(spanLeast, now.Sub(l.end)))
 	}
 	l.cutTo(l.counted(now, span))
-	l.credit, l.cut, l.toll = 0, last, 0
+	l.calm = later(l.calm, now)
+	l.excess, l.credit, l.cut, l.toll = 0, 0, last, 0
 	return true
+}
+
+// learnNoise takes in the refusal of a request that was sent at a low rate. One
+// that follows another is not counted: a closed window refuses all, and says
+// nothing of the rest of the time.
+func (l *learner) learnNoise(s *sent) {
+	step := noiseStep
+	if i := slices.Index(l.recent, s); i <= 0 || l.recent[i-1].refused {
+		step *= l.noise
+	}
+	l.noise = min(noiseMost, l.noise+step)
 }
 
 // count is what became of the last requests.
 type count struct {
 	requests int     // that were counted
 	rate     float64 // of those that were accepted, a second; 0: none was
-	since    bool    // one of those since the last cut was accepted, or they are less than two
 }
 
 // cutTo lowers the rate to what was accepted.
 func (l *learner) cutTo(c count) {
-	l.shut = c.rate == 0
-	most := l.rate * cutSlow
-	switch {
-	case l.shut:
+	if l.shut = c.rate == 0; l.shut {
 		l.rate = max(rateProbe, l.rate/2)
 		return
-	case !c.since:
-		most = l.rate * cutDeep
-	case l.rate > cutAbove:
+	}
+	most := l.rate * cutSlow
+	if l.rate > cutAbove {
 		most = l.rate * cutFast
 	}
 	if c.requests < countLeast {
 		c.rate = max(c.rate, l.rate/2)
 	}
-	l.rate = max(rateFloor, min(most, c.rate))
+	l.rate = min(most, c.rate)
+	l.peak = max(l.rate, l.peak*(1-peakStep))
+	l.rate = max(rateFloor, l.rate)
 }
 
 // counted looks at the requests of the time span, at least countLeast of them,
@@ -230,7 +268,7 @@ func (l *learner) cutTo(c count) {
 // accepted, but of those that are younger than a refusal takes to come.
 func (l *learner) counted(now time.Time, span time.Duration) count {
 	var c count
-	accepted, again, oldest := 0, 0, time.Duration(0)
+	accepted, oldest := 0, time.Duration(0)
 	for _, s := range slices.Backward(l.recent) {
 		age := now.Sub(s.at) - l.delay
 		if age < 0 {
@@ -241,26 +279,19 @@ func (l *learner) counted(now time.Time, span time.Duration) count {
 		}
 		c.requests++
 		oldest = age
-		switch {
-		case !s.refused:
+		if !s.refused {
 			accepted++
-			c.since = c.since || s.seq > l.cut
-		case s.seq > l.cut:
-			again++
 		}
 	}
-	// A turn that a told time brings may be lost to a request that was under way
-	// when it was told.
-	c.since = c.since || again < 2
 	c.rate = float64(accepted) / max(oldest.Seconds(), 0.01)
 	return c
 }
 
-// pause stops the rate and its growth until t, when the first turn comes, since
-// the provider told everybody to wait.
+// pause stops the rate, its growth and its calm until t, when the first turn
+// comes, since the provider told everybody to wait.
 func (l *learner) pause(t time.Time, wait time.Duration) {
 	if l.paced && t.After(l.at) {
-		l.at, l.calm, l.credit = t, later(l.calm, t), 1
+		l.at, l.calm, l.credit = t, l.calm.Add(t.Sub(l.at)), 1
 		l.toll = max(l.toll, wait)
 	}
 }

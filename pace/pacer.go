@@ -72,6 +72,7 @@ type sent struct {
 	look    bool // it goes during a told time, to see whether that still holds
 	heard   bool // accepted, refused or failed
 	refused bool
+	low     bool // it goes at a rate well below what was accepted
 	over    bool // not made, or done
 }
 
@@ -262,24 +263,6 @@ func (p *Pacer) Used(t Turn, tokens int64) {
 	p.dispatch(now)
 	p.limits.tokens.level += float64(t.sent.tokens - tokens)
 	p.dispatch(now)
-}
-
-// Ramp paces a free endpoint from now on at so many requests a second, doubling
-// each second until it is gone: those who waited for a circuit come back
-// spread. It does nothing if the endpoint is paced already, or perSecond is not
-// above 0.
-func (p *Pacer) Ramp(perSecond float64) {
-	if !(perSecond > 0) {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	p.dispatch(now)
-	if !p.learn.paced {
-		p.learn.begin(now, perSecond, p.seq)
-		p.watch()
-	}
 }
 
 // Configure replaces the configured limits.

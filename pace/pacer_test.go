@@ -422,7 +422,17 @@ func TestAWaitThatCannotEndInTimeIsRefusedAtOnce(t *testing.T) {
 			answered(p, take(t, p), nil)
 		}, 10100 * ms, -1},
 		{"slow start, at 2 a second, 450 ms left", func(t *testing.T, p *pace.Pacer) { refuse(t, p, nil) }, 490 * ms, -1},
-		{"slow start is not reckoned", func(t *testing.T, p *pace.Pacer) { p.Ramp(0.5) }, 1600 * ms, -1},
+		{"slow start is not reckoned", func(t *testing.T, p *pace.Pacer) {
+			refuse(t, p, nil)
+			for range 10 { // at twice 2 a second the eleventh would go after 2.75 s
+				go func() {
+					if turn, err := p.Wait(t.Context(), pace.Cost{}); err == nil {
+						answered(p, turn, nil)
+					}
+				}()
+			}
+			synctest.Wait()
+		}, 2500 * ms, -1},
 	} {
 		bubble(t, func(t *testing.T, p *pace.Pacer) {
 			row.before(t, p)
@@ -832,25 +842,6 @@ func TestProgressIsAnAnswerToAnyone(t *testing.T) {
 	})
 }
 
-func TestRampPacesOnlyAFreeEndpoint(t *testing.T) {
-	bubble(t, func(t *testing.T, p *pace.Pacer) {
-		p.Ramp(0)
-		p.Ramp(-1)
-		if !p.Snapshot().Free {
-			t.Error("a rate of nothing")
-		}
-		p.Ramp(4)
-		p.Ramp(1000)
-		if s := p.Snapshot(); s.Rate != 4 || s.Episodes != 0 {
-			t.Errorf("%+v", s)
-		}
-		time.Sleep(10 * time.Second)
-		if !p.Snapshot().Free {
-			t.Error("not free after 10 s")
-		}
-	})
-}
-
 func TestResetForgetsAndLetsThoseWhoWaitGo(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pace.Pacer) {
 		refuse(t, p, toldWait(time.Hour))
@@ -987,5 +978,44 @@ func BenchmarkWatched(b *testing.B) {
 		var held any = turn
 		p.Accepted(held.(pace.Turn), nil)
 		p.Done(held.(pace.Turn))
+	}
+}
+
+// A window of which something was used, and then nothing for longer than it lasts,
+// is forgotten at the first look.
+func TestAWindowThatNobodyUsesIsForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		answered(p, take(t, p), &pace.Told{Windows: []pace.Window{{Limit: 50, Remaining: 40, Reset: time.Second}}})
+		answered(p, take(t, p), nil)
+		time.Sleep(5 * time.Minute)
+		if !p.Idle() {
+			t.Errorf("%+v", p.Snapshot())
+		}
+	})
+}
+
+// What a header tells counts from the header, though the answer begins, and the
+// pacer hears of it, later.
+func TestWhatIsToldCountsFromTheResponse(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		told pace.Told
+		want time.Duration // from the response
+	}{
+		{"a time", pace.Told{HasWait: true, Wait: 30 * time.Second}, 30*time.Second + 500*ms},
+		{"a window", pace.Told{Windows: []pace.Window{{Limit: 5, Reset: 30 * time.Second}}}, 30 * time.Second},
+		{"a time that is over", pace.Told{HasWait: true, Wait: 5 * time.Second}, 20 * time.Second},
+		{"a window that is over", pace.Told{Windows: []pace.Window{{Limit: 5, Reset: 5 * time.Second}}}, 20 * time.Second},
+	} {
+		bubble(t, func(t *testing.T, p *pace.Pacer) {
+			turn, told := take(t, p), row.told
+			told.At = time.Now()
+			time.Sleep(20 * time.Second)
+			answered(p, turn, &told)
+			wait(t, p, 1, pace.Cost{})
+			if got := time.Since(told.At); got < row.want-ms || got > row.want+ms {
+				t.Errorf("%s: a turn after %v, want %v", row.name, got, row.want)
+			}
+		})
 	}
 }

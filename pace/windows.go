@@ -184,7 +184,8 @@ func (ws *windows) advance(now time.Time) {
 	kept := ws.list[:0]
 	for _, w := range ws.list {
 		if !now.Before(w.begins) {
-			if w.limit <= 0 || w.used == 0 && w.left > 0 {
+			idle := w.used == 0 && w.left > 0 || now.Sub(w.begins) >= w.period // a whole one has passed
+			if w.limit <= 0 || idle {
 				continue
 			}
 			w.left, w.used = w.limit, 0

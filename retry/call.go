@@ -249,11 +249,18 @@ func (c *Call) Whole() {
 	}
 }
 
-// Told says what came with the request's response of the provider's limits.
+// Told says what came with the request's response of the provider's limits. It
+// counts from now, if it does not say when the response came: an answer may begin,
+// and the guards hear of it, long after its header.
 func (c *Call) Told(told *pace.Told) {
-	if told != nil && c.state == admitted {
-		c.heard = told
+	if told == nil || c.state != admitted {
+		return
 	}
+	heard := *told
+	if heard.At.IsZero() {
+		heard.At = time.Now()
+	}
+	c.heard = &heard
 }
 
 // Settle says how the request under way ended: with an answer if Err is nil, or
