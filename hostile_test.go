@@ -1,10 +1,12 @@
 package llmcall_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"runtime"
 	"slices"
@@ -20,6 +22,7 @@ import (
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/pace"
+	"llmcall/validate"
 )
 
 // odd is the error of a context, of a type that can't be compared.
@@ -288,5 +291,51 @@ func TestAThousandCallersGetTheirOwn(t *testing.T) {
 			})
 		}
 		all.Wait()
+	})
+}
+
+// No log has what a prompt or an answer says, however the call ended, also where
+// result, error and trace are logged without a look at which of them there are.
+func TestNoLogHasAnAnswerHoweverTheCallEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const secret = "PROMPT-SECRET"
+		var b bytes.Buffer
+		log := slog.New(slog.NewJSONHandler(&b, nil))
+		panicking := validate.Func("p", func(context.Context, *validate.Answer) error { panic("quote " + secret) })
+		failing := validate.Func("f", func(context.Context, *validate.Answer) error {
+			return validate.Unavailable(errors.New("can't check " + secret))
+		})
+		wrong := validate.Func("w", func(context.Context, *validate.Answer) error { return validate.Fail("it says "+secret, "") })
+		human := validate.Func("h", func(context.Context, *validate.Answer) error { return validate.Fail("it says "+secret, "") })
+		for name, c := range map[string]struct {
+			m      llm.Model
+			checks []validate.Strategy
+			cfg    llmcall.RetryConfig
+		}{
+			"good":        {play(t, say("good "+secret)), nil, llmcall.RetryConfig{}},
+			"panics":      {play(t, say(secret)), []validate.Strategy{panicking}, llmcall.RetryConfig{}},
+			"failing":     {play(t, say(secret)), []validate.Strategy{failing}, llmcall.RetryConfig{}},
+			"wrong":       {play(t, times(9, say(secret))...), []validate.Strategy{wrong}, llmcall.RetryConfig{}},
+			"human":       {play(t, times(9, say(secret))...), []validate.Strategy{human}, llmcall.RetryConfig{MaxAttemptsBeforeHuman: 2}},
+			"then fails":  {play(t, say(secret), down, down), []validate.Strategy{wrong}, llmcall.RetryConfig{}},
+			"out of time": {play(t, say(secret), hang), []validate.Strategy{wrong}, llmcall.RetryConfig{MaxTime: s}},
+			"filtered":    {play(t, finish(llm.FinishFiltered, secret)), []validate.Strategy{wrong}, llmcall.RetryConfig{}},
+			"cut":         {play(t, times(9, finish(llm.FinishLength, secret))...), []validate.Strategy{wrong}, llmcall.RetryConfig{}},
+		} {
+			cfg := exact(c.cfg)
+			cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+				log.Info("event", "e", e)
+				return nil
+			}
+			b.Reset()
+			r, err := client(t, c.m, c.checks, cfg).Do(t.Context(), llm.Prompt(secret))
+			log.Info("done", "r", r, "err", err, "trace", traceOf(r, err))
+			for line := range strings.SplitSeq(b.String(), "\n") {
+				if strings.Contains(line, secret) || strings.Contains(line, "panicked\\n") {
+					t.Errorf("%s: %.700s", name, line)
+					break
+				}
+			}
+		}
 	})
 }
