@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"time"
 
 	"llmcall/failure"
@@ -112,9 +113,24 @@ func (a Attempt) LogValue() slog.Value {
 	return slog.GroupValue(all...)
 }
 
+// LogValue shows the attempts by their numbers, as Attempt's does, and what was
+// used.
+func (t Trace) LogValue() slog.Value {
+	var a attrs
+	for _, attempt := range t.Attempts {
+		a = append(a, slog.Any(strconv.Itoa(attempt.Number), attempt))
+	}
+	a.usage("usage", t.Usage)
+	return slog.GroupValue(a...)
+}
+
 // LogValue shows the result without the answer: which model gave it, after how
-// many attempts, and what was used.
+// many attempts, and what was used. Of a call that has failed it is nil, and
+// shows nothing.
 func (r *Result) LogValue() slog.Value {
+	if r == nil {
+		return slog.Value{}
+	}
 	var a attrs
 	a.text("model", r.Model)
 	a.count("attempts", int64(len(r.Attempts)))

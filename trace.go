@@ -3,6 +3,7 @@ package llmcall
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -53,6 +54,25 @@ type Attempt struct {
 	Circuit     string           // the circuit's state after the attempt; "" without a breaker
 }
 
+// attemptJSON is an Attempt as JSON has it.
+type attemptJSON struct {
+	Number      int                  `json:"number"`
+	Model       string               `json:"model"`
+	Stage       Stage                `json:"stage"`
+	Outcome     Outcome              `json:"outcome"`
+	Kind        string               `json:"kind"` // "" of a valid answer
+	Error       string               `json:"error"`
+	Complaints  []validate.Complaint `json:"complaints"`
+	DurationMS  float64              `json:"duration_ms"`
+	DelayMS     float64              `json:"delay_ms"`
+	DelayReason retry.WaitReason     `json:"delay_reason"`
+	Circuit     string               `json:"circuit"`
+	Usage       llm.Usage            `json:"usage"`
+	CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
+	Repaired    []validate.Repair    `json:"repaired,omitempty"`
+	Skipped     []string             `json:"skipped_checks,omitempty"`
+}
+
 // MarshalJSON makes the object that `llmcall call --output json` prints for an
 // attempt.
 func (a Attempt) MarshalJSON() ([]byte, error) {
@@ -64,30 +84,42 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	if complaints == nil {
 		complaints = []validate.Complaint{}
 	}
-	return json.Marshal(struct {
-		Number      int                  `json:"number"`
-		Model       string               `json:"model"`
-		Stage       Stage                `json:"stage"`
-		Outcome     Outcome              `json:"outcome"`
-		Kind        string               `json:"kind"`
-		Error       string               `json:"error"`
-		Complaints  []validate.Complaint `json:"complaints"`
-		DurationMS  float64              `json:"duration_ms"`
-		DelayMS     float64              `json:"delay_ms"`
-		DelayReason retry.WaitReason     `json:"delay_reason"`
-		Circuit     string               `json:"circuit"`
-		Usage       llm.Usage            `json:"usage"`
-		CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
-		Repaired    []validate.Repair    `json:"repaired,omitempty"`
-		Skipped     []string             `json:"skipped_checks,omitempty"`
-	}{
+	return json.Marshal(attemptJSON{
 		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
 		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped,
 	})
 }
 
+// UnmarshalJSON reads what MarshalJSON has made. Start is not in it, and times
+// are those of whole microseconds.
+func (a *Attempt) UnmarshalJSON(data []byte) error {
+	var j attemptJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	var kind failure.Kind
+	if j.Kind != "" {
+		if err := kind.UnmarshalText([]byte(j.Kind)); err != nil {
+			return err
+		}
+	}
+	if len(j.Complaints) == 0 {
+		j.Complaints = nil
+	}
+	*a = Attempt{
+		Number: j.Number, Model: j.Model, Stage: j.Stage, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints,
+		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
+		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Circuit: j.Circuit,
+	}
+	return nil
+}
+
 // milliseconds returns d with the microseconds as its decimals.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func ofMilliseconds(n float64) time.Duration {
+	return time.Duration(math.Round(n*1000)) * time.Microsecond
+}
 
 // Trace is what happened in a call, whether it ended well or not.
 type Trace struct {

@@ -1,5 +1,11 @@
 package retry
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // WaitReason is why a call waits.
 type WaitReason uint8
 
@@ -20,6 +26,16 @@ func (w WaitReason) String() string { return waitReasons[w] }
 
 // MarshalText makes a WaitReason its name in JSON.
 func (w WaitReason) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+
+// UnmarshalText reads a name that MarshalText has made.
+func (w *WaitReason) UnmarshalText(text []byte) error {
+	i := slices.Index(waitReasons[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("unknown reason of a wait %.40q: takes one of %s", text, strings.Join(waitReasons[1:], ", "))
+	}
+	*w = WaitReason(i)
+	return nil
+}
 
 // Reason is why no further attempt was made. Its zero value is that attempts go
 // on.

@@ -65,7 +65,11 @@ func eventsOf(r *http.Request, response *http.Response) *events {
 	for _, known := range endings {
 		if strings.HasSuffix(path, known.path) && (known.protocol == "" || known.protocol == protocol) {
 			return &events{lastEvent: known.lastEvent, failed: func(data []byte) *failure.Error {
-				return classify.Response(protocol, response, data)
+				f := classify.Response(protocol, response, data)
+				if f != nil {
+					f.Provider = r.URL.Host
+				}
+				return f
 			}}
 		}
 	}

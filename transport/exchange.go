@@ -144,6 +144,7 @@ func (x *exchange) refused(sent *sending, response *http.Response) error {
 	sent.answered()
 	response.Body = sent.until(head)
 	f := classify.Response(x.protocol(), response, head.beginning())
+	f.Provider = x.request.URL.Host // whoever it is: any API may be called
 	// A wait counts from the header.
 	f.RetryAfter = max(0, f.RetryAfter-time.Since(at).Truncate(time.Second))
 	switch {

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
+	"llmcall/retry"
 	"llmcall/transport"
 )
 
@@ -30,4 +32,23 @@ func TestAStreamMayBeClosedWhileItsErrorIsRead(t *testing.T) {
 			t.Fatalf("%+v", e.Snapshot())
 		}
 	}
+}
+
+// An error names the host that was asked, which need not be a model's.
+func TestAnErrorNamesTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		v := serve(status(503, "no"), body(sse, "data: {\"error\":{\"message\":\"busy\"}}\n\n", nil))
+		tr := newTransport(t, v, func(c *transport.Config) {
+			c.Observer = failures(func(e retry.Event) { said = append(said, e.Err.Error()) })
+		})
+		for _, address := range []string{"https://pay.example.com/v1/charges", chat} {
+			if _, err := send(tr, post(t, address, "{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(said) != 2 || !strings.HasPrefix(said[0], "pay.example.com: transient (HTTP 503)") || !strings.HasPrefix(said[1], "api.example.com: ") {
+			t.Errorf("%q", said)
+		}
+	})
 }

@@ -138,7 +138,9 @@ func New(cfg Config) (*Transport, error) {
 }
 
 // Client returns an HTTP client with a Transport of the defaults, which all
-// such clients share, and with [CheckRedirect].
+// such clients share, and with [CheckRedirect]. Other APIs than models' may be
+// called by it: each host has an endpoint, and a request that may not be sent
+// twice is not; see [Repeatable].
 func Client() *http.Client {
 	return &http.Client{Transport: standard, CheckRedirect: CheckRedirect}
 }
