@@ -149,6 +149,9 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 		} else if e.Why.Told() {
 			d.reason = RateLimitWait
 		}
+		if d.reason == RateLimitWait && c.trouble != nil && c.plan.reason == ProviderWait {
+			d.reason = ProviderWait // what this very call was told with its failure
+		}
 	}
 	switch {
 	case r.Kind == failure.RetryBudgetSpent:
