@@ -159,7 +159,10 @@ func (r *Registry) evictFresh() bool {
 		r.fresh = append(r.fresh[n:], r.fresh[:n]...)
 		return false
 	}
-	r.fresh = slices.Delete(r.fresh, best, best+1)
+	// From the front, so that nothing behind it is moved.
+	copy(r.fresh[1:best+1], r.fresh[:best])
+	r.fresh[0] = nil
+	r.fresh = r.fresh[1:]
 	return true
 }
 

@@ -2,14 +2,18 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/retry"
 	"llmcall/transport"
 )
@@ -72,6 +76,41 @@ func TestAResponseThatIsGivenUpIsClosedBeforeTheNextAttempt(t *testing.T) {
 		}
 		if !slices.Equal(open, []int32{0, 0, 0}) || v.open.Load() != 0 {
 			t.Errorf("open before the attempts: %v, at the end: %d", open, v.open.Load())
+		}
+	})
+}
+
+// A hundred requests at once meet half a second of failures. The breaker is on
+// here: it opens, and who comes then is told so.
+func TestABurstThatMeetsABlipOpensTheCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		endpoints, err := endpoint.NewRegistry(endpoint.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := transport.New(transport.Config{Endpoints: endpoints, Base: base(func(*http.Request) (*http.Response, error) {
+			status := 200
+			if time.Since(start) < s/2 {
+				status = 503
+			}
+			return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { _, _ = send(tr, post(t, chat, `{"model":"m"}`)) })
+		}
+		wg.Wait()
+		_, err = send(tr, post(t, chat, `{"model":"m"}`))
+		if _, open := errors.AsType[*breaker.OpenError](err); !open || !strings.Contains(err.Error(), "OPEN") {
+			t.Errorf("after the burst: %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		if got, err := send(tr, post(t, chat, `{"model":"m"}`)); got != "200 {}" || err != nil {
+			t.Errorf("after its recovery: %q, %v", got, err)
 		}
 	})
 }
