@@ -172,7 +172,7 @@ func (r *Registry) proved(e *Endpoint) {
 		r.fresh = slices.Delete(r.fresh, i, i+1)
 	} else if slices.Contains(r.proven, e) {
 		return
-	} else if len(r.fresh)+len(r.proven) >= r.config.Max && !r.evictFresh() && !r.evictProven() {
+	} else if !r.evictFresh() && !r.evictProven() { // it was let go, so the registry is full
 		r.notKept(e.key)
 		return
 	}
