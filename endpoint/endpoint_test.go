@@ -316,8 +316,10 @@ func TestKeysOfModels(t *testing.T) {
 
 type listener struct{ heard []string }
 
-func (l *listener) Accepted(told *pace.Told) { l.heard = append(l.heard, fmt.Sprint("accepted ", told)) }
-func (l *listener) Told(told *pace.Told)     { l.heard = append(l.heard, fmt.Sprint("told ", told)) }
+func (l *listener) Accepted(told *pace.Told) {
+	l.heard = append(l.heard, fmt.Sprint("accepted ", told))
+}
+func (l *listener) Told(told *pace.Told) { l.heard = append(l.heard, fmt.Sprint("told ", told)) }
 
 // What an adapter says is heard by the call that its context belongs to, and with
 // none by nobody.
