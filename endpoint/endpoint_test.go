@@ -224,6 +224,8 @@ func TestTheTighterBudgetHolds(t *testing.T) {
 		left("a success", 0.1)
 		time.Sleep(time.Second)
 		left("a second", 0.6)
+		time.Sleep(time.Hour)
+		left("an hour", 10)
 	})
 }
 
