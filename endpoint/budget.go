@@ -209,12 +209,10 @@ func (g budgetGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 		if deadline, ok := ctx.Deadline(); ok && !deadline.After(refusal.Until) {
 			return p, refusal
 		}
-		timer := time.NewTimer(time.Until(refusal.Until))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return Permit{}, &Refusal{Kind: refusal.Kind, Err: ctx.Err()}
-		case <-timer.C:
+		case <-time.After(time.Until(refusal.Until)):
 		}
 	}
 }

@@ -53,6 +53,7 @@ func TestWhoMakesRoom(t *testing.T) {
 		{"where all are forced, nobody", 2, "a:f b:c c", "a b"},
 		{"the pacer's memory is worth as much as a circuit's", 2, "a:p b:e c", "a c"},
 		{"one that answered stays", 2, "a:! b c", "a c"},
+		{"one that answers stays, and nobody goes for it", 3, "a b:! c:!", "a b c"},
 		{"where all have answered, nobody", 2, "a:! b:! c", "a b"},
 		{"but one that answers too comes in", 2, "a:! b:! c:!", "b c"},
 		{"not in the place of one that was told to rest", 2, "a:!p b:!p c:!", "a b"},
@@ -149,6 +150,22 @@ func TestOneThatAnswersTakesOnePlace(t *testing.T) {
 	}
 }
 
+// The oldest answers at last.
+func TestTheOldestAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := registry(t, endpoint.Config{Max: 2})
+		a := r.Get(key("a"))
+		a.Circuit(endpoint.Options{}).Trip(breaker.Failure{AskedFor: time.Hour})
+		r.Get(key("b"))
+		g := a.Guards(endpoint.Options{})[1]
+		g.Settle(lend(t, g, endpoint.Ask{}), answer)
+		time.Sleep(time.Second)
+		if got := there(r, "a b"); got != "a b" || r.Len() != 2 {
+			t.Errorf("there are %s, %d are kept", got, r.Len())
+		}
+	})
+}
+
 func TestAnEndpointTakesOnePlace(t *testing.T) {
 	r := registry(t, endpoint.Config{})
 	e := r.Get(key("m"))
@@ -188,7 +205,10 @@ func TestTheLogHearsOfThoseThatAreNotKept(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 		}
-		want := "time=2000-01-01T00:00:00.000Z max=1 not_kept=1 last=n0\ntime=2000-01-01T00:01:00.000Z max=1 not_kept=3 last=n3\n"
+		time.Sleep(time.Minute)
+		r.Get(key("n4"))
+		want := "time=2000-01-01T00:00:00.000Z max=1 not_kept=1 last=n0\ntime=2000-01-01T00:01:00.000Z max=1 not_kept=3 last=n3\n" +
+			"time=2000-01-01T00:02:20.000Z max=1 not_kept=2 last=n4\n"
 		if got := log.String(); strings.ReplaceAll(got, "+00:00", "Z") != want {
 			t.Errorf("got\n%swant\n%s", got, want)
 		}

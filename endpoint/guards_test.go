@@ -104,6 +104,23 @@ func TestThePlaceInFlightIsGivenBackOnce(t *testing.T) {
 	}
 }
 
+// A free endpoint lends nothing: most requests need no memory for their turn. What
+// was not lent does not come back as a retry.
+func TestWhatIsNotLent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, budget, pacer, circuit := guardsOf(t, pace.Limits{}, endpoint.Options{})
+		turn, pass := lend(t, pacer, endpoint.Ask{}), lend(t, circuit, endpoint.Ask{})
+		if turn != (endpoint.Permit{}) || pass.Ref != nil {
+			t.Errorf("lent %+v and %+v", turn, pass)
+		}
+		lend(t, budget, endpoint.Ask{Retry: true})
+		budget.Settle(lend(t, budget, endpoint.Ask{}), notMade)
+		if n := e.Snapshot().Retries; n != 99 {
+			t.Errorf("%v retries of 99", n)
+		}
+	})
+}
+
 // Those without a pacer hold no place, whatever becomes of them, and are heard all
 // the same.
 func TestThoseWithoutAPacerHoldNoPlace(t *testing.T) {
@@ -200,8 +217,10 @@ func TestWhatIsARefusal(t *testing.T) {
 func TestTokensThatAreUsedCount(t *testing.T) {
 	for _, c := range []struct {
 		want, used int64
+		notMade    bool
 		next       time.Duration // when a request of 100 tokens goes
 	}{
+		{want: 100, notMade: true, next: 0},
 		{want: 100, used: 0, next: time.Second},
 		{want: 100, used: 100, next: time.Second},
 		{want: 100, used: 50, next: time.Second / 2},
@@ -214,6 +233,9 @@ func TestTokensThatAreUsedCount(t *testing.T) {
 			begun := time.Now()
 			o := answer
 			o.Used.Tokens = c.used
+			if c.notMade {
+				o = notMade
+			}
 			pacer.Settle(lend(t, pacer, endpoint.Ask{Want: endpoint.Amount{Tokens: c.want}}), o)
 			p, refusal := pacer.Wait(t.Context(), ask)
 			if refusal != nil {
@@ -295,22 +317,30 @@ func TestAWaitAtThePacerEndsWithItsReason(t *testing.T) {
 	})
 }
 
-// One whose turn comes as the endpoint is forced open gives it back, in the same
-// instant.
+// One whose turn comes, or that leaves, while the endpoint is forced open gives
+// back what it has, and no more.
 func TestATurnThatComesWhileForcedOpenGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, pacer, _ := guardsOf(t, pace.Limits{MaxConcurrent: 1}, endpoint.Options{})
 		first := lend(t, pacer, endpoint.Ask{})
-		refusals := make(chan *endpoint.Refusal, 1)
-		go func() {
-			_, refusal := pacer.Wait(t.Context(), endpoint.Ask{})
+		refusals := make(chan *endpoint.Refusal, 2)
+		wait := func(ctx context.Context) {
+			_, refusal := pacer.Wait(ctx, endpoint.Ask{})
 			refusals <- refusal
-		}()
+		}
+		leaves, leave := context.WithCancel(t.Context())
+		go wait(t.Context())
+		synctest.Wait()
+		go wait(leaves)
 		synctest.Wait()
 		e.ForceOpen("maintenance")
+		leave()
+		if refusal := <-refusals; refusal == nil || !errors.Is(refusal.Err, context.Canceled) {
+			t.Errorf("the one that left: %+v", refusal)
+		}
 		pacer.Settle(first, answer)
 		if refusal := <-refusals; refusal == nil || refusal.Kind != failure.CircuitOpen {
-			t.Errorf("refusal %+v", refusal)
+			t.Errorf("the one with a turn: %+v", refusal)
 		}
 		if n := e.Snapshot().Pace.InFlight; n != 0 {
 			t.Errorf("%d in flight", n)

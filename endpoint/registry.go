@@ -140,7 +140,7 @@ func (r *Registry) make(k Key) *Endpoint {
 func (r *Registry) forget(k Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p, ok := r.byKey[k]; ok && p.Value() == nil {
+	if r.byKey[k].Value() == nil {
 		delete(r.byKey, k)
 	}
 }
