@@ -119,26 +119,21 @@ const unit = 1_000_000_000
 func (b *bucket) allow(budget Budget) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.fill(time.Now())
 	first := b.limit.Load() == 0
-	if !first {
-		b.fill(time.Now())
-	} else {
-		b.since = time.Now()
-	}
 	b.allowed = budget
 	b.limit.Store(int64(budget.Saved * unit))
 	b.deposit.Store(int64(math.Round(max(0, budget.PerSuccess) * unit)))
 	if first {
 		b.tokens.Store(b.limit.Load())
 	}
-	b.add(0)
 }
 
 // add deposits n, up to the limit.
 func (b *bucket) add(n int64) {
 	for {
 		t, limit := b.tokens.Load(), b.limit.Load()
-		if next := min(t+n, limit); t == next || b.tokens.CompareAndSwap(t, next) {
+		if b.tokens.CompareAndSwap(t, min(t+n, limit)) {
 			return
 		}
 	}
@@ -214,12 +209,10 @@ func (g *budgetGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 		if deadline, ok := ctx.Deadline(); ok && !deadline.After(refusal.Until) {
 			return p, refusal
 		}
-		timer := time.NewTimer(time.Until(refusal.Until))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return Permit{}, &Refusal{Kind: refusal.Kind, Err: ctx.Err()}
-		case <-timer.C:
+		case <-time.After(time.Until(refusal.Until)):
 		}
 	}
 }

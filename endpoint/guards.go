@@ -221,7 +221,7 @@ func (g *circuitGuard) counted() bool {
 // causeOf is what may be kept of a failure: no text of the provider's.
 func causeOf(o Outcome) breaker.Cause {
 	cause := breaker.Cause{Kind: o.Kind.String()}
-	if e, ok := errors.AsType[*failure.Error](o.Err); ok && e != nil {
+	if e, _ := errors.AsType[*failure.Error](o.Err); e != nil {
 		cause.Status, cause.Code = e.Status, e.Code
 	}
 	return cause

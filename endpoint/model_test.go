@@ -22,14 +22,19 @@ import (
 	"llmcall/pace"
 )
 
-// checks sets how many cases rapid tries: n, or what LLMCALL_MODEL_PLANS says.
+// fullPlans is how many cases a model is tried with by default.
+const fullPlans = 5000
+
+// checks sets how many cases rapid tries: n of [fullPlans], or as large a part of
+// what LLMCALL_MODEL_PLANS says.
 func checks(t *testing.T, n int) {
 	t.Helper()
 	if v := os.Getenv("LLMCALL_MODEL_PLANS"); v != "" {
-		var err error
-		if n, err = strconv.Atoi(v); err != nil {
+		plans, err := strconv.Atoi(v)
+		if err != nil {
 			t.Fatal(err)
 		}
+		n = max(1, n*plans/fullPlans)
 	}
 	f := flag.Lookup("rapid.checks")
 	before := f.Value.String()
@@ -218,7 +223,7 @@ func spend(acts []act) string {
 }
 
 func TestTheBudgetDoesWhatTheDesignSays(t *testing.T) {
-	checks(t, 5000)
+	checks(t, fullPlans)
 	rapid.Check(t, func(rt *rapid.T) {
 		acts := rapid.SliceOfN(rapid.Custom(drawAct), 1, 60).Draw(rt, "acts")
 		var wrong string

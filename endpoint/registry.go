@@ -140,7 +140,7 @@ func (r *Registry) make(k Key) *Endpoint {
 func (r *Registry) forget(k Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p, ok := r.byKey[k]; ok && p.Value() == nil {
+	if r.byKey[k].Value() == nil {
 		delete(r.byKey, k)
 	}
 }
@@ -175,7 +175,7 @@ func (r *Registry) proved(e *Endpoint) {
 		r.fresh = slices.Delete(r.fresh, i, i+1)
 	} else if slices.Contains(r.proven, e) {
 		return
-	} else if len(r.fresh)+len(r.proven) >= r.config.Max && !r.evictFresh() && !r.evictProven() {
+	} else if !r.evictFresh() && !r.evictProven() { // it was let go, so the registry is full
 		r.notKept(e.key)
 		return
 	}

@@ -1,0 +1,284 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall/endpoint"
+	"llmcall/failure"
+	"llmcall/pace"
+	"llmcall/retry"
+)
+
+// gate is a guard that refuses until a time from its beginning, or always.
+type gate struct {
+	begun   time.Time
+	opens   time.Duration
+	shut    bool // always
+	kind    failure.Kind
+	retries int // that it was asked for
+	asked   int
+}
+
+func (g *gate) Admit(a endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	g.asked++
+	if a.Retry {
+		g.retries++
+	}
+	r := &endpoint.Refusal{Kind: g.kind, Err: errors.New("shut")}
+	if g.shut {
+		return endpoint.Permit{}, r
+	}
+	if r.Until = g.begun.Add(g.opens); time.Now().Before(r.Until) {
+		return endpoint.Permit{}, r
+	}
+	return endpoint.Permit{}, nil
+}
+
+func (g *gate) Wait(ctx context.Context, a endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	select {
+	case <-time.After(time.Until(g.begun.Add(g.opens))):
+	case <-ctx.Done():
+		return endpoint.Permit{}, &endpoint.Refusal{Kind: g.kind, Err: ctx.Err()}
+	}
+	return g.Admit(a)
+}
+
+func (g *gate) Accept(p endpoint.Permit, _ *pace.Told) endpoint.Permit { return p }
+func (g *gate) Settle(endpoint.Permit, endpoint.Outcome)               {}
+
+// Each row has the targets: when the guard of each opens ("-" never, "c" a circuit
+// that is open until then, "a" an account that is spent), after the colon what its
+// attempts end in: "t" a failure that passes, a number a refusal with so many
+// seconds told, "o" an overload, "k" a bad key, "w" a wrong answer, nothing an answer.
+// Then which target each attempt is made at and when, and why the call ends.
+func TestWhichTargetServes(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		config  retry.Config
+		targets string
+		lasts   time.Duration // each attempt
+		want    string
+		reason  retry.Reason
+	}{
+		{name: "a short wait is waited for", targets: "2 0", want: "0@2"},
+		{name: "a longer one is left", targets: "2.1 0", want: "1@0"},
+		{name: "for the one that is sooner", targets: "5 3", want: "1@3"},
+		{name: "if another is", targets: "3 5", want: "0@3"},
+		{name: "or as soon", targets: "3 3", want: "0@3"},
+		{name: "of three the soonest", targets: "5 4 3", want: "2@3"},
+		{name: "the second", targets: "5 3 4", want: "1@3"},
+		{name: "the first that is free", targets: "5 0 0", want: "1@0"},
+		{name: "one that can't serve is left", targets: "- 5", want: "1@5"},
+		{name: "for the soonest", targets: "- 5 4", want: "2@4"},
+		{name: "if any can", targets: "- -", reason: retry.RateLimitWaitExceeded},
+		{name: "one that can't is passed over", targets: "- - 0", want: "2@0"},
+		{name: "and not gone back to", targets: "- 0:ttt", want: "1@0 1@1 1@3", reason: retry.Exhausted},
+		{name: "an open circuit is left", targets: "c0.5 0", want: "1@0"},
+		{name: "an open circuit is a stop where nobody else serves", targets: "c5 c5", reason: retry.CircuitOpen},
+		{name: "and waited for where that is allowed", config: retry.Config{WaitForCircuit: true}, targets: "c5 c6", want: "0@5"},
+		{name: "a spent account is everybody's", targets: "a 0", reason: retry.AccountSpent},
+		{name: "alone it waits", targets: "9", want: "0@9"},
+		{name: "up to all that is allowed", config: retry.Config{MaxRateLimitWait: 9 * s}, targets: "10", reason: retry.RateLimitWaitExceeded},
+		{name: "both are too late for the deadline", config: retry.Config{MaxTime: 4 * s}, targets: "5 6", reason: retry.OutOfTime},
+
+		{name: "a told time of two seconds is waited for", targets: "0:2 0", want: "0@0 0@2"},
+		{name: "one of three is not", targets: "0:3 0", want: "0@0 1@0"},
+		{name: "if the other is not later", targets: "0:3 4", want: "0@0 0@3"},
+		{name: "nor as late", targets: "0:3 3", want: "0@0 0@3"},
+		{name: "but sooner", targets: "0:4 3", want: "0@0 1@3"},
+		{name: "both tell a time: the sooner", targets: "0:9 0:5", want: "0@0 1@0 1@5"},
+		{name: "both tell a time: back to the first", targets: "0:4 0:9", want: "0@0 1@0 0@4"},
+		{name: "an attempt takes its time", targets: "0:4 0:9", lasts: s, want: "0@0 1@1 0@5"},
+		{name: "waits for told times add up", config: retry.Config{MaxRateLimitWait: 6 * s}, targets: "0:4,4 0:9", want: "0@0 1@0 0@4", reason: retry.RateLimitWaitExceeded},
+		{name: "exactly what is allowed is", config: retry.Config{MaxRateLimitWait: 8 * s}, targets: "0:4,4 0:9", want: "0@0 1@0 0@4 0@8"},
+		{name: "one that told more than is allowed is not gone back to", config: retry.Config{MaxRateLimitWait: 3 * s}, targets: "0:4 0:9", want: "0@0 1@0", reason: retry.RateLimitWaitExceeded},
+		{name: "a told time that the deadline holds", config: retry.Config{MaxTime: 4*s + 1}, targets: "0:4 0:9", want: "0@0 1@0 0@4"},
+		{name: "one that it does not", config: retry.Config{MaxTime: 4 * s}, targets: "0:4 0:9", want: "0@0 1@0", reason: retry.OutOfTime},
+		{name: "too long a told time", targets: "0:121 0:121", want: "0@0 1@0", reason: retry.WaitTooLong},
+		{name: "a refusal uses no attempt elsewhere either", targets: "0:9 0:t", want: "0@0 1@0 1@1"},
+		{name: "an overload of a short wait stays", targets: "0:o 0", want: "0@0 0@2"},
+		{name: "one of a long wait does not", config: retry.Config{FallbackAfter: s}, targets: "0:o 0", want: "0@0 1@0"},
+		{name: "a bad key is left for good", targets: "0:k 0:tt", want: "0@0 1@0 1@1", reason: retry.Exhausted},
+		{name: "where all are bad", targets: "0:k 0:k", want: "0@0 1@0", reason: retry.Permanent},
+		{name: "the last of the attempts was it", config: retry.Config{MaxAttempts: 1}, targets: "0:k 0", want: "0@0", reason: retry.Permanent},
+		{name: "two failures leave a target", targets: "0:tt 0", want: "0@0 0@1 1@1"},
+		{name: "for one that can serve", targets: "0:tt -", want: "0@0 0@1 0@3"},
+		{name: "for the one that is soonest", config: retry.Config{AttemptsPerTarget: 1}, targets: "0:t 9 5", want: "0@0 2@5"},
+		{name: "a wrong answer leaves none", targets: "0:www 0", want: "0@0 0@0 0@0", reason: retry.Exhausted},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var targets []retry.Target
+				var ends [][]error
+				var gates []*gate
+				for _, one := range strings.Fields(c.targets) {
+					opens, script, _ := strings.Cut(one, ":")
+					g := &gate{begun: time.Now(), kind: failure.RateLimited}
+					switch {
+					case opens == "-":
+						g.shut = true
+					case opens == "a":
+						g.shut, g.kind = true, failure.AccountSpent
+					case strings.HasPrefix(opens, "c"):
+						g.kind, opens = failure.CircuitOpen, opens[1:]
+						fallthrough
+					default:
+						d, err := time.ParseDuration(opens + "s")
+						if err != nil {
+							t.Fatal(err)
+						}
+						g.opens = d
+					}
+					gates = append(gates, g)
+					targets = append(targets, retry.Target{Unpaced: true, Guards: []endpoint.Guard{g}})
+					ends = append(ends, endsOf(t, script))
+				}
+				begun := time.Now()
+				var call retry.Call
+				call.Begin(t.Context(), newPolicy(t, c.config), targets)
+				defer call.Close()
+				var got []string
+				for call.Next() {
+					at := call.Target()
+					got = append(got, fmt.Sprintf("%d@%v", at, time.Since(begun).Seconds()))
+					time.Sleep(c.lasts)
+					var err error
+					if len(ends[at]) > 0 {
+						err, ends[at] = ends[at][0], ends[at][1:]
+					}
+					if call.Settle(endpoint.Outcome{Err: err}) {
+						break
+					}
+				}
+				if got := strings.Join(got, " "); got != c.want {
+					t.Errorf("attempts %s, want %s (%v)", got, c.want, call.Err())
+				}
+				e, _ := errors.AsType[*retry.Error](call.Err())
+				if (e == nil) != (c.reason == 0) || e != nil && e.Reason != c.reason {
+					t.Errorf("ended with %v, want %v", call.Err(), c.reason)
+				}
+				for i, g := range gates[1:] { // elsewhere the first request is no retry
+					if g.retries > 0 && !strings.Contains(c.want, fmt.Sprintf("%d@", i+1)) {
+						t.Errorf("target %d was asked for %d retries", i+1, g.retries)
+					}
+				}
+			})
+		})
+	}
+}
+
+func endsOf(t *testing.T, script string) (errs []error) {
+	t.Helper()
+	for _, one := range strings.Split(script, ",") {
+		if d, err := time.ParseDuration(one + "s"); err == nil {
+			errs = append(errs, told(failure.RateLimited, d))
+			continue
+		}
+		for _, end := range one {
+			err, ok := map[rune]error{'t': transient, 'o': fail(failure.Overloaded), 'k': fail(failure.Unauthorized), 'w': invalid}[end]
+			if !ok {
+				t.Fatalf("no end is called %c", end)
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// The first request to another target is no retry of it; one at the same is.
+func TestARetryElsewhereIsNone(t *testing.T) {
+	for _, c := range []struct {
+		err     error
+		first   time.Duration // when the guard of the first target opens again
+		retries [2]int
+	}{
+		{err: fail(failure.Unauthorized), retries: [2]int{0, 0}},
+		{err: transient, retries: [2]int{2, 0}}, // once to look, once to go
+		{err: transient, first: 9 * s, retries: [2]int{2, 0}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := &gate{begun: time.Now()}, &gate{begun: time.Now()}
+			a.kind = failure.RateLimited
+			var call retry.Call
+			begin(t, &call, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{a}}, retry.Target{Guards: []endpoint.Guard{b}})
+			defer call.Close()
+			a.opens = c.first
+			call.Settle(endpoint.Outcome{Err: c.err})
+			if !call.Next() {
+				t.Fatal(call.Err())
+			}
+			if got := [2]int{a.retries, b.retries}; got != c.retries {
+				t.Errorf("%v: asked for %v retries, want %v", c.err, got, c.retries)
+			}
+		})
+	}
+}
+
+// More guards than a call has room for itself: each gets its own permit back.
+func TestManyGuards(t *testing.T) {
+	var own []endpoint.Guard
+	var to retry.Target
+	var all [9]*numbered
+	for i := range all {
+		all[i] = &numbered{t: t, n: int64(i + 1)}
+		if i < 2 {
+			own = append(own, all[i])
+		} else {
+			to.Guards = append(to.Guards, all[i])
+		}
+	}
+	for range 2 {
+		var c retry.Call
+		c.Begin(t.Context(), newPolicy(t, retry.Config{}), []retry.Target{to}, own...)
+		for n := 0; c.Next(); n++ {
+			c.Accepted(nil)
+			if n == 0 {
+				c.Settle(endpoint.Outcome{Err: invalid})
+			} else if c.Settle(endpoint.Outcome{}) {
+				break
+			}
+		}
+		c.Close()
+	}
+	for _, g := range all {
+		if g.lent != 0 || g.settled != 4 {
+			t.Errorf("guard %d: %d are lent, %d settled", g.n, g.lent, g.settled)
+		}
+	}
+}
+
+// numbered is a guard that lends one permit at a time, with its own number.
+type numbered struct {
+	t             *testing.T
+	n             int64
+	lent, settled int
+}
+
+func (g *numbered) Admit(endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	g.lent++
+	return endpoint.Permit{N: g.n}, nil
+}
+
+func (g *numbered) Wait(context.Context, endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	panic("it never refuses")
+}
+
+func (g *numbered) own(p endpoint.Permit) {
+	if p.N != g.n {
+		g.t.Errorf("guard %d is given the permit of %d", g.n, p.N)
+	}
+}
+
+func (g *numbered) Accept(p endpoint.Permit, _ *pace.Told) endpoint.Permit { g.own(p); return p }
+
+func (g *numbered) Settle(p endpoint.Permit, _ endpoint.Outcome) {
+	g.own(p)
+	g.lent--
+	g.settled++
+}
