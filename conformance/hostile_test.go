@@ -3,7 +3,10 @@ package conformance_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"github.com/openai/openai-go/v3/option"
 
 	"llmcall"
+	"llmcall/breaker"
 	"llmcall/chaos"
 	"llmcall/endpoint"
 	"llmcall/llm"
@@ -141,6 +145,54 @@ func (c crowd) run(ctx context.Context) (o outcome) {
 		}
 	}
 	return o
+}
+
+// A crowd that finds out at the same time what a server lacks is no outage: the
+// server has answered each, and each asks at once in another way.
+func TestWhatAServerLacksIsNoFailure(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		if strings.Contains(string(b), "response_format") {
+			w.Header().Set("X-Should-Retry", "false")
+			w.WriteHeader(400)
+			io.WriteString(w, `{"error":{"message":"response_format is not supported","type":"invalid_request_error","param":"response_format"}}`)
+			return
+		}
+		io.WriteString(w, `{"choices":[{"message":{"content":"{\"value\":7}"},"finish_reason":"stop"}]}`)
+	}))
+	defer server.Close()
+	registry, err := endpoint.NewRegistry(endpoint.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := openai.New("m", openai.Options{BaseURL: server.URL + "/v1", APIKey: key, HTTPClient: server.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := llmcall.New([]llm.Model{m}, nil, llmcall.RetryConfig{EnableCircuitBreaker: true, Endpoints: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	start := time.Now()
+	for range 200 {
+		all.Go(func() {
+			n, _, err := llmcall.Ask[int](t.Context(), c, llm.Prompt("x"))
+			if err != nil || n != 7 {
+				t.Error(n, err)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for e := range registry.All() {
+		if s := e.Snapshot(); s.Retries != 100 || s.Circuits[0].State != breaker.Closed || s.Circuits[0].Failures != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
 }
 
 // sends is a RoundTripper that notes when each request was sent, and how it was

@@ -28,7 +28,7 @@ func TestGuardsAreThoseOfTheOptions(t *testing.T) {
 		{endpoint.Options{NoBudget: true, NoBreaker: true}, "pacer"},
 		{endpoint.Options{Breaker: breaker.Config{FailureThreshold: -1}}, "budget pacer"}, // an impossible one
 	} {
-		names := map[string]string{"endpoint.budgetGuard": "budget", "endpoint.paceGuard": "pacer", "endpoint.circuitGuard": "circuit"}
+		names := map[string]string{"*endpoint.budgetGuard": "budget", "*endpoint.paceGuard": "pacer", "*endpoint.circuitGuard": "circuit"}
 		got := ""
 		for i, g := range e.Guards(c.o) {
 			if i > 0 {

@@ -107,6 +107,10 @@ type Error struct {
 	// NoRetry is the provider's word that the same request is not worth another
 	// attempt (x-should-retry: false), whatever the kind.
 	NoRetry bool
+	// Adapted says that the model will ask in another way now, since the provider
+	// has refused what it lacks: another attempt is worth it, at once, and the
+	// provider is well. It outweighs the row of the kind.
+	Adapted bool
 	Err     error // the SDK's or the network's error; may be nil
 }
 

@@ -336,6 +336,9 @@ func (f *failed) read(p *Policy) {
 	f.wait, f.told = failure.RetryAfterOf(f.err)
 	if e, ok := errors.AsType[*failure.Error](f.err); ok && e != nil {
 		f.response = e.Status > 0 && e.Status < 500
+		if e.Adapted && f.row.Again != failure.Never {
+			f.row = failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereNever, Breaker: failure.Healthy}
+		}
 	}
 	f.answered = f.answered || f.kind == failure.InvalidAnswer || f.kind == failure.CutOff
 }

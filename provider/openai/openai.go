@@ -179,7 +179,7 @@ func (c *connection) failed(ctx context.Context, x *wire.Exchange, asked feature
 	}
 	refused := x.Refused(apiError(x, err))
 	if f, ok := errors.AsType[*failure.Error](refused); ok && c.learn(f, asked) {
-		f.Kind = failure.Transient
+		f.Kind, f.Adapted, f.NoRetry = failure.Transient, true, false // it is not the same request
 	}
 	return refused
 }
