@@ -91,7 +91,7 @@ func (p *Policy) decide(s *situation) step {
 		return d.stopped(Exhausted)
 	}
 	switch {
-	case s.told && s.toldWait > p.config.MaxRetryAfter:
+	case s.toldWait > p.config.MaxRetryAfter:
 		d.wait = s.toldWait
 		return d.stopped(WaitTooLong)
 	case d.limit && d.wait > p.config.MaxRateLimitWait-s.waited:

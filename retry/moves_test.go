@@ -282,3 +282,108 @@ func (g *numbered) Settle(p endpoint.Permit, _ endpoint.Outcome) {
 	g.lent--
 	g.settled++
 }
+
+// A round that a guard refuses for good ends the call, and asks nobody again.
+func TestARoundThatIsRefusedEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), kind: failure.AccountSpent}
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{g}}, retry.Target{})
+		defer c.Close()
+		c.Settle(endpoint.Outcome{})
+		g.shut = true
+		for range 2 {
+			e, _ := errors.AsType[*retry.Error](c.Err())
+			if c.Round() || e != nil && e.Reason != retry.AccountSpent || g.asked != 2 && e != nil {
+				t.Errorf("%v after %d questions", c.Err(), g.asked)
+			}
+		}
+		if failure.KindOf(c.Err()) != failure.AccountSpent || g.asked != 2 {
+			t.Errorf("%v after %d questions", c.Err(), g.asked)
+		}
+		if _, failed := c.Last(); failed {
+			t.Error("a refusal is a failure of the provider")
+		}
+	})
+}
+
+// An attempt that follows an answer, without a word of it, may be made at another
+// target; a round may not.
+func TestAnAttemptAfterAnAnswerMayMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), kind: failure.RateLimited}
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{AttemptTimeout: time.Hour}), retry.Target{Guards: []endpoint.Guard{g}}, retry.Target{})
+		defer c.Close()
+		first := c.Context()
+		c.Settle(endpoint.Outcome{})
+		g.shut = true
+		if !c.Next() || c.Target() != 1 || first.Err() == nil {
+			t.Errorf("at target %d: %v; the first attempt's context: %v", c.Target(), c.Err(), first.Err())
+		}
+	})
+}
+
+// Each failure has its number, its target, and the wait before its attempt. A wait
+// for a guard before the first attempt is no failure.
+func TestFailuresSayWhereAndAfterWhatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), opens: 2 * s, kind: failure.RateLimited}
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{MaxAttempts: 4}), retry.Target{Guards: []endpoint.Guard{g}}, retry.Target{})
+		defer c.Close()
+		if last, any := c.Last(); any {
+			t.Errorf("the failure %+v before any", last)
+		}
+		for _, err := range []error{transient, invalid, transient, transient} {
+			c.Settle(endpoint.Outcome{Err: err})
+			c.Next()
+		}
+		e, ok := errors.AsType[*retry.Error](c.Err())
+		if !ok {
+			t.Fatal(c.Err())
+		}
+		got := ""
+		for _, f := range e.Failures {
+			got += fmt.Sprintf("%d: at %d after %v %v, %v\n", f.Number, f.Target, f.Wait, f.Reason, f.Kind)
+		}
+		if want := "1: at 0 after 2s pace, transient\n2: at 0 after 1s backoff, invalid_answer\n3: at 0 after 0s , transient\n4: at 1 after 0s , transient\n"; got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), opens: s, kind: failure.RateLimited}
+		f := play()
+		if _, err := retry.Do(t.Context(), newPolicy(t, retry.Config{Target: retry.Target{Guards: []endpoint.Guard{g}}}), f.call); err != nil || f.seen[0].Last != nil {
+			t.Errorf("%v; the first attempt is told of %v", err, f.seen)
+		}
+	})
+}
+
+// After a refusal that uses no attempt, two requests of a call are 100 ms apart,
+// also where the guard would let it go a little sooner.
+func TestRequestsOfACallAreApart(t *testing.T) {
+	for _, opens := range []time.Duration{0, 50 * time.Millisecond, 95 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			g := &gate{begun: time.Now(), kind: failure.RateLimited}
+			var c retry.Call
+			begin(t, &c, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{g}})
+			defer c.Close()
+			c.Settle(endpoint.Outcome{Err: told(failure.RateLimited, 0)})
+			g.opens = opens
+			if !c.Next() || time.Since(g.begun) != max(opens, s/10) {
+				t.Errorf("a guard that opens after %v: after %v: %v", opens, time.Since(g.begun), c.Err())
+			}
+		})
+	}
+}
+
+// The wait that is too long is the one that was told.
+func TestTheWaitThatIsTooLong(t *testing.T) {
+	for _, kind := range []failure.Kind{failure.RateLimited, failure.Transient} {
+		_, err := retry.Do(t.Context(), newPolicy(t, retry.Config{MaxRetryAfter: 10 * time.Millisecond}), play(told(kind, s/20)).call)
+		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.WaitTooLong || e.RefusedWait != s/20 {
+			t.Errorf("%v: %v", kind, err)
+		}
+	}
+}
