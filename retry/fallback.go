@@ -72,7 +72,7 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 // sooner than the step d. All guards are asked, and keep nothing.
 func (c *Call) goSooner(d *step) bool {
 	here, best, sooner := c.at, -1, d.wait
-	if d.stop != 0 || c.trouble.dead[here] {
+	if c.trouble.dead[here] {
 		sooner = forever
 	}
 	ask := c.ask()

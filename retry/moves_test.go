@@ -79,7 +79,7 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "if any can", targets: "- -", reason: retry.RateLimitWaitExceeded},
 		{name: "one that can't is passed over", targets: "- - 0", want: "2@0"},
 		{name: "and not gone back to", targets: "- 0:ttt", want: "1@0 1@1 1@3", reason: retry.Exhausted},
-		{name: "an open circuit is left", targets: "c0.5 0", want: "1@0"},
+		{name: "an open circuit is left, for good", targets: "c0.5 0:ttt", want: "1@0 1@1 1@3", reason: retry.Exhausted},
 		{name: "an open circuit is a stop where nobody else serves", targets: "c5 c5", reason: retry.CircuitOpen},
 		{name: "and waited for where that is allowed", config: retry.Config{WaitForCircuit: true}, targets: "c5 c6", want: "0@5"},
 		{name: "a spent account is everybody's", targets: "a 0", reason: retry.AccountSpent},
@@ -110,6 +110,9 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "two failures leave a target", targets: "0:tt 0", want: "0@0 0@1 1@1"},
 		{name: "for one that can serve", targets: "0:tt -", want: "0@0 0@1 0@3"},
 		{name: "for the one that is soonest", config: retry.Config{AttemptsPerTarget: 1}, targets: "0:t 9 5", want: "0@0 2@5"},
+		{name: "a told time is no failure of a target", targets: "0:1,1,t 0", want: "0@0 0@1 0@2 0@3"},
+		{name: "the last target has all attempts that remain", config: retry.Config{FallbackAfter: s, MaxAttempts: 5}, targets: "0:o 0:tt", want: "0@0 1@0 1@2 1@6"},
+		{name: "one that was left for a wait may serve yet", config: retry.Config{FallbackAfter: s}, targets: "0:o 0:k", want: "0@0 1@0 0@2"},
 		{name: "a wrong answer leaves none", targets: "0:www 0", want: "0@0 0@0 0@0", reason: retry.Exhausted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -386,4 +389,88 @@ func TestTheWaitThatIsTooLong(t *testing.T) {
 			t.Errorf("%v: %v", kind, err)
 		}
 	}
+}
+
+// slowpoke is a guard that says a second and takes five.
+type slowpoke struct {
+	gate
+	waits int
+}
+
+func (g *slowpoke) Admit(endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.RateLimited, Until: time.Now().Add(s), Err: errors.New("soon")}
+}
+
+func (g *slowpoke) Wait(ctx context.Context, _ endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	g.waits++
+	select {
+	case <-time.After(5 * s):
+		return endpoint.Permit{}, nil
+	case <-ctx.Done():
+		return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.RateLimited, Err: ctx.Err()}
+	}
+}
+
+// A wait that lasts longer than was said is left after FallbackAfter, once, for
+// another target; where there is none that can serve, nobody gives up a place in
+// the queue for it.
+func TestAPlaceIsLeftOnlyForAnotherTarget(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		others   []time.Duration // when they open
+		dead     bool            // the other was called, with a bad key
+		fallback time.Duration
+		total    time.Duration // MaxRateLimitWait
+		at       int
+		after    time.Duration
+		waits    int
+	}{
+		{name: "alone", after: 5 * s, waits: 1},
+		{name: "another is dead", others: []time.Duration{0}, dead: true, at: 1, after: 5 * s, waits: 1},
+		{name: "another is free", others: []time.Duration{0}, after: 0, at: 1, fallback: s / 2},
+		{name: "another is free, later", others: []time.Duration{0}, at: 1, after: 2 * s, waits: 1},
+		{name: "another is later still", others: []time.Duration{time.Hour}, after: 7 * s, waits: 2},
+		{name: "no time for both", others: []time.Duration{0}, total: 2 * s, at: -1, after: 2 * s, waits: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := &slowpoke{}
+				to := []retry.Target{{Guards: []endpoint.Guard{slow}}}
+				for _, opens := range c.others {
+					to = append(to, retry.Target{Guards: []endpoint.Guard{&gate{begun: time.Now(), opens: opens, kind: failure.RateLimited}}})
+				}
+				if c.dead {
+					to[0], to[1] = to[1], to[0]
+				}
+				var call retry.Call
+				call.Begin(t.Context(), newPolicy(t, retry.Config{FallbackAfter: c.fallback, MaxRateLimitWait: c.total}), to)
+				defer call.Close()
+				if c.dead {
+					if !call.Next() {
+						t.Fatal(call.Err())
+					}
+					call.Settle(endpoint.Outcome{Err: fail(failure.Unauthorized)})
+				}
+				begun := time.Now()
+				going := call.Next()
+				if going != (c.at >= 0) || going && call.Target() != c.at || time.Since(begun) != c.after || slow.waits != c.waits {
+					t.Errorf("at target %d after %v and %d waits: %v", call.Target(), time.Since(begun), slow.waits, call.Err())
+				}
+			})
+		})
+	}
+}
+
+// An answer that is wrong leaves no target, whatever its error is called.
+func TestAWrongAnswerStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{AttemptsPerTarget: 1}), retry.Target{}, retry.Target{})
+		defer c.Close()
+		c.Settle(endpoint.Outcome{})
+		c.Wrong(transient)
+		if !c.Next() || c.Target() != 0 {
+			t.Errorf("at target %d: %v", c.Target(), c.Err())
+		}
+	})
 }
