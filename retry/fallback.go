@@ -92,10 +92,10 @@ func (c *Call) goSooner(d *step) bool {
 		} else {
 			wait = max(wait, next.wait)
 		}
-		if own > 0 && (own >= left(c.ctx) || own > c.policy.config.MaxRateLimitWait-c.trouble.waited) {
-			continue
+		if own > c.policy.config.MaxRateLimitWait-c.trouble.waited {
+			continue // a delay of the backoff may be longer
 		}
-		if best < 0 && sooner == forever || wait < sooner {
+		if wait < sooner {
 			best, sooner = i, wait
 		}
 		if wait == 0 {

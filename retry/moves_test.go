@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"llmcall/backoff"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/pace"
@@ -110,6 +111,9 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "two failures leave a target", targets: "0:tt 0", want: "0@0 0@1 1@1"},
 		{name: "for one that can serve", targets: "0:tt -", want: "0@0 0@1 0@3"},
 		{name: "for the one that is soonest", config: retry.Config{AttemptsPerTarget: 1}, targets: "0:t 9 5", want: "0@0 2@5"},
+		{name: "a delay is waited for elsewhere", config: retry.Config{MaxRateLimitWait: 10 * s, Backoff: backoff.Constant{Interval: 10 * s, Jitter: backoff.NoJitter}}, targets: "0:o 0:121", want: "0@0 1@0 0@10"},
+		{name: "as long as waits may be", config: retry.Config{MaxRateLimitWait: 10*s - 1, Backoff: backoff.Constant{Interval: 10 * s, Jitter: backoff.NoJitter}}, targets: "0:o 0:121", want: "0@0 1@0", reason: retry.WaitTooLong},
+		{name: "all together", config: retry.Config{MaxRateLimitWait: 10 * s, Backoff: backoff.Constant{Interval: 9500 * time.Millisecond, Jitter: backoff.NoJitter}}, targets: "1:o 0:121", want: "0@1 1@1", reason: retry.WaitTooLong},
 		{name: "a told time is no failure of a target", targets: "0:1,1,t 0", want: "0@0 0@1 0@2 0@3"},
 		{name: "the last target has all attempts that remain", config: retry.Config{FallbackAfter: s, MaxAttempts: 5}, targets: "0:o 0:tt", want: "0@0 1@0 1@2 1@6"},
 		{name: "one that was left for a wait may serve yet", config: retry.Config{FallbackAfter: s}, targets: "0:o 0:k", want: "0@0 1@0 0@2"},
