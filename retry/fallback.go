@@ -106,7 +106,7 @@ func (c *Call) goSooner(d *step) bool {
 		c.at = here
 		return false
 	}
-	c.at, *d = best, step{counts: d.counts}
+	c.at, *d = best, step{}
 	if own := time.Until(c.trouble.due[best]); own > 0 {
 		d.wait, d.reason, d.limit = own, RateLimitWait, true
 	}
