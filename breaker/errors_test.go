@@ -44,6 +44,17 @@ func TestOpenErrorSaysWhichCircuitWhyAndHowLong(t *testing.T) {
 	})
 }
 
+func TestOpenErrorWithoutACauseSaysNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{})
+		b.Trip(breaker.Failure{AskedFor: 40 * s})
+		e := refusal(t, b)
+		if want := `circuit "test/model" is OPEN, admits a probe in 40s`; e.Error() != want || !e.CircuitOpen() {
+			t.Errorf("says %q, want %q", e, want)
+		}
+	})
+}
+
 func TestOpenErrorOfHalfOpenSaysHowLongAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := halfOpen(t, breaker.Config{HalfOpenProbes: 2, ProbeLease: 30 * s})

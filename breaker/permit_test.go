@@ -114,3 +114,25 @@ func TestPermitTripOpensAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// How long the call lasted is what its caller says, or else since Acquire: five
+// failures of ten minutes each lie within fifty.
+func TestPermitSaysHowLongItLasted(t *testing.T) {
+	for _, c := range []struct {
+		says, lasts time.Duration
+		want        breaker.State
+	}{{10 * time.Minute, 0, open}, {0, 10 * time.Minute, open}, {0, 0, closed}, {s, 10 * time.Minute, closed}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBreaker(t, breaker.Config{RecoveryTimeout: time.Hour})
+			for range 5 {
+				p := acquire(t, b)
+				time.Sleep(c.lasts)
+				f := because(boom)
+				f.Lasted = c.says
+				p.Failure(f)
+				time.Sleep(10*time.Minute - c.lasts)
+			}
+			wantState(t, b, c.want)
+		})
+	}
+}

@@ -163,3 +163,28 @@ func TestProbeThatBecomesSlowAfterItHasPassed(t *testing.T) {
 		})
 	}
 }
+
+// One that has waited until the circuit closed is watched like any other.
+func TestOneThatWaitedMayBeSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{SlowCall: 10 * s, SuccessThreshold: 1})
+		probe := enter(t, b)
+		done := make(chan breaker.Pass)
+		go func() {
+			p, err := b.Wait(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			done <- p
+		}()
+		synctest.Wait()
+		b.Leave(probe, breaker.Succeeded, breaker.Failure{})
+		p := <-done
+		time.Sleep(10 * s)
+		synctest.Wait()
+		if got := b.Snapshot(); got.State != closed || got.Failures != 1 {
+			t.Errorf("%+v", got)
+		}
+		b.Leave(p, breaker.Succeeded, breaker.Failure{})
+	})
+}

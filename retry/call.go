@@ -79,7 +79,6 @@ const (
 // trouble is what only a call needs of which something failed.
 type trouble struct {
 	failures []Failure
-	dropped  int           // failures that are not kept
 	counted  int           // failed attempts that count against MaxAttempts
 	retries  int           // the backoff's attempt number
 	cutOff   bool          // an answer was cut off
@@ -186,7 +185,6 @@ func (c *Call) begin() {
 	if !timed && c.policy.config.Hang > 0 {
 		_, timed = c.ctx.Deadline()
 	}
-	c.start, c.took = time.Time{}, 0
 	if timed { // nobody else asks how long it took: most calls read no clock
 		c.start = time.Now()
 	}
@@ -334,7 +332,7 @@ func (f *failed) read(p *Policy) {
 		f.row.Again = failure.Never
 	}
 	f.wait, f.told = failure.RetryAfterOf(f.err)
-	if e, ok := errors.AsType[*failure.Error](f.err); ok && e != nil {
+	if e, _ := errors.AsType[*failure.Error](f.err); e != nil {
 		f.response = e.Status > 0 && e.Status < 500
 		if e.Adapted && f.row.Again != failure.Never {
 			f.row = failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereNever, Breaker: failure.Healthy}
@@ -428,7 +426,7 @@ func (c *Call) follow(f *failed) {
 	}
 	d := c.policy.decide(&situation{
 		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, paced: c.paced(), begun: c.accepted, counted: t.counted, retries: t.retries,
-		cutOff: t.cutOff, told: f.told && f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
+		cutOff: t.cutOff, told: f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
 		shorts: t.shorts, waited: t.waited, left: left(c.ctx),
 	})
 	t.failures[len(t.failures)-1].Uncounted = !d.counts
@@ -443,7 +441,7 @@ func (c *Call) follow(f *failed) {
 	}
 	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
 	t.plan, t.planned = d, time.Now()
-	if len(c.targets) > 1 && d.stop == 0 {
+	if len(c.targets) > 1 {
 		t.leaveAlone(c.at, t.planned.Add(d.wait))
 	}
 	if c.fallBack(f, &t.plan) {
@@ -459,7 +457,6 @@ func (c *Call) record(f *failed) *trouble {
 	t := c.inTrouble()
 	if len(t.failures) == maxFailures {
 		t.failures = append(t.failures[:maxFailures/2], t.failures[maxFailures/2+1:]...)
-		t.dropped++
 	}
 	t.failures = append(t.failures, Failure{
 		Number: c.number, Target: c.at, Err: f.err, Kind: f.kind, Wait: t.wait, Reason: t.reason,

@@ -184,6 +184,8 @@ func TestAHangIsAFailure(t *testing.T) {
 		cancel   bool
 		others   bool // get answers meanwhile
 		piece    bool
+		alone    bool // a circuit of no endpoint
+		hides    bool // the context does not tell its deadline
 		opens    bool
 	}{
 		{name: "30 s", deadline: 30 * s, opens: true},
@@ -192,15 +194,26 @@ func TestAHangIsAFailure(t *testing.T) {
 		{name: "others get answers", deadline: 60 * s, others: true},
 		{name: "a piece came", deadline: 60 * s, piece: true},
 		{name: "switched off", deadline: 60 * s, config: retry.Config{Hang: -1}},
+		{name: "switched off, observed", deadline: 60 * s, config: retry.Config{Hang: -1, Observer: func(context.Context, retry.Event) context.Context { return nil }}},
+		{name: "a circuit alone", deadline: 30 * s, alone: true, opens: true},
+		{name: "a circuit alone, a piece came", deadline: 60 * s, alone: true, piece: true},
+		{name: "a deadline that nobody knows of", deadline: 60 * s, hides: true},
 		{name: "another bound", deadline: 6 * s, config: retry.Config{Hang: 5 * s}, opens: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				to, p := target(t, endpoint.Options{}), newPolicy(t, c.config)
+				circuit := to.Endpoint.Circuit(endpoint.Options{})
+				if c.alone {
+					to = retry.Target{Guards: []endpoint.Guard{endpoint.Circuit(circuit)}}
+				}
 				for range 5 {
 					ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
 					if c.cancel {
 						time.AfterFunc(40*s, cancel)
+					}
+					if c.hides {
+						ctx = timeless{ctx}
 					}
 					var call retry.Call
 					call.Begin(ctx, p, []retry.Target{to})
@@ -221,13 +234,18 @@ func TestAHangIsAFailure(t *testing.T) {
 					call.Close()
 					cancel()
 				}
-				if got := to.Endpoint.Circuit(endpoint.Options{}).State() == breaker.Open; got != c.opens {
-					t.Errorf("open %v, want %v", got, c.opens)
+				if got := circuit.Snapshot(); (got.State == breaker.Open) != c.opens || got.Failures > 0 {
+					t.Errorf("%+v, want it to open: %v", got, c.opens)
 				}
 			})
 		})
 	}
 }
+
+// timeless is a context that does not tell its deadline.
+type timeless struct{ context.Context }
+
+func (timeless) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // An attempt's own time limit ends it by its context, and counts all the same.
 func TestAttemptsThatAreCutOpenTheCircuit(t *testing.T) {

@@ -91,7 +91,7 @@ func (p *Policy) decide(s *situation) step {
 		return d.stopped(Exhausted)
 	}
 	switch {
-	case s.told && s.toldWait > p.config.MaxRetryAfter:
+	case s.toldWait > p.config.MaxRetryAfter:
 		d.wait = s.toldWait
 		if d.limit {
 			d.reason = RateLimitWait
@@ -99,9 +99,7 @@ func (p *Policy) decide(s *situation) step {
 		return d.stopped(WaitTooLong)
 	case d.limit && d.wait > p.config.MaxRateLimitWait-s.waited:
 		return d.stopped(RateLimitWaitExceeded)
-	case d.wait <= 0:
-		d.wait, d.reason = 0, NoWait
-	case d.wait >= s.left: // a wait that ends with the deadline leaves no time for the attempt
+	case d.wait > 0 && d.wait >= s.left: // a wait that ends with the deadline leaves no time for the attempt
 		return d.stopped(OutOfTime)
 	}
 	return d

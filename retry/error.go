@@ -169,7 +169,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // same reports whether two errors are the same one, also where their types can't
 // be compared.
 func same(a, b error) bool {
-	return reflect.TypeOf(a) == reflect.TypeOf(b) && (a == nil || reflect.ValueOf(a).Comparable()) && a == b
+	return reflect.ValueOf(a).Comparable() && a == b
 }
 
 // notNil returns an error whose methods can be called: a function that returns a

@@ -72,7 +72,7 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 // sooner than the step d. All guards are asked, and keep nothing.
 func (c *Call) goSooner(d *step) bool {
 	here, best, sooner := c.at, -1, d.wait
-	if d.stop != 0 || c.trouble.dead[here] {
+	if c.trouble.dead[here] {
 		sooner = forever
 	}
 	ask := c.ask()
@@ -92,10 +92,10 @@ func (c *Call) goSooner(d *step) bool {
 		} else {
 			wait = max(wait, next.wait)
 		}
-		if own > 0 && (own >= left(c.ctx) || own > c.policy.config.MaxRateLimitWait-c.trouble.waited) {
-			continue
+		if own > c.policy.config.MaxRateLimitWait-c.trouble.waited {
+			continue // a delay of the backoff may be longer
 		}
-		if best < 0 && sooner == forever || wait < sooner {
+		if wait < sooner {
 			best, sooner = i, wait
 		}
 		if wait == 0 {
@@ -106,7 +106,7 @@ func (c *Call) goSooner(d *step) bool {
 		c.at = here
 		return false
 	}
-	c.at, *d = best, step{counts: d.counts}
+	c.at, *d = best, step{}
 	if own := time.Until(c.trouble.due[best]); own > 0 {
 		d.wait, d.reason, d.limit = own, RateLimitWait, true
 	}

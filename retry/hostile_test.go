@@ -237,6 +237,10 @@ func TestARoundAfterTheAttemptsLimitIsNotMade(t *testing.T) {
 				rounds++
 				c.Settle(endpoint.Outcome{Err: c.Context().Err()})
 			}
+			last, _ := c.Last()
+			if cut, ok := errors.AsType[*retry.AttemptTimeoutError](last.Err); !ok || cut.Limit != s || cut.Err != context.DeadlineExceeded {
+				t.Errorf("the attempt ended with %v", last.Err)
+			}
 			c.Close()
 		}
 		if got := a.Endpoint.Circuit(endpoint.Options{}).Snapshot(); got.State != breaker.Closed || rounds > 0 {
@@ -420,7 +424,8 @@ func TestARoundWaitsNoLongerThanItsAttempt(t *testing.T) {
 		if c.Round() || c.Err() != nil || time.Since(start) > 5*s {
 			t.Fatalf("after %v: %v", time.Since(start), c.Err())
 		}
-		if last, ok := c.Last(); !ok || last.Kind != failure.AttemptTimeout {
+		last, _ := c.Last()
+		if cut, ok := errors.AsType[*retry.AttemptTimeoutError](last.Err); !ok || cut.Limit != 5*s || last.Kind != failure.AttemptTimeout {
 			t.Errorf("%+v", last)
 		}
 		if !c.Next() || c.Number() != 2 {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"llmcall/backoff"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/pace"
@@ -79,7 +80,7 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "if any can", targets: "- -", reason: retry.RateLimitWaitExceeded},
 		{name: "one that can't is passed over", targets: "- - 0", want: "2@0"},
 		{name: "and not gone back to", targets: "- 0:ttt", want: "1@0 1@1 1@3", reason: retry.Exhausted},
-		{name: "an open circuit is left", targets: "c0.5 0", want: "1@0"},
+		{name: "an open circuit is left, for good", targets: "c0.5 0:ttt", want: "1@0 1@1 1@3", reason: retry.Exhausted},
 		{name: "an open circuit is a stop where nobody else serves", targets: "c5 c5", reason: retry.CircuitOpen},
 		{name: "and waited for where that is allowed", config: retry.Config{WaitForCircuit: true}, targets: "c5 c6", want: "0@5"},
 		{name: "a spent account is everybody's", targets: "a 0", reason: retry.AccountSpent},
@@ -110,6 +111,12 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "two failures leave a target", targets: "0:tt 0", want: "0@0 0@1 1@1"},
 		{name: "for one that can serve", targets: "0:tt -", want: "0@0 0@1 0@3"},
 		{name: "for the one that is soonest", config: retry.Config{AttemptsPerTarget: 1}, targets: "0:t 9 5", want: "0@0 2@5"},
+		{name: "a delay is waited for elsewhere", config: retry.Config{MaxRateLimitWait: 10 * s, Backoff: backoff.Constant{Interval: 10 * s, Jitter: backoff.NoJitter}}, targets: "0:o 0:121", want: "0@0 1@0 0@10"},
+		{name: "as long as waits may be", config: retry.Config{MaxRateLimitWait: 10*s - 1, Backoff: backoff.Constant{Interval: 10 * s, Jitter: backoff.NoJitter}}, targets: "0:o 0:121", want: "0@0 1@0", reason: retry.WaitTooLong},
+		{name: "all together", config: retry.Config{MaxRateLimitWait: 10 * s, Backoff: backoff.Constant{Interval: 9500 * time.Millisecond, Jitter: backoff.NoJitter}}, targets: "1:o 0:121", want: "0@1 1@1", reason: retry.WaitTooLong},
+		{name: "a told time is no failure of a target", targets: "0:1,1,t 0", want: "0@0 0@1 0@2 0@3"},
+		{name: "the last target has all attempts that remain", config: retry.Config{FallbackAfter: s, MaxAttempts: 5}, targets: "0:o 0:tt", want: "0@0 1@0 1@2 1@6"},
+		{name: "one that was left for a wait may serve yet", config: retry.Config{FallbackAfter: s}, targets: "0:o 0:k", want: "0@0 1@0 0@2"},
 		{name: "a wrong answer leaves none", targets: "0:www 0", want: "0@0 0@0 0@0", reason: retry.Exhausted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -281,4 +288,193 @@ func (g *numbered) Settle(p endpoint.Permit, _ endpoint.Outcome) {
 	g.own(p)
 	g.lent--
 	g.settled++
+}
+
+// A round that a guard refuses for good ends the call, and asks nobody again.
+func TestARoundThatIsRefusedEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), kind: failure.AccountSpent}
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{g}}, retry.Target{})
+		defer c.Close()
+		c.Settle(endpoint.Outcome{})
+		g.shut = true
+		for range 2 {
+			e, _ := errors.AsType[*retry.Error](c.Err())
+			if c.Round() || e != nil && e.Reason != retry.AccountSpent || g.asked != 2 && e != nil {
+				t.Errorf("%v after %d questions", c.Err(), g.asked)
+			}
+		}
+		if failure.KindOf(c.Err()) != failure.AccountSpent || g.asked != 2 {
+			t.Errorf("%v after %d questions", c.Err(), g.asked)
+		}
+		if _, failed := c.Last(); failed {
+			t.Error("a refusal is a failure of the provider")
+		}
+	})
+}
+
+// An attempt that follows an answer, without a word of it, may be made at another
+// target; a round may not.
+func TestAnAttemptAfterAnAnswerMayMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), kind: failure.RateLimited}
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{AttemptTimeout: time.Hour}), retry.Target{Guards: []endpoint.Guard{g}}, retry.Target{})
+		defer c.Close()
+		first := c.Context()
+		c.Settle(endpoint.Outcome{})
+		g.shut = true
+		if !c.Next() || c.Target() != 1 || first.Err() == nil {
+			t.Errorf("at target %d: %v; the first attempt's context: %v", c.Target(), c.Err(), first.Err())
+		}
+	})
+}
+
+// Each failure has its number, its target, and the wait before its attempt. A wait
+// for a guard before the first attempt is no failure.
+func TestFailuresSayWhereAndAfterWhatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), opens: 2 * s, kind: failure.RateLimited}
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{MaxAttempts: 4}), retry.Target{Guards: []endpoint.Guard{g}}, retry.Target{})
+		defer c.Close()
+		if last, any := c.Last(); any {
+			t.Errorf("the failure %+v before any", last)
+		}
+		for _, err := range []error{transient, invalid, transient, transient} {
+			c.Settle(endpoint.Outcome{Err: err})
+			c.Next()
+		}
+		e, ok := errors.AsType[*retry.Error](c.Err())
+		if !ok {
+			t.Fatal(c.Err())
+		}
+		got := ""
+		for _, f := range e.Failures {
+			got += fmt.Sprintf("%d: at %d after %v %v, %v\n", f.Number, f.Target, f.Wait, f.Reason, f.Kind)
+		}
+		if want := "1: at 0 after 2s pace, transient\n2: at 0 after 1s backoff, invalid_answer\n3: at 0 after 0s , transient\n4: at 1 after 0s , transient\n"; got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{begun: time.Now(), opens: s, kind: failure.RateLimited}
+		f := play()
+		if _, err := retry.Do(t.Context(), newPolicy(t, retry.Config{Target: retry.Target{Guards: []endpoint.Guard{g}}}), f.call); err != nil || f.seen[0].Last != nil {
+			t.Errorf("%v; the first attempt is told of %v", err, f.seen)
+		}
+	})
+}
+
+// After a refusal that uses no attempt, two requests of a call are 100 ms apart,
+// also where the guard would let it go a little sooner.
+func TestRequestsOfACallAreApart(t *testing.T) {
+	for _, opens := range []time.Duration{0, 50 * time.Millisecond, 95 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			g := &gate{begun: time.Now(), kind: failure.RateLimited}
+			var c retry.Call
+			begin(t, &c, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{g}})
+			defer c.Close()
+			c.Settle(endpoint.Outcome{Err: told(failure.RateLimited, 0)})
+			g.opens = opens
+			if !c.Next() || time.Since(g.begun) != max(opens, s/10) {
+				t.Errorf("a guard that opens after %v: after %v: %v", opens, time.Since(g.begun), c.Err())
+			}
+		})
+	}
+}
+
+// The wait that is too long is the one that was told.
+func TestTheWaitThatIsTooLong(t *testing.T) {
+	for _, kind := range []failure.Kind{failure.RateLimited, failure.Transient} {
+		_, err := retry.Do(t.Context(), newPolicy(t, retry.Config{MaxRetryAfter: 10 * time.Millisecond}), play(told(kind, s/20)).call)
+		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.WaitTooLong || e.RefusedWait != s/20 {
+			t.Errorf("%v: %v", kind, err)
+		}
+	}
+}
+
+// slowpoke is a guard that says a second and takes five.
+type slowpoke struct {
+	gate
+	waits int
+}
+
+func (g *slowpoke) Admit(endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.RateLimited, Until: time.Now().Add(s), Err: errors.New("soon")}
+}
+
+func (g *slowpoke) Wait(ctx context.Context, _ endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	g.waits++
+	select {
+	case <-time.After(5 * s):
+		return endpoint.Permit{}, nil
+	case <-ctx.Done():
+		return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.RateLimited, Err: ctx.Err()}
+	}
+}
+
+// A wait that lasts longer than was said is left after FallbackAfter, once, for
+// another target; where there is none that can serve, nobody gives up a place in
+// the queue for it.
+func TestAPlaceIsLeftOnlyForAnotherTarget(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		others   []time.Duration // when they open
+		dead     bool            // the other was called, with a bad key
+		fallback time.Duration
+		total    time.Duration // MaxRateLimitWait
+		at       int
+		after    time.Duration
+		waits    int
+	}{
+		{name: "alone", after: 5 * s, waits: 1},
+		{name: "another is dead", others: []time.Duration{0}, dead: true, at: 1, after: 5 * s, waits: 1},
+		{name: "another is free", others: []time.Duration{0}, after: 0, at: 1, fallback: s / 2},
+		{name: "another is free, later", others: []time.Duration{0}, at: 1, after: 2 * s, waits: 1},
+		{name: "another is later still", others: []time.Duration{time.Hour}, after: 7 * s, waits: 2},
+		{name: "no time for both", others: []time.Duration{0}, total: 2 * s, at: -1, after: 2 * s, waits: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := &slowpoke{}
+				to := []retry.Target{{Guards: []endpoint.Guard{slow}}}
+				for _, opens := range c.others {
+					to = append(to, retry.Target{Guards: []endpoint.Guard{&gate{begun: time.Now(), opens: opens, kind: failure.RateLimited}}})
+				}
+				if c.dead {
+					to[0], to[1] = to[1], to[0]
+				}
+				var call retry.Call
+				call.Begin(t.Context(), newPolicy(t, retry.Config{FallbackAfter: c.fallback, MaxRateLimitWait: c.total}), to)
+				defer call.Close()
+				if c.dead {
+					if !call.Next() {
+						t.Fatal(call.Err())
+					}
+					call.Settle(endpoint.Outcome{Err: fail(failure.Unauthorized)})
+				}
+				begun := time.Now()
+				going := call.Next()
+				if going != (c.at >= 0) || going && call.Target() != c.at || time.Since(begun) != c.after || slow.waits != c.waits {
+					t.Errorf("at target %d after %v and %d waits: %v", call.Target(), time.Since(begun), slow.waits, call.Err())
+				}
+			})
+		})
+	}
+}
+
+// An answer that is wrong leaves no target, whatever its error is called.
+func TestAWrongAnswerStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{AttemptsPerTarget: 1}), retry.Target{}, retry.Target{})
+		defer c.Close()
+		c.Settle(endpoint.Outcome{})
+		c.Wrong(transient)
+		if !c.Next() || c.Target() != 0 {
+			t.Errorf("at target %d: %v", c.Target(), c.Err())
+		}
+	})
 }

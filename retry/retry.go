@@ -253,11 +253,7 @@ func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind,
 	}
 	switch k {
 	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:
-		var cut error = &AttemptTimeoutError{Limit: p.config.AttemptTimeout, Err: err}
-		if stopOf(err) != nil {
-			cut = Stop(cut)
-		}
-		return failure.AttemptTimeout, cut
+		return failure.AttemptTimeout, &AttemptTimeoutError{Limit: p.config.AttemptTimeout, Err: err}
 	}
 	return k, err
 }

@@ -227,6 +227,9 @@ func TestAttemptTimeoutIsToldFromTheCallersDeadline(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || failure.KindOf(err) != failure.DeadlineExceeded || time.Since(start) != 7*s {
 			t.Errorf("caller's deadline: got %v (%v) after %v", err, failure.KindOf(err), time.Since(start))
 		}
+		if e, _ := errors.AsType[*retry.Error](err); len(e.Unwrap()) != 2 {
+			t.Errorf("%q are the deadline and the last failure", e.Unwrap())
+		}
 	})
 }
 

@@ -1,7 +1,9 @@
 package retry_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +61,8 @@ func TestARefusalWhileOthersAreServed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				to := target(t, c.options)
 				to.Unpaced = c.options.NoPacer
+				serve(t, to)
+				time.Sleep(time.Minute) // that was long ago
 				c.config.MaxAttempts = 1
 				var call retry.Call
 				begin(t, &call, newPolicy(t, c.config), to)
@@ -168,10 +172,10 @@ func TestARefusalElsewhereIsNotTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := target(t, endpoint.Options{NoBreaker: true}), target(t, endpoint.Options{NoBreaker: true})
 		var call retry.Call
-		begin(t, &call, newPolicy(t, retry.Config{FallbackAfter: 1}), a, b)
+		begin(t, &call, newPolicy(t, retry.Config{}), a, b)
 		defer call.Close()
-		serve(t, b)
 		call.Settle(endpoint.Outcome{Err: limited})
+		a.Endpoint.ForceOpen("maintenance")
 		serve(t, b)
 		if !call.Next() || call.Target() != 1 || call.Counted() != 1 {
 			t.Errorf("at target %d, %d counted: %v", call.Target(), call.Counted(), call.Err())
@@ -209,6 +213,16 @@ func TestShortToldWaits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Ten waits of less than a second that no limit is the reason of are none of them.
+func TestShortBackoffsAreNoToldWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := play(append(repeat(invalid, 12), repeat(told(failure.RateLimited, time.Millisecond), 2)...)...)
+		if _, err := retry.Do(t.Context(), newPolicy(t, retry.Config{MaxAttempts: 20}), f.call); err != nil || f.at[14] != s/5 {
+			t.Errorf("attempts began at %v: %v", f.at, err)
+		}
+	})
 }
 
 // A call waits for its turn with others: the pacer's words become its own.
@@ -261,6 +275,9 @@ func TestWhatARefusedTurnIsCalled(t *testing.T) {
 					return
 				}
 				got, ok := errors.AsType[*retry.Error](err)
+				if c.stop == retry.OutOfTime && (!errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "not sent: ")) {
+					t.Errorf("says %v", err)
+				}
 				if !ok || got.Reason != c.stop || got.RefusedWait != c.refuse || got.WaitReason != c.reason || time.Since(f.start) > 0 {
 					t.Errorf("%+v after %v", err, time.Since(f.start))
 				}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"llmcall/backoff"
@@ -47,6 +49,9 @@ func TestTheTextOfAnError(t *testing.T) {
 		}
 		if got := c.e.FailureKind(); got != c.kind {
 			t.Errorf("%s: kind %v, want %v", c.want, got, c.kind)
+		}
+		if got := c.e.Unwrap(); len(got) != min(len(c.e.Failures), 1) || slices.Contains(got, nil) {
+			t.Errorf("%s: unwraps to %v", c.want, got)
 		}
 	}
 }
@@ -90,6 +95,31 @@ func TestTheTextOfCauses(t *testing.T) {
 		})
 	}
 }
+
+// Where the deadline can't hold a guard's wait, the guard says why.
+func TestTheTextOfAGuardThatIsTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := &gate{begun: time.Now(), opens: time.Hour, kind: failure.CircuitOpen}
+		p := newPolicy(t, retry.Config{MaxTime: 5 * s, WaitForCircuit: true, Target: retry.Target{Guards: []endpoint.Guard{late}}})
+		_, err := retry.Do(t.Context(), p, play().call)
+		if want := "out of time: the deadline can't hold a wait of 1h0m0s (circuit) after 0 attempts: shut"; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	})
+}
+
+// A context of the caller's own kind may end with an error that can't be compared.
+func TestAContextThatEndsOddly(t *testing.T) {
+	_, err := retry.Do(odd{context.Background()}, newPolicy(t, retry.Config{}), play().call)
+	e, ok := errors.AsType[*retry.Error](err)
+	if !ok || e.Reason != retry.Cancelled || len(e.Unwrap()) == 0 {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+type odd struct{ context.Context }
+
+func (odd) Err() error { return many{errors.New("odd")} }
 
 // many is an error of a type that can't be compared.
 type many []error

@@ -149,6 +149,8 @@ var tenSeconds = &pace.Told{Wait: 10 * s, HasWait: true}
 func TestWhatGuardsAreAsked(t *testing.T) {
 	well := failure.Decisions()
 	well[failure.Transient].Breaker = failure.Healthy
+	ill := failure.Decisions()
+	ill[failure.InvalidAnswer].Breaker, ill[failure.CutOff].Breaker = failure.Count, failure.Count
 	paced := target(t, endpoint.Options{})
 	for _, c := range []struct {
 		name   string
@@ -172,6 +174,8 @@ func TestWhatGuardsAreAsked(t *testing.T) {
 		{name: "one that its function found wrong", err: invalid, wrong: true},
 		{name: "by a failure of its check", err: transient, wrong: true},
 		{name: "an answer that was cut off", err: fail(failure.CutOff)},
+		{name: "a wrong answer that counts by a table", config: retry.Config{Decisions: &ill}, err: invalid},
+		{name: "one that was cut off", config: retry.Config{Decisions: &ill}, err: fail(failure.CutOff)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -250,8 +254,9 @@ func TestStepsOutOfOrder(t *testing.T) {
 			t.Fatal("an answer is a failure")
 		}
 		no("Settle twice", c.Settle(endpoint.Outcome{}))
-		c.Wrong(nil)
-		no("Wrong twice", c.Counted() != 1)
+		c.Wrong((*failure.Error)(nil))
+		last, _ := c.Last()
+		no("Wrong with a nil pointer", c.Counted() != 1 || last.Err == nil || !strings.Contains(last.Err.Error(), "nil"))
 		c.Wrong(transient)
 		no("Wrong twice", c.Counted() != 1)
 		no("Round after Wrong", c.Round())
@@ -277,7 +282,7 @@ func TestNothingFollowsTheEndOfTheContext(t *testing.T) {
 		"Next":  func(c *retry.Call) bool { c.Settle(endpoint.Outcome{}); return c.Next() },
 		"Wrong": func(c *retry.Call) bool { c.Settle(endpoint.Outcome{}); c.Wrong(invalid); return c.Next() },
 		"Settle": func(c *retry.Call) bool {
-			return c.Settle(endpoint.Outcome{Err: transient}) || c.Next()
+			return c.Settle(endpoint.Outcome{Err: transient}) || c.Err() == nil || c.Next()
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -292,6 +297,9 @@ func TestNothingFollowsTheEndOfTheContext(t *testing.T) {
 			cancel()
 			if step(&c) || failure.KindOf(c.Err()) != failure.Cancelled || len(g.asks) != 1 {
 				t.Errorf("%s: %v after %d questions", name, c.Err(), len(g.asks))
+			}
+			if _, failed := c.Last(); failed != (name == "Wrong" || name == "Settle") {
+				t.Errorf("%s: a failure %v", name, failed)
 			}
 		})
 	}
@@ -336,7 +344,7 @@ func TestWhatAnObserverHears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []string
 		note := func(_ context.Context, e retry.Event) context.Context {
-			if e.Type == retry.AttemptEnded || e.Type == retry.CallEnded {
+			if e.Type == retry.AttemptEnded || e.Type == retry.CallEnded || e.Type == retry.Waiting {
 				heard = append(heard, fmt.Sprintf("%v %v %v %v", e.Type, e.Duration, e.Kind, e.Err))
 			}
 			return nil
@@ -346,12 +354,13 @@ func TestWhatAnObserverHears(t *testing.T) {
 			calls[e.Call] = true
 			return nil
 		}
-		p := newPolicy(t, retry.Config{Observer: count})
-		for _, end := range []func() error{func() error { return invalid }, func() error { return nil }, func() error { panic("boom") }} {
+		p, plain := newPolicy(t, retry.Config{Observer: count}), newPolicy(t, retry.Config{})
+		to := []retry.Target{target(t, endpoint.Options{})}
+		for i, end := range []func() error{func() error { return invalid }, func() error { return nil }, func() error { panic("boom") }} {
 			var c retry.Call
 			c.Observer = note
-			c.Begin(t.Context(), p, []retry.Target{{}})
-			_ = caught(func() {
+			c.Begin(t.Context(), p, to)
+			panicked := caught(func() {
 				defer c.Close()
 				for n := 0; c.Next(); n++ {
 					time.Sleep(s)
@@ -365,6 +374,9 @@ func TestWhatAnObserverHears(t *testing.T) {
 				}
 			})
 			c.Close()
+			if (panicked == "boom") != (i == 2) {
+				t.Errorf("call %d panics with %v", i, panicked)
+			}
 		}
 		want := []string{
 			"attempt_ended 1s invalid_answer " + invalid.Error(), "attempt_ended 1s unknown <nil>", "call_ended 2s unknown <nil>",
@@ -377,6 +389,21 @@ func TestWhatAnObserverHears(t *testing.T) {
 		if len(calls) != 3 {
 			t.Errorf("three calls have the numbers %v", calls)
 		}
+		heard = nil
+		var c retry.Call // an observer of its own alone, and an attempt that ends without a word
+		c.Observer = note
+		begin(t, &c, plain, to[0])
+		time.Sleep(s)
+		c.Settle(endpoint.Outcome{})
+		first := c.Context()
+		if !c.Next() || first.Err() != nil {
+			t.Fatal(c.Err())
+		}
+		if want := []string{"attempt_ended 1s unknown <nil>"}; !slices.Equal(heard, want) {
+			t.Errorf("heard %q, want %q", heard, want)
+		}
+		c.Settle(endpoint.Outcome{})
+		c.Close()
 	})
 }
 
@@ -391,13 +418,16 @@ func TestGuardsHearHowLongItLasted(t *testing.T) {
 			}
 		}}
 		to.Guards = append(slices.Clone(to.Guards), watch)
-		for n := range 3 {
+		for n := range 4 {
+			if n == 3 {
+				to = retry.Target{Guards: []endpoint.Guard{watch}} // no endpoint, whose failures are known
+			}
 			var c retry.Call
 			begin(t, &c, newPolicy(t, retry.Config{}), to)
 			time.Sleep(s)
 			if n > 0 {
 				c.Settle(endpoint.Outcome{Err: transient})
-				if n > 1 {
+				if n == 2 {
 					continue
 				}
 				if !c.Next() {
@@ -408,7 +438,7 @@ func TestGuardsHearHowLongItLasted(t *testing.T) {
 			c.Settle(endpoint.Outcome{})
 			c.Close()
 		}
-		if want := []time.Duration{0, 0, 2 * s, s}; !slices.Equal(lasted, want) {
+		if want := []time.Duration{0, 0, 2 * s, s, 0, 2 * s}; !slices.Equal(lasted, want) {
 			t.Errorf("lasted %v, want %v", lasted, want)
 		}
 	})
