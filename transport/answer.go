@@ -20,6 +20,7 @@ type answer struct {
 	cancel   context.CancelFunc // the attempt's; nil if it needs none
 	events   *events            // nil if it is no stream whose end is known
 	ended    atomic.Bool
+	forget   func() bool // that the request's context may end; nil if it can't
 }
 
 // accept takes a response for an answer that has begun to come.
@@ -40,6 +41,9 @@ func (x *exchange) accept(sent *sending, response *http.Response) {
 		x.handed = true
 		x.answer = answer{ReadCloser: response.Body, x: x, response: response, cancel: sent.cancel, events: eventsOf(x.request, response)}
 		response.Body = &x.answer
+		if ctx := x.request.Context(); ctx.Done() != nil {
+			x.answer.forget = context.AfterFunc(ctx, x.answer.gone)
+		}
 	}
 }
 
@@ -48,21 +52,39 @@ func (a *answer) Read(to []byte) (int, error) {
 	if a.events != nil && n > 0 {
 		a.events.see(to[:n])
 	}
-	if err != nil && a.ended.CompareAndSwap(false, true) {
-		a.end(err)
+	if err != nil {
+		a.over(err)
 	}
 	return n, err
 }
 
 // Close may be called while a Read is under way: the first of them ends the call.
 func (a *answer) Close() error {
-	if a.ended.CompareAndSwap(false, true) {
-		a.end(nil)
-	}
+	a.over(nil)
 	if a.cancel != nil {
 		defer a.cancel()
 	}
 	return a.ReadCloser.Close()
+}
+
+// over ends the call, if nothing else has.
+func (a *answer) over(err error) {
+	if !a.ended.CompareAndSwap(false, true) {
+		return
+	}
+	if a.forget != nil {
+		a.forget()
+	}
+	a.end(err)
+}
+
+// gone ends the call of a body whose reader has left without a Close: with the
+// request's context net/http ends the connection, too. A place would be held for
+// ever.
+func (a *answer) gone() {
+	if a.ended.CompareAndSwap(false, true) {
+		a.end(nil)
+	}
 }
 
 // end settles the answer and ends the call. err is what the body ended with; nil

@@ -1,13 +1,17 @@
 package transport_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"llmcall/endpoint"
+	"llmcall/pace"
 	"llmcall/retry"
 	"llmcall/transport"
 )
@@ -49,6 +53,41 @@ func TestAnErrorNamesTheHost(t *testing.T) {
 		}
 		if len(said) != 2 || !strings.HasPrefix(said[0], "pay.example.com: transient (HTTP 503)") || !strings.HasPrefix(said[1], "api.example.com: ") {
 			t.Errorf("%q", said)
+		}
+	})
+}
+
+// A body that nobody closes holds its place no longer than its request's context.
+func TestABodyThatIsNotClosedEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoints, err := endpoint.NewRegistry(endpoint.Config{Limits: func(endpoint.Key) pace.Limits { return pace.Limits{MaxConcurrent: 1} }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ends atomic.Int64
+		v := serve(stalling(200, "half", 0, ""))
+		tr, e := watched(t, v, func(c *transport.Config) {
+			c.Endpoints = endpoints
+			c.Observer = func(_ context.Context, e retry.Event) context.Context {
+				if e.Type == retry.CallEnded {
+					ends.Add(1)
+				}
+				return nil
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*s)
+		defer cancel()
+		response, err := tr.RoundTrip(post(t, chat, "{}").WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := send(tr, post(t, chat, "{}")); got != "200 fine" || err != nil || v.at[1] != 5*s {
+			t.Errorf("%q, %v at %v", got, err, v.at)
+		}
+		response.Body.Close()
+		synctest.Wait()
+		if n := e.Snapshot().Pace.InFlight; n != 0 || ends.Load() != 2 {
+			t.Errorf("%d in flight, %d calls ended", n, ends.Load())
 		}
 	})
 }

@@ -90,7 +90,7 @@ type Config struct {
 	// Observer, if set, is told what happens to each request, with the request's
 	// context. The end of an attempt that got a response, and of its call, comes
 	// with the end of the response's body, on the goroutine that reads or closes
-	// it. Default nil.
+	// it, or with the end of the context, on one of its own. Default nil.
 	Observer retry.Observer
 }
 
