@@ -255,7 +255,9 @@ func predict(p plan) (tr trace) {
 		tr.refused, tr.waiting = wait, why
 		stop(r)
 	}
-	isLimit := func(why retry.WaitReason) bool { return why == retry.RateLimitWait || why == retry.PaceWait || why == retry.CircuitWait }
+	isLimit := func(why retry.WaitReason) bool {
+		return why == retry.RateLimitWait || why == retry.PaceWait || why == retry.CircuitWait
+	}
 	allowed := func(wait time.Duration, why retry.WaitReason) bool {
 		late := wait > 0 && now+wait >= deadline // "A wait that would pass them is not begun."
 		// A wait for a circuit that ends exactly with it is refused, one for a limit is not.
