@@ -132,8 +132,8 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 		}
 		p.windows.hear(now, told.Windows, s, refused, others, p.seq)
 		p.watch()
-		p.recheck(now)
 	}
+	p.recheck(now)
 }
 
 // mayGo says whether a request goes at this moment.

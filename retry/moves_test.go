@@ -478,3 +478,87 @@ func TestAWrongAnswerStays(t *testing.T) {
 		}
 	})
 }
+
+// A call that moves to another target asks all the guards there, also where it has
+// waited for one of the first target's.
+func TestAllGuardsOfAnotherTargetAreAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := &gate{begun: time.Now(), opens: s, kind: failure.RateLimited}, &gate{begun: time.Now(), opens: 9 * s, kind: failure.RateLimited}
+		var there [2]ledger
+		var c retry.Call
+		begin(t, &c, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{first, second}}, retry.Target{Guards: []endpoint.Guard{&there[0], &there[1]}})
+		if c.Target() != 1 || time.Since(first.begun) != s {
+			t.Errorf("at target %d after %v", c.Target(), time.Since(first.begun))
+		}
+		c.Settle(endpoint.Outcome{})
+		c.Close()
+		there[0].check(t, "the first guard there")
+		there[1].check(t, "the second")
+	})
+}
+
+// A target told the call to come back in 4 s. When another refuses, the call goes
+// back then, and not before; or ends while it waits.
+func TestATargetIsNotAskedBeforeItsTime(t *testing.T) {
+	for _, cancelled := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			g := &gate{begun: begun, kind: failure.RateLimited}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var c retry.Call
+			c.Begin(ctx, newPolicy(t, retry.Config{}), []retry.Target{{}, {Guards: []endpoint.Guard{g}}})
+			defer c.Close()
+			for i, err := range []error{told(failure.RateLimited, 4*s), transient} {
+				if !c.Next() || c.Target() != i {
+					t.Fatalf("attempt %d at target %d: %v", i, c.Target(), c.Err())
+				}
+				c.Settle(endpoint.Outcome{Err: err})
+			}
+			g.opens = 20 * s
+			if cancelled {
+				time.AfterFunc(2*s, cancel)
+				if c.Next() || failure.KindOf(c.Err()) != failure.Cancelled || time.Since(begun) != 2*s {
+					t.Errorf("cancelled: %v after %v", c.Err(), time.Since(begun))
+				}
+				return
+			}
+			going := c.Next()
+			if wait, reason := c.Waited(); !going || c.Target() != 0 || time.Since(begun) != 4*s || wait != 4*s || reason != retry.RateLimitWait {
+				t.Errorf("at target %d after %v, waited %v %v: %v", c.Target(), time.Since(begun), wait, reason, c.Err())
+			}
+		})
+	}
+}
+
+// What a guard says of its own reckoning may be less in the end: it is waited for
+// while there is time. What never comes is not.
+func TestAReckonedWait(t *testing.T) {
+	for _, c := range []struct {
+		gate    gate
+		config  retry.Config
+		after   time.Duration
+		reason  retry.Reason
+		refused time.Duration
+	}{
+		{gate: gate{opens: 5 * s}, config: retry.Config{MaxTime: 4 * s}, after: 4 * s, reason: retry.OutOfTime},
+		{gate: gate{opens: 5 * s}, config: retry.Config{MaxRateLimitWait: 4 * s}, after: 4 * s, reason: retry.RateLimitWaitExceeded, refused: 5 * s},
+		{gate: gate{opens: 5 * s, kind: failure.CircuitOpen}, config: retry.Config{MaxTime: 4 * s, WaitForCircuit: true}, reason: retry.OutOfTime, refused: 5 * s},
+		{gate: gate{opens: 5 * s, kind: failure.CircuitOpen}, config: retry.Config{MaxRateLimitWait: 4 * s, WaitForCircuit: true}, reason: retry.RateLimitWaitExceeded, refused: 5 * s},
+		{gate: gate{shut: true}, reason: retry.RateLimitWaitExceeded, refused: 1<<63 - 1},
+		{gate: gate{shut: true, kind: failure.CircuitOpen}, config: retry.Config{WaitForCircuit: true}, reason: retry.CircuitOpen},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := c.gate
+			if g.begun = time.Now(); g.kind == failure.Unknown {
+				g.kind = failure.RateLimited
+			}
+			c.config.Target = retry.Target{Guards: []endpoint.Guard{&g}}
+			_, err := retry.Do(t.Context(), newPolicy(t, c.config), play().call)
+			e, _ := errors.AsType[*retry.Error](err)
+			if e == nil || e.Reason != c.reason || e.RefusedWait != c.refused || time.Since(g.begun) != c.after {
+				t.Errorf("%+v, %+v: %+v after %v", c.gate, c.config, err, time.Since(g.begun))
+			}
+		})
+	}
+}

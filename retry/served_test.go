@@ -3,6 +3,7 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -225,7 +226,8 @@ func TestShortBackoffsAreNoToldWaits(t *testing.T) {
 	})
 }
 
-// A call waits for its turn with others: the pacer's words become its own.
+// A call waits for its turn with others: the pacer's words become its own. The
+// first turn after a told time comes half a second later.
 func TestWhatARefusedTurnIsCalled(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -237,18 +239,18 @@ func TestWhatARefusedTurnIsCalled(t *testing.T) {
 		reason retry.WaitReason
 		took   time.Duration
 	}{
-		{name: "a told time", tell: tenSeconds, reason: retry.RateLimitWait, took: 10 * s},
+		{name: "a told time", tell: tenSeconds, reason: retry.RateLimitWait, took: 10*s + s/2},
 		{name: "too long a told time", tell: &pace.Told{Wait: 3 * time.Minute, HasWait: true}, stop: retry.WaitTooLong, refuse: 3 * time.Minute, reason: retry.RateLimitWait},
-		{name: "as long as is allowed", tell: &pace.Told{Wait: 2 * time.Minute, HasWait: true}, reason: retry.RateLimitWait, took: 2 * time.Minute},
-		{name: "longer than the deadline", tell: tenSeconds, config: retry.Config{MaxTime: 9 * s}, stop: retry.OutOfTime, refuse: 10 * s, reason: retry.RateLimitWait},
-		{name: "longer than all waits may be", tell: tenSeconds, config: retry.Config{MaxRateLimitWait: 9 * s}, stop: retry.RateLimitWaitExceeded, refuse: 10 * s, reason: retry.RateLimitWait},
+		{name: "as long as is allowed", tell: &pace.Told{Wait: 2 * time.Minute, HasWait: true}, reason: retry.RateLimitWait, took: 2*time.Minute + s/2},
+		{name: "longer than the deadline", tell: tenSeconds, config: retry.Config{MaxTime: 9 * s}, stop: retry.OutOfTime, refuse: 10*s + s/2, reason: retry.RateLimitWait},
+		{name: "longer than all waits may be", tell: tenSeconds, config: retry.Config{MaxRateLimitWait: 9 * s}, stop: retry.RateLimitWaitExceeded, refuse: 10*s + s/2, reason: retry.RateLimitWait},
 		{name: "a told window", tell: &pace.Told{Windows: []pace.Window{{Limit: 9, Reset: 20 * s}}}, reason: retry.RateLimitWait, took: 20 * s},
 		{name: "a configured limit", limits: pace.Limits{RequestsPerMinute: 6}, reason: retry.PaceWait, took: 10 * s},
 		{name: "past the deadline", limits: pace.Limits{RequestsPerMinute: 6}, config: retry.Config{MaxTime: 9 * s}, stop: retry.OutOfTime, refuse: 10 * s, reason: retry.PaceWait},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, err := endpoint.NewRegistry(endpoint.Config{Rand: func() uint64 { return 0 }})
+				r, err := endpoint.NewRegistry(endpoint.Config{Rand: func() uint64 { return 1 << 63 }})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -266,15 +268,25 @@ func TestWhatARefusedTurnIsCalled(t *testing.T) {
 				}
 				first.Settle(turn, endpoint.Outcome{Effect: failure.Healthy, Told: c.tell})
 				c.config.Target = to
+				var waits []retry.WaitReason
+				c.config.Observer = func(_ context.Context, e retry.Event) context.Context {
+					if e.Type == retry.Waiting {
+						waits = append(waits, e.Reason)
+					}
+					return nil
+				}
 				f := play()
 				_, err = retry.Do(t.Context(), newPolicy(t, c.config), f.call)
 				if c.stop == 0 {
-					if err != nil || f.at[0] != c.took {
-						t.Errorf("began at %v, want %v: %v", f.at, c.took, err)
+					if err != nil || f.at[0] != c.took || !slices.Equal(waits, []retry.WaitReason{c.reason}) {
+						t.Errorf("began at %v, want %v, after %v: %v", f.at, c.took, waits, err)
 					}
 					return
 				}
 				got, ok := errors.AsType[*retry.Error](err)
+				if len(waits) > 0 {
+					t.Error("a wait that was not begun is told")
+				}
 				if c.stop == retry.OutOfTime && (!errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "not sent: ")) {
 					t.Errorf("says %v", err)
 				}

@@ -137,7 +137,7 @@ func (c *Call) acquire(ask endpoint.Ask) bool {
 // refused decides about a refusal: wait, or stop.
 func (c *Call) refused(r *endpoint.Refusal) step {
 	p := &c.policy.config
-	d := step{wait: forever, limit: true, reason: PaceWait}
+	d := step{wait: forever, reason: PaceWait}
 	if !r.Until.IsZero() {
 		d.wait = max(0, time.Until(r.Until))
 	}
