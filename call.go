@@ -576,8 +576,6 @@ func (c *call) reasonOf(e *retry.Error) Reason {
 		return ReasonNoValidAnswer
 	case failure.CheckUnavailable:
 		return ReasonCheckUnavailable
-	case failure.Cancelled:
-		return ReasonCancelled
 	}
 	return ReasonProviderFailed
 }

@@ -91,7 +91,6 @@ func TestAStreamThatIsLeftIsNoFailureOfTheProvider(t *testing.T) {
 	}{
 		"pieces": {stream(t, start("go", "od", llm.FinishStop)), 0}, "pieces, before a person": {stream(t, start("go", "od", llm.FinishStop)), 1},
 		"whole": {play(t), 0}, "whole, before a person": {play(t), 1},
-		"a model that says so": {play(t, kind(failure.Cancelled)), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var last llmcall.Event
