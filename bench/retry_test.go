@@ -448,7 +448,7 @@ func BenchmarkPacer(b *testing.B) {
 			p.Done(turn)
 		}
 	})
-	way(b, "peer=x/time/rate", func(b *testing.B) {
+	way(b, "peer=time-rate", func(b *testing.B) {
 		l := xrate.NewLimiter(xrate.Inf, 1)
 		for b.Loop() {
 			if !l.Allow() {

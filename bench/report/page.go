@@ -21,6 +21,7 @@ var peers = []struct{ name, module, use string }{
 	{"avast", "github.com/avast/retry-go/v5", "delays, retry"},
 	{"sethvargo", "github.com/sethvargo/go-retry", "delays, retry"},
 	{"hashicorp", "github.com/hashicorp/go-retryablehttp", "delays, retry of HTTP requests"},
+	{"time-rate", "golang.org/x/time", "rate: a limiter without a limit"},
 	{"aws", "github.com/aws/aws-sdk-go-v2", "aws/retry: delays, retry decisions, the retry loop"},
 }
 
