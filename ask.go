@@ -17,7 +17,7 @@ import (
 	"llmcall/validate"
 )
 
-// Ask is RetryWithValidation for an answer that is a T. The JSON Schema of T is
+// Ask is [Client.Do] for an answer that is a T. The JSON Schema of T is
 // asked for in the provider's own way and checked, the answer is decoded, and if
 // T has a method Validate() error, as itself or through a pointer, its complaint
 // goes back to the model like that of any other check (see validate.Func for the
@@ -31,13 +31,14 @@ import (
 //		Continent  string   `json:"continent" jsonschema:"enum=Africa,enum=Asia,enum=Europe"`
 //		Rivers     []string `json:"rivers,omitempty"`
 //	}
-//	city, _, err := llmcall.Ask[City](ctx, model, llm.Prompt("Describe Berlin"), nil, cfg)
+//	city, _, err := llmcall.Ask[City](ctx, client, llm.Prompt("Describe Berlin"))
 //
 // The schema is made of T's type and its struct tags, by
 // github.com/invopop/jsonschema: json names the fields, and those without
 // omitempty are required; jsonschema has description, enum, minimum, maximum,
 // minLength, pattern, format and more; jsonschema_description has a description
 // with commas. A type with a method EnumValues has the values that it returns.
+// The schema is made once for each T, at the first call, and kept.
 //
 // T may also be a slice, a map, a text, a number or a truth value. Since
 // providers take nothing but objects at the top, such an answer is asked for,
@@ -45,19 +46,17 @@ import (
 //
 // A T that JSON can't hold is a *ConfigError, and so is a request with a schema
 // of its own.
-func Ask[T any](
-	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
-) (T, *Result, error) {
+func Ask[T any](ctx context.Context, c *Client, req *llm.Request) (T, *Result, error) {
 	var none T
 	s, err := shapeOf[T]()
 	if err != nil {
 		return none, nil, err
 	}
-	asked, checks, err := s.ask(req, checks)
+	asked, checks, err := s.ask(req, c.checks)
 	if err != nil {
 		return none, nil, err
 	}
-	result, err := RetryWithValidation(ctx, model, asked, checks, cfg)
+	result, err := c.do(ctx, asked, checks)
 	if err != nil {
 		return none, nil, err
 	}
@@ -65,14 +64,17 @@ func Ask[T any](
 	return answer, result, err
 }
 
-// Enum is implemented by types with a closed set of values, for Ask:
+// Enum is implemented by types with a closed set of values, for Ask, which keeps
+// what it is told at the first call with a type: the values must always be the
+// same.
 //
 //	type Size string
 //
 //	func (Size) EnumValues() []any { return []any{"S", "M", "L"} }
 type Enum interface{ EnumValues() []any }
 
-// shape is how an answer that is a T is asked for and read.
+// shape is how an answer that is a T is asked for and read. All calls with a T
+// share one: it holds nothing of a call.
 type shape[T any] struct {
 	schema  llm.Schema
 	wrapped bool              // as {"value": …}
@@ -84,7 +86,7 @@ type wrapping[T any] struct {
 	Value T `json:"value"`
 }
 
-func shapeOf[T any]() (*shape[T], error) {
+func newShape[T any]() (*shape[T], error) {
 	t := reflect.TypeFor[T]()
 	bad := func(err error) error {
 		return &ConfigError{Field: "T", Got: t, Takes: "a type that encoding/json decodes into: no function, channel or interface", Err: err}
@@ -118,13 +120,13 @@ func shapeOf[T any]() (*shape[T], error) {
 // shape before them.
 func (s *shape[T]) ask(req *llm.Request, checks []validate.Strategy) (*llm.Request, []validate.Strategy, error) {
 	if req == nil {
-		return nil, nil, &ConfigError{Field: "request", Got: nil, Takes: "at least one message"}
+		return nil, nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
 	}
 	if req.Schema != nil {
-		return nil, nil, &ConfigError{Field: "request.schema", Got: "set", Takes: "none: Ask makes it of the type"}
+		return nil, nil, &ConfigError{Field: "request.schema", Got: "one", Takes: "left out, because Ask makes it of the type"}
 	}
 	asked := *req
-	asked.Schema = &s.schema
+	asked.Schema = &llm.Schema{Name: s.schema.Name, JSON: bytes.Clone(s.schema.JSON)} // a check may write to it
 	return &asked, append([]validate.Strategy{s}, checks...), nil
 }
 

@@ -54,7 +54,7 @@ func asked[T any](t *testing.T, reply string) (T, string, error) {
 	t.Helper()
 	m := play(t, say(reply))
 	m.steps = []step{say(reply)}
-	got, _, err := llmcall.Ask[T](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{MaxAttempts: 1}))
+	got, _, err := llmcall.Ask[T](t.Context(), client(t, m, nil, exact(llmcall.RetryConfig{MaxAttempts: 1})), llm.Prompt("x"))
 	schema := m.last().Schema
 	if schema == nil {
 		t.Fatal("no schema was asked for")
@@ -118,7 +118,7 @@ func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
 		"an unknown field": {`{"name":"Berlin","population":1,"continent":"Europe","mayor":"x"}`, "mayor"},
 	} {
 		m := play(t, say(c.reply), say(good))
-		city, r, err := llmcall.Ask[City](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{}))
+		city, r, err := llmcall.Ask[City](t.Context(), client(t, m, nil, exact(llmcall.RetryConfig{})), llm.Prompt("x"))
 		if err != nil || city.Name != "Berlin" || len(r.Attempts) != 2 || r.Attempts[0].Outcome != llmcall.OutcomeInvalid {
 			t.Errorf("%s: %v, %v", name, city, err)
 			continue
@@ -148,7 +148,7 @@ func TestElementsAreValidatedEach(t *testing.T) {
 func TestTheCallersOwnChecksComeToo(t *testing.T) {
 	never := validate.Func("never", func(context.Context, *validate.Answer) error { return validate.StopAsking(errors.New("never")) })
 	m := play(t, say(`{"value":1}`))
-	v, r, err := llmcall.Ask[int](t.Context(), m, llm.Prompt("x"), []validate.Strategy{never}, exact(llmcall.RetryConfig{}))
+	v, r, err := llmcall.Ask[int](t.Context(), client(t, m, []validate.Strategy{never}, exact(llmcall.RetryConfig{})), llm.Prompt("x"))
 	if v != 0 || r != nil || err == nil || !strings.Contains(err.Error(), "never") || m.calls() != 1 {
 		t.Errorf("%v, %v, %v", v, r, err)
 	}
@@ -160,27 +160,27 @@ func TestWhatCannotBeAskedFor(t *testing.T) {
 	withSchema.Schema = &llm.Schema{JSON: []byte(`{}`)}
 	for name, err := range map[string]error{
 		"T: a function": func() error {
-			_, _, err := llmcall.Ask[func()](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{})
+			_, _, err := llmcall.Ask[func()](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
 			return err
 		}(),
 		"T: anything": func() error {
-			_, _, err := llmcall.Ask[any](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{})
+			_, _, err := llmcall.Ask[any](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
 			return err
 		}(),
 		"T: a channel within": func() error {
-			_, _, err := llmcall.Ask[struct{ C chan int }](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{})
+			_, _, err := llmcall.Ask[struct{ C chan int }](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
 			return err
 		}(),
 		"request": func() error {
-			_, _, err := llmcall.Ask[int](t.Context(), m, nil, nil, llmcall.RetryConfig{})
+			_, _, err := llmcall.Ask[int](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), nil)
 			return err
 		}(),
 		"request.schema": func() error {
-			_, _, err := llmcall.Ask[int](t.Context(), m, withSchema, nil, llmcall.RetryConfig{})
+			_, _, err := llmcall.Ask[int](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), withSchema)
 			return err
 		}(),
 		"max_attempts": func() error {
-			_, _, err := llmcall.Ask[int](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{MaxAttempts: -1})
+			_, err := llmcall.New([]llm.Model{m}, nil, llmcall.RetryConfig{MaxAttempts: -1})
 			return err
 		}(),
 	} {

@@ -5,10 +5,9 @@ import (
 	"iter"
 
 	"llmcall/llm"
-	"llmcall/validate"
 )
 
-// Partial is what AskStream yields.
+// Partial is what [AskStream] yields.
 type Partial[T any] struct {
 	// Value is what is complete so far. What is missing has its zero value: to
 	// tell a 0 from a number that has not come yet, make the field a pointer.
@@ -21,11 +20,11 @@ type Partial[T any] struct {
 	Result *Result
 }
 
-// AskStream is Ask that hands on the answer as it comes, as Stream does: the
+// AskStream is [Ask] that hands on the answer as it comes, as [Client.Stream] does: the
 // model is asked for a T in the same way, and each time that a part of it is
 // complete there is a T with all of it so far.
 //
-//	for city, err := range llmcall.AskStream[City](ctx, model, llm.Prompt("Describe Berlin"), nil, cfg) {
+//	for city, err := range llmcall.AskStream[City](ctx, client, llm.Prompt("Describe Berlin")) {
 //		if err != nil {
 //			return err
 //		}
@@ -42,7 +41,7 @@ type Partial[T any] struct {
 // T's Validate. Until then Value may break every rule of T's schema.
 //
 // The JSON may be in a Markdown fence. Of an answer that has to be repaired
-// first (validate.JSONWithRepair) nothing is shown behind its first fault but the
+// first (validate.JSONWithRepair) nothing is shown after its first fault but the
 // result.
 //
 // The partials share nothing: the caller may keep and change each. Each part of
@@ -54,23 +53,21 @@ type Partial[T any] struct {
 //
 // Errors, restarts, and what happens when the caller leaves the loop are those
 // of Stream.
-func AskStream[T any](
-	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
-) iter.Seq2[Partial[T], error] {
+func AskStream[T any](ctx context.Context, c *Client, req *llm.Request) iter.Seq2[Partial[T], error] {
 	return func(yield func(Partial[T], error) bool) {
 		s, err := shapeOf[T]()
 		if err != nil {
 			yield(Partial[T]{}, err)
 			return
 		}
-		asked, checks, err := s.ask(req, checks)
+		asked, checks, err := s.ask(req, c.checks)
 		if err != nil {
 			yield(Partial[T]{}, err)
 			return
 		}
 		answer := s.growing()
 		shown := false
-		for piece, err := range Stream(ctx, model, asked, checks, cfg) {
+		for piece, err := range c.stream(ctx, asked, checks) {
 			switch {
 			case err != nil:
 				yield(Partial[T]{}, err)

@@ -156,7 +156,7 @@ func bytewise(text string) []any {
 
 func askStream[T any](t *testing.T, cfg llmcall.RetryConfig, streams ...[]any) ([]string, llmcall.Partial[T], error) {
 	t.Helper()
-	return typed(llmcall.AskStream[T](t.Context(), stream(t, streams...), llm.Prompt("x"), nil, exact(cfg)))
+	return typed(llmcall.AskStream[T](t.Context(), client(t, stream(t, streams...), nil, exact(cfg)), llm.Prompt("x")))
 }
 
 func TestAskStreamShowsWhatIsCompleteWhenItIs(t *testing.T) {
@@ -268,7 +268,7 @@ func TestAskStreamLeavesOutWhatItCannotDecode(t *testing.T) {
 		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[1,2],"z":""}`,
 		`{"a":0,"l":[1],"f":null,"m":{"x":1,"z":3},"p":null,"t":[1,2],"z":"end"}`,
 	}
-	if !slices.Equal(shown, want) || reasonOf(t, err) != llmcall.NoValidAnswer {
+	if !slices.Equal(shown, want) || reasonOf(t, err) != llmcall.ReasonNoValidAnswer {
 		t.Errorf("%v\n%s\nwant\n%s", err, strings.Join(shown, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -277,7 +277,7 @@ func TestAskStreamShowsAPartWhenItIsComplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := stream(t, start(`{"name":"Berlin`, s, `","population":37`, s, `00000`, s, `,"continent":"Europe"`, s, `,"rivers":["Spree",`, s, `"Ha`, s, `vel"]`, s, `}`, llm.FinishStop))
 		var got []string
-		for p, err := range llmcall.AskStream[City](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{})) {
+		for p, err := range llmcall.AskStream[City](t.Context(), client(t, m, nil, exact(llmcall.RetryConfig{})), llm.Prompt("x")) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -310,12 +310,12 @@ func TestAskStreamEndsAsStreamDoes(t *testing.T) {
 		reason  llmcall.Reason
 	}{
 		"it fails before its first piece":      {[][]any{start(broken), berlin}, llmcall.RetryConfig{}, []string{name, all}, ""},
-		"it breaks":                            {[][]any{start(`{"name":"Berlin",`, broken), berlin}, llmcall.RetryConfig{}, []string{name}, llmcall.ProviderFailed},
+		"it breaks":                            {[][]any{start(`{"name":"Berlin",`, broken), berlin}, llmcall.RetryConfig{}, []string{name}, llmcall.ReasonProviderFailed},
 		"it breaks, and may begin anew":        {[][]any{start(`{"name":"Rome",`, broken), berlin}, again, []string{strings.Replace(name, "Berlin", "Rome", 1), "|", name, all}, ""},
-		"the type complains at its end":        {[][]any{bonn}, llmcall.RetryConfig{}, []string{wrong}, llmcall.NoValidAnswer},
+		"the type complains at its end":        {[][]any{bonn}, llmcall.RetryConfig{}, []string{wrong}, llmcall.ReasonNoValidAnswer},
 		"the type complains, and it may again": {[][]any{bonn, berlin}, again, []string{wrong, "|", name, all}, ""},
 		"there is prose before the JSON":       {[][]any{start("Sure: ", `{"name":"Berlin"`), berlin}, again, []string{name, all}, ""},
-		"it is no JSON any more":               {[][]any{start(`{"name":"Berlin",`, `}, {"population":1`, llm.FinishStop)}, llmcall.RetryConfig{}, []string{name}, llmcall.NoValidAnswer},
+		"it is no JSON any more":               {[][]any{start(`{"name":"Berlin",`, `}, {"population":1`, llm.FinishStop)}, llmcall.RetryConfig{}, []string{name}, llmcall.ReasonNoValidAnswer},
 		"reasoning and a tool call come too":   {[][]any{append(start(llm.Reasoning{Data: []byte("hm")}, calls("1", "look", "{}")), berlin...)}, llmcall.RetryConfig{}, []string{name, all}, ""},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -335,7 +335,7 @@ func TestAskStreamEndsAsStreamDoes(t *testing.T) {
 // An answer that must be repaired first shows nothing behind its first fault.
 func TestAskStreamOfAnAnswerThatIsRepaired(t *testing.T) {
 	m := stream(t, bytewise(`{"value":[1,2,],}`))
-	shown, last, err := typed(llmcall.AskStream[[]int](t.Context(), m, llm.Prompt("x"), []validate.Strategy{validate.JSONWithRepair()}, exact(llmcall.RetryConfig{})))
+	shown, last, err := typed(llmcall.AskStream[[]int](t.Context(), client(t, m, []validate.Strategy{validate.JSONWithRepair()}, exact(llmcall.RetryConfig{})), llm.Prompt("x")))
 	if err != nil || !slices.Equal(shown, []string{"[1]", "[1,2]"}) || !slices.Equal(last.Value, []int{1, 2}) {
 		t.Errorf("%q, %+v, %v", shown, last, err)
 	}
@@ -343,7 +343,7 @@ func TestAskStreamOfAnAnswerThatIsRepaired(t *testing.T) {
 
 func TestAskStreamOfAModelThatDoesNotStream(t *testing.T) {
 	m := play(t, say(`{"value":"one"}`), say(`{"value":1}`))
-	shown, last, err := typed(llmcall.AskStream[int](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{})))
+	shown, last, err := typed(llmcall.AskStream[int](t.Context(), client(t, m, nil, exact(llmcall.RetryConfig{})), llm.Prompt("x")))
 	if err != nil || !slices.Equal(shown, []string{"1"}) || last.Value != 1 || len(last.Result.Attempts) != 2 {
 		t.Errorf("%q, %+v, %v", shown, last, err)
 	}
@@ -354,16 +354,15 @@ func TestAskStreamThatCannotBegin(t *testing.T) {
 	withSchema.Schema = &llm.Schema{JSON: []byte(`{}`)}
 	m := stream(t)
 	for field, seq := range map[string]iter.Seq2[llmcall.Partial[int], error]{
-		"request":        llmcall.AskStream[int](t.Context(), m, nil, nil, llmcall.RetryConfig{}),
-		"request.schema": llmcall.AskStream[int](t.Context(), m, withSchema, nil, llmcall.RetryConfig{}),
-		"max_attempts":   llmcall.AskStream[int](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{MaxAttempts: -1}),
+		"request":        llmcall.AskStream[int](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), nil),
+		"request.schema": llmcall.AskStream[int](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), withSchema),
 	} {
 		shown, last, err := typed(seq)
 		if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.Field != field || len(shown) > 0 || last.Result != nil {
 			t.Errorf("%s: %q, %v", field, shown, err)
 		}
 	}
-	_, _, err := typed(llmcall.AskStream[func()](t.Context(), m, llm.Prompt("x"), nil, llmcall.RetryConfig{}))
+	_, _, err := typed(llmcall.AskStream[func()](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x")))
 	if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.Field != "T" || m.calls() != 0 {
 		t.Errorf("%v", err)
 	}
@@ -372,7 +371,7 @@ func TestAskStreamThatCannotBegin(t *testing.T) {
 // To leave the loop, by a panic too, is what it is in Stream.
 func TestACallerThatLeavesATypedStream(t *testing.T) {
 	registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-	cfg := exact(llmcall.RetryConfig{Breakers: registry, RestartStreams: true})
+	cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, RestartStreams: true})
 	boom := errors.New("boom")
 	for name, leaves := range map[string]func(p llmcall.Partial[[]int]) bool{
 		"at the first part": func(llmcall.Partial[[]int]) bool { return true },
@@ -387,7 +386,7 @@ func TestACallerThatLeavesATypedStream(t *testing.T) {
 					t.Errorf("%s: panicked with %v", name, v)
 				}
 			}()
-			for p, err := range llmcall.AskStream[[]int](t.Context(), m, llm.Prompt("x"), nil, cfg) {
+			for p, err := range llmcall.AskStream[[]int](t.Context(), client(t, m, nil, cfg), llm.Prompt("x")) {
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
@@ -555,7 +554,7 @@ func TestPartialsGrowToTheWhole(t *testing.T) {
 		}
 		pieces := chunked(rt, text)
 		ask := func() iter.Seq2[llmcall.Partial[Everything], error] {
-			return llmcall.AskStream[Everything](t.Context(), stream(t, pieces), llm.Prompt("x"), nil, exact(llmcall.RetryConfig{}))
+			return llmcall.AskStream[Everything](t.Context(), client(t, stream(t, pieces), nil, exact(llmcall.RetryConfig{})), llm.Prompt("x"))
 		}
 		var all []Everything
 		var texts []string
@@ -680,7 +679,7 @@ func FuzzAskStream(f *testing.F) {
 		}
 		m := &streamer{player: &player{name: t.Name()}, streams: [][]any{append(pieces, llm.FinishStop)}}
 		var before Everything
-		for p, err := range llmcall.AskStream[Everything](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{MaxAttempts: 1})) {
+		for p, err := range llmcall.AskStream[Everything](t.Context(), client(t, m, nil, exact(llmcall.RetryConfig{MaxAttempts: 1})), llm.Prompt("x")) {
 			if err == nil && !within(reflect.ValueOf(before), reflect.ValueOf(p.Value)) {
 				t.Fatalf("%q: %+v, and before it %+v", text, p.Value, before)
 			}

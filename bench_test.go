@@ -59,6 +59,29 @@ func BenchmarkFirstTry(b *testing.B) {
 	}
 }
 
+// The same on a client that was made before.
+func BenchmarkClient(b *testing.B) {
+	m := llm.Func(b.Name(), func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply(tenValues), nil })
+	c := client(b, m, nil, llmcall.RetryConfig{EnableCircuitBreaker: true})
+	req := llm.Prompt("Describe a person")
+	b.Run("Do", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Do(context.Background(), req); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("RetryWithValidation", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := llmcall.RetryWithValidation(context.Background(), m, req, nil, llmcall.RetryConfig{EnableCircuitBreaker: true}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // Three attempts: two wrong answers with their feedback.
 func BenchmarkTwoWrongAnswers(b *testing.B) {
 	n := 0
@@ -121,7 +144,7 @@ func BenchmarkAskStream(b *testing.B) {
 		}
 		return pieces
 	}
-	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisableSharedLimits: true}
+	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisablePacing: true}
 	ctx, req := context.Background(), llm.Prompt("x")
 	b.Run("stream", func(b *testing.B) {
 		for m := answer(""); b.Loop(); {
@@ -142,7 +165,7 @@ func streamed[E any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
 	b.ReportAllocs()
 	for b.Loop() {
 		n := 0
-		for p, err := range llmcall.AskStream[[]E](context.Background(), m, llm.Prompt("x"), nil, cfg) {
+		for p, err := range llmcall.AskStream[[]E](context.Background(), client(b, m, nil, cfg), llm.Prompt("x")) {
 			if err != nil || len(p.Value) < n {
 				b.Fatal(err)
 			}
@@ -150,6 +173,28 @@ func streamed[E any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
 		}
 		if n != 1000 {
 			b.Fatal(n)
+		}
+	}
+}
+
+// What a typed call costs that succeeds the first time: its schema is made at the
+// first call with the type.
+func BenchmarkAsk(b *testing.B) {
+	cfg := llmcall.RetryConfig{DisableRetryBudget: true, DisablePacing: true}
+	city := llm.Func(b.Name()+"city", func(context.Context, *llm.Request) (*llm.Response, error) {
+		return llm.Reply(`{"name":"Berlin","population":3700000,"continent":"Europe"}`), nil
+	})
+	number := llm.Func(b.Name()+"int", func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply(`{"value":1}`), nil })
+	b.Run("a struct", func(b *testing.B) { asks[City](b, city, cfg) })
+	b.Run("a number", func(b *testing.B) { asks[int](b, number, cfg) })
+}
+
+func asks[T any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
+	c, req := client(b, m, nil, cfg), llm.Prompt("x")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := llmcall.Ask[T](context.Background(), c, req); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -10,25 +10,30 @@ import (
 	"strings"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
 	"llmcall/validate"
 )
 
-var errGoexit = errors.New("the call's goroutine was ended by runtime.Goexit")
-
-// call is one RetryWithValidation: what it was given, and where it stands.
+// call is one call of a client: what it was given, and its state.
 type call struct {
+	client *Client
+	cfg    *RetryConfig // the client's
 	model  llm.Model
+	target int // the model's place: that of the attempt under way, which the loop has left by its end
 	req    *llm.Request
-	checks []validate.Strategy
-	cfg    RetryConfig
-	policy *retry.Policy
+	checks []validate.Strategy // the client's, and before them those of the type that is asked for
+	tries  retry.Call
+	ctx    context.Context // the call's, as the observer has left it
+	within context.Context // the same of the attempt under way, without the attempt's limit
+	number uint64          // of the call, for the observer
 
 	stage     Stage
 	failed    int                  // failed attempts, as the stages count them
 	maxTokens int                  // of the next request; raised after an answer that was cut off
+	next      []llm.Message        // the conversation that goes out with the next attempt
 	sent      []llm.Message        // the conversation as it last went out
 	last      *llm.Response        // the last answer that came,
 	lastFrom  int                  // the number of its attempt in the trace,
@@ -38,67 +43,80 @@ type call struct {
 	why       string               // of a hand-over to a person
 	report    validate.Report
 	trace     Trace
-	waitFrom  time.Time // when the wait before the attempt that comes began; zero if there is none
-	waitWhy   retry.Why
-	settled   bool                // the failed attempt is in the trace as the retry loop sees it
+	lost      endpoint.Amount     // what the request used that came to no answer
+	open      bool                // an attempt has started and not ended
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
 }
 
-func newCall(model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig) (*call, error) {
-	if model == nil {
-		return nil, &ConfigError{Field: "model", Got: nil, Takes: "a model"}
-	}
-	if req == nil || len(req.Messages) == 0 {
-		return nil, &ConfigError{Field: "request", Got: "empty", Takes: "at least one message"}
-	}
-	if i := slices.Index(checks, nil); i >= 0 {
-		return nil, &ConfigError{Field: fmt.Sprintf("checks[%d]", i), Got: nil, Takes: "a check"}
-	}
-	c := &call{model: model, req: req, checks: checks, cfg: cfg, stage: StageBasic, maxTokens: req.MaxTokens}
-	var err error
-	c.policy, err = cfg.policy(model.Name(), c.observe)
-	return c, err
-}
-
+// run makes the call.
 func (c *call) run(ctx context.Context) (*Result, error) {
+	if c.client.once {
+		defer c.client.claim()()
+	}
 	if c.cfg.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.MaxTime)
 		defer cancel()
 	}
-	answer, err := retry.Do(ctx, c.policy, func(own context.Context, a retry.Attempt) (*llm.Response, error) {
-		return c.attempt(ctx, own, a.Number)
-	})
-	if p, ok := errors.AsType[toolPanic](err); ok {
+	c.ctx = ctx
+	if c.cfg.Observer == nil {
+		return c.loop()
+	}
+	return c.observed()
+}
+
+// loop makes attempts until one has a valid answer.
+func (c *call) loop() (*Result, error) {
+	k := &c.tries
+	if c.cfg.Observer != nil {
+		k.Observer = c.observe
+	}
+	c.prepare()
+	k.Begin(c.ctx, c.client.policy, c.client.targets)
+	defer k.Close()
+	for k.Next() {
+		if c.cfg.Observer == nil {
+			c.begin()
+			c.within = c.ctx
+		}
+		answer, err := c.attempt()
+		if err != nil {
+			continue
+		}
+		r := &Result{Response: answer, Text: answer.Text(), Model: c.model.Name(), Trace: c.trace}
+		if c.report.Decoded {
+			r.Text, r.Value, r.Decoded = c.report.Text, c.report.Value, true
+		}
+		return r, nil
+	}
+	if p, ok := errors.AsType[toolPanic](k.Err()); ok {
 		panic(p.value)
 	}
-	if err != nil {
-		return nil, c.failure(err)
-	}
-	c.ended() // not before: the breaker has just been told of the success
-	r := &Result{Response: answer, Text: answer.Text(), Model: c.model.Name(), Trace: c.trace}
-	if c.report.Decoded {
-		r.Text, r.Value, r.Decoded = c.report.Text, c.report.Value, true
-	}
-	return r, nil
+	return nil, c.failure(k.Err())
+}
+
+// begin writes down that an attempt begins.
+func (c *call) begin() {
+	k := &c.tries
+	c.target = k.Target()
+	c.model = c.client.models[c.target]
+	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
+	record.Delay, record.DelayReason = k.Waited()
+	c.open = true
+	c.trace.Attempts = append(c.trace.Attempts, record)
 }
 
 // attempt is one attempt: ask, check, and if the answer is wrong write down what
-// to tell the model. The limit of an attempt, in own, is for the asking: a check
-// that is cut at what the model left of it would say nothing about either.
-func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, error) {
-	record := Attempt{Number: number, Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
-	if !c.waitFrom.IsZero() {
-		record.Delay, record.DelayWhy = record.Start.Sub(c.waitFrom), c.waitWhy
-	}
-	c.waitFrom, c.settled = time.Time{}, false
-	c.emit(Event{Type: AttemptStarted, Attempt: record})
-	c.trace.Attempts = append(c.trace.Attempts, record)
+// to tell the model. The guards hear of the answer when it has come, and hold
+// nothing while it is checked or read. The limit of an attempt is for the
+// asking: a check that is cut at what the model left of it would say nothing
+// about either.
+func (c *call) attempt() (*llm.Response, error) {
 	streamed := c.streams()
-	answer, err := c.ask(own)
+	answer, err := c.ask(c.tries.Context())
 	if err == nil {
-		err = c.judge(ctx, answer, number)
+		err = c.accept(answer)
 	}
 	if err == nil && c.out != nil && !streamed {
 		err = c.out.handAll(answer)
@@ -106,11 +124,66 @@ func (c *call) attempt(ctx, own context.Context, number int) (*llm.Response, err
 	r := c.current()
 	r.Duration = time.Since(r.Start)
 	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
-	if err == nil {
-		r.Outcome = OutcomeValid
-		return answer, nil
+	if err != nil {
+		c.failedWith(err)
+		return nil, err
 	}
-	return nil, c.escalate(err)
+	r.Outcome = OutcomeValid
+	c.ended()
+	return answer, nil
+}
+
+// accept settles the request that an answer came to, and checks the answer. With
+// rows of the table that count wrong answers, the settling waits for the checks,
+// but what is scarce does not.
+func (c *call) accept(answer *llm.Response) error {
+	if !c.client.countsWrong {
+		c.tries.Settle(endpoint.Outcome{Used: used(answer)})
+		return c.judge(c.within, answer, c.tries.Number())
+	}
+	c.tries.Whole()
+	err := c.judge(c.within, answer, c.tries.Number())
+	c.settle(answer, err)
+	return err
+}
+
+func (c *call) settle(answer *llm.Response, err error) bool {
+	return c.tries.Settle(endpoint.Outcome{Err: err, Used: used(answer)})
+}
+
+// prepare makes the conversation of the next attempt, and says to the guards
+// what it may use.
+func (c *call) prepare() {
+	c.next = c.conversation()
+	c.tries.Want = wanted(c.next, c.maxTokens)
+}
+
+// wanted is what a request may use: four bytes of text are a token, more or less,
+// and what its answer may have counts in full. What it did use is told later.
+func wanted(messages []llm.Message, maxTokens int) endpoint.Amount {
+	size := int64(0)
+	for _, m := range messages {
+		for _, part := range m.Parts {
+			switch p := part.(type) {
+			case llm.Text:
+				size += int64(len(p))
+			case llm.ToolResult:
+				size += int64(len(p.Content))
+			case llm.ToolCall:
+				size += int64(len(p.Arguments))
+			}
+		}
+	}
+	size /= 4
+	return endpoint.Amount{Tokens: size + min(max(0, int64(maxTokens)), math.MaxInt64-size)}
+}
+
+// used is what a request used, as far as the guards reckon.
+func used(answer *llm.Response) endpoint.Amount {
+	if answer == nil {
+		return endpoint.Amount{}
+	}
+	return endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}
 }
 
 // current is the trace's record of the attempt under way.
@@ -124,21 +197,14 @@ const maxToolRounds = 8
 // answer if there is a way to.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	req := *c.req
-	req.Messages = c.conversation()
-	req.MaxTokens = c.maxTokens
+	req.Messages, req.MaxTokens = c.next, c.maxTokens
 	if c.stage == StageTool {
 		req.Tools = slices.DeleteFunc(slices.Clone(req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
 	}
 	for round := 0; ; round++ {
-		c.sent = req.Messages
-		var answer *llm.Response
-		var err error
-		if c.streams() {
-			answer, err = c.stream(ctx, copyOf(&req))
-		} else {
-			answer, err = c.model.Complete(ctx, copyOf(&req))
-		}
+		c.sent, c.lost = req.Messages, endpoint.Amount{}
+		answer, err := c.request(ctx, copyOf(&req))
 		if err != nil {
 			return nil, err
 		}
@@ -151,13 +217,32 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		if len(calls) == 0 || round == maxToolRounds {
 			return answer, nil
 		}
+		c.settle(answer, nil) // nothing is held while the tool runs
 		results, err := c.runTool(ctx, calls)
 		if err != nil {
 			return nil, err
 		}
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
+		c.tries.Want = wanted(req.Messages, req.MaxTokens)
+		if !c.tries.Round() {
+			if err := c.tries.Err(); err != nil {
+				return nil, err
+			}
+			last, _ := c.tries.Last() // the attempt's time was over; the call goes on
+			return nil, last.Err
+		}
 	}
+}
+
+// request sends one request, and hears what its model tells of it meanwhile.
+func (c *call) request(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	ctx, end := c.tries.Listen(ctx)
+	defer end()
+	if c.streams() {
+		return c.stream(ctx, req)
+	}
+	return c.model.Complete(ctx, req)
 }
 
 // conversation is what goes out: the caller's messages, the last answer and what
@@ -237,7 +322,7 @@ func whole(answer *llm.Response) bool {
 }
 
 // judge checks an answer. The error is an *InvalidAnswerError, or that of a
-// check that could not be made.
+// check that could not be run.
 func (c *call) judge(ctx context.Context, answer *llm.Response, number int) error {
 	previous, before := c.last, c.complaint
 	c.last, c.lastFrom, c.lastTry, c.complaint, c.report = answer, number, c.failed+1, nil, validate.Report{}
@@ -252,7 +337,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
 	case answer.Finish == llm.FinishLength:
 		kind = failure.CutOff
-		c.maxTokens = min(c.maxTokens, math.MaxInt/2) * 2
+		c.maxTokens = larger(c.maxTokens, answer.Usage.OutputTokens)
 		c.complaint = complaint("complete", "the answer was cut off at its token limit before it was complete", "give the whole answer in fewer words")
 	case !whole(answer):
 		kind = failure.CutOff
@@ -275,10 +360,21 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 	return &InvalidAnswerError{c.complaint, kind}
 }
 
-// check makes all checks. Those that could not be made are made again, by
-// themselves and after waits, as often as there are attempts: the model has
-// answered, and is not asked again for what is no fault of its answer. Once the
-// answer is found wrong, they no longer matter.
+// larger returns the token limit of the request after one whose answer was cut
+// off: twice its own, or without one twice what the answer used. If that is not
+// known either it stays none: what differs then is that the model is told to give
+// the whole answer in fewer words.
+func larger(limit int, used int64) int {
+	if limit == 0 {
+		limit = int(min(used, math.MaxInt/2))
+	}
+	return min(limit, math.MaxInt/2) * 2
+}
+
+// check runs all checks. Those that could not be run are run again, alone and
+// after waits, as often as there are attempts: the model has answered, and is not
+// asked again for what its answer is not to blame for. Once the answer is found
+// wrong, they no longer matter.
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
 	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
 	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
@@ -289,14 +385,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	if len(report.Failed) == 0 {
 		return report, nil
 	}
-	policy, err := retry.New(retry.Config{
-		MaxAttempts: c.cfg.MaxAttempts, Backoff: c.policy.Backoff, MaxRetryAfter: c.cfg.MaxRetryAfter,
-		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
-	})
-	if err != nil {
-		return report, err
-	}
-	_, err = retry.Do(ctx, policy, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
+	_, err := retry.Do(ctx, c.client.recheck, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
 		if try.Number > 1 {
 			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout)
 		}
@@ -319,9 +408,9 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	case !ok: // ctx has ended since the checks were made: the loop will see it
 		return report, report.Failed[0]
 	case e.Reason == retry.OutOfTime:
-		c.ending = OutOfTime
+		c.ending = ReasonOutOfTime
 		return report, &validate.CheckError{Check: last.Check, Index: last.Index, Err: fmt.Errorf(
-			"%w; the deadline can't hold the wait of %v before it is made again: %w",
+			"%w; the deadline can't hold the wait of %v before it is run again: %w",
 			last.Err, e.RefusedWait.Round(time.Millisecond), context.DeadlineExceeded,
 		)}
 	}
@@ -340,11 +429,11 @@ func stuck(previous, answer *llm.Response, before, now []validate.Complaint) boo
 }
 
 // advance decides the stage of the next attempt after a wrong answer, or that
-// there is none. The attempt itself is counted by escalate.
+// there is none. The attempt itself is counted by failedWith.
 func (c *call) advance(noProgress bool) {
 	switch c.report.Advice {
 	case validate.Stop:
-		c.ending = NoValidAnswer
+		c.ending = ReasonNoValidAnswer
 		return
 	case validate.Human:
 		c.handOver("a check asked for it")
@@ -355,35 +444,43 @@ func (c *call) advance(noProgress bool) {
 		return
 	}
 	switch {
-	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeTool > 0:
+	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeToolUse > 0:
 		c.stage = StageTool
 	case c.current().Stage == StageBasic && c.stage == StageTool:
 		// The tool's stage begins with the next attempt anyway.
 	case c.cfg.MaxAttemptsBeforeHuman > 0:
-		c.handOver("the answers came to repeat themselves")
+		c.handOver("the model keeps giving the same wrong answer")
 	case c.cfg.StopOnNoProgress:
-		c.ending = NoProgress
+		c.ending = ReasonNoProgress
 	}
 }
 
 // stageAfter returns the stage after a number of failed attempts. A stage that
 // has begun does not end.
 func (c *call) stageAfter(failed int) Stage {
-	if n := c.cfg.MaxAttemptsBeforeTool; n > 0 && failed >= n {
+	if n := c.cfg.MaxAttemptsBeforeToolUse; n > 0 && failed >= n {
 		return StageTool
 	}
 	return c.stage
 }
 
 func (c *call) handOver(why string) {
-	c.ending, c.why = HumanReviewNeeded, why
+	c.ending, c.why = ReasonHumanReview, why
 }
 
-// escalate ends a failed attempt: it goes into the trace, is counted, and may be
-// the last.
-func (c *call) escalate(err error) error {
+// failedWith ends a failed attempt: the loop decides what follows, it goes into
+// the trace, is counted, and may be the last.
+func (c *call) failedWith(err error) {
+	k := &c.tries
+	if k.Err() == nil { // else the call has ended already, before a further request of the attempt
+		k.Settle(endpoint.Outcome{Err: err, Used: c.lost}) // of these two the one that applies: the request is under way,
+		k.Wrong(err)                                       // or its answer was settled
+	}
 	r := c.current()
 	r.Kind, r.Error = failure.KindOf(err), err.Error()
+	if last, ok := k.Last(); ok && last.Number == r.Number {
+		r.Kind, r.Error = last.Kind, last.Err.Error() // the loop knows whether the attempt was cut by its own limit
+	}
 	r.Outcome = OutcomeFailed
 	switch e := err.(type) {
 	case *InvalidAnswerError:
@@ -394,71 +491,36 @@ func (c *call) escalate(err error) error {
 	case *validate.CheckError:
 		r.Outcome = OutcomeChecks
 	}
-	if !c.waitsForLimit(r.Kind, err) {
-		c.failed++
-		c.stage = c.stageAfter(c.failed)
+	if n := k.Counted(); n > c.failed {
+		c.failed = n
+		c.stage = c.stageAfter(n)
 	}
 	if n := c.cfg.MaxAttemptsBeforeHuman; n > 0 && c.failed >= n && c.ending == "" {
 		c.handOver(fmt.Sprintf("%d attempts have failed", c.failed))
 	}
 	if c.out != nil {
 		if c.out.handed && !c.cfg.RestartStreams {
-			return retry.Stop(err)
+			k.Stop()
 		}
 		c.out.restart()
 	}
 	if c.ending != "" {
-		return retry.Stop(err)
+		k.Stop()
 	}
-	return err
-}
-
-// waitsForLimit reports whether the retry loop waits after this failure for as
-// long as the provider says, so that the attempt counts for nothing.
-func (c *call) waitsForLimit(kind failure.Kind, err error) bool {
-	wait, told := failure.RetryAfterOf(err)
-	return told && c.policy.Decisions.For(kind).Again == failure.WhenTold && (wait > 0 || c.policy.Backoff.Delay(0) > 0)
-}
-
-// observe is told by the retry loop what follows from a failed attempt. Only the
-// loop knows whether the attempt was cut by its own limit.
-func (c *call) observe(e retry.Event) {
-	if e.Failure.Number > 0 && !c.settled {
-		c.settled = true
-		r := c.current()
-		r.Kind, r.Error = e.Failure.Kind, e.Failure.Err.Error()
-		c.ended()
+	if k.Err() == nil {
+		c.prepare()
 	}
-	if e.Stop == retry.Going && e.Why != retry.NoWait {
-		if c.waitFrom.IsZero() {
-			c.waitFrom = time.Now()
-		}
-		c.waitWhy = e.Why
-		c.emit(Event{Type: WaitStarted, Wait: e.Wait, Why: e.Why})
-	}
+	c.ended()
 }
 
 // ended tells of an attempt that has ended.
 func (c *call) ended() {
 	r := c.current()
-	if b := c.policy.Breaker; b != nil {
+	c.open = false
+	if b := c.client.circuit(c.target); b != nil {
 		r.Circuit = b.State().String()
 	}
-	c.emit(Event{Type: AttemptEnded, Attempt: *r})
-}
-
-// emit tells OnEvent. A panic there must pass neither for one of the model, which
-// the breaker would count, nor for a failure of the call.
-func (c *call) emit(e Event) {
-	if c.cfg.OnEvent == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			slog.Error("llmcall: OnEvent panicked", "model", c.model.Name(), "panic", v)
-		}
-	}()
-	c.cfg.OnEvent(e)
+	c.tell(c.within, Event{Type: EventAttemptEnded, Attempt: *r})
 }
 
 // failure makes the error that the call ends with.
@@ -467,27 +529,8 @@ func (c *call) failure(err error) error {
 	if !ok {
 		return err
 	}
-	reason := ProviderFailed
-	switch {
-	case e.Reason == retry.CircuitOpen:
-		reason = CircuitIsOpen
-	case e.Reason == retry.OutOfTime:
-		reason = OutOfTime
-	case e.Reason == retry.Cancelled:
-		reason = Cancelled
-	case c.ending != "":
-		reason = c.ending
-	default:
-		switch failure.KindOf(e) {
-		case failure.CircuitOpen: // of a breaker in the model itself
-			reason = CircuitIsOpen
-		case failure.InvalidAnswer, failure.CutOff:
-			reason = NoValidAnswer
-		case failure.CheckUnavailable:
-			reason = CheckUnavailable
-		}
-	}
-	if reason == HumanReviewNeeded {
+	reason := c.reasonOf(e)
+	if reason == ReasonHumanReview {
 		conversation := slices.Clone(c.sent)
 		if c.last != nil && c.lastFrom == len(c.trace.Attempts) {
 			conversation = append(conversation, c.last.Message)
@@ -495,4 +538,44 @@ func (c *call) failure(err error) error {
 		return &HumanReviewError{conversation, c.last, c.complaint, c.why, e.Last(), c.trace}
 	}
 	return &Error{reason, c.last, c.complaint, err, c.trace}
+}
+
+// reasonOf returns why the call ended.
+func (c *call) reasonOf(e *retry.Error) Reason {
+	if c.out != nil && (c.out.left || c.out.panicked) { // whatever the stages would make of the attempt
+		return ReasonCancelled
+	}
+	switch e.Reason {
+	case retry.CircuitOpen:
+		return ReasonCircuitOpen
+	case retry.OutOfTime:
+		return ReasonOutOfTime
+	case retry.Cancelled:
+		return ReasonCancelled
+	case retry.BudgetSpent:
+		return ReasonRetryBudgetSpent
+	case retry.AccountSpent:
+		return ReasonAccountSpent
+	}
+	if c.ending != "" {
+		return c.ending
+	}
+	if e.Reason == retry.RateLimitWaitExceeded && e.WaitReason == retry.CircuitWait {
+		return ReasonCircuitOpen
+	}
+	switch failure.KindOf(e) { // of what is within the model itself too: a breaker, an account
+	case failure.CircuitOpen:
+		return ReasonCircuitOpen
+	case failure.RetryBudgetSpent:
+		return ReasonRetryBudgetSpent
+	case failure.AccountSpent:
+		return ReasonAccountSpent
+	case failure.RateLimited:
+		return ReasonRateLimited
+	case failure.InvalidAnswer, failure.CutOff:
+		return ReasonNoValidAnswer
+	case failure.CheckUnavailable:
+		return ReasonCheckUnavailable
+	}
+	return ReasonProviderFailed
 }

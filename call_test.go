@@ -23,8 +23,9 @@ func TestWhatHappensWhen(t *testing.T) {
 	patient := failure.Decisions()
 	patient[failure.InvalidRequest].Again = failure.Backoff
 	const (
-		failed  = llmcall.ProviderFailed
-		invalid = llmcall.NoValidAnswer
+		failed  = llmcall.ReasonProviderFailed
+		limited = llmcall.ReasonRateLimited
+		invalid = llmcall.ReasonNoValidAnswer
 	)
 	for _, c := range []struct {
 		name   string
@@ -67,31 +68,31 @@ func TestWhatHappensWhen(t *testing.T) {
 		{"a row of the table can be changed", llmcall.RetryConfig{Decisions: &patient}, []step{kind(failure.InvalidRequest)}, []string{
 			"0s basic failed invalid_request", "1s basic valid, after 1s backoff",
 		}, ""},
-		{"an open circuit in the model itself", llmcall.RetryConfig{}, times(9, kind(failure.CircuitOpen)), []string{"0s basic failed circuit_open"}, llmcall.CircuitIsOpen},
+		{"an open circuit in the model itself", llmcall.RetryConfig{}, times(9, kind(failure.CircuitOpen)), []string{"0s basic failed circuit_open"}, llmcall.ReasonCircuitOpen},
 
 		// What a provider asks for.
 		{"Retry-After above the backoff", llmcall.RetryConfig{}, []step{told(failure.Transient, 5*s)}, []string{
 			"0s basic failed transient", "5s basic valid, after 5s retry_after",
 		}, ""},
-		{"Retry-After below the backoff", llmcall.RetryConfig{}, []step{told(failure.Transient, s/2)}, []string{
-			"0s basic failed transient", "1s basic valid, after 1s backoff",
+		{"Retry-After below the backoff is not stretched by it", llmcall.RetryConfig{}, []step{told(failure.Transient, s/2)}, []string{
+			"0s basic failed transient", "500ms basic valid, after 500ms retry_after",
 		}, ""},
 		{"Retry-After that is too long is refused, never shortened", llmcall.RetryConfig{MaxRetryAfter: 10 * s}, []step{told(failure.RateLimited, 11*s)}, []string{
 			"0s basic failed rate_limited",
-		}, failed},
+		}, limited},
 		{"waits for a rate limit use up no attempt", llmcall.RetryConfig{MaxAttempts: 2}, append(times(3, told(failure.RateLimited, 10*s)), down), []string{
 			"0s basic failed rate_limited", "10s basic failed rate_limited, after 10s rate_limit", "20s basic failed rate_limited, after 10s rate_limit",
-			"30s basic failed transient, after 10s rate_limit", "38s basic valid, after 8s backoff",
+			"30s basic failed transient, after 10s rate_limit", "31s basic valid, after 1s backoff",
 		}, ""},
 		{"a rate limit without a time does", llmcall.RetryConfig{}, times(9, kind(failure.RateLimited)), []string{
 			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s backoff", "3s basic failed rate_limited, after 2s backoff",
-		}, failed},
-		{"so does one that nobody waits for", llmcall.RetryConfig{Backoff: backoff.Constant{}}, times(99, told(failure.RateLimited, 0)), []string{
-			"0s basic failed rate_limited", "0s basic failed rate_limited", "0s basic failed rate_limited",
-		}, failed},
-		{"rate limits are waited for so long and no longer", llmcall.RetryConfig{MaxLimitTime: 25 * s}, times(9, told(failure.RateLimited, 10*s)), []string{
+		}, limited},
+		{"one that says 0 is asked again after 100 ms", llmcall.RetryConfig{Backoff: backoff.Constant{}, MaxRateLimitWait: s / 4}, times(99, told(failure.RateLimited, 0)), []string{
+			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms pace", "200ms basic failed rate_limited, after 100ms pace",
+		}, limited},
+		{"rate limits are waited for so long and no longer", llmcall.RetryConfig{MaxRateLimitWait: 25 * s}, times(9, told(failure.RateLimited, 10*s)), []string{
 			"0s basic failed rate_limited", "10s basic failed rate_limited, after 10s rate_limit", "20s basic failed rate_limited, after 10s rate_limit",
-		}, failed},
+		}, limited},
 
 		// Wrong answers.
 		{"a wrong answer is asked again at once", llmcall.RetryConfig{}, []step{say("a"), say("b"), say("c"), say("d")}, []string{
@@ -160,7 +161,7 @@ func TestDelaysAreSpread(t *testing.T) {
 		{"as far as is said", llmcall.RetryConfig{JitterRange: new(0.5)}, 500 * time.Millisecond, 1500 * time.Millisecond},
 		{"never above the maximum", llmcall.RetryConfig{MaxDelay: s}, 900 * time.Millisecond, s},
 		{"not at all", llmcall.RetryConfig{JitterRange: new(0.0)}, s, s},
-		{"not at all, if it is off", llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, s, s},
+		{"not at all, if it is off", llmcall.RetryConfig{UseJitter: new(false)}, s, s},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -247,20 +248,26 @@ func TestAnswerWithToolCallsAloneIsNotEmpty(t *testing.T) {
 	}
 }
 
+// The second request is never the same as the first.
 func TestACutOffAnswerIsAskedForWithTwiceTheTokens(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		limit int
+		used  int64 // as the answer says; 0: it does not
 		first llm.Finish
 		want  int
 	}{
-		{"doubled", 100, llm.FinishLength, 200},
-		{"no limit stays none", 0, llm.FinishLength, 0},
-		{"it does not overflow", 1<<63 - 1, llm.FinishLength, 1<<63 - 2},
-		{"one that broke off for another reason needs no more", 100, llm.FinishNone, 100},
+		{"twice the limit", 100, 0, llm.FinishLength, 200},
+		{"twice the limit, whatever was used", 100, 90, llm.FinishLength, 200},
+		{"without a limit, twice what was used", 0, 4096, llm.FinishLength, 8192},
+		{"without both, no limit", 0, 0, llm.FinishLength, 0},
+		{"it does not overflow", 1<<63 - 1, 0, llm.FinishLength, 1<<63 - 2},
+		{"nor does what was used", 0, 1<<63 - 1, llm.FinishLength, 1<<63 - 2},
+		{"one that broke off for another reason needs no more", 100, 90, llm.FinishNone, 100},
+		{"nor one without a limit", 0, 90, llm.FinishNone, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := play(t, finish(c.first, "go"))
+			m := play(t, answers(&llm.Response{Message: llm.Assistant("go"), Finish: c.first, Usage: llm.Usage{OutputTokens: c.used}}))
 			req := llm.Prompt("x")
 			req.MaxTokens = c.limit
 			if _, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, llmcall.RetryConfig{}); err != nil {
@@ -268,6 +275,9 @@ func TestACutOffAnswerIsAskedForWithTwiceTheTokens(t *testing.T) {
 			}
 			if m.asked[0].MaxTokens != c.limit || m.asked[1].MaxTokens != c.want || req.MaxTokens != c.limit {
 				t.Errorf("asked for %d, then %d, want %d; the caller's own is %d", m.asked[0].MaxTokens, m.asked[1].MaxTokens, c.want, req.MaxTokens)
+			}
+			if text := talk(m.last().Messages); !strings.Contains(text, "give the whole answer") {
+				t.Errorf("the second request does not say what is wrong:\n%s", text)
 			}
 		})
 	}
@@ -282,14 +292,14 @@ func TestImpossibleCallsAreRefusedBeforeAnyIsMade(t *testing.T) {
 		req    *llm.Request
 		checks []validate.Strategy
 	}{
-		{"model", nil, llm.Prompt("x"), nil},
+		{"models[0]", nil, llm.Prompt("x"), nil},
 		{"request", m, nil, nil},
 		{"request", m, &llm.Request{}, nil},
 		{"checks[1]", m, llm.Prompt("x"), []validate.Strategy{validate.JSON(), nil}},
 	} {
 		for _, form := range forms {
 			r, err := form.call(t.Context(), c.model, c.req, c.checks, llmcall.RetryConfig{})
-			if r != nil || !errors.As(err, &none) || none.Field != c.field || !strings.Contains(err.Error(), "takes") {
+			if r != nil || !errors.As(err, &none) || none.Field != c.field || !strings.Contains(err.Error(), "must be") {
 				t.Errorf("%s: %v", form.name, err)
 			}
 		}

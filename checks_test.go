@@ -80,9 +80,9 @@ func TestACheckThatStaysDownIsNotBlamedOnTheModel(t *testing.T) {
 		m := play(t)
 		shaky := newJudge("shaky", slices.Repeat([]func(context.Context) error{isDown}, 9)...)
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{shaky}, exact(llmcall.RetryConfig{MaxAttempts: 4, Breakers: registry}))
+		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{shaky}, exact(llmcall.RetryConfig{MaxAttempts: 4, EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry}))
 		e, ok := errors.AsType[*llmcall.Error](err)
-		if !ok || e.Reason != llmcall.CheckUnavailable || !errors.Is(err, errJudge) || failure.KindOf(err) != failure.CheckUnavailable {
+		if !ok || e.Reason != llmcall.ReasonCheckUnavailable || !errors.Is(err, errJudge) || failure.KindOf(err) != failure.CheckUnavailable {
 			t.Fatalf("%v (%v)", err, failure.KindOf(err))
 		}
 		if m.calls() != 1 || len(shaky.at) != 4 || time.Since(m.start) != 7*s {
@@ -127,7 +127,7 @@ func TestAWrongAnswerIsAskedAgainThoughACheckIsDown(t *testing.T) {
 			return nil
 		})
 		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{complaining}, exact(llmcall.RetryConfig{}))
-		if reasonOf(t, err) != llmcall.HumanReviewNeeded || time.Since(m.start) != 3*s {
+		if reasonOf(t, err) != llmcall.ReasonHumanReview || time.Since(m.start) != 3*s {
 			t.Errorf("%v after %v", err, time.Since(m.start))
 		}
 	})
@@ -151,7 +151,7 @@ func TestAPanicOfACheckIsNoAnswerAndNotMadeAgain(t *testing.T) {
 		boom := newJudge("boom", func(context.Context) error { panic("boom") })
 		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{shaky, boom}, exact(llmcall.RetryConfig{}))
 		panicked, ok := errors.AsType[*validate.PanicError](err)
-		if !ok || panicked.Value != "boom" || reasonOf(t, err) != llmcall.CheckUnavailable {
+		if !ok || panicked.Value != "boom" || reasonOf(t, err) != llmcall.ReasonCheckUnavailable {
 			t.Fatal(err)
 		}
 		if m.calls() != 1 || len(boom.at) != 1 || time.Since(m.start) != 0 {
@@ -173,7 +173,7 @@ func TestACheckIsCutAtItsTimeout(t *testing.T) {
 		}
 		slow = newJudge("slow", stuck, stuck, stuck)
 		_, err = llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{slow}, exact(llmcall.RetryConfig{CheckTimeout: 5 * s}))
-		if reasonOf(t, err) != llmcall.CheckUnavailable || !errors.Is(err, validate.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
+		if reasonOf(t, err) != llmcall.ReasonCheckUnavailable || !errors.Is(err, validate.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})
@@ -211,7 +211,7 @@ func TestACheckIsNotWaitedForPastTheDeadline(t *testing.T) {
 			shaky := newJudge("shaky", isDown, isDown, isDown)
 			m := play(t)
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{shaky}, exact(cfg))
-			if reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errJudge) {
+			if reasonOf(t, err) != llmcall.ReasonOutOfTime || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errJudge) {
 				t.Fatal(err)
 			}
 			if len(shaky.at) != 2 || time.Since(m.start) != s || !strings.Contains(err.Error(), "can't hold the wait of 2s") {
@@ -230,7 +230,7 @@ func TestCancellationEndsACheck(t *testing.T) {
 			slow := newJudge("slow", steps...)
 			_, err := llmcall.RetryWithValidation(ctx, m, llm.Prompt("x"), []validate.Strategy{slow}, exact(llmcall.RetryConfig{}))
 			e, ok := errors.AsType[*llmcall.Error](err)
-			if !ok || e.Reason != llmcall.Cancelled || !errors.Is(err, context.Canceled) || time.Since(m.start) != 1500*time.Millisecond || m.calls() != 1 {
+			if !ok || e.Reason != llmcall.ReasonCancelled || !errors.Is(err, context.Canceled) || time.Since(m.start) != 1500*time.Millisecond || m.calls() != 1 {
 				t.Errorf("%s: %v after %v", name, err, time.Since(m.start))
 			}
 			if e.Attempts[0].Outcome != llmcall.OutcomeChecks || e.Last.Text() != "good" {
@@ -254,7 +254,7 @@ func TestAChecksOwnRetryAfterIsWaitedFor(t *testing.T) {
 		shaky = newJudge("shaky", limited)
 		m = play(t)
 		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{shaky}, exact(llmcall.RetryConfig{MaxRetryAfter: 10 * s}))
-		if reasonOf(t, err) != llmcall.CheckUnavailable || time.Since(m.start) != 0 {
+		if reasonOf(t, err) != llmcall.ReasonCheckUnavailable || time.Since(m.start) != 0 {
 			t.Errorf("%v after %v", err, time.Since(m.start))
 		}
 	})

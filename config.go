@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -14,6 +14,7 @@ import (
 
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -29,7 +30,8 @@ const (
 )
 
 // RetryConfig is how a call is made dependable. The zero value of every field
-// means its default; the name in a configuration file stands behind each.
+// means its default. After each is its name in a configuration file; see
+// [ParseConfig].
 type RetryConfig struct {
 	// MaxAttempts is how many attempts there are at most, for failures of the
 	// provider and wrong answers together. At least 1. Default 3.
@@ -48,12 +50,18 @@ type RetryConfig struct {
 	// JitterRange is how far they are spread, as a share of the wait to either
 	// side. 0 to 1. Default 0.1.
 	JitterRange *float64 // jitter_range
-	// Backoff, if set, takes the place of the five settings above.
+	// Backoff, if set, is used instead of the five settings above, which must be
+	// left out then. Default nil.
 	Backoff backoff.Strategy
+	// Rand is where the chance of these waits comes from, unless Backoff is set:
+	// 64 random bits a call, from any goroutine. A simulation that must be
+	// repeatable sets it, and that of [endpoint.Config]. Default nil: the
+	// runtime's own.
+	Rand func() uint64
 
 	// BackoffOnInvalidAnswer waits before a wrong answer is asked again, as
 	// after a failure. Default false: it is asked again at once, because a
-	// wrong answer is no sign of an overloaded provider.
+	// wrong answer does not say that the provider is overloaded.
 	BackoffOnInvalidAnswer bool // backoff_on_invalid_answer
 
 	// MaxTime bounds the whole call. Default 0: the context's deadline alone.
@@ -65,27 +73,38 @@ type RetryConfig struct {
 	// that comes in pieces; the attempt has failed then, as at AttemptTimeout.
 	// Default 0: none.
 	IdleTimeout time.Duration // idle_timeout
-	// RestartStreams allows Stream to begin an answer anew of which something
-	// was handed on already. Default false: an attempt that fails behind that
-	// is the last.
+	// RestartStreams allows Stream to begin an answer again of which something
+	// was handed on already. Default false: an attempt that fails after that is
+	// the last.
 	RestartStreams bool // restart_streams
 	// CheckTimeout bounds each check of an answer. Default 0: none.
 	CheckTimeout time.Duration // check_timeout
 	// MaxRetryAfter is the longest single wait that a provider may ask for; a
 	// longer one ends the call with the provider's error. Default 2 min.
 	MaxRetryAfter time.Duration // max_retry_after
-	// MaxLimitTime is how long the call waits for rate limits in all; these
-	// waits use up no attempts. Default 10 min.
-	MaxLimitTime time.Duration // max_limit_time
+	// MaxRateLimitWait is how long the call waits in all for rate limits, for its
+	// turn and for open circuits; these waits use up no attempts. Default 10 min.
+	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
-	// EnableCircuitBreaker guards the model with a circuit breaker that all
-	// calls of the process to the same model (llm.Model's Name) with the same
-	// CircuitBreakerConfig share. Default false.
+	// Hang is how long an attempt must have had, when the deadline of the call
+	// ends it, for it to count as a failure to the circuit breaker: if not one
+	// byte of an answer came, and nobody else got an answer meanwhile. Default
+	// 30 s; negative, or 0 in a file: never.
+	Hang time.Duration // hang
+	// FallbackAfter is the longest wait for a model where another one of the
+	// client's could go sooner. Default 2 s.
+	FallbackAfter time.Duration // fallback_after
+
+	// Endpoints is where what calls share comes from: the circuit breaker, the
+	// pacer and the budget of retries of each endpoint, that is of a model at an
+	// address with an API key; see [endpoint.KeyOf]. Default [endpoint.Default],
+	// that of the process.
+	Endpoints *endpoint.Registry
+	// EnableCircuitBreaker guards each model with a circuit breaker, which all
+	// calls to the same endpoint with the same CircuitBreakerConfig share.
+	// Default false.
 	EnableCircuitBreaker bool                 // enable_circuit_breaker
 	CircuitBreakerConfig CircuitBreakerConfig // circuit_breaker_config
-	// Breakers, if set, is where the breaker comes from instead, whatever
-	// EnableCircuitBreaker and CircuitBreakerConfig say.
-	Breakers *breaker.Registry
 	// CountInvalidAnswers makes a wrong answer a failure to the breaker.
 	// Default false: the provider did its work.
 	CountInvalidAnswers bool // count_invalid_answers
@@ -93,26 +112,30 @@ type RetryConfig struct {
 	// failing at once.
 	WaitForCircuit bool // wait_for_circuit
 
-	// DisableRetryBudget lets the call retry without regard to the budget of
-	// ten retries, and a tenth more for each success, that all calls of the
-	// process to the same model share.
-	DisableRetryBudget bool // enable_retry_budget (the opposite)
-	// Budget, if set, is used instead of that of the process.
-	Budget *retry.Budget
-	// DisableSharedLimits leaves each call to find out itself that the model's
-	// rate is limited. By default, once a call was told when to come back, all
-	// calls of the process to the same model name wait until then (as for their
-	// own rate limits: see MaxRetryAfter and MaxLimitTime), and come back spread.
-	DisableSharedLimits bool // share_rate_limits (the opposite)
-	// Gate, if set, is used in the place of the one that calls to the same model
-	// share.
-	Gate *retry.Gate
+	// RetryBudget bounds the retries of all calls to the same endpoint together:
+	// by default 100 saved up, 0.2 for each success, and one a second at least.
+	// Of two clients' budgets the tighter one holds.
+	RetryBudget endpoint.Budget // retry_budget
+	// DisableRetryBudget lets the client's calls retry without regard to it.
+	// Default false.
+	DisableRetryBudget bool // disable_retry_budget
+	// RequestsPerMinute, TokensPerMinute and MaxConcurrent are limits that the
+	// calls to an endpoint keep to from the start, whatever its provider says;
+	// of two clients' the tighter one holds. Default 0: none.
+	RequestsPerMinute float64 // requests_per_minute
+	TokensPerMinute   float64 // tokens_per_minute
+	MaxConcurrent     int     // max_concurrent
+	// DisablePacing leaves each call to find out by itself that the endpoint's
+	// rate is limited. By default calls wait for their turn once the provider
+	// has refused one, or told how much is left; see package pace. Default
+	// false.
+	DisablePacing bool // disable_pacing
 
-	// MaxAttemptsBeforeTool is after how many failed attempts the model is
+	// MaxAttemptsBeforeToolUse is after how many failed attempts the model is
 	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
 	// 0: never.
-	MaxAttemptsBeforeTool int   // max_attempts_before_tool_use
-	Tool                  *Tool // tool
+	MaxAttemptsBeforeToolUse int   // max_attempts_before_tool_use
+	Tool                     *Tool // tool
 	// MaxAttemptsBeforeHuman is after how many failed attempts the call ends
 	// with a *HumanReviewError. At most MaxAttempts. Default 0: never.
 	MaxAttemptsBeforeHuman int // max_attempts_before_human
@@ -121,67 +144,65 @@ type RetryConfig struct {
 	StopOnNoProgress bool // stop_on_no_progress
 
 	// FeedbackTemplate makes the message that tells the model what is wrong with
-	// its answer, in the place of the English one: for another language, or other
-	// words. Its data is a *Feedback; what it writes is cut at 16,000 characters.
+	// its answer, instead of the English one: for another language, or other
+	// words. Its data is a *[Feedback]; what it writes is cut at 16,000 characters.
 	// In a file it is the text of the template. Default nil.
 	FeedbackTemplate *template.Template // feedback_template
 
 	// Decisions is the table of what follows from each kind of failure. In a file
-	// it has the rows that are to be others:
+	// it has the rows, and of a row the columns, that are to differ from the
+	// default:
 	//
 	//	decisions:
 	//	  content_filtered: {again: backoff, breaker: ignore}
 	//
-	// Default failure.Decisions().
+	// Default [failure.Decisions].
 	Decisions *failure.Table // decisions
-	// OnEvent, if set, is told what happens as it happens, on the goroutine of
-	// the call and outside every lock. A panic in it is logged with log/slog and
-	// goes no further.
-	OnEvent func(Event)
+	// Observer, if set, is told what happens in the call as it happens. Default
+	// nil: nobody.
+	Observer Observer
 }
 
-// CircuitBreakerConfig are the settings of a breaker that a configuration file
-// names. Their meaning and defaults are those of breaker.Config. For more, give
-// RetryConfig.Breakers a registry of your own.
+// CircuitBreakerConfig are the settings of the circuit breaker. In a file they
+// have the fields' names in small letters: failure_threshold. Set without
+// EnableCircuitBreaker they are a *[ConfigError].
 type CircuitBreakerConfig struct {
-	FailureThreshold int           // failure_threshold: 5
-	RecoveryTimeout  time.Duration // recovery_timeout: 60 s
-	FailureWindow    time.Duration // failure_window: 300 s
-	FailureRate      *float64      // failure_rate: 0.8
-	HalfOpenProbes   int           // half_open_probes: 1
-	SuccessThreshold int           // success_threshold: 2
-	ProbeLease       time.Duration // probe_lease: RecoveryTimeout
-	SlowCall         time.Duration // slow_call: off; a call lasts until its answer is checked
-	// Excluded are the kinds of failure that count neither way, beside those
-	// that failure.Decisions leaves out.
-	Excluded []failure.Kind // excluded_exceptions
+	breaker.Config
+	// ExcludedExceptions are kinds of failure that count neither way: the same
+	// as rows of RetryConfig.Decisions with {breaker: ignore}. A rate limit never
+	// counts, and is heard by the pacer all the same.
+	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 
 // Tool is what the model is offered when it could not answer alone.
 type Tool struct {
 	llm.Tool
-	// Instruction tells the model to use the tool, behind the tool's name.
+	// Instruction tells the model to use the tool, after the tool's name.
 	// Default: a sentence that says so.
 	Instruction string
 	// Run carries out a call of the tool; what it returns goes back to the
 	// model within the same attempt, its error as the result of a failed call.
 	// A model that calls it again after eight such rounds has given a wrong
-	// answer. Default nil: a call of the tool ends the attempt, and is the answer that
-	// the checks see.
+	// answer. Default nil: a call of the tool ends the attempt, and is the
+	// answer that the checks see.
+	//
+	// Run must be idempotent, since the same wish may be carried out more than
+	// once: an attempt that fails after Run has returned is followed by one that
+	// begins with the model's first call again.
 	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
 }
 
 // ConfigError is an impossible or unknown setting.
 type ConfigError struct {
-	File  string // where it stands; "" if in no file
-	Line  int    // in File; 0: not known
+	File  string // the file's name; "" if it is in no file
+	Line  int    // in File, from 1; 0: not known
 	Field string // as a file names it: "max_attempts"
-	Got   any
-	Takes string // what would be possible
-	Err   error  // the cause, where another package found it
+	Got   any    // nil where Err says it
+	Takes string // what would be possible: "a whole number of at least 1"
+	Err   error  // the cause, where another package found it, or settings do not fit together
 }
 
-// Error names the place, the field, what it got and what it takes.
+// Error names the place, the field, what it must be and what it got.
 func (e *ConfigError) Error() string {
 	s := ""
 	if e.File != "" {
@@ -191,16 +212,15 @@ func (e *ConfigError) Error() string {
 		}
 		s += " "
 	}
-	switch {
-	case e.Err == nil:
-		s += fmt.Sprintf("%s is %v", cmp.Or(e.Field, "the configuration"), e.Got)
-	case e.Field == "":
-		s += e.Err.Error()
-	default:
-		s += e.Field + ": " + e.Err.Error()
+	if e.Err == nil {
+		return s + fmt.Sprintf("%s must be %s, got %v", cmp.Or(e.Field, "the configuration"), e.Takes, e.Got)
 	}
+	if e.Field != "" {
+		s += e.Field + ": "
+	}
+	s += e.Err.Error()
 	if e.Takes != "" {
-		s += ": takes " + e.Takes
+		s += "; it must be " + e.Takes
 	}
 	return s
 }
@@ -209,74 +229,133 @@ func (e *ConfigError) Error() string {
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 const (
-	takesCount    = "a whole number of at least 1"
-	takesTime     = "a time that is not negative: seconds as a number, or a duration like \"30s\""
-	takesPositive = "a time above 0: seconds as a number, or a duration like \"30s\""
-	takesFactor   = "a finite number of at least 1"
-	takesRatio    = "a number from 0 to 1"
-	takesRate     = "0 (the count alone), or a number from 0.001 to 1"
-	takesTruth    = "true or false"
-	takesName     = "a name"
-	takesSettings = "a mapping of settings"
+	takesCount     = "a whole number of at least 1"
+	takesThreshold = "a whole number from 1 to 10,000"
+	takesTime      = "a time of at least 0 (seconds, or a duration like \"30s\")"
+	takesPositive  = "a time above 0 (seconds, or a duration like \"30s\")"
+	takesFactor    = "a finite number of at least 1"
+	takesRatio     = "a number from 0 to 1"
+	takesRate      = "0 (the count alone), or a number from 0.001 to 1"
+	takesAbove0    = "a number above 0"
+	takesTruth     = "true or false"
+	takesName      = "a name"
+	takesSettings  = "a mapping of settings"
+	takesTemplate  = "a text/template of a Feedback"
 )
 
-// Validate returns a *ConfigError that names the first setting that is
-// impossible. RetryWithValidation and Start validate too.
+// Validate returns a *[ConfigError] that names the first setting that is
+// impossible, or that would silently do nothing. [New] validates too.
 func (c *RetryConfig) Validate() error {
-	_, err := c.backoff()
-	if err != nil {
+	for _, s := range settings {
+		if s.wrong == nil {
+			continue
+		}
+		if got, wrong := s.wrong(c); wrong {
+			return &ConfigError{Field: s.name, Got: got, Takes: s.takes}
+		}
+	}
+	if _, err := c.backoff(); err != nil {
 		return err
 	}
-	bad := func(field string, got any, takes string) error {
-		return &ConfigError{Field: field, Got: got, Takes: takes}
+	if err := c.validateStages(); err != nil {
+		return err
 	}
-	if c.MaxAttempts < 0 {
-		return bad("max_attempts", c.MaxAttempts, takesCount)
-	}
-	for _, f := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"max_time", c.MaxTime}, {"attempt_timeout", c.AttemptTimeout}, {"check_timeout", c.CheckTimeout}, {"idle_timeout", c.IdleTimeout},
-		{"max_retry_after", c.MaxRetryAfter}, {"max_limit_time", c.MaxLimitTime},
-	} {
-		if f.value < 0 {
-			return bad(f.name, f.value, takesTime)
-		}
-	}
-	attempts := c.attempts()
-	if h := c.MaxAttemptsBeforeHuman; h < 0 || h > attempts {
-		return bad("max_attempts_before_human", h, fmt.Sprintf("a whole number from 1 to max_attempts (%d)", attempts))
-	}
-	if n := c.MaxAttemptsBeforeTool; n != 0 {
-		below, name := attempts, "max_attempts"
-		if c.MaxAttemptsBeforeHuman > 0 {
-			below, name = c.MaxAttemptsBeforeHuman, "max_attempts_before_human"
-		}
-		if n < 0 || n >= below {
-			return bad("max_attempts_before_tool_use", n, fmt.Sprintf("a whole number of at least 1, below %s (%d)", name, below))
-		}
-		if c.Tool == nil {
-			return bad("tool", "not set", "a tool, because max_attempts_before_tool_use is set")
-		}
-	}
-	if c.FeedbackTemplate != nil {
-		if text, err := sampleFeedback.text(c.FeedbackTemplate); err != nil {
+	if t := c.FeedbackTemplate; t != nil {
+		if text, err := sampleFeedback.text(t); err != nil {
 			return &ConfigError{Field: "feedback_template", Err: err}
 		} else if strings.TrimSpace(text) == "" {
-			return bad("feedback_template", "a template that writes nothing", "a text/template of a Feedback")
+			return &ConfigError{Field: "feedback_template", Got: "one that writes nothing", Takes: takesTemplate}
 		}
 	}
-	if c.Tool != nil {
-		if c.Tool.Name == "" {
-			return bad("tool.name", "empty", takesName)
-		}
-		if len(c.Tool.Parameters) > 0 && !json.Valid(c.Tool.Parameters) {
-			return bad("tool.parameters", string(c.Tool.Parameters), "a JSON Schema")
+	if err := c.validateShared(); err != nil {
+		return err
+	}
+	return c.validateEffects()
+}
+
+// validateStages holds that the stages follow each other and have what they need.
+func (c *RetryConfig) validateStages() error {
+	attempts := c.attempts()
+	if n := c.MaxAttemptsBeforeHuman; n > attempts {
+		return &ConfigError{
+			Field: "max_attempts_before_human", Got: n, Takes: fmt.Sprintf("a whole number from 1 to max_attempts (%d)", attempts),
 		}
 	}
-	_, err = c.CircuitBreakerConfig.config()
-	return err
+	if t := c.Tool; t != nil {
+		if t.Name == "" {
+			return &ConfigError{Field: "tool.name", Got: "an empty text", Takes: takesName}
+		}
+		if len(t.Parameters) > 0 && !json.Valid(t.Parameters) {
+			return &ConfigError{Field: "tool.parameters", Got: middle(string(t.Parameters), maxShown), Takes: "a JSON Schema"}
+		}
+	}
+	n := c.MaxAttemptsBeforeToolUse
+	if n == 0 {
+		return nil
+	}
+	limit, name := attempts, "max_attempts"
+	if c.MaxAttemptsBeforeHuman > 0 {
+		limit, name = c.MaxAttemptsBeforeHuman, "max_attempts_before_human"
+	}
+	if n >= limit {
+		return &ConfigError{
+			Field: "max_attempts_before_tool_use", Got: n, Takes: fmt.Sprintf("a whole number of at least 1 and below %s (%d)", name, limit),
+		}
+	}
+	if c.Tool == nil {
+		return &ConfigError{Field: "tool", Err: errors.New("it must be set, because max_attempts_before_tool_use is")}
+	}
+	return nil
+}
+
+// validateEffects holds that no setting is given in vain: who sets a threshold and
+// forgets the switch is protected by nothing, and is not told.
+func (c *RetryConfig) validateEffects() error {
+	const switchOff, switchOn = "it has no effect while ", "it has no effect unless enable_circuit_breaker is true"
+	off, own := !c.EnableCircuitBreaker, c.Backoff != nil && !noWaits(c.Backoff)
+	configured := c.CircuitBreakerConfig.Config != breaker.Config{} || len(c.CircuitBreakerConfig.ExcludedExceptions) > 0
+	again, effect := failure.AtOnce, failure.Healthy
+	if c.Decisions != nil {
+		row := c.Decisions.For(failure.InvalidAnswer)
+		again, effect = row.Again, row.Breaker
+	}
+	for _, v := range []struct {
+		vain  bool
+		field string
+		why   string
+	}{
+		{off && configured, "circuit_breaker_config", switchOn},
+		{off && c.WaitForCircuit, "wait_for_circuit", switchOn},
+		{off && c.CountInvalidAnswers, "count_invalid_answers", switchOn},
+		{off && c.Hang != 0, "hang", switchOn},
+		{c.DisableRetryBudget && c.RetryBudget != endpoint.Budget{}, "retry_budget", switchOff + "disable_retry_budget is true"},
+		{c.DisablePacing && c.RequestsPerMinute != 0, "requests_per_minute", switchOff + "disable_pacing is true"},
+		{c.DisablePacing && c.TokensPerMinute != 0, "tokens_per_minute", switchOff + "disable_pacing is true"},
+		{c.DisablePacing && c.MaxConcurrent != 0, "max_concurrent", switchOff + "disable_pacing is true"},
+		{c.CountInvalidAnswers && effect != failure.Healthy && effect != failure.Count, "count_invalid_answers", "it contradicts decisions.invalid_answer"},
+		{c.CountInvalidAnswers && slices.Contains(c.CircuitBreakerConfig.ExcludedExceptions, failure.InvalidAnswer), "count_invalid_answers", "it contradicts circuit_breaker_config.excluded_exceptions"},
+		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "it contradicts decisions.invalid_answer"},
+		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "it has no effect unless max_attempts_before_tool_use is set"},
+		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
+		{c.Backoff != nil && c.Rand != nil, "Rand", "it has no effect while Backoff is set"},
+		{own && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},
+		{own && c.BackoffFactor != 0, "backoff_factor", switchOff + "Backoff is set"},
+		{own && c.MaxDelay != 0, "max_delay", switchOff + "Backoff is set"},
+		{own && c.UseJitter != nil, "use_jitter", switchOff + "Backoff is set"},
+		{own && c.JitterRange != nil, "jitter_range", switchOff + "Backoff is set"},
+	} {
+		if v.vain {
+			return &ConfigError{Field: v.field, Err: errors.New(v.why)}
+		}
+	}
+	return nil
+}
+
+// noWaits reports whether a strategy is the one without waits, of which a file
+// says initial_delay: 0. Bounds of waits are possible with it.
+func noWaits(s backoff.Strategy) bool {
+	constant, ok := s.(backoff.Constant)
+	return ok && constant == backoff.Constant{}
 }
 
 func (c *RetryConfig) attempts() int {
@@ -286,7 +365,7 @@ func (c *RetryConfig) attempts() int {
 	return c.MaxAttempts
 }
 
-// backoff returns the strategy for the waits.
+// backoff returns the strategy for the waits, of settings that are possible.
 func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	if c.Backoff != nil {
 		if v, ok := c.Backoff.(interface{ Validate() error }); ok {
@@ -296,46 +375,36 @@ func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 		}
 		return c.Backoff, nil
 	}
-	if c.InitialDelay < 0 {
-		return nil, &ConfigError{Field: "initial_delay", Got: c.InitialDelay, Takes: takesTime}
-	}
-	if c.MaxDelay < 0 {
-		return nil, &ConfigError{Field: "max_delay", Got: c.MaxDelay, Takes: takesTime}
-	}
-	if f := c.BackoffFactor; f != 0 && !(f >= 1 && f <= math.MaxFloat64) {
-		return nil, &ConfigError{Field: "backoff_factor", Got: f, Takes: takesFactor}
-	}
 	ratio := DefaultJitterRange
 	if c.JitterRange != nil {
 		ratio = *c.JitterRange
-	}
-	if !(ratio >= 0 && ratio <= 1) {
-		return nil, &ConfigError{Field: "jitter_range", Got: ratio, Takes: takesRatio}
 	}
 	jitter := backoff.Proportional(ratio)
 	if c.UseJitter != nil && !*c.UseJitter {
 		jitter = backoff.NoJitter
 	}
-	return backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}, nil
+	waits := backoff.Exponential{Initial: c.InitialDelay, Factor: c.BackoffFactor, Max: c.MaxDelay, Jitter: jitter}
+	if bits := c.Rand; bits != nil {
+		return backoff.Func(func(attempt int) time.Duration { return waits.At(attempt, bits()) }), nil
+	}
+	return waits, nil
 }
 
-// config returns the breaker's own form of the settings.
-func (c *CircuitBreakerConfig) config() (breaker.Config, error) {
-	b := breaker.Config{
-		FailureThreshold: c.FailureThreshold, RecoveryTimeout: c.RecoveryTimeout, FailureWindow: c.FailureWindow,
-		FailureRate: c.FailureRate, HalfOpenProbes: c.HalfOpenProbes, SuccessThreshold: c.SuccessThreshold,
-		ProbeLease: c.ProbeLease, SlowCall: c.SlowCall, RetryAfter: failure.RetryAfterOf,
-	}
-	for _, kind := range c.Excluded {
-		b.Exclude = append(b.Exclude, func(err error) bool { return failure.KindOf(err) == kind })
-	}
-	if _, err := breaker.New("", b); err != nil {
+// validateShared validates what is configured of endpoints.
+func (c *RetryConfig) validateShared() error {
+	if _, err := c.CircuitBreakerConfig.Filled(); err != nil {
 		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {
-			return b, &ConfigError{Field: "circuit_breaker_config." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+			return &ConfigError{Field: "circuit_breaker_config." + snake(e.Field), Got: e.Got, Takes: e.Takes}
 		}
-		return b, &ConfigError{Field: "circuit_breaker_config", Err: err}
+		return &ConfigError{Field: "circuit_breaker_config", Err: err}
 	}
-	return b, nil
+	if _, err := c.RetryBudget.Filled(); err != nil {
+		if e, ok := errors.AsType[*endpoint.ConfigError](err); ok {
+			return &ConfigError{Field: "retry_budget." + snake(e.Field), Got: e.Got, Takes: e.Takes}
+		}
+		return &ConfigError{Field: "retry_budget", Err: err}
+	}
+	return nil
 }
 
 // snake returns a field's name as a configuration file has it.

@@ -58,13 +58,16 @@ func readConfig(path string) ([]byte, error) {
 }
 
 // ParseConfig reads a configuration in YAML or JSON. Its fields are those named
-// beside the fields of RetryConfig, and `checks`, a list of checks: each is a
-// text as `llmcall call --check` takes it ("length:3..200"), or a mapping with
-// `type` and `params`. Times are seconds as numbers, or Go durations as texts
-// ("30s").
+// after the fields of [RetryConfig], and `checks`, a list of checks: each is a
+// text as `llmcall call --check` takes it ("length:3..200"), a mapping with
+// `type` and `params`, or a mapping of one name to its parameters or argument.
+// Times are seconds as numbers, or Go durations as texts ("30s"). Of a number
+// whose zero value in the struct is a default, 0 is not possible in a file; of
+// hang, failure_rate, per_success and per_second it means none.
 //
-// The error is a *ConfigError with the line, the field, what it got and what it
-// takes. name is the file's, for the error.
+// The error is a *[ConfigError] with the line, the field, what it got and what
+// it takes; of an unknown field with those that are known, the nearest first.
+// name is the file's, for the error.
 func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
 	return ParseConfigWith(name, data, validate.Builder{})
 }
@@ -87,7 +90,7 @@ func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks
 	if err != nil || root == nil {
 		return cfg, nil, err
 	}
-	known := append(slices.Clone(settings), setting{"checks", "a list of checks", func(_ *RetryConfig, n *yaml.Node) error {
+	known := append(slices.Clone(settings), setting{name: "checks", takes: "a list of checks", set: func(_ *RetryConfig, n *yaml.Node) error {
 		var err error
 		checks, err = parseChecks(n, builder)
 		return err
@@ -97,8 +100,21 @@ func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks
 	}
 	if e, ok := errors.AsType[*ConfigError](err); ok && e.Line == 0 {
 		e.Line = lineOf(root, e.Field)
+		e.Takes = inFile(e.Field, e.Takes)
 	}
 	return cfg, checks, err
+}
+
+// inFile returns what a field of a mapping takes in a file, where it may be
+// another number than in the struct that means none.
+func inFile(field, takes string) string {
+	outer, inner, _ := strings.Cut(field, ".")
+	for _, s := range map[string][]setting{"circuit_breaker_config": breakerSettings, "retry_budget": budgetSettings}[outer] {
+		if s.name == inner {
+			return s.takes
+		}
+	}
+	return takes
 }
 
 // readNode reads a file that is JSON, or else YAML; nil if there is nothing in it.
@@ -121,10 +137,10 @@ func readNode(data []byte) (*yaml.Node, error) {
 	case 1:
 		return docs[0].Content[0], nil
 	}
-	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("more than one document: takes one")}
+	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("there is more than one document, it must be one")}
 }
 
-// lineOf returns the line where a field stands, or what is to hold it; 0 if
+// lineOf returns the line where a field is, or what is to hold it; 0 if
 // neither is in the file.
 func lineOf(n *yaml.Node, field string) int {
 	line := 0
@@ -144,7 +160,7 @@ func lineOf(n *yaml.Node, field string) int {
 	return line
 }
 
-// resolved returns what an alias stands for.
+// resolved returns what an alias refers to.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -153,26 +169,36 @@ func resolved(n *yaml.Node) *yaml.Node {
 }
 
 // Set sets one field by the name and in the form that a configuration file has
-// for it: Set("initial_delay", "1.5"). The error is a *ConfigError.
+// for it: Set("initial_delay", "1.5"). The error is a *[ConfigError], and then
+// nothing has changed.
 func (c *RetryConfig) Set(name, value string) error {
 	for _, s := range settings {
 		if s.name == name {
-			return s.apply(c, &yaml.Node{Kind: yaml.ScalarNode, Value: value}, "")
+			next := *c
+			if err := s.apply(&next, &yaml.Node{Kind: yaml.ScalarNode, Value: value}, ""); err != nil {
+				return err
+			}
+			*c = next
+			return nil
 		}
 	}
 	return unknownSetting(settings, name, 0, "")
 }
 
-// setting is a field of a configuration file.
+// setting is a field of a configuration, in a file and in the struct.
 type setting struct {
 	name  string
 	takes string
 	set   func(*RetryConfig, *yaml.Node) error
+	// wrong returns what the field holds, and whether that is out of its range
+	// by itself. nil: any value of its type is possible, or another package
+	// holds its range.
+	wrong func(*RetryConfig) (got any, wrong bool)
 }
 
 var settings = []setting{
-	count("max_attempts", 1, func(c *RetryConfig) *int { return &c.MaxAttempts }),
-	{"initial_delay", takesTime, func(c *RetryConfig, n *yaml.Node) error {
+	count("max_attempts", takesCount, func(c *RetryConfig) *int { return &c.MaxAttempts }),
+	{name: "initial_delay", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
 		d, err := duration(n)
 		if err == nil && d == 0 { // the struct's zero is the default
 			c.Backoff = backoff.Constant{}
@@ -180,11 +206,21 @@ var settings = []setting{
 			c.InitialDelay, c.Backoff = d, nil
 		}
 		return err
-	}},
-	number("backoff_factor", takesFactor, 1, math.MaxFloat64, func(c *RetryConfig, f float64) { c.BackoffFactor = f }),
+	}, wrong: func(c *RetryConfig) (any, bool) { return c.InitialDelay, c.InitialDelay < 0 }},
+	amount("backoff_factor", takesFactor, 1, func(c *RetryConfig) *float64 { return &c.BackoffFactor }),
 	timeSetting("max_delay", func(c *RetryConfig) *time.Duration { return &c.MaxDelay }),
 	truth("use_jitter", func(c *RetryConfig, v bool) { c.UseJitter = &v }),
-	number("jitter_range", takesRatio, 0, 1, func(c *RetryConfig, f float64) { c.JitterRange = &f }),
+	{name: "jitter_range", takes: takesRatio, set: func(c *RetryConfig, n *yaml.Node) error {
+		f, err := number(n)
+		c.JitterRange = &f
+		return err
+	}, wrong: func(c *RetryConfig) (any, bool) {
+		if c.JitterRange == nil {
+			return nil, false
+		}
+		f := *c.JitterRange
+		return f, !(f >= 0 && f <= 1)
+	}},
 	truth("backoff_on_invalid_answer", func(c *RetryConfig, v bool) { c.BackoffOnInvalidAnswer = v }),
 	timeSetting("max_time", func(c *RetryConfig) *time.Duration { return &c.MaxTime }),
 	timeSetting("attempt_timeout", func(c *RetryConfig) *time.Duration { return &c.AttemptTimeout }),
@@ -192,17 +228,35 @@ var settings = []setting{
 	truth("restart_streams", func(c *RetryConfig, v bool) { c.RestartStreams = v }),
 	timeSetting("check_timeout", func(c *RetryConfig) *time.Duration { return &c.CheckTimeout }),
 	timeSetting("max_retry_after", func(c *RetryConfig) *time.Duration { return &c.MaxRetryAfter }),
-	timeSetting("max_limit_time", func(c *RetryConfig) *time.Duration { return &c.MaxLimitTime }),
+	timeSetting("max_rate_limit_wait", func(c *RetryConfig) *time.Duration { return &c.MaxRateLimitWait }),
 	truth("enable_circuit_breaker", func(c *RetryConfig, v bool) { c.EnableCircuitBreaker = v }),
-	{"circuit_breaker_config", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
+	{name: "circuit_breaker_config", takes: takesSettings, set: func(c *RetryConfig, n *yaml.Node) error {
 		return setAll(breakerSettings, c, n, "circuit_breaker_config.")
 	}},
 	truth("count_invalid_answers", func(c *RetryConfig, v bool) { c.CountInvalidAnswers = v }),
 	truth("wait_for_circuit", func(c *RetryConfig, v bool) { c.WaitForCircuit = v }),
-	truth("share_rate_limits", func(c *RetryConfig, v bool) { c.DisableSharedLimits = !v }),
-	truth("enable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = !v }),
-	count("max_attempts_before_tool_use", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeTool }),
-	{"tool", takesSettings, func(c *RetryConfig, n *yaml.Node) error {
+	{name: "hang", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
+		d, err := duration(n)
+		switch {
+		case err == nil && d < 0:
+			return errForm
+		case d == 0: // the struct's zero is the default
+			d = -1
+		}
+		c.Hang = d
+		return err
+	}},
+	timeSetting("fallback_after", func(c *RetryConfig) *time.Duration { return &c.FallbackAfter }),
+	{name: "retry_budget", takes: takesSettings, set: func(c *RetryConfig, n *yaml.Node) error {
+		return setAll(budgetSettings, c, n, "retry_budget.")
+	}},
+	amount("requests_per_minute", takesAbove0, math.SmallestNonzeroFloat64, func(c *RetryConfig) *float64 { return &c.RequestsPerMinute }),
+	amount("tokens_per_minute", takesAbove0, math.SmallestNonzeroFloat64, func(c *RetryConfig) *float64 { return &c.TokensPerMinute }),
+	count("max_concurrent", takesCount, func(c *RetryConfig) *int { return &c.MaxConcurrent }),
+	truth("disable_pacing", func(c *RetryConfig, v bool) { c.DisablePacing = v }),
+	truth("disable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = v }),
+	count("max_attempts_before_tool_use", takesCount, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeToolUse }),
+	{name: "tool", takes: takesSettings, set: func(c *RetryConfig, n *yaml.Node) error {
 		before := c.Tool
 		c.Tool = new(Tool)
 		err := setAll(toolSettings, c, n, "tool.")
@@ -211,9 +265,9 @@ var settings = []setting{
 		}
 		return err
 	}},
-	count("max_attempts_before_human", 1, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
+	count("max_attempts_before_human", takesCount, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
-	{"feedback_template", "a text/template of a Feedback", func(c *RetryConfig, n *yaml.Node) error {
+	{name: "feedback_template", takes: takesTemplate, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 			return errForm
 		}
@@ -221,7 +275,7 @@ var settings = []setting{
 		c.FeedbackTemplate = t
 		return err
 	}},
-	{"decisions", "a mapping of kinds of failure, each to again, elsewhere and breaker", setDecisions},
+	{name: "decisions", takes: "a mapping of kinds of failure, each to again, elsewhere and breaker", set: setDecisions},
 }
 
 // setDecisions replaces rows of the table; what a row does not name stays.
@@ -255,7 +309,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 			case "breaker":
 				err = d.Breaker.UnmarshalText([]byte(value.Value))
 			default:
-				err = fmt.Errorf("unknown field %q: known are again, elsewhere, breaker", name.Value)
+				return unknownField([]string{"again", "elsewhere", "breaker"}, field+"."+name.Value, name.Value, name.Line)
 			}
 			if err != nil {
 				return &ConfigError{Line: name.Line, Field: field, Got: shown(value), Err: err}
@@ -267,26 +321,35 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 	return nil
 }
 
+var budgetSettings = []setting{
+	amount("saved", "a number from 1 to 1,000,000", 1, func(c *RetryConfig) *float64 { return &c.RetryBudget.Saved }),
+	orNone("per_success", takesRatio, func(c *RetryConfig) *float64 { return &c.RetryBudget.PerSuccess }),
+	orNone("per_second", "a number from 0 to 1,000", func(c *RetryConfig) *float64 { return &c.RetryBudget.PerSecond }),
+}
+
 var breakerSettings = []setting{
-	count("failure_threshold", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.FailureThreshold }),
+	count("failure_threshold", takesThreshold, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.FailureThreshold }),
 	timeSetting("recovery_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.RecoveryTimeout }),
 	timeSetting("failure_window", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.FailureWindow }),
-	number("failure_rate", takesRate, 0, 1, func(c *RetryConfig, f float64) { c.CircuitBreakerConfig.FailureRate = &f }),
-	count("half_open_probes", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
-	count("success_threshold", 1, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),
+	orNone("failure_rate", takesRate, func(c *RetryConfig) *float64 { return &c.CircuitBreakerConfig.FailureRate }),
+	count("half_open_probes", takesThreshold, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.HalfOpenProbes }),
+	count("success_threshold", takesThreshold, func(c *RetryConfig) *int { return &c.CircuitBreakerConfig.SuccessThreshold }),
 	timeSetting("probe_lease", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.ProbeLease }),
 	timeSetting("slow_call", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.SlowCall }),
-	{"excluded_exceptions", "a list of kinds of failure", func(c *RetryConfig, n *yaml.Node) error {
+	amount("recovery_factor", "a number from 1 to 1000", 1, func(c *RetryConfig) *float64 { return &c.CircuitBreakerConfig.RecoveryFactor }),
+	timeSetting("trip_timeout", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.TripTimeout }),
+	timeSetting("max_open", func(c *RetryConfig) *time.Duration { return &c.CircuitBreakerConfig.MaxOpen }),
+	{name: "excluded_exceptions", takes: "a list of kinds of failure", set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.SequenceNode {
 			return errForm
 		}
-		c.CircuitBreakerConfig.Excluded = nil
+		c.CircuitBreakerConfig.ExcludedExceptions = nil
 		for _, item := range n.Content {
 			var kind failure.Kind
 			if err := kind.UnmarshalText([]byte(resolved(item).Value)); err != nil {
 				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: shown(resolved(item)), Err: err}
 			}
-			c.CircuitBreakerConfig.Excluded = append(c.CircuitBreakerConfig.Excluded, kind)
+			c.CircuitBreakerConfig.ExcludedExceptions = append(c.CircuitBreakerConfig.ExcludedExceptions, kind)
 		}
 		return nil
 	}},
@@ -296,7 +359,7 @@ var toolSettings = []setting{
 	text("name", func(c *RetryConfig) *string { return &c.Tool.Name }),
 	text("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
 	text("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
-	{"parameters", "a JSON Schema of the tool's arguments, as a mapping", func(c *RetryConfig, n *yaml.Node) error {
+	{name: "parameters", takes: "a JSON Schema of the tool's arguments, as a mapping", set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.MappingNode {
 			return errForm
 		}
@@ -335,6 +398,11 @@ var errForm = errors.New("wrong form")
 
 func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 	err := s.set(c, n)
+	if err == nil && s.wrong != nil {
+		if _, wrong := s.wrong(c); wrong {
+			err = errForm
+		}
+	}
 	if err == nil {
 		return nil
 	}
@@ -362,7 +430,7 @@ func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error 
 		key, value := n.Content[i], n.Content[i+1]
 		if first, ok := seen[key.Value]; ok {
 			return &ConfigError{
-				Line: key.Line, Field: prefix + key.Value, Err: fmt.Errorf("stands twice, first in line %d", first),
+				Line: key.Line, Field: prefix + key.Value, Err: fmt.Errorf("appears twice, first on line %d", first),
 			}
 		}
 		seen[key.Value] = key.Line
@@ -382,46 +450,100 @@ func unknownSetting(known []setting, name string, line int, prefix string) error
 	for i, s := range known {
 		names[i] = s.name
 	}
-	return &ConfigError{
-		Line: line, Field: prefix + name, Err: fmt.Errorf("unknown field: known are %s", strings.Join(names, ", ")),
+	return unknownField(names, prefix+name, name, line)
+}
+
+// unknownField is the error of a field that is not known. It lists those that
+// are, the nearest first.
+func unknownField(known []string, field, name string, line int) error {
+	known, near := nearest(name, known)
+	text := "unknown field: known are "
+	if near {
+		text = fmt.Sprintf("unknown field, did you mean %s? Known are ", known[0])
+	}
+	return &ConfigError{Line: line, Field: field, Err: errors.New(text + strings.Join(known, ", "))}
+}
+
+// count is a setting that is a whole number. 0 is the struct's default, and not
+// what a file says for it.
+func count(name, takes string, at func(*RetryConfig) *int) setting {
+	return setting{
+		name: name, takes: takes,
+		set: func(c *RetryConfig, n *yaml.Node) error {
+			v, err := strconv.Atoi(n.Value)
+			if err != nil || n.Kind != yaml.ScalarNode || v == 0 {
+				return errForm
+			}
+			*at(c) = v
+			return nil
+		},
+		wrong: func(c *RetryConfig) (any, bool) { return *at(c), *at(c) < 0 },
 	}
 }
 
-func count(name string, least int, at func(*RetryConfig) *int) setting {
-	return setting{name, takesCount, func(c *RetryConfig, n *yaml.Node) error {
-		v, err := strconv.Atoi(n.Value)
-		if err != nil || n.Kind != yaml.ScalarNode || v < least {
+// amount is a setting that is a number of at least low, as count is one that is a
+// whole number.
+func amount(name, takes string, low float64, at func(*RetryConfig) *float64) setting {
+	return setting{
+		name: name, takes: takes,
+		set: func(c *RetryConfig, n *yaml.Node) error {
+			f, err := number(n)
+			if err == nil && f == 0 {
+				return errForm
+			}
+			*at(c) = f
+			return err
+		},
+		wrong: func(c *RetryConfig) (any, bool) {
+			f := *at(c)
+			return f, f != 0 && !(f >= low && f <= math.MaxFloat64)
+		},
+	}
+}
+
+// orNone is a setting that is a number of which 0, in a file, means none. In a
+// struct 0 is the default, and a negative number means none.
+func orNone(name, takes string, at func(*RetryConfig) *float64) setting {
+	return setting{name: name, takes: takes, set: func(c *RetryConfig, n *yaml.Node) error {
+		f, err := number(n)
+		if err != nil || !(f >= 0) {
 			return errForm
 		}
-		*at(c) = v
+		if f == 0 {
+			f = -1
+		}
+		*at(c) = f
 		return nil
 	}}
 }
 
-func number(name, takes string, low, high float64, set func(*RetryConfig, float64)) setting {
-	return setting{name, takes, func(c *RetryConfig, n *yaml.Node) error {
-		f, err := strconv.ParseFloat(n.Value, 64)
-		if err != nil || n.Kind != yaml.ScalarNode || !(f >= low && f <= high) {
-			return errForm
-		}
-		set(c, f)
-		return nil
-	}}
+// number reads a number.
+func number(n *yaml.Node) (float64, error) {
+	f, err := strconv.ParseFloat(n.Value, 64)
+	if err != nil || n.Kind != yaml.ScalarNode {
+		return 0, errForm
+	}
+	return f, nil
 }
 
+// timeSetting is a setting that is a time, as count is one that is a number.
 func timeSetting(name string, at func(*RetryConfig) *time.Duration) setting {
-	return setting{name, takesPositive, func(c *RetryConfig, n *yaml.Node) error {
-		d, err := duration(n)
-		if err != nil || d == 0 {
-			return errForm
-		}
-		*at(c) = d
-		return nil
-	}}
+	return setting{
+		name: name, takes: takesPositive,
+		set: func(c *RetryConfig, n *yaml.Node) error {
+			d, err := duration(n)
+			if err != nil || d == 0 {
+				return errForm
+			}
+			*at(c) = d
+			return nil
+		},
+		wrong: func(c *RetryConfig) (any, bool) { return *at(c), *at(c) < 0 },
+	}
 }
 
 func truth(name string, set func(*RetryConfig, bool)) setting {
-	return setting{name, takesTruth, func(c *RetryConfig, n *yaml.Node) error {
+	return setting{name: name, takes: takesTruth, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
 			return errForm
 		}
@@ -431,7 +553,7 @@ func truth(name string, set func(*RetryConfig, bool)) setting {
 }
 
 func text(name string, at func(*RetryConfig) *string) setting {
-	return setting{name, "a text", func(c *RetryConfig, n *yaml.Node) error {
+	return setting{name: name, takes: "a text", set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 			return errForm
 		}
@@ -468,11 +590,25 @@ func shown(n *yaml.Node) string {
 		return "a list"
 	case yaml.ScalarNode:
 		if n.Value == "" {
-			return "empty"
+			return "nothing"
 		}
-		return middle(n.Value, 80)
+		return quoted(n)
 	}
 	return "something else"
+}
+
+// maxShown is how much of a value an error shows, in code points.
+const maxShown = 80
+
+// quoted is a scalar as an error shows it: a text in quotes, a number, a truth
+// value and null as they are.
+func quoted(n *yaml.Node) string {
+	_, err := strconv.ParseFloat(n.Value, 64)
+	switch {
+	case err == nil && len(n.Value) <= maxShown, n.Value == "true", n.Value == "false", n.Value == "null":
+		return n.Value
+	}
+	return strconv.Quote(middle(n.Value, maxShown))
 }
 
 func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, error) {
@@ -490,19 +626,47 @@ func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, e
 	return checks, nil
 }
 
+const takesCheck = "a text like \"length:3..200\", a mapping of type and params, or a mapping of one name to its argument"
+
+// parseCheck reads a check: "length:3..200", {type: length, params: {…}}, or
+// {length: …}.
 func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, error) {
 	if n.Kind == yaml.ScalarNode {
 		return builder.Parse(n.Value)
 	}
-	var item struct {
-		Type   string         `yaml:"type"`
-		Params map[string]any `yaml:"params"`
+	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		return nil, errors.New("it must be " + takesCheck)
 	}
 	if !bounded(n) {
 		return nil, errAliases
 	}
-	if err := n.Load(&item, yaml.WithKnownFields()); err != nil {
-		return nil, fmt.Errorf("takes a text, or a mapping of type and params: %w", err)
+	key, value := n.Content[0], resolved(n.Content[1])
+	name, params := key.Value, value
+	spelled := len(n.Content) > 2 || name == "type" || name == "params" || name == "name"
+	switch {
+	case !spelled && value.Kind == yaml.ScalarNode:
+		return builder.Parse(name + ":" + value.Value)
+	case spelled:
+		name, params = "", nil
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			switch key, value = n.Content[i], resolved(n.Content[i+1]); {
+			case key.Value == "type" && value.Kind == yaml.ScalarNode && name == "":
+				name = value.Value
+			case key.Value == "params" && params == nil:
+				params = value
+			default:
+				return nil, fmt.Errorf("%s is not possible here: it must be %s", strconv.Quote(middle(key.Value, maxShown)), takesCheck)
+			}
+		}
 	}
-	return builder.Build(item.Type, item.Params)
+	var given map[string]any
+	if params != nil && params.Tag != "!!null" {
+		if params.Kind != yaml.MappingNode {
+			return nil, fmt.Errorf("params must be a mapping, got %s", shown(params))
+		}
+		if err := params.Load(&given); err != nil {
+			return nil, err
+		}
+	}
+	return builder.Build(name, given)
 }

@@ -15,6 +15,7 @@ import (
 	"llmcall"
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/validate"
@@ -27,7 +28,7 @@ max_attempts: 5
 initial_delay: 0.25
 backoff_factor: 1.5
 max_delay: "1m30s"
-use_jitter: false
+use_jitter: true
 jitter_range: 0.3
 backoff_on_invalid_answer: true
 max_time: 300
@@ -36,7 +37,7 @@ idle_timeout: 20
 restart_streams: true
 check_timeout: 2.5
 max_retry_after: 3m
-max_limit_time: 1h
+max_rate_limit_wait: 1h
 enable_circuit_breaker: true
 circuit_breaker_config:
   failure_threshold: 3
@@ -47,11 +48,18 @@ circuit_breaker_config:
   success_threshold: 4
   probe_lease: 15s
   slow_call: 20
+  recovery_factor: 1.5
+  trip_timeout: 5m
+  max_open: 2h
   excluded_exceptions: [rate_limited, overloaded]
 count_invalid_answers: true
 wait_for_circuit: true
-share_rate_limits: false
-enable_retry_budget: false
+retry_budget: {saved: 50, per_success: 0, per_second: 2}
+requests_per_minute: 600
+tokens_per_minute: 1e6
+max_concurrent: 7
+hang: 1m
+fallback_after: 3
 max_attempts_before_tool_use: 2
 tool:
   name: search
@@ -71,14 +79,15 @@ checks:
 
 // everyFieldJSON says the same.
 const everyFieldJSON = `{
-  "max_attempts": 5, "initial_delay": "250ms", "backoff_factor": 1.5, "max_delay": 90, "use_jitter": false, "jitter_range": 0.3,
+  "max_attempts": 5, "initial_delay": "250ms", "backoff_factor": 1.5, "max_delay": 90, "use_jitter": true, "jitter_range": 0.3,
   "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "idle_timeout": "20s", "restart_streams": true, "check_timeout": "2.5s", "max_retry_after": 180,
-  "max_limit_time": 3600, "enable_circuit_breaker": true,
+  "max_rate_limit_wait": 3600, "enable_circuit_breaker": true,
   "circuit_breaker_config": {
     "failure_threshold": 3, "recovery_timeout": "30s", "failure_window": "2m0.5s", "failure_rate": 0.0, "half_open_probes": 2,
-    "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "excluded_exceptions": ["rate_limited", "overloaded"]
+    "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "recovery_factor": 1.5, "trip_timeout": 300, "max_open": "2h", "excluded_exceptions": ["rate_limited", "overloaded"]
   },
-  "count_invalid_answers": true, "wait_for_circuit": true, "enable_retry_budget": false, "share_rate_limits": false, "max_attempts_before_tool_use": 2,
+  "count_invalid_answers": true, "wait_for_circuit": true, "hang": 60, "fallback_after": "3s",
+  "retry_budget": {"saved": 50, "per_success": 0, "per_second": 2}, "requests_per_minute": 600, "tokens_per_minute": 1000000, "max_concurrent": 7, "max_attempts_before_tool_use": 2,
   "tool": {
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
@@ -93,15 +102,16 @@ func everyFieldStruct() llmcall.RetryConfig {
 	decisions.Set(failure.ContentFiltered, failure.Decision{Again: failure.Backoff, Elsewhere: failure.ElsewhereNever, Breaker: failure.Ignore})
 	decisions.Set(failure.Transient, failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereAfterRetries, Breaker: failure.Count})
 	return llmcall.RetryConfig{
-		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(false),
+		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(true),
 		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
-		MaxRetryAfter: 180 * s, MaxLimitTime: time.Hour, EnableCircuitBreaker: true,
-		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{
-			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: new(0.0),
-			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s,
-			Excluded: []failure.Kind{failure.RateLimited, failure.Overloaded},
-		},
-		CountInvalidAnswers: true, WaitForCircuit: true, DisableRetryBudget: true, DisableSharedLimits: true, MaxAttemptsBeforeTool: 2,
+		MaxRetryAfter: 180 * s, MaxRateLimitWait: time.Hour, EnableCircuitBreaker: true,
+		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{
+			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: -1,
+			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s, RecoveryFactor: 1.5, TripTimeout: 5 * time.Minute, MaxOpen: 2 * time.Hour,
+		}, ExcludedExceptions: []failure.Kind{failure.RateLimited, failure.Overloaded}},
+		CountInvalidAnswers: true, WaitForCircuit: true, Hang: time.Minute, FallbackAfter: 3 * s,
+		RetryBudget: endpoint.Budget{Saved: 50, PerSuccess: -1, PerSecond: 2}, RequestsPerMinute: 600, TokensPerMinute: 1e6, MaxConcurrent: 7,
+		MaxAttemptsBeforeToolUse: 2,
 		Tool: &llmcall.Tool{Tool: llm.Tool{
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
@@ -117,14 +127,15 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	}
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
-	code := map[string]bool{"Backoff": true, "Breakers": true, "Budget": true, "Gate": true, "OnEvent": true,
+	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
+		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"FeedbackTemplate": true} // a file has its text: TestFeedbackInAnotherLanguage
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
 			t.Errorf("%s is not in this test", name)
 		}
 	}
-	for i, v := 0, reflect.ValueOf(want.CircuitBreakerConfig); i < v.NumField(); i++ {
+	for i, v := 0, reflect.ValueOf(want.CircuitBreakerConfig.Config); i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
 			t.Errorf("CircuitBreakerConfig.%s is not in this test", v.Type().Field(i).Name)
 		}
@@ -187,26 +198,35 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 			rows = append(rows, row{field, v, takes})
 		}
 	}
-	for _, f := range []string{"max_attempts", "max_attempts_before_human", "max_attempts_before_tool_use", "circuit_breaker_config.failure_threshold",
-		"circuit_breaker_config.half_open_probes", "circuit_breaker_config.success_threshold"} {
-		add(f, count, "0", "-1", "1.5", "2.0", "1e1", "many", ".nan", ".inf", "99999999999999999999", "null", "", "[1]", "{a: 1}", "true", `""`)
+	noCount := []string{"0", "-1", "1.5", "2.0", "1e1", "many", ".nan", ".inf", "99999999999999999999", "null", "", "[1]", "{a: 1}", "true", `""`}
+	for _, f := range []string{"max_attempts", "max_attempts_before_human", "max_attempts_before_tool_use", "max_concurrent"} {
+		add(f, count, noCount...)
 	}
-	for _, f := range []string{"max_delay", "max_time", "attempt_timeout", "check_timeout", "max_retry_after", "max_limit_time",
-		"circuit_breaker_config.recovery_timeout", "circuit_breaker_config.failure_window", "circuit_breaker_config.probe_lease", "circuit_breaker_config.slow_call"} {
+	for _, f := range []string{"failure_threshold", "half_open_probes", "success_threshold"} {
+		add("circuit_breaker_config."+f, "a whole number from 1 to 10,000", append(noCount, "10001")...)
+	}
+	for _, f := range []string{"requests_per_minute", "tokens_per_minute"} {
+		add(f, "a number above 0", "0", "-1", "NaN", "Inf", ".inf", "1e400", "many", "null", "[1]")
+	}
+	add("circuit_breaker_config.recovery_factor", "from 1 to 1000", "0", "0.5", "-1", "1001", "NaN", "Inf", "many", "null")
+	add("retry_budget.saved", "from 1 to 1,000,000", "0", "0.5", "-1", "1e7", "NaN", "Inf", "many", "null")
+	add("retry_budget.per_success", "from 0 to 1", "-0.1", "1.1", "NaN", "Inf", "many", "null")
+	add("retry_budget.per_second", "from 0 to 1,000", "-1", "1001", "NaN", "Inf", "many", "null")
+	for _, f := range []string{"max_delay", "max_time", "attempt_timeout", "check_timeout", "max_retry_after", "max_rate_limit_wait",
+		"circuit_breaker_config.recovery_timeout", "circuit_breaker_config.failure_window", "circuit_breaker_config.probe_lease", "circuit_breaker_config.slow_call",
+		"circuit_breaker_config.trip_timeout", "circuit_breaker_config.max_open", "fallback_after"} {
 		add(f, positive, "0", "0s", "-1", "-1s", "soon", "1 s", "10 minutes", "NaN", ".nan", "Inf", "-.inf", "1e400", "1e10", "9223372037", "null", "", "[1]", "{a: 1}", "true")
 	}
-	add("initial_delay", "a time that is not negative", "-1", "-1ms", "soon", "NaN", "Inf", "1e10", "null", "[1]")
+	add("initial_delay", "a time of at least 0", "-1", "-1ms", "soon", "NaN", "Inf", "1e10", "null", "[1]")
+	add("hang", "a time of at least 0", "-1", "-1ms", "soon", "NaN", "Inf", "1e10", "null", "[1]")
 	add("backoff_factor", "a finite number of at least 1", "0.99", "0", "-2", "NaN", ".nan", "Inf", ".inf", "+Inf", "1e400", "two", "null", "[2]", "{}")
 	add("jitter_range", "a number from 0 to 1", "-0.1", "1.1", "2", "NaN", "Inf", "ten", "null", "[0.1]")
-	for _, f := range []string{"use_jitter", "backoff_on_invalid_answer", "enable_circuit_breaker", "count_invalid_answers", "wait_for_circuit", "enable_retry_budget", "stop_on_no_progress"} {
+	for _, f := range []string{"use_jitter", "backoff_on_invalid_answer", "enable_circuit_breaker", "count_invalid_answers", "wait_for_circuit", "disable_retry_budget", "stop_on_no_progress"} {
 		add(f, truth, "1", "0", "yes", "on", "True", "null", "", "[true]", "{}")
 	}
 	add("circuit_breaker_config", mapping, "3", "[1]", "null", "on", `""`, "!x")
 	add("circuit_breaker_config.failure_rate", "from 0.001 to 1", "0.0005")
 	add("circuit_breaker_config.failure_rate", "0 (the count alone), or a number", "-1", "1.5", "NaN", "all", "null")
-	add("circuit_breaker_config.failure_threshold", "from 1 to 10,000", "10001")
-	add("circuit_breaker_config.half_open_probes", "from 1 to 10,000", "10001")
-	add("circuit_breaker_config.success_threshold", "from 1 to 10,000", "10001")
 	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
 	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
 	add("tool", mapping, "search", "[a]", "null", `""`)
@@ -252,18 +272,18 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 		"decisions: {slow: {again: never}}":                                    "c:1: decisions: unknown failure kind \"slow\": takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded",
 		"decisions: {transient: {again: perhaps}}":                             "c:1: decisions.transient: again is \"perhaps\": takes one of never, backoff, when_told, slower, at_once, once_larger",
 		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker is \"x\": takes one of ignore, healthy, count, trip, limit",
-		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient: unknown field \"wait\": known are again, elsewhere, breaker",
-		"decisions: {transient: never}":                                        "c:1: decisions.transient is never: takes a mapping of again, elsewhere and breaker",
-		"decisions: [1]":                                                       "c:1: decisions is a list: takes a mapping of kinds of failure, each to again, elsewhere and breaker",
+		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient.wait: unknown field: known are again, breaker, elsewhere",
+		"decisions: {transient: never}":                                        "c:1: decisions.transient must be a mapping of again, elsewhere and breaker, got \"never\"",
+		"decisions: [1]":                                                       "c:1: decisions must be a mapping of kinds of failure, each to again, elsewhere and breaker, got a list",
 		"feedback_template: '{{.Nope}}'":                                       "c:1: feedback_template: template: feedback_template:1:2: executing \"feedback_template\" at <.Nope>: can't evaluate field Nope in type *llmcall.Feedback",
-		"feedback_template: '{{'":                                              "c:1: feedback_template: template: feedback_template:1: unclosed action: takes a text/template of a Feedback",
-		"feedback_template: '{{if false}}x{{end}}'":                            "c:1: feedback_template is a template that writes nothing: takes a text/template of a Feedback",
-		"feedback_template: [x]":                                               "c:1: feedback_template is a list: takes a text/template of a Feedback",
-		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human is 4: takes a whole number from 1 to max_attempts (3)",
-		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts (2)",
-		"max_attempts_before_tool_use: 2\nmax_attempts_before_human: 2" + tool: "c:1: max_attempts_before_tool_use is 2: takes a whole number of at least 1, below max_attempts_before_human (2)",
-		"max_attempts_before_tool_use: 1":                                      "c: tool is not set: takes a tool, because max_attempts_before_tool_use is set",
-		"max_attempts: 3\n\ntool:\n  description: x":                           "c:3: tool.name is empty: takes a name",
+		"feedback_template: '{{'":                                              "c:1: feedback_template: template: feedback_template:1: unclosed action; it must be a text/template of a Feedback",
+		"feedback_template: '{{if false}}x{{end}}'":                            "c:1: feedback_template must be a text/template of a Feedback, got one that writes nothing",
+		"feedback_template: [x]":                                               "c:1: feedback_template must be a text/template of a Feedback, got a list",
+		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human must be a whole number from 1 to max_attempts (3), got 4",
+		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use must be a whole number of at least 1 and below max_attempts (2), got 2",
+		"max_attempts_before_tool_use: 2\nmax_attempts_before_human: 2" + tool: "c:1: max_attempts_before_tool_use must be a whole number of at least 1 and below max_attempts_before_human (2), got 2",
+		"max_attempts_before_tool_use: 1":                                      "c: tool: it must be set, because max_attempts_before_tool_use is",
+		"max_attempts: 3\n\ntool:\n  description: x":                           "c:3: tool.name must be a name, got an empty text",
 	} {
 		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%q:\n%v\nwant\n%s", text, err, want)
@@ -278,9 +298,9 @@ func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
 		"Max_Attempts: 3":                                  {"c:1: Max_Attempts: unknown field"},
-		`{"max_attempts": 3, "max_attempts": 4}`:           {"c:1: max_attempts: stands twice, first in line 1"},
-		"max_time: 1\ncheck_timeout: 1\nmax_time: 2":       {"c:3: max_time: stands twice, first in line 1"},
-		"tool:\n  name: a\n  name: b":                      {"c:3: tool.name: stands twice, first in line 2"},
+		`{"max_attempts": 3, "max_attempts": 4}`:           {"c:1: max_attempts: appears twice, first on line 1"},
+		"max_time: 1\ncheck_timeout: 1\nmax_time: 2":       {"c:3: max_time: appears twice, first on line 1"},
+		"tool:\n  name: a\n  name: b":                      {"c:3: tool.name: appears twice, first on line 2"},
 		"? [max_attempts]\n: 3":                            {"c:1: unknown field"},
 		"checks: [jsno]":                                   {"c:1: checks[0]", "jsno", "regex"},
 		"checks:\n- json\n- {type: nope}":                  {"c:3: checks[1]", "nope", "regex"},
@@ -307,13 +327,13 @@ func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 
 func TestFilesThatAreNoConfiguration(t *testing.T) {
 	for text, want := range map[string]string{
-		"[1, 2]":                            "c:1: the configuration is a list: takes a mapping of settings",
-		"just text":                         "c:1: the configuration is just text: takes a mapping",
-		"null":                              "c:1: the configuration is null: takes a mapping",
+		"[1, 2]":                            "c:1: the configuration must be a mapping of settings, got a list",
+		"just text":                         "c:1: the configuration must be a mapping of settings, got \"just text\"",
+		"null":                              "c:1: the configuration must be a mapping of settings, got null",
 		"a: [":                              "c:2: ",
 		"max_attempts: 3\n\tmax_time: 1":    "c:2: ",
 		"{\"max_attempts\": 3,, }":          "c:1: ",
-		"max_attempts: 1\n---\nmax_time: 1": "c:2: more than one document",
+		"max_attempts: 1\n---\nmax_time: 1": "c:2: there is more than one document",
 		"max_time: *nowhere":                "c:1: ",
 		"caf\xe9: 1":                        "c: ",
 		"\x00\x01\x02":                      "c: ",
@@ -357,8 +377,8 @@ func TestAliasesAreNoBombs(t *testing.T) {
 			t.Errorf("%s: it took %v", name, took)
 		}
 	}
-	got, checks, err := llmcall.ParseConfig("c", []byte("max_time: &t 5\nattempt_timeout: *t\ncheck_timeout: *t\nchecks: [&c json, *c]\ncircuit_breaker_config: {excluded_exceptions: [&k transient, *k]}"))
-	if err != nil || got.AttemptTimeout != 5*s || len(checks) != 2 || len(got.CircuitBreakerConfig.Excluded) != 2 {
+	got, checks, err := llmcall.ParseConfig("c", []byte("max_time: &t 5\nattempt_timeout: *t\ncheck_timeout: *t\nchecks: [&c json, *c]\nenable_circuit_breaker: true\ncircuit_breaker_config: {excluded_exceptions: [&k transient, *k]}"))
+	if err != nil || got.AttemptTimeout != 5*s || len(checks) != 2 || len(got.CircuitBreakerConfig.ExcludedExceptions) != 2 {
 		t.Errorf("harmless aliases: %+v %v", got, err)
 	}
 }
@@ -380,7 +400,7 @@ func TestConfigurationFiles(t *testing.T) {
 		filepath.Join(dir, "missing.yaml"): "no such file",
 		dir:                                "is a directory",
 		write("huge.yaml", "# "+strings.Repeat("x", 1<<20)+"\n"):        "larger than 1 MiB",
-		write("bad.yaml", "max_attempts: 0"):                            "bad.yaml:1: max_attempts is 0: takes a whole number",
+		write("bad.yaml", "max_attempts: 0"):                            "bad.yaml:1: max_attempts must be a whole number of at least 1, got 0",
 		write("jitter.json", `{"circuit_breaker_config": {"nope": 1}}`): "jitter.json:1: circuit_breaker_config.nope: unknown field",
 	} {
 		_, _, err := llmcall.LoadConfig(path)
@@ -431,28 +451,29 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 	want := everyFieldStruct()
 	for _, f := range [][2]string{
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
-		{"use_jitter", "false"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
-		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_limit_time", "1h"}, {"enable_circuit_breaker", "true"},
-		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"enable_retry_budget", "false"}, {"share_rate_limits", "false"}, {"max_attempts_before_tool_use", "2"},
+		{"use_jitter", "true"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
+		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
+		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
+		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},
 		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
 			t.Error(err)
 		}
 	}
-	got.CircuitBreakerConfig, got.Tool, got.Decisions = want.CircuitBreakerConfig, want.Tool, want.Decisions
+	got.CircuitBreakerConfig, got.RetryBudget, got.Tool, got.Decisions = want.CircuitBreakerConfig, want.RetryBudget, want.Tool, want.Decisions
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
 	for _, f := range [][3]string{
-		{"max_attempts", "0", "max_attempts is 0: takes a whole number of at least 1"},
-		{"max_attempts", "", "max_attempts is empty: takes a whole number of at least 1"},
-		{"backoff_factor", "NaN", "backoff_factor is NaN: takes a finite number of at least 1"},
-		{"max_delay", "0", "max_delay is 0: takes a time above 0"},
-		{"use_jitter", "maybe", "use_jitter is maybe: takes true or false"},
-		{"tool", "x", "tool is x: takes a mapping of settings"},
-		{"checks", "json", "checks: unknown field: known are max_attempts"},
-		{"retries", "3", "retries: unknown field: known are max_attempts"},
+		{"max_attempts", "0", "max_attempts must be a whole number of at least 1, got 0"},
+		{"max_attempts", "", "max_attempts must be a whole number of at least 1, got nothing"},
+		{"backoff_factor", "NaN", "backoff_factor must be a finite number of at least 1, got NaN"},
+		{"max_delay", "0", "max_delay must be a time above 0 (seconds, or a duration like \"30s\"), got 0"},
+		{"use_jitter", "maybe", "use_jitter must be true or false, got \"maybe\""},
+		{"tool", "x", "tool must be a mapping of settings, got \"x\""},
+		{"checks", "json", "checks: unknown field: known are "},
+		{"retries", "3", "retries: unknown field: known are "},
 		{"max_time", strings.Repeat("9", 10_000), "characters left out"},
 	} {
 		before := got
@@ -468,7 +489,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 
 // JSON that YAML reads otherwise, or not at all.
 func TestJSONIsReadAsJSON(t *testing.T) {
-	const tabs = "{\n\t\"max_attempts\"\n:\n\t3,\n\t\"tool\":\t{\"name\": \"a\\/b\", \"description\": \"\\ud83d\\ude00 a\u0085 b\u2028 c\\u0000\",\n\t\"parameters\": {\"n\": 1e3, \"b\": [true, null], \"t\": \"2001-01-01\"}}}"
+	const tabs = "{\n\t\"max_attempts\"\n:\n\t3, \"max_attempts_before_tool_use\": 1,\n\t\"tool\":\t{\"name\": \"a\\/b\", \"description\": \"\\ud83d\\ude00 a\u0085 b\u2028 c\\u0000\",\n\t\"parameters\": {\"n\": 1e3, \"b\": [true, null], \"t\": \"2001-01-01\"}}}"
 	got, _, err := llmcall.ParseConfig("c.json", []byte(tabs))
 	if err != nil {
 		t.Fatal(err)
@@ -477,11 +498,11 @@ func TestJSONIsReadAsJSON(t *testing.T) {
 		t.Errorf("%+v %+v %s", got, got.Tool, got.Tool.Parameters)
 	}
 	for text, want := range map[string]string{
-		"{\n\"max_attempts\": 3,\n\"max_time\":\n[1]}":       "c:4: max_time is a list: takes a time",
+		"{\n\"max_attempts\": 3,\n\"max_time\":\n[1]}":       "c:4: max_time must be a time above 0",
 		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters: yaml: construct errors: line 1: mapping key \"a\" already defined",
 		"{\"a\": \"caf\xe9\"}":                               "c: ",
-		"{\n\"max_attempts_before_human\": 9}":               "c:2: max_attempts_before_human is 9",
-		"[]":                                                 "c:1: the configuration is a list", "3": "c:1: the configuration is 3", `"x"`: "c:1: the configuration is x",
+		"{\n\"max_attempts_before_human\": 9}":               "c:2: max_attempts_before_human must be",
+		"[]":                                                 "c:1: the configuration must be", "3": "c:1: the configuration must be", `"x"`: "c:1: the configuration must be",
 	} {
 		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -503,25 +524,25 @@ func TestBadStructsAreRefusedBeforeAnyCall(t *testing.T) {
 		"attempt_timeout":              {AttemptTimeout: -1},
 		"check_timeout":                {CheckTimeout: -1},
 		"max_retry_after":              {MaxRetryAfter: -1},
-		"max_limit_time":               {MaxLimitTime: -1},
+		"max_rate_limit_wait":          {MaxRateLimitWait: -1},
 		"max_attempts_before_human":    {MaxAttemptsBeforeHuman: 4},
-		"max_attempts_before_tool_use": {MaxAttemptsBeforeTool: 2, MaxAttemptsBeforeHuman: 2, Tool: search},
-		"tool":                         {MaxAttemptsBeforeTool: 1},
+		"max_attempts_before_tool_use": {MaxAttemptsBeforeToolUse: 2, MaxAttemptsBeforeHuman: 2, Tool: search},
+		"tool":                         {MaxAttemptsBeforeToolUse: 1},
 		"tool.name":                    {Tool: &llmcall.Tool{}},
 		"tool.parameters":              {Tool: &llmcall.Tool{Tool: llm.Tool{Name: "x", Parameters: []byte("{")}}},
-		"circuit_breaker_config.failure_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureThreshold: -1}},
-		"circuit_breaker_config.recovery_timeout":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{RecoveryTimeout: -1}},
-		"circuit_breaker_config.failure_window":    {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureWindow: -1}},
-		"circuit_breaker_config.failure_rate":      {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{FailureRate: new(math.NaN())}},
-		"circuit_breaker_config.half_open_probes":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{HalfOpenProbes: -1}},
-		"circuit_breaker_config.success_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{SuccessThreshold: -1}},
-		"circuit_breaker_config.probe_lease":       {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ProbeLease: -1}},
-		"circuit_breaker_config.slow_call":         {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{SlowCall: -1}},
+		"circuit_breaker_config.failure_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: -1}}},
+		"circuit_breaker_config.recovery_timeout":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{RecoveryTimeout: -1}}},
+		"circuit_breaker_config.failure_window":    {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureWindow: -1}}},
+		"circuit_breaker_config.failure_rate":      {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureRate: math.NaN()}}},
+		"circuit_breaker_config.half_open_probes":  {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{HalfOpenProbes: -1}}},
+		"circuit_breaker_config.success_threshold": {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{SuccessThreshold: -1}}},
+		"circuit_breaker_config.probe_lease":       {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{ProbeLease: -1}}},
+		"circuit_breaker_config.slow_call":         {CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{SlowCall: -1}}},
 	} {
 		for _, form := range forms {
 			r, err := form.call(t.Context(), m, llm.Prompt("x"), nil, cfg)
 			e, ok := errors.AsType[*llmcall.ConfigError](err)
-			if r != nil || !ok || e.Field != field || !strings.Contains(err.Error(), "takes") {
+			if r != nil || !ok || e.Field != field || !strings.Contains(err.Error(), "must be") && e.Err == nil {
 				t.Errorf("%s: %s: %v", field, form.name, err)
 			}
 		}
@@ -538,6 +559,110 @@ func TestBadStructsAreRefusedBeforeAnyCall(t *testing.T) {
 	}
 	if m.calls() != 0 {
 		t.Errorf("%d calls were made", m.calls())
+	}
+}
+
+// A setting that would silently do nothing is an error: whoever sets a threshold
+// and forgets the switch believes to be protected.
+func TestSettingsInVain(t *testing.T) {
+	never, counted := failure.Decisions(), failure.Decisions()
+	never[failure.InvalidAnswer].Again = failure.Never
+	counted[failure.InvalidAnswer].Breaker = failure.Ignore
+	threshold := llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 2}}
+	own := backoff.Linear{}
+	for _, c := range []struct {
+		cfg  llmcall.RetryConfig
+		want string // "" if it is possible
+	}{
+		{llmcall.RetryConfig{CircuitBreakerConfig: threshold}, "circuit_breaker_config: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ExcludedExceptions: []failure.Kind{failure.Unknown}}}, "circuit_breaker_config: it has no effect unless"},
+		{llmcall.RetryConfig{CircuitBreakerConfig: threshold, EnableCircuitBreaker: true}, ""},
+		{llmcall.RetryConfig{WaitForCircuit: true}, "wait_for_circuit: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{WaitForCircuit: true, EnableCircuitBreaker: true}, ""},
+		{llmcall.RetryConfig{Hang: s}, "hang: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{Hang: -1, EnableCircuitBreaker: true}, ""},
+		{llmcall.RetryConfig{RetryBudget: endpoint.Budget{Saved: 10}, DisableRetryBudget: true}, "retry_budget: it has no effect while disable_retry_budget is true"},
+		{llmcall.RetryConfig{RequestsPerMinute: 10, DisablePacing: true}, "requests_per_minute: it has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{TokensPerMinute: 10, DisablePacing: true}, "tokens_per_minute: it has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{MaxConcurrent: 10, DisablePacing: true}, "max_concurrent: it has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{CountInvalidAnswers: true}, "count_invalid_answers: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true}, ""},
+		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true, Decisions: &counted}, "count_invalid_answers: it contradicts decisions.invalid_answer"},
+		{llmcall.RetryConfig{BackoffOnInvalidAnswer: true, Decisions: &counted}, ""},
+		{llmcall.RetryConfig{BackoffOnInvalidAnswer: true, Decisions: &never}, "backoff_on_invalid_answer: it contradicts decisions.invalid_answer"},
+		{llmcall.RetryConfig{Tool: search}, "tool: it has no effect unless max_attempts_before_tool_use is set"},
+		{llmcall.RetryConfig{Tool: search, MaxAttemptsBeforeToolUse: 1}, ""},
+		{llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1}, "tool: it must be set, because max_attempts_before_tool_use is"},
+		{llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, "jitter_range: it has no effect while use_jitter is false"},
+		{llmcall.RetryConfig{UseJitter: new(true), JitterRange: new(0.5)}, ""},
+		{llmcall.RetryConfig{Backoff: own, InitialDelay: s}, "initial_delay: it has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, BackoffFactor: 3}, "backoff_factor: it has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, MaxDelay: s}, "max_delay: it has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, UseJitter: new(true)}, "use_jitter: it has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, JitterRange: new(0.0)}, "jitter_range: it has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: backoff.Constant{}, MaxDelay: s, BackoffFactor: 2}, ""}, // no wait is longer than that
+	} {
+		err := c.cfg.Validate()
+		if c.want == "" && err == nil {
+			continue
+		}
+		if _, ok := errors.AsType[*llmcall.ConfigError](err); !ok || c.want == "" || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
+		}
+	}
+	_, _, err := llmcall.ParseConfig("c", []byte("max_attempts: 4\ncircuit_breaker_config:\n  failure_threshold: 2"))
+	if err == nil || err.Error() != "c:2: circuit_breaker_config: it has no effect unless enable_circuit_breaker is true" {
+		t.Error(err)
+	}
+}
+
+// The nearest of the known names comes first.
+func TestTheNearestNameIsShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"max_attemps: 3":              "c:1: max_attemps: unknown field, did you mean max_attempts? Known are max_attempts, ",
+		"Max_Attempts: 3":             "c:1: Max_Attempts: unknown field, did you mean max_attempts? Known are max_attempts, ",
+		"jitter_ragne: 0.1":           "c:1: jitter_ragne: unknown field, did you mean jitter_range? Known are jitter_range, ",
+		"enable_circuit_braker: true": "c:1: enable_circuit_braker: unknown field, did you mean enable_circuit_breaker? Known are enable_circuit_breaker, ",
+		"check: [json]":               "c:1: check: unknown field, did you mean checks? Known are checks, ",
+		"temperature: 1":              "c:1: temperature: unknown field: known are ",
+		"circuit_breaker_config: {failure_treshold: 3}": "c:1: circuit_breaker_config.failure_treshold: unknown field, did you mean failure_threshold? Known are failure_threshold, ",
+		"tool: {nam: x}": "c:1: tool.nam: unknown field, did you mean name? Known are name, ",
+		"decisions: {transient: {brekaer: trip}}": "c:1: decisions.transient.brekaer: unknown field, did you mean breaker? Known are breaker, ",
+	} {
+		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// The forms in which a check is written first.
+func TestFormsOfACheck(t *testing.T) {
+	for text, want := range map[string]string{
+		"length:3..200": "length", "json": "json",
+		"{type: length, params: {min_length: 3}}": "length", "{params: {min_length: 3}, type: length}": "length", "{type: json}": "json", "{type: json, params: }": "json",
+		"{length: {min_length: 3}}": "length", "{length: 3..200}": "length", "{contains: Berlin}": "contains",
+	} {
+		_, checks, err := llmcall.ParseConfig("c", []byte("checks:\n- "+text))
+		if err != nil || len(checks) != 1 || checks[0].Name() != want {
+			t.Errorf("%s: %v, %v", text, checks, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"{name: length, max_length: 10}": `"name" is not possible here: it must be a text like "length:3..200", a mapping of type and params, or`,
+		"{name: json}":                   `"name" is not possible here`,
+		"{type: length, max_length: 10}": `"max_length" is not possible here`,
+		"{type: length, params: [1]}":    "params must be a mapping, got a list",
+		"{length: [1]}":                  "params must be a mapping, got a list",
+		"{type: [length]}":               `"type" is not possible here`,
+		"{type: json, type: json}":       `"type" is not possible here`,
+		"[json]":                         `it must be a text like "length:3..200"`,
+		"{}":                             `it must be a text like "length:3..200"`,
+	} {
+		_, _, err := llmcall.ParseConfig("c", []byte("checks:\n- "+text))
+		e, ok := errors.AsType[*llmcall.ConfigError](err)
+		if !ok || e.Line != 2 || e.Field != "checks[0]" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "struct") {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 
@@ -574,7 +699,7 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("it took what it refuses: %v", err)
 		}
 		m := llm.Func("fuzz", nil)
-		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.Cancelled {
+		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.ReasonCancelled {
 			t.Errorf("no call can be made with it: %v", err)
 		}
 		var v any

@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"log/slog"
+	"os"
 
 	"llmcall"
+	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/validate"
 )
 
 // scripted is a model that streams the same pieces to everyone.
@@ -33,6 +37,136 @@ func (s scripted) Stream(context.Context, *llm.Request) iter.Seq2[llm.Chunk, err
 	}
 }
 
+// The models are alternatives in order: the second is asked where the first can't
+// serve.
+func ExampleNew() {
+	first := llm.Func("acme/large", func(context.Context, *llm.Request) (*llm.Response, error) {
+		return nil, &failure.Error{Kind: failure.Unauthorized, Model: "acme/large", Status: 401}
+	})
+	second := llm.Func("beta/large", func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply("Berlin"), nil })
+	client, err := llmcall.New([]llm.Model{first, second}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	result, err := client.Do(context.Background(), llm.Prompt("Which city is the capital of Germany?"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, a := range result.Attempts {
+		fmt.Println(a.Model, a.Outcome)
+	}
+	// Output:
+	// acme/large failed
+	// beta/large valid
+}
+
+// What happens in a call goes into a log; no prompt and no answer is in it.
+func ExampleObserver() {
+	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		switch a.Key {
+		case slog.TimeKey, slog.LevelKey, "call", "start", "duration": // others each time
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	observer := func(ctx context.Context, e llmcall.Event) context.Context {
+		if e.Type == llmcall.EventAttemptEnded || e.Type == llmcall.EventCallEnded {
+			log.InfoContext(ctx, "llmcall", "event", e)
+		}
+		return ctx
+	}
+	model := llm.Func("acme/model", func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply("Berlin"), nil })
+	client, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{Observer: observer})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := client.Do(context.Background(), llm.Prompt("Which city is the capital of Germany?")); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// msg=llmcall event.event=attempt_ended event.attempt.number=1 event.attempt.model=acme/model event.attempt.stage=basic event.attempt.outcome=valid
+	// msg=llmcall event.event=call_ended event.model=acme/model event.result.model=acme/model event.result.attempts=1
+}
+
+func ExampleClient_Do() {
+	model := llm.Func("acme/model", func(_ context.Context, req *llm.Request) (*llm.Response, error) {
+		if len(req.Messages) == 1 {
+			return llm.Reply("It may be Bonn."), nil
+		}
+		return llm.Reply("It is Berlin."), nil // it was told what is wrong
+	})
+	checks := []validate.Strategy{validate.Must(validate.Contains("Berlin"))}
+	client, err := llmcall.New([]llm.Model{model}, checks, llmcall.RetryConfig{MaxAttempts: 5})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	result, err := client.Do(context.Background(), llm.Prompt("Which city is the capital of Germany?"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(result.Text, len(result.Attempts), "attempts")
+	// Output: It is Berlin. 2 attempts
+}
+
+func ExampleClient_Start() {
+	model := llm.Func("acme/model", func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply("Berlin"), nil })
+	client, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	capital := client.Start(ctx, llm.Prompt("Which city is the capital of Germany?"))
+	// …
+	result, err := capital.Wait(ctx)
+	fmt.Println(result.Text, err)
+	// Output: Berlin <nil>
+}
+
+func ExampleClient_Stream() {
+	client, err := llmcall.New([]llm.Model{scripted{"It is", " Berlin."}}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for piece, err := range client.Stream(context.Background(), llm.Prompt("Which city is the capital of Germany?")) {
+		switch {
+		case err != nil:
+			fmt.Println(err)
+		case piece.Result != nil:
+			fmt.Printf("\nchecked: %s\n", piece.Result.Text)
+		default:
+			fmt.Print(piece.Text)
+		}
+	}
+	// Output:
+	// It is Berlin.
+	// checked: It is Berlin.
+}
+
+func ExampleAsk() {
+	type City struct {
+		Name       string `json:"name"`
+		Population int    `json:"population" jsonschema:"minimum=1"`
+	}
+	model := llm.Func("acme/model", func(context.Context, *llm.Request) (*llm.Response, error) {
+		return llm.Reply(`{"name": "Berlin", "population": 3700000}`), nil
+	})
+	client, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	city, _, err := llmcall.Ask[City](context.Background(), client, llm.Prompt("Describe the capital of Germany"))
+	fmt.Println(city.Name, city.Population, err)
+	// Output: Berlin 3700000 <nil>
+}
+
 func ExampleAskStream() {
 	type Recipe struct {
 		Title  string   `json:"title"`
@@ -40,7 +174,12 @@ func ExampleAskStream() {
 		Steps  []string `json:"steps"`
 	}
 	model := scripted{`{"title": "Pan`, `cakes", "serves": 1`, `2, "steps": ["Mix`, ` all.", "Wait.`, `", "Fry."]`, `}`}
-	for recipe, err := range llmcall.AskStream[Recipe](context.Background(), model, llm.Prompt("How do I make pancakes?"), nil, llmcall.RetryConfig{}) {
+	client, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for recipe, err := range llmcall.AskStream[Recipe](context.Background(), client, llm.Prompt("How do I make pancakes?")) {
 		switch {
 		case err != nil:
 			fmt.Println(err)

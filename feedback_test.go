@@ -268,12 +268,16 @@ func full() *llm.Request {
 		llm.System("system"), llm.User("hello"),
 		llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{calls("0", "search", `{"q":1}`)}},
 		llm.Message{Role: llm.RoleTool, Parts: []llm.Part{llm.ToolResult{CallID: "0", Content: "found"}}},
-		llm.Message{Role: llm.RoleUser, Parts: append(make([]llm.Part, 0, 5), llm.Text("text"), llm.Image{MediaType: "image/png", Data: []byte("picture")})},
+		llm.Message{Role: llm.RoleUser, Parts: append(make([]llm.Part, 0, 5), llm.Text("text"), llm.Image{MediaType: "image/png", Data: append(make([]byte, 0, 20), "picture"...)})},
 	)
 	tools := append(make([]llm.Tool, 0, 5), llm.Tool{Name: "search", Parameters: []byte(`{"type":"object"}`)})
 	return &llm.Request{
 		Messages: messages, Tools: tools, Schema: &llm.Schema{Name: "answer", JSON: []byte(`{"a":1}`)}, MaxTokens: 10,
 		Temperature: new(0.5), Stop: append(make([]string, 0, 3), "stop"), Seed: new(int64(7)),
+		Extra: map[string]any{
+			"reasoning": map[string]any{"effort": "low", "of": []any{map[string]any{"n": 1}, nil}}, "metadata": map[string]string{"user": "a"},
+			"raw": json.RawMessage(`{"a":1}`), "bytes": []byte("bytes"), "lists": [][]int{{1}, nil}, "none": nil, "empty": map[string]any(nil), "n": 7,
+		},
 	}
 }
 
@@ -283,7 +287,7 @@ func spoil(r *llm.Request) {
 		for j, part := range r.Messages[i].Parts {
 			switch p := part.(type) {
 			case llm.Image:
-				copy(p.Data, "XXXXXXX")
+				_ = append(p.Data, 'X')
 			case llm.ToolCall:
 				copy(p.Arguments, "XXXXXXX")
 			}
@@ -301,6 +305,15 @@ func spoil(r *llm.Request) {
 	copy(r.Schema.JSON, "XXXXXXX")
 	r.Schema.Name = "spoiled"
 	*r.Temperature, *r.Seed, r.Stop[0], r.MaxTokens = 9, 9, "spoiled", 9
+	reasoning := r.Extra["reasoning"].(map[string]any)
+	reasoning["of"].([]any)[0].(map[string]any)["n"] = "spoiled"
+	reasoning["of"].([]any)[1] = "spoiled"
+	reasoning["effort"] = "spoiled"
+	r.Extra["metadata"].(map[string]string)["user"] = "spoiled"
+	copy(r.Extra["raw"].(json.RawMessage), "XXXXXXX")
+	copy(r.Extra["bytes"].([]byte), "XXXXXXX")
+	r.Extra["lists"].([][]int)[0][0] = 9
+	clear(r.Extra)
 }
 
 func TestAModelThatSpoilsItsRequestHarmsNobody(t *testing.T) {
@@ -309,7 +322,7 @@ func TestAModelThatSpoilsItsRequestHarmsNobody(t *testing.T) {
 			copy(arguments, "XXXXXXX")
 			return "found", nil
 		}}
-		cfg := exact(llmcall.RetryConfig{MaxAttempts: 6, MaxAttemptsBeforeTool: 2, Tool: tool})
+		cfg := exact(llmcall.RetryConfig{MaxAttempts: 6, MaxAttemptsBeforeToolUse: 2, Tool: tool})
 		steps := func(spoils bool) []step {
 			all := []step{say("a"), down, say("b"), wants(calls("1", "lookup", `{"x":1}`)), finish(llm.FinishLength, "c")}
 			if !spoils {

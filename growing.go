@@ -14,6 +14,12 @@ import (
 // growing is a Go value that grows with the parts of its JSON as they come. What
 // there is of it is put there by encoding/json, part by part; growing itself
 // knows no more than where a part belongs.
+//
+// To close what is open in the text and decode all of it again for each partial
+// would be shorter, and too slow: a list of 1,000 elements, each shown as it
+// comes, takes 10 to 16 times as long. It would not do without the types either:
+// an object shows by its parts in a struct, by its entries in a map, and as a
+// whole in an element; and encoding/json makes [1, 0, 3] of [1, "two", 3].
 type growing struct {
 	prefix  validate.Prefix
 	value   reflect.Value // addressable

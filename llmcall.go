@@ -2,50 +2,82 @@
 // function: a call returns an answer that passed its checks, or a clear reason
 // why not, inside the time and the attempts that the caller allowed.
 //
-//	result, err := llmcall.RetryWithValidation(ctx, model, llm.Prompt("…"), checks, llmcall.RetryConfig{})
+//	client, err := llmcall.New([]llm.Model{model}, checks, llmcall.RetryConfig{})
+//	…
+//	result, err := client.Do(ctx, llm.Prompt("…"))
 //
-// Start is the same without waiting, Stream hands the answer on as it comes, and
-// Ask, StartAsk and AskStream are the same three for an answer that is a Go
-// value.
+// [Client.Start] is the same without waiting, [Client.Stream] hands the answer on
+// as it comes, and [Ask], [StartAsk] and [AskStream] are the same three for an
+// answer that is a Go value. [RetryWithValidation], [Start] and [Stream] make a
+// client for one call.
 //
-// There is one loop for all that goes wrong. A failure of the provider is
+// A call is made of attempts: each asks one of the client's models and checks its
+// answer. There is one loop for all that goes wrong. A failure of the provider is
 // retried after a delay that grows; a rate limit is waited for as long as the
 // provider says; an answer that does not pass its checks goes back to the model
-// with what was wrong, at once. There is one count of attempts, one deadline,
-// one history. The model's circuit breaker and its retry budget are shared by
-// all calls of the process.
+// with what was wrong, at once. Where a model can't serve, the next one is asked.
+// There is one count of attempts, one deadline, one history.
+//
+// What calls share is kept for each endpoint, that is a model at an address with
+// an API key: a pacer that holds all callers to the rate that the provider
+// accepts, a budget of retries, and, where [RetryConfig] switches it on, a circuit
+// breaker. See package endpoint, whose Default registry can be listed and reset.
 package llmcall
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"runtime/debug"
+	"iter"
+	"reflect"
 
 	"llmcall/llm"
 	"llmcall/validate"
 )
 
-// RetryWithValidation asks a model until its answer passes all checks. Without
-// checks any answer that was not cut off will do. The caller's request is not
-// modified.
+// RetryWithValidation is [New] with one model, and then [Client.Do]: it asks the
+// model until its answer passes all checks. Without checks any answer that was
+// not cut off will do, an empty one too. A program that makes more than one call
+// checks its configuration once with New.
 //
-// It returns a *ConfigError for an impossible configuration, before any call; a
-// *HumanReviewError when a person must look; and else an *Error that says why
-// there is no valid answer. Each of the last two carries the trace of all
-// attempts, as a Result does.
-//
-// A panic in the model or the tool goes on to the caller.
+// The errors are those of New, before any call of the model, and of Do.
 func RetryWithValidation(
 	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
 ) (*Result, error) {
-	c, err := newCall(model, req, checks, cfg)
+	c, err := forOneCall(model, checks, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return c.run(ctx)
+	return c.Do(ctx, req)
 }
 
-// Pending is a call under way; see Start.
+// Start is [New] with one model, and then [Client.Start]. An error of New is that
+// of the call, which has ended then.
+func Start(
+	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
+) *Pending {
+	c, err := forOneCall(model, checks, cfg)
+	if err != nil {
+		return ended(err)
+	}
+	return c.Start(ctx, req)
+}
+
+// Stream is [New] with one model, and then [Client.Stream]. An error of New is
+// what the sequence yields.
+func Stream(
+	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
+) iter.Seq2[Piece, error] {
+	c, err := forOneCall(model, checks, cfg)
+	if err != nil {
+		return func(yield func(Piece, error) bool) { yield(Piece{}, err) }
+	}
+	return c.Stream(ctx, req)
+}
+
+var errGoexit = errors.New("the call's goroutine was ended by runtime.Goexit")
+
+// Pending is a call under way; see [Client.Start].
 type Pending struct {
 	done   chan struct{}
 	cancel context.CancelFunc
@@ -53,40 +85,18 @@ type Pending struct {
 	err    error
 }
 
-// Start is RetryWithValidation without waiting for it. The call ends by itself,
-// when ctx ends, or when it is cancelled; nothing need be done to free it. The
-// request must stay as it is until then.
-func Start(
-	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
-) *Pending {
-	ctx, cancel := context.WithCancel(ctx)
-	p := &Pending{done: make(chan struct{}), cancel: cancel}
-	c, err := newCall(model, req, checks, cfg)
-	if err != nil {
-		p.err = err
-		cancel()
-		close(p.done)
-		return p
-	}
-	p.err = errGoexit
-	go func() {
-		defer close(p.done)
-		defer cancel()
-		defer func() {
-			if v := recover(); v != nil {
-				p.result, p.err = nil, &PanicError{v, debug.Stack()}
-			}
-		}()
-		p.result, p.err = c.run(ctx)
-	}()
-	return p
+// ended returns a call that has ended with an error before it began.
+func ended(err error) *Pending {
+	done := make(chan struct{})
+	close(done)
+	return &Pending{done: done, cancel: func() {}, err: err}
 }
 
 // Done returns a channel that is closed when the call has ended.
 func (p *Pending) Done() <-chan struct{} { return p.done }
 
-// Wait waits for the call and returns what RetryWithValidation would have; a
-// panic of the call is a *PanicError. If ctx ends first it returns ctx's error
+// Wait waits for the call and returns what [Client.Do] would have; a panic of the
+// call is a *[PanicError]. If ctx ends first it returns ctx's error
 // and its cause, and the call goes on. It may be called many times, from many
 // goroutines.
 func (p *Pending) Wait(ctx context.Context) (*Result, error) {
@@ -99,17 +109,18 @@ func (p *Pending) Wait(ctx context.Context) (*Result, error) {
 	case <-p.done:
 		return p.result, p.err
 	case <-ctx.Done():
-		if cause := context.Cause(ctx); cause != ctx.Err() {
-			return nil, fmt.Errorf("%w: %w", ctx.Err(), cause)
+		err, cause := ctx.Err(), context.Cause(ctx)
+		if reflect.TypeOf(cause) == reflect.TypeOf(err) && (!reflect.TypeOf(err).Comparable() || cause == err) {
+			return nil, err // a foreign context's error may be of a type that == panics with
 		}
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("%w: %w", err, cause)
 	}
 }
 
 // Cancel ends the call, as the end of its context would. It does not wait.
 func (p *Pending) Cancel() { p.cancel() }
 
-// PanicError is a panic of a call that was begun with Start.
+// PanicError is a panic of a call that was begun with [Client.Start].
 type PanicError struct {
 	Value any
 	Stack []byte

@@ -132,8 +132,20 @@ var checked = []validate.Strategy{isGood}
 
 // exact takes chance out of a configuration, and other tests' calls.
 func exact(c llmcall.RetryConfig) llmcall.RetryConfig {
-	c.UseJitter = new(false)
-	c.DisableRetryBudget, c.DisableSharedLimits = true, true
+	if c.Backoff == nil {
+		c.UseJitter = new(false)
+	}
+	c.DisableRetryBudget, c.DisablePacing = true, true
+	return c
+}
+
+// client makes a client of one model.
+func client(t testing.TB, m llm.Model, checks []validate.Strategy, cfg llmcall.RetryConfig) *llmcall.Client {
+	t.Helper()
+	c, err := llmcall.New([]llm.Model{m}, checks, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 
@@ -168,7 +180,7 @@ func reasonOf(t *testing.T, err error) llmcall.Reason {
 		return ""
 	}
 	if _, ok := errors.AsType[*llmcall.HumanReviewError](err); ok {
-		return llmcall.HumanReviewNeeded
+		return llmcall.ReasonHumanReview
 	}
 	e, ok := errors.AsType[*llmcall.Error](err)
 	if !ok {
@@ -186,8 +198,8 @@ func lines(trace llmcall.Trace, start time.Time) []string {
 		if a.Outcome != llmcall.OutcomeValid {
 			line += " " + a.Kind.String()
 		}
-		if a.Delay != 0 || a.DelayWhy != retry.NoWait {
-			line += fmt.Sprintf(", after %v %s", a.Delay, a.DelayWhy)
+		if a.Delay != 0 || a.DelayReason != retry.NoWait {
+			line += fmt.Sprintf(", after %v %s", a.Delay, a.DelayReason)
 		}
 		all = append(all, line)
 	}

@@ -15,9 +15,9 @@ import (
 
 	"llmcall"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/retry"
 	"llmcall/validate"
 )
 
@@ -38,7 +38,7 @@ func TestAPanicInTheModelGoesOnAndTheCircuitIsTold(t *testing.T) {
 				t.Errorf("recovered %v", v)
 			}
 		}()
-		llmcall.RetryWithValidation(t.Context(), play(t, panics("boom")), llm.Prompt("x"), checked, llmcall.RetryConfig{Breakers: registry})
+		llmcall.RetryWithValidation(t.Context(), play(t, panics("boom")), llm.Prompt("x"), checked, llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry})
 		t.Error("it returned")
 	}()
 	if registry.Get(t.Name()).State() != breaker.Open {
@@ -49,7 +49,7 @@ func TestAPanicInTheModelGoesOnAndTheCircuitIsTold(t *testing.T) {
 func TestAPanicInAPendingCallIsItsError(t *testing.T) {
 	for name, v := range map[string]any{"text": "boom", "error": io.ErrUnexpectedEOF} {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-		p := llmcall.Start(t.Context(), play(t, panics(v)), llm.Prompt("x"), checked, llmcall.RetryConfig{Breakers: registry})
+		p := llmcall.Start(t.Context(), play(t, panics(v)), llm.Prompt("x"), checked, llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry})
 		r, err := p.Wait(t.Context())
 		e, ok := errors.AsType[*llmcall.PanicError](err)
 		if !ok || r != nil || e.Value != v || !strings.Contains(string(e.Stack), "panics") || !strings.Contains(err.Error(), fmt.Sprint(v)) {
@@ -68,9 +68,9 @@ func TestGoexitInTheModelEndsTheCallAndFreesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{RecoveryTimeout: s})
 		circuit := registry.Get(t.Name())
-		circuit.Trip(&failure.Error{})
+		circuit.Trip(breaker.Failure{})
 		time.Sleep(100 * s)
-		cfg := llmcall.RetryConfig{Breakers: registry}
+		cfg := llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry}
 		p := llmcall.Start(t.Context(), play(t, exits), llm.Prompt("x"), checked, cfg)
 		if r, err := p.Wait(t.Context()); err == nil || r != nil || !strings.Contains(err.Error(), "Goexit") {
 			t.Errorf("%v, %v", r, err)
@@ -145,7 +145,7 @@ func TestCancelEndsAPendingCall(t *testing.T) {
 				t.Errorf("%s: Cancel waits", name)
 			}
 			_, err := p.Wait(t.Context())
-			if reasonOf(t, err) != llmcall.Cancelled || !errors.Is(err, context.Canceled) || time.Since(start) != s || len(traceOf(nil, err).Attempts) != 1 {
+			if reasonOf(t, err) != llmcall.ReasonCancelled || !errors.Is(err, context.Canceled) || time.Since(start) != s || len(traceOf(nil, err).Attempts) != 1 {
 				t.Errorf("%s: %v after %v", name, err, time.Since(start))
 			}
 			p.Cancel() // does nothing after the end
@@ -194,14 +194,13 @@ func TestManyCallsAtOnce(t *testing.T) {
 		r.Usage.InputTokens = 1
 		return r, ctx.Err()
 	})
-	budget, err := retry.NewBudget(0, 1000)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var events atomic.Int64
 	cfg := llmcall.RetryConfig{
-		MaxAttempts: 20, InitialDelay: time.Microsecond, EnableCircuitBreaker: true, Budget: budget,
-		MaxAttemptsBeforeTool: 1, Tool: search, OnEvent: func(llmcall.Event) { events.Add(1) },
+		MaxAttempts: 20, InitialDelay: time.Microsecond, EnableCircuitBreaker: true, RetryBudget: endpoint.Budget{Saved: 1000},
+		MaxAttemptsBeforeToolUse: 1, Tool: search, Observer: func(context.Context, llmcall.Event) context.Context {
+			events.Add(1)
+			return nil
+		},
 	}
 	req := full()
 	checks := []validate.Strategy{isGood, validate.NotEmpty()}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -98,10 +99,9 @@ func drawConfig(t *rapid.T) llmcall.RetryConfig {
 	c := llmcall.RetryConfig{
 		MaxAttempts: rapid.IntRange(1, 7).Draw(t, "max_attempts"), InitialDelay: orNone("initial_delay", 3000),
 		MaxTime: orNone("max_time", 60_000), AttemptTimeout: orNone("attempt_timeout", 4000), CheckTimeout: orNone("check_timeout", 2000),
-		MaxRetryAfter: orNone("max_retry_after", 30_000), MaxLimitTime: orNone("max_limit_time", 60_000),
-		BackoffOnInvalidAnswer: rapid.Bool().Draw(t, "backoff_on_invalid_answer"), CountInvalidAnswers: rapid.Bool().Draw(t, "count_invalid_answers"),
-		StopOnNoProgress: rapid.Bool().Draw(t, "stop_on_no_progress"), WaitForCircuit: rapid.Bool().Draw(t, "wait_for_circuit"),
-		DisableRetryBudget: true, DisableSharedLimits: true,
+		MaxRetryAfter: orNone("max_retry_after", 30_000), MaxRateLimitWait: orNone("max_rate_limit_wait", 60_000),
+		BackoffOnInvalidAnswer: rapid.Bool().Draw(t, "backoff_on_invalid_answer"), StopOnNoProgress: rapid.Bool().Draw(t, "stop_on_no_progress"),
+		DisableRetryBudget: true, DisablePacing: true,
 	}
 	if rapid.Bool().Draw(t, "human?") {
 		c.MaxAttemptsBeforeHuman = rapid.IntRange(1, c.MaxAttempts).Draw(t, "human")
@@ -111,7 +111,7 @@ func drawConfig(t *rapid.T) llmcall.RetryConfig {
 		most = c.MaxAttemptsBeforeHuman
 	}
 	if most > 1 && rapid.Bool().Draw(t, "tool?") {
-		c.MaxAttemptsBeforeTool, c.Tool = rapid.IntRange(1, most-1).Draw(t, "tool"), search
+		c.MaxAttemptsBeforeToolUse, c.Tool = rapid.IntRange(1, most-1).Draw(t, "tool"), search
 	}
 	return c
 }
@@ -123,6 +123,9 @@ func TestNoPlanOfFaultsBreaksTheBounds(t *testing.T) {
 		plan := rapid.SliceOfN(rapid.Custom(drawFault), 0, 12).Draw(rt, "plan")
 		cfg := drawConfig(rt)
 		threshold := rapid.IntRange(0, 4).Draw(rt, "circuit's threshold")
+		if threshold > 0 {
+			cfg.CountInvalidAnswers, cfg.WaitForCircuit = rapid.Bool().Draw(rt, "count_invalid_answers"), rapid.Bool().Draw(rt, "wait_for_circuit")
+		}
 		var interrupt time.Duration
 		if rapid.IntRange(0, 3).Draw(rt, "interrupted?") == 0 {
 			interrupt = short(20_000).Draw(rt, "interrupted after") + 1
@@ -140,7 +143,7 @@ func breaks(t *testing.T, plan []fault, cfg llmcall.RetryConfig, threshold int, 
 	var all []string
 	bad := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if threshold > 0 {
-		cfg.Breakers = newRegistry(t, breaker.Config{FailureThreshold: threshold, RecoveryTimeout: 5 * s, SuccessThreshold: 1})
+		cfg.EnableCircuitBreaker, cfg.CircuitBreakerConfig.Config = true, breaker.Config{FailureThreshold: threshold, RecoveryTimeout: 5 * s, SuccessThreshold: 1}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -170,7 +173,8 @@ func breaks(t *testing.T, plan []fault, cfg llmcall.RetryConfig, threshold int, 
 	result, err := llmcall.RetryWithValidation(ctx, m, llm.Prompt("x"), []validate.Strategy{check}, cfg)
 	elapsed := time.Since(m.start)
 	trace, reason := traceOf(result, err), reasonOf(t, err)
-	cancelled := reason == llmcall.Cancelled
+	// A model may say itself that its caller wants no more.
+	cancelled := reason == llmcall.ReasonCancelled && ctx.Err() != nil
 
 	if len(trace.Attempts) != m.calls() {
 		bad("%d calls of the model, %d attempts in the trace", m.calls(), len(trace.Attempts))
@@ -192,8 +196,8 @@ func breaks(t *testing.T, plan []fault, cfg llmcall.RetryConfig, threshold int, 
 			bad("attempt %d began at %v: the waits and attempts before it come to %v", i+1, a.Start.Sub(m.start), at)
 		}
 		at += a.Duration
-		if (a.Delay > 0) != (a.DelayWhy != retry.NoWait) {
-			bad("attempt %d: a delay of %v, because of %q", i+1, a.Delay, a.DelayWhy)
+		if (a.Delay > 0) != (a.DelayReason != retry.NoWait) {
+			bad("attempt %d: a delay of %v, because of %q", i+1, a.Delay, a.DelayReason)
 		}
 		if (a.Stage == llmcall.StageTool) != (len(m.asked[i].Tools) == 1) {
 			bad("attempt %d: %v in stage %s", i+1, m.asked[i].Tools, a.Stage)
@@ -218,13 +222,13 @@ func breaks(t *testing.T, plan []fault, cfg llmcall.RetryConfig, threshold int, 
 	if cancelled && elapsed != interrupt {
 		bad("cancelled after %v", elapsed)
 	}
-	if err != nil && (result != nil || errors.Is(err, context.Canceled) != cancelled || reason == llmcall.OutOfTime && !errors.Is(err, context.DeadlineExceeded)) {
+	if err != nil && (result != nil || errors.Is(err, context.Canceled) != cancelled || reason == llmcall.ReasonOutOfTime && !errors.Is(err, context.DeadlineExceeded)) {
 		bad("%v with the reason %s", err, reason)
 	}
-	if reason == llmcall.HumanReviewNeeded && cfg.MaxAttemptsBeforeHuman == 0 && trace.Attempts[len(trace.Attempts)-1].Complaints[0].Problem != "a person!" {
+	if reason == llmcall.ReasonHumanReview && cfg.MaxAttemptsBeforeHuman == 0 && trace.Attempts[len(trace.Attempts)-1].Complaints[0].Problem != "a person!" {
 		bad("a person, whom nobody named: %v", err)
 	}
-	if (reason == llmcall.CircuitIsOpen) && threshold == 0 && trace.Attempts[len(trace.Attempts)-1].Kind != failure.CircuitOpen {
+	if (reason == llmcall.ReasonCircuitOpen) && threshold == 0 && trace.Attempts[len(trace.Attempts)-1].Kind != failure.CircuitOpen {
 		bad("an open circuit, where there is none: %v", err)
 	}
 	if all == nil {
@@ -280,7 +284,9 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 			want.UseJitter = new(rapid.Bool().Draw(t, "use_jitter"))
 			written["use_jitter"] = *want.UseJitter
 		}
-		ratio(written, "jitter_range", 0, 1, &want.JitterRange)
+		if want.UseJitter == nil || *want.UseJitter {
+			ratio(written, "jitter_range", 0, 1, &want.JitterRange)
+		}
 		truth("backoff_on_invalid_answer", &want.BackoffOnInvalidAnswer)
 		duration(written, "max_time", &want.MaxTime)
 		duration(written, "attempt_timeout", &want.AttemptTimeout)
@@ -288,34 +294,40 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 		truth("restart_streams", &want.RestartStreams)
 		duration(written, "check_timeout", &want.CheckTimeout)
 		duration(written, "max_retry_after", &want.MaxRetryAfter)
-		duration(written, "max_limit_time", &want.MaxLimitTime)
+		duration(written, "max_rate_limit_wait", &want.MaxRateLimitWait)
 		truth("enable_circuit_breaker", &want.EnableCircuitBreaker)
-		truth("count_invalid_answers", &want.CountInvalidAnswers)
-		truth("wait_for_circuit", &want.WaitForCircuit)
-		if maybe("enable_retry_budget") {
-			want.DisableRetryBudget = rapid.Bool().Draw(t, "disabled")
-			written["enable_retry_budget"] = !want.DisableRetryBudget
+		if want.EnableCircuitBreaker {
+			truth("count_invalid_answers", &want.CountInvalidAnswers)
+			truth("wait_for_circuit", &want.WaitForCircuit)
 		}
-		if maybe("share_rate_limits") {
-			want.DisableSharedLimits = rapid.Bool().Draw(t, "unshared")
-			written["share_rate_limits"] = !want.DisableSharedLimits
-		}
+		truth("disable_retry_budget", &want.DisableRetryBudget)
+		truth("disable_pacing", &want.DisablePacing)
 		truth("stop_on_no_progress", &want.StopOnNoProgress)
-		if maybe("circuit_breaker_config") {
+		if want.EnableCircuitBreaker && maybe("circuit_breaker_config") {
 			in, c := map[string]any{}, &want.CircuitBreakerConfig
 			count(in, "failure_threshold", 1, 10_000, &c.FailureThreshold)
 			duration(in, "recovery_timeout", &c.RecoveryTimeout)
 			duration(in, "failure_window", &c.FailureWindow)
-			ratio(in, "failure_rate", 0.001, 1, &c.FailureRate)
+			if maybe("failure_rate") {
+				c.FailureRate = rapid.Float64Range(0.001, 1).Draw(t, "failure_rate")
+				in["failure_rate"] = c.FailureRate
+			}
 			count(in, "half_open_probes", 1, 10_000, &c.HalfOpenProbes)
 			count(in, "success_threshold", 1, 10_000, &c.SuccessThreshold)
 			duration(in, "probe_lease", &c.ProbeLease)
 			duration(in, "slow_call", &c.SlowCall)
 			if maybe("excluded_exceptions") {
-				c.Excluded = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) failure.Kind {
+				c.ExcludedExceptions = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) failure.Kind {
 					return failure.Kind(rapid.IntRange(0, int(failure.DeadlineExceeded)).Draw(t, "kind"))
 				}), 1, 5).Draw(t, "excluded")
-				in["excluded_exceptions"] = c.Excluded
+				if want.CountInvalidAnswers { // to exclude them too would contradict that
+					c.ExcludedExceptions = slices.DeleteFunc(c.ExcludedExceptions, func(k failure.Kind) bool { return k == failure.InvalidAnswer })
+				}
+				if len(c.ExcludedExceptions) == 0 {
+					c.ExcludedExceptions = nil
+				} else {
+					in["excluded_exceptions"] = c.ExcludedExceptions
+				}
 			}
 			written["circuit_breaker_config"] = in
 		}
@@ -327,7 +339,7 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 		if want.MaxAttemptsBeforeHuman > 0 {
 			attempts = want.MaxAttemptsBeforeHuman
 		}
-		if maybe("tool") {
+		if attempts > 1 && maybe("tool") {
 			words := rapid.String()
 			want.Tool = &llmcall.Tool{Tool: llm.Tool{
 				Name: rapid.StringN(1, -1, -1).Draw(t, "name"), Description: words.Draw(t, "description"),
@@ -339,7 +351,8 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 				in["parameters"] = parameters
 			}
 			written["tool"] = in
-			count(written, "max_attempts_before_tool_use", 1, attempts-1, &want.MaxAttemptsBeforeTool)
+			want.MaxAttemptsBeforeToolUse = rapid.IntRange(1, attempts-1).Draw(t, "max_attempts_before_tool_use")
+			written["max_attempts_before_tool_use"] = want.MaxAttemptsBeforeToolUse
 		}
 		for name, write := range map[string]func() ([]byte, error){
 			"YAML": func() ([]byte, error) { return yaml.Dump(written) },

@@ -63,7 +63,7 @@ func TestReadmeProgramsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"Berlin", "a city in ", "paid <nil> CLOSED"} {
+	for i, want := range []string{"Berlin", "a city in ", "answered by openai/gpt-6-luna", "paid <nil> CLOSED"} {
 		dir := t.TempDir()
 		for name, content := range map[string]string{
 			"go.mod": "module example\n\ngo 1.26\n\n" + require, "go.sum": string(sums), "main.go": blocks(t, "go")[i],

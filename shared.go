@@ -1,100 +1,36 @@
 package llmcall
 
 import (
-	"cmp"
-	"sync"
-	"time"
-
-	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/pace"
 	"llmcall/retry"
 )
 
-// What all calls of the process share: a breaker that lives for one call
-// protects nobody, a budget of one call's own bounds nothing, and a rate limit
-// that one call was told of holds for all.
-var (
-	budgets    retry.Budgets
-	gates      retry.Gates
-	registries sync.Map // breakerKey → *breaker.Registry
-)
-
-// breakers returns the registry of all breakers with these settings.
-func (c *CircuitBreakerConfig) breakers() (*breaker.Registry, error) {
-	key := c.key()
-	if r, ok := registries.Load(key); ok {
-		return r.(*breaker.Registry), nil
+// endpoints returns where what calls share comes from.
+func (c *RetryConfig) endpoints() *endpoint.Registry {
+	if c.Endpoints != nil {
+		return c.Endpoints
 	}
-	config, err := c.config()
-	if err != nil {
-		return nil, err
-	}
-	made, err := breaker.NewRegistry(config, 0)
-	if err != nil {
-		return nil, err
-	}
-	r, _ := registries.LoadOrStore(key, made)
-	return r.(*breaker.Registry), nil
+	return endpoint.Default()
 }
 
-// breakerKey is the settings by value, defaults written out: two calls that say
-// the same mean the same breaker.
-type breakerKey struct {
-	threshold, probes, successes  int
-	recovery, window, lease, slow time.Duration
-	rate                          float64
-	excluded                      uint64 // a bit for each kind
+// guards returns what is asked before each request.
+func (c *RetryConfig) guards() endpoint.Options {
+	return endpoint.Options{
+		Breaker: c.CircuitBreakerConfig.Config, NoBreaker: !c.EnableCircuitBreaker,
+		NoPacer: c.DisablePacing, NoBudget: c.DisableRetryBudget,
+	}
 }
 
-func (c *CircuitBreakerConfig) key() breakerKey {
-	k := breakerKey{
-		threshold: cmp.Or(c.FailureThreshold, breaker.DefaultFailureThreshold),
-		probes:    cmp.Or(c.HalfOpenProbes, breaker.DefaultHalfOpenProbes),
-		successes: cmp.Or(c.SuccessThreshold, breaker.DefaultSuccessThreshold),
-		recovery:  cmp.Or(c.RecoveryTimeout, breaker.DefaultRecoveryTimeout),
-		window:    cmp.Or(c.FailureWindow, breaker.DefaultFailureWindow),
-		slow:      c.SlowCall,
-		rate:      breaker.DefaultFailureRate,
-	}
-	k.lease = cmp.Or(c.ProbeLease, k.recovery)
-	if c.FailureRate != nil {
-		k.rate = *c.FailureRate
-	}
-	for _, kind := range c.Excluded {
-		k.excluded |= 1 << kind
-	}
-	return k
+// limits returns what is configured of the endpoint.
+func (c *RetryConfig) limits() pace.Limits {
+	return pace.Limits{RequestsPerMinute: c.RequestsPerMinute, TokensPerMinute: c.TokensPerMinute, MaxConcurrent: c.MaxConcurrent}
 }
 
-// policy returns the retry policy of a call to a model.
-func (c *RetryConfig) policy(model string, observe func(retry.Event)) (*retry.Policy, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	waits, err := c.backoff()
-	if err != nil {
-		return nil, err
-	}
-	r := retry.Config{
-		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Backoff: waits,
-		MaxRetryAfter: c.MaxRetryAfter, MaxLimitTime: c.MaxLimitTime, Budget: c.Budget,
-		WaitForCircuit: c.WaitForCircuit, Observe: observe, Gate: c.Gate,
-	}
-	if r.Gate == nil && !c.DisableSharedLimits {
-		r.Gate = gates.Get(model)
-	}
-	if r.Budget == nil && !c.DisableRetryBudget {
-		r.Budget = budgets.Get(model)
-	}
-	registry := c.Breakers
-	if registry == nil && c.EnableCircuitBreaker {
-		if registry, err = c.CircuitBreakerConfig.breakers(); err != nil {
-			return nil, err
-		}
-	}
-	if registry != nil {
-		r.Breaker = registry.Get(model)
-	}
+// table returns what follows from each kind of failure. What the settings say of
+// single kinds are rows of it.
+func (c *RetryConfig) table() failure.Table {
 	table := failure.Decisions()
 	if c.Decisions != nil {
 		table = *c.Decisions
@@ -105,6 +41,25 @@ func (c *RetryConfig) policy(model string, observe func(retry.Event)) (*retry.Po
 	if c.CountInvalidAnswers {
 		table[failure.InvalidAnswer].Breaker = failure.Count
 	}
-	r.Decisions = &table
-	return retry.New(r)
+	for _, kind := range c.CircuitBreakerConfig.ExcludedExceptions {
+		if d := table.For(kind); d.Breaker != failure.Limit { // which no circuit counts, and the pacer needs
+			d.Breaker = failure.Ignore
+			table.Set(kind, d)
+		}
+	}
+	return table
+}
+
+// policy returns how all calls are retried.
+func (c *RetryConfig) policy() (*retry.Policy, error) {
+	waits, err := c.backoff()
+	if err != nil {
+		return nil, err
+	}
+	table := c.table()
+	return retry.New(retry.Config{
+		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Hang: c.Hang, Backoff: waits, Decisions: &table,
+		MaxRetryAfter: c.MaxRetryAfter, MaxRateLimitWait: c.MaxRateLimitWait, FallbackAfter: c.FallbackAfter,
+		WaitForCircuit: c.WaitForCircuit,
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -13,18 +14,34 @@ import (
 
 	"llmcall"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
 )
 
-func newRegistry(t *testing.T, c breaker.Config) *breaker.Registry {
+// circuits are endpoints of a test's own, and the settings of their circuits.
+type circuits struct {
+	*endpoint.Registry
+	config breaker.Config
+}
+
+func newRegistry(t *testing.T, c breaker.Config) *circuits {
 	t.Helper()
-	r, err := breaker.NewRegistry(c, 0)
+	r, err := endpoint.NewRegistry(endpoint.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return &circuits{r, c}
+}
+
+func (c *circuits) settings() llmcall.CircuitBreakerConfig {
+	return llmcall.CircuitBreakerConfig{Config: c.config}
+}
+
+// Get returns the circuit of a model that is known by its name.
+func (c *circuits) Get(name string) *breaker.Breaker {
+	return c.Registry.Get(endpoint.Key{Model: name}).Circuit(endpoint.Options{Breaker: c.config})
 }
 
 var names atomic.Int64
@@ -47,12 +64,12 @@ func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 	for _, form := range forms {
 		synctest.Test(t, func(t *testing.T) {
 			name := unused(t)
-			cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 2})
+			cfg := guarded(llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 2}})
 			cfg.MaxAttempts = 5
 			a := named(name, play(t, times(9, down)...))
 			_, err := form.call(t.Context(), a, llm.Prompt("x"), checked, cfg)
 			open, ok := errors.AsType[*breaker.OpenError](err)
-			if !ok || reasonOf(t, err) != llmcall.CircuitIsOpen || failure.KindOf(err) != failure.CircuitOpen || open.Name != name {
+			if !ok || reasonOf(t, err) != llmcall.ReasonCircuitOpen || failure.KindOf(err) != failure.CircuitOpen || open.Name != name {
 				t.Fatalf("call A: %v", err)
 			}
 			if last, ok := errors.AsType[*failure.Error](err); !ok || last.Kind != failure.Transient {
@@ -70,10 +87,10 @@ func TestACircuitIsSharedByAllCallsToItsModel(t *testing.T) {
 			b := named(name, play(t))
 			_, err = form.call(t.Context(), b, llm.Prompt("x"), checked, cfg)
 			open, ok = errors.AsType[*breaker.OpenError](err)
-			if !ok || reasonOf(t, err) != llmcall.CircuitIsOpen || b.calls() != 0 || time.Since(b.start) != 0 || len(traceOf(nil, err).Attempts) != 0 {
+			if !ok || reasonOf(t, err) != llmcall.ReasonCircuitOpen || b.calls() != 0 || time.Since(b.start) != 0 || len(traceOf(nil, err).Attempts) != 0 {
 				t.Errorf("call B: %v after %d calls; a rejection is no attempt", err, b.calls())
 			}
-			if ok && (open.RetryIn() != 60*s || !strings.Contains(err.Error(), "on purpose")) {
+			if ok && (open.RetryIn() != 60*s || !strings.Contains(err.Error(), "transient") || strings.Contains(err.Error(), "on purpose")) {
 				t.Errorf("call B: %v", err)
 			}
 
@@ -89,9 +106,7 @@ func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		name := unused(t)
 		trip := named(name, play(t, told(failure.QuotaExhausted, 40*s)))
-		if _, err := llmcall.RetryWithValidation(t.Context(), trip, llm.Prompt("x"), checked, guarded(llmcall.CircuitBreakerConfig{
-			Excluded: []failure.Kind{failure.Overloaded, failure.Unknown},
-		})); err == nil {
+		if _, err := llmcall.RetryWithValidation(t.Context(), trip, llm.Prompt("x"), checked, guarded(llmcall.CircuitBreakerConfig{ExcludedExceptions: []failure.Kind{failure.Overloaded, failure.Unknown}})); err == nil {
 			t.Fatal("no error")
 		}
 		excluded := []failure.Kind{failure.Unknown, failure.Overloaded, failure.Unknown}
@@ -99,11 +114,11 @@ func TestTheSameSettingsMeanTheSameCircuit(t *testing.T) {
 			settings llmcall.CircuitBreakerConfig
 			refused  bool
 		}{
-			"the same in another order":     {llmcall.CircuitBreakerConfig{Excluded: excluded}, true},
-			"the defaults said out loud":    {llmcall.CircuitBreakerConfig{FailureThreshold: 5, RecoveryTimeout: 60 * s, FailureWindow: 300 * s, FailureRate: new(0.8), HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s, Excluded: excluded}, true},
-			"another threshold":             {llmcall.CircuitBreakerConfig{FailureThreshold: 6, Excluded: excluded}, false},
-			"a rate of 0, which is no none": {llmcall.CircuitBreakerConfig{FailureRate: new(0.0), Excluded: excluded}, false},
-			"nothing excluded":              {llmcall.CircuitBreakerConfig{}, false},
+			"the same in another order":     {llmcall.CircuitBreakerConfig{ExcludedExceptions: excluded}, true},
+			"the defaults said out loud":    {llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 5, RecoveryTimeout: 60 * s, FailureWindow: 300 * s, FailureRate: 0.8, HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s}, ExcludedExceptions: excluded}, true},
+			"another threshold":             {llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 6}, ExcludedExceptions: excluded}, false},
+			"a rate of 0, which is no none": {llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureRate: -1}, ExcludedExceptions: excluded}, false},
+			"nothing excluded":              {llmcall.CircuitBreakerConfig{}, true}, // what counts is a row of the client's table
 		} {
 			m := named(name, play(t))
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, guarded(c.settings))
@@ -131,15 +146,15 @@ func TestWrongAnswersCountForTheCircuitOnlyIfAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, count := range []bool{false, true} {
 			registry := newRegistry(t, breaker.Config{FailureThreshold: 2})
-			budget, _ := retry.NewBudget(0, 5)
-			cfg := exact(llmcall.RetryConfig{MaxAttempts: 4, Breakers: registry, CountInvalidAnswers: count, Budget: budget})
+			cfg := exact(llmcall.RetryConfig{MaxAttempts: 4, EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, CountInvalidAnswers: count})
+			cfg.DisableRetryBudget = false
 			m := play(t, say("a"), say("b"), say("c"))
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 			if opened := registry.Get(t.Name()).Snapshot().Generation > 0; opened != count || (err != nil) != count {
 				t.Errorf("counted: %v; opened: %v, %v", count, opened, err)
 			}
-			if budget.Tokens() != 5 {
-				t.Errorf("counted: %v; %v of 5 retries are left: asking again is no load on a provider that is ill", count, budget.Tokens())
+			if left := registry.Registry.Get(endpoint.Key{Model: t.Name()}).Snapshot().Retries; left != 100 {
+				t.Errorf("counted: %v; %v of 100 retries are left: asking again is no load on a provider that is ill", count, left)
 			}
 		}
 	})
@@ -154,7 +169,7 @@ func TestWhatEachKindMeansToTheCircuit(t *testing.T) {
 		} {
 			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 			m := play(t, kind(k))
-			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{MaxAttempts: 1, Breakers: registry}))
+			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{MaxAttempts: 1, EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry}))
 			if got := registry.Get(t.Name()).State() == breaker.Open; got != opens || err == nil {
 				t.Errorf("%v opened it: %v (%v)", k, got, err)
 			}
@@ -164,7 +179,7 @@ func TestWhatEachKindMeansToTheCircuit(t *testing.T) {
 
 func TestExcludedKindsDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := guarded(llmcall.CircuitBreakerConfig{FailureThreshold: 1, Excluded: []failure.Kind{failure.Overloaded}})
+		cfg := guarded(llmcall.CircuitBreakerConfig{Config: breaker.Config{FailureThreshold: 1}, ExcludedExceptions: []failure.Kind{failure.Overloaded}})
 		name := unused(t)
 		m := named(name, play(t, kind(failure.Overloaded), kind(failure.Overloaded)))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
@@ -181,7 +196,7 @@ func TestExcludedKindsDoNotCount(t *testing.T) {
 func TestTheLoopGoesThroughTheCircuitsRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 2, RecoveryTimeout: 2 * s, SuccessThreshold: 2})
-		cfg := exact(llmcall.RetryConfig{MaxAttempts: 5, Breakers: registry})
+		cfg := exact(llmcall.RetryConfig{MaxAttempts: 5, EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry})
 		m := play(t, down, down, say("bad"))
 		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 		if err != nil {
@@ -196,7 +211,7 @@ func TestTheLoopGoesThroughTheCircuitsRecovery(t *testing.T) {
 		}
 		// A probe that fails opens it again; the next wait is too short for it.
 		registry = newRegistry(t, breaker.Config{FailureThreshold: 1, RecoveryTimeout: s})
-		cfg.Breakers = registry
+		cfg.EnableCircuitBreaker, cfg.CircuitBreakerConfig, cfg.Endpoints = true, registry.settings(), registry.Registry
 		cfg.BackoffFactor = 1
 		m = play(t, down, down, down)
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil || registry.Get(t.Name()).State() != breaker.HalfOpen {
@@ -208,7 +223,7 @@ func TestTheLoopGoesThroughTheCircuitsRecovery(t *testing.T) {
 func TestWaitForCircuitWaitsUntilAProbeIsAdmitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 2, RecoveryTimeout: 30 * s, SuccessThreshold: 1})
-		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
+		cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, WaitForCircuit: true})
 		m := play(t, down, down)
 		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{
@@ -217,19 +232,19 @@ func TestWaitForCircuitWaitsUntilAProbeIsAdmitted(t *testing.T) {
 			t.Errorf("mid-loop: %v %q", err, lines(traceOf(r, err), m.start))
 		}
 
-		registry.Get(t.Name()).Trip(errors.New("bill"))
+		registry.Get(t.Name()).Trip(breaker.Failure{})
 		m = play(t)
 		r, err = llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{"5m0s basic valid, after 5m0s circuit"}) {
 			t.Errorf("before the first attempt: %v %q", err, lines(traceOf(r, err), m.start))
 		}
 
-		registry.Get(t.Name()).Trip(errors.New("bill"))
+		registry.Get(t.Name()).Trip(breaker.Failure{})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*s)
 		defer cancel()
 		m = play(t)
 		_, err = llmcall.RetryWithValidation(ctx, m, llm.Prompt("x"), checked, cfg)
-		if _, open := errors.AsType[*breaker.OpenError](err); !open || reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, context.DeadlineExceeded) || time.Since(m.start) != 0 {
+		if _, open := errors.AsType[*breaker.OpenError](err); !open || reasonOf(t, err) != llmcall.ReasonOutOfTime || !errors.Is(err, context.DeadlineExceeded) || time.Since(m.start) != 0 {
 			t.Errorf("a deadline that can't hold it: %v after %v", err, time.Since(m.start))
 		}
 	})
@@ -239,18 +254,22 @@ func TestWaitForCircuitWaitsUntilAProbeIsAdmitted(t *testing.T) {
 func TestTwoWaitsInARowAreOneDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{TripTimeout: 10 * s})
-		time.AfterFunc(s/2, func() { registry.Get(t.Name()).Trip(errors.New("bill")) })
-		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
+		time.AfterFunc(s/2, func() { registry.Get(t.Name()).Trip(breaker.Failure{}) })
+		cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, WaitForCircuit: true})
 		var events []string
-		cfg.OnEvent = func(e llmcall.Event) {
-			events = append(events, fmt.Sprint(e.Type, " ", e.Wait, " ", e.Why))
+		cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+			events = append(events, strings.TrimSpace(fmt.Sprint(e.Type, " ", e.Wait, " ", e.WaitReason)))
+			return nil
 		}
 		m := play(t, down)
 		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, m.start), []string{"0s basic failed transient", "10.5s basic valid, after 10.5s circuit"}) {
 			t.Errorf("%v %q", err, lines(traceOf(r, err), m.start))
 		}
-		if want := []string{"0 0s ", "1 0s ", "2 1s backoff", "2 9.5s circuit", "0 0s ", "1 0s "}; !slices.Equal(events, want) {
+		if want := []string{
+			"call_started 0s", "attempt_started 0s", "attempt_ended 0s", "waiting 1s backoff", "waiting 9.5s circuit",
+			"attempt_started 0s", "attempt_ended 0s", "call_ended 0s",
+		}; !slices.Equal(events, want) {
 			t.Errorf("told of %q", events)
 		}
 	})
@@ -261,24 +280,25 @@ func TestTwoWaitsInARowAreOneDelay(t *testing.T) {
 func TestTheTraceHasTheWaitForACircuitAsItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1, RecoveryTimeout: 10 * s, SuccessThreshold: 1, ProbeLease: 100 * s})
-		cfg := exact(llmcall.RetryConfig{Breakers: registry, WaitForCircuit: true})
-		registry.Get(t.Name()).Trip(&failure.Error{Told: true, RetryAfter: 0})
+		cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, WaitForCircuit: true})
+		registry.Get(t.Name()).Trip(breaker.Failure{AskedFor: s})
 		start := time.Now()
 		time.Sleep(100 * s)
 		probe := llmcall.Start(t.Context(), named(t.Name(), play(t, takes(7*s, say("good")))), llm.Prompt("x"), checked, cfg)
 		synctest.Wait()
 		time.Sleep(s)
 		var waits []time.Duration
-		cfg.OnEvent = func(e llmcall.Event) {
-			if e.Type == llmcall.WaitStarted {
+		cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+			if e.Type == llmcall.EventWaiting {
 				waits = append(waits, e.Wait)
 			}
+			return nil
 		}
 		r, err := llmcall.RetryWithValidation(t.Context(), named(t.Name(), play(t)), llm.Prompt("x"), checked, cfg)
 		if err != nil || !slices.Equal(lines(r.Trace, start), []string{"1m47s basic valid, after 6s circuit"}) {
 			t.Errorf("%v %q", err, lines(traceOf(r, err), start))
 		}
-		if !slices.Equal(waits, []time.Duration{99 * s}) { // at most: the lease
+		if !slices.Equal(waits, []time.Duration{0}) { // nobody knows
 			t.Errorf("announced %v", waits)
 		}
 		if _, err := probe.Wait(t.Context()); err != nil {
@@ -289,12 +309,17 @@ func TestTheTraceHasTheWaitForACircuitAsItWas(t *testing.T) {
 
 func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := llmcall.RetryConfig{UseJitter: new(false), MaxAttempts: 5}
+		cfg := llmcall.RetryConfig{UseJitter: new(false), MaxAttempts: 5, RetryBudget: endpoint.Budget{Saved: 10, PerSecond: -1}}
 		name, calls := unused(t), 0
+		held := client(t, named(name, play(t)), checked, cfg) // while a client lives, what it configures holds
 		for range 10 {
 			m := named(name, play(t, times(9, down)...))
 			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
-			if reasonOf(t, err) != llmcall.ProviderFailed {
+			want := llmcall.ReasonProviderFailed
+			if m.calls() < 5 {
+				want = llmcall.ReasonRetryBudgetSpent
+			}
+			if reasonOf(t, err) != want {
 				t.Fatal(err)
 			}
 			calls += m.calls()
@@ -304,7 +329,7 @@ func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 		}
 		m := named(name, play(t, down))
 		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
-		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.BudgetSpent || time.Since(m.start) != 0 || !strings.Contains(err.Error(), "budget") {
+		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.BudgetSpent || time.Since(m.start) != 0 || !strings.Contains(err.Error(), "this process") {
 			t.Errorf("%v after %v", err, time.Since(m.start))
 		}
 		// Wrong answers are asked again all the same, and another model has its own.
@@ -317,23 +342,15 @@ func TestTheRetryBudgetIsSharedByAllCallsToAModel(t *testing.T) {
 			t.Error(err)
 		}
 		m = named(name, play(t, down, down))
-		cfg.DisableRetryBudget = true
+		cfg.DisableRetryBudget, cfg.RetryBudget = true, endpoint.Budget{}
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err != nil {
 			t.Errorf("without a budget: %v", err)
 		}
-		own, err := retry.NewBudget(0, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg.Budget = own
-		m = named(name, play(t, down, down))
-		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg); err == nil || m.calls() != 2 || own.Tokens() != 0 {
-			t.Errorf("with its own: %v after %d calls", err, m.calls())
-		}
+		runtime.KeepAlive(held)
 	})
 }
 
-// What one call was told holds for all calls to the model, and for no other.
+// What one call was told holds for all calls to the endpoint, and for no other.
 func TestARateLimitIsSharedByAllCallsToAModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		name, start := unused(t), time.Now()
@@ -350,36 +367,44 @@ func TestARateLimitIsSharedByAllCallsToAModel(t *testing.T) {
 			t.Errorf("another model: %v after %v", err, time.Since(start))
 		}
 		own := cfg
-		own.DisableSharedLimits = true
+		own.DisablePacing = true
 		if _, err := llmcall.RetryWithValidation(t.Context(), named(name, play(t)), llm.Prompt("x"), checked, own); err != nil || time.Since(start) != 2*s {
-			t.Errorf("unshared: %v after %v", err, time.Since(start))
+			t.Errorf("not paced: %v after %v", err, time.Since(start))
 		}
-		if r, err := first.Wait(t.Context()); err != nil || time.Since(start) != 7*s {
+		// The first turn after a told time is spread by a tenth of it.
+		if r, err := first.Wait(t.Context()); err != nil || time.Since(start) < 7*s || time.Since(start) > 7*s+700*time.Millisecond {
 			t.Errorf("the first: %v, %v after %v", r, err, time.Since(start))
 		}
 		r, err := second.Wait(t.Context())
 		if err != nil || m.calls() != 1 || len(r.Attempts) != 1 {
 			t.Fatalf("the second: %v, %v after %d calls", r, err, m.calls())
 		}
-		if a := r.Attempts[0]; a.DelayWhy != retry.RateLimitWait || a.Delay < 5*s || a.Delay > 5*s+100*time.Millisecond {
-			t.Errorf("the second waited %v for %v", a.Delay, a.DelayWhy)
+		if a := r.Attempts[0]; a.DelayReason != retry.RateLimitWait || a.Delay < 5*s || a.Delay > 7*s {
+			t.Errorf("the second waited %v for %v", a.Delay, a.DelayReason)
 		}
 	})
 }
 
-// A wait that the deadline can't hold is not begun, whoever was told of it.
+// A wait that the deadline can't hold is not begun, whoever was told of it; and
+// who is refused is not shown what the provider told another.
 func TestASharedRateLimitThatIsTooLongEndsACallBeforeItBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := new(retry.Gate)
-		cause := &failure.Error{Kind: failure.RateLimited, Message: "slow down", RetryAfter: 7 * s, Told: true}
-		gate.Close(7*s, cause)
-		m := play(t)
-		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxTime: 5 * s, Gate: gate})
-		if reasonOf(t, err) != llmcall.OutOfTime || !errors.Is(err, cause) || m.calls() != 0 || time.Since(m.start) != 0 {
+		name := unused(t)
+		told := &failure.Error{Kind: failure.RateLimited, Message: "organisation org-7 is over its limit", RetryAfter: 7 * s, Told: true}
+		first, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		llmcall.Start(first, named(name, play(t, fails(told), fails(told))), llm.Prompt("x"), checked, llmcall.RetryConfig{})
+		synctest.Wait()
+		m := named(name, play(t))
+		_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxTime: 5 * s})
+		if reasonOf(t, err) != llmcall.ReasonOutOfTime || !errors.Is(err, context.DeadlineExceeded) || m.calls() != 0 || time.Since(m.start) != 0 {
 			t.Errorf("%v after %d calls and %v", err, m.calls(), time.Since(m.start))
 		}
-		_, err = llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxRetryAfter: s, Gate: gate})
-		if reasonOf(t, err) != llmcall.ProviderFailed || !strings.Contains(err.Error(), "slow down") {
+		if strings.Contains(err.Error(), "org-7") {
+			t.Errorf("another's error is shown: %v", err)
+		}
+		_, err = llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, llmcall.RetryConfig{MaxRetryAfter: s})
+		if reasonOf(t, err) != llmcall.ReasonRateLimited || strings.Contains(err.Error(), "org-7") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -26,19 +26,19 @@ var search = &llmcall.Tool{Tool: llm.Tool{Name: "search", Description: "finds pa
 // for failures of the provider and for wrong answers.
 func TestStages(t *testing.T) {
 	const (
-		human    = llmcall.HumanReviewNeeded
-		failed   = llmcall.ProviderFailed
-		invalid  = llmcall.NoValidAnswer
-		repeated = llmcall.NoProgress
+		human    = llmcall.ReasonHumanReview
+		failed   = llmcall.ReasonProviderFailed
+		invalid  = llmcall.ReasonNoValidAnswer
+		repeated = llmcall.ReasonNoProgress
 	)
 	a, b, c, d := say("a"), say("b"), say("c"), say("d")
 	toolAt := func(n int) llmcall.RetryConfig {
-		return llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeTool: n, Tool: search}
+		return llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeToolUse: n, Tool: search}
 	}
 	humanAt := func(n int) llmcall.RetryConfig {
 		return llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeHuman: n}
 	}
-	both := llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeTool: 2, Tool: search, MaxAttemptsBeforeHuman: 4}
+	both := llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeToolUse: 2, Tool: search, MaxAttemptsBeforeHuman: 4}
 	stopping := llmcall.RetryConfig{MaxAttempts: 5, StopOnNoProgress: true}
 	for _, row := range []struct {
 		name   string
@@ -84,13 +84,13 @@ func TestStages(t *testing.T) {
 			"0s basic invalid invalid_answer", "0s basic invalid invalid_answer", "0s tool invalid invalid_answer", "0s tool invalid invalid_answer",
 		}, human},
 		{"waits for a rate limit do not count", both, []step{told(failure.RateLimited, s), told(failure.RateLimited, s), told(failure.RateLimited, s), told(failure.RateLimited, s), a, b}, []string{
-			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s rate_limit", "3s basic failed rate_limited, after 2s rate_limit",
-			"7s basic failed rate_limited, after 4s rate_limit", "15s basic invalid invalid_answer, after 8s rate_limit", "15s basic invalid invalid_answer", "15s tool valid",
+			"0s basic failed rate_limited", "1s basic failed rate_limited, after 1s rate_limit", "2s basic failed rate_limited, after 1s rate_limit",
+			"3s basic failed rate_limited, after 1s rate_limit", "4s basic invalid invalid_answer, after 1s rate_limit", "4s basic invalid invalid_answer", "4s tool valid",
 		}, ""},
 		{"a rate limit without a time does", humanAt(1), []step{kind(failure.RateLimited)}, []string{"0s basic failed rate_limited"}, human},
-		{"so does one that nobody waits for", llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeHuman: 2, Backoff: backoff.Constant{}}, times(9, told(failure.RateLimited, 0)), []string{
-			"0s basic failed rate_limited", "0s basic failed rate_limited",
-		}, human},
+		{"one that says 0 does not", llmcall.RetryConfig{MaxAttempts: 5, MaxAttemptsBeforeHuman: 2, Backoff: backoff.Constant{}}, times(2, told(failure.RateLimited, 0)), []string{
+			"0s basic failed rate_limited", "100ms basic failed rate_limited, after 100ms pace", "200ms basic valid, after 100ms pace",
+		}, ""},
 
 		// No progress begins the next stage early.
 		{"the same answer again: the tool early", toolAt(4), []step{a, a}, []string{
@@ -111,7 +111,7 @@ func TestStages(t *testing.T) {
 		{"the tool early, and then a person early", both, []step{a, a, a, b}, []string{
 			"0s basic invalid invalid_answer", "0s basic invalid invalid_answer", "0s tool invalid invalid_answer",
 		}, human},
-		{"with the tool an answer gets its chance", llmcall.RetryConfig{MaxAttempts: 9, MaxAttemptsBeforeTool: 2, Tool: search, MaxAttemptsBeforeHuman: 8}, []step{a, a, b, c, c}, []string{
+		{"with the tool an answer gets its chance", llmcall.RetryConfig{MaxAttempts: 9, MaxAttemptsBeforeToolUse: 2, Tool: search, MaxAttemptsBeforeHuman: 8}, []step{a, a, b, c, c}, []string{
 			"0s basic invalid invalid_answer", "0s basic invalid invalid_answer", "0s tool invalid invalid_answer", "0s tool invalid invalid_answer", "0s tool invalid invalid_answer",
 		}, human},
 		{"with no stage left the attempts go on", llmcall.RetryConfig{MaxAttempts: 4}, times(9, a), []string{
@@ -122,7 +122,7 @@ func TestStages(t *testing.T) {
 			"0s basic failed transient", "1s basic failed transient, after 1s backoff", "3s basic failed transient, after 2s backoff",
 			"7s basic failed transient, after 4s backoff", "15s basic failed transient, after 8s backoff",
 		}, failed},
-		{"they stop after the tool", llmcall.RetryConfig{MaxAttempts: 9, MaxAttemptsBeforeTool: 3, Tool: search, StopOnNoProgress: true}, times(9, a), []string{
+		{"they stop after the tool", llmcall.RetryConfig{MaxAttempts: 9, MaxAttemptsBeforeToolUse: 3, Tool: search, StopOnNoProgress: true}, times(9, a), []string{
 			"0s basic invalid invalid_answer", "0s basic invalid invalid_answer", "0s tool invalid invalid_answer",
 		}, repeated},
 	} {
@@ -158,10 +158,10 @@ func TestFailingInTheSameWayIsNoProgress(t *testing.T) {
 	same := validate.Func("same", func(context.Context, *validate.Answer) error { return validate.Fail("it lacks a date", "add one") })
 	m := play(t, say("a"), say("b"), say("c"))
 	_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{same}, llmcall.RetryConfig{MaxAttempts: 9, StopOnNoProgress: true})
-	if reasonOf(t, err) != llmcall.NoProgress || m.calls() != 2 {
+	if reasonOf(t, err) != llmcall.ReasonNoProgress || m.calls() != 2 {
 		t.Errorf("%v after %d calls", err, m.calls())
 	}
-	if !strings.Contains(err.Error(), "repeat themselves") || !strings.Contains(err.Error(), "it lacks a date") || failure.KindOf(err) != failure.InvalidAnswer {
+	if !strings.Contains(err.Error(), "keeps giving the same answer") || !strings.Contains(err.Error(), "it lacks a date") || failure.KindOf(err) != failure.InvalidAnswer {
 		t.Errorf("%v (%v)", err, failure.KindOf(err))
 	}
 }
@@ -236,10 +236,10 @@ func TestAdviceOfACheck(t *testing.T) {
 		checks []validate.Strategy
 		reason llmcall.Reason
 	}{
-		{"stop", []validate.Strategy{isGood, advise(validate.StopAsking)}, llmcall.NoValidAnswer},
-		{"a person", []validate.Strategy{advise(validate.NeedsHuman), isGood}, llmcall.HumanReviewNeeded},
-		{"a stop outweighs the count", []validate.Strategy{advise(validate.StopAsking)}, llmcall.NoValidAnswer},
-		{"a person outweighs a stop", []validate.Strategy{advise(validate.NeedsHuman), advise(validate.StopAsking)}, llmcall.HumanReviewNeeded},
+		{"stop", []validate.Strategy{isGood, advise(validate.StopAsking)}, llmcall.ReasonNoValidAnswer},
+		{"a person", []validate.Strategy{advise(validate.NeedsHuman), isGood}, llmcall.ReasonHumanReview},
+		{"a stop outweighs the count", []validate.Strategy{advise(validate.StopAsking)}, llmcall.ReasonNoValidAnswer},
+		{"a person outweighs a stop", []validate.Strategy{advise(validate.NeedsHuman), advise(validate.StopAsking)}, llmcall.ReasonHumanReview},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, human := play(t, say("a")), 0
@@ -262,7 +262,7 @@ func TestAdviceOfACheck(t *testing.T) {
 }
 
 func TestTheToolIsOfferedDefinedAndNamed(t *testing.T) {
-	cfg := llmcall.RetryConfig{MaxAttempts: 4, MaxAttemptsBeforeTool: 2, Tool: search}
+	cfg := llmcall.RetryConfig{MaxAttempts: 4, MaxAttemptsBeforeToolUse: 2, Tool: search}
 	req := llm.Prompt("Be good")
 	req.Tools = []llm.Tool{{Name: "own"}}
 	m := play(t, say("a"), say("b"), say("c"))
@@ -299,7 +299,7 @@ func TestTheToolIsOfferedDefinedAndNamed(t *testing.T) {
 // There is no answer to complain about, but the model must know.
 func TestTheToolIsNamedAfterFailuresToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := exact(llmcall.RetryConfig{MaxAttempts: 4, MaxAttemptsBeforeTool: 2, Tool: search})
+		cfg := exact(llmcall.RetryConfig{MaxAttempts: 4, MaxAttemptsBeforeToolUse: 2, Tool: search})
 		m := play(t, down, down, down)
 		parts := append(make([]llm.Part, 0, 2), llm.Text("Be good"))
 		if _, err := llmcall.RetryWithValidation(t.Context(), m, &llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: parts}}}, checked, cfg); err != nil {
@@ -331,7 +331,7 @@ func TestTheStagesToolReplacesOneOfTheSameName(t *testing.T) {
 	req := llm.Prompt("x")
 	req.Tools = []llm.Tool{{Name: "search", Description: "the caller's"}, {Name: "own"}}
 	m := play(t, say("a"))
-	if _, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, llmcall.RetryConfig{MaxAttemptsBeforeTool: 1, Tool: search}); err != nil {
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1, Tool: search}); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.last().Tools; len(got) != 2 || got[0].Name != "own" || got[1].Description != search.Description {
@@ -344,7 +344,7 @@ func TestTheStagesToolReplacesOneOfTheSameName(t *testing.T) {
 
 // withTool offers a tool that can be run, in the stage that begins after one failure.
 func withTool(run func(ctx context.Context, arguments json.RawMessage) (string, error)) llmcall.RetryConfig {
-	return exact(llmcall.RetryConfig{MaxAttempts: 3, MaxAttemptsBeforeTool: 1, Tool: &llmcall.Tool{Tool: search.Tool, Run: run}})
+	return exact(llmcall.RetryConfig{MaxAttempts: 3, MaxAttemptsBeforeToolUse: 1, Tool: &llmcall.Tool{Tool: search.Tool, Run: run}})
 }
 
 func TestToolIsRunWithinTheAttempt(t *testing.T) {
@@ -392,7 +392,7 @@ func TestToolThatCannotBeRunIsTheAnswer(t *testing.T) {
 			return errors.New("call the tool")
 		}
 		return nil
-	})}, llmcall.RetryConfig{MaxAttemptsBeforeTool: 1, Tool: search})
+	})}, llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1, Tool: search})
 	if err != nil || len(r.Response.Message.ToolCalls()) != 1 || m.calls() != 2 {
 		t.Errorf("%v after %d calls", err, m.calls())
 	}
@@ -434,7 +434,7 @@ func TestRoundsOfAToolAreBounded(t *testing.T) {
 		}
 		return nil
 	})}, cfg)
-	if reasonOf(t, err) != llmcall.NoValidAnswer || m.calls() != 1+2*9 || ran != 2*8 {
+	if reasonOf(t, err) != llmcall.ReasonNoValidAnswer || m.calls() != 1+2*9 || ran != 2*8 {
 		t.Fatalf("%v after %d calls, %d of the tool", err, m.calls(), ran)
 	}
 	if !strings.Contains(err.Error(), `the tool "search" was called 9 times, and no answer was given`) {

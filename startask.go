@@ -4,30 +4,26 @@ import (
 	"context"
 
 	"llmcall/llm"
-	"llmcall/validate"
 )
 
-// PendingAsk is an Ask under way; see StartAsk. Done and Cancel are those of a
-// Pending.
+// PendingAsk is an [Ask] under way; see [StartAsk]. Done and Cancel are those of a
+// [Pending].
 type PendingAsk[T any] struct {
 	*Pending
 	shape *shape[T]
 }
 
-// StartAsk is Ask without waiting for it, as Start is RetryWithValidation.
-func StartAsk[T any](
-	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
-) *PendingAsk[T] {
+// StartAsk is [Ask] without waiting for it, as [Client.Start] is [Client.Do].
+func StartAsk[T any](ctx context.Context, c *Client, req *llm.Request) *PendingAsk[T] {
 	s, err := shapeOf[T]()
-	if err == nil {
-		req, checks, err = s.ask(req, checks)
-	}
 	if err != nil {
-		done := make(chan struct{})
-		close(done)
-		return &PendingAsk[T]{&Pending{done: done, cancel: func() {}, err: err}, nil}
+		return &PendingAsk[T]{ended(err), nil}
 	}
-	return &PendingAsk[T]{Start(ctx, model, req, checks, cfg), s}
+	asked, checks, err := s.ask(req, c.checks)
+	if err != nil {
+		return &PendingAsk[T]{ended(err), nil}
+	}
+	return &PendingAsk[T]{c.start(ctx, asked, checks), s}
 }
 
 // Wait waits for the call and returns what Ask would have, as Pending's Wait

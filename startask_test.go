@@ -13,7 +13,7 @@ import (
 func TestStartAskIsAskWithoutWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := play(t, takes(5*s, say(`{"value":["a","b"]}`)))
-		p := llmcall.StartAsk[[]string](t.Context(), m, llm.Prompt("x"), nil, exact(llmcall.RetryConfig{}))
+		p := llmcall.StartAsk[[]string](t.Context(), client(t, m, nil, exact(llmcall.RetryConfig{})), llm.Prompt("x"))
 		short, cancel := context.WithTimeout(t.Context(), s)
 		defer cancel()
 		if v, r, err := p.Wait(short); v != nil || r != nil || !errors.Is(err, context.DeadlineExceeded) {
@@ -33,20 +33,20 @@ func TestStartAskIsAskWithoutWaiting(t *testing.T) {
 
 func TestAPendingAskThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := llmcall.StartAsk[int](t.Context(), play(t, hang), llm.Prompt("x"), nil, exact(llmcall.RetryConfig{}))
+		p := llmcall.StartAsk[int](t.Context(), client(t, play(t, hang), nil, exact(llmcall.RetryConfig{})), llm.Prompt("x"))
 		p.Cancel()
-		if _, _, err := p.Wait(t.Context()); reasonOf(t, err) != llmcall.Cancelled {
+		if _, _, err := p.Wait(t.Context()); reasonOf(t, err) != llmcall.ReasonCancelled {
 			t.Errorf("%v", err)
 		}
 	})
-	p := llmcall.StartAsk[func()](t.Context(), play(t), llm.Prompt("x"), nil, llmcall.RetryConfig{})
+	p := llmcall.StartAsk[func()](t.Context(), client(t, play(t), nil, llmcall.RetryConfig{}), llm.Prompt("x"))
 	p.Cancel()
 	<-p.Done()
 	_, r, err := p.Wait(t.Context())
 	if e, ok := errors.AsType[*llmcall.ConfigError](err); !ok || e.Field != "T" || r != nil {
 		t.Errorf("%v", err)
 	}
-	if _, _, err := llmcall.StartAsk[int](t.Context(), play(t), nil, nil, llmcall.RetryConfig{}).Wait(t.Context()); err == nil {
+	if _, _, err := llmcall.StartAsk[int](t.Context(), client(t, play(t), nil, llmcall.RetryConfig{}), nil).Wait(t.Context()); err == nil {
 		t.Error("no request was asked with")
 	}
 }

@@ -3,72 +3,26 @@ package llmcall
 import (
 	"context"
 	"fmt"
-	"iter"
 	"math"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
 	"llmcall/validate"
 )
 
-// Piece is what Stream yields.
+// Piece is what [Client.Stream] yields.
 type Piece struct {
 	Text string   // the next of the answer's text
-	Part llm.Part // a part that is whole and no text: a tool call, the model's reasoning
+	Part llm.Part // a whole part that is not text: a tool call, the model's reasoning
 	// Restart says that all that came before is void: another attempt begins.
 	// Only with RetryConfig.RestartStreams.
 	Restart bool
 	// Result is the whole answer, checked. It comes with the last piece, which
 	// has nothing else.
 	Result *Result
-}
-
-// Stream is RetryWithValidation that hands on the answer as it comes. What it
-// yields can only be the answer so far: the checks are made at its end, and the
-// last piece, which carries the Result, says that it passed them. An error is
-// the last thing yielded; it is one that RetryWithValidation returns too.
-//
-// What fails before anything was handed on is retried like any other call.
-// Behind that, an attempt that breaks, or whose answer does not pass its checks,
-// is the last, unless RetryConfig.RestartStreams allows to begin anew: then the
-// next piece has Restart set.
-//
-// A stream ends early, and its answer is wrong, as soon as what has come can no
-// longer pass a check that says so (validate.Streaming). One that ends without
-// its terminal event was cut off, however cleanly it ends: a failure like a
-// broken connection.
-//
-// The attempt, and with it the place at the circuit breaker, lasts until the
-// stream ends and its answer is checked. A caller that leaves the loop ends the
-// call; the breaker counts it for nothing. Time that the caller takes for a
-// piece is time of the attempt.
-//
-// A model that is no llm.Streamer answers in one piece, once the answer has
-// passed its checks; so does one whose calls of RetryConfig.Tool are carried out
-// within the attempt.
-func Stream(
-	ctx context.Context, model llm.Model, req *llm.Request, checks []validate.Strategy, cfg RetryConfig,
-) iter.Seq2[Piece, error] {
-	return func(yield func(Piece, error) bool) {
-		c, err := newCall(model, req, checks, cfg)
-		if err != nil {
-			yield(Piece{}, err)
-			return
-		}
-		c.out = &outlet{yield: yield}
-		result, err := c.run(ctx)
-		switch {
-		case c.out.panicked:
-			panic(c.out.panic)
-		case c.out.left:
-		case err != nil:
-			yield(Piece{}, err)
-		default:
-			yield(Piece{Result: result}, nil)
-		}
-	}
 }
 
 // outlet is where a stream's pieces go.
@@ -162,6 +116,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 				}
 			}
 			if chunk.Text != "" || chunk.Part != nil {
+				endpoint.Accepted(ctx, nil)
 				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
 			}
 		} else if expired && ctx.Err() == nil {
@@ -173,8 +128,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 			}
 		}
 		if err != nil {
-			r := c.current()
-			r.Usage = r.Usage.Add(whole.Response().Usage)
+			c.broke(whole.Response())
 			return nil, err
 		}
 		if !expired { // a piece that was on its way may still come; the stream has ended all the same
@@ -183,12 +137,18 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 	}
 	answer := whole.Response()
 	if answer.Finish == llm.FinishNone {
-		r := c.current()
-		r.Usage = r.Usage.Add(answer.Usage)
+		c.broke(answer)
 		return nil, &failure.Error{
 			Kind: failure.Transient, Model: c.model.Name(), Code: "no_terminal_event", RequestID: answer.RequestID,
 			Message: "the answer was cut off: its stream ended without the event that ends it",
 		}
 	}
 	return answer, nil
+}
+
+// broke notes what was used by a stream that came to no end.
+func (c *call) broke(partial *llm.Response) {
+	r := c.current()
+	r.Usage = r.Usage.Add(partial.Usage)
+	c.lost = used(partial)
 }

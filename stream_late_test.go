@@ -53,7 +53,7 @@ func TestACallerThatLeavesAStreamLateIsNoFailureOfTheModel(t *testing.T) {
 			"of a streamer": stream(t, start("good", llm.FinishStop)), "of one that is none": play(t, say("good")),
 		} {
 			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-			cfg := exact(llmcall.RetryConfig{Breakers: registry, AttemptTimeout: s})
+			cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, AttemptTimeout: s})
 			for range llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, cfg) {
 				time.Sleep(2 * s)
 				break

@@ -132,17 +132,17 @@ func TestWhatAStreamDoesWhen(t *testing.T) {
 		"nothing visible came before it broke": {[][]any{start("", llm.Usage{InputTokens: 1}, broken)}, llmcall.RetryConfig{}, "good",
 			[]string{"0s basic failed transient", "1s basic valid, after 1s backoff"}, ""},
 		"it breaks behind its first piece": {[][]any{start("go", broken)}, llmcall.RetryConfig{}, "go",
-			[]string{"0s basic failed transient"}, llmcall.ProviderFailed},
+			[]string{"0s basic failed transient"}, llmcall.ReasonProviderFailed},
 		"it breaks, and may begin anew": {[][]any{start("bad", broken), start("ba", "d", broken)}, llmcall.RetryConfig{RestartStreams: true}, "bad|bad|good",
 			[]string{"0s basic failed transient", "1s basic failed transient, after 1s backoff", "3s basic valid, after 2s backoff"}, ""},
 		"it fails between two that came to something": {[][]any{start("bad", broken), start(broken)}, llmcall.RetryConfig{RestartStreams: true}, "bad|good",
 			[]string{"0s basic failed transient", "1s basic failed transient, after 1s backoff", "3s basic valid, after 2s backoff"}, ""},
 		"its answer is wrong": {[][]any{start("bad", llm.FinishStop)}, llmcall.RetryConfig{}, "bad",
-			[]string{"0s basic invalid invalid_answer"}, llmcall.NoValidAnswer},
+			[]string{"0s basic invalid invalid_answer"}, llmcall.ReasonNoValidAnswer},
 		"its answer is wrong, and it may begin anew": {[][]any{start("bad", llm.FinishStop)}, llmcall.RetryConfig{RestartStreams: true}, "bad|good",
 			[]string{"0s basic invalid invalid_answer", "0s basic valid"}, ""},
 		"it ends without its terminal event": {[][]any{start("good")}, llmcall.RetryConfig{}, "good",
-			[]string{"0s basic failed transient"}, llmcall.ProviderFailed},
+			[]string{"0s basic failed transient"}, llmcall.ReasonProviderFailed},
 		"it ends so before it begins": {[][]any{start()}, llmcall.RetryConfig{}, "good",
 			[]string{"0s basic failed transient", "1s basic valid, after 1s backoff"}, ""},
 		"it is cut off at the token limit": {[][]any{start("goo", llm.FinishLength)}, llmcall.RetryConfig{RestartStreams: true}, "goo|good",
@@ -150,11 +150,11 @@ func TestWhatAStreamDoesWhen(t *testing.T) {
 		"nothing comes": {[][]any{start(time.Hour)}, llmcall.RetryConfig{IdleTimeout: 5 * s}, "good",
 			[]string{"0s basic failed attempt_timeout", "6s basic valid, after 1s backoff"}, ""},
 		"nothing comes any more": {[][]any{start("g", 4*s, "o", 4*s, "o", time.Hour)}, llmcall.RetryConfig{IdleTimeout: 5 * s}, "goo",
-			[]string{"0s basic failed attempt_timeout"}, llmcall.ProviderFailed},
+			[]string{"0s basic failed attempt_timeout"}, llmcall.ReasonProviderFailed},
 		"it takes too long": {[][]any{start("g", 4*s, "o", 4*s, "o", time.Hour)}, llmcall.RetryConfig{AttemptTimeout: 9 * s}, "goo",
-			[]string{"0s basic failed attempt_timeout"}, llmcall.ProviderFailed},
+			[]string{"0s basic failed attempt_timeout"}, llmcall.ReasonProviderFailed},
 		"the call is out of time": {[][]any{start("g", time.Hour)}, llmcall.RetryConfig{MaxTime: 9 * s, IdleTimeout: time.Minute}, "g",
-			[]string{"0s basic failed deadline_exceeded"}, llmcall.OutOfTime},
+			[]string{"0s basic failed deadline_exceeded"}, llmcall.ReasonOutOfTime},
 		"it calls a tool": {[][]any{start("good", calls("1", "look", "{}"), llm.FinishToolCall)}, llmcall.RetryConfig{}, "good<look>",
 			[]string{"0s basic valid"}, ""},
 	} {
@@ -189,7 +189,7 @@ func TestTheBreakerIsToldHowAStreamEnds(t *testing.T) {
 	} {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 		m := stream(t, c.stream)
-		for range llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{Breakers: registry})) {
+		for range llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry})) {
 			if got := registry.Get(m.Name()).State(); got != breaker.Closed && m.closed == 0 {
 				t.Errorf("%s: %v before its end", name, got)
 			}
@@ -209,7 +209,7 @@ func TestTheBreakerCountsAStreamThatStalls(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 			m := stream(t, pieces)
-			_, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{Breakers: registry, IdleTimeout: 5 * s})))
+			_, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, IdleTimeout: 5 * s})))
 			if got := registry.Get(m.Name()).State(); got != breaker.Open {
 				t.Errorf("%s: %v, %v", name, got, err)
 			}
@@ -217,11 +217,11 @@ func TestTheBreakerCountsAStreamThatStalls(t *testing.T) {
 	}
 }
 
-// To leave the loop is the caller's doing: it ends the call, and the breaker
-// counts it for nothing; a panic in the loop goes on.
+// To leave the loop is the caller's doing: it ends the call, and is no failure to
+// the breaker; a panic in the loop goes on.
 func TestACallerThatLeavesAStream(t *testing.T) {
 	registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
-	cfg := exact(llmcall.RetryConfig{Breakers: registry, RestartStreams: true})
+	cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, RestartStreams: true})
 	boom := errors.New("boom")
 	for name, leave := range map[string]func(seq iter.Seq2[llmcall.Piece, error]){
 		"at the first piece": func(seq iter.Seq2[llmcall.Piece, error]) {
@@ -277,7 +277,7 @@ func TestAModelThatDoesNotStreamAnswersInOnePieceOnceItIsRight(t *testing.T) {
 func TestAToolThatIsRunWithinAStreamLeavesNoTraceInIt(t *testing.T) {
 	m := stream(t, start(broken))
 	m.steps = []step{nil, wants(llm.Text("let me look"), calls("1", "search", "{}")), say("good")}
-	cfg := exact(llmcall.RetryConfig{MaxAttemptsBeforeTool: 1, Tool: &llmcall.Tool{
+	cfg := exact(llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1, Tool: &llmcall.Tool{
 		Tool: llm.Tool{Name: "search"}, Run: func(context.Context, json.RawMessage) (string, error) { return "found", nil },
 	}, InitialDelay: time.Nanosecond})
 	text, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, cfg))
@@ -314,7 +314,7 @@ func TestAStreamStopsEarlyWhenItCanNoLongerPass(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := stream(t, c.stream)
 			text, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), []validate.Strategy{c.check}, exact(llmcall.RetryConfig{})))
-			if text != c.heard || reasonOf(t, err) != llmcall.NoValidAnswer || !strings.Contains(err.Error(), c.says) || time.Since(m.start) != 0 {
+			if text != c.heard || reasonOf(t, err) != llmcall.ReasonNoValidAnswer || !strings.Contains(err.Error(), c.says) || time.Since(m.start) != 0 {
 				t.Errorf("%s: heard %q, %v after %v", name, text, err, time.Since(m.start))
 			}
 			if m.closed != 1 {

@@ -47,48 +47,48 @@ func TestTimeEndsACall(t *testing.T) {
 	}{
 		{"a wait that the deadline can't hold is not begun", deadline(2500 * ms), llmcall.RetryConfig{}, times(3, down), []string{
 			"0s basic failed transient", "1s basic failed transient, after 1s backoff",
-		}, s, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, s, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"nor one that MaxTime can't hold", none, llmcall.RetryConfig{MaxTime: 2500 * ms}, times(3, down), []string{
 			"0s basic failed transient", "1s basic failed transient, after 1s backoff",
-		}, s, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, s, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"nor one that ends with it", none, llmcall.RetryConfig{MaxTime: 3 * s}, times(3, down), []string{
 			"0s basic failed transient", "1s basic failed transient, after 1s backoff",
-		}, s, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, s, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"the sooner of the two counts", deadline(1500 * ms), llmcall.RetryConfig{MaxTime: 100 * s}, times(3, down), []string{
 			"0s basic failed transient", "1s basic failed transient, after 1s backoff",
-		}, s, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, s, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"nor one that the provider asks for", none, llmcall.RetryConfig{MaxTime: 30 * s}, []step{told(failure.RateLimited, 40*s)}, []string{
 			"0s basic failed rate_limited",
-		}, 0, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, 0, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"the deadline cuts an attempt", deadline(2 * s), llmcall.RetryConfig{}, []step{down, hang}, []string{
 			"0s basic failed transient", "1s basic failed deadline_exceeded, after 1s backoff",
-		}, 2 * s, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, 2 * s, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"MaxTime cuts an attempt", none, llmcall.RetryConfig{MaxTime: 2 * s}, []step{hang}, []string{
 			"0s basic failed deadline_exceeded",
-		}, 2 * s, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, 2 * s, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"the limit of an attempt does not end the call", none, llmcall.RetryConfig{AttemptTimeout: 5 * s}, times(3, hang), []string{
 			"0s basic failed attempt_timeout", "6s basic failed attempt_timeout, after 1s backoff", "13s basic failed attempt_timeout, after 2s backoff",
-		}, 18 * s, llmcall.ProviderFailed, nil},
+		}, 18 * s, llmcall.ReasonProviderFailed, nil},
 		{"the deadline is told from the limit of the attempt", deadline(7 * s), llmcall.RetryConfig{AttemptTimeout: 5 * s}, times(3, hang), []string{
 			"0s basic failed attempt_timeout", "6s basic failed deadline_exceeded, after 1s backoff",
-		}, 7 * s, llmcall.OutOfTime, []error{context.DeadlineExceeded}},
+		}, 7 * s, llmcall.ReasonOutOfTime, []error{context.DeadlineExceeded}},
 		{"an interrupt ends a wait at once", interrupt(1700 * ms), llmcall.RetryConfig{}, times(3, down), []string{
 			"0s basic failed transient", "1s basic failed transient, after 1s backoff",
-		}, 1700 * ms, llmcall.Cancelled, []error{context.Canceled, ctrlC}},
+		}, 1700 * ms, llmcall.ReasonCancelled, []error{context.Canceled, ctrlC}},
 		{"and a wait for a rate limit", interrupt(1700 * ms), llmcall.RetryConfig{}, []step{told(failure.RateLimited, 60*s)}, []string{
 			"0s basic failed rate_limited",
-		}, 1700 * ms, llmcall.Cancelled, []error{context.Canceled, ctrlC}},
+		}, 1700 * ms, llmcall.ReasonCancelled, []error{context.Canceled, ctrlC}},
 		{"an interrupt ends an attempt", interrupt(300 * ms), llmcall.RetryConfig{AttemptTimeout: 5 * s}, []step{hang}, []string{
 			"0s basic failed cancelled",
-		}, 300 * ms, llmcall.Cancelled, []error{context.Canceled, ctrlC}},
+		}, 300 * ms, llmcall.ReasonCancelled, []error{context.Canceled, ctrlC}},
 		{"no attempt is made after it", interrupt(300 * ms), llmcall.RetryConfig{}, []step{takes(s, say("bad"))}, []string{
 			"0s basic check_unavailable check_unavailable", // the answer came too late to be checked
-		}, s, llmcall.Cancelled, []error{context.Canceled, ctrlC}},
+		}, s, llmcall.ReasonCancelled, []error{context.Canceled, ctrlC}},
 		{"nor before it, if it came first", func(ctx context.Context) (context.Context, func()) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			cancel(ctrlC)
 			return ctx, func() {}
-		}, llmcall.RetryConfig{MaxTime: s}, nil, nil, 0, llmcall.Cancelled, []error{context.Canceled, ctrlC}},
+		}, llmcall.RetryConfig{MaxTime: s}, nil, nil, 0, llmcall.ReasonCancelled, []error{context.Canceled, ctrlC}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, form := range forms {
@@ -112,7 +112,8 @@ func TestTimeEndsACall(t *testing.T) {
 							t.Errorf("%s: %v does not match %v", form.name, err, target)
 						}
 					}
-					if c.matches == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+					_, cut := errors.AsType[*retry.AttemptTimeoutError](err) // it has what the attempt returned
+					if c.matches == nil && !cut && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 						t.Errorf("%s: %v passes for the caller's own doing", form.name, err)
 					}
 					if e, ok := errors.AsType[*retry.Error](err); ok && len(trace.Attempts) > 0 && !errors.Is(err, e.Last()) {
@@ -129,7 +130,7 @@ func TestTheCallersTimeIsNotTheProvidersFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 		for _, cfg := range []llmcall.RetryConfig{{MaxTime: s}, {MaxTime: s, AttemptTimeout: 5 * s}} {
-			cfg.Breakers = registry
+			cfg.EnableCircuitBreaker, cfg.CircuitBreakerConfig, cfg.Endpoints = true, registry.settings(), registry.Registry
 			if _, err := llmcall.RetryWithValidation(t.Context(), play(t, hang), llm.Prompt("x"), checked, exact(cfg)); err == nil {
 				t.Error("no error")
 			}
@@ -137,7 +138,7 @@ func TestTheCallersTimeIsNotTheProvidersFault(t *testing.T) {
 		if registry.Get(t.Name()).State() != breaker.Closed {
 			t.Error("the deadline opened the circuit")
 		}
-		if _, err := llmcall.RetryWithValidation(t.Context(), play(t, hang), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{AttemptTimeout: s, Breakers: registry})); err == nil {
+		if _, err := llmcall.RetryWithValidation(t.Context(), play(t, hang), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{AttemptTimeout: s, EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry})); err == nil {
 			t.Error("no error")
 		}
 		if registry.Get(t.Name()).State() != breaker.Open {
@@ -151,7 +152,7 @@ func TestARefusedWaitIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, err := llmcall.RetryWithValidation(t.Context(), play(t, down, down), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{MaxTime: 2 * s}))
 		e, ok := errors.AsType[*retry.Error](err)
-		if !ok || e.RefusedWait != 2*s || e.Why != retry.BackoffWait || !strings.Contains(err.Error(), "a wait of 2s (backoff)") {
+		if !ok || e.RefusedWait != 2*s || e.WaitReason != retry.BackoffWait || !strings.Contains(err.Error(), "a wait of 2s (backoff)") {
 			t.Errorf("%v", err)
 		}
 		_, err = llmcall.RetryWithValidation(t.Context(), play(t, told(failure.RateLimited, 200*s)), llm.Prompt("x"), checked, exact(llmcall.RetryConfig{}))

@@ -17,7 +17,7 @@ func TestAPanicInAToolIsNoFailureOfTheModel(t *testing.T) {
 	boom := errors.New("boom")
 	registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 	m := play(t, say("bad"), wants(calls("1", "look", "{}")))
-	cfg := exact(llmcall.RetryConfig{Breakers: registry, MaxAttemptsBeforeTool: 1, Tool: &llmcall.Tool{
+	cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, MaxAttemptsBeforeToolUse: 1, Tool: &llmcall.Tool{
 		Tool: llm.Tool{Name: "look"},
 		Run:  func(context.Context, json.RawMessage) (string, error) { panic(boom) },
 	}})

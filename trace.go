@@ -3,6 +3,7 @@ package llmcall
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -35,22 +36,41 @@ const (
 
 // Attempt is one attempt of a call, as the trace has it.
 type Attempt struct {
-	Number     int
-	Model      string
-	Stage      Stage
-	Outcome    Outcome
-	Kind       failure.Kind // what went wrong; means something only unless Outcome is OutcomeValid
-	Error      string       // the failure's text; "" for a valid answer
-	Complaints []validate.Complaint
-	Repaired   []validate.Repair // what was changed in the answer to make JSON of it; see validate.JSONWithRepair
-	Skipped    []string          // the costly checks that were not made, since others complained or could not be made
-	Start      time.Time
-	Duration   time.Duration // of the attempt itself
-	Delay      time.Duration // the wait before it, as it was
-	DelayWhy   retry.Why     // the reason of that wait
-	Usage      llm.Usage     // of the model that was asked
-	CheckUsage llm.Usage     // of the checks themselves, as far as they ask a model
-	Circuit    string        // the circuit's state after the attempt; "" without a breaker
+	Number      int
+	Model       string
+	Stage       Stage
+	Outcome     Outcome
+	Kind        failure.Kind // what went wrong; means something only unless Outcome is OutcomeValid
+	Error       string       // the failure's text; "" for a valid answer
+	Complaints  []validate.Complaint
+	Repaired    []validate.Repair // what was changed in the answer to make JSON of it; see validate.JSONWithRepair
+	Skipped     []string          // the costly checks that were not run, since others complained or could not be run
+	Start       time.Time
+	Duration    time.Duration    // of the attempt itself
+	Delay       time.Duration    // the wait before it, as it was
+	DelayReason retry.WaitReason // the reason of that wait
+	Usage       llm.Usage        // of the model that was asked
+	CheckUsage  llm.Usage        // of the checks themselves, as far as they ask a model
+	Circuit     string           // the circuit's state after the attempt; "" without a breaker
+}
+
+// attemptJSON is an Attempt as JSON has it.
+type attemptJSON struct {
+	Number      int                  `json:"number"`
+	Model       string               `json:"model"`
+	Stage       Stage                `json:"stage"`
+	Outcome     Outcome              `json:"outcome"`
+	Kind        string               `json:"kind"` // "" of a valid answer
+	Error       string               `json:"error"`
+	Complaints  []validate.Complaint `json:"complaints"`
+	DurationMS  float64              `json:"duration_ms"`
+	DelayMS     float64              `json:"delay_ms"`
+	DelayReason retry.WaitReason     `json:"delay_reason"`
+	Circuit     string               `json:"circuit"`
+	Usage       llm.Usage            `json:"usage"`
+	CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
+	Repaired    []validate.Repair    `json:"repaired,omitempty"`
+	Skipped     []string             `json:"skipped_checks,omitempty"`
 }
 
 // MarshalJSON makes the object that `llmcall call --output json` prints for an
@@ -64,29 +84,42 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	if complaints == nil {
 		complaints = []validate.Complaint{}
 	}
-	return json.Marshal(struct {
-		Number      int                  `json:"number"`
-		Model       string               `json:"model"`
-		Stage       Stage                `json:"stage"`
-		Outcome     Outcome              `json:"outcome"`
-		Kind        string               `json:"kind"`
-		Error       string               `json:"error"`
-		Complaints  []validate.Complaint `json:"complaints"`
-		DurationMS  float64              `json:"duration_ms"`
-		DelayMS     float64              `json:"delay_ms"`
-		DelayReason retry.Why            `json:"delay_reason"`
-		Circuit     string               `json:"circuit"`
-		CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
-		Repaired    []validate.Repair    `json:"repaired,omitempty"`
-		Skipped     []string             `json:"skipped_checks,omitempty"`
-	}{
+	return json.Marshal(attemptJSON{
 		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayWhy, a.Circuit, a.CheckUsage, a.Repaired, a.Skipped,
+		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped,
 	})
+}
+
+// UnmarshalJSON reads what MarshalJSON has made. Start is not in it, and times
+// are those of whole microseconds.
+func (a *Attempt) UnmarshalJSON(data []byte) error {
+	var j attemptJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	var kind failure.Kind
+	if j.Kind != "" {
+		if err := kind.UnmarshalText([]byte(j.Kind)); err != nil {
+			return err
+		}
+	}
+	if len(j.Complaints) == 0 {
+		j.Complaints = nil
+	}
+	*a = Attempt{
+		Number: j.Number, Model: j.Model, Stage: j.Stage, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints,
+		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
+		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Circuit: j.Circuit,
+	}
+	return nil
 }
 
 // milliseconds returns d with the microseconds as its decimals.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func ofMilliseconds(n float64) time.Duration {
+	return time.Duration(math.Round(n*1000)) * time.Microsecond
+}
 
 // Trace is what happened in a call, whether it ended well or not.
 type Trace struct {
@@ -114,20 +147,24 @@ func (r *Result) Decode(v any) error { return json.Unmarshal([]byte(r.Text), v) 
 // Reason is why a call ended without an answer that passed its checks.
 type Reason string
 
-// The reasons.
+// The reasons. What ended the call in detail is in the *retry.Error that the
+// error unwraps to.
 const (
-	NoValidAnswer     Reason = "no_valid_answer"   // none passed its checks
-	NoProgress        Reason = "no_progress"       // nor would another: the answers came to repeat themselves
-	CheckUnavailable  Reason = "check_unavailable" // an answer came, and could not be checked
-	ProviderFailed    Reason = "provider_failed"   // for good, or at every attempt
-	CircuitIsOpen     Reason = "circuit_open"
-	OutOfTime         Reason = "out_of_time"
-	Cancelled         Reason = "cancelled"
-	HumanReviewNeeded Reason = "human_review" // *HumanReviewError
+	ReasonNoValidAnswer    Reason = "no_valid_answer"    // none passed its checks
+	ReasonNoProgress       Reason = "no_progress"        // the model keeps giving the same wrong answer
+	ReasonCheckUnavailable Reason = "check_unavailable"  // an answer came, and could not be checked
+	ReasonProviderFailed   Reason = "provider_failed"    // for good, or at every attempt
+	ReasonRateLimited      Reason = "rate_limited"       // a rate limit lasts longer than the call may wait
+	ReasonCircuitOpen      Reason = "circuit_open"       // the circuit breaker refused the call
+	ReasonRetryBudgetSpent Reason = "retry_budget_spent" // this process makes no more retries of the endpoint for now
+	ReasonAccountSpent     Reason = "account_spent"      // the money or tokens allowed are used up
+	ReasonOutOfTime        Reason = "out_of_time"        // the deadline has come, or can't hold the next wait
+	ReasonCancelled        Reason = "cancelled"          // by the caller
+	ReasonHumanReview      Reason = "human_review"       // a *HumanReviewError
 )
 
 // Error is how a call ends without a valid answer, for every reason but
-// HumanReviewNeeded. It unwraps to the *retry.Error, and so to the last failure
+// [ReasonHumanReview]. It unwraps to the *retry.Error, and so to the last failure
 // and to what else ended the call: *failure.Error, *breaker.OpenError,
 // *InvalidAnswerError, *validate.CheckError, the context's error.
 type Error struct {
@@ -141,10 +178,10 @@ type Error struct {
 // Error says what ended the call.
 func (e *Error) Error() string {
 	switch e.Reason {
-	case NoValidAnswer:
+	case ReasonNoValidAnswer:
 		return fmt.Sprintf("no valid answer: %v", e.Err)
-	case NoProgress:
-		return fmt.Sprintf("no valid answer, and the answers came to repeat themselves: %v", e.Err)
+	case ReasonNoProgress:
+		return fmt.Sprintf("no valid answer, and the model keeps giving the same answer: %v", e.Err)
 	}
 	return e.Err.Error()
 }
@@ -196,21 +233,3 @@ func (e *InvalidAnswerError) Error() string {
 
 // FailureKind returns failure.InvalidAnswer or failure.CutOff.
 func (e *InvalidAnswerError) FailureKind() failure.Kind { return e.kind }
-
-// EventType is what an Event tells of.
-type EventType uint8
-
-// The types of events.
-const (
-	AttemptStarted EventType = iota // Attempt has its number, model, stage, start and delay
-	AttemptEnded                    // Attempt is whole
-	WaitStarted                     // Wait and Why are set
-)
-
-// Event tells of a call's progress.
-type Event struct {
-	Type    EventType
-	Attempt Attempt
-	Wait    time.Duration
-	Why     retry.Why
-}

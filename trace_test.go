@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"llmcall"
-	"llmcall/breaker"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -27,7 +25,7 @@ func rough(t *testing.T, more func(*llmcall.RetryConfig)) (*llmcall.Result, time
 	}
 	m := play(t, down, takes(2*s, reply("bad", llm.FinishStop, 100)), told(failure.RateLimited, 5*s), reply("go", llm.FinishLength, 10), takes(s, reply("good", llm.FinishStop, 1)))
 	cfg := exact(llmcall.RetryConfig{
-		MaxAttempts: 6, Breakers: newRegistry(t, breaker.Config{}), MaxAttemptsBeforeTool: 2, Tool: search,
+		MaxAttempts: 6, EnableCircuitBreaker: true, MaxAttemptsBeforeToolUse: 2, Tool: search,
 	})
 	if more != nil {
 		more(&cfg)
@@ -50,9 +48,9 @@ func TestTheTraceHasEveryFieldOfEveryAttempt(t *testing.T) {
 		name := t.Name()
 		want := []llmcall.Attempt{
 			{Number: 1, Model: name, Stage: "basic", Outcome: "failed", Kind: failure.Transient, Error: "test: transient: on purpose", Start: start, Circuit: "CLOSED"},
-			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Start: start.Add(s), Duration: 2 * s, Delay: s, DelayWhy: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
+			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Start: start.Add(s), Duration: 2 * s, Delay: s, DelayReason: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
 			{Number: 3, Model: name, Stage: "tool", Outcome: "failed", Kind: failure.RateLimited, Error: "test: rate_limited (come back in 5s)", Start: start.Add(3 * s), Circuit: "CLOSED"},
-			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Start: start.Add(8 * s), Delay: 5 * s, DelayWhy: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
+			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Start: start.Add(8 * s), Delay: 5 * s, DelayReason: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
 			{Number: 5, Model: name, Stage: "tool", Outcome: "valid", Start: start.Add(8 * s), Duration: s, Usage: usage(1), Circuit: "CLOSED"},
 		}
 		for i, a := range r.Attempts {
@@ -74,9 +72,9 @@ func TestAnAttemptAsJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, want := range map[int]string{
-			0: `{"number":1,"model":"NAME","stage":"basic","outcome":"failed","kind":"transient","error":"test: transient: on purpose","complaints":[],"duration_ms":0,"delay_ms":0,"delay_reason":"","circuit":"CLOSED"}`,
-			1: `{"number":2,"model":"NAME","stage":"basic","outcome":"invalid","kind":"invalid_answer","error":"is_good: \"bad\" is not good (say good)","complaints":[{"check":"is_good","problem":"\"bad\" is not good","suggestion":"say good"}],"duration_ms":2000,"delay_ms":1000,"delay_reason":"backoff","circuit":"CLOSED"}`,
-			4: `{"number":5,"model":"NAME","stage":"tool","outcome":"valid","kind":"","error":"","complaints":[],"duration_ms":1000,"delay_ms":0,"delay_reason":"","circuit":"CLOSED"}`,
+			0: `{"number":1,"model":"NAME","stage":"basic","outcome":"failed","kind":"transient","error":"test: transient: on purpose","complaints":[],"duration_ms":0,"delay_ms":0,"delay_reason":"","circuit":"CLOSED","usage":{"input_tokens":0,"output_tokens":0}}`,
+			1: `{"number":2,"model":"NAME","stage":"basic","outcome":"invalid","kind":"invalid_answer","error":"is_good: \"bad\" is not good (say good)","complaints":[{"check":"is_good","problem":"\"bad\" is not good","suggestion":"say good"}],"duration_ms":2000,"delay_ms":1000,"delay_reason":"backoff","circuit":"CLOSED","usage":{"input_tokens":100,"output_tokens":1,"cached_tokens":2,"reasoning_tokens":3}}`,
+			4: `{"number":5,"model":"NAME","stage":"tool","outcome":"valid","kind":"","error":"","complaints":[],"duration_ms":1000,"delay_ms":0,"delay_reason":"","circuit":"CLOSED","usage":{"input_tokens":1,"output_tokens":1,"cached_tokens":2,"reasoning_tokens":3}}`,
 		} {
 			got, err := json.Marshal(r.Attempts[i])
 			if want := strings.Replace(want, "NAME", t.Name(), 1); err != nil || string(got) != want {
@@ -102,101 +100,6 @@ func TestAFailureHasTheTraceThatASuccessWouldHave(t *testing.T) {
 			t.Errorf("%v: %+v with %q", err, trace.Usage, got)
 		}
 	})
-}
-
-func TestEventsComeInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var got []string
-		start := time.Now()
-		var ends []llmcall.Attempt
-		r, _, err := rough(t, func(c *llmcall.RetryConfig) {
-			c.OnEvent = func(e llmcall.Event) {
-				line := fmt.Sprintf("%v ", time.Since(start))
-				switch e.Type {
-				case llmcall.AttemptStarted:
-					line += fmt.Sprintf("attempt %d %s after %v %s", e.Attempt.Number, e.Attempt.Stage, e.Attempt.Delay, e.Attempt.DelayWhy)
-				case llmcall.AttemptEnded:
-					line += fmt.Sprintf("ended %d %s", e.Attempt.Number, e.Attempt.Outcome)
-					ends = append(ends, e.Attempt)
-				case llmcall.WaitStarted:
-					line += fmt.Sprintf("wait %v %s", e.Wait, e.Why)
-				}
-				got = append(got, strings.TrimSpace(line))
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := []string{
-			"0s attempt 1 basic after 0s", "0s ended 1 failed", "0s wait 1s backoff",
-			"1s attempt 2 basic after 1s backoff", "3s ended 2 invalid",
-			"3s attempt 3 tool after 0s", "3s ended 3 failed", "3s wait 5s rate_limit",
-			"8s attempt 4 tool after 5s rate_limit", "8s ended 4 cut_off",
-			"8s attempt 5 tool after 0s", "9s ended 5 valid",
-		}; !slices.Equal(got, want) {
-			t.Errorf("%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-		}
-		if fmt.Sprintf("%+v", ends) != fmt.Sprintf("%+v", r.Attempts) {
-			t.Errorf("the attempts were told as\n%+v\nand are\n%+v", ends, r.Attempts)
-		}
-	})
-}
-
-// An attempt ends once, also where the wait behind it does not end.
-func TestAnAttemptIsToldOfOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(1500*time.Millisecond, cancel)
-		var types []llmcall.EventType
-		cfg := exact(llmcall.RetryConfig{OnEvent: func(e llmcall.Event) { types = append(types, e.Type) }})
-		_, err := llmcall.RetryWithValidation(ctx, play(t, down, down, down), llm.Prompt("x"), checked, cfg)
-		want := []llmcall.EventType{
-			llmcall.AttemptStarted, llmcall.AttemptEnded, llmcall.WaitStarted, llmcall.AttemptStarted, llmcall.AttemptEnded, llmcall.WaitStarted,
-		}
-		if reasonOf(t, err) != llmcall.Cancelled || !slices.Equal(types, want) {
-			t.Errorf("%v: %v", err, types)
-		}
-	})
-}
-
-// A hook may use what it observes, and harms nobody.
-func TestAnEventMayCallTheLibrary(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		inner := 0
-		r, _, err := rough(t, func(c *llmcall.RetryConfig) {
-			own := *c
-			circuit := c.Breakers.Get(t.Name())
-			c.OnEvent = func(llmcall.Event) {
-				circuit.Snapshot()
-				if _, err := llmcall.RetryWithValidation(t.Context(), play(t), llm.Prompt("x"), checked, own); err == nil {
-					inner++
-				}
-			}
-		})
-		if err != nil || len(r.Attempts) != 5 || inner != 12 {
-			t.Errorf("%v: %d inner calls", err, inner)
-		}
-	})
-}
-
-func TestAPanicInAnEventHarmsNobody(t *testing.T) {
-	var log strings.Builder
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	defer slog.SetDefault(before)
-	synctest.Test(t, func(t *testing.T) {
-		registry := newRegistry(t, breaker.Config{FailureThreshold: 2})
-		r, _, err := rough(t, func(c *llmcall.RetryConfig) {
-			c.Breakers = registry
-			c.OnEvent = func(llmcall.Event) { panic("boom") }
-		})
-		if err != nil || len(r.Attempts) != 5 || registry.Get(t.Name()).State() != breaker.Closed {
-			t.Error(err)
-		}
-	})
-	if strings.Count(log.String(), "OnEvent panicked") != 12 || !strings.Contains(log.String(), "boom") {
-		t.Errorf("logged %q", log.String())
-	}
 }
 
 func TestAnErrorOfAnotherKindIsLeftAsItIs(t *testing.T) {

@@ -97,11 +97,11 @@ func BenchmarkClosed(b *testing.B) {
 		}
 		expect(b, err, nil)
 	})
-	way(b, "ours=Run", func(b *testing.B) {
+	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		var err error
 		for b.Loop() {
-			err = br.Run(ctx, worksCtx)
+			_, err = breaker.Do(ctx, br, worksCtxValue)
 		}
 		expect(b, err, nil)
 	})
@@ -169,11 +169,11 @@ func BenchmarkClosedAllCores(b *testing.B) {
 			return err
 		})
 	})
-	way(b, "ours=Run", func(b *testing.B) {
+	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		onAllCores(b, func(pb *testing.PB) (err error) {
 			for pb.Next() {
-				err = br.Run(ctx, worksCtx)
+				_, err = breaker.Do(ctx, br, worksCtxValue)
 			}
 			return err
 		})
@@ -244,14 +244,6 @@ func BenchmarkWindow(b *testing.B) {
 		}
 		expect(b, err, nil)
 	})
-	way(b, "ours=Run", func(b *testing.B) {
-		br, ctx := newOurs(b, breaker.Config{}), b.Context()
-		var err error
-		for b.Loop() {
-			err = br.Run(ctx, worksCtx)
-		}
-		expect(b, err, nil)
-	})
 	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		var err error
@@ -260,19 +252,19 @@ func BenchmarkWindow(b *testing.B) {
 		}
 		expect(b, err, nil)
 	})
-	way(b, "ours=Run,_count_alone", func(b *testing.B) {
-		br, ctx := newOurs(b, breaker.Config{FailureRate: new(0.0)}), b.Context()
+	way(b, "ours=Do,_count_alone", func(b *testing.B) {
+		br, ctx := newOurs(b, breaker.Config{FailureRate: -1}), b.Context()
 		var err error
 		for b.Loop() {
-			err = br.Run(ctx, worksCtx)
+			_, err = breaker.Do(ctx, br, worksCtxValue)
 		}
 		expect(b, err, nil)
 	})
-	way(b, "ours=Run,_slow_calls_watched", func(b *testing.B) {
+	way(b, "ours=Do,_slow_calls_watched", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{SlowCall: time.Hour}), b.Context()
 		var err error
 		for b.Loop() {
-			err = br.Run(ctx, worksCtx)
+			_, err = breaker.Do(ctx, br, worksCtxValue)
 		}
 		expect(b, err, nil)
 	})
@@ -321,11 +313,11 @@ func BenchmarkWindowAllCores(b *testing.B) {
 			return err
 		})
 	})
-	way(b, "ours=Run", func(b *testing.B) {
+	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		onAllCores(b, func(pb *testing.PB) (err error) {
 			for pb.Next() {
-				err = br.Run(ctx, worksCtx)
+				_, err = breaker.Do(ctx, br, worksCtxValue)
 			}
 			return err
 		})
@@ -388,11 +380,11 @@ func BenchmarkTenPercentFailures(b *testing.B) {
 		}
 		stays(b, err)
 	})
-	way(b, "ours=Run", func(b *testing.B) {
+	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		var err error
 		for b.Loop() {
-			err = br.Run(ctx, tenthCtx)
+			_, err = breaker.Do(ctx, br, tenthCtxValue)
 		}
 		stays(b, err)
 	})
@@ -446,12 +438,12 @@ func BenchmarkOpen(b *testing.B) {
 			_ = time.Since(base)
 		}
 	})
-	way(b, "ours=Run", func(b *testing.B) {
+	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
-		br.Trip(errDown)
+		br.Trip(breaker.Failure{})
 		var err error
 		for b.Loop() {
-			err = br.Run(ctx, worksCtx)
+			_, err = breaker.Do(ctx, br, worksCtxValue)
 		}
 		if !errors.As(err, new(*breaker.OpenError)) {
 			b.Fatal("not open")
@@ -514,6 +506,16 @@ func BenchmarkPermit(b *testing.B) {
 		for b.Loop() {
 			word.Load()
 			word.Load()
+		}
+	})
+	way(b, "ours=Enter,_Leave", func(b *testing.B) {
+		br := newOurs(b, breaker.Config{})
+		for b.Loop() {
+			pass, refusal := br.Enter()
+			if refusal != nil {
+				b.Fatal(refusal)
+			}
+			br.Leave(pass, breaker.Succeeded, breaker.Failure{})
 		}
 	})
 	way(b, "ours=Acquire,_Success", func(b *testing.B) {

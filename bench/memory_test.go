@@ -10,6 +10,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"llmcall/breaker"
+	"llmcall/endpoint"
 )
 
 // BenchmarkMemory is what each of 100,000 breakers holds before it has seen a
@@ -51,32 +52,14 @@ func BenchmarkMemory(b *testing.B) {
 			}
 		})
 	})
-	b.Run("ours=of_a_Registry", func(b *testing.B) {
+	b.Run("ours=an_Endpoint,_its_registry_included", func(b *testing.B) {
 		measure(b, func(each func(int, any)) {
-			// At a limit of one, each pushes out the one before: the registry's own
-			// memory stays out of the sum.
-			r, err := breaker.NewRegistry(breaker.Config{}, 1)
+			r, err := endpoint.NewRegistry(endpoint.Config{Max: n})
 			if err != nil {
 				b.Fatal(err)
 			}
-			ctx := b.Context()
-			for i, name := range held {
-				br := r.Get(name)
-				br.Run(ctx, worksCtx)
-				each(i, br)
-			}
-		})
-	})
-	b.Run("ours=of_a_Registry,_its_maps_included", func(b *testing.B) {
-		measure(b, func(each func(int, any)) {
-			r, err := breaker.NewRegistry(breaker.Config{}, n)
-			if err != nil {
-				b.Fatal(err)
-			}
-			for range 3 {
-				for _, name := range held {
-					r.Get(name)
-				}
+			for _, name := range held {
+				r.Get(endpoint.Key{Model: name}).Guards(endpoint.Options{})
 			}
 			each(0, r)
 		})

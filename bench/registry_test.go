@@ -11,6 +11,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"llmcall/breaker"
+	"llmcall/endpoint"
 )
 
 // keys is how many keys a registry holds.
@@ -31,16 +32,14 @@ func names() (held, asked []string) {
 
 // What is found is looked at, as a caller does: it is read from memory once.
 
-func newRegistry(b *testing.B, held []string) *breaker.Registry {
+func newRegistry(b *testing.B, held []string) *endpoint.Registry {
 	b.Helper()
-	r, err := breaker.NewRegistry(breaker.Config{}, keys)
+	r, err := endpoint.NewRegistry(endpoint.Config{Max: keys})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for range 3 { // made, asked for, shared among the cores
-		for _, name := range held {
-			r.Get(name)
-		}
+	for _, name := range held {
+		r.Get(endpoint.Key{Model: name})
 	}
 	return r
 }
@@ -84,7 +83,7 @@ func BenchmarkLookup(b *testing.B) {
 	way(b, "ours=Registry.Get", func(b *testing.B) {
 		r, i := newRegistry(b, held), 0
 		for b.Loop() {
-			r.Get(asked[i]).Name()
+			r.Get(endpoint.Key{Model: asked[i]}).Failed()
 			i = next(i)
 		}
 	})
@@ -132,7 +131,7 @@ func BenchmarkLookupAllCores(b *testing.B) {
 	way(b, "ours=Registry.Get", func(b *testing.B) {
 		onEachCore(b, func(pb *testing.PB, i int) {
 			for ; pb.Next(); i = next(i) {
-				if r.Get(asked[i]).Name() == "" {
+				if r.Get(endpoint.Key{Model: asked[i]}).Failed() {
 					b.Error("missing")
 				}
 			}

@@ -18,10 +18,13 @@ import (
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/hashicorp/go-retryablehttp"
 	sethvargo "github.com/sethvargo/go-retry"
+	xrate "golang.org/x/time/rate"
 
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/pace"
 	"llmcall/retry"
 )
 
@@ -36,6 +39,17 @@ func newPolicy(b *testing.B, c retry.Config) *retry.Policy {
 		b.Fatal(err)
 	}
 	return p
+}
+
+// newTarget returns an endpoint of its own, with its guards.
+func newTarget(b *testing.B, o endpoint.Options) retry.Target {
+	b.Helper()
+	r, err := endpoint.NewRegistry(endpoint.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := r.Get(endpoint.Key{Model: "bench"})
+	return retry.Target{Endpoint: e, Guards: e.Guards(o)}
 }
 
 // newHashicorp returns a client whose every request is answered by fn, without a
@@ -107,8 +121,8 @@ func BenchmarkRetryFirstTry(b *testing.B) {
 		}
 		expect(b, err, nil)
 	})
-	way(b, "ours=Do,_budget", func(b *testing.B) {
-		p, ctx := newPolicy(b, retry.Config{Budget: new(retry.Budget)}), b.Context()
+	way(b, "ours=Do,_pacer_and_circuit", func(b *testing.B) {
+		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{NoBudget: true})}), b.Context()
 		var err error
 		for b.Loop() {
 			_, err = retry.Do(ctx, p, worksTry)
@@ -285,7 +299,7 @@ func BenchmarkRetryWithBreaker(b *testing.B) {
 		expect(b, err, nil)
 	})
 	way(b, "ours=Do", func(b *testing.B) {
-		p, ctx := newPolicy(b, retry.Config{Breaker: newOurs(b, breaker.Config{})}), b.Context()
+		p, ctx := newPolicy(b, retry.Config{Target: retry.Target{Guards: []endpoint.Guard{endpoint.Circuit(newOurs(b, breaker.Config{}))}}}), b.Context()
 		var err error
 		for b.Loop() {
 			_, err = retry.Do(ctx, p, worksTry)
@@ -338,5 +352,108 @@ func BenchmarkRetryWithBreaker(b *testing.B) {
 			err = r.Run(works)
 		}
 		expect(b, err, nil)
+	})
+}
+
+// BenchmarkAttempt is what an attempt costs in all, with everything that stands
+// before it by default: the budget, the pacer and the circuit of its endpoint.
+func BenchmarkAttempt(b *testing.B) {
+	way(b, "floor=load_and_call", func(b *testing.B) {
+		var err error
+		for b.Loop() {
+			if word.Load() == 0 {
+				err = works()
+			}
+		}
+		expect(b, err, nil)
+	})
+	way(b, "ours=Do,_budget,_pacer_and_circuit", func(b *testing.B) {
+		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{})}), b.Context()
+		var err error
+		for b.Loop() {
+			_, err = retry.Do(ctx, p, worksTry)
+		}
+		expect(b, err, nil)
+	})
+	way(b, "ours=the_same_with_a_deadline", func(b *testing.B) {
+		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+		defer cancel()
+		p := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{})})
+		var err error
+		for b.Loop() {
+			_, err = retry.Do(ctx, p, worksTry)
+		}
+		expect(b, err, nil)
+	})
+	way(b, "ours=and_an_observer", func(b *testing.B) {
+		observe := func(context.Context, retry.Event) context.Context { return nil }
+		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{}), Observer: observe}), b.Context()
+		var err error
+		for b.Loop() {
+			_, err = retry.Do(ctx, p, worksTry)
+		}
+		expect(b, err, nil)
+	})
+	way(b, "peer=failsafe-go,_a_window", func(b *testing.B) {
+		r := failsafe.With[int](
+			retrypolicy.NewBuilder[int]().WithBackoff(time.Second, time.Minute).Build(), newFailsafeWindow(),
+		).WithContext(b.Context())
+		var err error
+		for b.Loop() {
+			err = r.Run(works)
+		}
+		expect(b, err, nil)
+	})
+}
+
+// BenchmarkAttemptAllCores is the same, on all cores.
+func BenchmarkAttemptAllCores(b *testing.B) {
+	way(b, "floor=load_and_call", func(b *testing.B) {
+		onAllCores(b, func(pb *testing.PB) (err error) {
+			for pb.Next() {
+				if word.Load() == 0 {
+					err = works()
+				}
+			}
+			return err
+		})
+	})
+	way(b, "ours=Do,_budget,_pacer_and_circuit", func(b *testing.B) {
+		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{})}), b.Context()
+		onAllCores(b, func(pb *testing.PB) (err error) {
+			for pb.Next() {
+				_, err = retry.Do(ctx, p, worksTry)
+			}
+			return err
+		})
+	})
+}
+
+// BenchmarkPacer is what the pacer costs while nobody was refused: a turn, an
+// answer, and the end of the request.
+func BenchmarkPacer(b *testing.B) {
+	way(b, "floor=load", func(b *testing.B) {
+		for b.Loop() {
+			word.Load()
+		}
+	})
+	way(b, "ours=Try,_Accepted,_Done", func(b *testing.B) {
+		var p pace.Pacer
+		for b.Loop() {
+			turn, refusal := p.Try(pace.Cost{})
+			if refusal != nil {
+				b.Fatal(refusal)
+			}
+			p.Accepted(turn, nil)
+			p.Done(turn)
+		}
+	})
+	way(b, "peer=time-rate", func(b *testing.B) {
+		l := xrate.NewLimiter(xrate.Inf, 1)
+		for b.Loop() {
+			if !l.Allow() {
+				b.Fatal("refused")
+			}
+		}
 	})
 }

@@ -20,8 +20,9 @@ var (
 	worksTry      = func(context.Context, retry.Attempt) (int, error) { return 1, nil }
 
 	tenth      = func() error { return tenthFails() }
-	tenthCtx   = func(context.Context) error { return tenthFails() }
 	tenthValue = func() (int, error) { return 1, tenthFails() }
+
+	tenthCtxValue = func(context.Context) (int, error) { return 1, tenthFails() }
 
 	third      = func() error { return twoOfThreeFail() }
 	thirdCtx   = func(context.Context) error { return twoOfThreeFail() }

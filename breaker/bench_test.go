@@ -2,7 +2,6 @@ package breaker_test
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -10,12 +9,12 @@ import (
 	"llmcall/breaker"
 )
 
-func benchWorks(context.Context) error { return nil }
-
-func benchWorksToo(context.Context) (int, error) { return 1, nil }
+func benchWorks(context.Context) (int, error) { return 1, nil }
 
 //go:noinline
-func callOnce(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+func callOnce(ctx context.Context, fn func(context.Context) (int, error)) (int, error) {
+	return fn(ctx)
+}
 
 // What a breaker costs is to be read as a multiple of these two.
 
@@ -36,16 +35,17 @@ func BenchmarkReferenceClock(b *testing.B) {
 func BenchmarkClosedSuccess(b *testing.B) {
 	br := newBreaker(b, breaker.Config{})
 	ctx := context.Background()
-	b.Run("Run", func(b *testing.B) {
+	b.Run("EnterLeave", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			br.Run(ctx, benchWorks)
+			p, _ := br.Enter()
+			br.Leave(br.Accept(p), breaker.Succeeded, breaker.Failure{})
 		}
 	})
 	b.Run("Do", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			breaker.Do(ctx, br, benchWorksToo)
+			breaker.Do(ctx, br, benchWorks)
 		}
 	})
 	b.Run("Permit", func(b *testing.B) {
@@ -60,14 +60,14 @@ func BenchmarkClosedSuccess(b *testing.B) {
 		forced.ForceClosed()
 		b.ReportAllocs()
 		for b.Loop() {
-			forced.Run(ctx, benchWorks)
+			breaker.Do(ctx, forced, benchWorks)
 		}
 	})
 	b.Run("SlowCall", func(b *testing.B) {
 		watched := newBreaker(b, breaker.Config{SlowCall: time.Hour})
 		b.ReportAllocs()
 		for b.Loop() {
-			watched.Run(ctx, benchWorks)
+			breaker.Do(ctx, watched, benchWorks)
 		}
 	})
 }
@@ -78,7 +78,7 @@ func BenchmarkClosedSuccessParallel(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		ctx := context.Background()
 		for pb.Next() {
-			br.Run(ctx, benchWorks)
+			breaker.Do(ctx, br, benchWorks)
 		}
 	})
 }
@@ -87,40 +87,55 @@ func BenchmarkTenPercentFailures(b *testing.B) {
 	br := newBreaker(b, breaker.Config{})
 	ctx := context.Background()
 	i := 0
-	fn := func(context.Context) error {
+	fn := func(context.Context) (int, error) {
 		if i++; i%10 == 0 {
-			return errBoom
+			return 0, errBoom
 		}
-		return nil
+		return 1, nil
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		br.Run(ctx, fn)
+		breaker.Do(ctx, br, fn)
 	}
 }
 
 func BenchmarkFailure(b *testing.B) {
-	br := newBreaker(b, breaker.Config{FailureThreshold: 10_000, FailureWindow: 1})
+	br := newBreaker(b, breaker.Config{FailureThreshold: 10_000, FailureRate: 1})
 	ctx := context.Background()
-	fn := func(context.Context) error { return errBoom }
+	i := 0
+	fn := func(context.Context) (int, error) {
+		if i++; i%9_000 == 0 {
+			return 1, nil
+		}
+		return 0, errBoom
+	}
 	b.ReportAllocs()
 	for b.Loop() {
-		br.Run(ctx, fn)
+		breaker.Do(ctx, br, fn)
+	}
+}
+
+func BenchmarkFailureOutsideTheWindow(b *testing.B) { // the longest failure is looked for
+	br := newBreaker(b, breaker.Config{FailureThreshold: 100, FailureWindow: 1, FailureRate: -1})
+	b.ReportAllocs()
+	for b.Loop() {
+		p, _ := br.Enter()
+		br.Leave(p, breaker.Failed, breaker.Failure{})
 	}
 }
 
 func BenchmarkOpenRejected(b *testing.B) {
 	br := newBreaker(b, breaker.Config{})
-	br.Trip(errBoom)
+	br.Trip(because(boom))
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		br.Run(ctx, benchWorks)
+		breaker.Do(ctx, br, benchWorks)
 	}
 }
 
 func BenchmarkRecovery(b *testing.B) {
-	br := newBreaker(b, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, Recovery: func(int) time.Duration { return 0 }})
+	br := newBreaker(b, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, RecoveryTimeout: 1})
 	b.ReportAllocs()
 	for b.Loop() { // CLOSED, OPEN, HALF_OPEN, CLOSED
 		run(br, errBoom)
@@ -128,69 +143,17 @@ func BenchmarkRecovery(b *testing.B) {
 	}
 }
 
-func BenchmarkLookupAmong10000(b *testing.B) {
-	names := make([]string, 10_000)
-	plain := map[string]*breaker.Breaker{}
-	r := newRegistry(b, breaker.Config{}, 0)
-	for i := range names {
-		names[i] = fmt.Sprintf("provider/model-%d", i)
-		plain[names[i]] = r.Get(names[i])
-	}
-	for _, name := range names { // so that all are shared
-		r.Get(name)
-	}
-	b.Run("ReferencePlainMap", func(b *testing.B) {
-		i := 0
-		for b.Loop() {
-			if plain[names[i%len(names)]] == nil {
-				b.Fatal("missing")
-			}
-			i += 7
-		}
-	})
-	b.Run("Registry", func(b *testing.B) {
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			if r.Get(names[i%len(names)]) == nil {
-				b.Fatal("missing")
-			}
-			i += 7
-		}
-	})
-}
-
-// Every key comes once: each lookup makes a breaker and lets another go.
-func BenchmarkLookupOfNewKeysAtTheLimit(b *testing.B) {
-	r := newRegistry(b, breaker.Config{}, 0)
-	names := make([]string, 100_000)
-	for i := range names {
-		names[i] = fmt.Sprintf("tenant-%d", i)
-		r.Get(names[i])
-	}
-	i := 0
-	for b.Loop() {
-		r.Get(names[i%len(names)])
-		i++
-	}
-}
-
 func BenchmarkMemoryOf100000Breakers(b *testing.B) {
 	const n = 100_000
-	names := make([]string, n)
-	for i := range names {
-		names[i] = fmt.Sprintf("tenant-%d", i)
-	}
 	all := make([]*breaker.Breaker, n)
 	var before, after runtime.MemStats
 	for b.Loop() {
 		clear(all)
-		r := newRegistry(b, breaker.Config{}, 1)
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		for i, name := range names { // each pushes the one before out: only all holds them
-			all[i] = r.Get(name)
-			all[i].Run(context.Background(), benchWorks)
+		for i := range all {
+			all[i] = newBreaker(b, breaker.Config{})
+			breaker.Do(context.Background(), all[i], benchWorks)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"container/list"
 	"math"
 	"slices"
 	"sync"
@@ -13,50 +14,39 @@ import (
 type book struct {
 	mu sync.Mutex
 
-	// Time as the breaker sees it never goes backwards: when the clock does,
-	// skew takes up the difference, and what was to last a minute from then on
-	// still lasts a minute. A refusal by an OPEN circuit writes down no time, so
-	// a jump back that falls between refusals may at most begin the OPEN time
-	// anew.
-	last int64
-	skew atomic.Int64
-
 	// The last FailureThreshold failures, a ring.
 	failures  []failed
 	oldest    int
 	successes int // counted since the breaker was closed; see the word's credit
 
-	opening  atomic.Pointer[opening] // while OPEN: all that a refusal needs, without the lock
-	since    int64                   // when the state began
-	cause    error                   // of the last opening
-	openings atomic.Int64            // since last CLOSED
+	opening  atomic.Pointer[OpenError] // while OPEN: all that a refusal needs, without the lock
+	since    time.Time                 // when the state began
+	cause    Cause                     // of the last opening
+	openings int                       // since last CLOSED
 
 	probes    []probe // that hold a place, the oldest first
 	lastProbe uint64
 	passed    int // probes that succeeded
 
-	changed chan struct{} // closed when a place may have become free; nil while nobody waits
+	queue list.List // of *waiter
+	turn  time.Time // CLOSED: when the next of the queue may enter
 
-	transitions []Transition // not yet told
+	transitions []Transition // not yet told, at most maxTransitions
+	dropped     int          // of those before them
 	telling     bool
 }
 
 // failed is a failure, with the number of successes before it.
 type failed struct {
-	at        int64
+	at        time.Time
+	lasted    time.Duration
 	successes int
-}
-
-// opening is one OPEN time. It does not change.
-type opening struct {
-	from, until int64
-	err         *OpenError
 }
 
 // probe is a call let through in HALF_OPEN.
 type probe struct {
 	id   uint64
-	from int64
+	from time.Time
 }
 
 // openBook returns the breaker's book, made on first use.
@@ -68,46 +58,80 @@ func (b *Breaker) openBook() *book {
 	return b.book.Load()
 }
 
-// advance returns the breaker's time for the clock's. The caller holds the lock,
-// and read the clock under it: to read it and then to wait for the lock would
-// look like a clock that went backwards.
-func (k *book) advance(clock int64) int64 {
-	t := clock + k.skew.Load()
-	if t < k.last {
-		k.skew.Add(k.last - t)
-		t = k.last
+// lock takes the book's lock and makes the circuit HALF_OPEN if it was OPEN and
+// its time is over, so that who holds the lock sees the state as it is now.
+func (b *Breaker) lock() (*book, time.Time) {
+	k := b.openBook()
+	k.mu.Lock()
+	now := time.Now()
+	if o := k.opening.Load(); o != nil && over(o, now) {
+		b.begin(k, b.turn(HalfOpen, false), o.Until, k.cause)
 	}
-	k.last = t
-	return t
+	return k, now
 }
+
+// over reports whether the time of an opening has passed.
+func over(o *OpenError, now time.Time) bool { return !o.Forced && !now.Before(o.Until) }
 
 // note writes down a failure. It returns it, and the first of the last threshold
 // failures; nil where there are not so many.
-func (k *book) note(at int64, threshold int) (last, first *failed) {
+func (k *book) note(f failed, threshold int) (last, first *failed) {
 	if len(k.failures) < threshold {
-		k.failures = append(k.failures, failed{at: at})
+		k.failures = append(k.failures, f)
 		last = &k.failures[len(k.failures)-1]
 		if len(k.failures) < threshold {
 			return last, nil
 		}
 	} else {
 		last = &k.failures[k.oldest]
-		*last = failed{at: at}
+		*last = f
 		k.oldest = (k.oldest + 1) % threshold
 	}
 	return last, &k.failures[k.oldest]
 }
 
-// opens reports whether the failures from first to last, threshold in number,
-// open the circuit: they lie within the window, with no more successes between
-// them than the limit allows.
-func (s *settings) opens(first, last *failed) bool {
-	return first != nil && last.at-first.at <= int64(s.FailureWindow) &&
-		(s.limit < 0 || last.successes-first.successes <= s.limit)
+// opens reports whether the failures from first to last, FailureThreshold in
+// number, open the circuit: they lie within the window, with no more successes
+// between them than the limit allows.
+func (s *settings) opens(failures []failed, first, last *failed) bool {
+	if first == nil || s.limit >= 0 && last.successes-first.successes > s.limit {
+		return false
+	}
+	span := last.at.Sub(first.at)
+	return span <= s.FailureWindow || span <= s.window(failures)
+}
+
+// window returns how far back failures count.
+func (s *settings) window(failures []failed) time.Duration {
+	longest := time.Duration(0)
+	for _, f := range failures {
+		longest = max(longest, f.lasted)
+	}
+	return max(s.FailureWindow, time.Duration(s.FailureThreshold)*longest)
+}
+
+// openTime decides how long the circuit is OPEN after a failure, the openings
+// before it since it was last CLOSED.
+func (s *settings) openTime(openings int, asked time.Duration, trip bool) time.Duration {
+	if trip {
+		if asked <= 0 {
+			asked = s.TripTimeout
+		}
+		return min(asked, s.MaxOpen)
+	}
+	recovery := s.RecoveryTimeout
+	if openings > 0 && s.RecoveryFactor > 1 {
+		longer := float64(recovery) * math.Pow(s.RecoveryFactor, float64(openings))
+		if longer >= float64(s.MaxOpen) {
+			return s.MaxOpen
+		}
+		recovery = time.Duration(longer)
+	}
+	return min(max(recovery, asked), s.MaxOpen)
 }
 
 // admitProbe gives a probe its place.
-func (k *book) admitProbe(now int64) uint64 {
+func (k *book) admitProbe(now time.Time) uint64 {
 	k.lastProbe++
 	k.probes = append(k.probes, probe{id: k.lastProbe, from: now})
 	return k.lastProbe
@@ -118,36 +142,15 @@ func (k *book) admitProbe(now int64) uint64 {
 func (k *book) endProbe(id uint64) {
 	if i := slices.IndexFunc(k.probes, func(p probe) bool { return p.id == id }); i >= 0 {
 		k.probes = slices.Delete(k.probes, i, i+1)
-		k.wake()
+		k.callFirst()
 	}
 }
 
 // expire frees the places of probes whose lease has run out.
-func (k *book) expire(now int64, lease time.Duration) {
+func (k *book) expire(now time.Time, lease time.Duration) {
 	n := 0
-	for n < len(k.probes) && now-k.probes[n].from >= int64(lease) {
+	for n < len(k.probes) && now.Sub(k.probes[n].from) >= lease {
 		n++
 	}
 	k.probes = slices.Delete(k.probes, 0, n)
-}
-
-// later returns t+d, or the end of time where that is sooner.
-func later(t int64, d time.Duration) int64 {
-	return t + min(int64(d), math.MaxInt64-t)
-}
-
-// wake tells those who wait for a place to look again.
-func (k *book) wake() {
-	if k.changed != nil {
-		close(k.changed)
-		k.changed = nil
-	}
-}
-
-// news returns a channel that is closed at the next wake.
-func (k *book) news() <-chan struct{} {
-	if k.changed == nil {
-		k.changed = make(chan struct{})
-	}
-	return k.changed
 }

@@ -8,35 +8,44 @@
 // opens it again.
 //
 // It opens when, and only when, the last FailureThreshold failures lie within
-// the last FailureWindow and make up at least FailureRate of the calls that
-// ended since the first of them. The window is exact, not a row of buckets. The
-// rate stands beside the count because a count alone harms a healthy service:
-// five failures in five minutes are 0.2 % of ten calls a second. With a share p
-// of calls that fail independently, a failure opens a breaker of the defaults
-// (threshold 5, rate 0.8) by bad luck with the chance that four of the five
-// calls before it failed too:
+// the window and make up at least FailureRate of the calls that ended since the
+// first of them. The window is exact, not a row of buckets. It is the longer of
+// FailureWindow and FailureThreshold times the longest of those failures, so
+// that an outage whose calls last for minutes opens the circuit like a quick
+// one. The rate is there beside the count because a count alone harms a healthy
+// service: five failures in five minutes are 0.2 % of ten calls a second. With a
+// share p of calls that fail independently, a failure opens a breaker of the
+// defaults (threshold 5, rate 0.8) by bad luck with the chance that four of the
+// five calls before it failed too:
 //
 //	p       0.01     0.1      0.3     0.5    0.7   0.9
 //	chance  5·10⁻⁸   0.05 %   3 %     19 %   53 %  92 %
 //
 // A caller with heavy traffic raises the threshold to a second or two of calls.
 //
-// A call ends as one of three: success, failure, or neither. A caller's own
-// cancellation, an excluded error and a call that says nothing about the
-// service give their place back and count for nothing. What was admitted in an
-// earlier state never counts in a later one.
+// # Calls
+//
+// [Do] makes a call and judges its error by the context alone. Who knows more
+// uses [Breaker.Enter] before the call and [Breaker.Leave] after it, with the
+// [Outcome] that it has decided: a success, a failure, a failure that opens the
+// circuit at once, or neither. The breaker does not judge again. What was
+// admitted in an earlier state never counts in a later one.
+//
+// Between the two there may be a third moment: [Breaker.Accept] says that an
+// answer has begun to come. A probe has passed then, however its call ends, and
+// its place is free. Without it a service whose answers are all left by their
+// readers would stay HALF_OPEN for ever.
+//
+// What a breaker keeps of a failure is its [Cause]: kind, status and code. It
+// holds no error, whose text may be a megabyte of another caller's prompt.
 //
 // In the CLOSED state, with no failure that could still matter, a success writes
 // to no shared memory and reads no clock, so it scales with the cores.
 package breaker
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math"
-	"slices"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -58,44 +67,44 @@ const (
 const (
 	maxThreshold = 10_000
 	minRate      = 0.001
+	maxFactor    = 1000
 )
 
+// countAlone is the FailureRate of a filled Config for any negative number.
+const countAlone = -1
+
 // Config is how a breaker behaves. The zero value of every field means its
-// default.
+// default. Two configurations that mean the same are equal (==) once they are
+// [Config.Filled].
 type Config struct {
 	// FailureThreshold is how many failures open the circuit, 1 to 10,000.
 	// Default 5.
 	FailureThreshold int
 	// FailureWindow is how far back failures count; one that is exactly this
-	// old still does. Default 300 s.
+	// old still does. The window is longer where the failures themselves lasted
+	// long: at least FailureThreshold times the longest of them, of which at
+	// most 10 minutes are reckoned. Default 300 s.
 	FailureWindow time.Duration
 	// FailureRate is the share of the calls ended since the first of those
-	// failures that they must make up: 1 is failures in a row, new(0.0) is the
-	// count alone. 0, or 0.001 to 1. Default (nil) 0.8.
-	FailureRate *float64
+	// failures that they must make up, 0.001 to 1: 1 is failures in a row. A
+	// negative number is the count alone. Default 0.8.
+	FailureRate float64
 	// RecoveryTimeout is how long the circuit stays OPEN before it admits
 	// probes. Default 60 s.
 	RecoveryTimeout time.Duration
-	// Recovery, if set, is asked in place of RecoveryTimeout, with the number
-	// of times (from 0) that the circuit has opened since it was last CLOSED. A
-	// backoff.Exponential's Delay fits: it makes repeated openings longer, and
-	// its jitter keeps replicas from probing in step. A negative time is 0.
-	//
-	// Recovery, RetryAfter and Exclude are asked outside every lock, about every
-	// failure and not only the one that opens the circuit. They may call the
-	// breaker. A panic in one is logged with log/slog and goes no further: it
-	// is as if the function were not set.
-	Recovery func(opening int) time.Duration
-	// RetryAfter, if set, says how long the failure that opens the circuit asks
-	// to be left alone, and whether it asks at all. It may lengthen the OPEN
-	// time, never shorten it.
-	RetryAfter func(cause error) (time.Duration, bool)
-	// TripTimeout is how long Trip keeps the circuit OPEN where RetryAfter does
-	// not say. Default ten times RecoveryTimeout.
+	// RecoveryFactor is how much longer each further opening lasts than the one
+	// before, until the circuit is CLOSED again, 1 to 1000: with 2 and 60 s, 60,
+	// 120, 240 s and so on up to MaxOpen. The times are exact: a replica opens
+	// by failures of its own, and each probes with HalfOpenProbes calls. Default
+	// 1.
+	RecoveryFactor float64
+	// TripTimeout is how long the circuit stays OPEN after a failure that opens
+	// it at once and does not say itself for how long (see [Failure]). Default
+	// ten times RecoveryTimeout, at most MaxOpen.
 	TripTimeout time.Duration
-	// MaxOpen is the longest that the circuit stays OPEN, whatever Recovery,
-	// RetryAfter and TripTimeout say. Default 1 h, or RecoveryTimeout where
-	// that is longer.
+	// MaxOpen is the longest that the circuit stays OPEN, whatever
+	// RecoveryFactor, TripTimeout and the failures themselves say. Default 1 h,
+	// or RecoveryTimeout where that is longer.
 	MaxOpen time.Duration
 	// HalfOpenProbes is how many probes may be under way at a time, 1 to
 	// 10,000. Default 1.
@@ -110,55 +119,32 @@ type Config struct {
 	// SlowCall makes a call that lasts this long a failure, when it has lasted
 	// this long and not only when it ends. Default 0: off, at no cost.
 	SlowCall time.Duration
-	// Exclude lists errors that count neither way: see Is and As; any
-	// func(error) bool is a Matcher too.
-	Exclude []Matcher
-	// OnStateChange is told of each change of state, in order, one at a time,
-	// and outside every lock, on a goroutine of its own that a call which caused
-	// a change waits for. It may call the breaker. A panic in it is logged with
-	// log/slog and goes no further.
-	OnStateChange func(Transition)
-}
-
-// Matcher reports whether an error is one that it stands for.
-type Matcher func(error) bool
-
-// Is matches errors by value, as errors.Is.
-func Is(target error) Matcher {
-	return func(err error) bool { return errors.Is(err, target) }
-}
-
-// As matches errors by type, as errors.As.
-func As[T error]() Matcher {
-	return func(err error) bool {
-		_, ok := errors.AsType[T](err)
-		return ok
-	}
 }
 
 // ConfigError is an impossible setting.
 type ConfigError struct {
 	Field string // "FailureThreshold"
 	Got   any
-	Takes string // what would be possible
+	Takes string // what it must be: "a whole number from 1 to 10,000"
 }
 
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("breaker: %s is %v: takes %s", e.Field, e.Got, e.Takes)
+	return fmt.Sprintf("breaker: %s must be %s, got %v", e.Field, e.Takes, e.Got)
 }
 
-// settings is a Config with its defaults filled in, shared by all breakers of a
-// registry.
-type settings struct {
-	Config
-	// limit is how many successes may stand between the first and the last of
-	// FailureThreshold failures that still make up FailureRate; more, and they
-	// can't open the circuit. -1: any number may (the count alone).
-	limit int
-	base  time.Time // times are counted from here, by the monotonic clock
+// Filled returns the configuration with its defaults filled in, so that two that
+// mean the same are equal, or a *[ConfigError].
+func (c Config) Filled() (Config, error) {
+	if err := c.fillNumbers(); err != nil {
+		return Config{}, err
+	}
+	if err := c.fillTimes(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
 }
 
-func newSettings(c Config) (*settings, error) {
+func (c *Config) fillNumbers() error {
 	for _, f := range []struct {
 		name     string
 		value    *int
@@ -169,19 +155,30 @@ func newSettings(c Config) (*settings, error) {
 		{"SuccessThreshold", &c.SuccessThreshold, DefaultSuccessThreshold},
 	} {
 		if *f.value < 0 || *f.value > maxThreshold {
-			return nil, &ConfigError{f.name, *f.value, "a whole number from 1 to 10,000 (0 is the default)"}
+			return &ConfigError{f.name, *f.value, "a whole number from 1 to 10,000 (0 is the default)"}
 		}
 		if *f.value == 0 {
 			*f.value = f.fallback
 		}
 	}
-	rate := DefaultFailureRate
-	if c.FailureRate != nil {
-		rate = *c.FailureRate
+	switch r := c.FailureRate; {
+	case r < 0:
+		c.FailureRate = countAlone
+	case r == 0:
+		c.FailureRate = DefaultFailureRate
+	case !(r >= minRate && r <= 1): // a NaN is neither
+		return &ConfigError{"FailureRate", r, "a number from 0.001 to 1, or negative for the count alone (0 is the default)"}
 	}
-	if rate != 0 && !(rate >= minRate && rate <= 1) {
-		return nil, &ConfigError{"FailureRate", rate, "0 (the count alone), or a number from 0.001 to 1"}
+	switch f := c.RecoveryFactor; {
+	case f == 0:
+		c.RecoveryFactor = 1
+	case !(f >= 1 && f <= maxFactor):
+		return &ConfigError{"RecoveryFactor", f, "a number from 1 to 1000 (0 is the default)"}
 	}
+	return nil
+}
+
+func (c *Config) fillTimes() error {
 	for _, f := range []struct {
 		name     string
 		value    *time.Duration
@@ -195,237 +192,75 @@ func newSettings(c Config) (*settings, error) {
 		{"SlowCall", &c.SlowCall, func() time.Duration { return 0 }},
 	} {
 		if *f.value < 0 {
-			return nil, &ConfigError{f.name, *f.value, "a time that is not negative"}
+			return &ConfigError{f.name, *f.value, "a time that is not negative"}
 		}
 		if *f.value == 0 {
 			*f.value = f.fallback()
 		}
 	}
 	if c.RecoveryTimeout > c.MaxOpen {
-		return nil, &ConfigError{"MaxOpen", c.MaxOpen, fmt.Sprintf("at least RecoveryTimeout (%v)", c.RecoveryTimeout)}
+		return &ConfigError{"MaxOpen", c.MaxOpen, fmt.Sprintf("at least RecoveryTimeout (%v)", c.RecoveryTimeout)}
 	}
-	for i, m := range c.Exclude {
-		if m == nil {
-			return nil, &ConfigError{fmt.Sprintf("Exclude[%d]", i), nil, "a function"}
-		}
+	c.TripTimeout = min(c.TripTimeout, c.MaxOpen)
+	return nil
+}
+
+// settings is a filled Config and what follows from it.
+type settings struct {
+	Config
+	// limit is how many successes there may be between the first and the last of
+	// FailureThreshold failures that still make up FailureRate; more, and they
+	// can't open the circuit. -1: any number may (the count alone).
+	limit int
+}
+
+func newSettings(c Config) (*settings, error) {
+	c, err := c.Filled()
+	if err != nil {
+		return nil, err
 	}
-	c.Exclude = slices.Clone(c.Exclude)
-	return &settings{Config: c, limit: successLimit(c.FailureThreshold, rate), base: time.Now()}, nil
+	return &settings{Config: c, limit: successLimit(c.FailureThreshold, c.FailureRate)}, nil
 }
 
 // successLimit returns the largest number of successes beside n failures that
 // leaves the failures at least rate of all; it is searched for with the very
 // comparison that defines it, because n/rate may be rounded either way.
 func successLimit(n int, rate float64) int {
-	if rate == 0 {
+	if rate < 0 {
 		return -1
 	}
 	return sort.Search(int(float64(n)/minRate), func(s int) bool { return float64(n)/float64(n+s+1) < rate })
 }
 
 // Breaker is one circuit. It is safe for use from many goroutines; all calls to
-// the same service share it.
+// the same service share it: a breaker that lives for one call protects nobody.
 type Breaker struct {
+	word     atomic.Uint64 // see word.go
 	settings *settings
-	name     string
 	book     atomic.Pointer[book] // nil until there is trouble to write down
-	word     atomic.Uint64        // see word.go
-	use      atomic.Uint32        // see registry.go; beside the word, in the same line of the cache
+	hooks    []func(Transition)
+	name     string
 }
 
-// New returns a CLOSED breaker, or a *ConfigError.
-func New(name string, c Config) (*Breaker, error) {
+// New returns a CLOSED breaker, or a *[ConfigError].
+//
+// The hooks are told of each change of state, in order, one at a time and
+// outside every lock, on the goroutine that caused the change. They may call the
+// breaker; a change that a hook causes is told after it has returned. A panic in
+// a hook is logged with log/slog and goes no further; runtime.Goexit (a test's
+// FailNow) ends the goroutine that caused the change, and what was still to tell
+// is told with the next change. While a hook takes its time, other goroutines go
+// on, and up to 100 changes wait; of more the oldest are dropped, and counted in
+// the next one's Dropped.
+func New(name string, c Config, hooks ...func(Transition)) (*Breaker, error) {
 	s, err := newSettings(c)
 	if err != nil {
 		return nil, err
 	}
-	return newBreaker(name, s), nil
+	b := &Breaker{settings: s, name: name, hooks: hooks}
+	b.word.Store(1<<genShift | uint64(s.watchBit()))
+	return b, nil
 }
 
-func newBreaker(name string, s *settings) *Breaker {
-	b := &Breaker{settings: s, name: name}
-	b.word.Store(uint64(s.watchBit()))
-	return b
-}
-
-// Name returns the name given to New, or the key in a Registry.
+// Name returns the name given to [New].
 func (b *Breaker) Name() string { return b.name }
-
-// now is the time in nanoseconds since the settings were made.
-func (b *Breaker) now() int64 { return int64(time.Since(b.settings.base)) }
-
-// Run calls fn if the circuit admits it, and records how it ended: see Do.
-func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) (err error) {
-	w := b.word.Load()
-	if w&plainMask != 0 {
-		return b.runPermit(ctx, fn)
-	}
-	returned := false
-	defer func() {
-		if !returned {
-			b.escaped(w, recover())
-		}
-	}()
-	err = fn(ctx) // a named result: a function that defers copies any other through memory
-	returned = true
-	if err != nil {
-		b.settle(ctx, w, err)
-	} else if b.word.Load() != w || w&creditMask != 0 {
-		b.succeed(w, 0)
-	}
-	return err
-}
-
-// Do calls fn if the circuit admits it, and records how it ended. If it does
-// not, fn is not called and the error is an *OpenError.
-//
-// An error is a failure, unless ctx has ended (the caller's own cancellation or
-// deadline), the error is context.Canceled, or Config.Exclude matches it: these
-// count for nothing. A panic in fn is a failure and goes on; runtime.Goexit
-// counts for nothing.
-func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
-	return DoAs(ctx, b, nil, fn)
-}
-
-// Outcome is what a call that returned an error says of the service.
-type Outcome uint8
-
-// The outcomes.
-const (
-	Failed    Outcome = iota // as Do counts an error: unless the caller gave up, or Config.Exclude matches
-	Succeeded                // the service did its work all the same
-	Neither                  // nothing was learned
-	Tripped                  // opens the circuit at once; see Trip
-)
-
-// DoAs is Do for a caller that decides itself what an error says of the service.
-// nil decides as Do: every error is Failed.
-func DoAs[T any](
-	ctx context.Context, b *Breaker, outcome func(error) Outcome, fn func(context.Context) (T, error),
-) (v T, err error) {
-	w := b.word.Load()
-	if w&plainMask != 0 {
-		return doPermit(ctx, b, outcome, fn)
-	}
-	returned := false
-	defer func() {
-		if !returned {
-			b.escaped(w, recover())
-		}
-	}()
-	v, err = fn(ctx) // named results, as in Run
-	returned = true
-	switch {
-	case err == nil:
-		if b.word.Load() != w || w&creditMask != 0 {
-			b.succeed(w, 0)
-		}
-	case outcome == nil:
-		b.settle(ctx, w, err)
-	default:
-		p := Permit{b: b, word: w}
-		p.EndAs(ctx, outcome(err), err)
-	}
-	return v, err
-}
-
-// settle records a call that was admitted in a plain CLOSED state and returned
-// an error.
-func (b *Breaker) settle(ctx context.Context, w uint64, err error) {
-	if b.counts(ctx, err) {
-		b.fail(w, err, false)
-	}
-}
-
-// escaped records a call, admitted in a plain CLOSED state, that did not
-// return: panicked is what recover found, nil for runtime.Goexit.
-func (b *Breaker) escaped(w uint64, panicked any) {
-	if panicked != nil {
-		if err := (&PanicError{panicked}); !b.excludes(err) {
-			b.fail(w, err, false)
-		}
-		panic(panicked)
-	}
-}
-
-// counts reports whether an error is a failure of the service.
-func (b *Breaker) counts(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
-		return false
-	}
-	// A connection that was given ctx's deadline may report it an instant before
-	// ctx does.
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return false
-	}
-	return !b.excludes(err)
-}
-
-// excludes reports whether an error is to be ignored. A nil breaker, that of an
-// empty permit, excludes everything.
-func (b *Breaker) excludes(err error) bool {
-	if b == nil {
-		return true
-	}
-	for _, match := range b.settings.Exclude {
-		if ask(b, "Exclude", false, func() bool { return match(err) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// ask calls a function of the configuration. Where it panics, instead stands for
-// its answer: a fault in it must not reach the calls that it is asked about.
-func ask[T any](b *Breaker, field string, instead T, f func() T) (answer T) {
-	defer func() {
-		if r := recover(); r != nil {
-			slog.Error("breaker: a function of the configuration panicked", "breaker", b.name, "field", field, "panic", r)
-			answer = instead
-		}
-	}()
-	return f()
-}
-
-// runPermit is Run for all states.
-func (b *Breaker) runPermit(ctx context.Context, fn func(context.Context) error) error {
-	if refusal := b.Refusal(); refusal != nil { // before the price of a permit
-		return refusal
-	}
-	_, err := doPermit(ctx, b, nil, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
-	return err
-}
-
-// doPermit is Do for all states: with a permit.
-func doPermit[T any](
-	ctx context.Context, b *Breaker, outcome func(error) Outcome, fn func(context.Context) (T, error),
-) (T, error) {
-	if refusal := b.Refusal(); refusal != nil { // before the price of a permit
-		var none T
-		return none, refusal
-	}
-	p, err := b.Acquire()
-	if err != nil {
-		var none T
-		return none, err
-	}
-	defer p.Ignore() // fn, or outcome, may end the goroutine
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		if r := recover(); r != nil {
-			p.Failure(&PanicError{r})
-			panic(r)
-		}
-	}()
-	v, err := fn(ctx)
-	returned = true
-	if err != nil && outcome != nil {
-		p.EndAs(ctx, outcome(err), err)
-	} else {
-		p.End(ctx, err)
-	}
-	return v, err
-}

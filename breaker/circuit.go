@@ -1,114 +1,230 @@
 package breaker
 
 import (
-	"context"
-	"math"
+	"sync/atomic"
 	"time"
 )
 
-// The four things that happen to a circuit: admit, succeed, fail, release. The
-// last three take what the caller was admitted under: the word and the probe's
-// number.
+// Outcome is what a call says of the service, as its caller has decided.
+type Outcome uint8
 
-// admit lets a call through or returns an *OpenError.
-func (b *Breaker) admit() (w, probe uint64, err error) {
-	w = b.word.Load()
-	if stateOf(w) == Closed {
-		return w, 0, nil
-	}
-	if refusal := b.Refusal(); refusal != nil {
-		return 0, 0, refusal
-	}
-	k := b.openBook()
-	now := b.lock(k)
-	defer b.unlock(k)
-	w = b.word.Load()
-	switch stateOf(w) {
-	case Closed:
-		return w, 0, nil
-	case Open:
-		if o := k.opening.Load(); now < o.until {
-			return 0, 0, o.err
-		}
-		b.begin(k, b.turn(HalfOpen, false), now, k.cause)
-		w = b.word.Load()
-	}
-	if k.expire(now, b.settings.ProbeLease); len(k.probes) >= b.settings.HalfOpenProbes {
-		return 0, 0, &OpenError{
-			Name: b.name, State: HalfOpen, Cause: k.cause, Since: b.timeOf(k, k.since),
-			Until: b.timeOf(k, later(k.probes[0].from, b.settings.ProbeLease)),
-		}
-	}
-	return w, k.admitProbe(now), nil
+// The outcomes.
+const (
+	Neither   Outcome = iota // nothing was learned; the place of a probe is free again
+	Succeeded                // the service did its work
+	Failed                   // the service failed
+	Tripped                  // the service failed in a way that leaves no doubt: the circuit opens at once
+)
+
+// Failure is what is told of a call that [Failed] or [Tripped]. The zero value
+// says nothing.
+type Failure struct {
+	Cause Cause
+	// Lasted is how long the call lasted. It makes the window longer; see
+	// [Config]. More than 10 minutes is taken for 10 minutes, 0 is not known.
+	Lasted time.Duration
+	// AskedFor is how long the service asked to be left alone; 0: it did not
+	// say. If this failure opens the circuit, it stays OPEN for at least that
+	// long, and if it is one that trips, for just that long; but no longer than
+	// Config.MaxOpen.
+	AskedFor time.Duration
 }
 
-// Refusal returns what Run would return now if the circuit is OPEN, or nil. It
-// changes nothing: once the recovery time has come it returns nil, and the next
-// call finds out.
+// maxLasted is how much of a call's duration is reckoned: one that hung for a day
+// must not make failures of last week count.
+const maxLasted = 10 * time.Minute
+
+// Pass is the leave to make one call, from [Breaker.Enter] or [Breaker.Wait]. It
+// is a plain value, given back once, with [Breaker.Leave], from any goroutine;
+// see [Permit] for one that may be ended twice. The zero Pass is of no call:
+// it counts for nothing.
+//
+// A probe whose pass is never given back loses its place when Config.ProbeLease
+// runs out.
+type Pass struct {
+	word  uint64 // the breaker's, when the call was admitted
+	probe uint64 // its number; 0: it is not a probe, or one that has passed
+	slow  *watch // nil: not watched
+}
+
+// Plain returns the pass as one number, if it is no more than that: true for all
+// calls but probes that have not passed and calls watched for slowness.
+// [PlainPass] turns it back. The zero Pass is 0.
+func (p Pass) Plain() (n int64, ok bool) { return int64(p.word), p.probe == 0 && p.slow == nil }
+
+// PlainPass returns the pass whose number [Pass.Plain] returned.
+func PlainPass(n int64) Pass { return Pass{word: uint64(n)} }
+
+// watch makes a failure of a call when it becomes slow.
+type watch struct {
+	timer *time.Timer
+	word  atomic.Uint64 // under which the call counts
+}
+
+func (b *Breaker) watch(w uint64) *watch {
+	if w&watchedBit == 0 {
+		return nil
+	}
+	s := new(watch)
+	s.word.Store(w)
+	s.timer = time.AfterFunc(b.settings.SlowCall, func() {
+		b.fail(s.word.Load(), Failure{Cause: Cause{Kind: "slow"}, Lasted: b.settings.SlowCall}, false)
+	})
+	return s
+}
+
+// Enter lets a call through, or says why not. It does not wait.
+func (b *Breaker) Enter() (Pass, *OpenError) {
+	if w := b.word.Load(); w&plainMask == 0 {
+		return Pass{word: w}, nil
+	}
+	return b.enter()
+}
+
+// enter is Enter for all states.
+func (b *Breaker) enter() (Pass, *OpenError) {
+	w := b.word.Load()
+	if stateOf(w) == Closed {
+		return Pass{word: w, slow: b.watch(w)}, nil
+	}
+	if refusal := b.Refusal(); refusal != nil { // before the price of a lock
+		return Pass{}, refusal
+	}
+	k, now := b.lock()
+	defer b.unlock(k)
+	return b.admit(k, now)
+}
+
+// admit lets a call through, or says why not. The caller holds the lock.
+func (b *Breaker) admit(k *book, now time.Time) (Pass, *OpenError) {
+	w := b.word.Load()
+	switch stateOf(w) {
+	case Closed:
+		return Pass{word: w, slow: b.watch(w)}, nil
+	case Open:
+		return Pass{}, k.opening.Load()
+	}
+	if k.expire(now, b.settings.ProbeLease); len(k.probes) >= b.settings.HalfOpenProbes {
+		return Pass{}, &OpenError{
+			Name: b.name, State: HalfOpen, Cause: k.cause, Since: k.since,
+			Until: k.probes[0].from.Add(b.settings.ProbeLease),
+		}
+	}
+	return Pass{word: w, probe: k.admitProbe(now), slow: b.watch(w)}, nil
+}
+
+// Refusal returns the refusal of [Breaker.Enter] if the circuit is OPEN, or nil.
+// It takes nothing and changes nothing: once the recovery time is over it
+// returns nil, and in HALF_OPEN too, whether a place is free or not.
 func (b *Breaker) Refusal() *OpenError {
 	if stateOf(b.word.Load()) != Open { // it has the last word: an opening is written down after it
 		return nil
 	}
-	k := b.openBook()
-	o := k.opening.Load()
-	if o == nil {
+	o := b.openBook().opening.Load()
+	if o == nil || !o.Forced && time.Until(o.Until) <= 0 {
 		return nil
 	}
-	now := b.now() + k.skew.Load()
-	if now < o.from { // the clock went backwards, which must be written down
-		now = b.lock(k)
-		b.unlock(k)
+	return o
+}
+
+// Accept says that an answer has begun to come to the call of p. It returns the
+// pass to give back when the call ends.
+//
+// If the call is a probe, it has passed: it is counted as a success, and its
+// place is free. What [Breaker.Leave] says later counts by itself, in the state
+// of now: a failure in HALF_OPEN opens the circuit again, and in CLOSED it is one
+// of those that are counted; a success and neither change nothing in HALF_OPEN.
+// A probe of an earlier state stays one. For a call that is not a probe nothing
+// happens, and p itself is returned.
+func (b *Breaker) Accept(p Pass) Pass {
+	if p.probe == 0 {
+		return p
 	}
-	if now < o.until {
-		return o.err
+	k, now := b.lock()
+	defer b.unlock(k)
+	if b.late(p.word) {
+		return p
 	}
-	return nil
+	b.pass(k, now, p.probe)
+	p.probe, p.word = 0, b.word.Load()
+	if p.slow != nil {
+		p.slow.word.Store(p.word)
+	}
+	return p
+}
+
+// Leave says how the call of p ended, as the caller has decided. f tells of the
+// failure for [Failed] and [Tripped]; with the others it is not looked at. A
+// call that has been counted as slow (see Config.SlowCall) counts no more,
+// unless it is Tripped.
+func (b *Breaker) Leave(p Pass, o Outcome, f Failure) {
+	if o == Succeeded && p.word&(plainMask|creditMask) == 0 && p.word == b.word.Load() {
+		return
+	}
+	b.leave(p, o, &f)
+}
+
+func (b *Breaker) leave(p Pass, o Outcome, f *Failure) {
+	counted := p.slow != nil && !p.slow.timer.Stop()
+	switch {
+	case o == Tripped:
+		b.fail(p.word, *f, true)
+	case counted:
+	case o == Succeeded:
+		b.succeed(p)
+	case o == Failed:
+		b.fail(p.word, *f, false)
+	default:
+		b.release(p.probe)
+	}
 }
 
 // succeed records a success.
-func (b *Breaker) succeed(w, probe uint64) {
-	if stateOf(w) == Closed {
-		b.spendCredit(w)
-		return
-	}
-	k := b.openBook()
-	now := b.lock(k)
-	defer b.unlock(k)
-	if b.late(w) {
-		return
-	}
-	k.endProbe(probe)
-	k.passed++
-	if k.passed >= b.settings.SuccessThreshold {
-		b.begin(k, b.turn(Closed, false), now, nil)
+func (b *Breaker) succeed(p Pass) {
+	switch {
+	case stateOf(p.word) == Closed:
+		b.spendCredit(p.word)
+	case p.probe != 0: // else it has passed already
+		k, now := b.lock()
+		defer b.unlock(k)
+		if !b.late(p.word) {
+			b.pass(k, now, p.probe)
+		}
 	}
 }
 
-// fail records a failure; trip opens the circuit whatever was counted.
-func (b *Breaker) fail(w uint64, cause error, trip bool) {
+// pass counts a probe that has succeeded. The caller holds the lock.
+func (b *Breaker) pass(k *book, now time.Time, id uint64) {
+	k.endProbe(id)
+	k.passed++
+	if k.passed >= b.settings.SuccessThreshold {
+		b.begin(k, b.turn(Closed, false), now, Cause{})
+	}
+}
+
+// fail records a failure of a call admitted under w; trip opens the circuit
+// whatever was counted.
+func (b *Breaker) fail(w uint64, f Failure, trip bool) {
 	if b.late(w) {
 		return
 	}
-	k := b.openBook()
-	asked, recovery := b.asked(cause), b.recovery(k)
-	now := b.lock(k)
+	k, now := b.lock()
 	defer b.unlock(k)
 	current := b.word.Load()
 	if b.late(w) || current&forcedBit != 0 {
 		return
 	}
-	d := b.openTime(asked, recovery, trip)
 	if stateOf(current) == HalfOpen {
-		b.open(k, b.turn(Open, false), now, d, cause)
+		b.open(k, b.turn(Open, false), now, f, trip)
 		return
 	}
-	last, first := k.note(now, b.settings.FailureThreshold)
+	last, first := k.note(failed{at: now, lasted: min(f.Lasted, maxLasted)}, b.settings.FailureThreshold)
 	for { // counts and opens in one step: no success may come between
 		was := b.word.Load()
 		last.successes = k.successes + b.settings.counted(was)
-		if trip || b.settings.opens(first, last) {
+		if trip || b.settings.opens(k.failures, first, last) {
 			if b.word.CompareAndSwap(was, b.settings.turned(was, Open, false)) {
-				b.open(k, was, now, d, cause)
+				b.open(k, was, now, f, trip)
 				return
 			}
 		} else if b.word.CompareAndSwap(was, was&^creditMask|b.settings.fullCredit()) {
@@ -119,186 +235,95 @@ func (b *Breaker) fail(w uint64, cause error, trip bool) {
 }
 
 // release gives a place back; nothing is counted.
-func (b *Breaker) release(probe uint64) {
-	if probe == 0 {
+func (b *Breaker) release(id uint64) {
+	if id == 0 {
 		return
 	}
-	k := b.openBook()
-	b.lock(k)
+	k, _ := b.lock()
 	defer b.unlock(k)
-	k.endProbe(probe)
+	k.endProbe(id)
 }
 
-// late reports whether the state has changed since a call was admitted under w.
-func (b *Breaker) late(w uint64) bool { return generationOf(b.word.Load()) != generationOf(w) }
-
-// lock takes the book's lock and returns the time.
-func (b *Breaker) lock(k *book) int64 {
-	k.mu.Lock()
-	return k.advance(b.now())
-}
-
-// asked and recovery call the user's functions. They are asked before the lock
-// is taken, so that they may call the breaker.
-
-func (b *Breaker) asked(cause error) time.Duration {
-	if b.settings.RetryAfter == nil {
-		return 0
-	}
-	return ask(b, "RetryAfter", 0, func() time.Duration {
-		if d, ok := b.settings.RetryAfter(cause); ok {
-			return d
-		}
-		return 0
-	})
-}
-
-func (b *Breaker) recovery(k *book) time.Duration {
-	if b.settings.Recovery == nil {
-		return b.settings.RecoveryTimeout
-	}
-	return ask(b, "Recovery", b.settings.RecoveryTimeout, func() time.Duration {
-		return b.settings.Recovery(int(k.openings.Load()))
-	})
-}
-
-// openTime decides how long the circuit is OPEN.
-func (b *Breaker) openTime(asked, recovery time.Duration, trip bool) time.Duration {
-	if trip {
-		recovery = 0
-		if asked <= 0 {
-			recovery = b.settings.TripTimeout
-		}
-	}
-	return min(max(recovery, asked, 0), b.settings.MaxOpen)
-}
-
-// open writes down that the circuit has opened for d; was is the word before.
-// The caller holds the lock.
-func (b *Breaker) open(k *book, was uint64, now int64, d time.Duration, cause error) {
+// open writes down that the circuit has opened; was is the word before. The
+// caller holds the lock.
+func (b *Breaker) open(k *book, was uint64, now time.Time, f Failure, trip bool) {
+	cause := f.Cause.kept()
 	b.begin(k, was, now, cause)
-	k.openings.Add(1)
-	b.keepOpen(k, now, later(now, d), cause, false)
+	until := now.Add(b.settings.openTime(k.openings, f.AskedFor, trip))
+	k.openings++
+	b.keepOpen(k, &OpenError{Name: b.name, State: Open, Cause: cause, Since: now, Until: until})
 }
 
-// keepOpen says until when the circuit is OPEN. The caller holds the lock, and
-// has turned the word before: if calls were refused before, a call after them
-// could still be let through.
-func (b *Breaker) keepOpen(k *book, from, until int64, cause error, forced bool) {
-	err := &OpenError{Name: b.name, State: Open, Cause: cause, Since: b.timeOf(k, from), Forced: forced}
-	if !forced {
-		err.Until = b.timeOf(k, until)
-	}
-	k.cause = cause
-	k.opening.Store(&opening{from, until, err})
+// keepOpen says what a refusal is while the circuit is OPEN. The caller holds
+// the lock, and has turned the word before: if calls were refused before, a call
+// after them could still be let through.
+func (b *Breaker) keepOpen(k *book, refusal *OpenError) {
+	k.cause = refusal.Cause
+	k.opening.Store(refusal)
+	k.callAll()
 }
 
 // begin writes down that the word has turned; was is the word before. The caller
 // holds the lock, and calls keepOpen next if the state is Open.
-func (b *Breaker) begin(k *book, was uint64, now int64, cause error) {
+func (b *Breaker) begin(k *book, was uint64, at time.Time, cause Cause) {
 	w := b.word.Load()
 	k.opening.Store(nil)
 	if stateOf(w) == Closed {
-		k.openings.Store(0)
+		k.openings = 0
 	}
-	k.since = now
+	k.since = at
 	k.failures, k.oldest, k.successes = k.failures[:0], 0, 0
 	k.probes, k.passed = k.probes[:0], 0
-	k.wake()
-	if b.settings.OnStateChange != nil && ((was^w)&(stateMask|forcedBit) != 0 || w&forcedBit != 0) {
-		k.transitions = append(k.transitions, Transition{
-			Name: b.name, From: stateOf(was), To: stateOf(w), At: b.timeOf(k, now), Cause: cause,
-			Forced: w&forcedBit != 0, Generation: generationOf(w),
+	k.callFirst()
+	if len(b.hooks) > 0 && ((was^w)&(stateMask|forcedBit) != 0 || w&forcedBit != 0) {
+		k.toTell(Transition{
+			Name: b.name, From: stateOf(was), To: stateOf(w), At: at, Cause: cause,
+			Forced: w&forcedBit != 0, Generation: changes(w),
 		})
 	}
 }
 
-// timeOf returns the wall-clock time of a time of the breaker's.
-func (b *Breaker) timeOf(k *book, t int64) time.Time {
-	return b.settings.base.Add(time.Duration(t - k.skew.Load()))
-}
-
-// Trip opens the circuit at once, as a failure whose cause leaves no doubt
-// (a billing limit) does: for as long as Config.RetryAfter finds in the cause, or
-// else Config.TripTimeout. One that is OPEN already stays so for the longer of
-// the two times; a forced state stays as it is.
-func (b *Breaker) Trip(cause error) {
-	k := b.openBook()
-	d := b.openTime(b.asked(cause), 0, true)
-	now := b.lock(k)
+// Trip opens the circuit at once, as a call that [Tripped] does. One that is
+// OPEN already stays so for the longer of the two times; a forced state stays as
+// it is.
+func (b *Breaker) Trip(f Failure) {
+	k, now := b.lock()
 	defer b.unlock(k)
 	if b.word.Load()&forcedBit != 0 {
 		return
 	}
-	if o := k.opening.Load(); o == nil {
-		b.open(k, b.turn(Open, false), now, d, cause)
-	} else if until := later(now, d); until > o.until {
-		b.keepOpen(k, o.from, until, cause, false)
-		k.wake() // who waits may have no time for the longer wait
+	o := k.opening.Load()
+	if o == nil {
+		b.open(k, b.turn(Open, false), now, f, true)
+		return
+	}
+	if until := now.Add(b.settings.openTime(0, f.AskedFor, true)); until.After(o.Until) {
+		longer := *o
+		longer.Cause, longer.Until = f.Cause.kept(), until
+		b.keepOpen(k, &longer)
 	}
 }
 
-// ForceOpen refuses every call until Reset or ForceClosed.
-func (b *Breaker) ForceOpen(cause error) {
-	k := b.openBook()
-	now := b.lock(k)
+// ForceOpen refuses every call until [Breaker.Reset] or [Breaker.ForceClosed].
+// Those who are refused are told why; up to 100 bytes of it are kept.
+func (b *Breaker) ForceOpen(why string) {
+	k, now := b.lock()
 	defer b.unlock(k)
+	cause := Cause{Kind: why}.kept()
 	b.begin(k, b.turn(Open, true), now, cause)
-	b.keepOpen(k, now, math.MaxInt64, cause, true)
+	b.keepOpen(k, &OpenError{Name: b.name, State: Open, Cause: cause, Since: now, Forced: true})
 }
 
-// ForceClosed admits every call and counts nothing until Reset or ForceOpen.
+// ForceClosed admits every call and counts nothing until [Breaker.Reset] or
+// [Breaker.ForceOpen].
 func (b *Breaker) ForceClosed() { b.close(true) }
 
 // Reset makes the breaker CLOSED, as it was when new.
 func (b *Breaker) Reset() { b.close(false) }
 
 func (b *Breaker) close(forced bool) {
-	k := b.openBook()
-	now := b.lock(k)
+	k, now := b.lock()
 	defer b.unlock(k)
-	k.cause = nil
-	b.begin(k, b.turn(Closed, forced), now, nil)
-}
-
-// Await returns a permit as soon as the circuit admits a call: it waits where
-// Acquire would refuse. It returns ctx's error when ctx ends first, and an
-// *OpenError at once when the circuit is OPEN and can't admit a probe before
-// ctx's deadline, or is forced open.
-func (b *Breaker) Await(ctx context.Context) (Permit, error) {
-	var news <-chan struct{}
-	for {
-		if ctx.Err() != nil {
-			return Permit{}, ctx.Err()
-		}
-		w, probe, err := b.admit()
-		if err == nil {
-			return Permit{b: b, word: w, probe: probe, slow: b.watch(w)}, nil
-		}
-		if news == nil { // ask for news, then look once more, so that none is missed
-			news = b.news()
-			continue
-		}
-		refusal := err.(*OpenError)
-		deadline, bounded := ctx.Deadline()
-		if refusal.Forced || bounded && refusal.State == Open && !deadline.After(refusal.Until) {
-			return Permit{}, err
-		}
-		timer := time.NewTimer(time.Until(refusal.Until))
-		select {
-		case <-ctx.Done():
-		case <-news:
-			news = nil
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
-// news returns a channel that is closed when the circuit may admit a call.
-func (b *Breaker) news() <-chan struct{} {
-	k := b.openBook()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.news()
+	k.cause = Cause{}
+	b.begin(k, b.turn(Closed, forced), now, Cause{})
 }

@@ -3,7 +3,6 @@ package breaker_test
 import (
 	"errors"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 )
 
 func TestImpossibleSettingIsAnErrorThatNamesTheFieldWhatItGotAndWhatItTakes(t *testing.T) {
-	number := func(f float64) *float64 { return &f }
 	for _, test := range []struct {
 		field  string
 		config breaker.Config
@@ -24,14 +22,12 @@ func TestImpossibleSettingIsAnErrorThatNamesTheFieldWhatItGotAndWhatItTakes(t *t
 		{"HalfOpenProbes", breaker.Config{HalfOpenProbes: 10_001}, "10001"},
 		{"SuccessThreshold", breaker.Config{SuccessThreshold: -3}, "-3"},
 		{"SuccessThreshold", breaker.Config{SuccessThreshold: math.MaxInt}, "9223372036854775807"},
-		{"FailureRate", breaker.Config{FailureRate: number(-0.1)}, "-0.1"},
-		{"FailureRate", breaker.Config{FailureRate: number(0.0009)}, "0.0009"},
-		{"FailureRate", breaker.Config{FailureRate: number(1.0001)}, "1.0001"},
-		{"FailureRate", breaker.Config{FailureRate: number(80)}, "80"},
-		{"FailureRate", breaker.Config{FailureRate: number(math.NaN())}, "NaN"},
-		{"FailureRate", breaker.Config{FailureRate: number(math.Inf(1))}, "+Inf"},
-		{"FailureRate", breaker.Config{FailureRate: number(math.Inf(-1))}, "-Inf"},
-		{"FailureRate", breaker.Config{FailureRate: number(5e-324)}, "5e-324"},
+		{"FailureRate", breaker.Config{FailureRate: 0.0009}, "0.0009"},
+		{"FailureRate", breaker.Config{FailureRate: 1.0001}, "1.0001"},
+		{"FailureRate", breaker.Config{FailureRate: 80}, "80"},
+		{"FailureRate", breaker.Config{FailureRate: math.NaN()}, "NaN"},
+		{"FailureRate", breaker.Config{FailureRate: math.Inf(1)}, "+Inf"},
+		{"FailureRate", breaker.Config{FailureRate: 5e-324}, "5e-324"},
 		{"FailureWindow", breaker.Config{FailureWindow: -1}, "-1ns"},
 		{"RecoveryTimeout", breaker.Config{RecoveryTimeout: -time.Second}, "-1s"},
 		{"TripTimeout", breaker.Config{TripTimeout: math.MinInt64}, "-2562047h47m16.854775808s"},
@@ -40,36 +36,36 @@ func TestImpossibleSettingIsAnErrorThatNamesTheFieldWhatItGotAndWhatItTakes(t *t
 		{"MaxOpen", breaker.Config{RecoveryTimeout: 2 * time.Hour, MaxOpen: time.Hour}, "1h0m0s"},
 		{"ProbeLease", breaker.Config{ProbeLease: -1}, "-1ns"},
 		{"SlowCall", breaker.Config{SlowCall: -time.Minute}, "-1m0s"},
-		{"Exclude[1]", breaker.Config{Exclude: []breaker.Matcher{breaker.Is(errBoom), nil}}, "<nil>"},
+		{"RecoveryFactor", breaker.Config{RecoveryFactor: 0.99}, "0.99"},
+		{"RecoveryFactor", breaker.Config{RecoveryFactor: -2}, "-2"},
+		{"RecoveryFactor", breaker.Config{RecoveryFactor: 1001}, "1001"},
+		{"RecoveryFactor", breaker.Config{RecoveryFactor: math.NaN()}, "NaN"},
+		{"RecoveryFactor", breaker.Config{RecoveryFactor: math.Inf(1)}, "+Inf"},
 	} {
 		b, err := breaker.New("x", test.config)
-		r, err2 := breaker.NewRegistry(test.config, 0)
-		if b != nil || r != nil {
+		filled, err2 := test.config.Filled()
+		if b != nil || filled != (breaker.Config{}) {
 			t.Errorf("%s: made all the same", test.field)
 		}
 		for _, err := range []error{err, err2} {
 			e, isConfig := errors.AsType[*breaker.ConfigError](err)
 			if !isConfig || e.Field != test.field || e.Takes == "" ||
-				!strings.HasPrefix(err.Error(), "breaker: "+test.field+" is "+test.got+": takes "+e.Takes) {
+				err.Error() != "breaker: "+test.field+" must be "+e.Takes+", got "+test.got {
 				t.Errorf("%s: %v", test.field, err)
 			}
 		}
 	}
-	_, err := breaker.NewRegistry(breaker.Config{}, -1)
-	if e, isConfig := errors.AsType[*breaker.ConfigError](err); !isConfig || e.Field != "limit" || e.Got != -1 {
-		t.Errorf("limit: %v", err)
-	}
 }
 
 func TestExtremeSettingsAreTaken(t *testing.T) {
-	number := func(f float64) *float64 { return &f }
 	const longest = time.Duration(math.MaxInt64)
 	for _, c := range []breaker.Config{
 		{},
-		{FailureThreshold: 10_000, FailureRate: number(0.001), HalfOpenProbes: 10_000, SuccessThreshold: 10_000},
-		{FailureThreshold: 1, FailureRate: number(1), FailureWindow: 1, RecoveryTimeout: 1, MaxOpen: 1, ProbeLease: 1, TripTimeout: 1},
-		{FailureRate: number(0), FailureWindow: longest, RecoveryTimeout: longest, SlowCall: longest},
-		{FailureRate: number(math.Copysign(0, -1))},
+		{FailureThreshold: 10_000, FailureRate: 0.001, HalfOpenProbes: 10_000, SuccessThreshold: 10_000},
+		{FailureThreshold: 1, FailureRate: 1, FailureWindow: 1, RecoveryTimeout: 1, MaxOpen: 1, ProbeLease: 1, TripTimeout: 1},
+		{FailureRate: -1, FailureWindow: longest, RecoveryTimeout: longest, SlowCall: longest, RecoveryFactor: 1000},
+		{FailureRate: math.Inf(-1), MaxOpen: longest, RecoveryFactor: 1000},
+		{FailureRate: math.Copysign(0, -1)},
 		{ProbeLease: longest, MaxOpen: longest, TripTimeout: longest},
 	} {
 		b, err := breaker.New("", c)
@@ -80,10 +76,10 @@ func TestExtremeSettingsAreTaken(t *testing.T) {
 		for range 3 {
 			ok(t, b)
 		}
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		b.Reset()
 		bad(t, b)
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		if e := b.Refusal(); c.MaxOpen != 1 && e == nil {
 			t.Errorf("%+v: not OPEN", c)
 		}
@@ -91,15 +87,43 @@ func TestExtremeSettingsAreTaken(t *testing.T) {
 	}
 }
 
-func TestDefaultsAreThoseOfTheirNames(t *testing.T) {
-	rate := breaker.DefaultFailureRate
-	explicit := breaker.Config{
-		FailureThreshold: breaker.DefaultFailureThreshold, FailureWindow: breaker.DefaultFailureWindow, FailureRate: &rate,
-		RecoveryTimeout: breaker.DefaultRecoveryTimeout, HalfOpenProbes: breaker.DefaultHalfOpenProbes,
-		SuccessThreshold: breaker.DefaultSuccessThreshold, MaxOpen: breaker.DefaultMaxOpen,
+func TestDefaultsAreFilledIn(t *testing.T) {
+	want := breaker.Config{
+		FailureThreshold: 5, FailureWindow: 300 * s, FailureRate: 0.8, RecoveryTimeout: 60 * s, RecoveryFactor: 1,
+		TripTimeout: 600 * s, MaxOpen: time.Hour, HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s,
 	}
-	if explicit.FailureThreshold != 5 || explicit.FailureWindow != 300*s || rate != 0.8 || explicit.RecoveryTimeout != 60*s ||
-		explicit.HalfOpenProbes != 1 || explicit.SuccessThreshold != 2 || explicit.MaxOpen != time.Hour {
-		t.Errorf("%+v", explicit)
+	if got, err := (breaker.Config{}).Filled(); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	named := breaker.Config{
+		FailureThreshold: breaker.DefaultFailureThreshold, FailureWindow: breaker.DefaultFailureWindow,
+		FailureRate: breaker.DefaultFailureRate, RecoveryTimeout: breaker.DefaultRecoveryTimeout,
+		HalfOpenProbes: breaker.DefaultHalfOpenProbes, SuccessThreshold: breaker.DefaultSuccessThreshold, MaxOpen: breaker.DefaultMaxOpen,
+	}
+	if got, err := named.Filled(); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestTwoConfigurationsThatMeanTheSameAreEqualOnceFilled(t *testing.T) {
+	for _, test := range []struct {
+		a, b breaker.Config
+		want bool
+	}{
+		{breaker.Config{}, breaker.Config{ProbeLease: 60 * s}, true},
+		{breaker.Config{FailureRate: -1}, breaker.Config{FailureRate: -0.2}, true},
+		{breaker.Config{FailureRate: -1}, breaker.Config{}, false},
+		{breaker.Config{RecoveryTimeout: 30 * s}, breaker.Config{RecoveryTimeout: 30 * s, ProbeLease: 30 * s, TripTimeout: 300 * s}, true},
+		{breaker.Config{RecoveryTimeout: 30 * s}, breaker.Config{RecoveryTimeout: 30 * s, ProbeLease: 60 * s}, false},
+		{breaker.Config{MaxOpen: 60 * s}, breaker.Config{MaxOpen: 60 * s, TripTimeout: time.Hour}, true},
+	} {
+		a, err := test.a.Filled()
+		b, err2 := test.b.Filled()
+		if err != nil || err2 != nil || (a == b) != test.want {
+			t.Errorf("%+v and %+v: equal %v, want %v", a, b, a == b, test.want)
+		}
+		if again, err := a.Filled(); again != a || err != nil {
+			t.Errorf("%+v, filled again: %+v", a, again)
+		}
 	}
 }

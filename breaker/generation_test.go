@@ -2,7 +2,6 @@ package breaker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -11,26 +10,27 @@ import (
 	"llmcall/breaker"
 )
 
-var errLate = errors.New("late")
+var errLate = known(late)
+
+var late = breaker.Cause{Kind: "late", Status: 503}
 
 // endings are all ways to end a permit.
 var endings = map[string]func(*breaker.Permit){
 	"success": (*breaker.Permit).Success,
-	"failure": func(p *breaker.Permit) { p.Failure(errLate) },
-	"trip":    func(p *breaker.Permit) { p.Trip(errLate) },
+	"failure": func(p *breaker.Permit) { p.Failure(because(late)) },
+	"trip":    func(p *breaker.Permit) { p.Trip(because(late)) },
 	"ignore":  (*breaker.Permit).Ignore,
 }
 
 // A late report may not change anything: not the state, not what it counts, not
 // the places. Every state that admits × every state after it × every ending.
 func TestWhatWasAdmittedInAnEarlierStateNeverCountsInALaterOne(t *testing.T) {
-	rate := 1.0
 	config := breaker.Config{
-		FailureThreshold: 2, FailureRate: &rate, SuccessThreshold: 2, HalfOpenProbes: 1, TripTimeout: 60 * s,
+		FailureThreshold: 2, FailureRate: 1, SuccessThreshold: 2, HalfOpenProbes: 1, TripTimeout: 60 * s,
 	}
 	toHalf := func(b *breaker.Breaker) {
 		b.Reset()
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		time.Sleep(60 * s)
 	}
 	admitting := map[string]func(b *breaker.Breaker){
@@ -57,10 +57,10 @@ func TestWhatWasAdmittedInAnEarlierStateNeverCountsInALaterOne(t *testing.T) {
 		},
 		"OPEN": func(t *testing.T, b *breaker.Breaker) func() {
 			b.Reset()
-			b.Trip(errBoom)
+			b.Trip(because(boom))
 			time.Sleep(s)
 			return func() {
-				if e := refusal(t, b); e.RetryIn() != 59*s || e.Cause != errBoom {
+				if e := refusal(t, b); e.RetryIn() != 59*s || e.Cause != boom {
 					t.Errorf("refused for %v because of %v", e.RetryIn(), e.Cause)
 				}
 			}
@@ -85,7 +85,7 @@ func TestWhatWasAdmittedInAnEarlierStateNeverCountsInALaterOne(t *testing.T) {
 			}
 		},
 		"forced OPEN": func(t *testing.T, b *breaker.Breaker) func() {
-			b.ForceOpen(errBoom)
+			b.ForceOpen("maintenance")
 			return func() { time.Sleep(1000 * time.Hour); refused(t, b) }
 		},
 		"forced CLOSED": func(t *testing.T, b *breaker.Breaker) func() {
@@ -115,15 +115,43 @@ func TestWhatWasAdmittedInAnEarlierStateNeverCountsInALaterOne(t *testing.T) {
 	}
 }
 
-// The same with Run, which has a way of its own while CLOSED.
-func TestLateReportOfRunCountsForNothing(t *testing.T) {
-	rate := 1.0
+// A probe of an earlier state that is accepted stays one of that state.
+func TestLateAcceptCountsForNothing(t *testing.T) {
+	for name, begin := range map[string]func(*breaker.Breaker){
+		"CLOSED": (*breaker.Breaker).Reset,
+		"OPEN":   func(b *breaker.Breaker) { b.Trip(because(boom)) },
+		"HALF_OPEN": func(b *breaker.Breaker) {
+			b.Trip(because(boom))
+			time.Sleep(600 * s)
+		},
+		"forced OPEN":   func(b *breaker.Breaker) { b.ForceOpen("") },
+		"forced CLOSED": (*breaker.Breaker).ForceClosed,
+	} {
+		for _, o := range []breaker.Outcome{breaker.Neither, breaker.Succeeded, breaker.Failed, breaker.Tripped} {
+			t.Run(fmt.Sprint(name, o), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := halfOpen(t, breaker.Config{SuccessThreshold: 1, FailureThreshold: 1})
+					p := enter(t, b)
+					begin(b)
+					before := b.Snapshot()
+					b.Leave(b.Accept(p), o, because(late))
+					if after := b.Snapshot(); after != before {
+						t.Errorf("changed from %+v to %+v", before, after)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The same with Do, which has a way of its own while CLOSED.
+func TestLateReportOfDoCountsForNothing(t *testing.T) {
 	for _, err := range []error{nil, errLate} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: &rate})
+			b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: 1})
 			release := make(chan struct{})
 			for range 10 {
-				go b.Run(t.Context(), func(context.Context) error { <-release; return err })
+				go breaker.Do(t.Context(), b, func(context.Context) (int, error) { <-release; return 0, err })
 			}
 			synctest.Wait()
 			b.Reset()
@@ -140,20 +168,6 @@ func TestLateReportOfRunCountsForNothing(t *testing.T) {
 	}
 }
 
-func TestNobodyIsAskedAboutALateFailure(t *testing.T) {
-	asked := 0
-	b := newBreaker(t, breaker.Config{
-		RetryAfter: func(error) (time.Duration, bool) { asked++; return 0, false },
-		Recovery:   func(int) time.Duration { asked++; return 0 },
-	})
-	p := acquire(t, b)
-	b.Reset()
-	p.Failure(errLate)
-	if asked != 0 {
-		t.Errorf("asked %d times", asked)
-	}
-}
-
 func TestEveryChangeOfStateIsANewGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1})
@@ -162,10 +176,10 @@ func TestEveryChangeOfStateIsANewGeneration(t *testing.T) {
 			func() { bad(t, b) },
 			func() { time.Sleep(60 * s); acquire(t, b).Ignore() },
 			func() { ok(t, b) },
-			func() { b.Trip(errBoom) },
+			func() { b.Trip(because(boom)) },
 			func() { b.ForceClosed() },
 			func() { b.ForceClosed() },
-			func() { b.ForceOpen(nil) },
+			func() { b.ForceOpen("") },
 			func() { b.Reset() },
 			func() { b.Reset() },
 		} {

@@ -27,9 +27,11 @@ type action int
 
 const (
 	admit action = iota
+	accept
 	success
 	failure
 	ignore
+	tripped
 	trip
 	forceOpen
 	forceClosed
@@ -63,14 +65,14 @@ const (
 	noCall          = 31
 )
 
-// spec is the breaker as a sequential machine, without time: an OPEN circuit
-// admits a probe at once, or never. It keeps nothing that can't matter any more,
+// spec is the breaker as a sequential machine, without time: an OPEN circuit is
+// HALF_OPEN at once, or never. It keeps nothing that can't matter any more,
 // because the search goes through as many states as it can tell apart.
 type spec struct {
 	view
 	since   [3]int // successes since each of the last failures, the latest last
 	calls   uint32 // under way, and admitted in this generation
-	probing uint32 // those of them that are probes
+	probing uint32 // those of them that are probes, and have not passed
 }
 
 func (s *spec) become(state State, forced bool) {
@@ -86,18 +88,28 @@ func (s *spec) become(state State, forced bool) {
 	}
 }
 
+// pass counts a probe that succeeded.
+func (s *spec) pass(c Config, bit uint32) {
+	s.probing &^= bit
+	if s.passed++; s.passed == c.SuccessThreshold {
+		s.become(Closed, false)
+	}
+}
+
 // step does one operation, and returns what it says.
 func (s *spec) step(c Config, neverProbes bool, in input) output {
+	if s.state == Open && !s.forced && !neverProbes {
+		s.become(HalfOpen, false)
+	}
 	bit := uint32(1) << in.call
 	mine := in.do != admit && s.calls&bit != 0 && !s.forced
-	s.calls &^= bit
+	if in.do != accept {
+		s.calls &^= bit
+	}
 	switch in.do {
 	case admit:
-		if s.state == Open && (s.forced || neverProbes) {
-			return output{refused: true, state: Open}
-		}
 		if s.state == Open {
-			s.become(HalfOpen, false)
+			return output{refused: true, state: Open}
 		}
 		if s.state == HalfOpen {
 			if bits.OnesCount32(s.probing) >= c.HalfOpenProbes {
@@ -106,17 +118,19 @@ func (s *spec) step(c Config, neverProbes bool, in input) output {
 			s.probing |= bit
 		}
 		s.calls |= bit
+	case accept:
+		if mine && s.probing&bit != 0 {
+			s.pass(c, bit)
+			s.calls |= bit // in the state of now
+		}
 	case success:
 		switch {
 		case mine && s.state == Closed:
 			for i := range s.failures {
 				s.since[i]++
 			}
-		case mine && s.state == HalfOpen:
-			s.probing &^= bit
-			if s.passed++; s.passed == c.SuccessThreshold {
-				s.become(Closed, false)
-			}
+		case mine && s.probing&bit != 0:
+			s.pass(c, bit)
 		}
 	case failure:
 		switch {
@@ -128,7 +142,7 @@ func (s *spec) step(c Config, neverProbes bool, in input) output {
 			}
 			s.since[s.failures-1] = 0
 			calls := s.since[0] + c.FailureThreshold
-			if s.failures == c.FailureThreshold && float64(c.FailureThreshold)/float64(calls) >= *c.FailureRate {
+			if s.failures == c.FailureThreshold && float64(c.FailureThreshold)/float64(calls) >= c.FailureRate {
 				s.become(Open, false)
 			}
 		case mine && s.state == HalfOpen:
@@ -136,6 +150,10 @@ func (s *spec) step(c Config, neverProbes bool, in input) output {
 		}
 	case ignore:
 		s.probing &^= bit
+	case tripped:
+		if mine {
+			s.become(Open, false)
+		}
 	case trip:
 		if s.state != Open && !s.forced {
 			s.become(Open, false)
@@ -179,49 +197,83 @@ func (r *recorder) note(in input, began int64, out output) {
 	r.history = append(r.history, porcupine.Operation{ClientId: r.client, Input: in, Call: began, Output: out, Return: r.now()})
 }
 
-func refusedWith(err error) output { return output{refused: true, state: err.(*OpenError).State} }
+func refusedWith(state State) output { return output{refused: true, state: state} }
+
+var outcomeOf = map[action]Outcome{success: Succeeded, failure: Failed, ignore: Neither, tripped: Tripped}
 
 // call makes one call, in one of the ways in which one can be made.
 func (r *recorder) call(id int, random *rand.Rand) {
-	end := []action{success, success, failure, failure, failure, ignore}[random.IntN(6)]
-	pause := random.IntN(3)
-	began := r.now()
-	if random.IntN(2) == 0 {
-		made := false
-		err := r.Run(context.Background(), func(context.Context) error {
-			made = true
-			r.note(input{admit, id}, began, output{})
-			for range pause {
-				runtime.Gosched()
-			}
-			began = r.now()
-			return map[action]error{failure: errTest, ignore: context.Canceled}[end]
-		})
-		if made {
-			r.note(input{end, id}, began, output{})
-		} else {
-			r.note(input{admit, id}, began, refusedWith(err))
+	end := []action{success, success, failure, failure, failure, ignore, tripped}[random.IntN(7)]
+	pause := func() {
+		for range random.IntN(3) {
+			runtime.Gosched()
 		}
-		return
 	}
+	switch random.IntN(4) {
+	case 0:
+		if end != tripped { // no error of Do trips
+			r.do(id, end, pause)
+		}
+	case 1:
+		r.permit(id, end, pause)
+	default:
+		r.pass(id, end, random.IntN(2) == 0, pause)
+	}
+}
+
+func (r *recorder) do(id int, end action, pause func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	made := false
+	began := r.now()
+	_, err := Do(ctx, r.Breaker, func(context.Context) (int, error) {
+		made = true
+		r.note(input{admit, id}, began, output{})
+		pause()
+		if end == ignore {
+			cancel()
+		}
+		began = r.now()
+		return 0, map[action]error{failure: errTest, ignore: errTest}[end]
+	})
+	if made {
+		r.note(input{end, id}, began, output{})
+	} else {
+		r.note(input{admit, id}, began, refusedWith(err.(*OpenError).State))
+	}
+}
+
+func (r *recorder) permit(id int, end action, pause func()) {
+	began := r.now()
 	p, err := r.Acquire()
 	if err != nil {
-		r.note(input{admit, id}, began, refusedWith(err))
+		r.note(input{admit, id}, began, refusedWith(err.(*OpenError).State))
 		return
 	}
 	r.note(input{admit, id}, began, output{})
-	for range pause {
-		runtime.Gosched()
+	pause()
+	began = r.now()
+	p.end(outcomeOf[end], Failure{})
+	r.note(input{end, id}, began, output{})
+}
+
+func (r *recorder) pass(id int, end action, accepted bool, pause func()) {
+	began := r.now()
+	p, refusal := r.Enter()
+	if refusal != nil {
+		r.note(input{admit, id}, began, refusedWith(refusal.State))
+		return
+	}
+	r.note(input{admit, id}, began, output{})
+	pause()
+	if accepted {
+		began = r.now()
+		p = r.Accept(p)
+		r.note(input{accept, id}, began, output{})
+		pause()
 	}
 	began = r.now()
-	switch end {
-	case success:
-		p.Success()
-	case failure:
-		p.Failure(errTest)
-	case ignore:
-		p.Ignore()
-	}
+	r.Leave(p, outcomeOf[end], Failure{})
 	r.note(input{end, id}, began, output{})
 }
 
@@ -231,9 +283,9 @@ func (r *recorder) other(do action) {
 	var out output
 	switch do {
 	case trip:
-		r.Trip(errTest)
+		r.Trip(Failure{})
 	case forceOpen:
-		r.ForceOpen(nil)
+		r.ForceOpen("")
 	case forceClosed:
 		r.ForceClosed()
 	case reset:
@@ -255,13 +307,13 @@ type round struct {
 
 func newRound(t *testing.T, random *rand.Rand, goroutines int) *round {
 	r := &round{neverProbes: random.IntN(3) == 0, recorders: make([]recorder, goroutines)}
-	rate := []float64{0, 0.4, 0.6, 1}[random.IntN(4)]
 	r.Config = Config{
-		FailureThreshold: 1 + random.IntN(3), FailureRate: &rate, FailureWindow: time.Hour,
-		HalfOpenProbes: 1 + random.IntN(3), SuccessThreshold: 1 + random.IntN(3), ProbeLease: time.Hour, RecoveryTimeout: time.Hour,
+		FailureThreshold: 1 + random.IntN(3), FailureRate: []float64{-1, 0.4, 0.6, 1}[random.IntN(4)], FailureWindow: time.Hour,
+		HalfOpenProbes: 1 + random.IntN(3), SuccessThreshold: 1 + random.IntN(3), ProbeLease: time.Hour,
+		RecoveryTimeout: time.Hour, TripTimeout: time.Hour,
 	}
 	if !r.neverProbes {
-		r.Recovery = func(int) time.Duration { return 0 }
+		r.RecoveryTimeout, r.TripTimeout = 1, 1
 	}
 	b, started := mustNew(t, r.Config), time.Now()
 	for i := range r.recorders {
@@ -273,9 +325,9 @@ func newRound(t *testing.T, random *rand.Rand, goroutines int) *round {
 // play is what goroutine g does in a round: as soon as all are there, it makes
 // its calls.
 func (r *round) play(g int, random *rand.Rand) {
-	others := []action{look, look, look, reset, forceOpen, forceClosed}
+	others := []action{look, look, look, reset, forceOpen, forceClosed, trip}
 	if r.neverProbes {
-		others = append(others, trip, reset, reset)
+		others = append(others, reset, reset)
 	}
 	r.arrived.Add(1)
 	for spins := 0; int(r.arrived.Load()) < len(r.recorders); spins++ {
@@ -338,7 +390,7 @@ func TestConcurrentHistoriesAreLinearizable(t *testing.T) {
 	if s := os.Getenv("LLMCALL_HISTORIES"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
-			t.Fatalf("LLMCALL_HISTORIES is %q: takes a whole number", s)
+			t.Fatalf("LLMCALL_HISTORIES must be a whole number, got %q", s)
 		}
 		want = n
 	}
@@ -348,7 +400,7 @@ func TestConcurrentHistoriesAreLinearizable(t *testing.T) {
 		for _, r := range record(t, random, 100) {
 			history := r.history()
 			if result := porcupine.CheckOperationsTimeout(specification(r.Config, r.neverProbes), history, time.Minute); result != porcupine.Ok {
-				t.Fatalf("%+v, rate %v: %v\n%s", r.Config, *r.FailureRate, result, describe(history))
+				t.Fatalf("%+v: %v\n%s", r.Config, result, describe(history))
 			}
 			histories++
 			operations += len(history)
@@ -375,8 +427,7 @@ func overlapping(history []porcupine.Operation) (pairs int) {
 
 // The checker finds what it is there to find.
 func TestAHistoryThatNoOrderExplainsIsFound(t *testing.T) {
-	rate := 1.0
-	c := Config{FailureThreshold: 2, FailureRate: &rate, HalfOpenProbes: 1, SuccessThreshold: 1}
+	c := Config{FailureThreshold: 2, FailureRate: 1, HalfOpenProbes: 1, SuccessThreshold: 1}
 	step := func(at int64, do action, call int, out output) porcupine.Operation {
 		return porcupine.Operation{Input: input{do, call}, Call: at, Output: out, Return: at + 1}
 	}
@@ -407,6 +458,9 @@ func TestAHistoryThatNoOrderExplainsIsFound(t *testing.T) {
 			step(0, admit, 0, output{}), step(2, admit, 1, output{}), step(4, reset, noCall, output{}),
 			step(6, failure, 0, output{}), step(8, failure, 1, output{}),
 			step(10, look, noCall, output{seen: view{state: Open, generation: 2, openings: 1}}),
+		}, false},
+		"a failure after it was accepted that was lost": {[]porcupine.Operation{
+			step(0, admit, 0, output{}), step(2, accept, 0, output{}), step(4, tripped, 0, output{}), step(6, admit, 1, output{}),
 		}, false},
 	} {
 		if got := porcupine.CheckOperations(specification(c, true), test.history); got != test.want {

@@ -3,7 +3,6 @@ package breaker_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -21,20 +20,17 @@ func TestHookIsToldOfEveryChangeInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var got []breaker.Transition
-		b := newBreaker(t, breaker.Config{
-			FailureThreshold: 2, SuccessThreshold: 1,
-			OnStateChange: func(tr breaker.Transition) { got = append(got, tr) },
-		})
-		late := errors.New("late")
+		b := newBreaker(t, breaker.Config{FailureThreshold: 2, SuccessThreshold: 1},
+			func(tr breaker.Transition) { got = append(got, tr) })
 		bad(t, b)
 		bad(t, b)
 		time.Sleep(60 * s)
-		run(b, late)
-		b.Trip(errBoom) // longer OPEN is no change of state
+		run(b, errLate)
+		b.Trip(because(boom)) // longer OPEN is no change of state
 		time.Sleep(600 * s)
 		ok(t, b)
-		b.ForceOpen(errBoom)
-		b.ForceOpen(late)
+		b.ForceOpen("a")
+		b.ForceOpen("b")
 		b.ForceClosed()
 		b.Reset()
 		b.Reset() // was CLOSED
@@ -46,13 +42,13 @@ func TestHookIsToldOfEveryChangeInOrder(t *testing.T) {
 		}
 		at := func(d time.Duration) time.Time { return began.Add(d) }
 		want := []breaker.Transition{
-			{From: closed, To: open, At: at(0), Cause: errBoom, Generation: 1},
-			{From: open, To: half, At: at(60 * s), Cause: errBoom, Generation: 2},
+			{From: closed, To: open, At: at(0), Cause: boom, Generation: 1},
+			{From: open, To: half, At: at(60 * s), Cause: boom, Generation: 2},
 			{From: half, To: open, At: at(60 * s), Cause: late, Generation: 3},
-			{From: open, To: half, At: at(660 * s), Cause: errBoom, Generation: 4},
+			{From: open, To: half, At: at(660 * s), Cause: boom, Generation: 4},
 			{From: half, To: closed, At: at(660 * s), Generation: 5},
-			{From: closed, To: open, At: at(660 * s), Cause: errBoom, Forced: true, Generation: 6},
-			{From: open, To: open, At: at(660 * s), Cause: late, Forced: true, Generation: 7},
+			{From: closed, To: open, At: at(660 * s), Cause: breaker.Cause{Kind: "a"}, Forced: true, Generation: 6},
+			{From: open, To: open, At: at(660 * s), Cause: breaker.Cause{Kind: "b"}, Forced: true, Generation: 7},
 			{From: open, To: closed, At: at(660 * s), Forced: true, Generation: 8},
 			{From: closed, To: closed, At: at(660 * s), Generation: 9},
 		}
@@ -73,18 +69,17 @@ func TestHookIsToldOfEveryChangeInOrder(t *testing.T) {
 func TestHookSeesAnUnbrokenChainFromManyGoroutines(t *testing.T) {
 	var got []breaker.Transition
 	var inside atomic.Int32
-	b := newBreaker(t, breaker.Config{
-		FailureThreshold: 1, SuccessThreshold: 1, Recovery: func(int) time.Duration { return 0 },
-		OnStateChange: func(tr breaker.Transition) {
-			if inside.Add(1) != 1 {
-				t.Error("called twice at a time")
-			}
-			if tr.Generation%7 == 0 {
-				runtime.Gosched()
-			}
-			got = append(got, tr)
-			inside.Add(-1)
-		},
+	dropped := 0
+	b := newBreaker(t, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, RecoveryTimeout: 1}, func(tr breaker.Transition) {
+		if inside.Add(1) != 1 {
+			t.Error("called twice at a time")
+		}
+		if tr.Generation%7 == 0 {
+			runtime.Gosched()
+		}
+		got = append(got, tr)
+		dropped += tr.Dropped
+		inside.Add(-1)
 	})
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -99,12 +94,13 @@ func TestHookSeesAnUnbrokenChainFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := b.Snapshot().Generation; uint64(len(got)) != n {
-		t.Errorf("told of %d changes of %d", len(got), n)
+	if n := b.Snapshot().Generation; uint64(len(got)+dropped) != n {
+		t.Errorf("told of %d changes of %d, and %d dropped", len(got), n, dropped)
 	}
-	state := closed
+	state, generation := closed, uint64(0)
 	for i, tr := range got {
-		if tr.From != state || tr.Generation != uint64(i+1) {
+		generation += uint64(tr.Dropped) + 1
+		if tr.Generation != generation || tr.Dropped == 0 && tr.From != state {
 			t.Fatalf("after %v, change %d: %+v", state, i+1, tr)
 		}
 		state = tr.To
@@ -124,21 +120,24 @@ func TestHookMayCallEveryMethodOfTheBreaker(t *testing.T) {
 			b.Refusal()
 			run(b, nil)
 			run(b, errBoom)
-			callers["Do"](t.Context(), b, errBoom)
+			b.Idle()
 			if p, err := b.Acquire(); err == nil {
 				p.Success()
 			}
+			if p, err := b.Enter(); err == nil {
+				b.Leave(b.Accept(p), breaker.Failed, because(boom))
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), s)
 			defer cancel()
-			if p, err := b.Await(ctx); err == nil {
-				p.Failure(errBoom)
+			if p, err := b.Wait(ctx); err == nil {
+				b.Leave(p, breaker.Tripped, because(boom))
 			}
-			b.Trip(errBoom)
-			b.ForceOpen(errBoom)
+			b.Trip(because(boom))
+			b.ForceOpen("")
 			b.ForceClosed()
 			b.Reset()
 		}
-		b = newBreaker(t, breaker.Config{FailureThreshold: 1, OnStateChange: func(breaker.Transition) {
+		b = newBreaker(t, breaker.Config{FailureThreshold: 1}, func(breaker.Transition) {
 			if depth++; depth > 3 { // or its own changes would keep it going for ever
 				return
 			}
@@ -146,7 +145,7 @@ func TestHookMayCallEveryMethodOfTheBreaker(t *testing.T) {
 			done := make(chan struct{})
 			go func() { defer close(done); everything() }()
 			<-done
-		}})
+		})
 		bad(t, b)
 		wantState(t, b, closed) // the hook's last word
 		if depth <= 3 {
@@ -158,51 +157,46 @@ func TestHookMayCallEveryMethodOfTheBreaker(t *testing.T) {
 func TestChangesThatAHookCausesAreToldAfterItHasReturned(t *testing.T) {
 	var b *breaker.Breaker
 	var got []breaker.State
-	b = newBreaker(t, breaker.Config{FailureThreshold: 1, OnStateChange: func(tr breaker.Transition) {
+	b = newBreaker(t, breaker.Config{FailureThreshold: 1}, func(tr breaker.Transition) {
 		if len(got) == 0 {
 			b.ForceClosed()
-			b.ForceOpen(nil)
+			b.ForceOpen("")
 			b.Reset()
 		}
 		got = append(got, tr.To)
-	}})
+	})
 	bad(t, b)
 	if want := []breaker.State{open, closed, open, closed}; !slices.Equal(got, want) {
 		t.Errorf("told of %v, want %v", got, want)
 	}
 }
 
-// hookEndings are the ways in which a hook can end, and what is logged of it.
-var hookEndings = map[string]struct {
-	end    func()
-	logged string
-}{
-	"panic":      {func() { panic("hook") }, `msg="breaker: OnStateChange panicked" breaker=test/model panic=hook`},
-	"panic(nil)": {func() { panic(nil) }, "panic called with nil argument"},
-	"Goexit":     {runtime.Goexit, ""},
-	"return":     {func() {}, ""},
-}
-
-func TestHookThatPanicsOrEndsItsGoroutineHarmsNobodyAndAPanicIsLogged(t *testing.T) {
+func TestHookThatPanicsHarmsNobodyAndIsLogged(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
-	for name, hook := range hookEndings {
+	for name, hook := range map[string]struct {
+		end    func()
+		logged string
+	}{
+		"panic":      {func() { panic("hook") }, `msg="breaker: a hook panicked" breaker=test/model panic=hook`},
+		"panic(nil)": {func() { panic(nil) }, "panic called with nil argument"},
+		"return":     {func() {}, ""},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 			synctest.Test(t, func(t *testing.T) {
-				var told []breaker.State
-				b := newBreaker(t, breaker.Config{
-					FailureThreshold: 1, SuccessThreshold: 1,
-					OnStateChange: func(tr breaker.Transition) { told = append(told, tr.To); hook.end() },
-				})
+				var told, toldToo []breaker.State
+				b := newBreaker(t, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1},
+					func(tr breaker.Transition) { told = append(told, tr.To); hook.end() },
+					func(tr breaker.Transition) { toldToo = append(toldToo, tr.To) })
 				// Each call in this trace causes a change, and must itself go on.
 				trace(t, b, []step{{0, bad, open}, {60 * s, bad, open}, {60 * s, ok, closed}, {0, bad, open}})
 				if got := b.Snapshot(); got.Probes != 0 {
 					t.Errorf("%+v", got)
 				}
-				if want := []breaker.State{open, half, open, half, closed, open}; !slices.Equal(told, want) {
-					t.Errorf("told of %v, want %v", told, want)
+				if want := []breaker.State{open, half, open, half, closed, open}; !slices.Equal(told, want) || !slices.Equal(toldToo, want) {
+					t.Errorf("told of %v and %v, want %v", told, toldToo, want)
 				}
 			})
 			lines := 0 // a panic is logged, each time, and nothing else is
@@ -216,12 +210,67 @@ func TestHookThatPanicsOrEndsItsGoroutineHarmsNobodyAndAPanicIsLogged(t *testing
 	}
 }
 
+// runtime.Goexit in a hook ends the goroutine that it is called on, but what that
+// had to say is counted, and telling goes on with the next change.
+func TestHookThatEndsItsGoroutineIsToldOfTheNextChange(t *testing.T) {
+	var told []breaker.State
+	b := newBreaker(t, breaker.Config{FailureThreshold: 1}, func(tr breaker.Transition) {
+		if told = append(told, tr.To); len(told) == 1 {
+			runtime.Goexit()
+		}
+	})
+	done := make(chan struct{})
+	went := false
+	go func() {
+		defer close(done)
+		run(b, errBoom)
+		went = true
+	}()
+	<-done
+	wantState(t, b, open)
+	b.Reset()
+	if want := []breaker.State{open, closed}; went || !slices.Equal(told, want) {
+		t.Errorf("told of %v, want %v; the goroutine went on: %v", told, want, went)
+	}
+}
+
+// A18: 200,000 changes were kept while a hook was blocked.
+func TestChangesThatWaitForAHookAreBoundedAndThoseDroppedAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var got []breaker.Transition
+		b := newBreaker(t, breaker.Config{}, func(tr breaker.Transition) { <-release; got = append(got, tr) })
+		go b.ForceOpen("")
+		synctest.Wait()
+		for range 1000 {
+			b.Reset()
+			b.ForceOpen("")
+		}
+		close(release)
+		synctest.Wait()
+		b.Reset()
+		if len(got) != 102 {
+			t.Fatalf("told of %d changes", len(got))
+		}
+		generation := uint64(0)
+		for i, tr := range got {
+			want := 0
+			if i == 1 {
+				want = 1900
+			}
+			if generation += uint64(tr.Dropped) + 1; tr.Dropped != want || tr.Generation != generation {
+				t.Errorf("%d: %+v", i, tr)
+			}
+		}
+	})
+}
+
 // A hook that never returns holds up the one call that waits for it, and no
 // other.
 func TestHookThatHangsHoldsUpOneCallOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		b := newBreaker(t, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, OnStateChange: func(breaker.Transition) { <-release }})
+		b := newBreaker(t, breaker.Config{FailureThreshold: 1, SuccessThreshold: 1}, func(breaker.Transition) { <-release })
 		go run(b, errBoom)
 		synctest.Wait()
 		trace(t, b, []step{{0, refused, open}, {60 * s, ok, closed}, {0, bad, open}, {0, refused, open}})

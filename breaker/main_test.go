@@ -13,25 +13,43 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var errBoom = errors.New("boom")
+// known is an error that tells what may be kept of it.
+type known breaker.Cause
+
+func (e known) Error() string               { return "the service's own words" }
+func (e known) CircuitCause() breaker.Cause { return breaker.Cause(e) }
+
+var (
+	boom    = breaker.Cause{Kind: "boom"}
+	errBoom = known(boom)
+)
+
+// because is a failure with a cause.
+func because(c breaker.Cause) breaker.Failure { return breaker.Failure{Cause: c} }
 
 const s = time.Second
 
-func newBreaker(t testing.TB, c breaker.Config) *breaker.Breaker {
+const (
+	closed = breaker.Closed
+	open   = breaker.Open
+	half   = breaker.HalfOpen
+)
+
+func newBreaker(t testing.TB, c breaker.Config, hooks ...func(breaker.Transition)) *breaker.Breaker {
 	t.Helper()
-	b, err := breaker.New("test/model", c)
+	b, err := breaker.New("test/model", c, hooks...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// run makes a call that returns err, and reports what Run returned and whether
+// run makes a call that returns err, and reports what Do returned and whether
 // the call was made.
 func run(b *breaker.Breaker, err error) (made bool, got error) {
-	got = b.Run(context.Background(), func(context.Context) error {
+	_, got = breaker.Do(context.Background(), b, func(context.Context) (int, error) {
 		made = true
-		return err
+		return 0, err
 	})
 	return made, got
 }
@@ -53,11 +71,17 @@ func bad(t testing.TB, b *breaker.Breaker) {
 	}
 }
 
-func cancelled(t testing.TB, b *breaker.Breaker) {
-	t.Helper()
-	if made, err := run(b, context.Canceled); !made || err != context.Canceled {
-		t.Fatalf("a call that is cancelled: made %v, error %v", made, err)
+// hung is a call that failed and lasted d, told in an instant.
+func hung(d time.Duration) call {
+	return func(t testing.TB, b *breaker.Breaker) {
+		t.Helper()
+		b.Leave(enter(t, b), breaker.Failed, breaker.Failure{Cause: boom, Lasted: d})
 	}
+}
+
+func neither(t testing.TB, b *breaker.Breaker) {
+	t.Helper()
+	b.Leave(enter(t, b), breaker.Neither, breaker.Failure{})
 }
 
 func reset(_ testing.TB, b *breaker.Breaker) { b.Reset() }
@@ -73,6 +97,15 @@ func refusal(t testing.TB, b *breaker.Breaker) *breaker.OpenError {
 		t.Fatalf("want a refusal: made %v, error %v", made, err)
 	}
 	return e
+}
+
+func enter(t testing.TB, b *breaker.Breaker) breaker.Pass {
+	t.Helper()
+	p, err := b.Enter()
+	if err != nil {
+		t.Fatalf("Enter: %v", err)
+	}
+	return p
 }
 
 func acquire(t testing.TB, b *breaker.Breaker) *breaker.Permit {
@@ -96,10 +129,9 @@ func wantState(t testing.TB, b *breaker.Breaker, want breaker.State) {
 func halfOpen(t testing.TB, c breaker.Config) *breaker.Breaker {
 	t.Helper()
 	b := newBreaker(t, c)
-	b.Trip(errBoom)
+	b.Trip(because(boom))
 	time.Sleep(b.Snapshot().RetryIn)
-	acquire(t, b).Ignore()
-	wantState(t, b, breaker.HalfOpen)
+	wantState(t, b, half)
 	return b
 }
 

@@ -1,8 +1,8 @@
 package breaker_test
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,56 +11,65 @@ import (
 	"llmcall/breaker"
 )
 
-func TestTripOpensForTripTimeoutOrForWhatTheCauseAsks(t *testing.T) {
+// asking is a failure that asks to be left alone.
+func asking(d time.Duration) breaker.Failure { return breaker.Failure{Cause: boom, AskedFor: d} }
+
+func TestTripOpensForTripTimeoutOrForWhatTheServiceAsks(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		config breaker.Config
-		cause  error
+		asked  time.Duration
 		want   time.Duration
 	}{
-		{"the default is ten times the recovery time", breaker.Config{}, errBoom, 600 * s},
-		{"of that which is set", breaker.Config{RecoveryTimeout: 3 * s}, errBoom, 30 * s},
-		{"never more than MaxOpen", breaker.Config{RecoveryTimeout: 59 * time.Minute}, errBoom, time.Hour},
-		{"which is raised with the recovery time", breaker.Config{RecoveryTimeout: 2 * time.Hour}, errBoom, 2 * time.Hour},
-		{"set", breaker.Config{TripTimeout: s}, errBoom, s},
-		{"no cause", breaker.Config{}, nil, 600 * s},
-		{"the cause asks for more", breaker.Config{RetryAfter: retryAfter}, asksFor(1200 * s), 1200 * s},
-		{"the cause asks for less", breaker.Config{RetryAfter: retryAfter}, fmt.Errorf("w: %w", asksFor(20*s)), 20 * s},
-		{"the cause asks for too much", breaker.Config{RetryAfter: retryAfter}, asksFor(2 * time.Hour), time.Hour},
-		{"the cause asks for nothing", breaker.Config{RetryAfter: retryAfter}, errBoom, 600 * s},
+		{"the default is ten times the recovery time", breaker.Config{}, 0, 600 * s},
+		{"of that which is set", breaker.Config{RecoveryTimeout: 3 * s}, 0, 30 * s},
+		{"never more than MaxOpen", breaker.Config{RecoveryTimeout: 59 * time.Minute}, 0, time.Hour},
+		{"which is raised with the recovery time", breaker.Config{RecoveryTimeout: 2 * time.Hour}, 0, 2 * time.Hour},
+		{"set", breaker.Config{TripTimeout: s}, 0, s},
+		{"it asks for more", breaker.Config{}, 1200 * s, 1200 * s},
+		{"it asks for less", breaker.Config{}, 20 * s, 20 * s},
+		{"it asks for too much", breaker.Config{}, 2 * time.Hour, time.Hour},
+		{"it asks for nothing", breaker.Config{}, -s, 600 * s},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBreaker(t, test.config)
-				b.Trip(test.cause)
-				if e := refusal(t, b); e.RetryIn() != test.want || e.Cause != test.cause {
-					t.Errorf("OPEN for %v because of %v, want %v", e.RetryIn(), e.Cause, test.want)
-				}
-				time.Sleep(test.want - 1)
-				refused(t, b)
-				time.Sleep(time.Nanosecond)
-				ok(t, b)
+		for name, trip := range map[string]func(*testing.T, *breaker.Breaker){
+			"by hand": func(_ *testing.T, b *breaker.Breaker) { b.Trip(asking(test.asked)) },
+			"pass":    func(t *testing.T, b *breaker.Breaker) { b.Leave(enter(t, b), breaker.Tripped, asking(test.asked)) },
+			"permit":  func(t *testing.T, b *breaker.Breaker) { acquire(t, b).Trip(asking(test.asked)) },
+		} {
+			t.Run(test.name+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBreaker(t, test.config)
+					trip(t, b)
+					if e := refusal(t, b); e.RetryIn() != test.want || e.Cause != boom {
+						t.Errorf("OPEN for %v after %v, want %v", e.RetryIn(), e.Cause, test.want)
+					}
+					time.Sleep(test.want - 1)
+					refused(t, b)
+					time.Sleep(time.Nanosecond)
+					ok(t, b)
+				})
 			})
-		})
+		}
 	}
 }
 
 func TestTripOfAnOpenCircuitLastsForTheLongerTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Config{FailureThreshold: 1, RetryAfter: retryAfter})
+		b := newBreaker(t, breaker.Config{FailureThreshold: 1})
 		since := time.Now()
 		bad(t, b) // 60 s
 		time.Sleep(10 * s)
-		b.Trip(asksFor(20 * s)) // shorter
-		if e := refusal(t, b); e.RetryIn() != 50*s || e.Cause != errBoom {
-			t.Errorf("OPEN for %v because of %v", e.RetryIn(), e.Cause)
+		other := breaker.Cause{Kind: "quota", Status: 429}
+		b.Trip(breaker.Failure{Cause: other, AskedFor: 20 * s}) // shorter
+		if e := refusal(t, b); e.RetryIn() != 50*s || e.Cause != boom {
+			t.Errorf("OPEN for %v after %v", e.RetryIn(), e.Cause)
 		}
-		b.Trip(asksFor(100 * s)) // longer
+		b.Trip(breaker.Failure{Cause: other, AskedFor: 100 * s}) // longer
 		e := refusal(t, b)
-		if e.RetryIn() != 100*s || e.Cause != asksFor(100*s) || !e.Since.Equal(since) {
-			t.Errorf("OPEN for %v because of %v since %v", e.RetryIn(), e.Cause, e.Since)
+		if e.RetryIn() != 100*s || e.Cause != other || !e.Since.Equal(since) {
+			t.Errorf("OPEN for %v after %v since %v", e.RetryIn(), e.Cause, e.Since)
 		}
-		if got := b.Snapshot(); got.Cause != asksFor(100*s) || got.RetryIn != 100*s || !got.Since.Equal(since) {
+		if got := b.Snapshot(); got.Cause != other || got.RetryIn != 100*s || !got.Since.Equal(since) {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -72,7 +81,7 @@ func TestManyTripsAreOneOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Config{})
 		for range 100 {
-			b.Trip(errBoom)
+			b.Trip(because(boom))
 			time.Sleep(time.Millisecond)
 		}
 		if got := b.Snapshot(); got.Openings != 1 || got.Generation != 1 {
@@ -84,21 +93,21 @@ func TestManyTripsAreOneOpening(t *testing.T) {
 func TestTripWorksFromEveryState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Config{})
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		wantState(t, b, open)
 		time.Sleep(600 * s)
 		acquire(t, b)
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		wantState(t, b, open)
 		if got := b.Snapshot(); got.Openings != 2 || got.RetryIn != 600*s {
 			t.Errorf("%+v", got)
 		}
 		b.ForceClosed()
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		wantState(t, b, closed)
-		b.ForceOpen(nil)
-		b.Trip(errBoom)
-		if e := refusal(t, b); !e.Forced || e.Cause != nil {
+		b.ForceOpen("")
+		b.Trip(because(boom))
+		if e := refusal(t, b); !e.Forced || e.Cause != (breaker.Cause{}) {
 			t.Errorf("%+v", e)
 		}
 	})
@@ -108,9 +117,9 @@ func TestForcedOpenRefusesUntilResetOrForceClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, end := range []func(*breaker.Breaker){(*breaker.Breaker).Reset, (*breaker.Breaker).ForceClosed} {
 			b := newBreaker(t, breaker.Config{})
-			b.ForceOpen(errBoom)
+			b.ForceOpen("maintenance")
 			time.Sleep(100_000 * time.Hour)
-			if e := refusal(t, b); !e.Forced || e.Cause != errBoom {
+			if e := refusal(t, b); !e.Forced || e.Cause.Kind != "maintenance" {
 				t.Errorf("%+v", e)
 			}
 			if got := b.Snapshot(); got.State != open || !got.Forced || got.RetryIn != 0 {
@@ -125,32 +134,32 @@ func TestForcedOpenRefusesUntilResetOrForceClosed(t *testing.T) {
 func TestForcedClosedAdmitsAllAndCountsNothingUntilResetOrForceOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Config{FailureThreshold: 2})
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		b.ForceClosed()
 		for range 100 {
 			bad(t, b)
-			acquire(t, b).Trip(errBoom)
+			acquire(t, b).Trip(because(boom))
 		}
-		if got := b.Snapshot(); got.State != closed || !got.Forced || got.Failures != 0 || got.Openings != 0 || got.Cause != nil {
+		if got := b.Snapshot(); got.State != closed || !got.Forced || got.Failures != 0 || got.Openings != 0 || got.Cause != (breaker.Cause{}) {
 			t.Errorf("%+v", got)
 		}
 		b.Reset()
 		trace(t, b, []step{{0, bad, closed}, {0, bad, open}})
 		b.ForceClosed()
-		b.ForceOpen(nil)
+		b.ForceOpen("")
 		refused(t, b)
 	})
 }
 
 func TestResetMakesItAsItWasWhenNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := breaker.Config{FailureThreshold: 2, Recovery: func(opening int) time.Duration { return 10 * s << opening }}
+		c := breaker.Config{FailureThreshold: 2, RecoveryTimeout: 10 * s, RecoveryFactor: 2}
 		states := map[string]func(*breaker.Breaker){
 			"new":           func(*breaker.Breaker) {},
 			"one failure":   func(b *breaker.Breaker) { bad(t, b) },
-			"OPEN":          func(b *breaker.Breaker) { b.Trip(errBoom) },
-			"HALF_OPEN":     func(b *breaker.Breaker) { b.Trip(errBoom); time.Sleep(600 * s); acquire(t, b) },
-			"forced OPEN":   func(b *breaker.Breaker) { b.ForceOpen(errBoom) },
+			"OPEN":          func(b *breaker.Breaker) { b.Trip(because(boom)) },
+			"HALF_OPEN":     func(b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(100 * s); acquire(t, b) },
+			"forced OPEN":   func(b *breaker.Breaker) { b.ForceOpen("maintenance") },
 			"forced CLOSED": func(b *breaker.Breaker) { b.ForceClosed() },
 		}
 		for name, begin := range states {
@@ -183,19 +192,17 @@ func TestSnapshotOfANewBreakerIsItsNameAlone(t *testing.T) {
 
 func TestEverythingAtOnceFromManyGoroutinesLeavesAWorkingBreaker(t *testing.T) {
 	b := newBreaker(t, breaker.Config{
-		FailureThreshold: 2, HalfOpenProbes: 3, SlowCall: time.Millisecond,
-		Recovery:      func(int) time.Duration { return time.Microsecond },
-		OnStateChange: func(breaker.Transition) {},
-	})
+		FailureThreshold: 2, HalfOpenProbes: 3, SlowCall: time.Millisecond, RecoveryTimeout: time.Microsecond,
+	}, func(breaker.Transition) {})
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 2000 {
-				switch (i*7 + g) % 16 {
+				switch (i*7 + g) % 18 {
 				case 0:
-					b.Trip(errBoom)
+					b.Trip(because(boom))
 				case 1:
-					b.ForceOpen(errBoom)
+					b.ForceOpen("maintenance")
 				case 2:
 					b.ForceClosed()
 				case 3:
@@ -210,6 +217,20 @@ func TestEverythingAtOnceFromManyGoroutinesLeavesAWorkingBreaker(t *testing.T) {
 				case 6:
 					if e := b.Refusal(); e != nil {
 						_ = e.Error()
+					}
+				case 16:
+					if p, err := b.Enter(); err == nil {
+						b.Leave(b.Accept(p), breaker.Outcome(i%4), because(boom))
+					}
+				case 17:
+					if ctx, cancel := context.WithTimeout(context.Background(), 50*time.Microsecond); i%2 == 0 {
+						if p, err := b.Wait(ctx); err == nil {
+							b.Leave(p, breaker.Neither, breaker.Failure{})
+						}
+						cancel()
+					} else {
+						cancel()
+						b.Idle()
 					}
 				case 7, 8, 9:
 					run(b, errBoom)

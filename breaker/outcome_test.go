@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -13,20 +12,12 @@ import (
 	"llmcall/breaker"
 )
 
-type badRequest struct{ field string }
-
-func (e badRequest) Error() string { return "bad " + e.field }
-
-type quota struct{ left int }
-
-func (e *quota) Error() string { return "no quota" }
-
 // lazy is a context whose deadline has come, and that has not noticed yet.
 type lazy struct{ context.Context }
 
 func (lazy) Deadline() (time.Time, bool) { return time.Now(), true }
 
-// outcomes are all ways in which a call made with ctx can return an error.
+// outcomes are all ways in which a call of Do made with ctx can return an error.
 var outcomes = []struct {
 	name   string
 	ctx    func() (context.Context, context.CancelFunc)
@@ -36,34 +27,21 @@ var outcomes = []struct {
 	{"any error", live, errBoom, true},
 	{"wrapped any error", live, fmt.Errorf("call: %w", errBoom), true},
 	{"a deadline that is not the caller's", live, context.DeadlineExceeded, true},
-	{"a deadline that is not the caller's, while his is still to come", later, context.DeadlineExceeded, true},
-	{"an excluded type by another name", live, badResponse{"model"}, true},
+	{"a deadline that is not the caller's, while his is still to come", yetToCome, context.DeadlineExceeded, true},
+	// F2: a library's own context, the caller still there.
+	{"a cancellation that is not the caller's", live, context.Canceled, true},
+	{"wrapped cancellation that is not the caller's", live, fmt.Errorf("call: %w", context.Canceled), true},
 
 	{"the caller's cancellation", gone, context.Canceled, false},
 	{"any error after the caller's cancellation", gone, errBoom, false},
 	{"any error after the caller's cancellation with a cause", goneBecause, errBoom, false},
-	{"a cancellation with the caller still there", live, context.Canceled, false},
-	{"wrapped cancellation", live, fmt.Errorf("call: %w", context.Canceled), false},
-	{"the caller's deadline", over, context.DeadlineExceeded, false},
-	{"any error after the caller's deadline", over, errBoom, false},
+	{"the caller's deadline", expired, context.DeadlineExceeded, false},
+	{"any error after the caller's deadline", expired, errBoom, false},
 	{"an error of a connection an instant before the context's own", justNow, errors.New("i/o timeout"), false},
-
-	{"excluded by value", live, io.EOF, false},
-	{"excluded by value, wrapped", live, fmt.Errorf("read: %w", io.EOF), false},
-	{"excluded by value, joined", live, errors.Join(errBoom, io.EOF), false},
-	{"excluded by type", live, badRequest{"model"}, false},
-	{"excluded by type, wrapped", live, fmt.Errorf("call: %w", badRequest{"model"}), false},
-	{"excluded by pointer type", live, &quota{}, false},
-	{"excluded by pointer type, wrapped twice", live, fmt.Errorf("a: %w", fmt.Errorf("b: %w", &quota{})), false},
-	{"excluded by function", live, errors.New("not today"), false},
 }
 
-type badResponse badRequest
-
-func (e badResponse) Error() string { return "bad response" }
-
 func live() (context.Context, context.CancelFunc) { return context.Background(), func() {} }
-func later() (context.Context, context.CancelFunc) {
+func yetToCome() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Hour)
 }
 func gone() (context.Context, context.CancelFunc) {
@@ -76,85 +54,57 @@ func goneBecause() (context.Context, context.CancelFunc) {
 	cancel(errBoom)
 	return ctx, func() {}
 }
-func over() (context.Context, context.CancelFunc) {
+func expired() (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), time.Now().Add(-1))
 }
 func justNow() (context.Context, context.CancelFunc) { return lazy{context.Background()}, func() {} }
 
-func excluding() []breaker.Matcher {
-	return []breaker.Matcher{
-		breaker.Is(io.EOF), breaker.As[badRequest](), breaker.As[*quota](),
-		func(err error) bool { return err.Error() == "not today" },
+// does makes a call with ctx that returns err.
+func does(t testing.TB, ctx context.Context, b *breaker.Breaker, err error) {
+	t.Helper()
+	n, got := breaker.Do(ctx, b, func(context.Context) (int, error) { return 42, err })
+	if n != 42 || got != err {
+		t.Errorf("came back as %v, %v", n, got)
 	}
 }
 
-// callers are the ways to report how a call ended.
-var callers = map[string]func(context.Context, *breaker.Breaker, error) error{
-	"Run": func(ctx context.Context, b *breaker.Breaker, err error) error {
-		return b.Run(ctx, func(context.Context) error { return err })
-	},
-	"Do": func(ctx context.Context, b *breaker.Breaker, err error) error {
-		n, err := breaker.Do(ctx, b, func(context.Context) (int, error) { return 42, err })
-		if n != 42 {
-			return fmt.Errorf("value %d lost", n)
-		}
-		return err
-	},
-	"Permit.End": func(ctx context.Context, b *breaker.Breaker, err error) error {
-		p, refused := b.Acquire()
-		if refused != nil {
-			return refused
-		}
-		p.End(ctx, err)
-		return err
-	},
+func TestErrorInClosedCountsOrIsNeither(t *testing.T) {
+	for _, o := range outcomes {
+		t.Run(o.name, func(t *testing.T) {
+			b := newBreaker(t, breaker.Config{FailureThreshold: 1})
+			ctx, cancel := o.ctx()
+			defer cancel()
+			does(t, ctx, b, o.err)
+			if got := b.State() == open; got != o.counts {
+				t.Errorf("opened: %v, want %v", got, o.counts)
+			}
+		})
+	}
 }
 
-func TestFailureInClosedCountsOrIsNeither(t *testing.T) {
+func TestErrorInHalfOpenReopensOrGivesThePlaceBack(t *testing.T) {
 	for _, o := range outcomes {
-		for caller, report := range callers {
-			t.Run(o.name+"/"+caller, func(t *testing.T) {
-				b := newBreaker(t, breaker.Config{FailureThreshold: 1, Exclude: excluding()})
+		t.Run(o.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := halfOpen(t, breaker.Config{})
+				ok(t, b)
 				ctx, cancel := o.ctx()
 				defer cancel()
-				if err := report(ctx, b, o.err); err != o.err {
-					t.Errorf("came back as %v", err)
-				}
-				if got := b.State() == open; got != o.counts {
-					t.Errorf("opened: %v, want %v", got, o.counts)
-				}
-			})
-		}
-	}
-}
-
-func TestFailureInHalfOpenReopensOrGivesThePlaceBack(t *testing.T) {
-	for _, o := range outcomes {
-		for caller, report := range callers {
-			t.Run(o.name+"/"+caller, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					b := halfOpen(t, breaker.Config{Exclude: excluding()})
-					ok(t, b)
-					ctx, cancel := o.ctx()
-					defer cancel()
-					if err := report(ctx, b, o.err); err != o.err {
-						t.Errorf("came back as %v", err)
-					}
-					got := b.Snapshot()
-					if o.counts {
-						if got.State != open {
-							t.Errorf("%+v", got)
-						}
-						return
-					}
-					if got.State != half || got.Probes != 0 || got.Passed != 1 {
+				does(t, ctx, b, o.err)
+				got := b.Snapshot()
+				if o.counts {
+					if got.State != open {
 						t.Errorf("%+v", got)
 					}
-					ok(t, b)
-					wantState(t, b, closed)
-				})
+					return
+				}
+				if got.State != half || got.Probes != 0 || got.Passed != 1 {
+					t.Errorf("%+v", got)
+				}
+				ok(t, b)
+				wantState(t, b, closed)
 			})
-		}
+		})
 	}
 }
 
@@ -163,75 +113,32 @@ func TestSuccessAfterTheCallerLeftIsASuccess(t *testing.T) {
 		b := halfOpen(t, breaker.Config{SuccessThreshold: 1})
 		ctx, cancel := gone()
 		defer cancel()
-		if err := callers["Run"](ctx, b, nil); err != nil {
-			t.Error(err)
-		}
+		does(t, ctx, b, nil)
 		wantState(t, b, closed)
 	})
 }
 
-func TestPanicCountsAsAFailureAndGoesOn(t *testing.T) {
-	for name, slow := range map[string]time.Duration{"unwatched": 0, "watched": time.Hour} {
-		t.Run(name, func(t *testing.T) {
-			b := newBreaker(t, breaker.Config{FailureThreshold: 2, SlowCall: slow})
-			for _, call := range []func(){
-				func() { b.Run(t.Context(), func(context.Context) error { panic(errBoom) }) },
-				func() { breaker.Do(t.Context(), b, func(context.Context) (string, error) { panic(errBoom) }) },
-			} {
-				func() {
-					defer func() {
-						if r := recover(); r != errBoom {
-							t.Errorf("recovered %v", r)
-						}
-					}()
-					call()
-				}()
-			}
-			e := refusal(t, b)
-			if p, isPanic := errors.AsType[*breaker.PanicError](e); !isPanic || p.Value != errBoom || p.Error() != "panic: boom" {
-				t.Errorf("cause %v", e.Cause)
-			}
-		})
-	}
-}
-
-func TestDoAsLetsTheCallerDecideWhatAnErrorSays(t *testing.T) {
+// What a caller has decided is what counts, whatever the cause is called.
+func TestOutcomeIsWhatTheCallerDecided(t *testing.T) {
 	for _, test := range []struct {
 		name          string
 		outcome       breaker.Outcome
-		err           error
-		ctx           func() (context.Context, context.CancelFunc)
 		closed, inOne breaker.State // what becomes of CLOSED, and of HALF_OPEN with one success still to come
+		probes        int           // still under way then
 	}{
-		{"failed", breaker.Failed, errBoom, live, open, open},
-		{"failed, but excluded", breaker.Failed, io.EOF, live, closed, half},
-		{"failed, but the caller was gone", breaker.Failed, errBoom, gone, closed, half},
-		{"succeeded", breaker.Succeeded, errBoom, live, closed, closed},
-		{"succeeded, though excluded", breaker.Succeeded, io.EOF, live, closed, closed},
-		{"neither", breaker.Neither, errBoom, live, closed, half},
-		{"tripped", breaker.Tripped, errBoom, live, open, open},
-		{"tripped, but excluded", breaker.Tripped, io.EOF, live, closed, half},
-		{"an outcome that there is not", breaker.Outcome(99), errBoom, live, closed, half},
-		{"not asked about a success", breaker.Tripped, nil, live, closed, closed},
+		{"failed", breaker.Failed, open, open, 0},
+		{"succeeded", breaker.Succeeded, closed, closed, 0},
+		{"neither", breaker.Neither, closed, half, 0},
+		{"tripped", breaker.Tripped, open, open, 0},
+		{"an outcome that there is not", breaker.Outcome(99), closed, half, 0},
 	} {
 		for _, slow := range []time.Duration{0, time.Hour} { // two ways through the code while CLOSED
 			t.Run(fmt.Sprintf("%s, SlowCall %v", test.name, slow), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					c := breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, SlowCall: slow, Exclude: excluding()}
+					c := breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, SlowCall: slow}
 					for b, want := range map[*breaker.Breaker]breaker.State{newBreaker(t, c): test.closed, halfOpen(t, c): test.inOne} {
-						ctx, cancel := test.ctx()
-						defer cancel()
-						decide := func(err error) breaker.Outcome {
-							if err != test.err {
-								t.Errorf("asked about %v", err)
-							}
-							return test.outcome
-						}
-						n, err := breaker.DoAs(ctx, b, decide, func(context.Context) (int, error) { return 42, test.err })
-						if n != 42 || err != test.err {
-							t.Errorf("returned %v, %v", n, err)
-						}
-						if got := b.Snapshot(); got.State != want || got.Probes != 0 {
+						b.Leave(enter(t, b), test.outcome, because(breaker.Cause{Kind: "cancelled"}))
+						if got := b.Snapshot(); got.State != want || got.Probes != test.probes {
 							t.Errorf("%+v, want %v", got, want)
 						}
 					}
@@ -241,21 +148,118 @@ func TestDoAsLetsTheCallerDecideWhatAnErrorSays(t *testing.T) {
 	}
 }
 
-// It is the caller's fault, not the service's.
-func TestPanicInAnOutcomeFunctionGoesOnAndCountsForNothing(t *testing.T) {
+// The three moments: a probe has passed when its answer begins, and what becomes
+// of the call counts by itself, in the state of then.
+func TestProbeHasPassedWhenItsAnswerBegins(t *testing.T) {
+	for _, test := range []struct {
+		needed    int
+		accepted  breaker.State
+		end       breaker.Outcome
+		then      breaker.State
+		failures  int
+		passed    int
+		threshold int
+	}{
+		{1, closed, breaker.Neither, closed, 0, 0, 1},
+		{1, closed, breaker.Succeeded, closed, 0, 0, 1},
+		{1, closed, breaker.Failed, closed, 1, 0, 2},
+		{1, closed, breaker.Failed, open, 0, 0, 1},
+		{1, closed, breaker.Tripped, open, 0, 0, 2},
+		{2, half, breaker.Neither, half, 0, 1, 1},
+		{2, half, breaker.Succeeded, half, 0, 1, 1}, // one probe is one success
+		{2, half, breaker.Failed, open, 0, 0, 2},
+		{2, half, breaker.Tripped, open, 0, 0, 2},
+	} {
+		t.Run(fmt.Sprintf("%d needed, then %d", test.needed, test.end), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := halfOpen(t, breaker.Config{SuccessThreshold: test.needed, FailureThreshold: test.threshold})
+				p := enter(t, b)
+				refused(t, b)
+				p = b.Accept(p)
+				wantState(t, b, test.accepted)
+				if got := b.Snapshot(); got.Probes != 0 {
+					t.Errorf("its place is not free: %+v", got)
+				}
+				if again := b.Accept(p); again != p {
+					t.Errorf("accepted twice: %+v, then %+v", p, again)
+				}
+				b.Leave(p, test.end, because(late))
+				if got := b.Snapshot(); got.State != test.then || got.Failures != test.failures || got.Passed != test.passed || got.Probes != 0 {
+					t.Errorf("%+v", got)
+				}
+			})
+		})
+	}
+}
+
+// A8: a thousand answers that their callers leave after a piece, or that are a
+// 400, kept a circuit HALF_OPEN. They prove that the service lives.
+func TestProbesThatGotAnAnswerCloseTheCircuitHoweverTheyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := breaker.Config{FailureThreshold: 1}
-		for _, b := range []*breaker.Breaker{newBreaker(t, c), halfOpen(t, c)} {
+		b := halfOpen(t, breaker.Config{})
+		for range 2 {
+			wantState(t, b, half)
+			b.Leave(b.Accept(enter(t, b)), breaker.Neither, breaker.Failure{})
+		}
+		wantState(t, b, closed)
+	})
+}
+
+func TestPlaceIsFreeWhileAnAcceptedAnswerIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{SuccessThreshold: 3})
+		streams := make([]breaker.Pass, 2)
+		for i := range streams {
+			streams[i] = b.Accept(enter(t, b))
+		}
+		time.Sleep(600 * s)
+		ok(t, b)
+		wantState(t, b, closed)
+		for _, p := range streams { // admitted in HALF_OPEN, like what CLOSED has admitted late
+			b.Leave(p, breaker.Failed, because(boom))
+		}
+		if got := b.Snapshot(); got.Failures != 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestAcceptOfACallThatIsNoProbeChangesNothing(t *testing.T) {
+	for name, slow := range map[string]time.Duration{"unwatched": 0, "watched": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: 1, SlowCall: slow})
+				p := enter(t, b)
+				bad(t, b)
+				if got := b.Accept(p); got != p {
+					t.Errorf("%+v, want %+v", got, p)
+				}
+				b.Leave(p, breaker.Failed, because(boom)) // accepting was no success
+				wantState(t, b, open)
+			})
+		})
+	}
+}
+
+// With count_invalid_answers an answer is accepted and then counted, once, as
+// what it turned out to be: told as a success first, wrong answers would be a
+// share of one half and never open a circuit of rate 0.8.
+func TestWrongAnswersThatWereAcceptedOpen(t *testing.T) {
+	b := newBreaker(t, breaker.Config{})
+	for range 5 {
+		wantState(t, b, closed)
+		b.Leave(b.Accept(enter(t, b)), breaker.Failed, because(boom))
+	}
+	wantState(t, b, open)
+}
+
+func TestZeroPassCountsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, b := range []*breaker.Breaker{newBreaker(t, breaker.Config{FailureThreshold: 1}), halfOpen(t, breaker.Config{})} {
 			before := b.Snapshot()
-			func() {
-				defer func() {
-					if r := recover(); r != "fault" {
-						t.Errorf("recovered %v", r)
-					}
-				}()
-				fault := func(error) breaker.Outcome { panic("fault") }
-				breaker.DoAs(t.Context(), b, fault, func(context.Context) (int, error) { return 0, errBoom })
-			}()
+			for _, o := range []breaker.Outcome{breaker.Neither, breaker.Succeeded, breaker.Failed, breaker.Tripped} {
+				b.Leave(b.Accept(breaker.Pass{}), o, because(boom))
+			}
 			if after := b.Snapshot(); after != before {
 				t.Errorf("changed from %+v to %+v", before, after)
 			}
@@ -263,17 +267,48 @@ func TestPanicInAnOutcomeFunctionGoesOnAndCountsForNothing(t *testing.T) {
 	})
 }
 
-func TestPanicMayBeExcluded(t *testing.T) {
-	b := newBreaker(t, breaker.Config{FailureThreshold: 1, Exclude: []breaker.Matcher{breaker.As[*breaker.PanicError]()}})
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("the panic ended in the breaker")
+func TestPassOfAnUnwatchedCallInClosedIsANumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := breaker.Config{FailureThreshold: 2}
+		b, watched := newBreaker(t, c), newBreaker(t, breaker.Config{SlowCall: time.Hour})
+		bad(t, b)
+		p := enter(t, b)
+		n, plain := p.Plain()
+		if !plain || n == 0 || breaker.PlainPass(n) != p {
+			t.Errorf("%d, %v", n, plain)
+		}
+		b.Leave(breaker.PlainPass(n), breaker.Failed, because(boom))
+		wantState(t, b, open)
+		if n, plain := (breaker.Pass{}).Plain(); n != 0 || !plain {
+			t.Errorf("the zero Pass: %d, %v", n, plain)
+		}
+		for name, p := range map[string]breaker.Pass{"probe": enter(t, halfOpen(t, c)), "watched": enter(t, watched)} {
+			if _, plain := p.Plain(); plain {
+				t.Errorf("%s: is a number alone", name)
 			}
-		}()
-		b.Run(t.Context(), func(context.Context) error { panic("ouch") })
-	}()
-	wantState(t, b, closed)
+		}
+	})
+}
+
+func TestPanicCountsAsAFailureAndGoesOn(t *testing.T) {
+	for name, slow := range map[string]time.Duration{"unwatched": 0, "watched": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			b := newBreaker(t, breaker.Config{FailureThreshold: 2, SlowCall: slow})
+			for range 2 {
+				func() {
+					defer func() {
+						if r := recover(); r != errBoom {
+							t.Errorf("recovered %v", r)
+						}
+					}()
+					breaker.Do(t.Context(), b, func(context.Context) (string, error) { panic(errBoom) })
+				}()
+			}
+			if e := refusal(t, b); e.Cause != (breaker.Cause{Kind: "panic"}) {
+				t.Errorf("cause %v", e.Cause)
+			}
+		})
+	}
 }
 
 func TestGoexitInClosedCountsForNothing(t *testing.T) {
@@ -283,7 +318,7 @@ func TestGoexitInClosedCountsForNothing(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				b.Run(context.Background(), func(context.Context) error { runtime.Goexit(); return nil })
+				breaker.Do(context.Background(), b, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
 			}()
 			<-done
 			wantState(t, b, closed)
@@ -300,91 +335,10 @@ func TestRefusedCallGetsTheZeroValueAndTheContextIsPassedOn(t *testing.T) {
 		if got != "value" || err != nil {
 			t.Errorf("got %v, %v", got, err)
 		}
-		b.Trip(errBoom)
+		b.Trip(because(boom))
 		got, err = breaker.Do(ctx, b, func(ctx context.Context) (any, error) { return "made", nil })
 		if got != nil || err == nil {
 			t.Errorf("got %v, %v", got, err)
 		}
-	}
-}
-
-// The slice that a caller gave stays his.
-func TestChangingExcludeAfterwardsChangesNothing(t *testing.T) {
-	exclude := excluding()
-	b := newBreaker(t, breaker.Config{FailureThreshold: 1, Exclude: exclude})
-	clear(exclude)
-	run(b, io.EOF)
-	wantState(t, b, closed)
-}
-
-// A function of the configuration that panics must not bring down the calls
-// that it is asked about, nor lose the failure.
-func TestPanicInAFunctionOfTheConfigurationHarmsNobody(t *testing.T) {
-	for name, c := range map[string]breaker.Config{
-		"Exclude":    {Exclude: []breaker.Matcher{func(error) bool { panic("fault") }, breaker.Is(io.EOF)}},
-		"RetryAfter": {RetryAfter: func(error) (time.Duration, bool) { panic("fault") }, Exclude: excluding()},
-		"Recovery":   {Recovery: func(int) time.Duration { panic("fault") }, Exclude: excluding()},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c.FailureThreshold = 1
-				b := newBreaker(t, c)
-				run(b, io.EOF) // excluded all the same
-				wantState(t, b, closed)
-				bad(t, b)
-				if e := refusal(t, b); e.RetryIn() != 60*s || e.Cause != errBoom {
-					t.Errorf("OPEN for %v because of %v", e.RetryIn(), e.Cause)
-				}
-				time.Sleep(60 * s)
-				bad(t, b)
-				wantState(t, b, open)
-			})
-		})
-	}
-}
-
-func TestFunctionsOfTheConfigurationMayCallTheBreaker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b *breaker.Breaker
-		asked := 0
-		look := func() {
-			asked++
-			b.Snapshot()
-			b.State()
-			b.Refusal()
-			if p, err := b.Acquire(); err == nil {
-				p.Ignore()
-			}
-		}
-		b = newBreaker(t, breaker.Config{
-			FailureThreshold: 2,
-			Exclude:          []breaker.Matcher{func(error) bool { look(); return false }},
-			RetryAfter:       func(error) (time.Duration, bool) { look(); return 0, false },
-			Recovery:         func(int) time.Duration { look(); return 60 * s },
-		})
-		bad(t, b)
-		bad(t, b)
-		wantState(t, b, open)
-		time.Sleep(60 * s)
-		bad(t, b)
-		wantState(t, b, open)
-		if asked != 9 {
-			t.Errorf("asked %d times, want 9", asked)
-		}
-	})
-}
-
-// Reset comes from within the very failure that would have opened the circuit:
-// that failure was admitted in an earlier state, and no longer counts.
-func TestResetFromAFunctionOfTheConfigurationWins(t *testing.T) {
-	var b *breaker.Breaker
-	b = newBreaker(t, breaker.Config{
-		FailureThreshold: 1,
-		RetryAfter:       func(error) (time.Duration, bool) { b.Reset(); return 0, false },
-	})
-	bad(t, b)
-	wantState(t, b, closed)
-	if got := b.Snapshot(); got.Failures != 0 || got.Generation != 1 {
-		t.Errorf("%+v", got)
 	}
 }

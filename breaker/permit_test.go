@@ -1,8 +1,6 @@
 package breaker_test
 
 import (
-	"context"
-	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,8 +23,6 @@ func TestPermitIsEndedOnce(t *testing.T) {
 						end(p)
 						before := b.Snapshot()
 						endAgain(p)
-						p.End(t.Context(), errBoom)
-						p.End(t.Context(), nil)
 						if after := b.Snapshot(); after != before {
 							t.Errorf("the second end changed %+v to %+v", before, after)
 						}
@@ -43,7 +39,7 @@ func TestPermitEndedFromTwoGoroutinesAtOnceCountsOnce(t *testing.T) {
 		p := acquire(t, b)
 		var wg sync.WaitGroup
 		for range 2 {
-			wg.Go(func() { p.Failure(errBoom) })
+			wg.Go(func() { p.Failure(because(boom)) })
 		}
 		wg.Wait()
 		if got := b.Snapshot().Failures; got != 1 {
@@ -55,7 +51,7 @@ func TestPermitEndedFromTwoGoroutinesAtOnceCountsOnce(t *testing.T) {
 func TestProbeEndedFromTwoGoroutinesAtOnceCountsOnce(t *testing.T) {
 	for range 2000 {
 		b := newBreaker(t, breaker.Config{
-			FailureThreshold: 1, SuccessThreshold: 3, Recovery: func(int) time.Duration { return 0 },
+			FailureThreshold: 1, SuccessThreshold: 3, RecoveryTimeout: 1,
 		})
 		bad(t, b)
 		p := acquire(t, b)
@@ -102,32 +98,41 @@ func TestPermitHoldsAStreamFromItsBeginningToItsEnd(t *testing.T) {
 	})
 }
 
-func TestPermitOfEmptyStreamIsHarmless(t *testing.T) {
+func TestZeroPermitIsHarmless(t *testing.T) {
 	var p breaker.Permit
 	for _, end := range endings {
 		end(&p)
 	}
-	p.End(context.Background(), nil)
-	p.End(context.Background(), errBoom)
-}
-
-func TestExcludedCauseEndsAPermitWithNeither(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := halfOpen(t, breaker.Config{Exclude: excluding()})
-		acquire(t, b).Failure(io.EOF)
-		acquire(t, b).Trip(io.EOF)
-		if got := b.Snapshot(); got.State != half || got.Probes != 0 {
-			t.Errorf("%+v", got)
-		}
-	})
 }
 
 func TestPermitTripOpensAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Config{})
-		acquire(t, b).Trip(errBoom)
-		if e := refusal(t, b); e.RetryIn() != 600*s || e.Cause != errBoom {
+		acquire(t, b).Trip(because(boom))
+		if e := refusal(t, b); e.RetryIn() != 600*s || e.Cause != boom {
 			t.Errorf("OPEN for %v because of %v", e.RetryIn(), e.Cause)
 		}
 	})
+}
+
+// How long the call lasted is what its caller says, or else since Acquire: five
+// failures of ten minutes each lie within fifty.
+func TestPermitSaysHowLongItLasted(t *testing.T) {
+	for _, c := range []struct {
+		says, lasts time.Duration
+		want        breaker.State
+	}{{10 * time.Minute, 0, open}, {0, 10 * time.Minute, open}, {0, 0, closed}, {s, 10 * time.Minute, closed}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBreaker(t, breaker.Config{RecoveryTimeout: time.Hour})
+			for range 5 {
+				p := acquire(t, b)
+				time.Sleep(c.lasts)
+				f := because(boom)
+				f.Lasted = c.says
+				p.Failure(f)
+				time.Sleep(10*time.Minute - c.lasts)
+			}
+			wantState(t, b, c.want)
+		})
+	}
 }

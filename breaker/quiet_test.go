@@ -2,68 +2,77 @@ package breaker
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
 )
 
-func works(context.Context) error { return nil }
+func works(context.Context) (int, error) { return 1, nil }
 
-func worksToo(context.Context) (int, error) { return 1, nil }
+func fails(context.Context) (int, error) { return 0, errTest }
+
+func mustNew(t testing.TB, c Config) *Breaker {
+	t.Helper()
+	b, err := New("m", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var errTest = errors.New("boom")
 
 // quiet are breakers in the CLOSED states in which a success must write
 // nothing.
 func quiet(t *testing.T) map[string]*Breaker {
-	one, zero := 1.0, 0.0
 	breakers := map[string]*Breaker{
-		"new":                           mustNew(t, Config{}),
-		"after recovery":                mustNew(t, Config{RecoveryTimeout: 1}),
-		"failures that matter no more":  mustNew(t, Config{}),
-		"one success broke the row":     mustNew(t, Config{FailureRate: &one}),
-		"the count alone, one failure":  mustNew(t, Config{FailureRate: &zero}),
-		"forced CLOSED":                 mustNew(t, Config{}),
-		"in a registry, with neighbors": nil,
+		"new":                          mustNew(t, Config{}),
+		"after recovery":               mustNew(t, Config{RecoveryTimeout: 1, TripTimeout: 1}),
+		"failures that matter no more": mustNew(t, Config{}),
+		"one success broke the row":    mustNew(t, Config{FailureRate: 1}),
+		"the count alone, one failure": mustNew(t, Config{FailureRate: -1}),
+		"forced CLOSED":                mustNew(t, Config{}),
 	}
-	r, err := NewRegistry(Config{}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []string{"a", "b", "c"} {
-		breakers["in a registry, with neighbors"] = r.Get(key)
-	}
-	fails := func(context.Context) error { return errTest }
 	recovered := breakers["after recovery"]
-	recovered.Trip(errTest)
+	recovered.Trip(Failure{})
 	for recovered.State() != Closed {
-		recovered.Run(t.Context(), works)
+		Do(t.Context(), recovered, works)
 	}
 	for _, name := range []string{"failures that matter no more", "one success broke the row"} {
-		breakers[name].Run(t.Context(), fails)
+		Do(t.Context(), breakers[name], fails)
 		for range 2 {
-			breakers[name].Run(t.Context(), works)
+			Do(t.Context(), breakers[name], works)
 		}
 	}
-	breakers["the count alone, one failure"].Run(t.Context(), fails)
+	Do(t.Context(), breakers["the count alone, one failure"], fails)
 	breakers["forced CLOSED"].ForceClosed()
 	return breakers
 }
 
 var closedCalls = map[string]func(context.Context, *Breaker){
-	"Run": func(ctx context.Context, b *Breaker) { b.Run(ctx, works) },
-	"Do":  func(ctx context.Context, b *Breaker) { Do(ctx, b, worksToo) },
-	"DoAs": func(ctx context.Context, b *Breaker) {
-		DoAs(ctx, b, func(error) Outcome { return Tripped }, worksToo)
+	"Do": func(ctx context.Context, b *Breaker) { Do(ctx, b, works) },
+	"Pass": func(_ context.Context, b *Breaker) {
+		p, _ := b.Enter()
+		b.Leave(p, Succeeded, Failure{})
+	},
+	"accepted": func(_ context.Context, b *Breaker) {
+		p, _ := b.Enter()
+		b.Leave(b.Accept(p), Succeeded, Failure{})
+	},
+	"neither": func(_ context.Context, b *Breaker) {
+		p, _ := b.Enter()
+		b.Leave(p, Neither, Failure{})
+	},
+	"Wait": func(ctx context.Context, b *Breaker) {
+		p, _ := b.Wait(ctx)
+		b.Leave(p, Succeeded, Failure{})
 	},
 	"Permit": func(ctx context.Context, b *Breaker) {
 		p, _ := b.Acquire()
-		p.Success()
-	},
-	"Permit.End": func(ctx context.Context, b *Breaker) {
-		p, _ := b.Acquire()
 		defer p.Ignore()
-		p.End(ctx, nil)
+		p.Success()
 	},
 }
 
@@ -105,13 +114,19 @@ func TestSuccessInClosedTakesNoLock(t *testing.T) {
 	}
 }
 
-// To read the clock takes the settings, as does everything that can be
-// configured: a success is done without them.
+// Everything that can be configured is done without. That no clock is read can be
+// seen of the time at which a call would have begun.
 func TestSuccessInClosedReadsNoClock(t *testing.T) {
-	for _, b := range quiet(t) {
+	for state, b := range quiet(t) {
+		if state == "the count alone, one failure" {
+			continue // how long the next one lasts may matter
+		}
 		b.settings = nil
 		for _, call := range closedCalls {
 			call(t.Context(), b)
+		}
+		if p, _ := b.Enter(); state != "forced CLOSED" && !b.begins(p).IsZero() {
+			t.Errorf("%s: reads the clock", state)
 		}
 	}
 }
@@ -129,9 +144,9 @@ func TestSuccessInClosedDoesNotAllocate(t *testing.T) {
 func TestFailureInClosedDoesNotAllocateOnceTheBookIsOpen(t *testing.T) {
 	b := mustNew(t, Config{})
 	call := func() {
-		b.Run(t.Context(), func(context.Context) error { return errTest })
+		Do(t.Context(), b, fails)
 		for range 2 {
-			b.Run(t.Context(), works)
+			Do(t.Context(), b, works)
 		}
 	}
 	for range 5 {
@@ -145,13 +160,13 @@ func TestFailureInClosedDoesNotAllocateOnceTheBookIsOpen(t *testing.T) {
 func TestRejectionByAnOpenCircuitDoesNotAllocate(t *testing.T) {
 	for _, force := range []bool{false, true} {
 		b := mustNew(t, Config{})
-		b.Trip(errTest)
+		b.Trip(Failure{})
 		if force {
-			b.ForceOpen(errTest)
+			b.ForceOpen("")
 		}
 		for name, call := range map[string]func() error{
-			"Run":     func() error { return b.Run(t.Context(), works) },
-			"Do":      func() error { _, err := Do(t.Context(), b, worksToo); return err },
+			"Do":      func() error { _, err := Do(t.Context(), b, works); return err },
+			"Enter":   func() error { _, err := b.Enter(); return err },
 			"Acquire": func() error { _, err := b.Acquire(); return err },
 			"Refusal": func() error { return b.Refusal() },
 		} {
@@ -168,12 +183,15 @@ func TestRejectionByAnOpenCircuitDoesNotAllocate(t *testing.T) {
 
 func TestRejectionByAnOpenCircuitTakesNoLock(t *testing.T) {
 	b := mustNew(t, Config{})
-	b.Trip(errTest)
+	b.Trip(Failure{})
 	k := b.openBook()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	done := make(chan error, 1)
-	go func() { done <- b.Run(context.Background(), works) }()
+	go func() {
+		_, err := Do(context.Background(), b, works)
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		if err == nil {
@@ -184,81 +202,28 @@ func TestRejectionByAnOpenCircuitTakesNoLock(t *testing.T) {
 	}
 }
 
-// Every key is looked up without a lock soon after it is made, at the cost of few
-// copies of the map.
-func TestLookupInARegistryTakesNoLock(t *testing.T) {
-	r, err := NewRegistry(Config{}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	copies := 0
-	for i := range 5000 {
-		names = append(names, fmt.Sprint(i))
-		before := r.shared.Load()
-		r.Get(names[i])
-		if r.shared.Load() != before {
-			copies++
-		}
-	}
-	if copies > 20 {
-		t.Errorf("%d copies of the map for %d keys", copies, len(names))
-	}
-	for _, name := range names {
-		r.Get(name)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for _, name := range names {
-			r.Get(name)
-		}
-	}()
-	select {
-	case <-done:
-	case <-time.After(10 * time.Second):
-		t.Error("waits for the lock")
-	}
-}
-
-func TestLookupInARegistryDoesNotAllocate(t *testing.T) {
-	r, err := NewRegistry(Config{}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if n := testing.AllocsPerRun(100, func() { r.Get("key") }); n != 0 {
-			t.Errorf("%v allocations", n)
-		}
-	}
-}
-
-func TestBreakerIsOneSmallObjectUntilItsFirstFailure(t *testing.T) {
-	if n := unsafe.Sizeof(Breaker{}); n > 128 {
+func TestBreakerIsTwoSmallObjectsUntilItsFirstFailure(t *testing.T) {
+	if n := unsafe.Sizeof(Breaker{}) + unsafe.Sizeof(settings{}); n > 192 {
 		t.Errorf("%d bytes", n)
 	}
-	s := mustNew(t, Config{}).settings
-	var b *Breaker
-	if n := testing.AllocsPerRun(100, func() { b = newBreaker("key", s); b.Run(t.Context(), works) }); n != 1 || b.book.Load() != nil {
-		t.Errorf("%v objects", n)
+	b := mustNew(t, Config{})
+	if Do(t.Context(), b, works); b.book.Load() != nil {
+		t.Error("it has a book")
 	}
 }
 
 // The largest number of successes to count fits the word beside the generation.
 func TestLargestCreditFitsTheWord(t *testing.T) {
-	rate := minRate
-	b := mustNew(t, Config{FailureThreshold: maxThreshold, FailureRate: &rate})
+	b := mustNew(t, Config{FailureThreshold: maxThreshold, FailureRate: minRate})
 	if credit := uint64(b.settings.limit+1) << creditShift; credit&^creditMask != 0 {
 		t.Fatalf("a limit of %d does not fit", b.settings.limit)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		b.Run(t.Context(), func(context.Context) error { return errTest })
-		if w := b.word.Load(); generationOf(w) != 0 || stateOf(w) != Closed || w&plainMask != 0 {
+		Do(t.Context(), b, fails)
+		if w := b.word.Load(); changes(w) != 0 || stateOf(w) != Closed || w&plainMask != 0 {
 			t.Errorf("word %x", w)
 		}
-		b.Run(t.Context(), works)
+		Do(t.Context(), b, works)
 		if n := b.settings.counted(b.word.Load()); n != 1 {
 			t.Errorf("%d successes counted", n)
 		}

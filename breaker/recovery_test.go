@@ -2,7 +2,6 @@ package breaker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -27,9 +26,9 @@ func TestProbeIsAdmittedAtExactlyRecoveryTimeout(t *testing.T) {
 			}
 			wantState(t, b, open)
 			time.Sleep(time.Nanosecond)
-			p := acquire(t, b)
 			wantState(t, b, half)
-			p.Ignore()
+			acquire(t, b).Ignore()
+			wantState(t, b, half)
 		})
 	}
 }
@@ -53,7 +52,7 @@ func TestNumberOfProbesAtATime(t *testing.T) {
 				permits[i] = acquire(t, b)
 			}
 			e := refusal(t, b)
-			if e.State != half || e.Cause != errBoom {
+			if e.State != half || e.Cause != boom {
 				t.Errorf("refused with %+v", e)
 			}
 			for _, end := range []func(*breaker.Permit){(*breaker.Permit).Ignore, (*breaker.Permit).Success} {
@@ -95,15 +94,14 @@ func TestSuccessesNeededToClose(t *testing.T) {
 
 func TestFailedProbeReopensWithAFreshTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		again := errors.New("again")
 		b := halfOpen(t, breaker.Config{SuccessThreshold: 3, HalfOpenProbes: 3, TripTimeout: 60 * s})
 		for range 2 {
 			ok(t, b)
 		}
 		time.Sleep(10 * s)
-		run(b, again)
+		run(b, errLate)
 		wantState(t, b, open)
-		if e := refusal(t, b); e.RetryIn() != 60*s || e.Cause != again {
+		if e := refusal(t, b); e.RetryIn() != 60*s || e.Cause != late {
 			t.Errorf("refused for %v because of %v", e.RetryIn(), e.Cause)
 		}
 		// The two successes before are forgotten.
@@ -137,7 +135,7 @@ func TestHungProbeLosesItsPlaceAfterItsLease(t *testing.T) {
 			release := make(chan struct{})
 			defer close(release)
 			for range places {
-				go b.Run(t.Context(), func(context.Context) error { <-release; return nil })
+				go breaker.Do(t.Context(), b, func(context.Context) (int, error) { <-release; return 0, nil })
 			}
 			synctest.Wait()
 			if e := refusal(t, b); e.RetryIn() != test.lease {
@@ -182,19 +180,25 @@ func TestBreakerCantBeWedged(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
 			go func() {
 				defer cancel()
-				b.Run(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+				breaker.Do(ctx, b, func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
 			}()
 			synctest.Wait()
 		},
 		"panics": func(b *breaker.Breaker) {
-			swallow(func() { b.Run(context.Background(), func(context.Context) error { panic("probe") }) })
+			swallow(func() { breaker.Do(context.Background(), b, func(context.Context) (int, error) { panic("probe") }) })
 		},
 		"ends its goroutine": func(b *breaker.Breaker) {
-			swallow(func() { b.Run(context.Background(), func(context.Context) error { runtime.Goexit(); return nil }) })
+			swallow(func() {
+				breaker.Do(context.Background(), b, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
+			})
 		},
-		"is lost":   func(b *breaker.Breaker) { b.Acquire() },
-		"fails":     func(b *breaker.Breaker) { run(b, errBoom) },
-		"cancelled": func(b *breaker.Breaker) { run(b, context.Canceled) },
+		"is lost": func(b *breaker.Breaker) { b.Acquire() },
+		"fails":   func(b *breaker.Breaker) { run(b, errBoom) },
+		"ends in neither": func(b *breaker.Breaker) {
+			if p, refusal := b.Enter(); refusal == nil {
+				b.Leave(p, breaker.Neither, breaker.Failure{})
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -227,8 +231,8 @@ func TestPanickingProbeReopensAtOnceAndThePanicGoesOn(t *testing.T) {
 			breaker.Do(t.Context(), b, func(context.Context) (int, error) { panic("ouch") })
 		}()
 		wantState(t, b, open)
-		if p, isPanic := errors.AsType[*breaker.PanicError](refusal(t, b)); !isPanic || p.Value != "ouch" {
-			t.Errorf("cause %v", p)
+		if e := refusal(t, b); e.Cause != (breaker.Cause{Kind: "panic"}) {
+			t.Errorf("cause %v", e.Cause)
 		}
 	})
 }
@@ -239,7 +243,7 @@ func TestGoexitInAProbeGivesThePlaceBackAtOnce(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			b.Run(t.Context(), func(context.Context) error { runtime.Goexit(); return nil })
+			breaker.Do(t.Context(), b, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
 		}()
 		<-done
 		if got := b.Snapshot(); got.State != half || got.Probes != 0 || got.Passed != 0 {
@@ -257,8 +261,8 @@ func TestLateReportOfALostProbeCountsOnce(t *testing.T) {
 		passed int
 	}{
 		{"success", func(p *breaker.Permit) { p.Success(); p.Success() }, half, 1},
-		{"failure", func(p *breaker.Permit) { p.Failure(errBoom); p.Failure(errBoom) }, open, 0},
-		{"trip", func(p *breaker.Permit) { p.Trip(errBoom) }, open, 0},
+		{"failure", func(p *breaker.Permit) { p.Failure(because(boom)); p.Failure(because(boom)) }, open, 0},
+		{"trip", func(p *breaker.Permit) { p.Trip(because(boom)) }, open, 0},
 		{"ignore", func(p *breaker.Permit) { p.Ignore(); p.Ignore() }, half, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -295,57 +299,51 @@ func TestProbeLostLongAgoStillCounts(t *testing.T) {
 	}
 }
 
-func TestRecoveryIsAskedWithTheNumberOfOpenings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Config{
-			FailureThreshold: 1, SuccessThreshold: 1, MaxOpen: 100 * s,
-			Recovery: func(opening int) time.Duration { return 10 * s << opening },
-		})
-		for _, want := range []time.Duration{10 * s, 20 * s, 40 * s, 80 * s, 100 * s, 100 * s} {
-			bad(t, b)
-			if e := refusal(t, b); e.RetryIn() != want {
-				t.Errorf("OPEN for %v, want %v", e.RetryIn(), want)
+func TestEachFurtherOpeningIsLongerByTheFactor(t *testing.T) {
+	for _, test := range []struct {
+		config breaker.Config
+		want   []time.Duration
+	}{
+		{breaker.Config{}, []time.Duration{60 * s, 60 * s, 60 * s, 60 * s}},
+		{breaker.Config{RecoveryTimeout: 10 * s, RecoveryFactor: 2, MaxOpen: 100 * s},
+			[]time.Duration{10 * s, 20 * s, 40 * s, 80 * s, 100 * s, 100 * s}},
+		{breaker.Config{RecoveryTimeout: 4 * s, RecoveryFactor: 1.5}, []time.Duration{4 * s, 6 * s, 9 * s, 13500 * time.Millisecond}},
+		{breaker.Config{RecoveryTimeout: s, RecoveryFactor: 1000, MaxOpen: math.MaxInt64},
+			[]time.Duration{s, 1000 * s, 1_000_000 * s, 1_000_000_000 * s, math.MaxInt64}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := test.config
+			c.FailureThreshold, c.SuccessThreshold = 1, 1
+			b := newBreaker(t, c)
+			for _, want := range test.want {
+				bad(t, b)
+				if e := refusal(t, b); e.RetryIn() != want {
+					t.Errorf("%+v: OPEN for %v, want %v", c, e.RetryIn(), want)
+				}
+				if want > 100*365*24*time.Hour { // longer than a bubble can sleep
+					return
+				}
+				time.Sleep(want - 1)
+				refused(t, b)
+				time.Sleep(time.Nanosecond)
 			}
-			time.Sleep(want - 1)
-			refused(t, b)
-			time.Sleep(time.Nanosecond)
-		}
-		ok(t, b) // CLOSED: it begins anew
-		bad(t, b)
-		if e := refusal(t, b); e.RetryIn() != 10*s {
-			t.Errorf("after it was CLOSED: OPEN for %v", e.RetryIn())
-		}
-	})
-}
-
-func TestRecoveryOfZeroOrLessProbesAtOnce(t *testing.T) {
-	for _, d := range []time.Duration{0, -1, math.MinInt64} {
-		b := newBreaker(t, breaker.Config{FailureThreshold: 1, Recovery: func(int) time.Duration { return d }})
-		bad(t, b)
-		wantState(t, b, open)
-		ok(t, b)
-		wantState(t, b, half)
+			ok(t, b) // CLOSED: it begins again
+			bad(t, b)
+			if e := refusal(t, b); e.RetryIn() != test.want[0] {
+				t.Errorf("after it was CLOSED: OPEN for %v", e.RetryIn())
+			}
+		})
 	}
 }
 
-// asksFor is a failure that says when to come back.
-type asksFor time.Duration
-
-func (e asksFor) Error() string { return "come back in " + time.Duration(e).String() }
-
-func retryAfter(err error) (time.Duration, bool) {
-	e, asked := errors.AsType[asksFor](err)
-	return time.Duration(e), asked
-}
-
-func TestRetryAfterLengthensTheOpenTimeAndNeverShortensIt(t *testing.T) {
+func TestWhatTheServiceAsksLengthensTheOpenTimeAndNeverShortensIt(t *testing.T) {
 	for _, test := range []struct{ asked, want time.Duration }{
 		{1, 60 * s}, {0, 60 * s}, {-1, 60 * s}, {math.MinInt64, 60 * s}, {60 * s, 60 * s}, {60*s + 1, 60*s + 1},
 		{600 * s, 600 * s}, {time.Hour, time.Hour}, {time.Hour + 1, time.Hour}, {math.MaxInt64, time.Hour},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBreaker(t, breaker.Config{FailureThreshold: 1, RetryAfter: retryAfter})
-			run(b, fmt.Errorf("wrapped: %w", asksFor(test.asked)))
+			b := newBreaker(t, breaker.Config{FailureThreshold: 1})
+			b.Leave(enter(t, b), breaker.Failed, asking(test.asked))
 			if got := b.Snapshot().RetryIn; got != test.want {
 				t.Errorf("asked for %v: OPEN for %v, want %v", test.asked, got, test.want)
 			}
@@ -353,24 +351,12 @@ func TestRetryAfterLengthensTheOpenTimeAndNeverShortensIt(t *testing.T) {
 	}
 }
 
-func TestRetryAfterThatDoesNotAskIsNotHeard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Config{
-			FailureThreshold: 1, RetryAfter: func(error) (time.Duration, bool) { return 30 * time.Minute, false },
-		})
-		bad(t, b)
-		if got := b.Snapshot().RetryIn; got != 60*s {
-			t.Errorf("OPEN for %v", got)
-		}
-	})
-}
-
 func TestMaxOpenWithoutEndDoesNotOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Config{FailureThreshold: 1, MaxOpen: math.MaxInt64, RetryAfter: retryAfter})
+		b := newBreaker(t, breaker.Config{FailureThreshold: 1, MaxOpen: math.MaxInt64})
 		time.Sleep(time.Hour)
-		run(b, asksFor(math.MaxInt64))
-		b.Trip(asksFor(math.MaxInt64)) // already as long as can be
+		b.Leave(enter(t, b), breaker.Failed, asking(math.MaxInt64))
+		b.Trip(asking(math.MaxInt64)) // already as long as can be
 		time.Sleep(1000 * time.Hour)
 		refused(t, b)
 	})

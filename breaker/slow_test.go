@@ -2,7 +2,6 @@ package breaker_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,7 +11,8 @@ import (
 
 // lasting makes a call that lasts d and returns err.
 func lasting(b *breaker.Breaker, d time.Duration, err error) error {
-	return b.Run(context.Background(), func(context.Context) error { time.Sleep(d); return err })
+	_, err = breaker.Do(context.Background(), b, func(context.Context) (int, error) { time.Sleep(d); return 0, err })
+	return err
 }
 
 func TestSlowCallIsAFailureAsSoonAsItIsSlow(t *testing.T) {
@@ -29,7 +29,7 @@ func TestSlowCallIsAFailureAsSoonAsItIsSlow(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		e := refusal(t, b)
-		if slow, isSlow := errors.AsType[*breaker.SlowError](e); !isSlow || slow.Limit != 10*s || slow.Error() != "the call lasted 10s or longer" {
+		if e.Cause != (breaker.Cause{Kind: "slow"}) {
 			t.Errorf("cause %v", e.Cause)
 		}
 		time.Sleep(2 * time.Hour)
@@ -37,11 +37,13 @@ func TestSlowCallIsAFailureAsSoonAsItIsSlow(t *testing.T) {
 }
 
 func TestSlowCallIsCountedOnce(t *testing.T) {
-	for name, err := range map[string]error{"success": nil, "failure": errBoom, "neither": context.Canceled} {
+	for name, o := range map[string]breaker.Outcome{"success": breaker.Succeeded, "failure": breaker.Failed, "neither": breaker.Neither} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBreaker(t, breaker.Config{SlowCall: 10 * s})
-				lasting(b, 10*s+1, err)
+				p := enter(t, b)
+				time.Sleep(10*s + 1)
+				b.Leave(p, o, breaker.Failure{})
 				if got := b.Snapshot(); got.Failures != 1 {
 					t.Errorf("%+v", got)
 				}
@@ -54,7 +56,7 @@ func TestCallThatIsNotSlowIsWhatItReturns(t *testing.T) {
 	for _, test := range []struct {
 		err  error
 		want int
-	}{{nil, 0}, {errBoom, 1}, {context.Canceled, 0}} {
+	}{{nil, 0}, {errBoom, 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBreaker(t, breaker.Config{SlowCall: 10 * s})
 			lasting(b, 10*s-1, test.err)
@@ -116,9 +118,73 @@ func TestTripOfACallThatWasSlowStillTrips(t *testing.T) {
 		b := newBreaker(t, breaker.Config{SlowCall: s})
 		p := acquire(t, b)
 		time.Sleep(2 * s)
-		p.Trip(errBoom)
-		if e := refusal(t, b); e.Cause != errBoom || e.RetryIn() != 600*s {
+		p.Trip(because(boom))
+		if e := refusal(t, b); e.Cause != boom || e.RetryIn() != 600*s {
 			t.Errorf("OPEN for %v because of %v", e.RetryIn(), e.Cause)
 		}
+	})
+}
+
+// An outage of calls that are all slow is one of calls that last long.
+func TestSlowCallsOfOneCallerOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{SlowCall: 90 * s})
+		for range 4 {
+			lasting(b, 91*s, nil)
+			wantState(t, b, closed)
+		}
+		lasting(b, 91*s, nil)
+		wantState(t, b, open)
+	})
+}
+
+// What follows an answer's beginning counts in the state of then, to be slow
+// too.
+func TestProbeThatBecomesSlowAfterItHasPassed(t *testing.T) {
+	for _, test := range []struct {
+		needed      int
+		accepted    breaker.State
+		then        breaker.State
+		wasRecorded int
+	}{{1, closed, closed, 1}, {2, half, open, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := halfOpen(t, breaker.Config{SlowCall: 10 * s, SuccessThreshold: test.needed})
+			p := enter(t, b)
+			time.Sleep(5 * s)
+			p = b.Accept(p)
+			wantState(t, b, test.accepted)
+			time.Sleep(5 * s)
+			synctest.Wait()
+			b.Leave(p, breaker.Succeeded, breaker.Failure{})
+			wantState(t, b, test.then)
+			if got := b.Snapshot().Failures; got != test.wasRecorded {
+				t.Errorf("%d failures, want %d", got, test.wasRecorded)
+			}
+		})
+	}
+}
+
+// One that has waited until the circuit closed is watched like any other.
+func TestOneThatWaitedMayBeSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{SlowCall: 10 * s, SuccessThreshold: 1})
+		probe := enter(t, b)
+		done := make(chan breaker.Pass)
+		go func() {
+			p, err := b.Wait(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			done <- p
+		}()
+		synctest.Wait()
+		b.Leave(probe, breaker.Succeeded, breaker.Failure{})
+		p := <-done
+		time.Sleep(10 * s)
+		synctest.Wait()
+		if got := b.Snapshot(); got.State != closed || got.Failures != 1 {
+			t.Errorf("%+v", got)
+		}
+		b.Leave(p, breaker.Succeeded, breaker.Failure{})
 	})
 }

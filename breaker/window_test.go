@@ -2,6 +2,7 @@ package breaker_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -10,14 +11,7 @@ import (
 	"llmcall/breaker"
 )
 
-const (
-	closed = breaker.Closed
-	open   = breaker.Open
-	half   = breaker.HalfOpen
-)
-
 func TestClosedOpensAtTheThresholdAndTheWindowAndTheRate(t *testing.T) {
-	rate := func(r float64) *float64 { return &r }
 	in := func(wait time.Duration, do call, want breaker.State) []step { return []step{{wait, do, want}} }
 	for _, test := range []struct {
 		name   string
@@ -52,18 +46,39 @@ func TestClosedOpensAtTheThresholdAndTheWindowAndTheRate(t *testing.T) {
 			join(repeat(1000, step{0, ok, closed}), repeat(4, step{0, bad, closed}), in(0, bad, open))},
 		{"successes since an older failure do not count", breaker.Config{},
 			join(in(0, bad, closed), repeat(1000, step{0, ok, closed}), repeat(4, step{0, bad, closed}), in(0, bad, open))},
-		{"exactly the rate opens", breaker.Config{FailureThreshold: 4, FailureRate: rate(0.5)},
+		{"exactly the rate opens", breaker.Config{FailureThreshold: 4, FailureRate: 0.5},
 			join(in(0, bad, closed), repeat(4, step{0, ok, closed}), repeat(2, step{0, bad, closed}), in(0, bad, open))},
-		{"one success more does not", breaker.Config{FailureThreshold: 4, FailureRate: rate(0.5)},
+		{"one success more does not", breaker.Config{FailureThreshold: 4, FailureRate: 0.5},
 			join(in(0, bad, closed), repeat(5, step{0, ok, closed}), repeat(3, step{0, bad, closed}))},
-		{"a rate of 0 is the count alone", breaker.Config{FailureThreshold: 3, FailureRate: rate(0)},
+		{"a negative rate is the count alone", breaker.Config{FailureThreshold: 3, FailureRate: -1},
 			join(in(0, bad, closed), repeat(10_000, step{0, ok, closed}), in(0, bad, closed), repeat(10_000, step{0, ok, closed}), in(0, bad, open))},
-		{"a rate of 0 still has its window", breaker.Config{FailureThreshold: 2, FailureRate: rate(0)},
+		{"the count alone still has its window", breaker.Config{FailureThreshold: 2, FailureRate: -0.5},
 			join(in(0, bad, closed), in(300*s+1, bad, closed), in(300*s, bad, open))},
-		{"a rate of 1 is failures in a row", breaker.Config{FailureThreshold: 3, FailureRate: rate(1)},
+		{"a rate of 1 is failures in a row", breaker.Config{FailureThreshold: 3, FailureRate: 1},
 			join(repeat(2, step{0, bad, closed}), in(0, ok, closed), repeat(2, step{0, bad, closed}), in(0, bad, open))},
-		{"a call that counts for nothing does not break a row", breaker.Config{FailureThreshold: 3, FailureRate: rate(1)},
-			join(repeat(2, step{0, bad, closed}), repeat(50, step{0, cancelled, closed}), in(0, bad, open))},
+		{"a call that counts for nothing does not break a row", breaker.Config{FailureThreshold: 3, FailureRate: 1},
+			join(repeat(2, step{0, bad, closed}), repeat(50, step{0, neither, closed}), in(0, bad, open))},
+
+		{"five failures of 80 s each by one sequential caller open the defaults", breaker.Config{},
+			join(repeat(4, step{80 * s, hung(80 * s), closed}), in(80*s, hung(80*s), open))},
+		{"so do five of ten minutes each", breaker.Config{},
+			join(repeat(4, step{600 * s, hung(600 * s), closed}), in(600*s, hung(600*s), open))},
+		{"the window is FailureThreshold times the longest, to the nanosecond", breaker.Config{FailureThreshold: 3},
+			join(in(0, hung(s), closed), in(0, hung(120*s), closed), in(360*s, hung(2*s), open))},
+		{"and no longer", breaker.Config{FailureThreshold: 3},
+			join(in(0, hung(s), closed), in(0, hung(120*s), closed), in(360*s+1, hung(2*s), closed))},
+		{"the first of them may be the longest", breaker.Config{FailureThreshold: 2},
+			join(in(0, hung(400*s), closed), in(800*s, bad, open))},
+		{"it is the longest of the failures that are counted, not of an older one", breaker.Config{FailureThreshold: 2},
+			join(in(0, hung(400*s), closed), in(801*s, bad, closed), in(301*s, bad, closed))},
+		{"short ones leave the window as it is", breaker.Config{},
+			join(in(0, hung(60*s), closed), repeat(3, step{0, hung(60 * s), closed}), in(300*s+1, hung(60*s), closed))},
+		{"of a call of a day ten minutes are reckoned", breaker.Config{FailureThreshold: 2},
+			join(in(0, hung(24*time.Hour), closed), in(1200*s+1, hung(24*time.Hour), closed), in(1200*s, hung(24*time.Hour), open))},
+		{"a success between slow failures still breaks a row", breaker.Config{FailureThreshold: 2, FailureRate: 1},
+			join(in(0, hung(600*s), closed), in(600*s, ok, closed), in(600*s, hung(600*s), closed))},
+		{"a duration below nothing is not known", breaker.Config{FailureThreshold: 2},
+			join(in(0, hung(-s), closed), in(300*s+1, hung(-s), closed), in(300*s, hung(-s), open))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { trace(t, newBreaker(t, test.config), test.steps) })
@@ -78,7 +93,7 @@ func TestRateIsFailuresOverCallsSinceTheFirstOfThem(t *testing.T) {
 		for n := 2; n <= 12; n++ {
 			edge := int(float64(n)/rate) - n
 			for s := max(0, edge-2); s <= edge+2; s++ {
-				b := newBreaker(t, breaker.Config{FailureThreshold: n, FailureRate: &rate})
+				b := newBreaker(t, breaker.Config{FailureThreshold: n, FailureRate: rate})
 				bad(t, b)
 				for range s {
 					ok(t, b)
@@ -154,9 +169,6 @@ func TestMostlyFailingServiceIsCutOffSoon(t *testing.T) {
 func TestSuccessThatEndsAfterTheFirstFailureCounts(t *testing.T) {
 	rate := 1.0
 	for name, succeed := range map[string]func(b *breaker.Breaker, during func()){
-		"Run": func(b *breaker.Breaker, during func()) {
-			b.Run(t.Context(), func(context.Context) error { during(); return nil })
-		},
 		"Do": func(b *breaker.Breaker, during func()) {
 			breaker.Do(t.Context(), b, func(context.Context) (int, error) { during(); return 1, nil })
 		},
@@ -164,6 +176,11 @@ func TestSuccessThatEndsAfterTheFirstFailureCounts(t *testing.T) {
 			p := acquire(t, b)
 			during()
 			p.Success()
+		},
+		"pass": func(b *breaker.Breaker, during func()) {
+			p := enter(t, b)
+			during()
+			b.Leave(p, breaker.Succeeded, breaker.Failure{})
 		},
 	} {
 		for _, test := range []struct {
@@ -176,7 +193,7 @@ func TestSuccessThatEndsAfterTheFirstFailureCounts(t *testing.T) {
 			{"between them", 1, 0, 1, closed},
 		} {
 			t.Run(name+", "+test.name, func(t *testing.T) {
-				b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: &rate})
+				b := newBreaker(t, breaker.Config{FailureThreshold: 2, FailureRate: rate})
 				fails := func(n int) {
 					for range n {
 						bad(t, b)
@@ -208,6 +225,61 @@ func TestSnapshotCountsTheFailuresInTheWindow(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		if got := b.Snapshot().Failures; got != 3 {
 			t.Errorf("with one older than the window: %d failures, want 3", got)
+		}
+	})
+}
+
+// Do measures its calls itself, and reads no clock while all is well: it does
+// not know how long the first failure lasted, and needs not.
+func TestFiveSlowFailuresOfOneCallerOpen(t *testing.T) {
+	for _, lasts := range []time.Duration{s, 80 * s, 600 * s} {
+		for name, fails := range map[string]func(b *breaker.Breaker){
+			"Do": func(b *breaker.Breaker) {
+				breaker.Do(t.Context(), b, func(context.Context) (int, error) { time.Sleep(lasts); return 0, errBoom })
+			},
+			"Do that panics": func(b *breaker.Breaker) {
+				defer func() { _ = recover() }()
+				breaker.Do(t.Context(), b, func(context.Context) (int, error) { time.Sleep(lasts); panic("ouch") })
+			},
+			"permit": func(b *breaker.Breaker) {
+				p := acquire(t, b)
+				time.Sleep(lasts)
+				p.Failure(because(boom))
+			},
+		} {
+			for _, rate := range []float64{-1, 0.8, 1} {
+				t.Run(fmt.Sprintf("%s, %v, rate %v", name, lasts, rate), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						b := newBreaker(t, breaker.Config{FailureRate: rate})
+						time.Sleep(time.Hour)
+						for range 4 {
+							fails(b)
+							wantState(t, b, closed)
+						}
+						fails(b)
+						wantState(t, b, open)
+					})
+				})
+			}
+		}
+	}
+}
+
+func TestSnapshotCountsTheFailuresInALongerWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Config{})
+		bad(t, b)
+		time.Sleep(400 * s)
+		if got := b.Snapshot().Failures; got != 0 {
+			t.Errorf("%d failures, want 0", got)
+		}
+		hung(200*s)(t, b)
+		if got := b.Snapshot().Failures; got != 2 {
+			t.Errorf("with a window of 1,000 s: %d failures, want 2", got)
+		}
+		time.Sleep(600*s + 1)
+		if got := b.Snapshot().Failures; got != 1 {
+			t.Errorf("when the first is older than that: %d failures, want 1", got)
 		}
 	})
 }

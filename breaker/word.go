@@ -24,15 +24,17 @@ func (s State) String() string {
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // A breaker's word holds, from the lowest bit: two bits of state; forced;
-// watched; 24 bits of credit; the generation. They live in one word so that a
-// success can check the generation and count itself in one step: with a counter
-// beside the word, a success that was late by an instant could count in the next
+// watched; 24 bits of credit; the generation, from 1, so that the word of no
+// call at all is of no generation. They live in one word so that a success can
+// check the generation and count itself in one step: with a counter beside the
+// word, a success that was late by an instant could count in the next
 // generation.
 //
 // The credit is how many more successes are worth counting. A failure sets it
 // to one more than the limit of successes that leaves FailureRate reachable.
 // When it has run out, no failure up to now can help to open the circuit any
 // more, so successes go by without a write: counting on would change nothing.
+// With the count alone a failure sets it to 1 and no success spends it.
 const (
 	stateMask   = 0b11
 	forcedBit   = 1 << 2 // set by hand: nothing is counted
@@ -59,7 +61,8 @@ func (s *settings) watchBit() uint64 {
 func (b *Breaker) spendCredit(w uint64) {
 	for {
 		now := b.word.Load()
-		if generationOf(now) != generationOf(w) || now&creditMask == 0 || b.word.CompareAndSwap(now, now-creditOne) {
+		if generationOf(now) != generationOf(w) || now&creditMask == 0 || b.settings.limit < 0 ||
+			b.word.CompareAndSwap(now, now-creditOne) {
 			return
 		}
 	}
@@ -68,7 +71,7 @@ func (b *Breaker) spendCredit(w uint64) {
 // fullCredit is the credit in a word after a failure.
 func (s *settings) fullCredit() uint64 {
 	if s.limit < 0 {
-		return 0
+		return creditOne
 	}
 	return uint64(s.limit+1) << creditShift
 }
@@ -99,3 +102,6 @@ func (b *Breaker) turn(s State, forced bool) (was uint64) {
 		}
 	}
 }
+
+// late reports whether the state has changed since a call was admitted under w.
+func (b *Breaker) late(w uint64) bool { return generationOf(b.word.Load()) != generationOf(w) }

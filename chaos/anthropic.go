@@ -89,11 +89,15 @@ var anthropicLimits = []struct {
 	limit, left int
 }{{requestLimit, 50, 49}, {tokenLimit, 38000, 37000}, {inputLimit, 30000, 29000}, {"output-tokens", 8000, 8000}}
 
-func (f anthropicFace) header(id ids, now time.Time) http.Header {
-	h := http.Header{
+func (anthropicFace) header(id ids, _ time.Time) http.Header {
+	return http.Header{
 		"Request-Id":                {anthropicRequest(id)},
 		"Anthropic-Organization-Id": {"00000000-0000-4000-8000-000000000000"},
 	}
+}
+
+func (anthropicFace) unlimited(now time.Time) http.Header {
+	h := http.Header{}
 	for _, l := range anthropicLimits {
 		h.Set("Anthropic-Ratelimit-"+l.name+"-Limit", strconv.Itoa(l.limit))
 		h.Set("Anthropic-Ratelimit-"+l.name+"-Remaining", strconv.Itoa(l.left))

@@ -86,6 +86,9 @@ type Recorded struct {
 	Status int
 	// Refusal says why a request was refused that the plan meant to answer.
 	Refusal string
+	// Limit is the limit of the plan's that refused it: "requests", "tokens" or
+	// "concurrent". Empty: none did.
+	Limit string
 }
 
 // Server is the provider. It is an http.Handler, for net/http/httptest and for
@@ -94,19 +97,22 @@ type Server struct {
 	plan      *Plan
 	seed      uint64
 	onRequest func(Recorded)
+	limiter   *limiter // nil without limits
+	slots     *slots   // nil without a limit of them
+	tally     tally
 
-	closed chan struct{}
-	close  sync.Once
+	closing context.Context // ends with Close
+	close   context.CancelFunc
 
 	mu       sync.Mutex
 	recorded []*Recorded
-	bytes    int // of the bodies in recorded
+	bytes    int // of all that is in recorded
 	number   int // of the last request
 	steps    int // of the plan that were taken
 	ids      int // never reset: identifiers stay unique
 }
 
-// The requests that are remembered: the last, with bodies of so many bytes.
+// The requests that are remembered: the last, with so many bytes in all.
 const (
 	maxRecorded      = 10_000
 	maxRecordedBytes = 64 << 20
@@ -118,7 +124,8 @@ const maxBody = 64 << 20
 // New makes a Server. A plan that can't be followed is an error that names the
 // fault, the field, what it got and what it takes.
 func New(cfg Config) (*Server, error) {
-	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest, closed: make(chan struct{})}
+	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest}
+	s.closing, s.close = context.WithCancel(context.Background())
 	if cfg.Plan != nil {
 		if field, i, wrong := cfg.Plan.check(); wrong != nil {
 			return nil, fmt.Errorf("chaos: plan: %w", &located{0, path(field, i), wrong})
@@ -126,6 +133,12 @@ func New(cfg Config) (*Server, error) {
 		plan := *cfg.Plan
 		plan.Steps, plan.Weights = slices.Clone(plan.Steps), slices.Clone(plan.Weights)
 		s.plan = &plan
+		if l := plan.Limits; l != nil {
+			s.limiter = newLimiter(*l)
+			if l.Concurrent > 0 {
+				s.slots = &slots{concurrent: l.Concurrent, queue: l.Queue}
+			}
+		}
 		if cfg.Seed == 0 {
 			s.seed = plan.Seed
 		}
@@ -145,36 +158,47 @@ func (s *Server) Requests() []Recorded {
 	return out
 }
 
-// Reset forgets the requests so far, and begins the plan again.
+// Counts returns what has become of the requests so far.
+func (s *Server) Counts() Counts { return s.tally.snapshot() }
+
+// Reset forgets the requests so far and what they have used of the limits, and
+// begins the plan again. Requests that are being served, or wait for a place,
+// keep it and are counted on.
 func (s *Server) Reset() {
+	s.tally.reset()
+	if s.limiter != nil {
+		s.limiter.reset()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recorded, s.bytes, s.number, s.steps = nil, 0, 0, 0
 }
 
 // Close ends every wait, so that requests that hang or are slow end at once
-// with a closed connection, and later ones that would. httptest.Server.Close
-// waits for them: call this one first. Serve needs no Close.
-func (s *Server) Close() {
-	s.close.Do(func() { close(s.closed) })
-}
+// with a closed connection, and later ones that would. An answer that is going
+// out has a second. httptest.Server.Close waits for them: call this one first.
+// Serve needs no Close.
+func (s *Server) Close() { s.close() }
 
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler where the
 // connection is to be closed, as net/http wants it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := s.tally.arrive()
+	defer v.end(failed) // however this function is left; after the request's own end it does nothing
 	query := r.URL.Query()
 	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: withoutKey(query), Header: redacted(r.Header)}
 	var err error
 	rec.Body, err = readBody(w, r)
-	reply := s.decide(r.Context(), rec, &incoming{rec.Path, query, r.Header, rec.Body}, err)
+	reply := s.decide(r.Context(), rec, &incoming{rec.Path, query, r.Header, rec.Body}, err, v)
 	if s.onRequest != nil {
 		s.onRequest(*rec)
 	}
-	s.deliver(w, r, reply)
+	s.deliver(w, r, reply, v)
 }
 
-// decide records a request and says what is done with it.
-func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, readError error) reply {
+// decide records a request and says what is done with it, after it has waited
+// for a place.
+func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, readError error, v *visit) reply {
 	if rec.Path == redirectPath {
 		s.record(rec, http.StatusTemporaryRedirect, nil)
 		return redirectReply(http.StatusTemporaryRedirect, 0)
@@ -198,7 +222,9 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, read
 		return s.refuse(rec, face, &refusal{status: http.StatusMethodNotAllowed, message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
 	case to.face == nil:
 		id, _ := s.record(rec, http.StatusOK, nil)
-		return jsonReply(http.StatusOK, face.header(id, rec.Time), modelList)
+		rp := jsonReply(http.StatusOK, face.header(id, rec.Time), modelList)
+		rp.provider, rp.ending = face, answered
+		return rp
 	}
 	req, refused := face.read(call)
 	if refused != nil {
@@ -206,6 +232,9 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, read
 	}
 	req.face = face
 	rec.Model, rec.Stream, rec.Messages = req.model, req.stream, req.messages
+	if rp, refused := s.limit(ctx, req, call, rec, v); refused {
+		return rp
+	}
 	id, f := s.record(rec, 0, face)
 	rp, err := s.follow(ctx, req, f, id, rec)
 	s.mu.Lock()
@@ -244,8 +273,11 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id ids, rec 
 		return rp, err
 	}
 	in := req.promptTokens()
+	if s.limiter != nil && !req.answerReserved() {
+		s.limiter.charge(req.account, int64(tokenCount(a.text)+f.ReasoningTokens), time.Now())
+	}
 	use := usage{in: in, out: tokenCount(a.text) + f.ReasoningTokens, cached: min(f.CachedTokens, in), reasoning: f.ReasoningTokens}
-	return answerReply(&turn{req, a, id, rec.Time, use}, f), nil
+	return answerReply(&turn{req, a, id, rec.Time, use}, f, s.plan.answerTime()), nil
 }
 
 // refuse records a request that the plan has no part in, and answers it.
@@ -268,13 +300,30 @@ func (s *Server) record(rec *Recorded, status int, planned face) (ids, Fault) {
 		s.steps++
 	}
 	s.recorded = append(s.recorded, rec)
-	s.bytes += len(rec.Body)
+	s.bytes += rec.size()
 	for len(s.recorded) > maxRecorded || s.bytes > maxRecordedBytes && len(s.recorded) > 1 {
-		s.bytes -= len(s.recorded[0].Body)
+		s.bytes -= s.recorded[0].size()
 		s.recorded[0] = nil
 		s.recorded = s.recorded[1:]
 	}
 	return ids{s.seed, s.ids}, rec.Fault
+}
+
+// size is about how many bytes a client has made the server remember.
+func (r *Recorded) size() int {
+	n := len(r.Body) + len(r.Path) + len(r.Model)
+	for _, values := range []map[string][]string{r.Header, r.Query} {
+		for name, all := range values {
+			n += len(name)
+			for _, value := range all {
+				n += len(value)
+			}
+		}
+	}
+	for _, m := range r.Messages {
+		n += len(m.Role) + len(m.Text)
+	}
+	return n
 }
 
 // readBody reads a request to its end: only then does the server notice that a
@@ -283,6 +332,7 @@ func (s *Server) record(rec *Recorded, status int, planned face) (ids, Fault) {
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(time.Minute)) // not every ResponseWriter can; then there is no limit
+	_ = control.SetWriteDeadline(time.Time{})                // that of the connection's last answer; "100 Continue" may go out
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	_ = control.SetReadDeadline(time.Time{})
 	return body, err

@@ -3,53 +3,129 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"time"
 )
 
 // deliver does what was decided.
-func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply) {
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *visit) {
 	if !s.wait(r.Context(), rp.delay) {
 		panic(http.ErrAbortHandler)
 	}
-	control := http.NewResponseController(w)
+	out, free := s.sender(w)
+	defer free()
 	switch {
 	case rp.hang:
 		select {
 		case <-r.Context().Done():
-		case <-s.closed:
+		case <-s.closing.Done():
 		}
 		panic(http.ErrAbortHandler)
+	case rp.gone:
+		panic(http.ErrAbortHandler)
 	case rp.reset:
-		reset(control)
+		reset(out.control)
 		return
 	}
 	for name, values := range rp.header {
 		w.Header()[name] = values
 	}
+	s.tellLimits(w.Header(), rp)
+	out.extend()
 	w.WriteHeader(rp.status)
 	flush := len(rp.pieces) > 1 || rp.abrupt
 	if flush {
-		_ = control.Flush() // a client that is gone is no failure of the server's; so below
+		_ = out.control.Flush() // a client that is gone is no failure of the server's; so below
 	}
 	for i, piece := range rp.pieces[:rp.send] {
 		if i > 0 && !s.wait(r.Context(), rp.pause) {
 			panic(http.ErrAbortHandler)
 		}
+		if i == rp.send-1 && rp.fill == 0 {
+			// With the last piece the client has all, and may ask again before this
+			// handler returns: it must not meet its own request.
+			v.end(rp.ending)
+		}
 		if i == 0 && rp.fill > 0 {
-			if !writeFilled(w, piece, rp.fillAt, rp.fill) {
+			if !writeFilled(out, piece, rp.fillAt, rp.fill) {
 				return
 			}
-		} else if _, err := w.Write(piece); err != nil {
+		} else if _, err := out.Write(piece); err != nil {
 			return
 		}
 		if flush {
-			_ = control.Flush()
+			_ = out.control.Flush()
 		}
 	}
 	if rp.abrupt {
 		panic(http.ErrAbortHandler)
+	}
+	v.end(rp.ending)
+}
+
+// sender writes to a client that must go on reading: one that stops, and does
+// not go away, would keep its handler and its place for ever.
+type sender struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	closing context.Context
+}
+
+// sendTimeout is how long a client may read nothing; nginx's send_timeout.
+const sendTimeout = time.Minute
+
+// sender returns a sender that ends with the server. free must be called before
+// the handler returns.
+func (s *Server) sender(w http.ResponseWriter) (out *sender, free func()) {
+	out = &sender{w, http.NewResponseController(w), s.closing}
+	hurried := make(chan struct{})
+	stop := context.AfterFunc(s.closing, func() {
+		defer close(hurried)
+		out.within(drainTimeout)
+	})
+	return out, func() {
+		if !stop() {
+			<-hurried // a ResponseWriter must not be used later
+		}
+	}
+}
+
+func (o *sender) Write(piece []byte) (int, error) {
+	o.extend()
+	return o.w.Write(piece)
+}
+
+// extend gives the client time for what is written next.
+func (o *sender) extend() {
+	o.within(sendTimeout)
+	if o.closing.Err() != nil { // what Close has set may be overwritten
+		o.within(drainTimeout)
+	}
+}
+
+// within bounds the time of the writes. Not every ResponseWriter can; then there
+// is no bound.
+func (o *sender) within(d time.Duration) { _ = o.control.SetWriteDeadline(time.Now().Add(d)) }
+
+// tellLimits adds what the provider's headers say of limits at this moment.
+// What is there already is the plan's and stays.
+func (s *Server) tellLimits(h http.Header, rp reply) {
+	switch {
+	case rp.provider == nil:
+	case s.limiter == nil:
+		addMissing(h, rp.provider.unlimited(time.Now()))
+	case rp.account != nil:
+		s.limiter.tell(rp.account, rp.provider, h, time.Now())
+	}
+}
+
+func addMissing(h, more http.Header) {
+	for name, values := range more {
+		if _, set := h[name]; !set {
+			h[name] = values
+		}
 	}
 }
 
@@ -64,7 +140,7 @@ func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-ctx.Done():
-	case <-s.closed:
+	case <-s.closing.Done():
 	}
 	return false
 }
@@ -88,7 +164,7 @@ func reset(control *http.ResponseController) {
 
 // writeFilled writes a piece with many bytes at one of its places, a block at a
 // time, and reports whether all went out.
-func writeFilled(w http.ResponseWriter, piece []byte, at, size int) bool {
+func writeFilled(w io.Writer, piece []byte, at, size int) bool {
 	if _, err := w.Write(piece[:at]); err != nil {
 		return false
 	}

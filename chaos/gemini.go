@@ -115,6 +115,8 @@ func (geminiFace) header(ids, time.Time) http.Header {
 	}
 }
 
+func (geminiFace) unlimited(time.Time) http.Header { return nil }
+
 // waits adds nothing: Gemini tells of waits in the body.
 func (geminiFace) waits(http.Header, apiError, Fault, time.Time) {}
 

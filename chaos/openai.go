@@ -76,9 +76,14 @@ func (chatFace) events(t *turn) []event {
 
 func (openaiFace) header(id ids, _ time.Time) http.Header {
 	return http.Header{
-		"X-Request-Id":                   {id.id("req_")},
-		"Openai-Processing-Ms":           {"12"},
-		"Openai-Version":                 {"2020-10-01"},
+		"X-Request-Id":         {id.id("req_")},
+		"Openai-Processing-Ms": {"12"},
+		"Openai-Version":       {"2020-10-01"},
+	}
+}
+
+func (openaiFace) unlimited(time.Time) http.Header {
+	return http.Header{
 		"X-Ratelimit-Limit-Requests":     {"500"},
 		"X-Ratelimit-Limit-Tokens":       {"200000"},
 		"X-Ratelimit-Remaining-Requests": {"499"},

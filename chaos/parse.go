@@ -14,7 +14,7 @@ import (
 )
 
 // ParsePlan reads a plan from YAML or JSON. name, mostly the file's, begins the
-// errors. The fields are those of Plan and Fault in lower case with
+// errors. The fields are those of Plan, Fault and Limits in lower case with
 // underscores; a time is a number of seconds or a Go duration ("1m30s"); a step
 // that needs nothing but its kind may be written as the kind alone:
 //
@@ -24,6 +24,8 @@ import (
 //	  - {kind: status, error: overloaded}
 //	  - hang
 //	  - {kind: break, at: /items/0/price}
+//	answer_time: 200ms
+//	limits: {requests_per_minute: 600, burst: 5, hint: exact}
 //
 // What does not fit is an error with the line, the field, what it got and what
 // it takes.
@@ -60,10 +62,13 @@ func ParsePlan(name string, data []byte) (*Plan, error) {
 	return plan, nil
 }
 
-// path names a fault in a message.
+// path names a fault, or the limits, in a message.
 func path(field string, i int) string {
-	if field == "" {
+	switch {
+	case field == "":
 		return ""
+	case i < 0:
+		return field + "."
 	}
 	return fmt.Sprintf("%s[%d].", field, i)
 }
@@ -75,14 +80,20 @@ type located struct {
 	*problem
 }
 
-func (e *located) Error() string { return e.path + e.problem.Error() }
+func (e *located) Error() string {
+	if e.field == "" { // what is wrong is the whole of what the path names
+		return strings.TrimSuffix(e.path, ".") + e.problem.Error()
+	}
+	return e.path + e.problem.Error()
+}
 
 // lineOf is where the fields of a plan stand: lineOf["steps"][2]["at"]. The
 // fields of the plan itself are in lineOf[""][0]; the line of a whole fault is
-// under its field "".
+// under its field "". Those of the limits are in lineOf["limits"][0].
 type lineOf map[string][]map[string]int
 
 func (l lineOf) of(field string, i int, name string) int {
+	i = max(i, 0)
 	if i >= len(l[field]) {
 		return 0
 	}
@@ -94,18 +105,18 @@ func (l lineOf) of(field string, i int, name string) int {
 
 func decodePlan(root *yaml.Node) (*Plan, lineOf, error) {
 	plan, lines := new(Plan), lineOf{}
-	top, err := fields(root, "", "a plan: a mapping with steps or weights", map[string]func(*yaml.Node) error{
+	top, err := fields(root, "", "a plan: a mapping with steps, weights or limits", map[string]func(*yaml.Node) error{
+		"answer_time": func(n *yaml.Node) error { return asDuration(n, "answer_time", &plan.AnswerTime) },
+		"limits": func(n *yaml.Node) (err error) {
+			plan.Limits, err = decodeLimits(n, lines)
+			return err
+		},
 		"seed": func(n *yaml.Node) error { return asSeed(n, &plan.Seed) },
 		"steps": func(n *yaml.Node) (err error) {
 			plan.Steps, err = decodeFaults(n, "steps", lines)
 			return err
 		},
-		"repeat": func(n *yaml.Node) error {
-			if n.ShortTag() != "!!bool" || n.Decode(&plan.Repeat) != nil {
-				return wrong(n, "repeat", "true or false")
-			}
-			return nil
-		},
+		"repeat": func(n *yaml.Node) error { return asBool(n, "repeat", &plan.Repeat) },
 		"weights": func(n *yaml.Node) (err error) {
 			plan.Weights, err = decodeFaults(n, "weights", lines)
 			return err
@@ -116,6 +127,33 @@ func decodePlan(root *yaml.Node) (*Plan, lineOf, error) {
 	}
 	lines[""] = []map[string]int{top}
 	return plan, lines, nil
+}
+
+func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
+	l := new(Limits)
+	whole := func(name string, to *int) func(*yaml.Node) error {
+		return func(n *yaml.Node) error {
+			if err := asWhole(n, "limits."+name, to); err != nil {
+				return err
+			}
+			if *to == 0 { // in Go it is no limit; in a file it looks like one of 0
+				return wrong(n, "limits."+name, limitTakes)
+			}
+			return nil
+		}
+	}
+	at, err := fields(n, "limits.", "a mapping with requests_per_minute, tokens_per_minute or concurrent", map[string]func(*yaml.Node) error{
+		"requests_per_minute": whole("requests_per_minute", &l.RequestsPerMinute),
+		"tokens_per_minute":   whole("tokens_per_minute", &l.TokensPerMinute),
+		"burst":               whole("burst", &l.Burst),
+		"window":              func(n *yaml.Node) error { return asText(n, "limits.window", &l.Window) },
+		"concurrent":          whole("concurrent", &l.Concurrent),
+		"queue":               func(n *yaml.Node) error { return asWhole(n, "limits.queue", &l.Queue) },
+		"hint":                func(n *yaml.Node) error { return asText(n, "limits.hint", &l.Hint) },
+		"headers":             func(n *yaml.Node) error { l.Headers = new(bool); return asBool(n, "limits.headers", l.Headers) },
+	})
+	lines["limits"] = []map[string]int{at}
+	return l, err
 }
 
 func decodeFaults(n *yaml.Node, field string, lines lineOf) ([]Fault, error) {
@@ -174,7 +212,7 @@ func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) er
 		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		setter, ok := set[key.Value]
 		if !ok {
-			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", "one of " + list(sorted(set))}}
+			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", oneOf(key.Value, sorted(set))}}
 		}
 		if _, twice := lines[key.Value]; twice {
 			return nil, &located{key.Line, "", &problem{path + name(key), "a second value", "one"}}
@@ -259,6 +297,13 @@ func asWritten(n *yaml.Node, field string, to *string) error {
 func asWhole(n *yaml.Node, field string, to *int) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
 		return wrong(n, field, "a whole number")
+	}
+	return nil
+}
+
+func asBool(n *yaml.Node, field string, to *bool) error {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Decode(to) != nil {
+		return wrong(n, field, "true or false")
 	}
 	return nil
 }

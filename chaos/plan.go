@@ -149,8 +149,8 @@ type Fault struct {
 	ResetAfter time.Duration
 }
 
-// Plan says what is done with each answer that is asked for, in any protocol. It is
-// either Steps or Weights. The zero value answers each rightly.
+// Plan says what is done with each answer that is asked for, in any protocol. It has
+// either Steps or Weights, or none. The zero value answers each rightly.
 type Plan struct {
 	// Seed decides the draws of Weights and what is invented. Config.Seed goes
 	// before it.
@@ -164,6 +164,21 @@ type Plan struct {
 	// seed and the request's number alone: the same seed and the same order of
 	// requests give the same faults.
 	Weights []Fault
+	// AnswerTime is how long each answer takes from the moment that the request
+	// is served: a whole answer comes after it, the pieces of a stream are spread
+	// over it. A fault with a delay or a chunk delay has its own time instead,
+	// and errors come at once. Default 0.
+	AnswerTime time.Duration
+	// Limits are what the provider allows, before all that Steps and Weights
+	// say. Default: everything.
+	Limits *Limits
+}
+
+func (p *Plan) answerTime() time.Duration {
+	if p == nil {
+		return 0
+	}
+	return p.AnswerTime
 }
 
 // fault returns what is done with the request number n for an answer, counted from 0.
@@ -240,14 +255,22 @@ func (p problem) Error() string {
 	return fmt.Sprintf("%s: got %s; takes %s", p.field, p.got, p.takes)
 }
 
-// check returns what is wrong with the plan, and in which fault: field is
-// "steps" or "weights", i its index; field is empty for the plan itself.
+// check returns what is wrong with the plan, and where: field is "steps" or
+// "weights" and i the index of a fault, or field is "limits" and i -1; field is
+// empty for the plan itself.
 func (p *Plan) check() (field string, i int, wrong *problem) {
 	switch {
 	case len(p.Steps) > 0 && len(p.Weights) > 0:
 		return "", 0, &problem{"weights", "steps and weights", "one of the two"}
 	case p.Repeat && len(p.Steps) == 0:
 		return "", 0, &problem{"repeat", "true without steps", "true only beside steps"}
+	case p.AnswerTime < 0:
+		return "", 0, &problem{"answer_time", p.AnswerTime.String(), "a time that is not negative"}
+	}
+	if p.Limits != nil {
+		if wrong := p.Limits.check(); wrong != nil {
+			return "limits", -1, wrong
+		}
 	}
 	for i, f := range p.Steps {
 		if f.Weight != 0 {
@@ -281,7 +304,7 @@ func (f Fault) check() *problem {
 		kind = Right
 	}
 	if !slices.Contains(kinds, kind) {
-		return &problem{"kind", strconv.Quote(string(kind)), "one of " + list(kinds)}
+		return &problem{"kind", strconv.Quote(string(kind)), oneOf(string(kind), kinds)}
 	}
 	for _, d := range []struct {
 		field string
@@ -371,10 +394,10 @@ func (f Fault) checkError() *problem {
 		return &problem{"status", strconv.Itoa(f.Status), "an HTTP status, 200 to 599"}
 	}
 	if f.Error != "" && !slices.Contains(ErrorNames(), f.Error) {
-		return &problem{"error", strconv.Quote(f.Error), "one of " + list(ErrorNames())}
+		return &problem{"error", strconv.Quote(f.Error), oneOf(f.Error, ErrorNames())}
 	}
 	if f.Code != "" && !slices.Contains(Codes(), f.Code) {
-		return &problem{"code", strconv.Quote(f.Code), "one of " + list(Codes())}
+		return &problem{"code", strconv.Quote(f.Code), oneOf(f.Code, Codes())}
 	}
 	if f.Error != "" && f.Code != "" {
 		return &problem{"code", "a value beside error", "one of the two"}

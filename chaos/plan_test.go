@@ -89,7 +89,7 @@ func TestPlansAreReadAsJSONToo(t *testing.T) {
 func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 	for _, c := range []struct{ plan, want string }{
 		{"steps:\n  - kind: status\n    stauts: 500\n", `p.yaml:3: steps[0].stauts: got an unknown field; takes one of after, answer, at`},
-		{"stps: []\n", `p.yaml:1: stps: got an unknown field; takes one of repeat, seed, steps, weights`},
+		{"stps: []\n", `p.yaml:1: stps: got an unknown field; takes one of answer_time, limits, repeat, seed, steps, weights; the nearest is steps`},
 		{"steps:\n  - boom\n", `p.yaml:2: steps[0].kind: got "boom"; takes one of right, empty,`},
 		{"steps:\n  - right\n  - kind: status\n    status: 42\n", `p.yaml:4: steps[1].status: got 42; takes an HTTP status, 200 to 599`},
 		{"steps:\n  - kind: status\n    status: many\n", `p.yaml:3: steps[0].status: got "many"; takes a whole number`},
@@ -144,6 +144,30 @@ func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 		{"repeat: true\n", `p.yaml:1: repeat: got true without steps; takes true only beside steps`},
 		{"repeat: often\nsteps: [right]\n", `p.yaml:1: repeat: got "often"; takes true or false`},
 		{"seed: -1\n", `p.yaml:1: seed: got -1; takes a whole number, 0 or more`},
+		{"steps:\n  - stauts\n", `huge, redirect; the nearest is status`},
+		{"steps:\n  - {kind: status, eror: billing}\n", `steps[0].eror: got an unknown field; takes one of after,`},
+		{"steps:\n  - {kind: status, error: biling}\n", `; the nearest is billing`},
+		{"steps:\n  - {kind: status, code: slowdown}\n", `; the nearest is slow_down`},
+		{"answer_time: -1\n", `p.yaml:1: answer_time: got -1s; takes a time that is not negative`},
+		{"answer_time: long\n", `p.yaml:1: answer_time: got "long"; takes seconds (1.5) or a Go duration`},
+		{"limits: 60\n", `p.yaml:1: limits: got 60; takes a mapping with requests_per_minute, tokens_per_minute or concurrent`},
+		{"seed: 1\nlimits: {}\n", `p.yaml:2: limits: got no limit; takes requests_per_minute, tokens_per_minute or concurrent`},
+		{"limits:\n  request_per_minute: 60\n", `p.yaml:2: limits.request_per_minute: got an unknown field; takes one of burst, concurrent, headers, hint, queue, requests_per_minute, tokens_per_minute, window; the nearest is requests_per_minute`},
+		{"limits:\n  requests_per_minute: 0\n", `p.yaml:2: limits.requests_per_minute: got 0; takes a whole number from 1 to 1000000000, or nothing`},
+		{"limits:\n  requests_per_minute: -5\n", `p.yaml:2: limits.requests_per_minute: got -5; takes a whole number from 1 to 1000000000`},
+		{"limits:\n  requests_per_minute: 1000000001\n", `p.yaml:2: limits.requests_per_minute: got 1000000001; takes a whole number from 1 to 1000000000`},
+		{"limits:\n  requests_per_minute: 0.5\n", `p.yaml:2: limits.requests_per_minute: got 0.5; takes a whole number`},
+		{"limits:\n  tokens_per_minute: 1\n  burst: 5\n", `p.yaml:3: limits.burst: got a value without requests_per_minute; takes a value only beside requests_per_minute`},
+		{"limits:\n  requests_per_minute: 60\n  window: minute\n  burst: 5\n", `p.yaml:4: limits.burst: got a value beside window minute; takes a value only beside window bucket`},
+		{"limits:\n  requests_per_minute: 60\n  window: minutes\n", `p.yaml:3: limits.window: got "minutes"; takes one of bucket, minute; the nearest is minute`},
+		{"limits:\n  requests_per_minute: 60\n  hint: exakt\n", `p.yaml:3: limits.hint: got "exakt"; takes one of exact, seconds, none; the nearest is exact`},
+		{"limits:\n  requests_per_minute: 60\n  headers: some\n", `p.yaml:3: limits.headers: got "some"; takes true or false`},
+		{"limits:\n  requests_per_minute: 60\n  queue: 3\n", `p.yaml:3: limits.queue: got a value without concurrent; takes a value only beside concurrent`},
+		{"limits:\n  concurrent: 4\n  queue: -1\n", `p.yaml:3: limits.queue: got -1; takes a whole number from 0 to 1000000000`},
+		{"limits:\n  concurrent: 4\n  hint: none\n", `p.yaml:3: limits.hint: got a value without requests_per_minute or tokens_per_minute`},
+		{"limits:\n  concurrent: 4\n  window: minute\n", `p.yaml:3: limits.window: got a value without requests_per_minute or tokens_per_minute`},
+		{"limits:\n  concurrent: 4\n  headers: true\n", `p.yaml:3: limits.headers: got a value without requests_per_minute or tokens_per_minute`},
+		{"limits: {concurrent: 4}\nlimits: {concurrent: 4}\n", `p.yaml:2: limits: got a second value; takes one`},
 		{"- hang\n", `p.yaml:1: the plan: got a list; takes a plan: a mapping`},
 		{"hang\n", `p.yaml:1: the plan: got "hang"; takes a plan`},
 		{"", `p.yaml: the plan: got 0 YAML documents; takes one`},
@@ -167,6 +191,10 @@ func TestABadPlanOfGoValuesIsAnErrorToo(t *testing.T) {
 	}{
 		{chaos.Plan{Steps: []chaos.Fault{{}, {Kind: "boom"}}}, `chaos: plan: steps[1].kind: got "boom"; takes`},
 		{chaos.Plan{Weights: []chaos.Fault{{Weight: math.NaN()}}}, "weights[0].weight: got NaN"},
+		{chaos.Plan{Limits: &chaos.Limits{}}, "chaos: plan: limits: got no limit; takes"},
+		{chaos.Plan{Limits: &chaos.Limits{Concurrent: -1}}, "chaos: plan: limits.concurrent: got -1; takes"},
+		{chaos.Plan{Limits: &chaos.Limits{RequestsPerMinute: 1, Hint: "x"}}, `chaos: plan: limits.hint: got "x"; takes one of`},
+		{chaos.Plan{AnswerTime: -1}, "chaos: plan: answer_time: got -1ns; takes"},
 		{chaos.Plan{Repeat: true}, "chaos: plan: repeat: got true without steps"},
 	} {
 		if s, err := chaos.New(chaos.Config{Plan: &c.plan}); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -185,6 +213,8 @@ func FuzzParsePlan(f *testing.F) {
 	}
 	f.Add([]byte(`{"seed": 1, "steps": ["hang", {"kind": "break", "at": "/a~1b"}]}`))
 	f.Add([]byte("steps:\n- {kind: stream_error, error: overloaded, after: 0, retry_after: soon, reset_after: 6m}\n- {kind: huge, size: 9, code: RESOURCE_EXHAUSTED}\n- {kind: redirect, status: 308}\n- {finish: SAFETY, cached_tokens: 1, reasoning_tokens: 2}"))
+	f.Add([]byte("answer_time: 200ms\nlimits: {requests_per_minute: 600, burst: 5, tokens_per_minute: 90000, window: bucket, concurrent: 4, queue: 0, hint: seconds, headers: false}"))
+	f.Add([]byte("limits: &l {requests_per_minute: 1000000000, window: minute, hint: none}\nsteps: [hang]"))
 	f.Add([]byte("steps: &a [*a]"))
 	f.Add([]byte("steps:\n- &x {kind: cut, after: 0}\n- *x\n- <<: *x"))
 	f.Fuzz(func(t *testing.T, data []byte) {

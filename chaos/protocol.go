@@ -32,6 +32,18 @@ type face interface {
 
 	// header is what the provider adds to every response.
 	header(id ids, now time.Time) http.Header
+	// unlimited is what the headers tell of limits where the plan has none.
+	unlimited(now time.Time) http.Header
+	// tell is what the headers tell of a limit that the plan has.
+	tell(which string, r room, now time.Time) http.Header
+	// reserves reports whether a limit of tokens counts max_tokens when a request
+	// comes, and not the answer when it is made.
+	reserves() bool
+	// overLimit is the error of a request that is over a limit of the plan's;
+	// its words tell the wait, unless that is empty.
+	overLimit(over excess, wait string) apiError
+	// hint are the fields of a fault that tell a wait in the provider's forms.
+	hint(wait time.Duration) Fault
 	// waits adds what the headers of an error say of when to come back.
 	waits(h http.Header, e apiError, f Fault, now time.Time)
 
@@ -80,6 +92,7 @@ type incoming struct {
 // here (temperature and the like) are left out.
 type request struct {
 	face         face
+	account      *account // what its client has used of the plan's limits; nil without limits
 	model        string
 	messages     []Message
 	stream       bool

@@ -18,6 +18,7 @@ type reply struct {
 	delay time.Duration // before all else
 	reset bool
 	hang  bool
+	gone  bool // the client went away, or the server closes
 
 	status int
 	header http.Header
@@ -27,6 +28,10 @@ type reply struct {
 	abrupt bool          // the connection is closed behind them
 
 	fillAt, fill int // so many bytes are written at a place of the first piece
+
+	provider face     // whose headers tell of limits; nil for what comes from no provider
+	account  *account // the limits that are told
+	ending   ending   // if all of it goes out
 }
 
 // ids makes the identifiers of a reply. n makes them unique, seed the same
@@ -47,13 +52,23 @@ func (i ids) id(prefix string) string {
 	return b.String() + fmt.Sprintf("%06d", i.n)
 }
 
-// answerReply sends an answer, streamed or whole.
-func answerReply(t *turn, f Fault) reply {
-	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: t.req.face.header(t.id, t.now)}
+// answerReply sends an answer, streamed or whole, that takes a time if the fault
+// has no delays of its own.
+func answerReply(t *turn, f Fault, takes time.Duration) reply {
+	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: t.req.face.header(t.id, t.now),
+		provider: t.req.face, account: t.req.account}
+	if f.Kind != Cut && f.Kind != StreamError {
+		r.ending = answered
+	}
 	if t.req.stream {
 		r.streamed(t, f)
 	} else {
 		r.whole(t, f)
+	}
+	if f.Delay == 0 && f.ChunkDelay == 0 {
+		// A whole answer is one piece.
+		r.pause = takes / time.Duration(max(1, len(r.pieces)))
+		r.delay = r.pause
 	}
 	return r
 }

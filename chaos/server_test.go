@@ -823,6 +823,22 @@ func TestTheRecordIsBounded(t *testing.T) {
 	if r := s.Requests(); len(r) != 2 {
 		t.Errorf("%d requests are kept", len(r))
 	}
+	// Headers, paths, and the messages that are read of a body are kept, too.
+	long := strings.Repeat("a", 1<<20)
+	for range 70 {
+		r := httptest.NewRequest(http.MethodGet, "/v1/models?a="+long[:1<<19], nil)
+		r.Header.Set("User-Agent", long[:1<<19])
+		s.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if r := s.Requests(); len(r) < 55 || len(r) > 64 {
+		t.Errorf("%d requests with a MiB of headers are kept", len(r))
+	}
+	for range 40 {
+		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/responses", strings.NewReader(`{"model":"m","max_output_tokens":16,"input":"`+long+`"}`)))
+	}
+	if r := s.Requests(); len(r) < 28 || len(r) > 32 {
+		t.Errorf("%d requests with a prompt of a MiB are kept", len(r))
+	}
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {

@@ -9,13 +9,19 @@ import (
 	"time"
 )
 
-// statusReply sends an error of the provider's.
+// statusReply sends the provider's error that a fault means.
 func statusReply(req *request, f Fault, id ids, now time.Time) reply {
-	e := errorOf(req.face, f).worded(req.model, f)
+	return errorReply(req, errorOf(req.face, f), f, id, now)
+}
+
+// errorReply sends an error of the provider's, as a fault has it.
+func errorReply(req *request, e apiError, f Fault, id ids, now time.Time) reply {
+	e = e.worded(req.model, f)
 	r := reply{delay: f.Delay, status: e.status, header: http.Header{}}
 	if e.proxy {
 		retryHeaders(r.header, e, f, now)
 	} else {
+		r.provider, r.account = req.face, req.account
 		r.header = req.face.header(id, now)
 		maps.Copy(r.header, e.header)
 		req.face.waits(r.header, e, f, now)
@@ -78,7 +84,9 @@ func errorEvents(t *turn, f Fault, n int) [][]byte {
 // refusalReply sends an error of the request's.
 func refusalReply(face face, r *refusal, id ids, now time.Time) reply {
 	e := plainError(face, r.httpStatus(), r)
-	return jsonReply(e.status, face.header(id, now), face.errorBody(e, id))
+	rp := jsonReply(e.status, face.header(id, now), face.errorBody(e, id))
+	rp.provider = face
+	return rp
 }
 
 func (r *refusal) httpStatus() int { return cmp.Or(r.status, http.StatusBadRequest) }

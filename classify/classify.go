@@ -1,13 +1,19 @@
-// Package classify reads what a provider said when it did not answer, and what
-// the network under it did, into the one taxonomy (package failure). It knows
-// the words of OpenAI and the many servers that speak its protocol, of
-// Anthropic, and of Gemini, and needs none of their SDKs.
+// Package classify reads what a provider said when it did not answer, what its
+// headers say of its limits, and what the network under it did, into the one
+// taxonomy (package [llmcall/failure]). It knows the words of OpenAI and the many
+// servers that speak its protocol, of Anthropic, and of Gemini, and needs none of
+// their SDKs.
+//
+// [Response] is for a program with an HTTP client of its own, [Network] for the
+// error of a request without a response, and [Told] for the pacer. What a header
+// does not say decides nothing: a 429 that tells no time is a rate limit, and a
+// matter of money is told by its codes, its words or its status.
 package classify
 
 import (
 	"cmp"
 	"crypto/tls"
-	"errors"
+	"encoding/json"
 	"net"
 	"net/http"
 	"regexp"
@@ -29,8 +35,11 @@ type Reply struct {
 	Provider string // whose words it is in: OpenAI, Anthropic, Gemini
 	Status   int
 	Header   http.Header
-	Body     []byte    // as much as was read of it
-	At       time.Time // when it came; waits count from then
+	Body     []byte // as much as was read of it
+	// At is when it came, of an event in a stream that event; zero: now. Waits
+	// count from then. Absolute times are held against the response's own Date,
+	// if it has one.
+	At time.Time
 }
 
 // Read returns what a response says went wrong. Its Code and Message are the
@@ -39,6 +48,7 @@ type Reply struct {
 // alone decides.
 func Read(r Reply) failure.Error {
 	p := readProblem(r.Body)
+	p.Foreign = !json.Valid(r.Body)
 	if r.Status != 0 {
 		p.Status = r.Status
 	}
@@ -62,20 +72,25 @@ func ReadError(r Reply) (failure.Error, bool) {
 // failure makes of a problem what the rest of the house speaks.
 func (p problem) failure(r Reply) failure.Error {
 	p.Provider = r.Provider
-	wait, told := failure.RetryAfter(r.Header, r.At)
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
+	sent := r.sent()
+	wait, told := retryAfter(r.Header, sent)
 	if !told && p.Delayed {
 		wait, told = p.Delay, true
 	}
 	if !told && (p.Status == http.StatusTooManyRequests || p.Status == 0 && p.says(rateLimit...)) {
-		wait, told = p.resets(r)
+		wait, told = p.resets(r, sent)
 	}
 	p.Told = told
+	p.NoCredit = r.Provider == Anthropic && noCredit(r.Header)
 	kind := p.kind()
 	if kind == failure.QuotaExhausted {
 		if p.noQuota() {
 			wait, told = 0, false
 		} else if at, ok := regained(p.Message); ok && !told {
-			wait, told = max(0, at.Sub(r.At)), true
+			wait, told = until(at, sent)
 		}
 	}
 	e := failure.Error{
@@ -100,24 +115,31 @@ func (p problem) failure(r Reply) failure.Error {
 	return e
 }
 
+// sent returns when the response was sent. One that began well has told of its
+// error long after the time in its head, so that the time it came counts.
+func (r Reply) sent() time.Time {
+	if r.success() {
+		return r.At
+	}
+	return sentAt(r.Header, r.At)
+}
+
+func (r Reply) success() bool { return r.Status >= 200 && r.Status <= 299 }
+
 // resets returns when a limit is said to be whole again, where no Retry-After
-// says when to come back: by headers, of the response or in the body, or in words. Anthropic's headers count
-// only where they say which limit is used up, since they come with other 429s
-// too. Those of a success that holds the error are older than it.
-func (p problem) resets(r Reply) (time.Duration, bool) {
-	if r.Status < 200 || r.Status > 299 {
-		wait, told, spent := failure.LimitReset(r.Header, r.At)
-		if told && (spent || r.Provider != Anthropic) {
+// says when to come back: by headers, of the response or in the body, or in
+// words. The headers of a success that holds the error are older than it.
+func (p problem) resets(r Reply, sent time.Time) (time.Duration, bool) {
+	if !r.success() && speaks(r.Header) {
+		if wait, told := wholeAgain(r.Provider, limitsOf(r.Provider, r.Header, sent)); told {
 			return wait, true
 		}
 	}
-	if wait, told, _ := failure.LimitReset(p.Header, r.At); told {
+	if wait, told := wholeAgain(r.Provider, limitsOf(r.Provider, p.Header, sent)); told {
 		return wait, true
 	}
 	if in := againIn.FindStringSubmatch(p.Message); in != nil {
-		if d, err := time.ParseDuration(in[1]); err == nil {
-			return d, true
-		}
+		return span(in[1], time.Second, sent)
 	}
 	return 0, false
 }
@@ -152,24 +174,40 @@ func requestID(h http.Header) string {
 // Network classifies what went wrong under a request whose context lives. A
 // certificate that is not trusted will not be at the next attempt either.
 func Network(err error) failure.Kind {
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch) {
+	if failure.Find(err, unfit) {
 		return failure.InvalidRequest
 	}
 	switch kind := failure.KindOf(err); kind {
 	case failure.DeadlineExceeded:
 		return failure.AttemptTimeout // not the caller's: a limit of the HTTP client
 	case failure.Transient:
-		var timeout net.Error
-		var operation *net.OpError
-		if errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &operation) {
-			return failure.AttemptTimeout // http.Client.Timeout, ResponseHeaderTimeout
+		if ofTheClient(err) {
+			return failure.AttemptTimeout
 		}
 		return failure.Transient
 	case failure.Unknown, failure.Cancelled:
-		// Garbage in the place of HTTP, a stream reset of HTTP/2, an answer without end.
+		// Garbage instead of HTTP, a stream reset of HTTP/2, an answer without end.
 		return failure.Transient
 	default:
 		return kind // an HTTP client that classifies
 	}
+}
+
+// unfit reports whether an error is one of the address: its certificate, or that
+// it does not speak TLS.
+func unfit(err error) bool {
+	_, certificate := err.(*tls.CertificateVerificationError)
+	return certificate || err == http.ErrSchemeMismatch
+}
+
+// ofTheClient reports whether an error is a time-out of the HTTP client
+// (http.Client.Timeout, ResponseHeaderTimeout) and not of a connection's.
+func ofTheClient(err error) bool {
+	timedOut := false
+	failure.Find(err, func(e error) bool {
+		timeout, ok := e.(net.Error)
+		timedOut = ok && timeout.Timeout()
+		return ok
+	})
+	return timedOut && !failure.Find(err, func(e error) bool { _, ok := e.(*net.OpError); return ok })
 }

@@ -1,7 +1,13 @@
 package classify_test
 
 import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -43,14 +49,49 @@ func TestReadTellsWhenToComeBack(t *testing.T) {
 			`{"type":"error","error":{"type":"rate_limit_error"}}`, failure.RateLimited, 41 * time.Second},
 		{"no limit is used up", classify.Anthropic, 429, map[string]string{
 			"Anthropic-Ratelimit-Requests-Remaining": "49", "Anthropic-Ratelimit-Requests-Reset": "2026-11-24T12:00:41Z"},
-			`{"type":"error","error":{"type":"rate_limit_error"}}`, failure.QuotaExhausted, never},
+			`{"type":"error","error":{"type":"rate_limit_error"}}`, failure.RateLimited, never},
+		{"a 429 that tells nothing", classify.Anthropic, 429, map[string]string{"X-Should-Retry": "true"},
+			`{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}`, failure.RateLimited, never},
+		{"a proxy's page", classify.Anthropic, 429, nil, `<html>429 Too Many Requests: enable billing, 100 requests per day, limit: 0</html>`, failure.RateLimited, never},
+		{"an empty body", classify.Anthropic, 429, nil, ``, failure.RateLimited, never},
+		{"a duration", classify.Anthropic, 429, map[string]string{"Retry-After": "30s"}, ``, failure.RateLimited, 30 * time.Second},
+		{"a Unix time", classify.OpenAI, 429, map[string]string{"Retry-After": "1795521620"}, `{}`, failure.RateLimited, 20 * time.Second},
+		{"the spend limit of a month, with a time", classify.Anthropic, 429, map[string]string{"Retry-After": "600"},
+			`{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your account's monthly spend limit. Raise it at claude.ai/settings/usage."}}`,
+			failure.QuotaExhausted, 10 * time.Minute},
+		{"the same, by its code", classify.Anthropic, 429, map[string]string{"Retry-After": "600"},
+			`{"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}}`, failure.QuotaExhausted, 10 * time.Minute},
+		{"a subscription without credit", classify.Anthropic, 429, map[string]string{
+			"Anthropic-Ratelimit-Unified-Status": "rejected", "Anthropic-Ratelimit-Unified-Reset": "1795525200", "Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
+			`{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}`, failure.QuotaExhausted, time.Hour},
+		{"a subscription without credit, says a proxy", classify.Anthropic, 429, map[string]string{"Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
+			``, failure.RateLimited, never},
+		{"a subscription of another's", classify.OpenAI, 429, map[string]string{"Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
+			`{"error":{"message":"Error"}}`, failure.RateLimited, never},
+		{"a subscription that needs none", classify.Anthropic, 429, map[string]string{
+			"Anthropic-Ratelimit-Unified-Status": "allowed", "Anthropic-Ratelimit-Unified-Reset": "1795525200", "Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
+			`{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}`, failure.RateLimited, never},
+		{"a subscription without the credit that a long context needs", classify.Anthropic, 429, map[string]string{
+			"Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
+			`{"type":"error","error":{"type":"rate_limit_error","message":"Usage credits are required for long context requests."}}`, failure.ContextTooLong, never},
+		{"overloaded, without credit", classify.Anthropic, 529, map[string]string{"Anthropic-Ratelimit-Unified-Overage-Disabled-Reason": "out_of_credits"},
+			`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, failure.Overloaded, never},
 		{"limit of one's own", classify.Anthropic, 400, nil,
 			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."}}`,
 			failure.QuotaExhausted, 6*24*time.Hour + 12*time.Hour},
+		{"the same, in the past", classify.Anthropic, 400, nil,
+			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your API usage limits. You will regain access on 2026-11-01."}}`,
+			failure.QuotaExhausted, 0},
 		{"the same, without the hour", classify.Anthropic, 400, nil,
 			`{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your API usage limits. You will regain access on 2026-11-25."}}`,
 			failure.QuotaExhausted, 12 * time.Hour},
 
+		{"seconds in the body", classify.Gemini, 429, nil,
+			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]}}`,
+			failure.RateLimited, 34400 * time.Millisecond},
+		{"no time in the body", classify.Gemini, 429, nil,
+			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"-1s"}]}}`,
+			failure.RateLimited, never},
 		{"in the body", classify.Gemini, 429, nil,
 			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}`,
 			failure.RateLimited, 34 * time.Second},
@@ -154,5 +195,32 @@ func TestReadErrorTellsWhenToComeBack(t *testing.T) {
 	got, ok := classify.ReadError(classify.Reply{Provider: classify.OpenAI, Status: 200, Body: []byte(body), At: noon})
 	if !ok || got.Kind != failure.RateLimited || !got.Told || got.RetryAfter != 26*time.Second {
 		t.Errorf("got %v, %v, %v", got.Kind, got.RetryAfter, got.Told)
+	}
+}
+
+func TestNetworkOfAnAddressThatDoesNotFit(t *testing.T) {
+	for _, err := range []error{http.ErrSchemeMismatch, &tls.CertificateVerificationError{Err: errors.New("expired")}} {
+		if got := classify.Network(&url.Error{Op: "Post", Err: err}); got != failure.InvalidRequest {
+			t.Errorf("%v: got %v", err, got)
+		}
+	}
+}
+
+// fragile is an error whose methods need a receiver.
+type fragile struct{ inner error }
+
+func (f *fragile) Error() string { return f.inner.Error() }
+func (f *fragile) Unwrap() error { return f.inner }
+func (f *fragile) Timeout() bool { return f.inner == nil }
+
+// An HTTP client of one's own may return a typed nil.
+func TestNetworkOfATypedNilIsTransient(t *testing.T) {
+	for _, err := range []error{
+		(*fragile)(nil), fmt.Errorf("x: %w", (*fragile)(nil)), &url.Error{Op: "Post", Err: (*failure.Error)(nil)},
+		(*failure.Error)(nil), (*net.OpError)(nil), errors.Join((*fragile)(nil), io.EOF),
+	} {
+		if got := classify.Network(err); got != failure.Transient {
+			t.Errorf("%T: got %v", err, got)
+		}
 	}
 }

@@ -1,8 +1,10 @@
 package classify
 
 import (
+	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"llmcall/failure"
@@ -23,7 +25,7 @@ func (p problem) kind() failure.Kind {
 		return failure.ContextTooLong
 	case p.noQuota():
 		return failure.QuotaExhausted // before its 429 says that the request is too large for a limit of 0
-	case strings.Contains(message, "request too large"), p.Status == 429 && !p.Told && aboveLimit.MatchString(message):
+	case strings.Contains(message, "request too large"), p.Status == 429 && aboveLimit(message):
 		return failure.InvalidRequest // one request above the limit for a minute: no wait helps
 	case p.overloaded(message):
 		return failure.Overloaded
@@ -102,51 +104,76 @@ func (p problem) says(names ...string) bool {
 	})
 }
 
-// unpaid reports whether it is a matter of money. The type insufficient_quota
-// is too coarse, so a code that names a rate limit outweighs it.
+// unpaid reports whether it is a matter of money: by codes, by the status 402,
+// or by a provider's words, also if a time to come back is told with them, as
+// Anthropic tells one with the cap of a month. That no time is told says nothing.
+// The type insufficient_quota is too coarse, so a code that names a rate limit
+// outweighs it.
 func (p problem) unpaid(message string) bool {
-	limit := problem{Code: p.Code}
-	if limit.says(rateLimit...) || limit.says(capacity...) {
+	code := problem{Code: p.Code}
+	if code.says(rateLimit...) || code.says(capacity...) {
 		return false
 	}
-	return p.says(unpaid...) || p.Status == 402 && !p.Told || p.Status < 500 && has(message,
+	return p.says(unpaid...) || p.Status == 402 && !p.Told || p.Status < 500 && !p.Foreign && has(message,
 		"insufficient balance", "insufficient credits", "credit balance is too low", "usage limits. you will regain access",
-		"enable billing", "billing account", "credits are depleted", "spending cap", "exceeds the service quota for your account") && !p.says("rate_limit_exceeded")
+		"enable billing", "billing account", "credits are depleted", "spending cap", "spend limit", "spending limit",
+		"exceeds the service quota for your account") && !p.says("rate_limit_exceeded")
 }
 
 // used reports whether the limit that was hit is one that no wait within a call
-// brings back: that of a day. Anthropic tells when to come back with every rate
-// limit; its 429 without that is a cap on spending. An error within a success
-// has no headers to tell it by.
+// brings back: that of a day for which no time is told, or the credit of a
+// subscription.
 func (p problem) used(message string) bool {
+	if p.Foreign {
+		return false
+	}
 	if slices.ContainsFunc(p.Quotas, func(id string) bool { return strings.Contains(id, "PerDay") }) {
 		return true
 	}
-	return !p.Told && (has(message, "per day", "(rpd)", "(tpd)") || p.Provider == Anthropic && p.Status == 429)
+	return p.Status == 429 && p.NoCredit || !p.Told && has(message, "per day", "(rpd)", "(tpd)")
+}
+
+// noCredit reports whether Anthropic's headers say that a subscription is used
+// up and that there is no credit to go on with. The reason alone comes with
+// answers too, and with the refusals of an account that has not used up anything.
+func noCredit(h http.Header) bool {
+	return h.Get("Anthropic-Ratelimit-Unified-Overage-Disabled-Reason") == "out_of_credits" &&
+		!strings.HasPrefix(h.Get("Anthropic-Ratelimit-Unified-Status"), "allowed")
 }
 
 // noQuota reports whether the model is not in the tier of the key at all, a
-// limit of 0, which Gemini nevertheless says to come back for, and OpenAI calls
-// a request that is too large.
+// limit of 0, which Gemini nevertheless says to come back for, OpenAI calls a
+// request that is too large, and Anthropic any other limit.
 func (p problem) noQuota() bool {
-	return (p.Status == 429 || p.says(rateLimit...)) && zeroLimit.MatchString(p.Message)
+	return (p.Status == 429 || p.says(rateLimit...)) && !p.Foreign && zeroLimit.MatchString(p.Message)
 }
 
-// zeroLimit is Gemini's "limit: 0, model: x" and OpenAI's "Limit 0, Requested 7".
-var zeroLimit = regexp.MustCompile(`(?i)\blimit:? 0(?:[,\s]|$)`)
+// zeroLimit is Gemini's "limit: 0, model: x", OpenAI's "Limit 0, Requested 7" and
+// Anthropic's "rate limit of 0 input tokens".
+var zeroLimit = regexp.MustCompile(`(?i)\blimit(?::| of)? 0(?:[,\s]|$)`)
 
-// aboveLimit is how Anthropic says that one request has more tokens than a
-// minute may have, and that no wait is of use: it names none, and does not
-// advise to try again.
-var aboveLimit = regexp.MustCompile(`it has [0-9,]+ input tokens, and the limit is [0-9,]+`)
+// aboveLimit reports whether one request has more tokens than a minute may have,
+// so that no wait is of use, by how Anthropic says it: "it has 210512 input
+// tokens, and the limit is 30,000 input tokens per minute".
+func aboveLimit(message string) bool {
+	in := hasAndLimit.FindStringSubmatch(message)
+	if in == nil {
+		return false
+	}
+	had, errHad := strconv.Atoi(strings.ReplaceAll(in[1], ",", ""))
+	most, errMost := strconv.Atoi(strings.ReplaceAll(in[2], ",", ""))
+	return errHad == nil && errMost == nil && had > most
+}
+
+var hasAndLimit = regexp.MustCompile(`it has ([0-9,]+) input tokens, and the limit is ([0-9,]+)`)
 
 func contextTooLong(p problem, message string) bool {
 	return p.says("context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded") || has(message,
 		"maximum context length", "context length exceeded", "exceeds the context window", "exceeds the available context size",
 		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed",
 		"must be less than the context length", "tokens + `` must be <=", // Together, as a 403 and as a 400 (what it quotes is left out)
-		"extra usage is required for long context", // Anthropic, as a 429
-		"input is too long for requested model",    // Bedrock
+		"extra usage is required for long context", "usage credits are required for long context", // Anthropic, as a 429
+		"input is too long for requested model", // Bedrock
 	)
 }
 

@@ -24,6 +24,10 @@ type problem struct {
 	Quotas   []string // Google's QuotaFailure: which limits
 	Message  string
 	Told     bool // it said when to come back
+	NoCredit bool // its headers say that there is no credit left
+	// Foreign says that the body is no JSON, or empty: the words are those of a
+	// proxy, say, and no provider's.
+	Foreign bool
 	// Delay is when the body says to come back, if it does: Google's RetryInfo.
 	Delay   time.Duration
 	Delayed bool
@@ -173,9 +177,7 @@ func (p *problem) readDetails(raw json.RawMessage) {
 		case "ErrorInfo":
 			p.Reason = detail.Reason
 		case "RetryInfo":
-			if d, err := time.ParseDuration(detail.RetryDelay); err == nil {
-				p.Delay, p.Delayed = max(0, d), true
-			}
+			p.Delay, p.Delayed = span(detail.RetryDelay, time.Second, time.Time{})
 		case "QuotaFailure":
 			for _, v := range detail.Violations {
 				p.Quotas = append(p.Quotas, v.QuotaID)
@@ -201,6 +203,7 @@ func plain(raw json.RawMessage) string {
 }
 
 // Line makes of text from outside one printable line of at most limit bytes.
+// What does not fit ends in "…", or is left out if there is no room for that.
 func Line(text string, limit int) string {
 	printable := strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -213,6 +216,9 @@ func Line(text string, limit int) string {
 		return text
 	}
 	cut := limit - len("…")
+	if cut < 0 {
+		return ""
+	}
 	for !utf8.RuneStart(text[cut]) {
 		cut--
 	}

@@ -67,6 +67,14 @@ func TestLineIsOnePrintableLine(t *testing.T) {
 	}
 }
 
+func TestLineWithoutRoomIsEmpty(t *testing.T) {
+	for limit := -1; limit <= 3; limit++ {
+		if got := Line("äöü", limit); len(got) > max(0, limit) || !utf8.ValidString(got) {
+			t.Errorf("%d: got %q", limit, got)
+		}
+	}
+}
+
 func FuzzReadProblem(f *testing.F) {
 	for _, body := range []string{
 		`{"error":{"message":"m","type":"t","param":null,"code":"c"}}`, `[{"error":{"code":429,"message":"m","status":"S"}}]`,

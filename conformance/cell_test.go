@@ -12,6 +12,7 @@ import (
 	"llmcall/backoff"
 	"llmcall/breaker"
 	"llmcall/chaos"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -20,7 +21,7 @@ import (
 // cell is what happened, as the page has it.
 type cell struct {
 	kind     string // what went wrong at the last attempt, and as the provider put it
-	requests string // that reached the server
+	requests string // that reached the server; asManyAsFit
 	waits    string // as decided
 	circuit  string // what the breaker counted
 	ended    string // why there was no further attempt
@@ -35,12 +36,12 @@ type call struct {
 	waits    []wait
 	requests []chaos.Recorded
 	breaker  breaker.Snapshot
-	gated    bool
+	limited  bool // the endpoint was refused for its rate or for want of capacity
 }
 
 type wait struct {
 	length time.Duration
-	why    retry.Why
+	why    retry.WaitReason
 }
 
 // maxAttempts and the other settings of the page; see intro.
@@ -70,7 +71,7 @@ func cellOf(p provider, r row, stream bool) (cell, error) {
 		return cell{}, fmt.Errorf("it is %v, and must be %v: %w", got, means, first.err)
 	}
 	c := cell{
-		kind: first.kind(), requests: strconv.Itoa(len(first.requests)), waits: first.waited(r.inexact),
+		kind: first.kind(), requests: first.requested(), waits: first.waited(max(r.told, r.tells)),
 		circuit: first.circuit(), ended: first.ended(),
 	}
 	if c.circuit == "" {
@@ -114,7 +115,7 @@ func callOf(p provider, r row, stream bool, plan *chaos.Plan, halfOpen bool) (*c
 	}
 }
 
-// callWithin makes one call, on a server, a breaker and a gate of its own.
+// callWithin makes one call, on a server and an endpoint of its own.
 func callWithin(limit time.Duration, p provider, r row, stream bool, plan *chaos.Plan, halfOpen bool) (*call, error) {
 	s, err := chaos.New(chaos.Config{Plan: plan})
 	if err != nil {
@@ -123,9 +124,7 @@ func callWithin(limit time.Duration, p provider, r row, stream bool, plan *chaos
 	url, client, end := listen(s)
 	defer end()
 	if r.refused {
-		if url, err = nobody(); err != nil {
-			return nil, err
-		}
+		end() // nobody listens there any more
 	}
 	model, err := p.open(url, client)
 	if err != nil {
@@ -133,19 +132,20 @@ func callWithin(limit time.Duration, p provider, r row, stream bool, plan *chaos
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
-	circuits, err := circuitsFor(ctx, model, halfOpen)
+	endpoints, circuit, err := endpointFor(model, halfOpen)
 	if err != nil {
 		return nil, err
 	}
 	c := new(call)
-	gate := new(retry.Gate)
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: maxAttempts, Backoff: backoff.Exponential{Initial: initialDelay, Jitter: backoff.NoJitter},
-		MaxLimitTime: maxLimitTime, Breakers: circuits, Gate: gate, DisableRetryBudget: true,
-		OnEvent: func(e llmcall.Event) {
-			if e.Type == llmcall.WaitStarted {
-				c.waits = append(c.waits, wait{e.Wait, e.Why})
+		MaxRateLimitWait: maxLimitTime, DisableRetryBudget: true,
+		Endpoints: endpoints, EnableCircuitBreaker: true, CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: circuit},
+		Observer: func(_ context.Context, e llmcall.Event) context.Context {
+			if e.Type == llmcall.EventWaiting {
+				c.waits = append(c.waits, wait{e.Wait, e.WaitReason})
 			}
+			return nil
 		},
 	}
 	if r.limit != nil {
@@ -155,7 +155,8 @@ func callWithin(limit time.Duration, p provider, r row, stream bool, plan *chaos
 		r.config(&cfg)
 	}
 	c.result, c.err = ask(ctx, model, stream, cfg)
-	c.requests, c.breaker, c.gated = s.Requests(), circuits.Get(model.Name()).Snapshot(), !gate.Until().IsZero()
+	after := endpoints.Get(endpoint.KeyOf(model)).Snapshot()
+	c.requests, c.breaker, c.limited = s.Requests(), after.Circuits[0], after.Pace.Episodes > 0
 	switch e, ok := errors.AsType[*llmcall.Error](c.err); {
 	case (c.result == nil) != ok:
 		return nil, fmt.Errorf("the call ends with %v and %v", c.result, c.err)
@@ -179,22 +180,21 @@ func ask(ctx context.Context, model llm.Model, stream bool, cfg llmcall.RetryCon
 	return result, err
 }
 
-// circuitsFor returns breakers that open only if they are tripped; halfOpen, that
-// of the model is, and counts successes.
-func circuitsFor(ctx context.Context, model llm.Model, halfOpen bool) (*breaker.Registry, error) {
+// endpointFor returns a registry for one call, and the settings of a circuit that
+// opens only if it is tripped; halfOpen, that of the model is, and counts
+// successes.
+func endpointFor(model llm.Model, halfOpen bool) (*endpoint.Registry, breaker.Config, error) {
 	settings := breaker.Config{FailureThreshold: 10, TripTimeout: time.Hour, SuccessThreshold: 10, ProbeLease: callLimit}
 	if halfOpen {
 		settings.TripTimeout = time.Nanosecond
 	}
-	circuits, err := breaker.NewRegistry(settings, 0)
+	endpoints, err := endpoint.NewRegistry(endpoint.Config{})
 	if err != nil || !halfOpen {
-		return circuits, err
+		return endpoints, settings, err
 	}
-	b := circuits.Get(model.Name())
-	b.Trip(errors.New("to be half open"))
-	probe, err := b.Await(ctx)
-	probe.Ignore()
-	return circuits, err
+	// The options of the client that is tried: those share a circuit.
+	endpoints.Get(endpoint.KeyOf(model)).Circuit(endpoint.Options{Breaker: settings, NoBudget: true}).Trip(breaker.Failure{})
+	return endpoints, settings, nil
 }
 
 // hurried reports whether an attempt was out of time without the fault's doing:
@@ -214,8 +214,8 @@ func (c *call) hurried(fault chaos.Kind) bool {
 	return late > meant
 }
 
-// tooEarly reports a request that came earlier than was decided. Those that a
-// redirect led to are not counted.
+// tooEarly reports a request that came earlier than was decided, but for our own
+// pace: its rate may rise meanwhile. Those that a redirect led to are not counted.
 func (c *call) tooEarly() error {
 	var came []time.Time
 	for _, request := range c.requests {
@@ -224,7 +224,7 @@ func (c *call) tooEarly() error {
 		}
 	}
 	for i, w := range c.waits {
-		if i+1 < len(came) && came[i+1].Sub(came[i]) < w.length {
+		if w.why != retry.PaceWait && i+1 < len(came) && came[i+1].Sub(came[i]) < w.length {
 			return fmt.Errorf("request %d came %v after the one before, and a wait of %v was decided", i+2, came[i+1].Sub(came[i]), w.length)
 		}
 	}
@@ -254,27 +254,54 @@ func (c *call) kind() string {
 	return text
 }
 
-func (c *call) waited(inexact bool) string {
+// asManyAsFit is the number of requests of a call that ended with
+// max_rate_limit_wait.
+const asManyAsFit = "as fit"
+
+// requested is how many requests reached the server.
+func (c *call) requested() string {
+	if c.stop() == retry.RateLimitWaitExceeded && len(c.requests) > 1 {
+		return asManyAsFit
+	}
+	return strconv.Itoa(len(c.requests))
+}
+
+// waited is what was decided about the waits; of those of as many requests as
+// fit, the first. How long one for a limit is, is told: as exactly as the
+// row knows it, with the spread of the first turn after it. Our own pace depends
+// on when the refusals came.
+func (c *call) waited(told time.Duration) string {
 	var texts []string
 	for _, w := range c.waits {
 		text := w.length.String()
-		switch {
-		case w.why == retry.NoWait:
+		switch w.why {
+		case retry.NoWait:
 			continue
-		case inexact && w.why != retry.BackoffWait:
-			text = "as told"
+		case retry.PaceWait:
+			text = "our own"
+		case retry.ProviderWait, retry.RateLimitWait:
+			if text = "as told"; told > 0 && w.length > told-spread && w.length <= told+told/10 {
+				text = told.String()
+			}
 		}
 		texts = append(texts, text+" ("+w.why.String()+")")
+	}
+	if c.requested() == asManyAsFit {
+		texts = append(texts[:1], "…")
 	}
 	return strings.Join(texts, ", ")
 }
 
-// circuit is what the breaker counted, and whether the gate was closed; "" if
-// nothing of a closed circuit tells.
+// spread is by how much a wait may be shorter where it begins than it was when
+// it was told.
+const spread = 100 * time.Millisecond
+
+// circuit is what the breaker counted, or that the endpoint is held to a limit
+// from now on; "" if nothing of a closed circuit tells.
 func (c *call) circuit() string {
-	gate := ""
-	if c.gated {
-		gate = "gate"
+	limit := ""
+	if c.limited {
+		limit = "limit"
 	}
 	switch b := c.breaker; {
 	case b.State == breaker.Open:
@@ -283,24 +310,29 @@ func (c *call) circuit() string {
 		return plural(b.Failures, "failure")
 	case b.State == breaker.HalfOpen && b.Passed > 0:
 		return plural(b.Passed, "success")
-	case b.State == breaker.HalfOpen && gate == "":
+	case b.State == breaker.HalfOpen && limit == "":
 		return "nothing"
 	}
-	return gate
+	return limit
 }
 
 func (c *call) ended() string {
 	if c.err == nil {
 		return "answered"
 	}
-	reason := ""
-	if e, ok := errors.AsType[*retry.Error](c.err); ok {
-		reason = e.Reason.String()
-	}
-	if e, ok := errors.AsType[*llmcall.Error](c.err); ok && e.Reason != llmcall.ProviderFailed {
+	reason := c.stop().String()
+	if e, ok := errors.AsType[*llmcall.Error](c.err); ok && e.Reason != llmcall.ReasonProviderFailed && e.Reason != llmcall.ReasonRateLimited {
 		reason += ": " + string(e.Reason)
 	}
 	return reason
+}
+
+// stop is why there was no further attempt.
+func (c *call) stop() retry.Reason {
+	if e, ok := errors.AsType[*retry.Error](c.err); ok {
+		return e.Reason
+	}
+	return 0
 }
 
 func plural(n int, what string) string {

@@ -4,7 +4,6 @@
 package conformance_test
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -84,13 +83,4 @@ func listen(h http.Handler) (url string, client *http.Client, end func()) {
 		}
 		server.Close()
 	}
-}
-
-// nobody is the address of a server that is gone.
-func nobody() (url string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return "http://" + l.Addr().String(), l.Close()
 }

@@ -17,14 +17,14 @@ type row struct {
 	// told is how long the failure says to wait, in the form that the provider
 	// has for it. Default: what chaos sends without being asked.
 	told time.Duration
+	// tells is how long the fault itself says to wait, where that is exact.
+	tells time.Duration
 	// refused is a server that does not listen.
 	refused bool
 	// only is the one way of asking that the row has; "" for both.
 	only string
 	// at is the name of the only provider that has the row; "" for all.
 	at string
-	// inexact says that the waits are not known to the millisecond.
-	inexact bool
 	// large is a body of which not many should be under way at once.
 	large bool
 	// limit is the time limit that is reached, attemptTimeout or idleTimeout.
@@ -76,13 +76,10 @@ type section struct {
 }
 
 const (
-	// A wait that is told is longer than the backoff's, and short enough for two of
-	// them within maxLimitTime.
-	toldWait     = 50 * time.Millisecond
-	maxLimitTime = 120 * time.Millisecond
-	// longLimitTime has room for two waits of a second; or for one until a date a
-	// second ahead, which may be two since dates have whole seconds.
-	longLimitTime = 2 * time.Second
+	// maxLimitTime has room for a wait until a date two seconds ahead, which may be
+	// three since dates have whole seconds, and for two turns at our own pace.
+	toldWait     = 1200 * time.Millisecond
+	maxLimitTime = 4500 * time.Millisecond
 	// patience is the limit of an attempt, or of a pause in a stream, in the rows
 	// that reach it; longer on a machine that is too slow for it.
 	patience     = time.Second
@@ -97,13 +94,13 @@ const (
 
 var sections = []section{
 	{"What providers say", "Each error in the provider's own status, words and headers; `rate_limit`, `token_limit` and `slow_down` " +
-		"tell a wait of 50 ms in the finest form that the provider has for it.", errorRows()},
+		"tell a wait of 1.2 s in the finest form that the provider has for it.", errorRows()},
 	{"What else they say", "The same in other words, and what the servers say that speak OpenAI's protocol.", codeRows()},
 	{"When to come back", "", []row{
-		{name: "rate limit, told in whole seconds", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "1" }), config: longLimit},
-		{name: "rate limit, told as a date", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfterDate = time.Second }), inexact: true, config: longLimit},
+		{name: "rate limit, told in whole seconds", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "1" }), tells: time.Second},
+		{name: "rate limit, told as a date", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfterDate = time.Second })},
 		{name: "rate limit, for longer than max_retry_after", fault: status("rate_limit"), told: time.Hour},
-		{name: "rate limit, told in no known form", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "soon" }), inexact: true, config: longLimit},
+		{name: "rate limit, told in no known form", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "soon" })},
 		{name: "rate limit, told to wait 0", fault: status("rate_limit", func(f *chaos.Fault) { f.RetryAfter = "0" })},
 		{name: "overloaded, with a wait", fault: status("overloaded"), told: toldWait},
 		{name: "overloaded, for longer than max_retry_after", fault: status("overloaded"), told: time.Hour},
@@ -209,4 +206,3 @@ func body(text string) chaos.Fault {
 func attemptTimeout(c *llmcall.RetryConfig, limit time.Duration) { c.AttemptTimeout = limit }
 func idleTimeout(c *llmcall.RetryConfig, limit time.Duration)    { c.IdleTimeout = limit }
 func restart(c *llmcall.RetryConfig)                             { c.RestartStreams = true }
-func longLimit(c *llmcall.RetryConfig)                           { c.MaxLimitTime = longLimitTime }

@@ -8,7 +8,7 @@ import (
 	"llmcall/pace"
 )
 
-// Guard stands before requests to an endpoint: it lends a permit for each, or
+// Guard is asked before requests to an endpoint: it lends a permit for each, or
 // refuses it. A circuit breaker, a pacer, a retry budget and an account of money
 // are guards. It is safe for concurrent use, and each [Permit] is settled
 // exactly once. No method is optional: a wrapper embeds the Guard that it
@@ -23,6 +23,8 @@ type Guard interface {
 	Wait(context.Context, Ask) (Permit, *Refusal)
 	// Accept says that an answer has begun to come: a probe has passed, and its
 	// place is free. What Settle says later counts by itself. told may be nil.
+	// A second call says that the answer is whole, and that only its checks are
+	// waited for: what limits concurrency is free too.
 	Accept(Permit, *pace.Told) Permit
 	// Settle says how the request ended. The zero Outcome says that it was not
 	// made: what was lent goes back.
@@ -38,11 +40,16 @@ type Permit struct {
 
 // Ask is what a guard is told of a request before it.
 type Ask struct {
-	Number int    // of the request in its call, from 1
-	Retry  bool   // it repeats a failure of the provider: the budget's business
-	Client string // for fairness among the clients of one process; "" is one of them
+	// Retry says that the request repeats one that the provider failed: the
+	// budget's business.
+	Retry bool
+	// Again says that the request goes on with something that has begun: a later
+	// attempt, a tool's round, a judge. It goes before new calls.
+	Again bool
+	// Client tells the clients of one process apart, which take turns. "" is
+	// one of them.
+	Client string
 	Want   Amount // what it may use
-	Least  Amount // with how little it would do
 }
 
 // Amount is tokens and money. As a limit, 0 is none.
@@ -72,5 +79,10 @@ type Outcome struct {
 	// request was not made.
 	Err  error
 	Told *pace.Told // what the provider said of its limits; nil: nothing
-	Used Amount
+	// Lasted is how long the request took.
+	Lasted time.Duration
+	Used   Amount
 }
+
+// Made reports whether the request was made.
+func (o Outcome) Made() bool { return o.Effect != failure.Ignore || o.Err != nil }

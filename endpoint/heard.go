@@ -7,7 +7,8 @@ import (
 )
 
 // A Listener hears what an adapter learns of a request before its answer is
-// whole. The call that makes the request is one.
+// whole, from the goroutine that makes the request. That of a call is made by
+// retry.Call.Listen.
 type Listener interface {
 	// Accepted: an answer has begun to come.
 	Accepted(*pace.Told)
@@ -24,9 +25,10 @@ func Listen(ctx context.Context, l Listener) context.Context {
 }
 
 // Accepted is for a model's adapter: an answer has begun to come, a whole one
-// with its good header, a stream with its first growing piece. It tells the call
-// that ctx belongs to, on that call's goroutine; with none, nobody. told is what
-// the header said of the provider's limits, or nil.
+// once it is seen to be one (servers send status 200 before a failure, too), a
+// stream with its first growing piece. It tells the call that ctx belongs to;
+// with none, nobody. told is what the header said of the provider's limits, or
+// nil.
 func Accepted(ctx context.Context, told *pace.Told) {
 	if l, ok := ctx.Value(listenerKey{}).(Listener); ok {
 		l.Accepted(told)

@@ -90,16 +90,18 @@ func readName[T ~uint8](names []string, v *T, what string, text []byte) error {
 	return nil
 }
 
-// Decision is a row of the table: what follows from a kind. Its zero value
-// ends the call, goes to no other model, and says nothing of the provider.
+// Decision is a row of a [Table]: what follows from a kind. Write it with the
+// names of its fields. The zero value ends the call, goes to no other model, and
+// says nothing of the provider.
 type Decision struct {
 	Again     Again     `json:"again"`
 	Elsewhere Elsewhere `json:"elsewhere"`
 	Breaker   Effect    `json:"breaker"`
 }
 
-// Table says what follows from each kind. It is a value: a user who wants
-// another row copies it, changes the copy, and gives it to the retry policy.
+// Table says what follows from each [Kind]. It is a value: who wants another row
+// calls [Decisions], changes the copy with [Table.Set], and gives it to the retry
+// policy. The zero value retries nothing: start from Decisions.
 type Table [kinds]Decision
 
 // Decisions returns the default table.

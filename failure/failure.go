@@ -1,14 +1,32 @@
 // Package failure is the one taxonomy of what goes wrong with a call to a
-// model. Each provider's adapter maps its errors to a Kind; retries, circuit
-// breakers and feedback decide from the Kind alone, by a table (Decisions).
+// model. Its terms:
+//
+// A failure is a call that brought no usable answer. Its [Kind] is what went
+// wrong as far as a decision depends on it, the same for every provider: a 429
+// of OpenAI's and a RESOURCE_EXHAUSTED of Gemini's are both [RateLimited].
+// Package classify finds it in a provider's response; [KindOf] finds it in any
+// error.
+//
+// What follows from a kind is a row of a [Table], a [Decision] of three columns:
+//
+//   - [Again]: whether the same model is worth another attempt, and when;
+//   - [Elsewhere]: whether another model may serve the call, and when;
+//   - [Effect]: what the failure says about the provider's health, to the
+//     circuit breaker and the other guards before a request.
+//
+// [Decisions] has the default rows. Nothing else in the library decides by a
+// provider, a status or a message.
+//
+// An [Error] is a failure with what the provider said: when to come back, whether
+// to come back at all, its code and its words.
 package failure
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +35,7 @@ import (
 // Kind is what went wrong, as far as a decision depends on it.
 type Kind uint8
 
-// The kinds. Decisions holds what follows from each.
+// The kinds. [Decisions] has what follows from each.
 const (
 	Unknown          Kind = iota // not classified: treated like Transient
 	Transient                    // reset, refused, EOF; 408, 500, 502, 503, 504
@@ -71,7 +89,8 @@ func (k *Kind) UnmarshalText(text []byte) error {
 }
 
 // Error is a provider's failure, classified. It unwraps to what the provider's
-// SDK or the network returned. Whoever fills it in keeps keys and the caller's
+// SDK or the network returned. A nil *Error is no failure: the functions of this
+// package take it for none. Whoever fills it in keeps keys and the caller's
 // prompt out of Code, Message, RequestID and the text of Err.
 type Error struct {
 	Kind      Kind
@@ -88,11 +107,18 @@ type Error struct {
 	// NoRetry is the provider's word that the same request is not worth another
 	// attempt (x-should-retry: false), whatever the kind.
 	NoRetry bool
+	// Adapted says that the model will ask in another way now, since the provider
+	// has refused what it lacks: another attempt is worth it, at once, and the
+	// provider is well. It outweighs the row of the kind.
+	Adapted bool
 	Err     error // the SDK's or the network's error; may be nil
 }
 
 // Error names the model, the kind, and the provider's status, code and words.
 func (e *Error) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
 	var b strings.Builder
 	if e.Model != "" {
 		b.WriteString(e.Model + ": ")
@@ -122,23 +148,38 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the SDK's or the network's error.
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns the SDK's or the network's error; nil if e is.
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
-// FailureKind returns e.Kind; see KindOf.
-func (e *Error) FailureKind() Kind { return e.Kind }
+// FailureKind returns e.Kind; see [KindOf]. That of nil is [Unknown].
+func (e *Error) FailureKind() Kind {
+	if e == nil {
+		return Unknown
+	}
+	return e.Kind
+}
 
-// KindOf returns the kind of an error: what the outermost error of its tree
-// with a method FailureKind() Kind says (or, for an open circuit, one with a
-// method CircuitOpen() bool); else, by type, a cancelled context, a
-// context's deadline, a network failure; else Unknown.
+// KindOf returns the kind of an error: what the outermost error of its tree with
+// a method FailureKind() Kind says (or, for an open circuit, one with a method
+// CircuitOpen() bool); else, by type, [Cancelled] for context.Canceled,
+// [DeadlineExceeded] for context.DeadlineExceeded, [Transient] for a failure of
+// the network; else [Unknown], which is also the kind of nil, and of a nil *Error.
+//
+// It knows the error alone. Whether the context that ended was the caller's, or
+// one of the function's own, is known to who holds the caller's context, and
+// decides: ended by a context of the function's own, an attempt has failed.
 //
 // A time-out of the network's own (a dial's, http.Client's) also claims to be
 // context.DeadlineExceeded. It is Transient: only the context's own error is
 // DeadlineExceeded.
 func KindOf(err error) Kind {
 	if e, ok := err.(*Error); ok { // what an adapter returns: nothing is to be searched
-		return e.Kind
+		return e.FailureKind()
 	}
 	if plain(err) {
 		switch err {
@@ -150,7 +191,7 @@ func KindOf(err error) Kind {
 		return Unknown
 	}
 	kind := Unknown
-	if find(err, func(e error) bool {
+	if Find(err, func(e error) bool {
 		switch e := e.(type) {
 		case kinded:
 			kind = e.FailureKind()
@@ -164,13 +205,13 @@ func KindOf(err error) Kind {
 		return kind
 	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case is(err, context.Canceled):
 		return Cancelled
 	case holds(err, context.DeadlineExceeded):
 		return DeadlineExceeded
 	case Network(err):
 		return Transient
-	case errors.Is(err, context.DeadlineExceeded):
+	case is(err, context.DeadlineExceeded):
 		return DeadlineExceeded
 	}
 	return Unknown
@@ -191,61 +232,54 @@ func plain(err error) bool {
 	return true
 }
 
-// holds reports whether target itself, and not an error that only claims to be
-// it, is in err's tree.
-func holds(err, target error) bool {
-	return find(err, func(e error) bool { return e == target })
-}
-
-// find reports whether is holds for any error of err's tree, outermost first.
-func find(err error, is func(error) bool) bool {
-	if err == nil {
-		return false
-	}
-	if is(err) {
-		return true
-	}
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		return find(e.Unwrap(), is)
-	case interface{ Unwrap() []error }:
-		for _, inner := range e.Unwrap() {
-			if find(inner, is) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // Network reports whether err is a failure of the network under a call that
 // may pass: reset, refused, broken, unreachable, closed early, a name that did
 // not resolve, a time-out of the network's own.
 func Network(err error) bool {
-	for _, e := range []error{
-		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED,
-		syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
-	} {
-		if errors.Is(err, e) {
-			return true
+	var timeout net.Error // the outermost
+	return Find(err, func(e error) bool {
+		if timeout == nil {
+			timeout, _ = e.(net.Error)
 		}
-	}
-	var op *net.OpError
-	var dns *net.DNSError
-	var timeout net.Error
-	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &timeout) && timeout.Timeout()
+		return ofNetwork(e)
+	}) || timeout != nil && timeout.Timeout()
 }
 
-// RetryAfterOf returns how long the provider asked to wait: what the outermost
-// Error of err's tree that was told says.
+var broken = []error{
+	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED,
+	syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+}
+
+// ofNetwork reports whether an error of a tree is, or claims to be, one of the
+// network's.
+func ofNetwork(e error) bool {
+	switch e.(type) {
+	case *net.OpError, *net.DNSError:
+		return true
+	}
+	if slices.Contains(broken, e) {
+		return true
+	}
+	if claims, ok := e.(interface{ Is(error) bool }); ok && slices.ContainsFunc(broken, claims.Is) {
+		return true
+	}
+	if claims, ok := e.(interface{ As(any) bool }); ok {
+		return claims.As(new(*net.OpError)) || claims.As(new(*net.DNSError))
+	}
+	return false
+}
+
+// RetryAfterOf returns how long the provider asked to wait, counted from its
+// response: what the outermost [Error] of err's tree that was Told says. It is
+// false if none was.
 func RetryAfterOf(err error) (wait time.Duration, told bool) {
-	if e, ok := err.(*Error); ok && e.Told {
+	if e, ok := err.(*Error); ok && e != nil && e.Told {
 		return e.RetryAfter, true
 	}
 	if plain(err) {
 		return 0, false
 	}
-	told = find(err, func(inner error) bool {
+	told = Find(err, func(inner error) bool {
 		e, ok := inner.(*Error)
 		if ok && e.Told {
 			wait = e.RetryAfter
@@ -256,13 +290,14 @@ func RetryAfterOf(err error) (wait time.Duration, told bool) {
 }
 
 // NoRetryOf reports whether the provider said that another attempt is of no
-// use: whether the outermost Error of err's tree says so.
+// use: whether the outermost [Error] of err's tree says so. What is below that one
+// does not count.
 func NoRetryOf(err error) bool {
 	if plain(err) {
 		return false
 	}
 	no := false
-	find(err, func(inner error) bool {
+	Find(err, func(inner error) bool {
 		e, ok := inner.(*Error)
 		no = ok && e.NoRetry
 		return ok

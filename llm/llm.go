@@ -1,6 +1,19 @@
 // Package llm is the vocabulary of a call to a language model: messages made
 // of parts, a request, a response, and the two interfaces that a provider
 // implements. It knows no provider and imports only the standard library.
+//
+// Messages, requests and responses can be written as JSON and read back, by this
+// version and by later ones:
+//
+//	{"role": "assistant", "parts": [
+//		{"type": "text", "text": "Let me look."},
+//		{"type": "tool_call", "id": "call_1", "name": "search", "arguments": {"query": "Berlin"}}
+//	]}
+//
+// What is read has the meaning of what was written: empty slices come back as
+// nil, JSON within (arguments, schemas) without the blanks between its tokens, and
+// bytes that are not UTF-8 as U+FFFD, as encoding/json does it in any string.
+// Fields that are not known are left out, so that a later version may add some.
 package llm
 
 import (
@@ -13,12 +26,16 @@ import (
 // Model is one language model that answers requests. Implementations are safe
 // for use from many goroutines at once.
 type Model interface {
-	// Name is the full name, "provider/model" ("openai/gpt-4o-mini"). It is
-	// the key under which calls share a circuit breaker and a retry budget.
+	// Name is the full name, "provider/model" ("openai/gpt-4o-mini"), in errors,
+	// traces and metrics. Calls share the circuit breaker, the pace and the retry
+	// budget of an endpoint. It is found by the name, unless the model tells its
+	// endpoint by the method EndpointKey (see package endpoint), as those of the
+	// providers do: two keys or addresses with a model of one name are two.
 	Name() string
 	// Complete sends one request, once. It does not retry: retries are made
 	// by one loop, above. Errors carry a failure kind (package failure).
-	// Complete must not modify req, and returns when ctx ends.
+	// Complete must not modify req, and returns when ctx ends. The data of
+	// pictures, which may be large, are the caller's own, not a copy.
 	Complete(ctx context.Context, req *Request) (*Response, error)
 }
 
@@ -36,6 +53,12 @@ func Func(name string, complete func(ctx context.Context, req *Request) (*Respon
 	return funcModel{name, complete}
 }
 
+// StreamFunc is [Func] for a function that yields its answer in pieces. Complete
+// puts them together.
+func StreamFunc(name string, stream func(ctx context.Context, req *Request) iter.Seq2[Chunk, error]) Streamer {
+	return funcStreamer{name, stream}
+}
+
 type funcModel struct {
 	name     string
 	complete func(context.Context, *Request) (*Response, error)
@@ -45,6 +68,28 @@ func (m funcModel) Name() string { return m.name }
 
 func (m funcModel) Complete(ctx context.Context, req *Request) (*Response, error) {
 	return m.complete(ctx, req)
+}
+
+type funcStreamer struct {
+	name   string
+	stream func(context.Context, *Request) iter.Seq2[Chunk, error]
+}
+
+func (m funcStreamer) Name() string { return m.name }
+
+func (m funcStreamer) Stream(ctx context.Context, req *Request) iter.Seq2[Chunk, error] {
+	return m.stream(ctx, req)
+}
+
+func (m funcStreamer) Complete(ctx context.Context, req *Request) (*Response, error) {
+	var answer Assembly
+	for chunk, err := range m.stream(ctx, req) {
+		if err != nil {
+			return nil, err
+		}
+		answer.Add(chunk)
+	}
+	return answer.Response(), nil
 }
 
 // Role says whose turn a Message is.
@@ -93,6 +138,8 @@ func (m Message) ToolCalls() []ToolCall {
 }
 
 // Part is a piece of a message: Text, Image, ToolCall, ToolResult or Reasoning.
+// Its JSON is an object with the type "text", "image", "tool_call", "tool_result"
+// or "reasoning", and the fields of that.
 type Part interface{ part() }
 
 // Text is a piece of plain text.
@@ -149,7 +196,7 @@ type Tool struct {
 // own means.
 type Schema struct {
 	Name string          `json:"name"` // letters, digits, _ and -; a provider may show it to the model
-	JSON json.RawMessage `json:"schema"`
+	JSON json.RawMessage `json:"schema,omitempty"`
 }
 
 // Request is what is asked of a model. The zero value of every field but
@@ -164,7 +211,8 @@ type Request struct {
 	Seed        *int64    `json:"seed,omitempty"`
 	// Extra are fields of the provider's own that are put into the body of the
 	// request as they are, at the top and in the place of what the fields above
-	// set: {"reasoning_effort": "low"}. The values are what encoding/json takes.
+	// set: {"reasoning_effort": "low"}. The values are what encoding/json takes;
+	// numbers that were read from JSON are a json.Number.
 	Extra map[string]any `json:"extra,omitempty"`
 }
 

@@ -1,10 +1,16 @@
 package pace
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Told is what a provider said of its limits with one response, whether that was
 // an answer or a refusal. The zero value says nothing.
 type Told struct {
+	// At is when the response came, which Wait and each Reset count from. The zero
+	// value is the moment at which the Pacer is told.
+	At time.Time
 	// Wait is how long the provider asked everybody to stay away, counted from
 	// the response (Retry-After in any of its forms). It means something only if
 	// HasWait; a provider may ask for a wait of 0.
@@ -31,4 +37,25 @@ type Window struct {
 	// Reset is how long it is from the response until the window begins again or
 	// the bucket is full. 0: now, or not said.
 	Reset time.Duration
+}
+
+// silent says that nothing was told that keeps anybody away.
+func (t *Told) silent() bool {
+	return t == nil || (!t.HasWait || t.Wait <= 0) && len(t.Windows) == 0
+}
+
+// asOf returns t with its times as of now.
+func (t *Told) asOf(now time.Time) *Told {
+	passed := now.Sub(t.At)
+	if t.At.IsZero() || passed <= 0 {
+		return t
+	}
+	aged := *t
+	aged.At = now
+	aged.Wait = max(0, t.Wait-passed)
+	aged.Windows = slices.Clone(t.Windows)
+	for i := range aged.Windows {
+		aged.Windows[i].Reset = max(0, aged.Windows[i].Reset-passed)
+	}
+	return &aged
 }

@@ -17,21 +17,32 @@ import (
 // see openai.DefaultModel.
 const DefaultOpenAI = "openai/" + openai.DefaultModel
 
-// Options says how to reach a provider. Keys are read from the environment
-// alone, by the name that the provider itself uses. The zero value works.
+// Options says how to reach a provider. The zero value works where the
+// provider's key is in the environment.
 type Options struct {
+	// APIKey is the provider's key: two tenants with a key each open a model each.
+	// Default: the provider's environment variable, see Provider.KeyVariable.
+	APIKey string
 	// BaseURL is the address of a server that speaks the provider's protocol.
 	// Default: the provider's environment variable, else its own address.
 	BaseURL string
 	// HTTPClient sends the requests. Default: one that all models share.
 	HTTPClient *http.Client
+	// Endpoint is the name of what the model's calls share with others: a circuit
+	// breaker, a pacer and a retry budget. It is shown in logs. Default: calls
+	// share these by the model's full name, the address and the API key.
+	Endpoint string
+	// AllowPlainHTTP lets the key go over plain http to a host of the internet.
+	// Default: it goes so only to this machine and to private networks; Open
+	// refuses any other.
+	AllowPlainHTTP bool
 }
 
 // Provider is what can stand before the first slash of a model's full name.
 type Provider struct {
 	Name        string // "openai"
 	Protocol    string // whose protocol and words: classify.OpenAI, Anthropic, Gemini
-	KeyVariable string // the environment variable of its key
+	KeyVariable string // the environment variable of its key, where Options has none
 	KeyOptional bool   // it may need no key, wherever it runs
 	BaseURL     string // its own address; "" if there is none
 	// BaseURLVariable is the environment variable of an address to use in the
@@ -53,14 +64,20 @@ var providers = []Provider{
 		Name: "anthropic", Protocol: classify.Anthropic, KeyVariable: anthropic.KeyVariable, BaseURL: anthropic.DefaultBaseURL,
 		Default: "anthropic/" + anthropic.DefaultModel,
 		open: func(model string, opts Options) (llm.Model, error) {
-			return made(anthropic.New(model, anthropic.Options{BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient}))
+			return made(anthropic.New(model, anthropic.Options{
+				APIKey: opts.APIKey, BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient,
+				Endpoint: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
+			}))
 		},
 	},
 	{
 		Name: "gemini", Protocol: classify.Gemini, KeyVariable: gemini.KeyVariable, BaseURL: gemini.DefaultBaseURL,
 		Default: "gemini/" + gemini.DefaultModel,
 		open: func(model string, opts Options) (llm.Model, error) {
-			return made(gemini.New(model, gemini.Options{BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient}))
+			return made(gemini.New(model, gemini.Options{
+				APIKey: opts.APIKey, BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient,
+				Endpoint: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
+			}))
 		},
 	},
 	chat("azure"),
@@ -91,7 +108,10 @@ func responses(server string) Provider {
 
 func row(name, server string, open func(string, openai.Options) (llm.Model, error)) Provider {
 	p := Provider{Name: name, Protocol: classify.OpenAI, open: func(model string, opts Options) (llm.Model, error) {
-		return open(model, openai.Options{Server: server, BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient})
+		return open(model, openai.Options{
+			Server: server, APIKey: opts.APIKey, BaseURL: opts.BaseURL, HTTPClient: opts.HTTPClient,
+			Endpoint: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
+		})
 	}}
 	for _, s := range openai.Servers() {
 		if s.Name == server {

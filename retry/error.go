@@ -1,7 +1,9 @@
 package retry
 
 import (
+	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -11,24 +13,31 @@ import (
 // Failure is a failed attempt.
 type Failure struct {
 	Number int // of the attempt, from 1
+	Target int // which of the call's targets, from 0
 	Err    error
 	Kind   failure.Kind
-	// Wait is the wait before the attempt, and Why its reason.
-	Wait time.Duration
-	Why  Why
+	// Uncounted says that the attempt used up none of MaxAttempts: the provider
+	// refused it for a time.
+	Uncounted bool
+	// Wait is the wait before the attempt, and Reason its reason.
+	Wait   time.Duration
+	Reason WaitReason
 }
 
-// Error is how Do ends when it fails. It unwraps to the last failure and, where
-// something else ended the call, to that too: ctx's error and its cause,
-// context.DeadlineExceeded for a refused wait, the *breaker.OpenError, the
-// *GateError.
+// Error is how a call ends when it fails. It unwraps to the last failure and,
+// where something else ended the call, to that too: ctx's error and its cause,
+// [context.DeadlineExceeded] for a refused wait, a guard's *breaker.OpenError,
+// *pace.Error or *endpoint.BudgetError.
 type Error struct {
-	Reason   Reason
-	Failures []Failure // every failed attempt, in order
+	Reason Reason
+	// Failures are the failed attempts, in order: of more than 128 the first
+	// and the last half. Attempts is how many attempts there were.
+	Failures []Failure
+	Attempts int
 	// RefusedWait is the wait that was not begun, because the deadline can't
-	// hold it or it is longer than allowed; Why is its reason.
+	// hold it or it is longer than allowed; WaitReason is its reason.
 	RefusedWait time.Duration
-	Why         Why
+	WaitReason  WaitReason
 	causes      []error
 }
 
@@ -37,37 +46,55 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	switch e.Reason {
 	case Exhausted:
-		fmt.Fprintf(&b, "gave up after %s", attempts(len(e.Failures)))
+		fmt.Fprintf(&b, "gave up after %s", attempts(e.Attempts))
 	case Permanent:
-		fmt.Fprintf(&b, "not retried after %s", attempts(len(e.Failures)))
+		fmt.Fprintf(&b, "not retried after %s", attempts(e.Attempts))
 	case OutOfTime:
 		b.WriteString("out of time")
 		if e.RefusedWait > 0 {
-			fmt.Fprintf(&b, ": the deadline can't hold a wait of %v (%s)", e.RefusedWait.Round(time.Millisecond), e.Why)
+			fmt.Fprintf(&b, ": the deadline can't hold %s", e.refusedWait())
 		}
-		fmt.Fprintf(&b, " after %s", attempts(len(e.Failures)))
+		fmt.Fprintf(&b, " after %s", attempts(e.Attempts))
 	case Cancelled:
-		fmt.Fprintf(&b, "cancelled after %s", attempts(len(e.Failures)))
+		fmt.Fprintf(&b, "cancelled after %s", attempts(e.Attempts))
 	case CircuitOpen:
-		fmt.Fprintf(&b, "stopped by an open circuit after %s", attempts(len(e.Failures)))
-	case BudgetSpent:
-		fmt.Fprintf(&b, "the endpoint's retry budget is spent, after %s", attempts(len(e.Failures)))
+		fmt.Fprintf(&b, "stopped by an open circuit after %s", attempts(e.Attempts))
+	case BudgetSpent, AccountSpent:
+		fmt.Fprintf(&b, "stopped after %s", attempts(e.Attempts))
 	case WaitTooLong:
-		fmt.Fprintf(&b, "the provider asks for a wait of %v, longer than is allowed", e.RefusedWait.Round(time.Millisecond))
-	case LimitTimePassed:
-		fmt.Fprintf(&b, "rate limited for longer than is allowed; a further wait of %v was asked for", e.RefusedWait.Round(time.Millisecond))
-	}
-	for _, cause := range e.causes {
-		_, gate := cause.(*GateError)
-		if gate || e.Reason == CircuitOpen || e.Reason == Cancelled && cause != e.causes[0] {
-			b.WriteString(": " + cause.Error())
+		fmt.Fprintf(&b, "the provider asks for a wait of %v, longer than max_retry_after allows", round(e.RefusedWait))
+	case RateLimitWaitExceeded:
+		b.WriteString("waited for rate limits for as long as max_rate_limit_wait allows")
+		if e.RefusedWait > 0 && e.RefusedWait < forever {
+			fmt.Fprintf(&b, "; next would be %s", e.refusedWait())
 		}
 	}
-	if last := e.Last(); last != nil && e.Reason != CircuitOpen {
+	for i, cause := range e.causes {
+		if e.Reason == OutOfTime && i == 0 || e.Reason == Cancelled && i == 0 {
+			continue // the context's own error says no more
+		}
+		b.WriteString(": " + cause.Error())
+	}
+	if last := e.Last(); last != nil {
 		b.WriteString(": " + last.Error())
 	}
 	return b.String()
 }
+
+// refusedWait says of a wait whose it is: the provider's, or our own.
+func (e *Error) refusedWait() string {
+	switch {
+	case e.WaitReason == PaceWait && e.RefusedWait < forever:
+		return fmt.Sprintf("a wait of %v for this process's own pacing", round(e.RefusedWait))
+	case e.WaitReason == PaceWait:
+		return "a wait for this process's own pacing"
+	case e.WaitReason == ProviderWait || e.WaitReason == RateLimitWait:
+		return fmt.Sprintf("a wait of %v that the provider asks for (%s)", round(e.RefusedWait), e.WaitReason)
+	}
+	return fmt.Sprintf("a wait of %v (%s)", round(e.RefusedWait), e.WaitReason)
+}
+
+func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
 func attempts(n int) string {
 	if n == 1 {
@@ -102,25 +129,57 @@ func (e *Error) FailureKind() failure.Kind {
 		return failure.Cancelled
 	case CircuitOpen:
 		return failure.CircuitOpen
+	case BudgetSpent:
+		return failure.RetryBudgetSpent
+	case AccountSpent:
+		return failure.AccountSpent
 	}
 	if n := len(e.Failures); n > 0 {
 		return e.Failures[n-1].Kind
 	}
-	if len(e.causes) > 0 { // a gate kept the first attempt away
-		return failure.KindOf(e.causes[0])
-	}
-	return failure.Unknown
+	return failure.RateLimited // a guard kept the first attempt away
 }
 
 // AttemptTimeoutError is the failure of an attempt that was cut at
-// Config.AttemptTimeout. It does not match context.DeadlineExceeded: the
-// caller's deadline has not come.
+// Config.AttemptTimeout. It unwraps to what the attempt returned.
 type AttemptTimeoutError struct {
 	Limit time.Duration
+	Err   error
 }
 
+// Error names the limit, and what the attempt returned.
 func (e *AttemptTimeoutError) Error() string {
-	return fmt.Sprintf("the attempt was cut at its limit of %v", e.Limit)
+	text := fmt.Sprintf("the attempt was cut at its limit of %v", e.Limit)
+	if e.Err != nil && e.Err != context.DeadlineExceeded {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns what the attempt returned.
+func (e *AttemptTimeoutError) Unwrap() error { return e.Err }
+
+// PanicError is the failure that a panicking attempt counts as. The panic itself
+// goes on.
+type PanicError struct{ Value any }
+
+// Error returns the panic's value.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// same reports whether two errors are the same one, also where their types can't
+// be compared.
+func same(a, b error) bool {
+	return reflect.ValueOf(a).Comparable() && a == b
+}
+
+// notNil returns an error whose methods can be called: a function that returns a
+// nil pointer as its error (var e *Error; return v, e) returns one that is not
+// nil, and that errors.Is panics with.
+func notNil(err error) error {
+	if v := reflect.ValueOf(err); v.Kind() == reflect.Pointer && v.IsNil() {
+		return fmt.Errorf("a nil %T was returned as an error", err)
+	}
+	return err
 }
 
 // FailureKind returns failure.AttemptTimeout.

@@ -1,23 +1,33 @@
 // Package retry calls a function again when it fails and another attempt may
 // help, inside the attempts, the time and the budget that the caller allowed.
 //
-// What follows from a failure is decided from its kind (package failure) by a
-// table: some failures are worth another attempt after a delay that grows, some
-// at once, some when the provider says so, some never. Four things bound a call:
+// A call makes attempts until one succeeds. Each is made at one of the call's
+// targets: an endpoint with its guards (package endpoint), which every request
+// passes. The targets are alternatives in order.
 //
-//   - MaxAttempts: the attempts;
-//   - the context's deadline and MaxTime: the time, of all attempts and waits.
-//     A wait that would pass them is not begun;
-//   - MaxRetryAfter and MaxLimitTime: the waits that a provider asks for when
-//     it limits the rate. They do not use up attempts: of a hundred jobs at a
-//     rate limit, three attempts each would let only a few finish;
-//   - Budget: the retries of all callers of an endpoint together. It is the
-//     budget, not the backoff, that keeps retries from multiplying an outage
-//     (M. Brooker, "Fixing retries with token buckets and circuit breakers",
-//     2022).
+// What follows from a failed attempt is decided from the kind of the failure
+// (package failure) by a table: some are worth another attempt after a delay that
+// grows, some at once, some when the provider says so, some never; some are better
+// made at another target. These bound a call:
 //
-// A circuit breaker, if there is one, is asked before each attempt and told
-// after it.
+//   - MaxAttempts: the attempts.
+//   - The context's deadline and MaxTime: the time, of all attempts and waits. A
+//     wait that would pass them is not begun.
+//   - MaxRetryAfter and MaxRateLimitWait: the waits for rate limits, for a turn
+//     at the pacer and for open circuits. A refusal with a time to come back uses
+//     up no attempt, and neither does one without while others are served: of a
+//     hundred jobs at a rate limit, three attempts each would let only a few
+//     finish.
+//   - The guards: a budget of retries, a pacer, a circuit breaker. They are asked
+//     in order and hold nothing while the call waits.
+//
+// [Do] is for a function whose result is the answer. [Call] is the same loop for
+// those who have more to say: that an answer has begun to come, that a request
+// is a further one of the same attempt, that an answer is wrong.
+//
+// Failures are counted by attempt, also for the circuit breaker: a request that
+// always makes its provider fail (a "poison" prompt) counts with each of its
+// attempts, and two such requests can open a circuit of the default five failures.
 package retry
 
 import (
@@ -27,90 +37,100 @@ import (
 	"time"
 
 	"llmcall/backoff"
-	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 )
 
-// The defaults of Config.
+// The defaults of [Config].
 const (
-	DefaultMaxAttempts   = 3
-	DefaultMaxRetryAfter = 2 * time.Minute
-	DefaultMaxLimitTime  = 10 * time.Minute
+	DefaultMaxAttempts       = 3
+	DefaultMaxRetryAfter     = 2 * time.Minute
+	DefaultMaxRateLimitWait  = 10 * time.Minute
+	DefaultHang              = 30 * time.Second
+	DefaultFallbackAfter     = 2 * time.Second
+	DefaultAttemptsPerTarget = 2
 )
 
-// Config is how Do retries. The zero value of every field means its default.
+// Config is how a call is retried. The zero value of every field means its
+// default.
 type Config struct {
-	// MaxAttempts is how many attempts there are at most, the first among
-	// them; those that ended in a wait for a rate limit do not count. Default 3.
+	// MaxAttempts is how many attempts there are at most, the first among them,
+	// that is failures of the provider and wrong answers; refusals that are
+	// waited out do not count. Default 3.
 	MaxAttempts int
 	// MaxTime bounds the whole: all attempts and all waits. Default 0: the
 	// context's deadline alone.
 	MaxTime time.Duration
 	// AttemptTimeout bounds each attempt: its context ends then, with the kind
-	// failure.AttemptTimeout. Default 0: none.
+	// [failure.AttemptTimeout]. Default 0: none.
 	AttemptTimeout time.Duration
+	// Hang is how long an attempt must have had, when the deadline of the call
+	// ends it, for it to count as a failure of the provider: if not one byte of
+	// an answer came, and nobody else got an answer from the endpoint meanwhile.
+	// Default 30 s; negative: never.
+	Hang time.Duration
 	// Backoff says how long to wait between attempts. Default
-	// backoff.Exponential{}: 1 s, 2 s, 4 s … 60 s, ±10 %. One with a method
-	// Validate() error is validated.
+	// [backoff.Exponential]{}: 1 s, 2 s, 4 s … 60 s, ±10 %. One with a method
+	// Validate() error is validated. A wait that the provider asked for takes
+	// its place and is not stretched by it.
 	Backoff backoff.Strategy
 	// Classify, if set, is asked first for the kind of an error; where it
-	// returns false, failure.KindOf is.
+	// returns false, [failure.KindOf] is. Default nil.
 	Classify func(error) (failure.Kind, bool)
 	// Decisions is the table of what follows from each kind. Default
-	// failure.Decisions().
+	// [failure.Decisions].
 	Decisions *failure.Table
 	// MaxRetryAfter is the longest single wait that a provider may ask for
-	// (Retry-After). A longer one is refused, never shortened: Do stops there,
+	// (Retry-After). A longer one is refused, never shortened: the call stops,
 	// with the provider's error. Default 2 min.
 	MaxRetryAfter time.Duration
-	// MaxLimitTime is how long one call waits for rate limits, all such waits
-	// together. Default 10 min.
-	MaxLimitTime time.Duration
-	// Budget, if set, is shared with the other callers of the same endpoint. A
-	// retry after a failure of the provider takes from it before the wait;
-	// waiting for a rate limit, and asking again because the answer was wrong,
-	// do not: neither adds to an outage. Default nil: no budget.
-	Budget *Budget
-	// Gate, if set, is shared with the other callers of the same endpoint: while
-	// one of them was told to come back later, none calls it. Waiting for it is
-	// waiting for a rate limit: bounded by MaxLimitTime, a single wait by
-	// MaxRetryAfter, and no attempt. Default nil: each caller knows what it was
-	// told itself.
-	Gate *Gate
-	// Breaker, if set, is asked before each attempt and told after it. Share
-	// it with all callers of the same service. Default nil: none.
-	Breaker *breaker.Breaker
-	// WaitForCircuit makes Do wait until an open circuit admits a probe,
-	// instead of stopping with the circuit's error.
+	// MaxRateLimitWait is how long one call waits for rate limits, for its turn
+	// and for open circuits, all such waits together. Default 10 min.
+	MaxRateLimitWait time.Duration
+	// WaitForCircuit makes a call wait until an open circuit admits a probe,
+	// instead of stopping with the circuit's error. Default false.
 	WaitForCircuit bool
-	// Observe, if set, is called after each failed attempt, and before a wait
-	// for a circuit, on the goroutine of Do, outside every lock.
-	Observe func(Event)
+	// FallbackAfter is the longest wait for a guard where another target of the
+	// call can be asked sooner. Default 2 s.
+	FallbackAfter time.Duration
+	// AttemptsPerTarget is after how many failures of a provider the next target
+	// is tried, where there is one. Default 2.
+	AttemptsPerTarget int
+	// Follows says that the calls are part of another that has begun, as those
+	// of a judge are: they go before new calls at the pacer. Default false.
+	Follows bool
+	// Client tells the clients of one process apart, which take turns at the
+	// pacer. Default "": one.
+	Client string
+	// Target is what [Do] calls; [Call] is given its targets. The zero value has
+	// no guards.
+	Target Target
+	// Observer, if set, is told what happens. Default nil.
+	Observer Observer
 }
 
-// Event is a failed attempt and what follows from it, or a wait for a circuit
-// before an attempt.
-type Event struct {
-	Failure Failure // zero for a wait before the first attempt
-	// Wait is the wait that begins now, and Why its reason; both zero if the
-	// next attempt follows at once.
-	Wait time.Duration
-	Why  Why
-	// Stop is why no attempt follows; zero if one does.
-	Stop Reason
+// Target is something that a call may ask: the endpoint, and its guards. With an Endpoint and no Guards, its guards are those of the zero
+// [endpoint.Options].
+type Target struct {
+	Endpoint *endpoint.Endpoint
+	Guards   []endpoint.Guard
+	// Unpaced says that no pacer is among the guards: then each refusal without
+	// a time to come back uses up an attempt, however others are served.
+	Unpaced bool
 }
 
-// Attempt is what the function is told of its attempt.
+// Attempt is what the function of [Do] is told of its attempt.
 type Attempt struct {
 	Number int   // from 1; counts every call of the function
 	Last   error // the failure of the attempt before; nil at the first
 }
 
-// Policy is a Config that was found possible. It is safe for concurrent use.
+// Policy is a [Config] that was found possible. It is safe for concurrent use
+// and does not change.
 type Policy struct {
-	Config
-	table failure.Table
-	short bool // nothing to do for a first attempt but to make it
+	config  Config
+	table   failure.Table
+	targets []Target
 }
 
 var standard, _ = New(Config{})
@@ -122,273 +142,118 @@ type ConfigError struct {
 	Takes string // what would be possible
 }
 
+// Error names the field, what it got and what it takes.
 func (e *ConfigError) Error() string {
 	return fmt.Sprintf("retry: %s is %v: takes %s", e.Field, e.Got, e.Takes)
 }
 
-// New returns a policy, or a *ConfigError, or the error of Backoff's Validate.
+// New returns a policy, or a [*ConfigError], or the error of Backoff's Validate.
 func New(c Config) (*Policy, error) {
-	if c.MaxAttempts < 0 {
-		return nil, &ConfigError{"MaxAttempts", c.MaxAttempts, "a whole number of at least 1 (0 is the default)"}
+	for _, f := range []struct {
+		name     string
+		value    *int
+		fallback int
+	}{
+		{"MaxAttempts", &c.MaxAttempts, DefaultMaxAttempts}, {"AttemptsPerTarget", &c.AttemptsPerTarget, DefaultAttemptsPerTarget},
+	} {
+		if *f.value < 0 {
+			return nil, &ConfigError{f.name, *f.value, "a whole number of at least 1 (0 is the default)"}
+		}
+		if *f.value == 0 {
+			*f.value = f.fallback
+		}
 	}
 	for _, f := range []struct {
-		name  string
-		value time.Duration
+		name     string
+		value    *time.Duration
+		fallback time.Duration
 	}{
-		{"MaxTime", c.MaxTime}, {"AttemptTimeout", c.AttemptTimeout},
-		{"MaxRetryAfter", c.MaxRetryAfter}, {"MaxLimitTime", c.MaxLimitTime},
+		{"MaxTime", &c.MaxTime, 0}, {"AttemptTimeout", &c.AttemptTimeout, 0}, {"FallbackAfter", &c.FallbackAfter, DefaultFallbackAfter},
+		{"MaxRetryAfter", &c.MaxRetryAfter, DefaultMaxRetryAfter}, {"MaxRateLimitWait", &c.MaxRateLimitWait, DefaultMaxRateLimitWait},
 	} {
-		if f.value < 0 {
-			return nil, &ConfigError{f.name, f.value, "a time that is not negative"}
+		if *f.value < 0 {
+			return nil, &ConfigError{f.name, *f.value, "a time that is not negative"}
 		}
+		if *f.value == 0 {
+			*f.value = f.fallback
+		}
+	}
+	if c.Hang == 0 {
+		c.Hang = DefaultHang
 	}
 	if v, ok := c.Backoff.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			return nil, fmt.Errorf("retry: Backoff: %w", err)
 		}
 	}
-	if c.MaxAttempts == 0 {
-		c.MaxAttempts = DefaultMaxAttempts
-	}
 	if c.Backoff == nil {
 		c.Backoff = backoff.Exponential{}
 	}
-	if c.MaxRetryAfter == 0 {
-		c.MaxRetryAfter = DefaultMaxRetryAfter
-	}
-	if c.MaxLimitTime == 0 {
-		c.MaxLimitTime = DefaultMaxLimitTime
+	if c.Target.Endpoint != nil && c.Target.Guards == nil {
+		c.Target.Guards = c.Target.Endpoint.Guards(endpoint.Options{})
 	}
 	table := failure.Decisions()
 	if c.Decisions != nil {
 		table = *c.Decisions
 	}
-	short := c.MaxTime == 0 && c.AttemptTimeout == 0
-	return &Policy{Config: c, table: table, short: short}, nil
+	return &Policy{config: c, table: table, targets: []Target{c.Target}}, nil
 }
 
 // Do calls fn until it succeeds, and returns its value; or until another attempt
-// would not help or is not allowed, and returns an *Error, which unwraps to the
+// would not help or is not allowed, and returns an [*Error], which unwraps to the
 // last failure and tells of them all. A nil policy is that of Config{}.
 //
 // Each attempt gets a context of its own, bounded by AttemptTimeout and by ctx,
 // and the failure of the attempt before. When ctx ends, a wait ends at once and
 // no further attempt is made; an attempt that is under way is waited for. A panic
-// in fn goes on, after the breaker was told.
+// in fn goes on, after the guards were told.
 func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error)) (T, error) {
 	if p == nil {
 		p = standard
 	}
-	if !p.short || ctx.Err() != nil || p.Gate != nil && p.Gate.closed.Load() {
-		return loop(ctx, p, fn, attempted{})
-	}
-	// The first attempt is made here, before anything is set up for another:
-	// mostly there is none.
-	if p.Breaker == nil {
-		v, err := fn(ctx, Attempt{Number: 1})
-		if err == nil {
-			p.succeeded()
+	var c Call
+	c.Begin(ctx, p, p.targets)
+	defer c.Close()
+	for c.Next() {
+		v, err := fn(c.Context(), Attempt{c.number, c.last()})
+		if c.Settle(endpoint.Outcome{Err: err}) {
 			return v, nil
 		}
-		first := p.classify(ctx, ctx, err)
-		p.outcome(first)
-		return loop(ctx, p, fn, first)
-	}
-	first := guardedAttempt{policy: p, ctx: ctx}
-	v, err := breaker.DoAs(ctx, p.Breaker, first.outcome,
-		func(ctx context.Context) (T, error) { return fn(ctx, Attempt{Number: 1}) })
-	if err == nil {
-		p.succeeded()
-		return v, nil
-	}
-	return loop(ctx, p, fn, first.attempted) // none, if the circuit refused it: the loop asks again, and decides
-}
-
-// guardedAttempt is an attempt while the breaker guards it.
-type guardedAttempt struct {
-	policy *Policy
-	ctx    context.Context
-	attempted
-}
-
-// outcome is what the breaker asks about the attempt's error.
-func (a *guardedAttempt) outcome(err error) breaker.Outcome {
-	a.attempted = a.policy.classify(a.ctx, a.ctx, err)
-	return a.policy.outcome(a.attempted)
-}
-
-// attempted is a failed attempt; its zero value is none.
-type attempted struct {
-	err   error
-	kind  failure.Kind
-	ended bool // the call's context has ended
-}
-
-// loop is the rest of Do. first is the first attempt, if that was made already
-// and failed.
-func loop[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error), first attempted) (T, error) {
-	if p.MaxTime > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.MaxTime)
-		defer cancel()
 	}
 	var none T
-	r := run{policy: p}
-	if first.err != nil {
-		r.calls = 1
-		if stop := r.failed(ctx, first); stop != nil {
-			return none, stop
-		}
-	}
-	for {
-		if ctx.Err() != nil {
-			return none, r.ended(ctx)
-		}
-		if p.Gate != nil {
-			if wait, refusal := p.Gate.wait(); refusal != nil {
-				if stop := r.gated(ctx, wait, refusal); stop != nil {
-					return none, stop
-				}
-				continue
-			}
-		}
-		var permit breaker.Permit
-		if p.Breaker != nil {
-			var err error
-			permit, err = p.Breaker.Acquire()
-			if err != nil {
-				if stop := r.refused(ctx, err); stop != nil {
-					return none, stop
-				}
-				begun := time.Now()
-				if permit, err = p.Breaker.Await(ctx); err != nil {
-					return none, r.stillRefused(ctx, err)
-				}
-				// Another caller's probe may end, or fail, before or after the
-				// time that the refusal named.
-				r.wait += time.Since(begun)
-				if p.Gate != nil && p.Gate.Until().After(time.Now()) {
-					permit.Ignore() // the probe that was waited for was told to come back later
-					continue
-				}
-			}
-		}
-		r.calls++
-		v, a := attempt(ctx, p, &permit, Attempt{r.calls, r.last}, fn)
-		if a.err == nil {
-			return v, nil
-		}
-		if stop := r.failed(ctx, a); stop != nil {
-			return none, stop
-		}
-	}
-}
-
-// attempt makes one attempt and tells the breaker and the budget of its outcome.
-func attempt[T any](
-	ctx context.Context, p *Policy, permit *breaker.Permit, a Attempt, fn func(context.Context, Attempt) (T, error),
-) (v T, failed attempted) {
-	if p.Breaker == nil && p.AttemptTimeout == 0 { // nobody is told of a panic, and nothing is to be ended
-		v, err := fn(ctx, a)
-		if err == nil {
-			p.succeeded()
-			return v, attempted{}
-		}
-		failed = p.classify(ctx, ctx, err)
-		p.outcome(failed)
-		return v, failed
-	}
-	own := ctx
-	if p.AttemptTimeout > 0 {
-		var cancel context.CancelFunc
-		own, cancel = context.WithTimeout(ctx, p.AttemptTimeout)
-		defer cancel()
-	}
-	settled := p.Breaker == nil // there is nobody to tell of a panic
-	defer func() {
-		if settled {
-			return
-		}
-		if v := recover(); v != nil {
-			permit.Failure(&breaker.PanicError{Value: v})
-			panic(v)
-		}
-		permit.Ignore()
-	}()
-	v, err := fn(own, a)
-	if err == nil {
-		permit.Success()
-		p.succeeded()
-		settled = true
-		return v, attempted{}
-	}
-	failed = p.classify(ctx, own, err)
-	permit.EndAs(ctx, p.outcome(failed), failed.err)
-	settled = true
-	return v, failed
-}
-
-// succeeded tells the budget that the provider did its work.
-func (p *Policy) succeeded() {
-	if p.Budget != nil {
-		p.Budget.deposit()
-	}
+	return none, c.Err()
 }
 
 // kindOf returns the kind of an error.
 func (p *Policy) kindOf(err error) failure.Kind {
-	if p.Classify != nil {
-		if k, ok := p.Classify(err); ok {
+	if p.config.Classify != nil {
+		if k, ok := p.config.Classify(err); ok {
 			return k
 		}
 	}
 	return failure.KindOf(err)
 }
 
-// classify is kindOf for the error of an attempt whose context was own. The
-// attempt's timeout is told from the caller's deadline by looking at the parent:
-// both make the attempt's context say the same.
-func (p *Policy) classify(parent, own context.Context, err error) attempted {
+// classify is kindOf for the error of an attempt whose context was own, in a
+// call whose context is parent. The attempt's timeout is told from the caller's
+// deadline by looking at the parent: both make the attempt's context say the
+// same.
+func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind, error) {
 	k := p.kindOf(err)
+	// A function may say itself that its caller wants no more.
+	byContext := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	if own.Err() == nil {
-		if k == failure.DeadlineExceeded {
-			k = failure.Transient // of a context of fn's own: nobody here is out of time
+		if byContext && (k == failure.DeadlineExceeded || k == failure.Cancelled) {
+			k = failure.Transient // of a context of the function's own: nobody here has given up or is out of time
 		}
-		return attempted{err: err, kind: k}
+		return k, err
 	}
-	if parent.Err() != nil {
-		return attempted{err: err, kind: k, ended: true}
-	}
-	if k == failure.Cancelled && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return attempted{err: err, kind: k} // fn says that its caller wants no more: that is no word of a context
+	if parent.Err() != nil || k == failure.Cancelled && !byContext {
+		return k, err
 	}
 	switch k {
 	case failure.DeadlineExceeded, failure.Cancelled, failure.Transient, failure.Unknown:
-		var cut error = &AttemptTimeoutError{p.AttemptTimeout}
-		if stopOf(err) != nil {
-			cut = Stop(cut)
-		}
-		return attempted{err: cut, kind: failure.AttemptTimeout}
+		return failure.AttemptTimeout, &AttemptTimeoutError{Limit: p.config.AttemptTimeout, Err: err}
 	}
-	return attempted{err: err, kind: k}
-}
-
-// outcome tells the budget and the gate of a failed attempt, and returns what the
-// breaker is told. The gate is told first: whoever waits for the attempt's place
-// at the circuit asks it next.
-func (p *Policy) outcome(a attempted) breaker.Outcome {
-	switch p.table.For(a.kind).Breaker {
-	case failure.Limit:
-		if wait, told := failure.RetryAfterOf(a.err); told && p.Gate != nil {
-			p.Gate.Close(wait, a.err)
-		}
-	case failure.Healthy:
-		p.succeeded()
-		return breaker.Succeeded
-	case failure.Count:
-		return breaker.Failed
-	case failure.Trip:
-		return breaker.Tripped
-	}
-	return breaker.Neither
+	return k, err
 }

@@ -54,10 +54,11 @@ func (o *order) fits() bool {
 	return o.ID >= 1 && o.ID <= 999_999 && len(o.Customer.Name) >= 2 && known[o.Currency] && len(o.Items) >= 1 && o.Paid != nil
 }
 
-// plan mixes every fault that package chaos knows. The weights add up to about
-// 100, and no two are the same, so that each tells which fault was drawn. A long
-// one is longer than an attempt may take.
-func plan(long time.Duration) *chaos.Plan {
+// plan mixes the faults that package chaos knows, behind the size's limits. The
+// weights add up to about 100, and no two are the same, so that each tells which
+// fault was drawn. A long one is longer than an attempt may take.
+func (n size) plan() *chaos.Plan {
+	long := n.attempt
 	w := []chaos.Fault{
 		{Kind: chaos.Right, Weight: 30},
 		{Kind: chaos.Empty, Weight: 2},
@@ -79,21 +80,30 @@ func plan(long time.Duration) *chaos.Plan {
 		{Kind: chaos.Cut, Weight: 3},
 		{Kind: chaos.Cut, Weight: 2, End: chaos.Clean},
 		{Kind: chaos.Cut, Weight: 1, ChunkDelay: 2 * time.Millisecond},
+		{Kind: chaos.Unfinished, Weight: 0.5},
+		{Kind: chaos.Garbage, Weight: 0.5},
+		{Kind: chaos.Comments, Weight: 1},
+		{Kind: chaos.Refuse, Weight: 0.2},
+		{Kind: chaos.Filter, Weight: 0.2},
+		{Kind: chaos.Redirect, Weight: 0.2},
+		{Kind: chaos.StreamError, Weight: 0.5, Error: "overloaded"},
+		{Kind: chaos.StreamError, Weight: 0.5, Error: "server_error", After: new(0)},
 
 		// Errors that are no status of the provider's, or hide behind one.
 		{Kind: chaos.Status, Weight: 1, Status: 200, Code: "server_error"},
-		{Kind: chaos.Status, Weight: 0.5, Status: 200, Code: "rate_limit_exceeded", RetryAfter: "0.02"},
+		{Kind: chaos.Status, Weight: 0.1, Status: 200, Code: "rate_limit_exceeded", RetryAfter: "0.02"},
 		{Kind: chaos.Status, Weight: 1, Status: 200, Body: new("")},
 		{Kind: chaos.Status, Weight: 0.5, Status: 200, Body: new("<html>welcome to the hotel's network</html>")},
 		{Kind: chaos.Status, Weight: 0.5, Status: 502, Body: new("")},
 		{Kind: chaos.Status, Weight: 0.2, Status: 302, Body: new(""), Headers: http.Header{"Location": {"/elsewhere"}}},
 	}
 	// Every error of the provider's. Those that are worth another attempt come
-	// often; those that end a call, or open the circuit, seldom: else nothing
-	// but them would be seen.
-	often := map[string]bool{"rate_limit_exceeded": true, "slow_down": true, "server_error": true, "server_is_overloaded": true, "overloaded": true, "html": true}
+	// often; those that end a call, or open the circuit, seldom: else nothing but
+	// them would be seen. Rate limits come seldom too: where one request in twenty
+	// is refused however few there are, all wait.
+	often := map[string]bool{"server_error": true, "server_is_overloaded": true, "overloaded": true, "html": true}
 	for _, code := range chaos.Codes() {
-		weight := 0.03
+		weight := 0.01
 		if often[code] {
 			weight = 1.5
 		}
@@ -113,9 +123,9 @@ func plan(long time.Duration) *chaos.Plan {
 		f.Kind = chaos.Status
 		long := f.RetryAfterDate > 2*time.Second || f.RetryAfter == "300" && f.RetryAfterMS == "" || f.RetryAfter == "1e400"
 		for _, f.Status = range []int{429, 503} {
-			f.Weight = 0.25
-			if long && f.Status == http.StatusTooManyRequests {
-				f.Weight = 0.001 // it keeps all callers of the model away from then on
+			f.Weight = 0.005
+			if long {
+				f.Weight = 0.001 // it keeps all callers of the endpoint away from then on
 			}
 			w = append(w, f)
 		}
@@ -123,5 +133,7 @@ func plan(long time.Duration) *chaos.Plan {
 	for i := range w {
 		w[i].Weight += float64(i) / 1e6
 	}
-	return &chaos.Plan{Seed: 20, Weights: w}
+	return &chaos.Plan{Seed: 20, Weights: w, Limits: &chaos.Limits{
+		RequestsPerMinute: n.perMinute, Burst: n.burst, Hint: n.hint, Concurrent: n.atATime * 3 / 4, Queue: n.atATime / 20,
+	}}
 }

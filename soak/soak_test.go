@@ -25,11 +25,12 @@ import (
 	"llmcall/backoff"
 	"llmcall/breaker"
 	"llmcall/chaos"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/openai"
-	"llmcall/retry"
 	"llmcall/validate"
+	"llmcall/validate/judge"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,12 +43,20 @@ type size struct {
 	attempt        time.Duration // the limit of an attempt
 	whole          time.Duration // of a call
 	late           time.Duration // how long after its end a call may return, on a machine with more to do than it can
+
+	// generations is how often the four models that are in use are replaced by
+	// others: one that was told to come back in an hour is of no more use. Two are
+	// one model, each with two tenants' keys.
+	generations int
+	// What the provider allows each key and model.
+	perMinute, burst int
+	hint             chaos.Hint
 }
 
 var sizes = map[string]size{
-	"":     {1_000, 200, time.Second, 6 * time.Second, 10 * time.Second},
-	"full": {50_000, 2_000, 4 * time.Second, 20 * time.Second, 10 * time.Second},
-	"race": {5_000, 500, 4 * time.Second, 20 * time.Second, 10 * time.Second},
+	"":     {1_000, 200, time.Second, 5 * time.Second, 10 * time.Second, 25, 6_000, 10, chaos.HintNone},
+	"full": {50_000, 2_000, 4 * time.Second, 20 * time.Second, 10 * time.Second, 20, 12_000, 50, chaos.HintExact},
+	"race": {5_000, 500, 4 * time.Second, 20 * time.Second, 10 * time.Second, 20, 3_000, 10, chaos.HintSeconds},
 }
 
 // TestEveryCallEndsAndNothingIsLeft makes 1,000 calls, 200 at a time; at full
@@ -56,9 +65,13 @@ var sizes = map[string]size{
 //	LLMCALL_SOAK=full go test -run TestEveryCallEndsAndNothingIsLeft -v -timeout 20m ./soak
 //	LLMCALL_SOAK=race go test -run TestEveryCallEndsAndNothingIsLeft -v -timeout 20m -race ./soak
 //
+// The provider has limits; its callers are tenants with a key each, and some of
+// the answers are judged by the model that gave them, with the same endpoint.
+//
 // Each call ends with an answer that fits its schema or an error that says why
-// not, within its time. Afterwards no goroutine, connection, response body or
-// probe's place is left, and the heap is where it was.
+// not, within its time. Afterwards no goroutine, connection, response body,
+// probe's place, request in flight or place in a queue is left, the budgets are
+// within their bounds, and the heap is where it was.
 func TestEveryCallEndsAndNothingIsLeft(t *testing.T) {
 	n, ok := sizes[os.Getenv("LLMCALL_SOAK")]
 	if !ok {
@@ -113,16 +126,35 @@ func TestEveryCallEndsAndNothingIsLeft(t *testing.T) {
 	if !closed {
 		t.Errorf("%d connections are left", left)
 	}
-	for _, name := range s.names() {
-		if b := s.breakers.Get(name).Snapshot(); b.Probes != 0 {
-			t.Errorf("a probe's place is still taken: %+v", b)
-		}
-	}
-	if x := s.budget.Tokens(); x < 0 || x > budgetLimit {
-		t.Errorf("the budget has %v tokens", x)
-	}
+	s.look(t)
 	if grown := after - base; grown > 4<<20 {
 		t.Errorf("%s more are in use than after a fifth of the calls", mib(grown))
+	}
+}
+
+// look looks at what is left behind at the endpoints.
+func (s *soak) look(t *testing.T) {
+	episodes, openings, seen := uint64(0), uint64(0), 0
+	for e := range s.endpoints.All() {
+		x := e.Snapshot()
+		seen++
+		episodes += x.Pace.Episodes
+		if x.Pace.InFlight != 0 || x.Pace.Queue != 0 {
+			t.Errorf("%v: %d requests are in flight and %d wait", x.Key, x.Pace.InFlight, x.Pace.Queue)
+		}
+		if x.Retries < 0 || x.Retries > budget.Saved {
+			t.Errorf("%v: the budget has %v retries", x.Key, x.Retries)
+		}
+		for _, c := range x.Circuits {
+			openings += c.Generation
+			if c.Probes != 0 || c.Waiting != 0 {
+				t.Errorf("%v: a probe's place is still taken, or waited for: %+v", x.Key, c)
+			}
+		}
+	}
+	t.Logf("%d endpoints: %d episodes of refusals, %d changes of a circuit's state", seen, episodes, openings)
+	if seen != len(s.models) || episodes == 0 || openings == 0 {
+		t.Errorf("%d endpoints, want %d, with limits and circuits in use", seen, len(s.models))
 	}
 }
 
@@ -133,8 +165,8 @@ type soak struct {
 	bodies    *bodies
 	transport *http.Transport
 	models    []llm.Model
-	breakers  *breaker.Registry
-	budget    *retry.Budget
+	judges    []validate.Strategy // of the models
+	endpoints *endpoint.Registry
 	check     validate.Strategy
 
 	next  atomic.Int64                // call
@@ -152,16 +184,22 @@ type soak struct {
 	latestCall string
 }
 
-const budgetLimit = 500
+// budget is a budget of retries that is spent now and then.
+var budget = endpoint.Budget{Saved: 20, PerSuccess: 0.6, PerSecond: 2}
 
-// generations is how often the four models that are in use are replaced by
-// others: one that was told to come back in an hour is of no more use.
-const generations = 50
+// circuit has short times, so that the circuits go through all their states
+// often.
+func (n size) circuit() breaker.Config {
+	return breaker.Config{
+		FailureThreshold: 10, FailureRate: 0.6, FailureWindow: 5 * time.Second, RecoveryTimeout: 50 * time.Millisecond,
+		TripTimeout: 100 * time.Millisecond, HalfOpenProbes: 20, ProbeLease: n.attempt, MaxOpen: time.Second,
+	}
+}
 
 func newSoak(t *testing.T, n size) *soak {
 	t.Helper()
 	s := &soak{size: n, outcomes: map[string]int{}, attempts: map[string]int{}, faults: map[string]int{}, drawn: map[float64]int{}, begun: make([]atomic.Pointer[time.Time], n.atATime)}
-	s.provider = newProvider(t, chaos.Config{Plan: plan(n.attempt), OnRequest: func(r chaos.Recorded) {
+	s.provider = newProvider(t, chaos.Config{Plan: n.plan(), OnRequest: func(r chaos.Recorded) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.faults[describe(r.Fault)]++
@@ -169,25 +207,24 @@ func newSoak(t *testing.T, n size) *soak {
 	}})
 	s.transport = &http.Transport{MaxIdleConns: n.atATime, MaxIdleConnsPerHost: n.atATime, IdleConnTimeout: time.Minute}
 	s.bodies = &bodies{RoundTripper: s.transport}
-	for i := range 4 * generations {
-		m, err := openai.New("practice", openai.Options{
-			BaseURL: s.provider.url, APIKey: key, Name: fmt.Sprintf("soak/%d", i), HTTPClient: &http.Client{Transport: s.bodies},
+	var err error
+	if s.endpoints, err = endpoint.NewRegistry(endpoint.Config{Budget: budget}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 * n.generations {
+		m, err := openai.New(fmt.Sprintf("practice-%d", i/2), openai.Options{
+			BaseURL: s.provider.url, APIKey: fmt.Sprintf("%s-%d", key, i%2), HTTPClient: &http.Client{Transport: s.bodies},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.models = append(s.models, m)
-	}
-	var err error
-	// Short times, so that the circuits go through all their states often.
-	if s.breakers, err = breaker.NewRegistry(breaker.Config{
-		FailureThreshold: 10, FailureRate: new(0.6), FailureWindow: 5 * time.Second, RecoveryTimeout: 50 * time.Millisecond,
-		TripTimeout: 100 * time.Millisecond, HalfOpenProbes: 20, ProbeLease: n.attempt, RetryAfter: failure.RetryAfterOf, MaxOpen: time.Second,
-	}, 0); err != nil {
-		t.Fatal(err)
-	}
-	if s.budget, err = retry.NewBudget(0.6, budgetLimit); err != nil {
-		t.Fatal(err)
+		check, err := judge.Task(m, "It is an order.", judge.TaskOptions{Options: judge.Options{
+			AttemptTimeout: n.attempt, Endpoints: s.endpoints, Guards: endpoint.Options{Breaker: n.circuit()},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.models, s.judges = append(s.models, m), append(s.judges, check)
 	}
 	if s.check, err = validate.JSONSchema([]byte(schema)); err != nil {
 		t.Fatal(err)
@@ -195,17 +232,10 @@ func newSoak(t *testing.T, n size) *soak {
 	return s
 }
 
-func (s *soak) names() (names []string) {
-	for _, m := range s.models {
-		names = append(names, m.Name())
-	}
-	return names
-}
-
 // describe names a fault of the plan.
 func describe(f chaos.Fault) string {
 	if f.Kind == "" {
-		return "none: the client was gone before its request had come"
+		return "none: a limit refused it, or its client was gone before it had come"
 	}
 	text := string(f.Kind)
 	if f.Kind == chaos.Status {
@@ -237,7 +267,7 @@ func (s *soak) run(last int) {
 			for n := s.next.Add(1); n <= int64(last); n = s.next.Add(1) {
 				now := time.Now()
 				s.begun[worker].Store(&now)
-				s.call(rand.New(rand.NewPCG(40, uint64(n))), int(n*generations/int64(s.calls+1)))
+				s.call(rand.New(rand.NewPCG(40, uint64(n))), int(n*int64(s.generations)/int64(s.calls+1)))
 				s.begun[worker].Store(nil)
 				s.ended.Add(1)
 			}
@@ -271,18 +301,20 @@ func (s *soak) watch(quit chan struct{}) {
 func (s *soak) call(random *rand.Rand, generation int) {
 	cfg := llmcall.RetryConfig{
 		MaxAttempts: 5, Backoff: backoff.Exponential{Initial: 10 * time.Millisecond, Max: 200 * time.Millisecond},
-		MaxTime: s.whole, AttemptTimeout: s.attempt, MaxRetryAfter: 2 * time.Second, MaxLimitTime: 4 * time.Second,
-		Breakers: s.breakers, WaitForCircuit: random.IntN(4) > 0, Budget: s.budget,
+		MaxTime: s.whole, AttemptTimeout: s.attempt, MaxRetryAfter: 2 * time.Second, MaxRateLimitWait: s.whole / 2,
+		Endpoints: s.endpoints, EnableCircuitBreaker: true, CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: s.circuit()},
+		WaitForCircuit: random.IntN(4) > 0, RestartStreams: random.IntN(2) == 0, CountInvalidAnswers: random.IntN(8) == 0,
 		BackoffOnInvalidAnswer: random.IntN(8) == 0, StopOnNoProgress: random.IntN(8) == 0,
 	}
 	if random.IntN(8) == 0 {
 		cfg.MaxAttemptsBeforeHuman = 3
 	}
 	events := 0
-	cfg.OnEvent = func(e llmcall.Event) {
-		if e.Type == llmcall.AttemptEnded {
+	cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+		if e.Type == llmcall.EventAttemptEnded {
 			events++
 		}
+		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -295,12 +327,21 @@ func (s *soak) call(random *rand.Rand, generation int) {
 	}
 	req := llm.Prompt(fmt.Sprintf("An order, please. Number %d.", random.Uint64()))
 	req.Schema = &llm.Schema{Name: "order", JSON: []byte(schema)}
-	model, checks := s.models[4*generation+random.IntN(4)], []validate.Strategy{s.check}
+	i := 4*generation + random.IntN(4)
+	model, checks := s.models[i], []validate.Strategy{s.check}
+	if random.IntN(8) == 0 {
+		checks = append(checks, s.judges[i])
+	}
 	var result *llmcall.Result
 	var err error
-	if random.IntN(4) == 0 {
+	switch random.IntN(4) {
+	case 0:
 		result, err = llmcall.Start(ctx, model, req, checks, cfg).Wait(context.Background())
-	} else {
+	case 1:
+		for piece, failed := range llmcall.Stream(ctx, model, req, checks, cfg) {
+			result, err = piece.Result, failed
+		}
+	default:
 		result, err = llmcall.RetryWithValidation(ctx, model, req, checks, cfg)
 	}
 	ended := time.Now()
@@ -345,7 +386,7 @@ func (s *soak) judge(result *llmcall.Result, err error) (outcome string, trace *
 			complain("a wrong answer: %s", result.Text)
 		}
 	case errors.As(err, &human):
-		outcome, trace = string(llmcall.HumanReviewNeeded), &human.Trace
+		outcome, trace = string(llmcall.ReasonHumanReview), &human.Trace
 		if len(human.Conversation) == 0 || human.Why == "" || human.Err == nil {
 			complain("nothing for a person to look at")
 		}
@@ -366,13 +407,13 @@ func (s *soak) judge(result *llmcall.Result, err error) (outcome string, trace *
 		if a.Number != i+1 || a.Outcome == "" || a.Outcome != llmcall.OutcomeValid && a.Error == "" || a.Start.IsZero() || a.Duration < 0 {
 			complain("attempt %d of the trace: %+v", i+1, a)
 		}
-		if a.Kind == failure.RateLimited {
+		if a.Kind == failure.RateLimited || a.Kind == failure.Overloaded {
 			limits++
 		}
 		if strings.Contains(a.Error, key) {
 			complain("the key is in the trace")
 		}
-		if strings.Contains(a.Error, "could be invented") {
+		if strings.Contains(a.Error, "could be invented") && a.Kind != failure.CheckUnavailable { // a judge's schema has other places
 			complain("the server could not follow its plan: %s", a.Error)
 		}
 	}
@@ -422,7 +463,7 @@ func (s *soak) report(t *testing.T) {
 		}
 		t.Error(w)
 	}
-	faults, weights, requests := plan(s.attempt).Weights, 0.0, 0
+	faults, weights, requests := s.plan().Weights, 0.0, 0
 	for _, f := range faults {
 		weights += f.Weight
 		requests += s.drawn[f.Weight]

@@ -4,17 +4,14 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"sync"
 )
 
 // body is a request's body, for as many attempts as it takes.
 type body struct {
 	replayable bool
 	first      io.ReadCloser                 // nil once it was sent
+	original   bool                          // first is the request's own
 	again      func() (io.ReadCloser, error) // nil: there is none
-	limit      int64
-	looked     *bytes.Buffer // what bytes read
-	limited    io.LimitedReader
 }
 
 // keep makes the body of a request one that can be sent again: by its GetBody,
@@ -25,23 +22,25 @@ func (b *body) keep(r *http.Request, limit int64) error {
 		b.replayable = true
 		return nil
 	case r.GetBody != nil:
-		b.replayable, b.first, b.again, b.limit = true, r.Body, r.GetBody, limit
+		b.replayable, b.first, b.original, b.again = true, r.Body, true, r.GetBody
 		return nil
 	case limit < 0 || r.ContentLength > limit:
-		b.first = r.Body
+		b.first, b.original = r.Body, true
 		return nil
 	}
-	kept, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	content := bytes.NewBuffer(make([]byte, 0, max(0, r.ContentLength)+bytes.MinRead))
+	_, err := content.ReadFrom(io.LimitReader(r.Body, limit+1))
 	if err != nil {
 		r.Body.Close()
 		return err
 	}
+	kept := content.Bytes()
 	if int64(len(kept)) > limit {
 		b.first = joined{io.MultiReader(bytes.NewReader(kept), r.Body), r.Body}
 		return nil
 	}
 	r.Body.Close()
-	b.replayable, b.limit = true, limit
+	b.replayable = true
 	b.again = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
 	return nil
 }
@@ -51,49 +50,35 @@ type joined struct {
 	io.Closer
 }
 
-// next returns the body for an attempt.
+// next returns the body for an attempt; nil is the one that the request has.
 func (b *body) next() (io.ReadCloser, error) {
-	if first := b.first; first != nil {
-		b.first = nil
+	first := b.first
+	b.first = nil
+	switch {
+	case first != nil && b.original:
+		return nil, nil
+	case first != nil:
 		return first, nil
-	}
-	if b.again == nil {
-		return http.NoBody, nil
-	}
-	return b.again()
-}
-
-// bytes returns the body's content, for Config.Key; nil if it is not kept. It
-// holds until release.
-func (b *body) bytes() []byte {
-	if b.again == nil {
-		return nil
+	case b.again == nil: // there is none
+		return nil, nil
 	}
 	content, err := b.again()
-	if err != nil {
-		return nil
+	if content == nil {
+		content = http.NoBody
 	}
-	defer content.Close()
-	if b.looked == nil {
-		b.looked = buffers.Get().(*bytes.Buffer)
-	}
-	b.looked.Reset()
-	b.limited = io.LimitedReader{R: content, N: b.limit + 1}
-	if n, err := b.looked.ReadFrom(&b.limited); err != nil || n > b.limit {
-		return nil
-	}
-	return b.looked.Bytes()
+	return content, err
 }
 
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// release gives back what bytes read into. Large ones are left to the garbage
-// collector.
-func (b *body) release() {
-	if b.looked != nil && b.looked.Cap() <= maxProblem {
-		buffers.Put(b.looked)
+// stream returns the body's content, for Config.Key.
+func (b *body) stream() io.ReadCloser {
+	if b.again == nil {
+		return http.NoBody
 	}
-	b.looked = nil
+	content, err := b.again()
+	if err != nil || content == nil {
+		return http.NoBody
+	}
+	return content
 }
 
 // Close closes a body that was never sent: whoever sends a request must.
@@ -102,49 +87,4 @@ func (b *body) Close() error {
 		return nil
 	}
 	return b.first.Close()
-}
-
-// maxProblem is how much is read of a response that tells of a failure.
-const maxProblem = 1 << 20
-
-// problem is the body of such a response: what was read of it, and then the rest.
-type problem struct {
-	kept []byte
-	read int
-	end  error         // what the reading of kept ended with
-	rest io.ReadCloser // nil if there is no more: the connection is free already
-}
-
-// peek reads the beginning of a body.
-func peek(r io.ReadCloser) *problem {
-	p := &problem{rest: r, end: io.EOF}
-	var err error
-	p.kept, err = io.ReadAll(io.LimitReader(r, maxProblem))
-	if err != nil {
-		p.end = err
-	}
-	if err != nil || len(p.kept) < maxProblem {
-		r.Close()
-		p.rest = nil
-	}
-	return p
-}
-
-func (p *problem) Read(to []byte) (int, error) {
-	if p.read < len(p.kept) {
-		n := copy(to, p.kept[p.read:])
-		p.read += n
-		return n, nil
-	}
-	if p.rest == nil {
-		return 0, p.end
-	}
-	return p.rest.Read(to)
-}
-
-func (p *problem) Close() error {
-	if p.rest == nil {
-		return nil
-	}
-	return p.rest.Close()
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
@@ -12,6 +15,8 @@ import (
 	"google.golang.org/genai"
 
 	"llmcall/backoff"
+	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/transport"
 )
 
@@ -27,16 +32,40 @@ func Example() {
 	_, _, _, _ = openaiClient, anthropicClient, geminiClient, err
 }
 
+// What requests share is kept by endpoint, and can be looked at.
 func ExampleNew() {
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer busy.Close()
+	endpoints, err := endpoint.NewRegistry(endpoint.Config{}) // default: endpoint.Default()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	resilient, err := transport.New(transport.Config{
-		MaxAttempts: 5,
-		Backoff:     backoff.Exponential{Jitter: backoff.FullJitter},
-		Key:         transport.ByHost,
+		MaxAttempts: 3,
+		Backoff:     backoff.Exponential{Initial: time.Millisecond},
+		Endpoints:   endpoints,
+		Options:     endpoint.Options{Breaker: breaker.Config{FailureThreshold: 3}},
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	client := &http.Client{Transport: resilient}
-	_ = client
+	client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
+	defer client.CloseIdleConnections()
+	response, err := client.Post(busy.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model": "large", "messages": []}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = response.Body.Close()
+	fmt.Println(response.StatusCode, response.Header.Get("X-Should-Retry"))
+	for e := range endpoints.All() {
+		fmt.Println(e.Key().Model, e.Snapshot().Circuits[0].State)
+	}
+	// Output:
+	// 503 false
+	// large OPEN
 }

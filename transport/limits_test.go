@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/transport"
 )
 
@@ -17,16 +18,16 @@ func TestABodyIsWholeWithoutALimitOnItsLength(t *testing.T) {
 	v := serve()
 	r := post(t, chat, `{"model":"m"}`)
 	r.GetBody, r.ContentLength = nil, -1
-	key := ""
+	var key endpoint.Key
 	tr := newTransport(t, v, func(c *transport.Config) {
 		c.MaxBody = math.MaxInt64
-		c.Key = func(r *http.Request, body func() []byte) string {
+		c.Key = func(r *http.Request, body func() io.ReadCloser) endpoint.Key {
 			key = transport.ByModel(r, body)
 			return key
 		}
 	})
-	if got, err := send(tr, r); got != "200 fine" || err != nil || v.got[0] != `{"model":"m"}` || key != "api.example.com/m" {
-		t.Errorf("%q, %v; sent %q for %s", got, err, v.got, key)
+	if got, err := send(tr, r); got != "200 fine" || err != nil || v.got[0] != `{"model":"m"}` || key.Model != "m" {
+		t.Errorf("%q, %v; sent %q for %v", got, err, v.got, key)
 	}
 }
 
@@ -74,7 +75,7 @@ func TestABaseThatLeavesThingsOutIsNoPanic(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := base(func(*http.Request) (*http.Response, error) { return c.answer, nil })
-			tr, err := transport.New(transport.Config{Base: b, AttemptTimeout: s})
+			tr, err := transport.New(transport.Config{Endpoints: registry(t), Base: b, AttemptTimeout: s})
 			if err != nil {
 				t.Fatal(err)
 			}

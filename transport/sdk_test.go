@@ -161,7 +161,7 @@ func resilient(t *testing.T) *http.Client {
 	t.Helper()
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	t.Cleanup(base.CloseIdleConnections)
-	tr, err := transport.New(transport.Config{Base: base, Backoff: backoff.Constant{Interval: time.Millisecond}})
+	tr, err := transport.New(transport.Config{Endpoints: registry(t), Base: base, Backoff: backoff.Constant{Interval: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +217,44 @@ func TestEverySDKSurvives(t *testing.T) {
 				}
 				server.Close()
 			}
+		}
+	}
+}
+
+// What an SDK reads of a whole answer, streamed or not, is a whole answer to the
+// endpoint too; of a stream that is cut, it is not.
+func TestWhatEverySDKReadsIsSettled(t *testing.T) {
+	for _, k := range sdks {
+		for _, c := range []struct {
+			name, stream string
+			failures     int
+		}{
+			{"whole", k.stream, 0}, {"cut", k.stream[:strings.Index(k.stream, "\n\n")/2], 1},
+		} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				io.WriteString(w, c.stream)
+			}))
+			base := http.DefaultTransport.(*http.Transport).Clone()
+			endpoints := registry(t)
+			tr, err := transport.New(transport.Config{Endpoints: endpoints, Base: base})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = k.listen(t.Context(), &http.Client{Transport: tr}, server.URL)
+			seen := 0
+			for e := range endpoints.All() {
+				seen++
+				got := e.Snapshot()
+				if len(got.Circuits) != 1 || got.Circuits[0].Failures != c.failures || got.Pace.InFlight != 0 || got.Key.Model != "m" || got.Key.Credential == 0 {
+					t.Errorf("%s, %s: %+v", k.name, c.name, got)
+				}
+			}
+			if seen != 1 {
+				t.Errorf("%s, %s: %d endpoints", k.name, c.name, seen)
+			}
+			base.CloseIdleConnections()
+			server.Close()
 		}
 	}
 }

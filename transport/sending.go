@@ -26,13 +26,17 @@ type way struct {
 	wrote  atomic.Bool // it was begun to be written
 }
 
-// begin returns the request to send. It shares the header with the original,
-// which nobody changes, or is the original, where nothing of it is to be
-// another. Whether it reaches the server is watched if watch says that it
+// begin returns the request to send: the original with ctx, if that is not nil,
+// and with content, if that is not nil, for its body. It shares the header with
+// the original, which nobody changes, or is the original, where nothing of it is
+// to be another. Whether it reaches the server is watched if watch says that it
 // matters.
-func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadCloser, watch bool) *http.Request {
-	if s.limit == 0 && !watch && content == r.Body && ctx == r.Context() {
+func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadCloser, again func() (io.ReadCloser, error), watch bool) *http.Request {
+	if s.limit == 0 && !watch && content == nil && ctx == nil {
 		return r
+	}
+	if ctx == nil {
+		ctx = r.Context()
 	}
 	if s.limit > 0 {
 		ctx, s.cancel = context.WithCancel(ctx)
@@ -48,7 +52,9 @@ func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadClo
 		})
 	}
 	request := r.WithContext(ctx)
-	request.Body = content
+	if content != nil {
+		request.Body, request.GetBody = content, again
+	}
 	return request
 }
 

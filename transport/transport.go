@@ -3,25 +3,33 @@
 //
 //	client := openai.NewClient(option.WithHTTPClient(transport.Client()), option.WithMaxRetries(0))
 //
-// It is an http.RoundTripper with retries that wait as the provider asks, a
-// budget of retries, a circuit breaker, and a gate that keeps all callers away
-// from a provider that told one of them when to come back. It looks at status
-// and headers, and at the body of an error; what comes in the body of a success
-// is the SDK's.
+// It is an [http.RoundTripper] that shares an endpoint (package endpoint) with
+// all requests to the same model, at the same host, with the same credential:
+// retries that wait as the provider asks, a budget of retries, a pacer that keeps
+// all callers within the rate that the provider allows, and a circuit breaker. It
+// looks at status and headers, and at the body of an error; what comes in the
+// body of a success is the SDK's.
+//
+// A program that builds the [http.Client] itself sets three fields with care:
+//
+//	client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
+//
+// CheckRedirect, since redirects are followed above the Transport and would take
+// prompt and key along. Timeout stays 0: it bounds all attempts and waits
+// together, so that a provider that hangs uses it up in the first attempt, which
+// is then not retried, and counted by the circuit breaker only after
+// [Config.Hang]; set [Config.AttemptTimeout], and a deadline on the request's
+// context. And no Jar: models need no cookies.
 package transport
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"io"
 	"math"
 	"net/http"
-	"sync"
 	"time"
 
 	"llmcall/backoff"
-	"llmcall/breaker"
-	"llmcall/classify"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/retry"
 )
@@ -32,262 +40,150 @@ const DefaultMaxBody = 64 << 20
 // Config is how a Transport works. The zero value of every field means its
 // default.
 type Config struct {
-	// Base sends the requests. Default http.DefaultTransport.
+	// Base sends the requests. Default [http.DefaultTransport].
 	Base http.RoundTripper
 
-	// MaxAttempts, Backoff, MaxRetryAfter, MaxLimitTime and Decisions are those
-	// of retry.Config: 3 attempts; 1 s, 2 s, 4 s … 60 s, ±10 %; a wait of at most
-	// 2 min that a provider asks for; 10 min of waits for rate limits.
-	MaxAttempts   int
-	Backoff       backoff.Strategy
-	MaxRetryAfter time.Duration
-	MaxLimitTime  time.Duration
-	Decisions     *failure.Table
-	// AttemptTimeout bounds the wait for the header of each response. Default 0:
+	// MaxAttempts, Backoff, MaxRetryAfter, MaxRateLimitWait, Hang and Decisions
+	// are those of [retry.Config]: 3 attempts; 1 s, 2 s, 4 s … 60 s, ±10 %; a wait
+	// of at most 2 min that a provider asks for; 10 min of waits for rate limits
+	// and for our own pacing; a hang that the request's deadline ends counts as a
+	// failure after 30 s.
+	MaxAttempts      int
+	Backoff          backoff.Strategy
+	MaxRetryAfter    time.Duration
+	MaxRateLimitWait time.Duration
+	Hang             time.Duration
+	Decisions        *failure.Table
+	// AttemptTimeout bounds the wait for the header of each response: an attempt
+	// that has none by then fails with a [*retry.AttemptTimeoutError]. Default 0:
 	// the request's context alone.
 	AttemptTimeout time.Duration
 
-	// Key says which requests share a circuit breaker, a budget of retries and a
-	// gate: those of the same key. body returns the request's, nil if it is not
-	// kept; it is not to be kept or changed.
-	// Default ByModel; see ByHost.
-	Key func(r *http.Request, body func() []byte) string
-	// Breakers is where the circuit breakers come from. Default: a registry of
-	// the Transport's own, with the defaults of breaker.Config.
-	Breakers *breaker.Registry
-	// DisableBreaker sends requests whatever came of those before.
-	DisableBreaker bool
-	// DisableBudget retries without regard to the budget of ten retries, and a
-	// tenth more for each success, that the requests of a key share.
-	DisableBudget bool
+	// Endpoints is where requests find what they share. Default
+	// [endpoint.Default], that of the process.
+	Endpoints *endpoint.Registry
+	// Options say which guards stand before the requests. The zero value is all
+	// of them: the budget of retries, the pacer and the circuit breaker, with the
+	// defaults of breaker.Config.
+	Options endpoint.Options
+	// Key says which requests share an endpoint: those of the same key. Each call
+	// of body returns the request's body from its beginning, to be read as far as
+	// it is needed and closed, or [http.NoBody] if it has none or can't be read
+	// twice (see MaxBody). Default [ByModel]; see [ByHost].
+	Key func(r *http.Request, body func() io.ReadCloser) endpoint.Key
 
 	// Repeatable says whether a request may be sent twice though the first may
-	// have been carried out. Default Repeatable.
+	// have been carried out. Default [Repeatable].
 	Repeatable func(*http.Request) bool
 	// MaxBody is how many bytes of a request's body without GetBody are kept in
 	// memory, to be sent again. A request with a longer one is sent once. Default
-	// DefaultMaxBody; negative: none is kept.
+	// [DefaultMaxBody], 64 MiB; negative: none is kept.
+	//
+	// A body that is kept is read whole before anything is sent, however long
+	// that takes and whatever the request's context: one whose rest depends on
+	// the response (a full duplex stream) would wait for ever. Set a negative
+	// MaxBody for such requests.
 	MaxBody int64
 	// Protocol says whose words a response is in: classify.OpenAI, Anthropic or
-	// Gemini. Default: told by the request's host and headers.
+	// Gemini. Default "": told by the request's host and headers.
 	Protocol string
-	// Observe, if set, is called after each failed attempt and before each wait,
-	// on the request's goroutine.
-	Observe func(retry.Event)
+	// Observer, if set, is told what happens to each request, with the request's
+	// context. The end of an attempt that got a response, and of its call, comes
+	// with the end of the response's body, on the goroutine that reads or closes
+	// it, or with the end of the context, on one of its own. Default nil.
+	Observer retry.Observer
 }
 
 // Transport is the http.RoundTripper. It is safe for use from many goroutines;
-// one serves a whole program.
+// one serves a whole program. It holds nothing for a key: what is shared is the
+// registry's, and bounded there.
 type Transport struct {
-	cfg      Config
-	breakers *breaker.Registry
-	budgets  retry.Budgets
-	gates    retry.Gates
-
-	mu       sync.RWMutex
-	policies map[string]*retry.Policy // by key
+	cfg    Config
+	policy *retry.Policy
 }
 
-// maxPolicies bounds how many policies are remembered: keys may come from
-// outside. What they share is bounded by its own.
-const maxPolicies = 10_000
-
-// New makes a Transport. An impossible setting is a *retry.ConfigError.
+// New makes a Transport. An impossible setting is a [*retry.ConfigError], or of
+// Options a *breaker.ConfigError.
 func New(cfg Config) (*Transport, error) {
-	t := &Transport{cfg: cfg, breakers: cfg.Breakers}
-	if t.cfg.Base == nil {
-		t.cfg.Base = http.DefaultTransport
-	}
-	if t.cfg.Key == nil {
-		t.cfg.Key = ByModel
-	}
-	if t.cfg.Repeatable == nil {
-		t.cfg.Repeatable = Repeatable
-	}
-	if t.cfg.MaxBody == 0 {
-		t.cfg.MaxBody = DefaultMaxBody
-	}
-	t.cfg.MaxBody = min(t.cfg.MaxBody, math.MaxInt64-1) // one more than it is read, to see that there is more
-	if t.cfg.AttemptTimeout < 0 {
+	if cfg.AttemptTimeout < 0 {
 		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time that is not negative"}
 	}
-	if cfg.DisableBreaker {
-		t.breakers = nil
-	} else if t.breakers == nil {
-		var err error
-		if t.breakers, err = breaker.NewRegistry(breaker.Config{RetryAfter: failure.RetryAfterOf}, 0); err != nil {
-			return nil, err
-		}
+	if err := cfg.Options.Validate(); err != nil {
+		return nil, err
 	}
-	_, err := t.newPolicy("")
-	return t, err
-}
-
-// Client returns an HTTP client with a Transport of the defaults, which all
-// such clients share.
-func Client() *http.Client { return &http.Client{Transport: standard} }
-
-var standard, _ = New(Config{})
-
-// policy returns how requests of a key are retried.
-func (t *Transport) policy(key string) (*retry.Policy, error) {
-	t.mu.RLock()
-	p := t.policies[key]
-	t.mu.RUnlock()
-	if p != nil {
-		return p, nil
-	}
-	p, err := t.newPolicy(key)
+	policy, err := retry.New(retry.Config{
+		MaxAttempts: cfg.MaxAttempts, Backoff: cfg.Backoff, MaxRetryAfter: cfg.MaxRetryAfter, MaxRateLimitWait: cfg.MaxRateLimitWait,
+		Hang: cfg.Hang, Decisions: cfg.Decisions, Observer: cfg.Observer,
+	})
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.policies) >= maxPolicies || t.policies == nil {
-		t.policies = map[string]*retry.Policy{}
+	if cfg.Base == nil {
+		cfg.Base = http.DefaultTransport
 	}
-	t.policies[key] = p
-	return p, nil
+	if cfg.Endpoints == nil {
+		cfg.Endpoints = endpoint.Default()
+	}
+	if cfg.Key == nil {
+		cfg.Key = ByModel
+	}
+	if cfg.Repeatable == nil {
+		cfg.Repeatable = Repeatable
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = DefaultMaxBody
+	}
+	cfg.MaxBody = min(cfg.MaxBody, math.MaxInt64-1) // one more than it is read, to see that there is more
+	return &Transport{cfg, policy}, nil
 }
 
-func (t *Transport) newPolicy(key string) (*retry.Policy, error) {
-	c := retry.Config{
-		MaxAttempts: t.cfg.MaxAttempts, Backoff: t.cfg.Backoff, MaxRetryAfter: t.cfg.MaxRetryAfter, MaxLimitTime: t.cfg.MaxLimitTime,
-		Decisions: t.cfg.Decisions, Observe: t.cfg.Observe, Gate: t.gates.Get(key),
+// Client returns an HTTP client with a Transport of the defaults, which all
+// such clients share, and with [CheckRedirect]. Other APIs than models' may be
+// called by it: each host has an endpoint, and a request that may not be sent
+// twice is not; see [Repeatable].
+func Client() *http.Client {
+	return &http.Client{Transport: standard, CheckRedirect: CheckRedirect}
+}
+
+var standard, _ = New(Config{})
+
+// CloseIdleConnections closes the connections of Config.Base that are not in
+// use, if it has such a method. [http.Client.CloseIdleConnections] calls it.
+func (t *Transport) CloseIdleConnections() {
+	if base, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
 	}
-	if t.breakers != nil {
-		c.Breaker = t.breakers.Get(key)
-	}
-	if !t.cfg.DisableBudget {
-		c.Budget = t.budgets.Get(key)
-	}
-	return retry.New(c)
 }
 
 // RoundTrip sends a request until it succeeds, or until another attempt would
 // not help or is not allowed. It returns the last response, whatever its status;
 // an error only where there is none, or the request's context has ended. The
-// errors are *retry.Error; an open circuit is a *breaker.OpenError within.
+// errors are [*retry.Error]; within it, an open circuit is a *breaker.OpenError,
+// a turn that would come too late a *pace.Error.
 //
 // A response that was the last of its attempts says so to the SDK above: its
 // header has X-Should-Retry: false, which the SDKs of OpenAI and Anthropic obey
 // before all else. Their own retries, left switched on, would multiply these.
+//
+// A success is accepted at its header, and counted at the end of its body, which
+// must be closed as ever: a body that breaks off, and a stream of events in which
+// the provider sends an error or that ends without its last event, is a failure
+// of the provider; one that is closed early is none. A place under a limit of
+// requests at a time is held as long.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	x := exchange{Transport: t, request: r}
+	x := &exchange{Transport: t, request: r}
 	if err := x.body.keep(r, t.cfg.MaxBody); err != nil {
 		return nil, err
 	}
-	defer x.body.Close()
-	policy, err := t.policy(t.cfg.Key(r, x.body.bytes))
-	x.body.release()
-	if err != nil {
-		return nil, err
-	}
-	response, err := retry.Do(r.Context(), policy, x.attempt)
-	if err == nil {
-		return response, nil
-	}
-	if last := x.last; last != nil {
-		if e, ok := errors.AsType[*retry.Error](err); ok && r.Context().Err() == nil && e.Reason != retry.Cancelled {
-			last.Header.Set("X-Should-Retry", "false")
-			return last, nil
+	defer x.close()
+	x.repeatable = t.cfg.Repeatable(r)
+	e := t.cfg.Endpoints.Get(t.cfg.Key(r, x.body.stream))
+	x.target[0] = retry.Target{Endpoint: e, Guards: e.Guards(t.cfg.Options), Unpaced: t.cfg.Options.NoPacer}
+	x.call.Begin(r.Context(), t.policy, x.target[:])
+	for x.call.Next() {
+		if response := x.attempt(); response != nil {
+			return response, nil
 		}
-		last.Body.Close()
 	}
-	return nil, err
-}
-
-// exchange is one RoundTrip.
-type exchange struct {
-	*Transport
-	request *http.Request
-	body    body
-	last    *http.Response // of the last attempt, if its status was a failure
-}
-
-// attempt sends the request once.
-func (x *exchange) attempt(ctx context.Context, _ retry.Attempt) (*http.Response, error) {
-	if x.last != nil {
-		x.last.Body.Close()
-		x.last = nil
-	}
-	content, err := x.body.next()
-	if err != nil {
-		return nil, retry.Stop(&failure.Error{Kind: failure.InvalidRequest, Message: "the request's body can't be read again: " + err.Error(), Err: err})
-	}
-	sent := sending{limit: x.cfg.AttemptTimeout}
-	request := sent.begin(ctx, x.request, content, x.body.replayable && !x.cfg.Repeatable(x.request))
-	response, err := x.cfg.Base.RoundTrip(request)
-	if response == nil && err == nil {
-		err = fmt.Errorf("%T returned neither a response nor an error", x.cfg.Base)
-	}
-	if err != nil {
-		expired := sent.answered()
-		sent.end()
-		return nil, x.broken(&sent, expired, err)
-	}
-	if response.Header == nil { // what http.Client allows, whoever is its RoundTripper
-		response.Header = http.Header{}
-	}
-	if response.Body == nil {
-		response.Body = http.NoBody
-	}
-	if response.StatusCode < 400 {
-		if sent.answered() {
-			// Its context has ended, and with it what would be read of its body.
-			response.Body.Close()
-			return nil, x.broken(&sent, true, request.Context().Err())
-		}
-		if response.StatusCode != http.StatusSwitchingProtocols { // whose body is written to
-			response.Body = sent.until(response.Body)
-		}
-		return response, nil
-	}
-	return nil, x.refused(&sent, response)
-}
-
-// broken is an attempt without a response.
-func (x *exchange) broken(sent *sending, expired bool, err error) error {
-	if x.request.Context().Err() != nil {
-		return err
-	}
-	f := &failure.Error{Kind: classify.Network(err), Err: err}
-	if expired {
-		f.Kind, f.Message = failure.AttemptTimeout, "no response came within "+x.cfg.AttemptTimeout.String()
-	}
-	if !x.body.replayable || !x.cfg.Repeatable(x.request) && !sent.unsent(err) {
-		return retry.Stop(f) // it may have been carried out
-	}
-	return f
-}
-
-// refused is a response that tells of a failure. Its body is read, as far as it
-// is needed, and put back for the caller.
-func (x *exchange) refused(sent *sending, response *http.Response) error {
-	at := time.Now()
-	head := peek(response.Body)
-	sent.answered()
-	response.Body = sent.until(head)
-	x.last = response
-	f := classify.Read(classify.Reply{
-		Provider: x.protocol(), Status: response.StatusCode, Header: response.Header, Body: head.kept, At: at,
-	})
-	hide := hider(x.request)
-	f.Message = classify.Line(hide(f.Message), 500)
-	f.Code, f.RequestID = classify.Line(hide(f.Code), 100), classify.Line(hide(f.RequestID), 100)
-	switch {
-	case !x.body.replayable:
-		return retry.Stop(&f)
-	case x.cfg.Repeatable(x.request), f.Told, response.Header.Get("X-Should-Retry") == "true",
-		f.Kind == failure.RateLimited, f.Kind == failure.Overloaded:
-		return &f
-	}
-	return retry.Stop(&f) // it may have been carried out
-}
-
-func (x *exchange) protocol() string {
-	if x.cfg.Protocol != "" {
-		return x.cfg.Protocol
-	}
-	return protocolOf(x.request)
+	return x.gaveUp()
 }

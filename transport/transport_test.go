@@ -1,7 +1,6 @@
 package transport_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 
 	"llmcall/backoff"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/retry"
 	"llmcall/transport"
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 const s = time.Second
 
-// server is a Base that answers by script, in virtual time. Behind its script it
+// server is a Base that answers by script, in virtual time. After its script it
 // answers 200. It keeps what it was sent, and counts the bodies that are open.
 type server struct {
 	script []reply
@@ -42,6 +42,7 @@ type server struct {
 	start time.Time
 	at    []time.Duration
 	got   []string // bodies
+	ctx   []context.Context
 	open  atomic.Int32
 }
 
@@ -57,7 +58,7 @@ func (v *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	v.mu.Lock()
 	n := len(v.at)
-	v.at, v.got = append(v.at, time.Since(v.start)), append(v.got, string(body))
+	v.at, v.got, v.ctx = append(v.at, time.Since(v.start)), append(v.got, string(body)), append(v.ctx, r.Context())
 	v.mu.Unlock()
 	answer := status(200, "fine")
 	if n < len(v.script) {
@@ -108,7 +109,7 @@ var (
 
 func newTransport(t *testing.T, v *server, change func(*transport.Config)) *transport.Transport {
 	t.Helper()
-	cfg := transport.Config{Base: v, Backoff: backoff.Exponential{Jitter: backoff.NoJitter}}
+	cfg := transport.Config{Base: v, Backoff: backoff.Exponential{Jitter: backoff.NoJitter}, Endpoints: registry(t)}
 	if change != nil {
 		change(&cfg)
 	}
@@ -117,6 +118,16 @@ func newTransport(t *testing.T, v *server, change func(*transport.Config)) *tran
 		t.Fatal(err)
 	}
 	return tr
+}
+
+// registry is one of the test's own: a test knows nothing of another's failures.
+func registry(t *testing.T) *endpoint.Registry {
+	t.Helper()
+	r, err := endpoint.NewRegistry(endpoint.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 const chat = "https://api.example.com/v1/chat/completions"
@@ -139,6 +150,21 @@ func send(tr http.RoundTripper, r *http.Request) (string, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	return fmt.Sprintf("%d %s", response.StatusCode, body), err
+}
+
+// timely reports whether requests were sent when they should, told waits within
+// the tenth, a second at most, by which the first turn after one is spread.
+func timely(got, want []time.Duration) bool {
+	if len(got) != len(want) {
+		return false
+	}
+	for i := 1; i < len(got); i++ {
+		late := got[i] - got[i-1] - (want[i] - want[i-1])
+		if late < 0 || late > min(s, (want[i]-want[i-1])/10) {
+			return false
+		}
+	}
+	return true
 }
 
 func TestWhatHappensWhen(t *testing.T) {
@@ -193,7 +219,7 @@ func TestWhatHappensWhen(t *testing.T) {
 				if got != c.want || err != nil {
 					t.Errorf("got %q, %v; want %q", got, err, c.want)
 				}
-				if !slices.Equal(v.at, c.at) {
+				if !timely(v.at, c.at) {
 					t.Errorf("sent at %v, want %v", v.at, c.at)
 				}
 				for _, body := range v.got {
@@ -265,18 +291,16 @@ func (c *closing) Close() error {
 
 // Whoever sends a request closes its body, even if it was never sent.
 func TestTheRequestsBodyIsClosedWhateverHappens(t *testing.T) {
-	registry, err := breaker.NewRegistry(breaker.Config{}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	endpoints := registry(t)
 	tr := newTransport(t, serve(), func(c *transport.Config) {
-		c.Breakers, c.Key = registry, func(*http.Request, func() []byte) string { return "k" }
+		c.Endpoints, c.Key = endpoints, func(*http.Request, func() io.ReadCloser) endpoint.Key { return endpoint.Key{Name: "k"} }
 	})
-	registry.Get("k").ForceOpen(errors.New("on purpose"))
+	forced := endpoints.Get(endpoint.Key{Name: "k"})
+	forced.ForceOpen("on purpose")
 	body := &closing{Reader: strings.NewReader("x")}
 	r := post(t, chat, "")
 	r.Body, r.GetBody, r.ContentLength = body, func() (io.ReadCloser, error) { return http.NoBody, nil }, 1
-	_, err = send(tr, r)
+	_, err := send(tr, r)
 	if _, ok := errors.AsType[*breaker.OpenError](err); !ok || !body.closed {
 		t.Errorf("%v, closed %v", err, body.closed)
 	}
@@ -335,7 +359,7 @@ func TestRequestsOfAModelShareWhatOneWasTold(t *testing.T) {
 func TestAnOpenCircuitRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := serve(slices.Repeat([]reply{status(500, "ill")}, 5)...)
-		tr := newTransport(t, v, func(c *transport.Config) { c.DisableBudget = true })
+		tr := newTransport(t, v, func(c *transport.Config) { c.Options.NoBudget = true })
 		for range 2 { // the second opens the circuit: it stops in its middle
 			if got, err := send(tr, post(t, chat, `{"model":"a"}`)); got != "500 ill" || err != nil {
 				t.Fatal(got, err)
@@ -418,7 +442,7 @@ func TestABodyIsStreamedAndNotCutAtTheAttemptsLimit(t *testing.T) {
 
 func TestImpossibleSettings(t *testing.T) {
 	for _, c := range []transport.Config{
-		{AttemptTimeout: -1}, {MaxAttempts: -1}, {MaxRetryAfter: -1}, {MaxLimitTime: -1}, {Backoff: backoff.Exponential{Factor: 0.5}},
+		{AttemptTimeout: -1}, {MaxAttempts: -1}, {MaxRetryAfter: -1}, {MaxRateLimitWait: -1}, {Options: endpoint.Options{Breaker: breaker.Config{FailureThreshold: -1}}}, {Backoff: backoff.Exponential{Factor: 0.5}},
 	} {
 		if _, err := transport.New(c); err == nil {
 			t.Errorf("%+v is taken", c)
@@ -426,46 +450,58 @@ func TestImpossibleSettings(t *testing.T) {
 	}
 }
 
+// failures is an observer of failed attempts alone.
+func failures(see func(retry.Event)) retry.Observer {
+	return func(ctx context.Context, e retry.Event) context.Context {
+		if e.Type == retry.AttemptEnded && e.Err != nil {
+			see(e)
+		}
+		return nil
+	}
+}
+
+type name struct{}
+
 func TestTheAttemptsAreObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen []string
-		tr := newTransport(t, serve(status(503, "")), func(c *transport.Config) {
-			c.Observe = func(e retry.Event) { seen = append(seen, fmt.Sprint(e.Failure.Kind, " ", e.Wait, " ", e.Why)) }
+		v := serve(status(503, ""))
+		tr := newTransport(t, v, func(c *transport.Config) {
+			c.Observer = func(ctx context.Context, e retry.Event) context.Context {
+				seen = append(seen, fmt.Sprintf("%s of %v: %v %v %s", e.Type, ctx.Value(name{}), e.Kind, e.Wait, e.Reason))
+				if e.Type == retry.AttemptStarted {
+					return context.WithValue(ctx, name{}, fmt.Sprint("attempt ", e.Attempt))
+				}
+				return context.WithValue(ctx, name{}, "call")
+			}
 		})
-		if _, err := send(tr, post(t, chat, "{}")); err != nil || !slices.Equal(seen, []string{"transient 1s backoff"}) {
-			t.Errorf("%v, %v", seen, err)
+		ctx := context.WithValue(t.Context(), name{}, "request")
+		response, err := tr.RoundTrip(post(t, chat, "{}").WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, "a response")
+		if _, err := io.ReadAll(response.Body); err != nil {
+			t.Error(err)
+		}
+		response.Body.Close()
+		want := []string{
+			"call_started of request: unknown 0s ",
+			"attempt_started of call: unknown 0s ",
+			"attempt_ended of attempt 1: transient 0s ",
+			"waiting of call: unknown 1s backoff",
+			"attempt_started of call: unknown 1s backoff",
+			"a response",
+			"attempt_ended of attempt 2: unknown 0s ",
+			"call_ended of call: unknown 0s ",
+		}
+		if !slices.Equal(seen, want) {
+			t.Errorf("%q, want %q", seen, want)
+		}
+		if got := []any{v.ctx[0].Value(name{}), v.ctx[1].Value(name{})}; !slices.Equal(got, []any{"attempt 1", "attempt 2"}) {
+			t.Errorf("sent with the contexts of %v", got)
 		}
 	})
-}
-
-func TestKeys(t *testing.T) {
-	body := func(text string) func() []byte { return func() []byte { return []byte(text) } }
-	for _, c := range []struct{ address, body, want string }{
-		{chat, `{"model":"gpt-6","messages":[]}`, "api.example.com/gpt-6"},
-		{chat, `{"messages":[{"model":"x","role":"model"}],"role":"model", "model" : "g\"pt" }`, `api.example.com/g"pt`},
-		{chat, `{"model":5,"messages":[]}`, "api.example.com"},
-		{chat, `{"a":{"model":"x"}}`, "api.example.com"},
-		{chat, `["model","x"]`, "api.example.com"},
-		{chat, `{"model":"`, "api.example.com"},
-		{chat, `{"model":"` + strings.Repeat("x", 500) + `"}`, "api.example.com"},
-		{chat, ``, "api.example.com"},
-		{"https://g.example/v1beta/models/gemini-3:generateContent", `{}`, "g.example/gemini-3"},
-		{"https://a.example/openai/deployments/mine/chat/completions", `{"model":"x"}`, "a.example/mine"},
-	} {
-		r := post(t, c.address, c.body)
-		if got := transport.ByModel(r, body(c.body)); got != c.want {
-			t.Errorf("%s %s: %q, want %q", c.address, c.body, got, c.want)
-		}
-		r.Header.Set("Authorization", "Bearer sk-SECRET")
-		got := transport.ByModel(r, body(c.body))
-		if !strings.HasPrefix(got, c.want+"#") || strings.Contains(got, "SECRET") {
-			t.Errorf("with a key: %q", got)
-		}
-		r.Header.Set("Authorization", "Bearer sk-OTHER")
-		if transport.ByModel(r, body(c.body)) == got {
-			t.Error("two API keys are one")
-		}
-	}
 }
 
 func TestRepeatable(t *testing.T) {
@@ -506,17 +542,6 @@ func TestOnlyAnthropicsMessagesAreRepeatable(t *testing.T) {
 	}
 }
 
-func FuzzByModel(f *testing.F) {
-	f.Add([]byte(`{"model":"m"}`))
-	f.Add([]byte(`{"a":"\"model\":","model":"x"}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		r, _ := http.NewRequest("POST", chat, bytes.NewReader(body))
-		if key := transport.ByModel(r, func() []byte { return body }); len(key) > 400 {
-			t.Errorf("%q", key)
-		}
-	})
-}
-
 // Some servers quote the key that they refuse.
 func TestNoKeyIsInAnError(t *testing.T) {
 	const key = "sk-SECRET-1234"
@@ -530,10 +555,10 @@ func TestNoKeyIsInAnError(t *testing.T) {
 			body := `{"error":{"message":"no such key: sk-SECRET-1234","code":"for sk-SECRET-1234` + strings.Repeat("x", 1000) + `"}}`
 			v := serve(status(503, body, "X-Request-Id", "of "+key))
 			tr := newTransport(t, v, func(c *transport.Config) {
-				c.Observe = func(e retry.Event) {
-					f, _ := errors.AsType[*failure.Error](e.Failure.Err)
-					seen = append(seen, e.Failure.Err.Error(), f.Code, f.RequestID)
-				}
+				c.Observer = failures(func(e retry.Event) {
+					f, _ := errors.AsType[*failure.Error](e.Err)
+					seen = append(seen, e.Err.Error(), f.Code, f.RequestID)
+				})
 			})
 			r := post(t, chat, "{}")
 			set(r)

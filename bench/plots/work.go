@@ -12,7 +12,7 @@ import (
 
 	"llmcall"
 	"llmcall/bench/sample"
-	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/llm"
 	"llmcall/validate"
 )
@@ -137,7 +137,7 @@ func (m *meter) waves(n int, answer *llm.Response, call func(llm.Model) error) (
 
 func keys(m *meter) (*figure, error) {
 	ours, plain := series{name: "Registry.Get"}, series{name: "a plain map"}
-	bytes := series{name: "Registry, its breakers and its maps"}
+	bytes := series{name: "Registry, its endpoints and its map"}
 	for _, n := range upTo(100_000) {
 		names, asked := make([]string, n), make([]string, n)
 		for i := range names {
@@ -151,9 +151,9 @@ func keys(m *meter) (*figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		breakers := map[string]*breaker.Breaker{}
+		endpoints := map[string]*endpoint.Endpoint{}
 		for _, name := range names {
-			breakers[name] = registry.Get(name)
+			endpoints[name] = registry.Get(endpoint.Key{Model: name})
 		}
 		perKey, err := registryBytes(names)
 		if err != nil {
@@ -169,9 +169,7 @@ func keys(m *meter) (*figure, error) {
 			return asked[i]
 		}
 		c, err := m.call(func() error {
-			if registry.Get(next()).Name() == "" {
-				return fmt.Errorf("a key is missing")
-			}
+			registry.Get(endpoint.Key{Model: next()})
 			return nil
 		})
 		if err != nil {
@@ -179,7 +177,7 @@ func keys(m *meter) (*figure, error) {
 		}
 		ours.add(n, c.ns)
 		if c, err = m.call(func() error {
-			if breakers[next()].Name() == "" {
+			if endpoints[next()] == nil {
 				return fmt.Errorf("a key is missing")
 			}
 			return nil
@@ -194,15 +192,13 @@ func keys(m *meter) (*figure, error) {
 	}}, nil
 }
 
-func newRegistry(names []string, limit int) (*breaker.Registry, error) {
-	r, err := breaker.NewRegistry(breaker.Config{}, limit)
+func newRegistry(names []string, limit int) (*endpoint.Registry, error) {
+	r, err := endpoint.NewRegistry(endpoint.Config{Max: limit})
 	if err != nil {
 		return nil, err
 	}
-	for range 3 { // made, asked for, shared among the cores
-		for _, name := range names {
-			r.Get(name)
-		}
+	for _, name := range names {
+		r.Get(endpoint.Key{Model: name})
 	}
 	return r, nil
 }
@@ -210,7 +206,7 @@ func newRegistry(names []string, limit int) (*breaker.Registry, error) {
 // registryBytes returns what a registry of these names holds, a key. It makes so
 // many that the sum stands out from what the runtime itself holds.
 func registryBytes(names []string) (float64, error) {
-	all := make([]*breaker.Registry, 1+100_000/len(names))
+	all := make([]*endpoint.Registry, 1+100_000/len(names))
 	base := held()
 	for i := range all {
 		var err error

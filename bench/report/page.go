@@ -21,6 +21,7 @@ var peers = []struct{ name, module, use string }{
 	{"avast", "github.com/avast/retry-go/v5", "delays, retry"},
 	{"sethvargo", "github.com/sethvargo/go-retry", "delays, retry"},
 	{"hashicorp", "github.com/hashicorp/go-retryablehttp", "delays, retry of HTTP requests"},
+	{"time-rate", "golang.org/x/time", "rate: a limiter without a limit"},
 	{"aws", "github.com/aws/aws-sdk-go-v2", "aws/retry: delays, retry decisions, the retry loop"},
 }
 
@@ -60,9 +61,6 @@ func page(run *run, results []*result, notes map[string]note) []byte {
 			p("- %s: %s", r.title, strings.Join(texts, "; "))
 		}
 	}
-
-	p("\nTimes within 1 %% of each other are equal. How cores scale is not judged where even the floor scales worse: other work had")
-	p("the cores.")
 
 	var missed []*result
 	for _, r := range results {

@@ -53,8 +53,8 @@ BenchmarkOneDelay/peer=cenkalti-2         	100	 11.0 ns/op	0 B/op	0 allocs/op
 BenchmarkOneDelay/peer=avast-2            	100	 30.0 ns/op	0 B/op	0 allocs/op
 BenchmarkClosedAllCores/floor=load_and_call	100	 2.0 ns/op	0 B/op	0 allocs/op
 BenchmarkClosedAllCores/floor=load_and_call-2	100	 1.0 ns/op	0 B/op	0 allocs/op
-BenchmarkClosedAllCores/ours=Run          	100	 8.0 ns/op	0 B/op	0 allocs/op
-BenchmarkClosedAllCores/ours=Run-2        	100	 4.0 ns/op	0 B/op	0 allocs/op
+BenchmarkClosedAllCores/ours=Do           	100	 8.0 ns/op	0 B/op	0 allocs/op
+BenchmarkClosedAllCores/ours=Do-2         	100	 4.0 ns/op	0 B/op	0 allocs/op
 BenchmarkClosedAllCores/peer=eapache-2    	100	 5.0 ns/op	0 B/op	0 allocs/op
 BenchmarkOneDelay/floor=random_number-2   	100	 11.0 ns/op	0 B/op	0 allocs/op
 BenchmarkOneDelay/ours=Exponential.Delay-2	100	 14.0 ns/op	8 B/op	1 allocs/op
@@ -91,13 +91,13 @@ func TestTheTableNamesTheBestPeerAndHowFarATargetIsMissed(t *testing.T) {
 	}
 	want := []string{
 		"one jittered delay", "12.0 ns", "10.0 ns cenkalti", "1.20", "10.0 ns random number", "1.20",
-		"missed: no slower than the best, by 18.8 %; no allocation, by 1",
+		"missed: no allocation, by 1",
 	}
 	if got := results[0].cells(); strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("the row is\n%q, not\n%q", got, want)
 	}
 	if got := results[1].verdict(); got != "met" {
-		t.Errorf("two cores at half the time of one: %q", got)
+		t.Errorf("the second row: %q", got)
 	}
 	var out bytes.Buffer
 	if err := printTable(&out, results, map[string]note{"OneDelay": {Missed: "for a reason"}}); err != nil {
@@ -105,26 +105,6 @@ func TestTheTableNamesTheBestPeerAndHowFarATargetIsMissed(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "\none jittered delay: for a reason\n") {
 		t.Errorf("the reason is not told:\n%s", out.String())
-	}
-}
-
-func TestHowCoresScaleIsNotJudgedWithoutCoresToUse(t *testing.T) {
-	for name, c := range map[string]struct {
-		cores int
-		out   string
-	}{
-		"one core":       {1, strings.ReplaceAll(twoRounds, "-2 ", "   ")},
-		"the cores busy": {2, strings.Replace(twoRounds, " 1.0 ns/op", " 1.5 ns/op", 1)},
-	} {
-		r := &run{cores: c.cores}
-		if err := r.read(strings.NewReader(c.out)); err != nil {
-			t.Fatal(err)
-		}
-		for _, result := range judge(r) {
-			if got := result.verdict(); result.name == "ClosedAllCores" && !strings.HasSuffix(got, "not judged here: two cores at most 0.55 × one") {
-				t.Errorf("%s: the verdict is %q", name, got)
-			}
-		}
 	}
 }
 

@@ -55,8 +55,9 @@ func callCommand() *cobra.Command {
 the text, or - for standard input.
 
 The model is --model, else $LLMCALL_MODEL, else that of the provider whose key is
-in the environment. Without any, the embedded practice model answers: its answers
-are invented, and no provider is called.
+in the environment. Without any there is no call. With --practice no provider is
+called: the embedded practice model answers, and its answers are invented; JSON
+output then has "practice": true.
 
 Providers: ` + strings.Join(provider.Names(), ", ") + `
 
@@ -141,7 +142,7 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 	var line *timeline
 	if f.trace {
 		line = newTimeline(cmd.ErrOrStderr())
-		cfg.OnEvent = line.event
+		cfg.Observer = line.observe
 	}
 	result, err := llmcall.RetryWithValidation(ctx, model, req, checks, cfg)
 	if line != nil {
@@ -149,7 +150,7 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 	}
 	var unwritten error
 	if f.output == "json" {
-		unwritten = writeJSON(cmd.OutOrStdout(), model.Name(), result, err)
+		unwritten = writeJSON(cmd.OutOrStdout(), model.Name(), f.practice != "", result, err)
 	} else if err == nil {
 		_, unwritten = io.WriteString(cmd.OutOrStdout(), strings.TrimSuffix(result.Text, "\n")+"\n")
 	}
@@ -262,6 +263,10 @@ func readInput(ctx context.Context, r io.Reader) (string, error) {
 	}
 }
 
+// errNoModel says what to set. What the command can't do without is no fault of
+// a flag.
+var errNoModel = errors.New("no model: set the key of a provider, such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY (llmcall providers lists them), or --model, or LLMCALL_MODEL; or try --practice FILE, which calls no provider")
+
 // open opens the model that the flags and the environment name.
 func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
 	nothing := func() {}
@@ -273,6 +278,7 @@ func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
 		if f.model != "" || f.baseURL != "" {
 			return nil, nil, errors.New("--practice is set together with --model or --base-url: takes none of them, the practice model is its own")
 		}
+		fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: the practice model answers, and its answers are INVENTED")
 		return f.openPractice(cmd.Context())
 	}
 	if name == "" {
@@ -281,9 +287,8 @@ func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
 			name = provider.DefaultOpenAI
 		}
 	}
-	if name == "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: no --model, $LLMCALL_MODEL or provider's key: the embedded practice model answers, and its answers are INVENTED")
-		return f.openPractice(cmd.Context())
+	if name == "" { // nothing is invented unless that was asked for: a job that lost its environment would go on with fiction
+		return nil, nil, errNoModel
 	}
 	model, err := provider.Open(name, provider.Options{BaseURL: f.baseURL})
 	return model, nothing, err
@@ -293,14 +298,12 @@ func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
 // what is practised is the whole way of a call.
 func (f *callFlags) openPractice(ctx context.Context) (llm.Model, func(), error) {
 	var config chaos.Config
-	if f.practice != "" {
-		data, err := readFile(f.practice)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--practice: %w", err)
-		}
-		if config.Plan, err = chaos.ParsePlan(f.practice, data); err != nil {
-			return nil, nil, fmt.Errorf("--practice: %w", err)
-		}
+	data, err := readFile(f.practice)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--practice: %w", err)
+	}
+	if config.Plan, err = chaos.ParsePlan(f.practice, data); err != nil {
+		return nil, nil, fmt.Errorf("--practice: %w", err)
 	}
 	server, err := chaos.New(config)
 	if err != nil {

@@ -24,7 +24,8 @@ responses), Anthropic (messages) and Gemini (generateContent), and fails as a
 plan says. Without a plan it answers rightly, with invented answers that fit the
 request's JSON Schema. It prints the base URL for clients of OpenAI on standard
 output (Anthropic's and Gemini's take it without /v1), and a line for each
-request on standard error; Ctrl-C ends it.
+request on standard error; Ctrl-C ends it, and it says how many requests were
+answered and refused.
 
 A plan is a list of steps, one a request, or of weights to draw from:
 
@@ -33,6 +34,20 @@ A plan is a list of steps, one a request, or of weights to draw from:
     - {kind: status, error: rate_limit, retry_after: 2}
     - {kind: break, at: /items/0/price}
     - hang
+
+A plan may have limits, too, or nothing else. What is over them is refused in
+the provider's words and headers, and takes no step:
+
+  answer_time: 200ms           # how long an answer takes
+  limits:
+    requests_per_minute: 600   # for each API key and model
+    burst: 5                   # the bucket's size, by default the whole minute's
+    tokens_per_minute: 60000   # of prompt and answer
+    window: bucket             # or minute: windows of a minute
+    concurrent: 4              # served at a time
+    queue: 8                   # more that may wait; beyond: 503, Anthropic 529
+    hint: exact                # when to come back: exact, seconds, none
+    headers: true              # x-ratelimit-*, anthropic-ratelimit-*
 
 The kinds:
 ` + wrapped(chaos.Kinds()) + `
@@ -68,13 +83,21 @@ after, end, size, finish, cached_tokens, reasoning_tokens.`,
 				return fmt.Errorf("--addr: %w", err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "http://%s/v1\n", listener.Addr())
-			return server.Serve(cmd.Context(), listener)
+			err = server.Serve(cmd.Context(), listener)
+			fmt.Fprintln(cmd.ErrOrStderr(), summary(server.Counts()))
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&address, "addr", chaos.DefaultAddress, "where to listen, `HOST:PORT`; port 0 is a free one")
 	cmd.Flags().StringVar(&plan, "plan", "", "plan `FILE`, YAML or JSON: what fails, and how")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "decides what is invented and drawn (default the plan's)")
 	return cmd
+}
+
+// summary says what has become of the requests.
+func summary(c chaos.Counts) string {
+	return fmt.Sprintf("%d requests: %d answered, %d over the rate limit, %d over the queue, %d failed or left",
+		c.Requests, c.Answered, c.RateLimited, c.Overloaded, c.Failed+c.Serving+c.Waiting)
 }
 
 // requestLog prints a line for each request.

@@ -86,11 +86,11 @@ func describeCheck(w io.Writer, c validate.Info) error {
 	fmt.Fprintf(&b, "  --check %s\n", shellQuoted(c.Example))
 	switch {
 	case c.Main != "" && len(c.Params) > 0:
-		fmt.Fprintf(&b, "  behind the colon: %s; or the parameters as a JSON object\n", c.Main)
+		fmt.Fprintf(&b, "  after the colon: %s; or the parameters as a JSON object\n", c.Main)
 	case c.Main != "":
-		fmt.Fprintf(&b, "  behind the colon: %s\n", c.Main)
+		fmt.Fprintf(&b, "  after the colon: %s\n", c.Main)
 	case len(c.Params) > 0:
-		b.WriteString("  behind the colon: the parameters as a JSON object\n")
+		b.WriteString("  after the colon: the parameters as a JSON object\n")
 	}
 	b.WriteString("\nIn a configuration file:\n  checks:\n")
 	fmt.Fprintf(&b, "    - '%s'\n", strings.ReplaceAll(c.Example, "'", "''"))

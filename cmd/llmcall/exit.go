@@ -15,7 +15,7 @@ const (
 	exitInvalid  = 3 // no valid answer after all attempts, or a text that does not pass
 	exitCircuit  = 4 // the circuit is open
 	exitHuman    = 5 // a person must look
-	exitProvider = 6 // the provider failed, for good or after all attempts
+	exitProvider = 6 // the provider failed, for good or after all attempts, or limits the rate for too long
 	exitTime     = 7 // out of time
 	exitSignal   = 130
 )
@@ -27,7 +27,7 @@ const exitCodesHelp = `Exit codes:
   3    no valid answer after all attempts
   4    the circuit is open
   5    a person must look
-  6    the provider failed, for good or after all attempts
+  6    the provider failed, for good or after all attempts, or limits the rate for too long
   7    out of time
   130  interrupted`
 
@@ -52,13 +52,13 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	switch e.Reason {
-	case llmcall.CircuitIsOpen:
+	case llmcall.ReasonCircuitOpen:
 		return exitCircuit
-	case llmcall.ProviderFailed:
+	case llmcall.ReasonProviderFailed, llmcall.ReasonRateLimited, llmcall.ReasonRetryBudgetSpent:
 		return exitProvider
-	case llmcall.OutOfTime:
+	case llmcall.ReasonOutOfTime:
 		return exitTime
-	case llmcall.Cancelled:
+	case llmcall.ReasonCancelled:
 		return exitSignal
 	}
 	return exitInvalid

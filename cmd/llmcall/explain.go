@@ -147,7 +147,7 @@ func readReply(content []byte) (classify.Reply, error) {
 	whole := io.MultiReader(bytes.NewReader(line), strings.NewReader("\r\n"), bytes.NewReader(rest))
 	response, err := http.ReadResponse(bufio.NewReader(whole), nil)
 	if err != nil {
-		return r, fmt.Errorf("FILE begins like an HTTP response and is none: %w", err)
+		return r, fmt.Errorf("FILE begins like an HTTP response and is not one: %w", err)
 	}
 	defer response.Body.Close()
 	r.Status, r.Header = response.StatusCode, response.Header
@@ -175,13 +175,14 @@ func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
 	if f.Told {
 		e.RetryAfter = new(f.RetryAfter.Seconds())
 	}
-	e.Then = thenFor(&f, e.Again, cmp.Or(cfg.MaxRetryAfter, retry.DefaultMaxRetryAfter))
-	e.Circuit = circuitFor(&f, e.Breaker)
+	e.Then = thenFor(&f, e.Again, cmp.Or(cfg.MaxRetryAfter, retry.DefaultMaxRetryAfter), !cfg.DisablePacing)
+	e.Circuit = circuitFor(&f, e.Breaker, !cfg.DisablePacing)
 	return e, nil
 }
 
-func thenFor(f *failure.Error, again failure.Again, longest time.Duration) string {
+func thenFor(f *failure.Error, again failure.Again, longest time.Duration, paced bool) string {
 	const grows = "asked again after a delay that grows"
+	const free = "; while others are answered, in its turn, which uses up no attempt"
 	switch {
 	case again == failure.Never:
 		return "not asked again: another attempt would not help"
@@ -193,8 +194,12 @@ func thenFor(f *failure.Error, again failure.Again, longest time.Duration) strin
 		return fmt.Sprintf("asked again in %v, as the provider says; uses up no attempt", f.RetryAfter)
 	case f.Told && (again == failure.Backoff || again == failure.Slower):
 		return grows + fmt.Sprintf(", and not before %v have passed, as the provider says", f.RetryAfter)
+	case again == failure.Slower && f.Kind == failure.Overloaded && paced:
+		return "asked again after the next longer delay: the provider is short of capacity" + free
 	case again == failure.Slower:
 		return "asked again after the next longer delay: the provider is short of capacity"
+	case again == failure.WhenTold && paced:
+		return grows + free
 	case again == failure.AtOnce:
 		return "asked again at once"
 	case again == failure.OnceLarger:
@@ -203,20 +208,33 @@ func thenFor(f *failure.Error, again failure.Again, longest time.Duration) strin
 	return grows
 }
 
-func circuitFor(f *failure.Error, effect failure.Effect) string {
+// longTold is how long a told time is that the pacer looks at again each minute;
+// see package pace.
+const longTold = 2 * time.Minute
+
+func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
 	switch effect {
 	case failure.Healthy:
 		return "counts as a success: the provider did its work"
 	case failure.Count:
+		if f.Kind == failure.Overloaded && paced {
+			return "counts as a failure, but for nothing while others are answered"
+		}
 		return "counts as a failure"
 	case failure.Trip:
 		if f.Told {
 			return fmt.Sprintf("opens at once, for %v", f.RetryAfter)
 		}
-		return "opens at once, for long"
+		return "opens at once, for trip_timeout (by default ten times recovery_timeout)"
 	case failure.Limit:
-		if f.Told {
-			return fmt.Sprintf("counts for nothing; no other call asks the model for %v, and then they come back spread", f.RetryAfter)
+		switch {
+		case !paced:
+		case f.Told && f.RetryAfter > longTold:
+			return fmt.Sprintf("counts for nothing; for %v the pacer lets one call a minute ask the model whether that still holds", f.RetryAfter)
+		case f.Told && f.RetryAfter > 0:
+			return fmt.Sprintf("counts for nothing; the pacer lets no other call ask the model for %v, and then one after the other", f.RetryAfter)
+		default:
+			return "counts for nothing; the pacer lets calls ask the model no faster than it accepts them"
 		}
 	}
 	return "counts for nothing"

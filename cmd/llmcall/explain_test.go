@@ -13,17 +13,25 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 	if err := os.WriteFile(config, []byte("max_retry_after: 10\ndecisions: {content_filtered: {again: backoff, breaker: ignore}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	unpaced := filepath.Join(t.TempDir(), "unpaced.yaml")
+	if err := os.WriteFile(unpaced, []byte("disable_pacing: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		body string
 		args []string
 		want []string
 	}{
 		"a bill": {`{"error":{"code":"insufficient_quota","message":"You exceeded your current quota."}}`, []string{"--provider", "openai", "--status", "429"},
-			[]string{"kind         quota_exhausted\n", "status       429 Too Many Requests\n", "code         insufficient_quota\n", "not asked again", "opens at once, for long"}},
+			[]string{"kind         quota_exhausted\n", "status       429 Too Many Requests\n", "code         insufficient_quota\n", "not asked again", "opens at once, for trip_timeout"}},
 		"a rate limit": {`{"error":{"code":"rate_limit_exceeded","message":"m"}}`, []string{"--provider", "groq", "--status", "429", "--header", "Retry-After: 7"},
-			[]string{"kind         rate_limited\n", "provider     groq\n", "come back    in 7s\n", "asked again in 7s, as the provider says; uses up no attempt", "no other call asks the model for 7s"}},
+			[]string{"kind         rate_limited\n", "provider     groq\n", "come back    in 7s\n", "asked again in 7s, as the provider says; uses up no attempt", "the pacer lets no other call ask the model for 7s, and then one after the other"}},
+		"a rate limit without a time": {`{}`, []string{"--provider", "openai", "--status", "429"},
+			[]string{"asked again after a delay that grows; while others are answered, in its turn, which uses up no attempt", "no faster than it accepts them"}},
+		"one that nobody paces": {`{}`, []string{"--provider", "openai", "--status", "429", "--config", unpaced},
+			[]string{"the call is  asked again after a delay that grows\n", "the circuit  counts for nothing\n"}},
 		"one that is too long": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after-ms: 300000"},
-			[]string{"not asked again: the provider asks for a wait of 5m0s, longer than max_retry_after (2m0s)"}},
+			[]string{"not asked again: the provider asks for a wait of 5m0s, longer than max_retry_after (2m0s)", "for 5m0s the pacer lets one call a minute ask"}},
 		"one that is too long for a configuration": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after: 30", "--config", config},
 			[]string{"longer than max_retry_after (10s)"}},
 		"another row": {`{"error":{"code":"content_filter"}}`, []string{"--provider", "openai", "--status", "400", "--config", config},
@@ -82,7 +90,7 @@ func TestExplainNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%v: exit %d: %s", args, got.code, got.stderr)
 		}
 	}
-	if got := command(t, "HTTP/1.1 what\r\n\r\n", "explain", "-", "--provider", "openai"); got.code != exitUsage || !strings.Contains(got.stderr, "begins like an HTTP response and is none") {
+	if got := command(t, "HTTP/1.1 what\r\n\r\n", "explain", "-", "--provider", "openai"); got.code != exitUsage || !strings.Contains(got.stderr, "begins like an HTTP response and is not one") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 }

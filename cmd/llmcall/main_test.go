@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"llmcall/chaos"
@@ -131,7 +134,7 @@ func TestBadInputIsNamedBeforeAnyCall(t *testing.T) {
 		{"factor NaN in a file", []string{"--config", file(t, "c.yaml", "backoff_factor: .nan\n")}, []string{"backoff_factor", "finite"}},
 		{"jitter range above 1", []string{"--jitter-range", "1.1"}, []string{"--jitter-range", "from 0 to 1"}},
 		{"jitter range below 0", []string{"--jitter-range", "-0.1"}, []string{"--jitter-range", "from 0 to 1"}},
-		{"negative delay", []string{"--initial-delay", "-1"}, []string{"--initial-delay", "not negative"}},
+		{"negative delay", []string{"--initial-delay", "-1"}, []string{"--initial-delay", "at least 0"}},
 		{"a delay that is no time", []string{"--max-delay", "soon"}, []string{"--max-delay", "soon", "seconds"}},
 		{"schema missing", []string{"--schema", missing}, []string{"--schema", missing}},
 		{"schema not JSON", []string{"--schema", file(t, "s.json", "{")}, []string{"--schema", "s.json"}},
@@ -214,7 +217,7 @@ func TestJSONOutput(t *testing.T) {
 		}
 		return v
 	}
-	attempt := []string{"circuit", "complaints", "delay_ms", "delay_reason", "duration_ms", "error", "kind", "model", "number", "outcome", "stage"}
+	attempt := []string{"circuit", "complaints", "delay_ms", "delay_reason", "duration_ms", "error", "kind", "model", "number", "outcome", "stage", "usage"}
 
 	_, args := serve(t, `{steps: [{kind: status, status: 503}, {kind: break, at: /n}]}`)
 	args = append(args, "--schema", file(t, "s.json", schema), "--output", "json")
@@ -316,9 +319,18 @@ func TestTheKeyIsInNoOutput(t *testing.T) {
 	}
 }
 
-func TestWithoutModelAndKeyThePracticeModelAnswersAndSaysSo(t *testing.T) {
-	got := command(t, "", "call", "--schema", file(t, "s.json", schema), "A number")
-	if got.code != 0 || !json.Valid([]byte(got.stdout)) || !strings.Contains(got.stderr, "INVENTED") {
+func TestNothingIsInventedUnlessAskedFor(t *testing.T) {
+	s := file(t, "s.json", schema)
+	got := command(t, "", "call", "--schema", s, "A number")
+	if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, "OPENAI_API_KEY") || !strings.Contains(got.stderr, "--practice") {
+		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
+	}
+	got = command(t, "", "call", "--practice", file(t, "p.yaml", "{}"), "--output", "json", "--schema", s, "A number")
+	var d struct {
+		Practice bool
+		Value    json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &d); got.code != 0 || err != nil || !d.Practice || len(d.Value) == 0 || !strings.Contains(got.stderr, "INVENTED") {
 		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
 	}
 }
@@ -388,6 +400,68 @@ func TestChaosServesUntilItIsEnded(t *testing.T) {
 		if got := command(t, "", append([]string{"chaos"}, args...)...); got.code != 2 {
 			t.Errorf("%v: exit %d: %s", args, got.code, got.stderr)
 		}
+	}
+}
+
+// The example has a bucket of five, and four places.
+func TestTheExampleOfLimitsIsServed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out, w := io.Pipe()
+	var errs bytes.Buffer
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"chaos", "--plan", "../../examples/limited.yaml"}, nil, w, &errs)
+	}()
+	line := make([]byte, 200)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSpace(string(line[:n]))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	ask := func() error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/chat/completions", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"x"}]}`))
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Authorization", "Bearer one-of-the-test")
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		statuses[response.StatusCode]++
+		if response.Header.Get("X-Ratelimit-Limit-Requests") != "5" || (response.StatusCode == 429) != (response.Header.Get("Retry-After-Ms") != "") {
+			t.Errorf("%d: %v", response.StatusCode, response.Header)
+		}
+		return response.Body.Close()
+	}
+	var clients sync.WaitGroup
+	for range 40 {
+		clients.Go(func() {
+			if err := ask(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	clients.Wait()
+	// More than five may pass where the machine is slow: ten a second come back.
+	if statuses[500] != 1 || statuses[200] < 4 || statuses[429] == 0 || statuses[500]+statuses[200]+statuses[429]+statuses[503] != 40 {
+		t.Errorf("got %v", statuses)
+	}
+	if got := command(t, "", "call", "--base-url", url, "hello"); got.code != 0 { // another key has a bucket of its own
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	cancel()
+	if code := <-done; code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	want := fmt.Sprintf("\n41 requests: %d answered, %d over the rate limit, %d over the queue, 1 failed or left\n", statuses[200]+1, statuses[429], statuses[503])
+	if log := errs.String(); !strings.HasSuffix(log, want) || !strings.Contains(log, "refused: over the limit of 600 requests a minute") {
+		t.Errorf("log:\n%s\nwant %s", log, want)
 	}
 }
 

@@ -15,12 +15,13 @@ type document struct {
 	Error    *string           `json:"error,omitempty"`
 	Value    any               `json:"value,omitempty"`
 	Model    string            `json:"model"`
+	Practice bool              `json:"practice,omitempty"` // the answer is invented
 	Usage    llm.Usage         `json:"usage"`
 	Attempts []llmcall.Attempt `json:"attempts"`
 }
 
-func writeJSON(w io.Writer, model string, result *llmcall.Result, failed error) error {
-	d := document{Model: model}
+func writeJSON(w io.Writer, model string, practice bool, result *llmcall.Result, failed error) error {
+	d := document{Model: model, Practice: practice}
 	var trace llmcall.Trace
 	if failed != nil {
 		text := failed.Error()

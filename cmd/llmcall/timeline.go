@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -44,19 +45,21 @@ const noTime = "          "
 // maxShown is how much of an error a line of the timeline shows.
 const maxShown = 300
 
-func (l *timeline) event(e llmcall.Event) {
+// observe is the call's observer.
+func (l *timeline) observe(_ context.Context, e llmcall.Event) context.Context {
 	switch a := e.Attempt; e.Type {
-	case llmcall.AttemptStarted:
+	case llmcall.EventAttemptStarted:
 		stage := ""
 		if a.Stage != llmcall.StageBasic {
 			stage = "  stage " + string(a.Stage)
 		}
 		l.line(l.now(), "┬", l.loud.Render(fmt.Sprintf("attempt %d", a.Number))+"  "+l.quiet.Render(a.Model+stage))
-	case llmcall.AttemptEnded:
+	case llmcall.EventAttemptEnded:
 		l.ended(a)
-	case llmcall.WaitStarted:
-		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("waiting %s (%s)", seconds(e.Wait), e.Why)))
+	case llmcall.EventWaiting:
+		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("waiting %s (%s)", seconds(e.Wait), e.WaitReason)))
 	}
+	return nil
 }
 
 func (l *timeline) ended(a llmcall.Attempt) {

@@ -46,7 +46,7 @@ Parameters:
 
 On the command line:
   --check 'length:3..200'
-  behind the colon: the least and the largest number: 3..200, 3.. or ..200; or the parameters as a JSON object
+  after the colon: the least and the largest number: 3..200, 3.. or ..200; or the parameters as a JSON object
 
 In a configuration file:
   checks:

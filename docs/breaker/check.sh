@@ -42,7 +42,7 @@ expect() {
 
 for places in 1 2 3; do
 	build -DPLACES=$places
-	for property in asserts probed notWedged recovers; do
+	for property in asserts probed notWedged recovers served; do
 		expect $property holds
 	done
 done
@@ -60,5 +60,19 @@ expect asserts fails
 # Without its timer an open circuit stays open.
 build -DNO_TIMER
 expect probed fails
+# A service whose answers are all left by their readers is never found well.
+build -DNO_ACCEPT
+expect recovers fails
+# One probe that is accepted and then succeeds is one success.
+build -DACCEPTED_TWICE
+expect asserts fails
+# Those who wait sleep until they are called: by the timer, by who leaves the
+# queue before them, and by who gives a place back.
+build -DNO_TIMER_OF_WAITERS
+expect probed fails
+build -DNO_CALL_ON_LEAVING
+expect served fails
+build -DNO_CALL_ON_FREEING
+expect asserts fails
 
 exit $wrong

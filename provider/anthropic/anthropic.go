@@ -24,6 +24,7 @@ import (
 	"github.com/anthropics/anthropic-sdk-go/option"
 
 	"llmcall/classify"
+	"llmcall/endpoint"
 	"llmcall/llm"
 	"llmcall/provider/wire"
 )
@@ -81,11 +82,19 @@ type Options struct {
 	// with the whole answer unless it is streamed; the context given to Complete
 	// bounds everything.
 	HTTPClient *http.Client
-	// Name is the model's full name, "provider/model", the key under which
-	// calls share a circuit breaker. Give one for a server other than
-	// Anthropic's, so that its failures don't open Anthropic's circuit. Default:
-	// "anthropic/" and the model.
+	// Name is the model's full name, "provider/model", for logs and errors.
+	// Default: "anthropic/" and the model.
 	Name string
+	// Endpoint is the name of what the model's calls share with others: a circuit
+	// breaker, a pacer and a retry budget. It is shown in logs. Give one where the
+	// credential is not APIKey but one that HTTPClient adds. Default: calls share
+	// these by Name, address and API key.
+	Endpoint string
+	// AllowPlainHTTP lets the key go over plain http to a host of the internet.
+	// Default: it goes so only to this machine and to private networks, which are
+	// private addresses and names such as "vllm", "gpu.local" and "llm.internal";
+	// New refuses any other, since everybody on the way could read the key.
+	AllowPlainHTTP bool
 }
 
 // Model is one model of one server. It is safe for use from many goroutines.
@@ -95,27 +104,30 @@ type Model struct {
 	messages sdk.MessageService
 }
 
-var _ llm.Streamer = (*Model)(nil)
+var (
+	_ llm.Streamer   = (*Model)(nil)
+	_ endpoint.Keyed = (*Model)(nil)
+)
 
 // New makes a Model of the model that the server calls by this name
 // ("claude-haiku-5-5"). It makes no call. An error names the field of Options,
 // or the environment variable, that is missing or wrong.
 func New(model string, opts Options) (*Model, error) {
-	endpoint, key, err := wire.New(wire.Config{
+	served, key, err := wire.New(wire.Config{
 		Protocol: classify.Anthropic, Provider: classify.Anthropic, Model: model, Example: DefaultModel, Name: opts.Name,
 		BaseURL: opts.BaseURL, BaseURLVariable: BaseURLVariable, DefaultBaseURL: DefaultBaseURL,
-		APIKey: opts.APIKey, KeyVariables: []string{KeyVariable},
+		APIKey: opts.APIKey, KeyVariables: []string{KeyVariable}, Share: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Model{
-		endpoint: endpoint,
+		endpoint: served,
 		refusals: new(refusals),
 		// The service alone, without the SDK's Client, reads no environment but
 		// for its spans, which are off.
 		messages: sdk.NewMessageService(
-			option.WithBaseURL(endpoint.Base.String()),
+			option.WithBaseURL(served.Base.String()),
 			option.WithAPIKey(cmp.Or(key, placeholder)),
 			option.WithHTTPClient(wire.Client(opts.HTTPClient)),
 			option.WithMaxRetries(0),
@@ -130,6 +142,11 @@ func New(model string, opts Options) (*Model, error) {
 
 // Name returns "provider/model".
 func (m *Model) Name() string { return m.endpoint.Name }
+
+// EndpointKey says which calls share a circuit breaker, a pacer and a retry
+// budget with the model's: those to the model of the same full name at the same
+// address with the same API key, or of the same Options.Endpoint.
+func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
 // Complete sends the request, once. Text that is no valid UTF-8 is sent with
 // U+FFFD in the place of what is wrong, as encoding/json does.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -182,11 +181,11 @@ func TestEveryStatusIsClassifiedAndTriedOnce(t *testing.T) {
 		{429, body("rate_limit_error", "Too many tokens.", ""), []string{"Retry-After", "20"},
 			failure.Error{Kind: failure.RateLimited, Code: "rate_limit_error", Message: "Too many tokens.", Told: true, RetryAfter: 20 * time.Second}},
 		{429, body("rate_limit_error", "Too many tokens.", ""), []string{"Retry-After", "100000000000000"},
-			failure.Error{Kind: failure.RateLimited, Code: "rate_limit_error", Message: "Too many tokens.", Told: true, RetryAfter: math.MaxInt64}},
+			failure.Error{Kind: failure.RateLimited, Code: "rate_limit_error", Message: "Too many tokens."}},
 		{429, body("rate_limit_error", "Spent.", `,"details":{"error_code":"enforced_spend_limit_reached"}`), nil,
 			failure.Error{Kind: failure.QuotaExhausted, Code: "enforced_spend_limit_reached", Message: "Spent."}},
 		{429, body("rate_limit_error", "Spent.", ""), []string{"X-Should-Retry", "false"},
-			failure.Error{Kind: failure.QuotaExhausted, Code: "rate_limit_error", Message: "Spent.", NoRetry: true}},
+			failure.Error{Kind: failure.RateLimited, Code: "rate_limit_error", Message: "Spent.", NoRetry: true}},
 		{400, body("invalid_request_error", "Your credit balance is too low to access the API.", ""), nil,
 			failure.Error{Kind: failure.QuotaExhausted, Code: "invalid_request_error", Message: "Your credit balance is too low to access the API."}},
 		{402, body("billing_error", "Pay.", ""), nil, failure.Error{Kind: failure.QuotaExhausted, Code: "billing_error", Message: "Pay."}},

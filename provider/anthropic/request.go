@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"strings"
 	"unicode"
@@ -87,7 +86,7 @@ func (m *Model) maxTokens() int64 {
 	return olderMaxTokens
 }
 
-// extraFields returns a copy of the fields of the provider's own.
+// extraFields returns the fields of the provider's own, each as JSON.
 func extraFields(given map[string]any) (map[string]any, error) {
 	for _, name := range []string{"stream", "model", "messages"} {
 		if _, ok := given[name]; ok {
@@ -97,7 +96,16 @@ func extraFields(given map[string]any) (map[string]any, error) {
 	if _, ok := given[""]; ok {
 		return nil, errors.New(`extra: "": takes names of fields`)
 	}
-	return maps.Clone(given), nil
+	fields := make(map[string]any, len(given))
+	for name, value := range given {
+		// Encoded here: the SDK would write a json.Number as a string.
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("extra: %s: %w", name, err)
+		}
+		fields[name] = json.RawMessage(raw)
+	}
+	return fields, nil
 }
 
 // conversation returns the text of the system messages, and the turns of the

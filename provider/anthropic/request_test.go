@@ -170,6 +170,12 @@ func TestRequestBody(t *testing.T) {
 			&llm.Request{Messages: []llm.Message{llm.User("x")}, MaxTokens: 5, Extra: map[string]any{"max_tokens": 7, "a.b": nil, "c|d": json.RawMessage(`{"e": 1}`)}},
 			`"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"max_tokens":7,"a.b":null,"c|d":{"e":1}`,
 		},
+		{
+			"numbers as a request from JSON has them",
+			&llm.Request{Messages: []llm.Message{llm.User("x")}, MaxTokens: 5, Extra: map[string]any{"max_tokens": json.Number("7"),
+				"c": map[string]any{"d": []any{json.Number("1.5"), json.Number("8")}}}},
+			`"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"max_tokens":7,"c":{"d":[1.5,8]}`,
+		},
 	} {
 		e := newEcho(t)
 		before, _ := json.Marshal(step.request)

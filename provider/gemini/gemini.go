@@ -28,6 +28,7 @@ import (
 	"google.golang.org/genai"
 
 	"llmcall/classify"
+	"llmcall/endpoint"
 	"llmcall/llm"
 	"llmcall/provider/wire"
 )
@@ -77,10 +78,19 @@ type Options struct {
 	// bounds everything. (The SDK tells the server the context's deadline, in
 	// x-server-timeout.)
 	HTTPClient *http.Client
-	// Name is the model's full name, "provider/model", the key under which calls
-	// share a circuit breaker. Give one for a server other than Google's, so that
-	// its failures don't open Google's circuit. Default: "gemini/" and the model.
+	// Name is the model's full name, "provider/model", for logs and errors.
+	// Default: "gemini/" and the model.
 	Name string
+	// Endpoint is the name of what the model's calls share with others: a circuit
+	// breaker, a pacer and a retry budget. It is shown in logs. Give one where the
+	// credential is not APIKey but one that HTTPClient adds. Default: calls share
+	// these by Name, address and API key.
+	Endpoint string
+	// AllowPlainHTTP lets the key go over plain http to a host of the internet.
+	// Default: it goes so only to this machine and to private networks, which are
+	// private addresses and names such as "vllm", "gpu.local" and "llm.internal";
+	// New refuses any other, since everybody on the way could read the key.
+	AllowPlainHTTP bool
 }
 
 // Model is one model of one server. It is safe for use from many goroutines.
@@ -98,17 +108,20 @@ type refused struct {
 	jsonWithTools atomic.Bool // answers in JSON beside tools
 }
 
-var _ llm.Streamer = (*Model)(nil)
+var (
+	_ llm.Streamer   = (*Model)(nil)
+	_ endpoint.Keyed = (*Model)(nil)
+)
 
 // New makes a Model of the model that the server calls by this name
 // ("gemini-3.5-flash-lite", "models/…" or "tunedModels/…"). It makes no call. An
 // error names the field of Options, or the environment variable, that is missing
 // or wrong.
 func New(model string, opts Options) (*Model, error) {
-	endpoint, key, err := wire.New(wire.Config{
+	served, key, err := wire.New(wire.Config{
 		Protocol: classify.Gemini, Provider: classify.Gemini, Model: model, Example: DefaultModel, Name: opts.Name,
 		BaseURL: opts.BaseURL, BaseURLVariable: BaseURLVariable, DefaultBaseURL: DefaultBaseURL,
-		APIKey: opts.APIKey, KeyVariables: []string{KeyVariable},
+		APIKey: opts.APIKey, KeyVariables: []string{KeyVariable}, Share: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
 	})
 	if err != nil {
 		return nil, err
@@ -118,12 +131,12 @@ func New(model string, opts Options) (*Model, error) {
 	}
 	client, err := genai.NewClient(context.Background(), &genai.ClientConfig{ // the context is for credentials of Vertex AI
 		APIKey: cmp.Or(key, placeholder), Backend: genai.BackendGeminiAPI, HTTPClient: courier(wire.Client(opts.HTTPClient)),
-		HTTPOptions: genai.HTTPOptions{BaseURL: endpoint.Base.String(), APIVersion: apiVersion},
+		HTTPOptions: genai.HTTPOptions{BaseURL: served.Base.String(), APIVersion: apiVersion},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("gemini: %s", endpoint.Hide(err.Error())) // not wrapped: the SDK prints its configuration, the key in it
+		return nil, fmt.Errorf("gemini: %s", served.Hide(err.Error())) // not wrapped: the SDK prints its configuration, the key in it
 	}
-	return &Model{endpoint: endpoint, models: client.Models, old: beforeGemini3(model), refused: &refused{}}, nil
+	return &Model{endpoint: served, models: client.Models, old: beforeGemini3(model), refused: &refused{}}, nil
 }
 
 // beforeGemini3 reports whether a model is of a generation that takes no answers
@@ -136,6 +149,11 @@ func beforeGemini3(model string) bool {
 
 // Name returns "provider/model".
 func (m *Model) Name() string { return m.endpoint.Name }
+
+// EndpointKey says which calls share a circuit breaker, a pacer and a retry
+// budget with the model's: those to the model of the same full name at the same
+// address with the same API key, or of the same Options.Endpoint.
+func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
 // Complete sends the request, once. Text that is no valid UTF-8 is sent with
 // U+FFFD in the place of what is wrong, as encoding/json does.

@@ -33,6 +33,7 @@ import (
 	"github.com/openai/openai-go/v3/option"
 
 	"llmcall/classify"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/wire"
@@ -84,13 +85,20 @@ type Options struct {
 	// waits at most 10 minutes for the header of a response; the context given
 	// to Complete bounds everything.
 	HTTPClient *http.Client
-	// Name is the model's full name, "provider/model", the key under which
-	// calls share a circuit breaker. Give one for a server other than those in
-	// the table, so that its failures don't open OpenAI's circuit; and to each of
-	// two keys for one model, so that one without credit leaves the other in
-	// use. Default: the server's name (for NewResponses, with "-responses" added)
-	// and the model.
+	// Name is the model's full name, "provider/model", for logs and errors.
+	// Default: the server's name (for NewResponses, with "-responses" added) and
+	// the model.
 	Name string
+	// Endpoint is the name of what the model's calls share with others: a circuit
+	// breaker, a pacer and a retry budget. It is shown in logs. Give one where the
+	// credential is not APIKey but one that HTTPClient adds. Default: calls share
+	// these by Name, address and API key.
+	Endpoint string
+	// AllowPlainHTTP lets the key go over plain http to a host of the internet.
+	// Default: it goes so only to this machine and to private networks, which are
+	// private addresses and names such as "vllm", "gpu.local" and "llm.internal";
+	// New refuses any other, since everybody on the way could read the key.
+	AllowPlainHTTP bool
 	// Schema is how an answer of a given shape is asked for. Default: what the
 	// server's row says. Where the server or the model then refuses it, with an
 	// error that names it, that is remembered for the life of this Model, and
@@ -122,22 +130,23 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 	if name == "" && responses {
 		name = server.Name + "-responses/" + model
 	}
-	endpoint, key, err := wire.New(wire.Config{
+	served, key, err := wire.New(wire.Config{
 		Protocol: classify.OpenAI, Provider: server.Name, Model: model, Example: cmp.Or(server.Model, DefaultModel), Name: name,
 		BaseURL: opts.BaseURL, BaseURLVariable: server.BaseURLVariable, DefaultBaseURL: server.BaseURL,
 		APIKey: opts.APIKey, KeyVariables: []string{server.KeyVariable}, KeyOptional: server.KeyOptional,
+		Share: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if opts.Server == "" && !ownHost(endpoint.Base.Hostname()) {
+	if opts.Server == "" && !ownHost(served.Base.Hostname()) {
 		server.MaxTokens = legacy
 	}
-	c := &connection{endpoint: endpoint, server: server, schema: cmp.Or(opts.Schema, server.Schema)}
+	c := &connection{endpoint: served, server: server, schema: cmp.Or(opts.Schema, server.Schema)}
 	c.options = []option.RequestOption{option.WithHTTPClient(wire.Client(opts.HTTPClient)), option.WithMaxRetries(0)}
 	if server.Name == azure {
 		version := strings.TrimSpace(cmp.Or(opts.APIVersion, os.Getenv(AzureAPIVersionVariable)))
-		endpoint.Base = azureBase(endpoint.Base, endpoint, version, responses)
+		served.Base = azureBase(served.Base, served, version, responses)
 		c.options = append(c.options, option.WithHeader("Api-Key", cmp.Or(key, placeholder)))
 		if version != "" {
 			c.options = append(c.options, option.WithQuery("api-version", version))
@@ -145,12 +154,17 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 	} else {
 		c.options = append(c.options, option.WithAPIKey(cmp.Or(key, placeholder)))
 	}
-	c.options = append(c.options, option.WithBaseURL(endpoint.Base.String()))
+	c.options = append(c.options, option.WithBaseURL(served.Base.String()))
 	return c, nil
 }
 
 // Name returns "provider/model".
 func (c *connection) Name() string { return c.endpoint.Name }
+
+// EndpointKey says which calls share a circuit breaker, a pacer and a retry
+// budget with the model's: those to the model of the same full name at the same
+// address with the same API key, or of the same Options.Endpoint.
+func (c *connection) EndpointKey() endpoint.Key { return c.endpoint.Key() }
 
 // failed returns the error of an exchange that brought no success. asked is
 // what the request asked for that the server may not have; err is the SDK's.
@@ -165,7 +179,7 @@ func (c *connection) failed(ctx context.Context, x *wire.Exchange, asked feature
 	}
 	refused := x.Refused(apiError(x, err))
 	if f, ok := errors.AsType[*failure.Error](refused); ok && c.learn(f, asked) {
-		f.Kind = failure.Transient
+		f.Kind, f.Adapted, f.NoRetry = failure.Transient, true, false // it is not the same request
 	}
 	return refused
 }
@@ -177,7 +191,10 @@ type Model struct {
 	completions sdk.ChatCompletionService
 }
 
-var _ llm.Streamer = (*Model)(nil)
+var (
+	_ llm.Streamer   = (*Model)(nil)
+	_ endpoint.Keyed = (*Model)(nil)
+)
 
 // New makes a Model of the model that the server calls by this name
 // ("gpt-6-luna"). It makes no call. An error names the field of Options, or the

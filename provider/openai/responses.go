@@ -12,6 +12,7 @@ import (
 	"github.com/openai/openai-go/v3/packages/ssestream"
 	"github.com/openai/openai-go/v3/responses"
 
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/wire"
@@ -24,7 +25,10 @@ type Responses struct {
 	service responses.ResponseService
 }
 
-var _ llm.Streamer = (*Responses)(nil)
+var (
+	_ llm.Streamer   = (*Responses)(nil)
+	_ endpoint.Keyed = (*Responses)(nil)
+)
 
 // NewResponses is like New, for the Responses API. The base URL is what
 // "/responses" is added to, and the default of Options.Name begins with the

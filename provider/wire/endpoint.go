@@ -6,14 +6,16 @@ package wire
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
+
+	"llmcall/endpoint"
 )
 
 // Endpoint is a model as one provider serves it.
@@ -23,8 +25,12 @@ type Endpoint struct {
 	Name     string // the model's full name: "groq/llama-4"
 	Model    string // the model as the provider calls it: "llama-4"
 	Base     *url.URL
-	// Hide cuts the key out of a text from outside: some servers quote it. No
-	// field holds the key itself, so that no %+v prints it.
+	// Key says with which other calls the model's calls share a circuit breaker,
+	// a pacer and a retry budget. The API key is hashed when it is first asked
+	// for: a secret that [endpoint.Seed] is given after New still counts.
+	Key func() endpoint.Key
+	// Hide cuts the API key out of a text from outside: some servers quote it. No
+	// field holds the API key itself, so that no %+v prints it.
 	Hide func(text string) string
 }
 
@@ -43,6 +49,11 @@ type Config struct {
 	APIKey       string
 	KeyVariables []string
 	KeyOptional  bool
+	// Share is the name by which calls share a circuit breaker, a pacer and a
+	// retry budget, Options.Endpoint of the adapters. "": model, address and key.
+	Share string
+	// AllowPlainHTTP lets a key go over plain http to a host of the internet.
+	AllowPlainHTTP bool
 }
 
 // New makes an endpoint, and returns the key, which is "" where none is needed.
@@ -65,7 +76,53 @@ func New(c Config) (*Endpoint, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return &Endpoint{Provider: prefix, Protocol: c.Protocol, Name: name, Model: c.Model, Base: base, Hide: hide(key)}, key, nil
+	if err := c.checkShare(key); err != nil {
+		return nil, "", err
+	}
+	return &Endpoint{
+		Provider: prefix, Protocol: c.Protocol, Name: name, Model: c.Model, Base: base,
+		Key: c.endpointKey(name, base, key), Hide: hide(key),
+	}, key, nil
+}
+
+// checkShare refuses a name of an endpoint that can't be shown: names stand in
+// logs and on pages.
+func (c *Config) checkShare(key string) error {
+	if strings.TrimSpace(c.Share) != c.Share || strings.ContainsFunc(c.Share, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%s: Endpoint: takes a name of printable characters, without spaces around it", c.Provider)
+	}
+	if len(key) >= minKey && strings.Contains(c.Share, key) {
+		return fmt.Errorf("%s: Endpoint: takes a name, not the API key: it is shown in logs", c.Provider)
+	}
+	return nil
+}
+
+// endpointKey returns the function that tells which calls share an endpoint.
+func (c *Config) endpointKey(name string, base *url.URL, key string) func() endpoint.Key {
+	if c.Share != "" {
+		return func() endpoint.Key { return endpoint.Key{Name: c.Share} }
+	}
+	shared := endpoint.Key{Model: name, Address: address(base)}
+	if home, err := url.Parse(c.DefaultBaseURL); err == nil && shared.Address == address(home) {
+		shared.Address = ""
+	}
+	return sync.OnceValue(func() endpoint.Key {
+		shared.Credential = endpoint.Hash(key)
+		return shared
+	})
+}
+
+// address returns scheme, host and path of a base URL in one form for what is
+// one address: without the scheme's own port and a slash at the end.
+func address(base *url.URL) string {
+	host := strings.ToLower(base.Host)
+	switch base.Scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return base.Scheme + "://" + host + strings.TrimRight(base.EscapedPath(), "/")
 }
 
 func notInName(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }
@@ -87,23 +144,72 @@ func (c *Config) key(base *url.URL) (string, error) {
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", fmt.Errorf("%s: %s: takes a key of printable ASCII characters without spaces", c.Provider, source)
 	}
+	if base.Scheme == "http" && !c.AllowPlainHTTP && !private(base.Hostname()) {
+		return "", fmt.Errorf("%s: %s: a key would go over plain http to a host of the internet, for everybody on the way to read: "+
+			"use an https address, or set Options.AllowPlainHTTP", c.Provider, c.baseSource())
+	}
 	return key, nil
 }
 
+// minKey is the length from which on a text that holds a key is taken to hold
+// it, and not to have its few letters by chance: a server on one's own machine
+// takes keys such as "x".
+const minKey = 8
+
+// hide returns a function that cuts a key out of texts, whole or with spaces and
+// line ends within: what prints requests wraps long lines.
 func hide(key string) func(string) string {
-	if key == "" {
+	switch {
+	case key == "":
 		return func(text string) string { return text }
+	case len(key) < minKey:
+		return func(text string) string { return strings.ReplaceAll(text, key, hidden) }
 	}
-	return func(text string) string { return strings.ReplaceAll(text, key, "[key]") }
+	return func(text string) string {
+		var kept strings.Builder
+		done := 0 // as much of text is in kept
+		for at := 0; at < len(text); {
+			first := strings.IndexByte(text[at:], key[0])
+			if first < 0 {
+				break
+			}
+			at += first
+			n := spread(text[at:], key)
+			if n == 0 {
+				at++
+				continue
+			}
+			kept.WriteString(text[done:at] + hidden)
+			at += n
+			done = at
+		}
+		return kept.String() + text[done:]
+	}
+}
+
+// hidden is what a text has for the key.
+const hidden = "[key]"
+
+// spread returns how many bytes at the start of text are the key, with any white
+// space and control characters within; 0 if it does not begin with it.
+func spread(text, key string) int {
+	found := 0
+	for i := range len(text) {
+		switch {
+		case text[i] == key[found]:
+			found++
+			if found == len(key) {
+				return i + 1
+			}
+		case text[i] > ' ':
+			return 0
+		}
+	}
+	return 0
 }
 
 func (c *Config) baseURL() (*url.URL, error) {
-	source, given := "BaseURL", c.BaseURL
-	if given == "" && c.BaseURLVariable != "" {
-		if given = os.Getenv(c.BaseURLVariable); given != "" {
-			source = "the environment variable " + c.BaseURLVariable
-		}
-	}
+	given := cmp.Or(c.BaseURL, c.environmentBase())
 	if given == "" && c.DefaultBaseURL == "" {
 		return nil, fmt.Errorf("%s: no address: set the environment variable %s, or Options.BaseURL", c.Provider, c.BaseURLVariable)
 	}
@@ -113,25 +219,69 @@ func (c *Config) baseURL() (*url.URL, error) {
 		// What was given is not repeated: it may hold a password, or be the key
 		// by mistake. Nor is url.Parse's error, which quotes from it.
 		return nil, fmt.Errorf("%s: %s: takes an http or https address such as %s, without user, query and fragment",
-			c.Provider, source, cmp.Or(c.DefaultBaseURL, "https://example.com/v1"))
+			c.Provider, c.baseSource(), cmp.Or(c.DefaultBaseURL, "https://example.com/v1"))
 	}
 	return base, nil
+}
+
+// environmentBase returns the address that the environment gives; "" if none.
+func (c *Config) environmentBase() string {
+	if c.BaseURLVariable == "" {
+		return ""
+	}
+	return os.Getenv(c.BaseURLVariable)
+}
+
+// baseSource returns where the address comes from, for errors.
+func (c *Config) baseSource() string {
+	if c.BaseURL == "" && c.environmentBase() != "" {
+		return "the environment variable " + c.BaseURLVariable
+	}
+	return "BaseURL"
 }
 
 // loopback reports whether a host is this machine.
 func loopback(host string) bool {
 	host = strings.ToLower(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback()
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
 }
+
+// private reports whether a host is this machine or, by its address or its name,
+// one of a network that is not the internet: what is sent to it in plain does not
+// leave that network. Such are the servers that one runs oneself (vLLM, Ollama,
+// llama.cpp), which often have a key and no certificate.
+func private(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || carrier.Contains(ip)
+	}
+	for _, zone := range privateZones {
+		if strings.HasSuffix(host, "."+zone) {
+			return true
+		}
+	}
+	return !strings.Contains(host, ".") // a name of a local network or of containers: http://vllm:8000
+}
+
+// carrier is the address space that providers of networks, and overlay networks
+// such as Tailscale's, share (RFC 6598).
+var carrier = netip.MustParsePrefix("100.64.0.0/10")
+
+// privateZones are the domains that are not delegated in the public DNS: of RFC
+// 6761, 6762 (with its appendix G) and 8375, the one that ICANN has reserved for
+// private use (internal), and that of services in Kubernetes (svc).
+var privateZones = []string{"localhost", "local", "home.arpa", "internal", "intranet", "private", "corp", "home", "lan", "svc"}
 
 // Client returns the client to send requests with: the given one, or one that
 // all models share, so that they share connections. It stays where it was sent;
-// see stayHome.
+// see [StayHome].
 func Client(given *http.Client) *http.Client {
 	if given == nil {
 		given = sharedClient()
 	}
-	return stayHome(given)
+	return StayHome(given)
 }
 
 // sharedClient's limit on the wait for a header is that of OpenAI's SDK.

@@ -2,11 +2,17 @@ package wire
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
+
+	"llmcall/classify"
+	"llmcall/endpoint"
+	"llmcall/pace"
 )
 
 const (
@@ -16,6 +22,9 @@ const (
 	// MaxProblem is how many bytes are kept of a body that tells of an error; the
 	// rest is left unread.
 	MaxProblem = 1 << 20
+	// problemTime is how long such a body is waited for. Servers that fail send a
+	// status, and may never send its body's end; the status tells the most.
+	problemTime = 5 * time.Second
 )
 
 var errTooLong = fmt.Errorf("the answer is longer than %d MiB", MaxAnswer>>20)
@@ -41,6 +50,11 @@ type Exchange struct {
 // Record sends the request by next. It is a middleware as the SDKs of OpenAI and
 // Anthropic take it; for one that takes none, the transport of its HTTP client
 // calls it, with the method Do of the client that sends.
+//
+// What the header says of the provider's limits goes to the call that the
+// request's context belongs to: by [endpoint.Accepted] with an answer, which
+// has come whole, and by [endpoint.Told] with a stream or a refusal, of which
+// there is more to come.
 func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	x.Sent, x.Whole = true, false
 	response, err := next(request)
@@ -52,15 +66,15 @@ func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http
 	case x.Status < 200:
 		// Switching Protocols: a body that no context ends.
 	case x.Succeeded() && x.Stream:
+		endpoint.Told(request.Context(), x.told())
 		x.Whole = true
 		response.Body = &bounded{response.Body, MaxAnswer}
 		return response, nil
 	case x.Succeeded():
-		x.Body, err = readAll(response.Body, MaxAnswer)
+		err = x.readAnswer(request.Context())
 	default:
-		// What has come of the body, however it ends: the status tells the most.
-		x.Body, _ = io.ReadAll(io.LimitReader(response.Body, MaxProblem))
-		x.Body = []byte(x.Endpoint.Hide(string(x.Body)))
+		endpoint.Told(request.Context(), x.told())
+		x.Body = []byte(x.Endpoint.Hide(string(readProblem(response.Body))))
 	}
 	response.Body.Close()
 	if err != nil {
@@ -71,10 +85,44 @@ func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http
 	return response, nil
 }
 
+func (x *Exchange) told() *pace.Told {
+	return classify.Told(x.Endpoint.Protocol, x.Response.Header, x.At)
+}
+
+// readAnswer reads the body of a success. That is an answer only when it is
+// whole and holds no error: a server that is busy may send the header, and blank
+// lines, long before it knows what follows
+// (https://api-docs.deepseek.com/quick_start/rate_limit), and OpenRouter sends
+// the failure of the server it asks with a status of 200.
+func (x *Exchange) readAnswer(ctx context.Context) (err error) {
+	if x.Body, err = readAll(x.Response.Body, MaxAnswer); err == nil && x.answered() {
+		endpoint.Accepted(ctx, x.told())
+	} else {
+		endpoint.Told(ctx, x.told())
+	}
+	return err
+}
+
+// answered reports whether the body may be an answer: JSON without an error in
+// it.
+func (x *Exchange) answered() bool {
+	_, failed := classify.ReadError(x.reply(x.Body))
+	return !failed && json.Valid(x.Body)
+}
+
 // Succeeded reports whether the status is that of a success.
 func (x *Exchange) Succeeded() bool { return x.Status >= 200 && x.Status <= 299 }
 
-// bounded is a body that fails behind so many bytes: a stream without end would
+// readProblem returns what has come of a body that tells of an error, when it
+// ends, however it ends, or when its time or its bytes are used up.
+func readProblem(body io.ReadCloser) []byte {
+	late := time.AfterFunc(problemTime, func() { body.Close() }) // which ends the Read that is under way
+	defer late.Stop()
+	problem, _ := io.ReadAll(io.LimitReader(body, MaxProblem))
+	return problem
+}
+
+// bounded is a body that fails after so many bytes: a stream without end would
 // be held in memory by whoever puts it together.
 type bounded struct {
 	io.ReadCloser
@@ -98,11 +146,13 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	return body, err
 }
 
-// stayHome returns a client like c that follows a redirect only if the request
-// stays what it is, where it is. net/http itself would send the prompt, though
-// not the key, to another host, and would turn a POST into a GET without a body
-// at a 301, 302 or 303. What is not followed is returned with its status.
-func stayHome(c *http.Client) *http.Client {
+// StayHome returns a client like c that follows a redirect only if the request
+// stays what it is, where it is. net/http itself would send the prompt to another
+// host, and every key that is not in the header Authorization with it (X-Api-Key,
+// X-Goog-Api-Key, Api-Key), and would turn a POST into a GET without a body at a
+// 301, 302 or 303. What is not followed is returned with its status. c itself is
+// not changed; its own CheckRedirect is asked about what would be followed.
+func StayHome(c *http.Client) *http.Client {
 	home := *c
 	home.CheckRedirect = func(request *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -118,15 +168,19 @@ func stayHome(c *http.Client) *http.Client {
 	return &home
 }
 
+// secretHeaders are the headers of a request that must not be kept in an error:
+// the key, the cookies that net/http added.
+var secretHeaders = []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"}
+
 // withoutSecrets returns the head of the request without what must not be kept
 // in an error: the key, the cookies that net/http added, and the prompt.
 func withoutSecrets(request *http.Request) *http.Request {
 	header := request.Header.Clone()
-	for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"} {
+	for _, name := range secretHeaders {
 		header.Del(name)
 	}
 	address := *request.URL
-	address.RawQuery = "" // Gemini's key may stand in it
+	address.User, address.RawQuery = nil, "" // where a key may be, of Gemini's API for one
 	return &http.Request{
 		Method: request.Method, URL: &address, Host: request.Host, Header: header,
 		Proto: request.Proto, ProtoMajor: request.ProtoMajor, ProtoMinor: request.ProtoMinor,

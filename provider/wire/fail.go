@@ -29,16 +29,22 @@ func (e *Endpoint) Fail(f failure.Error) error {
 	f.Message = e.line(f.Message, maxMessage)
 	f.Code = e.line(f.Code, maxLabel)
 	f.RequestID = e.line(f.RequestID, maxLabel)
-	if f.Err != nil && e.Hide(f.Err.Error()) != f.Err.Error() {
+	if f.Err != nil && e.shows(f.Err.Error()) {
 		f.Err = errors.New(f.Message) // an HTTP client that prints requests
 	}
 	return &f
 }
 
-// line is classify.Line without the key. It is hidden twice, since what is one
-// line now may have been the key on two.
+// shows reports whether a text has the key in it.
+func (e *Endpoint) shows(text string) bool {
+	text = classify.Line(text, math.MaxInt)
+	return e.Hide(text) != text
+}
+
+// line is [classify.Line] without the key. The text is cut to its limit last:
+// of a key that is cut in two, the first part would be left.
 func (e *Endpoint) line(text string, limit int) string {
-	return classify.Line(e.Hide(classify.Line(e.Hide(text), math.MaxInt)), limit)
+	return classify.Line(e.Hide(classify.Line(text, math.MaxInt)), limit)
 }
 
 // BadRequest is a request that was not sent, because it can't be.
@@ -110,11 +116,12 @@ func (x *Exchange) reply(body []byte) classify.Reply {
 func (x *Exchange) RequestID(header string) string { return x.Response.Header.Get(header) }
 
 // KeptResponse returns the response as an error may keep it: with the body that
-// was read, and without what its request holds of the key and the prompt, nor
-// the key where a header quotes it.
+// was read, without cookies, without what its request holds of the key and the
+// prompt, and without the key where a header quotes it.
 func (x *Exchange) KeptResponse() *http.Response {
 	response := *x.Response
 	response.Header = response.Header.Clone()
+	response.Header.Del("Set-Cookie")
 	for _, values := range response.Header {
 		for i, value := range values {
 			values[i] = x.Endpoint.Hide(value)

@@ -117,5 +117,5 @@ func contains(t *testing.T, about, text string, parts ...string) {
 var names atomic.Int64
 
 // unused returns a name that no other test has, nor this one when it runs again:
-// judges of one name share a budget and a gate.
+// judges of one name share an endpoint.
 func unused(t *testing.T) string { return fmt.Sprintf("%s-%d", t.Name(), names.Add(1)) }

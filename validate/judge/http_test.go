@@ -68,7 +68,7 @@ func TestOverHTTPAnOutageOfTheJudgeIsNoBadAnswer(t *testing.T) {
 	check := task(t, critics, judge.TaskOptions{})
 	_, err := llmcall.RetryWithValidation(t.Context(), model, llm.Prompt("Greet them."), []validate.Strategy{check}, llmcall.RetryConfig{})
 	e, ok := errors.AsType[*llmcall.Error](err)
-	if !ok || e.Reason != llmcall.CheckUnavailable || failure.KindOf(err) != failure.CheckUnavailable || !strings.Contains(err.Error(), "HTTP 503") {
+	if !ok || e.Reason != llmcall.ReasonCheckUnavailable || failure.KindOf(err) != failure.CheckUnavailable || !strings.Contains(err.Error(), "HTTP 503") {
 		t.Errorf("%v", err)
 	}
 	if len(critic.Requests()) != 2 || len(writer.Requests()) != 1 {

@@ -35,7 +35,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/llm"
 	"llmcall/retry"
 	"llmcall/validate"
@@ -89,10 +89,13 @@ type Options struct {
 	Temperature *float64
 	// NoTemperature leaves the temperature to the provider.
 	NoTemperature bool
-	// Breakers, if set, has a circuit breaker for each judge, by the model's
-	// name, which is asked before each call and told after it. Share it with
-	// the other callers of the model. Default nil: none.
-	Breakers *breaker.Registry
+	// Endpoints is where what a judge shares with the other callers of its model
+	// comes from: the circuit, the pace, the budget of retries. Default
+	// [endpoint.Default], which all calls of the process share.
+	Endpoints *endpoint.Registry
+	// Guards says which of these are asked before each request to a judge, and
+	// with which circuit. Default: all, with the default circuit.
+	Guards endpoint.Options
 }
 
 // TaskOptions are what Task takes beside the judge and the task. The zero value
@@ -244,17 +247,11 @@ type panel struct {
 type member struct {
 	model              llm.Model
 	policy             *retry.Policy
+	target             []retry.Target
 	maxTokens          int
 	temperature        *float64
 	refusesTemperature atomic.Bool
 }
-
-// What all judges of the process share, as calls do: a budget of one judge's own
-// would bound nothing, and a rate limit that one was told of holds for all.
-var (
-	budgets retry.Budgets
-	gates   retry.Gates
-)
 
 func newPanel(name string, first llm.Model, opts Options) (*panel, error) {
 	models := append([]llm.Model{first}, opts.Others...)
@@ -289,6 +286,13 @@ func newPanel(name string, first llm.Model, opts Options) (*panel, error) {
 	if p.maxCharacters == 0 {
 		p.maxCharacters = DefaultMaxCharacters
 	}
+	endpoints := opts.Endpoints
+	if endpoints == nil {
+		endpoints = endpoint.Default()
+	}
+	if err := opts.Guards.Validate(); err != nil {
+		return nil, bad(name, "guards", err.Error(), "a possible circuit")
+	}
 	for _, m := range models {
 		j := &member{model: m, maxTokens: opts.MaxTokens, temperature: opts.Temperature}
 		if j.maxTokens == 0 {
@@ -300,23 +304,19 @@ func newPanel(name string, first llm.Model, opts Options) (*panel, error) {
 		case j.temperature == nil:
 			j.temperature = new(0.0)
 		}
-		config := retry.Config{
-			MaxAttempts: opts.MaxAttempts, AttemptTimeout: opts.AttemptTimeout,
-			Budget: budgets.Get(m.Name()), Gate: gates.Get(m.Name()),
-		}
+		config := retry.Config{MaxAttempts: opts.MaxAttempts, AttemptTimeout: opts.AttemptTimeout, Follows: true}
 		if config.MaxAttempts == 0 {
 			config.MaxAttempts = DefaultMaxAttempts
 		}
 		if config.AttemptTimeout == 0 {
 			config.AttemptTimeout = DefaultAttemptTimeout
 		}
-		if opts.Breakers != nil {
-			config.Breaker = opts.Breakers.Get(m.Name())
-		}
 		var err error
 		if j.policy, err = retry.New(config); err != nil {
 			return nil, err
 		}
+		shared := endpoints.Get(endpoint.KeyOf(m))
+		j.target = []retry.Target{{Endpoint: shared, Guards: shared.Guards(opts.Guards)}}
 		p.judges = append(p.judges, j)
 	}
 	return p, nil

@@ -16,9 +16,9 @@ import (
 
 	"llmcall"
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/retry"
 	"llmcall/validate"
 	"llmcall/validate/judge"
 )
@@ -373,12 +373,13 @@ func TestATemperatureThatIsRefusedIsLeftOut(t *testing.T) {
 }
 
 func TestABreakerKeepsCallsFromAJudgeThatIsDown(t *testing.T) {
-	registry, err := breaker.NewRegistry(breaker.Config{FailureThreshold: 1}, 0)
+	registry, err := endpoint.NewRegistry(endpoint.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	guards := endpoint.Options{Breaker: breaker.Config{FailureThreshold: 1}}
 	j := says(t, broken(failure.Transient, "503"))
-	s := task(t, j, judge.TaskOptions{Options: judge.Options{Breakers: registry, MaxAttempts: 1}})
+	s := task(t, j, judge.TaskOptions{Options: judge.Options{Endpoints: registry, Guards: guards, MaxAttempts: 1}})
 	for range 3 {
 		if _, _, err := check(t, s, "x"); err == nil {
 			t.Error("it passed")
@@ -388,7 +389,7 @@ func TestABreakerKeepsCallsFromAJudgeThatIsDown(t *testing.T) {
 	if _, ok := errors.AsType[*breaker.OpenError](err); !ok || len(j.requests()) != 1 {
 		t.Errorf("%v after %d", err, len(j.requests()))
 	}
-	if registry.Get(j.name).State() != breaker.Open {
+	if registry.Get(endpoint.Key{Model: j.name}).Circuit(guards).State() != breaker.Open {
 		t.Error("it has another circuit")
 	}
 }
@@ -423,13 +424,18 @@ func TestARateLimitHoldsForAllJudgesOfTheModel(t *testing.T) {
 // Judges can't multiply an outage: their retries are bounded together.
 func TestTheRetriesOfAllJudgesOfAModelAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		endpoints, err := endpoint.NewRegistry(endpoint.Config{Budget: endpoint.Budget{Saved: 10, PerSecond: -1}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		down := says(t, broken(failure.Transient, "503"))
 		for range 20 {
-			if _, _, err := check(t, task(t, down, judge.TaskOptions{Options: judge.Options{MaxAttempts: 3}}), "x"); err == nil {
+			o := judge.Options{MaxAttempts: 3, Endpoints: endpoints, Guards: endpoint.Options{NoBreaker: true}}
+			if _, _, err := check(t, task(t, down, judge.TaskOptions{Options: o}), "x"); err == nil {
 				t.Error("it passed")
 			}
 		}
-		if n := len(down.requests()); n != 20+retry.DefaultMaxRetries {
+		if n := len(down.requests()); n != 20+10 {
 			t.Errorf("%d calls", n)
 		}
 	})
@@ -558,14 +564,14 @@ func TestACallTellsAnOutageOfTheJudgeFromABadAnswer(t *testing.T) {
 		}
 		down := says(t, broken(failure.Transient, "503"))
 		_, e := call(down)
-		if e == nil || e.Reason != llmcall.CheckUnavailable || asked != 1 {
+		if e == nil || e.Reason != llmcall.ReasonCheckUnavailable || asked != 1 {
 			t.Errorf("an outage: %v after %d", e, asked)
 		}
 		if n := len(down.requests()); n != judge.DefaultMaxAttempts {
 			t.Errorf("the judge was asked %d times: two loops multiply", n)
 		}
 		_, e = call(says(t, "no verdict"))
-		if e == nil || e.Reason != llmcall.CheckUnavailable || asked != 1 || e.Trace.Usage.InputTokens != 200 {
+		if e == nil || e.Reason != llmcall.ReasonCheckUnavailable || asked != 1 || e.Trace.Usage.InputTokens != 200 {
 			t.Errorf("no verdict: %v after %d", e, asked)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -67,11 +68,11 @@ type tally struct {
 	passed, failed, lost int // lost gave no verdict
 }
 
-// outcome is what has become of a vote.
-type outcome uint8
+// result is what has become of a vote.
+type result uint8
 
 const (
-	undecided outcome = iota // it depends on judges that are still at it
+	undecided result = iota // it depends on judges that are still at it
 	passes
 	fails
 	noVerdict // whatever those say that are still at it
@@ -79,7 +80,7 @@ const (
 
 // outcome decides as soon as nothing can change it any more. A judge that is lost
 // might have said either.
-func (t tally) outcome() outcome {
+func (t tally) result() result {
 	open := t.judges - t.passed - t.failed - t.lost
 	canPass := t.passed+open >= t.agree
 	canFail := t.failed+open > t.judges-t.agree
@@ -137,7 +138,7 @@ func (p *panel) vote(ctx context.Context, brief func() []llm.Message) (validate.
 		default:
 			t.failed++
 		}
-		if decided = t.outcome(); decided != undecided {
+		if decided = t.result(); decided != undecided {
 			cancel()
 		}
 	}
@@ -201,41 +202,68 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 	}()
 	maxTokens := m.maxTokens
 	var correction []llm.Message
-	b.opinion, b.err = retry.Do(ctx, m.policy, func(ctx context.Context, _ retry.Attempt) (opinion, error) {
-		answer, err := m.complete(ctx, &llm.Request{
+	var c retry.Call
+	c.Begin(ctx, m.policy, m.target)
+	defer c.Close()
+	for c.Next() {
+		answer, ok := m.ask(&c, &llm.Request{
 			Messages: append(brief[:len(brief):len(brief)], correction...), Schema: asked, MaxTokens: maxTokens,
 		})
-		if err != nil {
-			return opinion{}, err
-		}
-		if answer == nil {
-			return opinion{}, &failure.Error{Kind: failure.Transient, Model: m.model.Name(), Message: "the model returned neither an answer nor an error"}
+		if !ok {
+			continue
 		}
 		b.usage = b.usage.Add(answer.Usage)
 		o, err := read(ctx, m.model.Name(), answer)
+		if err == nil {
+			b.opinion = o
+			return b
+		}
 		if e, ok := err.(*verdictError); ok {
 			correction = e.correction()
 		}
 		if answer.Finish == llm.FinishLength {
 			maxTokens = min(maxTokens, math.MaxInt32/2) * 2
 		}
-		return o, err
-	})
+		c.Wrong(err)
+	}
+	b.err = c.Err()
 	return b
 }
 
-// complete sends a request, with the temperature unless the model refuses that:
-// many that think before they answer do.
-func (m *member) complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	if m.temperature == nil || m.refusesTemperature.Load() {
-		return m.model.Complete(ctx, req)
+// ask makes one attempt at an answer, with the temperature unless the model
+// refuses that: many that think before they answer do. Then it is asked once
+// more without, by a request that the guards admit like any other.
+func (m *member) ask(c *retry.Call, req *llm.Request) (*llm.Response, bool) {
+	if m.temperature != nil && !m.refusesTemperature.Load() {
+		with := *req
+		with.Temperature = m.temperature
+		answer, err := m.complete(c, &with)
+		if err == nil || failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(strings.ToLower(err.Error()), "temperature") {
+			return answer, c.Settle(outcome(answer, err))
+		}
+		m.refusesTemperature.Store(true)
+		if c.Settle(endpoint.Outcome{}); !c.Round() { // a refusal of a parameter is an answer
+			return nil, false
+		}
 	}
-	with := *req
-	with.Temperature = m.temperature
-	answer, err := m.model.Complete(ctx, &with)
-	if err == nil || failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(strings.ToLower(err.Error()), "temperature") {
-		return answer, err
+	answer, err := m.complete(c, req)
+	return answer, c.Settle(outcome(answer, err))
+}
+
+func (m *member) complete(c *retry.Call, req *llm.Request) (*llm.Response, error) {
+	ctx, end := c.Listen(c.Context())
+	defer end()
+	answer, err := m.model.Complete(ctx, req)
+	if err == nil && answer == nil {
+		err = &failure.Error{Kind: failure.Transient, Model: m.model.Name(), Message: "the model returned neither an answer nor an error"}
 	}
-	m.refusesTemperature.Store(true)
-	return m.model.Complete(ctx, req)
+	return answer, err
+}
+
+func outcome(answer *llm.Response, err error) endpoint.Outcome {
+	o := endpoint.Outcome{Err: err}
+	if answer != nil {
+		o.Used.Tokens = answer.Usage.InputTokens + answer.Usage.OutputTokens
+	}
+	return o
 }

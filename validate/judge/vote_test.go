@@ -14,7 +14,7 @@ import (
 // still at it may pass, fail or be lost, and a vote is decided when all ways end
 // the same. What ends without judges that are at it passes, or fails, whatever
 // those that are lost would have said; else there is no verdict.
-func naive(said []string, agree int) outcome {
+func naive(said []string, agree int) result {
 	if at := slices.Index(said, "open"); at >= 0 {
 		return same(said, at, []string{"pass", "fail", "lost"}, undecided, agree)
 	}
@@ -34,8 +34,8 @@ func naive(said []string, agree int) outcome {
 }
 
 // same returns how all ways end, or otherwise if they end in more than one.
-func same(said []string, at int, ways []string, otherwise outcome, agree int) outcome {
-	var ends []outcome
+func same(said []string, at int, ways []string, otherwise result, agree int) result {
+	var ends []result
 	for _, way := range ways {
 		next := slices.Clone(said)
 		next[at] = way
@@ -63,7 +63,7 @@ func TestTheVoteIsThatOfANaiveOne(t *testing.T) {
 				v.lost++
 			}
 		}
-		if got, want := v.outcome(), naive(said, agree); got != want {
+		if got, want := v.result(), naive(said, agree); got != want {
 			t.Errorf("%v, of which %d must pass: %d, want %d", said, agree, got, want)
 		}
 	})
@@ -84,7 +84,7 @@ func TestADecidedVoteStays(t *testing.T) {
 			default:
 				v.lost++
 			}
-			now := v.outcome()
+			now := v.result()
 			if before != undecided && now != before {
 				t.Fatalf("%d became %d: %+v", before, now, v)
 			}

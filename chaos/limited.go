@@ -1,0 +1,140 @@
+package chaos
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// fault returns the hint of a wait as the provider gives it, and the wait as its
+// words tell it; empty: they don't.
+func (h Hint) fault(f face, wait time.Duration) (hinted Fault, told string) {
+	switch {
+	case h == HintNone || wait <= 0:
+		return Fault{Kind: Status}, ""
+	case h == HintSeconds:
+		wait = rounded(wait, time.Second)
+		hinted = f.hint(wait)
+		hinted.RetryAfterMS = ""
+	default:
+		wait = rounded(wait, time.Millisecond)
+		hinted = f.hint(wait)
+	}
+	hinted.Kind = Status
+	return hinted, wait.String()
+}
+
+// rounded rounds a time up: rounded down it would bring clients back too early.
+func rounded(d, unit time.Duration) time.Duration { return (d + unit - 1).Truncate(unit) }
+
+func wholeSeconds(d time.Duration) string {
+	return strconv.FormatInt(int64(rounded(d, time.Second)/time.Second), 10)
+}
+
+// overLimit is the reply to a request that is over a limit.
+func overLimit(req *request, over *excess, h Hint, id ids, now time.Time) reply {
+	wait := over.wait
+	if over.never {
+		wait = 0
+	}
+	f, told := h.fault(req.face, wait)
+	e := req.face.overLimit(*over, told)
+	e.status, e.number = http.StatusTooManyRequests, http.StatusTooManyRequests
+	return errorReply(req, e, f, id, now)
+}
+
+// placeLimit is the name of Limits.Concurrent as a limit.
+const placeLimit = "concurrent"
+
+// noPlace is what is done with a request that finds the queue full: what a
+// local server says, or the provider's own word for it.
+var noPlace = Fault{Kind: Status, Code: "ollama_busy"}
+
+func (openaiFace) reserves() bool    { return true }
+func (anthropicFace) reserves() bool { return false }
+func (geminiFace) reserves() bool    { return false }
+
+func (openaiFace) hint(wait time.Duration) Fault {
+	return Fault{RetryAfter: wholeSeconds(wait), RetryAfterMS: strconv.FormatInt(wait.Milliseconds(), 10)}
+}
+
+func (anthropicFace) hint(wait time.Duration) Fault { return Fault{RetryAfter: wholeSeconds(wait)} }
+
+func (geminiFace) hint(wait time.Duration) Fault {
+	return Fault{RetryAfter: strings.TrimSuffix(seconds(wait), "s")}
+}
+
+func (openaiFace) overLimit(over excess, wait string) apiError {
+	e := apiError{kind: over.limit, wire: "rate_limit_exceeded"}
+	of := "requests per min (RPM)"
+	if over.limit == tokenLimit {
+		of = "tokens per min (TPM)"
+	}
+	if over.never {
+		e.message = fmt.Sprintf("Request too large for {model} in organization org-practice on %s: Limit %d, Requested %d. The input or output tokens must be reduced in order to run successfully. Visit https://platform.openai.com/account/rate-limits to learn more.",
+			of, over.perMinute, over.requested)
+		return e
+	}
+	again := ""
+	if wait != "" {
+		again = " Please try again in " + wait + "."
+	}
+	e.message = fmt.Sprintf("Rate limit reached for {model} in organization org-practice on %s: Limit %d, Used %d, Requested %d.%s Visit https://platform.openai.com/account/rate-limits to learn more.",
+		of, over.perMinute, over.used, over.requested, again)
+	return e
+}
+
+func (anthropicFace) overLimit(over excess, _ string) apiError {
+	limit := thousands(int64(over.perMinute))
+	message := fmt.Sprintf("This request would exceed your organization's rate limit of %s %s per minute. For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later.",
+		limit, over.limit)
+	if over.never {
+		message = fmt.Sprintf("This request would exceed the rate limit for your organization: it has %s input tokens, and the limit is %s input tokens per minute. Please reduce the prompt length.",
+			thousands(over.requested), limit)
+	}
+	return apiError{kind: "rate_limit_error", message: message}
+}
+
+func (geminiFace) overLimit(over excess, wait string) apiError {
+	metric, quota := "generate_content_free_tier_requests", "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
+	if over.limit == tokenLimit {
+		metric, quota = "generate_content_free_tier_input_token_count", "GenerateContentInputTokensPerModelPerMinute-FreeTier"
+	}
+	e := apiError{kind: "RESOURCE_EXHAUSTED", details: geminiQuotaFailure(metric, quota, strconv.Itoa(over.perMinute))}
+	e.message = fmt.Sprintf("%s\n* Quota exceeded for metric: generativelanguage.googleapis.com/%s, limit: %d, model: {model}", geminiQuota, metric, over.perMinute)
+	if wait != "" {
+		e.message += "\nPlease retry in " + wait + "."
+	}
+	return e
+}
+
+// thousands writes 30000 as 30,000.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func (openaiFace) tell(which string, r room, _ time.Time) http.Header {
+	return http.Header{
+		http.CanonicalHeaderKey("X-Ratelimit-Limit-" + which):     {strconv.FormatInt(r.limit, 10)},
+		http.CanonicalHeaderKey("X-Ratelimit-Remaining-" + which): {strconv.FormatInt(r.remaining, 10)},
+		http.CanonicalHeaderKey("X-Ratelimit-Reset-" + which):     {rounded(r.reset, time.Millisecond).String()},
+	}
+}
+
+func (anthropicFace) tell(which string, r room, now time.Time) http.Header {
+	prefix := "Anthropic-Ratelimit-" + which
+	return http.Header{
+		http.CanonicalHeaderKey(prefix + "-Limit"):     {strconv.FormatInt(r.limit, 10)},
+		http.CanonicalHeaderKey(prefix + "-Remaining"): {strconv.FormatInt(r.remaining, 10)},
+		http.CanonicalHeaderKey(prefix + "-Reset"):     {anthropicTime(now.Add(r.reset))},
+	}
+}
+
+// tell tells nothing: Gemini has no headers for it.
+func (geminiFace) tell(string, room, time.Time) http.Header { return nil }

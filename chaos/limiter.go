@@ -1,0 +1,204 @@
+package chaos
+
+import (
+	"cmp"
+	linked "container/list"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// limiter holds a plan's limits of requests and tokens.
+type limiter struct {
+	limits Limits
+	seed   maphash.Seed
+
+	mu       sync.Mutex
+	accounts map[uint64]*linked.Element
+	recent   *linked.List // of *account, the last used first
+}
+
+// maxAccounts is how many pairs of key and model are remembered.
+const maxAccounts = 10_000
+
+// account is what one key has used of one model. A limit that is not set is nil.
+type account struct {
+	owner            uint64
+	requests, tokens meter
+}
+
+func newLimiter(l Limits) *limiter {
+	return &limiter{limits: l, seed: maphash.MakeSeed(), accounts: map[uint64]*linked.Element{}, recent: linked.New()}
+}
+
+// owner is a number for a key and a model, from which neither can be found.
+func (l *limiter) owner(credential, model string) uint64 {
+	return maphash.Comparable(l.seed, [2]string{credential, model})
+}
+
+// credential is the key that a request came with, empty if none.
+func credential(call *incoming) string {
+	return cmp.Or(strings.TrimPrefix(call.header.Get("Authorization"), "Bearer "), call.header.Get("X-Api-Key"), call.header.Get("Api-Key"),
+		call.header.Get("X-Goog-Api-Key"), call.query.Get("key"), call.query.Get("api-key"))
+}
+
+// of returns the account of an owner, with l.mu held.
+func (l *limiter) of(owner uint64) *account {
+	if e, ok := l.accounts[owner]; ok {
+		l.recent.MoveToFront(e)
+		return e.Value.(*account)
+	}
+	a := &account{owner: owner, requests: l.meter(l.limits.RequestsPerMinute, l.limits.Burst), tokens: l.meter(l.limits.TokensPerMinute, 0)}
+	l.accounts[owner] = l.recent.PushFront(a)
+	if l.recent.Len() > maxAccounts {
+		eldest := l.recent.Remove(l.recent.Back()).(*account)
+		delete(l.accounts, eldest.owner)
+	}
+	return a
+}
+
+func (l *limiter) meter(perMinute, burst int) meter {
+	switch {
+	case perMinute == 0:
+		return nil
+	case l.limits.Window == WindowMinute:
+		return &minutes{limit: int64(perMinute)}
+	}
+	return newBucket(int64(perMinute), int64(cmp.Or(burst, perMinute)))
+}
+
+// excess says which limit a request is over, and how.
+type excess struct {
+	limit     string // requestLimit or tokenLimit
+	perMinute int
+	used      int64 // of perMinute
+	requested int64
+	wait      time.Duration
+	never     bool // it asks for more than the limit allows at once
+}
+
+// admit counts a request that asks for so many tokens, or returns the limit that
+// it is over; then it is not counted.
+func (l *limiter) admit(owner uint64, tokens int64, now time.Time) (*account, *excess) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.of(owner)
+	var over *excess
+	if a.requests != nil {
+		if wait := a.requests.wait(now, 1); wait > 0 {
+			n := l.limits.RequestsPerMinute
+			over = &excess{limit: requestLimit, perMinute: n, used: int64(n), requested: 1, wait: wait}
+		}
+	}
+	if a.tokens != nil {
+		n := l.limits.TokensPerMinute
+		e := &excess{limit: tokenLimit, perMinute: n, used: int64(n) - a.tokens.room(now).remaining, requested: tokens, never: tokens > int64(n)}
+		if e.never {
+			return a, e
+		}
+		// Of two limits the one is told that is longer in the way.
+		if e.wait = a.tokens.wait(now, tokens); e.wait > 0 && (over == nil || e.wait > over.wait) {
+			over = e
+		}
+	}
+	if over != nil {
+		return a, over
+	}
+	if a.requests != nil {
+		a.requests.take(now, 1)
+	}
+	if a.tokens != nil {
+		a.tokens.take(now, tokens)
+	}
+	return a, nil
+}
+
+// charge counts the tokens of an answer.
+func (l *limiter) charge(a *account, tokens int64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a.tokens != nil {
+		a.tokens.take(now, tokens)
+	}
+}
+
+// tell adds what a response's headers say of the limits, unless they say it
+// already.
+func (l *limiter) tell(a *account, face face, h http.Header, now time.Time) {
+	if !l.limits.tellsHeaders() {
+		return
+	}
+	l.mu.Lock()
+	rooms := map[string]room{}
+	for name, m := range map[string]meter{requestLimit: a.requests, tokenLimit: a.tokens} {
+		if m != nil {
+			rooms[name] = m.room(now)
+		}
+	}
+	l.mu.Unlock()
+	for which, r := range rooms {
+		addMissing(h, face.tell(which, r, now))
+	}
+}
+
+func (l *limiter) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.accounts)
+	l.recent.Init()
+}
+
+// limit holds a request to the plan's limits: it lets it through, after a wait
+// for a place if need be, or refuses it.
+func (s *Server) limit(ctx context.Context, req *request, call *incoming, rec *Recorded, v *visit) (rp reply, refused bool) {
+	if s.limiter == nil {
+		v.serve(nil)
+		return reply{}, false
+	}
+	l := &s.limiter.limits
+	var over *excess
+	req.account, over = s.limiter.admit(s.limiter.owner(credential(call), req.model), req.tokensAsked(), time.Now())
+	if over != nil {
+		rec.Limit, rec.Refusal = over.limit, fmt.Sprintf("over the limit of %d %s a minute", over.perMinute, over.limit)
+		id, _ := s.record(rec, http.StatusTooManyRequests, nil)
+		rp = overLimit(req, over, l.Hint, id, time.Now())
+		rp.ending = rateLimited
+		return rp, true
+	}
+	if s.slots == nil {
+		v.serve(nil)
+		return reply{}, false
+	}
+	switch leave, err := s.slots.take(ctx, s.closing.Done()); {
+	case err == nil:
+		v.serve(leave)
+		return reply{}, false
+	case errors.Is(err, errQueueFull):
+		rec.Limit, rec.Refusal = placeLimit, fmt.Sprintf("%d requests are being served, and %d wait", l.Concurrent, l.Queue)
+		id, _ := s.record(rec, noPlace.in(req.face).Status, nil)
+		rp = statusReply(req, noPlace, id, time.Now())
+		rp.ending = overloaded
+		return rp, true
+	default:
+		rec.Refusal = err.Error()
+		s.record(rec, 0, nil)
+		return reply{gone: true}, true
+	}
+}
+
+// tokensAsked is how many tokens of the limit a request uses up when it comes.
+func (r *request) tokensAsked() int64 {
+	n := int64(r.promptTokens())
+	if r.answerReserved() {
+		n += int64(min(r.maxTokens, 2*maxLimit))
+	}
+	return n
+}
+
+// answerReserved reports whether tokensAsked has the answer's.
+func (r *request) answerReserved() bool { return r.maxTokens > 0 && r.face.reserves() }

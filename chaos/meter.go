@@ -1,0 +1,126 @@
+package chaos
+
+import (
+	"math"
+	"time"
+)
+
+// meter holds one limit of so many units (requests, or tokens) a minute. It
+// knows no clock: each call is told the time. A time before that of an earlier
+// call is taken for the earlier one's.
+type meter interface {
+	// wait returns how long it is until n units fit, if nobody else takes some:
+	// 0 if they fit now. n must not be above the limit.
+	wait(now time.Time, n int64) time.Duration
+	// take uses up n units, even if they don't fit.
+	take(now time.Time, n int64)
+	// room returns what a client is told of the limit.
+	room(now time.Time) room
+}
+
+// room is a limit as headers tell it.
+type room struct {
+	limit, remaining int64
+	reset            time.Duration // until nothing of the limit is used
+}
+
+// bucket is a token bucket (Turner, "New directions in communications", 1986).
+// It counts in whole parts of a unit and whole microseconds, so that nothing is
+// lost by rounding however often it is asked.
+type bucket struct {
+	perMinute int64
+	size      int64
+	level     int64 // in parts; below 0 after take of more than fitted
+	at        time.Time
+}
+
+// A part is so small that one unit a minute fills one part a microsecond.
+const partsPerUnit = int64(time.Minute / time.Microsecond)
+
+func newBucket(perMinute, size int64) *bucket {
+	return &bucket{perMinute: perMinute, size: size, level: size * partsPerUnit}
+}
+
+// advance fills the bucket for the time since the last call.
+func (b *bucket) advance(now time.Time) {
+	if b.at.IsZero() {
+		b.at = now
+	}
+	if now.Before(b.at) {
+		return
+	}
+	elapsed, full := int64(now.Sub(b.at)/time.Microsecond), b.size*partsPerUnit
+	if elapsed >= b.micros(full) { // the product below can't overflow then
+		// A full bucket does not save up the rest of a microsecond.
+		b.level, b.at = full, now
+		return
+	}
+	b.level += elapsed * b.perMinute
+	b.at = b.at.Add(time.Duration(elapsed) * time.Microsecond)
+}
+
+// micros returns how long it takes to fill up to a level, rounded up.
+func (b *bucket) micros(level int64) int64 {
+	return max(0, (level-b.level+b.perMinute-1)/b.perMinute)
+}
+
+func (b *bucket) until(now time.Time, level int64) time.Duration {
+	b.advance(now)
+	missing := time.Duration(min(b.micros(level), math.MaxInt64/int64(time.Microsecond))) * time.Microsecond
+	if missing == 0 {
+		return 0
+	}
+	// A part of the first microsecond may have passed.
+	return missing - max(0, now.Sub(b.at))
+}
+
+func (b *bucket) wait(now time.Time, n int64) time.Duration { return b.until(now, n*partsPerUnit) }
+
+func (b *bucket) take(now time.Time, n int64) {
+	b.advance(now)
+	// However much is taken, the debt stays one that can be counted.
+	b.level = max(b.level-min(n, maxLimit)*partsPerUnit, -maxLimit*partsPerUnit)
+}
+
+func (b *bucket) room(now time.Time) room {
+	reset := b.until(now, b.size*partsPerUnit)
+	return room{b.size, max(0, b.level) / partsPerUnit, reset}
+}
+
+// minutes counts in windows of a minute, each of which begins with the first
+// unit that is taken when none is open.
+type minutes struct {
+	limit int64
+	used  int64
+	start time.Time
+}
+
+func (m *minutes) open(now time.Time) bool {
+	return !m.start.IsZero() && now.Sub(m.start) < time.Minute
+}
+
+// left is how much of the window is to come.
+func (m *minutes) left(now time.Time) time.Duration {
+	return time.Minute - max(0, now.Sub(m.start))
+}
+
+func (m *minutes) wait(now time.Time, n int64) time.Duration {
+	if !m.open(now) || m.used+n <= m.limit {
+		return 0
+	}
+	return m.left(now)
+}
+
+func (m *minutes) take(now time.Time, n int64) {
+	if !m.open(now) {
+		m.start, m.used = now, 0
+	}
+	m.used = min(m.used+n, 2*maxLimit)
+}
+
+func (m *minutes) room(now time.Time) room {
+	if !m.open(now) {
+		return room{m.limit, m.limit, 0}
+	}
+	return room{m.limit, max(0, m.limit-m.used), m.left(now)}
+}

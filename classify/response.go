@@ -1,0 +1,90 @@
+package classify
+
+import (
+	"net/http"
+	"strings"
+
+	"llmcall/failure"
+)
+
+const (
+	maxMessage = 500 // bytes of the provider's words that an error keeps
+	maxLabel   = 100 // bytes of a code or a request's number
+	// minSecret is from how many bytes on what a request's header has for a key is
+	// taken for one. Servers of one's own take "x" and "none", which are parts of
+	// every other word.
+	minSecret = 8
+)
+
+// Response classifies the response to a request that a program made with an HTTP
+// client of its own, so that its failure has a [failure.Kind] for a retry loop or
+// a circuit breaker to decide by. provider is whose words it is in, as in
+// [Reply]; body is what was read of its body, a megabyte at most.
+//
+// It returns nil for a success, unless its body is an error: assign it to an
+// error only after a comparison with nil. Any other status is a failure, a
+// redirect too.
+//
+// The error keeps nothing of the request. Where a server quotes the key that r's
+// request was sent with, in its headers or its query, that is cut out. The
+// provider's words are one line of 500 bytes at most. Model and Err are left to
+// the caller.
+func Response(provider string, r *http.Response, body []byte) *failure.Error {
+	reply := Reply{Provider: provider, Status: r.StatusCode, Header: r.Header, Body: body}
+	var f failure.Error
+	if reply.success() {
+		found := false
+		if f, found = ReadError(reply); !found {
+			return nil
+		}
+	} else {
+		f = Read(reply)
+	}
+	secrets := secretsOf(r.Request)
+	f.Message = withoutSecrets(f.Message, secrets, maxMessage)
+	f.Code = withoutSecrets(f.Code, secrets, maxLabel)
+	f.RequestID = withoutSecrets(f.RequestID, secrets, maxLabel)
+	return &f
+}
+
+// withoutSecrets is Line without the secrets, none of which has more than one
+// line, nor is cut by the limit.
+func withoutSecrets(text string, secrets []string, limit int) string {
+	for _, secret := range secrets {
+		text = strings.ReplaceAll(text, secret, "[key]")
+	}
+	return Line(text, limit)
+}
+
+// secretsOf returns what a request has of keys, where the providers take them.
+func secretsOf(r *http.Request) []string {
+	if r == nil {
+		return nil
+	}
+	var all []string
+	keep := func(value string) {
+		if len(value) >= minSecret {
+			all = append(all, value)
+		}
+	}
+	for _, name := range []string{"Authorization", "Proxy-Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
+		for _, value := range r.Header[name] {
+			keep(value)
+			if _, token, ok := strings.Cut(value, " "); ok {
+				keep(strings.TrimSpace(token))
+			}
+		}
+	}
+	if r.URL == nil {
+		return all
+	}
+	for _, values := range r.URL.Query() { // a key, or a signature; no text of a caller's
+		for _, value := range values {
+			keep(value)
+		}
+	}
+	if password, ok := r.URL.User.Password(); ok {
+		keep(password)
+	}
+	return all
+}

@@ -1,0 +1,238 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"llmcall/breaker"
+	"llmcall/failure"
+	"llmcall/pace"
+)
+
+// paceGuard is the pacer of an endpoint as a [Guard]. Where a caller has switched
+// pacing off it still hears of answers, which others ask for, and still refuses
+// while the endpoint is forced open.
+type paceGuard struct {
+	e   *Endpoint
+	off bool
+}
+
+func (g *paceGuard) Admit(a Ask) (Permit, *Refusal) {
+	if force(g.e.forced.Load()) == forcedOpen {
+		return Permit{}, g.e.forcedRefusal()
+	}
+	if g.off {
+		return Permit{}, nil
+	}
+	turn, refusal := g.e.pacer.Try(cost(a))
+	if refusal != nil {
+		return Permit{}, &Refusal{Kind: failure.RateLimited, Until: refusal.Until, Err: refusal}
+	}
+	return lend(turn), nil
+}
+
+func (g *paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
+	if g.off {
+		return g.Admit(a)
+	}
+	turn, err := g.e.pacer.Wait(ctx, cost(a))
+	if err == nil && force(g.e.forced.Load()) == forcedOpen { // while it waited
+		g.e.pacer.Back(turn)
+		return Permit{}, g.e.forcedRefusal()
+	}
+	if err == nil {
+		return lend(turn), nil
+	}
+	refusal := &Refusal{Kind: failure.RateLimited, Err: err}
+	if e, ok := errors.AsType[*pace.Error](err); ok {
+		refusal.Until = e.Until
+	}
+	return Permit{}, refusal
+}
+
+func cost(a Ask) pace.Cost {
+	return pace.Cost{Tokens: a.Want.Tokens, Again: a.Again, Client: a.Client}
+}
+
+// lend puts a turn into a permit. That of a free pacer is nothing lent.
+func lend(t pace.Turn) Permit {
+	if t == (pace.Turn{}) {
+		return Permit{}
+	}
+	return Permit{Ref: t}
+}
+
+func turnOf(p Permit) pace.Turn {
+	t, _ := p.Ref.(pace.Turn)
+	return t
+}
+
+func (g *paceGuard) Accept(p Permit, told *pace.Told) Permit {
+	switch {
+	case p.N == whole:
+	case p.N == accepted:
+		if !g.off {
+			g.e.pacer.Done(turnOf(p))
+		}
+		p.N = whole
+	default:
+		g.e.wellNow()
+		g.e.pacer.Accepted(turnOf(p), told)
+		p.N = accepted
+	}
+	return p
+}
+
+// What is in the N of a permit of the pacer's after Accept.
+const (
+	accepted = iota + 1
+	whole    // its place among those in flight is free
+)
+
+func (g *paceGuard) Settle(p Permit, o Outcome) {
+	t := turnOf(p)
+	free := g.off || p.N == whole // no place among those in flight is held
+	switch {
+	case !o.Made():
+		if !free {
+			g.e.pacer.Back(t)
+		}
+		return
+	case o.Effect == failure.Limit, o.Kind == failure.RateLimited, o.Kind == failure.Overloaded:
+		g.e.pacer.Refused(t, o.Told)
+	case p.N != 0:
+		if o.Told != nil {
+			g.e.pacer.Accepted(t, o.Told)
+		}
+	case o.Effect == failure.Healthy:
+		g.e.wellNow()
+		g.e.pacer.Accepted(t, o.Told)
+	default:
+		g.e.pacer.Failed(t, o.Told)
+	}
+	if o.Used.Tokens > 0 {
+		g.e.pacer.Used(t, o.Used.Tokens)
+	}
+	if !free {
+		g.e.pacer.Done(t)
+	}
+}
+
+// circuitGuard is a circuit as a [Guard]. It is asked last, so that no probe's
+// place is held by a wait.
+type circuitGuard struct {
+	b *breaker.Breaker
+	e *Endpoint // nil for a circuit alone
+	// last is the pacer's last episode that the circuit has counted as overload.
+	last *atomic.Uint64
+	// unpaced says that no pacer is beside it: then there are no episodes of
+	// overload, and each refusal counts.
+	unpaced bool
+}
+
+// Circuit makes a guard of a circuit breaker alone.
+func Circuit(b *breaker.Breaker) Guard { return &circuitGuard{b: b} }
+
+func (g *circuitGuard) Admit(Ask) (Permit, *Refusal) {
+	pass, refusal := g.b.Enter()
+	if refusal != nil {
+		return Permit{}, refused(refusal)
+	}
+	return passage(pass), nil
+}
+
+func (g *circuitGuard) Wait(ctx context.Context, _ Ask) (Permit, *Refusal) {
+	pass, err := g.b.Wait(ctx)
+	if err == nil {
+		return passage(pass), nil
+	}
+	if e, ok := errors.AsType[*breaker.OpenError](err); ok {
+		return Permit{}, refused(e)
+	}
+	return Permit{}, &Refusal{Kind: failure.CircuitOpen, Err: err}
+}
+
+func refused(e *breaker.OpenError) *Refusal {
+	r := &Refusal{Kind: failure.CircuitOpen, Until: e.Until, Err: e}
+	if e.State == breaker.HalfOpen {
+		r.Until = time.Now() // a probe may end at any moment; what e names is the latest
+	}
+	return r
+}
+
+// passage puts a pass into a permit without an allocation, for almost all.
+func passage(p breaker.Pass) Permit {
+	if n, plain := p.Plain(); plain {
+		return Permit{N: n}
+	}
+	return Permit{Ref: p}
+}
+
+func passOf(p Permit) breaker.Pass {
+	if pass, ok := p.Ref.(breaker.Pass); ok {
+		return pass
+	}
+	return breaker.PlainPass(p.N)
+}
+
+func (g *circuitGuard) Accept(p Permit, _ *pace.Told) Permit {
+	if p.Ref == nil {
+		return p // not a probe
+	}
+	return passage(g.b.Accept(passOf(p)))
+}
+
+func (g *circuitGuard) Settle(p Permit, o Outcome) {
+	outcome := breaker.Neither
+	switch o.Effect {
+	case failure.Healthy:
+		g.b.Leave(passOf(p), breaker.Succeeded, breaker.Failure{})
+		return
+	case failure.Count:
+		outcome = breaker.Failed
+		if g.e != nil && !g.e.failed.Load() {
+			g.e.failed.Store(true)
+		}
+		if o.Kind == failure.Overloaded && g.counted() {
+			outcome = breaker.Neither // the refusals of one burst are one piece of news
+		}
+	case failure.Trip:
+		outcome = breaker.Tripped
+	}
+	f := breaker.Failure{Cause: causeOf(o), Lasted: o.Lasted}
+	if o.Told != nil && o.Told.HasWait {
+		f.AskedFor = o.Told.Wait
+	}
+	g.b.Leave(passOf(p), outcome, f)
+}
+
+// counted reports whether a circuit has counted the pacer's present episode of
+// overload before.
+func (g *circuitGuard) counted() bool {
+	if g.e == nil || g.unpaced {
+		return false
+	}
+	episode := g.e.pacer.Episode()
+	return g.last.Swap(episode) == episode
+}
+
+// causeOf is what may be kept of a failure: no text of the provider's.
+func causeOf(o Outcome) breaker.Cause {
+	cause := breaker.Cause{Kind: o.Kind.String()}
+	if e, _ := errors.AsType[*failure.Error](o.Err); e != nil {
+		cause.Status, cause.Code = e.Status, e.Code
+	}
+	return cause
+}
+
+// forcedRefusal is the refusal of an endpoint that an operator has closed to
+// all.
+func (e *Endpoint) forcedRefusal() *Refusal {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return &Refusal{Kind: failure.CircuitOpen, Err: &breaker.OpenError{
+		Name: e.key.String(), State: breaker.Open, Cause: breaker.Cause{Kind: e.why}, Forced: true,
+	}}
+}

@@ -1,0 +1,188 @@
+package llmcall
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"time"
+
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+	"llmcall/validate"
+)
+
+// What follows is how a log shows events, attempts, results and errors: by what
+// is set, and never by the text of a prompt or an answer, which complaints quote.
+
+// attrs are the attributes of a log's group.
+type attrs []slog.Attr
+
+func (a *attrs) text(key, value string) {
+	if value != "" {
+		*a = append(*a, slog.String(key, value))
+	}
+}
+
+func (a *attrs) count(key string, n int64) {
+	if n != 0 {
+		*a = append(*a, slog.Int64(key, n))
+	}
+}
+
+func (a *attrs) duration(key string, d time.Duration) {
+	if d != 0 {
+		*a = append(*a, slog.Duration(key, d))
+	}
+}
+
+func (a *attrs) names(key string, all []string) {
+	if len(all) > 0 {
+		*a = append(*a, slog.Any(key, all))
+	}
+}
+
+func (a *attrs) usage(key string, u llm.Usage) {
+	if u == (llm.Usage{}) {
+		return
+	}
+	var tokens attrs
+	tokens.count("input_tokens", u.InputTokens)
+	tokens.count("output_tokens", u.OutputTokens)
+	tokens.count("cached_tokens", u.CachedTokens)
+	tokens.count("reasoning_tokens", u.ReasoningTokens)
+	*a = append(*a, slog.Attr{Key: key, Value: slog.GroupValue(tokens...)})
+}
+
+// LogValue shows the event by its type, the call's number and what is set.
+func (e Event) LogValue() slog.Value {
+	a := attrs{slog.String("event", e.Type.String()), slog.Uint64("call", e.Call)}
+	if e.Attempt.Number != 0 {
+		a = append(a, slog.Any("attempt", e.Attempt))
+	} else {
+		a.text("model", e.Model)
+	}
+	if e.Type == EventWaiting {
+		a = append(a, slog.Duration("wait", e.Wait))
+	}
+	if e.WaitReason != retry.NoWait {
+		a.text("wait_reason", e.WaitReason.String())
+	}
+	a.duration("duration", e.Duration)
+	if e.Result != nil {
+		a = append(a, slog.Any("result", e.Result))
+	}
+	switch err := e.Err.(type) {
+	case nil:
+	case slog.LogValuer:
+		a = append(a, slog.Any("error", err))
+	default:
+		a.text("error", loggable(err))
+	}
+	return slog.GroupValue(a...)
+}
+
+// LogValue shows the attempt without the text of its answer: of a wrong one the
+// names of the checks that it did not pass.
+func (a Attempt) LogValue() slog.Value {
+	var all attrs
+	all.count("number", int64(a.Number))
+	all.text("model", a.Model)
+	all.text("stage", string(a.Stage))
+	all.text("outcome", string(a.Outcome))
+	if a.Outcome != "" && a.Outcome != OutcomeValid {
+		all.text("kind", a.Kind.String())
+	}
+	if a.Outcome == OutcomeFailed { // any other error may quote the answer
+		all.text("error", a.Error)
+	}
+	all.names("checks", checksOf(a.Complaints))
+	all.names("skipped_checks", a.Skipped)
+	all.count("repairs", int64(len(a.Repaired)))
+	if !a.Start.IsZero() {
+		all = append(all, slog.Time("start", a.Start))
+	}
+	all.duration("duration", a.Duration)
+	all.duration("delay", a.Delay)
+	all.text("delay_reason", a.DelayReason.String())
+	all.text("circuit", a.Circuit)
+	all.usage("usage", a.Usage)
+	all.usage("check_usage", a.CheckUsage)
+	return slog.GroupValue(all...)
+}
+
+// LogValue shows the attempts by their numbers, as Attempt's does, and what was
+// used.
+func (t Trace) LogValue() slog.Value {
+	var a attrs
+	for _, attempt := range t.Attempts {
+		a = append(a, slog.Any(strconv.Itoa(attempt.Number), attempt))
+	}
+	a.usage("usage", t.Usage)
+	return slog.GroupValue(a...)
+}
+
+// LogValue shows the result without the answer: which model gave it, after how
+// many attempts, and what was used. Of a call that has failed it is nil, and
+// shows nothing.
+func (r *Result) LogValue() slog.Value {
+	if r == nil {
+		return slog.Value{}
+	}
+	var a attrs
+	a.text("model", r.Model)
+	a.count("attempts", int64(len(r.Attempts)))
+	a.usage("usage", r.Usage)
+	return slog.GroupValue(a...)
+}
+
+// LogValue shows the error without the answers: why the call ended, after how
+// many attempts, the last failure, and of a wrong answer the names of the checks
+// that it did not pass.
+func (e *Error) LogValue() slog.Value {
+	return failed(e.Reason, "", e.Err, e.Complaints, &e.Trace)
+}
+
+// LogValue shows the error as that of an [Error], and why a person must look.
+func (e *HumanReviewError) LogValue() slog.Value {
+	return failed(ReasonHumanReview, e.Why, e.Err, e.Complaints, &e.Trace)
+}
+
+func failed(reason Reason, why string, err error, complaints []validate.Complaint, trace *Trace) slog.Value {
+	var a attrs
+	a.text("reason", string(reason))
+	a.text("why", why)
+	if err != nil {
+		a.text("kind", failure.KindOf(err).String())
+		a.text("error", loggable(err))
+	}
+	a.names("checks", checksOf(complaints))
+	a.count("attempts", int64(len(trace.Attempts)))
+	a.usage("usage", trace.Usage)
+	return slog.GroupValue(a...)
+}
+
+// loggable returns an error's text; of one that may quote an answer what can be
+// said without it.
+func loggable(err error) string {
+	if _, ok := errors.AsType[*InvalidAnswerError](err); ok {
+		return ""
+	}
+	if e, ok := errors.AsType[*validate.CheckError](err); ok {
+		return fmt.Sprintf("check %q could not be run", e.Check)
+	}
+	return err.Error()
+}
+
+// checksOf returns the names of the checks that complain, each once.
+func checksOf(complaints []validate.Complaint) []string {
+	var names []string
+	for _, c := range complaints {
+		if !slices.Contains(names, c.Check) {
+			names = append(names, c.Check)
+		}
+	}
+	return names
+}

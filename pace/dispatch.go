@@ -1,0 +1,339 @@
+package pace
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// line gives w a turn at once, or a place in the queue, or neither.
+func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
+	c := w.cost
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.word.Add(-2)
+	now := time.Now()
+	p.dispatch(now)
+	if p.mayGo(now, c) {
+		return p.send(now, c), false, nil
+	}
+	if p.queue.size >= queueMax {
+		at, _ := p.earliest(now, c)
+		return Turn{}, false, p.refusal(now, at, QueueFull)
+	}
+	p.queue.push(w)
+	p.learn.hold(now)
+	if w.bound && p.late(now, w.deadline, c, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
+		before, tokens := p.queue.before(w) // some may go after it
+		if e := p.late(now, w.deadline, c, before, tokens); e != nil {
+			p.queue.remove(w)
+			return Turn{}, false, e
+		}
+	}
+	p.schedule(now)
+	return Turn{}, true, nil
+}
+
+// leave gives back a place in the queue, or the turn that has come meanwhile.
+func (p *Pacer) leave(w *waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	switch {
+	case w.list != nil:
+		p.queue.remove(w)
+	case w.err == nil:
+		p.back(now, w.turn.sent)
+	}
+	p.dispatch(now)
+}
+
+// back takes back a watched request that was not made.
+func (p *Pacer) back(now time.Time, s *sent) {
+	if s == nil || s.over {
+		return
+	}
+	if !s.heard {
+		p.learn.back(s)
+		p.limits.back(s.tokens)
+		p.windows.back(Cost{Tokens: s.tokens})
+		if s.look {
+			p.told.look = now
+		}
+	}
+	p.end(s)
+}
+
+// end frees the place of a watched request, once.
+func (p *Pacer) end(s *sent) {
+	if !s.over {
+		p.heard(s)
+		s.over = true
+		p.watched--
+		p.word.Add(-2)
+	}
+}
+
+// heard notes that the provider has answered a request, or never will.
+func (p *Pacer) heard(s *sent) {
+	if !s.heard {
+		s.heard = true
+		p.unheard.requests--
+		p.unheard.tokens -= s.tokens
+	}
+}
+
+// forget drops all that was learned and told.
+func (p *Pacer) forget() {
+	p.learn, p.told, p.windows, p.overload = learner{}, closing{}, windows{}, overload{}
+	p.lastAnswer, p.lastRefusal = time.Time{}, time.Time{}
+}
+
+// date gives the answers of a free time the time of now.
+func (p *Pacer) date(now time.Time) {
+	if n := p.answers.Load(); n != p.seen {
+		p.seen, p.lastAnswer = n, now
+	}
+}
+
+func (p *Pacer) inFlight() int { return int(p.word.Load() >> 1) }
+
+// slots is how many requests may be in flight; 0: any number.
+func (p *Pacer) slots() int {
+	n := p.limits.set.MaxConcurrent
+	if o := p.overload.limit; o > 0 && (n == 0 || o < n) {
+		n = o
+	}
+	return n
+}
+
+// hear takes in what was told with a response to s.
+func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
+	if told == nil {
+		return
+	}
+	told = told.asOf(now)
+	if told.HasWait && told.Wait > 0 {
+		chance := rand.Float64
+		if p.Rand != nil {
+			chance = p.Rand
+		}
+		p.told.close(now, told.Wait, chance)
+		if !p.learn.paced {
+			p.learn.begin(now, rateStart, p.seq) // those who wait come back spread
+		}
+		p.learn.pause(p.told.opens, told.Wait)
+		p.watch()
+	}
+	if len(told.Windows) > 0 {
+		others := p.unheard
+		others.requests += int64(p.inFlight() - p.watched)
+		if s == nil {
+			others.requests-- // the one that was answered
+		}
+		p.windows.hear(now, told.Windows, s, refused, others, p.seq)
+		p.watch()
+	}
+	p.recheck(now)
+}
+
+// mayGo says whether a request goes at this moment.
+func (p *Pacer) mayGo(now time.Time, c Cost) bool {
+	if p.queue.size > 0 {
+		return false
+	}
+	return p.open(now, c)
+}
+
+// open says whether the next request, of that cost, may go.
+func (p *Pacer) open(now time.Time, c Cost) bool {
+	if n := p.slots(); n > 0 && p.inFlight() >= n {
+		return false
+	}
+	if p.told.shut(now) {
+		return p.told.looks(now) && p.limits.open(c)
+	}
+	return p.learn.due() && p.windows.open(now, c) && p.limits.open(c)
+}
+
+// send takes a turn for one request.
+func (p *Pacer) send(now time.Time, c Cost) Turn {
+	p.word.Add(2)
+	if p.word.Load()&1 == 0 {
+		return Turn{}
+	}
+	p.seq++
+	s := &sent{at: now, seq: p.seq, tokens: c.Tokens, look: p.told.shut(now)}
+	if s.look {
+		p.told.look = now.Add(lookEvery)
+	}
+	p.watched++
+	p.unheard.requests++
+	p.unheard.tokens += c.Tokens
+	p.learn.sent(s)
+	p.windows.take(now, c)
+	p.limits.take(c)
+	return Turn{s}
+}
+
+// dispatch gives turns to those whose time has come, and sets the timer for the
+// next. It is called after whatever may have changed something.
+func (p *Pacer) dispatch(now time.Time) {
+	if now.Before(p.now) {
+		p.forget() // a clock of another kind: what was dated by the old one would hold for ever
+		p.limits.at = now
+	}
+	p.now = now
+	p.learn.advance(now)
+	p.limits.advance(now)
+	p.windows.advance(now)
+	p.overload.advance(now)
+	for p.queue.size > 0 {
+		w := p.queue.next()
+		if !p.open(now, w.cost) {
+			p.learn.hold(now)
+			break
+		}
+		p.queue.served(w)
+		w.turn = p.send(now, w.cost)
+		close(w.ready)
+	}
+	p.schedule(now)
+	p.rest(now)
+}
+
+// tickEvery is how often the head of the queue is looked at if nothing else
+// happens: rates grow meanwhile.
+const tickEvery = 250 * time.Millisecond
+
+// schedule sets the timer for the head of the queue.
+func (p *Pacer) schedule(now time.Time) {
+	if p.queue.size == 0 {
+		if p.timer != nil {
+			p.timer.Stop()
+			p.timer = nil
+		}
+		return
+	}
+	wait := tickEvery
+	if at, _ := p.turn(now, p.queue.next().cost, 0, 0, 1); at.After(now) {
+		wait = min(wait, at.Sub(now))
+	}
+	if p.timer != nil {
+		p.timer.Reset(wait)
+		return
+	}
+	p.timer = time.AfterFunc(wait, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.dispatch(time.Now())
+	})
+}
+
+// watch sends all later requests to the lock.
+func (p *Pacer) watch() {
+	if p.word.Load()&1 == 0 {
+		p.word.Add(1)
+	}
+}
+
+// rest lets requests go free again where there is nothing to watch.
+func (p *Pacer) rest(now time.Time) {
+	if p.word.Load()&1 == 0 || p.queue.size > 0 || p.learn.paced || p.told.shut(now) ||
+		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
+		return
+	}
+	p.learn, p.told, p.windows.list = learner{noise: p.learn.noise}, closing{}, nil
+	p.word.Add(-1)
+}
+
+// turn returns when a request with so many requests and tokens before it may go,
+// as far as is known, at so many times the learned rate (0: without regard to
+// it), and what holds it longest.
+func (p *Pacer) turn(now time.Time, c Cost, before int, tokens int64, speed float64) (time.Time, Why) {
+	at, why := now, Pacing
+	holds := func(until time.Time, reason Why) {
+		if until.After(at) {
+			at, why = until, reason
+		}
+	}
+	if p.told.shut(now) {
+		holds(p.told.opens, ToldTime)
+	}
+	holds(p.windows.turn(c, before, tokens), ToldWindow)
+	holds(p.limits.turn(now, c, before, tokens), ConfiguredLimit)
+	if speed > 0 && p.learn.paced {
+		from := now
+		if p.told.shut(now) {
+			from = p.told.opens
+		}
+		holds(from.Add(p.learn.wait(before, speed)), Pacing)
+	}
+	return at, why
+}
+
+// earliest is the turn of a request that comes now, for its caller to plan by.
+func (p *Pacer) earliest(now time.Time, c Cost) (time.Time, Why) {
+	at, why := p.turn(now, c, p.queue.size, p.queue.tokens, 1)
+	if n := p.slots(); n > 0 && p.inFlight() >= n {
+		if t := now.Add(p.limits.holds(p.queue.size, n)); t.After(at) {
+			at, why = t, Concurrency
+		}
+	}
+	if !at.After(now) {
+		at = now.Add(time.Millisecond)
+	}
+	return at, why
+}
+
+// late is the refusal of a request whose turn can't come before its deadline.
+func (p *Pacer) late(now, deadline time.Time, c Cost, before int, tokens int64) *Error {
+	speed := 2.0
+	if p.learn.start {
+		speed = 0
+	}
+	at, why := p.turn(now, c, before, tokens, speed)
+	if !at.After(deadline) {
+		return nil
+	}
+	return p.refusal(now, at, why)
+}
+
+// recheck refuses those whose turn can't come any more. It walks through the
+// queue only if the last of it would be late for the soonest deadline.
+func (p *Pacer) recheck(now time.Time) {
+	if p.queue.size == 0 || p.queue.soonest.IsZero() ||
+		p.late(now, p.queue.soonest, Cost{}, p.queue.size, p.queue.tokens) == nil {
+		return
+	}
+	var gone []*waiter
+	before, tokens := 0, int64(0)
+	p.queue.soonest = time.Time{}
+	for w := range p.queue.order() {
+		if w.bound {
+			if e := p.late(now, w.deadline, w.cost, before, tokens); e != nil {
+				w.err = e
+				gone = append(gone, w)
+				continue
+			}
+			p.queue.note(w.deadline)
+		}
+		before++
+		tokens += w.cost.Tokens
+	}
+	for _, w := range gone {
+		p.queue.remove(w)
+		close(w.ready)
+	}
+}
+
+// refusal is the *Error of a request that may go at that time.
+func (p *Pacer) refusal(now, at time.Time, why Why) *Error {
+	e := &Error{Until: at, Wait: at.Sub(now), Why: why, Queue: p.queue.size}
+	if p.learn.paced {
+		e.Rate = p.learn.rate
+	}
+	if p.told.shut(now) {
+		e.ToldUntil = p.told.until
+	}
+	return e
+}

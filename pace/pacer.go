@@ -1,0 +1,312 @@
+package pace
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Pacer holds the requests to one endpoint to what its provider accepts. The
+// package's documentation says how. The zero value is free and ready; a Pacer
+// must not be copied after its first use. It is safe for concurrent use.
+type Pacer struct {
+	// Rand gives the chance of the spread after a told time, in [0, 1). nil is
+	// math/rand/v2's. It is set before the first use, is called by one at a time,
+	// and must not call the Pacer.
+	Rand func() float64
+
+	// word is twice the requests in flight, plus 1 if requests are watched: the
+	// one word that a free request reads and writes. An odd word sends
+	// everybody to the lock, so whoever sets it sees all later requests.
+	word    atomic.Int64
+	answers atomic.Uint64
+
+	mu       sync.Mutex
+	learn    learner
+	told     closing
+	windows  windows
+	limits   limiter
+	overload overload
+	queue    queue
+	timer    *time.Timer // to the next turn; nil while nobody waits
+	now      time.Time   // of the last look at the clock
+
+	seq         uint64 // of the last request that was watched
+	watched     int    // requests in flight
+	unheard     amount // of them, neither answered nor refused yet
+	episodes    uint64
+	seen        uint64 // of answers, when there was last a clock to date them
+	lastAnswer  time.Time
+	lastRefusal time.Time
+}
+
+// Cost is what a request is known to be before it is made. The zero value is a
+// new call of the one client, of unknown size.
+type Cost struct {
+	// Tokens is how many tokens the request may use, prompt and answer. It
+	// counts against a configured limit and a told window of tokens. 0: unknown.
+	Tokens int64
+	// Again says that the request goes on with a call that has begun (a later
+	// attempt, a judge, a tool's round). Of one client's requests, those go
+	// before new calls: what has begun is finished first.
+	Again bool
+	// Client is whom the turn is for. Clients take turns, whatever each of them
+	// asks for. "" is a client like any other.
+	Client string
+}
+
+// tokensMost bounds what one request may cost, so that sums of it don't run over.
+const tokensMost = 1 << 40
+
+// Turn is the leave to make one request. It ends with exactly one of
+// [Pacer.Done] and [Pacer.Back]. The zero value is the turn of a request that
+// needs no watching. It fits into an interface without an allocation.
+type Turn struct{ sent *sent }
+
+// sent is a watched request.
+type sent struct {
+	at      time.Time
+	seq     uint64
+	tokens  int64
+	look    bool // it goes during a told time, to see whether that still holds
+	heard   bool // accepted, refused or failed
+	refused bool
+	low     bool // it goes at a rate well below what was accepted
+	over    bool // not made, or done
+}
+
+// Try takes a turn if there is one at this moment. It does not wait: the *Error
+// says why there is none and, in Until, the earliest time known at which there
+// may be one (an estimate, never zero).
+func (p *Pacer) Try(c Cost) (Turn, *Error) {
+	if p.word.Add(2)&1 == 0 {
+		return Turn{}, nil
+	}
+	c.Tokens = max(0, min(c.Tokens, tokensMost))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.word.Add(-2)
+	now := time.Now()
+	p.dispatch(now)
+	if p.mayGo(now, c) {
+		return p.send(now, c), nil
+	}
+	p.learn.hold(now)
+	at, why := p.earliest(now, c)
+	return Turn{}, p.refusal(now, at, why)
+}
+
+// Wait waits for a turn in the queue. It holds nothing but its place, and gives
+// that back when ctx ends: the error is then ctx's. It returns an *Error as soon
+// as its turn can't come before ctx's deadline, as far as is certain: for a told
+// time, a remaining count and a configured limit, strictly; for a learned rate,
+// if not even twice the rate would do, and not at all during the slow start. It
+// is asked again whenever one of them gets worse. At most 10,000 wait; there is
+// an *Error for more.
+func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
+	if err := ctx.Err(); err != nil {
+		return Turn{}, err
+	}
+	deadline, bound := ctx.Deadline() // not under the lock: it may be anybody's code
+	if p.word.Add(2)&1 == 0 {
+		return Turn{}, nil
+	}
+	c.Tokens = max(0, min(c.Tokens, tokensMost))
+	w := &waiter{cost: c, deadline: deadline, bound: bound, ready: make(chan struct{})}
+	if turn, waits, err := p.line(w); !waits {
+		return turn, err
+	}
+	select {
+	case <-w.ready:
+		if w.err != nil {
+			return Turn{}, w.err
+		}
+		return w.turn, nil
+	case <-ctx.Done():
+		p.leave(w)
+		if err := ctx.Err(); err != nil {
+			return Turn{}, err
+		}
+		return Turn{}, context.Canceled
+	}
+}
+
+// Accepted says that an answer, or its first piece, has come, and what was told
+// with it (nil: nothing). Told again for the same turn, only told counts.
+func (p *Pacer) Accepted(t Turn, told *Told) {
+	if t.sent == nil {
+		p.answers.Add(1)
+		if told.silent() && p.word.Load()&1 == 0 {
+			return
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if s := t.sent; s != nil && !s.heard {
+		p.heard(s)
+		p.answers.Add(1)
+		if s.look {
+			p.told = closing{} // the provider answers, whatever it told
+			p.learn.resume(now)
+		}
+	}
+	p.lastAnswer, p.seen = now, p.answers.Load()
+	p.learn.advance(now)
+	p.overload.accepted()
+	p.hear(now, t.sent, told, false)
+	p.dispatch(now)
+}
+
+// Refused says that the provider refused the request for its rate, or, with
+// told.Overload, for want of capacity. told may be nil. A request that was sent
+// before the last episode's cut says nothing new, but what is told with it holds.
+func (p *Pacer) Refused(t Turn, told *Told) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.date(now)
+	p.learn.advance(now)
+	s := t.sent
+	if s != nil {
+		s.refused = true
+		p.heard(s)
+		if s.look && told != nil && told.HasWait {
+			p.told = closing{} // what is told now counts
+			p.learn.resume(now)
+		}
+	}
+	p.lastRefusal = now
+	inFlight := p.inFlight()
+	fresh := false
+	if told != nil && told.Overload {
+		var floor bool
+		if fresh, floor = p.overload.refused(now, s, inFlight, p.seq); floor {
+			p.learn.refused(now, s, p.seq)
+		}
+	} else {
+		fresh = p.learn.refused(now, s, p.seq)
+	}
+	if fresh {
+		p.episodes++
+	}
+	p.watch()
+	p.hear(now, s, told, true)
+	p.recheck(now)
+	p.dispatch(now)
+}
+
+// Failed says that the request failed otherwise. It was not refused, so to the
+// rate it counts as accepted (a provider's own failure has passed its limits,
+// and the rate is cut at an episode even if all of them had); it is no answer
+// for [Pacer.ProgressSince]. told may be nil.
+func (p *Pacer) Failed(t Turn, told *Told) {
+	if t.sent == nil && told.silent() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if t.sent != nil {
+		p.heard(t.sent)
+	}
+	p.learn.advance(now)
+	p.hear(now, t.sent, told, false)
+	p.dispatch(now)
+}
+
+// Back says that the request was not made: the turn, its tokens and its place
+// among those in flight go back. After [Pacer.Accepted], [Pacer.Refused] or
+// [Pacer.Failed] it is [Pacer.Done].
+func (p *Pacer) Back(t Turn) {
+	if t.sent == nil {
+		p.Done(t)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.back(now, t.sent)
+	p.dispatch(now)
+}
+
+// Done says that the request has ended, body and all: what limits concurrency
+// is free.
+func (p *Pacer) Done(t Turn) {
+	if t.sent == nil {
+		if p.word.Add(-2)&1 == 0 {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.dispatch(time.Now())
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.limits.held(now.Sub(t.sent.at))
+	p.end(t.sent)
+	p.dispatch(now)
+}
+
+// Used says how many tokens the request has used, where its [Cost] could only
+// reckon: the difference goes back to the configured limit, or is owed to it.
+func (p *Pacer) Used(t Turn, tokens int64) {
+	if t.sent == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.dispatch(now)
+	p.limits.tokens.level += float64(t.sent.tokens - tokens)
+	p.dispatch(now)
+}
+
+// Configure replaces the configured limits.
+func (p *Pacer) Configure(l Limits) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.limits.configure(now, l)
+	p.watch()
+	p.recheck(now)
+	p.dispatch(now)
+}
+
+// Reset forgets all that was learned and told. Configured limits and the queue
+// stay; those who wait go on at once.
+func (p *Pacer) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget()
+	p.dispatch(time.Now())
+}
+
+// Episode is the number of the last episode of refusals, from 1; 0 if there was
+// none. Sixty refusals of one burst are one episode.
+func (p *Pacer) Episode() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.episodes
+}
+
+// progressFor is how long an answer proves that an endpoint makes progress.
+const progressFor = 10 * time.Second
+
+// Mark is taken at the start of a try, for [Pacer.ProgressSince].
+func (p *Pacer) Mark() uint64 { return p.answers.Load() }
+
+// ProgressSince says whether anyone got an answer after mark was taken, or
+// within the last 10 s. A free endpoint reads no clock: the answers of a free
+// time count as of the refusal that ended it.
+func (p *Pacer) ProgressSince(mark uint64) bool {
+	if p.answers.Load() != mark {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.lastAnswer.IsZero() && time.Since(p.lastAnswer) <= progressFor
+}

@@ -1,0 +1,197 @@
+package pace
+
+import "time"
+
+const (
+	// toldLong is the longest told wait that nobody shortens.
+	toldLong = 2 * time.Minute
+	// lookEvery is how often one request looks whether a longer one still holds.
+	lookEvery = time.Minute
+	// spreadPart and spreadMost are the spread of the first turn after a told
+	// time: processes that were told the same instant don't come back at it.
+	spreadPart = 0.1
+	spreadMost = time.Second
+)
+
+// closing is a told time.
+type closing struct {
+	until time.Time // as told
+	opens time.Time // the first turn, spread
+	look  time.Time // if the wait is long: when one request may look; else zero
+}
+
+// close closes for wait from now on, unless it is closed for longer.
+func (c *closing) close(now time.Time, wait time.Duration, chance func() float64) {
+	if !c.shut(now) {
+		*c = closing{}
+	}
+	until := now.Add(wait)
+	if !until.After(c.until) {
+		return
+	}
+	spread := min(spreadMost, seconds(wait.Seconds()*spreadPart))
+	c.until, c.opens = until, until.Add(time.Duration(chance()*float64(spread)))
+	switch {
+	case wait <= toldLong:
+		c.look = time.Time{}
+	case c.look.IsZero():
+		c.look = now.Add(lookEvery)
+	}
+}
+
+func (c *closing) shut(now time.Time) bool { return now.Before(c.opens) }
+
+// looks says whether one request may go although it is shut.
+func (c *closing) looks(now time.Time) bool { return !c.look.IsZero() && !now.Before(c.look) }
+
+const (
+	// windowMost is how long a remaining count alone keeps all away.
+	windowMost = time.Minute
+	// windowStrikes is how many times in a row a provider may say that nothing
+	// remains, and nothing else, before the counts are left to themselves: some
+	// always say 0, and answer. What is left is what it refuses.
+	windowStrikes = 3
+	// windowsKept bounds what one response may say.
+	windowsKept = 8
+)
+
+// windows are the remaining counts of the last response that had any.
+type windows struct {
+	list    []window
+	strikes int    // answers in a row that said that nothing remains, each to a request sent after the one before
+	strike  uint64 // requests up to this one are no further strike
+	used    amount // since the last of these answers
+}
+
+// amount is of requests and of their tokens.
+type amount struct{ requests, tokens int64 }
+
+func (a amount) of(tokens bool) int64 {
+	if tokens {
+		return a.tokens
+	}
+	return a.requests
+}
+
+// window is one of them, as of now.
+type window struct {
+	tokens bool
+	limit  int64         // 0: not said
+	left   int64         // less what is in flight and was sent since
+	used   int64         // what is in flight and was sent since
+	begins time.Time     // when it begins again
+	period time.Duration // from then to the next time, as far as can be guessed
+	look   time.Time     // when one request may go although nothing is left
+}
+
+// hear takes in the windows of a response to s, made while so much else was not
+// answered yet. last is the last request that was sent.
+func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, flying amount, last uint64) {
+	strike := !refused
+	list := make([]window, 0, min(len(told), windowsKept))
+	for _, t := range told[:min(len(told), windowsKept)] {
+		strike = strike && t.Remaining <= 0 && (t.Limit <= 0 || ws.used.of(t.Tokens) < t.Limit)
+		if t.Reset <= 0 {
+			continue // it begins again now, or we don't know when
+		}
+		used := flying.of(t.Tokens)
+		list = append(list, window{
+			tokens: t.Tokens, limit: t.Limit, left: max(0, t.Remaining) - used, used: used,
+			begins: now.Add(t.Reset), period: min(t.Reset, windowMost), look: now.Add(windowMost),
+		})
+	}
+	switch {
+	case s != nil && s.seq <= ws.strike && ws.strikes > 0:
+	case strike:
+		ws.strikes++
+		ws.strike, ws.used = last, amount{}
+	default:
+		ws.strikes, ws.used = 0, amount{}
+	}
+	if ws.strikes >= windowStrikes {
+		list = nil
+	}
+	ws.list = list
+}
+
+// need is what a request takes of a window: never more than it ever holds.
+func (w *window) need(c Cost) int64 {
+	switch {
+	case !w.tokens:
+		return 1
+	case w.limit > 0:
+		return min(max(c.Tokens, 1), w.limit)
+	}
+	return max(c.Tokens, 1)
+}
+
+func (ws *windows) open(now time.Time, c Cost) bool {
+	for i := range ws.list {
+		if w := &ws.list[i]; w.left < w.need(c) && now.Before(w.look) {
+			return false
+		}
+	}
+	return true
+}
+
+// take takes a request that goes now.
+func (ws *windows) take(now time.Time, c Cost) {
+	ws.used.requests++
+	ws.used.tokens += max(c.Tokens, 1)
+	for i := range ws.list {
+		w := &ws.list[i]
+		w.left -= w.need(c)
+		w.used += w.need(c)
+		if w.left < 0 {
+			w.look = now.Add(windowMost)
+		}
+	}
+}
+
+// back gives back what a request took that was not made.
+func (ws *windows) back(c Cost) {
+	for i := range ws.list {
+		w := &ws.list[i]
+		w.left += w.need(c)
+		w.used -= w.need(c)
+	}
+}
+
+// turn is when a request with so many requests and tokens before it may go.
+func (ws *windows) turn(c Cost, before int, tokens int64) time.Time {
+	var at time.Time
+	for i := range ws.list {
+		w := &ws.list[i]
+		ahead := int64(before)
+		if w.tokens {
+			ahead = tokens
+		}
+		if w.left-ahead >= w.need(c) {
+			continue
+		}
+		opens := w.begins
+		if w.look.Before(opens) {
+			opens = w.look
+		}
+		at = later(at, opens)
+	}
+	return at
+}
+
+// advance lets windows begin again whose time has come. One of which nothing was
+// used since is forgotten.
+func (ws *windows) advance(now time.Time) {
+	kept := ws.list[:0]
+	for _, w := range ws.list {
+		if !now.Before(w.begins) {
+			idle := w.used == 0 && w.left > 0 || now.Sub(w.begins) >= w.period // a whole one has passed
+			if w.limit <= 0 || idle {
+				continue
+			}
+			w.left, w.used = w.limit, 0
+			w.begins, w.look = w.begins.Add(w.period), now.Add(windowMost)
+		}
+		kept = append(kept, w)
+	}
+	ws.list = kept
+}

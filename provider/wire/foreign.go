@@ -1,0 +1,120 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"llmcall/failure"
+)
+
+// Foreign is a server that a program calls by an SDK without an adapter. What is
+// known of a call is what the SDK's error holds.
+type Foreign struct {
+	Protocol string // classify.OpenAI
+	// Home is the provider's own address. The errors of a server at another one
+	// are of a provider by the name of its host.
+	Home string
+	// Secrets are the keys that its texts may quote; see [Secrets]. One that is so
+	// short that it may be in a text by chance is passed over.
+	Secrets []string
+}
+
+// Response returns the exchange that ended in a response, whose status and body
+// are given. Its methods make an error of it. request may be nil.
+func (f Foreign) Response(request *http.Request, response *http.Response, body []byte) *Exchange {
+	if request == nil {
+		request = &http.Request{}
+	}
+	known := *request
+	if known.URL == nil {
+		known.URL = &url.URL{}
+	}
+	e := f.at(known.URL)
+	return &Exchange{
+		Endpoint: e, Sent: true, Whole: true, At: time.Now(), Status: response.StatusCode,
+		Body: []byte(e.Hide(string(body))), Request: &known, Response: response,
+	}
+}
+
+// Broken makes an error of the network's failure under a request. Any other is
+// returned as it is, and so is one that knows its kind, and that of a context,
+// since only the caller knows whose it is.
+func (f Foreign) Broken(err error) error {
+	var address *url.URL
+	outer, sent := errors.AsType[*url.Error](err)
+	if sent {
+		address, _ = url.Parse(outer.URL)
+	}
+	if !sent && !failure.Network(err) || classified(err) {
+		return err
+	}
+	if address == nil {
+		address = &url.URL{}
+	}
+	f.Secrets = append(f.Secrets[:len(f.Secrets):len(f.Secrets)], secretsIn(address)...)
+	return f.at(address).Broken(context.Background(), err)
+}
+
+// classified reports whether an error says itself what it is.
+func classified(err error) bool {
+	if _, ok := errors.AsType[interface {
+		error
+		FailureKind() failure.Kind
+	}](err); ok {
+		return true
+	}
+	switch failure.KindOf(err) {
+	case failure.CircuitOpen, failure.Cancelled, failure.DeadlineExceeded:
+		return true
+	}
+	return false
+}
+
+func (f Foreign) at(address *url.URL) *Endpoint {
+	provider := f.Protocol
+	if home, err := url.Parse(f.Home); err == nil && address.Host != "" && !strings.EqualFold(address.Host, home.Host) {
+		provider = address.Host
+	}
+	return &Endpoint{Provider: provider, Protocol: f.Protocol, Base: address, Hide: func(text string) string {
+		for _, secret := range f.Secrets {
+			if len(secret) >= minKey {
+				text = hide(secret)(text)
+			}
+		}
+		return text
+	}}
+}
+
+// Secrets returns the keys and cookies that a request was sent with. request may
+// be nil.
+func Secrets(request *http.Request) []string {
+	if request == nil {
+		return nil
+	}
+	var all []string
+	for _, name := range secretHeaders {
+		for _, value := range request.Header.Values(name) {
+			_, token, _ := strings.Cut(value, " ") // "Bearer …"
+			all = append(all, value, strings.TrimSpace(token))
+		}
+	}
+	if request.URL != nil {
+		all = append(all, secretsIn(request.URL)...)
+	}
+	return all
+}
+
+// secretsIn returns what an address may hold of keys: a password, the values of
+// its query.
+func secretsIn(address *url.URL) []string {
+	password, _ := address.User.Password()
+	all := []string{password}
+	for _, values := range address.Query() {
+		all = append(all, values...)
+	}
+	return all
+}

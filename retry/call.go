@@ -1,0 +1,599 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"llmcall/endpoint"
+	"llmcall/failure"
+	"llmcall/pace"
+)
+
+// Call is one call: its attempts, its waits, and the permits that it holds for
+// the request under way. It is for one goroutine, and must not be copied once it
+// has begun.
+//
+//	var c retry.Call
+//	c.Begin(ctx, policy, targets)
+//	defer c.Close()
+//	for c.Next() {
+//		answer, err := ask(c.Context())
+//		if c.Settle(endpoint.Outcome{Err: err}) {
+//			return answer, nil
+//		}
+//	}
+//	return nil, c.Err()
+//
+// A request is admitted by Next or Round, accepted by Accepted when an answer has
+// begun to come, and settled by Settle when the provider has answered or failed:
+// counted, once. After that nothing is held, however long the answer is checked
+// or read.
+type Call struct {
+	// Observer, if set before Begin, is told what happens beside the policy's.
+	Observer Observer
+	// Want is what each request may use, as far as its caller can tell, for the
+	// guards that keep an account of it. It may be set anew before Next and
+	// Round. 0: not known.
+	Want endpoint.Amount
+
+	policy    *Policy
+	ctx       context.Context
+	targets   []Target
+	own       []endpoint.Guard // asked before those of the target
+	at        int              // the target's place
+	attempt   context.Context
+	endTry    context.CancelFunc
+	endCall   context.CancelFunc
+	number    int       // of the attempt, from 1
+	start     time.Time // of the request under way; zero where nobody needs it
+	took      time.Duration
+	mark      uint64 // of the endpoint, when the request began
+	state     state
+	accepted  bool
+	heard     *pace.Told
+	permits   [4]endpoint.Permit
+	further   *[]endpoint.Permit // those that do not fit there
+	*observed                    // nil without an observer
+	*trouble                     // nil until something has failed or was waited for
+	err       *Error
+}
+
+// observed is what only a call needs that is observed.
+type observed struct {
+	observer  Observer
+	id        uint64
+	begun     time.Time
+	announced bool // that the attempt began, and not that it ended
+}
+
+// state is where the request under way is.
+type state uint8
+
+const (
+	idle     state = iota
+	admitted       // its permits are held
+	answered       // settled, with an answer
+)
+
+// trouble is what only a call needs of which something failed.
+type trouble struct {
+	failures []Failure
+	counted  int           // failed attempts that count against MaxAttempts
+	retries  int           // the backoff's attempt number
+	cutOff   bool          // an answer was cut off
+	shorts   int           // told waits below a second
+	waited   time.Duration // for limits and circuits
+	plan     step          // what was decided about the next attempt
+	planned  time.Time     // when
+	wait     time.Duration // before the attempt that comes, as it was
+	reason   WaitReason
+	dead     map[int]bool      // targets that can't serve this call
+	misses   map[int]int       // failures of each target's provider
+	due      map[int]time.Time // until when each target is left alone by this call
+}
+
+// maxFailures is how many failures are kept of one call; of more, the first and
+// the last half.
+const maxFailures = 128
+
+// Begin begins a call to the first of the targets that can serve it. own guards,
+// such as the call's account, are asked before those of the target.
+func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
+	c.policy, c.ctx, c.targets, c.own = p, ctx, to, own
+	if p.config.Observer != nil || c.Observer != nil {
+		c.observed = &observed{observer: Observers(p.config.Observer, c.Observer), id: lastCall.Add(1), begun: time.Now()}
+		c.ctx = c.tell(c.ctx, Event{Type: CallStarted})
+	}
+	if p.config.MaxTime > 0 {
+		c.ctx, c.endCall = context.WithTimeout(c.ctx, p.config.MaxTime)
+	}
+}
+
+// Next waits for what must be waited for, and admits an attempt. If it returns
+// false, Err says why there is none.
+func (c *Call) Next() bool {
+	if c.err != nil || c.state == admitted {
+		return false
+	}
+	c.endAttempt(nil, failure.Unknown)
+	c.state = idle
+	if c.ctx.Err() != nil {
+		return c.ended()
+	}
+	if c.trouble != nil && c.plan.wait > 0 && !c.pause(c.ask()) {
+		return false
+	}
+	if !c.acquire(c.ask()) {
+		return false
+	}
+	c.number++
+	c.attempt = c.ctx
+	if c.observed != nil {
+		c.announced = true
+		c.attempt = c.tell(c.ctx, Event{Type: AttemptStarted})
+	}
+	if limit := c.policy.config.AttemptTimeout; limit > 0 {
+		c.attempt, c.endTry = context.WithTimeout(c.attempt, limit)
+	}
+	return true
+}
+
+// Round admits a further request of the attempt under way, after Settle has
+// returned true: that with the results of the tools that the answer called. It
+// passes the same guards. If it returns false, Err says why the call has ended;
+// where it is nil, the attempt alone has: its time was over before the request
+// could be made, which says nothing of the provider. Last has that, and Next goes
+// on.
+func (c *Call) Round() bool {
+	if c.err != nil || c.state != answered {
+		return false
+	}
+	if c.ctx.Err() != nil {
+		return c.ended()
+	}
+	if c.attempt.Err() == nil {
+		if c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client, Want: c.Want}) {
+			return true
+		}
+		if c.err != nil {
+			return false
+		}
+	}
+	c.Wrong(&AttemptTimeoutError{Limit: c.policy.config.AttemptTimeout, Err: c.attempt.Err()})
+	return false
+}
+
+// ask is what the guards are told of the next attempt.
+func (c *Call) ask() endpoint.Ask {
+	a := endpoint.Ask{Again: c.number > 0 || c.policy.config.Follows, Client: c.policy.config.Client, Want: c.Want}
+	if c.trouble != nil {
+		a.Retry = c.plan.spends
+	}
+	return a
+}
+
+// begin notes that a request begins: its permits are held.
+func (c *Call) begin() {
+	c.reconsider()
+	c.state, c.accepted, c.heard = admitted, false, nil
+	timed := c.observed != nil || c.trouble != nil
+	if e := c.targets[c.at].Endpoint; e != nil {
+		c.mark = e.Mark()
+		timed = timed || e.Failed()
+	}
+	if !timed && c.policy.config.Hang > 0 {
+		_, timed = c.ctx.Deadline()
+	}
+	if timed { // nobody else asks how long it took: most calls read no clock
+		c.start = time.Now()
+	}
+}
+
+// Context returns the context of the attempt under way, with its time limit and
+// what the observer returned.
+func (c *Call) Context() context.Context { return c.attempt }
+
+// Number returns the number of the attempt under way, from 1.
+func (c *Call) Number() int { return c.number }
+
+// Target returns which of the targets the attempt under way is made at, from 0.
+func (c *Call) Target() int { return c.at }
+
+// Counted returns how many of the attempts so far failed and count against
+// MaxAttempts.
+func (c *Call) Counted() int {
+	if c.trouble == nil {
+		return 0
+	}
+	return c.counted
+}
+
+// Waited returns the wait before the attempt under way, as it was, and its
+// reason.
+func (c *Call) Waited() (time.Duration, WaitReason) {
+	if c.trouble == nil {
+		return 0, NoWait
+	}
+	return c.wait, c.reason
+}
+
+// Accepted says that an answer has begun to come: what is scarce is free for
+// others, such as a probe's place at a circuit. told is what came with it of the
+// provider's limits, or nil. A second call for the same request does nothing.
+func (c *Call) Accepted(told *pace.Told) {
+	c.Told(told)
+	if c.state != admitted || c.accepted {
+		return
+	}
+	c.accepted = true
+	for i := range c.guards() {
+		p := c.permit(i)
+		*p = c.guard(i).Accept(*p, c.heard)
+	}
+	c.heard = nil // it was of this moment, and is not told again when the answer ends
+}
+
+// Whole says that the answer is whole, and that Settle waits only for what is
+// found of it: nothing that others could use is held meanwhile.
+func (c *Call) Whole() {
+	c.Accepted(nil)
+	if c.state != admitted {
+		return
+	}
+	for i := range c.guards() {
+		p := c.permit(i)
+		*p = c.guard(i).Accept(*p, nil)
+	}
+}
+
+// Told says what came with the request's response of the provider's limits. It
+// counts from now, if it does not say when the response came: an answer may begin,
+// and the guards hear of it, long after its header.
+func (c *Call) Told(told *pace.Told) {
+	if told == nil || c.state != admitted {
+		return
+	}
+	heard := *told
+	if heard.At.IsZero() {
+		heard.At = time.Now()
+	}
+	c.heard = &heard
+}
+
+// Settle says how the request under way ended: with an answer if Err is nil, or
+// with a failure. It returns true for an answer; after a failure what follows is
+// decided, and Next goes on with it. Of the Outcome the caller fills in Err and
+// Used; the loop decides Effect and Kind.
+func (c *Call) Settle(o endpoint.Outcome) bool {
+	if c.state != admitted {
+		return false
+	}
+	if o.Err == nil {
+		o.Effect, o.Kind, o.Told = failure.Healthy, failure.Unknown, c.heard
+		c.settle(o)
+		c.state = answered
+		return true
+	}
+	o.Err = notNil(o.Err)
+	var f failed
+	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
+	f.read(c.policy)
+	o.Err, o.Kind = f.err, f.kind
+	f.progress = !c.accepted && c.progress() // an answer that had begun broke, and was not refused
+	o.Effect = c.effect(&f)
+	if o.Effect == failure.Ignore && f.response {
+		c.Accepted(nil) // a bad request was answered, too
+	}
+	if o.Effect == failure.Ignore && c.accepted {
+		o.Effect = failure.Healthy // whoever got an answer, or a piece of one, has proved that the provider lives
+	}
+	o.Told = c.toldBy(&f)
+	c.settle(o)
+	c.follow(&f)
+	return false
+}
+
+// Wrong says, after Settle has returned true, that the answer is not one to
+// return, and decides what follows.
+func (c *Call) Wrong(err error) {
+	if c.state != answered {
+		return
+	}
+	c.state = idle
+	err = notNil(err)
+	f := failed{err: err, kind: c.policy.kindOf(err), answered: true}
+	f.read(c.policy)
+	c.follow(&f)
+}
+
+// failed is a failure with what a decision needs of it.
+type failed struct {
+	err      error
+	kind     failure.Kind
+	row      failure.Decision
+	told     bool
+	wait     time.Duration // told
+	response bool          // the provider answered, if not as we wished
+	answered bool          // the answer was wrong
+	progress bool          // others get answers
+}
+
+// read finds what the table and the error say.
+func (f *failed) read(p *Policy) {
+	f.row = p.table.For(f.kind)
+	if stop := stopOf(f.err); stop != nil {
+		f.row.Again, f.row.Elsewhere = failure.Never, failure.ElsewhereNever
+		if f.err == error(stop) {
+			f.err = stop.err
+		}
+	}
+	if failure.NoRetryOf(f.err) {
+		f.row.Again = failure.Never
+	}
+	f.wait, f.told = failure.RetryAfterOf(f.err)
+	if e, _ := errors.AsType[*failure.Error](f.err); e != nil {
+		f.response = e.Status > 0 && e.Status < 500
+		if e.Adapted && f.row.Again != failure.Never {
+			f.row = failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereNever, Breaker: failure.Healthy}
+		}
+	}
+	f.answered = f.answered || f.kind == failure.InvalidAnswer || f.kind == failure.CutOff
+}
+
+// paced reports whether a pacer is among the guards of the target.
+func (c *Call) paced() bool {
+	to := c.targets[c.at]
+	return to.Endpoint != nil && !to.Unpaced
+}
+
+// progress reports whether the target serves anybody, as far as a pacer makes
+// something of it.
+func (c *Call) progress() bool { return c.paced() && c.targets[c.at].Endpoint.Progress(c.mark) }
+
+// reconsider takes back that a refusal used up an attempt: by the time that it
+// is retried, others were served. When a crowd begins, the refusals come before
+// the first answers.
+func (c *Call) reconsider() {
+	t := c.trouble
+	if t == nil || !t.plan.refusal {
+		return
+	}
+	t.plan.refusal = false
+	if last := &t.failures[len(t.failures)-1]; last.Target == c.at && c.progress() {
+		last.Uncounted = true
+		t.counted--
+		t.retries--
+	}
+}
+
+// effect is what a failure says of the provider.
+func (c *Call) effect(f *failed) failure.Effect {
+	switch {
+	case !f.response && c.hung():
+		return failure.Count
+	case f.kind == failure.Overloaded && f.progress && f.row.Breaker == failure.Count:
+		return failure.Ignore // the pacer sends fewer at a time; nobody is ill
+	case c.ctx.Err() != nil && (f.kind == failure.Transient || f.kind == failure.Unknown):
+		return failure.Ignore // most likely the end of the call's own context
+	}
+	return f.row.Breaker
+}
+
+// hung reports whether the call's deadline has ended an attempt of a provider
+// that hangs: it had long enough, nothing came, and nobody else got anything.
+func (c *Call) hung() bool {
+	limit := c.policy.config.Hang
+	e := c.targets[c.at].Endpoint
+	return limit > 0 && !c.accepted && !c.start.IsZero() && errors.Is(c.ctx.Err(), context.DeadlineExceeded) &&
+		time.Since(c.start) >= limit && (e == nil || !e.AnsweredSince(c.mark))
+}
+
+// toldBy returns what came of the provider's limits with a failure.
+func (c *Call) toldBy(f *failed) *pace.Told {
+	overload := f.kind == failure.Overloaded
+	if c.heard == nil && !f.told && !overload {
+		return nil
+	}
+	told := pace.Told{Overload: overload}
+	if c.heard != nil {
+		told = *c.heard
+		told.Overload = overload
+	}
+	if f.told {
+		told.Wait, told.HasWait = f.wait, true
+	}
+	return &told
+}
+
+// settle tells all guards how the request ended, and gives up its permits.
+func (c *Call) settle(o endpoint.Outcome) {
+	if !c.start.IsZero() {
+		c.took = time.Since(c.start)
+		o.Lasted = c.took
+	}
+	c.state = idle
+	c.tellGuards(0, c.guards(), -1, o)
+}
+
+// follow records a failed attempt and decides what follows from it.
+func (c *Call) follow(f *failed) {
+	t := c.record(f)
+	c.endAttempt(f.err, f.kind)
+	if c.ctx.Err() != nil {
+		c.ended()
+		return
+	}
+	d := c.policy.decide(&situation{
+		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, paced: c.paced(), begun: c.accepted, counted: t.counted, retries: t.retries,
+		cutOff: t.cutOff, told: f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
+		shorts: t.shorts, waited: t.waited, left: left(c.ctx),
+	})
+	t.failures[len(t.failures)-1].Uncounted = !d.counts
+	if d.counts {
+		t.counted++
+	}
+	if d.limit && d.wait < time.Second {
+		t.shorts++
+	}
+	if d.grows {
+		t.retries++
+	}
+	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
+	t.plan, t.planned = d, time.Now()
+	if len(c.targets) > 1 {
+		t.leaveAlone(c.at, t.planned.Add(d.wait))
+	}
+	if c.fallBack(f, &t.plan) {
+		return
+	}
+	if d.stop != 0 {
+		c.stop(d)
+	}
+}
+
+// record adds a failure to the history.
+func (c *Call) record(f *failed) *trouble {
+	t := c.inTrouble()
+	if len(t.failures) == maxFailures {
+		t.failures = append(t.failures[:maxFailures/2], t.failures[maxFailures/2+1:]...)
+	}
+	t.failures = append(t.failures, Failure{
+		Number: c.number, Target: c.at, Err: f.err, Kind: f.kind, Wait: t.wait, Reason: t.reason,
+	})
+	t.wait, t.reason = 0, NoWait
+	return t
+}
+
+func (c *Call) inTrouble() *trouble {
+	if c.trouble == nil {
+		c.trouble = &trouble{}
+	}
+	return c.trouble
+}
+
+// Last returns the last failed attempt, and whether there was one.
+func (c *Call) Last() (Failure, bool) {
+	if c.trouble == nil || len(c.failures) == 0 {
+		return Failure{}, false
+	}
+	return c.failures[len(c.failures)-1], true
+}
+
+// Stop ends the call after a failed attempt, whatever was decided: no attempt
+// follows. It does nothing where the call has ended already.
+func (c *Call) Stop() {
+	if c.err == nil && c.state != admitted {
+		c.stop(step{stop: Permanent})
+	}
+}
+
+// last returns the failure of the attempt before.
+func (c *Call) last() error {
+	if c.trouble == nil || len(c.failures) == 0 {
+		return nil
+	}
+	return c.failures[len(c.failures)-1].Err
+}
+
+// Err returns why there is no further attempt: an [*Error]; nil while attempts go
+// on, and after an answer.
+func (c *Call) Err() error {
+	if c.err == nil {
+		return nil
+	}
+	return c.err
+}
+
+// stop ends the call.
+func (c *Call) stop(d step, causes ...error) bool {
+	e := &Error{Reason: d.stop, Attempts: c.number, causes: causes}
+	switch d.stop {
+	case OutOfTime:
+		if len(causes) == 0 || !errors.Is(causes[0], context.DeadlineExceeded) {
+			e.causes = append([]error{context.DeadlineExceeded}, causes...)
+		}
+		e.RefusedWait, e.WaitReason = d.wait, d.reason
+	case WaitTooLong, RateLimitWaitExceeded:
+		e.RefusedWait, e.WaitReason = d.wait, d.reason
+	}
+	if c.trouble != nil {
+		e.Failures = c.failures[:len(c.failures):len(c.failures)]
+	}
+	c.err = e
+	return false
+}
+
+// ended ends the call because its context has ended.
+func (c *Call) ended() bool {
+	d, causes := step{stop: Cancelled}, []error{c.ctx.Err()}
+	if errors.Is(c.ctx.Err(), context.DeadlineExceeded) {
+		d.stop = OutOfTime
+	}
+	if cause := context.Cause(c.ctx); cause != nil && !same(cause, c.ctx.Err()) {
+		causes = append(causes, cause)
+	}
+	return c.stop(d, causes...)
+}
+
+// endAttempt frees what the attempt's context holds, and tells the observer.
+func (c *Call) endAttempt(err error, kind failure.Kind) {
+	if c.endTry != nil {
+		c.endTry()
+		c.endTry = nil
+	}
+	if c.observed != nil && c.announced {
+		c.announced = false
+		c.tell(c.attempt, Event{Type: AttemptEnded, Err: err, Kind: kind, Duration: c.took})
+	}
+}
+
+// tell tells the observer.
+func (c *Call) tell(ctx context.Context, e Event) context.Context {
+	e.Call, e.Attempt, e.Target = c.id, c.number, c.at
+	if e.Type == AttemptStarted {
+		e.Wait, e.Reason = c.Waited()
+	}
+	return tell(c.observer, ctx, e)
+}
+
+// Close ends the call, by defer: what is still held goes back. It notices a
+// panic, which counts as a failure of the provider and goes on; a request that
+// was neither settled nor panicked, as after runtime.Goexit, counts as not made.
+func (c *Call) Close() {
+	var panicked any
+	if c.state == admitted {
+		panicked = recover()
+		o := endpoint.Outcome{}
+		if panicked != nil {
+			o = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
+		}
+		c.settle(o)
+		c.endAttempt(o.Err, o.Kind)
+	} else {
+		c.endAttempt(nil, failure.Unknown)
+	}
+	if c.observed != nil {
+		e := Event{Type: CallEnded, Duration: time.Since(c.begun)}
+		if c.err != nil {
+			e.Err, e.Kind, e.Stop = c.err, c.err.FailureKind(), c.err.Reason
+		}
+		c.tell(c.ctx, e)
+		c.observed = nil
+	}
+	if c.endCall != nil {
+		c.endCall()
+		c.endCall = nil
+	}
+	if panicked != nil {
+		panic(panicked)
+	}
+}
+
+// left returns how long it is until ctx's deadline.
+func left(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return forever
+}

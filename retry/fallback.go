@@ -1,0 +1,141 @@
+package retry
+
+import (
+	"time"
+
+	"llmcall/failure"
+)
+
+// movable reports whether another target may serve where a guard of this one
+// refuses with such a kind.
+func (c *Call) movable(kind failure.Kind) bool {
+	if len(c.targets) == 1 || c.policy.table.For(kind).Elsewhere == failure.ElsewhereNever {
+		return false
+	}
+	for i := range c.targets {
+		if i != c.at && (c.trouble == nil || !c.dead[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// moveOn goes to another target because a guard of this one refuses: at once
+// where this one can't serve, or where another can go sooner and the wait here
+// is longer than FallbackAfter.
+func (c *Call) moveOn(d *step) bool {
+	if d.stop == 0 && d.wait <= c.policy.config.FallbackAfter {
+		return false
+	}
+	t := c.inTrouble()
+	if d.stop != 0 {
+		t.leave(c.at)
+	}
+	return c.goSooner(d)
+}
+
+// fallBack goes to another target after a failure, as the row of its kind says.
+// It returns true where the call goes on there; d is then what to do.
+func (c *Call) fallBack(f *failed, d *step) bool {
+	if len(c.targets) == 1 || f.answered || f.row.Elsewhere == failure.ElsewhereNever {
+		return false
+	}
+	t, p := c.trouble, &c.policy.config
+	if t.misses == nil {
+		t.misses = map[int]int{}
+	}
+	if d.counts {
+		t.misses[c.at]++
+	}
+	if t.counted >= p.MaxAttempts {
+		return false
+	}
+	switch {
+	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0:
+		// One attempt is kept for each target that was not tried.
+		if t.misses[c.at] < p.AttemptsPerTarget && p.MaxAttempts-t.counted > c.untried() {
+			return false
+		}
+	case d.stop == 0 && d.wait <= p.FallbackAfter:
+		return false
+	case d.stop == 0:
+		return c.goSooner(d)
+	}
+	if c.untried() == 0 && d.stop == 0 {
+		return false // the last target has all attempts that remain
+	}
+	t.leave(c.at)
+	return c.goSooner(d)
+}
+
+// goSooner goes to the target that can go first, if that is another one and
+// sooner than the step d. All guards are asked, and keep nothing.
+func (c *Call) goSooner(d *step) bool {
+	here, best, sooner := c.at, -1, d.wait
+	if c.trouble.dead[here] {
+		sooner = forever
+	}
+	ask := c.ask()
+	ask.Retry = false
+	for i := range c.targets {
+		if i == here || c.trouble.dead[i] {
+			continue
+		}
+		c.at = i
+		refusal, _ := c.admit(ask, -1)
+		own := time.Until(c.trouble.due[i]) // no pacer need know of it
+		wait := max(0, own)
+		if refusal == nil {
+			c.giveBack(c.guards(), -1)
+		} else if next := c.refused(refusal); next.stop != 0 {
+			continue
+		} else {
+			wait = max(wait, next.wait)
+		}
+		if own > c.policy.config.MaxRateLimitWait-c.trouble.waited {
+			continue // a delay of the backoff may be longer
+		}
+		if wait < sooner {
+			best, sooner = i, wait
+		}
+		if wait == 0 {
+			break
+		}
+	}
+	if best < 0 {
+		c.at = here
+		return false
+	}
+	c.at, *d = best, step{}
+	if own := time.Until(c.trouble.due[best]); own > 0 {
+		d.wait, d.reason, d.limit = own, RateLimitWait, true
+	}
+	return true
+}
+
+// untried returns how many targets were not called yet and may be.
+func (c *Call) untried() int {
+	n := 0
+	for i := range c.targets {
+		if i != c.at && !c.trouble.dead[i] && c.trouble.misses[i] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// leaveAlone notes until when a target is not to be asked again.
+func (t *trouble) leaveAlone(target int, until time.Time) {
+	if t.due == nil {
+		t.due = map[int]time.Time{}
+	}
+	t.due[target] = until
+}
+
+// leave notes that a target can't serve this call.
+func (t *trouble) leave(target int) {
+	if t.dead == nil {
+		t.dead = map[int]bool{}
+	}
+	t.dead[target] = true
+}

@@ -1,0 +1,100 @@
+package retry
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"llmcall/endpoint"
+	"llmcall/failure"
+)
+
+// EventType is what an [Event] tells of.
+type EventType uint8
+
+// The types of events, in the order in which a call has them: CallStarted; for
+// each attempt the waits before it, its start and its end; CallEnded.
+const (
+	CallStarted EventType = iota + 1
+	Waiting
+	AttemptStarted
+	AttemptEnded
+	CallEnded
+)
+
+var eventTypes = [...]string{"", "call_started", "waiting", "attempt_started", "attempt_ended", "call_ended"}
+
+// String returns the type's name ("attempt_ended").
+func (t EventType) String() string { return eventTypes[t] }
+
+// Event is something that happened in a call. What does not apply to its Type
+// is zero.
+type Event struct {
+	Type EventType
+	Call uint64 // the call's number in this process, from 1
+	// Attempt is the number of the attempt, from 1: with Waiting that of the
+	// last one, 0 before the first; with CallEnded how many there were.
+	Attempt int
+	Target  int // which of the call's targets, from 0
+
+	Wait   time.Duration // Waiting: how long, as far as it is known
+	Reason WaitReason    // Waiting: why
+
+	// Err and Kind are the failure that an attempt or the call ended with; nil
+	// and Unknown if it got an answer.
+	Err  error
+	Kind failure.Kind
+	// Duration is how long the attempt, or the whole call, took.
+	Duration time.Duration
+	Used     endpoint.Amount // AttemptEnded: what the attempt used
+	Stop     Reason          // CallEnded: why there was no further attempt
+}
+
+// Observer is told what happens in a call, in order, outside every lock, on the
+// call's goroutine. What it returns for CallStarted is the call's context from
+// then on, and for AttemptStarted that attempt's, so that it can carry a span;
+// nil leaves the context as it is, and for the other types the result is
+// ignored. A panic in it is logged with log/slog and goes no further. Attempts
+// and calls are counted apart: a call with three attempts has three
+// AttemptEnded and one CallEnded.
+type Observer func(ctx context.Context, e Event) context.Context
+
+// Observers joins observers: each is told, in order, with the context that the
+// one before returned. nil ones are left out; without any the result is nil.
+func Observers(all ...Observer) Observer {
+	var set []Observer
+	for _, o := range all {
+		if o != nil {
+			set = append(set, o)
+		}
+	}
+	switch len(set) {
+	case 0:
+		return nil
+	case 1:
+		return set[0]
+	}
+	return func(ctx context.Context, e Event) context.Context {
+		for _, o := range set {
+			ctx = tell(o, ctx, e)
+		}
+		return ctx
+	}
+}
+
+// tell tells one observer. A fault in it must not reach the call.
+func tell(o Observer, ctx context.Context, e Event) (next context.Context) {
+	next = ctx
+	defer func() {
+		if v := recover(); v != nil {
+			slog.Error("retry: the observer panicked", "event", e.Type.String(), "call", e.Call, "panic", v)
+		}
+	}()
+	if replaced := o(ctx, e); replaced != nil {
+		next = replaced
+	}
+	return next
+}
+
+var lastCall atomic.Uint64
