@@ -3,6 +3,7 @@ package pace_test
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -388,6 +389,401 @@ func TestABurstWhileWatchedIsOneEpisode(t *testing.T) {
 		}
 		if n := p.Episode(); n != 1 {
 			t.Errorf("%d episodes", n)
+		}
+	})
+}
+
+// A place in flight is reckoned to be free after as long as requests are in flight
+// on the average, of which the last counts an eighth.
+func TestHowLongPlacesAreHeld(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(pace.Limits{MaxConcurrent: 1})
+		for _, c := range []struct{ lasts, reckoned time.Duration }{{time.Second, 10 * ms}, {9 * time.Second, time.Second}, {2 * time.Second, 2 * time.Second}, {0, 2 * time.Second}} {
+			turn := take(t, p)
+			if _, err := p.Try(pace.Cost{}); err == nil || err.Wait != c.reckoned {
+				t.Errorf("before one of %v: %+v", c.lasts, err)
+			}
+			time.Sleep(c.lasts)
+			p.Done(turn)
+		}
+	})
+}
+
+// What has filled up under one limit is there under the next, and less of it where
+// that holds less.
+func TestALimitIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(pace.Limits{RequestsPerMinute: 60, TokensPerMinute: 6000})
+		if _, err := p.Try(pace.Cost{Tokens: 100}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		p.Configure(pace.Limits{RequestsPerMinute: 30, TokensPerMinute: 3000})
+		if _, err := p.Try(pace.Cost{Tokens: 50}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := p.Try(pace.Cost{Tokens: 50})
+		if err == nil || (err.Wait-2*time.Second).Abs() > 50*ms {
+			t.Errorf("the next of 30 a minute: %+v", err)
+		}
+		p.Configure(pace.Limits{RequestsPerMinute: 60, TokensPerMinute: 6000})
+		if _, err = p.Try(pace.Cost{Tokens: 50}); err == nil || err.Wait < 900*ms {
+			t.Errorf("a limit that is raised gives nothing at once: %+v", err)
+		}
+	})
+}
+
+// A pacer with configured limits is idle once they have filled up.
+func TestWhenAPacerIsIdle(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits pace.Limits
+		cost   pace.Cost
+		after  time.Duration
+	}{
+		"none":                 {pace.Limits{}, pace.Cost{}, 0},
+		"requests":             {pace.Limits{RequestsPerMinute: 60}, pace.Cost{}, time.Second},
+		"tokens":               {pace.Limits{TokensPerMinute: 6000}, pace.Cost{Tokens: 100}, 1050 * ms},
+		"tokens that are owed": {pace.Limits{TokensPerMinute: 6000}, pace.Cost{Tokens: 500}, 5150 * ms},
+		"requests and tokens":  {pace.Limits{RequestsPerMinute: 600, TokensPerMinute: 6000}, pace.Cost{Tokens: 200}, 2100 * ms},
+	} {
+		bubble(t, func(t *testing.T, p *pace.Pacer) {
+			p.Configure(c.limits)
+			if !p.Idle() {
+				t.Errorf("%s: not idle when new", name)
+			}
+			turn, err := p.Try(c.cost)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Idle() {
+				t.Errorf("%s: idle with one in flight", name)
+			}
+			answered(p, turn, nil)
+			if c.after > 0 {
+				time.Sleep(c.after - 100*ms)
+				if p.Idle() {
+					t.Errorf("%s: idle before %v", name, c.after)
+				}
+				time.Sleep(100 * ms)
+			}
+			if !p.Idle() {
+				t.Errorf("%s: not idle after %v", name, c.after)
+			}
+		})
+	}
+	for name, keep := range map[string]func(t *testing.T, p *pace.Pacer){
+		"a told time": func(t *testing.T, p *pace.Pacer) { answered(p, take(t, p), toldWait(time.Hour)) },
+		"a rate":      func(t *testing.T, p *pace.Pacer) { refuse(t, p, nil) },
+		"a window": func(t *testing.T, p *pace.Pacer) {
+			answered(p, take(t, p), &pace.Told{Windows: []pace.Window{{Limit: 9, Remaining: 8, Reset: time.Hour}}})
+		},
+		"an overload": func(t *testing.T, p *pace.Pacer) { refuse(t, p, &pace.Told{Overload: true}) },
+	} {
+		bubble(t, func(t *testing.T, p *pace.Pacer) {
+			if keep(t, p); p.Idle() {
+				t.Errorf("%s would be lost", name)
+			}
+		})
+	}
+}
+
+// The tokens of those who wait count against a configured limit.
+func TestTheEstimateCountsTheTokensBefore(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(pace.Limits{TokensPerMinute: 6000})
+		cost := pace.Cost{Tokens: 100}
+		if _, err := p.Try(cost); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := p.Wait(t.Context(), cost); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		if _, err := p.Try(cost); err == nil || (err.Wait-2*time.Second).Abs() > 100*ms || err.Queue != 1 || err.Why != pace.ConfiguredLimit {
+			t.Errorf("%+v", err)
+		}
+		<-done
+	})
+}
+
+// queued lets one wait, with so many tokens, and says when it went.
+func queued(t *testing.T, p *pace.Pacer, tokens int64) (went func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if turn, err := p.Wait(ctx, pace.Cost{Tokens: tokens}); err == nil {
+			p.Done(turn)
+		}
+	}()
+	synctest.Wait()
+	return func() bool {
+		synctest.Wait()
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// Who waits goes in the instant in which what held it is gone, and not at the next
+// look of a timer.
+func TestWhoWaitsGoesAtOnce(t *testing.T) {
+	window := func(remaining int64) *pace.Told {
+		return &pace.Told{Windows: []pace.Window{{Limit: 9, Remaining: remaining, Reset: 30 * time.Second}}}
+	}
+	for name, c := range map[string]struct {
+		limits pace.Limits
+		tokens int64
+		told   *pace.Told // with an answer before
+		ends   func(p *pace.Pacer, first, second pace.Turn)
+	}{
+		"Done":              {pace.Limits{MaxConcurrent: 2}, 0, nil, func(p *pace.Pacer, first, _ pace.Turn) { p.Done(first) }},
+		"Back":              {pace.Limits{MaxConcurrent: 2}, 0, nil, func(p *pace.Pacer, first, _ pace.Turn) { p.Back(first) }},
+		"Used":              {pace.Limits{TokensPerMinute: 6000}, 100, nil, func(p *pace.Pacer, first, _ pace.Turn) { p.Used(first, 0) }},
+		"Configure":         {pace.Limits{MaxConcurrent: 2}, 0, nil, func(p *pace.Pacer, _, _ pace.Turn) { p.Configure(pace.Limits{}) }},
+		"Reset":             {pace.Limits{}, 0, toldWait(time.Minute), func(p *pace.Pacer, _, _ pace.Turn) { p.Reset() }},
+		"Accepted, a count": {pace.Limits{}, 0, window(0), func(p *pace.Pacer, _, second pace.Turn) { p.Accepted(second, window(5)) }},
+		"Failed, a count":   {pace.Limits{}, 0, window(0), func(p *pace.Pacer, _, second pace.Turn) { p.Failed(second, window(5)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, p *pace.Pacer) {
+				p.Configure(c.limits)
+				first, err := p.Try(pace.Cost{Tokens: c.tokens})
+				if err != nil {
+					t.Fatal(err)
+				}
+				second, err := p.Try(pace.Cost{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.told != nil {
+					p.Accepted(first, c.told)
+				}
+				went := queued(t, p, c.tokens)
+				if went() {
+					t.Fatal("it does not wait")
+				}
+				if c.ends(p, first, second); !went() {
+					t.Error("it waits yet")
+				}
+			})
+		})
+	}
+	bubble(t, func(t *testing.T, p *pace.Pacer) { // a request of a free time holds a place, too
+		free := take(t, p)
+		p.Configure(pace.Limits{MaxConcurrent: 1})
+		went := queued(t, p, 0)
+		if went() {
+			t.Fatal("it does not wait")
+		}
+		if p.Done(free); !went() {
+			t.Error("it waits yet")
+		}
+	})
+}
+
+// An answer counts once for its turn, and no turn at all for nobody's tokens.
+func TestAnAnswerCountsOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		mark := p.Mark()
+		answered(p, take(t, p), nil) // free: it has no time
+		if !p.ProgressSince(mark) || p.ProgressSince(p.Mark()) {
+			t.Error("an answer of a free time is progress since, and no more")
+		}
+		p.Configure(pace.Limits{TokensPerMinute: 6000})
+		turn := take(t, p)
+		p.Accepted(turn, nil)
+		p.Accepted(turn, &pace.Told{HasWait: true})
+		p.Done(turn)
+		p.Used(pace.Turn{}, 1000)
+		if s := p.Snapshot(); s.Answers != 2 {
+			t.Errorf("%d answers of two", s.Answers)
+		}
+		if _, err := p.Try(pace.Cost{Tokens: 100}); err != nil {
+			t.Errorf("tokens of no turn are used: %v", err)
+		}
+	})
+}
+
+// What a rate has grown to is not lost by a told time.
+func TestAToldTimeKeepsTheRate(t *testing.T) {
+	for name, tell := range map[string]func(*pace.Pacer, pace.Turn){
+		"accepted": func(p *pace.Pacer, turn pace.Turn) { p.Accepted(turn, toldWait(time.Second)) },
+		"failed":   func(p *pace.Pacer, turn pace.Turn) { p.Failed(turn, toldWait(time.Second)) },
+		"refused":  func(p *pace.Pacer, turn pace.Turn) { p.Refused(turn, toldWait(time.Second)) }, // one of before the rate
+	} {
+		bubble(t, func(t *testing.T, p *pace.Pacer) {
+			p.Configure(pace.Limits{MaxConcurrent: 9})
+			turn := take(t, p)
+			refuse(t, p, nil)
+			time.Sleep(2 * time.Second)
+			tell(p, turn)
+			if s := p.Snapshot(); math.Abs(s.Rate-8) > 0.01 {
+				t.Errorf("%s: a rate of %v, want 2 doubled twice", name, s.Rate)
+			}
+		})
+	}
+}
+
+// Of several told times the longest holds, unless it was the look at a long one
+// that was told another.
+func TestWhichToldTimeHolds(t *testing.T) {
+	left := func(p *pace.Pacer) time.Duration { return time.Until(p.Snapshot().Until) }
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(pace.Limits{MaxConcurrent: 9})
+		first, second := take(t, p), take(t, p)
+		p.Refused(first, toldWait(time.Minute))
+		p.Refused(second, toldWait(time.Second))
+		if d := left(p); d != time.Minute {
+			t.Errorf("a shorter one of another request: %v", d)
+		}
+	})
+	for _, c := range []struct {
+		told *pace.Told
+		want time.Duration
+	}{{toldWait(10 * time.Second), 10 * time.Second}, {nil, 9 * time.Minute}, {&pace.Told{Overload: true}, 9 * time.Minute}} {
+		bubble(t, func(t *testing.T, p *pace.Pacer) {
+			refuse(t, p, toldWait(10*time.Minute))
+			time.Sleep(time.Minute)
+			refuse(t, p, c.told) // looks
+			if d := left(p); d != c.want {
+				t.Errorf("the look is told %+v: %v left", c.told, d)
+			}
+		})
+	}
+	bubble(t, func(t *testing.T, p *pace.Pacer) { // also with a request of a free time that failed
+		turn := take(t, p)
+		if p.Failed(turn, toldWait(10*time.Second)); left(p) != 10*time.Second {
+			t.Errorf("%v left", left(p))
+		}
+	})
+}
+
+// Three answers or failures in a row that say that nothing remains are not
+// believed; three refusals are.
+func TestWhoIsBelievedThatNothingRemains(t *testing.T) {
+	for name, c := range map[string]struct {
+		end      func(*pace.Pacer, pace.Turn, *pace.Told)
+		believed bool
+	}{
+		"accepted": {(*pace.Pacer).Accepted, false}, "failed": {(*pace.Pacer).Failed, false}, "refused": {(*pace.Pacer).Refused, true},
+	} {
+		bubble(t, func(t *testing.T, p *pace.Pacer) {
+			p.Configure(pace.Limits{MaxConcurrent: 9})
+			for range 3 {
+				turn, err := p.Wait(t.Context(), pace.Cost{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.end(p, turn, &pace.Told{Windows: []pace.Window{{Limit: 9, Remaining: 0, Reset: 40 * time.Second}}})
+				p.Done(turn)
+			}
+			_, err := p.Try(pace.Cost{})
+			if believed := err != nil && err.Why == pace.ToldWindow; believed != c.believed {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// Costs that mean nothing take nothing, or as much as can be reckoned with.
+func TestCostsThatMeanNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(pace.Limits{TokensPerMinute: 6000})
+		for _, wait := range []bool{false, true} {
+			turn, err := p.Wait(t.Context(), pace.Cost{Tokens: 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Done(turn)
+			time.Sleep(100 * ms)
+			if wait {
+				turn, err = p.Wait(t.Context(), pace.Cost{Tokens: -1000})
+			} else if turn, err = p.Try(pace.Cost{Tokens: -1000}); err == (*pace.Error)(nil) {
+				err = nil
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Done(turn)
+			if _, err := p.Try(pace.Cost{Tokens: 100}); err == nil {
+				t.Error("a request of less than nothing has brought tokens")
+			}
+			time.Sleep(10 * time.Second)
+		}
+		for range 2 { // two that are owed for ages, reckoned together
+			queued(t, p, 1<<62)
+		}
+		if _, err := p.Try(pace.Cost{Tokens: 100}); err == nil || err.Wait < 24*time.Hour {
+			t.Errorf("after two of %d tokens: %+v", int64(1)<<62, err)
+		}
+	})
+}
+
+// Who polls without waiting is held by the rate as well: it grows.
+func TestARateThatHoldsThoseWhoPollGrows(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		learned(t, p)
+		before := p.Snapshot().Rate
+		for range 400 {
+			if turn, err := p.Try(pace.Cost{}); err == nil {
+				answered(p, turn, nil)
+			}
+			time.Sleep(50 * ms)
+		}
+		if after := p.Snapshot().Rate; after <= before*1.05 {
+			t.Errorf("a rate of %v became %v", before, after)
+		}
+	})
+}
+
+// A limit that is lifted for an instant keeps what was taken, a higher one is full
+// if the last was, and one that is off takes nothing.
+func TestALimitIsLifted(t *testing.T) {
+	sixty := pace.Limits{RequestsPerMinute: 60}
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(sixty)
+		take(t, p)
+		p.Configure(pace.Limits{})
+		for range 100 {
+			take(t, p)
+		}
+		p.Configure(sixty)
+		if _, err := p.Try(pace.Cost{}); err == nil || err.Wait != time.Second {
+			t.Errorf("%+v", err)
+		}
+	})
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		p.Configure(sixty)
+		p.Configure(pace.Limits{RequestsPerMinute: 600})
+		for range 10 {
+			take(t, p)
+		}
+		if _, err := p.Try(pace.Cost{}); err == nil {
+			t.Error("eleven at once of 600 a minute")
+		}
+	})
+	bubble(t, func(t *testing.T, p *pace.Pacer) {
+		try := func(tokens int64) *pace.Error { _, err := p.Try(pace.Cost{Tokens: tokens}); return err }
+		p.Configure(pace.Limits{TokensPerMinute: 6000})
+		if err := try(20); err != nil {
+			t.Fatal(err)
+		}
+		p.Configure(pace.Limits{TokensPerMinute: 3000})
+		if err := try(50); err != nil {
+			t.Fatal(err)
+		}
+		if err := try(30); err == nil {
+			t.Error("80 tokens at once, where 50 are allowed")
 		}
 	})
 }

@@ -120,3 +120,158 @@ func TestAnEmptyQueueHoldsNoMemory(t *testing.T) {
 		t.Errorf("%+v", q)
 	}
 }
+
+// How an overload limits those in flight.
+func TestHowAnOverloadLimits(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name     string
+		before   overload
+		s        *sent
+		inFlight int
+		limit    int
+		fresh    bool
+		floor    bool
+	}{
+		{"to a half", overload{}, &sent{seq: 5}, 8, 4, true, false},
+		{"of an odd number", overload{}, &sent{seq: 5}, 9, 4, true, false},
+		{"at least one", overload{}, &sent{seq: 5}, 1, 1, true, false},
+		{"of a free time", overload{}, nil, 8, 4, true, false},
+		{"one of the same burst, to the others", overload{limit: 4, cut: 5}, &sent{seq: 5}, 4, 3, false, false},
+		{"where they are more, it stays", overload{limit: 4, cut: 5}, &sent{seq: 5}, 9, 4, false, false},
+		{"one of a free time, late", overload{limit: 4, cut: 5}, nil, 3, 2, false, false},
+		{"a new one", overload{limit: 4, cut: 5}, &sent{seq: 6}, 4, 2, true, false},
+		{"of one alone", overload{limit: 1, cut: 5}, &sent{seq: 6}, 1, 1, true, true},
+		{"of two", overload{limit: 2, cut: 5}, &sent{seq: 6}, 2, 1, true, false},
+	} {
+		o := c.before
+		o.answers = 1
+		fresh, floor := o.refused(now, c.s, c.inFlight, 40)
+		want := overload{limit: c.limit, cut: c.before.cut, last: now}
+		if c.fresh {
+			want.cut = 40
+		}
+		if o != want || fresh != c.fresh || floor != c.floor {
+			t.Errorf("%s: %+v, fresh %v, floor %v", c.name, o, fresh, floor)
+		}
+	}
+	var o overload
+	if o.accepted(); o != (overload{}) {
+		t.Errorf("without a limit an answer made %+v", o)
+	}
+	o = overload{limit: 2, last: now}
+	grown := ""
+	for range 6 {
+		o.accepted()
+		grown += fmt.Sprint(o.limit, " ")
+	}
+	if grown != "2 3 3 3 4 4 " {
+		t.Errorf("answers made it %s", grown)
+	}
+	if o.advance(now.Add(overloadFor - 1)); o.limit != 4 {
+		t.Errorf("gone before %v", overloadFor)
+	}
+	if o.advance(now.Add(overloadFor)); o != (overload{}) {
+		t.Errorf("after %v there is %+v", overloadFor, o)
+	}
+}
+
+func TestSecondsAreRoundedUpAndBounded(t *testing.T) {
+	const century = 100 * 365 * 24 * time.Hour
+	for s, want := range map[float64]time.Duration{
+		0: 0, -1: 0, 1e-10: 1, 1.5: 1500 * time.Millisecond, math.Inf(1): century, math.Inf(-1): 0, 1e300: century, century.Seconds(): century, century.Seconds() - 1: century - time.Second,
+	} {
+		if got := seconds(s); got != want {
+			t.Errorf("%v seconds are %v, want %v", s, got, want)
+		}
+	}
+	if got := seconds(math.NaN()); got != century {
+		t.Errorf("no number of seconds is %v", got)
+	}
+}
+
+// How a rate grows within a second, by its height, since when nobody was refused
+// (calm) and since when it held nobody (held).
+func TestHowARateGrows(t *testing.T) {
+	const sec = time.Second
+	doubled := math.Exp2(1 / doubleEvery)
+	for _, c := range []struct {
+		name       string
+		l          learner
+		calm, held time.Duration // ago
+		want       float64
+	}{
+		{"a slow start doubles", learner{start: true, rate: 2}, 0, time.Hour, 4},
+		{"one that is shut stays", learner{shut: true, rate: 2}, time.Hour, 0, 2},
+		{"a part of itself", learner{rate: 5}, 0, 0, 5 * (1 + growPart)},
+		{"up to ten", learner{rate: 10}, 0, 0, 10 * (1 + growPart)},
+		{"above by a constant", learner{rate: 10.1}, 0, 0, 10.1 + growAdd},
+		{"below one by less", learner{rate: 0.5}, 0, 0, 0.5 * (1 + growPart/2)},
+		{"one that held nobody for a second", learner{rate: 5}, 0, sec, 5 * (1 + growPart)},
+		{"for longer", learner{rate: 5}, 0, sec + 1, 5},
+		{"for two requests of a low rate", learner{rate: 0.5}, 0, 4 * sec, 0.5 * (1 + growPart/2)},
+		{"for longer than two", learner{rate: 0.5}, 0, 4*sec + 1, 0.5},
+		{"after a calm it doubles", learner{rate: 100}, 8 * sec, 0, 100 * doubled},
+		{"not before", learner{rate: 100}, 8*sec - 1, 0, 100 + growAdd},
+		{"a calm of forty requests", learner{rate: 4}, 10 * sec, 0, 4 * doubled},
+		{"and not less", learner{rate: 4}, 10*sec - 1, 0, 4 * (1 + growPart)},
+		{"a minute and a half at most", learner{rate: 0.1}, 90 * sec, 0, 0.1 * doubled},
+		{"and no less", learner{rate: 0.1}, 90*sec - 1, 0, 0.1 * (1 + growPart/10)},
+		{"a toll makes it slower", learner{rate: 5, toll: sec}, 0, 0, 5 * (1 + growPart/3)},
+		{"five times at most", learner{rate: 5, toll: time.Hour}, 0, 0, 5 * (1 + growPart/5)},
+	} {
+		c.l.at = time.Now()
+		c.l.calm, c.l.held = c.l.at.Add(-c.calm), c.l.at.Add(-c.held)
+		if got := c.l.grown(1); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// Answers that say that nothing remains, each with the number of its request and of
+// the last that was sent: how many of them count, one of a burst, and three in a row
+// are not believed.
+func TestStrikesOfABurstAreOne(t *testing.T) {
+	now := time.Now()
+	type answer struct {
+		seq, last uint64
+		remaining int64
+	}
+	for _, c := range []struct {
+		name    string
+		answers []answer
+		strikes int
+	}{
+		{"one after the other", []answer{{1, 1, 0}, {2, 2, 0}}, 2},
+		{"three", []answer{{1, 1, 0}, {2, 2, 0}, {3, 3, 0}}, 3},
+		{"three of one burst", []answer{{1, 3, 0}, {2, 3, 0}, {3, 3, 0}}, 1},
+		{"the first after a burst", []answer{{1, 3, 0}, {3, 3, 0}, {4, 4, 0}}, 2},
+		{"something remains of a later one", []answer{{1, 3, 0}, {4, 4, 7}}, 0},
+		{"of one of the burst", []answer{{1, 3, 0}, {2, 3, 7}}, 1},
+		{"a late one of the burst begins again", []answer{{1, 3, 0}, {4, 4, 7}, {2, 4, 0}}, 1},
+	} {
+		var ws windows
+		for _, a := range c.answers {
+			ws.hear(now, []Window{{Limit: 9, Remaining: a.remaining, Reset: time.Second}}, &sent{seq: a.seq}, false, amount{}, a.last)
+		}
+		if ws.strikes != c.strikes || (len(ws.list) == 0) != (c.strikes >= windowStrikes) {
+			t.Errorf("%s: %d strikes, want %d; %d windows", c.name, ws.strikes, c.strikes, len(ws.list))
+		}
+	}
+}
+
+// What a request takes of a window is never more than the window ever holds.
+func TestWhatARequestTakesOfAWindow(t *testing.T) {
+	for _, c := range []struct {
+		w      window
+		tokens int64
+		want   int64
+	}{
+		{window{limit: 9}, 50, 1}, {window{tokens: true, limit: 10}, 50, 10}, {window{tokens: true, limit: 100}, 50, 50},
+		{window{tokens: true}, 50, 50}, {window{tokens: true}, 0, 1}, {window{tokens: true, limit: 10}, 0, 1},
+	} {
+		if got := c.w.need(Cost{Tokens: c.tokens}); got != c.want {
+			t.Errorf("%+v, %d tokens: %d, want %d", c.w, c.tokens, got, c.want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -791,6 +792,7 @@ func TestConfiguredLimits(t *testing.T) {
 		{pace.Limits{RequestsPerMinute: 5}, pace.Limits{TokensPerMinute: 7, MaxConcurrent: 2}, pace.Limits{RequestsPerMinute: 5, TokensPerMinute: 7, MaxConcurrent: 2}},
 		{pace.Limits{RequestsPerMinute: 5, MaxConcurrent: 3}, pace.Limits{RequestsPerMinute: 4, MaxConcurrent: 9}, pace.Limits{RequestsPerMinute: 4, MaxConcurrent: 3}},
 		{pace.Limits{RequestsPerMinute: -5, MaxConcurrent: -1}, pace.Limits{RequestsPerMinute: 4}, pace.Limits{RequestsPerMinute: 4}},
+		{pace.Limits{RequestsPerMinute: math.Inf(1), TokensPerMinute: math.NaN()}, pace.Limits{TokensPerMinute: math.Inf(-1)}, pace.Limits{}},
 	} {
 		if got := row.a.Tighter(row.b); got != row.want {
 			t.Errorf("%+v", got)
