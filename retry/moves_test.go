@@ -78,6 +78,7 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "one that can't serve is left", targets: "- 5", want: "1@5"},
 		{name: "for the soonest", targets: "- 5 4", want: "2@4"},
 		{name: "if any can", targets: "- -", reason: retry.RateLimitWaitExceeded},
+		{name: "an open circuit elsewhere is no way out", targets: "- c5", reason: retry.RateLimitWaitExceeded},
 		{name: "one that can't is passed over", targets: "- - 0", want: "2@0"},
 		{name: "and not gone back to", targets: "- 0:ttt", want: "1@0 1@1 1@3", reason: retry.Exhausted},
 		{name: "an open circuit is left, for good", targets: "c0.5 0:ttt", want: "1@0 1@1 1@3", reason: retry.Exhausted},
@@ -169,6 +170,9 @@ func TestWhichTargetServes(t *testing.T) {
 				e, _ := errors.AsType[*retry.Error](call.Err())
 				if (e == nil) != (c.reason == 0) || e != nil && e.Reason != c.reason {
 					t.Errorf("ended with %v, want %v", call.Err(), c.reason)
+				}
+				if c.targets == "5 0 0" && gates[2].asked > 0 {
+					t.Error("a target is asked though the one before is free")
 				}
 				for i, g := range gates[1:] { // elsewhere the first request is no retry
 					if g.retries > 0 && !strings.Contains(c.want, fmt.Sprintf("%d@", i+1)) {
@@ -558,6 +562,24 @@ func TestAReckonedWait(t *testing.T) {
 			e, _ := errors.AsType[*retry.Error](err)
 			if e == nil || e.Reason != c.reason || e.RefusedWait != c.refused || time.Since(g.begun) != c.after {
 				t.Errorf("%+v, %+v: %+v after %v", c.gate, c.config, err, time.Since(g.begun))
+			}
+		})
+	}
+}
+
+// A guard that lets the call go a little sooner than the provider told has its way,
+// by 10 ms at most.
+func TestAQueueMayBeALittleSooner(t *testing.T) {
+	const ms = time.Millisecond
+	for opens, want := range map[time.Duration]time.Duration{985 * ms: s, 990*ms - 1: s, 990 * ms: 990 * ms, 995 * ms: 995 * ms, 1005 * ms: 1005 * ms} {
+		synctest.Test(t, func(t *testing.T) {
+			g := &gate{begun: time.Now(), kind: failure.RateLimited}
+			var c retry.Call
+			begin(t, &c, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{g}})
+			defer c.Close()
+			c.Settle(endpoint.Outcome{Err: told(failure.RateLimited, s)})
+			if g.opens = opens; !c.Next() || time.Since(g.begun) != want {
+				t.Errorf("a guard that opens after %v: after %v, want %v: %v", opens, time.Since(g.begun), want, c.Err())
 			}
 		})
 	}

@@ -92,6 +92,8 @@ func TestWhatFollowsFromEachFailure(t *testing.T) {
 		{"wrong answers do not lengthen the backoff", retry.Config{MaxAttempts: 5}, []error{invalid, transient, invalid, transient}, []time.Duration{0, 0, s, s, 3 * s}, 0},
 		{"overload waits one step further", retry.Config{}, repeat(fail(failure.Overloaded), 2), []time.Duration{0, 2 * s, 6 * s}, 0},
 		{"a cut-off answer is asked for once more", retry.Config{MaxAttempts: 9}, repeat(fail(failure.CutOff), 9), []time.Duration{0, 0}, retry.Permanent},
+		{"also after a failure that passes", retry.Config{MaxAttempts: 9}, []error{transient, fail(failure.CutOff)}, []time.Duration{0, s, s}, 0},
+		{"and only once, whatever comes between", retry.Config{MaxAttempts: 9}, []error{fail(failure.CutOff), transient, fail(failure.CutOff)}, []time.Duration{0, 0, s}, retry.Permanent},
 		{"Retry-After above the backoff", retry.Config{}, []error{told(failure.Transient, 5*s)}, []time.Duration{0, 5 * s}, 0},
 		{"Retry-After below the backoff is not stretched by it", retry.Config{}, []error{told(failure.Transient, s/2)}, []time.Duration{0, s / 2}, 0},
 		{"Retry-After of 0 says no more than that a retry is welcome", retry.Config{}, []error{told(failure.Transient, 0)}, []time.Duration{0, s}, 0},

@@ -254,9 +254,9 @@ func TestStepsOutOfOrder(t *testing.T) {
 			t.Fatal("an answer is a failure")
 		}
 		no("Settle twice", c.Settle(endpoint.Outcome{}))
-		c.Wrong((*failure.Error)(nil))
+		c.Wrong((*brittle)(nil))
 		last, _ := c.Last()
-		no("Wrong with a nil pointer", c.Counted() != 1 || last.Err == nil || !strings.Contains(last.Err.Error(), "nil"))
+		no("Wrong with a nil pointer", c.Counted() != 1 || last.Err.Error() == "")
 		c.Wrong(transient)
 		no("Wrong twice", c.Counted() != 1)
 		no("Round after Wrong", c.Round())
@@ -274,6 +274,11 @@ func TestStepsOutOfOrder(t *testing.T) {
 		}
 	})
 }
+
+// brittle is an error of which a nil pointer has no text.
+type brittle struct{ text string }
+
+func (b *brittle) Error() string { return b.text }
 
 // After the context's end there is no further attempt and no round.
 func TestNothingFollowsTheEndOfTheContext(t *testing.T) {
@@ -442,4 +447,50 @@ func TestGuardsHearHowLongItLasted(t *testing.T) {
 			t.Errorf("lasted %v, want %v", lasted, want)
 		}
 	})
+}
+
+// A call hears of one request until that ends, and of it nothing later.
+func TestACallHearsOfARequestUntilItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ends := range []bool{false, true} {
+			g := &scribe{}
+			var c retry.Call
+			begin(t, &c, newPolicy(t, retry.Config{}), retry.Target{Guards: []endpoint.Guard{g}})
+			ctx, end := c.Listen(c.Context())
+			if ends {
+				end()
+			}
+			endpoint.Told(ctx, tenSeconds)
+			endpoint.Accepted(ctx, nil)
+			end()
+			endpoint.Accepted(ctx, nil)
+			endpoint.Told(ctx, tenSeconds)
+			c.Settle(endpoint.Outcome{})
+			c.Close()
+			want := "accept told 10s, healthy unknown"
+			if ends {
+				want = "healthy unknown"
+			}
+			if got := strings.Join(g.notes, ", "); got != want {
+				t.Errorf("ended %v: told %q, want %q", ends, got, want)
+			}
+		}
+	})
+}
+
+func TestReasonsOfWaitsAreRead(t *testing.T) {
+	for _, w := range []retry.WaitReason{retry.NoWait, retry.BackoffWait, retry.ProviderWait, retry.RateLimitWait, retry.PaceWait, retry.CircuitWait} {
+		text, err := w.MarshalText()
+		got := retry.CircuitWait
+		if w == got {
+			got = retry.NoWait
+		}
+		if err != nil || got.UnmarshalText(text) != nil || got != w {
+			t.Errorf("%q was read as %q", text, got)
+		}
+	}
+	got := retry.PaceWait
+	if err := got.UnmarshalText([]byte("a coffee")); err == nil || got != retry.PaceWait || !strings.Contains(err.Error(), `"a coffee"`) {
+		t.Errorf("read as %q: %v", got, err)
+	}
 }
