@@ -43,7 +43,7 @@ type call struct {
 	why       string               // of a hand-over to a person
 	report    validate.Report
 	trace     Trace
-	lost      endpoint.Amount     // what the request used that came to no answer
+	lost      *endpoint.Report    // of the request that came to no answer
 	open      bool                // an attempt has started and not ended
 	out       *outlet             // of Stream; nil else
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
@@ -138,7 +138,7 @@ func (c *call) attempt() (*llm.Response, error) {
 // but what is scarce does not.
 func (c *call) accept(answer *llm.Response) error {
 	if !c.client.countsWrong {
-		c.tries.Settle(endpoint.Outcome{Used: used(answer)})
+		c.tries.Settle(endpoint.Outcome{Report: used(answer)})
 		return c.judge(c.within, answer, c.tries.Number())
 	}
 	c.tries.Whole()
@@ -148,7 +148,7 @@ func (c *call) accept(answer *llm.Response) error {
 }
 
 func (c *call) settle(answer *llm.Response, err error) bool {
-	return c.tries.Settle(endpoint.Outcome{Err: err, Used: used(answer)})
+	return c.tries.Settle(endpoint.Outcome{Err: err, Report: used(answer)})
 }
 
 // prepare makes the conversation of the next attempt, and says to the guards
@@ -160,7 +160,7 @@ func (c *call) prepare() {
 
 // wanted is what a request may use: four bytes of text are a token, more or less,
 // and what its answer may have counts in full. What it did use is told later.
-func wanted(messages []llm.Message, maxTokens int) endpoint.Amount {
+func wanted(messages []llm.Message, maxTokens int) *endpoint.Amount {
 	size := int64(0)
 	for _, m := range messages {
 		for _, part := range m.Parts {
@@ -175,15 +175,15 @@ func wanted(messages []llm.Message, maxTokens int) endpoint.Amount {
 		}
 	}
 	size /= 4
-	return endpoint.Amount{Tokens: size + min(max(0, int64(maxTokens)), math.MaxInt64-size)}
+	return &endpoint.Amount{Tokens: size + min(max(0, int64(maxTokens)), math.MaxInt64-size)}
 }
 
 // used is what a request used, as far as the guards reckon.
-func used(answer *llm.Response) endpoint.Amount {
+func used(answer *llm.Response) *endpoint.Report {
 	if answer == nil {
-		return endpoint.Amount{}
+		return nil
 	}
-	return endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}
+	return &endpoint.Report{Used: endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}}
 }
 
 // current is the trace's record of the attempt under way.
@@ -203,7 +203,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
 	}
 	for round := 0; ; round++ {
-		c.sent, c.lost = req.Messages, endpoint.Amount{}
+		c.sent, c.lost = req.Messages, nil
 		answer, err := c.request(ctx, copyOf(&req))
 		if err != nil {
 			return nil, err
@@ -473,8 +473,8 @@ func (c *call) handOver(why string) {
 func (c *call) failedWith(err error) {
 	k := &c.tries
 	if k.Err() == nil { // else the call has ended already, before a further request of the attempt
-		k.Settle(endpoint.Outcome{Err: err, Used: c.lost}) // of these two the one that applies: the request is under way,
-		k.Wrong(err)                                       // or its answer was settled
+		k.Settle(endpoint.Outcome{Err: err, Report: c.lost}) // of these two the one that applies: the request is under way,
+		k.Wrong(err)                                         // or its answer was settled
 	}
 	r := c.current()
 	r.Kind, r.Error = failure.KindOf(err), err.Error()

@@ -64,7 +64,9 @@ func (w *watched) Settle(p endpoint.Permit, o endpoint.Outcome) {
 	defer w.mu.Unlock()
 	w.held--
 	w.taken -= int(p.N)
-	w.tokens += o.Used.Tokens
+	if o.Report != nil {
+		w.tokens += o.Report.Used.Tokens
+	}
 	w.settled = append(w.settled, o.Effect.String())
 }
 

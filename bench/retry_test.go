@@ -121,14 +121,6 @@ func BenchmarkRetryFirstTry(b *testing.B) {
 		}
 		expect(b, err, nil)
 	})
-	way(b, "ours=Do,_pacer_and_circuit", func(b *testing.B) {
-		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{NoBudget: true})}), b.Context()
-		var err error
-		for b.Loop() {
-			_, err = retry.Do(ctx, p, worksTry)
-		}
-		expect(b, err, nil)
-	})
 	way(b, "peer=eapache", func(b *testing.B) {
 		r, ctx := retrier.New(retrier.ExponentialBackoff(2, time.Second), nil), b.Context()
 		var err error
@@ -350,6 +342,28 @@ func BenchmarkRetryWithBreaker(b *testing.B) {
 		var err error
 		for b.Loop() {
 			err = r.Run(works)
+		}
+		expect(b, err, nil)
+	})
+}
+
+// BenchmarkRetryPaced is a first try behind the pacer and the circuit, without a
+// budget of retries, which no peer has.
+func BenchmarkRetryPaced(b *testing.B) {
+	way(b, "floor=load_and_call", func(b *testing.B) {
+		var err error
+		for b.Loop() {
+			if word.Load() == 0 {
+				err = works()
+			}
+		}
+		expect(b, err, nil)
+	})
+	way(b, "ours=Do,_pacer_and_circuit", func(b *testing.B) {
+		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{NoBudget: true})}), b.Context()
+		var err error
+		for b.Loop() {
+			_, err = retry.Do(ctx, p, worksTry)
 		}
 		expect(b, err, nil)
 	})

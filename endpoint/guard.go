@@ -49,7 +49,8 @@ type Ask struct {
 	// Client tells the clients of one process apart, which take turns. "" is
 	// one of them.
 	Client string
-	Want   Amount // what it may use
+	// Want is what it may use, as far as its caller can tell. nil: not known.
+	Want *Amount
 }
 
 // Amount is tokens and money. As a limit, 0 is none.
@@ -77,11 +78,24 @@ type Outcome struct {
 	Kind   failure.Kind
 	// Err is the failure. nil with Healthy: an answer. nil with Ignore: the
 	// request was not made.
-	Err  error
+	Err error
+	// Report is what else is known of the request; nil: nothing.
+	Report *Report
+}
+
+// Report is what is known of a request beside how it ended.
+type Report struct {
 	Told *pace.Told // what the provider said of its limits; nil: nothing
-	// Lasted is how long the request took.
+	// Lasted is how long a request took that failed. 0: not known.
 	Lasted time.Duration
 	Used   Amount
+}
+
+func (o *Outcome) report() Report {
+	if o.Report == nil {
+		return Report{}
+	}
+	return *o.Report
 }
 
 // Made reports whether the request was made.

@@ -53,7 +53,11 @@ func (g *paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 }
 
 func cost(a Ask) pace.Cost {
-	return pace.Cost{Tokens: a.Want.Tokens, Again: a.Again, Client: a.Client}
+	c := pace.Cost{Again: a.Again, Client: a.Client}
+	if a.Want != nil {
+		c.Tokens = a.Want.Tokens
+	}
+	return c
 }
 
 // lend puts a turn into a permit. That of a free pacer is nothing lent.
@@ -94,26 +98,32 @@ const (
 func (g *paceGuard) Settle(p Permit, o Outcome) {
 	t := turnOf(p)
 	free := g.off || p.N == whole // no place among those in flight is held
-	switch {
-	case !o.Made():
+	if !o.Made() {
 		if !free {
 			g.e.pacer.Back(t)
 		}
 		return
+	}
+	r := o.report()
+	if r.Used.Tokens > 0 {
+		g.e.pacer.Used(t, r.Used.Tokens)
+	}
+	switch {
 	case o.Effect == failure.Limit, o.Kind == failure.RateLimited, o.Kind == failure.Overloaded:
-		g.e.pacer.Refused(t, o.Told)
+		g.e.pacer.Refused(t, r.Told)
 	case p.N != 0:
-		if o.Told != nil {
-			g.e.pacer.Accepted(t, o.Told)
+		if r.Told != nil {
+			g.e.pacer.Accepted(t, r.Told)
 		}
 	case o.Effect == failure.Healthy:
 		g.e.wellNow()
-		g.e.pacer.Accepted(t, o.Told)
+		if !free {
+			g.e.pacer.Answered(t, r.Told)
+			return
+		}
+		g.e.pacer.Accepted(t, r.Told)
 	default:
-		g.e.pacer.Failed(t, o.Told)
-	}
-	if o.Used.Tokens > 0 {
-		g.e.pacer.Used(t, o.Used.Tokens)
+		g.e.pacer.Failed(t, r.Told)
 	}
 	if !free {
 		g.e.pacer.Done(t)
@@ -201,9 +211,10 @@ func (g *circuitGuard) Settle(p Permit, o Outcome) {
 	case failure.Trip:
 		outcome = breaker.Tripped
 	}
-	f := breaker.Failure{Cause: causeOf(o), Lasted: o.Lasted}
-	if o.Told != nil && o.Told.HasWait {
-		f.AskedFor = o.Told.Wait
+	r := o.report()
+	f := breaker.Failure{Cause: causeOf(o), Lasted: r.Lasted}
+	if r.Told != nil && r.Told.HasWait {
+		f.AskedFor = r.Told.Wait
 	}
 	g.b.Leave(passOf(p), outcome, f)
 }

@@ -44,7 +44,7 @@ var (
 )
 
 func with(o endpoint.Outcome, told *pace.Told) endpoint.Outcome {
-	o.Told = told
+	o.Report = &endpoint.Report{Told: told}
 	return o
 }
 
@@ -229,14 +229,14 @@ func TestTokensThatAreUsedCount(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			_, _, pacer, _ := guardsOf(t, pace.Limits{TokensPerMinute: 6000}, endpoint.Options{})
-			ask := endpoint.Ask{Want: endpoint.Amount{Tokens: 100}}
+			ask := endpoint.Ask{Want: &endpoint.Amount{Tokens: 100}}
 			begun := time.Now()
 			o := answer
-			o.Used.Tokens = c.used
+			o.Report = &endpoint.Report{Used: endpoint.Amount{Tokens: c.used}}
 			if c.notMade {
 				o = notMade
 			}
-			pacer.Settle(lend(t, pacer, endpoint.Ask{Want: endpoint.Amount{Tokens: c.want}}), o)
+			pacer.Settle(lend(t, pacer, endpoint.Ask{Want: &endpoint.Amount{Tokens: c.want}}), o)
 			p, refusal := pacer.Wait(t.Context(), ask)
 			if refusal != nil {
 				t.Fatal(refusal.Err)
@@ -408,7 +408,7 @@ func TestWhatTheCircuitKeepsOfAFailure(t *testing.T) {
 		b := e.Circuit(endpoint.Options{})
 		failed := &failure.Error{Kind: failure.Unauthorized, Status: 401, Code: "bad_key"}
 		circuit.Settle(lend(t, circuit, endpoint.Ask{}), endpoint.Outcome{
-			Effect: failure.Trip, Kind: failure.Unauthorized, Err: fmt.Errorf("call: %w", failed), Told: &pace.Told{Wait: 5 * time.Minute, HasWait: true},
+			Effect: failure.Trip, Kind: failure.Unauthorized, Err: fmt.Errorf("call: %w", failed), Report: &endpoint.Report{Told: &pace.Told{Wait: 5 * time.Minute, HasWait: true}},
 		})
 		want := breaker.Cause{Kind: failure.Unauthorized.String(), Status: 401, Code: "bad_key"}
 		if s := b.Snapshot(); s.Cause != want || s.RetryIn != 5*time.Minute {
@@ -416,7 +416,7 @@ func TestWhatTheCircuitKeepsOfAFailure(t *testing.T) {
 		}
 		b.Reset()
 		circuit.Settle(lend(t, circuit, endpoint.Ask{}), endpoint.Outcome{
-			Effect: failure.Trip, Kind: failure.Unauthorized, Err: (*failure.Error)(nil), Told: &pace.Told{Wait: 5 * time.Minute},
+			Effect: failure.Trip, Kind: failure.Unauthorized, Err: (*failure.Error)(nil), Report: &endpoint.Report{Told: &pace.Told{Wait: 5 * time.Minute}},
 		})
 		if s := b.Snapshot(); s.Cause != (breaker.Cause{Kind: failure.Unauthorized.String()}) || s.RetryIn != 10*time.Minute {
 			t.Errorf("nothing is told: kept %+v for %v", s.Cause, s.RetryIn)
@@ -426,7 +426,7 @@ func TestWhatTheCircuitKeepsOfAFailure(t *testing.T) {
 		e, _, _, circuit := guardsOf(t, pace.Limits{}, endpoint.Options{})
 		for range 5 {
 			o := passing
-			o.Lasted = 10 * time.Minute
+			o.Report = &endpoint.Report{Lasted: 10 * time.Minute}
 			circuit.Settle(lend(t, circuit, endpoint.Ask{}), o)
 			time.Sleep(10 * time.Minute)
 		}

@@ -53,7 +53,7 @@ func TestForcedOpenIsForThoseWhoWaitToo(t *testing.T) {
 		guards := e.Guards(endpoint.Options{NoBreaker: true})
 		pacer := guards[1]
 		pacer.Settle(endpoint.Permit{}, endpoint.Outcome{
-			Effect: failure.Limit, Kind: failure.RateLimited, Err: fmt.Errorf("429"), Told: &pace.Told{Wait: 10 * time.Second, HasWait: true},
+			Effect: failure.Limit, Kind: failure.RateLimited, Err: fmt.Errorf("429"), Report: &endpoint.Report{Told: &pace.Told{Wait: 10 * time.Second, HasWait: true}},
 		})
 		done := make(chan *endpoint.Refusal)
 		go func() {

@@ -1,14 +1,13 @@
 package endpoint
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"strings"
 	"sync"
-
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 
 	"llmcall/llm"
 )

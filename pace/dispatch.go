@@ -10,7 +10,7 @@ func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
 	c := w.cost
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.word.Add(-2)
+	p.word.Add(-oneInFlight)
 	now := time.Now()
 	p.dispatch(now)
 	if p.mayGo(now, c) {
@@ -69,7 +69,7 @@ func (p *Pacer) end(s *sent) {
 		p.heard(s)
 		s.over = true
 		p.watched--
-		p.word.Add(-2)
+		p.word.Add(-oneInFlight)
 	}
 }
 
@@ -90,12 +90,12 @@ func (p *Pacer) forget() {
 
 // date gives the answers of a free time the time of now.
 func (p *Pacer) date(now time.Time) {
-	if n := p.answers.Load(); n != p.seen {
+	if n := p.Mark(); n != p.seen {
 		p.seen, p.lastAnswer = n, now
 	}
 }
 
-func (p *Pacer) inFlight() int { return int(p.word.Load() >> 1) }
+func (p *Pacer) inFlight() int { return int(uint64(p.word.Load()) % oneAnswer / oneInFlight) }
 
 // slots is how many requests may be in flight; 0: any number.
 func (p *Pacer) slots() int {
@@ -157,8 +157,8 @@ func (p *Pacer) open(now time.Time, c Cost) bool {
 
 // send takes a turn for one request.
 func (p *Pacer) send(now time.Time, c Cost) Turn {
-	p.word.Add(2)
-	if p.word.Load()&1 == 0 {
+	p.word.Add(oneInFlight)
+	if p.word.Load()&watchedBit == 0 {
 		return Turn{}
 	}
 	p.seq++
@@ -231,19 +231,19 @@ func (p *Pacer) schedule(now time.Time) {
 
 // watch sends all later requests to the lock.
 func (p *Pacer) watch() {
-	if p.word.Load()&1 == 0 {
-		p.word.Add(1)
+	if p.word.Load()&watchedBit == 0 {
+		p.word.Add(watchedBit)
 	}
 }
 
 // rest lets requests go free again where there is nothing to watch.
 func (p *Pacer) rest(now time.Time) {
-	if p.word.Load()&1 == 0 || p.queue.size > 0 || p.learn.paced || p.told.shut(now) ||
+	if p.word.Load()&watchedBit == 0 || p.queue.size > 0 || p.learn.paced || p.told.shut(now) ||
 		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
 		return
 	}
 	p.learn, p.told, p.windows.list = learner{noise: p.learn.noise}, closing{}, nil
-	p.word.Add(-1)
+	p.word.Add(-watchedBit)
 }
 
 // turn returns when a request with so many requests and tokens before it may go,

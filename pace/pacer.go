@@ -16,11 +16,11 @@ type Pacer struct {
 	// and must not call the Pacer.
 	Rand func() float64
 
-	// word is twice the requests in flight, plus 1 if requests are watched: the
-	// one word that a free request reads and writes. An odd word sends
-	// everybody to the lock, so whoever sets it sees all later requests.
-	word    atomic.Int64
-	answers atomic.Uint64
+	// word counts the requests in flight and the answers, and says whether
+	// requests are watched: the one word that a free request reads and writes.
+	// Where they are watched everybody goes to the lock, so whoever begins that
+	// sees all later requests.
+	word atomic.Int64
 
 	mu       sync.Mutex
 	learn    learner
@@ -40,6 +40,16 @@ type Pacer struct {
 	lastAnswer  time.Time
 	lastRefusal time.Time
 }
+
+// A Pacer's word holds, from the lowest bit: whether requests are watched; 23 bits
+// of requests in flight; the answers, of which none is lost in a process's life.
+const (
+	watchedBit  = 1
+	oneInFlight = 1 << 1
+	oneAnswer   = 1 << 24
+)
+
+func answersOf(word int64) uint64 { return uint64(word) / oneAnswer }
 
 // Cost is what a request is known to be before it is made. The zero value is a
 // new call of the one client, of unknown size.
@@ -80,13 +90,13 @@ type sent struct {
 // says why there is none and, in Until, the earliest time known at which there
 // may be one (an estimate, never zero).
 func (p *Pacer) Try(c Cost) (Turn, *Error) {
-	if p.word.Add(2)&1 == 0 {
+	if p.word.Add(oneInFlight)&watchedBit == 0 {
 		return Turn{}, nil
 	}
 	c.Tokens = max(0, min(c.Tokens, tokensMost))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.word.Add(-2)
+	p.word.Add(-oneInFlight)
 	now := time.Now()
 	p.dispatch(now)
 	if p.mayGo(now, c) {
@@ -109,7 +119,7 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 		return Turn{}, err
 	}
 	deadline, bound := ctx.Deadline() // not under the lock: it may be anybody's code
-	if p.word.Add(2)&1 == 0 {
+	if p.word.Add(oneInFlight)&watchedBit == 0 {
 		return Turn{}, nil
 	}
 	c.Tokens = max(0, min(c.Tokens, tokensMost))
@@ -135,27 +145,38 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 // Accepted says that an answer, or its first piece, has come, and what was told
 // with it (nil: nothing). Told again for the same turn, only told counts.
 func (p *Pacer) Accepted(t Turn, told *Told) {
-	if t.sent == nil {
-		p.answers.Add(1)
-		if told.silent() && p.word.Load()&1 == 0 {
-			return
-		}
+	if t.sent != nil || p.word.Add(oneAnswer)&watchedBit != 0 || !told.silent() {
+		p.accepted(t.sent, told)
 	}
+}
+
+// Answered is [Pacer.Accepted] and [Pacer.Done] in one: an answer has come whole.
+func (p *Pacer) Answered(t Turn, told *Told) {
+	if t.sent != nil || !told.silent() {
+		p.Accepted(t, told)
+		p.Done(t)
+	} else if p.word.Add(oneAnswer-oneInFlight)&watchedBit != 0 {
+		p.accepted(nil, nil)
+	}
+}
+
+// accepted is Accepted for all that a free request is not.
+func (p *Pacer) accepted(s *sent, told *Told) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if s := t.sent; s != nil && !s.heard {
+	if s != nil && !s.heard {
 		p.heard(s)
-		p.answers.Add(1)
+		p.word.Add(oneAnswer)
 		if s.look {
 			p.told = closing{} // the provider answers, whatever it told
 			p.learn.resume(now)
 		}
 	}
-	p.lastAnswer, p.seen = now, p.answers.Load()
+	p.lastAnswer, p.seen = now, p.Mark()
 	p.learn.advance(now)
 	p.overload.accepted()
-	p.hear(now, t.sent, told, false)
+	p.hear(now, s, told, false)
 	p.dispatch(now)
 }
 
@@ -235,7 +256,7 @@ func (p *Pacer) Back(t Turn) {
 // is free.
 func (p *Pacer) Done(t Turn) {
 	if t.sent == nil {
-		if p.word.Add(-2)&1 == 0 {
+		if p.word.Add(-oneInFlight)&watchedBit == 0 {
 			return
 		}
 		p.mu.Lock()
@@ -297,13 +318,13 @@ func (p *Pacer) Episode() uint64 {
 const progressFor = 10 * time.Second
 
 // Mark is taken at the start of a try, for [Pacer.ProgressSince].
-func (p *Pacer) Mark() uint64 { return p.answers.Load() }
+func (p *Pacer) Mark() uint64 { return answersOf(p.word.Load()) }
 
 // ProgressSince says whether anyone got an answer after mark was taken, or
 // within the last 10 s. A free endpoint reads no clock: the answers of a free
 // time count as of the refusal that ended it.
 func (p *Pacer) ProgressSince(mark uint64) bool {
-	if p.answers.Load() != mark {
+	if p.Mark() != mark {
 		return true
 	}
 	p.mu.Lock()

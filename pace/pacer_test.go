@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"llmcall/pace"
 )
 
@@ -1019,5 +1021,80 @@ func TestWhatIsToldCountsFromTheResponse(t *testing.T) {
 				t.Errorf("%s: a turn after %v, want %v", row.name, got, row.want)
 			}
 		})
+	}
+}
+
+// "Answered is Accepted and Done in one": two pacers that live through the same,
+// one told the one and one told the other, are the same at every moment.
+func TestAnsweredIsAcceptedAndDone(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		synctest.Test(t, func(*testing.T) {
+			half := func() float64 { return 0.5 }
+			one, two := &pace.Pacer{Rand: half}, &pace.Pacer{Rand: half}
+			both := func(do func(*pace.Pacer)) { do(one); do(two) }
+			type turns struct{ one, two pace.Turn }
+			var held []turns
+			for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+				var told *pace.Told
+				switch rapid.IntRange(0, 3).Draw(rt, "told") {
+				case 0:
+					told = &pace.Told{Wait: time.Duration(rapid.IntRange(0, 3).Draw(rt, "wait")) * time.Second, HasWait: true}
+				case 1:
+					told = &pace.Told{Windows: []pace.Window{{Limit: 9, Remaining: rapid.Int64Range(0, 9).Draw(rt, "remaining"), Reset: time.Second}}}
+				}
+				step := rapid.SampledFrom([]string{"take", "take", "take", "answer", "answer", "refuse", "sleep", "limit"}).Draw(rt, "step")
+				switch {
+				case step == "take":
+					a, no := one.Try(pace.Cost{Tokens: 10})
+					b, neither := two.Try(pace.Cost{Tokens: 10})
+					if (no == nil) != (neither == nil) {
+						rt.Fatalf("one says %v, the other %v", no, neither)
+					}
+					if no == nil {
+						held = append(held, turns{a, b})
+					}
+				case step == "sleep":
+					time.Sleep(time.Duration(rapid.IntRange(1, 3000).Draw(rt, "ms")) * time.Millisecond)
+				case step == "limit":
+					both(func(p *pace.Pacer) { p.Configure(pace.Limits{MaxConcurrent: 3, TokensPerMinute: 60}) })
+				case len(held) == 0:
+				case step == "answer":
+					h := held[0]
+					held = held[1:]
+					one.Answered(h.one, told)
+					two.Accepted(h.two, told)
+					two.Done(h.two)
+				case step == "refuse":
+					h := held[0]
+					held = held[1:]
+					one.Refused(h.one, told)
+					two.Refused(h.two, told)
+					one.Done(h.one)
+					two.Done(h.two)
+				}
+				if a, b := one.Snapshot(), two.Snapshot(); a != b {
+					rt.Fatalf("after %s:\n%+v\n%+v", step, a, b)
+				}
+			}
+		})
+	})
+}
+
+// However many answers there were, the requests in flight are counted beside them.
+func TestAnswersDoNotReachTheCountInFlight(t *testing.T) {
+	var p pace.Pacer
+	turns := []pace.Turn{take(t, &p), take(t, &p), take(t, &p)}
+	const many = 1 << 20
+	for range many {
+		p.Answered(take(t, &p), nil)
+	}
+	if s := p.Snapshot(); s.InFlight != len(turns) || s.Answers != many || p.Mark() != many || !s.Free {
+		t.Errorf("%+v", s)
+	}
+	for _, turn := range turns {
+		p.Done(turn)
+	}
+	if s := p.Snapshot(); s.InFlight != 0 || s.Answers != many {
+		t.Errorf("%+v", s)
 	}
 }

@@ -25,8 +25,8 @@ func (p *Pacer) Snapshot() Snapshot {
 	now := time.Now()
 	p.dispatch(now)
 	s := Snapshot{
-		Free: p.word.Load()&1 == 0, Queue: p.queue.size, InFlight: p.inFlight(), Concurrency: p.slots(), Limits: p.limits.set,
-		Episodes: p.episodes, Answers: p.answers.Load(), LastAnswer: p.lastAnswer, LastRefusal: p.lastRefusal,
+		Free: p.word.Load()&watchedBit == 0, Queue: p.queue.size, InFlight: p.inFlight(), Concurrency: p.slots(), Limits: p.limits.set,
+		Episodes: p.episodes, Answers: p.Mark(), LastAnswer: p.lastAnswer, LastRefusal: p.lastRefusal,
 	}
 	if p.learn.paced {
 		s.Rate, s.SlowStart = p.learn.rate, p.learn.start

@@ -34,14 +34,15 @@ type Call struct {
 	Observer Observer
 	// Want is what each request may use, as far as its caller can tell, for the
 	// guards that keep an account of it. It may be set anew before Next and
-	// Round. 0: not known.
-	Want endpoint.Amount
+	// Round. nil: not known.
+	Want *endpoint.Amount
 
 	policy    *Policy
 	ctx       context.Context
 	targets   []Target
 	own       []endpoint.Guard // asked before those of the target
 	at        int              // the target's place
+	guards    []endpoint.Guard // own, and those of the target
 	attempt   context.Context
 	endTry    context.CancelFunc
 	endCall   context.CancelFunc
@@ -51,12 +52,21 @@ type Call struct {
 	mark      uint64 // of the endpoint, when the request began
 	state     state
 	accepted  bool
+	retry     bool // the request that comes repeats one that the provider failed
+	busy      bool // guards are being asked or told; still so in Close: one has panicked
 	heard     *pace.Told
-	permits   [4]endpoint.Permit
-	further   *[]endpoint.Permit // those that do not fit there
-	*observed                    // nil without an observer
-	*trouble                     // nil until something has failed or was waited for
+	outcome   endpoint.Outcome // what the guards are told of how it ended
+	lent      [4]loan
+	further   *[]loan // of those that do not fit there
+	*observed         // nil without an observer
+	*trouble          // nil until something has failed or was waited for
 	err       *Error
+}
+
+// loan is the place of the permit of one guard.
+type loan struct {
+	permit endpoint.Permit
+	held   bool
 }
 
 // observed is what only a call needs that is observed.
@@ -101,6 +111,7 @@ const maxFailures = 128
 // such as the call's account, are asked before those of the target.
 func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
 	c.policy, c.ctx, c.targets, c.own = p, ctx, to, own
+	c.goTo(0)
 	if p.config.Observer != nil || c.Observer != nil {
 		c.observed = &observed{observer: Observers(p.config.Observer, c.Observer), id: lastCall.Add(1), begun: time.Now()}
 		c.ctx = c.tell(c.ctx, Event{Type: CallStarted})
@@ -116,15 +127,18 @@ func (c *Call) Next() bool {
 	if c.err != nil || c.state == admitted {
 		return false
 	}
-	c.endAttempt(nil, failure.Unknown)
+	c.retry = c.trouble != nil && c.plan.spends
+	if c.number > 0 {
+		c.endAttempt(nil, failure.Unknown)
+	}
 	c.state = idle
 	if c.ctx.Err() != nil {
 		return c.ended()
 	}
-	if c.trouble != nil && c.plan.wait > 0 && !c.pause(c.ask()) {
+	if c.trouble != nil && c.plan.wait > 0 && !c.pause() {
 		return false
 	}
-	if !c.acquire(c.ask()) {
+	if !c.acquire() {
 		return false
 	}
 	c.number++
@@ -153,7 +167,7 @@ func (c *Call) Round() bool {
 		return c.ended()
 	}
 	if c.attempt.Err() == nil {
-		if c.acquire(endpoint.Ask{Again: true, Client: c.policy.config.Client, Want: c.Want}) {
+		if c.retry = false; c.acquire() {
 			return true
 		}
 		if c.err != nil {
@@ -164,18 +178,17 @@ func (c *Call) Round() bool {
 	return false
 }
 
-// ask is what the guards are told of the next attempt.
+// ask is what the guards are told of the request that comes.
 func (c *Call) ask() endpoint.Ask {
-	a := endpoint.Ask{Again: c.number > 0 || c.policy.config.Follows, Client: c.policy.config.Client, Want: c.Want}
-	if c.trouble != nil {
-		a.Retry = c.plan.spends
-	}
-	return a
+	p := &c.policy.config
+	return endpoint.Ask{Retry: c.retry, Again: c.number > 0 || p.Follows, Client: p.Client, Want: c.Want}
 }
 
 // begin notes that a request begins: its permits are held.
 func (c *Call) begin() {
-	c.reconsider()
+	if c.trouble != nil {
+		c.reconsider()
+	}
 	c.state, c.accepted, c.heard = admitted, false, nil
 	timed := c.observed != nil || c.trouble != nil
 	if e := c.targets[c.at].Endpoint; e != nil {
@@ -227,10 +240,7 @@ func (c *Call) Accepted(told *pace.Told) {
 		return
 	}
 	c.accepted = true
-	for i := range c.guards() {
-		p := c.permit(i)
-		*p = c.guard(i).Accept(*p, c.heard)
-	}
+	c.accept(c.heard)
 	c.heard = nil // it was of this moment, and is not told again when the answer ends
 }
 
@@ -241,10 +251,7 @@ func (c *Call) Whole() {
 	if c.state != admitted {
 		return
 	}
-	for i := range c.guards() {
-		p := c.permit(i)
-		*p = c.guard(i).Accept(*p, nil)
-	}
+	c.accept(nil)
 }
 
 // Told says what came with the request's response of the provider's limits. It
@@ -264,14 +271,17 @@ func (c *Call) Told(told *pace.Told) {
 // Settle says how the request under way ended: with an answer if Err is nil, or
 // with a failure. It returns true for an answer; after a failure what follows is
 // decided, and Next goes on with it. Of the Outcome the caller fills in Err and
-// Used; the loop decides Effect and Kind.
+// what was used; the loop knows the rest.
 func (c *Call) Settle(o endpoint.Outcome) bool {
 	if c.state != admitted {
 		return false
 	}
 	if o.Err == nil {
-		o.Effect, o.Kind, o.Told = failure.Healthy, failure.Unknown, c.heard
-		c.settle(o)
+		c.outcome.Effect, c.outcome.Report = failure.Healthy, o.Report
+		if c.heard != nil {
+			c.report(o.Report, c.heard)
+		}
+		c.settle()
 		c.state = answered
 		return true
 	}
@@ -288,8 +298,9 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	if o.Effect == failure.Ignore && c.accepted {
 		o.Effect = failure.Healthy // whoever got an answer, or a piece of one, has proved that the provider lives
 	}
-	o.Told = c.toldBy(&f)
-	c.settle(o)
+	c.outcome = o
+	c.report(o.Report, c.toldBy(&f))
+	c.settle()
 	c.follow(&f)
 	return false
 }
@@ -356,7 +367,7 @@ func (c *Call) progress() bool { return c.paced() && c.targets[c.at].Endpoint.Pr
 // the first answers.
 func (c *Call) reconsider() {
 	t := c.trouble
-	if t == nil || !t.plan.refusal {
+	if !t.plan.refusal {
 		return
 	}
 	t.plan.refusal = false
@@ -407,13 +418,29 @@ func (c *Call) toldBy(f *failed) *pace.Told {
 }
 
 // settle tells all guards how the request ended, and gives up its permits.
-func (c *Call) settle(o endpoint.Outcome) {
+func (c *Call) settle() {
+	c.end()
+	c.giveBack()
+}
+
+// end notes that the request under way has ended.
+func (c *Call) end() {
+	c.state = idle
 	if !c.start.IsZero() {
 		c.took = time.Since(c.start)
-		o.Lasted = c.took
+		if c.outcome.Err != nil {
+			c.outcome.Report.Lasted = c.took
+		}
 	}
-	c.state = idle
-	c.tellGuards(0, c.guards(), -1, o)
+}
+
+// report says what the guards are told beside how the request ended. Of what its
+// caller reports, what was used counts.
+func (c *Call) report(given *endpoint.Report, told *pace.Told) {
+	c.outcome.Report = &endpoint.Report{Told: told}
+	if given != nil {
+		c.outcome.Report.Used = given.Used
+	}
 }
 
 // follow records a failed attempt and decides what follows from it.
@@ -562,15 +589,20 @@ func (c *Call) tell(ctx context.Context, e Event) context.Context {
 // was neither settled nor panicked, as after runtime.Goexit, counts as not made.
 func (c *Call) Close() {
 	var panicked any
-	if c.state == admitted {
-		panicked = recover()
-		o := endpoint.Outcome{}
-		if panicked != nil {
-			o = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
+	switch {
+	case c.state == admitted:
+		if panicked = recover(); panicked != nil {
+			c.outcome = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
+			c.report(nil, nil)
 		}
-		c.settle(o)
-		c.endAttempt(o.Err, o.Kind)
-	} else {
+		c.end()
+		err := c.outcome.Err
+		c.giveBackAll()
+		c.endAttempt(err, failure.Unknown)
+	case c.busy:
+		c.giveBackAll()
+		fallthrough
+	default:
 		c.endAttempt(nil, failure.Unknown)
 	}
 	if c.observed != nil {

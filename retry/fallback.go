@@ -75,18 +75,18 @@ func (c *Call) goSooner(d *step) bool {
 	if c.trouble.dead[here] {
 		sooner = forever
 	}
-	ask := c.ask()
-	ask.Retry = false
+	retry := c.retry
+	c.retry = false // it would be the first request of another endpoint
 	for i := range c.targets {
 		if i == here || c.trouble.dead[i] {
 			continue
 		}
-		c.at = i
-		refusal, _ := c.admit(ask, -1)
+		c.goTo(i)
+		refusal, _ := c.admit()
 		own := time.Until(c.trouble.due[i]) // no pacer need know of it
 		wait := max(0, own)
 		if refusal == nil {
-			c.giveBack(c.guards(), -1)
+			c.giveBack()
 		} else if next := c.refused(refusal); next.stop != 0 {
 			continue
 		} else {
@@ -103,10 +103,12 @@ func (c *Call) goSooner(d *step) bool {
 		}
 	}
 	if best < 0 {
-		c.at = here
+		c.goTo(here)
+		c.retry = retry
 		return false
 	}
-	c.at, *d = best, step{}
+	c.goTo(best)
+	*d = step{}
 	if own := time.Until(c.trouble.due[best]); own > 0 {
 		d.wait, d.reason, d.limit = own, RateLimitWait, true
 	}

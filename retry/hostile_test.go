@@ -172,7 +172,7 @@ func TestAWaitThatBecomesLongMovesOn(t *testing.T) {
 		time.Sleep(s / 2)
 		var late endpoint.Outcome
 		late.Err, late.Kind, late.Effect = told(failure.RateLimited, time.Minute), failure.RateLimited, failure.Limit
-		late.Told = &pace.Told{Wait: time.Minute, HasWait: true}
+		late.Report = &endpoint.Report{Told: &pace.Told{Wait: time.Minute, HasWait: true}}
 		for _, g := range a.Guards[1:2] { // the pacer
 			g.Settle(endpoint.Permit{}, late)
 		}
@@ -504,7 +504,7 @@ func TestACancelledWaitLeavesNothing(t *testing.T) {
 		"turn": func(a retry.Target) {
 			turn, _ := a.Guards[1].Admit(endpoint.Ask{})
 			a.Guards[1].Settle(turn, endpoint.Outcome{
-				Effect: failure.Limit, Kind: failure.RateLimited, Err: limited, Told: &pace.Told{Wait: 30 * s, HasWait: true},
+				Effect: failure.Limit, Kind: failure.RateLimited, Err: limited, Report: &endpoint.Report{Told: &pace.Told{Wait: 30 * s, HasWait: true}},
 			})
 		},
 		"circuit": func(a retry.Target) {

@@ -102,15 +102,15 @@ type Config struct {
 	// Client tells the clients of one process apart, which take turns at the
 	// pacer. Default "": one.
 	Client string
-	// Target is what [Do] calls; [Call] is given its targets. The zero value has
-	// no guards.
+	// Target is what [Do] calls; [Call] is given its targets. With an Endpoint and
+	// no Guards it has those of the zero [endpoint.Options]; the zero value has
+	// none.
 	Target Target
 	// Observer, if set, is told what happens. Default nil.
 	Observer Observer
 }
 
-// Target is something that a call may ask: the endpoint, and its guards. With an Endpoint and no Guards, its guards are those of the zero
-// [endpoint.Options].
+// Target is something that a call may ask: an endpoint, and its guards.
 type Target struct {
 	Endpoint *endpoint.Endpoint
 	Guards   []endpoint.Guard

@@ -266,7 +266,7 @@ func TestWhatARefusedTurnIsCalled(t *testing.T) {
 				if refusal != nil {
 					t.Fatal(refusal.Err)
 				}
-				first.Settle(turn, endpoint.Outcome{Effect: failure.Healthy, Told: c.tell})
+				first.Settle(turn, endpoint.Outcome{Effect: failure.Healthy, Report: &endpoint.Report{Told: c.tell}})
 				c.config.Target = to
 				var waits []retry.WaitReason
 				c.config.Observer = func(_ context.Context, e retry.Event) context.Context {

@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"llmcall/endpoint"
@@ -10,80 +11,84 @@ import (
 	"llmcall/pace"
 )
 
-// guards returns how many guards stand before the request.
-func (c *Call) guards() int { return len(c.own) + len(c.targets[c.at].Guards) }
-
-// guard returns the i-th of them.
-func (c *Call) guard(i int) endpoint.Guard {
-	if i < len(c.own) {
-		return c.own[i]
+// goTo makes a target the one that the next request is made at.
+func (c *Call) goTo(target int) {
+	c.at, c.guards = target, c.targets[target].Guards
+	if c.own != nil {
+		c.guards = slices.Concat(c.own, c.guards)
 	}
-	return c.targets[c.at].Guards[i-len(c.own)]
 }
 
-// permit returns the place of the permit of the i-th guard.
-func (c *Call) permit(i int) *endpoint.Permit {
-	if i < len(c.permits) {
-		return &c.permits[i]
+// loan returns the place of the permit of the i-th guard.
+func (c *Call) loan(i int) *loan {
+	if i < len(c.lent) {
+		return &c.lent[i]
 	}
-	i -= len(c.permits)
+	return c.furtherLoan(i - len(c.lent))
+}
+
+func (c *Call) furtherLoan(i int) *loan {
 	if c.further == nil {
-		c.further = new([]endpoint.Permit)
+		c.further = new([]loan)
 	}
 	for len(*c.further) <= i {
-		*c.further = append(*c.further, endpoint.Permit{})
+		*c.further = append(*c.further, loan{})
 	}
 	return &(*c.further)[i]
 }
 
-// admit asks all guards in order. One of them may have lent its permit already:
-// that of place kept; -1 is none. Where one refuses, what the others lent goes
-// back at once.
-func (c *Call) admit(ask endpoint.Ask, kept int) (refusal *endpoint.Refusal, by int) {
-	i, admitted := 0, false
-	defer func() {
-		if !admitted { // also where a guard has panicked
-			c.giveBack(i, kept)
-		}
-	}()
-	for ; i < c.guards(); i++ {
-		if i == kept {
+// admit asks all guards in order, but for one that has lent its permit already,
+// to somebody who waited for it. Where one refuses, what the others lent goes back
+// at once.
+func (c *Call) admit() (refusal *endpoint.Refusal, by int) {
+	c.busy = true
+	ask := c.ask()
+	for i, g := range c.guards {
+		l := c.loan(i)
+		if l.held {
 			continue
 		}
-		permit, refusal := c.guard(i).Admit(ask)
+		permit, refusal := g.Admit(ask)
 		if refusal != nil {
+			c.giveBack()
 			return refusal, i
 		}
-		*c.permit(i) = permit
+		l.permit, l.held = permit, true
 	}
-	admitted = true
+	c.busy = false
 	return nil, 0
 }
 
-// giveBack settles the permits of the first n guards, and that of place kept, as
-// of a request that was not made.
-func (c *Call) giveBack(n, kept int) { c.tellGuards(0, n, kept, endpoint.Outcome{}) }
+// accept tells all guards that an answer has begun to come, or is whole.
+func (c *Call) accept(told *pace.Told) {
+	for i, g := range c.guards {
+		l := c.loan(i)
+		l.permit = g.Accept(l.permit, told)
+	}
+}
 
-// tellGuards settles the permits of the guards from i to n, and that of place
-// kept. Each is settled once; if a guard panics, the others are told all the
-// same.
-func (c *Call) tellGuards(i, n, kept int, o endpoint.Outcome) {
-	all := c.guards()
-	defer func() {
-		if i < all {
-			c.tellGuards(i, n, kept, o)
-		}
-	}()
-	for i < all {
-		at := i
-		i++
-		if at < n || at == kept {
-			p := c.permit(at)
-			lent := *p
-			*p = endpoint.Permit{}
-			c.guard(at).Settle(lent, o)
+// giveBack settles the permits that are held, each once, with c.outcome: that is
+// zero where the request was not made.
+func (c *Call) giveBack() {
+	c.busy = true
+	for i, g := range c.guards {
+		if l := c.loan(i); l.held {
+			l.held = false
+			g.Settle(l.permit, c.outcome)
 		}
 	}
+	c.outcome, c.busy = endpoint.Outcome{}, false
+}
+
+// giveBackAll is giveBack in Close: if a guard has panicked, or does, the others
+// are told all the same.
+func (c *Call) giveBackAll() {
+	defer func() {
+		if c.busy {
+			c.giveBackAll()
+		}
+	}()
+	c.giveBack()
 }
 
 // acquire admits a request: it asks the guards, and waits for those that refuse
@@ -93,25 +98,23 @@ func (c *Call) tellGuards(i, n, kept int, o endpoint.Outcome) {
 // Where another target can serve, a wait that seemed short is left when it has
 // lasted for FallbackAfter, and the targets are compared again; once, so that
 // nobody goes to and fro. A round stays where its attempt is.
-func (c *Call) acquire(ask endpoint.Ask) bool {
-	kept, vain := -1, -1
+func (c *Call) acquire() bool {
+	vain := -1
 	for {
-		refusal, by := c.admit(ask, kept)
+		refusal, by := c.admit()
 		if refusal == nil {
 			c.begin()
 			return true
 		}
-		kept = -1
 		d := c.refused(refusal)
 		if c.at == vain {
 			d.wait = max(d.wait, c.policy.config.FallbackAfter+1)
 		}
 		movable := c.state != answered && c.movable(refusal.Kind)
 		if movable && c.moveOn(&d) {
-			ask.Retry = false // it is the first request of another endpoint
 			if d.wait > 0 {
 				c.plan, c.planned = d, time.Now()
-				if !c.pause(ask) {
+				if !c.pause() {
 					return false
 				}
 			}
@@ -120,10 +123,10 @@ func (c *Call) acquire(ask endpoint.Ask) bool {
 		if d.stop != 0 {
 			return c.stop(d, causeOf(refusal)...)
 		}
-		switch c.waitAt(by, ask, d, movable && vain < 0) {
+		switch c.waitAt(by, d, movable && vain < 0) {
 		case gotTurn:
-			if kept = by; c.ctx.Err() != nil {
-				c.giveBack(0, kept)
+			if c.ctx.Err() != nil {
+				c.giveBack()
 				return c.ended()
 			}
 		case leftEarly:
@@ -200,7 +203,7 @@ const (
 
 // waitAt waits for the permit of one guard; briefly is for as long as
 // FallbackAfter.
-func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
+func (c *Call) waitAt(by int, d step, briefly bool) int {
 	t := c.inTrouble()
 	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
 	if allowed <= 0 {
@@ -221,7 +224,7 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 		defer cancel()
 	}
 	begun := time.Now()
-	permit, refusal := c.guard(by).Wait(ctx, ask)
+	permit, refusal := c.guards[by].Wait(ctx, c.ask())
 	took := time.Since(begun)
 	t.waited += max(took, leastWait)
 	if took >= t.wait { // of two waits in a row the longer one is the reason
@@ -229,7 +232,7 @@ func (c *Call) waitAt(by int, ask endpoint.Ask, d step, briefly bool) int {
 	}
 	t.wait += took
 	if refusal == nil {
-		*c.permit(by) = permit
+		*c.loan(by) = loan{permit, true}
 		return gotTurn
 	}
 	if c.ctx.Err() != nil {
@@ -262,14 +265,14 @@ const slack = leastApart / 10
 // pause waits as the last failure has it. A guard that refuses for longer is
 // waited for, or ends the call, instead: nobody waits a minute to hear that the
 // circuit is open.
-func (c *Call) pause(ask endpoint.Ask) bool {
+func (c *Call) pause() bool {
 	t := c.trouble
 	due := t.planned.Add(t.plan.wait)
 	t.reason = t.plan.reason
 	if t.plan.apart < t.plan.wait {
-		refusal, _ := c.admit(ask, -1)
+		refusal, _ := c.admit()
 		if refusal == nil {
-			c.giveBack(c.guards(), -1)
+			c.giveBack()
 		} else if t.plan.limit && !refusal.Until.Before(due.Add(-slack)) || refusal.Until.IsZero() || refusal.Until.After(due) {
 			return true // a place in the guard's queue is better than a wait of our own
 		}

@@ -263,7 +263,7 @@ func (m *member) complete(c *retry.Call, req *llm.Request) (*llm.Response, error
 func outcome(answer *llm.Response, err error) endpoint.Outcome {
 	o := endpoint.Outcome{Err: err}
 	if answer != nil {
-		o.Used.Tokens = answer.Usage.InputTokens + answer.Usage.OutputTokens
+		o.Report = &endpoint.Report{Used: endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}}
 	}
 	return o
 }
