@@ -1098,3 +1098,31 @@ func TestAnswersDoNotReachTheCountInFlight(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Processes that were told the same time do not come back in the same instant
+// (finding C4: 30 of them, 30 requests in one nanosecond).
+func TestProcessesComeBackApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := time.Now()
+		var back []time.Duration
+		for range 100 {
+			var p pace.Pacer // of a process of its own, with its own chance
+			p.Refused(pace.Turn{}, toldWait(20*time.Second))
+			_, refusal := p.Try(pace.Cost{})
+			if refusal == nil {
+				t.Fatal("a turn in a told time")
+			}
+			back = append(back, refusal.Until.Sub(told))
+		}
+		slices.Sort(back)
+		if back[0] < 20*time.Second || back[99] > 21*time.Second {
+			t.Errorf("they come back from %v to %v", back[0], back[99])
+		}
+		for i := range back[:90] {
+			if back[i+10]-back[i] < 10*ms {
+				t.Errorf("ten of a hundred come back within %v", back[i+10]-back[i])
+				break
+			}
+		}
+	})
+}

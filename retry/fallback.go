@@ -31,7 +31,16 @@ func (c *Call) moveOn(d *step) bool {
 	if d.stop != 0 {
 		t.leave(c.at)
 	}
-	return c.goSooner(d)
+	return c.goSooner(d, c.here(d))
+}
+
+// here returns how long it is until the target of now can be asked again, if the
+// step d is taken.
+func (c *Call) here(d *step) time.Duration {
+	if d.stop != 0 || c.trouble.dead[c.at] {
+		return forever
+	}
+	return d.wait
 }
 
 // fallBack goes to another target after a failure, as the row of its kind says.
@@ -40,7 +49,7 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 	if len(c.targets) == 1 || f.answered || f.row.Elsewhere == failure.ElsewhereNever {
 		return false
 	}
-	t, p := c.trouble, &c.policy.config
+	t, p, from := c.trouble, &c.policy.config, c.at
 	if t.misses == nil {
 		t.misses = map[int]int{}
 	}
@@ -51,30 +60,30 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 		return false
 	}
 	switch {
-	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0:
-		// One attempt is kept for each target that was not tried.
-		if t.misses[c.at] < p.AttemptsPerTarget && p.MaxAttempts-t.counted > c.untried() {
+	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0 && t.misses[c.at] < p.AttemptsPerTarget:
+		// One attempt is kept for each target that was not tried and can be soon.
+		if p.MaxAttempts-t.counted > c.untried() || !c.goSooner(d, max(c.here(d), p.FallbackAfter)+1) {
 			return false
 		}
+		t.leave(from)
+		return true
+	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0:
 	case d.stop == 0 && d.wait <= p.FallbackAfter:
 		return false
 	case d.stop == 0:
-		return c.goSooner(d)
+		return c.goSooner(d, c.here(d))
 	}
 	if c.untried() == 0 && d.stop == 0 {
 		return false // the last target has all attempts that remain
 	}
 	t.leave(c.at)
-	return c.goSooner(d)
+	return c.goSooner(d, c.here(d))
 }
 
-// goSooner goes to the target that can go first, if that is another one and
-// sooner than the step d. All guards are asked, and keep nothing.
-func (c *Call) goSooner(d *step) bool {
-	here, best, sooner := c.at, -1, d.wait
-	if c.trouble.dead[here] {
-		sooner = forever
-	}
+// goSooner goes to the other target that can go first, if that is sooner than in
+// a given time; d is then what to do. All guards are asked, and keep nothing.
+func (c *Call) goSooner(d *step, sooner time.Duration) bool {
+	here, best := c.at, -1
 	retry := c.retry
 	c.retry = false // it would be the first request of another endpoint
 	for i := range c.targets {

@@ -376,6 +376,28 @@ func TestGuardsThatRefuseByTurnsHaveAnEnd(t *testing.T) {
 	b.check(t, "b")
 }
 
+// Who waits for a circuit waits no longer than MaxRateLimitWait in all, also
+// without a deadline (finding C13: of 50 callers of a dead provider the last gave up
+// after two hours and a half).
+func TestWaitsForACircuitAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 5 * time.Minute
+		a := target(t, endpoint.Options{Breaker: breaker.Config{FailureThreshold: 1, RecoveryTimeout: time.Minute}})
+		p := newPolicy(t, retry.Config{Target: a, WaitForCircuit: true, MaxRateLimitWait: limit})
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				_, err := retry.Do(context.Background(), p, func(context.Context, retry.Attempt) (int, error) { return 0, transient })
+				if took := time.Since(start); err == nil || took > limit+10*s { // and the backoff between its attempts
+					t.Errorf("%v after %v", err, took)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
 // A provider that flaps, with a circuit that callers wait for and a long queue at
 // the pacer: everybody comes to an end.
 func TestEverybodyEndsAtAFlappingProvider(t *testing.T) {

@@ -118,6 +118,12 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "a told time is no failure of a target", targets: "0:1,1,t 0", want: "0@0 0@1 0@2 0@3"},
 		{name: "the last target has all attempts that remain", config: retry.Config{FallbackAfter: s, MaxAttempts: 5}, targets: "0:o 0:tt", want: "0@0 1@0 1@2 1@6"},
 		{name: "one that was left for a wait may serve yet", config: retry.Config{FallbackAfter: s}, targets: "0:o 0:k", want: "0@0 1@0 0@2"},
+		{name: "no attempt is kept for one that told a long time", config: retry.Config{MaxAttempts: 2}, targets: "0:9 0:tt", want: "0@0 1@0 1@1", reason: retry.Exhausted},
+		{name: "nor for one whose guard refuses for long", config: retry.Config{MaxAttempts: 2}, targets: "9 0:tt", want: "1@0 1@1", reason: retry.Exhausted},
+		{name: "nor for one that can't serve", config: retry.Config{MaxAttempts: 2}, targets: "0:t -", want: "0@0 0@1"},
+		{name: "but for one that can go soon", config: retry.Config{MaxAttempts: 2}, targets: "0:t 2", want: "0@0 1@2"},
+		{name: "or sooner than the backoff", config: retry.Config{MaxAttempts: 2, Backoff: backoff.Constant{Interval: 5 * s, Jitter: backoff.NoJitter}}, targets: "0:t 4", want: "0@0 1@4"},
+		{name: "or as soon as at once", config: retry.Config{MaxAttempts: 2, Backoff: backoff.Constant{}}, targets: "0:t 0", want: "0@0 1@0"},
 		{name: "a wrong answer leaves none", targets: "0:www 0", want: "0@0 0@0 0@0", reason: retry.Exhausted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
