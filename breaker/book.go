@@ -119,15 +119,11 @@ func (s *settings) openTime(openings int, asked time.Duration, trip bool) time.D
 		}
 		return min(asked, s.MaxOpen)
 	}
-	recovery := s.RecoveryTimeout
-	if openings > 0 && s.RecoveryFactor > 1 {
-		longer := float64(recovery) * math.Pow(s.RecoveryFactor, float64(openings))
-		if longer >= float64(s.MaxOpen) {
-			return s.MaxOpen
-		}
-		recovery = time.Duration(longer)
+	recovery := float64(s.RecoveryTimeout) * math.Pow(s.RecoveryFactor, float64(openings))
+	if recovery >= float64(s.MaxOpen) { // it may be more than a Duration holds
+		return s.MaxOpen
 	}
-	return min(max(recovery, asked), s.MaxOpen)
+	return min(max(time.Duration(recovery), asked), s.MaxOpen)
 }
 
 // admitProbe gives a probe its place.

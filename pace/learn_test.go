@@ -275,3 +275,43 @@ func TestWhatARequestTakesOfAWindow(t *testing.T) {
 		}
 	}
 }
+
+// After a time in which nothing was accepted, the slow start begins when the first
+// request since has not been refused for longer than a refusal takes.
+func TestWhenARateOpensAgain(t *testing.T) {
+	const delay = 300 * time.Millisecond
+	now := time.Now()
+	for _, c := range []struct {
+		name string
+		s    *sent
+		want bool
+	}{
+		{"nothing was sent", nil, false},
+		{"sent before the cut", &sent{seq: 7, at: now.Add(-time.Hour)}, false},
+		{"refused", &sent{seq: 8, at: now.Add(-time.Hour), refused: true}, false},
+		{"not long ago", &sent{seq: 8, at: now.Add(-2*delay - 100*time.Millisecond)}, false},
+		{"long ago", &sent{seq: 8, at: now.Add(-2*delay - 101*time.Millisecond)}, true},
+	} {
+		l := learner{paced: true, shut: true, rate: 1, cut: 7, delay: delay}
+		if c.s != nil {
+			l.recent = append(l.recent, c.s)
+		}
+		if l.reopen(now); l.shut == c.want || l.start != c.want {
+			t.Errorf("%s: shut %v, slow start %v", c.name, l.shut, l.start)
+		}
+	}
+}
+
+// A turn that is given back is no more than what may be saved up.
+func TestATurnGivenBackIsNotSavedUp(t *testing.T) {
+	one := &sent{seq: 1}
+	for _, c := range []struct{ credit, want float64 }{{0, 1}, {0.5, 1.2}, {1.2, 1.2}} {
+		l := learner{paced: true, rate: 10, credit: c.credit, recent: []*sent{one}}
+		if l.back(one); math.Abs(l.credit-c.want) > 1e-9 || len(l.recent) != 0 {
+			t.Errorf("from %v: %v, want %v", c.credit, l.credit, c.want)
+		}
+		if l.back(one); math.Abs(l.credit-c.want) > 1e-9 {
+			t.Errorf("a second time: %v", l.credit)
+		}
+	}
+}

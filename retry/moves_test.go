@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -405,14 +406,19 @@ func TestTheWaitThatIsTooLong(t *testing.T) {
 	}
 }
 
-// slowpoke is a guard that says a second and takes five.
+// slowpoke is a guard that says a second, or what it is told to say, and takes five.
 type slowpoke struct {
 	gate
+	says  time.Duration
 	waits int
 }
 
 func (g *slowpoke) Admit(endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
-	return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.RateLimited, Until: time.Now().Add(s), Err: errors.New("soon")}
+	says := g.says
+	if says == 0 {
+		says = s
+	}
+	return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.RateLimited, Until: time.Now().Add(says), Err: errors.New("soon")}
 }
 
 func (g *slowpoke) Wait(ctx context.Context, _ endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
@@ -434,6 +440,7 @@ func TestAPlaceIsLeftOnlyForAnotherTarget(t *testing.T) {
 		others   []time.Duration // when they open
 		dead     bool            // the other was called, with a bad key
 		fallback time.Duration
+		says     time.Duration
 		total    time.Duration // MaxRateLimitWait
 		at       int
 		after    time.Duration
@@ -444,11 +451,12 @@ func TestAPlaceIsLeftOnlyForAnotherTarget(t *testing.T) {
 		{name: "another is free", others: []time.Duration{0}, after: 0, at: 1, fallback: s / 2},
 		{name: "another is free, later", others: []time.Duration{0}, at: 1, after: 2 * s, waits: 1},
 		{name: "another is later still", others: []time.Duration{time.Hour}, after: 7 * s, waits: 2},
+		{name: "exactly as long as is waited", others: []time.Duration{3 * s}, says: 2 * s, at: 1, after: 3 * s, waits: 1},
 		{name: "no time for both", others: []time.Duration{0}, total: 2 * s, at: -1, after: 2 * s, waits: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slow := &slowpoke{}
+				slow := &slowpoke{says: c.says}
 				to := []retry.Target{{Guards: []endpoint.Guard{slow}}}
 				for _, opens := range c.others {
 					to = append(to, retry.Target{Guards: []endpoint.Guard{&gate{begun: time.Now(), opens: opens, kind: failure.RateLimited}}})
@@ -472,6 +480,170 @@ func TestAPlaceIsLeftOnlyForAnotherTarget(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Between two targets whose waits last longer than was said nobody goes to and fro:
+// one wait is left, and the other is waited for to its end.
+func TestAPlaceIsLeftOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &slowpoke{}, &slowpoke{}
+		var call retry.Call
+		call.Begin(t.Context(), newPolicy(t, retry.Config{}), []retry.Target{{Guards: []endpoint.Guard{a}}, {Guards: []endpoint.Guard{b}}})
+		defer call.Close()
+		begun := time.Now()
+		if !call.Next() || call.Target() != 1 || time.Since(begun) != 7*s || a.waits != 1 || b.waits != 1 {
+			t.Errorf("at target %d after %v, %d and %d waits: %v", call.Target(), time.Since(begun), a.waits, b.waits, call.Err())
+		}
+	})
+}
+
+// vain is a guard that refuses, and refuses also who waits for it.
+type vain struct {
+	gate
+	kind  failure.Kind // of the second refusal
+	until time.Duration
+}
+
+func (g *vain) Admit(endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.RateLimited, Until: time.Now().Add(s), Err: errors.New("soon")}
+}
+
+func (g *vain) Wait(context.Context, endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	r := &endpoint.Refusal{Kind: g.kind, Err: errors.New("never")}
+	if g.until > 0 {
+		r.Until = time.Now().Add(g.until)
+	}
+	return endpoint.Permit{}, r
+}
+
+// What a guard says to one who waits for it decides why the call ends: its kind, or
+// whether it was the deadline that its time came after.
+func TestWhyAWaitIsInVain(t *testing.T) {
+	for _, c := range []struct {
+		kind     failure.Kind
+		until    time.Duration
+		deadline time.Duration
+		want     retry.Reason
+	}{
+		{kind: failure.AccountSpent, until: 9 * s, deadline: time.Minute, want: retry.AccountSpent},
+		{kind: failure.RetryBudgetSpent, deadline: time.Minute, want: retry.BudgetSpent},
+		{kind: failure.RateLimited, deadline: time.Minute, want: retry.RateLimitWaitExceeded},
+		{kind: failure.RateLimited, until: 9 * s, want: retry.RateLimitWaitExceeded},
+		{kind: failure.RateLimited, until: 9 * s, deadline: 10 * s, want: retry.RateLimitWaitExceeded},
+		{kind: failure.RateLimited, until: 10 * s, deadline: 10 * s, want: retry.OutOfTime},
+		{kind: failure.RateLimited, until: 11 * s, deadline: 10 * s, want: retry.OutOfTime},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := t.Context(), context.CancelFunc(func() {})
+			if c.deadline > 0 {
+				ctx, cancel = context.WithTimeout(ctx, c.deadline)
+			}
+			defer cancel()
+			p := newPolicy(t, retry.Config{Target: retry.Target{Guards: []endpoint.Guard{&vain{kind: c.kind, until: c.until}}}})
+			_, err := retry.Do(ctx, p, play().call)
+			if e, _ := errors.AsType[*retry.Error](err); e == nil || e.Reason != c.want {
+				t.Errorf("%+v: %v", c, err)
+			}
+		})
+	}
+}
+
+// A round that its guard refuses ends the call for want of time, and not the attempt
+// alone, where the attempt has no time limit of its own.
+func TestARoundInVainEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*s)
+		defer cancel()
+		g := &vain{kind: failure.RateLimited, until: 20 * s}
+		to := []retry.Target{{Guards: []endpoint.Guard{&opensOnce{Guard: g}}}}
+		var call retry.Call
+		call.Begin(ctx, newPolicy(t, retry.Config{}), to)
+		defer call.Close()
+		if !call.Next() || !call.Settle(endpoint.Outcome{}) {
+			t.Fatal(call.Err())
+		}
+		if call.Round() {
+			t.Fatal("a round that its guard refuses")
+		}
+		if e, _ := errors.AsType[*retry.Error](call.Err()); e == nil || e.Reason != retry.OutOfTime {
+			t.Errorf("%v", call.Err())
+		}
+	})
+}
+
+// opensOnce admits the first request, and then asks its guard.
+type opensOnce struct {
+	endpoint.Guard
+	asked bool
+}
+
+func (g *opensOnce) Admit(a endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	if !g.asked {
+		g.asked = true
+		return endpoint.Permit{}, nil
+	}
+	return g.Guard.Admit(a)
+}
+
+// A model that has adapted its request is asked again at once and nowhere else,
+// unless its failure is one that is never retried.
+func TestAnAdaptedRequestGoesAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want []int
+	}{
+		{&failure.Error{Kind: failure.InvalidRequest, Status: 400, Adapted: true}, []int{0}},
+		{&failure.Error{Kind: failure.Transient, Status: 503, Adapted: true}, []int{0, 0}},
+		{retry.Stop(&failure.Error{Kind: failure.Transient, Status: 503, Adapted: true}), []int{0}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var call retry.Call
+			call.Begin(t.Context(), newPolicy(t, retry.Config{AttemptsPerTarget: 1}), make([]retry.Target, 2))
+			defer call.Close()
+			begun := time.Now()
+			var at []int
+			for call.Next() && len(at) < 2 {
+				at = append(at, call.Target())
+				call.Settle(endpoint.Outcome{Err: c.err})
+			}
+			if !slices.Equal(at, c.want) || time.Since(begun) != 0 {
+				t.Errorf("%v: attempts at %v in %v, want %v at once", c.err, at, time.Since(begun), c.want)
+			}
+		})
+	}
+}
+
+// A wait of what a provider told is named so, also where it is as long as the least
+// that keeps two requests apart, and where the pacer is what holds the call back.
+func TestAToldWaitIsNamedSo(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want retry.WaitReason
+	}{
+		{told(failure.RateLimited, 100*time.Millisecond), retry.RateLimitWait},
+		{told(failure.RateLimited, 99*time.Millisecond), retry.PaceWait},
+		{told(failure.RateLimited, 3*s), retry.RateLimitWait},
+		{told(failure.Transient, 3*s), retry.ProviderWait},
+	} {
+		for _, guarded := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				var to retry.Target
+				if guarded {
+					to = target(t, endpoint.Options{})
+				}
+				var call retry.Call
+				begin(t, &call, newPolicy(t, retry.Config{}), to)
+				defer call.Close()
+				call.Settle(endpoint.Outcome{Err: c.err})
+				if !call.Next() {
+					t.Fatal(call.Err())
+				}
+				if _, reason := call.Waited(); reason != c.want {
+					t.Errorf("%v, guarded %v: %v, want %v", c.err, guarded, reason, c.want)
+				}
+			})
+		}
 	}
 }
 

@@ -248,7 +248,7 @@ func (c *Call) waitAt(by int, d step, briefly bool) int {
 	stop := c.refused(refusal)
 	if stop.stop == 0 {
 		stop.stop = OutOfTime
-		if deadline, ok := c.ctx.Deadline(); !ok || ctx.Err() != nil || !refusal.Until.IsZero() && refusal.Until.Before(deadline) {
+		if deadline, ok := c.ctx.Deadline(); !ok || ctx.Err() != nil || refusal.Until.Before(deadline) {
 			stop.stop = RateLimitWaitExceeded
 		}
 	}
