@@ -128,7 +128,8 @@ func (b *Breaker) Snapshot() Snapshot {
 }
 
 // State returns the state as it is now: a circuit whose recovery time is over is
-// HALF_OPEN. It takes no lock and tells no hook.
+// HALF_OPEN. It tells no hook, and takes a lock only in the instant in which the
+// circuit opens.
 func (b *Breaker) State() State {
 	s := stateOf(b.word.Load())
 	if s != Open {

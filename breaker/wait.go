@@ -37,10 +37,11 @@ func (w *waiter) call() {
 // an *[OpenError] at once when the circuit is OPEN and can't admit a probe
 // before ctx's deadline, or is forced OPEN.
 //
-// Those who wait are let through in the order in which they came. When the
+// Those in the queue are let through in the order in which they came. When the
 // circuit has closed they are spread: the first is let through at once, the
 // others at 100 a second, twice as many each second, up to 4,000. Who leaves
-// gives its place in the queue back. Enter is not held up by those who wait.
+// gives its place in the queue back. Who comes while the circuit is CLOSED does not
+// queue, and Enter is not held up by those who wait.
 func (b *Breaker) Wait(ctx context.Context) (Pass, error) {
 	if ctx.Err() != nil {
 		return Pass{}, ctx.Err()

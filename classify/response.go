@@ -78,7 +78,10 @@ func secretsOf(r *http.Request) []string {
 	if r.URL == nil {
 		return all
 	}
-	for _, values := range r.URL.Query() { // a key, or a signature; no text of a caller's
+	for name, values := range r.URL.Query() { // a key, or a signature; no text of a caller's
+		if name == "api-version" { // Azure's errors name it
+			continue
+		}
 		for _, value := range values {
 			keep(value)
 		}

@@ -301,14 +301,15 @@ func splitUnquoted(s string, sep byte) []string {
 }
 
 // wholeAgain returns when limits that a refusal tells of are whole again: the
-// longest wait of those that are used up, or, if none is said to be, of all. Of
-// Anthropic's those that have something left don't count: they come with every
-// response, whatever it was refused for.
+// longest wait of those that are used up, or, if none is said to be, of those that
+// may have been: of requests one that has something left has not refused. Of
+// Anthropic's no limit has that has something left: they come with every response,
+// whatever it was refused for.
 func wholeAgain(provider string, all []limit) (wait time.Duration, told bool) {
 	used := false
 	for _, l := range all {
 		switch {
-		case !l.timed || provider == Anthropic && l.left > 0:
+		case !l.timed || l.left > 0 && (provider == Anthropic || !l.tokens):
 		case l.left == 0 && !used:
 			wait, told, used = l.reset, true, true
 		case (l.left == 0) == used:

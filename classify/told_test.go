@@ -196,6 +196,10 @@ func TestWhenARefusalsLimitsAreWholeAgain(t *testing.T) {
 		{"one that is used up and says no time", OpenAI, http.Header{
 			"X-Ratelimit-Remaining-Requests": {"0"}, "X-Ratelimit-Reset-Tokens": {"1s"}, "X-Ratelimit-Remaining-Tokens": {"4"},
 		}, time.Second},
+		{"tokens that did not suffice, beside requests of a day", OpenAI, http.Header{
+			"X-Ratelimit-Reset-Requests-Day": {"33011"}, "X-Ratelimit-Remaining-Requests-Day": {"999"}, "X-Ratelimit-Limit-Requests-Day": {"1000"},
+			"X-Ratelimit-Reset-Tokens-Minute": {"11.5"}, "X-Ratelimit-Remaining-Tokens-Minute": {"60"}, "X-Ratelimit-Limit-Tokens-Minute": {"60000"},
+		}, 11500 * time.Millisecond},
 		{"remaining is blank", OpenAI, http.Header{"X-Ratelimit-Reset-Requests": {"1s"}, "X-Ratelimit-Remaining-Requests": {" "}}, time.Second},
 		{"another spelling", OpenAI, http.Header{"x-ratelimit-reset-requests": {"1s"}}, time.Second},
 		{"milliseconds since 1970 (OpenRouter)", OpenAI, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {unixMilli(26 * time.Second)}}, 26 * time.Second},

@@ -112,9 +112,7 @@ func (g *paceGuard) Settle(p Permit, o Outcome) {
 	case o.Effect == failure.Limit, o.Kind == failure.RateLimited, o.Kind == failure.Overloaded:
 		g.e.pacer.Refused(t, r.Told)
 	case p.N != 0:
-		if r.Told != nil {
-			g.e.pacer.Accepted(t, r.Told)
-		}
+		g.e.pacer.Failed(t, r.Told) // the answer has counted: only what is told counts now
 	case o.Effect == failure.Healthy:
 		g.e.wellNow()
 		if !free {

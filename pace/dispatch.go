@@ -10,7 +10,6 @@ func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
 	c := w.cost
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.word.Add(-oneInFlight)
 	now := time.Now()
 	p.dispatch(now)
 	if p.mayGo(now, c) {
@@ -55,8 +54,8 @@ func (p *Pacer) back(now time.Time, s *sent) {
 	if !s.heard {
 		p.learn.back(s)
 		p.limits.back(s.tokens)
-		p.windows.back(Cost{Tokens: s.tokens})
-		if s.look {
+		p.windows.back(s)
+		if s.look && !p.told.look.IsZero() { // else a shorter time was told since
 			p.told.look = now
 		}
 	}
@@ -127,8 +126,8 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 	if len(told.Windows) > 0 {
 		others := p.unheard
 		others.requests += int64(p.inFlight() - p.watched)
-		if s == nil {
-			others.requests-- // the one that was answered
+		if s == nil && others.requests > 0 {
+			others.requests-- // the one that was answered, if it held a place
 		}
 		p.windows.hear(now, told.Windows, s, refused, others, p.seq)
 		p.watch()
@@ -157,8 +156,7 @@ func (p *Pacer) open(now time.Time, c Cost) bool {
 
 // send takes a turn for one request.
 func (p *Pacer) send(now time.Time, c Cost) Turn {
-	p.word.Add(oneInFlight)
-	if p.word.Load()&watchedBit == 0 {
+	if p.word.Add(oneInFlight)&watchedBit == 0 {
 		return Turn{}
 	}
 	p.seq++

@@ -42,10 +42,12 @@ type Pacer struct {
 }
 
 // A Pacer's word holds, from the lowest bit: whether requests are watched; 23 bits
-// of requests in flight; the answers, of which none is lost in a process's life.
+// of requests in flight, of which the highest is set only when more have ended than
+// began; 40 bits of answers, more than a process lives to see.
 const (
 	watchedBit  = 1
 	oneInFlight = 1 << 1
+	overrun     = 1 << 23
 	oneAnswer   = 1 << 24
 )
 
@@ -70,8 +72,9 @@ type Cost struct {
 const tokensMost = 1 << 40
 
 // Turn is the leave to make one request. It ends with exactly one of
-// [Pacer.Done] and [Pacer.Back]. The zero value is the turn of a request that
-// needs no watching. It fits into an interface without an allocation.
+// [Pacer.Done], [Pacer.Back] and [Pacer.Answered]; more than one of them does
+// nothing. The zero value is the turn of a request that needs no watching. It
+// fits into an interface without an allocation.
 type Turn struct{ sent *sent }
 
 // sent is a watched request.
@@ -86,17 +89,40 @@ type sent struct {
 	over    bool // not made, or done
 }
 
+// free takes the turn of a request that needs no watching. Who gets none has not
+// counted as in flight, but for an instant while watching begins: a response that
+// is handled while others wait for the lock must not take them for requests.
+func (p *Pacer) free() bool {
+	if p.word.Load()&watchedBit != 0 {
+		return false
+	}
+	if p.word.Add(oneInFlight)&watchedBit == 0 {
+		return true
+	}
+	p.word.Add(-oneInFlight)
+	return false
+}
+
+// leaves takes a request that needed no watching out of those in flight, and adds
+// to the answers. It reports whether requests are watched now.
+func (p *Pacer) leaves(answers int64) (watched bool) {
+	w := p.word.Add(answers*oneAnswer - oneInFlight)
+	if w&overrun != 0 { // it had ended already
+		w = p.word.Add(oneInFlight)
+	}
+	return w&watchedBit != 0
+}
+
 // Try takes a turn if there is one at this moment. It does not wait: the *Error
 // says why there is none and, in Until, the earliest time known at which there
 // may be one (an estimate, never zero).
 func (p *Pacer) Try(c Cost) (Turn, *Error) {
-	if p.word.Add(oneInFlight)&watchedBit == 0 {
+	if p.free() {
 		return Turn{}, nil
 	}
 	c.Tokens = max(0, min(c.Tokens, tokensMost))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.word.Add(-oneInFlight)
 	now := time.Now()
 	p.dispatch(now)
 	if p.mayGo(now, c) {
@@ -119,7 +145,7 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 		return Turn{}, err
 	}
 	deadline, bound := ctx.Deadline() // not under the lock: it may be anybody's code
-	if p.word.Add(oneInFlight)&watchedBit == 0 {
+	if p.free() {
 		return Turn{}, nil
 	}
 	c.Tokens = max(0, min(c.Tokens, tokensMost))
@@ -143,41 +169,55 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 }
 
 // Accepted says that an answer, or its first piece, has come, and what was told
-// with it (nil: nothing). Told again for the same turn, only told counts.
+// with it (nil: nothing). Told again for the same turn, only told counts, if
+// requests are watched: a turn of a free time can't be recognized.
 func (p *Pacer) Accepted(t Turn, told *Told) {
-	if t.sent != nil || p.word.Add(oneAnswer)&watchedBit != 0 || !told.silent() {
-		p.accepted(t.sent, told)
+	if t.sent == nil && p.word.Add(oneAnswer)&watchedBit == 0 && told.silent() {
+		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.accepted(now, t.sent, told)
+	p.dispatch(now)
 }
 
 // Answered is [Pacer.Accepted] and [Pacer.Done] in one: an answer has come whole.
 func (p *Pacer) Answered(t Turn, told *Told) {
-	if t.sent != nil || !told.silent() {
-		p.Accepted(t, told)
-		p.Done(t)
-	} else if p.word.Add(oneAnswer-oneInFlight)&watchedBit != 0 {
-		p.accepted(nil, nil)
+	simple := t.sent == nil && told.silent()
+	if simple && !p.leaves(1) {
+		return
 	}
-}
-
-// accepted is Accepted for all that a free request is not.
-func (p *Pacer) accepted(s *sent, told *Told) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if s != nil && !s.heard {
-		p.heard(s)
+	if t.sent == nil && !simple {
 		p.word.Add(oneAnswer)
-		if s.look {
-			p.told = closing{} // the provider answers, whatever it told
-			p.learn.resume(now)
-		}
 	}
-	p.lastAnswer, p.seen = now, p.Mark()
-	p.learn.advance(now)
-	p.overload.accepted()
-	p.hear(now, s, told, false)
+	p.accepted(now, t.sent, told)
+	if !simple {
+		p.done(now, t.sent)
+	}
 	p.dispatch(now)
+}
+
+// accepted takes in an answer; one of a free time has been counted. The caller
+// holds the lock.
+func (p *Pacer) accepted(now time.Time, s *sent, told *Told) {
+	if first := s == nil || !s.heard; first {
+		if s != nil {
+			p.heard(s)
+			p.word.Add(oneAnswer)
+			if s.look {
+				p.told = closing{} // the provider answers, whatever it told
+				p.learn.resume(now)
+			}
+		}
+		p.lastAnswer, p.seen = now, p.Mark()
+		p.overload.accepted()
+	}
+	p.learn.advance(now)
+	p.hear(now, s, told, false)
 }
 
 // Refused says that the provider refused the request for its rate, or, with
@@ -255,25 +295,31 @@ func (p *Pacer) Back(t Turn) {
 // Done says that the request has ended, body and all: what limits concurrency
 // is free.
 func (p *Pacer) Done(t Turn) {
-	if t.sent == nil {
-		if p.word.Add(-oneInFlight)&watchedBit == 0 {
-			return
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.dispatch(time.Now())
+	if t.sent == nil && !p.leaves(0) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	p.limits.held(now.Sub(t.sent.at))
-	p.end(t.sent)
+	if t.sent != nil {
+		p.done(now, t.sent)
+	}
 	p.dispatch(now)
 }
 
+// done takes in that a request has ended. The caller holds the lock.
+func (p *Pacer) done(now time.Time, s *sent) {
+	if s == nil {
+		p.leaves(0)
+		return
+	}
+	p.limits.held(now.Sub(s.at))
+	p.end(s)
+}
+
 // Used says how many tokens the request has used, where its [Cost] could only
-// reckon: the difference goes back to the configured limit, or is owed to it.
+// reckon: the difference goes back to the configured limit, or is owed to it. It
+// is told once.
 func (p *Pacer) Used(t Turn, tokens int64) {
 	if t.sent == nil {
 		return
@@ -282,7 +328,7 @@ func (p *Pacer) Used(t Turn, tokens int64) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.dispatch(now)
-	p.limits.tokens.level += float64(t.sent.tokens - tokens)
+	p.limits.tokens.take(float64(tokens - t.sent.tokens))
 	p.dispatch(now)
 }
 

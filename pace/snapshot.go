@@ -37,9 +37,10 @@ func (p *Pacer) Snapshot() Snapshot {
 	return s
 }
 
-// Idle reports whether nothing would be lost if the pacer were forgotten, and a
-// new one with the same configured limits made: nothing is learned or told,
-// nobody waits or is in flight, and the limits have filled up.
+// Idle reports whether the pacer could be forgotten, and a new one with the same
+// configured limits take its place: no rate is learned and nothing told, nobody
+// waits or is in flight, and the limits have filled up. Lost would be the counts of
+// answers and episodes, and how often the provider refuses whatever the rate.
 func (p *Pacer) Idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

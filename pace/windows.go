@@ -79,6 +79,7 @@ type window struct {
 	limit  int64         // 0: not said
 	left   int64         // less what is in flight and was sent since
 	used   int64         // what is in flight and was sent since
+	since  time.Time     // requests from then on are counted in left and used; zero: all
 	begins time.Time     // when it begins again
 	period time.Duration // from then to the next time, as far as can be guessed
 	look   time.Time     // when one request may go although nothing is left
@@ -149,9 +150,13 @@ func (ws *windows) take(now time.Time, c Cost) {
 }
 
 // back gives back what a request took that was not made.
-func (ws *windows) back(c Cost) {
+func (ws *windows) back(s *sent) {
+	c := Cost{Tokens: s.tokens}
 	for i := range ws.list {
 		w := &ws.list[i]
+		if s.at.Before(w.since) {
+			continue
+		}
 		w.left += w.need(c)
 		w.used -= w.need(c)
 	}
@@ -188,7 +193,7 @@ func (ws *windows) advance(now time.Time) {
 			if w.limit <= 0 || idle {
 				continue
 			}
-			w.left, w.used = w.limit, 0
+			w.left, w.used, w.since = w.limit, 0, w.begins
 			w.begins, w.look = w.begins.Add(w.period), now.Add(windowMost)
 		}
 		kept = append(kept, w)
