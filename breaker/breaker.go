@@ -23,6 +23,14 @@
 //
 // A caller with heavy traffic raises the threshold to a second or two of calls.
 //
+// The table holds for calls that fail independently of how long they last. Where
+// failures are quicker than answers (a connection is refused in a millisecond, a
+// model answers in seconds), the first calls of a burst to end are the failures
+// among them, and there are no answers yet to hold them against: a burst of a
+// hundred calls of which a fifth is refused at once opens the breaker of the
+// defaults. Who sends such bursts raises the threshold to the failures that a burst
+// may have.
+//
 // # Calls
 //
 // [Do] makes a call and judges its error by the context alone. Who knows more

@@ -60,7 +60,7 @@ type served struct {
 type circuit struct {
 	config  breaker.Config
 	breaker *breaker.Breaker
-	counted *atomic.Uint64 // the pacer's last episode that it has counted as overload
+	counted *atomic.Uint64 // the pacer's last wave of refusals that it has counted
 }
 
 // claim is what one client has configured of an endpoint.

@@ -133,10 +133,10 @@ func (g *paceGuard) Settle(p Permit, o Outcome) {
 type circuitGuard struct {
 	b *breaker.Breaker
 	e *Endpoint // nil for a circuit alone
-	// last is the pacer's last episode that the circuit has counted as overload.
+	// last is the pacer's last wave of refusals that the circuit has counted.
 	last *atomic.Uint64
-	// unpaced says that no pacer is beside it: then there are no episodes of
-	// overload, and each refusal counts.
+	// unpaced says that no pacer is beside it: then there are no waves, and
+	// each refusal counts.
 	unpaced bool
 }
 
@@ -217,14 +217,14 @@ func (g *circuitGuard) Settle(p Permit, o Outcome) {
 	g.b.Leave(passOf(p), outcome, f)
 }
 
-// counted reports whether a circuit has counted the pacer's present episode of
-// overload before.
+// counted reports whether a circuit has counted the pacer's present wave of
+// refusals before.
 func (g *circuitGuard) counted() bool {
 	if g.e == nil || g.unpaced {
 		return false
 	}
-	episode := g.e.pacer.Episode()
-	return g.last.Swap(episode) == episode
+	wave := g.e.pacer.Wave()
+	return g.last.Swap(wave) == wave
 }
 
 // causeOf is what may be kept of a failure: no text of the provider's.

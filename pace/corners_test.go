@@ -387,7 +387,7 @@ func TestABurstWhileWatchedIsOneEpisode(t *testing.T) {
 			p.Refused(turn, nil)
 			p.Done(turn)
 		}
-		if n := p.Episode(); n != 1 {
+		if n := p.Snapshot().Episodes; n != 1 {
 			t.Errorf("%d episodes", n)
 		}
 	})

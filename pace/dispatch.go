@@ -286,8 +286,8 @@ func (p *Pacer) earliest(now time.Time, c Cost) (time.Time, Why) {
 // late is the refusal of a request whose turn can't come before its deadline.
 func (p *Pacer) late(now, deadline time.Time, c Cost, before int, tokens int64) *Error {
 	speed := 2.0
-	if p.learn.start {
-		speed = 0
+	if p.learn.start || p.learn.shut {
+		speed = 0 // the rate is where the search is, and not what the provider takes
 	}
 	at, why := p.turn(now, c, before, tokens, speed)
 	if !at.After(deadline) {

@@ -36,7 +36,10 @@ type Pacer struct {
 	watched     int    // requests in flight
 	unheard     amount // of them, neither answered nor refused yet
 	episodes    uint64
-	seen        uint64 // of answers, when there was last a clock to date them
+	wave        uint64    // of refusals; see Wave
+	waveAt      time.Time // when it began
+	waveMark    uint64    // answers by then
+	seen        uint64    // of answers, when there was last a clock to date them
 	lastAnswer  time.Time
 	lastRefusal time.Time
 }
@@ -251,6 +254,10 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	}
 	if fresh {
 		p.episodes++
+		if answers := p.Mark(); answers != p.waveMark || now.Sub(p.waveAt) >= progressFor {
+			p.wave++
+			p.waveAt, p.waveMark = now, answers
+		}
 	}
 	p.watch()
 	p.hear(now, s, told, true)
@@ -352,12 +359,14 @@ func (p *Pacer) Reset() {
 	p.dispatch(time.Now())
 }
 
-// Episode is the number of the last episode of refusals, from 1; 0 if there was
-// none. Sixty refusals of one burst are one episode.
-func (p *Pacer) Episode() uint64 {
+// Wave returns the number of the last wave of refusals, from 1; 0 if there was
+// none. The sixty refusals of one burst are one wave, and so are those of the
+// requests that the Pacer sends now and then to see whether the provider is well
+// again: a wave ends with an answer, or after 10 s.
+func (p *Pacer) Wave() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.episodes
+	return p.wave
 }
 
 // progressFor is how long an answer proves that an endpoint makes progress.

@@ -127,12 +127,12 @@ func TestABurstIsOneEpisode(t *testing.T) {
 				p.Refused(turn, said)
 				p.Done(turn)
 			}
-			if n := p.Episode(); n != 1 {
+			if n := p.Snapshot().Episodes; n != 1 {
 				t.Errorf("%v: %d episodes", said, n)
 			}
 			time.Sleep(5 * time.Second)
 			refuse(t, p, said)
-			if n := p.Episode(); n != 2 {
+			if n := p.Snapshot().Episodes; n != 2 {
 				t.Errorf("%v: %d episodes after another", said, n)
 			}
 		})
