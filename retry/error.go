@@ -69,14 +69,16 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, "; next would be %s", e.refusedWait())
 		}
 	}
+	link := ": "
 	for i, cause := range e.causes {
 		if e.Reason == OutOfTime && i == 0 || e.Reason == Cancelled && i == 0 {
 			continue // the context's own error says no more
 		}
 		b.WriteString(": " + cause.Error())
+		link = "; the last failure: "
 	}
 	if last := e.Last(); last != nil {
-		b.WriteString(": " + last.Error())
+		b.WriteString(link + last.Error())
 	}
 	return b.String()
 }

@@ -73,11 +73,11 @@ func TestTheTextOfCauses(t *testing.T) {
 		cause error // of the end of the context, as the function fails
 		want  string
 	}{
-		{"a circuit", refuse(failure.CircuitOpen), nil, "stopped by an open circuit after 1 attempt: says the guard: test: transient: on purpose"},
-		{"a budget", refuse(failure.RetryBudgetSpent), nil, "stopped after 1 attempt: says the guard: test: transient: on purpose"},
+		{"a circuit", refuse(failure.CircuitOpen), nil, "stopped by an open circuit after 1 attempt: says the guard; the last failure: test: transient: on purpose"},
+		{"a budget", refuse(failure.RetryBudgetSpent), nil, "stopped after 1 attempt: says the guard; the last failure: test: transient: on purpose"},
 		{"the context", &ledger{}, context.Canceled, "cancelled after 1 attempt: test: transient: on purpose"},
-		{"its cause", &ledger{}, errors.New("Ctrl-C"), "cancelled after 1 attempt: Ctrl-C: test: transient: on purpose"},
-		{"a cause that can't be compared", &ledger{}, many{errors.New("Ctrl-C")}, "cancelled after 1 attempt: [Ctrl-C]: test: transient: on purpose"},
+		{"its cause", &ledger{}, errors.New("Ctrl-C"), "cancelled after 1 attempt: Ctrl-C; the last failure: test: transient: on purpose"},
+		{"a cause that can't be compared", &ledger{}, many{errors.New("Ctrl-C")}, "cancelled after 1 attempt: [Ctrl-C]; the last failure: test: transient: on purpose"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
