@@ -81,8 +81,12 @@ func (e *Endpoint) Guards(o Options) []Guard { return e.serve(o).guards }
 // Circuit returns the circuit breaker of a caller's Options; nil with NoBreaker.
 func (e *Endpoint) Circuit(o Options) *breaker.Breaker { return e.serve(o).circuit }
 
-// Validate returns the [*breaker.ConfigError] of an impossible Breaker.
+// Validate returns the [*breaker.ConfigError] of an impossible Breaker, and a
+// [*ConfigError] for one that NoBreaker leaves without effect.
 func (o Options) Validate() error {
+	if o.NoBreaker && o.Breaker != (breaker.Config{}) {
+		return &ConfigError{"Options.Breaker", "set", "nothing beside NoBreaker, which leaves the circuit out"}
+	}
 	_, err := o.Breaker.Filled()
 	return err
 }

@@ -26,9 +26,11 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"llmcall/backoff"
+	"llmcall/classify"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/retry"
@@ -102,14 +104,23 @@ type Transport struct {
 	policy *retry.Policy
 }
 
-// New makes a Transport. An impossible setting is a [*retry.ConfigError], or of
-// Options a *breaker.ConfigError.
+// New makes a Transport. A setting that is impossible, or that would do nothing, is
+// a [*retry.ConfigError], or of Options a *breaker.ConfigError or an
+// [*endpoint.ConfigError].
 func New(cfg Config) (*Transport, error) {
 	if cfg.AttemptTimeout < 0 {
 		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time that is not negative"}
 	}
+	switch cfg.Protocol {
+	case "", classify.OpenAI, classify.Anthropic, classify.Gemini:
+	default:
+		return nil, &retry.ConfigError{Field: "Protocol", Got: strconv.Quote(cfg.Protocol), Takes: "openai, anthropic or gemini (empty: told by host and headers)"}
+	}
 	if err := cfg.Options.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Options.NoBreaker && cfg.Hang > 0 {
+		return nil, &retry.ConfigError{Field: "Hang", Got: cfg.Hang, Takes: "no time beside Options.NoBreaker: it is when a hang counts as a failure for the circuit"}
 	}
 	policy, err := retry.New(retry.Config{
 		MaxAttempts: cfg.MaxAttempts, Backoff: cfg.Backoff, MaxRetryAfter: cfg.MaxRetryAfter, MaxRateLimitWait: cfg.MaxRateLimitWait,

@@ -573,3 +573,25 @@ func TestNoKeyIsInAnError(t *testing.T) {
 		})
 	}
 }
+
+// A setting that is impossible, or that would silently do nothing, is an error that
+// names it.
+func TestSettingsInVainAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		config transport.Config
+		says   string
+	}{
+		{transport.Config{Protocol: "opneai"}, "Protocol"},
+		{transport.Config{Options: endpoint.Options{NoBreaker: true, Breaker: breaker.Config{FailureThreshold: 4}}}, "Breaker"},
+		{transport.Config{Options: endpoint.Options{NoBreaker: true}, Hang: 5 * time.Second}, "Hang"},
+		{transport.Config{AttemptTimeout: -1}, "AttemptTimeout"},
+		{transport.Config{MaxAttempts: -1}, "MaxAttempts"},
+		{transport.Config{Protocol: "gemini", Options: endpoint.Options{NoBreaker: true}, Hang: -1}, ""},
+		{transport.Config{Options: endpoint.Options{Breaker: breaker.Config{FailureThreshold: 4}}, Hang: 5 * time.Second}, ""},
+	} {
+		_, err := transport.New(c.config)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v: %v, want one of %q", c.config, err, c.says)
+		}
+	}
+}
