@@ -106,30 +106,36 @@ func (e *Endpoint) serve(o Options) served {
 // circuit that made room, and is forced: nobody could let it go any more. Those
 // who hold it still are refused by the pacer's guard while the endpoint is forced.
 func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
-	e.making.Lock()
-	defer e.making.Unlock()
-	if s := e.find(o); s != nil {
-		return *s, nil
-	}
 	s = served{options: o}
 	if !o.NoBudget {
 		s.guards = append(s.guards, &budgetGuard{e})
 	}
 	s.guards = append(s.guards, &paceGuard{e, o.NoPacer})
+	var out *breaker.Breaker
 	if config, err := o.Breaker.Filled(); !o.NoBreaker && err == nil {
 		var counted *atomic.Uint64
-		s.circuit, counted, gone = e.circuitOf(config)
+		s.circuit, counted, out = e.circuitOf(config)
 		s.guards = append(s.guards, &circuitGuard{s.circuit, e, counted, o.NoPacer})
 	}
 	if wrap := e.registry.config.Guards; wrap != nil {
-		s.guards = wrap(e, s.guards)
+		s.guards = wrap(e, s.guards) // outside of the lock: it may ask back
 	}
 	s.guards = slices.Clip(s.guards)
+	if out != nil && e.forced.Load() != 0 {
+		gone = out
+	}
+	e.making.Lock()
+	defer e.making.Unlock()
+	if s := e.find(o); s != nil { // by another caller, meanwhile
+		return *s, gone
+	}
 	var all []served
 	if old := e.guards.Load(); old != nil {
-		all = (*old)[max(0, len(*old)-2*maxCircuits+1):]
+		all = slices.Clone((*old)[max(0, len(*old)-2*maxCircuits+1):])
+		// New callers get no circuit that nobody can reset any more.
+		all = slices.DeleteFunc(all, func(s served) bool { return out != nil && s.circuit == out })
 	}
-	all = append(slices.Clone(all), s)
+	all = append(all, s)
 	e.guards.Store(&all)
 	return s, gone
 }
@@ -148,7 +154,7 @@ func (e *Endpoint) find(o Options) *served {
 }
 
 // circuitOf returns the circuit of some settings, made on first use, and the one
-// that made room for it if that is forced.
+// that made room for it.
 func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted *atomic.Uint64, gone *breaker.Breaker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -176,9 +182,7 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 	}
 	ready = true
 	if len(e.circuits) == maxCircuits {
-		if f != 0 {
-			gone = e.circuits[0].breaker
-		}
+		gone = e.circuits[0].breaker
 		e.circuits = slices.Delete(e.circuits, 0, 1)
 	}
 	counted = new(atomic.Uint64)

@@ -233,3 +233,38 @@ func TestABudgetOfAnAgeSaysWhen(t *testing.T) {
 		t.Errorf("%+v", refusal)
 	}
 }
+
+// A circuit that made room for another is not given to new callers: nobody could
+// reset it.
+func TestNewCallersGetACircuitThatCanBeReset(t *testing.T) {
+	e := registry(t, endpoint.Config{}).Get(key("m"))
+	first := e.Circuit(endpoint.Options{})
+	for i := range 16 {
+		e.Circuit(endpoint.Options{Breaker: breaker.Config{FailureThreshold: 100 + i}})
+	}
+	first.Trip(breaker.Failure{AskedFor: time.Hour})
+	if b := e.Circuit(endpoint.Options{}); b == first {
+		t.Error("a new caller got the circuit that made room")
+	} else if _, refusal := b.Enter(); refusal != nil {
+		t.Errorf("a new circuit: %v", refusal)
+	}
+}
+
+// A hook that wraps guards may ask the endpoint back.
+func TestAGuardsHookMayAskBack(t *testing.T) {
+	other := endpoint.Options{Breaker: breaker.Config{FailureThreshold: 9}}
+	r := registry(t, endpoint.Config{Guards: func(e *endpoint.Endpoint, g []endpoint.Guard) []endpoint.Guard {
+		if len(e.Snapshot().Circuits) < 2 {
+			e.Circuit(other)
+		}
+		return g
+	}})
+	e := r.Get(key("m"))
+	done := make(chan struct{})
+	go func() { e.Guards(endpoint.Options{}); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it hangs")
+	}
+}

@@ -31,9 +31,10 @@ type Config struct {
 	// Budget is the budget of retries of each endpoint of which no client has
 	// configured another.
 	Budget Budget
-	// Guards, if set, may wrap or add guards, once for each endpoint and
-	// [Options], as they are made: the way in for a circuit that a fleet of
-	// processes shares. Default nil.
+	// Guards, if set, may wrap or add guards for each endpoint and [Options], as
+	// they are made: the way in for a circuit that a fleet of processes shares. It
+	// may be called twice at the same moment, and one result is kept. It may ask
+	// the endpoint back. Default nil.
 	Guards func(*Endpoint, []Guard) []Guard
 	// Rand is where the chance of pacers comes from: 64 random bits a call, from
 	// any goroutine. Default nil: the runtime's own.

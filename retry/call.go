@@ -74,7 +74,9 @@ type observed struct {
 	observer  Observer
 	id        uint64
 	begun     time.Time
-	announced bool // that the attempt began, and not that it ended
+	announced bool            // that the attempt began, and not that it ended
+	tried     time.Time       // when it began
+	used      endpoint.Amount // what it has used
 }
 
 // state is where the request under way is.
@@ -144,7 +146,7 @@ func (c *Call) Next() bool {
 	c.number++
 	c.attempt = c.ctx
 	if c.observed != nil {
-		c.announced = true
+		c.announced, c.tried = true, time.Now()
 		c.attempt = c.tell(c.ctx, Event{Type: AttemptStarted})
 	}
 	if limit := c.policy.config.AttemptTimeout; limit > 0 {
@@ -270,11 +272,15 @@ func (c *Call) Told(told *pace.Told) {
 
 // Settle says how the request under way ended: with an answer if Err is nil, or
 // with a failure. It returns true for an answer; after a failure what follows is
-// decided, and Next goes on with it. Of the Outcome the caller fills in Err and
-// what was used; the loop knows the rest.
+// decided, and Next goes on with it. Of the Outcome the caller fills in Err and,
+// in a Report, what was Used; the loop knows the rest.
 func (c *Call) Settle(o endpoint.Outcome) bool {
 	if c.state != admitted {
 		return false
+	}
+	if c.observed != nil && o.Report != nil {
+		c.used.Tokens += o.Report.Used.Tokens
+		c.used.Nanos += o.Report.Used.Nanos
 	}
 	if o.Err == nil {
 		c.outcome.Effect, c.outcome.Report = failure.Healthy, o.Report
@@ -292,8 +298,8 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	o.Err, o.Kind = f.err, f.kind
 	f.progress = !c.accepted && c.progress() // an answer that had begun broke, and was not refused
 	o.Effect = c.effect(&f)
-	if o.Effect == failure.Ignore && f.response {
-		c.Accepted(nil) // a bad request was answered, too
+	if o.Effect == failure.Ignore && f.response && f.kind != failure.Overloaded && f.kind != failure.RateLimited {
+		c.Accepted(nil) // a bad request was answered, too; one that was refused was not
 	}
 	if o.Effect == failure.Ignore && c.accepted {
 		o.Effect = failure.Healthy // whoever got an answer, or a piece of one, has proved that the provider lives
@@ -374,7 +380,12 @@ func (c *Call) reconsider() {
 	if last := &t.failures[len(t.failures)-1]; last.Target == c.at && c.progress() {
 		last.Uncounted = true
 		t.counted--
-		t.retries--
+		if t.plan.grows {
+			t.retries--
+		}
+		if t.misses[c.at] > 0 {
+			t.misses[c.at]--
+		}
 	}
 }
 
@@ -570,8 +581,9 @@ func (c *Call) endAttempt(err error, kind failure.Kind) {
 		c.endTry = nil
 	}
 	if c.observed != nil && c.announced {
-		c.announced = false
-		c.tell(c.attempt, Event{Type: AttemptEnded, Err: err, Kind: kind, Duration: c.took})
+		took := c.start.Add(c.took).Sub(c.tried) // until its last request ended
+		c.tell(c.attempt, Event{Type: AttemptEnded, Err: err, Kind: kind, Duration: took, Used: c.used})
+		c.announced, c.used = false, endpoint.Amount{}
 	}
 }
 
@@ -587,24 +599,40 @@ func (c *Call) tell(ctx context.Context, e Event) context.Context {
 // Close ends the call, by defer: what is still held goes back. It notices a
 // panic, which counts as a failure of the provider and goes on; a request that
 // was neither settled nor panicked, as after runtime.Goexit, counts as not made.
+//
+// It must be deferred itself: called by a function that is, it can't notice.
 func (c *Call) Close() {
-	var panicked any
 	switch {
 	case c.state == admitted:
-		if panicked = recover(); panicked != nil {
-			c.outcome = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
-			c.report(nil, nil)
-		}
-		c.end()
-		err := c.outcome.Err
+		c.closeHeld(recover())
+	case c.busy: // a guard has panicked, which goes on by itself
+		defer c.finish(nil)
 		c.giveBackAll()
-		c.endAttempt(err, failure.Unknown)
-	case c.busy:
-		c.giveBackAll()
-		fallthrough
 	default:
-		c.endAttempt(nil, failure.Unknown)
+		c.finish(nil)
 	}
+}
+
+// closeHeld settles the request under way, and goes on with its panic whatever the
+// guards do.
+func (c *Call) closeHeld(panicked any) {
+	defer func() {
+		if panicked != nil {
+			panic(panicked)
+		}
+	}()
+	if panicked != nil {
+		c.outcome = endpoint.Outcome{Effect: failure.Count, Kind: failure.Unknown, Err: &PanicError{panicked}}
+		c.report(nil, nil)
+	}
+	c.end()
+	defer c.finish(c.outcome.Err)
+	c.giveBackAll()
+}
+
+// finish ends the attempt and the call.
+func (c *Call) finish(err error) {
+	c.endAttempt(err, failure.Unknown)
 	if c.observed != nil {
 		e := Event{Type: CallEnded, Duration: time.Since(c.begun)}
 		if c.err != nil {
@@ -616,9 +644,6 @@ func (c *Call) Close() {
 	if c.endCall != nil {
 		c.endCall()
 		c.endCall = nil
-	}
-	if panicked != nil {
-		panic(panicked)
 	}
 }
 

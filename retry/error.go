@@ -35,7 +35,8 @@ type Error struct {
 	Failures []Failure
 	Attempts int
 	// RefusedWait is the wait that was not begun, because the deadline can't
-	// hold it or it is longer than allowed; WaitReason is its reason.
+	// hold it or it is longer than allowed; the longest Duration if nobody knows
+	// how long it would be. WaitReason is its reason.
 	RefusedWait time.Duration
 	WaitReason  WaitReason
 	causes      []error

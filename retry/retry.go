@@ -103,8 +103,8 @@ type Config struct {
 	// pacer. Default "": one.
 	Client string
 	// Target is what [Do] calls; [Call] is given its targets. With an Endpoint and
-	// no Guards it has those of the zero [endpoint.Options]; the zero value has
-	// none.
+	// no Guards it has those of the zero [endpoint.Options], without the pacer if it
+	// is Unpaced; the zero value has none.
 	Target Target
 	// Observer, if set, is told what happens. Default nil.
 	Observer Observer
@@ -190,7 +190,7 @@ func New(c Config) (*Policy, error) {
 		c.Backoff = backoff.Exponential{}
 	}
 	if c.Target.Endpoint != nil && c.Target.Guards == nil {
-		c.Target.Guards = c.Target.Endpoint.Guards(endpoint.Options{})
+		c.Target.Guards = c.Target.Endpoint.Guards(endpoint.Options{NoPacer: c.Target.Unpaced})
 	}
 	table := failure.Decisions()
 	if c.Decisions != nil {

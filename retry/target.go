@@ -123,7 +123,7 @@ func (c *Call) acquire() bool {
 		if d.stop != 0 {
 			return c.stop(d, causeOf(refusal)...)
 		}
-		switch c.waitAt(by, d, movable && vain < 0) {
+		switch c.waitAt(by, refusal, d, movable && vain < 0) {
 		case gotTurn:
 			if c.ctx.Err() != nil {
 				c.giveBack()
@@ -201,13 +201,13 @@ const (
 	noTurn    // it can't come in time
 )
 
-// waitAt waits for the permit of one guard; briefly is for as long as
-// FallbackAfter.
-func (c *Call) waitAt(by int, d step, briefly bool) int {
+// waitAt waits for the permit of one guard, which has refused; briefly is for as
+// long as FallbackAfter.
+func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) int {
 	t := c.inTrouble()
 	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
 	if allowed <= 0 {
-		c.stop(d.stopped(RateLimitWaitExceeded))
+		c.stop(d.stopped(RateLimitWaitExceeded), causeOf(refused)...)
 		return noTurn
 	}
 	c.waiting(d.wait, d.reason)
@@ -239,16 +239,20 @@ func (c *Call) waitAt(by int, d step, briefly bool) int {
 		c.ended()
 		return noTurn
 	}
-	if round {
-		return noTurn // the attempt has ended, and not the call
+	if round && (c.attempt.Err() != nil || refusal.Kind == failure.RateLimited) {
+		return noTurn // the attempt has ended, or will before its turn, and not the call
 	}
 	if briefly {
 		return leftEarly
 	}
+	if ctx.Err() != nil { // the time allowed is over: the refusal tells of a deadline that nobody set
+		c.stop(d.stopped(RateLimitWaitExceeded), causeOf(refused)...)
+		return noTurn
+	}
 	stop := c.refused(refusal)
 	if stop.stop == 0 {
 		stop.stop = OutOfTime
-		if deadline, ok := c.ctx.Deadline(); !ok || ctx.Err() != nil || refusal.Until.Before(deadline) {
+		if deadline, ok := c.ctx.Deadline(); !ok || refusal.Until.Before(deadline) {
 			stop.stop = RateLimitWaitExceeded
 		}
 	}
