@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/creack/pty"
 )
 
@@ -27,9 +28,14 @@ type terminal struct {
 
 func openTerminal(t *testing.T, env []string, args ...string) *terminal {
 	t.Helper()
+	return openTerminalOf(t, &pty.Winsize{Rows: 24, Cols: 200}, env, args...)
+}
+
+func openTerminalOf(t *testing.T, size *pty.Winsize, env []string, args ...string) *terminal {
+	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(append(os.Environ(), "LLMCALL_TEST_AS_COMMAND=1", "TERM=xterm-256color"), env...)
-	file, err := pty.Start(cmd)
+	file, err := pty.StartWithSize(cmd, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +137,28 @@ func TestTraceHasColourWhereTheTerminalHas(t *testing.T) {
 		}
 		if got := strings.Contains(term.shown(), "\x1b[32m"); got != c.colour { // green
 			t.Errorf("%s: colour %v, want %v:\n%q", name, got, c.colour, term.shown())
+		}
+	}
+}
+
+// In a narrow terminal no line of the trace is wider than it, and nothing is lost.
+func TestTraceKeepsToTheWidthOfTheTerminal(t *testing.T) {
+	long := "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+	args := []string{"call", "--practice", file(t, "p.yaml", "steps:\n- {kind: status, status: 500, body: '{\"error\": {\"message\": \""+long+"\"}}'}"), "--trace", "--initial-delay", "0.01", "x"}
+	for _, columns := range []uint16{60, 120} {
+		term := openTerminalOf(t, &pty.Winsize{Rows: 24, Cols: columns}, []string{"NO_COLOR=1"}, args...)
+		if code := term.exit(); code != 0 {
+			t.Fatalf("exit %d:\n%s", code, term.shown())
+		}
+		words := strings.Join(strings.Fields(strings.ReplaceAll(ansi.Strip(term.shown()), "│", "")), " ")
+		if !strings.Contains(words, long) {
+			t.Errorf("%d columns: the text is not whole:\n%s", columns, term.shown())
+		}
+		for line := range strings.Lines(term.shown()) {
+			line = strings.TrimRight(ansi.Strip(line), "\r\n")
+			if n := ansi.StringWidth(line); strings.ContainsAny(line, "┬├│└═") && n > int(columns) {
+				t.Errorf("%d columns: %d in %q", columns, n, line)
+			}
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/charmbracelet/x/term"
 )
 
 // timeline draws the attempts of a call as they happen, one line after the
@@ -22,15 +24,23 @@ import (
 //	       │ waiting 1.02 s (backoff)
 //	1.03 s ┬ attempt 2  openai/practice
 //	1.04 s └ ✓ valid
+//
+// In a terminal, what is wider than it goes on in the next line, within the margin.
 type timeline struct {
 	w     io.Writer
 	start time.Time
+	width int // of the terminal in columns; 0: it is none
 
 	good, bad, quiet, loud lipgloss.Style
 }
 
 func newTimeline(w io.Writer) *timeline {
+	width := 0
+	if file, ok := w.(term.File); ok {
+		width, _, _ = term.GetSize(file.Fd()) // 0 for what is not a terminal
+	}
 	return &timeline{
+		width: width,
 		w:     colorprofile.NewWriter(w, os.Environ()), // no colour where the terminal has none, or NO_COLOR is set
 		start: time.Now(),
 		good:  lipgloss.NewStyle().Foreground(lipgloss.Green),
@@ -41,6 +51,13 @@ func newTimeline(w io.Writer) *timeline {
 }
 
 const noTime = "          "
+
+// margin is how many columns come before a line's text; leastText is how many a
+// text gets, however narrow the terminal.
+const (
+	margin    = 13
+	leastText = 20
+)
 
 // maxShown is how much of an error a line of the timeline shows.
 const maxShown = 300
@@ -91,7 +108,17 @@ func (l *timeline) end(result *llmcall.Result, err error) {
 }
 
 func (l *timeline) line(at, mark, text string) {
-	fmt.Fprintf(l.w, "%s %s %s\n", l.quiet.Render(at), mark, text)
+	lines := []string{text}
+	if l.width > 0 {
+		lines = strings.Split(ansi.Wrap(text, max(leastText, l.width-margin), ""), "\n")
+	}
+	if len(lines) > 1 {
+		lines[0] += ansi.ResetStyle
+	}
+	fmt.Fprintf(l.w, "%s %s %s\n", l.quiet.Render(at), mark, lines[0])
+	for _, more := range lines[1:] {
+		fmt.Fprintf(l.w, "%s │ %s\n", noTime, l.quiet.Render(ansi.Strip(more)))
+	}
 }
 
 func (l *timeline) now() string {
