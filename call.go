@@ -138,7 +138,7 @@ func (c *call) attempt() (*llm.Response, error) {
 // but what is scarce does not.
 func (c *call) accept(answer *llm.Response) error {
 	if !c.client.countsWrong {
-		c.tries.Settle(endpoint.Outcome{Report: used(answer)})
+		c.tries.Settle(endpoint.Outcome{Report: endpoint.Used(answer)})
 		return c.judge(c.within, answer, c.tries.Number())
 	}
 	c.tries.Whole()
@@ -148,42 +148,14 @@ func (c *call) accept(answer *llm.Response) error {
 }
 
 func (c *call) settle(answer *llm.Response, err error) bool {
-	return c.tries.Settle(endpoint.Outcome{Err: err, Report: used(answer)})
+	return c.tries.Settle(endpoint.Outcome{Err: err, Report: endpoint.Used(answer)})
 }
 
 // prepare makes the conversation of the next attempt, and says to the guards
 // what it may use.
 func (c *call) prepare() {
 	c.next = c.conversation()
-	c.tries.Want = wanted(c.next, c.maxTokens)
-}
-
-// wanted is what a request may use: four bytes of text are a token, more or less,
-// and what its answer may have counts in full. What it did use is told later.
-func wanted(messages []llm.Message, maxTokens int) *endpoint.Amount {
-	size := int64(0)
-	for _, m := range messages {
-		for _, part := range m.Parts {
-			switch p := part.(type) {
-			case llm.Text:
-				size += int64(len(p))
-			case llm.ToolResult:
-				size += int64(len(p.Content))
-			case llm.ToolCall:
-				size += int64(len(p.Arguments))
-			}
-		}
-	}
-	size /= 4
-	return &endpoint.Amount{Tokens: size + min(max(0, int64(maxTokens)), math.MaxInt64-size)}
-}
-
-// used is what a request used, as far as the guards reckon.
-func used(answer *llm.Response) *endpoint.Report {
-	if answer == nil {
-		return nil
-	}
-	return &endpoint.Report{Used: endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}}
+	c.tries.Want = endpoint.Wanted(&llm.Request{Messages: c.next, MaxTokens: c.maxTokens})
 }
 
 // current is the trace's record of the attempt under way.
@@ -209,7 +181,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			return nil, err
 		}
 		if answer == nil {
-			return nil, &failure.Error{Kind: failure.Transient, Model: c.model.Name(), Message: "the model returned neither an answer nor an error"}
+			return nil, failure.NoAnswer(c.model.Name())
 		}
 		r := c.current()
 		r.Usage = r.Usage.Add(answer.Usage)
@@ -224,7 +196,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		}
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
-		c.tries.Want = wanted(req.Messages, req.MaxTokens)
+		c.tries.Want = endpoint.Wanted(&req)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err

@@ -86,7 +86,7 @@ func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 	}
 	for _, m := range models {
 		e := cfg.endpoints().Get(endpoint.KeyOf(m))
-		c.targets = append(c.targets, retry.Target{Endpoint: e, Guards: e.Guards(cfg.guards()), Unpaced: cfg.DisablePacing})
+		c.targets = append(c.targets, retry.TargetOf(e, cfg.guards()))
 	}
 	var err error
 	if c.policy, err = cfg.policy(); err != nil {

@@ -150,5 +150,5 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 func (c *call) broke(partial *llm.Response) {
 	r := c.current()
 	r.Usage = r.Usage.Add(partial.Usage)
-	c.lost = used(partial)
+	c.lost = endpoint.Used(partial)
 }
