@@ -1,6 +1,7 @@
 package llmcall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -343,8 +344,8 @@ func larger(limit int, used int64) int {
 	return min(limit, math.MaxInt/2) * 2
 }
 
-// check runs all checks. Those that could not be run are run again, alone and
-// after waits, as often as there are attempts: the model has answered, and is not
+// check runs all checks. Those that could not be run are run again if they may be,
+// alone and after waits, as often as there are attempts: the model has answered, and is not
 // asked again for what its answer is not to blame for. Once the answer is found
 // wrong, they no longer matter.
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
@@ -359,17 +360,26 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	}
 	_, err := retry.Do(ctx, c.client.recheck, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
 		if try.Number > 1 {
-			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout)
+			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout, c.mayRecheck)
 		}
 		if len(report.Failed) == 0 || len(report.Complaints) > 0 {
 			return struct{}{}, nil
 		}
+		var slowest *validate.CheckError // of those that may be run again: all wait for it
+		var longest time.Duration
 		for _, f := range report.Failed {
 			if f.Panicked {
 				return struct{}{}, retry.Stop(f)
 			}
+			wait, _ := failure.RetryAfterOf(f)
+			if c.mayRecheck(f) && (slowest == nil || wait > longest) {
+				slowest, longest = f, wait
+			}
 		}
-		return struct{}{}, report.Failed[0]
+		if slowest == nil {
+			return struct{}{}, retry.Stop(report.Failed[0])
+		}
+		return struct{}{}, slowest
 	})
 	e, ok := errors.AsType[*retry.Error](err)
 	if !ok {
@@ -387,6 +397,14 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 		)}
 	}
 	return report, last
+}
+
+// mayRecheck reports whether a check that could not be run may be run again. A
+// judge that was asked as often as it may be says that it must not.
+func (c *call) mayRecheck(f *validate.CheckError) bool {
+	wait, _ := failure.RetryAfterOf(f)
+	longest := cmp.Or(c.cfg.MaxRetryAfter, retry.DefaultMaxRetryAfter)
+	return !retry.Stopped(f) && !failure.NoRetryOf(f) && wait <= longest
 }
 
 // stuck reports whether an answer makes no progress over the one before: it is
