@@ -467,10 +467,11 @@ func (c *call) failedWith(err error) {
 		k.Wrong(err)                                         // or its answer was settled
 	}
 	r := c.current()
-	r.Kind, r.Error = failure.KindOf(err), err.Error()
+	kind, cause := failure.KindOf(err), err
 	if last, ok := k.Last(); ok && last.Number == r.Number {
-		r.Kind, r.Error = last.Kind, last.Err.Error() // the loop knows whether the attempt was cut by its own limit
+		kind, cause = last.Kind, last.Err // the loop knows whether the attempt was cut by its own limit
 	}
+	r.Kind, r.Error = kind, cause.Error()
 	r.Outcome = OutcomeFailed
 	switch e := err.(type) {
 	case *InvalidAnswerError:
@@ -480,6 +481,8 @@ func (c *call) failedWith(err error) {
 		}
 	case *validate.CheckError:
 		r.Outcome = OutcomeChecks
+	default:
+		r.quotes = quotes(cause)
 	}
 	if n := k.Counted(); n > c.failed {
 		c.failed = n
