@@ -92,7 +92,7 @@ func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 	if c.policy, err = cfg.policy(); err != nil {
 		return nil, err
 	}
-	table := cfg.table()
+	table := cfg.Table()
 	for _, kind := range []failure.Kind{failure.InvalidAnswer, failure.CutOff, failure.ContentFiltered} {
 		c.countsWrong = c.countsWrong || table.For(kind).Breaker != failure.Healthy
 	}
