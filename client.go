@@ -3,6 +3,7 @@ package llmcall
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -77,6 +78,9 @@ func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.FallbackAfter != 0 && len(models) == 1 { // Validate does not know the models
+		return nil, &ConfigError{Field: "fallback_after", Err: errors.New("it has no effect where there is one model alone")}
 	}
 	c := &Client{models: slices.Clone(models), checks: slices.Clip(slices.Clone(checks)), cfg: cfg}
 	if cfg.Tool != nil {
