@@ -1,6 +1,7 @@
 package llmcall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,7 +139,7 @@ func (c *call) attempt() (*llm.Response, error) {
 // but what is scarce does not.
 func (c *call) accept(answer *llm.Response) error {
 	if !c.client.countsWrong {
-		c.tries.Settle(endpoint.Outcome{Report: used(answer)})
+		c.tries.Settle(endpoint.Outcome{Report: endpoint.Used(answer)})
 		return c.judge(c.within, answer, c.tries.Number())
 	}
 	c.tries.Whole()
@@ -148,42 +149,14 @@ func (c *call) accept(answer *llm.Response) error {
 }
 
 func (c *call) settle(answer *llm.Response, err error) bool {
-	return c.tries.Settle(endpoint.Outcome{Err: err, Report: used(answer)})
+	return c.tries.Settle(endpoint.Outcome{Err: err, Report: endpoint.Used(answer)})
 }
 
 // prepare makes the conversation of the next attempt, and says to the guards
 // what it may use.
 func (c *call) prepare() {
 	c.next = c.conversation()
-	c.tries.Want = wanted(c.next, c.maxTokens)
-}
-
-// wanted is what a request may use: four bytes of text are a token, more or less,
-// and what its answer may have counts in full. What it did use is told later.
-func wanted(messages []llm.Message, maxTokens int) *endpoint.Amount {
-	size := int64(0)
-	for _, m := range messages {
-		for _, part := range m.Parts {
-			switch p := part.(type) {
-			case llm.Text:
-				size += int64(len(p))
-			case llm.ToolResult:
-				size += int64(len(p.Content))
-			case llm.ToolCall:
-				size += int64(len(p.Arguments))
-			}
-		}
-	}
-	size /= 4
-	return &endpoint.Amount{Tokens: size + min(max(0, int64(maxTokens)), math.MaxInt64-size)}
-}
-
-// used is what a request used, as far as the guards reckon.
-func used(answer *llm.Response) *endpoint.Report {
-	if answer == nil {
-		return nil
-	}
-	return &endpoint.Report{Used: endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}}
+	c.tries.Want = endpoint.Wanted(&llm.Request{Messages: c.next, MaxTokens: c.maxTokens})
 }
 
 // current is the trace's record of the attempt under way.
@@ -209,7 +182,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			return nil, err
 		}
 		if answer == nil {
-			return nil, &failure.Error{Kind: failure.Transient, Model: c.model.Name(), Message: "the model returned neither an answer nor an error"}
+			return nil, failure.NoAnswer(c.model.Name())
 		}
 		r := c.current()
 		r.Usage = r.Usage.Add(answer.Usage)
@@ -224,7 +197,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		}
 		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
-		c.tries.Want = wanted(req.Messages, req.MaxTokens)
+		c.tries.Want = endpoint.Wanted(&req)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err
@@ -371,8 +344,8 @@ func larger(limit int, used int64) int {
 	return min(limit, math.MaxInt/2) * 2
 }
 
-// check runs all checks. Those that could not be run are run again, alone and
-// after waits, as often as there are attempts: the model has answered, and is not
+// check runs all checks. Those that could not be run are run again if they may be,
+// alone and after waits, as often as there are attempts: the model has answered, and is not
 // asked again for what its answer is not to blame for. Once the answer is found
 // wrong, they no longer matter.
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
@@ -387,17 +360,26 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	}
 	_, err := retry.Do(ctx, c.client.recheck, func(ctx context.Context, try retry.Attempt) (struct{}, error) {
 		if try.Number > 1 {
-			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout)
+			report.Again(ctx, c.checks, a, c.cfg.CheckTimeout, c.mayRecheck)
 		}
 		if len(report.Failed) == 0 || len(report.Complaints) > 0 {
 			return struct{}{}, nil
 		}
+		var slowest *validate.CheckError // of those that may be run again: all wait for it
+		var longest time.Duration
 		for _, f := range report.Failed {
 			if f.Panicked {
 				return struct{}{}, retry.Stop(f)
 			}
+			wait, _ := failure.RetryAfterOf(f)
+			if c.mayRecheck(f) && (slowest == nil || wait > longest) {
+				slowest, longest = f, wait
+			}
 		}
-		return struct{}{}, report.Failed[0]
+		if slowest == nil {
+			return struct{}{}, retry.Stop(report.Failed[0])
+		}
+		return struct{}{}, slowest
 	})
 	e, ok := errors.AsType[*retry.Error](err)
 	if !ok {
@@ -415,6 +397,14 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 		)}
 	}
 	return report, last
+}
+
+// mayRecheck reports whether a check that could not be run may be run again. A
+// judge that was asked as often as it may be says that it must not.
+func (c *call) mayRecheck(f *validate.CheckError) bool {
+	wait, _ := failure.RetryAfterOf(f)
+	longest := cmp.Or(c.cfg.MaxRetryAfter, retry.DefaultMaxRetryAfter)
+	return !retry.Stopped(f) && !failure.NoRetryOf(f) && wait <= longest
 }
 
 // stuck reports whether an answer makes no progress over the one before: it is
@@ -477,10 +467,11 @@ func (c *call) failedWith(err error) {
 		k.Wrong(err)                                         // or its answer was settled
 	}
 	r := c.current()
-	r.Kind, r.Error = failure.KindOf(err), err.Error()
+	kind, cause := failure.KindOf(err), err
 	if last, ok := k.Last(); ok && last.Number == r.Number {
-		r.Kind, r.Error = last.Kind, last.Err.Error() // the loop knows whether the attempt was cut by its own limit
+		kind, cause = last.Kind, last.Err // the loop knows whether the attempt was cut by its own limit
 	}
+	r.Kind, r.Error = kind, cause.Error()
 	r.Outcome = OutcomeFailed
 	switch e := err.(type) {
 	case *InvalidAnswerError:
@@ -490,6 +481,8 @@ func (c *call) failedWith(err error) {
 		}
 	case *validate.CheckError:
 		r.Outcome = OutcomeChecks
+	default:
+		r.quotes = quotes(cause)
 	}
 	if n := k.Counted(); n > c.failed {
 		c.failed = n

@@ -16,6 +16,7 @@ import (
 	"llmcall/breaker"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/retry"
 	"llmcall/validate"
 )
 
@@ -336,5 +337,32 @@ func TestTheTraceShowsWhatWasRepaired(t *testing.T) {
 	text, err := json.Marshal(r.Attempts[0])
 	if err != nil || !strings.Contains(string(text), `"repaired":[{"problem":`) {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// A check that must not be run again ends alone: the others that could not be run
+// still are, and it is not among them.
+func TestOnlyTheChecksThatMayBeMadeAgainAre(t *testing.T) {
+	forGood := func(context.Context) error { return retry.Stop(errJudge) }
+	for name, stopsFirst := range map[string]bool{"it is the first": true, "it is the last": false} {
+		synctest.Test(t, func(t *testing.T) {
+			final := bill{newJudge("final", slices.Repeat([]func(context.Context) error{forGood}, 9)...), 7}
+			shaky := bill{newJudge("shaky", slices.Repeat([]func(context.Context) error{isDown}, 2)...), 5}
+			checks := []validate.Strategy{shaky, final}
+			if stopsFirst {
+				slices.Reverse(checks)
+			}
+			m := play(t)
+			_, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checks, exact(llmcall.RetryConfig{}))
+			if reasonOf(t, err) != llmcall.ReasonCheckUnavailable || m.calls() != 1 {
+				t.Errorf("%s: %v after %d calls", name, err, m.calls())
+			}
+			if len(final.at) != 1 || !slices.Equal(shaky.at, []time.Duration{0, s, 3 * s}) {
+				t.Errorf("%s: the final one was made at %v, the shaky one at %v", name, final.at, shaky.at)
+			}
+			if c, ok := errors.AsType[*validate.CheckError](err); !ok || c.Check != "final" {
+				t.Errorf("%s: the error is of %+v", name, c)
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package llmcall
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -78,6 +79,9 @@ func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.FallbackAfter != 0 && len(models) == 1 { // Validate does not know the models
+		return nil, &ConfigError{Field: "fallback_after", Err: errors.New("it has no effect where there is one model alone")}
+	}
 	c := &Client{models: slices.Clone(models), checks: slices.Clip(slices.Clone(checks)), cfg: cfg}
 	if cfg.Tool != nil {
 		tool := *cfg.Tool
@@ -86,13 +90,13 @@ func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 	}
 	for _, m := range models {
 		e := cfg.endpoints().Get(endpoint.KeyOf(m))
-		c.targets = append(c.targets, retry.Target{Endpoint: e, Guards: e.Guards(cfg.guards()), Unpaced: cfg.DisablePacing})
+		c.targets = append(c.targets, retry.TargetOf(e, cfg.guards()))
 	}
 	var err error
 	if c.policy, err = cfg.policy(); err != nil {
 		return nil, err
 	}
-	table := cfg.table()
+	table := cfg.Table()
 	for _, kind := range []failure.Kind{failure.InvalidAnswer, failure.CutOff, failure.ContentFiltered} {
 		c.countsWrong = c.countsWrong || table.For(kind).Breaker != failure.Healthy
 	}

@@ -92,7 +92,7 @@ type RetryConfig struct {
 	// 30 s; negative, or 0 in a file: never.
 	Hang time.Duration // hang
 	// FallbackAfter is the longest wait for a model where another one of the
-	// client's could go sooner. Default 2 s.
+	// client's could go sooner; an error where there is one model alone. Default 2 s.
 	FallbackAfter time.Duration // fallback_after
 
 	// Endpoints is where what calls share comes from: the circuit breaker, the
@@ -140,7 +140,8 @@ type RetryConfig struct {
 	// with a *HumanReviewError. At most MaxAttempts. Default 0: never.
 	MaxAttemptsBeforeHuman int // max_attempts_before_human
 	// StopOnNoProgress ends the call when an answer is the same again or fails
-	// in just the same way again, and no stage is left that could begin early.
+	// in just the same way again, and no stage is left that could begin early. A
+	// person is such a stage: it is an error beside MaxAttemptsBeforeHuman.
 	StopOnNoProgress bool // stop_on_no_progress
 
 	// FeedbackTemplate makes the message that tells the model what is wrong with
@@ -336,6 +337,7 @@ func (c *RetryConfig) validateEffects() error {
 		{c.CountInvalidAnswers && slices.Contains(c.CircuitBreakerConfig.ExcludedExceptions, failure.InvalidAnswer), "count_invalid_answers", "it contradicts circuit_breaker_config.excluded_exceptions"},
 		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "it contradicts decisions.invalid_answer"},
 		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "it has no effect unless max_attempts_before_tool_use is set"},
+		{c.StopOnNoProgress && c.MaxAttemptsBeforeHuman > 0, "stop_on_no_progress", switchOff + "max_attempts_before_human is set: without progress a person looks"},
 		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
 		{c.Backoff != nil && c.Rand != nil, "Rand", "it has no effect while Backoff is set"},
 		{own && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},

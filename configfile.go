@@ -18,6 +18,7 @@ import (
 
 	"llmcall/backoff"
 	"llmcall/failure"
+	"llmcall/internal/nearest"
 	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
@@ -456,7 +457,7 @@ func unknownSetting(known []setting, name string, line int, prefix string) error
 // unknownField is the error of a field that is not known. It lists those that
 // are, the nearest first.
 func unknownField(known []string, field, name string, line int) error {
-	known, near := nearest(name, known)
+	known, near := nearest.Sorted(name, known)
 	text := "unknown field: known are "
 	if near {
 		text = fmt.Sprintf("unknown field, did you mean %s? Known are ", known[0])

@@ -67,7 +67,7 @@ tool:
   instruction: Look it up.
   parameters: {type: object, properties: {q: {type: string, minLength: 1}}}
 max_attempts_before_human: 4
-stop_on_no_progress: true
+stop_on_no_progress: false
 decisions:
   content_filtered: {again: backoff, breaker: ignore}
   transient: {again: at_once}
@@ -92,7 +92,7 @@ const everyFieldJSON = `{
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
   },
-  "max_attempts_before_human": 4, "stop_on_no_progress": true,
+  "max_attempts_before_human": 4, "stop_on_no_progress": false,
   "decisions": {"content_filtered": {"breaker": "ignore", "again": "backoff"}, "transient": {"again": "at_once"}},
   "checks": ["length:3..200", {"type": "regex", "params": {"pattern": "^A"}}]
 }`
@@ -116,7 +116,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
 		}, Instruction: "Look it up."},
-		MaxAttemptsBeforeHuman: 4, StopOnNoProgress: true, Decisions: &decisions,
+		MaxAttemptsBeforeHuman: 4, Decisions: &decisions,
 	}
 }
 
@@ -129,6 +129,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	// this test leaves out is not tested.
 	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
+		"StopOnNoProgress": true, // and so it is with a person
 		"FeedbackTemplate": true} // a file has its text: TestFeedbackInAnotherLanguage
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
@@ -455,7 +456,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
 		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
 		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},
-		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"},
+		{"max_attempts_before_human", "4"}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
 			t.Error(err)
@@ -593,6 +594,8 @@ func TestSettingsInVain(t *testing.T) {
 		{llmcall.RetryConfig{Tool: search}, "tool: it has no effect unless max_attempts_before_tool_use is set"},
 		{llmcall.RetryConfig{Tool: search, MaxAttemptsBeforeToolUse: 1}, ""},
 		{llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1}, "tool: it must be set, because max_attempts_before_tool_use is"},
+		{llmcall.RetryConfig{StopOnNoProgress: true, MaxAttemptsBeforeHuman: 1}, "stop_on_no_progress: it has no effect while max_attempts_before_human is set"},
+		{llmcall.RetryConfig{StopOnNoProgress: true, MaxAttemptsBeforeToolUse: 1, Tool: search}, ""},
 		{llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, "jitter_range: it has no effect while use_jitter is false"},
 		{llmcall.RetryConfig{UseJitter: new(true), JitterRange: new(0.5)}, ""},
 		{llmcall.RetryConfig{Backoff: own, InitialDelay: s}, "initial_delay: it has no effect while Backoff is set"},
@@ -612,6 +615,23 @@ func TestSettingsInVain(t *testing.T) {
 	}
 	_, _, err := llmcall.ParseConfig("c", []byte("max_attempts: 4\ncircuit_breaker_config:\n  failure_threshold: 2"))
 	if err == nil || err.Error() != "c:2: circuit_breaker_config: it has no effect unless enable_circuit_breaker is true" {
+		t.Error(err)
+	}
+}
+
+// A setting of what several models share between them needs several.
+func TestASettingForSeveralModelsNeedsSeveral(t *testing.T) {
+	one, other := llm.Func("one", nil), llm.Func("other", nil)
+	cfg := llmcall.RetryConfig{FallbackAfter: s}
+	const want = "fallback_after: it has no effect where there is one model alone"
+	_, err := llmcall.New([]llm.Model{one}, nil, cfg)
+	if _, ok := errors.AsType[*llmcall.ConfigError](err); !ok || err.Error() != want {
+		t.Errorf("%v, want %q", err, want)
+	}
+	if _, err := llmcall.RetryWithValidation(t.Context(), one, llm.Prompt("x"), nil, cfg); err == nil || err.Error() != want {
+		t.Errorf("%v, want %q", err, want)
+	}
+	if _, err := llmcall.New([]llm.Model{one, other}, nil, cfg); err != nil {
 		t.Error(err)
 	}
 }
@@ -699,6 +719,7 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("it took what it refuses: %v", err)
 		}
 		m := llm.Func("fuzz", nil)
+		cfg.FallbackAfter = 0 // that needs several models
 		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.ReasonCancelled {
 			t.Errorf("no call can be made with it: %v", err)
 		}

@@ -9,7 +9,7 @@ import (
 // floors is the map of the house: a package imports only packages on lower
 // floors. A folder stands for all packages below it.
 var floors = map[string]int{
-	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1, "llmcall/pace": 1,
+	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1, "llmcall/pace": 1, "llmcall/internal/nearest": 1,
 	"llmcall/endpoint": 2, "llmcall/validate": 2, "llmcall/classify": 2, "llmcall/picture": 2,
 	"llmcall/retry":     3,
 	"llmcall/validate/": 4, // the checks that need libraries of their own; judges need the loop

@@ -95,7 +95,7 @@ func (a Attempt) LogValue() slog.Value {
 	if a.Outcome != "" && a.Outcome != OutcomeValid {
 		all.text("kind", a.Kind.String())
 	}
-	if a.Outcome == OutcomeFailed { // any other error may quote the answer
+	if a.Outcome == OutcomeFailed && !a.quotes { // the error of any other outcome may quote the answer
 		all.text("error", a.Error)
 	}
 	all.names("checks", checksOf(a.Complaints))
@@ -174,6 +174,14 @@ func loggable(err error) string {
 		return fmt.Sprintf("check %q could not be run", e.Check)
 	}
 	return err.Error()
+}
+
+// quotes reports whether an error's text may quote an answer. A model that is
+// itself a call fails with the errors of that one.
+func quotes(err error) bool {
+	_, wrong := errors.AsType[*InvalidAnswerError](err)
+	_, check := errors.AsType[*validate.CheckError](err)
+	return wrong || check
 }
 
 // checksOf returns the names of the checks that complain, each once.

@@ -427,6 +427,36 @@ func TestNoLogHasTheConversation(t *testing.T) {
 	}
 }
 
+// A model may itself be a call, whose error quotes the answer of the model within.
+func TestNoLogHasTheConversationOfACallWithinACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quoting := validate.Func("quoting", func(_ context.Context, a *validate.Answer) error { return fmt.Errorf("%q is wrong", a.Text) })
+		within := client(t, play(t, say("secret")), []validate.Strategy{quoting}, exact(llmcall.RetryConfig{MaxAttempts: 1}))
+		m := llm.Func(unused(t), func(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+			r, err := within.Do(ctx, req)
+			if err != nil {
+				return nil, err
+			}
+			return r.Response, nil
+		})
+		var log strings.Builder
+		logger := slog.New(slog.NewJSONHandler(&log, nil))
+		cfg := exact(llmcall.RetryConfig{MaxAttempts: 1, Observer: func(_ context.Context, e llmcall.Event) context.Context {
+			logger.Info("told", "event", e)
+			return nil
+		}})
+		r, err := client(t, m, nil, cfg).Do(t.Context(), llm.Prompt("x"))
+		a := traceOf(r, err).Attempts[0]
+		logger.Error("ended", "error", err, "attempt", a)
+		if a.Outcome != llmcall.OutcomeFailed || !strings.Contains(a.Error, "secret") {
+			t.Fatalf("%+v", a)
+		}
+		if strings.Contains(log.String(), "secret") || !strings.Contains(log.String(), "invalid_answer") {
+			t.Error(log.String())
+		}
+	})
+}
+
 func TestNamesOfEvents(t *testing.T) {
 	for e, want := range map[llmcall.EventType]string{
 		llmcall.EventCallStarted: "call_started", llmcall.EventAttemptStarted: "attempt_started", llmcall.EventWaiting: "waiting",

@@ -103,7 +103,7 @@ func drawConfig(t *rapid.T) llmcall.RetryConfig {
 		BackoffOnInvalidAnswer: rapid.Bool().Draw(t, "backoff_on_invalid_answer"), StopOnNoProgress: rapid.Bool().Draw(t, "stop_on_no_progress"),
 		DisableRetryBudget: true, DisablePacing: true,
 	}
-	if rapid.Bool().Draw(t, "human?") {
+	if !c.StopOnNoProgress && rapid.Bool().Draw(t, "human?") {
 		c.MaxAttemptsBeforeHuman = rapid.IntRange(1, c.MaxAttempts).Draw(t, "human")
 	}
 	most := c.MaxAttempts
@@ -335,7 +335,9 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 		if attempts == 0 {
 			attempts = llmcall.DefaultMaxAttempts
 		}
-		count(written, "max_attempts_before_human", 1, attempts, &want.MaxAttemptsBeforeHuman)
+		if !want.StopOnNoProgress { // a person comes first
+			count(written, "max_attempts_before_human", 1, attempts, &want.MaxAttemptsBeforeHuman)
+		}
 		if want.MaxAttemptsBeforeHuman > 0 {
 			attempts = want.MaxAttemptsBeforeHuman
 		}

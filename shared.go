@@ -28,9 +28,10 @@ func (c *RetryConfig) limits() pace.Limits {
 	return pace.Limits{RequestsPerMinute: c.RequestsPerMinute, TokensPerMinute: c.TokensPerMinute, MaxConcurrent: c.MaxConcurrent}
 }
 
-// table returns what follows from each kind of failure. What the settings say of
-// single kinds are rows of it.
-func (c *RetryConfig) table() failure.Table {
+// Table returns what follows from each kind of failure: Decisions, or without it
+// the default rows, with those that other settings change (backoff_on_invalid_answer,
+// count_invalid_answers, and excluded_exceptions of the circuit breaker).
+func (c *RetryConfig) Table() failure.Table {
 	table := failure.Decisions()
 	if c.Decisions != nil {
 		table = *c.Decisions
@@ -56,7 +57,7 @@ func (c *RetryConfig) policy() (*retry.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	table := c.table()
+	table := c.Table()
 	return retry.New(retry.Config{
 		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Hang: c.Hang, Backoff: waits, Decisions: &table,
 		MaxRetryAfter: c.MaxRetryAfter, MaxRateLimitWait: c.MaxRateLimitWait, FallbackAfter: c.FallbackAfter,

@@ -120,12 +120,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
 			}
 		} else if expired && ctx.Err() == nil {
-			// Without what it came from: our own cancellation would pass for one of
-			// the caller's, which the breaker does not count.
-			err = &failure.Error{
-				Kind: failure.AttemptTimeout, Model: c.model.Name(),
-				Message: fmt.Sprintf("nothing came for %v (idle_timeout)", c.cfg.IdleTimeout),
-			}
+			err = c.fellSilent()
 		}
 		if err != nil {
 			c.broke(whole.Response())
@@ -138,6 +133,13 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 	answer := whole.Response()
 	if answer.Finish == llm.FinishNone {
 		c.broke(answer)
+		// Some streams end without an error when their context does.
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if own.Err() != nil {
+			return nil, c.fellSilent()
+		}
 		return nil, &failure.Error{
 			Kind: failure.Transient, Model: c.model.Name(), Code: "no_terminal_event", RequestID: answer.RequestID,
 			Message: "the answer was cut off: its stream ended without the event that ends it",
@@ -146,9 +148,19 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 	return answer, nil
 }
 
+// fellSilent is the failure of a stream of which nothing came for too long.
+// Without what it came from: our own cancellation would pass for one of the
+// caller's, which the breaker does not count.
+func (c *call) fellSilent() error {
+	return &failure.Error{
+		Kind: failure.AttemptTimeout, Model: c.model.Name(),
+		Message: fmt.Sprintf("nothing came for %v (idle_timeout)", c.cfg.IdleTimeout),
+	}
+}
+
 // broke notes what was used by a stream that came to no end.
 func (c *call) broke(partial *llm.Response) {
 	r := c.current()
 	r.Usage = r.Usage.Add(partial.Usage)
-	c.lost = used(partial)
+	c.lost = endpoint.Used(partial)
 }

@@ -64,3 +64,41 @@ func TestACallerThatLeavesAStreamLateIsNoFailureOfTheModel(t *testing.T) {
 		}
 	})
 }
+
+// A stream that just ends when its context does has not broken off by itself.
+func TestAStreamThatEndsQuietlyWithItsContext(t *testing.T) {
+	quiet := func(name string) llm.Streamer {
+		return llm.StreamFunc(name, func(ctx context.Context, _ *llm.Request) iter.Seq2[llm.Chunk, error] {
+			return func(yield func(llm.Chunk, error) bool) {
+				if yield(llm.Chunk{Usage: &llm.Usage{InputTokens: 1}}, nil) {
+					<-ctx.Done()
+				}
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		cfg    llmcall.RetryConfig
+		want   string
+		reason llmcall.Reason
+	}{
+		"the idle time is over":      {llmcall.RetryConfig{IdleTimeout: 2 * s}, "attempt_timeout", llmcall.ReasonProviderFailed},
+		"the attempt's time is over": {llmcall.RetryConfig{AttemptTimeout: 2 * s}, "attempt_timeout", llmcall.ReasonProviderFailed},
+		"the call's time is over":    {llmcall.RetryConfig{MaxTime: 2 * s, IdleTimeout: 3 * s}, "deadline_exceeded", llmcall.ReasonOutOfTime},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c.cfg.MaxAttempts = 1
+			begun := time.Now()
+			_, result, err := heard(llmcall.Stream(t.Context(), quiet(unused(t)), llm.Prompt("x"), nil, exact(c.cfg)))
+			if a := traceOf(result, err).Attempts[0]; a.Kind.String() != c.want || reasonOf(t, err) != c.reason || time.Since(begun) != 2*s || a.Usage.InputTokens != 1 {
+				t.Errorf("%s: streamed: %s after %v, %+v", name, err, time.Since(begun), a)
+			}
+			if c.cfg.IdleTimeout != 0 && c.cfg.MaxTime == 0 {
+				return // there is none without a stream
+			}
+			_, err = llmcall.RetryWithValidation(t.Context(), quiet(unused(t)), llm.Prompt("x"), nil, exact(c.cfg))
+			if a := traceOf(nil, err).Attempts[0]; a.Kind.String() != c.want || reasonOf(t, err) != c.reason {
+				t.Errorf("%s: in one piece: %s, %+v", name, err, a)
+			}
+		})
+	}
+}

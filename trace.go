@@ -52,6 +52,8 @@ type Attempt struct {
 	Usage       llm.Usage        // of the model that was asked
 	CheckUsage  llm.Usage        // of the checks themselves, as far as they ask a model
 	Circuit     string           // the circuit's state after the attempt; "" without a breaker
+
+	quotes bool // Error is that of a call within the model, and may quote an answer
 }
 
 // attemptJSON is an Attempt as JSON has it.

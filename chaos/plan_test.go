@@ -160,6 +160,7 @@ func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 		{"limits:\n  tokens_per_minute: 1\n  burst: 5\n", `p.yaml:3: limits.burst: got a value without requests_per_minute; takes a value only beside requests_per_minute`},
 		{"limits:\n  requests_per_minute: 60\n  window: minute\n  burst: 5\n", `p.yaml:4: limits.burst: got a value beside window minute; takes a value only beside window bucket`},
 		{"limits:\n  requests_per_minute: 60\n  window: minutes\n", `p.yaml:3: limits.window: got "minutes"; takes one of bucket, minute; the nearest is minute`},
+		{"limits:\n  requests_per_minute: 60\n  hint: noen\n", `p.yaml:3: limits.hint: got "noen"; takes one of exact, seconds, none; the nearest is none`},
 		{"limits:\n  requests_per_minute: 60\n  hint: exakt\n", `p.yaml:3: limits.hint: got "exakt"; takes one of exact, seconds, none; the nearest is exact`},
 		{"limits:\n  requests_per_minute: 60\n  headers: some\n", `p.yaml:3: limits.headers: got "some"; takes true or false`},
 		{"limits:\n  requests_per_minute: 60\n  queue: 3\n", `p.yaml:3: limits.queue: got a value without concurrent; takes a value only beside concurrent`},

@@ -114,6 +114,12 @@ type Error struct {
 	Err     error // the SDK's or the network's error; may be nil
 }
 
+// NoAnswer returns the failure of a model that returned neither an answer nor an
+// error: it is [Transient], and so worth another attempt.
+func NoAnswer(model string) *Error {
+	return &Error{Kind: Transient, Model: model, Message: "the model returned neither an answer nor an error"}
+}
+
 // Error names the model, the kind, and the provider's status, code and words.
 func (e *Error) Error() string {
 	if e == nil {

@@ -89,7 +89,11 @@ func (m funcStreamer) Complete(ctx context.Context, req *Request) (*Response, er
 		}
 		answer.Add(chunk)
 	}
-	return answer.Response(), nil
+	whole := answer.Response()
+	if err := ctx.Err(); err != nil && whole.Finish == FinishNone { // the function ended for that, and did not say so
+		return nil, err
+	}
+	return whole, nil
 }
 
 // Role says whose turn a Message is.

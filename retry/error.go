@@ -198,6 +198,10 @@ type permanent struct{ err error }
 func (e *permanent) Error() string { return e.err.Error() }
 func (e *permanent) Unwrap() error { return e.err }
 
+// Stopped reports whether err is one of [Stop]'s, or wraps one: a loop around
+// what returned it must not retry it.
+func Stopped(err error) bool { return stopOf(err) != nil }
+
 // stopOf returns what Stop made, if that is in err's tree.
 func stopOf(err error) *permanent {
 	switch e := err.(type) {

@@ -119,6 +119,11 @@ type Target struct {
 	Unpaced bool
 }
 
+// TargetOf makes the target of an endpoint with the guards that the options leave.
+func TargetOf(e *endpoint.Endpoint, o endpoint.Options) Target {
+	return Target{Endpoint: e, Guards: e.Guards(o), Unpaced: o.NoPacer}
+}
+
 // Attempt is what the function of [Do] is told of its attempt.
 type Attempt struct {
 	Number int   // from 1; counts every call of the function

@@ -306,7 +306,7 @@ func (s *soak) call(random *rand.Rand, generation int) {
 		WaitForCircuit: random.IntN(4) > 0, RestartStreams: random.IntN(2) == 0, CountInvalidAnswers: random.IntN(8) == 0,
 		BackoffOnInvalidAnswer: random.IntN(8) == 0, StopOnNoProgress: random.IntN(8) == 0,
 	}
-	if random.IntN(8) == 0 {
+	if !cfg.StopOnNoProgress && random.IntN(8) == 0 {
 		cfg.MaxAttemptsBeforeHuman = 3
 	}
 	events := 0

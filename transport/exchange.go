@@ -140,8 +140,8 @@ func (x *exchange) refused(sent *sending, response *http.Response) error {
 	x.last = response
 	at := time.Now()
 	x.call.Told(classify.Told(x.protocol(), response.Header, at))
+	sent.answered() // before the body is read, whose time is bounded by itself: it is to come to the caller whole
 	head := peek(x.request.Context(), response.Body)
-	sent.answered()
 	response.Body = sent.until(head)
 	f := classify.Response(x.protocol(), response, head.beginning())
 	f.Provider = x.request.URL.Host // whoever it is: any API may be called

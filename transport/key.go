@@ -27,13 +27,13 @@ func ByHost(r *http.Request, _ func() io.ReadCloser) endpoint.Key {
 
 // ByModel makes the requests to a model of a host with the same credential share
 // an endpoint: providers limit rates by model. It is the default of
-// [Config.Key]. The model is what the path names (Gemini's models/…, Azure's
-// deployments/…, Bedrock's model/…), or else the first field "model" of a JSON
-// body, which may be anywhere at its top; requests without a model share what
-// belongs to the host. For the credential see [ByHost].
+// [Config.Key]. The model is what the path names (Gemini's and Hugging Face's
+// models/…, Azure's deployments/…, Bedrock's model/…), or else the first field
+// "model" of a JSON body, which may be anywhere at its top; requests without a
+// model share what belongs to the host. For the credential see [ByHost].
 func ByModel(r *http.Request, body func() io.ReadCloser) endpoint.Key {
 	k := ByHost(r, body)
-	if k.Model = modelInPath(r.URL.Path); k.Model != "" || r.Body == nil || r.Body == http.NoBody {
+	if k.Model = modelInPath(r.URL); k.Model != "" || r.Body == nil || r.Body == http.NoBody {
 		return k
 	}
 	content := body()
@@ -44,16 +44,53 @@ func ByModel(r *http.Request, body func() io.ReadCloser) endpoint.Key {
 
 func address(u *url.URL) string { return strings.ToLower(u.Scheme + "://" + u.Host) }
 
-func modelInPath(path string) string {
-	for _, before := range []string{"/models/", "/deployments/", "/model/"} {
+// modelInPath returns the model that an address names; "" if it names none. In
+// Bedrock's model/… and Azure's deployments/… it is one segment, in which an ARN
+// has its colons and slashes escaped. In models/… a colon ends it, since Gemini's
+// method comes after that, and it may be two segments, as Hugging Face names
+// models by their owner.
+func modelInPath(u *url.URL) string {
+	path := u.EscapedPath()
+	if _, rest, ok := strings.Cut(path, "/models/"); ok {
+		owner, rest := segment(rest)
+		owner, _, method := strings.Cut(owner, ":")
+		if method || strings.Contains(owner, "/") {
+			return owner
+		}
+		name, _ := segment(rest)
+		name, _, _ = strings.Cut(name, ":")
+		if owner == "" || name == "" || slices.Contains(afterModel[:], name) {
+			return owner
+		}
+		return owner + "/" + name
+	}
+	for _, before := range []string{"/deployments/", "/model/"} {
 		if _, rest, ok := strings.Cut(path, before); ok {
-			return rest[:len(rest)-len(strings.TrimLeft(rest, modelLetters))]
+			model, _ := segment(rest)
+			return model
 		}
 	}
 	return ""
 }
 
-const modelLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._@"
+// afterModel are the segments that may follow a model of one segment: what is
+// asked of it, by OpenAI's, Gemini's, Replicate's, Hugging Face's and KServe's
+// protocols. One that is missing here costs the model an endpoint of its own for
+// that method; a name that is taken for a method would share another's.
+var afterModel = [...]string{
+	"v1", "v2", "chat", "completions", "embeddings", "responses", "generate", "generate_stream", "infer", "explain",
+	"operations", "permissions", "pipeline", "predictions", "ready", "versions",
+}
+
+// segment returns the first segment of an escaped path, as its sender meant it,
+// and what follows.
+func segment(path string) (first, rest string) {
+	first, rest, _ = strings.Cut(path, "/")
+	if plain, err := url.PathUnescape(first); err == nil {
+		first = plain
+	}
+	return first, rest
+}
 
 // credentialHeaders are the headers that a credential comes in.
 var credentialHeaders = [...]string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"}

@@ -48,6 +48,19 @@ func TestTheModelIsNamedByThePathOrTheBody(t *testing.T) {
 		{"https://g.example/v1/publishers/anthropic/models/claude@20260101:rawPredict", `{}`, "claude@20260101"},
 		{"https://a.example/openai/deployments/mine/chat/completions", `{"model":"x"}`, "mine"},
 		{"https://bedrock.example/model/amazon.nova-pro/invoke", `{"model":"x"}`, "amazon.nova-pro"},
+		{"https://bedrock.example/model/anthropic.claude-4-v1:0/invoke", `{}`, "anthropic.claude-4-v1:0"},
+		{"https://bedrock.example/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.a/converse", `{}`, "arn:aws:bedrock:us-east-1:1:inference-profile/us.a"},
+		{"https://bedrock.example/model/arn:aws:bedrock:us-east-1:1:provisioned-model%2Fb/invoke", `{}`, "arn:aws:bedrock:us-east-1:1:provisioned-model/b"},
+		{"https://bedrock.example/model/", `{"model":"x"}`, "x"},
+		{"https://hf.example/models/meta-llama/Llama-3-8B", `{}`, "meta-llama/Llama-3-8B"},
+		{"https://hf.example/models/meta-llama/Llama-3-8B/", `{}`, "meta-llama/Llama-3-8B"},
+		{"https://hf.example/hf-inference/models/meta-llama/Llama-3-8B/v1/chat/completions", `{}`, "meta-llama/Llama-3-8B"},
+		{"https://hf.example/models/gpt2", `{}`, "gpt2"},
+		{"https://hf.example/models/gpt2/v1/completions", `{}`, "gpt2"},
+		{"https://hf.example/hf-inference/models/sentence-transformers/all/pipeline/feature-extraction", `{}`, "sentence-transformers/all"},
+		{"https://g.example/v1beta/models/gemini-3/operations/abc", `{}`, "gemini-3"},
+		{"https://g.example/v1beta/models/gemini-3%3AgenerateContent", `{}`, "gemini-3"},
+		{"https://a.example/openai/deployments/my%20own/chat/completions", `{}`, "my own"},
 	} {
 		r := post(t, c.address, c.body)
 		if got := transport.ByModel(r, stream(c.body)).Model; got != c.want {

@@ -51,9 +51,10 @@ func TestABodyOfAFailureThatStallsHoldsNothingUp(t *testing.T) {
 		"a time in the header counts":  {[]reply{stalling(429, "", 0, "", "Retry-After", "30")}, nil, "200 fine", []time.Duration{0, 30 * s}},
 		"what has come counts": {[]reply{stalling(429, `{"error":{"code":"insufficient_quota"}}`, 60*s, " ")},
 			nil, `429 {"error":{"code":"insufficient_quota"}} `, []time.Duration{0}},
-		"the rest follows":             {[]reply{stalling(400, "half ", 60*s, "whole")}, nil, "400 half whole", []time.Duration{0}},
-		"just in time":                 {[]reply{stalling(503, "a", 4999*time.Millisecond, "b")}, nil, "200 fine", []time.Duration{0, 5999 * time.Millisecond}},
-		"a limit that is shorter ends": {[]reply{stalling(503, "a", 0, "")}, func(c *transport.Config) { c.AttemptTimeout = 2 * s }, "200 fine", []time.Duration{0, 3 * s}},
+		"the rest follows":          {[]reply{stalling(400, "half ", 60*s, "whole")}, nil, "400 half whole", []time.Duration{0}},
+		"just in time":              {[]reply{stalling(503, "a", 4999*time.Millisecond, "b")}, nil, "200 fine", []time.Duration{0, 5999 * time.Millisecond}},
+		"a limit is for the header": {[]reply{stalling(503, "a", 0, "")}, func(c *transport.Config) { c.AttemptTimeout = 2 * s }, "200 fine", []time.Duration{0, 6 * s}},
+		"and cuts no body":          {[]reply{stalling(400, "half ", 4*s, "whole")}, func(c *transport.Config) { c.AttemptTimeout = 2 * s }, "400 half whole", []time.Duration{0}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())

@@ -189,7 +189,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer x.close()
 	x.repeatable = t.cfg.Repeatable(r)
 	e := t.cfg.Endpoints.Get(t.cfg.Key(r, x.body.stream))
-	x.target[0] = retry.Target{Endpoint: e, Guards: e.Guards(t.cfg.Options), Unpaced: t.cfg.Options.NoPacer}
+	x.target[0] = retry.TargetOf(e, t.cfg.Options)
 	x.call.Begin(r.Context(), t.policy, x.target[:])
 	for x.call.Next() {
 		if response := x.attempt(); response != nil {

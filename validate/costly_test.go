@@ -248,12 +248,12 @@ func TestAgainMakesWhatFailedAndWhatWasSkippedForIt(t *testing.T) {
 	if len(report.Failed) != 1 || report.Failed[0].Index != 2 || !slices.Equal(report.Skipped, []string{"expensive", "all"}) || !slices.Equal(report.Passed, []string{"not_empty"}) {
 		t.Fatalf("%+v", report)
 	}
-	report.Again(context.Background(), checks, a, 0)
+	report.Again(context.Background(), checks, a, 0, nil)
 	if len(report.Failed) != 2 || report.Failed[0].Index != 1 || report.Failed[1].Index != 3 || len(report.Skipped) != 0 || !slices.Equal(report.Passed, []string{"not_empty", "shaky"}) {
 		t.Fatalf("%+v", report)
 	}
 	checks[1] = judge{outcome: used(complains("expensive", "wrong"), 7)}
-	report.Again(context.Background(), checks, a, 0)
+	report.Again(context.Background(), checks, a, 0, nil)
 	wantLines(t, "report", report.Complaints, "expensive: wrong")
 	if tries != 2 || len(report.Failed) != 1 || report.Failed[0].Index != 3 || report.Usage.InputTokens != 5+5+7+5 {
 		t.Errorf("%d tries, %+v", tries, report)
@@ -315,5 +315,31 @@ func TestCombinationsSkipAndCount(t *testing.T) {
 		if report = run(s); report.Usage.InputTokens != 2 || len(report.Failed) != 1 {
 			t.Errorf("%s of one that fails: %+v", name, report)
 		}
+	}
+}
+
+// What is costly is not made again for an answer that can't pass any more.
+func TestAgainLeavesWhatMayNotBeMadeAgain(t *testing.T) {
+	down := errors.New("down")
+	tries := 0
+	shaky := validate.Func("shaky", func(context.Context, *validate.Answer) error {
+		if tries++; tries == 1 {
+			return validate.Unavailable(down)
+		}
+		return nil
+	})
+	checks := []validate.Strategy{shaky, judge{outcome: used(passes("expensive"), 5)}, outcome{name: "final", err: down}}
+	a := &validate.Answer{Text: "x"}
+	report := validate.Run(context.Background(), checks, a, 0)
+	if len(report.Failed) != 2 || !slices.Equal(report.Skipped, []string{"expensive"}) {
+		t.Fatalf("%+v", report)
+	}
+	report.Again(context.Background(), checks, a, 0, func(f *validate.CheckError) bool { return f.Check != "final" })
+	if tries != 2 || len(report.Failed) != 1 || report.Failed[0].Index != 2 || !slices.Equal(report.Skipped, []string{"expensive"}) || !slices.Equal(report.Passed, []string{"shaky"}) || report.Usage.InputTokens != 0 {
+		t.Fatalf("%d tries, %+v", tries, report)
+	}
+	report.Again(context.Background(), checks, a, 0, nil)
+	if len(report.Failed) != 1 || report.Usage.InputTokens != 0 || !slices.Equal(report.Skipped, []string{"expensive"}) {
+		t.Fatalf("%+v", report)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"llmcall/internal/nearest"
 )
 
 // OneOf passes a text that is one of the values, letter for letter, since a
@@ -69,7 +71,7 @@ func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 		complaint.Suggestion = fmt.Sprintf("write just %s, without quotation marks, dot or other marks, in these very letters", meant)
 	} else if meant, ok := c.within(text); ok {
 		complaint.Suggestion += fmt.Sprintf("; if you mean %q, leave out the other words", meant)
-	} else if meant, ok := nearestText(text, c.values); ok {
+	} else if meant, ok := c.nearestText(text); ok {
 		complaint.Suggestion += fmt.Sprintf("; the nearest is %q", meant)
 	}
 	return Verdict{Complaints: []Complaint{complaint}}, nil
@@ -93,7 +95,7 @@ func (c oneOf) spelled(text string) (string, bool) {
 // within returns the only value that the text has as a word of its own among
 // others.
 func (c oneOf) within(text string) (meant string, ok bool) {
-	text = strings.Map(fold, short(text, 1000))
+	text = folded(text)
 	for _, v := range c.values {
 		if !hasWord(text, strings.Map(fold, v)) {
 			continue
@@ -129,40 +131,17 @@ func partOfWord(r rune) bool {
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_')
 }
 
-// nearestText returns the option with the fewest edits from the text, if they are
-// few enough for a slip: a third of the text's letters.
-func nearestText(text string, options []string) (string, bool) {
-	const longest = 60
-	given := []rune(strings.Map(fold, short(text, longest)))
-	best, meant := len(given)/3+1, ""
-	for _, option := range options {
-		if n := edits(given, []rune(strings.Map(fold, short(option, longest)))); n < best {
-			best, meant = n, option
-		}
+// nearestText returns the value that is nearest to the text, whatever the case.
+func (c oneOf) nearestText(text string) (string, bool) {
+	values := make([]string, len(c.values))
+	for i, v := range c.values {
+		values[i] = folded(v)
 	}
-	return meant, meant != ""
+	at, near := nearest.Name(folded(text), values)
+	return c.values[at], near
 }
 
-// edits is the Levenshtein distance: how many letters to insert, leave out or
-// change make b of a.
-func edits(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
-}
+func folded(text string) string { return strings.Map(fold, short(text, 1000)) }
 
 var oneOfDefinition = Definition{
 	Info: Info{

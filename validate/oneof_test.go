@@ -40,6 +40,7 @@ func TestOneOf(t *testing.T) {
 		{colours, "It is red, I think", none("It is red, I think", listed+`; if you mean "red", leave out the other words`)},
 		{colours, "Red or blue", none("Red or blue", listed)},
 		{colours, "dark gren", none("dark gren", listed+`; the nearest is "dark green"`)},
+		{colours, "RDE", none("RDE", listed+`; the nearest is "red"`)}, // swapped letters are one slip
 		{colours, "tired", none("tired", listed)},
 		{colours, "", none("", listed)},
 		{`one_of:{"values": ["Yes", "No"], "case_sensitive": false}`, "YES", nil},

@@ -114,12 +114,29 @@ func runAll(ctx context.Context, checks []Strategy, a *Answer, timeout time.Dura
 // Again makes the checks again that could not be made, and the costly ones that
 // were skipped for that, of the checks and the answer that r is the report of.
 // It replaces what r says of them, and adds to Passed and Usage.
-func (r *Report) Again(ctx context.Context, checks []Strategy, a *Answer, timeout time.Duration) {
+//
+// may, if it is not nil, says which of those in Failed are made again. The others
+// stay there; while one does the answer can't pass, and those in Skipped stay too.
+func (r *Report) Again(ctx context.Context, checks []Strategy, a *Answer, timeout time.Duration, may func(*CheckError) bool) {
 	var places []int
+	var kept []*CheckError
 	for _, f := range r.Failed {
-		places = append(places, f.Index)
+		if may == nil || may(f) {
+			places = append(places, f.Index)
+		} else {
+			kept = append(kept, f)
+		}
 	}
-	places = append(places, r.skipped...)
+	var skipped []string
+	var still []int
+	for i, place := range r.skipped {
+		switch {
+		case len(kept) == 0:
+			places = append(places, place)
+		case !slices.Contains(places, place): // a combination is made again whole
+			skipped, still = append(skipped, r.Skipped[i]), append(still, place)
+		}
+	}
 	slices.Sort(places)
 	places = slices.Compact(places) // a combination may both have failed and have skipped
 	again := make([]Strategy, len(places))
@@ -134,7 +151,8 @@ func (r *Report) Again(ctx context.Context, checks []Strategy, a *Answer, timeou
 		second.skipped[i] = places[place]
 	}
 	r.Complaints = append(r.Complaints, second.Complaints...)
-	r.Failed, r.Skipped, r.skipped = second.Failed, second.Skipped, second.skipped
+	r.Failed, r.Skipped, r.skipped = append(kept, second.Failed...), append(skipped, second.Skipped...), append(still, second.skipped...)
+	slices.SortStableFunc(r.Failed, func(a, b *CheckError) int { return a.Index - b.Index })
 	r.Passed = append(r.Passed, second.Passed...)
 	r.Advice = max(r.Advice, second.Advice)
 	r.Usage = r.Usage.Add(second.Usage)

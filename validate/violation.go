@@ -76,7 +76,7 @@ func gather(e *jsonschema.ValidationError) []violation {
 		v.at = nil
 		v.within = gatherAll(e.Causes)
 	case *kind.Contains, *kind.MinContains:
-		v.within = nearest(e.Causes)
+		v.within = nearestCause(e.Causes)
 	}
 	return []violation{v}
 }
@@ -92,8 +92,8 @@ func gatherAll(causes []*jsonschema.ValidationError) []violation {
 	return found
 }
 
-// nearest returns the violations of the cause that has the fewest.
-func nearest(causes []*jsonschema.ValidationError) []violation {
+// nearestCause returns the violations of the cause that has the fewest.
+func nearestCause(causes []*jsonschema.ValidationError) []violation {
 	var best []violation
 	for _, cause := range causes {
 		if found := gather(cause); best == nil || len(found) < len(best) {

@@ -155,7 +155,7 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 		_, unwritten = io.WriteString(cmd.OutOrStdout(), strings.TrimSuffix(result.Text, "\n")+"\n")
 	}
 	if err == nil && unwritten != nil {
-		err = fmt.Errorf("%w: %w", errOutput, unwritten)
+		err = unwritten
 	}
 	return err
 }

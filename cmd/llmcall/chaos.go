@@ -82,7 +82,10 @@ after, end, size, finish, cached_tokens, reasoning_tokens.`,
 			if err != nil {
 				return fmt.Errorf("--addr: %w", err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "http://%s/v1\n", listener.Addr())
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s/v1\n", listener.Addr()); err != nil {
+				listener.Close()
+				return err
+			}
 			err = server.Serve(cmd.Context(), listener)
 			fmt.Fprintln(cmd.ErrOrStderr(), summary(server.Counts()))
 			return err

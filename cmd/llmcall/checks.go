@@ -28,25 +28,20 @@ check's parameters and an example.`,
 				return fmt.Errorf("--output is %q: takes text or json", output)
 			}
 			known := validate.Checks()
-			var written error
 			w := cmd.OutOrStdout()
 			switch i := slices.IndexFunc(known, named(args)); {
 			case len(args) == 0 && output == "json":
-				written = printJSON(w, known)
+				return printJSON(w, known)
 			case len(args) == 0:
-				written = listChecks(w, known)
+				return listChecks(w, known)
 			case i < 0:
 				_, err := validate.Build(args[0], nil) // says which are known
 				return err
 			case output == "json":
-				written = printJSON(w, known[i])
+				return printJSON(w, known[i])
 			default:
-				written = describeCheck(w, known[i])
+				return describeCheck(w, known[i])
 			}
-			if written != nil {
-				return fmt.Errorf("%w: %w", errOutput, written)
-			}
-			return nil
 		},
 	}
 	cmd.Flags().StringVar(&output, "output", "text", "text or json")

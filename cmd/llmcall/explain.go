@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -99,10 +98,7 @@ response as "curl -i" prints it, with its status and headers.`,
 			}
 			e.Provider = name
 			if output == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", "  ")
-				return enc.Encode(e)
+				return printJSON(cmd.OutOrStdout(), e)
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), printable(e.text()))
 			return err
@@ -164,10 +160,7 @@ func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
 	if !found || r.Status == 0 && f.Kind == failure.Unknown {
 		return nil, errors.New("no error is found in it: takes the body of a failed response, and --status if the body does not tell")
 	}
-	table := failure.Decisions()
-	if cfg.Decisions != nil {
-		table = *cfg.Decisions
-	}
+	table := cfg.Table()
 	e := &explanation{
 		Kind: f.Kind, Status: f.Status, Code: classify.Line(f.Code, 100), Message: classify.Line(f.Message, 500), RequestID: classify.Line(f.RequestID, 100),
 		NoRetry: f.NoRetry, Decision: table.For(f.Kind),

@@ -17,6 +17,10 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 	if err := os.WriteFile(unpaced, []byte("disable_pacing: true\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	excluding := filepath.Join(t.TempDir(), "excluding.yaml")
+	if err := os.WriteFile(excluding, []byte("enable_circuit_breaker: true\ncircuit_breaker_config: {excluded_exceptions: [transient]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		body string
 		args []string
@@ -36,6 +40,8 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 			[]string{"longer than max_retry_after (10s)"}},
 		"another row": {`{"error":{"code":"content_filter"}}`, []string{"--provider", "openai", "--status", "400", "--config", config},
 			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  counts for nothing\n"}},
+		"one that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "503", "--config", excluding},
+			[]string{"kind         transient\n", "the circuit  counts for nothing\n"}},
 		"Anthropic's overload": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic", "--status", "529"},
 			[]string{"kind         overloaded\n", "after the next longer delay", "counts as a failure"}},
 		"an event of a stream": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic"},

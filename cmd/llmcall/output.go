@@ -3,11 +3,24 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"llmcall"
 	"llmcall/llm"
 )
+
+// output is standard output. What can't be written there is errOutput, whichever
+// command it is of.
+type output struct{ io.Writer }
+
+func (o output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errOutput, err)
+	}
+	return n, err
+}
 
 // document is what --output json prints: answer, or in its place error.
 type document struct {

@@ -78,7 +78,7 @@ func runValidate(cmd *cobra.Command, f *validateFlags, file string) error {
 		write = writeReportJSON
 	}
 	if err := write(cmd.OutOrStdout(), &report); err != nil {
-		return fmt.Errorf("%w: %w", errOutput, err)
+		return err
 	}
 	return verdict(&report)
 }

@@ -290,7 +290,9 @@ func TestValidateIsInterrupted(t *testing.T) {
 }
 
 func TestAnOutcomeThatCannotBeWrittenIsAnError(t *testing.T) {
-	for _, args := range [][]string{{"validate", "--check", "json", "-"}, {"validate", "--check", "json", "--output", "json", "-"}, {"checks"}, {"checks", "json"}, {"checks", "--output", "json"}} {
+	for _, args := range [][]string{{"validate", "--check", "json", "-"}, {"validate", "--check", "json", "--output", "json", "-"}, {"checks"}, {"checks", "json"}, {"checks", "--output", "json"},
+		{"explain", "-", "--provider", "openai", "--status", "500"}, {"explain", "-", "--provider", "openai", "--status", "500", "--output", "json"},
+		{"providers"}, {"chaos", "--addr", "127.0.0.1:0"}} {
 		closed, w := io.Pipe()
 		closed.CloseWithError(errors.New("disk full"))
 		var errs bytes.Buffer

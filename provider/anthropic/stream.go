@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -50,7 +49,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
 			return
 		}
-		if kind, _, _ := mime.ParseMediaType(opened.Header.Get("Content-Type")); kind == "application/json" {
+		if wire.InOnePiece(opened.Header.Get("Content-Type")) {
 			whole(ctx, x, opened.Body, plan.tool, yield)
 			return
 		}
@@ -88,16 +87,16 @@ func whole(ctx context.Context, x *wire.Exchange, body io.Reader, tool string, y
 		yield(llm.Chunk{}, err)
 		return
 	}
+	var chunks []llm.Chunk
 	for _, p := range answer.Message.Parts {
 		chunk := llm.Chunk{Part: p}
 		if text, ok := p.(llm.Text); ok {
 			chunk = llm.Chunk{Text: string(text)}
 		}
-		if !yield(chunk, nil) {
-			return
-		}
+		chunks = append(chunks, chunk)
 	}
-	yield(llm.Chunk{Finish: answer.Finish, Usage: &answer.Usage, Model: answer.Model, RequestID: answer.RequestID}, nil)
+	chunks = append(chunks, llm.Chunk{Finish: answer.Finish, Usage: &answer.Usage, Model: answer.Model, RequestID: answer.RequestID})
+	wire.YieldAll(chunks, nil, yield)
 }
 
 // stream is an answer as far as its events have come.

@@ -273,16 +273,25 @@ func TestWhatIsNotAnEventIsSkipped(t *testing.T) {
 
 func TestStreamThatIsNone(t *testing.T) {
 	for _, body := range []string{"<html>sign in, " + key + "</html>", "", "\n\n\n", ": only a comment\n\n", hello} {
-		response, err := streamed(t.Context(), model(t, server(t, reply(200, body, "Content-Type", "text/html")), nil), prompt)
-		if got := one(t, response, err); got.Kind != failure.Transient || !strings.HasPrefix(got.Message, `the stream (Content-Type "text/html") has no event`) {
+		response, err := streamed(t.Context(), model(t, server(t, reply(200, body, "Content-Type", "text/plain")), nil), prompt)
+		if got := one(t, response, err); got.Kind != failure.Transient || !strings.HasPrefix(got.Message, `the stream (Content-Type "text/plain") has no event`) {
 			t.Errorf("%q: got %#v", body, got)
 		}
+	}
+	// A page that a proxy put in its place is shown as far as it tells why.
+	response, err := streamed(t.Context(), model(t, server(t, reply(200, "<html>sign in, "+key+"</html>", "Content-Type", "text/html")), nil), prompt)
+	if got := one(t, response, err); got.Kind != failure.Transient || !strings.HasSuffix(got.Message, "<html>sign in, [key]</html>") {
+		t.Errorf("a page: got %#v", got)
 	}
 }
 
 func TestServerThatDoesNotStreamIsUnderstood(t *testing.T) {
 	got, err := streamed(t.Context(), model(t, server(t, reply(200, tools)), nil), prompt)
 	if err != nil || got.Finish != llm.FinishToolCall || !reflect.DeepEqual(got.Message.Parts, toolsParts) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got, err = streamed(t.Context(), model(t, server(t, reply(200, tools, "Content-Type", "application/vnd.proxy+json")), nil), prompt)
+	if err != nil || !reflect.DeepEqual(got.Message.Parts, toolsParts) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	cut := hijack(t, func(c *net.TCPConn) {

@@ -6,18 +6,17 @@ import (
 	"context"
 	"io"
 	"iter"
-	"mime"
-	"strings"
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/wire"
 )
 
 // relay yields what comes in a response's body. An error is the last.
 func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		read := events(d.answer)
-		if inOnePiece(d.Response.Header.Get("Content-Type")) {
+		if wire.InOnePiece(d.Response.Header.Get("Content-Type")) {
 			read = onePiece(d.answer)
 		}
 		r := reader{x: &d.Exchange}
@@ -33,7 +32,7 @@ func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 				any = true
 				chunks, err = r.read(e.data)
 			}
-			if !yieldAll(chunks, err, yield) {
+			if !wire.YieldAll(chunks, err, yield) {
 				return
 			}
 		}
@@ -41,22 +40,8 @@ func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 			yield(llm.Chunk{}, d.Withheld(failure.Transient, "", "the answer is a stream without any event"))
 			return
 		}
-		yieldAll(r.end(), nil, yield)
+		wire.YieldAll(r.end(), nil, yield)
 	}
-}
-
-// yieldAll yields the chunks, then the error if there is one, and reports
-// whether to go on.
-func yieldAll(chunks []llm.Chunk, err error, yield func(llm.Chunk, error) bool) bool {
-	for _, chunk := range chunks {
-		if !yield(chunk, nil) {
-			return false
-		}
-	}
-	if err != nil {
-		yield(llm.Chunk{}, err)
-	}
-	return err == nil
 }
 
 // event is one of a stream's.
@@ -65,13 +50,6 @@ type event struct {
 	// stray says that data is what stood where an event should, and is none: an
 	// error often comes so, as JSON over several lines.
 	stray bool
-}
-
-// inOnePiece reports whether a response is a whole answer, or a page that a
-// proxy put in its place, and no stream of events.
-func inOnePiece(contentType string) bool {
-	kind, _, _ := mime.ParseMediaType(contentType)
-	return kind == "text/html" || kind == "application/json" || strings.HasSuffix(kind, "+json")
 }
 
 func onePiece(body io.Reader) iter.Seq2[event, error] {

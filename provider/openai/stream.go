@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -57,7 +56,7 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 		var chunks []llm.Chunk
 		events++
 		chunks, done, err = r.read(decoder.Event())
-		if !yieldAll(chunks, err, yield) {
+		if !wire.YieldAll(chunks, err, yield) {
 			return
 		}
 	}
@@ -71,21 +70,7 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 		return
 	}
 	chunks, err := r.end()
-	yieldAll(chunks, err, yield)
-}
-
-// yieldAll yields the chunks, then the error if there is one, and reports
-// whether to go on.
-func yieldAll(chunks []llm.Chunk, err error, yield func(llm.Chunk, error) bool) bool {
-	for _, chunk := range chunks {
-		if !yield(chunk, nil) {
-			return false
-		}
-	}
-	if err != nil {
-		yield(llm.Chunk{}, err)
-	}
-	return err == nil
+	wire.YieldAll(chunks, err, yield)
 }
 
 // inOnePiece reports whether a response is a whole answer, or a page that a
@@ -103,8 +88,7 @@ func inOnePiece(raw *http.Response) bool {
 	case "d", "e", "i", "r", ":", "": // data, event, id, retry, a comment
 		return false
 	}
-	kind, _, _ := mime.ParseMediaType(raw.Header.Get("Content-Type"))
-	return kind == "text/html" || kind == "application/json" || strings.HasSuffix(kind, "+json")
+	return wire.InOnePiece(raw.Header.Get("Content-Type"))
 }
 
 func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r reader, yield func(llm.Chunk, error) bool) {
@@ -135,7 +119,7 @@ func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r rea
 	if answer.Finish != llm.FinishNone {
 		chunks = append(chunks, llm.Chunk{Finish: answer.Finish})
 	}
-	yieldAll(chunks, nil, yield)
+	wire.YieldAll(chunks, nil, yield)
 }
 
 // isDone reports whether an event is the mark of a stream's end.

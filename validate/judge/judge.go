@@ -315,8 +315,7 @@ func newPanel(name string, first llm.Model, opts Options) (*panel, error) {
 		if j.policy, err = retry.New(config); err != nil {
 			return nil, err
 		}
-		shared := endpoints.Get(endpoint.KeyOf(m))
-		j.target = []retry.Target{{Endpoint: shared, Guards: shared.Guards(opts.Guards)}}
+		j.target = []retry.Target{retry.TargetOf(endpoints.Get(endpoint.KeyOf(m)), opts.Guards)}
 		p.judges = append(p.judges, j)
 	}
 	return p, nil

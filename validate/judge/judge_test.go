@@ -19,6 +19,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/pace"
 	"llmcall/validate"
 	"llmcall/validate/judge"
 )
@@ -417,6 +418,76 @@ func TestARateLimitHoldsForAllJudgesOfTheModel(t *testing.T) {
 		}
 		if after < 5*time.Second {
 			t.Errorf("the other was asked after %v", after)
+		}
+	})
+}
+
+// Without a pacer nobody slows a judge down, so each refusal is an attempt, however
+// many others are served meanwhile.
+func TestAJudgeWithoutAPacerIsRefusedAsOftenAsItHasAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoints, err := endpoint.NewRegistry(endpoint.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		limited := says(t, broken(failure.RateLimited, "429"))
+		served := says(t, pass)
+		served.name = limited.name
+		others := task(t, served, judge.TaskOptions{Options: judge.Options{Endpoints: endpoints}})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			for ctx.Err() == nil {
+				time.Sleep(100 * time.Millisecond)
+				_, _ = others.Check(ctx, &validate.Answer{Text: "x"})
+			}
+		}()
+		o := judge.Options{MaxAttempts: 2, Endpoints: endpoints, Guards: endpoint.Options{NoPacer: true, NoBreaker: true, NoBudget: true}}
+		if _, _, err := check(t, task(t, limited, judge.TaskOptions{Options: o}), "x"); err == nil {
+			t.Error("it passed")
+		}
+		if n := len(limited.requests()); n != 2 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A judge's request is charged to tokens_per_minute before it is sent, with what
+// its verdict may use: at 24,000 a minute, 20,000 take 50 s.
+func TestALimitOfTokensHoldsForJudges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoints, err := endpoint.NewRegistry(endpoint.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		var at []time.Duration
+		j := says(t, func(context.Context) any {
+			at = append(at, time.Since(begun))
+			r := llm.Reply(pass)
+			r.Usage = llm.Usage{InputTokens: 100, OutputTokens: 20_000}
+			return r
+		})
+		release, err := endpoints.Get(endpoint.KeyOf(j)).Limit(pace.Limits{TokensPerMinute: 24_000}, endpoint.Budget{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		s := task(t, j, judge.TaskOptions{Options: judge.Options{Endpoints: endpoints, MaxTokens: 20_000}})
+		ended := make(chan error)
+		for range 3 { // at the same time: none has told yet what it used
+			go func() {
+				_, err := s.Check(t.Context(), &validate.Answer{Text: "x"})
+				ended <- err
+			}()
+		}
+		for range 3 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if len(at) != 3 || at[1] < 40*time.Second || at[2] < 90*time.Second {
+			t.Errorf("the judge was asked at %v", at)
 		}
 	})
 }

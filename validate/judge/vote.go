@@ -200,15 +200,13 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 			b.err = &validate.PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	maxTokens := m.maxTokens
-	var correction []llm.Message
+	req := llm.Request{Messages: brief, Schema: asked, MaxTokens: m.maxTokens}
 	var c retry.Call
+	c.Want = endpoint.Wanted(&req)
 	c.Begin(ctx, m.policy, m.target)
 	defer c.Close()
 	for c.Next() {
-		answer, ok := m.ask(&c, &llm.Request{
-			Messages: append(brief[:len(brief):len(brief)], correction...), Schema: asked, MaxTokens: maxTokens,
-		})
+		answer, ok := m.ask(&c, req)
 		if !ok {
 			continue
 		}
@@ -219,11 +217,12 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 			return b
 		}
 		if e, ok := err.(*verdictError); ok {
-			correction = e.correction()
+			req.Messages = append(brief[:len(brief):len(brief)], e.correction()...)
 		}
 		if answer.Finish == llm.FinishLength {
-			maxTokens = min(maxTokens, math.MaxInt32/2) * 2
+			req.MaxTokens = min(req.MaxTokens, math.MaxInt32/2) * 2
 		}
+		c.Want = endpoint.Wanted(&req)
 		c.Wrong(err)
 	}
 	b.err = c.Err()
@@ -233,9 +232,9 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 // ask makes one attempt at an answer, with the temperature unless the model
 // refuses that: many that think before they answer do. Then it is asked once
 // more without, by a request that the guards admit like any other.
-func (m *member) ask(c *retry.Call, req *llm.Request) (*llm.Response, bool) {
+func (m *member) ask(c *retry.Call, req llm.Request) (*llm.Response, bool) {
 	if m.temperature != nil && !m.refusesTemperature.Load() {
-		with := *req
+		with := req
 		with.Temperature = m.temperature
 		answer, err := m.complete(c, &with)
 		if err == nil || failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(strings.ToLower(err.Error()), "temperature") {
@@ -246,7 +245,7 @@ func (m *member) ask(c *retry.Call, req *llm.Request) (*llm.Response, bool) {
 			return nil, false
 		}
 	}
-	answer, err := m.complete(c, req)
+	answer, err := m.complete(c, &req)
 	return answer, c.Settle(outcome(answer, err))
 }
 
@@ -255,15 +254,11 @@ func (m *member) complete(c *retry.Call, req *llm.Request) (*llm.Response, error
 	defer end()
 	answer, err := m.model.Complete(ctx, req)
 	if err == nil && answer == nil {
-		err = &failure.Error{Kind: failure.Transient, Model: m.model.Name(), Message: "the model returned neither an answer nor an error"}
+		err = failure.NoAnswer(m.model.Name())
 	}
 	return answer, err
 }
 
 func outcome(answer *llm.Response, err error) endpoint.Outcome {
-	o := endpoint.Outcome{Err: err}
-	if answer != nil {
-		o.Report = &endpoint.Report{Used: endpoint.Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}}
-	}
-	return o
+	return endpoint.Outcome{Err: err, Report: endpoint.Used(answer)}
 }

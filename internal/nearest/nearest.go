@@ -1,0 +1,71 @@
+// Package nearest finds the known name that was most likely meant by one that is
+// not known, for errors that say so.
+package nearest
+
+import "slices"
+
+// longest is how many letters of a name are compared: the cost is their square.
+const longest = 60
+
+// Name returns the place of the name that is the fewest [Edits] from the one
+// given, the first of several, and whether they are few enough for a slip: at most
+// a third of the letters given.
+func Name[S ~string](given string, names []S) (at int, near bool) {
+	letters := lettersOf(given)
+	best := len(letters)/3 + 1
+	for i, n := range names {
+		if d := edits(letters, lettersOf(string(n))); d < best {
+			best, at, near = d, i, true
+		}
+	}
+	return at, near
+}
+
+// Sorted returns all names, the nearest first, and whether that is near, as in
+// [Name].
+func Sorted(given string, names []string) (sorted []string, near bool) {
+	_, near = Name(given, names)
+	letters := lettersOf(given)
+	sorted = slices.Clone(names)
+	slices.SortStableFunc(sorted, func(a, b string) int { return edits(letters, lettersOf(a)) - edits(letters, lettersOf(b)) })
+	return sorted, near
+}
+
+// Edits returns how many letters are to be inserted, deleted, replaced or swapped
+// with their neighbour to make b of a: the optimal string alignment distance
+// (F. Damerau, "A technique for computer detection and correction of spelling
+// errors", CACM 1964). Letters after the first 60 are not looked at.
+func Edits(a, b string) int { return edits(lettersOf(a), lettersOf(b)) }
+
+func lettersOf(s string) []rune {
+	letters := make([]rune, 0, min(len(s), longest))
+	for _, r := range s {
+		if len(letters) == longest {
+			break
+		}
+		letters = append(letters, r)
+	}
+	return letters
+}
+
+func edits(a, b []rune) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range a {
+		before, last, row = last, row, before
+		row[0] = i + 1
+		for j := range b {
+			change := 1
+			if a[i] == b[j] {
+				change = 0
+			}
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+change)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}
