@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"llmcall/internal/nearest"
 	"llmcall/llm"
 )
 
@@ -322,7 +323,11 @@ func lookup(name string) (*Definition, error) {
 			"(llmcall/validate/standard is all of them)", name, at)
 	}
 	slices.Sort(known)
-	return nil, fmt.Errorf("unknown check %q: takes one of %s", short(name, 60), strings.Join(known, ", "))
+	meant := ""
+	if at, near := nearest.Name(name, known); near {
+		meant = fmt.Sprintf(" (did you mean %s?)", known[at])
+	}
+	return nil, fmt.Errorf("unknown check %q%s: takes one of %s", short(name, 60), meant, strings.Join(known, ", "))
 }
 
 func (d *Definition) has(name string) bool { return d.Name == name || slices.Contains(d.Aliases, name) }

@@ -108,7 +108,7 @@ func TestParseTakesTheMainArgumentAsItIs(t *testing.T) {
 func TestParseAndBuildSayWhatTheyTake(t *testing.T) {
 	for spec, want := range map[string]string{
 		"":                                     `unknown check "": takes one of all, any, `,
-		"lenght:3..":                           `unknown check "lenght": takes one of all, any,`,
+		"lenght:3..":                           `unknown check "lenght" (did you mean length?): takes one of all, any,`,
 		"length":                               `check "length": min_length and max_length set no limit; it takes one of them or both, of 1 or more`,
 		"length:":                              `check "length": range is ""; it takes 3..200, 3.. or ..200, or a JSON object`,
 		"length:200":                           `check "length": range is "200"; it takes 3..200, 3.. or ..200, or a JSON object`,

@@ -229,6 +229,10 @@ func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
 		default:
 			return "counts for nothing; the pacer lets calls ask the model no faster than it accepts them"
 		}
+	case failure.Ignore:
+		if f.Status > 0 && f.Status < 500 && f.Kind != failure.Overloaded {
+			return "counts as a success: the provider answered, though with an error"
+		}
 	}
 	return "counts for nothing"
 }

@@ -39,7 +39,7 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 		"one that is too long for a configuration": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after: 30", "--config", config},
 			[]string{"longer than max_retry_after (10s)"}},
 		"another row": {`{"error":{"code":"content_filter"}}`, []string{"--provider", "openai", "--status", "400", "--config", config},
-			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  counts for nothing\n"}},
+			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  counts as a success: the provider answered"}},
 		"one that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "503", "--config", excluding},
 			[]string{"kind         transient\n", "the circuit  counts for nothing\n"}},
 		"Anthropic's overload": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic", "--status", "529"},
