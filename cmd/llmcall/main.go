@@ -27,6 +27,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Short: "Calls to language models that can be depended on",
 		Long: `llmcall asks a language model until its answer passes its checks, or says why it
 does not: inside the time and the attempts that you allow.`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
