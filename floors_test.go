@@ -1,37 +1,44 @@
 package llmcall_test
 
 import (
+	"os"
 	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// floors is the map of the house: a package imports only packages on lower
-// floors. A folder stands for all packages below it.
-var floors = map[string]int{
-	"llmcall/backoff": 1, "llmcall/breaker": 1, "llmcall/failure": 1, "llmcall/llm": 1, "llmcall/pace": 1, "llmcall/internal/nearest": 1,
-	"llmcall/endpoint": 2, "llmcall/validate": 2, "llmcall/classify": 2, "llmcall/picture": 2,
-	"llmcall/retry":     3,
-	"llmcall/validate/": 4, // the checks that need libraries of their own; judges need the loop
-	// Parsers that several of them need.
-	"llmcall/validate/internal/python": 2, "llmcall/validate/internal/sqlparse": 2,
-	"llmcall/provider/wire":     3, // what the adapters share
-	"llmcall/provider/":         4,
-	"llmcall/validate/standard": 5, // all of validate/…, which knows nothing of it
-	"llmcall/provider":          5, // opens any of provider/…, which knows nothing of it
-	"llmcall":                   5,
-	"llmcall/transport":         4,
-	"llmcall/chaos":             6,
-	"llmcall/cmd/":              7,
-	"llmcall/conformance":       7, // tests alone
-	"llmcall/soak":              7, // tests alone
-}
+// floors is the map of the house, as ARCHITECTURE.md has it: a package imports only
+// packages on lower floors. A folder ("llmcall/provider/") stands for all packages
+// below it.
+var floors = sync.OnceValue(func() map[string]int {
+	page, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		panic(err)
+	}
+	all := map[string]int{}
+	for _, row := range regexp.MustCompile("(?m)^\\| ([0-9]+) \\| `([a-z/]+)` \\| .+ \\|$").FindAllStringSubmatch(string(page), -1) {
+		floor, err := strconv.Atoi(row[1])
+		if err != nil {
+			panic(err)
+		}
+		pkg := "llmcall/" + row[2]
+		if row[2] == "llmcall" {
+			pkg = row[2]
+		}
+		all[pkg] = floor
+	}
+	return all
+})
 
 func floorOf(pkg string) (int, bool) {
-	if f, ok := floors[pkg]; ok {
+	if f, ok := floors()[pkg]; ok {
 		return f, true
 	}
-	for folder, f := range floors {
+	for folder, f := range floors() {
 		if strings.HasSuffix(folder, "/") && strings.HasPrefix(pkg, folder) {
 			return f, true
 		}
@@ -63,9 +70,24 @@ func TestEachPackageImportsOnlyLowerFloors(t *testing.T) {
 	}
 }
 
+// Each row of the map is a package, or a folder with packages; rows are in order.
+func TestTheMapHasNoRowTooMany(t *testing.T) {
+	packages := goList(t, "./...")
+	for pkg := range floors() {
+		if !slices.ContainsFunc(packages, func(p string) bool {
+			return p == pkg || strings.HasSuffix(pkg, "/") && strings.HasPrefix(p, pkg)
+		}) {
+			t.Errorf("ARCHITECTURE.md has %s, which is no package", pkg)
+		}
+	}
+	if len(floors()) < 20 {
+		t.Errorf("%d rows were read", len(floors()))
+	}
+}
+
 // A program that wants just a circuit breaker compiles nothing else.
 func TestGroundFloorNeedsTheStandardLibraryAlone(t *testing.T) {
-	for pkg, floor := range floors {
+	for pkg, floor := range floors() {
 		if floor != 1 {
 			continue
 		}
