@@ -3,6 +3,7 @@ package llmcall_test
 import (
 	"os"
 	"os/exec"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,14 +26,19 @@ var floors = sync.OnceValue(func() map[string]int {
 		if err != nil {
 			panic(err)
 		}
-		pkg := "llmcall/" + row[2]
+		pkg := ownPath + "/" + row[2]
 		if row[2] == "llmcall" {
-			pkg = row[2]
+			pkg = ownPath
 		}
 		all[pkg] = floor
 	}
 	return all
 })
+
+// ownPath is the path of the module.
+var ownPath = strings.TrimSuffix(reflect.TypeFor[here]().PkgPath(), "_test")
+
+type here struct{}
 
 func floorOf(pkg string) (int, bool) {
 	if f, ok := floors()[pkg]; ok {
@@ -93,7 +99,7 @@ func TestGroundFloorNeedsTheStandardLibraryAlone(t *testing.T) {
 		}
 		for _, dep := range goList(t, "-deps", pkg) {
 			first, _, _ := strings.Cut(dep, "/")
-			if dep != pkg && (first == "llmcall" || strings.Contains(first, ".")) {
+			if dep != pkg && (strings.HasPrefix(dep, ownPath+"/") || strings.Contains(first, ".")) {
 				t.Errorf("%s needs %s", pkg, dep)
 			}
 		}
@@ -103,9 +109,9 @@ func TestGroundFloorNeedsTheStandardLibraryAlone(t *testing.T) {
 // An SDK, and a parser of SQL, are compiled only into a program that asks for
 // them.
 func TestTheRootNeedsNoProviderAndNoParser(t *testing.T) {
-	for _, dep := range goList(t, "-deps", "llmcall") {
-		if strings.HasPrefix(dep, "llmcall/provider") || strings.HasPrefix(dep, "llmcall/validate/") || strings.Contains(dep, "openai") {
-			t.Errorf("llmcall needs %s", dep)
+	for _, dep := range goList(t, "-deps", ownPath) {
+		if strings.HasPrefix(dep, ownPath+"/provider") || strings.HasPrefix(dep, ownPath+"/validate/") || strings.Contains(dep, "openai") {
+			t.Errorf("the root needs %s", dep)
 		}
 	}
 }
