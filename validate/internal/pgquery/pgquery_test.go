@@ -1,0 +1,151 @@
+package pgquery
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestTheTreeIsPostgreSQLs(t *testing.T) {
+	tree, err := Parse("SELECT 1; DELETE FROM t")
+	if err != nil || !strings.Contains(string(tree), `"SelectStmt"`) || !strings.Contains(string(tree), `"DeleteStmt"`) {
+		t.Errorf("%s, %v", tree, err)
+	}
+}
+
+func TestAnErrorHasAPlace(t *testing.T) {
+	for text, want := range map[string]Error{
+		"SELECT é FRM (":    {"syntax error at or near \"(\"", 14},
+		"SELECT 'abc":       {"unterminated quoted string at or near \"'abc\"", 8},
+		"SELECT U&'\\0000'": {"invalid Unicode escape value", 11},
+	} {
+		for range 3 { // the instance can be used after an error
+			_, err := Parse(text)
+			if got, ok := errors.AsType[*Error](err); !ok || *got != want {
+				t.Errorf("%q: %#v, want %v", text, err, want)
+			}
+		}
+	}
+}
+
+func TestManyGoroutinesParseAtOnce(t *testing.T) {
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			name := fmt.Sprintf("column_%d", i)
+			for range 20 {
+				if tree, err := Parse("SELECT " + name); err != nil || !strings.Contains(string(tree), name) {
+					t.Errorf("%s: %s, %v", name, tree, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// files are the names and contents in a directory of the cache.
+func files(t *testing.T, dir string) map[string]os.FileInfo {
+	t.Helper()
+	found := map[string]os.FileInfo{}
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() {
+			found[path] = info
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// A second process takes the machine code from the cache. wazero writes a file
+// for each module that it compiles: one that is the same file as before was not
+// compiled again. And what is in the file is what runs: one that is damaged is
+// noticed.
+func TestTheSecondProcessCompilesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it compiles the parser, which takes a second or more")
+	}
+	dir := t.TempDir()
+	use := func() {
+		t.Helper()
+		p, err := load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.parse("SELECT 1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.runtime.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use()
+	first := files(t, dir)
+	if len(first) != 1 {
+		t.Fatalf("the cache has %d files, want 1", len(first))
+	}
+	use()
+	second := files(t, dir)
+	for path, info := range first {
+		if again := second[path]; len(second) != 1 || again == nil || !os.SameFile(info, again) || !info.ModTime().Equal(again.ModTime()) {
+			t.Errorf("%s was written again", path)
+		}
+		if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use() // from memory
+}
+
+func TestTheCacheIsTheUsersAlone(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(home, "cache"))
+	t.Setenv("HOME", home)
+	t.Setenv("LocalAppData", home)
+	dir := cacheDir()
+	if dir == "" || !strings.HasPrefix(dir, home) {
+		t.Fatalf("%q is not in %q", dir, home)
+	}
+	if os.PathSeparator != '/' {
+		t.Skip("there are no modes")
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got := cacheDir(); got != "" {
+		t.Errorf("a directory that all can write is used: %q", got)
+	}
+	if err := os.RemoveAll(filepath.Dir(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Dir(dir), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := cacheDir(); got != "" {
+		t.Errorf("%q can't be a directory", got)
+	}
+}
+
+func TestTheModuleIsTheOneThatTheNoticeNames(t *testing.T) {
+	module, err := decompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	generate, err := os.ReadFile("generate.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(module)); !strings.Contains(string(generate), sum) {
+		t.Errorf("its SHA-256 is %s", sum)
+	}
+}
