@@ -112,7 +112,7 @@ func init() {
 // A block longer than MaxBytes is a complaint. The first use of PostgreSQL's
 // parser takes a second or two: it is compiled from WebAssembly then.
 func New(dialect Dialect) (validate.Strategy, error) {
-	if err := known("sql", dialect); err != nil {
+	if err := usable("sql", dialect); err != nil {
 		return nil, err
 	}
 	return syntax{dialect}, nil
@@ -132,7 +132,7 @@ func New(dialect Dialect) (validate.Strategy, error) {
 // writes. It assumes a server's default settings (standard_conforming_strings,
 // sql_mode). Give the connection a role that can only read all the same.
 func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
-	if err := known("sql_safe", dialect); err != nil {
+	if err := usable("sql_safe", dialect); err != nil {
 		return nil, err
 	}
 	if len(allowed) == 0 {
@@ -148,11 +148,26 @@ func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
 	return safe{dialect, slices.Clone(allowed)}, nil
 }
 
-func known(check string, d Dialect) error {
-	if d == Any || d == Postgres || d == MySQL {
-		return nil
+// usable returns an error for a dialect that is unknown, or whose grammar the
+// program does not import.
+func usable(check string, d Dialect) error {
+	if d != Any && d != Postgres && d != MySQL {
+		return &validate.ParamError{Check: check, Param: "dialect", Problem: fmt.Sprintf("is %.60q", string(d)), Takes: "postgres or mysql"}
 	}
-	return &validate.ParamError{Check: check, Param: "dialect", Problem: fmt.Sprintf("is %.60q", string(d)), Takes: "postgres or mysql"}
+	for _, grammar := range d.grammars() {
+		if grammar.Linked() {
+			continue
+		}
+		problem := fmt.Sprintf("is %q", string(d))
+		if d == Any {
+			problem = "is not given, so that both grammars are needed"
+		}
+		return &validate.ParamError{
+			Check: check, Param: "dialect", Takes: "a dialect whose package the program imports",
+			Problem: fmt.Sprintf(`%s, and the program does not import _ %q (llmcall/validate/standard imports all)`, problem, grammar.Package()),
+		}
+	}
+	return nil
 }
 
 // grammars are those that a text is parsed by, the faster first.
@@ -291,6 +306,6 @@ func nothing(b validate.Block) validate.Complaint {
 }
 
 func unparsed(b validate.Block, wrong *sqlparse.SyntaxError, title string) validate.Complaint {
-	return place(b, wrong.Offset, "this is no SQL that "+title+" can parse: "+wrong.Message,
+	return place(b, wrong.Offset, "this is not SQL that "+title+" can parse: "+wrong.Message,
 		"answer with valid "+title+" statements alone, or put them into a Markdown block labelled sql")
 }

@@ -1,4 +1,14 @@
-package sqlparse
+// Package postgres adds PostgreSQL's grammar to the checks of SQL. A program
+// imports it for that alone:
+//
+//	import _ "llmcall/validate/sql/postgres"
+//
+// It makes known the checks of package [llmcall/validate/sql] too. The grammar is
+// PostgreSQL's own parser, compiled to WebAssembly, and needs no C compiler. The
+// first use on a machine compiles it to machine code, which takes a second or two
+// and 300 MB; the result is kept in llmcall/wazero in the user's cache directory
+// ([os.UserCacheDir]), if there is one that only the user can write.
+package postgres
 
 import (
 	"context"
@@ -8,17 +18,22 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/wasilibs/go-pgquery/parser"
+	"llmcall/validate/internal/pgquery"
+	"llmcall/validate/internal/sqlparse"
+	_ "llmcall/validate/sql" // the checks
 )
 
-// turn lets one text be parsed at a time: the library compiles its WebAssembly
-// module anew, which takes a second or two, for each that is parsed beside
-// another.
+func init() { sqlparse.Register(sqlparse.Postgres, parse) }
+
+// turn lets one text be parsed at a time. pgquery does so as well, but knows no
+// context.
 var turn = make(chan struct{}, 1)
 
-func parsePostgres(ctx context.Context, text string) ([]Statement, error) {
+func parse(ctx context.Context, text string) ([]sqlparse.Statement, error) {
 	if deep, at := depth(text); deep > maxDepth {
-		return nil, &SyntaxError{at, fmt.Sprintf("the SQL is nested too deep, or has a chain of more than %d operators", maxDepth)}
+		return nil, &sqlparse.SyntaxError{
+			Offset: at, Message: fmt.Sprintf("the SQL is nested too deep, or has a chain of more than %d operators", maxDepth),
+		}
 	}
 	select {
 	case turn <- struct{}{}:
@@ -26,13 +41,13 @@ func parsePostgres(ctx context.Context, text string) ([]Statement, error) {
 		return nil, ctx.Err()
 	}
 	defer func() { <-turn }()
-	tree, err := parser.ParseToJSON(text)
+	tree, err := pgquery.Parse(text)
 	if err != nil {
-		e := &SyntaxError{Message: err.Error()}
-		if at, ok := errors.AsType[*parser.Error](err); ok && at.Cursorpos > 0 {
-			e.Offset = byteOffset(text, at.Cursorpos-1)
+		wrong := &sqlparse.SyntaxError{Message: err.Error()}
+		if at, ok := errors.AsType[*pgquery.Error](err); ok && at.Position > 0 {
+			wrong.Offset = byteOffset(text, at.Position-1)
 		}
-		return nil, e
+		return nil, wrong
 	}
 	var result struct {
 		Stmts []struct {
@@ -40,13 +55,13 @@ func parsePostgres(ctx context.Context, text string) ([]Statement, error) {
 			Location int            `json:"stmt_location"`
 		} `json:"stmts"`
 	}
-	if err := json.Unmarshal([]byte(tree), &result); err != nil {
-		return nil, &SyntaxError{0, fmt.Sprintf("the SQL can't be parsed (%v)", err)}
+	if err := json.Unmarshal(tree, &result); err != nil {
+		return nil, &sqlparse.SyntaxError{Message: fmt.Sprintf("the SQL can't be parsed (%v)", err)}
 	}
-	var statements []Statement
+	var statements []sqlparse.Statement
 	for _, s := range result.Stmts {
 		outer := len(statements)
-		start := skip(text, s.Location)
+		start := sqlparse.Skip(text, s.Location)
 		statements = append(statements, nodes(s.Stmt, start)...)
 		if outer < len(statements) {
 			statements[outer].Offset = start
@@ -60,8 +75,8 @@ func parsePostgres(ctx context.Context, text string) ([]Statement, error) {
 
 // nodes returns the statements in a part of PostgreSQL's syntax tree, the outer
 // ones first. A node is an object with its type's name as the only key.
-func nodes(node any, offset int) []Statement {
-	var found []Statement
+func nodes(node any, offset int) []sqlparse.Statement {
+	var found []sqlparse.Statement
 	switch node := node.(type) {
 	case []any:
 		for _, item := range node {
@@ -78,13 +93,13 @@ func nodes(node any, offset int) []Statement {
 			at := offset
 			if isNode && strings.HasSuffix(name, "Stmt") {
 				at = place(fields, offset)
-				found = append(found, Statement{Kind: kindOf(revoked(name, fields)), Offset: at})
+				found = append(found, sqlparse.Statement{Kind: sqlparse.KindOf(revoked(name, fields)), Offset: at})
 			}
 			switch name {
 			case "intoClause":
-				found = append(found, Statement{Kind: "select_into", Offset: offset})
+				found = append(found, sqlparse.Statement{Kind: "select_into", Offset: offset})
 			case "lockingClause":
-				found = append(found, Statement{Kind: "select_for_update", Offset: offset})
+				found = append(found, sqlparse.Statement{Kind: "select_for_update", Offset: offset})
 			}
 			found = append(found, nodes(node[name], at)...)
 		}
