@@ -127,7 +127,7 @@ func TestSafeSQLHasStatementsOfAllowedKindsOnly(t *testing.T) {
 		want(t, "sql_safe", test.text, test.complaint)
 	}
 	for _, test := range []struct{ text, complaint string }{
-		{"WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", "line 1, column 24: a statement of the kind delete is not allowed, inside another either"},
+		{"WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", "line 1, column 24: a statement of the kind delete is not allowed, not even inside another"},
 		{"WITH x AS (UPDATE t SET a = 1 RETURNING *) SELECT * FROM x", "kind update"},
 		{"WITH x AS (INSERT INTO t VALUES (1) RETURNING *) SELECT 1", "kind insert"},
 		{"SELECT * INTO x FROM t", "kind select_into"},

@@ -4,8 +4,9 @@
 //	import _ "llmcall/validate/code/python"
 //
 // The parser is Brython's, for Python 3.14, and runs in a JavaScript interpreter:
-// it needs no Python. It parses one block at a time and 10 to 40 kB a second, and
-// takes a second to load at its first use. It stops when the context ends.
+// it needs no Python. It loads in about a second at its first use, parses two
+// blocks at a time and 10 to 40 kB a second of each, and stops when the context
+// ends.
 package python
 
 import (

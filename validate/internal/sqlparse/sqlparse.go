@@ -21,7 +21,7 @@ const (
 	MySQL    Dialect = "mysql"
 )
 
-// Title is the dialect's name for people.
+// Title returns the dialect's name for people.
 func (d Dialect) Title() string {
 	if d == MySQL {
 		return "MySQL"
@@ -29,7 +29,7 @@ func (d Dialect) Title() string {
 	return "PostgreSQL"
 }
 
-// Package is the path of the package that registers the dialect's grammar.
+// Package returns the path of the package that registers the dialect's grammar.
 func (d Dialect) Package() string { return "llmcall/validate/sql/" + string(d) }
 
 // Parser returns the statements of a text. The error is a *[SyntaxError], or
@@ -68,7 +68,7 @@ const MaxLength = 32 << 10
 type Statement struct {
 	Kind   string // "select", "insert", "create" and so on
 	Offset int    // of its first byte
-	Inner  bool   // it is a part of the statement before it
+	Inner  bool   // part of the statement before it
 }
 
 // SyntaxError is why a text can't be parsed.

@@ -107,7 +107,7 @@ func nodes(node any, offset int) []sqlparse.Statement {
 	return found
 }
 
-// revoked tells GRANT from REVOKE, which have one type.
+// revoked returns "RevokeStmt" for a REVOKE, which has the type of a GRANT.
 func revoked(name string, fields map[string]any) string {
 	if granted, _ := fields["is_grant"].(bool); !granted && (name == "GrantStmt" || name == "GrantRoleStmt") {
 		return "RevokeStmt"
@@ -115,8 +115,8 @@ func revoked(name string, fields map[string]any) string {
 	return name
 }
 
-// place is the offset of the table that a statement changes, the nearest to a
-// place that the tree has for a statement within another.
+// place returns the offset of the table that a statement changes, the closest to a
+// position that the tree has for a statement inside another.
 func place(fields map[string]any, outer int) int {
 	relation, _ := fields["relation"].(map[string]any)
 	if at, ok := relation["location"].(float64); ok {
