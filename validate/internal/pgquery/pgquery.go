@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/tetratelabs/wazero"
@@ -40,7 +41,7 @@ func (e *Error) Error() string { return e.Message }
 // parser is the compiled module with the one instance that parses. An instance is
 // for one text at a time.
 type parser struct {
-	sync.Mutex
+	turn     chan struct{} // has room for who uses the instance
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	instance *instance // nil before the first text, and after a fault
@@ -52,18 +53,25 @@ var shared = sync.OnceValues(func() (*parser, error) { return load(cacheDir()) }
 
 // Parse returns the syntax tree of a text as JSON
 // (https://github.com/pganalyze/libpg_query describes it). The error is an
-// *[Error] if the text can't be parsed; any other is a fault of the parser. Texts
-// are parsed one after the other.
-func Parse(text string) (tree []byte, err error) {
+// *[Error] if the text can't be parsed, ctx's own if it ends while another text is
+// being parsed, or that the parser can't be loaded. Texts are parsed one after
+// the other, and a text that has begun is parsed to its end.
+func Parse(ctx context.Context, text string) (tree []byte, err error) {
 	p, err := shared()
 	if err != nil {
 		return nil, err
 	}
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-p.turn }()
 	return p.parse(text)
 }
 
 // load compiles the module, or takes it from the cache in dir. Where that can't
-// be used ("" is no directory), the result is kept in memory alone.
+// be used ("" for none), the result is kept in memory alone.
 func load(dir string) (*parser, error) {
 	module, err := decompressed()
 	if err != nil {
@@ -92,7 +100,7 @@ func compile(module []byte, cache wazero.CompilationCache) (*parser, error) {
 	ctx := context.Background()
 	config := wazero.NewRuntimeConfig().WithCompilationCache(cache).
 		WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesThreads)
-	p := &parser{runtime: wazero.NewRuntimeWithConfig(ctx, config)}
+	p := &parser{turn: make(chan struct{}, 1), runtime: wazero.NewRuntimeWithConfig(ctx, config)}
 	_, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime)
 	if err == nil {
 		err = instantiateWASIX(ctx, p.runtime)
@@ -107,8 +115,6 @@ func compile(module []byte, cache wazero.CompilationCache) (*parser, error) {
 }
 
 func (p *parser) parse(text string) ([]byte, error) {
-	p.Lock()
-	defer p.Unlock()
 	if p.instance == nil {
 		i, err := p.instantiate()
 		if err != nil {
@@ -117,12 +123,21 @@ func (p *parser) parse(text string) ([]byte, error) {
 		p.instance = i
 	}
 	tree, err := p.instance.parse(text)
-	if _, bad := errors.AsType[*Error](err); err != nil && !bad {
-		// Its memory may be in any state.
-		err = errors.Join(err, p.instance.module.Close(context.Background()))
-		p.instance = nil
+	if err == nil {
+		return tree, nil
 	}
-	return tree, err
+	if _, bad := errors.AsType[*Error](err); bad {
+		return nil, err
+	}
+	// The text was too much for the parser, as one that overflows its stack. Its
+	// memory may be in any state now: the next text gets another instance.
+	i := p.instance
+	p.instance = nil
+	if closed := i.module.Close(context.Background()); closed != nil {
+		return nil, errors.Join(err, closed)
+	}
+	reason, _, _ := strings.Cut(err.Error(), "\n") // a stack trace follows
+	return nil, &Error{Message: "the SQL can't be parsed (" + reason + ")"}
 }
 
 // instance is a module with a memory of its own.

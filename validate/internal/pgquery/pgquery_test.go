@@ -1,6 +1,7 @@
 package pgquery
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,10 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/tetratelabs/wazero/api"
 )
 
 func TestTheTreeIsPostgreSQLs(t *testing.T) {
-	tree, err := Parse("SELECT 1; DELETE FROM t")
+	tree, err := Parse(t.Context(), "SELECT 1; DELETE FROM t")
 	if err != nil || !strings.Contains(string(tree), `"SelectStmt"`) || !strings.Contains(string(tree), `"DeleteStmt"`) {
 		t.Errorf("%s, %v", tree, err)
 	}
@@ -25,11 +28,37 @@ func TestAnErrorHasAPlace(t *testing.T) {
 		"SELECT U&'\\0000'": {"invalid Unicode escape value", 11},
 	} {
 		for range 3 { // the instance can be used after an error
-			_, err := Parse(text)
+			_, err := Parse(t.Context(), text)
 			if got, ok := errors.AsType[*Error](err); !ok || *got != want {
 				t.Errorf("%q: %#v, want %v", text, err, want)
 			}
 		}
+	}
+}
+
+// trap is a function that ends as WebAssembly does on a stack overflow.
+type trap struct{ api.Function }
+
+func (trap) Call(context.Context, ...uint64) ([]uint64, error) {
+	return nil, errors.New("wasm error: stack overflow\nwasm stack trace:\n\t…")
+}
+
+// After a text on which the parser itself fails, the next one is parsed.
+func TestAFaultIsOfOneText(t *testing.T) {
+	if _, err := Parse(t.Context(), "SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.instance.query = trap{p.instance.query}
+	_, err = Parse(t.Context(), "SELECT 2")
+	if bad, ok := errors.AsType[*Error](err); !ok || !strings.HasPrefix(bad.Message, "the SQL can't be parsed (") || strings.Contains(bad.Message, "\n") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Parse(t.Context(), "SELECT 3"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -39,7 +68,7 @@ func TestManyGoroutinesParseAtOnce(t *testing.T) {
 		all.Go(func() {
 			name := fmt.Sprintf("column_%d", i)
 			for range 20 {
-				if tree, err := Parse("SELECT " + name); err != nil || !strings.Contains(string(tree), name) {
+				if tree, err := Parse(t.Context(), "SELECT "+name); err != nil || !strings.Contains(string(tree), name) {
 					t.Errorf("%s: %s, %v", name, tree, err)
 				}
 			}

@@ -48,7 +48,7 @@ func instantiateWASIX(ctx context.Context, r wazero.Runtime) error {
 	export("stack_checkpoint", stackCheckpoint, types{i32, i32}, types{i32})
 	export("stack_restore", stackRestore, types{i32, i64}, nil)
 	export("proc_id", processID, types{i32}, types{i32})
-	// What follows is for threads and signals, and there are none.
+	// The rest is for threads and signals, which the parser does not use.
 	export("callback_signal", never("callback_signal"), types{i32, i32}, nil)
 	export("futex_wait", never("futex_wait"), types{i32, i32, i32, i32}, types{i32})
 	export("futex_wake", never("futex_wake"), types{i32, i32}, types{i32})

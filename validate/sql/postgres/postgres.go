@@ -25,29 +25,22 @@ import (
 
 func init() { sqlparse.Register(sqlparse.Postgres, parse) }
 
-// turn lets one text be parsed at a time. pgquery does so as well, but knows no
-// context.
-var turn = make(chan struct{}, 1)
-
 func parse(ctx context.Context, text string) ([]sqlparse.Statement, error) {
 	if deep, at := depth(text); deep > maxDepth {
 		return nil, &sqlparse.SyntaxError{
 			Offset: at, Message: fmt.Sprintf("the SQL is nested too deep, or has a chain of more than %d operators", maxDepth),
 		}
 	}
-	select {
-	case turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-turn }()
-	tree, err := pgquery.Parse(text)
-	if err != nil {
-		wrong := &sqlparse.SyntaxError{Message: err.Error()}
-		if at, ok := errors.AsType[*pgquery.Error](err); ok && at.Position > 0 {
-			wrong.Offset = byteOffset(text, at.Position-1)
+	tree, err := pgquery.Parse(ctx, text)
+	if bad, ok := errors.AsType[*pgquery.Error](err); ok {
+		wrong := &sqlparse.SyntaxError{Message: bad.Message}
+		if bad.Position > 0 {
+			wrong.Offset = byteOffset(text, bad.Position-1)
 		}
 		return nil, wrong
+	}
+	if err != nil {
+		return nil, err
 	}
 	var result struct {
 		Stmts []struct {
