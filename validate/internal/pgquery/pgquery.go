@@ -49,7 +49,13 @@ type parser struct {
 
 // shared is compiled at the first text. A failure is kept: it is one of this
 // machine or of the embedded module, and would come again.
-var shared = sync.OnceValues(func() (*parser, error) { return load(cacheDir()) })
+var shared = sync.OnceValues(func() (*parser, error) {
+	module, err := decompressed()
+	if err != nil {
+		return nil, fmt.Errorf("the embedded PostgreSQL parser: %w", err)
+	}
+	return load(module, cacheDir())
+})
 
 // Parse returns the syntax tree of a text as JSON
 // (https://github.com/pganalyze/libpg_query describes it). The error is an
@@ -72,11 +78,7 @@ func Parse(ctx context.Context, text string) (tree []byte, err error) {
 
 // load compiles the module, or takes it from the cache in dir. Where that can't
 // be used ("" for none), the result is kept in memory alone.
-func load(dir string) (*parser, error) {
-	module, err := decompressed()
-	if err != nil {
-		return nil, fmt.Errorf("the embedded PostgreSQL parser: %w", err)
-	}
+func load(module []byte, dir string) (*parser, error) {
 	if dir != "" {
 		if cache, err := wazero.NewCompilationCacheWithDir(dir); err == nil {
 			if p, err := compile(module, cache); err == nil {
