@@ -44,12 +44,13 @@ func floorOf(pkg string) (int, bool) {
 	if f, ok := floors()[pkg]; ok {
 		return f, true
 	}
+	nearest, floor := "", 0 // the deepest folder: validate/code/ is within validate/
 	for folder, f := range floors() {
-		if strings.HasSuffix(folder, "/") && strings.HasPrefix(pkg, folder) {
-			return f, true
+		if strings.HasSuffix(folder, "/") && strings.HasPrefix(pkg, folder) && len(folder) > len(nearest) {
+			nearest, floor = folder, f
 		}
 	}
-	return 0, false
+	return floor, nearest != ""
 }
 
 func goList(t *testing.T, args ...string) []string {
@@ -112,6 +113,37 @@ func TestTheRootNeedsNoProviderAndNoParser(t *testing.T) {
 	for _, dep := range goList(t, "-deps", ownPath) {
 		if strings.HasPrefix(dep, ownPath+"/provider") || strings.HasPrefix(dep, ownPath+"/validate/") || strings.Contains(dep, "openai") {
 			t.Errorf("the root needs %s", dep)
+		}
+	}
+}
+
+// A check links no parser but its own: what a program must not have for a blank
+// import of a package.
+func TestAParserIsLinkedByTheImportOfItsLanguage(t *testing.T) {
+	parsers := map[string]string{
+		"esbuild": "github.com/evanw/esbuild/", "goja": "github.com/dop251/goja", "yaml": "go.yaml.in/yaml/",
+		"postgres": "github.com/tetratelabs/wazero", "mysql": "github.com/pingcap/tidb/", "cel": "cel.dev/", "openapi": "github.com/getkin/",
+	}
+	for pkg, own := range map[string][]string{
+		"llmcall/validate":                 nil,
+		"llmcall/validate/code":            nil,
+		"llmcall/validate/code/javascript": {"esbuild"},
+		"llmcall/validate/code/python":     {"goja"},
+		"llmcall/validate/code/sql":        nil,
+		"llmcall/validate/code/yaml":       {"yaml"},
+		"llmcall/validate/sql":             nil,
+		"llmcall/validate/sql/mysql":       {"mysql"},
+		"llmcall/validate/sql/postgres":    {"postgres"},
+	} {
+		var linked []string
+		deps := goList(t, "-deps", pkg)
+		for name, prefix := range parsers {
+			if slices.ContainsFunc(deps, func(dep string) bool { return strings.HasPrefix(dep, prefix) }) {
+				linked = append(linked, name)
+			}
+		}
+		if !slices.Equal(linked, own) {
+			t.Errorf("%s links %v, want %v", pkg, linked, own)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func TestOneOfManyRegistersAName(t *testing.T) {
 // A check whose package is not imported is not unknown: the error says where it
 // is.
 func TestACheckInAPackageThatIsNotImportedIsPointedTo(t *testing.T) {
-	for name, at := range map[string]string{"sql_safe": "sql", "python": "code", "expression": "expression", "agent_task": "judge", "openapi_spec": "openapi"} {
+	for name, at := range map[string]string{"sql_safe": "sql", "python": "code/python", "expression": "expression", "agent_task": "judge", "openapi_spec": "openapi"} {
 		want := fmt.Sprintf("check %q is in package llmcall/validate/%s, which this program does not import (llmcall/validate/standard is all of them)", name, at)
 		for _, spec := range []string{name, name + ":x", "not:" + name} {
 			if _, err := validate.Parse(spec); err == nil || !strings.HasSuffix(err.Error(), want) {

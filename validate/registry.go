@@ -93,7 +93,7 @@ func definitions() []Definition {
 // inPackage are the checks that need libraries which only a program that asks
 // for them should compile. Each registers itself when its package is imported.
 var inPackage = map[string]string{
-	"code": "code", "python": "code", "sql": "sql", "sql_safe": "sql", "openapi_spec": "openapi", "expression": "expression",
+	"code": "code", "python": "code/python", "sql": "sql", "sql_safe": "sql", "openapi_spec": "openapi", "expression": "expression",
 	"agent_task": "judge", "ai_contradiction_check": "judge",
 }
 

@@ -1,23 +1,37 @@
-// Package code has the check "code": that an answer's code can be parsed, by a
-// real parser of its language. An import makes its name, and "python" for Python,
-// known to validate.Build and validate.Parse.
+// Package code has the check "code": an answer's code can be parsed by a parser of
+// its language. An import makes its name known to [validate.Build] and
+// [validate.Parse].
+//
+// The package itself parses Go and JSON. A parser of another language is linked
+// into a program only if the program imports the language's package:
+//
+//	import _ "llmcall/validate/code/python"
+//
+// [llmcall/validate/standard] imports them all, and [Register] adds a language.
 package code
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"llmcall/validate"
 )
 
-// Languages are the languages that New takes, each with a parser of its own.
-// jsx and tsx are JavaScript and TypeScript with JSX.
-var Languages = []string{"go", "javascript", "json", "jsx", "python", "sql", "tsx", "typescript", "yaml"}
+// packages are the languages of this module, and where they register themselves.
+var packages = map[string]string{
+	"go": "llmcall/validate/code", "json": "llmcall/validate/code",
+	"javascript": "llmcall/validate/code/javascript", "jsx": "llmcall/validate/code/javascript",
+	"typescript": "llmcall/validate/code/javascript", "tsx": "llmcall/validate/code/javascript",
+	"python": "llmcall/validate/code/python", "sql": "llmcall/validate/code/sql", "yaml": "llmcall/validate/code/yaml",
+}
 
-// MaxBytes is how much code is parsed: a longer block is a complaint.
+// MaxBytes is the longest block of code that is parsed, in bytes. A longer one is
+// a complaint.
 const MaxBytes = 64 << 10
 
 const maxListed = 20
@@ -28,7 +42,7 @@ func init() {
 			Name: "code", Example: "code:go",
 			Summary: "the answer, or each of its blocks of the language, is code that can be parsed",
 			Params: []validate.Param{{
-				Name: "language", Type: "string", Default: "python", Meaning: "the language: " + strings.Join(Languages, ", "),
+				Name: "language", Type: "string", Default: "python", Meaning: "the language: " + strings.Join(slices.Sorted(maps.Keys(packages)), ", "),
 			}},
 			Main: "the language",
 		},
@@ -46,79 +60,145 @@ func init() {
 			return map[string]any{"language": strings.TrimSpace(text)}, nil
 		},
 	})
-	validate.MustRegister(validate.Definition{
-		Info: validate.Info{
-			Name: "python", Example: "python",
-			Summary: "the answer, or each of its Python blocks, is Python code that can be parsed",
-		},
-		Build: func(validate.Params) (validate.Strategy, error) {
-			return check{"python", languages["python"]}, nil
-		},
-	})
+	MustRegister(goLanguage)
+	MustRegister(jsonLanguage)
 }
 
-func takes() string { return "one of " + strings.Join(Languages, ", ") }
+func takes() string { return "one of " + strings.Join(Languages(), ", ") }
 
-// New passes an answer whose code in the language can be parsed. That is each
-// fenced block that is labelled with the language, in any case and by its usual
-// short names (py, js, ts, yml, golang); where there is none, each block without
-// a label; where there is none either, each block; and an answer without blocks
-// as a whole. Blocks may be fenced by ``` or ~~~, indented, and longer than the
-// fences in them; the blocks of a block labelled markdown are looked at too.
+// Language is a language whose code can be checked.
+type Language struct {
+	// Name is what [New] and configuration call it: "python".
+	Name string
+	// Title is its name in complaints: "Python".
+	Title string
+	// Labels are those of its Markdown blocks, in lower case, the usual one first.
+	Labels []string
+	// Parse returns the problems of code, none if it can be parsed. The code is
+	// valid UTF-8 without NUL characters, at most [MaxBytes] long. The error is
+	// that of the context, or a fault of the parser. Parse may be called by
+	// several goroutines at once.
+	Parse func(ctx context.Context, code string) ([]Problem, error)
+	// Comments begin a comment that ends with its line: "//". Code that is
+	// nothing else is a complaint.
+	Comments []string
+	// Words begin a statement that may consist of words alone ("import os"). An
+	// answer without blocks that is words alone, and has none of these, is a
+	// complaint even if it can be parsed. Default nil: what can be parsed is code.
+	Words []string
+	// Ready returns an error if something that Parse needs is missing, such as a
+	// grammar that the program does not import. [New] calls it. Default nil: no
+	// error.
+	Ready func() error
+}
+
+// Problem is something wrong in code.
+type Problem struct {
+	Text         string
+	Line, Column int // from 1, in code points
+}
+
+var registered struct {
+	sync.RWMutex
+	languages map[string]Language
+}
+
+// Register makes a language known to [New]. The error says what is missing, or
+// that the name is taken. It may be called by several goroutines at once; a
+// language's package calls it from its init.
+func Register(l Language) error {
+	switch {
+	case l.Name == "" || strings.TrimSpace(l.Name) != l.Name:
+		return fmt.Errorf("code: Register: Name must be a name without white space around it, got %q", l.Name)
+	case l.Title == "":
+		return fmt.Errorf("code: Register %q: Title must not be empty", l.Name)
+	case len(l.Labels) == 0:
+		return fmt.Errorf("code: Register %q: Labels must not be empty", l.Name)
+	case l.Parse == nil:
+		return fmt.Errorf("code: Register %q: Parse must not be nil", l.Name)
+	}
+	registered.Lock()
+	defer registered.Unlock()
+	if _, taken := registered.languages[l.Name]; taken {
+		return fmt.Errorf("code: Register %q: the name is taken", l.Name)
+	}
+	if registered.languages == nil {
+		registered.languages = map[string]Language{}
+	}
+	l.Labels, l.Comments, l.Words = slices.Clone(l.Labels), slices.Clone(l.Comments), slices.Clone(l.Words)
+	registered.languages[l.Name] = l
+	return nil
+}
+
+// MustRegister is [Register] for a package's init: it panics on an error.
+func MustRegister(l Language) {
+	if err := Register(l); err != nil {
+		panic(err)
+	}
+}
+
+// Languages returns the names of the registered languages, sorted: those of the
+// packages that the program imports.
+func Languages() []string {
+	registered.RLock()
+	defer registered.RUnlock()
+	return slices.Sorted(maps.Keys(registered.languages))
+}
+
+func lookup(name string) (Language, bool) {
+	registered.RLock()
+	defer registered.RUnlock()
+	l, ok := registered.languages[name]
+	return l, ok
+}
+
+// New returns the check "code" for a language. It passes an answer whose code in
+// the language can be parsed. That is each fenced block that is labelled with the
+// language, in any case and by its usual short names (py, js, ts, yml, golang). If
+// there is none, it is each block without a label; if there is none of those
+// either, each block; and in an answer without blocks, the whole answer. Blocks
+// may be fenced by ``` or ~~~, indented, and longer than the fences in them; the
+// blocks in a block that is labelled markdown count too.
 //
-// Some code must be there: comments alone are none, and in an answer without
-// blocks words alone are none either, though "hello" is an expression in many
+// There must be some code: comments alone are not enough, and neither are words
+// alone in an answer without blocks, though "hello" is an expression in many
 // languages.
 //
 // Only the syntax is checked, and nothing is run. Go may be a file, or a part of
-// one as gofmt takes it: declarations or statements. JSON is what validate.JSON
-// passes, SQL is PostgreSQL's or MySQL's. Python is parsed as version 3.14; its
-// parser reads 10 to 40 kB a second, and takes a second to load at its first use.
-// TypeScript's types are parsed and not checked.
+// one as gofmt accepts it: declarations or statements. JSON is what
+// [validate.JSON] passes. The other languages are described in their packages.
 //
-// Complaints have the line and column in the answer. A block longer than MaxBytes
-// is a complaint (for SQL the limit is 32 kB). Python's parser stops when ctx ends;
-// the others don't, and take a second or two at most. A language that is not in Languages
-// is a *validate.ParamError.
+// Complaints have the line and column in the answer. A block longer than
+// [MaxBytes] is a complaint. A parser that does not stop when ctx ends takes a
+// second or two at most.
+//
+// The error is a *[validate.ParamError]: the language is unknown, or its package
+// is not imported, which the error then names.
 func New(language string) (validate.Strategy, error) {
-	l, ok := languages[language]
+	l, ok := lookup(language)
 	if !ok {
-		return nil, &validate.ParamError{Check: "code", Param: "language", Problem: fmt.Sprintf("is %.60q", language), Takes: takes()}
+		problem := fmt.Sprintf("is %.60q", language)
+		if at, known := packages[language]; known {
+			problem += fmt.Sprintf(", and the program does not import _ %q (llmcall/validate/standard imports all)", at)
+		}
+		return nil, &validate.ParamError{Check: "code", Param: "language", Problem: problem, Takes: takes()}
 	}
-	return check{"code", l}, nil
+	if l.Ready != nil {
+		if err := l.Ready(); err != nil {
+			return nil, &validate.ParamError{Check: "code", Param: "language", Problem: fmt.Sprintf("is %q", language), Takes: takes(), Err: err}
+		}
+	}
+	return check{l}, nil
 }
 
-// language is how code in a language is parsed.
-type language struct {
-	title  string
-	labels []string // of its blocks
-	// parse returns what is wrong with code. The error is that of the context,
-	// or a fault of the parser.
-	parse func(ctx context.Context, code string) ([]problem, error)
-	// comments begin what is no code up to the end of the line.
-	comments []string
-	// words begin a statement that may be nothing but words ("import os").
-	// Default nil: what can be parsed is code.
-	words []string
-}
+type check struct{ Language }
 
-// problem is something wrong in code.
-type problem struct {
-	text         string
-	line, column int // from 1, in code points
-}
-
-type check struct {
-	name string
-	language
-}
-
-func (c check) Name() string { return c.name }
+func (check) Name() string { return "code" }
 
 func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
 	var complaints []validate.Complaint
 	left := 0
-	for _, b := range validate.BlocksOf(a.Text, c.labels...) {
+	for _, b := range validate.BlocksOf(a.Text, c.Labels...) {
 		if err := ctx.Err(); err != nil {
 			return validate.Verdict{}, err
 		}
@@ -131,8 +211,8 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 				left++
 				continue
 			}
-			line, column := b.Position(max(1, p.line), max(1, p.column))
-			complaints = append(complaints, validate.Complaint{Problem: p.text, Line: line, Column: column, Suggestion: c.suggestion(b)})
+			line, column := b.Position(max(1, p.Line), max(1, p.Column))
+			complaints = append(complaints, validate.Complaint{Problem: p.Text, Line: line, Column: column, Suggestion: c.suggestion(b)})
 		}
 	}
 	if left > 0 {
@@ -141,26 +221,26 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 	return validate.Verdict{Complaints: complaints}, nil
 }
 
-func (c check) problems(ctx context.Context, b validate.Block) ([]problem, error) {
+func (c check) problems(ctx context.Context, b validate.Block) ([]Problem, error) {
 	lines := strings.Split(b.Code, "\n")
 	switch {
 	case !b.Closed:
-		return []problem{{"the Markdown block is not closed: the text ends before it is complete", len(lines), 1}}, nil
+		return []Problem{{"the Markdown block is not closed: the text ends before it is complete", len(lines), 1}}, nil
 	case len(b.Code) > MaxBytes:
-		return []problem{{fmt.Sprintf("the code is longer than %d bytes", MaxBytes), 1, 1}}, nil
+		return []Problem{{fmt.Sprintf("the code is longer than %d bytes", MaxBytes), 1, 1}}, nil
 	case c.empty(lines):
-		return []problem{{"there is no " + c.title + " code", 1, 1}}, nil
+		return []Problem{{"there is no " + c.Title + " code", 1, 1}}, nil
 	}
 	if at := unreadable(b.Code); at >= 0 {
 		line, column := validate.Position(b.Code, at)
-		return []problem{{"there is a NUL character, or a byte that is not valid UTF-8", line, column}}, nil
+		return []Problem{{"there is a NUL character, or a byte that is not valid UTF-8", line, column}}, nil
 	}
-	found, err := c.parse(ctx, b.Code)
+	found, err := c.Parse(ctx, b.Code)
 	for i := range found {
-		found[i].text = "this is not valid " + c.title + ": " + found[i].text
+		found[i].Text = "this is not valid " + c.Title + ": " + found[i].Text
 	}
-	if err == nil && len(found) == 0 && !b.Fenced && c.words != nil && c.prose(lines) {
-		return []problem{{"there are only words, and no " + c.title + " code", 1, 1}}, nil
+	if err == nil && len(found) == 0 && !b.Fenced && c.Words != nil && c.prose(lines) {
+		return []Problem{{"there are only words, and no " + c.Title + " code", 1, 1}}, nil
 	}
 	return found, err
 }
@@ -168,16 +248,17 @@ func (c check) problems(ctx context.Context, b validate.Block) ([]problem, error
 func (c check) suggestion(b validate.Block) string {
 	switch {
 	case !b.Closed:
-		return "answer with the whole " + c.title + " code; make it shorter if it does not fit"
-	case b.Fenced && b.Label != "" && !slices.Contains(c.labels, b.Label):
-		return "answer with " + c.title + " code in a Markdown block labelled " + c.labels[0] + "; this one is labelled " + fmt.Sprintf("%.30q", b.Label)
+		return "answer with the whole " + c.Title + " code; make it shorter if it does not fit"
+	case b.Fenced && b.Label != "" && !slices.Contains(c.Labels, b.Label):
+		return "answer with " + c.Title + " code in a Markdown block labelled " + c.Labels[0] + "; this one is labelled " + fmt.Sprintf("%.30q", b.Label)
 	case b.Fenced:
-		return "answer with " + c.title + " code that can be parsed"
+		return "answer with " + c.Title + " code that can be parsed"
 	}
-	return "answer with " + c.title + " code alone, or put it into a Markdown block labelled " + c.labels[0]
+	return "answer with " + c.Title + " code alone, or put it into a Markdown block labelled " + c.Labels[0]
 }
 
-// unreadable is the offset of what no parser should be given; -1 if there is none.
+// unreadable returns the offset of the first character that no parser may see, or
+// -1.
 func unreadable(code string) int {
 	for at, r := range code {
 		if r == 0 || r == utf8.RuneError && !strings.HasPrefix(code[at:], "\uFFFD") {
@@ -187,23 +268,23 @@ func unreadable(code string) int {
 	return -1
 }
 
-// empty is true for lines with nothing but white space and comments.
+// empty reports whether the lines have nothing but white space and comments.
 func (c check) empty(lines []string) bool {
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
-		if line != "" && !slices.ContainsFunc(c.comments, func(mark string) bool { return strings.HasPrefix(line, mark) }) {
+		if line != "" && !slices.ContainsFunc(c.Comments, func(mark string) bool { return strings.HasPrefix(line, mark) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// prose is true for lines of which each is words and marks that a sentence could
-// be, and none begins with a statement's keyword.
+// prose reports whether each line consists of words and punctuation, as a sentence
+// does, and none begins with a keyword that starts a statement.
 func (c check) prose(lines []string) bool {
 	for _, line := range lines {
 		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r.,;:!?'\"-", r) })
-		if strings.ContainsAny(line, "()[]{}<>=+*/%|&^~@#$\\`_0123456789") || len(words) > 0 && slices.Contains(c.words, words[0]) {
+		if strings.ContainsAny(line, "()[]{}<>=+*/%|&^~@#$\\`_0123456789") || len(words) > 0 && slices.Contains(c.Words, words[0]) {
 			return false
 		}
 	}

@@ -10,6 +10,12 @@ import (
 
 	"llmcall/validate"
 	"llmcall/validate/code"
+	_ "llmcall/validate/code/javascript"
+	_ "llmcall/validate/code/python"
+	_ "llmcall/validate/code/sql"
+	_ "llmcall/validate/code/yaml"
+	_ "llmcall/validate/sql/mysql"
+	_ "llmcall/validate/sql/postgres"
 )
 
 func said(t testing.TB, s validate.Strategy, text string) string {
@@ -211,7 +217,7 @@ func TestComplaintsAreBounded(t *testing.T) {
 func TestAContextThatHasEndedIsAnError(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, language := range code.Languages {
+	for _, language := range code.Languages() {
 		s := validate.Must(code.New(language))
 		if _, err := s.Check(ctx, &validate.Answer{Text: "x = 1"}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", language, err)
@@ -258,7 +264,7 @@ func FuzzCode(f *testing.F) {
 	}
 	f.Add("```py\nx = (\n```\n~~~js\n}\n~~~")
 	var checks []validate.Strategy
-	for _, language := range code.Languages {
+	for _, language := range code.Languages() {
 		if language != "sql" { // has a target of its own
 			checks = append(checks, validate.Must(code.New(language)))
 		}
@@ -277,4 +283,37 @@ func FuzzCode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestALanguageOfAnotherPackageCanBeRegistered(t *testing.T) {
+	complete := code.Language{
+		Name: "shout", Title: "Shout", Labels: []string{"shout"},
+		Parse: func(_ context.Context, source string) ([]code.Problem, error) {
+			if source == strings.ToUpper(source) {
+				return nil, nil
+			}
+			return []code.Problem{{Text: "a small letter", Line: 1, Column: 2}}, nil
+		},
+	}
+	for want, change := range map[string]func(*code.Language){
+		`code: Register: Name must be a name without white space around it, got " x"`: func(l *code.Language) { l.Name = " x" },
+		`code: Register "shout": Title must not be empty`:                             func(l *code.Language) { l.Title = "" },
+		`code: Register "shout": Labels must not be empty`:                            func(l *code.Language) { l.Labels = nil },
+		`code: Register "shout": Parse must not be nil`:                               func(l *code.Language) { l.Parse = nil },
+		`code: Register "go": the name is taken`:                                      func(l *code.Language) { l.Name = "go" },
+		"":                                                                            func(*code.Language) {},
+	} {
+		l := complete
+		change(&l)
+		if err := code.Register(l); (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	s := validate.Must(validate.Parse("code:shout"))
+	if got := said(t, s, "A b"); got != "line 1, column 2: this is not valid Shout: a small letter (answer with Shout code alone, or put it into a Markdown block labelled shout)" {
+		t.Error(got)
+	}
+	if got := said(t, s, "```shout\nHEY\n```"); got != "" {
+		t.Error(got)
+	}
 }

@@ -1,11 +1,10 @@
-// Package expression checks an answer by an expression in the Common Expression
-// Language (CEL, https://cel.dev), for what a configuration file must be able to
-// say without Go:
+// Package expression has the check "expression": an expression in the Common
+// Expression Language (CEL, https://cel.dev) is true for an answer. It is for rules
+// that a configuration file must be able to state without Go:
 //
 //	size(answer.items) > 0 && answer.items.all(i, i.price >= 0)
 //
-// An import of it, for its name or for its effect, makes the check "expression"
-// known to validate.Build and validate.Parse.
+// An import makes the check's name known to [validate.Build] and [validate.Parse].
 package expression
 
 import (
@@ -25,52 +24,51 @@ import (
 
 func init() { validate.MustRegister(definition) }
 
-// Config is an expression, and what is said of an answer for which it is false.
+// Config is an expression, and the complaint about an answer for which it is false.
 type Config struct {
-	// Expression gives a boolean. Its variables are
+	// Expression must give a boolean. Its variables are
 	//
 	//   - answer: the decoded JSON value of the answer. A number without a
-	//     fraction and an exponent is an int, if it is in the range of int64, and
-	//     any other a double; both compare with each other, but arithmetic takes
-	//     two of the same type: double(answer.n) * 1.5;
+	//     fraction or an exponent is an int if it fits int64, and any other is a
+	//     double. The two can be compared, but arithmetic needs operands of one
+	//     type: double(answer.n) * 1.5;
 	//   - text: the text of the answer, a string;
 	//   - attempt: the number of the attempt, an int, from 1.
 	//
-	// Beside CEL's own functions it has those of the extensions for strings,
+	// Besides CEL's own functions there are those of the extensions for strings,
 	// mathematics, lists, sets and bindings (https://pkg.go.dev/cel.dev/cel-go/ext),
 	// and optional values: answer.?name.orValue("").
 	Expression string
-	// Problem is what is wrong with an answer for which the expression is false.
-	// Default "": that it does not hold.
+	// Problem says what is wrong with an answer for which the expression is
+	// false. Default "": "this does not hold: ", and the expression.
 	Problem string
-	// Suggestion is said to the model. Default "": to answer so that the
-	// expression holds.
+	// Suggestion tells the model what to do. Default "": "answer so that this
+	// holds: ", and the expression.
 	Suggestion string
 }
 
-// maxTime bounds one evaluation. Loops within loops over a long answer would take
-// hours. CEL's own limit of costs is no help: what it keeps of each step (v0.32.0)
-// takes the square of their number, ten seconds for a loop over 40,000 items that
-// takes milliseconds without.
+// maxTime bounds one evaluation: nested loops over a long answer would take hours.
+// CEL's own cost limit does not help: its bookkeeping (v0.32.0) takes time that
+// grows with the square of the number of steps, ten seconds for a loop over 40,000
+// items that takes milliseconds without it.
 const maxTime = 10 * time.Second
 
-// interruptEvery is after how many steps of a loop the context is looked at.
+// interruptEvery is the number of steps of a loop between two looks at the context.
 const interruptEvery = 100
 
-// New makes the check, whose name is "expression". It passes an answer for which
-// the expression is true. Where the expression can't be evaluated because the
-// answer is not as it expects (a missing key, a string in the place of a number),
-// it complains of that, and an answer that is no JSON is a complaint too, if the
-// expression has the variable answer. An expression that is wrong in itself, or
-// gives no boolean, is an error here, with line and column.
+// New returns the check "expression". It passes an answer for which the expression
+// is true. An answer for which it can't be evaluated (a missing key, a string where
+// a number is expected) is a complaint, and so is an answer that is not JSON if the
+// expression uses the variable answer.
 //
-// An evaluation that takes longer than ten seconds, or whose context ends, is a
-// check that could not be made.
+// The error is a *[validate.ParamError] with line and column: the expression does
+// not compile, or its value is not a boolean. An evaluation that takes longer than
+// ten seconds, or whose context ends, is an error of the check.
 func New(cfg Config) (validate.Strategy, error) {
 	fail := func(problem string, err error) (validate.Strategy, error) {
 		return nil, &validate.ParamError{
 			Check: "expression", Param: "expression", Problem: problem, Err: err,
-			Takes: "an expression in CEL (https://cel.dev) that gives true or false, with the variables answer, text and attempt",
+			Takes: "an expression in CEL (https://cel.dev) whose value is true or false, with the variables answer, text and attempt",
 		}
 	}
 	if strings.TrimSpace(cfg.Expression) == "" {
@@ -86,7 +84,7 @@ func New(cfg Config) (validate.Strategy, error) {
 		return fail(shown, faults(issues))
 	}
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
-		return fail(shown, fmt.Errorf("line 1, column 1: it gives a value of type %s, and not true or false", out))
+		return fail(shown, fmt.Errorf("line 1, column 1: its value is of type %s, expected true or false", out))
 	}
 	program, err := env.Program(ast, cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
@@ -106,8 +104,7 @@ func New(cfg Config) (validate.Strategy, error) {
 	return c, nil
 }
 
-// environment is made once, since that takes milliseconds, and not where no
-// expression is used.
+// environment is made at the first expression, and once: it takes milliseconds.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.Variable("answer", cel.DynType), cel.Variable("text", cel.StringType), cel.Variable("attempt", cel.IntType),
@@ -116,7 +113,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// faults lists what is wrong with an expression, with the places.
+// faults lists the first errors of an expression, with line and column.
 func faults(issues *cel.Issues) error {
 	const shown = 3
 	var errs []string
@@ -136,7 +133,7 @@ func faults(issues *cel.Issues) error {
 
 type check struct {
 	program             cel.Program
-	decodes             bool // it needs the JSON value
+	decodes             bool // the expression uses the JSON value
 	expression          string
 	problem, suggestion string
 	limit               time.Duration
@@ -172,11 +169,11 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 		return v, err
 	}
 	if err != nil {
-		return complain(fmt.Sprintf("it can't be told whether this holds: %s: %s", c.expression, short(err.Error())))
+		return complain(fmt.Sprintf("this can't be evaluated: %s: %s", c.expression, short(err.Error())))
 	}
 	holds, ok := result.(types.Bool)
 	if !ok {
-		return complain(fmt.Sprintf("this gives a value of type %s, and not true or false: %s", result.Type().TypeName(), c.expression))
+		return complain(fmt.Sprintf("the value of this is of type %s, expected true or false: %s", result.Type().TypeName(), c.expression))
 	}
 	if !holds {
 		return complain(c.problem)
@@ -184,7 +181,7 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 	return v, nil
 }
 
-// short cuts a long text.
+// short shortens a long text.
 func short(s string) string {
 	const longest = 200
 	if r := []rune(s); len(r) > longest {
@@ -196,11 +193,11 @@ func short(s string) string {
 var definition = validate.Definition{
 	Info: validate.Info{
 		Name: "expression", Example: "expression:size(answer.items) > 0",
-		Summary: "an expression in CEL holds for the answer",
+		Summary: "an expression in CEL is true for the answer",
 		Params: []validate.Param{
 			{Name: "expression", Type: "string", Required: true, Meaning: "the expression (https://cel.dev), with the variables answer (the decoded JSON), text and attempt"},
-			{Name: "problem", Type: "string", Default: "that the expression does not hold", Meaning: "what is wrong with an answer for which it is false"},
-			{Name: "suggestion", Type: "string", Default: "the expression", Meaning: "how to mend it, said to the model"},
+			{Name: "problem", Type: "string", Default: "that the expression is not true", Meaning: "what is wrong with an answer for which it is false"},
+			{Name: "suggestion", Type: "string", Default: "the expression", Meaning: "how to fix it, for the model"},
 		},
 		Main: "the expression",
 	},

@@ -67,7 +67,7 @@ func TestExpressionsThatHold(t *testing.T) {
 }
 
 func TestExpressionsThatDoNotHold(t *testing.T) {
-	const unsure = "it can't be told whether this holds: "
+	const unsure = "this can't be evaluated: "
 	for _, test := range []struct{ expression, text, want string }{
 		{"answer.id > 7", order, "this does not hold: answer.id > 7"},
 		{"answer.missing == 1", order, unsure + "answer.missing == 1: no such key: missing"},
@@ -75,9 +75,9 @@ func TestExpressionsThatDoNotHold(t *testing.T) {
 		{"answer.id.name == 'x'", order, unsure + "answer.id.name == 'x': no such key: name"},
 		{"answer.note > 3", order, unsure + "answer.note > 3: no such overload: _>_"},
 		{"answer.id / 0 == 1", order, unsure + "answer.id / 0 == 1: division by zero"},
-		{"answer.total", order, "this gives a value of type double, and not true or false: answer.total"},
+		{"answer.total", order, "the value of this is of type double, expected true or false: answer.total"},
 		{"answer.total + 1 > 3.0", order, unsure + "answer.total + 1 > 3.0: no such overload"},
-		{"answer", "[]", "this gives a value of type list, and not true or false: answer"},
+		{"answer", "[]", "the value of this is of type list, expected true or false: answer"},
 		{"text == ''", " ", "this does not hold: text == ''"},
 	} {
 		s, err := expression.New(expression.Config{Expression: test.expression})
@@ -101,7 +101,7 @@ func TestProblemAndSuggestionAreSaidInTheirPlace(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	// What could not be told is still said.
-	if got := run(t, s, &validate.Answer{Text: `{}`}); !slices.Equal(got, []string{"expression: it can't be told whether this holds: answer.n > 0: no such key: n (count again)"}) {
+	if got := run(t, s, &validate.Answer{Text: `{}`}); !slices.Equal(got, []string{"expression: this can't be evaluated: answer.n > 0: no such key: n (count again)"}) {
 		t.Errorf("%q", got)
 	}
 }
@@ -135,8 +135,8 @@ func TestAWrongExpressionIsAnErrorAtOnceWithItsPlace(t *testing.T) {
 		"expression:text.n > 0":                              "line 1, column 5: type 'string' does not support field selection",
 		"expression:answer.n >":                              "line 1, column ",
 		"expression:true &&\n1":                              "line 2, column 1",
-		"expression:size(text)":                              `expression is "size(text)": line 1, column 1: it gives a value of type int, and not true or false`,
-		"expression:text":                                    "it gives a value of type string",
+		"expression:size(text)":                              `expression is "size(text)": line 1, column 1: its value is of type int, expected true or false`,
+		"expression:text":                                    "its value is of type string",
 		"expression:text.matches('(')":                       "error parsing regexp",
 		"expression:a + b + c + d + e":                       "and 2 more",
 		`expression:{"expression": 5}`:                       "expression is 5",

@@ -1,6 +1,6 @@
-// Package openapi has the check "openapi_spec": that an answer is an OpenAPI
-// document of version 2.0, 3.0 or 3.1. An import makes its name known to
-// validate.Build and validate.Parse.
+// Package openapi has the check "openapi_spec": an answer is an OpenAPI document
+// of version 2.0, 3.0 or 3.1. An import makes its name known to [validate.Build]
+// and [validate.Parse].
 package openapi
 
 import (
@@ -14,11 +14,12 @@ import (
 )
 
 const (
-	// MaxBytes is the longest document that is looked at.
+	// MaxBytes is the longest document that is checked, in bytes. A longer one is a
+	// complaint.
 	MaxBytes = 1 << 20
 
-	maxDepth  = 100     // of mappings and lists in one another
-	maxValues = 200_000 // with those that aliases repeat
+	maxDepth  = 100     // of nested mappings and lists
+	maxValues = 200_000 // with YAML aliases expanded
 	maxListed = 20
 )
 
@@ -32,20 +33,25 @@ func init() {
 	})
 }
 
-// New passes an answer that is an OpenAPI document of version 2.0, 3.0.x or
-// 3.1.x, as JSON or YAML, alone or in a Markdown block. Text around the block is
-// left out of account, and of several blocks each must be such a document.
+// New returns the check "openapi_spec". It passes an answer that is an OpenAPI
+// document of version 2.0, 3.0.x or 3.1.x, as JSON or YAML, alone or in a Markdown
+// block. Text around the block is ignored; of several blocks, each must be such a
+// document.
 //
-// The document must fit the OpenAPI Initiative's JSON Schema of its version; have
-// a title and a version that are not empty; refer ($ref) only to what is in it;
-// and hold to what the schema can't say, as far as
-// github.com/getkin/kin-openapi knows: operationIds that are there once, path
-// parameters that are declared, security schemes that exist, and so on. Examples
-// and defaults are not compared with their schemas.
+// The document must
 //
-// No file and no network is read: a $ref to another document is a complaint. So
-// is a document longer than MaxBytes, one nested deeper than 100, and one whose
-// YAML aliases make more than 200,000 values of it. Complaints have the JSON
+//   - match the OpenAPI Initiative's JSON Schema of its version;
+//   - have a title and a version that are not empty;
+//   - refer ($ref) only to its own parts;
+//   - follow the rules that the schema can't express, as far as
+//     github.com/getkin/kin-openapi knows them: unique operationIds, declared path
+//     parameters, existing security schemes, and so on.
+//
+// Examples and defaults are not compared with their schemas.
+//
+// No file and no network is read: a $ref to another document is a complaint. So is
+// a document longer than [MaxBytes], one nested deeper than 100, and one that has
+// more than 200,000 values once YAML aliases are expanded. Complaints have the JSON
 // pointer, and the line and column in the answer.
 func New() validate.Strategy { return check{} }
 
@@ -71,8 +77,8 @@ func (check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, e
 	return validate.Verdict{Complaints: complaints}, nil
 }
 
-// complaintsOf makes one stage after the other: what a stage complains of makes
-// the next ones say the same in other words.
+// complaintsOf runs one stage after another and stops at the first that complains:
+// the next ones would only say the same in other words.
 func complaintsOf(ctx context.Context, b validate.Block) ([]validate.Complaint, error) {
 	complain := func(problem, suggestion string, line, column int) []validate.Complaint {
 		line, column = b.Position(max(1, line), max(1, column))

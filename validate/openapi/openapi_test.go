@@ -101,17 +101,17 @@ func TestWhatIsNoOpenAPIDocumentFails(t *testing.T) {
 	}
 	for _, test := range []struct{ text, want string }{
 		{"", "line 1, column 1: there is no OpenAPI document"},
-		{"hello", "its root is no mapping or object"},
+		{"hello", "its root is not a mapping or an object"},
 		{"Here is text: (", "line 1, column 1: the document has no field openapi or swagger"},
-		{"[]", "its root is no mapping or object"},
+		{"[]", "its root is not a mapping or an object"},
 		{`{"openapi": "3.0.0",}`, "the document can't be read as JSON: there is a comma before the closing"},
 		{`{"openapi": "3.0.0", "` + strings.Repeat("a", 2000) + `": 1}`, "line 1, column 1: the properties"},
 		{"openapi: 3.0.0\n info: {", "line 2, column "},
-		{with(v30, "3.0.3", "banana"), `at /openapi: line 1, column 1: the version is "banana", as a string, and there is no such version that is known`},
+		{with(v30, "3.0.3", "banana"), `at /openapi: line 1, column 1: the version is "banana", a string, which is not a known version`},
 		{with(v30, "3.0.3", "4.0.0"), `the version is "4.0.0"`},
-		{with(v30, "3.0.3", "3.0"), `the version is "3", as a number`},
+		{with(v30, "3.0.3", "3.0"), `the version is "3", a number`},
 		{with(v30, "3.0.3", "3.2.0"), `the version is "3.2.0"`},
-		{with(v20, `"2.0"`, "2.0"), `at /swagger: line 1, column 1: the version is "2", as a number, and not the string "2.0"`},
+		{with(v20, `"2.0"`, "2.0"), `at /swagger: line 1, column 1: the version is "2", a number; expected the string "2.0"`},
 		{with(v20, `swagger: "2.0"`, `a: "2.0"`), "no field openapi or swagger"},
 		{v20 + "openapi: 3.0.0\n", "both the fields swagger and openapi"},
 		{with(v30, "title: Pets", `title: " "`), "at /info/title: line 3, column 3: the title is empty (give the API a title)"},
@@ -137,7 +137,7 @@ func TestWhatIsNoOpenAPIDocumentFails(t *testing.T) {
 		{"openapi: 3.0.0\na: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), "nested more than 100 deep"},
 		{"openapi: 3.0.0\na: " + strings.Repeat("[", 500_000), "can't be read as YAML"},
 		{"openapi: '\xff'", "not valid UTF-8"},
-		{"openapi: 3.0.0\na: .nan\n", "is no number of JSON"},
+		{"openapi: 3.0.0\na: .nan\n", "is not a JSON number"},
 	} {
 		if got := said(t, test.text); !strings.Contains(got, test.want) {
 			t.Errorf("%.120q: %q, want %q", test.text, got, test.want)

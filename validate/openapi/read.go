@@ -21,7 +21,7 @@ type document struct {
 	version string // "2.0", "3.0" or "3.1"
 }
 
-// fault is why a text is no document.
+// fault is why a text is not a document.
 type fault struct {
 	problem, suggestion string
 	line, column        int
@@ -29,8 +29,8 @@ type fault struct {
 
 const alone = "answer with one OpenAPI document, as YAML or JSON, alone or in one Markdown block"
 
-// read decodes JSON, which begins with a brace, and YAML. JSON is read as YAML
-// too, for the places of what is in it.
+// read decodes JSON, which begins with a brace, and YAML. JSON is read as YAML as
+// well, for the line and column of its values.
 func read(text string) (*document, *fault) {
 	switch bare := strings.TrimSpace(text); {
 	case bare == "":
@@ -44,7 +44,8 @@ func read(text string) (*document, *fault) {
 	}
 	d, bad := readYAML(text)
 	if d == nil && bad != nil {
-		// YAML does not take all of JSON, as names of more than 1024 characters.
+		// YAML does not accept all of JSON, such as names of more than 1024
+		// characters.
 		return &document{value: value}, nil
 	}
 	return d, bad
@@ -63,7 +64,7 @@ func readYAML(text string) (*document, *fault) {
 		return nil, &fault{"there is more than one YAML document", alone, second.Line, second.Column}
 	}
 	if len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
-		return nil, &fault{"this is no OpenAPI document: its root is no mapping or object", alone, 1, 1}
+		return nil, &fault{"this is not an OpenAPI document: its root is not a mapping or an object", alone, 1, 1}
 	}
 	d := &document{root: root.Content[0]}
 	left := maxValues
@@ -79,13 +80,13 @@ func unreadable(err error) *fault {
 	return &fault{"the document can't be read as YAML: " + strings.TrimPrefix(err.Error(), "yaml: "), "answer with valid YAML or JSON", 1, 1}
 }
 
-// plain makes a value of a node, with a bound on what aliases repeat.
+// plain returns the value of a node. left bounds how much aliases may repeat.
 func plain(n *yaml.Node, depth int, left *int) (any, *fault) {
 	if *left--; *left < 0 {
-		return nil, &fault{fmt.Sprintf("the document has more than %d values, with those that aliases repeat", maxValues), "write it without aliases", n.Line, n.Column}
+		return nil, &fault{fmt.Sprintf("the document has more than %d values, with its aliases expanded", maxValues), "write it without aliases", n.Line, n.Column}
 	}
 	if depth > maxDepth {
-		return nil, &fault{fmt.Sprintf("the document is nested more than %d deep", maxDepth), "nest it less deep", n.Line, n.Column}
+		return nil, &fault{fmt.Sprintf("the document is nested more than %d deep", maxDepth), "nest it less deeply", n.Line, n.Column}
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -105,7 +106,7 @@ func plain(n *yaml.Node, depth int, left *int) (any, *fault) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key := n.Content[i]
 			if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
-				return nil, &fault{"a key is no plain name", "use strings as keys, and no merge key (<<)", key.Line, key.Column}
+				return nil, &fault{"a key is not a plain name", "use strings as keys, and no merge key (<<)", key.Line, key.Column}
 			}
 			if _, again := object[key.Value]; again {
 				return nil, &fault{fmt.Sprintf("the key %.60q is there more than once", key.Value), "give each key once", key.Line, key.Column}
@@ -127,7 +128,7 @@ func plain(n *yaml.Node, depth int, left *int) (any, *fault) {
 			return nil, &fault{fmt.Sprintf("the value %.60q can't be read", n.Value), "write it as a string, in quotes", n.Line, n.Column}
 		}
 		if f, ok := v.(float64); ok && (f != f || f-f != 0) {
-			return nil, &fault{fmt.Sprintf("the value %.60q is no number of JSON", n.Value), "use a number that JSON has", n.Line, n.Column}
+			return nil, &fault{fmt.Sprintf("the value %.60q is not a JSON number", n.Value), "use a number that JSON has", n.Line, n.Column}
 		}
 		return v, nil
 	}
@@ -136,8 +137,8 @@ func plain(n *yaml.Node, depth int, left *int) (any, *fault) {
 
 var versions = regexp.MustCompile(`^3\.[01]\.\d{1,9}(-.{1,40})?$`)
 
-// identity says which version the document has, and complains where it has none
-// or is nameless.
+// identity reads the document's version. It complains of a version that is missing
+// or unknown, and of an empty title.
 func (d *document) identity() []validate.Complaint {
 	object := d.value.(map[string]any)
 	const takes = `give the version at the root as openapi: "3.1.0" (or 3.0.x), or as swagger: "2.0"`
@@ -150,11 +151,11 @@ func (d *document) identity() []validate.Complaint {
 	case old && swagger == "2.0":
 		d.version = "2.0"
 	case old:
-		return []validate.Complaint{{Pointer: "/swagger", Problem: fmt.Sprintf("the version is %s, as %s, and not the string \"2.0\"", shown(swagger), typeOf(swagger)), Suggestion: takes}}
+		return []validate.Complaint{{Pointer: "/swagger", Problem: fmt.Sprintf("the version is %s, %s; expected the string \"2.0\"", shown(swagger), typeOf(swagger)), Suggestion: takes}}
 	case !now:
 		return []validate.Complaint{{Problem: "the document has no field openapi or swagger with its version", Suggestion: takes}}
 	case !isText || !versions.MatchString(version):
-		return []validate.Complaint{{Pointer: "/openapi", Problem: fmt.Sprintf("the version is %s, as %s, and there is no such version that is known", shown(openapi), typeOf(openapi)), Suggestion: takes}}
+		return []validate.Complaint{{Pointer: "/openapi", Problem: fmt.Sprintf("the version is %s, %s, which is not a known version", shown(openapi), typeOf(openapi)), Suggestion: takes}}
 	default:
 		d.version = version[:3]
 	}
@@ -193,7 +194,7 @@ func typeOf(v any) string {
 	return "a number"
 }
 
-// references complains of each $ref to what is not in the document.
+// references complains of each $ref to something that is not in the document.
 func (d *document) references() []validate.Complaint {
 	var found []validate.Complaint
 	complain := func(pointer, problem string) {
@@ -224,7 +225,7 @@ func (d *document) references() []validate.Complaint {
 			}
 			for _, name := range sorted(v) {
 				if key != "properties" && (slices.Contains([]string{"example", "examples", "default", "enum", "const"}, name) || strings.HasPrefix(name, "x-")) {
-					continue // data, and not a part of the description
+					continue // data, not a part of the description
 				}
 				walk(v[name], pointer+"/"+escape.Replace(name), name)
 			}
@@ -249,8 +250,8 @@ var (
 	percent  = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 )
 
-// has is true if a JSON pointer, as the fragment of a URI (RFC 6901, section 6),
-// leads to a value.
+// has reports whether a JSON pointer, as the fragment of a URI (RFC 6901, section
+// 6), leads to a value.
 func (d *document) has(pointer string) bool {
 	value := d.value
 	for token := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
@@ -281,7 +282,7 @@ func (d *document) has(pointer string) bool {
 	return true
 }
 
-// anchors are the names that schemas of 3.1 have for a $ref.
+// anchors returns the names that schemas of 3.1 define for a $ref.
 func (d *document) anchors() map[string]bool {
 	found := map[string]bool{}
 	var walk func(v any)
@@ -306,8 +307,8 @@ func (d *document) anchors() map[string]bool {
 	return found
 }
 
-// position is the line and column of what a JSON pointer leads to, or of the
-// nearest thing around it.
+// position returns the line and column of the value that a JSON pointer leads to,
+// or of the closest value around it.
 func (d *document) position(pointer string) (line, column int) {
 	node := d.root
 	if node == nil {

@@ -38,7 +38,8 @@ func schema(version string) func() (validate.Strategy, error) {
 	})
 }
 
-// fits complains where a document does not fit the schema of its version.
+// fits returns the complaints about a document that does not match the schema of
+// its version.
 func fits(ctx context.Context, version string, text []byte) ([]validate.Complaint, error) {
 	s, err := compiled[version]()
 	if err != nil {
@@ -46,12 +47,12 @@ func fits(ctx context.Context, version string, text []byte) ([]validate.Complain
 	}
 	verdict, err := s.Check(ctx, &validate.Answer{Text: string(text)})
 	for i := range verdict.Complaints {
-		verdict.Complaints[i].Suggestion = strings.TrimPrefix(verdict.Complaints[i].Suggestion+"; hold to the specification of OpenAPI "+version, "; ")
+		verdict.Complaints[i].Suggestion = strings.TrimPrefix(verdict.Complaints[i].Suggestion+"; follow the specification of OpenAPI "+version, "; ")
 	}
 	return verdict.Complaints, err
 }
 
-// semantics complains of what the schemas can't say.
+// semantics returns the complaints about rules that the schemas can't express.
 func semantics(ctx context.Context, version string, text []byte) (found []validate.Complaint, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -89,23 +90,21 @@ func load(loader *openapi3.Loader, version string, text []byte) (*openapi3.T, er
 		return nil, err
 	}
 	doc, err := openapi2conv.ToV3WithLoader(&old, loader, nil)
-	if err == nil && doc.Paths == nil { // it drops paths that are there and empty, which is allowed
+	if err == nil && doc.Paths == nil { // it drops empty paths, which are allowed
 		doc.Paths = openapi3.NewPaths()
 	}
 	return doc, err
 }
 
-// buckets are the fields of components, by the library's names for what is in
-// them.
+// buckets are the fields of components, by the library's names for their contents.
 var buckets = map[string]string{
 	"schema": "schemas", "parameter": "parameters", "header": "headers", "request body": "requestBodies", "response": "responses",
 	"security scheme": "securitySchemes", "example": "examples", "link": "links", "callback": "callbacks",
 }
 
-// complaint makes a complaint of the library's error, whose chain says where it
-// is.
+// complaint converts the library's error, whose chain says where it is.
 func complaint(err error, version string) validate.Complaint {
-	c := validate.Complaint{Suggestion: "hold to the specification of OpenAPI " + version}
+	c := validate.Complaint{Suggestion: "follow the specification of OpenAPI " + version}
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		c.Problem = e.Error()
 		switch e := e.(type) {
@@ -126,7 +125,7 @@ func complaint(err error, version string) validate.Complaint {
 			return c
 		case *openapi3.PathParametersError:
 			c.Pointer = "/paths/" + escape.Replace(e.Path) + "/" + strings.ToLower(e.Method)
-			c.Suggestion = "declare each {name} of the path as a parameter with in: path and required: true, and no other one"
+			c.Suggestion = "declare each {name} of the path as a parameter with in: path and required: true, and no others"
 			return c
 		case *openapi3.SecurityRequirementSchemeUndefinedError:
 			c.Pointer = e.JSONPointer

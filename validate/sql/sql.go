@@ -1,7 +1,16 @@
-// Package sql has checks of SQL, by the grammars of PostgreSQL and MySQL:
+// Package sql has two checks of SQL by the grammars of PostgreSQL and MySQL:
 // "sql", that each statement can be parsed, and "sql_safe", that each is of an
-// allowed kind. An import makes their names known to validate.Build and
-// validate.Parse.
+// allowed kind. An import makes their names known to [validate.Build] and
+// [validate.Parse].
+//
+// The package itself links no grammar. A program imports those that it needs:
+//
+//	import (
+//		_ "llmcall/validate/sql/mysql"
+//		_ "llmcall/validate/sql/postgres"
+//	)
+//
+// [llmcall/validate/standard] imports both.
 package sql
 
 import (
@@ -20,24 +29,26 @@ type Dialect string
 
 // The dialects.
 const (
-	// Any is PostgreSQL or MySQL for New, PostgreSQL and MySQL for Safe.
+	// Any is PostgreSQL or MySQL for [New], PostgreSQL and MySQL for [Safe]. It
+	// needs both grammars.
 	Any      Dialect = ""
 	Postgres Dialect = "postgres"
 	MySQL    Dialect = "mysql"
 )
 
-// Kinds are the kinds of statements that Safe can allow. A query is "select",
-// with WITH, VALUES or TABLE too; one that writes its rows to a table, a file or
-// a variable is "select_into", one that locks them "select_for_update".
-// "transaction" is BEGIN, COMMIT, ROLLBACK and savepoints. What is of no such
-// kind (COPY, DO, LOAD DATA, PREPARE, …) can't be allowed.
+// Kinds are the kinds of statements that [Safe] can allow. A query is "select",
+// also with WITH, VALUES or TABLE; one that writes its rows to a table, a file or
+// a variable is "select_into", and one that locks them "select_for_update".
+// "transaction" is BEGIN, COMMIT, ROLLBACK and savepoints. Any other statement
+// (COPY, DO, LOAD DATA, PREPARE, …) can't be allowed.
 var Kinds = []string{
 	"alter", "call", "create", "delete", "drop", "explain", "grant", "insert", "merge", "replace", "revoke",
 	"select", "select_for_update", "select_into", "set", "show", "transaction", "truncate", "update",
 }
 
 const (
-	// MaxBytes is how much SQL is parsed: a longer block is a complaint.
+	// MaxBytes is the longest block of SQL that is parsed, in bytes. A longer one
+	// is a complaint.
 	MaxBytes  = sqlparse.MaxLength
 	maxListed = 20
 )
@@ -103,36 +114,41 @@ func init() {
 	})
 }
 
-// New passes an answer whose SQL can be parsed: each fenced block that is
-// labelled sql, or with a server's name; where there is none, each block without
-// a label; and an answer without blocks as a whole. Some SQL must be there. With
-// Any, a block may be of either dialect. A dialect that is unknown is a
-// *validate.ParamError.
+// New returns the check "sql". It passes an answer whose SQL can be parsed: each
+// fenced block that is labelled sql, or with a server's name; if there is none,
+// each block without a label; and in an answer without blocks, the whole answer.
+// There must be at least one statement. With [Any], a block may be of either
+// dialect.
 //
-// A block longer than MaxBytes is a complaint. The first use of PostgreSQL's
-// parser takes a second or two: it is compiled from WebAssembly then.
+// A block longer than [MaxBytes] is a complaint. The error is a
+// *[validate.ParamError]: the dialect is unknown, or its grammar is not imported,
+// which the error then names.
 func New(dialect Dialect) (validate.Strategy, error) {
-	if err := known("sql", dialect); err != nil {
+	if err := usable("sql", dialect); err != nil {
 		return nil, err
 	}
 	return syntax{dialect}, nil
 }
 
-// Safe passes an answer whose SQL (see New) can be parsed and has statements of
-// the allowed kinds only, at least one; see Kinds. Default: select. What does not
-// parse is never safe. With Any it must be safe in both dialects, since a text
-// can be harmless to one server and not to the other.
+// Safe returns the check "sql_safe". It passes an answer whose SQL (see [New]) can
+// be parsed and has at least one statement, all of the allowed kinds; see [Kinds].
+// Default: select. What can't be parsed is never safe. With [Any], it must be safe
+// in both dialects, since a text can be harmless to one server and not to the
+// other.
 //
-// A statement within another needs to be allowed too, as DELETE in
-// WITH x AS (DELETE …) SELECT, or what EXPLAIN explains; a query or SHOW within
-// one that is allowed may be there. An executable comment of MySQL (/*! … */) is
-// refused wherever the dialect is not Postgres, even one in a string.
+// A statement inside another must be allowed too, such as DELETE in
+// WITH x AS (DELETE …) SELECT, or what EXPLAIN explains; only a query or SHOW
+// inside an allowed one is always accepted. An executable comment of MySQL
+// (/*! … */) is refused unless the dialect is [Postgres], even inside a string.
 //
 // It looks at statements, not at what functions do: a query can call one that
 // writes. It assumes a server's default settings (standard_conforming_strings,
-// sql_mode). Give the connection a role that can only read all the same.
+// sql_mode). So give the connection a role that can only read as well.
+//
+// The error is a *[validate.ParamError]: a dialect as in [New], or a kind that is
+// not in [Kinds].
 func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
-	if err := known("sql_safe", dialect); err != nil {
+	if err := usable("sql_safe", dialect); err != nil {
 		return nil, err
 	}
 	if len(allowed) == 0 {
@@ -148,14 +164,29 @@ func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
 	return safe{dialect, slices.Clone(allowed)}, nil
 }
 
-func known(check string, d Dialect) error {
-	if d == Any || d == Postgres || d == MySQL {
-		return nil
+// usable returns an error for a dialect that is unknown, or whose grammar the
+// program does not import.
+func usable(check string, d Dialect) error {
+	if d != Any && d != Postgres && d != MySQL {
+		return &validate.ParamError{Check: check, Param: "dialect", Problem: fmt.Sprintf("is %.60q", string(d)), Takes: "postgres or mysql"}
 	}
-	return &validate.ParamError{Check: check, Param: "dialect", Problem: fmt.Sprintf("is %.60q", string(d)), Takes: "postgres or mysql"}
+	for _, grammar := range d.grammars() {
+		if grammar.Linked() {
+			continue
+		}
+		problem := fmt.Sprintf("is %q", string(d))
+		if d == Any {
+			problem = "is not given, so that both grammars are needed"
+		}
+		return &validate.ParamError{
+			Check: check, Param: "dialect", Takes: "a dialect whose package the program imports",
+			Problem: fmt.Sprintf(`%s, and the program does not import _ %q (llmcall/validate/standard imports all)`, problem, grammar.Package()),
+		}
+	}
+	return nil
 }
 
-// grammars are those that a text is parsed by, the faster first.
+// grammars returns those that a text is parsed with, the faster first.
 func (d Dialect) grammars() []sqlparse.Dialect {
 	if d == Any {
 		return []sqlparse.Dialect{sqlparse.MySQL, sqlparse.Postgres}
@@ -236,7 +267,7 @@ func (c safe) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, 
 				refused = true
 				problem := "a statement of the kind " + s.Kind + " is not allowed"
 				if s.Inner {
-					problem += ", inside another either"
+					problem += ", not even inside another"
 				}
 				complain(place(b, s.Offset, problem, "use only statements of the allowed kinds: "+strings.Join(c.allowed, ", ")))
 			}
@@ -248,7 +279,7 @@ func (c safe) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, 
 	})
 }
 
-// each looks at the blocks of SQL in an answer.
+// each calls look with each block of SQL in an answer.
 func each(ctx context.Context, a *validate.Answer, look func(context.Context, validate.Block, func(validate.Complaint)) error) (validate.Verdict, error) {
 	var complaints []validate.Complaint
 	left := 0
@@ -291,6 +322,6 @@ func nothing(b validate.Block) validate.Complaint {
 }
 
 func unparsed(b validate.Block, wrong *sqlparse.SyntaxError, title string) validate.Complaint {
-	return place(b, wrong.Offset, "this is no SQL that "+title+" can parse: "+wrong.Message,
+	return place(b, wrong.Offset, "this is not SQL that "+title+" can parse: "+wrong.Message,
 		"answer with valid "+title+" statements alone, or put them into a Markdown block labelled sql")
 }

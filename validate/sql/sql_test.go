@@ -8,6 +8,8 @@ import (
 
 	"llmcall/validate"
 	"llmcall/validate/sql"
+	_ "llmcall/validate/sql/mysql"
+	_ "llmcall/validate/sql/postgres"
 )
 
 // said returns what a check says of a text: "" if it passes.
@@ -46,20 +48,20 @@ func TestSQLIsWhatAServerCanParse(t *testing.T) {
 		{"sql", "SELECT 1; UPDATE t SET a = 1;\nINSERT INTO t VALUES (1)", ""},
 		{"sql", "Here it is:\n```SQL\nSELECT `a` FROM t;\n```\nand\n```postgresql\nSELECT '{}'::jsonb;\n```", ""},
 		{"sql", "~~~\nSELECT 1\n~~~", ""},
-		{"sql", "I cannot help with that", `line 1, column 1: this is no SQL that MySQL or PostgreSQL can parse: syntax error at or near "I"`},
-		{"sql", "it is somewhere", "line 1, column 1: this is no SQL"},
-		{"sql", "SELECT FROM WHERE (((", `line 1, column 13: this is no SQL that MySQL or PostgreSQL can parse: syntax error at or near "WHERE"`},
+		{"sql", "I cannot help with that", `line 1, column 1: this is not SQL that MySQL or PostgreSQL can parse: syntax error at or near "I"`},
+		{"sql", "it is somewhere", "line 1, column 1: this is not SQL"},
+		{"sql", "SELECT FROM WHERE (((", `line 1, column 13: this is not SQL that MySQL or PostgreSQL can parse: syntax error at or near "WHERE"`},
 		{"sql", "SELECT 'a", "line 1, column 8: "},
 		{"sql", "", "there is no SQL statement"},
 		{"sql", " \n-- nothing\n", "there is no SQL statement"},
 		{"sql", "text\n\n  ```sql\r\n  SELECT é,\r\n    FROM t\r\n  ```", "line 5, column 5: "},
 		{"sql", "```sql\nSELECT 1", "line 3, column 1: the Markdown block is not closed"},
-		{"sql", "SELECT 1\x00; DROP TABLE x", "line 1, column 9: this is no SQL that MySQL or PostgreSQL can parse: there is a NUL character"},
-		{"sql", "SELECT '\xff'", "line 1, column 9: this is no SQL that MySQL or PostgreSQL can parse: the text is not valid UTF-8"},
+		{"sql", "SELECT 1\x00; DROP TABLE x", "line 1, column 9: this is not SQL that MySQL or PostgreSQL can parse: there is a NUL character"},
+		{"sql", "SELECT '\xff'", "line 1, column 9: this is not SQL that MySQL or PostgreSQL can parse: the text is not valid UTF-8"},
 		{"sql", "SELECT '" + strings.Repeat("a", sql.MaxBytes) + "'", "the SQL is longer than 32768 bytes"},
 		{"sql:postgres", "SELECT `a` FROM t", "PostgreSQL can parse"},
 		{"sql:mysql", "SELECT `a` FROM t", ""},
-		{"sql:mysql", "SELECT '{}'::jsonb", `line 1, column 12: this is no SQL that MySQL can parse: syntax error near "::jsonb"`},
+		{"sql:mysql", "SELECT '{}'::jsonb", `line 1, column 12: this is not SQL that MySQL can parse: syntax error near "::jsonb"`},
 		{`sql:{"dialect": "mysql"}`, "SELECT 1,\n  2 FRM (t", "line 2, column "},
 		{"sql:mysql", "SELECT " + strings.Repeat("a + ", 1000) + "+ FROM t WHERE x IN (1)", "line 1, column 4010: "},
 		{"sql:mysql", "SELECT a FROM t WHERE ( " + strings.Repeat("a and ", 1000), "syntax error at the end"},
@@ -125,7 +127,7 @@ func TestSafeSQLHasStatementsOfAllowedKindsOnly(t *testing.T) {
 		want(t, "sql_safe", test.text, test.complaint)
 	}
 	for _, test := range []struct{ text, complaint string }{
-		{"WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", "line 1, column 24: a statement of the kind delete is not allowed, inside another either"},
+		{"WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", "line 1, column 24: a statement of the kind delete is not allowed, not even inside another"},
 		{"WITH x AS (UPDATE t SET a = 1 RETURNING *) SELECT * FROM x", "kind update"},
 		{"WITH x AS (INSERT INTO t VALUES (1) RETURNING *) SELECT 1", "kind insert"},
 		{"SELECT * INTO x FROM t", "kind select_into"},

@@ -1,16 +1,22 @@
-// Package standard makes the names of all checks known to validate.Build and
-// validate.Parse. A program imports it for that alone:
+// Package standard makes the names of all checks known to [validate.Build] and
+// [validate.Parse]. A program imports it for that alone:
 //
 //	import _ "llmcall/validate/standard"
 //
-// One that needs some of them imports their packages instead, and compiles no
-// parser that it does not use.
+// A program that needs only some of them imports their packages instead, and
+// links no parser that it does not use.
 package standard
 
 import (
-	_ "llmcall/validate/code"       // code, python
-	_ "llmcall/validate/expression" // expression
-	_ "llmcall/validate/judge"      // agent_task, ai_contradiction_check
-	_ "llmcall/validate/openapi"    // openapi_spec
-	_ "llmcall/validate/sql"        // sql, sql_safe
+	_ "llmcall/validate/code"            // code, for Go and JSON
+	_ "llmcall/validate/code/javascript" // code for JavaScript, JSX, TypeScript and TSX
+	_ "llmcall/validate/code/python"     // code for Python; python
+	_ "llmcall/validate/code/sql"        // code for SQL
+	_ "llmcall/validate/code/yaml"       // code for YAML
+	_ "llmcall/validate/expression"      // expression
+	_ "llmcall/validate/judge"           // agent_task, ai_contradiction_check
+	_ "llmcall/validate/openapi"         // openapi_spec
+	_ "llmcall/validate/sql"             // sql, sql_safe
+	_ "llmcall/validate/sql/mysql"       // MySQL's grammar
+	_ "llmcall/validate/sql/postgres"    // PostgreSQL's grammar
 )

@@ -29,7 +29,7 @@ type SyntaxError struct {
 // Error returns the message.
 func (e *SyntaxError) Error() string { return e.Message }
 
-// Parse returns nil if code is a Python module. The error is a *SyntaxError, or
+// Parse returns nil if code is a Python module. The error is a *[SyntaxError], or
 // ctx's own if it ends first. It parses 10 to 40 kB a second, and 64 kB take about
 // 200 MB of memory: the caller bounds the length.
 func Parse(ctx context.Context, code string) error {
@@ -67,14 +67,15 @@ func Parse(ctx context.Context, code string) error {
 	e.Line, e.Column = max(1, e.Line), max(1, e.Column)
 	lines := strings.Split(strings.TrimRight(code, "\n"), "\n")
 	if e.Line > len(lines) {
-		// It points behind the end where the last line is indented wrongly.
+		// It points after the end if the last line is indented wrongly.
 		e.Line, e.Column = len(lines), 1
 	}
 	e.Column = codePoints(lines[e.Line-1], e.Column-1) + 1
 	return e
 }
 
-// codePoints is how many code points the first units of UTF-16 in a line are.
+// codePoints returns the number of code points in the first units of UTF-16 of a
+// line.
 func codePoints(line string, units int) int {
 	n := 0
 	for _, r := range line {
@@ -86,8 +87,8 @@ func codePoints(line string, units int) int {
 	return n + max(0, units)
 }
 
-// turn lets two texts be parsed at a time: each interpreter takes 20 MB, and
-// more while it works.
+// turn has room for the two texts that may be parsed at once: each interpreter takes
+// 20 MB, and more while it works.
 var turn = make(chan struct{}, 2)
 
 // machine is an interpreter with Brython loaded, for one goroutine at a time.
@@ -114,8 +115,8 @@ func idle() (*machine, error) {
 	return load()
 }
 
-// release keeps an interpreter for the next text, but not for ever: what Brython
-// remembers of earlier ones is not known.
+// release keeps an interpreter for the next text, but not for ever: Brython may
+// remember something of each text.
 func release(m *machine) {
 	const most = 1000
 	if m.used++; m.used >= most {
@@ -145,8 +146,8 @@ var program = sync.OnceValues(func() (*goja.Program, error) {
 	return goja.Compile("brython.js", string(source), false)
 })
 
-// entry parses one module, and tells a SyntaxError, which has a line, from what
-// would be a fault of the parser.
+// entry parses one module. It returns a SyntaxError, which has a line, and throws
+// anything else, which is a fault of the parser.
 const entry = `(function (code) {
 	try {
 		__BRYTHON__._PyPegen.run_parser(new __BRYTHON__.Parser(code, "answer", "file"));
@@ -157,7 +158,7 @@ const entry = `(function (code) {
 	}
 })`
 
-// load takes some tenths of a second, and once a second more to compile.
+// load takes some tenths of a second, and a second more the first time, to compile.
 func load() (*machine, error) {
 	compiled, err := program()
 	if err != nil {
@@ -171,7 +172,7 @@ func load() (*machine, error) {
 	if _, err := m.vm.RunProgram(compiled); err != nil {
 		return nil, fmt.Errorf("the Python parser could not be loaded: %w", err)
 	}
-	// The interpreter's regular expressions know no Unicode categories.
+	// The interpreter's regular expressions have no Unicode categories.
 	brython := m.vm.Get("__BRYTHON__").ToObject(m.vm)
 	for name, f := range map[string]any{
 		"is_XID_Start":    func(r rune) bool { return r == '_' || unicode.In(r, unicode.L, unicode.Nl, unicode.Other_ID_Start) },

@@ -1,13 +1,13 @@
-// Package sqlparse parses SQL with the grammars of two servers, and says of
-// which kinds its statements are: PostgreSQL's own parser, compiled to
-// WebAssembly (github.com/wasilibs/go-pgquery), and the MySQL parser of TiDB
-// (github.com/pingcap/tidb/pkg/parser). Neither needs cgo.
+// Package sqlparse parses SQL with the grammars of two servers, and tells the
+// kinds of its statements. It links neither grammar: packages sql/postgres and
+// sql/mysql register theirs.
 package sqlparse
 
 import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -21,13 +21,44 @@ const (
 	MySQL    Dialect = "mysql"
 )
 
-// Title is the dialect's name for people.
+// Title returns the dialect's name for people.
 func (d Dialect) Title() string {
 	if d == MySQL {
 		return "MySQL"
 	}
 	return "PostgreSQL"
 }
+
+// Package returns the path of the package that registers the dialect's grammar.
+func (d Dialect) Package() string { return "llmcall/validate/sql/" + string(d) }
+
+// Parser returns the statements of a text. The error is a *[SyntaxError], or
+// ctx's own.
+type Parser func(ctx context.Context, text string) ([]Statement, error)
+
+var registered struct {
+	sync.RWMutex
+	parsers map[Dialect]Parser
+}
+
+// Register makes a dialect's grammar known. A package calls it from its init.
+func Register(d Dialect, p Parser) {
+	registered.Lock()
+	defer registered.Unlock()
+	if registered.parsers == nil {
+		registered.parsers = map[Dialect]Parser{}
+	}
+	registered.parsers[d] = p
+}
+
+func parserOf(d Dialect) Parser {
+	registered.RLock()
+	defer registered.RUnlock()
+	return registered.parsers[d]
+}
+
+// Linked reports whether the program imports the dialect's grammar.
+func (d Dialect) Linked() bool { return parserOf(d) != nil }
 
 // MaxLength is the longest text that is parsed, in bytes. The parsers need time
 // and stack that grow with how deep an expression is nested.
@@ -37,7 +68,7 @@ const MaxLength = 32 << 10
 type Statement struct {
 	Kind   string // "select", "insert", "create" and so on
 	Offset int    // of its first byte
-	Inner  bool   // it is a part of the statement before it
+	Inner  bool   // part of the statement before it
 }
 
 // SyntaxError is why a text can't be parsed.
@@ -50,8 +81,8 @@ type SyntaxError struct {
 func (e *SyntaxError) Error() string { return e.Message }
 
 // Parse returns the statements of a text, none if it holds nothing but white
-// space and comments. The error is a *SyntaxError, or ctx's own if it ends
-// while another text is being parsed.
+// space and comments. The error is a *[SyntaxError], ctx's own if it
+// ends while another text is being parsed, or that the grammar is not linked.
 func Parse(ctx context.Context, dialect Dialect, text string) (statements []Statement, err error) {
 	if at := strings.IndexByte(text, 0); at >= 0 {
 		// PostgreSQL's parser would take it for the end of the text.
@@ -68,14 +99,15 @@ func Parse(ctx context.Context, dialect Dialect, text string) (statements []Stat
 			statements, err = nil, &SyntaxError{0, fmt.Sprintf("the SQL can't be parsed (%v)", p)}
 		}
 	}()
-	if dialect == MySQL {
-		return parseMySQL(text)
+	p := parserOf(dialect)
+	if p == nil {
+		return nil, fmt.Errorf("the grammar of %s needs the import of %s", dialect.Title(), dialect.Package())
 	}
-	return parsePostgres(ctx, text)
+	return p(ctx, text)
 }
 
-// skip returns the offset of what follows white space, semicolons and comments.
-func skip(text string, at int) int {
+// Skip returns the offset of what follows white space, semicolons and comments.
+func Skip(text string, at int) int {
 	for at < len(text) {
 		rest := text[at:]
 		switch trimmed := strings.TrimLeft(rest, "; \t\r\n\f\v"); {
@@ -100,9 +132,9 @@ func skip(text string, at int) int {
 	return at
 }
 
-// kindOf makes a kind of a parser's name for a statement: "CreateTableStmt" is
-// "create", "VacuumStmt" is "vacuum".
-func kindOf(name string) string {
+// KindOf returns the kind of a statement from a parser's name for it: "create" for
+// "CreateTableStmt", "vacuum" for "VacuumStmt".
+func KindOf(name string) string {
 	if kind := kinds[name]; kind != "" {
 		return kind
 	}

@@ -1,6 +1,14 @@
-package sqlparse
+// Package mysql adds MySQL's grammar to the checks of SQL. A program imports it
+// for that alone:
+//
+//	import _ "llmcall/validate/sql/mysql"
+//
+// It makes known the checks of package [llmcall/validate/sql] too. The grammar is
+// that of TiDB (github.com/pingcap/tidb/pkg/parser).
+package mysql
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -9,22 +17,27 @@ import (
 	"github.com/pingcap/tidb/pkg/parser"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	_ "github.com/pingcap/tidb/pkg/parser/test_driver" // the values of literals
+
+	"llmcall/validate/internal/sqlparse"
+	_ "llmcall/validate/sql" // the checks
 )
+
+func init() { sqlparse.Register(sqlparse.MySQL, parse) }
 
 // parsers are for one goroutine at a time each.
 var parsers = sync.Pool{New: func() any { return parser.New() }}
 
-func parseMySQL(text string) ([]Statement, error) {
+func parse(_ context.Context, text string) ([]sqlparse.Statement, error) {
 	p := parsers.Get().(*parser.Parser)
 	trees, _, err := p.ParseSQL(text)
 	if err != nil {
 		parsers.Put(p)
-		return nil, mysqlError(text, err)
+		return nil, syntaxError(text, err)
 	}
-	var statements []Statement
+	var statements []sqlparse.Statement
 	at := 0
 	for _, tree := range trees {
-		v := &visitor{offset: skip(text, at)}
+		v := &visitor{offset: sqlparse.Skip(text, at)}
 		tree.Accept(v)
 		for i, s := range v.found {
 			s.Inner = i > 0
@@ -39,12 +52,12 @@ func parseMySQL(text string) ([]Statement, error) {
 // visitor collects the statements of a tree, the outer ones first.
 type visitor struct {
 	offset int
-	found  []Statement
+	found  []sqlparse.Statement
 }
 
 // Enter is called before a node's parts are visited.
 func (v *visitor) Enter(n ast.Node) (ast.Node, bool) {
-	add := func(kind string) { v.found = append(v.found, Statement{Kind: kind, Offset: v.offset}) }
+	add := func(kind string) { v.found = append(v.found, sqlparse.Statement{Kind: kind, Offset: v.offset}) }
 	switch n := n.(type) {
 	case *ast.InsertStmt:
 		if n.IsReplace {
@@ -61,7 +74,7 @@ func (v *visitor) Enter(n ast.Node) (ast.Node, bool) {
 			add("select_for_update")
 		}
 	case ast.StmtNode:
-		add(kindOf(reflect.TypeOf(n).Elem().Name()))
+		add(sqlparse.KindOf(reflect.TypeOf(n).Elem().Name()))
 	}
 	return n, false
 }
@@ -69,28 +82,28 @@ func (v *visitor) Enter(n ast.Node) (ast.Node, bool) {
 // Leave is called after a node's parts were visited.
 func (v *visitor) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
-// mysqlError reads the place out of the parser's message, which ends with the
+// syntaxError reads the place out of the parser's message, which ends with the
 // text from the place on, cut after 2048 bytes.
-func mysqlError(text string, err error) *SyntaxError {
+func syntaxError(text string, err error) *sqlparse.SyntaxError {
 	message := err.Error()
 	const longest = 2048
 	var line, column int
 	if _, scanned := fmt.Sscanf(message, "line %d column %d near ", &line, &column); scanned != nil {
-		return &SyntaxError{0, message}
+		return &sqlparse.SyntaxError{Message: message}
 	}
 	_, near, _ := strings.Cut(message, ` near "`)
 	for at := max(0, len(text)-longest); at <= len(text); at++ {
 		if strings.HasPrefix(near, text[at:]+`"`) {
-			return &SyntaxError{at, "syntax error" + nearby(text[at:])}
+			return &sqlparse.SyntaxError{Offset: at, Message: "syntax error" + nearby(text[at:])}
 		}
 	}
 	var total int
 	if i := strings.LastIndex(near, "(total length "); i >= 0 {
 		if _, scanned := fmt.Sscanf(near[i:], "(total length %d)", &total); scanned == nil && total <= len(text) {
-			return &SyntaxError{len(text) - total, "syntax error" + nearby(text[len(text)-total:])}
+			return &sqlparse.SyntaxError{Offset: len(text) - total, Message: "syntax error" + nearby(text[len(text)-total:])}
 		}
 	}
-	return &SyntaxError{0, "syntax error"}
+	return &sqlparse.SyntaxError{Message: "syntax error"}
 }
 
 // nearby says which word a text begins with.

@@ -1,10 +1,12 @@
-package sqlparse
+package postgres
 
 import (
 	"context"
 	"strings"
 	"testing"
 	"time"
+
+	"llmcall/validate/internal/sqlparse"
 )
 
 func TestDepthIsAnUpperBound(t *testing.T) {
@@ -35,12 +37,12 @@ func TestDepthIsAnUpperBound(t *testing.T) {
 
 // PostgreSQL's parser alone would take minutes for these.
 func TestWhatIsNestedDeepEndsSoon(t *testing.T) {
-	if _, err := Parse(context.Background(), Postgres, "SELECT 1"); err != nil { // loads the parser
+	if _, err := sqlparse.Parse(context.Background(), sqlparse.Postgres, "SELECT 1"); err != nil { // loads the parser
 		t.Fatal(err)
 	}
 	for _, unit := range []string{"1+", "NOT ", "(", "-", "1::int-", "1 IS NULL = ", "CASE WHEN 1 THEN ", "a[", "f(1, ", "(1, ", "(SELECT ", "1 COLLATE b || "} {
 		began := time.Now()
-		_, err := Parse(context.Background(), Postgres, "SELECT "+strings.Repeat(unit, MaxLength/len(unit)-2)+"1")
+		_, err := sqlparse.Parse(context.Background(), sqlparse.Postgres, "SELECT "+strings.Repeat(unit, sqlparse.MaxLength/len(unit)-2)+"1")
 		if err == nil {
 			t.Errorf("%q: it can be parsed", unit)
 		}

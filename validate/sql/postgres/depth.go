@@ -1,17 +1,17 @@
-package sqlparse
+package postgres
 
 import (
 	"regexp"
 	"strings"
 )
 
-// maxDepth bounds how deep PostgreSQL's syntax tree may be. Its parser has no
-// limit that can be set and takes time that grows with the third power of the
-// depth: a hundred is milliseconds, a thousand seconds.
+// maxDepth is the deepest syntax tree that is parsed. PostgreSQL's parser has no
+// limit of its own that can be set, and its time grows with the third power of the
+// depth: milliseconds for a hundred, seconds for a thousand.
 const maxDepth = 200
 
-// token is a token of PostgreSQL's lexical grammar, as far as it matters for how
-// deep a tree is (https://www.postgresql.org/docs/current/sql-syntax-lexical.html).
+// token matches a token of PostgreSQL's lexical grammar, as far as it matters for
+// the depth of a tree (https://www.postgresql.org/docs/current/sql-syntax-lexical.html).
 var token = regexp.MustCompile(`(?is)^(?:` + strings.Join([]string{
 	`\s+`,
 	`--[^\n]*`,
@@ -21,10 +21,10 @@ var token = regexp.MustCompile(`(?is)^(?:` + strings.Join([]string{
 	`.`,
 }, "|") + `)`)
 
-// depth returns an upper bound of how deep the syntax tree of a text is, and the
-// offset at which it first is more than maxDepth.
+// depth returns an upper bound of the depth of a text's syntax tree, and the offset
+// at which it first exceeds maxDepth.
 func depth(text string) (deepest, offset int) {
-	// Each open bracket has the number of operators that may hang one below
+	// For each open bracket: the number of operators that may be nested in one
 	// another, and of joins and set operations.
 	type level struct{ operators, joins int }
 	levels := []level{{}}
@@ -73,7 +73,7 @@ func depth(text string) (deepest, offset int) {
 	return deepest, len(text)
 }
 
-// commentEnd is the length of the comment that a text begins with; comments nest.
+// commentEnd returns the length of the comment that a text begins with; comments nest.
 func commentEnd(text string) int {
 	open := 0
 	for at := 0; at+1 < len(text); at++ {
@@ -91,8 +91,8 @@ func commentEnd(text string) int {
 	return len(text)
 }
 
-// dollarEnd is the length of the dollar-quoted string that a text begins with,
-// or 1.
+// dollarEnd returns the length of the dollar-quoted string that a text begins with,
+// or 1 if it begins with none.
 func dollarEnd(text string) int {
 	end := 1
 	for end < len(text) && (text[end] == '_' || text[end] >= 0x80 || 'a' <= text[end]|0x20 && text[end]|0x20 <= 'z' || '0' <= text[end] && text[end] <= '9' && end > 1) {

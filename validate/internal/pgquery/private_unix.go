@@ -1,0 +1,15 @@
+//go:build unix
+
+package pgquery
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// private is true for what belongs to this user, and no other can write.
+func private(info fs.FileInfo) bool {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(owner.Uid) == os.Geteuid() && info.Mode().Perm()&0o022 == 0
+}
