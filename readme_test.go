@@ -7,25 +7,33 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"llmcall/chaos"
 )
 
-// blocks returns the README's code blocks of a language.
-func blocks(t *testing.T, language string) []string {
+// pages are the README and the pages of docs/ that were written by hand.
+func pages(t *testing.T) []string {
 	t.Helper()
-	data, err := os.ReadFile("README.md")
+	all, err := filepath.Glob("docs/*.md")
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d pages, %v", len(all), err)
+	}
+	return append([]string{"README.md"}, all...)
+}
+
+// blocks returns a page's code blocks of a language.
+func blocks(t *testing.T, page, language string) []string {
+	t.Helper()
+	data, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found []string
-	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(string(data), -1) {
+	for _, m := range regexp.MustCompile("(?sm)^```"+language+"\n(.*?)^```").FindAllStringSubmatch(string(data), -1) {
 		found = append(found, m[1])
-	}
-	if len(found) == 0 {
-		t.Fatalf("the README has no %s blocks", language)
 	}
 	return found
 }
@@ -40,21 +48,40 @@ func runs(t *testing.T, cmd *exec.Cmd) (stdout, stderr string) {
 	return out.String(), errs.String()
 }
 
-// Each is a whole program, in a module of its own that depends on this one with
-// the lines that the README gives.
-func TestReadmeProgramsRun(t *testing.T) {
+// practice serves answers in OpenAI's protocol, and returns the environment that
+// leads there.
+func practice(t *testing.T) []string {
+	t.Helper()
 	server, err := chaos.New(chaos.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	http := httptest.NewServer(server)
-	defer http.Close()
+	t.Cleanup(http.Close)
+	return append(os.Environ(), "OPENAI_BASE_URL="+http.URL+"/v1", "OPENAI_API_KEY=of-the-test", "LLMCALL_MODEL=")
+}
+
+// prints has what the programs of each page print, in their order.
+var prints = map[string][]string{
+	"README.md":             {"Berlin"},
+	"docs/parts.md":         {"paid <nil> CLOSED"},
+	"docs/providers.md":     {"answered by openai/gpt-6-luna"},
+	"docs/testing.md":       {"Berlin after 2 attempts"},
+	"docs/typed-answers.md": {"a city in "},
+}
+
+// Each block of Go is a whole program, in a module of its own that depends on
+// this one with the lines that the README gives.
+func TestProgramsOfThePagesRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links five programs, most with the SDKs")
+	}
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var require string
-	for _, b := range blocks(t, "text") {
+	for _, b := range blocks(t, "README.md", "text") {
 		if strings.HasPrefix(b, "require llmcall") {
 			require = strings.Replace(b, "../llmcall", here, 1)
 		}
@@ -63,49 +90,103 @@ func TestReadmeProgramsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"Berlin", "a city in ", "answered by openai/gpt-6-luna", "paid <nil> CLOSED"} {
-		dir := t.TempDir()
-		for name, content := range map[string]string{
-			"go.mod": "module example\n\ngo 1.26\n\n" + require, "go.sum": string(sums), "main.go": blocks(t, "go")[i],
-		} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
 		}
-		cmd := exec.Command("go", "run", "-mod=mod", ".")
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "OPENAI_BASE_URL="+http.URL+"/v1", "OPENAI_API_KEY=of-the-test")
-		if out, _ := runs(t, cmd); !strings.Contains(out, want) {
-			t.Errorf("program %d prints %q, want %q in it", i+1, out, want)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("go.mod", "module example\n\ngo 1.26\n\n"+require)
+	write("go.sum", string(sums))
+	env := practice(t)
+	for _, page := range pages(t) {
+		programs := blocks(t, page, "go")
+		if len(programs) != len(prints[page]) {
+			t.Errorf("%s has %d programs, and of %d it is known what they print", page, len(programs), len(prints[page]))
+			continue
+		}
+		for i, program := range programs {
+			name := strings.TrimSuffix(filepath.Base(page), ".md") + strconv.Itoa(i)
+			write(filepath.Join(name, "main.go"), program)
+			cmd := exec.Command("go", "run", "-mod=mod", "./"+name)
+			cmd.Dir, cmd.Env = dir, append(env, "PWD="+dir)
+			if out, _ := runs(t, cmd); !strings.Contains(out, prints[page][i]) {
+				t.Errorf("program %d of %s prints %q, want %q in it", i+1, page, out, prints[page][i])
+			}
 		}
 	}
 }
 
-// The commands that run on a fresh machine.
-func TestReadmeCommandsRun(t *testing.T) {
+// Each command in a block of sh is run, but for those that only set something
+// up, or run tests: that of a page that has these is another test's concern.
+func TestCommandsOfThePagesRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links the command")
+	}
+	bin := t.TempDir()
+	runs(t, exec.Command("go", "build", "-o", filepath.Join(bin, "llmcall"), "./cmd/llmcall"))
+	env := append(practice(t), "PATH="+bin+":"+os.Getenv("PATH"))
 	ran := 0
-	for _, b := range blocks(t, "sh") {
-		for line := range strings.Lines(b) {
-			if !strings.Contains(line, "go run ./cmd/llmcall") {
-				continue
-			}
-			ran++
-			cmd := exec.Command("bash", "-c", line)
-			cmd.Env = append(os.Environ(), "OPENAI_API_KEY=", "LLMCALL_MODEL=")
-			out, trace := runs(t, cmd)
-			if out == "" {
-				t.Errorf("%s printed no answer", line)
-			}
-			if strings.Contains(line, "--trace") {
-				for _, want := range []string{"circuit OPEN", "circuit HALF_OPEN", "(rate_limit)", "invalid_answer", "✓ valid"} {
-					if !strings.Contains(trace, want) {
-						t.Errorf("no %q in\n%s", want, trace)
+	for _, page := range pages(t) {
+		for _, b := range blocks(t, page, "sh") {
+			for line := range strings.Lines(b) {
+				line = strings.TrimSpace(strings.ReplaceAll(line, "go run ./cmd/llmcall", "llmcall"))
+				switch {
+				case strings.HasPrefix(line, "export "), strings.HasPrefix(line, "go test "), strings.HasPrefix(line, "#"), line == "":
+					continue
+				case strings.HasPrefix(line, "llmcall chaos"): // it serves until it is interrupted
+					line = "timeout --preserve-status --signal=INT 1 " + strings.ReplaceAll(line, ":8090", ":0")
+				}
+				ran++
+				cmd := exec.Command("bash", "-c", line)
+				cmd.Env = env
+				out, trace := runs(t, cmd)
+				if out == "" {
+					t.Errorf("%s: %s printed nothing\n%s", page, line, trace)
+				}
+				if strings.Contains(line, "--trace") {
+					for _, want := range []string{"circuit OPEN", "circuit HALF_OPEN", "(rate_limit)", "invalid_answer", "✓ valid"} {
+						if !strings.Contains(trace, want) {
+							t.Errorf("no %q in\n%s", want, trace)
+						}
 					}
 				}
 			}
 		}
 	}
-	if ran < 3 {
+	if ran < 8 {
 		t.Errorf("%d commands were run", ran)
+	}
+}
+
+// The README is read in five minutes.
+func TestTheReadmeIsShort(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(page, []byte("\n")); n > 200 {
+		t.Errorf("README.md has %d lines, at most 200 are read", n)
+	}
+}
+
+// What a page links to in this repository is there.
+func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	for _, page := range append(pages(t), "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md") {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = regexp.MustCompile("(?sm)^```.*?^```").ReplaceAll(data, nil)
+		for _, m := range regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`).FindAllStringSubmatch(string(data), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", page, m[1], err)
+			}
+		}
 	}
 }
