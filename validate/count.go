@@ -9,6 +9,8 @@ import (
 
 	"github.com/clipperhouse/uax29/v2/sentences"
 	uaxwords "github.com/clipperhouse/uax29/v2/words"
+
+	"llmcall/internal/say"
 )
 
 // WordCount passes a text of min to max words, both included; 0 is no limit on
@@ -127,7 +129,7 @@ func (p Params) counted(least, most string, check func(min, max int) (Strategy, 
 func span(check, least, most string, number func(digits string) (any, bool)) func(string) (map[string]any, error) {
 	return func(text string) (map[string]any, error) {
 		bad := &ParamError{
-			Check: check, Param: "range", Problem: fmt.Sprintf("is %q", short(text, 60)),
+			Check: check, Param: "range", Problem: fmt.Sprintf("is %q", say.Short(text, 60)),
 			Takes: fmt.Sprintf(`3..200, 3.. or ..200, or a JSON object such as {"%s": 3, "%s": 200}`, least, most),
 		}
 		from, to, ok := strings.Cut(strings.TrimSpace(text), "..")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"llmcall/internal/say"
 )
 
 // FieldPresent passes an answer that JSON passes and that has a field; null is a
@@ -47,7 +49,7 @@ func newField(path string, f field) (Strategy, error) {
 	if f.path, err = parsePath(path); err != nil {
 		return nil, &ParamError{Check: fieldName, Param: "field_name", Problem: "is " + shown(path), Takes: takesPath, Err: err}
 	}
-	f.name = short(path, 100)
+	f.name = say.Short(path, 100)
 	return f, nil
 }
 
@@ -72,17 +74,17 @@ func parsePath(path string) ([]token, error) {
 	if path == "" {
 		return nil, fmt.Errorf("it is empty")
 	}
-	if rest, ok := strings.CutPrefix(path, "/"); ok {
-		var tokens []token
-		for _, t := range strings.Split(rest, "/") {
-			if !validEscapes(t) {
-				return nil, fmt.Errorf("a ~ in a JSON pointer is written as ~0, and a slash as ~1")
-			}
-			tokens = append(tokens, named(unescapeToken.Replace(t)))
+	var tokens []token
+	if strings.HasPrefix(path, "/") {
+		names, err := say.Tokens(path)
+		if err != nil {
+			return nil, fmt.Errorf("a ~ in a JSON pointer is written as ~0, and a slash as ~1")
+		}
+		for _, name := range names {
+			tokens = append(tokens, named(name))
 		}
 		return tokens, nil
 	}
-	var tokens []token
 	for at := 0; ; {
 		var name strings.Builder
 		start := at
@@ -124,16 +126,6 @@ func parsePath(path string) ([]token, error) {
 		}
 		at++
 	}
-}
-
-// validEscapes reports whether each ~ has 0 or 1 behind it.
-func validEscapes(t string) bool {
-	for i := range len(t) {
-		if t[i] == '~' && (i+1 == len(t) || t[i+1] != '0' && t[i+1] != '1') {
-			return false
-		}
-	}
-	return true
 }
 
 func named(name string) token {
@@ -200,7 +192,7 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 		if inner, ok = v[t.name]; ok {
 			return inner, true, "", ""
 		}
-		problem = fmt.Sprintf("the object has no property %q", short(t.name, 60))
+		problem = fmt.Sprintf("the object has no property %q", say.Short(t.name, 60))
 		var near []string
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if plainKey(key) == plainKey(t.name) {
@@ -208,12 +200,12 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 			}
 		}
 		if len(near) > 0 {
-			return nil, false, problem + ", and has " + list(near), fmt.Sprintf("write the name as %q", short(t.name, 60))
+			return nil, false, problem + ", and has " + list(near), fmt.Sprintf("write the name as %q", say.Short(t.name, 60))
 		}
-		return nil, false, problem, fmt.Sprintf("add the property %q", short(t.name, 60))
+		return nil, false, problem, fmt.Sprintf("add the property %q", say.Short(t.name, 60))
 	case []any:
 		if t.index < 0 {
-			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), short(t.name, 60)), "put an object there"
+			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), say.Short(t.name, 60)), "put an object there"
 		}
 		if t.index < len(v) {
 			return v[t.index], true, "", ""
@@ -223,7 +215,7 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 	if t.index >= 0 {
 		return nil, false, show(value) + " is no array or object, and has no items", "put an array there"
 	}
-	return nil, false, show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", short(t.name, 60))
+	return nil, false, show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", say.Short(t.name, 60))
 }
 
 // plainKey makes one of the ways to write a name: userName, user_name,

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 )
 
@@ -262,7 +263,7 @@ func unwrap(text string) (start, end int, f *fault) {
 			if fence(text[behind:end]) != "" {
 				return 0, 0, &fault{at: behind, problem: "there is more than one Markdown block", suggestion: "answer with a single JSON value"}
 			}
-			return 0, 0, &fault{at: behind, problem: fmt.Sprintf("there is text behind the JSON value: %q", excerpt(text[behind:end])), suggestion: aloneSuggestion}
+			return 0, 0, &fault{at: behind, problem: fmt.Sprintf("there is text behind the JSON value: %q", say.FirstLine(text[behind:end], 40)), suggestion: aloneSuggestion}
 		}
 		start, end = trim(text, from, at)
 		return start, end, nil

@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"llmcall/internal/say"
 )
 
 // NumberRange says which numbers Number passes. The zero value is any number.
@@ -134,11 +136,11 @@ func (c numberCheck) within() string {
 // meant.
 func (c numberCheck) noNumber(text string) Complaint {
 	complaint := Complaint{
-		Problem:    fmt.Sprintf("%q is not %s", short(text, 60), c.what()),
+		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what()),
 		Suggestion: "answer with " + c.what() + c.within() + " in digits, without words, units or separators of thousands",
 	}
 	// Apart from marks and units around it, and separators within.
-	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(short(text, 60))
+	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(say.Short(text, 60))
 	plain = strings.TrimPrefix(strings.Trim(plain, "\"*`$€£%+. "), "+")
 	doc := decode(plain)
 	if n, ok := doc.value.(json.Number); ok && len(doc.complaints) == 0 {
@@ -149,7 +151,7 @@ func (c numberCheck) noNumber(text string) Complaint {
 
 // outside says why a number is not in the range; "" if it is.
 func (c numberCheck) outside(digits string) (problem, suggestion string) {
-	shown := short(digits, 60)
+	shown := say.Short(digits, 60)
 	if c.integer && strings.ContainsAny(digits, ".eE") {
 		return shown + " is not written as an integer", "write an integer, in digits without a decimal point and an exponent"
 	}

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"llmcall/internal/nearest"
+	"llmcall/internal/say"
 )
 
 // OneOf passes a text that is one of the values, letter for letter, since a
@@ -31,11 +32,11 @@ func newOneOf(values []string, caseSensitive bool) (Strategy, error) {
 	for i, v := range values {
 		switch _, again := c.known[c.key(v)]; {
 		case v == "" || strings.TrimSpace(v) != v:
-			return bad(fmt.Sprintf("has %q at %d", short(v, 60), i))
+			return bad(fmt.Sprintf("has %q at %d", say.Short(v, 60), i))
 		case !utf8.ValidString(v):
-			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", short(v, 60)))
+			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", say.Short(v, 60)))
 		case again:
-			return bad(fmt.Sprintf("has %q twice", short(v, 60)))
+			return bad(fmt.Sprintf("has %q twice", say.Short(v, 60)))
 		}
 		c.known[c.key(v)] = v
 	}
@@ -64,7 +65,7 @@ func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 		return Verdict{}, nil
 	}
 	complaint := Complaint{
-		Problem:    fmt.Sprintf("%q is none of the allowed values", short(text, 60)),
+		Problem:    fmt.Sprintf("%q is none of the allowed values", say.Short(text, 60)),
 		Suggestion: "answer with one of " + list(c.values) + ", and nothing else",
 	}
 	if meant, ok := c.spelled(text); ok {
@@ -141,7 +142,7 @@ func (c oneOf) nearestText(text string) (string, bool) {
 	return c.values[at], near
 }
 
-func folded(text string) string { return strings.Map(fold, short(text, 1000)) }
+func folded(text string) string { return strings.Map(fold, say.Short(text, 1000)) }
 
 var oneOfDefinition = Definition{
 	Info: Info{
@@ -170,7 +171,7 @@ var oneOfDefinition = Definition{
 		if strings.HasPrefix(strings.TrimSpace(text), "[") {
 			doc := decode(text)
 			if err := doc.unreadable(); err != nil {
-				return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: "a list of texts", Err: err}
+				return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: "a list of texts", Err: err}
 			}
 			return map[string]any{"values": doc.value}, nil
 		}

@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"llmcall/internal/say"
 )
 
 // maxDepth bounds how deep arrays and objects may be nested in an answer. It is
@@ -96,7 +98,7 @@ func (p *parser) document() (any, bool) {
 	case p.aside():
 		return nil, false
 	default:
-		return nil, p.fail(p.pos, fmt.Sprintf("there is text behind the JSON value: %q", excerpt(rest)), aloneSuggestion)
+		return nil, p.fail(p.pos, fmt.Sprintf("there is text behind the JSON value: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 	}
 }
 
@@ -121,9 +123,9 @@ func (p *parser) begins() bool {
 	case c == '\'' && len(rest) > 1 && strings.HasSuffix(rest, "'"):
 		return true
 	case strings.ContainsAny(rest, "{["):
-		return p.fail(p.pos, fmt.Sprintf("there is text before the JSON: %q", excerpt(rest)), aloneSuggestion)
+		return p.fail(p.pos, fmt.Sprintf("there is text before the JSON: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 	}
-	return p.fail(p.pos, fmt.Sprintf("the text is not JSON: %q", excerpt(rest)), aloneSuggestion)
+	return p.fail(p.pos, fmt.Sprintf("the text is not JSON: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 }
 
 func (p *parser) value() (any, bool) {
@@ -201,7 +203,7 @@ func (p *parser) colon(open int, key string) bool {
 	case p.aside():
 		return false
 	}
-	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", short(key, 60), p.here()), "put a colon between each property's name and its value")
+	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", say.Short(key, 60), p.here()), "put a colon between each property's name and its value")
 }
 
 // again records that the object has the property at the end of the path twice.
@@ -215,7 +217,7 @@ func (p *parser) again(at int, key string) {
 func repeats(at int, pointer, key string) fault {
 	return fault{
 		at: at, pointer: pointer,
-		problem:    fmt.Sprintf("the property %q is there more than once", short(key, 60)),
+		problem:    fmt.Sprintf("the property %q is there more than once", say.Short(key, 60)),
 		suggestion: "give each property once",
 	}
 }
@@ -366,7 +368,7 @@ func (p *parser) number() (any, bool) {
 	if p.is('-') {
 		p.pos++
 		if w := word(p.text[p.pos:p.end]); w != "" {
-			return nil, p.fail(at, "-"+short(w, 60)+" is no JSON", numberSuggestion)
+			return nil, p.fail(at, "-"+say.Short(w, 60)+" is no JSON", numberSuggestion)
 		}
 	}
 	whole := p.digits()
@@ -374,7 +376,7 @@ func (p *parser) number() (any, bool) {
 		return nil, p.cut(at, "a number is cut off")
 	}
 	if whole > 1 && strings.TrimPrefix(p.text[at:p.pos], "-")[0] == '0' {
-		return nil, p.fail(at, fmt.Sprintf("the number %s begins with 0", short(p.text[at:p.pos], 60)), "leave out the zeros at the beginning; put it in double quotes if it is a code")
+		return nil, p.fail(at, fmt.Sprintf("the number %s begins with 0", say.Short(p.text[at:p.pos], 60)), "leave out the zeros at the beginning; put it in double quotes if it is a code")
 	}
 	ok := whole > 0
 	if ok && p.is('.') {
@@ -392,7 +394,7 @@ func (p *parser) number() (any, bool) {
 		if p.done() {
 			return nil, p.cut(at, "a number is cut off")
 		}
-		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and behind e")
+		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", say.Short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and behind e")
 	}
 	n := p.text[at:p.pos]
 	if !holds(n) {
@@ -405,7 +407,7 @@ func (p *parser) number() (any, bool) {
 func outOfRange(at int, pointer, number string) fault {
 	return fault{
 		at: at, pointer: pointer,
-		problem:    fmt.Sprintf("the number %s is out of range", short(number, 60)),
+		problem:    fmt.Sprintf("the number %s is out of range", say.Short(number, 60)),
 		suggestion: "use a number that a 64-bit floating-point number can hold, or a string",
 	}
 }
@@ -541,7 +543,7 @@ func (p *parser) done() bool     { return p.pos >= p.end }
 func (p *parser) is(c byte) bool { return p.pos < p.end && p.text[p.pos] == c }
 
 // here tells what is at this place.
-func (p *parser) here() string { return strconv.Quote(excerpt(p.text[p.pos:p.end])) }
+func (p *parser) here() string { return strconv.Quote(say.FirstLine(p.text[p.pos:p.end], 40)) }
 
 // aside records the fault if something is here that models put between the
 // parts of JSON: a comment, an ellipsis, an escaped quote, a special space.
@@ -608,12 +610,6 @@ func word(s string) string {
 	return s
 }
 
-// excerpt is the beginning of the text's first line.
-func excerpt(s string) string {
-	line, _, _ := strings.Cut(short(s, 41), "\n")
-	return short(strings.TrimSpace(line), 40)
-}
-
 // position returns the line and column (in code points) of an offset, both
 // from 1.
 func position(text string, at int) (line, column int) {
@@ -633,10 +629,7 @@ func pointer(path []step) string {
 		if b.Len()+len(token) > 250 {
 			break
 		}
-		b.WriteByte('/')
-		b.WriteString(escapeToken.Replace(token))
+		b.WriteString(say.Pointer(token))
 	}
 	return b.String()
 }
-
-var escapeToken = strings.NewReplacer("~", "~0", "/", "~1")

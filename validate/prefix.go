@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"llmcall/internal/say"
 )
 
 // Prefix reads an answer that JSON is to pass while it still comes, piece by
@@ -491,7 +493,7 @@ func (p *Prefix) refuse() {
 	}
 	p.complain(fault{
 		at:         p.pos,
-		problem:    fmt.Sprintf("the JSON can't go on with %q", excerpt(text[p.pos:])),
+		problem:    fmt.Sprintf("the JSON can't go on with %q", say.FirstLine(text[p.pos:], 40)),
 		suggestion: aloneSuggestion,
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 )
 
@@ -101,7 +102,7 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 			continue
 		}
 		complaint := Complaint{
-			Problem:    fmt.Sprintf("the quotation %q is in none of the sources", short(q.text, 200)),
+			Problem:    fmt.Sprintf("the quotation %q is in none of the sources", say.Short(q.text, 200)),
 			Pointer:    q.pointer,
 			Suggestion: "quote word for word, or say it in your own words without quotation marks",
 		}
@@ -109,7 +110,7 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 			complaint.Line, complaint.Column = position(a.Text, q.start)
 		}
 		if passage := nearestPassage(sources, slices.Concat(pieces...)); passage != "" {
-			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", short(passage, 300))
+			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", say.Short(passage, 300))
 		}
 		complaints = append(complaints, complaint)
 	}

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/kaptinlin/jsonrepair"
+
+	"llmcall/internal/say"
 )
 
 // Repair is one thing that was changed in an answer to make JSON of it.
@@ -308,7 +310,7 @@ func (m *mending) note(problem string, at int, was, is string) {
 		return
 	}
 	line, column := position(m.text, at)
-	m.repairs = append(m.repairs, Repair{Problem: problem, Line: line, Column: column, Was: short(was, 60), Is: short(is, 60)})
+	m.repairs = append(m.repairs, Repair{Problem: problem, Line: line, Column: column, Was: say.Short(was, 60), Is: say.Short(is, 60)})
 }
 
 // around notes what is left out of the text around its JSON.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"llmcall/internal/say"
 )
 
 // JSONSchema passes an answer that JSON passes and whose value fits the JSON
@@ -57,7 +59,7 @@ func JSONSchemaWith(schema []byte, options SchemaOptions) (Strategy, error) {
 	if len(options.Documents) > 0 {
 		takes = "a JSON Schema (https://json-schema.org) without references to documents that are not given with it"
 	}
-	return nil, &ParamError{Check: "schema", Param: "schema", Problem: "is " + short(given, 60), Err: err, Takes: takes}
+	return nil, &ParamError{Check: "schema", Param: "schema", Problem: "is " + say.Short(given, 60), Err: err, Takes: takes}
 }
 
 type schemaCheck struct {
@@ -202,7 +204,7 @@ func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (m
 
 func badDocument(name, problem string, err error) *ParamError {
 	return &ParamError{
-		Check: "schema", Param: fmt.Sprintf("documents[%q]", short(name, 200)), Problem: problem, Err: err,
+		Check: "schema", Param: fmt.Sprintf("documents[%q]", say.Short(name, 200)), Problem: problem, Err: err,
 		Takes: "a JSON Schema, under a URL that no other schema has",
 	}
 }

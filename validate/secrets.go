@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"llmcall/internal/say"
 )
 
 // The groups of secrets that NoSecrets looks for.
@@ -42,7 +44,7 @@ func NoSecrets(groups ...string) (Strategy, error) {
 	all := []string{SecretCredential, SecretCard, SecretIBAN}
 	for _, g := range groups {
 		if !slices.Contains(all, g) {
-			return nil, &ParamError{Check: "no_secrets", Param: "groups", Problem: fmt.Sprintf("has %q", short(g, 60)), Takes: "some of " + strings.Join(all, ", ")}
+			return nil, &ParamError{Check: "no_secrets", Param: "groups", Problem: fmt.Sprintf("has %q", say.Short(g, 60)), Takes: "some of " + strings.Join(all, ", ")}
 		}
 	}
 	if len(groups) == 0 {

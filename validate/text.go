@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 )
 
@@ -97,7 +98,7 @@ func Regex(pattern string) (Strategy, error) {
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: fmt.Sprintf("is %q", short(pattern, 200)), Takes: takesPattern, Err: err}
+		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: fmt.Sprintf("is %q", say.Short(pattern, 200)), Takes: takesPattern, Err: err}
 	}
 	return regex{re}, nil
 }
@@ -151,7 +152,7 @@ func contains(texts []string, caseSensitive bool) (Strategy, error) {
 		case text == "":
 			return bad(fmt.Sprintf("has an empty text at %d", i))
 		case !utf8.ValidString(text):
-			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", short(text, 60)))
+			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", say.Short(text, 60)))
 		}
 		w := wanted{text, text}
 		if !caseSensitive {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"llmcall/internal/say"
 )
 
 // violation is one place where a value breaks a schema.
@@ -293,7 +295,7 @@ func (w words) say(v violation) (problem, suggestion string) {
 		if example := formats[k.Want]; example != "" {
 			return problem, "write it like " + example
 		}
-		return problem + ": " + short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
+		return problem + ": " + say.Short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
 	case *kind.Pattern:
 		pattern := quotedPattern(k.Want)
 		return show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
@@ -383,7 +385,7 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 }
 
 func (w words) sayDependent(schema, property string, missing []string) (problem, suggestion string) {
-	return fmt.Sprintf("because %q is there, ", short(property, 60)) +
+	return fmt.Sprintf("because %q is there, ", say.Short(property, 60)) +
 			plural(missing, "the property %s must be too", "the properties %s must be too"),
 		w.add(schema, missing)
 }
@@ -395,7 +397,7 @@ func (w words) add(schema string, names []string) string {
 	of, _ := properties.(map[string]any)
 	items := make([]string, len(names))
 	for i, name := range names {
-		items[i] = strconv.Quote(short(name, 60))
+		items[i] = strconv.Quote(say.Short(name, 60))
 		if kind := w.kindOf(of[name]); kind != "" {
 			items[i] += " (" + kind + ")"
 		}
@@ -403,7 +405,7 @@ func (w words) add(schema string, names []string) string {
 	if len(names) == 1 {
 		return "add the property " + items[0]
 	}
-	return "add the properties " + cut(items)
+	return "add the properties " + say.List(items, maxListed)
 }
 
 // kindOf says in a few words what a schema takes; "" where that takes more.
@@ -416,7 +418,7 @@ func (w words) kindOf(schema any) string {
 		}
 		tokens := strings.Split(at, "/")
 		for i, token := range tokens {
-			tokens[i] = unescapeToken.Replace(token)
+			tokens[i] = say.Unescape(token)
 		}
 		target, _ := find(w.schema, tokens)
 		if of, _ = target.(map[string]any); of["$ref"] != nil {
@@ -462,7 +464,7 @@ func (w words) kindOf(schema any) string {
 // sayName tells why a property's name is not allowed. The violations within are
 // those of the name as a value.
 func (w words) sayName(name string, within []violation) string {
-	problem := fmt.Sprintf("the property name %q is not allowed", short(name, 60))
+	problem := fmt.Sprintf("the property name %q is not allowed", say.Short(name, 60))
 	if len(within) > 0 {
 		why, _ := words{name, w.schema}.say(within[0])
 		problem += ": " + why
@@ -528,7 +530,7 @@ func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion
 			if len(v.at) != len(at) {
 				c.Suggestion = "at " + c.Pointer + " " + c.Suggestion
 			}
-			steps = append(steps, short(c.Suggestion, 200))
+			steps = append(steps, say.Short(c.Suggestion, 200))
 		}
 		if way := strings.Join(steps, ", and "); !slices.Contains(ways, way) {
 			ways = append(ways, way)
@@ -595,12 +597,10 @@ func (w words) keyword(address, name string) (any, bool) {
 		if err != nil {
 			return nil, false
 		}
-		tokens[i] = unescapeToken.Replace(token)
+		tokens[i] = say.Unescape(token)
 	}
 	return find(w.schema, append(tokens, name))
 }
-
-var unescapeToken = strings.NewReplacer("~1", "/", "~0", "~")
 
 // find returns what a path of tokens leads to.
 func find(value any, path []string) (any, bool) {
@@ -657,15 +657,15 @@ func only(value any, property string, path []string) (found []string, n int) {
 func show(value any) string {
 	switch v := value.(type) {
 	case string:
-		return strconv.Quote(short(v, 60))
+		return strconv.Quote(say.Short(v, 60))
 	case json.Number:
-		return short(string(v), 60)
+		return say.Short(string(v), 60)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
 		return "a value"
 	}
-	return short(string(text), 120)
+	return say.Short(string(text), 120)
 }
 
 // whole is show for what the model must write or read as it is: a part of it
@@ -673,18 +673,18 @@ func show(value any) string {
 func whole(value any) string {
 	const longest = 400
 	if text, ok := value.(string); ok {
-		return strconv.Quote(short(text, longest))
+		return strconv.Quote(say.Short(text, longest))
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
 		return "a value"
 	}
-	return short(string(text), longest)
+	return say.Short(string(text), longest)
 }
 
 func number(n *big.Rat) string {
 	if n.IsInt() {
-		return short(n.Num().String(), 60)
+		return say.Short(n.Num().String(), 60)
 	}
 	f, _ := n.Float64()
 	return strconv.FormatFloat(f, 'g', -1, 64)
@@ -708,9 +708,9 @@ func plural(names []string, one, many string) string {
 func list(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
-		quoted[i] = strconv.Quote(short(name, 60))
+		quoted[i] = strconv.Quote(say.Short(name, 60))
 	}
-	return cut(quoted)
+	return say.List(quoted, maxListed)
 }
 
 func values(wanted []any) string {
@@ -718,14 +718,7 @@ func values(wanted []any) string {
 	for i, v := range wanted {
 		shown[i] = show(v)
 	}
-	return cut(shown)
-}
-
-func cut(items []string) string {
-	if n := len(items) - maxListed; n > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(items[:maxListed], ", "), n)
-	}
-	return strings.Join(items, ", ")
+	return say.List(shown, maxListed)
 }
 
 var typeNames = map[string]string{
