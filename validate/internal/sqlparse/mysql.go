@@ -9,6 +9,8 @@ import (
 	"github.com/pingcap/tidb/pkg/parser"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	_ "github.com/pingcap/tidb/pkg/parser/test_driver" // the values of literals
+
+	"llmcall/internal/say"
 )
 
 // parsers are for one goroutine at a time each.
@@ -99,9 +101,5 @@ func nearby(rest string) string {
 	if len(words) == 0 {
 		return " at the end"
 	}
-	word := []rune(words[0])
-	if len(word) > 40 {
-		return fmt.Sprintf(" near %q", string(word[:40])+"…")
-	}
-	return fmt.Sprintf(" near %q", words[0])
+	return fmt.Sprintf(" near %q", say.Short(words[0], 40))
 }
