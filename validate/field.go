@@ -161,7 +161,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 					suggestion += ", with the value " + whole(c.want)
 				}
 				v.Complaints = []Complaint{{
-					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: pointer(steps(at)), Suggestion: suggestion,
+					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: say.ShortPointer(at), Suggestion: suggestion,
 				}}
 			}
 			return v, nil
@@ -172,11 +172,11 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case c.absent:
 		v.Complaints = []Complaint{{
-			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, show(value)), Pointer: pointer(steps(at)), Suggestion: "leave it out",
+			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, show(value)), Pointer: say.ShortPointer(at), Suggestion: "leave it out",
 		}}
 	case c.equals && !equal(value, c.want):
 		v.Complaints = []Complaint{{
-			Problem: w.describe(at) + " stands where " + show(c.want) + " is wanted", Pointer: pointer(steps(at)), Suggestion: "make it " + whole(c.want),
+			Problem: w.describe(at) + " stands where " + show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: "make it " + whole(c.want),
 		}}
 	}
 	return v, nil
@@ -222,14 +222,6 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 // User-Name.
 func plainKey(key string) string {
 	return strings.Map(fold, strings.NewReplacer("_", "", "-", "", " ", "").Replace(key))
-}
-
-func steps(at []string) []step {
-	path := make([]step, len(at))
-	for i, token := range at {
-		path[i] = step{key: token, index: -1}
-	}
-	return path
 }
 
 // equal compares JSON values, numbers by what they are worth.

@@ -209,7 +209,7 @@ func decode(text string) *document {
 	for _, f := range p.repeated {
 		doc.complain(f)
 	}
-	doc.complaints = append(doc.complaints, more(p.repeats-maxListed, "repeated properties")...)
+	doc.complaints = append(doc.complaints, more(p.repeats-say.MaxListed, "repeated properties")...)
 	doc.text, doc.value, doc.values, doc.depth = text[start:end], value, p.values, p.deepest
 	return doc
 }

@@ -57,7 +57,7 @@ func (c oneOf) key(text string) string {
 }
 
 func (oneOf) Name() string    { return "one_of" }
-func (c oneOf) instant() bool { return len(c.values) <= maxListed }
+func (c oneOf) instant() bool { return len(c.values) <= say.MaxListed }
 
 func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 	text := strings.TrimSpace(a.Text)

@@ -38,7 +38,7 @@ type parser struct {
 	depth    int     // how many arrays and objects are open
 	deepest  int     // how many were at most
 	values   int     // how many there are
-	repeated []fault // properties that an object has twice, up to maxListed
+	repeated []fault // properties that an object has twice, up to say.MaxListed
 	repeats  int     // how many there are
 	fault    fault   // why there is no value
 }
@@ -208,7 +208,7 @@ func (p *parser) colon(open int, key string) bool {
 
 // again records that the object has the property at the end of the path twice.
 func (p *parser) again(at int, key string) {
-	if p.repeats++; p.repeats > maxListed {
+	if p.repeats++; p.repeats > say.MaxListed {
 		return
 	}
 	p.repeated = append(p.repeated, repeats(at, pointer(p.path), key))
@@ -617,19 +617,14 @@ func position(text string, at int) (line, column int) {
 	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }
 
-// pointer writes a path as a JSON pointer (RFC 6901). A long one ends
-// early: it points to what the value is in.
+// pointer writes a path as a JSON pointer.
 func pointer(path []step) string {
-	var b strings.Builder
-	for _, s := range path {
-		token := s.key
+	tokens := make([]string, len(path))
+	for i, s := range path {
+		tokens[i] = s.key
 		if s.index >= 0 {
-			token = strconv.Itoa(s.index)
+			tokens[i] = strconv.Itoa(s.index)
 		}
-		if b.Len()+len(token) > 250 {
-			break
-		}
-		b.WriteString(say.Pointer(token))
 	}
-	return b.String()
+	return say.ShortPointer(tokens)
 }

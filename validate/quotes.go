@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -98,7 +99,7 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		if n < c.MinWords && !c.Whole || slices.ContainsFunc(sources, func(s source) bool { return s.has(pieces) }) {
 			continue
 		}
-		if wrong++; wrong > maxListed {
+		if wrong++; wrong > say.MaxListed {
 			continue
 		}
 		complaint := Complaint{
@@ -114,7 +115,7 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		}
 		complaints = append(complaints, complaint)
 	}
-	return Verdict{Complaints: append(complaints, more(wrong-maxListed, "quotations that are in none of the sources")...)}, nil
+	return Verdict{Complaints: append(complaints, more(wrong-say.MaxListed, "quotations that are in none of the sources")...)}, nil
 }
 
 type quotation struct {
@@ -131,9 +132,9 @@ func (c quotes) quotations(a *Answer) (found []quotation) {
 	doc := a.decoded.decode(a.Text)
 	switch doc.value.(type) {
 	case map[string]any, []any:
-		eachString(doc.value, nil, func(path []step, text string) {
+		eachString(doc.value, nil, func(path []string, text string) {
 			for _, at := range quotedSpans(text) {
-				found = append(found, quotation{text: text[at[0]:at[1]], pointer: pointer(path)})
+				found = append(found, quotation{text: text[at[0]:at[1]], pointer: say.ShortPointer(path)})
 			}
 		})
 		return found
@@ -145,13 +146,13 @@ func (c quotes) quotations(a *Answer) (found []quotation) {
 }
 
 // eachString visits the strings in a JSON value, in the order of their names.
-func eachString(value any, path []step, visit func(path []step, text string)) {
+func eachString(value any, path []string, visit func(path []string, text string)) {
 	switch v := value.(type) {
 	case string:
 		visit(path, v)
 	case []any:
 		for i, inner := range v {
-			eachString(inner, append(path, step{index: i}), visit)
+			eachString(inner, append(path, strconv.Itoa(i)), visit)
 		}
 	case map[string]any:
 		names := make([]string, 0, len(v))
@@ -160,7 +161,7 @@ func eachString(value any, path []step, visit func(path []step, text string)) {
 		}
 		slices.Sort(names)
 		for _, name := range names {
-			eachString(v[name], append(path, step{key: name, index: -1}), visit)
+			eachString(v[name], append(path, name), visit)
 		}
 	}
 }

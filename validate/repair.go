@@ -140,7 +140,7 @@ func mend(text string) *document {
 		f.at = m.origin(f.at)
 		doc.complain(f)
 	}
-	doc.complaints = append(doc.complaints, more(p.repeats-maxListed, "repeated properties")...)
+	doc.complaints = append(doc.complaints, more(p.repeats-say.MaxListed, "repeated properties")...)
 	doc.broken, doc.text, doc.value, doc.values, doc.depth = false, m.out, value, p.values, p.deepest
 	doc.repaired = m.repairs
 	if m.left > 0 {
@@ -305,7 +305,7 @@ func (m *mending) origin(out int) int {
 }
 
 func (m *mending) note(problem string, at int, was, is string) {
-	if len(m.repairs) == maxListed {
+	if len(m.repairs) == say.MaxListed {
 		m.left++
 		return
 	}

@@ -80,7 +80,7 @@ func (c noSecrets) Check(ctx context.Context, a *Answer) (Verdict, error) {
 			continue
 		}
 		end = s.end
-		if n++; n > maxListed {
+		if n++; n > say.MaxListed {
 			continue
 		}
 		complaint := Complaint{
@@ -90,7 +90,7 @@ func (c noSecrets) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		complaint.Line, complaint.Column = position(a.Text, s.start)
 		complaints = append(complaints, complaint)
 	}
-	return Verdict{Complaints: append(complaints, more(n-maxListed, "secrets")...)}, nil
+	return Verdict{Complaints: append(complaints, more(n-say.MaxListed, "secrets")...)}, nil
 }
 
 type secret struct {

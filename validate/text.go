@@ -171,7 +171,7 @@ type containing struct {
 type wanted struct{ text, folded string }
 
 func (containing) Name() string    { return "contains" }
-func (c containing) instant() bool { return len(c.wanted) <= maxListed }
+func (c containing) instant() bool { return len(c.wanted) <= say.MaxListed }
 
 func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 	text := a.Text
@@ -184,7 +184,7 @@ func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 		if strings.Contains(text, w.folded) {
 			continue
 		}
-		if missing++; missing > maxListed {
+		if missing++; missing > say.MaxListed {
 			continue
 		}
 		complaints = append(complaints, Complaint{
@@ -192,7 +192,7 @@ func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 			Suggestion: fmt.Sprintf("include the text %q", w.text),
 		})
 	}
-	return Verdict{Complaints: append(complaints, more(missing-maxListed, "missing texts")...)}, nil
+	return Verdict{Complaints: append(complaints, more(missing-say.MaxListed, "missing texts")...)}, nil
 }
 
 // more is the complaint that counts what a list leaves out; none, if n is not
@@ -201,7 +201,7 @@ func more(n int, what string) []Complaint {
 	if n <= 0 {
 		return nil
 	}
-	return []Complaint{{Problem: fmt.Sprintf("and %d more %s", n, what)}}
+	return []Complaint{{Problem: say.More(n, what)}}
 }
 
 // fold returns the least rune that equals r under simple case folding.

@@ -42,7 +42,7 @@ func tell(tree *jsonschema.ValidationError, value, schema any) ([]Complaint, err
 		if cycle, ok := v.kind.(*kind.RefCycle); ok {
 			return nil, fmt.Errorf("the schema's references lead back to themselves: %s and %s", cycle.KeywordLocation1, cycle.KeywordLocation2)
 		}
-		if len(complaints) == maxListed {
+		if len(complaints) == say.MaxListed {
 			left++
 			continue
 		}
@@ -258,7 +258,7 @@ func (w words) complaint(v violation) Complaint {
 		v.at, _ = only(w.value, k.Property, nil)
 	}
 	problem, suggestion := w.say(v)
-	return Complaint{Problem: problem, Pointer: pointer(steps(v.at)), Suggestion: suggestion}
+	return Complaint{Problem: problem, Pointer: say.ShortPointer(v.at), Suggestion: suggestion}
 }
 
 func (w words) say(v violation) (problem, suggestion string) {
@@ -405,7 +405,7 @@ func (w words) add(schema string, names []string) string {
 	if len(names) == 1 {
 		return "add the property " + items[0]
 	}
-	return "add the properties " + say.List(items, maxListed)
+	return "add the properties " + say.List(items, say.MaxListed)
 }
 
 // kindOf says in a few words what a schema takes; "" where that takes more.
@@ -710,7 +710,7 @@ func list(names []string) string {
 	for i, name := range names {
 		quoted[i] = strconv.Quote(say.Short(name, 60))
 	}
-	return say.List(quoted, maxListed)
+	return say.List(quoted, say.MaxListed)
 }
 
 func values(wanted []any) string {
@@ -718,7 +718,7 @@ func values(wanted []any) string {
 	for i, v := range wanted {
 		shown[i] = show(v)
 	}
-	return say.List(shown, maxListed)
+	return say.List(shown, say.MaxListed)
 }
 
 var typeNames = map[string]string{

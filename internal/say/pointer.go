@@ -24,6 +24,22 @@ func Pointer(tokens ...string) string {
 	return b.String()
 }
 
+// maxPointer is how long a pointer that [ShortPointer] writes may be, in bytes.
+const maxPointer = 250
+
+// ShortPointer is [Pointer], but a long one ends early: it points to what the
+// value is in.
+func ShortPointer(tokens []string) string {
+	n := 0
+	for i, token := range tokens {
+		if n+len(token) > maxPointer {
+			return Pointer(tokens[:i]...)
+		}
+		n += len(Pointer(token))
+	}
+	return Pointer(tokens...)
+}
+
 // Tokens reads a JSON pointer (RFC 6901, sections 3 and 4). The error says what
 // is wrong with one that is not.
 func Tokens(pointer string) ([]string, error) {

@@ -2,6 +2,7 @@ package say
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -49,6 +50,23 @@ func TestAPointerIsReadAsItWasWritten(t *testing.T) {
 			t.Errorf("got %q, %v, want %q", got, err, tokens)
 		}
 	})
+}
+
+func TestAShortPointerEndsBeforeALongName(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for _, step := range []struct {
+		tokens []string
+		want   string
+	}{
+		{nil, ""},
+		{[]string{"a/b", "0"}, "/a~1b/0"},
+		{[]string{"a", long, "b"}, "/a"},
+		{[]string{long}, ""},
+	} {
+		if got := ShortPointer(step.tokens); got != step.want {
+			t.Errorf("%q: got %q", step.tokens, got)
+		}
+	}
 }
 
 func TestUnescapeLeavesAStrayTilde(t *testing.T) {

@@ -3,7 +3,7 @@
 //
 // There is one function for each thing that may be of use of a long text: its
 // beginning ([Short], [FirstLine], [Line]), both ends ([Middle], [Halves]), or what
-// is around some places in it ([Around]). [List] shortens an enumeration. [Pointer]
+// is around some places in it ([Around]). [List] and [More] shorten an enumeration. [Pointer]
 // and [Tokens] write and read JSON pointers.
 package say
 
@@ -140,6 +140,19 @@ func Around(s string, places []int, n int) string {
 		end = next.to
 	}
 	return b.String()
+}
+
+// MaxListed bounds what one check lists: complaints, names, allowed values. A
+// feedback of hundreds of lines helps no model, and is paid for in tokens.
+const MaxListed = 20
+
+// More counts what a list leaves out ("and 3 more violations"); "" if n is not
+// positive.
+func More(n int, what string) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("and %d more %s", n, what)
 }
 
 // List joins items with commas: the first n, and how many more there are.

@@ -133,3 +133,11 @@ func TestListCountsWhatItLeavesOut(t *testing.T) {
 		}
 	}
 }
+
+func TestMoreIsNothingWithoutMore(t *testing.T) {
+	for n, want := range map[int]string{-1: "", 0: "", 1: "and 1 more names"} {
+		if got := More(n, "names"); got != want {
+			t.Errorf("%d: got %q", n, got)
+		}
+	}
+}
