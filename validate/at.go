@@ -55,8 +55,8 @@ func (c at) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	said := Verdict{Decoded: true, Value: doc.value, Text: doc.text}
-	value, ok := find(doc.value, c.path)
+	said := Verdict{Decoded: true, Value: doc.Value, Text: doc.Text}
+	value, ok := find(doc.Value, c.path)
 	if !ok {
 		said.Complaints = []Complaint{{
 			Problem: "there is nothing here, where a value must be", Pointer: c.pointer, Suggestion: c.add(ctx, a),

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
 )
 
 // FieldPresent passes an answer that JSON passes and that has a field; null is a
@@ -28,15 +29,15 @@ func FieldAbsent(path string) (Strategy, error) { return newField(path, field{ab
 // and "1" are three values. See FieldPresent for the path.
 func FieldEquals(path string, want any) (Strategy, error) {
 	text, err := json.Marshal(want)
-	doc := &document{}
+	doc := &jsontext.Document{}
 	if err == nil {
-		doc = decode(string(text))
-		err = doc.unreadable()
+		doc = jsontext.Decode(string(text))
+		err = unreadable(doc)
 	}
 	if err != nil {
 		return nil, &ParamError{Check: fieldName, Param: "expected_value", Problem: "can't be written as JSON", Takes: "a JSON value", Err: err}
 	}
-	return newField(path, field{equals: true, want: doc.value})
+	return newField(path, field{equals: true, want: doc.Value})
 }
 
 const (
@@ -150,8 +151,8 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	v := doc.verdict()
-	value := doc.value
+	v := verdictOf(doc)
+	value := doc.Value
 	var at []string
 	for i, t := range c.path {
 		inner, ok, problem, suggestion := t.of(value)
@@ -168,7 +169,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 		}
 		value, at = inner, append(at, t.name)
 	}
-	w := words{value: doc.value}
+	w := words{value: doc.Value}
 	switch {
 	case c.absent:
 		v.Complaints = []Complaint{{

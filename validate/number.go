@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
 )
 
 // NumberRange says which numbers Number passes. The zero value is any number.
@@ -94,14 +95,14 @@ func (numberCheck) instant() bool { return true }
 
 func (c numberCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	doc, complaints := a.document(false)
-	n, ok := doc.value.(json.Number)
+	n, ok := doc.Value.(json.Number)
 	if ok && len(complaints) > 0 { // cut off, perhaps
 		return Verdict{Complaints: complaints}, nil
 	}
 	if !ok {
-		return Verdict{Complaints: []Complaint{c.noNumber(strings.TrimFunc(a.Text, blank))}}, nil
+		return Verdict{Complaints: []Complaint{c.noNumber(strings.TrimFunc(a.Text, jsontext.Blank))}}, nil
 	}
-	v := Verdict{Decoded: true, Value: n, Text: doc.text}
+	v := Verdict{Decoded: true, Value: n, Text: doc.Text}
 	if problem, suggestion := c.outside(string(n)); problem != "" {
 		v.Complaints = []Complaint{{Problem: problem, Suggestion: suggestion}}
 	}
@@ -142,8 +143,8 @@ func (c numberCheck) noNumber(text string) Complaint {
 	// Apart from marks and units around it, and separators within.
 	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(say.Short(text, 60))
 	plain = strings.TrimPrefix(strings.Trim(plain, "\"*`$€£%+. "), "+")
-	doc := decode(plain)
-	if n, ok := doc.value.(json.Number); ok && len(doc.complaints) == 0 {
+	doc := jsontext.Decode(plain)
+	if n, ok := doc.Value.(json.Number); ok && len(doc.Faults) == 0 {
 		complaint.Suggestion += fmt.Sprintf(": %s, if that is meant", n)
 	}
 	return complaint

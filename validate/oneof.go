@@ -9,6 +9,7 @@ import (
 
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
 )
 
 // OneOf passes a text that is one of the values, letter for letter, since a
@@ -169,11 +170,11 @@ var oneOfDefinition = Definition{
 	},
 	FromMain: func(text string) (map[string]any, error) {
 		if strings.HasPrefix(strings.TrimSpace(text), "[") {
-			doc := decode(text)
-			if err := doc.unreadable(); err != nil {
+			doc := jsontext.Decode(text)
+			if err := unreadable(doc); err != nil {
 				return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: "a list of texts", Err: err}
 			}
-			return map[string]any{"values": doc.value}, nil
+			return map[string]any{"values": doc.Value}, nil
 		}
 		values := strings.Split(text, ",")
 		for i, v := range values {

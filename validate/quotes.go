@@ -14,6 +14,7 @@ import (
 
 	"llmcall/internal/say"
 	"llmcall/llm"
+	"llmcall/validate/internal/jsontext"
 )
 
 // QuoteConfig says where the quotations of an answer must come from, for Quotes.
@@ -108,7 +109,7 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 			Suggestion: "quote word for word, or say it in your own words without quotation marks",
 		}
 		if q.pointer == "" && !c.Whole {
-			complaint.Line, complaint.Column = position(a.Text, q.start)
+			complaint.Line, complaint.Column = jsontext.Position(a.Text, q.start)
 		}
 		if passage := nearestPassage(sources, slices.Concat(pieces...)); passage != "" {
 			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", say.Short(passage, 300))
@@ -130,9 +131,9 @@ func (c quotes) quotations(a *Answer) (found []quotation) {
 		return []quotation{{text: a.Text}}
 	}
 	doc := a.decoded.decode(a.Text)
-	switch doc.value.(type) {
+	switch doc.Value.(type) {
 	case map[string]any, []any:
-		eachString(doc.value, nil, func(path []string, text string) {
+		eachString(doc.Value, nil, func(path []string, text string) {
 			for _, at := range quotedSpans(text) {
 				found = append(found, quotation{text: text[at[0]:at[1]], pointer: say.ShortPointer(path)})
 			}
@@ -183,7 +184,7 @@ func quotedSpans(text string) (spans [][2]int) {
 		line, _, _ := strings.Cut(text[at:], "\n")
 		next := min(at+len(line)+1, len(text))
 		trimmed := strings.TrimSpace(line)
-		mark := fence(trimmed)
+		mark := jsontext.Fence(trimmed)
 		quoted := fenced == "" && strings.HasPrefix(trimmed, ">")
 		if block >= 0 && !quoted {
 			spans, block = append(spans, [2]int{block, at}), -1

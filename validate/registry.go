@@ -12,6 +12,7 @@ import (
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 	"llmcall/llm"
+	"llmcall/validate/internal/jsontext"
 )
 
 // Info describes a check that configuration and the command line can name.
@@ -188,11 +189,11 @@ func builtIn() []Definition {
 			},
 			Build: buildSchema,
 			FromMain: func(text string) (map[string]any, error) {
-				doc := decode(text)
-				if err := doc.unreadable(); err != nil {
+				doc := jsontext.Decode(text)
+				if err := unreadable(doc); err != nil {
 					return nil, &ParamError{Check: "schema", Param: "schema", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: takesSchema, Err: err}
 				}
-				return map[string]any{"schema": doc.value}, nil
+				return map[string]any{"schema": doc.Value}, nil
 			},
 			AnyText: true,
 		},
@@ -387,9 +388,9 @@ func (d *Definition) object(arguments string) (map[string]any, bool) {
 	if !strings.HasPrefix(strings.TrimSpace(arguments), "{") {
 		return nil, false
 	}
-	doc := decode(arguments)
-	values, ok := doc.value.(map[string]any)
-	if !ok || len(doc.complaints) > 0 {
+	doc := jsontext.Decode(arguments)
+	values, ok := doc.Value.(map[string]any)
+	if !ok || len(doc.Faults) > 0 {
 		return nil, false
 	}
 	if !d.AnyText {
@@ -411,9 +412,9 @@ func as(name string) func(string) (map[string]any, error) {
 
 func checkList(check string) func(string) (map[string]any, error) {
 	return func(text string) (map[string]any, error) {
-		doc := decode(text)
-		err := doc.unreadable()
-		if list, ok := doc.value.([]any); ok && err == nil {
+		doc := jsontext.Decode(text)
+		err := unreadable(doc)
+		if list, ok := doc.Value.([]any); ok && err == nil {
 			return map[string]any{"checks": list}, nil
 		}
 		return nil, &ParamError{Check: check, Param: "checks", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: takesChecks, Err: err}

@@ -12,6 +12,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
 )
 
 // JSONSchema passes an answer that JSON passes and whose value fits the JSON
@@ -159,14 +160,14 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 
 // readSchema decodes a schema.
 func readSchema(text string) (any, error) {
-	doc := decode(text)
-	if err := doc.unreadable(); err != nil {
+	doc := jsontext.Decode(text)
+	if err := unreadable(doc); err != nil {
 		return nil, err
 	}
-	if doc.text != strings.TrimFunc(text, blank) {
+	if doc.Text != strings.TrimFunc(text, jsontext.Blank) {
 		return nil, errors.New("there is Markdown around it")
 	}
-	return doc.value, nil
+	return doc.Value, nil
 }
 
 // given is a document that was given with the schema.
@@ -216,18 +217,18 @@ func (c *schemaCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	v := doc.verdict()
-	if doc.values*doc.depth > maxDetails {
-		if c.misfit.Validate(doc.value) == nil {
+	v := verdictOf(doc)
+	if doc.Values*doc.Depth > maxDetails {
+		if c.misfit.Validate(doc.Value) == nil {
 			v.Complaints = []Complaint{{
-				Problem:    fmt.Sprintf("the answer does not fit the schema, and is too large (%d values) to say where", doc.values),
+				Problem:    fmt.Sprintf("the answer does not fit the schema, and is too large (%d values) to say where", doc.Values),
 				Suggestion: "answer with a smaller value that fits the schema",
 			}}
 		}
 		return v, nil
 	}
 	var err error
-	v.Complaints, err = c.violations(doc.value)
+	v.Complaints, err = c.violations(doc.Value)
 	return v, err
 }
 

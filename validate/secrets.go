@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
 )
 
 // The groups of secrets that NoSecrets looks for.
@@ -87,7 +88,7 @@ func (c noSecrets) Check(ctx context.Context, a *Answer) (Verdict, error) {
 			Problem:    "there is " + s.kind,
 			Suggestion: "leave it out, or write a placeholder in angle brackets in its place",
 		}
-		complaint.Line, complaint.Column = position(a.Text, s.start)
+		complaint.Line, complaint.Column = jsontext.Position(a.Text, s.start)
 		complaints = append(complaints, complaint)
 	}
 	return Verdict{Complaints: append(complaints, more(n-say.MaxListed, "secrets")...)}, nil

@@ -1,4 +1,4 @@
-package validate
+package jsontext
 
 import (
 	"encoding/json"
@@ -68,10 +68,10 @@ const (
 	quoteSuggestion  = "put names and strings in double quotes"
 )
 
-// complaint is the fault with its place in the text.
-func (f fault) complaint(text string) Complaint {
-	line, column := position(text, f.at)
-	return Complaint{Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion}
+// in returns the fault with its place in the text.
+func (f fault) in(text string) Fault {
+	line, column := Position(text, f.at)
+	return Fault{Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion}
 }
 
 // document reads a value with nothing behind it.
@@ -558,7 +558,7 @@ func (p *parser) aside() bool {
 		p.fail(p.pos, "there is a backslash outside of a string", "write the JSON as it is, without escaping it once more")
 	default:
 		r, _ := utf8.DecodeRuneInString(rest)
-		if r < utf8.RuneSelf || !blank(r) && !unicode.Is(unicode.Cf, r) {
+		if r < utf8.RuneSelf || !Blank(r) && !unicode.Is(unicode.Cf, r) {
 			return false
 		}
 		p.fail(p.pos, fmt.Sprintf("there is the character %U, which is no white space of JSON", r), "use plain spaces and line breaks, or leave it out")
@@ -582,7 +582,7 @@ func (p *parser) quotes() bool {
 
 // unclosed is the fault of an object or array without an end.
 func (p *parser) unclosed(open int, what string) bool {
-	line, _ := position(p.text, open)
+	line, _ := Position(p.text, open)
 	return p.cut(p.pos, fmt.Sprintf("the %s begun on line %d is not closed", what, line))
 }
 
@@ -610,9 +610,9 @@ func word(s string) string {
 	return s
 }
 
-// position returns the line and column (in code points) of an offset, both
+// Position returns the line and column (in code points) of an offset, both
 // from 1.
-func position(text string, at int) (line, column int) {
+func Position(text string, at int) (line, column int) {
 	before := text[:at]
 	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }
