@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"llmcall/internal/say"
+	"llmcall/validate/internal/schemawords"
 )
 
 // At makes of a check one that looks at a part of the JSON answer: at what the
@@ -56,7 +57,7 @@ func (c at) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		return Verdict{Complaints: complaints}, nil
 	}
 	said := Verdict{Decoded: true, Value: doc.Value, Text: doc.Text}
-	value, ok := find(doc.Value, c.path)
+	value, ok := schemawords.Find(doc.Value, c.path)
 	if !ok {
 		said.Complaints = []Complaint{{
 			Problem: "there is nothing here, where a value must be", Pointer: c.pointer, Suggestion: c.add(ctx, a),

@@ -11,6 +11,7 @@ import (
 	uaxwords "github.com/clipperhouse/uax29/v2/words"
 
 	"llmcall/internal/say"
+	"llmcall/validate/internal/schemawords"
 )
 
 // WordCount passes a text of min to max words, both included; 0 is no limit on
@@ -77,12 +78,12 @@ func (c counting) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case n < c.min:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooFew(c.what, n, c.min),
+			Problem:    schemawords.TooFew(c.what, n, c.min),
 			Suggestion: fmt.Sprintf("write at least %d %s", c.min, c.what),
 		}}}, nil
 	case c.max > 0 && n > c.max:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooMany(c.what, n, c.max),
+			Problem:    schemawords.TooMany(c.what, n, c.max),
 			Suggestion: fmt.Sprintf("write at most %d %s", c.max, c.what),
 		}}}, nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
+	"llmcall/validate/internal/schemawords"
 )
 
 // FieldPresent passes an answer that JSON passes and that has a field; null is a
@@ -159,7 +160,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 		if !ok {
 			if !c.absent {
 				if c.equals && i == len(c.path)-1 && t.index < 0 {
-					suggestion += ", with the value " + whole(c.want)
+					suggestion += ", with the value " + schemawords.Whole(c.want)
 				}
 				v.Complaints = []Complaint{{
 					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: say.ShortPointer(at), Suggestion: suggestion,
@@ -169,15 +170,14 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 		}
 		value, at = inner, append(at, t.name)
 	}
-	w := words{value: doc.Value}
 	switch {
 	case c.absent:
 		v.Complaints = []Complaint{{
-			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, show(value)), Pointer: say.ShortPointer(at), Suggestion: "leave it out",
+			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, schemawords.Show(value)), Pointer: say.ShortPointer(at), Suggestion: "leave it out",
 		}}
 	case c.equals && !equal(value, c.want):
 		v.Complaints = []Complaint{{
-			Problem: w.describe(at) + " stands where " + show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: "make it " + whole(c.want),
+			Problem: schemawords.Describe(doc.Value, at) + " stands where " + schemawords.Show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: "make it " + schemawords.Whole(c.want),
 		}}
 	}
 	return v, nil
@@ -201,7 +201,7 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 			}
 		}
 		if len(near) > 0 {
-			return nil, false, problem + ", and has " + list(near), fmt.Sprintf("write the name as %q", say.Short(t.name, 60))
+			return nil, false, problem + ", and has " + schemawords.List(near), fmt.Sprintf("write the name as %q", say.Short(t.name, 60))
 		}
 		return nil, false, problem, fmt.Sprintf("add the property %q", say.Short(t.name, 60))
 	case []any:
@@ -214,9 +214,9 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 		return nil, false, fmt.Sprintf("the array has %d items, and none at %d, counted from 0", len(v), t.index), "add the items that are missing"
 	}
 	if t.index >= 0 {
-		return nil, false, show(value) + " is no array or object, and has no items", "put an array there"
+		return nil, false, schemawords.Show(value) + " is no array or object, and has no items", "put an array there"
 	}
-	return nil, false, show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", say.Short(t.name, 60))
+	return nil, false, schemawords.Show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", say.Short(t.name, 60))
 }
 
 // plainKey makes one of the ways to write a name: userName, user_name,

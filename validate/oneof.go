@@ -10,6 +10,7 @@ import (
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
+	"llmcall/validate/internal/schemawords"
 )
 
 // OneOf passes a text that is one of the values, letter for letter, since a
@@ -67,7 +68,7 @@ func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 	}
 	complaint := Complaint{
 		Problem:    fmt.Sprintf("%q is none of the allowed values", say.Short(text, 60)),
-		Suggestion: "answer with one of " + list(c.values) + ", and nothing else",
+		Suggestion: "answer with one of " + schemawords.List(c.values) + ", and nothing else",
 	}
 	if meant, ok := c.spelled(text); ok {
 		complaint.Suggestion = fmt.Sprintf("write just %s, without quotation marks, dot or other marks, in these very letters", meant)

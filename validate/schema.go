@@ -13,6 +13,7 @@ import (
 
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
+	"llmcall/validate/internal/schemawords"
 )
 
 // JSONSchema passes an answer that JSON passes and whose value fits the JSON
@@ -243,7 +244,19 @@ func (c *schemaCheck) violations(value any) ([]Complaint, error) {
 	if !errors.As(err, &all) {
 		return nil, err
 	}
-	return tell(all, value, c.source)
+	return schemaComplaints(all, value, schemawords.Schema{URL: schemaURL, Value: c.source})
+}
+
+func schemaComplaints(tree *jsonschema.ValidationError, value any, schema schemawords.Schema) ([]Complaint, error) {
+	faults, err := schemawords.Faults(tree, value, schema)
+	if err != nil {
+		return nil, err
+	}
+	complaints := make([]Complaint, len(faults))
+	for i, f := range faults {
+		complaints[i] = Complaint{Problem: f.Problem, Pointer: f.Pointer, Suggestion: f.Suggestion}
+	}
+	return complaints, nil
 }
 
 // refuse loads nothing.
@@ -262,7 +275,7 @@ func plain(err error, schema any) error {
 	var pattern *jsonschema.InvalidRegexError
 	switch {
 	case errors.As(err, &invalid) && errors.As(invalid.Err, &violation):
-		if complaints, err := tell(violation, schema, nil); err == nil {
+		if complaints, err := schemaComplaints(violation, schema, schemawords.Schema{}); err == nil {
 			return Complaints(complaints)
 		}
 	case errors.As(err, &load):

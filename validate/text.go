@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"llmcall/internal/say"
 	"llmcall/llm"
+	"llmcall/validate/internal/schemawords"
 )
 
 // NotEmpty passes an answer whose text has a character that is neither white
@@ -63,29 +63,16 @@ func (c length) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case n < c.min:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooShort(n, c.min),
-			Suggestion: fmt.Sprintf(atLeast, c.min),
+			Problem:    schemawords.TooShort(n, c.min),
+			Suggestion: schemawords.AtLeast(c.min),
 		}}}, nil
 	case c.max > 0 && n > c.max:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooLong(n, c.max),
-			Suggestion: fmt.Sprintf(atMost, c.max),
+			Problem:    schemawords.TooLong(n, c.max),
+			Suggestion: schemawords.AtMost(c.max),
 		}}}, nil
 	}
 	return Verdict{}, nil
-}
-
-const (
-	atLeast = "make it at least %d characters long"
-	atMost  = "make it at most %d characters long"
-)
-
-func tooShort(got, want int) string {
-	return fmt.Sprintf("the text is too short: %d characters, where %d is the least", got, want)
-}
-
-func tooLong(got, want int) string {
-	return fmt.Sprintf("the text is too long: %d characters, where %d is the most", got, want)
 }
 
 // Regex passes a text in which the regular expression matches somewhere; ^ and
@@ -113,20 +100,11 @@ func (c regex) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if c.pattern.MatchString(a.Text) {
 		return Verdict{}, nil
 	}
-	pattern := quotedPattern(c.pattern.String())
+	pattern := schemawords.Pattern(c.pattern.String())
 	return Verdict{Complaints: []Complaint{{
 		Problem:    "nothing in the answer matches the regular expression " + pattern,
 		Suggestion: "answer with text that matches the regular expression " + pattern,
 	}}}, nil
-}
-
-// quotedPattern writes a pattern as it is, for a model to read. Within "" a
-// backslash would have to be doubled, which is another pattern to many.
-func quotedPattern(pattern string) string {
-	if strings.ContainsAny(pattern, `\"`) && strconv.CanBackquote(pattern) {
-		return "`" + pattern + "`"
-	}
-	return strconv.Quote(pattern)
 }
 
 // Contains passes a text that contains all the given ones, in any case:

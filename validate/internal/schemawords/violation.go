@@ -1,4 +1,10 @@
-package validate
+// Package schemawords puts what a JSON Schema finds wrong with a value into words
+// that a model can act on: each place once, in an order that does not change from
+// run to run, and with what is there, what is wanted, and what to do.
+//
+// The checks of texts, numbers and fields say what they have in common with a
+// schema (a length, a pattern, a list of allowed values) in the same words.
+package schemawords
 
 import (
 	"cmp"
@@ -29,33 +35,51 @@ type violation struct {
 // is clearly the one that was meant.
 type alternatives struct{ branches [][]violation }
 
-// tell puts the library's tree of errors into complaints, a violation each, in
-// the order of their pointers. The library's own order changes from run to run,
-// and two answers that fail in the same way must get the same complaints.
-func tell(tree *jsonschema.ValidationError, value, schema any) ([]Complaint, error) {
+// Fault is one place where a value breaks a schema.
+type Fault struct {
+	Problem    string // what is wrong
+	Pointer    string // where, as a JSON pointer (RFC 6901)
+	Suggestion string // what to do about it, said to the model; may be ""
+}
+
+// Schema is what the words are taken from: the names of properties, the allowed
+// values. The zero value is a schema that is not ours to quote.
+type Schema struct {
+	URL   string // by which the library knows it
+	Value any    // as JSON
+}
+
+// Faults puts the library's tree of errors into words, a violation each, in the
+// order of their pointers; at most [say.MaxListed], and how many more there are.
+// The library's own order changes from run to run, and two answers that fail in
+// the same way must get the same words. The error is about the schema.
+func Faults(tree *jsonschema.ValidationError, value any, schema Schema) ([]Fault, error) {
 	found := gather(tree)
 	w := words{value, schema}
-	var complaints []Complaint
-	var last Complaint
+	var faults []Fault
+	var last Fault
 	left := 0
 	for _, v := range found {
 		if cycle, ok := v.kind.(*kind.RefCycle); ok {
 			return nil, fmt.Errorf("the schema's references lead back to themselves: %s and %s", cycle.KeywordLocation1, cycle.KeywordLocation2)
 		}
-		if len(complaints) == say.MaxListed {
+		if len(faults) == say.MaxListed {
 			left++
 			continue
 		}
-		c := w.complaint(v)
-		if c == last { // two ways through the schema to one violation
+		f := w.fault(v)
+		if f == last { // two ways through the schema to one violation
 			continue
 		}
-		complaints, last = append(complaints, c), c
+		faults, last = append(faults, f), f
 	}
 	if len(found) == 0 {
 		return nil, errors.New("the value does not fit the schema, and the library does not say why")
 	}
-	return append(complaints, more(left, "violations of the schema")...), nil
+	if problem := say.More(left, "violations of the schema"); problem != "" {
+		faults = append(faults, Fault{Problem: problem})
+	}
+	return faults, nil
 }
 
 // gather returns the leaves of the tree, in order.
@@ -74,7 +98,7 @@ func gather(e *jsonschema.ValidationError) []violation {
 	switch e.ErrorKind.(type) {
 	case *kind.PropertyNames:
 		// The library (v6.0.3) does not copy this one path, and writes others
-		// over it; complaint looks for the place.
+		// over it; fault looks for the place.
 		v.at = nil
 		v.within = gatherAll(e.Causes)
 	case *kind.Contains, *kind.MinContains:
@@ -250,15 +274,15 @@ func property(k any) string {
 // words puts violations into words: what is there, and what is wanted.
 type words struct {
 	value  any // the whole value
-	schema any // the schema that it breaks; nil if that is not ours
+	schema Schema
 }
 
-func (w words) complaint(v violation) Complaint {
+func (w words) fault(v violation) Fault {
 	if k, ok := v.kind.(*kind.PropertyNames); ok {
 		v.at, _ = only(w.value, k.Property, nil)
 	}
 	problem, suggestion := w.say(v)
-	return Complaint{Problem: problem, Pointer: say.ShortPointer(v.at), Suggestion: suggestion}
+	return Fault{Problem: problem, Pointer: say.ShortPointer(v.at), Suggestion: suggestion}
 }
 
 func (w words) say(v violation) (problem, suggestion string) {
@@ -279,7 +303,7 @@ func (w words) say(v violation) (problem, suggestion string) {
 			suggestion = "leave them out"
 		}
 		if allowed := w.allowed(v.schema); len(allowed) > 0 {
-			suggestion += "; allowed are " + list(allowed)
+			suggestion += "; allowed are " + List(allowed)
 		}
 		return plural(names, "the property %s is not allowed", "the properties %s are not allowed"), suggestion
 	case *kind.PropertyNames:
@@ -289,32 +313,32 @@ func (w words) say(v violation) (problem, suggestion string) {
 	case *kind.Enum:
 		return w.describe(v.at) + " is not one of the allowed values", "use one of " + values(k.Want)
 	case *kind.Const:
-		return w.describe(v.at) + " is not the value that is wanted", "make it " + whole(k.Want)
+		return w.describe(v.at) + " is not the value that is wanted", "make it " + Whole(k.Want)
 	case *kind.Format:
-		problem = fmt.Sprintf("%s is not in the format %q", show(k.Got), k.Want)
+		problem = fmt.Sprintf("%s is not in the format %q", Show(k.Got), k.Want)
 		if example := formats[k.Want]; example != "" {
 			return problem, "write it like " + example
 		}
 		return problem + ": " + say.Short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
 	case *kind.Pattern:
-		pattern := quotedPattern(k.Want)
-		return show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
+		pattern := Pattern(k.Want)
+		return Show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
 	case *kind.MinLength:
-		return tooShort(k.Got, k.Want), fmt.Sprintf(atLeast, k.Want)
+		return TooShort(k.Got, k.Want), AtLeast(k.Want)
 	case *kind.MaxLength:
-		return tooLong(k.Got, k.Want), fmt.Sprintf(atMost, k.Want)
+		return TooLong(k.Got, k.Want), AtMost(k.Want)
 	case *kind.MinItems:
 		suggestion = fmt.Sprintf("give it at least %d items", k.Want)
 		if items, _ := w.keyword(v.schema, "items"); w.kindOf(items) != "" {
 			suggestion += ", each " + w.kindOf(items)
 		}
-		return tooFew("items", k.Got, k.Want), suggestion
+		return TooFew("items", k.Got, k.Want), suggestion
 	case *kind.MaxItems:
-		return tooMany("items", k.Got, k.Want), fmt.Sprintf("give it at most %d items", k.Want)
+		return TooMany("items", k.Got, k.Want), fmt.Sprintf("give it at most %d items", k.Want)
 	case *kind.MinProperties:
-		return tooFew("properties", k.Got, k.Want), fmt.Sprintf("give it at least %d properties", k.Want)
+		return TooFew("properties", k.Got, k.Want), fmt.Sprintf("give it at least %d properties", k.Want)
 	case *kind.MaxProperties:
-		return tooMany("properties", k.Got, k.Want), fmt.Sprintf("give it at most %d properties", k.Want)
+		return TooMany("properties", k.Got, k.Want), fmt.Sprintf("give it at most %d properties", k.Want)
 	case *kind.Minimum:
 		return number(k.Got) + " is less than " + number(k.Want), "make it at least " + number(k.Want)
 	case *kind.Maximum:
@@ -340,7 +364,7 @@ func (w words) say(v violation) (problem, suggestion string) {
 	case *kind.Not:
 		problem = w.describe(v.at) + " is what must not be here"
 		if forbidden, ok := w.keyword(v.schema, "not"); ok {
-			return problem, "change it so that it does not fit the schema " + whole(forbidden)
+			return problem, "change it so that it does not fit the schema " + Whole(forbidden)
 		}
 		return problem, "change it"
 	case *kind.OneOf:
@@ -364,7 +388,7 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 	wish := strings.Join(wanted, " or ")
 	problem = w.describe(at) + " stands where " + wish + " is wanted"
 	wants := func(t string) bool { return slices.Contains(k.Want, t) }
-	value, _ := find(w.value, at)
+	value, _ := Find(w.value, at)
 	switch v := value.(type) {
 	case string:
 		var n json.Number
@@ -420,13 +444,13 @@ func (w words) kindOf(schema any) string {
 		for i, token := range tokens {
 			tokens[i] = say.Unescape(token)
 		}
-		target, _ := find(w.schema, tokens)
+		target, _ := Find(w.schema.Value, tokens)
 		if of, _ = target.(map[string]any); of["$ref"] != nil {
 			return ""
 		}
 	}
 	if constant, ok := of["const"]; ok {
-		return "the value " + show(constant)
+		return "the value " + Show(constant)
 	}
 	if list, ok := of["enum"].([]any); ok && len(list) > 0 {
 		return "one of " + values(list)
@@ -474,8 +498,8 @@ func (w words) sayName(name string, within []violation) string {
 
 func (w words) sayContains(problem string, within []violation) string {
 	if len(within) > 0 {
-		c := w.complaint(within[0])
-		problem += fmt.Sprintf("; at %s: %s", c.Pointer, c.Problem)
+		f := w.fault(within[0])
+		problem += fmt.Sprintf("; at %s: %s", f.Pointer, f.Problem)
 	}
 	return problem
 }
@@ -484,7 +508,7 @@ func (w words) sayContains(problem string, within []violation) string {
 // that can't be shown.
 func (w words) such(schema, begin, otherwise string) string {
 	if contains, ok := w.keyword(schema, "contains"); ok {
-		return begin + " the schema " + whole(contains)
+		return begin + " the schema " + Whole(contains)
 	}
 	return otherwise
 }
@@ -512,7 +536,7 @@ func (w words) sayJustOne(schema string, fitting []int) string {
 		if i >= len(list) {
 			return suggestion
 		}
-		shown = append(shown, whole(list[i]))
+		shown = append(shown, Whole(list[i]))
 	}
 	return suggestion + ": " + strings.Join(shown, "; or ")
 }
@@ -523,14 +547,14 @@ func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion
 	for _, branch := range k.branches[:min(shown, len(k.branches))] {
 		var steps []string
 		for _, v := range branch[:min(shown, len(branch))] {
-			c := w.complaint(v)
-			if c.Suggestion == "" {
-				c.Suggestion = c.Problem
+			f := w.fault(v)
+			if f.Suggestion == "" {
+				f.Suggestion = f.Problem
 			}
 			if len(v.at) != len(at) {
-				c.Suggestion = "at " + c.Pointer + " " + c.Suggestion
+				f.Suggestion = "at " + f.Pointer + " " + f.Suggestion
 			}
-			steps = append(steps, say.Short(c.Suggestion, 200))
+			steps = append(steps, say.Short(f.Suggestion, 200))
 		}
 		if way := strings.Join(steps, ", and "); !slices.Contains(ways, way) {
 			ways = append(ways, way)
@@ -546,23 +570,25 @@ func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion
 	return problem, "do one of these: " + strings.Join(ways, "; or ")
 }
 
-// describe tells what is at the place.
-func (w words) describe(at []string) string {
-	value, ok := find(w.value, at)
+func (w words) describe(at []string) string { return Describe(w.value, at) }
+
+// Describe tells what is at a place in a value.
+func Describe(value any, at []string) string {
+	value, ok := Find(value, at)
 	if !ok {
 		return "the value"
 	}
 	switch v := value.(type) {
 	case string:
-		return "the string " + show(v)
+		return "the string " + Show(v)
 	case json.Number:
-		return "the number " + show(v)
+		return "the number " + Show(v)
 	case []any:
 		return fmt.Sprintf("an array (of %d items)", len(v))
 	case map[string]any:
 		return fmt.Sprintf("an object (of %d properties)", len(v))
 	}
-	return show(value)
+	return Show(value)
 }
 
 // allowed returns the names that a schema has in its properties, where no
@@ -584,8 +610,8 @@ func (w words) allowed(schema string) []string {
 // keyword returns what a part of the schema, given by the library's address of
 // it, says under a keyword.
 func (w words) keyword(address, name string) (any, bool) {
-	fragment, ok := strings.CutPrefix(address, schemaURL+"#")
-	if !ok || w.schema == nil {
+	fragment, ok := strings.CutPrefix(address, w.schema.URL+"#")
+	if !ok || w.schema.Value == nil {
 		return nil, false
 	}
 	var tokens []string
@@ -599,11 +625,11 @@ func (w words) keyword(address, name string) (any, bool) {
 		}
 		tokens[i] = say.Unescape(token)
 	}
-	return find(w.schema, append(tokens, name))
+	return Find(w.schema.Value, append(tokens, name))
 }
 
-// find returns what a path of tokens leads to.
-func find(value any, path []string) (any, bool) {
+// Find returns what a path of tokens leads to.
+func Find(value any, path []string) (any, bool) {
 	for _, token := range path {
 		switch v := value.(type) {
 		case map[string]any:
@@ -653,8 +679,8 @@ func only(value any, property string, path []string) (found []string, n int) {
 	return found, n
 }
 
-// show writes a value as JSON, shortened.
-func show(value any) string {
+// Show writes a value as JSON, shortened.
+func Show(value any) string {
 	switch v := value.(type) {
 	case string:
 		return strconv.Quote(say.Short(v, 60))
@@ -668,9 +694,9 @@ func show(value any) string {
 	return say.Short(string(text), 120)
 }
 
-// whole is show for what the model must write or read as it is: a part of it
+// Whole is [Show] for what the model must write or read as it is: a part of it
 // is of no use.
-func whole(value any) string {
+func Whole(value any) string {
 	const longest = 400
 	if text, ok := value.(string); ok {
 		return strconv.Quote(say.Short(text, longest))
@@ -690,22 +716,50 @@ func number(n *big.Rat) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
-func tooFew(what string, got, want int) string {
+// TooFew says that there are fewer of something than must be.
+func TooFew(what string, got, want int) string {
 	return fmt.Sprintf("there are too few %s: %d, where %d is the least", what, got, want)
 }
 
-func tooMany(what string, got, want int) string {
+// TooMany says that there are more of something than may be.
+func TooMany(what string, got, want int) string {
 	return fmt.Sprintf("there are too many %s: %d, where %d is the most", what, got, want)
+}
+
+// TooShort says that a text has fewer characters than it must have.
+func TooShort(got, want int) string {
+	return fmt.Sprintf("the text is too short: %d characters, where %d is the least", got, want)
+}
+
+// TooLong says that a text has more characters than it may have.
+func TooLong(got, want int) string {
+	return fmt.Sprintf("the text is too long: %d characters, where %d is the most", got, want)
+}
+
+// AtLeast says what to do about a text that is too short.
+func AtLeast(n int) string { return fmt.Sprintf("make it at least %d characters long", n) }
+
+// AtMost says what to do about a text that is too long.
+func AtMost(n int) string { return fmt.Sprintf("make it at most %d characters long", n) }
+
+// Pattern writes a regular expression as it is, for a model to read. Within "" a
+// backslash would have to be doubled, which is another pattern to many.
+func Pattern(pattern string) string {
+	if strings.ContainsAny(pattern, `\"`) && strconv.CanBackquote(pattern) {
+		return "`" + pattern + "`"
+	}
+	return strconv.Quote(pattern)
 }
 
 func plural(names []string, one, many string) string {
 	if len(names) == 1 {
-		return fmt.Sprintf(one, list(names))
+		return fmt.Sprintf(one, List(names))
 	}
-	return fmt.Sprintf(many, list(names))
+	return fmt.Sprintf(many, List(names))
 }
 
-func list(names []string) string {
+// List writes names in quotes; at most [say.MaxListed], and how many more there are.
+func List(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
 		quoted[i] = strconv.Quote(say.Short(name, 60))
@@ -716,7 +770,7 @@ func list(names []string) string {
 func values(wanted []any) string {
 	shown := make([]string, len(wanted))
 	for i, v := range wanted {
-		shown[i] = show(v)
+		shown[i] = Show(v)
 	}
 	return say.List(shown, say.MaxListed)
 }
