@@ -7,11 +7,9 @@
 package schemawords
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/url"
 	"slices"
 	"strconv"
@@ -22,18 +20,6 @@ import (
 
 	"llmcall/internal/say"
 )
-
-// violation is one place where a value breaks a schema.
-type violation struct {
-	at     []string // the tokens of its JSON pointer
-	kind   any      // a jsonschema.ErrorKind, or alternatives
-	schema string   // where the schema says so
-	within []violation
-}
-
-// alternatives is the violation of anyOf or oneOf where none of the branches
-// is clearly the one that was meant.
-type alternatives struct{ branches [][]violation }
 
 // Fault is one place where a value breaks a schema.
 type Fault struct {
@@ -82,195 +68,6 @@ func Faults(tree *jsonschema.ValidationError, value any, schema Schema) ([]Fault
 	return faults, nil
 }
 
-// gather returns the leaves of the tree, in order.
-func gather(e *jsonschema.ValidationError) []violation {
-	switch k := e.ErrorKind.(type) {
-	case *kind.Schema, *kind.Group, *kind.AllOf, *kind.Reference:
-		return gatherAll(e.Causes)
-	case *kind.AnyOf:
-		return closest(e)
-	case *kind.OneOf:
-		if len(k.Subschemas) == 0 {
-			return closest(e)
-		}
-	}
-	v := violation{at: e.InstanceLocation, kind: e.ErrorKind, schema: e.SchemaURL}
-	switch e.ErrorKind.(type) {
-	case *kind.PropertyNames:
-		// The library (v6.0.3) does not copy this one path, and writes others
-		// over it; fault looks for the place.
-		v.at = nil
-		v.within = gatherAll(e.Causes)
-	case *kind.Contains, *kind.MinContains:
-		v.within = nearestCause(e.Causes)
-	}
-	return []violation{v}
-}
-
-func gatherAll(causes []*jsonschema.ValidationError) []violation {
-	var found []violation
-	for _, cause := range causes {
-		found = append(found, gather(cause)...)
-	}
-	if len(causes) > 1 {
-		slices.SortStableFunc(found, compare)
-	}
-	return found
-}
-
-// nearestCause returns the violations of the cause that has the fewest.
-func nearestCause(causes []*jsonschema.ValidationError) []violation {
-	var best []violation
-	for _, cause := range causes {
-		if found := gather(cause); best == nil || len(found) < len(best) {
-			best = found
-		}
-	}
-	return best
-}
-
-// How far a branch is from what was meant: a value of another type is no
-// attempt at it, and one with another constant is an attempt at another member
-// of a union whose members name themselves.
-const (
-	otherConstant = 1_000
-	otherType     = 1_000_000
-)
-
-// closest returns the violations of the branch of an anyOf or oneOf that was
-// clearly meant: the only one of the right type, or the nearest of those that
-// have the right constants too. Where there is no such branch, it returns one
-// violation that stands for all of them.
-func closest(e *jsonschema.ValidationError) []violation {
-	branches := make([][]violation, len(e.Causes))
-	distances := make([]int, len(e.Causes))
-	for i, cause := range e.Causes {
-		branches[i] = gather(cause)
-		distances[i] = distance(branches[i], len(e.InstanceLocation))
-	}
-	if len(branches) < 2 {
-		return slices.Concat(branches...)
-	}
-	sorted := slices.Sorted(slices.Values(distances))
-	if least, next := sorted[0], sorted[1]; least < next && (least < otherConstant || least < otherType && next >= otherType) {
-		return branches[slices.Index(distances, least)]
-	}
-	if v, ok := merge(branches); ok {
-		return []violation{v}
-	}
-	return []violation{{at: e.InstanceLocation, kind: alternatives{branches}, schema: e.SchemaURL}}
-}
-
-func distance(branch []violation, depth int) int {
-	sum := len(branch)
-	for _, v := range branch {
-		here := len(v.at) == depth
-		switch k := v.kind.(type) {
-		case *kind.Type, alternatives:
-			if here {
-				sum += otherType
-			}
-		case *kind.Const:
-			if here {
-				sum += otherType
-			} else {
-				sum += otherConstant
-			}
-		case *kind.Enum:
-			if here {
-				sum += otherType
-			} else if len(k.Want) == 1 {
-				sum += otherConstant
-			}
-		case *kind.Required:
-			sum += len(k.Missing) - 1
-		}
-	}
-	return sum
-}
-
-// merge makes one violation of branches that each want another type, or another
-// constant, of one and the same value.
-func merge(branches [][]violation) (violation, bool) {
-	var merged violation
-	for i, branch := range branches {
-		j := slices.IndexFunc(branch, func(v violation) bool {
-			switch v.kind.(type) {
-			case *kind.Const, *kind.Enum:
-				return true
-			case *kind.Type:
-				return len(branch) == 1
-			}
-			return false
-		})
-		if j < 0 || i > 0 && !slices.Equal(branch[j].at, merged.at) {
-			return merged, false
-		}
-		v := branch[j]
-		if c, ok := v.kind.(*kind.Const); ok {
-			v.kind = &kind.Enum{Got: c.Got, Want: []any{c.Want}}
-		}
-		if i == 0 {
-			merged = v
-			continue
-		}
-		switch k := v.kind.(type) {
-		case *kind.Enum:
-			before, ok := merged.kind.(*kind.Enum)
-			if !ok {
-				return merged, false
-			}
-			merged.kind = &kind.Enum{Got: before.Got, Want: slices.Concat(before.Want, k.Want)}
-		case *kind.Type:
-			before, ok := merged.kind.(*kind.Type)
-			if !ok {
-				return merged, false
-			}
-			merged.kind = &kind.Type{Got: before.Got, Want: slices.Concat(before.Want, k.Want)}
-		}
-	}
-	return merged, true
-}
-
-// compare orders violations by place: items by number, properties by name, and
-// names that are numbers before those that are not.
-func compare(a, b violation) int {
-	byPlace := slices.CompareFunc(a.at, b.at, func(x, y string) int {
-		i, errX := strconv.Atoi(x)
-		j, errY := strconv.Atoi(y)
-		switch {
-		case errX == nil && errY == nil && i != j:
-			return cmp.Compare(i, j)
-		case errX == nil && errY != nil:
-			return -1
-		case errX != nil && errY == nil:
-			return 1
-		}
-		return strings.Compare(x, y)
-	})
-	if byPlace != 0 {
-		return byPlace
-	}
-	return cmp.Or(
-		strings.Compare(a.schema, b.schema),
-		strings.Compare(fmt.Sprintf("%T", a.kind), fmt.Sprintf("%T", b.kind)),
-		strings.Compare(property(a.kind), property(b.kind)),
-	)
-}
-
-// property tells apart violations of one kind at one place.
-func property(k any) string {
-	switch k := k.(type) {
-	case *kind.PropertyNames:
-		return k.Property
-	case *kind.Dependency:
-		return k.Prop
-	case *kind.DependentRequired:
-		return k.Prop
-	}
-	return ""
-}
-
 // words puts violations into words: what is there, and what is wanted.
 type words struct {
 	value  any // the whole value
@@ -283,99 +80,6 @@ func (w words) fault(v violation) Fault {
 	}
 	problem, suggestion := w.say(v)
 	return Fault{Problem: problem, Pointer: say.ShortPointer(v.at), Suggestion: suggestion}
-}
-
-func (w words) say(v violation) (problem, suggestion string) {
-	switch k := v.kind.(type) {
-	case *kind.Type:
-		return w.sayType(v.at, k)
-	case *kind.Required:
-		return plural(k.Missing, "the property %s is missing", "the properties %s are missing"),
-			w.add(v.schema, k.Missing)
-	case *kind.Dependency:
-		return w.sayDependent(v.schema, k.Prop, k.Missing)
-	case *kind.DependentRequired:
-		return w.sayDependent(v.schema, k.Prop, k.Missing)
-	case *kind.AdditionalProperties:
-		names := slices.Sorted(slices.Values(k.Properties))
-		suggestion = "leave it out"
-		if len(names) > 1 {
-			suggestion = "leave them out"
-		}
-		if allowed := w.allowed(v.schema); len(allowed) > 0 {
-			suggestion += "; allowed are " + List(allowed)
-		}
-		return plural(names, "the property %s is not allowed", "the properties %s are not allowed"), suggestion
-	case *kind.PropertyNames:
-		return w.sayName(k.Property, v.within), "rename it or leave it out"
-	case *kind.FalseSchema:
-		return w.describe(v.at) + " is where nothing is allowed", "leave it out"
-	case *kind.Enum:
-		return w.describe(v.at) + " is not one of the allowed values", "use one of " + values(k.Want)
-	case *kind.Const:
-		return w.describe(v.at) + " is not the value that is wanted", "make it " + Whole(k.Want)
-	case *kind.Format:
-		problem = fmt.Sprintf("%s is not in the format %q", Show(k.Got), k.Want)
-		if example := formats[k.Want]; example != "" {
-			return problem, "write it like " + example
-		}
-		return problem + ": " + say.Short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
-	case *kind.Pattern:
-		pattern := Pattern(k.Want)
-		return Show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
-	case *kind.MinLength:
-		return TooShort(k.Got, k.Want), AtLeast(k.Want)
-	case *kind.MaxLength:
-		return TooLong(k.Got, k.Want), AtMost(k.Want)
-	case *kind.MinItems:
-		suggestion = fmt.Sprintf("give it at least %d items", k.Want)
-		if items, _ := w.keyword(v.schema, "items"); w.kindOf(items) != "" {
-			suggestion += ", each " + w.kindOf(items)
-		}
-		return TooFew("items", k.Got, k.Want), suggestion
-	case *kind.MaxItems:
-		return TooMany("items", k.Got, k.Want), fmt.Sprintf("give it at most %d items", k.Want)
-	case *kind.MinProperties:
-		return TooFew("properties", k.Got, k.Want), fmt.Sprintf("give it at least %d properties", k.Want)
-	case *kind.MaxProperties:
-		return TooMany("properties", k.Got, k.Want), fmt.Sprintf("give it at most %d properties", k.Want)
-	case *kind.Minimum:
-		return number(k.Got) + " is less than " + number(k.Want), "make it at least " + number(k.Want)
-	case *kind.Maximum:
-		return number(k.Got) + " is more than " + number(k.Want), "make it at most " + number(k.Want)
-	case *kind.ExclusiveMinimum:
-		return number(k.Got) + " is not more than " + number(k.Want), "make it more than " + number(k.Want)
-	case *kind.ExclusiveMaximum:
-		return number(k.Got) + " is not less than " + number(k.Want), "make it less than " + number(k.Want)
-	case *kind.MultipleOf:
-		return number(k.Got) + " is not a multiple of " + number(k.Want), "make it a multiple of " + number(k.Want)
-	case *kind.UniqueItems:
-		return fmt.Sprintf("the items %d and %d, counted from 0, are equal", k.Duplicates[0], k.Duplicates[1]), "keep each item once"
-	case *kind.AdditionalItems:
-		return fmt.Sprintf("the array has %d items too many", k.Count), fmt.Sprintf("leave out the last %d", k.Count)
-	case *kind.Contains:
-		return w.sayContains("no item is as one at least must be", v.within), w.such(v.schema, "add an item that fits", "add such an item")
-	case *kind.MinContains:
-		return w.sayContains(fmt.Sprintf("%d items are as %d at least must be", len(k.Got), k.Want), v.within),
-			w.such(v.schema, fmt.Sprintf("add %s that %s", items(k.Want-len(k.Got)), fits(k.Want-len(k.Got))), "add such items")
-	case *kind.MaxContains:
-		return fmt.Sprintf("%d items are as %d at most may be", len(k.Got), k.Want),
-			w.such(v.schema, fmt.Sprintf("leave out %d of the items that fit", len(k.Got)-k.Want), "leave some of them out")
-	case *kind.Not:
-		problem = w.describe(v.at) + " is what must not be here"
-		if forbidden, ok := w.keyword(v.schema, "not"); ok {
-			return problem, "change it so that it does not fit the schema " + Whole(forbidden)
-		}
-		return problem, "change it"
-	case *kind.OneOf:
-		return fmt.Sprintf("%s fits the alternatives %d and %d, and may fit one only", w.describe(v.at), k.Subschemas[0]+1, k.Subschemas[1]+1),
-			w.sayJustOne(v.schema, k.Subschemas)
-	case alternatives:
-		return w.sayAlternatives(v.at, k)
-	case jsonschema.ErrorKind:
-		return fmt.Sprintf("%s does not fit what the schema says of it in %q", w.describe(v.at), strings.Join(k.KeywordPath(), "/")), ""
-	}
-	return w.describe(v.at) + " does not fit the schema", ""
 }
 
 func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
@@ -419,17 +123,17 @@ func (w words) sayDependent(schema, property string, missing []string) (problem,
 func (w words) add(schema string, names []string) string {
 	properties, _ := w.keyword(schema, "properties")
 	of, _ := properties.(map[string]any)
-	items := make([]string, len(names))
+	quoted := make([]string, len(names))
 	for i, name := range names {
-		items[i] = strconv.Quote(say.Short(name, 60))
-		if kind := w.kindOf(of[name]); kind != "" {
-			items[i] += " (" + kind + ")"
+		quoted[i] = strconv.Quote(say.Short(name, 60))
+		if what := w.kindOf(of[name]); what != "" {
+			quoted[i] += " (" + what + ")"
 		}
 	}
 	if len(names) == 1 {
-		return "add the property " + items[0]
+		return "add the property " + quoted[0]
 	}
-	return "add the properties " + say.List(items, say.MaxListed)
+	return "add the properties " + say.List(quoted, say.MaxListed)
 }
 
 // kindOf says in a few words what a schema takes; "" where that takes more.
@@ -468,8 +172,8 @@ func (w words) kindOf(schema any) string {
 			names = append(names, typeNames[t])
 		}
 	}
-	kind := strings.Join(names, " or ")
-	if kind == typeNames["object"] {
+	what := strings.Join(names, " or ")
+	if what == typeNames["object"] {
 		var required []string
 		list, _ := of["required"].([]any)
 		for _, name := range list {
@@ -477,12 +181,12 @@ func (w words) kindOf(schema any) string {
 				required = append(required, name)
 			}
 		}
-		kind += plural(required, " with the property %s", " with the properties %s")
+		what += plural(required, " with the property %s", " with the properties %s")
 		if len(required) == 0 {
 			return typeNames["object"]
 		}
 	}
-	return kind
+	return what
 }
 
 // sayName tells why a property's name is not allowed. The violations within are
@@ -513,7 +217,7 @@ func (w words) such(schema, begin, otherwise string) string {
 	return otherwise
 }
 
-func items(n int) string {
+func itemCount(n int) string {
 	if n == 1 {
 		return "an item"
 	}
@@ -572,25 +276,6 @@ func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion
 
 func (w words) describe(at []string) string { return Describe(w.value, at) }
 
-// Describe tells what is at a place in a value.
-func Describe(value any, at []string) string {
-	value, ok := Find(value, at)
-	if !ok {
-		return "the value"
-	}
-	switch v := value.(type) {
-	case string:
-		return "the string " + Show(v)
-	case json.Number:
-		return "the number " + Show(v)
-	case []any:
-		return fmt.Sprintf("an array (of %d items)", len(v))
-	case map[string]any:
-		return fmt.Sprintf("an object (of %d properties)", len(v))
-	}
-	return Show(value)
-}
-
 // allowed returns the names that a schema has in its properties, where no
 // pattern allows others.
 func (w words) allowed(schema string) []string {
@@ -628,29 +313,6 @@ func (w words) keyword(address, name string) (any, bool) {
 	return Find(w.schema.Value, append(tokens, name))
 }
 
-// Find returns what a path of tokens leads to.
-func Find(value any, path []string) (any, bool) {
-	for _, token := range path {
-		switch v := value.(type) {
-		case map[string]any:
-			next, ok := v[token]
-			if !ok {
-				return nil, false
-			}
-			value = next
-		case []any:
-			i, err := strconv.Atoi(token)
-			if err != nil || i < 0 || i >= len(v) {
-				return nil, false
-			}
-			value = v[i]
-		default:
-			return nil, false
-		}
-	}
-	return value, true
-}
-
 // only returns the path to the one object in the value that has the property.
 // Where more than one has it the path is nil, which stands for the whole value.
 func only(value any, property string, path []string) (found []string, n int) {
@@ -677,102 +339,6 @@ func only(value any, property string, path []string) (found []string, n int) {
 		found = nil
 	}
 	return found, n
-}
-
-// Show writes a value as JSON, shortened.
-func Show(value any) string {
-	switch v := value.(type) {
-	case string:
-		return strconv.Quote(say.Short(v, 60))
-	case json.Number:
-		return say.Short(string(v), 60)
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return "a value"
-	}
-	return say.Short(string(text), 120)
-}
-
-// Whole is [Show] for what the model must write or read as it is: a part of it
-// is of no use.
-func Whole(value any) string {
-	const longest = 400
-	if text, ok := value.(string); ok {
-		return strconv.Quote(say.Short(text, longest))
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return "a value"
-	}
-	return say.Short(string(text), longest)
-}
-
-func number(n *big.Rat) string {
-	if n.IsInt() {
-		return say.Short(n.Num().String(), 60)
-	}
-	f, _ := n.Float64()
-	return strconv.FormatFloat(f, 'g', -1, 64)
-}
-
-// TooFew says that there are fewer of something than must be.
-func TooFew(what string, got, want int) string {
-	return fmt.Sprintf("there are too few %s: %d, where %d is the least", what, got, want)
-}
-
-// TooMany says that there are more of something than may be.
-func TooMany(what string, got, want int) string {
-	return fmt.Sprintf("there are too many %s: %d, where %d is the most", what, got, want)
-}
-
-// TooShort says that a text has fewer characters than it must have.
-func TooShort(got, want int) string {
-	return fmt.Sprintf("the text is too short: %d characters, where %d is the least", got, want)
-}
-
-// TooLong says that a text has more characters than it may have.
-func TooLong(got, want int) string {
-	return fmt.Sprintf("the text is too long: %d characters, where %d is the most", got, want)
-}
-
-// AtLeast says what to do about a text that is too short.
-func AtLeast(n int) string { return fmt.Sprintf("make it at least %d characters long", n) }
-
-// AtMost says what to do about a text that is too long.
-func AtMost(n int) string { return fmt.Sprintf("make it at most %d characters long", n) }
-
-// Pattern writes a regular expression as it is, for a model to read. Within "" a
-// backslash would have to be doubled, which is another pattern to many.
-func Pattern(pattern string) string {
-	if strings.ContainsAny(pattern, `\"`) && strconv.CanBackquote(pattern) {
-		return "`" + pattern + "`"
-	}
-	return strconv.Quote(pattern)
-}
-
-func plural(names []string, one, many string) string {
-	if len(names) == 1 {
-		return fmt.Sprintf(one, List(names))
-	}
-	return fmt.Sprintf(many, List(names))
-}
-
-// List writes names in quotes; at most [say.MaxListed], and how many more there are.
-func List(names []string) string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = strconv.Quote(say.Short(name, 60))
-	}
-	return say.List(quoted, say.MaxListed)
-}
-
-func values(wanted []any) string {
-	shown := make([]string, len(wanted))
-	for i, v := range wanted {
-		shown[i] = Show(v)
-	}
-	return say.List(shown, say.MaxListed)
 }
 
 var typeNames = map[string]string{
