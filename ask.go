@@ -13,6 +13,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate"
 )
@@ -197,10 +198,10 @@ func (s *shape[T]) validated(answer *T) error {
 	case reflect.Map:
 		for m := v.MapRange(); m.Next(); {
 			key, _ := json.Marshal(m.Key().Interface())
-			name := strings.NewReplacer("~", "~0", "/", "~1").Replace(strings.Trim(string(key), `"`))
+			name := say.Pointer(strings.Trim(string(key), `"`))
 			copied := reflect.New(m.Value().Type()).Elem()
 			copied.Set(m.Value())
-			all = append(all, element(copied, at+"/"+name))
+			all = append(all, element(copied, at+name))
 		}
 	}
 	return errors.Join(all...)

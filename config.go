@@ -16,6 +16,7 @@ import (
 	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/retry"
 )
@@ -287,7 +288,7 @@ func (c *RetryConfig) validateStages() error {
 			return &ConfigError{Field: "tool.name", Got: "an empty text", Takes: takesName}
 		}
 		if len(t.Parameters) > 0 && !json.Valid(t.Parameters) {
-			return &ConfigError{Field: "tool.parameters", Got: middle(string(t.Parameters), maxShown), Takes: "a JSON Schema"}
+			return &ConfigError{Field: "tool.parameters", Got: say.Middle(string(t.Parameters), maxShown), Takes: "a JSON Schema"}
 		}
 	}
 	n := c.MaxAttemptsBeforeToolUse

@@ -19,6 +19,7 @@ import (
 	"llmcall/backoff"
 	"llmcall/failure"
 	"llmcall/internal/nearest"
+	"llmcall/internal/say"
 	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
@@ -609,7 +610,7 @@ func quoted(n *yaml.Node) string {
 	case err == nil && len(n.Value) <= maxShown, n.Value == "true", n.Value == "false", n.Value == "null":
 		return n.Value
 	}
-	return strconv.Quote(middle(n.Value, maxShown))
+	return strconv.Quote(say.Middle(n.Value, maxShown))
 }
 
 func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, error) {
@@ -656,7 +657,7 @@ func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, erro
 			case key.Value == "params" && params == nil:
 				params = value
 			default:
-				return nil, fmt.Errorf("%s is not possible here: it must be %s", strconv.Quote(middle(key.Value, maxShown)), takesCheck)
+				return nil, fmt.Errorf("%s is not possible here: it must be %s", strconv.Quote(say.Middle(key.Value, maxShown)), takesCheck)
 			}
 		}
 	}

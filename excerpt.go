@@ -2,65 +2,25 @@ package llmcall
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 )
 
-// What is shown of a long answer: its beginning and end, and the surroundings
-// of the places that are complained of, in bytes.
-const (
-	shownAtBegin = 1_000
-	shownAtEnd   = 500
-	shownAround  = 400 // before a place, and behind it
-	maxPlaces    = 12
-)
+// maxPlaces is how many places of a long answer are shown.
+const maxPlaces = 12
 
 // excerpt returns the text, shortened to n code points where it is longer: to
 // what is around the places that are complained of, if they are known.
 func excerpt(text string, complaints []validate.Complaint, n int) string {
-	if len(text) <= n || utf8.RuneCountInString(text) <= n {
+	if len(text) <= n {
 		return text
 	}
-	places := placesIn(text, complaints)
-	if len(places) == 0 || shownAtBegin+shownAtEnd+len(places)*2*shownAround > n {
-		return middle(text, n)
-	}
-	type span struct{ from, to int }
-	spans := []span{{0, shownAtBegin}}
-	for _, at := range places {
-		next := span{max(0, at-shownAround), min(len(text), at+shownAround)}
-		if last := &spans[len(spans)-1]; next.from <= last.to {
-			last.to = max(last.to, next.to)
-		} else {
-			spans = append(spans, next)
-		}
-	}
-	if last := &spans[len(spans)-1]; len(text)-shownAtEnd <= last.to {
-		last.to = len(text)
-	} else {
-		spans = append(spans, span{len(text) - shownAtEnd, len(text)})
-	}
-	var b strings.Builder
-	end := 0
-	for _, s := range spans {
-		for s.from > end && s.from < len(text) && !utf8.RuneStart(text[s.from]) {
-			s.from--
-		}
-		for s.to < len(text) && !utf8.RuneStart(text[s.to]) {
-			s.to++
-		}
-		if s.from > end {
-			fmt.Fprintf(&b, "\n… (%d characters left out) …\n", utf8.RuneCountInString(text[end:s.from]))
-		}
-		b.WriteString(text[s.from:s.to])
-		end = s.to
-	}
-	return b.String()
+	return say.Around(text, placesIn(text, complaints), n)
 }
 
 // placesIn returns where in the text the complaints are, in order; at most
@@ -112,7 +72,7 @@ func pointerOffset(text, pointer string) (int, bool) {
 	}
 	names := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
 	for i, name := range names {
-		names[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(name)
+		names[i] = say.Unescape(name)
 	}
 	return begin + int(follow(json.NewDecoder(strings.NewReader(text[begin:])), names)), true
 }

@@ -6,6 +6,7 @@ import (
 	"text/template"
 	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate"
 )
@@ -117,12 +118,12 @@ func (c NumberedComplaint) Where() string {
 func newFeedback(complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
 	complaints = distinct(complaints)
 	f := &Feedback{
-		Attempt: number, MaxAttempts: most, Instruction: instruction, Request: middle(request, maxRequestShown),
+		Attempt: number, MaxAttempts: most, Instruction: instruction, Request: say.Middle(request, maxRequestShown),
 		Passed: passed[:min(len(passed), maxComplaintsShown)], More: max(0, len(complaints)-maxComplaintsShown),
 	}
 	for i, c := range complaints[:len(complaints)-f.More] {
-		c.Pointer, c.Problem = middle(c.Pointer, maxComplaintShown), middle(c.Problem, maxComplaintShown)
-		c.Suggestion = middle(c.Suggestion, maxComplaintShown)
+		c.Pointer, c.Problem = say.Middle(c.Pointer, maxComplaintShown), say.Middle(c.Problem, maxComplaintShown)
+		c.Suggestion = say.Middle(c.Suggestion, maxComplaintShown)
 		f.Complaints = append(f.Complaints, NumberedComplaint{i + 1, c})
 	}
 	return f
@@ -151,7 +152,7 @@ func (f *Feedback) text(t *template.Template) (string, error) {
 		if err := t.Execute(&b, f); err != nil {
 			return "", err
 		}
-		return middle(b.String(), maxAnswerShown), nil
+		return say.Middle(b.String(), maxAnswerShown), nil
 	}
 	fmt.Fprintf(&b, "Your answer did not pass its checks (attempt %d of %d). What is wrong with it:\n", f.Attempt, f.MaxAttempts)
 	for _, c := range f.Complaints {
@@ -203,21 +204,4 @@ func (t *Tool) instruction() string {
 		return fmt.Sprintf("you may use the tool %q. %s", t.Name, t.Instruction)
 	}
 	return fmt.Sprintf("use the tool %q to find what you need for a right answer before you answer again.", t.Name)
-}
-
-// middle returns s, with its middle left out if it has more than n code points.
-func middle(s string, n int) string {
-	if len(s) <= n || utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	head, tail := 0, len(s)
-	for range n * 2 / 3 {
-		_, size := utf8.DecodeRuneInString(s[head:])
-		head += size
-	}
-	for range n - n*2/3 {
-		_, size := utf8.DecodeLastRuneInString(s[:tail])
-		tail -= size
-	}
-	return fmt.Sprintf("%s\n… (%d characters left out) …\n%s", s[:head], utf8.RuneCountInString(s[head:tail]), s[tail:])
 }

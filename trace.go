@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"llmcall/failure"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/retry"
 	"llmcall/validate"
@@ -226,8 +227,8 @@ func (e *InvalidAnswerError) Error() string {
 			texts = append(texts, fmt.Sprintf("and %d more", len(e.Complaints)-i))
 			break
 		}
-		c.Problem, c.Pointer = middle(c.Problem, maxComplaintShown), middle(c.Pointer, maxComplaintShown)
-		c.Suggestion = middle(c.Suggestion, maxComplaintShown)
+		c.Problem, c.Pointer = say.Middle(c.Problem, maxComplaintShown), say.Middle(c.Pointer, maxComplaintShown)
+		c.Suggestion = say.Middle(c.Suggestion, maxComplaintShown)
 		texts = append(texts, c.String())
 	}
 	return strings.Join(texts, "; ")

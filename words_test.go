@@ -53,6 +53,8 @@ var wordsToDo = []string{
 	"retry",
 	"transport",
 	"validate",
+	"validate/internal/jsontext",
+	"validate/internal/schemawords",
 	"validate/judge",
 }
 

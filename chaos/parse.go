@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"llmcall/internal/say"
 )
 
 // ParsePlan reads a plan from YAML or JSON. name, mostly the file's, begins the
@@ -255,9 +257,9 @@ func show(n *yaml.Node) string {
 			return "nothing"
 		}
 		if n.ShortTag() == "!!str" {
-			return strconv.Quote(short(n.Value))
+			return strconv.Quote(say.Short(n.Value, 60))
 		}
-		return short(n.Value)
+		return say.Short(n.Value, 60)
 	}
 	return "nothing"
 }
@@ -267,14 +269,7 @@ func name(key *yaml.Node) string {
 	if key.Kind != yaml.ScalarNode || key.Value == "" {
 		return "a field"
 	}
-	return short(key.Value)
-}
-
-func short(s string) string {
-	if cut := firstRunes(s, 60); cut != s {
-		return cut + "…"
-	}
-	return s
+	return say.Short(key.Value, 60)
 }
 
 func asText[S ~string](n *yaml.Node, field string, to *S) error {

@@ -2,36 +2,18 @@ package chaos
 
 import (
 	"strconv"
-	"strings"
+
+	"llmcall/internal/say"
 )
 
 // tokens splits a JSON pointer (RFC 6901).
 func tokens(pointer string) (path []string, ok bool) {
-	if pointer == "" {
-		return nil, true
-	}
-	rest, ok := strings.CutPrefix(pointer, "/")
-	if !ok {
-		return nil, false
-	}
-	for _, token := range strings.Split(rest, "/") {
-		escaped := strings.NewReplacer("~0", "", "~1", "").Replace(token)
-		if strings.Contains(escaped, "~") {
-			return nil, false
-		}
-		path = append(path, strings.NewReplacer("~1", "/", "~0", "~").Replace(token))
-	}
-	return path, true
+	path, err := say.Tokens(pointer)
+	return path, err == nil
 }
 
 // pointer writes a path as a JSON pointer.
-func pointer(path []string) string {
-	var b strings.Builder
-	for _, token := range path {
-		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
-	}
-	return b.String()
-}
+func pointer(path []string) string { return say.Pointer(path...) }
 
 // index reads a pointer's token as the index of an array.
 func index(token string) (int, bool) {

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // problem is what a provider says went wrong, in the words that all of them
@@ -200,27 +198,4 @@ func plain(raw json.RawMessage) string {
 		return ""
 	}
 	return string(raw)
-}
-
-// Line makes of text from outside one printable line of at most limit bytes.
-// What does not fit ends in "…", or is left out if there is no room for that.
-func Line(text string, limit int) string {
-	printable := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r // U+FFFD, which invalid UTF-8 becomes, among them
-		}
-		return ' '
-	}, text)
-	text = strings.Join(strings.Fields(printable), " ")
-	if len(text) <= limit {
-		return text
-	}
-	cut := limit - len("…")
-	if cut < 0 {
-		return ""
-	}
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"llmcall/internal/say"
 )
 
 func TestReadProblem(t *testing.T) {
@@ -51,30 +53,6 @@ func TestReadProblem(t *testing.T) {
 	}
 }
 
-func TestLineIsOnePrintableLine(t *testing.T) {
-	for _, step := range []struct{ text, want string }{
-		{"", ""},
-		{"  two\r\n\tlines\u2028and a third  ", "two lines and a third"},
-		{"\x1b[31mred\x1b[0m", "[31mred [0m"},
-		{"\u202eright to left", "right to left"},
-		{"bad \xff\xfe bytes", "bad \ufffd\ufffd bytes"},
-		{strings.Repeat("ä", 40), strings.Repeat("ä", 18) + "…"},
-		{"0123456789012345678901234567890123456789", "0123456789012345678901234567890123456789"},
-	} {
-		if got := Line(step.text, 40); got != step.want {
-			t.Errorf("%q: got %q, want %q", step.text, got, step.want)
-		}
-	}
-}
-
-func TestLineWithoutRoomIsEmpty(t *testing.T) {
-	for limit := -1; limit <= 3; limit++ {
-		if got := Line("äöü", limit); len(got) > max(0, limit) || !utf8.ValidString(got) {
-			t.Errorf("%d: got %q", limit, got)
-		}
-	}
-}
-
 func FuzzReadProblem(f *testing.F) {
 	for _, body := range []string{
 		`{"error":{"message":"m","type":"t","param":null,"code":"c"}}`, `[{"error":{"code":429,"message":"m","status":"S"}}]`,
@@ -90,7 +68,7 @@ func FuzzReadProblem(f *testing.F) {
 			if e.RetryAfter < 0 || e.Kind.String() == "" || e.Status != status && status != 0 {
 				t.Errorf("%q: %#v", body, e)
 			}
-			if line := Line(e.Message, 500); len(line) > 500 || !utf8.ValidString(line) ||
+			if line := say.Line(e.Message, 500); len(line) > 500 || !utf8.ValidString(line) ||
 				strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 				t.Errorf("%q: %q", body, line)
 			}

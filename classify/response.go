@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"llmcall/failure"
+	"llmcall/internal/say"
 )
 
 const (
@@ -47,13 +48,13 @@ func Response(provider string, r *http.Response, body []byte) *failure.Error {
 	return &f
 }
 
-// withoutSecrets is Line without the secrets, none of which has more than one
+// withoutSecrets is [say.Line] without the secrets, none of which has more than one
 // line, nor is cut by the limit.
 func withoutSecrets(text string, secrets []string, limit int) string {
 	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, "[key]")
 	}
-	return Line(text, limit)
+	return say.Line(text, limit)
 }
 
 // secretsOf returns what a request has of keys, where the providers take them.

@@ -9,6 +9,7 @@ import (
 
 	"llmcall/classify"
 	"llmcall/failure"
+	"llmcall/internal/say"
 )
 
 // lastEvent is how a stream of events says that it is whole. A stream that says so
@@ -133,7 +134,7 @@ func (e *events) data(data []byte) {
 	case e.event == "error", typeOf(data) == "error", bytes.HasPrefix(data, []byte(`{"error"`)),
 		bytes.Contains(data, []byte(`"finish_reason":"error"`)): // OpenRouter's
 		if e.fault = e.failed(data); e.fault == nil && e.event == "error" {
-			e.fault = &failure.Error{Kind: failure.Transient, Message: "the provider sent an error in the stream: " + classify.Line(string(data), 200)}
+			e.fault = &failure.Error{Kind: failure.Transient, Message: "the provider sent an error in the stream: " + say.Line(string(data), 200)}
 		}
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"llmcall/internal/say"
+	"llmcall/validate/internal/schemawords"
 )
 
 // At makes of a check one that looks at a part of the JSON answer: at what the
@@ -22,10 +25,10 @@ func At(pointer string, check Strategy) (Strategy, error) {
 	if check == nil {
 		return nil, &ParamError{Check: "at", Param: "check", Problem: "is missing", Takes: "a check"}
 	}
-	path, err := parsePointer(pointer)
+	path, err := say.Tokens(pointer)
 	if err != nil {
 		return nil, &ParamError{
-			Check: "at", Param: "pointer", Problem: fmt.Sprintf("is %q", short(pointer, 60)), Err: err,
+			Check: "at", Param: "pointer", Problem: fmt.Sprintf("is %q", say.Short(pointer, 60)), Err: err,
 			Takes: `a JSON pointer such as "/items/0/name"; ~1 stands for a / in a name, and ~0 for a ~`,
 		}
 	}
@@ -53,8 +56,8 @@ func (c at) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	said := Verdict{Decoded: true, Value: doc.value, Text: doc.text}
-	value, ok := find(doc.value, c.path)
+	said := Verdict{Decoded: true, Value: doc.Value, Text: doc.Text}
+	value, ok := schemawords.Find(doc.Value, c.path)
 	if !ok {
 		said.Complaints = []Complaint{{
 			Problem: "there is nothing here, where a value must be", Pointer: c.pointer, Suggestion: c.add(ctx, a),
@@ -104,27 +107,6 @@ func textOf(value any) (string, error) {
 	return string(text), err
 }
 
-// parsePointer returns the tokens of a JSON pointer (RFC 6901).
-func parsePointer(pointer string) ([]string, error) {
-	if pointer == "" {
-		return nil, nil
-	}
-	if pointer[0] != '/' {
-		return nil, fmt.Errorf("it must begin with /")
-	}
-	tokens := strings.Split(pointer[1:], "/")
-	for i, token := range tokens {
-		if rest := unescaped.Replace(token); strings.Contains(rest, "~") {
-			return nil, fmt.Errorf("%q has a ~ that neither 0 nor 1 follows", short(token, 60))
-		}
-		tokens[i] = unescapeToken.Replace(token)
-	}
-	return tokens, nil
-}
-
-// unescaped takes a token's escapes out.
-var unescaped = strings.NewReplacer("~0", "", "~1", "")
-
 // atDefinition is a function and no variable, since it looks up its check in
 // builtIn.
 func atDefinition() Definition {
@@ -153,7 +135,7 @@ func atDefinition() Definition {
 			pointer, check, ok := strings.Cut(strings.TrimSpace(text), " ")
 			if !ok {
 				return nil, &ParamError{
-					Check: "at", Param: "arguments", Problem: fmt.Sprintf("are %q", short(text, 60)),
+					Check: "at", Param: "arguments", Problem: fmt.Sprintf("are %q", say.Short(text, 60)),
 					Takes: "a pointer, a space and a check: /email format:email",
 				}
 			}

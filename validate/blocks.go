@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"llmcall/validate/internal/jsontext"
 )
 
 // Block is a fenced code block of a Markdown text, or a whole text.
@@ -26,7 +28,7 @@ func Blocks(text string) []Block {
 	var blocks []Block
 	for i := 0; i < len(lines); i++ {
 		body := strings.TrimLeft(lines[i], " \t")
-		mark := fence(body)
+		mark := jsontext.Fence(body)
 		info := strings.TrimSpace(body[len(mark):])
 		if mark == "" || mark[0] == '`' && strings.Contains(info, "`") {
 			continue
@@ -35,7 +37,7 @@ func Blocks(text string) []Block {
 		indent := len(lines[i]) - len(body)
 		var code strings.Builder
 		for i++; i < len(lines); i++ {
-			if closes(lines[i], mark) {
+			if jsontext.Closes(lines[i], mark) {
 				b.Closed = true
 				break
 			}
@@ -87,12 +89,6 @@ func (b Block) inside() []Block {
 	return inner
 }
 
-// closes is true for a line that closes a block opened by the fence.
-func closes(line, mark string) bool {
-	closing := fence(strings.TrimLeft(line, " \t"))
-	return len(closing) >= len(mark) && closing[0] == mark[0] && strings.Trim(line, " \t\r") == closing
-}
-
 // label is the language that stands behind an opening fence, as "python" in
 // "Python title=x", "{.python}" and "python,ignore".
 func label(info string) string {
@@ -122,7 +118,7 @@ func Position(text string, offset int) (line, column int) {
 	for offset > 0 && offset < len(text) && !utf8.RuneStart(text[offset]) {
 		offset--
 	}
-	return position(text, offset)
+	return jsontext.Position(text, offset)
 }
 
 // BlocksOf returns the blocks of a text that are meant as one language: those

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"llmcall/validate/internal/schemawords"
 )
 
 // All makes one check of several, which passes when all of them pass. Its
@@ -63,19 +65,19 @@ func (c containing) opposite() (problem, suggestion string) {
 		texts[i] = w.text
 	}
 	if len(texts) == 1 {
-		return "the text " + list(texts) + " is there, and must not be", "leave out the text " + list(texts)
+		return "the text " + schemawords.List(texts) + " is there, and must not be", "leave out the text " + schemawords.List(texts)
 	}
-	return "the texts " + list(texts) + " are all there, which must not be", "leave out one of the texts " + list(texts)
+	return "the texts " + schemawords.List(texts) + " are all there, which must not be", "leave out one of the texts " + schemawords.List(texts)
 }
 
 func (c regex) opposite() (problem, suggestion string) {
-	pattern := quotedPattern(c.pattern.String())
+	pattern := schemawords.Pattern(c.pattern.String())
 	return "something in the answer matches the regular expression " + pattern + ", which must not be",
 		"leave out what matches the regular expression " + pattern + ", or say it in another way"
 }
 
 func (c oneOf) opposite() (problem, suggestion string) {
-	return "the answer is one of " + list(c.values) + ", and must not be", "answer with anything but " + list(c.values)
+	return "the answer is one of " + schemawords.List(c.values) + ", and must not be", "answer with anything but " + schemawords.List(c.values)
 }
 
 func (jsonCheck) opposite() (problem, suggestion string) {

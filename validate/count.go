@@ -9,6 +9,9 @@ import (
 
 	"github.com/clipperhouse/uax29/v2/sentences"
 	uaxwords "github.com/clipperhouse/uax29/v2/words"
+
+	"llmcall/internal/say"
+	"llmcall/validate/internal/schemawords"
 )
 
 // WordCount passes a text of min to max words, both included; 0 is no limit on
@@ -75,12 +78,12 @@ func (c counting) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case n < c.min:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooFew(c.what, n, c.min),
+			Problem:    schemawords.TooFew(c.what, n, c.min),
 			Suggestion: fmt.Sprintf("write at least %d %s", c.min, c.what),
 		}}}, nil
 	case c.max > 0 && n > c.max:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooMany(c.what, n, c.max),
+			Problem:    schemawords.TooMany(c.what, n, c.max),
 			Suggestion: fmt.Sprintf("write at most %d %s", c.max, c.what),
 		}}}, nil
 	}
@@ -127,7 +130,7 @@ func (p Params) counted(least, most string, check func(min, max int) (Strategy, 
 func span(check, least, most string, number func(digits string) (any, bool)) func(string) (map[string]any, error) {
 	return func(text string) (map[string]any, error) {
 		bad := &ParamError{
-			Check: check, Param: "range", Problem: fmt.Sprintf("is %q", short(text, 60)),
+			Check: check, Param: "range", Problem: fmt.Sprintf("is %q", say.Short(text, 60)),
 			Takes: fmt.Sprintf(`3..200, 3.. or ..200, or a JSON object such as {"%s": 3, "%s": 200}`, least, most),
 		}
 		from, to, ok := strings.Cut(strings.TrimSpace(text), "..")

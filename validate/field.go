@@ -9,6 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
+	"llmcall/validate/internal/schemawords"
 )
 
 // FieldPresent passes an answer that JSON passes and that has a field; null is a
@@ -26,15 +30,15 @@ func FieldAbsent(path string) (Strategy, error) { return newField(path, field{ab
 // and "1" are three values. See FieldPresent for the path.
 func FieldEquals(path string, want any) (Strategy, error) {
 	text, err := json.Marshal(want)
-	doc := &document{}
+	doc := &jsontext.Document{}
 	if err == nil {
-		doc = decode(string(text))
-		err = doc.unreadable()
+		doc = jsontext.Decode(string(text))
+		err = unreadable(doc)
 	}
 	if err != nil {
 		return nil, &ParamError{Check: fieldName, Param: "expected_value", Problem: "can't be written as JSON", Takes: "a JSON value", Err: err}
 	}
-	return newField(path, field{equals: true, want: doc.value})
+	return newField(path, field{equals: true, want: doc.Value})
 }
 
 const (
@@ -47,7 +51,7 @@ func newField(path string, f field) (Strategy, error) {
 	if f.path, err = parsePath(path); err != nil {
 		return nil, &ParamError{Check: fieldName, Param: "field_name", Problem: "is " + shown(path), Takes: takesPath, Err: err}
 	}
-	f.name = short(path, 100)
+	f.name = say.Short(path, 100)
 	return f, nil
 }
 
@@ -72,17 +76,17 @@ func parsePath(path string) ([]token, error) {
 	if path == "" {
 		return nil, fmt.Errorf("it is empty")
 	}
-	if rest, ok := strings.CutPrefix(path, "/"); ok {
-		var tokens []token
-		for _, t := range strings.Split(rest, "/") {
-			if !validEscapes(t) {
-				return nil, fmt.Errorf("a ~ in a JSON pointer is written as ~0, and a slash as ~1")
-			}
-			tokens = append(tokens, named(unescapeToken.Replace(t)))
+	var tokens []token
+	if strings.HasPrefix(path, "/") {
+		names, err := say.Tokens(path)
+		if err != nil {
+			return nil, fmt.Errorf("a ~ in a JSON pointer is written as ~0, and a slash as ~1")
+		}
+		for _, name := range names {
+			tokens = append(tokens, named(name))
 		}
 		return tokens, nil
 	}
-	var tokens []token
 	for at := 0; ; {
 		var name strings.Builder
 		start := at
@@ -126,16 +130,6 @@ func parsePath(path string) ([]token, error) {
 	}
 }
 
-// validEscapes reports whether each ~ has 0 or 1 behind it.
-func validEscapes(t string) bool {
-	for i := range len(t) {
-		if t[i] == '~' && (i+1 == len(t) || t[i+1] != '0' && t[i+1] != '1') {
-			return false
-		}
-	}
-	return true
-}
-
 func named(name string) token {
 	n, ok := index(name)
 	if !ok {
@@ -158,33 +152,32 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	v := doc.verdict()
-	value := doc.value
+	v := verdictOf(doc)
+	value := doc.Value
 	var at []string
 	for i, t := range c.path {
 		inner, ok, problem, suggestion := t.of(value)
 		if !ok {
 			if !c.absent {
 				if c.equals && i == len(c.path)-1 && t.index < 0 {
-					suggestion += ", with the value " + whole(c.want)
+					suggestion += ", with the value " + schemawords.Whole(c.want)
 				}
 				v.Complaints = []Complaint{{
-					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: pointer(steps(at)), Suggestion: suggestion,
+					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: say.ShortPointer(at), Suggestion: suggestion,
 				}}
 			}
 			return v, nil
 		}
 		value, at = inner, append(at, t.name)
 	}
-	w := words{value: doc.value}
 	switch {
 	case c.absent:
 		v.Complaints = []Complaint{{
-			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, show(value)), Pointer: pointer(steps(at)), Suggestion: "leave it out",
+			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, schemawords.Show(value)), Pointer: say.ShortPointer(at), Suggestion: "leave it out",
 		}}
 	case c.equals && !equal(value, c.want):
 		v.Complaints = []Complaint{{
-			Problem: w.describe(at) + " stands where " + show(c.want) + " is wanted", Pointer: pointer(steps(at)), Suggestion: "make it " + whole(c.want),
+			Problem: schemawords.Describe(doc.Value, at) + " stands where " + schemawords.Show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: "make it " + schemawords.Whole(c.want),
 		}}
 	}
 	return v, nil
@@ -200,7 +193,7 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 		if inner, ok = v[t.name]; ok {
 			return inner, true, "", ""
 		}
-		problem = fmt.Sprintf("the object has no property %q", short(t.name, 60))
+		problem = fmt.Sprintf("the object has no property %q", say.Short(t.name, 60))
 		var near []string
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if plainKey(key) == plainKey(t.name) {
@@ -208,12 +201,12 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 			}
 		}
 		if len(near) > 0 {
-			return nil, false, problem + ", and has " + list(near), fmt.Sprintf("write the name as %q", short(t.name, 60))
+			return nil, false, problem + ", and has " + schemawords.List(near), fmt.Sprintf("write the name as %q", say.Short(t.name, 60))
 		}
-		return nil, false, problem, fmt.Sprintf("add the property %q", short(t.name, 60))
+		return nil, false, problem, fmt.Sprintf("add the property %q", say.Short(t.name, 60))
 	case []any:
 		if t.index < 0 {
-			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), short(t.name, 60)), "put an object there"
+			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), say.Short(t.name, 60)), "put an object there"
 		}
 		if t.index < len(v) {
 			return v[t.index], true, "", ""
@@ -221,23 +214,15 @@ func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
 		return nil, false, fmt.Sprintf("the array has %d items, and none at %d, counted from 0", len(v), t.index), "add the items that are missing"
 	}
 	if t.index >= 0 {
-		return nil, false, show(value) + " is no array or object, and has no items", "put an array there"
+		return nil, false, schemawords.Show(value) + " is no array or object, and has no items", "put an array there"
 	}
-	return nil, false, show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", short(t.name, 60))
+	return nil, false, schemawords.Show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", say.Short(t.name, 60))
 }
 
 // plainKey makes one of the ways to write a name: userName, user_name,
 // User-Name.
 func plainKey(key string) string {
 	return strings.Map(fold, strings.NewReplacer("_", "", "-", "", " ", "").Replace(key))
-}
-
-func steps(at []string) []step {
-	path := make([]step, len(at))
-	for i, token := range at {
-		path[i] = step{key: token, index: -1}
-	}
-	return path
 }
 
 // equal compares JSON values, numbers by what they are worth.

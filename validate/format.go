@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"llmcall/internal/say"
 )
 
 // Format passes a text that is, but for white space around it, one value of a
@@ -37,7 +39,7 @@ func Format(name string) (Strategy, error) {
 		for _, f := range textFormats {
 			names = append(names, f.name)
 		}
-		return nil, &ParamError{Check: "format", Param: "format", Problem: fmt.Sprintf("is %q", short(name, 60)), Takes: "one of " + strings.Join(names, ", ")}
+		return nil, &ParamError{Check: "format", Param: "format", Problem: fmt.Sprintf("is %q", say.Short(name, 60)), Takes: "one of " + strings.Join(names, ", ")}
 	}
 	return format{textFormats[i]}, nil
 }
@@ -53,7 +55,7 @@ func (c format) Check(_ context.Context, a *Answer) (Verdict, error) {
 		return Verdict{}, nil
 	}
 	return Verdict{Complaints: []Complaint{{
-		Problem:    fmt.Sprintf("%q is not %s", short(text, 60), c.what),
+		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what),
 		Suggestion: "write " + c.what + " and nothing else, like " + c.example,
 	}}}, nil
 }

@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	"llmcall/llm"
+	"llmcall/validate/internal/jsontext"
 )
 
 // JSON passes an answer that is one JSON value (RFC 8259), a scalar too, with
@@ -44,6 +43,30 @@ func JSON() Strategy { return jsonCheck{} }
 // that Run see the mended JSON, JSONSchema and Answer.JSON too.
 func JSONWithRepair() Strategy { return jsonCheck{repair: true} }
 
+// Repair is one thing that was changed in an answer to make JSON of it.
+type Repair struct {
+	Problem string `json:"problem"` // what was wrong there
+	Line    int    `json:"line"`    // where in the answer's text, from 1
+	Column  int    `json:"column"`  // in code points, from 1
+	Was     string `json:"was"`     // the beginning of what was there; "" where something was missing
+	Is      string `json:"is"`      // the beginning of what it was made into; "" where it was left out
+}
+
+// String returns the place, the problem and the change in one line.
+func (r Repair) String() string {
+	if r.Line == 0 {
+		return r.Problem
+	}
+	change := fmt.Sprintf("%q made %q", r.Was, r.Is)
+	switch {
+	case r.Was == "":
+		change = fmt.Sprintf("%q put in", r.Is)
+	case r.Is == "":
+		change = fmt.Sprintf("%q left out", r.Was)
+	}
+	return fmt.Sprintf("line %d, column %d: %s: %s", r.Line, r.Column, r.Problem, change)
+}
+
 type jsonCheck struct{ repair bool }
 
 func (jsonCheck) Name() string    { return "json" }
@@ -55,7 +78,7 @@ func (c jsonCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	return doc.verdict(), nil
+	return verdictOf(doc), nil
 }
 
 // JSON returns the JSON value that the answer is, with numbers as json.Number,
@@ -68,27 +91,27 @@ func (a *Answer) JSON() (value any, text string, err error) {
 	if len(complaints) > 0 {
 		return nil, "", Complaints(complaints)
 	}
-	return doc.value, doc.text, nil
+	return doc.Value, doc.Text, nil
 }
 
 // document decodes the answer, and returns the complaints that all checks of
 // JSON have in common.
-func (a *Answer) document(repair bool) (*document, []Complaint) {
+func (a *Answer) document(repair bool) (*jsontext.Document, []Complaint) {
 	doc := a.decoded.decode(a.Text)
-	_, number := doc.value.(json.Number)
+	_, number := doc.Value.(json.Number)
 	// 12 may have been cut from 123: of all values, a number alone does not
 	// tell its end.
-	if c := unfinished(a); c != nil && (doc.broken || number) {
-		c.Line, c.Column = position(a.Text, len(strings.TrimRightFunc(a.Text, blank)))
+	if c := unfinished(a); c != nil && (doc.Broken || number) {
+		c.Line, c.Column = jsontext.Position(a.Text, len(strings.TrimRightFunc(a.Text, jsontext.Blank)))
 		return doc, []Complaint{*c}
 	}
-	if doc.broken && (repair || a.decoded.repairs()) {
+	if doc.Broken && (repair || a.decoded.repairs()) {
 		mended := a.decoded.mend(a.Text)
-		if !mended.broken || mended.cut && !doc.cut {
+		if !mended.Broken || mended.Cut && !doc.Cut {
 			doc = mended
 		}
 	}
-	return doc, slices.Clone(doc.complaints)
+	return doc, complaintsOf(doc)
 }
 
 // unfinished is the complaint about JSON that is not complete in an answer that
@@ -134,157 +157,62 @@ type memo struct {
 	repair bool // one of the checks repairs
 	sync.Mutex
 	text        string
-	doc, mended *document
+	doc, mended *jsontext.Document
 }
 
 func (m *memo) repairs() bool { return m != nil && m.repair }
 
-func (m *memo) decode(text string) *document {
+func (m *memo) decode(text string) *jsontext.Document {
 	if m == nil || m.text != text {
-		return decode(text)
+		return jsontext.Decode(text)
 	}
 	m.Lock()
 	defer m.Unlock()
 	if m.doc == nil {
-		m.doc = decode(text)
+		m.doc = jsontext.Decode(text)
 	}
 	return m.doc
 }
 
-func (m *memo) mend(text string) *document {
+func (m *memo) mend(text string) *jsontext.Document {
 	if m == nil || m.text != text {
-		return mend(text)
+		return jsontext.Repair(text)
 	}
 	m.Lock()
 	defer m.Unlock()
 	if m.mended == nil {
-		m.mended = mend(text)
+		m.mended = jsontext.Repair(text)
 	}
 	return m.mended
 }
 
-// document is a text, decoded.
-type document struct {
-	source     string
-	text       string // without what is around the JSON
-	value      any
-	complaints []Complaint
-	broken     bool // there is no value
-	cut        bool // because the text ends where more must follow
-	values     int  // how many, nested ones too
-	depth      int
-	repaired   []Repair // what was changed to make JSON of it
+func verdictOf(doc *jsontext.Document) Verdict {
+	v := Verdict{Decoded: true, Value: doc.Value, Text: doc.Text}
+	for _, change := range doc.Changes {
+		v.Repaired = append(v.Repaired, Repair(change))
+	}
+	return v
 }
 
-func (d *document) verdict() Verdict {
-	return Verdict{Decoded: true, Value: d.value, Text: d.text, Repaired: d.repaired}
+func complaintsOf(doc *jsontext.Document) []Complaint {
+	var complaints []Complaint
+	for _, fault := range doc.Faults {
+		complaints = append(complaints, complaintOf(fault))
+	}
+	return complaints
 }
 
-// decode finds and reads the JSON value of a text. Lines and columns are those
-// of the text as it is, with what is around the JSON.
-func decode(text string) *document {
-	doc := &document{source: text}
-	fail := func(f fault) *document {
-		doc.broken, doc.cut = true, f.cut
-		doc.complain(f)
-		return doc
-	}
-	if !utf8.ValidString(text) {
-		at := 0
-		for r, size := utf8.DecodeRuneInString(text); r != utf8.RuneError || size != 1; r, size = utf8.DecodeRuneInString(text[at:]) {
-			at += size
-		}
-		return fail(fault{at: at, problem: notUTF8, suggestion: utf8Suggestion})
-	}
-	start, end, f := unwrap(text)
-	if f != nil {
-		return fail(*f)
-	}
-	p := parser{text: text, pos: start, end: end, path: make([]step, 0, 8)}
-	value, ok := p.document()
-	if !ok {
-		return fail(p.fault)
-	}
-	for _, f := range p.repeated {
-		doc.complain(f)
-	}
-	doc.complaints = append(doc.complaints, more(p.repeats-maxListed, "repeated properties")...)
-	doc.text, doc.value, doc.values, doc.depth = text[start:end], value, p.values, p.deepest
-	return doc
+func complaintOf(f jsontext.Fault) Complaint {
+	return Complaint{Problem: f.Problem, Pointer: f.Pointer, Line: f.Line, Column: f.Column, Suggestion: f.Suggestion}
 }
 
 // unreadable says, to a person and not to the model, why there is no value in
-// the text; nil, if there is one.
-func (d *document) unreadable() error {
-	if len(d.complaints) == 0 {
+// the document; nil, if there is one.
+func unreadable(doc *jsontext.Document) error {
+	if len(doc.Faults) == 0 {
 		return nil
 	}
-	c := d.complaints[0]
+	c := complaintOf(doc.Faults[0])
 	c.Suggestion = ""
 	return Complaints{c}
-}
-
-func (d *document) complain(f fault) {
-	d.complaints = append(d.complaints, f.complaint(d.source))
-}
-
-// blank is true for white space and the byte order mark, which some models and
-// files have around their JSON.
-func blank(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' }
-
-// unwrap returns where in the text its JSON must be: without white space, a
-// byte order mark, and one fenced block (CommonMark, section 4.5) if it holds
-// all the rest. A line of a JSON value can't begin with a fence, so the first
-// such line closes the block.
-func unwrap(text string) (start, end int, f *fault) {
-	start, end = trim(text, 0, len(text))
-	mark := fence(text[start:end])
-	if mark == "" {
-		return start, end, nil
-	}
-	opening, body, ok := strings.Cut(text[start:end], "\n")
-	if !ok || strings.ContainsAny(opening, `{["`) {
-		return 0, 0, &fault{at: start, problem: "there is Markdown around the JSON", suggestion: aloneSuggestion}
-	}
-	from := end - len(body)
-	inner, _ := trim(text, from, end)
-	if line, _, _ := strings.Cut(text[inner:end], "\n"); fence(line) != "" && !closes(line, mark) {
-		return 0, 0, &fault{at: inner, problem: "there is a Markdown block within another", suggestion: aloneSuggestion}
-	}
-	for at := from; at < end; {
-		line, _, _ := strings.Cut(text[at:end], "\n")
-		next := min(at+len(line)+1, end)
-		if !closes(line, mark) {
-			at = next
-			continue
-		}
-		if behind, _ := trim(text, next, end); behind < end {
-			if fence(text[behind:end]) != "" {
-				return 0, 0, &fault{at: behind, problem: "there is more than one Markdown block", suggestion: "answer with a single JSON value"}
-			}
-			return 0, 0, &fault{at: behind, problem: fmt.Sprintf("there is text behind the JSON value: %q", excerpt(text[behind:end])), suggestion: aloneSuggestion}
-		}
-		start, end = trim(text, from, at)
-		return start, end, nil
-	}
-	return 0, 0, &fault{
-		at:         end,
-		problem:    "the Markdown block is not closed: the text ends before it is complete",
-		suggestion: wholeSuggestion,
-		cut:        true,
-	}
-}
-
-// trim returns the bounds of text[start:end] without the blanks at its ends.
-func trim(text string, start, end int) (int, int) {
-	end = start + len(strings.TrimRightFunc(text[start:end], blank))
-	return end - len(strings.TrimLeftFunc(text[start:end], blank)), end
-}
-
-// fence returns the marks of a fence that the text begins with, or "".
-func fence(s string) string {
-	if !strings.HasPrefix(s, "```") && !strings.HasPrefix(s, "~~~") {
-		return ""
-	}
-	return s[:len(s)-len(strings.TrimLeft(s, s[:1]))]
 }

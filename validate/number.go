@@ -8,6 +8,9 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
 )
 
 // NumberRange says which numbers Number passes. The zero value is any number.
@@ -92,14 +95,14 @@ func (numberCheck) instant() bool { return true }
 
 func (c numberCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	doc, complaints := a.document(false)
-	n, ok := doc.value.(json.Number)
+	n, ok := doc.Value.(json.Number)
 	if ok && len(complaints) > 0 { // cut off, perhaps
 		return Verdict{Complaints: complaints}, nil
 	}
 	if !ok {
-		return Verdict{Complaints: []Complaint{c.noNumber(strings.TrimFunc(a.Text, blank))}}, nil
+		return Verdict{Complaints: []Complaint{c.noNumber(strings.TrimFunc(a.Text, jsontext.Blank))}}, nil
 	}
-	v := Verdict{Decoded: true, Value: n, Text: doc.text}
+	v := Verdict{Decoded: true, Value: n, Text: doc.Text}
 	if problem, suggestion := c.outside(string(n)); problem != "" {
 		v.Complaints = []Complaint{{Problem: problem, Suggestion: suggestion}}
 	}
@@ -134,14 +137,14 @@ func (c numberCheck) within() string {
 // meant.
 func (c numberCheck) noNumber(text string) Complaint {
 	complaint := Complaint{
-		Problem:    fmt.Sprintf("%q is not %s", short(text, 60), c.what()),
+		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what()),
 		Suggestion: "answer with " + c.what() + c.within() + " in digits, without words, units or separators of thousands",
 	}
 	// Apart from marks and units around it, and separators within.
-	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(short(text, 60))
+	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(say.Short(text, 60))
 	plain = strings.TrimPrefix(strings.Trim(plain, "\"*`$€£%+. "), "+")
-	doc := decode(plain)
-	if n, ok := doc.value.(json.Number); ok && len(doc.complaints) == 0 {
+	doc := jsontext.Decode(plain)
+	if n, ok := doc.Value.(json.Number); ok && len(doc.Faults) == 0 {
 		complaint.Suggestion += fmt.Sprintf(": %s, if that is meant", n)
 	}
 	return complaint
@@ -149,7 +152,7 @@ func (c numberCheck) noNumber(text string) Complaint {
 
 // outside says why a number is not in the range; "" if it is.
 func (c numberCheck) outside(digits string) (problem, suggestion string) {
-	shown := short(digits, 60)
+	shown := say.Short(digits, 60)
 	if c.integer && strings.ContainsAny(digits, ".eE") {
 		return shown + " is not written as an integer", "write an integer, in digits without a decimal point and an exponent"
 	}

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 
 	"llmcall/internal/nearest"
+	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
+	"llmcall/validate/internal/schemawords"
 )
 
 // OneOf passes a text that is one of the values, letter for letter, since a
@@ -31,11 +34,11 @@ func newOneOf(values []string, caseSensitive bool) (Strategy, error) {
 	for i, v := range values {
 		switch _, again := c.known[c.key(v)]; {
 		case v == "" || strings.TrimSpace(v) != v:
-			return bad(fmt.Sprintf("has %q at %d", short(v, 60), i))
+			return bad(fmt.Sprintf("has %q at %d", say.Short(v, 60), i))
 		case !utf8.ValidString(v):
-			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", short(v, 60)))
+			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", say.Short(v, 60)))
 		case again:
-			return bad(fmt.Sprintf("has %q twice", short(v, 60)))
+			return bad(fmt.Sprintf("has %q twice", say.Short(v, 60)))
 		}
 		c.known[c.key(v)] = v
 	}
@@ -56,7 +59,7 @@ func (c oneOf) key(text string) string {
 }
 
 func (oneOf) Name() string    { return "one_of" }
-func (c oneOf) instant() bool { return len(c.values) <= maxListed }
+func (c oneOf) instant() bool { return len(c.values) <= say.MaxListed }
 
 func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 	text := strings.TrimSpace(a.Text)
@@ -64,8 +67,8 @@ func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 		return Verdict{}, nil
 	}
 	complaint := Complaint{
-		Problem:    fmt.Sprintf("%q is none of the allowed values", short(text, 60)),
-		Suggestion: "answer with one of " + list(c.values) + ", and nothing else",
+		Problem:    fmt.Sprintf("%q is none of the allowed values", say.Short(text, 60)),
+		Suggestion: "answer with one of " + schemawords.List(c.values) + ", and nothing else",
 	}
 	if meant, ok := c.spelled(text); ok {
 		complaint.Suggestion = fmt.Sprintf("write just %s, without quotation marks, dot or other marks, in these very letters", meant)
@@ -141,7 +144,7 @@ func (c oneOf) nearestText(text string) (string, bool) {
 	return c.values[at], near
 }
 
-func folded(text string) string { return strings.Map(fold, short(text, 1000)) }
+func folded(text string) string { return strings.Map(fold, say.Short(text, 1000)) }
 
 var oneOfDefinition = Definition{
 	Info: Info{
@@ -168,11 +171,11 @@ var oneOfDefinition = Definition{
 	},
 	FromMain: func(text string) (map[string]any, error) {
 		if strings.HasPrefix(strings.TrimSpace(text), "[") {
-			doc := decode(text)
-			if err := doc.unreadable(); err != nil {
-				return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: "a list of texts", Err: err}
+			doc := jsontext.Decode(text)
+			if err := unreadable(doc); err != nil {
+				return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: "a list of texts", Err: err}
 			}
-			return map[string]any{"values": doc.value}, nil
+			return map[string]any{"values": doc.Value}, nil
 		}
 		values := strings.Split(text, ",")
 		for i, v := range values {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 )
 
@@ -158,7 +159,7 @@ func (p Params) Texts(name string) ([]string, error) {
 // in it ("judges[1]").
 func (p Params) Model(param, name string) (llm.Model, error) {
 	const takes = `the full name of a model, "provider/model"`
-	bad := p.Bad(param, fmt.Sprintf("is %q", short(name, 60)), takes)
+	bad := p.Bad(param, fmt.Sprintf("is %q", say.Short(name, 60)), takes)
 	if strings.TrimSpace(name) == "" {
 		return nil, bad
 	}
@@ -221,7 +222,7 @@ func (p Params) member(name string, value any) (Strategy, error) {
 		inner, isMap := v["params"].(map[string]any)
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if key != "type" && key != "params" {
-				return nil, p.Bad(name, fmt.Sprintf("has the unknown key %q", short(key, 60)), takes)
+				return nil, p.Bad(name, fmt.Sprintf("has the unknown key %q", say.Short(key, 60)), takes)
 			}
 		}
 		if kind == "" || v["params"] != nil && !isMap {
@@ -243,7 +244,7 @@ func (p Params) member(name string, value any) (Strategy, error) {
 // shown tells what was given, with its type where JSON's spelling does not.
 func shown(value any) string {
 	if text, err := json.Marshal(value); err == nil {
-		return short(string(text), 60)
+		return say.Short(string(text), 60)
 	}
-	return short(strings.TrimSpace(fmt.Sprint(value)), 60)
+	return say.Short(strings.TrimSpace(fmt.Sprint(value)), 60)
 }

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
+	"llmcall/validate/internal/jsontext"
 )
 
 // QuoteConfig says where the quotations of an answer must come from, for Quotes.
@@ -97,23 +100,23 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		if n < c.MinWords && !c.Whole || slices.ContainsFunc(sources, func(s source) bool { return s.has(pieces) }) {
 			continue
 		}
-		if wrong++; wrong > maxListed {
+		if wrong++; wrong > say.MaxListed {
 			continue
 		}
 		complaint := Complaint{
-			Problem:    fmt.Sprintf("the quotation %q is in none of the sources", short(q.text, 200)),
+			Problem:    fmt.Sprintf("the quotation %q is in none of the sources", say.Short(q.text, 200)),
 			Pointer:    q.pointer,
 			Suggestion: "quote word for word, or say it in your own words without quotation marks",
 		}
 		if q.pointer == "" && !c.Whole {
-			complaint.Line, complaint.Column = position(a.Text, q.start)
+			complaint.Line, complaint.Column = jsontext.Position(a.Text, q.start)
 		}
 		if passage := nearestPassage(sources, slices.Concat(pieces...)); passage != "" {
-			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", short(passage, 300))
+			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", say.Short(passage, 300))
 		}
 		complaints = append(complaints, complaint)
 	}
-	return Verdict{Complaints: append(complaints, more(wrong-maxListed, "quotations that are in none of the sources")...)}, nil
+	return Verdict{Complaints: append(complaints, more(wrong-say.MaxListed, "quotations that are in none of the sources")...)}, nil
 }
 
 type quotation struct {
@@ -128,11 +131,11 @@ func (c quotes) quotations(a *Answer) (found []quotation) {
 		return []quotation{{text: a.Text}}
 	}
 	doc := a.decoded.decode(a.Text)
-	switch doc.value.(type) {
+	switch doc.Value.(type) {
 	case map[string]any, []any:
-		eachString(doc.value, nil, func(path []step, text string) {
+		eachString(doc.Value, nil, func(path []string, text string) {
 			for _, at := range quotedSpans(text) {
-				found = append(found, quotation{text: text[at[0]:at[1]], pointer: pointer(path)})
+				found = append(found, quotation{text: text[at[0]:at[1]], pointer: say.ShortPointer(path)})
 			}
 		})
 		return found
@@ -144,13 +147,13 @@ func (c quotes) quotations(a *Answer) (found []quotation) {
 }
 
 // eachString visits the strings in a JSON value, in the order of their names.
-func eachString(value any, path []step, visit func(path []step, text string)) {
+func eachString(value any, path []string, visit func(path []string, text string)) {
 	switch v := value.(type) {
 	case string:
 		visit(path, v)
 	case []any:
 		for i, inner := range v {
-			eachString(inner, append(path, step{index: i}), visit)
+			eachString(inner, append(path, strconv.Itoa(i)), visit)
 		}
 	case map[string]any:
 		names := make([]string, 0, len(v))
@@ -159,7 +162,7 @@ func eachString(value any, path []step, visit func(path []step, text string)) {
 		}
 		slices.Sort(names)
 		for _, name := range names {
-			eachString(v[name], append(path, step{key: name, index: -1}), visit)
+			eachString(v[name], append(path, name), visit)
 		}
 	}
 }
@@ -181,7 +184,7 @@ func quotedSpans(text string) (spans [][2]int) {
 		line, _, _ := strings.Cut(text[at:], "\n")
 		next := min(at+len(line)+1, len(text))
 		trimmed := strings.TrimSpace(line)
-		mark := fence(trimmed)
+		mark := jsontext.Fence(trimmed)
 		quoted := fenced == "" && strings.HasPrefix(trimmed, ">")
 		if block >= 0 && !quoted {
 			spans, block = append(spans, [2]int{block, at}), -1

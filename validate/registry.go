@@ -10,7 +10,9 @@ import (
 	"sync"
 
 	"llmcall/internal/nearest"
+	"llmcall/internal/say"
 	"llmcall/llm"
+	"llmcall/validate/internal/jsontext"
 )
 
 // Info describes a check that configuration and the command line can name.
@@ -187,11 +189,11 @@ func builtIn() []Definition {
 			},
 			Build: buildSchema,
 			FromMain: func(text string) (map[string]any, error) {
-				doc := decode(text)
-				if err := doc.unreadable(); err != nil {
-					return nil, &ParamError{Check: "schema", Param: "schema", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: takesSchema, Err: err}
+				doc := jsontext.Decode(text)
+				if err := unreadable(doc); err != nil {
+					return nil, &ParamError{Check: "schema", Param: "schema", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: takesSchema, Err: err}
 				}
-				return map[string]any{"schema": doc.value}, nil
+				return map[string]any{"schema": doc.Value}, nil
 			},
 			AnyText: true,
 		},
@@ -327,7 +329,7 @@ func lookup(name string) (*Definition, error) {
 	if at, near := nearest.Name(name, known); near {
 		meant = fmt.Sprintf(" (did you mean %s?)", known[at])
 	}
-	return nil, fmt.Errorf("unknown check %q%s: takes one of %s", short(name, 60), meant, strings.Join(known, ", "))
+	return nil, fmt.Errorf("unknown check %q%s: takes one of %s", say.Short(name, 60), meant, strings.Join(known, ", "))
 }
 
 func (d *Definition) has(name string) bool { return d.Name == name || slices.Contains(d.Aliases, name) }
@@ -352,7 +354,7 @@ func (d *Definition) make(b Builder, values map[string]any, nested int) (Strateg
 			case len(names) > 1:
 				takes = "the parameters " + strings.Join(names, ", ")
 			}
-			return nil, &ParamError{Check: d.Name, Param: short(given, 60), Problem: "is unknown", Takes: takes}
+			return nil, &ParamError{Check: d.Name, Param: say.Short(given, 60), Problem: "is unknown", Takes: takes}
 		}
 	}
 	return d.Build(Params{d.Name, values, b, nested})
@@ -371,7 +373,7 @@ func (b Builder) parse(spec string, nested int) (Strategy, error) {
 		return d.make(b, values, nested)
 	}
 	if d.FromMain == nil {
-		return nil, &ParamError{Check: d.Name, Param: "arguments", Problem: fmt.Sprintf("are %q", short(arguments, 60)), Takes: "none"}
+		return nil, &ParamError{Check: d.Name, Param: "arguments", Problem: fmt.Sprintf("are %q", say.Short(arguments, 60)), Takes: "none"}
 	}
 	values, err := d.FromMain(arguments)
 	if err != nil {
@@ -386,9 +388,9 @@ func (d *Definition) object(arguments string) (map[string]any, bool) {
 	if !strings.HasPrefix(strings.TrimSpace(arguments), "{") {
 		return nil, false
 	}
-	doc := decode(arguments)
-	values, ok := doc.value.(map[string]any)
-	if !ok || len(doc.complaints) > 0 {
+	doc := jsontext.Decode(arguments)
+	values, ok := doc.Value.(map[string]any)
+	if !ok || len(doc.Faults) > 0 {
 		return nil, false
 	}
 	if !d.AnyText {
@@ -410,12 +412,12 @@ func as(name string) func(string) (map[string]any, error) {
 
 func checkList(check string) func(string) (map[string]any, error) {
 	return func(text string) (map[string]any, error) {
-		doc := decode(text)
-		err := doc.unreadable()
-		if list, ok := doc.value.([]any); ok && err == nil {
+		doc := jsontext.Decode(text)
+		err := unreadable(doc)
+		if list, ok := doc.Value.([]any); ok && err == nil {
 			return map[string]any{"checks": list}, nil
 		}
-		return nil, &ParamError{Check: check, Param: "checks", Problem: fmt.Sprintf("is %q", excerpt(text)), Takes: takesChecks, Err: err}
+		return nil, &ParamError{Check: check, Param: "checks", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: takesChecks, Err: err}
 	}
 }
 
@@ -454,7 +456,7 @@ func buildSchema(p Params) (Strategy, error) {
 	case map[string]any:
 		options.Documents = map[string][]byte{}
 		for name, value := range documents {
-			if options.Documents[name], err = p.schema(fmt.Sprintf("documents[%q]", short(name, 60)), value); err != nil {
+			if options.Documents[name], err = p.schema(fmt.Sprintf("documents[%q]", say.Short(name, 60)), value); err != nil {
 				return nil, err
 			}
 		}

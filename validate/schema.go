@@ -10,6 +10,10 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
+	"llmcall/validate/internal/schemawords"
 )
 
 // JSONSchema passes an answer that JSON passes and whose value fits the JSON
@@ -57,7 +61,7 @@ func JSONSchemaWith(schema []byte, options SchemaOptions) (Strategy, error) {
 	if len(options.Documents) > 0 {
 		takes = "a JSON Schema (https://json-schema.org) without references to documents that are not given with it"
 	}
-	return nil, &ParamError{Check: "schema", Param: "schema", Problem: "is " + short(given, 60), Err: err, Takes: takes}
+	return nil, &ParamError{Check: "schema", Param: "schema", Problem: "is " + say.Short(given, 60), Err: err, Takes: takes}
 }
 
 type schemaCheck struct {
@@ -157,14 +161,14 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 
 // readSchema decodes a schema.
 func readSchema(text string) (any, error) {
-	doc := decode(text)
-	if err := doc.unreadable(); err != nil {
+	doc := jsontext.Decode(text)
+	if err := unreadable(doc); err != nil {
 		return nil, err
 	}
-	if doc.text != strings.TrimFunc(text, blank) {
+	if doc.Text != strings.TrimFunc(text, jsontext.Blank) {
 		return nil, errors.New("there is Markdown around it")
 	}
-	return doc.value, nil
+	return doc.Value, nil
 }
 
 // given is a document that was given with the schema.
@@ -202,7 +206,7 @@ func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (m
 
 func badDocument(name, problem string, err error) *ParamError {
 	return &ParamError{
-		Check: "schema", Param: fmt.Sprintf("documents[%q]", short(name, 200)), Problem: problem, Err: err,
+		Check: "schema", Param: fmt.Sprintf("documents[%q]", say.Short(name, 200)), Problem: problem, Err: err,
 		Takes: "a JSON Schema, under a URL that no other schema has",
 	}
 }
@@ -214,18 +218,18 @@ func (c *schemaCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
 	}
-	v := doc.verdict()
-	if doc.values*doc.depth > maxDetails {
-		if c.misfit.Validate(doc.value) == nil {
+	v := verdictOf(doc)
+	if doc.Values*doc.Depth > maxDetails {
+		if c.misfit.Validate(doc.Value) == nil {
 			v.Complaints = []Complaint{{
-				Problem:    fmt.Sprintf("the answer does not fit the schema, and is too large (%d values) to say where", doc.values),
+				Problem:    fmt.Sprintf("the answer does not fit the schema, and is too large (%d values) to say where", doc.Values),
 				Suggestion: "answer with a smaller value that fits the schema",
 			}}
 		}
 		return v, nil
 	}
 	var err error
-	v.Complaints, err = c.violations(doc.value)
+	v.Complaints, err = c.violations(doc.Value)
 	return v, err
 }
 
@@ -240,7 +244,19 @@ func (c *schemaCheck) violations(value any) ([]Complaint, error) {
 	if !errors.As(err, &all) {
 		return nil, err
 	}
-	return tell(all, value, c.source)
+	return schemaComplaints(all, value, schemawords.Schema{URL: schemaURL, Value: c.source})
+}
+
+func schemaComplaints(tree *jsonschema.ValidationError, value any, schema schemawords.Schema) ([]Complaint, error) {
+	faults, err := schemawords.Faults(tree, value, schema)
+	if err != nil {
+		return nil, err
+	}
+	complaints := make([]Complaint, len(faults))
+	for i, f := range faults {
+		complaints[i] = Complaint{Problem: f.Problem, Pointer: f.Pointer, Suggestion: f.Suggestion}
+	}
+	return complaints, nil
 }
 
 // refuse loads nothing.
@@ -259,7 +275,7 @@ func plain(err error, schema any) error {
 	var pattern *jsonschema.InvalidRegexError
 	switch {
 	case errors.As(err, &invalid) && errors.As(invalid.Err, &violation):
-		if complaints, err := tell(violation, schema, nil); err == nil {
+		if complaints, err := schemaComplaints(violation, schema, schemawords.Schema{}); err == nil {
 			return Complaints(complaints)
 		}
 	case errors.As(err, &load):

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"llmcall/internal/say"
+	"llmcall/validate/internal/jsontext"
 )
 
 // The groups of secrets that NoSecrets looks for.
@@ -42,7 +45,7 @@ func NoSecrets(groups ...string) (Strategy, error) {
 	all := []string{SecretCredential, SecretCard, SecretIBAN}
 	for _, g := range groups {
 		if !slices.Contains(all, g) {
-			return nil, &ParamError{Check: "no_secrets", Param: "groups", Problem: fmt.Sprintf("has %q", short(g, 60)), Takes: "some of " + strings.Join(all, ", ")}
+			return nil, &ParamError{Check: "no_secrets", Param: "groups", Problem: fmt.Sprintf("has %q", say.Short(g, 60)), Takes: "some of " + strings.Join(all, ", ")}
 		}
 	}
 	if len(groups) == 0 {
@@ -78,17 +81,17 @@ func (c noSecrets) Check(ctx context.Context, a *Answer) (Verdict, error) {
 			continue
 		}
 		end = s.end
-		if n++; n > maxListed {
+		if n++; n > say.MaxListed {
 			continue
 		}
 		complaint := Complaint{
 			Problem:    "there is " + s.kind,
 			Suggestion: "leave it out, or write a placeholder in angle brackets in its place",
 		}
-		complaint.Line, complaint.Column = position(a.Text, s.start)
+		complaint.Line, complaint.Column = jsontext.Position(a.Text, s.start)
 		complaints = append(complaints, complaint)
 	}
-	return Verdict{Complaints: append(complaints, more(n-maxListed, "secrets")...)}, nil
+	return Verdict{Complaints: append(complaints, more(n-say.MaxListed, "secrets")...)}, nil
 }
 
 type secret struct {

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"llmcall/llm"
+	"llmcall/validate/internal/schemawords"
 )
 
 // Streaming is a Strategy that can tell, while an answer still comes, that it
@@ -130,7 +131,7 @@ func (w *tooMuch) Feed(text string) *Complaint {
 	w.said = &Complaint{
 		Check:      w.check,
 		Problem:    fmt.Sprintf("the text is too long: %d characters and more, where %d is the most", w.n, w.max),
-		Suggestion: fmt.Sprintf(atMost, w.max),
+		Suggestion: schemawords.AtMost(w.max),
 	}
 	return w.said
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
+	"llmcall/validate/internal/schemawords"
 )
 
 // NotEmpty passes an answer whose text has a character that is neither white
@@ -62,29 +63,16 @@ func (c length) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case n < c.min:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooShort(n, c.min),
-			Suggestion: fmt.Sprintf(atLeast, c.min),
+			Problem:    schemawords.TooShort(n, c.min),
+			Suggestion: schemawords.AtLeast(c.min),
 		}}}, nil
 	case c.max > 0 && n > c.max:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    tooLong(n, c.max),
-			Suggestion: fmt.Sprintf(atMost, c.max),
+			Problem:    schemawords.TooLong(n, c.max),
+			Suggestion: schemawords.AtMost(c.max),
 		}}}, nil
 	}
 	return Verdict{}, nil
-}
-
-const (
-	atLeast = "make it at least %d characters long"
-	atMost  = "make it at most %d characters long"
-)
-
-func tooShort(got, want int) string {
-	return fmt.Sprintf("the text is too short: %d characters, where %d is the least", got, want)
-}
-
-func tooLong(got, want int) string {
-	return fmt.Sprintf("the text is too long: %d characters, where %d is the most", got, want)
 }
 
 // Regex passes a text in which the regular expression matches somewhere; ^ and
@@ -97,7 +85,7 @@ func Regex(pattern string) (Strategy, error) {
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: fmt.Sprintf("is %q", short(pattern, 200)), Takes: takesPattern, Err: err}
+		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: fmt.Sprintf("is %q", say.Short(pattern, 200)), Takes: takesPattern, Err: err}
 	}
 	return regex{re}, nil
 }
@@ -112,20 +100,11 @@ func (c regex) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if c.pattern.MatchString(a.Text) {
 		return Verdict{}, nil
 	}
-	pattern := quotedPattern(c.pattern.String())
+	pattern := schemawords.Pattern(c.pattern.String())
 	return Verdict{Complaints: []Complaint{{
 		Problem:    "nothing in the answer matches the regular expression " + pattern,
 		Suggestion: "answer with text that matches the regular expression " + pattern,
 	}}}, nil
-}
-
-// quotedPattern writes a pattern as it is, for a model to read. Within "" a
-// backslash would have to be doubled, which is another pattern to many.
-func quotedPattern(pattern string) string {
-	if strings.ContainsAny(pattern, `\"`) && strconv.CanBackquote(pattern) {
-		return "`" + pattern + "`"
-	}
-	return strconv.Quote(pattern)
 }
 
 // Contains passes a text that contains all the given ones, in any case:
@@ -151,7 +130,7 @@ func contains(texts []string, caseSensitive bool) (Strategy, error) {
 		case text == "":
 			return bad(fmt.Sprintf("has an empty text at %d", i))
 		case !utf8.ValidString(text):
-			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", short(text, 60)))
+			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", say.Short(text, 60)))
 		}
 		w := wanted{text, text}
 		if !caseSensitive {
@@ -170,7 +149,7 @@ type containing struct {
 type wanted struct{ text, folded string }
 
 func (containing) Name() string    { return "contains" }
-func (c containing) instant() bool { return len(c.wanted) <= maxListed }
+func (c containing) instant() bool { return len(c.wanted) <= say.MaxListed }
 
 func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 	text := a.Text
@@ -183,7 +162,7 @@ func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 		if strings.Contains(text, w.folded) {
 			continue
 		}
-		if missing++; missing > maxListed {
+		if missing++; missing > say.MaxListed {
 			continue
 		}
 		complaints = append(complaints, Complaint{
@@ -191,7 +170,7 @@ func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 			Suggestion: fmt.Sprintf("include the text %q", w.text),
 		})
 	}
-	return Verdict{Complaints: append(complaints, more(missing-maxListed, "missing texts")...)}, nil
+	return Verdict{Complaints: append(complaints, more(missing-say.MaxListed, "missing texts")...)}, nil
 }
 
 // more is the complaint that counts what a list leaves out; none, if n is not
@@ -200,7 +179,7 @@ func more(n int, what string) []Complaint {
 	if n <= 0 {
 		return nil
 	}
-	return []Complaint{{Problem: fmt.Sprintf("and %d more %s", n, what)}}
+	return []Complaint{{Problem: say.More(n, what)}}
 }
 
 // fold returns the least rune that equals r under simple case folding.

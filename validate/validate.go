@@ -207,19 +207,3 @@ func (e *ParamError) Error() string {
 
 // Unwrap returns the cause.
 func (e *ParamError) Unwrap() error { return e.Err }
-
-// maxListed bounds what one check lists: complaints, names, allowed values.
-// What is left out is counted. A feedback of hundreds of lines helps no model,
-// and is paid for in tokens.
-const maxListed = 20
-
-// short returns s, cut after n code points.
-func short(s string, n int) string {
-	for i := range s {
-		if n == 0 {
-			return s[:i] + "…"
-		}
-		n--
-	}
-	return s
-}

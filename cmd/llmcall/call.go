@@ -11,6 +11,7 @@ import (
 
 	"llmcall"
 	"llmcall/chaos"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/picture"
 	"llmcall/provider"
@@ -212,7 +213,7 @@ func readImage(where string) (llm.Image, error) {
 	case strings.EqualFold(scheme, "data"):
 		image, err := picture.DataURI(where)
 		if err != nil {
-			err = fmt.Errorf("%.40s…: %w", where, err)
+			err = fmt.Errorf("%s: %w", say.Short(where, 40), err)
 		}
 		return image, err
 	case strings.HasPrefix(rest, "//"):

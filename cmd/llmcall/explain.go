@@ -15,6 +15,7 @@ import (
 	"llmcall"
 	"llmcall/classify"
 	"llmcall/failure"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/provider"
 	"llmcall/retry"
@@ -162,7 +163,7 @@ func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
 	}
 	table := cfg.Table()
 	e := &explanation{
-		Kind: f.Kind, Status: f.Status, Code: classify.Line(f.Code, 100), Message: classify.Line(f.Message, 500), RequestID: classify.Line(f.RequestID, 100),
+		Kind: f.Kind, Status: f.Status, Code: say.Line(f.Code, 100), Message: say.Line(f.Message, 500), RequestID: say.Line(f.RequestID, 100),
 		NoRetry: f.NoRetry, Decision: table.For(f.Kind),
 	}
 	if f.Told {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"llmcall"
+	"llmcall/internal/say"
 
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -129,9 +130,5 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds())
 
 // shown is a text in one line that commands no terminal.
 func shown(s string) string {
-	s = printable(strings.Join(strings.Fields(s), " "))
-	if r := []rune(s); len(r) > maxShown {
-		return string(r[:maxShown]) + "…"
-	}
-	return s
+	return say.Short(printable(strings.Join(strings.Fields(s), " ")), maxShown)
 }

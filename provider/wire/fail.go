@@ -11,6 +11,7 @@ import (
 
 	"llmcall/classify"
 	"llmcall/failure"
+	"llmcall/internal/say"
 )
 
 const (
@@ -37,14 +38,14 @@ func (e *Endpoint) Fail(f failure.Error) error {
 
 // shows reports whether a text has the key in it.
 func (e *Endpoint) shows(text string) bool {
-	text = classify.Line(text, math.MaxInt)
+	text = say.Line(text, math.MaxInt)
 	return e.Hide(text) != text
 }
 
-// line is [classify.Line] without the key. The text is cut to its limit last:
+// line is [say.Line] without the key. The text is cut to its limit last:
 // of a key that is cut in two, the first part would be left.
 func (e *Endpoint) line(text string, limit int) string {
-	return classify.Line(e.Hide(classify.Line(text, math.MaxInt)), limit)
+	return say.Line(e.Hide(say.Line(text, math.MaxInt)), limit)
 }
 
 // BadRequest is a request that was not sent, because it can't be.

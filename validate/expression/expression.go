@@ -19,6 +19,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 )
 
@@ -78,7 +79,7 @@ func New(cfg Config) (validate.Strategy, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown := fmt.Sprintf("is %q", short(cfg.Expression))
+	shown := fmt.Sprintf("is %q", say.Short(cfg.Expression, 200))
 	ast, issues := env.Compile(cfg.Expression)
 	if issues.Err() != nil {
 		return fail(shown, faults(issues))
@@ -169,7 +170,7 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 		return v, err
 	}
 	if err != nil {
-		return complain(fmt.Sprintf("this can't be evaluated: %s: %s", c.expression, short(err.Error())))
+		return complain(fmt.Sprintf("this can't be evaluated: %s: %s", c.expression, say.Short(err.Error(), 200)))
 	}
 	holds, ok := result.(types.Bool)
 	if !ok {
@@ -179,15 +180,6 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 		return complain(c.problem)
 	}
 	return v, nil
-}
-
-// short shortens a long text.
-func short(s string) string {
-	const longest = 200
-	if r := []rune(s); len(r) > longest {
-		return string(r[:longest]) + "…"
-	}
-	return s
 }
 
 var definition = validate.Definition{

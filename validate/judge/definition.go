@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate"
 )
@@ -193,7 +194,7 @@ func duration(p validate.Params, name string) (time.Duration, error) {
 	case string:
 		parsed, err := time.ParseDuration(strings.TrimSpace(v))
 		if err != nil {
-			return 0, p.Bad(name, fmt.Sprintf("is %q", short(v, 60)), takesTime)
+			return 0, p.Bad(name, fmt.Sprintf("is %q", say.Short(v, 60)), takesTime)
 		}
 		d = parsed
 	default:

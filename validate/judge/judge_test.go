@@ -435,13 +435,15 @@ func TestAJudgeWithoutAPacerIsRefusedAsOftenAsItHasAttempts(t *testing.T) {
 		served.name = limited.name
 		others := task(t, served, judge.TaskOptions{Options: judge.Options{Endpoints: endpoints}})
 		ctx, cancel := context.WithCancel(t.Context())
+		var serving sync.WaitGroup
+		defer serving.Wait()
 		defer cancel()
-		go func() {
+		serving.Go(func() {
 			for ctx.Err() == nil {
 				time.Sleep(100 * time.Millisecond)
 				_, _ = others.Check(ctx, &validate.Answer{Text: "x"})
 			}
-		}()
+		})
 		o := judge.Options{MaxAttempts: 2, Endpoints: endpoints, Guards: endpoint.Options{NoPacer: true, NoBreaker: true, NoBudget: true}}
 		if _, _, err := check(t, task(t, limited, judge.TaskOptions{Options: o}), "x"); err == nil {
 			t.Error("it passed")

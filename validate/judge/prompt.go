@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/llm"
 )
 
@@ -101,24 +101,9 @@ func marker(random func() string, texts []text) string {
 // cut returns the text with its middle left out if it has more than n code
 // points, and how many were left out.
 func cut(s string, n int, mark string) (shown string, left int) {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	total := utf8.RuneCountInString(s)
-	if total <= n {
-		return s, 0
+	head, tail, left := say.Halves(strings.ToValidUTF8(s, "\uFFFD"), n)
+	if left == 0 {
+		return head, 0
 	}
-	left = total - n
-	head := offset(s, n*2/3)
-	tail := head + offset(s[head:], left)
-	return fmt.Sprintf("%s\n[%s: %d characters left out]\n%s", s[:head], mark, left, s[tail:]), left
-}
-
-// offset returns where in s its first n code points end.
-func offset(s string, n int) int {
-	for i := range s {
-		if n == 0 {
-			return i
-		}
-		n--
-	}
-	return len(s)
+	return fmt.Sprintf("%s\n[%s: %d characters left out]\n%s", head, mark, left, tail), left
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"llmcall/failure"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate"
 )
@@ -89,14 +90,14 @@ func (e *verdictError) FailureKind() failure.Kind { return failure.InvalidAnswer
 
 // correction is the exchange that tells the judge what is wrong with its verdict.
 func (e *verdictError) correction() []llm.Message {
-	said := short(e.text, 4*maxReason)
+	said := say.Short(e.text, 4*maxReason)
 	if strings.TrimSpace(said) == "" {
 		said = "(no text)" // providers refuse an empty turn
 	}
 	var b strings.Builder
 	b.WriteString("Your verdict can't be used:\n")
 	for i, c := range e.complaints {
-		fmt.Fprintf(&b, "%d. %s\n", i+1, short(c.String(), maxReason))
+		fmt.Fprintf(&b, "%d. %s\n", i+1, say.Short(c.String(), maxReason))
 	}
 	b.WriteString(`Judge again, and answer with the JSON object alone: {"reasons": [...], "passed": true or false}`)
 	return []llm.Message{llm.Assistant(said), llm.User(b.String())}
@@ -161,19 +162,11 @@ func read(ctx context.Context, model string, answer *llm.Response) (opinion, err
 func complaintOf(reason map[string]any) validate.Complaint {
 	field := func(name string) string {
 		s, _ := reason[name].(string)
-		return short(strings.TrimSpace(s), maxReason)
+		return say.Short(strings.TrimSpace(s), maxReason)
 	}
 	c := validate.Complaint{Problem: field("problem"), Pointer: field("pointer"), Suggestion: field("suggestion")}
 	if c.Problem != "" && c.Pointer != "" && !strings.HasPrefix(c.Pointer, "/") { // a place in the judge's own words
 		c.Problem, c.Pointer = c.Problem+" ("+c.Pointer+")", ""
 	}
 	return c
-}
-
-// short returns s, cut after n code points.
-func short(s string, n int) string {
-	if at := offset(s, n); at < len(s) {
-		return s[:at] + "…"
-	}
-	return s
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 )
 
@@ -20,7 +21,6 @@ const (
 
 	maxDepth  = 100     // of nested mappings and lists
 	maxValues = 200_000 // with YAML aliases expanded
-	maxListed = 20
 )
 
 func init() {
@@ -71,8 +71,8 @@ func (check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, e
 		}
 		complaints = append(complaints, found...)
 	}
-	if left := len(complaints) - maxListed; left > 0 {
-		complaints = append(complaints[:maxListed], validate.Complaint{Problem: fmt.Sprintf("and %d more like these", left)})
+	if left := len(complaints) - say.MaxListed; left > 0 {
+		complaints = append(complaints[:say.MaxListed], validate.Complaint{Problem: say.More(left, "like these")})
 	}
 	return validate.Verdict{Complaints: complaints}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 )
 
@@ -170,13 +171,7 @@ func (d *document) identity() []validate.Complaint {
 	return found
 }
 
-func shown(v any) string {
-	text := []rune(fmt.Sprintf("%v", v))
-	if len(text) > 40 {
-		text = append(text[:40], '…')
-	}
-	return strconv.Quote(string(text))
-}
+func shown(v any) string { return strconv.Quote(say.Short(fmt.Sprint(v), 40)) }
 
 func typeOf(v any) string {
 	switch v.(type) {
@@ -227,7 +222,7 @@ func (d *document) references() []validate.Complaint {
 				if key != "properties" && (slices.Contains([]string{"example", "examples", "default", "enum", "const"}, name) || strings.HasPrefix(name, "x-")) {
 					continue // data, not a part of the description
 				}
-				walk(v[name], pointer+"/"+escape.Replace(name), name)
+				walk(v[name], pointer+say.Pointer(name), name)
 			}
 		}
 	}
@@ -244,11 +239,7 @@ func sorted(object map[string]any) []string {
 	return names
 }
 
-var (
-	escape   = strings.NewReplacer("~", "~0", "/", "~1")
-	unescape = strings.NewReplacer("~1", "/", "~0", "~")
-	percent  = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
-)
+var percent = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
 // has reports whether a JSON pointer, as the fragment of a URI (RFC 6901, section
 // 6), leads to a value.
@@ -258,7 +249,7 @@ func (d *document) has(pointer string) bool {
 		if pointer == "" {
 			return true
 		}
-		token = unescape.Replace(percent.ReplaceAllStringFunc(token, func(s string) string {
+		token = say.Unescape(percent.ReplaceAllStringFunc(token, func(s string) string {
 			n, _ := strconv.ParseUint(s[1:], 16, 8)
 			return string([]byte{byte(n)})
 		}))
@@ -319,7 +310,7 @@ func (d *document) position(pointer string) (line, column int) {
 		return line, column
 	}
 	for token := range strings.SplitSeq(pointer[1:], "/") {
-		token = unescape.Replace(token)
+		token = say.Unescape(token)
 		for hops := 0; node.Kind == yaml.AliasNode && hops < maxDepth; hops++ {
 			node = node.Alias
 		}

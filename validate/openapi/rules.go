@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi2conv"
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 )
 
@@ -109,22 +110,22 @@ func complaint(err error, version string) validate.Complaint {
 		c.Problem = e.Error()
 		switch e := e.(type) {
 		case *openapi3.SectionValidationError:
-			c.Pointer += "/" + escape.Replace(e.Section)
+			c.Pointer += say.Pointer(e.Section)
 		case *openapi3.PathValidationError:
-			c.Pointer += "/" + escape.Replace(e.Path)
+			c.Pointer += say.Pointer(e.Path)
 		case *openapi3.OperationValidationError:
 			c.Pointer += "/" + strings.ToLower(e.Method)
 		case *openapi3.ComponentValidationError:
 			if bucket := buckets[e.Section]; bucket != "" {
-				c.Pointer += "/" + bucket + "/" + escape.Replace(e.Name)
+				c.Pointer += say.Pointer(bucket, e.Name)
 			}
 		case *openapi3.DuplicateOperationIDError:
 			method, path, _ := strings.Cut(e.Endpoint2, " ")
-			c.Pointer = "/paths/" + escape.Replace(path) + "/" + strings.ToLower(method) + "/operationId"
+			c.Pointer = "/paths" + say.Pointer(path, strings.ToLower(method), "operationId")
 			c.Suggestion = "give each operation an operationId of its own"
 			return c
 		case *openapi3.PathParametersError:
-			c.Pointer = "/paths/" + escape.Replace(e.Path) + "/" + strings.ToLower(e.Method)
+			c.Pointer = "/paths" + say.Pointer(e.Path, strings.ToLower(e.Method))
 			c.Suggestion = "declare each {name} of the path as a parameter with in: path and required: true, and no others"
 			return c
 		case *openapi3.SecurityRequirementSchemeUndefinedError:

@@ -18,6 +18,7 @@ import (
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	_ "github.com/pingcap/tidb/pkg/parser/test_driver" // the values of literals
 
+	"llmcall/internal/say"
 	"llmcall/validate/internal/sqlparse"
 	_ "llmcall/validate/sql" // the checks
 )
@@ -112,9 +113,5 @@ func nearby(rest string) string {
 	if len(words) == 0 {
 		return " at the end"
 	}
-	word := []rune(words[0])
-	if len(word) > 40 {
-		return fmt.Sprintf(" near %q", string(word[:40])+"…")
-	}
-	return fmt.Sprintf(" near %q", words[0])
+	return fmt.Sprintf(" near %q", say.Short(words[0], 40))
 }

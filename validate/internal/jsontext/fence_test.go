@@ -1,4 +1,4 @@
-package validate
+package jsontext
 
 import (
 	"reflect"
@@ -44,7 +44,7 @@ func FuzzBlocks(f *testing.F) {
 				t.Fatalf("%q: %+v", text, b)
 			}
 			opening := strings.TrimLeft(text[b.start:b.inner], " \t")
-			if fence(opening) == "" || b.end < len(text) && fence(strings.TrimLeft(text[b.innerEnd:b.end], " \t")) == "" {
+			if Fence(opening) == "" || b.end < len(text) && Fence(strings.TrimLeft(text[b.innerEnd:b.end], " \t")) == "" {
 				t.Fatalf("%q: %+v has no fences", text, b)
 			}
 			at = b.end

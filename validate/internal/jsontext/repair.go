@@ -1,4 +1,4 @@
-package validate
+package jsontext
 
 import (
 	"encoding/json"
@@ -9,30 +9,17 @@ import (
 	"unicode/utf8"
 
 	"github.com/kaptinlin/jsonrepair"
+
+	"llmcall/internal/say"
 )
 
-// Repair is one thing that was changed in an answer to make JSON of it.
-type Repair struct {
-	Problem string `json:"problem"` // what was wrong there
-	Line    int    `json:"line"`    // where in the answer's text, from 1
-	Column  int    `json:"column"`  // in code points, from 1
-	Was     string `json:"was"`     // the beginning of what was there; "" where something was missing
-	Is      string `json:"is"`      // the beginning of what it was made into; "" where it was left out
-}
-
-// String returns the place, the problem and the change in one line.
-func (r Repair) String() string {
-	if r.Line == 0 {
-		return r.Problem
-	}
-	change := fmt.Sprintf("%q made %q", r.Was, r.Is)
-	switch {
-	case r.Was == "":
-		change = fmt.Sprintf("%q put in", r.Is)
-	case r.Is == "":
-		change = fmt.Sprintf("%q left out", r.Was)
-	}
-	return fmt.Sprintf("line %d, column %d: %s: %s", r.Line, r.Column, r.Problem, change)
+// Change is one thing that was changed in an answer to make JSON of it.
+type Change struct {
+	Problem string // what was wrong there
+	Line    int    // where in the answer's text, from 1; 0: in no one place
+	Column  int    // in code points, from 1
+	Was     string // the beginning of what was there; "" where something was missing
+	Is      string // the beginning of what it was made into; "" where it was left out
 }
 
 // maxRepair and maxStray bound the text that is repaired, and the quotes in it
@@ -86,15 +73,15 @@ func costly(text string) bool {
 	return false
 }
 
-// mend makes JSON of a text that is none but was meant to be. Each change must
+// Repair makes JSON of a text that is none but was meant to be. Each change must
 // be one that loses and invents nothing; if one is not, or the text is cut off,
 // or there are two values in it, the document stays broken.
 //
 // The library knows how to mend, but not where to stop: it closes what was cut
 // off, makes a list of two values and a string of a comment. So what it did is
 // held against the text, token by token.
-func mend(text string) *document {
-	doc := &document{source: text, broken: true}
+func Repair(text string) *Document {
+	doc := &Document{source: text, Broken: true}
 	if len(text) > maxRepair || costly(text) || !utf8.ValidString(text) {
 		return doc
 	}
@@ -136,21 +123,21 @@ func mend(text string) *document {
 	m.around("text behind the JSON", end, len(text))
 	for _, f := range p.repeated {
 		f.at = m.origin(f.at)
-		doc.complain(f)
+		doc.add(f)
 	}
-	doc.complaints = append(doc.complaints, more(p.repeats-maxListed, "repeated properties")...)
-	doc.broken, doc.text, doc.value, doc.values, doc.depth = false, m.out, value, p.values, p.deepest
-	doc.repaired = m.repairs
+	doc.count(p.repeats-say.MaxListed, "repeated properties")
+	doc.Broken, doc.Text, doc.Value, doc.Values, doc.Depth = false, m.out, value, p.values, p.deepest
+	doc.Changes = m.changes
 	if m.left > 0 {
-		doc.repaired = append(doc.repaired, Repair{Problem: fmt.Sprintf("and %d more changes", m.left)})
+		doc.Changes = append(doc.Changes, Change{Problem: fmt.Sprintf("and %d more changes", m.left)})
 	}
 	return doc
 }
 
 // cutOff makes the document one whose text ends too early.
-func (d *document) cutOff() *document {
-	d.cut = true
-	d.complain(fault{at: len(strings.TrimRightFunc(d.source, blank)), problem: endsEarly, suggestion: wholeSuggestion})
+func (d *Document) cutOff() *Document {
+	d.Cut = true
+	d.add(fault{at: len(strings.TrimRightFunc(d.source, Blank)), problem: endsEarly, suggestion: wholeSuggestion})
 	return d
 }
 
@@ -163,7 +150,7 @@ func repaired(text string) (out string, ok bool) {
 		}
 	}()
 	out, err := jsonrepair.Repair(text)
-	return strings.TrimFunc(out, blank), err == nil
+	return strings.TrimFunc(out, Blank), err == nil
 }
 
 // locate finds the one object or array in text[start:end], in prose or in a
@@ -181,7 +168,7 @@ func locate(text string, start, end, nested int) (from, to int, cut, ok bool) {
 	for _, b := range blocks(text[start:end]) {
 		b = block{b.start + start, b.inner + start, b.innerEnd + start, b.end + start}
 		i, j := trim(text, b.inner, b.innerEnd)
-		if i < j && (text[i] == '{' || text[i] == '[' || fence(text[i:j]) != "") {
+		if i < j && (text[i] == '{' || text[i] == '[' || Fence(text[i:j]) != "") {
 			found = append(found, b)
 		}
 	}
@@ -223,7 +210,7 @@ func extent(text string, start, end int) (from, to int, cut, ok bool) {
 		}
 		to = start + closing + 1
 	}
-	tail := strings.TrimLeftFunc(text[to:end], blank)
+	tail := strings.TrimLeftFunc(text[to:end], Blank)
 	if strings.HasPrefix(tail, ",") || isValue(text, to, end) {
 		return start, end, false, false
 	}
@@ -260,15 +247,15 @@ func blocks(text string) []block {
 		trimmed := strings.TrimLeft(line, " \t")
 		switch {
 		case mark != "":
-			if closes(line, mark) {
+			if Closes(line, mark) {
 				last := &found[len(found)-1]
 				last.innerEnd, last.end, mark = at, next, ""
 			}
-		case fence(trimmed) != "":
-			if strings.ContainsAny(strings.TrimPrefix(trimmed, fence(trimmed)), "`{[\"") {
+		case Fence(trimmed) != "":
+			if strings.ContainsAny(strings.TrimPrefix(trimmed, Fence(trimmed)), "`{[\"") {
 				break // code within a line of prose
 			}
-			mark = fence(trimmed)
+			mark = Fence(trimmed)
 			found = append(found, block{start: at, inner: next, innerEnd: len(text), end: len(text)})
 		}
 		at = next
@@ -282,7 +269,7 @@ type mending struct {
 	i, end  int    // how far it is compared, and where its JSON ends
 	out     string // the repaired JSON
 	j       int
-	repairs []Repair
+	changes []Change
 	left    int // how many more there are
 	anchors []anchor
 	cut     bool // the text ends where the library went on
@@ -303,12 +290,12 @@ func (m *mending) origin(out int) int {
 }
 
 func (m *mending) note(problem string, at int, was, is string) {
-	if len(m.repairs) == maxListed {
+	if len(m.changes) == say.MaxListed {
 		m.left++
 		return
 	}
-	line, column := position(m.text, at)
-	m.repairs = append(m.repairs, Repair{Problem: problem, Line: line, Column: column, Was: short(was, 60), Is: short(is, 60)})
+	line, column := Position(m.text, at)
+	m.changes = append(m.changes, Change{Problem: problem, Line: line, Column: column, Was: say.Short(was, 60), Is: say.Short(is, 60)})
 }
 
 // around notes what is left out of the text around its JSON.

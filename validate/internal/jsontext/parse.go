@@ -1,4 +1,4 @@
-package validate
+package jsontext
 
 import (
 	"encoding/json"
@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"llmcall/internal/say"
 )
 
 // maxDepth bounds how deep arrays and objects may be nested in an answer. It is
@@ -36,7 +38,7 @@ type parser struct {
 	depth    int     // how many arrays and objects are open
 	deepest  int     // how many were at most
 	values   int     // how many there are
-	repeated []fault // properties that an object has twice, up to maxListed
+	repeated []fault // properties that an object has twice, up to say.MaxListed
 	repeats  int     // how many there are
 	fault    fault   // why there is no value
 }
@@ -66,10 +68,10 @@ const (
 	quoteSuggestion  = "put names and strings in double quotes"
 )
 
-// complaint is the fault with its place in the text.
-func (f fault) complaint(text string) Complaint {
-	line, column := position(text, f.at)
-	return Complaint{Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion}
+// in returns the fault with its place in the text.
+func (f fault) in(text string) Fault {
+	line, column := Position(text, f.at)
+	return Fault{Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion}
 }
 
 // document reads a value with nothing behind it.
@@ -96,7 +98,7 @@ func (p *parser) document() (any, bool) {
 	case p.aside():
 		return nil, false
 	default:
-		return nil, p.fail(p.pos, fmt.Sprintf("there is text behind the JSON value: %q", excerpt(rest)), aloneSuggestion)
+		return nil, p.fail(p.pos, fmt.Sprintf("there is text behind the JSON value: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 	}
 }
 
@@ -121,9 +123,9 @@ func (p *parser) begins() bool {
 	case c == '\'' && len(rest) > 1 && strings.HasSuffix(rest, "'"):
 		return true
 	case strings.ContainsAny(rest, "{["):
-		return p.fail(p.pos, fmt.Sprintf("there is text before the JSON: %q", excerpt(rest)), aloneSuggestion)
+		return p.fail(p.pos, fmt.Sprintf("there is text before the JSON: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 	}
-	return p.fail(p.pos, fmt.Sprintf("the text is not JSON: %q", excerpt(rest)), aloneSuggestion)
+	return p.fail(p.pos, fmt.Sprintf("the text is not JSON: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 }
 
 func (p *parser) value() (any, bool) {
@@ -201,12 +203,12 @@ func (p *parser) colon(open int, key string) bool {
 	case p.aside():
 		return false
 	}
-	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", short(key, 60), p.here()), "put a colon between each property's name and its value")
+	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", say.Short(key, 60), p.here()), "put a colon between each property's name and its value")
 }
 
 // again records that the object has the property at the end of the path twice.
 func (p *parser) again(at int, key string) {
-	if p.repeats++; p.repeats > maxListed {
+	if p.repeats++; p.repeats > say.MaxListed {
 		return
 	}
 	p.repeated = append(p.repeated, repeats(at, pointer(p.path), key))
@@ -215,7 +217,7 @@ func (p *parser) again(at int, key string) {
 func repeats(at int, pointer, key string) fault {
 	return fault{
 		at: at, pointer: pointer,
-		problem:    fmt.Sprintf("the property %q is there more than once", short(key, 60)),
+		problem:    fmt.Sprintf("the property %q is there more than once", say.Short(key, 60)),
 		suggestion: "give each property once",
 	}
 }
@@ -366,7 +368,7 @@ func (p *parser) number() (any, bool) {
 	if p.is('-') {
 		p.pos++
 		if w := word(p.text[p.pos:p.end]); w != "" {
-			return nil, p.fail(at, "-"+short(w, 60)+" is no JSON", numberSuggestion)
+			return nil, p.fail(at, "-"+say.Short(w, 60)+" is no JSON", numberSuggestion)
 		}
 	}
 	whole := p.digits()
@@ -374,7 +376,7 @@ func (p *parser) number() (any, bool) {
 		return nil, p.cut(at, "a number is cut off")
 	}
 	if whole > 1 && strings.TrimPrefix(p.text[at:p.pos], "-")[0] == '0' {
-		return nil, p.fail(at, fmt.Sprintf("the number %s begins with 0", short(p.text[at:p.pos], 60)), "leave out the zeros at the beginning; put it in double quotes if it is a code")
+		return nil, p.fail(at, fmt.Sprintf("the number %s begins with 0", say.Short(p.text[at:p.pos], 60)), "leave out the zeros at the beginning; put it in double quotes if it is a code")
 	}
 	ok := whole > 0
 	if ok && p.is('.') {
@@ -392,7 +394,7 @@ func (p *parser) number() (any, bool) {
 		if p.done() {
 			return nil, p.cut(at, "a number is cut off")
 		}
-		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and behind e")
+		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", say.Short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and behind e")
 	}
 	n := p.text[at:p.pos]
 	if !holds(n) {
@@ -405,7 +407,7 @@ func (p *parser) number() (any, bool) {
 func outOfRange(at int, pointer, number string) fault {
 	return fault{
 		at: at, pointer: pointer,
-		problem:    fmt.Sprintf("the number %s is out of range", short(number, 60)),
+		problem:    fmt.Sprintf("the number %s is out of range", say.Short(number, 60)),
 		suggestion: "use a number that a 64-bit floating-point number can hold, or a string",
 	}
 }
@@ -541,7 +543,7 @@ func (p *parser) done() bool     { return p.pos >= p.end }
 func (p *parser) is(c byte) bool { return p.pos < p.end && p.text[p.pos] == c }
 
 // here tells what is at this place.
-func (p *parser) here() string { return strconv.Quote(excerpt(p.text[p.pos:p.end])) }
+func (p *parser) here() string { return strconv.Quote(say.FirstLine(p.text[p.pos:p.end], 40)) }
 
 // aside records the fault if something is here that models put between the
 // parts of JSON: a comment, an ellipsis, an escaped quote, a special space.
@@ -556,7 +558,7 @@ func (p *parser) aside() bool {
 		p.fail(p.pos, "there is a backslash outside of a string", "write the JSON as it is, without escaping it once more")
 	default:
 		r, _ := utf8.DecodeRuneInString(rest)
-		if r < utf8.RuneSelf || !blank(r) && !unicode.Is(unicode.Cf, r) {
+		if r < utf8.RuneSelf || !Blank(r) && !unicode.Is(unicode.Cf, r) {
 			return false
 		}
 		p.fail(p.pos, fmt.Sprintf("there is the character %U, which is no white space of JSON", r), "use plain spaces and line breaks, or leave it out")
@@ -580,7 +582,7 @@ func (p *parser) quotes() bool {
 
 // unclosed is the fault of an object or array without an end.
 func (p *parser) unclosed(open int, what string) bool {
-	line, _ := position(p.text, open)
+	line, _ := Position(p.text, open)
 	return p.cut(p.pos, fmt.Sprintf("the %s begun on line %d is not closed", what, line))
 }
 
@@ -608,35 +610,21 @@ func word(s string) string {
 	return s
 }
 
-// excerpt is the beginning of the text's first line.
-func excerpt(s string) string {
-	line, _, _ := strings.Cut(short(s, 41), "\n")
-	return short(strings.TrimSpace(line), 40)
-}
-
-// position returns the line and column (in code points) of an offset, both
+// Position returns the line and column (in code points) of an offset, both
 // from 1.
-func position(text string, at int) (line, column int) {
+func Position(text string, at int) (line, column int) {
 	before := text[:at]
 	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }
 
-// pointer writes a path as a JSON pointer (RFC 6901). A long one ends
-// early: it points to what the value is in.
+// pointer writes a path as a JSON pointer.
 func pointer(path []step) string {
-	var b strings.Builder
-	for _, s := range path {
-		token := s.key
+	tokens := make([]string, len(path))
+	for i, s := range path {
+		tokens[i] = s.key
 		if s.index >= 0 {
-			token = strconv.Itoa(s.index)
+			tokens[i] = strconv.Itoa(s.index)
 		}
-		if b.Len()+len(token) > 250 {
-			break
-		}
-		b.WriteByte('/')
-		b.WriteString(escapeToken.Replace(token))
 	}
-	return b.String()
+	return say.ShortPointer(tokens)
 }
-
-var escapeToken = strings.NewReplacer("~", "~0", "/", "~1")

@@ -1,4 +1,4 @@
-package validate
+package jsontext
 
 import (
 	"encoding/json"
@@ -9,30 +9,20 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"llmcall/internal/say"
 )
 
-// Prefix reads an answer that JSON is to pass while it still comes, piece by
-// piece: it tells at once that the answer can no longer become JSON, and gives
-// the parts of the value that are complete. The answer may be in a Markdown
-// fence, as JSON allows.
-//
-// The zero value is ready for the first piece. All pieces together cost time in
-// proportion to their length. A Prefix keeps the text that it was fed, for what
-// it says of a fault. It is used by one goroutine at a time, and not copied
-// after the first piece.
+// Prefix reads an answer while it still comes. The zero value is ready for the
+// first piece. All pieces together cost time in proportion to their length.
 type Prefix struct {
-	// OpenStrings makes Value show a string that has not ended yet, as far as
-	// it has come. Default: it is left out, as every scalar that has not ended.
-	// A property's name never shows before its value begins.
-	OpenStrings bool
-	// Visitor, if set, is told of the parts of the value as soon as they are
-	// there. Default: none.
+	// Visitor, if set, is told of the parts of the value as soon as they are there.
 	Visitor Visitor
 
-	text strings.Builder
-	body int   // where the text within a fence begins
-	pos  int   // how much of the text has been read
-	err  error // why it is no JSON; Complaints
+	text  strings.Builder
+	body  int    // where the text within a fence begins
+	pos   int    // how much of the text has been read
+	fault *Fault // why it is not JSON
 
 	state     state
 	mark      rune // of the fence that is open; 0 without one
@@ -52,9 +42,8 @@ type Prefix struct {
 	high    rune   // the first half of a surrogate pair; 0 without one
 }
 
-// Visitor is told by a Prefix of what it reads, in the order of the answer. A
-// name is that of the property; items and the whole value have "". A text is the
-// JSON of what is complete, as it is in the answer.
+// Visitor is told by a [Prefix] of what it reads, in the order of the answer. A
+// name is that of the property; items and the whole value have "".
 type Visitor interface {
 	Open(name string, object bool) // an object or, if not, an array begins
 	Close(name, text string)       // the innermost that is open is complete
@@ -103,12 +92,11 @@ const (
 )
 
 // Feed reads the next piece of the answer, which may end anywhere, within a
-// character too. The error says that no text that begins like this is JSON; it
-// is Complaints of one complaint, with its place. From then on every call
-// returns it.
-func (p *Prefix) Feed(piece string) error {
-	if p.err != nil {
-		return p.err
+// character too. The fault says that no text that begins like this is JSON. From
+// then on every call returns it.
+func (p *Prefix) Feed(piece string) *Fault {
+	if p.fault != nil {
+		return p.fault
 	}
 	p.text.WriteString(piece)
 	text := p.text.String()
@@ -125,10 +113,10 @@ func (p *Prefix) Feed(piece string) error {
 		r, size := utf8.DecodeRuneInString(text[p.pos:])
 		if r == utf8.RuneError && size == 1 || !p.step(r) {
 			p.refuse()
-			return p.err
+			return p.fault
 		}
-		if p.err != nil {
-			return p.err
+		if p.fault != nil {
+			return p.fault
 		}
 		p.pos += size
 		p.lineStart = r == '\n' || p.lineStart && (r == ' ' || r == '\t')
@@ -150,7 +138,7 @@ func (p *Prefix) step(r rune) bool {
 	switch p.state {
 	case atStart:
 		switch {
-		case blank(r):
+		case Blank(r):
 			return true
 		case (r == '`' || r == '~') && p.mark == 0:
 			p.mark, p.marks, p.state = r, 1, inMarks
@@ -199,7 +187,7 @@ func (p *Prefix) step(r rune) bool {
 			p.state, p.closing = inClosing, 1
 			return true
 		}
-		return blank(r)
+		return Blank(r)
 	case inClosing:
 		if r == p.mark {
 			p.closing++
@@ -210,7 +198,7 @@ func (p *Prefix) step(r rune) bool {
 	case inRest:
 		return p.rest(r)
 	case behind:
-		return blank(r)
+		return Blank(r)
 	}
 	return false
 }
@@ -478,12 +466,12 @@ func (p *Prefix) refuse() {
 		return
 	}
 	text = strings.ToValidUTF8(text, "") // it may end within a character
-	if doc := decode(text); doc.broken && !doc.cut {
-		p.err = Complaints(doc.complaints)
+	if doc := Decode(text); doc.Broken && !doc.Cut {
+		p.fault = &doc.Faults[0]
 		return
 	}
 	// A fence that is not closed yet hides what is wrong within it.
-	start := len(text) - len(strings.TrimLeftFunc(text[p.body:], blank))
+	start := len(text) - len(strings.TrimLeftFunc(text[p.body:], Blank))
 	reader := parser{text: text, pos: start, end: len(text)}
 	if _, ok := reader.document(); !ok && !reader.fault.cut {
 		p.complain(reader.fault)
@@ -491,33 +479,29 @@ func (p *Prefix) refuse() {
 	}
 	p.complain(fault{
 		at:         p.pos,
-		problem:    fmt.Sprintf("the JSON can't go on with %q", excerpt(text[p.pos:])),
+		problem:    fmt.Sprintf("the JSON can't go on with %q", say.FirstLine(text[p.pos:], 40)),
 		suggestion: aloneSuggestion,
 	})
 }
 
 func (p *Prefix) complain(f fault) {
-	p.err = Complaints{f.complaint(p.text.String())}
+	placed := f.in(p.text.String())
+	p.fault = &placed
 }
 
 // Complete reports whether the value has ended. That of a number alone has not
 // before something follows it: more digits may come.
 func (p *Prefix) Complete() bool { return p.whole }
 
-// Value returns the part of the value that is complete so far, with numbers as
-// json.Number: objects and arrays that are still open have those of their
-// properties and items that are complete, or open in turn. It is false while
-// there is none. After an error it is the value before that.
-//
-// What was returned does not change with the next piece. Parts of it may be
-// returned again: don't change them.
-func (p *Prefix) Value() (any, bool) {
+// Value returns the part of the value that is complete so far, with the string
+// that has not ended yet if openStrings is set. It is false while there is none.
+func (p *Prefix) Value(openStrings bool) (any, bool) {
 	if p.whole {
 		return p.root, true
 	}
 	var value any
 	var some bool
-	if p.OpenStrings && !p.name {
+	if openStrings && !p.name {
 		switch p.state {
 		case inString, inEscape, inHex, inLow, inLowMark:
 			value, some = string(p.buf), true

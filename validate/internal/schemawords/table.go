@@ -1,0 +1,184 @@
+package schemawords
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"llmcall/internal/say"
+)
+
+// row is what is said of one kind of violation.
+type row struct {
+	kind reflect.Type
+	tell func(w words, v violation) (problem, suggestion string)
+}
+
+// on makes a row of what is said of the kind K.
+func on[K any](tell func(w words, v violation, k K) (problem, suggestion string)) row {
+	return row{reflect.TypeFor[K](), func(w words, v violation) (problem, suggestion string) { return tell(w, v, v.kind.(K)) }}
+}
+
+// table has the rows by their kind. It is filled by init: some of what is said has
+// a violation within it, and so refers to the table again.
+var table = map[reflect.Type]row{}
+
+func init() {
+	for _, rows := range [][]row{ofAll(), ofObjects(), ofArrays(), ofTexts(), ofNumbers()} {
+		for _, r := range rows {
+			table[r.kind] = r
+		}
+	}
+}
+
+func (w words) say(v violation) (problem, suggestion string) {
+	if r, ok := table[reflect.TypeOf(v.kind)]; ok {
+		return r.tell(w, v)
+	}
+	if k, ok := v.kind.(jsonschema.ErrorKind); ok {
+		return fmt.Sprintf("%s does not fit what the schema says of it in %q", w.describe(v.at), strings.Join(k.KeywordPath(), "/")), ""
+	}
+	return w.describe(v.at) + " does not fit the schema", ""
+}
+
+// ofAll has the rows of the keywords for values of any type.
+func ofAll() []row {
+	return []row{
+		on(func(w words, v violation, k *kind.Type) (problem, suggestion string) { return w.sayType(v.at, k) }),
+		on(func(w words, v violation, k *kind.Enum) (problem, suggestion string) {
+			return w.describe(v.at) + " is not one of the allowed values", "use one of " + values(k.Want)
+		}),
+		on(func(w words, v violation, k *kind.Const) (problem, suggestion string) {
+			return w.describe(v.at) + " is not the value that is wanted", "make it " + Whole(k.Want)
+		}),
+		on(func(w words, v violation, _ *kind.FalseSchema) (problem, suggestion string) {
+			return w.describe(v.at) + " is where nothing is allowed", "leave it out"
+		}),
+		on(func(w words, v violation, _ *kind.Not) (problem, suggestion string) {
+			problem = w.describe(v.at) + " is what must not be here"
+			if forbidden, ok := w.keyword(v.schema, "not"); ok {
+				return problem, "change it so that it does not fit the schema " + Whole(forbidden)
+			}
+			return problem, "change it"
+		}),
+		on(func(w words, v violation, k *kind.OneOf) (problem, suggestion string) {
+			return fmt.Sprintf("%s fits the alternatives %d and %d, and may fit one only", w.describe(v.at), k.Subschemas[0]+1, k.Subschemas[1]+1),
+				w.sayJustOne(v.schema, k.Subschemas)
+		}),
+		on(func(w words, v violation, k alternatives) (problem, suggestion string) {
+			return w.sayAlternatives(v.at, k)
+		}),
+	}
+}
+
+func ofObjects() []row {
+	return []row{
+		on(func(w words, v violation, k *kind.Required) (problem, suggestion string) {
+			return plural(k.Missing, "the property %s is missing", "the properties %s are missing"), w.add(v.schema, k.Missing)
+		}),
+		on(func(w words, v violation, k *kind.Dependency) (problem, suggestion string) {
+			return w.sayDependent(v.schema, k.Prop, k.Missing)
+		}),
+		on(func(w words, v violation, k *kind.DependentRequired) (problem, suggestion string) {
+			return w.sayDependent(v.schema, k.Prop, k.Missing)
+		}),
+		on(func(w words, v violation, k *kind.AdditionalProperties) (problem, suggestion string) {
+			names := slices.Sorted(slices.Values(k.Properties))
+			suggestion = "leave it out"
+			if len(names) > 1 {
+				suggestion = "leave them out"
+			}
+			if allowed := w.allowed(v.schema); len(allowed) > 0 {
+				suggestion += "; allowed are " + List(allowed)
+			}
+			return plural(names, "the property %s is not allowed", "the properties %s are not allowed"), suggestion
+		}),
+		on(func(w words, v violation, k *kind.PropertyNames) (problem, suggestion string) {
+			return w.sayName(k.Property, v.within), "rename it or leave it out"
+		}),
+		on(func(_ words, _ violation, k *kind.MinProperties) (problem, suggestion string) {
+			return TooFew("properties", k.Got, k.Want), fmt.Sprintf("give it at least %d properties", k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.MaxProperties) (problem, suggestion string) {
+			return TooMany("properties", k.Got, k.Want), fmt.Sprintf("give it at most %d properties", k.Want)
+		}),
+	}
+}
+
+func ofArrays() []row {
+	return []row{
+		on(func(w words, v violation, k *kind.MinItems) (problem, suggestion string) {
+			suggestion = fmt.Sprintf("give it at least %d items", k.Want)
+			if inner, _ := w.keyword(v.schema, "items"); w.kindOf(inner) != "" {
+				suggestion += ", each " + w.kindOf(inner)
+			}
+			return TooFew("items", k.Got, k.Want), suggestion
+		}),
+		on(func(_ words, _ violation, k *kind.MaxItems) (problem, suggestion string) {
+			return TooMany("items", k.Got, k.Want), fmt.Sprintf("give it at most %d items", k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.UniqueItems) (problem, suggestion string) {
+			return fmt.Sprintf("the items %d and %d, counted from 0, are equal", k.Duplicates[0], k.Duplicates[1]), "keep each item once"
+		}),
+		on(func(_ words, _ violation, k *kind.AdditionalItems) (problem, suggestion string) {
+			return fmt.Sprintf("the array has %d items too many", k.Count), fmt.Sprintf("leave out the last %d", k.Count)
+		}),
+		on(func(w words, v violation, _ *kind.Contains) (problem, suggestion string) {
+			return w.sayContains("no item is as one at least must be", v.within), w.such(v.schema, "add an item that fits", "add such an item")
+		}),
+		on(func(w words, v violation, k *kind.MinContains) (problem, suggestion string) {
+			return w.sayContains(fmt.Sprintf("%d items are as %d at least must be", len(k.Got), k.Want), v.within),
+				w.such(v.schema, fmt.Sprintf("add %s that %s", itemCount(k.Want-len(k.Got)), fits(k.Want-len(k.Got))), "add such items")
+		}),
+		on(func(w words, v violation, k *kind.MaxContains) (problem, suggestion string) {
+			return fmt.Sprintf("%d items are as %d at most may be", len(k.Got), k.Want),
+				w.such(v.schema, fmt.Sprintf("leave out %d of the items that fit", len(k.Got)-k.Want), "leave some of them out")
+		}),
+	}
+}
+
+func ofTexts() []row {
+	return []row{
+		on(func(_ words, _ violation, k *kind.Format) (problem, suggestion string) {
+			problem = fmt.Sprintf("%s is not in the format %q", Show(k.Got), k.Want)
+			if example := formats[k.Want]; example != "" {
+				return problem, "write it like " + example
+			}
+			return problem + ": " + say.Short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.Pattern) (problem, suggestion string) {
+			pattern := Pattern(k.Want)
+			return Show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
+		}),
+		on(func(_ words, _ violation, k *kind.MinLength) (problem, suggestion string) {
+			return TooShort(k.Got, k.Want), AtLeast(k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.MaxLength) (problem, suggestion string) {
+			return TooLong(k.Got, k.Want), AtMost(k.Want)
+		}),
+	}
+}
+
+func ofNumbers() []row {
+	return []row{
+		on(func(_ words, _ violation, k *kind.Minimum) (problem, suggestion string) {
+			return number(k.Got) + " is less than " + number(k.Want), "make it at least " + number(k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.Maximum) (problem, suggestion string) {
+			return number(k.Got) + " is more than " + number(k.Want), "make it at most " + number(k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.ExclusiveMinimum) (problem, suggestion string) {
+			return number(k.Got) + " is not more than " + number(k.Want), "make it more than " + number(k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.ExclusiveMaximum) (problem, suggestion string) {
+			return number(k.Got) + " is not less than " + number(k.Want), "make it less than " + number(k.Want)
+		}),
+		on(func(_ words, _ violation, k *kind.MultipleOf) (problem, suggestion string) {
+			return number(k.Got) + " is not a multiple of " + number(k.Want), "make it a multiple of " + number(k.Want)
+		}),
+	}
+}

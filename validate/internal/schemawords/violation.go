@@ -1,0 +1,362 @@
+// Package schemawords puts what a JSON Schema finds wrong with a value into words
+// that a model can act on: each place once, in an order that does not change from
+// run to run, and with what is there, what is wanted, and what to do.
+//
+// The checks of texts, numbers and fields say what they have in common with a
+// schema (a length, a pattern, a list of allowed values) in the same words.
+package schemawords
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"llmcall/internal/say"
+)
+
+// Fault is one place where a value breaks a schema.
+type Fault struct {
+	Problem    string // what is wrong
+	Pointer    string // where, as a JSON pointer (RFC 6901)
+	Suggestion string // what to do about it, said to the model; may be ""
+}
+
+// Schema is what the words are taken from: the names of properties, the allowed
+// values. The zero value is a schema that is not ours to quote.
+type Schema struct {
+	URL   string // by which the library knows it
+	Value any    // as JSON
+}
+
+// Faults puts the library's tree of errors into words, a violation each, in the
+// order of their pointers; at most [say.MaxListed], and how many more there are.
+// The library's own order changes from run to run, and two answers that fail in
+// the same way must get the same words. The error is about the schema.
+func Faults(tree *jsonschema.ValidationError, value any, schema Schema) ([]Fault, error) {
+	found := gather(tree)
+	w := words{value, schema}
+	var faults []Fault
+	var last Fault
+	left := 0
+	for _, v := range found {
+		if cycle, ok := v.kind.(*kind.RefCycle); ok {
+			return nil, fmt.Errorf("the schema's references lead back to themselves: %s and %s", cycle.KeywordLocation1, cycle.KeywordLocation2)
+		}
+		if len(faults) == say.MaxListed {
+			left++
+			continue
+		}
+		f := w.fault(v)
+		if f == last { // two ways through the schema to one violation
+			continue
+		}
+		faults, last = append(faults, f), f
+	}
+	if len(found) == 0 {
+		return nil, errors.New("the value does not fit the schema, and the library does not say why")
+	}
+	if problem := say.More(left, "violations of the schema"); problem != "" {
+		faults = append(faults, Fault{Problem: problem})
+	}
+	return faults, nil
+}
+
+// words puts violations into words: what is there, and what is wanted.
+type words struct {
+	value  any // the whole value
+	schema Schema
+}
+
+func (w words) fault(v violation) Fault {
+	if k, ok := v.kind.(*kind.PropertyNames); ok {
+		v.at, _ = only(w.value, k.Property, nil)
+	}
+	problem, suggestion := w.say(v)
+	return Fault{Problem: problem, Pointer: say.ShortPointer(v.at), Suggestion: suggestion}
+}
+
+func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
+	wanted := make([]string, 0, len(k.Want))
+	for _, t := range k.Want {
+		if name := typeNames[t]; !slices.Contains(wanted, name) {
+			wanted = append(wanted, name)
+		}
+	}
+	wish := strings.Join(wanted, " or ")
+	problem = w.describe(at) + " stands where " + wish + " is wanted"
+	wants := func(t string) bool { return slices.Contains(k.Want, t) }
+	value, _ := Find(w.value, at)
+	switch v := value.(type) {
+	case string:
+		var n json.Number
+		switch {
+		case (wants("number") || wants("integer")) && json.Unmarshal([]byte(v), &n) == nil && n != "":
+			return problem, "write it as a number, without quotes"
+		case wants("boolean") && (v == "true" || v == "false"):
+			return problem, "write it as " + v + ", without quotes"
+		case (wants("object") || wants("array")) && strings.IndexAny(v, "{[") == 0 && json.Valid([]byte(v)):
+			return problem, "write it as JSON, not as a string that holds JSON"
+		}
+	case json.Number, bool:
+		if len(k.Want) == 1 && wants("string") {
+			return problem, "write it as a string, in double quotes"
+		}
+	}
+	return problem, "put " + wish + " there"
+}
+
+func (w words) sayDependent(schema, property string, missing []string) (problem, suggestion string) {
+	return fmt.Sprintf("because %q is there, ", say.Short(property, 60)) +
+			plural(missing, "the property %s must be too", "the properties %s must be too"),
+		w.add(schema, missing)
+}
+
+// add says which properties to add, and of what kind each must be: a model that
+// is not told chooses one, and is wrong once more.
+func (w words) add(schema string, names []string) string {
+	properties, _ := w.keyword(schema, "properties")
+	of, _ := properties.(map[string]any)
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(say.Short(name, 60))
+		if what := w.kindOf(of[name]); what != "" {
+			quoted[i] += " (" + what + ")"
+		}
+	}
+	if len(names) == 1 {
+		return "add the property " + quoted[0]
+	}
+	return "add the properties " + say.List(quoted, say.MaxListed)
+}
+
+// kindOf says in a few words what a schema takes; "" where that takes more.
+func (w words) kindOf(schema any) string {
+	of, _ := schema.(map[string]any)
+	if ref, ok := of["$ref"].(string); ok {
+		at, isHere := strings.CutPrefix(ref, "#/")
+		if !isHere {
+			return ""
+		}
+		tokens := strings.Split(at, "/")
+		for i, token := range tokens {
+			tokens[i] = say.Unescape(token)
+		}
+		target, _ := Find(w.schema.Value, tokens)
+		if of, _ = target.(map[string]any); of["$ref"] != nil {
+			return ""
+		}
+	}
+	if constant, ok := of["const"]; ok {
+		return "the value " + Show(constant)
+	}
+	if list, ok := of["enum"].([]any); ok && len(list) > 0 {
+		return "one of " + values(list)
+	}
+	if format, _ := of["format"].(string); of["type"] == "string" && formats[format] != "" {
+		return "a string like " + formats[format]
+	}
+	types, ok := of["type"].([]any)
+	if !ok {
+		types = []any{of["type"]}
+	}
+	var names []string
+	for _, t := range types {
+		if t, _ := t.(string); typeNames[t] != "" {
+			names = append(names, typeNames[t])
+		}
+	}
+	what := strings.Join(names, " or ")
+	if what == typeNames["object"] {
+		var required []string
+		list, _ := of["required"].([]any)
+		for _, name := range list {
+			if name, ok := name.(string); ok {
+				required = append(required, name)
+			}
+		}
+		what += plural(required, " with the property %s", " with the properties %s")
+		if len(required) == 0 {
+			return typeNames["object"]
+		}
+	}
+	return what
+}
+
+// sayName tells why a property's name is not allowed. The violations within are
+// those of the name as a value.
+func (w words) sayName(name string, within []violation) string {
+	problem := fmt.Sprintf("the property name %q is not allowed", say.Short(name, 60))
+	if len(within) > 0 {
+		why, _ := words{name, w.schema}.say(within[0])
+		problem += ": " + why
+	}
+	return problem
+}
+
+func (w words) sayContains(problem string, within []violation) string {
+	if len(within) > 0 {
+		f := w.fault(within[0])
+		problem += fmt.Sprintf("; at %s: %s", f.Pointer, f.Problem)
+	}
+	return problem
+}
+
+// such ends a way to mend with the schema of contains; otherwise stands where
+// that can't be shown.
+func (w words) such(schema, begin, otherwise string) string {
+	if contains, ok := w.keyword(schema, "contains"); ok {
+		return begin + " the schema " + Whole(contains)
+	}
+	return otherwise
+}
+
+func itemCount(n int) string {
+	if n == 1 {
+		return "an item"
+	}
+	return fmt.Sprintf("%d items", n)
+}
+
+func fits(n int) string {
+	if n == 1 {
+		return "fits"
+	}
+	return "fit"
+}
+
+func (w words) sayJustOne(schema string, fitting []int) string {
+	const suggestion = "change it so that it fits just one of them"
+	branches, _ := w.keyword(schema, "oneOf")
+	list, _ := branches.([]any)
+	var shown []string
+	for _, i := range fitting {
+		if i >= len(list) {
+			return suggestion
+		}
+		shown = append(shown, Whole(list[i]))
+	}
+	return suggestion + ": " + strings.Join(shown, "; or ")
+}
+
+func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion string) {
+	const shown = 5
+	var ways []string
+	for _, branch := range k.branches[:min(shown, len(k.branches))] {
+		var steps []string
+		for _, v := range branch[:min(shown, len(branch))] {
+			f := w.fault(v)
+			if f.Suggestion == "" {
+				f.Suggestion = f.Problem
+			}
+			if len(v.at) != len(at) {
+				f.Suggestion = "at " + f.Pointer + " " + f.Suggestion
+			}
+			steps = append(steps, say.Short(f.Suggestion, 200))
+		}
+		if way := strings.Join(steps, ", and "); !slices.Contains(ways, way) {
+			ways = append(ways, way)
+		}
+	}
+	problem = fmt.Sprintf("%s fits none of the %d alternatives", w.describe(at), len(k.branches))
+	if n := len(k.branches) - shown; n > 0 {
+		ways = append(ways, fmt.Sprintf("fit one of the %d other alternatives", n))
+	}
+	if len(ways) == 1 {
+		return problem, ways[0]
+	}
+	return problem, "do one of these: " + strings.Join(ways, "; or ")
+}
+
+func (w words) describe(at []string) string { return Describe(w.value, at) }
+
+// allowed returns the names that a schema has in its properties, where no
+// pattern allows others.
+func (w words) allowed(schema string) []string {
+	if _, ok := w.keyword(schema, "patternProperties"); ok {
+		return nil
+	}
+	properties, _ := w.keyword(schema, "properties")
+	m, _ := properties.(map[string]any)
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// keyword returns what a part of the schema, given by the library's address of
+// it, says under a keyword.
+func (w words) keyword(address, name string) (any, bool) {
+	fragment, ok := strings.CutPrefix(address, w.schema.URL+"#")
+	if !ok || w.schema.Value == nil {
+		return nil, false
+	}
+	var tokens []string
+	if fragment != "" {
+		tokens = strings.Split(fragment, "/")[1:]
+	}
+	for i, token := range tokens {
+		token, err := url.PathUnescape(token)
+		if err != nil {
+			return nil, false
+		}
+		tokens[i] = say.Unescape(token)
+	}
+	return Find(w.schema.Value, append(tokens, name))
+}
+
+// only returns the path to the one object in the value that has the property.
+// Where more than one has it the path is nil, which stands for the whole value.
+func only(value any, property string, path []string) (found []string, n int) {
+	visit := func(token string, inner any) {
+		f, m := only(inner, property, append(path, token))
+		if n += m; m == 1 {
+			found = f
+		}
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		if _, ok := v[property]; ok {
+			found, n = slices.Clone(path), 1
+		}
+		for name, inner := range v {
+			visit(name, inner)
+		}
+	case []any:
+		for i, inner := range v {
+			visit(strconv.Itoa(i), inner)
+		}
+	}
+	if n > 1 {
+		found = nil
+	}
+	return found, n
+}
+
+var typeNames = map[string]string{
+	"array": "an array", "boolean": "true or false", "integer": "an integer", "null": "null",
+	"number": "a number", "object": "an object", "string": "a string",
+}
+
+// formats has an example of each format that models get wrong
+// (https://json-schema.org/draft/2020-12/json-schema-validation, section 7.3).
+var formats = map[string]string{
+	"date-time": `"2026-01-31T09:30:00Z" (RFC 3339)`,
+	"date":      `"2026-01-31"`,
+	"time":      `"09:30:00Z"`,
+	"duration":  `"P3DT12H" (ISO 8601)`,
+	"email":     `"name@example.org"`,
+	"hostname":  `"www.example.org"`,
+	"ipv4":      `"192.0.2.1"`,
+	"ipv6":      `"2001:db8::1"`,
+	"uri":       `"https://example.org/path"`,
+	"uuid":      `"123e4567-e89b-12d3-a456-426614174000"`,
+}
