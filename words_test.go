@@ -53,13 +53,7 @@ var wordsToDo = []string{
 	"retry",
 	"transport",
 	"validate",
-	"validate/code",
-	"validate/expression",
-	"validate/internal/python",
-	"validate/internal/sqlparse",
 	"validate/judge",
-	"validate/openapi",
-	"validate/sql",
 }
 
 func phrases(text string) []string {
