@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 	"time"
 	"unicode/utf8"
 
@@ -272,8 +271,11 @@ var settings = []setting{
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 			return errForm
 		}
-		t, err := template.New("feedback_template").Parse(n.Value)
-		c.FeedbackTemplate = t
+		if compileTemplate == nil {
+			return &ConfigError{Line: n.Line, Field: "feedback_template", Err: errors.New(noTemplates)}
+		}
+		write, err := compileTemplate(n.Value)
+		c.Feedback = write
 		return err
 	}},
 	{name: "decisions", takes: "a mapping of kinds of failure, each to again, elsewhere and breaker", set: setDecisions},

@@ -1,9 +1,9 @@
 package llmcall
 
 import (
+	"errors"
 	"fmt"
 	"strings"
-	"text/template"
 	"unicode/utf8"
 
 	"llmcall/llm"
@@ -80,8 +80,7 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 }
 
 // Feedback is what the message that tells the model of its wrong answer is made
-// of: the data of RetryConfig.FeedbackTemplate. Texts are shortened, lists cut
-// with a count.
+// of; see RetryConfig.Feedback. Texts are shortened, lists cut with a count.
 type Feedback struct {
 	Attempt     int                 // which one failed, from 1
 	MaxAttempts int                 // of how many
@@ -144,15 +143,31 @@ func distinct(complaints []validate.Complaint) []validate.Complaint {
 	return kept
 }
 
-// text writes the message, by the caller's template if there is one.
-func (f *Feedback) text(t *template.Template) (string, error) {
-	var b strings.Builder
-	if t != nil {
-		if err := t.Execute(&b, f); err != nil {
-			return "", err
-		}
-		return middle(b.String(), maxAnswerShown), nil
+// write returns the message by the caller's own function, if there is one. With an
+// error it is the default one.
+func (f *Feedback) write(own func(*Feedback) (string, error)) (text string, err error) {
+	if own == nil {
+		return f.String(), nil
 	}
+	fallback := f.String() // own may change f
+	defer func() {
+		if v := recover(); v != nil {
+			text, err = fallback, fmt.Errorf("it panicked: %v", v)
+		}
+	}()
+	text, err = own(f)
+	if err == nil && strings.TrimSpace(text) == "" {
+		err = errors.New("it returned an empty text")
+	}
+	if err != nil {
+		return fallback, err
+	}
+	return middle(text, maxAnswerShown), nil
+}
+
+// String returns the message in the default wording.
+func (f *Feedback) String() string {
+	var b strings.Builder
 	fmt.Fprintf(&b, "Your answer did not pass its checks (attempt %d of %d). What is wrong with it:\n", f.Attempt, f.MaxAttempts)
 	for _, c := range f.Complaints {
 		fmt.Fprintf(&b, "\n%d. ", c.Number)
@@ -178,13 +193,24 @@ func (f *Feedback) text(t *template.Template) (string, error) {
 		fmt.Fprintf(&b, "\nThe original request was:\n%s\n", f.Request)
 	}
 	b.WriteString("\nAnswer the request again: give the whole answer, with every point above mended and all else as it was.")
-	return b.String(), nil
+	return b.String()
 }
 
-// sampleFeedback shows whether a template fits before a call depends on it.
-var sampleFeedback = newFeedback([]validate.Complaint{{
-	Check: "length", Problem: "the text is too short", Pointer: "/text", Line: 1, Column: 1, Suggestion: "make it longer",
-}}, []string{"json"}, 1, 3, "the request", "use the tool")
+// compileTemplate makes a function for RetryConfig.Feedback from the text of a
+// template in a configuration file; nil: no package has registered it.
+var compileTemplate func(text string) (func(*Feedback) (string, error), error)
+
+const noTemplates = `a template needs the package that compiles it: import _ "llmcall/feedbacktemplate"`
+
+// RegisterFeedbackTemplates sets what compiles the feedback_template of configuration
+// files, for [ParseConfig] and [RetryConfig.Set]. Package llmcall/feedbacktemplate
+// does this when it is imported. It is not done here because text/template keeps
+// the linker from leaving out unused methods in every program that links it:
+// 2.5 MB for a program that needs no template. It must be called from an init
+// function.
+func RegisterFeedbackTemplates(compile func(text string) (func(*Feedback) (string, error), error)) {
+	compileTemplate = compile
+}
 
 // originalRequest returns the text of the last user message: its text parts
 // alone, never a picture's bytes.

@@ -3,6 +3,7 @@ package llmcall_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"text/template"
 	"unicode/utf8"
 
 	"llmcall"
@@ -438,34 +438,36 @@ func FuzzFeedback(f *testing.F) {
 	})
 }
 
-func TestFeedbackInAnotherLanguage(t *testing.T) {
-	cfg, _, err := llmcall.ParseConfig("c.yaml", []byte("feedback_template: |\n"+
-		"  Versuch {{.Attempt}} von {{.MaxAttempts}} war falsch:\n"+
-		"  {{range .Complaints}}{{.Number}}) {{.Where}}{{.Problem}} [{{.Suggestion}}]\n  {{end}}Die Frage war: {{.Request}}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := play(t, say("schlecht"))
-	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("Sei gut"), checked, exact(cfg)); err != nil {
-		t.Fatal(err)
-	}
-	messages := m.last().Messages
-	const want = "Versuch 1 von 3 war falsch:\n1) \"schlecht\" is not good [say good]\nDie Frage war: Sei gut\n"
-	if got := messages[len(messages)-1].Text(); got != want {
-		t.Errorf("got %q", got)
-	}
-}
-
-// A template that fails at some complaint does not end the call.
-func TestATemplateThatFailsLateGivesWayToTheDefault(t *testing.T) {
-	late := template.Must(template.New("late").Parse(`{{if eq (index .Complaints 0).Problem "\"bad\" is not good"}}{{index .Complaints 7}}{{end}}x`))
-	m := play(t, say("bad"))
-	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{FeedbackTemplate: late})); err != nil {
-		t.Fatal(err)
-	}
-	messages := m.last().Messages
-	if got := messages[len(messages)-1].Text(); !strings.Contains(got, `"bad" is not good`) {
-		t.Errorf("got %q", got)
+// A message that cannot be written does not end the call.
+func TestFeedbackInTheCallersOwnWords(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(f *llmcall.Feedback) (string, error)
+		want  string
+	}{
+		"their words": {func(f *llmcall.Feedback) (string, error) {
+			return fmt.Sprintf("%d/%d falsch: %s", f.Attempt, f.MaxAttempts, f.Complaints[0].Problem), nil
+		}, `1/3 falsch: "bad" is not good`},
+		"around the default": {func(f *llmcall.Feedback) (string, error) { return "Sorry. " + f.String(), nil }, "Sorry. Your answer"},
+		"cut":                {func(*llmcall.Feedback) (string, error) { return strings.Repeat("long ", 10_000), nil }, "(34000 characters left out)"},
+		"an error":           {func(*llmcall.Feedback) (string, error) { return "half", errors.New("late") }, "Your answer did not pass"},
+		"nothing":            {func(*llmcall.Feedback) (string, error) { return " \n", nil }, "Your answer did not pass"},
+		"a panic after a change": {func(f *llmcall.Feedback) (string, error) {
+			f.Complaints[0].Problem = "spoiled"
+			panic("late")
+		}, `"bad" is not good`},
+	} {
+		m := play(t, say("bad"))
+		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{Feedback: c.write}))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		messages := m.last().Messages
+		if got := messages[len(messages)-1].Text(); !strings.Contains(got, c.want) || strings.Contains(got, "spoiled") {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if a := r.Attempts[0]; a.Complaints[0].Problem != `"bad" is not good` {
+			t.Errorf("%s: the trace has %+v", name, a)
+		}
 	}
 }
 

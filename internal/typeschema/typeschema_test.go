@@ -50,16 +50,16 @@ func TestTheSchemaOfAType(t *testing.T) {
 	}{
 		"a struct": {reflect.TypeFor[Note](), true, `{"properties":{"name":{"type":"string","minLength":1},"tags":{"items":{"type":"string"},"type":"array"},` +
 			`"At":{"type":"string","format":"date-time"}},"additionalProperties":false,"type":"object","required":["name","At"]}`},
-		"a pointer to a struct":        {reflect.TypeFor[*Point](), true, `{"properties":{"X":{"type":"integer"}},`},
-		"a map":                        {reflect.TypeFor[map[string]float64](), true, `{"additionalProperties":{"type":"number"},"type":"object"}`},
-		"a slice":                      {reflect.TypeFor[[]bool](), false, `{"items":{"type":"boolean"},"type":"array"}`},
-		"a type that holds itself":     {reflect.TypeFor[Tree](), true, `"type":"object","required":["label"],"$defs":{"Tree":{`},
-		"a closed set of values":       {reflect.TypeFor[Size](), false, `{"type":"string","enum":["S","M"]}`},
-		"keys of a closed set":         {reflect.TypeFor[map[string]Size](), true, `"enum":["S","M"]`},
-		"a number as text":             {reflect.TypeFor[json.Number](), false, `{"type":"number"}`},
-		"what encodes itself as text":  {reflect.TypeFor[netip.Addr](), false, `{"type":"string"}`},
-		"two types of the same name":   {twoPoints(), true, `"$ref":"#/$defs/Point_2"`},
-		"a generic type within": {reflect.TypeFor[struct{ P Pair[int, Size] }](), true, `"$ref":"#/$defs/Pair_int_`},
+		"a pointer to a struct":       {reflect.TypeFor[*Point](), true, `{"properties":{"X":{"type":"integer"}},`},
+		"a map":                       {reflect.TypeFor[map[string]float64](), true, `{"additionalProperties":{"type":"number"},"type":"object"}`},
+		"a slice":                     {reflect.TypeFor[[]bool](), false, `{"items":{"type":"boolean"},"type":"array"}`},
+		"a type that holds itself":    {reflect.TypeFor[Tree](), true, `"type":"object","required":["label"],"$defs":{"Tree":{`},
+		"a closed set of values":      {reflect.TypeFor[Size](), false, `{"type":"string","enum":["S","M"]}`},
+		"keys of a closed set":        {reflect.TypeFor[map[string]Size](), true, `"enum":["S","M"]`},
+		"a number as text":            {reflect.TypeFor[json.Number](), false, `{"type":"number"}`},
+		"what encodes itself as text": {reflect.TypeFor[netip.Addr](), false, `{"type":"string"}`},
+		"two types of the same name":  {twoPoints(), true, `"$ref":"#/$defs/Point_2"`},
+		"a generic type within":       {reflect.TypeFor[struct{ P Pair[int, Size] }](), true, `"$ref":"#/$defs/Pair_int_`},
 	} {
 		text, isObject, err := typeschema.Of(c.of)
 		if err != nil || isObject != c.isObject || !strings.Contains(string(text), c.want) || !json.Valid(text) {
