@@ -227,7 +227,7 @@ func (c *call) conversation() []llm.Message {
 		instruction = c.cfg.Tool.instruction()
 	}
 	if len(c.complaint) > 0 {
-		f := newFeedback(c.complaint, c.report.Passed, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
+		f := newFeedback(c.last, c.complaint, c.report.Passed, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
 		text, err := f.write(c.cfg.Feedback)
 		if err != nil { // the call need not fail for it
 			slog.Error("llmcall: the configured feedback failed, the message is the default one", "model", c.model.Name(), "error", err)

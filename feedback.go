@@ -89,6 +89,8 @@ type Feedback struct {
 	Passed      []string            // the names of the checks that it passed
 	Instruction string              // to use the tool; "" before its stage
 	Request     string              // the original request, its text alone
+
+	oneLine bool // the answer has one line
 }
 
 // NumberedComplaint is a complaint with its number in the message, from 1.
@@ -113,11 +115,12 @@ func (c NumberedComplaint) Where() string {
 	return strings.Join(places, ": ")
 }
 
-func newFeedback(complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
+func newFeedback(answer *llm.Response, complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
 	complaints = distinct(complaints)
 	f := &Feedback{
 		Attempt: number, MaxAttempts: most, Instruction: instruction, Request: middle(request, maxRequestShown),
 		Passed: passed[:min(len(passed), maxComplaintsShown)], More: max(0, len(complaints)-maxComplaintsShown),
+		oneLine: !strings.Contains(strings.TrimSpace(answer.Message.Text()), "\n"),
 	}
 	for i, c := range complaints[:len(complaints)-f.More] {
 		c.Pointer, c.Problem = middle(c.Pointer, maxComplaintShown), middle(c.Problem, maxComplaintShown)
@@ -165,35 +168,50 @@ func (f *Feedback) write(own func(*Feedback) (string, error)) (text string, err 
 	return middle(text, maxAnswerShown), nil
 }
 
-// String returns the message in the default wording.
+// String returns the message in the default wording: each complaint with its
+// place and what to do about it, then the request to try again. It is paid for at
+// every further attempt, and says nothing that the conversation already has: the
+// original request is in it, and the number of the attempt helps no model.
 func (f *Feedback) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Your answer did not pass its checks (attempt %d of %d). What is wrong with it:\n", f.Attempt, f.MaxAttempts)
 	for _, c := range f.Complaints {
-		fmt.Fprintf(&b, "\n%d. ", c.Number)
-		if where := c.Where(); where != "" {
-			b.WriteString(where + ": ")
+		if len(f.Complaints) > 1 {
+			fmt.Fprintf(&b, "%d. ", c.Number)
 		}
-		b.WriteString(c.Problem)
+		if place := f.place(c); place != "" {
+			b.WriteString(place + ": ")
+		}
+		b.WriteString(c.Problem + "\n")
 		if c.Suggestion != "" {
-			fmt.Fprintf(&b, "\n   To mend it: %s", c.Suggestion)
+			b.WriteString("Fix: " + c.Suggestion + "\n")
 		}
-		b.WriteString("\n")
 	}
 	if f.More > 0 {
-		fmt.Fprintf(&b, "\n… and %d more.\n", f.More)
+		fmt.Fprintf(&b, "… and %d more.\n", f.More)
 	}
+	b.WriteString("\n")
 	if len(f.Passed) > 0 {
-		fmt.Fprintf(&b, "\nThese checks passed, and must still pass: %s.\n", strings.Join(f.Passed, ", "))
+		fmt.Fprintf(&b, "These checks passed, and must still pass: %s.\n", strings.Join(f.Passed, ", "))
 	}
 	if f.Instruction != "" {
-		fmt.Fprintf(&b, "\nIMPORTANT: %s\n", f.Instruction)
+		fmt.Fprintf(&b, "IMPORTANT: %s\n", f.Instruction)
 	}
-	if f.Request != "" {
-		fmt.Fprintf(&b, "\nThe original request was:\n%s\n", f.Request)
-	}
-	b.WriteString("\nAnswer the request again: give the whole answer, with every point above mended and all else as it was.")
+	b.WriteString("Try again.")
 	return b.String()
+}
+
+// place is [NumberedComplaint.Where] without what says nothing: the beginning of
+// the answer, and the line of an answer that has only one.
+func (f *Feedback) place(c NumberedComplaint) string {
+	switch {
+	case c.Line == 1 && c.Column == 1:
+		c.Line, c.Column = 0, 0
+	case f.oneLine && c.Line == 1 && c.Column > 1:
+		column := c.Column
+		c.Line, c.Column = 0, 0
+		return strings.TrimPrefix(fmt.Sprintf("%s: Column %d", c.Where(), column), ": ")
+	}
+	return c.Where()
 }
 
 // compileTemplate makes a function for RetryConfig.Feedback from the text of a
