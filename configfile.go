@@ -63,7 +63,8 @@ func readConfig(path string) ([]byte, error) {
 // `type` and `params`, or a mapping of one name to its parameters or argument.
 // Times are seconds as numbers, or Go durations as texts ("30s"). Of a number
 // whose zero value in the struct is a default, 0 is not possible in a file; of
-// hang, failure_rate, per_success and per_second it means none.
+// hang, failure_rate, per_success and per_second it means none. A program whose
+// files may have a feedback_template imports llmcall/feedbacktemplate.
 //
 // The error is a *[ConfigError] with the line, the field, what it got and what
 // it takes; of an unknown field with those that are known, the nearest first.

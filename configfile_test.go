@@ -130,7 +130,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"StopOnNoProgress": true, // and so it is with a person
-		"Feedback": true} // a file has its text: package feedbacktemplate
+		"Feedback":         true} // a file has its text: package feedbacktemplate
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
 			t.Errorf("%s is not in this test", name)

@@ -12,14 +12,14 @@ import (
 const maxSmallest = 8_000_000
 
 // What a program with one call weighs, as go build leaves it. Where it has grown,
-// go build -ldflags=-dumpdep ./testdata/smallest tells what refers to what: look
+// go build -ldflags=-dumpdep ./internal/smallest tells what refers to what: look
 // for what an init, or a variable that an init fills, has linked.
 func TestAProgramWithOneCallIsSmall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program")
 	}
 	program := filepath.Join(t.TempDir(), "smallest")
-	build := exec.Command("go", "build", "-o", program, "./testdata/smallest")
+	build := exec.Command("go", "build", "-o", program, "./internal/smallest")
 	build.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
