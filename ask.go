@@ -3,17 +3,14 @@ package llmcall
 import (
 	"bytes"
 	"context"
-	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
-
-	"github.com/invopop/jsonschema"
 
 	"llmcall/internal/say"
+	"llmcall/internal/typeschema"
 	"llmcall/llm"
 	"llmcall/validate"
 )
@@ -102,15 +99,15 @@ func newShape[T any]() (*shape[T], error) {
 	case reflect.Func, reflect.Chan, reflect.Interface, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer, reflect.Uintptr:
 		return nil, bad(nil)
 	}
-	text, isObject, err := schemaOf(t)
+	text, isObject, err := typeschema.Of(t)
 	if err == nil && !isObject {
 		s.wrapped = true
-		text, _, err = schemaOf(reflect.TypeFor[wrapping[T]]())
+		text, _, err = typeschema.Of(reflect.TypeFor[wrapping[T]]())
 	}
 	if err != nil {
 		return nil, bad(err)
 	}
-	s.schema = llm.Schema{Name: schemaName(t), JSON: text}
+	s.schema = llm.Schema{Name: typeschema.Name(t), JSON: text}
 	if s.fits, err = validate.JSONSchema(text); err != nil {
 		return nil, bad(err)
 	}
@@ -217,123 +214,4 @@ func element(v reflect.Value, at string) error {
 		return nil
 	}
 	return validate.FailAt(at, own.Validate())
-}
-
-// schemaOf returns the JSON Schema of a type, and whether it is that of objects
-// alone.
-func schemaOf(t reflect.Type) (text json.RawMessage, isObject bool, err error) {
-	defer func() {
-		if v := recover(); v != nil { // a type that has no JSON, somewhere within
-			err = fmt.Errorf("%v", v)
-		}
-	}()
-	names := map[string]reflect.Type{}
-	r := jsonschema.Reflector{Anonymous: true, Mapper: ownSchema, Namer: func(t reflect.Type) string { return nameIn(names, t) }}
-	reflected := r.ReflectFromType(t)
-	reflected.Version = ""
-	if text, err = json.Marshal(reflected); err != nil {
-		return nil, false, err
-	}
-	return expanded(text)
-}
-
-// ownSchema is the schema of types that the reflector would take for what they
-// are made of: an Enum, a number as text, and what JSON has as the text that the
-// type makes of itself.
-func ownSchema(t reflect.Type) *jsonschema.Schema {
-	if t.Kind() == reflect.Interface || t.Kind() == reflect.Pointer {
-		return nil
-	}
-	if e, ok := reflect.Zero(t).Interface().(Enum); ok {
-		return &jsonschema.Schema{Type: scalars[t.Kind()], Enum: e.EnumValues()}
-	}
-	own := reflect.PointerTo(t)
-	switch {
-	case t == reflect.TypeFor[json.Number]():
-		return &jsonschema.Schema{Type: "number"}
-	case t == reflect.TypeFor[time.Time](), own.Implements(reflect.TypeFor[json.Unmarshaler]()):
-		return nil
-	case own.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) && t.Kind() != reflect.Slice: // net.IP has a format
-		return &jsonschema.Schema{Type: "string"}
-	}
-	return nil
-}
-
-// scalars are JSON Schema's names of what values of a kind are.
-var scalars = map[reflect.Kind]string{
-	reflect.String: "string", reflect.Bool: "boolean", reflect.Float32: "number", reflect.Float64: "number",
-	reflect.Int: "integer", reflect.Int8: "integer", reflect.Int16: "integer", reflect.Int32: "integer", reflect.Int64: "integer",
-	reflect.Uint: "integer", reflect.Uint8: "integer", reflect.Uint16: "integer", reflect.Uint32: "integer", reflect.Uint64: "integer",
-}
-
-// nameIn gives each type a name of its own: two packages may have a type of the
-// same name, and that of a generic one has brackets.
-func nameIn(names map[string]reflect.Type, t reflect.Type) string {
-	base := plainName(t.Name())
-	name := base
-	for i := 2; names[name] != nil && names[name] != t; i++ {
-		name = fmt.Sprintf("%s_%d", base, i)
-	}
-	names[name] = t
-	return name
-}
-
-// expanded puts the definition that the root refers to at the root: providers
-// want an object there, and no reference.
-func expanded(text json.RawMessage) (json.RawMessage, bool, error) {
-	var root struct {
-		Ref  string                     `json:"$ref"`
-		Type string                     `json:"type"`
-		Defs map[string]json.RawMessage `json:"$defs"`
-	}
-	if err := json.Unmarshal(text, &root); err != nil || root.Ref == "" {
-		return text, root.Type == "object", err
-	}
-	name := strings.TrimPrefix(root.Ref, "#/$defs/")
-	whole := root.Defs[name]
-	var kind struct {
-		Type string `json:"type"`
-	}
-	if err := json.Unmarshal(whole, &kind); err != nil {
-		return nil, false, err
-	}
-	again := false // the type holds itself
-	for _, def := range root.Defs {
-		again = again || bytes.Contains(def, []byte(`"`+root.Ref+`"`))
-	}
-	if !again {
-		delete(root.Defs, name)
-	}
-	if len(root.Defs) == 0 {
-		return whole, kind.Type == "object", nil
-	}
-	defs, err := json.Marshal(root.Defs)
-	if err != nil {
-		return nil, false, err
-	}
-	whole = bytes.TrimSuffix(bytes.TrimSpace(whole), []byte("}"))
-	return append(append(append(bytes.Clone(whole), `,"$defs":`...), defs...), '}'), kind.Type == "object", nil
-}
-
-// schemaName is the name by which a provider knows a schema: OpenAI takes
-// letters, digits, _ and -, 64 of them.
-func schemaName(t reflect.Type) string {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	name := plainName(t.Name())
-	if name == "" {
-		name = "answer"
-	}
-	return name[:min(len(name), 64)]
-}
-
-func plainName(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
-			return r
-		}
-		return '_'
-	}, name)
 }

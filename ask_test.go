@@ -113,7 +113,7 @@ func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
 		"the schema":       {`{"name":"Berlin","population":"1","continent":"Europe"}`, `At /population: the string "1" stands where an integer is wanted`},
 		"an enum":          {`{"name":"Berlin","population":1,"continent":"Mars"}`, "At /continent:"},
 		"no JSON":          {"Berlin", "JSON"},
-		"the type":         {`{"name":"Bonn","population":1,"continent":"Europe"}`, "At /name: Bonn is not the capital\n   To mend it: name the capital"},
+		"the type":         {`{"name":"Bonn","population":1,"continent":"Europe"}`, "At /name: Bonn is not the capital\nFix: name the capital"},
 		"the decoder":      {`{"name":"Berlin","population":99999999999999999999,"continent":"Europe"}`, "cannot unmarshal number"},
 		"an unknown field": {`{"name":"Berlin","population":1,"continent":"Europe","mayor":"x"}`, "mayor"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 
+	"llmcall/internal/growing"
 	"llmcall/llm"
 )
 
@@ -65,7 +66,7 @@ func AskStream[T any](ctx context.Context, c *Client, req *llm.Request) iter.Seq
 			yield(Partial[T]{}, err)
 			return
 		}
-		answer := s.growing()
+		answer := s.begin()
 		shown := false
 		for piece, err := range c.stream(ctx, asked, checks) {
 			switch {
@@ -77,12 +78,12 @@ func AskStream[T any](ctx context.Context, c *Client, req *llm.Request) iter.Seq
 				yield(Partial[T]{Value: value, Result: piece.Result}, err)
 				return
 			case piece.Restart:
-				answer = s.growing()
+				answer = s.begin()
 				if shown && !yield(Partial[T]{Restart: true}, nil) {
 					return
 				}
 				shown = false
-			case answer.feed(piece.Text):
+			case answer.Feed(piece.Text):
 				shown = true
 				if !yield(Partial[T]{Value: s.soFar(answer)}, nil) {
 					return
@@ -92,17 +93,17 @@ func AskStream[T any](ctx context.Context, c *Client, req *llm.Request) iter.Seq
 	}
 }
 
-// growing begins an answer that comes in pieces.
-func (s *shape[T]) growing() *growing {
+// begin begins an answer that comes in pieces.
+func (s *shape[T]) begin() *growing.Value {
 	if s.wrapped {
-		return newGrowing(new(wrapping[T]))
+		return growing.New(new(wrapping[T]))
 	}
-	return newGrowing(new(T))
+	return growing.New(new(T))
 }
 
 // soFar is a T of its own with what is complete of an answer.
-func (s *shape[T]) soFar(answer *growing) T {
-	value := answer.copy()
+func (s *shape[T]) soFar(answer *growing.Value) T {
+	value := answer.Copy()
 	if s.wrapped {
 		return value.(*wrapping[T]).Value
 	}

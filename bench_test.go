@@ -2,10 +2,13 @@ package llmcall_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/invopop/jsonschema"
 
 	"llmcall"
 	"llmcall/llm"
@@ -109,6 +112,20 @@ func BenchmarkParseConfig(b *testing.B) {
 		}
 	}
 }
+
+// Figure decodes itself, and what it holds is behind a pointer.
+type Figure struct{ side *int }
+
+func (f *Figure) UnmarshalJSON(text []byte) error {
+	var fields struct {
+		Side *int `json:"side"`
+	}
+	err := json.Unmarshal(text, &fields)
+	f.side = fields.Side
+	return err
+}
+
+func (Figure) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type: "object"} }
 
 // What 1,000 elements cost, each shown as it comes. "stream" is the answer as
 // text alone.

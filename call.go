@@ -227,11 +227,10 @@ func (c *call) conversation() []llm.Message {
 		instruction = c.cfg.Tool.instruction()
 	}
 	if len(c.complaint) > 0 {
-		f := newFeedback(c.complaint, c.report.Passed, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
-		text, err := f.text(c.cfg.FeedbackTemplate)
-		if err != nil { // Validate has seen it work: it can't cope with these complaints
-			slog.Error("llmcall: feedback_template failed, the message is the default one", "model", c.model.Name(), "error", err)
-			text, _ = f.text(nil)
+		f := newFeedback(c.last, c.complaint, c.report.Passed, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
+		text, err := f.write(c.cfg.Feedback)
+		if err != nil { // the call need not fail for it
+			slog.Error("llmcall: the configured feedback failed, the message is the default one", "model", c.model.Name(), "error", err)
 		}
 		return append(messages, feedback(c.last, c.complaint, text)...)
 	}

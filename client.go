@@ -53,7 +53,7 @@ type Client struct {
 //
 // The error is a *[ConfigError] that names the setting, what it got, and what it
 // takes. The slices and what cfg points to are copied, but for models and
-// checks themselves and cfg.FeedbackTemplate, which must not be changed later.
+// checks themselves, which must not be changed later.
 func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	c, err := compile(models, checks, cfg)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"text/template"
 	"time"
 
 	"llmcall"
@@ -55,20 +54,20 @@ func (c counting) Validate() error {
 }
 
 func TestACallCompilesNothing(t *testing.T) {
-	validated, executed := 0, 0
-	words := template.Must(template.New("").Funcs(template.FuncMap{"executed": func() string { executed++; return "wrong" }}).Parse("{{executed}}"))
-	c := client(t, play(t, say("a")), checked, llmcall.RetryConfig{Backoff: counting{validated: &validated}, FeedbackTemplate: words})
+	validated, written := 0, 0
+	words := func(*llmcall.Feedback) (string, error) { written++; return "wrong", nil }
+	c := client(t, play(t, say("a")), checked, llmcall.RetryConfig{Backoff: counting{validated: &validated}, Feedback: words})
 	atNew := validated
-	if atNew == 0 || executed != 1 {
-		t.Errorf("New has validated the backoff %d times, and tried the template %d times", atNew, executed)
+	if atNew == 0 || written != 0 {
+		t.Errorf("New has validated the backoff %d times, and written %d messages", atNew, written)
 	}
 	for range 3 { // the first of them has a wrong answer
 		if _, err := c.Do(t.Context(), llm.Prompt("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if validated != atNew || executed != 2 {
-		t.Errorf("the calls have validated the backoff %d times, and executed the template %d times for one wrong answer", validated-atNew, executed-1)
+	if validated != atNew || written != 1 {
+		t.Errorf("the calls have validated the backoff %d times, and written %d messages for one wrong answer", validated-atNew, written)
 	}
 }
 

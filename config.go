@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
 	"unicode"
 
@@ -145,11 +144,14 @@ type RetryConfig struct {
 	// person is such a stage: it is an error beside MaxAttemptsBeforeHuman.
 	StopOnNoProgress bool // stop_on_no_progress
 
-	// FeedbackTemplate makes the message that tells the model what is wrong with
-	// its answer, instead of the English one: for another language, or other
-	// words. Its data is a *[Feedback]; what it writes is cut at 16,000 characters.
-	// In a file it is the text of the template. Default nil.
-	FeedbackTemplate *template.Template // feedback_template
+	// Feedback writes the message that tells the model what is wrong with its
+	// answer, for another language or other words. It is called once for each
+	// wrong answer that is asked again, and what it returns is cut at 16,000
+	// characters. If it fails, panics or returns an empty text, this is logged,
+	// and the message is the default one. A file has the text of a text/template,
+	// for which package llmcall/feedbacktemplate must be imported. Default nil:
+	// [Feedback.String].
+	Feedback func(*Feedback) (string, error) // feedback_template
 
 	// Decisions is the table of what follows from each kind of failure. In a file
 	// it has the rows, and of a row the columns, that are to differ from the
@@ -261,13 +263,6 @@ func (c *RetryConfig) Validate() error {
 	}
 	if err := c.validateStages(); err != nil {
 		return err
-	}
-	if t := c.FeedbackTemplate; t != nil {
-		if text, err := sampleFeedback.text(t); err != nil {
-			return &ConfigError{Field: "feedback_template", Err: err}
-		} else if strings.TrimSpace(text) == "" {
-			return &ConfigError{Field: "feedback_template", Got: "one that writes nothing", Takes: takesTemplate}
-		}
 	}
 	if err := c.validateShared(); err != nil {
 		return err

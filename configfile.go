@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 	"time"
 	"unicode/utf8"
 
@@ -65,7 +64,8 @@ func readConfig(path string) ([]byte, error) {
 // `type` and `params`, or a mapping of one name to its parameters or argument.
 // Times are seconds as numbers, or Go durations as texts ("30s"). Of a number
 // whose zero value in the struct is a default, 0 is not possible in a file; of
-// hang, failure_rate, per_success and per_second it means none.
+// hang, failure_rate, per_success and per_second it means none. A program whose
+// files may have a feedback_template imports llmcall/feedbacktemplate.
 //
 // The error is a *[ConfigError] with the line, the field, what it got and what
 // it takes; of an unknown field with those that are known, the nearest first.
@@ -273,8 +273,11 @@ var settings = []setting{
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 			return errForm
 		}
-		t, err := template.New("feedback_template").Parse(n.Value)
-		c.FeedbackTemplate = t
+		if compileTemplate == nil {
+			return &ConfigError{Line: n.Line, Field: "feedback_template", Err: errors.New(noTemplates)}
+		}
+		write, err := compileTemplate(n.Value)
+		c.Feedback = write
 		return err
 	}},
 	{name: "decisions", takes: "a mapping of kinds of failure, each to again, elsewhere and breaker", set: setDecisions},

@@ -130,7 +130,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"StopOnNoProgress": true, // and so it is with a person
-		"FeedbackTemplate": true} // a file has its text: TestFeedbackInAnotherLanguage
+		"Feedback":         true} // a file has its text: package feedbacktemplate
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != code[name] {
 			t.Errorf("%s is not in this test", name)
@@ -276,9 +276,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient.wait: unknown field: known are again, breaker, elsewhere",
 		"decisions: {transient: never}":                                        "c:1: decisions.transient must be a mapping of again, elsewhere and breaker, got \"never\"",
 		"decisions: [1]":                                                       "c:1: decisions must be a mapping of kinds of failure, each to again, elsewhere and breaker, got a list",
-		"feedback_template: '{{.Nope}}'":                                       "c:1: feedback_template: template: feedback_template:1:2: executing \"feedback_template\" at <.Nope>: can't evaluate field Nope in type *llmcall.Feedback",
-		"feedback_template: '{{'":                                              "c:1: feedback_template: template: feedback_template:1: unclosed action; it must be a text/template of a Feedback",
-		"feedback_template: '{{if false}}x{{end}}'":                            "c:1: feedback_template must be a text/template of a Feedback, got one that writes nothing",
+		"feedback_template: 'x'":                                               `c:1: feedback_template: a template needs the package that compiles it: import _ "llmcall/feedbacktemplate"`,
 		"feedback_template: [x]":                                               "c:1: feedback_template must be a text/template of a Feedback, got a list",
 		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human must be a whole number from 1 to max_attempts (3), got 4",
 		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use must be a whole number of at least 1 and below max_attempts (2), got 2",

@@ -1,9 +1,9 @@
 package llmcall
 
 import (
+	"errors"
 	"fmt"
 	"strings"
-	"text/template"
 	"unicode/utf8"
 
 	"llmcall/internal/say"
@@ -81,8 +81,7 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 }
 
 // Feedback is what the message that tells the model of its wrong answer is made
-// of: the data of RetryConfig.FeedbackTemplate. Texts are shortened, lists cut
-// with a count.
+// of; see RetryConfig.Feedback. Texts are shortened, lists cut with a count.
 type Feedback struct {
 	Attempt     int                 // which one failed, from 1
 	MaxAttempts int                 // of how many
@@ -91,6 +90,8 @@ type Feedback struct {
 	Passed      []string            // the names of the checks that it passed
 	Instruction string              // to use the tool; "" before its stage
 	Request     string              // the original request, its text alone
+
+	oneLine bool // the answer has one line
 }
 
 // NumberedComplaint is a complaint with its number in the message, from 1.
@@ -115,11 +116,12 @@ func (c NumberedComplaint) Where() string {
 	return strings.Join(places, ": ")
 }
 
-func newFeedback(complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
+func newFeedback(answer *llm.Response, complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
 	complaints = distinct(complaints)
 	f := &Feedback{
 		Attempt: number, MaxAttempts: most, Instruction: instruction, Request: say.Middle(request, maxRequestShown),
 		Passed: passed[:min(len(passed), maxComplaintsShown)], More: max(0, len(complaints)-maxComplaintsShown),
+		oneLine: !strings.Contains(strings.TrimSpace(answer.Message.Text()), "\n"),
 	}
 	for i, c := range complaints[:len(complaints)-f.More] {
 		c.Pointer, c.Problem = say.Middle(c.Pointer, maxComplaintShown), say.Middle(c.Problem, maxComplaintShown)
@@ -145,47 +147,89 @@ func distinct(complaints []validate.Complaint) []validate.Complaint {
 	return kept
 }
 
-// text writes the message, by the caller's template if there is one.
-func (f *Feedback) text(t *template.Template) (string, error) {
-	var b strings.Builder
-	if t != nil {
-		if err := t.Execute(&b, f); err != nil {
-			return "", err
+// write returns the message by the caller's own function, if there is one. With an
+// error it is the default one.
+func (f *Feedback) write(own func(*Feedback) (string, error)) (text string, err error) {
+	if own == nil {
+		return f.String(), nil
+	}
+	fallback := f.String() // own may change f
+	defer func() {
+		if v := recover(); v != nil {
+			text, err = fallback, fmt.Errorf("it panicked: %v", v)
 		}
-		return say.Middle(b.String(), maxAnswerShown), nil
+	}()
+	text, err = own(f)
+	if err == nil && strings.TrimSpace(text) == "" {
+		err = errors.New("it returned an empty text")
 	}
-	fmt.Fprintf(&b, "Your answer did not pass its checks (attempt %d of %d). What is wrong with it:\n", f.Attempt, f.MaxAttempts)
-	for _, c := range f.Complaints {
-		fmt.Fprintf(&b, "\n%d. ", c.Number)
-		if where := c.Where(); where != "" {
-			b.WriteString(where + ": ")
-		}
-		b.WriteString(c.Problem)
-		if c.Suggestion != "" {
-			fmt.Fprintf(&b, "\n   To mend it: %s", c.Suggestion)
-		}
-		b.WriteString("\n")
+	if err != nil {
+		return fallback, err
 	}
-	if f.More > 0 {
-		fmt.Fprintf(&b, "\n… and %d more.\n", f.More)
-	}
-	if len(f.Passed) > 0 {
-		fmt.Fprintf(&b, "\nThese checks passed, and must still pass: %s.\n", strings.Join(f.Passed, ", "))
-	}
-	if f.Instruction != "" {
-		fmt.Fprintf(&b, "\nIMPORTANT: %s\n", f.Instruction)
-	}
-	if f.Request != "" {
-		fmt.Fprintf(&b, "\nThe original request was:\n%s\n", f.Request)
-	}
-	b.WriteString("\nAnswer the request again: give the whole answer, with every point above mended and all else as it was.")
-	return b.String(), nil
+	return say.Middle(text, maxAnswerShown), nil
 }
 
-// sampleFeedback shows whether a template fits before a call depends on it.
-var sampleFeedback = newFeedback([]validate.Complaint{{
-	Check: "length", Problem: "the text is too short", Pointer: "/text", Line: 1, Column: 1, Suggestion: "make it longer",
-}}, []string{"json"}, 1, 3, "the request", "use the tool")
+// String returns the message in the default wording: each complaint with its
+// place and what to do about it, then the request to try again. It is paid for at
+// every further attempt, and says nothing that the conversation already has: the
+// original request is in it, and the number of the attempt helps no model.
+func (f *Feedback) String() string {
+	var b strings.Builder
+	for _, c := range f.Complaints {
+		if len(f.Complaints) > 1 {
+			fmt.Fprintf(&b, "%d. ", c.Number)
+		}
+		if place := f.place(c); place != "" {
+			b.WriteString(place + ": ")
+		}
+		b.WriteString(c.Problem + "\n")
+		if c.Suggestion != "" {
+			b.WriteString("Fix: " + c.Suggestion + "\n")
+		}
+	}
+	if f.More > 0 {
+		fmt.Fprintf(&b, "… and %d more.\n", f.More)
+	}
+	b.WriteString("\n")
+	if len(f.Passed) > 0 {
+		fmt.Fprintf(&b, "These checks passed, and must still pass: %s.\n", strings.Join(f.Passed, ", "))
+	}
+	if f.Instruction != "" {
+		fmt.Fprintf(&b, "IMPORTANT: %s\n", f.Instruction)
+	}
+	b.WriteString("Try again.")
+	return b.String()
+}
+
+// place is [NumberedComplaint.Where] without what says nothing: the beginning of
+// the answer, and the line of an answer that has only one.
+func (f *Feedback) place(c NumberedComplaint) string {
+	switch {
+	case c.Line == 1 && c.Column == 1:
+		c.Line, c.Column = 0, 0
+	case f.oneLine && c.Line == 1 && c.Column > 1:
+		column := c.Column
+		c.Line, c.Column = 0, 0
+		return strings.TrimPrefix(fmt.Sprintf("%s: Column %d", c.Where(), column), ": ")
+	}
+	return c.Where()
+}
+
+// compileTemplate makes a function for RetryConfig.Feedback from the text of a
+// template in a configuration file; nil: no package has registered it.
+var compileTemplate func(text string) (func(*Feedback) (string, error), error)
+
+const noTemplates = `a template needs the package that compiles it: import _ "llmcall/feedbacktemplate"`
+
+// RegisterFeedbackTemplates sets what compiles the feedback_template of configuration
+// files, for [ParseConfig] and [RetryConfig.Set]. Package llmcall/feedbacktemplate
+// does this when it is imported. It is not done here because text/template keeps
+// the linker from leaving out unused methods in every program that links it:
+// 2.5 MB for a program that needs no template. It must be called from an init
+// function.
+func RegisterFeedbackTemplates(compile func(text string) (func(*Feedback) (string, error), error)) {
+	compileTemplate = compile
+}
 
 // originalRequest returns the text of the last user message: its text parts
 // alone, never a picture's bytes.

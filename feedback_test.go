@@ -3,6 +3,7 @@ package llmcall_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"text/template"
 	"unicode/utf8"
 
 	"llmcall"
@@ -69,32 +69,52 @@ user: "Hello"
 assistant: "Hi"
 user: "Name a city"
 `
-	feedback := func(answer string, attempt int) string {
-		return fmt.Sprintf(`Your answer did not pass its checks (attempt %d of 4). What is wrong with it:
-
-1. At /city/zip: it must be a number
-   To mend it: write 12345
-
+	feedback := func(answer string) string {
+		return fmt.Sprintf(`1. At /city/zip: it must be a number
+Fix: write 12345
 2. Line 2, column 7: a comma too many
-   To mend it: leave it out
-
+Fix: leave it out
 3. Line 3: an odd line
-
 4. %q is not good
-   To mend it: say good
+Fix: say good
 
-The original request was:
-Name a city
-
-Answer the request again: give the whole answer, with every point above mended and all else as it was.`, attempt, answer)
+Try again.`, answer)
 	}
 	for i, want := range []string{
 		base,
-		base + "assistant: \"first\"\n" + fmt.Sprintf("user: %q\n", feedback("first", 1)),
-		base + "assistant: \"second\"\n" + fmt.Sprintf("user: %q\n", feedback("second", 2)),
+		base + "assistant: \"first\"\n" + fmt.Sprintf("user: %q\n", feedback("first")),
+		base + "assistant: \"second\"\n" + fmt.Sprintf("user: %q\n", feedback("second")),
 	} {
 		if got := talk(m.asked[i].Messages); got != want {
 			t.Errorf("attempt %d sent\n%s\nwant\n%s", i+1, got, want)
+		}
+	}
+}
+
+// It is paid for with every attempt: no word of it is for people alone.
+func TestFeedbackIsShort(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer    string
+		complaint validate.Complaint
+		want      string
+	}{
+		"one complaint has no number":    {"bad", validate.Complaint{Problem: "it is bad", Suggestion: "say good"}, "it is bad\nFix: say good"},
+		"nothing to suggest":             {"bad", validate.Complaint{Problem: "it is bad"}, "it is bad"},
+		"a place in JSON":                {"{}", validate.Complaint{Problem: "it is missing", Pointer: "/a"}, "At /a: it is missing"},
+		"a line":                         {"a\nb", validate.Complaint{Problem: "it is odd", Line: 1, Column: 2}, "Line 1, column 2: it is odd"},
+		"the beginning":                  {"a\nb", validate.Complaint{Problem: "it is odd", Line: 1, Column: 1}, "it is odd"},
+		"an answer of one line":          {"ab\n", validate.Complaint{Problem: "it is odd", Line: 1, Column: 2}, "Column 2: it is odd"},
+		"the same, and a place in JSON":  {"ab", validate.Complaint{Problem: "it is odd", Line: 1, Column: 2, Pointer: "/a"}, "At /a: Column 2: it is odd"},
+		"the same, without a column":     {"ab", validate.Complaint{Problem: "it is odd", Line: 1}, "Line 1: it is odd"},
+		"a line that the text has not":   {"ab", validate.Complaint{Problem: "it is odd", Line: 2, Column: 1}, "Line 2, column 1: it is odd"},
+		"a place in JSON, the beginning": {"ab", validate.Complaint{Problem: "it is odd", Line: 1, Column: 1, Pointer: "/a"}, "At /a: it is odd"},
+	} {
+		m := play(t, say(c.answer))
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), []validate.Strategy{complains(c.complaint)}, exact(llmcall.RetryConfig{})); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.last().Messages[2].Text(); got != c.want+"\n\nTry again." {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }
@@ -104,10 +124,11 @@ Answer the request again: give the whole answer, with every point above mended a
 func TestFeedbackCountsTheAttemptsThatCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := play(t, append(times(5, told(failure.RateLimited, s)), say("a"))...)
-		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{})); err != nil {
+		cfg := llmcall.RetryConfig{Feedback: func(f *llmcall.Feedback) (string, error) { return fmt.Sprint(f.Attempt, " of ", f.MaxAttempts), nil }}
+		if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(cfg)); err != nil {
 			t.Fatal(err)
 		}
-		if got := talk(m.last().Messages); !strings.Contains(got, "(attempt 1 of 3)") {
+		if got := talk(m.last().Messages); !strings.Contains(got, `"1 of 3"`) {
 			t.Errorf("the feedback says\n%s", got)
 		}
 	})
@@ -195,13 +216,13 @@ func TestFeedbackHasTheRequestsTextAlone(t *testing.T) {
 		llm.Text("What is this?"), llm.Image{MediaType: "image/png", Data: picture}, llm.Text("Be exact."),
 	}}}}
 	m := play(t, say("a"))
-	if _, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, llmcall.RetryConfig{}); err != nil {
+	cfg := llmcall.RetryConfig{Feedback: func(f *llmcall.Feedback) (string, error) { return f.Request, nil }}
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, cfg); err != nil {
 		t.Fatal(err)
 	}
 	sent := m.last().Messages
-	text := sent[2].Text()
-	if !strings.Contains(text, "The original request was:\nWhat is this?\nBe exact.\n") || strings.Contains(text, "PNG") || strings.Contains(text, "UE5H") {
-		t.Errorf("the feedback says\n%s", text)
+	if text := sent[2].Text(); text != "What is this?\nBe exact." {
+		t.Errorf("the feedback has the request\n%s", text)
 	}
 	if image, ok := sent[0].Parts[1].(llm.Image); !ok || string(image.Data) != string(picture) {
 		t.Errorf("the picture was not sent again: %s", talk(sent))
@@ -414,7 +435,6 @@ func FuzzFeedback(f *testing.F) {
 		if err := turnsAlternate(append([]llm.Message{llm.User("x")}, sent...)); err != nil {
 			t.Error(err)
 		}
-		text := talk(sent)
 		runes := 0
 		for _, m := range sent {
 			for _, p := range m.Parts {
@@ -432,40 +452,42 @@ func FuzzFeedback(f *testing.F) {
 		if valid && !utf8.ValidString(last) {
 			t.Errorf("%q is not valid UTF-8", last)
 		}
-		if !strings.Contains(text, "attempt 2 of 3") {
+		if !strings.HasSuffix(last, "\nTry again.") {
 			t.Errorf("the feedback says\n%s", last)
 		}
 	})
 }
 
-func TestFeedbackInAnotherLanguage(t *testing.T) {
-	cfg, _, err := llmcall.ParseConfig("c.yaml", []byte("feedback_template: |\n"+
-		"  Versuch {{.Attempt}} von {{.MaxAttempts}} war falsch:\n"+
-		"  {{range .Complaints}}{{.Number}}) {{.Where}}{{.Problem}} [{{.Suggestion}}]\n  {{end}}Die Frage war: {{.Request}}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := play(t, say("schlecht"))
-	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("Sei gut"), checked, exact(cfg)); err != nil {
-		t.Fatal(err)
-	}
-	messages := m.last().Messages
-	const want = "Versuch 1 von 3 war falsch:\n1) \"schlecht\" is not good [say good]\nDie Frage war: Sei gut\n"
-	if got := messages[len(messages)-1].Text(); got != want {
-		t.Errorf("got %q", got)
-	}
-}
-
-// A template that fails at some complaint does not end the call.
-func TestATemplateThatFailsLateGivesWayToTheDefault(t *testing.T) {
-	late := template.Must(template.New("late").Parse(`{{if eq (index .Complaints 0).Problem "\"bad\" is not good"}}{{index .Complaints 7}}{{end}}x`))
-	m := play(t, say("bad"))
-	if _, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{FeedbackTemplate: late})); err != nil {
-		t.Fatal(err)
-	}
-	messages := m.last().Messages
-	if got := messages[len(messages)-1].Text(); !strings.Contains(got, `"bad" is not good`) {
-		t.Errorf("got %q", got)
+// A message that cannot be written does not end the call.
+func TestFeedbackInTheCallersOwnWords(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(f *llmcall.Feedback) (string, error)
+		want  string
+	}{
+		"their words": {func(f *llmcall.Feedback) (string, error) {
+			return fmt.Sprintf("%d/%d falsch: %s", f.Attempt, f.MaxAttempts, f.Complaints[0].Problem), nil
+		}, `1/3 falsch: "bad" is not good`},
+		"around the default": {func(f *llmcall.Feedback) (string, error) { return "Sorry. " + f.String(), nil }, "Sorry. \"bad\" is not good"},
+		"cut":                {func(*llmcall.Feedback) (string, error) { return strings.Repeat("long ", 10_000), nil }, "(34000 characters left out)"},
+		"an error":           {func(*llmcall.Feedback) (string, error) { return "half", errors.New("late") }, "\"bad\" is not good\nFix: say good"},
+		"nothing":            {func(*llmcall.Feedback) (string, error) { return " \n", nil }, "\"bad\" is not good\nFix: say good"},
+		"a panic after a change": {func(f *llmcall.Feedback) (string, error) {
+			f.Complaints[0].Problem = "spoiled"
+			panic("late")
+		}, "\"bad\" is not good\nFix"},
+	} {
+		m := play(t, say("bad"))
+		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{Feedback: c.write}))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		messages := m.last().Messages
+		if got := messages[len(messages)-1].Text(); !strings.Contains(got, c.want) || strings.Contains(got, "spoiled") {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if a := r.Attempts[0]; a.Complaints[0].Problem != `"bad" is not good` {
+			t.Errorf("%s: the trace has %+v", name, a)
+		}
 	}
 }
 

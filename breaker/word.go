@@ -1,28 +1,5 @@
 package breaker
 
-// State is where a circuit is.
-type State uint8
-
-// The states. A breaker begins CLOSED.
-const (
-	Closed   State = iota // calls pass
-	Open                  // calls are refused
-	HalfOpen              // a few calls pass, as probes
-)
-
-func (s State) String() string {
-	switch s {
-	case Closed:
-		return "CLOSED"
-	case Open:
-		return "OPEN"
-	}
-	return "HALF_OPEN"
-}
-
-// MarshalText makes a State its name in JSON.
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 // A breaker's word holds, from the lowest bit: two bits of state; forced;
 // watched; 24 bits of credit; the generation, from 1, so that the word of no
 // call at all is of no generation. They live in one word so that a success can

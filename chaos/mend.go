@@ -36,13 +36,17 @@ var (
 	// JSON does not ask for JSON.
 	requestWords = regexp.MustCompile(`(?im)^.*\boriginal (?:request|question|prompt)\b.*:\s*$`)
 	numberedLine = regexp.MustCompile(`(?m)^(\d+)\. `)
-	placeWords   = regexp.MustCompile(`^(?:At (/[^\n]*?): )?(?:Line (\d+)(?:, column (\d+))?: )?`)
-	mendWords    = regexp.MustCompile(`(?s)^(.*?)\n\s*To mend it: (.*)$`)
+	placeWords   = regexp.MustCompile(`^(?:At (/[^\n]*?): )?(?:Line (\d+)(?:, column (\d+))?: |Column (\d+): )?`)
+	mendWords    = regexp.MustCompile(`(?s)^(.*?)\n\s*Fix: (.*)$`)
 	oneOfThese   = regexp.MustCompile(`^do one of these: (.*?)(?:; or .*)?$`)
 	nextStep     = regexp.MustCompile(`, and (at /\S* |(?:add|answer|change|give|include|keep|leave|make|put|use|write)\b)`)
 	atWords      = regexp.MustCompile(`(?s)^at (/\S*) (.*)$`)
 	addItWords   = regexp.MustCompile(`(?s)^add it: (.*)$`)
 )
+
+// lastWords end a message that says what is wrong with an answer. One with a single
+// point has no number.
+const lastWords = "\nTry again."
 
 // pointsOf reads a user's complaint. One whose points are not numbered is one
 // point.
@@ -57,7 +61,11 @@ func pointsOf(feedback string) []point {
 			starts = append(starts, [2]int{m[0], m[1]})
 		}
 	}
-	if len(starts) == 0 {
+	switch {
+	case len(starts) > 0:
+	case strings.HasSuffix(feedback, lastWords):
+		starts = [][2]int{{0, 0}}
+	default:
 		return []point{{problem: feedback, mend: feedback}}
 	}
 	var points []point
@@ -72,6 +80,10 @@ func pointsOf(feedback string) []point {
 		p.path, _ = tokens(place[1])
 		p.line, _ = strconv.Atoi(place[2])
 		p.column, _ = strconv.Atoi(place[3])
+		if place[4] != "" { // of an answer with one line
+			p.line = 1
+			p.column, _ = strconv.Atoi(place[4])
+		}
 		if m := mendWords.FindStringSubmatch(p.problem); m != nil {
 			p.problem, p.mend = m[1], m[2]
 			points = append(points, p.steps()...)

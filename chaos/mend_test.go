@@ -38,7 +38,7 @@ func TestComplaintsAreReadTolerantly(t *testing.T) {
 		{"exactly 7 characters", demands{least: 7, most: 7}},
 		{"at least 5 words, at most 3 items, between 1 and 2 lines", demands{words: span{least: 5}}},
 		{"between 2 and 4 sentences", demands{sentences: span{2, 4}}},
-		{"answer with JSON alone, without prose around it", demands{json: true}},
+		{"answer with JSON alone", demands{json: true}},
 		{"The answer is not valid JSON.", demands{json: true}},
 		{"The answer must not be JSON.", demands{}},
 		{"And what about Rome?", demands{}},
@@ -62,21 +62,25 @@ func TestComplaintsAreReadTolerantly(t *testing.T) {
 }
 
 func TestAComplaintIsReadPointByPoint(t *testing.T) {
-	feedback := "Your answer did not pass its checks (attempt 1 of 3). What is wrong with it:\n\n" +
-		"1. At /a b/0: Line 3, column 7: the text \"Berlin\" is missing\n   To mend it: include the text \"Berlin\"\n\n" +
-		"2. Line 4: it is odd\n\n" +
-		"3. none holds\n   To mend it: do one of these: at /x put null there, and add the property \"b\"; or put an array there\n\n" +
-		"4. At /c: there is nothing here\n   To mend it: add it: write a date and nothing else, like 2026-01-31\n\n" +
-		"These checks passed, and must still pass: json.\n\n" +
-		"The original request was:\n1. Explain JSON, and mention \"schema\".\n\nAnswer the request again."
+	feedback := "1. At /a b/0: Line 3, column 7: the text \"Berlin\" is missing\nFix: include the text \"Berlin\"\n" +
+		"2. Line 4: it is odd\n" +
+		"3. none holds\nFix: do one of these: at /x put null there, and add the property \"b\"; or put an array there\n" +
+		"4. At /c: there is nothing here\nFix: add it: write a date and nothing else, like 2026-01-31\n" +
+		"5. At /d: Column 9: it is odd too\n\n" +
+		"These checks passed, and must still pass: json.\nTry again."
 	want := []point{
 		{[]string{"a b", "0"}, 3, 7, `the text "Berlin" is missing`, `include the text "Berlin"`},
 		{nil, 4, 0, "it is odd", "it is odd"},
 		{[]string{"x"}, 0, 0, "none holds", "put null there"},
 		{nil, 0, 0, "none holds", `add the property "b"`},
 		{[]string{"c"}, 0, 0, "there is nothing here", "write a date and nothing else, like 2026-01-31"},
+		{[]string{"d"}, 1, 9, "it is odd too", "it is odd too"},
 	}
 	if got := pointsOf(feedback); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	alone := "Column 7: it has a comma too many\nFix: leave out the comma\n\nIMPORTANT: use the tool \"look\".\nTry again."
+	if got := pointsOf(alone); !reflect.DeepEqual(got, []point{{nil, 1, 7, "it has a comma too many", "leave out the comma"}}) {
 		t.Errorf("%+v", got)
 	}
 	if got := pointsOf("It must mention \"Berlin\".\nThe original request was:\nx"); len(got) != 1 || got[0].mend != "It must mention \"Berlin\".\n" {
@@ -88,15 +92,15 @@ func TestAComplaintIsReadPointByPoint(t *testing.T) {
 // place is done there alone.
 func TestJSONIsMendedWhereTheComplaintSays(t *testing.T) {
 	for _, c := range []struct{ previous, points, want string }{
-		{`{"a": {"b": 1}, "c": 2.50}`, "1. At /a/b: 1 is less than 3\n   To mend it: make it at least 3", `{"a":{"b":3},"c":2.50}`},
-		{`{"a": [1, 2, 3]}`, "1. At /a/0: x\n   To mend it: leave it out\n\n2. At /a/2: x\n   To mend it: leave it out", `{"a":[2]}`},
-		{`{"a": 1, "b": 2}`, "1. the properties \"a\", \"b\" are not allowed\n   To mend it: leave them out; allowed are \"c\"", `{}`},
-		{`{"a": "x"}`, "1. At /a: x\n   To mend it: use one of \"a, b\", 3", `{"a":"a, b"}`},
-		{`{"homeTown": 1}`, "1. the object has no property \"home_town\", and has \"homeTown\"\n   To mend it: write the name as \"home_town\"", `{"home_town":1}`},
-		{`{"a": 8, "b": "8"}`, "1. At /a: x\n   To mend it: make it a multiple of 5", `{"a":5,"b":"8"}`},
-		{`{"a": 7}`, "1. At /a: x\n   To mend it: make it less than 7", `{"a":6}`},
-		{`{"a": 1e999999999}`, "1. At /a: x\n   To mend it: make it at most 3", `{"a":0}`},
-		{"{\"a\": \"it's // 'so'\", 'b': 2, // x\n}", "1. Line 1, column 23: x\n   To mend it: use double quotes\n\n2. Line 1, column 31: x\n   To mend it: leave comments out: JSON has none",
+		{`{"a": {"b": 1}, "c": 2.50}`, "1. At /a/b: 1 is less than 3\n   Fix: make it at least 3", `{"a":{"b":3},"c":2.50}`},
+		{`{"a": [1, 2, 3]}`, "1. At /a/0: x\n   Fix: leave it out\n\n2. At /a/2: x\n   Fix: leave it out", `{"a":[2]}`},
+		{`{"a": 1, "b": 2}`, "1. the properties \"a\", \"b\" are not allowed\n   Fix: leave them out; allowed are \"c\"", `{}`},
+		{`{"a": "x"}`, "1. At /a: x\n   Fix: use one of \"a, b\", 3", `{"a":"a, b"}`},
+		{`{"homeTown": 1}`, "1. the object has no property \"home_town\", and has \"homeTown\"\n   Fix: write the name as \"home_town\"", `{"home_town":1}`},
+		{`{"a": 8, "b": "8"}`, "1. At /a: x\n   Fix: make it a multiple of 5", `{"a":5,"b":"8"}`},
+		{`{"a": 7}`, "1. At /a: x\n   Fix: make it less than 7", `{"a":6}`},
+		{`{"a": 1e999999999}`, "1. At /a: x\n   Fix: make it at most 3", `{"a":0}`},
+		{"{\"a\": \"it's // 'so'\", 'b': 2, // x\n}", "1. Line 1, column 23: x\n   Fix: use double quotes\n\n2. Line 1, column 31: x\n   Fix: leave comments out: JSON has none",
 			"{\"a\": \"it's // 'so'\", \"b\": 2, \n}"},
 	} {
 		if got, ok := mended(c.previous, c.points, false, chance(1)); !ok || got != c.want {
@@ -117,8 +121,8 @@ func TestAMendedAnswerIsAsTheComplaintAsks(t *testing.T) {
 		{"x", "make it at most 0 characters long"},
 		{"x", "answer with text that matches the regular expression \"^[A-Z]{3}-[0-9]+$\"; make it at least 20 characters long"},
 		{"x", "match `Berlin|Rome`, mention \"capital\""},
-		{"Certainly!", "answer with JSON alone, without prose around it"},
-		{"Here: ```json\n{\"a\": 1}\n```", "answer with JSON alone, without prose around it"},
+		{"Certainly!", "answer with JSON alone"},
+		{"Here: ```json\n{\"a\": 1}\n```", "answer with JSON alone"},
 		{"x", "answer with JSON; include the text \"Berlin\"; at least 100 characters"},
 		{`{"a":1}`, `include the text "Berlin"`},
 		{"\xff\xfe", "make it at least 5 characters long"},
@@ -173,7 +177,7 @@ func TestComplaintsComeToAnEnd(t *testing.T) {
 			var complaint strings.Builder
 			for _, s := range want.contain {
 				if !strings.Contains(answer, s) {
-					fmt.Fprintf(&complaint, "the text %[1]q is missing\n   To mend it: include the text %[1]q\n", s)
+					fmt.Fprintf(&complaint, "the text %[1]q is missing\n   Fix: include the text %[1]q\n", s)
 				}
 			}
 			for _, s := range want.exclude {
@@ -189,7 +193,7 @@ func TestComplaintsComeToAnEnd(t *testing.T) {
 				fmt.Fprintf(&complaint, "make it at most %d characters long\n", want.most)
 			}
 			if want.json && !json.Valid([]byte(answer)) {
-				complaint.WriteString("answer with JSON alone, without prose around it\n")
+				complaint.WriteString("answer with JSON alone\n")
 			}
 			var ok bool
 			if answer, ok = mended(answer, complaint.String(), false, r); !ok {
@@ -203,8 +207,8 @@ func FuzzMended(f *testing.F) {
 	f.Add("An answer.", `include the text "Berlin"; make it at most 20 characters long`, false)
 	f.Add("x", "match `(a*)*b{3,}`, at least 16000 characters, valid JSON", true)
 	f.Add("“", "‘contain “x", false)
-	f.Add(`{"a": [1]}`, "1. At /a: x\n   To mend it: add 9 items that fit the schema {\"type\": \"object\"}", false)
-	f.Add(`{"a": 1}`, "1. At /a: x\n   To mend it: make it more than 1e9, and at /b/c add the properties \"d\" (an object), \"e\"", false)
+	f.Add(`{"a": [1]}`, "1. At /a: x\n   Fix: add 9 items that fit the schema {\"type\": \"object\"}", false)
+	f.Add(`{"a": 1}`, "1. At /a: x\n   Fix: make it more than 1e9, and at /b/c add the properties \"d\" (an object), \"e\"", false)
 	f.Add("", "between 99999999999999999999 and 1", false)
 	f.Fuzz(func(t *testing.T, previous, feedback string, mustJSON bool) {
 		start := time.Now()

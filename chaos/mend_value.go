@@ -84,7 +84,7 @@ var valueMends = []struct {
 	{regexp.MustCompile(`^(?:add|put an object with) the propert(?:y|ies) (.+)$`), addProperties},
 	{regexp.MustCompile(`^write the name as (".*")`), rename},
 	{regexp.MustCompile(`^(?:leave (?:it|them) out|rename it or leave it out)`), leaveOut},
-	{regexp.MustCompile(`^write it as (?:a number|true|false), without quotes|^write it as JSON, not as a string`), unquote},
+	{regexp.MustCompile(`^write it (?:as (?:true|false), )?without quotes|^write it as JSON, not as a string`), unquote},
 	{regexp.MustCompile(`^write it as a string`), quote},
 	{regexp.MustCompile(`^put (.+) there`), put},
 	{regexp.MustCompile(`^add it$`), func(e *edit, _ []string) bool { return e.set(phrase(0, unbounded, e.r)) }},

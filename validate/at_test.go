@@ -43,7 +43,7 @@ func TestAtChecksAPartOfTheAnswer(t *testing.T) {
 		}
 	}
 	wantLines(t, "no JSON", check(t, parse(t, "at:/a json"), "Sorry").Complaints,
-		`at: line 1, column 1: the text is not JSON: "Sorry" (answer with JSON alone, without prose around it)`)
+		`at: line 1, column 1: the text is not JSON: "Sorry" (answer with JSON alone)`)
 	// The line is that of the part, and means nothing in the answer.
 	got := check(t, parse(t, "at:/a no_secrets"), `{"a": "card\n4111 1111 1111 1111"}`).Complaints
 	wantLines(t, "a place in the part", got, "no_secrets: at /a: there is a payment card number (leave it out, or write a placeholder in angle brackets in its place)")

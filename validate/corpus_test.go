@@ -37,7 +37,7 @@ var broken = []struct {
 	},
 	{
 		name: "prose before", text: "Here is the JSON you asked for:\n\n{\"city\": \"Bonn\", \"people\": 330579}",
-		complaint: `line 1, column 1: there is text before the JSON: "Here is the JSON you asked for:" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "Here is the JSON you asked for:" (answer with JSON alone)`,
 		value:     `{"city": "Bonn", "people": 330579}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "Here is the JSON you asked for:" left out`,
@@ -45,7 +45,7 @@ var broken = []struct {
 	},
 	{
 		name: "prose behind", text: "{\"city\": \"Bonn\"}\n\nLet me know if you need anything else!",
-		complaint: `line 3, column 1: there is text behind the JSON value: "Let me know if you need anything else!" (answer with JSON alone, without prose around it)`,
+		complaint: `line 3, column 1: there is text behind the JSON value: "Let me know if you need anything else!" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 3, column 1: text behind the JSON: "Let me know if you need anything else!" left out`,
@@ -53,7 +53,7 @@ var broken = []struct {
 	},
 	{
 		name: "prose around a fence", text: "Sure! Here you go:\n\n```json\n{\"city\": \"Bonn\"}\n```\n\nThis is the old capital.",
-		complaint: `line 1, column 1: there is text before the JSON: "Sure! Here you go:" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "Sure! Here you go:" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"Sure! Here you go:\\n\\n```json\" left out",
@@ -62,7 +62,7 @@ var broken = []struct {
 	},
 	{
 		name: "prose around a fence, damaged within", text: "Sure!\n```\n{'city': 'Bonn',}\n```",
-		complaint: `line 1, column 1: there is text before the JSON: "Sure!" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "Sure!" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"Sure!\\n```\" left out",
@@ -74,7 +74,7 @@ var broken = []struct {
 	},
 	{
 		name: "prose with brackets", text: `The answer [see note] is {"city": "Bonn"} (as of today).`,
-		complaint: `line 1, column 1: there is text before the JSON: "The answer [see note] is {\"city\": \"Bonn\"…" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "The answer" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "The answer [see note] is" left out`,
@@ -83,7 +83,7 @@ var broken = []struct {
 	},
 	{
 		name: "thoughts before", text: "<think>\nThe user wants a city.\n</think>\n{\"city\": \"Bonn\"}",
-		complaint: `line 1, column 1: there is text before the JSON: "<think>" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "<think>" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "<think>\nThe user wants a city.\n</think>" left out`,
@@ -91,11 +91,11 @@ var broken = []struct {
 	},
 	{
 		name: "thoughts that hold an object", text: "<think>maybe {\"city\": \"Berlin\"}</think>\n{\"city\": \"Bonn\"}",
-		complaint: `line 1, column 1: there is text before the JSON: "<think>maybe {\"city\": \"Berlin\"}</think>" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "<think>maybe" (answer with JSON alone)`,
 	},
 	{
 		name: "a label and a colon", text: `json: {"city": "Bonn"}`,
-		complaint: `line 1, column 1: there is text before the JSON: "json: {\"city\": \"Bonn\"}" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "json:" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "json:" left out`,
@@ -103,7 +103,7 @@ var broken = []struct {
 	},
 	{
 		name: "a fence on one line", text: "```json {\"city\": \"Bonn\"} ```",
-		complaint: "line 1, column 1: there is Markdown around the JSON (answer with JSON alone, without prose around it)",
+		complaint: "line 1, column 1: there is Markdown around the JSON (answer with JSON alone)",
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"```json\" left out",
@@ -112,7 +112,7 @@ var broken = []struct {
 	},
 	{
 		name: "code quotes", text: "`{\"city\": \"Bonn\"}`",
-		complaint: "line 1, column 1: there is text before the JSON: \"`{\\\"city\\\": \\\"Bonn\\\"}`\" (answer with JSON alone, without prose around it)",
+		complaint: "line 1, column 1: there is text before the JSON: \"`\" (answer with JSON alone)",
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"`\" left out",
@@ -133,7 +133,7 @@ var broken = []struct {
 	},
 	{
 		name: "a fence within a fence", text: "```markdown\n```json\n{\"city\": \"Bonn\"}\n```\n```",
-		complaint: "line 2, column 1: there is a Markdown block within another (answer with JSON alone, without prose around it)",
+		complaint: "line 2, column 1: there is a Markdown block within another (answer with JSON alone)",
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"```markdown\\n```json\" left out",
@@ -142,7 +142,7 @@ var broken = []struct {
 	},
 	{
 		name: "a fence within a longer fence", text: "````markdown\n```json\n{\"city\": \"Bonn\"}\n```\n````",
-		complaint: "line 2, column 1: there is a Markdown block within another (answer with JSON alone, without prose around it)",
+		complaint: "line 2, column 1: there is a Markdown block within another (answer with JSON alone)",
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"````markdown\\n```json\" left out",
@@ -151,11 +151,11 @@ var broken = []struct {
 	},
 	{
 		name: "two fences of JSON", text: "```json\n{\"city\": \"Bonn\"}\n```\nor\n```json\n{\"city\": \"Berlin\"}\n```",
-		complaint: `line 4, column 1: there is text behind the JSON value: "or" (answer with JSON alone, without prose around it)`,
+		complaint: `line 4, column 1: there is text behind the JSON value: "or" (answer with JSON alone)`,
 	},
 	{
 		name: "a fence of JSON and one of code", text: "```json\n{\"city\": \"Bonn\"}\n```\nUse it so:\n```python\nprint(answer['city'])\n```",
-		complaint: `line 4, column 1: there is text behind the JSON value: "Use it so:" (answer with JSON alone, without prose around it)`,
+		complaint: `line 4, column 1: there is text behind the JSON value: "Use it so:" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"```json\" left out",
@@ -164,7 +164,7 @@ var broken = []struct {
 	},
 	{
 		name: "a fence, and an object in the prose", text: "Instead of {\"city\": \"Berlin\"}:\n```json\n{\"city\": \"Bonn\"}\n```",
-		complaint: `line 1, column 1: there is text before the JSON: "Instead of {\"city\": \"Berlin\"}:" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "Instead of" (answer with JSON alone)`,
 	},
 	{
 		name: "cut off in a string", text: `{"name": "Far`,
@@ -213,7 +213,7 @@ var broken = []struct {
 	},
 	{
 		name: "cut off behind prose", text: `Here it is: {"name": "Far`,
-		complaint: `line 1, column 1: there is text before the JSON: "Here it is: {\"name\": \"Far" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "Here it is:" (answer with JSON alone)`,
 		still:     "line 1, column 26: the JSON ends before it is complete (answer with the whole JSON value; make it shorter if it does not fit)",
 	},
 	{
@@ -234,11 +234,11 @@ var broken = []struct {
 	},
 	{
 		name: "two objects in prose", text: `Either {"city": "Bonn"} or {"city": "Berlin"}.`,
-		complaint: `line 1, column 1: there is text before the JSON: "Either {\"city\": \"Bonn\"} or {\"city\": \"Ber…" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "Either" (answer with JSON alone)`,
 	},
 	{
 		name: "an object and a number", text: "{\"city\": \"Bonn\"}\n330579",
-		complaint: `line 2, column 1: there is text behind the JSON value: "330579" (answer with JSON alone, without prose around it)`,
+		complaint: `line 2, column 1: there is text behind the JSON value: "330579" (answer with JSON alone)`,
 	},
 	{
 		name: "a string and an object", text: `"Bonn" {"city": "Bonn"}`,
@@ -270,7 +270,7 @@ var broken = []struct {
 	},
 	{
 		name: "a trailing comma in an object", text: "{\"city\": \"Bonn\",\n}",
-		complaint: `line 1, column 16: there is a comma before the closing "}" (leave out the comma after the last one)`,
+		complaint: `line 1, column 16: there is a comma before the closing "}" (leave out the comma)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 16: a comma too many: "," left out`,
@@ -278,7 +278,7 @@ var broken = []struct {
 	},
 	{
 		name: "a trailing comma in an array", text: `{"cities": ["Bonn", "Berlin", ]}`,
-		complaint: `at /cities: line 1, column 29: there is a comma before the closing "]" (leave out the comma after the last one)`,
+		complaint: `at /cities: line 1, column 29: there is a comma before the closing "]" (leave out the comma)`,
 		value:     `{"cities": ["Bonn", "Berlin"]}`,
 		repaired: []string{
 			`line 1, column 29: a comma too many: "," left out`,
@@ -492,7 +492,7 @@ var broken = []struct {
 	},
 	{
 		name: "a property twice, and damage", text: `{"city": "Bonn", "city": "Berlin",}`,
-		complaint: `line 1, column 34: there is a comma before the closing "}" (leave out the comma after the last one)`,
+		complaint: `line 1, column 34: there is a comma before the closing "}" (leave out the comma)`,
 		still:     `at /city: line 1, column 18: the property "city" is there more than once (give each property once)`,
 	},
 	{
@@ -593,27 +593,27 @@ var broken = []struct {
 	},
 	{
 		name: "a refusal", text: "I'm sorry, but I can't help with that.",
-		complaint: `line 1, column 1: the text is not JSON: "I'm sorry, but I can't help with that." (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: the text is not JSON: "I'm sorry, but I can't help with that." (answer with JSON alone)`,
 	},
 	{
 		name: "XML", text: "<city><name>Bonn</name></city>",
-		complaint: `line 1, column 1: the text is not JSON: "<city><name>Bonn</name></city>" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: the text is not JSON: "<city><name>Bonn</name></city>" (answer with JSON alone)`,
 	},
 	{
 		name: "YAML", text: "city: Bonn\npeople: 330579",
-		complaint: `line 1, column 1: the text is not JSON: "city: Bonn" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: the text is not JSON: "city: Bonn" (answer with JSON alone)`,
 	},
 	{
 		name: "a Markdown list", text: "- Bonn\n- Berlin",
-		complaint: `line 1, column 1: the text is not JSON: "- Bonn" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: the text is not JSON: "- Bonn" (answer with JSON alone)`,
 	},
 	{
 		name: "a numbered list", text: "1. Bonn\n2. Berlin",
-		complaint: `line 1, column 1: the text is not JSON: "1. Bonn" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: the text is not JSON: "1. Bonn" (answer with JSON alone)`,
 	},
 	{
 		name: "a Markdown table", text: "| city | people |\n| --- | --- |\n| Bonn | 330579 |",
-		complaint: `line 1, column 1: the text is not JSON: "| city | people |" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: the text is not JSON: "| city | people |" (answer with JSON alone)`,
 	},
 	{
 		name: "an equals sign", text: `{"city" = "Bonn"}`,
@@ -621,7 +621,7 @@ var broken = []struct {
 	},
 	{
 		name: "a tool call in tags", text: "<tool_call>\n{\"name\": \"look_up\", \"arguments\": {\"city\": \"Bonn\"}}\n</tool_call>",
-		complaint: `line 1, column 1: there is text before the JSON: "<tool_call>" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "<tool_call>" (answer with JSON alone)`,
 		value:     `{"name": "look_up", "arguments": {"city": "Bonn"}}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "<tool_call>" left out`,
@@ -630,7 +630,7 @@ var broken = []struct {
 	},
 	{
 		name: "a function call", text: `look_up({"city": "Bonn"})`,
-		complaint: `line 1, column 1: there is text before the JSON: "look_up({\"city\": \"Bonn\"})" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "look_up(" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "look_up(" left out`,
@@ -651,7 +651,7 @@ var broken = []struct {
 	},
 	{
 		name: "an assignment", text: "const answer = {city: 'Bonn'};",
-		complaint: `line 1, column 1: there is text before the JSON: "const answer = {city: 'Bonn'};" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "const answer =" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "const answer =" left out`,
@@ -662,7 +662,7 @@ var broken = []struct {
 	},
 	{
 		name: "a diff", text: "- {\"city\": \"Berlin\"}\n+ {\"city\": \"Bonn\"}",
-		complaint: `line 1, column 1: there is text before the JSON: "- {\"city\": \"Berlin\"}" (answer with JSON alone, without prose around it)`,
+		complaint: `line 1, column 1: there is text before the JSON: "-" (answer with JSON alone)`,
 	},
 }
 

@@ -155,30 +155,34 @@ func count(digits string) (any, bool) {
 	return n, err == nil && n >= 0
 }
 
-var wordCountDefinition = Definition{
-	Info: Info{
-		Name: "word_count", Example: "word_count:50..100",
-		Summary: "the answer has so many words",
-		Params: []Param{
-			{Name: "min", Type: "integer", Default: "0", Meaning: "the least number of words, as Unicode counts them (UAX #29)"},
-			{Name: "max", Type: "integer", Default: "no limit", Meaning: "the largest number of words; one of the two limits must be given"},
+func wordCountDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: "word_count", Example: "word_count:50..100",
+			Summary: "the answer has so many words",
+			Params: []Param{
+				{Name: "min", Type: "integer", Default: "0", Meaning: "the least number of words, as Unicode counts them (UAX #29)"},
+				{Name: "max", Type: "integer", Default: "no limit", Meaning: "the largest number of words; one of the two limits must be given"},
+			},
+			Main: "the least and the largest number: 50..100, 50.. or ..100",
 		},
-		Main: "the least and the largest number: 50..100, 50.. or ..100",
-	},
-	Build:    func(p Params) (Strategy, error) { return p.counted("min", "max", WordCount) },
-	FromMain: span("word_count", "min", "max", count),
+		Build:    func(p Params) (Strategy, error) { return p.counted("min", "max", WordCount) },
+		FromMain: span("word_count", "min", "max", count),
+	}
 }
 
-var sentenceCountDefinition = Definition{
-	Info: Info{
-		Name: "sentence_count", Example: "sentence_count:1..3",
-		Summary: "the answer has so many sentences",
-		Params: []Param{
-			{Name: "min", Type: "integer", Default: "0", Meaning: "the least number of sentences, as Unicode counts them (UAX #29)"},
-			{Name: "max", Type: "integer", Default: "no limit", Meaning: "the largest number of sentences; one of the two limits must be given"},
+func sentenceCountDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: "sentence_count", Example: "sentence_count:1..3",
+			Summary: "the answer has so many sentences",
+			Params: []Param{
+				{Name: "min", Type: "integer", Default: "0", Meaning: "the least number of sentences, as Unicode counts them (UAX #29)"},
+				{Name: "max", Type: "integer", Default: "no limit", Meaning: "the largest number of sentences; one of the two limits must be given"},
+			},
+			Main: "the least and the largest number: 1..3, 1.. or ..3",
 		},
-		Main: "the least and the largest number: 1..3, 1.. or ..3",
-	},
-	Build:    func(p Params) (Strategy, error) { return p.counted("min", "max", SentenceCount) },
-	FromMain: span("sentence_count", "min", "max", count),
+		Build:    func(p Params) (Strategy, error) { return p.counted("min", "max", SentenceCount) },
+		FromMain: span("sentence_count", "min", "max", count),
+	}
 }

@@ -27,7 +27,7 @@ func ExampleRun() {
 		fmt.Println(complaint)
 	}
 	// Output:
-	// schema: at /people: the string "330579" stands where an integer is wanted (write it as a number, without quotes)
+	// schema: at /people: the string "330579" stands where an integer is wanted (write it without quotes)
 	// city: Bonn is not the capital any more (name today's capital)
 }
 
@@ -58,7 +58,7 @@ func ExampleJSONWithRepair() {
 		fmt.Println(repair)
 	}
 	// Output:
-	// json: line 1, column 1: there is text before the JSON: "Here you are:" (answer with JSON alone, without prose around it)
+	// json: line 1, column 1: there is text before the JSON: "Here you are:" (answer with JSON alone)
 	// map[city:Berlin]
 	// line 1, column 1: text before the JSON: "Here you are:" left out
 	// line 2, column 2: no quotes: "city" made "\"city\""

@@ -252,19 +252,21 @@ func sameNumber(a, b json.Number) bool {
 	return okX && okY && x.Cmp(y) == 0
 }
 
-var fieldDefinition = Definition{
-	Info: Info{
-		Name: fieldName, Example: "field_present:person.emails[0]",
-		Summary: "the answer is JSON that has a field, or does not have it, or has it with a given value",
-		Params: []Param{
-			{Name: "field_name", Type: "string", Required: true, Meaning: takesPath},
-			{Name: "expected_value", Type: "any JSON value", Default: "any value", Meaning: "the value that the field must have; null is a value too"},
-			{Name: "should_exist", Type: "boolean", Default: "true", Meaning: "false: the field must not be there"},
+func fieldDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: fieldName, Example: "field_present:person.emails[0]",
+			Summary: "the answer is JSON that has a field, or does not have it, or has it with a given value",
+			Params: []Param{
+				{Name: "field_name", Type: "string", Required: true, Meaning: takesPath},
+				{Name: "expected_value", Type: "any JSON value", Default: "any value", Meaning: "the value that the field must have; null is a value too"},
+				{Name: "should_exist", Type: "boolean", Default: "true", Meaning: "false: the field must not be there"},
+			},
+			Main: "the path of the field",
 		},
-		Main: "the path of the field",
-	},
-	Build:    buildField,
-	FromMain: as("field_name"),
+		Build:    buildField,
+		FromMain: as("field_name"),
+	}
 }
 
 func buildField(p Params) (Strategy, error) {

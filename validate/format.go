@@ -176,24 +176,26 @@ func isHostname(s string) bool {
 	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
-var formatDefinition = Definition{
-	Info: Info{
-		Name: "format", Example: "format:date",
-		Summary: "the answer is one date, URL, e-mail address or the like",
-		Params: []Param{{
-			Name: "format", Type: "string", Required: true,
-			Meaning: "date, time, date-time (RFC 3339), url (http or https), email, uuid, ipv4, ipv6 or hostname",
-		}},
-		Main: "the format",
-	},
-	Build: func(p Params) (Strategy, error) {
-		name, err := p.Text("format", "the name of a format")
-		if err != nil {
-			return nil, err
-		}
-		return Format(name)
-	},
-	FromMain: func(text string) (map[string]any, error) {
-		return map[string]any{"format": strings.TrimSpace(text)}, nil
-	},
+func formatDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: "format", Example: "format:date",
+			Summary: "the answer is one date, URL, e-mail address or the like",
+			Params: []Param{{
+				Name: "format", Type: "string", Required: true,
+				Meaning: "date, time, date-time (RFC 3339), url (http or https), email, uuid, ipv4, ipv6 or hostname",
+			}},
+			Main: "the format",
+		},
+		Build: func(p Params) (Strategy, error) {
+			name, err := p.Text("format", "the name of a format")
+			if err != nil {
+				return nil, err
+			}
+			return Format(name)
+		},
+		FromMain: func(text string) (map[string]any, error) {
+			return map[string]any{"format": strings.TrimSpace(text)}, nil
+		},
+	}
 }

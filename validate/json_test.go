@@ -72,7 +72,7 @@ func reference(t rapid.TB, text string) (value any) {
 }
 
 func TestJSONSaysWhatIsWrongAndWhere(t *testing.T) {
-	const alone = " (answer with JSON alone, without prose around it)"
+	const alone = " (answer with JSON alone)"
 	const whole = " (answer with the whole JSON value; make it shorter if it does not fit)"
 	const quotes = " (put names and strings in double quotes)"
 	const number = " (use a number, or null where there is none)"
@@ -92,12 +92,12 @@ func TestJSONSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"JSON behind the fence's label", "```json {\n}\n```", "line 1, column 1: there is Markdown around the JSON" + alone},
 		{"a fence without its end", "```json\n{}\n", "line 2, column 3: the Markdown block is not closed: the text ends before it is complete" + whole},
 		{"a fence closed by a shorter one", "````\n{}\n```", "line 3, column 4: the Markdown block is not closed: the text ends before it is complete" + whole},
-		{"code quotes", "`{}`", "line 1, column 1: there is text before the JSON: \"`{}`\"" + alone},
+		{"code quotes", "`{}`", "line 1, column 1: there is text before the JSON: \"`\"" + alone},
 		{"a fence within a fence", "````\n```json\n{}\n```\n````", "line 2, column 1: there is a Markdown block within another" + alone},
 		{"two values and a comma", "{},\n{}", "line 1, column 3: there is more than one JSON value (answer with a single JSON value)"},
 		{"a comma behind the value", "{}, x", `line 1, column 3: there is text behind the JSON value: ", x"` + alone},
 		{"a list", "- a\n- b", `line 1, column 1: the text is not JSON: "- a"` + alone},
-		{"a list before an object", "1. {}", `line 1, column 1: there is text before the JSON: "1. {}"` + alone},
+		{"a list before an object", "1. {}", `line 1, column 1: there is text before the JSON: "1."` + alone},
 		{"escaped quotes", `{\"a\": 1}`, "line 1, column 2: there is a backslash outside of a string (write the JSON as it is, without escaping it once more)"},
 		{"a space that is none of JSON's", "[1,\u00a02]", "at /1: line 1, column 4: there is the character U+00A0, which is no white space of JSON (use plain spaces and line breaks, or leave it out)"},
 		{"two values", "{}\n{}", "line 2, column 1: there is more than one JSON value (answer with a single JSON value)"},
@@ -109,8 +109,8 @@ func TestJSONSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a comment before a comma", "[1 // one\n,2]", "line 1, column 4: there is a comment (leave comments out: JSON has none)"},
 		{"a comment before a name", "{ // one\n}", "line 1, column 3: there is a comment (leave comments out: JSON has none)"},
 		{"a comment before a colon", "{\"a\" /**/:1}", "line 1, column 6: there is a comment (leave comments out: JSON has none)"},
-		{"a trailing comma in an object", "{\n  \"a\": 1,\n}", `line 2, column 9: there is a comma before the closing "}" (leave out the comma after the last one)`},
-		{"a trailing comma in an array", `{"a": [1, 2, ]}`, `at /a: line 1, column 12: there is a comma before the closing "]" (leave out the comma after the last one)`},
+		{"a trailing comma in an object", "{\n  \"a\": 1,\n}", `line 2, column 9: there is a comma before the closing "}" (leave out the comma)`},
+		{"a trailing comma in an array", `{"a": [1, 2, ]}`, `at /a: line 1, column 12: there is a comma before the closing "]" (leave out the comma)`},
 		{"single quotes", `{'a': 1}`, "line 1, column 2: there are single quotes around a name or a string (use double quotes)"},
 		{"single quotes around a value", `{"a": 'b'}`, "at /a: line 1, column 7: there are single quotes around a name or a string (use double quotes)"},
 		{"single quotes around all", `'a'`, "line 1, column 1: there are single quotes around a name or a string (use double quotes)"},

@@ -173,38 +173,40 @@ func (c numberCheck) outside(digits string) (problem, suggestion string) {
 	return "", ""
 }
 
-var numberDefinition = Definition{
-	Info: Info{
-		Name: "number", Aliases: []string{"number_range"}, Example: "number:0..100",
-		Summary: "the answer is one number, in a range",
-		Params: []Param{
-			{Name: "min", Type: "number", Default: "no limit", Meaning: "the least number"},
-			{Name: "max", Type: "number", Default: "no limit", Meaning: "the largest number"},
-			{Name: "exclusive_min", Type: "number", Default: "no limit", Meaning: "the number must be more than this"},
-			{Name: "exclusive_max", Type: "number", Default: "no limit", Meaning: "the number must be less than this"},
-			{Name: "integer", Type: "boolean", Default: "false", Meaning: "the number has neither a decimal point nor an exponent"},
+func numberDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: "number", Aliases: []string{"number_range"}, Example: "number:0..100",
+			Summary: "the answer is one number, in a range",
+			Params: []Param{
+				{Name: "min", Type: "number", Default: "no limit", Meaning: "the least number"},
+				{Name: "max", Type: "number", Default: "no limit", Meaning: "the largest number"},
+				{Name: "exclusive_min", Type: "number", Default: "no limit", Meaning: "the number must be more than this"},
+				{Name: "exclusive_max", Type: "number", Default: "no limit", Meaning: "the number must be less than this"},
+				{Name: "integer", Type: "boolean", Default: "false", Meaning: "the number has neither a decimal point nor an exponent"},
+			},
+			Main: "the least and the largest number: 0..100, 0.. or ..100",
 		},
-		Main: "the least and the largest number: 0..100, 0.. or ..100",
-	},
-	Build: func(p Params) (Strategy, error) {
-		var r NumberRange
-		for name, limit := range map[string]**float64{"min": &r.Min, "max": &r.Max, "exclusive_min": &r.ExclusiveMin, "exclusive_max": &r.ExclusiveMax} {
-			n, given, err := p.Number(name, takesNumber)
-			if err != nil {
+		Build: func(p Params) (Strategy, error) {
+			var r NumberRange
+			for name, limit := range map[string]**float64{"min": &r.Min, "max": &r.Max, "exclusive_min": &r.ExclusiveMin, "exclusive_max": &r.ExclusiveMax} {
+				n, given, err := p.Number(name, takesNumber)
+				if err != nil {
+					return nil, err
+				}
+				if given {
+					*limit = &n
+				}
+			}
+			var err error
+			if r.Integer, err = p.Flag("integer"); err != nil {
 				return nil, err
 			}
-			if given {
-				*limit = &n
-			}
-		}
-		var err error
-		if r.Integer, err = p.Flag("integer"); err != nil {
-			return nil, err
-		}
-		return Number(r)
-	},
-	FromMain: span("number", "min", "max", func(digits string) (any, bool) {
-		n, err := strconv.ParseFloat(digits, 64)
-		return n, err == nil
-	}),
+			return Number(r)
+		},
+		FromMain: span("number", "min", "max", func(digits string) (any, bool) {
+			n, err := strconv.ParseFloat(digits, 64)
+			return n, err == nil
+		}),
+	}
 }

@@ -146,41 +146,43 @@ func (c oneOf) nearestText(text string) (string, bool) {
 
 func folded(text string) string { return strings.Map(fold, say.Short(text, 1000)) }
 
-var oneOfDefinition = Definition{
-	Info: Info{
-		Name: "one_of", Example: "one_of:positive, negative, neutral",
-		Summary: "the answer is one of a list of values, and nothing else",
-		Params: []Param{
-			{Name: "values", Type: "list of strings", Required: true, Meaning: "the allowed values"},
-			{Name: "case_sensitive", Type: "boolean", Default: "true", Meaning: "capital and small letters are different"},
+func oneOfDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: "one_of", Example: "one_of:positive, negative, neutral",
+			Summary: "the answer is one of a list of values, and nothing else",
+			Params: []Param{
+				{Name: "values", Type: "list of strings", Required: true, Meaning: "the allowed values"},
+				{Name: "case_sensitive", Type: "boolean", Default: "true", Meaning: "capital and small letters are different"},
+			},
+			Main: "the values, with commas between them, or as a JSON list",
 		},
-		Main: "the values, with commas between them, or as a JSON list",
-	},
-	Build: func(p Params) (Strategy, error) {
-		values, err := p.Texts("values")
-		if err != nil {
-			return nil, err
-		}
-		sensitive := true
-		if p.Value("case_sensitive") != nil {
-			if sensitive, err = p.Flag("case_sensitive"); err != nil {
+		Build: func(p Params) (Strategy, error) {
+			values, err := p.Texts("values")
+			if err != nil {
 				return nil, err
 			}
-		}
-		return newOneOf(values, sensitive)
-	},
-	FromMain: func(text string) (map[string]any, error) {
-		if strings.HasPrefix(strings.TrimSpace(text), "[") {
-			doc := jsontext.Decode(text)
-			if err := unreadable(doc); err != nil {
-				return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: "a list of texts", Err: err}
+			sensitive := true
+			if p.Value("case_sensitive") != nil {
+				if sensitive, err = p.Flag("case_sensitive"); err != nil {
+					return nil, err
+				}
 			}
-			return map[string]any{"values": doc.Value}, nil
-		}
-		values := strings.Split(text, ",")
-		for i, v := range values {
-			values[i] = strings.TrimSpace(v)
-		}
-		return map[string]any{"values": values}, nil
-	},
+			return newOneOf(values, sensitive)
+		},
+		FromMain: func(text string) (map[string]any, error) {
+			if strings.HasPrefix(strings.TrimSpace(text), "[") {
+				doc := jsontext.Decode(text)
+				if err := unreadable(doc); err != nil {
+					return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: "a list of texts", Err: err}
+				}
+				return map[string]any{"values": doc.Value}, nil
+			}
+			values := strings.Split(text, ",")
+			for i, v := range values {
+				values[i] = strings.TrimSpace(v)
+			}
+			return map[string]any{"values": values}, nil
+		},
+	}
 }

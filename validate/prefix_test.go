@@ -118,7 +118,7 @@ func TestAValueOfAPrefixDoesNotChangeWithTheNextPiece(t *testing.T) {
 func TestPrefixSaysAtOnceWhatIsWrong(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"H", `line 1, column 1: the text is not JSON: "H"`},
-		{"Sure: {", `line 1, column 1: there is text before the JSON: "Sure: {"`},
+		{"Sure: {", `line 1, column 1: there is text before the JSON: "Sure:"`},
 		{"`x", "the text is not JSON: \"`x\""},
 		{"```json\nS", `line 2, column 1: the text is not JSON: "S"`},
 		{"```json {", "line 1, column 1: there is Markdown around the JSON"},

@@ -430,39 +430,41 @@ func nearestPassage(sources []source, quoted []spoken) string {
 	return strings.Join(strings.Fields(passage), " ")
 }
 
-var quotesDefinition = Definition{
-	Info: Info{
-		Name: "quotes", Example: `quotes:{"from_request": true}`,
-		Summary: "the quotations in the answer occur in the sources, word for word",
-		Params: []Param{
-			{Name: "sources", Type: "string or list of strings", Meaning: "the texts that may be quoted; needed unless from_request is set"},
-			{Name: "from_request", Type: "boolean", Default: "false", Meaning: "the user's messages may be quoted"},
-			{Name: "min_words", Type: "integer", Default: "3", Meaning: "a quotation of fewer words is not looked at"},
-			{Name: "whole", Type: "boolean", Default: "false", Meaning: "the whole text is one quotation, as a field of JSON may be (at:/quote …)"},
+func quotesDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: "quotes", Example: `quotes:{"from_request": true}`,
+			Summary: "the quotations in the answer occur in the sources, word for word",
+			Params: []Param{
+				{Name: "sources", Type: "string or list of strings", Meaning: "the texts that may be quoted; needed unless from_request is set"},
+				{Name: "from_request", Type: "boolean", Default: "false", Meaning: "the user's messages may be quoted"},
+				{Name: "min_words", Type: "integer", Default: "3", Meaning: "a quotation of fewer words is not looked at"},
+				{Name: "whole", Type: "boolean", Default: "false", Meaning: "the whole text is one quotation, as a field of JSON may be (at:/quote …)"},
+			},
 		},
-	},
-	Build: func(p Params) (Strategy, error) {
-		var cfg QuoteConfig
-		var err error
-		if p.Value("sources") != nil {
-			if cfg.Sources, err = p.Texts("sources"); err != nil {
+		Build: func(p Params) (Strategy, error) {
+			var cfg QuoteConfig
+			var err error
+			if p.Value("sources") != nil {
+				if cfg.Sources, err = p.Texts("sources"); err != nil {
+					return nil, err
+				}
+			}
+			if cfg.FromRequest, err = p.Flag("from_request"); err != nil {
 				return nil, err
 			}
-		}
-		if cfg.FromRequest, err = p.Flag("from_request"); err != nil {
-			return nil, err
-		}
-		if cfg.Whole, err = p.Flag("whole"); err != nil {
-			return nil, err
-		}
-		const takes = "an integer of 1 or more"
-		var given bool
-		if cfg.MinWords, given, err = p.Integer("min_words", takes); err != nil {
-			return nil, err
-		}
-		if given && cfg.MinWords == 0 {
-			return nil, p.Bad("min_words", "is 0", takes)
-		}
-		return Quotes(cfg)
-	},
+			if cfg.Whole, err = p.Flag("whole"); err != nil {
+				return nil, err
+			}
+			const takes = "an integer of 1 or more"
+			var given bool
+			if cfg.MinWords, given, err = p.Integer("min_words", takes); err != nil {
+				return nil, err
+			}
+			if given && cfg.MinWords == 0 {
+				return nil, p.Bad("min_words", "is 0", takes)
+			}
+			return Quotes(cfg)
+		},
+	}
 }

@@ -154,8 +154,9 @@ const takesChecks = `a list of one check or more, each a text ("length:3..200") 
 
 const takesSchema = "a JSON Schema: an object or a boolean"
 
-// builtIn is a function and no variable, since the combinations look up their
-// members in it.
+// builtIn is a function, as are the definitions in it: the combinations look up
+// their members in it, and a program that names no check by configuration does not
+// link those that it does not use.
 func builtIn() []Definition {
 	return []Definition{
 		{
@@ -197,7 +198,7 @@ func builtIn() []Definition {
 			},
 			AnyText: true,
 		},
-		fieldDefinition,
+		fieldDefinition(),
 		{
 			Info: Info{
 				Name: "length", Example: "length:3..200",
@@ -302,13 +303,13 @@ func builtIn() []Definition {
 			FromMain: as("check"),
 		},
 		atDefinition(),
-		oneOfDefinition,
-		numberDefinition,
-		formatDefinition,
-		wordCountDefinition,
-		sentenceCountDefinition,
-		noSecretsDefinition,
-		quotesDefinition,
+		oneOfDefinition(),
+		numberDefinition(),
+		formatDefinition(),
+		wordCountDefinition(),
+		sentenceCountDefinition(),
+		noSecretsDefinition(),
+		quotesDefinition(),
 	}
 }
 

@@ -57,15 +57,15 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 	}{
 		{"several at once", person, `{"name": "A", "age": "5", "pets": ["cat", "cow"], "zip": 1}`, []string{
 			`the property "zip" is not allowed (leave it out; allowed are "age", "name", "pets")`,
-			`at /age: the string "5" stands where an integer is wanted (write it as a number, without quotes)`,
+			`at /age: the string "5" stands where an integer is wanted (write it without quotes)`,
 			`at /name: the text is too short: 1 characters, where 2 is the least (make it at least 2 characters long)`,
 			`at /pets/1: the string "cow" is not one of the allowed values (use one of "cat", "dog")`,
 		}},
 		{"missing properties", person, `{}`, []string{`the properties "name", "age" are missing (add the properties "name" (a string), "age" (an integer))`}},
 		{"one missing property", person, `{"name": "Ada"}`, []string{`the property "age" is missing (add the property "age" (an integer))`}},
-		{"no JSON", person, `Ada, 36`, []string{`line 1, column 1: the text is not JSON: "Ada, 36" (answer with JSON alone, without prose around it)`}},
+		{"no JSON", person, `Ada, 36`, []string{`line 1, column 1: the text is not JSON: "Ada, 36" (answer with JSON alone)`}},
 		{"null", person, `null`, []string{`null stands where an object is wanted (put an object there)`}},
-		{"a trailing comma", `{"type": "array"}`, `[1,]`, []string{`line 1, column 3: there is a comma before the closing "]" (leave out the comma after the last one)`}},
+		{"a trailing comma", `{"type": "array"}`, `[1,]`, []string{`line 1, column 3: there is a comma before the closing "]" (leave out the comma)`}},
 		{"an object for a list", `{"type": "array"}`, `{"a": 1}`, []string{`an object (of 1 properties) stands where an array is wanted (put an array there)`}},
 		{"a fraction", `{"type": "integer"}`, `1.5`, []string{`the number 1.5 stands where an integer is wanted (put an integer there)`}},
 		{"a number for a string", `{"type": "string"}`, `5`, []string{`the number 5 stands where a string is wanted (write it as a string, in double quotes)`}},
@@ -149,7 +149,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /0: the number 1 stands where null is wanted (put null there)`,
 		}},
 		{"the branch of the right kind", union, `{"kind": "square", "side": "3"}`, []string{
-			`at /side: the string "3" stands where a number is wanted (write it as a number, without quotes)`,
+			`at /side: the string "3" stands where a number is wanted (write it without quotes)`,
 		}},
 		{"the right kind counts more than fewer violations", union, `{"kind": "square", "radius": 3}`, []string{
 			`the property "side" is missing (add the property "side" (a number))`,
@@ -328,7 +328,7 @@ func TestASchemaMayReferToTheDocumentsGivenWithIt(t *testing.T) {
 	wantLines(t, "right", check(t, s, `{"a": "12345", "b": [1]}`).Complaints)
 	wantLines(t, "wrong", check(t, s, `{"a": "1234", "b": [1, "2"]}`).Complaints,
 		`schema: at /a: "1234" does not match the regular expression "^[0-9]{5}$" (write text that matches the regular expression "^[0-9]{5}$")`,
-		`schema: at /b/1: the string "2" stands where an integer is wanted (write it as a number, without quotes)`)
+		`schema: at /b/1: the string "2" stands where an integer is wanted (write it without quotes)`)
 	for _, test := range []struct{ schema, url, document, want string }{
 		{`true`, "a.json", `{`, `documents["a.json"] is no JSON: line 1, column 2: the JSON ends before it is complete`},
 		{`true`, "a.json#x", `{}`, `documents["a.json#x"] has a URL that can't be given`},

@@ -406,34 +406,36 @@ var ibanLengths = map[string]int{
 	"YE": 30,
 }
 
-var noSecretsDefinition = Definition{
-	Info: Info{
-		Name: "no_secrets", Example: "no_secrets",
-		Summary: "the answer has no API keys, tokens, private keys, card or account numbers",
-		Params: []Param{{
-			Name: "groups", Type: "list of strings", Default: "all",
-			Meaning: "what to look for: credential (keys and tokens), card (payment cards), iban (bank accounts)",
-		}},
-		Main: "the groups, with commas between them",
-	},
-	Build: func(p Params) (Strategy, error) {
-		if p.Value("groups") == nil {
-			return NoSecrets()
-		}
-		groups, err := p.Texts("groups")
-		if err != nil {
-			return nil, err
-		}
-		if len(groups) == 0 {
-			return nil, p.Bad("groups", "is empty", "one group or more")
-		}
-		return NoSecrets(groups...)
-	},
-	FromMain: func(text string) (map[string]any, error) {
-		groups := strings.Split(text, ",")
-		for i, g := range groups {
-			groups[i] = strings.TrimSpace(g)
-		}
-		return map[string]any{"groups": groups}, nil
-	},
+func noSecretsDefinition() Definition {
+	return Definition{
+		Info: Info{
+			Name: "no_secrets", Example: "no_secrets",
+			Summary: "the answer has no API keys, tokens, private keys, card or account numbers",
+			Params: []Param{{
+				Name: "groups", Type: "list of strings", Default: "all",
+				Meaning: "what to look for: credential (keys and tokens), card (payment cards), iban (bank accounts)",
+			}},
+			Main: "the groups, with commas between them",
+		},
+		Build: func(p Params) (Strategy, error) {
+			if p.Value("groups") == nil {
+				return NoSecrets()
+			}
+			groups, err := p.Texts("groups")
+			if err != nil {
+				return nil, err
+			}
+			if len(groups) == 0 {
+				return nil, p.Bad("groups", "is empty", "one group or more")
+			}
+			return NoSecrets(groups...)
+		},
+		FromMain: func(text string) (map[string]any, error) {
+			groups := strings.Split(text, ",")
+			for i, g := range groups {
+				groups[i] = strings.TrimSpace(g)
+			}
+			return map[string]any{"groups": groups}, nil
+		},
+	}
 }

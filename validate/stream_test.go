@@ -29,9 +29,9 @@ func TestAWatcherComplainsAsSoonAsTheAnswerCanNoLongerPass(t *testing.T) {
 		{"JSON that is whole", "json", []string{"```json\n", `{"a"`, `: 1}`, "\n```"}, "", 0},
 		{"JSON that is cut off", "json", []string{`{"a"`, `: `}, "", 0},
 		{"prose before JSON", "json", []string{"Sure, here", " you are:"},
-			`json: line 1, column 1: the text is not JSON: "Sure, here" (answer with JSON alone, without prose around it)`, 1},
+			`json: line 1, column 1: the text is not JSON: "Sure, here" (answer with JSON alone)`, 1},
 		{"a trailing comma", "json", []string{`{"a": 1,`, ` `, "\n}"},
-			`json: line 1, column 8: there is a comma before the closing "}" (leave out the comma after the last one)`, 3},
+			`json: line 1, column 8: there is a comma before the closing "}" (leave out the comma)`, 3},
 		{"a value that does not fit the schema", `schema:{"type": "string"}`, []string{`{"a": 1`, `}`}, "", 0},
 		{"no JSON for a schema", `schema:{"type": "string"}`, []string{`{"a"`, `= 1}`},
 			`schema: line 1, column 5: a colon must follow the property name "a", and "= 1}" does (put a colon between each property's name and its value)`, 2},
@@ -43,7 +43,7 @@ func TestAWatcherComplainsAsSoonAsTheAnswerCanNoLongerPass(t *testing.T) {
 		{"members of a combination", `all:["not_empty", "length:..100", "json", "length:..3"]`, []string{"[1", ", 2]"},
 			"length: the text is too long: 6 characters and more, where 3 is the most (make it at most 3 characters long)", 2},
 		{"the first of several complaints", `all:["json", "length:..3"]`, []string{"prose"},
-			`json: line 1, column 1: the text is not JSON: "prose" (answer with JSON alone, without prose around it)`, 1},
+			`json: line 1, column 1: the text is not JSON: "prose" (answer with JSON alone)`, 1},
 	} {
 		check := parse(t, test.check)
 		w := check.(validate.Streaming).Begin(nil)

@@ -11,6 +11,7 @@ import (
 
 	"llmcall"
 	"llmcall/chaos"
+	_ "llmcall/feedbacktemplate" // the feedback_template of a configuration
 	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/picture"

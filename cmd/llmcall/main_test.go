@@ -136,6 +136,7 @@ func TestBadInputIsNamedBeforeAnyCall(t *testing.T) {
 		{"jitter range below 0", []string{"--jitter-range", "-0.1"}, []string{"--jitter-range", "from 0 to 1"}},
 		{"negative delay", []string{"--initial-delay", "-1"}, []string{"--initial-delay", "at least 0"}},
 		{"a delay that is no time", []string{"--max-delay", "soon"}, []string{"--max-delay", "soon", "seconds"}},
+		{"a template that names no field", []string{"--config", file(t, "c.yaml", "feedback_template: '{{.Nope}}'\n")}, []string{"c.yaml:1", "feedback_template", "Nope"}},
 		{"schema missing", []string{"--schema", missing}, []string{"--schema", missing}},
 		{"schema not JSON", []string{"--schema", file(t, "s.json", "{")}, []string{"--schema", "s.json"}},
 		{"schema no JSON Schema", []string{"--schema", file(t, "s.json", `{"type": "strnig"}`)}, []string{"--schema", "s.json", "type"}},
@@ -283,6 +284,16 @@ func TestTraceIsDrawnOnStandardError(t *testing.T) {
 	}
 	if strings.Contains(got.stderr, "\x1b[") {
 		t.Errorf("colour where there is no terminal:\n%q", got.stderr)
+	}
+}
+
+func TestTheModelIsToldInTheWordsOfTheConfiguration(t *testing.T) {
+	server, args := serve(t, `{steps: [prose]}`)
+	words := file(t, "c.yaml", "feedback_template: 'Nur JSON, bitte. {{(index .Complaints 0).Suggestion}}'\n")
+	got := command(t, "", append(args, "--check", "json", "--config", words, "Answer with JSON")...)
+	requests := server.Requests()
+	if got.code != 0 || len(requests) != 2 || !strings.Contains(string(requests[1].Body), "Nur JSON, bitte. ") {
+		t.Errorf("exit %d, %d requests\n%s", got.code, len(requests), got.stderr)
 	}
 }
 

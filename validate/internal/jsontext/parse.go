@@ -62,7 +62,7 @@ const (
 	notUTF8          = "the text is not valid UTF-8 here"
 	utf8Suggestion   = "write the text in UTF-8"
 	endsEarly        = "the JSON ends before it is complete"
-	aloneSuggestion  = "answer with JSON alone, without prose around it"
+	aloneSuggestion  = "answer with JSON alone"
 	wholeSuggestion  = "answer with the whole JSON value; make it shorter if it does not fit"
 	numberSuggestion = "use a number, or null where there is none"
 	quoteSuggestion  = "put names and strings in double quotes"
@@ -122,8 +122,9 @@ func (p *parser) begins() bool {
 		return !p.aside()
 	case c == '\'' && len(rest) > 1 && strings.HasSuffix(rest, "'"):
 		return true
-	case strings.ContainsAny(rest, "{["):
-		return p.fail(p.pos, fmt.Sprintf("there is text before the JSON: %q", say.FirstLine(rest, 40)), aloneSuggestion)
+	}
+	if at := strings.IndexAny(rest, "{["); at >= 0 {
+		return p.fail(p.pos, fmt.Sprintf("there is text before the JSON: %q", say.FirstLine(rest[:at], 40)), aloneSuggestion)
 	}
 	return p.fail(p.pos, fmt.Sprintf("the text is not JSON: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 }
@@ -284,7 +285,7 @@ func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
 		comma := p.pos
 		p.pos++
 		if p.space(); p.is('}') || p.is(']') {
-			return false, p.fail(comma, fmt.Sprintf("there is a comma before the closing %q", p.text[p.pos:p.pos+1]), "leave out the comma after the last one")
+			return false, p.fail(comma, fmt.Sprintf("there is a comma before the closing %q", p.text[p.pos:p.pos+1]), "leave out the comma")
 		}
 		return true, true
 	case p.is('}') || p.is(']'):

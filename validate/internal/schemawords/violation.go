@@ -98,7 +98,7 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 		var n json.Number
 		switch {
 		case (wants("number") || wants("integer")) && json.Unmarshal([]byte(v), &n) == nil && n != "":
-			return problem, "write it as a number, without quotes"
+			return problem, "write it without quotes"
 		case wants("boolean") && (v == "true" || v == "false"):
 			return problem, "write it as " + v + ", without quotes"
 		case (wants("object") || wants("array")) && strings.IndexAny(v, "{[") == 0 && json.Valid([]byte(v)):

@@ -44,7 +44,7 @@ func faults(t *testing.T, schema, value string) []Fault {
 func TestEachKindOfViolationHasItsWords(t *testing.T) {
 	for _, step := range []struct{ schema, value, want string }{
 		{`{"type": "integer"}`, `"a"`, `the string "a" stands where an integer is wanted | put an integer there`},
-		{`{"type": "integer"}`, `"12"`, `the string "12" stands where an integer is wanted | write it as a number, without quotes`},
+		{`{"type": "integer"}`, `"12"`, `the string "12" stands where an integer is wanted | write it without quotes`},
 		{`{"type": "boolean"}`, `"true"`, `the string "true" stands where true or false is wanted | write it as true, without quotes`},
 		{`{"type": "object"}`, `"{}"`,
 			`the string "{}" stands where an object is wanted | write it as JSON, not as a string that holds JSON`},

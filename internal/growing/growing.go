@@ -1,4 +1,10 @@
-package llmcall
+// Package growing decodes JSON into a Go value while the JSON still comes.
+//
+// [New] takes a pointer to the value. Each [Value.Feed] takes the next piece of
+// the text and adds to the value what that piece completes: a field when its
+// value is complete, a whole element of a slice, a whole entry of a map.
+// [Value.Copy] returns what there is so far.
+package growing
 
 import (
 	"encoding"
@@ -11,21 +17,21 @@ import (
 	"llmcall/validate"
 )
 
-// growing is a Go value that grows with the parts of its JSON as they come. What
-// there is of it is put there by encoding/json, part by part; growing itself
-// knows no more than where a part belongs.
+// Value is a Go value that grows with the parts of its JSON as they come. What
+// there is of it is put there by encoding/json, part by part; Value itself knows
+// only where a part belongs. It is for one goroutine.
 //
 // To close what is open in the text and decode all of it again for each partial
 // would be shorter, and too slow: a list of 1,000 elements, each shown as it
 // comes, takes 10 to 16 times as long. It would not do without the types either:
 // an object shows by its parts in a struct, by its entries in a map, and as a
 // whole in an element; and encoding/json makes [1, 0, 3] of [1, "two", 3].
-type growing struct {
+type Value struct {
 	prefix  validate.Prefix
 	value   reflect.Value // addressable
 	open    []opened
 	within  int    // how many objects and arrays are open within a part that shows as a whole
-	grown   bool   // since the last feed
+	grown   bool   // since the last Feed
 	again   []part // what each copy decodes for itself
 	opaque  map[reflect.Type]bool
 	copying copying
@@ -38,7 +44,7 @@ type opened struct {
 	index []int        // of the struct's field that it is the value of; nil for the whole
 	typ   reflect.Type // what it is for
 	n     int          // how many parts there are
-	wrong bool         // an item could not be decoded: those behind it have no place
+	wrong bool         // an item could not be decoded: the items after it have no place
 }
 
 // part is a part of the value that no copy can have from another: its type
@@ -49,25 +55,25 @@ type part struct {
 	text string
 }
 
-// newGrowing makes a growing of what a pointer points to.
-func newGrowing(to any) *growing {
-	g := &growing{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}, fields: map[reflect.Type]map[string]field{}}
+// New returns a Value that fills what the pointer points to.
+func New(to any) *Value {
+	g := &Value{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}, fields: map[reflect.Type]map[string]field{}}
 	g.prefix.Visitor = g
 	return g
 }
 
-// feed takes the next piece of the answer's text, and reports whether there is
-// more of the value now. A text that can be no JSON is not complained of: the
-// answer's checks do.
-func (g *growing) feed(text string) bool {
+// Feed takes the next piece of the text, and reports whether there is more of the
+// value now. A text that is not valid JSON is not an error here: the answer's checks
+// report it.
+func (g *Value) Feed(text string) bool {
 	g.grown = false
 	_ = g.prefix.Feed(text)
 	return g.grown
 }
 
-// copy returns a pointer to a copy of what there is of the value. They share
+// Copy returns a pointer to a copy of what there is of the value. The two share
 // nothing that can be written.
-func (g *growing) copy() any {
+func (g *Value) Copy() any {
 	c := reflect.New(g.value.Type())
 	c.Elem().Set(g.value)
 	g.copying.of(c.Elem().Type()).detach(c.Elem())
@@ -77,8 +83,9 @@ func (g *growing) copy() any {
 	return c.Interface()
 }
 
-// Open begins an object or array.
-func (g *growing) Open(name string, object bool) {
+// Open begins an object or array. Open, Close and Scalar make Value the
+// [validate.Visitor] of its own text.
+func (g *Value) Open(name string, object bool) {
 	if g.within == 0 && (len(g.open) == 0 || g.open[len(g.open)-1].typ.Kind() == reflect.Struct) {
 		if t, index, ok := g.target(name); ok {
 			for t.Kind() == reflect.Pointer {
@@ -105,9 +112,9 @@ func showsByParts(t reflect.Type, object bool) bool {
 	return false
 }
 
-// Close ends the innermost object or array. One of which nothing shows is put in
-// its place as a whole: it may be empty, and that is something too.
-func (g *growing) Close(name, text string) {
+// Close ends the innermost object or array. One of which nothing shows is put
+// into its place as a whole: it may be empty, and that is something too.
+func (g *Value) Close(name, text string) {
 	if g.within > 0 {
 		if g.within--; g.within == 0 {
 			g.add(name, text)
@@ -123,7 +130,7 @@ func (g *growing) Close(name, text string) {
 }
 
 // Scalar is a scalar that is complete.
-func (g *growing) Scalar(name, text string) {
+func (g *Value) Scalar(name, text string) {
 	if g.within == 0 {
 		g.add(name, text)
 	}
@@ -131,7 +138,7 @@ func (g *growing) Scalar(name, text string) {
 
 // target is the type of the next part, and the index of the field that takes it
 // in a struct.
-func (g *growing) target(name string) (reflect.Type, []int, bool) {
+func (g *Value) target(name string) (reflect.Type, []int, bool) {
 	if len(g.open) == 0 {
 		return g.value.Type(), nil, true
 	}
@@ -147,7 +154,7 @@ func (g *growing) target(name string) (reflect.Type, []int, bool) {
 }
 
 // add adds a part that is complete to what is open.
-func (g *growing) add(name, text string) {
+func (g *Value) add(name, text string) {
 	t, _, ok := g.target(name)
 	if !ok {
 		return
@@ -169,7 +176,7 @@ func (g *growing) add(name, text string) {
 
 // put decodes a part into its place within a value. After an error the place is
 // empty.
-func (g *growing) put(v reflect.Value, in []opened, name, text string) error {
+func (g *Value) put(v reflect.Value, in []opened, name, text string) error {
 	for i, o := range in {
 		if i > 0 {
 			v = fieldAt(v, o.index)
@@ -254,9 +261,9 @@ type field struct {
 }
 
 // fieldsOf returns the fields of a struct by the names that encoding/json gives
-// them. A name in other letters is none of them, though encoding/json would take
+// them. A name in other letters does not match, though encoding/json would take
 // it: it is not what was asked for.
-func (g *growing) fieldsOf(t reflect.Type) map[string]field {
+func (g *Value) fieldsOf(t reflect.Type) map[string]field {
 	all, ok := g.fields[t]
 	if !ok {
 		all = fieldsOf(t)
@@ -456,7 +463,7 @@ func (c copying) of(t reflect.Type) *copier {
 }
 
 // isOpaque reports whether an opaque type is anywhere within a type.
-func (g *growing) isOpaque(t reflect.Type) bool {
+func (g *Value) isOpaque(t reflect.Type) bool {
 	is, known := g.opaque[t]
 	if !known {
 		is = holdsOpaque(t, map[reflect.Type]bool{})
