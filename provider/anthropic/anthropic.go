@@ -26,7 +26,7 @@ import (
 	"llmcall/classify"
 	"llmcall/endpoint"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // The environment variables that the zero Options read. No other is honored:

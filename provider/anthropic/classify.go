@@ -7,7 +7,7 @@ import (
 
 	"llmcall/classify"
 	"llmcall/failure"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Classify makes of an error of Anthropic's SDK what the adapter would make of

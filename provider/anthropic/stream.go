@@ -17,7 +17,7 @@ import (
 	"github.com/tidwall/sjson"
 
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Stream sends the request, once, and yields the answer as it comes; see

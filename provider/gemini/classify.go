@@ -12,7 +12,7 @@ import (
 	"google.golang.org/genai"
 
 	"llmcall/classify"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Classify makes of an error of Google's SDK what the adapter would make of it, a

@@ -11,7 +11,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // delivery is one request on its way through the SDK. The SDK builds the request

@@ -13,7 +13,7 @@ import (
 	"llmcall/classify"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // providerName is what llm.Reasoning of this package's says it is of.

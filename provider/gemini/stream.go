@@ -9,7 +9,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // relay yields what comes in a response's body. An error is the last.

@@ -11,7 +11,7 @@ import (
 
 	"llmcall/classify"
 	"llmcall/failure"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Classify makes of an error of OpenAI's SDK what the adapter would make of it, a

@@ -36,7 +36,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // The environment variables that the zero Options read.

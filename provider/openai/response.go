@@ -8,7 +8,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // response makes an answer of a response that claims success, or the error that

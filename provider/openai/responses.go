@@ -15,7 +15,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Responses is one model of one server, by the Responses API. It is safe for

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Server is a provider, or a program that serves models, which speaks OpenAI's

@@ -16,7 +16,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // reader makes chunks of the events of a stream.

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 func TestWhatComesInOnePiece(t *testing.T) {
