@@ -15,12 +15,9 @@ import (
 	"github.com/anthropics/anthropic-sdk-go/packages/param"
 	"github.com/tidwall/gjson"
 
-	"llmcall/classify"
 	"llmcall/failure"
 	"llmcall/llm"
 )
-
-const provider = classify.Anthropic
 
 // way is how the answer is asked for.
 type way int

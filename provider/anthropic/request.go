@@ -13,6 +13,7 @@ import (
 	sdk "github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/packages/param"
 
+	"llmcall/classify"
 	"llmcall/llm"
 	"llmcall/picture"
 )
@@ -258,11 +259,11 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.ToolCall:
 		return sdk.NewToolUseBlock(legalID(p.ID), input(p.Arguments), p.Name), true, nil
 	case llm.Reasoning:
-		if p.Provider != provider {
+		if p.Provider != classify.Anthropic {
 			return sdk.ContentBlockParamUnion{}, false, nil
 		}
 		if err := isObject(p.Data); err != nil {
-			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", provider, err)
+			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", classify.Anthropic, err)
 		}
 		// Whatever sort of block it is: it goes back as it came.
 		block := param.Override[sdk.ThinkingBlockParam](p.Data)

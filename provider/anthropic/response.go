@@ -7,6 +7,7 @@ import (
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
 
+	"llmcall/classify"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/internal/wire"
@@ -74,7 +75,7 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 		e.called = true
 		return llm.Chunk{Part: llm.ToolCall{ID: c.id, Name: c.name, Arguments: c.input}}
 	}
-	return llm.Chunk{Part: llm.Reasoning{Provider: provider, Data: json.RawMessage(c.raw)}}
+	return llm.Chunk{Part: llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(c.raw)}}
 }
 
 // finish maps the reason to stop. One that is not known is none: to take an
