@@ -49,7 +49,8 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
 			return
 		}
-		if wire.InOnePiece(opened.Header.Get("Content-Type")) {
+		var inOnePiece bool
+		if opened.Body, inOnePiece = wire.InOnePiece(opened.Body, opened.Header); inOnePiece {
 			whole(ctx, x, opened.Body, plan.tool, yield)
 			return
 		}
@@ -57,7 +58,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		decoder := ssestream.NewDecoder(opened)
 		for !s.done && decoder.Next() {
 			if ctx.Err() != nil { // what has been read ahead is not wanted any more
-				yield(llm.Chunk{}, m.endpoint.Broken(ctx, ctx.Err()))
+				yield(llm.Chunk{}, x.Broken(ctx, ctx.Err()))
 				return
 			}
 			chunk, err := s.event(decoder.Event().Data)
@@ -68,7 +69,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		switch err := decoder.Err(); {
 		case s.done:
 		case err != nil:
-			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
+			yield(llm.Chunk{}, x.Broken(ctx, err))
 		case !s.started:
 			yield(llm.Chunk{}, x.Garbled(fmt.Errorf("the stream (Content-Type %q) has no event", opened.Header.Get("Content-Type"))))
 		}
@@ -79,7 +80,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 func whole(ctx context.Context, x *wire.Exchange, body io.Reader, tool string, yield func(llm.Chunk, error) bool) {
 	var err error
 	if x.Body, err = io.ReadAll(body); err != nil {
-		yield(llm.Chunk{}, x.Endpoint.Broken(ctx, err))
+		yield(llm.Chunk{}, x.Broken(ctx, err))
 		return
 	}
 	answer, err := response(x, tool)

@@ -15,9 +15,10 @@ import (
 // relay yields what comes in a response's body. An error is the last.
 func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		read := events(d.answer)
-		if wire.InOnePiece(d.Response.Header.Get("Content-Type")) {
-			read = onePiece(d.answer)
+		body, inOnePiece := wire.InOnePiece(d.answer, d.Response.Header)
+		read := events(body)
+		if inOnePiece {
+			read = onePiece(body)
 		}
 		r := reader{x: &d.Exchange}
 		any := false

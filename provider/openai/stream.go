@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -43,7 +42,8 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 		return
 	}
 	defer raw.Body.Close()
-	if inOnePiece(raw) {
+	var inOnePiece bool
+	if raw.Body, inOnePiece = wire.InOnePiece(raw.Body, raw.Header); inOnePiece {
 		relayWhole(ctx, x, raw, r, yield)
 		return
 	}
@@ -71,24 +71,6 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	}
 	chunks, err := r.end()
 	wire.YieldAll(chunks, err, yield)
-}
-
-// inOnePiece reports whether a response is a whole answer, or a page that a
-// proxy put in its place, and no stream of events. How it begins tells more than
-// its Content-Type, which is wrong now and then.
-func inOnePiece(raw *http.Response) bool {
-	body := bufio.NewReader(raw.Body)
-	raw.Body = struct {
-		io.Reader
-		io.Closer
-	}{body, raw.Body}
-	switch first, _ := body.Peek(1); string(first) { // an error is for who reads on
-	case "{", "[", "<":
-		return true
-	case "d", "e", "i", "r", ":", "": // data, event, id, retry, a comment
-		return false
-	}
-	return wire.InOnePiece(raw.Header.Get("Content-Type"))
 }
 
 func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r reader, yield func(llm.Chunk, error) bool) {
