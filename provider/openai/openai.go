@@ -230,17 +230,7 @@ func New(model string, opts Options) (*Model, error) {
 // tools that leaves it out
 // (https://api-docs.deepseek.com/guides/thinking_mode#tool-calls).
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	params, asked, err := m.params(req, false)
-	if err != nil {
-		return nil, m.endpoint.BadRequest(err)
-	}
-	x := wire.Exchange{Endpoint: m.endpoint}
-	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
-	_, err = m.completions.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
-	if err := m.failed(ctx, &x, asked, err); err != nil {
-		return nil, err
-	}
-	return response(&x)
+	return m.complete(ctx, req, m)
 }
 
 // Stream sends the request, once, and yields the answer as it comes. What
@@ -250,18 +240,20 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 // missing can't be known. A server that ignores the wish for a stream, and
 // answers in one piece, is understood.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
-	return func(yield func(llm.Chunk, error) bool) {
-		params, asked, err := m.params(req, true)
-		if err != nil {
-			yield(llm.Chunk{}, m.endpoint.BadRequest(err))
-			return
-		}
-		x := wire.Exchange{Endpoint: m.endpoint, Stream: true}
-		var raw *http.Response
-		_, err = m.completions.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
-		m.relay(ctx, &x, raw, asked, err, &completion{x: &x}, yield)
-	}
+	return m.stream(ctx, req, m)
 }
+
+func (m *Model) prepare(req *llm.Request, stream bool) (sender, feature, error) {
+	params, asked, err := m.params(req, stream)
+	return func(ctx context.Context, opts ...option.RequestOption) error {
+		_, err := m.completions.New(ctx, params, opts...)
+		return err
+	}, asked, err
+}
+
+func (m *Model) whole(x *wire.Exchange) (*llm.Response, error) { return response(x) }
+
+func (m *Model) events(x *wire.Exchange) reader { return &completion{x: x} }
 
 // apiError returns the SDK's error of a response, with what it holds of the
 // request cleared: the SDK's own holds the key and the prompt, for

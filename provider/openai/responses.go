@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
-	"net/http"
 	"strings"
 
 	"github.com/openai/openai-go/v3/option"
-	"github.com/openai/openai-go/v3/packages/ssestream"
 	"github.com/openai/openai-go/v3/responses"
 
 	"llmcall/endpoint"
@@ -53,35 +51,27 @@ func NewResponses(model string, opts Options) (*Responses, error) {
 // System messages at the start go out as instructions. The API has no Stop and
 // no Seed: they are errors.
 func (m *Responses) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	params, asked, err := m.params(req, false)
-	if err != nil {
-		return nil, m.endpoint.BadRequest(err)
-	}
-	x := wire.Exchange{Endpoint: m.endpoint}
-	var body []byte
-	_, err = m.service.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
-	if err := m.failed(ctx, &x, asked, err); err != nil {
-		return nil, err
-	}
-	return stored(&x)
+	return m.complete(ctx, req, m)
 }
 
 // Stream sends the request, once, and yields the answer as it comes. A stream
 // without its last event (response.completed, .incomplete or .failed) was cut
 // off. An error in the stream is what its code says, whatever the status was.
 func (m *Responses) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
-	return func(yield func(llm.Chunk, error) bool) {
-		params, asked, err := m.params(req, true)
-		if err != nil {
-			yield(llm.Chunk{}, m.endpoint.BadRequest(err))
-			return
-		}
-		x := wire.Exchange{Endpoint: m.endpoint, Stream: true}
-		var raw *http.Response
-		_, err = m.service.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
-		m.relay(ctx, &x, raw, asked, err, &items{x: &x}, yield)
-	}
+	return m.stream(ctx, req, m)
 }
+
+func (m *Responses) prepare(req *llm.Request, stream bool) (sender, feature, error) {
+	params, asked, err := m.params(req, stream)
+	return func(ctx context.Context, opts ...option.RequestOption) error {
+		_, err := m.service.New(ctx, params, opts...)
+		return err
+	}, asked, err
+}
+
+func (m *Responses) whole(x *wire.Exchange) (*llm.Response, error) { return stored(x) }
+
+func (m *Responses) events(x *wire.Exchange) reader { return &items{x: x} }
 
 // stored makes an answer of a response's body, or the error that it is.
 func stored(x *wire.Exchange) (*llm.Response, error) {
@@ -187,20 +177,12 @@ type items struct {
 	calls      bool
 }
 
-func (s *items) whole() (*llm.Response, error) { return stored(s.x) }
-
 func (s *items) end() ([]llm.Chunk, error) { return nil, nil }
 
-func (s *items) read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error) {
-	if isDone(event) || len(event.Data) == 0 {
-		return nil, isDone(event), nil
-	}
-	if err := errorEvent(s.x, event); err != nil {
-		return nil, true, err
-	}
+func (s *items) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var e responses.ResponseStreamEventUnion
-	if err := json.Unmarshal(event.Data, &e); err != nil {
-		return nil, true, s.x.GarbledPart(event.Data, err)
+	if err := json.Unmarshal(data, &e); err != nil {
+		return nil, true, s.x.GarbledPart(data, err)
 	}
 	var chunk llm.Chunk
 	if !s.begun {

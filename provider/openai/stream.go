@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
 
 	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/ssestream"
 
 	"llmcall/failure"
@@ -18,20 +20,62 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
+// An api is one of OpenAI's two, as the adapter speaks it.
+type api interface {
+	// prepare returns what sends the request by the SDK, and what it asks for that
+	// the server may not have.
+	prepare(req *llm.Request, stream bool) (send sender, asked feature, err error)
+	// whole reads an answer that came in one piece, in x.Body.
+	whole(x *wire.Exchange) (*llm.Response, error)
+	// events returns a reader of the answer's stream.
+	events(x *wire.Exchange) reader
+}
+
+type sender func(context.Context, ...option.RequestOption) error
+
 // reader makes chunks of the events of a stream.
 type reader interface {
-	// read takes the next event. An error ends the stream; so does done.
-	read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error)
+	// read takes the data of the next event. An error ends the stream; so does
+	// done.
+	read(data []byte) (chunks []llm.Chunk, done bool, err error)
 	// end returns what is known only when the stream has ended without an error.
 	end() ([]llm.Chunk, error)
-	// whole reads an answer that came in one piece, in x.Body.
-	whole() (*llm.Response, error)
+}
+
+// complete sends the request, once, and reads the answer.
+func (c *connection) complete(ctx context.Context, req *llm.Request, a api) (*llm.Response, error) {
+	send, asked, err := a.prepare(req, false)
+	if err != nil {
+		return nil, c.endpoint.BadRequest(err)
+	}
+	x := wire.Exchange{Endpoint: c.endpoint}
+	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
+	err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
+	if err := c.failed(ctx, &x, asked, err); err != nil {
+		return nil, err
+	}
+	return a.whole(&x)
+}
+
+// stream sends the request, once, and yields the answer as it comes.
+func (c *connection) stream(ctx context.Context, req *llm.Request, a api) iter.Seq2[llm.Chunk, error] {
+	return func(yield func(llm.Chunk, error) bool) {
+		send, asked, err := a.prepare(req, true)
+		if err != nil {
+			yield(llm.Chunk{}, c.endpoint.BadRequest(err))
+			return
+		}
+		x := wire.Exchange{Endpoint: c.endpoint, Stream: true}
+		var raw *http.Response
+		err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
+		c.relay(ctx, &x, raw, asked, err, a, yield)
+	}
 }
 
 // relay yields what comes of a request for a stream. raw and err are what the
 // SDK returned. Events are read with the SDK's decoder, and not with its Stream,
 // which takes "error": null for an error, and hides whether [DONE] came.
-func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, r reader,
+func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, a api,
 	yield func(llm.Chunk, error) bool) {
 	if failed := c.failed(ctx, x, asked, err); failed != nil {
 		yield(llm.Chunk{}, failed)
@@ -44,10 +88,10 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	defer raw.Body.Close()
 	var inOnePiece bool
 	if raw.Body, inOnePiece = wire.InOnePiece(raw.Body, raw.Header); inOnePiece {
-		relayWhole(ctx, x, raw, r, yield)
+		relayWhole(ctx, x, raw, a, yield)
 		return
 	}
-	events, done := 0, false
+	r, events, done := a.events(x), 0, false
 	decoder := ssestream.NewDecoder(raw)
 	for !done && decoder.Next() {
 		if ctx.Err() != nil { // what was read before is in a buffer, and would still come
@@ -55,7 +99,7 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 		}
 		var chunks []llm.Chunk
 		events++
-		chunks, done, err = r.read(decoder.Event())
+		chunks, done, err = readEvent(x, decoder.Event(), r)
 		if !wire.YieldAll(chunks, err, yield) {
 			return
 		}
@@ -73,13 +117,13 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	wire.YieldAll(chunks, err, yield)
 }
 
-func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r reader, yield func(llm.Chunk, error) bool) {
+func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, a api, yield func(llm.Chunk, error) bool) {
 	var err error
 	if x.Body, err = io.ReadAll(raw.Body); err != nil {
 		yield(llm.Chunk{}, x.Broken(ctx, err))
 		return
 	}
-	answer, err := r.whole()
+	answer, err := a.whole(x)
 	if err != nil {
 		yield(llm.Chunk{}, err)
 		return
@@ -104,9 +148,18 @@ func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r rea
 	wire.YieldAll(chunks, nil, yield)
 }
 
-// isDone reports whether an event is the mark of a stream's end.
-func isDone(event ssestream.Event) bool {
-	return bytes.Equal(bytes.TrimSpace(event.Data), []byte("[DONE]"))
+// readEvent reads an event: what is alike in both APIs here, all else by r.
+func readEvent(x *wire.Exchange, event ssestream.Event, r reader) (chunks []llm.Chunk, done bool, err error) {
+	switch data := bytes.TrimSpace(event.Data); {
+	case len(data) == 0:
+		return nil, false, nil
+	case string(data) == "[DONE]":
+		return nil, true, nil
+	}
+	if err := errorEvent(x, event); err != nil {
+		return nil, true, err
+	}
+	return r.read(event.Data)
 }
 
 // errorEvent returns the error that an event tells of; nil if it tells of none.
@@ -144,21 +197,10 @@ type pieces struct {
 	arguments strings.Builder
 }
 
-func (s *completion) whole() (*llm.Response, error) { return response(s.x) }
-
-func (s *completion) read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error) {
-	if isDone(event) {
-		return nil, true, nil
-	}
-	if len(bytes.TrimSpace(event.Data)) == 0 {
-		return nil, false, nil
-	}
-	if err := errorEvent(s.x, event); err != nil {
-		return nil, true, err
-	}
+func (s *completion) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var piece sdk.ChatCompletionChunk
-	if err := json.Unmarshal(event.Data, &piece); err != nil {
-		return nil, true, s.x.GarbledPart(event.Data, err)
+	if err := json.Unmarshal(data, &piece); err != nil {
+		return nil, true, s.x.GarbledPart(data, err)
 	}
 	var chunk llm.Chunk
 	if !s.begun {
