@@ -10,6 +10,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 	"llmcall/provider/openai"
 )
 
@@ -168,8 +169,8 @@ func TestAzureFailures(t *testing.T) {
 		{429, `{"error":{"code":"429","message":"Rate limit exceeded."}}`, []string{"X-Ratelimit-Reset-Tokens", "-1"}, failure.RateLimited, ""},
 		{410, `{"error":{"code":"ServiceModelDeprecating","message":"gone"}}`, nil, failure.ModelNotFound, "ServiceModelDeprecating"},
 	} {
-		e := newEcho(t)
-		e.handle = reply(step.status, step.body, append(step.headers, "Apim-Request-Id", "apim-1")...)
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = reply(step.status, step.body, append(step.headers, "Apim-Request-Id", "apim-1")...)
 		m, err := openai.New("gpt-6-luna", openai.Options{Server: "azure", APIKey: key, BaseURL: e.URL, HTTPClient: e.Client()})
 		if err != nil {
 			t.Fatal(err)
