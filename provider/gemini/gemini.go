@@ -196,9 +196,22 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	return whole(&d.Exchange)
 }
 
-// whole reads an answer that came in one piece, as the stream of one event that
-// it is.
+// whole reads an answer that came in one piece.
 func whole(x *wire.Exchange) (*llm.Response, error) {
+	chunks, err := wholeChunks(x)
+	if err != nil {
+		return nil, err
+	}
+	var answer llm.Assembly
+	for _, chunk := range chunks {
+		answer.Add(chunk)
+	}
+	return answer.Response(), nil
+}
+
+// wholeChunks reads an answer that came in one piece, as the stream of one event
+// that it is.
+func wholeChunks(x *wire.Exchange) ([]llm.Chunk, error) {
 	r := reader{x: x}
 	chunks, err := r.read(x.Body)
 	if err != nil {
@@ -207,11 +220,7 @@ func whole(x *wire.Exchange) (*llm.Response, error) {
 	if !r.answered {
 		return nil, x.Garbled(errNoCandidates)
 	}
-	var answer llm.Assembly
-	for _, chunk := range append(chunks, r.end()...) {
-		answer.Add(chunk)
-	}
-	return answer.Response(), nil
+	return append(chunks, r.end()...), nil
 }
 
 // Stream sends the request, once, and yields the answer as it comes; see

@@ -15,14 +15,19 @@ import (
 // relay yields what comes in a response's body. An error is the last.
 func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
+		if ctx.Err() != nil { // it ended between the header and here
+			yield(llm.Chunk{}, d.Broken(ctx, ctx.Err()))
+			return
+		}
 		body, inOnePiece := wire.InOnePiece(d.answer, d.Response.Header)
-		read := events(body)
 		if inOnePiece {
-			read = onePiece(body)
+			chunks, err := d.readWhole(ctx, body)
+			wire.YieldAll(chunks, err, yield)
+			return
 		}
 		r := reader{x: &d.Exchange}
 		any := false
-		for e, err := range read {
+		for e, err := range events(body) {
 			var chunks []llm.Chunk
 			switch {
 			case ctx.Err() != nil || err != nil: // what was read before would still come
@@ -53,11 +58,14 @@ type event struct {
 	stray bool
 }
 
-func onePiece(body io.Reader) iter.Seq2[event, error] {
-	return func(yield func(event, error) bool) {
-		data, err := io.ReadAll(body)
-		yield(event{data: data}, err)
+// readWhole reads an answer that came in one piece though a stream was asked
+// for.
+func (d *delivery) readWhole(ctx context.Context, body io.Reader) ([]llm.Chunk, error) {
+	var err error
+	if d.Body, err = io.ReadAll(body); err != nil {
+		return nil, d.Broken(ctx, err)
 	}
+	return wholeChunks(&d.Exchange)
 }
 
 // events reads the events of a body

@@ -98,7 +98,6 @@ func whatIsNotAnEventIsSkipped(t *testing.T, a Adapter) {
 		"no space":              strings.ReplaceAll(events, "data: ", "data:"),
 		"data on several lines": strings.ReplaceAll(events, `,"`, ",\ndata: \""),
 		"a mark of byte order":  "\ufeff" + events,
-		"something after":       events + a.Text("more"),
 	} {
 		for _, contentType := range []string{"text/event-stream", "text/plain", ""} {
 			m := a.answeredBy(t, Reply(200, body, "Content-Type", contentType))
