@@ -68,17 +68,19 @@ func TestContract(t *testing.T) {
 		Refusals: refusals, Failures: failures, Interrupt: interrupts, Requests: rejected,
 		RewritesSchemas: true,
 		InvalidUTF8:     invalidUTF8,
-		SDK: func(err error) (providertest.SDKError, bool) {
-			api, ok := errors.AsType[*sdk.Error](err)
-			if !ok {
-				return providertest.SDKError{}, false
-			}
-			return providertest.SDKError{
-				Status: api.StatusCode, Request: string(api.DumpRequest(true)), Response: string(api.DumpResponse(true)),
-				Printed: fmt.Sprint(api.Response.Request.Header) + api.RawJSON() + api.RequestID + fmt.Sprint(api.Response.Header),
-			}, true
-		},
+		SDK:             sdkError,
 	})
+}
+
+func sdkError(err error) (providertest.SDKError, bool) {
+	api, ok := errors.AsType[*sdk.Error](err)
+	if !ok {
+		return providertest.SDKError{}, false
+	}
+	return providertest.SDKError{
+		Status: api.StatusCode, Request: string(api.DumpRequest(true)), Response: string(api.DumpResponse(true)),
+		Printed: fmt.Sprint(api.Request.Header, api.Response.Request.Header) + api.RawJSON() + api.RequestID,
+	}, true
 }
 
 // problem is an error as Anthropic sends it.

@@ -83,11 +83,13 @@ func TestContract(t *testing.T) {
 		},
 		Requests:    rejected,
 		InvalidUTF8: invalidUTF8,
-		SDK: func(err error) (providertest.SDKError, bool) {
-			api, ok := errors.AsType[genai.APIError](err)
-			return providertest.SDKError{Status: api.Code, Printed: fmt.Sprintf("%+v", api)}, ok
-		},
+		SDK:         sdkError,
 	})
+}
+
+func sdkError(err error) (providertest.SDKError, bool) {
+	api, ok := errors.AsType[genai.APIError](err)
+	return providertest.SDKError{Status: api.Code, Printed: fmt.Sprintf("%+v", api)}, ok
 }
 
 var foreign = map[string]string{

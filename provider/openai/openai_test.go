@@ -132,7 +132,7 @@ func sdkError(err error) (providertest.SDKError, bool) {
 	}
 	return providertest.SDKError{
 		Status: api.StatusCode, Request: string(api.DumpRequest(true)), Response: string(api.DumpResponse(true)),
-		Printed: fmt.Sprint(api.Response.Request.Header) + api.RawJSON() + api.Message + api.Code,
+		Printed: fmt.Sprint(api.Request.Header, api.Response.Request.Header) + api.RawJSON() + api.Message + api.Code,
 	}, true
 }
 
