@@ -178,12 +178,9 @@ const key = providertest.Key
 var (
 	server     = providertest.Server
 	reply      = providertest.Reply
-	hijack     = providertest.Hijack
 	same       = providertest.Same
 	secretFree = providertest.SecretFree
 )
-
-type roundTrip = providertest.RoundTrip
 
 // prompt is a request that would be seen wherever it leaks.
 var prompt = llm.Prompt("the prompt")

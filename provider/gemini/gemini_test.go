@@ -227,8 +227,6 @@ var (
 	secretFree = providertest.SecretFree
 )
 
-type roundTrip = providertest.RoundTrip
-
 // model makes one of the server's.
 func model(t *testing.T, s *httptest.Server, change func(*gemini.Options)) *gemini.Model {
 	t.Helper()
