@@ -128,7 +128,7 @@ var failures = []providertest.Failure{
 	{`{"type":"error","error":{"type":"billing_error","message":"Pay."}}`, failure.QuotaExhausted, "billing_error", "Pay."},
 	{`{"type":"message"}`, failure.Transient, "", `the answer has no content: {"type":"message"}`},
 	{`{"content":"hi"}`, failure.Transient, "", `the answer has no content: {"content":"hi"}`},
-	{`{"content":[7]}`, failure.Transient, "", `a block of the answer is no object: {"content":[7]}`},
+	{`{"content":[7]}`, failure.Transient, "", `a block of the answer is not an object: {"content":[7]}`},
 }
 
 func errorEvent(data string) string { return "event: error\ndata: " + data + "\n\n" }
@@ -152,17 +152,17 @@ var interrupts = []providertest.Failure{
 }
 
 var rejected = []providertest.Rejected{
-	{"messages: takes at least one message of", llm.Prompt(" \n")},
-	{"messages: takes at least one message of", &llm.Request{Messages: []llm.Message{llm.System("x")}}},
-	{"messages[1] (assistant): parts[0]: data of anthropic's reasoning: takes a JSON object", providertest.Said(llm.RoleAssistant, llm.Reasoning{Provider: "anthropic", Data: []byte("null")})},
+	{"messages: must have at least one message of", llm.Prompt(" \n")},
+	{"messages: must have at least one message of", &llm.Request{Messages: []llm.Message{llm.System("x")}}},
+	{"messages[1] (assistant): parts[0]: data of anthropic's reasoning: must be a JSON object", providertest.Said(llm.RoleAssistant, llm.Reasoning{Provider: "anthropic", Data: []byte("null")})},
 	{"messages[1] (assistant): parts[0]: data of anthropic's reasoning", providertest.Said(llm.RoleAssistant, llm.Reasoning{Provider: "anthropic"})},
 	{"seed 7: Anthropic's API has none", providertest.With(func(r *llm.Request) { r.Seed = new(int64(7)) })},
 	{"extra: stream: is set by the request itself", providertest.WithExtra("stream", true)},
 	{"extra: model: is set", providertest.WithExtra("model", "x")},
 	{"extra: messages: is set", providertest.WithExtra("messages", nil)},
-	{`extra: "": takes names`, providertest.WithExtra("", 1)},
+	{`extra: "": must be the name`, providertest.WithExtra("", 1)},
 	{"unsupported type: chan int", providertest.WithExtra("x", make(chan int))},
-	{"extra: system: takes the place of the instructions", providertest.With(func(r *llm.Request) {
+	{"extra: system: replaces the instructions", providertest.With(func(r *llm.Request) {
 		r.Schema, r.Extra = &llm.Schema{JSON: json.RawMessage(`{"type":"array"}`)}, map[string]any{"system": "x"}
 	})},
 }

@@ -75,7 +75,7 @@ func (m *Model) plan(req *llm.Request) (plan, error) {
 	}
 	given := req.Schema.JSON
 	if err := isObject(given); err != nil {
-		return plan{}, fmt.Errorf("takes a JSON Schema that is a JSON object: %w", err)
+		return plan{}, fmt.Errorf("must be a JSON Schema that is a JSON object: %w", err)
 	}
 	v, known := claude(m.endpoint.Model)
 	beside := len(req.Tools) > 0

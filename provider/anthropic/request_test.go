@@ -102,7 +102,7 @@ func TestRequestBody(t *testing.T) {
 				{"role":"assistant","content":[{"type":"tool_use","id":"functions_f_0","name":"f","input":{"INVALID_JSON":"{broken"}},
 					{"type":"tool_use","id":"b","name":"g","input":{"INVALID_JSON":"[1]"}}]},
 				{"role":"user","content":[
-					{"type":"tool_result","tool_use_id":"functions_f_0","is_error":true,"content":[{"type":"text","text":"the tool failed, and says no more"}]},
+					{"type":"tool_result","tool_use_id":"functions_f_0","is_error":true,"content":[{"type":"text","text":"the tool failed and gave no details"}]},
 					{"type":"tool_result","tool_use_id":"b"},
 					{"type":"text","text":"Hurry."}]}]`,
 		},

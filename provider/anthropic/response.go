@@ -37,7 +37,7 @@ func response(x *wire.Exchange, tool string) (*llm.Response, error) {
 	var ending ending
 	for _, block := range message.Content {
 		if isObject(json.RawMessage(block.RawJSON())) != nil {
-			return nil, x.Garbled(errors.New("a block of the answer is no object"))
+			return nil, x.Garbled(errors.New("a block of the answer is not an object"))
 		}
 		answer.Add(ending.block(content{
 			kind: block.Type, text: block.Text, id: block.ID, name: block.Name, input: block.Input, raw: block.RawJSON(),

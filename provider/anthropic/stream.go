@@ -128,7 +128,7 @@ func (s *stream) event(data []byte) (llm.Chunk, error) {
 		return llm.Chunk{}, nil
 	}
 	if !json.Valid(data) {
-		return s.garbled(data, errors.New("an event is no JSON"))
+		return s.garbled(data, errors.New("an event is not JSON"))
 	}
 	if gjson.GetBytes(data, "error").Exists() {
 		if err := s.x.ErrorWithin(data); err != nil {
@@ -192,7 +192,7 @@ func (s *stream) start(data []byte, e sdk.MessageStreamEventUnion) (llm.Chunk, e
 	case s.open[e.Index] != nil:
 		return s.garbled(data, errors.New("a block begins within itself"))
 	case isObject(json.RawMessage(c.RawJSON())) != nil:
-		return s.garbled(data, errors.New("a block of the answer is no object"))
+		return s.garbled(data, errors.New("a block of the answer is not an object"))
 	}
 	if s.open == nil {
 		s.open = make(map[int64]*block)

@@ -109,7 +109,7 @@ func environment(t *testing.T, variables map[string]string) {
 
 func TestNamesThatCannotBeInAnAddress(t *testing.T) {
 	for _, name := range []string{"m?key=" + key[:4], "a/../b", "m#", "m%2f"} {
-		if m, err := gemini.New(name, gemini.Options{APIKey: key}); err == nil || m != nil || !strings.Contains(err.Error(), "can stand in an address") {
+		if m, err := gemini.New(name, gemini.Options{APIKey: key}); err == nil || m != nil || !strings.Contains(err.Error(), "can be part of an address") {
 			t.Errorf("%q: got %v, %v", name, m, err)
 		}
 	}
@@ -193,22 +193,22 @@ var failures = []providertest.Failure{
 }
 
 var rejected = []providertest.Rejected{
-	{"messages: takes at least one message that is not the system's", &llm.Request{Messages: []llm.Message{llm.System("x")}}},
-	{"messages[1] (user): parts[0]: url: takes an address of http, https or gs", providertest.Said(llm.RoleUser, llm.Image{URL: "file:///cat.png"})},
-	{"messages[1] (user): parts[0]: url: takes an address of http, https or gs", providertest.Said(llm.RoleUser, llm.Image{URL: "data:image/png;base64,AAAA"})},
-	{"messages[1] (assistant): parts[0]: takes text, tool calls and reasoning", providertest.Said(llm.RoleAssistant, llm.Image{})},
-	{"messages[1] (assistant): parts[0]: data: takes a JSON object", providertest.Said(llm.RoleAssistant, reasoning(`{`))},
-	{"messages[1] (assistant): parts[0]: data: takes a JSON object", providertest.Said(llm.RoleAssistant, reasoning(``))},
-	{`messages[1] (tool): parts[0]: call_id "1": takes that of a tool call of an earlier message`, providertest.Said(llm.RoleTool, llm.ToolResult{CallID: "1"})},
+	{"messages: must have at least one message that is not the system's", &llm.Request{Messages: []llm.Message{llm.System("x")}}},
+	{"messages[1] (user): parts[0]: url: must be an http, https or gs address", providertest.Said(llm.RoleUser, llm.Image{URL: "file:///cat.png"})},
+	{"messages[1] (user): parts[0]: url: must be an http, https or gs address", providertest.Said(llm.RoleUser, llm.Image{URL: "data:image/png;base64,AAAA"})},
+	{"messages[1] (assistant): parts[0]: must be text, a tool call or reasoning", providertest.Said(llm.RoleAssistant, llm.Image{})},
+	{"messages[1] (assistant): parts[0]: data: must be a JSON object", providertest.Said(llm.RoleAssistant, reasoning(`{`))},
+	{"messages[1] (assistant): parts[0]: data: must be a JSON object", providertest.Said(llm.RoleAssistant, reasoning(``))},
+	{`messages[1] (tool): parts[0]: call_id "1": must be that of a tool call in an earlier message`, providertest.Said(llm.RoleTool, llm.ToolResult{CallID: "1"})},
 	{"max_tokens 2147483648", providertest.With(func(r *llm.Request) { r.MaxTokens = 1 << 31 })},
 	{"temperature +Inf", providertest.With(func(r *llm.Request) { r.Temperature = new(math.Inf(1)) })},
-	{"seed 2147483648: takes a number from", providertest.With(func(r *llm.Request) { r.Seed = new(int64(1 << 31)) })},
-	{"stop: has 6 sequences: takes at most 5", providertest.With(func(r *llm.Request) { r.Stop = []string{"1", "2", "3", "4", "5", "6"} })},
+	{"seed 2147483648: must be a number from", providertest.With(func(r *llm.Request) { r.Seed = new(int64(1 << 31)) })},
+	{"stop: must have at most 5 sequences, has 6", providertest.With(func(r *llm.Request) { r.Stop = []string{"1", "2", "3", "4", "5", "6"} })},
 	{`extra: the field "model"`, providertest.WithExtra("model", "x")},
 	{`extra: the field "contents"`, providertest.WithExtra("contents", "x")},
 	{`extra: the field "stream"`, providertest.WithExtra("stream", true)},
 	{`extra: the field "f"`, providertest.WithExtra("f", func() {})},
-	{`extra: the field "generationConfig": takes an object`, providertest.WithExtra("generationConfig", 1)},
+	{`extra: the field "generationConfig": must be an object`, providertest.WithExtra("generationConfig", 1)},
 }
 
 const invalidUTF8 = `{"contents":[{"role":"user","parts":[{"text":"a\ufffdb\u0000\ufffd"}]},

@@ -124,7 +124,7 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 		return nil, err
 	}
 	if opts.APIVersion != "" && server.Name != azure {
-		return nil, errors.New("openai: APIVersion: takes a version only for the server " + azure)
+		return nil, errors.New("openai: APIVersion: must be empty unless Server is " + azure)
 	}
 	name := opts.Name
 	if name == "" && responses {

@@ -28,7 +28,7 @@ const (
 
 func (m SchemaMode) check() error {
 	if modes := []SchemaMode{"", SchemaNative, SchemaShown, SchemaObject, SchemaPrompt}; !slices.Contains(modes, m) {
-		return fmt.Errorf("openai: Schema %q: takes %s, %s, %s or %s", m, SchemaNative, SchemaShown, SchemaObject, SchemaPrompt)
+		return fmt.Errorf("openai: Schema %q: must be %s, %s, %s or %s", m, SchemaNative, SchemaShown, SchemaObject, SchemaPrompt)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func serverNamed(name string) (Server, error) {
 		}
 		names = append(names, s.Name)
 	}
-	return Server{}, fmt.Errorf("openai: Server %q: takes one of %s", name, strings.Join(names, ", "))
+	return Server{}, fmt.Errorf("openai: Server %q: must be one of %s", name, strings.Join(names, ", "))
 }
 
 // ownHost reports whether host is OpenAI's, one of its regions, or Azure's.
