@@ -37,15 +37,22 @@ type Options struct {
 	// BaseURL is the address of a server that speaks the provider's protocol.
 	// Default: the provider's environment variable, else its own address.
 	BaseURL string
-	// HTTPClient sends the requests. Default: one that all models share.
+	// HTTPClient sends the requests. A redirect is followed only within the
+	// origin of the base URL and only if it keeps the method, whatever the client's
+	// CheckRedirect says. Default: a client that all models share, and that waits
+	// at most 10 minutes for the header of a response; the context given to
+	// Complete bounds everything.
 	HTTPClient *http.Client
 	// Endpoint names what the model's calls share with others: a circuit breaker,
-	// a pacer and a retry budget. It is shown in logs. Default: calls share these
-	// by the model's full name, the address and the API key.
+	// a pacer and a retry budget. It is shown in logs. Set it where the credential
+	// is not APIKey but one that HTTPClient adds. Default: calls to the same full
+	// name at the same address with the same API key share these.
 	Endpoint string
-	// AllowPlainHTTP lets the key go over plain http to a host on the internet.
-	// Default false: plain http is for this machine and for private networks, and
-	// Open refuses any other address.
+	// AllowPlainHTTP permits sending the key over plain http to a host on the
+	// internet. Default false: plain http is for this machine and for private
+	// networks, which are private addresses and names such as "vllm", "gpu.local"
+	// and "llm.internal". Any other address is an error, since everybody on the way
+	// could read the key.
 	AllowPlainHTTP bool
 }
 

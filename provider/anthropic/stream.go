@@ -20,12 +20,12 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// Stream sends the request, once, and yields the answer as it comes; see
-// Complete. The input of the tool that a schema is asked for by is yielded as
-// text. A stream without message_stop ends without a Finish if it ends cleanly,
-// and in an error of kind Transient if it breaks, or holds what can't be read.
-// An error event is an error of the kind that it names, never of its status,
-// 200. Of a stream at most wire.MaxAnswer bytes are read.
+// Stream sends the request once, and yields the answer as it arrives; see
+// [Model.Complete]. If a schema is requested by a tool, the tool's input is
+// yielded as text. A stream without message_stop ends without a Finish if it ends
+// cleanly, and in an error of kind Transient if it breaks or can't be read. An
+// error event is classified by the type that it names, not by the status, which
+// is 200. At most 64 MiB are read.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		params, plan, err := m.params(req)
@@ -57,7 +57,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		s := stream{x: x, tool: plan.tool}
 		decoder := ssestream.NewDecoder(opened)
 		for !s.done && decoder.Next() {
-			if ctx.Err() != nil { // what has been read ahead is not wanted any more
+			if ctx.Err() != nil { // what has been read ahead is not handed on
 				yield(llm.Chunk{}, x.Broken(ctx, ctx.Err()))
 				return
 			}
@@ -121,8 +121,8 @@ type block struct {
 	signature strings.Builder
 }
 
-// event takes the data of the next event, and returns what it adds to the
-// answer. What is not known is skipped; so are pings.
+// event reads the data of the next event, and returns what it adds to the
+// answer. Unknown events are skipped; so are pings.
 func (s *stream) event(data []byte) (llm.Chunk, error) {
 	if strings.TrimSpace(string(data)) == "" {
 		return llm.Chunk{}, nil

@@ -221,8 +221,8 @@ func TestAzureAnswersThatWereNotFiltered(t *testing.T) {
 func TestNewNamesWhatIsWrongWithTheServer(t *testing.T) {
 	for want, opts := range map[string]openai.Options{
 		`openai: Server "mistral": must be one of openai, azure, openrouter`:                   {Server: "mistral", APIKey: key},
-		"azure: no address: set the environment variable AZURE_OPENAI_ENDPOINT, or":          {Server: "azure", APIKey: key},
-		"openai: APIVersion: must be empty unless Server is azure":                      {APIVersion: "2024-10-21", APIKey: key},
+		"azure: no address: set the environment variable AZURE_OPENAI_ENDPOINT, or":            {Server: "azure", APIKey: key},
+		"openai: APIVersion: must be empty unless Server is azure":                             {APIVersion: "2024-10-21", APIKey: key},
 		`openai: Schema "xml": must be json_schema, json_schema+prompt, json_object or prompt`: {Schema: "xml", APIKey: key},
 		"groq: the environment variable GROQ_API_KEY: must be a key of printable ASCII":        {Server: "groq"},
 		"groq: BaseURL: must be an http or https address such as https://api.groq.com/o":       {Server: "groq", APIKey: key, BaseURL: "x"},
