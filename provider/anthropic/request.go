@@ -265,7 +265,7 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 		if err := isObject(p.Data); err != nil {
 			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", classify.Anthropic, err)
 		}
-		// Whatever sort of block it is: it goes back as it came.
+		// Whatever kind of block it is, it is sent back unchanged.
 		block := param.Override[sdk.ThinkingBlockParam](p.Data)
 		return sdk.ContentBlockParamUnion{OfThinking: &block}, true, nil
 	}
@@ -281,8 +281,8 @@ func isThinking(block sdk.ContentBlockParamUnion) bool {
 	return kind.Type == "thinking" || kind.Type == "redacted_thinking"
 }
 
-// input returns the arguments of a tool call as the API takes them back: an
-// object. What is none is wrapped, as
+// input returns the arguments of a tool call as the API accepts them: an object.
+// Anything else is wrapped, as
 // https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
 // advises.
 func input(arguments json.RawMessage) json.RawMessage {

@@ -58,7 +58,7 @@ type content struct {
 	raw                  string
 }
 
-// ending is what the end of an answer depends on beside the reason to stop.
+// ending is what the end of an answer depends on besides the finish reason.
 type ending struct{ called, answered bool }
 
 // block makes a chunk of a block. What is neither text nor a call of a tool of
@@ -78,9 +78,9 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 	return llm.Chunk{Part: llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(c.raw)}}
 }
 
-// finish maps the reason to stop. One that is not known is none: to take an
-// answer for whole that is not is the worse mistake. So is pause_turn: the
-// provider broke off a long turn of its own tools.
+// finish maps the finish reason. An unknown reason counts as missing: to treat
+// a truncated answer as complete would be the worse error. So does
+// pause_turn: the provider broke off a long turn of its own tools.
 func (e *ending) finish(reason sdk.StopReason) llm.Finish {
 	switch reason {
 	case sdk.StopReasonEndTurn, sdk.StopReasonStopSequence, sdk.StopReasonToolUse:

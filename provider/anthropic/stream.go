@@ -228,7 +228,7 @@ func (s *stream) grow(e sdk.MessageStreamEventUnion) llm.Chunk {
 	return llm.Chunk{}
 }
 
-// stop ends a block, and makes of it what it would be in a response that is not
+// stop ends a block, and returns what it would be in a response that is not
 // streamed.
 func (s *stream) stop(index int64) (llm.Chunk, error) {
 	b := s.open[index]

@@ -60,8 +60,7 @@ const (
 	roleModel = "model"
 )
 
-// noSignature stands in the place of the signature of a call that no Gemini
-// model made. Gemini 3 refuses the first call of a turn without any
+// noSignature replaces the signature of a call that no Gemini model made. Gemini 3 refuses the first call of a turn without any
 // (https://ai.google.dev/gemini-api/docs/thought-signatures, "FAQs").
 const noSignature = "skip_thought_signature_validator"
 
@@ -257,7 +256,7 @@ func (c *conversation) turn(role string, message llm.Message, convert func(llm.P
 // append adds parts to the last turn, if it is of the role, else as a new one.
 func (c *conversation) append(role string, parts []any) {
 	if len(parts) == 0 {
-		parts = []any{textPart("")} // a turn without parts is none
+		parts = []any{textPart("")} // a turn must have parts
 	}
 	if last := len(c.turns) - 1; last >= 0 && c.turns[last].Role == role {
 		c.turns[last].Parts = append(c.turns[last].Parts, parts...)

@@ -53,8 +53,8 @@ func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 // event is one of a stream's.
 type event struct {
 	data []byte
-	// stray says that data is what stood where an event should, and is none: an
-	// error often comes so, as JSON over several lines.
+	// stray says that data is not an event, but what was found instead of one: an
+	// error often arrives like this, as JSON over several lines.
 	stray bool
 }
 
@@ -70,11 +70,11 @@ func (d *delivery) readWhole(ctx context.Context, body io.Reader) ([]llm.Chunk, 
 
 // events reads the events of a body
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html), except that
-// a carriage return alone ends no line, that the last event needs no empty line
-// behind it, and that what is no field is not dropped. Fields other than data
-// have no use here; an event without data is none, and neither is [DONE], which
-// some servers add. An error is that of the body, and the last. An event's data
-// is valid until the next.
+// a carriage return alone does not end a line, that the last event needs no empty
+// line after it, and that what is not a field is not dropped. Fields other than
+// data are not used; an event without data is skipped, and so is "[DONE]", which
+// some servers add. An error is that of reading the body, and ends the events. The
+// data of an event is valid until the next.
 func events(body io.Reader) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
 		lines := bufio.NewReader(body)
@@ -115,7 +115,7 @@ func events(body io.Reader) iter.Seq2[event, error] {
 
 // readLine reads a line, whose end it takes off. It is valid until the next, and
 // copied to long only where the reader's buffer does not hold it. (A
-// bufio.Scanner would search a long line anew with each piece that comes.)
+// bufio.Scanner would search a long line again with each piece that arrives.)
 func readLine(r *bufio.Reader, long *bytes.Buffer) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {

@@ -17,8 +17,8 @@ import (
 	"llmcall/picture"
 )
 
-// params puts a request into the SDK's words, and says what it asks for that
-// the server may not have. An error names the field that the protocol can't
+// params converts a request to the SDK's types, and returns what it asks for
+// that the server may lack. An error names the field that the protocol can't
 // express.
 func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewParams, feature, error) {
 	params := sdk.ChatCompletionNewParams{Model: m.endpoint.Model}
@@ -98,7 +98,7 @@ func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mod
 	return instruct(messages, req.Schema.JSON), mode, asked, nil
 }
 
-// check returns an error for what no server takes, in the words of either API.
+// check returns an error for what no server accepts, by either API.
 func check(req *llm.Request) error {
 	if req == nil || len(req.Messages) == 0 {
 		return errors.New("messages: must have at least one message")
@@ -242,7 +242,7 @@ func assistantMessage(message llm.Message, provider string) sdk.ChatCompletionMe
 			},
 		})
 	}
-	// Content may be missing only beside tool calls.
+	// Content may be missing only if there are tool calls.
 	if text := message.Text(); text != "" || len(assistant.ToolCalls) == 0 {
 		assistant.Content.OfString = param.NewOpt(text)
 	}
@@ -289,7 +289,7 @@ func checkTool(tool llm.Tool) error {
 	return nil
 }
 
-// schemaName is what a schema without a name is called: the protocol wants one.
+// schemaName is the name of a schema without one: the protocol requires it.
 const schemaName = "answer"
 
 func responseFormat(schema llm.Schema) *shared.ResponseFormatJSONSchemaParam {

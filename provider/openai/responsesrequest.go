@@ -76,10 +76,9 @@ func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNew
 	return params, asked, nil
 }
 
-// thinks reports whether a model may be one that reasons: OpenAI refuses the
-// wish for encrypted reasoning with a 400 where it is none ("Encrypted content
-// is not supported with this model"). The models that don't are the old ones,
-// whose names are known.
+// thinks reports whether a model may be a reasoning model: for others, OpenAI
+// refuses a request for encrypted reasoning with a 400 ("Encrypted content is not
+// supported with this model"). Those are the old models, whose names are known.
 func thinks(model string) bool {
 	name := strings.TrimPrefix(model, "ft:")
 	for _, old := range []string{"gpt-3", "gpt-4", "chatgpt-"} {

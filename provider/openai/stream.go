@@ -20,7 +20,7 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// An api is one of OpenAI's two, as the adapter speaks it.
+// An api is one of OpenAI's two APIs, as the adapter uses it.
 type api interface {
 	// prepare returns what sends the request by the SDK, and what it asks for that
 	// the server may not have.
@@ -72,9 +72,9 @@ func (c *connection) stream(ctx context.Context, req *llm.Request, a api) iter.S
 	}
 }
 
-// relay yields what comes of a request for a stream. raw and err are what the
-// SDK returned. Events are read with the SDK's decoder, and not with its Stream,
-// which takes "error": null for an error, and hides whether [DONE] came.
+// relay yields the chunks of a stream that was requested. raw and err are what
+// the SDK returned. Events are read with the SDK's decoder, and not with its
+// Stream, which treats "error": null as an error, and hides whether "[DONE]" came.
 func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, a api,
 	yield func(llm.Chunk, error) bool) {
 	if failed := c.failed(ctx, x, asked, err); failed != nil {
@@ -94,7 +94,7 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	r, events, done := a.events(x), 0, false
 	decoder := ssestream.NewDecoder(raw)
 	for !done && decoder.Next() {
-		if ctx.Err() != nil { // what was read before is in a buffer, and would still come
+		if ctx.Err() != nil { // what was read before is in a buffer, and would still be yielded
 			break
 		}
 		var chunks []llm.Chunk
@@ -148,7 +148,7 @@ func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, a api
 	wire.YieldAll(chunks, nil, yield)
 }
 
-// readEvent reads an event: what is alike in both APIs here, all else by r.
+// readEvent reads an event: what both APIs have in common here, the rest by r.
 func readEvent(x *wire.Exchange, event ssestream.Event, r reader) (chunks []llm.Chunk, done bool, err error) {
 	switch data := bytes.TrimSpace(event.Data); {
 	case len(data) == 0:
@@ -162,9 +162,9 @@ func readEvent(x *wire.Exchange, event ssestream.Event, r reader) (chunks []llm.
 	return r.read(event.Data)
 }
 
-// errorEvent returns the error that an event tells of; nil if it tells of none.
+// errorEvent returns the error that an event reports; nil if it reports none.
 func errorEvent(x *wire.Exchange, event ssestream.Event) error {
-	if bytes.Contains(event.Data, []byte(`"error"`)) { // few have it: the others are parsed but once
+	if bytes.Contains(event.Data, []byte(`"error"`)) { // few have it: the others are parsed only once
 		if err := x.ErrorWithin(event.Data); err != nil {
 			return err
 		}

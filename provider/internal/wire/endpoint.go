@@ -1,6 +1,6 @@
-// Package wire is what the adapters of the providers share: the address and the
-// key of a provider, the HTTP client, what went over the wire, and the errors
-// that are made of it. It knows no SDK.
+// Package wire is what the adapters share: the address and the key of a
+// provider, the HTTP client, what was sent and received, and the errors that
+// follow from it. It does not depend on any SDK.
 package wire
 
 import (
@@ -57,7 +57,7 @@ type Config struct {
 }
 
 // New makes an endpoint, and returns the key, which is "" where none is needed.
-// It makes no call. An error names the field, or the environment variable, that
+// It makes no request. An error names the field, or the environment variable, that
 // is missing or wrong, and never what may be a secret.
 func New(c Config) (*Endpoint, string, error) {
 	if c.Model == "" || strings.ContainsFunc(c.Model, notInName) {
@@ -85,7 +85,7 @@ func New(c Config) (*Endpoint, string, error) {
 	}, key, nil
 }
 
-// checkShare refuses a name of an endpoint that can't be shown: names stand in
+// checkShare refuses the name of an endpoint that can't be shown: names appear in
 // logs and on pages.
 func (c *Config) checkShare(key string) error {
 	if strings.TrimSpace(c.Share) != c.Share || strings.ContainsFunc(c.Share, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -287,7 +287,7 @@ func Client(given *http.Client) *http.Client {
 // sharedClient's limit on the wait for a header is that of OpenAI's SDK.
 var sharedClient = sync.OnceValue(func() *http.Client {
 	shared, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // replaced by the program, for tracing say: it knows what it wants
+	if !ok { // replaced by the program, for tracing perhaps: it has its reasons
 		return http.DefaultClient
 	}
 	transport := shared.Clone()
