@@ -44,8 +44,8 @@ const hello = `{
 func TestContract(t *testing.T) {
 	providertest.Run(t, providertest.Adapter{
 		Provider: "anthropic", Model: "claude-haiku-5-5",
-		New: func(model string, o providertest.Options) (llm.Streamer, error) {
-			return providertest.Opened(anthropic.New(model, anthropic.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
+		New: func(name string, o providertest.Options) (llm.Streamer, error) {
+			return providertest.Opened(anthropic.New(name, anthropic.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
 		},
 		KeyVariable: anthropic.KeyVariable, BaseURLVariable: anthropic.BaseURLVariable,
 		Foreign: map[string]string{

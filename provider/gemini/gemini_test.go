@@ -52,8 +52,8 @@ func TestContract(t *testing.T) {
 	limited := problem(429, "RESOURCE_EXHAUSTED", "Slow down, "+key+".", `{"@type":"a.RetryInfo","retryDelay":"34s"}`)
 	providertest.Run(t, providertest.Adapter{
 		Provider: "gemini", Model: "gemini-3.5-flash-lite",
-		New: func(model string, o providertest.Options) (llm.Streamer, error) {
-			return providertest.Opened(gemini.New(model, gemini.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
+		New: func(name string, o providertest.Options) (llm.Streamer, error) {
+			return providertest.Opened(gemini.New(name, gemini.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
 		},
 		KeyVariable: gemini.KeyVariable, BaseURLVariable: gemini.BaseURLVariable,
 		Foreign: foreign,

@@ -46,8 +46,8 @@ const hello = `{
 func TestContract(t *testing.T) {
 	providertest.Run(t, providertest.Adapter{
 		Provider: "openai", Model: "gpt-6-luna",
-		New: func(model string, o providertest.Options) (llm.Streamer, error) {
-			return providertest.Opened(openai.New(model, openai.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
+		New: func(name string, o providertest.Options) (llm.Streamer, error) {
+			return providertest.Opened(openai.New(name, openai.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
 		},
 		KeyVariable: openai.KeyVariable, BaseURLVariable: openai.BaseURLVariable,
 		Foreign: foreign, ForeignHeaders: foreignHeaders,
@@ -57,9 +57,9 @@ func TestContract(t *testing.T) {
 			Message: llm.Assistant("Hello! How can I assist you today?"), Finish: llm.FinishStop, Model: "gpt-6-luna-2026-08-06",
 			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
 		},
-		Begin:    sent(`{"model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}`) + sent(delta("")),
-		Text:     func(piece string) string { return sent(delta(piece)) },
-		End:      sent(stopped("stop")) + sent(counted) + sent(done),
+		Begin:    dataEvent(`{"model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}`) + dataEvent(delta("")),
+		Text:     func(piece string) string { return dataEvent(delta(piece)) },
+		End:      dataEvent(stopped("stop")) + dataEvent(counted) + dataEvent(done),
 		Refusals: refusals, Failures: failures, Interrupt: interrupts,
 		InvalidUTF8: invalidUTF8,
 		SDK:         sdkError,
@@ -69,12 +69,12 @@ func TestContract(t *testing.T) {
 func TestContractOfResponses(t *testing.T) {
 	text := func(piece string) string {
 		quoted, _ := json.Marshal(piece)
-		return sent(`{"type":"response.output_text.delta","item_id":"msg_1","delta":` + string(quoted) + `}`)
+		return dataEvent(`{"type":"response.output_text.delta","item_id":"msg_1","delta":` + string(quoted) + `}`)
 	}
 	providertest.Run(t, providertest.Adapter{
 		Provider: "openai-responses", Prefix: "openai", Model: "gpt-6-luna",
-		New: func(model string, o providertest.Options) (llm.Streamer, error) {
-			return providertest.Opened(openai.NewResponses(model, openai.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
+		New: func(name string, o providertest.Options) (llm.Streamer, error) {
+			return providertest.Opened(openai.NewResponses(name, openai.Options{APIKey: o.APIKey, BaseURL: o.BaseURL, Name: o.Name, HTTPClient: o.HTTPClient}))
 		},
 		KeyVariable: openai.KeyVariable, BaseURLVariable: openai.BaseURLVariable,
 		Foreign: foreign, ForeignHeaders: foreignHeaders,
@@ -84,9 +84,9 @@ func TestContractOfResponses(t *testing.T) {
 			Message: llm.Assistant("Hello!"), Finish: llm.FinishStop, Model: "gpt-6-luna-2026-08-06",
 			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
 		},
-		Begin:    sent(`{"type":"response.created","response":{"status":"in_progress","error":null,"output":[]}}`),
+		Begin:    dataEvent(`{"type":"response.created","response":{"status":"in_progress","error":null,"output":[]}}`),
 		Text:     text,
-		End:      sent(`{"type":"response.completed","response":{"status":"completed","output":[],"usage":{}}}`),
+		End:      dataEvent(`{"type":"response.completed","response":{"status":"completed","output":[],"usage":{}}}`),
 		Refusals: refusals,
 		Failures: []providertest.Failure{
 			{`{"output":null}`, failure.Transient, "", ""},
@@ -94,11 +94,11 @@ func TestContractOfResponses(t *testing.T) {
 			{`{"error":{"code":"insufficient_quota","message":"No."}}`, failure.QuotaExhausted, "insufficient_quota", "No."},
 		},
 		Interrupt: []providertest.Failure{
-			{sent(`{"type":"error","code":"insufficient_quota","message":"You exceeded your current quota.","param":null,"sequence_number":2}`), failure.QuotaExhausted, "insufficient_quota", ""},
+			{dataEvent(`{"type":"error","code":"insufficient_quota","message":"You exceeded your current quota.","param":null,"sequence_number":2}`), failure.QuotaExhausted, "insufficient_quota", ""},
 			{"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\",\"message\":\"No.\"}}\n\n",
 				failure.QuotaExhausted, "insufficient_quota", "No."},
-			{sent(`{"type":"error","code":"server_is_overloaded","message":"Busy."}`), failure.Overloaded, "server_is_overloaded", "Busy."},
-			{sent("garbage"), failure.Transient, "", ""},
+			{dataEvent(`{"type":"error","code":"server_is_overloaded","message":"Busy."}`), failure.Overloaded, "server_is_overloaded", "Busy."},
+			{dataEvent("garbage"), failure.Transient, "", ""},
 		},
 		NoStop: true,
 		InvalidUTF8: `{"model":"gpt-6-luna","store":false,"include":["reasoning.encrypted_content"],"input":[{"role":"user","content":"a�b\u0000�"},
@@ -136,8 +136,8 @@ func sdkError(err error) (providertest.SDKError, bool) {
 	}, true
 }
 
-// sent is an event with this data.
-func sent(data string) string { return "data: " + data + "\n\n" }
+// dataEvent is an event with this data.
+func dataEvent(data string) string { return "data: " + data + "\n\n" }
 
 // problem is an error as OpenAI sends it.
 func problem(code, kind, message string) string {
@@ -197,15 +197,15 @@ var failures = []providertest.Failure{
 }
 
 var interrupts = []providertest.Failure{
-	{sent(`{"error":{"message":"No.","type":"insufficient_quota","code":"insufficient_quota"}}`), failure.QuotaExhausted, "insufficient_quota", ""},
-	{sent(`{"error":{"message":"Slow down.","type":"rate_limit_error","code":"slow_down"}}`), failure.Overloaded, "slow_down", ""},
+	{dataEvent(`{"error":{"message":"No.","type":"insufficient_quota","code":"insufficient_quota"}}`), failure.QuotaExhausted, "insufficient_quota", ""},
+	{dataEvent(`{"error":{"message":"Slow down.","type":"rate_limit_error","code":"slow_down"}}`), failure.Overloaded, "slow_down", ""},
 	{"event: error\ndata: {\"error\":{\"message\":\"No.\",\"code\":\"rate_limit_exceeded\"}}\n\n", failure.RateLimited, "rate_limit_exceeded", ""},
 	{"event: error\ndata: {\"message\":\"No.\",\"code\":\"rate_limit_exceeded\"}\n\n", failure.RateLimited, "rate_limit_exceeded", ""},
 	{"event: error\ndata: {}\n\n", failure.Transient, "", ""},
-	{sent(`{"id":"1","error":{"code":502,"message":"upstream"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`), failure.Transient, "502", ""},
-	{sent(`{"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":503,"message":"overloaded"}}]}`), failure.Overloaded, "503", ""},
-	{sent(`{"error":"server busy, please try again. maximum pending requests exceeded"}`), failure.Overloaded, "", ""},
-	{sent(`{"error":{"message":"` + key + ` is bad","code":"invalid_api_key"}}`), failure.Unauthorized, "invalid_api_key", ""},
+	{dataEvent(`{"id":"1","error":{"code":502,"message":"upstream"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`), failure.Transient, "502", ""},
+	{dataEvent(`{"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":503,"message":"overloaded"}}]}`), failure.Overloaded, "503", ""},
+	{dataEvent(`{"error":"server busy, please try again. maximum pending requests exceeded"}`), failure.Overloaded, "", ""},
+	{dataEvent(`{"error":{"message":"` + key + ` is bad","code":"invalid_api_key"}}`), failure.Unauthorized, "invalid_api_key", ""},
 }
 
 const invalidUTF8 = `{"model":"gpt-6-luna","messages":[{"role":"user","content":"a�b\u0000�"},

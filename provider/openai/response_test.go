@@ -95,7 +95,7 @@ func FuzzStream(f *testing.F) {
 				Endpoint: c.endpoint, Stream: true, Sent: true, Whole: true, Status: 200,
 				Response: &http.Response{Header: http.Header{}},
 			}
-			for _, a := range []api{new(Model), new(Responses)} {
+			for _, a := range []dialect{new(Model), new(Responses)} {
 				raw := &http.Response{Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body))}
 				ended := false
 				c.relay(t.Context(), x, raw, 0, nil, a, func(chunk llm.Chunk, err error) bool {

@@ -279,8 +279,8 @@ func TestResponsesStreams(t *testing.T) {
 
 func TestResponsesStreamThatIsDoneWithoutAnEndWasCutOff(t *testing.T) {
 	e := providertest.NewEcho(t, providertest.Events(
-		sent(`{"type":"response.created","response":{"status":"in_progress","error":null,"output":[]}}`),
-		sent(`{"type":"response.output_text.delta","item_id":"msg_1","delta":"half"}`), sent(done)))
+		dataEvent(`{"type":"response.created","response":{"status":"in_progress","error":null,"output":[]}}`),
+		dataEvent(`{"type":"response.output_text.delta","item_id":"msg_1","delta":"half"}`), dataEvent(done)))
 	got, err := providertest.Streamed(t, t.Context(), responsesModel(t, e, nil), llm.Prompt("the prompt"))
 	if err != nil || got.Text() != "half" || got.Finish != llm.FinishNone {
 		t.Errorf("got %+v, %v", got, err)

@@ -20,8 +20,8 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// An api is one of OpenAI's two APIs, as the adapter uses it.
-type api interface {
+// A dialect is one of OpenAI's two APIs, as the adapter uses it.
+type dialect interface {
 	// prepare returns what sends the request by the SDK, and what it asks for that
 	// the server may not have.
 	prepare(req *llm.Request, stream bool) (send sender, asked feature, err error)
@@ -43,8 +43,8 @@ type reader interface {
 }
 
 // complete sends the request, once, and reads the answer.
-func (c *connection) complete(ctx context.Context, req *llm.Request, a api) (*llm.Response, error) {
-	send, asked, err := a.prepare(req, false)
+func (c *connection) complete(ctx context.Context, req *llm.Request, d dialect) (*llm.Response, error) {
+	send, asked, err := d.prepare(req, false)
 	if err != nil {
 		return nil, c.endpoint.BadRequest(err)
 	}
@@ -54,13 +54,13 @@ func (c *connection) complete(ctx context.Context, req *llm.Request, a api) (*ll
 	if err := c.failed(ctx, &x, asked, err); err != nil {
 		return nil, err
 	}
-	return a.whole(&x)
+	return d.whole(&x)
 }
 
 // stream sends the request, once, and yields the answer as it comes.
-func (c *connection) stream(ctx context.Context, req *llm.Request, a api) iter.Seq2[llm.Chunk, error] {
+func (c *connection) stream(ctx context.Context, req *llm.Request, d dialect) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		send, asked, err := a.prepare(req, true)
+		send, asked, err := d.prepare(req, true)
 		if err != nil {
 			yield(llm.Chunk{}, c.endpoint.BadRequest(err))
 			return
@@ -68,14 +68,14 @@ func (c *connection) stream(ctx context.Context, req *llm.Request, a api) iter.S
 		x := wire.Exchange{Endpoint: c.endpoint, Stream: true}
 		var raw *http.Response
 		err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
-		c.relay(ctx, &x, raw, asked, err, a, yield)
+		c.relay(ctx, &x, raw, asked, err, d, yield)
 	}
 }
 
 // relay yields the chunks of a stream that was requested. raw and err are what
 // the SDK returned. Events are read with the SDK's decoder, and not with its
 // Stream, which treats "error": null as an error, and hides whether "[DONE]" came.
-func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, a api,
+func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, d dialect,
 	yield func(llm.Chunk, error) bool) {
 	if failed := c.failed(ctx, x, asked, err); failed != nil {
 		yield(llm.Chunk{}, failed)
@@ -88,10 +88,10 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	defer raw.Body.Close()
 	var inOnePiece bool
 	if raw.Body, inOnePiece = wire.InOnePiece(raw.Body, raw.Header); inOnePiece {
-		relayWhole(ctx, x, raw, a, yield)
+		relayWhole(ctx, x, raw, d, yield)
 		return
 	}
-	r, events, done := a.events(x), 0, false
+	r, events, done := d.events(x), 0, false
 	decoder := ssestream.NewDecoder(raw)
 	for !done && decoder.Next() {
 		if ctx.Err() != nil { // what was read before is in a buffer, and would still be yielded
@@ -117,13 +117,13 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	wire.YieldAll(chunks, err, yield)
 }
 
-func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, a api, yield func(llm.Chunk, error) bool) {
+func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, d dialect, yield func(llm.Chunk, error) bool) {
 	var err error
 	if x.Body, err = io.ReadAll(raw.Body); err != nil {
 		yield(llm.Chunk{}, x.Broken(ctx, err))
 		return
 	}
-	answer, err := a.whole(x)
+	answer, err := d.whole(x)
 	if err != nil {
 		yield(llm.Chunk{}, err)
 		return
