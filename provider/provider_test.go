@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"llmcall/classify"
 	"llmcall/llm"
 	"llmcall/provider"
+	_ "llmcall/provider/all"
 	"llmcall/provider/openai"
 )
 
@@ -79,10 +81,18 @@ func TestOpenKnowsEveryNameOfTheTable(t *testing.T) {
 	}
 }
 
-func TestTheTableHasEveryServer(t *testing.T) {
+// The names of this module are in an order that no import changes.
+func TestTheNamesAreThoseOfTheAdapters(t *testing.T) {
+	want := []string{
+		"openai", "openai-responses", "anthropic", "gemini", "azure", "azure-responses", "openrouter", "groq", "together", "deepseek",
+		"vllm", "llamacpp", "ollama",
+	}
+	if names := provider.Names(); !slices.Equal(names, want) {
+		t.Errorf("got %v", names)
+	}
 	rows := map[string]provider.Provider{}
 	for _, p := range provider.All() {
-		if p.Name == "" || p.KeyVariable == "" || rows[p.Name].Name != "" || p.Default != "" && !strings.HasPrefix(p.Default, p.Name+"/") {
+		if p.KeyVariable == "" || p.BaseURL == "" && p.BaseURLVariable == "" || p.Default != "" && !strings.HasPrefix(p.Default, p.Name+"/") {
 			t.Errorf("%+v", p)
 		}
 		rows[p.Name] = p
@@ -95,24 +105,24 @@ func TestTheTableHasEveryServer(t *testing.T) {
 			t.Errorf("%s-responses: %v", s.Name, ok)
 		}
 	}
-	if names := provider.Names(); len(names) != len(rows) || names[0] != "openai" {
-		t.Errorf("got %v", names)
-	}
 }
 
 func TestOpenNamesWhatIsWrong(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "")
 	t.Setenv("OPENAI_BASE_URL", "")
 	for name, want := range map[string]string{
-		"":                "the providers are: openai",
-		"gpt-6-luna":      `model "gpt-6-luna": takes provider/model`,
-		"openai":          "takes provider/model",
-		"openai/":         "takes provider/model",
-		"/gpt":            "the providers are: openai",
-		"closedai/gpt":    `model "closedai/gpt": takes provider/model, such as openai/gpt-6-luna; the providers are: openai`,
-		"OpenAI/gpt":      "the providers are: openai",
-		"openai/gpt 6":    `model "gpt 6"`,
-		"openai/gpt-luna": "OPENAI_API_KEY",
+		"":                 "known providers: openai",
+		"gpt-6-luna":       `model "gpt-6-luna": must be provider/model, such as openai/gpt-6-luna; known providers: openai, openai-responses, anthropic, gemini, azure`,
+		"openai":           "must be provider/model",
+		"openai/":          "must be provider/model",
+		"/gpt":             "known providers: openai",
+		"closedai/gpt":     `model "closedai/gpt": unknown provider "closedai"; known providers, the most similar first: openai, `,
+		"antrhopic/claude": "did you mean anthropic?",
+		"gorq/llama":       "did you mean groq?",
+		"OpenAI/gpt":       `unknown provider "OpenAI", did you mean openai? Known providers: openai, `,
+		"mistral/large":    `unknown provider "mistral"; known providers, the most similar first: `,
+		"openai/gpt 6":     `model "gpt 6"`,
+		"openai/gpt-luna":  "OPENAI_API_KEY",
 	} {
 		m, err := provider.Open(name, provider.Options{})
 		if m != nil || err == nil || !strings.Contains(err.Error(), want) {
@@ -126,8 +136,8 @@ func TestDefaultIsThatOfTheKeyInTheEnvironment(t *testing.T) {
 		environment map[string]string
 		want        string // "" if there is none
 	}{
-		{map[string]string{"OPENAI_API_KEY": "sk-1"}, provider.DefaultOpenAI},
-		{map[string]string{"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1"}, provider.DefaultOpenAI},
+		{map[string]string{"OPENAI_API_KEY": "sk-1"}, "openai/" + openai.DefaultModel},
+		{map[string]string{"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1"}, "openai/" + openai.DefaultModel},
 		{map[string]string{"GROQ_API_KEY": "gsk-1", "OPENROUTER_API_KEY": "or-1"}, "openrouter/openrouter/auto"},
 		{map[string]string{"OPENAI_API_KEY": " \n", "GROQ_API_KEY": "gsk-1"}, "groq/openai/gpt-oss-120b"},
 		{map[string]string{"DEEPSEEK_API_KEY": "sk-1"}, "deepseek/deepseek-v4-flash"},

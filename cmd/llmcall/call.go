@@ -16,6 +16,7 @@ import (
 	"llmcall/llm"
 	"llmcall/picture"
 	"llmcall/provider"
+	"llmcall/provider/openai"
 	"llmcall/validate"
 
 	"github.com/spf13/cobra"
@@ -286,7 +287,7 @@ func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
 	if name == "" {
 		var known bool
 		if name, known = provider.Default(os.Getenv); !known && f.baseURL != "" {
-			name = provider.DefaultOpenAI
+			name = "openai/" + openai.DefaultModel
 		}
 	}
 	if name == "" { // nothing is invented unless that was asked for: a job that lost its environment would go on with fiction

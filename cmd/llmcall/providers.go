@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"llmcall/provider"
+	_ "llmcall/provider/all" // the model's name comes from the user
 
 	"github.com/spf13/cobra"
 )

@@ -7,21 +7,20 @@ import (
 
 	"llmcall/classify"
 	"llmcall/failure"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
-// Classify makes of an error of Anthropic's SDK what the adapter would make of
-// it, a [*failure.Error], for a program that calls the SDK itself, in an llm.Func
-// say: its kind decides about retries, fallbacks and the circuit breaker, and a
-// Retry-After is obeyed. Switch the SDK's own retries off by
+// Classify converts an error of Anthropic's SDK to a [*failure.Error], as the
+// adapter does, for a program that calls the SDK itself, for example in an
+// [llm.Func]: its kind decides about retries, fallbacks and the circuit breaker,
+// and a Retry-After is obeyed. Switch the SDK's own retries off by
 // option.WithMaxRetries(0).
 //
-// It takes the SDK's *anthropic.Error, of a stream too, for whatever server the
-// SDK was pointed at, and a failure of the network. The error that it returns
-// wraps the SDK's, from which the key, the prompt and cookies are removed; its
-// Provider is "anthropic", or the host of another server. nil is nil, and any
-// other error is returned as it is, one of a context and one that is classified
-// among them.
+// It converts the SDK's *anthropic.Error, of a stream too, whatever server the SDK
+// was pointed at, and network failures. The result wraps the SDK's error, from
+// which the key, the prompt and cookies are removed; its Provider is "anthropic",
+// or the host of another server. nil stays nil, and any other error is returned
+// unchanged, including one of a context and one that is classified.
 func Classify(err error) error {
 	foreign := wire.Foreign{Protocol: classify.Anthropic, Home: DefaultBaseURL}
 	api, ok := errors.AsType[*sdk.Error](err)

@@ -8,6 +8,7 @@ import (
 	sdk "github.com/anthropics/anthropic-sdk-go"
 	"pgregory.net/rapid"
 
+	"llmcall/classify"
 	"llmcall/llm"
 )
 
@@ -16,9 +17,9 @@ func anyMessage(t *rapid.T) llm.Message {
 	text := rapid.SampledFrom([]llm.Part{llm.Text(""), llm.Text(" \n"), llm.Text("x"), llm.Text("x \n")})
 	call := rapid.SampledFrom([]llm.Part{
 		llm.ToolCall{ID: "a", Name: "f"}, llm.ToolCall{ID: "", Name: "f", Arguments: json.RawMessage("{")},
-		llm.Reasoning{Provider: provider, Data: json.RawMessage(`{"type":"thinking"}`)},
-		llm.Reasoning{Provider: provider, Data: json.RawMessage(`{"type":"redacted_thinking"}`)},
-		llm.Reasoning{Provider: provider, Data: json.RawMessage(`{"type":"server_tool_use"}`)},
+		llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(`{"type":"thinking"}`)},
+		llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(`{"type":"redacted_thinking"}`)},
+		llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(`{"type":"server_tool_use"}`)},
 		llm.Reasoning{Provider: "gemini", Data: json.RawMessage(`7`)},
 	})
 	result := rapid.SampledFrom([]llm.Part{llm.ToolResult{CallID: "a"}, llm.ToolResult{CallID: "a", Content: "x"}, llm.ToolResult{CallID: "a", IsError: true}})

@@ -53,7 +53,7 @@ func depth(raw []byte) int {
 	return deepest
 }
 
-// A member is one of an object's, with its name and value as they stand.
+// A member is a member of an object, with its name and value unchanged.
 type member struct {
 	name       string
 	raw, value string

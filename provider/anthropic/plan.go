@@ -15,12 +15,9 @@ import (
 	"github.com/anthropics/anthropic-sdk-go/packages/param"
 	"github.com/tidwall/gjson"
 
-	"llmcall/classify"
 	"llmcall/failure"
 	"llmcall/llm"
 )
-
-const provider = classify.Anthropic
 
 // way is how the answer is asked for.
 type way int
@@ -78,7 +75,7 @@ func (m *Model) plan(req *llm.Request) (plan, error) {
 	}
 	given := req.Schema.JSON
 	if err := isObject(given); err != nil {
-		return plan{}, fmt.Errorf("takes a JSON Schema that is a JSON object: %w", err)
+		return plan{}, fmt.Errorf("must be a JSON Schema that is a JSON object: %w", err)
 	}
 	v, known := claude(m.endpoint.Model)
 	beside := len(req.Tools) > 0
@@ -164,8 +161,8 @@ func (p plan) ask(params *sdk.MessageNewParams, extra map[string]any, system str
 	return system
 }
 
-// withFormat adds the format to an output_config of the caller's, unless it has
-// one or is no object.
+// withFormat adds the format to the caller's output_config, unless it has
+// one or is not an object.
 func withFormat(own any, format json.RawMessage) any {
 	raw, err := json.Marshal(own)
 	var fields map[string]json.RawMessage
@@ -176,16 +173,16 @@ func withFormat(own any, format json.RawMessage) any {
 	return fields
 }
 
-// refusals are what a server was found not to take. A refusal of a schema (too
-// complex, say) is kept by schema, anything else counts for the model.
+// refusals are what a server has refused. The refusal of a schema (as too complex)
+// is kept by schema, any other counts for the model.
 type refusals struct {
 	mu      sync.Mutex
 	ways    [byPrompt + 1]bool
 	schemas map[[sha256.Size]byte]bool
 }
 
-// maxSchemas bounds how many schemas are kept in mind; behind that the model is
-// asked anew.
+// maxSchemas bounds how many schemas are remembered; after that the model is
+// asked again.
 const maxSchemas = 1000
 
 func (r *refusals) allow(w way, schema json.RawMessage) bool {

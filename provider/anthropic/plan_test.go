@@ -9,6 +9,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 )
 
 const (
@@ -73,12 +74,12 @@ func TestWaysToAskForASchema(t *testing.T) {
 		{"qwen3", `{"type":"array","items":{"type":"string"}}`, nil, `"text":"Answer with`},
 		{"claude-haiku-5-5", treeSchema, withTool("f"), `"text":"Unless you call a tool, ` + words},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		request := asked(step.schema)
 		if step.change != nil {
 			step.change(request)
 		}
-		got := e.sent(t, called(t, step.model, e), request)
+		got := e.Sent(t, called(t, step.model, e), request)
 		if !strings.Contains(got, step.want) {
 			t.Errorf("%s: sent %s, want %s", step.model, got, step.want)
 		}
@@ -104,13 +105,13 @@ func TestNameOfTheToolIsLegalAndNobodysElse(t *testing.T) {
 		{strings.Repeat("x", 65), nil, "answer"},
 		{"", []string{"answer_", "answer"}, "answer__"},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		request := asked(citySchema)
 		request.Schema.Name = step.name
 		for _, tool := range step.tools {
 			withTool(tool)(request)
 		}
-		got := e.sent(t, called(t, "claude-opus-4-1", e), request)
+		got := e.Sent(t, called(t, "claude-opus-4-1", e), request)
 		if !strings.Contains(got, `"name":"`+step.want+`"`) {
 			t.Errorf("%q beside %q: sent %s", step.name, step.tools, got)
 		}
@@ -118,10 +119,10 @@ func TestNameOfTheToolIsLegalAndNobodysElse(t *testing.T) {
 }
 
 func TestInstructionsFollowTheSystemPrompt(t *testing.T) {
-	e := newEcho(t)
+	e := providertest.NewEcho(t, reply(200, hello))
 	request := asked(`{"type":"array"}`)
 	request.Messages = append([]llm.Message{llm.System("Be brief.")}, request.Messages...)
-	got := e.sent(t, model(t, e.Server, nil), request)
+	got := e.Sent(t, model(t, e.Server, nil), request)
 	if want := `"system":[{"text":"Be brief.\n\nAnswer with JSON alone, without a code fence or any other text. It has to fit this JSON Schema:\n{\"type\":\"array\"}","type":"text"}]`; !strings.Contains(got, want) {
 		t.Errorf("sent %s", got)
 	}
@@ -138,9 +139,9 @@ func TestOutputConfigOfTheCallersKeepsTheFormat(t *testing.T) {
 		{nil, `null`},
 		{7, `7`},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		request := asked(citySchema, extra("output_config", step.own))
-		got := e.sent(t, model(t, e.Server, nil), request)
+		got := e.Sent(t, model(t, e.Server, nil), request)
 		var body struct {
 			OutputConfig json.RawMessage `json:"output_config"`
 		}
@@ -171,7 +172,7 @@ func TestInputOfTheToolIsTheAnswersText(t *testing.T) {
 		{"both", `{"content":[{"type":"tool_use","id":"1","name":"city","input":{}},{"type":"tool_use","id":"2","name":"f","input":{}}],"stop_reason":"tool_use"}`,
 			[]llm.Part{llm.Text("{}"), llm.ToolCall{ID: "2", Name: "f", Arguments: json.RawMessage("{}")}}, llm.FinishToolCall},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		e.Config.Handler = reply(200, step.body)
 		got := answers(t, called(t, "claude-opus-4-1", e), asked(citySchema))
 		if got.Finish != step.finish || !reflect.DeepEqual(got.Message.Parts, step.parts) {
@@ -189,7 +190,7 @@ func TestInputOfTheToolIsStreamedAsText(t *testing.T) {
 	events := []string{event(oneLine(start)), begin(0, `{"type":"tool_use","id":"1","name":"city","input":{}}`),
 		delta(0, `{"type":"input_json_delta","partial_json":"{\"city\""}`), delta(0, `{"type":"input_json_delta","partial_json":": 1}"}`), end(0),
 		event(`{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":10}}`), event(stopped)}
-	e := newEcho(t)
+	e := providertest.NewEcho(t, reply(200, hello))
 	e.Config.Handler = stream(events...)
 	m := called(t, "claude-opus-4-1", e)
 	var pieces []string
@@ -216,8 +217,8 @@ func TestInputOfTheToolIsStreamedAsText(t *testing.T) {
 
 // refusing is a server that refuses one request with this message, and answers
 // every other.
-func refusing(t *testing.T, message string) *echo {
-	e := newEcho(t)
+func refusing(t *testing.T, message string) *providertest.Echo {
+	e := providertest.NewEcho(t, reply(200, hello))
 	answer, first := e.Config.Handler, true
 	e.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if first {
@@ -258,10 +259,10 @@ func TestRefusalsAreRemembered(t *testing.T) {
 		if failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), step.message) {
 			t.Errorf("%s: got %v", step.message, err)
 		}
-		if got := e.sent(t, m, asked(citySchema)); !strings.Contains(got, step.again) {
+		if got := e.Sent(t, m, asked(citySchema)); !strings.Contains(got, step.again) {
 			t.Errorf("%s: again: sent %s, want %s", step.message, got, step.again)
 		}
-		if got := e.sent(t, m, asked(other)); !strings.Contains(got, step.next) {
+		if got := e.Sent(t, m, asked(other)); !strings.Contains(got, step.next) {
 			t.Errorf("%s: next: sent %s, want %s", step.message, got, step.next)
 		}
 	}
@@ -274,17 +275,17 @@ func TestOneRefusalDoesNotCloseTheLastWay(t *testing.T) {
 	if failure.KindOf(err) != failure.InvalidRequest {
 		t.Errorf("got %v", err)
 	}
-	if got := e.sent(t, m, asked(treeSchema)); !strings.Contains(got, "fit this JSON Schema") {
+	if got := e.Sent(t, m, asked(treeSchema)); !strings.Contains(got, "fit this JSON Schema") {
 		t.Errorf("sent %s", got)
 	}
 }
 
 func TestConversationWithFeedbackIsLegalInEveryWay(t *testing.T) {
 	for _, name := range []string{"claude-haiku-5-5", "claude-opus-4-1", "qwen3"} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		request := asked(citySchema)
 		request.Messages = append(request.Messages, llm.Assistant(`{"city": 1}`), llm.User("The city is no text."))
-		got := e.sent(t, called(t, name, e), request)
+		got := e.Sent(t, called(t, name, e), request)
 		if want := `"messages":[{"content":[{"text":"x","type":"text"}],"role":"user"},{"content":[{"text":"{\"city\": 1}","type":"text"}],"role":"assistant"},{"content":[{"text":"The city is no text.","type":"text"}],"role":"user"}]`; !strings.Contains(got, want) {
 			t.Errorf("%s: sent %s", name, got)
 		}

@@ -13,6 +13,7 @@ import (
 	sdk "github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/packages/param"
 
+	"llmcall/classify"
 	"llmcall/llm"
 	"llmcall/picture"
 )
@@ -22,7 +23,7 @@ import (
 func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	params := sdk.MessageNewParams{Model: m.endpoint.Model, MaxTokens: m.maxTokens()}
 	if req == nil || len(req.Messages) == 0 {
-		return params, plan{}, errors.New("messages: takes at least one message")
+		return params, plan{}, errors.New("messages: must have at least one message")
 	}
 	messages, err := picture.FitAll(req.Messages, picture.Anthropic)
 	if err != nil {
@@ -49,7 +50,7 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 		return params, plan{}, fmt.Errorf("schema: %w", err)
 	}
 	if _, ok := extra["system"]; ok && p.way == byPrompt {
-		return params, p, errors.New("extra: system: takes the place of the instructions by which this schema has to be asked for; use a system message")
+		return params, p, errors.New("extra: system: replaces the instructions that ask for this schema; use a system message instead")
 	}
 	system = p.ask(&params, extra, system)
 	if system != "" {
@@ -57,13 +58,13 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	}
 	switch {
 	case req.MaxTokens < 0:
-		return params, p, fmt.Errorf("max_tokens %d: takes a positive number, or 0 for %d", req.MaxTokens, m.maxTokens())
+		return params, p, fmt.Errorf("max_tokens %d: must be a positive number, or 0 for %d", req.MaxTokens, m.maxTokens())
 	case req.MaxTokens > 0:
 		params.MaxTokens = int64(req.MaxTokens)
 	}
 	if t := req.Temperature; t != nil {
 		if math.IsNaN(*t) || math.IsInf(*t, 0) {
-			return params, p, fmt.Errorf("temperature %v: takes a finite number", *t)
+			return params, p, fmt.Errorf("temperature %v: must be a finite number", *t)
 		}
 		params.Temperature = param.NewOpt(*t)
 	}
@@ -94,7 +95,7 @@ func extraFields(given map[string]any) (map[string]any, error) {
 		}
 	}
 	if _, ok := given[""]; ok {
-		return nil, errors.New(`extra: "": takes names of fields`)
+		return nil, errors.New(`extra: "": must be the name of a field`)
 	}
 	fields := make(map[string]any, len(given))
 	for name, value := range given {
@@ -135,7 +136,7 @@ func conversation(messages []llm.Message) (system string, turns []sdk.MessagePar
 		}
 	}
 	if len(turns) == 0 {
-		return "", nil, errors.New("messages: takes at least one message of a user, an assistant or a tool that is not blank")
+		return "", nil, errors.New("messages: must have at least one message of a user, an assistant or a tool that is not blank")
 	}
 	for i := range turns {
 		turns[i].Content = resultsFirst(turns[i].Content)
@@ -179,15 +180,15 @@ func turn(message llm.Message) (sdk.MessageParam, error) {
 	case llm.RoleAssistant:
 		role, convert = sdk.MessageParamRoleAssistant, assistantBlock
 	case llm.RoleTool:
-		if err := only(message, is[llm.ToolResult], "tool results"); err != nil {
+		if err := only(message, is[llm.ToolResult], "a tool result"); err != nil {
 			return sdk.MessageParam{}, err
 		}
 		if len(message.Parts) == 0 {
-			return sdk.MessageParam{}, errors.New("takes tool results, has no part")
+			return sdk.MessageParam{}, errors.New("must have a tool result, has no parts")
 		}
 		role, convert = sdk.MessageParamRoleUser, toolBlock
 	default:
-		return sdk.MessageParam{}, fmt.Errorf("takes the roles %s, %s, %s, %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+		return sdk.MessageParam{}, fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
 	}
 	turn := sdk.MessageParam{Role: role}
 	for i, p := range message.Parts {
@@ -216,10 +217,10 @@ func isText(p llm.Part) bool { return is[llm.Text](p) }
 
 // only returns an error if a part is not of the sort that the message's role
 // takes.
-func only(message llm.Message, takes func(llm.Part) bool, what string) error {
+func only(message llm.Message, fits func(llm.Part) bool, what string) error {
 	for i, p := range message.Parts {
-		if !takes(p) {
-			return fmt.Errorf("parts[%d]: takes %s, not a %T", i, what, p)
+		if !fits(p) {
+			return fmt.Errorf("parts[%d]: must be %s, got %T", i, what, p)
 		}
 	}
 	return nil
@@ -235,7 +236,7 @@ func userBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 		block, err := image(p)
 		return block, true, err
 	}
-	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("takes text and images, not a %T", p)
+	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("must be text or an image, got %T", p)
 }
 
 // image is the one place where pictures are put into the protocol's words.
@@ -258,17 +259,17 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.ToolCall:
 		return sdk.NewToolUseBlock(legalID(p.ID), input(p.Arguments), p.Name), true, nil
 	case llm.Reasoning:
-		if p.Provider != provider {
+		if p.Provider != classify.Anthropic {
 			return sdk.ContentBlockParamUnion{}, false, nil
 		}
 		if err := isObject(p.Data); err != nil {
-			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", provider, err)
+			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", classify.Anthropic, err)
 		}
-		// Whatever sort of block it is: it goes back as it came.
+		// Whatever kind of block it is, it is sent back unchanged.
 		block := param.Override[sdk.ThinkingBlockParam](p.Data)
 		return sdk.ContentBlockParamUnion{OfThinking: &block}, true, nil
 	}
-	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("takes text, tool calls and reasoning, not a %T", p)
+	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("must be text, a tool call or reasoning, got %T", p)
 }
 
 func isThinking(block sdk.ContentBlockParamUnion) bool {
@@ -280,8 +281,8 @@ func isThinking(block sdk.ContentBlockParamUnion) bool {
 	return kind.Type == "thinking" || kind.Type == "redacted_thinking"
 }
 
-// input returns the arguments of a tool call as the API takes them back: an
-// object. What is none is wrapped, as
+// input returns the arguments of a tool call as the API accepts them: an object.
+// Anything else is wrapped, as
 // https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
 // advises.
 func input(arguments json.RawMessage) json.RawMessage {
@@ -314,7 +315,7 @@ func toolBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	if result.IsError {
 		block.IsError = param.NewOpt(true)
 		if blank(content) { // "content cannot be empty if `is_error` is true"
-			content = "the tool failed, and says no more"
+			content = "the tool failed and gave no details"
 		}
 	}
 	if !blank(content) {
@@ -331,7 +332,7 @@ func tool(t llm.Tool) (sdk.ToolUnionParam, error) {
 		parameters = json.RawMessage(`{"type":"object"}`)
 	}
 	if err := isObject(parameters); err != nil {
-		return sdk.ToolUnionParam{}, fmt.Errorf("parameters of %q: takes a JSON Schema that is a JSON object: %w", t.Name, err)
+		return sdk.ToolUnionParam{}, fmt.Errorf("parameters of %q: must be a JSON Schema that is a JSON object: %w", t.Name, err)
 	}
 	converted := sdk.ToolUnionParamOfTool(param.Override[sdk.ToolInputSchemaParam](parameters), t.Name)
 	if t.Description != "" {
@@ -346,10 +347,10 @@ func isObject(raw json.RawMessage) error {
 		return err
 	}
 	if object == nil {
-		return errors.New("takes a JSON object, not null")
+		return errors.New("must be a JSON object, not null")
 	}
 	if !utf8.Valid(raw) {
-		return errors.New("takes JSON in valid UTF-8")
+		return errors.New("must be JSON in valid UTF-8")
 	}
 	return nil
 }

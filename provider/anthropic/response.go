@@ -7,9 +7,10 @@ import (
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
 
+	"llmcall/classify"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // response makes an answer of a response that claims success, or the error that
@@ -36,7 +37,7 @@ func response(x *wire.Exchange, tool string) (*llm.Response, error) {
 	var ending ending
 	for _, block := range message.Content {
 		if isObject(json.RawMessage(block.RawJSON())) != nil {
-			return nil, x.Garbled(errors.New("a block of the answer is no object"))
+			return nil, x.Garbled(errors.New("a block of the answer is not an object"))
 		}
 		answer.Add(ending.block(content{
 			kind: block.Type, text: block.Text, id: block.ID, name: block.Name, input: block.Input, raw: block.RawJSON(),
@@ -57,7 +58,7 @@ type content struct {
 	raw                  string
 }
 
-// ending is what the end of an answer depends on beside the reason to stop.
+// ending is what the end of an answer depends on besides the finish reason.
 type ending struct{ called, answered bool }
 
 // block makes a chunk of a block. What is neither text nor a call of a tool of
@@ -74,12 +75,12 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 		e.called = true
 		return llm.Chunk{Part: llm.ToolCall{ID: c.id, Name: c.name, Arguments: c.input}}
 	}
-	return llm.Chunk{Part: llm.Reasoning{Provider: provider, Data: json.RawMessage(c.raw)}}
+	return llm.Chunk{Part: llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(c.raw)}}
 }
 
-// finish maps the reason to stop. One that is not known is none: to take an
-// answer for whole that is not is the worse mistake. So is pause_turn: the
-// provider broke off a long turn of its own tools.
+// finish maps the finish reason. An unknown reason counts as missing: to treat
+// a truncated answer as complete would be the worse error. So does
+// pause_turn: the provider broke off a long turn of its own tools.
 func (e *ending) finish(reason sdk.StopReason) llm.Finish {
 	switch reason {
 	case sdk.StopReasonEndTurn, sdk.StopReasonStopSequence, sdk.StopReasonToolUse:

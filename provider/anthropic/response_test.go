@@ -1,16 +1,13 @@
 package anthropic_test
 
 import (
-	"context"
 	"encoding/json"
-	"io"
-	"net/http"
 	"reflect"
-	"strings"
 	"testing"
 
 	"llmcall/llm"
 	"llmcall/provider/anthropic"
+	"llmcall/provider/internal/providertest"
 )
 
 // answers makes a call, whole and streamed by a server that does not stream,
@@ -26,18 +23,6 @@ func answers(t *testing.T, m *anthropic.Model, request *llm.Request) *llm.Respon
 		t.Errorf("streamed: %+v, %v\nwhole:    %+v", pieces, err, whole)
 	}
 	return whole
-}
-
-func TestAnswer(t *testing.T) {
-	m := model(t, server(t, reply(200, hello, "Request-Id", "req_123")), nil)
-	got := answers(t, m, llm.Prompt("Hello!"))
-	want := &llm.Response{
-		Message: llm.Assistant("Hello! How can I assist you today?"), Finish: llm.FinishStop, Model: "claude-haiku-5-5", RequestID: "req_123",
-		Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 2},
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
 }
 
 // tools is an answer with thought, and tools of the caller's and of the
@@ -75,9 +60,9 @@ func TestAnswerWithThoughtAndTools(t *testing.T) {
 }
 
 func TestThoughtGoesBackUnchangedAndInOrder(t *testing.T) {
-	e := newEcho(t)
+	e := providertest.NewEcho(t, reply(200, hello))
 	answer := answers(t, model(t, server(t, reply(200, tools)), nil), llm.Prompt("Hello!"))
-	sent := e.sent(t, model(t, e.Server, nil), &llm.Request{Messages: []llm.Message{llm.User("x"), answer.Message, llm.User("y")}})
+	sent := e.Sent(t, model(t, e.Server, nil), &llm.Request{Messages: []llm.Message{llm.User("x"), answer.Message, llm.User("y")}})
 	var body struct {
 		Messages []struct{ Content []json.RawMessage }
 	}
@@ -127,22 +112,3 @@ func TestAnswerWithoutTextIsNoError(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
-
-func TestContextThatEndsBehindTheAnswerLosesNothing(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-		body := io.NopCloser(io.MultiReader(strings.NewReader(hello), readFunc(func([]byte) (int, error) {
-			cancel()
-			return 0, io.EOF
-		})))
-		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: r}, nil
-	})}
-	m := model(t, server(t, nil), func(o *anthropic.Options) { o.HTTPClient = client })
-	if got, err := m.Complete(ctx, llm.Prompt("x")); err != nil || got.Finish != llm.FinishStop {
-		t.Errorf("got %v, %v", got, err)
-	}
-}
-
-type readFunc func([]byte) (int, error)
-
-func (f readFunc) Read(p []byte) (int, error) { return f(p) }

@@ -17,15 +17,15 @@ import (
 	"github.com/tidwall/sjson"
 
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
-// Stream sends the request, once, and yields the answer as it comes; see
-// Complete. The input of the tool that a schema is asked for by is yielded as
-// text. A stream without message_stop ends without a Finish if it ends cleanly,
-// and in an error of kind Transient if it breaks, or holds what can't be read.
-// An error event is an error of the kind that it names, never of its status,
-// 200. Of a stream at most wire.MaxAnswer bytes are read.
+// Stream sends the request once, and yields the answer as it arrives; see
+// [Model.Complete]. If a schema is requested by a tool, the tool's input is
+// yielded as text. A stream without message_stop ends without a Finish if it ends
+// cleanly, and in an error of kind Transient if it breaks or can't be read. An
+// error event is classified by the type that it names, not by the status, which
+// is 200. At most 64 MiB are read.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		params, plan, err := m.params(req)
@@ -49,15 +49,16 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
 			return
 		}
-		if wire.InOnePiece(opened.Header.Get("Content-Type")) {
+		var inOnePiece bool
+		if opened.Body, inOnePiece = wire.InOnePiece(opened.Body, opened.Header); inOnePiece {
 			whole(ctx, x, opened.Body, plan.tool, yield)
 			return
 		}
 		s := stream{x: x, tool: plan.tool}
 		decoder := ssestream.NewDecoder(opened)
 		for !s.done && decoder.Next() {
-			if ctx.Err() != nil { // what has been read ahead is not wanted any more
-				yield(llm.Chunk{}, m.endpoint.Broken(ctx, ctx.Err()))
+			if ctx.Err() != nil { // what has been read ahead is not handed on
+				yield(llm.Chunk{}, x.Broken(ctx, ctx.Err()))
 				return
 			}
 			chunk, err := s.event(decoder.Event().Data)
@@ -68,7 +69,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		switch err := decoder.Err(); {
 		case s.done:
 		case err != nil:
-			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
+			yield(llm.Chunk{}, x.Broken(ctx, err))
 		case !s.started:
 			yield(llm.Chunk{}, x.Garbled(fmt.Errorf("the stream (Content-Type %q) has no event", opened.Header.Get("Content-Type"))))
 		}
@@ -79,7 +80,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 func whole(ctx context.Context, x *wire.Exchange, body io.Reader, tool string, yield func(llm.Chunk, error) bool) {
 	var err error
 	if x.Body, err = io.ReadAll(body); err != nil {
-		yield(llm.Chunk{}, x.Endpoint.Broken(ctx, err))
+		yield(llm.Chunk{}, x.Broken(ctx, err))
 		return
 	}
 	answer, err := response(x, tool)
@@ -120,14 +121,14 @@ type block struct {
 	signature strings.Builder
 }
 
-// event takes the data of the next event, and returns what it adds to the
-// answer. What is not known is skipped; so are pings.
+// event reads the data of the next event, and returns what it adds to the
+// answer. Unknown events are skipped; so are pings.
 func (s *stream) event(data []byte) (llm.Chunk, error) {
 	if strings.TrimSpace(string(data)) == "" {
 		return llm.Chunk{}, nil
 	}
 	if !json.Valid(data) {
-		return s.garbled(data, errors.New("an event is no JSON"))
+		return s.garbled(data, errors.New("an event is not JSON"))
 	}
 	if gjson.GetBytes(data, "error").Exists() {
 		if err := s.x.ErrorWithin(data); err != nil {
@@ -191,7 +192,7 @@ func (s *stream) start(data []byte, e sdk.MessageStreamEventUnion) (llm.Chunk, e
 	case s.open[e.Index] != nil:
 		return s.garbled(data, errors.New("a block begins within itself"))
 	case isObject(json.RawMessage(c.RawJSON())) != nil:
-		return s.garbled(data, errors.New("a block of the answer is no object"))
+		return s.garbled(data, errors.New("a block of the answer is not an object"))
 	}
 	if s.open == nil {
 		s.open = make(map[int64]*block)
@@ -227,7 +228,7 @@ func (s *stream) grow(e sdk.MessageStreamEventUnion) llm.Chunk {
 	return llm.Chunk{}
 }
 
-// stop ends a block, and makes of it what it would be in a response that is not
+// stop ends a block, and returns what it would be in a response that is not
 // streamed.
 func (s *stream) stop(index int64) (llm.Chunk, error) {
 	b := s.open[index]

@@ -12,21 +12,21 @@ import (
 	"google.golang.org/genai"
 
 	"llmcall/classify"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
-// Classify makes of an error of Google's SDK what the adapter would make of it, a
-// [*failure.Error], for a program that calls the SDK itself, in an llm.Func say:
-// its kind decides about retries, fallbacks and the circuit breaker, and a
-// RetryInfo is obeyed.
+// Classify converts an error of Google's SDK to a [*failure.Error], as the adapter
+// does, for a program that calls the SDK itself, for example in an [llm.Func]: its
+// kind decides about retries, fallbacks and the circuit breaker, and a RetryInfo
+// is obeyed.
 //
-// It takes the SDK's genai.APIError, of a stream too, and a failure of the
-// network. The error that it returns wraps the SDK's, without the key, which
-// Google quotes now and then: one that looks like a key of Google's is taken for
-// it, and so is that of the environment. The SDK keeps no header of a response,
-// so there is no RequestID, and a Retry-After that is no RetryInfo in the body is
-// lost. nil is nil, and any other error is returned as it is, one of a context
-// and one that is classified among them.
+// It converts the SDK's genai.APIError, of a stream too, and network failures. The
+// result wraps the SDK's error, without the key, which Google sometimes quotes:
+// text that looks like a Google key is removed, and so is the key of the
+// environment. The SDK keeps no header of a response, so there is no RequestID,
+// and a Retry-After header is lost: only a RetryInfo in the body counts. nil stays
+// nil, and any other error is returned unchanged, including one of a context and
+// one that is classified.
 func Classify(err error) error {
 	foreign := wire.Foreign{Protocol: classify.Gemini, Home: DefaultBaseURL}
 	api, ok := apiErrorIn(err)

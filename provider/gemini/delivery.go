@@ -11,13 +11,13 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // delivery is one request on its way through the SDK. The SDK builds the request
-// and judges an error; the body of a success it never sees. What it would make of
-// it is not fit: it panics where a list is an object, rounds numbers, drops the
-// finishMessage, ends a stream at a comment, and logs.
+// and reads errors; it never sees the body of a success. It would not read that
+// well: it panics if a list is an object, rounds numbers, drops the finishMessage,
+// ends a stream at a comment, and logs.
 type delivery struct {
 	wire.Exchange
 	answer io.ReadCloser // the body of a success, for a stream

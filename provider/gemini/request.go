@@ -60,8 +60,7 @@ const (
 	roleModel = "model"
 )
 
-// noSignature stands in the place of the signature of a call that no Gemini
-// model made. Gemini 3 refuses the first call of a turn without any
+// noSignature replaces the signature of a call that no Gemini model made. Gemini 3 refuses the first call of a turn without any
 // (https://ai.google.dev/gemini-api/docs/thought-signatures, "FAQs").
 const noSignature = "skip_thought_signature_validator"
 
@@ -69,7 +68,7 @@ const noSignature = "skip_thought_signature_validator"
 // can't express.
 func (m *Model) body(req *llm.Request) (*body, error) {
 	if req == nil || len(req.Messages) == 0 {
-		return nil, errors.New("messages: takes at least one message")
+		return nil, errors.New("messages: must have at least one message")
 	}
 	messages, err := picture.FitAll(req.Messages, picture.Gemini)
 	if err != nil {
@@ -82,7 +81,7 @@ func (m *Model) body(req *llm.Request) (*body, error) {
 		}
 	}
 	if len(talk.turns) == 0 {
-		return nil, errors.New("messages: takes at least one message that is not the system's")
+		return nil, errors.New("messages: must have at least one message that is not the system's")
 	}
 	b := &body{fields: map[string]any{"contents": talk.turns}}
 	if len(req.Tools) > 0 {
@@ -106,7 +105,7 @@ func (m *Model) body(req *llm.Request) (*body, error) {
 			config["responseMimeType"], config["responseJsonSchema"] = "application/json", req.Schema.JSON
 		} else {
 			if _, ok := req.Extra["systemInstruction"]; ok {
-				return nil, errors.New("extra: the field \"systemInstruction\" takes the place of the instruction by which this schema has to be asked for: use a system message")
+				return nil, errors.New("extra: the field \"systemInstruction\" replaces the instruction that asks for this schema; use a system message instead")
 			}
 			talk.system = append(talk.system, textPart(instruction(req.Schema.JSON)))
 		}
@@ -143,24 +142,24 @@ func settings(req *llm.Request) (map[string]any, error) {
 	config := map[string]any{}
 	switch {
 	case req.MaxTokens < 0 || req.MaxTokens > math.MaxInt32:
-		return nil, fmt.Errorf("max_tokens %d: takes a positive number up to %d, or 0 for the provider's choice", req.MaxTokens, math.MaxInt32)
+		return nil, fmt.Errorf("max_tokens %d: must be a positive number up to %d, or 0 for the provider's choice", req.MaxTokens, math.MaxInt32)
 	case req.MaxTokens > 0:
 		config["maxOutputTokens"] = req.MaxTokens
 	}
 	if t := req.Temperature; t != nil {
 		if math.IsNaN(*t) || math.IsInf(*t, 0) {
-			return nil, fmt.Errorf("temperature %v: takes a finite number", *t)
+			return nil, fmt.Errorf("temperature %v: must be a finite number", *t)
 		}
 		config["temperature"] = *t
 	}
 	if s := req.Seed; s != nil {
 		if *s < math.MinInt32 || *s > math.MaxInt32 {
-			return nil, fmt.Errorf("seed %d: takes a number from %d to %d", *s, math.MinInt32, math.MaxInt32)
+			return nil, fmt.Errorf("seed %d: must be a number from %d to %d", *s, math.MinInt32, math.MaxInt32)
 		}
 		config["seed"] = *s
 	}
 	if len(req.Stop) > maxStop {
-		return nil, fmt.Errorf("stop: has %d sequences: takes at most %d", len(req.Stop), maxStop)
+		return nil, fmt.Errorf("stop: must have at most %d sequences, has %d", maxStop, len(req.Stop))
 	}
 	if len(req.Stop) > 0 {
 		config["stopSequences"] = req.Stop
@@ -172,7 +171,7 @@ func settings(req *llm.Request) (map[string]any, error) {
 func add(extra map[string]any, fields, config map[string]any) error {
 	for name, value := range extra {
 		if name == "model" || name == "contents" || name == "stream" {
-			return fmt.Errorf("extra: the field %q: takes the name of a field other than model, contents and stream, which the call itself sets", name)
+			return fmt.Errorf("extra: the field %q: must not be model, contents or stream, which the call itself sets", name)
 		}
 		raw, err := json.Marshal(value)
 		if err != nil {
@@ -184,7 +183,7 @@ func add(extra map[string]any, fields, config map[string]any) error {
 		}
 		var within map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &within); err != nil {
-			return fmt.Errorf("extra: the field %q: takes an object: %w", name, err)
+			return fmt.Errorf("extra: the field %q: must be an object: %w", name, err)
 		}
 		for name, value := range within {
 			config[name] = value
@@ -222,7 +221,7 @@ func (c *conversation) add(message llm.Message) error {
 		for i, p := range message.Parts {
 			text, ok := p.(llm.Text)
 			if !ok {
-				return fmt.Errorf("parts[%d]: takes text, not a %T", i, p)
+				return fmt.Errorf("parts[%d]: must be text, got %T", i, p)
 			}
 			c.system = append(c.system, textPart(string(text)))
 		}
@@ -233,11 +232,11 @@ func (c *conversation) add(message llm.Message) error {
 		return c.answer(message)
 	case llm.RoleTool:
 		if len(message.Parts) == 0 {
-			return errors.New("takes tool results, has no part")
+			return errors.New("must have a tool result, has no parts")
 		}
 		return c.turn(roleUser, message, c.result)
 	}
-	return fmt.Errorf("takes the roles %s, %s, %s, %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+	return fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
 }
 
 // turn adds a message whose parts become a part each.
@@ -257,7 +256,7 @@ func (c *conversation) turn(role string, message llm.Message, convert func(llm.P
 // append adds parts to the last turn, if it is of the role, else as a new one.
 func (c *conversation) append(role string, parts []any) {
 	if len(parts) == 0 {
-		parts = []any{textPart("")} // a turn without parts is none
+		parts = []any{textPart("")} // a turn must have parts
 	}
 	if last := len(c.turns) - 1; last >= 0 && c.turns[last].Role == role {
 		c.turns[last].Parts = append(c.turns[last].Parts, parts...)
@@ -278,7 +277,7 @@ func userPart(p llm.Part) (any, error) {
 		}
 		return pictureAt(p)
 	}
-	return nil, fmt.Errorf("takes text and images, not a %T", p)
+	return nil, fmt.Errorf("must be text or an image, got %T", p)
 }
 
 // pictureAt is a picture that Google fetches, or has: one of the Files API, or of
@@ -289,7 +288,7 @@ func pictureAt(image llm.Image) (any, error) {
 	}
 	address, err := url.Parse(image.URL)
 	if err != nil || !slices.Contains([]string{"http", "https", "gs"}, address.Scheme) {
-		return nil, errors.New("url: takes an address of http, https or gs; a picture that is here goes into data")
+		return nil, errors.New("url: must be an http, https or gs address; put a picture that you have into data")
 	}
 	mediaType := image.MediaType
 	if mediaType == "" { // left out, it is what Google finds there
@@ -306,11 +305,11 @@ var mediaTypes = map[string]string{
 func (c *conversation) result(p llm.Part) (any, error) {
 	result, ok := p.(llm.ToolResult)
 	if !ok {
-		return nil, fmt.Errorf("takes tool results, not a %T", p)
+		return nil, fmt.Errorf("must be a tool result, got %T", p)
 	}
 	name, ok := c.names[result.CallID]
 	if !ok {
-		return nil, fmt.Errorf("call_id %q: takes that of a tool call of an earlier message", result.CallID)
+		return nil, fmt.Errorf("call_id %q: must be that of a tool call in an earlier message", result.CallID)
 	}
 	under := "output"
 	if result.IsError {
@@ -349,7 +348,7 @@ func (c *conversation) answer(message llm.Message) error {
 			}
 			parts = withReasoning(parts, p.Data)
 		default:
-			return fmt.Errorf("parts[%d]: takes text, tool calls and reasoning, not a %T", i, p)
+			return fmt.Errorf("parts[%d]: must be text, a tool call or reasoning, got %T", i, p)
 		}
 	}
 	if firstCall >= 0 && !signed && !c.old {
@@ -393,13 +392,13 @@ func arguments(written json.RawMessage) json.RawMessage {
 func isObject(raw json.RawMessage) error {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return fmt.Errorf("takes a JSON object: %w", err)
+		return fmt.Errorf("must be a JSON object: %w", err)
 	}
 	if object == nil {
-		return errors.New("takes a JSON object, not null")
+		return errors.New("must be a JSON object, not null")
 	}
 	if !utf8.Valid(raw) {
-		return errors.New("takes a JSON object in valid UTF-8")
+		return errors.New("must be a JSON object in valid UTF-8")
 	}
 	return nil
 }

@@ -4,58 +4,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/gemini"
+	"llmcall/provider/internal/providertest"
 )
-
-// echo is a server that keeps the last request.
-type echo struct {
-	*httptest.Server
-	header  http.Header
-	address string
-	body    []byte
-}
-
-func newEcho(t *testing.T) *echo {
-	e := &echo{}
-	e.Server = server(t, func(w http.ResponseWriter, r *http.Request) {
-		e.body, _ = io.ReadAll(r.Body)
-		e.header, e.address = r.Header, r.URL.String()
-		reply(200, hello)(w, r)
-	})
-	return e
-}
-
-// sent makes a call and returns the body that the server got.
-func (e *echo) sent(t *testing.T, m *gemini.Model, request *llm.Request) string {
-	t.Helper()
-	if _, err := m.Complete(t.Context(), request); err != nil {
-		t.Fatal(err)
-	}
-	return string(e.body)
-}
-
-// same reports whether two JSON texts mean the same.
-func same(t *testing.T, a, b string) bool {
-	t.Helper()
-	var left, right any
-	if err := json.Unmarshal([]byte(a), &left); err != nil {
-		t.Fatalf("%s: %v", a, err)
-	}
-	if err := json.Unmarshal([]byte(b), &right); err != nil {
-		t.Fatalf("%s: %v", b, err)
-	}
-	return reflect.DeepEqual(left, right)
-}
 
 // dot is a PNG of one pixel.
 const dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -198,19 +156,19 @@ func TestRequest(t *testing.T) {
 				{"role":"model","parts":[{"text":"","thoughtSignature":"QQ=="}]}]}`,
 		},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		before, _ := json.Marshal(step.request)
-		if got := e.sent(t, model(t, e.Server, nil), step.request); !same(t, got, step.want) {
+		if got := e.Sent(t, model(t, e.Server, nil), step.request); !same(t, got, step.want) {
 			t.Errorf("%s:\ngot  %s\nwant %s", step.name, got, step.want)
 		}
 		if after, _ := json.Marshal(step.request); string(after) != string(before) {
 			t.Errorf("%s: the request was changed: %s", step.name, after)
 		}
-		if e.address != "/v1beta/models/gemini-3.5-flash-lite:generateContent" {
-			t.Errorf("%s: sent to %s", step.name, e.address)
+		if e.Address != "/v1beta/models/gemini-3.5-flash-lite:generateContent" {
+			t.Errorf("%s: sent to %s", step.name, e.Address)
 		}
-		if e.header.Get("X-Goog-Api-Key") != key || e.header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: header %v", step.name, e.header)
+		if e.Header.Get("X-Goog-Api-Key") != key || e.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: header %v", step.name, e.Header)
 		}
 	}
 }
@@ -226,14 +184,14 @@ func named(t *testing.T, name string, s *httptest.Server) *gemini.Model {
 }
 
 func TestModelNamesInTheAddress(t *testing.T) {
-	e := newEcho(t)
+	e := providertest.NewEcho(t, reply(200, hello))
 	for name, want := range map[string]string{
 		"gemini-2.5-flash": "/v1beta/models/gemini-2.5-flash:generateContent",
 		"models/gemini-x":  "/v1beta/models/gemini-x:generateContent",
 		"tunedModels/mine": "/v1beta/tunedModels/mine:generateContent",
 	} {
-		if e.sent(t, named(t, name, e.Server), llm.Prompt("x")); e.address != want {
-			t.Errorf("%s: sent to %s", name, e.address)
+		if e.Sent(t, named(t, name, e.Server), llm.Prompt("x")); e.Address != want {
+			t.Errorf("%s: sent to %s", name, e.Address)
 		}
 	}
 }
@@ -252,18 +210,18 @@ func schemaRequest(tools bool) *llm.Request {
 }
 
 func TestOlderModelsAreAskedForJSONBesideToolsInWords(t *testing.T) {
-	e := newEcho(t)
+	e := providertest.NewEcho(t, reply(200, hello))
 	for _, name := range []string{"gemini-2.5-flash", "models/gemini-2.0-flash", "gemini-1.5-pro"} {
 		m := named(t, name, e.Server)
-		if got := e.sent(t, m, schemaRequest(true)); !strings.Contains(got, instruction) || strings.Contains(got, "responseMimeType") {
+		if got := e.Sent(t, m, schemaRequest(true)); !strings.Contains(got, instruction) || strings.Contains(got, "responseMimeType") {
 			t.Errorf("%s: sent %s", name, got)
 		}
-		if got := e.sent(t, m, schemaRequest(false)); strings.Contains(got, "valid against") || !strings.Contains(got, "responseJsonSchema") {
+		if got := e.Sent(t, m, schemaRequest(false)); strings.Contains(got, "valid against") || !strings.Contains(got, "responseJsonSchema") {
 			t.Errorf("%s without tools: sent %s", name, got)
 		}
 		search := schemaRequest(false)
 		search.Extra = map[string]any{"tools": []any{map[string]any{"googleSearch": map[string]any{}}}}
-		if got := e.sent(t, m, search); !strings.Contains(got, instruction) {
+		if got := e.Sent(t, m, search); !strings.Contains(got, instruction) {
 			t.Errorf("%s with a tool of Google's: sent %s", name, got)
 		}
 		search.Extra["systemInstruction"] = map[string]any{}
@@ -271,7 +229,7 @@ func TestOlderModelsAreAskedForJSONBesideToolsInWords(t *testing.T) {
 			t.Errorf("%s: the instruction was lost: %v", name, err)
 		}
 		call := &llm.Request{Messages: []llm.Message{assistant(llm.ToolCall{ID: "1", Name: "f"})}}
-		if got := e.sent(t, m, call); strings.Contains(got, "thoughtSignature") {
+		if got := e.Sent(t, m, call); strings.Contains(got, "thoughtSignature") {
 			t.Errorf("%s: sent %s", name, got)
 		}
 	}
@@ -314,112 +272,6 @@ func TestARefusalOfJSONIsRemembered(t *testing.T) {
 				t.Errorf("%s, then with tools %v: sent %s", step.message, tools, body)
 			}
 		}
-	}
-}
-
-func TestSchemasKeepTheirOrderAndTheirNumbers(t *testing.T) {
-	const schema = `{"type":"object","properties":{"z":{"maximum":12345678901234567890},"a":{"const":1.0}},"required":["z","a"],"additionalProperties":false}`
-	const args = `{"z":12345678901234567890,"a":1.0}`
-	e := newEcho(t)
-	got := e.sent(t, model(t, e.Server, nil), &llm.Request{
-		Messages: []llm.Message{llm.User("x"), assistant(llm.ToolCall{ID: "1", Name: "f", Arguments: json.RawMessage(args)})},
-		Schema:   &llm.Schema{Name: "s", JSON: json.RawMessage(schema)},
-		Tools:    []llm.Tool{{Name: "f", Parameters: json.RawMessage(schema)}},
-	})
-	if strings.Count(got, schema) != 2 || !strings.Contains(got, args) {
-		t.Errorf("sent %s", got)
-	}
-}
-
-func TestWhatTheProtocolCannotExpressIsNotSent(t *testing.T) {
-	message := func(role llm.Role, parts ...llm.Part) *llm.Request {
-		return &llm.Request{Messages: []llm.Message{llm.User("x"), {Role: role, Parts: parts}}}
-	}
-	with := func(change func(*llm.Request)) *llm.Request {
-		request := llm.Prompt("x")
-		change(request)
-		return request
-	}
-	extra := func(name string, value any) *llm.Request {
-		return with(func(r *llm.Request) { r.Extra = map[string]any{name: value} })
-	}
-	for _, step := range []struct {
-		want    string
-		request *llm.Request
-	}{
-		{"messages: takes at least one message", nil},
-		{"messages: takes at least one message", &llm.Request{}},
-		{"messages: takes at least one message that is not the system's", &llm.Request{Messages: []llm.Message{llm.System("x")}}},
-		{"messages[1] (judge): takes the roles", message("judge", llm.Text("x"))},
-		{"messages[1] (system): parts[1]: takes text, not a llm.Image", message(llm.RoleSystem, llm.Text("x"), llm.Image{})},
-		{"messages[1] (user): parts[0]: takes text and images, not a llm.ToolResult", message(llm.RoleUser, llm.ToolResult{})},
-		{"messages[1] (user): parts[0]: takes text and images, not a <nil>", message(llm.RoleUser, nil)},
-		{"messages[1].parts[0]: ", message(llm.RoleUser, llm.Image{Data: []byte("x")})},
-		{"messages[1] (user): parts[0]: an image needs data or a url", message(llm.RoleUser, llm.Image{MediaType: "image/png"})},
-		{"messages[1] (user): parts[0]: url: takes an address of http, https or gs", message(llm.RoleUser, llm.Image{URL: "file:///cat.png"})},
-		{"messages[1] (user): parts[0]: url: takes an address of http, https or gs", message(llm.RoleUser, llm.Image{URL: "data:image/png;base64,AAAA"})},
-		{"messages[1] (assistant): parts[0]: takes text, tool calls and reasoning", message(llm.RoleAssistant, llm.Image{})},
-		{"messages[1] (assistant): parts[0]: data: takes a JSON object", message(llm.RoleAssistant, reasoning(`{`))},
-		{"messages[1] (assistant): parts[0]: data: takes a JSON object", message(llm.RoleAssistant, reasoning(``))},
-		{"messages[1] (tool): parts[0]: takes tool results", message(llm.RoleTool, llm.Text("x"))},
-		{"messages[1] (tool): takes tool results, has no part", message(llm.RoleTool)},
-		{`messages[1] (tool): parts[0]: call_id "1": takes that of a tool call of an earlier message`, message(llm.RoleTool, llm.ToolResult{CallID: "1"})},
-		{"max_tokens -1", with(func(r *llm.Request) { r.MaxTokens = -1 })},
-		{"max_tokens 2147483648", with(func(r *llm.Request) { r.MaxTokens = 1 << 31 })},
-		{"temperature NaN", with(func(r *llm.Request) { r.Temperature = new(math.NaN()) })},
-		{"temperature +Inf", with(func(r *llm.Request) { r.Temperature = new(math.Inf(1)) })},
-		{"seed 2147483648: takes a number from", with(func(r *llm.Request) { r.Seed = new(int64(1 << 31)) })},
-		{"stop: has 6 sequences: takes at most 5", with(func(r *llm.Request) { r.Stop = []string{"1", "2", "3", "4", "5", "6"} })},
-		{`tools[0]: parameters of "f": takes a JSON object`, with(func(r *llm.Request) { r.Tools = []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}} })},
-		{"schema: takes a JSON object", with(func(r *llm.Request) { r.Schema = &llm.Schema{JSON: json.RawMessage(`[]`)} })},
-		{"schema: takes a JSON object", with(func(r *llm.Request) { r.Schema = &llm.Schema{} })},
-		{"not null", with(func(r *llm.Request) { r.Schema = &llm.Schema{JSON: json.RawMessage(`null`)} })},
-		{"valid UTF-8", with(func(r *llm.Request) { r.Schema = &llm.Schema{JSON: json.RawMessage("{\"a\":\"\xff\"}")} })},
-		{`extra: the field "model"`, extra("model", "x")},
-		{`extra: the field "contents"`, extra("contents", "x")},
-		{`extra: the field "stream"`, extra("stream", true)},
-		{`extra: the field "f"`, extra("f", func() {})},
-		{`extra: the field "generationConfig": takes an object`, extra("generationConfig", 1)},
-	} {
-		e := newEcho(t)
-		_, err := model(t, e.Server, nil).Complete(t.Context(), step.request)
-		if failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), step.want) {
-			t.Errorf("got %v, want %s", err, step.want)
-		}
-		if e.body != nil {
-			t.Errorf("%s: was sent: %s", step.want, e.body)
-		}
-	}
-}
-
-func TestPromptOfTenMegabytes(t *testing.T) {
-	e := newEcho(t)
-	prompt := strings.Repeat("0123456789", 1<<20)
-	start := time.Now()
-	body := e.sent(t, model(t, e.Server, nil), llm.Prompt(prompt))
-	if !strings.Contains(body, prompt) {
-		t.Error("the prompt did not arrive whole")
-	}
-	t.Logf("took %v", time.Since(start))
-}
-
-func TestInvalidUTF8IsReplaced(t *testing.T) {
-	e := newEcho(t)
-	got := e.sent(t, model(t, e.Server, nil), &llm.Request{
-		Messages: []llm.Message{
-			llm.User("a\xffb\x00\xc3"),
-			assistant(llm.ToolCall{ID: "\xfe", Name: "f", Arguments: json.RawMessage("{\"a\":\"\xff\"}"), Signature: []byte("Q")}),
-			results(llm.ToolResult{CallID: "\xfe", Content: "\xed\xa0\x80"}),
-		},
-		Stop:  []string{"\xff"},
-		Tools: []llm.Tool{{Name: "f", Description: "\xff"}},
-	})
-	want := `{"contents":[{"role":"user","parts":[{"text":"a\ufffdb\u0000\ufffd"}]},
-		{"role":"model","parts":[{"functionCall":{"id":"\ufffd","name":"f","args":{"arguments":"{\"a\":\"\ufffd\"}"}},"thoughtSignature":"Q"}]},
-		{"role":"user","parts":[{"functionResponse":{"id":"\ufffd","name":"f","response":{"output":"\ufffd\ufffd\ufffd"}}}]}],
-		"tools":[{"functionDeclarations":[{"name":"f","description":"\ufffd"}]}],"generationConfig":{"stopSequences":["\ufffd"]}}`
-	if !same(t, got, want) {
-		t.Errorf("sent %q", got)
 	}
 }
 

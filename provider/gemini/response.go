@@ -13,7 +13,7 @@ import (
 	"llmcall/classify"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // providerName is what llm.Reasoning of this package's says it is of.
@@ -188,8 +188,8 @@ func (r *reader) end() []llm.Chunk {
 	return chunks
 }
 
-// stopped takes a reason to stop. One that is not known is none: to take an
-// answer for whole that is not is the worse mistake.
+// stopped reads a finish reason. An unknown reason counts as missing: to treat
+// a truncated answer as complete would be the worse error.
 func (r *reader) stopped(reason, message string) error {
 	switch reason {
 	case "STOP":
@@ -245,7 +245,7 @@ func givenID(id string) string {
 	return id
 }
 
-// A signature that a text came with is kept in a Reasoning behind it: ofText by
+// The signature of a text is kept in a Reasoning after it: ofText by
 // itself, ofNothing, where the text was empty, with that text. So a signature is
 // sent back in a part like the one in which it came.
 

@@ -9,19 +9,25 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // relay yields what comes in a response's body. An error is the last.
 func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		read := events(d.answer)
-		if wire.InOnePiece(d.Response.Header.Get("Content-Type")) {
-			read = onePiece(d.answer)
+		if ctx.Err() != nil { // it ended between the header and here
+			yield(llm.Chunk{}, d.Broken(ctx, ctx.Err()))
+			return
+		}
+		body, inOnePiece := wire.InOnePiece(d.answer, d.Response.Header)
+		if inOnePiece {
+			chunks, err := d.readWhole(ctx, body)
+			wire.YieldAll(chunks, err, yield)
+			return
 		}
 		r := reader{x: &d.Exchange}
 		any := false
-		for e, err := range read {
+		for e, err := range events(body) {
 			var chunks []llm.Chunk
 			switch {
 			case ctx.Err() != nil || err != nil: // what was read before would still come
@@ -47,25 +53,28 @@ func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 // event is one of a stream's.
 type event struct {
 	data []byte
-	// stray says that data is what stood where an event should, and is none: an
-	// error often comes so, as JSON over several lines.
+	// stray says that data is not an event, but what was found instead of one: an
+	// error often arrives like this, as JSON over several lines.
 	stray bool
 }
 
-func onePiece(body io.Reader) iter.Seq2[event, error] {
-	return func(yield func(event, error) bool) {
-		data, err := io.ReadAll(body)
-		yield(event{data: data}, err)
+// readWhole reads an answer that came in one piece though a stream was asked
+// for.
+func (d *delivery) readWhole(ctx context.Context, body io.Reader) ([]llm.Chunk, error) {
+	var err error
+	if d.Body, err = io.ReadAll(body); err != nil {
+		return nil, d.Broken(ctx, err)
 	}
+	return wholeChunks(&d.Exchange)
 }
 
 // events reads the events of a body
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html), except that
-// a carriage return alone ends no line, that the last event needs no empty line
-// behind it, and that what is no field is not dropped. Fields other than data
-// have no use here; an event without data is none, and neither is [DONE], which
-// some servers add. An error is that of the body, and the last. An event's data
-// is valid until the next.
+// a carriage return alone does not end a line, that the last event needs no empty
+// line after it, and that what is not a field is not dropped. Fields other than
+// data are not used; an event without data is skipped, and so is "[DONE]", which
+// some servers add. An error is that of reading the body, and ends the events. The
+// data of an event is valid until the next.
 func events(body io.Reader) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
 		lines := bufio.NewReader(body)
@@ -106,7 +115,7 @@ func events(body io.Reader) iter.Seq2[event, error] {
 
 // readLine reads a line, whose end it takes off. It is valid until the next, and
 // copied to long only where the reader's buffer does not hold it. (A
-// bufio.Scanner would search a long line anew with each piece that comes.)
+// bufio.Scanner would search a long line again with each piece that arrives.)
 func readLine(r *bufio.Reader, long *bytes.Buffer) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {

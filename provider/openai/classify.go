@@ -11,22 +11,21 @@ import (
 
 	"llmcall/classify"
 	"llmcall/failure"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
-// Classify makes of an error of OpenAI's SDK what the adapter would make of it, a
-// [*failure.Error], for a program that calls the SDK itself, in an llm.Func say:
-// its kind decides about retries, fallbacks and the circuit breaker, and a
-// Retry-After is obeyed. Switch the SDK's own retries off by
-// option.WithMaxRetries(0).
+// Classify converts an error of OpenAI's SDK to a [*failure.Error], as the adapter
+// does, for a program that calls the SDK itself, for example in an [llm.Func]: its
+// kind decides about retries, fallbacks and the circuit breaker, and a Retry-After
+// is obeyed. Switch the SDK's own retries off by option.WithMaxRetries(0).
 //
-// It takes the SDK's *openai.Error, for whatever server the SDK was pointed at,
-// its *ssestream.StreamError, and a failure of the network. The error that it
-// returns wraps the SDK's, from which the key, the prompt and cookies are
-// removed; its Provider is "openai", or the host of another server. nil is nil,
-// and any other error is returned as it is: one of a context, one that is
-// classified, and the json.UnmarshalTypeError with which the SDK answers to a
-// server whose errors are not of OpenAI's form ({"error": "text"}).
+// It converts the SDK's *openai.Error, whatever server the SDK was pointed at, its
+// *ssestream.StreamError, and network failures. The result wraps the SDK's error,
+// from which the key, the prompt and cookies are removed; its Provider is
+// "openai", or the host of another server. nil stays nil, and any other error is
+// returned unchanged: one of a context, one that is classified, and the
+// json.UnmarshalTypeError that the SDK returns if the server's errors do not have
+// OpenAI's form ({"error": "text"}).
 func Classify(err error) error {
 	if broken, ok := errors.AsType[*ssestream.StreamError](err); ok && broken != nil {
 		return streamError(broken)

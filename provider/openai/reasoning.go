@@ -106,9 +106,9 @@ func (d *detail) MarshalJSON() ([]byte, error) {
 	return json.Marshal(whole)
 }
 
-// part returns what goes back to the server: one of the fields. A text that is
-// empty goes back only beside tool calls: DeepSeek wants the field there
-// whatever is in it.
+// part returns what is sent back to the server: one of the fields. An empty text
+// is sent back only together with tool calls: DeepSeek requires the field there,
+// even if it is empty.
 func (r *reasoning) part(provider string, calls bool) (llm.Reasoning, bool) {
 	data := map[string]any{}
 	for _, name := range reasoningFields {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 	"llmcall/provider/openai"
 )
 
@@ -31,12 +32,12 @@ func TestWhatAModelThoughtGoesBackToItsServer(t *testing.T) {
 		{"null", `"content":"x","reasoning_content":null,"reasoning_details":null,` + call, []string{`"reasoning":null`, `"content":"x",` + call}, ""},
 		{"odd types", `"content":"x","reasoning_content":{"a":1},"reasoning":7,"reasoning_details":"x"`, []string{`"reasoning_details":[7]`, `"reasoning_details":[null,{}]`, `"content":"x","reasoning":[]`}, ""},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		m, err := openai.New("m", openai.Options{Server: "deepseek", BaseURL: e.URL, HTTPClient: e.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.handle = reply(200, `{"choices":[{"message":{"role":"assistant",`+step.message+`},"finish_reason":"stop"}]}`)
+		e.Handle = reply(200, `{"choices":[{"message":{"role":"assistant",`+step.message+`},"finish_reason":"stop"}]}`)
 		whole, err := m.Complete(t.Context(), llm.Prompt("x"))
 		if err != nil {
 			t.Fatal(err)
@@ -45,12 +46,12 @@ func TestWhatAModelThoughtGoesBackToItsServer(t *testing.T) {
 		for _, d := range step.deltas {
 			texts = append(texts, `{"choices":[{"index":0,"delta":{`+d+`}}]}`)
 		}
-		e.handle = events(append(texts, stopped("stop"), done)...)
-		pieces, err := streamed(t, t.Context(), m, llm.Prompt("x"))
+		e.Handle = events(append(texts, stopped("stop"), done)...)
+		pieces, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("x"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.handle = reply(200, hello)
+		e.Handle = reply(200, hello)
 		for _, answer := range []*llm.Response{whole, pieces} {
 			if answer.Text() != "x" {
 				t.Errorf("%s: got %+v", step.name, answer)
@@ -59,8 +60,8 @@ func TestWhatAModelThoughtGoesBackToItsServer(t *testing.T) {
 			var sent struct {
 				Messages []map[string]json.RawMessage `json:"messages"`
 			}
-			if json.Unmarshal(e.body, &sent) != nil || err != nil {
-				t.Fatalf("%v, sent %s", err, e.body)
+			if json.Unmarshal(e.Body, &sent) != nil || err != nil {
+				t.Fatalf("%v, sent %s", err, e.Body)
 			}
 			back := sent.Messages[1]
 			delete(back, "role")
@@ -74,7 +75,7 @@ func TestWhatAModelThoughtGoesBackToItsServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := e.sent(t, other, &llm.Request{Messages: []llm.Message{answer.Message}}); strings.Contains(got, "reasoning") {
+			if got := e.Sent(t, other, &llm.Request{Messages: []llm.Message{answer.Message}}); strings.Contains(got, "reasoning") {
 				t.Errorf("%s: another server was told: %s", step.name, got)
 			}
 		}

@@ -17,8 +17,8 @@ import (
 	"llmcall/picture"
 )
 
-// params puts a request into the SDK's words, and says what it asks for that
-// the server may not have. An error names the field that the protocol can't
+// params converts a request to the SDK's types, and returns what it asks for
+// that the server may lack. An error names the field that the protocol can't
 // express.
 func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewParams, feature, error) {
 	params := sdk.ChatCompletionNewParams{Model: m.endpoint.Model}
@@ -98,10 +98,10 @@ func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mod
 	return instruct(messages, req.Schema.JSON), mode, asked, nil
 }
 
-// check returns an error for what no server takes, in the words of either API.
+// check returns an error for what no server accepts, by either API.
 func check(req *llm.Request) error {
 	if req == nil || len(req.Messages) == 0 {
-		return errors.New("messages: takes at least one message")
+		return errors.New("messages: must have at least one message")
 	}
 	if req.Schema != nil {
 		if err := isObject(req.Schema.JSON); err != nil {
@@ -109,10 +109,10 @@ func check(req *llm.Request) error {
 		}
 	}
 	if req.MaxTokens < 0 {
-		return fmt.Errorf("max_tokens %d: takes a positive number, or 0 for the provider's choice", req.MaxTokens)
+		return fmt.Errorf("max_tokens %d: must be a positive number, or 0 for the provider's choice", req.MaxTokens)
 	}
 	if t := req.Temperature; t != nil && (math.IsNaN(*t) || math.IsInf(*t, 0)) {
-		return fmt.Errorf("temperature %v: takes a finite number", *t)
+		return fmt.Errorf("temperature %v: must be a finite number", *t)
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func extra(given map[string]any, stream bool, messages string) (map[string]any, 
 	fields := map[string]any{}
 	for name, value := range given {
 		if name == "" || name == "stream" || name == "model" || name == messages {
-			return nil, fmt.Errorf("extra: the field %q: takes the name of a field other than model, %s and stream, which the call itself sets", name, messages)
+			return nil, fmt.Errorf("extra: the field %q: must not be model, %s or stream, which the call itself sets", name, messages)
 		}
 		// Encoded here: the SDK would write bytes and some numbers in another way.
 		raw, err := json.Marshal(value)
@@ -153,12 +153,12 @@ func messages(message llm.Message, provider string) ([]sdk.ChatCompletionMessage
 		user, err := userMessage(message)
 		return []sdk.ChatCompletionMessageParamUnion{user}, err
 	case llm.RoleAssistant:
-		if err := only(message, isAnswer, "text and tool calls"); err != nil {
+		if err := only(message, isAnswer, "text or a tool call"); err != nil {
 			return nil, err
 		}
 		return []sdk.ChatCompletionMessageParamUnion{assistantMessage(message, provider)}, nil
 	case llm.RoleTool:
-		if err := only(message, is[llm.ToolResult], "tool results"); err != nil {
+		if err := only(message, is[llm.ToolResult], "a tool result"); err != nil {
 			return nil, err
 		}
 		var results []sdk.ChatCompletionMessageParamUnion
@@ -171,7 +171,7 @@ func messages(message llm.Message, provider string) ([]sdk.ChatCompletionMessage
 }
 
 func unknownRole() error {
-	return fmt.Errorf("takes the roles %s, %s, %s, %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+	return fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
 }
 
 func is[T llm.Part](p llm.Part) bool {
@@ -186,13 +186,13 @@ func isAnswer(p llm.Part) bool { return isText(p) || is[llm.ToolCall](p) || is[l
 // only returns an error if a part is not of the sort that the message's role
 // takes. (A message without parts is left for the provider to judge, except
 // that it can't be a tool's: it would vanish.)
-func only(message llm.Message, takes func(llm.Part) bool, what string) error {
+func only(message llm.Message, fits func(llm.Part) bool, what string) error {
 	if len(message.Parts) == 0 && message.Role == llm.RoleTool {
-		return fmt.Errorf("takes %s, has no part", what)
+		return fmt.Errorf("must have %s, has no parts", what)
 	}
 	for i, p := range message.Parts {
-		if !takes(p) {
-			return fmt.Errorf("parts[%d]: takes %s, not a %T", i, what, p)
+		if !fits(p) {
+			return fmt.Errorf("parts[%d]: must be %s, got %T", i, what, p)
 		}
 	}
 	return nil
@@ -214,7 +214,7 @@ func userMessage(message llm.Message) (sdk.ChatCompletionMessageParamUnion, erro
 			}
 			parts = append(parts, sdk.ImageContentPart(sdk.ChatCompletionContentPartImageImageURLParam{URL: address}))
 		default:
-			return sdk.ChatCompletionMessageParamUnion{}, fmt.Errorf("parts[%d]: takes text and images, not a %T", i, p)
+			return sdk.ChatCompletionMessageParamUnion{}, fmt.Errorf("parts[%d]: must be text or an image, got %T", i, p)
 		}
 	}
 	return sdk.UserMessage(parts), nil
@@ -242,7 +242,7 @@ func assistantMessage(message llm.Message, provider string) sdk.ChatCompletionMe
 			},
 		})
 	}
-	// Content may be missing only beside tool calls.
+	// Content may be missing only if there are tool calls.
 	if text := message.Text(); text != "" || len(assistant.ToolCalls) == 0 {
 		assistant.Content.OfString = param.NewOpt(text)
 	}
@@ -289,7 +289,7 @@ func checkTool(tool llm.Tool) error {
 	return nil
 }
 
-// schemaName is what a schema without a name is called: the protocol wants one.
+// schemaName is the name of a schema without one: the protocol requires it.
 const schemaName = "answer"
 
 func responseFormat(schema llm.Schema) *shared.ResponseFormatJSONSchemaParam {
@@ -305,13 +305,13 @@ func responseFormat(schema llm.Schema) *shared.ResponseFormatJSONSchemaParam {
 func isObject(raw json.RawMessage) error {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return fmt.Errorf("takes a JSON Schema that is a JSON object: %w", err)
+		return fmt.Errorf("must be a JSON Schema that is a JSON object: %w", err)
 	}
 	if object == nil {
-		return errors.New("takes a JSON Schema that is a JSON object, not null")
+		return errors.New("must be a JSON Schema that is a JSON object, not null")
 	}
 	if !utf8.Valid(raw) {
-		return errors.New("takes a JSON Schema in valid UTF-8")
+		return errors.New("must be a JSON Schema in valid UTF-8")
 	}
 	return nil
 }

@@ -4,59 +4,15 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"strings"
 	"testing"
-	"time"
 
-	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 	"llmcall/provider/openai"
 )
-
-// echo is a server that keeps the last request.
-type echo struct {
-	*httptest.Server
-	handle http.HandlerFunc
-	path   string
-	header http.Header
-	body   []byte
-}
-
-func newEcho(t *testing.T) *echo {
-	e := &echo{handle: reply(200, hello)}
-	e.Server = server(t, func(w http.ResponseWriter, r *http.Request) {
-		e.body, _ = io.ReadAll(r.Body)
-		e.header, e.path = r.Header, r.URL.String()
-		e.handle(w, r)
-	})
-	return e
-}
-
-// sent makes a call and returns the body that the server got.
-func (e *echo) sent(t *testing.T, m *openai.Model, request *llm.Request) string {
-	t.Helper()
-	if _, err := m.Complete(t.Context(), request); err != nil {
-		t.Fatal(err)
-	}
-	return string(e.body)
-}
-
-// same reports whether two JSON texts mean the same.
-func same(t *testing.T, a, b string) bool {
-	t.Helper()
-	var left, right any
-	if err := json.Unmarshal([]byte(a), &left); err != nil {
-		t.Fatalf("%s: %v", a, err)
-	}
-	if err := json.Unmarshal([]byte(b), &right); err != nil {
-		t.Fatalf("%s: %v", b, err)
-	}
-	return reflect.DeepEqual(left, right)
-}
 
 func TestRequest(t *testing.T) {
 	temperature, seed := 0.0, int64(0)
@@ -136,30 +92,17 @@ func TestRequest(t *testing.T) {
 				{"name":"answer","strict":false,"schema":{"type":"object"}}}}`,
 		},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		before, _ := json.Marshal(step.request)
-		if got := e.sent(t, model(t, e.Server, nil), step.request); !same(t, got, step.want) {
+		if got := e.Sent(t, model(t, e.Server, nil), step.request); !same(t, got, step.want) {
 			t.Errorf("%s:\ngot  %s\nwant %s", step.name, got, step.want)
 		}
 		if after, _ := json.Marshal(step.request); string(after) != string(before) {
 			t.Errorf("%s: the request was changed: %s", step.name, after)
 		}
-		if e.header.Get("Authorization") != "Bearer "+key || e.header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: header %v", step.name, e.header)
+		if e.Header.Get("Authorization") != "Bearer "+key || e.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: header %v", step.name, e.Header)
 		}
-	}
-}
-
-func TestSchemasKeepTheirOrderAndTheirNumbers(t *testing.T) {
-	const schema = `{"type":"object","properties":{"z":{"maximum":12345678901234567890},"a":{"const":1.0}},"required":["z","a"],"additionalProperties":false}`
-	e := newEcho(t)
-	got := e.sent(t, model(t, e.Server, nil), &llm.Request{
-		Messages: []llm.Message{llm.User("x")},
-		Schema:   &llm.Schema{Name: "s", JSON: json.RawMessage(schema)},
-		Tools:    []llm.Tool{{Name: "f", Parameters: json.RawMessage(schema)}},
-	})
-	if strings.Count(got, schema) != 2 {
-		t.Errorf("sent %s", got)
 	}
 }
 
@@ -195,75 +138,6 @@ func TestTokenLimitGoesByTheNameThatTheServerKnows(t *testing.T) {
 		if !strings.Contains(body, want) || strings.Count(body, "_tokens") != 1 {
 			t.Errorf("%s: sent %s", base, body)
 		}
-	}
-}
-
-func TestWhatTheProtocolCannotExpressIsNotSent(t *testing.T) {
-	nan := math.NaN()
-	message := func(role llm.Role, parts ...llm.Part) *llm.Request {
-		return &llm.Request{Messages: []llm.Message{llm.User("x"), {Role: role, Parts: parts}}}
-	}
-	with := func(change func(*llm.Request)) *llm.Request {
-		request := llm.Prompt("x")
-		change(request)
-		return request
-	}
-	for _, step := range []struct {
-		want    string
-		request *llm.Request
-	}{
-		{"messages: takes at least one message", nil},
-		{"messages: takes at least one message", &llm.Request{}},
-		{"messages[1] (judge): takes the roles", message("judge", llm.Text("x"))},
-		{"messages[1] (system): parts[1]: takes text, not a llm.Image", message(llm.RoleSystem, llm.Text("x"), llm.Image{})},
-		{"messages[1] (user): parts[0]: takes text and images, not a llm.ToolResult", message(llm.RoleUser, llm.ToolResult{})},
-		{"messages[1] (user): parts[0]: takes text and images, not a <nil>", message(llm.RoleUser, nil)},
-		{"messages[1].parts[0]: seems to be text: takes PNG, JPEG, GIF or WebP", message(llm.RoleUser, llm.Image{Data: []byte("x")})},
-		{"messages[1] (user): parts[0]: an image needs data or a url", message(llm.RoleUser, llm.Image{MediaType: "image/png"})},
-		{"messages[1] (assistant): parts[0]: takes text and tool calls", message(llm.RoleAssistant, llm.Image{})},
-		{"messages[1] (tool): parts[0]: takes tool results", message(llm.RoleTool, llm.Text("x"))},
-		{"messages[1] (tool): takes tool results, has no part", message(llm.RoleTool)},
-		{"max_tokens -1", with(func(r *llm.Request) { r.MaxTokens = -1 })},
-		{"temperature NaN", with(func(r *llm.Request) { r.Temperature = &nan })},
-		{`tools[0]: parameters of "f": takes a JSON Schema`, with(func(r *llm.Request) { r.Tools = []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}} })},
-		{"schema: takes a JSON Schema", with(func(r *llm.Request) { r.Schema = &llm.Schema{JSON: json.RawMessage(`[]`)} })},
-		{"schema: takes a JSON Schema", with(func(r *llm.Request) { r.Schema = &llm.Schema{} })},
-		{"not null", with(func(r *llm.Request) { r.Schema = &llm.Schema{JSON: json.RawMessage(`null`)} })},
-		{"valid UTF-8", with(func(r *llm.Request) { r.Schema = &llm.Schema{JSON: json.RawMessage("{\"a\":\"\xff\"}")} })},
-	} {
-		e := newEcho(t)
-		_, err := model(t, e.Server, nil).Complete(t.Context(), step.request)
-		if failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), step.want) {
-			t.Errorf("got %v, want %s", err, step.want)
-		}
-		if e.body != nil {
-			t.Errorf("%s: was sent: %s", step.want, e.body)
-		}
-	}
-}
-
-func TestPromptOfTenMegabytes(t *testing.T) {
-	e := newEcho(t)
-	prompt := strings.Repeat("0123456789", 1<<20)
-	start := time.Now()
-	body := e.sent(t, model(t, e.Server, nil), llm.Prompt(prompt))
-	if !strings.Contains(body, prompt) {
-		t.Error("the prompt did not arrive whole")
-	}
-	t.Logf("took %v", time.Since(start))
-}
-
-func TestInvalidUTF8IsReplaced(t *testing.T) {
-	e := newEcho(t)
-	got := e.sent(t, model(t, e.Server, nil), &llm.Request{
-		Messages: []llm.Message{llm.User("a\xffb\x00\xc3"), {Role: llm.RoleTool, Parts: []llm.Part{llm.ToolResult{CallID: "\xfe", Content: "\xed\xa0\x80"}}}},
-		Stop:     []string{"\xff"},
-		Tools:    []llm.Tool{{Name: "f", Description: "\xff"}},
-	})
-	want := `{"model":"gpt-6-luna","messages":[{"role":"user","content":"a�b\u0000�"},{"role":"tool","tool_call_id":"�","content":"���"}],
-		"stop":["�"],"tools":[{"type":"function","function":{"name":"f","description":"�"}}]}`
-	if !same(t, got, want) {
-		t.Errorf("sent %q", got)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // response makes an answer of a response that claims success, or the error that
@@ -39,7 +39,7 @@ func response(x *wire.Exchange) (*llm.Response, error) {
 	return answer(x, &completion), nil
 }
 
-// choiceError returns the error that stands in a choice; nil if there is none.
+// choiceError returns the error in a choice; nil if there is none.
 func choiceError(x *wire.Exchange, raw string) error {
 	if raw == "" {
 		return nil
@@ -47,8 +47,8 @@ func choiceError(x *wire.Exchange, raw string) error {
 	return x.ErrorWithin([]byte(`{"error":` + raw + `}`))
 }
 
-// withheld returns the error of an answer that is none to use: refused by the
-// model, held back by the provider, broken off.
+// withheld returns the error of an answer that can't be used: refused by the
+// model, withheld by the provider, or broken off.
 func withheld(x *wire.Exchange, refusal, reason string) error {
 	switch {
 	case refusal != "":
@@ -103,8 +103,8 @@ func usage(u sdk.CompletionUsage) llm.Usage {
 	}
 }
 
-// finish maps the reason to stop. One that is not known is none: to take an
-// answer for whole that is not is the worse mistake.
+// finish maps the finish reason. An unknown reason counts as missing: to treat
+// a truncated answer as complete would be the worse error.
 func finish(reason string, calls bool) llm.Finish {
 	switch reason {
 	case "stop", "eos": // the latter is Together's

@@ -9,7 +9,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 func FuzzResponse(f *testing.F) {
@@ -95,10 +95,10 @@ func FuzzStream(f *testing.F) {
 				Endpoint: c.endpoint, Stream: true, Sent: true, Whole: true, Status: 200,
 				Response: &http.Response{Header: http.Header{}},
 			}
-			for _, r := range []reader{&completion{x: x}, &items{x: x}} {
+			for _, a := range []dialect{new(Model), new(Responses)} {
 				raw := &http.Response{Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body))}
 				ended := false
-				c.relay(t.Context(), x, raw, 0, nil, r, func(chunk llm.Chunk, err error) bool {
+				c.relay(t.Context(), x, raw, 0, nil, a, func(chunk llm.Chunk, err error) bool {
 					var failed *failure.Error
 					if ended || err != nil && !errors.As(err, &failed) {
 						t.Errorf("%q: %+v, %v", body, chunk, err)

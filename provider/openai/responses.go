@@ -5,21 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
-	"net/http"
 	"strings"
 
 	"github.com/openai/openai-go/v3/option"
-	"github.com/openai/openai-go/v3/packages/ssestream"
 	"github.com/openai/openai-go/v3/responses"
 
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Responses is one model of one server, by the Responses API. It is safe for
-// use from many goroutines.
+// concurrent use.
 type Responses struct {
 	*connection
 	service responses.ResponseService
@@ -30,9 +28,9 @@ var (
 	_ endpoint.Keyed = (*Responses)(nil)
 )
 
-// NewResponses is like New, for the Responses API. The base URL is what
-// "/responses" is added to, and the default of Options.Name begins with the
-// server's name and "-responses": "openai-responses/gpt-6-luna".
+// NewResponses is like [New], for the Responses API. "/responses" is added to the
+// base URL, and the default of Options.Name begins with the server's name and
+// "-responses": "openai-responses/gpt-6-luna".
 func NewResponses(model string, opts Options) (*Responses, error) {
 	c, err := connect(model, opts, true)
 	if err != nil {
@@ -41,49 +39,41 @@ func NewResponses(model string, opts Options) (*Responses, error) {
 	return &Responses{c, responses.NewResponseService(c.options...)}, nil
 }
 
-// Complete sends the request, once. What Model.Complete says of requests and
-// errors holds here too. The differences:
+// Complete sends the request once. Requests and errors are as described at
+// [Model.Complete], with these differences:
 //
-// The server stores nothing ("store": false). So what a reasoning model thought
-// comes encrypted, is a part of the answer as llm.Reasoning, and goes back with
-// the conversation; so does what a model says to itself between tool calls (the
-// phase "commentary"), which is no part of the answer's text. Items of other
-// sorts, of tools that the server runs itself, are left out.
+// The server stores nothing ("store": false). So a model's reasoning arrives
+// encrypted, is a part of the answer as [llm.Reasoning], and is sent back with
+// the conversation; so is what a model says between tool calls (the phase
+// "commentary"), which is not part of the answer's text. Other items, such as
+// those of tools that the server runs itself, are left out.
 //
-// System messages at the start go out as instructions. The API has no Stop and
-// no Seed: they are errors.
+// System messages at the start are sent as instructions. The API supports
+// neither Stop nor Seed: a request with one is an error.
 func (m *Responses) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	params, asked, err := m.params(req, false)
-	if err != nil {
-		return nil, m.endpoint.BadRequest(err)
-	}
-	x := wire.Exchange{Endpoint: m.endpoint}
-	var body []byte
-	_, err = m.service.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
-	if err := m.failed(ctx, &x, asked, err); err != nil {
-		return nil, err
-	}
-	return stored(&x)
+	return m.complete(ctx, req, m)
 }
 
-// Stream sends the request, once, and yields the answer as it comes. A stream
+// Stream sends the request once, and yields the answer as it arrives. A stream
 // without its last event (response.completed, .incomplete or .failed) was cut
-// off. An error in the stream is what its code says, whatever the status was.
+// off. An error in the stream is classified by its code, not by the status.
 func (m *Responses) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
-	return func(yield func(llm.Chunk, error) bool) {
-		params, asked, err := m.params(req, true)
-		if err != nil {
-			yield(llm.Chunk{}, m.endpoint.BadRequest(err))
-			return
-		}
-		x := wire.Exchange{Endpoint: m.endpoint, Stream: true}
-		var raw *http.Response
-		_, err = m.service.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
-		m.relay(ctx, &x, raw, asked, err, &items{x: &x}, yield)
-	}
+	return m.stream(ctx, req, m)
 }
 
-// stored makes an answer of a response's body, or the error that it is.
+func (m *Responses) prepare(req *llm.Request, stream bool) (sender, feature, error) {
+	params, asked, err := m.params(req, stream)
+	return func(ctx context.Context, opts ...option.RequestOption) error {
+		_, err := m.service.New(ctx, params, opts...)
+		return err
+	}, asked, err
+}
+
+func (m *Responses) whole(x *wire.Exchange) (*llm.Response, error) { return stored(x) }
+
+func (m *Responses) events(x *wire.Exchange) reader { return &items{x: x} }
+
+// stored returns the answer that a response's body holds, or the error.
 func stored(x *wire.Exchange) (*llm.Response, error) {
 	if !json.Valid(x.Body) {
 		var any json.RawMessage
@@ -130,8 +120,8 @@ func tokens(u responses.ResponseUsage) llm.Usage {
 	}
 }
 
-// itemPart returns the part that an item of the output is, nil if it is none,
-// and the words of a refusal.
+// itemPart returns the part that an item of the output becomes, nil if it has
+// none, and the text of a refusal.
 func itemPart(item responses.ResponseOutputItemUnion, provider string) (part llm.Part, refusal string) {
 	switch {
 	case item.Type == "reasoning" || isCommentary(item):
@@ -178,29 +168,21 @@ func status(x *wire.Exchange, response *responses.Response, refusal string, call
 // items puts the events of a streamed response together.
 type items struct {
 	x          *wire.Exchange
-	begun      bool            // the request's number was told
-	model      string          // as far as it was told
-	commentary map[string]bool // the items that are no part of the answer's text
+	begun      bool            // the request's ID was yielded
+	model      string          // as far as it is known
+	commentary map[string]bool // the items that are not part of the answer's text
 	texted     string          // the last item whose text was yielded
 	text       bool            // the last thing yielded was text
 	refusal    strings.Builder
 	calls      bool
 }
 
-func (s *items) whole() (*llm.Response, error) { return stored(s.x) }
-
 func (s *items) end() ([]llm.Chunk, error) { return nil, nil }
 
-func (s *items) read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error) {
-	if isDone(event) || len(event.Data) == 0 {
-		return nil, isDone(event), nil
-	}
-	if err := errorEvent(s.x, event); err != nil {
-		return nil, true, err
-	}
+func (s *items) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var e responses.ResponseStreamEventUnion
-	if err := json.Unmarshal(event.Data, &e); err != nil {
-		return nil, true, s.x.GarbledPart(event.Data, err)
+	if err := json.Unmarshal(data, &e); err != nil {
+		return nil, true, s.x.GarbledPart(data, err)
 	}
 	var chunk llm.Chunk
 	if !s.begun {

@@ -3,13 +3,13 @@ package openai_test
 import (
 	"encoding/json"
 	"errors"
-	"net/http"
 	"reflect"
 	"strings"
 	"testing"
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 	"llmcall/provider/openai"
 )
 
@@ -33,7 +33,7 @@ func responded(status, more string, output ...string) string {
 }
 
 // responsesModel makes a model of the server's.
-func responsesModel(t *testing.T, e *echo, change func(*openai.Options)) *openai.Responses {
+func responsesModel(t *testing.T, e *providertest.Echo, change func(*openai.Options)) *openai.Responses {
 	t.Helper()
 	opts := openai.Options{APIKey: key, BaseURL: e.URL + "/v1", HTTPClient: e.Client()}
 	if change != nil {
@@ -98,22 +98,22 @@ func TestResponsesRequest(t *testing.T) {
 		{"schema that can't be strict", &llm.Request{Messages: []llm.Message{llm.User("x")}, Schema: &llm.Schema{JSON: json.RawMessage(`{"type":"array"}`)}},
 			`"input":[{"role":"user","content":"x"}],"text":{"format":{"type":"json_schema","name":"answer","strict":false,"schema":{"type":"array"}}}`},
 	} {
-		e := newEcho(t)
-		e.handle = reply(200, responded("completed", "", said("msg_1", "ok")))
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = reply(200, responded("completed", "", said("msg_1", "ok")))
 		m := responsesModel(t, e, nil)
 		before, _ := json.Marshal(step.request)
 		want := `{"model":"gpt-6-luna","include":["reasoning.encrypted_content"],`
 		if !strings.Contains(step.want, `"store"`) {
 			want += `"store":false,`
 		}
-		if _, err := m.Complete(t.Context(), step.request); err != nil || !same(t, string(e.body), want+step.want+"}") || e.path != "/v1/responses" {
-			t.Errorf("%s: %v, sent %s to %s", step.name, err, e.body, e.path)
+		if _, err := m.Complete(t.Context(), step.request); err != nil || !same(t, string(e.Body), want+step.want+"}") || e.Address != "/v1/responses" {
+			t.Errorf("%s: %v, sent %s to %s", step.name, err, e.Body, e.Address)
 		}
 		if after, _ := json.Marshal(step.request); string(after) != string(before) {
 			t.Errorf("%s: the request was changed: %s", step.name, after)
 		}
-		if step.name == "everything" && !strings.Contains(string(e.body), `"z":{},"a":{"maximum":12345678901234567890}`) {
-			t.Errorf("the schema was changed: %s", e.body)
+		if step.name == "everything" && !strings.Contains(string(e.Body), `"z":{},"a":{"maximum":12345678901234567890}`) {
+			t.Errorf("the schema was changed: %s", e.Body)
 		}
 	}
 }
@@ -123,14 +123,14 @@ func TestModelsThatDoNotReasonAreNotAskedForReasoning(t *testing.T) {
 		"gpt-6-luna": true, "o3": true, "gpt-5.1": true, "openai/gpt-oss-120b": true,
 		"gpt-4o-mini": false, "gpt-4.1": false, "ft:gpt-4.1:me::1": false, "chatgpt-4o-latest": false, "gpt-5-chat-latest": false, "gpt-3.5-turbo": false,
 	} {
-		e := newEcho(t)
-		e.handle = reply(200, responded("completed", "", said("msg_1", "ok")))
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = reply(200, responded("completed", "", said("msg_1", "ok")))
 		m, err := openai.NewResponses(name, openai.Options{BaseURL: e.URL, HTTPClient: e.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.Complete(t.Context(), llm.Prompt("x")); err != nil || strings.Contains(string(e.body), "encrypted_content") != want {
-			t.Errorf("%s: %v, sent %s", name, err, e.body)
+		if _, err := m.Complete(t.Context(), llm.Prompt("x")); err != nil || strings.Contains(string(e.Body), "encrypted_content") != want {
+			t.Errorf("%s: %v, sent %s", name, err, e.Body)
 		}
 	}
 }
@@ -138,29 +138,29 @@ func TestModelsThatDoNotReasonAreNotAskedForReasoning(t *testing.T) {
 func TestResponsesRequestsThatAreNotSent(t *testing.T) {
 	seed := int64(1)
 	for want, request := range map[string]*llm.Request{
-		"messages: takes at least one message":                                      {},
-		"messages: the Responses API takes":                                         {Messages: []llm.Message{llm.System("x")}},
-		"stop: the Responses API has no such":                                       {Messages: []llm.Message{llm.User("x")}, Stop: []string{"x"}},
-		"seed: the Responses API has no such":                                       {Messages: []llm.Message{llm.User("x")}, Seed: &seed},
-		"max_tokens -1":                                                             {Messages: []llm.Message{llm.User("x")}, MaxTokens: -1},
-		"schema: takes a JSON Schema":                                               {Messages: []llm.Message{llm.User("x")}, Schema: &llm.Schema{JSON: json.RawMessage(`[]`)}},
-		`tools[0]: parameters of "f"`:                                               {Messages: []llm.Message{llm.User("x")}, Tools: []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}}},
-		`extra: the field "input"`:                                                  {Messages: []llm.Message{llm.User("x")}, Extra: map[string]any{"input": "y"}},
-		"messages[1] (judge): takes the roles":                                      {Messages: []llm.Message{llm.User("x"), {Role: "judge"}}},
-		"messages[1] (system): parts[0]: takes text, not a llm.Image":               {Messages: []llm.Message{llm.User("x"), {Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (system): parts[0]: takes text":                                {Messages: []llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (user): parts[0]: takes text and images, not a llm.ToolResult": {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.ToolResult{}}}}},
-		"messages[0] (user): parts[0]: an image needs":                              {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (assistant): parts[0]: takes text and tool calls":              {Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (tool): takes tool results":                                    {Messages: []llm.Message{{Role: llm.RoleTool}}},
+		"messages: must have at least one message":                                   {},
+		"messages: the Responses API needs":                                          {Messages: []llm.Message{llm.System("x")}},
+		"stop: the Responses API has no such":                                        {Messages: []llm.Message{llm.User("x")}, Stop: []string{"x"}},
+		"seed: the Responses API has no such":                                        {Messages: []llm.Message{llm.User("x")}, Seed: &seed},
+		"max_tokens -1":                                                              {Messages: []llm.Message{llm.User("x")}, MaxTokens: -1},
+		"schema: must be a JSON Schema":                                              {Messages: []llm.Message{llm.User("x")}, Schema: &llm.Schema{JSON: json.RawMessage(`[]`)}},
+		`tools[0]: parameters of "f"`:                                                {Messages: []llm.Message{llm.User("x")}, Tools: []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}}},
+		`extra: the field "input"`:                                                   {Messages: []llm.Message{llm.User("x")}, Extra: map[string]any{"input": "y"}},
+		"messages[1] (judge): role must be":                                          {Messages: []llm.Message{llm.User("x"), {Role: "judge"}}},
+		"messages[1] (system): parts[0]: must be text, got llm.Image":                {Messages: []llm.Message{llm.User("x"), {Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (system): parts[0]: must be text":                               {Messages: []llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (user): parts[0]: must be text or an image, got llm.ToolResult": {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.ToolResult{}}}}},
+		"messages[0] (user): parts[0]: an image needs":                               {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (assistant): parts[0]: must be text or a tool call":             {Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (tool): must have a tool result":                                {Messages: []llm.Message{{Role: llm.RoleTool}}},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		m := responsesModel(t, e, nil)
-		if _, err := m.Complete(t.Context(), request); failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), want) || e.body != nil {
-			t.Errorf("%s: got %v, sent %s", want, err, e.body)
+		if _, err := m.Complete(t.Context(), request); failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), want) || e.Body != nil {
+			t.Errorf("%s: got %v, sent %s", want, err, e.Body)
 		}
-		if _, err := streamed(t, t.Context(), m, request); failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), want) || e.body != nil {
-			t.Errorf("%s: got %v, sent %s", want, err, e.body)
+		if _, err := providertest.Streamed(t, t.Context(), m, request); failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), want) || e.Body != nil {
+			t.Errorf("%s: got %v, sent %s", want, err, e.Body)
 		}
 	}
 }
@@ -217,8 +217,8 @@ var answers = []struct {
 
 func TestResponsesAnswers(t *testing.T) {
 	for _, step := range answers {
-		e := newEcho(t)
-		e.handle = reply(200, step.body, "X-Request-Id", "req_1")
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = reply(200, step.body, "X-Request-Id", "req_1")
 		m := responsesModel(t, e, nil)
 		got, err := m.Complete(t.Context(), llm.Prompt("the prompt"))
 		step.want.Message.Role, step.want.Model, step.want.RequestID = llm.RoleAssistant, "gpt-6-luna-2026-08-06", "req_1"
@@ -248,10 +248,10 @@ func TestResponsesStreams(t *testing.T) {
 			texts = append(texts, "event: x\ndata: "+event+"\n\n")
 		}
 		texts = append(texts, `{"type":"response.`+response.Status+`","response":`+strings.Join(strings.Fields(step.body), " ")+`}`, delta("more"), "no JSON")
-		e := newEcho(t)
-		e.handle = events(texts...)
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = events(texts...)
 		m := responsesModel(t, e, nil)
-		got, err := streamed(t, t.Context(), m, llm.Prompt("the prompt"))
+		got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("the prompt"))
 		want := step.want
 		want.Message.Role, want.Model, want.RequestID = llm.RoleAssistant, "gpt-6-luna-2026-08-06", "req_1"
 		want.Usage = llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3}
@@ -265,74 +265,32 @@ func TestResponsesStreams(t *testing.T) {
 		} else if f, ok := errors.AsType[*failure.Error](err); !ok || f.Kind != step.kind || f.Code != step.code || got.Finish != llm.FinishNone || f.RequestID != "req_1" {
 			t.Errorf("%s: got %+v, %#v", step.name, got, err)
 		}
-		if !strings.Contains(string(e.body), `"stream":true`) || e.path != "/v1/responses" {
-			t.Errorf("%s: sent %s to %s", step.name, e.body, e.path)
+		if !strings.Contains(string(e.Body), `"stream":true`) || e.Address != "/v1/responses" {
+			t.Errorf("%s: sent %s to %s", step.name, e.Body, e.Address)
 		}
 
 		// The same in one piece, from a server that does not stream.
-		e.handle = reply(200, step.body, "X-Request-Id", "req_1")
-		if got, err := streamed(t, t.Context(), m, llm.Prompt("the prompt")); failure.KindOf(err) != step.kind && step.kind != 0 || step.kind == 0 && (err != nil || !reflect.DeepEqual(got, &want)) {
+		e.Handle = reply(200, step.body, "X-Request-Id", "req_1")
+		if got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("the prompt")); failure.KindOf(err) != step.kind && step.kind != 0 || step.kind == 0 && (err != nil || !reflect.DeepEqual(got, &want)) {
 			t.Errorf("%s, in one piece: got %+v, %v", step.name, got, err)
 		}
 	}
 }
 
-func TestResponsesStreamsThatEndEarly(t *testing.T) {
-	const created = `{"type":"response.created","response":{"status":"in_progress","error":null,"output":[]}}`
-	const half = `{"type":"response.output_text.delta","item_id":"msg_1","delta":"half"}`
-	for _, step := range []struct {
-		name   string
-		handle http.HandlerFunc
-		text   string
-		kind   failure.Kind
-	}{
-		{"clean end", events(created, half), "half", 0},
-		{"done", events(created, half, done), "half", 0},
-		{"broken", cut(created, half), "half", failure.Transient},
-		{"nothing", events(), "", failure.Transient},
-		{"quota", events(created, `{"type":"error","code":"insufficient_quota","message":"You exceeded your current quota.","param":null,"sequence_number":2}`), "", failure.QuotaExhausted},
-		{"quota, nested", events(created, "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\",\"message\":\"No.\"}}\n\n"), "", failure.QuotaExhausted},
-		{"overloaded behind text", events(created, half, `{"type":"error","code":"server_is_overloaded","message":"Busy."}`), "half", failure.Overloaded},
-		{"garbage", events(created, half, "garbage"), "half", failure.Transient},
-		{"page", reply(200, "<html>"+key+"</html>", "Content-Type", "text/html"), "", failure.Transient},
-		{"limit", reply(429, `{"error":{"code":"rate_limit_exceeded"}}`), "", failure.RateLimited},
-	} {
-		e := newEcho(t)
-		e.handle = step.handle
-		got, err := streamed(t, t.Context(), responsesModel(t, e, nil), llm.Prompt("the prompt"))
-		if got.Text() != step.text || got.Finish != llm.FinishNone || (err != nil) != (step.kind != 0) || err != nil && failure.KindOf(err) != step.kind {
-			t.Errorf("%s: got %+v, %v", step.name, got, err)
-		}
+func TestResponsesStreamThatIsDoneWithoutAnEndWasCutOff(t *testing.T) {
+	e := providertest.NewEcho(t, providertest.Events(
+		dataEvent(`{"type":"response.created","response":{"status":"in_progress","error":null,"output":[]}}`),
+		dataEvent(`{"type":"response.output_text.delta","item_id":"msg_1","delta":"half"}`), dataEvent(done)))
+	got, err := providertest.Streamed(t, t.Context(), responsesModel(t, e, nil), llm.Prompt("the prompt"))
+	if err != nil || got.Text() != "half" || got.Finish != llm.FinishNone {
+		t.Errorf("got %+v, %v", got, err)
 	}
-}
-
-func TestResponsesThatAreNone(t *testing.T) {
-	for body, want := range map[string]failure.Kind{
-		``: failure.Transient, `null`: failure.Transient, `[]`: failure.Transient, `{}`: failure.Transient, `{"output":null}`: failure.Transient,
-		`<html>`: failure.Transient, `{"object":"response","output":[{`: failure.Transient,
-		`{"error":{"code":"insufficient_quota","message":"No."}}`: failure.QuotaExhausted,
-	} {
-		e := newEcho(t)
-		e.handle = reply(200, body)
-		_, err := responsesModel(t, e, nil).Complete(t.Context(), llm.Prompt("the prompt"))
-		if failure.KindOf(err) != want {
-			t.Errorf("%s: got %v", body, err)
-		}
-		secretFree(t, err)
-	}
-	e := newEcho(t)
-	e.handle = reply(401, `{"error":{"code":"invalid_api_key","message":"Incorrect API key provided: `+key+`"}}`)
-	_, err := responsesModel(t, e, nil).Complete(t.Context(), llm.Prompt("the prompt"))
-	if failure.KindOf(err) != failure.Unauthorized || e.header.Get("Authorization") != "Bearer "+key {
-		t.Errorf("got %v", err)
-	}
-	secretFree(t, err)
 }
 
 // A conversation with tools goes back as it came.
 func TestResponsesRoundTrip(t *testing.T) {
-	e := newEcho(t)
-	e.handle = reply(200, responded("completed", "", thought, aside, called))
+	e := providertest.NewEcho(t, reply(200, hello))
+	e.Handle = reply(200, responded("completed", "", thought, aside, called))
 	m := responsesModel(t, e, nil)
 	answer, err := m.Complete(t.Context(), llm.Prompt("Weather?"))
 	if err != nil {
@@ -344,13 +302,13 @@ func TestResponsesRoundTrip(t *testing.T) {
 	}
 	want := `{"model":"gpt-6-luna","store":false,"include":["reasoning.encrypted_content"],"input":[{"role":"user","content":"Weather?"},` + thought + `,` + aside + `,
 		{"type":"function_call","call_id":"call_1","name":"weather","arguments":"{\"city\": \"Berlin\"}"},{"type":"function_call_output","call_id":"call_1","output":"rain"}]}`
-	if !same(t, string(e.body), want) {
-		t.Errorf("sent %s", e.body)
+	if !same(t, string(e.Body), want) {
+		t.Errorf("sent %s", e.Body)
 	}
 	// No other provider is told.
 	chat := model(t, e.Server, nil)
-	e.handle = reply(200, hello)
-	if got := e.sent(t, chat, request); strings.Contains(got, "gAAA") || strings.Contains(got, "I'll look") {
+	e.Handle = reply(200, hello)
+	if got := e.Sent(t, chat, request); strings.Contains(got, "gAAA") || strings.Contains(got, "I'll look") {
 		t.Errorf("sent %s", got)
 	}
 }

@@ -45,7 +45,7 @@ func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNew
 		params.Input.OfInputItemList = append(params.Input.OfInputItemList, items...)
 	}
 	if len(params.Input.OfInputItemList) == 0 {
-		return params, 0, errors.New("messages: the Responses API takes at least one message that is not the system's")
+		return params, 0, errors.New("messages: the Responses API needs at least one message that is not the system's")
 	}
 	if len(instructions) > 0 {
 		params.Instructions = param.NewOpt(strings.Join(instructions, "\n"))
@@ -76,10 +76,9 @@ func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNew
 	return params, asked, nil
 }
 
-// thinks reports whether a model may be one that reasons: OpenAI refuses the
-// wish for encrypted reasoning with a 400 where it is none ("Encrypted content
-// is not supported with this model"). The models that don't are the old ones,
-// whose names are known.
+// thinks reports whether a model may be a reasoning model: for others, OpenAI
+// refuses a request for encrypted reasoning with a 400 ("Encrypted content is not
+// supported with this model"). Those are the old models, whose names are known.
 func thinks(model string) bool {
 	name := strings.TrimPrefix(model, "ft:")
 	for _, old := range []string{"gpt-3", "gpt-4", "chatgpt-"} {
@@ -102,12 +101,12 @@ func input(message llm.Message, provider string) ([]responses.ResponseInputItemU
 		user, err := userInput(message)
 		return []responses.ResponseInputItemUnionParam{user}, err
 	case llm.RoleAssistant:
-		if err := only(message, isAnswer, "text and tool calls"); err != nil {
+		if err := only(message, isAnswer, "text or a tool call"); err != nil {
 			return nil, err
 		}
 		return answerItems(message, provider), nil
 	case llm.RoleTool:
-		if err := only(message, is[llm.ToolResult], "tool results"); err != nil {
+		if err := only(message, is[llm.ToolResult], "a tool result"); err != nil {
 			return nil, err
 		}
 		var outputs []responses.ResponseInputItemUnionParam
@@ -144,7 +143,7 @@ func userInput(message llm.Message) (responses.ResponseInputItemUnionParam, erro
 			part.OfInputImage.ImageURL = param.NewOpt(address)
 			parts = append(parts, part)
 		default:
-			return responses.ResponseInputItemUnionParam{}, fmt.Errorf("parts[%d]: takes text and images, not a %T", i, p)
+			return responses.ResponseInputItemUnionParam{}, fmt.Errorf("parts[%d]: must be text or an image, got %T", i, p)
 		}
 	}
 	return responses.ResponseInputItemParamOfMessage(parts, responses.EasyInputMessageRoleUser), nil

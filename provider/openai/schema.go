@@ -12,13 +12,13 @@ import (
 	"llmcall/llm"
 )
 
-// SchemaMode is how an answer of a given shape (llm.Request.Schema) is asked of
-// a server.
+// SchemaMode is how an answer of a given shape (Schema of [llm.Request]) is
+// requested from a server.
 type SchemaMode string
 
-// The ways to ask. All but the first put the schema into the prompt too, as a
-// part of the system message. With the last two nothing but the model's good
-// will holds it to the shape: the answer needs a check.
+// The modes. All but the first also put the schema into the prompt, as a part of
+// the system message. With the last two nothing forces the model to follow the
+// schema: check the answer.
 const (
 	SchemaNative SchemaMode = "json_schema"        // the server enforces the schema, and the model knows it
 	SchemaShown  SchemaMode = "json_schema+prompt" // the server enforces the schema
@@ -28,7 +28,7 @@ const (
 
 func (m SchemaMode) check() error {
 	if modes := []SchemaMode{"", SchemaNative, SchemaShown, SchemaObject, SchemaPrompt}; !slices.Contains(modes, m) {
-		return fmt.Errorf("openai: Schema %q: takes %s, %s, %s or %s", m, SchemaNative, SchemaShown, SchemaObject, SchemaPrompt)
+		return fmt.Errorf("openai: Schema %q: must be %s, %s, %s or %s", m, SchemaNative, SchemaShown, SchemaObject, SchemaPrompt)
 	}
 	return nil
 }
@@ -36,7 +36,7 @@ func (m SchemaMode) check() error {
 // native reports whether the server is asked to enforce the schema.
 func (m SchemaMode) native() bool { return m == SchemaNative || m == SchemaShown }
 
-// feature is something that is asked of a server which it may not have.
+// feature is something that a request asks for and the server may lack.
 type feature uint32
 
 const (

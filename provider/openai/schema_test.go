@@ -9,6 +9,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 	"llmcall/provider/openai"
 )
 
@@ -40,10 +41,10 @@ func TestSchemaInThePrompt(t *testing.T) {
 		{"no object", openai.SchemaObject, shaped(`{"type":["object","null"]}`, llm.User("x")),
 			`"messages":[{"role":"system","content":"` + instruction + `{\"type\":[\"object\",\"null\"]}"},{"role":"user","content":"x"}]`},
 	} {
-		e := newEcho(t)
+		e := providertest.NewEcho(t, reply(200, hello))
 		m := model(t, e.Server, func(o *openai.Options) { o.Schema = step.mode })
 		before, _ := json.Marshal(step.request)
-		if got := e.sent(t, m, step.request); !same(t, got, `{"model":"gpt-6-luna",`+step.want+`}`) {
+		if got := e.Sent(t, m, step.request); !same(t, got, `{"model":"gpt-6-luna",`+step.want+`}`) {
 			t.Errorf("%s: sent %s", step.name, got)
 		}
 		if after, _ := json.Marshal(step.request); string(after) != string(before) {
@@ -58,12 +59,12 @@ func TestSchemaInThePromptOfResponses(t *testing.T) {
 		// JSON mode wants the word in the input.
 		openai.SchemaObject: `"text":{"format":{"type":"json_object"}},"input":[{"role":"system","content":"Be brief.\n` + instruction + `{\"type\":\"object\"}"},{"role":"user","content":"x"}]`,
 	} {
-		e := newEcho(t)
-		e.handle = reply(200, responded("completed", "", said("1", "{}")))
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = reply(200, responded("completed", "", said("1", "{}")))
 		m := responsesModel(t, e, func(o *openai.Options) { o.Schema = mode })
 		if _, err := m.Complete(t.Context(), shaped(`{"type":"object"}`, llm.System("Be brief."), llm.User("x"))); err != nil ||
-			!same(t, string(e.body), `{"model":"gpt-6-luna","store":false,"include":["reasoning.encrypted_content"],`+want+`}`) {
-			t.Errorf("%s: %v, sent %s", mode, err, e.body)
+			!same(t, string(e.Body), `{"model":"gpt-6-luna","store":false,"include":["reasoning.encrypted_content"],`+want+`}`) {
+			t.Errorf("%s: %v, sent %s", mode, err, e.Body)
 		}
 	}
 }
@@ -89,14 +90,14 @@ func TestWhatAServerLacksIsRemembered(t *testing.T) {
 		{"a schema that is wrong", "Invalid schema for response_format 's': format 'uri' is not supported.", []string{"json_schema", "json_schema"}, failure.InvalidRequest},
 		{"something else", "Unsupported value: 'temperature' does not support 0.5 with this model.", []string{"json_schema", "json_schema"}, failure.InvalidRequest},
 	} {
-		e := newEcho(t)
-		e.handle = reply(400, refusal(step.message))
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = reply(400, refusal(step.message))
 		m := model(t, e.Server, nil)
 		for i, want := range step.modes {
 			_, err := m.Complete(t.Context(), shaped(object, llm.User("x")))
 			mode := "prompt"
 			for _, name := range []string{"json_schema", "json_object"} {
-				if strings.Contains(string(e.body), `"response_format":{"type":"`+name+`"`) || strings.Contains(string(e.body), `"type":"`+name+`"}`) {
+				if strings.Contains(string(e.Body), `"response_format":{"type":"`+name+`"`) || strings.Contains(string(e.Body), `"type":"`+name+`"}`) {
 					mode = name
 				}
 			}
@@ -105,40 +106,40 @@ func TestWhatAServerLacksIsRemembered(t *testing.T) {
 				kind = failure.InvalidRequest
 			}
 			if mode != want || failure.KindOf(err) != kind {
-				t.Errorf("%s, request %d: asked by %s, not %s, got %v; sent %s", step.name, i, mode, want, err, e.body)
+				t.Errorf("%s, request %d: asked by %s, not %s, got %v; sent %s", step.name, i, mode, want, err, e.Body)
 			}
 		}
 	}
 
-	e := newEcho(t)
-	e.handle = func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(string(e.body), "stream_options") {
+	e := providertest.NewEcho(t, reply(200, hello))
+	e.Handle = func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(string(e.Body), "stream_options") {
 			reply(422, `{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}`)(w, r)
 			return
 		}
 		events(delta("hi"), stopped("stop"), done)(w, r)
 	}
 	m := model(t, e.Server, nil)
-	if _, err := streamed(t, t.Context(), m, llm.Prompt("x")); failure.KindOf(err) != failure.Transient {
+	if _, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("x")); failure.KindOf(err) != failure.Transient {
 		t.Errorf("got %v", err)
 	}
-	if got, err := streamed(t, t.Context(), m, llm.Prompt("x")); err != nil || got.Text() != "hi" || got.Usage != (llm.Usage{}) {
+	if got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("x")); err != nil || got.Text() != "hi" || got.Usage != (llm.Usage{}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 
-	e = newEcho(t)
-	e.handle = reply(400, refusal("Encrypted content is not supported with this model."))
+	e = providertest.NewEcho(t, reply(200, hello))
+	e.Handle = reply(400, refusal("Encrypted content is not supported with this model."))
 	r := responsesModel(t, e, nil)
-	if _, err := r.Complete(t.Context(), llm.Prompt("x")); failure.KindOf(err) != failure.Transient || !strings.Contains(string(e.body), "encrypted") {
-		t.Errorf("got %v, sent %s", err, e.body)
+	if _, err := r.Complete(t.Context(), llm.Prompt("x")); failure.KindOf(err) != failure.Transient || !strings.Contains(string(e.Body), "encrypted") {
+		t.Errorf("got %v, sent %s", err, e.Body)
 	}
-	if _, err := r.Complete(t.Context(), llm.Prompt("x")); failure.KindOf(err) != failure.InvalidRequest || strings.Contains(string(e.body), "encrypted") {
-		t.Errorf("got %v, sent %s", err, e.body)
+	if _, err := r.Complete(t.Context(), llm.Prompt("x")); failure.KindOf(err) != failure.InvalidRequest || strings.Contains(string(e.Body), "encrypted") {
+		t.Errorf("got %v, sent %s", err, e.Body)
 	}
 }
 
 func TestExtraFields(t *testing.T) {
-	e := newEcho(t)
+	e := providertest.NewEcho(t, reply(200, hello))
 	m := model(t, e.Server, nil)
 	request := &llm.Request{
 		Messages: []llm.Message{llm.User("x")}, MaxTokens: 7,
@@ -148,22 +149,22 @@ func TestExtraFields(t *testing.T) {
 			"nested": map[string]any{"x": []any{1.5, "<"}}, "9": true, "@this|x:*?#": 1,
 		},
 	}
-	got := e.sent(t, m, request)
+	got := e.Sent(t, m, request)
 	want := `{"model":"gpt-6-luna","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"name":"s","strict":false,"schema":{"z":1,"a":1}}},
 		"reasoning_effort":"low","a.b":"aGk=","max_tokens":8,"big":12345678901234567890,"nothing":null,"nested":{"x":[1.5,"<"]},"9":true,"@this|x:*?#":1}`
 	if !same(t, got, want) || !strings.Contains(got, `"schema":{"z":1,"a":1.0}`) || !strings.Contains(got, "12345678901234567890") {
 		t.Errorf("sent %s", got)
 	}
-	e.handle = events(delta("hi"), stopped("stop"), done)
-	if _, err := streamed(t, t.Context(), m, request); err != nil || !strings.Contains(string(e.body), `"a.b":"aGk="`) || !strings.Contains(string(e.body), `"stream":true`) {
-		t.Errorf("%v, sent %s", err, e.body)
+	e.Handle = events(delta("hi"), stopped("stop"), done)
+	if _, err := providertest.Streamed(t, t.Context(), m, request); err != nil || !strings.Contains(string(e.Body), `"a.b":"aGk="`) || !strings.Contains(string(e.Body), `"stream":true`) {
+		t.Errorf("%v, sent %s", err, e.Body)
 	}
 	for name, value := range map[string]any{"stream": false, "model": "x", "messages": nil, "": 1, "nan": math.NaN(), "func": func() {}} {
-		e.body = nil
+		e.Body = nil
 		request := llm.Prompt("x")
 		request.Extra = map[string]any{name: value}
-		if _, err := m.Complete(t.Context(), request); failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), `extra: the field "`+name+`"`) || e.body != nil {
-			t.Errorf("%q: got %v, sent %s", name, err, e.body)
+		if _, err := m.Complete(t.Context(), request); failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), `extra: the field "`+name+`"`) || e.Body != nil {
+			t.Errorf("%q: got %v, sent %s", name, err, e.Body)
 		}
 	}
 }

@@ -6,23 +6,23 @@ import (
 	"slices"
 	"strings"
 
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
 
 // Server is a provider, or a program that serves models, which speaks OpenAI's
 // protocol.
 type Server struct {
-	Name            string // what full names begin with: "groq"
-	BaseURL         string // "" if it has none of its own
-	BaseURLVariable string // of the environment, in the place of BaseURL; may be ""
-	KeyVariable     string // of the environment
-	KeyOptional     bool   // the server may ask for no key wherever it runs
-	// MaxTokens is the field that limits the answer: max_tokens is what all but
-	// OpenAI know; some ignore the newer name in silence.
+	Name            string // the start of full names: "groq"
+	BaseURL         string // its address; "" if it has no fixed one
+	BaseURLVariable string // the environment variable of an address to use instead; may be ""
+	KeyVariable     string // the environment variable of its key
+	KeyOptional     bool   // it may need no key, wherever it runs
+	// MaxTokens is the field that limits the answer. All servers but OpenAI
+	// support max_tokens; some silently ignore the newer name.
 	MaxTokens string
-	Schema    SchemaMode // how an answer of a given shape is asked for
-	Model     string     // the model to use when nobody named one; may be ""
-	Responses bool       // it has the Responses API too, for NewResponses
+	Schema    SchemaMode // how an answer of a given shape is requested
+	Model     string     // the model to use when none is named; may be ""
+	Responses bool       // it has the Responses API too, for [NewResponses]
 }
 
 const (
@@ -30,11 +30,11 @@ const (
 	legacy = "max_tokens"
 )
 
-// servers is all that is known of the servers, a row each. Where json_schema
-// depends on the model (OpenRouter, Groq, Together, Ollama's cloud), the row
-// says yes, and a refusal is remembered; see Options.Schema. The schema is shown
-// in the prompt too where the server may leave it out without a word
-// (OpenRouter), or hold the model to a shape that it does not tell it.
+// servers is the table of the servers. Where json_schema depends on the model
+// (OpenRouter, Groq, Together, Ollama's cloud), the row says yes, and a refusal
+// is remembered; see Options.Schema. The schema is shown in the prompt too where
+// the server may silently drop it (OpenRouter), or constrains the model without
+// telling it the shape.
 //
 // Sources, of keys and addresses, of response_format, of the models:
 //   - openai: https://developers.openai.com/api/docs/guides/structured-outputs,
@@ -67,8 +67,7 @@ var servers = []Server{
 	{Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", KeyVariable: "OLLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaShown},
 }
 
-// Servers returns the table of the servers that Options.Server takes, OpenAI
-// first.
+// Servers returns the servers that Options.Server accepts, OpenAI first.
 func Servers() []Server { return slices.Clone(servers) }
 
 // serverNamed returns the row of a name; "" is OpenAI.
@@ -80,7 +79,7 @@ func serverNamed(name string) (Server, error) {
 		}
 		names = append(names, s.Name)
 	}
-	return Server{}, fmt.Errorf("openai: Server %q: takes one of %s", name, strings.Join(names, ", "))
+	return Server{}, fmt.Errorf("openai: Server %q: must be one of %s", name, strings.Join(names, ", "))
 }
 
 // ownHost reports whether host is OpenAI's, one of its regions, or Azure's.
@@ -89,9 +88,9 @@ func ownHost(host string) bool {
 	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
 }
 
-// Azure OpenAI's environment variables, by the names that OpenAI's SDKs give
-// them. A version of the API is needed only for what the v1 API, which has
-// none, does not offer.
+// The environment variables of Azure OpenAI, by the names that OpenAI's SDKs
+// use. A version is needed only for what the v1 API, which has no versions, does
+// not offer.
 const (
 	AzureKeyVariable        = "AZURE_OPENAI_API_KEY"
 	AzureEndpointVariable   = "AZURE_OPENAI_ENDPOINT" // "https://mine.openai.azure.com"
@@ -100,10 +99,10 @@ const (
 
 const azure = "azure"
 
-// azureBase returns what the path of an API is added to. An address that has a
-// path is taken as it stands. To the bare address of a resource the path of the
-// v1 API is added, or, where the version is a date, that of the older API: the
-// deployment stands in the path there, except for the Responses API.
+// azureBase returns the address that the path of an API is added to. An address
+// with a path is used unchanged. To the bare address of a resource the path of
+// the v1 API is added, or, if the version is a date, that of the older API, which
+// includes the deployment except for the Responses API.
 func azureBase(base *url.URL, e *wire.Endpoint, version string, responses bool) *url.URL {
 	switch dated := version != "" && version[0] >= '0' && version[0] <= '9'; {
 	case strings.Trim(base.Path, "/") != "":

@@ -10,6 +10,7 @@ import (
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 	"llmcall/provider/openai"
 )
 
@@ -168,8 +169,8 @@ func TestAzureFailures(t *testing.T) {
 		{429, `{"error":{"code":"429","message":"Rate limit exceeded."}}`, []string{"X-Ratelimit-Reset-Tokens", "-1"}, failure.RateLimited, ""},
 		{410, `{"error":{"code":"ServiceModelDeprecating","message":"gone"}}`, nil, failure.ModelNotFound, "ServiceModelDeprecating"},
 	} {
-		e := newEcho(t)
-		e.handle = reply(step.status, step.body, append(step.headers, "Apim-Request-Id", "apim-1")...)
+		e := providertest.NewEcho(t, reply(200, hello))
+		e.Handle = reply(step.status, step.body, append(step.headers, "Apim-Request-Id", "apim-1")...)
 		m, err := openai.New("gpt-6-luna", openai.Options{Server: "azure", APIKey: key, BaseURL: e.URL, HTTPClient: e.Client()})
 		if err != nil {
 			t.Fatal(err)
@@ -219,12 +220,12 @@ func TestAzureAnswersThatWereNotFiltered(t *testing.T) {
 
 func TestNewNamesWhatIsWrongWithTheServer(t *testing.T) {
 	for want, opts := range map[string]openai.Options{
-		`openai: Server "mistral": takes one of openai, azure, openrouter`:                   {Server: "mistral", APIKey: key},
-		"azure: no address: set the environment variable AZURE_OPENAI_ENDPOINT, or":          {Server: "azure", APIKey: key},
-		"openai: APIVersion: takes a version only for the server azure":                      {APIVersion: "2024-10-21", APIKey: key},
-		`openai: Schema "xml": takes json_schema, json_schema+prompt, json_object or prompt`: {Schema: "xml", APIKey: key},
-		"groq: the environment variable GROQ_API_KEY: takes a key of printable ASCII":        {Server: "groq"},
-		"groq: BaseURL: takes an http or https address such as https://api.groq.com/o":       {Server: "groq", APIKey: key, BaseURL: "x"},
+		`openai: Server "mistral": must be one of openai, azure, openrouter`:                   {Server: "mistral", APIKey: key},
+		"azure: no address: set the environment variable AZURE_OPENAI_ENDPOINT, or":            {Server: "azure", APIKey: key},
+		"openai: APIVersion: must be empty unless Server is azure":                             {APIVersion: "2024-10-21", APIKey: key},
+		`openai: Schema "xml": must be json_schema, json_schema+prompt, json_object or prompt`: {Schema: "xml", APIKey: key},
+		"groq: the environment variable GROQ_API_KEY: must be a key of printable ASCII":        {Server: "groq"},
+		"groq: BaseURL: must be an http or https address such as https://api.groq.com/o":       {Server: "groq", APIKey: key, BaseURL: "x"},
 	} {
 		serverEnvironment(t, map[string]string{"GROQ_API_KEY": key + " " + key})
 		for _, err := range []error{second(openai.New("m", opts)), second(openai.NewResponses("m", opts))} {

@@ -1,38 +1,81 @@
 package openai
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
 
 	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/ssestream"
 
 	"llmcall/failure"
 	"llmcall/llm"
-	"llmcall/provider/wire"
+	"llmcall/provider/internal/wire"
 )
+
+// A dialect is one of OpenAI's two APIs, as the adapter uses it.
+type dialect interface {
+	// prepare returns what sends the request by the SDK, and what it asks for that
+	// the server may not have.
+	prepare(req *llm.Request, stream bool) (send sender, asked feature, err error)
+	// whole reads an answer that came in one piece, in x.Body.
+	whole(x *wire.Exchange) (*llm.Response, error)
+	// events returns a reader of the answer's stream.
+	events(x *wire.Exchange) reader
+}
+
+type sender func(context.Context, ...option.RequestOption) error
 
 // reader makes chunks of the events of a stream.
 type reader interface {
-	// read takes the next event. An error ends the stream; so does done.
-	read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error)
+	// read takes the data of the next event. An error ends the stream; so does
+	// done.
+	read(data []byte) (chunks []llm.Chunk, done bool, err error)
 	// end returns what is known only when the stream has ended without an error.
 	end() ([]llm.Chunk, error)
-	// whole reads an answer that came in one piece, in x.Body.
-	whole() (*llm.Response, error)
 }
 
-// relay yields what comes of a request for a stream. raw and err are what the
-// SDK returned. Events are read with the SDK's decoder, and not with its Stream,
-// which takes "error": null for an error, and hides whether [DONE] came.
-func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, r reader,
+// complete sends the request, once, and reads the answer.
+func (c *connection) complete(ctx context.Context, req *llm.Request, d dialect) (*llm.Response, error) {
+	send, asked, err := d.prepare(req, false)
+	if err != nil {
+		return nil, c.endpoint.BadRequest(err)
+	}
+	x := wire.Exchange{Endpoint: c.endpoint}
+	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
+	err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
+	if err := c.failed(ctx, &x, asked, err); err != nil {
+		return nil, err
+	}
+	return d.whole(&x)
+}
+
+// stream sends the request, once, and yields the answer as it comes.
+func (c *connection) stream(ctx context.Context, req *llm.Request, d dialect) iter.Seq2[llm.Chunk, error] {
+	return func(yield func(llm.Chunk, error) bool) {
+		send, asked, err := d.prepare(req, true)
+		if err != nil {
+			yield(llm.Chunk{}, c.endpoint.BadRequest(err))
+			return
+		}
+		x := wire.Exchange{Endpoint: c.endpoint, Stream: true}
+		var raw *http.Response
+		err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
+		c.relay(ctx, &x, raw, asked, err, d, yield)
+	}
+}
+
+// relay yields the chunks of a stream that was requested. raw and err are what
+// the SDK returned. Events are read with the SDK's decoder, and not with its
+// Stream, which treats "error": null as an error, and hides whether "[DONE]" came.
+func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, d dialect,
 	yield func(llm.Chunk, error) bool) {
 	if failed := c.failed(ctx, x, asked, err); failed != nil {
 		yield(llm.Chunk{}, failed)
@@ -43,19 +86,20 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 		return
 	}
 	defer raw.Body.Close()
-	if inOnePiece(raw) {
-		relayWhole(ctx, x, raw, r, yield)
+	var inOnePiece bool
+	if raw.Body, inOnePiece = wire.InOnePiece(raw.Body, raw.Header); inOnePiece {
+		relayWhole(ctx, x, raw, d, yield)
 		return
 	}
-	events, done := 0, false
+	r, events, done := d.events(x), 0, false
 	decoder := ssestream.NewDecoder(raw)
 	for !done && decoder.Next() {
-		if ctx.Err() != nil { // what was read before is in a buffer, and would still come
+		if ctx.Err() != nil { // what was read before is in a buffer, and would still be yielded
 			break
 		}
 		var chunks []llm.Chunk
 		events++
-		chunks, done, err = r.read(decoder.Event())
+		chunks, done, err = readEvent(x, decoder.Event(), r)
 		if !wire.YieldAll(chunks, err, yield) {
 			return
 		}
@@ -73,31 +117,13 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	wire.YieldAll(chunks, err, yield)
 }
 
-// inOnePiece reports whether a response is a whole answer, or a page that a
-// proxy put in its place, and no stream of events. How it begins tells more than
-// its Content-Type, which is wrong now and then.
-func inOnePiece(raw *http.Response) bool {
-	body := bufio.NewReader(raw.Body)
-	raw.Body = struct {
-		io.Reader
-		io.Closer
-	}{body, raw.Body}
-	switch first, _ := body.Peek(1); string(first) { // an error is for who reads on
-	case "{", "[", "<":
-		return true
-	case "d", "e", "i", "r", ":", "": // data, event, id, retry, a comment
-		return false
-	}
-	return wire.InOnePiece(raw.Header.Get("Content-Type"))
-}
-
-func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r reader, yield func(llm.Chunk, error) bool) {
+func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, d dialect, yield func(llm.Chunk, error) bool) {
 	var err error
 	if x.Body, err = io.ReadAll(raw.Body); err != nil {
 		yield(llm.Chunk{}, x.Broken(ctx, err))
 		return
 	}
-	answer, err := r.whole()
+	answer, err := d.whole(x)
 	if err != nil {
 		yield(llm.Chunk{}, err)
 		return
@@ -122,14 +148,23 @@ func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, r rea
 	wire.YieldAll(chunks, nil, yield)
 }
 
-// isDone reports whether an event is the mark of a stream's end.
-func isDone(event ssestream.Event) bool {
-	return bytes.Equal(bytes.TrimSpace(event.Data), []byte("[DONE]"))
+// readEvent reads an event: what both APIs have in common here, the rest by r.
+func readEvent(x *wire.Exchange, event ssestream.Event, r reader) (chunks []llm.Chunk, done bool, err error) {
+	switch data := bytes.TrimSpace(event.Data); {
+	case len(data) == 0:
+		return nil, false, nil
+	case string(data) == "[DONE]":
+		return nil, true, nil
+	}
+	if err := errorEvent(x, event); err != nil {
+		return nil, true, err
+	}
+	return r.read(event.Data)
 }
 
-// errorEvent returns the error that an event tells of; nil if it tells of none.
+// errorEvent returns the error that an event reports; nil if it reports none.
 func errorEvent(x *wire.Exchange, event ssestream.Event) error {
-	if bytes.Contains(event.Data, []byte(`"error"`)) { // few have it: the others are parsed but once
+	if bytes.Contains(event.Data, []byte(`"error"`)) { // few have it: the others are parsed only once
 		if err := x.ErrorWithin(event.Data); err != nil {
 			return err
 		}
@@ -162,21 +197,10 @@ type pieces struct {
 	arguments strings.Builder
 }
 
-func (s *completion) whole() (*llm.Response, error) { return response(s.x) }
-
-func (s *completion) read(event ssestream.Event) (chunks []llm.Chunk, done bool, err error) {
-	if isDone(event) {
-		return nil, true, nil
-	}
-	if len(bytes.TrimSpace(event.Data)) == 0 {
-		return nil, false, nil
-	}
-	if err := errorEvent(s.x, event); err != nil {
-		return nil, true, err
-	}
+func (s *completion) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var piece sdk.ChatCompletionChunk
-	if err := json.Unmarshal(event.Data, &piece); err != nil {
-		return nil, true, s.x.GarbledPart(event.Data, err)
+	if err := json.Unmarshal(data, &piece); err != nil {
+		return nil, true, s.x.GarbledPart(data, err)
 	}
 	var chunk llm.Chunk
 	if !s.begun {

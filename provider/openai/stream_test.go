@@ -7,16 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/providertest"
 	"llmcall/provider/openai"
 )
 
@@ -53,40 +52,11 @@ const (
 	counted = `{"choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":3}}}`
 )
 
-// streamed reads a stream to its end and puts it together. It holds every
-// stream to the rules of llm.Streamer.
-func streamed(t *testing.T, ctx context.Context, m llm.Streamer, request *llm.Request) (*llm.Response, error) {
-	t.Helper()
-	var a llm.Assembly
-	var failed error
-	finished := false
-	for chunk, err := range m.Stream(ctx, request) {
-		switch {
-		case failed != nil:
-			t.Errorf("behind the error came %+v, %v", chunk, err)
-		case finished:
-			t.Errorf("behind the reason to stop came %+v, %v", chunk, err)
-		case err != nil && !reflect.DeepEqual(chunk, llm.Chunk{}):
-			t.Errorf("with the error came %+v", chunk)
-		}
-		failed, finished = err, chunk.Finish != llm.FinishNone
-		a.Add(chunk)
-	}
-	if failed != nil {
-		var e *failure.Error
-		if !errors.As(failed, &e) || e.Model != m.Name() {
-			t.Errorf("the error is %#v", failed)
-		}
-		secretFree(t, failed)
-	}
-	return a.Response(), failed
-}
-
 func TestStream(t *testing.T) {
-	e := newEcho(t)
-	e.handle = events(`{"model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}`, delta(""), delta("Hel"), ": OPENROUTER PROCESSING\n\n", delta("lo!"), stopped("stop"), counted, done)
+	e := providertest.NewEcho(t, reply(200, hello))
+	e.Handle = events(`{"model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}`, delta(""), delta("Hel"), ": OPENROUTER PROCESSING\n\n", delta("lo!"), stopped("stop"), counted, done)
 	m := model(t, e.Server, nil)
-	got, err := streamed(t, t.Context(), m, llm.Prompt("Hello!"))
+	got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("Hello!"))
 	want := &llm.Response{
 		Message: llm.Assistant("Hello!"), Finish: llm.FinishStop, Model: "gpt-6-luna-2026-08-06", RequestID: "req_1",
 		Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
@@ -94,32 +64,8 @@ func TestStream(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if want := `{"model":"gpt-6-luna","messages":[{"role":"user","content":"Hello!"}],"stream":true,"stream_options":{"include_usage":true}}`; !same(t, string(e.body), want) {
-		t.Errorf("sent %s", e.body)
-	}
-}
-
-func TestStreamYieldsTextAsItComes(t *testing.T) {
-	next := make(chan struct{})
-	m := model(t, server(t, func(w http.ResponseWriter, r *http.Request) {
-		events(delta("a"))(w, r)
-		<-next
-		events(delta("b"), stopped("stop"), done)(w, r)
-	}), nil)
-	var texts []string
-	for chunk, err := range m.Stream(t.Context(), llm.Prompt("Hello!")) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if chunk.Text != "" {
-			texts = append(texts, chunk.Text)
-		}
-		if chunk.Text == "a" {
-			close(next)
-		}
-	}
-	if strings.Join(texts, ",") != "a,b" {
-		t.Errorf("got %q", texts)
+	if want := `{"model":"gpt-6-luna","messages":[{"role":"user","content":"Hello!"}],"stream":true,"stream_options":{"include_usage":true}}`; !same(t, string(e.Body), want) {
+		t.Errorf("sent %s", e.Body)
 	}
 }
 
@@ -143,14 +89,14 @@ func TestStreamedToolCallsComeWhole(t *testing.T) {
 	} {
 		for _, reason := range []string{"tool_calls", "stop"} {
 			m := model(t, server(t, events(append(step.events, delta("text"), stopped(reason), done)...)), nil)
-			got, err := streamed(t, t.Context(), m, llm.Prompt("Hello!"))
+			got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("Hello!"))
 			if err != nil || got.Finish != llm.FinishToolCall || !reflect.DeepEqual(got.Message.ToolCalls(), step.want) || got.Text() != "text" {
 				t.Errorf("%s: got %+v, %v", step.name, got, err)
 			}
 		}
 	}
 	m := model(t, server(t, events(call(0, "a", "f", "{}"), done)), nil)
-	if got, err := streamed(t, t.Context(), m, llm.Prompt("Hello!")); err != nil || got.Finish != llm.FinishNone || len(got.Message.Parts) > 0 {
+	if got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("Hello!")); err != nil || got.Finish != llm.FinishNone || len(got.Message.Parts) > 0 {
 		t.Errorf("cut off: got %+v, %v", got, err)
 	}
 }
@@ -171,22 +117,16 @@ func TestStreamsWithoutAnEnd(t *testing.T) {
 		finish llm.Finish
 		kind   failure.Kind // if it is an error
 	}{
-		{"clean end, no reason", events(delta("half")), "half", llm.FinishNone, 0},
 		{"done, no reason", events(delta("half"), done), "half", llm.FinishNone, 0},
 		{"a reason that is new", events(delta("half"), stopped("pause"), done), "half", llm.FinishNone, 0},
 		{"a reason, not done", events(delta("whole"), stopped("stop")), "whole", llm.FinishStop, 0},
 		{"at the limit", events(delta("half"), stopped("length"), done), "half", llm.FinishLength, 0},
 		{"behind done", events(delta("whole"), stopped("stop"), done, delta("more"), "no JSON"), "whole", llm.FinishStop, 0},
-		{"broken", cut(delta("half")), "half", "", failure.Transient},
-		{"broken at once", cut(": hello\n\n"), "", "", failure.Transient},
 		{"broken behind the reason", cut(delta("whole"), stopped("stop")), "whole", "", failure.Transient},
 		{"broken behind done", cut(delta("whole"), stopped("stop"), done), "whole", llm.FinishStop, 0},
-		{"nothing", events(), "", "", failure.Transient},
-		{"comments", events(": a\n\n", ":\n\n"), "", "", failure.Transient},
 		{"an event cut off", events(delta("half"), "data: {\"choices\":[{\"delta\":{\"content\":\"x\"},"), "half", "", failure.Transient},
-		{"no event stream", reply(200, "hello\nworld\n", "Content-Type", "text/plain"), "", "", failure.Transient},
 	} {
-		got, err := streamed(t, t.Context(), model(t, server(t, step.handle), nil), llm.Prompt("the prompt"))
+		got, err := providertest.Streamed(t, t.Context(), model(t, server(t, step.handle), nil), llm.Prompt("the prompt"))
 		if got.Text() != step.text || got.Finish != step.finish || (err != nil) != (step.kind != 0) || err != nil && failure.KindOf(err) != step.kind {
 			t.Errorf("%s: got %+v, %v", step.name, got, err)
 		}
@@ -253,36 +193,6 @@ func TestStreamsArePutTogether(t *testing.T) {
 	})
 }
 
-func TestErrorsInTheStreamGoByTheirCode(t *testing.T) {
-	for _, step := range []struct {
-		event string
-		kind  failure.Kind
-		code  string
-	}{
-		{`{"error":{"message":"No.","type":"insufficient_quota","code":"insufficient_quota"}}`, failure.QuotaExhausted, "insufficient_quota"},
-		{`{"error":{"message":"Slow down.","type":"rate_limit_error","code":"slow_down"}}`, failure.Overloaded, "slow_down"},
-		{"event: error\ndata: {\"error\":{\"message\":\"No.\",\"code\":\"rate_limit_exceeded\"}}\n\n", failure.RateLimited, "rate_limit_exceeded"},
-		{"event: error\ndata: {\"message\":\"No.\",\"code\":\"rate_limit_exceeded\"}\n\n", failure.RateLimited, "rate_limit_exceeded"},
-		{"event: error\ndata: {}\n\n", failure.Transient, ""},
-		{"event: error\ndata: oops\n\n", failure.Transient, ""},
-		{`{"id":"1","error":{"code":502,"message":"upstream"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`, failure.Transient, "502"},
-		{`{"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":503,"message":"overloaded"}}]}`, failure.Overloaded, "503"},
-		{`{"error":"server busy, please try again. maximum pending requests exceeded"}`, failure.Overloaded, ""},
-		{`{"error":{"message":"` + key + ` is bad","code":"invalid_api_key"}}`, failure.Unauthorized, "invalid_api_key"},
-		{`not JSON, ` + key, failure.Transient, ""},
-		{`{"choices":`, failure.Transient, ""},
-	} {
-		for _, before := range [][]string{nil, {delta("half")}} {
-			m := model(t, server(t, events(append(before, step.event, delta("more"), stopped("stop"), done)...)), nil)
-			got, err := streamed(t, t.Context(), m, llm.Prompt("the prompt"))
-			e, ok := errors.AsType[*failure.Error](err)
-			if !ok || e.Kind != step.kind || e.Code != step.code || e.Status != 200 || e.RequestID != "req_1" || strings.Contains(got.Text(), "more") {
-				t.Errorf("%s: got %+v, %#v", step.event, got, err)
-			}
-		}
-	}
-}
-
 func TestWhatIsNoErrorInTheStream(t *testing.T) {
 	for _, event := range []string{
 		`{"error":null,"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}`,
@@ -293,7 +203,7 @@ func TestWhatIsNoErrorInTheStream(t *testing.T) {
 		`{"choices":[{"index":0,"delta":{"content":""},"content_filter_results":{"error":{"code":"content_filter_error","message":"The contents are not filtered"}}}]}`,
 	} {
 		m := model(t, server(t, events(event, delta("whole"), event, stopped("stop"), done)), nil)
-		got, err := streamed(t, t.Context(), m, llm.Prompt("Hello!"))
+		got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("Hello!"))
 		if err != nil || strings.Trim(got.Text(), "x") != "whole" || got.Finish != llm.FinishStop {
 			t.Errorf("%q: got %+v, %v", event, got, err)
 		}
@@ -311,169 +221,9 @@ func TestStreamWithheld(t *testing.T) {
 		{[]string{delta("half"), stopped("insufficient_system_resource")}, failure.Overloaded, "the provider broke the answer off"},
 	} {
 		m := model(t, server(t, events(append(step.events, done)...)), nil)
-		got, err := streamed(t, t.Context(), m, llm.Prompt("the prompt"))
+		got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("the prompt"))
 		if e, ok := errors.AsType[*failure.Error](err); !ok || e.Kind != step.kind || e.Message != step.message || got.Finish != llm.FinishNone {
 			t.Errorf("got %+v, %#v", got, err)
-		}
-	}
-}
-
-func TestStreamOfAServerThatDoesNotStream(t *testing.T) {
-	m := model(t, server(t, reply(200, hello, "X-Request-Id", "req_1")), nil)
-	whole, err := m.Complete(t.Context(), llm.Prompt("Hello!"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := streamed(t, t.Context(), m, llm.Prompt("Hello!")); err != nil || !reflect.DeepEqual(got, whole) {
-		t.Errorf("got %+v, %v, want %+v", got, err, whole)
-	}
-	for _, handle := range []http.HandlerFunc{
-		reply(200, hello, "X-Request-Id", "req_1", "Content-Type", "text/event-stream"),
-		reply(200, hello, "X-Request-Id", "req_1", "Content-Type", ""),
-		reply(200, "\n  \n"+hello, "X-Request-Id", "req_1"), // as OpenRouter keeps a connection alive
-	} {
-		if got, err := streamed(t, t.Context(), model(t, server(t, handle), nil), llm.Prompt("Hello!")); err != nil || !reflect.DeepEqual(got, whole) {
-			t.Errorf("got %+v, %v, want %+v", got, err, whole)
-		}
-	}
-	mislabelled := model(t, server(t, reply(200, "data: "+delta("hi")+"\n\ndata: "+stopped("stop")+"\n\n")), nil)
-	if got, err := streamed(t, t.Context(), mislabelled, llm.Prompt("Hello!")); err != nil || got.Text() != "hi" || got.Finish != llm.FinishStop {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	for _, step := range []struct {
-		body, kind string
-		want       failure.Kind
-	}{
-		{" \n<html>sign in, " + key + "</html>", "text/html", failure.Transient},
-		{"<html>sign in, " + key + "</html>", "text/html", failure.Transient},
-		{`{"error":{"code":"insufficient_quota","message":"No."}}`, "application/json", failure.QuotaExhausted},
-		{`{"choices":[{"message":{"content":"half"}`, "application/json", failure.Transient},
-		{`{"title":"down"}`, "application/problem+json", failure.Transient},
-	} {
-		_, err := streamed(t, t.Context(), model(t, server(t, reply(200, step.body, "Content-Type", step.kind)), nil), llm.Prompt("the prompt"))
-		if failure.KindOf(err) != step.want {
-			t.Errorf("%s: got %v", step.body, err)
-		}
-	}
-}
-
-func TestStreamThatIsRefused(t *testing.T) {
-	got, err := streamed(t, t.Context(), model(t, server(t, reply(429, `{"error":{"code":"rate_limit_exceeded","message":"`+key+`"}}`, "Retry-After", "7")), nil), llm.Prompt("the prompt"))
-	e, ok := errors.AsType[*failure.Error](err)
-	if !ok || e.Kind != failure.RateLimited || e.Status != 429 || !e.Told || e.RetryAfter != 7*time.Second || len(got.Message.Parts) > 0 {
-		t.Errorf("got %+v, %#v", got, err)
-	}
-	if _, err := streamed(t, t.Context(), model(t, server(t, nil), nil), &llm.Request{}); failure.KindOf(err) != failure.InvalidRequest {
-		t.Errorf("got %v", err)
-	}
-	closed := httptest.NewServer(nil)
-	m := model(t, closed, nil)
-	closed.Close()
-	if _, err := streamed(t, t.Context(), m, llm.Prompt("the prompt")); failure.KindOf(err) != failure.Transient {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestStreamOfAServerThatDoesNotStreamBreaks(t *testing.T) {
-	m := model(t, server(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Request-Id", "req_1")
-		reply(200, hello[:100], "Content-Length", "1000")(w, r)
-		w.(http.Flusher).Flush()
-		panic(http.ErrAbortHandler)
-	}), nil)
-	_, err := streamed(t, t.Context(), m, llm.Prompt("the prompt"))
-	if f, ok := errors.AsType[*failure.Error](err); !ok || f.Kind != failure.Transient || f.RequestID != "req_1" {
-		t.Errorf("got %#v", err)
-	}
-}
-
-func TestContextThatEndsWithTheHeader(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	body := &endless{}
-	m := model(t, server(t, nil), func(o *openai.Options) {
-		o.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			cancel()
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: r}, nil
-		})}
-	})
-	if _, err := streamed(t, ctx, m, llm.Prompt("the prompt")); failure.KindOf(err) != failure.Cancelled || !body.closed {
-		t.Errorf("got %v, closed: %v", err, body.closed)
-	}
-}
-
-func TestLeavingAStreamClosesIt(t *testing.T) {
-	left := make(chan struct{})
-	m := model(t, server(t, func(w http.ResponseWriter, r *http.Request) {
-		events(delta("a"))(w, r)
-		<-r.Context().Done()
-		close(left)
-	}), nil)
-	for chunk, err := range m.Stream(t.Context(), llm.Prompt("Hello!")) {
-		if err != nil || chunk.Text != "a" {
-			t.Errorf("got %+v, %v", chunk, err)
-		}
-		break
-	}
-	<-left
-}
-
-func TestStreamEndsWithTheContext(t *testing.T) {
-	s := server(t, func(w http.ResponseWriter, r *http.Request) {
-		events(delta("a"), delta("b"))(w, r) // in one packet, often: b is there when ctx ends
-		<-r.Context().Done()
-	})
-	for want, end := range map[failure.Kind]func(context.Context) (context.Context, context.CancelFunc){
-		failure.Cancelled: context.WithCancel,
-		failure.DeadlineExceeded: func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-			return ctx, func() { <-ctx.Done(); cancel() }
-		},
-	} {
-		ctx, cancel := end(t.Context())
-		texts := ""
-		for chunk, err := range model(t, s, nil).Stream(ctx, llm.Prompt("the prompt")) {
-			texts += chunk.Text
-			if chunk.Text == "a" {
-				cancel()
-			}
-			if err != nil && (failure.KindOf(err) != want || !errors.Is(err, ctx.Err())) {
-				t.Errorf("got %v", err)
-			}
-		}
-		if texts != "a" {
-			t.Errorf("%v: got %q", want, texts)
-		}
-		cancel()
-	}
-}
-
-// feed is a body that repeats an event without end.
-type feed struct {
-	event []byte
-	at    int
-	endless
-}
-
-func (f *feed) Read(p []byte) (int, error) {
-	for n := 0; n < len(p); {
-		copied := copy(p[n:], f.event[f.at:])
-		f.at = (f.at + copied) % len(f.event)
-		n += copied
-	}
-	f.read += len(p)
-	return len(p), nil
-}
-
-func TestStreamWithoutEndIsAnError(t *testing.T) {
-	for _, event := range []string{": " + strings.Repeat("x", 1<<20) + "\n", "x"} {
-		body := &feed{event: []byte(event)}
-		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: r}, nil
-		})}
-		m := model(t, server(t, nil), func(o *openai.Options) { o.HTTPClient = client })
-		_, err := streamed(t, t.Context(), m, llm.Prompt("the prompt"))
-		if failure.KindOf(err) != failure.Transient || body.read > 65<<20 || !body.closed {
-			t.Errorf("%.20s: got %v, read %d bytes, closed: %v", event, err, body.read, body.closed)
 		}
 	}
 }

@@ -29,8 +29,8 @@ const (
 
 var errTooLong = fmt.Errorf("the answer is longer than %d MiB", MaxAnswer>>20)
 
-// Exchange is one request with what came back, kept apart from what an SDK
-// makes of it: SDKs replace a body that is no JSON by their parser's error, and
+// Exchange is one request and its response, kept apart from what an SDK turns
+// them into: SDKs replace a body that is not JSON by their parser's error, and
 // a response that came just before the context ended by the context's.
 type Exchange struct {
 	Endpoint *Endpoint
@@ -123,7 +123,7 @@ func readProblem(body io.ReadCloser) []byte {
 }
 
 // bounded is a body that fails after so many bytes: a stream without end would
-// be held in memory by whoever puts it together.
+// be held in memory by its reader.
 type bounded struct {
 	io.ReadCloser
 	left int64
@@ -188,7 +188,7 @@ func withoutSecrets(request *http.Request) *http.Request {
 }
 
 // elsewhere returns where a redirect that was not followed leads, without the
-// parts of an address that may be secret; "" if it doesn't say.
+// parts of an address that may be secret; "" if that is unknown.
 func (x *Exchange) elsewhere() string {
 	to, err := x.Response.Location()
 	if err != nil {

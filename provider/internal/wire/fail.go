@@ -16,12 +16,11 @@ import (
 
 const (
 	maxMessage = 500 // bytes of the provider's words that an error keeps
-	maxLabel   = 100 // bytes of a code or a request's number
+	maxLabel   = 100 // bytes of a code or a request ID
 )
 
-// Fail makes an error of this endpoint's. All errors of an adapter are made
-// here, so that text from outside is shortened, and cleared of the key,
-// whatever it is.
+// Fail makes an error of this endpoint. All errors of an adapter are made here, so
+// that all text from outside is shortened, and cleared of the key.
 func (e *Endpoint) Fail(f failure.Error) error {
 	f.Provider, f.Model = e.Provider, e.Name
 	if f.Message == "" && f.Err != nil {
@@ -79,10 +78,11 @@ func (x *Exchange) Withheld(kind failure.Kind, code, why string) error {
 	return x.Endpoint.Fail(failure.Error{Kind: kind, Status: x.Status, Code: code, Message: why, RequestID: f.RequestID})
 }
 
-// Garbled is a success whose body is no answer.
+// Garbled is a success whose body is not an answer.
 func (x *Exchange) Garbled(err error) error { return x.GarbledPart(x.Body, err) }
 
-// GarbledPart is a success of which a part, an event of a stream, is no answer.
+// GarbledPart is a success in which a part, such as an event of a stream, can't be
+// read.
 func (x *Exchange) GarbledPart(part []byte, err error) error {
 	return x.Withheld(failure.Transient, "", fmt.Sprintf("%v: %s", err, part[:min(len(part), MaxProblem)]))
 }
@@ -98,8 +98,8 @@ func (x *Exchange) Refused(api error) error {
 	return x.Endpoint.Fail(f)
 }
 
-// ErrorWithin returns the error that stands in a part of a success: the body, a
-// choice, an event of a stream; nil if there is none.
+// ErrorWithin returns the error in a part of a success: the body, a choice, or an
+// event of a stream; nil if it has none.
 func (x *Exchange) ErrorWithin(part []byte) error {
 	f, ok := classify.ReadError(x.reply(part))
 	if !ok {
@@ -112,7 +112,7 @@ func (x *Exchange) reply(body []byte) classify.Reply {
 	return classify.Reply{Provider: x.Endpoint.Protocol, Status: x.Status, Header: x.Response.Header, Body: body, At: x.At}
 }
 
-// RequestID returns the provider's number of the request, by the header of that
+// RequestID returns the provider's ID of the request, from the header of that
 // name; "" if it sent none.
 func (x *Exchange) RequestID(header string) string { return x.Response.Header.Get(header) }
 

@@ -1,6 +1,6 @@
-// Package wire is what the adapters of the providers share: the address and the
-// key of a provider, the HTTP client, what went over the wire, and the errors
-// that are made of it. It knows no SDK.
+// Package wire is what the adapters share: the address and the key of a
+// provider, the HTTP client, what was sent and received, and the errors that
+// follow from it. It does not depend on any SDK.
 package wire
 
 import (
@@ -57,16 +57,16 @@ type Config struct {
 }
 
 // New makes an endpoint, and returns the key, which is "" where none is needed.
-// It makes no call. An error names the field, or the environment variable, that
+// It makes no request. An error names the field, or the environment variable, that
 // is missing or wrong, and never what may be a secret.
 func New(c Config) (*Endpoint, string, error) {
 	if c.Model == "" || strings.ContainsFunc(c.Model, notInName) {
-		return nil, "", fmt.Errorf("%s: model %q: takes a name without spaces, such as %s", c.Provider, c.Model, c.Example)
+		return nil, "", fmt.Errorf("%s: model %q: must be a name without spaces, such as %s", c.Provider, c.Model, c.Example)
 	}
 	name := cmp.Or(c.Name, c.Provider+"/"+c.Model)
 	prefix, rest, _ := strings.Cut(name, "/")
 	if prefix == "" || rest == "" || strings.ContainsFunc(name, notInName) {
-		return nil, "", fmt.Errorf("%s: Name %q: takes provider/model, without spaces", c.Provider, name)
+		return nil, "", fmt.Errorf("%s: Name %q: must be provider/model, without spaces", c.Provider, name)
 	}
 	base, err := c.baseURL()
 	if err != nil {
@@ -85,14 +85,14 @@ func New(c Config) (*Endpoint, string, error) {
 	}, key, nil
 }
 
-// checkShare refuses a name of an endpoint that can't be shown: names stand in
+// checkShare refuses the name of an endpoint that can't be shown: names appear in
 // logs and on pages.
 func (c *Config) checkShare(key string) error {
 	if strings.TrimSpace(c.Share) != c.Share || strings.ContainsFunc(c.Share, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return fmt.Errorf("%s: Endpoint: takes a name of printable characters, without spaces around it", c.Provider)
+		return fmt.Errorf("%s: Endpoint: must be a name of printable characters, without spaces around it", c.Provider)
 	}
 	if len(key) >= minKey && strings.Contains(c.Share, key) {
-		return fmt.Errorf("%s: Endpoint: takes a name, not the API key: it is shown in logs", c.Provider)
+		return fmt.Errorf("%s: Endpoint: must be a name, not the API key: it is shown in logs", c.Provider)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (c *Config) key(base *url.URL) (string, error) {
 		return "", fmt.Errorf("%s: no API key: set the environment variable %s, or Options.APIKey", c.Provider, strings.Join(c.KeyVariables, " or "))
 	}
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s: %s: takes a key of printable ASCII characters without spaces", c.Provider, source)
+		return "", fmt.Errorf("%s: %s: must be a key of printable ASCII characters without spaces", c.Provider, source)
 	}
 	if base.Scheme == "http" && !c.AllowPlainHTTP && !private(base.Hostname()) {
 		return "", fmt.Errorf("%s: %s: a key would go over plain http to a host of the internet, for everybody on the way to read: "+
@@ -218,7 +218,7 @@ func (c *Config) baseURL() (*url.URL, error) {
 		base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
 		// What was given is not repeated: it may hold a password, or be the key
 		// by mistake. Nor is url.Parse's error, which quotes from it.
-		return nil, fmt.Errorf("%s: %s: takes an http or https address such as %s, without user, query and fragment",
+		return nil, fmt.Errorf("%s: %s: must be an http or https address such as %s, without user, query and fragment",
 			c.Provider, c.baseSource(), cmp.Or(c.DefaultBaseURL, "https://example.com/v1"))
 	}
 	return base, nil
@@ -287,7 +287,7 @@ func Client(given *http.Client) *http.Client {
 // sharedClient's limit on the wait for a header is that of OpenAI's SDK.
 var sharedClient = sync.OnceValue(func() *http.Client {
 	shared, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // replaced by the program, for tracing say: it knows what it wants
+	if !ok { // replaced by the program, for tracing perhaps: it has its reasons
 		return http.DefaultClient
 	}
 	transport := shared.Clone()

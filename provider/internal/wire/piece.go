@@ -1,0 +1,29 @@
+package wire
+
+import (
+	"bufio"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// InOnePiece reports whether the body of the response to a request for a stream
+// is a whole answer, or a page that a proxy sent instead, and not a stream of
+// events. How it begins says more than its Content-Type, which is wrong now and
+// then. The body is the one returned from then on: nothing of it is lost.
+func InOnePiece(body io.ReadCloser, header http.Header) (io.ReadCloser, bool) {
+	buffer := bufio.NewReader(body)
+	body = struct {
+		io.Reader
+		io.Closer
+	}{buffer, body}
+	switch first, _ := buffer.Peek(1); string(first) { // who reads on gets the error
+	case "{", "[", "<":
+		return body, true
+	case "d", "e", "i", "r", ":": // data, event, id, retry, a comment
+		return body, false
+	}
+	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return body, kind == "text/html" || kind == "application/json" || strings.HasSuffix(kind, "+json")
+}
