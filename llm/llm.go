@@ -218,7 +218,7 @@ type Request struct {
 	Stop        []string  `json:"stop,omitempty"`
 	Seed        *int64    `json:"seed,omitempty"`
 	// Extra are fields of the provider's own that are put into the body of the
-	// request as they are, at the top and in the place of what the fields above
+	// request as they are, at the top and instead of what the fields above
 	// set: {"reasoning_effort": "low"}. The values are what encoding/json takes;
 	// numbers that were read from JSON are a json.Number.
 	Extra map[string]any `json:"extra,omitempty"`
