@@ -196,3 +196,21 @@ func ExampleAskStream() {
 	// {Title:Pancakes Serves:12 Steps:[Mix all. Wait. Fry.]}
 	// checked: {Title:Pancakes Serves:12 Steps:[Mix all. Wait. Fry.]}
 }
+
+func ExampleRetryWithValidation() {
+	model := llm.Func("acme/model", func(_ context.Context, req *llm.Request) (*llm.Response, error) {
+		if len(req.Messages) == 1 {
+			return llm.Reply("It may be Bonn."), nil
+		}
+		return llm.Reply("It is Berlin."), nil // it was told what is wrong
+	})
+	checks := []validate.Strategy{validate.Must(validate.Contains("Berlin"))}
+	result, err := llmcall.RetryWithValidation(context.Background(), model,
+		llm.Prompt("Which city is the capital of Germany?"), checks, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(result.Text, len(result.Attempts), "attempts")
+	// Output: It is Berlin. 2 attempts
+}

@@ -25,7 +25,7 @@ type Strategy interface {
 	Delay(attempt int) time.Duration
 }
 
-// The defaults of Exponential, Linear and Fibonacci.
+// The defaults of [Exponential], [Linear] and [Fibonacci].
 const (
 	DefaultInitial = time.Second
 	DefaultFactor  = 2.0
@@ -67,7 +67,7 @@ func (e Exponential) Delay(attempt int) time.Duration {
 // two is DefaultFactor's bits: integers are compared in one step, floats in two.
 const two = 0x4000000000000000
 
-// At is Delay with chance given as an argument, 64 random bits: the same bits
+// At is [Exponential.Delay] with chance given as an argument, 64 random bits: the same bits
 // give the same delay. It is for simulations and tests.
 func (e Exponential) At(attempt int, chance uint64) time.Duration {
 	initial, limit := initialAndMax(e.Initial, e.Max)
@@ -100,10 +100,10 @@ func grow(initial, limit time.Duration, factor float64, attempt int) time.Durati
 	if d < float64(limit) {
 		return time.Duration(d)
 	}
-	return limit // and for a d that is infinite or no number
+	return limit // and for a d that is infinite or not a number
 }
 
-// Validate returns a *ConfigError that names the first setting that is impossible.
+// Validate returns a *[ConfigError] that names the first setting that is impossible.
 func (e Exponential) Validate() error {
 	if err := checkTimes(e.Initial, e.Max); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (l Linear) Delay(attempt int) time.Duration {
 	return random(l.Jitter.bounds(min(d, limit), limit))
 }
 
-// Validate returns a *ConfigError that names the first setting that is impossible.
+// Validate returns a *[ConfigError] that names the first setting that is impossible.
 func (l Linear) Validate() error {
 	if err := checkTimes(l.Initial, l.Max); err != nil {
 		return err
@@ -182,7 +182,7 @@ func (f Fibonacci) Delay(attempt int) time.Duration {
 	return random(f.Jitter.bounds(min(d, limit), limit))
 }
 
-// Validate returns a *ConfigError that names the first setting that is impossible.
+// Validate returns a *[ConfigError] that names the first setting that is impossible.
 func (f Fibonacci) Validate() error {
 	if err := checkTimes(f.Initial, f.Max); err != nil {
 		return err
@@ -202,7 +202,7 @@ func (c Constant) Delay(int) time.Duration {
 	return random(c.Jitter.bounds(c.Interval, c.Interval))
 }
 
-// Validate returns a *ConfigError that names the first setting that is impossible.
+// Validate returns a *[ConfigError] that names the first setting that is impossible.
 func (c Constant) Validate() error {
 	if c.Interval < 0 {
 		return &ConfigError{"Interval", c.Interval, "a time that is not negative"}
@@ -216,7 +216,7 @@ type Func func(attempt int) time.Duration
 // Delay returns f(attempt), or 0 where that is negative.
 func (f Func) Delay(attempt int) time.Duration { return max(0, f(attempt)) }
 
-// Validate returns a *ConfigError if f is nil.
+// Validate returns a *[ConfigError] if f is nil.
 func (f Func) Validate() error {
 	if f == nil {
 		return &ConfigError{"Func", nil, "a function"}
@@ -251,6 +251,7 @@ type ConfigError struct {
 	Takes string // what would be possible
 }
 
+// Error names the field, what it got and what it takes.
 func (e *ConfigError) Error() string {
 	return fmt.Sprintf("backoff: %s is %v: takes %s", e.Field, e.Got, e.Takes)
 }

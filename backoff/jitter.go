@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Jitter says how delays are spread. Its zero value is Proportional(0.1).
+// Jitter says how delays are spread. Its zero value is [Proportional](0.1).
 type Jitter struct {
 	// code is 1 + ratio·2⁶³ for Proportional, so that delays are spread by a
 	// multiplication of integers; above that range, the other kinds. One word
@@ -36,7 +36,7 @@ var (
 	EqualJitter = Jitter{equal}
 	// Decorrelated draws each delay from [Initial, 3·previous], at most Max
 	// (Brooker 2015); Factor is not used. So that nothing is remembered, the
-	// previous delays are drawn anew: each delay has the distribution that it
+	// previous delays are drawn again: each delay has the distribution that it
 	// has in a sequence, without being tied to the one actually waited before.
 	Decorrelated = Jitter{decorrelated}
 )
@@ -50,7 +50,7 @@ func Proportional(ratio float64) Jitter {
 	return Jitter{1 + uint64(ratio*one)}
 }
 
-// Validate returns a *ConfigError if the ratio is outside [0, 1].
+// Validate returns a *[ConfigError] if the ratio is outside [0, 1].
 func (j Jitter) Validate() error {
 	if j.code >= impossible {
 		return &ConfigError{"Jitter", math.Float32frombits(uint32(j.code)), "a ratio from 0 to 1"}

@@ -136,6 +136,7 @@ type ConfigError struct {
 	Takes string // what it must be: "a whole number from 1 to 10,000"
 }
 
+// Error names the field, what it must be and what it got.
 func (e *ConfigError) Error() string {
 	return fmt.Sprintf("breaker: %s must be %s, got %v", e.Field, e.Takes, e.Got)
 }

@@ -58,7 +58,7 @@ func Read(r Reply) failure.Error {
 	return p.failure(r)
 }
 
-// ReadError returns the error that stands in the body of a success, or in an
+// ReadError returns the error in the body of a success, or in an
 // event of a stream: {"error": …}, or the error's own object. Status is that of
 // the response. It reports false if there is none.
 func ReadError(r Reply) (failure.Error, bool) {

@@ -13,7 +13,7 @@ import (
 // form that another refuses:
 //
 //   - a plain decimal number, fractions allowed, of the header's unit. One of
-//     31 years or more is no wait but a Unix time, in seconds or milliseconds:
+//     31 years or more is not a wait but a Unix time, in seconds or milliseconds:
 //     servers send these where seconds are meant, and do so with each response;
 //   - a Go duration, "1m0s", "20ms" (OpenAI, Groq, Gemini);
 //   - an HTTP date in any of its three forms (RFC 9110, section 5.6.7);
@@ -44,7 +44,7 @@ func span(s string, unit time.Duration, sent time.Time) (time.Duration, bool) {
 }
 
 // The numbers that are Unix times: seconds and milliseconds from the year 2001
-// on. More than lastUnixMilli is no time of ours.
+// on. More than lastUnixMilli is not a plausible time.
 const (
 	firstUnix      = 1e9
 	firstUnixMilli = 1e12

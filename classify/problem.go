@@ -23,7 +23,7 @@ type problem struct {
 	Message  string
 	Told     bool // it said when to come back
 	NoCredit bool // its headers say that there is no credit left
-	// Foreign says that the body is no JSON, or empty: the words are those of a
+	// Foreign says that the body is not JSON, or is empty: the words are those of a
 	// proxy, say, and no provider's.
 	Foreign bool
 	// Delay is when the body says to come back, if it does: Google's RetryInfo.
@@ -38,7 +38,7 @@ type problem struct {
 // telling what a server or a proxy before it sends: OpenAI's {"error": {...}},
 // the same in a list (Gemini), {"error": "text"} (Ollama), the fields of the
 // error at the top (older vLLM), {"detail": ...} (FastAPI), a page of HTML,
-// nothing. What is no JSON becomes the message as it is.
+// nothing. What is not JSON becomes the message as it is.
 func readProblem(body []byte) problem {
 	var top struct {
 		Error  json.RawMessage `json:"error"`
@@ -107,7 +107,7 @@ func readInner(body []byte) (problem, bool) {
 	return readError(top.Error)
 }
 
-// readError reads what stands under "error"; ok is false if that says nothing.
+// readError reads what is under "error"; ok is false if that says nothing.
 func readError(raw json.RawMessage) (p problem, ok bool) {
 	var fields struct {
 		Code     json.RawMessage `json:"code"`
@@ -184,8 +184,8 @@ func (p *problem) readDetails(raw json.RawMessage) {
 	}
 }
 
-// plain returns the text of a JSON string, nothing for null or what is no JSON,
-// and any other value as it stands.
+// plain returns the text of a JSON string, nothing for null or what is not JSON,
+// and any other value as it is written.
 func plain(raw json.RawMessage) string {
 	var text *string
 	if json.Unmarshal(raw, &text) == nil {

@@ -8,7 +8,7 @@ import (
 // longestRead is how much of a message is looked at for words.
 const longestRead = 16 << 10
 
-// unquoted returns a message without what stands in quotes: a server that finds
+// unquoted returns a message without what is in quotes: a server that finds
 // fault with a request quotes it, and what the caller wrote decides nothing. The
 // quoted message of another server, as a proxy hands it on, is kept.
 func unquoted(s string) string {

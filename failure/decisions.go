@@ -106,7 +106,7 @@ type Table [kinds]Decision
 
 // Decisions returns the default table.
 //
-// [RateLimited] is [Limit]: a limit that the provider enforces on us is no sign
+// [RateLimited] is [Limit]: a limit that the provider enforces on us is not a sign
 // of a fault, and what one caller was told holds for all. [InvalidRequest] and
 // its like are [Ignore]: a bad request says nothing about how the provider
 // serves good ones. An answer that was refused, cut off or invalid is [Healthy]:

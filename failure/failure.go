@@ -89,7 +89,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 }
 
 // Error is a provider's failure, classified. It unwraps to what the provider's
-// SDK or the network returned. A nil *Error is no failure: the functions of this
+// SDK or the network returned. A nil *Error is not a failure: the functions of this
 // package take it for none. Whoever fills it in keeps keys and the caller's
 // prompt out of Code, Message, RequestID and the text of Err.
 type Error struct {

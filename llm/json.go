@@ -299,7 +299,7 @@ func fits(text []byte) bool {
 }
 
 // plainJSON returns JSON without blanks between its tokens, without bytes that
-// are not UTF-8, and without the escapes that encoding/json puts in the place of
+// are not UTF-8, and without the escapes that encoding/json puts instead of
 // "<", ">", "&" and two line breaks: a model that finds its own "a < b" escaped
 // in the conversation goes on to write it so.
 func plainJSON(text json.RawMessage) json.RawMessage {

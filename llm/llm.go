@@ -47,8 +47,8 @@ type Streamer interface {
 	Stream(ctx context.Context, req *Request) iter.Seq2[Chunk, error]
 }
 
-// Func makes a Model of a plain function, for users with a client of their own
-// and for tests.
+// Func returns a [Model] that calls the function complete, for users with a
+// client of their own and for tests.
 func Func(name string, complete func(ctx context.Context, req *Request) (*Response, error)) Model {
 	return funcModel{name, complete}
 }
@@ -113,9 +113,13 @@ type Message struct {
 	Parts []Part `json:"parts"`
 }
 
-// System, User and Assistant make a message of one text part.
-func System(text string) Message    { return Message{RoleSystem, []Part{Text(text)}} }
-func User(text string) Message      { return Message{RoleUser, []Part{Text(text)}} }
+// System returns a message of role [RoleSystem] with one text part.
+func System(text string) Message { return Message{RoleSystem, []Part{Text(text)}} }
+
+// User returns a message of role [RoleUser] with one text part.
+func User(text string) Message { return Message{RoleUser, []Part{Text(text)}} }
+
+// Assistant returns a message of role [RoleAssistant] with one text part.
 func Assistant(text string) Message { return Message{RoleAssistant, []Part{Text(text)}} }
 
 // Text returns the message's text parts, joined by newlines. Images, tool
@@ -214,7 +218,7 @@ type Request struct {
 	Stop        []string  `json:"stop,omitempty"`
 	Seed        *int64    `json:"seed,omitempty"`
 	// Extra are fields of the provider's own that are put into the body of the
-	// request as they are, at the top and in the place of what the fields above
+	// request as they are, at the top and instead of what the fields above
 	// set: {"reasoning_effort": "low"}. The values are what encoding/json takes;
 	// numbers that were read from JSON are a json.Number.
 	Extra map[string]any `json:"extra,omitempty"`

@@ -7,7 +7,7 @@ import "strings"
 type Chunk struct {
 	Text string // the next of the answer's text
 	Part Part   // a part that is whole and no text: ToolCall, Reasoning
-	// Finish comes once, behind all text and parts. A stream that ends without
+	// Finish comes once, after all text and parts. A stream that ends without
 	// one was cut off, however cleanly it ends.
 	Finish Finish
 	// Usage is that of the whole call so far, and no addition to what came

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Limits are configured. The zero value, and what is not above 0, is no limit.
+// Limits are configured. The zero value, and any value that is not above 0, mean no limit.
 type Limits struct {
 	// RequestsPerMinute is how many requests are sent in any minute, at most,
 	// at most a sixtieth of them (at least one) at once.
@@ -31,7 +31,7 @@ func tighter[N int | float64](a, b N) N {
 	return min(a, b)
 }
 
-// valid turns what is no limit into 0.
+// valid turns every value that means no limit into 0.
 func (l Limits) valid() Limits {
 	minute := func(n float64) float64 {
 		if !(n > 0) || math.IsInf(n, 1) {
@@ -107,7 +107,7 @@ func (l *limiter) holds(before, n int) time.Duration {
 	return time.Duration(float64(max(l.hold, 10*time.Millisecond)) * float64(before+1) / float64(n))
 }
 
-// bucket lets through what it holds, and fills at a rate. Rate 0 is no limit.
+// bucket lets through what it holds, and fills at a rate. Rate 0 means no limit.
 // What is larger than the bucket goes when it is full, and leaves a debt.
 type bucket struct {
 	rate, size, level float64 // a second

@@ -59,7 +59,7 @@ const (
 type windows struct {
 	list    []window
 	strikes int    // answers in a row that said that nothing remains, each to a request sent after the one before
-	strike  uint64 // requests up to this one are no further strike
+	strike  uint64 // requests up to this one are not a further strike
 	used    amount // since the last of these answers
 }
 

@@ -26,7 +26,7 @@ var qualities = [...]int{90, 80, 70, 55}
 
 // Fit returns a picture that fits limits. Where it does already, that is found
 // in its header, and the picture is returned with the same bytes (and the media
-// type that they really have). Else it is scaled down and encoded anew: as PNG
+// type that they really have). Else it is scaled down and encoded again: as PNG
 // where nothing was lost before (PNG, GIF, lossless WebP) or where it is
 // transparent, and as JPEG, of falling quality and size, where that is too large
 // or the picture was lossy. A JPEG's Exif orientation is then applied, of an
@@ -46,7 +46,7 @@ func Fit(img llm.Image, limits Limits) (llm.Image, error) {
 	return fit(img, limits, remake)
 }
 
-// fit is Fit with a way to have a picture made anew.
+// fit is Fit with a way to have a picture encoded again.
 func fit(img llm.Image, limits Limits, remake func([]byte, header, Limits) (llm.Image, error)) (llm.Image, error) {
 	if len(img.Data) == 0 {
 		return img, nil
@@ -77,7 +77,7 @@ func fit(img llm.Image, limits Limits, remake func([]byte, header, Limits) (llm.
 	return img, nil
 }
 
-// remake encodes a picture anew so that it fits.
+// remake encodes a picture again so that it fits.
 func remake(data []byte, h header, limits Limits) (llm.Image, error) {
 	limit, how := limits.misfit(h, len(data))
 	if !limits.takes(PNG) && !limits.takes(JPEG) {

@@ -151,7 +151,7 @@ type entry struct {
 	image llm.Image
 }
 
-// key is all that a picture that was made anew depends on. A picture comes as a
+// key is all that a picture that was encoded again depends on. A picture comes as a
 // copy in each attempt, so it is known by its content.
 type key struct {
 	content                       [sha256.Size]byte

@@ -151,7 +151,7 @@ func (h *header) jpeg(data []byte) error {
 	}
 	// In a scan every byte FF is followed by 00 or by a marker, so that this
 	// is the end of the picture and nothing else. What comes after it (a film,
-	// a depth map) is no part of it.
+	// a depth map) is not part of it.
 	end := bytes.Index(data[scan:], []byte{0xFF, 0xD9})
 	if end < 0 {
 		return errCutOff
@@ -400,7 +400,7 @@ func name(mediaType string) string {
 	return mediaType
 }
 
-// seems guesses what something is that is none of the four kinds.
+// seems guesses what something is that is not one of the four kinds.
 func seems(data []byte, mediaType string) string {
 	if mediaType != "" {
 		return name(mediaType)

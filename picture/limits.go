@@ -18,7 +18,7 @@ type Limits struct {
 	MaxSide  int      // width and height of one picture, in pixels
 	// NativeSide is what the provider scales a picture down to in any case. It
 	// refuses nothing: a picture that fits is sent as it is. But one that must be
-	// encoded anew is scaled down to it too, as more would not be seen.
+	// encoded again is scaled down to it too, as more would not be seen.
 	NativeSide int
 	// StillGIF refuses a GIF of more than one frame.
 	StillGIF bool

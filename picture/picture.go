@@ -44,15 +44,16 @@ const (
 )
 
 // Error says why something can't be sent as a picture. Its failure kind is
-// failure.InvalidRequest: to try again is of no use.
+// [failure.InvalidRequest]: another attempt would fail in the same way.
 type Error struct {
 	// Limit is the field of Limits that the picture does not fit. It is empty
-	// where it is no picture, or one that can't be read.
+	// where it is not a picture, or one that can't be read.
 	Limit   string
 	Problem string // what is wrong, and what is taken
 	Err     error  // the decoder's error, or nil
 }
 
+// Error returns Problem.
 func (e *Error) Error() string { return e.Problem }
 
 // Unwrap returns the decoder's error.

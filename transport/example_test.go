@@ -69,3 +69,27 @@ func ExampleNew() {
 	// 503 false
 	// large OPEN
 }
+
+// One line makes a plain HTTP client resilient: a provider that is busy for a
+// moment is asked again.
+func ExampleClient() {
+	requests := 0
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		if requests == 1 {
+			w.Header().Set("Retry-After-Ms", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer provider.Close()
+
+	client := transport.Client()
+	response, err := client.Post(provider.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model": "small", "messages": []}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer response.Body.Close()
+	fmt.Println(response.StatusCode, "after", requests, "requests")
+	// Output: 200 after 2 requests
+}
