@@ -58,7 +58,7 @@ func counted(handle http.HandlerFunc) (http.HandlerFunc, *atomic.Int32) {
 	}, calls
 }
 
-// pages are what is before a provider, or breaks within it, answers for any
+// pages are what a proxy before a provider, or a part of it that breaks, answers for any
 // of them.
 var pages = []Refusal{
 	{502, "<html>\n<head><title>502 Bad Gateway</title></head>\n</html>\n", []string{"Content-Type", "text/html"},
