@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // finish says why an answer ended.
@@ -106,15 +108,15 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		// What a complaint asks for beyond the schema: a provider may be sent less
 		// of it than the answer is held to.
 		if previous, feedback, ok := req.complaint(); ok {
-			if text, ok := mended(previous, feedback, true, r); ok && s.fits(text) && !sameJSON(text, previous) {
+			if text, ok := mended(previous, feedback, true, r); ok && s.Fits(text) && !sameJSON(text, previous) {
 				return text, nil
 			}
 		}
-		v, err := s.invent(ctx, nil, r)
+		v, err := s.Invent(ctx, r)
 		if err != nil {
 			return "", &refusal{message: "No answer could be invented for the schema of this request: " + err.Error() + ".", param: req.field}
 		}
-		return encode(v)
+		return schemagen.Encode(v)
 	}
 	if previous, feedback, ok := req.complaint(); ok {
 		if text, ok := mended(previous, feedback, req.json || mustJSON, r); ok {
@@ -122,20 +124,9 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		}
 	}
 	if req.json || mustJSON {
-		return encode(map[string]string{"answer": prose(r)})
+		return schemagen.Encode(map[string]string{"answer": prose(r)})
 	}
 	return prose(r), nil
-}
-
-// fits reports whether a text is JSON that fits the schema.
-func (s *schema) fits(text string) bool {
-	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	if err != nil {
-		return false
-	}
-	fuel := maxWork
-	holds, err := s.holds(s.root, v, &fuel)
-	return err == nil && holds
 }
 
 // sameJSON reports whether two texts are the same JSON value: nothing was mended.
@@ -154,15 +145,15 @@ func brokenText(ctx context.Context, req *request, at *string, r *rand.Rand) (st
 	if err != nil {
 		return "", err
 	}
-	v, err := s.broken(ctx, at, r)
+	v, err := s.Broken(ctx, at, r)
 	if err != nil {
 		return "", &refusal{message: "No answer could be invented that breaks the schema of this request as the plan asks: " + err.Error() + ".", param: req.field}
 	}
-	return encode(v)
+	return schemagen.Encode(v)
 }
 
-func requestSchema(req *request) (*schema, error) {
-	s, err := compiled.of(req.schema)
+func requestSchema(req *request) (*schemagen.Schema, error) {
+	s, err := schemagen.Compiled(req.schema)
 	if err != nil {
 		return nil, &refusal{message: "Invalid schema: " + err.Error(), param: req.field}
 	}

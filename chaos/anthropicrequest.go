@@ -3,6 +3,7 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -49,7 +50,7 @@ func (anthropicFace) read(call *incoming) (*request, *refusal) {
 	if err := json.Unmarshal(call.body, &fields); err != nil {
 		return nil, &refusal{message: "The request body is not valid JSON: " + err.Error()}
 	}
-	for _, name := range sorted(fields) {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if !slices.Contains(anthropicFields, name) {
 			return nil, &refusal{message: "Extra inputs are not permitted", param: name}
 		}

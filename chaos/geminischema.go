@@ -3,9 +3,12 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // fromGeminiSchema turns a schema in Gemini's form, a part of OpenAPI 3.0's
@@ -37,11 +40,11 @@ var geminiIntegers = []string{"maxItems", "minItems", "minProperties", "maxPrope
 
 func jsonSchemaOf(v any, field string, depth int) (any, *refusal) {
 	in, ok := v.(map[string]any)
-	if !ok || depth > maxSchemaDepth {
+	if !ok || depth > schemagen.MaxDepth {
 		return nil, &refusal{message: "a schema is an object, nested less than a hundred deep", param: field}
 	}
 	out := map[string]any{}
-	for _, name := range sorted(in) {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
 		to, known := geminiKeywords[name]
 		if !known {
 			return nil, &refusal{message: fmt.Sprintf("Invalid JSON payload received. Unknown name %q at '%s': Cannot find field.", name, field)}
@@ -90,7 +93,7 @@ func jsonSchemasOf(v any, field string, depth int) (any, *refusal) {
 func jsonPropertiesOf(v any, field string, depth int) (any, *refusal) {
 	in, _ := v.(map[string]any)
 	out := map[string]any{}
-	for _, name := range sorted(in) {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
 		var refused *refusal
 		if out[name], refused = jsonSchemaOf(in[name], field+"["+name+"]", depth); refused != nil {
 			return nil, refused

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // The practice model mends an answer as a simple model would: it knows nothing
@@ -77,7 +79,7 @@ func pointsOf(feedback string) []point {
 		text, _, _ = strings.Cut(text, "\n\n")
 		place := placeWords.FindStringSubmatch(text)
 		p := point{problem: strings.TrimSpace(text[len(place[0]):])}
-		p.path, _ = tokens(place[1])
+		p.path, _ = schemagen.Tokens(place[1])
 		p.line, _ = strconv.Atoi(place[2])
 		p.column, _ = strconv.Atoi(place[3])
 		if place[4] != "" { // of an answer with one line
@@ -110,7 +112,7 @@ func (p point) steps() []point {
 		next := p
 		next.mend = step
 		if m := atWords.FindStringSubmatch(step); m != nil {
-			next.path, _ = tokens(m[1])
+			next.path, _ = schemagen.Tokens(m[1])
 			next.mend = m[2]
 		}
 		if m := addItWords.FindStringSubmatch(next.mend); m != nil {
@@ -221,7 +223,7 @@ func backwards(points []point) []point {
 
 // prose is an answer to a request without a schema. It says what it is.
 func prose(r *rand.Rand) string {
-	word := func() string { return words[r.IntN(len(words))] }
+	word := func() string { return schemagen.Word(r) }
 	return "This answer is invented: no model has read the request. In its place stand the words " +
 		word() + ", " + word() + " and " + word() + "."
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // syntaxMends are what JSON must not have in it, all over the text. A string of
@@ -117,7 +119,7 @@ func decoded(text string) (any, bool) {
 
 // encoded writes a value as JSON; what can't be written leaves the text as it is.
 func encoded(v any, otherwise string) string {
-	text, err := encode(v)
+	text, err := schemagen.Encode(v)
 	if err != nil {
 		return otherwise
 	}

@@ -3,6 +3,7 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,7 +11,11 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"llmcall/chaos/internal/schemagen"
 )
+
+func chance(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
 func TestComplaintsAreReadTolerantly(t *testing.T) {
 	for _, c := range []struct {
@@ -47,7 +52,7 @@ func TestComplaintsAreReadTolerantly(t *testing.T) {
 		{"", demands{}},
 	} {
 		if c.want.most == 0 {
-			c.want.most = unbounded
+			c.want.most = schemagen.Unbounded
 		}
 		got := read(c.feedback)
 		for _, list := range []*[]string{&got.contain, &got.exclude, &got.match, &got.mismatch} {
@@ -157,7 +162,7 @@ func TestMendingKeepsWhatWasRightBefore(t *testing.T) {
 // Each complaint speaks of what fails now, and not of what was mended before.
 func TestComplaintsComeToAnEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := demands{most: unbounded, json: rapid.Bool().Draw(t, "json")}
+		want := demands{most: schemagen.Unbounded, json: rapid.Bool().Draw(t, "json")}
 		if rapid.Bool().Draw(t, "contain") {
 			want.contain = []string{"Berlin", "Rome"}[:rapid.IntRange(1, 2).Draw(t, "texts")]
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // demands are what a user asks of the next answer.
@@ -25,7 +27,7 @@ type span struct{ least, most int } // most 0: no limit
 func (s span) has(n int) bool { return n >= s.least && (s.most == 0 || n <= s.most) }
 
 func (d demands) none() bool {
-	return len(d.contain)+len(d.exclude)+len(d.match)+len(d.mismatch) == 0 && d.least == 0 && d.most == unbounded &&
+	return len(d.contain)+len(d.exclude)+len(d.match)+len(d.mismatch) == 0 && d.least == 0 && d.most == schemagen.Unbounded &&
 		d.words == span{} && d.sentences == span{} && !d.json
 }
 
@@ -81,7 +83,7 @@ const (
 
 // read reads what a user's complaint asks for.
 func read(feedback string) demands {
-	d := demands{most: unbounded}
+	d := demands{most: schemagen.Unbounded}
 	feedback = feedback[:min(len(feedback), maxFeedback)]
 	var list *[]string // where the last quoted text went
 	end, found := 0, 0 // of the last quoted text; how many so far
@@ -130,7 +132,7 @@ func read(feedback string) demands {
 		case slices.Contains([]string{"at most", "up to", "maximum of"}, words), strings.HasSuffix(words, "more than"), strings.HasSuffix(words, "longer than"):
 			d.bound(m[3], 0, n)
 		default:
-			d.bound(m[3], n, unbounded)
+			d.bound(m[3], n, schemagen.Unbounded)
 		}
 	}
 	for _, m := range betweenWords.FindAllStringSubmatch(feedback, -1) {
@@ -148,7 +150,7 @@ func read(feedback string) demands {
 func (d *demands) bound(unit string, least, most int) {
 	of := func(s *span) {
 		s.least = max(s.least, least)
-		if most < unbounded && (s.most == 0 || most < s.most) {
+		if most < schemagen.Unbounded && (s.most == 0 || most < s.most) {
 			s.most = most
 		}
 	}
@@ -165,7 +167,7 @@ func (d *demands) bound(unit string, least, most int) {
 
 func count(digits string) (int, bool) {
 	n, err := strconv.Atoi(strings.NewReplacer(",", "", "_", "").Replace(digits))
-	return n, err == nil && n <= longest
+	return n, err == nil && n <= schemagen.Longest
 }
 
 // quotedText returns the text of the quotation that begins at s[at], and its
@@ -229,10 +231,10 @@ func (d demands) compose(base string, r *rand.Rand) string {
 		const frame = len(`{"answer":""}`)
 		inner := d
 		inner.json, inner.least = false, max(0, d.least-frame)
-		if d.most != unbounded {
+		if d.most != schemagen.Unbounded {
 			inner.most = max(0, d.most-frame)
 		}
-		text, err := encode(map[string]string{"answer": inner.compose(base, r)})
+		text, err := schemagen.Encode(map[string]string{"answer": inner.compose(base, r)})
 		if err != nil {
 			return base // a text always encodes
 		}
@@ -247,7 +249,7 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	}
 	lead := strings.Join(missing, ", ")
 	if len(d.match) > 0 {
-		text, err := matching(d.match[r.IntN(len(d.match))], d.least, d.most, r)
+		text, err := schemagen.Matching(d.match[r.IntN(len(d.match))], d.least, d.most, r)
 		if err != nil {
 			return base
 		}
@@ -268,7 +270,7 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	text := base
 	if lead != "" {
 		text = lead + ". " + base
-		if d.most == unbounded {
+		if d.most == schemagen.Unbounded {
 			// A long answer gets no longer: there may be a limit that was kept so
 			// far. A short one keeps its words: they may have been asked for.
 			text = firstRunes(text, max(utf8.RuneCountInString(base), utf8.RuneCountInString(lead), 60))
@@ -276,7 +278,7 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	}
 	text = firstRunes(text, d.most)
 	if n := utf8.RuneCountInString(text); n < d.least {
-		text += firstRunes(" "+phrase(d.least-n, unbounded, r), d.least-n) // no longer: there may be a limit
+		text += firstRunes(" "+schemagen.Words(d.least-n, schemagen.Unbounded, r), d.least-n) // no longer: there may be a limit
 	}
 	if strings.TrimSpace(text) != text {
 		text = strings.TrimSpace(text)
@@ -294,7 +296,7 @@ func (d demands) counted(text string, r *rand.Rand) string {
 		if n < d.words.least {
 			more := make([]string, d.words.least-n)
 			for i := range more {
-				more[i] = words[r.IntN(len(words))]
+				more[i] = schemagen.Word(r)
 			}
 			text = strings.TrimRight(text, ".!? \n") + " " + strings.Join(more, " ") + "."
 		} else {
@@ -311,7 +313,7 @@ func (d demands) counted(text string, r *rand.Rand) string {
 			text += "."
 			continue
 		}
-		sentence := phrase(0, unbounded, r)
+		sentence := schemagen.Words(0, schemagen.Unbounded, r)
 		text += " " + strings.ToUpper(sentence[:1]) + sentence[1:] + "."
 	}
 	return strings.TrimSpace(text)
@@ -353,7 +355,7 @@ var textMends = []struct {
 	{regexp.MustCompile(`(?s)^write .* and nothing else, like (.+)$`), taken},
 	{regexp.MustCompile(`(?s)^write it like "(.+?)"`), taken},
 	{regexp.MustCompile(`^write it in the format "([\w-]+)"`), func(_ string, _ point, m []string, r *rand.Rand) (string, bool) {
-		return inFormat(m[1], false, r), true
+		return schemagen.InFormat(m[1], false, r), true
 	}},
 	{regexp.MustCompile(`(?s)^write just (.+), without quotation marks`), taken},
 	{regexp.MustCompile(`(?s)^answer with one of (.+), and nothing else(?:; if you mean (.+), leave out|; the nearest is (.+)$|$)`), oneOfListed},
@@ -406,7 +408,7 @@ func oneOfListed(_ string, _ point, words []string, r *rand.Rand) (string, bool)
 
 // anythingBut answers with something else than the quoted texts.
 func anythingBut(_ string, _ point, words []string, r *rand.Rand) (string, bool) {
-	return demands{exclude: quotedTexts(words[1]), most: unbounded}.composed("", r), true
+	return demands{exclude: quotedTexts(words[1]), most: schemagen.Unbounded}.composed("", r), true
 }
 
 // quotedTexts returns the texts that a list quotes.

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"math/big"
@@ -11,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
+	"llmcall/chaos/internal/schemagen"
 )
 
 // edit is the mending of one place in a JSON value.
@@ -23,7 +22,7 @@ type edit struct {
 }
 
 func (e *edit) value() any {
-	v, _ := lookup(e.doc, e.point.path)
+	v, _ := schemagen.Lookup(e.doc, e.point.path)
 	return v
 }
 
@@ -39,7 +38,7 @@ func placed(v any, path []string, with func(any) any) any {
 		return with(v)
 	}
 	if c, ok := v.([]any); ok {
-		if i, ok := index(path[0]); ok && i < len(c) {
+		if i, ok := schemagen.Index(path[0]); ok && i < len(c) {
 			c = slices.Clone(c)
 			c[i] = placed(c[i], path[1:], with)
 			return c
@@ -67,7 +66,7 @@ func without(v any, path []string) any {
 			delete(c, last)
 			return c
 		case []any:
-			if i, ok := index(last); ok && i < len(c) {
+			if i, ok := schemagen.Index(last); ok && i < len(c) {
 				return slices.Delete(slices.Clone(c), i, i+1)
 			}
 		}
@@ -87,7 +86,7 @@ var valueMends = []struct {
 	{regexp.MustCompile(`^write it (?:as (?:true|false), )?without quotes|^write it as JSON, not as a string`), unquote},
 	{regexp.MustCompile(`^write it as a string`), quote},
 	{regexp.MustCompile(`^put (.+) there`), put},
-	{regexp.MustCompile(`^add it$`), func(e *edit, _ []string) bool { return e.set(phrase(0, unbounded, e.r)) }},
+	{regexp.MustCompile(`^add it$`), func(e *edit, _ []string) bool { return e.set(schemagen.Words(0, schemagen.Unbounded, e.r)) }},
 	{regexp.MustCompile(`^use one of (.+)$`), func(e *edit, words []string) bool {
 		v, ok := decoded(words[1]) // the first
 		return ok && e.set(v)
@@ -206,7 +205,7 @@ func properties(list string) (found []property) {
 
 func addProperties(e *edit, words []string) bool {
 	object, _ := e.value().(map[string]any)
-	if _, there := lookup(e.doc, e.point.path); there && object == nil && !strings.HasPrefix(e.point.mend, "put") {
+	if _, there := schemagen.Lookup(e.doc, e.point.path); there && object == nil && !strings.HasPrefix(e.point.mend, "put") {
 		return false
 	}
 	with := map[string]any{}
@@ -251,10 +250,10 @@ func valueOf(kind, name string, r *rand.Rand) any {
 			}
 		}
 	}
-	if text := named(name, r); text != "" {
+	if text := schemagen.Named(name, r); text != "" {
 		return text
 	}
-	return phrase(0, unbounded, r)
+	return schemagen.Words(0, schemagen.Unbounded, r)
 }
 
 // rename gives a property that is there in another spelling the name.
@@ -302,7 +301,7 @@ func unquote(e *edit, _ []string) bool {
 }
 
 func quote(e *edit, _ []string) bool {
-	text, err := encode(e.value())
+	text, err := schemagen.Encode(e.value())
 	return err == nil && e.set(text)
 }
 
@@ -339,7 +338,7 @@ func (e *edit) another(items []any, kind string) any {
 		case nil:
 			v = valueOf(kind, "", e.r)
 		case string:
-			v = phrase(0, unbounded, e.r)
+			v = schemagen.Words(0, schemagen.Unbounded, e.r)
 		case json.Number:
 			v = json.Number(strconv.Itoa(e.r.IntN(10_000)))
 		}
@@ -394,7 +393,7 @@ func moreProperties(e *edit, words []string) bool {
 	for i := 1; len(with) < n; i++ {
 		name := "more" + strconv.Itoa(i)
 		if _, taken := with[name]; !taken {
-			with[name] = phrase(0, unbounded, e.r)
+			with[name] = schemagen.Words(0, schemagen.Unbounded, e.r)
 		}
 	}
 	return e.set(with)
@@ -407,7 +406,7 @@ func fewerProperties(e *edit, words []string) bool {
 		return false
 	}
 	with := map[string]any{}
-	for _, name := range sorted(object)[:n] {
+	for _, name := range slices.Sorted(maps.Keys(object))[:n] {
 		with[name] = object[name]
 	}
 	return e.set(with)
@@ -417,22 +416,9 @@ func fewerProperties(e *edit, words []string) bool {
 // visits of their parts.
 const schemaFuel = 100_000
 
-func (e *edit) fits(s *schema, v any) bool {
-	ok, err := s.holds(s.root, v, &e.fuel)
-	return err == nil && ok
-}
-
-// invent makes a value that fits a schema.
-func (e *edit) invent(s *schema) (any, bool) {
-	g := &inventor{schema: s, ctx: context.Background(), r: e.r, fuel: e.fuel}
-	v, err := g.value([]*jsonschema.Schema{s.root}, nil, 0, "")
-	e.fuel = g.fuel
-	return v, err == nil
-}
-
 func addFitting(e *edit, words []string) bool {
 	items, ok := e.value().([]any)
-	s, err := compile([]byte(words[2]))
+	s, err := schemagen.Compile([]byte(words[2]))
 	if !ok || err != nil {
 		return false
 	}
@@ -442,7 +428,7 @@ func addFitting(e *edit, words []string) bool {
 	}
 	items = slices.Clone(items)
 	for range min(n, maxDemands) {
-		v, ok := e.invent(s)
+		v, ok := s.Try(e.r, &e.fuel)
 		if !ok {
 			return false
 		}
@@ -453,14 +439,14 @@ func addFitting(e *edit, words []string) bool {
 
 func removeFitting(e *edit, words []string) bool {
 	items, ok := e.value().([]any)
-	s, err := compile([]byte(words[2]))
+	s, err := schemagen.Compile([]byte(words[2]))
 	n, read := count(words[1])
 	if !ok || err != nil || !read {
 		return false
 	}
 	var kept []any
 	for _, item := range items {
-		if n > 0 && e.fits(s, item) {
+		if n > 0 && s.Holds(item, &e.fuel) {
 			n--
 			continue
 		}
@@ -475,7 +461,7 @@ func (e *edit) others() []any {
 	var like []any
 	switch v := e.value().(type) {
 	case string:
-		like = []any{phrase(0, unbounded, e.r), "", v + " " + words[0]}
+		like = []any{schemagen.Words(0, schemagen.Unbounded, e.r), "", v + " amber"}
 	case json.Number:
 		like = []any{json.Number(strconv.Itoa(1 + e.r.IntN(1000))), json.Number("0"), json.Number("-1"), json.Number("0.5")}
 	case bool:
@@ -485,16 +471,16 @@ func (e *edit) others() []any {
 	case map[string]any:
 		like = []any{map[string]any{}}
 	}
-	return append(like, phrase(0, unbounded, e.r), json.Number("1"), true, nil, []any{}, map[string]any{})
+	return append(like, schemagen.Words(0, schemagen.Unbounded, e.r), json.Number("1"), true, nil, []any{}, map[string]any{})
 }
 
 func unlike(e *edit, words []string) bool {
-	s, err := compile([]byte(words[1]))
+	s, err := schemagen.Compile([]byte(words[1]))
 	if err != nil {
 		return false
 	}
 	for _, v := range e.others() {
-		if !e.fits(s, v) {
+		if !s.Holds(v, &e.fuel) {
 			return e.set(v)
 		}
 	}
@@ -503,9 +489,9 @@ func unlike(e *edit, words []string) bool {
 
 // justOne invents values for each of the schemas until one fits no other.
 func justOne(e *edit, words []string) bool {
-	var schemas []*schema
+	var schemas []*schemagen.Schema
 	for _, text := range strings.Split(words[1], "; or ") {
-		s, err := compile([]byte(text))
+		s, err := schemagen.Compile([]byte(text))
 		if err != nil {
 			return false
 		}
@@ -514,7 +500,7 @@ func justOne(e *edit, words []string) bool {
 	alone := func(v any) bool {
 		fitting := 0
 		for _, s := range schemas {
-			if e.fits(s, v) {
+			if s.Holds(v, &e.fuel) {
 				fitting++
 			}
 		}
@@ -527,7 +513,7 @@ func justOne(e *edit, words []string) bool {
 	}
 	for range 10 {
 		for _, s := range schemas {
-			if v, ok := e.invent(s); ok && alone(v) {
+			if v, ok := s.Try(e.r, &e.fuel); ok && alone(v) {
 				return e.set(v)
 			}
 		}
@@ -644,6 +630,8 @@ func (b bounds) nearest(given json.Number) (json.Number, bool) {
 	decimals, exact := n.FloatPrec()
 	return json.Number(n.FloatString(decimals)), exact
 }
+
+func floor(x *big.Rat) *big.Int { return new(big.Int).Div(x.Num(), x.Denom()) }
 
 // inside returns what is a step from a bound, or half the way to the other
 // bound where that is nearer.

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -214,7 +216,7 @@ func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) er
 		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		setter, ok := set[key.Value]
 		if !ok {
-			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", oneOf(key.Value, sorted(set))}}
+			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", oneOf(key.Value, slices.Sorted(maps.Keys(set)))}}
 		}
 		if _, twice := lines[key.Value]; twice {
 			return nil, &located{key.Line, "", &problem{path + name(key), "a second value", "one"}}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // Kind names what is done with one request.
@@ -353,7 +355,7 @@ func (f Fault) check() *problem {
 		}
 	}
 	if f.At != nil {
-		if _, ok := tokens(*f.At); !ok {
+		if _, ok := schemagen.Tokens(*f.At); !ok {
 			return &problem{"at", strconv.Quote(*f.At), `a JSON pointer: "" or such as /items/0/price`}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // reply is all that is done with one request, decided before the first byte of
@@ -201,7 +203,7 @@ func typeOfBody(body string) string {
 }
 
 func marshal(v any) []byte {
-	text, err := encode(v)
+	text, err := schemagen.Encode(v)
 	if err != nil {
 		panic(err) // what is given here always marshals
 	}

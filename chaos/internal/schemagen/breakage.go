@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"strconv"
 )
 
-// broken makes a value that fits the schema in all places but one: at, or one
+// Broken makes a value that fits the schema in all places but one: at, or one
 // that r chooses. The validator's complaints are about that place alone, where
 // the schema lets them be: of a value that fits no branch of an anyOf it says
 // what each branch misses, and where.
-func (s *schema) broken(ctx context.Context, at *string, r *rand.Rand) (any, error) {
+func (s *Schema) Broken(ctx context.Context, at *string, r *rand.Rand) (any, error) {
 	var want []string
 	if at != nil {
-		want, _ = tokens(*at) // the plan's check parsed it
+		want, _ = Tokens(*at) // the plan's check parsed it
 	}
 	fuel := maxWork
 	var last error
@@ -28,7 +28,7 @@ func (s *schema) broken(ctx context.Context, at *string, r *rand.Rand) (any, err
 		candidates := [][]string{want}
 		if at == nil {
 			candidates = places(v, r)
-		} else if _, ok := lookup(v, want); !ok {
+		} else if _, ok := Lookup(v, want); !ok {
 			last = fmt.Errorf("no answer that fits the schema has a place %s", *at)
 			continue
 		}
@@ -48,8 +48,8 @@ func (s *schema) broken(ctx context.Context, at *string, r *rand.Rand) (any, err
 
 // breakPlace replaces the value at a place by one that the schema refuses:
 // one that it refuses there and nowhere else, if there is one.
-func (s *schema) breakPlace(v any, place []string, fuel *int) (bad any, ok bool, err error) {
-	old, _ := lookup(v, place)
+func (s *Schema) breakPlace(v any, place []string, fuel *int) (bad any, ok bool, err error) {
+	old, _ := Lookup(v, place)
 	for _, with := range mistakes(old) {
 		changed := replaced(v, place, with)
 		at, err := s.violations(changed, fuel)

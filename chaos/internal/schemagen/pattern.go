@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"fmt"
@@ -10,22 +10,22 @@ import (
 	"unicode/utf8"
 )
 
-// unbounded stands for "no limit" in lengths. It is far above any text that is
+// Unbounded means "no limit" in lengths. It is far above any text that is
 // made here, and small enough to be multiplied.
-const unbounded = 1 << 20
+const Unbounded = 1 << 20
 
-// longest is the longest text that is made, in runes.
-const longest = 1 << 14
+// Longest is the longest text that is made, in runes.
+const Longest = 1 << 14
 
-// matching makes a text of lo to hi runes that the regular expression matches
+// Matching makes a text of lo to hi runes that the regular expression matches
 // anywhere in it, as JSON Schema's pattern does.
 //
 // It aims: it computes how long the matches of each part of the expression can
 // be, and shares a length that fits out among the parts. Assertions (^, $, \b)
 // and gaps in the possible lengths are not computed; a text is tried against
 // the expression, and drawn again if it does not match. So an expression whose
-// assertions contradict what stands beside them is not matched.
-func matching(expr string, lo, hi int, r *rand.Rand) (string, error) {
+// assertions contradict what is next to them is not matched.
+func Matching(expr string, lo, hi int, r *rand.Rand) (string, error) {
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return "", err
@@ -36,12 +36,12 @@ func matching(expr string, lo, hi int, r *rand.Rand) (string, error) {
 	}
 	p := &patternText{r: r, lengths: map[*syntax.Regexp]length{}}
 	own := p.length(tree)
-	if own.min > hi || own.min >= unbounded || lo > longest {
+	if own.min > hi || own.min >= Unbounded || lo > Longest {
 		return "", fmt.Errorf("no text of %s matches %s", lengthRange(lo, hi), quoted(expr))
 	}
 	from := min(max(lo, own.min), own.max)
 	to := max(from, min(hi, own.max, from+12))
-	for tries, written := 0, 0; tries < 60 && written < 8*longest; tries++ {
+	for tries, written := 0, 0; tries < 60 && written < 8*Longest; tries++ {
 		p.out.Reset()
 		p.steps = 0
 		p.write(tree, from+r.IntN(to-from+1))
@@ -57,7 +57,7 @@ func matching(expr string, lo, hi int, r *rand.Rand) (string, error) {
 }
 
 func lengthRange(lo, hi int) string {
-	if hi >= unbounded {
+	if hi >= Unbounded {
 		return fmt.Sprintf("%d or more characters", lo)
 	}
 	return fmt.Sprintf("%d to %d characters", lo, hi)
@@ -85,13 +85,13 @@ func (p *patternText) length(re *syntax.Regexp) length {
 	var l length
 	switch re.Op {
 	case syntax.OpNoMatch:
-		l = length{unbounded, unbounded}
+		l = length{Unbounded, Unbounded}
 	case syntax.OpLiteral:
 		l = length{len(re.Rune), len(re.Rune)}
 	case syntax.OpCharClass:
 		l = length{1, 1}
 		if len(re.Rune) == 0 {
-			l = length{unbounded, unbounded}
+			l = length{Unbounded, Unbounded}
 		}
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		l = length{1, 1}
@@ -103,7 +103,7 @@ func (p *patternText) length(re *syntax.Regexp) length {
 			l = length{l.min + s.min, l.max + s.max}
 		}
 	case syntax.OpAlternate:
-		l = length{unbounded, 0}
+		l = length{Unbounded, 0}
 		for _, sub := range re.Sub {
 			s := p.length(sub)
 			l = length{min(l.min, s.min), max(l.max, s.max)}
@@ -112,14 +112,14 @@ func (p *patternText) length(re *syntax.Regexp) length {
 		from, to := repeats(re)
 		s := p.length(re.Sub[0])
 		l = length{from * s.min, to * s.max}
-		if s.min >= unbounded { // can't match, not even as nothing repeated
+		if s.min >= Unbounded { // can't match, not even as nothing repeated
 			l = length{0, 0}
 			if from > 0 {
-				l = length{unbounded, unbounded}
+				l = length{Unbounded, Unbounded}
 			}
 		}
 	}
-	l = length{min(l.min, unbounded), min(l.max, unbounded)}
+	l = length{min(l.min, Unbounded), min(l.max, Unbounded)}
 	p.lengths[re] = l
 	return l
 }
@@ -128,14 +128,14 @@ func (p *patternText) length(re *syntax.Regexp) length {
 func repeats(re *syntax.Regexp) (from, to int) {
 	switch re.Op {
 	case syntax.OpStar:
-		return 0, unbounded
+		return 0, Unbounded
 	case syntax.OpPlus:
-		return 1, unbounded
+		return 1, Unbounded
 	case syntax.OpQuest:
 		return 0, 1
 	}
 	if re.Max < 0 {
-		return re.Min, unbounded
+		return re.Min, Unbounded
 	}
 	return re.Min, re.Max
 }
@@ -162,7 +162,7 @@ func (p *patternText) write(re *syntax.Regexp, n int) {
 		var fit, possible []*syntax.Regexp
 		for _, sub := range re.Sub {
 			l := p.length(sub)
-			if l.min < unbounded {
+			if l.min < Unbounded {
 				possible = append(possible, sub)
 			}
 			if l.min <= n && n <= l.max {
@@ -184,7 +184,7 @@ func (p *patternText) repeat(re *syntax.Regexp, n int) {
 	from, to := repeats(re)
 	l := p.length(re.Sub[0])
 	switch {
-	case l.min >= unbounded || n == 0 && from == 0:
+	case l.min >= Unbounded || n == 0 && from == 0:
 		return
 	case l.max == 0:
 		to = from

@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"bytes"
@@ -122,7 +122,7 @@ func TestInventedAnswersFitEveryKeyword(t *testing.T) {
 	}
 	for name, source := range schemas {
 		t.Run(name, func(t *testing.T) {
-			s, err := compile([]byte(source))
+			s, err := Compile([]byte(source))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +132,7 @@ func TestInventedAnswersFitEveryKeyword(t *testing.T) {
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
-				text, err := encode(v)
+				text, err := Encode(v)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -224,7 +224,7 @@ func TestInventedAnswersFitAnySchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		seed := rapid.Uint64().Draw(t, "seed")
-		s, err := compile(source)
+		s, err := Compile(source)
 		if err != nil {
 			t.Fatalf("%s: %v", source, err)
 		}
@@ -232,7 +232,7 @@ func TestInventedAnswersFitAnySchema(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", source, err)
 		}
-		text, err := encode(v)
+		text, err := Encode(v)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func TestInventedAnswersFitAnySchema(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if same, _ := encode(repeated); same != text {
+		if same, _ := Encode(repeated); same != text {
 			t.Fatalf("the same seed gave %s and %s", text, same)
 		}
 	})
@@ -284,7 +284,7 @@ func TestWhatCannotBeInventedIsAnErrorThatSaysWhere(t *testing.T) {
 		"deep doubling":    {`{"$defs":{"n":{"allOf":[` + strings.Repeat(`{"properties":{"n":{"$ref":"#/$defs/n"}}},`, 9) + `{"type":"object"}]}},"$ref":"#/$defs/n","required":["n"]}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := compile([]byte(c.schema))
+			s, err := Compile([]byte(c.schema))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -328,7 +328,7 @@ func TestSchemasThatCannotBeCompiledAreRefused(t *testing.T) {
 		"wide":           {`{"allOf":[` + strings.Repeat(`{},`, 7000) + `{}]}`, "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := compile([]byte(c.schema)); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := Compile([]byte(c.schema)); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
@@ -336,7 +336,7 @@ func TestSchemasThatCannotBeCompiledAreRefused(t *testing.T) {
 }
 
 func TestInventionEndsWithItsContext(t *testing.T) {
-	s, err := compile([]byte(`{"type":"string"}`))
+	s, err := Compile([]byte(`{"type":"string"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,12 +357,12 @@ func TestABrokenAnswerViolatesTheNamedPlaceAlone(t *testing.T) {
 		},"required":["id","items"],"additionalProperties":false}`
 	for _, at := range []string{"", "/id", "/paid", "/note", "/status", "/items", "/items/0", "/items/0/price", "/items/2/price", "/items/1/a~1b~0"} {
 		t.Run(at, func(t *testing.T) {
-			s, err := compile([]byte(order))
+			s, err := Compile([]byte(order))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for seed := range uint64(20) {
-				v, err := s.broken(t.Context(), &at, chance(seed))
+				v, err := s.Broken(t.Context(), &at, chance(seed))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -397,11 +397,11 @@ func TestABrokenAnswerIsBrokenInOnePlaceOfAnySchema(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := compile(source)
+		s, err := Compile(source)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := s.broken(t.Context(), nil, chance(rapid.Uint64().Draw(t, "seed")))
+		v, err := s.Broken(t.Context(), nil, chance(rapid.Uint64().Draw(t, "seed")))
 		if err != nil {
 			t.Fatalf("%s: %v", source, err)
 		}
@@ -417,19 +417,19 @@ func TestAPlaceThatCannotBeBrokenIsAnError(t *testing.T) {
 		{`{"type":"object","properties":{"a":{"type":"string"}}}`, "/a/b", "has a place /a/b"},
 		{`{"type":"object","properties":{"a":{}},"required":["a"]}`, "/a", "takes any value"},
 	} {
-		s, err := compile([]byte(c.schema))
+		s, err := Compile([]byte(c.schema))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v, err := s.broken(t.Context(), &c.at, chance(1)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if v, err := s.Broken(t.Context(), &c.at, chance(1)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s at %s: got %v, %v; want an error with %q", c.schema, c.at, v, err, c.want)
 		}
 	}
-	s, err := compile([]byte(`true`))
+	s, err := Compile([]byte(`true`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := s.broken(t.Context(), nil, chance(1)); err == nil {
+	if v, err := s.Broken(t.Context(), nil, chance(1)); err == nil {
 		t.Errorf("the schema that takes anything was broken by %v", v)
 	}
 }
@@ -442,13 +442,13 @@ func FuzzInvent(f *testing.F) {
 	f.Add([]byte(`{"minimum":1e999999999}`), uint64(1))
 	f.Fuzz(func(t *testing.T, source []byte, seed uint64) {
 		start := time.Now()
-		s, err := compile(source)
+		s, err := Compile(source)
 		if err == nil {
 			v, err := s.invent(t.Context(), nil, chance(seed))
 			if err == nil && s.root.Validate(v) != nil {
 				t.Errorf("%v does not fit", v)
 			}
-			if bad, err := s.broken(t.Context(), nil, chance(seed)); err == nil && s.root.Validate(bad) == nil {
+			if bad, err := s.Broken(t.Context(), nil, chance(seed)); err == nil && s.root.Validate(bad) == nil {
 				t.Errorf("%v is not broken", bad)
 			}
 		}

@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 )
 
 func TestCompiledSchemasAreKeptAndBounded(t *testing.T) {
-	c := schemaCache{kept: map[[32]byte]*schema{}}
+	c := cache{kept: map[[32]byte]*Schema{}}
 	numbered := func(i int) []byte { return fmt.Appendf(nil, `{"type":"string","minLength":%d}`, i) }
-	of := func(i int) *schema {
+	of := func(i int) *Schema {
 		s, err := c.of(numbered(i))
 		if err != nil {
 			t.Fatal(err)
@@ -32,7 +32,7 @@ func TestCompiledSchemasAreKeptAndBounded(t *testing.T) {
 }
 
 func TestOneSchemaServesManyRequestsAtOnce(t *testing.T) {
-	c := schemaCache{kept: map[[32]byte]*schema{}}
+	c := cache{kept: map[[32]byte]*Schema{}}
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {

@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"regexp"
@@ -15,7 +15,7 @@ func TestTextsMatchTheirPatternAndLength(t *testing.T) {
 		pattern string
 		lo, hi  int
 	}{
-		{`^\d{4}-\d{2}-\d{2}$`, 0, unbounded},
+		{`^\d{4}-\d{2}-\d{2}$`, 0, Unbounded},
 		{`^[^@\s]+@[^@\s]+\.[a-z]{2,}$`, 12, 20},
 		{`^(red|green|blue)$`, 5, 5},
 		{`^(?i)HELLO\b`, 0, 20},
@@ -32,7 +32,7 @@ func TestTextsMatchTheirPatternAndLength(t *testing.T) {
 		{`[^\x00-\x7f]`, 1, 1},
 	} {
 		for seed := range uint64(30) {
-			text, err := matching(c.pattern, c.lo, c.hi, chance(seed))
+			text, err := Matching(c.pattern, c.lo, c.hi, chance(seed))
 			if err != nil {
 				t.Errorf("%s, %d to %d: %v", c.pattern, c.lo, c.hi, err)
 				break
@@ -46,7 +46,7 @@ func TestTextsMatchTheirPatternAndLength(t *testing.T) {
 
 func TestWhatNothingMatchesIsAnError(t *testing.T) {
 	for _, pattern := range []string{`[^\x{0}-\x{10FFFF}]`, `a^`, `$a`, `(`, `^a\Bb\b\B$`} {
-		if text, err := matching(pattern, 0, unbounded, chance(1)); err == nil {
+		if text, err := Matching(pattern, 0, Unbounded, chance(1)); err == nil {
 			t.Errorf("%s: got %q", pattern, text)
 		}
 	}
@@ -86,7 +86,7 @@ func TestTextsMatchAnyExpression(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		expr := "^(?:" + expressions(4).Draw(t, "expr") + ")$"
-		text, err := matching(expr, 0, unbounded, chance(rapid.Uint64().Draw(t, "seed")))
+		text, err := Matching(expr, 0, Unbounded, chance(rapid.Uint64().Draw(t, "seed")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func FuzzMatching(f *testing.F) {
 	f.Add(`\pN[[:^alpha:]]`, 0, 5, uint64(4))
 	f.Fuzz(func(t *testing.T, expr string, lo, hi int, seed uint64) {
 		start := time.Now()
-		text, err := matching(expr, lo, hi, chance(seed))
+		text, err := Matching(expr, lo, hi, chance(seed))
 		if n := utf8.RuneCountInString(text); err == nil && (n < lo || n > hi || !regexp.MustCompile(expr).MatchString(text)) {
 			t.Errorf("%q, %d to %d: got %q", expr, lo, hi, text)
 		}

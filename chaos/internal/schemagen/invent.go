@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ const (
 	// further inside counts for triesInside more.
 	maxTries    = 24
 	triesInside = 5
-	maxDepth    = 2 * maxSchemaDepth
+	maxDepth    = 2 * MaxDepth
 	// maxWork is counted in visits of a part of the schema, for all attempts.
 	// It takes about half a second.
 	maxWork = 1_000_000
@@ -52,10 +52,24 @@ func cannot(format string, args ...any) error {
 
 var errEndless = fmt.Errorf("values nest without end: %w", errTooMuchWork)
 
+// Invent makes a value that fits the schema, drawn from r. The same r makes the
+// same value. An error says where in the value, and why, none was found.
+func (s *Schema) Invent(ctx context.Context, r *rand.Rand) (any, error) { return s.invent(ctx, nil, r) }
+
+// Try makes a value as [Schema.Invent] does, in one attempt alone. It takes what
+// it costs from fuel, which is counted in visits of a part of the schema; ok is
+// false if it found none, or fuel was used up.
+func (s *Schema) Try(r *rand.Rand, fuel *int) (v any, ok bool) {
+	g := &inventor{Schema: s, ctx: context.Background(), r: r, fuel: *fuel}
+	v, err := g.value([]*jsonschema.Schema{s.root}, nil, 0, "")
+	*fuel = g.fuel
+	return v, err == nil
+}
+
 // invent makes a value that fits the schema, drawn from r. The place want will
 // be in the value if the schema has it. What it returns is checked.
-func (s *schema) invent(ctx context.Context, want []string, r *rand.Rand) (any, error) {
-	g := &inventor{schema: s, ctx: ctx, r: r, fuel: maxWork}
+func (s *Schema) invent(ctx context.Context, want []string, r *rand.Rand) (any, error) {
+	g := &inventor{Schema: s, ctx: ctx, r: r, fuel: maxWork}
 	var last error
 	for range maxAttempts {
 		g.values, g.path = 0, nil
@@ -86,15 +100,15 @@ func (s *schema) invent(ctx context.Context, want []string, r *rand.Rand) (any, 
 
 // plain returns v as a reader of the JSON text will see it.
 func plain(v any) (any, error) {
-	text, err := encode(v)
+	text, err := Encode(v)
 	if err != nil {
 		return nil, err
 	}
 	return jsonschema.UnmarshalJSON(strings.NewReader(text))
 }
 
-// encode writes a value as a model does: on one line, with < and > as they are.
-func encode(v any) (string, error) {
+// Encode writes a value as a model does: on one line, with < and > as they are.
+func Encode(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -109,7 +123,7 @@ func encode(v any) (string, error) {
 // each value as soon as it is made, so that a bad choice is mended where it was
 // made.
 type inventor struct {
-	*schema
+	*Schema
 	ctx    context.Context
 	r      *rand.Rand
 	fuel   int
@@ -378,7 +392,7 @@ func (g *inventor) possible(parts []*jsonschema.Schema, name string) bool {
 // names chooses the properties of an object, and returns them in order, with
 // the parts that their presence adds.
 func (g *inventor) names(parts []*jsonschema.Schema, want []string, depth int) ([]*jsonschema.Schema, []string, error) {
-	least, most := 0, unbounded
+	least, most := 0, Unbounded
 	chosen := map[string]bool{}
 	known := map[string]bool{}
 	for _, s := range parts {
@@ -387,7 +401,7 @@ func (g *inventor) names(parts []*jsonschema.Schema, want []string, depth int) (
 		for name := range s.Properties {
 			known[name] = true
 		}
-		least, most = max(least, orElse(s.MinProperties, 0)), min(most, orElse(s.MaxProperties, unbounded))
+		least, most = max(least, orElse(s.MinProperties, 0)), min(most, orElse(s.MaxProperties, Unbounded))
 	}
 	if g.fuel < 0 || least > maxWork {
 		return nil, nil, errTooMuchWork
@@ -491,7 +505,7 @@ func (g *inventor) newName(parts []*jsonschema.Schema, depth int) string {
 		if res := patterns(s); len(res) > 0 {
 			g.fuel -= patternCost
 			// A length by chance: ^x- alone would give one name only.
-			if name, err := matching(res[g.r.IntN(len(res))].String(), g.r.IntN(12), unbounded, g.r); err == nil {
+			if name, err := Matching(res[g.r.IntN(len(res))].String(), g.r.IntN(12), Unbounded, g.r); err == nil {
 				return name
 			}
 		}
@@ -506,7 +520,7 @@ func (g *inventor) newName(parts []*jsonschema.Schema, depth int) string {
 			}
 		}
 	}
-	return words[g.r.IntN(len(words))] + "_" + strconv.Itoa(1+g.r.IntN(1000))
+	return Word(g.r) + "_" + strconv.Itoa(1+g.r.IntN(1000))
 }
 
 // textSchema is {"type": "string"}.
@@ -518,10 +532,10 @@ var textSchema = func() *jsonschema.Schema {
 
 // array makes an array.
 func (g *inventor) array(parts []*jsonschema.Schema, want []string, depth int, hint string) (any, error) {
-	least, most, prefix, unique := 0, unbounded, 0, false
+	least, most, prefix, unique := 0, Unbounded, 0, false
 	var contains []*jsonschema.Schema
 	for _, s := range parts {
-		least, most = max(least, orElse(s.MinItems, 0)), min(most, orElse(s.MaxItems, unbounded))
+		least, most = max(least, orElse(s.MinItems, 0)), min(most, orElse(s.MaxItems, Unbounded))
 		prefix = max(prefix, prefixLen(s))
 		unique = unique || s.UniqueItems
 		if s.Contains != nil {
@@ -546,7 +560,7 @@ func (g *inventor) array(parts []*jsonschema.Schema, want []string, depth int, h
 		length = min(max(length, 1)+g.r.IntN(3), max(most, length))
 	}
 	if len(want) > 0 {
-		if i, ok := index(want[0]); ok && i < most && i < maxWork {
+		if i, ok := Index(want[0]); ok && i < most && i < maxWork {
 			length = max(length, i+1)
 		}
 	}
@@ -582,7 +596,7 @@ func (g *inventor) distinct(subs []*jsonschema.Schema, want []string, depth int,
 		if err != nil || !unique {
 			return v, err
 		}
-		text, err := encode(v)
+		text, err := Encode(v)
 		if err != nil {
 			return nil, err
 		}

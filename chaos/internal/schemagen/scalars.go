@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"encoding/json"
@@ -124,11 +124,11 @@ func floor(x *big.Rat) *big.Int { return new(big.Int).Div(x.Num(), x.Denom()) }
 
 // text makes a text that fits format, pattern and length of all the schemas.
 func (g *inventor) text(parts []*jsonschema.Schema, hint string) (any, error) {
-	lo, hi := 0, unbounded
+	lo, hi := 0, Unbounded
 	var patterns []string
 	var format *jsonschema.Format
 	for _, s := range parts {
-		lo, hi = max(lo, orElse(s.MinLength, 0)), min(hi, orElse(s.MaxLength, unbounded))
+		lo, hi = max(lo, orElse(s.MinLength, 0)), min(hi, orElse(s.MaxLength, Unbounded))
 		if s.Pattern != nil {
 			patterns = append(patterns, s.Pattern.String())
 		}
@@ -137,8 +137,8 @@ func (g *inventor) text(parts []*jsonschema.Schema, hint string) (any, error) {
 		}
 	}
 	switch {
-	case lo > longest:
-		return nil, cannot("this server invents texts of up to %d characters, not of %d", longest, lo)
+	case lo > Longest:
+		return nil, cannot("this server invents texts of up to %d characters, not of %d", Longest, lo)
 	case lo > hi:
 		return nil, cannot("a text can't have at least %d and at most %d characters", lo, hi)
 	}
@@ -147,24 +147,24 @@ func (g *inventor) text(parts []*jsonschema.Schema, hint string) (any, error) {
 	}
 	if len(patterns) > 0 {
 		g.fuel -= patternCost
-		s, err := matching(patterns[g.r.IntN(len(patterns))], lo, hi, g.r)
+		s, err := Matching(patterns[g.r.IntN(len(patterns))], lo, hi, g.r)
 		if err != nil {
 			return nil, cannot("%v", err)
 		}
 		return s, nil
 	}
-	if s := named(hint, g.r); s != "" {
+	if s := Named(hint, g.r); s != "" {
 		if n := utf8.RuneCountInString(s); lo <= n && n <= hi {
 			return s, nil
 		}
 	}
-	return phrase(lo, hi, g.r), nil
+	return Words(lo, hi, g.r), nil
 }
 
 // formatted makes a text of a format, padded or short as the length asks.
 func (g *inventor) formatted(format *jsonschema.Format, lo, hi int) (any, error) {
 	for _, short := range []bool{false, true} {
-		text := inFormat(format.Name, short, g.r)
+		text := InFormat(format.Name, short, g.r)
 		padding := strings.Repeat("a", max(0, lo-utf8.RuneCountInString(text)))
 		for _, s := range []string{text, padding + text, text + padding} {
 			if n := utf8.RuneCountInString(s); n >= lo && n <= hi && format.Validate(s) == nil {
@@ -175,11 +175,11 @@ func (g *inventor) formatted(format *jsonschema.Format, lo, hi int) (any, error)
 	return nil, cannot("found no text of %s in the format %s", lengthRange(lo, hi), format.Name)
 }
 
-// inFormat makes a text of a format that the validator knows; a short one where
+// InFormat makes a text of a format that the validator knows; a short one where
 // a shorter one can be.
-func inFormat(name string, short bool, r *rand.Rand) string {
+func InFormat(name string, short bool, r *rand.Rand) string {
 	at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(r.Int64N(30*365*24*3600)) * time.Second)
-	word, n := words[r.IntN(len(words))], r.IntN(100)
+	word, n := Word(r), r.IntN(100)
 	if short {
 		word = word[:1]
 	}
@@ -256,7 +256,9 @@ var byName = []struct {
 	{"name", []string{"Ada Lovelace", "Alan Turing", "Barbara Liskov", "Grace Hopper", "Katherine Johnson"}},
 }
 
-func named(hint string, r *rand.Rand) string {
+// Named makes a text that is plausible for a property of a name; empty where the
+// name says nothing.
+func Named(hint string, r *rand.Rand) string {
 	hint = strings.ToLower(hint)
 	for _, e := range byName {
 		if strings.Contains(hint, e.key) {
@@ -266,20 +268,23 @@ func named(hint string, r *rand.Rand) string {
 	return ""
 }
 
+// Word makes a word.
+func Word(r *rand.Rand) string { return words[r.IntN(len(words))] }
+
 var words = []string{
 	"amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "harbor", "island", "juniper", "kestrel", "lagoon",
 	"meadow", "nectar", "orchid", "pebble", "quartz", "river", "saffron", "timber", "umber", "valley", "willow", "zephyr",
 }
 
-// phrase makes words of lo to hi characters in all: two or three of them where
+// Words returns words of lo to hi characters in all: two or three of them where
 // the length leaves the choice.
-func phrase(lo, hi int, r *rand.Rand) string {
+func Words(lo, hi int, r *rand.Rand) string {
 	var b strings.Builder
 	for n := 2 + r.IntN(2); n > 0 || b.Len() < lo; n-- {
 		if b.Len() > 0 {
 			b.WriteByte(' ')
 		}
-		b.WriteString(words[r.IntN(len(words))])
+		b.WriteString(Word(r))
 	}
 	s := b.String()
 	if len(s) > hi {

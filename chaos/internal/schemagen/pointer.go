@@ -1,4 +1,4 @@
-package chaos
+package schemagen
 
 import (
 	"strconv"
@@ -6,8 +6,8 @@ import (
 	"llmcall/internal/say"
 )
 
-// tokens splits a JSON pointer (RFC 6901).
-func tokens(pointer string) (path []string, ok bool) {
+// Tokens splits a JSON pointer (RFC 6901).
+func Tokens(pointer string) (path []string, ok bool) {
 	path, err := say.Tokens(pointer)
 	return path, err == nil
 }
@@ -15,14 +15,14 @@ func tokens(pointer string) (path []string, ok bool) {
 // pointer writes a path as a JSON pointer.
 func pointer(path []string) string { return say.Pointer(path...) }
 
-// index reads a pointer's token as the index of an array.
-func index(token string) (int, bool) {
+// Index reads a pointer's token as the index of an array.
+func Index(token string) (int, bool) {
 	i, err := strconv.Atoi(token)
 	return i, err == nil && i >= 0 && strconv.Itoa(i) == token
 }
 
-// lookup returns the value at a path.
-func lookup(v any, path []string) (any, bool) {
+// Lookup returns the value at a path.
+func Lookup(v any, path []string) (any, bool) {
 	for _, token := range path {
 		switch c := v.(type) {
 		case map[string]any:
@@ -32,7 +32,7 @@ func lookup(v any, path []string) (any, bool) {
 			}
 			v = inner
 		case []any:
-			i, ok := index(token)
+			i, ok := Index(token)
 			if !ok || i >= len(c) {
 				return nil, false
 			}
@@ -60,7 +60,7 @@ func replaced(v any, path []string, with any) any {
 		return out
 	case []any:
 		out := append([]any(nil), c...)
-		i, _ := index(path[0])
+		i, _ := Index(path[0])
 		out[i] = replaced(c[i], path[1:], with)
 		return out
 	}

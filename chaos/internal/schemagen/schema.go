@@ -1,4 +1,10 @@
-package chaos
+// Package schemagen invents values for a JSON Schema: ones that fit it, and ones
+// that break it in one place. A value is checked by the schema before it is
+// returned, and the same source of chance gives the same value.
+//
+// A schema may come from a stranger, so that all work on it is bounded: its size,
+// the depth of its values, and the visits of its parts.
+package schemagen
 
 import (
 	"bytes"
@@ -16,23 +22,24 @@ import (
 // (platform.openai.com/docs/guides/structured-outputs); more than the bounds
 // here would take longer to compile than a test should wait.
 const (
-	maxSchemaBytes = 1 << 20
-	maxSchemaNodes = 6000
-	maxSchemaDepth = 100
+	maxBytes = 1 << 20
+	maxNodes = 6000
+	// MaxDepth is how deep a schema may nest.
+	MaxDepth = 100
 )
 
-// schema is a request's JSON Schema, ready to check answers and to invent them.
-type schema struct {
+// Schema is a request's JSON Schema, ready to check answers and to invent them.
+type Schema struct {
 	root    *jsonschema.Schema
 	heights map[*jsonschema.Schema]int
 }
 
-// compile reads a JSON Schema, draft 2020-12 where it does not say otherwise.
+// Compile reads a JSON Schema, draft 2020-12 where it does not say otherwise.
 // Formats are asserted. It reads nothing but the schema: a $ref to a file or to
 // the network is an error.
-func compile(raw []byte) (*schema, error) {
-	if len(raw) > maxSchemaBytes {
-		return nil, fmt.Errorf("the schema has %d bytes; this server takes %d", len(raw), maxSchemaBytes)
+func Compile(raw []byte) (*Schema, error) {
+	if len(raw) > maxBytes {
+		return nil, fmt.Errorf("the schema has %d bytes; this server takes %d", len(raw), maxBytes)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
@@ -54,7 +61,7 @@ func compile(raw []byte) (*schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &schema{root: root, heights: map[*jsonschema.Schema]int{}}
+	s := &Schema{root: root, heights: map[*jsonschema.Schema]int{}}
 	if err := s.measure(); err != nil {
 		return nil, err
 	}
@@ -70,8 +77,8 @@ func (noLoader) Load(url string) (any, error) {
 
 // bounded refuses a schema that is too large to work on.
 func bounded(v any, depth int, nodes *int) error {
-	if *nodes++; *nodes > maxSchemaNodes || depth > maxSchemaDepth {
-		return fmt.Errorf("the schema is too large: this server takes %d objects, lists and numbers, %d deep", maxSchemaNodes, maxSchemaDepth)
+	if *nodes++; *nodes > maxNodes || depth > MaxDepth {
+		return fmt.Errorf("the schema is too large: this server takes %d objects, lists and numbers, %d deep", maxNodes, MaxDepth)
 	}
 	switch v := v.(type) {
 	case map[string]any:
@@ -103,9 +110,28 @@ func boundedInner(v any, depth int, nodes *int) error {
 	return nil // text and literals cost nothing
 }
 
+// Fits reports whether a text is JSON that fits the schema.
+func (s *Schema) Fits(text string) bool {
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		return false
+	}
+	fuel := maxWork
+	return s.Holds(v, &fuel)
+}
+
+// Holds reports whether v, as a JSON decoder with numbers as they are written
+// returns it, fits the schema. It takes what it costs from fuel, which is counted
+// in visits of a part of the schema; a value for which that is not enough does
+// not fit.
+func (s *Schema) Holds(v any, fuel *int) bool {
+	ok, err := s.holds(s.root, v, fuel)
+	return err == nil && ok
+}
+
 // holds reports whether v fits sch, which may be a part of the schema. An error
 // means that it can't be known: checking would take too long.
-func (s *schema) holds(sch *jsonschema.Schema, v any, fuel *int) (bool, error) {
+func (s *Schema) holds(sch *jsonschema.Schema, v any, fuel *int) (bool, error) {
 	if err := spend(sch, v, 0, fuel); err != nil {
 		return false, err
 	}
@@ -113,7 +139,7 @@ func (s *schema) holds(sch *jsonschema.Schema, v any, fuel *int) (bool, error) {
 }
 
 // violations returns the places, as JSON pointers, where v breaks the schema.
-func (s *schema) violations(v any, fuel *int) ([]string, error) {
+func (s *Schema) violations(v any, fuel *int) ([]string, error) {
 	if err := spend(s.root, v, 0, fuel); err != nil {
 		return nil, err
 	}
@@ -309,7 +335,7 @@ const maxMeasure = 2_000_000
 // measure computes the height of each part of the schema: how deep the
 // shallowest value is that fits it, about. Where values nest too deep, the
 // inventor takes the lowest way, and so a recursive schema ends.
-func (s *schema) measure() error {
+func (s *Schema) measure() error {
 	var all []*jsonschema.Schema
 	var visit func(*jsonschema.Schema)
 	visit = func(sch *jsonschema.Schema) {
@@ -326,7 +352,7 @@ func (s *schema) measure() error {
 	fuel := maxMeasure
 	for changed := true; changed; {
 		changed = false
-		// From the back: what is defined inside comes behind what holds it.
+		// From the back: what is defined inside comes after what holds it.
 		for i := len(all) - 1; i >= 0; i-- {
 			if fuel -= 1 + len(all[i].Required)*(1+len(all[i].PatternProperties)); fuel < 0 {
 				return fmt.Errorf("the schema is too large: %w", errTooMuchWork)
@@ -362,7 +388,7 @@ func inner(s *jsonschema.Schema) []*jsonschema.Schema {
 }
 
 // heightNow computes a height from those known so far.
-func (s *schema) heightNow(sch *jsonschema.Schema) int {
+func (s *Schema) heightNow(sch *jsonschema.Schema) int {
 	if sch.Bool != nil {
 		if *sch.Bool {
 			return 0
@@ -409,7 +435,7 @@ func (s *schema) heightNow(sch *jsonschema.Schema) int {
 	return min(max(h, own), endless)
 }
 
-func (s *schema) height(sch *jsonschema.Schema) int {
+func (s *Schema) height(sch *jsonschema.Schema) int {
 	if sch == never {
 		return endless
 	}
@@ -417,7 +443,7 @@ func (s *schema) height(sch *jsonschema.Schema) int {
 }
 
 // lowest returns the choice with the least height.
-func (s *schema) lowest(choices []*jsonschema.Schema) *jsonschema.Schema {
+func (s *Schema) lowest(choices []*jsonschema.Schema) *jsonschema.Schema {
 	return slices.MinFunc(choices, func(a, b *jsonschema.Schema) int { return s.height(a) - s.height(b) })
 }
 
