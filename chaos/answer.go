@@ -10,6 +10,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"llmcall/chaos/internal/practice"
 	"llmcall/chaos/internal/schemagen"
 )
 
@@ -53,7 +54,7 @@ func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (answer,
 	case f.Answer != "":
 		a.text = f.Answer
 	case f.Kind == Prose:
-		a.text = "Certainly! Here is what you asked for. " + prose(r)
+		a.text = "Certainly! Here is what you asked for. " + practice.Prose(r)
 	case f.Kind == Break:
 		a.text, err = brokenText(ctx, req, f.At, r)
 	default:
@@ -108,7 +109,7 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		// What a complaint asks for beyond the schema: a provider may be sent less
 		// of it than the answer is held to.
 		if previous, feedback, ok := req.complaint(); ok {
-			if text, ok := mended(previous, feedback, true, r); ok && s.Fits(text) && !sameJSON(text, previous) {
+			if text, ok := practice.Answer(previous, feedback, true, r); ok && s.Fits(text) && !sameJSON(text, previous) {
 				return text, nil
 			}
 		}
@@ -119,17 +120,17 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		return schemagen.Encode(v)
 	}
 	if previous, feedback, ok := req.complaint(); ok {
-		if text, ok := mended(previous, feedback, req.json || mustJSON, r); ok {
+		if text, ok := practice.Answer(previous, feedback, req.json || mustJSON, r); ok {
 			return text, nil
 		}
 	}
 	if req.json || mustJSON {
-		return schemagen.Encode(map[string]string{"answer": prose(r)})
+		return schemagen.Encode(map[string]string{"answer": practice.Prose(r)})
 	}
-	return prose(r), nil
+	return practice.Prose(r), nil
 }
 
-// sameJSON reports whether two texts are the same JSON value: nothing was mended.
+// sameJSON reports whether two texts are the same JSON value: nothing was corrected.
 func sameJSON(a, b string) bool {
 	x, errA := jsonschema.UnmarshalJSON(strings.NewReader(a))
 	y, errB := jsonschema.UnmarshalJSON(strings.NewReader(b))

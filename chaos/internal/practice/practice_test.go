@@ -1,4 +1,4 @@
-package chaos
+package practice
 
 import (
 	"encoding/json"
@@ -88,14 +88,14 @@ func TestAComplaintIsReadPointByPoint(t *testing.T) {
 	if got := pointsOf(alone); !reflect.DeepEqual(got, []point{{nil, 1, 7, "it has a comma too many", "leave out the comma"}}) {
 		t.Errorf("%+v", got)
 	}
-	if got := pointsOf("It must mention \"Berlin\".\nThe original request was:\nx"); len(got) != 1 || got[0].mend != "It must mention \"Berlin\".\n" {
+	if got := pointsOf("It must mention \"Berlin\".\nThe original request was:\nx"); len(got) != 1 || got[0].fix != "It must mention \"Berlin\".\n" {
 		t.Errorf("%+v", got)
 	}
 }
 
 // What the complaint does not speak of stays as it was, and what it says of one
 // place is done there alone.
-func TestJSONIsMendedWhereTheComplaintSays(t *testing.T) {
+func TestJSONIsFixedWhereTheComplaintSays(t *testing.T) {
 	for _, c := range []struct{ previous, points, want string }{
 		{`{"a": {"b": 1}, "c": 2.50}`, "1. At /a/b: 1 is less than 3\n   Fix: make it at least 3", `{"a":{"b":3},"c":2.50}`},
 		{`{"a": [1, 2, 3]}`, "1. At /a/0: x\n   Fix: leave it out\n\n2. At /a/2: x\n   Fix: leave it out", `{"a":[2]}`},
@@ -108,13 +108,13 @@ func TestJSONIsMendedWhereTheComplaintSays(t *testing.T) {
 		{"{\"a\": \"it's // 'so'\", 'b': 2, // x\n}", "1. Line 1, column 23: x\n   Fix: use double quotes\n\n2. Line 1, column 31: x\n   Fix: leave comments out: JSON has none",
 			"{\"a\": \"it's // 'so'\", \"b\": 2, \n}"},
 	} {
-		if got, ok := mended(c.previous, c.points, false, chance(1)); !ok || got != c.want {
+		if got, ok := Answer(c.previous, c.points, false, chance(1)); !ok || got != c.want {
 			t.Errorf("%s, %s:\n got %s\nwant %s", c.previous, c.points, got, c.want)
 		}
 	}
 }
 
-func TestAMendedAnswerIsAsTheComplaintAsks(t *testing.T) {
+func TestAFixedAnswerIsAsTheComplaintAsks(t *testing.T) {
 	for _, c := range []struct{ previous, feedback string }{
 		{"An answer about Rome.", `include the text "Berlin"`},
 		{"", `include the text "Berlin"`},
@@ -133,33 +133,33 @@ func TestAMendedAnswerIsAsTheComplaintAsks(t *testing.T) {
 		{"\xff\xfe", "make it at least 5 characters long"},
 	} {
 		for seed := range uint64(20) {
-			answer, ok := mended(c.previous, c.feedback, false, chance(seed))
+			answer, ok := Answer(c.previous, c.feedback, false, chance(seed))
 			if !ok || !read(c.feedback).met(answer) {
 				t.Errorf("%q after %q: %q, %v", c.feedback, c.previous, answer, ok)
 			}
 		}
 	}
-	if answer, _ := mended("Here: {\"a\": 1}", "it must be valid JSON", false, chance(1)); answer != `{"a": 1}` {
+	if answer, _ := Answer("Here: {\"a\": 1}", "it must be valid JSON", false, chance(1)); answer != `{"a": 1}` {
 		t.Errorf("JSON in prose was not taken out of it: %s", answer)
 	}
 }
 
-func TestMendingKeepsWhatWasRightBefore(t *testing.T) {
+func TestAFixKeepsWhatWasRightBefore(t *testing.T) {
 	previous := strings.Repeat("x", 80)
-	answer, _ := mended(previous, `include the text "Berlin"`, false, chance(1))
+	answer, _ := Answer(previous, `include the text "Berlin"`, false, chance(1))
 	if utf8.RuneCountInString(answer) != 80 {
 		t.Errorf("the length changed from 80: %q", answer)
 	}
-	answer, _ = mended("Berlin is a city in Germany, with a long history", "make it at most 20 characters long", false, chance(1))
+	answer, _ = Answer("Berlin is a city in Germany, with a long history", "make it at most 20 characters long", false, chance(1))
 	if !strings.HasPrefix(answer, "Berlin") {
 		t.Errorf("the text that was there is gone: %q", answer)
 	}
-	if answer, _ := mended("x", `include the text "Berlin"`, true, chance(1)); !json.Valid([]byte(answer)) {
+	if answer, _ := Answer("x", `include the text "Berlin"`, true, chance(1)); !json.Valid([]byte(answer)) {
 		t.Errorf("the request asks for JSON, and got %q", answer)
 	}
 }
 
-// Each complaint speaks of what fails now, and not of what was mended before.
+// Each complaint speaks of what fails now, and not of what was fixed before.
 func TestComplaintsComeToAnEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := demands{most: schemagen.Unbounded, json: rapid.Bool().Draw(t, "json")}
@@ -174,7 +174,7 @@ func TestComplaintsComeToAnEnd(t *testing.T) {
 			want.most = max(want.least, 60) + rapid.IntRange(0, 200).Draw(t, "more")
 		}
 		r := chance(rapid.Uint64().Draw(t, "seed"))
-		answer := rapid.SampledFrom([]string{"", prose(r), `{"answer":"Rome"}`, "Certainly! Rome."}).Draw(t, "first")
+		answer := rapid.SampledFrom([]string{"", Prose(r), `{"answer":"Rome"}`, "Certainly! Rome."}).Draw(t, "first")
 		for rounds := 0; !want.met(answer); rounds++ {
 			if rounds == 5 {
 				t.Fatalf("%+v: still %q", want, answer)
@@ -201,14 +201,14 @@ func TestComplaintsComeToAnEnd(t *testing.T) {
 				complaint.WriteString("answer with JSON alone\n")
 			}
 			var ok bool
-			if answer, ok = mended(answer, complaint.String(), false, r); !ok {
+			if answer, ok = Answer(answer, complaint.String(), false, r); !ok {
 				t.Fatalf("not understood: %s", complaint.String())
 			}
 		}
 	})
 }
 
-func FuzzMended(f *testing.F) {
+func FuzzAnswer(f *testing.F) {
 	f.Add("An answer.", `include the text "Berlin"; make it at most 20 characters long`, false)
 	f.Add("x", "match `(a*)*b{3,}`, at least 16000 characters, valid JSON", true)
 	f.Add("“", "‘contain “x", false)
@@ -217,7 +217,7 @@ func FuzzMended(f *testing.F) {
 	f.Add("", "between 99999999999999999999 and 1", false)
 	f.Fuzz(func(t *testing.T, previous, feedback string, mustJSON bool) {
 		start := time.Now()
-		mended(previous, feedback, mustJSON, chance(1))
+		Answer(previous, feedback, mustJSON, chance(1))
 		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("took %v", d)
 		}

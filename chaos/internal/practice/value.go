@@ -1,4 +1,4 @@
-package chaos
+package practice
 
 import (
 	"encoding/json"
@@ -13,7 +13,7 @@ import (
 	"llmcall/chaos/internal/schemagen"
 )
 
-// edit is the mending of one place in a JSON value.
+// edit is the correction of one place in a JSON value.
 type edit struct {
 	doc   any
 	point point
@@ -74,10 +74,10 @@ func without(v any, path []string) any {
 	})
 }
 
-// valueMends are what is done to a value within JSON. The first row whose words
+// valueFixes are what is done to a value within JSON. The first row whose words
 // fit, and that finds what it needs, counts.
-var valueMends = []struct {
-	words *regexp.Regexp // of the way to mend it
+var valueFixes = []struct {
+	words *regexp.Regexp // of the fix
 	do    func(e *edit, words []string) bool
 }{
 	{regexp.MustCompile(`^(?:add|put an object with) the propert(?:y|ies) (.+)$`), addProperties},
@@ -110,15 +110,15 @@ var valueMends = []struct {
 	{regexp.MustCompile(`\b(?:at least|at most|more than|less than|multiple of) -?\d`), func(e *edit, words []string) bool {
 		n, ok := e.value().(json.Number)
 		if ok {
-			n, ok = boundsOf(e.point.mend).nearest(n)
+			n, ok = boundsOf(e.point.fix).nearest(n)
 		}
 		return ok && e.set(n)
 	}},
 }
 
-// mendValues mends the JSON that a text holds, and returns the points that are
+// fixValues corrects the JSON that a text holds, and returns the points that are
 // about something else.
-func mendValues(text string, points []point, r *rand.Rand) (string, []point) {
+func fixValues(text string, points []point, r *rand.Rand) (string, []point) {
 	inner, ok := jsonIn(text)
 	if !ok {
 		return text, points
@@ -131,7 +131,7 @@ func mendValues(text string, points []point, r *rand.Rand) (string, []point) {
 	e := edit{doc: doc, r: r, fuel: schemaFuel}
 	for _, p := range slices.Backward(points) { // what is left out moves what is behind it
 		e.point = p
-		if !e.mend() {
+		if !e.fix() {
 			left = append(left, p)
 		}
 	}
@@ -141,16 +141,16 @@ func mendValues(text string, points []point, r *rand.Rand) (string, []point) {
 	return encoded(e.doc, text), left
 }
 
-func (e *edit) mend() bool {
-	for _, m := range valueMends {
-		if words := m.words.FindStringSubmatch(e.point.mend); words != nil && m.do(e, words) {
+func (e *edit) fix() bool {
+	for _, m := range valueFixes {
+		if words := m.words.FindStringSubmatch(e.point.fix); words != nil && m.do(e, words) {
 			return true
 		}
 	}
 	if len(e.point.path) == 0 {
 		return false
 	}
-	// A text within JSON is mended as a whole text is.
+	// A text within JSON is fixed as a whole text is.
 	text := ""
 	switch v := e.value().(type) {
 	case string:
@@ -162,19 +162,19 @@ func (e *edit) mend() bool {
 		return false
 	}
 	_, wasNumber := e.value().(json.Number)
-	mended, left := mendPlaces(text, []point{e.point}, e.r)
+	fixed, left := fixPlaces(text, []point{e.point}, e.r)
 	if len(left) > 0 {
 		d := demandsOf(left)
 		d.json = false
 		if d.none() {
 			return false
 		}
-		mended = d.composed(text, e.r)
+		fixed = d.composed(text, e.r)
 	}
-	if n := json.Number(mended); wasNumber && json.Valid([]byte(n)) {
+	if n := json.Number(fixed); wasNumber && json.Valid([]byte(n)) {
 		return e.set(n)
 	}
-	return e.set(mended)
+	return e.set(fixed)
 }
 
 // property is a name in a list, and what is said behind it in parentheses.
@@ -205,7 +205,7 @@ func properties(list string) (found []property) {
 
 func addProperties(e *edit, words []string) bool {
 	object, _ := e.value().(map[string]any)
-	if _, there := schemagen.Lookup(e.doc, e.point.path); there && object == nil && !strings.HasPrefix(e.point.mend, "put") {
+	if _, there := schemagen.Lookup(e.doc, e.point.path); there && object == nil && !strings.HasPrefix(e.point.fix, "put") {
 		return false
 	}
 	with := map[string]any{}
@@ -284,7 +284,7 @@ func leaveOut(e *edit, _ []string) bool {
 		}
 		return true
 	}
-	if e.point.line > 0 || len(e.point.path) == 0 || strings.Contains(e.point.mend, "placeholder") {
+	if e.point.line > 0 || len(e.point.path) == 0 || strings.Contains(e.point.fix, "placeholder") {
 		return false // a part of a text
 	}
 	e.doc = without(e.doc, e.point.path)

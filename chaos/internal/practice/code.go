@@ -1,4 +1,4 @@
-package chaos
+package practice
 
 import (
 	"regexp"
@@ -6,7 +6,7 @@ import (
 )
 
 // programs are small right programs: what is answered where code is asked for.
-// To mend another's code takes more than the practice model has.
+// To correct another's code takes more than the practice model has.
 var programs = map[string]string{
 	"go":         "package main\n\nfunc main() {}",
 	"javascript": "const answer = 1;",
@@ -51,20 +51,20 @@ var (
 // programFor returns the code that is asked for, if some is.
 func programFor(points []point) (string, bool) {
 	for _, p := range points {
-		if m := statementWords.FindStringSubmatch(p.mend); m != nil {
+		if m := statementWords.FindStringSubmatch(p.fix); m != nil {
 			for _, kind := range strings.Split(m[1], ",") {
 				if s := statements[strings.TrimSpace(kind)]; s != "" {
 					return s, true
 				}
 			}
 		}
-		if m := documentWords.FindStringSubmatch(p.mend); m != nil {
+		if m := documentWords.FindStringSubmatch(p.fix); m != nil {
 			if version := m[1] + m[2]; documents[version] != "" {
 				return documents[version], true
 			}
 			return documents["3.1"], true
 		}
-		if m := codeWords.FindStringSubmatch(p.mend); m != nil {
+		if m := codeWords.FindStringSubmatch(p.fix); m != nil {
 			label := strings.ToLower(m[1] + m[2])
 			if program := programs[label]; program != "" {
 				return "```" + label + "\n" + program + "\n```", true

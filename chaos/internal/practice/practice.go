@@ -1,4 +1,18 @@
-package chaos
+// Package practice is a model without a model: given an answer and what a user
+// complains of in it, it makes the next answer. It corrects as a simple model
+// would. It knows nothing of the checks, and acts on the words of their
+// complaints. Tables say which words it understands and what it does then:
+//
+//	programs     what code is asked for                  code.go
+//	syntaxFixes  what JSON must not have in it           json.go
+//	valueFixes   what a value within JSON must be        value.go
+//	textFixes    what a text must be, at its place       text.go
+//	demands      what a text must contain, how long      text.go
+//
+// It can't correct a program, prove a quotation or solve an equation. There it
+// does the least that is right: a small program, the quoted passage that the
+// complaint shows, no answer.
+package practice
 
 import (
 	"encoding/json"
@@ -11,26 +25,12 @@ import (
 	"llmcall/chaos/internal/schemagen"
 )
 
-// The practice model mends an answer as a simple model would: it knows nothing
-// of the checks, and acts on the words of their complaints. Tables say which
-// words it understands and what it does then:
-//
-//	programs     what code is asked for                  mend_code.go
-//	syntaxMends  what JSON must not have in it           mend_json.go
-//	valueMends   what a value within JSON must be        mend_value.go
-//	textMends    what a text must be, at its place       mend_text.go
-//	demands      what a text must contain, how long      mend_text.go
-//
-// It can't mend a program, prove a quotation or solve an equation. There it does
-// the least that is right: a small program, the quoted passage that the complaint
-// shows, no answer.
-
 // point is one thing that is wrong with an answer.
 type point struct {
 	path         []string // of the JSON value that it is about; nil is the whole answer
 	line, column int      // in the answer, from 1; 0 is unknown
 	problem      string
-	mend         string // how to mend it, or the problem where that is not said
+	fix          string // how to fix it, or the problem where that is not said
 }
 
 var (
@@ -39,7 +39,7 @@ var (
 	requestWords = regexp.MustCompile(`(?im)^.*\boriginal (?:request|question|prompt)\b.*:\s*$`)
 	numberedLine = regexp.MustCompile(`(?m)^(\d+)\. `)
 	placeWords   = regexp.MustCompile(`^(?:At (/[^\n]*?): )?(?:Line (\d+)(?:, column (\d+))?: |Column (\d+): )?`)
-	mendWords    = regexp.MustCompile(`(?s)^(.*?)\n\s*Fix: (.*)$`)
+	fixWords     = regexp.MustCompile(`(?s)^(.*?)\n\s*Fix: (.*)$`)
 	oneOfThese   = regexp.MustCompile(`^do one of these: (.*?)(?:; or .*)?$`)
 	nextStep     = regexp.MustCompile(`, and (at /\S* |(?:add|answer|change|give|include|keep|leave|make|put|use|write)\b)`)
 	atWords      = regexp.MustCompile(`(?s)^at (/\S*) (.*)$`)
@@ -68,7 +68,7 @@ func pointsOf(feedback string) []point {
 	case strings.HasSuffix(feedback, lastWords):
 		starts = [][2]int{{0, 0}}
 	default:
-		return []point{{problem: feedback, mend: feedback}}
+		return []point{{problem: feedback, fix: feedback}}
 	}
 	var points []point
 	for i, start := range starts {
@@ -86,37 +86,37 @@ func pointsOf(feedback string) []point {
 			p.line = 1
 			p.column, _ = strconv.Atoi(place[4])
 		}
-		if m := mendWords.FindStringSubmatch(p.problem); m != nil {
-			p.problem, p.mend = m[1], m[2]
+		if m := fixWords.FindStringSubmatch(p.problem); m != nil {
+			p.problem, p.fix = m[1], m[2]
 			points = append(points, p.steps()...)
 			continue
 		}
-		p.mend = p.problem
+		p.fix = p.problem
 		points = append(points, p)
 	}
 	return points
 }
 
-// steps splits a way to mend into what is to be done one after the other, the
+// steps splits a fix into what is to be done one after the other, the
 // first of several ways.
 func (p point) steps() []point {
-	if m := oneOfThese.FindStringSubmatch(p.mend); m != nil {
-		p.mend = m[1]
+	if m := oneOfThese.FindStringSubmatch(p.fix); m != nil {
+		p.fix = m[1]
 	}
 	var steps []point
-	for text := p.mend; text != ""; {
+	for text := p.fix; text != ""; {
 		step, rest := text, ""
 		if at := nextStep.FindStringSubmatchIndex(text); at != nil {
 			step, rest = text[:at[0]], text[at[2]:]
 		}
 		next := p
-		next.mend = step
+		next.fix = step
 		if m := atWords.FindStringSubmatch(step); m != nil {
 			next.path, _ = schemagen.Tokens(m[1])
-			next.mend = m[2]
+			next.fix = m[2]
 		}
-		if m := addItWords.FindStringSubmatch(next.mend); m != nil {
-			next.mend = m[1]
+		if m := addItWords.FindStringSubmatch(next.fix); m != nil {
+			next.fix = m[1]
 		}
 		steps = append(steps, next)
 		text = rest
@@ -124,25 +124,25 @@ func (p point) steps() []point {
 	return steps
 }
 
-// mended returns an answer as the user's complaint about the previous one asks
+// Answer returns an answer as the user's complaint about the previous one asks
 // for, as far as it is understood; ok is false if nothing of it is. What the
 // complaint does not speak of stays as it was: a check that passed may fail
 // otherwise. mustJSON is set where the request itself asks for JSON.
-func mended(previous, feedback string, mustJSON bool, r *rand.Rand) (answer string, ok bool) {
+func Answer(previous, feedback string, mustJSON bool, r *rand.Rand) (answer string, ok bool) {
 	points := pointsOf(feedback)
 	text, left := previous, points
 	if whole := strings.TrimSpace(text); json.Valid([]byte(whole)) {
-		text, left = mendValues(text, points, r)
+		text, left = fixValues(text, points, r)
 	} else if code, ok := programFor(points); ok { // braces in it are its own
 		return code, true
 	} else {
-		text, left = mendValues(text, points, r)
+		text, left = fixValues(text, points, r)
 	}
 	if code, ok := programFor(left); ok {
 		return code, true
 	}
-	text, left = mendSyntax(text, left)
-	text, left = mendPlaces(text, left, r)
+	text, left = fixSyntax(text, left)
+	text, left = fixPlaces(text, left, r)
 	if len(left) == 0 {
 		return text, true
 	}
@@ -166,8 +166,8 @@ func demandsOf(points []point) demands {
 	var all strings.Builder
 	isJSON := false
 	for _, p := range points {
-		all.WriteString(p.mend + "\n")
-		isJSON = isJSON || read(p.problem).json && !noJSONWords.MatchString(p.mend)
+		all.WriteString(p.fix + "\n")
+		isJSON = isJSON || read(p.problem).json && !noJSONWords.MatchString(p.fix)
 	}
 	d := read(all.String())
 	d.json = d.json || isJSON
@@ -221,8 +221,8 @@ func backwards(points []point) []point {
 	return sorted
 }
 
-// prose is an answer to a request without a schema. It says what it is.
-func prose(r *rand.Rand) string {
+// Prose returns an answer to a request without a schema. It says what it is.
+func Prose(r *rand.Rand) string {
 	word := func() string { return schemagen.Word(r) }
 	return "This answer is invented: no model has read the request. In its place stand the words " +
 		word() + ", " + word() + " and " + word() + "."

@@ -1,4 +1,4 @@
-package chaos
+package practice
 
 import (
 	"encoding/json"
@@ -50,8 +50,8 @@ func (d demands) met(answer string) bool {
 
 // How complaints are worded. They are read tolerantly: only the words right
 // before a quoted text or a number matter, and a sentence that isn't understood
-// is passed over. Of the problem and its mending, which a complaint may hold
-// both, the mending counts.
+// is passed over. Of the problem and its fix, which a complaint may hold
+// both, the fix counts.
 var (
 	containWords  = before(`\b(?:contain|include|mention)(?:s|ed|ing)?\b`)
 	excludeWords  = before(`\b(?:leave out|remove|avoid|without|(?:must not|should not|may not|do not|mustn't|shouldn't|don't) (?:contain|include|mention))\b`)
@@ -215,7 +215,7 @@ func (d demands) composed(previous string, r *rand.Rand) (answer string) {
 	for i := range tries {
 		base := previous
 		if strings.TrimSpace(base) == "" || i >= tries/2 {
-			base = prose(r)
+			base = Prose(r)
 		}
 		answer = d.compose(base, r)
 		if d.met(answer) {
@@ -339,14 +339,14 @@ func firstRunes(s string, n int) string {
 	return s
 }
 
-// textMends are what is done to a text, or to the part of it at the complaint's
+// textFixes are what is done to a text, or to the part of it at the complaint's
 // place.
-var textMends = []struct {
-	words *regexp.Regexp // of the way to mend it
+var textFixes = []struct {
+	words *regexp.Regexp // of the fix
 	do    func(text string, p point, words []string, r *rand.Rand) (string, bool)
 }{
-	{regexp.MustCompile(`^answer with text$`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return prose(r), true }},
-	{regexp.MustCompile(`^answer without JSON`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return prose(r), true }},
+	{regexp.MustCompile(`^answer with text$`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return Prose(r), true }},
+	{regexp.MustCompile(`^answer without JSON`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return Prose(r), true }},
 	{regexp.MustCompile(`^write the text in UTF-8`), func(text string, _ point, _ []string, _ *rand.Rand) (string, bool) {
 		return strings.ToValidUTF8(text, ""), true
 	}},
@@ -367,20 +367,20 @@ var textMends = []struct {
 
 func taken(_ string, _ point, words []string, _ *rand.Rand) (string, bool) { return words[1], true }
 
-// mendPlaces does what is to be done to a text, and returns the points that ask
+// fixPlaces does what is to be done to a text, and returns the points that ask
 // for something else.
-func mendPlaces(text string, points []point, r *rand.Rand) (string, []point) {
+func fixPlaces(text string, points []point, r *rand.Rand) (string, []point) {
 	var left []point
 	for _, p := range backwards(points) {
 		done := false
-		for _, m := range textMends {
-			words := m.words.FindStringSubmatch(p.mend)
+		for _, m := range textFixes {
+			words := m.words.FindStringSubmatch(p.fix)
 			if words == nil {
 				continue
 			}
-			var mended string
-			if mended, done = m.do(text, p, words, r); done {
-				text = mended
+			var fixed string
+			if fixed, done = m.do(text, p, words, r); done {
+				text = fixed
 				break
 			}
 		}
@@ -426,7 +426,7 @@ func quotedTexts(list string) (texts []string) {
 // inDigits answers with the number that the complaint has read in the text, or
 // with one in the range that it tells.
 func inDigits(text string, p point, words []string, r *rand.Rand) (string, bool) {
-	b := boundsOf(p.mend)
+	b := boundsOf(p.fix)
 	n := json.Number(words[1])
 	if _, ok := rational(text); ok && n == "" {
 		n = json.Number(text)
@@ -445,7 +445,7 @@ var thing = regexp.MustCompile("^(?s:-----BEGIN.*?-----END[^\n]*-----|/\\*.*?\\*
 // withoutThing leaves out what stands at the complaint's place.
 func withoutThing(text string, p point, _ []string, _ *rand.Rand) (string, bool) {
 	with := ""
-	if strings.Contains(p.mend, "placeholder") {
+	if strings.Contains(p.fix, "placeholder") {
 		with = "<left out>"
 	}
 	at, ok := offset(text, p.line, p.column)

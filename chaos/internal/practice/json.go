@@ -1,4 +1,4 @@
-package chaos
+package practice
 
 import (
 	"encoding/json"
@@ -8,10 +8,10 @@ import (
 	"llmcall/chaos/internal/schemagen"
 )
 
-// syntaxMends are what JSON must not have in it, all over the text. A string of
+// syntaxFixes are what JSON must not have in it, all over the text. A string of
 // JSON is left as it is: each expression's first alternative takes it whole.
-var syntaxMends = []struct {
-	words   *regexp.Regexp // of the way to mend it
+var syntaxFixes = []struct {
+	words   *regexp.Regexp // of the fix
 	wrong   *regexp.Regexp
 	replace string
 }{
@@ -32,8 +32,8 @@ func outside(wrong string) *regexp.Regexp {
 	return regexp.MustCompile(`(?P<string>"(?:[^"\\\n]|\\.)*")|` + wrong)
 }
 
-// placedMends are what is done to the character at the complaint's place.
-var placedMends = []struct {
+// placedFixes are what is done to the character at the complaint's place.
+var placedFixes = []struct {
 	words *regexp.Regexp
 	do    func(before, behind string, p point) string
 }{
@@ -53,26 +53,26 @@ func withoutFirst(before, behind string, _ point) string {
 
 var onceWords = regexp.MustCompile(`give each property once`)
 
-// mendSyntax mends JSON that can't be read, and returns the points that it does
+// fixSyntax repairs JSON that can't be read, and returns the points that it does
 // not understand.
-func mendSyntax(text string, points []point) (string, []point) {
+func fixSyntax(text string, points []point) (string, []point) {
 	var left []point
 	for _, p := range backwards(points) {
 		understood := false
-		for _, m := range syntaxMends {
-			if m.words.MatchString(p.mend) {
+		for _, m := range syntaxFixes {
+			if m.words.MatchString(p.fix) {
 				text, understood = replaceOutside(text, m.wrong, m.replace), true
 			}
 		}
 		if at, ok := offset(text, p.line, p.column); ok && !understood {
-			for _, m := range placedMends {
-				if m.words.MatchString(p.mend) {
+			for _, m := range placedFixes {
+				if m.words.MatchString(p.fix) {
 					text, understood = m.do(text[:at], text[at:], p), true
 					break
 				}
 			}
 		}
-		if inner, ok := jsonIn(text); ok && onceWords.MatchString(p.mend) {
+		if inner, ok := jsonIn(text); ok && onceWords.MatchString(p.fix) {
 			if v, ok := decoded(inner); ok {
 				text, understood = encoded(v, text), true
 			}
