@@ -238,9 +238,9 @@ func (f Fault) errs() bool {
 
 // in says what the fault is in a protocol: the status is the one that its error
 // has there.
-func (f Fault) in(face face) Fault {
+func (f Fault) in(provider face) Fault {
 	if f.errs() {
-		f.Status = errorOf(face, f).status
+		f.Status = errorOf(provider, f).status
 	}
 	return f
 }

@@ -1,4 +1,4 @@
-package chaos
+package protocol
 
 import (
 	"encoding/json"
@@ -7,17 +7,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"llmcall/chaos/internal/schemagen"
 )
+
+// maxSchemaDepth is how deep a schema may nest.
+const maxSchemaDepth = 100
 
 // fromGeminiSchema turns a schema in Gemini's form, a part of OpenAPI 3.0's
 // (ai.google.dev/api/caching#Schema), into JSON Schema. A field that Gemini
 // does not know is refused, as Gemini does.
-func fromGeminiSchema(source json.RawMessage, field string) (json.RawMessage, *refusal) {
+func fromGeminiSchema(source json.RawMessage, field string) (json.RawMessage, *Error) {
 	var v any
 	if err := json.Unmarshal(source, &v); err != nil {
-		return nil, &refusal{message: err.Error(), param: field}
+		return nil, &Error{Message: err.Error(), Param: field}
 	}
 	out, refused := jsonSchemaOf(v, field, 0)
 	if refused != nil {
@@ -38,19 +39,19 @@ var geminiKeywords = map[string]string{
 // integers of 64 bits.
 var geminiIntegers = []string{"maxItems", "minItems", "minProperties", "maxProperties", "minLength", "maxLength"}
 
-func jsonSchemaOf(v any, field string, depth int) (any, *refusal) {
+func jsonSchemaOf(v any, field string, depth int) (any, *Error) {
 	in, ok := v.(map[string]any)
-	if !ok || depth > schemagen.MaxDepth {
-		return nil, &refusal{message: "a schema is an object, nested less than a hundred deep", param: field}
+	if !ok || depth > maxSchemaDepth {
+		return nil, &Error{Message: "a schema is an object, nested less than a hundred deep", Param: field}
 	}
 	out := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		to, known := geminiKeywords[name]
 		if !known {
-			return nil, &refusal{message: fmt.Sprintf("Invalid JSON payload received. Unknown name %q at '%s': Cannot find field.", name, field)}
+			return nil, &Error{Message: fmt.Sprintf("Invalid JSON payload received. Unknown name %q at '%s': Cannot find field.", name, field)}
 		}
 		value := in[name]
-		var refused *refusal
+		var refused *Error
 		switch text, isText := value.(string); {
 		case to == "":
 			continue
@@ -78,11 +79,11 @@ func jsonSchemaOf(v any, field string, depth int) (any, *refusal) {
 	return out, nil
 }
 
-func jsonSchemasOf(v any, field string, depth int) (any, *refusal) {
+func jsonSchemasOf(v any, field string, depth int) (any, *Error) {
 	in, _ := v.([]any)
 	out := make([]any, len(in))
 	for i, inner := range in {
-		var refused *refusal
+		var refused *Error
 		if out[i], refused = jsonSchemaOf(inner, fmt.Sprintf("%s[%d]", field, i), depth); refused != nil {
 			return nil, refused
 		}
@@ -90,11 +91,11 @@ func jsonSchemasOf(v any, field string, depth int) (any, *refusal) {
 	return out, nil
 }
 
-func jsonPropertiesOf(v any, field string, depth int) (any, *refusal) {
+func jsonPropertiesOf(v any, field string, depth int) (any, *Error) {
 	in, _ := v.(map[string]any)
 	out := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(in)) {
-		var refused *refusal
+		var refused *Error
 		if out[name], refused = jsonSchemaOf(in[name], field+"["+name+"]", depth); refused != nil {
 			return nil, refused
 		}
