@@ -1,8 +1,10 @@
 package practice
 
 import (
-	"regexp"
+	"cmp"
 	"strings"
+
+	"llmcall/internal/phrase"
 )
 
 // programs are small right programs: what is answered where code is asked for.
@@ -42,34 +44,55 @@ var documents = map[string]string{
 	"3.1": `{"openapi": "3.1.1", "info": {"title": "Answer", "version": "1"}, "paths": {}}`,
 }
 
-var (
-	codeWords      = regexp.MustCompile(`\banswer with (?:the whole |valid )?(\w+)(?: or \w+)? (?:code|statements?)\b|\banswer with (?:the whole )?(SQL)\b`)
-	statementWords = regexp.MustCompile(`\bstatements of the allowed kinds: ([\w, ]+)`)
-	documentWords  = regexp.MustCompile(`\bspecification of OpenAPI (\d\.\d)\b|\bas openapi: "(\d\.\d)|\bone (OpenAPI) document\b`)
-)
+// inLanguage are the fixes that ask for code, and begin with its language.
+var inLanguage = []*phrase.Phrase{phrase.WholeCode, phrase.LabelledCode, phrase.ParsableCode, phrase.CodeAlone, phrase.SQLStatements}
+
+// inSQL are those that ask for SQL of any server.
+var inSQL = []*phrase.Phrase{phrase.SQL, phrase.WholeSQL, phrase.SQLOfBoth}
 
 // programFor returns the code that is asked for, if some is.
 func programFor(points []point) (string, bool) {
 	for _, p := range points {
-		if m := statementWords.FindStringSubmatch(p.fix); m != nil {
-			for _, kind := range strings.Split(m[1], ",") {
+		if kinds, ok := phrase.Statements.Read(p.fix); ok {
+			for kind := range strings.SplitSeq(kinds[0], ",") {
 				if s := statements[strings.TrimSpace(kind)]; s != "" {
 					return s, true
 				}
 			}
 		}
-		if m := documentWords.FindStringSubmatch(p.fix); m != nil {
-			if version := m[1] + m[2]; documents[version] != "" {
-				return documents[version], true
-			}
-			return documents["3.1"], true
+		if document, ok := documentFor(p.fix); ok {
+			return document, true
 		}
-		if m := codeWords.FindStringSubmatch(p.fix); m != nil {
-			label := strings.ToLower(m[1] + m[2])
-			if program := programs[label]; program != "" {
-				return "```" + label + "\n" + program + "\n```", true
-			}
+		if language := languageOf(p.fix); programs[language] != "" {
+			return "```" + language + "\n" + programs[language] + "\n```", true
 		}
 	}
 	return "", false
+}
+
+// documentFor returns the OpenAPI document that is asked for, if one is.
+func documentFor(fix string) (string, bool) {
+	for _, p := range []*phrase.Phrase{phrase.OpenAPIRules, phrase.OpenAPIVersion} {
+		if version, ok := p.Find(fix); ok {
+			return cmp.Or(documents[firstRunes(version[0], len("3.1"))], documents["3.1"]), true
+		}
+	}
+	_, ok := phrase.OpenAPIDocument.Read(fix)
+	return documents["3.1"], ok
+}
+
+// languageOf returns the language of the code that is asked for.
+func languageOf(fix string) string {
+	for _, p := range inLanguage {
+		if values, ok := p.Read(fix); ok {
+			language, _, _ := strings.Cut(values[0], " ") // the first of several
+			return strings.ToLower(language)
+		}
+	}
+	for _, p := range inSQL {
+		if _, ok := p.Read(fix); ok {
+			return "sql"
+		}
+	}
+	return ""
 }

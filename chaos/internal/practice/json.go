@@ -6,26 +6,28 @@ import (
 	"strings"
 
 	"llmcall/chaos/internal/schemagen"
+	"llmcall/internal/phrase"
 )
 
 // syntaxFixes are what JSON must not have in it, all over the text. A string of
 // JSON is left as it is: each expression's first alternative takes it whole.
 var syntaxFixes = []struct {
-	words   *regexp.Regexp // of the fix
-	wrong   *regexp.Regexp
+	fix     *phrase.Phrase
+	literal string         // the value of the phrase's place; "" for those without one
+	wrong   *regexp.Regexp // in the text
 	replace string
 }{
-	{regexp.MustCompile(`leave out the comma`), outside(`,(\s*[}\]])`), "$1"},
-	{regexp.MustCompile(`leave comments out`), outside(`//[^\n]*|/\*(?s:.*?)\*/|#[^\n]*`), ""},
-	{regexp.MustCompile(`^write true`), outside(`\b(?:True|TRUE)\b`), "true"},
-	{regexp.MustCompile(`^write false`), outside(`\b(?:False|FALSE)\b`), "false"},
-	{regexp.MustCompile(`^write null`), outside(`\b(?:None|Null|NULL|nil|undefined)\b`), "null"},
-	{regexp.MustCompile(`a number, or null`), outside(`-?\b(?:NaN|Infinity|[iI]nf)\b`), "null"},
-	{regexp.MustCompile(`names and strings in double quotes`), outside(`([{,]\s*)([A-Za-z_]\w*)(\s*:)`), `$1"$2"$3`},
-	{regexp.MustCompile(`names and strings in double quotes`), outside(`(:\s*)([A-Za-z_]\w*)(\s*[,}\]])`), `$1"$2"$3`},
-	{regexp.MustCompile(`use double quotes`), outside(`'([^'"\n]*)'`), `"$1"`},
-	{regexp.MustCompile(`straight double quotes`), outside(`[“”„]([^“”„"\n]*)[“”]`), `"$1"`},
-	{regexp.MustCompile(`leave out the zeros`), outside(`\b0+(\d)`), "$1"},
+	{phrase.NoComma, "", outside(`,(\s*[}\]])`), "$1"},
+	{phrase.NoComments, "", outside(`//[^\n]*|/\*(?s:.*?)\*/|#[^\n]*`), ""},
+	{phrase.Literal, "true", outside(`\b(?:True|TRUE)\b`), "true"},
+	{phrase.Literal, "false", outside(`\b(?:False|FALSE)\b`), "false"},
+	{phrase.Literal, "null", outside(`\b(?:None|Null|NULL|nil|undefined)\b`), "null"},
+	{phrase.NumberOrNull, "", outside(`-?\b(?:NaN|Infinity|[iI]nf)\b`), "null"},
+	{phrase.QuotedNames, "", outside(`([{,]\s*)([A-Za-z_]\w*)(\s*:)`), `$1"$2"$3`},
+	{phrase.QuotedNames, "", outside(`(:\s*)([A-Za-z_]\w*)(\s*[,}\]])`), `$1"$2"$3`},
+	{phrase.DoubleQuotes, "", outside(`'([^'"\n]*)'`), `"$1"`},
+	{phrase.StraightQuotes, "", outside(`[“”„]([^“”„"\n]*)[“”]`), `"$1"`},
+	{phrase.NoLeadingZeros, "", outside(`\b0+(\d)`), "$1"},
 }
 
 func outside(wrong string) *regexp.Regexp {
@@ -34,24 +36,19 @@ func outside(wrong string) *regexp.Regexp {
 
 // placedFixes are what is done to the character at the complaint's place.
 var placedFixes = []struct {
-	words *regexp.Regexp
-	do    func(before, behind string, p point) string
+	fix *phrase.Phrase
+	do  func(before, after string) string
 }{
-	{regexp.MustCompile(`put a comma between`), func(before, behind string, _ point) string { return before + "," + behind }},
-	{regexp.MustCompile(`put a colon between`), func(before, behind string, _ point) string { return before + ":" + behind }},
-	{regexp.MustCompile(`put a value there`), func(before, behind string, _ point) string { return before + "null" + behind }},
-	{regexp.MustCompile(`put one comma between`), withoutFirst},
-	{regexp.MustCompile(`close each object and array once|a single JSON value`), func(before, _ string, _ point) string { return before }},
-	{regexp.MustCompile("write the line break as"), func(before, behind string, _ point) string { return before + `\n` + behind[min(1, len(behind)):] }},
-	{regexp.MustCompile(`write it as \\t`), func(before, behind string, _ point) string { return before + `\t` + behind[min(1, len(behind)):] }},
-	{regexp.MustCompile(`write out all of it`), func(before, behind string, _ point) string { return before + strings.TrimLeft(behind, ".…") }},
+	{phrase.CommaBetween, func(before, after string) string { return before + "," + after }},
+	{phrase.ColonBetween, func(before, after string) string { return before + ":" + after }},
+	{phrase.ValueThere, func(before, after string) string { return before + "null" + after }},
+	{phrase.OneComma, func(before, after string) string { return before + after[len(firstRunes(after, 1)):] }},
+	{phrase.CloseOnce, func(before, _ string) string { return before }},
+	{phrase.SingleValue, func(before, _ string) string { return before }},
+	{phrase.LineBreak, func(before, after string) string { return before + `\n` + after[min(1, len(after)):] }},
+	{phrase.Tab, func(before, after string) string { return before + `\t` + after[min(1, len(after)):] }},
+	{phrase.AllOfIt, func(before, after string) string { return before + strings.TrimLeft(after, ".…") }},
 }
-
-func withoutFirst(before, behind string, _ point) string {
-	return before + behind[len(firstRunes(behind, 1)):]
-}
-
-var onceWords = regexp.MustCompile(`give each property once`)
 
 // fixSyntax repairs JSON that can't be read, and returns the points that it does
 // not understand.
@@ -60,21 +57,23 @@ func fixSyntax(text string, points []point) (string, []point) {
 	for _, p := range backwards(points) {
 		understood := false
 		for _, m := range syntaxFixes {
-			if m.words.MatchString(p.fix) {
+			if values, ok := m.fix.Read(p.fix); ok && (m.literal == "" || values[0] == m.literal) {
 				text, understood = replaceOutside(text, m.wrong, m.replace), true
 			}
 		}
 		if at, ok := offset(text, p.line, p.column); ok && !understood {
 			for _, m := range placedFixes {
-				if m.words.MatchString(p.fix) {
-					text, understood = m.do(text[:at], text[at:], p), true
+				if _, ok := m.fix.Read(p.fix); ok {
+					text, understood = m.do(text[:at], text[at:]), true
 					break
 				}
 			}
 		}
-		if inner, ok := jsonIn(text); ok && onceWords.MatchString(p.fix) {
-			if v, ok := decoded(inner); ok {
-				text, understood = encoded(v, text), true
+		if _, once := phrase.EachOnce.Read(p.fix); once {
+			if inner, ok := jsonIn(text); ok {
+				if v, ok := decoded(inner); ok {
+					text, understood = encoded(v, text), true
+				}
 			}
 		}
 		if !understood {

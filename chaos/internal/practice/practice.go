@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"llmcall/chaos/internal/schemagen"
+	"llmcall/internal/phrase"
 )
 
 // point is one thing that is wrong with an answer.
@@ -40,10 +41,6 @@ var (
 	numberedLine = regexp.MustCompile(`(?m)^(\d+)\. `)
 	placeWords   = regexp.MustCompile(`^(?:At (/[^\n]*?): )?(?:Line (\d+)(?:, column (\d+))?: |Column (\d+): )?`)
 	fixWords     = regexp.MustCompile(`(?s)^(.*?)\n\s*Fix: (.*)$`)
-	oneOfThese   = regexp.MustCompile(`^do one of these: (.*?)(?:; or .*)?$`)
-	nextStep     = regexp.MustCompile(`, and (at /\S* |(?:add|answer|change|give|include|keep|leave|make|put|use|write)\b)`)
-	atWords      = regexp.MustCompile(`(?s)^at (/\S*) (.*)$`)
-	addItWords   = regexp.MustCompile(`(?s)^add it: (.*)$`)
 )
 
 // lastWords end a message that says what is wrong with an answer. One with a single
@@ -97,31 +94,18 @@ func pointsOf(feedback string) []point {
 	return points
 }
 
-// steps splits a fix into what is to be done one after the other, the
-// first of several ways.
+// steps splits a fix into what is to be done one after the other.
 func (p point) steps() []point {
-	if m := oneOfThese.FindStringSubmatch(p.fix); m != nil {
-		p.fix = m[1]
-	}
-	var steps []point
-	for text := p.fix; text != ""; {
-		step, rest := text, ""
-		if at := nextStep.FindStringSubmatchIndex(text); at != nil {
-			step, rest = text[:at[0]], text[at[2]:]
-		}
+	var points []point
+	for _, step := range phrase.Steps(p.fix) {
 		next := p
-		next.fix = step
-		if m := atWords.FindStringSubmatch(step); m != nil {
-			next.path, _ = schemagen.Tokens(m[1])
-			next.fix = m[2]
+		next.fix = step.Text
+		if step.Pointer != "" {
+			next.path, _ = schemagen.Tokens(step.Pointer)
 		}
-		if m := addItWords.FindStringSubmatch(next.fix); m != nil {
-			next.fix = m[1]
-		}
-		steps = append(steps, next)
-		text = rest
+		points = append(points, next)
 	}
-	return steps
+	return points
 }
 
 // Answer returns an answer as the user's complaint about the previous one asks
@@ -161,16 +145,17 @@ func Answer(previous, feedback string, mustJSON bool, r *rand.Rand) (answer stri
 	return d.composed(text, r), true
 }
 
-// demandsOf gathers what is asked for of the whole text.
+// demandsOf gathers what is asked for of the whole text: in the phrases of checks,
+// and in other words, as users and judges write them.
 func demandsOf(points []point) demands {
+	d := demands{most: schemagen.Unbounded}
 	var all strings.Builder
-	isJSON := false
 	for _, p := range points {
+		d.ask(p.fix)
 		all.WriteString(p.fix + "\n")
-		isJSON = isJSON || read(p.problem).json && !noJSONWords.MatchString(p.fix)
+		d.json = d.json || demandsIn(p.problem).json && !noJSONWords.MatchString(p.fix)
 	}
-	d := read(all.String())
-	d.json = d.json || isJSON
+	d.read(all.String())
 	return d
 }
 

@@ -54,7 +54,7 @@ func TestComplaintsAreReadTolerantly(t *testing.T) {
 		if c.want.most == 0 {
 			c.want.most = schemagen.Unbounded
 		}
-		got := read(c.feedback)
+		got := demandsIn(c.feedback)
 		for _, list := range []*[]string{&got.contain, &got.exclude, &got.match, &got.mismatch} {
 			if len(*list) == 0 {
 				*list = nil
@@ -134,7 +134,7 @@ func TestAFixedAnswerIsAsTheComplaintAsks(t *testing.T) {
 	} {
 		for seed := range uint64(20) {
 			answer, ok := Answer(c.previous, c.feedback, false, chance(seed))
-			if !ok || !read(c.feedback).met(answer) {
+			if !ok || !demandsIn(c.feedback).met(answer) {
 				t.Errorf("%q after %q: %q, %v", c.feedback, c.previous, answer, ok)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"llmcall/chaos/internal/schemagen"
+	"llmcall/internal/phrase"
 )
 
 // demands are what a user asks of the next answer.
@@ -81,9 +82,66 @@ const (
 	maxBefore   = 100     // bytes before a quoted text
 )
 
-// read reads what a user's complaint asks for.
-func read(feedback string) demands {
+// textDemands are the phrases of checks that ask something of the whole text.
+var textDemands = []struct {
+	fix *phrase.Phrase
+	ask func(d *demands, values []string)
+}{
+	{phrase.LeastCharacters, func(d *demands, values []string) { d.bounded("characters", values[0], "") }},
+	{phrase.MostCharacters, func(d *demands, values []string) { d.bounded("characters", "", values[0]) }},
+	{phrase.LeastWords, func(d *demands, values []string) { d.bounded("words", values[0], "") }},
+	{phrase.MostWords, func(d *demands, values []string) { d.bounded("words", "", values[0]) }},
+	{phrase.LeastSentences, func(d *demands, values []string) { d.bounded("sentences", values[0], "") }},
+	{phrase.MostSentences, func(d *demands, values []string) { d.bounded("sentences", "", values[0]) }},
+	{phrase.Include, func(d *demands, values []string) { d.contain = append(d.contain, values...) }},
+	{phrase.Exclude, func(d *demands, values []string) { d.exclude = append(d.exclude, quotedTexts(values[0])...) }},
+	{phrase.ExcludeOne, func(d *demands, values []string) { d.exclude = append(d.exclude, quotedTexts(values[0])...) }},
+	{phrase.Match, func(d *demands, values []string) { d.match = append(d.match, expressions(values)...) }},
+	{phrase.MatchThere, func(d *demands, values []string) { d.match = append(d.match, expressions(values)...) }},
+	{phrase.Mismatch, func(d *demands, values []string) { d.mismatch = append(d.mismatch, expressions(values)...) }},
+	{phrase.JSONAlone, func(d *demands, _ []string) { d.json = true }},
+	{phrase.OneJSON, func(d *demands, _ []string) { d.json = true }},
+	{phrase.WholeJSON, func(d *demands, _ []string) { d.json = true }},
+}
+
+// ask adds what a fix asks for in the words of a check.
+func (d *demands) ask(fix string) {
+	for _, row := range textDemands {
+		if values, ok := row.fix.Read(fix); ok {
+			row.ask(d, values)
+		}
+	}
+}
+
+// bounded sets how many there may be of a unit; "" is no bound.
+func (d *demands) bounded(unit, least, most string) {
+	lo, hi := 0, schemagen.Unbounded
+	if n, ok := count(least); ok {
+		lo = n
+	}
+	if n, ok := count(most); ok {
+		hi = n
+	}
+	d.bound(unit, lo, hi)
+}
+
+// expressions leaves out what is not a regular expression.
+func expressions(texts []string) []string {
+	return slices.DeleteFunc(texts, func(text string) bool {
+		_, err := regexp.Compile(text)
+		return err != nil
+	})
+}
+
+// demandsIn reads what a user's complaint asks for.
+func demandsIn(feedback string) demands {
 	d := demands{most: schemagen.Unbounded}
+	d.read(feedback)
+	return d
+}
+
+// read adds what a user's complaint asks for, in whatever words.
+func (d *demands) read(feedback string) {
 	feedback = feedback[:min(len(feedback), maxFeedback)]
 	var list *[]string // where the last quoted text went
 	end, found := 0, 0 // of the last quoted text; how many so far
@@ -142,8 +200,7 @@ func read(feedback string) demands {
 			d.bound(m[3], lo, hi)
 		}
 	}
-	d.json = jsonWords.MatchString(noJSONWords.ReplaceAllString(feedback, ""))
-	return d
+	d.json = d.json || jsonWords.MatchString(noJSONWords.ReplaceAllString(feedback, ""))
 }
 
 // bound sets how many there may be of a unit.
@@ -340,32 +397,40 @@ func firstRunes(s string, n int) string {
 }
 
 // textFixes are what is done to a text, or to the part of it at the complaint's
-// place.
+// place, given the values of the phrase's places.
 var textFixes = []struct {
-	words *regexp.Regexp // of the fix
-	do    func(text string, p point, words []string, r *rand.Rand) (string, bool)
+	fix *phrase.Phrase
+	do  func(text string, p point, values []string, r *rand.Rand) (string, bool)
 }{
-	{regexp.MustCompile(`^answer with text$`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return Prose(r), true }},
-	{regexp.MustCompile(`^answer without JSON`), func(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return Prose(r), true }},
-	{regexp.MustCompile(`^write the text in UTF-8`), func(text string, _ point, _ []string, _ *rand.Rand) (string, bool) {
+	{phrase.Text, invented},
+	{phrase.NoJSON, invented},
+	{phrase.UTF8, func(text string, _ point, _ []string, _ *rand.Rand) (string, bool) {
 		return strings.ToValidUTF8(text, ""), true
 	}},
 	// "write a date and nothing else, like 2026-01-31": a simple model takes the
 	// example for the answer.
-	{regexp.MustCompile(`(?s)^write .* and nothing else, like (.+)$`), taken},
-	{regexp.MustCompile(`(?s)^write it like "(.+?)"`), taken},
-	{regexp.MustCompile(`^write it in the format "([\w-]+)"`), func(_ string, _ point, m []string, r *rand.Rand) (string, bool) {
-		return schemagen.InFormat(m[1], false, r), true
+	{phrase.Example, func(_ string, _ point, values []string, _ *rand.Rand) (string, bool) { return values[1], true }},
+	{phrase.ExampleIn, func(_ string, _ point, values []string, _ *rand.Rand) (string, bool) {
+		text, size := quotedText(values[0], 0)
+		return text, size > 0
 	}},
-	{regexp.MustCompile(`(?s)^write just (.+), without quotation marks`), taken},
-	{regexp.MustCompile(`(?s)^answer with one of (.+), and nothing else(?:; if you mean (.+), leave out|; the nearest is (.+)$|$)`), oneOfListed},
-	{regexp.MustCompile(`^answer with anything but (.+)$`), anythingBut},
-	{regexp.MustCompile(`\bin digits\b(?:.*: (-?[\d.eE+-]+), if that is meant)?`), inDigits},
-	{regexp.MustCompile(`^leave (?:it|the comment) out`), withoutThing},
-	{regexp.MustCompile(`(?s)^quote word for word, or say it in your own words without quotation marks(?:; the nearest passage is (.+))?$`), requoted},
+	{phrase.InFormat, func(_ string, _ point, values []string, r *rand.Rand) (string, bool) {
+		return schemagen.InFormat(values[0], false, r), true
+	}},
+	{phrase.JustValue, func(_ string, _ point, values []string, _ *rand.Rand) (string, bool) { return values[0], true }},
+	{phrase.OneOfThese, oneOfListed},
+	{phrase.AnythingBut, anythingBut},
+	{phrase.InDigits, inDigits},
+	{phrase.Integer, inDigits},
+	{phrase.Digits, inDigits},
+	{phrase.LeaveOut, withoutThing("")},
+	{phrase.LeaveOrEscape, withoutThing("")},
+	{phrase.LeaveComment, withoutThing("")},
+	{phrase.Placeholder, withoutThing("<left out>")},
+	{phrase.Quote, requoted},
 }
 
-func taken(_ string, _ point, words []string, _ *rand.Rand) (string, bool) { return words[1], true }
+func invented(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return Prose(r), true }
 
 // fixPlaces does what is to be done to a text, and returns the points that ask
 // for something else.
@@ -374,12 +439,12 @@ func fixPlaces(text string, points []point, r *rand.Rand) (string, []point) {
 	for _, p := range backwards(points) {
 		done := false
 		for _, m := range textFixes {
-			words := m.words.FindStringSubmatch(p.fix)
-			if words == nil {
+			values, read := m.fix.Read(p.fix)
+			if !read {
 				continue
 			}
 			var fixed string
-			if fixed, done = m.do(text, p, words, r); done {
+			if fixed, done = m.do(text, p, values, r); done {
 				text = fixed
 				break
 			}
@@ -393,22 +458,22 @@ func fixPlaces(text string, points []point, r *rand.Rand) (string, []point) {
 
 // oneOfListed chooses the value that the complaint takes for the one that was
 // meant, or one of all.
-func oneOfListed(_ string, _ point, words []string, r *rand.Rand) (string, bool) {
-	for _, meant := range []string{words[2], words[3]} {
-		if text, size := quotedText(meant, 0); size > 0 {
-			return text, true
+func oneOfListed(_ string, p point, values []string, r *rand.Rand) (string, bool) {
+	for _, near := range []*phrase.Phrase{phrase.IfMeant, phrase.NearestText} {
+		if meant, ok := near.Find(p.fix); ok {
+			return meant[0], true
 		}
 	}
-	values := quotedTexts(words[1])
-	if len(values) == 0 {
+	listed := quotedTexts(values[0])
+	if len(listed) == 0 {
 		return "", false
 	}
-	return values[r.IntN(len(values))], true
+	return listed[r.IntN(len(listed))], true
 }
 
 // anythingBut answers with something else than the quoted texts.
-func anythingBut(_ string, _ point, words []string, r *rand.Rand) (string, bool) {
-	return demands{exclude: quotedTexts(words[1]), most: schemagen.Unbounded}.composed("", r), true
+func anythingBut(_ string, _ point, values []string, r *rand.Rand) (string, bool) {
+	return demands{exclude: quotedTexts(values[0]), most: schemagen.Unbounded}.composed("", r), true
 }
 
 // quotedTexts returns the texts that a list quotes.
@@ -425,9 +490,12 @@ func quotedTexts(list string) (texts []string) {
 
 // inDigits answers with the number that the complaint has read in the text, or
 // with one in the range that it tells.
-func inDigits(text string, p point, words []string, r *rand.Rand) (string, bool) {
+func inDigits(text string, p point, values []string, r *rand.Rand) (string, bool) {
 	b := boundsOf(p.fix)
-	n := json.Number(words[1])
+	var n json.Number
+	if len(values) > 1 {
+		n = json.Number(values[1])
+	}
 	if _, ok := rational(text); ok && n == "" {
 		n = json.Number(text)
 	}
@@ -442,35 +510,37 @@ func inDigits(text string, p point, words []string, r *rand.Rand) (string, bool)
 // groups, or else all up to the next blank or mark.
 var thing = regexp.MustCompile("^(?s:-----BEGIN.*?-----END[^\n]*-----|/\\*.*?\\*/|[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4})+|[0-9]+(?:[ -][0-9]+)+|[^\\s\"'`,;)]+)")
 
-// withoutThing leaves out what stands at the complaint's place.
-func withoutThing(text string, p point, _ []string, _ *rand.Rand) (string, bool) {
-	with := ""
-	if strings.Contains(p.fix, "placeholder") {
-		with = "<left out>"
+// withoutThing leaves out what is at the complaint's place, or puts something else
+// there.
+func withoutThing(with string) func(string, point, []string, *rand.Rand) (string, bool) {
+	return func(text string, p point, _ []string, _ *rand.Rand) (string, bool) {
+		at, ok := offset(text, p.line, p.column)
+		if !ok {
+			return with, true
+		}
+		return text[:at] + with + text[at+len(thing.FindString(text[at:])):], true
 	}
-	at, ok := offset(text, p.line, p.column)
-	if !ok {
-		return with, true
-	}
-	return text[:at] + with + text[at+len(thing.FindString(text[at:])):], true
 }
 
 // requoted puts the passage that the complaint shows in the place of a
 // quotation that is in no source. Where it shows none, the quotation goes.
-func requoted(text string, p point, words []string, _ *rand.Rand) (string, bool) {
-	passage, _ := quotedText(words[1], 0)
-	given, size := quotedText(p.problem, strings.IndexAny(p.problem+`"`, `"`))
-	if size == 0 {
+func requoted(text string, p point, _ []string, _ *rand.Rand) (string, bool) {
+	given, ok := phrase.NoQuotation.Read(p.problem)
+	if !ok {
 		return "", false
 	}
-	before, behind, found := strings.Cut(text, strings.TrimSuffix(given, "…"))
+	passage := ""
+	if near, ok := phrase.NearestPassage.Find(p.fix); ok {
+		passage = near[0]
+	}
+	left, right, found := strings.Cut(text, strings.TrimSuffix(given[0], "…"))
 	switch {
 	case !found && passage == "":
 		return "", false
-	case !found || before == "" && behind == "": // all of the text
+	case !found || left == "" && right == "": // all of the text
 		return passage, true
 	case passage == "": // with its marks
-		return strings.TrimRight(before, `"“„«»「『”`) + strings.TrimLeft(behind, `"”“»«」』…`), true
+		return strings.TrimRight(left, `"“„«»「『”`) + strings.TrimLeft(right, `"”“»«」』…`), true
 	}
-	return before + passage + behind, true
+	return left + passage + right, true
 }

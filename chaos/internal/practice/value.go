@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"llmcall/chaos/internal/schemagen"
+	"llmcall/internal/phrase"
 )
 
 // edit is the correction of one place in a JSON value.
@@ -74,46 +75,58 @@ func without(v any, path []string) any {
 	})
 }
 
-// valueFixes are what is done to a value within JSON. The first row whose words
-// fit, and that finds what it needs, counts.
+// valueFixes are what is done to a value within JSON, given the values of the
+// phrase's places. The first row that is read, and that finds what it needs,
+// counts.
 var valueFixes = []struct {
-	words *regexp.Regexp // of the fix
-	do    func(e *edit, words []string) bool
+	fix *phrase.Phrase
+	do  func(e *edit, values []string) bool
 }{
-	{regexp.MustCompile(`^(?:add|put an object with) the propert(?:y|ies) (.+)$`), addProperties},
-	{regexp.MustCompile(`^write the name as (".*")`), rename},
-	{regexp.MustCompile(`^(?:leave (?:it|them) out|rename it or leave it out)`), leaveOut},
-	{regexp.MustCompile(`^write it (?:as (?:true|false), )?without quotes|^write it as JSON, not as a string`), unquote},
-	{regexp.MustCompile(`^write it as a string`), quote},
-	{regexp.MustCompile(`^put (.+) there`), put},
-	{regexp.MustCompile(`^add it$`), func(e *edit, _ []string) bool { return e.set(schemagen.Words(0, schemagen.Unbounded, e.r)) }},
-	{regexp.MustCompile(`^use one of (.+)$`), func(e *edit, words []string) bool {
-		v, ok := decoded(words[1]) // the first
-		return ok && e.set(v)
-	}},
-	{regexp.MustCompile(`^make it (["{[].*|true|false|null|-?\d.*)$`), func(e *edit, words []string) bool {
-		v, ok := decoded(words[1])
-		return ok && e.set(v)
-	}},
-	{regexp.MustCompile(`^give it at least (\d+) items(?:, each (.+))?`), moreItems},
-	{regexp.MustCompile(`^give it at most (\d+) items`), fewerItems},
-	{regexp.MustCompile(`^leave out the last (\d+)`), lastItems},
-	{regexp.MustCompile(`^keep each item once`), distinctItems},
-	{regexp.MustCompile(`^add the items that are missing`), func(e *edit, _ []string) bool { return e.grow(1, "") }},
-	{regexp.MustCompile(`^give it at least (\d+) properties`), moreProperties},
-	{regexp.MustCompile(`^give it at most (\d+) properties`), fewerProperties},
-	{regexp.MustCompile(`^add (\d+|an) items? that fits? the schema (.+)$`), addFitting},
-	{regexp.MustCompile(`^leave out (\d+) of the items that fit the schema (.+)$`), removeFitting},
-	{regexp.MustCompile(`^change it so that it does not fit the schema (.+)$`), unlike},
-	{regexp.MustCompile(`^change it so that it fits just one of them: (.+)$`), justOne},
-	{regexp.MustCompile(`^answer so that this holds: (?:(size)\()?answer((?:\.\w+|\[\d+\])+)\)? (==|!=|>=?|<=?) (.+)$`), compare},
-	{regexp.MustCompile(`\b(?:at least|at most|more than|less than|multiple of) -?\d`), func(e *edit, words []string) bool {
-		n, ok := e.value().(json.Number)
-		if ok {
-			n, ok = boundsOf(e.point.fix).nearest(n)
-		}
-		return ok && e.set(n)
-	}},
+	{phrase.AddProperty, addProperties},
+	{phrase.AddProperties, addProperties},
+	{phrase.PutObject, putObject},
+	{phrase.RenameTo, rename},
+	{phrase.LeaveOut, leaveOut},
+	{phrase.LeaveThemOut, leaveOut},
+	{phrase.RenameOrLeave, leaveOut},
+	{phrase.NumberUnquoted, unquote},
+	{phrase.LiteralUnquoted, unquote},
+	{phrase.JSONUnquoted, unquote},
+	{phrase.Quoted, quote},
+	{phrase.Put, put},
+	{phrase.Add, func(e *edit, _ []string) bool { return e.set(schemagen.Words(0, schemagen.Unbounded, e.r)) }},
+	{phrase.UseOneOf, setFirst},
+	{phrase.MakeIt, setFirst},
+	{phrase.LeastItems, moreItems},
+	{phrase.MostItems, fewerItems},
+	{phrase.LeaveLast, lastItems},
+	{phrase.DistinctItems, distinctItems},
+	{phrase.MissingItems, func(e *edit, _ []string) bool { return e.grow(1, "") }},
+	{phrase.LeastProperties, moreProperties},
+	{phrase.MostProperties, fewerProperties},
+	{phrase.AddItem, func(e *edit, values []string) bool { return e.addFitting("1", values[0]) }},
+	{phrase.AddItems, func(e *edit, values []string) bool { return e.addFitting(values[0], values[1]) }},
+	{phrase.LeaveItems, removeFitting},
+	{phrase.UnlikeSchema, unlike},
+	{phrase.JustOne, justOne},
+	{phrase.Holds, compare},
+}
+
+// setFirst takes the first of the values that the phrase shows.
+func setFirst(e *edit, values []string) bool {
+	v, ok := decoded(values[0])
+	return ok && e.set(v)
+}
+
+// intoBounds brings a number between the bounds of the fix.
+func (e *edit) intoBounds() bool {
+	n, ok := e.value().(json.Number)
+	b := boundsOf(e.point.fix)
+	if !ok || b.lo == nil && b.hi == nil && b.step == nil {
+		return false
+	}
+	n, ok = b.nearest(n)
+	return ok && e.set(n)
 }
 
 // fixValues corrects the JSON that a text holds, and returns the points that are
@@ -143,9 +156,12 @@ func fixValues(text string, points []point, r *rand.Rand) (string, []point) {
 
 func (e *edit) fix() bool {
 	for _, m := range valueFixes {
-		if words := m.words.FindStringSubmatch(e.point.fix); words != nil && m.do(e, words) {
+		if values, ok := m.fix.Read(e.point.fix); ok && m.do(e, values) {
 			return true
 		}
+	}
+	if e.intoBounds() {
+		return true
 	}
 	if len(e.point.path) == 0 {
 		return false
@@ -203,15 +219,20 @@ func properties(list string) (found []property) {
 	return found
 }
 
-func addProperties(e *edit, words []string) bool {
+// addProperties adds properties that are missing, with the value that is told, or
+// one of its kind.
+func addProperties(e *edit, values []string) bool {
 	object, _ := e.value().(map[string]any)
-	if _, there := schemagen.Lookup(e.doc, e.point.path); there && object == nil && !strings.HasPrefix(e.point.fix, "put") {
+	if _, there := schemagen.Lookup(e.doc, e.point.path); there && object == nil {
 		return false
+	}
+	value := ""
+	if len(values) > 1 {
+		value = values[1]
 	}
 	with := map[string]any{}
 	maps.Copy(with, object)
-	list, value, _ := strings.Cut(words[1], ", with the value ")
-	for _, p := range properties(list) {
+	for _, p := range properties(values[0]) {
 		if _, there := with[p.name]; !there {
 			with[p.name] = valueOf(p.kind, p.name, e.r)
 		}
@@ -220,6 +241,15 @@ func addProperties(e *edit, words []string) bool {
 		}
 	}
 	return e.set(with)
+}
+
+// putObject puts an object with a property where something else is.
+func putObject(e *edit, values []string) bool {
+	v, ok := decoded(values[1])
+	if !ok {
+		v = valueOf("", values[0], e.r)
+	}
+	return e.set(map[string]any{values[0]: v})
 }
 
 // valueOf makes a value of a kind as complaints name them.
@@ -257,34 +287,47 @@ func valueOf(kind, name string, r *rand.Rand) any {
 }
 
 // rename gives a property that is there in another spelling the name.
-func rename(e *edit, words []string) bool {
-	name, _ := quotedText(words[1], 0)
-	_, others, ok := strings.Cut(e.point.problem, ", and has ")
-	near := quotedTexts(others)
+func rename(e *edit, values []string) bool {
+	others, ok := phrase.NoProperty.Find(e.point.problem)
 	object, isObject := e.value().(map[string]any)
-	if !ok || !isObject || len(near) == 0 {
+	if !ok || !isObject {
+		return false
+	}
+	near := quotedTexts(others[1])
+	if len(near) == 0 {
 		return false
 	}
 	with := map[string]any{}
 	for key, v := range object {
 		if key == near[0] {
-			key = name
+			key = values[0]
 		}
 		with[key] = v
 	}
 	return e.set(with)
 }
 
-var namedProperties = regexp.MustCompile(`^the propert(?:y|ies)(?: name)? (".*?) (?:is|are) not allowed`)
+// notAllowed returns the properties of which a problem says so.
+func notAllowed(problem string) (names []string, ok bool) {
+	for _, p := range []*phrase.Phrase{phrase.PropertyNotAllowed, phrase.PropertiesNotAllowed} {
+		if values, ok := p.Read(problem); ok {
+			return quotedTexts(values[0]), true
+		}
+	}
+	if values, ok := phrase.NameNotAllowed.Read(problem); ok {
+		return values[:1], true
+	}
+	return nil, false
+}
 
 func leaveOut(e *edit, _ []string) bool {
-	if m := namedProperties.FindStringSubmatch(e.point.problem); m != nil {
-		for _, name := range quotedTexts(m[1]) {
+	if names, ok := notAllowed(e.point.problem); ok {
+		for _, name := range names {
 			e.doc = without(e.doc, append(slices.Clone(e.point.path), name))
 		}
 		return true
 	}
-	if e.point.line > 0 || len(e.point.path) == 0 || strings.Contains(e.point.fix, "placeholder") {
+	if e.point.line > 0 || len(e.point.path) == 0 {
 		return false // a part of a text
 	}
 	e.doc = without(e.doc, e.point.path)
@@ -305,12 +348,12 @@ func quote(e *edit, _ []string) bool {
 	return err == nil && e.set(text)
 }
 
-func put(e *edit, words []string) bool {
+func put(e *edit, values []string) bool {
 	name := ""
 	if n := len(e.point.path); n > 0 {
 		name = e.point.path[n-1]
 	}
-	return e.set(valueOf(words[1], name, e.r))
+	return e.set(valueOf(values[0], name, e.r))
 }
 
 // grow adds n items, of the kind that is said or like the last one, and all
@@ -348,21 +391,21 @@ func (e *edit) another(items []any, kind string) any {
 	}
 }
 
-func moreItems(e *edit, words []string) bool {
+func moreItems(e *edit, values []string) bool {
 	items, ok := e.value().([]any)
-	n, err := strconv.Atoi(words[1])
-	return ok && err == nil && e.grow(n-len(items), words[2])
+	n, err := strconv.Atoi(values[0])
+	return ok && err == nil && e.grow(n-len(items), values[1])
 }
 
-func fewerItems(e *edit, words []string) bool {
+func fewerItems(e *edit, values []string) bool {
 	items, ok := e.value().([]any)
-	n, err := strconv.Atoi(words[1])
+	n, err := strconv.Atoi(values[0])
 	return ok && err == nil && n <= len(items) && e.set(slices.Clone(items[:n]))
 }
 
-func lastItems(e *edit, words []string) bool {
+func lastItems(e *edit, values []string) bool {
 	items, ok := e.value().([]any)
-	n, err := strconv.Atoi(words[1])
+	n, err := strconv.Atoi(values[0])
 	return ok && err == nil && n <= len(items) && e.set(slices.Clone(items[:len(items)-n]))
 }
 
@@ -382,9 +425,9 @@ func distinctItems(e *edit, _ []string) bool {
 	return e.set(kept)
 }
 
-func moreProperties(e *edit, words []string) bool {
+func moreProperties(e *edit, values []string) bool {
 	object, ok := e.value().(map[string]any)
-	n, err := strconv.Atoi(words[1])
+	n, err := strconv.Atoi(values[0])
 	if !ok || err != nil || n > maxDemands {
 		return false
 	}
@@ -399,9 +442,9 @@ func moreProperties(e *edit, words []string) bool {
 	return e.set(with)
 }
 
-func fewerProperties(e *edit, words []string) bool {
+func fewerProperties(e *edit, values []string) bool {
 	object, ok := e.value().(map[string]any)
-	n, err := strconv.Atoi(words[1])
+	n, err := strconv.Atoi(values[0])
 	if !ok || err != nil || n > len(object) {
 		return false
 	}
@@ -416,15 +459,13 @@ func fewerProperties(e *edit, words []string) bool {
 // visits of their parts.
 const schemaFuel = 100_000
 
-func addFitting(e *edit, words []string) bool {
+// addFitting adds items that fit a schema.
+func (e *edit) addFitting(digits, schema string) bool {
 	items, ok := e.value().([]any)
-	s, err := schemagen.Compile([]byte(words[2]))
-	if !ok || err != nil {
+	n, counted := count(digits)
+	s, err := schemagen.Compile([]byte(schema))
+	if !ok || !counted || err != nil {
 		return false
-	}
-	n := 1
-	if words[1] != "an" {
-		n, _ = count(words[1])
 	}
 	items = slices.Clone(items)
 	for range min(n, maxDemands) {
@@ -437,11 +478,11 @@ func addFitting(e *edit, words []string) bool {
 	return e.set(items)
 }
 
-func removeFitting(e *edit, words []string) bool {
+func removeFitting(e *edit, values []string) bool {
 	items, ok := e.value().([]any)
-	s, err := schemagen.Compile([]byte(words[2]))
-	n, read := count(words[1])
-	if !ok || err != nil || !read {
+	s, err := schemagen.Compile([]byte(values[1]))
+	n, counted := count(values[0])
+	if !ok || err != nil || !counted {
 		return false
 	}
 	var kept []any
@@ -474,8 +515,8 @@ func (e *edit) others() []any {
 	return append(like, schemagen.Words(0, schemagen.Unbounded, e.r), json.Number("1"), true, nil, []any{}, map[string]any{})
 }
 
-func unlike(e *edit, words []string) bool {
-	s, err := schemagen.Compile([]byte(words[1]))
+func unlike(e *edit, values []string) bool {
+	s, err := schemagen.Compile([]byte(values[0]))
 	if err != nil {
 		return false
 	}
@@ -488,9 +529,9 @@ func unlike(e *edit, words []string) bool {
 }
 
 // justOne invents values for each of the schemas until one fits no other.
-func justOne(e *edit, words []string) bool {
+func justOne(e *edit, values []string) bool {
 	var schemas []*schemagen.Schema
-	for _, text := range strings.Split(words[1], "; or ") {
+	for _, text := range strings.Split(values[0], "; or ") {
 		s, err := schemagen.Compile([]byte(text))
 		if err != nil {
 			return false
@@ -521,23 +562,37 @@ func justOne(e *edit, words []string) bool {
 	return false
 }
 
-// compare reads an expression that compares one place of the answer, or its
-// size, with a value. It reads no other.
-func compare(e *edit, words []string) bool {
-	e.point.path = strings.FieldsFunc(words[2], func(r rune) bool { return strings.ContainsRune(".[]", r) })
-	want, ok := decoded(words[4])
+// comparison is an expression that compares one place of the answer, or its size,
+// with a value.
+var comparison = regexp.MustCompile(`^(?:(size)\()?answer((?:\.\w+|\[\d+\])+)\)? (==|!=|>=?|<=?) (.+)$`)
+
+// comparisons are the bounds that an expression writes as signs.
+var comparisons = map[string]phrase.Bound{">": phrase.MoreThan, ">=": phrase.AtLeast, "<": phrase.LessThan, "<=": phrase.AtMost}
+
+// compare makes a comparison hold. It reads no other expression.
+func compare(e *edit, values []string) bool {
+	m := comparison.FindStringSubmatch(values[0])
+	if m == nil {
+		return false
+	}
+	size, path, sign := m[1] != "", m[2], m[3]
+	e.point.path = strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) })
+	want, ok := decoded(m[4])
 	if !ok {
 		return false
 	}
-	if words[3] == "==" && words[1] == "" {
+	if sign == "==" && !size {
 		return e.set(want)
 	}
 	n, isNumber := want.(json.Number)
 	if !isNumber {
 		return false
 	}
-	b := boundsOf(comparisons[words[3]] + " " + string(n))
-	if words[1] == "" {
+	var b bounds
+	if bound, ok := comparisons[sign]; ok {
+		b = boundsOf(bound.Of(string(n)))
+	}
+	if !size {
 		at, ok := e.value().(json.Number)
 		if ok {
 			at, ok = b.nearest(at)
@@ -548,8 +603,8 @@ func compare(e *edit, words []string) bool {
 	if !ok {
 		return false
 	}
-	size, ok := b.nearest(json.Number(strconv.Itoa(len(items))))
-	k, whole := count(string(size))
+	wanted, ok := b.nearest(json.Number(strconv.Itoa(len(items))))
+	k, whole := count(string(wanted))
 	switch {
 	case !ok || !whole:
 		return false
@@ -559,31 +614,28 @@ func compare(e *edit, words []string) bool {
 	return e.grow(k-len(items), "")
 }
 
-var comparisons = map[string]string{">": "more than", ">=": "at least", "<": "less than", "<=": "at most"}
-
 // bounds is the range of a number, as a complaint tells it.
 type bounds struct {
 	lo, hi, step *big.Rat // nil: none
 	above, below bool     // the bound itself is excluded
 }
 
-var boundWords = regexp.MustCompile(`\b(at least|at most|more than|less than|a multiple of) (-?\d[\d.]*(?:[eE][+-]?\d+)?)`)
-
 func boundsOf(text string) bounds {
 	var b bounds
 	if strings.Contains(text, "an integer") {
 		b.step = big.NewRat(1, 1)
 	}
-	for _, m := range boundWords.FindAllStringSubmatch(text, -1) {
-		n, ok := rational(m[2])
+	for _, bound := range phrase.Bounds {
+		digits, _ := bound.Find(text)
+		n, ok := rational(digits)
 		if !ok {
 			continue
 		}
-		switch m[1] {
-		case "at least", "more than":
-			b.lo, b.above = n, m[1] == "more than"
-		case "at most", "less than":
-			b.hi, b.below = n, m[1] == "less than"
+		switch bound {
+		case phrase.AtLeast, phrase.MoreThan:
+			b.lo, b.above = n, bound == phrase.MoreThan
+		case phrase.AtMost, phrase.LessThan:
+			b.hi, b.below = n, bound == phrase.LessThan
 		default:
 			b.step = n
 		}
