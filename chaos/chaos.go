@@ -48,6 +48,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"llmcall/internal/protocol"
 )
 
 // Config is what a Server does. Its zero value answers every request rightly.
@@ -189,7 +191,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: withoutKey(query), Header: redacted(r.Header)}
 	var err error
 	rec.Body, err = readBody(w, r)
-	reply := s.decide(r.Context(), rec, &incoming{rec.Path, query, r.Header, rec.Body}, err, v)
+	reply := s.decide(r.Context(), rec, &protocol.Incoming{Path: rec.Path, Query: query, Header: r.Header, Body: rec.Body}, err, v)
 	if s.onRequest != nil {
 		s.onRequest(*rec)
 	}
@@ -198,44 +200,46 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // decide records a request and says what is done with it, after it has waited
 // for a place.
-func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, readError error, v *visit) reply {
+func (s *Server) decide(ctx context.Context, rec *Recorded, call *protocol.Incoming, readError error, v *visit) reply {
 	if rec.Path == redirectPath {
 		s.record(rec, http.StatusTemporaryRedirect, nil)
 		return redirectReply(http.StatusTemporaryRedirect, 0)
 	}
-	to, found := endpointOf(rec.Path)
-	face := to.face
-	if face == nil {
-		face = faceAt(rec.Path, call.header)
+	to, found := protocol.At(rec.Path)
+	if found {
+		rec.Protocol = Protocol(to.Protocol.Name())
 	}
-	rec.Protocol = to.proto
+	if !found || to.Models { // the path does not tell which client asks
+		to.Protocol = protocol.Likely(rec.Path, call.Header)
+	}
+	provider := faceOf(to.Protocol)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(readError, &tooLarge):
 		message := fmt.Sprintf("The request is larger than %d bytes.", maxBody)
-		return s.refuse(rec, face, &refusal{status: http.StatusRequestEntityTooLarge, message: message})
+		return s.refuse(rec, provider, &protocol.Error{Status: http.StatusRequestEntityTooLarge, Message: message})
 	case readError != nil:
-		return s.refuse(rec, face, &refusal{message: "The request could not be read: " + readError.Error()})
+		return s.refuse(rec, provider, &protocol.Error{Message: "The request could not be read: " + readError.Error()})
 	case !found:
-		return s.refuse(rec, face, &refusal{status: http.StatusNotFound, message: fmt.Sprintf("Invalid URL (%s %s)", rec.Method, rec.Path)})
-	case to.method != rec.Method:
-		return s.refuse(rec, face, &refusal{status: http.StatusMethodNotAllowed, message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
-	case to.face == nil:
+		return s.refuse(rec, provider, &protocol.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("Invalid URL (%s %s)", rec.Method, rec.Path)})
+	case to.Method != rec.Method:
+		return s.refuse(rec, provider, &protocol.Error{Status: http.StatusMethodNotAllowed, Message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
+	case to.Models:
 		id, _ := s.record(rec, http.StatusOK, nil)
-		rp := jsonReply(http.StatusOK, face.header(id, rec.Time), modelList)
-		rp.provider, rp.ending = face, answered
+		rp := jsonReply(http.StatusOK, provider.Header(id), modelList)
+		rp.provider, rp.ending = provider, answered
 		return rp
 	}
-	req, refused := face.read(call)
+	read, refused := provider.Read(call)
 	if refused != nil {
-		return s.refuse(rec, face, refused)
+		return s.refuse(rec, provider, refused)
 	}
-	req.face = face
-	rec.Model, rec.Stream, rec.Messages = req.model, req.stream, req.messages
+	req := &request{Request: read, face: provider}
+	rec.Model, rec.Stream, rec.Messages = req.Model, req.Stream, messagesOf(req.Messages)
 	if rp, refused := s.limit(ctx, req, call, rec, v); refused {
 		return rp
 	}
-	id, f := s.record(rec, 0, face)
+	id, f := s.record(rec, 0, provider)
 	rp, err := s.follow(ctx, req, f, id, rec)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,7 +251,7 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *incoming, read
 }
 
 // follow does what the plan says.
-func (s *Server) follow(ctx context.Context, req *request, f Fault, id ids, rec *Recorded) (reply, error) {
+func (s *Server) follow(ctx context.Context, req *request, f Fault, id protocol.IDs, rec *Recorded) (reply, error) {
 	switch {
 	case f.Kind == Reset:
 		return reply{delay: f.Delay, reset: true}, nil
@@ -255,7 +259,7 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id ids, rec 
 		return reply{delay: f.Delay, hang: true}, nil
 	case f.Kind == Redirect:
 		return redirectReply(f.Status, f.Delay), nil
-	case f.errs() && !(f.Kind == StreamError && req.stream):
+	case f.errs() && !(f.Kind == StreamError && req.Stream):
 		return statusReply(req, f, id, rec.Time), nil
 	}
 	// What is invented depends on the request alone, and not on when it comes:
@@ -264,32 +268,33 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id ids, rec 
 	_, _ = hash.Write(rec.Body) // never fails
 	a, err := answerTo(ctx, req, f, rand.New(rand.NewPCG(s.seed, hash.Sum64())))
 	if err != nil {
-		refused, ok := errors.AsType[*refusal](err)
+		refused, ok := errors.AsType[*protocol.Error](err)
 		if !ok {
-			refused = &refusal{message: err.Error()}
+			refused = &protocol.Error{Message: err.Error()}
 		}
-		rp := refusalReply(req.face, refused, id, rec.Time)
+		rp := refusalReply(req.face, refused, id)
 		rp.delay = f.Delay
 		return rp, err
 	}
 	in := req.promptTokens()
 	if s.limiter != nil && !req.answerReserved() {
-		s.limiter.charge(req.account, int64(tokenCount(a.text)+f.ReasoningTokens), time.Now())
+		s.limiter.charge(req.account, int64(tokenCount(a.Text)+f.ReasoningTokens), time.Now())
 	}
-	use := usage{in: in, out: tokenCount(a.text) + f.ReasoningTokens, cached: min(f.CachedTokens, in), reasoning: f.ReasoningTokens}
-	return answerReply(&turn{req, a, id, rec.Time, use}, f, s.plan.answerTime()), nil
+	use := protocol.Usage{In: in, Out: tokenCount(a.Text) + f.ReasoningTokens, Cached: min(f.CachedTokens, in), Reasoning: f.ReasoningTokens}
+	turn := &protocol.Turn{Request: req.Request, Answer: a, ID: id, Now: rec.Time, Usage: use}
+	return answerReply(req, turn, f, s.plan.answerTime()), nil
 }
 
 // refuse records a request that the plan has no part in, and answers it.
-func (s *Server) refuse(rec *Recorded, face face, r *refusal) reply {
-	rec.Refusal = r.message
-	id, _ := s.record(rec, r.httpStatus(), nil)
-	return refusalReply(face, r, id, rec.Time)
+func (s *Server) refuse(rec *Recorded, provider face, r *protocol.Error) reply {
+	rec.Refusal = r.Message
+	id, _ := s.record(rec, r.HTTPStatus(), nil)
+	return refusalReply(provider, r, id)
 }
 
 // record numbers a request and keeps it. One that is for an answer, in the form
 // of a face, takes a step of the plan.
-func (s *Server) record(rec *Recorded, status int, planned face) (ids, Fault) {
+func (s *Server) record(rec *Recorded, status int, planned face) (protocol.IDs, Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number++
@@ -306,7 +311,7 @@ func (s *Server) record(rec *Recorded, status int, planned face) (ids, Fault) {
 		s.recorded[0] = nil
 		s.recorded = s.recorded[1:]
 	}
-	return ids{s.seed, s.ids}, rec.Fault
+	return ids(s.seed, s.ids), rec.Fault
 }
 
 // size is about how many bytes a client has made the server remember.

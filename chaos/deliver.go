@@ -37,7 +37,7 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *vi
 	w.WriteHeader(rp.status)
 	flush := len(rp.pieces) > 1 || rp.abrupt
 	if flush {
-		_ = out.control.Flush() // a client that is gone is no failure of the server's; so below
+		_ = out.control.Flush() // a client that is gone is not a failure of the server; so below
 	}
 	for i, piece := range rp.pieces[:rp.send] {
 		if i > 0 && !s.wait(r.Context(), rp.pause) {

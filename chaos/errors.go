@@ -2,13 +2,14 @@ package chaos
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"llmcall/internal/protocol"
 )
 
 // apiError is an error as a provider words it.
@@ -60,9 +61,6 @@ func Errors(p Protocol) []Variant {
 	return out
 }
 
-// faces are the protocols.
-var faces = map[Protocol]face{OpenAI: chatFace{}, OpenAIResponses: responsesFace{}, Anthropic: anthropicFace{}, Gemini: geminiFace{}}
-
 // protocols are the keys of faces, without those that have the errors of another.
 var protocols = []Protocol{OpenAI, Anthropic, Gemini}
 
@@ -107,12 +105,12 @@ func find(f face, fits func(apiError) bool) (apiError, bool) {
 // errorOf returns the error that a fault means, in the words of a protocol. A
 // code that is another provider's becomes the error that means the same, with
 // the status that this one gives it.
-func errorOf(face face, f Fault) apiError {
+func errorOf(provider face, f Fault) apiError {
 	var e apiError
 	var ok bool
 	switch name := f.Error; {
 	case f.Code != "":
-		if e, ok = find(face, func(e apiError) bool { return e.code == f.Code }); ok {
+		if e, ok = find(provider, func(e apiError) bool { return e.code == f.Code }); ok {
 			break
 		}
 		for _, p := range protocols {
@@ -125,13 +123,13 @@ func errorOf(face face, f Fault) apiError {
 		}
 		fallthrough
 	case name != "":
-		e, ok = find(face, func(e apiError) bool { return e.name == name })
+		e, ok = find(provider, func(e apiError) bool { return e.name == name })
 	default:
-		e, ok = find(face, func(e apiError) bool { return e.status == f.Status })
+		e, ok = find(provider, func(e apiError) bool { return e.status == f.Status })
 	}
 	if !ok {
 		status := cmp.Or(f.Status, http.StatusInternalServerError) // a stream's error of one's own has none
-		e = plainError(face, status, &refusal{message: statusText(status)})
+		e = apiError{status: status, number: status, kind: provider.Kind(status), message: statusText(status)}
 	}
 	e.number = e.status
 	if e.number < http.StatusBadRequest {
@@ -144,11 +142,6 @@ func errorOf(face face, f Fault) apiError {
 		}
 	}
 	return e
-}
-
-// plainError is an error that is in no table.
-func plainError(face face, status int, r *refusal) apiError {
-	return apiError{status: status, number: status, kind: face.kind(status), message: r.message, param: r.param, wire: r.code}
 }
 
 func statusText(status int) string {
@@ -174,18 +167,27 @@ func (e apiError) worded(model string, f Fault) apiError {
 
 func statusLine(status int) string { return fmt.Sprintf("%d %s", status, http.StatusText(status)) }
 
-// inQuotes writes a text as it stands between the quotes of JSON.
+// inQuotes writes a text as it is between the quotes of JSON.
 func inQuotes(s string) string {
 	text := string(marshal(s))
 	return text[1 : len(text)-1]
 }
 
+// inProtocol is the error as the protocol tells it.
+func (e apiError) inProtocol() *protocol.Error {
+	wait := e.told
+	if wait == "" && e.limited != "" {
+		wait = seconds(e.wait)
+	}
+	return &protocol.Error{Status: e.number, Kind: e.kind, Message: e.message, Param: e.param, Code: e.wire, Details: e.details, Wait: wait}
+}
+
 // bodyOf returns the body of an error, and its media type.
-func bodyOf(face face, e apiError, id ids) (body []byte, mediaType string) {
+func bodyOf(provider face, e apiError, id protocol.IDs) (body []byte, mediaType string) {
 	if e.body != nil {
 		return []byte(*e.body), typeOfBody(*e.body)
 	}
-	return face.errorBody(e, id), "application/json"
+	return provider.ErrorBody(e.inProtocol(), id), "application/json"
 }
 
 // wait is how long the fault tells the client to wait: what it sends as
@@ -204,7 +206,7 @@ func (f Fault) wait(own time.Duration) time.Duration {
 }
 
 // told is the wait in seconds with their unit, as Gemini writes it, or just as
-// the fault has it where that is no number; empty if the fault says nothing.
+// the fault has it where that is not a number; empty if the fault says nothing.
 func (f Fault) told() string {
 	switch {
 	case f.RetryAfter != "":
@@ -220,14 +222,4 @@ func (f Fault) told() string {
 
 func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
-}
-
-// compact returns JSON on one line, as a stream needs it, and whether it is
-// JSON.
-func compact(body []byte) (raw, bool) {
-	var v json.RawMessage
-	if json.Unmarshal(body, &v) != nil {
-		return nil, false
-	}
-	return marshal(v), true
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // geminiErrors are the Gemini API's errors. The time to wait is in the details,
-// see geminiFace.errorBody.
+// see protocol.Gemini.
 //
 // Sources: ai.google.dev/gemini-api/docs/troubleshooting, google/rpc/
 // error_details.proto, and bodies quoted by users in the issues of client

@@ -1,6 +1,6 @@
 package chaos
 
-// proxyErrors come from what stands before a provider, or are an error that no
+// proxyErrors come from a proxy before a provider, or are an error that no
 // provider means to send. Every protocol has them.
 var proxyErrors = []apiError{
 	{name: "bad_gateway_html", code: "html", status: 502, proxy: true, body: new(proxyPage)},

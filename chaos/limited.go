@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"llmcall/internal/protocol"
 )
 
 // fault returns the hint of a wait as the provider gives it, and the wait as its
@@ -34,7 +35,7 @@ func wholeSeconds(d time.Duration) string {
 }
 
 // overLimit is the reply to a request that is over a limit.
-func overLimit(req *request, over *excess, h Hint, id ids, now time.Time) reply {
+func overLimit(req *request, over *excess, h Hint, id protocol.IDs, now time.Time) reply {
 	wait := over.wait
 	if over.never {
 		wait = 0
@@ -52,21 +53,7 @@ const placeLimit = "concurrent"
 // local server says, or the provider's own word for it.
 var noPlace = Fault{Kind: Status, Code: "ollama_busy"}
 
-func (openaiFace) reserves() bool    { return true }
-func (anthropicFace) reserves() bool { return false }
-func (geminiFace) reserves() bool    { return false }
-
-func (openaiFace) hint(wait time.Duration) Fault {
-	return Fault{RetryAfter: wholeSeconds(wait), RetryAfterMS: strconv.FormatInt(wait.Milliseconds(), 10)}
-}
-
-func (anthropicFace) hint(wait time.Duration) Fault { return Fault{RetryAfter: wholeSeconds(wait)} }
-
-func (geminiFace) hint(wait time.Duration) Fault {
-	return Fault{RetryAfter: strings.TrimSuffix(seconds(wait), "s")}
-}
-
-func (openaiFace) overLimit(over excess, wait string) apiError {
+func (openaiHabits) overLimit(over excess, wait string) apiError {
 	e := apiError{kind: over.limit, wire: "rate_limit_exceeded"}
 	of := "requests per min (RPM)"
 	if over.limit == tokenLimit {
@@ -118,23 +105,3 @@ func thousands(n int64) string {
 	}
 	return s
 }
-
-func (openaiFace) tell(which string, r room, _ time.Time) http.Header {
-	return http.Header{
-		http.CanonicalHeaderKey("X-Ratelimit-Limit-" + which):     {strconv.FormatInt(r.limit, 10)},
-		http.CanonicalHeaderKey("X-Ratelimit-Remaining-" + which): {strconv.FormatInt(r.remaining, 10)},
-		http.CanonicalHeaderKey("X-Ratelimit-Reset-" + which):     {rounded(r.reset, time.Millisecond).String()},
-	}
-}
-
-func (anthropicFace) tell(which string, r room, now time.Time) http.Header {
-	prefix := "Anthropic-Ratelimit-" + which
-	return http.Header{
-		http.CanonicalHeaderKey(prefix + "-Limit"):     {strconv.FormatInt(r.limit, 10)},
-		http.CanonicalHeaderKey(prefix + "-Remaining"): {strconv.FormatInt(r.remaining, 10)},
-		http.CanonicalHeaderKey(prefix + "-Reset"):     {anthropicTime(now.Add(r.reset))},
-	}
-}
-
-// tell tells nothing: Gemini has no headers for it.
-func (geminiFace) tell(string, room, time.Time) http.Header { return nil }

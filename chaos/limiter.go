@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"llmcall/internal/protocol"
 )
 
 // limiter holds a plan's limits of requests and tokens.
@@ -42,9 +44,9 @@ func (l *limiter) owner(credential, model string) uint64 {
 }
 
 // credential is the key that a request came with, empty if none.
-func credential(call *incoming) string {
-	return cmp.Or(strings.TrimPrefix(call.header.Get("Authorization"), "Bearer "), call.header.Get("X-Api-Key"), call.header.Get("Api-Key"),
-		call.header.Get("X-Goog-Api-Key"), call.query.Get("key"), call.query.Get("api-key"))
+func credential(call *protocol.Incoming) string {
+	return cmp.Or(strings.TrimPrefix(call.Header.Get("Authorization"), "Bearer "), call.Header.Get("X-Api-Key"), call.Header.Get("Api-Key"),
+		call.Header.Get("X-Goog-Api-Key"), call.Query.Get("key"), call.Query.Get("api-key"))
 }
 
 // of returns the account of an owner, with l.mu held.
@@ -97,7 +99,7 @@ func (l *limiter) admit(owner uint64, tokens int64, now time.Time) (*account, *e
 	}
 	if a.tokens != nil {
 		n := l.limits.TokensPerMinute
-		e := &excess{limit: tokenLimit, perMinute: n, used: int64(n) - a.tokens.room(now).remaining, requested: tokens, never: tokens > int64(n)}
+		e := &excess{limit: tokenLimit, perMinute: n, used: int64(n) - a.tokens.room(now).Remaining, requested: tokens, never: tokens > int64(n)}
 		if e.never {
 			return a, e
 		}
@@ -129,12 +131,12 @@ func (l *limiter) charge(a *account, tokens int64, now time.Time) {
 
 // tell adds what a response's headers say of the limits, unless they say it
 // already.
-func (l *limiter) tell(a *account, face face, h http.Header, now time.Time) {
+func (l *limiter) tell(a *account, provider face, h http.Header, now time.Time) {
 	if !l.limits.tellsHeaders() {
 		return
 	}
 	l.mu.Lock()
-	rooms := map[string]room{}
+	rooms := map[string]protocol.Room{}
 	for name, m := range map[string]meter{requestLimit: a.requests, tokenLimit: a.tokens} {
 		if m != nil {
 			rooms[name] = m.room(now)
@@ -142,7 +144,7 @@ func (l *limiter) tell(a *account, face face, h http.Header, now time.Time) {
 	}
 	l.mu.Unlock()
 	for which, r := range rooms {
-		addMissing(h, face.tell(which, r, now))
+		addMissing(h, provider.LimitHeader(which, r, now))
 	}
 }
 
@@ -155,14 +157,14 @@ func (l *limiter) reset() {
 
 // limit holds a request to the plan's limits: it lets it through, after a wait
 // for a place if need be, or refuses it.
-func (s *Server) limit(ctx context.Context, req *request, call *incoming, rec *Recorded, v *visit) (rp reply, refused bool) {
+func (s *Server) limit(ctx context.Context, req *request, call *protocol.Incoming, rec *Recorded, v *visit) (rp reply, refused bool) {
 	if s.limiter == nil {
 		v.serve(nil)
 		return reply{}, false
 	}
 	l := &s.limiter.limits
 	var over *excess
-	req.account, over = s.limiter.admit(s.limiter.owner(credential(call), req.model), req.tokensAsked(), time.Now())
+	req.account, over = s.limiter.admit(s.limiter.owner(credential(call), req.Model), req.tokensAsked(), time.Now())
 	if over != nil {
 		rec.Limit, rec.Refusal = over.limit, fmt.Sprintf("over the limit of %d %s a minute", over.perMinute, over.limit)
 		id, _ := s.record(rec, http.StatusTooManyRequests, nil)
@@ -195,10 +197,10 @@ func (s *Server) limit(ctx context.Context, req *request, call *incoming, rec *R
 func (r *request) tokensAsked() int64 {
 	n := int64(r.promptTokens())
 	if r.answerReserved() {
-		n += int64(min(r.maxTokens, 2*maxLimit))
+		n += int64(min(r.MaxTokens, 2*maxLimit))
 	}
 	return n
 }
 
 // answerReserved reports whether tokensAsked has the answer's.
-func (r *request) answerReserved() bool { return r.maxTokens > 0 && r.face.reserves() }
+func (r *request) answerReserved() bool { return r.MaxTokens > 0 && r.face.reserves() }

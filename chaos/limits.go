@@ -75,7 +75,7 @@ const (
 	// Limits.TokensPerMinute tokens, is full at first, and fills at a steady
 	// rate. It is the way of OpenAI and Anthropic.
 	WindowBucket Window = "bucket"
-	// WindowMinute counts in windows of a minute, and begins anew with each.
+	// WindowMinute counts in windows of a minute, and begins again with each.
 	// A window begins with the first request that comes when none is open, as
 	// with the counters of most gateways, and not with the clock's minute.
 	WindowMinute Window = "minute"

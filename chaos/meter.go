@@ -3,6 +3,8 @@ package chaos
 import (
 	"math"
 	"time"
+
+	"llmcall/internal/protocol"
 )
 
 // meter holds one limit of so many units (requests, or tokens) a minute. It
@@ -15,13 +17,7 @@ type meter interface {
 	// take uses up n units, even if they don't fit.
 	take(now time.Time, n int64)
 	// room returns what a client is told of the limit.
-	room(now time.Time) room
-}
-
-// room is a limit as headers tell it.
-type room struct {
-	limit, remaining int64
-	reset            time.Duration // until nothing of the limit is used
+	room(now time.Time) protocol.Room
 }
 
 // bucket is a token bucket (Turner, "New directions in communications", 1986).
@@ -82,9 +78,9 @@ func (b *bucket) take(now time.Time, n int64) {
 	b.level = max(b.level-min(n, maxLimit)*partsPerUnit, -maxLimit*partsPerUnit)
 }
 
-func (b *bucket) room(now time.Time) room {
+func (b *bucket) room(now time.Time) protocol.Room {
 	reset := b.until(now, b.size*partsPerUnit)
-	return room{b.size, max(0, b.level) / partsPerUnit, reset}
+	return protocol.Room{Limit: b.size, Remaining: max(0, b.level) / partsPerUnit, Reset: reset}
 }
 
 // minutes counts in windows of a minute, each of which begins with the first
@@ -118,9 +114,9 @@ func (m *minutes) take(now time.Time, n int64) {
 	m.used = min(m.used+n, 2*maxLimit)
 }
 
-func (m *minutes) room(now time.Time) room {
+func (m *minutes) room(now time.Time) protocol.Room {
 	if !m.open(now) {
-		return room{m.limit, m.limit, 0}
+		return protocol.Room{Limit: m.limit, Remaining: m.limit}
 	}
-	return room{m.limit, max(0, m.limit-m.used), m.left(now)}
+	return protocol.Room{Limit: m.limit, Remaining: max(0, m.limit-m.used), Reset: m.left(now)}
 }

@@ -76,8 +76,8 @@ func TestAMeterAsATrace(t *testing.T) {
 				if wait == 0 {
 					c.meter.take(now, l.n)
 				}
-				if r := c.meter.room(now); wait != l.wait || r.remaining != l.remaining || r.reset != l.reset {
-					t.Errorf("line %d, at %v: wait %v, then %d left, reset %v; want %+v", i, l.at, wait, r.remaining, r.reset, l)
+				if r := c.meter.room(now); wait != l.wait || r.Remaining != l.remaining || r.Reset != l.reset {
+					t.Errorf("line %d, at %v: wait %v, then %d left, reset %v; want %+v", i, l.at, wait, r.Remaining, r.Reset, l)
 				}
 			}
 		})
@@ -88,8 +88,8 @@ func TestADebtIsPaidByWaiting(t *testing.T) {
 	b, m := newBucket(60, 60), &minutes{limit: 60}
 	for _, m := range []meter{b, m} {
 		m.take(epoch, 90)
-		if r := m.room(epoch); r.remaining != 0 {
-			t.Errorf("%d left", r.remaining)
+		if r := m.room(epoch); r.Remaining != 0 {
+			t.Errorf("%d left", r.Remaining)
 		}
 	}
 	if wait := b.wait(epoch, 1); wait != 31*time.Second {
@@ -105,12 +105,12 @@ func TestTheLargestLimitsDoNotOverflow(t *testing.T) {
 		for i := range 4 {
 			m.take(epoch, math.MaxInt64/4)
 			now := epoch.Add(time.Duration(i) * time.Second)
-			if r, wait := m.room(now), m.wait(now, maxLimit); r.remaining != 0 || r.reset <= 0 || wait <= 0 {
+			if r, wait := m.room(now), m.wait(now, maxLimit); r.Remaining != 0 || r.Reset <= 0 || wait <= 0 {
 				t.Errorf("%T: %+v, wait %v", m, r, wait)
 			}
 		}
 		// As long as a Duration can be: 292 years.
-		if now := epoch.Add(math.MaxInt64); m.wait(now, 1) < 0 || m.room(now).remaining < 0 {
+		if now := epoch.Add(math.MaxInt64); m.wait(now, 1) < 0 || m.room(now).Remaining < 0 {
 			t.Errorf("%T: %+v", m, m.room(now))
 		}
 	}

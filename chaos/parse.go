@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,7 +140,7 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 			if err := asWhole(n, "limits."+name, to); err != nil {
 				return err
 			}
-			if *to == 0 { // in Go it is no limit; in a file it looks like one of 0
+			if *to == 0 { // in Go it means none; in a file it looks like one of 0
 				return wrong(n, "limits."+name, limitTakes)
 			}
 			return nil
@@ -214,7 +216,7 @@ func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) er
 		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		setter, ok := set[key.Value]
 		if !ok {
-			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", oneOf(key.Value, sorted(set))}}
+			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", oneOf(key.Value, slices.Sorted(maps.Keys(set)))}}
 		}
 		if _, twice := lines[key.Value]; twice {
 			return nil, &located{key.Line, "", &problem{path + name(key), "a second value", "one"}}

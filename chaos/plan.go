@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"llmcall/chaos/internal/schemagen"
 )
 
 // Kind names what is done with one request.
@@ -25,12 +27,12 @@ const (
 	Filter     Kind = "filter"     // half an answer, ended by the content filter (Gemini: SAFETY; Anthropic: refusal)
 	Refuse     Kind = "refuse"     // a refusal (OpenAI: message.refusal; Anthropic: stop_reason; Gemini: promptFeedback)
 	Unfinished Kind = "unfinished" // a right answer that tells no end: a stream without its last events, a whole answer without a reason to stop
-	Prose      Kind = "prose"      // an answer that is no JSON
+	Prose      Kind = "prose"      // an answer that is not JSON
 	Fence      Kind = "fence"      // right JSON inside a Markdown fence
 	Break      Kind = "break"      // JSON that breaks the request's schema in one place, Fault.At
 
 	Status      Kind = "status"       // an error: Fault.Status, Fault.Error, Fault.Code
-	StreamError Kind = "stream_error" // an error inside of a stream, behind Fault.After events; its own status where none is streamed
+	StreamError Kind = "stream_error" // an error inside of a stream, after Fault.After events; its own status where none is streamed
 	Reset       Kind = "reset"        // the connection is reset (TCP RST) before any header
 	Hang        Kind = "hang"         // nothing, until the client goes or the server closes
 	Slow        Kind = "slow"         // a right answer after Fault.Delay, default 2 s
@@ -90,7 +92,7 @@ type Fault struct {
 	// answer, such as /items/0/price. Default: a place that the seed chooses.
 	At *string
 	// After is the number of stream events that come before a Cut or a
-	// StreamError: 0 is right behind the headers, before any content. Default:
+	// StreamError: 0 is right after the headers, before any content. Default:
 	// so many that half of the content has come. The last events, which say that
 	// the answer is complete, never come. A whole answer is always cut half-way.
 	After *int
@@ -160,7 +162,7 @@ type Plan struct {
 	Steps []Fault
 	// Repeat begins again with the first step after the last.
 	Repeat bool
-	// Weights are drawn from, for each request anew. The draw depends on the
+	// Weights are drawn from, for each request again. The draw depends on the
 	// seed and the request's number alone: the same seed and the same order of
 	// requests give the same faults.
 	Weights []Fault
@@ -236,9 +238,9 @@ func (f Fault) errs() bool {
 
 // in says what the fault is in a protocol: the status is the one that its error
 // has there.
-func (f Fault) in(face face) Fault {
+func (f Fault) in(provider face) Fault {
 	if f.errs() {
-		f.Status = errorOf(face, f).status
+		f.Status = errorOf(provider, f).status
 	}
 	return f
 }
@@ -353,7 +355,7 @@ func (f Fault) check() *problem {
 		}
 	}
 	if f.At != nil {
-		if _, ok := tokens(*f.At); !ok {
+		if _, ok := schemagen.Tokens(*f.At); !ok {
 			return &problem{"at", strconv.Quote(*f.At), `a JSON pointer: "" or such as /items/0/price`}
 		}
 	}

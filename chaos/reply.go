@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"llmcall/chaos/internal/schemagen"
+	"llmcall/internal/protocol"
 )
 
 // reply is all that is done with one request, decided before the first byte of
@@ -25,7 +28,7 @@ type reply struct {
 	pieces [][]byte      // of the body
 	send   int           // how many of the pieces are sent
 	pause  time.Duration // between two of them
-	abrupt bool          // the connection is closed behind them
+	abrupt bool          // the connection is closed after them
 
 	fillAt, fill int // so many bytes are written at a place of the first piece
 
@@ -34,36 +37,32 @@ type reply struct {
 	ending   ending   // if all of it goes out
 }
 
-// ids makes the identifiers of a reply. n makes them unique, seed the same
-// again.
-type ids struct {
-	seed uint64
-	n    int
-}
-
-func (i ids) id(prefix string) string {
+// ids makes the identifiers of a reply. n makes them unique, seed the same again.
+func ids(seed uint64, n int) protocol.IDs {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	r := rand.New(rand.NewPCG(i.seed, uint64(i.n)))
-	var b strings.Builder
-	b.WriteString(prefix)
-	for range 18 {
-		b.WriteByte(digits[r.IntN(len(digits))])
+	return func(prefix string) string {
+		r := rand.New(rand.NewPCG(seed, uint64(n)))
+		var b strings.Builder
+		b.WriteString(prefix)
+		for range 18 {
+			b.WriteByte(digits[r.IntN(len(digits))])
+		}
+		return b.String() + fmt.Sprintf("%06d", n)
 	}
-	return b.String() + fmt.Sprintf("%06d", i.n)
 }
 
 // answerReply sends an answer, streamed or whole, that takes a time if the fault
 // has no delays of its own.
-func answerReply(t *turn, f Fault, takes time.Duration) reply {
-	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: t.req.face.header(t.id, t.now),
-		provider: t.req.face, account: t.req.account}
+func answerReply(req *request, t *protocol.Turn, f Fault, takes time.Duration) reply {
+	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: req.face.Header(t.ID),
+		provider: req.face, account: req.account}
 	if f.Kind != Cut && f.Kind != StreamError {
 		r.ending = answered
 	}
-	if t.req.stream {
-		r.streamed(t, f)
+	if req.Stream {
+		r.streamed(req.face, t, f)
 	} else {
-		r.whole(t, f)
+		r.whole(req.face, t, f)
 	}
 	if f.Delay == 0 && f.ChunkDelay == 0 {
 		// A whole answer is one piece.
@@ -75,16 +74,16 @@ func answerReply(t *turn, f Fault, takes time.Duration) reply {
 
 const eventStream = "text/event-stream; charset=utf-8"
 
-func (r *reply) streamed(t *turn, f Fault) {
+func (r *reply) streamed(provider face, t *protocol.Turn, f Fault) {
 	r.header.Set("Content-Type", eventStream)
 	r.header.Set("Cache-Control", "no-cache")
-	events := t.req.face.events(t)
-	last := slices.IndexFunc(events, func(e event) bool { return e.last })
+	events := provider.Events(t)
+	last := slices.IndexFunc(events, func(e protocol.Event) bool { return e.Last })
 	if last < 0 {
 		last = len(events)
 	}
 	for _, e := range events {
-		r.pieces = append(r.pieces, e.data)
+		r.pieces = append(r.pieces, e.Data)
 	}
 	r.send = len(r.pieces)
 	half := halfContent(events[:last])
@@ -97,7 +96,7 @@ func (r *reply) streamed(t *turn, f Fault) {
 	case Cut:
 		r.send, r.abrupt = half, f.End != Clean
 	case StreamError:
-		r.pieces = append(r.pieces[:half], errorEvents(t, f, half)...)
+		r.pieces = append(r.pieces[:half], errorEvents(provider, t, f, half)...)
 		r.send = len(r.pieces)
 	case Comments:
 		r.pieces = interleaved(r.pieces, skipped)
@@ -111,10 +110,10 @@ func (r *reply) streamed(t *turn, f Fault) {
 }
 
 // halfContent is the number of events with which half of the content has come.
-func halfContent(events []event) int {
+func halfContent(events []protocol.Event) int {
 	var at []int
 	for i, e := range events {
-		if e.content {
+		if e.Content {
 			at = append(at, i)
 		}
 	}
@@ -124,8 +123,8 @@ func halfContent(events []event) int {
 	return at[(len(at)-1)/2] + 1
 }
 
-func (r *reply) whole(t *turn, f Fault) {
-	body := t.req.face.whole(t)
+func (r *reply) whole(provider face, t *protocol.Turn, f Fault) {
+	body := provider.Whole(t)
 	switch f.Kind {
 	case Comments:
 		body = append([]byte("\n         \n\n"), body...) // as OpenRouter sends while it waits
@@ -159,19 +158,6 @@ func redirectReply(status int, delay time.Duration) reply {
 	return reply{delay: delay, status: status, header: http.Header{"Location": {redirectPath}, "Content-Length": {"0"}}}
 }
 
-// chunkRunes is the size of a piece of a stream; a model's tokens are about
-// half as long.
-const chunkRunes = 8
-
-func chunks(text string) []string {
-	var parts []string
-	for text != "" {
-		part := firstRunes(text, chunkRunes)
-		parts, text = append(parts, part), text[len(part):]
-	}
-	return parts
-}
-
 func split(body []byte, size int) [][]byte {
 	var pieces [][]byte
 	for len(body) > size {
@@ -201,7 +187,7 @@ func typeOfBody(body string) string {
 }
 
 func marshal(v any) []byte {
-	text, err := encode(v)
+	text, err := schemagen.Encode(v)
 	if err != nil {
 		panic(err) // what is given here always marshals
 	}

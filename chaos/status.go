@@ -7,22 +7,24 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"llmcall/internal/protocol"
 )
 
 // statusReply sends the provider's error that a fault means.
-func statusReply(req *request, f Fault, id ids, now time.Time) reply {
+func statusReply(req *request, f Fault, id protocol.IDs, now time.Time) reply {
 	return errorReply(req, errorOf(req.face, f), f, id, now)
 }
 
 // errorReply sends an error of the provider's, as a fault has it.
-func errorReply(req *request, e apiError, f Fault, id ids, now time.Time) reply {
-	e = e.worded(req.model, f)
+func errorReply(req *request, e apiError, f Fault, id protocol.IDs, now time.Time) reply {
+	e = e.worded(req.Model, f)
 	r := reply{delay: f.Delay, status: e.status, header: http.Header{}}
 	if e.proxy {
 		retryHeaders(r.header, e, f, now)
 	} else {
 		r.provider, r.account = req.face, req.account
-		r.header = req.face.header(id, now)
+		r.header = req.face.Header(id)
 		maps.Copy(r.header, e.header)
 		req.face.waits(r.header, e, f, now)
 	}
@@ -31,10 +33,10 @@ func errorReply(req *request, e apiError, f Fault, id ids, now time.Time) reply 
 		body, mediaType = []byte(*f.Body), typeOfBody(*f.Body)
 	}
 	r.pieces, r.send = [][]byte{body}, 1
-	if line, ok := compact(body); req.stream && e.status == http.StatusOK && f.Body == nil && ok {
+	if line, ok := protocol.Compact(body); req.Stream && e.status == http.StatusOK && f.Body == nil && ok {
 		// A stream that fails when it has begun can no longer change its status.
 		mediaType = eventStream
-		r.pieces = req.face.errorEvents(line, 0, &turn{req: req, id: id, now: now})
+		r.pieces = req.face.ErrorEvents(line, 0, &protocol.Turn{Request: req.Request, ID: id, Now: now})
 		r.send = len(r.pieces)
 	}
 	r.header.Set("Content-Type", mediaType)
@@ -70,26 +72,26 @@ func retryHeaders(h http.Header, e apiError, f Fault, now time.Time) {
 }
 
 // errorEvents is the error of a stream that has sent n events.
-func errorEvents(t *turn, f Fault, n int) [][]byte {
-	body, _ := bodyOf(t.req.face, errorOf(t.req.face, f).worded(t.req.model, f), t.id)
+func errorEvents(provider face, t *protocol.Turn, f Fault, n int) [][]byte {
+	body, _ := bodyOf(provider, errorOf(provider, f).worded(t.Request.Model, f), t.ID)
 	if f.Body != nil {
 		body = []byte(*f.Body)
 	}
-	if line, ok := compact(body); ok {
-		return t.req.face.errorEvents(line, n, t)
+	if line, ok := protocol.Compact(body); ok {
+		return provider.ErrorEvents(line, n, t)
 	}
 	return [][]byte{body}
 }
 
 // refusalReply sends an error of the request's.
-func refusalReply(face face, r *refusal, id ids, now time.Time) reply {
-	e := plainError(face, r.httpStatus(), r)
-	rp := jsonReply(e.status, face.header(id, now), face.errorBody(e, id))
-	rp.provider = face
+func refusalReply(provider face, r *protocol.Error, id protocol.IDs) reply {
+	told := *r
+	told.Status = r.HTTPStatus()
+	told.Kind = provider.Kind(told.Status)
+	rp := jsonReply(told.Status, provider.Header(id), provider.ErrorBody(&told, id))
+	rp.provider = provider
 	return rp
 }
-
-func (r *refusal) httpStatus() int { return cmp.Or(r.status, http.StatusBadRequest) }
 
 func jsonReply(status int, h http.Header, body []byte) reply {
 	h.Set("Content-Type", "application/json")

@@ -1,0 +1,162 @@
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// chatRequest is a chat completion's request
+// (platform.openai.com/docs/api-reference/chat/create).
+type chatRequest struct {
+	Model         string        `json:"model"`
+	Messages      []chatMessage `json:"messages"`
+	Stream        bool          `json:"stream"`
+	StreamOptions struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"`
+	MaxTokens           int             `json:"max_tokens"`
+	MaxCompletionTokens int             `json:"max_completion_tokens"`
+	N                   *int            `json:"n"`
+	Stop                json.RawMessage `json:"stop"`
+	ResponseFormat      struct {
+		Type       string `json:"type"`
+		JSONSchema struct {
+			Schema json.RawMessage `json:"schema"`
+		} `json:"json_schema"`
+	} `json:"response_format"`
+	Tools []struct {
+		Type     string `json:"type"`
+		Function struct {
+			Name       string          `json:"name"`
+			Parameters json.RawMessage `json:"parameters"`
+		} `json:"function"`
+	} `json:"tools"`
+	ToolChoice json.RawMessage `json:"tool_choice"`
+}
+
+type chatMessage struct {
+	Role       string          `json:"role"`
+	Content    json.RawMessage `json:"content"`
+	ToolCallID string          `json:"tool_call_id"`
+	ToolCalls  []struct {
+		ID string `json:"id"`
+	} `json:"tool_calls"`
+}
+
+// Read reads a chat completion's request.
+func (Chat) Read(call *Incoming) (*Request, *Error) {
+	deployment, refused := azureDeployment(call)
+	if refused != nil {
+		return nil, refused
+	}
+	var in chatRequest
+	if refused := openaiJSON(call.Body, &in); refused != nil {
+		return nil, refused
+	}
+	if in.Model == "" {
+		in.Model = deployment
+	}
+	return read(in.settings, in.conversation, in.format, in.tool)
+}
+
+func (in *chatRequest) settings(req *Request) *Error {
+	stop, ok := stopTexts(in.Stop)
+	*req = Request{
+		Field: "response_format", Stop: stop, Model: in.Model, Stream: in.Stream, IncludeUsage: in.StreamOptions.IncludeUsage,
+		MaxTokens: max(in.MaxTokens, in.MaxCompletionTokens),
+	}
+	return firstOf(
+		rule{in.Model == "", &Error{Message: "you must provide a model parameter"}},
+		rule{len(in.Messages) == 0, missing("messages")},
+		rule{in.N != nil && *in.N != 1, &Error{Message: fmt.Sprintf("Invalid value for 'n': got %d; this server gives 1 choice.", orZero(in.N)), Param: "n"}},
+		rule{!ok, invalidType("stop", "a string or a list of strings")},
+		rule{in.MaxTokens < 0 || in.MaxCompletionTokens < 0, &Error{Message: "Invalid value for 'max_tokens': a limit is 1 or more.", Param: "max_tokens"}},
+	)
+}
+
+// conversation reads the messages. Each call of a tool needs its result in the
+// messages that follow it.
+func (in *chatRequest) conversation(req *Request) *Error {
+	var due []string // calls of tools whose results are to come
+	for i, m := range in.Messages {
+		text, ok := contentText(m.Content, "text")
+		if !ok {
+			return invalidType(fmt.Sprintf("messages[%d].content", i), "a string or a list of parts")
+		}
+		req.say(m.Role, text)
+		switch {
+		case m.Role == "tool":
+			n := slices.Index(due, m.ToolCallID)
+			if n < 0 {
+				return &Error{Message: "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.", Param: fmt.Sprintf("messages.[%d].role", i)}
+			}
+			due = slices.Delete(due, n, n+1)
+			continue
+		case len(due) > 0:
+			return callsWithoutResults(due, i)
+		}
+		for _, call := range m.ToolCalls {
+			due = append(due, call.ID)
+		}
+	}
+	if len(due) > 0 {
+		return callsWithoutResults(due, len(in.Messages))
+	}
+	return nil
+}
+
+func (in *chatRequest) format(req *Request) *Error {
+	f := in.ResponseFormat
+	return req.openaiFormat(f.Type, f.JSONSchema.Schema, "response_format.type", "response_format.json_schema.schema")
+}
+
+func (in *chatRequest) tool(req *Request) *Error {
+	must, name, refused := forcedTool(in.ToolChoice)
+	if refused != nil || !must {
+		return refused
+	}
+	for _, t := range in.Tools {
+		if t.Type == "function" && (name == "" || t.Function.Name == name) {
+			req.mustCall(tool{t.Function.Name, t.Function.Parameters, "tools"})
+			return nil
+		}
+	}
+	return invalidValue("tool_choice", "Invalid value for 'tool_choice': no function '%s' in 'tools'.", name)
+}
+
+// callsWithoutResults refuses a conversation that goes on, at message i, without
+// the results of calls. The words are OpenAI's.
+func callsWithoutResults(due []string, i int) *Error {
+	return &Error{Message: "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: " + strings.Join(due, ", "),
+		Param: fmt.Sprintf("messages.[%d].role", i)}
+}
+
+// azureDeployment returns the deployment in Azure's path, if it is one.
+func azureDeployment(call *Incoming) (string, *Error) {
+	rest, ok := strings.CutPrefix(call.Path, azurePrefix)
+	if !ok {
+		return "", nil
+	}
+	if call.Query.Get("api-version") == "" {
+		// Azure says no more than this.
+		return "", &Error{Status: http.StatusNotFound, Message: "Resource not found", Code: "404"}
+	}
+	deployment, _, _ := strings.Cut(rest, "/")
+	return deployment, nil
+}
+
+// stopTexts reads stop: a text, or several.
+func stopTexts(field json.RawMessage) ([]string, bool) {
+	if absent(field) {
+		return nil, true
+	}
+	var one string
+	if json.Unmarshal(field, &one) == nil {
+		return []string{one}, true
+	}
+	var several []string
+	return several, json.Unmarshal(field, &several) == nil
+}

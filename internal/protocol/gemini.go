@@ -1,0 +1,172 @@
+package protocol
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Gemini is the Gemini API's generateContent
+// (ai.google.dev/api/generate-content).
+type Gemini struct{}
+
+// Name returns "gemini".
+func (Gemini) Name() string { return "gemini" }
+
+var geminiFinish = map[Finish]string{
+	FinishStop: "STOP", FinishTool: "STOP", FinishLength: "MAX_TOKENS", FinishFilter: "SAFETY",
+}
+
+const safetyRatings = `[{"category":"HARM_CATEGORY_DANGEROUS_CONTENT","probability":"HIGH","blocked":true}]`
+
+// candidate writes an answer or a part of it. members are added to it.
+func (t *Turn) candidate(parts []byte, members ...[]byte) []byte {
+	more := slices.Concat(members...)
+	return t.geminiResponse(fill(`"candidates":[{"content":{"parts":%s,"role":"model"}%s,"index":0}]`, raw(parts), raw(more)))
+}
+
+// geminiResponse writes a response around its first member. As protocol buffers
+// do, it leaves out a count of 0.
+func (t *Turn) geminiResponse(member []byte) []byte {
+	u, special := t.Usage, raw(nil)
+	if u.Cached > 0 {
+		special = fill(`,"cachedContentTokenCount":%s`, u.Cached)
+	}
+	if u.Reasoning > 0 {
+		special = append(special, fill(`,"thoughtsTokenCount":%s`, u.Reasoning)...)
+	}
+	return fill(`{%s,"usageMetadata":{"promptTokenCount":%s,"candidatesTokenCount":%s,"totalTokenCount":%s,"promptTokensDetails":[{"modality":"TEXT","tokenCount":%s}]%s},"modelVersion":%s,"responseId":%s}`,
+		raw(member), u.In, u.Out-u.Reasoning, u.In+u.Out, u.In, special, t.Request.Model, t.ID(""))
+}
+
+// finished are the members of a candidate that say why it ended.
+func (t *Turn) finished() []byte {
+	reason := t.finishWord(geminiFinish)
+	if t.Tool != "" && t.Native == "" && t.Finish == FinishTool {
+		if _, ok := jsonObject(t.Text); !ok {
+			reason = "MALFORMED_FUNCTION_CALL"
+		}
+	}
+	switch reason {
+	case nil:
+		return nil
+	case "SAFETY":
+		return fill(`,"finishReason":"SAFETY","safetyRatings":%s`, raw(safetyRatings))
+	case "MALFORMED_FUNCTION_CALL":
+		return fill(`,"finishReason":"MALFORMED_FUNCTION_CALL","finishMessage":%s`, "Malformed function call: "+t.Text)
+	}
+	return fill(`,"finishReason":%s`, reason)
+}
+
+// blocked is the response to a prompt that is not answered.
+func (t *Turn) blocked() []byte {
+	return t.geminiResponse(fill(`"promptFeedback":{"blockReason":%s}`, cmp.Or(t.Native, "PROHIBITED_CONTENT")))
+}
+
+// functionCall writes a call, or nothing if the arguments are no object: Gemini
+// leaves out a call that it can't read.
+func (t *Turn) functionCall() []byte {
+	arguments, ok := jsonObject(t.Text)
+	if !ok {
+		return []byte("[]")
+	}
+	return fill(`[{"functionCall":{"id":%s,"name":%s,"args":%s}}]`, t.ID(""), t.Tool, arguments)
+}
+
+// Whole writes a response.
+func (Gemini) Whole(t *Turn) []byte {
+	parts := fill(`[{"text":%s}]`, t.Text)
+	switch {
+	case t.Finish == FinishRefusal:
+		return t.blocked()
+	case t.Tool != "":
+		parts = t.functionCall()
+	case t.Text == "":
+		parts = []byte("[]")
+	}
+	return t.candidate(parts, t.finished())
+}
+
+// Events writes a response for each piece.
+func (Gemini) Events(t *Turn) []Event {
+	var out []Event
+	add := func(e Event, response []byte) {
+		// Google ends lines as HTTP does.
+		e.Data = slices.Concat([]byte("data: "), response, []byte("\r\n\r\n"))
+		out = append(out, e)
+	}
+	switch {
+	case t.Finish == FinishRefusal:
+		add(Event{Content: true}, t.blocked())
+		return out
+	case t.Tool != "":
+		add(Event{Content: true}, t.candidate(t.functionCall()))
+	default:
+		for _, part := range chunks(t.Text) {
+			add(Event{Content: true}, t.candidate(fill(`[{"text":%s}]`, part)))
+		}
+	}
+	add(Event{Last: true}, t.candidate([]byte(`[{"text":""}]`), t.finished()))
+	return out
+}
+
+// Header has what Google's servers send.
+func (Gemini) Header(IDs) http.Header {
+	return http.Header{
+		"Server":                 {"scaffolding on HTTPServer2"},
+		"Vary":                   {"Origin", "X-Origin", "Referer"},
+		"X-Content-Type-Options": {"nosniff"},
+	}
+}
+
+// LimitHeader tells nothing: Gemini has no headers for it.
+func (Gemini) LimitHeader(string, Room, time.Time) http.Header { return nil }
+
+// Kind is the canonical code of a status (google/rpc/code.proto).
+func (Gemini) Kind(status int) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "UNAUTHENTICATED"
+	case http.StatusForbidden:
+		return "PERMISSION_DENIED"
+	case http.StatusNotFound:
+		return "NOT_FOUND"
+	case http.StatusConflict:
+		return "ABORTED"
+	case 499:
+		return "CANCELLED"
+	case http.StatusNotImplemented:
+		return "UNIMPLEMENTED"
+	}
+	if status >= http.StatusInternalServerError {
+		return "INTERNAL"
+	}
+	return "INVALID_ARGUMENT"
+}
+
+// ErrorBody writes an error. The time to wait is in the details.
+func (Gemini) ErrorBody(e *Error, _ IDs) []byte {
+	message := e.Message
+	if e.Param != "" {
+		message = "* GenerateContentRequest." + e.Param + ": " + message
+	}
+	var details []string
+	if e.Details != "" {
+		details = append(details, e.Details)
+	}
+	if e.Wait != "" {
+		details = append(details, string(fill(`{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":%s}`, e.Wait)))
+	}
+	member := raw("")
+	if len(details) > 0 {
+		member = fill(`,"details":[%s]`, raw(strings.Join(details, ",")))
+	}
+	return fill(`{"error":{"code":%s,"message":%s,"status":%s%s}}`, e.HTTPStatus(), message, e.Kind, member)
+}
+
+// ErrorEvents writes the error as an event.
+func (Gemini) ErrorEvents(body []byte, _ int, _ *Turn) [][]byte {
+	return [][]byte{slices.Concat([]byte("data: "), body, []byte("\r\n\r\n"))}
+}

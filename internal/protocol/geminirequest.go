@@ -1,0 +1,215 @@
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// geminiCall splits the path of a call: /v1beta/models/{model}:{method}.
+func geminiCall(path string) (model, method string, ok bool) {
+	_, rest, ok := strings.Cut(path, "/models/")
+	if !ok {
+		return "", "", false
+	}
+	model, method, ok = strings.Cut(rest, ":")
+	return model, method, ok && model != "" && !strings.Contains(model, "/") && (method == "generateContent" || method == "streamGenerateContent")
+}
+
+type geminiPart struct {
+	Text         *string `json:"text"`
+	FunctionCall *struct {
+		Name string          `json:"name"`
+		Args json.RawMessage `json:"args"`
+	} `json:"functionCall"`
+	FunctionResponse *struct {
+		Name     string          `json:"name"`
+		Response json.RawMessage `json:"response"`
+	} `json:"functionResponse"`
+	InlineData *struct {
+		MIMEType string `json:"mimeType"`
+		Data     string `json:"data"`
+	} `json:"inlineData"`
+	FileData json.RawMessage `json:"fileData"`
+}
+
+type geminiContent struct {
+	Role  string       `json:"role"`
+	Parts []geminiPart `json:"parts"`
+}
+
+// geminiRequest is a request to generate content (ai.google.dev/api/generate-content).
+type geminiRequest struct {
+	model  string
+	method string
+	sse    bool // the query asks for server-sent events
+
+	Contents         []geminiContent `json:"contents"`
+	System           *geminiContent  `json:"systemInstruction"`
+	GenerationConfig struct {
+		MIMEType   string          `json:"responseMimeType"`
+		Schema     json.RawMessage `json:"responseSchema"`
+		JSONSchema json.RawMessage `json:"responseJsonSchema"`
+		MaxTokens  *int            `json:"maxOutputTokens"`
+		Stop       []string        `json:"stopSequences"`
+		Candidates *int            `json:"candidateCount"`
+	} `json:"generationConfig"`
+	Tools []struct {
+		Functions []geminiFunction `json:"functionDeclarations"`
+	} `json:"tools"`
+	ToolConfig struct {
+		Calling struct {
+			Mode    string   `json:"mode"`
+			Allowed []string `json:"allowedFunctionNames"`
+		} `json:"functionCallingConfig"`
+	} `json:"toolConfig"`
+}
+
+type geminiFunction struct {
+	Name       string          `json:"name"`
+	Parameters json.RawMessage `json:"parameters"`
+	JSONSchema json.RawMessage `json:"parametersJsonSchema"`
+}
+
+// Read reads a request to generate content.
+func (Gemini) Read(call *Incoming) (*Request, *Error) {
+	in := geminiRequest{sse: call.Query.Get("alt") == "sse"}
+	in.model, in.method, _ = geminiCall(call.Path)
+	if err := unmarshal(call.Body, &in); err != nil {
+		return nil, &Error{Message: "Invalid JSON payload received. " + err.Error()}
+	}
+	return read(in.settings, in.conversation, in.format, in.tool)
+}
+
+func (in *geminiRequest) settings(req *Request) *Error {
+	config := in.GenerationConfig
+	*req = Request{Model: in.model, Stream: in.method == "streamGenerateContent", Stop: config.Stop, MaxTokens: orZero(config.MaxTokens), Field: "generation_config"}
+	return firstOf(
+		rule{len(in.Contents) == 0, &Error{Message: "contents is not specified", Param: "contents"}},
+		rule{req.Stream && !in.sse, &Error{Message: "This server streams server-sent events alone: call it with ?alt=sse."}},
+		rule{config.MaxTokens != nil && *config.MaxTokens < 1, &Error{Message: "max_output_tokens must be positive.", Param: "generation_config.max_output_tokens"}},
+		rule{config.Candidates != nil && *config.Candidates != 1, &Error{Message: "Only one candidate can be specified", Param: "generation_config.candidate_count"}},
+	)
+}
+
+func (in *geminiRequest) conversation(req *Request) *Error {
+	if in.System != nil {
+		req.say("system", in.System.text())
+	}
+	messages, refused := geminiMessages(in.Contents)
+	req.Messages = append(req.Messages, messages...)
+	return refused
+}
+
+// format notes the schema of the answer, in Gemini's form or as JSON Schema.
+func (in *geminiRequest) format(req *Request) *Error {
+	req.JSON = in.GenerationConfig.MIMEType == "application/json"
+	own, standard := in.GenerationConfig.Schema, in.GenerationConfig.JSONSchema
+	switch {
+	case absent(own) && absent(standard):
+		return nil
+	case !absent(own) && !absent(standard):
+		return &Error{Message: "only one of response_schema and response_json_schema may be set", Param: "generation_config"}
+	case !req.JSON:
+		return &Error{Message: "response_schema is only allowed when response_mime_type is 'application/json'", Param: "generation_config.response_schema"}
+	case !absent(standard):
+		req.Schema, req.Field = standard, "generation_config.response_json_schema"
+		return nil
+	}
+	req.Field = "generation_config.response_schema"
+	var refused *Error
+	req.Schema, refused = fromGeminiSchema(own, req.Field)
+	return refused
+}
+
+// tool notes the function that must be called.
+func (in *geminiRequest) tool(req *Request) *Error {
+	const param = "tool_config.function_calling_config"
+	calling := in.ToolConfig.Calling
+	switch calling.Mode {
+	case "", "MODE_UNSPECIFIED", "AUTO", "NONE", "VALIDATED":
+		return nil
+	case "ANY":
+	default:
+		return &Error{Message: fmt.Sprintf("Invalid value at 'tool_config.function_calling_config.mode': %q", calling.Mode), Param: param}
+	}
+	var functions []geminiFunction
+	for _, t := range in.Tools {
+		functions = append(functions, t.Functions...)
+	}
+	if len(functions) == 0 {
+		return &Error{Message: "Function calling config is set without function_declarations.", Param: param}
+	}
+	for i, f := range functions {
+		if len(calling.Allowed) > 0 && !slices.Contains(calling.Allowed, f.Name) {
+			continue
+		}
+		t := tool{f.Name, f.JSONSchema, fmt.Sprintf("tools[0].function_declarations[%d].parameters", i)}
+		if !absent(f.Parameters) {
+			var refused *Error
+			if t.parameters, refused = fromGeminiSchema(f.Parameters, t.field); refused != nil {
+				return refused
+			}
+		}
+		req.mustCall(t)
+		return nil
+	}
+	return &Error{Message: fmt.Sprintf("allowed_function_names holds no name of a function in function_declarations: %s", strings.Join(calling.Allowed, ", ")), Param: param}
+}
+
+// text is the text of a turn: what it says, or what goes into a function or
+// comes out of it.
+func (c geminiContent) text() string {
+	var texts []string
+	for _, p := range c.Parts {
+		switch {
+		case p.Text != nil:
+			texts = append(texts, *p.Text)
+		case p.FunctionCall != nil:
+			texts = append(texts, string(p.FunctionCall.Args))
+		case p.FunctionResponse != nil:
+			texts = append(texts, string(p.FunctionResponse.Response))
+		}
+	}
+	return strings.Join(texts, "\n")
+}
+
+// geminiMessages reads the conversation. A turn with functions' responses has
+// one for each call of the turn before.
+func geminiMessages(contents []geminiContent) ([]Message, *Error) {
+	var out []Message
+	due := 0 // calls of the turn before
+	for i, c := range contents {
+		role, ok := map[string]string{"": "user", "user": "user", "function": "user", "model": "assistant"}[c.Role]
+		field := fmt.Sprintf("contents[%d]", i)
+		if !ok {
+			return nil, &Error{Message: "Please use a valid role: user, model."}
+		}
+		if len(c.Parts) == 0 {
+			return nil, &Error{Message: "contents.parts must not be empty.", Param: field + ".parts"}
+		}
+		calls, responses := 0, 0
+		for j, p := range c.Parts {
+			switch {
+			case p.FunctionCall != nil:
+				calls++
+			case p.FunctionResponse != nil:
+				responses++
+			case p.Text == nil && p.InlineData == nil && absent(p.FileData):
+				return nil, &Error{Message: "required oneof field 'data' must have one initialized field", Param: fmt.Sprintf("%s.parts[%d].data", field, j)}
+			}
+		}
+		if responses != due {
+			return nil, &Error{Message: "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn."}
+		}
+		if due = calls; responses > 0 {
+			role = "tool"
+		}
+		out = append(out, Message{role, c.text()})
+	}
+	if due > 0 {
+		return nil, &Error{Message: "Please ensure that function response turn comes immediately after a function call turn."}
+	}
+	return out, nil
+}

@@ -1,0 +1,144 @@
+package protocol
+
+import (
+	"net/http"
+	"time"
+)
+
+// Messages is Anthropic's messages (platform.claude.com/docs/en/api/messages
+// and .../build-with-claude/streaming).
+type Messages struct{}
+
+// Name returns "anthropic".
+func (Messages) Name() string { return "anthropic" }
+
+var stopReasons = map[Finish]string{
+	FinishStop: "end_turn", FinishLength: "max_tokens", FinishTool: "tool_use", FinishFilter: "refusal", FinishRefusal: "refusal",
+}
+
+// stopReason returns stop_reason, stop_sequence and stop_details.
+func (t *Turn) stopReason() (reason, sequence any, details raw) {
+	reason, details = t.finishWord(stopReasons), raw("null")
+	if t.Ending != "" && reason == "end_turn" {
+		reason, sequence = "stop_sequence", t.Ending
+	}
+	if reason == "refusal" {
+		details = fill(`{"type":"refusal","category":"cyber","explanation":"This request was declined by the safety classifiers of this server."}`)
+	}
+	return reason, sequence, details
+}
+
+// anthropicUsage counts the cached tokens apart from the others.
+func anthropicUsage(u Usage, out int) raw {
+	return fill(`{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s},"service_tier":"standard","inference_geo":"not_available"}`,
+		u.In-u.Cached, u.Cached, out, min(u.Reasoning, out))
+}
+
+func (t *Turn) anthropicMessage(content []byte, reason, sequence any, details, use raw) raw {
+	return fill(`{"model":%s,"id":%s,"type":"message","role":"assistant","content":%s,"stop_reason":%s,"stop_sequence":%s,"stop_details":%s,"usage":%s}`,
+		t.Request.Model, t.ID("msg_01"), raw(content), reason, sequence, details, use)
+}
+
+const toolUseBlock = `{"type":"tool_use","id":%s,"name":%s,"input":%s,"caller":{"type":"direct"}}`
+
+// Whole writes a message.
+func (Messages) Whole(t *Turn) []byte {
+	content := []byte("[]")
+	switch {
+	case t.Finish == FinishRefusal: // classifiers leave no text
+	case t.Tool != "":
+		input, _ := jsonObject(t.Text)
+		content = fill("["+toolUseBlock+"]", t.ID("toolu_01"), t.Tool, input)
+	case t.Text != "":
+		content = fill(`[{"type":"text","text":%s}]`, t.Text)
+	}
+	reason, sequence, details := t.stopReason()
+	return t.anthropicMessage(content, reason, sequence, details, anthropicUsage(t.Usage, t.Usage.Out))
+}
+
+// Events writes the message as it is begun, its one block, and its end.
+func (Messages) Events(t *Turn) []Event {
+	var out []Event
+	add := func(e Event, name, template string, args ...any) {
+		e.Data = namedData(name, fill(template, args...))
+		out = append(out, e)
+	}
+	add(Event{}, "message_start", `{"type":"message_start","message":%s}`, t.anthropicMessage([]byte("[]"), nil, nil, raw("null"), anthropicUsage(t.Usage, 1)))
+	block, delta := []byte(`{"type":"text","text":""}`), `{"type":"text_delta","text":%s}`
+	if t.Tool != "" {
+		block, delta = fill(toolUseBlock, t.ID("toolu_01"), t.Tool, raw("{}")), `{"type":"input_json_delta","partial_json":%s}`
+	}
+	ping := func() { add(Event{}, "ping", `{"type": "ping"}`) }
+	if t.Text == "" || t.Finish == FinishRefusal {
+		ping()
+	} else {
+		add(Event{}, "content_block_start", `{"type":"content_block_start","index":0,"content_block":%s}`, raw(block))
+		ping()
+		for _, part := range chunks(t.Text) {
+			add(Event{Content: true}, "content_block_delta", `{"type":"content_block_delta","index":0,"delta":%s}`, raw(fill(delta, part)))
+		}
+		add(Event{}, "content_block_stop", `{"type":"content_block_stop","index":0}`)
+	}
+	reason, sequence, details := t.stopReason()
+	u := t.Usage
+	add(Event{Last: true}, "message_delta", `{"type":"message_delta","delta":{"stop_reason":%s,"stop_sequence":%s,"stop_details":%s},"usage":{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s}}}`,
+		reason, sequence, details, u.In-u.Cached, u.Cached, u.Out, u.Reasoning)
+	add(Event{Last: true}, "message_stop", `{"type":"message_stop"}`)
+	return out
+}
+
+// Header has an identifier of the request, and the organization.
+func (Messages) Header(id IDs) http.Header {
+	return http.Header{
+		"Request-Id":                {anthropicRequest(id)},
+		"Anthropic-Organization-Id": {"00000000-0000-4000-8000-000000000000"},
+	}
+}
+
+// anthropicRequest is the identifier of a request, in the header and in errors.
+func anthropicRequest(id IDs) string { return id("req_01") }
+
+// LimitHeader has the time in RFC 3339, rounded up to a second.
+func (Messages) LimitHeader(which string, r Room, now time.Time) http.Header {
+	prefix := "Anthropic-Ratelimit-" + which
+	return http.Header{
+		http.CanonicalHeaderKey(prefix + "-Limit"):     decimal(r.Limit),
+		http.CanonicalHeaderKey(prefix + "-Remaining"): decimal(r.Remaining),
+		http.CanonicalHeaderKey(prefix + "-Reset"):     {AnthropicTime(now.Add(r.Reset))},
+	}
+}
+
+// AnthropicTime writes a time as Anthropic's headers do: in RFC 3339, rounded up to a second.
+func AnthropicTime(t time.Time) string {
+	return t.Add(time.Second - 1).UTC().Truncate(time.Second).Format(time.RFC3339)
+}
+
+// Kind is the error's type.
+func (Messages) Kind(status int) string {
+	switch {
+	case status == http.StatusNotFound:
+		return "not_found_error"
+	case status == http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case status >= http.StatusInternalServerError:
+		return "api_error"
+	}
+	return "invalid_request_error"
+}
+
+// ErrorBody writes an error with the identifier of its request.
+func (Messages) ErrorBody(e *Error, id IDs) []byte {
+	message, details := e.Message, raw("null")
+	if e.Param != "" {
+		message = e.Param + ": " + message
+	}
+	if e.Details != "" {
+		details = raw(e.Details)
+	}
+	return fill(`{"type":"error","error":{"details":%s,"type":%s,"message":%s},"request_id":%s}`, details, e.Kind, message, anthropicRequest(id))
+}
+
+// ErrorEvents writes the error as an event of its own.
+func (Messages) ErrorEvents(body []byte, _ int, _ *Turn) [][]byte {
+	return [][]byte{namedData("error", body)}
+}

@@ -1,0 +1,143 @@
+package protocol_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"llmcall/internal/protocol"
+)
+
+var version = http.Header{"Anthropic-Version": {"2023-06-01"}}
+
+// asked is the same request in each of the protocols: a system prompt, an answer
+// and a complaint about it, and a tool that must be called.
+var asked = []struct{ path, body string }{
+	{"/v1/chat/completions", `{"model": "m", "max_tokens": 20, "stop": "END", "stream": true,
+		"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "no"}]}],
+		"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}], "tool_choice": "required"}`},
+	{"/v1/responses", `{"model": "m", "max_output_tokens": 20, "stream": true, "instructions": "s",
+		"input": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "no"}],
+		"tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}], "tool_choice": {"type": "function", "name": "f"}}`},
+	{"/v1/messages", `{"model": "m", "max_tokens": 20, "stop_sequences": ["END"], "stream": true, "system": "s",
+		"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "no"}]}],
+		"tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}}`},
+	{"/v1beta/models/m:streamGenerateContent", `{"systemInstruction": {"parts": [{"text": "s"}]}, "generationConfig": {"maxOutputTokens": 20, "stopSequences": ["END"]},
+		"contents": [{"parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}, {"role": "user", "parts": [{"text": "no"}]}],
+		"tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"type": "object"}}]}], "toolConfig": {"functionCallingConfig": {"mode": "ANY"}}}`},
+}
+
+func readAt(t *testing.T, path, body string) (protocol.Protocol, *protocol.Request) {
+	t.Helper()
+	to, found := protocol.At(path)
+	if !found || to.Method != http.MethodPost || to.Models {
+		t.Fatalf("%s: %+v, %v", path, to, found)
+	}
+	req, refused := to.Protocol.Read(&protocol.Incoming{Path: path, Query: url.Values{"alt": {"sse"}}, Header: version, Body: []byte(body)})
+	if refused != nil {
+		t.Fatalf("%s: %v", path, refused)
+	}
+	return to.Protocol, req
+}
+
+func TestOneRequestIsReadAlikeInAllProtocols(t *testing.T) {
+	for _, c := range asked {
+		p, req := readAt(t, c.path, c.body)
+		if p.Name() == "openai-responses" { // has no stop sequences, and another name for the system's role
+			req.Stop, req.Messages[0].Role = []string{"END"}, "system"
+		}
+		req.Field = ""
+		want := &protocol.Request{
+			Model: "m", Stream: true, MaxTokens: 20, Stop: []string{"END"},
+			Messages: []protocol.Message{{"system", "s"}, {"user", "q"}, {"assistant", "a"}, {"user", "no"}},
+			Tool:     "f", JSON: true, Schema: json.RawMessage(`{"type": "object"}`),
+		}
+		if !reflect.DeepEqual(req, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", p.Name(), req, want)
+		}
+	}
+}
+
+// An answer is JSON as a whole, and each event of a stream holds JSON, but for
+// OpenAI's [DONE]; the events that say how it ended are the last ones.
+func TestAnswersAreWrittenInEachProtocol(t *testing.T) {
+	answers := map[string]protocol.Answer{
+		"text":       {Text: "Ada <ada@example.com>, ünïcode", Finish: protocol.FinishStop},
+		"nothing":    {Finish: protocol.FinishStop},
+		"call":       {Text: `{"a": 1}`, Tool: "f", Finish: protocol.FinishTool},
+		"wrong call": {Text: `a: 1`, Tool: "f", Finish: protocol.FinishTool},
+		"cut off":    {Text: "Ada", Finish: protocol.FinishLength},
+		"filtered":   {Text: "Ada", Finish: protocol.FinishFilter},
+		"refused":    {Text: "No.", Finish: protocol.FinishRefusal},
+		"no end":     {Text: "Ada"},
+		"own word":   {Text: "Ada", Native: "odd"},
+		"stop text":  {Text: "Ada", Finish: protocol.FinishStop, Ending: "END"},
+	}
+	for _, c := range asked {
+		p, req := readAt(t, c.path, c.body)
+		for name, a := range answers {
+			turn := &protocol.Turn{Request: req, Answer: a, ID: func(prefix string) string { return prefix + "1" }, Now: time.Unix(1, 0), Usage: protocol.Usage{In: 9, Out: 7, Cached: 2, Reasoning: 3}}
+			if whole := p.Whole(turn); !json.Valid(whole) {
+				t.Errorf("%s, %s: %s", p.Name(), name, whole)
+			}
+			ended := false
+			for _, e := range p.Events(turn) {
+				if ended && !e.Last {
+					t.Errorf("%s, %s: an event after the end: %s", p.Name(), name, e.Data)
+				}
+				ended = e.Last
+				_, text, found := strings.Cut("\n"+string(e.Data), "\ndata: ")
+				if text = strings.TrimSpace(text); !found || !bytes.HasSuffix(e.Data, []byte("\n")) || !json.Valid([]byte(text)) && text != "[DONE]" {
+					t.Errorf("%s, %s: %q", p.Name(), name, e.Data)
+				}
+			}
+		}
+	}
+}
+
+func TestErrorsAreWrittenInEachProtocol(t *testing.T) {
+	id := func(prefix string) string { return prefix + "1" }
+	for _, c := range asked {
+		p, req := readAt(t, c.path, c.body)
+		for _, e := range []protocol.Error{
+			{Message: `a "quoted" text`}, {Status: 429, Kind: p.Kind(429), Message: "wait", Param: "model", Code: "c", Details: `{"a":1}`, Wait: "1.5s"},
+		} {
+			body := p.ErrorBody(&e, id)
+			if !json.Valid(body) || !strings.Contains(string(body), "wait") && !strings.Contains(string(body), `a \"quoted\" text`) {
+				t.Errorf("%s: %s", p.Name(), body)
+			}
+			line, ok := protocol.Compact(body)
+			if events := p.ErrorEvents(line, 2, &protocol.Turn{Request: req, ID: id}); !ok || len(events) == 0 || bytes.Contains(line, []byte("\n")) {
+				t.Errorf("%s: %q, %s", p.Name(), events, line)
+			}
+		}
+	}
+}
+
+// The path that a base URL makes is known with the prefixes that servers use.
+func TestAPathLeadsToItsProtocol(t *testing.T) {
+	for path, want := range map[string]string{
+		"/v1/chat/completions": "openai", "/chat/completions": "openai", "/api/v1/chat/completions": "openai", "/openai/v1/responses": "openai-responses",
+		"/openai/deployments/d/chat/completions": "openai", "/v1/messages": "anthropic", "/v1beta/models/g:generateContent": "gemini",
+		"/v1/models": "openai", "/v1": "", "/v1/embeddings": "", "/v1beta/models/g:countTokens": "",
+	} {
+		to, found := protocol.At(path)
+		if got := ""; found {
+			if got = to.Protocol.Name(); got != want {
+				t.Errorf("%s leads to %s, want %s", path, got, want)
+			}
+		} else if want != "" {
+			t.Errorf("%s leads nowhere, want %s", path, want)
+		}
+	}
+	for path, want := range map[string]protocol.Protocol{"/v1beta/x": protocol.Gemini{}, "/x/messages/y": protocol.Messages{}, "/": protocol.Chat{}} {
+		if got := protocol.Likely(path, nil); got != want {
+			t.Errorf("%s: %T, want %T", path, got, want)
+		}
+	}
+}
