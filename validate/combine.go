@@ -21,7 +21,7 @@ func All(checks ...Strategy) (Strategy, error) {
 	if err := members("all", checks); err != nil {
 		return nil, err
 	}
-	return all{checks}, nil
+	return allCheck{checks}, nil
 }
 
 // Any makes one check of several, which passes when one of them passes. The
@@ -97,12 +97,12 @@ func members(name string, checks []Strategy) error {
 	return nil
 }
 
-type all struct{ checks []Strategy }
+type allCheck struct{ checks []Strategy }
 
-func (c all) Name() string  { return "all" }
-func (c all) repairs() bool { return anyRepairs(c.checks) }
+func (c allCheck) Name() string  { return "all" }
+func (c allCheck) repairs() bool { return anyRepairs(c.checks) }
 
-func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
+func (c allCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	var report Report
 	var failed error
 	do := func(check Strategy) {
@@ -141,7 +141,7 @@ func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
 }
 
 // Costly makes a combination costly that has a costly check.
-func (c all) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
+func (c allCheck) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
 // and joins two failures in one line.
 func and(before error, next *CheckError) error {

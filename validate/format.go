@@ -41,15 +41,15 @@ func Format(name string) (Strategy, error) {
 		}
 		return nil, &ParamError{Check: "format", Param: "format", Problem: fmt.Sprintf("is %q", say.Short(name, 60)), Takes: "one of " + strings.Join(names, ", ")}
 	}
-	return format{textFormats[i]}, nil
+	return formatCheck{textFormats[i]}, nil
 }
 
-type format struct{ textFormat }
+type formatCheck struct{ textFormat }
 
-func (format) Name() string  { return "format" }
-func (format) instant() bool { return true }
+func (formatCheck) Name() string  { return "format" }
+func (formatCheck) instant() bool { return true }
 
-func (c format) Check(_ context.Context, a *Answer) (Verdict, error) {
+func (c formatCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	text := strings.TrimSpace(a.Text)
 	if c.valid(text) {
 		return Verdict{}, nil

@@ -462,7 +462,7 @@ func buildSchema(p Params) (Strategy, error) {
 			}
 		}
 	default:
-		return nil, p.Bad("documents", "is "+shown(documents), "an object of JSON Schemas by their URL")
+		return nil, p.Bad("documents", "is "+shortJSON(documents), "an object of JSON Schemas by their URL")
 	}
 	return JSONSchemaWith(text, options)
 }
@@ -470,7 +470,7 @@ func buildSchema(p Params) (Strategy, error) {
 // schema writes a schema as JSON.
 func (p Params) schema(name string, value any) ([]byte, error) {
 	if k := reflect.ValueOf(value).Kind(); k != reflect.Map && k != reflect.Bool {
-		return nil, p.Bad(name, "is "+shown(value), takesSchema)
+		return nil, p.Bad(name, "is "+shortJSON(value), takesSchema)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {

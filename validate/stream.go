@@ -41,7 +41,7 @@ func watch(checks []Strategy, req *llm.Request, repair bool) Watcher {
 	var w watchers
 	for _, check := range checks {
 		var begun Watcher
-		if a, ok := check.(all); ok {
+		if a, ok := check.(allCheck); ok {
 			begun = watch(a.checks, req, repair)
 		} else if s, ok := check.(Streaming); ok {
 			begun = s.Begin(req)
@@ -101,7 +101,7 @@ func (s *syntax) Feed(text string) *Complaint {
 }
 
 // Begin watches for a text that is longer than the maximum.
-func (c length) Begin(*llm.Request) Watcher {
+func (c lengthCheck) Begin(*llm.Request) Watcher {
 	if c.max == 0 {
 		return nil
 	}
@@ -137,4 +137,4 @@ func (w *tooMuch) Feed(text string) *Complaint {
 }
 
 // Begin watches for all members that can be watched.
-func (c all) Begin(req *llm.Request) Watcher { return watch(c.checks, req, c.repairs()) }
+func (c allCheck) Begin(req *llm.Request) Watcher { return watch(c.checks, req, c.repairs()) }

@@ -212,7 +212,7 @@ func (p *parser) again(at int, key string) {
 	if p.repeats++; p.repeats > say.MaxListed {
 		return
 	}
-	p.repeated = append(p.repeated, repeats(at, pointer(p.path), key))
+	p.repeated = append(p.repeated, repeats(at, pointerTo(p.path), key))
 }
 
 func repeats(at int, pointer, key string) fault {
@@ -399,7 +399,7 @@ func (p *parser) number() (any, bool) {
 	}
 	n := p.text[at:p.pos]
 	if !holds(n) {
-		p.fault = outOfRange(at, pointer(p.path), n)
+		p.fault = outOfRange(at, pointerTo(p.path), n)
 		return nil, false
 	}
 	return json.Number(n), true
@@ -596,7 +596,7 @@ func (p *parser) cut(at int, how string) bool {
 
 // fail records why there is no value, and returns false.
 func (p *parser) fail(at int, problem, suggestion string) bool {
-	p.fault = fault{at: at, pointer: pointer(p.path), problem: problem, suggestion: suggestion}
+	p.fault = fault{at: at, pointer: pointerTo(p.path), problem: problem, suggestion: suggestion}
 	return false
 }
 
@@ -618,8 +618,8 @@ func Position(text string, at int) (line, column int) {
 	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }
 
-// pointer writes a path as a JSON pointer.
-func pointer(path []step) string {
+// pointerTo writes a path as a JSON pointer.
+func pointerTo(path []step) string {
 	tokens := make([]string, len(path))
 	for i, s := range path {
 		tokens[i] = s.key

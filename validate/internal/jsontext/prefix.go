@@ -389,7 +389,7 @@ func (p *Prefix) unquote() bool {
 	c := &p.open[len(p.open)-1]
 	c.key, p.state = string(p.buf), atColon
 	if _, again := c.object[c.key]; again {
-		p.complain(repeats(p.from, pointer(p.path()), c.key))
+		p.complain(repeats(p.from, pointerTo(p.path()), c.key))
 	}
 	return true
 }
@@ -436,7 +436,7 @@ func (p *Prefix) number(r rune) bool {
 	default:
 		n := p.text.String()[p.from:p.pos]
 		if !holds(n) {
-			p.complain(outOfRange(p.from, pointer(p.path()), n))
+			p.complain(outOfRange(p.from, pointerTo(p.path()), n))
 			return true
 		}
 		p.scalar(json.Number(strings.Clone(n)), p.pos)

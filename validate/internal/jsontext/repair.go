@@ -461,7 +461,7 @@ func (m *mending) str(name bool) bool {
 		return false
 	}
 	for m.j++; m.out[m.j] != '"'; {
-		unit, r := unit(m.out[m.j:])
+		unit, r := firstUnit(m.out[m.j:])
 		rest = m.text[m.i:m.end]
 		switch {
 		case strings.HasPrefix(rest, unit):
@@ -519,9 +519,9 @@ func quoteMark(r rune) bool {
 	return r == '\'' || r == '`' || r == '´' || unicode.In(r, unicode.Pi, unicode.Pf)
 }
 
-// unit returns the character, or the escape of one, that the rest of a JSON
+// firstUnit returns the character, or the escape of one, that the rest of a JSON
 // string begins with, and what it stands for.
-func unit(s string) (string, rune) {
+func firstUnit(s string) (string, rune) {
 	r, size := utf8.DecodeRuneInString(s)
 	if r != '\\' {
 		return s[:size], r
