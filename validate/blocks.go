@@ -10,7 +10,7 @@ import (
 
 // Block is a fenced code block of a Markdown text, or a whole text.
 type Block struct {
-	Label   string // the first word behind the opening fence, in small letters ("python"); "" if there is none
+	Label   string // the first word after the opening fence, in small letters ("python"); "" if there is none
 	Code    string // its lines, without the indentation of its fence, with LF line ends
 	Fenced  bool   // it is a fenced block, and not the whole text
 	Closed  bool   // it has a closing fence; true for a whole text
@@ -89,7 +89,7 @@ func (b Block) inside() []Block {
 	return inner
 }
 
-// labelOf is the language that stands behind an opening fence, as "python" in
+// labelOf is the language that is named after an opening fence, as "python" in
 // "Python title=x", "{.python}" and "python,ignore".
 func labelOf(info string) string {
 	info = strings.TrimLeft(info, "{. \t")

@@ -26,7 +26,7 @@ func All(checks ...Strategy) (Strategy, error) {
 
 // Any makes one check of several, which passes when one of them passes. The
 // first that passes is the last that is made. If none does, it complains once,
-// and tells the model the ways to mend the answer as alternatives; if one of
+// and tells the model the ways to fix the answer as alternatives; if one of
 // them could not be made, and might have passed, it could not be made.
 func Any(checks ...Strategy) (Strategy, error) {
 	if err := members("any", checks); err != nil {
@@ -199,7 +199,7 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 // Costly makes a combination costly that has a costly check.
 func (c anyOf) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
-// alternative tells the complaints of one branch in a phrase, and how to mend
+// alternative tells the complaints of one branch in a phrase, and how to fix
 // them in another.
 func (r *Report) alternative() (problem, suggestion string) {
 	const shown = 5

@@ -17,7 +17,7 @@ import (
 )
 
 // Format passes a text that is, but for white space around it, one value of a
-// format, and a valid one: 2026-02-30 is no date. The formats are
+// format, and a valid one: 2026-02-30 is not a date. The formats are
 //
 //   - date: 2026-01-31 (RFC 3339, full-date);
 //   - time: 09:30:00, with or without a fraction and an offset (RFC 3339,

@@ -116,7 +116,7 @@ func (c numberCheck) what() string {
 	return "a number"
 }
 
-// within says the range behind the word number: " of at least 1 and at most 5".
+// within says the range after the word number: " of at least 1 and at most 5".
 func (c numberCheck) within() string {
 	var bounds []string
 	for _, l := range []struct {
@@ -133,8 +133,8 @@ func (c numberCheck) within() string {
 	return " of " + strings.Join(bounds, " and ")
 }
 
-// noNumber complains of a text that is none, and finds the one that may be
-// meant.
+// noNumber returns the complaint about a text that is not a number, and suggests the
+// one that was probably meant.
 func (c numberCheck) noNumber(text string) Complaint {
 	complaint := Complaint{
 		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what()),

@@ -33,9 +33,9 @@ type QuoteConfig struct {
 }
 
 // Quotes passes a text whose quotations really occur in the sources. A quotation
-// is what stands between the marks "…", “…”, „…“, «…», »…«, 「…」 or 『…』, within one
-// paragraph, or in a Markdown block quote; what stands in single quotation marks,
-// which are apostrophes too, or in code is none. In an answer that is a JSON
+// is what is between the marks "…", “…”, „…“, «…», »…«, 「…」 or 『…』, within one
+// paragraph, or in a Markdown block quote; what is in single quotation marks,
+// which are apostrophes too, or in code is not one. In an answer that is a JSON
 // object or array, each string is looked at by itself.
 //
 // A quotation occurs where its words do, in their order. Case, white space,
@@ -266,7 +266,7 @@ func closingMark(text string, from, to int, closing string) (int, bool) {
 type source struct {
 	text   string
 	tokens []spoken
-	joined string // the tokens' words, each with a space before and behind it
+	joined string // the tokens' words, each with a space before and after it
 }
 
 // spoken is a word of a text, as words are compared.
@@ -363,7 +363,7 @@ func piecesOf(text string) (list [][]spoken, words int) {
 	return list, words
 }
 
-// omissions puts a NUL in the place of what stands for words left out.
+// omissions puts a NUL where something stands for words left out.
 func omissions(text string) string {
 	var b strings.Builder
 	for text != "" {

@@ -35,7 +35,7 @@ func JSONSchema(schema []byte) (Strategy, error) {
 // SchemaOptions are what JSONSchemaWith takes beside the schema. The zero value
 // makes it JSONSchema.
 type SchemaOptions struct {
-	// Repair mends the answer's JSON, as JSONWithRepair does. Default: not.
+	// Repair repairs the answer's JSON, as JSONWithRepair does. Default: not.
 	Repair bool
 	// Documents are JSON Schemas that the schema may refer to by their URL. The
 	// URL is a name: nothing is loaded from it. A relative one ("address.json")

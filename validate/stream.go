@@ -36,7 +36,7 @@ func Watch(checks []Strategy, req *llm.Request) Watcher {
 	return watch(checks, req, anyRepairs(checks))
 }
 
-// watch leaves out the checks of JSON if what is none may be mended in the end.
+// watch leaves out the checks of JSON if a text that is not JSON may be repaired in the end.
 func watch(checks []Strategy, req *llm.Request, repair bool) Watcher {
 	var w watchers
 	for _, check := range checks {
@@ -68,7 +68,7 @@ func (w watchers) Feed(text string) *Complaint {
 	return nil
 }
 
-// Begin watches for what can't become JSON, unless it may be mended.
+// Begin watches for what can't become JSON, unless it may be repaired.
 func (c jsonCheck) Begin(*llm.Request) Watcher {
 	if c.repair {
 		return nil
@@ -76,7 +76,7 @@ func (c jsonCheck) Begin(*llm.Request) Watcher {
 	return &syntax{check: c.Name()}
 }
 
-// Begin watches for what can't become JSON, unless it may be mended. Whether it
+// Begin watches for what can't become JSON, unless it may be repaired. Whether it
 // fits the schema shows at its end.
 func (c *schemaCheck) Begin(*llm.Request) Watcher {
 	if c.repair {

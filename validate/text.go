@@ -44,7 +44,7 @@ func visible(r rune) bool {
 	return !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r)
 }
 
-// Length passes a text of min to max code points, both included; 0 is no limit
+// Length passes a text of min to max code points, both included; 0 means no limit
 // on that side. At least one limit must be given. White space counts.
 func Length(min, max int) (Strategy, error) {
 	if err := limits("length", "min_length", "max_length", min, max); err != nil {

@@ -11,7 +11,7 @@
 // one should be.
 //
 // A judge must answer in JSON of a fixed schema, which is asked for in the
-// provider's own way and checked strictly: the text "false" is no truth value. A
+// provider's own way and checked strictly: the text "false" is not a truth value. A
 // verdict that can't be used is asked for again, with what is wrong with it, and a
 // call that failed is made again after a wait, each as often as
 // Options.MaxAttempts allows in all. Then the check could not be made: that says

@@ -74,7 +74,7 @@ func (f fault) in(text string) Fault {
 	return Fault{Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion}
 }
 
-// document reads a value with nothing behind it.
+// document reads a value with nothing after it.
 func (p *parser) document() (any, bool) {
 	p.space()
 	if p.done() {
@@ -102,7 +102,7 @@ func (p *parser) document() (any, bool) {
 	}
 }
 
-// anotherValue matches a comma with an object, an array or a string behind it.
+// anotherValue matches a comma with an object, an array or a string after it.
 var anotherValue = regexp.MustCompile(`^,[ \t\r\n]*[{\["]`)
 
 // listItem matches the beginning of a list in prose or Markdown.
@@ -273,7 +273,7 @@ func (p *parser) leave() bool {
 }
 
 // next reads what follows a value inside an object or array: a comma with more
-// behind it, or the closing bracket, which it does not step over.
+// after it, or the closing bracket, which it does not step over.
 func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
 	p.space()
 	switch {
@@ -315,7 +315,7 @@ func (p *parser) badName() bool {
 	return false
 }
 
-// borrowed are the literals of other languages, with how to mend them.
+// borrowed are the literals of other languages, with what to write instead.
 var borrowed = map[string]string{
 	"True": "write true", "TRUE": "write true", "False": "write false", "FALSE": "write false",
 	"None": "write null", "Null": "write null", "NULL": "write null", "nil": "write null", "undefined": "write null",
