@@ -32,26 +32,26 @@ func At(pointer string, check Strategy) (Strategy, error) {
 			Takes: `a JSON pointer such as "/items/0/name"; ~1 stands for a / in a name, and ~0 for a ~`,
 		}
 	}
-	return at{pointer, path, check}, nil
+	return atCheck{pointer, path, check}, nil
 }
 
-type at struct {
+type atCheck struct {
 	pointer string
 	path    []string
 	check   Strategy
 }
 
-func (at) Name() string { return "at" }
+func (atCheck) Name() string { return "at" }
 
 // Costly makes the check costly where the given one is.
-func (c at) Costly() bool { return isCostly(c.check) }
+func (c atCheck) Costly() bool { return isCostly(c.check) }
 
-func (c at) instant() bool {
+func (c atCheck) instant() bool {
 	i, ok := c.check.(instant)
 	return ok && i.instant()
 }
 
-func (c at) Check(ctx context.Context, a *Answer) (Verdict, error) {
+func (c atCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	doc, complaints := a.document(false)
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
@@ -85,7 +85,7 @@ func (c at) Check(ctx context.Context, a *Answer) (Verdict, error) {
 
 // add says what to add: what the given check says of an empty text, if it can
 // say that at once. A model that is not told is wrong once more.
-func (c at) add(ctx context.Context, a *Answer) string {
+func (c atCheck) add(ctx context.Context, a *Answer) string {
 	if c.instant() {
 		v, failed := guard(ctx, c.check, &Answer{Request: a.Request, Attempt: a.Attempt})
 		if failed == nil && len(v.Complaints) > 0 && v.Complaints[0].Suggestion != "" {

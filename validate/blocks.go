@@ -10,7 +10,7 @@ import (
 
 // Block is a fenced code block of a Markdown text, or a whole text.
 type Block struct {
-	Label   string // the first word behind the opening fence, in small letters ("python"); "" if there is none
+	Label   string // the first word after the opening fence, in small letters ("python"); "" if there is none
 	Code    string // its lines, without the indentation of its fence, with LF line ends
 	Fenced  bool   // it is a fenced block, and not the whole text
 	Closed  bool   // it has a closing fence; true for a whole text
@@ -33,7 +33,7 @@ func Blocks(text string) []Block {
 		if mark == "" || mark[0] == '`' && strings.Contains(info, "`") {
 			continue
 		}
-		b := Block{Label: label(info), Fenced: true, line: i + 1}
+		b := Block{Label: labelOf(info), Fenced: true, line: i + 1}
 		indent := len(lines[i]) - len(body)
 		var code strings.Builder
 		for i++; i < len(lines); i++ {
@@ -89,9 +89,9 @@ func (b Block) inside() []Block {
 	return inner
 }
 
-// label is the language that stands behind an opening fence, as "python" in
+// labelOf is the language that is named after an opening fence, as "python" in
 // "Python title=x", "{.python}" and "python,ignore".
-func label(info string) string {
+func labelOf(info string) string {
 	info = strings.TrimLeft(info, "{. \t")
 	if end := strings.IndexAny(info, " \t{},;:"); end >= 0 {
 		info = info[:end]

@@ -21,12 +21,12 @@ func All(checks ...Strategy) (Strategy, error) {
 	if err := members("all", checks); err != nil {
 		return nil, err
 	}
-	return all{checks}, nil
+	return allCheck{checks}, nil
 }
 
 // Any makes one check of several, which passes when one of them passes. The
 // first that passes is the last that is made. If none does, it complains once,
-// and tells the model the ways to mend the answer as alternatives; if one of
+// and tells the model the ways to fix the answer as alternatives; if one of
 // them could not be made, and might have passed, it could not be made.
 func Any(checks ...Strategy) (Strategy, error) {
 	if err := members("any", checks); err != nil {
@@ -97,12 +97,12 @@ func members(name string, checks []Strategy) error {
 	return nil
 }
 
-type all struct{ checks []Strategy }
+type allCheck struct{ checks []Strategy }
 
-func (c all) Name() string  { return "all" }
-func (c all) repairs() bool { return anyRepairs(c.checks) }
+func (c allCheck) Name() string  { return "all" }
+func (c allCheck) repairs() bool { return anyRepairs(c.checks) }
 
-func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
+func (c allCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	var report Report
 	var failed error
 	do := func(check Strategy) {
@@ -141,7 +141,7 @@ func (c all) Check(ctx context.Context, a *Answer) (Verdict, error) {
 }
 
 // Costly makes a combination costly that has a costly check.
-func (c all) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
+func (c allCheck) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
 // and joins two failures in one line.
 func and(before error, next *CheckError) error {
@@ -199,7 +199,7 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 // Costly makes a combination costly that has a costly check.
 func (c anyOf) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
-// alternative tells the complaints of one branch in a phrase, and how to mend
+// alternative tells the complaints of one branch in a phrase, and how to fix
 // them in another.
 func (r *Report) alternative() (problem, suggestion string) {
 	const shown = 5

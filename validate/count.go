@@ -14,7 +14,7 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// WordCount passes a text of min to max words, both included; 0 is no limit on
+// WordCount passes a text of min to max words, both included; 0 means no limit on
 // that side. At least one limit must be given.
 //
 // A word is what Unicode's text segmentation (UAX #29, section 4) finds between
@@ -29,7 +29,7 @@ func WordCount(min, max int) (Strategy, error) {
 	return counting{"word_count", "words", min, max, countWords}, nil
 }
 
-// SentenceCount passes a text of min to max sentences, both included; 0 is no
+// SentenceCount passes a text of min to max sentences, both included; 0 means no
 // limit on that side. At least one limit must be given.
 //
 // A sentence is what Unicode's text segmentation (UAX #29, section 5) finds

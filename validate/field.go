@@ -49,7 +49,7 @@ const (
 func newField(path string, f field) (Strategy, error) {
 	var err error
 	if f.path, err = parsePath(path); err != nil {
-		return nil, &ParamError{Check: fieldName, Param: "field_name", Problem: "is " + shown(path), Takes: takesPath, Err: err}
+		return nil, &ParamError{Check: fieldName, Param: "field_name", Problem: "is " + shortJSON(path), Takes: takesPath, Err: err}
 	}
 	f.name = say.Short(path, 100)
 	return f, nil
@@ -57,26 +57,26 @@ func newField(path string, f field) (Strategy, error) {
 
 type field struct {
 	name   string // the path as it was given
-	path   []token
+	path   []pathStep
 	absent bool
 	equals bool
 	want   any
 }
 
-// token is one step of a path: a property's name or, if index is not -1, an
+// pathStep is one step of a path: a property's name or, if index is not -1, an
 // item's number. Either may do where only says nothing.
-type token struct {
+type pathStep struct {
 	name  string
 	index int
 	only  bool // it was written in brackets: a property is not meant
 }
 
 // parsePath reads a dot path or a JSON pointer.
-func parsePath(path string) ([]token, error) {
+func parsePath(path string) ([]pathStep, error) {
 	if path == "" {
 		return nil, fmt.Errorf("it is empty")
 	}
-	var tokens []token
+	var tokens []pathStep
 	if strings.HasPrefix(path, "/") {
 		names, err := say.Tokens(path)
 		if err != nil {
@@ -117,7 +117,7 @@ func parsePath(path string) ([]token, error) {
 			if !closed || !ok {
 				return nil, fmt.Errorf("there is no item's number, from 0, in the brackets at %d", at)
 			}
-			tokens = append(tokens, token{name: digits, index: n, only: true})
+			tokens = append(tokens, pathStep{name: digits, index: n, only: true})
 			at += len(digits) + 2
 		}
 		if at == len(path) {
@@ -130,12 +130,12 @@ func parsePath(path string) ([]token, error) {
 	}
 }
 
-func named(name string) token {
+func named(name string) pathStep {
 	n, ok := index(name)
 	if !ok {
 		n = -1
 	}
-	return token{name: name, index: n}
+	return pathStep{name: name, index: n}
 }
 
 // index reads an item's number as RFC 6901 writes it.
@@ -184,7 +184,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 }
 
 // of takes the step into a value, or says why there is none.
-func (t token) of(value any) (inner any, ok bool, problem, suggestion string) {
+func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string) {
 	switch v := value.(type) {
 	case map[string]any:
 		if t.only {

@@ -17,7 +17,7 @@ import (
 )
 
 // Format passes a text that is, but for white space around it, one value of a
-// format, and a valid one: 2026-02-30 is no date. The formats are
+// format, and a valid one: 2026-02-30 is not a date. The formats are
 //
 //   - date: 2026-01-31 (RFC 3339, full-date);
 //   - time: 09:30:00, with or without a fraction and an offset (RFC 3339,
@@ -41,15 +41,15 @@ func Format(name string) (Strategy, error) {
 		}
 		return nil, &ParamError{Check: "format", Param: "format", Problem: fmt.Sprintf("is %q", say.Short(name, 60)), Takes: "one of " + strings.Join(names, ", ")}
 	}
-	return format{textFormats[i]}, nil
+	return formatCheck{textFormats[i]}, nil
 }
 
-type format struct{ textFormat }
+type formatCheck struct{ textFormat }
 
-func (format) Name() string  { return "format" }
-func (format) instant() bool { return true }
+func (formatCheck) Name() string  { return "format" }
+func (formatCheck) instant() bool { return true }
 
-func (c format) Check(_ context.Context, a *Answer) (Verdict, error) {
+func (c formatCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	text := strings.TrimSpace(a.Text)
 	if c.valid(text) {
 		return Verdict{}, nil

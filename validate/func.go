@@ -122,13 +122,13 @@ func joined(parts []error) string {
 }
 
 // Fail returns the complaint of a caller's function: what is wrong with the
-// answer, and how to mend it, said to the model. The suggestion may be "".
+// answer, and how to fix it, said to the model. The suggestion may be "".
 func Fail(problem, suggestion string) error {
 	return Complaints{{Problem: problem, Suggestion: suggestion}}
 }
 
 // FailAt says where in the answer's JSON value an error complains: the pointer
-// (RFC 6901) goes before those of its complaints. Of nil it makes nil.
+// (RFC 6901) goes before those of its complaints. It returns nil if err is nil.
 func FailAt(pointer string, err error) error {
 	if err == nil || pointer == "" {
 		return err
@@ -145,7 +145,7 @@ func (e *placed) Error() string { return "at " + e.pointer + ": " + e.err.Error(
 func (e *placed) Unwrap() error { return e.err }
 
 // Unavailable says that a caller's function could not make its check, because
-// of err; nothing is said about the answer. Of nil it makes nil.
+// of err; nothing is said about the answer. It returns nil if err is nil.
 func Unavailable(err error) error {
 	if err == nil {
 		return nil
@@ -153,12 +153,12 @@ func Unavailable(err error) error {
 	return &CheckError{Err: err}
 }
 
-// StopAsking makes of a complaint one that no further attempt can mend. Of nil
-// it makes nil.
+// StopAsking marks a complaint as one that no further attempt can fix. It returns
+// nil if err is nil.
 func StopAsking(err error) error { return advise(err, Stop) }
 
-// NeedsHuman makes of a complaint one that a person must look at. Of nil it
-// makes nil.
+// NeedsHuman marks a complaint as one that a person must look at. It returns nil
+// if err is nil.
 func NeedsHuman(err error) error { return advise(err, Human) }
 
 func advise(err error, advice Advice) error {

@@ -22,25 +22,25 @@ import (
 //
 // It says what a model got wrong (prose, a comment, a trailing comma, single
 // quotes, NaN, an end too early and so on), with line and column. Of an answer
-// that is no whole JSON because the token limit cut it off, or because it came
+// that is not complete JSON because the token limit cut it off, or because it came
 // without a reason to stop or was withheld, it says that.
 func JSON() Strategy { return jsonCheck{} }
 
-// JSONWithRepair is JSON that mends what it can: it takes the one object or
-// array out of the prose or the Markdown around it, and mends comments, commas,
+// JSONWithRepair is JSON that repairs what it can: it takes the one object or
+// array out of the prose or the Markdown around it, and fixes comments, commas,
 // colons, brackets and quotes that are missing or too many, quotes of other
 // kinds, names without quotes, words of Python and JavaScript, and characters
-// in strings that must be escaped. The verdict's Text is the mended JSON, and
+// in strings that must be escaped. The verdict's Text is the repaired JSON, and
 // Repaired says what was changed. JSON that is right is left as it is.
 //
-// It mends nothing that would lose or invent something: an answer that was cut
+// It changes nothing that would lose or invent something: an answer that was cut
 // off (by the token limit, without a reason to stop, or because its text ends
 // too early), two values, a property that an object has twice, a value that is
-// missing, NaN, three dots. Then the complaints are those of JSON. It mends no
+// missing, NaN, three dots. Then the complaints are those of JSON. It repairs no
 // text of more than 32 KiB.
 //
 // Where it is one of the checks of a Run, itself or within All, all checks of
-// that Run see the mended JSON, JSONSchema and Answer.JSON too.
+// that Run see the repaired JSON, JSONSchema and Answer.JSON too.
 func JSONWithRepair() Strategy { return jsonCheck{repair: true} }
 
 // Repair is one thing that was changed in an answer to make JSON of it.
@@ -140,7 +140,7 @@ func unfinished(a *Answer) *Complaint {
 	return nil
 }
 
-// repairing is what a check of JSON has that may mend.
+// repairing is what a check of JSON has that may repair it.
 type repairing interface{ repairs() bool }
 
 func anyRepairs(checks []Strategy) bool {

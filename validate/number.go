@@ -33,7 +33,7 @@ func Number(r NumberRange) (Strategy, error) {
 	for _, l := range []struct {
 		name  string
 		value *float64
-		limit *limit
+		limit *numberLimit
 	}{
 		{"min", r.Min, &c.min}, {"max", r.Max, &c.max},
 		{"exclusive_min", r.ExclusiveMin, &c.above}, {"exclusive_max", r.ExclusiveMax, &c.below},
@@ -46,8 +46,8 @@ func Number(r NumberRange) (Strategy, error) {
 		}
 		*l.limit = limitOf(l.name, *l.value)
 	}
-	for _, low := range []limit{c.min, c.above} {
-		for _, high := range []limit{c.max, c.below} {
+	for _, low := range []numberLimit{c.min, c.above} {
+		for _, high := range []numberLimit{c.max, c.below} {
 			if low.n == nil || high.n == nil {
 				continue
 			}
@@ -69,25 +69,25 @@ func Number(r NumberRange) (Strategy, error) {
 const takesNumber = "a finite number"
 
 type numberCheck struct {
-	min, max, above, below limit
+	min, max, above, below numberLimit
 	integer                bool
 }
 
-// limit is a number as it is written in decimal, so that 0.1 meets the limit 0.1,
+// numberLimit is a number as it is written in decimal, so that 0.1 meets the limit 0.1,
 // which no float64 is.
-type limit struct {
+type numberLimit struct {
 	name, text string
 	n          *big.Rat // nil: no limit
 }
 
-func limitOf(name string, value float64) limit {
+func limitOf(name string, value float64) numberLimit {
 	format := byte('f')
 	if math.Abs(value) >= 1e21 {
 		format = 'g'
 	}
 	text := strconv.FormatFloat(value, format, -1, 64)
 	n, _ := new(big.Rat).SetString(text) // FormatFloat writes what SetString reads
-	return limit{name, text, n}
+	return numberLimit{name, text, n}
 }
 
 func (numberCheck) Name() string  { return "number" }
@@ -116,12 +116,12 @@ func (c numberCheck) what() string {
 	return "a number"
 }
 
-// within says the range behind the word number: " of at least 1 and at most 5".
+// within says the range after the word number: " of at least 1 and at most 5".
 func (c numberCheck) within() string {
 	var bounds []string
 	for _, l := range []struct {
 		words string
-		limit
+		numberLimit
 	}{{"at least ", c.min}, {"more than ", c.above}, {"at most ", c.max}, {"less than ", c.below}} {
 		if l.n != nil {
 			bounds = append(bounds, l.words+l.text)
@@ -133,8 +133,8 @@ func (c numberCheck) within() string {
 	return " of " + strings.Join(bounds, " and ")
 }
 
-// noNumber complains of a text that is none, and finds the one that may be
-// meant.
+// noNumber returns the complaint about a text that is not a number, and suggests the
+// one that was probably meant.
 func (c numberCheck) noNumber(text string) Complaint {
 	complaint := Complaint{
 		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what()),

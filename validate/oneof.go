@@ -98,7 +98,7 @@ func (c oneOf) spelled(text string) (string, bool) {
 // within returns the only value that the text has as a word of its own among
 // others.
 func (c oneOf) within(text string) (meant string, ok bool) {
-	text = folded(text)
+	text = foldedText(text)
 	for _, v := range c.values {
 		if !hasWord(text, strings.Map(fold, v)) {
 			continue
@@ -138,13 +138,13 @@ func partOfWord(r rune) bool {
 func (c oneOf) nearestText(text string) (string, bool) {
 	values := make([]string, len(c.values))
 	for i, v := range c.values {
-		values[i] = folded(v)
+		values[i] = foldedText(v)
 	}
-	at, near := nearest.Name(folded(text), values)
+	at, near := nearest.Name(foldedText(text), values)
 	return c.values[at], near
 }
 
-func folded(text string) string { return strings.Map(fold, say.Short(text, 1000)) }
+func foldedText(text string) string { return strings.Map(fold, say.Short(text, 1000)) }
 
 func oneOfDefinition() Definition {
 	return Definition{

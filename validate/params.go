@@ -42,7 +42,7 @@ func (p Params) Integer(name, takes string) (n int, given bool, err error) {
 	}
 	n, ok := integer(value)
 	if !ok {
-		return 0, false, p.Bad(name, "is "+shown(value), takes)
+		return 0, false, p.Bad(name, "is "+shortJSON(value), takes)
 	}
 	return n, true, nil
 }
@@ -92,7 +92,7 @@ func (p Params) Number(name, takes string) (n float64, given bool, err error) {
 		}
 	}
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
-		return 0, false, p.Bad(name, "is "+shown(value), takes)
+		return 0, false, p.Bad(name, "is "+shortJSON(value), takes)
 	}
 	return n, true, nil
 }
@@ -105,7 +105,7 @@ func (p Params) Text(name, takes string) (string, error) {
 	case string:
 		return v, nil
 	default:
-		return "", p.Bad(name, "is "+shown(v), takes)
+		return "", p.Bad(name, "is "+shortJSON(v), takes)
 	}
 }
 
@@ -125,7 +125,7 @@ func (p Params) Flag(name string) (bool, error) {
 	case bool:
 		return v, nil
 	default:
-		return false, p.Bad(name, "is "+shown(v), "true or false")
+		return false, p.Bad(name, "is "+shortJSON(v), "true or false")
 	}
 }
 
@@ -144,13 +144,13 @@ func (p Params) Texts(name string) ([]string, error) {
 		for i, item := range v {
 			text, ok := item.(string)
 			if !ok {
-				return nil, p.Bad(fmt.Sprintf("%s[%d]", name, i), "is "+shown(item), "a string")
+				return nil, p.Bad(fmt.Sprintf("%s[%d]", name, i), "is "+shortJSON(item), "a string")
 			}
 			texts[i] = text
 		}
 		return texts, nil
 	default:
-		return nil, p.Bad(name, "is "+shown(v), takes)
+		return nil, p.Bad(name, "is "+shortJSON(v), takes)
 	}
 }
 
@@ -185,7 +185,7 @@ func (p Params) Checks(name string) ([]Strategy, error) {
 	}
 	list := reflect.ValueOf(p.values[name])
 	if list.Kind() != reflect.Slice {
-		return nil, p.Bad(name, "is "+shown(p.values[name]), takesChecks)
+		return nil, p.Bad(name, "is "+shortJSON(p.values[name]), takesChecks)
 	}
 	checks := make([]Strategy, list.Len())
 	for i := range checks {
@@ -226,14 +226,14 @@ func (p Params) member(name string, value any) (Strategy, error) {
 			}
 		}
 		if kind == "" || v["params"] != nil && !isMap {
-			return nil, p.Bad(name, "is "+shown(v), takes)
+			return nil, p.Bad(name, "is "+shortJSON(v), takes)
 		}
 		var d *Definition
 		if d, err = lookup(kind); err == nil {
 			check, err = d.make(p.builder, inner, p.nested+1)
 		}
 	default:
-		return nil, p.Bad(name, "is "+shown(value), takes)
+		return nil, p.Bad(name, "is "+shortJSON(value), takes)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("check %q: %s: %w", p.check, name, err)
@@ -241,8 +241,8 @@ func (p Params) member(name string, value any) (Strategy, error) {
 	return check, nil
 }
 
-// shown tells what was given, with its type where JSON's spelling does not.
-func shown(value any) string {
+// shortJSON tells what was given, with its type where JSON's spelling does not.
+func shortJSON(value any) string {
 	if text, err := json.Marshal(value); err == nil {
 		return say.Short(string(text), 60)
 	}

@@ -2,9 +2,9 @@ package validate
 
 import "llmcall/validate/internal/jsontext"
 
-// Prefix reads an answer that JSON is to pass while it still comes, piece by
-// piece: it tells at once that the answer can no longer become JSON, and gives
-// the parts of the value that are complete. The answer may be in a Markdown
+// Prefix parses a JSON answer incrementally, as its pieces come. It reports as soon
+// as the text can no longer become valid JSON, and gives the parts of the value that
+// are complete. The answer may be in a Markdown
 // fence, as JSON allows.
 //
 // The zero value is ready for the first piece. All pieces together cost time in

@@ -33,9 +33,9 @@ type QuoteConfig struct {
 }
 
 // Quotes passes a text whose quotations really occur in the sources. A quotation
-// is what stands between the marks "…", “…”, „…“, «…», »…«, 「…」 or 『…』, within one
-// paragraph, or in a Markdown block quote; what stands in single quotation marks,
-// which are apostrophes too, or in code is none. In an answer that is a JSON
+// is what is between the marks "…", “…”, „…“, «…», »…«, 「…」 or 『…』, within one
+// paragraph, or in a Markdown block quote; what is in single quotation marks,
+// which are apostrophes too, or in code is not one. In an answer that is a JSON
 // object or array, each string is looked at by itself.
 //
 // A quotation occurs where its words do, in their order. Case, white space,
@@ -96,7 +96,7 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		if err := ctx.Err(); err != nil {
 			return Verdict{}, err
 		}
-		pieces, n := pieces(q.text)
+		pieces, n := piecesOf(q.text)
 		if n < c.MinWords && !c.Whole || slices.ContainsFunc(sources, func(s source) bool { return s.has(pieces) }) {
 			continue
 		}
@@ -232,7 +232,7 @@ func markedSpans(text string, from, to int) (spans [][2]int) {
 		case code || closing == "" || strings.ContainsRune(open, r):
 		case letterOrDigit(before) && strings.ContainsRune(`"”»`, r): // an inch, or a mark that closes
 		default:
-			if end, ok := closed(text, at+size, to, closing); ok {
+			if end, ok := closingMark(text, at+size, to, closing); ok {
 				spans = append(spans, [2]int{at + size, end})
 				_, size = utf8.DecodeRuneInString(text[end:])
 				at, before = end+size, ' '
@@ -245,8 +245,8 @@ func markedSpans(text string, from, to int) (spans [][2]int) {
 	return spans
 }
 
-// closed returns where the first closing mark is.
-func closed(text string, from, to int, closing string) (int, bool) {
+// closingMark returns where the first closing mark is.
+func closingMark(text string, from, to int, closing string) (int, bool) {
 	before := rune(0)
 	for at := from; at < to; {
 		r, size := utf8.DecodeRuneInString(text[at:to])
@@ -266,7 +266,7 @@ func closed(text string, from, to int, closing string) (int, bool) {
 type source struct {
 	text   string
 	tokens []spoken
-	joined string // the tokens' words, each with a space before and behind it
+	joined string // the tokens' words, each with a space before and after it
 }
 
 // spoken is a word of a text, as words are compared.
@@ -276,7 +276,7 @@ type spoken struct {
 }
 
 func newSource(text string) source {
-	s := source{text: text, tokens: tokens(text)}
+	s := source{text: text, tokens: wordsOf(text)}
 	s.joined = joinWords(s.tokens)
 	return s
 }
@@ -311,9 +311,9 @@ var unspaced = []*unicode.RangeTable{
 	unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
 }
 
-// tokens returns the words of a text: runs of letters, marks and digits, with
+// wordsOf returns the words of a text: runs of letters, marks and digits, with
 // apostrophes, soft hyphens and joiners within them left out.
-func tokens(text string) (list []spoken) {
+func wordsOf(text string) (list []spoken) {
 	var word []rune
 	start, end := 0, 0
 	flush := func() {
@@ -353,17 +353,17 @@ func tokens(text string) (list []spoken) {
 	return list
 }
 
-// pieces splits a quotation where it leaves words out, and counts its words.
-func pieces(text string) (list [][]spoken, words int) {
+// piecesOf splits a quotation where it leaves words out, and counts its words.
+func piecesOf(text string) (list [][]spoken, words int) {
 	for _, piece := range strings.Split(omissions(text), "\x00") {
-		if t := tokens(piece); len(t) > 0 {
+		if t := wordsOf(piece); len(t) > 0 {
 			list, words = append(list, t), words+len(t)
 		}
 	}
 	return list, words
 }
 
-// omissions puts a NUL in the place of what stands for words left out.
+// omissions puts a NUL where something stands for words left out.
 func omissions(text string) string {
 	var b strings.Builder
 	for text != "" {

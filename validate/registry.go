@@ -21,7 +21,7 @@ type Info struct {
 	Aliases []string `json:"aliases,omitempty"`
 	Summary string   `json:"summary"`
 	Params  []Param  `json:"params,omitempty"`
-	// Main says what stands behind the colon in NAME:ARGUMENTS, beside a JSON
+	// Main says what may follow the colon in NAME:ARGUMENTS, besides a JSON
 	// object of the parameters; "" if nothing may.
 	Main    string `json:"main,omitempty"`
 	Example string `json:"example"` // in the form NAME:ARGUMENTS
@@ -42,8 +42,8 @@ type Definition struct {
 	// Build makes the check. Parameters that Info.Params does not name are
 	// refused before it is called.
 	Build func(Params) (Strategy, error)
-	// FromMain makes parameters of the main argument, what stands behind the
-	// colon in NAME:ARGUMENTS. Default nil: there is none.
+	// FromMain parses the main argument, ARGUMENTS of the form NAME:ARGUMENTS, into
+	// parameters. Default nil: there is no main argument.
 	FromMain func(text string) (map[string]any, error)
 	// AnyText says that the main argument may be any text, a JSON object too.
 	AnyText bool
@@ -422,7 +422,7 @@ func checkList(check string) func(string) (map[string]any, error) {
 	}
 }
 
-// repairParam is the parameter of the checks that can mend the answer's JSON.
+// repairParam is the parameter of the checks that can repair the answer's JSON.
 var repairParam = Param{
 	Name: "repair", Type: "boolean", Default: "false",
 	Meaning: "take the JSON out of prose and mend commas, quotes, comments and the like; never an answer that was cut off",
@@ -462,7 +462,7 @@ func buildSchema(p Params) (Strategy, error) {
 			}
 		}
 	default:
-		return nil, p.Bad("documents", "is "+shown(documents), "an object of JSON Schemas by their URL")
+		return nil, p.Bad("documents", "is "+shortJSON(documents), "an object of JSON Schemas by their URL")
 	}
 	return JSONSchemaWith(text, options)
 }
@@ -470,7 +470,7 @@ func buildSchema(p Params) (Strategy, error) {
 // schema writes a schema as JSON.
 func (p Params) schema(name string, value any) ([]byte, error) {
 	if k := reflect.ValueOf(value).Kind(); k != reflect.Map && k != reflect.Bool {
-		return nil, p.Bad(name, "is "+shown(value), takesSchema)
+		return nil, p.Bad(name, "is "+shortJSON(value), takesSchema)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {

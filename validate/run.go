@@ -51,7 +51,7 @@ const maxAtOnce = 8
 // the caller's own goroutine, one after the other, unless the text is very long.
 // All others are made at the same time as each other, up to eight at once, each
 // on a goroutine of its own and with the whole timeout. A check that ignores its
-// context is left behind at its timeout, or when ctx ends: its goroutine ends
+// context is abandoned at its timeout, or when ctx ends: its goroutine ends
 // when the check returns, and the tokens that it used are not known. A check
 // that calls runtime.Goexit (as testing.T.FailNow does) is a CheckError. Where
 // there is only one such check, and neither a timeout nor a context that can
@@ -236,7 +236,7 @@ type run struct {
 }
 
 // group are checks that are made at the same time as each other, each on a
-// goroutine of its own, so that it can be left behind.
+// goroutine of its own, so that it can be abandoned.
 type group struct {
 	*run
 	ctx     context.Context
@@ -265,15 +265,15 @@ func (r *run) begin(ctx context.Context, places []int) *group {
 	if g.alone() {
 		return g
 	}
-	g.ended = make(chan ended, len(places)) // room for all, so that one left behind can end
+	g.ended = make(chan ended, len(places)) // room for all, so that an abandoned one can end
 	for range min(len(places), maxAtOnce) {
 		g.next()
 	}
 	return g
 }
 
-// alone reports whether there is only one check, which never has to be left
-// behind.
+// alone reports whether there is only one check, which never has to be
+// abandoned.
 func (g *group) alone() bool {
 	return len(g.waiting) == 1 && len(g.running) == 0 && g.timeout <= 0 && g.ctx.Done() == nil
 }
@@ -294,7 +294,7 @@ func (g *group) next() {
 	}()
 }
 
-// wait waits until each check has ended or has to be left behind.
+// wait waits until each check has ended or has to be abandoned.
 func (g *group) wait(outcomes []outcome) {
 	if g == nil {
 		return
@@ -317,7 +317,7 @@ func (g *group) wait(outcomes []outcome) {
 			}
 		}
 		i := slices.IndexFunc(g.running, func(r running) bool { return r.place == e.place })
-		if i < 0 { // it was left behind, and its goroutine has ended now
+		if i < 0 { // it was abandoned, and its goroutine has ended now
 			continue
 		}
 		g.explain(e.failed, g.running[i])

@@ -35,7 +35,7 @@ func JSONSchema(schema []byte) (Strategy, error) {
 // SchemaOptions are what JSONSchemaWith takes beside the schema. The zero value
 // makes it JSONSchema.
 type SchemaOptions struct {
-	// Repair mends the answer's JSON, as JSONWithRepair does. Default: not.
+	// Repair repairs the answer's JSON, as JSONWithRepair does. Default: not.
 	Repair bool
 	// Documents are JSON Schemas that the schema may refer to by their URL. The
 	// URL is a name: nothing is loaded from it. A relative one ("address.json")
@@ -145,10 +145,10 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 		if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 			at, _, _ := strings.Cut(invalid.URL, "#")
 			if d, ok := documents[at]; ok {
-				return nil, badDocument(d.name, "is no schema", plain(err, d.value))
+				return nil, badDocument(d.name, "is no schema", plainError(err, d.value))
 			}
 		}
-		return nil, plain(err, doc)
+		return nil, plainError(err, doc)
 	}
 	// A $ref that leads back to itself shows only when a value is checked.
 	for _, value := range []any{nil, "", []any{}, map[string]any{}} {
@@ -171,19 +171,19 @@ func readSchema(text string) (any, error) {
 	return doc.Value, nil
 }
 
-// given is a document that was given with the schema.
-type given struct {
+// givenDocument is a document that was given with the schema.
+type givenDocument struct {
 	name  string
 	value any
 }
 
 // addDocuments makes the documents known by their URLs.
-func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (map[string]given, error) {
+func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (map[string]givenDocument, error) {
 	base, err := url.Parse(schemaURL)
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]given{}
+	known := map[string]givenDocument{}
 	for _, name := range slices.Sorted(maps.Keys(documents)) {
 		at, err := base.Parse(name)
 		if err != nil {
@@ -199,7 +199,7 @@ func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (m
 		if err := compiler.AddResource(at.String(), doc); err != nil {
 			return nil, badDocument(name, "can't be taken", err)
 		}
-		known[at.String()] = given{name, doc}
+		known[at.String()] = givenDocument{name, doc}
 	}
 	return known, nil
 }
@@ -266,9 +266,9 @@ func (refuse) Load(address string) (any, error) {
 	return nil, fmt.Errorf("%q is not in the schema itself, and nothing is loaded from files or from the network", strings.TrimPrefix(address, "schema:///"))
 }
 
-// plain says what is wrong with a schema, in the words of the complaints about
+// plainError says what is wrong with a schema, in the words of the complaints about
 // an answer where the meta-schema found it.
-func plain(err error, schema any) error {
+func plainError(err error, schema any) error {
 	var invalid *jsonschema.SchemaValidationError
 	var violation *jsonschema.ValidationError
 	var load *jsonschema.LoadURLError

@@ -101,7 +101,7 @@ type secret struct {
 
 // credentialKinds are a table of our own, since those of the scanners for
 // repositories (gitleaks, MIT, has the largest) are made for code: they guess at
-// what stands behind a word such as "key", have no checksums, and bring a program
+// what follows a word such as "key", have no checksums, and bring a program
 // of their own with them. The forms are those that the issuers document, or that
 // gitleaks has collected (https://github.com/gitleaks/gitleaks).
 var credentialKinds = []struct {

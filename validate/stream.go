@@ -36,12 +36,12 @@ func Watch(checks []Strategy, req *llm.Request) Watcher {
 	return watch(checks, req, anyRepairs(checks))
 }
 
-// watch leaves out the checks of JSON if what is none may be mended in the end.
+// watch leaves out the checks of JSON if a text that is not JSON may be repaired in the end.
 func watch(checks []Strategy, req *llm.Request, repair bool) Watcher {
 	var w watchers
 	for _, check := range checks {
 		var begun Watcher
-		if a, ok := check.(all); ok {
+		if a, ok := check.(allCheck); ok {
 			begun = watch(a.checks, req, repair)
 		} else if s, ok := check.(Streaming); ok {
 			begun = s.Begin(req)
@@ -68,7 +68,7 @@ func (w watchers) Feed(text string) *Complaint {
 	return nil
 }
 
-// Begin watches for what can't become JSON, unless it may be mended.
+// Begin watches for what can't become JSON, unless it may be repaired.
 func (c jsonCheck) Begin(*llm.Request) Watcher {
 	if c.repair {
 		return nil
@@ -76,7 +76,7 @@ func (c jsonCheck) Begin(*llm.Request) Watcher {
 	return &syntax{check: c.Name()}
 }
 
-// Begin watches for what can't become JSON, unless it may be mended. Whether it
+// Begin watches for what can't become JSON, unless it may be repaired. Whether it
 // fits the schema shows at its end.
 func (c *schemaCheck) Begin(*llm.Request) Watcher {
 	if c.repair {
@@ -101,7 +101,7 @@ func (s *syntax) Feed(text string) *Complaint {
 }
 
 // Begin watches for a text that is longer than the maximum.
-func (c length) Begin(*llm.Request) Watcher {
+func (c lengthCheck) Begin(*llm.Request) Watcher {
 	if c.max == 0 {
 		return nil
 	}
@@ -137,4 +137,4 @@ func (w *tooMuch) Feed(text string) *Complaint {
 }
 
 // Begin watches for all members that can be watched.
-func (c all) Begin(req *llm.Request) Watcher { return watch(c.checks, req, c.repairs()) }
+func (c allCheck) Begin(req *llm.Request) Watcher { return watch(c.checks, req, c.repairs()) }

@@ -44,21 +44,21 @@ func visible(r rune) bool {
 	return !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r)
 }
 
-// Length passes a text of min to max code points, both included; 0 is no limit
+// Length passes a text of min to max code points, both included; 0 means no limit
 // on that side. At least one limit must be given. White space counts.
 func Length(min, max int) (Strategy, error) {
 	if err := limits("length", "min_length", "max_length", min, max); err != nil {
 		return nil, err
 	}
-	return length{min, max}, nil
+	return lengthCheck{min, max}, nil
 }
 
-type length struct{ min, max int }
+type lengthCheck struct{ min, max int }
 
-func (length) Name() string  { return "length" }
-func (length) instant() bool { return true }
+func (lengthCheck) Name() string  { return "length" }
+func (lengthCheck) instant() bool { return true }
 
-func (c length) Check(_ context.Context, a *Answer) (Verdict, error) {
+func (c lengthCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	n := utf8.RuneCountInString(a.Text)
 	switch {
 	case n < c.min:
@@ -132,7 +132,7 @@ func contains(texts []string, caseSensitive bool) (Strategy, error) {
 		case !utf8.ValidString(text):
 			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", say.Short(text, 60)))
 		}
-		w := wanted{text, text}
+		w := wantedText{text, text}
 		if !caseSensitive {
 			w.folded = strings.Map(fold, text)
 		}
@@ -142,11 +142,11 @@ func contains(texts []string, caseSensitive bool) (Strategy, error) {
 }
 
 type containing struct {
-	wanted        []wanted
+	wanted        []wantedText
 	caseSensitive bool
 }
 
-type wanted struct{ text, folded string }
+type wantedText struct{ text, folded string }
 
 func (containing) Name() string    { return "contains" }
 func (c containing) instant() bool { return len(c.wanted) <= say.MaxListed }

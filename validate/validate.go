@@ -1,5 +1,5 @@
 // Package validate checks a model's answer. A Strategy looks at an answer and
-// returns complaints: what is wrong, where, and how to mend it, in words that
+// returns complaints: what is wrong, where, and how to fix it, in words that
 // the model can act on. Run makes all checks and tells an answer that is wrong
 // from a check that could not be made.
 //
@@ -14,7 +14,7 @@
 // those that ask a model to judge (judge); package standard is all of them.
 //
 // What JSON and JSONSchema accept, the caller can decode: the verdict carries
-// the decoded value and the text that it was decoded from. JSONWithRepair mends
+// the decoded value and the text that it was decoded from. JSONWithRepair fixes
 // what a model got wrong, and says what it changed.
 //
 // A check that is Streaming tells while an answer still comes that it can no
@@ -108,7 +108,7 @@ type Complaint struct {
 	Pointer    string `json:"pointer,omitempty"`    // where, as a JSON pointer (RFC 6901); "" is the whole answer
 	Line       int    `json:"line,omitempty"`       // where in the text, from 1; 0: not known
 	Column     int    `json:"column,omitempty"`     // in code points, from 1; 0: not known
-	Suggestion string `json:"suggestion,omitempty"` // how to mend it, said to the model
+	Suggestion string `json:"suggestion,omitempty"` // how to fix it, said to the model
 }
 
 // String returns the check, the place, the problem and the suggestion in one

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 )
 
@@ -33,8 +34,6 @@ var packages = map[string]string{
 // MaxBytes is the longest block of code that is parsed, in bytes. A longer one is
 // a complaint.
 const MaxBytes = 64 << 10
-
-const maxListed = 20
 
 func init() {
 	validate.MustRegister(validate.Definition{
@@ -207,7 +206,7 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 			return validate.Verdict{}, err
 		}
 		for _, p := range problems {
-			if len(complaints) == maxListed {
+			if len(complaints) == say.MaxListed {
 				left++
 				continue
 			}

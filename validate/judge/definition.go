@@ -68,7 +68,7 @@ func buildTask(p validate.Params) (validate.Strategy, error) {
 		return nil, err
 	}
 	var o TaskOptions
-	if o.Criteria, err = texts(p, "criteria"); err != nil {
+	if o.Criteria, err = textList(p, "criteria"); err != nil {
 		return nil, err
 	}
 	if o.WithRequest, err = p.Flag("with_request"); err != nil {
@@ -87,7 +87,7 @@ func buildContradiction(p validate.Params) (validate.Strategy, error) {
 		return nil, err
 	}
 	var o ContradictionOptions
-	if o.Sources, err = texts(p, "sources"); err != nil {
+	if o.Sources, err = textList(p, "sources"); err != nil {
 		return nil, err
 	}
 	if o.Text, err = p.Optional("text_to_check"); err != nil {
@@ -103,7 +103,7 @@ func buildContradiction(p validate.Params) (validate.Strategy, error) {
 	return Contradiction(first, topic, o)
 }
 
-func texts(p validate.Params, name string) ([]string, error) {
+func textList(p validate.Params, name string) ([]string, error) {
 	if p.Value(name) == nil {
 		return nil, nil
 	}

@@ -11,7 +11,7 @@
 // one should be.
 //
 // A judge must answer in JSON of a fixed schema, which is asked for in the
-// provider's own way and checked strictly: the text "false" is no truth value. A
+// provider's own way and checked strictly: the text "false" is not a truth value. A
 // verdict that can't be used is asked for again, with what is wrong with it, and a
 // call that failed is made again after a wait, each as often as
 // Options.MaxAttempts allows in all. Then the check could not be made: that says
@@ -144,7 +144,7 @@ func Task(judge llm.Model, task string, opts TaskOptions) (validate.Strategy, er
 	if err != nil {
 		return nil, err
 	}
-	return &check{panel: p, instructions: taskInstructions(task, opts.Criteria, opts.WithRequest), request: opts.WithRequest}, nil
+	return &judgeCheck{panel: p, instructions: taskInstructions(task, opts.Criteria, opts.WithRequest), request: opts.WithRequest}, nil
 }
 
 // Contradiction makes a check, named "ai_contradiction_check", that passes an
@@ -170,7 +170,7 @@ func Contradiction(judge llm.Model, topic string, opts ContradictionOptions) (va
 	if err != nil {
 		return nil, err
 	}
-	c := &check{panel: p, request: opts.FromRequest}
+	c := &judgeCheck{panel: p, request: opts.FromRequest}
 	for i, source := range opts.Sources {
 		c.texts = append(c.texts, text{fmt.Sprintf("SOURCE %d", i+1), source})
 	}
@@ -199,20 +199,20 @@ func noneBlank(check, param string, texts []string) error {
 	return nil
 }
 
-// check is what both checks are: instructions, and texts beside the answer.
-type check struct {
+// judgeCheck is what both checks are: instructions, and texts beside the answer.
+type judgeCheck struct {
 	*panel
 	instructions string
 	texts        []text
 	request      bool // the request is one of the texts
 }
 
-func (c *check) Name() string { return c.name }
+func (c *judgeCheck) Name() string { return c.name }
 
 // Costly is true: a judge is paid for.
-func (c *check) Costly() bool { return true }
+func (c *judgeCheck) Costly() bool { return true }
 
-func (c *check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
+func (c *judgeCheck) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
 	if strings.TrimSpace(a.Text) == "" {
 		return validate.Verdict{Complaints: []validate.Complaint{{
 			Problem: "the answer has no text", Suggestion: "answer with text",

@@ -38,7 +38,7 @@ type NoVerdictError struct {
 	Judges         []*JudgeError // those that gave no verdict
 }
 
-// Error says how the vote stands, and why each judge that is missing is.
+// Error says what the vote is so far, and why each judge that is missing is.
 func (e *NoVerdictError) Error() string {
 	why := make([]string, len(e.Judges))
 	for i, j := range e.Judges {
@@ -62,7 +62,7 @@ func (e *NoVerdictError) Unwrap() []error {
 // FailureKind returns failure.CheckUnavailable.
 func (e *NoVerdictError) FailureKind() failure.Kind { return failure.CheckUnavailable }
 
-// tally is how a vote stands.
+// tally is what a vote is so far.
 type tally struct {
 	judges, agree        int // of how many judges how many must pass the answer
 	passed, failed, lost int // lost gave no verdict

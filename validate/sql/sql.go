@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 	"llmcall/validate/internal/sqlparse"
 )
@@ -46,12 +47,9 @@ var Kinds = []string{
 	"select", "select_for_update", "select_into", "set", "show", "transaction", "truncate", "update",
 }
 
-const (
-	// MaxBytes is the longest block of SQL that is parsed, in bytes. A longer one
-	// is a complaint.
-	MaxBytes  = sqlparse.MaxLength
-	maxListed = 20
-)
+// MaxBytes is the longest block of SQL that is parsed, in bytes. A longer one is a
+// complaint.
+const MaxBytes = sqlparse.MaxLength
 
 var labels = []string{"sql", "postgresql", "postgres", "psql", "pgsql", "plpgsql", "mysql", "mariadb", "sqlite", "tsql", "ansi-sql"}
 
@@ -296,7 +294,7 @@ func each(ctx context.Context, a *validate.Answer, look func(context.Context, va
 			continue
 		}
 		err := look(ctx, b, func(c validate.Complaint) {
-			if len(complaints) == maxListed {
+			if len(complaints) == say.MaxListed {
 				left++
 				return
 			}

@@ -74,7 +74,7 @@ func (f fault) in(text string) Fault {
 	return Fault{Problem: f.problem, Pointer: f.pointer, Line: line, Column: column, Suggestion: f.suggestion}
 }
 
-// document reads a value with nothing behind it.
+// document reads a value with nothing after it.
 func (p *parser) document() (any, bool) {
 	p.space()
 	if p.done() {
@@ -102,7 +102,7 @@ func (p *parser) document() (any, bool) {
 	}
 }
 
-// anotherValue matches a comma with an object, an array or a string behind it.
+// anotherValue matches a comma with an object, an array or a string after it.
 var anotherValue = regexp.MustCompile(`^,[ \t\r\n]*[{\["]`)
 
 // listItem matches the beginning of a list in prose or Markdown.
@@ -212,7 +212,7 @@ func (p *parser) again(at int, key string) {
 	if p.repeats++; p.repeats > say.MaxListed {
 		return
 	}
-	p.repeated = append(p.repeated, repeats(at, pointer(p.path), key))
+	p.repeated = append(p.repeated, repeats(at, pointerTo(p.path), key))
 }
 
 func repeats(at int, pointer, key string) fault {
@@ -273,7 +273,7 @@ func (p *parser) leave() bool {
 }
 
 // next reads what follows a value inside an object or array: a comma with more
-// behind it, or the closing bracket, which it does not step over.
+// after it, or the closing bracket, which it does not step over.
 func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
 	p.space()
 	switch {
@@ -315,7 +315,7 @@ func (p *parser) badName() bool {
 	return false
 }
 
-// borrowed are the literals of other languages, with how to mend them.
+// borrowed are the literals of other languages, with what to write instead.
 var borrowed = map[string]string{
 	"True": "write true", "TRUE": "write true", "False": "write false", "FALSE": "write false",
 	"None": "write null", "Null": "write null", "NULL": "write null", "nil": "write null", "undefined": "write null",
@@ -399,7 +399,7 @@ func (p *parser) number() (any, bool) {
 	}
 	n := p.text[at:p.pos]
 	if !holds(n) {
-		p.fault = outOfRange(at, pointer(p.path), n)
+		p.fault = outOfRange(at, pointerTo(p.path), n)
 		return nil, false
 	}
 	return json.Number(n), true
@@ -596,7 +596,7 @@ func (p *parser) cut(at int, how string) bool {
 
 // fail records why there is no value, and returns false.
 func (p *parser) fail(at int, problem, suggestion string) bool {
-	p.fault = fault{at: at, pointer: pointer(p.path), problem: problem, suggestion: suggestion}
+	p.fault = fault{at: at, pointer: pointerTo(p.path), problem: problem, suggestion: suggestion}
 	return false
 }
 
@@ -618,8 +618,8 @@ func Position(text string, at int) (line, column int) {
 	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }
 
-// pointer writes a path as a JSON pointer.
-func pointer(path []step) string {
+// pointerTo writes a path as a JSON pointer.
+func pointerTo(path []step) string {
 	tokens := make([]string, len(path))
 	for i, s := range path {
 		tokens[i] = s.key

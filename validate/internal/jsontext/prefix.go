@@ -85,10 +85,10 @@ const (
 	inE
 	inSign
 	inExponent
-	atEnd     // behind the value
-	inClosing // the marks of the closing fence
-	inRest    // the rest of its line
-	behind    // behind the fence
+	atEnd      // after the value
+	inClosing  // the marks of the closing fence
+	inRest     // the rest of its line
+	afterFence // after the fence
 )
 
 // Feed reads the next piece of the answer, which may end anywhere, within a
@@ -197,7 +197,7 @@ func (p *Prefix) step(r rune) bool {
 		return p.closing >= p.marks && p.rest(r)
 	case inRest:
 		return p.rest(r)
-	case behind:
+	case afterFence:
 		return Blank(r)
 	}
 	return false
@@ -212,7 +212,7 @@ func (p *Prefix) label(r rune) bool {
 
 func (p *Prefix) rest(r rune) bool {
 	if r == '\n' {
-		p.state = behind
+		p.state = afterFence
 	}
 	return space(r)
 }
@@ -389,7 +389,7 @@ func (p *Prefix) unquote() bool {
 	c := &p.open[len(p.open)-1]
 	c.key, p.state = string(p.buf), atColon
 	if _, again := c.object[c.key]; again {
-		p.complain(repeats(p.from, pointer(p.path()), c.key))
+		p.complain(repeats(p.from, pointerTo(p.path()), c.key))
 	}
 	return true
 }
@@ -412,7 +412,7 @@ func (p *Prefix) spell(r rune) bool {
 	return p.scalar(nil, p.pos+1)
 }
 
-// number reads a character of a number, or the one behind it.
+// number reads a character of a number, or the one after it.
 func (p *Prefix) number(r rune) bool {
 	digit := '0' <= r && r <= '9'
 	switch s := p.state; {
@@ -436,7 +436,7 @@ func (p *Prefix) number(r rune) bool {
 	default:
 		n := p.text.String()[p.from:p.pos]
 		if !holds(n) {
-			p.complain(outOfRange(p.from, pointer(p.path()), n))
+			p.complain(outOfRange(p.from, pointerTo(p.path()), n))
 			return true
 		}
 		p.scalar(json.Number(strings.Clone(n)), p.pos)

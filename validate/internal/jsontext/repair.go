@@ -73,13 +73,13 @@ func costly(text string) bool {
 	return false
 }
 
-// Repair makes JSON of a text that is none but was meant to be. Each change must
+// Repair makes JSON of a text that is not JSON but was meant to be. Each change must
 // be one that loses and invents nothing; if one is not, or the text is cut off,
 // or there are two values in it, the document stays broken.
 //
-// The library knows how to mend, but not where to stop: it closes what was cut
+// The library knows how to repair, but not where to stop: it closes what was cut
 // off, makes a list of two values and a string of a comment. So what it did is
-// held against the text, token by token.
+// compared with the text, token by token.
 func Repair(text string) *Document {
 	doc := &Document{source: text, Broken: true}
 	if len(text) > maxRepair || costly(text) || !utf8.ValidString(text) {
@@ -93,7 +93,7 @@ func Repair(text string) *Document {
 		return doc
 	}
 	region := text[start:end]
-	m := mending{text: text, i: start, end: end}
+	m := comparison{text: text, i: start, end: end}
 	m.around("text before the JSON", 0, start)
 	p := parser{text: region, end: len(region)}
 	value, whole := p.document()
@@ -263,8 +263,8 @@ func blocks(text string) []block {
 	return found
 }
 
-// mending holds a repaired text against the text that it was made of.
-type mending struct {
+// comparison compares a repaired text with the text that it was made of.
+type comparison struct {
 	text    string // the answer
 	i, end  int    // how far it is compared, and where its JSON ends
 	out     string // the repaired JSON
@@ -279,7 +279,7 @@ type mending struct {
 type anchor struct{ out, text int }
 
 // origin returns where in the text a place of the repaired JSON comes from.
-func (m *mending) origin(out int) int {
+func (m *comparison) origin(out int) int {
 	var last anchor
 	for _, a := range m.anchors {
 		if a.out <= out {
@@ -289,7 +289,7 @@ func (m *mending) origin(out int) int {
 	return last.text + out - last.out
 }
 
-func (m *mending) note(problem string, at int, was, is string) {
+func (m *comparison) note(problem string, at int, was, is string) {
 	if len(m.changes) == say.MaxListed {
 		m.left++
 		return
@@ -299,7 +299,7 @@ func (m *mending) note(problem string, at int, was, is string) {
 }
 
 // around notes what is left out of the text around its JSON.
-func (m *mending) around(problem string, start, end int) {
+func (m *comparison) around(problem string, start, end int) {
 	start, end = trim(m.text, start, end)
 	if start < end {
 		m.note(problem, start, m.text[start:end], "")
@@ -311,7 +311,7 @@ func (m *mending) around(problem string, start, end int) {
 var escapes = regexp.MustCompile(`^[{\[](?:[\s{\[]|\\[nrt])*\\"`)
 
 // escapedOnceMore takes JSON that was escaped like the content of a string.
-func (m *mending) escapedOnceMore(region string) bool {
+func (m *comparison) escapedOnceMore(region string) bool {
 	if !escapes.MatchString(region) {
 		return false
 	}
@@ -326,7 +326,7 @@ func (m *mending) escapedOnceMore(region string) bool {
 
 // compare goes through the tokens of the repaired JSON, and notes what they were
 // made of. It is false where it does not know why.
-func (m *mending) compare() bool {
+func (m *comparison) compare() bool {
 	var open []byte
 	last := byte(0)
 	for {
@@ -371,10 +371,10 @@ func (m *mending) compare() bool {
 	return m.i >= m.end
 }
 
-func (m *mending) at(c byte) bool { return m.i < m.end && m.text[m.i] == c }
+func (m *comparison) at(c byte) bool { return m.i < m.end && m.text[m.i] == c }
 
 // same steps over a character that both texts have.
-func (m *mending) same(c byte) bool {
+func (m *comparison) same(c byte) bool {
 	if !m.at(c) {
 		return false
 	}
@@ -384,7 +384,7 @@ func (m *mending) same(c byte) bool {
 }
 
 // missing steps over a character that was put in, if that is allowed.
-func (m *mending) missing(problem, is string, allowed bool) bool {
+func (m *comparison) missing(problem, is string, allowed bool) bool {
 	if allowed {
 		m.note(problem, m.i, "", is)
 		m.j += len(is)
@@ -393,7 +393,7 @@ func (m *mending) missing(problem, is string, allowed bool) bool {
 }
 
 // gap steps over what is between tokens.
-func (m *mending) gap() {
+func (m *comparison) gap() {
 	for m.j < len(m.out) && space(rune(m.out[m.j])) {
 		m.j++
 	}
@@ -419,7 +419,7 @@ func (m *mending) gap() {
 }
 
 // literal steps over a number, or true, false or null.
-func (m *mending) literal() bool {
+func (m *comparison) literal() bool {
 	is := m.out[m.j:]
 	if n := strings.IndexAny(is, ",]} \t\r\n"); n >= 0 {
 		is = is[:n]
@@ -438,7 +438,7 @@ func (m *mending) literal() bool {
 }
 
 // str steps over a string, or the name of a property.
-func (m *mending) str(name bool) bool {
+func (m *comparison) str(name bool) bool {
 	start, from := m.i, m.j
 	rest := m.text[m.i:m.end]
 	quote, size := utf8.DecodeRuneInString(rest)
@@ -461,7 +461,7 @@ func (m *mending) str(name bool) bool {
 		return false
 	}
 	for m.j++; m.out[m.j] != '"'; {
-		unit, r := unit(m.out[m.j:])
+		unit, r := firstUnit(m.out[m.j:])
 		rest = m.text[m.i:m.end]
 		switch {
 		case strings.HasPrefix(rest, unit):
@@ -519,9 +519,9 @@ func quoteMark(r rune) bool {
 	return r == '\'' || r == '`' || r == '´' || unicode.In(r, unicode.Pi, unicode.Pf)
 }
 
-// unit returns the character, or the escape of one, that the rest of a JSON
+// firstUnit returns the character, or the escape of one, that the rest of a JSON
 // string begins with, and what it stands for.
-func unit(s string) (string, rune) {
+func firstUnit(s string) (string, rune) {
 	r, size := utf8.DecodeRuneInString(s)
 	if r != '\\' {
 		return s[:size], r

@@ -70,8 +70,8 @@ func nearestCause(causes []*jsonschema.ValidationError) []violation {
 	return best
 }
 
-// How far a branch is from what was meant: a value of another type is no
-// attempt at it, and one with another constant is an attempt at another member
+// How far a branch is from what was meant: a value of another type is not
+// an attempt at it, and one with another constant is an attempt at another member
 // of a union whose members name themselves.
 const (
 	otherConstant = 1_000

@@ -208,8 +208,8 @@ func (w words) sayContains(problem string, within []violation) string {
 	return problem
 }
 
-// such ends a way to mend with the schema of contains; otherwise stands where
-// that can't be shown.
+// such ends a suggestion with the schema of contains, or returns otherwise if that
+// can't be shown.
 func (w words) such(schema, begin, otherwise string) string {
 	if contains, ok := w.keyword(schema, "contains"); ok {
 		return begin + " the schema " + Whole(contains)
