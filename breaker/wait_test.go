@@ -384,14 +384,14 @@ func TestQueueThatIsBeingLetThroughWaitsAgainWhenTheCircuitOpens(t *testing.T) {
 		synctest.Wait()
 		time.AfterFunc(10*s, b.Reset)
 		time.AfterFunc(10*s+95*time.Millisecond, func() {
-			go func() { // comes last
+			b.Leave(enter(t, b), breaker.Failed, because(boom))
+			go func() { // comes when the circuit is OPEN again
 				_, took, err := await(short, b)
 				if _, isOpen := errors.AsType[*breaker.OpenError](err); !isOpen {
 					t.Error(err)
 				}
 				refusedAt <- took
 			}()
-			b.Leave(enter(t, b), breaker.Failed, because(boom))
 		})
 		time.Sleep(11 * s)
 		if got := through.Load(); got != 10 {
