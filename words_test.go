@@ -41,8 +41,6 @@ var wordsToDo = []string{
 	"docs/conformance.md",
 	"endpoint",
 	"pace",
-	"provider/openai",
-	"provider/wire",
 	"retry",
 	"transport",
 	"validate",
