@@ -40,7 +40,6 @@ var wordsToDo = []string{
 	"docs/conformance.md",
 	"endpoint",
 	"pace",
-	"provider/openai",
 	"retry",
 	"transport",
 	"validate",

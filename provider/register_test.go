@@ -3,6 +3,7 @@ package provider
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -22,8 +23,9 @@ func TestOpenNamesTheImportThatIsMissing(t *testing.T) {
 	alone(t)
 	for _, o := range ours {
 		_, err := Open(o.name+"/m", Options{})
+		here := reflect.TypeFor[Provider]().PkgPath()
 		want := fmt.Sprintf(`model "%s/m": the program does not import the adapter of provider "%s": `+
-			`add the import _ "llmcall/provider/%s", or _ "llmcall/provider/all" for every provider`, o.name, o.name, o.folder)
+			`add the import _ "%s/%s", or _ "%s/all" for every provider`, o.name, o.name, here, o.folder, here)
 		if err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

@@ -2,12 +2,16 @@ package all_test
 
 import (
 	"os/exec"
+	"reflect"
 	"strings"
 	"testing"
+
+	"llmcall/provider"
 )
 
 // A program links the SDKs of the providers that it imports, and no others.
 func TestAProgramLinksTheSDKsThatItNames(t *testing.T) {
+	own := strings.TrimSuffix(reflect.TypeFor[provider.Provider]().PkgPath(), "/provider")
 	sdks := map[string]string{"openai": "github.com/openai/openai-go/", "anthropic": "github.com/anthropics/", "gemini": "google.golang.org/genai"}
 	linked := func(packages ...string) string {
 		out, err := exec.Command("go", append([]string{"list", "-deps"}, packages...)...).Output()
@@ -17,7 +21,7 @@ func TestAProgramLinksTheSDKsThatItNames(t *testing.T) {
 		return string(out)
 	}
 	for adapter := range sdks {
-		deps := linked("llmcall", "llmcall/provider/"+adapter)
+		deps := linked(own, own+"/provider/"+adapter)
 		for other, sdk := range sdks {
 			if strings.Contains(deps, sdk) != (other == adapter) {
 				t.Errorf("a program with %s alone: the SDK of %s is linked: %v", adapter, other, other != adapter)
@@ -25,10 +29,10 @@ func TestAProgramLinksTheSDKsThatItNames(t *testing.T) {
 		}
 	}
 	for other, sdk := range sdks {
-		if strings.Contains(linked("llmcall/provider"), sdk) {
+		if strings.Contains(linked(own+"/provider"), sdk) {
 			t.Errorf("the register links the SDK of %s", other)
 		}
-		if !strings.Contains(linked("llmcall/provider/all"), sdk) {
+		if !strings.Contains(linked(own+"/provider/all"), sdk) {
 			t.Errorf("provider/all does not link the SDK of %s", other)
 		}
 	}

@@ -58,8 +58,7 @@ func counted(handle http.HandlerFunc) (http.HandlerFunc, *atomic.Int32) {
 	}, calls
 }
 
-// pages are what a proxy before a provider, or a part of it that breaks, answers for any
-// of them.
+// pages are answers that any provider, or a proxy in front of it, may give.
 var pages = []Refusal{
 	{502, "<html>\n<head><title>502 Bad Gateway</title></head>\n</html>\n", []string{"Content-Type", "text/html"},
 		failure.Error{Kind: failure.Transient, Message: "<html> <head><title>502 Bad Gateway</title></head> </html>"}},
