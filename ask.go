@@ -79,7 +79,7 @@ type shape[T any] struct {
 	fits    validate.Strategy // the schema's check
 }
 
-// wrapping is the object around an answer that is none itself.
+// wrapping is the object around an answer that isn't an object.
 type wrapping[T any] struct {
 	Value T `json:"value"`
 }

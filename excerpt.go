@@ -77,7 +77,7 @@ func pointerOffset(text, pointer string) (int, bool) {
 	return begin + int(follow(json.NewDecoder(strings.NewReader(text[begin:])), names)), true
 }
 
-// follow returns the offset behind which the value stands that names lead to.
+// follow returns the offset after which the value comes that names lead to.
 func follow(d *json.Decoder, names []string) int64 {
 	at := d.InputOffset()
 	if len(names) == 0 {

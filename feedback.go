@@ -132,7 +132,7 @@ func newFeedback(answer *llm.Response, complaints []validate.Complaint, passed [
 }
 
 // distinct leaves out what another check has said in the same words: two checks
-// of JSON complain alike of a text that is none.
+// of JSON have the same complaint about text that isn't JSON.
 func distinct(complaints []validate.Complaint) []validate.Complaint {
 	seen := map[validate.Complaint]bool{}
 	var kept []validate.Complaint

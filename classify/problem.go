@@ -115,7 +115,7 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 		Status   json.RawMessage `json:"status"` // Gemini's name for the type
 		Message  json.RawMessage `json:"message"`
 		Metadata struct {
-			Raw     json.RawMessage            `json:"raw"` // OpenRouter: what the server behind it said
+			Raw     json.RawMessage            `json:"raw"` // OpenRouter: what the server that it called said
 			Headers map[string]json.RawMessage `json:"headers"`
 		} `json:"metadata"`
 		Details json.RawMessage `json:"details"`

@@ -266,8 +266,8 @@ func readInput(ctx context.Context, r io.Reader) (string, error) {
 	}
 }
 
-// errNoModel says what to set. What the command can't do without is no fault of
-// a flag.
+// errNoModel says what to set. That the command has no model is not the fault of a
+// flag.
 var errNoModel = errors.New("no model: set the key of a provider, such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY (llmcall providers lists them), or --model, or LLMCALL_MODEL; or try --practice FILE, which calls no provider")
 
 // open opens the model that the flags and the environment name.
