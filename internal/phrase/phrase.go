@@ -116,10 +116,10 @@ func (p *Phrase) Of(values ...any) string {
 	var b strings.Builder
 	next := 0
 	left := false // the optional part that this one belongs to is left out
-	for _, part := range p.parts {
-		if part.place == "" {
-			if !part.optional || !left {
-				b.WriteString(part.before)
+	for _, piece := range p.parts {
+		if piece.place == "" {
+			if !piece.optional || !left {
+				b.WriteString(piece.before)
 			}
 			continue
 		}
@@ -128,16 +128,16 @@ func (p *Phrase) Of(values ...any) string {
 			value = fmt.Sprint(values[next])
 		}
 		next++
-		if left = part.optional && value == ""; left {
+		if left = piece.optional && value == ""; left {
 			continue
 		}
-		switch part.place {
+		switch piece.place {
 		case "quoted":
 			value = strconv.Quote(value)
 		case "pattern":
 			value = Pattern(value)
 		}
-		b.WriteString(part.before + value)
+		b.WriteString(piece.before + value)
 	}
 	return b.String()
 }
