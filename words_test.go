@@ -37,7 +37,6 @@ var wordsToDo = []string{
 	"docs/conformance.md",
 	"endpoint",
 	"pace",
-	"retry",
 	"transport",
 	"validate",
 	"validate/internal/jsontext",
