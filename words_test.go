@@ -35,7 +35,6 @@ var wordsToDo = []string{
 	"docs/checks.md",
 	"docs/benchmarks.md",
 	"docs/conformance.md",
-	"transport",
 	"validate",
 	"validate/internal/jsontext",
 	"validate/internal/schemawords",
