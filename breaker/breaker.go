@@ -23,18 +23,18 @@
 //
 // A caller with heavy traffic raises the threshold to a second or two of calls.
 //
-// The table holds for calls that fail independently of how long they last. Where
-// failures are quicker than answers (a connection is refused in a millisecond, a
-// model answers in seconds), the first calls of a burst to end are the failures
-// among them, and there are no answers yet to hold them against: a burst of a
-// hundred calls of which a fifth is refused at once opens the breaker of the
-// defaults. Who sends such bursts raises the threshold to the failures that a burst
-// may have.
+// The table holds for calls that fail independently of how long they last.
+// Where failures are quicker than answers (a connection is refused in a
+// millisecond, a model answers in seconds), the first calls of a burst to end
+// are the failures among them, and there are no answers yet to hold them
+// against: a burst of a hundred calls of which a fifth is refused at once opens
+// the breaker of the defaults. A caller that sends such bursts raises the
+// threshold to the failures that a burst may have.
 //
 // # Calls
 //
-// [Do] makes a call and judges its error by the context alone. Who knows more
-// uses [Breaker.Enter] before the call and [Breaker.Leave] after it, with the
+// [Do] makes a call and judges its error by the context alone. A caller that knows
+// more uses [Breaker.Enter] before the call and [Breaker.Leave] after it, with the
 // [Outcome] that it has decided: a success, a failure, a failure that opens the
 // circuit at once, or neither. The breaker does not judge again. What was
 // admitted in an earlier state never counts in a later one.
@@ -81,9 +81,9 @@ const (
 // countAlone is the FailureRate of a filled Config for any negative number.
 const countAlone = -1
 
-// Config is how a breaker behaves. The zero value of every field means its
-// default. Two configurations that mean the same are equal (==) once they are
-// [Config.Filled].
+// Config is the configuration of a [Breaker]. The zero value of every field
+// means its default. Two configurations that mean the same are equal (==) once
+// they are [Config.Filled].
 type Config struct {
 	// FailureThreshold is how many failures open the circuit, 1 to 10,000.
 	// Default 5.
@@ -129,7 +129,7 @@ type Config struct {
 	SlowCall time.Duration
 }
 
-// ConfigError is an impossible setting.
+// ConfigError is the error for a setting that is not valid.
 type ConfigError struct {
 	Field string // "FailureThreshold"
 	Got   any
@@ -142,7 +142,7 @@ func (e *ConfigError) Error() string {
 }
 
 // Filled returns the configuration with its defaults filled in, so that two that
-// mean the same are equal, or a *[ConfigError].
+// mean the same are equal, or a [*ConfigError].
 func (c Config) Filled() (Config, error) {
 	if err := c.fillNumbers(); err != nil {
 		return Config{}, err
@@ -251,7 +251,8 @@ type Breaker struct {
 	name     string
 }
 
-// New returns a CLOSED breaker, or a *[ConfigError].
+// New returns a breaker that is CLOSED. The error is a [*ConfigError] for a setting
+// that is not valid.
 //
 // The hooks are told of each change of state, in order, one at a time and
 // outside every lock, on the goroutine that caused the change. They may call the

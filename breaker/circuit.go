@@ -34,10 +34,10 @@ type Failure struct {
 // must not make failures of last week count.
 const maxLasted = 10 * time.Minute
 
-// Pass is the leave to make one call, from [Breaker.Enter] or [Breaker.Wait]. It
-// is a plain value, given back once, with [Breaker.Leave], from any goroutine;
-// see [Permit] for one that may be ended twice. The zero Pass is of no call:
-// it counts for nothing.
+// Pass is the permission to make one call, from [Breaker.Enter] or
+// [Breaker.Wait]. It is a plain value, given back once, with [Breaker.Leave],
+// from any goroutine; see [Permit] for one that may be ended twice. The zero
+// Pass is of no call: it counts for nothing.
 //
 // A probe whose pass is never given back loses its place when Config.ProbeLease
 // runs out.
@@ -73,7 +73,8 @@ func (b *Breaker) watch(w uint64) *watch {
 	return s
 }
 
-// Enter lets a call through, or says why not. It does not wait.
+// Enter admits a call and returns its pass, or an [*OpenError] that says why not.
+// It does not wait.
 func (b *Breaker) Enter() (Pass, *OpenError) {
 	if w := b.word.Load(); w&plainMask == 0 {
 		return Pass{word: w}, nil

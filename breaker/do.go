@@ -7,12 +7,12 @@ import (
 )
 
 // Do calls fn if the circuit admits it, and records how it ended. If it does
-// not, fn is not called and the error is an *[OpenError].
+// not, fn is not called and the error is an [*OpenError].
 //
 // An error is a failure, unless ctx has ended: the caller's own cancellation or
 // deadline counts for nothing. A panic in fn is a failure and goes on;
-// runtime.Goexit counts for nothing. Who knows better what an error says of the
-// service uses [Breaker.Enter] and [Breaker.Leave].
+// runtime.Goexit counts for nothing. A caller that knows better what an error
+// says of the service uses [Breaker.Enter] and [Breaker.Leave].
 //
 // How long a call lasted (see [Config].FailureWindow) is measured only while an
 // earlier failure may still count: the window begins where that one ended, so how

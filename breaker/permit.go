@@ -17,7 +17,7 @@ type Permit struct {
 	ended atomic.Bool
 }
 
-// Acquire asks for leave to make a call. The error is an *[OpenError].
+// Acquire asks for permission to make a call. The error is an [*OpenError].
 func (b *Breaker) Acquire() (Permit, error) {
 	p, refusal := b.Enter()
 	if refusal != nil {

@@ -34,14 +34,14 @@ func (w *waiter) call() {
 
 // Wait lets a call through as soon as the circuit admits it: it waits where
 // [Breaker.Enter] would refuse. It returns ctx's error when ctx ends first, and
-// an *[OpenError] at once when the circuit is OPEN and can't admit a probe
+// an [*OpenError] at once when the circuit is OPEN and can't admit a probe
 // before ctx's deadline, or is forced OPEN.
 //
 // Those in the queue are let through in the order in which they came. When the
 // circuit has closed they are spread: the first is let through at once, the
-// others at 100 a second, twice as many each second, up to 4,000. Who leaves
-// gives its place in the queue back. Who comes while the circuit is CLOSED does not
-// queue, and Enter is not held up by those who wait.
+// others at 100 a second, twice as many each second, up to 4,000. A caller
+// whose ctx ends gives its place in the queue back. One that comes while the
+// circuit is CLOSED does not queue, and Enter is not held up by those who wait.
 func (b *Breaker) Wait(ctx context.Context) (Pass, error) {
 	if ctx.Err() != nil {
 		return Pass{}, ctx.Err()

@@ -1,8 +1,8 @@
-// Package classify reads what a provider said when it did not answer, what its
-// headers say of its limits, and what the network under it did, into the one
-// taxonomy (package [llmcall/failure]). It knows the words of OpenAI and the many
-// servers that speak its protocol, of Anthropic, and of Gemini, and needs none of
-// their SDKs.
+// Package classify turns the error responses of providers and the errors of the
+// network into the kinds of failure of package [llmcall/failure], and the headers
+// of responses into what package [llmcall/pace] needs of a provider's limits. It
+// knows the codes and messages of OpenAI and the many servers that speak its
+// protocol, of Anthropic, and of Gemini, and needs none of their SDKs.
 //
 // [Response] is for a program with an HTTP client of its own, [Network] for the
 // error of a request without a response, and [Told] for the pacer. What a header
@@ -23,7 +23,8 @@ import (
 	"llmcall/failure"
 )
 
-// The providers whose words differ. Any other name speaks OpenAI's.
+// The providers that are told apart. Any other name is taken for a server that
+// speaks OpenAI's protocol.
 const (
 	OpenAI    = "openai"
 	Anthropic = "anthropic"
@@ -32,7 +33,7 @@ const (
 
 // Reply is a response that is not the answer that was asked for.
 type Reply struct {
-	Provider string // whose words it is in: OpenAI, Anthropic, Gemini
+	Provider string // whose protocol it is in: OpenAI, Anthropic or Gemini
 	Status   int
 	Header   http.Header
 	Body     []byte // as much as was read of it

@@ -28,8 +28,8 @@ const (
 //
 // The zero value of each field is its default.
 type Budget struct {
-	// Saved is how many retries are saved up at most, 1 to 1,000,000. Default
-	// 100, as many as the AWS SDKs hold.
+	// Saved is the largest number of retries that are saved up, from 1 to
+	// 1,000,000. Default 100, as many as the AWS SDKs hold.
 	Saved float64
 	// PerSuccess is how many retries each success adds, at most 1. Default 0.2,
 	// as in Finagle and Linkerd; negative: none.
@@ -40,11 +40,11 @@ type Budget struct {
 	PerSecond float64
 }
 
-// ConfigError is an impossible setting.
+// ConfigError is the error for a setting that is not valid.
 type ConfigError struct {
 	Field string // "PerSuccess"
 	Got   any
-	Takes string // what would be possible
+	Takes string // what the field takes
 }
 
 // Error names the field, what it got and what it takes.

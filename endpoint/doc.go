@@ -1,4 +1,4 @@
-// Package endpoint is what the callers of a model share.
+// Package endpoint keeps the state that all callers of a model share.
 //
 // An [Endpoint] is one model of a provider, at one address, with one API key: its
 // [Key]. Two keys are two endpoints, since a key that is refused, unpaid or at its
@@ -14,9 +14,13 @@
 // it keeps can be listed ([Registry.All]), looked at ([Endpoint.Snapshot]), reset
 // and forced.
 //
-// What is asked before a request is a [Guard]; those three are guards, in this
-// order. A call asks the guards of its endpoint, holds their permits for one
-// request, and gives them back when the provider has answered or failed. There
-// are three moments: admitted; accepted, when an answer has begun to come, so that
-// what is scarce is free; and settled, when it is counted, once.
+// A [Guard] is asked before each request, and lends a [Permit] for it or refuses.
+// The budget, the pacer and the circuit breaker are guards, asked in this order. A
+// call holds the permits for one request, and gives them back when the provider
+// has answered or failed. A request has three moments:
+//
+//   - admitted: each guard has lent its permit;
+//   - accepted: an answer has begun to come, and what is scarce, such as the place
+//     of a circuit's probe, is free for others;
+//   - settled: the request has ended, and is counted, once.
 package endpoint

@@ -10,19 +10,19 @@ import (
 	"llmcall/pace"
 )
 
-// Options say which guards are asked before a caller's requests. The zero value is
-// all of them, with the defaults of [breaker.Config]. Options that are equal
-// mean the same guards.
+// Options say which guards are asked before a caller's requests. The zero value
+// means all of them, with the defaults of [breaker.Config]. Equal Options mean the
+// same guards.
 type Options struct {
-	// Breaker are the settings of the circuit. Callers with the same settings
-	// share a circuit; callers with others have another of the same endpoint.
+	// Breaker is the configuration of the circuit. Callers with equal settings
+	// share a circuit of the endpoint; other settings have a circuit of their own.
 	Breaker breaker.Config
 	// NoBreaker, NoPacer and NoBudget leave a guard out.
 	NoBreaker, NoPacer, NoBudget bool
 }
 
 // maxCircuits bounds how many circuits of different settings an endpoint has.
-// A further one takes the place of the one that was made first.
+// A further one replaces the one that was made first.
 const maxCircuits = 16
 
 // Endpoint is what all callers of one [Key] share: circuits, a pacer, and a
@@ -72,17 +72,19 @@ type claim struct {
 // Key returns the key that the endpoint was made for.
 func (e *Endpoint) Key() Key { return e.key }
 
-// Guards returns what is asked before a caller's requests, in the order in which
-// it is asked and settled: the budget, the pacer, the circuit. It is the same
-// slice for the same Options, and must not be changed. A Breaker that is
-// impossible leaves the circuit out: [Options.Validate] finds it.
+// Guards returns the guards of a caller's requests, in the order in which they are
+// asked and settled: the budget, the pacer, the circuit. It is the same slice for
+// the same Options, and must not be changed. Where the settings in Options.Breaker
+// are not valid there is no circuit; [Options.Validate] reports them.
 func (e *Endpoint) Guards(o Options) []Guard { return e.serve(o).guards }
 
-// Circuit returns the circuit breaker of a caller's Options; nil with NoBreaker.
+// Circuit returns the circuit breaker of a caller's Options; nil with NoBreaker,
+// or where the settings in Options.Breaker are not valid.
 func (e *Endpoint) Circuit(o Options) *breaker.Breaker { return e.serve(o).circuit }
 
-// Validate returns the [*breaker.ConfigError] of an impossible Breaker, and a
-// [*ConfigError] for one that NoBreaker leaves without effect.
+// Validate returns nil if the options are valid; a [*breaker.ConfigError] for
+// settings in Breaker that are not; a [*ConfigError] for settings in Breaker that
+// NoBreaker leaves without effect.
 func (o Options) Validate() error {
 	if o.NoBreaker && o.Breaker != (breaker.Config{}) {
 		return &ConfigError{"Options.Breaker", "set", "nothing beside NoBreaker, which leaves the circuit out"}
@@ -192,15 +194,15 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 
 // Limit adds what a client has configured of the endpoint: where two clients
 // configure a limit, or a budget, the tighter one holds. Zero values configure
-// nothing. release takes it back; a second call of it does nothing. An
-// impossible budget is a [*ConfigError].
+// nothing. release takes it back; a second call of it does nothing. The error is
+// a [*ConfigError] for a budget that is not valid.
 func (e *Endpoint) Limit(l pace.Limits, b Budget) (release func(), err error) {
 	if b != (Budget{}) {
 		if b, err = b.Filled(); err != nil {
 			return func() {}, err
 		}
 	}
-	c := claim{l.Tighter(pace.Limits{}), b} // what is no limit is 0, also a NaN: a claim is found again
+	c := claim{l.Tighter(pace.Limits{}), b} // what is not a limit is 0, also a NaN: a claim is found again
 	if c == (claim{}) {
 		return func() {}, nil
 	}
@@ -243,20 +245,27 @@ func (e *Endpoint) apply(limits pace.Limits) {
 	e.budget.allow(budget)
 }
 
-// Mark returns a number to give to Progress later.
+// Mark returns a count that grows with each answer that the endpoint's callers get.
+// Take it when a request begins; when the request has failed, [Endpoint.Progress]
+// and [Endpoint.AnsweredSince] say whether others were answered meanwhile.
 func (e *Endpoint) Mark() uint64 { return e.pacer.Mark() }
 
-// Progress reports whether anybody has got an answer from the endpoint since a
-// mark was taken, or within the last 10 s: then a refusal without a time to come
-// back says that there are too many of us, not that nobody is served.
+// Progress reports whether any caller has got an answer from the endpoint since
+// [Endpoint.Mark] returned mark, or within the last 10 s. It is for a request that
+// the provider refused without saying when to come back: if others are answered,
+// there are too many requests, and the call can wait for its turn without using up
+// an attempt; if nobody is, the refusal is a failed attempt.
 func (e *Endpoint) Progress(mark uint64) bool { return e.pacer.ProgressSince(mark) }
 
-// AnsweredSince reports whether anybody has got an answer, or the first piece of
-// one, since a mark was taken.
+// AnsweredSince reports whether any caller has got an answer, or the first piece
+// of one, since [Endpoint.Mark] returned mark. It is for a request that ended
+// without any answer, as at its deadline: if others were answered meanwhile, the
+// provider does not hang. The answers before the mark do not count.
 func (e *Endpoint) AnsweredSince(mark uint64) bool { return e.pacer.Mark() != mark }
 
-// Failed reports whether a circuit of the endpoint has ever counted a failure:
-// from then on it matters how long requests last.
+// Failed reports whether a circuit of the endpoint has ever counted a failure.
+// Until then the circuits do not need [Report.Lasted], and a call can do without
+// reading a clock.
 func (e *Endpoint) Failed() bool { return e.failed.Load() }
 
 // wellNow notes that somebody got an answer.
@@ -291,7 +300,8 @@ func (e *Endpoint) force(f force, why string) {
 	e.enforce()
 }
 
-// Reset makes circuits, pacer and budget as they are when new.
+// Reset closes the circuits, makes the pacer forget what it has learned, fills the
+// budget, and ends ForceOpen and ForceClosed. What clients have configured stays.
 func (e *Endpoint) Reset() {
 	e.force(0, "")
 	e.pacer.Reset()

@@ -8,10 +8,10 @@ import (
 	"llmcall/pace"
 )
 
-// Guard is asked before requests to an endpoint: it lends a permit for each, or
-// refuses it. A circuit breaker, a pacer, a retry budget and an account of money
-// are guards. It is safe for concurrent use, and each [Permit] is settled
-// exactly once. No method is optional: a wrapper embeds the Guard that it
+// Guard is asked before each request to an endpoint: it lends a [Permit] for the
+// request, or refuses it. A circuit breaker, a pacer, a retry budget and an
+// account of money are guards. It is safe for concurrent use, and each Permit is
+// settled exactly once. No method is optional: a wrapper embeds the Guard that it
 // wraps, and would hide an optional one.
 type Guard interface {
 	// Admit lends a permit, or says why not and until when. It does not wait.
@@ -31,17 +31,23 @@ type Guard interface {
 	Settle(Permit, Outcome)
 }
 
-// Permit is what a [Guard] lends for one request, in the guard's own words. The
-// zero value is nothing lent.
+// Permit is what a [Guard] lends for one request. Both fields belong to the guard
+// that lent it: its Accept and Settle get back what its Admit or Wait put there,
+// and nobody else reads them. The zero value is that of a guard that has nothing
+// to note; it is settled like any other.
 type Permit struct {
-	N   int64 // the circuit's word, the pacer's turn, the account's nano-dollars
-	Ref any   // for the rare: a probe, a watched call
+	// N is a number that the guard needs again: an account, for example, puts the
+	// nano-dollars there that it has set aside. It needs no allocation.
+	N int64
+	// Ref is for what does not fit into N, such as a circuit's probe.
+	Ref any
 }
 
-// Ask is what a guard is told of a request before it.
+// Ask is what a guard is told of a request before the request is made. The zero
+// value is the first request of a new call.
 type Ask struct {
-	// Retry says that the request repeats one that the provider failed: the
-	// budget's business.
+	// Retry says that the request repeats one that the provider failed. The
+	// [Budget] bounds such requests.
 	Retry bool
 	// Again says that the request goes on with something that has begun: a later
 	// attempt, a tool's round, a judge. It goes before new calls.
@@ -61,8 +67,8 @@ type Amount struct {
 
 // Refusal is why a guard does not lend a permit.
 type Refusal struct {
-	// Kind decides what follows, by its row of the table: CircuitOpen,
-	// RateLimited, RetryBudgetSpent, AccountSpent.
+	// Kind decides what follows, by its row of the call's [failure.Table]:
+	// CircuitOpen, RateLimited, RetryBudgetSpent or AccountSpent.
 	Kind failure.Kind
 	// Until is when to ask again, as far as is known; zero: waiting does not
 	// help.
@@ -72,10 +78,13 @@ type Refusal struct {
 
 // Outcome is how a request ended. The zero value says that it was not made.
 type Outcome struct {
-	// Effect is what the request says about the provider, by the table's column.
-	// The loop has decided it; no guard judges again.
+	// Effect is what the request means for the provider's health. Package retry
+	// decides it: [failure.Healthy] for an answer; for a failure the field Breaker
+	// of the kind's row in the call's [failure.Table], unless the call knows more
+	// of the attempt. A guard does not judge again.
 	Effect failure.Effect
-	Kind   failure.Kind
+	// Kind is the kind of Err.
+	Kind failure.Kind
 	// Err is the failure. nil with Healthy: an answer. nil with Ignore: the
 	// request was not made.
 	Err error
@@ -83,7 +92,7 @@ type Outcome struct {
 	Report *Report
 }
 
-// Report is what is known of a request beside how it ended.
+// Report is what is known of a request besides how it ended.
 type Report struct {
 	Told *pace.Told // what the provider said of its limits; nil: nothing
 	// Lasted is how long a request took that failed. 0: not known.

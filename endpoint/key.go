@@ -78,9 +78,9 @@ func Seed(text string) bool {
 
 // Hash returns the number by which a credential is told from others: 64 bits
 // keyed by a secret of the process, from which the credential can't be found.
-// That of "" is 0. What changes with each request is no credential: for signed
-// requests (AWS Signature Version 4) give it the access key's ID, region and
-// service, for a token source its identity.
+// That of "" is 0. What changes with each request does not identify a
+// credential: for signed requests (AWS Signature Version 4) give it the access
+// key's ID, region and service, for a token source its identity.
 func Hash(credential string) uint64 {
 	if credential == "" {
 		return 0

@@ -13,16 +13,17 @@ import (
 	"llmcall/pace"
 )
 
-// DefaultMax is how many endpoints a [Registry] keeps by default.
+// DefaultMax is the default of [Config.Max].
 const DefaultMax = 10_000
 
 // searched is how many endpoints are looked at for one that may go: a new key
 // costs the same however many there are.
 const searched = 16
 
-// Config is how a [Registry] works. The zero value of each field is its default.
+// Config is the configuration of a [Registry]. The zero value of each field is
+// its default.
 type Config struct {
-	// Max is how many endpoints are kept. Default 10,000.
+	// Max is the largest number of endpoints that are kept. Default 10,000.
 	Max int
 	// Limits, if set, are the limits that an operator has configured of an
 	// endpoint; those of clients are added to them, and the tighter one holds.
@@ -73,7 +74,8 @@ type Registry struct {
 	said   time.Time
 }
 
-// NewRegistry returns a registry, or a [*ConfigError].
+// NewRegistry returns a registry. The error is a [*ConfigError] for a Max or a
+// Budget that is not valid.
 func NewRegistry(c Config) (*Registry, error) {
 	if c.Max < 0 {
 		return nil, &ConfigError{"Max", c.Max, "a whole number of at least 1 (0 is the default)"}
@@ -160,7 +162,7 @@ func (r *Registry) evictFresh() bool {
 		r.fresh = append(r.fresh[n:], r.fresh[:n]...)
 		return false
 	}
-	// From the front, so that nothing behind it is moved.
+	// From the front, so that nothing after it is moved.
 	copy(r.fresh[1:best+1], r.fresh[:best])
 	r.fresh[0] = nil
 	r.fresh = r.fresh[1:]
@@ -284,7 +286,7 @@ func (r *Registry) Len() int {
 	return len(r.fresh) + len(r.proven)
 }
 
-// Reset makes every endpoint as it is when new.
+// Reset calls [Endpoint.Reset] of every endpoint.
 func (r *Registry) Reset() {
 	for e := range r.All() {
 		e.Reset()

@@ -36,7 +36,7 @@ type Elsewhere uint8
 const (
 	ElsewhereNever        Elsewhere = iota // another model would not help
 	ElsewhereNow                           // at once: this one can't serve, or makes the call wait for too long
-	ElsewhereAfterRetries                  // when this model's own attempts are used up
+	ElsewhereAfterRetries                  // after retry.Config.AttemptsPerTarget failed attempts at this model, or when it is not retried
 )
 
 var elsewheres = [...]string{"never", "now", "after_retries"}

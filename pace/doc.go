@@ -1,8 +1,10 @@
-// Package pace holds the requests of many callers to what a provider accepts.
+// Package pace holds the requests of many callers to the rate and the number at a
+// time that a provider accepts.
 //
-// A [Pacer] is what all callers of one endpoint share. It is free until
-// something is known: then a request costs a few nanoseconds and nobody waits.
-// What is known is one of these, and the latest of them counts:
+// All callers of one endpoint share a [Pacer]. As long as nothing is known of the
+// provider's limits, a Pacer is free: a request costs a few nanoseconds and nobody
+// waits. It may know the following; where several of them make a request wait, the
+// longest wait counts:
 //
 //   - A told time (Retry-After): nobody goes before it. The first turn after it
 //     is spread by a tenth of it, a second at most; the others go at the learned
@@ -23,13 +25,13 @@
 //   - Refusals that have nothing to do with our rate (a busy region, a model that
 //     all share): what is refused at a rate well below what was accepted before is
 //     refused whatever the rate. The share of these is learned, and refusals in
-//     proportion to it are not an episode. Many together are one.
-//   - [Limits] that are configured.
+//     proportion to it are not an episode; clearly more than that are one.
+//   - A configured limit ([Limits]).
 //   - Overload: a provider that is short of capacity is helped by fewer requests
 //     at a time. An episode halves those in flight; each round of answers adds
 //     one; after a minute without overload the limit is gone.
 //
-// Those who must wait stand in one queue, and its head goes at the rate of the
+// Requests that must wait are in one queue, and its head goes at the rate of the
 // moment: a turn that was given out ahead would keep an old rate. Clients take
 // turns; of one client's requests, those of calls that have begun go first.
 // Waiting holds nothing but the place in the queue.

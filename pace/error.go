@@ -47,18 +47,18 @@ func (w Why) Told() bool { return w == ToldTime || w == ToldWindow }
 
 // Error is why a request did not get a turn: it was not made.
 type Error struct {
-	// Until is the earliest time known at which it might go.
+	// Until is the earliest time known at which the request might be made.
 	Until time.Time
-	// Wait is how long that was from the refusal.
+	// Wait is the time from the refusal until then.
 	Wait time.Duration
-	// Why is what it would have waited for longest.
+	// Why is what the request would have waited for longest.
 	Why Why
 	// ToldUntil is the end of the time that the provider told its callers to
 	// stay away; zero: there is no such time. Until may be later.
 	ToldUntil time.Time
 	// Rate is the learned rate at that moment, in requests a second; 0: none.
 	Rate float64
-	// Queue is how many waited.
+	// Queue is the number of requests that waited.
 	Queue int
 }
 

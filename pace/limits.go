@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// Limits are configured. The zero value, and any value that is not above 0, mean no limit.
+// Limits are the limits that a program configures. The zero value, and any
+// value that is not above 0, mean no limit.
 type Limits struct {
-	// RequestsPerMinute is how many requests are sent in any minute, at most,
-	// at most a sixtieth of them (at least one) at once.
+	// RequestsPerMinute is the largest number of requests in any minute. At most a
+	// sixtieth of them, but at least one, is made at once.
 	RequestsPerMinute float64
 	// TokensPerMinute is how many tokens the requests of any minute may use, by
 	// what their [Cost] and [Pacer.Used] say; a sixtieth of them at once, or one
 	// request that is larger.
 	TokensPerMinute float64
-	// MaxConcurrent is how many requests are in flight at a time.
+	// MaxConcurrent is the largest number of requests in flight at a time.
 	MaxConcurrent int
 }
 

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Pacer holds the requests to one endpoint to what its provider accepts. The
-// package's documentation says how. The zero value is free and ready; a Pacer
+// Pacer holds the requests to one endpoint to what its provider accepts, as the
+// package's documentation describes. The zero value is free and ready; a Pacer
 // must not be copied after its first use. It is safe for concurrent use.
 type Pacer struct {
-	// Rand gives the chance of the spread after a told time, in [0, 1). nil is
-	// math/rand/v2's. It is set before the first use, is called by one at a time,
-	// and must not call the Pacer.
+	// Rand returns a random number in [0, 1), by which the first turn after a
+	// told time is spread. Default nil: math/rand/v2. It is set before the
+	// first use, is called by one at a time, and must not call the Pacer.
 	Rand func() float64
 
 	// word counts the requests in flight and the answers, and says whether
@@ -56,7 +56,7 @@ const (
 
 func answersOf(word int64) uint64 { return uint64(word) / oneAnswer }
 
-// Cost is what a request is known to be before it is made. The zero value is a
+// Cost is what is known of a request before it is made. The zero value is a
 // new call of the one client, of unknown size.
 type Cost struct {
 	// Tokens is how many tokens the request may use, prompt and answer. It
@@ -74,7 +74,7 @@ type Cost struct {
 // tokensMost bounds what one request may cost, so that sums of it don't run over.
 const tokensMost = 1 << 40
 
-// Turn is the leave to make one request. It ends with exactly one of
+// Turn is the permission to make one request. It ends with exactly one of
 // [Pacer.Done], [Pacer.Back] and [Pacer.Answered]; more than one of them does
 // nothing. The zero value is the turn of a request that needs no watching. It
 // fits into an interface without an allocation.
@@ -116,7 +116,7 @@ func (p *Pacer) leaves(answers int64) (watched bool) {
 	return w&watchedBit != 0
 }
 
-// Try takes a turn if there is one at this moment. It does not wait: the *Error
+// Try takes a turn if there is one at this moment. It does not wait: the [*Error]
 // says why there is none and, in Until, the earliest time known at which there
 // may be one (an estimate, never zero).
 func (p *Pacer) Try(c Cost) (Turn, *Error) {
@@ -172,8 +172,9 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 }
 
 // Accepted says that an answer, or its first piece, has come, and what was told
-// with it (nil: nothing). Told again for the same turn, only told counts, if
-// requests are watched: a turn of a free time can't be recognized.
+// with it (nil: nothing). A second call for the same turn counts only told. (A turn
+// that was taken while the Pacer was free is not known again: there, a second call
+// counts a further answer.)
 func (p *Pacer) Accepted(t Turn, told *Told) {
 	if t.sent == nil && p.word.Add(oneAnswer)&watchedBit == 0 && told.silent() {
 		return
@@ -265,10 +266,10 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	p.dispatch(now)
 }
 
-// Failed says that the request failed otherwise. It was not refused, so to the
-// rate it counts as accepted (a provider's own failure has passed its limits,
-// and the rate is cut at an episode even if all of them had); it is no answer
-// for [Pacer.ProgressSince]. told may be nil.
+// Failed says that the request failed without being refused. To the rate
+// it counts as accepted (a provider's own failure has passed its limits,
+// and the rate is cut at an episode even if all of them had); it is not an
+// answer for [Pacer.ProgressSince]. told may be nil.
 func (p *Pacer) Failed(t Turn, told *Told) {
 	if t.sent == nil && told.silent() {
 		return
@@ -324,8 +325,8 @@ func (p *Pacer) done(now time.Time, s *sent) {
 	p.end(s)
 }
 
-// Used says how many tokens the request has used, where its [Cost] could only
-// reckon: the difference goes back to the configured limit, or is owed to it. It
+// Used says how many tokens the request has used, where its [Cost] was an
+// estimate: the difference goes back to the configured limit, or is owed to it. It
 // is told once.
 func (p *Pacer) Used(t Turn, tokens int64) {
 	if t.sent == nil {
@@ -372,12 +373,13 @@ func (p *Pacer) Wave() uint64 {
 // progressFor is how long an answer proves that an endpoint makes progress.
 const progressFor = 10 * time.Second
 
-// Mark is taken at the start of a try, for [Pacer.ProgressSince].
+// Mark returns the number of answers so far. It is taken when a request begins, for
+// [Pacer.ProgressSince] when it has failed.
 func (p *Pacer) Mark() uint64 { return answersOf(p.word.Load()) }
 
-// ProgressSince says whether anyone got an answer after mark was taken, or
-// within the last 10 s. A free endpoint reads no clock: the answers of a free
-// time count as of the refusal that ended it.
+// ProgressSince reports whether anybody has got an answer since [Pacer.Mark]
+// returned mark, or within the last 10 s. A free endpoint reads no clock: the
+// answers of a free time count as of the refusal that ended it.
 func (p *Pacer) ProgressSince(mark uint64) bool {
 	if p.Mark() != mark {
 		return true

@@ -33,8 +33,8 @@ type Call struct {
 	// Observer, if set before Begin, is told what happens beside the policy's.
 	Observer Observer
 	// Want is what each request may use, as far as its caller can tell, for the
-	// guards that keep an account of it. It may be set anew before Next and
-	// Round. nil: not known.
+	// guards that keep an account of it. It may be set again before each
+	// Next and Round. Default nil: not known.
 	Want *endpoint.Amount
 
 	policy    *Policy

@@ -24,7 +24,7 @@ type Failure struct {
 	Reason WaitReason
 }
 
-// Error is how a call ends when it fails. It unwraps to the last failure and,
+// Error is the error of a call that failed. It unwraps to the last failure and,
 // where something else ended the call, to that too: ctx's error and its cause,
 // [context.DeadlineExceeded] for a refused wait, a guard's *breaker.OpenError,
 // *pace.Error or *endpoint.BudgetError.
@@ -122,8 +122,8 @@ func (e *Error) Unwrap() []error {
 	return e.causes
 }
 
-// FailureKind returns the kind of the whole: what ended the call, or else the
-// kind of the last failure.
+// FailureKind returns the kind of the call's failure: that of what ended the call,
+// or else of the last failed attempt.
 func (e *Error) FailureKind() failure.Kind {
 	switch e.Reason {
 	case OutOfTime:
@@ -144,7 +144,7 @@ func (e *Error) FailureKind() failure.Kind {
 }
 
 // AttemptTimeoutError is the failure of an attempt that was cut at
-// Config.AttemptTimeout. It unwraps to what the attempt returned.
+// [Config.AttemptTimeout]. It unwraps to what the attempt returned.
 type AttemptTimeoutError struct {
 	Limit time.Duration
 	Err   error
@@ -185,7 +185,7 @@ func notNil(err error) error {
 	return err
 }
 
-// FailureKind returns failure.AttemptTimeout.
+// FailureKind returns [failure.AttemptTimeout].
 func (e *AttemptTimeoutError) FailureKind() failure.Kind { return failure.AttemptTimeout }
 
 // Stop wraps an error, for the function to return as it is or wrapped, so that Do

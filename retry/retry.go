@@ -1,29 +1,31 @@
 // Package retry calls a function again when it fails and another attempt may
-// help, inside the attempts, the time and the budget that the caller allowed.
+// help, within the attempts, the time and the budget that the caller allowed.
 //
-// A call makes attempts until one succeeds. Each is made at one of the call's
-// targets: an endpoint with its guards (package endpoint), which every request
-// passes. The targets are alternatives in order.
+// A call makes attempts until one succeeds. Each attempt is made at one of the
+// call's targets. A target is an endpoint (package endpoint) with its guards,
+// which must admit every request before it is made. A call with several targets
+// begins with the first that can serve it; the others are alternatives, in order.
 //
 // What follows from a failed attempt is decided from the kind of the failure
 // (package failure) by a table: some are worth another attempt after a delay that
 // grows, some at once, some when the provider says so, some never; some are better
-// made at another target. These bound a call:
+// made at another target. What bounds a call:
 //
-//   - MaxAttempts: the attempts.
-//   - The context's deadline and MaxTime: the time, of all attempts and waits. A
-//     wait that would pass them is not begun.
+//   - MaxAttempts: the number of attempts.
+//   - The context's deadline and MaxTime: the time of all attempts and waits. A
+//     wait that would last until the deadline is not begun.
 //   - MaxRetryAfter and MaxRateLimitWait: the waits for rate limits, for a turn
-//     at the pacer and for open circuits. A refusal with a time to come back uses
-//     up no attempt, and neither does one without while others are served: of a
-//     hundred jobs at a rate limit, three attempts each would let only a few
-//     finish.
+//     at the pacer and for open circuits. A rate limit with a time to come
+//     back uses up no attempt. Neither does a refusal without one while other
+//     callers of the endpoint get answers: of a hundred jobs at a rate limit,
+//     three attempts each would let only a few finish.
 //   - The guards: a budget of retries, a pacer, a circuit breaker. They are asked
 //     in order and hold nothing while the call waits.
 //
 // [Do] is for a function whose result is the answer. [Call] is the same loop for
-// those who have more to say: that an answer has begun to come, that a request
-// is a further one of the same attempt, that an answer is wrong.
+// a caller that reports more than success or failure: that an answer has begun to
+// come, that a request is a further one of the same attempt, that an answer is
+// wrong.
 //
 // Failures are counted by attempt, also for the circuit breaker: a request that
 // always makes its provider fail (a "poison" prompt) counts with each of its
@@ -51,28 +53,28 @@ const (
 	DefaultAttemptsPerTarget = 2
 )
 
-// Config is how a call is retried. The zero value of every field means its
+// Config says how a call is retried. The zero value of every field means its
 // default.
 type Config struct {
-	// MaxAttempts is how many attempts there are at most, the first among them,
-	// that is failures of the provider and wrong answers; refusals that are
-	// waited out do not count. Default 3.
+	// MaxAttempts is the largest number of attempts, including the first.
+	// Failures of the provider and wrong answers count; refusals that are waited
+	// out do not. Default 3.
 	MaxAttempts int
-	// MaxTime bounds the whole: all attempts and all waits. Default 0: the
+	// MaxTime bounds the call: all attempts and all waits. Default 0: the
 	// context's deadline alone.
 	MaxTime time.Duration
-	// AttemptTimeout bounds each attempt: its context ends then, with the kind
-	// [failure.AttemptTimeout]. Default 0: none.
+	// AttemptTimeout bounds each attempt: its context ends then, and a failure
+	// that comes of that is an [*AttemptTimeoutError]. Default 0: no bound.
 	AttemptTimeout time.Duration
-	// Hang is how long an attempt must have had, when the deadline of the call
-	// ends it, for it to count as a failure of the provider: if not one byte of
-	// an answer came, and nobody else got an answer from the endpoint meanwhile.
-	// Default 30 s; negative: never.
+	// Hang decides whether an attempt that the deadline of the call ended counts
+	// as a failure of the provider: it does if it had lasted for at least Hang
+	// without a byte of an answer, and nobody else got an answer from the endpoint
+	// meanwhile. Default 30 s; negative: never.
 	Hang time.Duration
 	// Backoff says how long to wait between attempts. Default
 	// [backoff.Exponential]{}: 1 s, 2 s, 4 s … 60 s, ±10 %. One with a method
-	// Validate() error is validated. A wait that the provider asked for takes
-	// its place and is not stretched by it.
+	// Validate() error is validated. A wait that the provider asked for is
+	// used instead, and is not made longer.
 	Backoff backoff.Strategy
 	// Classify, if set, is asked first for the kind of an error; where it
 	// returns false, [failure.KindOf] is. Default nil.
@@ -84,8 +86,8 @@ type Config struct {
 	// (Retry-After). A longer one is refused, never shortened: the call stops,
 	// with the provider's error. Default 2 min.
 	MaxRetryAfter time.Duration
-	// MaxRateLimitWait is how long one call waits for rate limits, for its turn
-	// and for open circuits, all such waits together. Default 10 min.
+	// MaxRateLimitWait bounds the sum of a call's waits for rate limits, for its
+	// turn at the pacer and for open circuits. Default 10 min.
 	MaxRateLimitWait time.Duration
 	// WaitForCircuit makes a call wait until an open circuit admits a probe,
 	// instead of stopping with the circuit's error. Default false.
@@ -93,14 +95,19 @@ type Config struct {
 	// FallbackAfter is the longest wait for a guard where another target of the
 	// call can be asked sooner. Default 2 s.
 	FallbackAfter time.Duration
-	// AttemptsPerTarget is after how many failures of a provider the next target
-	// is tried, where there is one. Default 2.
+	// AttemptsPerTarget is the number of failed attempts, of those that count
+	// against MaxAttempts, after which a call leaves a target for another. It
+	// matters only to calls with several targets, and to kinds whose row has
+	// [failure.ElsewhereAfterRetries]. A call may leave sooner where the attempts
+	// that remain of MaxAttempts are just enough to try each other target once;
+	// its last target has all that remain. Default 2.
 	AttemptsPerTarget int
-	// Follows says that the calls are part of another that has begun, as those
-	// of a judge are: they go before new calls at the pacer. Default false.
+	// Follows says that the calls are part of another call that has begun, as a
+	// judge's are: the pacer lets them go before the client's new calls. Default
+	// false.
 	Follows bool
-	// Client tells the clients of one process apart, which take turns at the
-	// pacer. Default "": one.
+	// Client names the client that the calls belong to; the clients of a process
+	// take turns at the pacer. Default "": calls without a name are one client.
 	Client string
 	// Target is what [Do] calls; [Call] is given its targets. With an Endpoint and
 	// no Guards it has those of the zero [endpoint.Options], without the pacer if it
@@ -110,7 +117,8 @@ type Config struct {
 	Observer Observer
 }
 
-// Target is something that a call may ask: an endpoint, and its guards.
+// Target is where a call may make its requests: an endpoint, and the guards that
+// are asked before each.
 type Target struct {
 	Endpoint *endpoint.Endpoint
 	Guards   []endpoint.Guard
@@ -119,19 +127,20 @@ type Target struct {
 	Unpaced bool
 }
 
-// TargetOf makes the target of an endpoint with the guards that the options leave.
+// TargetOf returns the target of an endpoint with the guards that the options
+// choose.
 func TargetOf(e *endpoint.Endpoint, o endpoint.Options) Target {
 	return Target{Endpoint: e, Guards: e.Guards(o), Unpaced: o.NoPacer}
 }
 
-// Attempt is what the function of [Do] is told of its attempt.
+// Attempt is what [Do] tells its function about the attempt.
 type Attempt struct {
 	Number int   // from 1; counts every call of the function
 	Last   error // the failure of the attempt before; nil at the first
 }
 
-// Policy is a [Config] that was found possible. It is safe for concurrent use
-// and does not change.
+// Policy is a valid [Config] with its defaults filled in; [New] makes it. It is
+// safe for concurrent use and does not change.
 type Policy struct {
 	config  Config
 	table   failure.Table
@@ -140,11 +149,11 @@ type Policy struct {
 
 var standard, _ = New(Config{})
 
-// ConfigError is an impossible setting.
+// ConfigError is the error of [New] for a setting that is not valid.
 type ConfigError struct {
 	Field string // "MaxAttempts"
 	Got   any
-	Takes string // what would be possible
+	Takes string // what the field takes
 }
 
 // Error names the field, what it got and what it takes.
@@ -152,7 +161,8 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("retry: %s is %v: takes %s", e.Field, e.Got, e.Takes)
 }
 
-// New returns a policy, or a [*ConfigError], or the error of Backoff's Validate.
+// New returns the policy of a Config. The error is a [*ConfigError] for a field
+// that is not valid, or wraps the error of Backoff's Validate.
 func New(c Config) (*Policy, error) {
 	for _, f := range []struct {
 		name     string

@@ -18,7 +18,7 @@ type answer struct {
 	x        *exchange
 	response *http.Response
 	cancel   context.CancelFunc // the attempt's; nil if it needs none
-	events   *events            // nil if it is no stream whose end is known
+	events   *events            // nil if it is not a stream whose end is known
 	ended    atomic.Bool
 	forget   func() bool // that the request's context may end; nil if it can't
 }

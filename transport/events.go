@@ -45,7 +45,7 @@ const maxEvent = 4 << 10
 // read (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 type events struct {
 	lastEvent
-	failed func(data []byte) *failure.Error // nil if data is no error
+	failed func(data []byte) *failure.Error // nil if data is not an error
 
 	mu    sync.Mutex // a body may be closed while it is read
 	line  []byte     // the beginning of the line under way
@@ -55,8 +55,8 @@ type events struct {
 	fault *failure.Error // what the provider sent for the rest of the answer
 }
 
-// eventsOf returns what watches a response's body; nil if it is no stream, or
-// one whose end is not known.
+// eventsOf returns what watches a response's body; nil if it is not a
+// stream, or is one whose end is not known.
 func eventsOf(r *http.Request, response *http.Response) *events {
 	kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if err != nil || kind != "text/event-stream" || response.Header.Get("Content-Encoding") != "" {

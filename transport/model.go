@@ -214,6 +214,6 @@ func unquoted(text []byte) string {
 		return string(text)
 	}
 	var said string
-	_ = json.Unmarshal([]byte(`"`+string(text)+`"`), &said) // what is no string says nothing
+	_ = json.Unmarshal([]byte(`"`+string(text)+`"`), &said) // what is not a string says nothing
 	return said
 }

@@ -9,10 +9,10 @@ import (
 
 // Repeatable is the default of Config.Repeatable. A request may be sent twice
 // if its method is idempotent (RFC 9110, section 9.2.2), if it has an
-// Idempotency-Key, or if it asks a model for an answer or an embedding: that
-// costs money twice, and leaves nothing behind. A path that ends in /messages
-// is Anthropic's where the host is, or where the header Anthropic-Version is set,
-// without which Anthropic's API takes nothing.
+// Idempotency-Key, or if it asks a model for an answer or an embedding: sent
+// twice, that costs money twice and does no other harm. A path that ends in
+// /messages is Anthropic's where the host is, or where the header
+// Anthropic-Version is set, without which Anthropic's API takes nothing.
 func Repeatable(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:

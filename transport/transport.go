@@ -36,11 +36,11 @@ import (
 	"llmcall/retry"
 )
 
-// DefaultMaxBody is how much of a request's body is kept in memory at most.
+// DefaultMaxBody is the default of [Config.MaxBody], in bytes: 64 MiB.
 const DefaultMaxBody = 64 << 20
 
-// Config is how a Transport works. The zero value of every field means its
-// default.
+// Config is the configuration of a Transport. The zero value of every field means
+// its default.
 type Config struct {
 	// Base sends the requests. Default [http.DefaultTransport].
 	Base http.RoundTripper
@@ -61,10 +61,10 @@ type Config struct {
 	// the request's context alone.
 	AttemptTimeout time.Duration
 
-	// Endpoints is where requests find what they share. Default
+	// Endpoints is the registry of the endpoints that requests share. Default
 	// [endpoint.Default], that of the process.
 	Endpoints *endpoint.Registry
-	// Options say which guards stand before the requests. The zero value is all
+	// Options say which guards are asked before each request. The zero value is all
 	// of them: the budget of retries, the pacer and the circuit breaker, with the
 	// defaults of breaker.Config.
 	Options endpoint.Options
@@ -86,8 +86,9 @@ type Config struct {
 	// the response (a full duplex stream) would wait for ever. Set a negative
 	// MaxBody for such requests.
 	MaxBody int64
-	// Protocol says whose words a response is in: classify.OpenAI, Anthropic or
-	// Gemini. Default "": told by the request's host and headers.
+	// Protocol is the provider's protocol: [classify.OpenAI], [classify.Anthropic]
+	// or [classify.Gemini]. Default "": it is found from the request's host and
+	// headers.
 	Protocol string
 	// Observer, if set, is told what happens to each request, with the request's
 	// context. The end of an attempt that got a response, and of its call, comes
@@ -104,9 +105,9 @@ type Transport struct {
 	policy *retry.Policy
 }
 
-// New makes a Transport. A setting that is impossible, or that would do nothing, is
-// a [*retry.ConfigError], or of Options a *breaker.ConfigError or an
-// [*endpoint.ConfigError].
+// New returns a Transport. The error for a setting that is not valid, or that would
+// have no effect, is a [*retry.ConfigError]; for one of Options it is a
+// [*breaker.ConfigError] or an [*endpoint.ConfigError].
 func New(cfg Config) (*Transport, error) {
 	if cfg.AttemptTimeout < 0 {
 		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time that is not negative"}
