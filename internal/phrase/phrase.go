@@ -50,6 +50,7 @@ var kinds = map[string]string{
 	"pattern": "`[^`]*`|" + `"(?:[^"\\]|\\.)*"`,
 	"json":    `["{[].*|true|false|null|-?\d.*`,
 	"literal": `true|false|null`,
+	"pointer": `/\S*`, // one with a blank in a token is not read
 	"text":    `.+`,
 }
 
