@@ -19,7 +19,6 @@ import (
 var shadowed = map[string]int{
 	"llmcall":           22,
 	"llmcall/backoff":   1,
-	"llmcall/chaos":     165,
 	"llmcall/classify":  3,
 	"llmcall/cmd":       4,
 	"llmcall/picture":   3,

@@ -130,7 +130,7 @@ func New(cfg Config) (*Server, error) {
 	s.closing, s.close = context.WithCancel(context.Background())
 	if cfg.Plan != nil {
 		if field, i, wrong := cfg.Plan.check(); wrong != nil {
-			return nil, fmt.Errorf("chaos: plan: %w", &located{0, path(field, i), wrong})
+			return nil, fmt.Errorf("chaos: plan: %w", &located{0, placeOf(field, i), wrong})
 		}
 		plan := *cfg.Plan
 		plan.Steps, plan.Weights = slices.Clone(plan.Steps), slices.Clone(plan.Weights)
@@ -191,11 +191,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: withoutKey(query), Header: redacted(r.Header)}
 	var err error
 	rec.Body, err = readBody(w, r)
-	reply := s.decide(r.Context(), rec, &protocol.Incoming{Path: rec.Path, Query: query, Header: r.Header, Body: rec.Body}, err, v)
+	rp := s.decide(r.Context(), rec, &protocol.Incoming{Path: rec.Path, Query: query, Header: r.Header, Body: rec.Body}, err, v)
 	if s.onRequest != nil {
 		s.onRequest(*rec)
 	}
-	s.deliver(w, r, reply, v)
+	s.deliver(w, r, rp, v)
 }
 
 // decide records a request and says what is done with it, after it has waited

@@ -26,7 +26,7 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *vi
 	case rp.gone:
 		panic(http.ErrAbortHandler)
 	case rp.reset:
-		reset(out.control)
+		resetConnection(out.control)
 		return
 	}
 	for name, values := range rp.header {
@@ -145,9 +145,9 @@ func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// reset closes the connection so that the client gets a TCP RST and not an
+// resetConnection closes the connection so that the client gets a TCP RST and not an
 // orderly end: with a linger of 0 what is not sent yet is thrown away.
-func reset(control *http.ResponseController) {
+func resetConnection(control *http.ResponseController) {
 	conn, _, err := control.Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler) // HTTP/2 resets the stream for this

@@ -177,7 +177,7 @@ func inQuotes(s string) string {
 func (e apiError) inProtocol() *protocol.Error {
 	wait := e.told
 	if wait == "" && e.limited != "" {
-		wait = seconds(e.wait)
+		wait = inSeconds(e.wait)
 	}
 	return &protocol.Error{Status: e.number, Kind: e.kind, Message: e.message, Param: e.param, Code: e.wire, Details: e.details, Wait: wait}
 }
@@ -215,11 +215,11 @@ func (f Fault) told() string {
 		}
 		return f.RetryAfter + "s"
 	case f.RetryAfterDate > 0 || f.RetryAfterMS != "":
-		return seconds(f.wait(0))
+		return inSeconds(f.wait(0))
 	}
 	return ""
 }
 
-func seconds(d time.Duration) string {
+func inSeconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
 }

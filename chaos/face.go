@@ -171,5 +171,5 @@ func (openaiHabits) hint(wait time.Duration) Fault {
 func (anthropicFace) hint(wait time.Duration) Fault { return Fault{RetryAfter: wholeSeconds(wait)} }
 
 func (geminiFace) hint(wait time.Duration) Fault {
-	return Fault{RetryAfter: strings.TrimSuffix(seconds(wait), "s")}
+	return Fault{RetryAfter: strings.TrimSuffix(inSeconds(wait), "s")}
 }

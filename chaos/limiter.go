@@ -43,8 +43,8 @@ func (l *limiter) owner(credential, model string) uint64 {
 	return maphash.Comparable(l.seed, [2]string{credential, model})
 }
 
-// credential is the key that a request came with, empty if none.
-func credential(call *protocol.Incoming) string {
+// credentialOf returns the key that a request came with, empty if none.
+func credentialOf(call *protocol.Incoming) string {
 	return cmp.Or(strings.TrimPrefix(call.Header.Get("Authorization"), "Bearer "), call.Header.Get("X-Api-Key"), call.Header.Get("Api-Key"),
 		call.Header.Get("X-Goog-Api-Key"), call.Query.Get("key"), call.Query.Get("api-key"))
 }
@@ -164,7 +164,7 @@ func (s *Server) limit(ctx context.Context, req *request, call *protocol.Incomin
 	}
 	l := &s.limiter.limits
 	var over *excess
-	req.account, over = s.limiter.admit(s.limiter.owner(credential(call), req.Model), req.tokensAsked(), time.Now())
+	req.account, over = s.limiter.admit(s.limiter.owner(credentialOf(call), req.Model), req.tokensAsked(), time.Now())
 	if over != nil {
 		rec.Limit, rec.Refusal = over.limit, fmt.Sprintf("over the limit of %d %s a minute", over.perMinute, over.limit)
 		id, _ := s.record(rec, http.StatusTooManyRequests, nil)

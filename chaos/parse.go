@@ -53,7 +53,7 @@ func ParsePlan(name string, data []byte) (*Plan, error) {
 	if err == nil {
 		field, i, wrong := plan.check()
 		if wrong != nil {
-			err = &located{lines.of(field, i, wrong.field), path(field, i), wrong}
+			err = &located{lines.of(field, i, wrong.field), placeOf(field, i), wrong}
 		}
 	}
 	if err != nil {
@@ -66,8 +66,8 @@ func ParsePlan(name string, data []byte) (*Plan, error) {
 	return plan, nil
 }
 
-// path names a fault, or the limits, in a message.
-func path(field string, i int) string {
+// placeOf names a fault, or the limits, in a message.
+func placeOf(field string, i int) string {
 	switch {
 	case field == "":
 		return ""
@@ -141,7 +141,7 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 				return err
 			}
 			if *to == 0 { // in Go it means none; in a file it looks like one of 0
-				return wrong(n, "limits."+name, limitTakes)
+				return wrongValue(n, "limits."+name, limitTakes)
 			}
 			return nil
 		}
@@ -162,11 +162,11 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 
 func decodeFaults(n *yaml.Node, field string, lines lineOf) ([]Fault, error) {
 	if n = resolve(n); n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		return nil, wrong(n, field, "a list of at least one fault")
+		return nil, wrongValue(n, field, "a list of at least one fault")
 	}
 	var faults []Fault
 	for i, item := range n.Content {
-		f, at, err := decodeFault(item, path(field, i))
+		f, at, err := decodeFault(item, placeOf(field, i))
 		if err != nil {
 			return nil, err
 		}
@@ -209,17 +209,17 @@ func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err 
 // fields gives each field of a mapping to its setter, and returns their lines.
 func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) error) (map[string]int, error) {
 	if n = resolve(n); n.Kind != yaml.MappingNode {
-		return nil, wrong(n, strings.TrimSuffix(path, "."), takes)
+		return nil, wrongValue(n, strings.TrimSuffix(path, "."), takes)
 	}
 	lines := map[string]int{"": n.Line}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		setter, ok := set[key.Value]
 		if !ok {
-			return nil, &located{key.Line, "", &problem{path + name(key), "an unknown field", oneOf(key.Value, slices.Sorted(maps.Keys(set)))}}
+			return nil, &located{key.Line, "", &problem{path + fieldName(key), "an unknown field", oneOf(key.Value, slices.Sorted(maps.Keys(set)))}}
 		}
 		if _, twice := lines[key.Value]; twice {
-			return nil, &located{key.Line, "", &problem{path + name(key), "a second value", "one"}}
+			return nil, &located{key.Line, "", &problem{path + fieldName(key), "a second value", "one"}}
 		}
 		lines[key.Value] = key.Line
 		if err := setter(value); err != nil {
@@ -237,7 +237,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-func wrong(n *yaml.Node, field, takes string) error {
+func wrongValue(n *yaml.Node, field, takes string) error {
 	if field == "" {
 		field = "the plan"
 	}
@@ -266,8 +266,8 @@ func show(n *yaml.Node) string {
 	return "nothing"
 }
 
-// name writes a field's name for a message.
-func name(key *yaml.Node) string {
+// fieldName writes a field's name for a message.
+func fieldName(key *yaml.Node) string {
 	if key.Kind != yaml.ScalarNode || key.Value == "" {
 		return "a field"
 	}
@@ -276,7 +276,7 @@ func name(key *yaml.Node) string {
 
 func asText[S ~string](n *yaml.Node, field string, to *S) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
-		return wrong(n, field, "text")
+		return wrongValue(n, field, "text")
 	}
 	*to = S(n.Value)
 	return nil
@@ -285,7 +285,7 @@ func asText[S ~string](n *yaml.Node, field string, to *S) error {
 // asWritten takes a number or a text just as it is written.
 func asWritten(n *yaml.Node, field string, to *string) error {
 	if n.Kind != yaml.ScalarNode || n.Value == "" {
-		return wrong(n, field, "a number or a text, sent as it is (for a blank value use headers)")
+		return wrongValue(n, field, "a number or a text, sent as it is (for a blank value use headers)")
 	}
 	*to = n.Value
 	return nil
@@ -293,28 +293,28 @@ func asWritten(n *yaml.Node, field string, to *string) error {
 
 func asWhole(n *yaml.Node, field string, to *int) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
-		return wrong(n, field, "a whole number")
+		return wrongValue(n, field, "a whole number")
 	}
 	return nil
 }
 
 func asBool(n *yaml.Node, field string, to *bool) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Decode(to) != nil {
-		return wrong(n, field, "true or false")
+		return wrongValue(n, field, "true or false")
 	}
 	return nil
 }
 
 func asSeed(n *yaml.Node, to *uint64) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
-		return wrong(n, "seed", "a whole number, 0 or more")
+		return wrongValue(n, "seed", "a whole number, 0 or more")
 	}
 	return nil
 }
 
 func asFloat(n *yaml.Node, field string, to *float64) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!float" || n.Decode(to) != nil {
-		return wrong(n, field, "a number")
+		return wrongValue(n, field, "a number")
 	}
 	return nil
 }
@@ -325,14 +325,14 @@ func asDuration(n *yaml.Node, field string, to *time.Duration) error {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
 		d, err := time.ParseDuration(n.Value)
 		if err != nil {
-			return wrong(n, field, takes)
+			return wrongValue(n, field, takes)
 		}
 		*to = d
 		return nil
 	}
 	var seconds float64
 	if err := asFloat(n, field, &seconds); err != nil || math.IsNaN(seconds) || math.Abs(seconds) >= math.MaxInt64/float64(time.Second) {
-		return wrong(n, field, takes)
+		return wrongValue(n, field, takes)
 	}
 	*to = time.Duration(seconds * float64(time.Second))
 	return nil
@@ -342,7 +342,7 @@ func asDuration(n *yaml.Node, field string, to *time.Duration) error {
 func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 	const takes = "names with a value, or a list of values, each"
 	if n.Kind != yaml.MappingNode {
-		return nil, wrong(n, field, takes)
+		return nil, wrongValue(n, field, takes)
 	}
 	h := http.Header{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -353,7 +353,7 @@ func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 		}
 		for _, v := range values {
 			if v = resolve(v); v.Kind != yaml.ScalarNode || name.Kind != yaml.ScalarNode {
-				return nil, wrong(v, field, takes)
+				return nil, wrongValue(v, field, takes)
 			}
 			h.Add(name.Value, v.Value)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/schemawords"
 )
@@ -89,10 +90,10 @@ func (c atCheck) add(ctx context.Context, a *Answer) string {
 	if c.instant() {
 		v, failed := guard(ctx, c.check, &Answer{Request: a.Request, Attempt: a.Attempt})
 		if failed == nil && len(v.Complaints) > 0 && v.Complaints[0].Suggestion != "" {
-			return "add it: " + v.Complaints[0].Suggestion
+			return phrase.AddAs(v.Complaints[0].Suggestion)
 		}
 	}
-	return "add it"
+	return phrase.Add.Of()
 }
 
 // textOf returns what stands for a value where a text is checked.

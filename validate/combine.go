@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall/internal/phrase"
 	"llmcall/validate/internal/schemawords"
 )
 
@@ -65,23 +66,23 @@ func (c containing) opposite() (problem, suggestion string) {
 		texts[i] = w.text
 	}
 	if len(texts) == 1 {
-		return "the text " + schemawords.List(texts) + " is there, and must not be", "leave out the text " + schemawords.List(texts)
+		return "the text " + schemawords.List(texts) + " is there, and must not be", phrase.Exclude.Of(schemawords.List(texts))
 	}
-	return "the texts " + schemawords.List(texts) + " are all there, which must not be", "leave out one of the texts " + schemawords.List(texts)
+	return "the texts " + schemawords.List(texts) + " are all there, which must not be", phrase.ExcludeOne.Of(schemawords.List(texts))
 }
 
 func (c regex) opposite() (problem, suggestion string) {
-	pattern := schemawords.Pattern(c.pattern.String())
-	return "something in the answer matches the regular expression " + pattern + ", which must not be",
-		"leave out what matches the regular expression " + pattern + ", or say it in another way"
+	pattern := c.pattern.String()
+	return "something in the answer matches the regular expression " + phrase.Pattern(pattern) + ", which must not be",
+		phrase.Mismatch.Of(pattern)
 }
 
 func (c oneOf) opposite() (problem, suggestion string) {
-	return "the answer is one of " + schemawords.List(c.values) + ", and must not be", "answer with anything but " + schemawords.List(c.values)
+	return "the answer is one of " + schemawords.List(c.values) + ", and must not be", phrase.AnythingBut.Of(schemawords.List(c.values))
 }
 
 func (jsonCheck) opposite() (problem, suggestion string) {
-	return "the answer is JSON, which it must not be", "answer without JSON, in plain words"
+	return "the answer is JSON, which it must not be", phrase.NoJSON.Of()
 }
 
 func members(name string, checks []Strategy) error {
@@ -185,12 +186,8 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		return used, failed
 	}
 	complaint := Complaint{Problem: "none of the alternatives holds: " + strings.Join(problems, "; or ")}
-	switch len(suggestions) {
-	case 0:
-	case 1:
-		complaint.Suggestion = suggestions[0]
-	default:
-		complaint.Suggestion = "do one of these: " + strings.Join(suggestions, "; or ")
+	if len(suggestions) > 0 {
+		complaint.Suggestion = phrase.Choice(suggestions)
 	}
 	used.Complaints, used.Advice = []Complaint{complaint}, advice
 	return used, nil
@@ -212,7 +209,7 @@ func (r *Report) alternative() (problem, suggestion string) {
 		problems = append(problems, p)
 		if s := c.Suggestion; s != "" {
 			if c.Pointer != "" {
-				s = "at " + c.Pointer + " " + s
+				s = phrase.At(c.Pointer, s)
 			}
 			suggestions = append(suggestions, s)
 		}
@@ -220,7 +217,7 @@ func (r *Report) alternative() (problem, suggestion string) {
 	if n := len(r.Complaints) - shown; n > 0 {
 		problems = append(problems, fmt.Sprintf("%d more", n))
 	}
-	return strings.Join(problems, ", and "), strings.Join(suggestions, ", and ")
+	return strings.Join(problems, ", and "), phrase.Together(suggestions)
 }
 
 type not struct {

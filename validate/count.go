@@ -10,6 +10,7 @@ import (
 	"github.com/clipperhouse/uax29/v2/sentences"
 	uaxwords "github.com/clipperhouse/uax29/v2/words"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/schemawords"
 )
@@ -26,7 +27,7 @@ func WordCount(min, max int) (Strategy, error) {
 	if err := limits("word_count", "min", "max", min, max); err != nil {
 		return nil, err
 	}
-	return counting{"word_count", "words", min, max, countWords}, nil
+	return counting{"word_count", "words", phrase.LeastWords, phrase.MostWords, min, max, countWords}, nil
 }
 
 // SentenceCount passes a text of min to max sentences, both included; 0 means no
@@ -41,7 +42,7 @@ func SentenceCount(min, max int) (Strategy, error) {
 	if err := limits("sentence_count", "min", "max", min, max); err != nil {
 		return nil, err
 	}
-	return counting{"sentence_count", "sentences", min, max, countSentences}, nil
+	return counting{"sentence_count", "sentences", phrase.LeastSentences, phrase.MostSentences, min, max, countSentences}, nil
 }
 
 func countWords(text string) (n int) {
@@ -65,9 +66,10 @@ func countSentences(text string) (n int) {
 func letterOrDigit(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 type counting struct {
-	name, what string
-	min, max   int
-	count      func(text string) int
+	name, what  string
+	least, most *phrase.Phrase
+	min, max    int
+	count       func(text string) int
 }
 
 func (c counting) Name() string { return c.name }
@@ -79,12 +81,12 @@ func (c counting) Check(_ context.Context, a *Answer) (Verdict, error) {
 	case n < c.min:
 		return Verdict{Complaints: []Complaint{{
 			Problem:    schemawords.TooFew(c.what, n, c.min),
-			Suggestion: fmt.Sprintf("write at least %d %s", c.min, c.what),
+			Suggestion: c.least.Of(c.min),
 		}}}, nil
 	case c.max > 0 && n > c.max:
 		return Verdict{Complaints: []Complaint{{
 			Problem:    schemawords.TooMany(c.what, n, c.max),
-			Suggestion: fmt.Sprintf("write at most %d %s", c.max, c.what),
+			Suggestion: c.most.Of(c.max),
 		}}}, nil
 	}
 	return Verdict{}, nil

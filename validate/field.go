@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
 	"llmcall/validate/internal/schemawords"
@@ -160,7 +161,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 		if !ok {
 			if !c.absent {
 				if c.equals && i == len(c.path)-1 && t.index < 0 {
-					suggestion += ", with the value " + schemawords.Whole(c.want)
+					suggestion += phrase.WithValue.Of(schemawords.Whole(c.want))
 				}
 				v.Complaints = []Complaint{{
 					Problem: fmt.Sprintf("the field %q is missing: %s", c.name, problem), Pointer: say.ShortPointer(at), Suggestion: suggestion,
@@ -173,11 +174,11 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case c.absent:
 		v.Complaints = []Complaint{{
-			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, schemawords.Show(value)), Pointer: say.ShortPointer(at), Suggestion: "leave it out",
+			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, schemawords.Show(value)), Pointer: say.ShortPointer(at), Suggestion: phrase.LeaveOut.Of(),
 		}}
 	case c.equals && !equal(value, c.want):
 		v.Complaints = []Complaint{{
-			Problem: schemawords.Describe(doc.Value, at) + " stands where " + schemawords.Show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: "make it " + schemawords.Whole(c.want),
+			Problem: schemawords.Describe(doc.Value, at) + " stands where " + schemawords.Show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: phrase.MakeIt.Of(schemawords.Whole(c.want)),
 		}}
 	}
 	return v, nil
@@ -188,12 +189,12 @@ func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string)
 	switch v := value.(type) {
 	case map[string]any:
 		if t.only {
-			return nil, false, fmt.Sprintf("there is an object where an array with the item %d must be", t.index), "put an array there"
+			return nil, false, fmt.Sprintf("there is an object where an array with the item %d must be", t.index), phrase.Put.Of(phrase.Array)
 		}
 		if inner, ok = v[t.name]; ok {
 			return inner, true, "", ""
 		}
-		problem = fmt.Sprintf("the object has no property %q", say.Short(t.name, 60))
+		name := say.Short(t.name, 60)
 		var near []string
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if plainKey(key) == plainKey(t.name) {
@@ -201,22 +202,22 @@ func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string)
 			}
 		}
 		if len(near) > 0 {
-			return nil, false, problem + ", and has " + schemawords.List(near), fmt.Sprintf("write the name as %q", say.Short(t.name, 60))
+			return nil, false, phrase.NoProperty.Of(name, schemawords.List(near)), phrase.RenameTo.Of(name)
 		}
-		return nil, false, problem, fmt.Sprintf("add the property %q", say.Short(t.name, 60))
+		return nil, false, phrase.NoProperty.Of(name), phrase.AddProperty.Of(strconv.Quote(name))
 	case []any:
 		if t.index < 0 {
-			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), say.Short(t.name, 60)), "put an object there"
+			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), say.Short(t.name, 60)), phrase.Put.Of(phrase.Object)
 		}
 		if t.index < len(v) {
 			return v[t.index], true, "", ""
 		}
-		return nil, false, fmt.Sprintf("the array has %d items, and none at %d, counted from 0", len(v), t.index), "add the items that are missing"
+		return nil, false, fmt.Sprintf("the array has %d items, and none at %d, counted from 0", len(v), t.index), phrase.MissingItems.Of()
 	}
 	if t.index >= 0 {
-		return nil, false, schemawords.Show(value) + " is no array or object, and has no items", "put an array there"
+		return nil, false, schemawords.Show(value) + " is no array or object, and has no items", phrase.Put.Of(phrase.Array)
 	}
-	return nil, false, schemawords.Show(value) + " is no object, and has no properties", fmt.Sprintf("put an object with the property %q there", say.Short(t.name, 60))
+	return nil, false, schemawords.Show(value) + " is no object, and has no properties", phrase.PutObject.Of(say.Short(t.name, 60))
 }
 
 // plainKey makes one of the ways to write a name: userName, user_name,

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -56,7 +57,7 @@ func (c formatCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	}
 	return Verdict{Complaints: []Complaint{{
 		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what),
-		Suggestion: "write " + c.what + " and nothing else, like " + c.example,
+		Suggestion: phrase.Example.Of(c.what, c.example),
 	}}}, nil
 }
 

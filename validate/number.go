@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
 )
@@ -111,20 +112,20 @@ func (c numberCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 
 func (c numberCheck) what() string {
 	if c.integer {
-		return "an integer"
+		return phrase.WholeNumber
 	}
-	return "a number"
+	return phrase.Number
 }
 
 // within says the range after the word number: " of at least 1 and at most 5".
 func (c numberCheck) within() string {
 	var bounds []string
 	for _, l := range []struct {
-		words string
+		bound phrase.Bound
 		numberLimit
-	}{{"at least ", c.min}, {"more than ", c.above}, {"at most ", c.max}, {"less than ", c.below}} {
+	}{{phrase.AtLeast, c.min}, {phrase.MoreThan, c.above}, {phrase.AtMost, c.max}, {phrase.LessThan, c.below}} {
 		if l.n != nil {
-			bounds = append(bounds, l.words+l.text)
+			bounds = append(bounds, l.bound.Of(l.text))
 		}
 	}
 	if len(bounds) == 0 {
@@ -138,14 +139,14 @@ func (c numberCheck) within() string {
 func (c numberCheck) noNumber(text string) Complaint {
 	complaint := Complaint{
 		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what()),
-		Suggestion: "answer with " + c.what() + c.within() + " in digits, without words, units or separators of thousands",
+		Suggestion: phrase.InDigits.Of(c.what() + c.within()),
 	}
 	// Apart from marks and units around it, and separators within.
 	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(say.Short(text, 60))
 	plain = strings.TrimPrefix(strings.Trim(plain, "\"*`$€£%+. "), "+")
 	doc := jsontext.Decode(plain)
 	if n, ok := doc.Value.(json.Number); ok && len(doc.Faults) == 0 {
-		complaint.Suggestion += fmt.Sprintf(": %s, if that is meant", n)
+		complaint.Suggestion = phrase.InDigits.Of(c.what()+c.within(), n)
 	}
 	return complaint
 }
@@ -154,21 +155,21 @@ func (c numberCheck) noNumber(text string) Complaint {
 func (c numberCheck) outside(digits string) (problem, suggestion string) {
 	shown := say.Short(digits, 60)
 	if c.integer && strings.ContainsAny(digits, ".eE") {
-		return shown + " is not written as an integer", "write an integer, in digits without a decimal point and an exponent"
+		return shown + " is not written as an integer", phrase.Integer.Of()
 	}
 	n, ok := new(big.Rat).SetString(digits)
 	if !ok {
-		return shown + " is not a number", "write a number in digits"
+		return shown + " is not a number", phrase.Digits.Of()
 	}
 	switch {
 	case c.min.n != nil && n.Cmp(c.min.n) < 0:
-		return shown + " is less than " + c.min.text, "make it at least " + c.min.text
+		return shown + " is less than " + c.min.text, phrase.AtLeast.Make(c.min.text)
 	case c.above.n != nil && n.Cmp(c.above.n) <= 0:
-		return shown + " is not more than " + c.above.text, "make it more than " + c.above.text
+		return shown + " is not more than " + c.above.text, phrase.MoreThan.Make(c.above.text)
 	case c.max.n != nil && n.Cmp(c.max.n) > 0:
-		return shown + " is more than " + c.max.text, "make it at most " + c.max.text
+		return shown + " is more than " + c.max.text, phrase.AtMost.Make(c.max.text)
 	case c.below.n != nil && n.Cmp(c.below.n) >= 0:
-		return shown + " is not less than " + c.below.text, "make it less than " + c.below.text
+		return shown + " is not less than " + c.below.text, phrase.LessThan.Make(c.below.text)
 	}
 	return "", ""
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"llmcall/internal/nearest"
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
 	"llmcall/validate/internal/schemawords"
@@ -68,14 +69,14 @@ func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 	}
 	complaint := Complaint{
 		Problem:    fmt.Sprintf("%q is none of the allowed values", say.Short(text, 60)),
-		Suggestion: "answer with one of " + schemawords.List(c.values) + ", and nothing else",
+		Suggestion: phrase.OneOfThese.Of(schemawords.List(c.values)),
 	}
 	if meant, ok := c.spelled(text); ok {
-		complaint.Suggestion = fmt.Sprintf("write just %s, without quotation marks, dot or other marks, in these very letters", meant)
+		complaint.Suggestion = phrase.JustValue.Of(meant)
 	} else if meant, ok := c.within(text); ok {
-		complaint.Suggestion += fmt.Sprintf("; if you mean %q, leave out the other words", meant)
+		complaint.Suggestion += "; " + phrase.IfMeant.Of(meant)
 	} else if meant, ok := c.nearestText(text); ok {
-		complaint.Suggestion += fmt.Sprintf("; the nearest is %q", meant)
+		complaint.Suggestion += "; " + phrase.NearestText.Of(meant)
 	}
 	return Verdict{Complaints: []Complaint{complaint}}, nil
 }

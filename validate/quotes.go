@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate/internal/jsontext"
@@ -104,15 +105,15 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 			continue
 		}
 		complaint := Complaint{
-			Problem:    fmt.Sprintf("the quotation %q is in none of the sources", say.Short(q.text, 200)),
+			Problem:    phrase.NoQuotation.Of(say.Short(q.text, 200)),
 			Pointer:    q.pointer,
-			Suggestion: "quote word for word, or say it in your own words without quotation marks",
+			Suggestion: phrase.Quote.Of(),
 		}
 		if q.pointer == "" && !c.Whole {
 			complaint.Line, complaint.Column = jsontext.Position(a.Text, q.start)
 		}
 		if passage := nearestPassage(sources, slices.Concat(pieces...)); passage != "" {
-			complaint.Suggestion += fmt.Sprintf("; the nearest passage is %q", say.Short(passage, 300))
+			complaint.Suggestion += "; " + phrase.NearestPassage.Of(say.Short(passage, 300))
 		}
 		complaints = append(complaints, complaint)
 	}

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
 )
@@ -86,7 +87,7 @@ func (c noSecrets) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		}
 		complaint := Complaint{
 			Problem:    "there is " + s.kind,
-			Suggestion: "leave it out, or write a placeholder in angle brackets in its place",
+			Suggestion: phrase.Placeholder.Of(),
 		}
 		complaint.Line, complaint.Column = jsontext.Position(a.Text, s.start)
 		complaints = append(complaints, complaint)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"llmcall/internal/phrase"
 	"llmcall/llm"
-	"llmcall/validate/internal/schemawords"
 )
 
 // Streaming is a Strategy that can tell, while an answer still comes, that it
@@ -131,7 +131,7 @@ func (w *tooMuch) Feed(text string) *Complaint {
 	w.said = &Complaint{
 		Check:      w.check,
 		Problem:    fmt.Sprintf("the text is too long: %d characters and more, where %d is the most", w.n, w.max),
-		Suggestion: schemawords.AtMost(w.max),
+		Suggestion: phrase.MostCharacters.Of(w.max),
 	}
 	return w.said
 }

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate/internal/schemawords"
@@ -26,7 +27,7 @@ func (notEmpty) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if strings.ContainsFunc(a.Text, visible) || a.Response != nil && len(a.Response.Message.ToolCalls()) > 0 {
 		return Verdict{}, nil
 	}
-	c := Complaint{Problem: "the answer is empty", Suggestion: "answer with text"}
+	c := Complaint{Problem: "the answer is empty", Suggestion: phrase.Text.Of()}
 	if a.Response != nil {
 		switch a.Response.Finish {
 		case llm.FinishLength:
@@ -64,12 +65,12 @@ func (c lengthCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	case n < c.min:
 		return Verdict{Complaints: []Complaint{{
 			Problem:    schemawords.TooShort(n, c.min),
-			Suggestion: schemawords.AtLeast(c.min),
+			Suggestion: phrase.LeastCharacters.Of(c.min),
 		}}}, nil
 	case c.max > 0 && n > c.max:
 		return Verdict{Complaints: []Complaint{{
 			Problem:    schemawords.TooLong(n, c.max),
-			Suggestion: schemawords.AtMost(c.max),
+			Suggestion: phrase.MostCharacters.Of(c.max),
 		}}}, nil
 	}
 	return Verdict{}, nil
@@ -100,10 +101,10 @@ func (c regex) Check(_ context.Context, a *Answer) (Verdict, error) {
 	if c.pattern.MatchString(a.Text) {
 		return Verdict{}, nil
 	}
-	pattern := schemawords.Pattern(c.pattern.String())
+	pattern := c.pattern.String()
 	return Verdict{Complaints: []Complaint{{
-		Problem:    "nothing in the answer matches the regular expression " + pattern,
-		Suggestion: "answer with text that matches the regular expression " + pattern,
+		Problem:    "nothing in the answer matches the regular expression " + phrase.Pattern(pattern),
+		Suggestion: phrase.Match.Of(pattern),
 	}}}, nil
 }
 
@@ -167,7 +168,7 @@ func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 		}
 		complaints = append(complaints, Complaint{
 			Problem:    fmt.Sprintf("the text %q is missing", w.text),
-			Suggestion: fmt.Sprintf("include the text %q", w.text),
+			Suggestion: phrase.Include.Of(w.text),
 		})
 	}
 	return Verdict{Complaints: append(complaints, more(missing-say.MaxListed, "missing texts")...)}, nil

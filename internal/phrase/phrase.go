@@ -16,15 +16,21 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Phrase is a sentence, or a part of one, with places for values.
 type Phrase struct {
 	template string
-	parts    []part
-	reads    *regexp.Regexp // a whole text
-	within   *regexp.Regexp // a part of one
-	quoted   []bool         // of each place
+	compiled func() form // at the first use: most programs use few of them
+}
+
+// form is a template, compiled.
+type form struct {
+	parts  []part
+	reads  *regexp.Regexp // a whole text
+	within *regexp.Regexp // a part of one
+	quoted []bool         // of each place
 }
 
 // part is a text, or a place where the text is empty. An optional part is left
@@ -44,6 +50,7 @@ var kinds = map[string]string{
 	"pattern": "`[^`]*`|" + `"(?:[^"\\]|\\.)*"`,
 	"json":    `["{[].*|true|false|null|-?\d.*`,
 	"literal": `true|false|null`,
+	"pointer": `/\S*`, // one with a blank in a token is not read
 	"text":    `.+`,
 }
 
@@ -63,7 +70,11 @@ func fix(template string) *Phrase {
 
 // words makes a phrase that says something else, or a part of one.
 func words(template string) *Phrase {
-	p := &Phrase{template: template}
+	return &Phrase{template, sync.OnceValue(func() form { return compile(template) })}
+}
+
+func compile(template string) form {
+	var f form
 	var expr strings.Builder
 	end := 0
 	goesOn := "(?:;.*)?"
@@ -71,42 +82,40 @@ func words(template string) *Phrase {
 	for i, m := range places {
 		text := template[end:m[0]]
 		expr.WriteString(regexp.QuoteMeta(text))
-		p.parts = append(p.parts, part{before: text})
+		f.parts = append(f.parts, part{before: text})
+		group := 8
 		optional := m[2] >= 0
-		at := 8
 		if optional {
-			at = 4
+			group = 4
 		}
-		kind := template[m[at]:m[at+1]]
+		kind := template[m[group]:m[group+1]]
 		holds, known := kinds[kind]
 		if !known {
 			panic("phrase: no such kind of place: " + template)
 		}
-		if last := i == len(places)-1 && m[1] == len(template); kind == "text" && !last {
+		rest := template[m[1]:]
+		if last := i == len(places)-1 && rest == ""; kind == "text" && !last {
 			holds += "?"
 		}
 		if optional {
 			before, after := template[m[2]:m[3]], template[m[6]:m[7]]
-			p.parts = append(p.parts, part{before: before, place: kind, optional: true})
-			if after != "" {
-				p.parts = append(p.parts, part{before: after, optional: true})
-			}
+			f.parts = append(f.parts, part{before: before, place: kind, optional: true}, part{before: after, optional: true})
 			expr.WriteString("(?:" + regexp.QuoteMeta(before) + "(" + holds + ")" + regexp.QuoteMeta(after) + ")?")
 		} else {
-			p.parts = append(p.parts, part{place: kind})
+			f.parts = append(f.parts, part{place: kind})
 			expr.WriteString("(" + holds + ")")
-			if rest := template[m[1]:]; (kind == "text" || kind == "json") && (rest == "" || rest[0] == '[') {
+			if (kind == "text" || kind == "json") && (rest == "" || rest[0] == '[') {
 				goesOn = "" // a semicolon is the text's
 			}
 		}
-		p.quoted = append(p.quoted, kind == "quoted" || kind == "pattern")
+		f.quoted = append(f.quoted, kind == "quoted" || kind == "pattern")
 		end = m[1]
 	}
-	p.parts = append(p.parts, part{before: template[end:]})
+	f.parts = append(f.parts, part{before: template[end:]})
 	expr.WriteString(regexp.QuoteMeta(template[end:]))
-	p.reads = regexp.MustCompile("(?s)^" + expr.String() + goesOn + "$")
-	p.within = regexp.MustCompile(`(?s)\b` + expr.String())
-	return p
+	f.reads = regexp.MustCompile("(?s)^" + expr.String() + goesOn + "$")
+	f.within = regexp.MustCompile(`(?s)\b` + expr.String())
+	return f
 }
 
 // Of writes the phrase with a value for each of its places. A value for a {quoted}
@@ -116,7 +125,7 @@ func (p *Phrase) Of(values ...any) string {
 	var b strings.Builder
 	next := 0
 	left := false // the optional part that this one belongs to is left out
-	for _, piece := range p.parts {
+	for _, piece := range p.compiled().parts {
 		if piece.place == "" {
 			if !piece.optional || !left {
 				b.WriteString(piece.before)
@@ -146,20 +155,22 @@ func (p *Phrase) Of(values ...any) string {
 // a semicolon (which belongs to a text at the end of the phrase). It returns the values of the places, those in quotes without them;
 // an optional place that was left out is "".
 func (p *Phrase) Read(text string) (values []string, ok bool) {
-	return p.values(p.reads.FindStringSubmatch(text))
+	f := p.compiled()
+	return f.values(f.reads.FindStringSubmatch(text))
 }
 
 // Find is [Phrase.Read] for a phrase somewhere in a text.
 func (p *Phrase) Find(text string) (values []string, ok bool) {
-	return p.values(p.within.FindStringSubmatch(text))
+	f := p.compiled()
+	return f.values(f.within.FindStringSubmatch(text))
 }
 
-func (p *Phrase) values(groups []string) ([]string, bool) {
+func (f form) values(groups []string) ([]string, bool) {
 	if groups == nil {
 		return nil, false
 	}
 	values := groups[1:]
-	for i, quoted := range p.quoted {
+	for i, quoted := range f.quoted {
 		if !quoted || values[i] == "" {
 			continue
 		}

@@ -18,7 +18,7 @@ var samples = map[string][]string{
 }
 
 func places(p *Phrase) (kinds []string, optional []bool) {
-	for _, part := range p.parts {
+	for _, part := range p.compiled().parts {
 		if part.place != "" {
 			kinds, optional = append(kinds, part.place), append(optional, part.optional)
 		}

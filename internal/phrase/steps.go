@@ -10,7 +10,7 @@ import (
 // Steps are done one after the other, and a choice is made of several ways.
 var (
 	choice = words("do one of these: {text}")
-	atWhat = words("at {text} {text}")
+	atWhat = words("at {pointer} {text}")
 	addIt  = words("add it: {text}")
 )
 
@@ -54,7 +54,7 @@ func Steps(text string) []Step {
 			step, rest = text[:at[0]], text[at[2]:]
 		}
 		next := Step{Text: step}
-		if values, ok := atPointer(step); ok {
+		if values, ok := atWhat.Read(step); ok {
 			next = Step{values[0], values[1]}
 		}
 		if values, ok := addIt.Read(next.Text); ok {
@@ -66,15 +66,6 @@ func Steps(text string) []Step {
 	return steps
 }
 
-// atPointer reads what At writes. The step begins after the first blank: a pointer
-// with one in a token is not read.
-func atPointer(text string) ([]string, bool) {
-	if !strings.HasPrefix(text, "at /") {
-		return nil, false
-	}
-	return atWhat.Read(text)
-}
-
 // stepBegins finds where the next step begins: with the first word of a phrase,
 // or with a place.
 var stepBegins = sync.OnceValue(func() *regexp.Regexp {
@@ -84,5 +75,5 @@ var stepBegins = sync.OnceValue(func() *regexp.Regexp {
 			verbs = append(verbs, verb)
 		}
 	}
-	return regexp.MustCompile(regexp.QuoteMeta(nextStep) + `(at /\S* |(?:` + strings.Join(verbs, "|") + `)\b)`)
+	return regexp.MustCompile(regexp.QuoteMeta(nextStep) + "(" + regexp.QuoteMeta(atWhat.compiled().parts[0].before) + "/|(?:" + strings.Join(verbs, "|") + `)\b)`)
 })

@@ -2,6 +2,14 @@ package phrase
 
 import "strings"
 
+const (
+	valueToo  = ", with the value {text}"
+	withValue = "[" + valueToo + "]"
+)
+
+// WithValue goes on after [AddProperty], [PutObject] and [RenameTo].
+var WithValue = words(valueToo)
+
 // What is to be done with an object.
 var (
 	// AddProperty takes the property, and perhaps the value that it must have.
@@ -12,8 +20,6 @@ var (
 	LeastProperties = fix("give it at least {n} properties")
 	MostProperties  = fix("give it at most {n} properties")
 )
-
-const withValue = "[, with the value {text}]"
 
 // What is to be done with a value.
 var (

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate"
 )
@@ -247,13 +248,13 @@ func (c check) problems(ctx context.Context, b validate.Block) ([]Problem, error
 func (c check) suggestion(b validate.Block) string {
 	switch {
 	case !b.Closed:
-		return "answer with the whole " + c.Title + " code; make it shorter if it does not fit"
+		return phrase.WholeCode.Of(c.Title)
 	case b.Fenced && b.Label != "" && !slices.Contains(c.Labels, b.Label):
-		return "answer with " + c.Title + " code in a Markdown block labelled " + c.Labels[0] + "; this one is labelled " + fmt.Sprintf("%.30q", b.Label)
+		return phrase.LabelledCode.Of(c.Title, c.Labels[0]) + "; this one is labelled " + fmt.Sprintf("%.30q", b.Label)
 	case b.Fenced:
-		return "answer with " + c.Title + " code that can be parsed"
+		return phrase.ParsableCode.Of(c.Title)
 	}
-	return "answer with " + c.Title + " code alone, or put it into a Markdown block labelled " + c.Labels[0]
+	return phrase.CodeAlone.Of(c.Title, c.Labels[0])
 }
 
 // unreadable returns the offset of the first character that no parser may see, or

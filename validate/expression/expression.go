@@ -19,6 +19,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate"
 )
@@ -100,7 +101,7 @@ func New(cfg Config) (validate.Strategy, error) {
 		c.problem = "this does not hold: " + cfg.Expression
 	}
 	if c.suggestion == "" {
-		c.suggestion = "answer so that this holds: " + cfg.Expression
+		c.suggestion = phrase.Holds.Of(cfg.Expression)
 	}
 	return c, nil
 }

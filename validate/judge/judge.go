@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"llmcall/endpoint"
+	"llmcall/internal/phrase"
 	"llmcall/llm"
 	"llmcall/retry"
 	"llmcall/validate"
@@ -215,7 +216,7 @@ func (c *judgeCheck) Costly() bool { return true }
 func (c *judgeCheck) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
 	if strings.TrimSpace(a.Text) == "" {
 		return validate.Verdict{Complaints: []validate.Complaint{{
-			Problem: "the answer has no text", Suggestion: "answer with text",
+			Problem: "the answer has no text", Suggestion: phrase.Text.Of(),
 		}}}, nil
 	}
 	texts := slices.Clone(c.texts)

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate"
 )
@@ -28,7 +29,7 @@ type fault struct {
 	line, column        int
 }
 
-const alone = "answer with one OpenAPI document, as YAML or JSON, alone or in one Markdown block"
+var alone = phrase.OpenAPIDocument.Of()
 
 // read decodes JSON, which begins with a brace, and YAML. JSON is read as YAML as
 // well, for the line and column of its values.
@@ -142,7 +143,7 @@ var versions = regexp.MustCompile(`^3\.[01]\.\d{1,9}(-.{1,40})?$`)
 // or unknown, and of an empty title.
 func (d *document) identity() []validate.Complaint {
 	object := d.value.(map[string]any)
-	const takes = `give the version at the root as openapi: "3.1.0" (or 3.0.x), or as swagger: "2.0"`
+	takes := phrase.OpenAPIVersion.Of("3.1.0")
 	swagger, old := object["swagger"]
 	openapi, now := object["openapi"]
 	version, isText := openapi.(string)

@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi2conv"
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate"
 )
@@ -48,7 +49,7 @@ func fits(ctx context.Context, version string, text []byte) ([]validate.Complain
 	}
 	verdict, err := s.Check(ctx, &validate.Answer{Text: string(text)})
 	for i := range verdict.Complaints {
-		verdict.Complaints[i].Suggestion = strings.TrimPrefix(verdict.Complaints[i].Suggestion+"; follow the specification of OpenAPI "+version, "; ")
+		verdict.Complaints[i].Suggestion = strings.TrimPrefix(verdict.Complaints[i].Suggestion+"; "+phrase.OpenAPIRules.Of(version), "; ")
 	}
 	return verdict.Complaints, err
 }
@@ -105,7 +106,7 @@ var buckets = map[string]string{
 
 // complaint converts the library's error, whose chain says where it is.
 func complaint(err error, version string) validate.Complaint {
-	c := validate.Complaint{Suggestion: "follow the specification of OpenAPI " + version}
+	c := validate.Complaint{Suggestion: phrase.OpenAPIRules.Of(version)}
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		c.Problem = e.Error()
 		switch e := e.(type) {

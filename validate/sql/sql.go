@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate"
 	"llmcall/validate/internal/sqlparse"
@@ -234,7 +235,7 @@ func (c safe) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, 
 		if c.dialect != Postgres {
 			for _, mark := range []string{"/*!", "/*M!", "/*T!"} {
 				if at := strings.Index(b.Code, mark); at >= 0 {
-					complain(place(b, at, "there is a comment that MySQL executes: "+mark, "leave the comment out"))
+					complain(place(b, at, "there is a comment that MySQL executes: "+mark, phrase.LeaveComment.Of()))
 					return nil
 				}
 			}
@@ -248,7 +249,7 @@ func (c safe) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, 
 				}
 				bad := unparsed(b, wrong, grammar.Title())
 				if c.dialect == Any {
-					bad.Suggestion = "answer with SQL alone that both MySQL and PostgreSQL can parse, or put it into a Markdown block labelled sql"
+					bad.Suggestion = phrase.SQLOfBoth.Of()
 				}
 				complain(bad)
 				return nil
@@ -267,7 +268,7 @@ func (c safe) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, 
 				if s.Inner {
 					problem += ", not even inside another"
 				}
-				complain(place(b, s.Offset, problem, "use only statements of the allowed kinds: "+strings.Join(c.allowed, ", ")))
+				complain(place(b, s.Offset, problem, phrase.Statements.Of(strings.Join(c.allowed, ", "))))
 			}
 			if refused {
 				return nil // the other grammar would say the same again
@@ -289,7 +290,7 @@ func each(ctx context.Context, a *validate.Answer, look func(context.Context, va
 			line, column := b.Position(strings.Count(b.Code, "\n")+1, 1)
 			complaints = append(complaints, validate.Complaint{
 				Problem: "the Markdown block is not closed: the text ends before it is complete",
-				Line:    line, Column: column, Suggestion: "answer with the whole SQL; make it shorter if it does not fit",
+				Line:    line, Column: column, Suggestion: phrase.WholeSQL.Of(),
 			})
 			continue
 		}
@@ -316,10 +317,10 @@ func place(b validate.Block, offset int, problem, suggestion string) validate.Co
 }
 
 func nothing(b validate.Block) validate.Complaint {
-	return place(b, 0, "there is no SQL statement", "answer with SQL")
+	return place(b, 0, "there is no SQL statement", phrase.SQL.Of())
 }
 
 func unparsed(b validate.Block, wrong *sqlparse.SyntaxError, title string) validate.Complaint {
 	return place(b, wrong.Offset, "this is not SQL that "+title+" can parse: "+wrong.Message,
-		"answer with valid "+title+" statements alone, or put them into a Markdown block labelled sql")
+		phrase.SQLStatements.Of(title))
 }

@@ -92,7 +92,7 @@ func replaceOutside(text string, wrong *regexp.Regexp, with string) string {
 		if m[2] >= 0 {
 			b.WriteString(text[m[0]:m[1]])
 		} else {
-			b.Write(wrong.ExpandString(nil, shifted.ReplaceAllStringFunc(with, next), text, m))
+			b.Write(wrong.ExpandString(nil, shifted.ReplaceAllStringFunc(with, shiftedGroup), text, m))
 		}
 		end = m[1]
 	}
@@ -103,7 +103,7 @@ func replaceOutside(text string, wrong *regexp.Regexp, with string) string {
 // before them.
 var shifted = regexp.MustCompile(`\$\d`)
 
-func next(group string) string { return "${" + string(group[1]+1) + "}" }
+func shiftedGroup(group string) string { return "${" + string(group[1]+1) + "}" }
 
 // decoded reads JSON, with numbers as they are written.
 func decoded(text string) (any, bool) {

@@ -54,10 +54,10 @@ func (d demands) met(answer string) bool {
 // is passed over. Of the problem and its fix, which a complaint may hold
 // both, the fix counts.
 var (
-	containWords  = before(`\b(?:contain|include|mention)(?:s|ed|ing)?\b`)
-	excludeWords  = before(`\b(?:leave out|remove|avoid|without|(?:must not|should not|may not|do not|mustn't|shouldn't|don't) (?:contain|include|mention))\b`)
-	matchWords    = before(`(?:\bmatch(?:es|ed|ing)?\b|\bregular expression\b|\bregexp?\b|\bpattern\b)`)
-	mismatchWords = before(`\b(?:must not|should not|may not|do not|mustn't|shouldn't|don't) match\b|\bleave out what matches\b`)
+	containWords  = quotationAfter(`\b(?:contain|include|mention)(?:s|ed|ing)?\b`)
+	excludeWords  = quotationAfter(`\b(?:leave out|remove|avoid|without|(?:must not|should not|may not|do not|mustn't|shouldn't|don't) (?:contain|include|mention))\b`)
+	matchWords    = quotationAfter(`(?:\bmatch(?:es|ed|ing)?\b|\bregular expression\b|\bregexp?\b|\bpattern\b)`)
+	mismatchWords = quotationAfter(`\b(?:must not|should not|may not|do not|mustn't|shouldn't|don't) match\b|\bleave out what matches\b`)
 	listWords     = regexp.MustCompile(`^\s*(?:,|,?\s*and|,?\s*or)\s*$`)
 
 	lengthWords  = regexp.MustCompile(`(?i)\b(at least|no fewer than|no less than|no shorter than|not fewer than|not less than|not shorter than|minimum of|at most|no more than|no longer than|not more than|not longer than|up to|maximum of|exactly)\s+([\d,_]+)(?:\s+(\w+))?`)
@@ -67,9 +67,9 @@ var (
 	noJSONWords = regexp.MustCompile(`(?i)\b(?:must|should|do) not (?:be|contain|use|answer with)\b[^.\n]{0,20}\bjson\b|\bwithout json\b`)
 )
 
-// before makes an expression for words that a quoted text follows, with a few
+// quotationAfter makes an expression for words that a quoted text follows, with a few
 // words between at most.
-func before(words string) *regexp.Regexp {
+func quotationAfter(words string) *regexp.Regexp {
 	return regexp.MustCompile(`(?i)` + words + "[^\"'“‘`.\n]{0,40}$")
 }
 

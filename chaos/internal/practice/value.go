@@ -254,28 +254,32 @@ func putObject(e *edit, values []string) bool {
 
 // valueOf makes a value of a kind as complaints name them.
 func valueOf(kind, name string, r *rand.Rand) any {
-	first, _, _ := strings.Cut(kind, " or ")
-	switch {
-	case first == "an integer":
+	switch phrase.FirstKind(kind) {
+	case phrase.WholeNumber:
 		return json.Number(strconv.Itoa(1 + r.IntN(100)))
-	case first == "a number":
+	case phrase.Number:
 		return json.Number(strconv.FormatFloat(1+r.Float64()*100, 'f', 2, 64))
-	case first == "true":
+	case phrase.FirstKind(phrase.Boolean):
 		return true
-	case first == "null":
+	case phrase.Null:
 		return nil
-	case first == "an array":
+	case phrase.Array:
 		return []any{}
-	case strings.HasPrefix(first, "an object"):
-		object := map[string]any{}
-		for _, name := range quotedTexts(kind) {
-			object[name] = valueOf("", name, r)
-		}
-		return object
+	case phrase.Object:
+		return map[string]any{}
 	}
-	for _, words := range []string{"one of ", "a string like ", "with the value ", "the value "} {
-		if text, ok := strings.CutPrefix(kind, words); ok {
-			if v, ok := decoded(text); ok {
+	for _, p := range []*phrase.Phrase{phrase.WithProperty, phrase.WithProperties} {
+		if names, ok := p.Read(kind); ok {
+			object := map[string]any{}
+			for _, name := range quotedTexts(names[0]) {
+				object[name] = valueOf("", name, r)
+			}
+			return object
+		}
+	}
+	for _, p := range []*phrase.Phrase{phrase.OneOf, phrase.Like, phrase.OneValue} {
+		if values, ok := p.Read(kind); ok {
+			if v, ok := decoded(values[0]); ok {
 				return v
 			}
 		}
@@ -622,7 +626,7 @@ type bounds struct {
 
 func boundsOf(text string) bounds {
 	var b bounds
-	if strings.Contains(text, "an integer") {
+	if _, integer := phrase.Integer.Read(text); integer || strings.Contains(text, phrase.WholeNumber) {
 		b.step = big.NewRat(1, 1)
 	}
 	for _, bound := range phrase.Bounds {
@@ -663,12 +667,12 @@ func (b bounds) nearest(given json.Number) (json.Number, bool) {
 	}
 	if b.lo != nil && (n.Cmp(b.lo) < 0 || b.above && n.Cmp(b.lo) == 0) {
 		if n = b.lo; b.above {
-			n = inside(n, new(big.Rat).Add(n, one), b.hi)
+			n = stepInside(n, new(big.Rat).Add(n, one), b.hi)
 		}
 	}
 	if b.hi != nil && (n.Cmp(b.hi) > 0 || b.below && n.Cmp(b.hi) == 0) {
 		if n = b.hi; b.below {
-			n = inside(n, new(big.Rat).Sub(n, one), b.lo)
+			n = stepInside(n, new(big.Rat).Sub(n, one), b.lo)
 		}
 	}
 	if b.step != nil && b.step.Sign() > 0 {
@@ -685,9 +689,9 @@ func (b bounds) nearest(given json.Number) (json.Number, bool) {
 
 func floor(x *big.Rat) *big.Int { return new(big.Int).Div(x.Num(), x.Denom()) }
 
-// inside returns what is a step from a bound, or half the way to the other
+// stepInside returns what is a step from a bound, or half the way to the other
 // bound where that is nearer.
-func inside(bound, stepped, other *big.Rat) *big.Rat {
+func stepInside(bound, stepped, other *big.Rat) *big.Rat {
 	half := new(big.Rat)
 	if other != nil {
 		half.Quo(half.Add(bound, other), big.NewRat(2, 1))

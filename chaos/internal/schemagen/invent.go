@@ -502,7 +502,7 @@ func choose(chosen map[string]bool, names []string) {
 func (g *inventor) newName(parts []*jsonschema.Schema, depth int) string {
 	var rules []*jsonschema.Schema
 	for _, s := range parts {
-		if res := patterns(s); len(res) > 0 {
+		if res := patternsOf(s); len(res) > 0 {
 			g.fuel -= patternCost
 			// A length by chance: ^x- alone would give one name only.
 			if name, err := Matching(res[g.r.IntN(len(res))].String(), g.r.IntN(12), Unbounded, g.r); err == nil {
@@ -554,21 +554,21 @@ func (g *inventor) array(parts []*jsonschema.Schema, want []string, depth int, h
 	if len(contains) > 0 {
 		least = max(least, min(prefix, most-len(contains))+len(contains))
 	}
-	length := least
+	size := least
 	if !g.calm(depth) {
-		length = max(length, min(prefix, most))
-		length = min(max(length, 1)+g.r.IntN(3), max(most, length))
+		size = max(size, min(prefix, most))
+		size = min(max(size, 1)+g.r.IntN(3), max(most, size))
 	}
 	if len(want) > 0 {
 		if i, ok := Index(want[0]); ok && i < most && i < maxWork {
-			length = max(length, i+1)
+			size = max(size, i+1)
 		}
 	}
-	out := make([]any, 0, min(length, 100))
+	out := make([]any, 0, min(size, 100))
 	seen := map[string]bool{}
-	for i := range length {
+	for i := range size {
 		subs := g.item(parts, i)
-		if fromEnd := length - 1 - i; fromEnd < len(contains) {
+		if fromEnd := size - 1 - i; fromEnd < len(contains) {
 			subs = append(subs, contains[fromEnd])
 		}
 		var wantInside []string

@@ -7,8 +7,8 @@ import (
 )
 
 // Tokens splits a JSON pointer (RFC 6901).
-func Tokens(pointer string) (path []string, ok bool) {
-	path, err := say.Tokens(pointer)
+func Tokens(text string) (path []string, ok bool) {
+	path, err := say.Tokens(text)
 	return path, err == nil
 }
 

@@ -267,7 +267,7 @@ func propertySchemas(s *jsonschema.Schema, name string) []*jsonschema.Schema {
 	if sub, ok := s.Properties[name]; ok {
 		subs = append(subs, sub)
 	}
-	for _, re := range patterns(s) {
+	for _, re := range patternsOf(s) {
 		if re.MatchString(name) {
 			subs = append(subs, s.PatternProperties[re])
 		}
@@ -285,8 +285,8 @@ func propertySchemas(s *jsonschema.Schema, name string) []*jsonschema.Schema {
 	return subs
 }
 
-// patterns returns the expressions of patternProperties in a fixed order.
-func patterns(s *jsonschema.Schema) []jsonschema.Regexp {
+// patternsOf returns the expressions of patternProperties in a fixed order.
+func patternsOf(s *jsonschema.Schema) []jsonschema.Regexp {
 	var res []jsonschema.Regexp
 	for re := range s.PatternProperties {
 		res = append(res, re)
@@ -344,7 +344,7 @@ func (s *Schema) measure() error {
 		}
 		s.heights[sch] = endless
 		all = append(all, sch)
-		for _, sub := range append(inPlace(sch), inner(sch)...) {
+		for _, sub := range append(inPlace(sch), innerSchemas(sch)...) {
 			visit(sub)
 		}
 	}
@@ -365,13 +365,13 @@ func (s *Schema) measure() error {
 	return nil
 }
 
-// inner returns the parts of a schema that apply to what is inside a value.
-func inner(s *jsonschema.Schema) []*jsonschema.Schema {
+// innerSchemas returns the parts of a schema that apply to what is inside a value.
+func innerSchemas(s *jsonschema.Schema) []*jsonschema.Schema {
 	var subs []*jsonschema.Schema
 	for _, name := range sorted(s.Properties) {
 		subs = append(subs, s.Properties[name])
 	}
-	for _, re := range patterns(s) {
+	for _, re := range patternsOf(s) {
 		subs = append(subs, s.PatternProperties[re])
 	}
 	subs = append(subs, s.PrefixItems...)

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -112,7 +113,7 @@ func unwrap(text string) (start, end int, f *fault) {
 		}
 		if behind, _ := trim(text, next, end); behind < end {
 			if Fence(text[behind:end]) != "" {
-				return 0, 0, &fault{at: behind, problem: "there is more than one Markdown block", suggestion: "answer with a single JSON value"}
+				return 0, 0, &fault{at: behind, problem: "there is more than one Markdown block", suggestion: phrase.SingleValue.Of()}
 			}
 			return 0, 0, &fault{at: behind, problem: fmt.Sprintf("there is text behind the JSON value: %q", say.FirstLine(text[behind:end], 40)), suggestion: aloneSuggestion}
 		}

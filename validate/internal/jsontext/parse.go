@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -59,13 +60,19 @@ type fault struct {
 }
 
 const (
-	notUTF8          = "the text is not valid UTF-8 here"
-	utf8Suggestion   = "write the text in UTF-8"
-	endsEarly        = "the JSON ends before it is complete"
-	aloneSuggestion  = "answer with JSON alone"
-	wholeSuggestion  = "answer with the whole JSON value; make it shorter if it does not fit"
-	numberSuggestion = "use a number, or null where there is none"
-	quoteSuggestion  = "put names and strings in double quotes"
+	notUTF8   = "the text is not valid UTF-8 here"
+	endsEarly = "the JSON ends before it is complete"
+)
+
+var (
+	utf8Suggestion   = phrase.UTF8.Of()
+	aloneSuggestion  = phrase.JSONAlone.Of()
+	wholeSuggestion  = phrase.WholeJSON.Of()
+	numberSuggestion = phrase.NumberOrNull.Of()
+	quoteSuggestion  = phrase.QuotedNames.Of()
+	trueSuggestion   = phrase.Literal.Of("true")
+	falseSuggestion  = phrase.Literal.Of("false")
+	nullSuggestion   = phrase.Literal.Of("null")
 )
 
 // in returns the fault with its place in the text.
@@ -78,7 +85,7 @@ func (f fault) in(text string) Fault {
 func (p *parser) document() (any, bool) {
 	p.space()
 	if p.done() {
-		return nil, p.fail(p.pos, "the text is empty: there is no JSON in it", "answer with one JSON value")
+		return nil, p.fail(p.pos, "the text is empty: there is no JSON in it", phrase.OneJSON.Of())
 	}
 	if !p.begins() {
 		return nil, false
@@ -92,9 +99,9 @@ func (p *parser) document() (any, bool) {
 	}
 	switch rest := p.text[p.pos:p.end]; {
 	case rest[0] == '{' || rest[0] == '[' || rest[0] == ',' && anotherValue.MatchString(rest):
-		return nil, p.fail(p.pos, "there is more than one JSON value", "answer with a single JSON value")
+		return nil, p.fail(p.pos, "there is more than one JSON value", phrase.SingleValue.Of())
 	case rest[0] == '}' || rest[0] == ']':
-		return nil, p.fail(p.pos, fmt.Sprintf("there is a %q too many behind the JSON value", rest[:1]), "close each object and array once")
+		return nil, p.fail(p.pos, fmt.Sprintf("there is a %q too many behind the JSON value", rest[:1]), phrase.CloseOnce.Of())
 	case p.aside():
 		return nil, false
 	default:
@@ -204,7 +211,7 @@ func (p *parser) colon(open int, key string) bool {
 	case p.aside():
 		return false
 	}
-	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", say.Short(key, 60), p.here()), "put a colon between each property's name and its value")
+	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", say.Short(key, 60), p.here()), phrase.ColonBetween.Of())
 }
 
 // again records that the object has the property at the end of the path twice.
@@ -219,7 +226,7 @@ func repeats(at int, pointer, key string) fault {
 	return fault{
 		at: at, pointer: pointer,
 		problem:    fmt.Sprintf("the property %q is there more than once", say.Short(key, 60)),
-		suggestion: "give each property once",
+		suggestion: phrase.EachOnce.Of(),
 	}
 }
 
@@ -285,7 +292,7 @@ func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
 		comma := p.pos
 		p.pos++
 		if p.space(); p.is('}') || p.is(']') {
-			return false, p.fail(comma, fmt.Sprintf("there is a comma before the closing %q", p.text[p.pos:p.pos+1]), "leave out the comma")
+			return false, p.fail(comma, fmt.Sprintf("there is a comma before the closing %q", p.text[p.pos:p.pos+1]), phrase.NoComma.Of())
 		}
 		return true, true
 	case p.is('}') || p.is(']'):
@@ -293,9 +300,9 @@ func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
 	case p.aside():
 		return false, false
 	}
-	suggestion := "put a comma between one and the next"
+	suggestion := phrase.CommaBetween.Of()
 	if last := strings.TrimRight(p.text[open:p.pos], " \t\r\n"); strings.HasSuffix(last, `"`) && !p.is('"') {
-		suggestion += `, and write a double quote inside a string as \"`
+		suggestion = phrase.Together([]string{suggestion, phrase.EscapedQuote.Of()})
 	}
 	return false, p.fail(p.pos, fmt.Sprintf("a comma or %q must follow a value, and %s does", string(closing), p.here()), suggestion)
 }
@@ -306,7 +313,7 @@ func (p *parser) badName() bool {
 	switch c := p.text[p.pos]; {
 	case p.aside() || p.quotes():
 	case c == ',':
-		p.fail(p.pos, "there is a comma with nothing before it", "put one comma between one property and the next")
+		p.fail(p.pos, "there is a comma with nothing before it", phrase.OneComma.Of())
 	case word(p.text[p.pos:p.end]) != "":
 		p.fail(p.pos, fmt.Sprintf("a property name has no quotes: %s", p.here()), quoteSuggestion)
 	default:
@@ -317,8 +324,8 @@ func (p *parser) badName() bool {
 
 // borrowed are the literals of other languages, with what to write instead.
 var borrowed = map[string]string{
-	"True": "write true", "TRUE": "write true", "False": "write false", "FALSE": "write false",
-	"None": "write null", "Null": "write null", "NULL": "write null", "nil": "write null", "undefined": "write null",
+	"True": trueSuggestion, "TRUE": trueSuggestion, "False": falseSuggestion, "FALSE": falseSuggestion,
+	"None": nullSuggestion, "Null": nullSuggestion, "NULL": nullSuggestion, "nil": nullSuggestion, "undefined": nullSuggestion,
 	"NaN": numberSuggestion, "Infinity": numberSuggestion, "inf": numberSuggestion, "Inf": numberSuggestion,
 }
 
@@ -340,7 +347,7 @@ func (p *parser) literal() (any, bool) {
 			return nil, false
 		}
 		if c := p.text[at]; c == '}' || c == ']' || c == ',' || c == ':' {
-			return nil, p.fail(at, fmt.Sprintf("a value is missing before %q", p.text[at:at+1]), "put a value there, null where there is none")
+			return nil, p.fail(at, fmt.Sprintf("a value is missing before %q", p.text[at:at+1]), phrase.ValueThere.Of())
 		}
 		if c := p.text[at]; c == '+' || c == '.' {
 			return nil, p.fail(at, fmt.Sprintf("a JSON number does not begin with %q", p.text[at:at+1]), "begin a number with a digit or with a minus sign")
@@ -377,7 +384,7 @@ func (p *parser) number() (any, bool) {
 		return nil, p.cut(at, "a number is cut off")
 	}
 	if whole > 1 && strings.TrimPrefix(p.text[at:p.pos], "-")[0] == '0' {
-		return nil, p.fail(at, fmt.Sprintf("the number %s begins with 0", say.Short(p.text[at:p.pos], 60)), "leave out the zeros at the beginning; put it in double quotes if it is a code")
+		return nil, p.fail(at, fmt.Sprintf("the number %s begins with 0", say.Short(p.text[at:p.pos], 60)), phrase.NoLeadingZeros.Of())
 	}
 	ok := whole > 0
 	if ok && p.is('.') {
@@ -458,11 +465,11 @@ func (p *parser) str() (string, bool) {
 			b.WriteRune(r)
 			from = p.pos
 		case c == '\n' || c == '\r':
-			return "", p.fail(p.pos, "a string goes over the end of the line", `close the string, or write the line break as \n`)
+			return "", p.fail(p.pos, "a string goes over the end of the line", phrase.LineBreak.Of())
 		case c == '\t':
-			return "", p.fail(p.pos, "there is a tab inside a string", `write it as \t`)
+			return "", p.fail(p.pos, "there is a tab inside a string", phrase.Tab.Of())
 		case c < 0x20:
-			return "", p.fail(p.pos, "there is a control character inside a string", fmt.Sprintf(`leave it out, or write it as \u%04x`, c))
+			return "", p.fail(p.pos, "there is a control character inside a string", phrase.LeaveOrEscape.Of(fmt.Sprintf(`\u%04x`, c)))
 		default:
 			p.pos++
 		}
@@ -552,9 +559,9 @@ func (p *parser) aside() bool {
 	rest := p.text[p.pos:p.end] // not empty
 	switch {
 	case strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*") || strings.HasPrefix(rest, "#"):
-		p.fail(p.pos, "there is a comment", "leave comments out: JSON has none")
+		p.fail(p.pos, "there is a comment", phrase.NoComments.Of())
 	case strings.HasPrefix(rest, "...") || strings.HasPrefix(rest, "…"):
-		p.fail(p.pos, "there are three dots in the place of what is left out", "write out all of it")
+		p.fail(p.pos, "there are three dots in the place of what is left out", phrase.AllOfIt.Of())
 	case rest[:1] == `\`:
 		p.fail(p.pos, "there is a backslash outside of a string", "write the JSON as it is, without escaping it once more")
 	default:
@@ -572,9 +579,9 @@ func (p *parser) quotes() bool {
 	r, _ := utf8.DecodeRuneInString(p.text[p.pos:p.end])
 	switch {
 	case r == '\'':
-		p.fail(p.pos, "there are single quotes around a name or a string", "use double quotes")
+		p.fail(p.pos, "there are single quotes around a name or a string", phrase.DoubleQuotes.Of())
 	case r == '`' || unicode.In(r, unicode.Pi, unicode.Pf):
-		p.fail(p.pos, fmt.Sprintf("%c is no quotation mark of JSON", r), `use straight double quotes (")`)
+		p.fail(p.pos, fmt.Sprintf("%c is no quotation mark of JSON", r), phrase.StraightQuotes.Of())
 	default:
 		return false
 	}

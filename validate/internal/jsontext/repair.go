@@ -10,6 +10,7 @@ import (
 
 	"github.com/kaptinlin/jsonrepair"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -425,7 +426,7 @@ func (m *comparison) literal() bool {
 		is = is[:n]
 	}
 	rest := m.text[m.i:m.end]
-	if was := word(rest); borrowed[was] == "write "+is {
+	if was := word(rest); borrowed[was] == phrase.Literal.Of(is) {
 		m.note("a word of another language", m.i, was, is)
 		m.i += len(was)
 	} else if strings.HasPrefix(rest, is) {

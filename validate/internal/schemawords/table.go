@@ -9,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -50,18 +51,18 @@ func ofAll() []row {
 	return []row{
 		on(func(w words, v violation, k *kind.Type) (problem, suggestion string) { return w.sayType(v.at, k) }),
 		on(func(w words, v violation, k *kind.Enum) (problem, suggestion string) {
-			return w.describe(v.at) + " is not one of the allowed values", "use one of " + values(k.Want)
+			return w.describe(v.at) + " is not one of the allowed values", phrase.UseOneOf.Of(values(k.Want))
 		}),
 		on(func(w words, v violation, k *kind.Const) (problem, suggestion string) {
-			return w.describe(v.at) + " is not the value that is wanted", "make it " + Whole(k.Want)
+			return w.describe(v.at) + " is not the value that is wanted", phrase.MakeIt.Of(Whole(k.Want))
 		}),
 		on(func(w words, v violation, _ *kind.FalseSchema) (problem, suggestion string) {
-			return w.describe(v.at) + " is where nothing is allowed", "leave it out"
+			return w.describe(v.at) + " is where nothing is allowed", phrase.LeaveOut.Of()
 		}),
 		on(func(w words, v violation, _ *kind.Not) (problem, suggestion string) {
 			problem = w.describe(v.at) + " is what must not be here"
 			if forbidden, ok := w.keyword(v.schema, "not"); ok {
-				return problem, "change it so that it does not fit the schema " + Whole(forbidden)
+				return problem, phrase.UnlikeSchema.Of(Whole(forbidden))
 			}
 			return problem, "change it"
 		}),
@@ -88,23 +89,26 @@ func ofObjects() []row {
 		}),
 		on(func(w words, v violation, k *kind.AdditionalProperties) (problem, suggestion string) {
 			names := slices.Sorted(slices.Values(k.Properties))
-			suggestion = "leave it out"
+			suggestion = phrase.LeaveOut.Of()
 			if len(names) > 1 {
-				suggestion = "leave them out"
+				suggestion = phrase.LeaveThemOut.Of()
 			}
 			if allowed := w.allowed(v.schema); len(allowed) > 0 {
 				suggestion += "; allowed are " + List(allowed)
 			}
-			return plural(names, "the property %s is not allowed", "the properties %s are not allowed"), suggestion
+			if len(names) == 1 {
+				return phrase.PropertyNotAllowed.Of(List(names)), suggestion
+			}
+			return phrase.PropertiesNotAllowed.Of(List(names)), suggestion
 		}),
 		on(func(w words, v violation, k *kind.PropertyNames) (problem, suggestion string) {
-			return w.sayName(k.Property, v.within), "rename it or leave it out"
+			return w.sayName(k.Property, v.within), phrase.RenameOrLeave.Of()
 		}),
 		on(func(_ words, _ violation, k *kind.MinProperties) (problem, suggestion string) {
-			return TooFew("properties", k.Got, k.Want), fmt.Sprintf("give it at least %d properties", k.Want)
+			return TooFew("properties", k.Got, k.Want), phrase.LeastProperties.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.MaxProperties) (problem, suggestion string) {
-			return TooMany("properties", k.Got, k.Want), fmt.Sprintf("give it at most %d properties", k.Want)
+			return TooMany("properties", k.Got, k.Want), phrase.MostProperties.Of(k.Want)
 		}),
 	}
 }
@@ -112,31 +116,28 @@ func ofObjects() []row {
 func ofArrays() []row {
 	return []row{
 		on(func(w words, v violation, k *kind.MinItems) (problem, suggestion string) {
-			suggestion = fmt.Sprintf("give it at least %d items", k.Want)
-			if inner, _ := w.keyword(v.schema, "items"); w.kindOf(inner) != "" {
-				suggestion += ", each " + w.kindOf(inner)
-			}
-			return TooFew("items", k.Got, k.Want), suggestion
+			inner, _ := w.keyword(v.schema, "items")
+			return TooFew("items", k.Got, k.Want), phrase.LeastItems.Of(k.Want, w.kindOf(inner))
 		}),
 		on(func(_ words, _ violation, k *kind.MaxItems) (problem, suggestion string) {
-			return TooMany("items", k.Got, k.Want), fmt.Sprintf("give it at most %d items", k.Want)
+			return TooMany("items", k.Got, k.Want), phrase.MostItems.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.UniqueItems) (problem, suggestion string) {
-			return fmt.Sprintf("the items %d and %d, counted from 0, are equal", k.Duplicates[0], k.Duplicates[1]), "keep each item once"
+			return fmt.Sprintf("the items %d and %d, counted from 0, are equal", k.Duplicates[0], k.Duplicates[1]), phrase.DistinctItems.Of()
 		}),
 		on(func(_ words, _ violation, k *kind.AdditionalItems) (problem, suggestion string) {
-			return fmt.Sprintf("the array has %d items too many", k.Count), fmt.Sprintf("leave out the last %d", k.Count)
+			return fmt.Sprintf("the array has %d items too many", k.Count), phrase.LeaveLast.Of(k.Count)
 		}),
 		on(func(w words, v violation, _ *kind.Contains) (problem, suggestion string) {
-			return w.sayContains("no item is as one at least must be", v.within), w.such(v.schema, "add an item that fits", "add such an item")
+			return w.sayContains("no item is as one at least must be", v.within), w.addSuch(v.schema, 1, "add such an item")
 		}),
 		on(func(w words, v violation, k *kind.MinContains) (problem, suggestion string) {
 			return w.sayContains(fmt.Sprintf("%d items are as %d at least must be", len(k.Got), k.Want), v.within),
-				w.such(v.schema, fmt.Sprintf("add %s that %s", itemCount(k.Want-len(k.Got)), fits(k.Want-len(k.Got))), "add such items")
+				w.addSuch(v.schema, k.Want-len(k.Got), "add such items")
 		}),
 		on(func(w words, v violation, k *kind.MaxContains) (problem, suggestion string) {
 			return fmt.Sprintf("%d items are as %d at most may be", len(k.Got), k.Want),
-				w.such(v.schema, fmt.Sprintf("leave out %d of the items that fit", len(k.Got)-k.Want), "leave some of them out")
+				w.such(v.schema, func(shown string) string { return phrase.LeaveItems.Of(len(k.Got)-k.Want, shown) }, "leave some of them out")
 		}),
 	}
 }
@@ -146,19 +147,18 @@ func ofTexts() []row {
 		on(func(_ words, _ violation, k *kind.Format) (problem, suggestion string) {
 			problem = fmt.Sprintf("%s is not in the format %q", Show(k.Got), k.Want)
 			if example := formats[k.Want]; example != "" {
-				return problem, "write it like " + example
+				return problem, phrase.ExampleIn.Of(example)
 			}
-			return problem + ": " + say.Short(k.Err.Error(), 100), fmt.Sprintf("write it in the format %q", k.Want)
+			return problem + ": " + say.Short(k.Err.Error(), 100), phrase.InFormat.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.Pattern) (problem, suggestion string) {
-			pattern := Pattern(k.Want)
-			return Show(k.Got) + " does not match the regular expression " + pattern, "write text that matches the regular expression " + pattern
+			return Show(k.Got) + " does not match the regular expression " + phrase.Pattern(k.Want), phrase.MatchThere.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.MinLength) (problem, suggestion string) {
-			return TooShort(k.Got, k.Want), AtLeast(k.Want)
+			return TooShort(k.Got, k.Want), phrase.LeastCharacters.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.MaxLength) (problem, suggestion string) {
-			return TooLong(k.Got, k.Want), AtMost(k.Want)
+			return TooLong(k.Got, k.Want), phrase.MostCharacters.Of(k.Want)
 		}),
 	}
 }
@@ -166,19 +166,19 @@ func ofTexts() []row {
 func ofNumbers() []row {
 	return []row{
 		on(func(_ words, _ violation, k *kind.Minimum) (problem, suggestion string) {
-			return number(k.Got) + " is less than " + number(k.Want), "make it at least " + number(k.Want)
+			return number(k.Got) + " is less than " + number(k.Want), phrase.AtLeast.Make(number(k.Want))
 		}),
 		on(func(_ words, _ violation, k *kind.Maximum) (problem, suggestion string) {
-			return number(k.Got) + " is more than " + number(k.Want), "make it at most " + number(k.Want)
+			return number(k.Got) + " is more than " + number(k.Want), phrase.AtMost.Make(number(k.Want))
 		}),
 		on(func(_ words, _ violation, k *kind.ExclusiveMinimum) (problem, suggestion string) {
-			return number(k.Got) + " is not more than " + number(k.Want), "make it more than " + number(k.Want)
+			return number(k.Got) + " is not more than " + number(k.Want), phrase.MoreThan.Make(number(k.Want))
 		}),
 		on(func(_ words, _ violation, k *kind.ExclusiveMaximum) (problem, suggestion string) {
-			return number(k.Got) + " is not less than " + number(k.Want), "make it less than " + number(k.Want)
+			return number(k.Got) + " is not less than " + number(k.Want), phrase.LessThan.Make(number(k.Want))
 		}),
 		on(func(_ words, _ violation, k *kind.MultipleOf) (problem, suggestion string) {
-			return number(k.Got) + " is not a multiple of " + number(k.Want), "make it a multiple of " + number(k.Want)
+			return number(k.Got) + " is not a multiple of " + number(k.Want), phrase.MultipleOf.Make(number(k.Want))
 		}),
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
-	"strings"
 
 	"llmcall/internal/say"
 )
@@ -107,21 +106,6 @@ func TooShort(got, want int) string {
 // TooLong says that a text has more characters than it may have.
 func TooLong(got, want int) string {
 	return fmt.Sprintf("the text is too long: %d characters, where %d is the most", got, want)
-}
-
-// AtLeast says what to do about a text that is too short.
-func AtLeast(n int) string { return fmt.Sprintf("make it at least %d characters long", n) }
-
-// AtMost says what to do about a text that is too long.
-func AtMost(n int) string { return fmt.Sprintf("make it at most %d characters long", n) }
-
-// Pattern writes a regular expression as it is, for a model to read. Within "" a
-// backslash would have to be doubled, which is another pattern to many.
-func Pattern(pattern string) string {
-	if strings.ContainsAny(pattern, `\"`) && strconv.CanBackquote(pattern) {
-		return "`" + pattern + "`"
-	}
-	return strconv.Quote(pattern)
 }
 
 func plural(names []string, one, many string) string {

@@ -18,6 +18,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -85,11 +86,11 @@ func (w words) fault(v violation) Fault {
 func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 	wanted := make([]string, 0, len(k.Want))
 	for _, t := range k.Want {
-		if name := typeNames[t]; !slices.Contains(wanted, name) {
+		if name := phrase.TypeNames[t]; !slices.Contains(wanted, name) {
 			wanted = append(wanted, name)
 		}
 	}
-	wish := strings.Join(wanted, " or ")
+	wish := phrase.Either(wanted)
 	problem = w.describe(at) + " stands where " + wish + " is wanted"
 	wants := func(t string) bool { return slices.Contains(k.Want, t) }
 	value, _ := Find(w.value, at)
@@ -98,18 +99,18 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 		var n json.Number
 		switch {
 		case (wants("number") || wants("integer")) && json.Unmarshal([]byte(v), &n) == nil && n != "":
-			return problem, "write it without quotes"
+			return problem, phrase.NumberUnquoted.Of()
 		case wants("boolean") && (v == "true" || v == "false"):
-			return problem, "write it as " + v + ", without quotes"
+			return problem, phrase.LiteralUnquoted.Of(v)
 		case (wants("object") || wants("array")) && strings.IndexAny(v, "{[") == 0 && json.Valid([]byte(v)):
-			return problem, "write it as JSON, not as a string that holds JSON"
+			return problem, phrase.JSONUnquoted.Of()
 		}
 	case json.Number, bool:
 		if len(k.Want) == 1 && wants("string") {
-			return problem, "write it as a string, in double quotes"
+			return problem, phrase.Quoted.Of()
 		}
 	}
-	return problem, "put " + wish + " there"
+	return problem, phrase.Put.Of(wish)
 }
 
 func (w words) sayDependent(schema, property string, missing []string) (problem, suggestion string) {
@@ -131,9 +132,9 @@ func (w words) add(schema string, names []string) string {
 		}
 	}
 	if len(names) == 1 {
-		return "add the property " + quoted[0]
+		return phrase.AddProperty.Of(quoted[0])
 	}
-	return "add the properties " + say.List(quoted, say.MaxListed)
+	return phrase.AddProperties.Of(say.List(quoted, say.MaxListed))
 }
 
 // kindOf says in a few words what a schema takes; "" where that takes more.
@@ -154,13 +155,13 @@ func (w words) kindOf(schema any) string {
 		}
 	}
 	if constant, ok := of["const"]; ok {
-		return "the value " + Show(constant)
+		return phrase.OneValue.Of(Show(constant))
 	}
 	if list, ok := of["enum"].([]any); ok && len(list) > 0 {
-		return "one of " + values(list)
+		return phrase.OneOf.Of(values(list))
 	}
 	if format, _ := of["format"].(string); of["type"] == "string" && formats[format] != "" {
-		return "a string like " + formats[format]
+		return phrase.Like.Of(formats[format])
 	}
 	types, ok := of["type"].([]any)
 	if !ok {
@@ -168,12 +169,12 @@ func (w words) kindOf(schema any) string {
 	}
 	var names []string
 	for _, t := range types {
-		if t, _ := t.(string); typeNames[t] != "" {
-			names = append(names, typeNames[t])
+		if t, _ := t.(string); phrase.TypeNames[t] != "" {
+			names = append(names, phrase.TypeNames[t])
 		}
 	}
-	what := strings.Join(names, " or ")
-	if what == typeNames["object"] {
+	what := phrase.Either(names)
+	if what == phrase.Object {
 		var required []string
 		list, _ := of["required"].([]any)
 		for _, name := range list {
@@ -181,9 +182,12 @@ func (w words) kindOf(schema any) string {
 				required = append(required, name)
 			}
 		}
-		what += plural(required, " with the property %s", " with the properties %s")
-		if len(required) == 0 {
-			return typeNames["object"]
+		switch len(required) {
+		case 0:
+		case 1:
+			return phrase.WithProperty.Of(List(required))
+		default:
+			return phrase.WithProperties.Of(List(required))
 		}
 	}
 	return what
@@ -192,12 +196,11 @@ func (w words) kindOf(schema any) string {
 // sayName tells why a property's name is not allowed. The violations within are
 // those of the name as a value.
 func (w words) sayName(name string, within []violation) string {
-	problem := fmt.Sprintf("the property name %q is not allowed", say.Short(name, 60))
+	why := ""
 	if len(within) > 0 {
-		why, _ := words{name, w.schema}.say(within[0])
-		problem += ": " + why
+		why, _ = words{name, w.schema}.say(within[0])
 	}
-	return problem
+	return phrase.NameNotAllowed.Of(say.Short(name, 60), why)
 }
 
 func (w words) sayContains(problem string, within []violation) string {
@@ -208,41 +211,36 @@ func (w words) sayContains(problem string, within []violation) string {
 	return problem
 }
 
-// such ends a suggestion with the schema of contains, or returns otherwise if that
-// can't be shown.
-func (w words) such(schema, begin, otherwise string) string {
+// such writes a fix with the schema of contains, or otherwise where that can't be
+// shown.
+func (w words) such(schema string, fix func(shown string) string, otherwise string) string {
 	if contains, ok := w.keyword(schema, "contains"); ok {
-		return begin + " the schema " + Whole(contains)
+		return fix(Whole(contains))
 	}
 	return otherwise
 }
 
-func itemCount(n int) string {
-	if n == 1 {
-		return "an item"
-	}
-	return fmt.Sprintf("%d items", n)
-}
-
-func fits(n int) string {
-	if n == 1 {
-		return "fits"
-	}
-	return "fit"
+// addSuch writes that n items are to be added that fit the schema of contains.
+func (w words) addSuch(schema string, n int, otherwise string) string {
+	return w.such(schema, func(shown string) string {
+		if n == 1 {
+			return phrase.AddItem.Of(shown)
+		}
+		return phrase.AddItems.Of(n, shown)
+	}, otherwise)
 }
 
 func (w words) sayJustOne(schema string, fitting []int) string {
-	const suggestion = "change it so that it fits just one of them"
 	branches, _ := w.keyword(schema, "oneOf")
 	list, _ := branches.([]any)
 	var shown []string
 	for _, i := range fitting {
 		if i >= len(list) {
-			return suggestion
+			return phrase.JustOne.Of()
 		}
 		shown = append(shown, Whole(list[i]))
 	}
-	return suggestion + ": " + strings.Join(shown, "; or ")
+	return phrase.JustOne.Of(strings.Join(shown, "; or "))
 }
 
 func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion string) {
@@ -256,11 +254,11 @@ func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion
 				f.Suggestion = f.Problem
 			}
 			if len(v.at) != len(at) {
-				f.Suggestion = "at " + f.Pointer + " " + f.Suggestion
+				f.Suggestion = phrase.At(f.Pointer, f.Suggestion)
 			}
 			steps = append(steps, say.Short(f.Suggestion, 200))
 		}
-		if way := strings.Join(steps, ", and "); !slices.Contains(ways, way) {
+		if way := phrase.Together(steps); !slices.Contains(ways, way) {
 			ways = append(ways, way)
 		}
 	}
@@ -268,10 +266,7 @@ func (w words) sayAlternatives(at []string, k alternatives) (problem, suggestion
 	if n := len(k.branches) - shown; n > 0 {
 		ways = append(ways, fmt.Sprintf("fit one of the %d other alternatives", n))
 	}
-	if len(ways) == 1 {
-		return problem, ways[0]
-	}
-	return problem, "do one of these: " + strings.Join(ways, "; or ")
+	return problem, phrase.Choice(ways)
 }
 
 func (w words) describe(at []string) string { return Describe(w.value, at) }
@@ -339,11 +334,6 @@ func only(value any, property string, path []string) (found []string, n int) {
 		found = nil
 	}
 	return found, n
-}
-
-var typeNames = map[string]string{
-	"array": "an array", "boolean": "true or false", "integer": "an integer", "null": "null",
-	"number": "a number", "object": "an object", "string": "a string",
 }
 
 // formats has an example of each format that models get wrong
