@@ -207,7 +207,7 @@ func habitOf(answer string, f *llmcall.Feedback) habit {
 			}
 		}
 		if age, ok := fields["age"].(string); ok {
-			return habit{fmt.Sprintf("At /age: the string %q stands where an integer is wanted", age), "write it as a number, without quotes", "age: expected integer, got string"}
+			return habit{fmt.Sprintf("At /age: the string %q is where an integer is wanted", age), "write it as a number, without quotes", "age: expected integer, got string"}
 		}
 	case strings.HasSuffix(answer, ",}"):
 		return habit{place + `there is a comma before the closing "}"`, "leave out the comma after the last one", "invalid JSON"}

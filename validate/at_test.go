@@ -26,8 +26,8 @@ func TestAtChecksAPartOfTheAnswer(t *testing.T) {
 		{"at:/tags/2 json", []string{`at: at /tags/2: there is nothing here, where a value must be (add it: answer with one JSON value)`}},
 		{"at:/email/x json", []string{`at: at /email/x: there is nothing here, where a value must be (add it: answer with one JSON value)`}},
 		{`at:/tags schema:{"items": {"type": "number"}}`, []string{
-			`schema: at /tags/0: the string "a" stands where a number is wanted (put a number there)`,
-			`schema: at /tags/1: the string "b c" stands where a number is wanted (put a number there)`,
+			`schema: at /tags/0: the string "a" is where a number is wanted (put a number there)`,
+			`schema: at /tags/1: the string "b c" is where a number is wanted (put a number there)`,
 		}},
 		{"at:/a~1b/~0 one_of:true", nil},
 		{"at:/none one_of:null", nil},

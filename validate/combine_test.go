@@ -33,7 +33,7 @@ func TestAnyTellsTheBranchesAsAlternatives(t *testing.T) {
 	}
 	one := parse(t, `any:["schema:{\"items\": {\"type\": \"null\"}}"]`)
 	wantLines(t, "one branch", check(t, one, "[1]").Complaints,
-		`any: none of the alternatives holds: at /0: the number 1 stands where null is wanted (at /0 put null there)`)
+		`any: none of the alternatives holds: at /0: the number 1 is where null is wanted (at /0 put null there)`)
 }
 
 func TestAnyCountsTheComplaintsThatItDoesNotTell(t *testing.T) {

@@ -45,10 +45,10 @@ var broken = []struct {
 	},
 	{
 		name: "prose behind", text: "{\"city\": \"Bonn\"}\n\nLet me know if you need anything else!",
-		complaint: `line 3, column 1: there is text behind the JSON value: "Let me know if you need anything else!" (answer with JSON alone)`,
+		complaint: `line 3, column 1: there is text after the JSON value: "Let me know if you need anything else!" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
-			`line 3, column 1: text behind the JSON: "Let me know if you need anything else!" left out`,
+			`line 3, column 1: text after the JSON: "Let me know if you need anything else!" left out`,
 		},
 	},
 	{
@@ -57,7 +57,7 @@ var broken = []struct {
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"Sure! Here you go:\\n\\n```json\" left out",
-			"line 5, column 1: text behind the JSON: \"```\\n\\nThis is the old capital.\" left out",
+			"line 5, column 1: text after the JSON: \"```\\n\\nThis is the old capital.\" left out",
 		},
 	},
 	{
@@ -69,7 +69,7 @@ var broken = []struct {
 			`line 3, column 2: quotes that are none of JSON's: "'city'" made "\"city\""`,
 			`line 3, column 10: quotes that are none of JSON's: "'Bonn'" made "\"Bonn\""`,
 			`line 3, column 16: a comma too many: "," left out`,
-			"line 4, column 1: text behind the JSON: \"```\" left out",
+			"line 4, column 1: text after the JSON: \"```\" left out",
 		},
 	},
 	{
@@ -78,7 +78,7 @@ var broken = []struct {
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "The answer [see note] is" left out`,
-			`line 1, column 43: text behind the JSON: "(as of today)." left out`,
+			`line 1, column 43: text after the JSON: "(as of today)." left out`,
 		},
 	},
 	{
@@ -107,7 +107,7 @@ var broken = []struct {
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"```json\" left out",
-			"line 1, column 26: text behind the JSON: \"```\" left out",
+			"line 1, column 26: text after the JSON: \"```\" left out",
 		},
 	},
 	{
@@ -116,7 +116,7 @@ var broken = []struct {
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"`\" left out",
-			"line 1, column 18: text behind the JSON: \"`\" left out",
+			"line 1, column 18: text after the JSON: \"`\" left out",
 		},
 	},
 	{
@@ -137,7 +137,7 @@ var broken = []struct {
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"```markdown\\n```json\" left out",
-			"line 4, column 1: text behind the JSON: \"```\\n```\" left out",
+			"line 4, column 1: text after the JSON: \"```\\n```\" left out",
 		},
 	},
 	{
@@ -146,20 +146,20 @@ var broken = []struct {
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"````markdown\\n```json\" left out",
-			"line 4, column 1: text behind the JSON: \"```\\n````\" left out",
+			"line 4, column 1: text after the JSON: \"```\\n````\" left out",
 		},
 	},
 	{
 		name: "two fences of JSON", text: "```json\n{\"city\": \"Bonn\"}\n```\nor\n```json\n{\"city\": \"Berlin\"}\n```",
-		complaint: `line 4, column 1: there is text behind the JSON value: "or" (answer with JSON alone)`,
+		complaint: `line 4, column 1: there is text after the JSON value: "or" (answer with JSON alone)`,
 	},
 	{
 		name: "a fence of JSON and one of code", text: "```json\n{\"city\": \"Bonn\"}\n```\nUse it so:\n```python\nprint(answer['city'])\n```",
-		complaint: `line 4, column 1: there is text behind the JSON value: "Use it so:" (answer with JSON alone)`,
+		complaint: `line 4, column 1: there is text after the JSON value: "Use it so:" (answer with JSON alone)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 1: text before the JSON: \"```json\" left out",
-			"line 3, column 1: text behind the JSON: \"```\\nUse it so:\\n```python\\nprint(answer['city'])\\n```\" left out",
+			"line 3, column 1: text after the JSON: \"```\\nUse it so:\\n```python\\nprint(answer['city'])\\n```\" left out",
 		},
 	},
 	{
@@ -238,7 +238,7 @@ var broken = []struct {
 	},
 	{
 		name: "an object and a number", text: "{\"city\": \"Bonn\"}\n330579",
-		complaint: `line 2, column 1: there is text behind the JSON value: "330579" (answer with JSON alone)`,
+		complaint: `line 2, column 1: there is text after the JSON value: "330579" (answer with JSON alone)`,
 	},
 	{
 		name: "a string and an object", text: `"Bonn" {"city": "Bonn"}`,
@@ -326,10 +326,10 @@ var broken = []struct {
 	},
 	{
 		name: "a closing bracket too many", text: `{"city": "Bonn"}}`,
-		complaint: `line 1, column 17: there is a "}" too many behind the JSON value (close each object and array once)`,
+		complaint: `line 1, column 17: there is a "}" too many after the JSON value (close each object and array once)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
-			`line 1, column 17: text behind the JSON: "}" left out`,
+			`line 1, column 17: text after the JSON: "}" left out`,
 		},
 	},
 	{
@@ -373,12 +373,12 @@ var broken = []struct {
 		value:     `{"motto": "it's here"}`,
 		repaired: []string{
 			`line 1, column 2: quotes that are none of JSON's: "'motto'" made "\"motto\""`,
-			`line 1, column 11: quotes that are none of JSON's, an escape that is none: "'it\\'s here'" made "\"it's here\""`,
+			`line 1, column 11: quotes that are none of JSON's, an escape that JSON does not have: "'it\\'s here'" made "\"it's here\""`,
 		},
 	},
 	{
 		name: "smart quotes", text: "{“city”: “Bonn”}",
-		complaint: `line 1, column 2: “ is no quotation mark of JSON (use straight double quotes ("))`,
+		complaint: `line 1, column 2: “ is not a quotation mark of JSON (use straight double quotes ("))`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 2: quotes that are none of JSON's: "“city”" made "\"city\""`,
@@ -391,7 +391,7 @@ var broken = []struct {
 	},
 	{
 		name: "backquotes", text: "{`city`: `Bonn`}",
-		complaint: "line 1, column 2: ` is no quotation mark of JSON (use straight double quotes (\"))",
+		complaint: "line 1, column 2: ` is not a quotation mark of JSON (use straight double quotes (\"))",
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			"line 1, column 2: quotes that are none of JSON's: \"`city`\" made \"\\\"city\\\"\"",
@@ -449,7 +449,7 @@ var broken = []struct {
 	},
 	{
 		name: "a path with backslashes", text: `{"path": "C:\projects\x"}`,
-		complaint: `at /path: line 1, column 13: \p is no JSON escape (write a backslash as \\, and a single quote without one)`,
+		complaint: `at /path: line 1, column 13: \p is not a JSON escape (write a backslash as \\, and a single quote without one)`,
 		value:     `{"path": "C:\\projects\\x"}`,
 		repaired: []string{
 			`line 1, column 10: a character that must be escaped: "\"C:\\projects\\x\"" made "\"C:\\\\projects\\\\x\""`,
@@ -457,15 +457,15 @@ var broken = []struct {
 	},
 	{
 		name: "NaN", text: `{"share": NaN}`,
-		complaint: "at /share: line 1, column 11: NaN is no JSON (use a number, or null where there is none)",
+		complaint: "at /share: line 1, column 11: NaN is not JSON (use a number, or null where there is none)",
 	},
 	{
 		name: "minus infinity", text: "[1.5, -Infinity]",
-		complaint: "at /1: line 1, column 7: -Infinity is no JSON (use a number, or null where there is none)",
+		complaint: "at /1: line 1, column 7: -Infinity is not JSON (use a number, or null where there is none)",
 	},
 	{
 		name: "words of Python", text: `{"capital": False, "mayor": None, 'old': True}`,
-		complaint: "at /capital: line 1, column 13: False is no JSON (write false)",
+		complaint: "at /capital: line 1, column 13: False is not JSON (write false)",
 		value:     `{"capital": false, "mayor": null, "old": true}`,
 		repaired: []string{
 			`line 1, column 13: a word of another language: "False" made "false"`,
@@ -476,7 +476,7 @@ var broken = []struct {
 	},
 	{
 		name: "a word of JavaScript", text: `{"mayor": undefined}`,
-		complaint: "at /mayor: line 1, column 11: undefined is no JSON (write null)",
+		complaint: "at /mayor: line 1, column 11: undefined is not JSON (write null)",
 		value:     `{"mayor": null}`,
 		repaired: []string{
 			`line 1, column 11: a word of another language: "undefined" made "null"`,
@@ -517,27 +517,27 @@ var broken = []struct {
 	},
 	{
 		name: "an ellipsis in an array", text: `["Bonn", "Berlin", ...]`,
-		complaint: "at /2: line 1, column 20: there are three dots in the place of what is left out (write out all of it)",
+		complaint: "at /2: line 1, column 20: there are three dots instead of what is left out (write out all of it)",
 	},
 	{
 		name: "an ellipsis in an object", text: `{"city": "Bonn", ...}`,
-		complaint: "line 1, column 18: there are three dots in the place of what is left out (write out all of it)",
+		complaint: "line 1, column 18: there are three dots instead of what is left out (write out all of it)",
 	},
 	{
 		name: "a non-breaking space", text: "{\u00a0\"city\": \"Bonn\"}",
-		complaint: "line 1, column 2: there is the character U+00A0, which is no white space of JSON (use plain spaces and line breaks, or leave it out)",
+		complaint: "line 1, column 2: there is the character U+00A0, which is not white space in JSON (use plain spaces and line breaks, or leave it out)",
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
-			`line 1, column 2: a space that is none of JSON's: "\u00a0" made " "`,
+			`line 1, column 2: a space that JSON does not have: "\u00a0" made " "`,
 		},
 	},
 	{
 		name: "a zero width space", text: "{\u200b\"city\": \"Bonn\"}",
-		complaint: "line 1, column 2: there is the character U+200B, which is no white space of JSON (use plain spaces and line breaks, or leave it out)",
+		complaint: "line 1, column 2: there is the character U+200B, which is not white space in JSON (use plain spaces and line breaks, or leave it out)",
 	},
 	{
 		name: "a byte order mark within", text: "{\ufeff\"city\": \"Bonn\"}",
-		complaint: "line 1, column 2: there is the character U+FEFF, which is no white space of JSON (use plain spaces and line breaks, or leave it out)",
+		complaint: "line 1, column 2: there is the character U+FEFF, which is not white space in JSON (use plain spaces and line breaks, or leave it out)",
 	},
 	{
 		name: "leading zeros", text: `{"zip": 01067}`,
@@ -625,7 +625,7 @@ var broken = []struct {
 		value:     `{"name": "look_up", "arguments": {"city": "Bonn"}}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "<tool_call>" left out`,
-			`line 3, column 1: text behind the JSON: "</tool_call>" left out`,
+			`line 3, column 1: text after the JSON: "</tool_call>" left out`,
 		},
 	},
 	{
@@ -634,7 +634,7 @@ var broken = []struct {
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 1: text before the JSON: "look_up(" left out`,
-			`line 1, column 25: text behind the JSON: ")" left out`,
+			`line 1, column 25: text after the JSON: ")" left out`,
 		},
 	},
 	{
@@ -657,7 +657,7 @@ var broken = []struct {
 			`line 1, column 1: text before the JSON: "const answer =" left out`,
 			`line 1, column 17: no quotes: "city" made "\"city\""`,
 			`line 1, column 23: quotes that are none of JSON's: "'Bonn'" made "\"Bonn\""`,
-			`line 1, column 30: text behind the JSON: ";" left out`,
+			`line 1, column 30: text after the JSON: ";" left out`,
 		},
 	},
 	{

@@ -27,7 +27,7 @@ func ExampleRun() {
 		fmt.Println(complaint)
 	}
 	// Output:
-	// schema: at /people: the string "330579" stands where an integer is wanted (write it without quotes)
+	// schema: at /people: the string "330579" is where an integer is wanted (write it without quotes)
 	// city: Bonn is not the capital any more (name today's capital)
 }
 
@@ -90,6 +90,6 @@ func ExampleFieldEquals() {
 		fmt.Println(report.Complaints[0])
 	}
 	// Output:
-	// field_present: at /people/0/home_town: the string "Bonn" stands where "Berlin" is wanted (make it "Berlin")
+	// field_present: at /people/0/home_town: the string "Bonn" is where "Berlin" is wanted (make it "Berlin")
 	// field_present: at /people/0: the field "people[0].home_town" is missing: the object has no property "home_town", and has "homeTown" (write the name as "home_town", with the value "Berlin")
 }

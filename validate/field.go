@@ -98,7 +98,7 @@ func parsePath(path string) ([]pathStep, error) {
 				break scan
 			case '\\':
 				if at+1 == len(path) || strings.IndexByte(`.[]\`, path[at+1]) < 0 {
-					return nil, fmt.Errorf(`the backslash at %d must have a dot, a bracket or a backslash behind it`, at)
+					return nil, fmt.Errorf(`the backslash at %d must have a dot, a bracket or a backslash after it`, at)
 				}
 				name.WriteByte(path[at+1])
 				at += 2
@@ -178,7 +178,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 		}}
 	case c.equals && !equal(value, c.want):
 		v.Complaints = []Complaint{{
-			Problem: schemawords.Describe(doc.Value, at) + " stands where " + schemawords.Show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: phrase.MakeIt.Of(schemawords.Whole(c.want)),
+			Problem: schemawords.Describe(doc.Value, at) + " is where " + schemawords.Show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: phrase.MakeIt.Of(schemawords.Whole(c.want)),
 		}}
 	}
 	return v, nil
@@ -215,9 +215,9 @@ func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string)
 		return nil, false, fmt.Sprintf("the array has %d items, and none at %d, counted from 0", len(v), t.index), phrase.MissingItems.Of()
 	}
 	if t.index >= 0 {
-		return nil, false, schemawords.Show(value) + " is no array or object, and has no items", phrase.Put.Of(phrase.Array)
+		return nil, false, schemawords.Show(value) + " is not an array or object, and has no items", phrase.Put.Of(phrase.Array)
 	}
-	return nil, false, schemawords.Show(value) + " is no object, and has no properties", phrase.PutObject.Of(say.Short(t.name, 60))
+	return nil, false, schemawords.Show(value) + " is not an object, and has no properties", phrase.PutObject.Of(say.Short(t.name, 60))
 }
 
 // plainKey makes one of the ways to write a name: userName, user_name,

@@ -23,7 +23,7 @@ import (
 //
 //	validate.Func("capital", func(ctx context.Context, a *validate.Answer) error {
 //		if !isCapital(a.Text) {
-//			return validate.Fail("that is no capital", "name a country's capital")
+//			return validate.Fail("that is not a capital", "name a country's capital")
 //		}
 //		return nil
 //	})

@@ -11,7 +11,7 @@ import (
 )
 
 func TestWhatAFunctionReturnsDecides(t *testing.T) {
-	plain := errors.New("that is no capital")
+	plain := errors.New("that is not a capital")
 	two := validate.Complaints{{Problem: "a", Pointer: "/x"}, {Problem: "b", Suggestion: "c"}}
 	for _, test := range []struct {
 		name       string
@@ -21,7 +21,7 @@ func TestWhatAFunctionReturnsDecides(t *testing.T) {
 		failed     bool
 	}{
 		{name: "nil passes"},
-		{name: "an error is a complaint", err: plain, complaints: []string{"f: that is no capital"}},
+		{name: "an error is a complaint", err: plain, complaints: []string{"f: that is not a capital"}},
 		{name: "an error without words is one too", err: errors.New(""), complaints: []string{"f: the answer is not as it must be"}},
 		{name: "Fail has a suggestion", err: validate.Fail("p", "s"), complaints: []string{"f: p (s)"}},
 		{name: "Complaints are several", err: two, complaints: []string{"f: at /x: a", "f: b (c)"}},
@@ -29,17 +29,17 @@ func TestWhatAFunctionReturnsDecides(t *testing.T) {
 		{name: "nil Complaints pass", err: validate.Complaints(nil)},
 		{
 			name: "joined errors are several", err: errors.Join(plain, validate.Fail("p", "s"), validate.StopAsking(two)),
-			complaints: []string{"f: that is no capital", "f: p (s)", "f: at /x: a", "f: b (c)"}, advice: validate.Stop,
+			complaints: []string{"f: that is not a capital", "f: p (s)", "f: at /x: a", "f: b (c)"}, advice: validate.Stop,
 		},
 		{name: "wrapping is put before", err: fmt.Errorf("line 3: %w", validate.Fail("p", "s")), complaints: []string{"f: line 3: p (s)"}},
-		{name: "wrapping of a plain error", err: fmt.Errorf("line 3: %w", plain), complaints: []string{"f: line 3: that is no capital"}},
+		{name: "wrapping of a plain error", err: fmt.Errorf("line 3: %w", plain), complaints: []string{"f: line 3: that is not a capital"}},
 		{
 			name: "nothing of two wrapped is lost", err: fmt.Errorf("%w and %w", validate.Fail("p", "s"), validate.Fail("q", "")),
 			complaints: []string{"f: p (s) and q"},
 		},
-		{name: "StopAsking", err: validate.StopAsking(plain), complaints: []string{"f: that is no capital"}, advice: validate.Stop},
-		{name: "NeedsHuman, wrapped", err: fmt.Errorf("x: %w", validate.NeedsHuman(plain)), complaints: []string{"f: x: that is no capital"}, advice: validate.Human},
-		{name: "the weightier advice counts", err: validate.StopAsking(validate.NeedsHuman(plain)), complaints: []string{"f: that is no capital"}, advice: validate.Human},
+		{name: "StopAsking", err: validate.StopAsking(plain), complaints: []string{"f: that is not a capital"}, advice: validate.Stop},
+		{name: "NeedsHuman, wrapped", err: fmt.Errorf("x: %w", validate.NeedsHuman(plain)), complaints: []string{"f: x: that is not a capital"}, advice: validate.Human},
+		{name: "the weightier advice counts", err: validate.StopAsking(validate.NeedsHuman(plain)), complaints: []string{"f: that is not a capital"}, advice: validate.Human},
 		{name: "StopAsking of nil passes", err: validate.StopAsking(nil)},
 		{name: "NeedsHuman of nil passes", err: validate.NeedsHuman(nil)},
 		{name: "Unavailable of nil passes", err: validate.Unavailable(nil)},

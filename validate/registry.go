@@ -295,7 +295,7 @@ func builtIn() []Definition {
 				Params: []Param{
 					{Name: "check", Type: "check", Required: true, Meaning: "the check that must not pass"},
 					{Name: "problem", Type: "string", Default: "that the check passes", Meaning: "what is wrong with an answer that passes it"},
-					{Name: "suggestion", Type: "string", Meaning: "how to mend it, said to the model"},
+					{Name: "suggestion", Type: "string", Meaning: "how to fix it, said to the model"},
 				},
 				Main: "the one check",
 			},
@@ -425,7 +425,7 @@ func checkList(check string) func(string) (map[string]any, error) {
 // repairParam is the parameter of the checks that can repair the answer's JSON.
 var repairParam = Param{
 	Name: "repair", Type: "boolean", Default: "false",
-	Meaning: "take the JSON out of prose and mend commas, quotes, comments and the like; never an answer that was cut off",
+	Meaning: "take the JSON out of prose and fix commas, quotes, comments and the like; never an answer that was cut off",
 }
 
 func buildJSON(p Params) (Strategy, error) {

@@ -145,7 +145,7 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 		if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 			at, _, _ := strings.Cut(invalid.URL, "#")
 			if d, ok := documents[at]; ok {
-				return nil, badDocument(d.name, "is no schema", plainError(err, d.value))
+				return nil, badDocument(d.name, "is not a schema", plainError(err, d.value))
 			}
 		}
 		return nil, plainError(err, doc)
@@ -194,7 +194,7 @@ func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (m
 		}
 		doc, err := readSchema(string(documents[name]))
 		if err != nil {
-			return nil, badDocument(name, "is no JSON", err)
+			return nil, badDocument(name, "is not JSON", err)
 		}
 		if err := compiler.AddResource(at.String(), doc); err != nil {
 			return nil, badDocument(name, "can't be taken", err)

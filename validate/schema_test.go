@@ -57,21 +57,21 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 	}{
 		{"several at once", person, `{"name": "A", "age": "5", "pets": ["cat", "cow"], "zip": 1}`, []string{
 			`the property "zip" is not allowed (leave it out; allowed are "age", "name", "pets")`,
-			`at /age: the string "5" stands where an integer is wanted (write it without quotes)`,
+			`at /age: the string "5" is where an integer is wanted (write it without quotes)`,
 			`at /name: the text is too short: 1 characters, where 2 is the least (make it at least 2 characters long)`,
 			`at /pets/1: the string "cow" is not one of the allowed values (use one of "cat", "dog")`,
 		}},
 		{"missing properties", person, `{}`, []string{`the properties "name", "age" are missing (add the properties "name" (a string), "age" (an integer))`}},
 		{"one missing property", person, `{"name": "Ada"}`, []string{`the property "age" is missing (add the property "age" (an integer))`}},
 		{"no JSON", person, `Ada, 36`, []string{`line 1, column 1: the text is not JSON: "Ada, 36" (answer with JSON alone)`}},
-		{"null", person, `null`, []string{`null stands where an object is wanted (put an object there)`}},
+		{"null", person, `null`, []string{`null is where an object is wanted (put an object there)`}},
 		{"a trailing comma", `{"type": "array"}`, `[1,]`, []string{`line 1, column 3: there is a comma before the closing "]" (leave out the comma)`}},
-		{"an object for a list", `{"type": "array"}`, `{"a": 1}`, []string{`an object (of 1 properties) stands where an array is wanted (put an array there)`}},
-		{"a fraction", `{"type": "integer"}`, `1.5`, []string{`the number 1.5 stands where an integer is wanted (put an integer there)`}},
-		{"a number for a string", `{"type": "string"}`, `5`, []string{`the number 5 stands where a string is wanted (write it as a string, in double quotes)`}},
-		{"a quoted boolean", `{"type": "boolean"}`, `"true"`, []string{`the string "true" stands where true or false is wanted (write it as true, without quotes)`}},
-		{"two types", `{"type": ["string", "null"]}`, `[]`, []string{`an array (of 0 items) stands where null or a string is wanted (put null or a string there)`}},
-		{"a long string is shortened", `{"type": "null"}`, `"` + strings.Repeat("x", 100) + `"`, []string{`the string "` + strings.Repeat("x", 60) + `…" stands where null is wanted (put null there)`}},
+		{"an object for a list", `{"type": "array"}`, `{"a": 1}`, []string{`an object (of 1 properties) is where an array is wanted (put an array there)`}},
+		{"a fraction", `{"type": "integer"}`, `1.5`, []string{`the number 1.5 is where an integer is wanted (put an integer there)`}},
+		{"a number for a string", `{"type": "string"}`, `5`, []string{`the number 5 is where a string is wanted (write it as a string, in double quotes)`}},
+		{"a quoted boolean", `{"type": "boolean"}`, `"true"`, []string{`the string "true" is where true or false is wanted (write it as true, without quotes)`}},
+		{"two types", `{"type": ["string", "null"]}`, `[]`, []string{`an array (of 0 items) is where null or a string is wanted (put null or a string there)`}},
+		{"a long string is shortened", `{"type": "null"}`, `"` + strings.Repeat("x", 100) + `"`, []string{`the string "` + strings.Repeat("x", 60) + `…" is where null is wanted (put null there)`}},
 		{"a constant", `{"const": {"a": 1}}`, `2`, []string{`the number 2 is not the value that is wanted (make it {"a":1})`}},
 		{"a long enum", `{"enum": [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22]}`, `0`, []string{
 			`the number 0 is not one of the allowed values (use one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20 and 2 more)`,
@@ -121,7 +121,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /a: the number 2 is what must not be here (change it so that it does not fit the schema {"enum":[1,2]})`,
 		}},
 		{"contains", `{"contains": {"type": "integer"}}`, `["a", []]`, []string{
-			`no item is as one at least must be; at /0: the string "a" stands where an integer is wanted (add an item that fits the schema {"type":"integer"})`,
+			`no item is as one at least must be; at /0: the string "a" is where an integer is wanted (add an item that fits the schema {"type":"integer"})`,
 		}},
 		{"contains, of nothing", `{"contains": {"type": "integer"}}`, `[]`, []string{`no item is as one at least must be (add an item that fits the schema {"type":"integer"})`}},
 		{"contains, counted", `{"contains": {"type": "integer"}, "minContains": 2, "maxContains": 2}`, `[1]`, []string{
@@ -131,10 +131,10 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`2 items are as 1 at most may be (leave out 1 of the items that fit the schema {"type":"integer"})`,
 		}},
 		{"a type of several branches", `{"anyOf": [{"type": "string"}, {"$ref": "#/$defs/n"}], "$defs": {"n": {"type": "null"}}}`, `5`, []string{
-			`the number 5 stands where a string or null is wanted (put a string or null there)`,
+			`the number 5 is where a string or null is wanted (put a string or null there)`,
 		}},
 		{"the branch of the right type", `{"anyOf": [{"type": "null"}, {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}]}`, `{"a": 1}`, []string{
-			`at /a: the number 1 stands where a string is wanted (write it as a string, in double quotes)`,
+			`at /a: the number 1 is where a string is wanted (write it as a string, in double quotes)`,
 		}},
 		{"a nullable object, wrong in a constant", `{"anyOf": [{"type": "null"}, {"type": "object", "properties": {"a": {"enum": [1, 2]}, "b": {"const": 3}}}]}`, `{"a": 3, "b": 4}`, []string{
 			`at /a: the number 3 is not one of the allowed values (use one of 1, 2)`,
@@ -146,10 +146,10 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /color: the string "pink" is not one of the allowed values (use one of "red", "blue")`,
 		}},
 		{"branches within branches", `{"anyOf": [{"anyOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "array", "items": {"type": "null"}}]}`, `[1]`, []string{
-			`at /0: the number 1 stands where null is wanted (put null there)`,
+			`at /0: the number 1 is where null is wanted (put null there)`,
 		}},
 		{"the branch of the right kind", union, `{"kind": "square", "side": "3"}`, []string{
-			`at /side: the string "3" stands where a number is wanted (write it without quotes)`,
+			`at /side: the string "3" is where a number is wanted (write it without quotes)`,
 		}},
 		{"the right kind counts more than fewer violations", union, `{"kind": "square", "radius": 3}`, []string{
 			`the property "side" is missing (add the property "side" (a number))`,
@@ -174,10 +174,10 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`because "100%s" is there, the property "%d" must be too (add the property "%d")`,
 		}},
 		{"names that are numbers and names that are not", `{"additionalProperties": {"type": "null"}}`, `{"1a": 1, "2": 1, "10": 1, "02": 1}`, []string{
-			`at /02: the number 1 stands where null is wanted (put null there)`,
-			`at /2: the number 1 stands where null is wanted (put null there)`,
-			`at /10: the number 1 stands where null is wanted (put null there)`,
-			`at /1a: the number 1 stands where null is wanted (put null there)`,
+			`at /02: the number 1 is where null is wanted (put null there)`,
+			`at /2: the number 1 is where null is wanted (put null there)`,
+			`at /10: the number 1 is where null is wanted (put null there)`,
+			`at /1a: the number 1 is where null is wanted (put null there)`,
 		}},
 		{"a constant in the place of a container", `{"enum": [1]}`, `[1, 2]`, []string{
 			`an array (of 2 items) is not one of the allowed values (use one of 1)`,
@@ -189,9 +189,9 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 		{"several violations of several branches", `{"anyOf": [
 			{"properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}}},
 			{"properties": {"a": {"type": "string"}, "b": {"const": 1}, "c": {"const": 1}}}]}`, `{"a": 0, "b": 0, "c": 0}`, []string{
-			`at /a: the number 0 stands where null is wanted (put null there)`,
-			`at /b: the number 0 stands where null is wanted (put null there)`,
-			`at /c: the number 0 stands where null is wanted (put null there)`,
+			`at /a: the number 0 is where null is wanted (put null there)`,
+			`at /b: the number 0 is where null is wanted (put null there)`,
+			`at /c: the number 0 is where null is wanted (put null there)`,
 		}},
 		{"several violations of branches alike", `{"anyOf": [
 			{"properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}}},
@@ -200,7 +200,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 				`or at /a write it as a string, in double quotes, and at /b make it at least 1, and at /c make it at most -1)`,
 		}},
 		{"several violations of an item", `{"contains": {"properties": {"a": {"type": "null"}, "b": {"type": "null"}}}}`, `[{"b": 0, "a": 0}]`, []string{
-			`no item is as one at least must be; at /0/a: the number 0 stands where null is wanted (add an item that fits the schema {"properties":{"a":{"type":"null"},"b":{"type":"null"}}})`,
+			`no item is as one at least must be; at /0/a: the number 0 is where null is wanted (add an item that fits the schema {"properties":{"a":{"type":"null"},"b":{"type":"null"}}})`,
 		}},
 		{"branches that want the same", `{"anyOf": [{"required": ["a"]}, {"required": ["a"], "minProperties": 0}]}`, `{}`, []string{
 			`an object (of 0 properties) fits none of the 2 alternatives (add the property "a")`,
@@ -212,14 +212,14 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`the number 3 fits the alternatives 1 and 3, and may fit one only (change it so that it fits just one of them: {"type":"integer"}; or {"minimum":2})`,
 		}},
 		{"JSON within a string", `{"properties": {"a": {"type": "object"}}}`, `{"a": "{\"b\": 1}"}`, []string{
-			`at /a: the string "{\"b\": 1}" stands where an object is wanted (write it as JSON, not as a string that holds JSON)`,
+			`at /a: the string "{\"b\": 1}" is where an object is wanted (write it as JSON, not as a string that holds JSON)`,
 		}},
 		{"one violation by two ways", `{"allOf": [{"$ref": "#/$defs/s"}, {"$ref": "#/$defs/s"}], "$defs": {"s": {"type": "string"}}}`, `1`, []string{
-			`the number 1 stands where a string is wanted (write it as a string, in double quotes)`,
+			`the number 1 is where a string is wanted (write it as a string, in double quotes)`,
 		}},
 		{"false", `false`, `1`, []string{`the number 1 is where nothing is allowed (leave it out)`}},
 		{"a pointer is escaped", `{"properties": {"a/b": {"properties": {"m~n": {"items": {"type": "null"}}}}}}`, `{"a/b": {"m~n": [null, 1]}}`, []string{
-			`at /a~1b/m~0n/1: the number 1 stands where null is wanted (put null there)`,
+			`at /a~1b/m~0n/1: the number 1 is where null is wanted (put null there)`,
 		}},
 		{"a schema's pointer is escaped", `{"properties": {"a/b %": {"properties": {"x": true}, "additionalProperties": false}}}`, `{"a/b %": {"y": 1}}`, []string{
 			`at /a~1b %: the property "y" is not allowed (leave it out; allowed are "x")`,
@@ -282,8 +282,8 @@ func TestABadSchemaIsAnErrorOfTheConstructor(t *testing.T) {
 		{"no JSON", `{"type": }`, `at /type: line 1, column 10: a value is missing before "}"; it takes a JSON Schema`},
 		{"fenced", "```json\n{}\n```", "there is Markdown around it"},
 		{"invalid UTF-8", "{\"a\": \"\xff\"}", "not valid UTF-8"},
-		{"a number", `5`, "the number 5 stands where true or false or an object is wanted"},
-		{"a list", `[]`, "an array (of 0 items) stands where true or false or an object is wanted"},
+		{"a number", `5`, "the number 5 is where true or false or an object is wanted"},
+		{"a list", `[]`, "an array (of 0 items) is where true or false or an object is wanted"},
 		{"an unknown type", `{"properties": {"a": {"type": "text"}}}`, `at /properties/a/type: the string "text" fits none of the 2 alternatives (do one of these: use one of "array", "boolean", "integer", "null", "number", "object", "string"; or put an array there)`},
 		{"a negative length", `{"minLength": -1}`, "at /minLength: -1 is less than 0"},
 		{"a factor of 0", `{"multipleOf": 0}`, "at /multipleOf: 0 is not more than 0"},
@@ -328,16 +328,16 @@ func TestASchemaMayReferToTheDocumentsGivenWithIt(t *testing.T) {
 	wantLines(t, "right", check(t, s, `{"a": "12345", "b": [1]}`).Complaints)
 	wantLines(t, "wrong", check(t, s, `{"a": "1234", "b": [1, "2"]}`).Complaints,
 		`schema: at /a: "1234" does not match the regular expression "^[0-9]{5}$" (write text that matches the regular expression "^[0-9]{5}$")`,
-		`schema: at /b/1: the string "2" stands where an integer is wanted (write it without quotes)`)
+		`schema: at /b/1: the string "2" is where an integer is wanted (write it without quotes)`)
 	for _, test := range []struct{ schema, url, document, want string }{
-		{`true`, "a.json", `{`, `documents["a.json"] is no JSON: line 1, column 2: the JSON ends before it is complete`},
+		{`true`, "a.json", `{`, `documents["a.json"] is not JSON: line 1, column 2: the JSON ends before it is complete`},
 		{`true`, "a.json#x", `{}`, `documents["a.json#x"] has a URL that can't be given`},
 		{`true`, "answer", `{}`, `documents["answer"] has a URL that can't be given`},
 		{`true`, "%zz", `{}`, `documents["%zz"] has a bad URL`},
 		{`true`, "http://json-schema.org/draft-07/schema", `{}`, `documents["http://json-schema.org/draft-07/schema"] can't be taken`},
 		{`{"$ref": "b.json"}`, "a.json", `{}`, `"b.json" is not in the schema itself, and nothing is loaded`},
 		{`{"$ref": "a.json"}`, "a.json", `{"$ref": "http://127.0.0.1:1/x"}`, `"http://127.0.0.1:1/x" is not in the schema itself, and nothing is loaded`},
-		{`{"$ref": "a.json"}`, "a.json", `{"type": "text"}`, `documents["a.json"] is no schema: at /type: the string "text" fits none`},
+		{`{"$ref": "a.json"}`, "a.json", `{"type": "text"}`, `documents["a.json"] is not a schema: at /type: the string "text" fits none`},
 	} {
 		_, err := validate.JSONSchemaWith([]byte(test.schema), validate.SchemaOptions{Documents: map[string][]byte{test.url: []byte(test.document)}})
 		var bad *validate.ParamError

@@ -15,7 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-var update = flag.Bool("update", false, "write docs/checks.md anew")
+var update = flag.Bool("update", false, "write docs/checks.md again")
 
 const examplesDir = "../../examples/checks"
 
@@ -32,7 +32,7 @@ var wrongExamples = map[string][]string{
 	"judge":        {"agent_task: it promises money back\n   leave that out", "ai_contradiction_check: it promises money back"},
 	"number":       {`number: "about 42 %" is not a number`, "answer with an integer of more than 0 and at most 100 in digits"},
 	"openapi":      {`openapi_spec: at /info: line 3, column 1: the property "version" is missing`},
-	"schema":       {`the property "mayor" is not allowed`, "at /population: the string \"3.7 million\" stands where an integer is wanted"},
+	"schema":       {`the property "mayor" is not allowed`, "at /population: the string \"3.7 million\" is where an integer is wanted"},
 	"sql":          {"sql_safe: line 2, column 27: a statement of the kind delete is not allowed"},
 	"text":         {"length: the text is too short: 17 characters, where 40 is the least", "word_count:", "sentence_count:", `contains: the text "Spree" is missing`, "regex: "},
 }
@@ -203,7 +203,7 @@ checks:
 			fmt.Fprintf(&b, "Also named %s.\n", strings.Join(c.Aliases, ", "))
 		}
 		if c.Main != "" {
-			fmt.Fprintf(&b, "Behind the colon: %s.\n", c.Main)
+			fmt.Fprintf(&b, "After the colon: %s.\n", c.Main)
 		}
 		if len(c.Params) > 0 {
 			b.WriteString("\n| parameter | type | default | meaning |\n| --- | --- | --- | --- |\n")

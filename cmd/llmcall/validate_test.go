@@ -109,7 +109,7 @@ func TestValidateSaysWhetherATextPasses(t *testing.T) {
 		{"passes", `{"n": 3}`, []string{"--check", "json"}, 0, "valid\n"},
 		{"a fence is taken off", "```\n{\"n\": 3}\n```", []string{"--schema", file(t, "s.json", schema)}, 0, "valid\n"},
 		{"complaints", `{"n": "3"}`, []string{"--schema", file(t, "s.json", schema), "--check", "length:..5"}, 3,
-			"1. schema: at /n: the string \"3\" stands where an integer is wanted\n   write it without quotes\n" +
+			"1. schema: at /n: the string \"3\" is where an integer is wanted\n   write it without quotes\n" +
 				"2. length: the text is too long: 10 characters, where 5 is the most\n   make it at most 5 characters long\n"},
 		{"the configuration's checks", `{"n": 4}`, []string{"--config", config}, 3, "1. number: at /n: 4 is more than 3\n   make it at most 3\n"},
 		{"all together", `{"n": 2}`, []string{"--config", config, "--schema", file(t, "s.json", schema), "--check", "expression:answer.n == 2"}, 0, "valid\n"},

@@ -27,7 +27,7 @@ var asked = &llm.Schema{Name: "verdict", JSON: json.RawMessage(`{
         "properties": {
           "problem": {"type": "string", "description": "what is wrong, in one sentence"},
           "pointer": {"type": "string", "description": "where, as a JSON pointer into an answer that is JSON; else empty"},
-          "suggestion": {"type": "string", "description": "how to mend it, in one sentence"}
+          "suggestion": {"type": "string", "description": "how to fix it, in one sentence"}
         },
         "required": ["problem", "pointer", "suggestion"],
         "additionalProperties": false

@@ -115,7 +115,7 @@ func unwrap(text string) (start, end int, f *fault) {
 			if Fence(text[behind:end]) != "" {
 				return 0, 0, &fault{at: behind, problem: "there is more than one Markdown block", suggestion: phrase.SingleValue.Of()}
 			}
-			return 0, 0, &fault{at: behind, problem: fmt.Sprintf("there is text behind the JSON value: %q", say.FirstLine(text[behind:end], 40)), suggestion: aloneSuggestion}
+			return 0, 0, &fault{at: behind, problem: fmt.Sprintf("there is text after the JSON value: %q", say.FirstLine(text[behind:end], 40)), suggestion: aloneSuggestion}
 		}
 		start, end = trim(text, from, at)
 		return start, end, nil

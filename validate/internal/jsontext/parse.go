@@ -101,11 +101,11 @@ func (p *parser) document() (any, bool) {
 	case rest[0] == '{' || rest[0] == '[' || rest[0] == ',' && anotherValue.MatchString(rest):
 		return nil, p.fail(p.pos, "there is more than one JSON value", phrase.SingleValue.Of())
 	case rest[0] == '}' || rest[0] == ']':
-		return nil, p.fail(p.pos, fmt.Sprintf("there is a %q too many behind the JSON value", rest[:1]), phrase.CloseOnce.Of())
+		return nil, p.fail(p.pos, fmt.Sprintf("there is a %q too many after the JSON value", rest[:1]), phrase.CloseOnce.Of())
 	case p.aside():
 		return nil, false
 	default:
-		return nil, p.fail(p.pos, fmt.Sprintf("there is text behind the JSON value: %q", say.FirstLine(rest, 40)), aloneSuggestion)
+		return nil, p.fail(p.pos, fmt.Sprintf("there is text after the JSON value: %q", say.FirstLine(rest, 40)), aloneSuggestion)
 	}
 }
 
@@ -354,7 +354,7 @@ func (p *parser) literal() (any, bool) {
 		}
 	default:
 		if suggestion := borrowed[w]; suggestion != "" {
-			return nil, p.fail(at, w+" is no JSON", suggestion)
+			return nil, p.fail(at, w+" is not JSON", suggestion)
 		}
 		if p.done() && literalBegins(w) {
 			return nil, p.cut(at, "a value is cut off: "+w)
@@ -376,7 +376,7 @@ func (p *parser) number() (any, bool) {
 	if p.is('-') {
 		p.pos++
 		if w := word(p.text[p.pos:p.end]); w != "" {
-			return nil, p.fail(at, "-"+say.Short(w, 60)+" is no JSON", numberSuggestion)
+			return nil, p.fail(at, "-"+say.Short(w, 60)+" is not JSON", numberSuggestion)
 		}
 	}
 	whole := p.digits()
@@ -402,7 +402,7 @@ func (p *parser) number() (any, bool) {
 		if p.done() {
 			return nil, p.cut(at, "a number is cut off")
 		}
-		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", say.Short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and behind e")
+		return nil, p.fail(at, fmt.Sprintf("a digit is missing in the number %q", say.Short(p.text[at:p.pos], 60)), "write digits on both sides of the point, and after e")
 	}
 	n := p.text[at:p.pos]
 	if !holds(n) {
@@ -518,7 +518,7 @@ func (p *parser) escape(open int) (rune, bool) {
 		return 0, p.fail(at, fmt.Sprintf("%s is half of a character", p.text[at:at+6]), `write the character itself, or both \u of its surrogate pair`)
 	}
 	_, size := utf8.DecodeRuneInString(p.text[at+1 : p.end])
-	return 0, p.fail(at, fmt.Sprintf("%s is no JSON escape", p.text[at:at+1+size]), `write a backslash as \\, and a single quote without one`)
+	return 0, p.fail(at, fmt.Sprintf("%s is not a JSON escape", p.text[at:at+1+size]), `write a backslash as \\, and a single quote without one`)
 }
 
 // hex reads the four hexadecimal digits of the escape at at.
@@ -561,7 +561,7 @@ func (p *parser) aside() bool {
 	case strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*") || strings.HasPrefix(rest, "#"):
 		p.fail(p.pos, "there is a comment", phrase.NoComments.Of())
 	case strings.HasPrefix(rest, "...") || strings.HasPrefix(rest, "…"):
-		p.fail(p.pos, "there are three dots in the place of what is left out", phrase.AllOfIt.Of())
+		p.fail(p.pos, "there are three dots instead of what is left out", phrase.AllOfIt.Of())
 	case rest[:1] == `\`:
 		p.fail(p.pos, "there is a backslash outside of a string", "write the JSON as it is, without escaping it once more")
 	default:
@@ -569,7 +569,7 @@ func (p *parser) aside() bool {
 		if r < utf8.RuneSelf || !Blank(r) && !unicode.Is(unicode.Cf, r) {
 			return false
 		}
-		p.fail(p.pos, fmt.Sprintf("there is the character %U, which is no white space of JSON", r), "use plain spaces and line breaks, or leave it out")
+		p.fail(p.pos, fmt.Sprintf("there is the character %U, which is not white space in JSON", r), "use plain spaces and line breaks, or leave it out")
 	}
 	return true
 }
@@ -581,7 +581,7 @@ func (p *parser) quotes() bool {
 	case r == '\'':
 		p.fail(p.pos, "there are single quotes around a name or a string", phrase.DoubleQuotes.Of())
 	case r == '`' || unicode.In(r, unicode.Pi, unicode.Pf):
-		p.fail(p.pos, fmt.Sprintf("%c is no quotation mark of JSON", r), phrase.StraightQuotes.Of())
+		p.fail(p.pos, fmt.Sprintf("%c is not a quotation mark of JSON", r), phrase.StraightQuotes.Of())
 	default:
 		return false
 	}

@@ -121,7 +121,7 @@ func Repair(text string) *Document {
 			return doc
 		}
 	}
-	m.around("text behind the JSON", end, len(text))
+	m.around("text after the JSON", end, len(text))
 	for _, f := range p.repeated {
 		f.at = m.origin(f.at)
 		doc.add(f)
@@ -404,7 +404,7 @@ func (m *comparison) gap() {
 		switch {
 		case space(r):
 		case unicode.IsSpace(r):
-			m.note("a space that is none of JSON's", m.i, rest[:size], " ")
+			m.note("a space that JSON does not have", m.i, rest[:size], " ")
 		case strings.HasPrefix(rest, "//"):
 			size = strings.IndexByte(rest+"\n", '\n')
 			m.note("a comment", m.i, rest[:size], "")
@@ -471,7 +471,7 @@ func (m *comparison) str(name bool) bool {
 			add("a character that must be escaped")
 			m.i += len(string(r))
 		case strings.HasPrefix(rest, `\`+unit):
-			add("an escape that is none")
+			add("an escape that JSON does not have")
 			m.i += 1 + len(unit)
 		default:
 			return false

@@ -91,7 +91,7 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 		}
 	}
 	wish := phrase.Either(wanted)
-	problem = w.describe(at) + " stands where " + wish + " is wanted"
+	problem = w.describe(at) + " is where " + wish + " is wanted"
 	wants := func(t string) bool { return slices.Contains(k.Want, t) }
 	value, _ := Find(w.value, at)
 	switch v := value.(type) {

@@ -43,12 +43,12 @@ func faults(t *testing.T, schema, value string) []Fault {
 // What is said of each kind of violation that the library knows.
 func TestEachKindOfViolationHasItsWords(t *testing.T) {
 	for _, step := range []struct{ schema, value, want string }{
-		{`{"type": "integer"}`, `"a"`, `the string "a" stands where an integer is wanted | put an integer there`},
-		{`{"type": "integer"}`, `"12"`, `the string "12" stands where an integer is wanted | write it without quotes`},
-		{`{"type": "boolean"}`, `"true"`, `the string "true" stands where true or false is wanted | write it as true, without quotes`},
+		{`{"type": "integer"}`, `"a"`, `the string "a" is where an integer is wanted | put an integer there`},
+		{`{"type": "integer"}`, `"12"`, `the string "12" is where an integer is wanted | write it without quotes`},
+		{`{"type": "boolean"}`, `"true"`, `the string "true" is where true or false is wanted | write it as true, without quotes`},
 		{`{"type": "object"}`, `"{}"`,
-			`the string "{}" stands where an object is wanted | write it as JSON, not as a string that holds JSON`},
-		{`{"type": "string"}`, `12`, `the number 12 stands where a string is wanted | write it as a string, in double quotes`},
+			`the string "{}" is where an object is wanted | write it as JSON, not as a string that holds JSON`},
+		{`{"type": "string"}`, `12`, `the number 12 is where a string is wanted | write it as a string, in double quotes`},
 		{`{"required": ["a"], "properties": {"a": {"type": "string"}}}`, `{}`,
 			`the property "a" is missing | add the property "a" (a string)`},
 		{`{"required": ["a", "b"]}`, `{}`, `the properties "a", "b" are missing | add the properties "a", "b"`},
@@ -85,9 +85,9 @@ func TestEachKindOfViolationHasItsWords(t *testing.T) {
 		{`{"$schema": "http://json-schema.org/draft-07/schema#", "items": [{}], "additionalItems": false}`, `[1, 2, 3]`,
 			`the array has 2 items too many | leave out the last 2`},
 		{`{"contains": {"type": "string"}}`, `[1]`,
-			`no item is as one at least must be; at /0: the number 1 stands where a string is wanted | add an item that fits the schema {"type":"string"}`},
+			`no item is as one at least must be; at /0: the number 1 is where a string is wanted | add an item that fits the schema {"type":"string"}`},
 		{`{"contains": {"type": "string"}, "minContains": 2}`, `["a", 1]`,
-			`1 items are as 2 at least must be; at /1: the number 1 stands where a string is wanted | add an item that fits the schema {"type":"string"}`},
+			`1 items are as 2 at least must be; at /1: the number 1 is where a string is wanted | add an item that fits the schema {"type":"string"}`},
 		{`{"contains": {"type": "string"}, "maxContains": 1}`, `["a", "b"]`,
 			`2 items are as 1 at most may be | leave out 1 of the items that fit the schema {"type":"string"}`},
 		{`{"not": {"type": "string"}}`, `"a"`,
@@ -97,7 +97,7 @@ func TestEachKindOfViolationHasItsWords(t *testing.T) {
 		{`{"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}`, `{}`,
 			`an object (of 0 properties) fits none of the 2 alternatives | do one of these: add the property "a"; or add the property "b"`},
 		{`{"anyOf": [{"type": "string"}, {"type": "number"}]}`, `[]`,
-			`an array (of 0 items) stands where a string or a number is wanted | put a string or a number there`},
+			`an array (of 0 items) is where a string or a number is wanted | put a string or a number there`},
 		{`{"anyOf": [{"const": 1}, {"const": 2}]}`, `3`, `the number 3 is not one of the allowed values | use one of 1, 2`},
 	} {
 		var lines []string
