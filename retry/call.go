@@ -608,7 +608,7 @@ func (c *Call) Close() {
 	case c.busy: // a guard has panicked, which goes on by itself
 		defer c.finish(nil)
 		c.giveBackAll()
-	default:
+	case c.endTry != nil || c.endCall != nil || c.observed != nil:
 		c.finish(nil)
 	}
 }
