@@ -29,13 +29,6 @@ var banned = []struct {
 
 var fine = regexp.MustCompile(`(?i)https?://\S+|\bthere is no\b|\bstands for\b|\bis no (longer|more|less)\b`)
 
-// wordsToDo are the packages, and the pages that are made of their strings, that
-// still have such phrases. Take off what is clean.
-var wordsToDo = []string{
-	"docs/benchmarks.md",
-	"docs/conformance.md",
-}
-
 func phrases(text string) []string {
 	var found []string
 	text = fine.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
@@ -117,14 +110,9 @@ func phrasesOf(t *testing.T, path string) []string {
 	return found
 }
 
-// complain tells what was found, unless it is known to be still to do; then that
-// there is nothing to do any more.
 func complain(t *testing.T, name string, phrases []string) {
 	t.Helper()
-	switch todo := slices.Contains(wordsToDo, name); {
-	case todo && len(phrases) == 0:
-		t.Errorf("%s is clean: take it off the list wordsToDo", name)
-	case !todo && len(phrases) > 0:
+	if len(phrases) > 0 {
 		t.Errorf("%s:\n\t%s", name, strings.Join(phrases, "\n\t"))
 	}
 }
