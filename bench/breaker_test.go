@@ -88,15 +88,7 @@ func twoStep(cb circuitbreaker.CircuitBreaker[int], fn func() error) error {
 var word atomic.Uint64
 
 func BenchmarkClosed(b *testing.B) {
-	way(b, "floor=load_and_call", func(b *testing.B) {
-		var err error
-		for b.Loop() {
-			if word.Load() == 0 {
-				err = works()
-			}
-		}
-		expect(b, err, nil)
-	})
+	way(b, "floor=load_and_call", loadAndCall)
 	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		var err error
@@ -159,16 +151,7 @@ func onAllCores(b *testing.B, loop func(*testing.PB) error) {
 }
 
 func BenchmarkClosedAllCores(b *testing.B) {
-	way(b, "floor=load_and_call", func(b *testing.B) {
-		onAllCores(b, func(pb *testing.PB) (err error) {
-			for pb.Next() {
-				if word.Load() == 0 {
-					err = works()
-				}
-			}
-			return err
-		})
-	})
+	way(b, "floor=load_and_call", loadAndCallOnAllCores)
 	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		onAllCores(b, func(pb *testing.PB) (err error) {
@@ -303,16 +286,7 @@ func BenchmarkWindow(b *testing.B) {
 }
 
 func BenchmarkWindowAllCores(b *testing.B) {
-	way(b, "floor=load_and_call", func(b *testing.B) {
-		onAllCores(b, func(pb *testing.PB) (err error) {
-			for pb.Next() {
-				if word.Load() == 0 {
-					err = works()
-				}
-			}
-			return err
-		})
-	})
+	way(b, "floor=load_and_call", loadAndCallOnAllCores)
 	way(b, "ours=Do", func(b *testing.B) {
 		br, ctx := newOurs(b, breaker.Config{}), b.Context()
 		onAllCores(b, func(pb *testing.PB) (err error) {

@@ -281,15 +281,7 @@ func BenchmarkRetryTwoFailures(b *testing.B) {
 
 // BenchmarkRetryWithBreaker guards each attempt with a circuit breaker.
 func BenchmarkRetryWithBreaker(b *testing.B) {
-	way(b, "floor=load_and_call", func(b *testing.B) {
-		var err error
-		for b.Loop() {
-			if word.Load() == 0 {
-				err = works()
-			}
-		}
-		expect(b, err, nil)
-	})
+	way(b, "floor=load_and_call", loadAndCall)
 	way(b, "ours=Do", func(b *testing.B) {
 		p, ctx := newPolicy(b, retry.Config{Target: retry.Target{Guards: []endpoint.Guard{endpoint.Circuit(newOurs(b, breaker.Config{}))}}}), b.Context()
 		var err error
@@ -350,15 +342,7 @@ func BenchmarkRetryWithBreaker(b *testing.B) {
 // BenchmarkRetryPaced is a first try behind the pacer and the circuit, without a
 // budget of retries, which no peer has.
 func BenchmarkRetryPaced(b *testing.B) {
-	way(b, "floor=load_and_call", func(b *testing.B) {
-		var err error
-		for b.Loop() {
-			if word.Load() == 0 {
-				err = works()
-			}
-		}
-		expect(b, err, nil)
-	})
+	way(b, "floor=load_and_call", loadAndCall)
 	way(b, "ours=Do,_pacer_and_circuit", func(b *testing.B) {
 		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{NoBudget: true})}), b.Context()
 		var err error
@@ -372,15 +356,7 @@ func BenchmarkRetryPaced(b *testing.B) {
 // BenchmarkAttempt is what an attempt costs in all, with everything that stands
 // before it by default: the budget, the pacer and the circuit of its endpoint.
 func BenchmarkAttempt(b *testing.B) {
-	way(b, "floor=load_and_call", func(b *testing.B) {
-		var err error
-		for b.Loop() {
-			if word.Load() == 0 {
-				err = works()
-			}
-		}
-		expect(b, err, nil)
-	})
+	way(b, "floor=load_and_call", loadAndCall)
 	way(b, "ours=Do,_budget,_pacer_and_circuit", func(b *testing.B) {
 		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{})}), b.Context()
 		var err error
@@ -422,16 +398,7 @@ func BenchmarkAttempt(b *testing.B) {
 
 // BenchmarkAttemptAllCores is the same, on all cores.
 func BenchmarkAttemptAllCores(b *testing.B) {
-	way(b, "floor=load_and_call", func(b *testing.B) {
-		onAllCores(b, func(pb *testing.PB) (err error) {
-			for pb.Next() {
-				if word.Load() == 0 {
-					err = works()
-				}
-			}
-			return err
-		})
-	})
+	way(b, "floor=load_and_call", loadAndCallOnAllCores)
 	way(b, "ours=Do,_budget,_pacer_and_circuit", func(b *testing.B) {
 		p, ctx := newPolicy(b, retry.Config{Target: newTarget(b, endpoint.Options{})}), b.Context()
 		onAllCores(b, func(pb *testing.PB) (err error) {

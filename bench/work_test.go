@@ -68,3 +68,25 @@ func expect(b *testing.B, got, want error) {
 		b.Fatalf("the last call returned %v, not %v", got, want)
 	}
 }
+
+// loadAndCall is the floor of what looks at a word and calls a function.
+func loadAndCall(b *testing.B) {
+	var err error
+	for b.Loop() {
+		if word.Load() == 0 {
+			err = works()
+		}
+	}
+	expect(b, err, nil)
+}
+
+func loadAndCallOnAllCores(b *testing.B) {
+	onAllCores(b, func(pb *testing.PB) (err error) {
+		for pb.Next() {
+			if word.Load() == 0 {
+				err = works()
+			}
+		}
+		return err
+	})
+}
