@@ -170,6 +170,14 @@ func (e *Error) FailureKind() Kind {
 	return e.Kind
 }
 
+// Answered reports whether a failure of a kind, with an HTTP status, shows that the
+// provider works: it answered, though with an error of a status below 500. A refusal
+// for the rate or for want of capacity, which may have such a status too, is not an
+// answer. A status of 0 means that there was no response.
+func Answered(k Kind, status int) bool {
+	return status > 0 && status < 500 && k != RateLimited && k != Overloaded
+}
+
 // KindOf returns the kind of an error: what the outermost error of its tree with
 // a method FailureKind() Kind says (or, for an open circuit, one with a method
 // CircuitOpen() bool); else, by type, [Cancelled] for context.Canceled,

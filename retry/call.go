@@ -298,8 +298,8 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	o.Err, o.Kind = f.err, f.kind
 	f.progress = !c.accepted && c.progress() // an answer that had begun broke, and was not refused
 	o.Effect = c.effect(&f)
-	if o.Effect == failure.Ignore && f.response && f.kind != failure.Overloaded && f.kind != failure.RateLimited {
-		c.Accepted(nil) // a bad request was answered, too; one that was refused was not
+	if o.Effect == failure.Ignore && f.served {
+		c.Accepted(nil)
 	}
 	if o.Effect == failure.Ignore && c.accepted {
 		o.Effect = failure.Healthy // whoever got an answer, or a piece of one, has proved that the provider lives
@@ -331,7 +331,8 @@ type failed struct {
 	row      failure.Decision
 	told     bool
 	wait     time.Duration // told
-	response bool          // the provider answered, if not as we wished
+	response bool          // the provider responded, and the fault was not its own
+	served   bool          // it answered, though with an error
 	answered bool          // the answer was wrong
 	progress bool          // others get answers
 }
@@ -351,6 +352,7 @@ func (f *failed) read(p *Policy) {
 	f.wait, f.told = failure.RetryAfterOf(f.err)
 	if e, _ := errors.AsType[*failure.Error](f.err); e != nil {
 		f.response = e.Status > 0 && e.Status < 500
+		f.served = failure.Answered(f.kind, e.Status)
 		if e.Adapted && f.row.Again != failure.Never {
 			f.row = failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereNever, Breaker: failure.Healthy}
 		}

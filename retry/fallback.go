@@ -59,15 +59,17 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 	if t.counted >= p.MaxAttempts {
 		return false
 	}
+	afterRetries := f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0
 	switch {
-	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0 && t.misses[c.at] < p.AttemptsPerTarget:
+	case afterRetries && t.misses[c.at] < p.AttemptsPerTarget:
 		// One attempt is kept for each target that was not tried and can be soon.
-		if p.MaxAttempts-t.counted > c.untried() || !c.goSooner(d, max(c.here(d), p.FallbackAfter)+1) {
+		soon := max(c.here(d), p.FallbackAfter)
+		if p.MaxAttempts-t.counted > c.untried() || !c.goSooner(d, min(soon, forever-1)+1) {
 			return false
 		}
 		t.leave(from)
 		return true
-	case f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0:
+	case afterRetries:
 	case d.stop == 0 && d.wait <= p.FallbackAfter:
 		return false
 	case d.stop == 0:
@@ -83,11 +85,11 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 // goSooner goes to the other target that can go first, if that is sooner than in
 // a given time; d is then what to do. All guards are asked, and keep nothing.
 func (c *Call) goSooner(d *step, sooner time.Duration) bool {
-	here, best := c.at, -1
+	from, best := c.at, -1
 	retry := c.retry
 	c.retry = false // it would be the first request of another endpoint
 	for i := range c.targets {
-		if i == here || c.trouble.dead[i] {
+		if i == from || c.trouble.dead[i] {
 			continue
 		}
 		c.goTo(i)
@@ -112,7 +114,7 @@ func (c *Call) goSooner(d *step, sooner time.Duration) bool {
 		}
 	}
 	if best < 0 {
-		c.goTo(here)
+		c.goTo(from)
 		c.retry = retry
 		return false
 	}

@@ -124,6 +124,7 @@ func TestWhichTargetServes(t *testing.T) {
 		{name: "nor for one that can't serve", config: retry.Config{MaxAttempts: 2}, targets: "0:t -", want: "0@0 0@1"},
 		{name: "but for one that can go soon", config: retry.Config{MaxAttempts: 2}, targets: "0:t 2", want: "0@0 1@2"},
 		{name: "or sooner than the backoff", config: retry.Config{MaxAttempts: 2, Backoff: backoff.Constant{Interval: 5 * s, Jitter: backoff.NoJitter}}, targets: "0:t 4", want: "0@0 1@4"},
+		{name: "however long that is", config: retry.Config{MaxAttempts: 2, FallbackAfter: 1<<63 - 1}, targets: "0:t 0", want: "0@0 1@0"},
 		{name: "or as soon as at once", config: retry.Config{MaxAttempts: 2, Backoff: backoff.Constant{}}, targets: "0:t 0", want: "0@0 1@0"},
 		{name: "a wrong answer leaves none", targets: "0:www 0", want: "0@0 0@0 0@0", reason: retry.Exhausted},
 	} {

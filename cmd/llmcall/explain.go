@@ -231,7 +231,7 @@ func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
 			return "counts for nothing; the pacer lets calls ask the model no faster than it accepts them"
 		}
 	case failure.Ignore:
-		if f.Status > 0 && f.Status < 500 && f.Kind != failure.Overloaded {
+		if failure.Answered(f.Kind, f.Status) {
 			return "counts as a success: the provider answered, though with an error"
 		}
 	}

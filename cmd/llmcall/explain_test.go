@@ -17,6 +17,7 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 	if err := os.WriteFile(unpaced, []byte("disable_pacing: true\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	limitsIgnored := file(t, "limits.yaml", "decisions: {rate_limited: {again: backoff, elsewhere: never, breaker: ignore}}\n")
 	excluding := filepath.Join(t.TempDir(), "excluding.yaml")
 	if err := os.WriteFile(excluding, []byte("enable_circuit_breaker: true\ncircuit_breaker_config: {excluded_exceptions: [transient]}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -40,6 +41,8 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 			[]string{"longer than max_retry_after (10s)"}},
 		"another row": {`{"error":{"code":"content_filter"}}`, []string{"--provider", "openai", "--status", "400", "--config", config},
 			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  counts as a success: the provider answered"}},
+		"a rate limit that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "429", "--config", limitsIgnored},
+			[]string{"kind         rate_limited\n", "the circuit  counts for nothing\n"}},
 		"one that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "503", "--config", excluding},
 			[]string{"kind         transient\n", "the circuit  counts for nothing\n"}},
 		"Anthropic's overload": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic", "--status", "529"},
