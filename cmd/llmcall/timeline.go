@@ -104,8 +104,8 @@ func (l *timeline) end(result *llmcall.Result, err error) {
 	if err == nil {
 		trace, verdict = result.Trace, l.good.Render("a valid answer")
 	}
-	l.line(l.now(), "═", fmt.Sprintf("%s after %d attempts, %d tokens in, %d out",
-		verdict, len(trace.Attempts), trace.Usage.InputTokens, trace.Usage.OutputTokens))
+	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %d tokens in, %d out",
+		verdict, plural(len(trace.Attempts), "attempt"), trace.Usage.InputTokens, trace.Usage.OutputTokens))
 }
 
 func (l *timeline) line(at, mark, text string) {
