@@ -68,7 +68,7 @@ func readConfig(path string) ([]byte, error) {
 // files may have a feedback_template imports llmcall/feedbacktemplate.
 //
 // The error is a *[ConfigError] with the line, the field, what it got and what
-// it takes; of an unknown field with those that are known, the nearest first.
+// it takes; for an unknown field, with the nearest known one, or a list if none is near.
 // name is the file's, for the error.
 func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
 	return ParseConfigWith(name, data, validate.Builder{})
@@ -458,15 +458,37 @@ func unknownSetting(known []setting, name string, line int, prefix string) error
 	return unknownField(names, prefix+name, name, line)
 }
 
-// unknownField is the error of a field that is not known. It lists those that
-// are, the nearest first.
+// maxKnown is how many known fields an error lists at most.
+const maxKnown = 12
+
+// unknownField is the error of a field that is not known. It names the nearest
+// known field, or, if none is near, lists the known ones, the nearest first.
+// Names are compared without case and underscores, so that the name of a field of
+// the struct is near.
 func unknownField(known []string, field, name string, line int) error {
-	known, near := nearest.Sorted(name, known)
-	text := "unknown field: known are "
-	if near {
-		text = fmt.Sprintf("unknown field, did you mean %s? Known are ", known[0])
+	spelling := make(map[string]string, len(known))
+	plain := make([]string, len(known))
+	for i, k := range known {
+		plain[i] = withoutCase(k)
+		spelling[plain[i]] = k
 	}
-	return &ConfigError{Line: line, Field: field, Err: errors.New(text + strings.Join(known, ", "))}
+	plain, near := nearest.Sorted(withoutCase(name), plain)
+	if near {
+		return &ConfigError{Line: line, Field: field, Err: fmt.Errorf("unknown field, did you mean %s?", spelling[plain[0]])}
+	}
+	names := make([]string, min(len(plain), maxKnown))
+	for i := range names {
+		names[i] = spelling[plain[i]]
+	}
+	text := "unknown field: known are " + strings.Join(names, ", ")
+	if more := len(plain) - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return &ConfigError{Line: line, Field: field, Err: errors.New(text)}
+}
+
+func withoutCase(name string) string {
+	return strings.ToLower(strings.ReplaceAll(name, "_", ""))
 }
 
 // count is a setting that is a whole number. 0 is the struct's default, and not
