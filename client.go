@@ -80,7 +80,7 @@ func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 		return nil, err
 	}
 	if cfg.FallbackAfter != 0 && len(models) == 1 { // Validate does not know the models
-		return nil, &ConfigError{Field: "fallback_after", Err: errors.New("it has no effect where there is one model alone")}
+		return nil, &ConfigError{Field: "fallback_after", Err: errors.New("has no effect with a single model")}
 	}
 	c := &Client{models: slices.Clone(models), checks: slices.Clip(slices.Clone(checks)), cfg: cfg}
 	if cfg.Tool != nil {

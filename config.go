@@ -216,17 +216,15 @@ func (e *ConfigError) Error() string {
 		}
 		s += " "
 	}
-	if e.Err == nil {
-		return s + fmt.Sprintf("%s must be %s, got %v", cmp.Or(e.Field, "the configuration"), e.Takes, e.Got)
-	}
-	if e.Field != "" {
+	switch field := cmp.Or(e.Field, "the configuration"); {
+	case e.Err == nil:
+		return s + fmt.Sprintf("%s must be %s, got %v", field, e.Takes, e.Got)
+	case e.Takes != "":
+		return s + fmt.Sprintf("%s must be %s: %v", field, e.Takes, e.Err)
+	case e.Field != "":
 		s += e.Field + ": "
 	}
-	s += e.Err.Error()
-	if e.Takes != "" {
-		s += "; it must be " + e.Takes
-	}
-	return s
+	return s + e.Err.Error()
 }
 
 // Unwrap returns the cause.
@@ -242,7 +240,7 @@ const (
 	takesRate      = "0 (the count alone), or a number from 0.001 to 1"
 	takesAbove0    = "a number above 0"
 	takesTruth     = "true or false"
-	takesName      = "a name"
+	takesName      = "a non-empty string"
 	takesSettings  = "a mapping of settings"
 	takesTemplate  = "a text/template of a Feedback"
 )
@@ -280,7 +278,7 @@ func (c *RetryConfig) validateStages() error {
 	}
 	if t := c.Tool; t != nil {
 		if t.Name == "" {
-			return &ConfigError{Field: "tool.name", Got: "an empty text", Takes: takesName}
+			return &ConfigError{Field: "tool.name", Got: `""`, Takes: takesName}
 		}
 		if len(t.Parameters) > 0 && !json.Valid(t.Parameters) {
 			return &ConfigError{Field: "tool.parameters", Got: say.Middle(string(t.Parameters), maxShown), Takes: "a JSON Schema"}
@@ -300,7 +298,7 @@ func (c *RetryConfig) validateStages() error {
 		}
 	}
 	if c.Tool == nil {
-		return &ConfigError{Field: "tool", Err: errors.New("it must be set, because max_attempts_before_tool_use is")}
+		return &ConfigError{Field: "tool", Got: "nothing", Takes: "set when max_attempts_before_tool_use is set"}
 	}
 	return nil
 }
@@ -308,7 +306,7 @@ func (c *RetryConfig) validateStages() error {
 // validateEffects holds that no setting is given in vain: who sets a threshold and
 // forgets the switch is protected by nothing, and is not told.
 func (c *RetryConfig) validateEffects() error {
-	const switchOff, switchOn = "it has no effect while ", "it has no effect unless enable_circuit_breaker is true"
+	const switchOff, switchOn = "has no effect while ", "has no effect unless enable_circuit_breaker is true"
 	off, own := !c.EnableCircuitBreaker, c.Backoff != nil && !noWaits(c.Backoff)
 	configured := c.CircuitBreakerConfig.Config != breaker.Config{} || len(c.CircuitBreakerConfig.ExcludedExceptions) > 0
 	again, effect := failure.AtOnce, failure.Healthy
@@ -329,13 +327,13 @@ func (c *RetryConfig) validateEffects() error {
 		{c.DisablePacing && c.RequestsPerMinute != 0, "requests_per_minute", switchOff + "disable_pacing is true"},
 		{c.DisablePacing && c.TokensPerMinute != 0, "tokens_per_minute", switchOff + "disable_pacing is true"},
 		{c.DisablePacing && c.MaxConcurrent != 0, "max_concurrent", switchOff + "disable_pacing is true"},
-		{c.CountInvalidAnswers && effect != failure.Healthy && effect != failure.Count, "count_invalid_answers", "it contradicts decisions.invalid_answer"},
-		{c.CountInvalidAnswers && slices.Contains(c.CircuitBreakerConfig.ExcludedExceptions, failure.InvalidAnswer), "count_invalid_answers", "it contradicts circuit_breaker_config.excluded_exceptions"},
-		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "it contradicts decisions.invalid_answer"},
-		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "it has no effect unless max_attempts_before_tool_use is set"},
-		{c.StopOnNoProgress && c.MaxAttemptsBeforeHuman > 0, "stop_on_no_progress", switchOff + "max_attempts_before_human is set: without progress a person looks"},
+		{c.CountInvalidAnswers && effect != failure.Healthy && effect != failure.Count, "count_invalid_answers", "contradicts decisions.invalid_answer"},
+		{c.CountInvalidAnswers && slices.Contains(c.CircuitBreakerConfig.ExcludedExceptions, failure.InvalidAnswer), "count_invalid_answers", "contradicts circuit_breaker_config.excluded_exceptions"},
+		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "contradicts decisions.invalid_answer"},
+		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "has no effect unless max_attempts_before_tool_use is set"},
+		{c.StopOnNoProgress && c.MaxAttemptsBeforeHuman > 0, "stop_on_no_progress", switchOff + "max_attempts_before_human is set: a call without progress goes to a person"},
 		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
-		{c.Backoff != nil && c.Rand != nil, "Rand", "it has no effect while Backoff is set"},
+		{c.Backoff != nil && c.Rand != nil, "Rand", "has no effect while Backoff is set"},
 		{own && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},
 		{own && c.BackoffFactor != 0, "backoff_factor", switchOff + "Backoff is set"},
 		{own && c.MaxDelay != 0, "max_delay", switchOff + "Backoff is set"},

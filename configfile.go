@@ -139,7 +139,7 @@ func readNode(data []byte) (*yaml.Node, error) {
 	case 1:
 		return docs[0].Content[0], nil
 	}
-	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("there is more than one document, it must be one")}
+	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("must be one document, got more than one")}
 }
 
 // lineOf returns the line where a field is, or what is to hold it; 0 if
@@ -396,7 +396,7 @@ func bounded(n *yaml.Node) bool {
 	return take(n, 0)
 }
 
-var errAliases = errors.New("its aliases stand for too much")
+var errAliases = errors.New("its aliases expand to too much data")
 
 // errForm says that a value is not of the form that the setting takes.
 var errForm = errors.New("wrong form")
@@ -580,7 +580,7 @@ func truth(name string, set func(*RetryConfig, bool)) setting {
 }
 
 func text(name string, at func(*RetryConfig) *string) setting {
-	return setting{name: name, takes: "a text", set: func(c *RetryConfig, n *yaml.Node) error {
+	return setting{name: name, takes: "a string", set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 			return errForm
 		}
@@ -653,7 +653,7 @@ func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, e
 	return checks, nil
 }
 
-const takesCheck = "a text like \"length:3..200\", a mapping of type and params, or a mapping of one name to its argument"
+const takesCheck = "a string like \"length:3..200\", a mapping of type and params, or a mapping of one name to its argument"
 
 // parseCheck reads a check: "length:3..200", {type: length, params: {…}}, or
 // {length: …}.
@@ -662,7 +662,7 @@ func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, erro
 		return builder.Parse(n.Value)
 	}
 	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		return nil, errors.New("it must be " + takesCheck)
+		return nil, errors.New("must be " + takesCheck)
 	}
 	if !bounded(n) {
 		return nil, errAliases
@@ -682,7 +682,7 @@ func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, erro
 			case key.Value == "params" && params == nil:
 				params = value
 			default:
-				return nil, fmt.Errorf("%s is not possible here: it must be %s", strconv.Quote(say.Middle(key.Value, maxShown)), takesCheck)
+				return nil, fmt.Errorf("%s is not allowed here: a check must be %s", strconv.Quote(say.Middle(key.Value, maxShown)), takesCheck)
 			}
 		}
 	}

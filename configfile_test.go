@@ -231,10 +231,10 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
 	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
 	add("tool", mapping, "search", "[a]", "null", `""`)
-	add("tool.name", "a name", `""`)
-	add("tool.name", "a text", "null", "[a]", "{a: 1}")
+	add("tool.name", "a non-empty string", `""`)
+	add("tool.name", "a string", "null", "[a]", "{a: 1}")
 	for _, f := range []string{"tool.description", "tool.instruction"} {
-		add(f, "a text", "null", "[a]", "{a: 1}")
+		add(f, "a string", "null", "[a]", "{a: 1}")
 	}
 	add("tool.parameters", "a JSON Schema", "null", "3", `"{}"`, "[a]", "{a: .nan}", "{a: 1, a: 2}", "{[1]: 2}")
 	add("checks", "a list of checks", "json", "{type: json}", "null")
@@ -281,8 +281,8 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human must be a whole number from 1 to max_attempts (3), got 4",
 		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use must be a whole number of at least 1 and below max_attempts (2), got 2",
 		"max_attempts_before_tool_use: 2\nmax_attempts_before_human: 2" + tool: "c:1: max_attempts_before_tool_use must be a whole number of at least 1 and below max_attempts_before_human (2), got 2",
-		"max_attempts_before_tool_use: 1":                                      "c: tool: it must be set, because max_attempts_before_tool_use is",
-		"max_attempts: 3\n\ntool:\n  description: x":                           "c:3: tool.name must be a name, got an empty text",
+		"max_attempts_before_tool_use: 1":                                      "c: tool must be set when max_attempts_before_tool_use is set, got nothing",
+		"max_attempts: 3\n\ntool:\n  description: x":                           "c:3: tool.name must be a non-empty string, got \"\"",
 	} {
 		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%q:\n%v\nwant\n%s", text, err, want)
@@ -332,7 +332,7 @@ func TestFilesThatAreNoConfiguration(t *testing.T) {
 		"a: [":                              "c:2: ",
 		"max_attempts: 3\n\tmax_time: 1":    "c:2: ",
 		"{\"max_attempts\": 3,, }":          "c:1: ",
-		"max_attempts: 1\n---\nmax_time: 1": "c:2: there is more than one document",
+		"max_attempts: 1\n---\nmax_time: 1": "c:2: must be one document, got more than one",
 		"max_time: *nowhere":                "c:1: ",
 		"caf\xe9: 1":                        "c: ",
 		"\x00\x01\x02":                      "c: ",
@@ -498,7 +498,7 @@ func TestJSONIsReadAsJSON(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"{\n\"max_attempts\": 3,\n\"max_time\":\n[1]}":       "c:4: max_time must be a time above 0",
-		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters: yaml: construct errors: line 1: mapping key \"a\" already defined",
+		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters must be a JSON Schema of the tool's arguments, as a mapping: yaml: construct errors: line 1: mapping key \"a\" already defined",
 		"{\"a\": \"caf\xe9\"}":                               "c: ",
 		"{\n\"max_attempts_before_human\": 9}":               "c:2: max_attempts_before_human must be",
 		"[]":                                                 "c:1: the configuration must be", "3": "c:1: the configuration must be", `"x"`: "c:1: the configuration must be",
@@ -573,34 +573,34 @@ func TestSettingsInVain(t *testing.T) {
 		cfg  llmcall.RetryConfig
 		want string // "" if it is possible
 	}{
-		{llmcall.RetryConfig{CircuitBreakerConfig: threshold}, "circuit_breaker_config: it has no effect unless enable_circuit_breaker is true"},
-		{llmcall.RetryConfig{CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ExcludedExceptions: []failure.Kind{failure.Unknown}}}, "circuit_breaker_config: it has no effect unless"},
+		{llmcall.RetryConfig{CircuitBreakerConfig: threshold}, "circuit_breaker_config: has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{CircuitBreakerConfig: llmcall.CircuitBreakerConfig{ExcludedExceptions: []failure.Kind{failure.Unknown}}}, "circuit_breaker_config: has no effect unless"},
 		{llmcall.RetryConfig{CircuitBreakerConfig: threshold, EnableCircuitBreaker: true}, ""},
-		{llmcall.RetryConfig{WaitForCircuit: true}, "wait_for_circuit: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{WaitForCircuit: true}, "wait_for_circuit: has no effect unless enable_circuit_breaker is true"},
 		{llmcall.RetryConfig{WaitForCircuit: true, EnableCircuitBreaker: true}, ""},
-		{llmcall.RetryConfig{Hang: s}, "hang: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{Hang: s}, "hang: has no effect unless enable_circuit_breaker is true"},
 		{llmcall.RetryConfig{Hang: -1, EnableCircuitBreaker: true}, ""},
-		{llmcall.RetryConfig{RetryBudget: endpoint.Budget{Saved: 10}, DisableRetryBudget: true}, "retry_budget: it has no effect while disable_retry_budget is true"},
-		{llmcall.RetryConfig{RequestsPerMinute: 10, DisablePacing: true}, "requests_per_minute: it has no effect while disable_pacing is true"},
-		{llmcall.RetryConfig{TokensPerMinute: 10, DisablePacing: true}, "tokens_per_minute: it has no effect while disable_pacing is true"},
-		{llmcall.RetryConfig{MaxConcurrent: 10, DisablePacing: true}, "max_concurrent: it has no effect while disable_pacing is true"},
-		{llmcall.RetryConfig{CountInvalidAnswers: true}, "count_invalid_answers: it has no effect unless enable_circuit_breaker is true"},
+		{llmcall.RetryConfig{RetryBudget: endpoint.Budget{Saved: 10}, DisableRetryBudget: true}, "retry_budget: has no effect while disable_retry_budget is true"},
+		{llmcall.RetryConfig{RequestsPerMinute: 10, DisablePacing: true}, "requests_per_minute: has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{TokensPerMinute: 10, DisablePacing: true}, "tokens_per_minute: has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{MaxConcurrent: 10, DisablePacing: true}, "max_concurrent: has no effect while disable_pacing is true"},
+		{llmcall.RetryConfig{CountInvalidAnswers: true}, "count_invalid_answers: has no effect unless enable_circuit_breaker is true"},
 		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true}, ""},
-		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true, Decisions: &counted}, "count_invalid_answers: it contradicts decisions.invalid_answer"},
+		{llmcall.RetryConfig{CountInvalidAnswers: true, EnableCircuitBreaker: true, Decisions: &counted}, "count_invalid_answers: contradicts decisions.invalid_answer"},
 		{llmcall.RetryConfig{BackoffOnInvalidAnswer: true, Decisions: &counted}, ""},
-		{llmcall.RetryConfig{BackoffOnInvalidAnswer: true, Decisions: &never}, "backoff_on_invalid_answer: it contradicts decisions.invalid_answer"},
-		{llmcall.RetryConfig{Tool: search}, "tool: it has no effect unless max_attempts_before_tool_use is set"},
+		{llmcall.RetryConfig{BackoffOnInvalidAnswer: true, Decisions: &never}, "backoff_on_invalid_answer: contradicts decisions.invalid_answer"},
+		{llmcall.RetryConfig{Tool: search}, "tool: has no effect unless max_attempts_before_tool_use is set"},
 		{llmcall.RetryConfig{Tool: search, MaxAttemptsBeforeToolUse: 1}, ""},
-		{llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1}, "tool: it must be set, because max_attempts_before_tool_use is"},
-		{llmcall.RetryConfig{StopOnNoProgress: true, MaxAttemptsBeforeHuman: 1}, "stop_on_no_progress: it has no effect while max_attempts_before_human is set"},
+		{llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1}, "tool must be set when max_attempts_before_tool_use is set, got nothing"},
+		{llmcall.RetryConfig{StopOnNoProgress: true, MaxAttemptsBeforeHuman: 1}, "stop_on_no_progress: has no effect while max_attempts_before_human is set"},
 		{llmcall.RetryConfig{StopOnNoProgress: true, MaxAttemptsBeforeToolUse: 1, Tool: search}, ""},
-		{llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, "jitter_range: it has no effect while use_jitter is false"},
+		{llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, "jitter_range: has no effect while use_jitter is false"},
 		{llmcall.RetryConfig{UseJitter: new(true), JitterRange: new(0.5)}, ""},
-		{llmcall.RetryConfig{Backoff: own, InitialDelay: s}, "initial_delay: it has no effect while Backoff is set"},
-		{llmcall.RetryConfig{Backoff: own, BackoffFactor: 3}, "backoff_factor: it has no effect while Backoff is set"},
-		{llmcall.RetryConfig{Backoff: own, MaxDelay: s}, "max_delay: it has no effect while Backoff is set"},
-		{llmcall.RetryConfig{Backoff: own, UseJitter: new(true)}, "use_jitter: it has no effect while Backoff is set"},
-		{llmcall.RetryConfig{Backoff: own, JitterRange: new(0.0)}, "jitter_range: it has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, InitialDelay: s}, "initial_delay: has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, BackoffFactor: 3}, "backoff_factor: has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, MaxDelay: s}, "max_delay: has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, UseJitter: new(true)}, "use_jitter: has no effect while Backoff is set"},
+		{llmcall.RetryConfig{Backoff: own, JitterRange: new(0.0)}, "jitter_range: has no effect while Backoff is set"},
 		{llmcall.RetryConfig{Backoff: backoff.Constant{}, MaxDelay: s, BackoffFactor: 2}, ""}, // no wait is longer than that
 	} {
 		err := c.cfg.Validate()
@@ -612,7 +612,7 @@ func TestSettingsInVain(t *testing.T) {
 		}
 	}
 	_, _, err := llmcall.ParseConfig("c", []byte("max_attempts: 4\ncircuit_breaker_config:\n  failure_threshold: 2"))
-	if err == nil || err.Error() != "c:2: circuit_breaker_config: it has no effect unless enable_circuit_breaker is true" {
+	if err == nil || err.Error() != "c:2: circuit_breaker_config: has no effect unless enable_circuit_breaker is true" {
 		t.Error(err)
 	}
 }
@@ -621,7 +621,7 @@ func TestSettingsInVain(t *testing.T) {
 func TestASettingForSeveralModelsNeedsSeveral(t *testing.T) {
 	one, other := llm.Func("one", nil), llm.Func("other", nil)
 	cfg := llmcall.RetryConfig{FallbackAfter: s}
-	const want = "fallback_after: it has no effect where there is one model alone"
+	const want = "fallback_after: has no effect with a single model"
 	_, err := llmcall.New([]llm.Model{one}, nil, cfg)
 	if _, ok := errors.AsType[*llmcall.ConfigError](err); !ok || err.Error() != want {
 		t.Errorf("%v, want %q", err, want)
@@ -668,15 +668,15 @@ func TestFormsOfACheck(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"{name: length, max_length: 10}": `"name" is not possible here: it must be a text like "length:3..200", a mapping of type and params, or`,
-		"{name: json}":                   `"name" is not possible here`,
-		"{type: length, max_length: 10}": `"max_length" is not possible here`,
+		"{name: length, max_length: 10}": `"name" is not allowed here: a check must be a string like "length:3..200", a mapping of type and params, or`,
+		"{name: json}":                   `"name" is not allowed here`,
+		"{type: length, max_length: 10}": `"max_length" is not allowed here`,
 		"{type: length, params: [1]}":    "params must be a mapping, got a list",
 		"{length: [1]}":                  "params must be a mapping, got a list",
-		"{type: [length]}":               `"type" is not possible here`,
-		"{type: json, type: json}":       `"type" is not possible here`,
-		"[json]":                         `it must be a text like "length:3..200"`,
-		"{}":                             `it must be a text like "length:3..200"`,
+		"{type: [length]}":               `"type" is not allowed here`,
+		"{type: json, type: json}":       `"type" is not allowed here`,
+		"[json]":                         `must be a string like "length:3..200"`,
+		"{}":                             `must be a string like "length:3..200"`,
 	} {
 		_, _, err := llmcall.ParseConfig("c", []byte("checks:\n- "+text))
 		e, ok := errors.AsType[*llmcall.ConfigError](err)

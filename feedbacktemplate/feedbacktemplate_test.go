@@ -94,7 +94,7 @@ func TestATemplateThatCannotBe(t *testing.T) {
 		}
 		_, _, err := llmcall.ParseConfig("c", []byte("\nfeedback_template: '"+text+"'"))
 		e, ok := errors.AsType[*llmcall.ConfigError](err)
-		if all := "c:2: feedback_template: " + want + "; it must be a text/template of a Feedback"; !ok || err.Error() != all || e.Line != 2 {
+		if all := "c:2: feedback_template must be a text/template of a Feedback: " + want; !ok || err.Error() != all || e.Line != 2 {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
