@@ -24,7 +24,7 @@ import (
 
 var (
 	errInterrupted = errors.New("interrupted")
-	errOutput      = errors.New("the outcome could not be written")
+	errOutput      = errors.New("the result could not be written")
 )
 
 // maxInput bounds what is read from standard input or a file into memory.
@@ -41,12 +41,12 @@ type callFlags struct {
 
 // settingFlags are the flags that set a field of the configuration.
 var settingFlags = []struct{ flag, field, help string }{
-	{"max-attempts", "max_attempts", "how many attempts at most (default 3)"},
+	{"max-attempts", "max_attempts", "maximum number of attempts (default 3)"},
 	{"initial-delay", "initial_delay", "wait after the first failed attempt: seconds, or a duration like 500ms (default 1)"},
-	{"backoff-factor", "backoff_factor", "what each wait is multiplied by for the next (default 2)"},
+	{"backoff-factor", "backoff_factor", "factor by which each wait grows (default 2)"},
 	{"max-delay", "max_delay", "the longest wait (default 60)"},
-	{"jitter-range", "jitter_range", "how far waits are spread, as a share, 0 to 1 (default 0.1)"},
-	{"timeout", "max_time", "time for the whole call: seconds, or a duration like 2m (default none)"},
+	{"jitter-range", "jitter_range", "how far waits vary either way, as a fraction from 0 to 1 (default 0.1)"},
+	{"timeout", "max_time", "time limit for the whole call: seconds, or a duration like 2m (default none)"},
 }
 
 func callCommand() *cobra.Command {
@@ -70,7 +70,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
   llmcall call --image receipt.jpg --check json "What was paid? Answer in JSON"`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("takes one PROMPT (or - for standard input), got %d; quote a prompt that has spaces", len(args))
+				return fmt.Errorf("expected one PROMPT (or - for standard input), got %d; quote a prompt that has spaces", len(args))
 			}
 			return nil
 		},
@@ -80,7 +80,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 	flags.SortFlags = false
 	flags.StringVar(&f.model, "model", "", "the model, as provider/name (openai/…); llmcall providers lists the providers")
 	flags.StringVar(&f.baseURL, "base-url", "", "address of a server that speaks the provider's protocol")
-	flags.StringVar(&f.practice, "practice", "", "use the embedded practice model, and let it fail as this plan `FILE` says")
+	flags.StringVar(&f.practice, "practice", "", "use the embedded practice model, which fails as the plan `FILE` says")
 	flags.StringVar(&f.system, "system", "", "the system prompt")
 	flags.StringArrayVar(&f.images, "image", nil, "a picture that goes with PROMPT, repeatable: a `FILE` (PNG, JPEG, GIF, WebP), an http(s) address or a data URI")
 	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE` that the answer must fit")
@@ -98,7 +98,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 	ctx := cmd.Context()
 	if f.output != "text" && f.output != "json" {
-		return fmt.Errorf("--output is %q: takes text or json", f.output)
+		return fmt.Errorf("--output must be text or json, got %q", f.output)
 	}
 	cfg, checks, err := f.configuration(cmd)
 	if err != nil {
@@ -125,7 +125,7 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 		}
 	}
 	if strings.TrimSpace(prompt) == "" {
-		return errors.New("PROMPT is empty: takes a text")
+		return errors.New("PROMPT must not be empty")
 	}
 	user := llm.User(prompt)
 	for _, image := range f.images {
@@ -209,9 +209,9 @@ func readSchema(path string) (validate.Strategy, json.RawMessage, error) {
 func readImage(where string) (llm.Image, error) {
 	switch scheme, rest, _ := strings.Cut(where, ":"); {
 	case where == "-":
-		return llm.Image{}, errors.New("-: a picture is not read from standard input: takes a file, an http(s) address or a data URI")
+		return llm.Image{}, errors.New("must be a file, an http(s) address or a data URI, got - (standard input)")
 	case where == "":
-		return llm.Image{}, errors.New("is empty: takes a file, an http(s) address or a data URI")
+		return llm.Image{}, errors.New("must be a file, an http(s) address or a data URI, got an empty string")
 	case strings.EqualFold(scheme, "data"):
 		image, err := picture.DataURI(where)
 		if err != nil {
@@ -279,7 +279,7 @@ func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
 	}
 	if f.practice != "" {
 		if f.model != "" || f.baseURL != "" {
-			return nil, nil, errors.New("--practice is set together with --model or --base-url: takes none of them, the practice model is its own")
+			return nil, nil, errors.New("--practice can't be combined with --model or --base-url: the practice model is built in")
 		}
 		fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: the practice model answers, and its answers are INVENTED")
 		return f.openPractice(cmd.Context())

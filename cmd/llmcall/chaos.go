@@ -21,7 +21,7 @@ func chaosCommand() *cobra.Command {
 		Short: "Serve a provider that fails on purpose",
 		Long: `Serve a provider that speaks the protocols of OpenAI (chat completions and
 responses), Anthropic (messages) and Gemini (generateContent), and fails as a
-plan says. Without a plan it answers rightly, with invented answers that fit the
+plan says. Without a plan it answers correctly, with invented answers that fit the
 request's JSON Schema. It prints the base URL for clients of OpenAI on standard
 output (Anthropic's and Gemini's take it without /v1), and a line for each
 request on standard error; Ctrl-C ends it, and it says how many requests were
@@ -93,7 +93,7 @@ after, end, size, finish, cached_tokens, reasoning_tokens.`,
 	}
 	cmd.Flags().StringVar(&address, "addr", chaos.DefaultAddress, "where to listen, `HOST:PORT`; port 0 is a free one")
 	cmd.Flags().StringVar(&plan, "plan", "", "plan `FILE`, YAML or JSON: what fails, and how")
-	cmd.Flags().Uint64Var(&seed, "seed", 0, "decides what is invented and drawn (default the plan's)")
+	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of what is invented and drawn (default the plan's)")
 	return cmd
 }
 

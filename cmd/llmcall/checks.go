@@ -25,7 +25,7 @@ check's parameters and an example.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
-				return fmt.Errorf("--output is %q: takes text or json", output)
+				return fmt.Errorf("--output must be text or json, got %q", output)
 			}
 			known := validate.Checks()
 			w := cmd.OutOrStdout()

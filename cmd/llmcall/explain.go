@@ -46,8 +46,8 @@ func explainCommand() *cobra.Command {
 	var headers []string
 	cmd := &cobra.Command{
 		Use:   "explain FILE --provider NAME",
-		Short: "Say what a provider's error is, and what llmcall would do about it",
-		Long: `Say what a provider's error is, and what llmcall would do about it. FILE holds the
+		Short: "Explain a provider's error, and what llmcall would do about it",
+		Long: `Explain a provider's error, and what llmcall would do about it. FILE holds the
 body of the response, as a log may have it (- is standard input), or a whole
 response as "curl -i" prints it, with its status and headers.`,
 		Example: `  llmcall explain body.json --provider openai --status 429
@@ -55,20 +55,20 @@ response as "curl -i" prints it, with its status and headers.`,
   curl -si … | llmcall explain - --provider gemini`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("takes one FILE (or - for standard input), got %d", len(args))
+				return fmt.Errorf("expected one FILE (or - for standard input), got %d", len(args))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
-				return fmt.Errorf("--output is %q: takes text or json", output)
+				return fmt.Errorf("--output must be text or json, got %q", output)
 			}
 			protocol, err := protocolOf(name)
 			if err != nil {
 				return err
 			}
 			if status != 0 && (status < 100 || status > 599) {
-				return fmt.Errorf("--status is %d: takes an HTTP status, 100 to 599", status)
+				return fmt.Errorf("--status must be an HTTP status from 100 to 599, got %d", status)
 			}
 			var cfg llmcall.RetryConfig
 			if config != "" {
@@ -89,7 +89,7 @@ response as "curl -i" prints it, with its status and headers.`,
 			for _, line := range headers {
 				key, value, ok := strings.Cut(line, ":")
 				if key = strings.TrimSpace(key); !ok || key == "" {
-					return fmt.Errorf("--header is %q: takes 'NAME: VALUE'", line)
+					return fmt.Errorf("--header must be 'NAME: VALUE', got %q", line)
 				}
 				reply.Header.Add(key, strings.TrimSpace(value))
 			}
@@ -110,7 +110,7 @@ response as "curl -i" prints it, with its status and headers.`,
 	flags.StringVar(&name, "provider", "", "whose error it is: "+strings.Join(provider.Names(), ", "))
 	flags.IntVar(&status, "status", 0, "the response's HTTP status (default that in FILE)")
 	flags.StringArrayVar(&headers, "header", nil, "a header of the response, `'NAME: VALUE'`, repeatable")
-	flags.StringVar(&config, "config", "", "configuration `FILE`, whose decisions and limits count")
+	flags.StringVar(&config, "config", "", "configuration `FILE`, whose decisions and limits apply")
 	flags.StringVar(&output, "output", "text", "text or json")
 	_ = cmd.MarkFlagRequired("provider")
 	return cmd
@@ -144,7 +144,7 @@ func readReply(content []byte) (classify.Reply, error) {
 	whole := io.MultiReader(bytes.NewReader(line), strings.NewReader("\r\n"), bytes.NewReader(rest))
 	response, err := http.ReadResponse(bufio.NewReader(whole), nil)
 	if err != nil {
-		return r, fmt.Errorf("FILE begins like an HTTP response and is not one: %w", err)
+		return r, fmt.Errorf("FILE begins like an HTTP response but is not one: %w", err)
 	}
 	defer response.Body.Close()
 	r.Status, r.Header = response.StatusCode, response.Header
@@ -159,7 +159,7 @@ func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
 		f, found = classify.Read(r), true
 	}
 	if !found || r.Status == 0 && f.Kind == failure.Unknown {
-		return nil, errors.New("no error is found in it: takes the body of a failed response, and --status if the body does not tell")
+		return nil, errors.New("no error found in it: it must be the body of a failed response; give --status if the body does not tell")
 	}
 	table := cfg.Table()
 	e := &explanation{
@@ -176,7 +176,7 @@ func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
 
 func thenFor(f *failure.Error, again failure.Again, longest time.Duration, paced bool) string {
 	const grows = "asked again after a delay that grows"
-	const free = "; while others are answered, in its turn, which uses up no attempt"
+	const free = "; while others are answered, in its turn, which does not use an attempt"
 	switch {
 	case again == failure.Never:
 		return "not asked again: another attempt would not help"
@@ -185,7 +185,7 @@ func thenFor(f *failure.Error, again failure.Again, longest time.Duration, paced
 	case f.Told && f.RetryAfter > longest:
 		return fmt.Sprintf("not asked again: the provider asks for a wait of %v, longer than max_retry_after (%v)", f.RetryAfter, longest)
 	case f.Told && again == failure.WhenTold:
-		return fmt.Sprintf("asked again in %v, as the provider says; uses up no attempt", f.RetryAfter)
+		return fmt.Sprintf("asked again in %v, as the provider says; does not use an attempt", f.RetryAfter)
 	case f.Told && (again == failure.Backoff || again == failure.Slower):
 		return grows + fmt.Sprintf(", and not before %v have passed, as the provider says", f.RetryAfter)
 	case again == failure.Slower && f.Kind == failure.Overloaded && paced:
@@ -212,7 +212,7 @@ func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
 		return "counts as a success: the provider did its work"
 	case failure.Count:
 		if f.Kind == failure.Overloaded && paced {
-			return "counts as a failure, but for nothing while others are answered"
+			return "counts as a failure, but is not counted while others are answered"
 		}
 		return "counts as a failure"
 	case failure.Trip:
@@ -224,18 +224,18 @@ func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
 		switch {
 		case !paced:
 		case f.Told && f.RetryAfter > longTold:
-			return fmt.Sprintf("counts for nothing; for %v the pacer lets one call a minute ask the model whether that still holds", f.RetryAfter)
+			return fmt.Sprintf("is not counted; for %v the pacer lets one call a minute ask the model whether that still holds", f.RetryAfter)
 		case f.Told && f.RetryAfter > 0:
-			return fmt.Sprintf("counts for nothing; the pacer lets no other call ask the model for %v, and then one after the other", f.RetryAfter)
+			return fmt.Sprintf("is not counted; the pacer lets no other call ask the model for %v, and then one after the other", f.RetryAfter)
 		default:
-			return "counts for nothing; the pacer lets calls ask the model no faster than it accepts them"
+			return "is not counted; the pacer lets calls ask the model no faster than it accepts them"
 		}
 	case failure.Ignore:
 		if failure.Answered(f.Kind, f.Status) {
 			return "counts as a success: the provider answered, though with an error"
 		}
 	}
-	return "counts for nothing"
+	return "is not counted"
 }
 
 func (e *explanation) text() string {
@@ -268,5 +268,5 @@ func protocolOf(name string) (string, error) {
 			return p.Protocol, nil
 		}
 	}
-	return "", fmt.Errorf("--provider is %q: takes one of %s", name, strings.Join(provider.Names(), ", "))
+	return "", fmt.Errorf("--provider must be one of %s, got %q", strings.Join(provider.Names(), ", "), name)
 }

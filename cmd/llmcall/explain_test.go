@@ -30,11 +30,11 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 		"a bill": {`{"error":{"code":"insufficient_quota","message":"You exceeded your current quota."}}`, []string{"--provider", "openai", "--status", "429"},
 			[]string{"kind         quota_exhausted\n", "status       429 Too Many Requests\n", "code         insufficient_quota\n", "not asked again", "opens at once, for trip_timeout"}},
 		"a rate limit": {`{"error":{"code":"rate_limit_exceeded","message":"m"}}`, []string{"--provider", "groq", "--status", "429", "--header", "Retry-After: 7"},
-			[]string{"kind         rate_limited\n", "provider     groq\n", "come back    in 7s\n", "asked again in 7s, as the provider says; uses up no attempt", "the pacer lets no other call ask the model for 7s, and then one after the other"}},
+			[]string{"kind         rate_limited\n", "provider     groq\n", "come back    in 7s\n", "asked again in 7s, as the provider says; does not use an attempt", "the pacer lets no other call ask the model for 7s, and then one after the other"}},
 		"a rate limit without a time": {`{}`, []string{"--provider", "openai", "--status", "429"},
-			[]string{"asked again after a delay that grows; while others are answered, in its turn, which uses up no attempt", "no faster than it accepts them"}},
+			[]string{"asked again after a delay that grows; while others are answered, in its turn, which does not use an attempt", "no faster than it accepts them"}},
 		"one that nobody paces": {`{}`, []string{"--provider", "openai", "--status", "429", "--config", unpaced},
-			[]string{"the call is  asked again after a delay that grows\n", "the circuit  counts for nothing\n"}},
+			[]string{"the call is  asked again after a delay that grows\n", "the circuit  is not counted\n"}},
 		"one that is too long": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after-ms: 300000"},
 			[]string{"not asked again: the provider asks for a wait of 5m0s, longer than max_retry_after (2m0s)", "for 5m0s the pacer lets one call a minute ask"}},
 		"one that is too long for a configuration": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after: 30", "--config", config},
@@ -44,7 +44,7 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 		"a rate limit that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "429", "--config", limitsIgnored},
 			[]string{"kind         rate_limited\n", "the circuit  counts for nothing\n"}},
 		"one that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "503", "--config", excluding},
-			[]string{"kind         transient\n", "the circuit  counts for nothing\n"}},
+			[]string{"kind         transient\n", "the circuit  is not counted\n"}},
 		"Anthropic's overload": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic", "--status", "529"},
 			[]string{"kind         overloaded\n", "after the next longer delay", "counts as a failure"}},
 		"an event of a stream": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic"},
@@ -85,21 +85,21 @@ func TestExplainPrintsJSON(t *testing.T) {
 
 func TestExplainNamesWhatIsWrong(t *testing.T) {
 	for want, args := range map[string][]string{
-		"takes one FILE":                         {},
-		`required flag(s) "provider"`:            {"-"},
-		`--provider is "closedai": takes one of`: {"-", "--provider", "closedai"},
-		"--status is 7: takes an HTTP status":    {"-", "--provider", "openai", "--status", "7"},
-		`--header is "x": takes 'NAME: VALUE'`:   {"-", "--provider", "openai", "--header", "x"},
-		"--output is \"xml\"":                    {"-", "--provider", "openai", "--output", "xml"},
-		"no such file":                           {"missing.json", "--provider", "openai"},
-		"no error is found in it":                {"-", "--provider", "openai"},
+		"expected one FILE":                                      {},
+		`required flag(s) "provider"`:                            {"-"},
+		"--provider must be one of openai, ":                     {"-", "--provider", "closedai"},
+		"--status must be an HTTP status from 100 to 599, got 7": {"-", "--provider", "openai", "--status", "7"},
+		`--header must be 'NAME: VALUE', got "x"`:                {"-", "--provider", "openai", "--header", "x"},
+		`--output must be text or json, got "xml"`:               {"-", "--provider", "openai", "--output", "xml"},
+		"no such file":         {"missing.json", "--provider", "openai"},
+		"no error found in it": {"-", "--provider", "openai"},
 	} {
 		got := command(t, `{"choices":[]}`, append([]string{"explain"}, args...)...)
 		if got.code != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("%v: exit %d: %s", args, got.code, got.stderr)
 		}
 	}
-	if got := command(t, "HTTP/1.1 what\r\n\r\n", "explain", "-", "--provider", "openai"); got.code != exitUsage || !strings.Contains(got.stderr, "begins like an HTTP response and is not one") {
+	if got := command(t, "HTTP/1.1 what\r\n\r\n", "explain", "-", "--provider", "openai"); got.code != exitUsage || !strings.Contains(got.stderr, "begins like an HTTP response but is not one") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 }

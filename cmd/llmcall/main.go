@@ -24,7 +24,7 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:   "llmcall",
-		Short: "Calls to language models that can be depended on",
+		Short: "Dependable calls to language models",
 		Long: `llmcall asks a language model until its answer passes its checks, or says why it
 does not: inside the time and the attempts that you allow.`,
 		Version:       version(),

@@ -26,22 +26,22 @@ func validateCommand() *cobra.Command {
 	var f validateFlags
 	cmd := &cobra.Command{
 		Use:   "validate [flags] FILE",
-		Short: "Run checks on a text, without a model to answer",
+		Short: "Run checks on a text that you already have",
 		Long: `Run checks on the text in FILE (- for standard input), as if it were a model's
-answer, and print what is wrong with it. No model is called, but by the checks
-that ask one to judge: agent_task and ai_contradiction_check.
+answer, and print what is wrong with it. No model is called, except by the
+checks that ask one to judge: agent_task and ai_contradiction_check.
 
 Exit codes:
   0    the text passes
-  1    the outcome could not be written
-  2    wrong usage, check or configuration; no check was made
-  3    the text does not pass, or a check could not be made
+  1    the result could not be written
+  2    wrong usage, check or configuration; no check was run
+  3    the text does not pass, or a check could not be run
   130  interrupted`,
 		Example: `  llmcall validate --check json --check 'at:/email format:email' answer.json
   llmcall validate --schema person.json --output json - < answer.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("takes one FILE (or - for standard input), got %d", len(args))
+				return fmt.Errorf("expected one FILE (or - for standard input), got %d", len(args))
 			}
 			return nil
 		},
@@ -59,7 +59,7 @@ Exit codes:
 func runValidate(cmd *cobra.Command, f *validateFlags, file string) error {
 	ctx := cmd.Context()
 	if f.output != "text" && f.output != "json" {
-		return fmt.Errorf("--output is %q: takes text or json", f.output)
+		return fmt.Errorf("--output must be text or json, got %q", f.output)
 	}
 	checks, timeout, err := f.read()
 	if err != nil {
@@ -104,7 +104,7 @@ func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duratio
 		return nil, 0, err
 	}
 	if checks = append(checks, flagged...); len(checks) == 0 {
-		return nil, 0, errors.New("there is no check: takes --check, --schema, or --config with checks")
+		return nil, 0, errors.New("no checks given: use --check, --schema, or --config with checks")
 	}
 	return checks, timeout, nil
 }
@@ -147,7 +147,7 @@ func verdict(r *validate.Report) error {
 	case len(r.Complaints) > 0:
 		return fmt.Errorf("%w: %s", errNotPassed, plural(len(r.Complaints), "complaint"))
 	case len(r.Failed) > 0:
-		return fmt.Errorf("%w: %s could not be made", errNotPassed, plural(len(r.Failed), "check"))
+		return fmt.Errorf("%w: %s could not be run", errNotPassed, plural(len(r.Failed), "check"))
 	}
 	return nil
 }
@@ -171,10 +171,10 @@ func writeReport(w io.Writer, r *validate.Report) error {
 		}
 	}
 	for _, f := range r.Failed {
-		fmt.Fprintf(&b, "not made: %s: %v\n", f.Check, f.Err)
+		fmt.Fprintf(&b, "not run: %s: %v\n", f.Check, f.Err)
 	}
 	for _, name := range r.Skipped {
-		fmt.Fprintf(&b, "not made: %s: it is costly, and a cheaper check comes first\n", name)
+		fmt.Fprintf(&b, "not run: %s: it is costly, and a cheaper check did not pass\n", name)
 	}
 	if b.Len() == 0 {
 		b.WriteString("valid\n")

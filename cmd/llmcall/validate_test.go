@@ -113,7 +113,7 @@ func TestValidateSaysWhetherATextPasses(t *testing.T) {
 				"2. length: the text is too long: 10 characters, where 5 is the most\n   make it at most 5 characters long\n"},
 		{"the configuration's checks", `{"n": 4}`, []string{"--config", config}, 3, "1. number: at /n: 4 is more than 3\n   make it at most 3\n"},
 		{"all together", `{"n": 2}`, []string{"--config", config, "--schema", file(t, "s.json", schema), "--check", "expression:answer.n == 2"}, 0, "valid\n"},
-		{"a check that can't be made", "x", []string{"--check", `quotes:{"from_request": true}`}, 3, "not made: quotes: its sources are in the request, and there is no request\n"},
+		{"a check that can't be made", "x", []string{"--check", `quotes:{"from_request": true}`}, 3, "not run: quotes: its sources are in the request, and there is no request\n"},
 		{"an empty text", "", []string{"--check", "not_empty"}, 3, "1. not_empty: the answer is empty\n   answer with text\n"},
 		{"what commands a terminal", "\x1b[2J", []string{"--check", "one_of:a"}, 3, "1. one_of: \"\\x1b[2J\" is none of the allowed values\n   answer with one of \"a\", and nothing else\n"},
 	} {
@@ -232,7 +232,7 @@ func TestValidateTellsWhatItSkips(t *testing.T) {
 	if err := errors.Join(writeReport(&text, &r), writeReportJSON(&object, &r)); err != nil {
 		t.Fatal(err)
 	}
-	if want := "1. json: p\nnot made: judge: it is costly, and a cheaper check comes first\n"; text.String() != want {
+	if want := "1. json: p\nnot run: judge: it is costly, and a cheaper check did not pass\n"; text.String() != want {
 		t.Errorf("%q", text.String())
 	}
 	if !strings.Contains(object.String(), "\"skipped\": [\n    \"judge\"\n  ]") {
@@ -246,10 +246,10 @@ func TestValidateRefusesWrongUsage(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"-"}, "there is no check: takes --check, --schema, or --config with checks"},
-		{[]string{"--config", file(t, "c.yaml", "max_attempts: 3\n"), "-"}, "there is no check"},
-		{[]string{"--check", "json"}, "takes one FILE"},
-		{[]string{"--check", "json", "a", "b"}, "takes one FILE"},
+		{[]string{"-"}, "no checks given: use --check, --schema, or --config with checks"},
+		{[]string{"--config", file(t, "c.yaml", "max_attempts: 3\n"), "-"}, "no checks given"},
+		{[]string{"--check", "json"}, "expected one FILE"},
+		{[]string{"--check", "json", "a", "b"}, "expected one FILE"},
 		{[]string{"--check", "json", missing}, missing},
 		{[]string{"--check", "jsno", "-"}, "--check jsno: unknown check"},
 		{[]string{"--check", "regex:(", "-"}, "regular expression"},
