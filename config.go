@@ -20,7 +20,7 @@ import (
 	"llmcall/retry"
 )
 
-// The defaults of RetryConfig.
+// The defaults of the fields of [RetryConfig] that have these names.
 const (
 	DefaultMaxAttempts   = retry.DefaultMaxAttempts
 	DefaultInitialDelay  = backoff.DefaultInitial
@@ -31,7 +31,7 @@ const (
 
 // RetryConfig is how a call is made dependable. The zero value of every field
 // means its default. After each is its name in a configuration file; see
-// [ParseConfig].
+// [ParseConfig]. A field without such a name can be set in Go alone.
 type RetryConfig struct {
 	// MaxAttempts is how many attempts there are at most, for failures of the
 	// provider and wrong answers together. At least 1. Default 3.
@@ -45,15 +45,15 @@ type RetryConfig struct {
 	BackoffFactor float64 // backoff_factor
 	// MaxDelay is the longest wait, jitter included. Default 60 s.
 	MaxDelay time.Duration // max_delay
-	// UseJitter spreads the waits. Default true.
+	// UseJitter varies the waits at random. Default nil: true.
 	UseJitter *bool // use_jitter
-	// JitterRange is how far they are spread, as a share of the wait to either
-	// side. 0 to 1. Default 0.1.
+	// JitterRange is how far the waits vary, as a fraction of the wait to either
+	// side. 0 to 1. Default nil: 0.1.
 	JitterRange *float64 // jitter_range
 	// Backoff, if set, is used instead of the five settings above, which must be
 	// left out then. Default nil.
 	Backoff backoff.Strategy
-	// Rand is where the chance of these waits comes from, unless Backoff is set:
+	// Rand is the source of randomness for these waits, unless Backoff is set:
 	// 64 random bits a call, from any goroutine. A simulation that must be
 	// repeatable sets it, and that of [endpoint.Config]. Default nil: the
 	// runtime's own.
@@ -73,8 +73,8 @@ type RetryConfig struct {
 	// that comes in pieces; the attempt has failed then, as at AttemptTimeout.
 	// Default 0: none.
 	IdleTimeout time.Duration // idle_timeout
-	// RestartStreams allows Stream to begin an answer again of which something
-	// was handed on already. Default false: an attempt that fails after that is
+	// RestartStreams allows Stream to begin an answer again after part of it was
+	// handed on. Default false: an attempt that fails after that is
 	// the last.
 	RestartStreams bool // restart_streams
 	// CheckTimeout bounds each check of an answer. Default 0: none.
@@ -83,7 +83,7 @@ type RetryConfig struct {
 	// longer one ends the call with the provider's error. Default 2 min.
 	MaxRetryAfter time.Duration // max_retry_after
 	// MaxRateLimitWait is how long the call waits in all for rate limits, for its
-	// turn and for open circuits; these waits use up no attempts. Default 10 min.
+	// turn and for open circuits; these waits do not use attempts. Default 10 min.
 	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
 	// Hang is how long an attempt must have had, when the deadline of the call
@@ -103,20 +103,23 @@ type RetryConfig struct {
 	// EnableCircuitBreaker guards each model with a circuit breaker, which all
 	// calls to the same endpoint with the same CircuitBreakerConfig share.
 	// Default false.
-	EnableCircuitBreaker bool                 // enable_circuit_breaker
+	EnableCircuitBreaker bool // enable_circuit_breaker
+	// CircuitBreakerConfig has the settings of that circuit breaker. The zero value
+	// of each means its default.
 	CircuitBreakerConfig CircuitBreakerConfig // circuit_breaker_config
 	// CountInvalidAnswers makes a wrong answer a failure to the breaker.
 	// Default false: the provider did its work.
 	CountInvalidAnswers bool // count_invalid_answers
 	// WaitForCircuit waits until an open circuit admits a probe instead of
-	// failing at once.
+	// failing at once. Default false.
 	WaitForCircuit bool // wait_for_circuit
 
 	// RetryBudget bounds the retries of all calls to the same endpoint together:
 	// by default 100 saved up, 0.2 for each success, and one a second at least.
 	// Of two clients' budgets the tighter one holds.
 	RetryBudget endpoint.Budget // retry_budget
-	// DisableRetryBudget lets the client's calls retry without regard to it.
+	// DisableRetryBudget lets the client's calls retry without regard to
+	// RetryBudget.
 	// Default false.
 	DisableRetryBudget bool // disable_retry_budget
 	// RequestsPerMinute, TokensPerMinute and MaxConcurrent are limits that the
@@ -127,21 +130,25 @@ type RetryConfig struct {
 	MaxConcurrent     int     // max_concurrent
 	// DisablePacing leaves each call to find out by itself that the endpoint's
 	// rate is limited. By default calls wait for their turn once the provider
-	// has refused one, or told how much is left; see package pace. Default
+	// has refused one, or told how much is left; see package
+	// [llmcall/pace]. Default
 	// false.
 	DisablePacing bool // disable_pacing
 
 	// MaxAttemptsBeforeToolUse is after how many failed attempts the model is
 	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
 	// 0: never.
-	MaxAttemptsBeforeToolUse int   // max_attempts_before_tool_use
-	Tool                     *Tool // tool
+	MaxAttemptsBeforeToolUse int // max_attempts_before_tool_use
+	// Tool is what the model is then offered. It must be set if and only if
+	// MaxAttemptsBeforeToolUse is. Default nil.
+	Tool *Tool // tool
 	// MaxAttemptsBeforeHuman is after how many failed attempts the call ends
-	// with a *HumanReviewError. At most MaxAttempts. Default 0: never.
+	// with a *[HumanReviewError]. At most MaxAttempts. Default 0: never.
 	MaxAttemptsBeforeHuman int // max_attempts_before_human
 	// StopOnNoProgress ends the call when an answer is the same again or fails
-	// in just the same way again, and no stage is left that could begin early. A
-	// person is such a stage: it is an error beside MaxAttemptsBeforeHuman.
+	// in exactly the same way again, and no stage is left that could begin early.
+	// It can't be combined with MaxAttemptsBeforeHuman, since a person is such a
+	// stage. Default false.
 	StopOnNoProgress bool // stop_on_no_progress
 
 	// Feedback writes the message that tells the model what is wrong with its
@@ -172,13 +179,14 @@ type RetryConfig struct {
 // EnableCircuitBreaker they are a *[ConfigError].
 type CircuitBreakerConfig struct {
 	breaker.Config
-	// ExcludedExceptions are kinds of failure that count neither way: the same
-	// as rows of RetryConfig.Decisions with {breaker: ignore}. A rate limit never
+	// ExcludedExceptions are kinds of failure that count neither as a failure nor
+	// as a success: the same as rows of [RetryConfig.Decisions] with {breaker: ignore}. A rate limit never
 	// counts, and is heard by the pacer all the same.
 	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 
-// Tool is what the model is offered when it could not answer alone.
+// Tool is what the model is offered when it could not answer alone; see
+// [RetryConfig.MaxAttemptsBeforeToolUse].
 type Tool struct {
 	llm.Tool
 	// Instruction tells the model to use the tool, after the tool's name.
@@ -190,13 +198,16 @@ type Tool struct {
 	// answer. Default nil: a call of the tool ends the attempt, and is the
 	// answer that the checks see.
 	//
-	// Run must be idempotent, since the same wish may be carried out more than
+	// Run must be idempotent, since the same call may be carried out more than
 	// once: an attempt that fails after Run has returned is followed by one that
 	// begins with the model's first call again.
 	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
 }
 
-// ConfigError is an impossible or unknown setting.
+// ConfigError is the error of a setting that is unknown, has an impossible value, or
+// does not fit the others. [New], [LoadConfig], [ParseConfig], [RetryConfig.Set] and
+// [RetryConfig.Validate] return it. Its text is "FIELD must be TAKES, got GOT", or
+// says what Err does.
 type ConfigError struct {
 	File  string // the file's name; "" if it is in no file
 	Line  int    // in File, from 1; 0: not known
@@ -227,7 +238,7 @@ func (e *ConfigError) Error() string {
 	return s + e.Err.Error()
 }
 
-// Unwrap returns the cause.
+// Unwrap returns Err.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 const (
@@ -268,7 +279,7 @@ func (c *RetryConfig) Validate() error {
 	return c.validateEffects()
 }
 
-// validateStages holds that the stages follow each other and have what they need.
+// validateStages checks that the stages follow each other and have what they need.
 func (c *RetryConfig) validateStages() error {
 	attempts := c.attempts()
 	if n := c.MaxAttemptsBeforeHuman; n > attempts {
@@ -303,8 +314,8 @@ func (c *RetryConfig) validateStages() error {
 	return nil
 }
 
-// validateEffects holds that no setting is given in vain: who sets a threshold and
-// forgets the switch is protected by nothing, and is not told.
+// validateEffects checks that every setting has an effect: a threshold without its
+// switch would protect nothing, and nobody would notice.
 func (c *RetryConfig) validateEffects() error {
 	const switchOff, switchOn = "has no effect while ", "has no effect unless enable_circuit_breaker is true"
 	off, own := !c.EnableCircuitBreaker, c.Backoff != nil && !noWaits(c.Backoff)
@@ -347,8 +358,8 @@ func (c *RetryConfig) validateEffects() error {
 	return nil
 }
 
-// noWaits reports whether a strategy is the one without waits, of which a file
-// says initial_delay: 0. Bounds of waits are possible with it.
+// noWaits reports whether a strategy is the one without waits, which a file sets
+// with initial_delay: 0. Bounds of waits are possible with it.
 func noWaits(s backoff.Strategy) bool {
 	constant, ok := s.(backoff.Constant)
 	return ok && constant == backoff.Constant{}
@@ -386,7 +397,7 @@ func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	return waits, nil
 }
 
-// validateShared validates what is configured of endpoints.
+// validateShared checks the settings of what calls to an endpoint share.
 func (c *RetryConfig) validateShared() error {
 	if _, err := c.CircuitBreakerConfig.Filled(); err != nil {
 		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {

@@ -28,12 +28,16 @@ import (
 // the memory.
 const maxConfigSize = 1 << 20
 
-// LoadConfig reads a configuration file; see ParseConfig.
+// LoadConfig reads a configuration file, of at most 1 MiB, and returns its settings
+// and its checks; see [ParseConfig] for the format. The error is a *[ConfigError]
+// with the path in File; if the file can't be read, it wraps the cause, such as
+// [fs.ErrNotExist].
 func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
 	return LoadConfigWith(path, validate.Builder{})
 }
 
-// LoadConfigWith is LoadConfig with a builder of the checks; see ParseConfigWith.
+// LoadConfigWith is [LoadConfig] with a builder of the checks; see
+// [ParseConfigWith].
 func LoadConfigWith(path string, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	data, err := readConfig(path)
 	if err != nil {
@@ -60,11 +64,12 @@ func readConfig(path string) ([]byte, error) {
 
 // ParseConfig reads a configuration in YAML or JSON. Its fields are those named
 // after the fields of [RetryConfig], and `checks`, a list of checks: each is a
-// text as `llmcall call --check` takes it ("length:3..200"), a mapping with
+// string as `llmcall call --check` takes it ("length:3..200"), a mapping with
 // `type` and `params`, or a mapping of one name to its parameters or argument.
-// Times are seconds as numbers, or Go durations as texts ("30s"). Of a number
-// whose zero value in the struct is a default, 0 is not possible in a file; of
-// hang, failure_rate, per_success and per_second it means none. A program whose
+// Times are seconds as numbers, or Go durations as strings ("30s"). A number
+// whose zero value in the struct means its default can't be 0 in a file, except
+// that 0 means none for hang, failure_rate, per_success and per_second, and no wait
+// for initial_delay. A program whose
 // files may have a feedback_template imports llmcall/feedbacktemplate.
 //
 // The error is a *[ConfigError] with the line, the field, what it got and what
@@ -74,7 +79,7 @@ func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, er
 	return ParseConfigWith(name, data, validate.Builder{})
 }
 
-// ParseConfigWith is ParseConfig for a configuration whose checks may need more
+// ParseConfigWith is [ParseConfig] for a configuration whose checks may need more
 // than their parameters: the builder opens the models that they name as judges.
 func ParseConfigWith(name string, data []byte, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	cfg, checks, err := parseConfig(data, builder)

@@ -80,8 +80,9 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 	return append(messages, llm.User(text))
 }
 
-// Feedback is what the message that tells the model of its wrong answer is made
-// of; see RetryConfig.Feedback. Texts are shortened, lists cut with a count.
+// Feedback is the content of the message that tells the model what is wrong with
+// its answer; see [RetryConfig.Feedback]. Texts are shortened, and long lists cut, with
+// the number of complaints left out in More.
 type Feedback struct {
 	Attempt     int                 // which one failed, from 1
 	MaxAttempts int                 // of how many

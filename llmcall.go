@@ -117,13 +117,15 @@ func (p *Pending) Wait(ctx context.Context) (*Result, error) {
 	}
 }
 
-// Cancel ends the call, as the end of its context would. It does not wait.
+// Cancel ends the call, as the end of its context would. It does not wait for the
+// end, and does nothing if the call has ended.
 func (p *Pending) Cancel() { p.cancel() }
 
-// PanicError is a panic of a call that was begun with [Client.Start].
+// PanicError is a panic of a call, as [Pending.Wait] returns it and as the event
+// [EventCallEnded] has it.
 type PanicError struct {
-	Value any
-	Stack []byte
+	Value any    // what panic was called with
+	Stack []byte // the stack of the goroutine that panicked
 }
 
 // Error returns the panic's value, without the stack.

@@ -17,13 +17,13 @@ import (
 // Stage is how the model is helped to an answer.
 type Stage string
 
-// The stages of an attempt. The one after them is a person: *HumanReviewError.
+// The stages of an attempt. The one after them is a person: *[HumanReviewError].
 const (
 	StageBasic Stage = "basic" // the model alone
-	StageTool  Stage = "tool"  // it is offered RetryConfig.Tool
+	StageTool  Stage = "tool"  // it is offered [RetryConfig.Tool]
 )
 
-// Outcome is how an attempt ended.
+// Outcome is how an attempt ended; see [Attempt].
 type Outcome string
 
 // The outcomes.
@@ -35,10 +35,10 @@ const (
 	OutcomeChecks  Outcome = "check_unavailable" // an answer came, and could not be checked
 )
 
-// Attempt is one attempt of a call, as the trace has it.
+// Attempt is one attempt of a call, as [Trace] lists it.
 type Attempt struct {
-	Number      int
-	Model       string
+	Number      int    // from 1
+	Model       string // the name of the model that was asked
 	Stage       Stage
 	Outcome     Outcome
 	Kind        failure.Kind // what went wrong; means something only unless Outcome is OutcomeValid
@@ -124,13 +124,14 @@ func ofMilliseconds(n float64) time.Duration {
 	return time.Duration(math.Round(n*1000)) * time.Microsecond
 }
 
-// Trace is what happened in a call, whether it ended well or not.
+// Trace is what happened in a call, whether it succeeded or not. [Result], [Error]
+// and [HumanReviewError] have one.
 type Trace struct {
 	Attempts []Attempt
 	Usage    llm.Usage // of all attempts together, with that of their checks
 }
 
-// Result is an answer that passed its checks.
+// Result is an answer that passed its checks, as [Client.Do] returns it.
 type Result struct {
 	Response *llm.Response // the answer as the model gave it
 	// Text is the answer's text; where a check decoded it as JSON, the text
@@ -144,14 +145,15 @@ type Result struct {
 	Trace
 }
 
-// Decode unmarshals the answer's text as JSON into v.
+// Decode unmarshals the answer's text as JSON into v. The error is that
+// of [json.Unmarshal].
 func (r *Result) Decode(v any) error { return json.Unmarshal([]byte(r.Text), v) }
 
 // Reason is why a call ended without an answer that passed its checks.
 type Reason string
 
-// The reasons. What ended the call in detail is in the *retry.Error that the
-// error unwraps to.
+// The reasons, as [Error] and its trace have them. The details of what ended the
+// call are in the *[retry.Error] that the error unwraps to.
 const (
 	ReasonNoValidAnswer    Reason = "no_valid_answer"    // none passed its checks
 	ReasonNoProgress       Reason = "no_progress"        // the model keeps giving the same wrong answer
@@ -167,14 +169,14 @@ const (
 )
 
 // Error is how a call ends without a valid answer, for every reason but
-// [ReasonHumanReview]. It unwraps to the *retry.Error, and so to the last failure
-// and to what else ended the call: *failure.Error, *breaker.OpenError,
-// *InvalidAnswerError, *validate.CheckError, the context's error.
+// [ReasonHumanReview]. It unwraps to the *[retry.Error], and so to the last
+// failure and to what else ended the call: *[failure.Error], *breaker.OpenError,
+// *[InvalidAnswerError], *[validate.CheckError], the context's error.
 type Error struct {
-	Reason     Reason
+	Reason     Reason               // why the call ended
 	Last       *llm.Response        // the last answer that came; nil if none did
 	Complaints []validate.Complaint // about the last answer
-	Err        error
+	Err        error                // what ended the call; never nil
 	Trace
 }
 
@@ -198,8 +200,8 @@ type HumanReviewError struct {
 	Conversation []llm.Message        // as it was last sent, and the last answer
 	Last         *llm.Response        // the last answer that came; nil if none did
 	Complaints   []validate.Complaint // about the last answer; those about earlier ones are in the trace
-	Why          string
-	Err          error // the last failure
+	Why          string               // why a person must look
+	Err          error                // the last failure
 	Trace
 }
 
