@@ -42,7 +42,7 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 		"another row": {`{"error":{"code":"content_filter"}}`, []string{"--provider", "openai", "--status", "400", "--config", config},
 			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  counts as a success: the provider answered"}},
 		"a rate limit that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "429", "--config", limitsIgnored},
-			[]string{"kind         rate_limited\n", "the circuit  counts for nothing\n"}},
+			[]string{"kind         rate_limited\n", "the circuit  is not counted\n"}},
 		"one that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "503", "--config", excluding},
 			[]string{"kind         transient\n", "the circuit  is not counted\n"}},
 		"Anthropic's overload": {`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, []string{"--provider", "anthropic", "--status", "529"},
