@@ -110,7 +110,7 @@ func TestAskAsksForTheSchemaOfAType(t *testing.T) {
 func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
 	good := `{"name":"Berlin","population":1,"continent":"Europe"}`
 	for name, c := range map[string]struct{ reply, want string }{
-		"the schema":       {`{"name":"Berlin","population":"1","continent":"Europe"}`, `At /population: the string "1" is where an integer is wanted`},
+		"the schema":       {`{"name":"Berlin","population":"1","continent":"Europe"}`, `At /population: expected an integer, got the string "1"`},
 		"an enum":          {`{"name":"Berlin","population":1,"continent":"Mars"}`, "At /continent:"},
 		"no JSON":          {"Berlin", "JSON"},
 		"the type":         {`{"name":"Bonn","population":1,"continent":"Europe"}`, "At /name: Bonn is not the capital\nFix: name the capital"},

@@ -309,7 +309,7 @@ func TestAStreamStopsEarlyWhenItCanNoLongerPass(t *testing.T) {
 		says   string
 	}{
 		"no JSON any more": {validate.JSON(), start(`{"a": `, `oops`, time.Hour, llm.FinishStop), `{"a": `, "oops"},
-		"too long":         {validate.Must(validate.Length(0, 5)), start("abc", "def", time.Hour, llm.FinishStop), "abc", "too long"},
+		"too long":         {validate.Must(validate.Length(0, 5)), start("abc", "def", time.Hour, llm.FinishStop), "abc", "too many characters"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			m := stream(t, c.stream)

@@ -61,7 +61,7 @@ func (c atCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	value, ok := schemawords.Find(doc.Value, c.path)
 	if !ok {
 		said.Complaints = []Complaint{{
-			Problem: "there is nothing here, where a value must be", Pointer: c.pointer, Suggestion: c.add(ctx, a),
+			Problem: "the value is missing", Pointer: c.pointer, Suggestion: c.add(ctx, a),
 		}}
 		return said, nil
 	}

@@ -23,18 +23,18 @@ func TestAtChecksAPartOfTheAnswer(t *testing.T) {
 		{"at:/year number:1800..1900", nil},
 		{"at:/year number:1900..", []string{`number: at /year: 1815 is less than 1900 (make it at least 1900)`}},
 		{"at:/tags/1 word_count:2..2", nil},
-		{"at:/tags/2 json", []string{`at: at /tags/2: there is nothing here, where a value must be (add it: answer with one JSON value)`}},
-		{"at:/email/x json", []string{`at: at /email/x: there is nothing here, where a value must be (add it: answer with one JSON value)`}},
+		{"at:/tags/2 json", []string{`at: at /tags/2: the value is missing (add it: answer with one JSON value)`}},
+		{"at:/email/x json", []string{`at: at /email/x: the value is missing (add it: answer with one JSON value)`}},
 		{`at:/tags schema:{"items": {"type": "number"}}`, []string{
-			`schema: at /tags/0: the string "a" is where a number is wanted (put a number there)`,
-			`schema: at /tags/1: the string "b c" is where a number is wanted (put a number there)`,
+			`schema: at /tags/0: expected a number, got the string "a" (put a number there)`,
+			`schema: at /tags/1: expected a number, got the string "b c" (put a number there)`,
 		}},
 		{"at:/a~1b/~0 one_of:true", nil},
 		{"at:/none one_of:null", nil},
 		{`at:/note regex:^first\n  "quoted"$`, nil},
 		{"at:/note no_secrets", nil},
 		{`at:{"pointer": "", "check": {"type": "schema", "params": {"schema": {"type": "object"}}}}`, nil},
-		{`at:{"pointer": "/tags", "check": "at:/0 one_of:b"}`, []string{`one_of: at /tags/0: "a" is none of the allowed values (answer with one of "b", and nothing else)`}},
+		{`at:{"pointer": "/tags", "check": "at:/0 one_of:b"}`, []string{`one_of: at /tags/0: "a" is not one of the allowed values (answer with one of "b", and nothing else)`}},
 	} {
 		report := check(t, parse(t, test.spec), "```json\n"+answer+"\n```")
 		wantLines(t, test.spec, report.Complaints, test.want...)

@@ -185,7 +185,7 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	if failed != nil {
 		return used, failed
 	}
-	complaint := Complaint{Problem: "none of the alternatives holds: " + strings.Join(problems, "; or ")}
+	complaint := Complaint{Problem: "none of the alternatives passed: " + strings.Join(problems, "; or ")}
 	if len(suggestions) > 0 {
 		complaint.Suggestion = phrase.Choice(suggestions)
 	}

@@ -15,7 +15,7 @@ func TestAllTellsTheComplaintsOfAll(t *testing.T) {
 	s := parse(t, `all:["length:3..5", {"type": "contains", "params": {"required_text": "x"}}, "json"]`)
 	report := check(t, s, "12")
 	wantLines(t, "all", report.Complaints,
-		`length: the text is too short: 2 characters, where 3 is the least (make it at least 3 characters long)`,
+		`length: too few characters: expected at least 3, got 2 (make it at least 3 characters long)`,
 		`contains: the text "x" is missing (include the text "x")`)
 	if !report.Decoded || report.Text != "12" {
 		t.Errorf("the decoded value is lost: %+v", report)
@@ -25,7 +25,7 @@ func TestAllTellsTheComplaintsOfAll(t *testing.T) {
 func TestAnyTellsTheBranchesAsAlternatives(t *testing.T) {
 	s := parse(t, `any:["length:3..5", {"type": "all", "params": {"checks": ["contains:x", "contains:y"]}}, {"type": "not", "params": {"check": "not_empty"}}]`)
 	wantLines(t, "any", check(t, s, "12").Complaints,
-		`any: none of the alternatives holds: the text is too short: 2 characters, where 3 is the least; `+
+		`any: none of the alternatives passed: too few characters: expected at least 3, got 2; `+
 			`or the text "x" is missing, and the text "y" is missing; or the answer passes the check "not_empty", which it must not `+
 			`(do one of these: make it at least 3 characters long; or include the text "x", and include the text "y")`)
 	for _, text := range []string{"123", "xy", ""} {
@@ -33,7 +33,7 @@ func TestAnyTellsTheBranchesAsAlternatives(t *testing.T) {
 	}
 	one := parse(t, `any:["schema:{\"items\": {\"type\": \"null\"}}"]`)
 	wantLines(t, "one branch", check(t, one, "[1]").Complaints,
-		`any: none of the alternatives holds: at /0: the number 1 is where null is wanted (at /0 put null there)`)
+		`any: none of the alternatives passed: at /0: expected null, got the number 1 (at /0 put null there)`)
 }
 
 func TestAnyCountsTheComplaintsThatItDoesNotTell(t *testing.T) {

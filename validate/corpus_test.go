@@ -409,7 +409,7 @@ var broken = []struct {
 	},
 	{
 		name: "a number as a name", text: `{1: "Bonn"}`,
-		complaint: `line 1, column 2: a property name in double quotes must be here, and "1: \"Bonn\"}" is (put names and strings in double quotes)`,
+		complaint: `line 1, column 2: expected a property name in double quotes, got "1: \"Bonn\"}" (put names and strings in double quotes)`,
 		value:     `{"1": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 2: no quotes: "1" made "\"1\""`,
@@ -417,7 +417,7 @@ var broken = []struct {
 	},
 	{
 		name: "a string without quotes", text: `{"city": Bonn}`,
-		complaint: `at /city: line 1, column 10: a value must be here, and "Bonn}" is (put names and strings in double quotes)`,
+		complaint: `at /city: line 1, column 10: expected a value, got "Bonn}" (put names and strings in double quotes)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
 			`line 1, column 10: no quotes: "Bonn" made "\"Bonn\""`,
@@ -484,7 +484,7 @@ var broken = []struct {
 	},
 	{
 		name: "a tuple of Python", text: `{"at": (50.7, 7.1)}`,
-		complaint: `at /at: line 1, column 8: a value must be here, and "(50.7, 7.1)}" is (put names and strings in double quotes)`,
+		complaint: `at /at: line 1, column 8: expected a value, got "(50.7, 7.1)}" (put names and strings in double quotes)`,
 	},
 	{
 		name: "a property twice", text: `{"city": "Bonn", "city": "Berlin"}`,
@@ -557,7 +557,7 @@ var broken = []struct {
 	},
 	{
 		name: "thousands separators", text: `{"people": 330,579}`,
-		complaint: `line 1, column 16: a property name in double quotes must be here, and "579}" is (put names and strings in double quotes)`,
+		complaint: `line 1, column 16: expected a property name in double quotes, got "579}" (put names and strings in double quotes)`,
 	},
 	{
 		name: "a huge number", text: `{"people": 1e999}`,
@@ -639,7 +639,7 @@ var broken = []struct {
 	},
 	{
 		name: "a constructor within", text: `{"id": ObjectId("507f")}`,
-		complaint: `at /id: line 1, column 8: a value must be here, and "ObjectId(\"507f\")}" is (put names and strings in double quotes)`,
+		complaint: `at /id: line 1, column 8: expected a value, got "ObjectId(\"507f\")}" (put names and strings in double quotes)`,
 	},
 	{
 		name: "strings put together", text: `{"city": "Bo" + "nn"}`,
@@ -647,7 +647,7 @@ var broken = []struct {
 	},
 	{
 		name: "a template that was not filled in", text: `{"city": {{city}}}`,
-		complaint: `at /city: line 1, column 11: a property name in double quotes must be here, and "{city}}}" is (put names and strings in double quotes)`,
+		complaint: `at /city: line 1, column 11: expected a property name in double quotes, got "{city}}}" (put names and strings in double quotes)`,
 	},
 	{
 		name: "an assignment", text: "const answer = {city: 'Bonn'};",

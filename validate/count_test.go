@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"llmcall/internal/say"
 	"llmcall/validate"
 )
 
@@ -43,10 +44,10 @@ func TestWordAndSentenceCounts(t *testing.T) {
 				wantLines(t, exact+" of "+test.text, check(t, parse(t, exact), test.text).Complaints)
 			}
 			more := check(t, parse(t, fmt.Sprintf("%s_count:%d..", name, n+1)), test.text).Complaints
-			wantLines(t, test.text, more, fmt.Sprintf("%s_count: there are too few %ss: %d, where %d is the least (write at least %d %ss)", name, name, n, n+1, n+1, name))
+			wantLines(t, test.text, more, fmt.Sprintf("%s_count: too few %ss: expected at least %d, got %d (write at least %s)", name, name, n+1, n, say.Count(n+1, name, name+"s")))
 			if n > 1 {
 				less := check(t, parse(t, fmt.Sprintf("%s_count:..%d", name, n-1)), test.text).Complaints
-				wantLines(t, test.text, less, fmt.Sprintf("%s_count: there are too many %ss: %d, where %d is the most (write at most %d %ss)", name, name, n, n-1, n-1, name))
+				wantLines(t, test.text, less, fmt.Sprintf("%s_count: too many %ss: expected at most %d, got %d (write at most %s)", name, name, n-1, n, say.Count(n-1, name, name+"s")))
 			}
 		}
 	}

@@ -27,7 +27,7 @@ func ExampleRun() {
 		fmt.Println(complaint)
 	}
 	// Output:
-	// schema: at /people: the string "330579" is where an integer is wanted (write it without quotes)
+	// schema: at /people: expected an integer, got the string "330579" (write it without quotes)
 	// city: Bonn is not the capital any more (name today's capital)
 }
 
@@ -42,7 +42,7 @@ func ExampleParse() {
 	_, err = validate.Parse("length:200")
 	fmt.Println(err)
 	// Output:
-	// length: the text is too short: 2 characters, where 3 is the least (make it at least 3 characters long)
+	// length: too few characters: expected at least 3, got 2 (make it at least 3 characters long)
 	// check "length": range is "200"; it takes 3..200, 3.. or ..200, or a JSON object such as {"min_length": 3, "max_length": 200}
 }
 
@@ -80,7 +80,7 @@ func ExamplePrefix() {
 	// Output:
 	// map[]
 	// map[city:Berlin]
-	// stop: at /mayor: line 1, column 48: a value must be here, and "N" is (put names and strings in double quotes)
+	// stop: at /mayor: line 1, column 48: expected a value, got "N" (put names and strings in double quotes)
 }
 
 func ExampleFieldEquals() {
@@ -90,6 +90,6 @@ func ExampleFieldEquals() {
 		fmt.Println(report.Complaints[0])
 	}
 	// Output:
-	// field_present: at /people/0/home_town: the string "Bonn" is where "Berlin" is wanted (make it "Berlin")
-	// field_present: at /people/0: the field "people[0].home_town" is missing: the object has no property "home_town", and has "homeTown" (write the name as "home_town", with the value "Berlin")
+	// field_present: at /people/0/home_town: expected "Berlin", got the string "Bonn" (make it "Berlin")
+	// field_present: at /people/0: the field "people[0].home_town" is missing: the object has no property "home_town", but has "homeTown" (write the name as "home_town", with the value "Berlin")
 }

@@ -174,11 +174,11 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case c.absent:
 		v.Complaints = []Complaint{{
-			Problem: fmt.Sprintf("the field %q must not be there, and is %s", c.name, schemawords.Show(value)), Pointer: say.ShortPointer(at), Suggestion: phrase.LeaveOut.Of(),
+			Problem: fmt.Sprintf("the field %q must not be there, but is %s", c.name, schemawords.Show(value)), Pointer: say.ShortPointer(at), Suggestion: phrase.LeaveOut.Of(),
 		}}
 	case c.equals && !equal(value, c.want):
 		v.Complaints = []Complaint{{
-			Problem: schemawords.Describe(doc.Value, at) + " is where " + schemawords.Show(c.want) + " is wanted", Pointer: say.ShortPointer(at), Suggestion: phrase.MakeIt.Of(schemawords.Whole(c.want)),
+			Problem: schemawords.Expected(schemawords.Show(c.want), doc.Value, at), Pointer: say.ShortPointer(at), Suggestion: phrase.MakeIt.Of(schemawords.Whole(c.want)),
 		}}
 	}
 	return v, nil
@@ -189,7 +189,7 @@ func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string)
 	switch v := value.(type) {
 	case map[string]any:
 		if t.only {
-			return nil, false, fmt.Sprintf("there is an object where an array with the item %d must be", t.index), phrase.Put.Of(phrase.Array)
+			return nil, false, fmt.Sprintf("expected an array with the item %d, got %s", t.index, schemawords.Describe(v, nil)), phrase.Put.Of(phrase.Array)
 		}
 		if inner, ok = v[t.name]; ok {
 			return inner, true, "", ""
@@ -207,17 +207,17 @@ func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string)
 		return nil, false, phrase.NoProperty.Of(name), phrase.AddProperty.Of(strconv.Quote(name))
 	case []any:
 		if t.index < 0 {
-			return nil, false, fmt.Sprintf("there is an array (of %d items) where an object with the property %q must be", len(v), say.Short(t.name, 60)), phrase.Put.Of(phrase.Object)
+			return nil, false, fmt.Sprintf("expected an object with the property %q, got %s", say.Short(t.name, 60), schemawords.Describe(v, nil)), phrase.Put.Of(phrase.Object)
 		}
 		if t.index < len(v) {
 			return v[t.index], true, "", ""
 		}
-		return nil, false, fmt.Sprintf("the array has %d items, and none at %d, counted from 0", len(v), t.index), phrase.MissingItems.Of()
+		return nil, false, fmt.Sprintf("the array has %s, so none at %d (counted from 0)", say.Count(len(v), "item", "items"), t.index), phrase.MissingItems.Of()
 	}
 	if t.index >= 0 {
-		return nil, false, schemawords.Show(value) + " is not an array or object, and has no items", phrase.Put.Of(phrase.Array)
+		return nil, false, fmt.Sprintf("expected an array with the item %d, got %s", t.index, schemawords.Describe(value, nil)), phrase.Put.Of(phrase.Array)
 	}
-	return nil, false, schemawords.Show(value) + " is not an object, and has no properties", phrase.PutObject.Of(say.Short(t.name, 60))
+	return nil, false, fmt.Sprintf("expected an object with the property %q, got %s", say.Short(t.name, 60), schemawords.Describe(value, nil)), phrase.PutObject.Of(say.Short(t.name, 60))
 }
 
 // plainKey makes one of the ways to write a name: userName, user_name,

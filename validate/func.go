@@ -104,7 +104,7 @@ func (v *Verdict) take(err error) {
 	}
 	problem := err.Error()
 	if strings.TrimSpace(problem) == "" {
-		problem = "the answer is not as it must be"
+		problem = "the answer did not pass"
 	}
 	v.Complaints = append(v.Complaints, Complaint{Problem: problem})
 }

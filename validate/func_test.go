@@ -22,7 +22,7 @@ func TestWhatAFunctionReturnsDecides(t *testing.T) {
 	}{
 		{name: "nil passes"},
 		{name: "an error is a complaint", err: plain, complaints: []string{"f: that is not a capital"}},
-		{name: "an error without words is one too", err: errors.New(""), complaints: []string{"f: the answer is not as it must be"}},
+		{name: "an error without words is one too", err: errors.New(""), complaints: []string{"f: the answer did not pass"}},
 		{name: "Fail has a suggestion", err: validate.Fail("p", "s"), complaints: []string{"f: p (s)"}},
 		{name: "Complaints are several", err: two, complaints: []string{"f: at /x: a", "f: b (c)"}},
 		{name: "no Complaints pass", err: validate.Complaints{}},

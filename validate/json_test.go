@@ -117,8 +117,8 @@ func TestJSONSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"typographic quotes", `{“a”: 1}`, `line 1, column 2: “ is not a quotation mark of JSON (use straight double quotes ("))`},
 		{"code quotes around a value", "[`a`]", "at /0: line 1, column 2: ` is not a quotation mark of JSON (use straight double quotes (\"))"},
 		{"a name without quotes", `{name: 1}`, `line 1, column 2: a property name has no quotes: "name: 1}"` + quotes},
-		{"a value without quotes", `{"a": Berlin}`, `at /a: line 1, column 7: a value must be here, and "Berlin}" is` + quotes},
-		{"a number as a name", `{1: 1}`, `line 1, column 2: a property name in double quotes must be here, and "1: 1}" is` + quotes},
+		{"a value without quotes", `{"a": Berlin}`, `at /a: line 1, column 7: expected a value, got "Berlin}"` + quotes},
+		{"a number as a name", `{1: 1}`, `line 1, column 2: expected a property name in double quotes, got "1: 1}"` + quotes},
 		{"a comma too many", `{,}`, "line 1, column 2: there is a comma with nothing before it (put one comma between one property and the next)"},
 		{"no value", `{"a": , "b": 1}`, `at /a: line 1, column 7: a value is missing before "," (put a value there, null where there is none)`},
 		{"no comma", "{\"a\": 1\n\"b\": 2}", `line 2, column 1: a comma or "}" must follow a value, and "\"b\": 2}" does (put a comma between one and the next)`},
@@ -153,7 +153,7 @@ func TestJSONSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"two first halves", `["\ud83d\ud83d"]`, `at /0: line 1, column 3: \ud83d is half of a character (write the character itself, or both \u of its surrogate pair)`},
 		{"invalid UTF-8", "{\"ä\": \"\xff\"}", "line 1, column 8: the text is not valid UTF-8 here (write the text in UTF-8)"},
 		{"columns are code points", "{\"ä\": \"😀\", b}", `line 1, column 12: a property name has no quotes: "b}"` + quotes},
-		{"a pointer is escaped", `{"a/b": {"m~n": [1, x]}}`, `at /a~1b/m~0n/1: line 1, column 21: a value must be here, and "x]}}" is` + quotes},
+		{"a pointer is escaped", `{"a/b": {"m~n": [1, x]}}`, `at /a~1b/m~0n/1: line 1, column 21: expected a value, got "x]}}"` + quotes},
 	} {
 		report := check(t, validate.JSON(), test.text)
 		wantLines(t, test.name, report.Complaints, "json: "+test.want)

@@ -68,7 +68,7 @@ func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 		return Verdict{}, nil
 	}
 	complaint := Complaint{
-		Problem:    fmt.Sprintf("%q is none of the allowed values", say.Short(text, 60)),
+		Problem:    fmt.Sprintf("%q is not one of the allowed values", say.Short(text, 60)),
 		Suggestion: phrase.OneOfThese.Of(schemawords.List(c.values)),
 	}
 	if meant, ok := c.spelled(text); ok {

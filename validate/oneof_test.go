@@ -23,10 +23,10 @@ func TestOneOf(t *testing.T) {
 	const colours = "one_of:red, dark green, blue"
 	const listed = `answer with one of "red", "dark green", "blue", and nothing else`
 	none := func(text, suggestion string) []string {
-		return []string{"one_of: " + quote(text) + " is none of the allowed values (" + suggestion + ")"}
+		return []string{"one_of: " + quote(text) + " is not one of the allowed values (" + suggestion + ")"}
 	}
 	spelled := func(text, meant string) []string {
-		return none(text, "write just "+meant+", without quotation marks, dot or other marks, in these very letters")
+		return none(text, "write just "+meant+", spelled exactly so, without quotation marks, dot or other marks")
 	}
 	for _, test := range []struct {
 		spec, text string
@@ -44,7 +44,7 @@ func TestOneOf(t *testing.T) {
 		{colours, "tired", none("tired", listed)},
 		{colours, "", none("", listed)},
 		{`one_of:{"values": ["Yes", "No"], "case_sensitive": false}`, "YES", nil},
-		{`one_of:{"values": ["Yes", "No"], "case_sensitive": true}`, "YES", none("YES", "write just Yes, without quotation marks, dot or other marks, in these very letters")},
+		{`one_of:{"values": ["Yes", "No"], "case_sensitive": true}`, "YES", none("YES", "write just Yes, spelled exactly so, without quotation marks, dot or other marks")},
 		{`one_of:["a, b", "c"]`, "a, b", nil},
 		{`one_of:["+", "-"]`, "+", nil},
 		{`one_of:["+", "-"]`, "*", none("*", `answer with one of "+", "-", and nothing else`)},

@@ -131,7 +131,7 @@ func TestPrefixSaysAtOnceWhatIsWrong(t *testing.T) {
 		{`{"a": 1,}`, `line 1, column 8: there is a comma before the closing "}"`},
 		{"```\n[1,\n]", `line 2, column 3: there is a comma before the closing "]"`},
 		{`{'`, "line 1, column 2: there are single quotes around a name or a string"},
-		{`{"a": [1, N`, `at /a/1: line 1, column 11: a value must be here, and "N" is`},
+		{`{"a": [1, N`, `at /a/1: line 1, column 11: expected a value, got "N"`},
 		{`{"a": [1, NaN`, `at /a/1: line 1, column 11: NaN is not JSON`},
 		{`{"a": 1, "b": 2, "a"`, `at /a: line 1, column 18: the property "a" is there more than once`},
 		{`[1e400,`, `at /0: line 1, column 2: the number 1e400 is out of range`},

@@ -57,22 +57,22 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 	}{
 		{"several at once", person, `{"name": "A", "age": "5", "pets": ["cat", "cow"], "zip": 1}`, []string{
 			`the property "zip" is not allowed (leave it out; allowed are "age", "name", "pets")`,
-			`at /age: the string "5" is where an integer is wanted (write it without quotes)`,
-			`at /name: the text is too short: 1 characters, where 2 is the least (make it at least 2 characters long)`,
+			`at /age: expected an integer, got the string "5" (write it without quotes)`,
+			`at /name: too few characters: expected at least 2, got 1 (make it at least 2 characters long)`,
 			`at /pets/1: the string "cow" is not one of the allowed values (use one of "cat", "dog")`,
 		}},
 		{"missing properties", person, `{}`, []string{`the properties "name", "age" are missing (add the properties "name" (a string), "age" (an integer))`}},
 		{"one missing property", person, `{"name": "Ada"}`, []string{`the property "age" is missing (add the property "age" (an integer))`}},
 		{"no JSON", person, `Ada, 36`, []string{`line 1, column 1: the text is not JSON: "Ada, 36" (answer with JSON alone)`}},
-		{"null", person, `null`, []string{`null is where an object is wanted (put an object there)`}},
+		{"null", person, `null`, []string{`expected an object, got null (put an object there)`}},
 		{"a trailing comma", `{"type": "array"}`, `[1,]`, []string{`line 1, column 3: there is a comma before the closing "]" (leave out the comma)`}},
-		{"an object for a list", `{"type": "array"}`, `{"a": 1}`, []string{`an object (of 1 properties) is where an array is wanted (put an array there)`}},
-		{"a fraction", `{"type": "integer"}`, `1.5`, []string{`the number 1.5 is where an integer is wanted (put an integer there)`}},
-		{"a number for a string", `{"type": "string"}`, `5`, []string{`the number 5 is where a string is wanted (write it as a string, in double quotes)`}},
-		{"a quoted boolean", `{"type": "boolean"}`, `"true"`, []string{`the string "true" is where true or false is wanted (write it as true, without quotes)`}},
-		{"two types", `{"type": ["string", "null"]}`, `[]`, []string{`an array (of 0 items) is where null or a string is wanted (put null or a string there)`}},
-		{"a long string is shortened", `{"type": "null"}`, `"` + strings.Repeat("x", 100) + `"`, []string{`the string "` + strings.Repeat("x", 60) + `…" is where null is wanted (put null there)`}},
-		{"a constant", `{"const": {"a": 1}}`, `2`, []string{`the number 2 is not the value that is wanted (make it {"a":1})`}},
+		{"an object for a list", `{"type": "array"}`, `{"a": 1}`, []string{`expected an array, got an object with 1 property (put an array there)`}},
+		{"a fraction", `{"type": "integer"}`, `1.5`, []string{`expected an integer, got the number 1.5 (put an integer there)`}},
+		{"a number for a string", `{"type": "string"}`, `5`, []string{`expected a string, got the number 5 (write it as a string, in double quotes)`}},
+		{"a quoted boolean", `{"type": "boolean"}`, `"true"`, []string{`expected true or false, got the string "true" (write it as true, without quotes)`}},
+		{"two types", `{"type": ["string", "null"]}`, `[]`, []string{`expected null or a string, got an empty array (put null or a string there)`}},
+		{"a long string is shortened", `{"type": "null"}`, `"` + strings.Repeat("x", 100) + `"`, []string{`expected null, got the string "` + strings.Repeat("x", 60) + `…" (put null there)`}},
+		{"a constant", `{"const": {"a": 1}}`, `2`, []string{`expected {"a":1}, got the number 2 (make it {"a":1})`}},
 		{"a long enum", `{"enum": [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22]}`, `0`, []string{
 			`the number 0 is not one of the allowed values (use one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20 and 2 more)`,
 		}},
@@ -82,7 +82,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /2: "31.1.2026" is not in the format "date" (write it like "2026-01-31")`,
 		}},
 		{"a pattern", `{"pattern": "^[A-Z]+$"}`, `"ab"`, []string{`"ab" does not match the regular expression "^[A-Z]+$" (write text that matches the regular expression "^[A-Z]+$")`}},
-		{"a text too long", `{"maxLength": 2}`, `"äöü"`, []string{`the text is too long: 3 characters, where 2 is the most (make it at most 2 characters long)`}},
+		{"a text too long", `{"maxLength": 2}`, `"äöü"`, []string{`too many characters: expected at most 2, got 3 (make it at most 2 characters long)`}},
 		{"bounds", `{"prefixItems": [{"minimum": 0.1}, {"maximum": 3}, {"exclusiveMinimum": 3}, {"exclusiveMaximum": 3}, {"multipleOf": 0.25}]}`, `[0, 4, 3, 3, 0.3]`, []string{
 			`at /0: 0 is less than 0.1 (make it at least 0.1)`,
 			`at /1: 4 is more than 3 (make it at most 3)`,
@@ -91,19 +91,19 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /4: 0.3 is not a multiple of 0.25 (make it a multiple of 0.25)`,
 		}},
 		{"sizes", `{"prefixItems": [{"minItems": 1}, {"maxItems": 1}, {"minProperties": 1}, {"maxProperties": 1}]}`, `[[], [1, 2], {}, {"a": 1, "b": 2}]`, []string{
-			`at /0: there are too few items: 0, where 1 is the least (give it at least 1 items)`,
-			`at /1: there are too many items: 2, where 1 is the most (give it at most 1 items)`,
-			`at /2: there are too few properties: 0, where 1 is the least (give it at least 1 properties)`,
-			`at /3: there are too many properties: 2, where 1 is the most (give it at most 1 properties)`,
+			`at /0: too few items: expected at least 1, got 0 (give it at least 1 item)`,
+			`at /1: too many items: expected at most 1, got 2 (give it at most 1 item)`,
+			`at /2: too few properties: expected at least 1, got 0 (give it at least 1 property)`,
+			`at /3: too many properties: expected at most 1, got 2 (give it at most 1 property)`,
 		}},
 		{"equal items", `{"uniqueItems": true}`, `[1, 2, 1.0]`, []string{`the items 0 and 2, counted from 0, are equal (keep each item once)`}},
-		{"items behind the last", `{"prefixItems": [true], "items": false}`, `[1, 2]`, []string{`at /1: the number 2 is where nothing is allowed (leave it out)`}},
+		{"items behind the last", `{"prefixItems": [true], "items": false}`, `[1, 2]`, []string{`at /1: the number 2 is not allowed here (leave it out)`}},
 		{"additional items of draft 7", `{"$schema": "http://json-schema.org/draft-07/schema#", "items": [true], "additionalItems": false}`, `[1, 2, 3]`, []string{
 			`the array has 2 items too many (leave out the last 2)`,
 		}},
 		{"unevaluated properties", `{"allOf": [{"properties": {"a": true}}], "unevaluatedProperties": false}`, `{"a": 1, "c": 2, "b": {}}`, []string{
-			`at /b: an object (of 0 properties) is where nothing is allowed (leave it out)`,
-			`at /c: the number 2 is where nothing is allowed (leave it out)`,
+			`at /b: an empty object is not allowed here (leave it out)`,
+			`at /c: the number 2 is not allowed here (leave it out)`,
 		}},
 		{"patterns allow other names", `{"properties": {"a": true}, "patternProperties": {"^x": true}, "additionalProperties": false}`, `{"b": 1, "c": 1}`, []string{
 			`the properties "b", "c" are not allowed (leave them out)`,
@@ -118,27 +118,27 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`the property "b" is missing (add the property "b")`,
 		}},
 		{"not", `{"properties": {"a": {"not": {"enum": [1, 2]}}}}`, `{"a": 2}`, []string{
-			`at /a: the number 2 is what must not be here (change it so that it does not fit the schema {"enum":[1,2]})`,
+			`at /a: the number 2 is not allowed here (change it so that it does not fit the schema {"enum":[1,2]})`,
 		}},
 		{"contains", `{"contains": {"type": "integer"}}`, `["a", []]`, []string{
-			`no item is as one at least must be; at /0: the string "a" is where an integer is wanted (add an item that fits the schema {"type":"integer"})`,
+			`no item fits, but at least 1 must; at /0: expected an integer, got the string "a" (add an item that fits the schema {"type":"integer"})`,
 		}},
-		{"contains, of nothing", `{"contains": {"type": "integer"}}`, `[]`, []string{`no item is as one at least must be (add an item that fits the schema {"type":"integer"})`}},
+		{"contains, of nothing", `{"contains": {"type": "integer"}}`, `[]`, []string{`no item fits, but at least 1 must (add an item that fits the schema {"type":"integer"})`}},
 		{"contains, counted", `{"contains": {"type": "integer"}, "minContains": 2, "maxContains": 2}`, `[1]`, []string{
-			`1 items are as 2 at least must be (add an item that fits the schema {"type":"integer"})`,
+			`only 1 item fits, but at least 2 must (add an item that fits the schema {"type":"integer"})`,
 		}},
 		{"contains, too often", `{"contains": {"type": "integer"}, "maxContains": 1}`, `[1, 2]`, []string{
-			`2 items are as 1 at most may be (leave out 1 of the items that fit the schema {"type":"integer"})`,
+			`2 items fit, but at most 1 may (leave out 1 of the items that fit the schema {"type":"integer"})`,
 		}},
 		{"a type of several branches", `{"anyOf": [{"type": "string"}, {"$ref": "#/$defs/n"}], "$defs": {"n": {"type": "null"}}}`, `5`, []string{
-			`the number 5 is where a string or null is wanted (put a string or null there)`,
+			`expected a string or null, got the number 5 (put a string or null there)`,
 		}},
 		{"the branch of the right type", `{"anyOf": [{"type": "null"}, {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}]}`, `{"a": 1}`, []string{
-			`at /a: the number 1 is where a string is wanted (write it as a string, in double quotes)`,
+			`at /a: expected a string, got the number 1 (write it as a string, in double quotes)`,
 		}},
 		{"a nullable object, wrong in a constant", `{"anyOf": [{"type": "null"}, {"type": "object", "properties": {"a": {"enum": [1, 2]}, "b": {"const": 3}}}]}`, `{"a": 3, "b": 4}`, []string{
 			`at /a: the number 3 is not one of the allowed values (use one of 1, 2)`,
-			`at /b: the number 4 is not the value that is wanted (make it 3)`,
+			`at /b: expected 3, got the number 4 (make it 3)`,
 		}},
 		{"the branch of the right kind, wrong in an enum", `{"oneOf": [
 			{"properties": {"kind": {"const": "a"}, "color": {"enum": ["red", "blue"]}}},
@@ -146,10 +146,10 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /color: the string "pink" is not one of the allowed values (use one of "red", "blue")`,
 		}},
 		{"branches within branches", `{"anyOf": [{"anyOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "array", "items": {"type": "null"}}]}`, `[1]`, []string{
-			`at /0: the number 1 is where null is wanted (put null there)`,
+			`at /0: expected null, got the number 1 (put null there)`,
 		}},
 		{"the branch of the right kind", union, `{"kind": "square", "side": "3"}`, []string{
-			`at /side: the string "3" is where a number is wanted (write it without quotes)`,
+			`at /side: expected a number, got the string "3" (write it without quotes)`,
 		}},
 		{"the right kind counts more than fewer violations", union, `{"kind": "square", "radius": 3}`, []string{
 			`the property "side" is missing (add the property "side" (a number))`,
@@ -158,7 +158,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /kind: the string "hexagon" is not one of the allowed values (use one of "circle", "square")`,
 		}},
 		{"branches that can't be told apart", union, `{}`, []string{
-			`an object (of 0 properties) fits none of the 2 alternatives (do one of these: add the properties "kind" (the value "circle"), "radius" (a number); or add the properties "kind" (the value "square"), "side" (a number))`,
+			`an empty object fits none of the 2 alternatives (do one of these: add the properties "kind" (the value "circle"), "radius" (a number); or add the properties "kind" (the value "square"), "side" (a number))`,
 		}},
 		{"an enum or a type", `{"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]}`, `"c"`, []string{
 			`the string "c" fits none of the 2 alternatives (do one of these: use one of "a", "b"; or put null there)`,
@@ -167,20 +167,20 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`the string "c" fits none of the 2 alternatives (do one of these: put null there; or make it "a")`,
 		}},
 		{"branches that differ further in", `{"anyOf": [{"properties": {"a": {"type": "null"}}}, {"properties": {"b": {"type": "null"}}}]}`, `{"a": 1, "b": 2}`, []string{
-			`an object (of 2 properties) fits none of the 2 alternatives (do one of these: at /a put null there; or at /b put null there)`,
+			`an object with 2 properties fits none of the 2 alternatives (do one of these: at /a put null there; or at /b put null there)`,
 		}},
 		{"a property whose name is a format", `{"dependentRequired": {"100%s": ["%d"]}, "additionalProperties": false, "properties": {"%v": true, "100%s": true}}`, `{"100%s": 1, "%x": 2}`, []string{
 			`the property "%x" is not allowed (leave it out; allowed are "%v", "100%s")`,
 			`because "100%s" is there, the property "%d" must be too (add the property "%d")`,
 		}},
 		{"names that are numbers and names that are not", `{"additionalProperties": {"type": "null"}}`, `{"1a": 1, "2": 1, "10": 1, "02": 1}`, []string{
-			`at /02: the number 1 is where null is wanted (put null there)`,
-			`at /2: the number 1 is where null is wanted (put null there)`,
-			`at /10: the number 1 is where null is wanted (put null there)`,
-			`at /1a: the number 1 is where null is wanted (put null there)`,
+			`at /02: expected null, got the number 1 (put null there)`,
+			`at /2: expected null, got the number 1 (put null there)`,
+			`at /10: expected null, got the number 1 (put null there)`,
+			`at /1a: expected null, got the number 1 (put null there)`,
 		}},
 		{"a constant in the place of a container", `{"enum": [1]}`, `[1, 2]`, []string{
-			`an array (of 2 items) is not one of the allowed values (use one of 1)`,
+			`an array of 2 items is not one of the allowed values (use one of 1)`,
 		}},
 		{"a dependency twice", `{"dependentRequired": {"b": ["c"], "a": ["c"]}}`, `{"a": 1, "b": 2}`, []string{
 			`because "a" is there, the property "c" must be too (add the property "c")`,
@@ -189,37 +189,37 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 		{"several violations of several branches", `{"anyOf": [
 			{"properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}}},
 			{"properties": {"a": {"type": "string"}, "b": {"const": 1}, "c": {"const": 1}}}]}`, `{"a": 0, "b": 0, "c": 0}`, []string{
-			`at /a: the number 0 is where null is wanted (put null there)`,
-			`at /b: the number 0 is where null is wanted (put null there)`,
-			`at /c: the number 0 is where null is wanted (put null there)`,
+			`at /a: expected null, got the number 0 (put null there)`,
+			`at /b: expected null, got the number 0 (put null there)`,
+			`at /c: expected null, got the number 0 (put null there)`,
 		}},
 		{"several violations of branches alike", `{"anyOf": [
 			{"properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}}},
 			{"properties": {"a": {"type": "string"}, "b": {"minimum": 1}, "c": {"maximum": -1}}}]}`, `{"a": 0, "b": 0, "c": 0}`, []string{
-			`an object (of 3 properties) fits none of the 2 alternatives (do one of these: at /a put null there, and at /b put null there, and at /c put null there; ` +
+			`an object with 3 properties fits none of the 2 alternatives (do one of these: at /a put null there, and at /b put null there, and at /c put null there; ` +
 				`or at /a write it as a string, in double quotes, and at /b make it at least 1, and at /c make it at most -1)`,
 		}},
 		{"several violations of an item", `{"contains": {"properties": {"a": {"type": "null"}, "b": {"type": "null"}}}}`, `[{"b": 0, "a": 0}]`, []string{
-			`no item is as one at least must be; at /0/a: the number 0 is where null is wanted (add an item that fits the schema {"properties":{"a":{"type":"null"},"b":{"type":"null"}}})`,
+			`no item fits, but at least 1 must; at /0/a: expected null, got the number 0 (add an item that fits the schema {"properties":{"a":{"type":"null"},"b":{"type":"null"}}})`,
 		}},
 		{"branches that want the same", `{"anyOf": [{"required": ["a"]}, {"required": ["a"], "minProperties": 0}]}`, `{}`, []string{
-			`an object (of 0 properties) fits none of the 2 alternatives (add the property "a")`,
+			`an empty object fits none of the 2 alternatives (add the property "a")`,
 		}},
 		{"many branches", `{"anyOf": [{"const": 1, "minimum": 8}, {"minimum": 2}, {"minimum": 3}, {"minimum": 4}, {"minimum": 5}, {"minimum": 6}, {"minimum": 7}]}`, `0`, []string{
 			`the number 0 fits none of the 7 alternatives (do one of these: make it 1; or make it at least 2; or make it at least 3; or make it at least 4; or make it at least 5; or fit one of the 2 other alternatives)`,
 		}},
 		{"two branches fit", `{"oneOf": [{"type": "integer"}, {"type": "string"}, {"minimum": 2}]}`, `3`, []string{
-			`the number 3 fits the alternatives 1 and 3, and may fit one only (change it so that it fits just one of them: {"type":"integer"}; or {"minimum":2})`,
+			`the number 3 fits the alternatives 1 and 3, but must fit exactly one (change it so that it fits just one of them: {"type":"integer"}; or {"minimum":2})`,
 		}},
 		{"JSON within a string", `{"properties": {"a": {"type": "object"}}}`, `{"a": "{\"b\": 1}"}`, []string{
-			`at /a: the string "{\"b\": 1}" is where an object is wanted (write it as JSON, not as a string that holds JSON)`,
+			`at /a: expected an object, got the string "{\"b\": 1}" (write it as JSON, not as a string that holds JSON)`,
 		}},
 		{"one violation by two ways", `{"allOf": [{"$ref": "#/$defs/s"}, {"$ref": "#/$defs/s"}], "$defs": {"s": {"type": "string"}}}`, `1`, []string{
-			`the number 1 is where a string is wanted (write it as a string, in double quotes)`,
+			`expected a string, got the number 1 (write it as a string, in double quotes)`,
 		}},
-		{"false", `false`, `1`, []string{`the number 1 is where nothing is allowed (leave it out)`}},
+		{"false", `false`, `1`, []string{`the number 1 is not allowed here (leave it out)`}},
 		{"a pointer is escaped", `{"properties": {"a/b": {"properties": {"m~n": {"items": {"type": "null"}}}}}}`, `{"a/b": {"m~n": [null, 1]}}`, []string{
-			`at /a~1b/m~0n/1: the number 1 is where null is wanted (put null there)`,
+			`at /a~1b/m~0n/1: expected null, got the number 1 (put null there)`,
 		}},
 		{"a schema's pointer is escaped", `{"properties": {"a/b %": {"properties": {"x": true}, "additionalProperties": false}}}`, `{"a/b %": {"y": 1}}`, []string{
 			`at /a~1b %: the property "y" is not allowed (leave it out; allowed are "x")`,
@@ -229,7 +229,7 @@ func TestSchemaTellsEachViolation(t *testing.T) {
 			`at /two: the property name "b" is not allowed: "b" does not match the regular expression "^a" (rename it or leave it out)`,
 		}},
 		{"names in several places", `{"additionalProperties": {"propertyNames": {"maxLength": 1}}}`, `{"one": {"bb": 1}, "two": {"bb": {}}}`, []string{
-			`the property name "bb" is not allowed: the text is too long: 2 characters, where 1 is the most (rename it or leave it out)`,
+			`the property name "bb" is not allowed: too many characters: expected at most 1, got 2 (rename it or leave it out)`,
 		}},
 	} {
 		s, err := validate.JSONSchema([]byte(test.schema))
@@ -282,8 +282,8 @@ func TestABadSchemaIsAnErrorOfTheConstructor(t *testing.T) {
 		{"no JSON", `{"type": }`, `at /type: line 1, column 10: a value is missing before "}"; it takes a JSON Schema`},
 		{"fenced", "```json\n{}\n```", "there is Markdown around it"},
 		{"invalid UTF-8", "{\"a\": \"\xff\"}", "not valid UTF-8"},
-		{"a number", `5`, "the number 5 is where true or false or an object is wanted"},
-		{"a list", `[]`, "an array (of 0 items) is where true or false or an object is wanted"},
+		{"a number", `5`, "expected true or false or an object, got the number 5"},
+		{"a list", `[]`, "expected true or false or an object, got an empty array"},
 		{"an unknown type", `{"properties": {"a": {"type": "text"}}}`, `at /properties/a/type: the string "text" fits none of the 2 alternatives (do one of these: use one of "array", "boolean", "integer", "null", "number", "object", "string"; or put an array there)`},
 		{"a negative length", `{"minLength": -1}`, "at /minLength: -1 is less than 0"},
 		{"a factor of 0", `{"multipleOf": 0}`, "at /multipleOf: 0 is not more than 0"},
@@ -328,7 +328,7 @@ func TestASchemaMayReferToTheDocumentsGivenWithIt(t *testing.T) {
 	wantLines(t, "right", check(t, s, `{"a": "12345", "b": [1]}`).Complaints)
 	wantLines(t, "wrong", check(t, s, `{"a": "1234", "b": [1, "2"]}`).Complaints,
 		`schema: at /a: "1234" does not match the regular expression "^[0-9]{5}$" (write text that matches the regular expression "^[0-9]{5}$")`,
-		`schema: at /b/1: the string "2" is where an integer is wanted (write it without quotes)`)
+		`schema: at /b/1: expected an integer, got the string "2" (write it without quotes)`)
 	for _, test := range []struct{ schema, url, document, want string }{
 		{`true`, "a.json", `{`, `documents["a.json"] is not JSON: line 1, column 2: the JSON ends before it is complete`},
 		{`true`, "a.json#x", `{}`, `documents["a.json#x"] has a URL that can't be given`},

@@ -2,11 +2,11 @@ package validate
 
 import (
 	"errors"
-	"fmt"
 	"unicode/utf8"
 
 	"llmcall/internal/phrase"
 	"llmcall/llm"
+	"llmcall/validate/internal/schemawords"
 )
 
 // Streaming is a Strategy that can tell, while an answer still comes, that it
@@ -130,7 +130,7 @@ func (w *tooMuch) Feed(text string) *Complaint {
 	}
 	w.said = &Complaint{
 		Check:      w.check,
-		Problem:    fmt.Sprintf("the text is too long: %d characters and more, where %d is the most", w.n, w.max),
+		Problem:    schemawords.TooMany("characters", w.n, w.max) + " so far",
 		Suggestion: phrase.MostCharacters.Of(w.max),
 	}
 	return w.said

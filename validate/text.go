@@ -64,12 +64,12 @@ func (c lengthCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	switch {
 	case n < c.min:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    schemawords.TooShort(n, c.min),
+			Problem:    schemawords.TooFew("characters", n, c.min),
 			Suggestion: phrase.LeastCharacters.Of(c.min),
 		}}}, nil
 	case c.max > 0 && n > c.max:
 		return Verdict{Complaints: []Complaint{{
-			Problem:    schemawords.TooLong(n, c.max),
+			Problem:    schemawords.TooMany("characters", n, c.max),
 			Suggestion: phrase.MostCharacters.Of(c.max),
 		}}}, nil
 	}

@@ -45,11 +45,11 @@ func TestLengthCountsCodePoints(t *testing.T) {
 		{"length:3..5", "abcde", ""},
 		{"length:3..5", "äöü", ""},
 		{"length:..3", "äöü", ""},
-		{"length:2..2", "👩‍🚀", "length: the text is too long: 3 characters, where 2 is the most (make it at most 2 characters long)"}, // woman, joiner, rocket
-		{"length:3..", "äö", "length: the text is too short: 2 characters, where 3 is the least (make it at least 3 characters long)"},
+		{"length:2..2", "👩‍🚀", "length: too many characters: expected at most 2, got 3 (make it at most 2 characters long)"}, // woman, joiner, rocket
+		{"length:3..", "äö", "length: too few characters: expected at least 3, got 2 (make it at least 3 characters long)"},
 		{"length:3..", "ab ", ""}, // white space counts
 		{"length:..200", strings.Repeat("ä", 200), ""},
-		{"length:..200", strings.Repeat("ä", 201), "length: the text is too long: 201 characters, where 200 is the most (make it at most 200 characters long)"},
+		{"length:..200", strings.Repeat("ä", 201), "length: too many characters: expected at most 200, got 201 (make it at most 200 characters long)"},
 		{"length:..3", "\xff\xff\xff", ""}, // a broken byte is a character
 		{"length:0..3", "", ""},
 	} {

@@ -22,9 +22,9 @@ const examplesDir = "../../examples/checks"
 // wrongExamples say, of each example, what is said of the answer that does not
 // pass.
 var wrongExamples = map[string][]string{
-	"choices":      {`one_of: "I think that the review is negative." is none of the allowed values`, `if you mean "negative", leave out the other words`},
+	"choices":      {`one_of: "I think that the review is negative." is not one of the allowed values`, `if you mean "negative", leave out the other words`},
 	"code":         {"code: line 4, column 68: this is not valid Go", "code: line 11, column 1: this is not valid YAML", "python: line 16, column 19: this is not valid Python: expected ':'"},
-	"combinations": {"any: none of the alternatives holds", `not: the text "as an AI" is there, and must not be`, "not: it apologizes\n   answer without an apology"},
+	"combinations": {"any: none of the alternatives passed", `not: the text "as an AI" is there, and must not be`, "not: it apologizes\n   answer without an apology"},
 	"fields":       {`at /error: the field "error" must not be there`, `format: at /person/emails/0: "ada at example.org" is not an e-mail address`, "expression: the person is under age"},
 	"format":       {`format: "2027-02-29" is not a date of the calendar`, "like 2026-01-31"},
 	"honesty":      {"no_secrets: line 1, column 57: there is a payment card number", "there is an IBAN", `the nearest passage is "the best of times`},
@@ -32,9 +32,9 @@ var wrongExamples = map[string][]string{
 	"judge":        {"agent_task: it promises money back\n   leave that out", "ai_contradiction_check: it promises money back"},
 	"number":       {`number: "about 42 %" is not a number`, "answer with an integer of more than 0 and at most 100 in digits"},
 	"openapi":      {`openapi_spec: at /info: line 3, column 1: the property "version" is missing`},
-	"schema":       {`the property "mayor" is not allowed`, "at /population: the string \"3.7 million\" is where an integer is wanted"},
+	"schema":       {`the property "mayor" is not allowed`, "at /population: expected an integer, got the string \"3.7 million\""},
 	"sql":          {"sql_safe: line 2, column 27: a statement of the kind delete is not allowed"},
-	"text":         {"length: the text is too short: 17 characters, where 40 is the least", "word_count:", "sentence_count:", `contains: the text "Spree" is missing`, "regex: "},
+	"text":         {"length: too few characters: expected at least 40, got 17", "word_count:", "sentence_count:", `contains: the text "Spree" is missing`, "regex: "},
 }
 
 func exampleFiles(t *testing.T) []string {

@@ -105,7 +105,7 @@ func (l *timeline) end(result *llmcall.Result, err error) {
 		trace, verdict = result.Trace, l.good.Render("a valid answer")
 	}
 	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %d tokens in, %d out",
-		verdict, plural(len(trace.Attempts), "attempt"), trace.Usage.InputTokens, trace.Usage.OutputTokens))
+		verdict, say.Count(len(trace.Attempts), "attempt", "attempts"), trace.Usage.InputTokens, trace.Usage.OutputTokens))
 }
 
 func (l *timeline) line(at, mark, text string) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"llmcall"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/provider"
 	"llmcall/validate"
@@ -145,18 +146,11 @@ var errNotPassed = errors.New("the text does not pass")
 func verdict(r *validate.Report) error {
 	switch {
 	case len(r.Complaints) > 0:
-		return fmt.Errorf("%w: %s", errNotPassed, plural(len(r.Complaints), "complaint"))
+		return fmt.Errorf("%w: %s", errNotPassed, say.Count(len(r.Complaints), "complaint", "complaints"))
 	case len(r.Failed) > 0:
-		return fmt.Errorf("%w: %s could not be run", errNotPassed, plural(len(r.Failed), "check"))
+		return fmt.Errorf("%w: %s could not be run", errNotPassed, say.Count(len(r.Failed), "check", "checks"))
 	}
 	return nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // writeReport writes a report for people.

@@ -109,13 +109,13 @@ func TestValidateSaysWhetherATextPasses(t *testing.T) {
 		{"passes", `{"n": 3}`, []string{"--check", "json"}, 0, "valid\n"},
 		{"a fence is taken off", "```\n{\"n\": 3}\n```", []string{"--schema", file(t, "s.json", schema)}, 0, "valid\n"},
 		{"complaints", `{"n": "3"}`, []string{"--schema", file(t, "s.json", schema), "--check", "length:..5"}, 3,
-			"1. schema: at /n: the string \"3\" is where an integer is wanted\n   write it without quotes\n" +
-				"2. length: the text is too long: 10 characters, where 5 is the most\n   make it at most 5 characters long\n"},
+			"1. schema: at /n: expected an integer, got the string \"3\"\n   write it without quotes\n" +
+				"2. length: too many characters: expected at most 5, got 10\n   make it at most 5 characters long\n"},
 		{"the configuration's checks", `{"n": 4}`, []string{"--config", config}, 3, "1. number: at /n: 4 is more than 3\n   make it at most 3\n"},
 		{"all together", `{"n": 2}`, []string{"--config", config, "--schema", file(t, "s.json", schema), "--check", "expression:answer.n == 2"}, 0, "valid\n"},
 		{"a check that can't be made", "x", []string{"--check", `quotes:{"from_request": true}`}, 3, "not run: quotes: its sources are in the request, and there is no request\n"},
 		{"an empty text", "", []string{"--check", "not_empty"}, 3, "1. not_empty: the answer is empty\n   answer with text\n"},
-		{"what commands a terminal", "\x1b[2J", []string{"--check", "one_of:a"}, 3, "1. one_of: \"\\x1b[2J\" is none of the allowed values\n   answer with one of \"a\", and nothing else\n"},
+		{"what commands a terminal", "\x1b[2J", []string{"--check", "one_of:a"}, 3, "1. one_of: \"\\x1b[2J\" is not one of the allowed values\n   answer with one of \"a\", and nothing else\n"},
 	} {
 		for _, from := range []string{"-", file(t, "answer", c.text)} {
 			got := command(t, c.text, append(append([]string{"validate"}, c.args...), from)...)

@@ -38,8 +38,12 @@ type form struct {
 type part struct {
 	before   string
 	place    string
+	noun     noun
 	optional bool
 }
+
+// noun is what a number counts; the zero value is none.
+type noun struct{ singular, plural string }
 
 // The kinds of places, and what each may hold. A text is as short as it can be,
 // but the last place of a phrase takes all that is left.
@@ -55,7 +59,8 @@ var kinds = map[string]string{
 }
 
 // place is a place in a template: {kind}, or [text{kind}text] for an optional one.
-var place = regexp.MustCompile(`\[([^\[\]{}]*)\{(\w+)\}([^\[\]{}]*)\]|\{(\w+)\}`)
+// {n item|items} is a number and the noun that agrees with it.
+var place = regexp.MustCompile(`\[([^\[\]{}]*)\{(\w+)\}([^\[\]{}]*)\]|\{(\w+)(?: (\w+)\|(\w+))?\}`)
 
 // fixes are the phrases that say what to do, in the order in which they are
 // declared.
@@ -102,8 +107,13 @@ func compile(template string) form {
 			f.parts = append(f.parts, part{before: before, place: kind, optional: true}, part{before: after, optional: true})
 			expr.WriteString("(?:" + regexp.QuoteMeta(before) + "(" + holds + ")" + regexp.QuoteMeta(after) + ")?")
 		} else {
-			f.parts = append(f.parts, part{place: kind})
+			p := part{place: kind}
 			expr.WriteString("(" + holds + ")")
+			if m[10] >= 0 {
+				p.noun = noun{template[m[10]:m[11]], template[m[12]:m[13]]}
+				expr.WriteString(" (?:" + p.noun.singular + "|" + p.noun.plural + ")")
+			}
+			f.parts = append(f.parts, p)
 			if (kind == "text" || kind == "json") && (rest == "" || rest[0] == '[') {
 				goesOn = "" // a semicolon is the text's
 			}
@@ -147,6 +157,13 @@ func (p *Phrase) Of(values ...any) string {
 			value = Pattern(value)
 		}
 		b.WriteString(piece.before + value)
+		switch {
+		case piece.noun == noun{}:
+		case value == "1":
+			b.WriteString(" " + piece.noun.singular)
+		default:
+			b.WriteString(" " + piece.noun.plural)
+		}
 	}
 	return b.String()
 }

@@ -78,7 +78,7 @@ func TestAFixMayGoOnAfterASemicolon(t *testing.T) {
 		want   []string
 	}{
 		`leave it out; allowed are "c"`:                                     {LeaveOut, []string{}},
-		"give it at least 1 items; hold to the rules":                       {LeastItems, []string{"1", ""}},
+		"give it at least 1 item; hold to the rules":                        {LeastItems, []string{"1", ""}},
 		`write the name as "a"; more`:                                       {RenameTo, []string{"a", ""}},
 		`add the property "a;b" (a "c"), with the value "d; e"`:             {AddProperty, []string{`"a;b" (a "c")`, `"d; e"`}},
 		"answer with the whole Go code; make it shorter if it does not fit": {WholeCode, []string{"Go"}},

@@ -8,7 +8,7 @@ var (
 	Example     = fix("write {text} and nothing else, like {text}")
 	ExampleIn   = fix("write it like {text}")
 	InFormat    = fix("write it in the format {quoted}")
-	JustValue   = fix("write just {text}, without quotation marks, dot or other marks, in these very letters")
+	JustValue   = fix("write just {text}, spelled exactly so, without quotation marks, dot or other marks")
 	OneOfThese  = fix("answer with one of {text}, and nothing else")
 	IfMeant     = words("if you mean {quoted}, leave out the other words")
 	NearestText = words("the nearest is {quoted}")
@@ -30,12 +30,12 @@ var (
 
 // What a text must have in it, and how much of it there may be.
 var (
-	LeastCharacters = fix("make it at least {n} characters long")
-	MostCharacters  = fix("make it at most {n} characters long")
-	LeastWords      = fix("write at least {n} words")
-	MostWords       = fix("write at most {n} words")
-	LeastSentences  = fix("write at least {n} sentences")
-	MostSentences   = fix("write at most {n} sentences")
+	LeastCharacters = fix("make it at least {n character|characters} long")
+	MostCharacters  = fix("make it at most {n character|characters} long")
+	LeastWords      = fix("write at least {n word|words}")
+	MostWords       = fix("write at most {n word|words}")
+	LeastSentences  = fix("write at least {n sentence|sentences}")
+	MostSentences   = fix("write at most {n sentence|sentences}")
 	Include         = fix("include the text {quoted}")
 	Exclude         = fix("leave out the text {text}")
 	ExcludeOne      = fix("leave out one of the texts {text}")

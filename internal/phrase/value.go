@@ -17,8 +17,8 @@ var (
 	AddProperties   = fix("add the properties {text}")
 	PutObject       = fix("put an object with the property {quoted} there" + withValue)
 	RenameTo        = fix("write the name as {quoted}" + withValue)
-	LeastProperties = fix("give it at least {n} properties")
-	MostProperties  = fix("give it at most {n} properties")
+	LeastProperties = fix("give it at least {n property|properties}")
+	MostProperties  = fix("give it at most {n property|properties}")
 )
 
 // What is to be done with a value.
@@ -41,19 +41,19 @@ var (
 
 // What is to be done with an array.
 var (
-	LeastItems    = fix("give it at least {n} items[, each {text}]")
-	MostItems     = fix("give it at most {n} items")
+	LeastItems    = fix("give it at least {n item|items}[, each {text}]")
+	MostItems     = fix("give it at most {n item|items}")
 	LeaveLast     = fix("leave out the last {n}")
 	DistinctItems = fix("keep each item once")
 	MissingItems  = fix("add the items that are missing")
 	AddItem       = fix("add an item that fits the schema {text}")
-	AddItems      = fix("add {n} items that fit the schema {text}")
+	AddItems      = fix("add {n item|items} that fit the schema {text}")
 	LeaveItems    = fix("leave out {n} of the items that fit the schema {text}")
 )
 
 // Problems that say what a fix does not.
 var (
-	NoProperty           = words("the object has no property {quoted}[, and has {text}]")
+	NoProperty           = words("the object has no property {quoted}[, but has {text}]")
 	PropertyNotAllowed   = words("the property {text} is not allowed")
 	PropertiesNotAllowed = words("the properties {text} are not allowed")
 	NameNotAllowed       = words("the property name {quoted} is not allowed[: {text}]")

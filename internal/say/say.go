@@ -9,6 +9,7 @@ package say
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -145,6 +146,14 @@ func Around(s string, places []int, n int) string {
 // MaxListed bounds what one check lists: complaints, names, allowed values. A
 // feedback of hundreds of lines helps no model, and is paid for in tokens.
 const MaxListed = 20
+
+// Count writes a number and the noun that agrees with it.
+func Count(n int, singular, plural string) string {
+	if n == 1 {
+		return "1 " + singular
+	}
+	return strconv.Itoa(n) + " " + plural
+}
 
 // More counts what a list leaves out ("and 3 more violations"); "" if n is not
 // positive.

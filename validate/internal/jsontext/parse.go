@@ -317,7 +317,7 @@ func (p *parser) badName() bool {
 	case word(p.text[p.pos:p.end]) != "":
 		p.fail(p.pos, fmt.Sprintf("a property name has no quotes: %s", p.here()), quoteSuggestion)
 	default:
-		p.fail(p.pos, fmt.Sprintf("a property name in double quotes must be here, and %s is", p.here()), quoteSuggestion)
+		p.fail(p.pos, fmt.Sprintf("expected a property name in double quotes, got %s", p.here()), quoteSuggestion)
 	}
 	return false
 }
@@ -361,7 +361,7 @@ func (p *parser) literal() (any, bool) {
 		}
 	}
 	p.pos = at
-	return nil, p.fail(at, fmt.Sprintf("a value must be here, and %s is", p.here()), quoteSuggestion)
+	return nil, p.fail(at, fmt.Sprintf("expected a value, got %s", p.here()), quoteSuggestion)
 }
 
 // literalBegins reports whether one of JSON's literals begins with s, which is

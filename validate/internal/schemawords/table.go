@@ -54,20 +54,20 @@ func ofAll() []row {
 			return w.describe(v.at) + " is not one of the allowed values", phrase.UseOneOf.Of(values(k.Want))
 		}),
 		on(func(w words, v violation, k *kind.Const) (problem, suggestion string) {
-			return w.describe(v.at) + " is not the value that is wanted", phrase.MakeIt.Of(Whole(k.Want))
+			return Expected(Show(k.Want), w.value, v.at), phrase.MakeIt.Of(Whole(k.Want))
 		}),
 		on(func(w words, v violation, _ *kind.FalseSchema) (problem, suggestion string) {
-			return w.describe(v.at) + " is where nothing is allowed", phrase.LeaveOut.Of()
+			return w.describe(v.at) + " is not allowed here", phrase.LeaveOut.Of()
 		}),
 		on(func(w words, v violation, _ *kind.Not) (problem, suggestion string) {
-			problem = w.describe(v.at) + " is what must not be here"
+			problem = w.describe(v.at) + " is not allowed here"
 			if forbidden, ok := w.keyword(v.schema, "not"); ok {
 				return problem, phrase.UnlikeSchema.Of(Whole(forbidden))
 			}
 			return problem, "change it"
 		}),
 		on(func(w words, v violation, k *kind.OneOf) (problem, suggestion string) {
-			return fmt.Sprintf("%s fits the alternatives %d and %d, and may fit one only", w.describe(v.at), k.Subschemas[0]+1, k.Subschemas[1]+1),
+			return fmt.Sprintf("%s fits the alternatives %d and %d, but must fit exactly one", w.describe(v.at), k.Subschemas[0]+1, k.Subschemas[1]+1),
 				w.sayJustOne(v.schema, k.Subschemas)
 		}),
 		on(func(w words, v violation, k alternatives) (problem, suggestion string) {
@@ -126,17 +126,17 @@ func ofArrays() []row {
 			return fmt.Sprintf("the items %d and %d, counted from 0, are equal", k.Duplicates[0], k.Duplicates[1]), phrase.DistinctItems.Of()
 		}),
 		on(func(_ words, _ violation, k *kind.AdditionalItems) (problem, suggestion string) {
-			return fmt.Sprintf("the array has %d items too many", k.Count), phrase.LeaveLast.Of(k.Count)
+			return "the array has " + say.Count(k.Count, "item", "items") + " too many", phrase.LeaveLast.Of(k.Count)
 		}),
 		on(func(w words, v violation, _ *kind.Contains) (problem, suggestion string) {
-			return w.sayContains("no item is as one at least must be", v.within), w.addSuch(v.schema, 1, "add such an item")
+			return w.sayContains("no item fits, but at least 1 must", v.within), w.addSuch(v.schema, 1, "add such an item")
 		}),
 		on(func(w words, v violation, k *kind.MinContains) (problem, suggestion string) {
-			return w.sayContains(fmt.Sprintf("%d items are as %d at least must be", len(k.Got), k.Want), v.within),
+			return w.sayContains(fmt.Sprintf("only %s, but at least %d must", say.Count(len(k.Got), "item fits", "items fit"), k.Want), v.within),
 				w.addSuch(v.schema, k.Want-len(k.Got), "add such items")
 		}),
 		on(func(w words, v violation, k *kind.MaxContains) (problem, suggestion string) {
-			return fmt.Sprintf("%d items are as %d at most may be", len(k.Got), k.Want),
+			return fmt.Sprintf("%s, but at most %d may", say.Count(len(k.Got), "item fits", "items fit"), k.Want),
 				w.such(v.schema, func(shown string) string { return phrase.LeaveItems.Of(len(k.Got)-k.Want, shown) }, "leave some of them out")
 		}),
 	}
@@ -155,10 +155,10 @@ func ofTexts() []row {
 			return Show(k.Got) + " does not match the regular expression " + phrase.Pattern(k.Want), phrase.MatchThere.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.MinLength) (problem, suggestion string) {
-			return TooShort(k.Got, k.Want), phrase.LeastCharacters.Of(k.Want)
+			return TooFew("characters", k.Got, k.Want), phrase.LeastCharacters.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.MaxLength) (problem, suggestion string) {
-			return TooLong(k.Got, k.Want), phrase.MostCharacters.Of(k.Want)
+			return TooMany("characters", k.Got, k.Want), phrase.MostCharacters.Of(k.Want)
 		}),
 	}
 }

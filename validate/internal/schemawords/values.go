@@ -21,9 +21,15 @@ func Describe(value any, at []string) string {
 	case json.Number:
 		return "the number " + Show(v)
 	case []any:
-		return fmt.Sprintf("an array (of %d items)", len(v))
+		if len(v) == 0 {
+			return "an empty array"
+		}
+		return "an array of " + say.Count(len(v), "item", "items")
 	case map[string]any:
-		return fmt.Sprintf("an object (of %d properties)", len(v))
+		if len(v) == 0 {
+			return "an empty object"
+		}
+		return "an object with " + say.Count(len(v), "property", "properties")
 	}
 	return Show(value)
 }
@@ -88,24 +94,19 @@ func number(n *big.Rat) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
-// TooFew says that there are fewer of something than must be.
+// Expected says what was expected at a place and what is there instead.
+func Expected(what string, value any, at []string) string {
+	return "expected " + what + ", got " + Describe(value, at)
+}
+
+// TooFew says that there are fewer of something than the minimum.
 func TooFew(what string, got, want int) string {
-	return fmt.Sprintf("there are too few %s: %d, where %d is the least", what, got, want)
+	return fmt.Sprintf("too few %s: expected at least %d, got %d", what, want, got)
 }
 
-// TooMany says that there are more of something than may be.
+// TooMany says that there are more of something than the maximum.
 func TooMany(what string, got, want int) string {
-	return fmt.Sprintf("there are too many %s: %d, where %d is the most", what, got, want)
-}
-
-// TooShort says that a text has fewer characters than it must have.
-func TooShort(got, want int) string {
-	return fmt.Sprintf("the text is too short: %d characters, where %d is the least", got, want)
-}
-
-// TooLong says that a text has more characters than it may have.
-func TooLong(got, want int) string {
-	return fmt.Sprintf("the text is too long: %d characters, where %d is the most", got, want)
+	return fmt.Sprintf("too many %s: expected at most %d, got %d", what, want, got)
 }
 
 func plural(names []string, one, many string) string {

@@ -1,6 +1,6 @@
 // Package schemawords puts what a JSON Schema finds wrong with a value into words
 // that a model can act on: each place once, in an order that does not change from
-// run to run, and with what is there, what is wanted, and what to do.
+// run to run, and with what was expected, what is there, and how to fix it.
 //
 // The checks of texts, numbers and fields say what they have in common with a
 // schema (a length, a pattern, a list of allowed values) in the same words.
@@ -91,7 +91,7 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 		}
 	}
 	wish := phrase.Either(wanted)
-	problem = w.describe(at) + " is where " + wish + " is wanted"
+	problem = Expected(wish, w.value, at)
 	wants := func(t string) bool { return slices.Contains(k.Want, t) }
 	value, _ := Find(w.value, at)
 	switch v := value.(type) {
