@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate"
@@ -104,17 +105,11 @@ type NumberedComplaint struct {
 // Where says where the complaint is, in English: "At /a/0", "Line 3, column 7";
 // "" if it is about the whole answer.
 func (c NumberedComplaint) Where() string {
-	var places []string
-	if c.Pointer != "" {
-		places = append(places, "At "+c.Pointer)
+	p := phrase.Place{Pointer: c.Pointer, Line: c.Line, Column: c.Column}
+	if p.Line == 0 {
+		p.Column = 0
 	}
-	switch {
-	case c.Line > 0 && c.Column > 0:
-		places = append(places, fmt.Sprintf("Line %d, column %d", c.Line, c.Column))
-	case c.Line > 0:
-		places = append(places, fmt.Sprintf("Line %d", c.Line))
-	}
-	return strings.Join(places, ": ")
+	return p.String()
 }
 
 func newFeedback(answer *llm.Response, complaints []validate.Complaint, passed []string, number, most int, request, instruction string) *Feedback {
@@ -185,7 +180,7 @@ func (f *Feedback) String() string {
 		}
 		b.WriteString(c.Problem + "\n")
 		if c.Suggestion != "" {
-			b.WriteString("Fix: " + c.Suggestion + "\n")
+			b.WriteString(phrase.FixLabel + c.Suggestion + "\n")
 		}
 	}
 	if f.More > 0 {
@@ -198,7 +193,7 @@ func (f *Feedback) String() string {
 	if f.Instruction != "" {
 		fmt.Fprintf(&b, "IMPORTANT: %s\n", f.Instruction)
 	}
-	b.WriteString("Try again.")
+	b.WriteString(phrase.TryAgain)
 	return b.String()
 }
 
@@ -209,9 +204,7 @@ func (f *Feedback) place(c NumberedComplaint) string {
 	case c.Line == 1 && c.Column == 1:
 		c.Line, c.Column = 0, 0
 	case f.oneLine && c.Line == 1 && c.Column > 1:
-		column := c.Column
-		c.Line, c.Column = 0, 0
-		return strings.TrimPrefix(fmt.Sprintf("%s: Column %d", c.Where(), column), ": ")
+		return phrase.Place{Pointer: c.Pointer, Column: c.Column}.String()
 	}
 	return c.Where()
 }

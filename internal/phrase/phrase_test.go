@@ -137,3 +137,37 @@ func TestAnyTextIsQuoted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAPlaceIsReadAsItIsWritten(t *testing.T) {
+	for text, place := range map[string]Place{
+		"":                            {},
+		"At /a/0":                     {Pointer: "/a/0"},
+		"Line 3":                      {Line: 3},
+		"Line 3, column 14":           {Line: 3, Column: 14},
+		"Column 14":                   {Column: 14},
+		"At /a~1b: Line 3, column 14": {Pointer: "/a~1b", Line: 3, Column: 14},
+		"At /a b: Column 14":          {Pointer: "/a b", Column: 14},
+	} {
+		if got := place.String(); got != text {
+			t.Errorf("%+v is written as %q, want %q", place, got, text)
+		}
+		if text != "" {
+			text += ": "
+		}
+		if got, rest := CutPlace(text + "it is wrong"); got != place || rest != "it is wrong" {
+			t.Errorf("%q is read as %+v and %q", text, got, rest)
+		}
+	}
+}
+
+func TestAFixIsCutFromItsProblem(t *testing.T) {
+	for _, indent := range []string{"", "   "} {
+		problem, fix, ok := CutFix("it is wrong\n" + indent + FixLabel + "leave it out\nor not")
+		if problem != "it is wrong" || fix != "leave it out\nor not" || !ok {
+			t.Errorf("%q, %q, %v", problem, fix, ok)
+		}
+	}
+	if problem, fix, ok := CutFix("say Fix: it"); problem != "say Fix: it" || fix != "" || ok {
+		t.Errorf("%q, %q, %v", problem, fix, ok)
+	}
+}

@@ -39,13 +39,7 @@ var (
 	// JSON does not ask for JSON.
 	requestWords = regexp.MustCompile(`(?im)^.*\boriginal (?:request|question|prompt)\b.*:\s*$`)
 	numberedLine = regexp.MustCompile(`(?m)^(\d+)\. `)
-	placeWords   = regexp.MustCompile(`^(?:At (/[^\n]*?): )?(?:Line (\d+)(?:, column (\d+))?: |Column (\d+): )?`)
-	fixWords     = regexp.MustCompile(`(?s)^(.*?)\n\s*Fix: (.*)$`)
 )
-
-// lastWords end a message that says what is wrong with an answer. One with a single
-// point has no number.
-const lastWords = "\nTry again."
 
 // pointsOf reads a user's complaint. One whose points are not numbered is one
 // point.
@@ -62,7 +56,7 @@ func pointsOf(feedback string) []point {
 	}
 	switch {
 	case len(starts) > 0:
-	case strings.HasSuffix(feedback, lastWords):
+	case strings.HasSuffix(feedback, "\n"+phrase.TryAgain):
 		starts = [][2]int{{0, 0}}
 	default:
 		return []point{{problem: feedback, fix: feedback}}
@@ -74,17 +68,14 @@ func pointsOf(feedback string) []point {
 			text = feedback[start[1]:starts[i+1][0]]
 		}
 		text, _, _ = strings.Cut(text, "\n\n")
-		place := placeWords.FindStringSubmatch(text)
-		p := point{problem: strings.TrimSpace(text[len(place[0]):])}
-		p.path, _ = schemagen.Tokens(place[1])
-		p.line, _ = strconv.Atoi(place[2])
-		p.column, _ = strconv.Atoi(place[3])
-		if place[4] != "" { // of an answer with one line
-			p.line = 1
-			p.column, _ = strconv.Atoi(place[4])
+		place, rest := phrase.CutPlace(text)
+		p := point{problem: strings.TrimSpace(rest), line: place.Line, column: place.Column}
+		p.path, _ = schemagen.Tokens(place.Pointer)
+		if p.column > 0 {
+			p.line = max(p.line, 1)
 		}
-		if m := fixWords.FindStringSubmatch(p.problem); m != nil {
-			p.problem, p.fix = m[1], m[2]
+		if problem, fix, ok := phrase.CutFix(p.problem); ok {
+			p.problem, p.fix = problem, fix
 			points = append(points, p.steps()...)
 			continue
 		}
