@@ -40,7 +40,6 @@ type Call struct {
 	policy    *Policy
 	ctx       context.Context
 	targets   []Target
-	own       []endpoint.Guard // asked before those of the target
 	at        int              // the target's place
 	guards    []endpoint.Guard // own, and those of the target
 	attempt   context.Context
@@ -57,7 +56,7 @@ type Call struct {
 	heard     *pace.Told
 	outcome   endpoint.Outcome // what the guards are told of how it ended
 	lent      [4]loan
-	further   *[]loan // of those that do not fit there
+	*extra            // nil for a call without guards of its own, and up to four in all
 	*observed         // nil without an observer
 	*trouble          // nil until something has failed or was waited for
 	err       *Error
@@ -67,6 +66,12 @@ type Call struct {
 type loan struct {
 	permit endpoint.Permit
 	held   bool
+}
+
+// extra is what only a call needs that has guards of its own, or many.
+type extra struct {
+	own  []endpoint.Guard // asked before those of the target
+	more []loan           // of the fifth guard and those after it
 }
 
 // observed is what only a call needs that is observed.
@@ -112,7 +117,10 @@ const maxFailures = 128
 // Begin begins a call to the first of the targets that can serve it. own guards,
 // such as the call's account, are asked before those of the target.
 func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
-	c.policy, c.ctx, c.targets, c.own = p, ctx, to, own
+	c.policy, c.ctx, c.targets = p, ctx, to
+	if len(own) > 0 {
+		c.extra = &extra{own: own}
+	}
 	c.goTo(0)
 	if p.config.Observer != nil || c.Observer != nil {
 		c.observed = &observed{observer: Observers(p.config.Observer, c.Observer), id: lastCall.Add(1), begun: time.Now()}

@@ -14,7 +14,7 @@ import (
 // goTo makes a target the one that the next request is made at.
 func (c *Call) goTo(target int) {
 	c.at, c.guards = target, c.targets[target].Guards
-	if c.own != nil {
+	if c.extra != nil && len(c.own) > 0 {
 		c.guards = slices.Concat(c.own, c.guards)
 	}
 }
@@ -24,17 +24,17 @@ func (c *Call) loan(i int) *loan {
 	if i < len(c.lent) {
 		return &c.lent[i]
 	}
-	return c.furtherLoan(i - len(c.lent))
+	return c.moreLoan(i - len(c.lent))
 }
 
-func (c *Call) furtherLoan(i int) *loan {
-	if c.further == nil {
-		c.further = new([]loan)
+func (c *Call) moreLoan(i int) *loan {
+	if c.extra == nil {
+		c.extra = &extra{}
 	}
-	for len(*c.further) <= i {
-		*c.further = append(*c.further, loan{})
+	for len(c.more) <= i {
+		c.more = append(c.more, loan{})
 	}
-	return &(*c.further)[i]
+	return &c.more[i]
 }
 
 // admit asks all guards in order, but for one that has lent its permit already,
@@ -99,13 +99,19 @@ func (c *Call) giveBackAll() {
 // lasted for FallbackAfter, and the targets are compared again; once, so that
 // nobody goes to and fro. A round stays where its attempt is.
 func (c *Call) acquire() bool {
+	refusal, by := c.admit()
+	if refusal != nil && !c.overcome(refusal, by) {
+		return false
+	}
+	c.begin()
+	return true
+}
+
+// overcome goes on from a refusal until all guards have admitted the request, at
+// this target or at another one; false: the call or the round has ended.
+func (c *Call) overcome(refusal *endpoint.Refusal, by int) bool {
 	vain := -1
-	for {
-		refusal, by := c.admit()
-		if refusal == nil {
-			c.begin()
-			return true
-		}
+	for ; refusal != nil; refusal, by = c.admit() {
 		d := c.refused(refusal)
 		if c.at == vain {
 			d.wait = max(d.wait, c.policy.config.FallbackAfter+1)
@@ -135,6 +141,7 @@ func (c *Call) acquire() bool {
 			return false
 		}
 	}
+	return true
 }
 
 // refused decides about a refusal: wait, or stop.
