@@ -56,9 +56,9 @@ type Call struct {
 	heard     *pace.Told
 	outcome   endpoint.Outcome // what the guards are told of how it ended
 	lent      [4]loan
-	*extra            // nil for a call without guards of its own, and up to four in all
-	*observed         // nil without an observer
-	*trouble          // nil until something has failed or was waited for
+	*extra    // nil for a call without guards of its own, and up to four in all
+	*observed // nil without an observer
+	*trouble  // nil until something has failed or was waited for
 	err       *Error
 }
 
