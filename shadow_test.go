@@ -22,7 +22,6 @@ var shadowed = map[string]int{
 	"llmcall/classify":  3,
 	"llmcall/cmd":       4,
 	"llmcall/picture":   3,
-	"llmcall/provider":  48,
 	"llmcall/retry":     1,
 	"llmcall/transport": 6,
 }

@@ -179,17 +179,17 @@ func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 // provider paused (pause_turn) is a Response without a Finish. If ctx ended
 // before the answer was complete, the error wraps ctx.Err().
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	params, plan, err := m.params(req)
+	params, p, err := m.params(req)
 	if err != nil {
 		return nil, m.endpoint.BadRequest(err)
 	}
 	x := &wire.Exchange{Endpoint: m.endpoint}
 	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
 	_, err = m.messages.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
-	if err := m.failed(ctx, x, plan, err); err != nil {
+	if err := m.failed(ctx, x, p, err); err != nil {
 		return nil, err
 	}
-	return response(x, plan.tool)
+	return response(x, p.tool)
 }
 
 // failed returns the error of an exchange that was not a success, or nil, and

@@ -35,7 +35,7 @@ const maxDepth = 100
 
 // depth returns how deep a valid JSON value is nested.
 func depth(raw []byte) int {
-	depth, deepest, quoted := 0, 0, false
+	level, deepest, quoted := 0, 0, false
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
 		case quoted && c == '\\':
@@ -44,10 +44,10 @@ func depth(raw []byte) int {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			depth++
-			deepest = max(deepest, depth)
+			level++
+			deepest = max(deepest, level)
 		case c == '}' || c == ']':
-			depth--
+			level--
 		}
 	}
 	return deepest
@@ -117,7 +117,7 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 		return nil, false
 	}
 	var kept, moved []member
-	isObject, open := isA(has["type"], "object"), true
+	object, open := isA(has["type"], "object"), true
 	for _, m := range given {
 		value := has[m.name]
 		switch m.name {
@@ -144,7 +144,7 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 			}
 			kept = append(kept, member{m.name, m.raw, string(nodes)})
 		case "additionalProperties":
-			if isObject {
+			if object {
 				kept, open = append(kept, named(m.name, json.RawMessage("false"))), false
 			}
 		default:
@@ -155,7 +155,7 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 			}
 		}
 	}
-	if isObject && open {
+	if object && open {
 		kept = append(kept, named("additionalProperties", json.RawMessage("false")))
 	}
 	return writeObject(described(kept, moved)), true

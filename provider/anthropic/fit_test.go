@@ -269,7 +269,7 @@ func FuzzResponse(f *testing.F) {
 			t.Errorf("%q: %v, %v", body, answer, err)
 		}
 		if answer != nil {
-			if _, err := turn(answer.Message); err != nil {
+			if _, err := turnOf(answer.Message); err != nil {
 				t.Errorf("%q: the answer can't go back: %v", body, err)
 			}
 		}
@@ -317,7 +317,7 @@ func FuzzStream(f *testing.F) {
 			}
 			answer.Add(chunk)
 		}
-		if _, err := turn(answer.Response().Message); err != nil {
+		if _, err := turnOf(answer.Response().Message); err != nil {
 			t.Errorf("%q: the answer can't go back: %v", events, err)
 		}
 	})

@@ -35,7 +35,7 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	}
 	params.Messages = turns
 	for i, t := range req.Tools {
-		converted, err := tool(t)
+		converted, err := toolParam(t)
 		if err != nil {
 			return params, plan{}, fmt.Errorf("tools[%d]: %w", i, err)
 		}
@@ -81,7 +81,7 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 }
 
 func (m *Model) maxTokens() int64 {
-	if version, ok := claude(m.endpoint.Model); ok && version >= claude4 {
+	if v, ok := claude(m.endpoint.Model); ok && v >= claude4 {
 		return DefaultMaxTokens
 	}
 	return olderMaxTokens
@@ -123,7 +123,7 @@ func conversation(messages []llm.Message) (system string, turns []sdk.MessagePar
 			}
 			continue
 		}
-		turn, err := turn(message)
+		turn, err := turnOf(message)
 		if err != nil {
 			return "", nil, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
 		}
@@ -169,7 +169,7 @@ func resultsFirst(blocks []sdk.ContentBlockParamUnion) []sdk.ContentBlockParamUn
 	return append(results, others...)
 }
 
-func turn(message llm.Message) (sdk.MessageParam, error) {
+func turnOf(message llm.Message) (sdk.MessageParam, error) {
 	var (
 		role    sdk.MessageParamRole
 		convert func(llm.Part) (sdk.ContentBlockParamUnion, bool, error)
@@ -233,14 +233,14 @@ func userBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.Text:
 		return sdk.NewTextBlock(string(p)), !blank(string(p)), nil
 	case llm.Image:
-		block, err := image(p)
+		block, err := imageBlock(p)
 		return block, true, err
 	}
 	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("must be text or an image, got %T", p)
 }
 
-// image is the one place where pictures are put into the protocol's words.
-func image(image llm.Image) (sdk.ContentBlockParamUnion, error) {
+// imageBlock is the one place where pictures are put into the protocol's words.
+func imageBlock(image llm.Image) (sdk.ContentBlockParamUnion, error) {
 	switch {
 	case len(image.Data) > 0 && image.MediaType == "":
 		return sdk.ContentBlockParamUnion{}, errors.New("media_type: an image's data needs one, such as image/png")
@@ -257,7 +257,7 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.Text:
 		return sdk.NewTextBlock(string(p)), !blank(string(p)), nil
 	case llm.ToolCall:
-		return sdk.NewToolUseBlock(legalID(p.ID), input(p.Arguments), p.Name), true, nil
+		return sdk.NewToolUseBlock(legalID(p.ID), toolInput(p.Arguments), p.Name), true, nil
 	case llm.Reasoning:
 		if p.Provider != classify.Anthropic {
 			return sdk.ContentBlockParamUnion{}, false, nil
@@ -281,11 +281,11 @@ func isThinking(block sdk.ContentBlockParamUnion) bool {
 	return kind.Type == "thinking" || kind.Type == "redacted_thinking"
 }
 
-// input returns the arguments of a tool call as the API accepts them: an object.
+// toolInput returns the arguments of a tool call as the API accepts them: an object.
 // Anything else is wrapped, as
 // https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
 // advises.
-func input(arguments json.RawMessage) json.RawMessage {
+func toolInput(arguments json.RawMessage) json.RawMessage {
 	switch {
 	case blank(string(arguments)):
 		return json.RawMessage("{}")
@@ -309,24 +309,24 @@ func legalID(id string) string {
 }
 
 func toolBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
-	result := p.(llm.ToolResult) // see turn
+	result := p.(llm.ToolResult) // see turnOf
 	block := sdk.ToolResultBlockParam{ToolUseID: legalID(result.CallID)}
-	content := result.Content
+	text := result.Content
 	if result.IsError {
 		block.IsError = param.NewOpt(true)
-		if blank(content) { // "content cannot be empty if `is_error` is true"
-			content = "the tool failed and gave no details"
+		if blank(text) { // "content cannot be empty if `is_error` is true"
+			text = "the tool failed and gave no details"
 		}
 	}
-	if !blank(content) {
-		block.Content = []sdk.ToolResultBlockParamContentUnion{{OfText: &sdk.TextBlockParam{Text: content}}}
+	if !blank(text) {
+		block.Content = []sdk.ToolResultBlockParamContentUnion{{OfText: &sdk.TextBlockParam{Text: text}}}
 	}
 	return sdk.ContentBlockParamUnion{OfToolResult: &block}, true, nil
 }
 
-// tool sends the schema of the parameters as it is: the SDK's own type for it
+// toolParam sends the schema of the parameters as it is: the SDK's own type for it
 // is made of maps, which would sort the properties and round large numbers.
-func tool(t llm.Tool) (sdk.ToolUnionParam, error) {
+func toolParam(t llm.Tool) (sdk.ToolUnionParam, error) {
 	parameters := t.Parameters
 	if len(parameters) == 0 {
 		parameters = json.RawMessage(`{"type":"object"}`)

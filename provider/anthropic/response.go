@@ -31,22 +31,22 @@ func response(x *wire.Exchange, tool string) (*llm.Response, error) {
 		return nil, x.Garbled(errors.New("the answer has no content"))
 	}
 	if message.StopReason == sdk.StopReasonRefusal {
-		return nil, refused(x, message.StopDetails)
+		return nil, refusalError(x, message.StopDetails)
 	}
 	var answer llm.Assembly
-	var ending ending
+	var end ending
 	for _, block := range message.Content {
 		if isObject(json.RawMessage(block.RawJSON())) != nil {
 			return nil, x.Garbled(errors.New("a block of the answer is not an object"))
 		}
-		answer.Add(ending.block(content{
+		answer.Add(end.block(content{
 			kind: block.Type, text: block.Text, id: block.ID, name: block.Name, input: block.Input, raw: block.RawJSON(),
 		}, tool))
 	}
 	usage := tokens(message.Usage.InputTokens, message.Usage.CacheCreationInputTokens, message.Usage.CacheReadInputTokens,
 		message.Usage.OutputTokens, message.Usage.OutputTokensDetails.ThinkingTokens)
 	answer.Add(llm.Chunk{
-		Finish: ending.finish(message.StopReason), Usage: &usage, Model: message.Model, RequestID: x.RequestID("Request-Id"),
+		Finish: end.finish(message.StopReason), Usage: &usage, Model: message.Model, RequestID: x.RequestID("Request-Id"),
 	})
 	return answer.Response(), nil
 }
@@ -96,8 +96,8 @@ func (e *ending) finish(reason sdk.StopReason) llm.Finish {
 	return llm.FinishNone
 }
 
-// refused is an answer that the model did not give.
-func refused(x *wire.Exchange, details sdk.RefusalStopDetails) error {
+// refusalError is the error of an answer that the model did not give.
+func refusalError(x *wire.Exchange, details sdk.RefusalStopDetails) error {
 	why := cmp.Or(details.Explanation, "the model refused to answer")
 	if details.Category != "" {
 		why = string(details.Category) + ": " + why

@@ -28,7 +28,7 @@ import (
 // is 200. At most 64 MiB are read.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		params, plan, err := m.params(req)
+		params, p, err := m.params(req)
 		if err != nil {
 			yield(llm.Chunk{}, m.endpoint.BadRequest(err))
 			return
@@ -41,7 +41,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			// context ended.
 			defer func() { x.Response.Body.Close() }()
 		}
-		if failed := m.failed(ctx, x, plan, err); failed != nil {
+		if failed := m.failed(ctx, x, p, err); failed != nil {
 			yield(llm.Chunk{}, failed)
 			return
 		}
@@ -51,10 +51,10 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		}
 		var inOnePiece bool
 		if opened.Body, inOnePiece = wire.InOnePiece(opened.Body, opened.Header); inOnePiece {
-			whole(ctx, x, opened.Body, plan.tool, yield)
+			whole(ctx, x, opened.Body, p.tool, yield)
 			return
 		}
-		s := stream{x: x, tool: plan.tool}
+		s := stream{x: x, tool: p.tool}
 		decoder := ssestream.NewDecoder(opened)
 		for !s.done && decoder.Next() {
 			if ctx.Err() != nil { // what has been read ahead is not handed on
@@ -106,15 +106,15 @@ type stream struct {
 	tool string // whose input is the answer; "" for none
 
 	started, done bool
-	open          map[int64]*block // the blocks that are not whole yet, text aside
+	open          map[int64]*openBlock // the blocks that are not whole yet, text aside
 	ending        ending
 	reason        sdk.StopReason
 	usage         llm.Usage
 	input         [3]int64 // plain, written to the cache, read from it
 }
 
-// block is a block of which there is more to come.
-type block struct {
+// openBlock is a block of which there is more to come.
+type openBlock struct {
 	content
 	answer    bool
 	grown     strings.Builder // of its input, or of its thought
@@ -156,7 +156,7 @@ func (s *stream) event(data []byte) (llm.Chunk, error) {
 		return s.stop(e.Index)
 	case "message_delta":
 		if s.reason = e.Delta.StopReason; s.reason == sdk.StopReasonRefusal {
-			return llm.Chunk{}, refused(s.x, e.Delta.StopDetails)
+			return llm.Chunk{}, refusalError(s.x, e.Delta.StopDetails)
 		}
 		u := e.Usage
 		return s.count(u.InputTokens, u.CacheCreationInputTokens, u.CacheReadInputTokens, u.OutputTokens, u.OutputTokensDetails.ThinkingTokens), nil
@@ -195,9 +195,9 @@ func (s *stream) start(data []byte, e sdk.MessageStreamEventUnion) (llm.Chunk, e
 		return s.garbled(data, errors.New("a block of the answer is not an object"))
 	}
 	if s.open == nil {
-		s.open = make(map[int64]*block)
+		s.open = make(map[int64]*openBlock)
 	}
-	s.open[e.Index] = &block{
+	s.open[e.Index] = &openBlock{
 		content: content{kind: c.Type, id: c.ID, name: c.Name, raw: c.RawJSON()},
 		answer:  c.Type == "tool_use" && c.Name == s.tool && s.tool != "",
 	}

@@ -100,7 +100,7 @@ func apiError(x *wire.Exchange, err error) genai.APIError {
 // learn remembers what the server does not take, from the words with which it
 // refused a request: "JSON mode is not enabled for models/…", "Function calling
 // with a response mime type: 'application/json' is unsupported".
-func (m *Model) learn(refusal error, b *body) {
+func (m *Model) learn(refusal error, b *requestBody) {
 	f, ok := errors.AsType[*failure.Error](refusal)
 	if !ok || f.Status != http.StatusBadRequest || !b.asksJSON {
 		return

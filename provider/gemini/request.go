@@ -21,8 +21,8 @@ import (
 // maxStop is how many stop sequences the API takes.
 const maxStop = 5
 
-// body is what is sent.
-type body struct {
+// requestBody is what is sent.
+type requestBody struct {
 	fields   map[string]any
 	asksJSON bool // by responseMimeType
 	tools    bool // it has tools
@@ -66,7 +66,7 @@ const noSignature = "skip_thought_signature_validator"
 
 // body puts a request into the API's words. An error names the field that it
 // can't express.
-func (m *Model) body(req *llm.Request) (*body, error) {
+func (m *Model) body(req *llm.Request) (*requestBody, error) {
 	if req == nil || len(req.Messages) == 0 {
 		return nil, errors.New("messages: must have at least one message")
 	}
@@ -83,9 +83,9 @@ func (m *Model) body(req *llm.Request) (*body, error) {
 	if len(talk.turns) == 0 {
 		return nil, errors.New("messages: must have at least one message that is not the system's")
 	}
-	b := &body{fields: map[string]any{"contents": talk.turns}}
+	b := &requestBody{fields: map[string]any{"contents": talk.turns}}
 	if len(req.Tools) > 0 {
-		functions, err := functions(req.Tools)
+		functions, err := functionTool(req.Tools)
 		if err != nil {
 			return nil, err
 		}
@@ -192,7 +192,7 @@ func add(extra map[string]any, fields, config map[string]any) error {
 	return nil
 }
 
-func functions(tools []llm.Tool) (*genai.Tool, error) {
+func functionTool(tools []llm.Tool) (*genai.Tool, error) {
 	var declared []*genai.FunctionDeclaration
 	for i, tool := range tools {
 		function := &genai.FunctionDeclaration{Name: tool.Name, Description: tool.Description}

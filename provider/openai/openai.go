@@ -241,9 +241,9 @@ func (m *Model) prepare(req *llm.Request, stream bool) (sender, feature, error) 
 	}, asked, err
 }
 
-func (m *Model) whole(x *wire.Exchange) (*llm.Response, error) { return response(x) }
+func (m *Model) whole(x *wire.Exchange) (*llm.Response, error) { return readCompletion(x) }
 
-func (m *Model) events(x *wire.Exchange) reader { return &completion{x: x} }
+func (m *Model) events(x *wire.Exchange) reader { return &completionStream{x: x} }
 
 // apiError returns the SDK's error of a response, without what it holds of the
 // request: the SDK's own has the key and the prompt, for DumpRequest. If the

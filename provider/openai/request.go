@@ -33,7 +33,7 @@ func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewPara
 		params.ResponseFormat.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
 	for i, message := range conversation {
-		converted, err := messages(message, m.endpoint.Provider)
+		converted, err := messagesOf(message, m.endpoint.Provider)
 		if err != nil {
 			return params, 0, fmt.Errorf("messages[%d] (%s): %w", i+len(req.Messages)-len(conversation), message.Role, err)
 		}
@@ -139,10 +139,10 @@ func extra(given map[string]any, stream bool, messages string) (map[string]any, 
 	return fields, nil
 }
 
-// messages returns the messages that one message becomes: each tool result is a
+// messagesOf returns the messages that one message becomes: each tool result is a
 // message of its own here. Text is sent as one string where it can be: older
 // servers don't know lists of parts.
-func messages(message llm.Message, provider string) ([]sdk.ChatCompletionMessageParamUnion, error) {
+func messagesOf(message llm.Message, provider string) ([]sdk.ChatCompletionMessageParamUnion, error) {
 	switch message.Role {
 	case llm.RoleSystem:
 		if err := only(message, isText, "text"); err != nil {
@@ -259,10 +259,10 @@ func arguments(call llm.ToolCall) string { return cmp.Or(string(call.Arguments),
 // toolMessage marks a failed tool's result in words: the protocol has no field
 // for it.
 func toolMessage(result llm.ToolResult) sdk.ChatCompletionMessageParamUnion {
-	return sdk.ToolMessage(content(result), result.CallID)
+	return sdk.ToolMessage(resultText(result), result.CallID)
 }
 
-func content(result llm.ToolResult) string {
+func resultText(result llm.ToolResult) string {
 	if result.IsError {
 		return "Error: " + result.Content
 	}

@@ -11,10 +11,10 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// response makes an answer of a response that claims success, or the error that
+// readCompletion makes an answer of a response that claims success, or the error that
 // it is: OpenRouter, for one, sends what goes wrong during the generation with
 // a status of 200, at the top or in the choice.
-func response(x *wire.Exchange) (*llm.Response, error) {
+func readCompletion(x *wire.Exchange) (*llm.Response, error) {
 	if !json.Valid(x.Body) {
 		var any json.RawMessage
 		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
@@ -36,7 +36,7 @@ func response(x *wire.Exchange) (*llm.Response, error) {
 	if err := withheld(x, choice.Message.Refusal, choice.FinishReason); err != nil {
 		return nil, err
 	}
-	return answer(x, &completion), nil
+	return answerOf(x, &completion), nil
 }
 
 // choiceError returns the error in a choice; nil if there is none.
@@ -61,8 +61,8 @@ func withheld(x *wire.Exchange, refusal, reason string) error {
 	return nil
 }
 
-// answer maps the SDK's words for a completion with at least one choice.
-func answer(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
+// answerOf maps the SDK's words for a completion with at least one choice.
+func answerOf(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
 	choice := completion.Choices[0]
 	message := llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
 	var thought reasoning

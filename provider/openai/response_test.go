@@ -26,7 +26,7 @@ func FuzzResponse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, read := range []func(*wire.Exchange) (*llm.Response, error){response, stored} {
+		for _, read := range []func(*wire.Exchange) (*llm.Response, error){readCompletion, readResponse} {
 			answer, err := read(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
 			var failed *failure.Error
 			if (answer == nil) == (err == nil) || err != nil && !errors.As(err, &failed) {
@@ -61,7 +61,7 @@ func TestUsage(t *testing.T) {
 		"nothing": {``, llm.Usage{}},
 	} {
 		body := `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{` + step.usage + `}}`
-		got, err := response(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: []byte(body), Response: &http.Response{}})
+		got, err := readCompletion(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: []byte(body), Response: &http.Response{}})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -69,12 +69,12 @@ func (m *Responses) prepare(req *llm.Request, stream bool) (sender, feature, err
 	}, asked, err
 }
 
-func (m *Responses) whole(x *wire.Exchange) (*llm.Response, error) { return stored(x) }
+func (m *Responses) whole(x *wire.Exchange) (*llm.Response, error) { return readResponse(x) }
 
-func (m *Responses) events(x *wire.Exchange) reader { return &items{x: x} }
+func (m *Responses) events(x *wire.Exchange) reader { return &itemStream{x: x} }
 
-// stored returns the answer that a response's body holds, or the error.
-func stored(x *wire.Exchange) (*llm.Response, error) {
+// readResponse returns the answer that a response's body holds, or the error.
+func readResponse(x *wire.Exchange) (*llm.Response, error) {
 	if !json.Valid(x.Body) {
 		var any json.RawMessage
 		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
@@ -165,8 +165,8 @@ func status(x *wire.Exchange, response *responses.Response, refusal string, call
 	return llm.FinishNone, nil
 }
 
-// items puts the events of a streamed response together.
-type items struct {
+// itemStream puts the events of a streamed response together.
+type itemStream struct {
 	x          *wire.Exchange
 	begun      bool            // the request's ID was yielded
 	model      string          // as far as it is known
@@ -177,9 +177,9 @@ type items struct {
 	calls      bool
 }
 
-func (s *items) end() ([]llm.Chunk, error) { return nil, nil }
+func (s *itemStream) end() ([]llm.Chunk, error) { return nil, nil }
 
-func (s *items) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
+func (s *itemStream) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var e responses.ResponseStreamEventUnion
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, true, s.x.GarbledPart(data, err)
@@ -235,7 +235,7 @@ func (s *items) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 
 // next returns the next piece of text as it is yielded: the texts of two
 // messages are joined as llm.Message.Text joins those of two parts.
-func (s *items) next(id, text string) string {
+func (s *itemStream) next(id, text string) string {
 	if s.text && s.texted != id && text != "" {
 		text = "\n" + text
 	}

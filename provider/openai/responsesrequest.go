@@ -112,7 +112,7 @@ func input(message llm.Message, provider string) ([]responses.ResponseInputItemU
 		var outputs []responses.ResponseInputItemUnionParam
 		for _, p := range message.Parts {
 			result := p.(llm.ToolResult)
-			output := responses.ResponseInputItemParamOfFunctionCallOutput(content(result))
+			output := responses.ResponseInputItemParamOfFunctionCallOutput(resultText(result))
 			output.OfFunctionCallOutput.CallID = param.NewOpt(result.CallID)
 			outputs = append(outputs, output)
 		}

@@ -131,16 +131,16 @@ func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, d dia
 	chunks := []llm.Chunk{{Model: answer.Model, RequestID: answer.RequestID, Usage: &answer.Usage}}
 	text := false
 	for _, part := range answer.Message.Parts {
-		t, isText := part.(llm.Text)
+		t, ok := part.(llm.Text)
 		switch {
-		case isText && text:
+		case ok && text:
 			chunks = append(chunks, llm.Chunk{Text: "\n" + string(t)}) // as Message.Text joins them
-		case isText:
+		case ok:
 			chunks = append(chunks, llm.Chunk{Text: string(t)})
 		default:
 			chunks = append(chunks, llm.Chunk{Part: part})
 		}
-		text = isText
+		text = ok
 	}
 	if answer.Finish != llm.FinishNone {
 		chunks = append(chunks, llm.Chunk{Finish: answer.Finish})
@@ -178,9 +178,9 @@ func errorEvent(x *wire.Exchange, event ssestream.Event) error {
 	return x.GarbledPart(event.Data, errors.New("an error in the stream"))
 }
 
-// completion puts the pieces of a streamed chat completion together: of its
+// completionStream puts the pieces of a streamed chat completion together: of its
 // first choice, that is.
-type completion struct {
+type completionStream struct {
 	x         *wire.Exchange
 	begun     bool   // the request's number was told
 	model     string // as far as it was told
@@ -197,7 +197,7 @@ type pieces struct {
 	arguments strings.Builder
 }
 
-func (s *completion) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
+func (s *completionStream) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var piece sdk.ChatCompletionChunk
 	if err := json.Unmarshal(data, &piece); err != nil {
 		return nil, true, s.x.GarbledPart(data, err)
@@ -228,7 +228,7 @@ func (s *completion) read(data []byte) (chunks []llm.Chunk, done bool, err error
 	return chunks, false, nil
 }
 
-func (s *completion) add(choice sdk.ChatCompletionChunkChoice) {
+func (s *completionStream) add(choice sdk.ChatCompletionChunkChoice) {
 	s.refusal.WriteString(choice.Delta.Refusal)
 	s.reasoning.add(choice.Delta.JSON.ExtraFields)
 	for _, delta := range choice.Delta.ToolCalls {
@@ -254,7 +254,7 @@ func (s *completion) add(choice sdk.ChatCompletionChunkChoice) {
 	}
 }
 
-func (s *completion) end() ([]llm.Chunk, error) {
+func (s *completionStream) end() ([]llm.Chunk, error) {
 	if err := withheld(s.x, s.refusal.String(), s.reason); err != nil {
 		return nil, err
 	}

@@ -102,8 +102,8 @@ func (c *Config) endpointKey(name string, base *url.URL, key string) func() endp
 	if c.Share != "" {
 		return func() endpoint.Key { return endpoint.Key{Name: c.Share} }
 	}
-	shared := endpoint.Key{Model: name, Address: address(base)}
-	if home, err := url.Parse(c.DefaultBaseURL); err == nil && shared.Address == address(home) {
+	shared := endpoint.Key{Model: name, Address: addressOf(base)}
+	if home, err := url.Parse(c.DefaultBaseURL); err == nil && shared.Address == addressOf(home) {
 		shared.Address = ""
 	}
 	return sync.OnceValue(func() endpoint.Key {
@@ -112,9 +112,9 @@ func (c *Config) endpointKey(name string, base *url.URL, key string) func() endp
 	})
 }
 
-// address returns scheme, host and path of a base URL in one form for what is
+// addressOf returns scheme, host and path of a base URL in one form for what is
 // one address: without the scheme's own port and a slash at the end.
-func address(base *url.URL) string {
+func addressOf(base *url.URL) string {
 	host := strings.ToLower(base.Host)
 	switch base.Scheme {
 	case "http":
