@@ -20,7 +20,6 @@ var shadowed = map[string]int{
 	"llmcall":           22,
 	"llmcall/backoff":   1,
 	"llmcall/classify":  3,
-	"llmcall/cmd":       4,
 	"llmcall/picture":   3,
 	"llmcall/retry":     1,
 	"llmcall/transport": 6,

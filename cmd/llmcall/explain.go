@@ -137,8 +137,8 @@ func readReply(content []byte) (classify.Reply, error) {
 	}
 	line, rest, _ := bytes.Cut(text, []byte("\n"))
 	line = bytes.TrimRight(line, "\r")
-	version, status, ok := bytes.Cut(line, []byte(" "))
-	if ok && bytes.Equal(version, []byte("HTTP/2")) || bytes.Equal(version, []byte("HTTP/3")) { // as curl writes them
+	proto, status, ok := bytes.Cut(line, []byte(" "))
+	if ok && bytes.Equal(proto, []byte("HTTP/2")) || bytes.Equal(proto, []byte("HTTP/3")) { // as curl writes them
 		line = append([]byte("HTTP/1.1 "), status...)
 	}
 	whole := io.MultiReader(bytes.NewReader(line), strings.NewReader("\r\n"), bytes.NewReader(rest))

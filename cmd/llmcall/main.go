@@ -35,7 +35,7 @@ does not: inside the time and the attempts that you allow.`,
 	}
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(output{stdout})
+	root.SetOut(stdoutWriter{stdout})
 	root.SetErr(stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(callCommand(), validateCommand(), explainCommand(), checksCommand(), providersCommand(), chaosCommand())

@@ -10,12 +10,11 @@ import (
 	"llmcall/llm"
 )
 
-// output is standard output. What can't be written there is errOutput, whichever
-// command it is of.
-type output struct{ io.Writer }
+// stdoutWriter is standard output, whose errors wrap errOutput for all commands.
+type stdoutWriter struct{ io.Writer }
 
-func (o output) Write(p []byte) (int, error) {
-	n, err := o.Writer.Write(p)
+func (w stdoutWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errOutput, err)
 	}

@@ -100,12 +100,12 @@ func (l *timeline) ended(a llmcall.Attempt) {
 
 // end draws what the call came to.
 func (l *timeline) end(result *llmcall.Result, err error) {
-	trace, verdict := traceOf(err), l.bad.Render("no valid answer")
+	trace, outcome := traceOf(err), l.bad.Render("no valid answer")
 	if err == nil {
-		trace, verdict = result.Trace, l.good.Render("a valid answer")
+		trace, outcome = result.Trace, l.good.Render("a valid answer")
 	}
 	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %d tokens in, %d out",
-		verdict, say.Count(len(trace.Attempts), "attempt", "attempts"), trace.Usage.InputTokens, trace.Usage.OutputTokens))
+		outcome, say.Count(len(trace.Attempts), "attempt", "attempts"), trace.Usage.InputTokens, trace.Usage.OutputTokens))
 }
 
 func (l *timeline) line(at, mark, text string) {
