@@ -249,7 +249,7 @@ func (c *call) conversation() []llm.Message {
 // toolCalls returns the calls in an answer that are to be carried out: they are
 // all for the stage's tool, it can be run, and none was cut off.
 func (c *call) toolCalls(answer *llm.Response) []llm.ToolCall {
-	if c.stage != StageTool || c.cfg.Tool.Run == nil || !whole(answer) {
+	if c.stage != StageTool || c.cfg.Tool.Run == nil || !isWhole(answer) {
 		return nil
 	}
 	calls := answer.Message.ToolCalls()
@@ -284,8 +284,8 @@ func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) (results []llm
 	return results, nil
 }
 
-// whole reports whether an answer came to its own end.
-func whole(answer *llm.Response) bool {
+// isWhole reports whether an answer came to its own end.
+func isWhole(answer *llm.Response) bool {
 	switch answer.Finish {
 	case llm.FinishFiltered, llm.FinishLength, llm.FinishNone:
 		return false
@@ -311,7 +311,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		kind = failure.CutOff
 		c.maxTokens = larger(c.maxTokens, answer.Usage.OutputTokens)
 		c.complaint = complaint("complete", "the answer was cut off at its token limit before it was complete", "give the whole answer in fewer words")
-	case !whole(answer):
+	case !isWhole(answer):
 		kind = failure.CutOff
 		c.complaint = complaint("complete", "the answer broke off: it came without a reason to stop", "give the whole answer")
 	case len(c.toolCalls(answer)) > 0: // its rounds are used up

@@ -55,7 +55,7 @@ type Client struct {
 // takes. The slices and what cfg points to are copied, but for models and
 // checks themselves, which must not be changed later.
 func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
-	c, err := compile(models, checks, cfg)
+	c, err := newClient(models, checks, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +65,8 @@ func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Clie
 	return c, nil
 }
 
-// compile checks a configuration and makes a client of it.
-func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
+// newClient checks a configuration and makes a client of it.
+func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	if len(models) == 0 {
 		return nil, &ConfigError{Field: "models", Got: "none", Takes: "at least one model"}
 	}
@@ -113,7 +113,7 @@ func compile(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 
 // forOneCall returns a client that is used for one call.
 func forOneCall(model llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
-	c, err := compile([]llm.Model{model}, checks, cfg)
+	c, err := newClient([]llm.Model{model}, checks, cfg)
 	if err == nil {
 		c.once = true
 	}

@@ -206,7 +206,7 @@ type setting struct {
 var settings = []setting{
 	count("max_attempts", takesCount, func(c *RetryConfig) *int { return &c.MaxAttempts }),
 	{name: "initial_delay", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
-		d, err := duration(n)
+		d, err := parseDuration(n)
 		if err == nil && d == 0 { // the struct's zero is the default
 			c.Backoff = backoff.Constant{}
 		} else if err == nil {
@@ -218,7 +218,7 @@ var settings = []setting{
 	timeSetting("max_delay", func(c *RetryConfig) *time.Duration { return &c.MaxDelay }),
 	truth("use_jitter", func(c *RetryConfig, v bool) { c.UseJitter = &v }),
 	{name: "jitter_range", takes: takesRatio, set: func(c *RetryConfig, n *yaml.Node) error {
-		f, err := number(n)
+		f, err := parseNumber(n)
 		c.JitterRange = &f
 		return err
 	}, wrong: func(c *RetryConfig) (any, bool) {
@@ -243,7 +243,7 @@ var settings = []setting{
 	truth("count_invalid_answers", func(c *RetryConfig, v bool) { c.CountInvalidAnswers = v }),
 	truth("wait_for_circuit", func(c *RetryConfig, v bool) { c.WaitForCircuit = v }),
 	{name: "hang", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
-		d, err := duration(n)
+		d, err := parseDuration(n)
 		switch {
 		case err == nil && d < 0:
 			return errForm
@@ -302,10 +302,10 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 		field := "decisions." + key.Value
 		var kind failure.Kind
 		if err := kind.UnmarshalText([]byte(key.Value)); err != nil {
-			return &ConfigError{Line: key.Line, Field: "decisions", Got: shown(key), Err: err}
+			return &ConfigError{Line: key.Line, Field: "decisions", Got: gotText(key), Err: err}
 		}
 		if row.Kind != yaml.MappingNode {
-			return &ConfigError{Line: row.Line, Field: field, Got: shown(row), Takes: "a mapping of again, elsewhere and breaker"}
+			return &ConfigError{Line: row.Line, Field: field, Got: gotText(row), Takes: "a mapping of again, elsewhere and breaker"}
 		}
 		d := table.For(kind)
 		for j := 0; j+1 < len(row.Content); j += 2 {
@@ -322,7 +322,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 				return unknownField([]string{"again", "elsewhere", "breaker"}, field+"."+name.Value, name.Value, name.Line)
 			}
 			if err != nil {
-				return &ConfigError{Line: name.Line, Field: field, Got: shown(value), Err: err}
+				return &ConfigError{Line: name.Line, Field: field, Got: gotText(value), Err: err}
 			}
 		}
 		table.Set(kind, d)
@@ -357,7 +357,7 @@ var breakerSettings = []setting{
 		for _, item := range n.Content {
 			var kind failure.Kind
 			if err := kind.UnmarshalText([]byte(resolved(item).Value)); err != nil {
-				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: shown(resolved(item)), Err: err}
+				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: gotText(resolved(item)), Err: err}
 			}
 			c.CircuitBreakerConfig.ExcludedExceptions = append(c.CircuitBreakerConfig.ExcludedExceptions, kind)
 		}
@@ -366,9 +366,9 @@ var breakerSettings = []setting{
 }
 
 var toolSettings = []setting{
-	text("name", func(c *RetryConfig) *string { return &c.Tool.Name }),
-	text("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
-	text("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
+	textSetting("name", func(c *RetryConfig) *string { return &c.Tool.Name }),
+	textSetting("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
+	textSetting("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
 	{name: "parameters", takes: "a JSON Schema of the tool's arguments, as a mapping", set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.MappingNode {
 			return errForm
@@ -419,7 +419,7 @@ func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 	if _, ok := errors.AsType[*ConfigError](err); ok {
 		return err
 	}
-	e := &ConfigError{Line: n.Line, Field: prefix + s.name, Got: shown(n), Takes: s.takes}
+	e := &ConfigError{Line: n.Line, Field: prefix + s.name, Got: gotText(n), Takes: s.takes}
 	if err != errForm {
 		e.Err = err
 	}
@@ -433,7 +433,7 @@ func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error 
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return &ConfigError{Line: n.Line, Field: strings.TrimSuffix(prefix, "."), Got: shown(n), Takes: takesSettings}
+		return &ConfigError{Line: n.Line, Field: strings.TrimSuffix(prefix, "."), Got: gotText(n), Takes: takesSettings}
 	}
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -519,7 +519,7 @@ func amount(name, takes string, low float64, at func(*RetryConfig) *float64) set
 	return setting{
 		name: name, takes: takes,
 		set: func(c *RetryConfig, n *yaml.Node) error {
-			f, err := number(n)
+			f, err := parseNumber(n)
 			if err == nil && f == 0 {
 				return errForm
 			}
@@ -537,7 +537,7 @@ func amount(name, takes string, low float64, at func(*RetryConfig) *float64) set
 // struct 0 is the default, and a negative number means none.
 func orNone(name, takes string, at func(*RetryConfig) *float64) setting {
 	return setting{name: name, takes: takes, set: func(c *RetryConfig, n *yaml.Node) error {
-		f, err := number(n)
+		f, err := parseNumber(n)
 		if err != nil || !(f >= 0) {
 			return errForm
 		}
@@ -549,8 +549,8 @@ func orNone(name, takes string, at func(*RetryConfig) *float64) setting {
 	}}
 }
 
-// number reads a number.
-func number(n *yaml.Node) (float64, error) {
+// parseNumber reads a number.
+func parseNumber(n *yaml.Node) (float64, error) {
 	f, err := strconv.ParseFloat(n.Value, 64)
 	if err != nil || n.Kind != yaml.ScalarNode {
 		return 0, errForm
@@ -563,7 +563,7 @@ func timeSetting(name string, at func(*RetryConfig) *time.Duration) setting {
 	return setting{
 		name: name, takes: takesPositive,
 		set: func(c *RetryConfig, n *yaml.Node) error {
-			d, err := duration(n)
+			d, err := parseDuration(n)
 			if err != nil || d == 0 {
 				return errForm
 			}
@@ -584,7 +584,7 @@ func truth(name string, set func(*RetryConfig, bool)) setting {
 	}}
 }
 
-func text(name string, at func(*RetryConfig) *string) setting {
+func textSetting(name string, at func(*RetryConfig) *string) setting {
 	return setting{name: name, takes: "a string", set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 			return errForm
@@ -594,8 +594,8 @@ func text(name string, at func(*RetryConfig) *string) setting {
 	}}
 }
 
-// duration reads seconds as a number, or a Go duration; not negative.
-func duration(n *yaml.Node) (time.Duration, error) {
+// parseDuration reads seconds as a number, or a Go duration; not negative.
+func parseDuration(n *yaml.Node) (time.Duration, error) {
 	if n.Kind != yaml.ScalarNode {
 		return 0, errForm
 	}
@@ -613,8 +613,8 @@ func duration(n *yaml.Node) (time.Duration, error) {
 	return time.Duration(math.Round(seconds * float64(time.Second))), nil
 }
 
-// shown is what an error says that it got.
-func shown(n *yaml.Node) string {
+// gotText is what an error says that it got.
+func gotText(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return "a mapping"
@@ -651,7 +651,7 @@ func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, e
 	for i, item := range n.Content {
 		check, err := parseCheck(resolved(item), builder)
 		if err != nil {
-			return nil, &ConfigError{Line: item.Line, Field: fmt.Sprintf("checks[%d]", i), Got: shown(resolved(item)), Err: err}
+			return nil, &ConfigError{Line: item.Line, Field: fmt.Sprintf("checks[%d]", i), Got: gotText(resolved(item)), Err: err}
 		}
 		checks = append(checks, check)
 	}
@@ -694,7 +694,7 @@ func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, erro
 	var given map[string]any
 	if params != nil && params.Tag != "!!null" {
 		if params.Kind != yaml.MappingNode {
-			return nil, fmt.Errorf("params must be a mapping, got %s", shown(params))
+			return nil, fmt.Errorf("params must be a mapping, got %s", gotText(params))
 		}
 		if err := params.Load(&given); err != nil {
 			return nil, err

@@ -142,15 +142,15 @@ func (r *Result) LogValue() slog.Value {
 // many attempts, the last failure, and of a wrong answer the names of the checks
 // that it did not pass.
 func (e *Error) LogValue() slog.Value {
-	return failed(e.Reason, "", e.Err, e.Complaints, &e.Trace)
+	return failureValue(e.Reason, "", e.Err, e.Complaints, &e.Trace)
 }
 
 // LogValue shows the error as that of an [Error], and why a person must look.
 func (e *HumanReviewError) LogValue() slog.Value {
-	return failed(ReasonHumanReview, e.Why, e.Err, e.Complaints, &e.Trace)
+	return failureValue(ReasonHumanReview, e.Why, e.Err, e.Complaints, &e.Trace)
 }
 
-func failed(reason Reason, why string, err error, complaints []validate.Complaint, trace *Trace) slog.Value {
+func failureValue(reason Reason, why string, err error, complaints []validate.Complaint, trace *Trace) slog.Value {
 	var a attrs
 	a.text("reason", string(reason))
 	a.text("why", why)
