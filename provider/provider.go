@@ -1,7 +1,10 @@
-// Package provider opens a model by its full name, "provider/model".
+// Package provider opens a model by its full name.
 //
-// A provider is known to a program that imports its adapter. The adapters
-// register themselves when they are imported, as the drivers of database/sql do:
+// A full name is "provider/model": everything before the first slash names a
+// [Provider], the rest is the model as that provider calls it, slashes included.
+// An adapter is a package that implements one or more providers on top of an
+// SDK. It registers them when it is imported, as the drivers of database/sql do,
+// and a program can open the models of the adapters that it imports:
 //
 //	import (
 //		"llmcall/provider"
@@ -10,9 +13,9 @@
 //
 //	model, err := provider.Open("openai/gpt-6-luna", provider.Options{})
 //
-// So a program links the SDKs of the providers that it uses, and no others: each
-// is 13 to 29 MB of a program. The package provider/all imports every adapter,
-// for programs that take the model's name from their users.
+// A program therefore links only the SDKs that it uses; each adds 13 to 29 MB to
+// the executable. Package [llmcall/provider/all] imports every adapter, for
+// programs whose users choose the model.
 package provider
 
 import (
@@ -28,51 +31,61 @@ import (
 	"llmcall/llm"
 )
 
-// Options says how to reach a provider. The zero value works where the
-// provider's key is in the environment.
+// Options says how to reach a provider. The zero value works if the provider's
+// key is in the environment.
 type Options struct {
-	// APIKey is the provider's key: two tenants with a key each open a model each.
-	// Default: the provider's environment variable, see [Provider.KeyVariable].
+	// APIKey is the provider's key. A program with several tenants opens a model
+	// for each key. Default: the variable [Provider.KeyVariable] of the environment.
 	APIKey string
-	// BaseURL is the address of a server that speaks the provider's protocol.
-	// Default: the provider's environment variable, else its own address.
+	// BaseURL is the http or https address of a server that speaks the provider's
+	// protocol. Default: the variable [Provider.BaseURLVariable] of the environment,
+	// else [Provider.BaseURL].
 	BaseURL string
-	// HTTPClient sends the requests. A redirect is followed only within the
-	// origin of the base URL and only if it keeps the method, whatever the client's
-	// CheckRedirect says. Default: a client that all models share, and that waits
-	// at most 10 minutes for the header of a response; the context given to
-	// Complete bounds everything.
+	// HTTPClient sends the requests. A redirect is followed only if it keeps the
+	// method and the origin of the base URL, whatever the client's CheckRedirect
+	// says. Default: a client that all models share, which waits at most 10 minutes
+	// for the header of a response. The context given to [llm.Model] bounds the
+	// whole call in either case.
 	HTTPClient *http.Client
-	// Endpoint names what the model's calls share with others: a circuit breaker,
-	// a pacer and a retry budget. It is shown in logs. Set it where the credential
-	// is not APIKey but one that HTTPClient adds. Default: calls to the same full
-	// name at the same address with the same API key share these.
+	// Endpoint is a name under which calls share a circuit breaker, a pacer and a
+	// retry budget; it appears in logs. Set it if HTTPClient adds the credential
+	// instead of APIKey. Default: models with the same full name, address and API
+	// key share these; see [llmcall/endpoint.KeyOf].
 	Endpoint string
-	// AllowPlainHTTP permits sending the key over plain http to a host on the
-	// internet. Default false: plain http is for this machine and for private
-	// networks, which are private addresses and names such as "vllm", "gpu.local"
-	// and "llm.internal". Any other address is an error, since everybody on the way
-	// could read the key.
+	// AllowPlainHTTP allows the key to be sent over plain http to a host on the
+	// internet, where everybody on the way can read it. Default false: plain http
+	// is allowed only to this machine and to private networks, that is to private
+	// addresses and to names such as "vllm", "gpu.local" and "llm.internal".
 	AllowPlainHTTP bool
 }
 
-// Provider is what can come before the first slash of a model's full name.
+// Provider describes a provider: a service, or a server that the user runs, which
+// answers under a name of its own.
 type Provider struct {
-	Name        string // "openai"
-	Protocol    string // whose protocol it speaks: classify.OpenAI, classify.Anthropic, classify.Gemini, or one of its own
-	KeyVariable string // the environment variable of its key, where Options has none
-	KeyOptional bool   // it may need no key, wherever it runs
-	BaseURL     string // its own address; "" if it has none
-	// BaseURLVariable is the environment variable of an address to use instead of
-	// BaseURL; "" if there is none.
+	// Name is the part of a full name before the first slash: "openai".
+	Name string
+	// Protocol is the protocol that the provider speaks, which decides how its
+	// errors are read: [llmcall/classify.OpenAI], [llmcall/classify.Anthropic],
+	// [llmcall/classify.Gemini], or a name of its own.
+	Protocol string
+	// KeyVariable is the environment variable that holds the key, for
+	// [Options.APIKey].
+	KeyVariable string
+	// KeyOptional says that the provider may work without a key at any address.
+	// Default false: a key may be missing only on a loopback address.
+	KeyOptional bool
+	// BaseURL is the provider's own address. Default "": it has no fixed one.
+	BaseURL string
+	// BaseURLVariable is the environment variable that holds an address to use
+	// instead of BaseURL. Default "": there is none.
 	BaseURLVariable string
-	// Default is the full name of the model to use when none is named; "" if that
-	// is the user's choice, as with a server that has the models it was given.
+	// Default is the full name of the model to use if the user names none. Default
+	// "": the user must name one, as for a server that serves the user's own models.
 	Default string
 }
 
-// OpenFunc makes a model of a provider. The model's name is what comes after the
-// first slash of its full name; it is not empty. It makes no call.
+// OpenFunc makes a model of a provider. model is the full name after the first
+// slash, and never empty. An OpenFunc makes no request.
 type OpenFunc func(model string, opts Options) (llm.Model, error)
 
 type registered struct {
@@ -82,13 +95,13 @@ type registered struct {
 
 var (
 	lock     sync.RWMutex
-	register []registered // in the order of rank
+	register []registered // in the order of All
 )
 
 // Register makes a provider available to [Open] under its name. An adapter calls
-// it in its init function, so that importing the adapter is all that a program
-// has to do. Register panics if the name is empty, holds a slash or is taken, or
-// if open is nil.
+// it in its init function, so that a program only has to import the adapter.
+// Register panics if the name is empty, contains a slash or is taken, or if open
+// is nil.
 func Register(p Provider, open OpenFunc) {
 	if p.Name == "" || strings.Contains(p.Name, "/") {
 		panic(fmt.Sprintf("provider: Register: name %q: must not be empty and must not contain a slash", p.Name))
@@ -107,11 +120,10 @@ func Register(p Provider, open OpenFunc) {
 	})
 }
 
-// ours are the names that this module's adapters register, and the folder of
-// each adapter. Their order is that of [All], and so the order in which [Default]
-// looks for keys. It is here, and not left to the imports, so that an adapter
-// that is missing can be named and the order does not depend on who is imported
-// first.
+// ours lists the names that this module's adapters register, with the folder of
+// each adapter, in the order of All and thus the order in which Default looks
+// for keys. The list is here so that an error can name an adapter that is not
+// imported, and so that the order does not depend on that of the imports.
 var ours = []struct{ name, folder string }{
 	{"openai", "openai"},
 	{"openai-responses", "openai"},
@@ -128,7 +140,7 @@ var ours = []struct{ name, folder string }{
 	{"ollama", "openai"},
 }
 
-// rank returns a name's place in ours; all others come after these.
+// rank returns a name's index in ours, or the length of ours for any other.
 func rank(name string) int {
 	for i, o := range ours {
 		if o.name == name {
@@ -138,8 +150,8 @@ func rank(name string) int {
 	return len(ours)
 }
 
-// All returns the providers that are registered: first those of this module, by
-// prominence, then all others by name.
+// All returns the registered providers: first those of this module, in a fixed
+// order by prominence, then all others by name.
 func All() []Provider {
 	lock.RLock()
 	defer lock.RUnlock()
@@ -150,8 +162,7 @@ func All() []Provider {
 	return all
 }
 
-// Names returns the names of the providers that are registered, in the order of
-// [All].
+// Names returns the names of the registered providers, in the order of [All].
 func Names() []string {
 	all := All()
 	names := make([]string, len(all))
@@ -161,15 +172,15 @@ func Names() []string {
 	return names
 }
 
-// Open makes the model of a full name: what comes before the first slash picks
-// the provider, the rest is the model as the provider calls it. It makes no
-// call. A name that ends with "-responses" is the provider without that ending,
-// reached by OpenAI's Responses API.
+// Open returns the model with a full name, "provider/model". It makes no
+// request, so it does not find out whether the provider has the model. A
+// provider whose name ends in "-responses" is the one without that ending,
+// called by OpenAI's Responses API.
 //
-// A provider of this module whose adapter is not imported is an error that says
-// which import is missing. An unknown one is an error that lists the known ones,
-// the most similar first. A missing key is an error that names the environment
-// variable.
+// The error says what is missing or wrong: for a provider of this module whose
+// adapter is not imported, the import; for an unknown provider, the nearest known
+// name and the list of all; for a missing key, the environment variable; for an
+// invalid option, the field of [Options], what it must be and what it is.
 func Open(name string, opts Options) (llm.Model, error) {
 	prefix, model, _ := strings.Cut(name, "/")
 	if prefix == "" || model == "" {
@@ -181,16 +192,16 @@ func Open(name string, opts Options) (llm.Model, error) {
 	}
 	m, err := open(model, opts)
 	if err != nil {
-		return nil, err // and not m too: a nil *openai.Model is not a nil llm.Model
+		return nil, err // without m: a nil *openai.Model is not a nil llm.Model
 	}
 	return m, nil
 }
 
-// example is a full name, for errors.
+// example is a full name for errors to show.
 const example = "openai/gpt-6-luna"
 
-// opener returns the function that opens the provider's models; nil if it is not
-// registered.
+// opener returns the function that opens the provider's models, or nil if the
+// provider is not registered.
 func opener(name string) OpenFunc {
 	lock.RLock()
 	defer lock.RUnlock()
@@ -202,7 +213,7 @@ func opener(name string) OpenFunc {
 	return nil
 }
 
-// missing returns the error of a provider that is not registered.
+// missing returns the error for a provider that is not registered.
 func missing(name string) error {
 	if i := rank(name); i < len(ours) {
 		here := reflect.TypeFor[Provider]().PkgPath()
@@ -217,8 +228,8 @@ func missing(name string) error {
 	return fmt.Errorf("unknown provider %q; known providers, the most similar first: %s", name, list)
 }
 
-// known returns the names of this module's providers, registered or not, and of
-// all others that are registered.
+// known returns the names of this module's providers, registered or not, and
+// those of all other registered providers.
 func known() []string {
 	var names []string
 	for _, o := range ours {
@@ -232,10 +243,10 @@ func known() []string {
 	return names
 }
 
-// Default returns the full name of the model to use when none is named: that of
-// the first provider of [All] whose key is in the environment, which getenv reads
-// (os.Getenv). If no provider with a default model has its key there, ok is
-// false.
+// Default returns the full name of the model to use if the user names none: the
+// [Provider.Default] of the first provider in [All] that has one and whose key is
+// in the environment. getenv reads the environment; pass [os.Getenv]. ok is false
+// if there is no such provider.
 func Default(getenv func(string) string) (name string, ok bool) {
 	for _, p := range All() {
 		if p.Default != "" && strings.TrimSpace(getenv(p.KeyVariable)) != "" {

@@ -1,11 +1,10 @@
-// Package all imports every adapter of this module, so that provider.Open opens
-// any of their models:
+// Package all imports every adapter of this module, so that
+// [llmcall/provider.Open] can open the models of all their providers:
 //
 //	import _ "llmcall/provider/all"
 //
-// It is for programs that take the model's name from their users. A program that
-// knows its provider imports that adapter alone, and is tens of megabytes
-// smaller.
+// It is meant for programs whose users choose the model. A program that knows its
+// provider imports that adapter alone, and is tens of megabytes smaller.
 package all
 
 import (

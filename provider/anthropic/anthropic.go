@@ -1,18 +1,24 @@
-// Package anthropic is the adapter for Anthropic's Messages API, and for any
-// server that speaks its protocol. It uses the official SDK with its retries
-// switched off, because package retry makes them. Importing it registers
-// "anthropic" with package provider.
+// Package anthropic is the adapter for Anthropic's Messages API and for any
+// server that speaks its protocol.
 //
-// It supports text, system messages, images, tools, structured output (see
-// [Model.Complete]), thinking, which is returned as [llm.Reasoning] and sent back
-// unchanged, and streaming. Fields that only Anthropic has go into Request.Extra,
-// for example {"thinking": {"type": "adaptive"}}. Citations are left out of the
-// answer.
+// A [Model] is one model of one server: an [llm.Streamer] that sends each
+// request once, by Anthropic's SDK, and returns every failure as a
+// [*failure.Error]. The SDK's own retries are switched off, because package
+// [llmcall/retry] makes them.
 //
-// $ANTHROPIC_API_KEY and $ANTHROPIC_BASE_URL are read, and nothing else; see
-// [KeyVariable]. The protocol is documented at
-// https://platform.claude.com/docs/en/api/messages, its errors those of
-// https://platform.claude.com/docs/en/api/errors.
+// Importing the package registers the provider "anthropic" with
+// [provider.Open]; [New] makes a model directly:
+//
+//	model, err := anthropic.New("claude-haiku-5-5", anthropic.Options{})
+//
+// The adapter supports text, system messages, images, tools, structured output
+// (see [Model.Complete]), thinking and streaming. Thinking is returned as
+// [llm.Reasoning] and sent back unchanged. Fields that only Anthropic has go into
+// [llm.Request.Extra], for example {"thinking": {"type": "adaptive"}}. Citations
+// are left out of the answer.
+//
+// Sources: https://platform.claude.com/docs/en/api/messages for the protocol,
+// https://platform.claude.com/docs/en/api/errors for its errors.
 package anthropic
 
 import (
@@ -31,63 +37,64 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// The environment variables that the zero [Options] read. No other is read: not
-// ANTHROPIC_AUTH_TOKEN, ANTHROPIC_PROFILE, ANTHROPIC_CUSTOM_HEADERS and the rest
-// that the SDK's own client would use, nor ANTHROPIC_OPEN_TELEMETRY and the like,
-// since the SDK's spans, which may hold the prompt, are switched off. (A proxy is
-// found as net/http finds it, see [http.ProxyFromEnvironment].)
+// The environment variables that supply [Options.APIKey] and [Options.BaseURL].
+// The adapter reads no others: not ANTHROPIC_AUTH_TOKEN, ANTHROPIC_PROFILE,
+// ANTHROPIC_CUSTOM_HEADERS and the rest that the SDK's own client would use, nor
+// ANTHROPIC_OPEN_TELEMETRY and the like, because the SDK's spans, which may
+// contain the prompt, are switched off. Proxies are those of
+// [http.ProxyFromEnvironment].
 const (
 	KeyVariable     = "ANTHROPIC_API_KEY"
 	BaseURLVariable = "ANTHROPIC_BASE_URL"
 )
 
-// DefaultBaseURL is the address of Anthropic.
+// DefaultBaseURL is the address of Anthropic's API.
 const DefaultBaseURL = "https://api.anthropic.com"
 
-// DefaultModel is the model to use when none is named: the small one, which
+// DefaultModel is the model to use if the user names none: the small one, which
 // Anthropic recommends for high volumes
 // (https://platform.claude.com/docs/en/about-claude/models/overview).
 const DefaultModel = "claude-haiku-5-5"
 
-// DefaultMaxTokens is the limit of a request without MaxTokens, since the API
-// requires one. Every model since Claude 4 accepts it, it leaves room for
-// thinking, which counts, and it is below the 21,333 tokens above which the SDK
-// expects an answer to take more than ten minutes
-// (anthropic.CalculateNonStreamingTimeout). Older models, and models that are not
-// Anthropic's, get 4,096.
+// DefaultMaxTokens is the limit of a request whose [llm.Request.MaxTokens] is 0,
+// in tokens; the API requires a limit. Every model since Claude 4 accepts it, it
+// leaves room for thinking, which counts as output, and it is below the 21,333
+// tokens above which the SDK expects an answer to take more than ten minutes
+// (its CalculateNonStreamingTimeout). Older models, and models of other vendors,
+// get 4,096.
 const DefaultMaxTokens = 16_000
 
 // olderMaxTokens is the most that every Claude 3 model accepts
-// (https://platform.claude.com/docs/en/about-claude/models/overview), and leaves
+// (https://platform.claude.com/docs/en/about-claude/models/overview). It leaves
 // room for the prompt if a server counts both against a small window.
 const olderMaxTokens = 4096
 
-// placeholder is sent as the key to a server on this machine that needs none:
-// some require the header.
+// placeholder is the key sent to a server on this machine that needs none: some
+// require the header.
 const placeholder = "none"
 
-// Options says how to reach the server. The zero value is Anthropic, with the
-// key in the environment.
+// Options says how to reach the server. The zero value is Anthropic's API, with
+// the key in the environment.
 type Options struct {
-	// APIKey is sent as x-api-key to the host of the base URL and to no other.
-	// Default: $ANTHROPIC_API_KEY. It may be missing only if the base URL is on a
-	// loopback address.
+	// APIKey is sent as x-api-key, to the host of the base URL only. Default:
+	// $ANTHROPIC_API_KEY. It may be missing only if the base URL is on a loopback
+	// address.
 	APIKey string
-	// BaseURL is the address that "/v1/messages" is added to: http or https,
+	// BaseURL is the address to which "/v1/messages" is appended: http or https,
 	// without user, query and fragment. Default: $ANTHROPIC_BASE_URL, else
-	// DefaultBaseURL.
+	// [DefaultBaseURL].
 	BaseURL string
-	// HTTPClient sends the requests; see [provider.Options]. The header of a response
-	// arrives only with the whole answer, unless it is streamed.
+	// HTTPClient sends the requests; see [provider.Options.HTTPClient]. Unless an
+	// answer is streamed, its header arrives only when the whole answer is ready.
 	HTTPClient *http.Client
 	// Name is the model's full name, "provider/model", for logs and errors.
 	// Default: "anthropic/" and the model.
 	Name string
-	// Endpoint names what the model's calls share with others; see
-	// [provider.Options].
+	// Endpoint is a name under which calls share a circuit breaker, a pacer and a
+	// retry budget; see [provider.Options.Endpoint].
 	Endpoint string
-	// AllowPlainHTTP permits sending the key over plain http to a host on the
-	// internet; see [provider.Options].
+	// AllowPlainHTTP allows the key to be sent over plain http to a host on the
+	// internet; see [provider.Options.AllowPlainHTTP].
 	AllowPlainHTTP bool
 }
 
@@ -103,9 +110,9 @@ var (
 	_ endpoint.Keyed = (*Model)(nil)
 )
 
-// New makes a [Model] of the model that the server calls by this name
-// ("claude-haiku-5-5"). It makes no request. An error names the field of Options,
-// or the environment variable, that is missing or invalid.
+// New returns a [Model] for the model that the server knows as model
+// ("claude-haiku-5-5"). It makes no request. The error names the field of
+// [Options], or the environment variable, that is missing or invalid.
 func New(model string, opts Options) (*Model, error) {
 	served, key, err := wire.New(wire.Config{
 		Protocol: classify.Anthropic, Provider: classify.Anthropic, Model: model, Example: DefaultModel, Name: opts.Name,
@@ -118,16 +125,16 @@ func New(model string, opts Options) (*Model, error) {
 	return &Model{
 		endpoint: served,
 		refusals: new(refusals),
-		// The service alone, without the SDK's Client, reads no environment but
-		// for its spans, which are off.
+		// Unlike the SDK's Client, the service reads the environment only for its
+		// spans, which are off.
 		messages: sdk.NewMessageService(
 			option.WithBaseURL(served.Base.String()),
 			option.WithAPIKey(cmp.Or(key, placeholder)),
 			option.WithHTTPClient(wire.Client(opts.HTTPClient)),
 			option.WithMaxRetries(0),
 			option.WithoutOpenTelemetry(),
-			// Without a time-out of one's own the SDK limits every call to ten
-			// minutes, and refuses one that may take longer. The context is the limit.
+			// By default the SDK limits every call to ten minutes and refuses one that
+			// may take longer. Here the context is the limit.
 			option.WithRequestTimeout(math.MaxInt64),
 			option.WithHeaderDel("X-Stainless-Timeout"),
 		),
@@ -137,54 +144,54 @@ func New(model string, opts Options) (*Model, error) {
 // Name returns "provider/model".
 func (m *Model) Name() string { return m.endpoint.Name }
 
-// EndpointKey says which calls share a circuit breaker, a pacer and a retry
-// budget with this model's; see [provider.Options].
+// EndpointKey returns the key under which the model's calls share a circuit
+// breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
 // Complete sends the request once. Invalid UTF-8 in its texts is replaced by
 // U+FFFD, as encoding/json does.
 //
-// System messages are moved to the top, joined by an empty line. Consecutive
-// messages of the same role become one turn, in which tool results come first.
-// Blank text, and thinking that nothing follows, would be refused and is left
-// out. Arguments of a tool call that are not a JSON object are sent as
-// {"INVALID_JSON": "…"}, as Anthropic advises. Seed is an error: the API does not
-// support it. Temperature is sent unchanged, though the API refuses any but 1
-// since Claude Opus 4.7; so is an answer begun by the last message, which it
-// refuses since Claude 4.6. Its errors say so.
+// System messages are joined by empty lines and sent as the system prompt.
+// Consecutive messages of the same role become one turn, in which tool results
+// come first. Blank text, and thinking that is not followed by anything, is left
+// out, because the API would refuse it. Arguments of a tool call that are not a
+// JSON object are sent as {"INVALID_JSON": "…"}, as Anthropic advises. A Seed is
+// an error: the API does not support it. Two things are sent unchanged although
+// newer models refuse them, with an error that says so: a Temperature other than
+// 1 (since Claude Opus 4.7), and a last message that begins the answer (since
+// Claude 4.6).
 //
-// Extra must not hold stream, model or messages. Its output_config keeps the
-// format that Schema asks for, unless it has one.
+// Extra must not contain stream, model or messages. If Extra has an output_config
+// without a format, the format for Schema is added to it.
 //
 // A Schema is requested in the first of these ways that the model supports,
 // judging by its name and by earlier requests that the server refused with a 400
 // that says so:
 //
-//   - output_config.format, since Claude 4.5. The provider supports a part of
-//     JSON Schema. Objects are closed, and what is not supported (lengths, ranges,
-//     unusual formats) is moved into the description, as in its SDKs: the answer
-//     may violate it, so check it by the whole schema.
-//   - A call of a tool whose input is the answer, which is returned as text, where
-//     the API allows a forced call: before Claude 5, without thinking, and on
-//     other vendors' servers. If the caller has tools too, the model must call one
-//     of them or that one.
-//   - Instructions in the system prompt. This is what remains for a recursive
-//     schema, for example.
+//   - By output_config.format, since Claude 4.5. The API supports a part of JSON
+//     Schema: objects are closed, and keywords that it does not support (lengths,
+//     ranges, unusual formats) are moved into the description, as Anthropic's SDKs
+//     do. The answer may violate these, so check it against the whole schema.
+//   - By a tool whose input is the answer, which is returned as text, where the API
+//     allows a forced call: before Claude 5, without thinking, and on servers of
+//     other vendors. If the request has tools of its own, the model must call one
+//     of all these.
+//   - By instructions in the system prompt, for example for a recursive schema.
 //
 // Every error is a [*failure.Error]. If the server responded, it wraps the SDK's
-// *anthropic.Error, from which the key, the prompt and cookies are removed; of
-// the response's body it has the first MiB. An answer that the model refused to
-// give is an error of kind ContentFiltered. One that was cut off at the token
-// limit, or at the end of the context window, is a Response; one that the
-// provider paused (pause_turn) is a Response without a Finish. If ctx ended
-// before the answer was complete, the error wraps ctx.Err().
+// *anthropic.Error, without the key, the prompt and cookies, and with the first
+// MiB of the response's body. If the model refused to answer, the kind is
+// [failure.ContentFiltered]. If ctx ended before the answer was complete, the
+// error wraps ctx.Err(). An answer that was cut off, at the token limit or at the
+// end of the context window, is a response with [llm.FinishLength]; one that the
+// provider paused (pause_turn) is a response with [llm.FinishNone].
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	params, p, err := m.params(req)
 	if err != nil {
 		return nil, m.endpoint.BadRequest(err)
 	}
 	x := &wire.Exchange{Endpoint: m.endpoint}
-	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
+	var body []byte // x has it too; with bytes as the target the SDK does not check the Content-Type
 	_, err = m.messages.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
 	if err := m.failed(ctx, x, p, err); err != nil {
 		return nil, err
@@ -192,8 +199,8 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	return response(x, p.tool)
 }
 
-// failed returns the error of an exchange that was not a success, or nil, and
-// remembers what it teaches.
+// failed returns the error of an exchange that was not a success, or nil. It
+// remembers a refused way of asking for the schema.
 func (m *Model) failed(ctx context.Context, x *wire.Exchange, p plan, err error) error {
 	switch {
 	case !x.Sent:
@@ -208,9 +215,9 @@ func (m *Model) failed(ctx context.Context, x *wire.Exchange, p plan, err error)
 	return nil
 }
 
-// apiError returns the SDK's error of a response, without what it holds of the
-// request: the SDK's own has the key and the prompt, for DumpRequest. If the SDK
-// made none, as for a redirect, a new one is made.
+// apiError returns the SDK's error without the key and the prompt, which the SDK
+// keeps in it for DumpRequest. If the SDK made none, as for a redirect, apiError
+// makes one.
 func apiError(x *wire.Exchange, err error) error {
 	var api *sdk.Error
 	if !errors.As(err, &api) {

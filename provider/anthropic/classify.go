@@ -11,16 +11,16 @@ import (
 )
 
 // Classify converts an error of Anthropic's SDK to a [*failure.Error], as the
-// adapter does, for a program that calls the SDK itself, for example in an
-// [llm.Func]: its kind decides about retries, fallbacks and the circuit breaker,
-// and a Retry-After is obeyed. Switch the SDK's own retries off by
+// adapter does. It is for a program that calls the SDK itself, for example in an
+// [llm.Func]: the error's kind decides about retries, fallbacks and the circuit
+// breaker, and a Retry-After is obeyed. Switch off the SDK's own retries with
 // option.WithMaxRetries(0).
 //
-// It converts the SDK's *anthropic.Error, of a stream too, whatever server the SDK
-// was pointed at, and network failures. The result wraps the SDK's error, from
-// which the key, the prompt and cookies are removed; its Provider is "anthropic",
-// or the host of another server. nil stays nil, and any other error is returned
-// unchanged, including one of a context and one that is classified.
+// Classify converts network failures and the SDK's *anthropic.Error, including
+// that of a stream, from any server. The result wraps the SDK's error, without
+// the key, the prompt and cookies; its Provider is "anthropic", or the host of
+// another server. Classify returns nil for nil, and any other error unchanged,
+// including a context's and one that is already classified.
 func Classify(err error) error {
 	foreign := wire.Foreign{Protocol: classify.Anthropic, Home: DefaultBaseURL}
 	api, ok := errors.AsType[*sdk.Error](err)
@@ -30,7 +30,7 @@ func Classify(err error) error {
 	foreign.Secrets = wire.Secrets(api.Request)
 	x := foreign.Response(api.Request, api.Response, []byte(api.RawJSON()))
 	clean := &sdk.Error{StatusCode: api.StatusCode, RequestID: api.RequestID, WorkspaceID: api.WorkspaceID}
-	_ = clean.UnmarshalJSON(x.Body) // the SDK did, so it can
+	_ = clean.UnmarshalJSON(x.Body) // can't fail: the SDK has parsed it
 	if !x.Succeeded() {
 		return x.Refused(apiError(x, clean))
 	}

@@ -10,14 +10,14 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// fit returns the schema in the part of JSON Schema that output_config.format
-// takes, its order and its numbers kept; false if it can't be put that way. The
-// rules are those of "JSON Schema limitations" at
-// https://platform.claude.com/docs/en/build-with-claude/structured-outputs and,
-// for what becomes of the rest, those of Anthropic's SDKs: what restricts a
-// value further goes into its description, an object takes no other properties,
-// oneOf becomes anyOf. An answer that the fitted schema takes may miss what was
-// moved; it never has what the schema itself forbids by its shape.
+// fit rewrites a schema in the part of JSON Schema that output_config.format
+// accepts, and keeps its order and its numbers; it returns false if that is not
+// possible. The accepted part is that of "JSON Schema limitations" at
+// https://platform.claude.com/docs/en/build-with-claude/structured-outputs. The
+// rest is rewritten as Anthropic's SDKs do: further restrictions of a value go
+// into its description, objects are closed, and oneOf becomes anyOf. An answer
+// that fits the result may violate the restrictions that were moved, but always
+// has the shape that the schema requires.
 func fit(schema json.RawMessage) (json.RawMessage, bool) {
 	if depth(schema) > maxDepth {
 		return nil, false
@@ -29,8 +29,8 @@ func fit(schema json.RawMessage) (json.RawMessage, bool) {
 	return fitNode(root)
 }
 
-// maxDepth bounds the work: each level of a schema reads all below it. Nobody
-// writes one as deep.
+// maxDepth bounds the work, because each level of a schema is read again with
+// every level above it. Real schemas are not nearly as deep.
 const maxDepth = 100
 
 // depth returns how deep a valid JSON value is nested.
@@ -53,10 +53,10 @@ func depth(raw []byte) int {
 	return deepest
 }
 
-// A member is a member of an object, with its name and value unchanged.
+// member is a member of a JSON object.
 type member struct {
 	name       string
-	raw, value string
+	raw, value string // the name and the value as JSON, unchanged
 }
 
 func members(object gjson.Result) []member {
@@ -88,7 +88,7 @@ func named(name string, value json.RawMessage) member {
 	return member{name, quote(name), string(value)}
 }
 
-// quote makes a JSON string. It leaves < and > as they are, which a model reads.
+// quote makes a JSON string. It does not escape < and >, since a model reads it.
 func quote(text string) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
@@ -99,7 +99,7 @@ func quote(text string) string {
 
 func fitNode(node gjson.Result) (json.RawMessage, bool) {
 	if !node.IsObject() {
-		return nil, false // true and false are schemas too, and take anything or nothing
+		return nil, false // true and false, which accept anything or nothing, are schemas too
 	}
 	given := members(node)
 	has := make(map[string]gjson.Result, len(given))
@@ -123,7 +123,7 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 		switch m.name {
 		case "$schema", "$id", "$comment":
 		case "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "allOf", "patternProperties":
-			// What an allOf joins can't be closed piece by piece.
+			// The objects that an allOf joins can't be closed one by one.
 			return nil, false
 		case "oneOf", "anyOf":
 			nodes, ok := fitList(value)
@@ -161,8 +161,8 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 	return writeObject(described(kept, moved)), true
 }
 
-// shaped reports whether the node says what its values look like, in a way that
-// the API has.
+// shaped reports whether the node gives the shape of its values, in a form that
+// the API accepts.
 func shaped(has map[string]gjson.Result) bool {
 	_, enum := has["enum"]
 	_, constant := has["const"]
@@ -184,8 +184,8 @@ func shaped(has map[string]gjson.Result) bool {
 	return !has["properties"].Exists()
 }
 
-// closable reports whether an object is of use without other properties than
-// those it names. One that is free in what it holds would be an empty one.
+// closable reports whether an object is still useful if it is closed: one that
+// names no properties would have to be empty.
 func closable(properties, required, more gjson.Result) bool {
 	names := map[string]bool{}
 	for _, m := range members(properties) {
@@ -207,7 +207,7 @@ func primitives(values gjson.Result) bool {
 	return values.IsArray() && !slices.ContainsFunc(values.Array(), func(v gjson.Result) bool { return v.IsObject() || v.IsArray() })
 }
 
-// takes reports whether the API takes a keyword that holds no schema.
+// takes reports whether the API accepts a keyword whose value is not a schema.
 func takes(keyword string, value gjson.Result) bool {
 	switch keyword {
 	case "type", "title", "enum", "const", "required", "default":
@@ -226,12 +226,12 @@ func takes(keyword string, value gjson.Result) bool {
 
 var formats = []string{"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 
-// oddPattern finds what the API does not take in a regular expression: groups
-// that look around, references back, word boundaries, classes by property, and
-// counts that may be large.
+// oddPattern matches what the API does not accept in a regular expression:
+// lookaround, backreferences, word boundaries, property classes, and counts that
+// may be large.
 var oddPattern = regexp.MustCompile(`\(\?|\\[1-9bBpPk]|\{[0-9,]{3,}\}`)
 
-// described returns the members with what was moved in the description.
+// described returns the kept members, with the moved ones in the description.
 func described(kept, moved []member) []member {
 	if len(moved) == 0 {
 		return kept
@@ -275,13 +275,12 @@ func fitMap(nodes gjson.Result) (json.RawMessage, bool) {
 	return writeObject(all), nodes.IsObject()
 }
 
-// local reports whether a reference is one to the schema's own definitions.
+// local reports whether a reference is to one of the schema's own definitions.
 func local(reference string) bool { return localReference.MatchString(reference) }
 
 var localReference = regexp.MustCompile(`^#/(?:\$defs|definitions)/[^/~%]+$`)
 
-// recursive reports whether a definition holds a reference to itself, in one
-// step or in many.
+// recursive reports whether a definition refers to itself, directly or not.
 func recursive(root gjson.Result) bool {
 	uses := map[string][]string{}
 	for _, place := range []string{"$defs", "definitions"} {
@@ -319,7 +318,7 @@ func recursive(root gjson.Result) bool {
 	return false
 }
 
-// references returns what a node and all below it refer to.
+// references appends the references in a node and in all below it to found.
 func references(node gjson.Result, found []string) []string {
 	if !node.IsObject() && !node.IsArray() {
 		return found

@@ -19,26 +19,26 @@ import (
 	"llmcall/llm"
 )
 
-// way is how the answer is asked for.
+// way is a way of asking for an answer.
 type way int
 
 const (
-	asText   way = iota // no schema is given
-	byFormat            // output_config.format
-	byTool              // the input of a tool
-	byPrompt            // instructions
+	asText   way = iota // without a schema
+	byFormat            // by output_config.format
+	byTool              // by the input of a tool
+	byPrompt            // by instructions
 )
 
-// plan is what is decided about the schema before the request is sent.
+// plan says how a request asks for its answer.
 type plan struct {
 	way    way
 	schema json.RawMessage // as it is sent
-	given  json.RawMessage // as it came
-	tool   string          // whose input is the answer; "" for none
-	beside bool            // the caller has tools too
+	given  json.RawMessage // as the caller gave it
+	tool   string          // the tool whose input is the answer, for byTool
+	beside bool            // the request has tools of its own
 }
 
-// version is that of a model, claude-opus-4-6 being 406.
+// version is the version of a Claude model: 406 for claude-opus-4-6.
 type version int
 
 const (
@@ -51,8 +51,8 @@ const (
 // claude reads the version from a model's name, as Anthropic, Amazon and Google
 // write it: claude-3-5-haiku-20241022, claude-opus-4-20250514, claude-haiku-5-5,
 // anthropic.claude-sonnet-4-5-20250929-v1:0, claude-opus-4-1@20250805. A name
-// without any (claude-mythos-preview) is as new as can be; ok is false for the
-// model of somebody else.
+// without a version (claude-mythos-preview) counts as the newest; ok is false for
+// a model of another vendor.
 func claude(model string) (v version, ok bool) {
 	if !strings.Contains(model, "claude") {
 		return 0, false
@@ -61,14 +61,14 @@ func claude(model string) (v version, ok bool) {
 	if found == nil {
 		return newest, true
 	}
-	major, _ := strconv.Atoi(found[1]) // digits, two at most
-	minor, _ := strconv.Atoi(found[2]) // or nothing
+	major, _ := strconv.Atoi(found[1]) // at most two digits
+	minor, _ := strconv.Atoi(found[2]) // 0 if there is none
 	return version(100*major + minor), true
 }
 
 var claudeVersion = regexp.MustCompile(`claude-(?:[a-z]+-)?([0-9]{1,2})(?:[-.]([0-9]{1,2}))?(?:[^0-9]|$)`)
 
-// plan decides how the answer is asked for.
+// plan decides how to ask for the answer.
 func (m *Model) plan(req *llm.Request) (plan, error) {
 	if req.Schema == nil {
 		return plan{}, nil
@@ -92,8 +92,8 @@ func (m *Model) plan(req *llm.Request) (plan, error) {
 	return plan{way: byPrompt, schema: given, given: given, beside: beside}, nil
 }
 
-// forbidsForcing reports whether the fields of the provider's own leave no room
-// for a tool that the model has to call.
+// forbidsForcing reports whether the fields in Extra rule out a tool that the
+// model has to call.
 func forbidsForcing(extra map[string]any) bool {
 	for _, name := range []string{"tools", "tool_choice"} {
 		if _, ok := extra[name]; ok {
@@ -108,8 +108,8 @@ func forbidsForcing(extra map[string]any) bool {
 	return err != nil || gjson.GetBytes(raw, "type").String() != "disabled"
 }
 
-// toolName returns the name of the tool whose input is the answer: the
-// schema's, or a longer one if a tool of the caller's has that.
+// toolName returns the name of the tool whose input is the answer: that of the
+// schema, made longer if a tool of the caller has the same name.
 func toolName(req *llm.Request) string {
 	name := req.Schema.Name
 	if !legalName.MatchString(name) {
@@ -121,11 +121,11 @@ func toolName(req *llm.Request) string {
 	return name
 }
 
-// legalName leaves room for what toolName adds: the API takes 128 characters.
+// legalName leaves room for what toolName adds: the API accepts 128 characters.
 var legalName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
-// ask puts the schema into the request, by params, the fields of the provider's
-// own, or the system prompt, which it returns.
+// ask puts the schema into the request: into params, into the extra fields, or
+// into the system prompt, which it returns.
 func (p plan) ask(params *sdk.MessageNewParams, extra map[string]any, system string) string {
 	switch p.way {
 	case byFormat:
@@ -161,8 +161,8 @@ func (p plan) ask(params *sdk.MessageNewParams, extra map[string]any, system str
 	return system
 }
 
-// withFormat adds the format to the caller's output_config, unless it has
-// one or is not an object.
+// withFormat adds the format to the caller's output_config, unless that has one
+// or is not an object.
 func withFormat(own any, format json.RawMessage) any {
 	raw, err := json.Marshal(own)
 	var fields map[string]json.RawMessage
@@ -173,16 +173,16 @@ func withFormat(own any, format json.RawMessage) any {
 	return fields
 }
 
-// refusals are what a server has refused. The refusal of a schema (as too complex)
-// is kept by schema, any other counts for the model.
+// refusals remembers the ways of asking that a server has refused. The refusal of
+// a schema (as too complex) holds for that schema, any other for the model.
 type refusals struct {
 	mu      sync.Mutex
 	ways    [byPrompt + 1]bool
 	schemas map[[sha256.Size]byte]bool
 }
 
-// maxSchemas bounds how many schemas are remembered; after that the model is
-// asked again.
+// maxSchemas bounds how many schemas are remembered; then all are forgotten, and
+// tried again.
 const maxSchemas = 1000
 
 func (r *refusals) allow(w way, schema json.RawMessage) bool {
@@ -191,8 +191,7 @@ func (r *refusals) allow(w way, schema json.RawMessage) bool {
 	return !r.ways[w] && (w != byFormat || !r.schemas[sha256.Sum256(schema)])
 }
 
-// learn looks whether a refusal is one of the way in which a schema was asked
-// for.
+// learn remembers the plan's way if the error is a refusal of it.
 func (r *refusals) learn(p plan, err error) {
 	var refused *failure.Error
 	if !errors.As(err, &refused) || refused.Kind != failure.InvalidRequest || refused.Status != 400 {
@@ -203,7 +202,7 @@ func (r *refusals) learn(p plan, err error) {
 	switch message := strings.ToLower(refused.Message); p.way {
 	case byFormat:
 		switch {
-		case strings.Contains(message, "tools."): // the schema of a tool of the caller's
+		case strings.Contains(message, "tools."): // the schema of a tool of the caller
 		case aboutFormat.MatchString(message) && !strings.Contains(message, "format.schema") && unsupported.MatchString(message):
 			r.ways[byFormat] = true
 		case aboutFormat.MatchString(message):
@@ -217,8 +216,8 @@ func (r *refusals) learn(p plan, err error) {
 	}
 }
 
-// What servers say, in the words that were seen: "output_config.format.schema:
-// For 'object' type, 'additionalProperties' must be explicitly set to false",
+// The messages of servers that these match: "output_config.format.schema: For
+// 'object' type, 'additionalProperties' must be explicitly set to false",
 // "Schema is too complex", "Too many recursive definitions in schema",
 // "output_config: Extra inputs are not permitted", "Thinking may not be enabled
 // when tool_choice forces tool use".

@@ -18,8 +18,8 @@ import (
 	"llmcall/picture"
 )
 
-// params puts a request into the SDK's words. An error names the field that the
-// protocol can't express.
+// params converts a request to the SDK's types. The error names the field that
+// the protocol can't express.
 func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	params := sdk.MessageNewParams{Model: m.endpoint.Model, MaxTokens: m.maxTokens()}
 	if req == nil || len(req.Messages) == 0 {
@@ -87,7 +87,7 @@ func (m *Model) maxTokens() int64 {
 	return olderMaxTokens
 }
 
-// extraFields returns the fields of the provider's own, each as JSON.
+// extraFields returns the fields of Extra, each as JSON.
 func extraFields(given map[string]any) (map[string]any, error) {
 	for _, name := range []string{"stream", "model", "messages"} {
 		if _, ok := given[name]; ok {
@@ -109,8 +109,8 @@ func extraFields(given map[string]any) (map[string]any, error) {
 	return fields, nil
 }
 
-// conversation returns the text of the system messages, and the turns of the
-// others, which alternate.
+// conversation returns the text of the system messages, and the alternating turns
+// that the others become.
 func conversation(messages []llm.Message) (system string, turns []sdk.MessageParam, err error) {
 	var systems []string
 	for i, message := range messages {
@@ -142,8 +142,8 @@ func conversation(messages []llm.Message) (system string, turns []sdk.MessagePar
 		turns[i].Content = resultsFirst(turns[i].Content)
 	}
 	if last := turns[len(turns)-1]; last.Role == sdk.MessageParamRoleAssistant {
-		// The model goes on from here. "final assistant content cannot end with
-		// trailing whitespace"
+		// The model continues this text. The API's rule: "final assistant content
+		// cannot end with trailing whitespace".
 		if text := last.Content[len(last.Content)-1].OfText; text != nil {
 			text.Text = strings.TrimRightFunc(text.Text, unicode.IsSpace)
 		}
@@ -155,8 +155,8 @@ func conversation(messages []llm.Message) (system string, turns []sdk.MessagePar
 // blocks must contain non-whitespace text".
 func blank(text string) bool { return strings.TrimSpace(text) == "" }
 
-// resultsFirst puts the results of tools before everything else of the turn:
-// the API refuses a call that its result does not follow at once.
+// resultsFirst puts tool results before everything else in a turn: the API
+// refuses a call that is not followed by its result at once.
 func resultsFirst(blocks []sdk.ContentBlockParamUnion) []sdk.ContentBlockParamUnion {
 	var results, others []sdk.ContentBlockParamUnion
 	for _, block := range blocks {
@@ -200,8 +200,8 @@ func turnOf(message llm.Message) (sdk.MessageParam, error) {
 			turn.Content = append(turn.Content, block)
 		}
 	}
-	// "The final block in an assistant message cannot be `thinking`": an answer
-	// that was cut off while the model thought has nothing else.
+	// "The final block in an assistant message cannot be `thinking`", which is all
+	// that an answer has if it was cut off while the model was thinking.
 	for n := len(turn.Content); n > 0 && turn.Content[n-1].OfThinking != nil && isThinking(turn.Content[n-1]); n-- {
 		turn.Content = turn.Content[:n-1]
 	}
@@ -215,8 +215,8 @@ func is[T llm.Part](p llm.Part) bool {
 
 func isText(p llm.Part) bool { return is[llm.Text](p) }
 
-// only returns an error if a part is not of the sort that the message's role
-// takes.
+// only returns an error if the message has a part of a kind that its role can't
+// have.
 func only(message llm.Message, fits func(llm.Part) bool, what string) error {
 	for i, p := range message.Parts {
 		if !fits(p) {
@@ -226,7 +226,7 @@ func only(message llm.Message, fits func(llm.Part) bool, what string) error {
 	return nil
 }
 
-// The converters report false for a part that is left out.
+// The converters return false for a part that is to be left out.
 
 func userBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	switch p := p.(type) {
@@ -239,7 +239,6 @@ func userBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("must be text or an image, got %T", p)
 }
 
-// imageBlock is the one place where pictures are put into the protocol's words.
 func imageBlock(image llm.Image) (sdk.ContentBlockParamUnion, error) {
 	switch {
 	case len(image.Data) > 0 && image.MediaType == "":
@@ -265,7 +264,7 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 		if err := isObject(p.Data); err != nil {
 			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", classify.Anthropic, err)
 		}
-		// Whatever kind of block it is, it is sent back unchanged.
+		// It is sent back unchanged, whatever kind of block it is.
 		block := param.Override[sdk.ThinkingBlockParam](p.Data)
 		return sdk.ContentBlockParamUnion{OfThinking: &block}, true, nil
 	}
@@ -281,10 +280,9 @@ func isThinking(block sdk.ContentBlockParamUnion) bool {
 	return kind.Type == "thinking" || kind.Type == "redacted_thinking"
 }
 
-// toolInput returns the arguments of a tool call as the API accepts them: an object.
-// Anything else is wrapped, as
-// https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
-// advises.
+// toolInput returns the arguments of a tool call as an object, the only form that
+// the API accepts. Anything else is wrapped, as advised at
+// https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming.
 func toolInput(arguments json.RawMessage) json.RawMessage {
 	switch {
 	case blank(string(arguments)):
@@ -292,12 +290,13 @@ func toolInput(arguments json.RawMessage) json.RawMessage {
 	case isObject(arguments) == nil:
 		return arguments
 	}
-	wrapped, _ := json.Marshal(map[string]string{"INVALID_JSON": string(arguments)}) // strings can't fail
+	wrapped, _ := json.Marshal(map[string]string{"INVALID_JSON": string(arguments)}) // can't fail for strings
 	return wrapped
 }
 
-// legalID returns the ID of a tool call that another provider made with the
-// characters that this one takes. (An empty one is left for it to refuse.)
+// legalID replaces the characters that the API does not accept in the ID of a tool
+// call, which may come from another provider. (An empty ID is left for the API to
+// refuse.)
 func legalID(id string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -324,8 +323,8 @@ func toolBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	return sdk.ContentBlockParamUnion{OfToolResult: &block}, true, nil
 }
 
-// toolParam sends the schema of the parameters as it is: the SDK's own type for it
-// is made of maps, which would sort the properties and round large numbers.
+// toolParam keeps the schema of the parameters as it is: the SDK's type for it has
+// maps, which would sort the properties and round large numbers.
 func toolParam(t llm.Tool) (sdk.ToolUnionParam, error) {
 	parameters := t.Parameters
 	if len(parameters) == 0 {

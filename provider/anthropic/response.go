@@ -13,8 +13,9 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// response makes an answer of a response that claims success, or the error that
-// it is. tool is the tool whose input is the answer; "" for none.
+// response reads the answer in a response with the status of a success, or the
+// error that it contains. tool names the tool whose input is the answer; "" if
+// there is none.
 func response(x *wire.Exchange, tool string) (*llm.Response, error) {
 	if !json.Valid(x.Body) {
 		var any json.RawMessage
@@ -58,12 +59,15 @@ type content struct {
 	raw                  string
 }
 
-// ending is what the end of an answer depends on besides the finish reason.
-type ending struct{ called, answered bool }
+// ending records what the finish reason of an answer depends on.
+type ending struct {
+	called   bool // a tool of the caller
+	answered bool // by the tool whose input is the answer
+}
 
-// block makes a chunk of a block. What is neither text nor a call of a tool of
-// the caller's (thinking, what the provider's own tools did) is kept as it is,
-// to go back unchanged.
+// block converts a block to a chunk. Everything but text and calls of the caller's
+// tools (thinking, the work of the provider's own tools) is kept as it is, to be
+// sent back unchanged.
 func (e *ending) block(c content, tool string) llm.Chunk {
 	switch {
 	case c.kind == "text":
@@ -78,9 +82,9 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 	return llm.Chunk{Part: llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(c.raw)}}
 }
 
-// finish maps the finish reason. An unknown reason counts as missing: to treat
-// a truncated answer as complete would be the worse error. So does
-// pause_turn: the provider broke off a long turn of its own tools.
+// finish converts the stop reason. An unknown one counts as missing, because it
+// is worse to take a truncated answer for a complete one. So does pause_turn, by
+// which the provider interrupts a long turn of its own tools.
 func (e *ending) finish(reason sdk.StopReason) llm.Finish {
 	switch reason {
 	case sdk.StopReasonEndTurn, sdk.StopReasonStopSequence, sdk.StopReasonToolUse:
@@ -96,7 +100,7 @@ func (e *ending) finish(reason sdk.StopReason) llm.Finish {
 	return llm.FinishNone
 }
 
-// refusalError is the error of an answer that the model did not give.
+// refusalError returns the error of an answer that the model refused to give.
 func refusalError(x *wire.Exchange, details sdk.RefusalStopDetails) error {
 	why := cmp.Or(details.Explanation, "the model refused to answer")
 	if details.Category != "" {
@@ -105,10 +109,10 @@ func refusalError(x *wire.Exchange, details sdk.RefusalStopDetails) error {
 	return x.Withheld(failure.ContentFiltered, string(sdk.StopReasonRefusal), why)
 }
 
-// tokens counts as llm does: what was read from the cache, or written to it, is
-// input too, which the API counts apart
-// (https://platform.claude.com/docs/en/build-with-claude/prompt-caching). What
-// was thought is part of its output already.
+// tokens converts the API's counts. It counts the tokens that were read from the
+// cache, or written to it, apart from the other input
+// (https://platform.claude.com/docs/en/build-with-claude/prompt-caching), but
+// thinking as part of the output.
 func tokens(input, written, read, output, thought int64) llm.Usage {
 	return llm.Usage{InputTokens: input + written + read, CachedTokens: read, OutputTokens: output, ReasoningTokens: thought}
 }

@@ -20,12 +20,12 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// Stream sends the request once, and yields the answer as it arrives; see
-// [Model.Complete]. If a schema is requested by a tool, the tool's input is
-// yielded as text. A stream without message_stop ends without a Finish if it ends
-// cleanly, and in an error of kind Transient if it breaks or can't be read. An
-// error event is classified by the type that it names, not by the status, which
-// is 200. At most 64 MiB are read.
+// Stream sends the request once and yields the answer as it arrives. Requests and
+// errors are those of [Model.Complete]. If a tool asks for the schema, its input
+// is yielded as text. A stream that ends without message_stop yields no
+// [llm.Chunk.Finish]; one that breaks or can't be read ends with an error of kind
+// [failure.Transient]. An error event is classified by its type, not by the
+// status, which is 200. At most 64 MiB are read; a longer stream is an error.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		params, p, err := m.params(req)
@@ -37,8 +37,8 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		var opened *http.Response
 		err = m.messages.NewStreaming(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&opened)).Err()
 		if x.Response != nil {
-			// Not opened alone: the SDK drops a response that came just before the
-			// context ended.
+			// Not only if opened is set: the SDK drops a response that arrived just
+			// before the context ended.
 			defer func() { x.Response.Body.Close() }()
 		}
 		if failed := m.failed(ctx, x, p, err); failed != nil {
@@ -57,7 +57,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 		s := stream{x: x, tool: p.tool}
 		decoder := ssestream.NewDecoder(opened)
 		for !s.done && decoder.Next() {
-			if ctx.Err() != nil { // what has been read ahead is not handed on
+			if ctx.Err() != nil { // the decoder may have read ahead
 				yield(llm.Chunk{}, x.Broken(ctx, ctx.Err()))
 				return
 			}
@@ -76,7 +76,7 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 	}
 }
 
-// whole yields the answer, or the error, of a server that doesn't stream.
+// whole yields the answer, or the error, of a server that does not stream.
 func whole(ctx context.Context, x *wire.Exchange, body io.Reader, tool string, yield func(llm.Chunk, error) bool) {
 	var err error
 	if x.Body, err = io.ReadAll(body); err != nil {
@@ -100,29 +100,29 @@ func whole(ctx context.Context, x *wire.Exchange, body io.Reader, tool string, y
 	wire.YieldAll(chunks, nil, yield)
 }
 
-// stream is an answer as far as its events have come.
+// stream is the state of an answer that arrives in events.
 type stream struct {
 	x    *wire.Exchange
-	tool string // whose input is the answer; "" for none
+	tool string // the tool whose input is the answer; "" for none
 
 	started, done bool
-	open          map[int64]*openBlock // the blocks that are not whole yet, text aside
+	open          map[int64]*openBlock // by index; without blocks of text
 	ending        ending
 	reason        sdk.StopReason
 	usage         llm.Usage
-	input         [3]int64 // plain, written to the cache, read from it
+	input         [3]int64 // tokens: uncached, written to the cache, read from it
 }
 
-// openBlock is a block of which there is more to come.
+// openBlock is a block that has begun and not ended.
 type openBlock struct {
 	content
-	answer    bool
-	grown     strings.Builder // of its input, or of its thought
+	answer    bool            // its input is the answer
+	grown     strings.Builder // the pieces of its input or of its thinking
 	signature strings.Builder
 }
 
-// event reads the data of the next event, and returns what it adds to the
-// answer. Unknown events are skipped; so are pings.
+// event reads the data of the next event and returns what it adds to the answer.
+// Unknown events and pings add nothing.
 func (s *stream) event(data []byte) (llm.Chunk, error) {
 	if strings.TrimSpace(string(data)) == "" {
 		return llm.Chunk{}, nil
@@ -175,8 +175,8 @@ func (s *stream) garbled(data []byte, err error) (llm.Chunk, error) {
 	return llm.Chunk{}, s.x.Garbled(err)
 }
 
-// count takes counts, which are those of the whole call so far. Some come once
-// and are 0, or missing, in later events.
+// count updates the usage. Each event has the counts of the whole call so far, but
+// some counts are present in one event and 0 or missing in later ones.
 func (s *stream) count(input, written, read, output, thought int64) llm.Chunk {
 	s.input = [3]int64{max(s.input[0], input), max(s.input[1], written), max(s.input[2], read)}
 	s.usage = tokens(s.input[0], s.input[1], s.input[2], max(s.usage.OutputTokens, output), max(s.usage.ReasoningTokens, thought))
@@ -228,12 +228,12 @@ func (s *stream) grow(e sdk.MessageStreamEventUnion) llm.Chunk {
 	return llm.Chunk{}
 }
 
-// stop ends a block, and returns what it would be in a response that is not
-// streamed.
+// stop ends a block and returns it as a response that is not streamed would have
+// it.
 func (s *stream) stop(index int64) (llm.Chunk, error) {
 	b := s.open[index]
 	if b == nil {
-		return llm.Chunk{}, nil // text
+		return llm.Chunk{}, nil // a block of text
 	}
 	delete(s.open, index)
 	grown := b.grown.String()
@@ -247,11 +247,11 @@ func (s *stream) stop(index int64) (llm.Chunk, error) {
 			return s.garbled([]byte(b.raw), err)
 		}
 		b.raw = raw
-	case grown == "": // the input came with the start, if there is any
+	case grown == "": // the input, if any, came with the start
 		b.input = json.RawMessage(gjson.Get(b.raw, "input").Raw)
 	case b.kind == "tool_use":
-		b.input = json.RawMessage(grown) // as the model wrote it
-	case json.Valid([]byte(grown)): // of a tool of the provider's own
+		b.input = json.RawMessage(grown)
+	case json.Valid([]byte(grown)): // the input of one of the provider's own tools
 		raw, err := sjson.SetRaw(b.raw, "input", grown)
 		if err != nil {
 			return s.garbled([]byte(b.raw), err)
@@ -260,7 +260,7 @@ func (s *stream) stop(index int64) (llm.Chunk, error) {
 	}
 	chunk := s.ending.block(b.content, s.tool)
 	if b.answer && grown != "" {
-		return llm.Chunk{}, nil // it has been yielded
+		return llm.Chunk{}, nil // yielded piece by piece
 	}
 	return chunk, nil
 }
