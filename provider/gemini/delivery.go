@@ -15,23 +15,23 @@ import (
 )
 
 // delivery is one request on its way through the SDK. The SDK builds the request
-// and reads errors; it never sees the body of a success. It would not read that
-// well: it panics if a list is an object, rounds numbers, drops the finishMessage,
-// ends a stream at a comment, and logs.
+// and reads errors, but does not see the body of a success, because it reads it
+// badly: it panics if a list is an object, rounds numbers, drops the
+// finishMessage, ends a stream at a comment, and logs.
 type delivery struct {
 	wire.Exchange
 	answer io.ReadCloser // the body of a success, for a stream
-	err    error         // the HTTP client's
+	err    error         // of the HTTP client
 }
 
 type deliveryKey struct{}
 
-// courier returns a client that carries the SDK's requests to the one that
-// sends them, which keeps its own rules for redirects and time-outs.
+// courier returns a client that passes the SDK's requests on to sender, which
+// applies its own rules for redirects and time-outs.
 func courier(sender *http.Client) *http.Client {
 	return &http.Client{
 		Transport: carrier{sender},
-		// A redirect that the sender returned is one that it did not follow.
+		// The sender has decided: it returns only redirects that it does not follow.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -51,7 +51,7 @@ func (c carrier) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// send sends a request, and returns it with its response, which is a success.
+// send sends a request and returns it with a successful response, or an error.
 func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*delivery, error) {
 	if ctx == nil {
 		return nil, m.endpoint.BadRequest(errors.New("the context is nil"))
@@ -87,8 +87,8 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 	return d, nil
 }
 
-// apiError returns the SDK's error of a response. The SDK loses the status where
-// the body has an error without a code.
+// apiError returns the SDK's error of a response, with the status, which the SDK
+// loses if the body has an error without a code.
 func apiError(x *wire.Exchange, err error) genai.APIError {
 	api, _ := errors.AsType[genai.APIError](err)
 	if api.Code == 0 {
@@ -97,7 +97,7 @@ func apiError(x *wire.Exchange, err error) genai.APIError {
 	return api
 }
 
-// learn remembers what the server does not take, from the words with which it
+// learn remembers what the server does not support, from the message with which it
 // refused a request: "JSON mode is not enabled for models/…", "Function calling
 // with a response mime type: 'application/json' is unsupported".
 func (m *Model) learn(refusal error, b *requestBody) {

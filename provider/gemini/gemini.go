@@ -1,13 +1,20 @@
-// Package gemini is the adapter for Google Gemini, the generateContent and
-// streamGenerateContent methods of the Gemini API. It uses the official SDK with
-// its retries, reconnections and automatic continuation switched off, because
-// package retry makes the attempts. Importing it registers "gemini" with package
-// provider.
+// Package gemini is the adapter for the Gemini API of Google.
 //
-// It supports text, system prompts, structured output, functions and their
-// results, images, thoughts and their signatures, usage with cached tokens and
-// thoughts, and streaming. Everything else that the API offers goes through
-// Extra of [llm.Request].
+// A [Model] is one model of one server: an [llm.Streamer] that sends each
+// request once, to the API's method generateContent or streamGenerateContent, and
+// returns every failure as a [*failure.Error]. It uses Google's SDK with its
+// retries, reconnections and automatic continuation switched off, because package
+// [llmcall/retry] makes the attempts.
+//
+// Importing the package registers the provider "gemini" with [provider.Open];
+// [New] makes a model directly:
+//
+//	model, err := gemini.New("gemini-3.5-flash-lite", gemini.Options{})
+//
+// The adapter supports text, system prompts, structured output, functions and
+// their results, images, thoughts and their signatures, usage with cached tokens
+// and thoughts, and streaming. Other fields of the API go into
+// [llm.Request.Extra].
 //
 // Sources, as of November 2026: https://ai.google.dev/api/generate-content for
 // the fields, the finish reasons and the limit of 5 stop sequences;
@@ -34,12 +41,12 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// The environment variables that the zero [Options] read. No other is used: not
-// GOOGLE_API_KEY, which the SDK's own client would prefer, nor
-// GOOGLE_GENAI_USE_VERTEXAI, GOOGLE_GENAI_USE_ENTERPRISE and GOOGLE_CLOUD_….
-// (A proxy is found as net/http finds it, see [http.ProxyFromEnvironment].) The
-// SDK looks at its variables nevertheless, and if both keys are set it logs, by
-// package log, that it uses GOOGLE_API_KEY: here it does not.
+// The environment variables that supply [Options.APIKey] and [Options.BaseURL].
+// The adapter uses no others: not GOOGLE_API_KEY, which the SDK's own client would
+// prefer, nor GOOGLE_GENAI_USE_VERTEXAI, GOOGLE_GENAI_USE_ENTERPRISE and
+// GOOGLE_CLOUD_…. Proxies are those of [http.ProxyFromEnvironment]. If both keys
+// are set, the SDK logs, by package log, that it uses GOOGLE_API_KEY; here it does
+// not.
 const (
 	KeyVariable     = "GEMINI_API_KEY"
 	BaseURLVariable = "GOOGLE_GEMINI_BASE_URL"
@@ -48,41 +55,41 @@ const (
 // DefaultBaseURL is the address of the Gemini API.
 const DefaultBaseURL = "https://generativelanguage.googleapis.com"
 
-// DefaultModel is the model to use when none is named: the newest stable
+// DefaultModel is the model to use if the user names none: the newest stable
 // Flash-Lite, "our fastest, most cost-effective 3.5 model for
 // high-throughput execution"
 // (https://ai.google.dev/gemini-api/docs/models, November 2026).
 const DefaultModel = "gemini-3.5-flash-lite"
 
-// placeholder is sent as the key to a server on this machine that needs none:
-// without one the SDK would send the key of the environment.
+// placeholder is the key sent to a server on this machine that needs none:
+// without a key the SDK would send the one in the environment.
 const placeholder = "none"
 
-// apiVersion is part of the address. v1 lacks half of what is used here.
+// apiVersion is part of the address. v1 lacks half of the fields used here.
 const apiVersion = "v1beta"
 
 // Options says how to reach the server. The zero value is the Gemini API, with
 // the key in the environment.
 type Options struct {
-	// APIKey is sent in the header x-goog-api-key to the host of the base URL and
-	// to no other; it is never part of an address. Default: $GEMINI_API_KEY. It may be
-	// missing only if the base URL is on a loopback address.
+	// APIKey is sent in the header x-goog-api-key, to the host of the base URL only,
+	// and never as a part of an address. Default: $GEMINI_API_KEY. It may be missing
+	// only if the base URL is on a loopback address.
 	APIKey string
-	// BaseURL is the address that "/v1beta/models/…" is added to: http or https,
+	// BaseURL is the address to which "/v1beta/models/…" is appended: http or https,
 	// without user, query and fragment. Default: $GOOGLE_GEMINI_BASE_URL, else
-	// DefaultBaseURL.
+	// [DefaultBaseURL].
 	BaseURL string
-	// HTTPClient sends the requests; see [provider.Options]. (The SDK sends the
-	// deadline of the context to the server, in x-server-timeout.)
+	// HTTPClient sends the requests; see [provider.Options.HTTPClient]. The SDK sends
+	// the context's deadline to the server, in x-server-timeout.
 	HTTPClient *http.Client
 	// Name is the model's full name, "provider/model", for logs and errors.
 	// Default: "gemini/" and the model.
 	Name string
-	// Endpoint names what the model's calls share with others; see
-	// [provider.Options].
+	// Endpoint is a name under which calls share a circuit breaker, a pacer and a
+	// retry budget; see [provider.Options.Endpoint].
 	Endpoint string
-	// AllowPlainHTTP permits sending the key over plain http to a host on the
-	// internet; see [provider.Options].
+	// AllowPlainHTTP allows the key to be sent over plain http to a host on the
+	// internet; see [provider.Options.AllowPlainHTTP].
 	AllowPlainHTTP bool
 }
 
@@ -94,8 +101,8 @@ type Model struct {
 	refused  *refused
 }
 
-// refused is what the server said that it does not support. It is remembered, so
-// that the next request is sent in another form.
+// refused remembers what the server said it does not support, so that the next
+// request takes another form.
 type refused struct {
 	json          atomic.Bool // answers in JSON
 	jsonWithTools atomic.Bool // answers in JSON together with tools
@@ -106,9 +113,9 @@ var (
 	_ endpoint.Keyed = (*Model)(nil)
 )
 
-// New makes a [Model] of the model that the server calls by this name
+// New returns a [Model] for the model that the server knows as model
 // ("gemini-3.5-flash-lite", "models/…" or "tunedModels/…"). It makes no request.
-// An error names the field of Options, or the environment variable, that is
+// The error names the field of [Options], or the environment variable, that is
 // missing or invalid.
 func New(model string, opts Options) (*Model, error) {
 	served, key, err := wire.New(wire.Config{
@@ -122,19 +129,19 @@ func New(model string, opts Options) (*Model, error) {
 	if strings.ContainsAny(model, `?&#%\`) || strings.Contains(model, "..") {
 		return nil, fmt.Errorf("gemini: model %q: must be a name that can be part of an address, such as %s", model, DefaultModel)
 	}
-	client, err := genai.NewClient(context.Background(), &genai.ClientConfig{ // the context is for credentials of Vertex AI
+	client, err := genai.NewClient(context.Background(), &genai.ClientConfig{ // the context is for Vertex AI's credentials only
 		APIKey: cmp.Or(key, placeholder), Backend: genai.BackendGeminiAPI, HTTPClient: courier(wire.Client(opts.HTTPClient)),
 		HTTPOptions: genai.HTTPOptions{BaseURL: served.Base.String(), APIVersion: apiVersion},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("gemini: %s", served.Hide(err.Error())) // not wrapped: the SDK prints its configuration, the key in it
+		return nil, fmt.Errorf("gemini: %s", served.Hide(err.Error())) // not wrapped: the SDK's error prints its configuration with the key
 	}
 	return &Model{endpoint: served, models: client.Models, old: beforeGemini3(model), refused: &refused{}}, nil
 }
 
 // beforeGemini3 reports whether a model is of a generation that does not support
 // answers in JSON together with functions, and needs no thought signatures. A
-// name without a number ("gemini-flash-latest") is that of a new model.
+// name without a number ("gemini-flash-latest") counts as new.
 func beforeGemini3(model string) bool {
 	name := strings.TrimPrefix(model, "models/")
 	return strings.HasPrefix(name, "gemini-1") || strings.HasPrefix(name, "gemini-2") || strings.HasPrefix(name, "gemma-")
@@ -143,43 +150,43 @@ func beforeGemini3(model string) bool {
 // Name returns "provider/model".
 func (m *Model) Name() string { return m.endpoint.Name }
 
-// EndpointKey says which calls share a circuit breaker, a pacer and a retry
-// budget with this model's; see [provider.Options].
+// EndpointKey returns the key under which the model's calls share a circuit
+// breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
 // Complete sends the request once. Invalid UTF-8 in its texts is replaced by
 // U+FFFD, as encoding/json does.
 //
-// System messages are sent together as the system instruction. Consecutive turns
-// of the same role are sent as one; tool results have the user's role. The result
-// of a failed tool is sent under the name "error". An image with a URL is fetched
-// by Google, which accepts public and signed https addresses (not with Gemini
-// 2.0).
+// System messages are sent together as the system instruction. Consecutive
+// messages of the same role are sent as one turn; tool results have the user's
+// role. The result of a failed tool is sent under the name "error". An image with
+// a URL is fetched by Google, which accepts public and signed https addresses
+// (not with Gemini 2.0).
 //
-// A Schema is sent unchanged as responseJsonSchema: Gemini supports a part of
-// JSON Schema and ignores the rest. Models before Gemini 3 accept no schema
-// together with tools, and some models none at all: for these the schema is part
-// of the system instruction, and the model may violate it. This is known by the
-// model's name, or from an answer of the server that refused it: that call fails,
-// later ones ask the other way.
+// A Schema is sent unchanged as responseJsonSchema. Gemini supports a part of JSON
+// Schema and ignores the rest. Models before Gemini 3 accept no schema together
+// with tools, and some models none at all. For these the schema becomes a part of
+// the system instruction, and the model may violate it. The adapter knows such a
+// model by its name, or from the server's refusal: that call fails, and later
+// ones use the instruction.
 //
-// An answer has [llm.Reasoning] for whatever is neither text nor a function call:
-// thoughts (if Extra asks for them), the signature of a text, code that was run,
-// an image that was made. It is sent back to Gemini unchanged, and so are the
-// signatures of calls; for calls made by another provider's model, Gemini 3 is
-// told not to look for one. A call without an ID, as made by models before
-// Gemini 3, gets one here, and is sent back without it.
+// Whatever is neither text nor a function call is an [llm.Reasoning] in the
+// answer: thoughts (if Extra asks for them), the signature of a text, code that
+// was run, an image that was generated. It is sent back to Gemini unchanged, as
+// are the signatures of calls. For calls made by another provider's model, Gemini
+// 3 is told not to expect one. A call without an ID, as models before Gemini 3
+// make, gets one here, and is sent back without it.
 //
-// Extra must not hold model, contents or stream. The fields of its
+// Extra must not contain model, contents or stream. The fields of its
 // generationConfig are merged with those set here:
 // {"generationConfig": {"thinkingConfig": {"thinkingLevel": "low"}}}.
 //
 // Every error is a [*failure.Error]. If the server responded, it wraps the SDK's
-// genai.APIError, without the key. If the answer was withheld, or the prompt was
-// blocked, it is of kind ContentFiltered, and its Code is Gemini's reason. A
-// malformed function call is an error of kind Transient. An answer that was cut
-// off at the token limit is a Response. If ctx ended before the answer was
-// complete, the error wraps ctx.Err().
+// [genai.APIError], without the key. If the answer was withheld, or the prompt was
+// blocked, the kind is [failure.ContentFiltered] and the Code is Gemini's reason.
+// A malformed function call is [failure.Transient]. If ctx ended before the answer
+// was complete, the error wraps ctx.Err(). An answer that was cut off at the token
+// limit is a response with [llm.FinishLength].
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	d, err := m.send(ctx, req, false)
 	if err != nil {
@@ -188,7 +195,7 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	return whole(&d.Exchange)
 }
 
-// whole reads an answer that came in one piece.
+// whole reads an answer that arrived in one piece.
 func whole(x *wire.Exchange) (*llm.Response, error) {
 	chunks, err := wholeChunks(x)
 	if err != nil {
@@ -201,8 +208,7 @@ func whole(x *wire.Exchange) (*llm.Response, error) {
 	return answer.Response(), nil
 }
 
-// wholeChunks reads an answer that came in one piece, as the stream of one event
-// that it is.
+// wholeChunks reads an answer that arrived in one piece, as a stream of one event.
 func wholeChunks(x *wire.Exchange) ([]llm.Chunk, error) {
 	r := reader{x: x}
 	chunks, err := r.read(x.Body)
@@ -215,10 +221,10 @@ func wholeChunks(x *wire.Exchange) ([]llm.Chunk, error) {
 	return append(chunks, r.end()...), nil
 }
 
-// Stream sends the request once, and yields the answer as it arrives; see
-// [Model.Complete]. A stream without a finish reason ends without a Finish. An
-// error within a stream is classified by its own code. The connection is closed
-// when the loop is left.
+// Stream sends the request once and yields the answer as it arrives. Requests and
+// errors are those of [Model.Complete]. A stream that ends without a finish reason
+// yields no [llm.Chunk.Finish]. An error within a stream is classified by its own
+// code. Leaving the loop closes the connection.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		d, err := m.send(ctx, req, true)

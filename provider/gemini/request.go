@@ -18,21 +18,21 @@ import (
 	"llmcall/picture"
 )
 
-// maxStop is how many stop sequences the API takes.
+// maxStop is how many stop sequences the API accepts.
 const maxStop = 5
 
-// requestBody is what is sent.
+// requestBody is the body of a request.
 type requestBody struct {
 	fields   map[string]any
 	asksJSON bool // by responseMimeType
 	tools    bool // it has tools
 }
 
-// content is a turn. The SDK's own types leave out a text that is empty, which a
-// signature may need, and would make a map of the arguments of a call.
+// content is a turn. The SDK's types would leave out an empty text, which a
+// signature may need, and convert the arguments of a call to a map.
 type content struct {
 	Role  string `json:"role,omitempty"`
-	Parts []any  `json:"parts"` // part, or a part as it came
+	Parts []any  `json:"parts"` // each a part, or the JSON of one
 }
 
 type part struct {
@@ -41,7 +41,7 @@ type part struct {
 	FileData         *fileData               `json:"fileData,omitempty"`
 	FunctionCall     *functionCall           `json:"functionCall,omitempty"`
 	FunctionResponse *genai.FunctionResponse `json:"functionResponse,omitempty"`
-	ThoughtSignature string                  `json:"thoughtSignature,omitempty"` // in the API's base64, as it came
+	ThoughtSignature string                  `json:"thoughtSignature,omitempty"` // base64, unchanged
 }
 
 type fileData struct {
@@ -60,12 +60,13 @@ const (
 	roleModel = "model"
 )
 
-// noSignature replaces the signature of a call that no Gemini model made. Gemini 3 refuses the first call of a turn without any
+// noSignature is sent instead of the signature of a call that another provider's model
+// made: Gemini 3 refuses a turn whose first call has none
 // (https://ai.google.dev/gemini-api/docs/thought-signatures, "FAQs").
 const noSignature = "skip_thought_signature_validator"
 
-// body puts a request into the API's words. An error names the field that it
-// can't express.
+// body converts a request to the API's form. The error names the field that the
+// API can't express.
 func (m *Model) body(req *llm.Request) (*requestBody, error) {
 	if req == nil || len(req.Messages) == 0 {
 		return nil, errors.New("messages: must have at least one message")
@@ -122,8 +123,7 @@ func (m *Model) body(req *llm.Request) (*requestBody, error) {
 	return b, nil
 }
 
-// takesJSON reports whether to ask for JSON in the API's own way, as far as is
-// known.
+// takesJSON reports whether the model accepts a schema, as far as is known.
 func (m *Model) takesJSON(tools bool) bool {
 	if m.refused.json.Load() {
 		return false
@@ -131,10 +131,11 @@ func (m *Model) takesJSON(tools bool) bool {
 	return !tools || !m.old && !m.refused.jsonWithTools.Load()
 }
 
-// instruction asks for an answer that fits a schema, where the API can't.
+// instruction asks for an answer that fits a schema, for a model that does not
+// accept one.
 func instruction(schema json.RawMessage) string {
 	var compact bytes.Buffer
-	_ = json.Compact(&compact, schema) // isObject has looked
+	_ = json.Compact(&compact, schema) // can't fail: isObject has parsed it
 	return "Answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n" + compact.String()
 }
 
@@ -207,12 +208,12 @@ func functionTool(tools []llm.Tool) (*genai.Tool, error) {
 	return &genai.Tool{FunctionDeclarations: declared}, nil
 }
 
-// conversation is what the messages become.
+// conversation is the API's form of the messages.
 type conversation struct {
 	old    bool // the model is of a generation before Gemini 3
 	system []any
 	turns  []content
-	names  map[string]string // of the functions that were called, by the ID of the call
+	names  map[string]string // of the called functions, by the ID of the call
 }
 
 func (c *conversation) add(message llm.Message) error {
@@ -239,7 +240,7 @@ func (c *conversation) add(message llm.Message) error {
 	return fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
 }
 
-// turn adds a message whose parts become a part each.
+// turn adds a message, each of whose parts becomes one part.
 func (c *conversation) turn(role string, message llm.Message, convert func(llm.Part) (any, error)) error {
 	var parts []any
 	for i, p := range message.Parts {
@@ -253,7 +254,7 @@ func (c *conversation) turn(role string, message llm.Message, convert func(llm.P
 	return nil
 }
 
-// append adds parts to the last turn, if it is of the role, else as a new one.
+// append adds parts to the last turn if that has the same role, else as a new turn.
 func (c *conversation) append(role string, parts []any) {
 	if len(parts) == 0 {
 		parts = []any{textPart("")} // a turn must have parts
@@ -280,8 +281,8 @@ func userPart(p llm.Part) (any, error) {
 	return nil, fmt.Errorf("must be text or an image, got %T", p)
 }
 
-// pictureAt is a picture that Google fetches, or has: one of the Files API, or of
-// Cloud Storage.
+// pictureAt returns a picture that Google fetches, or already has in its Files API
+// or in Cloud Storage.
 func pictureAt(image llm.Image) (any, error) {
 	if image.URL == "" {
 		return nil, errors.New("an image needs data or a url")
@@ -291,7 +292,7 @@ func pictureAt(image llm.Image) (any, error) {
 		return nil, errors.New("url: must be an http, https or gs address; put a picture that you have into data")
 	}
 	mediaType := image.MediaType
-	if mediaType == "" { // left out, it is what Google finds there
+	if mediaType == "" { // if it stays empty, Google determines it
 		mediaType = mediaTypes[strings.ToLower(path.Ext(address.Path))]
 	}
 	return part{FileData: &fileData{image.URL, mediaType}}, nil
@@ -301,7 +302,7 @@ var mediaTypes = map[string]string{
 	".png": picture.PNG, ".jpg": picture.JPEG, ".jpeg": picture.JPEG, ".webp": picture.WebP, ".heic": "image/heic", ".heif": "image/heif",
 }
 
-// result names the function that was called: the API knows results by that.
+// result converts a tool result. The API assigns it by the function's name.
 func (c *conversation) result(p llm.Part) (any, error) {
 	result, ok := p.(llm.ToolResult)
 	if !ok {
@@ -320,8 +321,8 @@ func (c *conversation) result(p llm.Part) (any, error) {
 	}}, nil
 }
 
-// answer adds a message of the model's. Reasoning of another provider is left
-// out.
+// answer adds a message of the assistant, without the reasoning of other
+// providers.
 func (c *conversation) answer(message llm.Message) error {
 	var parts []any
 	firstCall, signed := -1, false
@@ -360,7 +361,7 @@ func (c *conversation) answer(message llm.Message) error {
 	return nil
 }
 
-// withReasoning adds a part as it came, or the signature of the text before it.
+// withReasoning adds a part unchanged, or a signature to the text before it.
 func withReasoning(parts []any, data json.RawMessage) []any {
 	signature, ok := signatureAlone(data)
 	if !ok {
@@ -376,8 +377,9 @@ func withReasoning(parts []any, data json.RawMessage) []any {
 	return append(parts, part{Text: new(""), ThoughtSignature: signature})
 }
 
-// arguments are what a model wrote. The API takes an object alone; what another
-// provider's model wrote may be no JSON, and is sent as a string then.
+// arguments returns the arguments of a call as an object, the only form that the
+// API accepts. Those of another provider's model may be anything, even invalid
+// JSON, and are then wrapped as a string.
 func arguments(written json.RawMessage) json.RawMessage {
 	if written = bytes.TrimSpace(written); len(written) == 0 || string(written) == "null" {
 		return nil
@@ -385,7 +387,7 @@ func arguments(written json.RawMessage) json.RawMessage {
 	if isObject(written) == nil {
 		return written
 	}
-	wrapped, _ := json.Marshal(map[string]string{"arguments": string(written)}) // a string can't fail
+	wrapped, _ := json.Marshal(map[string]string{"arguments": string(written)}) // can't fail for strings
 	return wrapped
 }
 

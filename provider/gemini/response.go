@@ -16,13 +16,13 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// providerName is what llm.Reasoning of this package's says it is of.
+// providerName is the Provider of this package's llm.Reasoning.
 const providerName = classify.Gemini
 
 var errNoCandidates = errors.New("the answer has no candidates")
 
-// generated is a GenerateContentResponse, or a piece of one: each event of a
-// stream is one of its own.
+// generated is a GenerateContentResponse, which is also the form of each event of
+// a stream.
 type generated struct {
 	Candidates []struct {
 		Content struct {
@@ -42,9 +42,9 @@ type generated struct {
 	Error         json.RawMessage `json:"error"`
 }
 
-// usage is what was used so far. The prompt's count has what was cached in it;
-// that of the candidates has not the thoughts, nor the prompt's the results of
-// tools that Google ran.
+// usage counts the tokens used so far. Cached tokens are included in Prompt, but
+// Candidates does not include Thoughts, and Prompt does not include ToolUse, the
+// results of tools that Google ran.
 type usage struct {
 	Prompt     int64 `json:"promptTokenCount"`
 	ToolUse    int64 `json:"toolUsePromptTokenCount"`
@@ -61,23 +61,23 @@ type received struct {
 	FunctionCall *functionCall `json:"functionCall"`
 }
 
-// reader makes chunks of what comes.
+// reader converts responses and events to chunks.
 type reader struct {
 	x        *wire.Exchange
-	answered bool // a candidate came
+	answered bool // there was a candidate
 	calls    int
 	finish   llm.Finish
 	usage    *llm.Usage
-	// signatures are those of the text that is coming. They are held back until
-	// that ends: between its pieces they would cut it in two.
+	// signatures are those of the current text. They are held back until it ends,
+	// because between its pieces they would split it.
 	signatures []llm.Chunk
 }
 
-// read takes a response, or the next event of a stream. Only the first candidate
-// counts, where Extra asks for several.
+// read reads a response, or the next event of a stream. If Extra asks for several
+// candidates, only the first is used.
 func (r *reader) read(data []byte) ([]llm.Chunk, error) {
 	var g generated
-	if !utf8.Valid(data) { // parts are kept as they came, and go back
+	if !utf8.Valid(data) { // some parts are kept as they are, and sent back
 		data = bytes.ToValidUTF8(data, []byte("\ufffd"))
 	}
 	if err := json.Unmarshal(data, &g); err != nil {
@@ -168,15 +168,15 @@ func (r *reader) text(p received) []llm.Chunk {
 	return []llm.Chunk{{Text: *p.Text}}
 }
 
-// textEnds returns the signatures that were held back.
+// textEnds returns the signatures that were held back, and forgets them.
 func (r *reader) textEnds() []llm.Chunk {
 	signatures := r.signatures
 	r.signatures = nil
 	return signatures
 }
 
-// end returns what is known only at the end: a finish reason may come with each
-// event.
+// end returns what is known only at the end: any event may have a finish reason,
+// and the last one counts.
 func (r *reader) end() []llm.Chunk {
 	chunks := r.textEnds()
 	if r.finish == llm.FinishStop && r.calls > 0 {
@@ -188,8 +188,8 @@ func (r *reader) end() []llm.Chunk {
 	return chunks
 }
 
-// stopped reads a finish reason. An unknown reason counts as missing: to treat
-// a truncated answer as complete would be the worse error.
+// stopped reads a finish reason. An unknown one counts as missing, because it is
+// worse to take a truncated answer for a complete one.
 func (r *reader) stopped(reason, message string) error {
 	switch reason {
 	case "STOP":
@@ -217,7 +217,7 @@ func orElse(text, other string) string {
 	return text
 }
 
-// errorWithin returns the error that a success holds, or nil.
+// errorWithin returns the error in a response with the status of a success, or nil.
 func errorWithin(x *wire.Exchange, data []byte) error {
 	failed := x.ErrorWithin(data)
 	if f, ok := failed.(*failure.Error); ok {
@@ -231,13 +231,13 @@ func errorWithin(x *wire.Exchange, data []byte) error {
 	return failed
 }
 
-// made is how the ID of a call begins that came without one.
+// made is the prefix of the IDs that madeID makes.
 const made = "gemini-call-"
 
-// madeID makes one that is the same for the same answer, and another for each.
+// madeID returns an ID for the nth call of an answer, which came without one.
 func madeID(responseID string, n int) string { return fmt.Sprintf("%s%s-%d", made, responseID, n) }
 
-// givenID is the ID of a call as the provider knows it.
+// givenID returns the ID that the provider gave a call; "" if madeID made it.
 func givenID(id string) string {
 	if strings.HasPrefix(id, made) {
 		return ""
@@ -245,21 +245,22 @@ func givenID(id string) string {
 	return id
 }
 
-// The signature of a text is kept in a Reasoning after it: ofText by
-// itself, ofNothing, where the text was empty, with that text. So a signature is
-// sent back in a part like the one in which it came.
+// The signature of a text is kept in a Reasoning after it, in one of two forms, so
+// that it is sent back in a part like the one in which it came.
 
+// ofText is the form for a text that is not empty.
 func ofText(signature string) json.RawMessage {
-	raw, _ := json.Marshal(map[string]string{"thoughtSignature": signature}) // strings can't fail
+	raw, _ := json.Marshal(map[string]string{"thoughtSignature": signature}) // can't fail for strings
 	return raw
 }
 
+// ofNothing is the form for an empty text, which it includes.
 func ofNothing(signature string) json.RawMessage {
-	raw, _ := json.Marshal(map[string]string{"text": "", "thoughtSignature": signature}) // strings can't fail
+	raw, _ := json.Marshal(map[string]string{"text": "", "thoughtSignature": signature}) // can't fail for strings
 	return raw
 }
 
-// signatureAlone returns what ofText was given.
+// signatureAlone returns the signature that ofText was given.
 func signatureAlone(data json.RawMessage) (string, bool) {
 	var fields map[string]json.RawMessage
 	var signature string
@@ -269,7 +270,7 @@ func signatureAlone(data json.RawMessage) (string, bool) {
 	return signature, true
 }
 
-// isNothing reports whether a part is null, or has no field.
+// isNothing reports whether a part is null or has no fields.
 func isNothing(data json.RawMessage) bool {
 	var fields map[string]json.RawMessage
 	return json.Unmarshal(data, &fields) == nil && len(fields) == 0

@@ -12,10 +12,10 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// relay yields what comes in a response's body. An error is the last.
+// relay yields the chunks in a response's body, and ends after an error.
 func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		if ctx.Err() != nil { // it ended between the header and here
+		if ctx.Err() != nil { // it ended after the header arrived
 			yield(llm.Chunk{}, d.Broken(ctx, ctx.Err()))
 			return
 		}
@@ -30,7 +30,7 @@ func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 		for e, err := range events(body) {
 			var chunks []llm.Chunk
 			switch {
-			case ctx.Err() != nil || err != nil: // what was read before would still come
+			case ctx.Err() != nil || err != nil: // the reader may have more events in its buffer
 				err = d.Broken(ctx, err)
 			case e.stray:
 				err = errorWithin(&d.Exchange, e.data)
@@ -50,16 +50,16 @@ func (d *delivery) relay(ctx context.Context) iter.Seq2[llm.Chunk, error] {
 	}
 }
 
-// event is one of a stream's.
+// event is an event of a stream.
 type event struct {
 	data []byte
-	// stray says that data is not an event, but what was found instead of one: an
-	// error often arrives like this, as JSON over several lines.
+	// stray says that data is not an event, but text found instead of one: an error
+	// often arrives like this, as JSON over several lines.
 	stray bool
 }
 
-// readWhole reads an answer that came in one piece though a stream was asked
-// for.
+// readWhole reads an answer that arrived in one piece although a stream was
+// requested.
 func (d *delivery) readWhole(ctx context.Context, body io.Reader) ([]llm.Chunk, error) {
 	var err error
 	if d.Body, err = io.ReadAll(body); err != nil {
@@ -68,13 +68,13 @@ func (d *delivery) readWhole(ctx context.Context, body io.Reader) ([]llm.Chunk, 
 	return wholeChunks(&d.Exchange)
 }
 
-// events reads the events of a body
-// (https://html.spec.whatwg.org/multipage/server-sent-events.html), except that
-// a carriage return alone does not end a line, that the last event needs no empty
-// line after it, and that what is not a field is not dropped. Fields other than
-// data are not used; an event without data is skipped, and so is "[DONE]", which
-// some servers add. An error is that of reading the body, and ends the events. The
-// data of an event is valid until the next.
+// events reads server-sent events
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html), with three
+// differences: a carriage return alone does not end a line, the last event needs
+// no empty line after it, and text that is not a field is not dropped. Fields
+// other than data are ignored. An event without data is skipped, as is "[DONE]",
+// which some servers add. An error of reading the body ends the events. The data
+// of an event is valid until the next one.
 func events(body io.Reader) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
 		lines := bufio.NewReader(body)
@@ -113,9 +113,9 @@ func events(body io.Reader) iter.Seq2[event, error] {
 	}
 }
 
-// readLine reads a line, whose end it takes off. It is valid until the next, and
-// copied to long only where the reader's buffer does not hold it. (A
-// bufio.Scanner would search a long line again with each piece that arrives.)
+// readLine reads a line without its end. The line is valid until the next one, and
+// is copied to long only if it does not fit the reader's buffer. (A bufio.Scanner
+// would search a long line again for each piece that arrives.)
 func readLine(r *bufio.Reader, long *bytes.Buffer) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {
