@@ -15,17 +15,18 @@ import (
 )
 
 // Classify converts an error of OpenAI's SDK to a [*failure.Error], as the adapter
-// does, for a program that calls the SDK itself, for example in an [llm.Func]: its
-// kind decides about retries, fallbacks and the circuit breaker, and a Retry-After
-// is obeyed. Switch the SDK's own retries off by option.WithMaxRetries(0).
+// does. It is for a program that calls the SDK itself, for example in an
+// [llm.Func]: the error's kind decides about retries, fallbacks and the circuit
+// breaker, and a Retry-After is obeyed. Switch off the SDK's own retries with
+// option.WithMaxRetries(0).
 //
-// It converts the SDK's *openai.Error, whatever server the SDK was pointed at, its
-// *ssestream.StreamError, and network failures. The result wraps the SDK's error,
-// from which the key, the prompt and cookies are removed; its Provider is
-// "openai", or the host of another server. nil stays nil, and any other error is
-// returned unchanged: one of a context, one that is classified, and the
-// json.UnmarshalTypeError that the SDK returns if the server's errors do not have
-// OpenAI's form ({"error": "text"}).
+// Classify converts network failures and, from any server, the SDK's
+// *openai.Error and [*ssestream.StreamError]. The result wraps the SDK's error,
+// without the key, the prompt and cookies; its Provider is "openai", or the host
+// of another server. Classify returns nil for nil, and any other error unchanged:
+// a context's, one that is already classified, and the
+// [*json.UnmarshalTypeError] that the SDK returns if the server's errors do not
+// have OpenAI's form ({"error": "text"}).
 func Classify(err error) error {
 	if broken, ok := errors.AsType[*ssestream.StreamError](err); ok && broken != nil {
 		return streamError(broken)
@@ -39,13 +40,13 @@ func Classify(err error) error {
 	x := foreign.Response(api.Request, api.Response, bodyOf(api))
 	clean := &sdk.Error{StatusCode: api.StatusCode}
 	if raw := x.Endpoint.Hide(api.RawJSON()); raw != "" {
-		_ = clean.UnmarshalJSON([]byte(raw)) // the SDK did, so it can
+		_ = clean.UnmarshalJSON([]byte(raw)) // can't fail: the SDK has parsed it
 	}
 	return x.Refused(apiError(x, clean))
 }
 
-// bodyOf returns the body of an error's response. The SDK has read it, and keeps
-// of it what it reads as an error; where that is nothing, it is read again.
+// bodyOf returns the body of an error's response. The SDK keeps the part that it
+// parsed as an error; if there is none, the body is read again.
 func bodyOf(api *sdk.Error) []byte {
 	if raw := api.RawJSON(); raw != "" && raw != "null" {
 		return []byte(`{"error":` + raw + `}`)
@@ -58,8 +59,8 @@ func bodyOf(api *sdk.Error) []byte {
 	return body
 }
 
-// streamError makes an error of an event of a stream, of which the SDK keeps
-// neither request nor response.
+// streamError returns the error in an event of a stream. The SDK keeps neither its
+// request nor its response.
 func streamError(broken *ssestream.StreamError) error {
 	x := wire.Foreign{Protocol: classify.OpenAI}.Response(nil, &http.Response{StatusCode: http.StatusOK}, nil)
 	err := errorEvent(x, broken.Event)

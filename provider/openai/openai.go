@@ -1,23 +1,29 @@
-// Package openai is the adapter for OpenAI, and for any server that speaks its
-// protocol. It uses the official SDK with its retries switched off, because
-// package retry makes them. Importing it registers the [Servers] with package
-// provider.
+// Package openai is the adapter for OpenAI and for any server that speaks its
+// protocol.
 //
-// [New] makes a model of the chat completions API, which all servers have;
-// [NewResponses] one of OpenAI's newer Responses API, which keeps the model's
-// reasoning between the turns of a conversation with tools. Both support text,
-// images, tools, JSON Schemas and streaming.
+// A [Server] is a service, or a program that serves models, with what differs
+// between them: address, key, and how a request is written. A [Model] is one model
+// of one server by the chat completions API, which all servers have; a
+// [Responses] is one by OpenAI's newer Responses API, which keeps the model's
+// reasoning between the turns of a conversation with tools. Both are an
+// [llm.Streamer] that sends each request once, by OpenAI's SDK, and returns every
+// failure as a [*failure.Error]. The SDK's own retries are switched off, because
+// package [llmcall/retry] makes them.
 //
-// The zero [Options] read OPENAI_API_KEY and OPENAI_BASE_URL from the
-// environment; with Options.Server, the variables of that server, and for Azure
-// OpenAI also OPENAI_API_VERSION. No other variable is read: not OPENAI_ORG_ID,
+// Importing the package registers a provider for each of the [Servers] with
+// [provider.Open]; [New] and [NewResponses] make a model directly:
+//
+//	model, err := openai.New("gpt-6-luna", openai.Options{})
+//
+// The adapter supports text, images, tools, JSON Schemas and streaming. It reads
+// the key and the address from the environment variables of the server, and for
+// Azure OpenAI also OPENAI_API_VERSION. It reads no others: not OPENAI_ORG_ID,
 // OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY or OPENAI_CUSTOM_HEADERS, which the SDK's
-// own client would use. (A proxy is found as net/http finds it, see
-// [http.ProxyFromEnvironment].)
+// own client would use. Proxies are those of [http.ProxyFromEnvironment].
 //
 // Sources: https://developers.openai.com/api/reference/resources/chat,
-// https://developers.openai.com/api/reference/resources/responses; for the
-// other servers see the table in servers.go.
+// https://developers.openai.com/api/reference/resources/responses; for the other
+// servers see the table in servers.go.
 package openai
 
 import (
@@ -39,66 +45,70 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// The environment variables that the zero Options read.
+// The environment variables that supply [Options.APIKey] and [Options.BaseURL] for
+// OpenAI. Other servers have their own: [Server.KeyVariable],
+// [Server.BaseURLVariable].
 const (
 	KeyVariable     = "OPENAI_API_KEY"
 	BaseURLVariable = "OPENAI_BASE_URL"
 )
 
-// DefaultBaseURL is the address of OpenAI.
+// DefaultBaseURL is the address of OpenAI's API.
 const DefaultBaseURL = "https://api.openai.com/v1"
 
-// DefaultModel is the OpenAI model to use when none is named: the small one that
-// OpenAI recommends for high volumes, and as the successor of gpt-4o-mini, which
-// shuts down on 2027-01-14
+// DefaultModel is the OpenAI model to use if the user names none: the small one,
+// which OpenAI recommends for high volumes and as the successor of gpt-4o-mini,
+// which shuts down on 2027-01-14
 // (https://developers.openai.com/api/docs/deprecations).
 const DefaultModel = "gpt-6-luna"
 
-// placeholder is sent as the key to a server that needs none: some require the
+// placeholder is the key sent to a server that needs none: some require the
 // header.
 const placeholder = "none"
 
-// Options says how to reach the server. The zero value is OpenAI, with the key
-// in the environment.
+// Options says how to reach the server. The zero value is OpenAI's API, with the
+// key in the environment.
 type Options struct {
-	// Server is the kind of server, by its name in [Servers]. It sets the defaults
-	// of the other fields, and how requests are written. Default: OpenAI.
+	// Server is the name of one of the [Servers]. It decides the defaults of the
+	// other fields and how requests are written. Default: "openai".
 	Server string
-	// APIKey is sent to the host of the base URL and to no other: to Azure in the
-	// header api-key, to all others as a bearer token. Default: the server's
-	// environment variable, OPENAI_API_KEY for OpenAI. It may be missing only if
-	// the base URL is on a loopback address, or if [Server.KeyOptional] is set.
+	// APIKey is sent to the host of the base URL only: to Azure in the header
+	// api-key, to all others as a bearer token. Default: the variable
+	// [Server.KeyVariable] of the environment, $OPENAI_API_KEY for OpenAI. It may be
+	// missing only if the base URL is on a loopback address, or if
+	// [Server.KeyOptional] is set.
 	APIKey string
-	// BaseURL is the address that "/chat/completions" or "/responses" is added to:
-	// http or https, without user, query and fragment. Default: the server's
-	// environment variable, OPENAI_BASE_URL for OpenAI, else the server's own
-	// address. For Azure, the address of the resource is enough; see APIVersion.
+	// BaseURL is the address to which "/chat/completions" or "/responses" is
+	// appended: http or https, without user, query and fragment. Default: the
+	// variable [Server.BaseURLVariable] of the environment, $OPENAI_BASE_URL for
+	// OpenAI, else [Server.BaseURL]. For Azure, the address of the resource is
+	// enough; see APIVersion.
 	BaseURL string
-	// APIVersion is for Azure: "2024-10-21" is sent as the query api-version, and
-	// selects the API of that date, which has the deployment in its path. Default:
-	// $OPENAI_API_VERSION; if that is empty too, the v1 API is used. It must be
-	// empty for other servers.
+	// APIVersion is for Azure: a date such as "2024-10-21" selects the API of that
+	// date, which has the deployment in its path, and is sent as the query
+	// api-version. Default: $OPENAI_API_VERSION, else the v1 API. It must be empty
+	// for other servers.
 	APIVersion string
-	// HTTPClient sends the requests; see [provider.Options].
+	// HTTPClient sends the requests; see [provider.Options.HTTPClient].
 	HTTPClient *http.Client
 	// Name is the model's full name, "provider/model", for logs and errors.
-	// Default: the server's name (for NewResponses, with "-responses" added) and
+	// Default: the server's name (for [NewResponses], followed by "-responses") and
 	// the model.
 	Name string
-	// Endpoint names what the model's calls share with others; see
-	// [provider.Options].
+	// Endpoint is a name under which calls share a circuit breaker, a pacer and a
+	// retry budget; see [provider.Options.Endpoint].
 	Endpoint string
-	// AllowPlainHTTP permits sending the key over plain http to a host on the
-	// internet; see [provider.Options].
+	// AllowPlainHTTP allows the key to be sent over plain http to a host on the
+	// internet; see [provider.Options.AllowPlainHTTP].
 	AllowPlainHTTP bool
-	// Schema is how an answer of a given shape is requested. Default:
+	// Schema says how to request an answer that fits a schema. Default:
 	// [Server.Schema]. If the server or the model refuses it, with an error that
-	// names it, this is remembered for the life of the [Model], and later requests
-	// have the schema in their prompt.
+	// names it, the model remembers that, and later requests have the schema in
+	// their prompt.
 	Schema SchemaMode
 }
 
-// connection is what the two APIs share: one model of one server.
+// connection is what Model and Responses share: one model of one server.
 type connection struct {
 	endpoint *wire.Endpoint
 	server   Server
@@ -153,12 +163,13 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 // Name returns "provider/model".
 func (c *connection) Name() string { return c.endpoint.Name }
 
-// EndpointKey says which calls share a circuit breaker, a pacer and a retry
-// budget with this model's; see [provider.Options].
+// EndpointKey returns the key under which the model's calls share a circuit
+// breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (c *connection) EndpointKey() endpoint.Key { return c.endpoint.Key() }
 
 // failed returns the error of an exchange that was not a success, or nil. asked
-// is what the request asked for and the server may lack; err is the SDK's error.
+// has the features in the request that the server may lack; err is the SDK's
+// error.
 func (c *connection) failed(ctx context.Context, x *wire.Exchange, asked feature, err error) error {
 	switch {
 	case !x.Sent:
@@ -170,13 +181,13 @@ func (c *connection) failed(ctx context.Context, x *wire.Exchange, asked feature
 	}
 	refused := x.Refused(apiError(x, err))
 	if f, ok := errors.AsType[*failure.Error](refused); ok && c.learn(f, asked) {
-		f.Kind, f.Adapted, f.NoRetry = failure.Transient, true, false // the next request is a different one
+		f.Kind, f.Adapted, f.NoRetry = failure.Transient, true, false // the next request will be a different one
 	}
 	return refused
 }
 
-// Model is one model of one server, by the chat completions API. It is safe for
-// concurrent use.
+// Model is one model of one server, called by the chat completions API. It is safe
+// for concurrent use.
 type Model struct {
 	*connection
 	completions sdk.ChatCompletionService
@@ -187,15 +198,15 @@ var (
 	_ endpoint.Keyed = (*Model)(nil)
 )
 
-// New makes a [Model] of the model that the server calls by this name
-// ("gpt-6-luna"). It makes no request. An error names the field of Options, or
+// New returns a [Model] for the model that the server knows as model
+// ("gpt-6-luna"). It makes no request. The error names the field of [Options], or
 // the environment variable, that is missing or invalid.
 func New(model string, opts Options) (*Model, error) {
 	c, err := connect(model, opts, false)
 	if err != nil {
 		return nil, err
 	}
-	// The service alone, without the SDK's Client, reads no environment.
+	// Unlike the SDK's Client, the service does not read the environment.
 	return &Model{c, sdk.NewChatCompletionService(c.options...)}, nil
 }
 
@@ -203,32 +214,30 @@ func New(model string, opts Options) (*Model, error) {
 // U+FFFD, as encoding/json does. MaxTokens is sent as max_completion_tokens to
 // OpenAI and Azure, whose newer models accept nothing else, and as max_tokens to
 // every other server: all of them support it, and some silently ignore the newer
-// name. Of several answers (Extra's n) the first is returned.
+// name. Of several answers (n in Extra) the first is returned.
 //
 // Every error is a [*failure.Error]. If the server responded, it wraps the SDK's
-// *openai.Error, from which the key, the prompt and cookies are removed; of the
-// response's body it has the first MiB.
-// An answer that the model refused to give, or that the provider withheld, is
-// an error of kind ContentFiltered. One that was cut off at the token limit is
-// a Response. If ctx ended before the answer was complete, the error wraps
-// ctx.Err(). If the server refuses what it lacks (see Options.Schema), the error
-// is of kind Transient the first time: the next attempt asks without it.
+// *openai.Error, without the key, the prompt and cookies, and with the first MiB
+// of the response's body. If the model refused to answer, or the provider withheld
+// the answer, the kind is [failure.ContentFiltered]. If ctx ended before the
+// answer was complete, the error wraps ctx.Err(). If the server refuses a feature
+// that it lacks (see [Options.Schema]), the kind is [failure.Transient] the first
+// time, because the next attempt does without it. An answer that was cut off at
+// the token limit is a response with [llm.FinishLength].
 //
 // The model's reasoning, if the server shows it (reasoning_content, reasoning,
-// reasoning_details), is a part of the answer as [llm.Reasoning], and is sent
-// back to that server only: DeepSeek refuses a conversation with tools that
-// leaves it out
+// reasoning_details), is an [llm.Reasoning] in the answer, and is sent back to
+// that server only. DeepSeek refuses a conversation with tools that leaves it out
 // (https://api-docs.deepseek.com/guides/thinking_mode#tool-calls).
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	return m.complete(ctx, req, m)
 }
 
-// Stream sends the request once, and yields the answer as it arrives. Requests
-// and errors are as described at [Model.Complete]. The finish reason ends an
-// answer: a stream without one was cut off, with or without "[DONE]". A stream
-// that has one and breaks before its end is an error, since what is missing
-// can't be known. A server that answers in one piece in spite of the request is
-// understood.
+// Stream sends the request once and yields the answer as it arrives. Requests and
+// errors are those of [Model.Complete]. The finish reason ends an answer: a stream
+// without one was cut off, with or without "[DONE]". A stream that breaks after
+// its finish reason is an error, because there is no way to know what is missing.
+// An answer that the server sends in one piece is accepted.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return m.stream(ctx, req, m)
 }
@@ -245,9 +254,9 @@ func (m *Model) whole(x *wire.Exchange) (*llm.Response, error) { return readComp
 
 func (m *Model) events(x *wire.Exchange) reader { return &completionStream{x: x} }
 
-// apiError returns the SDK's error of a response, without what it holds of the
-// request: the SDK's own has the key and the prompt, for DumpRequest. If the
-// body is not JSON, the SDK returned its parser's error, and a new one is made.
+// apiError returns the SDK's error without the key and the prompt, which the SDK
+// keeps in it for DumpRequest. If the body was not JSON, the SDK returned its
+// parser's error, and apiError makes one.
 func apiError(x *wire.Exchange, err error) error {
 	var api *sdk.Error
 	if !errors.As(err, &api) {

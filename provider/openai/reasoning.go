@@ -10,27 +10,28 @@ import (
 	"llmcall/llm"
 )
 
-// The fields in which servers show what a model thought: OpenRouter's list,
-// which it wants back as it was
-// (https://openrouter.ai/docs/use-cases/reasoning-tokens), DeepSeek's and
-// llama.cpp's text, and that of vLLM, Groq and Ollama. A server that sends
-// several says the same in all; the first is kept.
+// reasoningFields are the fields in which servers show a model's reasoning: the
+// list of OpenRouter, which expects it back unchanged
+// (https://openrouter.ai/docs/use-cases/reasoning-tokens), the text of DeepSeek
+// and llama.cpp, and the text of vLLM, Groq and Ollama. A server that sends
+// several says the same in all of them; the first is kept.
 var reasoningFields = []string{"reasoning_details", "reasoning_content", "reasoning"}
 
-// reasoning is what a model thought, as far as it has come.
+// reasoning is a model's reasoning, as far as it has arrived.
 type reasoning struct {
 	texts   map[string]*strings.Builder // by the name of the field
 	details []*detail
 }
 
-// detail is an item of reasoning_details: its texts come in pieces.
+// detail is an item of reasoning_details, whose texts arrive in pieces.
 type detail struct {
 	fields map[string]json.RawMessage
 	texts  map[string]*strings.Builder
 }
 
-// add takes the fields of a message, or of a piece of one, that are not
-// OpenAI's own. What is of no known form is left out: it could not go back.
+// add adds the fields of a message, or of a piece of one, that OpenAI does not
+// define. A value of an unknown form is left out, because it could not be sent
+// back.
 func (r *reasoning) add(fields map[string]respjson.Field) {
 	for _, name := range reasoningFields {
 		raw := []byte(fields[name].Raw())
@@ -47,8 +48,8 @@ func (r *reasoning) add(fields map[string]respjson.Field) {
 	}
 }
 
-// addText adds a JSON string to the text of that name, and reports whether it
-// was one.
+// addText adds a JSON string to the text of that name. It reports whether raw is a
+// JSON string.
 func addText(texts *map[string]*strings.Builder, name string, raw json.RawMessage) bool {
 	var text *string
 	if json.Unmarshal(raw, &text) != nil || text == nil {
@@ -64,7 +65,8 @@ func addText(texts *map[string]*strings.Builder, name string, raw json.RawMessag
 	return true
 }
 
-// addDetails adds to the last detail what is of the same place and type.
+// addDetails adds details; a piece with the index and type of the last detail
+// continues that.
 func (r *reasoning) addDetails(details []map[string]json.RawMessage) {
 	for _, fields := range details {
 		if len(fields) == 0 {
@@ -94,7 +96,7 @@ func (d *detail) has(name string, fields map[string]json.RawMessage) bool {
 	return bytes.Equal(d.fields[name], fields[name])
 }
 
-// MarshalJSON puts the detail together again.
+// MarshalJSON joins the pieces of the detail.
 func (d *detail) MarshalJSON() ([]byte, error) {
 	whole := map[string]any{}
 	for name, value := range d.fields {
@@ -106,9 +108,8 @@ func (d *detail) MarshalJSON() ([]byte, error) {
 	return json.Marshal(whole)
 }
 
-// part returns what is sent back to the server: one of the fields. An empty text
-// is sent back only together with tool calls: DeepSeek requires the field there,
-// even if it is empty.
+// part returns the field that is sent back to the server. An empty text is sent
+// back only together with tool calls, where DeepSeek requires the field.
 func (r *reasoning) part(provider string, calls bool) (llm.Reasoning, bool) {
 	data := map[string]any{}
 	for _, name := range reasoningFields {
@@ -127,8 +128,8 @@ func (r *reasoning) part(provider string, calls bool) (llm.Reasoning, bool) {
 	return llm.Reasoning{}, false
 }
 
-// reasoningBack returns the fields with which what a model thought goes back to
-// the server that it came from; nil if there is nothing.
+// reasoningBack returns the fields that send a model's reasoning back to the
+// server that it came from, or nil.
 func reasoningBack(message llm.Message, provider string) map[string]any {
 	var back map[string]any
 	for _, p := range message.Parts {
@@ -137,7 +138,7 @@ func reasoningBack(message llm.Message, provider string) map[string]any {
 			continue
 		}
 		var fields map[string]json.RawMessage
-		_ = json.Unmarshal(r.Data, &fields) // of the other API, or spoilt: it has none of the names
+		_ = json.Unmarshal(r.Data, &fields) // if it fails, fields has none of the names
 		for _, name := range reasoningFields {
 			if value, ok := fields[name]; ok {
 				if back == nil {

@@ -6,9 +6,9 @@ import (
 	"llmcall/provider"
 )
 
-// Each server is a provider by its name, and a server with the Responses API is
-// a second one, "openai-responses". That one has no default model: its key is the
-// first one's, whose default counts.
+// Each server is a provider, and a server with the Responses API is a second one,
+// with "-responses" added to its name. The second has no default model, because
+// both have the same key.
 func init() {
 	for _, s := range servers {
 		p := provider.Provider{

@@ -17,8 +17,8 @@ import (
 	"llmcall/picture"
 )
 
-// params converts a request to the SDK's types, and returns what it asks for
-// that the server may lack. An error names the field that the protocol can't
+// params converts a request to the SDK's types, and returns the features in it
+// that the server may lack. The error names the field that the protocol can't
 // express.
 func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewParams, feature, error) {
 	params := sdk.ChatCompletionNewParams{Model: m.endpoint.Model}
@@ -75,8 +75,8 @@ func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewPara
 	return params, asked, nil
 }
 
-// conversation returns the messages to send, the same for both APIs, and how
-// the schema is asked for, if there is one.
+// conversation returns the messages to send, the same for both APIs, and how to
+// ask for the schema if there is one.
 func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mode SchemaMode, asked feature, err error) {
 	if err := check(req); err != nil {
 		return nil, "", 0, err
@@ -98,7 +98,7 @@ func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mod
 	return instruct(messages, req.Schema.JSON), mode, asked, nil
 }
 
-// check returns an error for what no server accepts, by either API.
+// check returns an error for a request that no server accepts by either API.
 func check(req *llm.Request) error {
 	if req == nil || len(req.Messages) == 0 {
 		return errors.New("messages: must have at least one message")
@@ -117,16 +117,16 @@ func check(req *llm.Request) error {
 	return nil
 }
 
-// extra returns the fields that are added to a request's body: the caller's,
-// which go over those of the same name, and the wish for a stream. messages is
-// the API's name for the conversation.
+// extra returns the fields to add to a request's body: the caller's, which replace
+// those of the same name, and stream. messages is the API's name for the
+// conversation.
 func extra(given map[string]any, stream bool, messages string) (map[string]any, error) {
 	fields := map[string]any{}
 	for name, value := range given {
 		if name == "" || name == "stream" || name == "model" || name == messages {
 			return nil, fmt.Errorf("extra: the field %q: must not be model, %s or stream, which the call itself sets", name, messages)
 		}
-		// Encoded here: the SDK would write bytes and some numbers in another way.
+		// Encoded here: the SDK would write bytes and some numbers differently.
 		raw, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("extra: the field %q: %w", name, err)
@@ -139,9 +139,9 @@ func extra(given map[string]any, stream bool, messages string) (map[string]any, 
 	return fields, nil
 }
 
-// messagesOf returns the messages that one message becomes: each tool result is a
-// message of its own here. Text is sent as one string where it can be: older
-// servers don't know lists of parts.
+// messagesOf returns the messages that one message becomes: each tool result
+// becomes one of its own. Text is sent as one string if possible, because older
+// servers do not accept lists of parts.
 func messagesOf(message llm.Message, provider string) ([]sdk.ChatCompletionMessageParamUnion, error) {
 	switch message.Role {
 	case llm.RoleSystem:
@@ -183,9 +183,9 @@ func isText(p llm.Part) bool { return is[llm.Text](p) }
 
 func isAnswer(p llm.Part) bool { return isText(p) || is[llm.ToolCall](p) || is[llm.Reasoning](p) }
 
-// only returns an error if a part is not of the sort that the message's role
-// takes. (A message without parts is left for the provider to judge, except
-// that it can't be a tool's: it would vanish.)
+// only returns an error if the message has a part of a kind that its role can't
+// have. A message without parts is left for the provider to judge, except one of
+// a tool, which would vanish.
 func only(message llm.Message, fits func(llm.Part) bool, what string) error {
 	if len(message.Parts) == 0 && message.Role == llm.RoleTool {
 		return fmt.Errorf("must have %s, has no parts", what)
@@ -252,16 +252,15 @@ func assistantMessage(message llm.Message, provider string) sdk.ChatCompletionMe
 	return sdk.ChatCompletionMessageParamUnion{OfAssistant: &assistant}
 }
 
-// arguments returns those of a call as text: a call without any is one with an
-// empty object.
+// arguments returns the arguments of a call as text, by default an empty object.
 func arguments(call llm.ToolCall) string { return cmp.Or(string(call.Arguments), "{}") }
 
-// toolMessage marks a failed tool's result in words: the protocol has no field
-// for it.
 func toolMessage(result llm.ToolResult) sdk.ChatCompletionMessageParamUnion {
 	return sdk.ToolMessage(resultText(result), result.CallID)
 }
 
+// resultText marks the result of a failed tool in words, because the protocol has
+// no field for that.
 func resultText(result llm.ToolResult) string {
 	if result.IsError {
 		return "Error: " + result.Content
@@ -269,8 +268,8 @@ func resultText(result llm.ToolResult) string {
 	return result.Content
 }
 
-// function sends the tool as it is: its JSON names are the protocol's. The SDK's
-// own type for the parameters is a map, which would sort the properties and
+// function sends the tool as it is, since its JSON names are the protocol's. The
+// SDK's type for the parameters is a map, which would sort the properties and
 // round large numbers.
 func function(tool llm.Tool) (sdk.ChatCompletionToolUnionParam, error) {
 	if err := checkTool(tool); err != nil {
@@ -289,7 +288,7 @@ func checkTool(tool llm.Tool) error {
 	return nil
 }
 
-// schemaName is the name of a schema without one: the protocol requires it.
+// schemaName is the name of a schema without one: the protocol requires a name.
 const schemaName = "answer"
 
 func responseFormat(schema llm.Schema) *shared.ResponseFormatJSONSchemaParam {

@@ -11,9 +11,9 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// readCompletion makes an answer of a response that claims success, or the error that
-// it is: OpenRouter, for one, sends what goes wrong during the generation with
-// a status of 200, at the top or in the choice.
+// readCompletion reads the answer in a response with the status of a success, or
+// the error that it contains: OpenRouter, for one, sends a failure during the
+// generation with a status of 200, at the top or in the choice.
 func readCompletion(x *wire.Exchange) (*llm.Response, error) {
 	if !json.Valid(x.Body) {
 		var any json.RawMessage
@@ -39,7 +39,7 @@ func readCompletion(x *wire.Exchange) (*llm.Response, error) {
 	return answerOf(x, &completion), nil
 }
 
-// choiceError returns the error in a choice; nil if there is none.
+// choiceError returns the error in a choice, or nil.
 func choiceError(x *wire.Exchange, raw string) error {
 	if raw == "" {
 		return nil
@@ -61,7 +61,7 @@ func withheld(x *wire.Exchange, refusal, reason string) error {
 	return nil
 }
 
-// answerOf maps the SDK's words for a completion with at least one choice.
+// answerOf converts a completion with at least one choice.
 func answerOf(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
 	choice := completion.Choices[0]
 	message := llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
@@ -87,9 +87,9 @@ func answerOf(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
 	}
 }
 
-// usage counts what was thought as a part of the output. Some count it apart:
-// xAI, as its total shows, and Vercel's gateway for Gemini, where the total has
-// it not but the price has.
+// usage converts the counts. Reasoning is a part of the output. Some servers count
+// it apart: xAI, as its total shows, and Vercel's gateway for Gemini, which leaves
+// it out of the total but not of the price.
 func usage(u sdk.CompletionUsage) llm.Usage {
 	output, thought := u.CompletionTokens, u.CompletionTokensDetails.ReasoningTokens
 	if thought > output || thought > 0 && u.TotalTokens == u.PromptTokens+output+thought {
@@ -103,8 +103,8 @@ func usage(u sdk.CompletionUsage) llm.Usage {
 	}
 }
 
-// finish maps the finish reason. An unknown reason counts as missing: to treat
-// a truncated answer as complete would be the worse error.
+// finish converts the finish reason. An unknown one counts as missing, because it
+// is worse to take a truncated answer for a complete one.
 func finish(reason string, calls bool) llm.Finish {
 	switch reason {
 	case "stop", "eos": // the latter is Together's

@@ -16,8 +16,8 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// Responses is one model of one server, by the Responses API. It is safe for
-// concurrent use.
+// Responses is one model of one server, called by the Responses API. It is safe
+// for concurrent use.
 type Responses struct {
 	*connection
 	service responses.ResponseService
@@ -28,9 +28,8 @@ var (
 	_ endpoint.Keyed = (*Responses)(nil)
 )
 
-// NewResponses is like [New], for the Responses API. "/responses" is added to the
-// base URL, and the default of Options.Name begins with the server's name and
-// "-responses": "openai-responses/gpt-6-luna".
+// NewResponses is [New] for the Responses API. By default, [Options.Name] begins
+// with the server's name and "-responses": "openai-responses/gpt-6-luna".
 func NewResponses(model string, opts Options) (*Responses, error) {
 	c, err := connect(model, opts, true)
 	if err != nil {
@@ -39,24 +38,26 @@ func NewResponses(model string, opts Options) (*Responses, error) {
 	return &Responses{c, responses.NewResponseService(c.options...)}, nil
 }
 
-// Complete sends the request once. Requests and errors are as described at
+// Complete sends the request once. Requests and errors are those of
 // [Model.Complete], with these differences:
 //
-// The server stores nothing ("store": false). So a model's reasoning arrives
-// encrypted, is a part of the answer as [llm.Reasoning], and is sent back with
-// the conversation; so is what a model says between tool calls (the phase
-// "commentary"), which is not part of the answer's text. Other items, such as
-// those of tools that the server runs itself, are left out.
+// The server does not store the conversation ("store": false). The model's
+// reasoning therefore arrives encrypted, as an [llm.Reasoning] in the answer, and
+// is sent back with the conversation. The same holds for what the model says
+// between tool calls (the phase "commentary"), which is not part of the answer's
+// text. Other items, such as those of tools that the server runs itself, are left
+// out.
 //
-// System messages at the start are sent as instructions. The API supports
-// neither Stop nor Seed: a request with one is an error.
+// System messages at the start are sent as instructions. Stop and Seed are errors:
+// the API does not support them.
 func (m *Responses) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	return m.complete(ctx, req, m)
 }
 
-// Stream sends the request once, and yields the answer as it arrives. A stream
-// without its last event (response.completed, .incomplete or .failed) was cut
-// off. An error in the stream is classified by its code, not by the status.
+// Stream sends the request once and yields the answer as it arrives. Requests and
+// errors are those of [Responses.Complete]. A stream without its last event
+// (response.completed, .incomplete or .failed) was cut off. An error in the stream
+// is classified by its code, not by the status.
 func (m *Responses) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return m.stream(ctx, req, m)
 }
@@ -73,7 +74,8 @@ func (m *Responses) whole(x *wire.Exchange) (*llm.Response, error) { return read
 
 func (m *Responses) events(x *wire.Exchange) reader { return &itemStream{x: x} }
 
-// readResponse returns the answer that a response's body holds, or the error.
+// readResponse reads the answer in a response with the status of a success, or the
+// error that it contains.
 func readResponse(x *wire.Exchange) (*llm.Response, error) {
 	if !json.Valid(x.Body) {
 		var any json.RawMessage
@@ -120,8 +122,8 @@ func tokens(u responses.ResponseUsage) llm.Usage {
 	}
 }
 
-// itemPart returns the part that an item of the output becomes, nil if it has
-// none, and the text of a refusal.
+// itemPart returns the part that an item of the output becomes, or nil, and the
+// text of a refusal in it.
 func itemPart(item responses.ResponseOutputItemUnion, provider string) (part llm.Part, refusal string) {
 	switch {
 	case item.Type == "reasoning" || isCommentary(item):
@@ -145,7 +147,7 @@ func isCommentary(item responses.ResponseOutputItemUnion) bool {
 	return item.Type == "message" && item.Phase == responses.ResponseOutputMessagePhaseCommentary
 }
 
-// status maps how a response ended.
+// status converts the status of a response.
 func status(x *wire.Exchange, response *responses.Response, refusal string, calls bool) (llm.Finish, error) {
 	reason := response.IncompleteDetails.Reason
 	switch {
@@ -169,9 +171,9 @@ func status(x *wire.Exchange, response *responses.Response, refusal string, call
 type itemStream struct {
 	x          *wire.Exchange
 	begun      bool            // the request's ID was yielded
-	model      string          // as far as it is known
-	commentary map[string]bool // the items that are not part of the answer's text
-	texted     string          // the last item whose text was yielded
+	model      string          // "" until an event names it
+	commentary map[string]bool // by ID, the items that are not part of the answer's text
+	texted     string          // the ID of the last item whose text was yielded
 	text       bool            // the last thing yielded was text
 	refusal    strings.Builder
 	calls      bool
@@ -210,7 +212,7 @@ func (s *itemStream) read(data []byte) (chunks []llm.Chunk, done bool, err error
 		switch part := part.(type) {
 		case nil:
 		case llm.Text:
-			if s.texted != e.Item.ID { // a server that does not send its text in pieces
+			if s.texted != e.Item.ID { // the server did not send the text in pieces
 				chunk.Text = s.next(e.Item.ID, string(part))
 			}
 		default:
@@ -233,8 +235,8 @@ func (s *itemStream) read(data []byte) (chunks []llm.Chunk, done bool, err error
 	return chunks, done, err
 }
 
-// next returns the next piece of text as it is yielded: the texts of two
-// messages are joined as llm.Message.Text joins those of two parts.
+// next returns the piece of text to yield. It joins the texts of two messages as
+// llm.Message.Text joins those of two parts.
 func (s *itemStream) next(id, text string) string {
 	if s.text && s.texted != id && text != "" {
 		text = "\n" + text

@@ -14,7 +14,7 @@ import (
 	"llmcall/llm"
 )
 
-// params puts a request into the SDK's words; see Model.params.
+// params converts a request to the SDK's types; see Model.params.
 func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNewParams, feature, error) {
 	params := responses.ResponseNewParams{Model: m.endpoint.Model, Store: param.NewOpt(false)}
 	conversation, mode, asked, err := m.conversation(req)
@@ -30,7 +30,7 @@ func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNew
 	case mode == SchemaObject:
 		params.Text.Format.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
-	// JSON mode wants the word JSON in the input: instructions don't count.
+	// JSON mode requires the word JSON in the input, where instructions don't count.
 	instructs := mode != SchemaObject
 	var instructions []string
 	for i, message := range conversation {
@@ -76,9 +76,9 @@ func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNew
 	return params, asked, nil
 }
 
-// thinks reports whether a model may be a reasoning model: for others, OpenAI
-// refuses a request for encrypted reasoning with a 400 ("Encrypted content is not
-// supported with this model"). Those are the old models, whose names are known.
+// thinks reports whether a model may be a reasoning model. For others, whose names
+// are known because they are old, OpenAI refuses a request for encrypted reasoning
+// with a 400 ("Encrypted content is not supported with this model").
 func thinks(model string) bool {
 	name := strings.TrimPrefix(model, "ft:")
 	for _, old := range []string{"gpt-3", "gpt-4", "chatgpt-"} {
@@ -149,8 +149,8 @@ func userInput(message llm.Message) (responses.ResponseInputItemUnionParam, erro
 	return responses.ResponseInputItemParamOfMessage(parts, responses.EasyInputMessageRoleUser), nil
 }
 
-// answerItems returns an answer's parts as the items that they came as. Texts
-// that follow each other are one message.
+// answerItems returns an answer's parts as the items that they were. Consecutive
+// texts become one message.
 func answerItems(message llm.Message, provider string) []responses.ResponseInputItemUnionParam {
 	var items []responses.ResponseInputItemUnionParam
 	var texts []string
@@ -181,9 +181,9 @@ func answerItems(message llm.Message, provider string) []responses.ResponseInput
 	return items
 }
 
-// selfContained reports whether what a model thought can go back: an item of
-// this API's that holds its content, encrypted or not. One without it is a
-// reference to what the server did not store.
+// selfContained reports whether reasoning can be sent back: it is an item of this
+// API with its content, encrypted or not. An item without content refers to what
+// the server did not store.
 func selfContained(item json.RawMessage) bool {
 	var fields struct {
 		Type      string            `json:"type"`
@@ -196,12 +196,12 @@ func selfContained(item json.RawMessage) bool {
 	return fields.Type == "reasoning" && fields.Encrypted != "" || (fields.Type == "reasoning" || fields.Type == "message") && len(fields.Content) > 0
 }
 
-// The SDK's own types hold a schema as a map, which would sort the properties
-// and round large numbers.
+// The SDK's types have a schema as a map, which would sort the properties and
+// round large numbers; hence the overrides.
 
-// functionTool sends a tool as it is. What the chat-completions API assumes is
-// said here: no parameters are an object without properties, and strict, which
-// is true where nothing is said.
+// functionTool sends a tool as it is, with the defaults of the chat completions
+// API: without parameters, an object without properties; and strict is false,
+// where this API's default is true.
 func functionTool(tool llm.Tool) responses.FunctionToolParam {
 	if len(tool.Parameters) == 0 {
 		tool.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)

@@ -12,17 +12,16 @@ import (
 	"llmcall/llm"
 )
 
-// SchemaMode is how an answer of a given shape (Schema of [llm.Request]) is
-// requested from a server.
+// SchemaMode is a way of requesting an answer that fits [llm.Request.Schema].
 type SchemaMode string
 
-// The modes. All but the first also put the schema into the prompt, as a part of
-// the system message. With the last two nothing forces the model to follow the
-// schema: check the answer.
+// The modes. All but [SchemaNative] also put the schema into the prompt, as a part
+// of the system message. With [SchemaObject] and [SchemaPrompt] the answer may
+// violate the schema, so check it.
 const (
-	SchemaNative SchemaMode = "json_schema"        // the server enforces the schema, and the model knows it
+	SchemaNative SchemaMode = "json_schema"        // the server enforces the schema, and shows it to the model
 	SchemaShown  SchemaMode = "json_schema+prompt" // the server enforces the schema
-	SchemaObject SchemaMode = "json_object"        // the server enforces that it is a JSON object
+	SchemaObject SchemaMode = "json_object"        // the server enforces a JSON object
 	SchemaPrompt SchemaMode = "prompt"             // the server enforces nothing
 )
 
@@ -36,7 +35,7 @@ func (m SchemaMode) check() error {
 // native reports whether the server is asked to enforce the schema.
 func (m SchemaMode) native() bool { return m == SchemaNative || m == SchemaShown }
 
-// feature is something that a request asks for and the server may lack.
+// feature is a set of features of a request that the server may lack.
 type feature uint32
 
 const (
@@ -46,16 +45,16 @@ const (
 	encryptedReasoning // reasoning.encrypted_content
 )
 
-// lacks is what a server refused, which it is not asked again. It is safe for
-// use from many goroutines.
+// lacks remembers the features that a server refused, which are not used again. It
+// is safe for concurrent use.
 type lacks struct{ features atomic.Uint32 }
 
 func (l *lacks) has(f feature) bool { return feature(l.features.Load())&f != 0 }
 
 func (l *lacks) add(f feature) { l.features.Or(uint32(f)) }
 
-// schemaMode decides how the schema is asked for. A server that takes only
-// objects in its JSON mode would turn the answer to a list into something else.
+// schemaMode decides how to ask for the schema. JSON mode is only for objects: it
+// would turn a list into something else.
 func (c *connection) schemaMode(schema json.RawMessage) SchemaMode {
 	mode := c.schema
 	if mode.native() && c.lacks.has(nativeSchema) {
@@ -73,7 +72,7 @@ func (c *connection) schemaMode(schema json.RawMessage) SchemaMode {
 // instruct returns the conversation with the schema in its system message.
 func instruct(messages []llm.Message, schema json.RawMessage) []llm.Message {
 	var compact bytes.Buffer
-	_ = json.Compact(&compact, schema) // it is known to be JSON
+	_ = json.Compact(&compact, schema) // can't fail: check has parsed it
 	instruction := llm.Text("Answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n" + compact.String())
 	if len(messages) > 0 && messages[0].Role == llm.RoleSystem {
 		system := llm.Message{Role: llm.RoleSystem, Parts: append(slices.Clone(messages[0].Parts), instruction)}
@@ -82,8 +81,7 @@ func instruct(messages []llm.Message, schema json.RawMessage) []llm.Message {
 	return append([]llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{instruction}}}, messages...)
 }
 
-// refusals is how servers name what they lack. A schema that the server finds
-// wrong, and says so, is not one of these.
+// refusals lists the words by which servers name the features that they lack.
 var refusals = []struct {
 	features feature
 	words    []string
@@ -97,9 +95,9 @@ var unknownWords = []string{
 	"not support", "n't support", "unsupported", "unavailable", "unknown", "unrecogni", "not permitted", "not allowed", "should be", "must be one of",
 }
 
-// learn takes note of a refusal, and reports whether the same request would be
-// sent in another way now. Before it the failure is the caller's fault; now
-// another attempt is worth it.
+// learn remembers the features that an error says the server lacks, and reports
+// whether there are any: then another attempt is worthwhile, since its request
+// differs. An error about an invalid schema remains the caller's fault.
 func (c *connection) learn(f *failure.Error, asked feature) bool {
 	message := strings.ToLower(f.Message)
 	if f.Kind != failure.InvalidRequest || strings.Contains(message, "invalid schema") || !contains(message, unknownWords) {
@@ -111,7 +109,7 @@ func (c *connection) learn(f *failure.Error, asked feature) bool {
 			continue
 		}
 		if refused&nativeSchema != 0 && !strings.Contains(message, "json_object") {
-			refused |= objectMode // it does not offer that in its place
+			refused |= objectMode // the server does not offer that instead
 		}
 		c.lacks.add(refused)
 		return true

@@ -9,19 +9,20 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// Server is a provider, or a program that serves models, which speaks OpenAI's
-// protocol.
+// Server describes a service, or a program that serves models, which speaks
+// OpenAI's protocol.
 type Server struct {
-	Name            string // the start of full names: "groq"
-	BaseURL         string // its address; "" if it has no fixed one
-	BaseURLVariable string // the environment variable of an address to use instead; may be ""
-	KeyVariable     string // the environment variable of its key
-	KeyOptional     bool   // it may need no key, wherever it runs
-	// MaxTokens is the field that limits the answer. All servers but OpenAI
-	// support max_tokens; some silently ignore the newer name.
+	Name            string // "groq", as in a full name
+	BaseURL         string // its own address; "" if it has no fixed one
+	BaseURLVariable string // the environment variable for an address to use instead; "" if there is none
+	KeyVariable     string // the environment variable for its key
+	KeyOptional     bool   // it may work without a key at any address
+	// MaxTokens is the field that limits the answer: "max_completion_tokens" or
+	// "max_tokens". All servers but OpenAI's and Azure's support the latter, and
+	// some silently ignore the former.
 	MaxTokens string
-	Schema    SchemaMode // how an answer of a given shape is requested
-	Model     string     // the model to use when none is named; may be ""
+	Schema    SchemaMode // how to request an answer that fits a schema
+	Model     string     // the model to use if the user names none; "" if the user must
 	Responses bool       // it has the Responses API too, for [NewResponses]
 }
 
@@ -30,13 +31,13 @@ const (
 	legacy = "max_tokens"
 )
 
-// servers is the table of the servers. Where json_schema depends on the model
-// (OpenRouter, Groq, Together, Ollama's cloud), the row says yes, and a refusal
-// is remembered; see Options.Schema. The schema is shown in the prompt too where
-// the server may silently drop it (OpenRouter), or constrains the model without
-// telling it the shape.
+// servers is the table of servers. If json_schema depends on the model
+// (OpenRouter, Groq, Together, Ollama's cloud), the row has it, and a refusal is
+// remembered; see Options.Schema. The mode is SchemaShown if the server may
+// silently drop the schema (OpenRouter), or constrains the model without showing
+// it the schema.
 //
-// Sources, of keys and addresses, of response_format, of the models:
+// Sources of addresses and keys, of response_format, and of the models:
 //   - openai: https://developers.openai.com/api/docs/guides/structured-outputs,
 //     https://developers.openai.com/api/docs/deprecations
 //   - azure: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle;
@@ -67,10 +68,10 @@ var servers = []Server{
 	{Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", KeyVariable: "OLLAMA_API_KEY", KeyOptional: true, MaxTokens: legacy, Schema: SchemaShown},
 }
 
-// Servers returns the servers that Options.Server accepts, OpenAI first.
+// Servers returns the servers that [Options.Server] accepts, OpenAI first.
 func Servers() []Server { return slices.Clone(servers) }
 
-// serverNamed returns the row of a name; "" is OpenAI.
+// serverNamed returns the server with a name; "" is OpenAI.
 func serverNamed(name string) (Server, error) {
 	var names []string
 	for _, s := range servers {
@@ -88,9 +89,9 @@ func ownHost(host string) bool {
 	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
 }
 
-// The environment variables of Azure OpenAI, by the names that OpenAI's SDKs
-// use. A version is needed only for what the v1 API, which has no versions, does
-// not offer.
+// The environment variables that supply [Options.APIKey], [Options.BaseURL] and
+// [Options.APIVersion] for Azure OpenAI, with the names that OpenAI's SDKs use. A
+// version is needed only for what the v1 API, which has none, does not offer.
 const (
 	AzureKeyVariable        = "AZURE_OPENAI_API_KEY"
 	AzureEndpointVariable   = "AZURE_OPENAI_ENDPOINT" // "https://mine.openai.azure.com"
@@ -99,10 +100,10 @@ const (
 
 const azure = "azure"
 
-// azureBase returns the address that the path of an API is added to. An address
-// with a path is used unchanged. To the bare address of a resource the path of
-// the v1 API is added, or, if the version is a date, that of the older API, which
-// includes the deployment except for the Responses API.
+// azureBase returns the address to which the path of an API is appended. An
+// address with a path is used unchanged. The address of a resource, which has
+// none, gets the path of the v1 API or, if the version is a date, of the older
+// API, which includes the deployment except for the Responses API.
 func azureBase(base *url.URL, e *wire.Endpoint, version string, responses bool) *url.URL {
 	switch dated := version != "" && version[0] >= '0' && version[0] <= '9'; {
 	case strings.Trim(base.Path, "/") != "":

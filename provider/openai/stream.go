@@ -20,36 +20,35 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// A dialect is one of OpenAI's two APIs, as the adapter uses it.
+// dialect is one of OpenAI's two APIs, as the adapter uses it.
 type dialect interface {
-	// prepare returns what sends the request by the SDK, and what it asks for that
-	// the server may not have.
+	// prepare converts the request. It returns a function that sends it by the SDK,
+	// and the features in it that the server may lack.
 	prepare(req *llm.Request, stream bool) (send sender, asked feature, err error)
-	// whole reads an answer that came in one piece, in x.Body.
+	// whole reads the answer in x.Body.
 	whole(x *wire.Exchange) (*llm.Response, error)
-	// events returns a reader of the answer's stream.
+	// events returns a reader for a stream.
 	events(x *wire.Exchange) reader
 }
 
 type sender func(context.Context, ...option.RequestOption) error
 
-// reader makes chunks of the events of a stream.
+// reader converts the events of a stream to chunks.
 type reader interface {
-	// read takes the data of the next event. An error ends the stream; so does
-	// done.
+	// read reads the data of the next event. An error or done ends the stream.
 	read(data []byte) (chunks []llm.Chunk, done bool, err error)
 	// end returns what is known only when the stream has ended without an error.
 	end() ([]llm.Chunk, error)
 }
 
-// complete sends the request, once, and reads the answer.
+// complete sends the request once and reads the answer.
 func (c *connection) complete(ctx context.Context, req *llm.Request, d dialect) (*llm.Response, error) {
 	send, asked, err := d.prepare(req, false)
 	if err != nil {
 		return nil, c.endpoint.BadRequest(err)
 	}
 	x := wire.Exchange{Endpoint: c.endpoint}
-	var body []byte // x has it too; asking for bytes keeps the SDK from judging the Content-Type
+	var body []byte // x has it too; with bytes as the target the SDK does not check the Content-Type
 	err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
 	if err := c.failed(ctx, &x, asked, err); err != nil {
 		return nil, err
@@ -57,7 +56,7 @@ func (c *connection) complete(ctx context.Context, req *llm.Request, d dialect) 
 	return d.whole(&x)
 }
 
-// stream sends the request, once, and yields the answer as it comes.
+// stream sends the request once and yields the answer as it arrives.
 func (c *connection) stream(ctx context.Context, req *llm.Request, d dialect) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		send, asked, err := d.prepare(req, true)
@@ -72,16 +71,16 @@ func (c *connection) stream(ctx context.Context, req *llm.Request, d dialect) it
 	}
 }
 
-// relay yields the chunks of a stream that was requested. raw and err are what
-// the SDK returned. Events are read with the SDK's decoder, and not with its
-// Stream, which treats "error": null as an error, and hides whether "[DONE]" came.
+// relay yields the chunks of a requested stream. raw and err are what the SDK
+// returned. Events are read with the SDK's decoder, not with its Stream, which
+// takes "error": null for an error and hides whether there was a "[DONE]".
 func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, d dialect,
 	yield func(llm.Chunk, error) bool) {
 	if failed := c.failed(ctx, x, asked, err); failed != nil {
 		yield(llm.Chunk{}, failed)
 		return
 	}
-	if err != nil { // ctx ended between the header and here
+	if err != nil { // ctx ended after the header arrived
 		yield(llm.Chunk{}, x.Broken(ctx, err))
 		return
 	}
@@ -94,7 +93,7 @@ func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Resp
 	r, events, done := d.events(x), 0, false
 	decoder := ssestream.NewDecoder(raw)
 	for !done && decoder.Next() {
-		if ctx.Err() != nil { // what was read before is in a buffer, and would still be yielded
+		if ctx.Err() != nil { // the decoder may have more events in its buffer
 			break
 		}
 		var chunks []llm.Chunk
@@ -148,7 +147,7 @@ func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, d dia
 	wire.YieldAll(chunks, nil, yield)
 }
 
-// readEvent reads an event: what both APIs have in common here, the rest by r.
+// readEvent handles what both APIs have in common, and leaves the rest to r.
 func readEvent(x *wire.Exchange, event ssestream.Event, r reader) (chunks []llm.Chunk, done bool, err error) {
 	switch data := bytes.TrimSpace(event.Data); {
 	case len(data) == 0:
@@ -162,9 +161,9 @@ func readEvent(x *wire.Exchange, event ssestream.Event, r reader) (chunks []llm.
 	return r.read(event.Data)
 }
 
-// errorEvent returns the error that an event reports; nil if it reports none.
+// errorEvent returns the error that an event reports, or nil.
 func errorEvent(x *wire.Exchange, event ssestream.Event) error {
-	if bytes.Contains(event.Data, []byte(`"error"`)) { // few have it: the others are parsed only once
+	if bytes.Contains(event.Data, []byte(`"error"`)) { // so that most events are parsed only once
 		if err := x.ErrorWithin(event.Data); err != nil {
 			return err
 		}
@@ -178,20 +177,20 @@ func errorEvent(x *wire.Exchange, event ssestream.Event) error {
 	return x.GarbledPart(event.Data, errors.New("an error in the stream"))
 }
 
-// completionStream puts the pieces of a streamed chat completion together: of its
-// first choice, that is.
+// completionStream joins the pieces of the first choice of a streamed chat
+// completion.
 type completionStream struct {
 	x         *wire.Exchange
-	begun     bool   // the request's number was told
-	model     string // as far as it was told
+	begun     bool   // the request's ID was yielded
+	model     string // "" until an event names it
 	refusal   strings.Builder
 	reasoning reasoning
 	calls     []*pieces
 	latest    map[int64]*pieces // by the index that the server gives
-	reason    string            // to stop
+	reason    string            // the finish reason
 }
 
-// pieces are those of one tool call.
+// pieces are the pieces of one tool call.
 type pieces struct {
 	id, name  string
 	arguments strings.Builder
@@ -207,7 +206,7 @@ func (s *completionStream) read(data []byte) (chunks []llm.Chunk, done bool, err
 		s.begun = true
 		chunk.RequestID = s.x.RequestID("X-Request-Id")
 	}
-	if piece.Model != s.model { // Azure's first event tells nothing but what its filters found
+	if piece.Model != s.model { // Azure's first event has only the results of its filters
 		s.model, chunk.Model = piece.Model, piece.Model
 	}
 	if piece.JSON.Usage.Valid() {
@@ -233,7 +232,7 @@ func (s *completionStream) add(choice sdk.ChatCompletionChunkChoice) {
 	s.reasoning.add(choice.Delta.JSON.ExtraFields)
 	for _, delta := range choice.Delta.ToolCalls {
 		call := s.latest[delta.Index]
-		// Some servers give the index 0 to each of several calls.
+		// Some servers give every call the index 0.
 		if call == nil || delta.ID != "" && call.id != "" && delta.ID != call.id {
 			if call = new(pieces); s.latest == nil {
 				s.latest = map[int64]*pieces{}
@@ -260,7 +259,7 @@ func (s *completionStream) end() ([]llm.Chunk, error) {
 	}
 	end := finish(s.reason, len(s.calls) > 0)
 	if end == llm.FinishNone {
-		return nil, nil // nobody says that the calls are whole
+		return nil, nil // the calls may be incomplete
 	}
 	var chunks []llm.Chunk
 	if part, ok := s.reasoning.part(s.x.Endpoint.Provider, len(s.calls) > 0); ok {

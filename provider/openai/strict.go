@@ -7,11 +7,11 @@ import (
 
 // strict reports whether OpenAI accepts the schema with "strict": true, which
 // forces the model to follow it: every object lists all of its properties as
-// required and forbids others, and no keyword is outside the subset of strict
-// mode. Any other schema would be refused with a 400, so it is sent with
-// "strict": false, as a hint. What the page does not mention counts as not
-// accepted: a hint costs an attempt, a refusal costs the call. The page's limits
-// of size (10 levels, 5000 properties) are left to OpenAI.
+// required and forbids others, and every keyword is in the subset of strict mode.
+// Any other schema would be refused with a 400, so it is sent with "strict":
+// false, as a hint. A keyword that the page does not mention counts as not
+// accepted: a hint costs at most an attempt, a refusal costs the call. The page's
+// limits of size (10 levels, 5000 properties) are left to OpenAI.
 //
 // Source: https://developers.openai.com/api/docs/guides/structured-outputs,
 // "Supported schemas".
