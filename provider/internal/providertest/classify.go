@@ -15,25 +15,25 @@ import (
 // Classifier is an adapter's function Classify under test, with the SDK whose
 // errors it reads.
 type Classifier struct {
-	Provider string // whose SDK it is
+	Provider string // the provider of the SDK
 	Classify func(error) error
-	// Call makes a call of "the prompt" by the SDK, with [Key] and without retries,
-	// as a program does that has no adapter.
+	// Call sends "the prompt" by the SDK, with [Key] and without retries, as a
+	// program without the adapter does.
 	Call func(ctx context.Context, baseURL string, client *http.Client) error
-	// Home is the provider's own address. Errors of servers at other addresses are
-	// of a provider by the name of their host; with "", all are the Provider's: the
-	// SDK's error does not say where it is from.
+	// Home is the provider's own address. For servers at other addresses, the
+	// provider in errors is the name of their host. Default "": it is always
+	// Provider, because the SDK's error does not say where it is from.
 	Home string
 	// KeepsResponse says that the SDK's error has the response's header.
 	KeepsResponse bool
 
-	Refusals []Refusal // those of the provider; Want has the request's ID too
+	Refusals []Refusal // the provider's own; Want includes the request's ID
 	// Unread are errors of the SDK's types that Classify can't read.
 	Unread map[string]error
 	SDK    func(err error) (told SDKError, ok bool)
 }
 
-// RunClassifier holds a Classify function to the contract.
+// RunClassifier tests a Classify function against the contract.
 func RunClassifier(t *testing.T, c Classifier) {
 	t.Run("errors of the SDK are classified", func(t *testing.T) { errorsOfTheSDK(t, c) })
 	t.Run("the provider is named", func(t *testing.T) { providerIsNamed(t, c) })

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// environment sets what the SDK or the adapter might read.
+// environment sets the variables that the SDK or the adapter might read.
 func (a Adapter) environment(t *testing.T, variables map[string]string) {
 	t.Helper()
 	for name := range a.Foreign {
@@ -18,7 +18,7 @@ func (a Adapter) environment(t *testing.T, variables map[string]string) {
 	}
 }
 
-// sentKey returns the key that the server got.
+// sentKey returns the key that the server received.
 func (a Adapter) sentKey(t *testing.T, e *Echo) string {
 	t.Helper()
 	got := e.Header.Values(a.Authorization)

@@ -1,10 +1,10 @@
-// Package providertest is the contract of the adapters: what every one of them
-// does, whatever its provider's protocol. An adapter describes itself as an
-// [Adapter], with the texts that its provider sends, and its tests call [Run].
+// Package providertest is the contract of the adapters: what each of them does,
+// whatever its provider's protocol. An [Adapter] describes an adapter and the
+// texts that its provider sends; the adapter's tests pass it to [Run].
 //
-// What only one protocol has, such as the blocks of Anthropic's streams, is
-// tested beside that adapter. What one adapter tolerates of a server, all of them
-// should: a new tolerance gets its test here.
+// What only one protocol has, such as the blocks of Anthropic's streams, is tested
+// in that adapter's package. If one adapter tolerates a fault of a server, all
+// should, so the test of a new tolerance belongs here.
 package providertest
 
 import (
@@ -26,76 +26,75 @@ import (
 	"llmcall/llm"
 )
 
-// Key is an API key that would be seen wherever it leaks.
+// Key is an API key that is recognized wherever it leaks.
 const Key = "sk-RECOGNISABLE-0123456789"
 
-// prompt is a request that would be seen wherever it leaks.
+// prompt is a request whose text is recognized wherever it leaks.
 var prompt = llm.Prompt("the prompt")
 
 // Adapter is an adapter under test, and what its provider sends.
 type Adapter struct {
 	Provider string // the provider in errors and full names: "openai-responses"
 	Model    string // the model, as the provider calls it
-	// New makes a model. With an error, the model is nil, or what was returned in
-	// spite of it.
+	// New makes a model. If the constructor returned an error, New returns it, and
+	// as the model what the constructor returned with it; see [Opened].
 	New func(model string, opts Options) (llm.Streamer, error)
-	// Prefix is what the errors of New begin with. Default: Provider.
+	// Prefix is the start of the errors of New. Default: Provider.
 	Prefix string
 
 	KeyVariable, BaseURLVariable string
-	// Foreign are variables that the SDK alone would read, with values that would
-	// show if they were.
+	// Foreign are variables that only the SDK would read, with values that are
+	// recognized if it does.
 	Foreign map[string]string
-	// ForeignHeaders are those that Foreign would set.
+	// ForeignHeaders are the headers that Foreign would set.
 	ForeignHeaders []string
 
-	Base          string // what follows the host in a base URL: "/v1"
-	Path          string // the path of a request whose answer comes whole, Base included
-	Authorization string // the header of the key
-	Scheme        string // what precedes the key there: "Bearer "
-	RequestID     string // the header of the request's ID in a response
+	Base          string // the path of a base URL: "/v1"
+	Path          string // the path of a request without a stream, including Base
+	Authorization string // the header with the key
+	Scheme        string // the text before the key in that header: "Bearer "
+	RequestID     string // the header with the request's ID in a response
 
 	Hello  string       // a whole answer to a greeting
-	Answer llm.Response // what Hello means, but for the request's ID
-	// Begin, Text and End are the events of a stream, whose last line is empty:
-	// all that precedes the first text, a piece of text, all that follows the last.
-	// The second half of Text's result belongs to a piece too: a protocol may
-	// frame each.
+	Answer llm.Response // the meaning of Hello, without the request's ID
+	// Begin, Text and End return the events of a stream, each with its empty line:
+	// those before the first piece of text, those of one piece, and those after the
+	// last.
 	Begin, End string
 	Text       func(piece string) string
 
-	Refusals  []Refusal  // by status
+	Refusals  []Refusal  // responses with other statuses
 	Failures  []Failure  // bodies with a status of 200 that are not answers
-	Interrupt []Failure  // events, with their empty line, that break a stream off
-	Requests  []Rejected // requests that the protocol can't express, besides those of all
+	Interrupt []Failure  // events, with their empty line, that interrupt a stream
+	Requests  []Rejected // requests that this protocol can't express, besides those that none can
 	// RewritesSchemas says that the schema of an answer is not sent as it is.
 	RewritesSchemas bool
 	NoStop          bool   // the API has no stop sequences
-	InvalidUTF8     string // the body of a request whose texts are not valid UTF-8
+	InvalidUTF8     string // the body of a request with texts that are not valid UTF-8
 
-	// SDK returns what the SDK's error within err tells; ok is false if there is
+	// SDK returns the content of the SDK's error within err; ok is false if there is
 	// none.
 	SDK func(err error) (told SDKError, ok bool)
 }
 
-// Options are those that all adapters have.
+// Options are the options that all adapters have.
 type Options struct {
 	APIKey, BaseURL, Name string
 	HTTPClient            *http.Client
 }
 
 // Refusal is a response that is not a success, and the error that it becomes. It
-// is an alias, as [Failure] and [Rejected] are, since go vet wants the fields of
-// another package's struct to be named, and tables are read without.
+// is an alias, like [Failure] and [Rejected], because go vet requires the fields of
+// another package's struct to be named, and tables read better without.
 type Refusal = struct {
 	Status  int
 	Body    string
-	Headers []string // names and values by turns
+	Headers []string // alternating names and values
 	Want    failure.Error
 }
 
-// Failure is a text in a response with the status of a success that is not an
-// answer, and the error that it becomes.
+// Failure is a text that is not an answer, in a response with the status of a
+// success, and the error that it becomes.
 type Failure = struct {
 	Text    string
 	Kind    failure.Kind
@@ -109,15 +108,15 @@ type Rejected = struct {
 	Request *llm.Request
 }
 
-// SDKError is what the error of an SDK tells.
+// SDKError is the content of an SDK's error.
 type SDKError struct {
 	Status            int
 	Request, Response string // as the SDK dumps them; "" if it does not keep them
-	Printed           string // all else that can be printed of it
+	Printed           string // everything else that can be printed
 }
 
-// Opened returns what a constructor of an adapter returned, for [Adapter.New]: a
-// nil model of a type is a nil [llm.Streamer].
+// Opened converts the results of an adapter's constructor for [Adapter.New]: it
+// turns a nil pointer into a nil [llm.Streamer].
 func Opened[M interface {
 	comparable
 	llm.Streamer
@@ -128,7 +127,7 @@ func Opened[M interface {
 	return m, err
 }
 
-// Run holds an adapter to the contract.
+// Run tests an adapter against the contract.
 func Run(t *testing.T, a Adapter) {
 	if a.Prefix == "" {
 		a.Prefix = a.Provider
@@ -200,7 +199,7 @@ func Server(t testing.TB, handle http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// model makes a model of the server's.
+// model makes a model of a server.
 func (a Adapter) model(t *testing.T, s *httptest.Server, change func(*Options)) llm.Streamer {
 	t.Helper()
 	opts := Options{APIKey: Key, BaseURL: s.URL + a.Base, HTTPClient: s.Client()}
@@ -220,7 +219,7 @@ func (a Adapter) answeredBy(t *testing.T, handle http.HandlerFunc) llm.Streamer 
 	return a.model(t, Server(t, handle), nil)
 }
 
-// withClient makes a model that sends by the client.
+// withClient makes a model that sends its requests by a client.
 func (a Adapter) withClient(t *testing.T, client *http.Client) llm.Streamer {
 	t.Helper()
 	return a.model(t, Server(t, nil), func(o *Options) { o.HTTPClient = client })
@@ -239,12 +238,12 @@ func Reply(status int, body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// reply is [Reply], with the request's ID.
+// reply is [Reply] with the request's ID.
 func (a Adapter) reply(status int, body string, headers ...string) http.HandlerFunc {
 	return Reply(status, body, append([]string{a.RequestID, "req_1"}, headers...)...)
 }
 
-// Hijack answers with what handle writes to the connection.
+// Hijack lets handle write the response to the connection.
 func Hijack(t testing.TB, handle func(*net.TCPConn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -258,7 +257,7 @@ func Hijack(t testing.TB, handle func(*net.TCPConn)) http.HandlerFunc {
 	}
 }
 
-// RoundTrip is a function that is a transport.
+// RoundTrip is a function that implements [http.RoundTripper].
 type RoundTrip func(*http.Request) (*http.Response, error)
 
 // RoundTrip calls f.
@@ -267,13 +266,13 @@ func (f RoundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // Echo is a server that keeps the last request.
 type Echo struct {
 	*httptest.Server
-	Handle  http.HandlerFunc // what it answers with
+	Handle  http.HandlerFunc // answers the requests
 	Header  http.Header
 	Address string // path and query
-	Body    []byte // nil if nothing came
+	Body    []byte // nil without a request
 }
 
-// NewEcho starts one that answers with handle.
+// NewEcho starts an [Echo] that answers with handle.
 func NewEcho(t testing.TB, handle http.HandlerFunc) *Echo {
 	e := &Echo{Handle: handle}
 	e.Server = Server(t, func(w http.ResponseWriter, r *http.Request) {
@@ -285,7 +284,7 @@ func NewEcho(t testing.TB, handle http.HandlerFunc) *Echo {
 }
 
 // Sent makes a call, which must succeed, and returns the body that the server
-// got.
+// received.
 func (e *Echo) Sent(t testing.TB, m llm.Model, request *llm.Request) string {
 	t.Helper()
 	if _, err := m.Complete(t.Context(), request); err != nil {
@@ -294,7 +293,7 @@ func (e *Echo) Sent(t testing.TB, m llm.Model, request *llm.Request) string {
 	return string(e.Body)
 }
 
-// Same reports whether two JSON texts mean the same.
+// Same reports whether two JSON texts have the same value.
 func Same(t testing.TB, a, b string) bool {
 	t.Helper()
 	var left, right any
@@ -307,8 +306,8 @@ func Same(t testing.TB, a, b string) bool {
 	return reflect.DeepEqual(left, right)
 }
 
-// Streamed makes a call by Stream, and puts together what comes: all that came
-// before an error. It holds the stream to the rules of [llm.Streamer].
+// Streamed makes a call by Stream, and returns the joined chunks, those before an
+// error included. It checks that the stream follows the rules of [llm.Streamer].
 func Streamed(t testing.TB, ctx context.Context, m llm.Streamer, request *llm.Request) (*llm.Response, error) {
 	t.Helper()
 	var a llm.Assembly
@@ -329,9 +328,8 @@ func Streamed(t testing.TB, ctx context.Context, m llm.Streamer, request *llm.Re
 	return a.Response(), failed
 }
 
-// failed makes a call that must fail, whole and streamed, which must not differ
-// in what they say, and looks at everything that could print the error. It
-// returns that of the whole call.
+// failed makes a call that must fail, whole and streamed, and checks that both
+// errors say the same and do not leak. It returns the error of the whole call.
 func (a Adapter) failed(t *testing.T, m llm.Streamer, ctx context.Context) *failure.Error {
 	t.Helper()
 	e, s := a.failedWhole(t, m, ctx), a.failedStream(t, m, ctx)
@@ -360,7 +358,8 @@ func (a Adapter) failedStream(t *testing.T, m llm.Streamer, ctx context.Context)
 	return a.checked(t, err)
 }
 
-// checked returns the error that err must be, and looks at all that it shows.
+// checked returns the *failure.Error that err must be, and checks that it does not
+// leak.
 func (a Adapter) checked(t *testing.T, err error) *failure.Error {
 	t.Helper()
 	e, ok := errors.AsType[*failure.Error](err)
@@ -377,7 +376,7 @@ func (a Adapter) checked(t *testing.T, err error) *failure.Error {
 	return e
 }
 
-// SecretFree looks at everything that could print err.
+// SecretFree checks that err does not leak, however it is printed.
 func SecretFree(t testing.TB, err error) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%s", "%q", "%#v", "%x"} {
@@ -393,8 +392,7 @@ func SecretFree(t testing.TB, err error) {
 	MustHide(t, "slog", log.String())
 }
 
-// MustHide fails the test if text shows what no error may: the key, or "the
-// prompt".
+// MustHide fails the test if text contains the key or "the prompt".
 func MustHide(t testing.TB, where, text string) {
 	t.Helper()
 	for _, secret := range []string{Key, fmt.Sprintf("%x", Key), "the prompt"} {

@@ -10,19 +10,20 @@ import (
 	"llmcall/llm"
 )
 
-// Said is a conversation that ends with a message of this role and these parts.
+// Said returns a conversation that ends with a message of this role and these
+// parts.
 func Said(role llm.Role, parts ...llm.Part) *llm.Request {
 	return &llm.Request{Messages: []llm.Message{llm.User("x"), {Role: role, Parts: parts}}}
 }
 
-// With is a request that was changed.
+// With returns a request changed by change.
 func With(change func(*llm.Request)) *llm.Request {
 	request := llm.Prompt("x")
 	change(request)
 	return request
 }
 
-// WithExtra is a request with a field of the provider's own.
+// WithExtra returns a request with a field in Extra.
 func WithExtra(name string, value any) *llm.Request {
 	return With(func(r *llm.Request) { r.Extra = map[string]any{name: value} })
 }

@@ -16,7 +16,7 @@ import (
 	"llmcall/llm"
 )
 
-// Events answers with a stream, a write for each text.
+// Events answers with a stream, in one write for each text.
 func Events(texts ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -28,7 +28,7 @@ func Events(texts ...string) http.HandlerFunc {
 	}
 }
 
-// events is [Events], with the request's ID.
+// events is [Events] with the request's ID.
 func (a Adapter) events(texts ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(a.RequestID, "req_1")
@@ -36,7 +36,7 @@ func (a Adapter) events(texts ...string) http.HandlerFunc {
 	}
 }
 
-// hello is a whole stream that says "Hello".
+// hello returns a whole stream that says "Hello".
 func (a Adapter) hello() string { return a.Begin + a.Text("Hel") + a.Text("lo") + a.End }
 
 func stream(t *testing.T, a Adapter) {
@@ -69,7 +69,7 @@ func streamComesAsItIsSent(t *testing.T, a Adapter) {
 		if chunk.Text != "" {
 			texts = append(texts, chunk.Text)
 		}
-		if chunk.Text == "a" { // it is here while the server waits to send the second
+		if chunk.Text == "a" { // it arrived while the server waits to send the second
 			close(next)
 		}
 	}
@@ -215,8 +215,8 @@ func serverThatDoesNotStream(t *testing.T, a Adapter) {
 	}
 }
 
-// pouring is a server that sends a piece, and then more without end, or nothing,
-// until the caller is gone.
+// pouring returns a model of a server that sends a piece, and then more without
+// end, or nothing, until the caller is gone.
 func (a Adapter) pouring(t *testing.T, more string) (m llm.Streamer, gone <-chan struct{}) {
 	left := make(chan struct{}, 1)
 	return a.answeredBy(t, func(w http.ResponseWriter, r *http.Request) {

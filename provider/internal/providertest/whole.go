@@ -21,7 +21,7 @@ import (
 	"llmcall/llm"
 )
 
-// briefly is a time limit that ends while a server keeps silent.
+// briefly is a time limit that expires while a server is silent.
 const briefly = 20 * time.Millisecond
 
 func wholeAnswer(t *testing.T, a Adapter) {
@@ -31,7 +31,7 @@ func wholeAnswer(t *testing.T, a Adapter) {
 	}
 }
 
-// answer is what Hello means, sent by reply.
+// answer is the meaning of Hello, sent by reply.
 func (a Adapter) answer() *llm.Response {
 	answer := a.Answer
 	if answer.RequestID == "" {
@@ -193,8 +193,8 @@ func refusedConnectionIsTransient(t *testing.T, a Adapter) {
 	}
 }
 
-// hang is a server that doesn't answer until the test ends; below /half it has
-// begun to.
+// hang starts a server that does not answer until the test ends, or, for paths
+// below /half, not completely.
 func hang(t *testing.T) *httptest.Server {
 	release := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

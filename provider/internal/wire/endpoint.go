@@ -1,6 +1,8 @@
-// Package wire is what the adapters share: the address and the key of a
-// provider, the HTTP client, what was sent and received, and the errors that
-// follow from it. It does not depend on any SDK.
+// Package wire has what the adapters share, and does not depend on any SDK.
+//
+// An [Endpoint] is a model at an address with a key; [New] checks the settings for
+// it. An [Exchange] is one request to it and the response; its methods make the
+// errors, without the key and the prompt. [Client] returns the HTTP client to use.
 package wire
 
 import (
@@ -20,45 +22,46 @@ import (
 
 // Endpoint is a model as one provider serves it.
 type Endpoint struct {
-	Provider string // what the full name begins with: "groq"
-	Protocol string // whose protocol and words it speaks: classify.OpenAI, …
+	Provider string // the start of the full name: "groq"
+	Protocol string // the protocol of requests and errors: classify.OpenAI, …
 	Name     string // the model's full name: "groq/llama-4"
 	Model    string // the model as the provider calls it: "llama-4"
 	Base     *url.URL
-	// Key says with which other calls the model's calls share a circuit breaker,
-	// a pacer and a retry budget. The API key is hashed when it is first asked
-	// for: a secret that [endpoint.Seed] is given after New still counts.
+	// Key returns the key under which the model's calls share a circuit breaker, a
+	// pacer and a retry budget. It hashes the API key at its first call, so that a
+	// secret given to [endpoint.Seed] after New still has an effect.
 	Key func() endpoint.Key
-	// Hide cuts the API key out of a text from outside: some servers quote it. No
-	// field holds the API key itself, so that no %+v prints it.
+	// Hide removes the API key from a text: some servers quote it. No field has the
+	// API key itself, so that no %+v prints it.
 	Hide func(text string) string
 }
 
-// Config is what an Endpoint is made of.
+// Config has the settings of an [Endpoint].
 type Config struct {
 	Protocol string // classify.Anthropic
 	Model    string // as the provider calls it
-	Example  string // of a model's name, for errors: "gpt-6-luna"
-	Name     string // the full name; "" is Provider/Model
-	Provider string // of the full name where Name is ""; the name in the errors of New
+	Example  string // an example of Model for errors: "gpt-6-luna"
+	Name     string // the full name; default: Provider/Model
+	Provider string // the start of the default Name, and of the errors of New
 
 	BaseURL, BaseURLVariable, DefaultBaseURL string
-	// APIKey is the key; "" reads the variables, of which the first that is set
-	// counts. A key may be missing only if the base URL is on a loopback address,
-	// or KeyOptional is set.
+	// APIKey is the key. Default: the first of KeyVariables that is set. It may be
+	// missing only if the base URL is on a loopback address, or if KeyOptional is
+	// set.
 	APIKey       string
 	KeyVariables []string
 	KeyOptional  bool
-	// Share is the name by which calls share a circuit breaker, a pacer and a
-	// retry budget, Options.Endpoint of the adapters. "": model, address and key.
+	// Share is the option Endpoint of the adapters: the name under which calls share
+	// a circuit breaker, a pacer and a retry budget. Default: model, address and key.
 	Share string
-	// AllowPlainHTTP lets a key go over plain http to a host of the internet.
+	// AllowPlainHTTP allows a key to be sent over plain http to a host on the
+	// internet.
 	AllowPlainHTTP bool
 }
 
-// New makes an endpoint, and returns the key, which is "" where none is needed.
-// It makes no request. An error names the field, or the environment variable, that
-// is missing or wrong, and never what may be a secret.
+// New returns an endpoint and its key, which is "" if none is needed. It makes no
+// request. The error names the field, or the environment variable, that is missing
+// or invalid, and never repeats what may be a secret.
 func New(c Config) (*Endpoint, string, error) {
 	if c.Model == "" || strings.ContainsFunc(c.Model, notInName) {
 		return nil, "", fmt.Errorf("%s: model %q: must be a name without spaces, such as %s", c.Provider, c.Model, c.Example)
@@ -85,8 +88,8 @@ func New(c Config) (*Endpoint, string, error) {
 	}, key, nil
 }
 
-// checkShare refuses the name of an endpoint that can't be shown: names appear in
-// logs and on pages.
+// checkShare checks that the name of an endpoint can be shown in logs and on
+// pages.
 func (c *Config) checkShare(key string) error {
 	if strings.TrimSpace(c.Share) != c.Share || strings.ContainsFunc(c.Share, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fmt.Errorf("%s: Endpoint: must be a name of printable characters, without spaces around it", c.Provider)
@@ -97,7 +100,7 @@ func (c *Config) checkShare(key string) error {
 	return nil
 }
 
-// endpointKey returns the function that tells which calls share an endpoint.
+// endpointKey returns the function for [Endpoint.Key].
 func (c *Config) endpointKey(name string, base *url.URL, key string) func() endpoint.Key {
 	if c.Share != "" {
 		return func() endpoint.Key { return endpoint.Key{Name: c.Share} }
@@ -112,8 +115,8 @@ func (c *Config) endpointKey(name string, base *url.URL, key string) func() endp
 	})
 }
 
-// addressOf returns scheme, host and path of a base URL in one form for what is
-// one address: without the scheme's own port and a slash at the end.
+// addressOf returns scheme, host and path of a base URL in a canonical form:
+// without the scheme's default port and a slash at the end.
 func addressOf(base *url.URL) string {
 	host := strings.ToLower(base.Host)
 	switch base.Scheme {
@@ -151,13 +154,12 @@ func (c *Config) key(base *url.URL) (string, error) {
 	return key, nil
 }
 
-// minKey is the length from which on a text that holds a key is taken to hold
-// it, and not to have its few letters by chance: a server on one's own machine
-// takes keys such as "x".
+// minKey is the length of the shortest key that is looked for in texts. A shorter
+// one, such as the "x" that local servers accept, may appear in a text by chance.
 const minKey = 8
 
-// hide returns a function that cuts a key out of texts, whole or with spaces and
-// line ends within: what prints requests wraps long lines.
+// hide returns a function that removes a key from texts, even if it is broken by
+// spaces and line ends, as by a program that prints requests and wraps long lines.
 func hide(key string) func(string) string {
 	switch {
 	case key == "":
@@ -167,7 +169,7 @@ func hide(key string) func(string) string {
 	}
 	return func(text string) string {
 		var kept strings.Builder
-		done := 0 // as much of text is in kept
+		done := 0 // how much of text is in kept or was removed
 		for at := 0; at < len(text); {
 			first := strings.IndexByte(text[at:], key[0])
 			if first < 0 {
@@ -187,11 +189,11 @@ func hide(key string) func(string) string {
 	}
 }
 
-// hidden is what a text has for the key.
+// hidden is the text that replaces a key.
 const hidden = "[key]"
 
-// spread returns how many bytes at the start of text are the key, with any white
-// space and control characters within; 0 if it does not begin with it.
+// spread returns how many bytes at the start of text are the key, ignoring white
+// space and control characters; 0 if text does not begin with the key.
 func spread(text, key string) int {
 	found := 0
 	for i := range len(text) {
@@ -216,15 +218,15 @@ func (c *Config) baseURL() (*url.URL, error) {
 	base, err := url.Parse(strings.TrimSpace(cmp.Or(given, c.DefaultBaseURL)))
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
 		base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
-		// What was given is not repeated: it may hold a password, or be the key
-		// by mistake. Nor is url.Parse's error, which quotes from it.
+		// The error does not show the address, which may contain a password or be the
+		// key by mistake, or url.Parse's error, which quotes it.
 		return nil, fmt.Errorf("%s: %s: must be an http or https address such as %s, without user, query and fragment",
 			c.Provider, c.baseSource(), cmp.Or(c.DefaultBaseURL, "https://example.com/v1"))
 	}
 	return base, nil
 }
 
-// environmentBase returns the address that the environment gives; "" if none.
+// environmentBase returns the address in the environment, or "".
 func (c *Config) environmentBase() string {
 	if c.BaseURLVariable == "" {
 		return ""
@@ -232,7 +234,8 @@ func (c *Config) environmentBase() string {
 	return os.Getenv(c.BaseURLVariable)
 }
 
-// baseSource returns where the address comes from, for errors.
+// baseSource returns the field or the variable that the address comes from, for
+// errors.
 func (c *Config) baseSource() string {
 	if c.BaseURL == "" && c.environmentBase() != "" {
 		return "the environment variable " + c.BaseURLVariable
@@ -247,10 +250,10 @@ func loopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
 }
 
-// private reports whether a host is this machine or, by its address or its name,
-// one of a network that is not the internet: what is sent to it in plain does not
-// leave that network. Such are the servers that one runs oneself (vLLM, Ollama,
-// llama.cpp), which often have a key and no certificate.
+// private reports whether a host is this machine or, by its address or name, in a
+// network other than the internet, which unencrypted data to it does not leave.
+// Servers that users run themselves (vLLM, Ollama, llama.cpp) often have a key and
+// no certificate.
 func private(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if ip, err := netip.ParseAddr(host); err == nil {
@@ -262,21 +265,21 @@ func private(host string) bool {
 			return true
 		}
 	}
-	return !strings.Contains(host, ".") // a name of a local network or of containers: http://vllm:8000
+	return !strings.Contains(host, ".") // a name in a local network or of a container: http://vllm:8000
 }
 
-// carrier is the address space that providers of networks, and overlay networks
-// such as Tailscale's, share (RFC 6598).
+// carrier is the shared address space of RFC 6598, used by network providers and
+// by overlay networks such as Tailscale's.
 var carrier = netip.MustParsePrefix("100.64.0.0/10")
 
-// privateZones are the domains that are not delegated in the public DNS: of RFC
-// 6761, 6762 (with its appendix G) and 8375, the one that ICANN has reserved for
-// private use (internal), and that of services in Kubernetes (svc).
+// privateZones are domains that are not delegated in the public DNS: those of RFC
+// 6761, RFC 6762 (with appendix G) and RFC 8375, the one that ICANN has reserved
+// for private use (internal), and that of services in Kubernetes (svc).
 var privateZones = []string{"localhost", "local", "home.arpa", "internal", "intranet", "private", "corp", "home", "lan", "svc"}
 
-// Client returns the client to send requests with: the given one, or one that
-// all models share, so that they share connections. It stays where it was sent;
-// see [StayHome].
+// Client returns the client that sends requests: the given one or, for nil, one
+// that all models share, so that they share connections. It follows redirects as
+// [StayHome] says.
 func Client(given *http.Client) *http.Client {
 	if given == nil {
 		given = sharedClient()
@@ -284,10 +287,10 @@ func Client(given *http.Client) *http.Client {
 	return StayHome(given)
 }
 
-// sharedClient's limit on the wait for a header is that of OpenAI's SDK.
+// sharedClient limits the wait for a header as OpenAI's SDK does.
 var sharedClient = sync.OnceValue(func() *http.Client {
 	shared, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // replaced by the program, for tracing perhaps: it has its reasons
+	if !ok { // replaced by the program, for example for tracing
 		return http.DefaultClient
 	}
 	transport := shared.Clone()

@@ -16,30 +16,30 @@ import (
 )
 
 const (
-	// MaxAnswer is how many bytes of a body are read that is an answer, streams
-	// included. A longer one is an error.
+	// MaxAnswer is the maximum size of an answer in bytes, streams included. A longer
+	// one is an error.
 	MaxAnswer = 64 << 20
-	// MaxProblem is how many bytes are kept of a body that tells of an error; the
-	// rest is left unread.
+	// MaxProblem is how many bytes of the body of an error are read; the rest is
+	// left unread.
 	MaxProblem = 1 << 20
-	// problemTime is how long such a body is waited for. Servers that fail send a
-	// status, and may never send its body's end; the status tells the most.
+	// problemTime is how long reading the body of an error may take. A failing
+	// server may never send its end, and the status says the most.
 	problemTime = 5 * time.Second
 )
 
 var errTooLong = fmt.Errorf("the answer is longer than %d MiB", MaxAnswer>>20)
 
-// Exchange is one request and its response, kept apart from what an SDK turns
-// them into: SDKs replace a body that is not JSON by their parser's error, and
-// a response that came just before the context ended by the context's.
+// Exchange is one request and its response, as they were before an SDK processed
+// them: SDKs replace a body that is not JSON with their parser's error, and a
+// response that arrived just before the context ended with the context's error.
 type Exchange struct {
 	Endpoint *Endpoint
-	// Stream leaves the body of a success to the SDK, which reads it as it comes.
-	// Default false: the body is read whole into Body.
+	// Stream leaves the body of a success to the SDK, which reads it as it arrives.
+	// Default false: the whole body is read into Body.
 	Stream bool
 
-	Sent     bool // a request was built, and handed to the HTTP client
-	Whole    bool // a response came, with all of its body that matters
+	Sent     bool // the request was built and given to the HTTP client
+	Whole    bool // a response arrived, with all of its body that is needed
 	At       time.Time
 	Status   int
 	Body     []byte
@@ -47,14 +47,15 @@ type Exchange struct {
 	Response *http.Response
 }
 
-// Record sends the request by next. It is a middleware as the SDKs of OpenAI and
-// Anthropic take it; for one that takes none, the transport of its HTTP client
-// calls it, with the method Do of the client that sends.
+// Record sends the request by next and records the exchange. It is a middleware
+// for the SDKs of OpenAI and Anthropic. For an SDK without middleware, the
+// transport of its HTTP client calls it, with the method Do of the client that
+// sends.
 //
-// What the header says of the provider's limits goes to the call that the
-// request's context belongs to: by [endpoint.Accepted] with an answer, which
-// has come whole, and by [endpoint.Told] with a stream or a refusal, of which
-// there is more to come.
+// What the header says about the provider's limits is reported to the call to
+// which the request's context belongs: by [endpoint.Accepted] with an answer that
+// has arrived whole, and by [endpoint.Told] with a stream or a refusal, whose
+// outcome is reported later.
 func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	x.Sent, x.Whole = true, false
 	response, err := next(request)
@@ -64,7 +65,7 @@ func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http
 	x.At, x.Status, x.Request, x.Response = time.Now(), response.StatusCode, request, response
 	switch {
 	case x.Status < 200:
-		// Switching Protocols: a body that no context ends.
+		// Switching Protocols: the context would not end reading the body.
 	case x.Succeeded() && x.Stream:
 		endpoint.Told(request.Context(), x.told())
 		x.Whole = true
@@ -89,11 +90,10 @@ func (x *Exchange) told() *pace.Told {
 	return classify.Told(x.Endpoint.Protocol, x.Response.Header, x.At)
 }
 
-// readAnswer reads the body of a success. That is an answer only when it is
-// whole and holds no error: a server that is busy may send the header, and blank
-// lines, long before it knows what follows
-// (https://api-docs.deepseek.com/quick_start/rate_limit), and OpenRouter sends
-// the failure of the server it asks with a status of 200.
+// readAnswer reads the body of a success. It is an answer only if it is whole and
+// contains no error: a busy server may send the header and blank lines long before
+// it knows the outcome (https://api-docs.deepseek.com/quick_start/rate_limit), and
+// OpenRouter sends a failure of the server that it asked with a status of 200.
 func (x *Exchange) readAnswer(ctx context.Context) (err error) {
 	if x.Body, err = readAll(x.Response.Body, MaxAnswer); err == nil && x.answered() {
 		endpoint.Accepted(ctx, x.told())
@@ -103,27 +103,27 @@ func (x *Exchange) readAnswer(ctx context.Context) (err error) {
 	return err
 }
 
-// answered reports whether the body may be an answer: JSON without an error in
-// it.
+// answered reports whether the body may be an answer, that is JSON without an
+// error in it.
 func (x *Exchange) answered() bool {
 	_, failed := classify.ReadError(x.reply(x.Body))
 	return !failed && json.Valid(x.Body)
 }
 
-// Succeeded reports whether the status is that of a success.
+// Succeeded reports whether the status is from 200 to 299.
 func (x *Exchange) Succeeded() bool { return x.Status >= 200 && x.Status <= 299 }
 
-// readProblem returns what has come of a body that tells of an error, when it
-// ends, however it ends, or when its time or its bytes are used up.
+// readProblem returns the body of an error, or the part of it that arrived before
+// it broke or reached the limit of time or size.
 func readProblem(body io.ReadCloser) []byte {
-	late := time.AfterFunc(problemTime, func() { body.Close() }) // which ends the Read that is under way
+	late := time.AfterFunc(problemTime, func() { body.Close() }) // ends a Read in progress
 	defer late.Stop()
 	problem, _ := io.ReadAll(io.LimitReader(body, MaxProblem))
 	return problem
 }
 
-// bounded is a body that fails after so many bytes: a stream without end would
-// be held in memory by its reader.
+// bounded is a body that fails after a number of bytes, because its reader would
+// keep an endless one in memory.
 type bounded struct {
 	io.ReadCloser
 	left int64
@@ -146,12 +146,12 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	return body, err
 }
 
-// StayHome returns a client like c that follows a redirect only if the request
-// stays what it is, where it is. net/http itself would send the prompt to another
-// host, and every key that is not in the header Authorization with it (X-Api-Key,
-// X-Goog-Api-Key, Api-Key), and would turn a POST into a GET without a body at a
-// 301, 302 or 303. What is not followed is returned with its status. c itself is
-// not changed; its own CheckRedirect is asked about what would be followed.
+// StayHome returns a copy of c that follows a redirect only if the request keeps
+// its method, scheme and host, and c's own CheckRedirect agrees; any other
+// redirect is returned with its status. net/http would send the prompt to another
+// host, with every key that is not in the header Authorization (X-Api-Key,
+// X-Goog-Api-Key, Api-Key), and at a 301, 302 or 303 would turn a POST into a GET
+// without a body.
 func StayHome(c *http.Client) *http.Client {
 	home := *c
 	home.CheckRedirect = func(request *http.Request, via []*http.Request) error {
@@ -168,27 +168,27 @@ func StayHome(c *http.Client) *http.Client {
 	return &home
 }
 
-// secretHeaders are the headers of a request that must not be kept in an error:
-// the key, the cookies that net/http added.
+// secretHeaders are the headers with keys and cookies, which an error must not
+// keep.
 var secretHeaders = []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key", "Cookie", "Proxy-Authorization"}
 
-// withoutSecrets returns the head of the request without what must not be kept
-// in an error: the key, the cookies that net/http added, and the prompt.
+// withoutSecrets returns the request as an error may keep it: without its body,
+// which has the prompt, and without keys and cookies.
 func withoutSecrets(request *http.Request) *http.Request {
 	header := request.Header.Clone()
 	for _, name := range secretHeaders {
 		header.Del(name)
 	}
 	address := *request.URL
-	address.User, address.RawQuery = nil, "" // where a key may be, of Gemini's API for one
+	address.User, address.RawQuery = nil, "" // may contain a key, for example with Gemini's API
 	return &http.Request{
 		Method: request.Method, URL: &address, Host: request.Host, Header: header,
 		Proto: request.Proto, ProtoMajor: request.ProtoMajor, ProtoMinor: request.ProtoMinor,
 	}
 }
 
-// elsewhere returns where a redirect that was not followed leads, without the
-// parts of an address that may be secret; "" if that is unknown.
+// elsewhere returns the target of a redirect that was not followed, without the
+// parts of an address that may be secret; "" if it is unknown.
 func (x *Exchange) elsewhere() string {
 	to, err := x.Response.Location()
 	if err != nil {

@@ -11,20 +11,20 @@ import (
 	"llmcall/failure"
 )
 
-// Foreign is a server that a program calls by an SDK without an adapter. What is
-// known of a call is what the SDK's error holds.
+// Foreign is a server that a program calls by an SDK without an adapter. All that
+// is known of a call is in the SDK's error.
 type Foreign struct {
 	Protocol string // classify.OpenAI
-	// Home is the provider's own address. The errors of a server at another one
-	// are of a provider by the name of its host.
+	// Home is the provider's own address. For a server at another address, the
+	// provider in errors is the name of its host.
 	Home string
-	// Secrets are the keys that its texts may quote; see [Secrets]. One that is so
-	// short that it may be in a text by chance is passed over.
+	// Secrets are the keys that texts may quote; see [Secrets]. Those shorter than 8
+	// bytes are ignored, because they may appear in a text by chance.
 	Secrets []string
 }
 
-// Response returns the exchange that ended in a response, whose status and body
-// are given. Its methods make an error of it. request may be nil.
+// Response returns an exchange with the given request, response and body, for its
+// methods that make errors. request may be nil.
 func (f Foreign) Response(request *http.Request, response *http.Response, body []byte) *Exchange {
 	if request == nil {
 		request = &http.Request{}
@@ -40,9 +40,9 @@ func (f Foreign) Response(request *http.Request, response *http.Response, body [
 	}
 }
 
-// Broken makes an error of the network's failure under a request. Any other is
-// returned as it is, and so is one that knows its kind, and that of a context,
-// since only the caller knows whose it is.
+// Broken converts a failure of the network. It returns any other error unchanged,
+// as well as one that knows its kind, and one of a context, since only the caller
+// knows whose that is.
 func (f Foreign) Broken(err error) error {
 	var address *url.URL
 	outer, sent := errors.AsType[*url.Error](err)
@@ -59,7 +59,7 @@ func (f Foreign) Broken(err error) error {
 	return f.at(address).Broken(context.Background(), err)
 }
 
-// classified reports whether an error says itself what it is.
+// classified reports whether an error knows its kind, or is one of a context.
 func classified(err error) bool {
 	if _, ok := errors.AsType[interface {
 		error
@@ -89,8 +89,7 @@ func (f Foreign) at(address *url.URL) *Endpoint {
 	}}
 }
 
-// Secrets returns the keys and cookies that a request was sent with. request may
-// be nil.
+// Secrets returns the keys and cookies in a request. request may be nil.
 func Secrets(request *http.Request) []string {
 	if request == nil {
 		return nil
@@ -108,8 +107,8 @@ func Secrets(request *http.Request) []string {
 	return all
 }
 
-// secretsIn returns what an address may hold of keys: a password, the values of
-// its query.
+// secretsIn returns the parts of an address that may be keys: the password and the
+// values of the query.
 func secretsIn(address *url.URL) []string {
 	password, _ := address.User.Password()
 	all := []string{password}

@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// InOnePiece reports whether the body of the response to a request for a stream
-// is a whole answer, or a page that a proxy sent instead, and not a stream of
-// events. How it begins says more than its Content-Type, which is wrong now and
-// then. The body is the one returned from then on: nothing of it is lost.
+// InOnePiece reports whether the response to a request for a stream is a whole
+// answer, or a page that a proxy sent instead, and not a stream of events. The
+// first byte of the body decides before the Content-Type, which is sometimes
+// wrong. Read the returned body instead of the given one.
 func InOnePiece(body io.ReadCloser, header http.Header) (io.ReadCloser, bool) {
 	buffer := bufio.NewReader(body)
 	body = struct {
 		io.Reader
 		io.Closer
 	}{buffer, body}
-	switch first, _ := buffer.Peek(1); string(first) { // who reads on gets the error
+	switch first, _ := buffer.Peek(1); string(first) { // the next Read returns the error
 	case "{", "[", "<":
 		return body, true
 	case "d", "e", "i", "r", ":": // data, event, id, retry, a comment
