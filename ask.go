@@ -15,13 +15,12 @@ import (
 	"llmcall/validate"
 )
 
-// Ask is [Client.Do] for an answer that is a T. The JSON Schema of T is
-// asked for in the provider's own way and checked, the answer is decoded, and if
-// T has a method Validate() error, as itself or through a pointer, its complaint
-// goes back to the model like that of any other check (see validate.Func for the
-// errors it may return). The elements of a T that is a slice or a map are
-// validated each. The result is the whole answer, with its trace; its Text is
-// the JSON.
+// Ask is [Client.Do] for an answer that is a T. The model is asked for the JSON
+// Schema of T in the provider's own way, and the answer is checked against it and
+// decoded. If T or *T has a method Validate() error, its complaint goes back to
+// the model like that of any other check (see [validate.Func] for the errors that
+// it may return); if T is a slice or a map, each element is validated. The result
+// is the whole answer, with its trace; its Text is the JSON.
 //
 //	type City struct {
 //		Name       string   `json:"name" jsonschema:"minLength=1"`
@@ -31,19 +30,18 @@ import (
 //	}
 //	city, _, err := llmcall.Ask[City](ctx, client, llm.Prompt("Describe Berlin"))
 //
-// The schema is made of T's type and its struct tags, by
-// github.com/invopop/jsonschema: json names the fields, and those without
-// omitempty are required; jsonschema has description, enum, minimum, maximum,
-// minLength, pattern, format and more; jsonschema_description has a description
-// with commas. A type with a method EnumValues has the values that it returns.
-// The schema is made once for each T, at the first call, and kept.
+// The schema comes from T and its struct tags, by github.com/invopop/jsonschema:
+// json names the fields, and those without omitempty are required; jsonschema has
+// description, enum, minimum, maximum, minLength, pattern, format and more;
+// jsonschema_description has a description that may contain commas. A type that
+// implements [Enum] has the values that it returns. The schema is made once for
+// each T, at the first call.
 //
-// T may also be a slice, a map, a text, a number or a truth value. Since
-// providers take nothing but objects at the top, such an answer is asked for,
-// and comes, as {"value": …}.
+// T may also be a slice, a map, a string, a number or a bool. Because providers
+// accept only objects at the top level, the model then answers with {"value": …}.
 //
-// A T that JSON can't hold is a *ConfigError, and so is a request with a schema
-// of its own.
+// The error is a [*ConfigError] if JSON can't represent T, or if the request has a
+// schema of its own; else it is one of [Client.Do].
 func Ask[T any](ctx context.Context, c *Client, req *llm.Request) (T, *Result, error) {
 	var none T
 	s, err := shapeOf[T]()
@@ -62,24 +60,23 @@ func Ask[T any](ctx context.Context, c *Client, req *llm.Request) (T, *Result, e
 	return answer, result, err
 }
 
-// Enum is implemented by types with a closed set of values, for Ask, which keeps
-// what it is told at the first call with a type: the values must always be the
-// same.
+// Enum is implemented by types with a closed set of values, for the schema that
+// [Ask] makes. It is called once for each type, so the values must not change.
 //
 //	type Size string
 //
 //	func (Size) EnumValues() []any { return []any{"S", "M", "L"} }
 type Enum interface{ EnumValues() []any }
 
-// shape is how an answer that is a T is asked for and read. All calls with a T
-// share one: it holds nothing of a call.
+// shape asks for an answer that is a T, and reads it. All calls with the same T
+// share one.
 type shape[T any] struct {
 	schema  llm.Schema
 	wrapped bool              // as {"value": …}
 	fits    validate.Strategy // the schema's check
 }
 
-// wrapping is the object around an answer that isn't an object.
+// wrapping is the object around an answer that is not an object.
 type wrapping[T any] struct {
 	Value T `json:"value"`
 }
@@ -114,8 +111,7 @@ func newShape[T any]() (*shape[T], error) {
 	return s, nil
 }
 
-// ask returns the request with the schema, and the checks with those of the
-// shape before them.
+// ask returns the request with the schema, and the checks after the shape's own.
 func (s *shape[T]) ask(req *llm.Request, checks []validate.Strategy) (*llm.Request, []validate.Strategy, error) {
 	if req == nil {
 		return nil, nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
@@ -128,11 +124,10 @@ func (s *shape[T]) ask(req *llm.Request, checks []validate.Strategy) (*llm.Reque
 	return &asked, append([]validate.Strategy{s}, checks...), nil
 }
 
-// Name is that of the check that a shape is.
+// Name implements [validate.Strategy].
 func (s *shape[T]) Name() string { return "type" }
 
-// Check checks an answer against the schema; if it fits, decodes it; and has it
-// validated.
+// Check checks an answer against the schema, decodes it and validates the T.
 func (s *shape[T]) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
 	fits, err := s.fits.Check(ctx, a)
 	if err != nil || len(fits.Complaints) > 0 {
@@ -149,7 +144,7 @@ func (s *shape[T]) Check(ctx context.Context, a *validate.Answer) (validate.Verd
 	return own, err
 }
 
-// Begin watches a streamed answer for what the schema's check sees.
+// Begin implements [validate.Streaming] by the schema's check.
 func (s *shape[T]) Begin(req *llm.Request) validate.Watcher {
 	if streaming, ok := s.fits.(validate.Streaming); ok {
 		return streaming.Begin(req)
@@ -170,7 +165,7 @@ func (s *shape[T]) decode(text []byte) (T, error) {
 
 type validator interface{ Validate() error }
 
-// validated calls Validate of an answer, or of each of its elements.
+// validated calls Validate on an answer, or on each of its elements.
 func (s *shape[T]) validated(answer *T) error {
 	at := ""
 	if s.wrapped {

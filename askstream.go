@@ -8,22 +8,22 @@ import (
 	"llmcall/llm"
 )
 
-// Partial is what [AskStream] yields.
+// Partial is an incomplete answer, as [AskStream] yields it.
 type Partial[T any] struct {
-	// Value is what is complete so far. What is missing has its zero value: to
-	// tell a 0 from a number that has not come yet, make the field a pointer.
+	// Value has the parts that are complete. The others have their zero value: to
+	// tell a 0 from a number that has not arrived yet, make the field a pointer.
 	Value T
-	// Restart says that all that came before is void: another attempt begins,
-	// and Value is empty again. Only with RetryConfig.RestartStreams.
+	// Restart says that everything before is void: another attempt begins, and Value
+	// is empty again. Only with [RetryConfig.RestartStreams].
 	Restart bool
-	// Result is the whole answer, checked. It comes with the last partial, whose
-	// Value is what Ask would have returned.
+	// Result is the checked answer. Only the last partial has it, and its Value is
+	// what [Ask] would have returned. Default nil.
 	Result *Result
 }
 
-// AskStream is [Ask] that hands on the answer as it comes, as [Client.Stream] does: the
-// model is asked for a T in the same way, and each time that a part of it is
-// complete there is a T with all of it so far.
+// AskStream is [Ask] that yields the answer as it arrives, as [Client.Stream]
+// does. Each time a part of the T is complete, it yields a T with all parts so
+// far.
 //
 //	for city, err := range llmcall.AskStream[City](ctx, client, llm.Prompt("Describe Berlin")) {
 //		if err != nil {
@@ -32,28 +32,27 @@ type Partial[T any] struct {
 //		show(city.Value) // City{Name: "Berlin"}, then with its population, …
 //	}
 //
-// A field appears when its value is complete, never with half of a text or a
-// number; those of a struct within T appear one by one too. A slice grows by
-// whole elements, a map by whole entries. What decodes itself (UnmarshalJSON,
-// UnmarshalText), an interface, and what is within an element or an entry, appears as
-// a whole. Parts that came in one piece of the stream come in one partial, and
-// a piece that completes nothing makes none. A part that can't be decoded is left
-// out: that it is wrong is for the checks to say, which are made at the end, like
-// T's Validate. Until then Value may break every rule of T's schema.
+// A field appears when its value is complete, never with half a string or number;
+// the fields of a nested struct appear one by one too. A slice grows by whole
+// elements, a map by whole entries. Types with UnmarshalJSON or UnmarshalText,
+// interfaces, and the values within an element or an entry appear as a whole. One
+// piece of the stream makes at most one partial, and none if it completes no part.
+// A part that can't be decoded is left out, for the checks to complain about. They
+// run at the end, like T's Validate; until then Value may violate T's schema.
 //
-// The JSON may be in a Markdown fence. Of an answer that has to be repaired
-// first (validate.JSONWithRepair) nothing is shown after its first fault but the
+// The JSON may be in a Markdown fence. If the answer needs a repair
+// ([validate.JSONWithRepair]), nothing after its first fault appears before the
 // result.
 //
-// The partials share nothing: the caller may keep and change each. Each part of
-// the JSON is decoded once, as it comes, and a partial costs a copy of the parts
-// before it: for a list this grows with the square of its length. One of 1,000
-// elements, each shown as it comes, takes 40 ms in all if they hold no slice, map
-// or pointer, and 0.2 s if each holds a slice. Types that decode themselves and
-// hold pointers can't be copied, and are decoded again for each partial: 2 s.
+// The partials share no memory, so the caller may keep and change each. Each part
+// of the JSON is decoded once, as it arrives, and each partial costs a copy of the
+// parts before it. For a list, this grows with the square of its length: one of
+// 1,000 elements that arrive one by one takes 40 ms in all if the elements have no
+// slice, map or pointer, and 0.2 s if each has a slice. Types that decode
+// themselves and have pointers can't be copied and are decoded again for each
+// partial, which takes 2 s.
 //
-// Errors, restarts, and what happens when the caller leaves the loop are those
-// of Stream.
+// Errors, restarts, and leaving the loop are as in [Client.Stream].
 func AskStream[T any](ctx context.Context, c *Client, req *llm.Request) iter.Seq2[Partial[T], error] {
 	return func(yield func(Partial[T], error) bool) {
 		s, err := shapeOf[T]()
@@ -93,7 +92,7 @@ func AskStream[T any](ctx context.Context, c *Client, req *llm.Request) iter.Seq
 	}
 }
 
-// begin begins an answer that comes in pieces.
+// begin returns an empty answer that grows by pieces.
 func (s *shape[T]) begin() *growing.Value {
 	if s.wrapped {
 		return growing.New(new(wrapping[T]))
@@ -101,7 +100,7 @@ func (s *shape[T]) begin() *growing.Value {
 	return growing.New(new(T))
 }
 
-// soFar is a T of its own with what is complete of an answer.
+// soFar returns a copy of the parts of an answer that are complete.
 func (s *shape[T]) soFar(answer *growing.Value) T {
 	value := answer.Copy()
 	if s.wrapped {

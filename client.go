@@ -19,41 +19,41 @@ import (
 	"llmcall/validate"
 )
 
-// Client makes dependable calls by one configuration. [New] checks and compiles
-// it once, so that an impossible setting is found when a program starts, and a
-// call pays for nothing but itself.
+// Client makes dependable calls by one configuration. [New] checks the
+// configuration once, so that an impossible setting is found when the program
+// starts, and not at each call.
 //
-// A Client never changes, is safe for use from many goroutines at once, and need
-// not be closed. Each of its calls has a request of its own, with its own tools,
-// schema and limits, and may ask for another type of answer: [Ask].
+// A Client is immutable, safe for concurrent use, and need not be closed. Each
+// call has its own request, with its own tools, schema and limits, and may ask for
+// another type of answer; see [Ask].
 type Client struct {
 	models  []llm.Model
 	checks  []validate.Strategy
 	cfg     RetryConfig
 	policy  *retry.Policy
-	targets []retry.Target // one a model
-	recheck *retry.Policy  // of the checks of an answer that could not be run
-	// countsWrong says that a row of the table makes a wrong answer something
-	// else than a success of the provider's.
+	targets []retry.Target // one for each model
+	recheck *retry.Policy  // for the checks of an answer that could not be run
+	// countsWrong says that, by a row of the table, a wrong answer is not a success
+	// for the circuit breaker.
 	countsWrong bool
-	// once says that the client is made for one call: what it configures of its
-	// endpoints holds for as long as the call.
+	// once says that the client is for one call: its limits and budget apply to the
+	// endpoints only during the call.
 	once bool
 }
 
 // New returns a client that asks the models until an answer passes all checks.
 //
-// The models are alternatives in order of preference; at least one. A call goes to
-// the next where one can't serve it, as the table of [failure.Decisions] says: at
-// once where its circuit is open, its key or quota is refused, or the wait for it
-// is longer than RetryConfig.FallbackAfter; and after two failures that may pass.
-// Wrong answers and bad requests stay with the model that they are of. Without
-// checks any answer that was not cut off will do, an empty one too: see
-// [validate.NotEmpty].
+// There must be at least one model. Further ones are alternatives, in order of
+// preference. A call goes to the next model if one can't serve it, as the table
+// [failure.Decisions] says: at once if its circuit is open, its key or quota is
+// refused, or the wait for it is longer than [RetryConfig.FallbackAfter]; and
+// after two failures that may be temporary. After a wrong answer or a bad request
+// it stays with the model. Without checks any answer that is not cut off passes,
+// even an empty one; see [validate.NotEmpty].
 //
-// The error is a *[ConfigError] that names the setting, what it got, and what it
-// takes. The slices and what cfg points to are copied, but for models and
-// checks themselves, which must not be changed later.
+// The error is a [*ConfigError], which names the setting, what it must be and what
+// it is. New copies the slices and what cfg points to. The models and checks
+// themselves must not be changed later.
 func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	c, err := newClient(models, checks, cfg)
 	if err != nil {
@@ -65,7 +65,7 @@ func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Clie
 	return c, nil
 }
 
-// newClient checks a configuration and makes a client of it.
+// newClient is New without the claim of limits and budget.
 func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	if len(models) == 0 {
 		return nil, &ConfigError{Field: "models", Got: "none", Takes: "at least one model"}
@@ -79,7 +79,7 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.FallbackAfter != 0 && len(models) == 1 { // Validate does not know the models
+	if cfg.FallbackAfter != 0 && len(models) == 1 { // not in Validate, which does not know the models
 		return nil, &ConfigError{Field: "fallback_after", Err: errors.New("has no effect with a single model")}
 	}
 	c := &Client{models: slices.Clone(models), checks: slices.Clip(slices.Clone(checks)), cfg: cfg}
@@ -111,7 +111,7 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 	return c, err
 }
 
-// forOneCall returns a client that is used for one call.
+// forOneCall returns a client for one call.
 func forOneCall(model llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	c, err := newClient([]llm.Model{model}, checks, cfg)
 	if err == nil {
@@ -120,12 +120,11 @@ func forOneCall(model llm.Model, checks []validate.Strategy, cfg RetryConfig) (*
 	return c, err
 }
 
-// claim makes the limits and the budget that the client configures hold at its
-// endpoints, until they are released.
+// claim applies the client's limits and budget to its endpoints, until release.
 func (c *Client) claim() (release func()) {
 	var releases []func()
 	for _, t := range c.targets {
-		r, _ := t.Endpoint.Limit(c.cfg.limits(), c.cfg.RetryBudget) // Validate has found them possible
+		r, _ := t.Endpoint.Limit(c.cfg.limits(), c.cfg.RetryBudget) // can't fail: Validate has checked them
 		releases = append(releases, r)
 	}
 	return func() {
@@ -135,25 +134,25 @@ func (c *Client) claim() (release func()) {
 	}
 }
 
-// circuit returns the circuit of a target; nil without one.
+// circuit returns the circuit breaker of a target, or nil.
 func (c *Client) circuit(target int) *breaker.Breaker {
 	return c.targets[target].Endpoint.Circuit(c.cfg.guards())
 }
 
-// Do asks until an answer passes all checks, and returns it. The caller's request
-// is not modified; it must stay as it is until Do returns.
+// Do asks until an answer passes all checks, and returns it. It does not modify
+// req, which must not be changed before Do returns.
 //
-// It returns a *[ConfigError] for a request without messages, before any call of
-// a model; a *[HumanReviewError] when a person must look; and else an *[Error]
-// that says why there is no valid answer. Each of the last two carries the trace
-// of all attempts, as a Result does.
+// For a request without messages, the error is a [*ConfigError], and no model is
+// called. If a person must look, it is a [*HumanReviewError], else an [*Error] that
+// says why there is no valid answer. These two carry the [Trace] of all attempts,
+// as the [Result] does.
 //
-// A panic in a model or the tool goes on to the caller.
+// A panic in a model or in the tool is passed on to the caller.
 func (c *Client) Do(ctx context.Context, req *llm.Request) (*Result, error) {
 	return c.do(ctx, req, c.checks)
 }
 
-// do is Do with other checks.
+// do is Do with the given checks.
 func (c *Client) do(ctx context.Context, req *llm.Request, checks []validate.Strategy) (*Result, error) {
 	k, err := c.newCall(req, checks)
 	if err != nil {
@@ -162,9 +161,9 @@ func (c *Client) do(ctx context.Context, req *llm.Request, checks []validate.Str
 	return k.run(ctx)
 }
 
-// Start is [Client.Do] without waiting for it. The call ends by itself, when ctx
-// ends, or when it is cancelled; nothing need be done to free it. The request
-// must stay as it is until then.
+// Start is [Client.Do] in a goroutine of its own. The call ends by itself, when ctx
+// ends, or by [Pending.Cancel], and need not be waited for. The request must not
+// be changed before it ends.
 func (c *Client) Start(ctx context.Context, req *llm.Request) *Pending {
 	return c.start(ctx, req, c.checks)
 }
@@ -189,31 +188,29 @@ func (c *Client) start(ctx context.Context, req *llm.Request, checks []validate.
 	return p
 }
 
-// Stream is [Client.Do] that hands on the answer as it comes. What it yields can
-// only be the answer so far: the checks are run at its end, and the last piece,
-// which carries the Result, says that it passed them. An error is the last thing
-// yielded; it is one that Do returns too. Each range over the sequence is a call
-// of its own.
+// Stream is [Client.Do] that yields the answer as it arrives. The pieces are not
+// checked yet: the checks run at the end of the answer, and the last piece, which
+// has the Result, means that it passed them. An error, which is one that Do
+// returns, is yielded last. Each range over the sequence is a call of its own.
 //
-// What fails before anything was handed on is retried like any other call. After
-// that, an attempt that breaks, or whose answer does not pass its checks, is the
-// last, unless RetryConfig.RestartStreams allows to begin again: then the next
-// piece has Restart set.
+// An attempt that fails before a piece was yielded is retried as in Do. If it
+// fails later, or if its answer does not pass its checks, it is the last attempt,
+// unless [RetryConfig.RestartStreams] is set: then the next piece has Restart set.
 //
-// A stream ends early, and its answer is wrong, as soon as what has come can no
-// longer pass a check that says so ([validate.Streaming]). One that ends without
-// its terminal event was cut off, however cleanly it ends: a failure like a
+// A stream is stopped early, as a wrong answer, as soon as a check says that the
+// answer can no longer pass it ([validate.Streaming]). A stream that ends without
+// its terminal event was cut off, even if it ends cleanly, and has failed like a
 // broken connection.
 //
-// The circuit breaker and the pacer hear of an answer at its first piece, so that
-// a caller who reads slowly keeps nobody from the model, and of its end when the
-// stream ends, before it is checked. A caller that leaves the loop ends the call:
-// a success to the breaker if a piece had come, else nothing. Time that the
-// caller takes for a piece is time of the attempt.
+// The circuit breaker and the pacer learn of an answer at its first piece, so that
+// a caller who reads slowly does not keep others from the model, and of its end
+// when the stream ends, before the checks. A caller that leaves the loop ends the
+// call, which the breaker counts as a success if there was a piece, and else not at
+// all. The time that the caller takes for a piece is part of the attempt's.
 //
-// A model that is not an [llm.Streamer] answers in one piece, once the answer has
-// passed its checks; so does one whose calls of RetryConfig.Tool are carried out
-// within the attempt.
+// The answer is yielded after its checks, in one piece for each of its parts, if
+// the model is not an [llm.Streamer], or if the attempt carries out calls of
+// [RetryConfig.Tool].
 func (c *Client) Stream(ctx context.Context, req *llm.Request) iter.Seq2[Piece, error] {
 	return c.stream(ctx, req, c.checks)
 }
@@ -239,8 +236,7 @@ func (c *Client) stream(ctx context.Context, req *llm.Request, checks []validate
 	}
 }
 
-// newCall begins a call. The checks are the client's, and before them those of
-// the type that is asked for.
+// newCall returns a call that has not begun.
 func (c *Client) newCall(req *llm.Request, checks []validate.Strategy) (*call, error) {
 	if req == nil || len(req.Messages) == 0 {
 		return nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}

@@ -9,11 +9,10 @@ import (
 	"llmcall/llm"
 )
 
-// copyOf returns a copy of a request that shares nothing that is small and can
-// be written: what a model keeps or changes of its request must reach neither
-// the caller's nor that of the next attempt. The bytes of pictures are shared,
-// as [llm.Model] says: to copy 10 MiB at each attempt and round of tool calls
-// costs 4.5 ms and as much memory.
+// copyOf returns a deep copy of a request, so that a model that keeps or changes
+// its request affects neither the caller's nor that of the next attempt. Only the
+// bytes of pictures are shared, as [llm.Model] says: copying 10 MiB at each attempt
+// and round of tool calls would cost 4.5 ms and as much memory.
 func copyOf(r *llm.Request) *llm.Request {
 	c := *r
 	c.Messages = make([]llm.Message, len(r.Messages))
@@ -53,8 +52,8 @@ func copyOf(r *llm.Request) *llm.Request {
 	return &c
 }
 
-// copies are the maps and slices that have been copied. To know them again keeps
-// what is shared within a value shared, and ends where it holds itself.
+// copies maps the maps and slices of a value to their copies, so that what the
+// value shares stays shared, and one that contains itself is possible.
 type copies map[original]reflect.Value
 
 type original struct {
@@ -63,8 +62,8 @@ type original struct {
 	n   int
 }
 
-// of returns a copy of a value that shares no map or slice with it: of what JSON
-// is made of, that is all. What is within a pointer or a struct stays shared.
+// of returns a copy of a value that shares no map or slice with it, which is all
+// that values of JSON consist of. Pointers and structs stay shared.
 func (c copies) of(v reflect.Value) reflect.Value {
 	if v.Kind() == reflect.Interface {
 		if v.IsNil() {

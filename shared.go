@@ -7,7 +7,7 @@ import (
 	"llmcall/retry"
 )
 
-// endpoints returns where what calls share comes from.
+// endpoints returns the registry of endpoints.
 func (c *RetryConfig) endpoints() *endpoint.Registry {
 	if c.Endpoints != nil {
 		return c.Endpoints
@@ -15,7 +15,7 @@ func (c *RetryConfig) endpoints() *endpoint.Registry {
 	return endpoint.Default()
 }
 
-// guards returns what is asked before each request.
+// guards returns the guards that each request passes.
 func (c *RetryConfig) guards() endpoint.Options {
 	return endpoint.Options{
 		Breaker: c.CircuitBreakerConfig.Config, NoBreaker: !c.EnableCircuitBreaker,
@@ -23,14 +23,14 @@ func (c *RetryConfig) guards() endpoint.Options {
 	}
 }
 
-// limits returns what is configured of the endpoint.
+// limits returns the configured limits of the endpoints.
 func (c *RetryConfig) limits() pace.Limits {
 	return pace.Limits{RequestsPerMinute: c.RequestsPerMinute, TokensPerMinute: c.TokensPerMinute, MaxConcurrent: c.MaxConcurrent}
 }
 
-// Table returns what follows from each kind of failure: Decisions, or without it
-// the default rows, with those that other settings change (backoff_on_invalid_answer,
-// count_invalid_answers, and excluded_exceptions of the circuit breaker).
+// Table returns what follows from each kind of failure: Decisions, by default
+// [failure.Decisions], with the rows that BackoffOnInvalidAnswer,
+// CountInvalidAnswers and ExcludedExceptions change.
 func (c *RetryConfig) Table() failure.Table {
 	table := failure.Decisions()
 	if c.Decisions != nil {
@@ -43,7 +43,7 @@ func (c *RetryConfig) Table() failure.Table {
 		table[failure.InvalidAnswer].Breaker = failure.Count
 	}
 	for _, kind := range c.CircuitBreakerConfig.ExcludedExceptions {
-		if d := table.For(kind); d.Breaker != failure.Limit { // which no circuit counts, and the pacer needs
+		if d := table.For(kind); d.Breaker != failure.Limit { // never counted, and needed by the pacer
 			d.Breaker = failure.Ignore
 			table.Set(kind, d)
 		}
@@ -51,7 +51,7 @@ func (c *RetryConfig) Table() failure.Table {
 	return table
 }
 
-// policy returns how all calls are retried.
+// policy returns the retry policy of all calls.
 func (c *RetryConfig) policy() (*retry.Policy, error) {
 	waits, err := c.backoff()
 	if err != nil {

@@ -6,14 +6,14 @@ import (
 	"llmcall/llm"
 )
 
-// PendingAsk is an [Ask] under way; see [StartAsk]. Done and Cancel are those of a
-// [Pending].
+// PendingAsk is an [Ask] in progress; see [StartAsk]. Its methods Done and Cancel
+// are those of [Pending].
 type PendingAsk[T any] struct {
 	*Pending
 	shape *shape[T]
 }
 
-// StartAsk is [Ask] without waiting for it, as [Client.Start] is [Client.Do].
+// StartAsk is [Ask] in a goroutine of its own, as [Client.Start] is [Client.Do].
 func StartAsk[T any](ctx context.Context, c *Client, req *llm.Request) *PendingAsk[T] {
 	s, err := shapeOf[T]()
 	if err != nil {
@@ -26,8 +26,8 @@ func StartAsk[T any](ctx context.Context, c *Client, req *llm.Request) *PendingA
 	return &PendingAsk[T]{c.start(ctx, asked, checks), s}
 }
 
-// Wait waits for the call and returns what Ask would have, as Pending's Wait
-// does. Each waiter gets a T of its own, and all the same Result.
+// Wait waits for the call, as [Pending.Wait] does, and returns what [Ask] would
+// have returned. Each caller gets its own T, but all get the same Result.
 func (p *PendingAsk[T]) Wait(ctx context.Context) (T, *Result, error) {
 	var none T
 	result, err := p.Pending.Wait(ctx)
