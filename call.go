@@ -18,35 +18,35 @@ import (
 	"llmcall/validate"
 )
 
-// call is one call of a client: what it was given, and its state.
+// call is one call of a client, with its state.
 type call struct {
 	client *Client
 	cfg    *RetryConfig // the client's
 	model  llm.Model
-	target int // the model's place: that of the attempt under way, which the loop has left by its end
+	target int // the index of the model of the current attempt; the loop may have moved on
 	req    *llm.Request
-	checks []validate.Strategy // the client's, and before them those of the type that is asked for
+	checks []validate.Strategy // in Ask the type's own, then the client's
 	tries  retry.Call
-	ctx    context.Context // the call's, as the observer has left it
-	within context.Context // the same of the attempt under way, without the attempt's limit
+	ctx    context.Context // the call's, as the observer returned it
+	within context.Context // the current attempt's, as the observer returned it, without the attempt's limit
 	number uint64          // of the call, for the observer
 
 	stage     Stage
 	failed    int                  // failed attempts, as the stages count them
 	maxTokens int                  // of the next request; raised after an answer that was cut off
-	next      []llm.Message        // the conversation that goes out with the next attempt
-	sent      []llm.Message        // the conversation as it last went out
-	last      *llm.Response        // the last answer that came,
+	next      []llm.Message        // the conversation to send with the next attempt
+	sent      []llm.Message        // the conversation last sent
+	last      *llm.Response        // the last answer that arrived,
 	lastFrom  int                  // the number of its attempt in the trace,
 	lastTry   int                  // and among those that MaxAttempts counts,
 	complaint []validate.Complaint // and what is wrong with it
 	ending    Reason               // why the next failure is the last; "" if attempts may go on
-	why       string               // of a hand-over to a person
+	why       string               // a person must look
 	report    validate.Report
 	trace     Trace
-	lost      *endpoint.Report    // of the request that came to no answer
+	lost      *endpoint.Report    // of a request without an answer
 	open      bool                // an attempt has started and not ended
-	out       *outlet             // of Stream; nil else
+	out       *outlet             // nil unless the call is by Stream
 	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
 }
 
@@ -97,7 +97,7 @@ func (c *call) loop() (*Result, error) {
 	return nil, c.failure(k.Err())
 }
 
-// begin writes down that an attempt begins.
+// begin adds an attempt to the trace.
 func (c *call) begin() {
 	k := &c.tries
 	c.target = k.Target()
@@ -108,11 +108,10 @@ func (c *call) begin() {
 	c.trace.Attempts = append(c.trace.Attempts, record)
 }
 
-// attempt is one attempt: ask, check, and if the answer is wrong write down what
-// to tell the model. The guards hear of the answer when it has come, and hold
-// nothing while it is checked or read. The limit of an attempt is for the
-// asking: a check that is cut at what the model left of it would say nothing
-// about either.
+// attempt makes one attempt: it asks, checks, and ends the attempt. The guards
+// learn of the answer when it has arrived, and hold nothing while it is checked or
+// read. The attempt's time limit applies to asking only: a check that is cut off by
+// what the model has left of it would prove nothing about either.
 func (c *call) attempt() (*llm.Response, error) {
 	streamed := c.streams()
 	answer, err := c.ask(c.tries.Context())
@@ -134,9 +133,9 @@ func (c *call) attempt() (*llm.Response, error) {
 	return answer, nil
 }
 
-// accept settles the request that an answer came to, and checks the answer. With
-// rows of the table that count wrong answers, the settling waits for the checks,
-// but what is scarce does not.
+// accept settles the request of an answer, and checks the answer. If the table
+// counts wrong answers, settling has to wait for the checks, but scarce resources
+// are released before.
 func (c *call) accept(answer *llm.Response) error {
 	if !c.client.countsWrong {
 		c.tries.Settle(endpoint.Outcome{Report: endpoint.Used(answer)})
@@ -152,22 +151,22 @@ func (c *call) settle(answer *llm.Response, err error) bool {
 	return c.tries.Settle(endpoint.Outcome{Err: err, Report: endpoint.Used(answer)})
 }
 
-// prepare makes the conversation of the next attempt, and says to the guards
-// what it may use.
+// prepare makes the conversation of the next attempt, and tells the guards how much
+// it may use.
 func (c *call) prepare() {
 	c.next = c.conversation()
 	c.tries.Want = endpoint.Wanted(&llm.Request{Messages: c.next, MaxTokens: c.maxTokens})
 }
 
-// current is the trace's record of the attempt under way.
+// current returns the trace's record of the current attempt.
 func (c *call) current() *Attempt { return &c.trace.Attempts[len(c.trace.Attempts)-1] }
 
-// maxToolRounds is how often in one attempt the model may call the tool before
-// it must answer.
+// maxToolRounds is how many times in one attempt the model may call the tool
+// before it must answer.
 const maxToolRounds = 8
 
-// ask sends the request of this attempt, and carries out the tool's calls in the
-// answer if there is a way to.
+// ask sends the request of this attempt, and carries out the calls of the tool in
+// the answer if it can.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	req := *c.req
 	req.Messages, req.MaxTokens = c.next, c.maxTokens
@@ -202,13 +201,13 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			if err := c.tries.Err(); err != nil {
 				return nil, err
 			}
-			last, _ := c.tries.Last() // the attempt's time was over; the call goes on
+			last, _ := c.tries.Last() // the attempt is out of time; the call goes on
 			return nil, last.Err
 		}
 	}
 }
 
-// request sends one request, and hears what its model tells of it meanwhile.
+// request sends one request, and listens to what its model reports meanwhile.
 func (c *call) request(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	ctx, end := c.tries.Listen(ctx)
 	defer end()
@@ -218,8 +217,9 @@ func (c *call) request(ctx context.Context, req *llm.Request) (*llm.Response, er
 	return c.model.Complete(ctx, req)
 }
 
-// conversation is what goes out: the caller's messages, the last answer and what
-// was wrong with it. Only the last, so that it does not grow with the attempts.
+// conversation returns the messages to send: the caller's, the last answer and
+// what is wrong with it. Earlier answers are left out, so that the conversation
+// does not grow with each attempt.
 func (c *call) conversation() []llm.Message {
 	messages := slices.Clone(c.req.Messages)
 	instruction := ""
@@ -229,7 +229,7 @@ func (c *call) conversation() []llm.Message {
 	if len(c.complaint) > 0 {
 		f := newFeedback(c.last, c.complaint, c.report.Passed, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
 		text, err := f.write(c.cfg.Feedback)
-		if err != nil { // the call need not fail for it
+		if err != nil { // no reason for the call to fail
 			slog.Error("llmcall: the configured feedback failed, the message is the default one", "model", c.model.Name(), "error", err)
 		}
 		return append(messages, feedback(c.last, c.complaint, text)...)
@@ -239,15 +239,15 @@ func (c *call) conversation() []llm.Message {
 	}
 	text := llm.Text("IMPORTANT: " + instruction)
 	if last := &messages[len(messages)-1]; last.Role == llm.RoleUser {
-		// Into the same turn: some models refuse two of a user's in a row.
+		// In the same turn: some models refuse two turns of a user in a row.
 		last.Parts = append(slices.Clone(last.Parts), text)
 		return messages
 	}
 	return append(messages, llm.User(string(text)))
 }
 
-// toolCalls returns the calls in an answer that are to be carried out: they are
-// all for the stage's tool, it can be run, and none was cut off.
+// toolCalls returns the calls in an answer that are to be carried out: those of a
+// whole answer that calls only the stage's tool, if that has a Run.
 func (c *call) toolCalls(answer *llm.Response) []llm.ToolCall {
 	if c.stage != StageTool || c.cfg.Tool.Run == nil || !isWhole(answer) {
 		return nil
@@ -259,8 +259,8 @@ func (c *call) toolCalls(answer *llm.Response) []llm.ToolCall {
 	return calls
 }
 
-// toolPanic carries a panic in the caller's tool to the end of the call: in
-// between it would pass for one of the model, which the breaker counts.
+// toolPanic carries a panic in the caller's tool to the end of the call. Otherwise
+// the breaker would count it as a panic of the model.
 type toolPanic struct{ value any }
 
 func (p toolPanic) Error() string           { return fmt.Sprintf("the tool panicked: %v", p.value) }
@@ -284,7 +284,7 @@ func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) (results []llm
 	return results, nil
 }
 
-// isWhole reports whether an answer came to its own end.
+// isWhole reports whether an answer is complete.
 func isWhole(answer *llm.Response) bool {
 	switch answer.Finish {
 	case llm.FinishFiltered, llm.FinishLength, llm.FinishNone:
@@ -293,8 +293,8 @@ func isWhole(answer *llm.Response) bool {
 	return true
 }
 
-// judge checks an answer. The error is an *InvalidAnswerError, or that of a
-// check that could not be run.
+// judge checks an answer. The error is an *InvalidAnswerError, or that of a check
+// that could not be run.
 func (c *call) judge(ctx context.Context, answer *llm.Response, number int) error {
 	previous, before := c.last, c.complaint
 	c.last, c.lastFrom, c.lastTry, c.complaint, c.report = answer, number, c.failed+1, nil, validate.Report{}
@@ -314,7 +314,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 	case !isWhole(answer):
 		kind = failure.CutOff
 		c.complaint = complaint("complete", "the answer broke off: it came without a reason to stop", "give the whole answer")
-	case len(c.toolCalls(answer)) > 0: // its rounds are used up
+	case len(c.toolCalls(answer)) > 0: // after the last round
 		c.complaint = complaint("tool",
 			fmt.Sprintf("the tool %q was called %d times, and no answer was given", c.cfg.Tool.Name, maxToolRounds+1),
 			"answer with what you know, without a further call of the tool")
@@ -332,10 +332,10 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 	return &InvalidAnswerError{c.complaint, kind}
 }
 
-// larger returns the token limit of the request after one whose answer was cut
-// off: twice its own, or without one twice what the answer used. If that is not
-// known either it stays none: what differs then is that the model is told to give
-// the whole answer in fewer words.
+// larger returns the token limit of the next request after an answer that was cut
+// off: twice the limit, or, if there was none, twice the tokens of the answer. If
+// these are unknown too, the next request differs only in that the model is told
+// to use fewer words.
 func larger(limit int, used int64) int {
 	if limit == 0 {
 		limit = int(min(used, math.MaxInt/2))
@@ -343,10 +343,10 @@ func larger(limit int, used int64) int {
 	return min(limit, math.MaxInt/2) * 2
 }
 
-// check runs all checks. Those that could not be run are run again if they may be,
-// alone and after waits, as often as there are attempts: the model has answered, and is not
-// asked again for what its answer is not to blame for. Once the answer is found
-// wrong, they no longer matter.
+// check runs all checks. It repeats those that could not be run, if they may be,
+// with waits between, as many times as there are attempts: the model is not to
+// blame and is not asked again. Once another check finds the answer wrong, these
+// no longer matter.
 func (c *call) check(ctx context.Context, answer *llm.Response, number int) (validate.Report, error) {
 	a := &validate.Answer{Text: answer.Text(), Response: answer, Request: c.req, Attempt: number}
 	report := validate.Run(ctx, c.checks, a, c.cfg.CheckTimeout)
@@ -364,7 +364,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 		if len(report.Failed) == 0 || len(report.Complaints) > 0 {
 			return struct{}{}, nil
 		}
-		var slowest *validate.CheckError // of those that may be run again: all wait for it
+		var slowest *validate.CheckError // all that may be run again wait for this one
 		var longest time.Duration
 		for _, f := range report.Failed {
 			if f.Panicked {
@@ -386,7 +386,7 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	}
 	last, ok := errors.AsType[*validate.CheckError](e.Last())
 	switch {
-	case !ok: // ctx has ended since the checks were made: the loop will see it
+	case !ok: // ctx has ended since; the loop will notice
 		return report, report.Failed[0]
 	case e.Reason == retry.OutOfTime:
 		c.ending = ReasonOutOfTime
@@ -398,16 +398,16 @@ func (c *call) check(ctx context.Context, answer *llm.Response, number int) (val
 	return report, last
 }
 
-// mayRecheck reports whether a check that could not be run may be run again. A
-// judge that was asked as often as it may be says that it must not.
+// mayRecheck reports whether a check that could not be run may be run again. The
+// error of a judge without attempts left says that it may not.
 func (c *call) mayRecheck(f *validate.CheckError) bool {
 	wait, _ := failure.RetryAfterOf(f)
 	longest := cmp.Or(c.cfg.MaxRetryAfter, retry.DefaultMaxRetryAfter)
 	return !retry.Stopped(f) && !failure.NoRetryOf(f) && wait <= longest
 }
 
-// stuck reports whether an answer makes no progress over the one before: it is
-// the same again, or fails in just the same way again.
+// stuck reports whether an answer makes no progress: it is the same as the one
+// before, or has the same complaints.
 func stuck(previous, answer *llm.Response, before, now []validate.Complaint) bool {
 	if previous == nil || len(before) == 0 {
 		return false
@@ -417,8 +417,8 @@ func stuck(previous, answer *llm.Response, before, now []validate.Complaint) boo
 	return same || slices.Equal(before, now)
 }
 
-// advance decides the stage of the next attempt after a wrong answer, or that
-// there is none. The attempt itself is counted by failedWith.
+// advance decides the stage of the next attempt after a wrong answer, or that this
+// was the last. failedWith counts the attempt.
 func (c *call) advance(noProgress bool) {
 	switch c.report.Advice {
 	case validate.Stop:
@@ -436,7 +436,7 @@ func (c *call) advance(noProgress bool) {
 	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeToolUse > 0:
 		c.stage = StageTool
 	case c.current().Stage == StageBasic && c.stage == StageTool:
-		// The tool's stage begins with the next attempt anyway.
+		// The next attempt has the tool in any case.
 	case c.cfg.MaxAttemptsBeforeHuman > 0:
 		c.handOver("the model keeps giving the same wrong answer")
 	case c.cfg.StopOnNoProgress:
@@ -444,8 +444,8 @@ func (c *call) advance(noProgress bool) {
 	}
 }
 
-// stageAfter returns the stage after a number of failed attempts. A stage that
-// has begun does not end.
+// stageAfter returns the stage after a number of failed attempts. The call never
+// returns to an earlier stage.
 func (c *call) stageAfter(failed int) Stage {
 	if n := c.cfg.MaxAttemptsBeforeToolUse; n > 0 && failed >= n {
 		return StageTool
@@ -457,18 +457,20 @@ func (c *call) handOver(why string) {
 	c.ending, c.why = ReasonHumanReview, why
 }
 
-// failedWith ends a failed attempt: the loop decides what follows, it goes into
-// the trace, is counted, and may be the last.
+// failedWith ends a failed attempt: it reports it to the loop, which decides what
+// follows, completes its record in the trace, and counts it.
 func (c *call) failedWith(err error) {
 	k := &c.tries
-	if k.Err() == nil { // else the call has ended already, before a further request of the attempt
-		k.Settle(endpoint.Outcome{Err: err, Report: c.lost}) // of these two the one that applies: the request is under way,
-		k.Wrong(err)                                         // or its answer was settled
+	if k.Err() == nil { // else the call ended before a further request of the attempt
+		// Only one of these has an effect: Settle if the request is in progress, Wrong
+		// if its answer was settled.
+		k.Settle(endpoint.Outcome{Err: err, Report: c.lost})
+		k.Wrong(err)
 	}
 	r := c.current()
 	kind, cause := failure.KindOf(err), err
 	if last, ok := k.Last(); ok && last.Number == r.Number {
-		kind, cause = last.Kind, last.Err // the loop knows whether the attempt was cut by its own limit
+		kind, cause = last.Kind, last.Err // the loop knows whether the attempt's own limit ended it
 	}
 	r.Kind, r.Error = kind, cause.Error()
 	r.Outcome = OutcomeFailed
@@ -505,7 +507,7 @@ func (c *call) failedWith(err error) {
 	c.ended()
 }
 
-// ended tells of an attempt that has ended.
+// ended reports that the current attempt has ended.
 func (c *call) ended() {
 	r := c.current()
 	c.open = false
@@ -534,7 +536,7 @@ func (c *call) failure(err error) error {
 
 // reasonOf returns why the call ended.
 func (c *call) reasonOf(e *retry.Error) Reason {
-	if c.out != nil && (c.out.left || c.out.panicked) { // whatever the stages would make of the attempt
+	if c.out != nil && (c.out.left || c.out.panicked) { // before any reason of the stages
 		return ReasonCancelled
 	}
 	switch e.Reason {
@@ -555,7 +557,7 @@ func (c *call) reasonOf(e *retry.Error) Reason {
 	if e.Reason == retry.RateLimitWaitExceeded && e.WaitReason == retry.CircuitWait {
 		return ReasonCircuitOpen
 	}
-	switch failure.KindOf(e) { // of what is within the model itself too: a breaker, an account
+	switch failure.KindOf(e) { // includes breakers and accounts within the model itself
 	case failure.CircuitOpen:
 		return ReasonCircuitOpen
 	case failure.RetryBudgetSpent:

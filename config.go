@@ -20,7 +20,7 @@ import (
 	"llmcall/retry"
 )
 
-// The defaults of the fields of [RetryConfig] that have these names.
+// The defaults of the fields of [RetryConfig] with these names.
 const (
 	DefaultMaxAttempts   = retry.DefaultMaxAttempts
 	DefaultInitialDelay  = backoff.DefaultInitial
@@ -29,195 +29,184 @@ const (
 	DefaultJitterRange   = 0.1
 )
 
-// RetryConfig is how a call is made dependable. The zero value of every field
-// means its default. After each is its name in a configuration file; see
-// [ParseConfig]. A field without such a name can be set in Go alone.
+// RetryConfig says how a call is made dependable. The zero value of every field
+// means its default. The comment after a field is its name in a configuration
+// file; see [ParseConfig]. A field without one can only be set in Go.
 type RetryConfig struct {
-	// MaxAttempts is how many attempts there are at most, for failures of the
-	// provider and wrong answers together. At least 1. Default 3.
+	// MaxAttempts is the maximum number of attempts, for failures of the provider and
+	// wrong answers together. At least 1. Default 3.
 	MaxAttempts int // max_attempts
 
-	// InitialDelay is the wait after the first failed attempt. Default 1 s. For
-	// no wait set Backoff to backoff.Constant{}; in a file initial_delay: 0.
+	// InitialDelay is the wait after the first failed attempt. Default 1 s. For no
+	// wait set Backoff to [backoff.Constant]{}, or in a file initial_delay: 0.
 	InitialDelay time.Duration // initial_delay
-	// BackoffFactor is what each wait is multiplied by for the next. At least
-	// 1. Default 2.
+	// BackoffFactor is the factor from each wait to the next. At least 1. Default 2.
 	BackoffFactor float64 // backoff_factor
 	// MaxDelay is the longest wait, jitter included. Default 60 s.
 	MaxDelay time.Duration // max_delay
 	// UseJitter varies the waits at random. Default nil: true.
 	UseJitter *bool // use_jitter
-	// JitterRange is how far the waits vary, as a fraction of the wait to either
-	// side. 0 to 1. Default nil: 0.1.
+	// JitterRange is how far the waits vary either way, as a fraction from 0 to 1.
+	// Default nil: 0.1.
 	JitterRange *float64 // jitter_range
-	// Backoff, if set, is used instead of the five settings above, which must be
-	// left out then. Default nil.
+	// Backoff replaces the five settings above, which must not be set then. Default
+	// nil.
 	Backoff backoff.Strategy
-	// Rand is the source of randomness for these waits, unless Backoff is set:
-	// 64 random bits a call, from any goroutine. A simulation that must be
-	// repeatable sets it, and that of [endpoint.Config]. Default nil: the
-	// runtime's own.
+	// Rand returns 64 random bits for the jitter, and must be safe for concurrent
+	// use. It must not be set together with Backoff. A simulation that must be
+	// repeatable sets it, and that of [endpoint.Config]. Default nil: the runtime's
+	// source.
 	Rand func() uint64
 
-	// BackoffOnInvalidAnswer waits before a wrong answer is asked again, as
-	// after a failure. Default false: it is asked again at once, because a
-	// wrong answer does not say that the provider is overloaded.
+	// BackoffOnInvalidAnswer makes the call wait after a wrong answer as after a
+	// failure. Default false: the model is asked again at once, because a wrong
+	// answer is not a sign that the provider is overloaded.
 	BackoffOnInvalidAnswer bool // backoff_on_invalid_answer
 
-	// MaxTime bounds the whole call. Default 0: the context's deadline alone.
+	// MaxTime limits the time of the whole call. Default 0: only the context's
+	// deadline does.
 	MaxTime time.Duration // max_time
-	// AttemptTimeout bounds the asking of each attempt: the model's answer, with
-	// its calls of Tool. Checks have CheckTimeout. Default 0: none.
+	// AttemptTimeout limits the time of each attempt to get an answer, calls of Tool
+	// included; CheckTimeout limits the checks. Default 0: no limit.
 	AttemptTimeout time.Duration // attempt_timeout
-	// IdleTimeout bounds, in Stream, the wait for the next piece of an answer
-	// that comes in pieces; the attempt has failed then, as at AttemptTimeout.
-	// Default 0: none.
+	// IdleTimeout limits, in a stream, the wait for the next piece; then the attempt
+	// has failed as at AttemptTimeout. Default 0: no limit.
 	IdleTimeout time.Duration // idle_timeout
-	// RestartStreams allows Stream to begin an answer again after part of it was
-	// handed on. Default false: an attempt that fails after that is
-	// the last.
+	// RestartStreams allows [Client.Stream] to begin again after it has yielded part
+	// of an answer. Default false: an attempt that fails after that is the last.
 	RestartStreams bool // restart_streams
-	// CheckTimeout bounds each check of an answer. Default 0: none.
+	// CheckTimeout limits the time of each check of an answer. Default 0: no limit.
 	CheckTimeout time.Duration // check_timeout
-	// MaxRetryAfter is the longest single wait that a provider may ask for; a
-	// longer one ends the call with the provider's error. Default 2 min.
+	// MaxRetryAfter is the longest single wait that a provider may ask for; a longer
+	// one ends the call with the provider's error. Default 2 min.
 	MaxRetryAfter time.Duration // max_retry_after
-	// MaxRateLimitWait is how long the call waits in all for rate limits, for its
-	// turn and for open circuits; these waits do not use attempts. Default 10 min.
+	// MaxRateLimitWait limits the total time that the call waits for rate limits, for
+	// its turn and for open circuits, which does not use attempts. Default 10 min.
 	MaxRateLimitWait time.Duration // max_rate_limit_wait
 
-	// Hang is how long an attempt must have had, when the deadline of the call
-	// ends it, for it to count as a failure to the circuit breaker: if not one
-	// byte of an answer came, and nobody else got an answer meanwhile. Default
-	// 30 s; negative, or 0 in a file: never.
+	// Hang is how long an attempt must have lasted when the call's deadline ends it
+	// to count as a failure to the circuit breaker, provided that it received nothing
+	// and that no other call was answered meanwhile. Default 30 s; negative, or 0 in
+	// a file: it never counts.
 	Hang time.Duration // hang
-	// FallbackAfter is the longest wait for a model where another one of the
-	// client's could go sooner; an error where there is one model alone. Default 2 s.
+	// FallbackAfter is the longest wait for a model if another of the client's models
+	// is available sooner. It must not be set with a single model. Default 2 s.
 	FallbackAfter time.Duration // fallback_after
 
-	// Endpoints is where what calls share comes from: the circuit breaker, the
-	// pacer and the budget of retries of each endpoint, that is of a model at an
-	// address with an API key; see [endpoint.KeyOf]. Default [endpoint.Default],
-	// that of the process.
+	// Endpoints is the registry of what calls share: the circuit breaker, the pacer
+	// and the retry budget of each endpoint, that is of a model at an address with an
+	// API key; see [endpoint.KeyOf]. Default nil: [endpoint.Default], that of the
+	// process.
 	Endpoints *endpoint.Registry
-	// EnableCircuitBreaker guards each model with a circuit breaker, which all
-	// calls to the same endpoint with the same CircuitBreakerConfig share.
-	// Default false.
+	// EnableCircuitBreaker guards each model with a circuit breaker, which all calls
+	// to the same endpoint with the same CircuitBreakerConfig share. Default false.
 	EnableCircuitBreaker bool // enable_circuit_breaker
-	// CircuitBreakerConfig has the settings of that circuit breaker. The zero value
-	// of each means its default.
+	// CircuitBreakerConfig has the settings of that circuit breaker. The zero value of
+	// each means its default.
 	CircuitBreakerConfig CircuitBreakerConfig // circuit_breaker_config
-	// CountInvalidAnswers makes a wrong answer a failure to the breaker.
-	// Default false: the provider did its work.
+	// CountInvalidAnswers counts a wrong answer as a failure to the circuit breaker.
+	// Default false: a success, because the provider did its work.
 	CountInvalidAnswers bool // count_invalid_answers
-	// WaitForCircuit waits until an open circuit admits a probe instead of
-	// failing at once. Default false.
+	// WaitForCircuit makes the call wait until an open circuit admits a probe, instead
+	// of failing at once. Default false.
 	WaitForCircuit bool // wait_for_circuit
 
-	// RetryBudget bounds the retries of all calls to the same endpoint together:
-	// by default 100 saved up, 0.2 for each success, and one a second at least.
-	// Of two clients' budgets the tighter one holds.
+	// RetryBudget limits the retries of all calls to an endpoint together: by default
+	// to 100 saved up, 0.2 for each success, and one per second in any case. If the
+	// budgets of clients differ, the tightest one applies.
 	RetryBudget endpoint.Budget // retry_budget
-	// DisableRetryBudget lets the client's calls retry without regard to
-	// RetryBudget.
-	// Default false.
+	// DisableRetryBudget lets the client's calls ignore RetryBudget. Default false.
 	DisableRetryBudget bool // disable_retry_budget
-	// RequestsPerMinute, TokensPerMinute and MaxConcurrent are limits that the
-	// calls to an endpoint keep to from the start, whatever its provider says;
-	// of two clients' the tighter one holds. Default 0: none.
+	// RequestsPerMinute, TokensPerMinute and MaxConcurrent limit the calls to an
+	// endpoint from the start, whatever its provider says. If the limits of clients
+	// differ, the tightest one applies. Default 0: no limit.
 	RequestsPerMinute float64 // requests_per_minute
 	TokensPerMinute   float64 // tokens_per_minute
 	MaxConcurrent     int     // max_concurrent
-	// DisablePacing leaves each call to find out by itself that the endpoint's
-	// rate is limited. By default calls wait for their turn once the provider
-	// has refused one, or told how much is left; see package
-	// [llmcall/pace]. Default
-	// false.
+	// DisablePacing lets each call discover the endpoint's rate limit by itself.
+	// Default false: calls wait for their turn once the provider has refused one, or
+	// has said how much is left; see package [llmcall/pace].
 	DisablePacing bool // disable_pacing
 
-	// MaxAttemptsBeforeToolUse is after how many failed attempts the model is
-	// offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default
-	// 0: never.
+	// MaxAttemptsBeforeToolUse is the number of failed attempts after which the model
+	// is offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default 0:
+	// never.
 	MaxAttemptsBeforeToolUse int // max_attempts_before_tool_use
-	// Tool is what the model is then offered. It must be set if and only if
+	// Tool is the tool that the model is then offered. It must be set if and only if
 	// MaxAttemptsBeforeToolUse is. Default nil.
 	Tool *Tool // tool
-	// MaxAttemptsBeforeHuman is after how many failed attempts the call ends
-	// with a *[HumanReviewError]. At most MaxAttempts. Default 0: never.
+	// MaxAttemptsBeforeHuman is the number of failed attempts after which the call
+	// ends with a [*HumanReviewError]. At most MaxAttempts. Default 0: never.
 	MaxAttemptsBeforeHuman int // max_attempts_before_human
-	// StopOnNoProgress ends the call when an answer is the same again or fails
-	// in exactly the same way again, and no stage is left that could begin early.
-	// It can't be combined with MaxAttemptsBeforeHuman, since a person is such a
-	// stage. Default false.
+	// StopOnNoProgress ends the call when an answer is the same as the one before, or
+	// has exactly the same complaints, and Tool is not left to try. It must not be
+	// set together with MaxAttemptsBeforeHuman, which hands such a call to a person.
+	// Default false.
 	StopOnNoProgress bool // stop_on_no_progress
 
-	// Feedback writes the message that tells the model what is wrong with its
-	// answer, for another language or other words. It is called once for each
-	// wrong answer that is asked again, and what it returns is cut at 16,000
-	// characters. If it fails, panics or returns an empty text, this is logged,
-	// and the message is the default one. A file has the text of a text/template,
-	// for which package llmcall/feedbacktemplate must be imported. Default nil:
-	// [Feedback.String].
+	// Feedback writes the message that tells the model what is wrong with its answer,
+	// for example in another language. It is called once for each wrong answer that
+	// is followed by an attempt, and its result is cut at 16,000 characters. If it
+	// fails, panics or returns an empty text, this is logged, and the default message
+	// is sent. In a file it is a text/template, which needs the import of package
+	// [llmcall/feedbacktemplate]. Default nil: [Feedback.String].
 	Feedback func(*Feedback) (string, error) // feedback_template
 
-	// Decisions is the table of what follows from each kind of failure. In a file
-	// it has the rows, and of a row the columns, that are to differ from the
-	// default:
+	// Decisions is the table of what follows from each kind of failure. In a file it
+	// has only the rows, and of a row the columns, that differ from the default:
 	//
 	//	decisions:
 	//	  content_filtered: {again: backoff, breaker: ignore}
 	//
-	// Default [failure.Decisions].
+	// Default nil: [failure.Decisions].
 	Decisions *failure.Table // decisions
-	// Observer, if set, is told what happens in the call as it happens. Default
-	// nil: nobody.
+	// Observer is told what happens in the call as it happens. Default nil.
 	Observer Observer
 }
 
-// CircuitBreakerConfig are the settings of the circuit breaker. In a file they
-// have the fields' names in small letters: failure_threshold. Set without
-// EnableCircuitBreaker they are a *[ConfigError].
+// CircuitBreakerConfig has the settings of the circuit breaker. In a file each has
+// the name of its field in lower case, with underscores: failure_threshold. If any
+// is set without [RetryConfig.EnableCircuitBreaker], the error is a [*ConfigError].
 type CircuitBreakerConfig struct {
 	breaker.Config
-	// ExcludedExceptions are kinds of failure that count neither as a failure nor
-	// as a success: the same as rows of [RetryConfig.Decisions] with {breaker: ignore}. A rate limit never
-	// counts, and is heard by the pacer all the same.
+	// ExcludedExceptions are kinds of failure that count neither as a failure nor as a
+	// success, as by rows of [RetryConfig.Decisions] with {breaker: ignore}. Rate
+	// limits never count, and always reach the pacer. Default none.
 	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 
-// Tool is what the model is offered when it could not answer alone; see
+// Tool is a tool that the model is offered if it could not answer alone; see
 // [RetryConfig.MaxAttemptsBeforeToolUse].
 type Tool struct {
 	llm.Tool
-	// Instruction tells the model to use the tool, after the tool's name.
+	// Instruction tells the model to use the tool; it follows the tool's name.
 	// Default: a sentence that says so.
 	Instruction string
-	// Run carries out a call of the tool; what it returns goes back to the
-	// model within the same attempt, its error as the result of a failed call.
-	// A model that calls it again after eight such rounds has given a wrong
-	// answer. Default nil: a call of the tool ends the attempt, and is the
-	// answer that the checks see.
+	// Run carries out a call of the tool. Its result is sent back to the model in the
+	// same attempt, an error as the result of a failed call. A model that calls the
+	// tool again after eight such rounds has given a wrong answer. Default nil: a
+	// call of the tool ends the attempt, and is the answer that the checks see.
 	//
-	// Run must be idempotent, since the same call may be carried out more than
-	// once: an attempt that fails after Run has returned is followed by one that
-	// begins with the model's first call again.
+	// Run must be idempotent, because a call may be repeated: an attempt that fails
+	// after Run has returned is followed by one that begins with the model's first
+	// call.
 	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
 }
 
 // ConfigError is the error of a setting that is unknown, has an impossible value, or
-// does not fit the others. [New], [LoadConfig], [ParseConfig], [RetryConfig.Set] and
+// contradicts another one. [New], [LoadConfig], [ParseConfig], [RetryConfig.Set] and
 // [RetryConfig.Validate] return it. Its text is "FIELD must be TAKES, got GOT", or
-// says what Err does.
+// that of Err.
 type ConfigError struct {
-	File  string // the file's name; "" if it is in no file
-	Line  int    // in File, from 1; 0: not known
+	File  string // the file's name; "" if the setting is not in a file
+	Line  int    // in File, from 1; 0 if it is not known
 	Field string // as a file names it: "max_attempts"
-	Got   any    // nil where Err says it
-	Takes string // what would be possible: "a whole number of at least 1"
-	Err   error  // the cause, where another package found it, or settings do not fit together
+	Got   any    // the value; nil if Err has it
+	Takes string // what the field must be: "a whole number of at least 1"
+	Err   error  // the cause, if another package found it or settings contradict each other; else nil
 }
 
-// Error names the place, the field, what it must be and what it got.
+// Error names the place, the field, what it must be and what it is.
 func (e *ConfigError) Error() string {
 	s := ""
 	if e.File != "" {
@@ -256,8 +245,8 @@ const (
 	takesTemplate  = "a text/template of a Feedback"
 )
 
-// Validate returns a *[ConfigError] that names the first setting that is
-// impossible, or that would silently do nothing. [New] validates too.
+// Validate returns a [*ConfigError] that names the first setting that is
+// impossible or would have no effect, or nil. [New] calls it.
 func (c *RetryConfig) Validate() error {
 	for _, s := range settings {
 		if s.wrong == nil {
@@ -279,7 +268,7 @@ func (c *RetryConfig) Validate() error {
 	return c.validateEffects()
 }
 
-// validateStages checks that the stages follow each other and have what they need.
+// validateStages checks that the stages are in order and complete.
 func (c *RetryConfig) validateStages() error {
 	attempts := c.attempts()
 	if n := c.MaxAttemptsBeforeHuman; n > attempts {
@@ -315,7 +304,7 @@ func (c *RetryConfig) validateStages() error {
 }
 
 // validateEffects checks that every setting has an effect: a threshold without its
-// switch would protect nothing, and nobody would notice.
+// switch would silently protect nothing.
 func (c *RetryConfig) validateEffects() error {
 	const switchOff, switchOn = "has no effect while ", "has no effect unless enable_circuit_breaker is true"
 	off, own := !c.EnableCircuitBreaker, c.Backoff != nil && !noWaits(c.Backoff)
@@ -326,7 +315,7 @@ func (c *RetryConfig) validateEffects() error {
 		again, effect = row.Again, row.Breaker
 	}
 	for _, v := range []struct {
-		vain  bool
+		wrong bool
 		field string
 		why   string
 	}{
@@ -351,15 +340,15 @@ func (c *RetryConfig) validateEffects() error {
 		{own && c.UseJitter != nil, "use_jitter", switchOff + "Backoff is set"},
 		{own && c.JitterRange != nil, "jitter_range", switchOff + "Backoff is set"},
 	} {
-		if v.vain {
+		if v.wrong {
 			return &ConfigError{Field: v.field, Err: errors.New(v.why)}
 		}
 	}
 	return nil
 }
 
-// noWaits reports whether a strategy is the one without waits, which a file sets
-// with initial_delay: 0. Bounds of waits are possible with it.
+// noWaits reports whether a strategy is the one that a file sets by
+// initial_delay: 0, beside which the other settings of waits are allowed.
 func noWaits(s backoff.Strategy) bool {
 	constant, ok := s.(backoff.Constant)
 	return ok && constant == backoff.Constant{}
@@ -372,7 +361,7 @@ func (c *RetryConfig) attempts() int {
 	return c.MaxAttempts
 }
 
-// backoff returns the strategy for the waits, of settings that are possible.
+// backoff returns the strategy for the waits.
 func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	if c.Backoff != nil {
 		if v, ok := c.Backoff.(interface{ Validate() error }); ok {
@@ -397,7 +386,7 @@ func (c *RetryConfig) backoff() (backoff.Strategy, error) {
 	return waits, nil
 }
 
-// validateShared checks the settings of what calls to an endpoint share.
+// validateShared checks the settings of the circuit breaker and the retry budget.
 func (c *RetryConfig) validateShared() error {
 	if _, err := c.CircuitBreakerConfig.Filled(); err != nil {
 		if e, ok := errors.AsType[*breaker.ConfigError](err); ok {
@@ -414,7 +403,7 @@ func (c *RetryConfig) validateShared() error {
 	return nil
 }
 
-// snake returns a field's name as a configuration file has it.
+// snake returns a field's name as it is in a configuration file.
 func snake(name string) string {
 	var b strings.Builder
 	for i, r := range name {
