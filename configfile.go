@@ -24,19 +24,19 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// maxConfigSize bounds a configuration file, so that a wrong path does not fill
-// the memory.
+// maxConfigSize limits the size of a configuration file in bytes, so that a wrong
+// path does not fill the memory.
 const maxConfigSize = 1 << 20
 
-// LoadConfig reads a configuration file, of at most 1 MiB, and returns its settings
-// and its checks; see [ParseConfig] for the format. The error is a *[ConfigError]
+// LoadConfig reads a configuration file of at most 1 MiB and returns its settings
+// and its checks; see [ParseConfig] for the format. The error is a [*ConfigError]
 // with the path in File; if the file can't be read, it wraps the cause, such as
 // [fs.ErrNotExist].
 func LoadConfig(path string) (RetryConfig, []validate.Strategy, error) {
 	return LoadConfigWith(path, validate.Builder{})
 }
 
-// LoadConfigWith is [LoadConfig] with a builder of the checks; see
+// LoadConfigWith is [LoadConfig] with a builder for the checks; see
 // [ParseConfigWith].
 func LoadConfigWith(path string, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	data, err := readConfig(path)
@@ -62,25 +62,27 @@ func readConfig(path string) ([]byte, error) {
 	return data, err
 }
 
-// ParseConfig reads a configuration in YAML or JSON. Its fields are those named
-// after the fields of [RetryConfig], and `checks`, a list of checks: each is a
-// string as `llmcall call --check` takes it ("length:3..200"), a mapping with
-// `type` and `params`, or a mapping of one name to its parameters or argument.
-// Times are seconds as numbers, or Go durations as strings ("30s"). A number
-// whose zero value in the struct means its default can't be 0 in a file, except
-// that 0 means none for hang, failure_rate, per_success and per_second, and no wait
-// for initial_delay. A program whose
-// files may have a feedback_template imports llmcall/feedbacktemplate.
+// ParseConfig reads a configuration in YAML or JSON. name is the name of the file,
+// for errors.
 //
-// The error is a *[ConfigError] with the line, the field, what it got and what
-// it takes; for an unknown field, with the nearest known one, or a list if none is near.
-// name is the file's, for the error.
+// The fields have the names in the comments of [RetryConfig]. `checks` is a list
+// of checks, of which each is a string as for `llmcall call --check`
+// ("length:3..200"), a mapping with `type` and `params`, or a mapping of one name
+// to its parameters or argument. Times are seconds as numbers, or Go durations as
+// strings ("30s"). A number whose default in the struct is 0 can't be 0 in a file,
+// except that 0 means none for hang, failure_rate, per_success and per_second, and
+// no wait for initial_delay. A program whose files may have a feedback_template
+// must import [llmcall/feedbacktemplate].
+//
+// The error is a [*ConfigError] with the line, the field, what it must be and what
+// it is; for an unknown field, with the nearest known one, or a list if none is
+// near.
 func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, error) {
 	return ParseConfigWith(name, data, validate.Builder{})
 }
 
-// ParseConfigWith is [ParseConfig] for a configuration whose checks may need more
-// than their parameters: the builder opens the models that they name as judges.
+// ParseConfigWith is [ParseConfig] with a builder for the checks, which opens the
+// models that they name as judges.
 func ParseConfigWith(name string, data []byte, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	cfg, checks, err := parseConfig(data, builder)
 	if err != nil {
@@ -112,8 +114,8 @@ func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks
 	return cfg, checks, err
 }
 
-// inFile returns what a field of a mapping takes in a file, where it may be
-// another number than in the struct that means none.
+// inFile returns what a field of a mapping must be in a file, where the number that
+// means none may differ from the struct's.
 func inFile(field, takes string) string {
 	outer, inner, _ := strings.Cut(field, ".")
 	for _, s := range map[string][]setting{"circuit_breaker_config": breakerSettings, "retry_budget": budgetSettings}[outer] {
@@ -124,7 +126,7 @@ func inFile(field, takes string) string {
 	return takes
 }
 
-// readNode reads a file that is JSON, or else YAML; nil if there is nothing in it.
+// readNode reads JSON or YAML. It returns nil if there is nothing but comments.
 func readNode(data []byte) (*yaml.Node, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if json.Valid(data) && utf8.Valid(data) {
@@ -139,7 +141,7 @@ func readNode(data []byte) (*yaml.Node, error) {
 		return nil, e
 	}
 	switch len(docs) {
-	case 0: // comments alone
+	case 0: // nothing but comments
 		return nil, nil
 	case 1:
 		return docs[0].Content[0], nil
@@ -147,8 +149,8 @@ func readNode(data []byte) (*yaml.Node, error) {
 	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("must be one document, got more than one")}
 }
 
-// lineOf returns the line where a field is, or what is to hold it; 0 if
-// neither is in the file.
+// lineOf returns the line of a field, or of the mapping that it belongs in; 0 if
+// the file has neither.
 func lineOf(n *yaml.Node, field string) int {
 	line := 0
 	for name := range strings.SplitSeq(field, ".") {
@@ -167,7 +169,7 @@ func lineOf(n *yaml.Node, field string) int {
 	return line
 }
 
-// resolved returns what an alias refers to.
+// resolved returns the node that an alias refers to, or the node itself.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -175,9 +177,9 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// Set sets one field by the name and in the form that a configuration file has
-// for it: Set("initial_delay", "1.5"). The error is a *[ConfigError], and then
-// nothing has changed.
+// Set sets a field by its name and value in a configuration file:
+// Set("initial_delay", "1.5"). The error is a [*ConfigError]; then nothing has
+// changed.
 func (c *RetryConfig) Set(name, value string) error {
 	for _, s := range settings {
 		if s.name == name {
@@ -197,9 +199,8 @@ type setting struct {
 	name  string
 	takes string
 	set   func(*RetryConfig, *yaml.Node) error
-	// wrong returns what the field holds, and whether that is out of its range
-	// by itself. nil: any value of its type is possible, or another package
-	// holds its range.
+	// wrong returns the field's value, and whether it is out of range. It is nil if
+	// any value is possible, or if another package checks the range.
 	wrong func(*RetryConfig) (got any, wrong bool)
 }
 
@@ -288,7 +289,7 @@ var settings = []setting{
 	{name: "decisions", takes: "a mapping of kinds of failure, each to again, elsewhere and breaker", set: setDecisions},
 }
 
-// setDecisions replaces rows of the table; what a row does not name stays.
+// setDecisions changes the columns of the table that the mapping has.
 func setDecisions(c *RetryConfig, n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode {
 		return errForm
@@ -386,8 +387,8 @@ var toolSettings = []setting{
 	}},
 }
 
-// bounded reports whether a part of a file is of a sane size with its aliases
-// written out. A few lines of aliases of aliases stand for gigabytes.
+// bounded reports whether a part of a file is of a sane size when its aliases are
+// expanded. A few lines of aliases of aliases can expand to gigabytes.
 func bounded(n *yaml.Node) bool {
 	const deepest = 1000
 	left := maxConfigSize
@@ -403,7 +404,7 @@ func bounded(n *yaml.Node) bool {
 
 var errAliases = errors.New("its aliases expand to too much data")
 
-// errForm says that a value is not of the form that the setting takes.
+// errForm says that a value is not what the setting takes.
 var errForm = errors.New("wrong form")
 
 func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
@@ -429,7 +430,7 @@ func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 // setAll sets every field of a mapping.
 func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error {
 	n = resolved(n)
-	if n.Tag == "!!null" && n.Value == "" { // nothing but comments
+	if n.Tag == "!!null" && n.Value == "" { // empty
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
@@ -463,13 +464,13 @@ func unknownSetting(known []setting, name string, line int, prefix string) error
 	return unknownField(names, prefix+name, name, line)
 }
 
-// maxKnown is how many known fields an error lists at most.
+// maxKnown is the maximum number of known fields that an error lists.
 const maxKnown = 12
 
-// unknownField is the error of a field that is not known. It names the nearest
-// known field, or, if none is near, lists the known ones, the nearest first.
-// Names are compared without case and underscores, so that the name of a field of
-// the struct is near.
+// unknownField returns the error of an unknown field. It names the nearest known
+// field or, if none is near, lists the known ones, the nearest first. Names are
+// compared without case and underscores, so that the name of a field of the struct
+// is near.
 func unknownField(known []string, field, name string, line int) error {
 	spelling := make(map[string]string, len(known))
 	plain := make([]string, len(known))
@@ -496,8 +497,8 @@ func withoutCase(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, "_", ""))
 }
 
-// count is a setting that is a whole number. 0 is the struct's default, and not
-// what a file says for it.
+// count is a setting that is a whole number. In the struct 0 means the default; a
+// file can't have it.
 func count(name, takes string, at func(*RetryConfig) *int) setting {
 	return setting{
 		name: name, takes: takes,
@@ -513,8 +514,8 @@ func count(name, takes string, at func(*RetryConfig) *int) setting {
 	}
 }
 
-// amount is a setting that is a number of at least low, as count is one that is a
-// whole number.
+// amount is a setting that is a number of at least low. Like a count, it can't be 0
+// in a file.
 func amount(name, takes string, low float64, at func(*RetryConfig) *float64) setting {
 	return setting{
 		name: name, takes: takes,
@@ -533,8 +534,8 @@ func amount(name, takes string, low float64, at func(*RetryConfig) *float64) set
 	}
 }
 
-// orNone is a setting that is a number of which 0, in a file, means none. In a
-// struct 0 is the default, and a negative number means none.
+// orNone is a setting that is a number, or 0 for none. In the struct 0 means the
+// default, and a negative number means none.
 func orNone(name, takes string, at func(*RetryConfig) *float64) setting {
 	return setting{name: name, takes: takes, set: func(c *RetryConfig, n *yaml.Node) error {
 		f, err := parseNumber(n)
@@ -549,7 +550,6 @@ func orNone(name, takes string, at func(*RetryConfig) *float64) setting {
 	}}
 }
 
-// parseNumber reads a number.
 func parseNumber(n *yaml.Node) (float64, error) {
 	f, err := strconv.ParseFloat(n.Value, 64)
 	if err != nil || n.Kind != yaml.ScalarNode {
@@ -558,7 +558,7 @@ func parseNumber(n *yaml.Node) (float64, error) {
 	return f, nil
 }
 
-// timeSetting is a setting that is a time, as count is one that is a number.
+// timeSetting is a setting that is a time. Like a count, it can't be 0 in a file.
 func timeSetting(name string, at func(*RetryConfig) *time.Duration) setting {
 	return setting{
 		name: name, takes: takesPositive,
@@ -594,7 +594,8 @@ func textSetting(name string, at func(*RetryConfig) *string) setting {
 	}}
 }
 
-// parseDuration reads seconds as a number, or a Go duration; not negative.
+// parseDuration reads a number of seconds or a Go duration, which must not be
+// negative.
 func parseDuration(n *yaml.Node) (time.Duration, error) {
 	if n.Kind != yaml.ScalarNode {
 		return 0, errForm
@@ -613,7 +614,7 @@ func parseDuration(n *yaml.Node) (time.Duration, error) {
 	return time.Duration(math.Round(seconds * float64(time.Second))), nil
 }
 
-// gotText is what an error says that it got.
+// gotText describes a value for an error.
 func gotText(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -629,11 +630,11 @@ func gotText(n *yaml.Node) string {
 	return "something else"
 }
 
-// maxShown is how much of a value an error shows, in code points.
+// maxShown limits how much of a value an error shows, in code points.
 const maxShown = 80
 
-// quoted is a scalar as an error shows it: a text in quotes, a number, a truth
-// value and null as they are.
+// quoted returns a scalar as an error shows it: a string in quotes, and numbers,
+// booleans and null as they are.
 func quoted(n *yaml.Node) string {
 	_, err := strconv.ParseFloat(n.Value, 64)
 	switch {

@@ -8,25 +8,24 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// jsonReader makes of JSON the nodes that YAML is read into. YAML is not quite
-// the superset of JSON that it sets out to be: it refuses a character beyond
-// U+FFFF that is written as two \u escapes, as Python writes all of them, and
-// takes U+0085 within a text for a line break.
+// jsonReader converts JSON to the nodes of YAML. YAML is not quite the superset of
+// JSON that it is meant to be: it refuses a character above U+FFFF written as two
+// \u escapes, as Python writes them, and takes U+0085 in a string for a line break.
 type jsonReader struct {
 	tokens *json.Decoder
 	data   []byte
-	seen   int // bytes whose lines are counted
+	seen   int // how many bytes line has counted
 	line   int
 }
 
-// readJSON reads one value that json.Valid takes.
+// readJSON reads one value, which json.Valid must accept.
 func readJSON(data []byte) (*yaml.Node, error) {
 	r := jsonReader{tokens: json.NewDecoder(bytes.NewReader(data)), data: data, line: 1}
 	r.tokens.UseNumber()
 	return r.next()
 }
 
-// next reads the next value; in an object its keys and values in turns.
+// next reads the next value. In an object, these are alternately keys and values.
 func (r *jsonReader) next() (*yaml.Node, error) {
 	token, err := r.tokens.Token()
 	if err != nil {

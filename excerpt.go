@@ -11,11 +11,11 @@ import (
 	"llmcall/validate"
 )
 
-// maxPlaces is how many places of a long answer are shown.
+// maxPlaces is the maximum number of places of a long answer that are shown.
 const maxPlaces = 12
 
-// excerpt returns the text, shortened to n code points where it is longer: to
-// what is around the places that are complained of, if they are known.
+// excerpt shortens a text to n code points, and keeps what is around the places of
+// the complaints if they are known.
 func excerpt(text string, complaints []validate.Complaint, n int) string {
 	if len(text) <= n {
 		return text
@@ -23,8 +23,8 @@ func excerpt(text string, complaints []validate.Complaint, n int) string {
 	return say.Around(text, placesIn(text, complaints), n)
 }
 
-// placesIn returns where in the text the complaints are, in order; at most
-// maxPlaces, of the first complaints.
+// placesIn returns the offsets of the complaints in the text, sorted: at most
+// maxPlaces, those of the first complaints.
 func placesIn(text string, complaints []validate.Complaint) []int {
 	var places []int
 	for _, c := range complaints {
@@ -46,7 +46,7 @@ func placesIn(text string, complaints []validate.Complaint) []int {
 	return slices.Compact(places)
 }
 
-// lineOffset returns the offset of a line's column; ok is false if there is no
+// lineOffset returns the offset of a line and column; ok is false if there is no
 // such line.
 func lineOffset(text string, line, column int) (at int, ok bool) {
 	for range line - 1 {
@@ -63,8 +63,8 @@ func lineOffset(text string, line, column int) (at int, ok bool) {
 	return at, true
 }
 
-// pointerOffset returns where a JSON pointer leads in a text that has JSON in it,
-// or where the deepest part of it does: what is missing has no place.
+// pointerOffset returns the offset of a JSON pointer's value in a text that
+// contains JSON. If the value is missing, it is that of the deepest existing parent.
 func pointerOffset(text, pointer string) (int, bool) {
 	begin := strings.IndexAny(text, "{[")
 	if begin < 0 {
@@ -77,7 +77,7 @@ func pointerOffset(text, pointer string) (int, bool) {
 	return begin + int(follow(json.NewDecoder(strings.NewReader(text[begin:])), names)), true
 }
 
-// follow returns the offset after which the value comes that names lead to.
+// follow returns the offset before the value that names lead to.
 func follow(d *json.Decoder, names []string) int64 {
 	at := d.InputOffset()
 	if len(names) == 0 {

@@ -12,25 +12,25 @@ import (
 	"llmcall/validate"
 )
 
-// How much of each thing goes back to the model, in code points. A conversation
-// that grows with every attempt is paid for at every attempt.
+// The limits of what is sent back to the model, in code points unless a comment
+// says otherwise. Every attempt pays for the whole conversation.
 const (
 	maxAnswerShown     = 16_000
-	maxCallsShown      = 100 // calls of a tool in an answer
+	maxCallsShown      = 100 // calls of tools
 	maxRequestShown    = 1_000
-	maxComplaintsShown = 20
+	maxComplaintsShown = 20 // complaints
 	maxComplaintShown  = 600
 )
 
-// feedback is the exchange that tells the model what was wrong with its answer:
-// the answer, and a message that lists the complaints. Tool calls in the answer
-// are answered, because providers refuse a conversation that leaves one open.
+// feedback returns the messages that tell the model what is wrong with its answer:
+// the answer, and a message with the complaints. Tool calls in the answer get a
+// result, because providers refuse a conversation in which one has none.
 func feedback(answer *llm.Response, complaints []validate.Complaint, text string) []llm.Message {
 	turn := llm.Message{Role: llm.RoleAssistant}
 	var results []llm.Part
 	room, omitted, unthought := maxAnswerShown, 0, false
 	if len(answer.Message.Parts) > 1 {
-		complaints = nil // their lines are those of all texts together
+		complaints = nil // their lines count through all parts
 	}
 	for _, part := range answer.Message.Parts {
 		if room <= 0 {
@@ -45,17 +45,17 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 				turn.Parts = append(turn.Parts, llm.Text(shown))
 			}
 		case llm.Reasoning:
-			// Some providers refuse a call of a tool without the thoughts that led
-			// to it. They are not cut: they are signed.
+			// Some providers refuse a tool call without the reasoning that led to it,
+			// which can't be shortened because it is signed.
 			if len(p.Data) > room {
-				unthought = true // and what came of it is left out too
+				unthought = true // so the calls after it are left out too
 				omitted++
 				continue
 			}
 			room -= len(p.Data)
 			turn.Parts = append(turn.Parts, p)
 		case llm.ToolCall:
-			// A call can't be shortened: its arguments would be no JSON any more.
+			// A call can't be shortened, because its arguments must be JSON.
 			size := len(p.ID) + len(p.Name) + len(p.Arguments) + maxAnswerShown/maxCallsShown
 			if unthought || size > room {
 				omitted++
@@ -71,7 +71,7 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 	if omitted > 0 {
 		turn.Parts = append(turn.Parts, llm.Text(fmt.Sprintf("(left out: %d more parts of the answer)", omitted)))
 	}
-	if len(turn.Parts) == 0 { // an empty turn is refused by providers
+	if len(turn.Parts) == 0 { // providers refuse an empty turn
 		turn.Parts = []llm.Part{llm.Text("(no text)")}
 	}
 	messages := []llm.Message{turn}
@@ -82,16 +82,15 @@ func feedback(answer *llm.Response, complaints []validate.Complaint, text string
 }
 
 // Feedback is the content of the message that tells the model what is wrong with
-// its answer; see [RetryConfig.Feedback]. Texts are shortened, and long lists cut, with
-// the number of complaints left out in More.
+// its answer; see [RetryConfig.Feedback]. Long texts and lists are shortened.
 type Feedback struct {
-	Attempt     int                 // which one failed, from 1
-	MaxAttempts int                 // of how many
-	Complaints  []NumberedComplaint // what is wrong with it
-	More        int                 // complaints that are left out
-	Passed      []string            // the names of the checks that it passed
-	Instruction string              // to use the tool; "" before its stage
-	Request     string              // the original request, its text alone
+	Attempt     int                 // the number of the failed attempt, from 1
+	MaxAttempts int                 // the maximum number of attempts
+	Complaints  []NumberedComplaint // at most 20
+	More        int                 // how many complaints are left out
+	Passed      []string            // the names of the checks that the answer passed
+	Instruction string              // to use the tool; "" before [StageTool]
+	Request     string              // the text of the original request
 
 	oneLine bool // the answer has one line
 }
@@ -102,8 +101,8 @@ type NumberedComplaint struct {
 	validate.Complaint
 }
 
-// Where says where the complaint is, in English: "At /a/0", "Line 3, column 7";
-// "" if it is about the whole answer.
+// Where returns the place of the complaint in English: "At /a/0", "Line 3, column
+// 7"; "" if it is about the whole answer.
 func (c NumberedComplaint) Where() string {
 	p := phrase.Place{Pointer: c.Pointer, Line: c.Line, Column: c.Column}
 	if p.Line == 0 {
@@ -127,8 +126,8 @@ func newFeedback(answer *llm.Response, complaints []validate.Complaint, passed [
 	return f
 }
 
-// distinct leaves out what another check has said in the same words: two checks
-// of JSON have the same complaint about text that isn't JSON.
+// distinct removes complaints that another check has made in the same words: two
+// checks of JSON have the same complaint about text that is not JSON.
 func distinct(complaints []validate.Complaint) []validate.Complaint {
 	seen := map[validate.Complaint]bool{}
 	var kept []validate.Complaint
@@ -143,8 +142,8 @@ func distinct(complaints []validate.Complaint) []validate.Complaint {
 	return kept
 }
 
-// write returns the message by the caller's own function, if there is one. With an
-// error it is the default one.
+// write returns the message made by own. If own is nil or fails, it is the default
+// message.
 func (f *Feedback) write(own func(*Feedback) (string, error)) (text string, err error) {
 	if own == nil {
 		return f.String(), nil
@@ -165,10 +164,10 @@ func (f *Feedback) write(own func(*Feedback) (string, error)) (text string, err 
 	return say.Middle(text, maxAnswerShown), nil
 }
 
-// String returns the message in the default wording: each complaint with its
-// place and what to do about it, then the request to try again. It is paid for at
-// every further attempt, and says nothing that the conversation already has: the
-// original request is in it, and the number of the attempt helps no model.
+// String returns the message in the default wording: each complaint with its place
+// and its fix, then the request to try again. It is short, because every further
+// attempt pays for it: it does not repeat the request, which the conversation has,
+// or give the number of the attempt, which does not help a model.
 func (f *Feedback) String() string {
 	var b strings.Builder
 	for _, c := range f.Complaints {
@@ -197,8 +196,8 @@ func (f *Feedback) String() string {
 	return b.String()
 }
 
-// place is [NumberedComplaint.Where] without what says nothing: the beginning of
-// the answer, and the line of an answer that has only one.
+// place is [NumberedComplaint.Where] without what does not help: the beginning of
+// the answer as a place, and the line in an answer of one line.
 func (f *Feedback) place(c NumberedComplaint) string {
 	switch {
 	case c.Line == 1 && c.Column == 1:
@@ -210,23 +209,21 @@ func (f *Feedback) place(c NumberedComplaint) string {
 }
 
 // compileTemplate makes a function for RetryConfig.Feedback from the text of a
-// template in a configuration file; nil: no package has registered it.
+// template. It is nil until RegisterFeedbackTemplates is called.
 var compileTemplate func(text string) (func(*Feedback) (string, error), error)
 
 const noTemplates = `a template needs the package that compiles it: import _ "llmcall/feedbacktemplate"`
 
-// RegisterFeedbackTemplates sets what compiles the feedback_template of configuration
-// files, for [ParseConfig] and [RetryConfig.Set]. Package llmcall/feedbacktemplate
-// does this when it is imported. It is not done here because text/template keeps
-// the linker from leaving out unused methods in every program that links it:
-// 2.5 MB for a program that needs no template. It must be called from an init
-// function.
+// RegisterFeedbackTemplates sets the function that compiles a feedback_template for
+// [ParseConfig] and [RetryConfig.Set]. Package [llmcall/feedbacktemplate] calls it
+// when it is imported. (This package does not import text/template, because it
+// keeps the linker from removing unused methods, which adds 2.5 MB to a program.)
+// It must be called from an init function.
 func RegisterFeedbackTemplates(compile func(text string) (func(*Feedback) (string, error), error)) {
 	compileTemplate = compile
 }
 
-// originalRequest returns the text of the last user message: its text parts
-// alone, never a picture's bytes.
+// originalRequest returns the text of the last user message, without its pictures.
 func originalRequest(messages []llm.Message) string {
 	for i := len(messages) - 1; i >= 0; i-- {
 		if messages[i].Role == llm.RoleUser {
@@ -236,7 +233,7 @@ func originalRequest(messages []llm.Message) string {
 	return ""
 }
 
-// instruction returns what tells the model to use the tool.
+// instruction returns the text that tells the model to use the tool.
 func (t *Tool) instruction() string {
 	if t.Instruction != "" {
 		return fmt.Sprintf("you may use the tool %q. %s", t.Name, t.Instruction)

@@ -14,10 +14,10 @@ import (
 	"llmcall/validate"
 )
 
-// What follows is how a log shows events, attempts, results and errors: by what
-// is set, and never by the text of a prompt or an answer, which complaints quote.
+// A log shows events, attempts, results and errors by the fields that are set, and
+// never by texts of prompts and answers, which complaints quote.
 
-// attrs are the attributes of a log's group.
+// attrs are the attributes of a group.
 type attrs []slog.Attr
 
 func (a *attrs) text(key, value string) {
@@ -56,7 +56,7 @@ func (a *attrs) usage(key string, u llm.Usage) {
 	*a = append(*a, slog.Attr{Key: key, Value: slog.GroupValue(tokens...)})
 }
 
-// LogValue shows the event by its type, the call's number and what is set.
+// LogValue returns the type, the call's number and the fields that are set.
 func (e Event) LogValue() slog.Value {
 	a := attrs{slog.String("event", e.Type.String()), slog.Uint64("call", e.Call)}
 	if e.Attempt.Number != 0 {
@@ -84,8 +84,8 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(a...)
 }
 
-// LogValue shows the attempt without the text of its answer: of a wrong one the
-// names of the checks that it did not pass.
+// LogValue returns the attempt without the text of its answer: for a wrong one,
+// with the names of the checks that it did not pass.
 func (a Attempt) LogValue() slog.Value {
 	var all attrs
 	all.count("number", int64(a.Number))
@@ -113,8 +113,8 @@ func (a Attempt) LogValue() slog.Value {
 	return slog.GroupValue(all...)
 }
 
-// LogValue shows the attempts by their numbers, as Attempt's does, and what was
-// used.
+// LogValue returns the attempts by number, as [Attempt.LogValue] does, and the
+// usage.
 func (t Trace) LogValue() slog.Value {
 	var a attrs
 	for _, attempt := range t.Attempts {
@@ -124,9 +124,8 @@ func (t Trace) LogValue() slog.Value {
 	return slog.GroupValue(a...)
 }
 
-// LogValue shows the result without the answer: which model gave it, after how
-// many attempts, and what was used. Of a call that has failed it is nil, and
-// shows nothing.
+// LogValue returns the result without the answer: the model, the number of attempts
+// and the usage. It is empty for nil.
 func (r *Result) LogValue() slog.Value {
 	if r == nil {
 		return slog.Value{}
@@ -138,14 +137,14 @@ func (r *Result) LogValue() slog.Value {
 	return slog.GroupValue(a...)
 }
 
-// LogValue shows the error without the answers: why the call ended, after how
-// many attempts, the last failure, and of a wrong answer the names of the checks
-// that it did not pass.
+// LogValue returns the error without the answers: the reason, the number of
+// attempts, the last failure, and for a wrong answer the names of the checks that
+// it did not pass.
 func (e *Error) LogValue() slog.Value {
 	return failureValue(e.Reason, "", e.Err, e.Complaints, &e.Trace)
 }
 
-// LogValue shows the error as that of an [Error], and why a person must look.
+// LogValue returns what [Error.LogValue] does, and why a person must look.
 func (e *HumanReviewError) LogValue() slog.Value {
 	return failureValue(ReasonHumanReview, e.Why, e.Err, e.Complaints, &e.Trace)
 }
@@ -164,8 +163,7 @@ func failureValue(reason Reason, why string, err error, complaints []validate.Co
 	return slog.GroupValue(a...)
 }
 
-// loggable returns an error's text; of one that may quote an answer what can be
-// said without it.
+// loggable returns an error's text, without the parts that may quote an answer.
 func loggable(err error) string {
 	if _, ok := errors.AsType[*InvalidAnswerError](err); ok {
 		return ""
@@ -176,15 +174,15 @@ func loggable(err error) string {
 	return err.Error()
 }
 
-// quotes reports whether an error's text may quote an answer. A model that is
-// itself a call fails with the errors of that one.
+// quotes reports whether an error's text may quote an answer. It may be the error
+// of a call within the model.
 func quotes(err error) bool {
 	_, wrong := errors.AsType[*InvalidAnswerError](err)
 	_, check := errors.AsType[*validate.CheckError](err)
 	return wrong || check
 }
 
-// checksOf returns the names of the checks that complain, each once.
+// checksOf returns the names of the checks that complain, without duplicates.
 func checksOf(complaints []validate.Complaint) []string {
 	var names []string
 	for _, c := range complaints {

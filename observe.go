@@ -12,23 +12,23 @@ import (
 	"llmcall/retry"
 )
 
-// Observer is told what happens in calls, in order, on the goroutine of the call
-// and outside every lock, so that it may use what it observes. It should return
-// soon: the call waits for it.
+// Observer is called with each [Event] of a call, in order, on the goroutine of the
+// call and outside every lock, so that it may use what it observes. The call waits
+// until it returns.
 //
-// It gets the context of what the event is about, and may return another that is
-// derived from it, such as one with a span. What it returns for
-// [EventCallStarted] is the call's context from then on, and for
-// [EventAttemptStarted] that attempt's, in which the model, the tool and the
-// checks are called. nil leaves the context as it is, and for the other types
-// the result is not looked at. A [retry.Observer] follows the same rules.
+// ctx is the context of what the event is about. The observer may return a derived
+// one, such as one with a span, or nil for no change. The result for
+// [EventCallStarted] becomes the context of the call, and that for
+// [EventAttemptStarted] the context of the attempt, with which the model, the tool
+// and the checks are called; other results are ignored. A [retry.Observer] follows
+// the same rules.
 //
-// A panic in an observer is logged with log/slog and goes no further.
+// A panic in an observer is logged by log/slog, and the call continues.
 type Observer func(ctx context.Context, e Event) context.Context
 
-// Observers returns one observer that tells all of them, in order; each gets the
-// context that the one before has returned. Those that are nil are left out; nil
-// is returned if none is left.
+// Observers returns an observer that calls all of them in order, each with the
+// context that the one before has returned. It ignores those that are nil, and
+// returns nil if all are.
 func Observers(all ...Observer) Observer {
 	all = slices.DeleteFunc(slices.Clone(all), func(o Observer) bool { return o == nil })
 	if len(all) == 0 {
@@ -42,7 +42,7 @@ func Observers(all ...Observer) Observer {
 	}
 }
 
-// tell tells the observer, and returns the context that goes on.
+// tell calls the observer and returns the context to continue with.
 func (o Observer) tell(ctx context.Context, e Event) (next context.Context) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -56,32 +56,31 @@ func (o Observer) tell(ctx context.Context, e Event) (next context.Context) {
 	return next
 }
 
-// EventType is what an [Event] tells of.
+// EventType is the type of an [Event].
 type EventType uint8
 
-// The types of events. A call starts and ends once; between that each of its
-// attempts starts and ends once, one after the other, and before each there may
-// be waits.
+// The types of events. A call starts and ends once. In between, its attempts start
+// and end, one after the other, and before each there may be waits.
 const (
 	// EventCallStarted is the first event of a call.
 	EventCallStarted EventType = iota
 	// EventAttemptStarted: Attempt has its number, model, stage, start and delay.
 	EventAttemptStarted
-	// EventWaiting: a wait begins, before the attempt of Attempt.Number or before
-	// a further request of it, with a tool's results; Wait and WaitReason are
-	// set. It is not told when it ends: the attempt starts or goes on then,
-	// another wait begins, or the call ends.
+	// EventWaiting: a wait begins, before the attempt Attempt.Number or before its
+	// next request, which has the results of a tool. Wait and WaitReason are set. The
+	// end of a wait has no event: the attempt starts or continues, another wait
+	// begins, or the call ends.
 	EventWaiting
-	// EventAttemptEnded: Attempt is whole.
+	// EventAttemptEnded: Attempt is complete.
 	EventAttemptEnded
-	// EventCallEnded is the last event of a call: Duration is set, and either
-	// Result or Err. That of a call that panicked is a *PanicError.
+	// EventCallEnded is the last event of a call: Duration is set, and either Result
+	// or Err. Err is a [*PanicError] if the call panicked.
 	EventCallEnded
 )
 
 var eventTypes = [...]string{"call_started", "attempt_started", "waiting", "attempt_ended", "call_ended"}
 
-// String returns the type's name in output ("attempt_started").
+// String returns the type's name, "attempt_started".
 func (t EventType) String() string {
 	if int(t) < len(eventTypes) {
 		return eventTypes[t]
@@ -89,18 +88,17 @@ func (t EventType) String() string {
 	return fmt.Sprintf("event(%d)", uint8(t))
 }
 
-// MarshalText makes an EventType its name in JSON.
+// MarshalText returns the type's name, as [EventType.String] does.
 func (t EventType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// Event tells of a call's progress. What it points to is the call's own and must
-// not be changed.
+// Event reports the progress of a call. What it points to belongs to the call and
+// must not be changed.
 type Event struct {
 	Type    EventType
 	Call    uint64 // the call's number, from 1, unique in the process
 	Model   string // the name of the model that is called, or that answered
 	Attempt Attempt
-	// Wait is how long the wait that begins will last, as far as is known, and
-	// WaitReason why.
+	// Wait is the expected duration of a wait, and WaitReason its reason.
 	Wait       time.Duration
 	WaitReason retry.WaitReason
 	Duration   time.Duration // of the whole call, waits included
@@ -108,10 +106,11 @@ type Event struct {
 	Err        error // as the call returns it
 }
 
-// lastCall is the number of the last call that was observed.
+// lastCall is the number of the last observed call.
 var lastCall atomic.Uint64
 
-// tell tells the observer, if there is one, and returns the context that goes on.
+// tell calls the observer, if there is one, and returns the context to continue
+// with.
 func (c *call) tell(ctx context.Context, e Event) context.Context {
 	if c.cfg.Observer == nil {
 		return ctx
@@ -123,13 +122,12 @@ func (c *call) tell(ctx context.Context, e Event) context.Context {
 	return c.cfg.Observer.tell(ctx, e)
 }
 
-// observe is told by the loop of what only the loop knows: that a wait begins,
-// and that an attempt does.
+// observe passes on the events of the loop: that a wait or an attempt begins.
 func (c *call) observe(ctx context.Context, e retry.Event) context.Context {
 	switch e.Type {
 	case retry.Waiting:
 		next := Attempt{Number: len(c.trace.Attempts), Model: c.client.models[e.Target].Name(), Stage: c.stage}
-		if !c.open { // else it is for a further request of the attempt under way
+		if !c.open { // else the wait is before a further request of the current attempt
 			next.Number++
 		}
 		c.tell(ctx, Event{Type: EventWaiting, Model: next.Model, Attempt: next, Wait: e.Wait, WaitReason: e.Reason})
@@ -141,7 +139,7 @@ func (c *call) observe(ctx context.Context, e retry.Event) context.Context {
 	return nil
 }
 
-// observed makes the call between its first and its last event.
+// observed makes the call with its first and its last event.
 func (c *call) observed() (*Result, error) {
 	c.number = lastCall.Add(1)
 	start := time.Now()

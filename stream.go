@@ -13,38 +13,36 @@ import (
 	"llmcall/validate"
 )
 
-// Piece is what [Client.Stream] yields.
+// Piece is a piece of an answer, as [Client.Stream] yields it.
 type Piece struct {
-	Text string   // the next of the answer's text
+	Text string   // the next piece of the answer's text
 	Part llm.Part // a whole part that is not text: a tool call, the model's reasoning
-	// Restart says that all that came before is void: another attempt begins.
-	// Only with RetryConfig.RestartStreams.
+	// Restart says that everything before is void: another attempt begins. Only with
+	// [RetryConfig.RestartStreams].
 	Restart bool
-	// Result is the whole answer, checked. It comes with the last piece, which
-	// has nothing else.
+	// Result is the checked answer. Only the last piece has it.
 	Result *Result
 }
 
-// outlet is where a stream's pieces go.
+// outlet yields a stream's pieces to the caller.
 type outlet struct {
 	yield    func(Piece, error) bool
-	handed   bool // something of this answer was handed on
-	void     bool // what was handed on is not of this answer
-	left     bool // the caller wants no more
-	panicked bool // in the caller's loop,
-	panic    any  // with this
+	handed   bool // a piece of this answer was yielded
+	void     bool // pieces of an earlier answer were yielded
+	left     bool // the caller has left the loop
+	panicked bool // the caller's loop panicked,
+	panic    any  // with this value
 }
 
-// leftError ends an attempt whose caller left. It is the caller's doing, and
-// says nothing of the provider.
+// leftError ends an attempt whose caller left the loop, which says nothing about
+// the provider.
 type leftError struct{}
 
 func (leftError) Error() string             { return "the stream was left by its caller" }
 func (leftError) FailureKind() failure.Kind { return failure.Cancelled }
 
-// hand hands a piece on. A panic in the caller's loop is kept, for Stream to go
-// on with: in between it would pass for one of the model, which the breaker
-// counts.
+// hand yields a piece. It keeps a panic in the caller's loop for Stream to repeat:
+// otherwise the breaker would count it as a panic of the model.
 func (o *outlet) hand(p Piece) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -67,7 +65,7 @@ func (o *outlet) hand(p Piece) (err error) {
 	return nil
 }
 
-// handAll hands on an answer that is whole.
+// handAll yields the parts of a whole answer.
 func (o *outlet) handAll(answer *llm.Response) error {
 	for _, part := range answer.Message.Parts {
 		p := Piece{Part: part}
@@ -81,19 +79,19 @@ func (o *outlet) handAll(answer *llm.Response) error {
 	return nil
 }
 
-// restart makes what was handed on void, for another attempt.
+// restart makes the yielded pieces void, for another attempt.
 func (o *outlet) restart() {
 	o.void = o.void || o.handed
 	o.handed = false
 }
 
-// streams reports whether an attempt's answer is handed on as it comes.
+// streams reports whether the attempt's answer is yielded as it arrives.
 func (c *call) streams() bool {
 	_, able := c.model.(llm.Streamer)
 	return c.out != nil && able && !(c.stage == StageTool && c.cfg.Tool.Run != nil)
 }
 
-// stream asks for one answer and hands it on as it comes.
+// stream asks for one answer and yields it as it arrives.
 func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -110,7 +108,8 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 		if err == nil {
 			whole.Add(chunk)
 			if watcher != nil {
-				// Before it is handed on: what was not can still be asked for again.
+				// Before the chunk is yielded, because if nothing was, the model can still be
+				// asked again.
 				if c.hopeless = watcher.Feed(chunk.Text); c.hopeless != nil {
 					return whole.Response(), nil
 				}
@@ -126,7 +125,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 			c.broke(whole.Response())
 			return nil, err
 		}
-		if !expired { // a piece that was on its way may still come; the stream has ended all the same
+		if !expired { // else a piece may still arrive, but the stream has ended
 			idle.Reset(limit)
 		}
 	}
@@ -148,9 +147,9 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 	return answer, nil
 }
 
-// fellSilent is the failure of a stream of which nothing came for too long.
-// Without what it came from: our own cancellation would pass for one of the
-// caller's, which the breaker does not count.
+// fellSilent returns the failure of a stream that exceeded IdleTimeout. It does not
+// wrap the cause: the breaker would take our own cancellation for one by the
+// caller, and not count it.
 func (c *call) fellSilent() error {
 	return &failure.Error{
 		Kind: failure.AttemptTimeout, Model: c.model.Name(),
@@ -158,7 +157,7 @@ func (c *call) fellSilent() error {
 	}
 }
 
-// broke notes what was used by a stream that came to no end.
+// broke records the usage of an incomplete stream.
 func (c *call) broke(partial *llm.Response) {
 	r := c.current()
 	r.Usage = r.Usage.Add(partial.Usage)

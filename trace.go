@@ -14,50 +14,50 @@ import (
 	"llmcall/validate"
 )
 
-// Stage is how the model is helped to an answer.
+// Stage says how much help the model gets with its answer.
 type Stage string
 
-// The stages of an attempt. The one after them is a person: *[HumanReviewError].
+// The stages of an attempt. After them, a person must look: [*HumanReviewError].
 const (
 	StageBasic Stage = "basic" // the model alone
-	StageTool  Stage = "tool"  // it is offered [RetryConfig.Tool]
+	StageTool  Stage = "tool"  // the model is offered [RetryConfig.Tool]
 )
 
-// Outcome is how an attempt ended; see [Attempt].
+// Outcome says how an attempt ended; see [Attempt].
 type Outcome string
 
 // The outcomes.
 const (
 	OutcomeValid   Outcome = "valid"             // the answer passed its checks
-	OutcomeInvalid Outcome = "invalid"           // it did not
-	OutcomeCutOff  Outcome = "cut_off"           // the answer ended at its token limit
-	OutcomeFailed  Outcome = "failed"            // no answer came
-	OutcomeChecks  Outcome = "check_unavailable" // an answer came, and could not be checked
+	OutcomeInvalid Outcome = "invalid"           // the answer did not pass its checks
+	OutcomeCutOff  Outcome = "cut_off"           // the answer was cut off, usually at its token limit
+	OutcomeFailed  Outcome = "failed"            // there was no answer
+	OutcomeChecks  Outcome = "check_unavailable" // the answer could not be checked
 )
 
 // Attempt is one attempt of a call, as [Trace] lists it.
 type Attempt struct {
 	Number      int    // from 1
-	Model       string // the name of the model that was asked
+	Model       string // the full name of the model that was asked
 	Stage       Stage
 	Outcome     Outcome
-	Kind        failure.Kind // what went wrong; means something only unless Outcome is OutcomeValid
-	Error       string       // the failure's text; "" for a valid answer
+	Kind        failure.Kind // what went wrong; meaningless if Outcome is OutcomeValid
+	Error       string       // the text of the failure; "" for a valid answer
 	Complaints  []validate.Complaint
-	Repaired    []validate.Repair // what was changed in the answer to make JSON of it; see validate.JSONWithRepair
-	Skipped     []string          // the costly checks that were not run, since others complained or could not be run
+	Repaired    []validate.Repair // the changes that made the answer JSON; see [validate.JSONWithRepair]
+	Skipped     []string          // the costly checks that were not run, because a check complained or could not be run
 	Start       time.Time
-	Duration    time.Duration    // of the attempt itself
-	Delay       time.Duration    // the wait before it, as it was
-	DelayReason retry.WaitReason // the reason of that wait
+	Duration    time.Duration    // of the attempt itself, without Delay
+	Delay       time.Duration    // the actual wait before the attempt
+	DelayReason retry.WaitReason // the reason of the wait
 	Usage       llm.Usage        // of the model that was asked
-	CheckUsage  llm.Usage        // of the checks themselves, as far as they ask a model
-	Circuit     string           // the circuit's state after the attempt; "" without a breaker
+	CheckUsage  llm.Usage        // of the checks that ask a model
+	Circuit     string           // the circuit breaker's state after the attempt; "" without one
 
 	quotes bool // Error is that of a call within the model, and may quote an answer
 }
 
-// attemptJSON is an Attempt as JSON has it.
+// attemptJSON is the JSON of an Attempt.
 type attemptJSON struct {
 	Number      int                  `json:"number"`
 	Model       string               `json:"model"`
@@ -76,8 +76,8 @@ type attemptJSON struct {
 	Skipped     []string             `json:"skipped_checks,omitempty"`
 }
 
-// MarshalJSON makes the object that `llmcall call --output json` prints for an
-// attempt.
+// MarshalJSON returns the object that `llmcall call --output json` prints for an
+// attempt. Start is not in it.
 func (a Attempt) MarshalJSON() ([]byte, error) {
 	kind := ""
 	if a.Outcome != OutcomeValid {
@@ -93,8 +93,8 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// UnmarshalJSON reads what MarshalJSON has made. Start is not in it, and times
-// are those of whole microseconds.
+// UnmarshalJSON reads the object that [Attempt.MarshalJSON] returns, whose times
+// are rounded to microseconds.
 func (a *Attempt) UnmarshalJSON(data []byte) error {
 	var j attemptJSON
 	if err := json.Unmarshal(data, &j); err != nil {
@@ -117,70 +117,70 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// milliseconds returns d with the microseconds as its decimals.
+// milliseconds returns d in milliseconds, with microseconds as decimals.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func ofMilliseconds(n float64) time.Duration {
 	return time.Duration(math.Round(n*1000)) * time.Microsecond
 }
 
-// Trace is what happened in a call, whether it succeeded or not. [Result], [Error]
-// and [HumanReviewError] have one.
+// Trace is the history of a call. [Result], [Error] and [HumanReviewError] have
+// one.
 type Trace struct {
 	Attempts []Attempt
-	Usage    llm.Usage // of all attempts together, with that of their checks
+	Usage    llm.Usage // of all attempts and their checks together
 }
 
 // Result is an answer that passed its checks, as [Client.Do] returns it.
 type Result struct {
 	Response *llm.Response // the answer as the model gave it
-	// Text is the answer's text; where a check decoded it as JSON, the text
-	// that was decoded, without a fence around it.
+	// Text is the answer's text. If a check decoded it as JSON, it is the JSON,
+	// without a fence around it.
 	Text string
-	// Value is the JSON value that a check decoded from the answer, with
-	// numbers as json.Number. It means something only if Decoded.
+	// Value is the JSON value that a check decoded from the answer, with numbers as
+	// [json.Number]. Decoded says whether there is one.
 	Value   any
 	Decoded bool
-	Model   string // which model answered
+	Model   string // the full name of the model that answered
 	Trace
 }
 
-// Decode unmarshals the answer's text as JSON into v. The error is that
-// of [json.Unmarshal].
+// Decode unmarshals the answer's text as JSON into v. The error is that of
+// [json.Unmarshal].
 func (r *Result) Decode(v any) error { return json.Unmarshal([]byte(r.Text), v) }
 
-// Reason is why a call ended without an answer that passed its checks.
+// Reason says why a call ended without an answer that passed its checks.
 type Reason string
 
-// The reasons, as [Error] and its trace have them. The details of what ended the
-// call are in the *[retry.Error] that the error unwraps to.
+// The reasons. The details of what ended the call are in the [*retry.Error] that
+// an [*Error] wraps.
 const (
-	ReasonNoValidAnswer    Reason = "no_valid_answer"    // none passed its checks
+	ReasonNoValidAnswer    Reason = "no_valid_answer"    // no answer passed its checks
 	ReasonNoProgress       Reason = "no_progress"        // the model keeps giving the same wrong answer
-	ReasonCheckUnavailable Reason = "check_unavailable"  // an answer came, and could not be checked
-	ReasonProviderFailed   Reason = "provider_failed"    // for good, or at every attempt
+	ReasonCheckUnavailable Reason = "check_unavailable"  // an answer could not be checked
+	ReasonProviderFailed   Reason = "provider_failed"    // the provider failed permanently, or at every attempt
 	ReasonRateLimited      Reason = "rate_limited"       // a rate limit lasts longer than the call may wait
 	ReasonCircuitOpen      Reason = "circuit_open"       // the circuit breaker refused the call
-	ReasonRetryBudgetSpent Reason = "retry_budget_spent" // this process makes no more retries of the endpoint for now
-	ReasonAccountSpent     Reason = "account_spent"      // the money or tokens allowed are used up
-	ReasonOutOfTime        Reason = "out_of_time"        // the deadline has come, or can't hold the next wait
-	ReasonCancelled        Reason = "cancelled"          // by the caller
-	ReasonHumanReview      Reason = "human_review"       // a *HumanReviewError
+	ReasonRetryBudgetSpent Reason = "retry_budget_spent" // the endpoint's budget allows no retry for now
+	ReasonAccountSpent     Reason = "account_spent"      // the allowed money or tokens are used up
+	ReasonOutOfTime        Reason = "out_of_time"        // the deadline has passed, or is too early for the next wait
+	ReasonCancelled        Reason = "cancelled"          // the caller ended the call
+	ReasonHumanReview      Reason = "human_review"       // a person must look; see [HumanReviewError]
 )
 
-// Error is how a call ends without a valid answer, for every reason but
-// [ReasonHumanReview]. It unwraps to the *[retry.Error], and so to the last
-// failure and to what else ended the call: *[failure.Error], *breaker.OpenError,
-// *[InvalidAnswerError], *[validate.CheckError], the context's error.
+// Error is the error of a call without a valid answer, for every reason but
+// [ReasonHumanReview]. It wraps the [*retry.Error], and by that the last failure and
+// whatever else ended the call: a [*failure.Error], [*breaker.OpenError],
+// [*InvalidAnswerError] or [*validate.CheckError], or the context's error.
 type Error struct {
 	Reason     Reason               // why the call ended
-	Last       *llm.Response        // the last answer that came; nil if none did
+	Last       *llm.Response        // the last answer; nil if there was none
 	Complaints []validate.Complaint // about the last answer
 	Err        error                // what ended the call; never nil
 	Trace
 }
 
-// Error says what ended the call.
+// Error describes what ended the call.
 func (e *Error) Error() string {
 	switch e.Reason {
 	case ReasonNoValidAnswer:
@@ -194,18 +194,19 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// HumanReviewError hands a call over to a person: the attempts allowed before
-// that have failed, a check asked for it, or no progress was made.
+// HumanReviewError hands a call over to a person, because
+// [RetryConfig.MaxAttemptsBeforeHuman] attempts have failed, a check asked for it,
+// or the model made no progress.
 type HumanReviewError struct {
-	Conversation []llm.Message        // as it was last sent, and the last answer
-	Last         *llm.Response        // the last answer that came; nil if none did
-	Complaints   []validate.Complaint // about the last answer; those about earlier ones are in the trace
+	Conversation []llm.Message        // as last sent, followed by the last answer
+	Last         *llm.Response        // the last answer; nil if there was none
+	Complaints   []validate.Complaint // about the last answer; the trace has those about earlier ones
 	Why          string               // why a person must look
 	Err          error                // the last failure
 	Trace
 }
 
-// Error says why a person must look, and the last failure.
+// Error describes why a person must look, and the last failure.
 func (e *HumanReviewError) Error() string {
 	return fmt.Sprintf("a person must look at this: %s: %v", e.Why, e.Err)
 }
@@ -214,14 +215,14 @@ func (e *HumanReviewError) Error() string {
 func (e *HumanReviewError) Unwrap() error { return e.Err }
 
 // InvalidAnswerError is the failure of an attempt whose answer did not pass its
-// checks, or was cut off.
+// checks or was cut off.
 type InvalidAnswerError struct {
 	Complaints []validate.Complaint
 	kind       failure.Kind
 }
 
-// Error lists the complaints; only the first of very many, and long ones
-// shortened, because every error around this one and the trace repeat it.
+// Error lists the complaints, at most 20 and long ones shortened, because the trace
+// and every error that wraps this one repeat it.
 func (e *InvalidAnswerError) Error() string {
 	var texts []string
 	for i, c := range e.Complaints {
@@ -236,5 +237,5 @@ func (e *InvalidAnswerError) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// FailureKind returns failure.InvalidAnswer or failure.CutOff.
+// FailureKind returns [failure.InvalidAnswer] or [failure.CutOff].
 func (e *InvalidAnswerError) FailureKind() failure.Kind { return e.kind }

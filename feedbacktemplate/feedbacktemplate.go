@@ -1,14 +1,14 @@
 // Package feedbacktemplate writes the message that tells a model what is wrong
-// with its answer by a template of text/template.
+// with its answer by a text/template.
 //
-// [New] compiles a template for the field Feedback of [llmcall.RetryConfig]. A
-// program whose configuration files have a feedback_template imports the package
-// for its effect:
+// A template's data is an [llmcall.Feedback]. [New] compiles one for
+// [llmcall.RetryConfig.Feedback]. A program whose configuration files have a
+// feedback_template imports the package for its effect:
 //
 //	import _ "llmcall/feedbacktemplate"
 //
-// It is a package of its own because text/template keeps the linker from leaving
-// out unused methods, in every program that links it.
+// The package is apart from llmcall because text/template keeps the linker from
+// removing unused methods in every program that links it.
 package feedbacktemplate
 
 import (
@@ -22,11 +22,12 @@ import (
 
 func init() { llmcall.RegisterFeedbackTemplates(New) }
 
-// New returns what writes a message by a template. The template's data is a
-// *[llmcall.Feedback]: {{range .Complaints}}{{.Where}}: {{.Problem}}{{end}}, for
-// example; {{.}} is the message in the default wording. The error is that of the
-// template, or of its use for a sample with one complaint, so that a name that
-// does not exist is found here and not in the middle of a call.
+// New returns a function that writes the message by a template, whose data is an
+// [*llmcall.Feedback]: for example
+// {{range .Complaints}}{{.Where}}: {{.Problem}}{{end}}. {{.}} is the message in the
+// default wording. New executes the template for a sample with one complaint, so
+// that the error says what is wrong before the first call, such as a name that does
+// not exist or an empty message.
 func New(text string) (func(*llmcall.Feedback) (string, error), error) {
 	t, err := template.New("feedback_template").Parse(text)
 	if err != nil {
@@ -46,7 +47,7 @@ func New(text string) (func(*llmcall.Feedback) (string, error), error) {
 	return write, nil
 }
 
-// sample has something in every field.
+// sample returns a Feedback with a value in every field.
 func sample() *llmcall.Feedback {
 	return &llmcall.Feedback{
 		Attempt: 1, MaxAttempts: 3,
