@@ -17,7 +17,6 @@ import (
 // have the name of one of its functions or types, or of an import. A package that
 // is not here has none. The root is without those below it.
 var shadowed = map[string]int{
-	"llmcall":           22,
 	"llmcall/backoff":   1,
 	"llmcall/classify":  3,
 	"llmcall/picture":   3,
