@@ -186,7 +186,7 @@ func TestKeysOverPlainHTTP(t *testing.T) {
 		variable := p.BaseURLVariable
 		for base, allowed := range map[string]bool{"http://10.0.0.5:8000/v1": true, "http://llm.example.com/v1": false} {
 			_, err := provider.Open(p.Name+"/m", provider.Options{APIKey: secret, BaseURL: base})
-			if (err == nil) != allowed || err != nil && !(strings.Contains(err.Error(), "BaseURL: ") && strings.Contains(err.Error(), "Options.AllowPlainHTTP")) {
+			if (err == nil) != allowed || err != nil && !strings.Contains(err.Error(), "BaseURL must be an https address unless AllowPlainHTTP is set, got plain http to llm.example.com") {
 				t.Errorf("%s, %s: got %v", p.Name, base, err)
 			}
 			if variable == "" {
@@ -194,7 +194,7 @@ func TestKeysOverPlainHTTP(t *testing.T) {
 			}
 			t.Setenv(variable, base)
 			_, err = provider.Open(p.Name+"/m", provider.Options{APIKey: secret})
-			if (err == nil) != allowed || err != nil && !strings.Contains(err.Error(), "the environment variable "+variable+": ") {
+			if (err == nil) != allowed || err != nil && !strings.Contains(err.Error(), "the environment variable "+variable+" must be an https address") {
 				t.Errorf("%s, %s=%s: got %v", p.Name, variable, base, err)
 			}
 			t.Setenv(variable, "")

@@ -104,15 +104,15 @@ var (
 // is nil.
 func Register(p Provider, open OpenFunc) {
 	if p.Name == "" || strings.Contains(p.Name, "/") {
-		panic(fmt.Sprintf("provider: Register: name %q: must not be empty and must not contain a slash", p.Name))
+		panic(fmt.Sprintf("provider: Register: Name must be a name without a slash, got %q", p.Name))
 	}
 	if open == nil {
-		panic("provider: Register: " + p.Name + ": open is nil")
+		panic(fmt.Sprintf("provider: Register: open must be a function that opens models of %q, got nil", p.Name))
 	}
 	lock.Lock()
 	defer lock.Unlock()
 	if slices.ContainsFunc(register, func(r registered) bool { return r.Name == p.Name }) {
-		panic("provider: Register: " + p.Name + " is registered twice")
+		panic(fmt.Sprintf("provider: Register: Name must be a name that is not registered yet, got %q", p.Name))
 	}
 	register = append(register, registered{p, open})
 	slices.SortStableFunc(register, func(a, b registered) int {
@@ -184,7 +184,7 @@ func Names() []string {
 func Open(name string, opts Options) (llm.Model, error) {
 	prefix, model, _ := strings.Cut(name, "/")
 	if prefix == "" || model == "" {
-		return nil, fmt.Errorf("model %q: must be provider/model, such as %s; known providers: %s", name, example, strings.Join(known(), ", "))
+		return nil, fmt.Errorf("model must be provider/model, such as %s, got %q; known providers: %s", example, name, strings.Join(known(), ", "))
 	}
 	open := opener(prefix)
 	if open == nil {

@@ -114,7 +114,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 	t.Setenv("OPENAI_BASE_URL", "")
 	for name, want := range map[string]string{
 		"":                 "known providers: openai",
-		"gpt-6-luna":       `model "gpt-6-luna": must be provider/model, such as openai/gpt-6-luna; known providers: openai, openai-responses, anthropic, gemini, azure`,
+		"gpt-6-luna":       `model must be provider/model, such as openai/gpt-6-luna, got "gpt-6-luna"; known providers: openai, openai-responses, anthropic, gemini, azure`,
 		"openai":           "must be provider/model",
 		"openai/":          "must be provider/model",
 		"/gpt":             "known providers: openai",
@@ -123,7 +123,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 		"gorq/llama":       "did you mean groq?",
 		"OpenAI/gpt":       `unknown provider "OpenAI", did you mean openai? Known providers: openai, `,
 		"mistral/large":    `unknown provider "mistral"; known providers, the most similar first: `,
-		"openai/gpt 6":     `model "gpt 6"`,
+		"openai/gpt 6":     `openai: model must be a name without spaces, such as gpt-6-luna, got "gpt 6"`,
 		"openai/gpt-luna":  "OPENAI_API_KEY",
 	} {
 		m, err := provider.Open(name, provider.Options{})

@@ -74,10 +74,10 @@ func TestRegisterRefuses(t *testing.T) {
 		open OpenFunc
 		want string
 	}{
-		{Provider{}, open, `name ""`},
-		{Provider{Name: "a/b"}, open, `name "a/b"`},
-		{Provider{Name: "acme"}, open, "acme is registered twice"},
-		{Provider{Name: "b"}, nil, "open is nil"},
+		{Provider{}, open, `provider: Register: Name must be a name without a slash, got ""`},
+		{Provider{Name: "a/b"}, open, `provider: Register: Name must be a name without a slash, got "a/b"`},
+		{Provider{Name: "acme"}, open, `provider: Register: Name must be a name that is not registered yet, got "acme"`},
+		{Provider{Name: "b"}, nil, `provider: Register: open must be a function that opens models of "b", got nil`},
 	} {
 		func() {
 			defer func() {

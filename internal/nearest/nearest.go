@@ -2,7 +2,10 @@
 // not known, for errors that say so.
 package nearest
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // longest is how many letters of a name are compared: the cost is their square.
 const longest = 60
@@ -29,6 +32,20 @@ func Sorted(given string, names []string) (sorted []string, near bool) {
 	sorted = slices.Clone(names)
 	slices.SortStableFunc(sorted, func(a, b string) int { return edits(letters, lettersOf(a)) - edits(letters, lettersOf(b)) })
 	return sorted, near
+}
+
+// Question returns ", did you mean NAME?" if a name is near, as in [Name], and else
+// "". The case of letters does not matter.
+func Question(given string, names []string) string {
+	lower := make([]string, len(names))
+	for i, n := range names {
+		lower[i] = strings.ToLower(n)
+	}
+	at, near := Name(strings.ToLower(given), lower)
+	if !near {
+		return ""
+	}
+	return ", did you mean " + names[at] + "?"
 }
 
 // Edits returns how many letters are to be inserted, deleted, replaced or swapped

@@ -90,3 +90,14 @@ func TestALongNameCostsNoMoreThanAShortOne(t *testing.T) {
 		t.Error("it is near")
 	}
 }
+
+func TestQuestion(t *testing.T) {
+	known := []string{"openai", "anthropic", "groq"}
+	for given, want := range map[string]string{
+		"antrhopic": ", did you mean anthropic?", "OpenAI": ", did you mean openai?", "gorq": ", did you mean groq?", "mistral": "", "": "",
+	} {
+		if got := nearest.Question(given, known); got != want {
+			t.Errorf("%q: got %q, want %q", given, got, want)
+		}
+	}
+}

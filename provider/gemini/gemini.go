@@ -127,7 +127,7 @@ func New(model string, opts Options) (*Model, error) {
 		return nil, err
 	}
 	if strings.ContainsAny(model, `?&#%\`) || strings.Contains(model, "..") {
-		return nil, fmt.Errorf("gemini: model %q: must be a name that can be part of an address, such as %s", model, DefaultModel)
+		return nil, fmt.Errorf("gemini: model must be a name that can be part of an address, such as %s, got %q", DefaultModel, model)
 	}
 	client, err := genai.NewClient(context.Background(), &genai.ClientConfig{ // the context is for Vertex AI's credentials only
 		APIKey: cmp.Or(key, placeholder), Backend: genai.BackendGeminiAPI, HTTPClient: courier(wire.Client(opts.HTTPClient)),

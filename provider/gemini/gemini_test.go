@@ -109,7 +109,7 @@ func environment(t *testing.T, variables map[string]string) {
 
 func TestNamesThatCannotBeInAnAddress(t *testing.T) {
 	for _, name := range []string{"m?key=" + key[:4], "a/../b", "m#", "m%2f"} {
-		if m, err := gemini.New(name, gemini.Options{APIKey: key}); err == nil || m != nil || !strings.Contains(err.Error(), "can be part of an address") {
+		if m, err := gemini.New(name, gemini.Options{APIKey: key}); err == nil || m != nil || !strings.Contains(err.Error(), fmt.Sprintf("gemini: model must be a name that can be part of an address, such as %s, got %q", gemini.DefaultModel, name)) {
 			t.Errorf("%q: got %v, %v", name, m, err)
 		}
 	}

@@ -30,6 +30,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"os"
@@ -126,7 +127,7 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 		return nil, err
 	}
 	if opts.APIVersion != "" && server.Name != azure {
-		return nil, errors.New("openai: APIVersion: must be empty unless Server is " + azure)
+		return nil, fmt.Errorf("openai: APIVersion must be empty unless Server is %s, got %q", azure, opts.APIVersion)
 	}
 	name := opts.Name
 	if name == "" && responses {

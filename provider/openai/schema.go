@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"llmcall/failure"
+	"llmcall/internal/nearest"
 	"llmcall/llm"
 )
 
@@ -26,10 +27,11 @@ const (
 )
 
 func (m SchemaMode) check() error {
-	if modes := []SchemaMode{"", SchemaNative, SchemaShown, SchemaObject, SchemaPrompt}; !slices.Contains(modes, m) {
-		return fmt.Errorf("openai: Schema %q: must be %s, %s, %s or %s", m, SchemaNative, SchemaShown, SchemaObject, SchemaPrompt)
+	modes := []string{string(SchemaNative), string(SchemaShown), string(SchemaObject), string(SchemaPrompt)}
+	if m == "" || slices.Contains(modes, string(m)) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("openai: Schema must be one of %s, got %q%s", strings.Join(modes, ", "), m, nearest.Question(string(m), modes))
 }
 
 // native reports whether the server is asked to enforce the schema.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall/internal/nearest"
 	"llmcall/provider/internal/wire"
 )
 
@@ -80,7 +81,7 @@ func serverNamed(name string) (Server, error) {
 		}
 		names = append(names, s.Name)
 	}
-	return Server{}, fmt.Errorf("openai: Server %q: must be one of %s", name, strings.Join(names, ", "))
+	return Server{}, fmt.Errorf("openai: Server must be one of %s, got %q%s", strings.Join(names, ", "), name, nearest.Question(name, names))
 }
 
 // ownHost reports whether host is OpenAI's, one of its regions, or Azure's.

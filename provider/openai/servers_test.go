@@ -67,7 +67,7 @@ func TestServers(t *testing.T) {
 		w := &wired{body: hello}
 		opts := openai.Options{Server: step.server, HTTPClient: w.client()}
 		_, err := openai.New("meta-llama/llama-4", opts)
-		if (err == nil) != step.keyOptional || err != nil && !strings.Contains(err.Error(), step.server+": no API key: set the environment variable "+step.keyVariable) {
+		if (err == nil) != step.keyOptional || err != nil && !strings.Contains(err.Error(), step.server+": APIKey or the environment variable "+step.keyVariable+" must be set") {
 			t.Errorf("%s, without a key: %v", step.server, err)
 		}
 		t.Setenv(step.keyVariable, key)
@@ -220,16 +220,18 @@ func TestAzureAnswersThatWereNotFiltered(t *testing.T) {
 
 func TestNewNamesWhatIsWrongWithTheServer(t *testing.T) {
 	for want, opts := range map[string]openai.Options{
-		`openai: Server "mistral": must be one of openai, azure, openrouter`:                   {Server: "mistral", APIKey: key},
-		"azure: no address: set the environment variable AZURE_OPENAI_ENDPOINT, or":            {Server: "azure", APIKey: key},
-		"openai: APIVersion: must be empty unless Server is azure":                             {APIVersion: "2024-10-21", APIKey: key},
-		`openai: Schema "xml": must be json_schema, json_schema+prompt, json_object or prompt`: {Schema: "xml", APIKey: key},
-		"groq: the environment variable GROQ_API_KEY: must be a key of printable ASCII":        {Server: "groq"},
-		"groq: BaseURL: must be an http or https address such as https://api.groq.com/o":       {Server: "groq", APIKey: key, BaseURL: "x"},
+		`openai: Server must be one of openai, azure, openrouter, groq, together, deepseek, vllm, llamacpp, ollama, got "mistral"`:                  {Server: "mistral", APIKey: key},
+		`openai: Server must be one of openai, azure, openrouter, groq, together, deepseek, vllm, llamacpp, ollama, got "Gorq", did you mean groq?`: {Server: "Gorq", APIKey: key},
+		"azure: BaseURL or the environment variable AZURE_OPENAI_ENDPOINT must be set, got nothing":                                                 {Server: "azure", APIKey: key},
+		`openai: APIVersion must be empty unless Server is azure, got "2024-10-21"`:                                                                 {APIVersion: "2024-10-21", APIKey: key},
+		`openai: Schema must be one of json_schema, json_schema+prompt, json_object, prompt, got "xml"`:                                             {Schema: "xml", APIKey: key},
+		`openai: Schema must be one of json_schema, json_schema+prompt, json_object, prompt, got "json-schema", did you mean json_schema?`:          {Schema: "json-schema", APIKey: key},
+		"groq: the environment variable GROQ_API_KEY must be a key of printable ASCII characters without spaces, got one with ' '":                  {Server: "groq"},
+		"groq: BaseURL must be an http or https address such as https://api.groq.com/o":                                                             {Server: "groq", APIKey: key, BaseURL: "x"},
 	} {
 		serverEnvironment(t, map[string]string{"GROQ_API_KEY": key + " " + key})
 		for _, err := range []error{second(openai.New("m", opts)), second(openai.NewResponses("m", opts))} {
-			if err == nil || !strings.HasPrefix(err.Error(), want) {
+			if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "mean") != strings.Contains(want, "mean") {
 				t.Errorf("got %v, want %s", err, want)
 			} else {
 				mustHide(t, want, err.Error())

@@ -64,12 +64,12 @@ type Config struct {
 // or invalid, and never repeats what may be a secret.
 func New(c Config) (*Endpoint, string, error) {
 	if c.Model == "" || strings.ContainsFunc(c.Model, notInName) {
-		return nil, "", fmt.Errorf("%s: model %q: must be a name without spaces, such as %s", c.Provider, c.Model, c.Example)
+		return nil, "", fmt.Errorf("%s: model must be a name without spaces, such as %s, got %q", c.Provider, c.Example, c.Model)
 	}
 	name := cmp.Or(c.Name, c.Provider+"/"+c.Model)
 	prefix, rest, _ := strings.Cut(name, "/")
 	if prefix == "" || rest == "" || strings.ContainsFunc(name, notInName) {
-		return nil, "", fmt.Errorf("%s: Name %q: must be provider/model, without spaces", c.Provider, name)
+		return nil, "", fmt.Errorf("%s: Name must be provider/model, without spaces, got %q", c.Provider, name)
 	}
 	base, err := c.baseURL()
 	if err != nil {
@@ -91,11 +91,11 @@ func New(c Config) (*Endpoint, string, error) {
 // checkShare checks that the name of an endpoint can be shown in logs and on
 // pages.
 func (c *Config) checkShare(key string) error {
-	if strings.TrimSpace(c.Share) != c.Share || strings.ContainsFunc(c.Share, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return fmt.Errorf("%s: Endpoint: must be a name of printable characters, without spaces around it", c.Provider)
+	if len(key) >= minKey && hide(key)(c.Share) != c.Share {
+		return fmt.Errorf("%s: Endpoint must be a name that can be shown in logs, got one with the API key", c.Provider)
 	}
-	if len(key) >= minKey && strings.Contains(c.Share, key) {
-		return fmt.Errorf("%s: Endpoint: must be a name, not the API key: it is shown in logs", c.Provider)
+	if strings.TrimSpace(c.Share) != c.Share || strings.ContainsFunc(c.Share, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%s: Endpoint must be a name of printable characters without spaces around it, got %q", c.Provider, c.Share)
 	}
 	return nil
 }
@@ -142,14 +142,16 @@ func (c *Config) key(base *url.URL) (string, error) {
 		if c.KeyOptional || loopback(base.Hostname()) {
 			return "", nil
 		}
-		return "", fmt.Errorf("%s: no API key: set the environment variable %s, or Options.APIKey", c.Provider, strings.Join(c.KeyVariables, " or "))
+		return "", fmt.Errorf("%s: APIKey or the environment variable %s must be set, got nothing", c.Provider, strings.Join(c.KeyVariables, " or "))
 	}
-	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s: %s: must be a key of printable ASCII characters without spaces", c.Provider, source)
+	for _, r := range key {
+		if r <= ' ' || r > '~' {
+			return "", fmt.Errorf("%s: %s must be a key of printable ASCII characters without spaces, got one with %q", c.Provider, source, r)
+		}
 	}
 	if base.Scheme == "http" && !c.AllowPlainHTTP && !private(base.Hostname()) {
-		return "", fmt.Errorf("%s: %s: a key would go over plain http to a host of the internet, for everybody on the way to read: "+
-			"use an https address, or set Options.AllowPlainHTTP", c.Provider, c.baseSource())
+		return "", fmt.Errorf("%s: %s must be an https address unless AllowPlainHTTP is set, got plain http to %s, on which anybody on the way could read the key",
+			c.Provider, c.baseSource(), hide(key)(base.Hostname()))
 	}
 	return key, nil
 }
@@ -213,17 +215,35 @@ func spread(text, key string) int {
 func (c *Config) baseURL() (*url.URL, error) {
 	given := cmp.Or(c.BaseURL, c.environmentBase())
 	if given == "" && c.DefaultBaseURL == "" {
-		return nil, fmt.Errorf("%s: no address: set the environment variable %s, or Options.BaseURL", c.Provider, c.BaseURLVariable)
+		return nil, fmt.Errorf("%s: BaseURL or the environment variable %s must be set, got nothing", c.Provider, c.BaseURLVariable)
 	}
 	base, err := url.Parse(strings.TrimSpace(cmp.Or(given, c.DefaultBaseURL)))
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
-		base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
-		// The error does not show the address, which may contain a password or be the
-		// key by mistake, or url.Parse's error, which quotes it.
-		return nil, fmt.Errorf("%s: %s: must be an http or https address such as %s, without user, query and fragment",
-			c.Provider, c.baseSource(), cmp.Or(c.DefaultBaseURL, "https://example.com/v1"))
+	if got := wrongWith(base, err); got != "" {
+		return nil, fmt.Errorf("%s: %s must be an http or https address such as %s, without user, query and fragment, got one %s",
+			c.Provider, c.baseSource(), cmp.Or(c.DefaultBaseURL, "https://example.com/v1"), got)
 	}
 	return base, nil
+}
+
+// wrongWith describes what is wrong with the address of a server, or returns "". It
+// does not show the address, which may contain a password or be the key by
+// mistake, or url.Parse's error, which quotes it.
+func wrongWith(base *url.URL, err error) string {
+	switch {
+	case err != nil:
+		return "that can't be parsed"
+	case base.Scheme != "http" && base.Scheme != "https":
+		return "without http:// or https://"
+	case base.Hostname() == "":
+		return "without a host"
+	case base.User != nil:
+		return "with a user"
+	case base.RawQuery != "" || base.ForceQuery:
+		return "with a query"
+	case base.Fragment != "":
+		return "with a fragment"
+	}
+	return ""
 }
 
 // environmentBase returns the address in the environment, or "".

@@ -69,44 +69,48 @@ func TestNew(t *testing.T) {
 	}
 }
 
+const addressMust = "BaseURL must be an http or https address such as https://api.example.com/v1, without user, query and fragment, "
+
 func TestNewNamesWhatIsWrong(t *testing.T) {
 	for _, step := range []struct {
 		change      func(*Config)
 		environment map[string]string
 		want        string
 	}{
-		{func(c *Config) { c.Model = "" }, nil, `model "": must be a name without spaces, such as gpt-6-luna`},
-		{func(c *Config) { c.Model = "a b" }, nil, `model "a b"`},
-		{func(c *Config) { c.Model = "a\x00" }, nil, `model "a\x00"`},
-		{func(c *Config) { c.Name = "m" }, nil, `Name "m": must be provider/model, without spaces`},
-		{func(c *Config) { c.Name = "/m" }, nil, `Name "/m"`},
-		{func(c *Config) { c.Name = "a/" }, nil, `Name "a/"`},
-		{func(c *Config) { c.Name = "a /m" }, nil, `Name "a /m"`},
-		{func(c *Config) { c.APIKey = "" }, nil, "no API key: set the environment variable WIRE_TEST_NONE or " + keyVariable + ", or Options.APIKey"},
-		{func(c *Config) { c.APIKey = " " }, nil, "no API key"},
-		{func(c *Config) { c.APIKey, c.BaseURL = "", "http://10.0.0.5" }, nil, "no API key"}, // not this machine
-		{func(c *Config) { c.APIKey, c.BaseURL = "", "http://localhost.example.com" }, nil, "no API key"},
-		{func(c *Config) { c.APIKey = secret + " " + secret }, nil, "APIKey: must be a key of printable ASCII characters without spaces"},
-		{func(c *Config) { c.APIKey = secret + "\x7f" }, nil, "APIKey: must be a key of printable"},
-		{func(c *Config) { c.APIKey = "" }, map[string]string{keyVariable: secret + "é"}, "the environment variable " + keyVariable + ": must be a key of printable"},
-		{func(c *Config) { c.DefaultBaseURL = "" }, nil, "no address: set the environment variable " + baseVariable + ", or Options.BaseURL"},
-		{func(c *Config) { c.BaseURL = secret }, nil, "BaseURL: must be an http or https address such as https://api.example.com/v1, without user, query and fragment"},
-		{func(c *Config) { c.BaseURL = "ftp://x" }, nil, "BaseURL: must be an http"},
-		{func(c *Config) { c.BaseURL = "https://" }, nil, "BaseURL: must be an http"},
-		{func(c *Config) { c.BaseURL = "https://:80" }, nil, "BaseURL: must be an http"},
-		{func(c *Config) { c.BaseURL = "https://me:" + secret + "@x" }, nil, "BaseURL: must be an http"},
-		{func(c *Config) { c.BaseURL = "https://x?key=" + secret }, nil, "BaseURL: must be an http"},
-		{func(c *Config) { c.BaseURL = "https://x?" }, nil, "BaseURL: must be an http"},
-		{func(c *Config) { c.BaseURL = "https://x#" + secret }, nil, "BaseURL: must be an http"},
-		{func(c *Config) { c.BaseURL = "https://x/%zz" + secret }, nil, "BaseURL: must be an http"},
-		{nil, map[string]string{baseVariable: secret}, "the environment variable " + baseVariable + ": must be an http"},
-		{func(c *Config) { c.BaseURL = "http://api.example.com/" }, nil, "BaseURL: a key would go over plain http to a host of the internet, for everybody on the way to read: use an https address, or set Options.AllowPlainHTTP"},
-		{nil, map[string]string{baseVariable: "http://api.example.com"}, "the environment variable " + baseVariable + ": a key would go over plain http"},
-		{func(c *Config) { c.DefaultBaseURL = "http://api.example.com" }, nil, "BaseURL: a key would go over plain http"},
-		{func(c *Config) { c.APIKey = "" }, map[string]string{keyVariable: secret, baseVariable: "http://api.example.com"}, "the environment variable " + baseVariable + ": a key would go over plain http"},
-		{func(c *Config) { c.Share = "tenant " + secret }, nil, "Endpoint: must be a name, not the API key: it is shown in logs"},
-		{func(c *Config) { c.Share = "a\nb" }, nil, "Endpoint: must be a name of printable characters, without spaces around it"},
-		{func(c *Config) { c.Share = " a" }, nil, "Endpoint: must be a name of printable characters"},
+		{func(c *Config) { c.Model = "" }, nil, `model must be a name without spaces, such as gpt-6-luna, got ""`},
+		{func(c *Config) { c.Model = "a b" }, nil, `model must be a name without spaces, such as gpt-6-luna, got "a b"`},
+		{func(c *Config) { c.Model = "a\x00" }, nil, `model must be a name without spaces, such as gpt-6-luna, got "a\x00"`},
+		{func(c *Config) { c.Name = "m" }, nil, `Name must be provider/model, without spaces, got "m"`},
+		{func(c *Config) { c.Name = "/m" }, nil, `Name must be provider/model, without spaces, got "/m"`},
+		{func(c *Config) { c.Name = "a/" }, nil, `Name must be provider/model, without spaces, got "a/"`},
+		{func(c *Config) { c.Name = "a /m" }, nil, `Name must be provider/model, without spaces, got "a /m"`},
+		{func(c *Config) { c.APIKey = "" }, nil, "APIKey or the environment variable WIRE_TEST_NONE or " + keyVariable + " must be set, got nothing"},
+		{func(c *Config) { c.APIKey = " " }, nil, "APIKey or the"},
+		{func(c *Config) { c.APIKey, c.BaseURL = "", "http://10.0.0.5" }, nil, "APIKey or the"}, // not this machine
+		{func(c *Config) { c.APIKey, c.BaseURL = "", "http://localhost.example.com" }, nil, "APIKey or the"},
+		{func(c *Config) { c.APIKey = secret + " " + secret }, nil, "APIKey must be a key of printable ASCII characters without spaces, got one with ' '"},
+		{func(c *Config) { c.APIKey = secret + "\x7f" }, nil, `APIKey must be a key of printable ASCII characters without spaces, got one with '\x7f'`},
+		{func(c *Config) { c.APIKey = "" }, map[string]string{keyVariable: secret + "é"}, "the environment variable " + keyVariable + " must be a key of printable ASCII characters without spaces, got one with 'é'"},
+		{func(c *Config) { c.DefaultBaseURL = "" }, nil, "BaseURL or the environment variable " + baseVariable + " must be set, got nothing"},
+		{func(c *Config) { c.BaseURL = secret }, nil, "BaseURL must be an http or https address such as https://api.example.com/v1, without user, query and fragment, got one without http:// or https://"},
+		{func(c *Config) { c.BaseURL = "ftp://x" }, nil, addressMust + "got one without http:// or https://"},
+		{func(c *Config) { c.BaseURL = "localhost:8080" }, nil, addressMust + "got one without http:// or https://"},
+		{func(c *Config) { c.BaseURL = "https://" }, nil, addressMust + "got one without a host"},
+		{func(c *Config) { c.BaseURL = "https://:80" }, nil, addressMust + "got one without a host"},
+		{func(c *Config) { c.BaseURL = "https://me:" + secret + "@x" }, nil, addressMust + "got one with a user"},
+		{func(c *Config) { c.BaseURL = "https://x?key=" + secret }, nil, addressMust + "got one with a query"},
+		{func(c *Config) { c.BaseURL = "https://x?" }, nil, addressMust + "got one with a query"},
+		{func(c *Config) { c.BaseURL = "https://x#" + secret }, nil, addressMust + "got one with a fragment"},
+		{func(c *Config) { c.BaseURL = "https://x/%zz" + secret }, nil, addressMust + "got one that can't be parsed"},
+		{nil, map[string]string{baseVariable: secret}, "the environment variable " + baseVariable + " must be an http"},
+		{func(c *Config) { c.BaseURL = "http://api.example.com/" + secret }, nil, "BaseURL must be an https address unless AllowPlainHTTP is set, got plain http to api.example.com, on which anybody on the way could read the key"},
+		{nil, map[string]string{baseVariable: "http://api.example.com"}, "the environment variable " + baseVariable + " must be an https address unless"},
+		{func(c *Config) { c.DefaultBaseURL = "http://api.example.com" }, nil, "BaseURL must be an https address unless"},
+		{func(c *Config) { c.APIKey = "" }, map[string]string{keyVariable: secret, baseVariable: "http://api.example.com"}, "the environment variable " + baseVariable + " must be an https address unless"},
+		{func(c *Config) { c.Share = "tenant " + secret }, nil, "Endpoint must be a name that can be shown in logs, got one with the API key"},
+		{func(c *Config) { c.Share = secret[:9] + "\n" + secret[9:] }, nil, "Endpoint must be a name that can be shown in logs, got one with the API key"},
+		{func(c *Config) { c.Share = "a\nb" }, nil, `Endpoint must be a name of printable characters without spaces around it, got "a\nb"`},
+		{func(c *Config) { c.Share = " a" }, nil, `Endpoint must be a name of printable characters without spaces around it, got " a"`},
 	} {
 		for _, variable := range []string{"WIRE_TEST_NONE", keyVariable, baseVariable} {
 			t.Setenv(variable, step.environment[variable])
