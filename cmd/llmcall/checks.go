@@ -22,7 +22,12 @@ func checksCommand() *cobra.Command {
 check's parameters and an example.`,
 		Example: `  llmcall checks
   llmcall checks length`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("%s must have at most one NAME, got %q", cmd.CommandPath(), strings.Join(args, " "))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
 				return fmt.Errorf("--output must be text or json, got %q", output)

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"llmcall"
 	"llmcall/classify"
 	"llmcall/failure"
+	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/provider"
@@ -112,7 +114,6 @@ response as "curl -i" prints it, with its status and headers.`,
 	flags.StringArrayVar(&headers, "header", nil, "a header of the response, `'NAME: VALUE'`, repeatable")
 	flags.StringVar(&config, "config", "", "configuration `FILE`, whose decisions and limits apply")
 	flags.StringVar(&output, "output", "text", "text or json")
-	_ = cmd.MarkFlagRequired("provider")
 	return cmd
 }
 
@@ -268,5 +269,9 @@ func protocolOf(name string) (string, error) {
 			return p.Protocol, nil
 		}
 	}
-	return "", fmt.Errorf("--provider must be one of %s, got %q", strings.Join(provider.Names(), ", "), name)
+	got := "nothing"
+	if name != "" {
+		got = strconv.Quote(name) + nearest.Question(name, provider.Names())
+	}
+	return "", fmt.Errorf("--provider must be one of %s, got %s", strings.Join(provider.Names(), ", "), got)
 }

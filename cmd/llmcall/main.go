@@ -1,5 +1,5 @@
-// Command llmcall makes calls to language models that can be depended on: see
-// llmcall call --help.
+// Command llmcall makes dependable calls to language models. llmcall --help lists
+// its commands.
 package main
 
 import (
@@ -19,8 +19,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the command, apart from the process around it. It returns the exit
-// code.
+// run executes the command and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:   "llmcall",
@@ -30,13 +29,14 @@ does not: inside the time and the attempts that you allow.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noOtherCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdoutWriter{stdout})
 	root.SetErr(stderr)
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(callCommand(), validateCommand(), explainCommand(), checksCommand(), providersCommand(), chaosCommand())
 	err := root.ExecuteContext(ctx)

@@ -20,7 +20,7 @@ func providersCommand() *cobra.Command {
 		Long: `Lists what can stand before the first slash of a model's full name. Without
 --model and $LLMCALL_MODEL, the first that has a default and its key in the
 environment is used. Any of them works with --base-url.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "PROVIDER\tKEY\tDEFAULT MODEL\tADDRESS")
