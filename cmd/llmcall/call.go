@@ -27,7 +27,7 @@ var (
 	errOutput      = errors.New("the result could not be written")
 )
 
-// maxInput bounds what is read from standard input or a file into memory.
+// maxInput is the maximum size of standard input or a file in bytes.
 const maxInput = 64 << 20
 
 // callFlags are the flags of llmcall call.
@@ -163,7 +163,7 @@ func runCall(cmd *cobra.Command, f *callFlags, prompt string) error {
 	return err
 }
 
-// configuration reads the file, and then the flags, which go before it.
+// configuration reads the file, then the flags, which override it.
 func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []validate.Strategy, error) {
 	var cfg llmcall.RetryConfig
 	var checks []validate.Strategy
@@ -205,7 +205,7 @@ func readSchema(path string) (validate.Strategy, json.RawMessage, error) {
 	return check, data, nil
 }
 
-// readImage takes a picture from where --image says it is.
+// readImage returns the picture that an --image names.
 func readImage(where string) (llm.Image, error) {
 	switch scheme, rest, _ := strings.Cut(where, ":"); {
 	case where == "-":
@@ -221,7 +221,7 @@ func readImage(where string) (llm.Image, error) {
 	case strings.HasPrefix(rest, "//"):
 		image, err := picture.URL(where)
 		if err != nil {
-			err = fmt.Errorf("%s://…: %w", scheme, err) // the rest may hold a password
+			err = fmt.Errorf("%s://…: %w", scheme, err) // the rest may contain a password
 		}
 		return image, err
 	}
@@ -241,7 +241,7 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// readInput reads standard input, or gives up when the user does.
+// readInput reads standard input until its end or an interrupt by the user.
 func readInput(ctx context.Context, r io.Reader) (string, error) {
 	type read struct {
 		data []byte
@@ -266,8 +266,7 @@ func readInput(ctx context.Context, r io.Reader) (string, error) {
 	}
 }
 
-// errNoModel says what to set. That the command has no model is not the fault of a
-// flag.
+// errNoModel says how to name a model, which need not be by a flag.
 var errNoModel = errors.New("no model: set the key of a provider, such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY (llmcall providers lists them), or --model, or LLMCALL_MODEL; or try --practice FILE, which calls no provider")
 
 // open opens the model that the flags and the environment name.
@@ -290,15 +289,15 @@ func (f *callFlags) open(cmd *cobra.Command) (llm.Model, func(), error) {
 			name = "openai/" + openai.DefaultModel
 		}
 	}
-	if name == "" { // nothing is invented unless that was asked for: a job that lost its environment would go on with fiction
+	if name == "" { // not the practice model: a job that lost its environment would go on with invented answers
 		return nil, nil, errNoModel
 	}
 	model, err := provider.Open(name, provider.Options{BaseURL: f.baseURL})
 	return model, nothing, err
 }
 
-// openPractice serves the practice model on loopback and opens it as any other:
-// what is practised is the whole way of a call.
+// openPractice serves the practice model on loopback and opens it like any other
+// model, so that a call goes the whole way.
 func (f *callFlags) openPractice(ctx context.Context) (llm.Model, func(), error) {
 	var config chaos.Config
 	data, err := readFile(f.practice)
@@ -320,7 +319,7 @@ func (f *callFlags) openPractice(ctx context.Context) (llm.Model, func(), error)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = server.Serve(ctx, listener) // what it could fail of ends the call with an error of its own
+		_ = server.Serve(ctx, listener) // if it fails, so does the call
 	}()
 	model, err := provider.Open("openai/practice", provider.Options{BaseURL: "http://" + listener.Addr().String() + "/v1"})
 	closeServer := func() {

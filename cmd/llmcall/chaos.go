@@ -97,7 +97,7 @@ after, end, size, finish, cached_tokens, reasoning_tokens.`,
 	return cmd
 }
 
-// summary says what has become of the requests.
+// summary counts the requests by their outcome.
 func summary(c chaos.Counts) string {
 	return fmt.Sprintf("%d requests: %d answered, %d over the rate limit, %d over the queue, %d failed or left",
 		c.Requests, c.Answered, c.RateLimited, c.Overloaded, c.Failed+c.Serving+c.Waiting)
@@ -124,7 +124,7 @@ func requestLog(w io.Writer) func(chaos.Recorded) {
 	}
 }
 
-// wrapped writes words in lines of a help text.
+// wrapped writes words as indented lines of a help text.
 func wrapped[S ~string](words []S) string {
 	var b strings.Builder
 	width := 80

@@ -40,7 +40,7 @@ check's parameters and an example.`,
 			case len(args) == 0:
 				return listChecks(w, known)
 			case i < 0:
-				_, err := validate.Build(args[0], nil) // says which are known
+				_, err := validate.Build(args[0], nil) // the error of an unknown name
 				return err
 			case output == "json":
 				return printJSON(w, known[i])
@@ -53,7 +53,7 @@ check's parameters and an example.`,
 	return cmd
 }
 
-// named finds the check that the argument names, if there is one.
+// named returns a function that finds the check that the argument names.
 func named(args []string) func(validate.Info) bool {
 	return func(c validate.Info) bool {
 		return len(args) > 0 && (c.Name == args[0] || slices.Contains(c.Aliases, args[0]))
@@ -69,7 +69,8 @@ func listChecks(w io.Writer, checks []validate.Info) error {
 	return table.Flush()
 }
 
-// describeCheck shows what a check takes in both of its forms.
+// describeCheck shows a check's parameters, and how to write it as a flag and in a
+// file.
 func describeCheck(w io.Writer, c validate.Info) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", c.Name, c.Summary)
@@ -108,5 +109,5 @@ func need(p validate.Param) string {
 	return ""
 }
 
-// shellQuoted is an argument as a shell takes it.
+// shellQuoted quotes an argument for a shell.
 func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

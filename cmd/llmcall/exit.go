@@ -15,7 +15,7 @@ const (
 	exitInvalid  = 3 // no valid answer after all attempts, or a text that does not pass
 	exitCircuit  = 4 // the circuit is open
 	exitHuman    = 5 // a person must look
-	exitProvider = 6 // the provider failed, for good or after all attempts, or limits the rate for too long
+	exitProvider = 6 // the provider failed, permanently or at every attempt, or limits the rate for too long
 	exitTime     = 7 // out of time
 	exitSignal   = 130
 )
@@ -64,8 +64,8 @@ func exitCode(err error) int {
 	return exitInvalid
 }
 
-// printable replaces what would command a terminal: a provider's error text is
-// not ours.
+// printable replaces control characters, by which the text of a provider could
+// control the terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {

@@ -26,8 +26,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// explanation is what a provider's error means to llmcall. It is what --output
-// json prints.
+// explanation is the meaning of a provider's error, as --output json prints it.
 type explanation struct {
 	Kind       failure.Kind `json:"kind"`
 	Provider   string       `json:"provider"`
@@ -117,7 +116,8 @@ response as "curl -i" prints it, with its status and headers.`,
 	return cmd
 }
 
-// noJudges makes checks that are not made here: the key of a judge may be missing.
+// noJudges makes checks that are not run, so that the key of a judge may be
+// missing.
 var noJudges = validate.Builder{OpenModel: func(name string) (llm.Model, error) { return llm.Func(name, nil), nil }}
 
 // readAny reads a file, or standard input for "-".
@@ -149,11 +149,11 @@ func readReply(content []byte) (classify.Reply, error) {
 	}
 	defer response.Body.Close()
 	r.Status, r.Header = response.StatusCode, response.Header
-	r.Body, _ = io.ReadAll(response.Body) // a log may have it cut
+	r.Body, _ = io.ReadAll(response.Body) // may be incomplete in a log
 	return r, nil
 }
 
-// explain says what a response means under a configuration.
+// explain returns the meaning of a response under a configuration.
 func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
 	f, found := classify.ReadError(r)
 	if r.Status >= 300 || r.Status == 0 && !found {
@@ -203,8 +203,8 @@ func thenFor(f *failure.Error, again failure.Again, longest time.Duration, paced
 	return grows
 }
 
-// longTold is how long a told time is that the pacer looks at again each minute;
-// see package pace.
+// longTold is the time from which the pacer checks each minute whether a wait that
+// the provider asked for is still needed; see package pace.
 const longTold = 2 * time.Minute
 
 func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
@@ -262,7 +262,7 @@ func (e *explanation) text() string {
 	return b.String()
 }
 
-// protocolOf returns whose words a provider speaks.
+// protocolOf returns the protocol of a provider.
 func protocolOf(name string) (string, error) {
 	for _, p := range provider.All() {
 		if p.Name == name {

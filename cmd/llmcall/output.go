@@ -21,7 +21,7 @@ func (w stdoutWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// document is what --output json prints: answer, or in its place error.
+// document is what --output json prints, with either an answer or an error.
 type document struct {
 	Answer   *string           `json:"answer,omitempty"`
 	Error    *string           `json:"error,omitempty"`
@@ -51,8 +51,8 @@ func writeJSON(w io.Writer, model string, practice bool, result *llmcall.Result,
 	return printJSON(w, d)
 }
 
-// valueOf returns a decoded value for a field that is left out if it is empty:
-// null is a value too.
+// valueOf returns a decoded value for a field with omitempty, which would leave
+// out null.
 func valueOf(v any) any {
 	if v == nil {
 		return json.RawMessage("null")

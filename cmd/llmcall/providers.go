@@ -17,9 +17,9 @@ func providersCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "providers",
 		Short: "List the providers that --model knows, and where their keys are looked for",
-		Long: `Lists what can stand before the first slash of a model's full name. Without
---model and $LLMCALL_MODEL, the first that has a default and its key in the
-environment is used. Any of them works with --base-url.`,
+		Long: `List the providers, whose names come before the first slash of a model's full
+name. Without --model and $LLMCALL_MODEL, llmcall uses the first that has a
+default model and its key in the environment. --base-url works with all of them.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -32,7 +32,7 @@ environment is used. Any of them works with --base-url.`,
 	}
 }
 
-// keyState tells of a key no more than whether it is there.
+// keyState says whether a provider's key is set, without showing it.
 func keyState(p provider.Provider) string {
 	switch {
 	case strings.TrimSpace(os.Getenv(p.KeyVariable)) != "":

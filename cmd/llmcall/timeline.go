@@ -26,11 +26,11 @@ import (
 //	1.03 s ┬ attempt 2  openai/practice
 //	1.04 s └ ✓ valid
 //
-// In a terminal, what is wider than it goes on in the next line, within the margin.
+// In a terminal, a long line is wrapped after the margin.
 type timeline struct {
 	w     io.Writer
 	start time.Time
-	width int // of the terminal in columns; 0: it is none
+	width int // of the terminal in columns; 0 if it is not a terminal
 
 	good, bad, quiet, loud lipgloss.Style
 }
@@ -38,11 +38,11 @@ type timeline struct {
 func newTimeline(w io.Writer) *timeline {
 	width := 0
 	if file, ok := w.(term.File); ok {
-		width, _, _ = term.GetSize(file.Fd()) // 0 for what is not a terminal
+		width, _, _ = term.GetSize(file.Fd()) // 0 if it is not a terminal
 	}
 	return &timeline{
 		width: width,
-		w:     colorprofile.NewWriter(w, os.Environ()), // no colour where the terminal has none, or NO_COLOR is set
+		w:     colorprofile.NewWriter(w, os.Environ()), // no colours if the terminal has none or NO_COLOR is set
 		start: time.Now(),
 		good:  lipgloss.NewStyle().Foreground(lipgloss.Green),
 		bad:   lipgloss.NewStyle().Foreground(lipgloss.Red),
@@ -53,14 +53,14 @@ func newTimeline(w io.Writer) *timeline {
 
 const noTime = "          "
 
-// margin is how many columns come before a line's text; leastText is how many a
-// text gets, however narrow the terminal.
+// margin is the number of columns before a line's text, and leastText the least
+// number for the text in a narrow terminal.
 const (
 	margin    = 13
 	leastText = 20
 )
 
-// maxShown is how much of an error a line of the timeline shows.
+// maxShown limits how much of an error a line of the timeline shows.
 const maxShown = 300
 
 // observe is the call's observer.
@@ -98,7 +98,7 @@ func (l *timeline) ended(a llmcall.Attempt) {
 	}
 }
 
-// end draws what the call came to.
+// end draws the outcome of the call.
 func (l *timeline) end(result *llmcall.Result, err error) {
 	trace, outcome := traceOf(err), l.bad.Render("no valid answer")
 	if err == nil {
@@ -128,7 +128,7 @@ func (l *timeline) now() string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
-// shown is a text in one line that commands no terminal.
+// shown returns a text as one printable line.
 func shown(s string) string {
 	return say.Short(printable(strings.Join(strings.Fields(s), " ")), maxShown)
 }

@@ -34,7 +34,8 @@ func noOtherCommand(cmd *cobra.Command, args []string) error {
 	return unknown("command", fmt.Sprintf("%q", args[0]), args[0], names, "the commands are "+strings.Join(names, ", "))
 }
 
-// flagError says what a flag must be, and for an unknown one which is the nearest.
+// flagError returns the error of a flag in the form of all others. For an unknown
+// flag it names the nearest one.
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		list := cmd.CommandPath() + " --help lists the flags"

@@ -110,8 +110,8 @@ func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duratio
 	return checks, timeout, nil
 }
 
-// builder makes checks whose judges are opened as any other model is. It makes
-// no call, but a judge whose key is missing is an error.
+// builder makes checks whose judges are opened like any other model. This makes no
+// request, but a missing key of a judge is an error.
 var builder = validate.Builder{OpenModel: func(name string) (llm.Model, error) {
 	return provider.Open(name, provider.Options{})
 }}
@@ -180,7 +180,7 @@ func writeReport(w io.Writer, r *validate.Report) error {
 // reportDocument is what --output json prints.
 type reportDocument struct {
 	Valid      bool                 `json:"valid"`
-	Value      any                  `json:"value,omitempty"` // where a check has decoded the text
+	Value      any                  `json:"value,omitempty"` // if a check has decoded the text
 	Complaints []validate.Complaint `json:"complaints"`
 	Passed     []string             `json:"passed"`
 	Failed     []failedCheck        `json:"failed"`
