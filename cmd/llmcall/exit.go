@@ -27,7 +27,8 @@ const exitCodesHelp = `Exit codes:
   3    no valid answer after all attempts
   4    the circuit is open
   5    a person must look
-  6    the provider failed, for good or after all attempts, or limits the rate for too long
+  6    the provider failed, permanently or at every attempt, or limits the rate
+       for too long
   7    out of time
   130  interrupted`
 
