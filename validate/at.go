@@ -11,17 +11,20 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// At makes of a check one that looks at a part of the JSON answer: at what the
-// JSON pointer (RFC 6901, "/items/0/name"; "" is the whole) leads to. A string is
-// checked as its text, without quotes and escapes; any other value as its JSON.
-// So
+// At returns a check, named "at", that applies a check to a part of the JSON answer:
+// to the value at a JSON pointer (RFC 6901), such as "/items/0/name", or "" for the
+// whole. A string is checked as its text, without quotes and escapes; any other value
+// as its JSON. So
 //
 //	validate.At("/email", validate.Must(validate.Format("email")))
 //
-// checks a field as the whole of an answer would be checked. It complains, too,
-// of an answer that JSON does not pass, and of one that has nothing there. The
-// given check's complaints get the pointer, and lose line and column, which are
-// those of the part. It can't see the model's response, but the request.
+// checks a field as Format checks a whole answer. It also complains about an answer
+// that [JSON] does not pass, and about one without a value there. The complaints of
+// the given check get the pointer, but no line and column. The check sees the request
+// and not the model's response.
+//
+// The error is a *[ParamError]: the pointer is not a JSON pointer, or the check is
+// nil.
 func At(pointer string, check Strategy) (Strategy, error) {
 	if check == nil {
 		return nil, &ParamError{Check: "at", Param: "check", Problem: "is missing", Takes: "a check"}
@@ -44,7 +47,7 @@ type atCheck struct {
 
 func (atCheck) Name() string { return "at" }
 
-// Costly makes the check costly where the given one is.
+// Costly reports whether the given check is costly.
 func (c atCheck) Costly() bool { return isCostly(c.check) }
 
 func (c atCheck) instant() bool {
@@ -84,8 +87,8 @@ func (c atCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	return said, nil
 }
 
-// add says what to add: what the given check says of an empty text, if it can
-// say that at once. A model that is not told is wrong once more.
+// add returns a suggestion for a missing value: the given check's suggestion for an
+// empty text, if it has one at once. Without it the model would guess, and fail again.
 func (c atCheck) add(ctx context.Context, a *Answer) string {
 	if c.instant() {
 		v, failed := guard(ctx, c.check, &Answer{Request: a.Request, Attempt: a.Attempt})
@@ -96,7 +99,7 @@ func (c atCheck) add(ctx context.Context, a *Answer) string {
 	return phrase.Add.Of()
 }
 
-// textOf returns what stands for a value where a text is checked.
+// textOf returns the text that a value is checked as.
 func textOf(value any) (string, error) {
 	switch v := value.(type) {
 	case string:
@@ -108,8 +111,8 @@ func textOf(value any) (string, error) {
 	return string(text), err
 }
 
-// atDefinition is a function and no variable, since it looks up its check in
-// builtIn.
+// atDefinition is a function since its check is looked up in builtIn: as a variable
+// it would depend on itself.
 func atDefinition() Definition {
 	return Definition{
 		Info: Info{

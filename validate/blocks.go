@@ -8,21 +8,21 @@ import (
 	"llmcall/validate/internal/jsontext"
 )
 
-// Block is a fenced code block of a Markdown text, or a whole text.
+// Block is a fenced code block of a Markdown text, or a whole text; see [Blocks] and
+// [Whole].
 type Block struct {
-	Label   string // the first word after the opening fence, in small letters ("python"); "" if there is none
-	Code    string // its lines, without the indentation of its fence, with LF line ends
-	Fenced  bool   // it is a fenced block, and not the whole text
+	Label   string // the first word after the opening fence, in lower case ("python"); "" if there is none
+	Code    string // the lines, without the indentation of the fence, with LF line ends
+	Fenced  bool   // it is a fenced block, not a whole text
 	Closed  bool   // it has a closing fence; true for a whole text
 	line    int    // of its first line in the text, from 0
 	removed []int  // code points left out at the start of its lines
 }
 
-// Blocks returns the fenced code blocks of a text (CommonMark, section 4.5), in
-// their order. It goes beyond CommonMark where models do: a fence may be
-// indented by any amount, and the blocks inside a block that is labelled
-// markdown or md are returned in its place. A fence inside a block with a longer
-// fence is part of its code.
+// Blocks returns the fenced code blocks of a text (CommonMark, section 4.5) in order.
+// It accepts what models write beyond CommonMark: a fence may be indented by any
+// amount, and a block that is labelled markdown or md is replaced by the blocks inside
+// it. A fence inside a block with a longer fence is part of the code.
 func Blocks(text string) []Block {
 	lines := textLines(text)
 	var blocks []Block
@@ -58,7 +58,7 @@ func Blocks(text string) []Block {
 	return blocks
 }
 
-// Whole returns a text as a block, without a byte order mark.
+// Whole returns a whole text as a block, without a byte order mark.
 func Whole(text string) Block {
 	bare := strings.TrimPrefix(text, "\uFEFF")
 	b := Block{Code: strings.ReplaceAll(bare, "\r\n", "\n"), Closed: true}
@@ -68,8 +68,8 @@ func Whole(text string) Block {
 	return b
 }
 
-// Position returns the line and column in the text of a line and column of the
-// block's code, all from 1 and in code points.
+// Position converts a line and column of the block's code to those of the whole text.
+// All start at 1; columns are in code points.
 func (b Block) Position(line, column int) (int, int) {
 	if at := line - 1; at >= 0 && at < len(b.removed) {
 		column += b.removed[at]
@@ -89,7 +89,7 @@ func (b Block) inside() []Block {
 	return inner
 }
 
-// labelOf is the language that is named after an opening fence, as "python" in
+// labelOf returns the language after an opening fence: "python" for
 // "Python title=x", "{.python}" and "python,ignore".
 func labelOf(info string) string {
 	info = strings.TrimLeft(info, "{. \t")
@@ -99,7 +99,7 @@ func labelOf(info string) string {
 	return strings.ToLower(info)
 }
 
-// textLines cuts a text into its lines, without their ends.
+// textLines splits a text into its lines, without their ends.
 func textLines(text string) []string {
 	lines := strings.Split(text, "\n")
 	if lines[len(lines)-1] == "" {
@@ -111,8 +111,8 @@ func textLines(text string) []string {
 	return lines
 }
 
-// Position returns the line and column (in code points) of an offset in a text,
-// both from 1. An offset outside is taken for the nearest inside.
+// Position returns the line and the column, in code points, of a byte offset in a
+// text. Both start at 1. An offset outside the text means the nearest one inside.
 func Position(text string, offset int) (line, column int) {
 	offset = max(0, min(offset, len(text)))
 	for offset > 0 && offset < len(text) && !utf8.RuneStart(text[offset]) {
@@ -121,10 +121,9 @@ func Position(text string, offset int) (line, column int) {
 	return jsontext.Position(text, offset)
 }
 
-// BlocksOf returns the blocks of a text that are meant as one language: those
-// whose label is one of the labels; where there is none, those without a label;
-// where there is none of these either, all; and of a text without blocks the
-// whole of it.
+// BlocksOf returns the blocks of a text that are probably meant as one language: those
+// with one of the labels; if there are none, those without a label; if there are none
+// of these either, all blocks; and if the text has no blocks, the whole text.
 func BlocksOf(text string, labels ...string) []Block {
 	blocks := Blocks(text)
 	for _, meant := range [][]string{labels, {""}} {

@@ -10,14 +10,14 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// All makes one check of several, which passes when all of them pass. Its
-// complaints are theirs, with their names. Where some complain and others could
-// not be made, it complains; where none complains and one could not be made, it
-// could not be made. Its costly checks (see Costly) are made last, and only if
-// no other complained or could not be made.
+// All returns a check, named "all", that passes if all of the given checks pass. Its
+// complaints are theirs, with their names. If none complains and one fails, it fails.
+// Its [Costly] checks run last, and only if no other complained or failed.
 //
-// The checks of a combination are made one after the other, and share the time
-// that Run gives it.
+// The checks of a combination run one after the other, and share the timeout of
+// [Run].
+//
+// The error is a *[ParamError]: there is no check, or one is nil.
 func All(checks ...Strategy) (Strategy, error) {
 	if err := members("all", checks); err != nil {
 		return nil, err
@@ -25,10 +25,12 @@ func All(checks ...Strategy) (Strategy, error) {
 	return allCheck{checks}, nil
 }
 
-// Any makes one check of several, which passes when one of them passes. The
-// first that passes is the last that is made. If none does, it complains once,
-// and tells the model the ways to fix the answer as alternatives; if one of
-// them could not be made, and might have passed, it could not be made.
+// Any returns a check, named "any", that passes if one of the given checks passes.
+// It runs them in order and stops at the first that passes. If none does, it makes
+// one complaint, which lists the ways to fix the answer as alternatives; but if one
+// of them failed, and might have passed, it fails too.
+//
+// The error is a *[ParamError]: there is no check, or one is nil.
 func Any(checks ...Strategy) (Strategy, error) {
 	if err := members("any", checks); err != nil {
 		return nil, err
@@ -36,9 +38,12 @@ func Any(checks ...Strategy) (Strategy, error) {
 	return anyOf{checks}, nil
 }
 
-// Not makes a check that passes when the given one complains. It complains of
-// problem and suggests suggestion. Both may be "": of Contains, Regex, OneOf and
-// JSON it can tell them, of any other check it says its name. It could not be made where the given one could not.
+// Not returns a check, named "not", that passes if the given check complains. Its
+// complaint is problem and suggestion. Default "": for [Contains], [Regex], [OneOf]
+// and [JSON] a text that fits; for any other check the problem names the check. It
+// fails if the given check fails.
+//
+// The error is a *[ParamError]: the check is nil.
 func Not(check Strategy, problem, suggestion string) (Strategy, error) {
 	if check == nil {
 		return nil, &ParamError{Check: "not", Param: "check", Problem: "is missing", Takes: "a check"}
@@ -54,8 +59,8 @@ func Not(check Strategy, problem, suggestion string) (Strategy, error) {
 	return not{check, Complaint{Problem: problem, Suggestion: suggestion}}, nil
 }
 
-// opposed is what a check has that can say what is wrong with an answer that
-// passes it, for Not.
+// opposed is implemented by checks that can describe what is wrong with an answer
+// that passes them, for [Not].
 type opposed interface {
 	opposite() (problem, suggestion string)
 }
@@ -141,10 +146,10 @@ func (c allCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	return v, nil
 }
 
-// Costly makes a combination costly that has a costly check.
+// Costly reports whether one of the checks is costly.
 func (c allCheck) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
-// and joins two failures in one line.
+// and joins two failures on one line.
 func and(before error, next *CheckError) error {
 	if before == nil {
 		return next
@@ -160,7 +165,7 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	var failed error
 	var problems, suggestions []string
 	var used Verdict
-	advice := Human // asking again is of use if it is for one of them
+	advice := Human // asking again helps if it helps one of them
 	for _, check := range c.checks {
 		v, err := guard(ctx, check, a)
 		used.Usage = used.Usage.Add(v.Usage)
@@ -172,7 +177,7 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		var branch Report
 		branch.add(nameOf(check), v)
 		if len(branch.Complaints) == 0 {
-			v.Usage, v.Skipped = used.Usage, nil // what a branch skipped is of no interest once another passes
+			v.Usage, v.Skipped = used.Usage, nil // what a branch skipped does not matter once another passes
 			return v, nil
 		}
 		p, s := branch.alternative()
@@ -193,11 +198,11 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	return used, nil
 }
 
-// Costly makes a combination costly that has a costly check.
+// Costly reports whether one of the checks is costly.
 func (c anyOf) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
-// alternative tells the complaints of one branch in a phrase, and how to fix
-// them in another.
+// alternative returns the complaints of one branch as one phrase, and how to fix
+// them as another.
 func (r *Report) alternative() (problem, suggestion string) {
 	const shown = 5
 	var problems, suggestions []string
@@ -239,5 +244,5 @@ func (c not) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	return said, nil
 }
 
-// Costly makes the check costly where the given one is.
+// Costly reports whether the given check is costly.
 func (c not) Costly() bool { return isCostly(c.check) }

@@ -15,14 +15,15 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// WordCount passes a text of min to max words, both included; 0 means no limit on
-// that side. At least one limit must be given.
+// WordCount returns a check, named "word_count", that passes a text of min to max
+// words, both included. 0 means no limit; at least one limit must be given. The error
+// is a *[ParamError].
 //
-// A word is what Unicode's text segmentation (UAX #29, section 4) finds between
-// two boundaries, if it has a letter or a digit: "can't" and "3.5" are one word,
-// "well-known" is two. In Chinese and Japanese each ideograph is one, and in Thai
-// and other scripts without spaces a whole run of letters, since the standard
-// leaves their words to dictionaries. Markdown's marks are no words.
+// Words are those of Unicode's text segmentation (UAX #29, section 4) that have a
+// letter or a digit: "can't" and "3.5" are one word each, "well-known" is two, and
+// Markdown's marks are not words. In Chinese and Japanese each ideograph is a word;
+// in Thai and other scripts without spaces a whole run of letters is one, since the
+// standard leaves their words to dictionaries.
 func WordCount(min, max int) (Strategy, error) {
 	if err := limits("word_count", "min", "max", min, max); err != nil {
 		return nil, err
@@ -30,14 +31,15 @@ func WordCount(min, max int) (Strategy, error) {
 	return counting{"word_count", "words", phrase.LeastWords, phrase.MostWords, min, max, countWords}, nil
 }
 
-// SentenceCount passes a text of min to max sentences, both included; 0 means no
-// limit on that side. At least one limit must be given.
+// SentenceCount returns a check, named "sentence_count", that passes a text of min to
+// max sentences, both included. 0 means no limit; at least one limit must be given.
+// The error is a *[ParamError].
 //
-// A sentence is what Unicode's text segmentation (UAX #29, section 5) finds
-// between two boundaries, if it has a letter. The standard knows no
-// abbreviations: a dot and a space end a sentence unless a small letter follows,
-// so "etc. and" is one sentence and "Mr. Smith" is two. The end of a line ends a
-// sentence too, so headings and the items of a list are sentences each.
+// Sentences are those of Unicode's text segmentation (UAX #29, section 5) that have a
+// letter. The standard does not know abbreviations: a dot and a space end a sentence
+// unless a lower-case letter follows, so "etc. and" is one sentence and "Mr. Smith" is
+// two. The end of a line ends a sentence too, so each heading and each item of a list
+// is a sentence.
 func SentenceCount(min, max int) (Strategy, error) {
 	if err := limits("sentence_count", "min", "max", min, max); err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func (c counting) Check(_ context.Context, a *Answer) (Verdict, error) {
 	return Verdict{}, nil
 }
 
-// limits finds what is wrong with the limits of a count.
+// limits checks the limits of a count.
 func limits(check, least, most string, min, max int) error {
 	bad := func(param, problem, takes string) error {
 		return &ParamError{Check: check, Param: param, Problem: problem, Takes: takes}
@@ -110,7 +112,7 @@ func limits(check, least, most string, min, max int) error {
 	return nil
 }
 
-// counted makes a check of two limits of a count.
+// counted makes a check from the two limits of a count.
 func (p Params) counted(least, most string, check func(min, max int) (Strategy, error)) (Strategy, error) {
 	from, _, err := p.Integer(least, "an integer of 0 or more")
 	if err != nil {
@@ -121,14 +123,14 @@ func (p Params) counted(least, most string, check func(min, max int) (Strategy, 
 		return nil, err
 	}
 	if given && to == 0 {
-		// The constructors take 0 for no limit, which is not what was written.
+		// For the constructors 0 means no limit, which is not what was written.
 		return nil, p.Bad(most, "is 0", "an integer of 1 or more")
 	}
 	return check(from, to)
 }
 
-// span reads 3..200, 3.. and ..200. A number alone is refused: it could be meant
-// as the least, the largest or the only one.
+// span reads 3..200, 3.. and ..200. A single number is refused: it could mean the
+// minimum, the maximum or both.
 func span(check, least, most string, number func(digits string) (any, bool)) func(string) (map[string]any, error) {
 	return func(text string) (map[string]any, error) {
 		bad := &ParamError{

@@ -17,22 +17,24 @@ import (
 	"llmcall/internal/say"
 )
 
-// Format passes a text that is, but for white space around it, one value of a
-// format, and a valid one: 2026-02-30 is not a date. The formats are
+// Format returns a check, named "format", that passes a text which is one valid value
+// of a format, apart from white space around it: 2026-02-30 is not a date. The
+// formats are
 //
 //   - date: 2026-01-31 (RFC 3339, full-date);
 //   - time: 09:30:00, with or without a fraction and an offset (RFC 3339,
 //     partial-time and full-time), without leap seconds;
 //   - date-time: 2026-01-31T09:30:00Z (RFC 3339, with capital T and Z), without
 //     leap seconds;
-//   - url: an absolute http or https address (RFC 3986, where letters beyond
-//     ASCII are taken too);
-//   - email: an address alone, without a name (RFC 5322, addr-spec);
+//   - url: an absolute http or https URL (RFC 3986, and non-ASCII letters);
+//   - email: an address without a name (RFC 5322, addr-spec);
 //   - uuid: 123e4567-e89b-12d3-a456-426614174000 (RFC 9562, section 4);
 //   - ipv4, ipv6: an address (RFC 4291, section 2.2), without a zone;
 //   - hostname: a name of ASCII labels (RFC 1123, section 2.1).
 //
 // Leap seconds are refused since most programs can't read them.
+//
+// The error is a *[ParamError]: the format is unknown.
 func Format(name string) (Strategy, error) {
 	i := slices.IndexFunc(textFormats, func(f textFormat) bool { return f.name == name })
 	if i < 0 {
@@ -89,8 +91,8 @@ var textFormats = []textFormat{
 	{"hostname", "a host name", "www.example.org", isHostname},
 }
 
-// dateTime is the form of RFC 3339, section 5.6. Package time, which knows the
-// calendar, takes an hour of one digit and a decimal comma too.
+// dateTime is the form of RFC 3339, section 5.6. Package time, which checks the
+// calendar, also accepts an hour of one digit and a decimal comma.
 var dateTime = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`)
 
 func isDateTime(s string) bool {
@@ -117,8 +119,7 @@ func isURL(s string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	// A name beyond ASCII is written in ASCII for the DNS, so its letters stand
-	// for some that are allowed.
+	// The DNS encodes a non-ASCII name in ASCII, so any letter will do in its place.
 	return isHostname(strings.Map(func(r rune) rune {
 		if r > unicode.MaxASCII && letterOrDigit(r) || unicode.Is(unicode.M, r) {
 			return 'x'
@@ -157,8 +158,8 @@ func isUUID(s string) bool {
 	return true
 }
 
-// isHostname refuses a last label of digits alone, which would be read as an
-// address.
+// isHostname refuses a last label that has only digits, since programs would read it
+// as an IP address.
 func isHostname(s string) bool {
 	if len(s) > 253 {
 		return false

@@ -8,18 +8,19 @@ import (
 	"llmcall/failure"
 )
 
-// Func makes a check of a function. What the function returns decides:
+// Func returns a check that calls a function. The function's result means:
 //
-//   - nil passes the answer;
-//   - an error is a complaint, in the error's words;
-//   - Fail is a complaint with a suggestion, and Complaints are several (none,
-//     if the list is empty); errors.Join joins them;
-//   - StopAsking and NeedsHuman are complaints with advice;
-//   - Unavailable, any other *CheckError, an error that carries a failure kind
-//     (a call to a judge that failed, say) and the error of a context that has
-//     ended mean that the check itself failed.
+//   - nil: the answer passes;
+//   - [Fail]: a complaint with a suggestion;
+//   - [Complaints]: several complaints, or none if the list is empty. [errors.Join]
+//     combines complaints;
+//   - [StopAsking] and [NeedsHuman]: a complaint with advice;
+//   - [Unavailable], any other *[CheckError], an error with a method FailureKind
+//     (such as that of a failed call to a model), and the error of a context that
+//     has ended: the check itself failed;
+//   - any other error: a complaint with the error's text.
 //
-// So a check is as short as
+// For example,
 //
 //	validate.Func("capital", func(ctx context.Context, a *validate.Answer) error {
 //		if !isCapital(a.Text) {
@@ -28,7 +29,8 @@ import (
 //		return nil
 //	})
 //
-// The name goes into complaints and traces; "" is "func".
+// The name appears in complaints and traces. Default "": "func". The function may be
+// called from several goroutines at once.
 func Func(name string, check func(ctx context.Context, a *Answer) error) Strategy {
 	if name == "" {
 		name = "func"
@@ -60,7 +62,7 @@ func (c funcCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 	return v, nil
 }
 
-// take adds what err complains of, and its advice.
+// take adds the complaints and the advice of an error.
 func (v *Verdict) take(err error) {
 	switch e := err.(type) {
 	case Complaints:
@@ -86,8 +88,8 @@ func (v *Verdict) take(err error) {
 			return
 		}
 	}
-	// What is wrapped is taken from inside, and what the wrapping says is put
-	// before it.
+	// Keep the structure of wrapped complaints, and put the wrapping's words before
+	// them.
 	var within Complaints
 	var advice *advised
 	if errors.As(err, &advice) {
@@ -109,8 +111,8 @@ func (v *Verdict) take(err error) {
 	v.Complaints = append(v.Complaints, Complaint{Problem: problem})
 }
 
-// joined is what errors.Join of the parts says: an error of just these words
-// adds none of its own.
+// joined returns the text of [errors.Join] of the parts: an error with exactly this
+// text adds no words of its own.
 func joined(parts []error) string {
 	texts := make([]string, 0, len(parts))
 	for _, part := range parts {
@@ -121,14 +123,14 @@ func joined(parts []error) string {
 	return strings.Join(texts, "\n")
 }
 
-// Fail returns the complaint of a caller's function: what is wrong with the
-// answer, and how to fix it, said to the model. The suggestion may be "".
+// Fail returns a complaint for a function given to [Func]: what is wrong with the
+// answer, and how to fix it, addressed to the model. The suggestion may be "".
 func Fail(problem, suggestion string) error {
 	return Complaints{{Problem: problem, Suggestion: suggestion}}
 }
 
-// FailAt says where in the answer's JSON value an error complains: the pointer
-// (RFC 6901) goes before those of its complaints. It returns nil if err is nil.
+// FailAt adds a place in the answer's JSON value to an error: a JSON pointer (RFC
+// 6901), which is put before those of its complaints. It returns nil if err is nil.
 func FailAt(pointer string, err error) error {
 	if err == nil || pointer == "" {
 		return err
@@ -144,8 +146,8 @@ type placed struct {
 func (e *placed) Error() string { return "at " + e.pointer + ": " + e.err.Error() }
 func (e *placed) Unwrap() error { return e.err }
 
-// Unavailable says that a caller's function could not make its check, because
-// of err; nothing is said about the answer. It returns nil if err is nil.
+// Unavailable returns a *[CheckError]: the function given to [Func] could not check
+// the answer because of err. It returns nil if err is nil.
 func Unavailable(err error) error {
 	if err == nil {
 		return nil
@@ -153,12 +155,12 @@ func Unavailable(err error) error {
 	return &CheckError{Err: err}
 }
 
-// StopAsking marks a complaint as one that no further attempt can fix. It returns
-// nil if err is nil.
+// StopAsking gives a complaint the advice [Stop]: no further attempt can fix it. It
+// returns nil if err is nil.
 func StopAsking(err error) error { return advise(err, Stop) }
 
-// NeedsHuman marks a complaint as one that a person must look at. It returns nil
-// if err is nil.
+// NeedsHuman gives a complaint the advice [Human]: a person must look at it. It
+// returns nil if err is nil.
 func NeedsHuman(err error) error { return advise(err, Human) }
 
 func advise(err error, advice Advice) error {

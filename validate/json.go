@@ -12,44 +12,42 @@ import (
 	"llmcall/validate/internal/jsontext"
 )
 
-// JSON passes an answer that is one JSON value (RFC 8259), a scalar too, with
-// nothing around it but white space, a byte order mark, or one Markdown fence.
-// Its verdict carries the decoded value and the text without those, which the
-// caller can decode too. Beyond what encoding/json refuses, it refuses what
-// would lose something in silence: a property that an object has twice, invalid
-// UTF-8, half a surrogate pair, a number that no float64 holds; and nesting
-// deeper than 500.
+// JSON returns a check, named "json", that passes an answer which is one JSON value
+// (RFC 8259), with nothing around it but white space, a byte order mark, or one
+// Markdown fence. The verdict has the decoded value and the text without those. In
+// addition to what [encoding/json] refuses, it refuses what would be lost silently (a
+// duplicate property, invalid UTF-8, half a surrogate pair, a number that overflows a
+// float64), and more than 500 levels of nesting.
 //
-// It says what a model got wrong (prose, a comment, a trailing comma, single
-// quotes, NaN, an end too early and so on), with line and column. Of an answer
-// that is not complete JSON because the token limit cut it off, or because it came
-// without a reason to stop or was withheld, it says that.
+// The complaints name the mistake (prose, a comment, a trailing comma, single quotes,
+// NaN, an early end and so on), with line and column. If the JSON is incomplete
+// because the answer was cut off at the token limit, came without a reason to stop, or
+// was withheld, they say so.
 func JSON() Strategy { return jsonCheck{} }
 
-// JSONWithRepair is JSON that repairs what it can: it takes the one object or
-// array out of the prose or the Markdown around it, and fixes comments, commas,
-// colons, brackets and quotes that are missing or too many, quotes of other
-// kinds, names without quotes, words of Python and JavaScript, and characters
-// in strings that must be escaped. The verdict's Text is the repaired JSON, and
-// Repaired says what was changed. JSON that is right is left as it is.
+// JSONWithRepair is [JSON], but repairs what it safely can: it extracts the one object
+// or array from prose or Markdown around it, and fixes comments, missing and
+// superfluous commas, colons, brackets and quotes, other quotation marks, unquoted
+// names, literals of Python and JavaScript, and unescaped characters in strings.
+// [Verdict.Text] is the repaired JSON, and [Verdict.Repaired] lists the changes. Valid
+// JSON is left as it is.
 //
-// It changes nothing that would lose or invent something: an answer that was cut
-// off (by the token limit, without a reason to stop, or because its text ends
-// too early), two values, a property that an object has twice, a value that is
-// missing, NaN, three dots. Then the complaints are those of JSON. It repairs no
-// text of more than 32 KiB.
+// It does not repair where that would lose or invent something: an answer that was cut
+// off (by the token limit, without a reason to stop, or because its text ends early),
+// two values, a duplicate property, a missing value, NaN, three dots. Then the
+// complaints are those of JSON. It does not repair texts of more than 32 KiB.
 //
-// Where it is one of the checks of a Run, itself or within All, all checks of
-// that Run see the repaired JSON, JSONSchema and Answer.JSON too.
+// If it is one of the checks of a [Run], itself or within [All], all checks of that
+// Run see the repaired JSON, including [JSONSchema] and [Answer.JSON].
 func JSONWithRepair() Strategy { return jsonCheck{repair: true} }
 
-// Repair is one thing that was changed in an answer to make JSON of it.
+// Repair is one change that [JSONWithRepair] made to an answer.
 type Repair struct {
-	Problem string `json:"problem"` // what was wrong there
+	Problem string `json:"problem"` // what was wrong
 	Line    int    `json:"line"`    // where in the answer's text, from 1
 	Column  int    `json:"column"`  // in code points, from 1
-	Was     string `json:"was"`     // the beginning of what was there; "" where something was missing
-	Is      string `json:"is"`      // the beginning of what it was made into; "" where it was left out
+	Was     string `json:"was"`     // the beginning of what was there; "" if something was inserted
+	Is      string `json:"is"`      // the beginning of what replaced it; "" if it was removed
 }
 
 // String returns the place, the problem and the change in one line.
@@ -81,11 +79,11 @@ func (c jsonCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	return verdictOf(doc), nil
 }
 
-// JSON returns the JSON value that the answer is, with numbers as json.Number,
-// and the text that it was decoded from: what the check JSON accepts, or, where
-// one of the checks of the Run repairs, what that one made of the answer. The
-// value is shared with other checks: don't change it. The error is Complaints,
-// so a function given to Func can return it as it is.
+// JSON decodes the answer as the check [JSON] does, and returns the value, with numbers
+// as [json.Number], and the text that it was decoded from. If one of the checks of the
+// [Run] repairs the answer, they are the repaired ones. The value is shared with other
+// checks and must not be changed. The error is [Complaints], which a function given to
+// [Func] can return as it is.
 func (a *Answer) JSON() (value any, text string, err error) {
 	doc, complaints := a.document(false)
 	if len(complaints) > 0 {
@@ -94,28 +92,28 @@ func (a *Answer) JSON() (value any, text string, err error) {
 	return doc.Value, doc.Text, nil
 }
 
-// document decodes the answer, and returns the complaints that all checks of
-// JSON have in common.
+// document decodes the answer, and returns the complaints that all checks of JSON
+// share.
 func (a *Answer) document(repair bool) (*jsontext.Document, []Complaint) {
 	doc := a.decoded.decode(a.Text)
 	_, number := doc.Value.(json.Number)
-	// 12 may have been cut from 123: of all values, a number alone does not
-	// tell its end.
+	// 12 may have been cut from 123: a number is the only value whose end does not
+	// show.
 	if c := unfinished(a); c != nil && (doc.Broken || number) {
 		c.Line, c.Column = jsontext.Position(a.Text, len(strings.TrimRightFunc(a.Text, jsontext.Blank)))
 		return doc, []Complaint{*c}
 	}
 	if doc.Broken && (repair || a.decoded.repairs()) {
-		mended := a.decoded.mend(a.Text)
-		if !mended.Broken || mended.Cut && !doc.Cut {
-			doc = mended
+		repaired := a.decoded.repairedDocument(a.Text)
+		if !repaired.Broken || repaired.Cut && !doc.Cut {
+			doc = repaired
 		}
 	}
 	return doc, complaintsOf(doc)
 }
 
-// unfinished is the complaint about JSON that is not complete in an answer that
-// did not come to its own end; nil if it did.
+// unfinished returns the complaint about incomplete JSON in an answer that the model
+// did not end itself; nil if it did.
 func unfinished(a *Answer) *Complaint {
 	if a.Response == nil {
 		return nil
@@ -140,7 +138,7 @@ func unfinished(a *Answer) *Complaint {
 	return nil
 }
 
-// repairing is what a check of JSON has that may repair it.
+// repairing is implemented by checks that may repair the answer's JSON.
 type repairing interface{ repairs() bool }
 
 func anyRepairs(checks []Strategy) bool {
@@ -150,14 +148,14 @@ func anyRepairs(checks []Strategy) bool {
 	})
 }
 
-// memo keeps the decoded text of an answer for the checks of one Run, which may
-// be made at the same time. A check that changes the text for another has that
-// decoded by itself.
+// memo keeps the decoded answer for the checks of one [Run], which may run
+// concurrently. If a check gives another one a different text, that is decoded
+// separately.
 type memo struct {
-	repair bool // one of the checks repairs
+	repair bool // one of the checks repairs the answer
 	sync.Mutex
-	text        string
-	doc, mended *jsontext.Document
+	text          string
+	doc, repaired *jsontext.Document
 }
 
 func (m *memo) repairs() bool { return m != nil && m.repair }
@@ -174,16 +172,16 @@ func (m *memo) decode(text string) *jsontext.Document {
 	return m.doc
 }
 
-func (m *memo) mend(text string) *jsontext.Document {
+func (m *memo) repairedDocument(text string) *jsontext.Document {
 	if m == nil || m.text != text {
 		return jsontext.Repair(text)
 	}
 	m.Lock()
 	defer m.Unlock()
-	if m.mended == nil {
-		m.mended = jsontext.Repair(text)
+	if m.repaired == nil {
+		m.repaired = jsontext.Repair(text)
 	}
-	return m.mended
+	return m.repaired
 }
 
 func verdictOf(doc *jsontext.Document) Verdict {
@@ -206,8 +204,8 @@ func complaintOf(f jsontext.Fault) Complaint {
 	return Complaint{Problem: f.Problem, Pointer: f.Pointer, Line: f.Line, Column: f.Column, Suggestion: f.Suggestion}
 }
 
-// unreadable says, to a person and not to the model, why there is no value in
-// the document; nil, if there is one.
+// unreadable returns why the document has no value, addressed to a person and not to
+// the model; nil if it has one.
 func unreadable(doc *jsontext.Document) error {
 	if len(doc.Faults) == 0 {
 		return nil

@@ -14,21 +14,23 @@ import (
 	"llmcall/validate/internal/jsontext"
 )
 
-// NumberRange says which numbers Number passes. The zero value is any number.
-// A limit that is nil is none.
+// NumberRange is the range of numbers that [Number] passes. A nil limit is no limit;
+// the zero value is any number.
 type NumberRange struct {
-	Min, Max                   *float64 // the least and the largest, which may be met
-	ExclusiveMin, ExclusiveMax *float64 // what must be exceeded, and stayed below
-	// Integer asks for digits without a decimal point and an exponent, so that
-	// every language reads it as an integer: 3.0 does not pass.
+	Min, Max                   *float64 // the number must be >= Min and <= Max
+	ExclusiveMin, ExclusiveMax *float64 // the number must be > ExclusiveMin and < ExclusiveMax
+	// Integer requires digits without a decimal point or an exponent, which every
+	// language reads as an integer: 3.0 does not pass. Default false.
 	Integer bool
 }
 
-// Number passes an answer that is one number, as JSON writes it (RFC 8259, section
-// 6: digits with a point, no unit, no separators of thousands), within the range.
-// What JSON allows around a value (white space, a Markdown fence) does not count.
-// Numbers are compared exactly, however many digits they have. The verdict
-// carries the number.
+// Number returns a check, named "number", that passes an answer which is one number
+// in the range. The number is written as in JSON (RFC 8259, section 6): no unit, no
+// thousands separators. Around it there may be what [JSON] allows (white space, a
+// Markdown fence). Numbers are compared exactly, however many digits they have. The
+// verdict has the number as a [json.Number].
+//
+// The error is a *[ParamError]: a limit is not finite, or the range is empty.
 func Number(r NumberRange) (Strategy, error) {
 	c := numberCheck{integer: r.Integer}
 	for _, l := range []struct {
@@ -74,8 +76,8 @@ type numberCheck struct {
 	integer                bool
 }
 
-// numberLimit is a number as it is written in decimal, so that 0.1 meets the limit 0.1,
-// which no float64 is.
+// numberLimit is a limit as its decimal digits say, so that 0.1 equals the limit 0.1,
+// which no float64 does.
 type numberLimit struct {
 	name, text string
 	n          *big.Rat // nil: no limit
@@ -117,7 +119,7 @@ func (c numberCheck) what() string {
 	return phrase.Number
 }
 
-// within says the range after the word number: " of at least 1 and at most 5".
+// within returns the range for use after "number": " of at least 1 and at most 5".
 func (c numberCheck) within() string {
 	var bounds []string
 	for _, l := range []struct {
@@ -141,7 +143,7 @@ func (c numberCheck) noNumber(text string) Complaint {
 		Problem:    fmt.Sprintf("%q is not %s", say.Short(text, 60), c.what()),
 		Suggestion: phrase.InDigits.Of(c.what() + c.within()),
 	}
-	// Apart from marks and units around it, and separators within.
+	// Without marks and units around it, and separators within it.
 	plain := strings.NewReplacer(",", "", "_", "", " ", "", "\u00a0", "", "\u202f", "", "'", "", "’", "").Replace(say.Short(text, 60))
 	plain = strings.TrimPrefix(strings.Trim(plain, "\"*`$€£%+. "), "+")
 	doc := jsontext.Decode(plain)
@@ -151,7 +153,7 @@ func (c numberCheck) noNumber(text string) Complaint {
 	return complaint
 }
 
-// outside says why a number is not in the range; "" if it is.
+// outside returns why a number is not in the range; "" if it is.
 func (c numberCheck) outside(digits string) (problem, suggestion string) {
 	shown := say.Short(digits, 60)
 	if c.integer && strings.ContainsAny(digits, ".eE") {

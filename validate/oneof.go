@@ -14,14 +14,15 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// OneOf passes a text that is one of the values, letter for letter, since a
-// program compares it with them. White space around it does not count. Of a text
-// that differs from a value by its case, quotation marks or a dot alone, it
-// complains too, and says just that.
+// OneOf returns a check, named "one_of", that passes a text which equals one of the
+// values, apart from white space around it. If the text differs from a value only in
+// case, quotation marks or a dot, the complaint says so.
+//
+// The error is a *[ParamError]: there are no values, one is given twice, or one is
+// empty, has white space around it, or is not valid UTF-8.
 func OneOf(values ...string) (Strategy, error) { return newOneOf(values, true) }
 
-// OneOfIgnoreCase is OneOf where capital and small letters are the same, by
-// Unicode's simple case folding.
+// OneOfIgnoreCase is [OneOf], but ignores case (Unicode simple case folding).
 func OneOfIgnoreCase(values ...string) (Strategy, error) { return newOneOf(values, false) }
 
 func newOneOf(values []string, caseSensitive bool) (Strategy, error) {
@@ -81,7 +82,7 @@ func (c oneOf) Check(_ context.Context, a *Answer) (Verdict, error) {
 	return Verdict{Complaints: []Complaint{complaint}}, nil
 }
 
-// spelled returns the value that the text is, but for its case and for marks
+// spelled returns the value that equals the text apart from case and from marks
 // around it.
 func (c oneOf) spelled(text string) (string, bool) {
 	bare := func(s string) string {
@@ -96,8 +97,8 @@ func (c oneOf) spelled(text string) (string, bool) {
 	return "", false
 }
 
-// within returns the only value that the text has as a word of its own among
-// others.
+// within returns the value that the text contains as a separate word, if there is
+// only one.
 func (c oneOf) within(text string) (meant string, ok bool) {
 	text = foldedText(text)
 	for _, v := range c.values {
@@ -112,8 +113,8 @@ func (c oneOf) within(text string) (meant string, ok bool) {
 	return meant, ok
 }
 
-// hasWord reports whether the text contains the word, and not as a part of a
-// longer one.
+// hasWord reports whether the text contains the word, other than as a part of a
+// longer word.
 func hasWord(text, word string) bool {
 	for from := 0; ; {
 		i := strings.Index(text[from:], word)
@@ -135,7 +136,7 @@ func partOfWord(r rune) bool {
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_')
 }
 
-// nearestText returns the value that is nearest to the text, whatever the case.
+// nearestText returns the value that is nearest to the text, ignoring case.
 func (c oneOf) nearestText(text string) (string, bool) {
 	values := make([]string, len(c.values))
 	for i, v := range c.values {

@@ -15,9 +15,9 @@ import (
 	"llmcall/llm"
 )
 
-// Params are the parameters of one check, as YAML or JSON decodes them: an
-// integer may be any Go integer, a float64 or a json.Number. A nil is taken for
-// a parameter that is not given. What is of the wrong type is a *ParamError.
+// Params are the parameters of one check, as YAML or JSON decodes them: a number may
+// be any Go number or a [json.Number]. A nil value means that the parameter was not
+// given. The methods return a *[ParamError] for a value of the wrong type.
 type Params struct {
 	check   string
 	values  map[string]any
@@ -25,7 +25,7 @@ type Params struct {
 	nested  int // how many combinations the check is in
 }
 
-// Value returns a parameter as it was given; nil if it was not.
+// Value returns a parameter as it was given, or nil.
 func (p Params) Value(name string) any { return p.values[name] }
 
 // Bad returns the error of a parameter that is impossible: the problem is what
@@ -34,7 +34,8 @@ func (p Params) Bad(name, problem, takes string) *ParamError {
 	return &ParamError{Check: p.check, Param: name, Problem: problem, Takes: takes}
 }
 
-// Integer returns a whole number, and whether it was given.
+// Integer returns a whole number, and whether it was given. takes is what the
+// parameter must be, for the error: "a whole number of at least 1".
 func (p Params) Integer(name, takes string) (n int, given bool, err error) {
 	value := p.values[name]
 	if value == nil {
@@ -71,7 +72,8 @@ func integer(value any) (n int, ok bool) {
 	return 0, false
 }
 
-// Number returns a finite number, and whether it was given.
+// Number returns a finite number, and whether it was given. takes is what the
+// parameter must be, for the error.
 func (p Params) Number(name, takes string) (n float64, given bool, err error) {
 	value := p.values[name]
 	if value == nil {
@@ -97,7 +99,7 @@ func (p Params) Number(name, takes string) (n float64, given bool, err error) {
 	return n, true, nil
 }
 
-// Text returns a string that must be given.
+// Text returns a required string. takes is what the parameter must be, for the error.
 func (p Params) Text(name, takes string) (string, error) {
 	switch v := p.values[name].(type) {
 	case nil:
@@ -109,7 +111,7 @@ func (p Params) Text(name, takes string) (string, error) {
 	}
 }
 
-// Optional returns a string that may be left out; "" then.
+// Optional returns a string. Default "".
 func (p Params) Optional(name string) (string, error) {
 	if p.values[name] == nil {
 		return "", nil
@@ -117,7 +119,7 @@ func (p Params) Optional(name string) (string, error) {
 	return p.Text(name, "a string")
 }
 
-// Flag returns true or false; false if it was not given.
+// Flag returns a boolean. Default false.
 func (p Params) Flag(name string) (bool, error) {
 	switch v := p.values[name].(type) {
 	case nil:
@@ -129,7 +131,7 @@ func (p Params) Flag(name string) (bool, error) {
 	}
 }
 
-// Texts returns a string, or a list of strings, that must be given.
+// Texts returns a required list of strings, which may be given as a single string.
 func (p Params) Texts(name string) ([]string, error) {
 	const takes = "a string or a list of strings"
 	switch v := p.values[name].(type) {
@@ -154,9 +156,8 @@ func (p Params) Texts(name string) ([]string, error) {
 	}
 }
 
-// Model opens the model that a parameter names ("provider/model"), by
-// Builder.OpenModel. param is the parameter's name for the error, with the place
-// in it ("judges[1]").
+// Model opens the model with a name ("provider/model") by [Builder.OpenModel]. param
+// is the parameter for the error, with an index if it is a list ("judges[1]").
 func (p Params) Model(param, name string) (llm.Model, error) {
 	const takes = `the full name of a model, "provider/model"`
 	bad := p.Bad(param, fmt.Sprintf("is %q", say.Short(name, 60)), takes)
@@ -178,7 +179,7 @@ func (p Params) Model(param, name string) (llm.Model, error) {
 	return model, nil
 }
 
-// Checks returns a list of checks that must be given.
+// Checks returns a required list of checks; see [Builder.Build] for their form.
 func (p Params) Checks(name string) ([]Strategy, error) {
 	if p.values[name] == nil {
 		return nil, p.Bad(name, "is missing", takesChecks)
@@ -198,7 +199,7 @@ func (p Params) Checks(name string) ([]Strategy, error) {
 	return checks, nil
 }
 
-// Check returns a check that must be given.
+// Check returns a required check; see [Builder.Build] for its form.
 func (p Params) Check(name string) (Strategy, error) {
 	if p.values[name] == nil {
 		return nil, p.Bad(name, "is missing", "a check")
@@ -241,7 +242,7 @@ func (p Params) member(name string, value any) (Strategy, error) {
 	return check, nil
 }
 
-// shortJSON tells what was given, with its type where JSON's spelling does not.
+// shortJSON returns a value as JSON, which also shows its type, shortened.
 func shortJSON(value any) string {
 	if text, err := json.Marshal(value); err == nil {
 		return say.Short(string(text), 60)

@@ -18,36 +18,37 @@ import (
 	"llmcall/validate/internal/jsontext"
 )
 
-// QuoteConfig says where the quotations of an answer must come from, for Quotes.
+// QuoteConfig configures [Quotes].
 type QuoteConfig struct {
-	// Sources are texts that may be quoted.
+	// Sources are the texts that may be quoted. They may be empty if FromRequest is
+	// set.
 	Sources []string
-	// FromRequest adds the text parts of the user's messages in the request to
-	// the sources.
+	// FromRequest adds the text of the user's messages in the request to the sources.
+	// Default false.
 	FromRequest bool
-	// MinWords is the least number of words that make a quotation: fewer are
-	// taken for a title, or for a word in inverted commas. Default 0: three.
+	// MinWords is the least number of words of a quotation: fewer are taken for a
+	// title, or for a word in scare quotes. Default 0: 3.
 	MinWords int
-	// Whole takes the whole text for one quotation, without marks around it, as
-	// a field of a JSON answer may be; see At.
+	// Whole treats the whole text as one quotation without marks around it, for a
+	// field of a JSON answer (see [At]). Default false.
 	Whole bool
 }
 
-// Quotes passes a text whose quotations really occur in the sources. A quotation
-// is what is between the marks "…", “…”, „…“, «…», »…«, 「…」 or 『…』, within one
-// paragraph, or in a Markdown block quote; what is in single quotation marks,
-// which are apostrophes too, or in code is not one. In an answer that is a JSON
-// object or array, each string is looked at by itself.
+// Quotes returns a check, named "quotes", that passes a text whose quotations occur in
+// the sources. A quotation is a text between the marks "…", “…”, „…“, «…», »…«, 「…」 or
+// 『…』 within one paragraph, or a Markdown block quote. Text in single quotation marks,
+// which are also apostrophes, and in code is not a quotation. In an answer that is a
+// JSON object or array, each string is checked separately.
 //
-// A quotation occurs where its words do, in their order. Case, white space,
-// punctuation, quotation marks, dashes and hyphens, apostrophes, emphasis, and the
-// form in which Unicode writes a letter (NFKC) do not count. Three dots, and
-// square brackets with what is in them, stand for words left out: what is around
-// them must occur in their order in one source. A bracketed letter ("[T]he") is
+// A quotation occurs in a source that has its words in the same order. Case, white
+// space, punctuation, emphasis, and compatible forms of a character (NFKC) are ignored.
+// Three dots, or square brackets with a text in them, mean words left out: the words
+// around them must occur in this order in one source. A bracketed letter ("[T]he") is
 // that letter.
 //
-// The complaint has the quotation, and the passage of the sources that is nearest
-// to it.
+// The complaint has the quotation and the most similar passage of the sources.
+//
+// The error is a *[ParamError]: MinWords is negative, or there are no sources.
 func Quotes(cfg QuoteConfig) (Strategy, error) {
 	bad := func(param, problem, takes string) (Strategy, error) {
 		return nil, &ParamError{Check: "quotes", Param: param, Problem: problem, Takes: takes}
@@ -122,11 +123,11 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 
 type quotation struct {
 	text    string
-	start   int    // in the answer's text; of no meaning in JSON
-	pointer string // in JSON
+	start   int    // offset in the answer's text, unless it is JSON
+	pointer string // the place in JSON
 }
 
-// quotations finds those of an answer.
+// quotations returns the quotations in an answer.
 func (c quotes) quotations(a *Answer) (found []quotation) {
 	if c.Whole {
 		return []quotation{{text: a.Text}}
@@ -168,18 +169,18 @@ func eachString(value any, path []string, visit func(path []string, text string)
 	}
 }
 
-// closings are the marks that end a quotation which the key begins.
+// closings are the marks that end a quotation, by the mark that begins it.
 var closings = map[rune]string{
 	'"': `"`, '“': `”`, '„': `“”"`, '«': `»`, '»': `«`, '「': `」`, '『': `』`, '”': `”`,
 }
 
-// quotedSpans returns where in the text its quotations are, without their marks.
+// quotedSpans returns the start and end of each quotation, without its marks.
 func quotedSpans(text string) (spans [][2]int) {
-	paragraph := 0 // where the one that is being read begins
+	paragraph := 0 // where the current one begins
 	end := func(at int) {
 		spans = append(spans, markedSpans(text, paragraph, at)...)
 	}
-	block := -1 // where the block quote that is being read begins
+	block := -1 // where the current block quote begins
 	fenced := ""
 	for at := 0; at < len(text); {
 		line, _, _ := strings.Cut(text[at:], "\n")
@@ -219,12 +220,12 @@ func quotedSpans(text string) (spans [][2]int) {
 	return spans
 }
 
-// markedSpans returns the quotations between marks in one paragraph. One within
-// another is a part of it, and one that is not closed is none.
+// markedSpans returns the quotations between marks in one paragraph. One inside
+// another is a part of it, and one that is not closed is ignored.
 func markedSpans(text string, from, to int) (spans [][2]int) {
 	code := false
 	before := ' '
-	open := "" // the marks that nothing closes in the rest of the paragraph
+	open := "" // the marks that are not closed in the rest of the paragraph
 	for at := from; at < to; {
 		r, size := utf8.DecodeRuneInString(text[at:to])
 		switch closing := closings[r]; {
@@ -239,14 +240,14 @@ func markedSpans(text string, from, to int) (spans [][2]int) {
 				at, before = end+size, ' '
 				continue
 			}
-			open += string(r) // or a row of them would take the square of its length
+			open += string(r) // otherwise a run of them would take quadratic time
 		}
 		at, before = at+size, r
 	}
 	return spans
 }
 
-// closingMark returns where the first closing mark is.
+// closingMark returns the offset of the first closing mark.
 func closingMark(text string, from, to int, closing string) (int, bool) {
 	before := rune(0)
 	for at := from; at < to; {
@@ -270,7 +271,7 @@ type source struct {
 	joined string // the tokens' words, each with a space before and after it
 }
 
-// spoken is a word of a text, as words are compared.
+// spoken is a word of a text, in the form in which words are compared.
 type spoken struct {
 	text       string
 	start, end int // in the text
@@ -306,8 +307,8 @@ func (s source) has(pieces [][]spoken) bool {
 	return true
 }
 
-// unspaced are the scripts that put no spaces between words: each of their letters
-// is compared as a word.
+// unspaced are the scripts without spaces between words: each of their letters is
+// compared as a word.
 var unspaced = []*unicode.RangeTable{
 	unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
 }
@@ -354,7 +355,7 @@ func wordsOf(text string) (list []spoken) {
 	return list
 }
 
-// piecesOf splits a quotation where it leaves words out, and counts its words.
+// piecesOf splits a quotation where words are left out, and counts its words.
 func piecesOf(text string) (list [][]spoken, words int) {
 	for _, piece := range strings.Split(omissions(text), "\x00") {
 		if t := wordsOf(piece); len(t) > 0 {
@@ -364,7 +365,7 @@ func piecesOf(text string) (list [][]spoken, words int) {
 	return list, words
 }
 
-// omissions puts a NUL where something stands for words left out.
+// omissions replaces what means words left out with a NUL.
 func omissions(text string) string {
 	var b strings.Builder
 	for text != "" {
@@ -398,7 +399,8 @@ func omissions(text string) string {
 }
 
 // nearestPassage returns the passage that begins with a word of the quotation, has
-// as many words, and shares the most of them; "" if none shares half.
+// as many words, and has the most words in common with it; "" if none has half of
+// them.
 func nearestPassage(sources []source, quoted []spoken) string {
 	best, passage := (len(quoted)+1)/2-1, ""
 	for _, s := range sources {

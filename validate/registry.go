@@ -15,44 +15,45 @@ import (
 	"llmcall/validate/internal/jsontext"
 )
 
-// Info describes a check that configuration and the command line can name.
+// Info describes a check by its name and parameters, for people to read; see [Checks].
 type Info struct {
-	Name    string   `json:"name"`
-	Aliases []string `json:"aliases,omitempty"`
-	Summary string   `json:"summary"`
-	Params  []Param  `json:"params,omitempty"`
-	// Main says what may follow the colon in NAME:ARGUMENTS, besides a JSON
-	// object of the parameters; "" if nothing may.
+	Name    string   `json:"name"`              // without a colon or white space
+	Aliases []string `json:"aliases,omitempty"` // other names of the check
+	Summary string   `json:"summary"`           // what passes, as a sentence: "the answer has so many words"
+	Params  []Param  `json:"params,omitempty"`  // all parameters; others are refused
+	// Main describes the main argument, which follows the colon in NAME:ARGUMENTS.
+	// Default "": there is none, and only a JSON object of parameters may follow.
 	Main    string `json:"main,omitempty"`
-	Example string `json:"example"` // in the form NAME:ARGUMENTS
+	Example string `json:"example"` // in the form NAME or NAME:ARGUMENTS
 }
 
-// Param is a parameter of a check.
+// Param describes a parameter of a check.
 type Param struct {
 	Name     string `json:"name"`
-	Type     string `json:"type"`
-	Default  string `json:"default,omitempty"` // "" if there is none
-	Required bool   `json:"required,omitempty"`
+	Type     string `json:"type"`               // in words: "list of strings"
+	Default  string `json:"default,omitempty"`  // "" if there is none
+	Required bool   `json:"required,omitempty"` // the check can't be made without it
 	Meaning  string `json:"meaning"`
 }
 
-// Definition is a check that configuration and the command line can name.
+// Definition is a check that can be made from its name and parameters; see [Register].
 type Definition struct {
 	Info
-	// Build makes the check. Parameters that Info.Params does not name are
-	// refused before it is called.
+	// Build makes the check. It is called only with parameters that Info.Params
+	// names. It is required.
 	Build func(Params) (Strategy, error)
-	// FromMain parses the main argument, ARGUMENTS of the form NAME:ARGUMENTS, into
-	// parameters. Default nil: there is no main argument.
+	// FromMain parses the main argument into parameters. Default nil: there is no
+	// main argument.
 	FromMain func(text string) (map[string]any, error)
-	// AnyText says that the main argument may be any text, a JSON object too.
+	// AnyText allows any text as the main argument, even a JSON object; see
+	// [Builder.Parse]. Default false.
 	AnyText bool
 }
 
-// Register makes a check known to Build, Parse and Checks. A name that is taken,
-// as a name or an alias, is an error, and so is a name that is empty or has a colon
-// or white space, and a definition without Build. It may be called from many
-// goroutines; most programs call it once, at their start.
+// Register makes a check known to [Build], [Parse] and [Checks]. The error says that a
+// name or alias is taken, is empty, or has a colon or white space, or that Build is
+// nil. Several goroutines may call it at once; most programs call it in an init
+// function.
 func Register(d Definition) error {
 	if d.Build == nil {
 		return fmt.Errorf("validate: Register %q: takes a Build function", d.Name)
@@ -73,7 +74,7 @@ func Register(d Definition) error {
 	return nil
 }
 
-// MustRegister is Register for a package's init: an error is a panic.
+// MustRegister is [Register], but panics on an error.
 func MustRegister(d Definition) {
 	if err := Register(d); err != nil {
 		panic(err)
@@ -85,21 +86,22 @@ var registered struct {
 	list []Definition
 }
 
-// definitions returns all checks that are known.
+// definitions returns all known checks.
 func definitions() []Definition {
 	registered.RLock()
 	defer registered.RUnlock()
 	return append(builtIn(), registered.list...)
 }
 
-// inPackage are the checks that need libraries which only a program that asks
-// for them should compile. Each registers itself when its package is imported.
+// inPackage is the packages of the checks that need large libraries. Each registers
+// its checks when it is imported; others must not link its libraries.
 var inPackage = map[string]string{
 	"code": "code", "python": "code/python", "sql": "sql", "sql_safe": "sql", "openapi_spec": "openapi", "expression": "expression",
 	"agent_task": "judge", "ai_contradiction_check": "judge",
 }
 
-// Checks returns what Build and Parse know, for people to read.
+// Checks describes the checks that [Build] and [Parse] know: those of this package, and
+// those of the packages that the program imports.
 func Checks() []Info {
 	var infos []Info
 	for _, d := range definitions() {
@@ -108,20 +110,21 @@ func Checks() []Info {
 	return infos
 }
 
-// Builder makes checks from configuration. Its zero value makes all those that
-// need no model of their own.
+// Builder makes checks from their names and parameters. The zero value makes all
+// checks that don't ask a model.
 type Builder struct {
-	// OpenModel opens the model that a check names as its judge
-	// ("provider/model"). Default nil: a check that names one can't be made.
+	// OpenModel opens a model that a check names as its judge ("provider/model").
+	// Default nil: a check that names a model is an error.
 	OpenModel func(name string) (llm.Model, error)
 }
 
-// Build makes a check from its name, or an alias of it, and its parameters, as
-// YAML or JSON decodes them. An unknown check is an error that lists the known;
-// a parameter that is unknown, missing or impossible is a *ParamError.
+// Build makes a check from its name or alias, and its parameters as YAML or JSON
+// decodes them. A parameter that is unknown, missing or impossible is a
+// *[ParamError]. The error of an unknown check names the most similar known one, or
+// all of them.
 //
-// A check within a combination is either a text as Parse takes it, or a map
-// with the keys "type" and "params".
+// A check within a combination is either a string for [Builder.Parse], or a map with
+// the keys "type" and "params".
 func (b Builder) Build(name string, params map[string]any) (Strategy, error) {
 	d, err := lookup(name)
 	if err != nil {
@@ -130,22 +133,22 @@ func (b Builder) Build(name string, params map[string]any) (Strategy, error) {
 	return d.make(b, params, 0)
 }
 
-// Parse makes a check from the form that the command line takes:
-// NAME[:ARGUMENTS]. ARGUMENTS is the check's main argument as it is
-// ("regex:^A", "length:3..200"; see Info), or a JSON object of its parameters
-// (`length:{"min_length": 3}`).
+// Parse makes a check from the form NAME[:ARGUMENTS] of the command line. ARGUMENTS is
+// the check's main argument ("regex:^A", "length:3..200"; see [Info]), or a JSON object
+// of its parameters (`length:{"min_length": 3}`). The errors are those of
+// [Builder.Build].
 //
-// For regex, contains and schema, whose main argument may begin with a brace
-// itself, ARGUMENTS is taken for parameters only if it is a JSON object with
-// one key or more, each of them a parameter's name.
+// The main argument of regex, contains, schema and expression may itself begin with a
+// brace. For them ARGUMENTS is read as parameters only if it is a JSON object with at
+// least one key, and each key is the name of a parameter.
 func (b Builder) Parse(spec string) (Strategy, error) { return b.parse(spec, 0) }
 
-// Build is Builder.Build of the zero Builder.
+// Build is [Builder.Build] of the zero [Builder].
 func Build(name string, params map[string]any) (Strategy, error) {
 	return Builder{}.Build(name, params)
 }
 
-// Parse is Builder.Parse of the zero Builder.
+// Parse is [Builder.Parse] of the zero [Builder].
 func Parse(spec string) (Strategy, error) { return Builder{}.Parse(spec) }
 
 const maxNested = 16 // how deep combinations may be nested
@@ -154,9 +157,9 @@ const takesChecks = `a list of one check or more, each a text ("length:3..200") 
 
 const takesSchema = "a JSON Schema: an object or a boolean"
 
-// builtIn is a function, as are the definitions in it: the combinations look up
-// their members in it, and a program that names no check by configuration does not
-// link those that it does not use.
+// builtIn is a function, as are the definitions in it, for two reasons: combinations
+// look up their members in it, and a program that does not make checks by name links
+// only those that it uses.
 func builtIn() []Definition {
 	return []Definition{
 		{
@@ -343,7 +346,7 @@ func (d *Definition) names() []string {
 	return names
 }
 
-// make makes the check of parameters whose names are known.
+// make makes the check if the names of all parameters are known.
 func (d *Definition) make(b Builder, values map[string]any, nested int) (Strategy, error) {
 	names := d.names()
 	for _, given := range slices.Sorted(maps.Keys(values)) {
@@ -383,8 +386,7 @@ func (b Builder) parse(spec string, nested int) (Strategy, error) {
 	return d.make(b, values, nested)
 }
 
-// object returns the parameters that the arguments are, if they are a JSON
-// object of such.
+// object returns the parameters if the arguments are a JSON object of them.
 func (d *Definition) object(arguments string) (map[string]any, bool) {
 	if !strings.HasPrefix(strings.TrimSpace(arguments), "{") {
 		return nil, false
@@ -406,7 +408,7 @@ func (d *Definition) object(arguments string) (map[string]any, bool) {
 	return values, len(values) > 0
 }
 
-// as makes the main argument one parameter, as it is.
+// as makes the main argument one parameter, unchanged.
 func as(name string) func(string) (map[string]any, error) {
 	return func(text string) (map[string]any, error) { return map[string]any{name: text}, nil }
 }

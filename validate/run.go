@@ -11,56 +11,56 @@ import (
 	"llmcall/llm"
 )
 
-// Report is what all checks together say of an answer. It passes when there
-// are neither Complaints nor Failed checks.
+// Report is the result of [Run]. The answer passes if both Complaints and Failed
+// are empty.
 type Report struct {
 	Complaints []Complaint   // in the order of the checks, each with its check's name
-	Failed     []*CheckError // the checks that could not be made
-	Passed     []string      // the names of the checks that were made and did not complain
-	Skipped    []string      // the names of the costly checks that were not made, since others complained or could not be made
+	Failed     []*CheckError // the checks that failed, by index
+	Passed     []string      // the names of the checks that ran and did not complain
+	Skipped    []string      // the names of the costly checks that did not run, because others complained or failed
 	Decoded    bool          // Value and Text are set, by the first check that decoded the answer
-	Value      any           // the decoded JSON value, with numbers as json.Number
-	Text       string        // the cleaned text that Value was decoded from
-	Repaired   []Repair      // what was changed in the answer to make JSON of it
-	Advice     Advice        // the weightiest of all checks
+	Value      any           // the decoded JSON value, with numbers as [json.Number]
+	Text       string        // the text that Value was decoded from
+	Repaired   []Repair      // what was changed in the answer to make it JSON
+	Advice     Advice        // the largest of all checks
 	Usage      llm.Usage     // the tokens that the checks themselves used
 
 	skipped []int // the places of those in Skipped
 }
 
-// Costly is what a check has that is expensive, as one is that asks a model:
-// Run makes it after all others, and only of an answer that they pass. A
-// combination is costly if one of its checks is.
+// Costly is implemented by expensive checks, such as those that ask a model. [Run]
+// runs them after all others, and only if those pass the answer. [All], [Any], [Not]
+// and [At] are costly if one of their checks is.
 type Costly interface {
-	// Costly is the same at every call.
+	// Costly reports whether the check is expensive. It always returns the same.
 	Costly() bool
 }
 
-// maxAtOnce bounds how many checks of one Run are made at the same time.
+// maxAtOnce bounds how many checks of one Run run at the same time.
 const maxAtOnce = 8
 
-// Run makes all checks, and reports them in the order of the slice. None is left
-// out because another complained, but for costly checks (see Costly): they are
-// made last, and are Skipped if another complained or could not be made, since
-// what they cost would be wasted on an answer that is wrong anyway. A check that
-// panics, returns an error or takes longer than timeout (0: no limit) is a
-// CheckError and keeps no other from being made, and once ctx has ended, so is
-// one that has not ended.
+// Run runs all checks and reports their results in the order of the slice. A
+// complaint of one check does not stop the others, so that the model hears of all
+// its mistakes at once. Only [Costly] checks run last, and are skipped if another
+// check complained or failed: their cost would be wasted on an answer that is wrong
+// anyway. A check that panics, returns an error or takes longer than timeout (0: no
+// limit) becomes a [CheckError] and does not stop the others. So does each check
+// that has not ended when ctx ends.
 //
-// NotEmpty, Length, Contains, JSON and the like, which can't hang, are made on
-// the caller's own goroutine, one after the other, unless the text is very long.
-// All others are made at the same time as each other, up to eight at once, each
-// on a goroutine of its own and with the whole timeout. A check that ignores its
-// context is abandoned at its timeout, or when ctx ends: its goroutine ends
-// when the check returns, and the tokens that it used are not known. A check
-// that calls runtime.Goexit (as testing.T.FailNow does) is a CheckError. Where
-// there is only one such check, and neither a timeout nor a context that can
-// end, it is made on the caller's goroutine too.
+// Checks that can't hang, such as [NotEmpty], [Length] and [JSON], run one after the
+// other on the caller's goroutine, unless the text is longer than 64 KiB. The others
+// run concurrently, up to eight at a time, each on its own goroutine and with the
+// whole timeout. A check that ignores its context is abandoned at its timeout, or
+// when ctx ends: its goroutine lives until the check returns, and the tokens that it
+// used are not counted. A check that calls [runtime.Goexit] (as testing.T.FailNow
+// does) becomes a CheckError. If there is only one such check, no timeout, and a
+// context that can't end, it runs on the caller's goroutine too.
 func Run(ctx context.Context, checks []Strategy, a *Answer, timeout time.Duration) Report {
 	return runAll(ctx, checks, a, timeout, anyRepairs(checks))
 }
 
-// runAll is Run. repair says that one of all the checks of the answer repairs.
+// runAll is [Run]; repair reports whether one of the answer's checks repairs it,
+// which may not be among these checks.
 func runAll(ctx context.Context, checks []Strategy, a *Answer, timeout time.Duration, repair bool) Report {
 	var report Report
 	if len(checks) == 0 {
@@ -111,12 +111,13 @@ func runAll(ctx context.Context, checks []Strategy, a *Answer, timeout time.Dura
 	return report
 }
 
-// Again makes the checks again that could not be made, and the costly ones that
-// were skipped for that, of the checks and the answer that r is the report of.
-// It replaces what r says of them, and adds to Passed and Usage.
+// Again runs again the checks in Failed, and then those in Skipped. checks and a are
+// those that [Run] was called with. Again updates Failed and Skipped, and adds the
+// new results to the report.
 //
-// may, if it is not nil, says which of those in Failed are made again. The others
-// stay there; while one does the answer can't pass, and those in Skipped stay too.
+// may selects which of the failed checks run again. Default nil: all. The others
+// stay in Failed, and while there are any the answer can't pass, so that the skipped
+// checks stay skipped.
 func (r *Report) Again(ctx context.Context, checks []Strategy, a *Answer, timeout time.Duration, may func(*CheckError) bool) {
 	var places []int
 	var kept []*CheckError
@@ -161,14 +162,14 @@ func (r *Report) Again(ctx context.Context, checks []Strategy, a *Answer, timeou
 	}
 }
 
-// outcome is what came of one check.
+// outcome is the result of one check.
 type outcome struct {
 	verdict Verdict
 	failed  *CheckError
 	skipped bool
 }
 
-// right reports whether what has been made so far passes the answer.
+// right reports whether the checks that have run so far pass the answer.
 func right(outcomes []outcome) bool {
 	for i := range outcomes {
 		o := &outcomes[i]
@@ -179,7 +180,7 @@ func right(outcomes []outcome) bool {
 	return true
 }
 
-// take adds what came of the check at a place.
+// take adds the outcome of the check at an index.
 func (r *Report) take(place int, check Strategy, o *outcome) {
 	name := nameOf(check)
 	r.Usage = r.Usage.Add(o.verdict.Usage)
@@ -208,10 +209,10 @@ func (r *Report) skip(place int, name string) {
 	r.skipped = append(r.skipped, place)
 }
 
-// add adds what a check says of the answer, and reports whether it passes it.
+// add adds a verdict, and reports whether it passes the answer.
 func (r *Report) add(name string, v Verdict) bool {
 	if len(v.Complaints) == 0 && v.Advice != Again {
-		// Without a complaint the answer would pass, and the advice be lost.
+		// Without a complaint the answer would pass, and the advice would be lost.
 		v.Complaints = []Complaint{{Problem: "the check gave the advice " + fmt.Sprintf("%q", v.Advice) + " and no reason"}}
 	}
 	for _, c := range v.Complaints {
@@ -227,7 +228,7 @@ func (r *Report) add(name string, v Verdict) bool {
 	return len(v.Complaints) == 0
 }
 
-// run is one Run.
+// run is one call of [Run].
 type run struct {
 	checks  []Strategy
 	answer  Answer
@@ -235,13 +236,13 @@ type run struct {
 	timeout time.Duration
 }
 
-// group are checks that are made at the same time as each other, each on a
-// goroutine of its own, so that it can be abandoned.
+// group is the checks that run concurrently, each on a goroutine of its own, so that
+// it can be abandoned.
 type group struct {
 	*run
 	ctx     context.Context
-	waiting []int     // the places of those that have not begun
-	running []running // the oldest first: since all have the same time, it is the first whose time is up
+	waiting []int     // the indexes of those that have not begun
+	running []running // the oldest first: all have the same timeout, so its time is up first
 	ended   chan ended
 }
 
@@ -256,7 +257,7 @@ type ended struct {
 	outcome
 }
 
-// begin begins the checks at the places; nil, if there are none.
+// begin begins the checks at the indexes; it returns nil if there are none.
 func (r *run) begin(ctx context.Context, places []int) *group {
 	if len(places) == 0 {
 		return nil
@@ -278,7 +279,7 @@ func (g *group) alone() bool {
 	return len(g.waiting) == 1 && len(g.running) == 0 && g.timeout <= 0 && g.ctx.Done() == nil
 }
 
-// next begins the first of the checks that wait.
+// next begins the first of the waiting checks.
 func (g *group) next() {
 	place := g.waiting[0]
 	g.waiting = g.waiting[1:]
@@ -330,8 +331,8 @@ func (g *group) wait(outcomes []outcome) {
 	}
 }
 
-// explain names the check that failed, and says so if it was its time that was
-// up.
+// explain adds the check's name to its failure, and the timeout if that is the
+// cause.
 func (g *group) explain(failed *CheckError, r running) {
 	if failed == nil {
 		return
@@ -352,8 +353,8 @@ func (g *group) explain(failed *CheckError, r running) {
 	failed.Err = why
 }
 
-// isCostly asks the check; one that panics is not: it will be seen to panic when
-// it is made.
+// isCostly asks the check. One that panics is not costly: the panic will be reported
+// when it runs.
 func isCostly(check Strategy) (costly bool) {
 	c, ok := check.(Costly)
 	if !ok {
@@ -363,8 +364,8 @@ func isCostly(check Strategy) (costly bool) {
 	return c.Costly()
 }
 
-// instant is what a check has that ends within microseconds for each kilobyte
-// of text, whatever the text. A goroutine would cost more than the check.
+// instant is implemented by checks that take microseconds per kilobyte of text,
+// whatever the text. A goroutine would cost more than the check.
 type instant interface{ instant() bool }
 
 func isInstant(check Strategy, a *Answer) bool {
@@ -373,8 +374,8 @@ func isInstant(check Strategy, a *Answer) bool {
 	return ok && len(a.Text) <= longest && i.instant() && !a.decoded.repairs()
 }
 
-// guard makes one check on this goroutine and turns a panic, an error and a
-// context that has ended into a CheckError.
+// guard runs one check on this goroutine and turns a panic, an error and a
+// context that has ended into a [CheckError].
 func guard(ctx context.Context, check Strategy, a *Answer) (v Verdict, failed *CheckError) {
 	if check == nil {
 		return Verdict{}, &CheckError{Err: errors.New("it is nil")}
@@ -393,15 +394,15 @@ func guard(ctx context.Context, check Strategy, a *Answer) (v Verdict, failed *C
 		return v, nil
 	}
 	failed = &CheckError{Check: check.Name(), Err: err}
-	v = Verdict{Usage: v.Usage, Skipped: v.Skipped} // of a check that failed nothing else counts
+	v = Verdict{Usage: v.Usage, Skipped: v.Skipped} // the rest of a failed check means nothing
 	if own, ok := err.(*CheckError); ok && own != nil && (own.Check == "" || own.Check == failed.Check) {
 		failed.Err, failed.Panicked = own.Err, own.Panicked
 	}
 	return v, failed
 }
 
-// nameOf returns the check's name; "" if there is none to be had, since a
-// check that panics may do so in Name too.
+// nameOf returns the check's name, or "" if Name panics: a check that panics may do
+// so there too.
 func nameOf(check Strategy) (name string) {
 	defer func() { _ = recover() }()
 	if check == nil {

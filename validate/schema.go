@@ -16,35 +16,34 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// JSONSchema passes an answer that JSON passes and whose value fits the JSON
-// Schema. The draft is the schema's $schema (4, 6, 7, 2019-09 or 2020-12), and
-// 2020-12 without one; formats are checked in all of them, but for
-// idn-email and idn-hostname. Patterns are regular
-// expressions in Go's syntax (RE2). Its verdict carries the decoded value.
+// JSONSchema returns a check, named "schema", that passes an answer which [JSON] passes
+// and whose value fits the JSON Schema (https://json-schema.org). The draft is that of
+// the schema's $schema (4, 6, 7, 2019-09 or 2020-12). Default 2020-12. Formats are
+// checked in all drafts, except idn-email and idn-hostname. Patterns are regular
+// expressions in Go's syntax (RE2). The verdict has the decoded value.
 //
-// Its complaints name each place where the value breaks the schema, by JSON
-// pointer, up to 20 of them, in the order of their pointers.
+// The complaints name each place that does not fit by its JSON pointer, up to 20 of
+// them, sorted by pointer.
 //
-// The schema is compiled here. An error says that it is not JSON, no valid
-// schema, or refers to something outside itself: nothing is ever loaded from a
-// file or from the network.
+// The schema is compiled here. The error is a *[ParamError]: it is not JSON, is not a
+// valid schema, or refers to something outside itself. Nothing is ever loaded from a
+// file or the network.
 func JSONSchema(schema []byte) (Strategy, error) {
 	return JSONSchemaWith(schema, SchemaOptions{})
 }
 
-// SchemaOptions are what JSONSchemaWith takes beside the schema. The zero value
-// makes it JSONSchema.
+// SchemaOptions are the options of [JSONSchemaWith]. With the zero value it is
+// [JSONSchema].
 type SchemaOptions struct {
-	// Repair repairs the answer's JSON, as JSONWithRepair does. Default: not.
+	// Repair repairs the answer's JSON, as [JSONWithRepair] does. Default false.
 	Repair bool
-	// Documents are JSON Schemas that the schema may refer to by their URL. The
-	// URL is a name: nothing is loaded from it. A relative one ("address.json")
-	// is what the same text in a $ref of a schema without an $id means. Default:
-	// none.
+	// Documents are other JSON Schemas, by the URL with which a $ref names them. The
+	// URL is only a name: nothing is loaded from it. A relative URL ("address.json")
+	// matches the same text in a $ref of a schema without an $id. Default nil: none.
 	Documents map[string][]byte
 }
 
-// JSONSchemaWith is JSONSchema with options.
+// JSONSchemaWith is [JSONSchema] with options.
 func JSONSchemaWith(schema []byte, options SchemaOptions) (Strategy, error) {
 	c, err := compile(string(schema), options)
 	if err == nil {
@@ -66,19 +65,19 @@ func JSONSchemaWith(schema []byte, options SchemaOptions) (Strategy, error) {
 
 type schemaCheck struct {
 	schema *jsonschema.Schema
-	misfit *jsonschema.Schema // fits what does not fit schema, and finds no details
+	misfit *jsonschema.Schema // fits what does not fit schema, without details
 	source any                // the schema as a JSON value
 	repair bool
-	linear bool // checking takes time in proportion to the value, whatever the value
+	linear bool // checking takes time linear in the size of the value
 }
 
-// instant: a value is checked within microseconds for each kilobyte, unless the
-// schema refers to itself or compares items with each other.
+// instant is true unless the schema refers to itself or compares items with each
+// other: the time for a value can then grow faster than its size.
 func (c *schemaCheck) instant() bool { return c.linear && !c.repair }
 func (c *schemaCheck) repairs() bool { return c.repair }
 
-// linear reports whether nothing in a schema makes the library look at a part of
-// a value more often than the schema has parts.
+// linear reports whether a schema has no keyword that makes the library visit a part
+// of a value more often than the schema has parts.
 func linear(schema any) bool {
 	switch s := schema.(type) {
 	case map[string]any:
@@ -101,16 +100,16 @@ func linear(schema any) bool {
 	return true
 }
 
-// schemaURL and misfitURL name the documents to the library. They are no
-// places: nothing is loaded from anywhere.
+// schemaURL and misfitURL name the documents for the library, which loads nothing
+// from them.
 const (
 	schemaURL = "schema:///answer"
 	misfitURL = "schema:///misfit"
 )
 
-// maxDetails bounds the number of values times their depth up to which the
-// library is asked for all violations. It keeps each with its path, and would
-// take gigabytes for a large value that is wrong all through.
+// maxDetails is the largest product of an answer's values and depth for which the
+// library is asked for all violations. It keeps the path of each, and would need
+// gigabytes for a large value that is wrong throughout.
 const maxDetails = 500_000
 
 func compile(text string, options SchemaOptions) (check *schemaCheck, err error) {
@@ -171,7 +170,7 @@ func readSchema(text string) (any, error) {
 	return doc.Value, nil
 }
 
-// givenDocument is a document that was given with the schema.
+// givenDocument is one of [SchemaOptions.Documents].
 type givenDocument struct {
 	name  string
 	value any
@@ -233,8 +232,8 @@ func (c *schemaCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	return v, err
 }
 
-// violations returns each place where the value breaks the schema. The error is
-// about the schema.
+// violations returns a complaint for each place that does not fit. The error is about
+// the schema.
 func (c *schemaCheck) violations(value any) ([]Complaint, error) {
 	err := c.schema.Validate(value)
 	if err == nil {
@@ -266,8 +265,8 @@ func (refuse) Load(address string) (any, error) {
 	return nil, fmt.Errorf("%q is not in the schema itself, and nothing is loaded from files or from the network", strings.TrimPrefix(address, "schema:///"))
 }
 
-// plainError says what is wrong with a schema, in the words of the complaints about
-// an answer where the meta-schema found it.
+// plainError returns what is wrong with a schema. If the meta-schema found it, the
+// words are those of complaints about an answer.
 func plainError(err error, schema any) error {
 	var invalid *jsonschema.SchemaValidationError
 	var violation *jsonschema.ValidationError

@@ -18,30 +18,32 @@ import (
 	"llmcall/validate/internal/jsontext"
 )
 
-// The groups of secrets that NoSecrets looks for.
+// The groups of secrets that [NoSecrets] looks for.
 const (
 	SecretCredential = "credential" // API keys, access tokens, private keys
 	SecretCard       = "card"       // payment card numbers (ISO/IEC 7812)
 	SecretIBAN       = "iban"       // bank account numbers (ISO 13616)
 )
 
-// NoSecrets passes a text without secrets of the given groups (SecretCredential
-// and so on), all of them if none is given. It says what kind of secret is where,
-// and never repeats the secret.
+// NoSecrets returns a check, named "no_secrets", that passes a text without secrets of
+// the given groups ([SecretCredential], [SecretCard], [SecretIBAN]). Default: all
+// groups. The complaints name the kind and the place of a secret, and never repeat it.
 //
-// It finds what can be told from other text by its form:
+// It finds what its form distinguishes from other text:
 //
 //   - a private key in PEM or PGP armour; keys and tokens of AWS, Anthropic,
 //     GitHub, GitLab, Google, Hugging Face, npm, OpenAI, Slack and Stripe, by
 //     their prefixes and lengths; JSON Web Tokens that decode. GitHub's and npm's
-//     tokens must have a right checksum;
-//   - a payment card number of a known issuer, of the issuer's length, with a
-//     right checksum (Luhn), in one piece or in groups of its usual lengths. One
-//     in ten other numbers of that length and beginning has a right checksum too;
-//   - an IBAN of a known country, of the country's length, with a right checksum
-//     (ISO 7064, modulus 97).
+//     tokens must have a valid checksum;
+//   - a payment card number of a known issuer, of the issuer's length, with a valid
+//     checksum (Luhn), in one piece or in the usual groups. One in ten other numbers
+//     of that length and beginning has a valid checksum too;
+//   - an IBAN of a known country, of the country's length, with a valid checksum (ISO
+//     7064, MOD 97-10).
 //
-// It does not find a password, nor a secret that is written in another encoding.
+// It does not find passwords, or secrets in another encoding.
+//
+// The error is a *[ParamError]: a group is unknown.
 func NoSecrets(groups ...string) (Strategy, error) {
 	all := []string{SecretCredential, SecretCard, SecretIBAN}
 	for _, g := range groups {
@@ -100,16 +102,16 @@ type secret struct {
 	start, end int
 }
 
-// credentialKinds are a table of our own, since those of the scanners for
-// repositories (gitleaks, MIT, has the largest) are made for code: they guess at
-// what follows a word such as "key", have no checksums, and bring a program
-// of their own with them. The forms are those that the issuers document, or that
-// gitleaks has collected (https://github.com/gitleaks/gitleaks).
+// credentialKinds is our own table, since those of scanners for repositories (the
+// largest is that of gitleaks, MIT) are made for code: they guess at what follows a
+// word such as "key", do not verify checksums, and come with a whole program. The
+// forms are those that the issuers document, or that gitleaks has collected
+// (https://github.com/gitleaks/gitleaks).
 var credentialKinds = []struct {
 	kind    string
-	marks   []string // one of them is in every text that the pattern matches
+	marks   []string // every text that the pattern matches contains one of them
 	pattern *regexp.Regexp
-	valid   func(match string) bool // nil: each match
+	valid   func(match string) bool // nil: every match is valid
 }{
 	{
 		"a private key", []string{"PRIVATE KEY"},
@@ -191,13 +193,13 @@ func credentials(text string) (found []secret) {
 	return found
 }
 
-// noExample tells apart the keys of AWS's own documentation.
+// noExample reports whether a key is not one of those in AWS's documentation.
 func noExample(match string) bool {
 	return !strings.HasSuffix(match, "EXAMPLE") && !strings.HasSuffix(match, "EXAMPLEKEY")
 }
 
-// checksummed reports whether the last six characters are the CRC-32 of those
-// before, in Base62.
+// checksummed reports whether the last six characters are the CRC-32 of those before
+// them, in Base62.
 func checksummed(token string) bool {
 	const alphabet, digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", 6
 	random, sum := token[:len(token)-digits], token[len(token)-digits:]
@@ -208,8 +210,8 @@ func checksummed(token string) bool {
 	return value == uint64(crc32.ChecksumIEEE([]byte(random)))
 }
 
-// isJWT reports whether the first two parts are JSON objects, and the first says
-// how the third is made (RFC 7515).
+// isJWT reports whether the first two parts are JSON objects, and the first names the
+// signature's algorithm (RFC 7515).
 func isJWT(match string) bool {
 	parts := strings.Split(match, ".")
 	object := func(part string) map[string]any {
@@ -224,7 +226,7 @@ func isJWT(match string) bool {
 	return ok && object(parts[1]) != nil
 }
 
-// digitWord is digits in one piece, or in groups with hyphens.
+// digitWord matches digits in one piece, or in groups with hyphens between them.
 var digitWord = regexp.MustCompile(`[0-9]+(?:-[0-9]+)*`)
 
 // cardGroups are the usual lengths of the groups of a card number.
@@ -239,7 +241,7 @@ func cards(text string) (found []secret) {
 			found = append(found, secret{"a payment card number", start, end})
 		}
 	}
-	// next reports whether i and the word before it are in one row.
+	// next reports whether only a space is between word i and the one before it.
 	next := func(i int) bool {
 		return i > 0 && i < len(words) && text[words[i-1][1]:words[i][0]] == " "
 	}
@@ -251,7 +253,7 @@ func cards(text string) (found []secret) {
 			}
 			continue
 		}
-		if next(i) && len(word(i-1)) == 4 { // in the middle of a row
+		if next(i) && len(word(i-1)) == 4 { // in the middle of a number
 			continue
 		}
 		for _, usual := range cardGroups {
@@ -276,9 +278,8 @@ func lengths(groups []string) []int {
 	return n
 }
 
-// partOfLonger reports whether what is at text[start:end] belongs to something
-// longer: a word, a decimal, a UUID, a path, a telephone number, the number of an
-// order.
+// partOfLonger reports whether text[start:end] is part of something longer: a word, a
+// decimal, a UUID, a path, a telephone number, an order number.
 func partOfLonger(text string, start, end int) bool {
 	before, _ := utf8.DecodeLastRuneInString(text[:start])
 	after, size := utf8.DecodeRuneInString(text[end:])
@@ -293,11 +294,11 @@ func partOfLonger(text string, start, end int) bool {
 }
 
 // issuers are the first digits of card numbers, with their lengths
-// (https://en.wikipedia.org/wiki/Payment_card_number, of ISO/IEC 7812). Lengths
-// that are out of use are left out, since each makes more of other numbers pass
-// for a card's.
+// (https://en.wikipedia.org/wiki/Payment_card_number, after ISO/IEC 7812). Lengths
+// that are out of use are left out, since each makes more other numbers look like a
+// card's.
 var issuers = []struct {
-	from, to string // of as many digits
+	from, to string // first digits, of equal length
 	lengths  []int
 }{
 	{"4", "4", []int{16, 19}}, // Visa
@@ -333,8 +334,8 @@ func issued(digits string) bool {
 	return false
 }
 
-// luhn reports whether the last digit is the right check digit (ISO/IEC 7812-1,
-// annex B).
+// luhn reports whether the last digit is the check digit of the others (ISO/IEC
+// 7812-1, annex B).
 func luhn(digits string) bool {
 	sum := 0
 	for i := range len(digits) {
@@ -379,8 +380,8 @@ func ibans(text string) (found []secret) {
 	return found
 }
 
-// mod97 reports whether the check digits of an IBAN are right (ISO 13616: ISO
-// 7064, MOD 97-10).
+// mod97 reports whether the check digits of an IBAN are correct (ISO 13616, which uses
+// ISO 7064, MOD 97-10).
 func mod97(iban string) bool {
 	rest := 0
 	for _, c := range []byte(iban[4:] + iban[:4]) {

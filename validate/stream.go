@@ -9,34 +9,35 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// Streaming is a Strategy that can tell, while an answer still comes, that it
-// can no longer pass. The call then stops the stream early, and what would have
-// followed is neither waited nor paid for. JSON and JSONSchema (for its JSON
-// alone), Length (for its maximum) and All (for its members) are such checks.
+// Streaming is a [Strategy] that can tell while an answer is still arriving that it
+// can no longer pass. The call then stops the stream early, and neither waits nor
+// pays for the rest. [JSON], [JSONSchema] (only for the syntax), [Length] (only for
+// its maximum) and [All] (for its members) are such checks.
 type Streaming interface {
 	Strategy
-	// Begin begins to watch the answer to a request, which may be nil. A nil
-	// Watcher has nothing to watch in it.
+	// Begin begins to watch the answer to a request, which may be nil. It returns
+	// nil if there is nothing to watch.
 	Begin(req *llm.Request) Watcher
 }
 
-// Watcher looks at one answer while it comes. It is used by one goroutine at a
+// Watcher watches one answer while it arrives. Only one goroutine may use it at a
 // time.
 type Watcher interface {
-	// Feed takes the next piece of the answer's text, which may end anywhere. A
-	// complaint means that Check will complain of the answer, whatever follows;
-	// it names its check, and is the same at every later call. Nil says nothing
-	// of what Check will say.
+	// Feed takes the next piece of the answer's text, which may end anywhere, even
+	// within a character. A complaint means that Check will complain about the
+	// answer, whatever follows; it names its check, and every later call returns
+	// the same. Nil does not mean that Check will pass the answer.
 	Feed(text string) *Complaint
 }
 
-// Watch watches one answer for all checks that are Streaming; nil if none of
-// them has anything to watch. The first complaint of any of them is its own.
+// Watch returns a watcher for all those checks that are [Streaming]. It complains as
+// soon as one of them does. It is nil if there is nothing to watch.
 func Watch(checks []Strategy, req *llm.Request) Watcher {
 	return watch(checks, req, anyRepairs(checks))
 }
 
-// watch leaves out the checks of JSON if a text that is not JSON may be repaired in the end.
+// watch leaves out the checks of JSON if a text that is not JSON may be repaired at
+// the end.
 func watch(checks []Strategy, req *llm.Request, repair bool) Watcher {
 	var w watchers
 	for _, check := range checks {
@@ -46,7 +47,7 @@ func watch(checks []Strategy, req *llm.Request, repair bool) Watcher {
 		} else if s, ok := check.(Streaming); ok {
 			begun = s.Begin(req)
 		}
-		// By the watcher, not by the check: one around it may have begun it.
+		// A check around one of JSON may return its watcher, so look at that.
 		if _, ofJSON := begun.(*syntax); begun != nil && !(ofJSON && repair) {
 			w = append(w, begun)
 		}
@@ -76,8 +77,8 @@ func (c jsonCheck) Begin(*llm.Request) Watcher {
 	return &syntax{check: c.Name()}
 }
 
-// Begin watches for what can't become JSON, unless it may be repaired. Whether it
-// fits the schema shows at its end.
+// Begin watches for what can't become JSON, unless it may be repaired. The schema is
+// checked at the end.
 func (c *schemaCheck) Begin(*llm.Request) Watcher {
 	if c.repair {
 		return nil
@@ -111,7 +112,7 @@ func (c lengthCheck) Begin(*llm.Request) Watcher {
 type tooMuch struct {
 	check string
 	max   int
-	n     int // the characters so far
+	n     int // characters so far
 	said  *Complaint
 }
 
@@ -119,7 +120,7 @@ func (w *tooMuch) Feed(text string) *Complaint {
 	if w.said != nil {
 		return w.said
 	}
-	// A character may come in two pieces: its first byte is what counts.
+	// A character may come in two pieces: only its first byte is counted.
 	for i := range len(text) {
 		if utf8.RuneStart(text[i]) {
 			w.n++

@@ -14,8 +14,8 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// NotEmpty passes an answer whose text has a character that is neither white
-// space nor invisible, or that calls a tool.
+// NotEmpty returns a check, named "not_empty", that passes an answer whose text has
+// a visible character, or that calls a tool.
 func NotEmpty() Strategy { return notEmpty{} }
 
 type notEmpty struct{}
@@ -45,8 +45,9 @@ func visible(r rune) bool {
 	return !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r)
 }
 
-// Length passes a text of min to max code points, both included; 0 means no limit
-// on that side. At least one limit must be given. White space counts.
+// Length returns a check, named "length", that passes a text of min to max Unicode
+// code points, both included, white space too. 0 means no limit; at least one limit
+// must be given. The error is a *[ParamError].
 func Length(min, max int) (Strategy, error) {
 	if err := limits("length", "min_length", "max_length", min, max); err != nil {
 		return nil, err
@@ -76,10 +77,11 @@ func (c lengthCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 	return Verdict{}, nil
 }
 
-// Regex passes a text in which the regular expression matches somewhere; ^ and
-// $ tie it to the ends, (?i) ignores case. The syntax is Go's (RE2:
-// https://pkg.go.dev/regexp/syntax), which takes linear time; $ matches at the
-// very end alone, not before a final newline.
+// Regex returns a check, named "regex", that passes a text in which the regular
+// expression matches somewhere; ^ and $ anchor it, (?i) ignores case. The syntax is
+// that of [regexp/syntax] (RE2), which matches in linear time; $ matches only at the
+// very end, not before a final newline. The error is a *[ParamError]: the expression
+// is empty or does not compile.
 func Regex(pattern string) (Strategy, error) {
 	if pattern == "" {
 		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: `is ""`, Takes: takesPattern}
@@ -108,13 +110,13 @@ func (c regex) Check(_ context.Context, a *Answer) (Verdict, error) {
 	}}}, nil
 }
 
-// Contains passes a text that contains all the given ones, in any case:
-// letters are compared by Unicode's simple case folding, so that K, k and the
-// Kelvin sign are one, and so are Σ, σ and ς; ß and ss are not.
+// Contains returns a check, named "contains", that passes a text which contains all
+// of the given ones. It ignores case (Unicode simple case folding): K, k and the
+// Kelvin sign are equal, and so are Σ, σ and ς; ß and ss are not. The error is a
+// *[ParamError]: there are no texts, or one is empty or not valid UTF-8.
 func Contains(texts ...string) (Strategy, error) { return contains(texts, false) }
 
-// ContainsCaseSensitive passes a text that contains all the given ones, just
-// as they are written.
+// ContainsCaseSensitive is [Contains], but case matters.
 func ContainsCaseSensitive(texts ...string) (Strategy, error) { return contains(texts, true) }
 
 func contains(texts []string, caseSensitive bool) (Strategy, error) {
@@ -174,8 +176,7 @@ func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 	return Verdict{Complaints: append(complaints, more(missing-say.MaxListed, "missing texts")...)}, nil
 }
 
-// more is the complaint that counts what a list leaves out; none, if n is not
-// positive.
+// more returns a complaint that counts what a list leaves out, if n is positive.
 func more(n int, what string) []Complaint {
 	if n <= 0 {
 		return nil
@@ -183,7 +184,7 @@ func more(n int, what string) []Complaint {
 	return []Complaint{{Problem: say.More(n, what)}}
 }
 
-// fold returns the least rune that equals r under simple case folding.
+// fold returns the smallest rune that equals r under simple case folding.
 func fold(r rune) rune {
 	if r < utf8.RuneSelf {
 		if 'a' <= r && r <= 'z' {

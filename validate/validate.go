@@ -1,24 +1,34 @@
-// Package validate checks a model's answer. A Strategy looks at an answer and
-// returns complaints: what is wrong, where, and how to fix it, in words that
-// the model can act on. Run makes all checks and tells an answer that is wrong
-// from a check that could not be made.
+// Package validate checks a model's answer.
 //
-// The checks are NotEmpty, JSON, JSONSchema, FieldPresent, Length, Regex, Contains, OneOf,
-// Number, Format, WordCount, SentenceCount, NoSecrets, Quotes, a caller's function
-// (Func), the combinations All, Any and Not, and At, which makes a check of a part
-// of a JSON answer. Build and Parse make them from configuration and from the
-// command line. The packages below this one have those that need parsers.
+// A check is a [Strategy]. It looks at an [Answer] and returns a [Verdict]; the
+// answer passes if the verdict has no complaints. A [Complaint] says what is wrong,
+// where, and how to fix it, in words that the model can act on. A check that fails
+// (an error, a panic, a timeout) says nothing about the answer. [Run] runs a list
+// of checks, and its [Report] keeps the two apart: Complaints, and Failed.
 //
-// Checks that need parsers of other languages are in packages of their own (code,
-// sql, openapi), so that a program compiles those alone that it uses, and so are
-// those that ask a model to judge (judge); package standard is all of them.
+// The checks of this package are
 //
-// What JSON and JSONSchema accept, the caller can decode: the verdict carries
-// the decoded value and the text that it was decoded from. JSONWithRepair fixes
-// what a model got wrong, and says what it changed.
+//   - for one value: [JSON], [JSONSchema], [Number], [Format], [OneOf];
+//   - for text: [NotEmpty], [Length], [WordCount], [SentenceCount], [Contains],
+//     [Regex], [NoSecrets], [Quotes];
+//   - for parts of a JSON answer: [FieldPresent], and [At], which applies a check to
+//     a part;
+//   - made from other checks: [All], [Any], [Not];
+//   - made from a function: [Func].
 //
-// A check that is Streaming tells while an answer still comes that it can no
-// longer pass. Prefix reads the value of a JSON answer as far as it has come.
+// Checks that need a parser of another language (packages code, sql, openapi and
+// expression) or a model that judges (judge) are in the packages below this one, so
+// that a program links only what it uses. Package standard imports them all.
+//
+// [Build] makes a check from its name and parameters, as a configuration file has
+// them, and [Parse] from one string, as the command line has it.
+//
+// The verdict of JSON and JSONSchema has the decoded value and the text that it was
+// decoded from, which the caller can decode too. [JSONWithRepair] fixes common
+// mistakes, and the verdict lists what it changed.
+//
+// A [Streaming] check tells while the answer is still arriving that it can no longer
+// pass. [Prefix] parses such an unfinished JSON answer.
 package validate
 
 import (
@@ -31,32 +41,31 @@ import (
 	"llmcall/llm"
 )
 
-// Answer is what a Strategy looks at. A Strategy must not change it.
+// Answer is what a [Strategy] looks at. A Strategy must not change it.
 type Answer struct {
 	Text     string        // the answer's text
 	Response *llm.Response // the whole answer; nil where only a text is checked
 	Request  *llm.Request  // what was asked; may be nil
-	Attempt  int           // from 1
+	Attempt  int           // the number of the attempt, from 1
 
 	decoded *memo // set by Run, so that its checks decode the text once
 }
 
-// Strategy is one check of an answer. Implementations are safe for use from
-// many goroutines at once.
+// Strategy is a check. Several goroutines may use it at once.
 type Strategy interface {
-	// Name names the check in complaints and traces ("length"). It is the same
-	// at every call.
+	// Name is the name of the check in complaints and traces ("length"). It is
+	// always the same.
 	Name() string
-	// Check looks at one answer and returns what is wrong with it; no
-	// complaint means that it passes. An error means that the check itself
-	// failed, and says nothing about the answer; of the verdict, Usage alone
-	// counts then. Check should return when ctx ends; Run does not wait for one
-	// that does not. Checks of one answer may be made at the same time.
+	// Check looks at one answer and returns what is wrong with it; without
+	// complaints the answer passes. An error means that the check itself failed,
+	// and says nothing about the answer; only Usage and Skipped of the verdict are
+	// then read. Check should return when ctx ends; [Run] does not wait for one that
+	// does not.
 	Check(ctx context.Context, a *Answer) (Verdict, error)
 }
 
-// Must returns the check, or panics with the error, for checks that the
-// program's source fixes:
+// Must returns the check, and panics if err is not nil. It is for checks whose
+// parameters are constants:
 //
 //	checks := []validate.Strategy{validate.JSON(), validate.Must(validate.Length(3, 200))}
 func Must(check Strategy, err error) Strategy {
@@ -66,25 +75,26 @@ func Must(check Strategy, err error) Strategy {
 	return check
 }
 
-// Verdict is what a check says of an answer. The zero value passes it.
+// Verdict is the result of a check. The zero value passes the answer.
 type Verdict struct {
-	Complaints []Complaint
-	Decoded    bool      // Value and Text are set
-	Value      any       // the decoded JSON value, with numbers as json.Number
-	Text       string    // the cleaned text that Value was decoded from, which the caller can decode too
-	Repaired   []Repair  // what was changed in the answer to make JSON of it; see JSONWithRepair
-	Advice     Advice    // what to do about the complaints
-	Usage      llm.Usage // the tokens that the check itself used, as a judge does
-	Skipped    []string  // names of the checks within a combination that were not made; see Costly
+	Complaints []Complaint // none: the answer passes
+	Decoded    bool        // Value and Text are set
+	Value      any         // the decoded JSON value, with numbers as [json.Number]
+	Text       string      // the text that Value was decoded from, without the fence and prose around it
+	Repaired   []Repair    // what was changed in the answer to make it JSON; see [JSONWithRepair]
+	Advice     Advice      // what to do about the complaints. Default Again
+	Usage      llm.Usage   // the tokens that the check itself used, for instance by a judge
+	Skipped    []string    // the names of the checks within a combination that did not run; see [Costly]
 }
 
-// Advice is what a check wants to be done about an answer that is wrong. A
-// larger value outweighs a smaller one.
+// Advice is what to do about an answer that is wrong. Of several checks the largest
+// value decides.
 type Advice uint8
 
+// The kinds of advice.
 const (
-	Again Advice = iota // ask the model again
-	Stop                // asking again is useless
+	Again Advice = iota // ask the model again; the default
+	Stop                // no further attempt can help
 	Human               // a person must look
 )
 
@@ -103,7 +113,7 @@ func (a Advice) String() string {
 
 // Complaint is one thing that is wrong with an answer.
 type Complaint struct {
-	Check      string `json:"check"`                // which check complains
+	Check      string `json:"check"`                // the name of the check; "": [Run] sets it
 	Problem    string `json:"problem"`              // what is wrong
 	Pointer    string `json:"pointer,omitempty"`    // where, as a JSON pointer (RFC 6901); "" is the whole answer
 	Line       int    `json:"line,omitempty"`       // where in the text, from 1; 0: not known
@@ -132,7 +142,7 @@ func (c Complaint) String() string {
 }
 
 // Complaints is a list of complaints as an error, for a caller's function that
-// finds more than one; see Func.
+// finds more than one; see [Func].
 type Complaints []Complaint
 
 // Error returns the complaints, joined by "; ".
@@ -148,13 +158,13 @@ func (cs Complaints) Error() string {
 // too long, or was not begun because the context had ended. It says nothing
 // about the answer.
 type CheckError struct {
-	Check    string // which one
-	Index    int    // its place in the slice given to Run, from 0
-	Err      error  // *PanicError, ErrTimeout, the context's error, or what the check returned
-	Panicked bool
+	Check    string // the name of the check
+	Index    int    // its index in the slice given to [Run]
+	Err      error  // a *[PanicError], [ErrTimeout], the context's error, or what the check returned
+	Panicked bool   // Err is a *[PanicError]
 }
 
-// Error names the check and says why it could not be made.
+// Error names the check and says why it failed.
 func (e *CheckError) Error() string {
 	if e.Check == "" {
 		return fmt.Sprintf("the check could not be made: %v", e.Err)
@@ -165,17 +175,17 @@ func (e *CheckError) Error() string {
 // Unwrap returns e.Err.
 func (e *CheckError) Unwrap() error { return e.Err }
 
-// FailureKind returns failure.CheckUnavailable.
+// FailureKind returns [failure.CheckUnavailable].
 func (e *CheckError) FailureKind() failure.Kind { return failure.CheckUnavailable }
 
-// ErrTimeout is the failure of a check that took longer than the time that Run
-// gave it.
+// ErrTimeout is the cause of a [CheckError] for a check that took longer than the
+// timeout of [Run].
 var ErrTimeout = errors.New("it took too long")
 
 // PanicError is the failure of a check that panicked.
 type PanicError struct {
-	Value any    // what it panicked with
-	Stack []byte // of the goroutine that panicked
+	Value any    // what panic was called with
+	Stack []byte // the stack of the goroutine that panicked
 }
 
 // Error returns the panic's value, without the stack.
