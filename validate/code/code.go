@@ -1,9 +1,10 @@
-// Package code has the check "code": an answer's code can be parsed by a parser of
-// its language. An import makes its name known to [validate.Build] and
-// [validate.Parse].
+// Package code has the check "code": the code in an answer can be parsed by a parser
+// of its language. [New] makes it; an import of the package also makes its name known
+// to [validate.Build] and [validate.Parse].
 //
-// The package itself parses Go and JSON. A parser of another language is linked
-// into a program only if the program imports the language's package:
+// A [Language] is a parser and what is needed to find the code in an answer. The
+// package itself has Go and JSON. Another language's parser is linked into a program
+// only if the program imports the language's package:
 //
 //	import _ "llmcall/validate/code/python"
 //
@@ -32,8 +33,8 @@ var packages = map[string]string{
 	"python": "llmcall/validate/code/python", "sql": "llmcall/validate/code/sql", "yaml": "llmcall/validate/code/yaml",
 }
 
-// MaxBytes is the longest block of code that is parsed, in bytes. A longer one is
-// a complaint.
+// MaxBytes is the length in bytes of the longest block of code that is parsed. A
+// longer one is a complaint.
 const MaxBytes = 64 << 10
 
 func init() {
@@ -66,36 +67,39 @@ func init() {
 
 func takes() string { return "one of " + strings.Join(Languages(), ", ") }
 
-// Language is a language whose code can be checked.
+// Language is a language whose code can be checked; see [Register]. Name, Title,
+// Labels and Parse are required.
 type Language struct {
-	// Name is what [New] and configuration call it: "python".
+	// Name is the name for [New] and configuration: "python".
 	Name string
-	// Title is its name in complaints: "Python".
+	// Title is the name in complaints: "Python".
 	Title string
-	// Labels are those of its Markdown blocks, in lower case, the usual one first.
+	// Labels are the labels of its Markdown blocks, in lower case, the usual one
+	// first.
 	Labels []string
-	// Parse returns the problems of code, none if it can be parsed. The code is
-	// valid UTF-8 without NUL characters, at most [MaxBytes] long. The error is
-	// that of the context, or a fault of the parser. Parse may be called by
-	// several goroutines at once.
+	// Parse returns the problems of code, or none if it can be parsed. The code is
+	// valid UTF-8 without NUL characters, of at most [MaxBytes]. The error is that of
+	// the context, or a failure of the parser. Several goroutines may call Parse at
+	// once.
 	Parse func(ctx context.Context, code string) ([]Problem, error)
-	// Comments begin a comment that ends with its line: "//". Code that is
-	// nothing else is a complaint.
+	// Comments are the marks that begin a comment up to the end of the line: "//".
+	// Code that has only such comments is a complaint. Default nil: none.
 	Comments []string
-	// Words begin a statement that may consist of words alone ("import os"). An
-	// answer without blocks that is words alone, and has none of these, is a
-	// complaint even if it can be parsed. Default nil: what can be parsed is code.
+	// Words are the words that begin a statement without punctuation ("import os").
+	// An answer without blocks that has only words, and begins no line with one of
+	// these, is a complaint even if it can be parsed. Default nil: whatever can be
+	// parsed is code.
 	Words []string
 	// Ready returns an error if something that Parse needs is missing, such as a
-	// grammar that the program does not import. [New] calls it. Default nil: no
-	// error.
+	// grammar that the program does not import. [New] calls it. Default nil: nothing
+	// is missing.
 	Ready func() error
 }
 
-// Problem is something wrong in code.
+// Problem is something that is wrong in code.
 type Problem struct {
-	Text         string
-	Line, Column int // from 1, in code points
+	Text         string // what is wrong, in the parser's words
+	Line, Column int    // in the code, from 1; columns are in code points
 }
 
 var registered struct {
@@ -103,9 +107,9 @@ var registered struct {
 	languages map[string]Language
 }
 
-// Register makes a language known to [New]. The error says what is missing, or
-// that the name is taken. It may be called by several goroutines at once; a
-// language's package calls it from its init.
+// Register makes a language known to [New]. The error says which field is missing, or
+// that the name is taken. Several goroutines may call it at once; a language's package
+// calls it in an init function.
 func Register(l Language) error {
 	switch {
 	case l.Name == "" || strings.TrimSpace(l.Name) != l.Name:
@@ -130,7 +134,7 @@ func Register(l Language) error {
 	return nil
 }
 
-// MustRegister is [Register] for a package's init: it panics on an error.
+// MustRegister is [Register], but panics on an error.
 func MustRegister(l Language) {
 	if err := Register(l); err != nil {
 		panic(err)
@@ -152,17 +156,14 @@ func lookup(name string) (Language, bool) {
 	return l, ok
 }
 
-// New returns the check "code" for a language. It passes an answer whose code in
-// the language can be parsed. That is each fenced block that is labelled with the
-// language, in any case and by its usual short names (py, js, ts, yml, golang). If
-// there is none, it is each block without a label; if there is none of those
-// either, each block; and in an answer without blocks, the whole answer. Blocks
-// may be fenced by ``` or ~~~, indented, and longer than the fences in them; the
-// blocks in a block that is labelled markdown count too.
+// New returns the check "code" for a language. It passes an answer whose code in the
+// language can be parsed: each fenced block with a label of the language (in any case;
+// usual short names such as py, js, ts, yml and golang are labels too). If there is
+// none, the code is each block without a label; if there is none of these either, each
+// block; and in an answer without blocks, the whole answer. See [validate.BlocksOf].
 //
-// There must be some code: comments alone are not enough, and neither are words
-// alone in an answer without blocks, though "hello" is an expression in many
-// languages.
+// There must be some code. Comments are not enough. Neither are words in an answer
+// without blocks, although "hello" is an expression in many languages.
 //
 // Only the syntax is checked, and nothing is run. Go may be a file, or a part of
 // one as gofmt accepts it: declarations or statements. JSON is what
@@ -257,8 +258,8 @@ func (c check) suggestion(b validate.Block) string {
 	return phrase.CodeAlone.Of(c.Title, c.Labels[0])
 }
 
-// unreadable returns the offset of the first character that no parser may see, or
-// -1.
+// unreadable returns the offset of the first NUL or invalid character, or -1. Parsers
+// differ in what they do with them.
 func unreadable(code string) int {
 	for at, r := range code {
 		if r == 0 || r == utf8.RuneError && !strings.HasPrefix(code[at:], "\uFFFD") {
@@ -268,7 +269,7 @@ func unreadable(code string) int {
 	return -1
 }
 
-// empty reports whether the lines have nothing but white space and comments.
+// empty reports whether the lines have only white space and comments.
 func (c check) empty(lines []string) bool {
 	for _, line := range lines {
 		line = strings.TrimSpace(line)

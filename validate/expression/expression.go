@@ -1,10 +1,11 @@
 // Package expression has the check "expression": an expression in the Common
-// Expression Language (CEL, https://cel.dev) is true for an answer. It is for rules
-// that a configuration file must be able to state without Go:
+// Expression Language (CEL, https://cel.dev) is true for an answer. With it a
+// configuration file can state a rule that would otherwise need Go:
 //
 //	size(answer.items) > 0 && answer.items.all(i, i.price >= 0)
 //
-// An import makes the check's name known to [validate.Build] and [validate.Parse].
+// [New] makes the check; an import of the package also makes its name known to
+// [validate.Build] and [validate.Parse].
 package expression
 
 import (
@@ -28,7 +29,7 @@ func init() { validate.MustRegister(definition) }
 
 // Config is an expression, and the complaint about an answer for which it is false.
 type Config struct {
-	// Expression must give a boolean. Its variables are
+	// Expression has a boolean value. It is required. Its variables are
 	//
 	//   - answer: the decoded JSON value of the answer. A number without a
 	//     fraction or an exponent is an int if it fits int64, and any other is a
@@ -37,9 +38,9 @@ type Config struct {
 	//   - text: the text of the answer, a string;
 	//   - attempt: the number of the attempt, an int, from 1.
 	//
-	// Besides CEL's own functions there are those of the extensions for strings,
-	// mathematics, lists, sets and bindings (https://pkg.go.dev/cel.dev/cel-go/ext),
-	// and optional values: answer.?name.orValue("").
+	// It can use CEL's own functions, the extensions for strings, mathematics, lists,
+	// sets and bindings (https://pkg.go.dev/cel.dev/cel-go/ext), and optional values:
+	// answer.?name.orValue("").
 	Expression string
 	// Problem says what is wrong with an answer for which the expression is
 	// false. Default "": "this does not hold: ", and the expression.
@@ -50,12 +51,12 @@ type Config struct {
 }
 
 // maxTime bounds one evaluation: nested loops over a long answer would take hours.
-// CEL's own cost limit does not help: its bookkeeping (v0.32.0) takes time that
-// grows with the square of the number of steps, ten seconds for a loop over 40,000
-// items that takes milliseconds without it.
+// CEL's own cost limit is too slow: its bookkeeping (v0.32.0) takes time quadratic in
+// the number of steps, ten seconds for a loop over 40,000 items that takes
+// milliseconds without it.
 const maxTime = 10 * time.Second
 
-// interruptEvery is the number of steps of a loop between two looks at the context.
+// interruptEvery is the number of loop steps between two checks of the context.
 const interruptEvery = 100
 
 // New returns the check "expression". It passes an answer for which the expression
@@ -106,7 +107,7 @@ func New(cfg Config) (validate.Strategy, error) {
 	return c, nil
 }
 
-// environment is made at the first expression, and once: it takes milliseconds.
+// environment is made once, for the first expression, since that takes milliseconds.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.Variable("answer", cel.DynType), cel.Variable("text", cel.StringType), cel.Variable("attempt", cel.IntType),

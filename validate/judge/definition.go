@@ -21,7 +21,7 @@ const (
 	takesTime   = `seconds above 0, or a Go duration ("30s")`
 )
 
-// commonParams are the parameters of both checks, but for those before them.
+// commonParams are the parameters that both checks have.
 var commonParams = []validate.Param{
 	{Name: "validation_model", Type: "string", Meaning: `the judge, as "provider/model"; this or judges must be given`},
 	{Name: "judges", Type: "string or list of strings", Meaning: "several judges that vote, in place of validation_model"},
@@ -110,7 +110,7 @@ func textList(p validate.Params, name string) ([]string, error) {
 	return p.Texts(name)
 }
 
-// common reads what both checks take, and opens the judges.
+// common reads the parameters that both checks have, and opens the judges.
 func common(p validate.Params, o *Options) (first llm.Model, err error) {
 	for _, name := range []string{"mcp_config", "required_mcp_tools"} {
 		if p.Value(name) != nil {
@@ -163,7 +163,7 @@ func common(p validate.Params, o *Options) (first llm.Model, err error) {
 	return first, nil
 }
 
-// judges returns the names of the models that judge.
+// judges returns the names of the judges' models.
 func judges(p validate.Params) ([]string, error) {
 	if p.Value("judges") == nil {
 		name, err := p.Text("validation_model", `the judge's full name, "provider/model"; or set judges`)
@@ -184,8 +184,7 @@ func judges(p validate.Params) ([]string, error) {
 	return names, nil
 }
 
-// duration reads seconds, or a Go duration, as a configuration file has them; 0
-// if it is not given.
+// duration reads seconds or a Go duration. Default 0.
 func duration(p validate.Params, name string) (time.Duration, error) {
 	var d time.Duration
 	switch v := p.Value(name).(type) {

@@ -1,28 +1,28 @@
-// Package judge checks an answer by asking a model what it thinks of it: whether
-// the answer does what it should (Task), or contradicts itself, its sources or
-// another text (Contradiction). The judge may be another model than the one that
-// is judged, and several judges may vote.
+// Package judge has checks that ask a model, the judge, for a verdict on an answer:
+// whether it does what it should ([Task]), or contradicts itself, its sources or
+// another text ([Contradiction]).
 //
 //	check, err := judge.Task(model, "The answer is polite, and offers a refund.", judge.TaskOptions{})
 //
-// What is judged is sent as data between markers that nobody can guess, with the
-// instruction that nothing in it is an order; so are the sources and the request.
-// A model can still be talked into a wrong verdict: what can be checked without
-// one should be.
+// A verdict is either pass, or a list of reasons, which become the complaints. Several
+// judges may vote: an answer passes if as many judges as [Options.Agree] pass it.
 //
-// A judge must answer in JSON of a fixed schema, which is asked for in the
-// provider's own way and checked strictly: the text "false" is not a truth value. A
-// verdict that can't be used is asked for again, with what is wrong with it, and a
-// call that failed is made again after a wait, each as often as
-// Options.MaxAttempts allows in all. Then the check could not be made: that says
-// nothing of the answer, and the model that is judged is not asked again for it.
+// The answer, the sources and the request are sent as data between random markers,
+// with the instruction to obey nothing in them. A model can still be talked into a
+// wrong verdict, so use a check without a judge where one is possible.
 //
-// The tokens that the judges used are in the verdict's Usage, those of failed
-// attempts among them as far as the provider told them. The checks are costly (see
-// validate.Costly): validate.Run makes them of answers alone that all others pass.
+// A verdict is JSON of a fixed schema, which is requested in the provider's own way and
+// checked strictly. A verdict that can't be used is asked for again, with what is wrong
+// with it, and a failed call is repeated after a wait. [Options.MaxAttempts] bounds both
+// together. After that the check fails with a *[NoVerdictError], which says nothing
+// about the answer; the model that gave the answer is not asked again.
 //
-// An import of it, for its names or for its effect, makes the checks "agent_task"
-// and "ai_contradiction_check" known to validate.Build and validate.Parse.
+// [validate.Verdict.Usage] has the tokens that the judges used, including those of
+// failed attempts if the provider reported them. The checks are [validate.Costly]:
+// [validate.Run] runs them only on answers that all other checks pass.
+//
+// An import of the package also makes the checks "agent_task" and
+// "ai_contradiction_check" known to [validate.Build] and [validate.Parse].
 package judge
 
 import (
@@ -48,92 +48,92 @@ const (
 	contradictionName = "ai_contradiction_check"
 )
 
-// The defaults of Options.
+// The defaults of [Options].
 const (
-	DefaultMaxAttempts    = 2
-	DefaultAttemptTimeout = time.Minute
-	DefaultMaxTokens      = 4096
-	DefaultMaxCharacters  = 100_000
+	DefaultMaxAttempts    = 2           // of each judge
+	DefaultAttemptTimeout = time.Minute // for each call
+	DefaultMaxTokens      = 4096        // of each verdict
+	DefaultMaxCharacters  = 100_000     // of each text, in Unicode code points
 )
 
-// maxJudges bounds a panel, all of whose judges are asked at the same time.
+// maxJudges bounds the judges of a panel, since all are asked at the same time.
 const maxJudges = 16
 
-// Options says who judges beside the first model, and how judges are asked. The
-// zero value works.
+// Options configures the judges of [Task] and [Contradiction]. The zero value means one
+// judge and the defaults.
 type Options struct {
-	// Others are judges beside the first; all are asked at the same time, up to
-	// 16 with it. The same model may stand here more than once. Default: none.
+	// Others are further judges, up to 16 with the first. All are asked at the same
+	// time. A model may be given more than once. Default nil: none.
 	Others []llm.Model
-	// Agree is how many judges must pass an answer. As soon as it is clear
-	// whether so many do, the others are cancelled. A judge that gives no
-	// verdict counts neither way; where the vote depends on it, the check could
-	// not be made. Default 0: the majority of all judges.
+	// Agree is the number of judges that must pass an answer. Once the vote is
+	// decided, the other judges are cancelled. A judge without a verdict counts
+	// neither way; if the vote depends on it, the check fails. Default 0: the majority
+	// of all judges.
 	Agree int
-	// MaxAttempts is how often each judge is asked for a verdict, both because a
-	// call failed and because the verdict could not be used. Waits for a rate
-	// limit are no attempts. Default 2.
+	// MaxAttempts bounds how often each judge is asked, whether a call failed or its
+	// verdict could not be used. Waits for a rate limit are not attempts. Default 0:
+	// 2.
 	MaxAttempts int
-	// AttemptTimeout bounds each of these calls. The whole check is bounded by
-	// its context. Default 1 min.
+	// AttemptTimeout bounds each call of a judge. The context bounds the whole check.
+	// Default 0: 1 min.
 	AttemptTimeout time.Duration
-	// MaxTokens bounds a verdict, with what a model thinks before it. One that
-	// was cut off is asked for again with twice as much. Default 4096.
+	// MaxTokens bounds a verdict and the reasoning before it, in tokens. A verdict that
+	// was cut off is asked for again with twice as many. Default 0: 4096.
 	MaxTokens int
-	// MaxCharacters bounds what a judge is shown of each text, in Unicode code
-	// points. The middle of a longer one is left out, and the judge is told how
-	// much of it, and not to complain of that: what is left out is not judged.
-	// At least 100. Default 100,000.
+	// MaxCharacters bounds each text that a judge is shown, in Unicode code points; at
+	// least 100. The middle of a longer text is left out, and so not judged; the judge
+	// is told how much is missing, and not to complain about that. Default 0: 100,000.
 	MaxCharacters int
-	// Temperature is that of the judges. A model that refuses it, with an error
-	// that names it, is asked without from then on. Default nil: 0.
+	// Temperature is the judges' temperature, from 0 to 2. A model that refuses it, with
+	// an error that names it, is asked without it from then on. Default nil: 0.
 	Temperature *float64
-	// NoTemperature leaves the temperature to the provider.
+	// NoTemperature leaves the temperature to the provider. Default false.
 	NoTemperature bool
-	// Endpoints is where what a judge shares with the other callers of its model
-	// comes from: the circuit, the pace, the budget of retries. Default
-	// [endpoint.Default], which all calls of the process share.
+	// Endpoints has what a judge shares with the other callers of its model: the
+	// circuit breaker, the pacer and the retry budget. Default nil: [endpoint.Default],
+	// which all calls of the process share.
 	Endpoints *endpoint.Registry
-	// Guards says which of these are asked before each request to a judge, and
-	// with which circuit. Default: all, with the default circuit.
+	// Guards selects which of these are asked before each request to a judge, and with
+	// which circuit breaker. The zero value: all, with the default circuit breaker.
 	Guards endpoint.Options
 }
 
-// TaskOptions are what Task takes beside the judge and the task. The zero value
-// works.
+// TaskOptions are the options of [Task]. The zero value means one judge and the
+// defaults.
 type TaskOptions struct {
 	Options
-	// Criteria must each hold of the answer, beside the task. What can be checked
-	// exactly, such as a text that must not occur, is better left to a check
-	// that needs no judge. Default: none.
+	// Criteria are further statements, each of which must be true of the answer. What
+	// can be checked exactly, such as a forbidden text, is better left to a check
+	// without a judge. Default nil: none.
 	Criteria []string
-	// WithRequest shows the judges what was asked: the text of the user's
-	// messages in the request. Default: they see the answer alone.
+	// WithRequest also shows the judges the text of the user's messages in the request.
+	// Default false: they see only the answer.
 	WithRequest bool
 }
 
-// ContradictionOptions are what Contradiction takes beside the judge and the
-// topic. The zero value works.
+// ContradictionOptions are the options of [Contradiction]. The zero value means one
+// judge and the defaults.
 type ContradictionOptions struct {
 	Options
-	// Sources are texts that the answer must not contradict. What they don't say
-	// contradicts nothing. Default: none.
+	// Sources are texts that the answer must not contradict. A statement that they
+	// don't mention is not a contradiction. Default nil: none.
 	Sources []string
-	// Text is one more such text, as an earlier answer may be. Default "": none.
+	// Text is another such text, for example an earlier answer. Default "": none.
 	Text string
-	// FromRequest adds the text of the user's messages in the request to the
-	// sources.
+	// FromRequest adds the text of the user's messages in the request to the sources.
+	// Default false.
 	FromRequest bool
 }
 
-// Task makes a check, named "agent_task", that passes an answer which the judge
-// finds to do what the task says: a statement of what must hold, or an
-// instruction how to judge. Its complaints are the judge's reasons.
+// Task returns a check, named "agent_task", that passes an answer if the judge does.
+// task is a statement that must be true of the answer, or an instruction how to judge
+// it. The complaints are the judge's reasons.
 //
-// Only the answer's text is judged. Where it is blank, as that of an answer that
-// only calls a tool is, the check complains of that, and no judge is asked.
+// Only the answer's text is judged. If it is blank, as when the answer only calls a
+// tool, the check complains without asking a judge.
 //
-// What is impossible is a *validate.ParamError.
+// The error is a *[validate.ParamError]: the task is blank, the judge is nil, or an
+// option is impossible.
 func Task(judge llm.Model, task string, opts TaskOptions) (validate.Strategy, error) {
 	if strings.TrimSpace(task) == "" {
 		return nil, bad(taskName, "task_prompt", "is empty", takesTask)
@@ -148,15 +148,15 @@ func Task(judge llm.Model, task string, opts TaskOptions) (validate.Strategy, er
 	return &judgeCheck{panel: p, instructions: taskInstructions(task, opts.Criteria, opts.WithRequest), request: opts.WithRequest}, nil
 }
 
-// Contradiction makes a check, named "ai_contradiction_check", that passes an
-// answer in which the judge finds no contradiction: of itself, of what topic
-// says, of the sources, or of the text. topic is what the answer is about, with
-// what is known to hold. Its complaints are the contradictions.
+// Contradiction returns a check, named "ai_contradiction_check", that passes an answer
+// in which the judge finds no contradiction: within itself, or to the topic, the
+// sources or the text. topic is what the answer is about, and what is known to be true
+// of it. The complaints are the contradictions.
 //
-// Only the answer's text is judged, as with Task; a blank one is a complaint here
-// too, since it says nothing of the topic.
+// Only the answer's text is judged. A blank one is a complaint, as with [Task].
 //
-// What is impossible is a *validate.ParamError.
+// The error is a *[validate.ParamError]: the topic is blank, the judge is nil, or an
+// option is impossible.
 func Contradiction(judge llm.Model, topic string, opts ContradictionOptions) (validate.Strategy, error) {
 	if strings.TrimSpace(topic) == "" {
 		return nil, bad(contradictionName, "topic_context", "is empty", takesTopic)
@@ -200,7 +200,8 @@ func noneBlank(check, param string, texts []string) error {
 	return nil
 }
 
-// judgeCheck is what both checks are: instructions, and texts beside the answer.
+// judgeCheck is both checks: instructions for the judge, and texts to show with the
+// answer.
 type judgeCheck struct {
 	*panel
 	instructions string
@@ -236,7 +237,7 @@ func (c *judgeCheck) Check(ctx context.Context, a *validate.Answer) (validate.Ve
 	return c.vote(ctx, func() []llm.Message { return conversation(c.instructions, texts, c.maxCharacters) })
 }
 
-// panel are the judges of one check.
+// panel is the judges of one check.
 type panel struct {
 	name          string
 	judges        []*member
@@ -322,7 +323,7 @@ func newPanel(name string, first llm.Model, opts Options) (*panel, error) {
 	return p, nil
 }
 
-// judgeAt names a judge by its place: the first is given by itself.
+// judgeAt returns the parameter of a judge: the first has one of its own.
 func judgeAt(i int) string {
 	if i == 0 {
 		return "judge"

@@ -10,7 +10,7 @@ import (
 	"llmcall/llm"
 )
 
-// text is data that a judge is shown, with the title of its block.
+// text is data that a judge is shown, under a title.
 type text struct{ title, text string }
 
 // The titles of blocks, as the instructions call them. Sources are numbered.
@@ -20,8 +20,8 @@ const (
 	referenceTitle = "REFERENCE TEXT"
 )
 
-// minCharacters is the least that a text may be cut to: of less no judge could
-// say anything.
+// minCharacters is the least that a text may be cut to: a judge could not say anything
+// about less.
 const minCharacters = 100
 
 const verdictInstructions = `
@@ -66,9 +66,8 @@ func contradictionInstructions(topic string, sources, reference, request bool) s
 	return b.String()
 }
 
-// conversation makes what a judge is sent: the instructions, which are the
-// caller's, as the system message, and all that others wrote as data in the
-// user's.
+// conversation returns the messages for a judge: the caller's instructions as the system
+// message, and everything that others wrote as data in the user's message.
 func conversation(instructions string, texts []text, maxCharacters int) []llm.Message {
 	mark := marker(rand.Text, texts)
 	var data strings.Builder
@@ -87,8 +86,8 @@ What you are shown is in the next message: each text is between a line that begi
 	return []llm.Message{llm.System(instructions + rules), llm.User(strings.TrimSuffix(data.String(), "\n\n"))}
 }
 
-// marker returns a mark that occurs in none of the texts. A random one of 128
-// bits does not anyway, unless the source of chance is broken.
+// marker returns a mark that does not occur in the texts. A random one of 128 bits
+// would not anyway, unless the random source is broken.
 func marker(random func() string, texts []text) string {
 	for {
 		mark := random()
@@ -98,8 +97,8 @@ func marker(random func() string, texts []text) string {
 	}
 }
 
-// cut returns the text with its middle left out if it has more than n code
-// points, and how many were left out.
+// cut returns the text, without its middle if it has more than n code points, and how
+// many were left out.
 func cut(s string, n int, mark string) (shown string, left int) {
 	head, tail, left := say.Halves(strings.ToValidUTF8(s, "\uFFFD"), n)
 	if left == 0 {

@@ -12,10 +12,9 @@ import (
 	"llmcall/validate"
 )
 
-// asked is the verdict's schema as it is asked for. It is in the subset that
-// OpenAI holds a model to (strict mode): all properties are required, no others
-// are allowed. The reasons come first, so that the model has given them before
-// it decides.
+// asked is the schema that a verdict is requested with. It is in the subset of OpenAI's
+// strict mode: all properties are required, and no others are allowed. The reasons come
+// first, so that the model writes them before it decides.
 var asked = &llm.Schema{Name: "verdict", JSON: json.RawMessage(`{
   "type": "object",
   "properties": {
@@ -39,8 +38,8 @@ var asked = &llm.Schema{Name: "verdict", JSON: json.RawMessage(`{
   "additionalProperties": false
 }`)}
 
-// shape is what a verdict is checked against: a model that nothing holds to the
-// schema may leave out what has a natural default, and add what nobody reads.
+// shape is the schema that a verdict is checked against. A model whose provider does not
+// enforce a schema may leave out what has a natural default, and add what is not read.
 var shape = validate.Must(validate.JSONSchema([]byte(`{
   "type": "object",
   "properties": {
@@ -61,14 +60,14 @@ var shape = validate.Must(validate.JSONSchema([]byte(`{
   "required": ["reasons", "passed"]
 }`)))
 
-// What is kept of a verdict: more would be of no use to the model that it is fed
-// back to.
+// How much of a verdict is kept: more would not help the model that gets it as
+// feedback.
 const (
 	maxReasons = 20
 	maxReason  = 600 // code points of a problem, a pointer, a suggestion
 )
 
-// opinion is what one judge says of an answer.
+// opinion is one judge's verdict.
 type opinion struct {
 	passed     bool
 	complaints []validate.Complaint // at least one if it does not pass
@@ -84,11 +83,11 @@ func (e *verdictError) Error() string {
 	return "the verdict can't be used: " + validate.Complaints(e.complaints).Error()
 }
 
-// FailureKind returns failure.InvalidAnswer: the judge's, not that of the answer
-// which is judged.
+// FailureKind returns [failure.InvalidAnswer]: the judge's answer is invalid, not the
+// one that is judged.
 func (e *verdictError) FailureKind() failure.Kind { return failure.InvalidAnswer }
 
-// correction is the exchange that tells the judge what is wrong with its verdict.
+// correction returns the messages that tell the judge what is wrong with its verdict.
 func (e *verdictError) correction() []llm.Message {
 	said := say.Short(e.text, 4*maxReason)
 	if strings.TrimSpace(said) == "" {
@@ -103,8 +102,8 @@ func (e *verdictError) correction() []llm.Message {
 	return []llm.Message{llm.Assistant(said), llm.User(b.String())}
 }
 
-// read reads a judge's answer. The error is a *verdictError, or the *failure.Error
-// of an answer that never became one.
+// read reads a judge's answer. The error is a *verdictError, or a *[failure.Error] if
+// the answer did not come to its end.
 func read(ctx context.Context, model string, answer *llm.Response) (opinion, error) {
 	fail := func(kind failure.Kind, message string) (opinion, error) {
 		return opinion{}, &failure.Error{Kind: kind, Model: model, Message: message}
@@ -128,7 +127,7 @@ func read(ctx context.Context, model string, answer *llm.Response) (opinion, err
 	if len(v.Complaints) > 0 {
 		return unusable(v.Complaints...)
 	}
-	// From the map: encoding/json would take "Passed" for "passed" in a struct.
+	// Not into a struct: encoding/json would accept "Passed" for "passed".
 	fields, _ := v.Value.(map[string]any)
 	passed, _ := fields["passed"].(bool)
 	reasons, _ := fields["reasons"].([]any)

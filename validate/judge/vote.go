@@ -16,10 +16,10 @@ import (
 	"llmcall/validate"
 )
 
-// JudgeError is the failure of one judge: it gave no verdict.
+// JudgeError is the failure of one judge to give a verdict.
 type JudgeError struct {
 	Judge string // the model's name
-	Err   error  // mostly a *retry.Error, which tells of all attempts
+	Err   error  // usually a *[retry.Error], which has all attempts
 }
 
 // Error names the judge and says why there is no verdict.
@@ -28,17 +28,17 @@ func (e *JudgeError) Error() string { return fmt.Sprintf("judge %s: %v", e.Judge
 // Unwrap returns e.Err.
 func (e *JudgeError) Unwrap() error { return e.Err }
 
-// NoVerdictError is the failure of a check whose vote was not decided, because
-// judges gave no verdict. It says nothing about the answer.
+// NoVerdictError is the failure of a check whose vote is undecided because judges gave
+// no verdict. It says nothing about the answer.
 //
-// It comes within a retry.Stop: the judges were asked as often as MaxAttempts
-// allows, and a loop around the check must not multiply that.
+// The check returns it wrapped by [retry.Stop]: the judges were asked as often as
+// [Options.MaxAttempts] allows, and a loop around the check must not multiply that.
 type NoVerdictError struct {
-	Passed, Failed int           // the judges that passed the answer, and that did not
-	Judges         []*JudgeError // those that gave no verdict
+	Passed, Failed int           // how many judges passed the answer, and how many did not
+	Judges         []*JudgeError // those without a verdict
 }
 
-// Error says what the vote is so far, and why each judge that is missing is.
+// Error returns the votes so far, and why the others are missing.
 func (e *NoVerdictError) Error() string {
 	why := make([]string, len(e.Judges))
 	for i, j := range e.Judges {
@@ -59,26 +59,26 @@ func (e *NoVerdictError) Unwrap() []error {
 	return errs
 }
 
-// FailureKind returns failure.CheckUnavailable.
+// FailureKind returns [failure.CheckUnavailable].
 func (e *NoVerdictError) FailureKind() failure.Kind { return failure.CheckUnavailable }
 
-// tally is what a vote is so far.
+// tally is the state of a vote.
 type tally struct {
-	judges, agree        int // of how many judges how many must pass the answer
+	judges, agree        int // agree of judges must pass the answer
 	passed, failed, lost int // lost gave no verdict
 }
 
-// result is what has become of a vote.
+// result is the result of a vote.
 type result uint8
 
 const (
-	undecided result = iota // it depends on judges that are still at it
+	undecided result = iota // it depends on judges that have not answered yet
 	passes
 	fails
-	noVerdict // whatever those say that are still at it
+	noVerdict // whatever the judges say that have not answered yet
 )
 
-// outcome decides as soon as nothing can change it any more. A judge that is lost
+// result decides as soon as nothing can change the result. A judge without a verdict
 // might have said either.
 func (t tally) result() result {
 	open := t.judges - t.passed - t.failed - t.lost
@@ -95,7 +95,7 @@ func (t tally) result() result {
 	return undecided
 }
 
-// ballot is what came of asking one judge.
+// ballot is the outcome of asking one judge.
 type ballot struct {
 	opinion
 	usage llm.Usage
@@ -104,8 +104,8 @@ type ballot struct {
 
 var errGoexit = errors.New("it called runtime.Goexit")
 
-// vote asks all judges at the same time, and cancels those that are still at it
-// once the vote is decided. It waits for them: what they used is to be paid.
+// vote asks all judges at the same time, and cancels the rest once the vote is decided.
+// It waits for those too: the tokens that they used are paid for.
 func (p *panel) vote(ctx context.Context, brief func() []llm.Message) (validate.Verdict, error) {
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -126,7 +126,7 @@ func (p *panel) vote(ctx context.Context, brief func() []llm.Message) (validate.
 		i := <-ended
 		b := &ballots[i]
 		v.Usage = v.Usage.Add(b.usage)
-		if decided != undecided { // it was cancelled, or as good as that
+		if decided != undecided { // it was cancelled, or might as well have been
 			continue
 		}
 		switch {
@@ -159,8 +159,8 @@ func (p *panel) vote(ctx context.Context, brief func() []llm.Message) (validate.
 	return v, retry.Stop(e)
 }
 
-// merge lists the complaints of all judges that do not pass the answer, in the
-// order of the judges, each once.
+// merge lists the complaints of all judges that do not pass the answer, in the order of
+// the judges, without duplicates.
 func merge(ballots []ballot) []validate.Complaint {
 	type key struct{ pointer, problem string }
 	var all []validate.Complaint
@@ -193,7 +193,7 @@ func merge(ballots []ballot) []validate.Complaint {
 	return all
 }
 
-// judge asks one judge for its verdict, as often as it may be asked.
+// judge asks one judge for its verdict, up to its maximum of attempts.
 func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -229,9 +229,9 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 	return b
 }
 
-// ask makes one attempt at an answer, with the temperature unless the model
-// refuses that: many that think before they answer do. Then it is asked once
-// more without, by a request that the guards admit like any other.
+// ask makes one attempt, with the temperature unless the model refuses it, as many
+// reasoning models do. In that case it asks once more without it, by a request that
+// the guards must admit like any other.
 func (m *member) ask(c *retry.Call, req llm.Request) (*llm.Response, bool) {
 	if m.temperature != nil && !m.refusesTemperature.Load() {
 		with := req
@@ -241,7 +241,7 @@ func (m *member) ask(c *retry.Call, req llm.Request) (*llm.Response, bool) {
 			return answer, c.Settle(outcome(answer, err))
 		}
 		m.refusesTemperature.Store(true)
-		if c.Settle(endpoint.Outcome{}); !c.Round() { // a refusal of a parameter is an answer
+		if c.Settle(endpoint.Outcome{}); !c.Round() { // the provider works: it refused a parameter
 			return nil, false
 		}
 	}

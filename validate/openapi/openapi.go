@@ -1,6 +1,6 @@
 // Package openapi has the check "openapi_spec": an answer is an OpenAPI document
-// of version 2.0, 3.0 or 3.1. An import makes its name known to [validate.Build]
-// and [validate.Parse].
+// (https://spec.openapis.org) of version 2.0, 3.0 or 3.1. [New] makes it; an import of
+// the package also makes its name known to [validate.Build] and [validate.Parse].
 package openapi
 
 import (
@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// MaxBytes is the longest document that is checked, in bytes. A longer one is a
-	// complaint.
+	// MaxBytes is the length in bytes of the longest document that is checked. A
+	// longer one is a complaint.
 	MaxBytes = 1 << 20
 
 	maxDepth  = 100     // of nested mappings and lists
@@ -49,10 +49,10 @@ func init() {
 //
 // Examples and defaults are not compared with their schemas.
 //
-// No file and no network is read: a $ref to another document is a complaint. So is
-// a document longer than [MaxBytes], one nested deeper than 100, and one that has
-// more than 200,000 values once YAML aliases are expanded. Complaints have the JSON
-// pointer, and the line and column in the answer.
+// Nothing is read from files or the network: a $ref to another document is a complaint.
+// So is a document longer than [MaxBytes], one with more than 100 levels of nesting,
+// and one with more than 200,000 values once its YAML aliases are expanded. Complaints
+// have the JSON pointer, and the line and column in the answer.
 func New() validate.Strategy { return check{} }
 
 type check struct{}
@@ -77,7 +77,7 @@ func (check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, e
 	return validate.Verdict{Complaints: complaints}, nil
 }
 
-// complaintsOf runs one stage after another and stops at the first that complains:
+// complaintsOf runs one stage after the other and stops at the first that complains:
 // the next ones would only say the same in other words.
 func complaintsOf(ctx context.Context, b validate.Block) ([]validate.Complaint, error) {
 	complain := func(problem, suggestion string, line, column int) []validate.Complaint {

@@ -23,7 +23,7 @@ type document struct {
 	version string // "2.0", "3.0" or "3.1"
 }
 
-// fault is why a text is not a document.
+// fault says why a text is not a document.
 type fault struct {
 	problem, suggestion string
 	line, column        int
@@ -31,8 +31,8 @@ type fault struct {
 
 var alone = phrase.OpenAPIDocument.Of()
 
-// read decodes JSON, which begins with a brace, and YAML. JSON is read as YAML as
-// well, for the line and column of its values.
+// read decodes JSON, which begins with a brace, or YAML. JSON is also read as YAML, for
+// the line and column of its values.
 func read(text string) (*document, *fault) {
 	switch bare := strings.TrimSpace(text); {
 	case bare == "":
@@ -139,8 +139,8 @@ func plain(n *yaml.Node, depth int, left *int) (any, *fault) {
 
 var versions = regexp.MustCompile(`^3\.[01]\.\d{1,9}(-.{1,40})?$`)
 
-// identity reads the document's version. It complains of a version that is missing
-// or unknown, and of an empty title.
+// identity reads the document's version. It complains about a missing or unknown
+// version, and about an empty title.
 func (d *document) identity() []validate.Complaint {
 	object := d.value.(map[string]any)
 	takes := phrase.OpenAPIVersion.Of("3.1.0")
@@ -190,7 +190,7 @@ func typeOf(v any) string {
 	return "a number"
 }
 
-// references complains of each $ref to something that is not in the document.
+// references complains about each $ref to something outside the document.
 func (d *document) references() []validate.Complaint {
 	var found []validate.Complaint
 	complain := func(pointer, problem string) {
@@ -274,7 +274,7 @@ func (d *document) has(pointer string) bool {
 	return true
 }
 
-// anchors returns the names that schemas of 3.1 define for a $ref.
+// anchors returns the names that schemas of version 3.1 define for a $ref.
 func (d *document) anchors() map[string]bool {
 	found := map[string]bool{}
 	var walk func(v any)
@@ -299,8 +299,8 @@ func (d *document) anchors() map[string]bool {
 	return found
 }
 
-// position returns the line and column of the value that a JSON pointer leads to,
-// or of the closest value around it.
+// position returns the line and column of the value at a JSON pointer, or of the
+// closest value around it.
 func (d *document) position(pointer string) (line, column int) {
 	node := d.root
 	if node == nil {

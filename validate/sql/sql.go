@@ -1,9 +1,9 @@
-// Package sql has two checks of SQL by the grammars of PostgreSQL and MySQL:
-// "sql", that each statement can be parsed, and "sql_safe", that each is of an
-// allowed kind. An import makes their names known to [validate.Build] and
-// [validate.Parse].
+// Package sql has two checks of the SQL in an answer, by the grammars of PostgreSQL
+// and MySQL: "sql" ([New]), that each statement can be parsed, and "sql_safe" ([Safe]),
+// that each is of an allowed kind. An import of the package also makes their names
+// known to [validate.Build] and [validate.Parse].
 //
-// The package itself links no grammar. A program imports those that it needs:
+// The package does not link a grammar. A program imports those that it needs:
 //
 //	import (
 //		_ "llmcall/validate/sql/mysql"
@@ -26,30 +26,30 @@ import (
 	"llmcall/validate/internal/sqlparse"
 )
 
-// Dialect is a server's SQL.
+// Dialect is the SQL of a server. The zero value is [Any].
 type Dialect string
 
 // The dialects.
 const (
-	// Any is PostgreSQL or MySQL for [New], PostgreSQL and MySQL for [Safe]. It
+	// Any is PostgreSQL or MySQL for [New], and PostgreSQL and MySQL for [Safe]. It
 	// needs both grammars.
 	Any      Dialect = ""
-	Postgres Dialect = "postgres"
-	MySQL    Dialect = "mysql"
+	Postgres Dialect = "postgres" // PostgreSQL
+	MySQL    Dialect = "mysql"    // MySQL
 )
 
-// Kinds are the kinds of statements that [Safe] can allow. A query is "select",
-// also with WITH, VALUES or TABLE; one that writes its rows to a table, a file or
-// a variable is "select_into", and one that locks them "select_for_update".
-// "transaction" is BEGIN, COMMIT, ROLLBACK and savepoints. Any other statement
-// (COPY, DO, LOAD DATA, PREPARE, …) can't be allowed.
+// Kinds are the kinds of statements that [Safe] can allow. "select" is a query, also
+// with WITH, VALUES or TABLE. "select_into" is a query that writes its rows to a table,
+// a file or a variable, and "select_for_update" one that locks them. "transaction" is
+// BEGIN, COMMIT, ROLLBACK and savepoints. Any other statement (COPY, DO, LOAD DATA,
+// PREPARE, …) can't be allowed. The slice must not be changed.
 var Kinds = []string{
 	"alter", "call", "create", "delete", "drop", "explain", "grant", "insert", "merge", "replace", "revoke",
 	"select", "select_for_update", "select_into", "set", "show", "transaction", "truncate", "update",
 }
 
-// MaxBytes is the longest block of SQL that is parsed, in bytes. A longer one is a
-// complaint.
+// MaxBytes is the length in bytes of the longest block of SQL that is parsed. A longer
+// one is a complaint.
 const MaxBytes = sqlparse.MaxLength
 
 var labels = []string{"sql", "postgresql", "postgres", "psql", "pgsql", "plpgsql", "mysql", "mariadb", "sqlite", "tsql", "ansi-sql"}
@@ -113,11 +113,11 @@ func init() {
 	})
 }
 
-// New returns the check "sql". It passes an answer whose SQL can be parsed: each
-// fenced block that is labelled sql, or with a server's name; if there is none,
-// each block without a label; and in an answer without blocks, the whole answer.
-// There must be at least one statement. With [Any], a block may be of either
-// dialect.
+// New returns the check "sql". It passes an answer whose SQL can be parsed: each fenced
+// block that is labelled sql, or with the name of a server; if there is none, each
+// block without a label; if there is none of these either, each block; and in an
+// answer without blocks, the whole answer. There must be at least one statement. With
+// [Any], a block may be of either dialect.
 //
 // A block longer than [MaxBytes] is a complaint. The error is a
 // *[validate.ParamError]: the dialect is unknown, or its grammar is not imported,
@@ -129,22 +129,21 @@ func New(dialect Dialect) (validate.Strategy, error) {
 	return syntax{dialect}, nil
 }
 
-// Safe returns the check "sql_safe". It passes an answer whose SQL (see [New]) can
-// be parsed and has at least one statement, all of the allowed kinds; see [Kinds].
-// Default: select. What can't be parsed is never safe. With [Any], it must be safe
-// in both dialects, since a text can be harmless to one server and not to the
-// other.
+// Safe returns the check "sql_safe". It passes an answer whose SQL (see [New]) can be
+// parsed and has at least one statement, all of the allowed [Kinds]. Default: select.
+// What can't be parsed is never safe. With [Any], it must be safe in both dialects,
+// since a text can be harmless to one server and not to the other.
 //
 // A statement inside another must be allowed too, such as DELETE in
-// WITH x AS (DELETE …) SELECT, or what EXPLAIN explains; only a query or SHOW
-// inside an allowed one is always accepted. An executable comment of MySQL
+// WITH x AS (DELETE …) SELECT, or the statement that EXPLAIN explains. Only a query or
+// SHOW inside an allowed statement is always accepted. An executable comment of MySQL
 // (/*! … */) is refused unless the dialect is [Postgres], even inside a string.
 //
-// It looks at statements, not at what functions do: a query can call one that
-// writes. It assumes a server's default settings (standard_conforming_strings,
-// sql_mode). So give the connection a role that can only read as well.
+// The check can't see what functions do: a query can call one that writes. It assumes
+// the server's default settings (standard_conforming_strings, sql_mode). Therefore also
+// give the connection a role that can only read.
 //
-// The error is a *[validate.ParamError]: a dialect as in [New], or a kind that is
+// The error is a *[validate.ParamError]: the dialect, as in [New], or a kind that is
 // not in [Kinds].
 func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
 	if err := usable("sql_safe", dialect); err != nil {
@@ -185,7 +184,7 @@ func usable(check string, d Dialect) error {
 	return nil
 }
 
-// grammars returns those that a text is parsed with, the faster first.
+// grammars returns the grammars that a text is parsed with, the faster one first.
 func (d Dialect) grammars() []sqlparse.Dialect {
 	if d == Any {
 		return []sqlparse.Dialect{sqlparse.MySQL, sqlparse.Postgres}

@@ -1,10 +1,10 @@
 // Package standard makes the names of all checks known to [validate.Build] and
-// [validate.Parse]. A program imports it for that alone:
+// [validate.Parse]. A program imports it for this effect:
 //
 //	import _ "llmcall/validate/standard"
 //
-// A program that needs only some of them imports their packages instead, and
-// links no parser that it does not use.
+// A program that needs only some of them imports their packages instead, and so links
+// only the parsers that it uses.
 package standard
 
 import (

@@ -1,10 +1,11 @@
-// Package javascript adds JavaScript, JSX, TypeScript and TSX to the check "code".
-// A program imports it for that alone:
+// Package javascript adds JavaScript, JSX, TypeScript and TSX to the check "code" of
+// package [llmcall/validate/code]. A program imports it for this effect:
 //
 //	import _ "llmcall/validate/code/javascript"
 //
-// The parser is esbuild's. "javascript" takes JSX too, since models write it under
-// that label. The types of TypeScript are parsed and not checked.
+// The parser is that of esbuild (https://esbuild.github.io). "javascript" accepts JSX
+// too, since models write it under that label. TypeScript's types are parsed but not
+// checked.
 package javascript
 
 import (
@@ -66,12 +67,12 @@ func script(loader api.Loader) func(context.Context, string) ([]code.Problem, er
 	}
 }
 
-// maxNested is the depth of nested brackets that is parsed: esbuild's parser calls
-// itself for each, and 64 kB of them take half a gigabyte of stack.
+// maxNested is the deepest nesting of brackets that is parsed: esbuild's parser is
+// recursive, and 64 kB of brackets take half a gigabyte of stack.
 const maxNested = 500
 
-// nested reports whether brackets are nested too deep, and on which line. It does
-// not look for strings: that many open brackets in strings alone are rare.
+// nested reports whether brackets are nested too deep, and on which line. It counts
+// those in strings too: so many unclosed ones in strings are rare.
 func nested(source string) (tooDeep bool, line int) {
 	depth, line := 0, 1
 	for i := range len(source) {

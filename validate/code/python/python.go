@@ -1,12 +1,13 @@
-// Package python adds Python to the check "code", and has the check "python" for
-// it. A program imports it for that alone:
+// Package python adds Python to the check "code" of package [llmcall/validate/code],
+// and has the check "python", which is "code:python" under a name of its own. A
+// program imports it for this effect:
 //
 //	import _ "llmcall/validate/code/python"
 //
-// The parser is Brython's, for Python 3.14, and runs in a JavaScript interpreter:
-// it needs no Python. It loads in about a second at its first use, parses two
-// blocks at a time and 10 to 40 kB a second of each, and stops when the context
-// ends.
+// The parser is that of Brython (https://brython.info), for Python 3.14. It runs in a
+// JavaScript interpreter, so Python need not be installed. The first use takes about a
+// second. It parses two blocks at a time, at 10 to 40 kB a second each, and stops when
+// the context ends.
 package python
 
 import (

@@ -1,5 +1,5 @@
-// Package sql adds SQL to the check "code". It links no grammar by itself; a
-// program imports it with one or both:
+// Package sql adds SQL to the check "code" of package [llmcall/validate/code]. It does
+// not link a grammar; a program imports it with one or both:
 //
 //	import (
 //		_ "llmcall/validate/code/sql"
@@ -7,8 +7,8 @@
 //		_ "llmcall/validate/sql/postgres"
 //	)
 //
-// SQL is what one of the imported grammars can parse. A block longer than 32 kB is
-// a complaint. For a check of one dialect, or of the kinds of statements, see
+// Code is SQL if one of the imported grammars can parse it. A block longer than 32 kB
+// is a complaint. For a check of one dialect, or of the kinds of statements, see
 // [llmcall/validate/sql].
 package sql
 
@@ -29,7 +29,7 @@ func init() {
 	})
 }
 
-// linked returns the dialects whose grammars the program imports, the faster
+// linked returns the dialects whose grammars the program imports, the faster one
 // first.
 func linked() []sqlparse.Dialect {
 	var dialects []sqlparse.Dialect

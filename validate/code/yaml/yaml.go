@@ -1,8 +1,9 @@
-// Package yaml adds YAML to the check "code". A program imports it for that alone:
+// Package yaml adds YAML to the check "code" of package [llmcall/validate/code]. A
+// program imports it for this effect:
 //
 //	import _ "llmcall/validate/code/yaml"
 //
-// The root of each document must be a mapping or a list, and no mapping may have a
+// The root of each document must be a mapping or a list, and a mapping must not have a
 // key twice.
 package yaml
 
@@ -22,8 +23,8 @@ func init() {
 	code.MustRegister(code.Language{Name: "yaml", Title: "YAML", Labels: []string{"yaml", "yml"}, Parse: parse, Comments: []string{"#", "---"}})
 }
 
-// parse accepts documents whose root is a mapping or a list: any words alone are a
-// YAML string.
+// parse accepts documents whose root is a mapping or a list, since any prose is a YAML
+// string.
 func parse(_ context.Context, source string) ([]code.Problem, error) {
 	decoder := yaml.NewDecoder(strings.NewReader(source))
 	for {

@@ -1,10 +1,9 @@
-// Package mysql adds MySQL's grammar to the checks of SQL. A program imports it
-// for that alone:
+// Package mysql adds MySQL's grammar to the checks of package [llmcall/validate/sql],
+// which it imports too. A program imports it for this effect:
 //
 //	import _ "llmcall/validate/sql/mysql"
 //
-// It makes known the checks of package [llmcall/validate/sql] too. The grammar is
-// that of TiDB (github.com/pingcap/tidb/pkg/parser).
+// The parser is that of TiDB (github.com/pingcap/tidb/pkg/parser).
 package mysql
 
 import (
@@ -25,7 +24,7 @@ import (
 
 func init() { sqlparse.Register(sqlparse.MySQL, parse) }
 
-// parsers are for one goroutine at a time each.
+// parsers has parsers, each of which only one goroutine may use at a time.
 var parsers = sync.Pool{New: func() any { return parser.New() }}
 
 func parse(_ context.Context, text string) ([]sqlparse.Statement, error) {

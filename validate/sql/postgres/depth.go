@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// maxDepth is the deepest syntax tree that is parsed. PostgreSQL's parser has no
-// limit of its own that can be set, and its time grows with the third power of the
-// depth: milliseconds for a hundred, seconds for a thousand.
+// maxDepth is the deepest syntax tree that is parsed. PostgreSQL's parser has no limit
+// that can be set, and its time grows with the cube of the depth: milliseconds for 100,
+// seconds for 1000.
 const maxDepth = 200
 
 // token matches a token of PostgreSQL's lexical grammar, as far as it matters for
@@ -21,7 +21,7 @@ var token = regexp.MustCompile(`(?is)^(?:` + strings.Join([]string{
 	`.`,
 }, "|") + `)`)
 
-// depth returns an upper bound of the depth of a text's syntax tree, and the offset
+// depth returns an upper bound for the depth of a text's syntax tree, and the offset
 // at which it first exceeds maxDepth.
 func depth(text string) (deepest, offset int) {
 	// For each open bracket: the number of operators that may be nested in one
@@ -92,7 +92,7 @@ func commentEnd(text string) int {
 }
 
 // dollarEnd returns the length of the dollar-quoted string that a text begins with,
-// or 1 if it begins with none.
+// or 1 if it does not begin with one.
 func dollarEnd(text string) int {
 	end := 1
 	for end < len(text) && (text[end] == '_' || text[end] >= 0x80 || 'a' <= text[end]|0x20 && text[end]|0x20 <= 'z' || '0' <= text[end] && text[end] <= '9' && end > 1) {

@@ -1,13 +1,12 @@
-// Package postgres adds PostgreSQL's grammar to the checks of SQL. A program
-// imports it for that alone:
+// Package postgres adds PostgreSQL's grammar to the checks of package
+// [llmcall/validate/sql], which it imports too. A program imports it for this effect:
 //
 //	import _ "llmcall/validate/sql/postgres"
 //
-// It makes known the checks of package [llmcall/validate/sql] too. The grammar is
-// PostgreSQL's own parser, compiled to WebAssembly, and needs no C compiler. The
-// first use on a machine compiles it to machine code, which takes a second or two
-// and 300 MB; the result is kept in llmcall/wazero in the user's cache directory
-// ([os.UserCacheDir]), if there is one that only the user can write.
+// The parser is PostgreSQL's own, compiled to WebAssembly; it does not need a C
+// compiler. The first use on a machine compiles it to machine code, which takes one or
+// two seconds and 300 MB. The result is kept in llmcall/wazero in the user's cache
+// directory ([os.UserCacheDir]), if only the user can write there.
 package postgres
 
 import (
