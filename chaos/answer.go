@@ -15,10 +15,10 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// refusalText is what a model says that refuses.
+// refusalText is the text of a refusal.
 const refusalText = "I'm sorry, but I can't assist with that request."
 
-// answerTo makes the answer to a request, with what the fault does to it.
+// answerTo returns the answer to a request, as the fault wants it.
 func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (protocol.Answer, error) {
 	a := protocol.Answer{Tool: req.Tool, Finish: protocol.FinishStop, Native: f.Finish}
 	if a.Tool != "" {
@@ -48,7 +48,7 @@ func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (protoco
 	stopAt(&a, req.Stop)
 	switch f.Kind {
 	case Length:
-		// A text of one rune is cut to nothing.
+		// Half of one rune is none.
 		a.Text, a.Finish = firstHalf(a.Text), protocol.FinishLength
 	case Filter:
 		a.Text, a.Finish = firstHalf(a.Text), protocol.FinishFilter
@@ -62,8 +62,8 @@ func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (protoco
 	return a, nil
 }
 
-// stopAt ends a text before the first of the stop sequences that it holds. A
-// tool's arguments are not looked at.
+// stopAt ends a text before the first stop sequence in it. A tool's arguments are left
+// as they are.
 func stopAt(a *protocol.Answer, sequences []string) {
 	if a.Tool != "" {
 		return
@@ -77,7 +77,7 @@ func stopAt(a *protocol.Answer, sequences []string) {
 
 func firstHalf(text string) string { return firstRunes(text, utf8.RuneCountInString(text)/2) }
 
-// rightText makes a right answer. mustJSON asks for JSON where the request does
+// rightText returns a correct answer. mustJSON requires JSON even if the request does
 // not.
 func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (string, error) {
 	if req.Schema != nil {
@@ -85,8 +85,8 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		if err != nil {
 			return "", err
 		}
-		// What a complaint asks for beyond the schema: a provider may be sent less
-		// of it than the answer is held to.
+		// Follow a complaint first: the answer may be checked against more than the
+		// schema that the provider gets.
 		if previous, feedback, ok := req.complaint(); ok {
 			if text, ok := practice.Answer(previous, feedback, true, r); ok && s.Fits(text) && !sameJSON(text, previous) {
 				return text, nil
@@ -109,14 +109,14 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 	return practice.Prose(r), nil
 }
 
-// sameJSON reports whether two texts are the same JSON value: nothing was corrected.
+// sameJSON reports whether two texts are the same JSON value.
 func sameJSON(a, b string) bool {
 	x, errA := jsonschema.UnmarshalJSON(strings.NewReader(a))
 	y, errB := jsonschema.UnmarshalJSON(strings.NewReader(b))
 	return errA == nil && errB == nil && reflect.DeepEqual(x, y)
 }
 
-// brokenText makes an answer that breaks the request's schema in one place.
+// brokenText returns an answer that violates the request's schema in one place.
 func brokenText(ctx context.Context, req *request, at *string, r *rand.Rand) (string, error) {
 	if req.Schema == nil {
 		return "", &protocol.Error{Message: "The plan breaks the schema of this request, but the request has none (a JSON Schema for the answer, or a tool that must be called).", Param: req.Field}

@@ -1,14 +1,20 @@
-// Package chaos is a provider that fails on purpose: an HTTP server that speaks
-// the protocols of OpenAI (chat completions and responses), Anthropic (messages)
-// and Gemini (generateContent), streams included, and follows a Plan of errors,
-// delays, broken connections and wrong answers, as the real ones give.
+// Package chaos is a provider that fails on purpose, for tests: an HTTP server that
+// speaks the protocols of OpenAI (chat completions and responses), Anthropic
+// (messages) and Gemini (generateContent), streams included, and causes errors,
+// delays, broken connections and wrong answers as the real providers do.
 //
-// Without a plan it answers rightly. It invents an answer that fits the
-// request's JSON Schema, or calls the tool that must be called with arguments
-// that fit its schema; without a schema it invents a short text that says so.
-// Where the user complains about an answer, the next one is as the complaint
-// asks. No model is needed, and the same seed gives the same answers to the same
-// requests.
+// A [Fault] is what the [Server] does with one request. A [Plan] gives each request
+// its fault: [Plan.Steps] in order, or [Plan.Weights] at random. [Limits] are the
+// plan's limits on requests and tokens per minute, and on concurrent requests; a
+// request over a limit is refused before the plan is asked. A request that is wrong
+// gets the provider's error, and neither takes a step of the plan nor counts toward a
+// limit.
+//
+// Without a plan the server answers correctly, and no model is needed. It invents an
+// answer that fits the request's JSON Schema, or calls the tool that must be called
+// with arguments that fit its schema; without a schema it invents a short text that
+// says so. If the user's last message complains about an answer, the next answer does
+// what the complaint asks. The same seed gives the same answers to the same requests.
 //
 //	s, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Steps: []chaos.Fault{
 //		{Kind: chaos.Status, Error: "rate_limit", RetryAfter: "1"},
@@ -17,22 +23,20 @@
 //	...
 //	server := httptest.NewServer(s)
 //
-// One plan serves every protocol: a fault takes the form of the request that it
-// meets. "overloaded" is a 503 with OpenAI's error object, Anthropic's 529, and
-// Gemini's UNAVAILABLE; "length" is finish_reason length, stop_reason max_tokens
-// and finishReason MAX_TOKENS. See Kind for what can be done with a request, and
-// ErrorNames, Errors and Codes for the errors.
+// The same plan works for every protocol: a fault takes the form of the request's
+// protocol. "overloaded" is a 503 with OpenAI's error object, Anthropic's 529, and
+// Gemini's UNAVAILABLE; "length" is finish_reason length, stop_reason max_tokens and
+// finishReason MAX_TOKENS. See [Kind] for the kinds of faults, and [ErrorNames],
+// [Errors] and [Codes] for the errors.
 //
-// It serves, to any key:
+// The server accepts any key, and serves:
 //
 //	POST /v1/chat/completions, /v1/responses, /v1/messages
 //	POST /v1beta/models/{model}:generateContent, :streamGenerateContent?alt=sse
 //	POST /openai/deployments/{model}/chat/completions?api-version=...   (Azure)
 //	GET  /v1/models
 //
-// OpenAI's paths are served without /v1, too, and below /openai and /api.
-// Requests that the provider would refuse get its error and take no step of the
-// plan.
+// OpenAI's paths also work without /v1, and below /openai and /api.
 package chaos
 
 import (
@@ -52,49 +56,49 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// Config is what a Server does. Its zero value answers every request rightly.
+// Config configures a [Server]. The zero value answers every request correctly.
 type Config struct {
-	// Plan says which requests fail, and how. Default: none.
+	// Plan says which requests fail, and how. Default nil: none.
 	Plan *Plan
-	// Seed decides what is invented and what is drawn. Default: the plan's.
+	// Seed determines the invented answers and the draws of [Plan.Weights]. Default 0:
+	// that of the plan.
 	Seed uint64
-	// OnRequest is called for each request when it is decided how it is
-	// answered, and before it is: a request that hangs is seen at once. It may
-	// be called from several goroutines at once, and may call the Server.
+	// OnRequest is called for each request once its fault is known, and before the
+	// response, so that a request that hangs is seen at once. Several goroutines may
+	// call it at once, and it may call the Server. Default nil: none.
 	OnRequest func(Recorded)
 }
 
-// Recorded is a request that the Server got. What its fields point to must not
-// be changed.
+// Recorded is a request that the [Server] received. It must not be changed.
 type Recorded struct {
-	Number int       // from 1
-	Time   time.Time // of its arrival
-	Method string
+	Number int         // from 1, in the order of [Server.Requests]
+	Time   time.Time   // when it arrived
+	Method string      // the HTTP method
 	Path   string      // without the query
-	Query  url.Values  // the value of key is replaced by REDACTED
-	Header http.Header // the values of keys and cookies are replaced by REDACTED
-	Body   []byte
+	Query  url.Values  // with keys replaced by REDACTED
+	Header http.Header // with keys and cookies replaced by REDACTED
+	Body   []byte      // the whole body, of at most 64 MiB
 
-	// Protocol is the one of the path; empty where the path leads nowhere.
-	Protocol Protocol
-	Model    string
-	Stream   bool
-	Messages []Message
+	Protocol Protocol  // of the path; "" for an unknown path
+	Model    string    // "" if the request could not be read, as Stream and Messages
+	Stream   bool      // the client wants a stream
+	Messages []Message // the conversation
 
-	// Fault is what was done with it: Right without a plan. Its Kind is empty
-	// where the plan had no part, as with requests that are refused.
+	// Fault is what the server did with it, with its defaults filled in. Without a plan
+	// its Kind is [Right]. It is the zero value if the request did not take a step of
+	// the plan.
 	Fault Fault
-	// Status is the HTTP status that was sent; 0 for none.
+	// Status is the HTTP status that was sent, or 0 if none was.
 	Status int
-	// Refusal says why a request was refused that the plan meant to answer.
+	// Refusal says why the request was refused. It is "" if the plan was followed.
 	Refusal string
-	// Limit is the limit of the plan's that refused it: "requests", "tokens" or
-	// "concurrent". Empty: none did.
+	// Limit is the limit in [Plan.Limits] that refused it: "requests", "tokens" or
+	// "concurrent"; else "".
 	Limit string
 }
 
-// Server is the provider. It is an http.Handler, for net/http/httptest and for
-// Serve.
+// Server is the provider. It is an [http.Handler], for [net/http/httptest] and
+// [Server.Serve].
 type Server struct {
 	plan      *Plan
 	seed      uint64
@@ -108,23 +112,23 @@ type Server struct {
 
 	mu       sync.Mutex
 	recorded []*Recorded
-	bytes    int // of all that is in recorded
+	bytes    int // the size of everything in recorded
 	number   int // of the last request
-	steps    int // of the plan that were taken
+	steps    int // how many of the plan have been taken
 	ids      int // never reset: identifiers stay unique
 }
 
-// The requests that are remembered: the last, with so many bytes in all.
+// The limits on the recorded requests; beyond them the oldest are forgotten.
 const (
 	maxRecorded      = 10_000
 	maxRecordedBytes = 64 << 20
 )
 
-// maxBody is the largest request that is read.
+// maxBody is the size of the largest request body that is read.
 const maxBody = 64 << 20
 
-// New makes a Server. A plan that can't be followed is an error that names the
-// fault, the field, what it got and what it takes.
+// New returns a [Server]. The error of an impossible plan names the field, what it must
+// be, and what it got.
 func New(cfg Config) (*Server, error) {
 	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest}
 	s.closing, s.close = context.WithCancel(context.Background())
@@ -148,8 +152,8 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Requests returns the requests so far, in the order in which they came: all of
-// them, unless there were more than 10,000 or more than 64 MB.
+// Requests returns the requests so far, in order: the last 10,000, or fewer if they are
+// larger than 64 MiB together.
 func (s *Server) Requests() []Recorded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,12 +164,12 @@ func (s *Server) Requests() []Recorded {
 	return out
 }
 
-// Counts returns what has become of the requests so far.
+// Counts returns the number of requests so far, by outcome.
 func (s *Server) Counts() Counts { return s.tally.snapshot() }
 
-// Reset forgets the requests so far and what they have used of the limits, and
-// begins the plan again. Requests that are being served, or wait for a place,
-// keep it and are counted on.
+// Reset forgets the requests so far and what they have used of the limits, and restarts
+// the plan. Requests that are being served or waiting are not interrupted, and stay in
+// [Server.Counts].
 func (s *Server) Reset() {
 	s.tally.reset()
 	if s.limiter != nil {
@@ -176,17 +180,17 @@ func (s *Server) Reset() {
 	s.recorded, s.bytes, s.number, s.steps = nil, 0, 0, 0
 }
 
-// Close ends every wait, so that requests that hang or are slow end at once
-// with a closed connection, and later ones that would. An answer that is going
-// out has a second. httptest.Server.Close waits for them: call this one first.
-// Serve needs no Close.
+// Close ends all waits, so that requests that hang or are delayed, now or later, end at
+// once with a closed connection. An answer that is being sent has one more second.
+// httptest.Server.Close waits for all requests, so call this Close first.
+// [Server.Serve] does not need it.
 func (s *Server) Close() { s.close() }
 
-// ServeHTTP answers one request. It panics with http.ErrAbortHandler where the
-// connection is to be closed, as net/http wants it.
+// ServeHTTP answers one request. To close the connection it panics with
+// [http.ErrAbortHandler], as net/http requires.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := s.tally.arrive()
-	defer v.end(failed) // however this function is left; after the request's own end it does nothing
+	defer v.end(failed) // also after a panic; if the request has ended already, it does nothing
 	query := r.URL.Query()
 	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: withoutKey(query), Header: redacted(r.Header)}
 	var err error
@@ -198,8 +202,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.deliver(w, r, rp, v)
 }
 
-// decide records a request and says what is done with it, after it has waited
-// for a place.
+// decide records a request and returns what to do with it, once it has a slot.
 func (s *Server) decide(ctx context.Context, rec *Recorded, call *protocol.Incoming, readError error, v *visit) reply {
 	if rec.Path == redirectPath {
 		s.record(rec, http.StatusTemporaryRedirect, nil)
@@ -209,7 +212,7 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *protocol.Incom
 	if found {
 		rec.Protocol = Protocol(to.Protocol.Name())
 	}
-	if !found || to.Models { // the path does not tell which client asks
+	if !found || to.Models { // the path does not say which client asks
 		to.Protocol = protocol.Likely(rec.Path, call.Header)
 	}
 	provider := faceOf(to.Protocol)
@@ -250,7 +253,7 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *protocol.Incom
 	return rp
 }
 
-// follow does what the plan says.
+// follow returns the reply that the plan asks for.
 func (s *Server) follow(ctx context.Context, req *request, f Fault, id protocol.IDs, rec *Recorded) (reply, error) {
 	switch {
 	case f.Kind == Reset:
@@ -262,8 +265,8 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id protocol.
 	case f.errs() && !(f.Kind == StreamError && req.Stream):
 		return statusReply(req, f, id, rec.Time), nil
 	}
-	// What is invented depends on the request alone, and not on when it comes:
-	// concurrent requests get what they would get alone.
+	// The answer depends only on the request and not on its number, so that concurrent
+	// requests get the answers that they would get alone.
 	hash := fnv.New64a()
 	_, _ = hash.Write(rec.Body) // never fails
 	a, err := answerTo(ctx, req, f, rand.New(rand.NewPCG(s.seed, hash.Sum64())))
@@ -285,15 +288,15 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id protocol.
 	return answerReply(req, turn, f, s.plan.answerTime()), nil
 }
 
-// refuse records a request that the plan has no part in, and answers it.
+// refuse records a request that does not take a step of the plan, and refuses it.
 func (s *Server) refuse(rec *Recorded, provider face, r *protocol.Error) reply {
 	rec.Refusal = r.Message
 	id, _ := s.record(rec, r.HTTPStatus(), nil)
 	return refusalReply(provider, r, id)
 }
 
-// record numbers a request and keeps it. One that is for an answer, in the form
-// of a face, takes a step of the plan.
+// record numbers a request and keeps it. If planned is not nil, the request takes a step
+// of the plan, and planned is the form of the fault.
 func (s *Server) record(rec *Recorded, status int, planned face) (protocol.IDs, Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,7 +317,7 @@ func (s *Server) record(rec *Recorded, status int, planned face) (protocol.IDs, 
 	return ids(s.seed, s.ids), rec.Fault
 }
 
-// size is about how many bytes a client has made the server remember.
+// size is approximately the memory that a record takes, in bytes.
 func (r *Recorded) size() int {
 	n := len(r.Body) + len(r.Path) + len(r.Model)
 	for _, values := range []map[string][]string{r.Header, r.Query} {
@@ -331,19 +334,19 @@ func (r *Recorded) size() int {
 	return n
 }
 
-// readBody reads a request to its end: only then does the server notice that a
-// client goes away. A body that trickles in is given up after a minute; the
-// time must not run on, or it would end a request that hangs.
+// readBody reads a request to its end: only then does net/http notice that a client goes
+// away. A body that takes more than a minute is refused; the deadline is then removed,
+// since it would end a request that hangs.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(time.Minute)) // not every ResponseWriter can; then there is no limit
-	_ = control.SetWriteDeadline(time.Time{})                // that of the connection's last answer; "100 Continue" may go out
+	_ = control.SetReadDeadline(time.Now().Add(time.Minute)) // without a limit if the ResponseWriter has none
+	_ = control.SetWriteDeadline(time.Time{})                // that of the connection's last answer would forbid "100 Continue"
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	_ = control.SetReadDeadline(time.Time{})
 	return body, err
 }
 
-// secrets are the headers whose values are not recorded.
+// secrets are the headers whose values are redacted.
 var secrets = []string{"Authorization", "Proxy-Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "Cookie"}
 
 func redacted(h http.Header) http.Header {
@@ -359,7 +362,7 @@ func redacted(h http.Header) http.Header {
 	return h
 }
 
-// withoutKey hides the key that Gemini's clients may put into the query.
+// withoutKey redacts the key that Gemini's clients may send in the query.
 func withoutKey(query url.Values) url.Values {
 	out := url.Values{}
 	for name, values := range query {

@@ -2,25 +2,25 @@ package chaos
 
 import "sync"
 
-// Counts is what has become of the requests that a Server got:
+// Counts is the number of requests of a [Server] by outcome:
 //
 //	Requests = Answered + RateLimited + Overloaded + Failed + Serving + Waiting
 type Counts struct {
-	// Requests is how many came.
+	// Requests is how many arrived.
 	Requests int
-	// Answered is how many got what they asked for, with status 200 and to the
-	// last piece: an answer that is right, or wrong as the plan has it.
+	// Answered is how many got a complete answer with status 200, whether the plan made
+	// it wrong or not.
 	Answered int
-	// RateLimited is how many were refused by the plan's limits of requests and
-	// tokens, Overloaded how many because the queue was full.
+	// RateLimited is how many were refused by the plan's limits of requests and tokens,
+	// Overloaded how many because the queue was full.
 	RateLimited, Overloaded int
-	// Failed is how many ended in another way: with an error of the plan's, an
-	// answer that was cut off or ended in an error, a request that was wrong, or
-	// a client that went away.
+	// Failed is how many ended otherwise: with an error of the plan, an answer that was
+	// cut off or ended in an error, an error because the request was wrong, or because the
+	// client went away.
 	Failed int
-	// Serving is how many are being served at this moment, MostServing the most
-	// that ever were; Limits.Concurrent bounds both. Waiting is how many have
-	// come and not got so far: they are being read, or wait for a place.
+	// Serving is how many are being served now, MostServing the maximum of it so far;
+	// [Limits.Concurrent] bounds both. Waiting is how many are still being read, or wait
+	// in the queue.
 	Serving, MostServing, Waiting int
 }
 
@@ -46,7 +46,7 @@ func (t *tally) snapshot() Counts {
 	return t.counts
 }
 
-// reset forgets all but the requests that are here.
+// reset forgets the requests that have ended.
 func (t *tally) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,13 +54,13 @@ func (t *tally) reset() {
 	t.counts = Counts{Requests: c.Serving + c.Waiting, Serving: c.Serving, MostServing: c.Serving, Waiting: c.Waiting}
 }
 
-// visit is a request from its arrival to its end. Only the goroutine that serves
-// it calls its methods.
+// visit is a request from its arrival to its end. Only the goroutine that serves it
+// calls its methods.
 type visit struct {
 	tally      *tally
 	serving    bool
 	ended      bool
-	leavePlace func() // nil where it holds none
+	leavePlace func() // nil if it has no place
 }
 
 func (t *tally) arrive() *visit {
@@ -71,8 +71,8 @@ func (t *tally) arrive() *visit {
 	return &visit{tally: t}
 }
 
-// serve notes that the request is served from now on, in a place that leavePlace
-// gives back.
+// serve notes that the request is served from now on. leavePlace, if not nil, gives its
+// place back.
 func (v *visit) serve(leavePlace func()) {
 	v.tally.mu.Lock()
 	defer v.tally.mu.Unlock()
@@ -83,7 +83,7 @@ func (v *visit) serve(leavePlace func()) {
 	c.MostServing = max(c.MostServing, c.Serving)
 }
 
-// end counts the request and gives its place back. Only the first call does.
+// end counts the request and gives its place back. Later calls do nothing.
 func (v *visit) end(how ending) {
 	if v.ended {
 		return

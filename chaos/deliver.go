@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// deliver does what was decided.
+// deliver sends the reply.
 func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *visit) {
 	if !s.wait(r.Context(), rp.delay) {
 		panic(http.ErrAbortHandler)
@@ -44,8 +44,8 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *vi
 			panic(http.ErrAbortHandler)
 		}
 		if i == rp.send-1 && rp.fill == 0 {
-			// With the last piece the client has all, and may ask again before this
-			// handler returns: it must not meet its own request.
+			// After the last piece the client may send its next request before this
+			// handler returns, and must not find this one still being served.
 			v.end(rp.ending)
 		}
 		if i == 0 && rp.fill > 0 {
@@ -65,15 +65,15 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *vi
 	v.end(rp.ending)
 }
 
-// sender writes to a client that must go on reading: one that stops, and does
-// not go away, would keep its handler and its place for ever.
+// sender writes to a client with a deadline: one that stops reading without going away
+// would keep its handler and its place for ever.
 type sender struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	closing context.Context
 }
 
-// sendTimeout is how long a client may read nothing; nginx's send_timeout.
+// sendTimeout is how long a client may read nothing, as nginx's send_timeout.
 const sendTimeout = time.Minute
 
 // sender returns a sender that ends with the server. free must be called before
@@ -97,20 +97,19 @@ func (o *sender) Write(piece []byte) (int, error) {
 	return o.w.Write(piece)
 }
 
-// extend gives the client time for what is written next.
+// extend sets the deadline of the next write.
 func (o *sender) extend() {
 	o.within(sendTimeout)
-	if o.closing.Err() != nil { // what Close has set may be overwritten
+	if o.closing.Err() != nil { // restore the deadline of Close
 		o.within(drainTimeout)
 	}
 }
 
-// within bounds the time of the writes. Not every ResponseWriter can; then there
-// is no bound.
+// within sets a deadline for writes, if the ResponseWriter supports it.
 func (o *sender) within(d time.Duration) { _ = o.control.SetWriteDeadline(time.Now().Add(d)) }
 
-// tellLimits adds what the provider's headers say of limits at this moment.
-// What is there already is the plan's and stays.
+// tellLimits adds the provider's headers about limits, except those that the plan has
+// set.
 func (s *Server) tellLimits(h http.Header, rp reply) {
 	switch {
 	case rp.provider == nil:
@@ -129,7 +128,7 @@ func addMissing(h, more http.Header) {
 	}
 }
 
-// wait waits, and reports whether the client and the server are still there.
+// wait waits, and reports whether neither the client nor the server has closed.
 func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -146,7 +145,7 @@ func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 }
 
 // resetConnection closes the connection so that the client gets a TCP RST and not an
-// orderly end: with a linger of 0 what is not sent yet is thrown away.
+// orderly end, by a linger of 0.
 func resetConnection(control *http.ResponseController) {
 	conn, _, err := control.Hijack()
 	if err != nil {
@@ -162,8 +161,8 @@ func resetConnection(control *http.ResponseController) {
 	_ = inner.Close()
 }
 
-// writeFilled writes a piece with many bytes at one of its places, a block at a
-// time, and reports whether all went out.
+// writeFilled writes a piece with size bytes of filling inserted at an offset, and reports
+// whether everything was sent.
 func writeFilled(w io.Writer, piece []byte, at, size int) bool {
 	if _, err := w.Write(piece[:at]); err != nil {
 		return false

@@ -12,24 +12,24 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// apiError is an error as a provider words it.
+// apiError is an error in a provider's words.
 type apiError struct {
-	name   string // what it means: Fault.Error. Of several rows with a name, the first is meant
-	code   string // what it is called: Fault.Code; mostly the error's own code
+	name   string // what it means: [Fault.Error]. Of several rows with a name, it selects the first
+	code   string // [Fault.Code]; usually the error's own code
 	status int
 
 	kind, param, wire string // OpenAI's type, param and code; Anthropic's type; Gemini's status
 	message           string // {model} and {wait} are replaced in all texts of a row
 	details           string // JSON: Anthropic's error.details, the items of Gemini's
 
-	body    *string // in place of the error object
+	body    *string // instead of the error object
 	header  http.Header
-	proxy   bool          // something before the provider sent it
+	proxy   bool          // a proxy sent it, not the provider
 	limited string        // the limit that is used up
-	retry   bool          // comes with Retry-After, even if the fault names none
-	wait    time.Duration // until there is room again, where it is not the default
+	retry   bool          // it has a Retry-After even if the fault does not
+	wait    time.Duration // until the limit has room again. Default defaultWait
 	told    string        // the wait in the fault's own words
-	number  int           // the status that the body tells
+	number  int           // the status in the body
 }
 
 // The limits that may be used up.
@@ -39,20 +39,19 @@ const (
 	inputLimit   = "input-tokens"
 )
 
-// defaultWait is how long a limit stays used up where neither the fault nor the
-// error's row says it.
+// defaultWait is how long a limit stays used up if neither the fault nor the error's row
+// says it.
 const defaultWait = time.Second
 
-// Variant is one of a provider's errors.
+// Variant is one of a provider's errors; see [Errors].
 type Variant struct {
-	Name   string // what it means, the same for all providers: Fault.Error
-	Code   string // what the provider calls it: Fault.Code
-	Status int    // the HTTP status that it comes with
+	Name   string // what it means, the same for all providers: [Fault.Error]
+	Code   string // what the provider calls it: [Fault.Code]
+	Status int    // its usual HTTP status
 }
 
-// Errors returns the errors that a provider is known for, in a fixed order. A
-// name may stand before several of them: Fault.Error means the first. Every
-// protocol has every name.
+// Errors returns the known errors of a provider, in a fixed order. Every protocol has
+// every name. If several errors have the same name, [Fault.Error] means the first.
 func Errors(p Protocol) []Variant {
 	var out []Variant
 	for _, e := range faces[p].errors() {
@@ -61,18 +60,18 @@ func Errors(p Protocol) []Variant {
 	return out
 }
 
-// protocols are the keys of faces, without those that have the errors of another.
+// protocols are the keys of faces whose errors differ.
 var protocols = []Protocol{OpenAI, Anthropic, Gemini}
 
-// ErrorNames returns the values that Fault.Error takes: what can go wrong, in
-// words that mean the same for all providers.
+// ErrorNames returns the possible values of [Fault.Error]: names of errors that mean the
+// same for all providers.
 func ErrorNames() []string {
 	return distinct(OpenAI, func(e apiError) string { return e.name })
 }
 
-// Codes returns the values that Fault.Code takes: the providers' own codes, some
-// of servers that speak OpenAI's protocol, and "html", the page of a proxy that
-// answers in the provider's place.
+// Codes returns the possible values of [Fault.Code]: the providers' own codes, some of
+// other servers that speak OpenAI's protocol, and "html", the error page of a proxy
+// before the provider.
 func Codes() []string {
 	var codes []string
 	for _, p := range protocols {
@@ -82,7 +81,7 @@ func Codes() []string {
 	return slices.Compact(codes)
 }
 
-// distinct returns what a provider's errors have in one field, without doubles.
+// distinct returns the values of one field of a provider's errors, without duplicates.
 func distinct(p Protocol, field func(apiError) string) []string {
 	var out []string
 	for _, e := range faces[p].errors() {
@@ -102,9 +101,8 @@ func find(f face, fits func(apiError) bool) (apiError, bool) {
 	return apiError{}, false
 }
 
-// errorOf returns the error that a fault means, in the words of a protocol. A
-// code that is another provider's becomes the error that means the same, with
-// the status that this one gives it.
+// errorOf returns the error of a fault in a protocol. A code of another provider becomes
+// the error that means the same, with its status here.
 func errorOf(provider face, f Fault) apiError {
 	var e apiError
 	var ok bool
@@ -128,7 +126,7 @@ func errorOf(provider face, f Fault) apiError {
 		e, ok = find(provider, func(e apiError) bool { return e.status == f.Status })
 	}
 	if !ok {
-		status := cmp.Or(f.Status, http.StatusInternalServerError) // a stream's error of one's own has none
+		status := cmp.Or(f.Status, http.StatusInternalServerError) // a stream's error with a body of its own has none
 		e = apiError{status: status, number: status, kind: provider.Kind(status), message: statusText(status)}
 	}
 	e.number = e.status
@@ -151,8 +149,7 @@ func statusText(status int) string {
 	return fmt.Sprintf("HTTP status %d", status)
 }
 
-// worded puts the request's model and the fault's wait into the texts of an
-// error.
+// worded fills the request's model and the fault's wait into the texts of an error.
 func (e apiError) worded(model string, f Fault) apiError {
 	e.told = f.told()
 	e.wait = f.wait(e.wait)
@@ -167,13 +164,13 @@ func (e apiError) worded(model string, f Fault) apiError {
 
 func statusLine(status int) string { return fmt.Sprintf("%d %s", status, http.StatusText(status)) }
 
-// inQuotes writes a text as it is between the quotes of JSON.
+// inQuotes returns a text as JSON writes it between quotes.
 func inQuotes(s string) string {
 	text := string(marshal(s))
 	return text[1 : len(text)-1]
 }
 
-// inProtocol is the error as the protocol tells it.
+// inProtocol converts the error for the protocol.
 func (e apiError) inProtocol() *protocol.Error {
 	wait := e.told
 	if wait == "" && e.limited != "" {
@@ -182,7 +179,7 @@ func (e apiError) inProtocol() *protocol.Error {
 	return &protocol.Error{Status: e.number, Kind: e.kind, Message: e.message, Param: e.param, Code: e.wire, Details: e.details, Wait: wait}
 }
 
-// bodyOf returns the body of an error, and its media type.
+// bodyOf returns the body of an error and its media type.
 func bodyOf(provider face, e apiError, id protocol.IDs) (body []byte, mediaType string) {
 	if e.body != nil {
 		return []byte(*e.body), typeOfBody(*e.body)
@@ -190,9 +187,8 @@ func bodyOf(provider face, e apiError, id protocol.IDs) (body []byte, mediaType 
 	return provider.ErrorBody(e.inProtocol(), id), "application/json"
 }
 
-// wait is how long the fault tells the client to wait: what it sends as
-// Retry-After or retry-after-ms, where that is a time, else its own value or the
-// default.
+// wait is how long the fault tells the client to wait: its Retry-After or
+// retry-after-ms if that is a time, else own, else defaultWait.
 func (f Fault) wait(own time.Duration) time.Duration {
 	for _, text := range []string{f.RetryAfter + "s", f.RetryAfterDate.String(), f.RetryAfterMS + "ms"} {
 		if d, err := time.ParseDuration(text); err == nil && d > 0 {
@@ -205,8 +201,8 @@ func (f Fault) wait(own time.Duration) time.Duration {
 	return defaultWait
 }
 
-// told is the wait in seconds with their unit, as Gemini writes it, or just as
-// the fault has it where that is not a number; empty if the fault says nothing.
+// told is the fault's wait in seconds with the unit, as Gemini writes it, or unchanged if
+// it is not a number; "" if the fault has none.
 func (f Fault) told() string {
 	switch {
 	case f.RetryAfter != "":

@@ -9,10 +9,10 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// Protocol names a provider's protocol.
+// Protocol is the name of a provider's protocol.
 type Protocol string
 
-// The protocols that a Server speaks.
+// The protocols that a [Server] speaks.
 const (
 	OpenAI          Protocol = "openai"           // POST /v1/chat/completions
 	OpenAIResponses Protocol = "openai-responses" // POST /v1/responses
@@ -20,27 +20,27 @@ const (
 	Gemini          Protocol = "gemini"           // POST /v1beta/models/{model}:generateContent, :streamGenerateContent
 )
 
-// face is a protocol, and how its provider fails and tells of its limits.
+// face is a protocol, and how its provider reports errors and limits.
 type face interface {
 	protocol.Protocol
 
-	// errors is what goes wrong, in the provider's words.
+	// errors returns the errors, in the provider's words.
 	errors() []apiError
-	// unlimited is what the headers tell of limits where the plan has none.
+	// unlimited returns the headers about limits if the plan has none.
 	unlimited(now time.Time) http.Header
 	// reserves reports whether a limit of tokens counts max_tokens when a request
-	// comes, and not the answer when it is made.
+	// arrives, instead of the answer when it is made.
 	reserves() bool
-	// overLimit is the error of a request that is over a limit of the plan's;
-	// its words tell the wait, unless that is empty.
+	// overLimit returns the error of a request over a limit of the plan; its message
+	// has the wait, unless that is "".
 	overLimit(over excess, wait string) apiError
-	// hint are the fields of a fault that tell a wait in the provider's forms.
+	// hint returns a fault with the fields that say a wait as the provider does.
 	hint(wait time.Duration) Fault
-	// waits adds what the headers of an error say of when to come back.
+	// waits adds the headers of an error that say when to retry.
 	waits(h http.Header, e apiError, f Fault, now time.Time)
 }
 
-// The faces. OpenAI's protocols have the errors and the limits in common.
+// The faces. OpenAI's two protocols share their errors and limits.
 type (
 	openaiHabits struct{}
 	chatFace     struct {
@@ -61,16 +61,16 @@ var faces = map[Protocol]face{OpenAI: chatFace{}, OpenAIResponses: responsesFace
 // faceOf returns the face of a protocol.
 func faceOf(p protocol.Protocol) face { return faces[Protocol(p.Name())] }
 
-// request is a request for an answer, and who gives it.
+// request is a request for an answer, with the provider that gives it.
 type request struct {
 	*protocol.Request
 	face    face
 	account *account // what its client has used of the plan's limits; nil without limits
 }
 
-// Message is one turn of the conversation that a request carried.
+// Message is one turn of the conversation in a request.
 type Message struct {
-	Role string // system, developer, user, assistant or tool, whatever the protocol calls it
+	Role string // system, developer, user, assistant or tool, in every protocol
 	Text string // its text parts, joined by newlines
 }
 
@@ -82,8 +82,8 @@ func messagesOf(read []protocol.Message) []Message {
 	return messages
 }
 
-// complaint returns the last answer and what the user said to it, if the
-// conversation ends so.
+// complaint returns the last answer and the user's message after it, if the conversation
+// ends with one.
 func (r *request) complaint() (answer, feedback string, ok bool) {
 	last := len(r.Messages) - 1
 	if last < 0 || r.Messages[last].Role != "user" {
@@ -97,7 +97,7 @@ func (r *request) complaint() (answer, feedback string, ok bool) {
 	return "", "", false
 }
 
-// promptTokens is a plausible count of the request's tokens.
+// promptTokens is a plausible number of tokens of the request.
 func (r *request) promptTokens() int {
 	n := 3
 	for _, m := range r.Messages {
@@ -121,7 +121,7 @@ func (openaiHabits) unlimited(time.Time) http.Header {
 	}
 }
 
-// anthropicLimits are the limits that each response tells of.
+// anthropicLimits are the limits in the headers of each response.
 var anthropicLimits = []struct {
 	name        string
 	limit, left int64
@@ -157,7 +157,7 @@ func (anthropicFace) waits(h http.Header, e apiError, f Fault, now time.Time) {
 	retryHeaders(h, e, f, now)
 }
 
-// waits adds nothing: Gemini tells of waits in the body.
+// waits adds nothing: Gemini says the wait in the body.
 func (geminiFace) waits(http.Header, apiError, Fault, time.Time) {}
 
 func (openaiHabits) reserves() bool  { return true }

@@ -9,8 +9,8 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// fault returns the hint of a wait as the provider gives it, and the wait as its
-// words tell it; empty: they don't.
+// fault returns a fault that says a wait as the provider does, and the wait for the
+// message, or "" if the message does not say it.
 func (h Hint) fault(f face, wait time.Duration) (hinted Fault, told string) {
 	switch {
 	case h == HintNone || wait <= 0:
@@ -27,7 +27,7 @@ func (h Hint) fault(f face, wait time.Duration) (hinted Fault, told string) {
 	return hinted, wait.String()
 }
 
-// rounded rounds a time up: rounded down it would bring clients back too early.
+// rounded rounds a time up, so that clients don't retry too early.
 func rounded(d, unit time.Duration) time.Duration { return (d + unit - 1).Truncate(unit) }
 
 func wholeSeconds(d time.Duration) string {
@@ -49,8 +49,8 @@ func overLimit(req *request, over *excess, h Hint, id protocol.IDs, now time.Tim
 // placeLimit is the name of Limits.Concurrent as a limit.
 const placeLimit = "concurrent"
 
-// noPlace is what is done with a request that finds the queue full: what a
-// local server says, or the provider's own word for it.
+// noPlace is the fault of a request that finds the queue full: a local server's error, or
+// the provider's own error for an overload.
 var noPlace = Fault{Kind: Status, Code: "ollama_busy"}
 
 func (openaiHabits) overLimit(over excess, wait string) apiError {

@@ -15,20 +15,20 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// limiter holds a plan's limits of requests and tokens.
+// limiter applies a plan's limits of requests and tokens.
 type limiter struct {
 	limits Limits
 	seed   maphash.Seed
 
 	mu       sync.Mutex
 	accounts map[uint64]*linked.Element
-	recent   *linked.List // of *account, the last used first
+	recent   *linked.List // of *account, the most recently used first
 }
 
 // maxAccounts is how many pairs of key and model are remembered.
 const maxAccounts = 10_000
 
-// account is what one key has used of one model. A limit that is not set is nil.
+// account is what one key has used of one model. Limits that are not set are nil.
 type account struct {
 	owner            uint64
 	requests, tokens meter
@@ -38,12 +38,12 @@ func newLimiter(l Limits) *limiter {
 	return &limiter{limits: l, seed: maphash.MakeSeed(), accounts: map[uint64]*linked.Element{}, recent: linked.New()}
 }
 
-// owner is a number for a key and a model, from which neither can be found.
+// owner is a keyed hash of a key and a model, from which neither can be recovered.
 func (l *limiter) owner(credential, model string) uint64 {
 	return maphash.Comparable(l.seed, [2]string{credential, model})
 }
 
-// credentialOf returns the key that a request came with, empty if none.
+// credentialOf returns the key in a request, or "".
 func credentialOf(call *protocol.Incoming) string {
 	return cmp.Or(strings.TrimPrefix(call.Header.Get("Authorization"), "Bearer "), call.Header.Get("X-Api-Key"), call.Header.Get("Api-Key"),
 		call.Header.Get("X-Goog-Api-Key"), call.Query.Get("key"), call.Query.Get("api-key"))
@@ -74,7 +74,7 @@ func (l *limiter) meter(perMinute, burst int) meter {
 	return newBucket(int64(perMinute), int64(cmp.Or(burst, perMinute)))
 }
 
-// excess says which limit a request is over, and how.
+// excess is the limit that a request is over.
 type excess struct {
 	limit     string // requestLimit or tokenLimit
 	perMinute int
@@ -84,8 +84,8 @@ type excess struct {
 	never     bool // it asks for more than the limit allows at once
 }
 
-// admit counts a request that asks for so many tokens, or returns the limit that
-// it is over; then it is not counted.
+// admit counts a request with its tokens, or returns the limit that it is over without
+// counting it.
 func (l *limiter) admit(owner uint64, tokens int64, now time.Time) (*account, *excess) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,7 +103,7 @@ func (l *limiter) admit(owner uint64, tokens int64, now time.Time) (*account, *e
 		if e.never {
 			return a, e
 		}
-		// Of two limits the one is told that is longer in the way.
+		// Of two limits, the refusal names the one with the longer wait.
 		if e.wait = a.tokens.wait(now, tokens); e.wait > 0 && (over == nil || e.wait > over.wait) {
 			over = e
 		}
@@ -129,8 +129,7 @@ func (l *limiter) charge(a *account, tokens int64, now time.Time) {
 	}
 }
 
-// tell adds what a response's headers say of the limits, unless they say it
-// already.
+// tell adds the headers with the limits to a response, unless they are set already.
 func (l *limiter) tell(a *account, provider face, h http.Header, now time.Time) {
 	if !l.limits.tellsHeaders() {
 		return
@@ -155,8 +154,8 @@ func (l *limiter) reset() {
 	l.recent.Init()
 }
 
-// limit holds a request to the plan's limits: it lets it through, after a wait
-// for a place if need be, or refuses it.
+// limit applies the plan's limits: it admits a request, after a wait for a place if
+// necessary, or refuses it.
 func (s *Server) limit(ctx context.Context, req *request, call *protocol.Incoming, rec *Recorded, v *visit) (rp reply, refused bool) {
 	if s.limiter == nil {
 		v.serve(nil)
@@ -193,7 +192,7 @@ func (s *Server) limit(ctx context.Context, req *request, call *protocol.Incomin
 	}
 }
 
-// tokensAsked is how many tokens of the limit a request uses up when it comes.
+// tokensAsked is how many tokens a request counts with when it arrives.
 func (r *request) tokensAsked() int64 {
 	n := int64(r.promptTokens())
 	if r.answerReserved() {
@@ -202,5 +201,5 @@ func (r *request) tokensAsked() int64 {
 	return n
 }
 
-// answerReserved reports whether tokensAsked has the answer's.
+// answerReserved reports whether tokensAsked includes the answer's.
 func (r *request) answerReserved() bool { return r.MaxTokens > 0 && r.face.reserves() }

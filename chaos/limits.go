@@ -5,104 +5,97 @@ import (
 	"strconv"
 )
 
-// Limits are what a provider allows. A request that is over a limit gets the
-// provider's own refusal and takes no step of the plan; those that pass are
-// served as the plan says. Only requests that the provider can read are counted:
-// one that is wrong gets its error (400) and uses up nothing. The zero value is
-// not a valid one: at least one of RequestsPerMinute, TokensPerMinute and
-// Concurrent must be set.
+// Limits are the provider's limits. A request over a limit gets the provider's own
+// refusal and does not take a step of the plan. A request that is wrong gets its error
+// (400) and does not count. The zero value is an error: at least one of
+// RequestsPerMinute, TokensPerMinute and Concurrent must be set.
 //
-// The limits of requests and of tokens are held for each API key and model
-// apart: two keys, or two models, don't use up each other's. The keys themselves
-// are not kept. Of at most 10,000 pairs the use is remembered; then the one that
-// was longest without a request is forgotten, and begins afresh.
+// The limits of requests and tokens are separate for each pair of an API key and a
+// model. Keys are not stored. At most 10,000 pairs are remembered; beyond that the one
+// whose last request is the oldest starts again with its full limits.
 type Limits struct {
-	// RequestsPerMinute is how many requests are let through a minute, 1 to a
-	// thousand million. Default 0: no limit of requests.
+	// RequestsPerMinute is the limit of requests per minute, from 1 to 1,000,000,000.
+	// Default 0: none.
 	RequestsPerMinute int
-	// TokensPerMinute is how many tokens are let through a minute, 1 to a
-	// thousand million. A request is counted as its prompt, estimated at four
-	// characters a token, and its answer. Of OpenAI the answer is counted as
-	// max_tokens when the request comes, whether it uses them or not, as OpenAI
-	// and Azure do. Of the others, and without max_tokens, it is counted when it
-	// is made, even if the limit has not so many left: the next requests wait
-	// the longer for it. A request that asks for more than TokensPerMinute when
-	// it comes is refused as too large, without a hint. Default 0: no limit of
-	// tokens.
+	// TokensPerMinute is the limit of tokens per minute, from 1 to 1,000,000,000. A
+	// request counts with its prompt, estimated at four characters per token, and its
+	// answer. For OpenAI the answer counts as max_tokens when the request arrives, even if
+	// it is shorter, as OpenAI and Azure do. For other providers, and without max_tokens,
+	// the answer counts once it is made, even beyond the limit; then the next requests
+	// wait longer. A request that counts with more than TokensPerMinute when it arrives is
+	// refused as too large, without a hint. Default 0: none.
 	TokensPerMinute int
-	// Burst is how many requests the bucket of RequestsPerMinute holds: so many
-	// may come at once after a pause. Only with WindowBucket. Default:
+	// Burst is the capacity of the bucket of RequestsPerMinute: how many requests may
+	// arrive at once after a pause. It needs [WindowBucket]. Default 0:
 	// RequestsPerMinute.
 	Burst int
-	// Window says how a limit fills up again. Default WindowBucket.
+	// Window is how the limits per minute are counted. Default [WindowBucket].
 	Window Window
-	// Concurrent is how many requests are served at a time, of all keys and
-	// models together. A request has its place until the last piece of its
-	// answer goes out, streams included, or its client has gone. Default 0: no
-	// limit.
+	// Concurrent is the limit of requests that are served at the same time, for all keys
+	// and models together, from 1 to 1,000,000,000. A request is served until the last
+	// piece of its answer is sent, or its client has gone. Default 0: none.
 	Concurrent int
-	// Queue is how many more requests may wait for a place, in the order in
-	// which they came. A request beyond them gets the provider's error for an
-	// overload, without a hint when to come back: 503 in a local server's words
-	// (OpenAI), 529 (Anthropic), 503 UNAVAILABLE (Gemini). It has used up the
-	// other limits, which are looked at before. Default 0.
+	// Queue is how many more requests may wait to be served, first come, first served. A
+	// request beyond that gets the provider's error for an overload, without a hint: 503
+	// in a local server's words (OpenAI), 529 (Anthropic), 503 UNAVAILABLE (Gemini). It
+	// still counts toward the other limits, which are checked first. Default 0.
 	Queue int
-	// Hint says how a refusal of requests or tokens tells when to come back.
-	// Default HintExact.
+	// Hint is how a refusal of requests or tokens says when to retry. Default
+	// [HintExact].
 	Hint Hint
-	// Headers says whether each response, answer or refusal, has the
-	// headers of the limits that are set, as they are when it begins:
-	// x-ratelimit-limit-requests, -remaining-requests and -reset-requests, and
-	// -tokens likewise (OpenAI; reset is a duration as Go writes it), or
-	// anthropic-ratelimit-requests-limit, ... (Anthropic; reset is a time in RFC
-	// 3339, rounded up to a second). Gemini sends none. Default true, but false
-	// with HintNone.
+	// Headers adds headers with the limits that are set, and their state when it begins,
+	// to each response: x-ratelimit-limit-requests, -remaining-requests and
+	// -reset-requests, and likewise -tokens (OpenAI; reset is a Go duration), or
+	// anthropic-ratelimit-requests-limit and so on (Anthropic; reset is a time in RFC
+	// 3339, rounded up to a second). Gemini does not send any. Default nil: true, or false
+	// with [HintNone].
 	//
-	// With WindowBucket the limit is Burst, or TokensPerMinute, remaining is
-	// what the bucket holds, rounded down, and reset when it will be full again
-	// if no more requests come: a refused request may come back long before.
-	// With WindowMinute the limit is RequestsPerMinute or TokensPerMinute,
-	// remaining is what is left of it in this window, and reset when the window
-	// ends.
+	// With [WindowBucket], limit is Burst or TokensPerMinute, remaining is the content of
+	// the bucket, rounded down, and reset is when it will be full if no more requests
+	// arrive; a refused request may be retried much earlier. With [WindowMinute], limit is
+	// RequestsPerMinute or TokensPerMinute, remaining is what is left of it in this
+	// window, and reset is the window's end.
 	Headers *bool
 }
 
-// Window names a way to hold a limit of so many a minute.
+// Window is how a limit per minute is counted. Default [WindowBucket].
 type Window string
 
+// The windows.
 const (
-	// WindowBucket is a token bucket: it holds Limits.Burst requests, or
-	// Limits.TokensPerMinute tokens, is full at first, and fills at a steady
-	// rate. It is the way of OpenAI and Anthropic.
+	// WindowBucket is a token bucket: its capacity is [Limits.Burst] requests, or
+	// [Limits.TokensPerMinute] tokens; it is full at first, and fills at a steady rate.
+	// OpenAI and Anthropic count so.
 	WindowBucket Window = "bucket"
-	// WindowMinute counts in windows of a minute, and begins again with each.
-	// A window begins with the first request that comes when none is open, as
-	// with the counters of most gateways, and not with the clock's minute.
+	// WindowMinute counts in windows of one minute. As with the counters of most
+	// gateways, a window begins with the first request when no window is open, and not
+	// with the clock's minute.
 	WindowMinute Window = "minute"
 )
 
-// Hint says how a refusal tells when to come back.
+// Hint is how a refusal says when to retry. Default [HintExact].
 type Hint string
 
+// The hints.
 const (
-	// HintExact tells the time to the millisecond, rounded up: OpenAI in
-	// retry-after-ms and in its words ("Please try again in 1.234s"), Gemini in
-	// its words and RetryInfo.retryDelay. Retry-After, which OpenAI and
-	// Anthropic send, has whole seconds, rounded up.
+	// HintExact gives the time in milliseconds, rounded up: OpenAI in retry-after-ms and
+	// in the message ("Please try again in 1.234s"), Gemini in the message and in
+	// RetryInfo.retryDelay. Retry-After, which OpenAI and Anthropic send, has whole
+	// seconds, rounded up.
 	HintExact Hint = "exact"
-	// HintSeconds tells whole seconds, rounded up, in all of these places but
+	// HintSeconds gives whole seconds, rounded up, in these places, except
 	// retry-after-ms, which is not sent.
 	HintSeconds Hint = "seconds"
-	// HintNone tells nothing, neither in headers nor in words.
+	// HintNone gives no time, neither in headers nor in the message.
 	HintNone Hint = "none"
 )
 
-// maxLimit bounds the limits, so that the arithmetic of a bucket can't overflow.
+// maxLimit keeps the arithmetic of a bucket from overflowing.
 const maxLimit = 1_000_000_000
 
 const limitTakes = "a whole number from 1 to 1000000000, or nothing"
 
-// tellsHeaders reports whether responses have the headers of the limits.
+// tellsHeaders reports whether responses have headers with the limits.
 func (l *Limits) tellsHeaders() bool {
 	if l.Headers != nil {
 		return *l.Headers
@@ -110,8 +103,8 @@ func (l *Limits) tellsHeaders() bool {
 	return l.Hint != HintNone
 }
 
-// check returns what is wrong with the limits. A field that has no effect is
-// wrong: who set it expects one.
+// check returns what is wrong with the limits. A field without effect is wrong too:
+// whoever set it expects one.
 func (l *Limits) check() *problem {
 	for _, n := range []struct {
 		field string

@@ -7,26 +7,25 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// meter holds one limit of so many units (requests, or tokens) a minute. It
-// knows no clock: each call is told the time. A time before that of an earlier
-// call is taken for the earlier one's.
+// meter applies one limit of units (requests or tokens) per minute. It has no clock: the
+// time is an argument. A time before that of an earlier call means the earlier call's.
 type meter interface {
-	// wait returns how long it is until n units fit, if nobody else takes some:
-	// 0 if they fit now. n must not be above the limit.
+	// wait returns the time until n units fit if nobody else takes some; 0 if they fit
+	// now. n must not be above the limit.
 	wait(now time.Time, n int64) time.Duration
-	// take uses up n units, even if they don't fit.
+	// take uses n units, even if they don't fit.
 	take(now time.Time, n int64)
-	// room returns what a client is told of the limit.
+	// room returns the state of the limit for a client.
 	room(now time.Time) protocol.Room
 }
 
-// bucket is a token bucket (Turner, "New directions in communications", 1986).
-// It counts in whole parts of a unit and whole microseconds, so that nothing is
-// lost by rounding however often it is asked.
+// bucket is a token bucket (Turner, "New directions in communications", 1986). It counts
+// in whole parts of a unit and whole microseconds, so that rounding errors do not add
+// up.
 type bucket struct {
 	perMinute int64
 	size      int64
-	level     int64 // in parts; below 0 after take of more than fitted
+	level     int64 // in parts; below 0 after more was taken than fitted
 	at        time.Time
 }
 
@@ -47,7 +46,7 @@ func (b *bucket) advance(now time.Time) {
 	}
 	elapsed, full := int64(now.Sub(b.at)/time.Microsecond), b.size*partsPerUnit
 	if elapsed >= b.micros(full) { // the product below can't overflow then
-		// A full bucket does not save up the rest of a microsecond.
+		// A full bucket does not save the rest of a microsecond.
 		b.level, b.at = full, now
 		return
 	}
@@ -74,7 +73,7 @@ func (b *bucket) wait(now time.Time, n int64) time.Duration { return b.until(now
 
 func (b *bucket) take(now time.Time, n int64) {
 	b.advance(now)
-	// However much is taken, the debt stays one that can be counted.
+	// The debt must not overflow, however much is taken.
 	b.level = max(b.level-min(n, maxLimit)*partsPerUnit, -maxLimit*partsPerUnit)
 }
 
@@ -83,8 +82,8 @@ func (b *bucket) room(now time.Time) protocol.Room {
 	return protocol.Room{Limit: b.size, Remaining: max(0, b.level) / partsPerUnit, Reset: reset}
 }
 
-// minutes counts in windows of a minute, each of which begins with the first
-// unit that is taken when none is open.
+// minutes counts in windows of a minute. A window begins with the first unit that is
+// taken when none is open.
 type minutes struct {
 	limit int64
 	used  int64
@@ -95,7 +94,7 @@ func (m *minutes) open(now time.Time) bool {
 	return !m.start.IsZero() && now.Sub(m.start) < time.Minute
 }
 
-// left is how much of the window is to come.
+// left is the rest of the window.
 func (m *minutes) left(now time.Time) time.Duration {
 	return time.Minute - max(0, now.Sub(m.start))
 }

@@ -17,10 +17,10 @@ import (
 	"llmcall/internal/say"
 )
 
-// ParsePlan reads a plan from YAML or JSON. name, mostly the file's, begins the
-// errors. The fields are those of Plan, Fault and Limits in lower case with
-// underscores; a time is a number of seconds or a Go duration ("1m30s"); a step
-// that needs nothing but its kind may be written as the kind alone:
+// ParsePlan reads a plan in YAML or JSON. name begins the errors; usually it is the
+// file's. The fields are those of [Plan], [Fault] and [Limits] in lower case with
+// underscores. A time is a number of seconds or a Go duration ("1m30s"). A fault that has
+// only a kind may be written as the kind:
 //
 //	seed: 7
 //	steps:
@@ -31,11 +31,11 @@ import (
 //	answer_time: 200ms
 //	limits: {requests_per_minute: 600, burst: 5, hint: exact}
 //
-// What does not fit is an error with the line, the field, what it got and what
-// it takes.
+// The error of an unknown or impossible field has the line, the field, what it must be,
+// and what it got.
 func ParsePlan(name string, data []byte) (*Plan, error) {
 	if json.Valid(data) {
-		// YAML takes no tab for indentation, JSON does, and can't hold one elsewhere.
+		// JSON may be indented with tabs, YAML may not; JSON has no tabs elsewhere.
 		data = []byte(strings.ReplaceAll(string(data), "\t", " "))
 	}
 	var docs []yaml.Node
@@ -66,7 +66,7 @@ func ParsePlan(name string, data []byte) (*Plan, error) {
 	return plan, nil
 }
 
-// placeOf names a fault, or the limits, in a message.
+// placeOf returns the prefix of a field of a fault or of the limits.
 func placeOf(field string, i int) string {
 	switch {
 	case field == "":
@@ -77,7 +77,7 @@ func placeOf(field string, i int) string {
 	return fmt.Sprintf("%s[%d].", field, i)
 }
 
-// located is a problem and the line that it is on.
+// located is a problem and its line; 0 if there is none.
 type located struct {
 	line int
 	path string
@@ -85,15 +85,15 @@ type located struct {
 }
 
 func (e *located) Error() string {
-	if e.field == "" { // what is wrong is the whole of what the path names
+	if e.field == "" { // the problem is what the path itself names
 		return strings.TrimSuffix(e.path, ".") + e.problem.Error()
 	}
 	return e.path + e.problem.Error()
 }
 
-// lineOf is where the fields of a plan stand: lineOf["steps"][2]["at"]. The
-// fields of the plan itself are in lineOf[""][0]; the line of a whole fault is
-// under its field "". Those of the limits are in lineOf["limits"][0].
+// lineOf has the line of each field: lineOf["steps"][2]["at"]. The fields of the plan
+// itself are in lineOf[""][0], those of the limits in lineOf["limits"][0]. The line of a
+// whole fault is under the field "".
 type lineOf map[string][]map[string]int
 
 func (l lineOf) of(field string, i int, name string) int {
@@ -140,7 +140,7 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 			if err := asWhole(n, "limits."+name, to); err != nil {
 				return err
 			}
-			if *to == 0 { // in Go it means none; in a file it looks like one of 0
+			if *to == 0 { // in Go 0 means no limit; in a file it looks like a limit of 0
 				return wrongValue(n, "limits."+name, limitTakes)
 			}
 			return nil
@@ -206,7 +206,7 @@ func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err 
 	return f, lines, err
 }
 
-// fields gives each field of a mapping to its setter, and returns their lines.
+// fields calls the setter of each field of a mapping, and returns the fields' lines.
 func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) error) (map[string]int, error) {
 	if n = resolve(n); n.Kind != yaml.MappingNode {
 		return nil, wrongValue(n, strings.TrimSuffix(path, "."), takes)
@@ -229,7 +229,7 @@ func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) er
 	return lines, nil
 }
 
-// resolve follows an alias (*name) to what it stands for.
+// resolve follows an alias (*name) to its node.
 func resolve(n *yaml.Node) *yaml.Node {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -244,7 +244,7 @@ func wrongValue(n *yaml.Node, field, takes string) error {
 	return &located{n.Line, "", &problem{field, show(n), takes}}
 }
 
-// show writes what a node holds, shortened, for a message.
+// show returns a node's value for a message, shortened.
 func show(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -266,7 +266,7 @@ func show(n *yaml.Node) string {
 	return "nothing"
 }
 
-// fieldName writes a field's name for a message.
+// fieldName returns a field's name for a message.
 func fieldName(key *yaml.Node) string {
 	if key.Kind != yaml.ScalarNode || key.Value == "" {
 		return "a field"
@@ -282,7 +282,7 @@ func asText[S ~string](n *yaml.Node, field string, to *S) error {
 	return nil
 }
 
-// asWritten takes a number or a text just as it is written.
+// asWritten reads a number or a string exactly as it is written.
 func asWritten(n *yaml.Node, field string, to *string) error {
 	if n.Kind != yaml.ScalarNode || n.Value == "" {
 		return wrongValue(n, field, "a number or a text, sent as it is (for a blank value use headers)")
@@ -319,7 +319,7 @@ func asFloat(n *yaml.Node, field string, to *float64) error {
 	return nil
 }
 
-// asDuration takes seconds as a number, or a Go duration as a text.
+// asDuration reads seconds as a number, or a Go duration as a string.
 func asDuration(n *yaml.Node, field string, to *time.Duration) error {
 	const takes = `seconds (1.5) or a Go duration ("1m30s")`
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
@@ -338,7 +338,7 @@ func asDuration(n *yaml.Node, field string, to *time.Duration) error {
 	return nil
 }
 
-// asHeaders takes names with a value or a list of values each.
+// asHeaders reads a mapping of names to a value or a list of values.
 func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 	const takes = "names with a value, or a list of values, each"
 	if n.Kind != yaml.MappingNode {

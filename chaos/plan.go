@@ -13,166 +13,167 @@ import (
 	"llmcall/chaos/internal/schemagen"
 )
 
-// Kind names what is done with one request.
+// Kind is a kind of fault.
 type Kind string
 
-// The kinds, each in the form of the request's protocol. Those down to Break
-// answer with status 200 and differ in what they say; the others differ in how,
-// or whether, they say it. Every kind takes Fault.Delay; every kind that answers
-// takes Fault.ChunkDelay.
+// The kinds, each in the form of the request's protocol. Those up to Break answer with
+// status 200 and differ in what the answer says. The others differ in how it is sent, or
+// whether it is. [Fault.Delay] works with every kind, [Fault.ChunkDelay] with every kind
+// that answers.
 const (
-	Right      Kind = "right"      // a right answer; what a Fault without a kind is
-	Empty      Kind = "empty"      // an answer without a word
-	Length     Kind = "length"     // half an answer, ended by the limit of tokens
+	Right      Kind = "right"      // a correct answer; the default
+	Empty      Kind = "empty"      // an answer without text
+	Length     Kind = "length"     // half an answer, ended by the token limit
 	Filter     Kind = "filter"     // half an answer, ended by the content filter (Gemini: SAFETY; Anthropic: refusal)
 	Refuse     Kind = "refuse"     // a refusal (OpenAI: message.refusal; Anthropic: stop_reason; Gemini: promptFeedback)
-	Unfinished Kind = "unfinished" // a right answer that tells no end: a stream without its last events, a whole answer without a reason to stop
+	Unfinished Kind = "unfinished" // a correct answer without an end: a stream without its last events, a whole answer without a reason to stop
 	Prose      Kind = "prose"      // an answer that is not JSON
-	Fence      Kind = "fence"      // right JSON inside a Markdown fence
-	Break      Kind = "break"      // JSON that breaks the request's schema in one place, Fault.At
+	Fence      Kind = "fence"      // correct JSON in a Markdown fence
+	Break      Kind = "break"      // JSON that violates the request's schema in one place, [Fault.At]
 
-	Status      Kind = "status"       // an error: Fault.Status, Fault.Error, Fault.Code
-	StreamError Kind = "stream_error" // an error inside of a stream, after Fault.After events; its own status where none is streamed
+	Status      Kind = "status"       // an error: [Fault.Status], [Fault.Error], [Fault.Code]
+	StreamError Kind = "stream_error" // an error in a stream, after [Fault.After] events; without a stream, an error with its status
 	Reset       Kind = "reset"        // the connection is reset (TCP RST) before any header
-	Hang        Kind = "hang"         // nothing, until the client goes or the server closes
-	Slow        Kind = "slow"         // a right answer after Fault.Delay, default 2 s
-	Drip        Kind = "drip"         // a right answer in pieces, Fault.ChunkDelay apart, default 200 ms
-	Cut         Kind = "cut"          // a right answer that stops in the middle: Fault.After, Fault.End
-	Comments    Kind = "comments"     // a right answer with what its reader must skip: comments and unknown fields between events, blank lines before JSON
-	Garbage     Kind = "garbage"      // a right answer spoilt by bytes that are neither JSON nor an event
-	Huge        Kind = "huge"         // an answer, or the error of Fault.Status, Error or Code, blown up to Fault.Size
-	Redirect    Kind = "redirect"     // a redirect to a place that redirects to itself; Fault.Status, default 307
+	Hang        Kind = "hang"         // no response until the client goes away or the server closes
+	Slow        Kind = "slow"         // a correct answer after [Fault.Delay], default 2 s
+	Drip        Kind = "drip"         // a correct answer in pieces, [Fault.ChunkDelay] apart, default 200 ms
+	Cut         Kind = "cut"          // a correct answer that breaks off: [Fault.After], [Fault.End]
+	Comments    Kind = "comments"     // a correct answer with what a client must skip: comments and unknown fields between events, blank lines before JSON
+	Garbage     Kind = "garbage"      // a correct answer corrupted by bytes that are neither JSON nor an event
+	Huge        Kind = "huge"         // an answer, or the error of [Fault.Status], Error or Code, padded to [Fault.Size]
+	Redirect    Kind = "redirect"     // a redirect to a path that redirects to itself, with [Fault.Status], default 307
 )
 
 var kinds = []Kind{Right, Empty, Length, Filter, Refuse, Unfinished, Prose, Fence, Break,
 	Status, StreamError, Reset, Hang, Slow, Drip, Cut, Comments, Garbage, Huge, Redirect}
 
-// Kinds returns all kinds, in the order above.
+// Kinds returns all kinds, in the order of their declaration.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
-// What Slow, Drip and Huge are where the Fault does not say.
+// The defaults of [Slow], [Drip] and [Huge].
 const (
 	defaultSlow = 2 * time.Second
 	defaultDrip = 200 * time.Millisecond
 	defaultSize = 100 << 20
 )
 
-// End says how a Cut ends.
+// End is how a [Cut] ends. Default [Abrupt].
 type End string
 
+// The ends of a [Cut].
 const (
-	// Abrupt closes the connection: a stream lacks the end of its transfer
-	// coding, a whole answer is shorter than its Content-Length. The default.
+	// Abrupt closes the connection: a stream lacks the end of its transfer coding, and
+	// a whole answer is shorter than its Content-Length.
 	Abrupt End = "abrupt"
-	// Clean ends as if all were well: a stream without its last events
-	// (finish_reason and [DONE], message_stop, response.completed, ...), as a
-	// server sends whose model process was killed; a whole answer whose JSON
-	// stops half-way.
+	// Clean ends the response normally: a stream lacks its last events (finish_reason
+	// and [DONE], message_stop, response.completed, ...), as when a server's model
+	// process was killed; a whole answer is half of its JSON.
 	Clean End = "clean"
 )
 
-// Fault is what is done with one request. Its zero value is a right answer.
+// Fault is what the [Server] does with one request. The zero value is a correct answer.
+// A field that has no effect with the Kind is an error, as the fields say.
 type Fault struct {
-	// Kind is the kind of fault. Default Right.
+	// Kind is the kind of fault. Default [Right].
 	Kind Kind
-	// Weight is the share of the requests that get this fault; in
-	// Plan.Weights, where it must be above 0, and nowhere else.
+	// Weight is the share of requests that get this fault, relative to the sum of all
+	// weights. In [Plan.Weights] it must be above 0, elsewhere 0.
 	Weight float64
-	// Delay is waited before the first byte, headers included. Default 0, for
-	// Slow 2 s.
+	// Delay is the wait before the first byte, headers included. Default 0; for [Slow]
+	// 2 s.
 	Delay time.Duration
-	// ChunkDelay is waited between two pieces of an answer, streamed or not.
-	// Default 0, for Drip 200 ms.
+	// ChunkDelay is the wait between two pieces of an answer, streamed or not. Default
+	// 0; for [Drip] 200 ms.
 	ChunkDelay time.Duration
 
-	// Answer is the text to answer with, in place of an invented one. Not with
-	// Empty and Break.
+	// Answer is the answer's text. It can't be combined with [Empty] and [Break].
+	// Default "": an invented one.
 	Answer string
-	// At is the place that Break breaks, a JSON pointer (RFC 6901) into the
-	// answer, such as /items/0/price. Default: a place that the seed chooses.
+	// At is the place that [Break] makes invalid, as a JSON pointer (RFC 6901) into the
+	// answer, such as /items/0/price. Default nil: a place that the seed chooses.
 	At *string
-	// After is the number of stream events that come before a Cut or a
-	// StreamError: 0 is right after the headers, before any content. Default:
-	// so many that half of the content has come. The last events, which say that
-	// the answer is complete, never come. A whole answer is always cut half-way.
+	// After is the number of stream events before a [Cut] or a [StreamError]; 0 is right
+	// after the headers. The last events, which say that the answer is complete, are
+	// never sent. Default nil: half of the content. A whole answer is always cut in the
+	// middle.
 	After *int
-	// End says how a Cut ends. Default Abrupt.
+	// End is how a [Cut] ends. Default [Abrupt].
 	End End
-	// Size is the least size of the body of Huge, in bytes. It is written piece
-	// by piece and never held. Default 100 MiB.
+	// Size is the least size of the body of [Huge], in bytes. The server never holds it
+	// in memory. Default 0: 100 MiB.
 	Size int
-	// Finish is the reason to stop that the answer tells, in the provider's own
-	// word (RECITATION, MALFORMED_FUNCTION_CALL, pause_turn, ...), in place of
-	// the usual one; with Refuse it is Gemini's promptFeedback.blockReason. OpenAI's Responses tell it as incomplete_details.reason,
-	// but for "failed", which is a status and comes with an error.
+	// Finish replaces the reason to stop, with a word of the provider's (RECITATION,
+	// MALFORMED_FUNCTION_CALL, pause_turn, ...). With [Refuse] it is Gemini's
+	// promptFeedback.blockReason. In OpenAI's Responses it is
+	// incomplete_details.reason, except "failed", which is a status and comes with an
+	// error. Default "": the usual reason.
 	Finish string
-	// CachedTokens and ReasoningTokens are what the answer's usage tells of
-	// them: so many of the prompt's tokens, at most all, and so many on top of
-	// the answer's own. OpenAI's Responses have an item more for a model that
-	// reasoned, before the answer's. Default 0.
+	// CachedTokens and ReasoningTokens are those of the answer's usage: how many of the
+	// prompt's tokens were cached, at most all, and how many tokens of reasoning there
+	// were in addition to the answer's. OpenAI's Responses then have a reasoning item
+	// before the answer. Default 0.
 	CachedTokens, ReasoningTokens int
 
-	// Status is the HTTP status of kind Status, 200 to 599. Default: the one
-	// that the error usually comes with. An error under a status below 400 (a
-	// stream that fails before its first event, a gateway that answers 200 to
-	// all) needs Error, Code or Body. For StreamError it chooses the error, and
-	// is sent where the request is for no stream; default 500 beside Body.
+	// Status is the HTTP status of kind [Status], 200 to 599. Default 0: the usual one of
+	// the error. A status below 400 (a stream that fails before its first event, a
+	// gateway that always answers 200) needs Error, Code or Body. For [StreamError] it
+	// selects the error, and is sent if the request is not for a stream; default 500 with
+	// Body. For [Redirect] it is 301, 302, 303, 307 or 308; default 307.
 	Status int
-	// Error says what goes wrong, in a word that means the same for every
-	// provider ("billing", "overloaded"), see ErrorNames; each has a status and
-	// a body of its own for it, see Errors. Default: the usual error of Status.
+	// Error is what goes wrong, by a name that means the same for every provider
+	// ("billing", "overloaded"); see [ErrorNames], and [Errors] for each provider's status.
+	// Default "": the usual error of Status.
 	Error string
-	// Code chooses an error by the provider's own code, see Codes. A request of
-	// another provider's protocol gets the error that means the same there, with
-	// the status that it has there; a Status below 400 is kept.
+	// Code selects an error by the provider's own code; see [Codes]. In another
+	// provider's protocol it is the error that means the same there, with its status
+	// there; a Status below 400 is kept. Default "": the usual error of Status.
 	Code string
-	// Body is sent in place of the provider's error body. It may be empty.
+	// Body replaces the provider's error body. It may be empty. Default nil: it does not.
 	Body *string
-	// Headers are added to the response of kind Status, or replace the
-	// server's. A name may have several values.
+	// Headers are added to the response of an error, or replace the server's. A name may
+	// have several values. Default nil: none.
 	Headers http.Header
-	// RetryAfter is sent as Retry-After just as it is: "2", "1.5", "soon".
-	// Gemini gets this wait and those of the next two fields in its own form,
-	// RetryInfo.retryDelay in the body, and no header. Default: not sent, but
-	// for the rate limits of Anthropic and Gemini, which always tell a wait: 1 s,
-	// or hours for daily ones.
+	// RetryAfter is the value of Retry-After, sent unchanged: "2", "1.5", "soon". Gemini
+	// sends this wait and those of the next two fields as RetryInfo.retryDelay in the
+	// body instead. Default "": not sent, except with the rate limits of Anthropic and
+	// Gemini, which always say a wait: 1 s, or hours for daily limits.
 	RetryAfter string
-	// RetryAfterDate is sent as Retry-After in the form of an HTTP date (RFC
-	// 9110, section 10.2.3) this far from now, rounded up to whole seconds, as
-	// the form demands. Default: not sent.
+	// RetryAfterDate is sent as Retry-After in the form of an HTTP date (RFC 9110,
+	// section 10.2.3) this far from now, rounded up to whole seconds. It can't be
+	// combined with RetryAfter. Default 0: not sent.
 	RetryAfterDate time.Duration
-	// RetryAfterMS is sent as retry-after-ms, the form of OpenAI and Azure in
-	// milliseconds, just as it is. Default: not sent.
+	// RetryAfterMS is the value of retry-after-ms, the header of OpenAI and Azure in
+	// milliseconds, sent unchanged. Default "": not sent.
 	RetryAfterMS string
-	// ResetAfter is how long a limit is told to stay used up: as a duration in
-	// x-ratelimit-reset-requests or -tokens (OpenAI), as a time in
-	// anthropic-ratelimit-*-reset (RFC 3339, rounded up to whole seconds).
-	// Default: for an error that is a limit the wait of RetryAfter.
+	// ResetAfter is the time until the limit resets, as the headers say it: a duration in
+	// x-ratelimit-reset-requests or -tokens (OpenAI), a time in
+	// anthropic-ratelimit-*-reset (RFC 3339, rounded up to whole seconds). Default 0: for
+	// a rate limit, the wait of RetryAfter.
 	ResetAfter time.Duration
 }
 
-// Plan says what is done with each answer that is asked for, in any protocol. It has
-// either Steps or Weights, or none. The zero value answers each rightly.
+// Plan gives each request for an answer, in any protocol, its [Fault]. It has Steps or
+// Weights or neither, not both. The zero value answers all correctly. [ParsePlan] reads
+// one from a file.
 type Plan struct {
-	// Seed decides the draws of Weights and what is invented. Config.Seed goes
-	// before it.
+	// Seed determines the draws of Weights and the invented answers. [Config.Seed]
+	// overrides it. Default 0.
 	Seed uint64
-	// Steps answer one request each, in the order in which the requests come.
-	// After the last, requests are answered rightly.
+	// Steps are the faults of the requests, in the order in which these arrive. After
+	// the last step requests are answered correctly. Default nil: none.
 	Steps []Fault
-	// Repeat begins again with the first step after the last.
+	// Repeat restarts with the first step after the last. Default false.
 	Repeat bool
-	// Weights are drawn from, for each request again. The draw depends on the
-	// seed and the request's number alone: the same seed and the same order of
-	// requests give the same faults.
+	// Weights are faults of which each request gets a random one. The draw depends only
+	// on the seed and the request's number: the same seed and the same order of requests
+	// give the same faults. Default nil: none.
 	Weights []Fault
-	// AnswerTime is how long each answer takes from the moment that the request
-	// is served: a whole answer comes after it, the pieces of a stream are spread
-	// over it. A fault with a delay or a chunk delay has its own time instead,
-	// and errors come at once. Default 0.
+	// AnswerTime is how long each answer takes once the request is served: a whole answer
+	// is sent at its end, the pieces of a stream are spread over it. It is ignored for
+	// faults with a Delay or ChunkDelay, and for errors. Default 0.
 	AnswerTime time.Duration
-	// Limits are what the provider allows, before all that Steps and Weights
-	// say. Default: everything.
+	// Limits are the provider's limits, which are checked before Steps and Weights.
+	// Default nil: none.
 	Limits *Limits
 }
 
@@ -183,7 +184,7 @@ func (p *Plan) answerTime() time.Duration {
 	return p.AnswerTime
 }
 
-// fault returns what is done with the request number n for an answer, counted from 0.
+// fault returns the fault of the nth request for an answer, counted from 0.
 func (p *Plan) fault(seed uint64, n int) Fault {
 	switch {
 	case p == nil:
@@ -198,7 +199,7 @@ func (p *Plan) fault(seed uint64, n int) Fault {
 	return Fault{Kind: Right}
 }
 
-// drawn returns the fault at share x, in [0, 1), of all the weights.
+// drawn returns the fault at the fraction x, in [0, 1), of the sum of the weights.
 func drawn(weights []Fault, x float64) Fault {
 	var sum float64
 	for _, f := range weights {
@@ -210,7 +211,7 @@ func drawn(weights []Fault, x float64) Fault {
 			return f.withDefaults()
 		}
 	}
-	return weights[len(weights)-1].withDefaults() // rounding kept x at 0
+	return weights[len(weights)-1].withDefaults() // x was rounded up to the sum
 }
 
 func (f Fault) withDefaults() Fault {
@@ -231,13 +232,12 @@ func (f Fault) withDefaults() Fault {
 	return f
 }
 
-// errs reports whether the fault comes with an error, streamed or not.
+// errs reports whether the fault is an error, streamed or not.
 func (f Fault) errs() bool {
 	return f.Kind == Status || f.Kind == StreamError || f.Kind == Huge && (f.Status != 0 || f.Error != "" || f.Code != "")
 }
 
-// in says what the fault is in a protocol: the status is the one that its error
-// has there.
+// in returns the fault in a protocol, with the status that its error has there.
 func (f Fault) in(provider face) Fault {
 	if f.errs() {
 		f.Status = errorOf(provider, f).status
@@ -245,10 +245,10 @@ func (f Fault) in(provider face) Fault {
 	return f
 }
 
-// answers reports whether f comes with an answer of the model's.
+// answers reports whether a fault of this kind has an answer of the model.
 func (k Kind) answers() bool { return !slices.Contains([]Kind{Status, Reset, Hang, Redirect}, k) }
 
-// problem is a field that is wrong: what it got, and what it takes.
+// problem is an impossible field: what it got, and what it must be.
 type problem struct {
 	field, got, takes string
 }
@@ -257,9 +257,8 @@ func (p problem) Error() string {
 	return fmt.Sprintf("%s: got %s; takes %s", p.field, p.got, p.takes)
 }
 
-// check returns what is wrong with the plan, and where: field is "steps" or
-// "weights" and i the index of a fault, or field is "limits" and i -1; field is
-// empty for the plan itself.
+// check returns what is wrong with the plan, and where: in field "steps" or "weights" at
+// index i, in field "limits" (i is -1), or in the plan itself (field is "").
 func (p *Plan) check() (field string, i int, wrong *problem) {
 	switch {
 	case len(p.Steps) > 0 && len(p.Weights) > 0:
@@ -285,7 +284,7 @@ func (p *Plan) check() (field string, i int, wrong *problem) {
 	var sum float64
 	for i, f := range p.Weights {
 		sum += f.Weight
-		// The sum must stay finite, too: a draw is a share of it.
+		// The sum must be finite too, since a draw is a fraction of it.
 		if !(f.Weight > 0) || math.IsInf(sum, 0) {
 			return "weights", i, &problem{"weight", number(f.Weight), "a number above 0 (the share of the requests that get this fault)"}
 		}
@@ -298,8 +297,8 @@ func (p *Plan) check() (field string, i int, wrong *problem) {
 
 func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 
-// check returns what is wrong with the fault. A field that its kind has no use
-// for is wrong: who set it expects an effect.
+// check returns what is wrong with the fault. A field without effect is wrong too:
+// whoever set it expects one.
 func (f Fault) check() *problem {
 	kind := f.Kind
 	if kind == "" {
@@ -384,7 +383,7 @@ func (f Fault) check() *problem {
 // maxCount bounds sizes and counts.
 const maxCount = 1_000_000_000_000
 
-// redirects are the statuses that a client follows.
+// redirects are the statuses that clients follow.
 var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
 
 // checkError returns what is wrong with the choice of an error.
@@ -413,7 +412,7 @@ func (f Fault) checkError() *problem {
 	return nil
 }
 
-// checkHeaders returns what is wrong with what goes into the headers.
+// checkHeaders returns what is wrong with the fields that become headers.
 func (f Fault) checkHeaders() *problem {
 	if f.RetryAfter != "" && f.RetryAfterDate != 0 {
 		return &problem{"retry_after_date", "a value beside retry_after", "one of the two"}

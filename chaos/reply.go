@@ -15,10 +15,10 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// reply is all that is done with one request, decided before the first byte of
-// it is done.
+// reply is everything that is done with one request, decided before the first byte is
+// sent.
 type reply struct {
-	delay time.Duration // before all else
+	delay time.Duration // before everything else
 	reset bool
 	hang  bool
 	gone  bool // the client went away, or the server closes
@@ -30,14 +30,14 @@ type reply struct {
 	pause  time.Duration // between two of them
 	abrupt bool          // the connection is closed after them
 
-	fillAt, fill int // so many bytes are written at a place of the first piece
+	fillAt, fill int // fill bytes are inserted at an offset of the first piece
 
-	provider face     // whose headers tell of limits; nil for what comes from no provider
-	account  *account // the limits that are told
-	ending   ending   // if all of it goes out
+	provider face     // whose headers have the limits; nil if the reply is not from a provider
+	account  *account // whose limits are in the headers
+	ending   ending   // if everything is sent
 }
 
-// ids makes the identifiers of a reply. n makes them unique, seed the same again.
+// ids makes the identifiers of a reply. n makes them unique, seed reproducible.
 func ids(seed uint64, n int) protocol.IDs {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	return func(prefix string) string {
@@ -51,7 +51,7 @@ func ids(seed uint64, n int) protocol.IDs {
 	}
 }
 
-// answerReply sends an answer, streamed or whole, that takes a time if the fault
+// answerReply sends an answer, streamed or whole. It takes the given time if the fault
 // has no delays of its own.
 func answerReply(req *request, t *protocol.Turn, f Fault, takes time.Duration) reply {
 	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: req.face.Header(t.ID),
@@ -109,7 +109,7 @@ func (r *reply) streamed(provider face, t *protocol.Turn, f Fault) {
 	}
 }
 
-// halfContent is the number of events with which half of the content has come.
+// halfContent is the number of events that have half of the content.
 func halfContent(events []protocol.Event) int {
 	var at []int
 	for i, e := range events {
@@ -150,7 +150,7 @@ func (r *reply) whole(provider face, t *protocol.Turn, f Fault) {
 	}
 }
 
-// redirectPath is where a Redirect leads to, and where that leads to.
+// redirectPath is the path that a [Redirect] leads to, and that redirects to itself.
 const redirectPath = "/redirect"
 
 // redirectReply sends the client to redirectPath.
@@ -166,8 +166,8 @@ func split(body []byte, size int) [][]byte {
 	return append(pieces, body)
 }
 
-// httpDate writes a time for Retry-After, rounded up: rounded down it would
-// bring clients back too early.
+// httpDate returns a time for Retry-After, rounded up so that clients don't retry too
+// early.
 func httpDate(t time.Time) string {
 	return roundedUp(t).Format(http.TimeFormat)
 }

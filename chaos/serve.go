@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// DefaultAddress is where Listen listens if it is told no address: loopback, a
-// free port.
+// DefaultAddress is the default address of [Listen]: a free port on loopback.
 const DefaultAddress = "127.0.0.1:0"
 
-// Listen opens the listener for Serve at host:port; port 0 is a free one. It
-// refuses an address without a host, which would be open to the whole network
-// by an oversight: who wants that writes 0.0.0.0 or [::].
+// Listen opens a listener for [Server.Serve] at host:port. Default "":
+// [DefaultAddress]. Port 0 is a free one. An address without a host is an error, since
+// it would expose the server to the whole network by mistake; for that write 0.0.0.0
+// or [::].
 func Listen(addr string) (net.Listener, error) {
 	if addr == "" {
 		addr = DefaultAddress
@@ -30,17 +30,17 @@ func Listen(addr string) (net.Listener, error) {
 	return net.Listen("tcp", addr)
 }
 
-// The limits on connections. There is none on the time of an answer: a fault
-// may take as long as its plan says.
+// The timeouts of connections. There is none for an answer, since a fault may take as
+// long as the plan says.
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	drainTimeout  = time.Second
 )
 
-// Serve answers on ln until ctx ends, then ends all waits, closes ln, lets the
-// answers that are under way go out for up to a second, and returns nil. It
-// returns with an error if ln fails.
+// Serve serves requests on ln until ctx ends. Then it ends all waits, closes ln, gives
+// the answers that are being sent up to a second, and returns nil. It returns an error
+// only if ln fails.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	server := &http.Server{

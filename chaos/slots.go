@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// slots are the requests that are served at a time, and those that wait for a
-// place, first come, first served.
+// slots are the places of the requests that are being served, and the queue of those
+// that wait for one, first come, first served.
 type slots struct {
 	concurrent, queue int
 
@@ -22,9 +22,8 @@ var (
 	errLeft      = errors.New("the client went away while its request waited for a place")
 )
 
-// take gets a place, after a wait if need be, and returns what gives it back,
-// which must be called once. It ends with errQueueFull at once, or with errLeft
-// when ctx or closed ends first.
+// take gets a place, after a wait if necessary. giveBack must be called once. The error
+// is errQueueFull, at once, or errLeft if ctx or closed ends first.
 func (p *slots) take(ctx context.Context, closed <-chan struct{}) (giveBack func(), err error) {
 	p.mu.Lock()
 	if p.taken < p.concurrent {
@@ -49,7 +48,7 @@ func (p *slots) take(ctx context.Context, closed <-chan struct{}) (giveBack func
 	return nil, errLeft
 }
 
-// leave gives up a turn, and the place if it has come in the meantime.
+// leave leaves the queue, and gives the place back if it has come in the meantime.
 func (p *slots) leave(turn chan struct{}) {
 	p.mu.Lock()
 	for i, w := range p.waiting {
@@ -63,8 +62,8 @@ func (p *slots) leave(turn chan struct{}) {
 	p.giveBack()
 }
 
-// giveBack hands a place to the first who waits. It stays taken then: nobody who
-// comes just now can get it before.
+// giveBack hands the place to the first in the queue. It stays taken, so that a new
+// request can't get it first.
 func (p *slots) giveBack() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,9 +6,9 @@ import (
 	"strconv"
 )
 
-// skipped are the lines that a reader of events must skip
-// (html.spec.whatwg.org/multipage/server-sent-events.html), and that
-// OpenRouter sends.
+// skipped are lines that a reader of events must skip
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html). OpenRouter sends the
+// first.
 var skipped = [][]byte{[]byte(": OPENROUTER PROCESSING\n\n"), []byte(":\n\n"), []byte("retry: 3000\nunknown: field\n\n"), []byte("\n\n")}
 
 // garbage is neither JSON nor an event.
@@ -19,7 +19,8 @@ func halfAnEvent(whole []byte) []byte {
 	return append(slices.Clone(whole[:len(whole)/2]), "\n\n"...)
 }
 
-// interleaved puts pieces between those of a stream, each in its turn.
+// interleaved puts one of the pieces in between before each piece of a stream, in
+// rotation.
 func interleaved(pieces, between [][]byte) [][]byte {
 	var out [][]byte
 	for i, piece := range pieces {
@@ -28,10 +29,10 @@ func interleaved(pieces, between [][]byte) [][]byte {
 	return out
 }
 
-// The member that makes a body huge: the rest of its JSON stays as it is.
+// The property that makes a body huge.
 const padBegin, padEnd = `"padding":"`, `",`
 
-// pad makes the reply so large, inside of its first JSON object if it has one.
+// pad adds size bytes to the reply, in its first JSON object if it has one.
 func (r *reply) pad(size int) {
 	if len(r.pieces) == 0 {
 		return

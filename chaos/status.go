@@ -11,12 +11,12 @@ import (
 	"llmcall/internal/protocol"
 )
 
-// statusReply sends the provider's error that a fault means.
+// statusReply sends the error of a fault.
 func statusReply(req *request, f Fault, id protocol.IDs, now time.Time) reply {
 	return errorReply(req, errorOf(req.face, f), f, id, now)
 }
 
-// errorReply sends an error of the provider's, as a fault has it.
+// errorReply sends an error of the provider, with the fault's headers and body.
 func errorReply(req *request, e apiError, f Fault, id protocol.IDs, now time.Time) reply {
 	e = e.worded(req.Model, f)
 	r := reply{delay: f.Delay, status: e.status, header: http.Header{}}
@@ -34,7 +34,7 @@ func errorReply(req *request, e apiError, f Fault, id protocol.IDs, now time.Tim
 	}
 	r.pieces, r.send = [][]byte{body}, 1
 	if line, ok := protocol.Compact(body); req.Stream && e.status == http.StatusOK && f.Body == nil && ok {
-		// A stream that fails when it has begun can no longer change its status.
+		// A stream that has begun can't change its status any more.
 		mediaType = eventStream
 		r.pieces = req.face.ErrorEvents(line, 0, &protocol.Turn{Request: req.Request, ID: id, Now: now})
 		r.send = len(r.pieces)
@@ -49,13 +49,13 @@ func errorReply(req *request, e apiError, f Fault, id protocol.IDs, now time.Tim
 	return r
 }
 
-// limitLeft returns the limit that an error says is used up, and for how long; ok
-// is false if it says nothing of one.
+// limitLeft returns the limit that an error says is used up, and for how long; ok is false
+// if the error is not about a limit.
 func (e apiError) limitLeft(f Fault) (which string, left time.Duration, ok bool) {
 	return cmp.Or(e.limited, requestLimit), cmp.Or(f.ResetAfter, e.wait), e.limited != "" || f.ResetAfter > 0
 }
 
-// retryHeaders say when to come back.
+// retryHeaders sets the headers that say when to retry.
 func retryHeaders(h http.Header, e apiError, f Fault, now time.Time) {
 	if e.retry && e.told == "" {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.wait.Seconds()))))
@@ -71,7 +71,7 @@ func retryHeaders(h http.Header, e apiError, f Fault, now time.Time) {
 	}
 }
 
-// errorEvents is the error of a stream that has sent n events.
+// errorEvents returns the error of a stream that has sent n events.
 func errorEvents(provider face, t *protocol.Turn, f Fault, n int) [][]byte {
 	body, _ := bodyOf(provider, errorOf(provider, f).worded(t.Request.Model, f), t.ID)
 	if f.Body != nil {
@@ -83,7 +83,7 @@ func errorEvents(provider face, t *protocol.Turn, f Fault, n int) [][]byte {
 	return [][]byte{body}
 }
 
-// refusalReply sends an error of the request's.
+// refusalReply sends the error of a wrong request.
 func refusalReply(provider face, r *protocol.Error, id protocol.IDs) reply {
 	told := *r
 	told.Status = r.HTTPStatus()

@@ -2,7 +2,7 @@ package chaos
 
 import "unicode/utf8"
 
-// charsPerToken is what English text has, about.
+// charsPerToken is approximately that of English text.
 const charsPerToken = 4
 
 func tokenCount(text string) int {
