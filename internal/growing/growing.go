@@ -1,9 +1,8 @@
-// Package growing decodes JSON into a Go value while the JSON still comes.
+// Package growing decodes JSON into a Go value while the JSON is still arriving.
 //
-// [New] takes a pointer to the value. Each [Value.Feed] takes the next piece of
-// the text and adds to the value what that piece completes: a field when its
-// value is complete, a whole element of a slice, a whole entry of a map.
-// [Value.Copy] returns what there is so far.
+// [New] takes a pointer to the value. Each [Value.Feed] takes the next piece of the text
+// and adds to the value what is now complete: a field, an element of a slice, an entry
+// of a map. [Value.Copy] returns the value so far.
 package growing
 
 import (
@@ -17,74 +16,70 @@ import (
 	"llmcall/validate"
 )
 
-// Value is a Go value that grows with the parts of its JSON as they come. What
-// there is of it is put there by encoding/json, part by part; Value itself knows
-// only where a part belongs. It is for one goroutine.
+// Value is a Go value that grows as the parts of its JSON arrive. It finds the place of
+// each part, and encoding/json decodes the part there. Only one goroutine may use it.
 //
-// To close what is open in the text and decode all of it again for each partial
-// would be shorter, and too slow: a list of 1,000 elements, each shown as it
-// comes, takes 10 to 16 times as long. It would not do without the types either:
-// an object shows by its parts in a struct, by its entries in a map, and as a
-// whole in an element; and encoding/json makes [1, 0, 3] of [1, "two", 3].
+// It would be simpler to close what is open in the text and decode everything again for
+// each partial value, but too slow: a list of 1,000 elements, each shown as it arrives,
+// takes 10 to 16 times as long. Nor would that do without the types: an object appears
+// by its parts in a struct, by its entries in a map, and as a whole in an element; and
+// encoding/json decodes [1, "two", 3] as [1, 0, 3].
 type Value struct {
 	prefix  validate.Prefix
 	value   reflect.Value // addressable
 	open    []opened
-	within  int    // how many objects and arrays are open within a part that shows as a whole
+	within  int    // how many objects and arrays are open within a part that appears as a whole
 	grown   bool   // since the last Feed
-	again   []part // what each copy decodes for itself
+	again   []part // what each copy decodes again
 	opaque  map[reflect.Type]bool
 	copying copying
 	fields  map[reflect.Type]map[string]field
 }
 
-// opened is an object or array that shows by its parts: one for a struct, or
-// innermost for a slice, an array or a map.
+// opened is an open object or array that appears by its parts: in a struct, or, if it is
+// the innermost one, in a slice, an array or a map.
 type opened struct {
-	index []int        // of the struct's field that it is the value of; nil for the whole
-	typ   reflect.Type // what it is for
-	n     int          // how many parts there are
-	wrong bool         // an item could not be decoded: the items after it have no place
+	index []int        // of the struct's field that has it; nil for the whole value
+	typ   reflect.Type // the type that it is decoded to
+	n     int          // how many parts it has
+	wrong bool         // an item could not be decoded, so those after it have no place
 }
 
-// part is a part of the value that no copy can have from another: its type
-// decodes itself, and what it holds then is its own affair.
+// part is a part of the value that can't be copied: its type decodes itself, and may
+// hold anything.
 type part struct {
 	in   []opened
 	name string
 	text string
 }
 
-// New returns a Value that fills what the pointer points to.
+// New returns a [Value] that decodes into *to.
 func New(to any) *Value {
 	g := &Value{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}, fields: map[reflect.Type]map[string]field{}}
 	g.prefix.Visitor = g
 	return g
 }
 
-// Feed takes the next piece of the text, and reports whether there is more of the
-// value now. A text that is not valid JSON is not an error here: the answer's checks
-// report it.
+// Feed takes the next piece of the text, and reports whether the value has grown. It does
+// not report invalid JSON, since the answer's checks do.
 func (g *Value) Feed(text string) bool {
 	g.grown = false
 	_ = g.prefix.Feed(text)
 	return g.grown
 }
 
-// Copy returns a pointer to a copy of what there is of the value. The two share
-// nothing that can be written.
+// Copy returns a pointer to a deep copy of the value so far.
 func (g *Value) Copy() any {
 	c := reflect.New(g.value.Type())
 	c.Elem().Set(g.value)
 	g.copying.of(c.Elem().Type()).detach(c.Elem())
 	for _, p := range g.again {
-		_ = g.put(c.Elem(), p.in, p.name, p.text) // it went well before
+		_ = g.put(c.Elem(), p.in, p.name, p.text) // it has succeeded before
 	}
 	return c.Interface()
 }
 
-// Open begins an object or array. Open, Close and Scalar make Value the
-// [validate.Visitor] of its own text.
+// Open begins an object or array. Open, Close and Scalar implement [validate.Visitor].
 func (g *Value) Open(name string, object bool) {
 	if g.within == 0 && (len(g.open) == 0 || g.open[len(g.open)-1].typ.Kind() == reflect.Struct) {
 		if t, index, ok := g.target(name); ok {
@@ -100,7 +95,7 @@ func (g *Value) Open(name string, object bool) {
 	g.within++
 }
 
-// showsByParts reports whether the parts of an object or array can be put into
+// showsByParts reports whether the parts of an object or array can be put into a value of
 // a type one by one.
 func showsByParts(t reflect.Type, object bool) bool {
 	switch t.Kind() {
@@ -112,8 +107,8 @@ func showsByParts(t reflect.Type, object bool) bool {
 	return false
 }
 
-// Close ends the innermost object or array. One of which nothing shows is put
-// into its place as a whole: it may be empty, and that is something too.
+// Close ends the innermost object or array. If none of its parts has appeared, it is
+// decoded as a whole, since it may be empty.
 func (g *Value) Close(name, text string) {
 	if g.within > 0 {
 		if g.within--; g.within == 0 {
@@ -129,15 +124,14 @@ func (g *Value) Close(name, text string) {
 	}
 }
 
-// Scalar is a scalar that is complete.
+// Scalar adds a complete scalar.
 func (g *Value) Scalar(name, text string) {
 	if g.within == 0 {
 		g.add(name, text)
 	}
 }
 
-// target is the type of the next part, and the index of the field that takes it
-// in a struct.
+// target returns the type of the next part and, in a struct, the index of its field.
 func (g *Value) target(name string) (reflect.Type, []int, bool) {
 	if len(g.open) == 0 {
 		return g.value.Type(), nil, true
@@ -153,7 +147,7 @@ func (g *Value) target(name string) (reflect.Type, []int, bool) {
 	}
 }
 
-// add adds a part that is complete to what is open.
+// add adds a complete part to what is open.
 func (g *Value) add(name, text string) {
 	t, _, ok := g.target(name)
 	if !ok {
@@ -174,8 +168,7 @@ func (g *Value) add(name, text string) {
 	g.grown = true
 }
 
-// put decodes a part into its place within a value. After an error the place is
-// empty.
+// put decodes a part into its place in a value. After an error the place is empty.
 func (g *Value) put(v reflect.Value, in []opened, name, text string) error {
 	for i, o := range in {
 		if i > 0 {
@@ -190,7 +183,7 @@ func (g *Value) put(v reflect.Value, in []opened, name, text string) error {
 	o := in[len(in)-1]
 	switch o.typ.Kind() {
 	case reflect.Struct:
-		// By way of the struct: its tags have options.
+		// Decode into the struct, because its tags may have options.
 		place := fieldAt(v, g.fieldsOf(v.Type())[name].index)
 		place.SetZero()
 		err := unmarshal(member(name, text), v)
@@ -227,13 +220,13 @@ func unmarshal(text string, v reflect.Value) error {
 	return json.Unmarshal([]byte(text), v.Addr().Interface())
 }
 
-// member is an object with one property.
+// member returns an object with one property.
 func member(name, text string) string {
 	quoted, _ := json.Marshal(name)
 	return "{" + string(quoted) + ":" + text + "}"
 }
 
-// pointedTo follows pointers, and makes what they are to point to.
+// pointedTo follows pointers, and allocates where they are nil.
 func pointedTo(v reflect.Value) reflect.Value {
 	for v.Kind() == reflect.Pointer {
 		if v.IsNil() {
@@ -244,8 +237,8 @@ func pointedTo(v reflect.Value) reflect.Value {
 	return v
 }
 
-// fieldAt is reflect.Value.FieldByIndex that makes what embedded pointers are to
-// point to.
+// fieldAt is [reflect.Value.FieldByIndex], but allocates where embedded pointers are
+// nil.
 func fieldAt(v reflect.Value, index []int) reflect.Value {
 	for _, i := range index {
 		v = pointedTo(v).Field(i)
@@ -253,16 +246,15 @@ func fieldAt(v reflect.Value, index []int) reflect.Value {
 	return v
 }
 
-// field is where a property goes.
+// field is the struct field of a property.
 type field struct {
 	index  []int
 	typ    reflect.Type
 	tagged bool
 }
 
-// fieldsOf returns the fields of a struct by the names that encoding/json gives
-// them. A name in other letters does not match, though encoding/json would take
-// it: it is not what was asked for.
+// fieldsOf returns the fields of a struct by their names in JSON. Other than for
+// encoding/json, the case of names matters: the model was asked for exactly these.
 func (g *Value) fieldsOf(t reflect.Type) map[string]field {
 	all, ok := g.fields[t]
 	if !ok {
@@ -272,9 +264,9 @@ func (g *Value) fieldsOf(t reflect.Type) map[string]field {
 	return all
 }
 
-// fieldsOf follows the rules of encoding/json: the fields of a struct that is
-// embedded without a name are those of the outer one; of those with the same
-// name the outermost counts, then the one that has it by its tag, else none.
+// fieldsOf follows the rules of encoding/json: the fields of a struct that is embedded
+// without a name belong to the outer one; of several with the same name the outermost
+// wins, then the only one with a tag, else none.
 func fieldsOf(t reflect.Type) map[string]field {
 	type embedded struct {
 		typ   reflect.Type
@@ -342,11 +334,10 @@ func decodesItself(t reflect.Type) bool {
 	return own.Implements(reflect.TypeFor[json.Unmarshaler]()) || own.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// flat reports whether values of a type that are assigned share nothing that can
-// be written.
+// flat reports whether an assignment copies a value of a type completely.
 func flat(t reflect.Type) bool {
 	if t == reflect.TypeFor[time.Time]() {
-		return true // it has a pointer, to what is never written
+		return true // it has a pointer, but nothing is written through it
 	}
 	switch t.Kind() {
 	case reflect.Array:
@@ -364,8 +355,8 @@ func flat(t reflect.Type) bool {
 	return true
 }
 
-// opaque reports whether a type decodes itself to something that can't be copied
-// without knowing it.
+// opaque reports whether a type decodes itself, and can't be copied without knowing
+// it.
 func opaque(t reflect.Type) bool {
 	return decodesItself(t) && !flat(t) && !(t.Kind() == reflect.Slice && flat(t.Elem()))
 }
@@ -374,9 +365,9 @@ func opaque(t reflect.Type) bool {
 type copying map[reflect.Type]*copier
 
 type copier struct {
-	// detach gives a value, which was assigned from another, parts of its own.
+	// detach copies what an assigned value shares with its source.
 	detach func(v reflect.Value)
-	flat   bool // there are none
+	flat   bool // it shares nothing
 }
 
 // of returns the copier of a type.
@@ -385,7 +376,7 @@ func (c copying) of(t reflect.Type) *copier {
 		return known
 	}
 	made := &copier{flat: flat(t), detach: func(reflect.Value) {}}
-	c[t] = made // a type may hold itself
+	c[t] = made // before the types within it, which may be the same
 	if made.flat || opaque(t) {
 		return made
 	}
@@ -448,7 +439,7 @@ func (c copying) of(t reflect.Type) *copier {
 		for i := range t.NumField() {
 			f := t.Field(i)
 			if !f.IsExported() && !(f.Anonymous && f.Type.Kind() == reflect.Struct) {
-				continue // no decoder writes there
+				continue // encoding/json does not write there
 			}
 			if inner := c.of(f.Type); !inner.flat {
 				outer := made.detach
@@ -462,7 +453,7 @@ func (c copying) of(t reflect.Type) *copier {
 	return made
 }
 
-// isOpaque reports whether an opaque type is anywhere within a type.
+// isOpaque reports whether a type has an opaque type in it.
 func (g *Value) isOpaque(t reflect.Type) bool {
 	is, known := g.opaque[t]
 	if !known {

@@ -10,7 +10,7 @@ import (
 // which many other servers speak.
 type Chat struct{ openai }
 
-// openai is what OpenAI's protocols have in common.
+// openai is what OpenAI's protocols share.
 type openai struct{}
 
 // Name returns "openai".
@@ -40,8 +40,8 @@ func chatUsage(u Usage) []byte {
 		u.In, u.Out, u.In+u.Out, u.Cached, u.Reasoning)
 }
 
-// Events writes the role, the content, the finish, the usage if it is asked for,
-// and the end.
+// Events writes the role, the content, the finish reason, the usage if requested, and the
+// end.
 func (Chat) Events(t *Turn) []Event {
 	const chunk = `{"id":%s,"object":"chat.completion.chunk","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`
 	chatID, callID := t.ID("chatcmpl-"), t.ID("call_")
@@ -72,7 +72,7 @@ func (Chat) Events(t *Turn) []Event {
 	return append(out, Event{Data: data([]byte("[DONE]")), Last: true})
 }
 
-// Header has an identifier of the request, and what OpenAI says of itself.
+// Header returns the request's identifier and OpenAI's other headers.
 func (openai) Header(id IDs) http.Header {
 	return http.Header{
 		"X-Request-Id":         {id("req_")},
@@ -81,7 +81,7 @@ func (openai) Header(id IDs) http.Header {
 	}
 }
 
-// LimitHeader has the time as a duration as Go writes it.
+// LimitHeader returns the x-ratelimit headers, with the time as a Go duration.
 func (openai) LimitHeader(which string, r Room, _ time.Time) http.Header {
 	return http.Header{
 		http.CanonicalHeaderKey("X-Ratelimit-Limit-" + which):     decimal(r.Limit),
@@ -90,7 +90,7 @@ func (openai) LimitHeader(which string, r Room, _ time.Time) http.Header {
 	}
 }
 
-// Kind is the error's type.
+// Kind returns the error's type.
 func (openai) Kind(status int) string {
 	if status >= http.StatusInternalServerError {
 		return "server_error"

@@ -80,7 +80,7 @@ func (in *chatRequest) settings(req *Request) *Error {
 // conversation reads the messages. Each call of a tool needs its result in the
 // messages that follow it.
 func (in *chatRequest) conversation(req *Request) *Error {
-	var due []string // calls of tools whose results are to come
+	var due []string // calls of tools whose results must follow
 	for i, m := range in.Messages {
 		text, ok := contentText(m.Content, "text")
 		if !ok {
@@ -127,8 +127,8 @@ func (in *chatRequest) tool(req *Request) *Error {
 	return invalidValue("tool_choice", "Invalid value for 'tool_choice': no function '%s' in 'tools'.", name)
 }
 
-// callsWithoutResults refuses a conversation that goes on, at message i, without
-// the results of calls. The words are OpenAI's.
+// callsWithoutResults refuses a conversation that continues at message i without the
+// results of calls, in OpenAI's words.
 func callsWithoutResults(due []string, i int) *Error {
 	return &Error{Message: "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: " + strings.Join(due, ", "),
 		Param: fmt.Sprintf("messages.[%d].role", i)}
@@ -148,7 +148,7 @@ func azureDeployment(call *Incoming) (string, *Error) {
 	return deployment, nil
 }
 
-// stopTexts reads stop: a text, or several.
+// stopTexts reads stop: a string or a list of strings.
 func stopTexts(field json.RawMessage) ([]string, bool) {
 	if absent(field) {
 		return nil, true

@@ -7,12 +7,12 @@ import (
 
 // Endpoint is what a path leads to.
 type Endpoint struct {
-	Method   string // the one that it takes
+	Method   string // the HTTP method
 	Protocol Protocol
-	Models   bool // it is the list of models, which clients of other protocols ask for too
+	Models   bool // it is the list of models, which clients of other protocols request too
 }
 
-// endpoints are the paths without a prefix, but for Gemini's.
+// endpoints are the paths without a prefix, except Gemini's.
 var endpoints = map[string]Endpoint{
 	"/chat/completions": {Method: http.MethodPost, Protocol: Chat{}},
 	"/responses":        {Method: http.MethodPost, Protocol: Responses{}},
@@ -20,8 +20,8 @@ var endpoints = map[string]Endpoint{
 	"/models":           {Method: http.MethodGet, Protocol: Chat{}, Models: true},
 }
 
-// At finds what a path leads to, with the prefixes that the base URLs of
-// OpenAI-compatible servers have: /v1, /api, /openai, and Azure's deployments.
+// At returns the endpoint of a path, and whether there is one. The path may have the
+// prefixes of OpenAI-compatible servers: /v1, /api, /openai, and Azure's deployments.
 func At(path string) (Endpoint, bool) {
 	if _, _, ok := geminiCall(path); ok {
 		return Endpoint{Method: http.MethodPost, Protocol: Gemini{}}, true
@@ -39,12 +39,12 @@ func At(path string) (Endpoint, bool) {
 	return e, ok
 }
 
-// azurePrefix begins Azure's path to a deployment, which is a model by a name of
-// its owner's (learn.microsoft.com/azure/ai-foundry/openai/reference).
+// azurePrefix begins Azure's path to a deployment, which is a model under a name that its
+// owner chose (learn.microsoft.com/azure/ai-foundry/openai/reference).
 const azurePrefix = "/openai/deployments/"
 
-// Likely returns the protocol that a client speaks most likely whose path does not
-// tell it, so that it gets an error in a form that it reads.
+// Likely returns the protocol that a client most likely speaks if its path is unknown, so
+// that it can read the error.
 func Likely(path string, header http.Header) Protocol {
 	switch {
 	case strings.HasPrefix(path, "/v1beta") || header.Get("X-Goog-Api-Key") != "":

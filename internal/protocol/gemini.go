@@ -21,14 +21,14 @@ var geminiFinish = map[Finish]string{
 
 const safetyRatings = `[{"category":"HARM_CATEGORY_DANGEROUS_CONTENT","probability":"HIGH","blocked":true}]`
 
-// candidate writes an answer or a part of it. members are added to it.
+// candidate writes an answer or a part of it, with further members.
 func (t *Turn) candidate(parts []byte, members ...[]byte) []byte {
 	more := slices.Concat(members...)
 	return t.geminiResponse(fill(`"candidates":[{"content":{"parts":%s,"role":"model"}%s,"index":0}]`, raw(parts), raw(more)))
 }
 
-// geminiResponse writes a response around its first member. As protocol buffers
-// do, it leaves out a count of 0.
+// geminiResponse writes a response around its first member. It leaves out a count of 0,
+// as protocol buffers do.
 func (t *Turn) geminiResponse(member []byte) []byte {
 	u, special := t.Usage, raw(nil)
 	if u.Cached > 0 {
@@ -41,7 +41,7 @@ func (t *Turn) geminiResponse(member []byte) []byte {
 		raw(member), u.In, u.Out-u.Reasoning, u.In+u.Out, u.In, special, t.Request.Model, t.ID(""))
 }
 
-// finished are the members of a candidate that say why it ended.
+// finished returns the members of a candidate that say why it ended.
 func (t *Turn) finished() []byte {
 	reason := t.finishWord(geminiFinish)
 	if t.Tool != "" && t.Native == "" && t.Finish == FinishTool {
@@ -60,12 +60,12 @@ func (t *Turn) finished() []byte {
 	return fill(`,"finishReason":%s`, reason)
 }
 
-// blocked is the response to a prompt that is not answered.
+// blocked returns the response to a prompt that is not answered.
 func (t *Turn) blocked() []byte {
 	return t.geminiResponse(fill(`"promptFeedback":{"blockReason":%s}`, cmp.Or(t.Native, "PROHIBITED_CONTENT")))
 }
 
-// functionCall writes a call, or nothing if the arguments are no object: Gemini
+// functionCall writes a call, or nothing if the arguments are not an object: Gemini
 // leaves out a call that it can't read.
 func (t *Turn) functionCall() []byte {
 	arguments, ok := jsonObject(t.Text)
@@ -112,7 +112,7 @@ func (Gemini) Events(t *Turn) []Event {
 	return out
 }
 
-// Header has what Google's servers send.
+// Header returns the headers of Google's servers.
 func (Gemini) Header(IDs) http.Header {
 	return http.Header{
 		"Server":                 {"scaffolding on HTTPServer2"},
@@ -121,10 +121,10 @@ func (Gemini) Header(IDs) http.Header {
 	}
 }
 
-// LimitHeader tells nothing: Gemini has no headers for it.
+// LimitHeader returns nil: Gemini has no headers for limits.
 func (Gemini) LimitHeader(string, Room, time.Time) http.Header { return nil }
 
-// Kind is the canonical code of a status (google/rpc/code.proto).
+// Kind returns the canonical code of a status (google/rpc/code.proto).
 func (Gemini) Kind(status int) string {
 	switch status {
 	case http.StatusUnauthorized:

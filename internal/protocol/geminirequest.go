@@ -102,7 +102,7 @@ func (in *geminiRequest) conversation(req *Request) *Error {
 	return refused
 }
 
-// format notes the schema of the answer, in Gemini's form or as JSON Schema.
+// format reads the schema of the answer, in Gemini's form or as JSON Schema.
 func (in *geminiRequest) format(req *Request) *Error {
 	req.JSON = in.GenerationConfig.MIMEType == "application/json"
 	own, standard := in.GenerationConfig.Schema, in.GenerationConfig.JSONSchema
@@ -123,7 +123,7 @@ func (in *geminiRequest) format(req *Request) *Error {
 	return refused
 }
 
-// tool notes the function that must be called.
+// tool reads which function must be called.
 func (in *geminiRequest) tool(req *Request) *Error {
 	const param = "tool_config.function_calling_config"
 	calling := in.ToolConfig.Calling
@@ -158,8 +158,7 @@ func (in *geminiRequest) tool(req *Request) *Error {
 	return &Error{Message: fmt.Sprintf("allowed_function_names holds no name of a function in function_declarations: %s", strings.Join(calling.Allowed, ", ")), Param: param}
 }
 
-// text is the text of a turn: what it says, or what goes into a function or
-// comes out of it.
+// text is the text of a turn: what it says, or the input or output of a function.
 func (c geminiContent) text() string {
 	var texts []string
 	for _, p := range c.Parts {
@@ -179,7 +178,7 @@ func (c geminiContent) text() string {
 // one for each call of the turn before.
 func geminiMessages(contents []geminiContent) ([]Message, *Error) {
 	var out []Message
-	due := 0 // calls of the turn before
+	due := 0 // calls in the previous turn
 	for i, c := range contents {
 		role, ok := map[string]string{"": "user", "user": "user", "function": "user", "model": "assistant"}[c.Role]
 		field := fmt.Sprintf("contents[%d]", i)

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// maxSchemaDepth is how deep a schema may nest.
+// maxSchemaDepth bounds the nesting of a schema.
 const maxSchemaDepth = 100
 
-// fromGeminiSchema turns a schema in Gemini's form, a part of OpenAPI 3.0's
-// (ai.google.dev/api/caching#Schema), into JSON Schema. A field that Gemini
-// does not know is refused, as Gemini does.
+// fromGeminiSchema converts a schema in Gemini's form, a subset of OpenAPI 3.0
+// (ai.google.dev/api/caching#Schema), to JSON Schema. It refuses unknown fields, as
+// Gemini does.
 func fromGeminiSchema(source json.RawMessage, field string) (json.RawMessage, *Error) {
 	var v any
 	if err := json.Unmarshal(source, &v); err != nil {

@@ -28,7 +28,7 @@ func (t *Turn) stopReason() (reason, sequence any, details raw) {
 	return reason, sequence, details
 }
 
-// anthropicUsage counts the cached tokens apart from the others.
+// anthropicUsage counts cached tokens separately.
 func anthropicUsage(u Usage, out int) raw {
 	return fill(`{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s},"service_tier":"standard","inference_geo":"not_available"}`,
 		u.In-u.Cached, u.Cached, out, min(u.Reasoning, out))
@@ -56,7 +56,7 @@ func (Messages) Whole(t *Turn) []byte {
 	return t.anthropicMessage(content, reason, sequence, details, anthropicUsage(t.Usage, t.Usage.Out))
 }
 
-// Events writes the message as it is begun, its one block, and its end.
+// Events writes the beginning of the message, its one block, and its end.
 func (Messages) Events(t *Turn) []Event {
 	var out []Event
 	add := func(e Event, name, template string, args ...any) {
@@ -87,7 +87,7 @@ func (Messages) Events(t *Turn) []Event {
 	return out
 }
 
-// Header has an identifier of the request, and the organization.
+// Header returns the request's identifier and the organization.
 func (Messages) Header(id IDs) http.Header {
 	return http.Header{
 		"Request-Id":                {anthropicRequest(id)},
@@ -95,10 +95,11 @@ func (Messages) Header(id IDs) http.Header {
 	}
 }
 
-// anthropicRequest is the identifier of a request, in the header and in errors.
+// anthropicRequest returns the identifier of a request, for the header and for errors.
 func anthropicRequest(id IDs) string { return id("req_01") }
 
-// LimitHeader has the time in RFC 3339, rounded up to a second.
+// LimitHeader returns the anthropic-ratelimit headers, with the time in RFC 3339, rounded
+// up to a second.
 func (Messages) LimitHeader(which string, r Room, now time.Time) http.Header {
 	prefix := "Anthropic-Ratelimit-" + which
 	return http.Header{
@@ -108,12 +109,13 @@ func (Messages) LimitHeader(which string, r Room, now time.Time) http.Header {
 	}
 }
 
-// AnthropicTime writes a time as Anthropic's headers do: in RFC 3339, rounded up to a second.
+// AnthropicTime returns a time in the form of Anthropic's headers: RFC 3339, rounded up to
+// a second.
 func AnthropicTime(t time.Time) string {
 	return t.Add(time.Second - 1).UTC().Truncate(time.Second).Format(time.RFC3339)
 }
 
-// Kind is the error's type.
+// Kind returns the error's type.
 func (Messages) Kind(status int) string {
 	switch {
 	case status == http.StatusNotFound:

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// anthropicFields are those that a request may have (MessageNewParams and
+// anthropicFields are the fields that a request may have (MessageNewParams and
 // BetaMessageNewParams of Anthropic's SDK). Anthropic refuses others.
 var anthropicFields = []string{
 	"cache_control", "compaction", "container", "context_management", "diagnostics", "fallback_credit_token", "fallbacks", "inference_geo",
@@ -100,7 +100,7 @@ func (in *messagesRequest) conversation(req *Request) *Error {
 	return refused
 }
 
-// format notes the format of the answer, which has two places.
+// format reads the format of the answer, which may be in two places.
 func (in *messagesRequest) format(req *Request) *Error {
 	f, place := in.OutputConfig.Format, "output_config.format."
 	if f == nil {
@@ -162,14 +162,14 @@ type anthropicBlock struct {
 }
 
 // anthropicBlocks are the types of blocks (ContentBlockParamUnion of Anthropic's
-// SDK). Those of Anthropic's own tools are taken and not read.
+// SDK). Those of Anthropic's own tools are accepted and not read.
 var anthropicBlocks = []string{
 	"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking", "search_result", "container_upload", "server_tool_use",
 	"web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "bash_code_execution_tool_result",
 	"text_editor_code_execution_tool_result", "tool_search_tool_result",
 }
 
-// blocks reads a message's content: a text, or blocks.
+// blocks reads a message's content: a string, or blocks.
 func (m anthropicMessage) blocks(field string) ([]anthropicBlock, *Error) {
 	var text string
 	if json.Unmarshal(m.Content, &text) == nil {
@@ -188,7 +188,7 @@ func (m anthropicMessage) blocks(field string) ([]anthropicBlock, *Error) {
 func anthropicMessages(in []anthropicMessage) ([]Message, *Error) {
 	var out []Message
 	var role string                  // of the turn
-	var calls, results, due []string // of the turn; due is of the one before
+	var calls, results, due []string // of the turn; due is the previous turn's calls
 	end := func(i int) *Error {
 		if id, ok := unmatched(due, results); ok {
 			return &Error{Message: fmt.Sprintf("`tool_use` ids were found without `tool_result` blocks immediately after: %s. Each `tool_use` block must have a corresponding `tool_result` block in the next message.", id),
@@ -251,7 +251,7 @@ func anthropicMessages(in []anthropicMessage) ([]Message, *Error) {
 	return out, nil
 }
 
-// read returns the text of a block, if it is right.
+// read returns the text of a block, or why the block is refused.
 func (b anthropicBlock) read(field string) (string, *Error) {
 	switch b.Type {
 	case "text":

@@ -25,7 +25,7 @@ func invalidValue(field, format string, args ...any) *Error {
 	return &Error{Message: fmt.Sprintf(format, args...), Param: field, Code: "invalid_value"}
 }
 
-// openaiFormat notes the format of the answer.
+// openaiFormat reads the format of the answer.
 func (r *Request) openaiFormat(kind string, schema json.RawMessage, kindField, schemaField string) *Error {
 	switch kind {
 	case "", "text":
@@ -42,8 +42,7 @@ func (r *Request) openaiFormat(kind string, schema json.RawMessage, kindField, s
 	return nil
 }
 
-// forcedTool reads tool_choice: whether a tool must be called, and which; an
-// empty name is any.
+// forcedTool reads tool_choice: whether a tool must be called, and which; "" means any.
 func forcedTool(choice json.RawMessage) (must bool, name string, refused *Error) {
 	if absent(choice) {
 		return false, "", nil
@@ -71,8 +70,8 @@ func forcedTool(choice json.RawMessage) (must bool, name string, refused *Error)
 	return true, named.Function.Name, nil
 }
 
-// errorFields are what can be read of OpenAI's error object, or of another
-// server's in its place.
+// errorFields is what can be read from OpenAI's error object, or from that of a server
+// that imitates OpenAI.
 type errorFields struct {
 	Code    any    `json:"code"`
 	Message string `json:"message"`
@@ -88,6 +87,6 @@ func errorObject(body []byte) (errorFields, bool) {
 		return errorFields{raw: raw("null")}, false
 	}
 	out := errorFields{raw: raw(in.Error)}
-	_ = json.Unmarshal(in.Error, &out) // some errors are a text
+	_ = json.Unmarshal(in.Error, &out) // some servers' error is a string
 	return out, true
 }

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// A step reads a part of a body into a request, and returns what the provider
-// refuses there.
+// A step reads a part of a body into a request, and returns the provider's refusal, if
+// any.
 type step func(*Request) *Error
 
-// read takes steps until one refuses the request. A protocol's Read is its list
-// of steps, in the order in which the provider looks at the fields.
+// read takes steps until one refuses the request. A protocol's Read is a list of steps, in
+// the order in which the provider checks the fields.
 func read(steps ...step) (*Request, *Error) {
 	req := &Request{}
 	for _, take := range steps {
@@ -24,7 +24,7 @@ func read(steps ...step) (*Request, *Error) {
 	return req, nil
 }
 
-// firstOf returns the first refusal whose condition holds.
+// firstOf returns the first refusal whose condition is true.
 func firstOf(rules ...rule) *Error {
 	for _, r := range rules {
 		if r.broken {
@@ -39,7 +39,7 @@ type rule struct {
 	refusal *Error
 }
 
-// orZero is a number that may be missing.
+// orZero returns a number, or 0 if it is missing.
 func orZero(n *int) int {
 	if n == nil {
 		return 0
@@ -47,8 +47,8 @@ func orZero(n *int) int {
 	return *n
 }
 
-// unmarshal reads JSON. Its error has Go's words, but no names of types of this
-// package.
+// unmarshal reads JSON. The error has Go's words, but no names of this package's
+// types.
 func unmarshal(body []byte, into any) error {
 	err := json.Unmarshal(body, into)
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
@@ -67,7 +67,7 @@ type tool struct {
 // noParameters is the schema of a tool without parameters.
 var noParameters = json.RawMessage(`{"type":"object","additionalProperties":false}`)
 
-// mustCall notes the tool that must be called.
+// mustCall sets the tool that must be called.
 func (r *Request) mustCall(t tool) {
 	if absent(t.parameters) {
 		t.parameters = noParameters
@@ -83,9 +83,9 @@ func absent(field json.RawMessage) bool {
 	return field == nil || bytes.Equal(field, []byte("null"))
 }
 
-// contentText returns the text of a message's content: a string, a list of
-// parts, those that hold text under one of the types, or nothing, as in an
-// assistant's message that only calls tools.
+// contentText returns the text of a message's content: a string, a list of parts, of
+// which those with one of the types have text, or nothing, as in an assistant's message
+// that only calls tools.
 func contentText(content json.RawMessage, types ...string) (string, bool) {
 	if absent(content) {
 		return "", true
@@ -120,7 +120,7 @@ func jsonObject(text string) (object raw, ok bool) {
 	return raw(text), true
 }
 
-// unmatched returns the first of some identifiers that is not among others.
+// unmatched returns the first identifier that is not among the others.
 func unmatched(ids, among []string) (string, bool) {
 	for _, id := range ids {
 		if !slices.Contains(among, id) {

@@ -10,14 +10,14 @@ type Responses struct{ openai }
 // Name returns "openai-responses".
 func (Responses) Name() string { return "openai-responses" }
 
-// outcome is a response's status, and what it says of it.
+// outcome is a response's status and its details.
 type outcome struct {
 	status            string
 	incomplete, error raw
 }
 
-// outcome says how the response ends. The provider's own word may be a reason to
-// be incomplete, or "failed".
+// outcome returns how the response ends. The provider's own word may be a reason why it is
+// incomplete, or "failed".
 func (t *Turn) outcome() outcome {
 	o := outcome{"completed", raw("null"), raw("null")}
 	reason := map[Finish]string{FinishLength: "max_output_tokens", FinishFilter: "content_filter"}[t.Finish]
@@ -35,7 +35,7 @@ func (t *Turn) outcome() outcome {
 	return o
 }
 
-// response writes the response as it is at one time.
+// response writes the response in a given state.
 func (t *Turn) response(o outcome, output []byte, use raw) raw {
 	return fill(`{"id":%s,"object":"response","created_at":%s,"status":%s,"background":false,"error":%s,"incomplete_details":%s,"instructions":null,"max_output_tokens":null,"model":%s,"output":%s,"parallel_tool_calls":true,"previous_response_id":null,"reasoning":{"effort":null,"summary":null},"service_tier":"default","store":false,"temperature":1.0,"text":{"format":{"type":"text"},"verbosity":"medium"},"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1.0,"truncation":"disabled","usage":%s,"user":null,"metadata":{}}`,
 		t.ID("resp_"), t.Now.Unix(), o.status, o.error, o.incomplete, t.Request.Model, raw(output), use)
@@ -56,7 +56,7 @@ func (t *Turn) messageItem(status string, parts []byte) raw {
 	return fill(`{"id":%s,"type":"message","status":%s,"content":[%s],"role":"assistant"}`, t.ID("msg_"), status, raw(parts))
 }
 
-// part is the one part of a Message: a text or a refusal.
+// part is the one part of a message: a text or a refusal.
 func (t *Turn) part(text string) raw {
 	if t.Finish == FinishRefusal {
 		return fill(`{"type":"refusal","refusal":%s}`, text)
@@ -64,7 +64,7 @@ func (t *Turn) part(text string) raw {
 	return fill(`{"type":"output_text","annotations":[],"logprobs":[],"text":%s}`, text)
 }
 
-// item is the one item of the output, whole, and empty where the model says
+// item returns the one item of the output, complete; it is empty if the model says
 // nothing.
 func (t *Turn) item(status string) []byte {
 	switch {
@@ -76,8 +76,8 @@ func (t *Turn) item(status string) []byte {
 	return t.messageItem(status, t.part(t.Text))
 }
 
-// reasoningItem comes before the answer where the model thought first; nil
-// where it did not. What it thought is not shown.
+// reasoningItem is the item before the answer of a model that reasoned, without the
+// reasoning itself; nil for other models.
 func (t *Turn) reasoningItem() []byte {
 	if t.Usage.Reasoning == 0 {
 		return nil
@@ -102,8 +102,7 @@ func (Responses) Whole(t *Turn) []byte {
 	return t.response(o, t.output(o), responsesUsage(t.Usage))
 }
 
-// Events writes the response as it is begun, its items, and the response as it
-// ended.
+// Events writes the response at its beginning, its items, and the response at its end.
 func (Responses) Events(t *Turn) []Event {
 	var out []Event
 	add := func(e Event, name, members string, args ...any) {
@@ -130,7 +129,7 @@ func (Responses) Events(t *Turn) []Event {
 		add(Event{}, "response.output_item.done", `"item":%s,"output_index":%s`, raw(whole), index)
 	}
 	if o.status == "in_progress" {
-		o.status = "completed" // unfinished, this event is not sent
+		o.status = "completed" // for an unfinished answer this event is not sent
 	}
 	add(Event{Last: true}, "response."+o.status, `"response":%s`, t.response(o, t.output(o), responsesUsage(t.Usage)))
 	return out
@@ -163,8 +162,8 @@ func (t *Turn) messageEvents(add addEvent, index int) {
 	add(Event{}, "response.content_part.done", place+`"part":%s`, id, index, t.part(t.Text))
 }
 
-// ErrorEvents writes what a response sends that fails: an error, which holds
-// the error object as chat completions have it and not as the reference says
+// ErrorEvents writes the events of a failed response: an error, whose object is that of
+// chat completions and not that of the reference
 // (github.com/openai/openai-dotnet/issues/881), and the response, failed.
 func (Responses) ErrorEvents(body []byte, n int, t *Turn) [][]byte {
 	object, _ := errorObject(body)

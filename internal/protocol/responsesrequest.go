@@ -28,13 +28,13 @@ type responsesRequest struct {
 	} `json:"tools"`
 	ToolChoice json.RawMessage `json:"tool_choice"`
 
-	// What chat completions call these.
+	// The names that chat completions have for these.
 	Messages       json.RawMessage `json:"messages"`
 	ResponseFormat json.RawMessage `json:"response_format"`
 	MaxTokens      json.RawMessage `json:"max_tokens"`
 }
 
-// leastOutputTokens is the least that max_output_tokens takes.
+// leastOutputTokens is the minimum of max_output_tokens.
 const leastOutputTokens = 16
 
 // Read reads a response's request.
@@ -57,7 +57,7 @@ func (in *responsesRequest) settings(req *Request) *Error {
 		rule{in.MaxOutputTokens != nil && *in.MaxOutputTokens < leastOutputTokens, &Error{
 			Message: fmt.Sprintf("Invalid 'max_output_tokens': integer below minimum value. Expected a value >= %d, but got %d instead.", leastOutputTokens, orZero(in.MaxOutputTokens)),
 			Param:   "max_output_tokens", Code: "integer_below_min_value"}},
-		// No response is kept.
+		// Responses are not stored.
 		rule{in.Previous != "", &Error{Message: fmt.Sprintf("Previous response with id '%s' not found.", in.Previous), Param: "previous_response_id", Code: "previous_response_not_found"}},
 	)
 }
@@ -121,7 +121,7 @@ type inputItem struct {
 	Output  json.RawMessage `json:"output"`
 }
 
-// inputMessages reads input: a text, or items. Each call of a function needs its
+// inputMessages reads input: a string, or items. Each call of a function needs its
 // output, and each output its call.
 func inputMessages(input json.RawMessage) ([]Message, *Error) {
 	var text string
@@ -159,8 +159,8 @@ func inputMessages(input json.RawMessage) ([]Message, *Error) {
 	return messages, nil
 }
 
-// message is what an item says, or nil for one that says nothing to read, such
-// as the model's reasoning.
+// message returns the message of an item, or nil for one without, such as the model's
+// reasoning.
 func (item inputItem) message(field string) (*Message, *Error) {
 	invalid := invalidType(field+".content", "a string or a list of parts")
 	switch item.Type {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// raw is JSON that is written already.
+// raw is encoded JSON.
 type raw []byte
 
-// fill writes JSON as a template has it: each %s becomes the JSON of an
-// argument. So what goes over the wire can be read in the source.
+// fill replaces each %s of a template with the JSON of an argument. With templates the
+// source shows what is sent.
 func fill(template string, args ...any) []byte {
 	written := make([]any, len(args))
 	for i, a := range args {
@@ -25,7 +25,7 @@ func fill(template string, args ...any) []byte {
 	return fmt.Appendf(nil, template, written...)
 }
 
-// marshal writes JSON on one line, with < and > as they are.
+// marshal returns JSON on one line, without escaping < and >.
 func marshal(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -62,8 +62,7 @@ func namedData(name string, text []byte) []byte {
 	return append([]byte("event: "+name+"\n"), data(text)...)
 }
 
-// chunkRunes is the size of a piece of a stream; a model's tokens are about
-// half as long.
+// chunkRunes is the size of a piece of a stream, about two tokens of a model.
 const chunkRunes = 8
 
 // chunks splits a text into the pieces of a stream.
@@ -83,7 +82,7 @@ func chunks(text string) []string {
 	return parts
 }
 
-// finishWord returns the word for why an answer ended; nil for none.
+// finishWord returns the word for why an answer ended; nil if there is none.
 func (t *Turn) finishWord(words map[Finish]string) any {
 	if t.Native != "" {
 		return t.Native
@@ -91,7 +90,7 @@ func (t *Turn) finishWord(words map[Finish]string) any {
 	return orNull(words[t.Finish])
 }
 
-// rounded rounds a time up: rounded down it would bring clients back too early.
+// rounded rounds a time up, so that clients don't retry too early.
 func rounded(d, unit time.Duration) time.Duration { return (d + unit - 1).Truncate(unit) }
 
 func decimal(n int64) []string { return []string{strconv.FormatInt(n, 10)} }

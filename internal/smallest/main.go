@@ -1,5 +1,5 @@
-// Command smallest is a program with one checked call, and nothing else: what the package
-// costs every program that imports it.
+// Command smallest is a program with one checked call and nothing else. Its size is what
+// llmcall costs every program that imports it.
 package main
 
 import (

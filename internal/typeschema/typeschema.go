@@ -1,9 +1,9 @@
-// Package typeschema makes the JSON Schema of a Go type, for answers of a model
-// that are decoded into that type.
+// Package typeschema makes the JSON Schema of a Go type into which a model's answer is
+// decoded.
 //
-// The schema is that of github.com/invopop/jsonschema, made fit for providers:
-// the root is an object rather than a reference, definitions have names that are
-// unique and plain, and a type with a method EnumValues() []any has just those
+// The schema is that of github.com/invopop/jsonschema, adapted to what providers accept:
+// the root is an object and not a reference, the names of definitions are unique and have
+// only plain characters, and a type with a method EnumValues() []any is an enum of those
 // values.
 package typeschema
 
@@ -19,9 +19,9 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// Of returns the JSON Schema of a type, and whether all values of the type are
-// objects, as providers want them at the top. The error says which type within it
-// has no JSON: a channel, a function, a complex number.
+// Of returns the JSON Schema of a type, and whether all its values are objects, as
+// providers require of an answer. The error names a type in it that has no JSON: a
+// channel, a function, a complex number.
 func Of(t reflect.Type) (text json.RawMessage, isObject bool, err error) {
 	defer func() {
 		if v := recover(); v != nil { // the reflector panics at a type that has no JSON
@@ -41,9 +41,9 @@ func Of(t reflect.Type) (text json.RawMessage, isObject bool, err error) {
 // enum is implemented by types with a closed set of values.
 type enum interface{ EnumValues() []any }
 
-// ownSchema returns the schema of a type that the reflector would describe by the
-// kind of Go value that it is: one with a closed set of values, a number kept as
-// text, and one that encodes itself as text. nil: the reflector's own.
+// ownSchema returns the schema of a type that the reflector would describe by its Go
+// kind: an enum, a [json.Number], or a type that encodes itself as text. Nil means the
+// reflector's schema.
 func ownSchema(t reflect.Type) *jsonschema.Schema {
 	if t.Kind() == reflect.Interface || t.Kind() == reflect.Pointer {
 		return nil
@@ -63,15 +63,15 @@ func ownSchema(t reflect.Type) *jsonschema.Schema {
 	return nil
 }
 
-// scalars are the names that JSON Schema has for the kinds of Go.
+// scalars are the types in JSON Schema of Go's kinds.
 var scalars = map[reflect.Kind]string{
 	reflect.String: "string", reflect.Bool: "boolean", reflect.Float32: "number", reflect.Float64: "number",
 	reflect.Int: "integer", reflect.Int8: "integer", reflect.Int16: "integer", reflect.Int32: "integer", reflect.Int64: "integer",
 	reflect.Uint: "integer", reflect.Uint8: "integer", reflect.Uint16: "integer", reflect.Uint32: "integer", reflect.Uint64: "integer",
 }
 
-// nameIn returns a name for a type that no other type in names has: two packages
-// may have a type of the same name, and the name of a generic type has brackets.
+// nameIn returns a unique name for a type: two packages may have a type of the same name,
+// and the name of a generic type has brackets.
 func nameIn(names map[string]reflect.Type, t reflect.Type) string {
 	base := plainName(t.Name())
 	name := base
@@ -82,8 +82,8 @@ func nameIn(names map[string]reflect.Type, t reflect.Type) string {
 	return name
 }
 
-// expanded replaces a reference at the root by what it refers to: providers want
-// an object there, not a reference.
+// expanded replaces a reference at the root with its target, since providers require an
+// object there.
 func expanded(text json.RawMessage) (json.RawMessage, bool, error) {
 	var root struct {
 		Ref  string                     `json:"$ref"`
@@ -101,7 +101,7 @@ func expanded(text json.RawMessage) (json.RawMessage, bool, error) {
 	if err := json.Unmarshal(whole, &kind); err != nil {
 		return nil, false, err
 	}
-	again := false // the type holds itself
+	again := false // the type contains itself
 	for _, def := range root.Defs {
 		again = again || bytes.Contains(def, []byte(`"`+root.Ref+`"`))
 	}
@@ -119,9 +119,8 @@ func expanded(text json.RawMessage) (json.RawMessage, bool, error) {
 	return append(append(append(bytes.Clone(whole), `,"$defs":`...), defs...), '}'), kind.Type == "object", nil
 }
 
-// Name returns a name for the schema of a type that providers take: OpenAI allows
-// letters, digits, _ and -, at most 64 of them. A type without a name has
-// "answer".
+// Name returns a name for the schema of a type. It has at most 64 letters, digits, _ and
+// -, as OpenAI requires. The default, for a type without a name, is "answer".
 func Name(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -133,7 +132,7 @@ func Name(t reflect.Type) string {
 	return name[:min(len(name), 64)]
 }
 
-// plainName replaces all but letters, digits, _ and - in a name.
+// plainName replaces everything but letters, digits, _ and - with _.
 func plainName(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

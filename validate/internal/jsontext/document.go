@@ -1,10 +1,10 @@
-// Package jsontext reads the JSON of a model's answer. It says what is wrong with
-// text that is not JSON in words that a model can act on, reads an answer while it
-// still comes ([Prefix]), and repairs what can be repaired without losing or
-// inventing anything ([Repair]).
+// Package jsontext reads the JSON of a model's answer. If the text is not JSON, it says
+// what is wrong in words that a model can act on. It can read an answer while it is still
+// arriving ([Prefix]), and repair what can be repaired without losing or inventing
+// anything ([Repair]).
 //
-// It is stricter than encoding/json where that loses something in silence, and
-// knows the Markdown that models put around JSON.
+// It is stricter than encoding/json where that silently loses something, and accepts the
+// Markdown that models put around JSON.
 package jsontext
 
 import (
@@ -19,14 +19,14 @@ import (
 
 // Document is a text, decoded.
 type Document struct {
-	Text    string // without what is around the JSON
+	Text    string // the JSON, without what is around it
 	Value   any    // with numbers as json.Number
 	Faults  []Fault
 	Broken  bool     // there is no value
 	Cut     bool     // because the text ends where more must follow
 	Values  int      // how many, nested ones too
 	Depth   int      // how deep they are nested
-	Changes []Change // what was changed to make JSON of it
+	Changes []Change // what was changed to make it JSON
 	source  string
 }
 
@@ -34,13 +34,13 @@ type Document struct {
 type Fault struct {
 	Problem    string // what is wrong
 	Pointer    string // where, as a JSON pointer (RFC 6901)
-	Line       int    // where in the text, from 1; 0: in no one place
+	Line       int    // where in the text, from 1; 0: not in one place
 	Column     int    // in code points, from 1
-	Suggestion string // what to do about it, said to the model
+	Suggestion string // how to fix it, addressed to the model
 }
 
-// Decode finds and reads the JSON value of a text. Lines and columns are those
-// of the text as it is, with what is around the JSON.
+// Decode finds and reads the JSON value of a text. Lines and columns are those of the
+// whole text.
 func Decode(text string) *Document {
 	doc := &Document{source: text}
 	fail := func(f fault) *Document {
@@ -81,14 +81,14 @@ func (d *Document) count(n int, what string) {
 	}
 }
 
-// Blank is true for white space and the byte order mark, which some models and
-// files have around their JSON.
+// Blank reports whether a character is white space or the byte order mark, which some
+// models and files have around their JSON.
 func Blank(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' }
 
-// unwrap returns where in the text its JSON must be: without white space, a
-// byte order mark, and one fenced block (CommonMark, section 4.5) if it holds
-// all the rest. A line of a JSON value can't begin with a fence, so the first
-// such line closes the block.
+// unwrap returns where in the text its JSON must be: without white space, a byte order
+// mark, and one fenced block (CommonMark, section 4.5) if everything else is in it. A
+// line of a JSON value can't begin with a fence, so the first such line closes the
+// block.
 func unwrap(text string) (start, end int, f *fault) {
 	start, end = trim(text, 0, len(text))
 	mark := Fence(text[start:end])
@@ -142,7 +142,7 @@ func Fence(s string) string {
 	return s[:len(s)-len(strings.TrimLeft(s, s[:1]))]
 }
 
-// Closes is true for a line that closes a block opened by the fence.
+// Closes reports whether a line closes the block that the fence opened.
 func Closes(line, mark string) bool {
 	closing := Fence(strings.TrimLeft(line, " \t"))
 	return len(closing) >= len(mark) && closing[0] == mark[0] && strings.Trim(line, " \t\r") == closing

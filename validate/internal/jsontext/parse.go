@@ -14,33 +14,32 @@ import (
 	"llmcall/internal/say"
 )
 
-// maxDepth bounds how deep arrays and objects may be nested in an answer. It is
-// far above what answers need, and keeps a million opening brackets from
-// costing a million stack frames. (Go's own decoder takes 10,000, Python's
-// 1,000, Rust's 128, .NET's 64.)
+// maxDepth bounds the nesting of arrays and objects in an answer. It is far more than
+// answers need, and keeps a million opening brackets from taking a million stack frames.
+// (Go's own decoder allows 10,000, Python's 1,000, Rust's 128, .NET's 64.)
 const maxDepth = 500
 
-// maxNumber and maxExponent bound the digits of a number and of its exponent.
-// Larger ones hold nothing that a float64 can, and are costly, or fatal, to the
-// exact arithmetic by which a schema is checked.
+// maxNumber and maxExponent bound the digits of a number and of its exponent. Beyond them
+// a float64 gains nothing, and the exact arithmetic that checks a schema gets slow or runs
+// out of memory.
 const (
 	maxNumber   = 1000
 	maxExponent = 3
 )
 
-// parser decodes one JSON value (RFC 8259) from text[pos:end]. It is stricter
-// than encoding/json where that loses something in silence (a repeated property,
-// half a surrogate pair, a number that no float64 holds), and on a fault it
-// knows what a model commonly gets wrong there. The bytes are valid UTF-8.
+// parser decodes one JSON value (RFC 8259) from text[pos:end], which is valid UTF-8. It is
+// stricter than encoding/json where that silently loses something (a duplicate property,
+// half a surrogate pair, a number that overflows a float64), and it recognizes the common
+// mistakes of models.
 type parser struct {
 	text     string
 	pos, end int
-	path     []step  // to the value that is being read
+	path     []step  // to the current value
 	depth    int     // how many arrays and objects are open
-	deepest  int     // how many were at most
-	values   int     // how many there are
-	repeated []fault // properties that an object has twice, up to say.MaxListed
-	repeats  int     // how many there are
+	deepest  int     // the maximum of depth
+	values   int     // how many values there are
+	repeated []fault // duplicate properties, up to say.MaxListed
+	repeats  int     // how many there are in all
 	fault    fault   // why there is no value
 }
 
@@ -115,8 +114,8 @@ var anotherValue = regexp.MustCompile(`^,[ \t\r\n]*[{\["]`)
 // listItem matches the beginning of a list in prose or Markdown.
 var listItem = regexp.MustCompile(`^(?:-|[0-9]+[.)])\s`)
 
-// begins tells prose from JSON at the start of the text, where it is the whole
-// answer that is wrong and not one value of it.
+// begins distinguishes prose from JSON at the start of the text, where the whole answer is
+// wrong and not one value of it.
 func (p *parser) begins() bool {
 	rest := p.text[p.pos:p.end]
 	c := rest[0]
@@ -199,7 +198,7 @@ func (p *parser) object() (any, bool) {
 	}
 }
 
-// colon reads what must stand between a property's name and its value.
+// colon reads the colon between a property's name and its value.
 func (p *parser) colon(open int, key string) bool {
 	switch p.space(); {
 	case p.done():
@@ -214,7 +213,7 @@ func (p *parser) colon(open int, key string) bool {
 	return p.fail(p.pos, fmt.Sprintf("a colon must follow the property name %q, and %s does", say.Short(key, 60), p.here()), phrase.ColonBetween.Of())
 }
 
-// again records that the object has the property at the end of the path twice.
+// again records that the property at the end of the path is a duplicate.
 func (p *parser) again(at int, key string) {
 	if p.repeats++; p.repeats > say.MaxListed {
 		return
@@ -279,8 +278,8 @@ func (p *parser) leave() bool {
 	return true
 }
 
-// next reads what follows a value inside an object or array: a comma with more
-// after it, or the closing bracket, which it does not step over.
+// next reads what follows a value inside an object or array: a comma with more after it,
+// or the closing bracket, which it leaves.
 func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
 	p.space()
 	switch {
@@ -307,8 +306,7 @@ func (p *parser) next(open int, what string, closing byte) (more, ok bool) {
 	return false, p.fail(p.pos, fmt.Sprintf("a comma or %q must follow a value, and %s does", string(closing), p.here()), suggestion)
 }
 
-// badName is the fault of an object that has something else where a property's
-// name must begin.
+// badName is the fault of an object without a property's name where one must begin.
 func (p *parser) badName() bool {
 	switch c := p.text[p.pos]; {
 	case p.aside() || p.quotes():
@@ -329,8 +327,8 @@ var borrowed = map[string]string{
 	"NaN": numberSuggestion, "Infinity": numberSuggestion, "inf": numberSuggestion, "Inf": numberSuggestion,
 }
 
-// literal reads true, false or null. All that begins in no way that JSON knows
-// ends up here too.
+// literal reads true, false or null. Anything that can't begin a JSON value ends up here
+// too.
 func (p *parser) literal() (any, bool) {
 	w := word(p.text[p.pos:p.end])
 	at := p.pos
@@ -370,7 +368,7 @@ func literalBegins(s string) bool {
 	return strings.HasPrefix("true", s) || strings.HasPrefix("false", s) || strings.HasPrefix("null", s)
 }
 
-// number reads a number, in the text's own digits.
+// number reads a number, keeping its digits.
 func (p *parser) number() (any, bool) {
 	at := p.pos
 	if p.is('-') {
@@ -420,8 +418,8 @@ func outOfRange(at int, pointer, number string) fault {
 	}
 }
 
-// holds reports whether a float64 holds a number, and its text is not longer
-// than is of use.
+// holds reports whether a number does not overflow a float64, and has a reasonable
+// length.
 func holds(n string) bool {
 	if len(n) > maxNumber {
 		return false
@@ -445,7 +443,7 @@ func (p *parser) digits() int {
 func (p *parser) str() (string, bool) {
 	open := p.pos
 	var b strings.Builder
-	from := open + 1 // of what b does not hold yet
+	from := open + 1 // the beginning of what is not in b yet
 	for p.pos = from; !p.done(); {
 		switch c := p.text[p.pos]; {
 		case c == '"':
@@ -535,7 +533,7 @@ func (p *parser) hex(open, at int) (rune, bool) {
 	return rune(n), true
 }
 
-// space steps over what JSON takes for white space.
+// space steps over JSON's white space.
 func (p *parser) space() {
 	for p.pos < p.end {
 		switch p.text[p.pos] {
@@ -550,11 +548,11 @@ func (p *parser) space() {
 func (p *parser) done() bool     { return p.pos >= p.end }
 func (p *parser) is(c byte) bool { return p.pos < p.end && p.text[p.pos] == c }
 
-// here tells what is at this place.
+// here describes what is at the current position.
 func (p *parser) here() string { return strconv.Quote(say.FirstLine(p.text[p.pos:p.end], 40)) }
 
-// aside records the fault if something is here that models put between the
-// parts of JSON: a comment, an ellipsis, an escaped quote, a special space.
+// aside records the fault of something that models put between the parts of JSON: a
+// comment, an ellipsis, an escaped quote, a special space.
 func (p *parser) aside() bool {
 	rest := p.text[p.pos:p.end] // not empty
 	switch {
@@ -574,7 +572,7 @@ func (p *parser) aside() bool {
 	return true
 }
 
-// quotes records the fault if a quotation mark begins here that is not JSON's.
+// quotes records the fault of a quotation mark that is not JSON's.
 func (p *parser) quotes() bool {
 	r, _ := utf8.DecodeRuneInString(p.text[p.pos:p.end])
 	switch {
@@ -594,7 +592,7 @@ func (p *parser) unclosed(open int, what string) bool {
 	return p.cut(p.pos, fmt.Sprintf("the %s begun on line %d is not closed", what, line))
 }
 
-// cut is the fault of a text that ended before its JSON did.
+// cut is the fault of a text that ends before its JSON does.
 func (p *parser) cut(at int, how string) bool {
 	p.fail(at, endsEarly+": "+how, wholeSuggestion)
 	p.fault.cut = true
@@ -607,8 +605,8 @@ func (p *parser) fail(at int, problem, suggestion string) bool {
 	return false
 }
 
-// word returns the letters, digits and underscores that the text begins with,
-// unless a digit is the first.
+// word returns the letters, digits and underscores at the beginning of the text, unless
+// the first is a digit.
 func word(s string) string {
 	for i, r := range s {
 		if r != '_' && r != '$' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r)) {
@@ -625,7 +623,7 @@ func Position(text string, at int) (line, column int) {
 	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }
 
-// pointerTo writes a path as a JSON pointer.
+// pointerTo returns a path as a JSON pointer.
 func pointerTo(path []step) string {
 	tokens := make([]string, len(path))
 	for i, s := range path {

@@ -13,10 +13,11 @@ import (
 	"llmcall/internal/say"
 )
 
-// Prefix reads an answer while it still comes. The zero value is ready for the
-// first piece. All pieces together cost time in proportion to their length.
+// Prefix reads an answer while it is still arriving. The zero value is ready for the first
+// piece. The time for all pieces together is linear in their length.
 type Prefix struct {
-	// Visitor, if set, is told of the parts of the value as soon as they are there.
+	// Visitor is called for each part of the value as soon as it is complete. Default nil:
+	// none.
 	Visitor Visitor
 
 	text  strings.Builder
@@ -36,21 +37,21 @@ type Prefix struct {
 	from    int  // where the scalar or name being read begins
 	buf     []byte
 	name    bool   // the string being read is a property's name
-	literal string // the one being read
-	digits  int    // how many hexadecimal digits there are of an escape
-	unit    rune   // of UTF-16, which they are
+	literal string // the literal being read
+	digits  int    // how many hexadecimal digits of an escape have been read
+	unit    rune   // the unit of UTF-16 that they are
 	high    rune   // the first half of a surrogate pair; 0 without one
 }
 
-// Visitor is told by a [Prefix] of what it reads, in the order of the answer. A
-// name is that of the property; items and the whole value have "".
+// Visitor is called by a [Prefix] for what it reads, in the order of the answer. name is
+// that of the property; it is "" for an array's item and for the whole value.
 type Visitor interface {
-	Open(name string, object bool) // an object or, if not, an array begins
-	Close(name, text string)       // the innermost that is open is complete
+	Open(name string, object bool) // an object begins or, if object is false, an array
+	Close(name, text string)       // the innermost open object or array is complete
 	Scalar(name, text string)      // a string, a number, true, false or null is complete
 }
 
-// container is an object or array that is still open.
+// container is an open object or array.
 type container struct {
 	from   int            // where it begins
 	object map[string]any // nil for an array
@@ -91,9 +92,9 @@ const (
 	afterFence // after the fence
 )
 
-// Feed reads the next piece of the answer, which may end anywhere, within a
-// character too. The fault says that no text that begins like this is JSON. From
-// then on every call returns it.
+// Feed reads the next piece of the answer, which may end anywhere, even within a
+// character. A fault means that no text with this beginning is JSON. From then on every
+// call returns it.
 func (p *Prefix) Feed(piece string) *Fault {
 	if p.fault != nil {
 		return p.fault
@@ -124,7 +125,7 @@ func (p *Prefix) Feed(piece string) *Fault {
 	return nil
 }
 
-// plain reads what a string can hold in great numbers.
+// plain reads the ordinary characters of a string at once.
 func (p *Prefix) plain(text string) {
 	from := p.pos
 	for p.pos < len(text) && text[p.pos] >= ' ' && text[p.pos] < utf8.RuneSelf && text[p.pos] != '"' && text[p.pos] != '\\' {
@@ -133,7 +134,7 @@ func (p *Prefix) plain(text string) {
 	p.buf = append(p.buf, text[from:p.pos]...)
 }
 
-// step reads one character. It returns false where that can't be in JSON.
+// step reads one character. It returns false if JSON can't have it there.
 func (p *Prefix) step(r rune) bool {
 	switch p.state {
 	case atStart:
@@ -217,7 +218,7 @@ func (p *Prefix) rest(r rune) bool {
 	return space(r)
 }
 
-// space reports whether JSON takes a character for white space.
+// space reports whether a character is white space in JSON.
 func space(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }
 
 // begin reads the first character of a value.
@@ -261,7 +262,7 @@ func (p *Prefix) quote(r rune) bool {
 	return r == '"'
 }
 
-// property is the name of the property whose value is being read.
+// property returns the name of the property whose value is being read.
 func (p *Prefix) property() string {
 	if len(p.open) == 0 {
 		return ""
@@ -269,7 +270,7 @@ func (p *Prefix) property() string {
 	return p.open[len(p.open)-1].key
 }
 
-// scalar takes a scalar that is complete, and ends before a position.
+// scalar takes a complete scalar, which ends before a position.
 func (p *Prefix) scalar(value any, before int) bool {
 	if p.Visitor != nil {
 		p.Visitor.Scalar(p.property(), p.text.String()[p.from:before])
@@ -277,7 +278,7 @@ func (p *Prefix) scalar(value any, before int) bool {
 	return p.end(value)
 }
 
-// end takes a value that is complete.
+// end takes a complete value.
 func (p *Prefix) end(value any) bool {
 	if len(p.open) == 0 {
 		p.root, p.whole, p.state = value, true, atEnd
@@ -457,8 +458,7 @@ func (p *Prefix) path() []step {
 	return path
 }
 
-// refuse says why the character at pos can't be there, in the words that JSON
-// has for the whole text.
+// refuse says why the character at pos can't be there, in the words of [Decode].
 func (p *Prefix) refuse() {
 	text := p.text.String()
 	if r, size := utf8.DecodeRuneInString(text[p.pos:]); r == utf8.RuneError && size == 1 {
@@ -489,8 +489,8 @@ func (p *Prefix) complain(f fault) {
 	p.fault = &placed
 }
 
-// Complete reports whether the value has ended. That of a number alone has not
-// before something follows it: more digits may come.
+// Complete reports whether the value has ended. A number has ended only when something
+// follows it, since more digits may come.
 func (p *Prefix) Complete() bool { return p.whole }
 
 // Value returns the part of the value that is complete so far, with the string

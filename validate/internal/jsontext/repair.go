@@ -14,26 +14,26 @@ import (
 	"llmcall/internal/say"
 )
 
-// Change is one thing that was changed in an answer to make JSON of it.
+// Change is one change to an answer to make it JSON.
 type Change struct {
 	Problem string // what was wrong there
-	Line    int    // where in the answer's text, from 1; 0: in no one place
+	Line    int    // where in the answer's text, from 1; 0: not in one place
 	Column  int    // in code points, from 1
-	Was     string // the beginning of what was there; "" where something was missing
-	Is      string // the beginning of what it was made into; "" where it was left out
+	Was     string // the beginning of what was there; "" if something was inserted
+	Is      string // the beginning of what replaced it; "" if it was removed
 }
 
-// maxRepair and maxStray bound the text that is repaired, and the quotes in it
-// that look as if they neither begin nor end a string. The library (v0.2.15)
-// takes time with the square of the length, and with the cube of the number of
-// such quotes, 640 in 4 KB cost it 2 s, and with the square of the depth.
+// maxRepair and maxStray bound the text that is repaired, and the quotes in it that seem
+// neither to begin nor to end a string. The library (v0.2.15) takes time quadratic in the
+// length and in the depth, and cubic in the number of such quotes: 640 of them in 4 KB
+// take 2 s.
 const (
 	maxRepair = 32 << 10
 	maxStray  = 100
 )
 
-// costly reports whether a text would cost the library too much. Stray is a
-// quote, of any kind, that begins no string outside of one and ends none within.
+// costly reports whether a text would take the library too long. A quote of any kind is
+// stray if it neither begins a string outside of one, nor ends one within.
 func costly(text string) bool {
 	const near = 50
 	stray, depth := 0, 0
@@ -74,13 +74,12 @@ func costly(text string) bool {
 	return false
 }
 
-// Repair makes JSON of a text that is not JSON but was meant to be. Each change must
-// be one that loses and invents nothing; if one is not, or the text is cut off,
-// or there are two values in it, the document stays broken.
+// Repair decodes a text that was meant to be JSON, and changes what is wrong in it. A
+// change must not lose or invent anything; if one would, or the text is cut off, or there
+// are two values in it, the document stays broken.
 //
-// The library knows how to repair, but not where to stop: it closes what was cut
-// off, makes a list of two values and a string of a comment. So what it did is
-// compared with the text, token by token.
+// The library repairs too much: it closes what was cut off, turns two values into a list
+// and a comment into a string. So its result is compared with the text, token by token.
 func Repair(text string) *Document {
 	doc := &Document{source: text, Broken: true}
 	if len(text) > maxRepair || costly(text) || !utf8.ValidString(text) {
@@ -135,15 +134,15 @@ func Repair(text string) *Document {
 	return doc
 }
 
-// cutOff makes the document one whose text ends too early.
+// cutOff marks the document as one whose text ends too early.
 func (d *Document) cutOff() *Document {
 	d.Cut = true
 	d.add(fault{at: len(strings.TrimRightFunc(d.source, Blank)), problem: endsEarly, suggestion: wholeSuggestion})
 	return d
 }
 
-// repaired asks the library. It panics on no text that is known; if it does, the
-// text is one that it can't repair.
+// repaired calls the library. A panic, of which none is known, means that it can't repair
+// the text.
 func repaired(text string) (out string, ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -154,9 +153,9 @@ func repaired(text string) (out string, ok bool) {
 	return strings.TrimFunc(out, Blank), err == nil
 }
 
-// locate finds the one object or array in text[start:end], in prose or in a
-// Markdown block. It is not ok where there is none, or more than one; cut says
-// that it begins there and does not end.
+// locate finds the object or array in text[start:end], in prose or in a Markdown block. It
+// is not ok unless there is exactly one; cut says that it begins there and does not
+// end.
 func locate(text string, start, end, nested int) (from, to int, cut, ok bool) {
 	start, end = trim(text, start, end)
 	if start == end || nested > 3 {
@@ -197,9 +196,8 @@ func locate(text string, start, end, nested int) (from, to int, cut, ok bool) {
 // bracketed matches words of prose in square brackets.
 var bracketed = regexp.MustCompile(`^\[[\pL ]*\]`)
 
-// extent finds the end of the value that begins at start: where JSON says that
-// it ends or, if it is damaged, at the last bracket that may close it. It is not
-// ok if another value follows.
+// extent finds the end of the value that begins at start: where its JSON ends or, if it is
+// damaged, at the last bracket that may close it. It is not ok if another value follows.
 func extent(text string, start, end int) (from, to int, cut, ok bool) {
 	p := parser{text: text, pos: start, end: end}
 	if _, whole := p.value(); whole {
@@ -264,14 +262,14 @@ func blocks(text string) []block {
 	return found
 }
 
-// comparison compares a repaired text with the text that it was made of.
+// comparison compares a repaired text with its original.
 type comparison struct {
 	text    string // the answer
 	i, end  int    // how far it is compared, and where its JSON ends
 	out     string // the repaired JSON
 	j       int
 	changes []Change
-	left    int // how many more there are
+	left    int // how many more changes there are
 	anchors []anchor
 	cut     bool // the text ends where the library went on
 }
@@ -299,7 +297,7 @@ func (m *comparison) note(problem string, at int, was, is string) {
 	m.changes = append(m.changes, Change{Problem: problem, Line: line, Column: column, Was: say.Short(was, 60), Is: say.Short(is, 60)})
 }
 
-// around notes what is left out of the text around its JSON.
+// around records what is removed around the JSON.
 func (m *comparison) around(problem string, start, end int) {
 	start, end = trim(m.text, start, end)
 	if start < end {
@@ -307,11 +305,10 @@ func (m *comparison) around(problem string, start, end int) {
 	}
 }
 
-// escapes matches the beginning of JSON that was written as the content of a
-// string.
+// escapes matches the beginning of JSON that is escaped like the content of a string.
 var escapes = regexp.MustCompile(`^[{\[](?:[\s{\[]|\\[nrt])*\\"`)
 
-// escapedOnceMore takes JSON that was escaped like the content of a string.
+// escapedOnceMore unescapes JSON that is escaped like the content of a string.
 func (m *comparison) escapedOnceMore(region string) bool {
 	if !escapes.MatchString(region) {
 		return false
@@ -325,8 +322,8 @@ func (m *comparison) escapedOnceMore(region string) bool {
 	return true
 }
 
-// compare goes through the tokens of the repaired JSON, and notes what they were
-// made of. It is false where it does not know why.
+// compare goes through the tokens of the repaired JSON, and records how they differ from
+// the original. It is false if it can't explain a difference.
 func (m *comparison) compare() bool {
 	var open []byte
 	last := byte(0)
@@ -384,7 +381,7 @@ func (m *comparison) same(c byte) bool {
 	return true
 }
 
-// missing steps over a character that was put in, if that is allowed.
+// missing steps over an inserted character, if that is allowed.
 func (m *comparison) missing(problem, is string, allowed bool) bool {
 	if allowed {
 		m.note(problem, m.i, "", is)
@@ -511,17 +508,16 @@ func ends(rest string, quote rune) bool {
 	return false
 }
 
-// escaping matches an escape of JSON: its backslash is not one of the text.
+// escaping matches an escape of JSON, whose backslash is not part of the string.
 var escaping = regexp.MustCompile(`^\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})`)
 
-// quoteMark reports whether a character is a quotation mark that JSON does not
-// have.
+// quoteMark reports whether a character is a quotation mark other than JSON's.
 func quoteMark(r rune) bool {
 	return r == '\'' || r == '`' || r == '´' || unicode.In(r, unicode.Pi, unicode.Pf)
 }
 
-// firstUnit returns the character, or the escape of one, that the rest of a JSON
-// string begins with, and what it stands for.
+// firstUnit returns the character or escape at the beginning of the rest of a JSON string,
+// and its meaning.
 func firstUnit(s string) (string, rune) {
 	r, size := utf8.DecodeRuneInString(s)
 	if r != '\\' {

@@ -6,8 +6,8 @@ import (
 )
 
 // cacheDir is the directory for the compiled parser: llmcall/wazero in the user's
-// cache directory (os.UserCacheDir), created with mode 0700. It is "" where there
-// is none that only the user can write, since what lies there is run.
+// cache directory ([os.UserCacheDir]), created with mode 0700. It is "" if anybody else
+// can write there, since its contents are run.
 //
 // Processes may share it: wazero writes a file under another name and renames it,
 // and its name has the version of wazero, the platform and the module's hash.

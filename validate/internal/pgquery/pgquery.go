@@ -1,9 +1,9 @@
 // Package pgquery parses SQL with PostgreSQL's own parser: libpg_query, compiled
 // to WebAssembly and run by wazero, so that it needs no C compiler.
 //
-// To compile the WebAssembly to machine code takes a second and 300 MB. The
-// result is kept in the user's cache directory, so that it is done once for a
-// user and not once for a process; see [cacheDir].
+// Compiling the WebAssembly to machine code takes a second and 300 MB. The result is kept
+// in the user's cache directory, so that this happens once per user and not once per
+// process; see [cacheDir].
 package pgquery
 
 import (
@@ -27,28 +27,27 @@ import (
 //go:embed libpg_query.wasm.gz
 var compressed []byte
 
-// Error is what PostgreSQL's parser says of a text that it can't parse.
+// Error is the error of PostgreSQL's parser for a text that it can't parse.
 type Error struct {
 	Message string
-	// Position is the place in the text, in code points from 1; 0 if the parser
-	// names none.
+	// Position is the position in the text, in code points from 1; 0 if it is not
+	// known.
 	Position int
 }
 
 // Error returns the parser's message.
 func (e *Error) Error() string { return e.Message }
 
-// parser is the compiled module with the one instance that parses. An instance is
-// for one text at a time.
+// parser is the compiled module with its one instance, which parses one text at a time.
 type parser struct {
-	turn     chan struct{} // has room for who uses the instance
+	turn     chan struct{} // of capacity 1: a semaphore for the instance
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
-	instance *instance // nil before the first text, and after a fault
+	instance *instance // nil before the first text, and after a failure
 }
 
-// shared is compiled at the first text. A failure is kept: it is one of this
-// machine or of the embedded module, and would come again.
+// shared is compiled for the first text. A failure is kept, since its cause is this
+// machine or the embedded module, and a second try would fail too.
 var shared = sync.OnceValues(func() (*parser, error) {
 	module, err := decompressed()
 	if err != nil {
@@ -76,15 +75,15 @@ func Parse(ctx context.Context, text string) (tree []byte, err error) {
 	return p.parse(text)
 }
 
-// load compiles the module, or takes it from the cache in dir. Where that can't
-// be used ("" for none), the result is kept in memory alone.
+// load compiles the module, or loads it from the cache in dir. If that can't be used, or
+// is "", the result is kept only in memory.
 func load(module []byte, dir string) (*parser, error) {
 	if dir != "" {
 		if cache, err := wazero.NewCompilationCacheWithDir(dir); err == nil {
 			if p, err := compile(module, cache); err == nil {
 				return p, nil
 			}
-			// A full disk, or a file that is damaged: not a reason to fail.
+			// A full disk or a damaged file is not a reason to fail.
 		}
 	}
 	return compile(module, wazero.NewCompilationCache())
@@ -131,8 +130,8 @@ func (p *parser) parse(text string) ([]byte, error) {
 	if _, bad := errors.AsType[*Error](err); bad {
 		return nil, err
 	}
-	// The text was too much for the parser, as one that overflows its stack. Its
-	// memory may be in any state now: the next text gets another instance.
+	// The text was too much for the parser, for example by overflowing its stack. Its
+	// memory may be in any state now, so the next text gets another instance.
 	i := p.instance
 	p.instance = nil
 	if closed := i.module.Close(context.Background()); closed != nil {

@@ -1,7 +1,7 @@
 // Package python finds syntax errors in Python 3.14 with the parser of Brython
 // (https://brython.info, BSD-3-Clause), which follows CPython's grammar and
-// messages, in goja, a JavaScript interpreter in Go. Nothing of the Python code
-// is run, and JavaScript has no way out of the interpreter.
+// messages. The parser runs in goja, a JavaScript interpreter in Go, and has no access to
+// anything outside it. The Python code is not run.
 package python
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/dop251/goja"
 )
 
-// SyntaxError is why code can't be parsed.
+// SyntaxError says why code can't be parsed.
 type SyntaxError struct {
 	Message      string // as CPython says it
 	Line, Column int    // from 1, in code points
@@ -30,8 +30,8 @@ type SyntaxError struct {
 func (e *SyntaxError) Error() string { return e.Message }
 
 // Parse returns nil if code is a Python module. The error is a *[SyntaxError], or
-// ctx's own if it ends first. It parses 10 to 40 kB a second, and 64 kB take about
-// 200 MB of memory: the caller bounds the length.
+// that of ctx if it ends first. It parses 10 to 40 kB per second, and 64 kB take about 200
+// MB of memory: the caller must bound the length.
 func Parse(ctx context.Context, code string) error {
 	select {
 	case turn <- struct{}{}:
@@ -49,7 +49,7 @@ func Parse(ctx context.Context, code string) error {
 	stop := context.AfterFunc(ctx, func() { parse.vm.Interrupt(ctx.Err()) })
 	found, err := parse.call(goja.Undefined(), parse.vm.ToValue(code))
 	if !stop() || err != nil {
-		// The interpreter was stopped somewhere, or failed: it is not used again.
+		// The interpreter was stopped or failed; it is not used again.
 		if ended := ctx.Err(); ended != nil {
 			return ended
 		}
@@ -87,8 +87,8 @@ func codePoints(line string, units int) int {
 	return n + max(0, units)
 }
 
-// turn has room for the two texts that may be parsed at once: each interpreter takes
-// 20 MB, and more while it works.
+// turn lets two texts be parsed at once: an interpreter takes 20 MB, and more while it
+// works.
 var turn = make(chan struct{}, 2)
 
 // machine is an interpreter with Brython loaded, for one goroutine at a time.
@@ -115,8 +115,8 @@ func idle() (*machine, error) {
 	return load()
 }
 
-// release keeps an interpreter for the next text, but not for ever: Brython may
-// remember something of each text.
+// release keeps an interpreter for the next text, but not for ever, since Brython may keep
+// something of each text.
 func release(m *machine) {
 	const most = 1000
 	if m.used++; m.used >= most {
@@ -158,7 +158,7 @@ const entry = `(function (code) {
 	}
 })`
 
-// load takes some tenths of a second, and a second more the first time, to compile.
+// load takes some tenths of a second, and one second more the first time, to compile.
 func load() (*machine, error) {
 	compiled, err := program()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package sqlparse parses SQL with the grammars of two servers, and tells the
-// kinds of its statements. It links neither grammar: packages sql/postgres and
-// sql/mysql register theirs.
+// Package sqlparse parses SQL with the grammars of two servers, and returns the kinds of
+// its statements. It does not link the grammars: packages sql/postgres and sql/mysql
+// register them.
 package sqlparse
 
 import (
@@ -41,7 +41,7 @@ var registered struct {
 	parsers map[Dialect]Parser
 }
 
-// Register makes a dialect's grammar known. A package calls it from its init.
+// Register makes a dialect's grammar known. Packages call it in an init function.
 func Register(d Dialect, p Parser) {
 	registered.Lock()
 	defer registered.Unlock()
@@ -80,12 +80,12 @@ type SyntaxError struct {
 // Error returns the parser's message.
 func (e *SyntaxError) Error() string { return e.Message }
 
-// Parse returns the statements of a text, none if it holds nothing but white
-// space and comments. The error is a *[SyntaxError], ctx's own if it
-// ends while another text is being parsed, or that the grammar is not linked.
+// Parse returns the statements of a text; none if it has only white space and comments.
+// The error is a *[SyntaxError], that of ctx if it ends while another text is being
+// parsed, or says that the grammar is not linked.
 func Parse(ctx context.Context, dialect Dialect, text string) (statements []Statement, err error) {
 	if at := strings.IndexByte(text, 0); at >= 0 {
-		// PostgreSQL's parser would take it for the end of the text.
+		// For PostgreSQL's parser a NUL is the end of the text.
 		return nil, &SyntaxError{at, "there is a NUL character"}
 	}
 	if !utf8.ValidString(text) {
