@@ -3,6 +3,8 @@ package chaos
 import (
 	"slices"
 	"strconv"
+
+	"llmcall/internal/nearest"
 )
 
 // Limits are the provider's limits. A request over a limit gets the provider's own
@@ -93,7 +95,9 @@ const (
 // maxLimit keeps the arithmetic of a bucket from overflowing.
 const maxLimit = 1_000_000_000
 
-const limitTakes = "a whole number from 1 to 1000000000, or nothing"
+const takesLimit = "a whole number from 1 to 1000000000, or unset"
+
+const takesLimits = "a mapping with requests_per_minute, tokens_per_minute or concurrent"
 
 // tellsHeaders reports whether responses have headers with the limits.
 func (l *Limits) tellsHeaders() bool {
@@ -111,25 +115,25 @@ func (l *Limits) check() *problem {
 		value int
 		takes string
 	}{
-		{"requests_per_minute", l.RequestsPerMinute, limitTakes}, {"burst", l.Burst, limitTakes}, {"tokens_per_minute", l.TokensPerMinute, limitTakes},
-		{"concurrent", l.Concurrent, limitTakes}, {"queue", l.Queue, "a whole number from 0 to 1000000000"},
+		{"requests_per_minute", l.RequestsPerMinute, takesLimit}, {"burst", l.Burst, takesLimit}, {"tokens_per_minute", l.TokensPerMinute, takesLimit},
+		{"concurrent", l.Concurrent, takesLimit}, {"queue", l.Queue, "a whole number from 0 to 1000000000"},
 	} {
 		if n.value < 0 || n.value > maxLimit {
-			return &problem{n.field, strconv.Itoa(n.value), n.takes}
+			return impossible(n.field, strconv.Itoa(n.value), n.takes)
 		}
 	}
 	if windows := []Window{"", WindowBucket, WindowMinute}; !slices.Contains(windows, l.Window) {
-		return &problem{"window", strconv.Quote(string(l.Window)), oneOf(string(l.Window), windows[1:])}
+		return impossible("window", nearest.Shown(l.Window, windows[1:]), either(windows[1:]))
 	}
 	if hints := []Hint{"", HintExact, HintSeconds, HintNone}; !slices.Contains(hints, l.Hint) {
-		return &problem{"hint", strconv.Quote(string(l.Hint)), oneOf(string(l.Hint), hints[1:])}
+		return impossible("hint", nearest.Shown(l.Hint, hints[1:]), either(hints[1:]))
 	}
 	rated := l.RequestsPerMinute > 0 || l.TokensPerMinute > 0
 	const rates = "requests_per_minute or tokens_per_minute"
 	for _, u := range []struct {
 		field       string
 		set, useful bool
-		beside      string
+		needs       string
 	}{
 		{"burst", l.Burst > 0, l.RequestsPerMinute > 0, "requests_per_minute"},
 		{"window", l.Window != "", rated, rates},
@@ -138,14 +142,14 @@ func (l *Limits) check() *problem {
 		{"queue", l.Queue > 0, l.Concurrent > 0, "concurrent"},
 	} {
 		if u.set && !u.useful {
-			return &problem{u.field, "a value without " + u.beside, "a value only beside " + u.beside}
+			return impossible(u.field, "a value", "unset unless "+u.needs+" is set")
 		}
 	}
 	if l.Burst > 0 && l.Window == WindowMinute {
-		return &problem{"burst", "a value beside window minute", "a value only beside window bucket"}
+		return impossible("burst", strconv.Itoa(l.Burst), "unset if window is minute")
 	}
 	if !rated && l.Concurrent == 0 {
-		return &problem{"", "no limit", "requests_per_minute, tokens_per_minute or concurrent"}
+		return impossible("", "none of them", takesLimits)
 	}
 	return nil
 }

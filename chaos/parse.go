@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 )
 
@@ -43,7 +44,7 @@ func ParsePlan(name string, data []byte) (*Plan, error) {
 		return nil, fmt.Errorf("%s: the plan is neither YAML nor JSON: %w", name, err)
 	}
 	if len(docs) != 1 {
-		return nil, fmt.Errorf("%s: the plan: got %d YAML documents; takes one", name, len(docs))
+		return nil, fmt.Errorf("%s: the plan must be one YAML document, got %d", name, len(docs))
 	}
 	root := &docs[0]
 	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
@@ -109,7 +110,7 @@ func (l lineOf) of(field string, i int, name string) int {
 
 func decodePlan(root *yaml.Node) (*Plan, lineOf, error) {
 	plan, lines := new(Plan), lineOf{}
-	top, err := fields(root, "", "a plan: a mapping with steps, weights or limits", map[string]func(*yaml.Node) error{
+	top, err := fields(root, "", "a mapping with steps, weights or limits", map[string]func(*yaml.Node) error{
 		"answer_time": func(n *yaml.Node) error { return asDuration(n, "answer_time", &plan.AnswerTime) },
 		"limits": func(n *yaml.Node) (err error) {
 			plan.Limits, err = decodeLimits(n, lines)
@@ -141,12 +142,12 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 				return err
 			}
 			if *to == 0 { // in Go 0 means no limit; in a file it looks like a limit of 0
-				return wrongValue(n, "limits."+name, limitTakes)
+				return wrongValue(n, "limits."+name, takesLimit)
 			}
 			return nil
 		}
 	}
-	at, err := fields(n, "limits.", "a mapping with requests_per_minute, tokens_per_minute or concurrent", map[string]func(*yaml.Node) error{
+	at, err := fields(n, "limits.", takesLimits, map[string]func(*yaml.Node) error{
 		"requests_per_minute": whole("requests_per_minute", &l.RequestsPerMinute),
 		"tokens_per_minute":   whole("tokens_per_minute", &l.TokensPerMinute),
 		"burst":               whole("burst", &l.Burst),
@@ -216,10 +217,10 @@ func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) er
 		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		setter, ok := set[key.Value]
 		if !ok {
-			return nil, &located{key.Line, "", &problem{path + fieldName(key), "an unknown field", oneOf(key.Value, slices.Sorted(maps.Keys(set)))}}
+			return nil, &located{key.Line, "", &problem{field: path + fieldName(key), wrong: unknownField(key.Value, slices.Sorted(maps.Keys(set)))}}
 		}
-		if _, twice := lines[key.Value]; twice {
-			return nil, &located{key.Line, "", &problem{path + fieldName(key), "a second value", "one"}}
+		if first, twice := lines[key.Value]; twice {
+			return nil, &located{key.Line, "", &problem{field: path + fieldName(key), wrong: fmt.Sprintf("appears twice, first on line %d", first)}}
 		}
 		lines[key.Value] = key.Line
 		if err := setter(value); err != nil {
@@ -227,6 +228,14 @@ func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) er
 		}
 	}
 	return lines, nil
+}
+
+// unknownField names the nearest known field, or, if none is near, all of them.
+func unknownField(given string, known []string) string {
+	if question := nearest.Question(given, known); question != "" {
+		return "unknown field" + question
+	}
+	return "unknown field: known are " + list(known)
 }
 
 // resolve follows an alias (*name) to its node.
@@ -241,7 +250,7 @@ func wrongValue(n *yaml.Node, field, takes string) error {
 	if field == "" {
 		field = "the plan"
 	}
-	return &located{n.Line, "", &problem{field, show(n), takes}}
+	return &located{n.Line, "", impossible(field, show(n), takes)}
 }
 
 // show returns a node's value for a message, shortened.
@@ -276,7 +285,7 @@ func fieldName(key *yaml.Node) string {
 
 func asText[S ~string](n *yaml.Node, field string, to *S) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
-		return wrongValue(n, field, "text")
+		return wrongValue(n, field, "a string")
 	}
 	*to = S(n.Value)
 	return nil
@@ -285,7 +294,7 @@ func asText[S ~string](n *yaml.Node, field string, to *S) error {
 // asWritten reads a number or a string exactly as it is written.
 func asWritten(n *yaml.Node, field string, to *string) error {
 	if n.Kind != yaml.ScalarNode || n.Value == "" {
-		return wrongValue(n, field, "a number or a text, sent as it is (for a blank value use headers)")
+		return wrongValue(n, field, "a number or a non-empty string, which is sent unchanged (for an empty value use headers)")
 	}
 	*to = n.Value
 	return nil
@@ -307,7 +316,7 @@ func asBool(n *yaml.Node, field string, to *bool) error {
 
 func asSeed(n *yaml.Node, to *uint64) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
-		return wrongValue(n, "seed", "a whole number, 0 or more")
+		return wrongValue(n, "seed", "a whole number of at least 0")
 	}
 	return nil
 }
@@ -321,7 +330,7 @@ func asFloat(n *yaml.Node, field string, to *float64) error {
 
 // asDuration reads seconds as a number, or a Go duration as a string.
 func asDuration(n *yaml.Node, field string, to *time.Duration) error {
-	const takes = `seconds (1.5) or a Go duration ("1m30s")`
+	const takes = takesTime + ` (seconds, or a duration like "1m30s")`
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
 		d, err := time.ParseDuration(n.Value)
 		if err != nil {
@@ -340,20 +349,23 @@ func asDuration(n *yaml.Node, field string, to *time.Duration) error {
 
 // asHeaders reads a mapping of names to a value or a list of values.
 func asHeaders(n *yaml.Node, field string) (http.Header, error) {
-	const takes = "names with a value, or a list of values, each"
+	const takes = "a mapping of names to a value or a list of values"
 	if n.Kind != yaml.MappingNode {
 		return nil, wrongValue(n, field, takes)
 	}
 	h := http.Header{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := resolve(n.Content[i]), resolve(n.Content[i+1])
+		if name.Kind != yaml.ScalarNode {
+			return nil, wrongValue(name, field, takes)
+		}
 		values := []*yaml.Node{value}
 		if value.Kind == yaml.SequenceNode {
 			values = value.Content
 		}
 		for _, v := range values {
-			if v = resolve(v); v.Kind != yaml.ScalarNode || name.Kind != yaml.ScalarNode {
-				return nil, wrongValue(v, field, takes)
+			if v = resolve(v); v.Kind != yaml.ScalarNode {
+				return nil, wrongValue(v, field+"."+fieldName(name), "a value or a list of values")
 			}
 			h.Add(name.Value, v.Value)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"llmcall/chaos/internal/schemagen"
+	"llmcall/internal/nearest"
 )
 
 // Kind is a kind of fault.
@@ -248,13 +249,21 @@ func (f Fault) in(provider face) Fault {
 // answers reports whether a fault of this kind has an answer of the model.
 func (k Kind) answers() bool { return !slices.Contains([]Kind{Status, Reset, Hang, Redirect}, k) }
 
-// problem is an impossible field: what it got, and what it must be.
+// problem is an impossible field: what it got and must be, or what else is wrong with
+// it.
 type problem struct {
-	field, got, takes string
+	field, got, takes, wrong string
 }
 
 func (p problem) Error() string {
-	return fmt.Sprintf("%s: got %s; takes %s", p.field, p.got, p.takes)
+	if p.wrong != "" {
+		return p.field + ": " + p.wrong
+	}
+	return fmt.Sprintf("%s must be %s, got %s", p.field, p.takes, p.got)
+}
+
+func impossible(field, got, takes string) *problem {
+	return &problem{field: field, got: got, takes: takes}
 }
 
 // check returns what is wrong with the plan, and where: in field "steps" or "weights" at
@@ -262,11 +271,11 @@ func (p problem) Error() string {
 func (p *Plan) check() (field string, i int, wrong *problem) {
 	switch {
 	case len(p.Steps) > 0 && len(p.Weights) > 0:
-		return "", 0, &problem{"weights", "steps and weights", "one of the two"}
+		return "", 0, impossible("weights", "both", "unset if steps is set")
 	case p.Repeat && len(p.Steps) == 0:
-		return "", 0, &problem{"repeat", "true without steps", "true only beside steps"}
+		return "", 0, impossible("repeat", "true", "false if steps is unset")
 	case p.AnswerTime < 0:
-		return "", 0, &problem{"answer_time", p.AnswerTime.String(), "a time that is not negative"}
+		return "", 0, impossible("answer_time", p.AnswerTime.String(), takesTime)
 	}
 	if p.Limits != nil {
 		if wrong := p.Limits.check(); wrong != nil {
@@ -275,7 +284,7 @@ func (p *Plan) check() (field string, i int, wrong *problem) {
 	}
 	for i, f := range p.Steps {
 		if f.Weight != 0 {
-			return "steps", i, &problem{"weight", number(f.Weight), "no value in a step, only under weights"}
+			return "steps", i, impossible("weight", number(f.Weight), "unset in steps")
 		}
 		if wrong := f.check(); wrong != nil {
 			return "steps", i, wrong
@@ -286,7 +295,7 @@ func (p *Plan) check() (field string, i int, wrong *problem) {
 		sum += f.Weight
 		// The sum must be finite too, since a draw is a fraction of it.
 		if !(f.Weight > 0) || math.IsInf(sum, 0) {
-			return "weights", i, &problem{"weight", number(f.Weight), "a number above 0 (the share of the requests that get this fault)"}
+			return "weights", i, impossible("weight", number(f.Weight), "a number above 0 (the share of the requests that get this fault)")
 		}
 		if wrong := f.check(); wrong != nil {
 			return "weights", i, wrong
@@ -305,14 +314,14 @@ func (f Fault) check() *problem {
 		kind = Right
 	}
 	if !slices.Contains(kinds, kind) {
-		return &problem{"kind", strconv.Quote(string(kind)), oneOf(string(kind), kinds)}
+		return impossible("kind", nearest.Shown(kind, kinds), "one of "+list(kinds))
 	}
 	for _, d := range []struct {
 		field string
 		value time.Duration
 	}{{"delay", f.Delay}, {"chunk_delay", f.ChunkDelay}, {"retry_after_date", f.RetryAfterDate}, {"reset_after", f.ResetAfter}} {
 		if d.value < 0 {
-			return &problem{d.field, d.value.String(), "a time that is not negative"}
+			return impossible(d.field, d.value.String(), takesTime)
 		}
 	}
 	for _, n := range []struct {
@@ -320,7 +329,7 @@ func (f Fault) check() *problem {
 		value int
 	}{{"size", f.Size}, {"cached_tokens", f.CachedTokens}, {"reasoning_tokens", f.ReasoningTokens}} {
 		if n.value < 0 || n.value > maxCount {
-			return &problem{n.field, strconv.Itoa(n.value), "a number from 0 to a million million"}
+			return impossible(n.field, strconv.Itoa(n.value), "a whole number from 0 to 1000000000000")
 		}
 	}
 	answering := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.answers() })
@@ -350,25 +359,25 @@ func (f Fault) check() *problem {
 		{"reset_after", f.ResetAfter != 0, erring},
 	} {
 		if u.set && !slices.Contains(u.takes, kind) {
-			return &problem{u.field, fmt.Sprintf("a value beside kind %q", kind), "a value only beside kind " + list(u.takes)}
+			return impossible(u.field, "kind "+strconv.Quote(string(kind)), "unset unless kind is "+either(u.takes))
 		}
 	}
 	if f.At != nil {
 		if _, ok := schemagen.Tokens(*f.At); !ok {
-			return &problem{"at", strconv.Quote(*f.At), `a JSON pointer: "" or such as /items/0/price`}
+			return impossible("at", strconv.Quote(*f.At), `a JSON pointer ("" or such as "/items/0/price")`)
 		}
 	}
 	if f.After != nil && *f.After < 0 {
-		return &problem{"after", strconv.Itoa(*f.After), "a number of events, 0 or more"}
+		return impossible("after", strconv.Itoa(*f.After), "a whole number of at least 0")
 	}
-	if f.End != "" && f.End != Abrupt && f.End != Clean {
-		return &problem{"end", strconv.Quote(string(f.End)), list([]End{Abrupt, Clean})}
+	if ends := []End{Abrupt, Clean}; f.End != "" && !slices.Contains(ends, f.End) {
+		return impossible("end", nearest.Shown(f.End, ends), either(ends))
 	}
 	if f.Finish != "" && !headerValue(f.Finish) {
-		return &problem{"finish", strconv.Quote(f.Finish), "text without control characters"}
+		return impossible("finish", strconv.Quote(f.Finish), takesHeader)
 	}
 	if kind == Redirect && f.Status != 0 && !slices.Contains(redirects, f.Status) {
-		return &problem{"status", strconv.Itoa(f.Status), "301, 302, 303, 307 or 308"}
+		return impossible("status", strconv.Itoa(f.Status), "301, 302, 303, 307 or 308 if kind is redirect")
 	}
 	f.Kind = kind
 	if f.errs() {
@@ -380,6 +389,11 @@ func (f Fault) check() *problem {
 	return nil
 }
 
+const (
+	takesTime   = "a time of at least 0"
+	takesHeader = "a string without control characters"
+)
+
 // maxCount bounds sizes and counts.
 const maxCount = 1_000_000_000_000
 
@@ -389,25 +403,25 @@ var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.Status
 // checkError returns what is wrong with the choice of an error.
 func (f Fault) checkError() *problem {
 	if f.Status == 0 && f.Error == "" && f.Code == "" && !(f.Kind == StreamError && f.Body != nil) {
-		return &problem{"status", "nothing", "an HTTP status, 200 to 599, or leave it to error or code"}
+		return impossible("status", "nothing", "an HTTP status from 200 to 599 unless error or code is set")
 	}
 	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
-		return &problem{"status", strconv.Itoa(f.Status), "an HTTP status, 200 to 599"}
+		return impossible("status", strconv.Itoa(f.Status), "an HTTP status from 200 to 599")
 	}
 	if f.Error != "" && !slices.Contains(ErrorNames(), f.Error) {
-		return &problem{"error", strconv.Quote(f.Error), oneOf(f.Error, ErrorNames())}
+		return impossible("error", nearest.Shown(f.Error, ErrorNames()), "one of "+list(ErrorNames()))
 	}
 	if f.Code != "" && !slices.Contains(Codes(), f.Code) {
-		return &problem{"code", strconv.Quote(f.Code), oneOf(f.Code, Codes())}
+		return impossible("code", nearest.Shown(f.Code, Codes()), "one of "+list(Codes()))
 	}
 	if f.Error != "" && f.Code != "" {
-		return &problem{"code", "a value beside error", "one of the two"}
+		return impossible("code", "both", "unset if error is set")
 	}
 	if (f.Error != "" || f.Code != "") && f.Body != nil {
-		return &problem{"body", "a value beside error or code", "one of the two"}
+		return impossible("body", "both", "unset if error or code is set")
 	}
 	if f.Status != 0 && f.Status < 400 && f.Error == "" && f.Code == "" && f.Body == nil {
-		return &problem{"status", strconv.Itoa(f.Status), "a status below 400 only with error, code or body"}
+		return impossible("status", strconv.Itoa(f.Status), "at least 400 unless error, code or body is set")
 	}
 	return nil
 }
@@ -415,22 +429,22 @@ func (f Fault) checkError() *problem {
 // checkHeaders returns what is wrong with the fields that become headers.
 func (f Fault) checkHeaders() *problem {
 	if f.RetryAfter != "" && f.RetryAfterDate != 0 {
-		return &problem{"retry_after_date", "a value beside retry_after", "one of the two"}
+		return impossible("retry_after_date", "both", "unset if retry_after is set")
 	}
 	for _, h := range []struct{ field, value string }{{"retry_after", f.RetryAfter}, {"retry_after_ms", f.RetryAfterMS}} {
 		if !headerValue(h.value) {
-			return &problem{h.field, strconv.Quote(h.value), "text without control characters"}
+			return impossible(h.field, strconv.Quote(h.value), takesHeader)
 		}
 	}
 	for name, values := range f.Headers {
 		switch {
 		case !headerName(name):
-			return &problem{"headers", strconv.Quote(name), "names of letters, digits and hyphens"}
+			return impossible("headers", "the name "+strconv.Quote(name), "names of letters, digits, hyphens and underscores")
 		case slices.Contains([]string{"Content-Length", "Transfer-Encoding", "Trailer"}, http.CanonicalHeaderKey(name)):
-			return &problem{"headers", strconv.Quote(name), "any header but those that frame the response"}
+			return impossible("headers", strconv.Quote(name), "other than Content-Length, Transfer-Encoding and Trailer")
 		case !slices.ContainsFunc(values, func(v string) bool { return !headerValue(v) }):
 		default:
-			return &problem{"headers", strconv.Quote(name) + " with a control character", "text without control characters"}
+			return impossible("headers", "a control character in "+strconv.Quote(name), "without control characters")
 		}
 	}
 	return nil
@@ -446,7 +460,16 @@ func headerValue(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
-// list writes "a, b, c".
+// either returns "a, b or c".
+func either[S ~string](names []S) string {
+	last := len(names) - 1
+	if last == 0 {
+		return string(names[0])
+	}
+	return list(names[:last]) + " or " + string(names[last])
+}
+
+// list returns "a, b, c".
 func list[S ~string](names []S) string {
 	var b strings.Builder
 	for i, name := range names {

@@ -22,10 +22,10 @@ func Listen(addr string) (net.Listener, error) {
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: takes host:port, such as 127.0.0.1:8080: %w", addr, err)
+		return nil, fmt.Errorf("the address must be host:port, such as 127.0.0.1:8080, got %q: %w", addr, err)
 	}
 	if host == "" {
-		return nil, fmt.Errorf("address %q: takes a host before the port: 127.0.0.1:%[2]s for this machine alone, 0.0.0.0:%[2]s for the whole network", addr, port)
+		return nil, fmt.Errorf("the address must have a host (127.0.0.1:%[2]s for this machine alone, 0.0.0.0:%[2]s for the whole network), got %[1]q", addr, port)
 	}
 	return net.Listen("tcp", addr)
 }

@@ -888,8 +888,8 @@ func TestServeEndsWithItsContext(t *testing.T) {
 func TestListenRefusesToBePublicByOversight(t *testing.T) {
 	for addr, want := range map[string]string{
 		":8080":     "0.0.0.0:8080 for the whole network",
-		"8080":      "takes host:port",
-		"127.0.0.1": "takes host:port",
+		"8080":      "must be host:port",
+		"127.0.0.1": "must be host:port",
 	} {
 		if ln, err := chaos.Listen(addr); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, %v", addr, ln, err)

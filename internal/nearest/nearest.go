@@ -4,6 +4,7 @@ package nearest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -36,16 +37,25 @@ func Sorted(given string, names []string) (sorted []string, near bool) {
 
 // Question returns ", did you mean NAME?" if a name is near, as in [Name], and else
 // "". The case of letters does not matter.
-func Question(given string, names []string) string {
+func Question[S ~string](given string, names []S) string {
 	lower := make([]string, len(names))
 	for i, n := range names {
-		lower[i] = strings.ToLower(n)
+		lower[i] = strings.ToLower(string(n))
 	}
 	at, near := Name(strings.ToLower(given), lower)
 	if !near {
 		return ""
 	}
-	return ", did you mean " + names[at] + "?"
+	return ", did you mean " + string(names[at]) + "?"
+}
+
+// Shown returns the given name in quotes, shortened, with the [Question].
+func Shown[S ~string](given S, names []S) string {
+	shown := strings.ToValidUTF8(string(given), "\uFFFD")
+	if letters := []rune(shown); len(letters) > longest {
+		shown = string(letters[:longest]) + "…"
+	}
+	return strconv.Quote(shown) + Question(string(given), names)
 }
 
 // Edits returns how many letters are to be inserted, deleted, replaced or swapped

@@ -101,3 +101,15 @@ func TestQuestion(t *testing.T) {
 		}
 	}
 }
+
+func TestShownNamesTheNearest(t *testing.T) {
+	names := []string{"openai", "groq"}
+	for given, want := range map[string]string{
+		"gorq": `"gorq", did you mean groq?`, "": `""`, "mistral": `"mistral"`, "a\xff": `"a` + "\uFFFD" + `"`,
+		strings.Repeat("é", 61): `"` + strings.Repeat("é", 60) + `…"`,
+	} {
+		if got := nearest.Shown(given, names); got != want {
+			t.Errorf("%q: got %s, want %s", given, got, want)
+		}
+	}
+}
