@@ -301,7 +301,7 @@ func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 		"max_time: 1\ncheck_timeout: 1\nmax_time: 2":       {"c:3: max_time: appears twice, first on line 1"},
 		"tool:\n  name: a\n  name: b":                      {"c:3: tool.name: appears twice, first on line 2"},
 		"? [max_attempts]\n: 3":                            {"c:1: unknown field"},
-		"checks: [jsno]":                                   {"c:1: checks[0]", "jsno", "regex"},
+		"checks: [jsno]":                                   {"c:1: checks[0]", "jsno", "did you mean json?"},
 		"checks:\n- json\n- {type: nope}":                  {"c:3: checks[1]", "nope", "regex"},
 		"checks:\n- json\n- {name: json}":                  {"c:3: checks[1]", "type and params"},
 		"checks:\n- [json]":                                {"c:2: checks[0]", "type and params"},

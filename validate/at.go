@@ -3,7 +3,7 @@ package validate
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"strconv"
 	"strings"
 
 	"llmcall/internal/phrase"
@@ -27,13 +27,13 @@ import (
 // nil.
 func At(pointer string, check Strategy) (Strategy, error) {
 	if check == nil {
-		return nil, &ParamError{Check: "at", Param: "check", Problem: "is missing", Takes: "a check"}
+		return nil, &ParamError{Check: "at", Param: "check", Got: "nil", Takes: "a check"}
 	}
 	path, err := say.Tokens(pointer)
 	if err != nil {
 		return nil, &ParamError{
-			Check: "at", Param: "pointer", Problem: fmt.Sprintf("is %q", say.Short(pointer, 60)), Err: err,
-			Takes: `a JSON pointer such as "/items/0/name"; ~1 stands for a / in a name, and ~0 for a ~`,
+			Check: "at", Param: "pointer", Got: strconv.Quote(say.Short(pointer, 60)), Err: err,
+			Takes: `a JSON pointer such as "/items/0/name" (~1 stands for a / in a name, ~0 for a ~)`,
 		}
 	}
 	return atCheck{pointer, path, check}, nil
@@ -139,8 +139,8 @@ func atDefinition() Definition {
 			pointer, check, ok := strings.Cut(strings.TrimSpace(text), " ")
 			if !ok {
 				return nil, &ParamError{
-					Check: "at", Param: "arguments", Problem: fmt.Sprintf("are %q", say.Short(text, 60)),
-					Takes: "a pointer, a space and a check: /email format:email",
+					Check: "at", Param: "arguments", Got: strconv.Quote(say.Short(text, 60)),
+					Takes: `a pointer, a space and a check ("/email format:email")`,
 				}
 			}
 			return map[string]any{"pointer": pointer, "check": check}, nil

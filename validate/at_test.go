@@ -61,12 +61,12 @@ func TestAtRefusesWhatIsNoPointer(t *testing.T) {
 		t.Error("a check is needed")
 	}
 	for spec, want := range map[string]string{
-		"at":                      `check "at": pointer is missing; it takes a JSON pointer`,
-		"at:/a":                   `check "at": arguments are "/a"; it takes a pointer, a space and a check: /email format:email`,
+		"at":                      `check "at": pointer must be a JSON pointer`,
+		"at:/a":                   `check "at": arguments must be a pointer, a space and a check ("/email format:email"), got "/a"`,
 		"at:/a nope":              `check "at": check: unknown check "nope"`,
-		`at:{"pointer": "/a"}`:    `check "at": check is missing; it takes a check`,
-		"at:email format:email":   `check "at": pointer is "email": it must begin with /; it takes a JSON pointer such as`,
-		"at:/x at:/y at:/z json:": `check "at": check: check "at": check: check "at": check: check "json": arguments are ""`,
+		`at:{"pointer": "/a"}`:    `check "at": check must be a check, got nothing`,
+		"at:email format:email":   `check "at": pointer must be a JSON pointer such as`,
+		"at:/x at:/y at:/z json:": `check "at": check: check "at": check: check "at": check: check "json": arguments must be left out, or a JSON object of parameters, got ""`,
 	} {
 		if _, err := validate.Parse(spec); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v\nwant %s", spec, err, want)

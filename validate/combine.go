@@ -46,7 +46,7 @@ func Any(checks ...Strategy) (Strategy, error) {
 // The error is a *[ParamError]: the check is nil.
 func Not(check Strategy, problem, suggestion string) (Strategy, error) {
 	if check == nil {
-		return nil, &ParamError{Check: "not", Param: "check", Problem: "is missing", Takes: "a check"}
+		return nil, &ParamError{Check: "not", Param: "check", Got: "nil", Takes: "a check"}
 	}
 	if problem == "" && suggestion == "" {
 		if c, ok := check.(opposed); ok {
@@ -91,13 +91,12 @@ func (jsonCheck) opposite() (problem, suggestion string) {
 }
 
 func members(name string, checks []Strategy) error {
-	const takes = "one check or more"
 	if len(checks) == 0 {
-		return &ParamError{Check: name, Param: "checks", Problem: "is empty", Takes: takes}
+		return &ParamError{Check: name, Param: "checks", Got: "an empty list", Takes: "at least one check"}
 	}
 	for i, c := range checks {
 		if c == nil {
-			return &ParamError{Check: name, Param: fmt.Sprintf("checks[%d]", i), Problem: "is nil", Takes: takes}
+			return &ParamError{Check: name, Param: fmt.Sprintf("checks[%d]", i), Got: "nil", Takes: "a check"}
 		}
 	}
 	return nil

@@ -96,35 +96,40 @@ func (c counting) Check(_ context.Context, a *Answer) (Verdict, error) {
 
 // limits checks the limits of a count.
 func limits(check, least, most string, min, max int) error {
-	bad := func(param, problem, takes string) error {
-		return &ParamError{Check: check, Param: param, Problem: problem, Takes: takes}
+	bad := func(param, got, takes string) error {
+		return &ParamError{Check: check, Param: param, Got: got, Takes: takes}
 	}
 	switch {
 	case min < 0:
-		return bad(least, fmt.Sprintf("is %d", min), "an integer of 0 or more")
+		return bad(least, strconv.Itoa(min), takesLeast)
 	case max < 0:
-		return bad(most, fmt.Sprintf("is %d", max), "an integer of 1 or more")
+		return bad(most, strconv.Itoa(max), takesMost)
 	case min == 0 && max == 0:
-		return bad(least+" and "+most, "set no limit", "one of them or both, of 1 or more")
+		return bad(least+" or "+most, "no limit", takesMost)
 	case max > 0 && min > max:
-		return bad(least, fmt.Sprintf("is %d", min), fmt.Sprintf("at most %s, which is %d", most, max))
+		return bad(least, strconv.Itoa(min), fmt.Sprintf("at most %s (%d)", most, max))
 	}
 	return nil
 }
 
+const (
+	takesLeast = "a whole number of at least 0"
+	takesMost  = "a whole number of at least 1"
+)
+
 // counted makes a check from the two limits of a count.
 func (p Params) counted(least, most string, check func(min, max int) (Strategy, error)) (Strategy, error) {
-	from, _, err := p.Integer(least, "an integer of 0 or more")
+	from, _, err := p.Integer(least, takesLeast)
 	if err != nil {
 		return nil, err
 	}
-	to, given, err := p.Integer(most, "an integer of 1 or more")
+	to, given, err := p.Integer(most, takesMost)
 	if err != nil {
 		return nil, err
 	}
 	if given && to == 0 {
 		// For the constructors 0 means no limit, which is not what was written.
-		return nil, p.Bad(most, "is 0", "an integer of 1 or more")
+		return nil, p.Bad(most, "0", takesMost)
 	}
 	return check(from, to)
 }
@@ -134,7 +139,7 @@ func (p Params) counted(least, most string, check func(min, max int) (Strategy, 
 func span(check, least, most string, number func(digits string) (any, bool)) func(string) (map[string]any, error) {
 	return func(text string) (map[string]any, error) {
 		bad := &ParamError{
-			Check: check, Param: "range", Problem: fmt.Sprintf("is %q", say.Short(text, 60)),
+			Check: check, Param: "range", Got: strconv.Quote(say.Short(text, 60)),
 			Takes: fmt.Sprintf(`3..200, 3.. or ..200, or a JSON object such as {"%s": 3, "%s": 200}`, least, most),
 		}
 		from, to, ok := strings.Cut(strings.TrimSpace(text), "..")

@@ -65,7 +65,7 @@ func TestCountsRefuseImpossibleLimits(t *testing.T) {
 		}
 	}
 	for spec, want := range map[string]string{
-		"word_count:5": `range is "5"`, `word_count:{"max": 0}`: "max is 0; it takes an integer of 1 or more", `sentence_count:{"min": 1.5}`: "min is 1.5",
+		"word_count:5": `range must be 3..200, 3.. or ..200, or a JSON object such as {"min": 3, "max": 200}, got "5"`, `word_count:{"max": 0}`: "max must be a whole number of at least 1, got 0", `sentence_count:{"min": 1.5}`: "min must be a whole number of at least 0, got 1.5",
 	} {
 		if _, err := validate.Parse(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", spec, err)

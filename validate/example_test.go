@@ -43,7 +43,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// length: too few characters: expected at least 3, got 2 (make it at least 3 characters long)
-	// check "length": range is "200"; it takes 3..200, 3.. or ..200, or a JSON object such as {"min_length": 3, "max_length": 200}
+	// check "length": range must be 3..200, 3.. or ..200, or a JSON object such as {"min_length": 3, "max_length": 200}, got "200"
 }
 
 func ExampleJSONWithRepair() {

@@ -37,7 +37,7 @@ func FieldEquals(path string, want any) (Strategy, error) {
 		err = unreadable(doc)
 	}
 	if err != nil {
-		return nil, &ParamError{Check: fieldName, Param: "expected_value", Problem: "can't be written as JSON", Takes: "a JSON value", Err: err}
+		return nil, &ParamError{Check: fieldName, Param: "expected_value", Got: fmt.Sprintf("a %T", want), Takes: "a JSON value", Err: err}
 	}
 	return newField(path, field{equals: true, want: doc.Value})
 }
@@ -50,7 +50,7 @@ const (
 func newField(path string, f field) (Strategy, error) {
 	var err error
 	if f.path, err = parsePath(path); err != nil {
-		return nil, &ParamError{Check: fieldName, Param: "field_name", Problem: "is " + shortJSON(path), Takes: takesPath, Err: err}
+		return nil, &ParamError{Check: fieldName, Param: "field_name", Got: shortJSON(path), Takes: takesPath, Err: err}
 	}
 	f.name = say.Short(path, 100)
 	return f, nil
@@ -284,7 +284,7 @@ func buildField(p Params) (Strategy, error) {
 	want, given := p.values["expected_value"] // null is a value here
 	switch {
 	case given && !exists:
-		return nil, p.Bad("expected_value", "is given together with should_exist: false", "one of the two")
+		return nil, p.Bad("expected_value", shortJSON(want), "unset if should_exist is false")
 	case given:
 		return FieldEquals(path, want)
 	case !exists:

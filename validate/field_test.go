@@ -115,7 +115,7 @@ func TestABadPathIsAnErrorOfTheConstructor(t *testing.T) {
 	if _, err := validate.FieldPresent(`/a~01`); err != nil {
 		t.Errorf("~1 escaped: %v", err)
 	}
-	if _, err := validate.FieldEquals("a", func() {}); err == nil || !strings.Contains(err.Error(), "expected_value can't be written as JSON") {
+	if _, err := validate.FieldEquals("a", func() {}); err == nil || !strings.Contains(err.Error(), "expected_value must be a JSON value, got a func(): json: unsupported type") {
 		t.Errorf("a function: %v", err)
 	}
 }

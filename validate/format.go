@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"llmcall/internal/nearest"
 	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
@@ -42,7 +43,9 @@ func Format(name string) (Strategy, error) {
 		for _, f := range textFormats {
 			names = append(names, f.name)
 		}
-		return nil, &ParamError{Check: "format", Param: "format", Problem: fmt.Sprintf("is %q", say.Short(name, 60)), Takes: "one of " + strings.Join(names, ", ")}
+		return nil, &ParamError{
+			Check: "format", Param: "format", Got: nearest.Shown(name, names), Takes: "one of " + strings.Join(names, ", "),
+		}
 	}
 	return formatCheck{textFormats[i]}, nil
 }

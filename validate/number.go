@@ -14,7 +14,7 @@ import (
 	"llmcall/validate/internal/jsontext"
 )
 
-// NumberRange is the range of numbers that [Number] passes. A nil limit is no limit;
+// NumberRange is the range of numbers that [Number] passes. Nil means no limit;
 // the zero value is any number.
 type NumberRange struct {
 	Min, Max                   *float64 // the number must be >= Min and <= Max
@@ -45,7 +45,7 @@ func Number(r NumberRange) (Strategy, error) {
 			continue
 		}
 		if math.IsNaN(*l.value) || math.IsInf(*l.value, 0) {
-			return nil, &ParamError{Check: "number", Param: l.name, Problem: fmt.Sprintf("is %v", *l.value), Takes: takesNumber}
+			return nil, &ParamError{Check: "number", Param: l.name, Got: fmt.Sprint(*l.value), Takes: takesNumber}
 		}
 		*l.limit = limitOf(l.name, *l.value)
 	}
@@ -60,8 +60,8 @@ func Number(r NumberRange) (Strategy, error) {
 			}
 			if high.n.Cmp(low.n) < least {
 				return nil, &ParamError{
-					Check: "number", Param: low.name, Problem: "is " + low.text,
-					Takes: fmt.Sprintf("%s %s, which is %s", takes, high.name, high.text),
+					Check: "number", Param: low.name, Got: low.text,
+					Takes: fmt.Sprintf("%s %s (%s)", takes, high.name, high.text),
 				}
 			}
 		}

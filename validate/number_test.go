@@ -100,12 +100,12 @@ func TestNumberRefusesImpossibleRanges(t *testing.T) {
 		t.Error(err)
 	}
 	for spec, want := range map[string]string{
-		"number:5":                        `range is "5"; it takes 3..200, 3.. or ..200, or a JSON object such as {"min": 3, "max": 200}`,
-		"number:a..b":                     `range is "a..b"`,
-		"number:NaN..":                    "min is ",
-		"number:2..1":                     "min is 2; it takes at most max, which is 1",
-		`number:{"min": "1"}`:             `min is "1"; it takes a finite number`,
-		`number:{"integer": 1, "min": 0}`: "integer is 1; it takes true or false",
+		"number:5":                        `range must be 3..200, 3.. or ..200, or a JSON object such as {"min": 3, "max": 200}, got "5"`,
+		"number:a..b":                     `{"min": 3, "max": 200}, got "a..b"`,
+		"number:NaN..":                    "min must be a finite number, got NaN",
+		"number:2..1":                     "min must be at most max (1), got 2",
+		`number:{"min": "1"}`:             `min must be a finite number, got "1"`,
+		`number:{"integer": 1, "min": 0}`: "integer must be true or false, got 1",
 	} {
 		if _, err := validate.Parse(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", spec, err)

@@ -3,6 +3,7 @@ package validate
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -26,21 +27,22 @@ func OneOf(values ...string) (Strategy, error) { return newOneOf(values, true) }
 func OneOfIgnoreCase(values ...string) (Strategy, error) { return newOneOf(values, false) }
 
 func newOneOf(values []string, caseSensitive bool) (Strategy, error) {
-	bad := func(problem string) (Strategy, error) {
-		return nil, &ParamError{Check: "one_of", Param: "values", Problem: problem, Takes: "a list of texts that are not empty, have no white space around them, and are all different"}
+	bad := func(param, got, takes string) (Strategy, error) {
+		return nil, &ParamError{Check: "one_of", Param: param, Got: got, Takes: takes}
 	}
 	if len(values) == 0 {
-		return bad("is empty")
+		return bad("values", "an empty list", "a list of at least one string")
 	}
 	c := oneOf{values, map[string]string{}, caseSensitive}
 	for i, v := range values {
+		param, got := fmt.Sprintf("values[%d]", i), strconv.Quote(say.Short(v, 60))
 		switch _, again := c.known[c.key(v)]; {
 		case v == "" || strings.TrimSpace(v) != v:
-			return bad(fmt.Sprintf("has %q at %d", say.Short(v, 60), i))
+			return bad(param, got, "a non-empty string without white space around it")
 		case !utf8.ValidString(v):
-			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", say.Short(v, 60)))
+			return bad(param, got, "valid UTF-8")
 		case again:
-			return bad(fmt.Sprintf("has %q twice", say.Short(v, 60)))
+			return bad(param, got+" again", "different from the other values")
 		}
 		c.known[c.key(v)] = v
 	}
@@ -176,7 +178,7 @@ func oneOfDefinition() Definition {
 			if strings.HasPrefix(strings.TrimSpace(text), "[") {
 				doc := jsontext.Decode(text)
 				if err := unreadable(doc); err != nil {
-					return nil, &ParamError{Check: "one_of", Param: "values", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: "a list of texts", Err: err}
+					return nil, &ParamError{Check: "one_of", Param: "values", Got: strconv.Quote(say.FirstLine(text, 40)), Takes: "a list of strings", Err: err}
 				}
 				return map[string]any{"values": doc.Value}, nil
 			}

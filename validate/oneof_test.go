@@ -62,7 +62,7 @@ func TestOneOfRefusesValuesThatCanNotBeMeant(t *testing.T) {
 	for _, values := range [][]string{nil, {""}, {"a", " b"}, {"a", "a"}, {"\xff"}} {
 		_, err := validate.OneOf(values...)
 		var bad *validate.ParamError
-		if !errors.As(err, &bad) || bad.Param != "values" {
+		if !errors.As(err, &bad) || !strings.HasPrefix(bad.Param, "values") {
 			t.Errorf("%q: %v", values, err)
 		}
 	}
@@ -73,8 +73,8 @@ func TestOneOfRefusesValuesThatCanNotBeMeant(t *testing.T) {
 		t.Error("a and A are the same where case is ignored")
 	}
 	for spec, want := range map[string]string{
-		"one_of": `values is missing`, "one_of:": `has "" at 0`, "one_of:a,,b": `has "" at 1`, "one_of:[1]": "values[0] is 1", "one_of:[1": `is "[1"`,
-		`one_of:{"values": ["a"], "case_sensitive": 1}`: "case_sensitive is 1",
+		"one_of": `values must be a string or a list of strings, got nothing`, "one_of:": `values[0] must be a non-empty string without white space around it, got ""`, "one_of:a,,b": `values[1] must be a non-empty string without white space around it, got ""`, "one_of:[1]": "values[0] must be a string, got 1", "one_of:[1": `values must be a list of strings, got "[1": line 1`,
+		`one_of:{"values": ["a"], "case_sensitive": 1}`: "case_sensitive must be true or false, got 1",
 	} {
 		if _, err := validate.Parse(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", spec, err)

@@ -28,10 +28,9 @@ type Params struct {
 // Value returns a parameter as it was given, or nil.
 func (p Params) Value(name string) any { return p.values[name] }
 
-// Bad returns the error of a parameter that is impossible: the problem is what
-// is wrong with what was given ("is -1"), takes what would be right.
-func (p Params) Bad(name, problem, takes string) *ParamError {
-	return &ParamError{Check: p.check, Param: name, Problem: problem, Takes: takes}
+// Bad returns the error of an impossible parameter: "name must be takes, got got".
+func (p Params) Bad(name, got, takes string) *ParamError {
+	return &ParamError{Check: p.check, Param: name, Got: got, Takes: takes}
 }
 
 // Integer returns a whole number, and whether it was given. takes is what the
@@ -43,7 +42,7 @@ func (p Params) Integer(name, takes string) (n int, given bool, err error) {
 	}
 	n, ok := integer(value)
 	if !ok {
-		return 0, false, p.Bad(name, "is "+shortJSON(value), takes)
+		return 0, false, p.Bad(name, shortJSON(value), takes)
 	}
 	return n, true, nil
 }
@@ -94,7 +93,7 @@ func (p Params) Number(name, takes string) (n float64, given bool, err error) {
 		}
 	}
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
-		return 0, false, p.Bad(name, "is "+shortJSON(value), takes)
+		return 0, false, p.Bad(name, shortJSON(value), takes)
 	}
 	return n, true, nil
 }
@@ -103,11 +102,11 @@ func (p Params) Number(name, takes string) (n float64, given bool, err error) {
 func (p Params) Text(name, takes string) (string, error) {
 	switch v := p.values[name].(type) {
 	case nil:
-		return "", p.Bad(name, "is missing", takes)
+		return "", p.Bad(name, "nothing", takes)
 	case string:
 		return v, nil
 	default:
-		return "", p.Bad(name, "is "+shortJSON(v), takes)
+		return "", p.Bad(name, shortJSON(v), takes)
 	}
 }
 
@@ -127,7 +126,7 @@ func (p Params) Flag(name string) (bool, error) {
 	case bool:
 		return v, nil
 	default:
-		return false, p.Bad(name, "is "+shortJSON(v), "true or false")
+		return false, p.Bad(name, shortJSON(v), "true or false")
 	}
 }
 
@@ -136,7 +135,7 @@ func (p Params) Texts(name string) ([]string, error) {
 	const takes = "a string or a list of strings"
 	switch v := p.values[name].(type) {
 	case nil:
-		return nil, p.Bad(name, "is missing", takes)
+		return nil, p.Bad(name, "nothing", takes)
 	case string:
 		return []string{v}, nil
 	case []string:
@@ -146,13 +145,13 @@ func (p Params) Texts(name string) ([]string, error) {
 		for i, item := range v {
 			text, ok := item.(string)
 			if !ok {
-				return nil, p.Bad(fmt.Sprintf("%s[%d]", name, i), "is "+shortJSON(item), "a string")
+				return nil, p.Bad(fmt.Sprintf("%s[%d]", name, i), shortJSON(item), "a string")
 			}
 			texts[i] = text
 		}
 		return texts, nil
 	default:
-		return nil, p.Bad(name, "is "+shortJSON(v), takes)
+		return nil, p.Bad(name, shortJSON(v), takes)
 	}
 }
 
@@ -160,7 +159,7 @@ func (p Params) Texts(name string) ([]string, error) {
 // is the parameter for the error, with an index if it is a list ("judges[1]").
 func (p Params) Model(param, name string) (llm.Model, error) {
 	const takes = `the full name of a model, "provider/model"`
-	bad := p.Bad(param, fmt.Sprintf("is %q", say.Short(name, 60)), takes)
+	bad := p.Bad(param, strconv.Quote(say.Short(name, 60)), takes)
 	if strings.TrimSpace(name) == "" {
 		return nil, bad
 	}
@@ -182,11 +181,11 @@ func (p Params) Model(param, name string) (llm.Model, error) {
 // Checks returns a required list of checks; see [Builder.Build] for their form.
 func (p Params) Checks(name string) ([]Strategy, error) {
 	if p.values[name] == nil {
-		return nil, p.Bad(name, "is missing", takesChecks)
+		return nil, p.Bad(name, "nothing", takesChecks)
 	}
 	list := reflect.ValueOf(p.values[name])
 	if list.Kind() != reflect.Slice {
-		return nil, p.Bad(name, "is "+shortJSON(p.values[name]), takesChecks)
+		return nil, p.Bad(name, shortJSON(p.values[name]), takesChecks)
 	}
 	checks := make([]Strategy, list.Len())
 	for i := range checks {
@@ -202,16 +201,16 @@ func (p Params) Checks(name string) ([]Strategy, error) {
 // Check returns a required check; see [Builder.Build] for its form.
 func (p Params) Check(name string) (Strategy, error) {
 	if p.values[name] == nil {
-		return nil, p.Bad(name, "is missing", "a check")
+		return nil, p.Bad(name, "nothing", "a check")
 	}
 	return p.member(name, p.values[name])
 }
 
 // member makes a check that is a part of this one.
 func (p Params) member(name string, value any) (Strategy, error) {
-	const takes = `a text ("length:3..200") or an object with the keys "type" and "params"`
+	const takes = `a string ("length:3..200") or an object with the keys "type" and "params"`
 	if p.nested == maxNested {
-		return nil, p.Bad(name, fmt.Sprintf("is nested more than %d deep", maxNested), "checks that are nested less deep")
+		return nil, p.Bad(name, "more", fmt.Sprintf("nested at most %d deep", maxNested))
 	}
 	var check Strategy
 	var err error
@@ -223,18 +222,18 @@ func (p Params) member(name string, value any) (Strategy, error) {
 		inner, isMap := v["params"].(map[string]any)
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if key != "type" && key != "params" {
-				return nil, p.Bad(name, fmt.Sprintf("has the unknown key %q", say.Short(key, 60)), takes)
+				return nil, p.Bad(name, fmt.Sprintf("the key %q", say.Short(key, 60)), takes)
 			}
 		}
 		if kind == "" || v["params"] != nil && !isMap {
-			return nil, p.Bad(name, "is "+shortJSON(v), takes)
+			return nil, p.Bad(name, shortJSON(v), takes)
 		}
 		var d *Definition
 		if d, err = lookup(kind); err == nil {
 			check, err = d.make(p.builder, inner, p.nested+1)
 		}
 	default:
-		return nil, p.Bad(name, "is "+shortJSON(value), takes)
+		return nil, p.Bad(name, shortJSON(value), takes)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("check %q: %s: %w", p.check, name, err)

@@ -50,14 +50,14 @@ type QuoteConfig struct {
 //
 // The error is a *[ParamError]: MinWords is negative, or there are no sources.
 func Quotes(cfg QuoteConfig) (Strategy, error) {
-	bad := func(param, problem, takes string) (Strategy, error) {
-		return nil, &ParamError{Check: "quotes", Param: param, Problem: problem, Takes: takes}
+	bad := func(param, got, takes string) (Strategy, error) {
+		return nil, &ParamError{Check: "quotes", Param: param, Got: got, Takes: takes}
 	}
 	switch {
 	case cfg.MinWords < 0:
-		return bad("min_words", fmt.Sprintf("is %d", cfg.MinWords), "an integer of 1 or more")
+		return bad("min_words", strconv.Itoa(cfg.MinWords), takesMost)
 	case len(cfg.Sources) == 0 && !cfg.FromRequest:
-		return bad("sources", "is empty", "one text or more; or set from_request")
+		return bad("sources", "nothing", "at least one string unless from_request is set")
 	case cfg.MinWords == 0:
 		cfg.MinWords = 3
 	}
@@ -65,7 +65,7 @@ func Quotes(cfg QuoteConfig) (Strategy, error) {
 	for i, text := range cfg.Sources {
 		s := newSource(text)
 		if len(s.tokens) == 0 {
-			return bad(fmt.Sprintf("sources[%d]", i), "has no words", "a text")
+			return bad(fmt.Sprintf("sources[%d]", i), strconv.Quote(say.Short(text, 60)), "a text with at least one word")
 		}
 		c.sources = append(c.sources, s)
 	}
@@ -459,13 +459,12 @@ func quotesDefinition() Definition {
 			if cfg.Whole, err = p.Flag("whole"); err != nil {
 				return nil, err
 			}
-			const takes = "an integer of 1 or more"
 			var given bool
-			if cfg.MinWords, given, err = p.Integer("min_words", takes); err != nil {
+			if cfg.MinWords, given, err = p.Integer("min_words", takesMost); err != nil {
 				return nil, err
 			}
 			if given && cfg.MinWords == 0 {
-				return nil, p.Bad("min_words", "is 0", takes)
+				return nil, p.Bad("min_words", "0", takesMost)
 			}
 			return Quotes(cfg)
 		},

@@ -136,8 +136,8 @@ func TestQuotesRefusesWhatWouldCheckNothing(t *testing.T) {
 		}
 	}
 	for spec, want := range map[string]string{
-		`quotes:{"sources": [1]}`: "sources[0] is 1", `quotes:{"from_request": 1}`: "from_request is 1", `quotes:{"from_request": true, "min_words": 0}`: "min_words is 0",
-		`quotes:{"from_request": true, "whole": "yes"}`: `whole is "yes"`, "quotes:x": `arguments are "x"; it takes none`,
+		`quotes:{"sources": [1]}`: "sources[0] must be a string, got 1", `quotes:{"from_request": 1}`: "from_request must be true or false, got 1", `quotes:{"from_request": true, "min_words": 0}`: "min_words must be a whole number of at least 1, got 0",
+		`quotes:{"from_request": true, "whole": "yes"}`: `whole must be true or false, got "yes"`, "quotes:x": `arguments must be left out, or a JSON object of parameters, got "x"`,
 	} {
 		if _, err := validate.Parse(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", spec, err)

@@ -44,10 +44,10 @@ func TestARegisteredCheckIsKnownByItsNamesAndListed(t *testing.T) {
 	if listed != 1 {
 		t.Errorf("it is listed %d times", listed)
 	}
-	if _, err := validate.Parse(`pleases:{"how": "x"}`); err == nil || !strings.Contains(err.Error(), "how is unknown; it takes the parameter who") {
+	if _, err := validate.Parse(`pleases:{"how": "x"}`); err == nil || !strings.Contains(err.Error(), "how: unknown parameter: known are who") {
 		t.Errorf("%v", err)
 	}
-	if _, err := validate.Parse("pleasse"); err == nil || !strings.Contains(err.Error(), "pleases") || !strings.Contains(err.Error(), "is_liked") {
+	if _, err := validate.Parse("pleasse"); err == nil || err.Error() != `unknown check "pleasse", did you mean pleases?` {
 		t.Errorf("%v", err)
 	}
 }
@@ -63,12 +63,12 @@ func TestRegisterRefusesWhatCouldNotBeNamed(t *testing.T) {
 		d    validate.Definition
 		want string
 	}{
-		{"no name", validate.Definition{Build: build}, `Register "": takes names without a colon and white space, and not ""`},
-		{"no Build", validate.Definition{Info: validate.Info{Name: "unbuilt"}}, `Register "unbuilt": takes a Build function`},
-		{"a colon in the name", likes("a:b"), `Register "a:b": takes names without a colon and white space, and not "a:b"`},
+		{"no name", validate.Definition{Build: build}, `validate: Register "": a name must not be empty or have a colon or white space, got ""`},
+		{"no Build", validate.Definition{Info: validate.Info{Name: "unbuilt"}}, `validate: Register "unbuilt": Build must not be nil`},
+		{"a colon in the name", likes("a:b"), `validate: Register "a:b": a name must not be empty or have a colon or white space, got "a:b"`},
 		{"white space in the name", likes("a b"), `Register "a b"`},
-		{"no alias", likes("fresh_1", ""), `Register "fresh_1": takes names`},
-		{"a colon in an alias", likes("fresh_2", "c:d"), `and not "c:d"`},
+		{"no alias", likes("fresh_1", ""), `validate: Register "fresh_1": a name must not be empty or have a colon or white space, got ""`},
+		{"a colon in an alias", likes("fresh_2", "c:d"), `validate: Register "fresh_2": a name must not be empty or have a colon or white space, got "c:d"`},
 		{"a built-in name", likes("json"), `Register "json": the name "json" is taken`},
 		{"a built-in alias", likes("json_string"), `the name "json_string" is taken`},
 		{"an alias that is built in", likes("fresh_3", "number_range"), `Register "fresh_3": the name "number_range" is taken`},
@@ -184,15 +184,15 @@ func TestModelOpensWhatAParameterNames(t *testing.T) {
 		t.Error(err)
 	}
 	for want, b := range map[string]validate.Builder{
-		`model is "acme/a": this program opens no model`:                         {},
-		`model is "acme/a": no key; it takes the full name of a model`:           opens(nil, errors.New("no key")),
-		`model is "acme/a": OpenModel returned neither a model nor an error; it`: opens(nil, nil),
+		`model must be the full name of a model, "provider/model", got "acme/a": this program opens no model that a check names (see validate.Builder)`: {},
+		`model must be the full name of a model, "provider/model", got "acme/a": no key`:                                                                opens(nil, errors.New("no key")),
+		`model must be the full name of a model, "provider/model", got "acme/a": OpenModel returned neither a model nor an error`:                       opens(nil, nil),
 	} {
 		if _, err := b.Build("modelled", map[string]any{"model": "acme/a"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if _, err := opens(llm.Func("x", nil), nil).Build("modelled", map[string]any{"model": " "}); err == nil || !strings.Contains(err.Error(), `model is " "`) {
+	if _, err := opens(llm.Func("x", nil), nil).Build("modelled", map[string]any{"model": " "}); err == nil || !strings.Contains(err.Error(), `"provider/model", got " "`) {
 		t.Error(err)
 	}
 }

@@ -2,10 +2,12 @@ package validate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -56,7 +58,7 @@ type Definition struct {
 // function.
 func Register(d Definition) error {
 	if d.Build == nil {
-		return fmt.Errorf("validate: Register %q: takes a Build function", d.Name)
+		return fmt.Errorf("validate: Register %q: Build must not be nil", d.Name)
 	}
 	registered.Lock()
 	defer registered.Unlock()
@@ -64,7 +66,7 @@ func Register(d Definition) error {
 	names := append([]string{d.Name}, d.Aliases...)
 	for i, name := range names {
 		if name == "" || strings.ContainsAny(name, ": \t\r\n") {
-			return fmt.Errorf("validate: Register %q: takes names without a colon and white space, and not %q", d.Name, name)
+			return fmt.Errorf("validate: Register %q: a name must not be empty or have a colon or white space, got %q", d.Name, name)
 		}
 		if slices.Contains(names[:i], name) || slices.ContainsFunc(known, func(k Definition) bool { return k.has(name) }) {
 			return fmt.Errorf("validate: Register %q: the name %q is taken", d.Name, name)
@@ -153,7 +155,7 @@ func Parse(spec string) (Strategy, error) { return Builder{}.Parse(spec) }
 
 const maxNested = 16 // how deep combinations may be nested
 
-const takesChecks = `a list of one check or more, each a text ("length:3..200") or an object with the keys "type" and "params"`
+const takesChecks = `a list of at least one check, each a string ("length:3..200") or an object with the keys "type" and "params"`
 
 const takesSchema = "a JSON Schema: an object or a boolean"
 
@@ -195,7 +197,7 @@ func builtIn() []Definition {
 			FromMain: func(text string) (map[string]any, error) {
 				doc := jsontext.Decode(text)
 				if err := unreadable(doc); err != nil {
-					return nil, &ParamError{Check: "schema", Param: "schema", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: takesSchema, Err: err}
+					return nil, &ParamError{Check: "schema", Param: "schema", Got: strconv.Quote(say.FirstLine(text, 40)), Takes: takesSchema, Err: err}
 				}
 				return map[string]any{"schema": doc.Value}, nil
 			},
@@ -328,12 +330,11 @@ func lookup(name string) (*Definition, error) {
 		return nil, fmt.Errorf("check %q is in package llmcall/validate/%s, which this program does not import "+
 			"(llmcall/validate/standard is all of them)", name, at)
 	}
-	slices.Sort(known)
-	meant := ""
-	if at, near := nearest.Name(name, known); near {
-		meant = fmt.Sprintf(" (did you mean %s?)", known[at])
+	if question := nearest.Question(name, known); question != "" {
+		return nil, fmt.Errorf("unknown check %q%s", say.Short(name, 60), question)
 	}
-	return nil, fmt.Errorf("unknown check %q%s: takes one of %s", say.Short(name, 60), meant, strings.Join(known, ", "))
+	slices.Sort(known)
+	return nil, fmt.Errorf("unknown check %q: known are %s", say.Short(name, 60), strings.Join(known, ", "))
 }
 
 func (d *Definition) has(name string) bool { return d.Name == name || slices.Contains(d.Aliases, name) }
@@ -351,17 +352,21 @@ func (d *Definition) make(b Builder, values map[string]any, nested int) (Strateg
 	names := d.names()
 	for _, given := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(names, given) {
-			takes := "no parameters"
-			switch {
-			case len(names) == 1:
-				takes = "the parameter " + names[0]
-			case len(names) > 1:
-				takes = "the parameters " + strings.Join(names, ", ")
-			}
-			return nil, &ParamError{Check: d.Name, Param: say.Short(given, 60), Problem: "is unknown", Takes: takes}
+			return nil, &ParamError{Check: d.Name, Param: say.Short(given, 60), Err: unknownParam(given, names)}
 		}
 	}
 	return d.Build(Params{d.Name, values, b, nested})
+}
+
+// unknownParam names the nearest known parameter, or, if none is near, all of them.
+func unknownParam(given string, known []string) error {
+	if question := nearest.Question(given, known); question != "" {
+		return errors.New("unknown parameter" + question)
+	}
+	if len(known) == 0 {
+		return errors.New("unknown parameter: the check has none")
+	}
+	return fmt.Errorf("unknown parameter: known are %s", strings.Join(known, ", "))
 }
 
 func (b Builder) parse(spec string, nested int) (Strategy, error) {
@@ -377,7 +382,7 @@ func (b Builder) parse(spec string, nested int) (Strategy, error) {
 		return d.make(b, values, nested)
 	}
 	if d.FromMain == nil {
-		return nil, &ParamError{Check: d.Name, Param: "arguments", Problem: fmt.Sprintf("are %q", say.Short(arguments, 60)), Takes: "none"}
+		return nil, &ParamError{Check: d.Name, Param: "arguments", Got: strconv.Quote(say.Short(arguments, 60)), Takes: "left out, or a JSON object of parameters"}
 	}
 	values, err := d.FromMain(arguments)
 	if err != nil {
@@ -420,7 +425,7 @@ func checkList(check string) func(string) (map[string]any, error) {
 		if list, ok := doc.Value.([]any); ok && err == nil {
 			return map[string]any{"checks": list}, nil
 		}
-		return nil, &ParamError{Check: check, Param: "checks", Problem: fmt.Sprintf("is %q", say.FirstLine(text, 40)), Takes: takesChecks, Err: err}
+		return nil, &ParamError{Check: check, Param: "checks", Got: strconv.Quote(say.FirstLine(text, 40)), Takes: takesChecks, Err: err}
 	}
 }
 
@@ -444,7 +449,7 @@ func buildJSON(p Params) (Strategy, error) {
 func buildSchema(p Params) (Strategy, error) {
 	value, given := p.values["schema"]
 	if !given || value == nil {
-		return nil, p.Bad("schema", "is missing", takesSchema)
+		return nil, p.Bad("schema", "nothing", takesSchema)
 	}
 	text, err := p.schema("schema", value)
 	if err != nil {
@@ -464,7 +469,7 @@ func buildSchema(p Params) (Strategy, error) {
 			}
 		}
 	default:
-		return nil, p.Bad("documents", "is "+shortJSON(documents), "an object of JSON Schemas by their URL")
+		return nil, p.Bad("documents", shortJSON(documents), "an object of JSON Schemas by their URL")
 	}
 	return JSONSchemaWith(text, options)
 }
@@ -472,11 +477,11 @@ func buildSchema(p Params) (Strategy, error) {
 // schema writes a schema as JSON.
 func (p Params) schema(name string, value any) ([]byte, error) {
 	if k := reflect.ValueOf(value).Kind(); k != reflect.Map && k != reflect.Bool {
-		return nil, p.Bad(name, "is "+shortJSON(value), takesSchema)
+		return nil, p.Bad(name, shortJSON(value), takesSchema)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
-		bad := p.Bad(name, "can't be written as JSON", takesSchema)
+		bad := p.Bad(name, fmt.Sprintf("a %T", value), takesSchema)
 		bad.Err = err
 		return nil, bad
 	}

@@ -54,13 +54,13 @@ func JSONSchemaWith(schema []byte, options SchemaOptions) (Strategy, error) {
 	}
 	given := strings.Join(strings.Fields(strings.ToValidUTF8(string(schema), "\uFFFD")), " ")
 	if given == "" {
-		given = "empty"
+		given = "nothing"
 	}
 	takes := "a JSON Schema (https://json-schema.org) without references to other documents"
 	if len(options.Documents) > 0 {
 		takes = "a JSON Schema (https://json-schema.org) without references to documents that are not given with it"
 	}
-	return nil, &ParamError{Check: "schema", Param: "schema", Problem: "is " + say.Short(given, 60), Err: err, Takes: takes}
+	return nil, &ParamError{Check: "schema", Param: "schema", Got: say.Short(given, 60), Err: err, Takes: takes}
 }
 
 type schemaCheck struct {
@@ -144,7 +144,7 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 		if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 			at, _, _ := strings.Cut(invalid.URL, "#")
 			if d, ok := documents[at]; ok {
-				return nil, badDocument(d.name, "is not a schema", plainError(err, d.value))
+				return nil, badDocument(d.name, "another JSON value", plainError(err, d.value))
 			}
 		}
 		return nil, plainError(err, doc)
@@ -186,26 +186,26 @@ func addDocuments(compiler *jsonschema.Compiler, documents map[string][]byte) (m
 	for _, name := range slices.Sorted(maps.Keys(documents)) {
 		at, err := base.Parse(name)
 		if err != nil {
-			return nil, badDocument(name, "has a bad URL", err)
+			return nil, badDocument(name, "an invalid URL", err)
 		}
 		if at.Fragment != "" || at.String() == schemaURL || at.String() == misfitURL {
-			return nil, badDocument(name, "has a URL that can't be given", nil)
+			return nil, badDocument(name, "a URL that is reserved or has a fragment", nil)
 		}
 		doc, err := readSchema(string(documents[name]))
 		if err != nil {
-			return nil, badDocument(name, "is not JSON", err)
+			return nil, badDocument(name, "invalid JSON", err)
 		}
 		if err := compiler.AddResource(at.String(), doc); err != nil {
-			return nil, badDocument(name, "can't be taken", err)
+			return nil, badDocument(name, "a URL that is used twice", err)
 		}
 		known[at.String()] = givenDocument{name, doc}
 	}
 	return known, nil
 }
 
-func badDocument(name, problem string, err error) *ParamError {
+func badDocument(name, got string, err error) *ParamError {
 	return &ParamError{
-		Check: "schema", Param: fmt.Sprintf("documents[%q]", say.Short(name, 200)), Problem: problem, Err: err,
+		Check: "schema", Param: fmt.Sprintf("documents[%q]", say.Short(name, 200)), Got: got, Err: err,
 		Takes: "a JSON Schema, under a URL that no other schema has",
 	}
 }

@@ -278,8 +278,8 @@ func TestABadSchemaIsAnErrorOfTheConstructor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ name, schema, want string }{
-		{"nothing", ``, "is empty: line 1, column 1: the text is empty"},
-		{"no JSON", `{"type": }`, `at /type: line 1, column 10: a value is missing before "}"; it takes a JSON Schema`},
+		{"nothing", ``, `schema must be a JSON Schema (https://json-schema.org) without references to other documents, got nothing: line 1, column 1: the text is empty: there is no JSON in it`},
+		{"no JSON", `{"type": }`, `schema must be a JSON Schema (https://json-schema.org) without references to other documents, got {"type": }: at /type: line 1, column 10: a value is missing before "}"`},
 		{"fenced", "```json\n{}\n```", "there is Markdown around it"},
 		{"invalid UTF-8", "{\"a\": \"\xff\"}", "not valid UTF-8"},
 		{"a number", `5`, "expected true or false or an object, got the number 5"},
@@ -330,14 +330,14 @@ func TestASchemaMayReferToTheDocumentsGivenWithIt(t *testing.T) {
 		`schema: at /a: "1234" does not match the regular expression "^[0-9]{5}$" (write text that matches the regular expression "^[0-9]{5}$")`,
 		`schema: at /b/1: expected an integer, got the string "2" (write it without quotes)`)
 	for _, test := range []struct{ schema, url, document, want string }{
-		{`true`, "a.json", `{`, `documents["a.json"] is not JSON: line 1, column 2: the JSON ends before it is complete`},
-		{`true`, "a.json#x", `{}`, `documents["a.json#x"] has a URL that can't be given`},
-		{`true`, "answer", `{}`, `documents["answer"] has a URL that can't be given`},
-		{`true`, "%zz", `{}`, `documents["%zz"] has a bad URL`},
-		{`true`, "http://json-schema.org/draft-07/schema", `{}`, `documents["http://json-schema.org/draft-07/schema"] can't be taken`},
+		{`true`, "a.json", `{`, `got invalid JSON: line 1, column 2: the JSON ends before it is complete: the object begun on line 1 is not closed`},
+		{`true`, "a.json#x", `{}`, `documents["a.json#x"] must be a JSON Schema, under a URL that no other schema has, got a URL that is reserved or has a fragment`},
+		{`true`, "answer", `{}`, `documents["answer"] must be a JSON Schema, under a URL that no other schema has, got a URL that is reserved or has a fragment`},
+		{`true`, "%zz", `{}`, `documents["%zz"] must be a JSON Schema, under a URL that no other schema has, got an invalid URL: parse "%zz": invalid URL escape "%zz"`},
+		{`true`, "http://json-schema.org/draft-07/schema", `{}`, `got a URL that is used twice: resource for "http://json-schema.org/draft-07/schema" already exists`},
 		{`{"$ref": "b.json"}`, "a.json", `{}`, `"b.json" is not in the schema itself, and nothing is loaded`},
 		{`{"$ref": "a.json"}`, "a.json", `{"$ref": "http://127.0.0.1:1/x"}`, `"http://127.0.0.1:1/x" is not in the schema itself, and nothing is loaded`},
-		{`{"$ref": "a.json"}`, "a.json", `{"type": "text"}`, `documents["a.json"] is not a schema: at /type: the string "text" fits none`},
+		{`{"$ref": "a.json"}`, "a.json", `{"type": "text"}`, `got another JSON value: at /type: the string "text" fits none of the 2 alternatives (do one of these: use one of "array", "boolean", "integer", "null"`},
 	} {
 		_, err := validate.JSONSchemaWith([]byte(test.schema), validate.SchemaOptions{Documents: map[string][]byte{test.url: []byte(test.document)}})
 		var bad *validate.ParamError

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/nearest"
 	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
@@ -46,9 +47,11 @@ const (
 // The error is a *[ParamError]: a group is unknown.
 func NoSecrets(groups ...string) (Strategy, error) {
 	all := []string{SecretCredential, SecretCard, SecretIBAN}
-	for _, g := range groups {
+	for i, g := range groups {
 		if !slices.Contains(all, g) {
-			return nil, &ParamError{Check: "no_secrets", Param: "groups", Problem: fmt.Sprintf("has %q", say.Short(g, 60)), Takes: "some of " + strings.Join(all, ", ")}
+			return nil, &ParamError{
+				Check: "no_secrets", Param: fmt.Sprintf("groups[%d]", i), Got: nearest.Shown(g, all), Takes: "one of " + strings.Join(all, ", "),
+			}
 		}
 	}
 	if len(groups) == 0 {
@@ -428,7 +431,7 @@ func noSecretsDefinition() Definition {
 				return nil, err
 			}
 			if len(groups) == 0 {
-				return nil, p.Bad("groups", "is empty", "one group or more")
+				return nil, p.Bad("groups", "an empty list", "at least one group")
 			}
 			return NoSecrets(groups...)
 		},

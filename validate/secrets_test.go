@@ -102,7 +102,7 @@ func TestNoSecretsLooksForTheGivenGroups(t *testing.T) {
 	}
 	for _, spec := range []string{"no_secrets:password", `no_secrets:{"groups": []}`, "no_secrets:"} {
 		var bad *validate.ParamError
-		if _, err := validate.Parse(spec); !errors.As(err, &bad) || bad.Param != "groups" {
+		if _, err := validate.Parse(spec); !errors.As(err, &bad) || !strings.HasPrefix(bad.Param, "groups") {
 			t.Errorf("%s: %v", spec, err)
 		}
 	}

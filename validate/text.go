@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -84,16 +85,16 @@ func (c lengthCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 // is empty or does not compile.
 func Regex(pattern string) (Strategy, error) {
 	if pattern == "" {
-		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: `is ""`, Takes: takesPattern}
+		return nil, &ParamError{Check: "regex", Param: "pattern", Got: `""`, Takes: takesPattern}
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil, &ParamError{Check: "regex", Param: "pattern", Problem: fmt.Sprintf("is %q", say.Short(pattern, 200)), Takes: takesPattern, Err: err}
+		return nil, &ParamError{Check: "regex", Param: "pattern", Got: strconv.Quote(say.Short(pattern, 200)), Takes: takesPattern, Err: err}
 	}
 	return regex{re}, nil
 }
 
-const takesPattern = "a regular expression in Go's syntax (RE2)"
+const takesPattern = "a non-empty regular expression in Go's syntax (RE2)"
 
 type regex struct{ pattern *regexp.Regexp }
 
@@ -120,20 +121,19 @@ func Contains(texts ...string) (Strategy, error) { return contains(texts, false)
 func ContainsCaseSensitive(texts ...string) (Strategy, error) { return contains(texts, true) }
 
 func contains(texts []string, caseSensitive bool) (Strategy, error) {
-	const takes = "a text that is not empty, or a list of such texts"
-	bad := func(problem string) (Strategy, error) {
-		return nil, &ParamError{Check: "contains", Param: "required_text", Problem: problem, Takes: takes}
+	bad := func(param, got, takes string) (Strategy, error) {
+		return nil, &ParamError{Check: "contains", Param: param, Got: got, Takes: takes}
 	}
 	if len(texts) == 0 {
-		return bad("is empty")
+		return bad("required_text", "an empty list", "a string or a list of at least one string")
 	}
 	c := containing{caseSensitive: caseSensitive}
 	for i, text := range texts {
 		switch {
 		case text == "":
-			return bad(fmt.Sprintf("has an empty text at %d", i))
+			return bad(fmt.Sprintf("required_text[%d]", i), `""`, "a non-empty string")
 		case !utf8.ValidString(text):
-			return bad(fmt.Sprintf("has %q, which is not valid UTF-8,", say.Short(text, 60)))
+			return bad(fmt.Sprintf("required_text[%d]", i), strconv.Quote(say.Short(text, 60)), "valid UTF-8")
 		}
 		w := wantedText{text, text}
 		if !caseSensitive {

@@ -66,7 +66,7 @@ func TestLengthRefusesImpossibleLimits(t *testing.T) {
 		min, max int
 		param    string
 	}{
-		{0, 0, "min_length and max_length"}, {-1, 3, "min_length"}, {3, -1, "max_length"}, {4, 3, "min_length"},
+		{0, 0, "min_length or max_length"}, {-1, 3, "min_length"}, {3, -1, "max_length"}, {4, 3, "min_length"},
 	} {
 		_, err := validate.Length(test.min, test.max)
 		var bad *validate.ParamError
@@ -177,7 +177,7 @@ func TestContainsRefusesWhatWouldAlwaysPass(t *testing.T) {
 	for _, texts := range [][]string{nil, {""}, {"a", ""}, {"\xff"}} {
 		_, err := validate.Contains(texts...)
 		var bad *validate.ParamError
-		if !errors.As(err, &bad) || bad.Param != "required_text" {
+		if !errors.As(err, &bad) || !strings.HasPrefix(bad.Param, "required_text") {
 			t.Errorf("%q: %v", texts, err)
 		}
 	}

@@ -197,23 +197,28 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// ParamError is a check's parameter that is missing, unknown or impossible.
+// ParamError is the error of a check's parameter that is missing, unknown or
+// impossible.
 type ParamError struct {
-	Check   string // "length"
-	Param   string // "min_length"
-	Problem string // what is wrong with what was given ("is -1")
-	Takes   string // what would be right
-	Err     error  // the cause; may be nil
+	Check string // the name of the check: "length"
+	Param string // the name of the parameter: "min_length"
+	Got   string // what was given, as it is shown: "-1"; "nothing" if it is missing
+	Takes string // what the parameter must be: "a whole number of at least 1"; "" if Err says it all
+	Err   error  // the cause; may be nil
 }
 
-// Error names the check and the parameter, what was given, and what it takes.
+// Error names the check and the parameter, what it must be, what was given, and the
+// cause.
 func (e *ParamError) Error() string {
-	s := fmt.Sprintf("check %q: %s %s", e.Check, e.Param, e.Problem)
+	s := fmt.Sprintf("check %q: %s", e.Check, e.Param)
+	if e.Takes != "" {
+		s += fmt.Sprintf(" must be %s, got %s", e.Takes, e.Got)
+	}
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}
-	return s + "; it takes " + e.Takes
+	return s
 }
 
-// Unwrap returns the cause.
+// Unwrap returns e.Err.
 func (e *ParamError) Unwrap() error { return e.Err }

@@ -67,7 +67,7 @@ In a configuration file:
 			t.Errorf("%q: exit %d: %s", args, got.code, got.stdout)
 		}
 	}
-	if got := command(t, "", "checks", "lenght"); !strings.Contains(got.stderr, "takes one of agent_task, ai_contradiction_check, all, any,") {
+	if got := command(t, "", "checks", "lenght"); !strings.Contains(got.stderr, "unknown check \"lenght\", did you mean length?") {
 		t.Error(got.stderr)
 	}
 }

@@ -16,10 +16,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
+	"llmcall/internal/nearest"
 	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate"
@@ -178,15 +180,16 @@ func lookup(name string) (Language, bool) {
 func New(language string) (validate.Strategy, error) {
 	l, ok := lookup(language)
 	if !ok {
-		problem := fmt.Sprintf("is %.60q", language)
+		bad := &validate.ParamError{Check: "code", Param: "language", Got: nearest.Shown(language, Languages()), Takes: takes()}
 		if at, known := packages[language]; known {
-			problem += fmt.Sprintf(", and the program does not import _ %q (llmcall/validate/standard imports all)", at)
+			bad.Got = strconv.Quote(language)
+			bad.Err = fmt.Errorf("the program does not import _ %q (llmcall/validate/standard imports all)", at)
 		}
-		return nil, &validate.ParamError{Check: "code", Param: "language", Problem: problem, Takes: takes()}
+		return nil, bad
 	}
 	if l.Ready != nil {
 		if err := l.Ready(); err != nil {
-			return nil, &validate.ParamError{Check: "code", Param: "language", Problem: fmt.Sprintf("is %q", language), Takes: takes(), Err: err}
+			return nil, &validate.ParamError{Check: "code", Param: "language", Got: strconv.Quote(language), Takes: takes(), Err: err}
 		}
 	}
 	return check{l}, nil

@@ -190,14 +190,14 @@ func TestBlocksOfAnotherLanguageAreLeftOut(t *testing.T) {
 
 func TestALanguageWithoutAParserIsAnError(t *testing.T) {
 	for spec, want := range map[string]string{
-		"code:rust":                    `check "code": language is "rust"; it takes one of go, javascript, json, jsx, python, sql, tsx, typescript, yaml`,
-		"code:":                        `language is ""`,
-		`code:{"language": 1}`:         `language is 1; it takes one of`,
-		`code:{"lang": "go"}`:          `lang is unknown; it takes the parameter language`,
-		"python:go":                    `check "python": arguments are "go"; it takes none`,
-		`python:{"language": "go"}`:    `check "python": language is unknown; it takes no parameters`,
-		"code:Python":                  `language is "Python"`,
-		`code:{"language": "python2"}`: `language is "python2"`,
+		"code:rust":                    `check "code": language must be one of go, javascript, json, jsx, python, sql, tsx, typescript, yaml, got "rust"`,
+		"code:":                        `language must be one of go, javascript, json, jsx, python, sql, tsx, typescript, yaml, got ""`,
+		`code:{"language": 1}`:         `, typescript, yaml, got 1`,
+		`code:{"lang": "go"}`:          `lang: unknown parameter: known are language`,
+		"python:go":                    `check "python": arguments must be left out, or a JSON object of parameters, got "go"`,
+		`python:{"language": "go"}`:    `check "python": language: unknown parameter: the check has none`,
+		"code:Python":                  `language must be one of go, javascript, json, jsx, python, sql, tsx, typescript, yaml, got "Python", did you mean python?`,
+		`code:{"language": "python2"}`: `language must be one of go, javascript, json, jsx, python, sql, tsx, typescript, yaml, got "python2", did you mean python?`,
 	} {
 		_, err := validate.Parse(spec)
 		if _, ok := errors.AsType[*validate.ParamError](err); !ok || !strings.Contains(err.Error(), want) {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -68,20 +69,20 @@ const interruptEvery = 100
 // not compile, or its value is not a boolean. An evaluation that takes longer than
 // ten seconds, or whose context ends, is an error of the check.
 func New(cfg Config) (validate.Strategy, error) {
-	fail := func(problem string, err error) (validate.Strategy, error) {
+	fail := func(got string, err error) (validate.Strategy, error) {
 		return nil, &validate.ParamError{
-			Check: "expression", Param: "expression", Problem: problem, Err: err,
+			Check: "expression", Param: "expression", Got: got, Err: err,
 			Takes: "an expression in CEL (https://cel.dev) whose value is true or false, with the variables answer, text and attempt",
 		}
 	}
 	if strings.TrimSpace(cfg.Expression) == "" {
-		return fail("is empty", nil)
+		return fail(strconv.Quote(cfg.Expression), nil)
 	}
 	env, err := environment()
 	if err != nil {
 		return nil, err
 	}
-	shown := fmt.Sprintf("is %q", say.Short(cfg.Expression, 200))
+	shown := strconv.Quote(say.Short(cfg.Expression, 200))
 	ast, issues := env.Compile(cfg.Expression)
 	if issues.Err() != nil {
 		return fail(shown, faults(issues))

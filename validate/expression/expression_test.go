@@ -129,19 +129,19 @@ func TestTheAnswerIsDecodedOnlyIfTheExpressionHasIt(t *testing.T) {
 
 func TestAWrongExpressionIsAnErrorAtOnceWithItsPlace(t *testing.T) {
 	for spec, want := range map[string]string{
-		"expression":                                         "expression is missing; it takes an expression in CEL",
-		"expression: ":                                       "expression is empty; it takes an expression in CEL",
-		"expression:answr.n > 0":                             `expression is "answr.n > 0": line 1, column 1: undeclared reference to 'answr'`,
+		"expression":                                         "expression must be an expression in CEL",
+		"expression: ":                                       "expression must be an expression in CEL",
+		"expression:answr.n > 0":                             `got "answr.n > 0": line 1, column 1: undeclared reference to 'answr' (in container '')`,
 		"expression:text.n > 0":                              "line 1, column 5: type 'string' does not support field selection",
 		"expression:answer.n >":                              "line 1, column ",
 		"expression:true &&\n1":                              "line 2, column 1",
-		"expression:size(text)":                              `expression is "size(text)": line 1, column 1: its value is of type int, expected true or false`,
+		"expression:size(text)":                              `got "size(text)": line 1, column 1: its value is of type int, expected true or false`,
 		"expression:text":                                    "its value is of type string",
 		"expression:text.matches('(')":                       "error parsing regexp",
 		"expression:a + b + c + d + e":                       "and 2 more",
-		`expression:{"expression": 5}`:                       "expression is 5",
-		`expression:{"expression": "true", "problem": 5}`:    "problem is 5",
-		`expression:{"expression": "true", "suggestion": 5}`: "suggestion is 5",
+		`expression:{"expression": 5}`:                       `expression must be an expression in CEL, got 5`,
+		`expression:{"expression": "true", "problem": 5}`:    `problem must be a string, got 5`,
+		`expression:{"expression": "true", "suggestion": 5}`: `suggestion must be a string, got 5`,
 		"expression:" + strings.Repeat("(", 10_000):          "…\": expression recursion limit exceeded: 250",
 	} {
 		_, err := validate.Parse(spec)

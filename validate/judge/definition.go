@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ func init() {
 
 const (
 	takesModels = `a model's full name, "provider/model", or a list of such`
-	takesTime   = `seconds above 0, or a Go duration ("30s")`
+	takesTime   = `a time above 0 (seconds, or a duration like "30s")`
 )
 
 // commonParams are the parameters that both checks have.
@@ -114,7 +115,7 @@ func textList(p validate.Params, name string) ([]string, error) {
 func common(p validate.Params, o *Options) (first llm.Model, err error) {
 	for _, name := range []string{"mcp_config", "required_mcp_tools"} {
 		if p.Value(name) != nil {
-			return nil, p.Bad(name, "is set", "nothing: judges here have no tools. Give the facts as texts, or, in Go, a model that calls its tools itself")
+			return nil, p.Bad(name, "a value", "unset, since judges have no tools here (give the facts as texts, or, in Go, a model that calls its tools itself)")
 		}
 	}
 	for _, n := range []struct {
@@ -127,7 +128,7 @@ func common(p validate.Params, o *Options) (first llm.Model, err error) {
 			return nil, err
 		}
 		if given && v == 0 { // in Options that is the default
-			return nil, p.Bad(n.name, "is 0", takes)
+			return nil, p.Bad(n.name, "0", takes)
 		}
 		*n.to = v
 	}
@@ -166,20 +167,20 @@ func common(p validate.Params, o *Options) (first llm.Model, err error) {
 // judges returns the names of the judges' models.
 func judges(p validate.Params) ([]string, error) {
 	if p.Value("judges") == nil {
-		name, err := p.Text("validation_model", `the judge's full name, "provider/model"; or set judges`)
+		name, err := p.Text("validation_model", `the judge's full name, "provider/model", unless judges is set`)
 		return []string{name}, err
 	}
 	if p.Value("validation_model") != nil {
-		return nil, p.Bad("validation_model", "is set beside judges", "one of the two")
+		return nil, p.Bad("validation_model", "both", "unset if judges is set")
 	}
 	names, err := p.Texts("judges")
 	switch {
 	case err != nil:
 		return nil, err
 	case len(names) == 0:
-		return nil, p.Bad("judges", "is empty", takesModels)
+		return nil, p.Bad("judges", "an empty list", takesModels)
 	case len(names) > maxJudges:
-		return nil, p.Bad("judges", fmt.Sprintf("has %d models", len(names)), fmt.Sprintf("at most %d", maxJudges))
+		return nil, p.Bad("judges", strconv.Itoa(len(names)), fmt.Sprintf("at most %d models", maxJudges))
 	}
 	return names, nil
 }
@@ -193,7 +194,7 @@ func duration(p validate.Params, name string) (time.Duration, error) {
 	case string:
 		parsed, err := time.ParseDuration(strings.TrimSpace(v))
 		if err != nil {
-			return 0, p.Bad(name, fmt.Sprintf("is %q", say.Short(v, 60)), takesTime)
+			return 0, p.Bad(name, strconv.Quote(say.Short(v, 60)), takesTime)
 		}
 		d = parsed
 	default:
@@ -206,7 +207,7 @@ func duration(p validate.Params, name string) (time.Duration, error) {
 		}
 	}
 	if d <= 0 {
-		return 0, p.Bad(name, fmt.Sprintf("is %v", p.Value(name)), takesTime)
+		return 0, p.Bad(name, fmt.Sprint(p.Value(name)), takesTime)
 	}
 	return d, nil
 }

@@ -73,34 +73,34 @@ func TestConfigurationSetsAll(t *testing.T) {
 func TestWhatConfigurationGetsWrongNamesTheParameter(t *testing.T) {
 	j := says(t, pass)
 	for _, c := range []struct{ params, want string }{
-		{``, "task_prompt is missing; it takes what must hold"},
-		{`"task_prompt": 3`, "task_prompt is 3"},
-		{`"task_prompt": "x"`, `validation_model is missing; it takes the judge's full name, "provider/model"; or set judges`},
-		{`"task_prompt": "x", "validation_model": ""`, `validation_model is ""; it takes the full name of a model`},
-		{`"task_prompt": "x", "validation_model": "acme/x"`, `validation_model is "acme/x": set ACME_API_KEY; it takes`},
-		{`"task_prompt": "x", "judges": ["J", "acme/x"]`, `judges[1] is "acme/x": set ACME_API_KEY`},
-		{`"task_prompt": "x", "judges": []`, "judges is empty"},
-		{`"task_prompt": "x", "judges": ["J", 3]`, "judges[1] is 3"},
-		{`"task_prompt": "x", "judges": [` + strings.Repeat(`"J", `, 16) + `"J"]`, "judges has 17 models; it takes at most 16"},
-		{`"task_prompt": "x", "judges": ["J"], "validation_model": "J"`, "validation_model is set beside judges; it takes one of the two"},
-		{`"task_prompt": "x", "validation_model": "J", "mcp_config": {}`, "mcp_config is set; it takes nothing: judges here have no tools"},
-		{`"task_prompt": "x", "validation_model": "J", "required_mcp_tools": ["a"]`, "required_mcp_tools is set; it takes nothing"},
-		{`"task_prompt": "x", "validation_model": "J", "agree": 2`, "agree is 2"},
-		{`"task_prompt": "x", "validation_model": "J", "agree": "all"`, `agree is "all"; it takes a whole number`},
-		{`"task_prompt": "x", "validation_model": "J", "max_attempts": 0`, "max_attempts is 0; it takes a whole number of at least 1"},
-		{`"task_prompt": "x", "validation_model": "J", "max_tokens": -1`, "max_tokens is -1"},
-		{`"task_prompt": "x", "validation_model": "J", "max_characters": 5`, "max_characters is 5"},
-		{`"task_prompt": "x", "validation_model": "J", "temperature": "low"`, `temperature is "low"; it takes a number from 0 to 2, or "none"`},
-		{`"task_prompt": "x", "validation_model": "J", "temperature": 3`, "temperature is 3"},
-		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": "soon"`, `attempt_timeout is "soon"; it takes seconds above 0, or a Go duration`},
-		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": 0`, "attempt_timeout is 0"},
-		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": -1`, "attempt_timeout is -1"},
-		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": 1e99`, "attempt_timeout is 1e99"},
-		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": true`, "attempt_timeout is true"},
-		{`"task_prompt": "x", "validation_model": "J", "criteria": 3`, "criteria is 3"},
-		{`"task_prompt": "x", "validation_model": "J", "criteria": [" "]`, "criteria[0] is blank"},
-		{`"task_prompt": "x", "validation_model": "J", "with_request": "yes"`, `with_request is "yes"`},
-		{`"task": "x"`, "task is unknown; it takes the parameters task_prompt"},
+		{``, `task_prompt must be a text that says what must be true of the answer, got nothing`},
+		{`"task_prompt": 3`, `task_prompt must be a text that says what must be true of the answer, got 3`},
+		{`"task_prompt": "x"`, `validation_model must be the judge's full name, "provider/model", unless judges is set, got nothing`},
+		{`"task_prompt": "x", "validation_model": ""`, `validation_model must be the full name of a model, "provider/model", got ""`},
+		{`"task_prompt": "x", "validation_model": "acme/x"`, `validation_model must be the full name of a model, "provider/model", got "acme/x": set ACME_API_KEY`},
+		{`"task_prompt": "x", "judges": ["J", "acme/x"]`, `judges[1] must be the full name of a model, "provider/model", got "acme/x": set ACME_API_KEY`},
+		{`"task_prompt": "x", "judges": []`, `judges must be a model's full name, "provider/model", or a list of such, got an empty list`},
+		{`"task_prompt": "x", "judges": ["J", 3]`, `judges[1] must be a string, got 3`},
+		{`"task_prompt": "x", "judges": [` + strings.Repeat(`"J", `, 16) + `"J"]`, `judges must be at most 16 models, got 17`},
+		{`"task_prompt": "x", "judges": ["J"], "validation_model": "J"`, `validation_model must be unset if judges is set, got both`},
+		{`"task_prompt": "x", "validation_model": "J", "mcp_config": {}`, `mcp_config must be unset, since judges have no tools here (give the facts as texts, or, in Go, a model that calls its tools itself), got a value`},
+		{`"task_prompt": "x", "validation_model": "J", "required_mcp_tools": ["a"]`, `required_mcp_tools must be unset, since judges have no tools here (give the facts as texts, or, in Go, a model that calls its tools itself), got a value`},
+		{`"task_prompt": "x", "validation_model": "J", "agree": 2`, `agree must be a whole number from 1 to the number of judges (1), got 2`},
+		{`"task_prompt": "x", "validation_model": "J", "agree": "all"`, `agree must be a whole number of at least 1, got "all"`},
+		{`"task_prompt": "x", "validation_model": "J", "max_attempts": 0`, "max_attempts must be a whole number of at least 1, got 0"},
+		{`"task_prompt": "x", "validation_model": "J", "max_tokens": -1`, `max_tokens must be a whole number from 1 to 2147483647, got -1`},
+		{`"task_prompt": "x", "validation_model": "J", "max_characters": 5`, `max_characters must be a whole number of at least 100, got 5`},
+		{`"task_prompt": "x", "validation_model": "J", "temperature": "low"`, `temperature must be a number from 0 to 2, or "none", got "low"`},
+		{`"task_prompt": "x", "validation_model": "J", "temperature": 3`, `temperature must be a number from 0 to 2, got 3`},
+		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": "soon"`, `attempt_timeout must be a time above 0 (seconds, or a duration like "30s"), got "soon"`},
+		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": 0`, `attempt_timeout must be a time above 0 (seconds, or a duration like "30s"), got 0`},
+		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": -1`, `attempt_timeout must be a time above 0 (seconds, or a duration like "30s"), got -1`},
+		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": 1e99`, `attempt_timeout must be a time above 0 (seconds, or a duration like "30s"), got 1e99`},
+		{`"task_prompt": "x", "validation_model": "J", "attempt_timeout": true`, `attempt_timeout must be a time above 0 (seconds, or a duration like "30s"), got true`},
+		{`"task_prompt": "x", "validation_model": "J", "criteria": 3`, `criteria must be a string or a list of strings, got 3`},
+		{`"task_prompt": "x", "validation_model": "J", "criteria": [" "]`, `criteria[0] must be a text that is not blank, got " "`},
+		{`"task_prompt": "x", "validation_model": "J", "with_request": "yes"`, `with_request must be true or false, got "yes"`},
+		{`"task": "x"`, `task: unknown parameter: known are task_prompt, criteria, with_request, validation_model, judges, agree, max_attempts, `},
 	} {
 		spec := strings.ReplaceAll("agent_task:{"+c.params+"}", `"J"`, fmt.Sprintf("%q", j.name))
 		_, err := opens(j).Parse(spec)
@@ -109,8 +109,8 @@ func TestWhatConfigurationGetsWrongNamesTheParameter(t *testing.T) {
 		}
 	}
 	for params, wanted := range map[string]string{
-		``: "topic_context is missing", `"topic_context": "x", "sources": {}`: "sources is {}", `"topic_context": "x", "text_to_check": 1`: "text_to_check is 1",
-		`"topic_context": "x", "from_request": 1`: "from_request is 1", `"topic_context": "x"`: "validation_model is missing",
+		``: `topic_context must be a text that says what the answer is about, got nothing`, `"topic_context": "x", "sources": {}`: `sources must be a string or a list of strings, got {}`, `"topic_context": "x", "text_to_check": 1`: `text_to_check must be a string, got 1`,
+		`"topic_context": "x", "from_request": 1`: `from_request must be true or false, got 1`, `"topic_context": "x"`: `validation_model must be the judge's full name, "provider/model", unless judges is set, got nothing`,
 	} {
 		if _, err := opens(j).Parse("ai_contradiction_check:{" + params + "}"); err == nil || !strings.Contains(err.Error(), wanted) {
 			t.Errorf("%s: %v, want %s", params, err, wanted)

@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -136,7 +137,7 @@ type ContradictionOptions struct {
 // option is impossible.
 func Task(judge llm.Model, task string, opts TaskOptions) (validate.Strategy, error) {
 	if strings.TrimSpace(task) == "" {
-		return nil, bad(taskName, "task_prompt", "is empty", takesTask)
+		return nil, bad(taskName, "task_prompt", strconv.Quote(task), takesTask)
 	}
 	if err := noneBlank(taskName, "criteria", opts.Criteria); err != nil {
 		return nil, err
@@ -159,13 +160,13 @@ func Task(judge llm.Model, task string, opts TaskOptions) (validate.Strategy, er
 // option is impossible.
 func Contradiction(judge llm.Model, topic string, opts ContradictionOptions) (validate.Strategy, error) {
 	if strings.TrimSpace(topic) == "" {
-		return nil, bad(contradictionName, "topic_context", "is empty", takesTopic)
+		return nil, bad(contradictionName, "topic_context", strconv.Quote(topic), takesTopic)
 	}
 	if err := noneBlank(contradictionName, "sources", opts.Sources); err != nil {
 		return nil, err
 	}
 	if opts.Text != "" && strings.TrimSpace(opts.Text) == "" {
-		return nil, bad(contradictionName, "text_to_check", "is blank", "a text")
+		return nil, bad(contradictionName, "text_to_check", strconv.Quote(opts.Text), takesText)
 	}
 	p, err := newPanel(contradictionName, judge, opts.Options)
 	if err != nil {
@@ -183,18 +184,19 @@ func Contradiction(judge llm.Model, topic string, opts ContradictionOptions) (va
 }
 
 const (
-	takesTask  = "what must hold of the answer, as a text"
-	takesTopic = "what the answer is about, as a text"
+	takesTask  = "a text that says what must be true of the answer"
+	takesTopic = "a text that says what the answer is about"
+	takesText  = "a text that is not blank"
 )
 
-func bad(check, param, problem, takes string) *validate.ParamError {
-	return &validate.ParamError{Check: check, Param: param, Problem: problem, Takes: takes}
+func bad(check, param, got, takes string) *validate.ParamError {
+	return &validate.ParamError{Check: check, Param: param, Got: got, Takes: takes}
 }
 
 func noneBlank(check, param string, texts []string) error {
 	for i, t := range texts {
 		if strings.TrimSpace(t) == "" {
-			return bad(check, fmt.Sprintf("%s[%d]", param, i), "is blank", "a text")
+			return bad(check, fmt.Sprintf("%s[%d]", param, i), strconv.Quote(t), takesText)
 		}
 	}
 	return nil
@@ -259,27 +261,26 @@ func newPanel(name string, first llm.Model, opts Options) (*panel, error) {
 	models := append([]llm.Model{first}, opts.Others...)
 	for i, m := range models {
 		if m == nil {
-			return nil, bad(name, judgeAt(i), "is nil", "a model")
+			return nil, bad(name, judgeAt(i), "nil", "a model")
 		}
 	}
-	const temperatures = "a number from 0 to 2, or none"
 	switch {
 	case len(models) > maxJudges:
-		return nil, bad(name, "judges", fmt.Sprintf("are %d", len(models)), fmt.Sprintf("at most %d models", maxJudges))
+		return nil, bad(name, "judges", strconv.Itoa(len(models)), fmt.Sprintf("at most %d models", maxJudges))
 	case opts.Agree < 0 || opts.Agree > len(models):
-		return nil, bad(name, "agree", fmt.Sprintf("is %d", opts.Agree), fmt.Sprintf("a number from 1 to that of the judges (%d)", len(models)))
+		return nil, bad(name, "agree", strconv.Itoa(opts.Agree), fmt.Sprintf("a whole number from 1 to the number of judges (%d)", len(models)))
 	case opts.MaxAttempts < 0:
-		return nil, bad(name, "max_attempts", fmt.Sprintf("is %d", opts.MaxAttempts), "a whole number of at least 1")
+		return nil, bad(name, "max_attempts", strconv.Itoa(opts.MaxAttempts), "a whole number of at least 1")
 	case opts.AttemptTimeout < 0:
-		return nil, bad(name, "attempt_timeout", fmt.Sprintf("is %v", opts.AttemptTimeout), "a time that is not negative")
+		return nil, bad(name, "attempt_timeout", opts.AttemptTimeout.String(), "a time above 0")
 	case opts.MaxTokens < 0 || opts.MaxTokens > math.MaxInt32:
-		return nil, bad(name, "max_tokens", fmt.Sprintf("is %d", opts.MaxTokens), "a whole number of at least 1, below 2147483648")
+		return nil, bad(name, "max_tokens", strconv.Itoa(opts.MaxTokens), "a whole number from 1 to 2147483647")
 	case opts.MaxCharacters != 0 && opts.MaxCharacters < minCharacters:
-		return nil, bad(name, "max_characters", fmt.Sprintf("is %d", opts.MaxCharacters), fmt.Sprintf("a whole number of at least %d", minCharacters))
+		return nil, bad(name, "max_characters", strconv.Itoa(opts.MaxCharacters), fmt.Sprintf("a whole number of at least %d", minCharacters))
 	case opts.Temperature != nil && !(*opts.Temperature >= 0 && *opts.Temperature <= 2):
-		return nil, bad(name, "temperature", fmt.Sprintf("is %v", *opts.Temperature), temperatures)
+		return nil, bad(name, "temperature", fmt.Sprint(*opts.Temperature), "a number from 0 to 2")
 	case opts.Temperature != nil && opts.NoTemperature:
-		return nil, bad(name, "temperature", "is both set and left out", temperatures)
+		return nil, bad(name, "temperature", fmt.Sprint(*opts.Temperature), "unset if NoTemperature is set")
 	}
 	p := &panel{name: name, agree: opts.Agree, maxCharacters: opts.MaxCharacters}
 	if p.agree == 0 {
@@ -293,7 +294,9 @@ func newPanel(name string, first llm.Model, opts Options) (*panel, error) {
 		endpoints = endpoint.Default()
 	}
 	if err := opts.Guards.Validate(); err != nil {
-		return nil, bad(name, "guards", err.Error(), "a possible circuit")
+		guards := bad(name, "guards", "", "")
+		guards.Err = err
+		return nil, guards
 	}
 	for _, m := range models {
 		j := &member{model: m, maxTokens: opts.MaxTokens, temperature: opts.Temperature}

@@ -18,8 +18,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
+	"llmcall/internal/nearest"
 	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/validate"
@@ -94,7 +96,7 @@ func init() {
 					return nil, err
 				}
 				if len(allowed) == 0 {
-					return nil, p.Bad("allowed", "is an empty list", "one kind or more")
+					return nil, p.Bad("allowed", "an empty list", "at least one kind")
 				}
 			}
 			d, err := p.Optional("dialect")
@@ -152,10 +154,10 @@ func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
 	if len(allowed) == 0 {
 		allowed = []string{"select"}
 	}
-	for _, kind := range allowed {
+	for i, kind := range allowed {
 		if !slices.Contains(Kinds, kind) {
 			return nil, &validate.ParamError{
-				Check: "sql_safe", Param: "allowed", Problem: fmt.Sprintf("has %.60q", kind), Takes: "kinds out of " + strings.Join(Kinds, ", "),
+				Check: "sql_safe", Param: fmt.Sprintf("allowed[%d]", i), Got: nearest.Shown(kind, Kinds), Takes: "one of " + strings.Join(Kinds, ", "),
 			}
 		}
 	}
@@ -166,19 +168,19 @@ func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
 // program does not import.
 func usable(check string, d Dialect) error {
 	if d != Any && d != Postgres && d != MySQL {
-		return &validate.ParamError{Check: check, Param: "dialect", Problem: fmt.Sprintf("is %.60q", string(d)), Takes: "postgres or mysql"}
+		return &validate.ParamError{Check: check, Param: "dialect", Got: nearest.Shown(d, []Dialect{Postgres, MySQL}), Takes: "postgres or mysql"}
 	}
 	for _, grammar := range d.grammars() {
 		if grammar.Linked() {
 			continue
 		}
-		problem := fmt.Sprintf("is %q", string(d))
+		got := strconv.Quote(string(d))
 		if d == Any {
-			problem = "is not given, so that both grammars are needed"
+			got = "nothing, which needs both grammars"
 		}
 		return &validate.ParamError{
-			Check: check, Param: "dialect", Takes: "a dialect whose package the program imports",
-			Problem: fmt.Sprintf(`%s, and the program does not import _ %q (llmcall/validate/standard imports all)`, problem, grammar.Package()),
+			Check: check, Param: "dialect", Got: got, Takes: "a dialect whose package the program imports",
+			Err: fmt.Errorf("the program does not import _ %q (llmcall/validate/standard imports all)", grammar.Package()),
 		}
 	}
 	return nil

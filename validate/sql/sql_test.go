@@ -163,14 +163,14 @@ func TestOtherKindsCanBeAllowed(t *testing.T) {
 
 func TestWrongParametersAreErrors(t *testing.T) {
 	for spec, want := range map[string]string{
-		"sql:oracle":                 `check "sql": dialect is "oracle"; it takes postgres or mysql`,
-		`sql:{"dialect": 1}`:         `check "sql": dialect is 1; it takes a string`,
-		`sql_safe:{"dialect": "x"}`:  `check "sql_safe": dialect is "x"; it takes postgres or mysql`,
-		"sql_safe:selct":             `check "sql_safe": allowed has "selct"; it takes kinds out of alter, call,`,
-		"sql_safe:copy":              `allowed has "copy"`,
-		"sql_safe:":                  `allowed has ""`,
-		`sql_safe:{"allowed": []}`:   "allowed is an empty list; it takes one kind or more",
-		`sql_safe:{"allow": "drop"}`: "allow is unknown; it takes the parameters allowed, dialect",
+		"sql:oracle":                 `check "sql": dialect must be postgres or mysql, got "oracle"`,
+		`sql:{"dialect": 1}`:         `check "sql": dialect must be a string, got 1`,
+		`sql_safe:{"dialect": "x"}`:  `check "sql_safe": dialect must be postgres or mysql, got "x"`,
+		"sql_safe:selct":             `truncate, update, got "selct", did you mean select?`,
+		"sql_safe:copy":              `truncate, update, got "copy"`,
+		"sql_safe:":                  `allowed[0] must be one of alter, call,`,
+		`sql_safe:{"allowed": []}`:   `allowed must be at least one kind, got an empty list`,
+		`sql_safe:{"allow": "drop"}`: `allow: unknown parameter: known are allowed, dialect`,
 	} {
 		_, err := validate.Parse(spec)
 		if _, ok := errors.AsType[*validate.ParamError](err); !ok || !strings.Contains(err.Error(), want) {

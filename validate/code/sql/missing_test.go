@@ -15,23 +15,23 @@ import (
 // but SQL: what is missing is named with the import that adds it.
 func TestWhatIsNotImportedIsNamed(t *testing.T) {
 	for spec, want := range map[string]string{
-		"code": `check "code": language is "python", and the program does not import _ "llmcall/validate/code/python" (llmcall/validate/standard imports all); ` +
-			`it takes one of go, json, sql`,
+		"code": `check "code": language must be one of go, json, sql, got "python": ` +
+			`the program does not import _ "llmcall/validate/code/python" (llmcall/validate/standard imports all)`,
 		"code:javascript": `import _ "llmcall/validate/code/javascript"`,
 		"code:jsx":        `import _ "llmcall/validate/code/javascript"`,
 		"code:typescript": `import _ "llmcall/validate/code/javascript"`,
 		"code:tsx":        `import _ "llmcall/validate/code/javascript"`,
 		"code:yaml":       `import _ "llmcall/validate/code/yaml"`,
-		"code:rust":       `check "code": language is "rust"; it takes one of go, json, sql`,
-		"code:sql": `check "code": language is "sql": the program imports no grammar of SQL: ` +
+		"code:rust":       `check "code": language must be one of go, json, sql, got "rust"`,
+		"code:sql": `check "code": language must be one of go, json, sql, got "sql": the program imports no grammar of SQL: ` +
 			`import _ "llmcall/validate/sql/postgres" or _ "llmcall/validate/sql/mysql"`,
-		"sql:postgres": `check "sql": dialect is "postgres", and the program does not import _ "llmcall/validate/sql/postgres" ` +
-			`(llmcall/validate/standard imports all)`,
+		"sql:postgres": `check "sql": dialect must be a dialect whose package the program imports, got "postgres": ` +
+			`the program does not import _ "llmcall/validate/sql/postgres" (llmcall/validate/standard imports all)`,
 		"sql:mysql":                       `import _ "llmcall/validate/sql/mysql"`,
-		"sql":                             `check "sql": dialect is not given, so that both grammars are needed, and the program does not import _ "llmcall/validate/sql/mysql"`,
-		"sql_safe":                        `check "sql_safe": dialect is not given`,
+		"sql":                             `got nothing, which needs both grammars: the program does not import _ "llmcall/validate/sql/mysql" (llmcall/validate/standard imports all)`,
+		"sql_safe":                        `got nothing, which needs both grammars: the program does not import _ "llmcall/validate/sql/mysql" (llmcall/validate/standard imports all)`,
 		`sql_safe:{"dialect":"postgres"}`: `import _ "llmcall/validate/sql/postgres"`,
-		"sql:oracle":                      `it takes postgres or mysql`,
+		"sql:oracle":                      `dialect must be postgres or mysql, got "oracle"`,
 	} {
 		_, err := validate.Parse(spec)
 		if _, ok := errors.AsType[*validate.ParamError](err); !ok || !strings.Contains(err.Error(), want) {
