@@ -16,19 +16,19 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// FieldPresent passes an answer that JSON passes and that has a field; null is a
-// value too. The path is a dot path (a.b[0].c or a.b.0.c; a backslash before a
-// dot, a bracket or a backslash makes it a part of the name) or, where it begins
-// with a slash, a JSON pointer (RFC 6901). Its verdict carries the decoded value.
+// FieldPresent returns a check, named "field_present", that passes an answer which [JSON]
+// passes and which has a field, even if its value is null. The path is a dot path
+// (a.b[0].c or a.b.0.c; a dot, bracket or backslash in a name is written with a backslash
+// before it) or, if it begins with a slash, a JSON pointer (RFC 6901). The verdict has the
+// decoded value. The error is a *[ParamError]: the path is neither.
 func FieldPresent(path string) (Strategy, error) { return newField(path, field{}) }
 
-// FieldAbsent passes an answer that JSON passes and that does not have the
-// field. See FieldPresent for the path.
+// FieldAbsent is [FieldPresent], but passes an answer that does not have the field.
 func FieldAbsent(path string) (Strategy, error) { return newField(path, field{absent: true}) }
 
-// FieldEquals passes an answer that JSON passes and whose field has the value
-// that want is as JSON. Numbers are equal by value: 1 and 1.0 are, and 1, true
-// and "1" are three values. See FieldPresent for the path.
+// FieldEquals is [FieldPresent], but passes an answer whose field has the value that want
+// is when it is encoded as JSON. Numbers are compared by value: 1 equals 1.0, but neither
+// true nor "1". The error is a *[ParamError] also if want can't be encoded as JSON.
 func FieldEquals(path string, want any) (Strategy, error) {
 	text, err := json.Marshal(want)
 	doc := &jsontext.Document{}
@@ -57,7 +57,7 @@ func newField(path string, f field) (Strategy, error) {
 }
 
 type field struct {
-	name   string // the path as it was given
+	name   string // the path, as given
 	path   []pathStep
 	absent bool
 	equals bool
@@ -65,11 +65,11 @@ type field struct {
 }
 
 // pathStep is one step of a path: a property's name or, if index is not -1, an
-// item's number. Either may do where only says nothing.
+// item's number. If only is false, it may be either.
 type pathStep struct {
 	name  string
 	index int
-	only  bool // it was written in brackets: a property is not meant
+	only  bool // it was written in brackets, so it is not a property
 }
 
 // parsePath reads a dot path or a JSON pointer.
@@ -184,7 +184,7 @@ func (c field) Check(_ context.Context, a *Answer) (Verdict, error) {
 	return v, nil
 }
 
-// of takes the step into a value, or says why there is none.
+// of takes the step into a value, or says why it can't.
 func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -220,13 +220,13 @@ func (t pathStep) of(value any) (inner any, ok bool, problem, suggestion string)
 	return nil, false, fmt.Sprintf("expected an object with the property %q, got %s", say.Short(t.name, 60), schemawords.Describe(value, nil)), phrase.PutObject.Of(say.Short(t.name, 60))
 }
 
-// plainKey makes one of the ways to write a name: userName, user_name,
+// plainKey returns the same for all ways to write a name: userName, user_name,
 // User-Name.
 func plainKey(key string) string {
 	return strings.Map(fold, strings.NewReplacer("_", "", "-", "", " ", "").Replace(key))
 }
 
-// equal compares JSON values, numbers by what they are worth.
+// equal compares JSON values, and numbers by their value.
 func equal(a, b any) bool {
 	switch x := a.(type) {
 	case json.Number:

@@ -9,7 +9,7 @@ import (
 	"llmcall/validate/internal/schemawords"
 )
 
-// Streaming is a [Strategy] that can tell while an answer is still arriving that it
+// Streaming is a [Strategy] that can report, while an answer is still arriving, that it
 // can no longer pass. The call then stops the stream early, and neither waits nor
 // pays for the rest. [JSON], [JSONSchema] (only for the syntax), [Length] (only for
 // its maximum) and [All] (for its members) are such checks.

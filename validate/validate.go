@@ -16,9 +16,10 @@
 //   - made from other checks: [All], [Any], [Not];
 //   - made from a function: [Func].
 //
-// Checks that need a parser of another language (packages code, sql, openapi and
-// expression) or a model that judges (judge) are in the packages below this one, so
-// that a program links only what it uses. Package standard imports them all.
+// Checks that need a parser of another language ([llmcall/validate/code],
+// [llmcall/validate/sql], [llmcall/validate/openapi], [llmcall/validate/expression]) or
+// a model that judges ([llmcall/validate/judge]) are in packages of their own, so that a
+// program links only what it uses. [llmcall/validate/standard] imports them all.
 //
 // [Build] makes a check from its name and parameters, as a configuration file has
 // them, and [Parse] from one string, as the command line has it.
@@ -27,8 +28,8 @@
 // decoded from, which the caller can decode too. [JSONWithRepair] fixes common
 // mistakes, and the verdict lists what it changed.
 //
-// A [Streaming] check tells while the answer is still arriving that it can no longer
-// pass. [Prefix] parses such an unfinished JSON answer.
+// A [Streaming] check can report, while the answer is still arriving, that it can no
+// longer pass. [Prefix] parses such an unfinished JSON answer.
 package validate
 
 import (

@@ -9,10 +9,9 @@ import (
 	"strconv"
 )
 
-// Broken makes a value that fits the schema in all places but one: at, or one
-// that r chooses. The validator's complaints are about that place alone, where
-// the schema lets them be: of a value that fits no branch of an anyOf it says
-// what each branch misses, and where.
+// Broken makes a value that fits the schema except in one place: at, or one that r
+// chooses. If possible, the validator complains only about that place; for a value that
+// fits no branch of an anyOf it complains about each branch.
 func (s *Schema) Broken(ctx context.Context, at *string, r *rand.Rand) (any, error) {
 	var want []string
 	if at != nil {
@@ -20,7 +19,7 @@ func (s *Schema) Broken(ctx context.Context, at *string, r *rand.Rand) (any, err
 	}
 	fuel := maxWork
 	var last error
-	for range 10 { // a branch that has no such place may be chosen at first
+	for range 10 { // a chosen branch may not have such a place
 		v, err := s.invent(ctx, want, r)
 		if err != nil {
 			return nil, err
@@ -46,8 +45,8 @@ func (s *Schema) Broken(ctx context.Context, at *string, r *rand.Rand) (any, err
 	return nil, last
 }
 
-// breakPlace replaces the value at a place by one that the schema refuses:
-// one that it refuses there and nowhere else, if there is one.
+// breakPlace replaces the value at a place by one that the schema refuses, if possible
+// only there.
 func (s *Schema) breakPlace(v any, place []string, fuel *int) (bad any, ok bool, err error) {
 	old, _ := Lookup(v, place)
 	for _, with := range mistakes(old) {
@@ -66,8 +65,8 @@ func (s *Schema) breakPlace(v any, place []string, fuel *int) (bad any, ok bool,
 	return bad, ok, nil
 }
 
-// mistakes returns what models write instead of a value, the likeliest
-// first: a number as a text, a null, a number out of its bounds, a list for one.
+// mistakes returns what models write instead of a value, the most likely first: a number
+// as a string, a null, a number out of its bounds, a list.
 func mistakes(old any) []any {
 	var first []any
 	switch old := old.(type) {
@@ -85,9 +84,8 @@ func mistakes(old any) []any {
 	return append(first, nil, "?", json.Number("-0.5"), true, []any{}, map[string]any{})
 }
 
-// places returns the paths to all places of a value in random order, those that
-// hold no others first: a wrong number deep inside is likelier than no object
-// at all.
+// places returns the paths to all places of a value in random order, the innermost first:
+// a wrong number deep inside is more likely than no object at all.
 func places(v any, r *rand.Rand) [][]string {
 	var leaves, branches [][]string
 	var walk func(v any, path []string)

@@ -5,25 +5,24 @@ import (
 	"sync"
 )
 
-// cache keeps compiled schemas, by their bytes: a test or a soak asks for the
-// same few again and again, and to compile one takes longer than to answer.
+// cache keeps compiled schemas, by their bytes: tests use the same few again and again,
+// and compiling one takes longer than answering.
 type cache struct {
 	mu    sync.Mutex
 	kept  map[[sha256.Size]byte]*Schema
-	order [][sha256.Size]byte // the eldest first
+	order [][sha256.Size]byte // the oldest first
 }
 
-// maxSchemas is the number of schemas that are kept.
+// maxSchemas bounds the number of schemas that are kept.
 const maxSchemas = 64
 
-// compiled is shared by the whole process: a schema never changes.
+// compiled is shared by the whole process, since a schema never changes.
 var compiled = cache{kept: map[[sha256.Size]byte]*Schema{}}
 
-// Compiled returns a schema as [Compile] does, and keeps it: of the last 64
-// schemas of the process each is compiled once.
+// Compiled is [Compile] with a cache of the last 64 schemas of the process.
 func Compiled(source []byte) (*Schema, error) { return compiled.of(source) }
 
-// of returns a schema, compiled. One that can't be compiled is not kept.
+// of returns a compiled schema. Errors are not cached.
 func (c *cache) of(source []byte) (*Schema, error) {
 	key := sha256.Sum256(source)
 	c.mu.Lock()
@@ -32,8 +31,8 @@ func (c *cache) of(source []byte) (*Schema, error) {
 	if ok {
 		return s, nil
 	}
-	// Two requests at once may compile the same: that costs less than to let
-	// all others wait for a large one.
+	// Two requests may compile the same schema at once. That costs less than making all
+	// others wait for a large one.
 	s, err := Compile(source)
 	if err != nil {
 		return nil, err

@@ -17,18 +17,18 @@ import (
 // The bounds on one invention.
 const (
 	maxAttempts = 30
-	// At each place a value is tried for up to maxTries times; a try that failed
-	// further inside counts for triesInside more.
+	// A value for a place is tried up to maxTries times; a try that failed further inside
+	// counts as 1 + triesInside.
 	maxTries    = 24
 	triesInside = 5
 	maxDepth    = 2 * MaxDepth
-	// maxWork is counted in visits of a part of the schema, for all attempts.
-	// It takes about half a second.
+	// maxWork bounds the visits of parts of the schema in all attempts, which take about
+	// half a second.
 	maxWork = 1_000_000
 	// patternCost is what a text for a regular expression costs.
 	patternCost = 1000
-	// Deeper than calmDepth, or with more values than calmValues, only what
-	// must be there is invented.
+	// Deeper than calmDepth, or with more values than calmValues, only what is required is
+	// invented.
 	calmDepth  = 4
 	calmValues = 300
 )
@@ -52,13 +52,13 @@ func cannot(format string, args ...any) error {
 
 var errEndless = fmt.Errorf("values nest without end: %w", errTooMuchWork)
 
-// Invent makes a value that fits the schema, drawn from r. The same r makes the
-// same value. An error says where in the value, and why, none was found.
+// Invent makes a value that fits the schema, drawn from r. The same r makes the same value.
+// The error says where in the value none was found, and why.
 func (s *Schema) Invent(ctx context.Context, r *rand.Rand) (any, error) { return s.invent(ctx, nil, r) }
 
-// Try makes a value as [Schema.Invent] does, in one attempt alone. It takes what
-// it costs from fuel, which is counted in visits of a part of the schema; ok is
-// false if it found none, or fuel was used up.
+// Try makes a value as [Schema.Invent] does, in one attempt. It subtracts its work from
+// fuel, in visits of parts of the schema; ok is false if it found no value, or the fuel
+// was used up.
 func (s *Schema) Try(r *rand.Rand, fuel *int) (v any, ok bool) {
 	g := &inventor{Schema: s, ctx: context.Background(), r: r, fuel: *fuel}
 	v, err := g.value([]*jsonschema.Schema{s.root}, nil, 0, "")
@@ -66,8 +66,8 @@ func (s *Schema) Try(r *rand.Rand, fuel *int) (v any, ok bool) {
 	return v, err == nil
 }
 
-// invent makes a value that fits the schema, drawn from r. The place want will
-// be in the value if the schema has it. What it returns is checked.
+// invent makes a value that fits the schema, drawn from r, and checks it. It has the place
+// want if the schema allows it.
 func (s *Schema) invent(ctx context.Context, want []string, r *rand.Rand) (any, error) {
 	g := &inventor{Schema: s, ctx: ctx, r: r, fuel: maxWork}
 	var last error
@@ -98,7 +98,7 @@ func (s *Schema) invent(ctx context.Context, want []string, r *rand.Rand) (any, 
 	return nil, last
 }
 
-// plain returns v as a reader of the JSON text will see it.
+// plain returns v as it is decoded from its JSON.
 func plain(v any) (any, error) {
 	text, err := Encode(v)
 	if err != nil {
@@ -107,7 +107,7 @@ func plain(v any) (any, error) {
 	return jsonschema.UnmarshalJSON(strings.NewReader(text))
 }
 
-// Encode writes a value as a model does: on one line, with < and > as they are.
+// Encode returns a value as JSON on one line, without escaping < and >, as models do.
 func Encode(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -118,10 +118,9 @@ func Encode(v any) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
-// inventor makes values. It goes down the schema once, with all the parts that
-// apply to a place at hand, chooses where the schema leaves a choice, and checks
-// each value as soon as it is made, so that a bad choice is corrected where it was
-// made.
+// inventor makes values. It descends the schema once, with all the parts that apply to a
+// place, chooses where the schema allows a choice, and checks each value as soon as it is
+// made, so that a bad choice is corrected where it was made.
 type inventor struct {
 	*Schema
 	ctx    context.Context
@@ -132,7 +131,7 @@ type inventor struct {
 	stuck  error    // the last *impossible
 }
 
-// calm reports whether only what must be there is invented.
+// calm reports whether only what is required is invented.
 func (g *inventor) calm(depth int) bool { return depth > calmDepth || g.values > calmValues }
 
 func (g *inventor) chance(p float64) bool { return g.r.Float64() < p }
@@ -189,8 +188,8 @@ func (g *inventor) fits(v any, schemas []*jsonschema.Schema) error {
 	return nil
 }
 
-// draw makes one try. The first ones keep calm where it is time for it; the
-// lowest way may be a dead end, so the others don't.
+// draw makes one try. The first tries are calm if it is time for that; the later ones are
+// not, since the calm choice may be a dead end.
 func (g *inventor) draw(schemas []*jsonschema.Schema, want []string, depth int, hint string, try int) (any, error) {
 	calm := g.calm(depth) && try < 3
 	parts, err := g.resolve(nil, schemas, calm)
@@ -219,9 +218,9 @@ func (g *inventor) draw(schemas []*jsonschema.Schema, want []string, depth int, 
 	return g.object(parts, want, depth)
 }
 
-// resolve adds to parts the schemas and all that they lead to at the same
-// place: references, every allOf, one choice of each anyOf and oneOf, and one
-// way through if, then and else.
+// resolve adds to parts the schemas and everything that they imply for the same place:
+// references, every allOf, one choice of each anyOf and oneOf, and one way through if,
+// then and else.
 func (g *inventor) resolve(parts, schemas []*jsonschema.Schema, calm bool) ([]*jsonschema.Schema, error) {
 	for _, s := range schemas {
 		if slices.Contains(parts, s) {
@@ -261,8 +260,8 @@ func (g *inventor) resolve(parts, schemas []*jsonschema.Schema, calm bool) ([]*j
 	return parts, nil
 }
 
-// choose picks one of several schemas: the lowest where it is time to come to
-// an end; else seldom one that never ends, and seldom plain null.
+// choose picks one of several schemas: the lowest if it is time to end; otherwise rarely
+// one that never ends, and rarely null.
 func (g *inventor) choose(choices []*jsonschema.Schema, calm bool) *jsonschema.Schema {
 	if calm {
 		return g.lowest(choices)
@@ -379,7 +378,7 @@ func (g *inventor) property(parts []*jsonschema.Schema, name string) []*jsonsche
 	return subs
 }
 
-// possible reports whether a property of that name can be.
+// possible reports whether there may be a property of that name.
 func (g *inventor) possible(parts []*jsonschema.Schema, name string) bool {
 	for _, s := range parts {
 		if s.PropertyNames != nil && g.fits(name, []*jsonschema.Schema{s.PropertyNames}) != nil {
@@ -427,8 +426,7 @@ func (g *inventor) names(parts []*jsonschema.Schema, want []string, depth int) (
 			return nil, nil, err
 		}
 	}
-	// A map is plausible with an entry or two; without a word on its values it
-	// stays as it is.
+	// A map is plausible with one or two entries, if the schema describes its values.
 	if len(known) == 0 && least == 0 && most > 0 && !g.calm(depth) && slices.ContainsFunc(parts, func(s *jsonschema.Schema) bool {
 		more, ok := s.AdditionalProperties.(*jsonschema.Schema)
 		return len(s.PatternProperties) > 0 || ok && g.height(more) < endless
@@ -449,8 +447,8 @@ func (g *inventor) names(parts []*jsonschema.Schema, want []string, depth int) (
 	return parts, sorted(chosen), nil
 }
 
-// depend adds the names and the parts that the presence of the chosen ones asks
-// for: dependentRequired, dependentSchemas, and dependencies of old drafts.
+// depend adds the names and parts that the chosen ones require: dependentRequired,
+// dependentSchemas, and dependencies of old drafts.
 func (g *inventor) depend(parts []*jsonschema.Schema, chosen map[string]bool, depth int) ([]*jsonschema.Schema, error) {
 	for {
 		known, count := len(parts), len(chosen)
@@ -550,7 +548,7 @@ func (g *inventor) array(parts []*jsonschema.Schema, want []string, depth int, h
 	if least > maxWork {
 		return nil, errTooMuchWork
 	}
-	// Items that contains asks for come after those that are described one by one.
+	// Items for contains come after those that are described one by one.
 	if len(contains) > 0 {
 		least = max(least, min(prefix, most-len(contains))+len(contains))
 	}

@@ -10,21 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// Unbounded means "no limit" in lengths. It is far above any text that is
-// made here, and small enough to be multiplied.
+// Unbounded means no limit on a length. It is far above any length that occurs here, and
+// small enough to be multiplied.
 const Unbounded = 1 << 20
 
-// Longest is the longest text that is made, in runes.
+// Longest is the length of the longest text that is made, in runes.
 const Longest = 1 << 14
 
 // Matching makes a text of lo to hi runes that the regular expression matches
 // anywhere in it, as JSON Schema's pattern does.
 //
-// It aims: it computes how long the matches of each part of the expression can
-// be, and shares a length that fits out among the parts. Assertions (^, $, \b)
-// and gaps in the possible lengths are not computed; a text is tried against
-// the expression, and drawn again if it does not match. So an expression whose
-// assertions contradict what is next to them is not matched.
+// It computes how long the matches of each part of the expression can be, and distributes
+// a suitable length among the parts. It ignores assertions (^, $, \b) and gaps in the
+// possible lengths: a text is tried against the expression, and drawn again if it does
+// not match. So it does not match an expression whose assertions contradict what is next
+// to them.
 func Matching(expr string, lo, hi int, r *rand.Rand) (string, error) {
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
@@ -140,7 +140,7 @@ func repeats(re *syntax.Regexp) (from, to int) {
 	return re.Min, re.Max
 }
 
-// write writes a match of re of about n runes: just n where that is possible.
+// write writes a match of re of n runes, or about n if that is not possible.
 func (p *patternText) write(re *syntax.Regexp, n int) {
 	if p.steps++; p.steps > maxSteps {
 		return
@@ -206,8 +206,8 @@ func (p *patternText) repeat(re *syntax.Regexp, n int) {
 	p.share(copies, n)
 }
 
-// share writes the parts one after the other, n runes in all: each gets its
-// least, and the rest goes where there is room, by chance.
+// share writes the parts one after the other, n runes in all. Each part gets its minimum,
+// and the rest is distributed at random.
 func (p *patternText) share(parts []*syntax.Regexp, n int) {
 	rest, room := n, 0
 	for _, part := range parts {
@@ -237,8 +237,8 @@ func (p *patternText) filler(n int) string {
 	return string(b)
 }
 
-// preferred are the runes to draw from a class, best first: what is plain, what
-// can be seen, anything.
+// preferred are the runes to draw from a class, best first: plain ones, visible ones,
+// any.
 var preferred = [][][2]rune{
 	{{'a', 'z'}, {'0', '9'}, {'A', 'Z'}},
 	{{'!', '~'}},

@@ -13,8 +13,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// plainRange is how far from its bounds an invented number may be: a price of
-// 4.2e18 would be right, but not plausible.
+// plainRange bounds how far an invented number is from its bounds: a price of 4.2e18 would
+// fit, but would not be plausible.
 const plainRange = 1000
 
 // number makes a number that fits the bounds of all the schemas.
@@ -122,7 +122,7 @@ func (g *inventor) between(lo, hi *big.Rat, aboveLo, belowHi bool, step *big.Rat
 
 func floor(x *big.Rat) *big.Int { return new(big.Int).Div(x.Num(), x.Denom()) }
 
-// text makes a text that fits format, pattern and length of all the schemas.
+// text makes a text that fits the format, pattern and length of all the schemas.
 func (g *inventor) text(parts []*jsonschema.Schema, hint string) (any, error) {
 	lo, hi := 0, Unbounded
 	var patterns []string
@@ -161,7 +161,7 @@ func (g *inventor) text(parts []*jsonschema.Schema, hint string) (any, error) {
 	return Words(lo, hi, g.r), nil
 }
 
-// formatted makes a text of a format, padded or short as the length asks.
+// formatted makes a text of a format, of the required length.
 func (g *inventor) formatted(format *jsonschema.Format, lo, hi int) (any, error) {
 	for _, short := range []bool{false, true} {
 		text := InFormat(format.Name, short, g.r)
@@ -175,8 +175,8 @@ func (g *inventor) formatted(format *jsonschema.Format, lo, hi int) (any, error)
 	return nil, cannot("found no text of %s in the format %s", lengthRange(lo, hi), format.Name)
 }
 
-// InFormat makes a text of a format that the validator knows; a short one where
-// a shorter one can be.
+// InFormat makes a text of a format that the validator knows, or a short one if
+// possible.
 func InFormat(name string, short bool, r *rand.Rand) string {
 	at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(r.Int64N(30*365*24*3600)) * time.Second)
 	word, n := Word(r), r.IntN(100)
@@ -239,8 +239,8 @@ func InFormat(name string, short bool, r *rand.Rand) string {
 	return word
 }
 
-// byName makes the text of a property plausible by its name. The first row whose
-// key is in the name counts.
+// byName has plausible texts for a property, by its name. The first row whose key is in
+// the name is used.
 var byName = []struct {
 	key    string
 	values []string
@@ -256,8 +256,7 @@ var byName = []struct {
 	{"name", []string{"Ada Lovelace", "Alan Turing", "Barbara Liskov", "Grace Hopper", "Katherine Johnson"}},
 }
 
-// Named makes a text that is plausible for a property of a name; empty where the
-// name says nothing.
+// Named makes a plausible text for a property, or "" if its name says nothing.
 func Named(hint string, r *rand.Rand) string {
 	hint = strings.ToLower(hint)
 	for _, e := range byName {
@@ -276,8 +275,8 @@ var words = []string{
 	"meadow", "nectar", "orchid", "pebble", "quartz", "river", "saffron", "timber", "umber", "valley", "willow", "zephyr",
 }
 
-// Words returns words of lo to hi characters in all: two or three of them where
-// the length leaves the choice.
+// Words returns words of lo to hi characters together: two or three if the length
+// allows.
 func Words(lo, hi int, r *rand.Rand) string {
 	var b strings.Builder
 	for n := 2 + r.IntN(2); n > 0 || b.Len() < lo; n-- {

@@ -1,9 +1,9 @@
-// Package schemagen invents values for a JSON Schema: ones that fit it, and ones
-// that break it in one place. A value is checked by the schema before it is
-// returned, and the same source of chance gives the same value.
+// Package schemagen invents values for a JSON Schema: values that fit it, and values that
+// violate it in one place. A value is checked against the schema before it is returned,
+// and the same random source gives the same value.
 //
-// A schema may come from a stranger, so that all work on it is bounded: its size,
-// the depth of its values, and the visits of its parts.
+// A schema may come from anybody, so all work on it is bounded: its size, the depth of its
+// values, and the visits of its parts.
 package schemagen
 
 import (
@@ -18,13 +18,13 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// The bounds on a request's schema. OpenAI takes 5,000 properties and 10 levels
-// (platform.openai.com/docs/guides/structured-outputs); more than the bounds
-// here would take longer to compile than a test should wait.
+// The bounds on a request's schema. OpenAI allows 5,000 properties and 10 levels
+// (platform.openai.com/docs/guides/structured-outputs). A larger schema would take longer
+// to compile than a test should wait.
 const (
 	maxBytes = 1 << 20
 	maxNodes = 6000
-	// MaxDepth is how deep a schema may nest.
+	// MaxDepth bounds the nesting of a schema.
 	MaxDepth = 100
 )
 
@@ -34,9 +34,8 @@ type Schema struct {
 	heights map[*jsonschema.Schema]int
 }
 
-// Compile reads a JSON Schema, draft 2020-12 where it does not say otherwise.
-// Formats are asserted. It reads nothing but the schema: a $ref to a file or to
-// the network is an error.
+// Compile reads a JSON Schema. The default draft is 2020-12. Formats are asserted. A $ref to
+// a file or the network is an error.
 func Compile(raw []byte) (*Schema, error) {
 	if len(raw) > maxBytes {
 		return nil, fmt.Errorf("the schema has %d bytes; this server takes %d", len(raw), maxBytes)
@@ -107,7 +106,7 @@ func boundedInner(v any, depth int, nodes *int) error {
 	case map[string]any, []any, json.Number:
 		return bounded(v, depth+1, nodes)
 	}
-	return nil // text and literals cost nothing
+	return nil // texts and literals have no parts
 }
 
 // Fits reports whether a text is JSON that fits the schema.
@@ -120,17 +119,16 @@ func (s *Schema) Fits(text string) bool {
 	return s.Holds(v, &fuel)
 }
 
-// Holds reports whether v, as a JSON decoder with numbers as they are written
-// returns it, fits the schema. It takes what it costs from fuel, which is counted
-// in visits of a part of the schema; a value for which that is not enough does
-// not fit.
+// Holds reports whether v, a decoded JSON value with numbers as [json.Number], fits the
+// schema. It subtracts its work from fuel, in visits of parts of the schema; a value for
+// which that is not enough does not fit.
 func (s *Schema) Holds(v any, fuel *int) bool {
 	ok, err := s.holds(s.root, v, fuel)
 	return err == nil && ok
 }
 
-// holds reports whether v fits sch, which may be a part of the schema. An error
-// means that it can't be known: checking would take too long.
+// holds reports whether v fits sch, which may be a part of the schema. An error means that
+// checking would take too long.
 func (s *Schema) holds(sch *jsonschema.Schema, v any, fuel *int) (bool, error) {
 	if err := spend(sch, v, 0, fuel); err != nil {
 		return false, err
@@ -138,7 +136,7 @@ func (s *Schema) holds(sch *jsonschema.Schema, v any, fuel *int) (bool, error) {
 	return sch.Validate(v) == nil, nil
 }
 
-// violations returns the places, as JSON pointers, where v breaks the schema.
+// violations returns the places, as JSON pointers, where v violates the schema.
 func (s *Schema) violations(v any, fuel *int) ([]string, error) {
 	if err := spend(s.root, v, 0, fuel); err != nil {
 		return nil, err
@@ -163,15 +161,14 @@ func (s *Schema) violations(v any, fuel *int) ([]string, error) {
 
 var errTooMuchWork = errors.New("it takes too much work")
 
-// maxRecursion bounds how far parts of a schema lead to one another: those that
-// lead to themselves would not end.
+// maxRecursion bounds chains of references between parts of a schema, which may be
+// circular.
 const maxRecursion = 10_000
 
-// spend takes from fuel what the validator would do at most for v. The
-// validator visits a part of the schema once for each way that leads there, so
-// that a short schema can keep it busy for ever ($ref twice in each of forty
-// definitions), and it can't be interrupted. This walks the same ways first,
-// and gives up.
+// spend subtracts from fuel the most that the validator would do for v. The validator
+// visits a part of the schema once for each path that leads there, so a short schema can
+// keep it busy for ever (two $refs in each of forty definitions), and it can't be
+// interrupted. spend walks the same paths first, and gives up.
 func spend(s *jsonschema.Schema, v any, depth int, fuel *int) error {
 	if *fuel--; *fuel < 0 || depth > maxRecursion {
 		return errTooMuchWork
@@ -242,7 +239,7 @@ func inPlace(s *jsonschema.Schema) []*jsonschema.Schema {
 	return subs
 }
 
-// conjuncts returns the parts that a value must fit as well, whatever it is.
+// conjuncts returns the parts that every value must fit too.
 func conjuncts(s *jsonschema.Schema) []*jsonschema.Schema {
 	var subs []*jsonschema.Schema
 	if s.Ref != nil {
@@ -260,8 +257,7 @@ func conjuncts(s *jsonschema.Schema) []*jsonschema.Schema {
 // never is the schema that nothing fits.
 var never = &jsonschema.Schema{Bool: new(bool)}
 
-// propertySchemas returns what s says of the property called name: nothing, or
-// the schemas that it must fit.
+// propertySchemas returns the schemas that the property called name must fit by s.
 func propertySchemas(s *jsonschema.Schema, name string) []*jsonschema.Schema {
 	var subs []*jsonschema.Schema
 	if sub, ok := s.Properties[name]; ok {
@@ -295,7 +291,7 @@ func patternsOf(s *jsonschema.Schema) []jsonschema.Regexp {
 	return res
 }
 
-// itemSchema returns what s says of item i, or nil.
+// itemSchema returns the schema of item i in s, or nil.
 func itemSchema(s *jsonschema.Schema, i int) *jsonschema.Schema {
 	prefix, rest := s.PrefixItems, s.Items2020
 	switch items := s.Items.(type) { // before draft 2020-12
@@ -332,9 +328,9 @@ const endless = 1 << 30
 // maxMeasure bounds the work of measure, in visits.
 const maxMeasure = 2_000_000
 
-// measure computes the height of each part of the schema: how deep the
-// shallowest value is that fits it, about. Where values nest too deep, the
-// inventor takes the lowest way, and so a recursive schema ends.
+// measure computes the height of each part of the schema: approximately the depth of the
+// shallowest value that fits it. When values nest too deep, the inventor chooses the
+// lowest part, and so a recursive schema ends.
 func (s *Schema) measure() error {
 	var all []*jsonschema.Schema
 	var visit func(*jsonschema.Schema)
@@ -352,7 +348,7 @@ func (s *Schema) measure() error {
 	fuel := maxMeasure
 	for changed := true; changed; {
 		changed = false
-		// From the back: what is defined inside comes after what holds it.
+		// From the back: inner parts come after the outer ones.
 		for i := len(all) - 1; i >= 0; i-- {
 			if fuel -= 1 + len(all[i].Required)*(1+len(all[i].PatternProperties)); fuel < 0 {
 				return fmt.Errorf("the schema is too large: %w", errTooMuchWork)
@@ -463,9 +459,9 @@ const (
 	anyType = typeNull | typeBoolean | typeInteger | typeFraction | typeText | typeArray | typeObject
 )
 
-// typesOf returns the types that fit all the schemas. Where none of them names
-// a type, it is what their other keywords speak of: {"minLength": 3} means a
-// text, although a number would fit as well.
+// typesOf returns the types that fit all the schemas. If none of them names a type, it
+// follows from their other keywords: {"minLength": 3} means a string, although a number
+// would fit too.
 func typesOf(schemas []*jsonschema.Schema) types {
 	allowed, named, spoken := anyType, false, types(0)
 	for _, s := range schemas {
@@ -501,8 +497,8 @@ func typesOf(schemas []*jsonschema.Schema) types {
 	return typeText
 }
 
-// sorted returns the names of a map in order: what is invented must not depend
-// on the order in which Go walks a map.
+// sorted returns the names of a map in order: invented values must not depend on the order
+// of Go's maps.
 func sorted[V any](m map[string]V) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
