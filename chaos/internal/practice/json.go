@@ -34,7 +34,7 @@ func outside(wrong string) *regexp.Regexp {
 	return regexp.MustCompile(`(?P<string>"(?:[^"\\\n]|\\.)*")|` + wrong)
 }
 
-// placedFixes are what is done to the character at the complaint's place.
+// placedFixes are the fixes of the character at the complaint's place.
 var placedFixes = []struct {
 	fix *phrase.Phrase
 	do  func(before, after string) string
@@ -105,7 +105,7 @@ var shifted = regexp.MustCompile(`\$\d`)
 
 func shiftedGroup(group string) string { return "${" + string(group[1]+1) + "}" }
 
-// decoded reads JSON, with numbers as they are written.
+// decoded decodes JSON, with numbers as [json.Number].
 func decoded(text string) (any, bool) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -116,7 +116,7 @@ func decoded(text string) (any, bool) {
 	return v, true
 }
 
-// encoded writes a value as JSON; what can't be written leaves the text as it is.
+// encoded returns a value as JSON, or the text unchanged if that is not possible.
 func encoded(v any, otherwise string) string {
 	text, err := schemagen.Encode(v)
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package practice is a model without a model: given an answer and what a user
-// complains of in it, it makes the next answer. It corrects as a simple model
-// would. It knows nothing of the checks, and acts on the words of their
-// complaints. Tables say which words it understands and what it does then:
+// Package practice imitates a simple model: given an answer and a user's complaint about
+// it, it makes the next answer. It does not know the checks, and acts on the words of
+// their complaints. Tables say which words it understands and what it does then:
 //
 //	programs     what code is asked for                  code.go
 //	syntaxFixes  what JSON must not have in it           json.go
@@ -9,9 +8,8 @@
 //	textFixes    what a text must be, at its place       text.go
 //	demands      what a text must contain, how long      text.go
 //
-// It can't correct a program, prove a quotation or solve an equation. There it
-// does the least that is right: a small program, the quoted passage that the
-// complaint shows, no answer.
+// It can't correct a program, prove a quotation or solve an equation. For these it gives
+// the simplest correct answer: a small program, the passage in the complaint, or none.
 package practice
 
 import (
@@ -28,10 +26,10 @@ import (
 
 // point is one thing that is wrong with an answer.
 type point struct {
-	path         []string // of the JSON value that it is about; nil is the whole answer
-	line, column int      // in the answer, from 1; 0 is unknown
+	path         []string // of the JSON value that it is about; nil: the whole answer
+	line, column int      // in the answer, from 1; 0: not known
 	problem      string
-	fix          string // how to fix it, or the problem where that is not said
+	fix          string // how to fix it, or the problem if the complaint does not say
 }
 
 var (
@@ -99,10 +97,10 @@ func (p point) steps() []point {
 	return points
 }
 
-// Answer returns an answer as the user's complaint about the previous one asks
-// for, as far as it is understood; ok is false if nothing of it is. What the
-// complaint does not speak of stays as it was: a check that passed may fail
-// otherwise. mustJSON is set where the request itself asks for JSON.
+// Answer returns the previous answer, corrected as the user's complaint asks, as far as it
+// understands the complaint; ok is false if it does not at all. It leaves the rest of the
+// answer unchanged, since otherwise a check that passed may fail. mustJSON is set if the
+// request itself asks for JSON.
 func Answer(previous, feedback string, mustJSON bool, r *rand.Rand) (answer string, ok bool) {
 	points := pointsOf(feedback)
 	text, left := previous, points
@@ -136,8 +134,8 @@ func Answer(previous, feedback string, mustJSON bool, r *rand.Rand) (answer stri
 	return d.composed(text, r), true
 }
 
-// demandsOf gathers what is asked for of the whole text: in the phrases of checks,
-// and in other words, as users and judges write them.
+// demandsOf returns the demands on the whole text: in the phrases of checks, and in other
+// words, as users and judges write them.
 func demandsOf(points []point) demands {
 	d := demands{most: schemagen.Unbounded}
 	var all strings.Builder
@@ -150,7 +148,7 @@ func demandsOf(points []point) demands {
 	return d
 }
 
-// jsonIn returns the JSON that a text is, or that prose or a Markdown fence holds.
+// jsonIn returns the JSON in a text, which may be in prose or a Markdown fence.
 func jsonIn(text string) (string, bool) {
 	if whole := strings.TrimSpace(text); json.Valid([]byte(whole)) {
 		return whole, true
@@ -162,7 +160,7 @@ func jsonIn(text string) (string, bool) {
 	return text[i : j+1], true
 }
 
-// offset is where in the text a place is; ok is false where there is none.
+// offset returns the offset of a place in the text; ok is false if there is no place.
 func offset(text string, line, column int) (at int, ok bool) {
 	if line < 1 {
 		return 0, false
@@ -184,8 +182,7 @@ func offset(text string, line, column int) (at int, ok bool) {
 	return at, true
 }
 
-// backwards orders points so that what is done at one does not move the places
-// of those that are still to come.
+// backwards orders points so that a fix does not move the places of later ones.
 func backwards(points []point) []point {
 	sorted := slices.Clone(points)
 	slices.SortStableFunc(sorted, func(a, b point) int {
@@ -197,7 +194,7 @@ func backwards(points []point) []point {
 	return sorted
 }
 
-// Prose returns an answer to a request without a schema. It says what it is.
+// Prose returns an answer to a request without a schema, which says what it is.
 func Prose(r *rand.Rand) string {
 	word := func() string { return schemagen.Word(r) }
 	return "This answer is invented: no model has read the request. In its place stand the words " +

@@ -13,7 +13,7 @@ import (
 	"llmcall/internal/phrase"
 )
 
-// demands are what a user asks of the next answer.
+// demands is what a user demands of the next answer.
 type demands struct {
 	contain, exclude []string
 	match, mismatch  []string // regular expressions
@@ -22,7 +22,7 @@ type demands struct {
 	json             bool
 }
 
-// span is how many there may be of something; its zero value is any number.
+// span is a range of counts; the zero value is any count.
 type span struct{ least, most int } // most 0: no limit
 
 func (s span) has(n int) bool { return n >= s.least && (s.most == 0 || n <= s.most) }
@@ -49,10 +49,9 @@ func (d demands) met(answer string) bool {
 		!slices.ContainsFunc(d.match, unmatched) && !slices.ContainsFunc(d.mismatch, matched)
 }
 
-// How complaints are worded. They are read tolerantly: only the words right
-// before a quoted text or a number matter, and a sentence that isn't understood
-// is passed over. Of the problem and its fix, which a complaint may hold
-// both, the fix counts.
+// How complaints are worded. Only the words right before a quoted text or a number matter,
+// and a sentence that is not understood is skipped. If a complaint has a problem and a fix,
+// the fix is used.
 var (
 	containWords  = quotationAfter(`\b(?:contain|include|mention)(?:s|ed|ing)?\b`)
 	excludeWords  = quotationAfter(`\b(?:leave out|remove|avoid|without|(?:must not|should not|may not|do not|mustn't|shouldn't|don't) (?:contain|include|mention))\b`)
@@ -67,14 +66,13 @@ var (
 	noJSONWords = regexp.MustCompile(`(?i)\b(?:must|should|do) not (?:be|contain|use|answer with)\b[^.\n]{0,20}\bjson\b|\bwithout json\b`)
 )
 
-// quotationAfter makes an expression for words that a quoted text follows, with a few
-// words between at most.
+// quotationAfter returns an expression for words before a quoted text, with at most a few
+// words between them.
 func quotationAfter(words string) *regexp.Regexp {
 	return regexp.MustCompile(`(?i)` + words + "[^\"'“‘`.\n]{0,40}$")
 }
 
-// The bounds on what is read, so that a prompt of megabytes takes no longer
-// than it must.
+// The bounds on what is read, since a prompt may have megabytes.
 const (
 	maxFeedback = 1 << 16 // bytes
 	maxQuoted   = 1000    // bytes of one quoted text
@@ -82,7 +80,7 @@ const (
 	maxBefore   = 100     // bytes before a quoted text
 )
 
-// textDemands are the phrases of checks that ask something of the whole text.
+// textDemands are the phrases of checks about the whole text.
 var textDemands = []struct {
 	fix *phrase.Phrase
 	ask func(d *demands, values []string)
@@ -113,7 +111,7 @@ func (d *demands) ask(fix string) {
 	}
 }
 
-// bounded sets how many there may be of a unit; "" is none.
+// bounded sets the range of counts of a unit; "" means none.
 func (d *demands) bounded(unit, least, most string) {
 	lo, hi := 0, schemagen.Unbounded
 	if n, ok := count(least); ok {
@@ -203,7 +201,7 @@ func (d *demands) read(feedback string) {
 	d.json = d.json || jsonWords.MatchString(noJSONWords.ReplaceAllString(feedback, ""))
 }
 
-// bound sets how many there may be of a unit.
+// bound sets the range of counts of a unit.
 func (d *demands) bound(unit string, least, most int) {
 	of := func(s *span) {
 		s.least = max(s.least, least)
@@ -227,9 +225,9 @@ func count(digits string) (int, bool) {
 	return n, err == nil && n <= schemagen.Longest
 }
 
-// quotedText returns the text of the quotation that begins at s[at], and its
-// length with the quotes; 0 if none begins there. Text in double quotes may be
-// written as in Go or JSON, with escapes, or as it is.
+// quotedText returns the text of the quotation that begins at s[at], and its length with
+// the quotes; 0 if none begins there. Text in double quotes may have escapes, as in Go or
+// JSON.
 func quotedText(s string, at int) (text string, size int) {
 	rest := s[at:min(len(s), at+maxQuoted)]
 	for _, q := range []struct{ open, close string }{{`"`, `"`}, {"`", "`"}, {"“", "”"}, {"‘", "’"}, {"'", "'"}} {
@@ -265,8 +263,8 @@ func quotedText(s string, at int) (text string, size int) {
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// composed makes an answer that is what is asked for, of what was answered
-// before, or a new one where that has no way to it.
+// composed changes the previous answer so that it meets the demands, or makes a new one if
+// that is not possible.
 func (d demands) composed(previous string, r *rand.Rand) (answer string) {
 	const tries = 60
 	for i := range tries {
@@ -282,7 +280,7 @@ func (d demands) composed(previous string, r *rand.Rand) (answer string) {
 	return answer
 }
 
-// compose makes a text of base that is near to what is asked for.
+// compose changes base to a text that nearly meets the demands.
 func (d demands) compose(base string, r *rand.Rand) string {
 	if d.json {
 		const frame = len(`{"answer":""}`)
@@ -328,8 +326,8 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	if lead != "" {
 		text = lead + ". " + base
 		if d.most == schemagen.Unbounded {
-			// A long answer gets no longer: there may be a limit that was kept so
-			// far. A short one keeps its words: they may have been asked for.
+			// A long answer must not get longer, since there may be a limit. A short one
+			// keeps its words, since they may have been demanded.
 			text = firstRunes(text, max(utf8.RuneCountInString(base), utf8.RuneCountInString(lead), 60))
 		}
 	}
@@ -344,7 +342,7 @@ func (d demands) compose(base string, r *rand.Rand) string {
 	return text
 }
 
-// sentenceEnds are where sentences end, for one who does not know abbreviations.
+// sentenceEnds matches the ends of sentences, ignoring abbreviations.
 var sentenceEnds = regexp.MustCompile(`[.!?]+(?:\s+|$)`)
 
 // counted makes as many words and sentences of a text as are asked for.
@@ -396,8 +394,8 @@ func firstRunes(s string, n int) string {
 	return s
 }
 
-// textFixes are what is done to a text, or to the part of it at the complaint's
-// place, given the values of the phrase's places.
+// textFixes are the fixes of a text, or of the part of it at the complaint's place, given
+// the values in the phrase.
 var textFixes = []struct {
 	fix *phrase.Phrase
 	do  func(text string, p point, values []string, r *rand.Rand) (string, bool)
@@ -407,8 +405,8 @@ var textFixes = []struct {
 	{phrase.UTF8, func(text string, _ point, _ []string, _ *rand.Rand) (string, bool) {
 		return strings.ToValidUTF8(text, ""), true
 	}},
-	// "write a date and nothing else, like 2026-01-31": a simple model takes the
-	// example for the answer.
+	// "write a date and nothing else, like 2026-01-31": a simple model answers with the
+	// example.
 	{phrase.Example, func(_ string, _ point, values []string, _ *rand.Rand) (string, bool) { return values[1], true }},
 	{phrase.ExampleIn, func(_ string, _ point, values []string, _ *rand.Rand) (string, bool) {
 		text, size := quotedText(values[0], 0)
@@ -432,8 +430,7 @@ var textFixes = []struct {
 
 func invented(_ string, _ point, _ []string, r *rand.Rand) (string, bool) { return Prose(r), true }
 
-// fixPlaces does what is to be done to a text, and returns the points that ask
-// for something else.
+// fixPlaces applies the fixes of a text, and returns the points about something else.
 func fixPlaces(text string, points []point, r *rand.Rand) (string, []point) {
 	var left []point
 	for _, p := range backwards(points) {
@@ -456,8 +453,7 @@ func fixPlaces(text string, points []point, r *rand.Rand) (string, []point) {
 	return text, left
 }
 
-// oneOfListed chooses the value that the complaint takes for the one that was
-// meant, or one of all.
+// oneOfListed chooses the value that was meant, as the complaint says, or any value.
 func oneOfListed(_ string, p point, values []string, r *rand.Rand) (string, bool) {
 	for _, near := range []*phrase.Phrase{phrase.IfMeant, phrase.NearestText} {
 		if meant, ok := near.Find(p.fix); ok {
@@ -471,7 +467,7 @@ func oneOfListed(_ string, p point, values []string, r *rand.Rand) (string, bool
 	return listed[r.IntN(len(listed))], true
 }
 
-// anythingBut answers with something else than the quoted texts.
+// anythingBut answers with something other than the quoted texts.
 func anythingBut(_ string, _ point, values []string, r *rand.Rand) (string, bool) {
 	return demands{exclude: quotedTexts(values[0]), most: schemagen.Unbounded}.composed("", r), true
 }
@@ -488,8 +484,8 @@ func quotedTexts(list string) (texts []string) {
 	return texts
 }
 
-// inDigits answers with the number that the complaint has read in the text, or
-// with one in the range that it tells.
+// inDigits answers with the number that the complaint found in the text, or with one in the
+// range that it names.
 func inDigits(text string, p point, values []string, r *rand.Rand) (string, bool) {
 	b := boundsOf(p.fix)
 	var n json.Number
@@ -510,8 +506,7 @@ func inDigits(text string, p point, values []string, r *rand.Rand) (string, bool
 // groups, or else all up to the next blank or mark.
 var thing = regexp.MustCompile("^(?s:-----BEGIN.*?-----END[^\n]*-----|/\\*.*?\\*/|[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4})+|[0-9]+(?:[ -][0-9]+)+|[^\\s\"'`,;)]+)")
 
-// withoutThing leaves out what is at the complaint's place, or puts something else
-// there.
+// withoutThing removes or replaces what is at the complaint's place.
 func withoutThing(with string) func(string, point, []string, *rand.Rand) (string, bool) {
 	return func(text string, p point, _ []string, _ *rand.Rand) (string, bool) {
 		at, ok := offset(text, p.line, p.column)
@@ -522,8 +517,8 @@ func withoutThing(with string) func(string, point, []string, *rand.Rand) (string
 	}
 }
 
-// requoted replaces a quotation that is in no source with the passage that the
-// complaint shows. Where it shows none, the quotation goes.
+// requoted replaces a quotation that is not in the sources with the passage in the
+// complaint, or removes it if there is none.
 func requoted(text string, p point, _ []string, _ *rand.Rand) (string, bool) {
 	given, ok := phrase.NoQuotation.Read(p.problem)
 	if !ok {

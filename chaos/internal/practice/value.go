@@ -32,8 +32,8 @@ func (e *edit) set(v any) bool {
 	return true
 }
 
-// placed returns v with something else at a path. Objects on the way that are
-// missing are made, and v itself stays as it is.
+// placed returns a copy of v with another value at a path, and makes missing objects on
+// the way.
 func placed(v any, path []string, with func(any) any) any {
 	if len(path) == 0 {
 		return with(v)
@@ -54,7 +54,7 @@ func placed(v any, path []string, with func(any) any) any {
 	return out
 }
 
-// without returns v without what is at a path.
+// without returns a copy of v without the value at a path.
 func without(v any, path []string) any {
 	if len(path) == 0 {
 		return nil
@@ -75,9 +75,8 @@ func without(v any, path []string) any {
 	})
 }
 
-// valueFixes are what is done to a value within JSON, given the values of the
-// phrase's places. The first row that is read, and that finds what it needs,
-// counts.
+// valueFixes are the fixes of a value within JSON, given the values in the phrase. The first
+// row that matches, and finds what it needs, is used.
 var valueFixes = []struct {
 	fix *phrase.Phrase
 	do  func(e *edit, values []string) bool
@@ -112,7 +111,7 @@ var valueFixes = []struct {
 	{phrase.Holds, compare},
 }
 
-// setFirst takes the first of the values that the phrase shows.
+// setFirst sets the first of the values in the phrase.
 func setFirst(e *edit, values []string) bool {
 	v, ok := decoded(values[0])
 	return ok && e.set(v)
@@ -129,8 +128,7 @@ func (e *edit) intoBounds() bool {
 	return ok && e.set(n)
 }
 
-// fixValues corrects the JSON that a text holds, and returns the points that are
-// about something else.
+// fixValues corrects the JSON in a text, and returns the points about something else.
 func fixValues(text string, points []point, r *rand.Rand) (string, []point) {
 	inner, ok := jsonIn(text)
 	if !ok {
@@ -142,7 +140,7 @@ func fixValues(text string, points []point, r *rand.Rand) (string, []point) {
 	}
 	var left []point
 	e := edit{doc: doc, r: r, fuel: schemaFuel}
-	for _, p := range slices.Backward(points) { // what is left out moves what comes after it
+	for _, p := range slices.Backward(points) { // a removal moves what comes after it
 		e.point = p
 		if !e.fix() {
 			left = append(left, p)
@@ -166,7 +164,7 @@ func (e *edit) fix() bool {
 	if len(e.point.path) == 0 {
 		return false
 	}
-	// A text within JSON is fixed as a whole text is.
+	// A text within JSON is fixed like a whole text.
 	text := ""
 	switch v := e.value().(type) {
 	case string:
@@ -193,7 +191,7 @@ func (e *edit) fix() bool {
 	return e.set(fixed)
 }
 
-// property is a name in a list, and what is said after it in parentheses.
+// property is a name in a list, and the text in parentheses after it.
 type property struct{ name, kind string }
 
 func properties(list string) (found []property) {
@@ -219,8 +217,8 @@ func properties(list string) (found []property) {
 	return found
 }
 
-// addProperties adds properties that are missing, with the value that is told, or
-// one of its kind.
+// addProperties adds missing properties, with the value in the complaint, or one of its
+// kind.
 func addProperties(e *edit, values []string) bool {
 	object, _ := e.value().(map[string]any)
 	if _, there := schemagen.Lookup(e.doc, e.point.path); there && object == nil {
@@ -252,7 +250,7 @@ func putObject(e *edit, values []string) bool {
 	return e.set(map[string]any{values[0]: v})
 }
 
-// valueOf makes a value of a kind as complaints name them.
+// valueOf makes a value of a kind, in the words of complaints.
 func valueOf(kind, name string, r *rand.Rand) any {
 	switch phrase.FirstKind(kind) {
 	case phrase.WholeNumber:
@@ -290,7 +288,7 @@ func valueOf(kind, name string, r *rand.Rand) any {
 	return schemagen.Words(0, schemagen.Unbounded, r)
 }
 
-// rename gives a property that is there in another spelling the name.
+// rename renames a property that has another spelling of the name.
 func rename(e *edit, values []string) bool {
 	others, ok := phrase.NoProperty.Find(e.point.problem)
 	object, isObject := e.value().(map[string]any)
@@ -311,7 +309,7 @@ func rename(e *edit, values []string) bool {
 	return e.set(with)
 }
 
-// notAllowed returns the properties of which a problem says so.
+// notAllowed returns the properties that a problem says are not allowed.
 func notAllowed(problem string) (names []string, ok bool) {
 	for _, p := range []*phrase.Phrase{phrase.PropertyNotAllowed, phrase.PropertiesNotAllowed} {
 		if values, ok := p.Read(problem); ok {
@@ -360,8 +358,7 @@ func put(e *edit, values []string) bool {
 	return e.set(valueOf(values[0], name, e.r))
 }
 
-// grow adds n items, of the kind that is said or like the last one, and all
-// different.
+// grow adds n items, all different, of the given kind or like the last one.
 func (e *edit) grow(n int, kind string) bool {
 	items, ok := e.value().([]any)
 	if !ok || n > maxDemands {
@@ -459,8 +456,7 @@ func fewerProperties(e *edit, values []string) bool {
 	return e.set(with)
 }
 
-// schemaFuel bounds the work with the schemas that one complaint shows, in
-// visits of their parts.
+// schemaFuel bounds the work on the schemas in one complaint, in visits of their parts.
 const schemaFuel = 100_000
 
 // addFitting adds items that fit a schema.
@@ -500,8 +496,8 @@ func removeFitting(e *edit, values []string) bool {
 	return e.set(kept)
 }
 
-// others are values to try where one must be unlike what a schema describes:
-// of the same type first.
+// others are values to try where a schema must not be fitted, those of the same type
+// first.
 func (e *edit) others() []any {
 	var like []any
 	switch v := e.value().(type) {
@@ -570,10 +566,10 @@ func justOne(e *edit, values []string) bool {
 // with a value.
 var comparison = regexp.MustCompile(`^(?:(size)\()?answer((?:\.\w+|\[\d+\])+)\)? (==|!=|>=?|<=?) (.+)$`)
 
-// comparisons are the bounds that an expression writes as signs.
+// comparisons are the bounds that an expression writes as operators.
 var comparisons = map[string]phrase.Bound{">": phrase.MoreThan, ">=": phrase.AtLeast, "<": phrase.LessThan, "<=": phrase.AtMost}
 
-// compare makes a comparison hold. It reads no other expression.
+// compare makes a comparison true. It does not read other expressions.
 func compare(e *edit, values []string) bool {
 	m := comparison.FindStringSubmatch(values[0])
 	if m == nil {
@@ -618,7 +614,7 @@ func compare(e *edit, values []string) bool {
 	return e.grow(k-len(items), "")
 }
 
-// bounds is the range of a number, as a complaint tells it.
+// bounds is the range of a number in a complaint.
 type bounds struct {
 	lo, hi, step *big.Rat // nil: none
 	above, below bool     // the bound itself is excluded
@@ -647,7 +643,7 @@ func boundsOf(text string) bounds {
 	return b
 }
 
-// rational reads a number of a sane length: 1e999999999 would take gigabytes.
+// rational reads a number of a reasonable length, since 1e999999999 would take gigabytes.
 func rational(digits string) (*big.Rat, bool) {
 	if f, err := strconv.ParseFloat(strings.TrimRight(digits, "."), 64); err != nil || len(digits) > 60 || f != 0 && (f > 1e60 || f < -1e60 || f < 1e-60 && f > -1e-60) {
 		return nil, false
@@ -689,8 +685,8 @@ func (b bounds) nearest(given json.Number) (json.Number, bool) {
 
 func floor(x *big.Rat) *big.Int { return new(big.Int).Div(x.Num(), x.Denom()) }
 
-// stepInside returns what is a step from a bound, or half the way to the other
-// bound where that is nearer.
+// stepInside returns what is one step from a bound, or half way to the other bound if that
+// is nearer.
 func stepInside(bound, stepped, other *big.Rat) *big.Rat {
 	half := new(big.Rat)
 	if other != nil {
