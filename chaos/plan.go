@@ -129,7 +129,7 @@ type Fault struct {
 	// provider's protocol it is the error that means the same there, with its status
 	// there; a Status below 400 is kept. Default "": the usual error of Status.
 	Code string
-	// Body replaces the provider's error body. It may be empty. Default nil: it does not.
+	// Body replaces the provider's error body. It may be empty. Default nil: the provider's.
 	Body *string
 	// Headers are added to the response of an error, or replace the server's. A name may
 	// have several values. Default nil: none.
