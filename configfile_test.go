@@ -229,7 +229,7 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 	add("circuit_breaker_config.failure_rate", "from 0.001 to 1", "0.0005")
 	add("circuit_breaker_config.failure_rate", "0 (the count alone), or a number", "-1", "1.5", "NaN", "all", "null")
 	add("circuit_breaker_config.excluded_exceptions", "a list of kinds", "rate_limited", "{a: 1}", "null")
-	add("circuit_breaker_config.excluded_exceptions", "takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
+	add("circuit_breaker_config.excluded_exceptions", "must be one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded", "[timeout]", "[1]", "[null]", "[[a]]", "[transient, ValueError]")
 	add("tool", mapping, "search", "[a]", "null", `""`)
 	add("tool.name", "a non-empty string", `""`)
 	add("tool.name", "a string", "null", "[a]", "{a: 1}")
@@ -270,9 +270,9 @@ func TestBadValuesOfAConfiguration(t *testing.T) {
 func TestFieldsThatDoNotFitTogether(t *testing.T) {
 	const tool = "\ntool: {name: search}"
 	for text, want := range map[string]string{
-		"decisions: {slow: {again: never}}":                                    "c:1: decisions: unknown failure kind \"slow\": takes one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded",
-		"decisions: {transient: {again: perhaps}}":                             "c:1: decisions.transient: again is \"perhaps\": takes one of never, backoff, when_told, slower, at_once, once_larger",
-		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker is \"x\": takes one of ignore, healthy, count, trip, limit",
+		"decisions: {slow: {again: never}}":                                    "c:1: decisions: a kind of failure must be one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded, got \"slow\"",
+		"decisions: {transient: {again: perhaps}}":                             "c:1: decisions.transient: again must be one of never, backoff, when_told, slower, at_once, once_larger, got \"perhaps\"",
+		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker must be one of ignore, healthy, count, trip, limit, got \"x\"",
 		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient.wait: unknown field: known are again, breaker, elsewhere",
 		"decisions: {transient: never}":                                        "c:1: decisions.transient must be a mapping of again, elsewhere and breaker, got \"never\"",
 		"decisions: [1]":                                                       "c:1: decisions must be a mapping of kinds of failure, each to again, elsewhere and breaker, got a list",

@@ -150,7 +150,7 @@ func (l Linear) Validate() error {
 		return err
 	}
 	if l.Step < 0 {
-		return &ConfigError{"Step", l.Step, "a time that is not negative"}
+		return &ConfigError{"Step", l.Step, "a time of at least 0"}
 	}
 	return l.Jitter.validateStateless()
 }
@@ -205,7 +205,7 @@ func (c Constant) Delay(int) time.Duration {
 // Validate returns a *[ConfigError] that names the first setting that is impossible.
 func (c Constant) Validate() error {
 	if c.Interval < 0 {
-		return &ConfigError{"Interval", c.Interval, "a time that is not negative"}
+		return &ConfigError{"Interval", c.Interval, "a time of at least 0"}
 	}
 	return c.Jitter.validateStateless()
 }
@@ -236,10 +236,10 @@ func initialAndMax(initial, limit time.Duration) (time.Duration, time.Duration) 
 
 func checkTimes(initial, limit time.Duration) error {
 	if initial < 0 {
-		return &ConfigError{"Initial", initial, "a time that is not negative"}
+		return &ConfigError{"Initial", initial, "a time of at least 0"}
 	}
 	if limit < 0 {
-		return &ConfigError{"Max", limit, "a time that is not negative"}
+		return &ConfigError{"Max", limit, "a time of at least 0"}
 	}
 	return nil
 }
@@ -248,10 +248,10 @@ func checkTimes(initial, limit time.Duration) error {
 type ConfigError struct {
 	Field string // "Factor"
 	Got   any
-	Takes string // what would be possible
+	Takes string // what it must be: "a finite number of at least 1"
 }
 
-// Error names the field, what it got and what it takes.
+// Error names the field, what it must be and what it got.
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("backoff: %s is %v: takes %s", e.Field, e.Got, e.Takes)
+	return fmt.Sprintf("backoff: %s must be %s, got %v", e.Field, e.Takes, e.Got)
 }

@@ -63,7 +63,7 @@ func TestImpossibleSettingsNameTheField(t *testing.T) {
 	} {
 		for _, strategy := range strategies {
 			var e *backoff.ConfigError
-			if err := strategy.Validate(); !errors.As(err, &e) || e.Field != field || !strings.Contains(err.Error(), "takes ") {
+			if err := strategy.Validate(); !errors.As(err, &e) || e.Field != field || !strings.Contains(err.Error(), field+" must be ") {
 				t.Errorf("%#v: got %v, want an error that names %s", strategy, err, field)
 			}
 		}

@@ -62,7 +62,7 @@ func (j Jitter) Validate() error {
 // of their own for it to replace.
 func (j Jitter) validateStateless() error {
 	if j == Decorrelated {
-		return &ConfigError{"Jitter", "Decorrelated", "any other jitter: only Exponential can be decorrelated"}
+		return &ConfigError{"Jitter", "Decorrelated", "a jitter other than Decorrelated, which only Exponential has"}
 	}
 	return j.Validate()
 }

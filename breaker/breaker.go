@@ -201,7 +201,7 @@ func (c *Config) fillTimes() error {
 		{"SlowCall", &c.SlowCall, func() time.Duration { return 0 }},
 	} {
 		if *f.value < 0 {
-			return &ConfigError{f.name, *f.value, "a time that is not negative"}
+			return &ConfigError{f.name, *f.value, "a time of at least 0"}
 		}
 		if *f.value == 0 {
 			*f.value = f.fallback()

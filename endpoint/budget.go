@@ -44,12 +44,12 @@ type Budget struct {
 type ConfigError struct {
 	Field string // "PerSuccess"
 	Got   any
-	Takes string // what the field takes
+	Takes string // what it must be: "a number from 1 to 1,000,000"
 }
 
-// Error names the field, what it got and what it takes.
+// Error names the field, what it must be and what it got.
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("endpoint: %s is %v: takes %s", e.Field, e.Got, e.Takes)
+	return fmt.Sprintf("endpoint: %s must be %s, got %v", e.Field, e.Takes, e.Got)
 }
 
 // Filled returns the budget with its defaults filled in, or a [*ConfigError].

@@ -87,7 +87,7 @@ func (e *Endpoint) Circuit(o Options) *breaker.Breaker { return e.serve(o).circu
 // NoBreaker leaves without effect.
 func (o Options) Validate() error {
 	if o.NoBreaker && o.Breaker != (breaker.Config{}) {
-		return &ConfigError{"Options.Breaker", "set", "nothing beside NoBreaker, which leaves the circuit out"}
+		return &ConfigError{"Options.Breaker", "other settings", "its zero value with NoBreaker, which leaves the circuit out"}
 	}
 	_, err := o.Breaker.Filled()
 	return err

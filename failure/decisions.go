@@ -84,7 +84,7 @@ func nameAt[T ~uint8](names []string, v T) string {
 func readName[T ~uint8](names []string, v *T, what string, text []byte) error {
 	i := slices.Index(names, string(text))
 	if i < 0 {
-		return fmt.Errorf("%s is %q: takes one of %s", what, text, strings.Join(names, ", "))
+		return fmt.Errorf("%s must be one of %s, got %q", what, strings.Join(names, ", "), text)
 	}
 	*v = T(i)
 	return nil

@@ -85,7 +85,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown failure kind %q: takes one of %s", text, strings.Join(names[:], ", "))
+	return fmt.Errorf("a kind of failure must be one of %s, got %q", strings.Join(names[:], ", "), text)
 }
 
 // Error is a provider's failure, classified. It unwraps to what the provider's

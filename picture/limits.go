@@ -101,7 +101,7 @@ func (l *Limits) validate() error {
 		{"MaxTotalBytes", l.MaxTotalBytes}, {"ManyImages", l.ManyImages}, {"ManySide", l.ManySide},
 	} {
 		if field.value < 0 {
-			return fmt.Errorf("picture.Limits: %s is %d: takes a positive number, or 0 for no limit", field.name, field.value)
+			return fmt.Errorf("picture.Limits: %s must be at least 0, where 0 is no limit, got %d", field.name, field.value)
 		}
 	}
 	return nil

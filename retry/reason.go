@@ -31,7 +31,7 @@ func (w WaitReason) MarshalText() ([]byte, error) { return []byte(w.String()), n
 func (w *WaitReason) UnmarshalText(text []byte) error {
 	i := slices.Index(waitReasons[:], string(text))
 	if i < 0 {
-		return fmt.Errorf("unknown reason of a wait %.40q: takes one of %s", text, strings.Join(waitReasons[1:], ", "))
+		return fmt.Errorf("the reason of a wait must be one of %s, got %.40q", strings.Join(waitReasons[1:], ", "), text)
 	}
 	*w = WaitReason(i)
 	return nil

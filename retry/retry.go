@@ -153,12 +153,12 @@ var standard, _ = New(Config{})
 type ConfigError struct {
 	Field string // "MaxAttempts"
 	Got   any
-	Takes string // what the field takes
+	Takes string // what it must be: "a time of at least 0"
 }
 
-// Error names the field, what it got and what it takes.
+// Error names the field, what it must be and what it got.
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("retry: %s is %v: takes %s", e.Field, e.Got, e.Takes)
+	return fmt.Sprintf("retry: %s must be %s, got %v", e.Field, e.Takes, e.Got)
 }
 
 // New returns the policy of a Config. The error is a [*ConfigError] for a field
@@ -187,7 +187,7 @@ func New(c Config) (*Policy, error) {
 		{"MaxRetryAfter", &c.MaxRetryAfter, DefaultMaxRetryAfter}, {"MaxRateLimitWait", &c.MaxRateLimitWait, DefaultMaxRateLimitWait},
 	} {
 		if *f.value < 0 {
-			return nil, &ConfigError{f.name, *f.value, "a time that is not negative"}
+			return nil, &ConfigError{f.name, *f.value, "a time of at least 0"}
 		}
 		if *f.value == 0 {
 			*f.value = f.fallback

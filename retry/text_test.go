@@ -147,7 +147,7 @@ func TestImpossibleConfigsNameTheField(t *testing.T) {
 		"FallbackAfter": {FallbackAfter: -1}, "MaxRetryAfter": {MaxRetryAfter: -1}, "MaxRateLimitWait": {MaxRateLimitWait: -1},
 	} {
 		_, err := retry.New(c)
-		if e, ok := errors.AsType[*retry.ConfigError](err); !ok || e.Field != field || e.Got == nil || !strings.Contains(err.Error(), field+" is -1") {
+		if e, ok := errors.AsType[*retry.ConfigError](err); !ok || e.Field != field || e.Got == nil || !strings.Contains(err.Error(), field+" must be ") {
 			t.Errorf("%s: %v", field, err)
 		}
 	}

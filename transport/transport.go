@@ -110,18 +110,18 @@ type Transport struct {
 // [*breaker.ConfigError] or an [*endpoint.ConfigError].
 func New(cfg Config) (*Transport, error) {
 	if cfg.AttemptTimeout < 0 {
-		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time that is not negative"}
+		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time of at least 0"}
 	}
 	switch cfg.Protocol {
 	case "", classify.OpenAI, classify.Anthropic, classify.Gemini:
 	default:
-		return nil, &retry.ConfigError{Field: "Protocol", Got: strconv.Quote(cfg.Protocol), Takes: "openai, anthropic or gemini (empty: told by host and headers)"}
+		return nil, &retry.ConfigError{Field: "Protocol", Got: strconv.Quote(cfg.Protocol), Takes: "openai, anthropic, gemini, or empty where host and headers tell"}
 	}
 	if err := cfg.Options.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Options.NoBreaker && cfg.Hang > 0 {
-		return nil, &retry.ConfigError{Field: "Hang", Got: cfg.Hang, Takes: "no time beside Options.NoBreaker: it is when a hang counts as a failure for the circuit"}
+		return nil, &retry.ConfigError{Field: "Hang", Got: cfg.Hang, Takes: "left out with Options.NoBreaker, since it says when a hang is a failure to the circuit"}
 	}
 	policy, err := retry.New(retry.Config{
 		MaxAttempts: cfg.MaxAttempts, Backoff: cfg.Backoff, MaxRetryAfter: cfg.MaxRetryAfter, MaxRateLimitWait: cfg.MaxRateLimitWait,
