@@ -13,45 +13,15 @@ import (
 	"testing"
 )
 
-// shadowed says how many locals of a package, and of those below it, may still
-// have the name of one of its functions or types, or of an import. A package that
-// is not here has none. The root is without those below it.
-var shadowed = map[string]int{
-	"llmcall/backoff":   1,
-	"llmcall/classify":  3,
-	"llmcall/picture":   3,
-	"llmcall/retry":     1,
-	"llmcall/transport": 6,
-}
-
 // A name that a reader meets in a function means one thing.
 func TestNoLocalHasTheNameOfAFunctionOfItsPackage(t *testing.T) {
-	found := map[string][]string{}
 	for _, line := range goList(t, "-f", "{{.ImportPath}} {{.Dir}} {{join .GoFiles \" \"}}", "./...") {
 		fields := strings.Fields(line)
 		pkg, dir, files := fields[0], fields[1], fields[2:]
-		found[shadowGroup(pkg)] = append(found[shadowGroup(pkg)], shadows(t, pkg, dir, files)...)
-	}
-	for pkg, names := range found {
-		if most := shadowed[pkg]; len(names) > most {
-			t.Errorf("%s: %d locals have the name of a function, a type or an import, and may be %d:\n%s", pkg, len(names), most, strings.Join(names, "\n"))
+		if names := shadows(t, pkg, dir, files); len(names) > 0 {
+			t.Errorf("%s: locals have the name of a function, a type or an import:\n%s", pkg, strings.Join(names, "\n"))
 		}
 	}
-	for pkg := range shadowed {
-		if names, ok := found[pkg]; ok && len(names) == 0 {
-			t.Errorf("%s has no such locals any more: take it off the list", pkg)
-		}
-	}
-}
-
-// shadowGroup is the entry of the list that a package falls under, or the package.
-func shadowGroup(pkg string) string {
-	for above := pkg; above != "llmcall" && above != "."; above = path.Dir(above) {
-		if _, ok := shadowed[above]; ok {
-			return above
-		}
-	}
-	return pkg
 }
 
 // shadows returns the places of such locals. Packages are checked alone: what they

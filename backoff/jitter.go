@@ -115,7 +115,7 @@ const steps = 100
 func walk(initial, limit time.Duration, attempt int, chance uint64) time.Duration {
 	low := max(0, min(initial, limit))
 	d := low
-	bits := rand.NewPCG(chance, 0)
+	source := rand.NewPCG(chance, 0)
 	for range min(max(attempt, 0), steps) + 1 {
 		high := limit
 		if d <= limit/3 {
@@ -124,7 +124,7 @@ func walk(initial, limit time.Duration, attempt int, chance uint64) time.Duratio
 		if low >= high {
 			return low
 		}
-		d = draw(low, uint64(high-low)+1, bits.Uint64())
+		d = draw(low, uint64(high-low)+1, source.Uint64())
 	}
 	return d
 }

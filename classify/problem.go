@@ -129,8 +129,8 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 	if p.Type == "" {
 		p.Type = plain(fields.Status)
 	}
-	if behind := plain(fields.Metadata.Raw); behind != "" {
-		p.Message = strings.TrimSpace(p.Message + ": " + behind)
+	if original := plain(fields.Metadata.Raw); original != "" {
+		p.Message = strings.TrimSpace(p.Message + ": " + original)
 	}
 	for name, value := range fields.Metadata.Headers {
 		if p.Header == nil {
@@ -138,8 +138,8 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 		}
 		p.Header.Add(name, plain(value))
 	}
-	if number, err := strconv.Atoi(p.Code); err == nil && number >= 400 && number <= 599 {
-		p.Status = number
+	if status, err := strconv.Atoi(p.Code); err == nil && status >= 400 && status <= 599 {
+		p.Status = status
 	}
 	p.readDetails(fields.Details)
 	return p, p.Code != "" || p.Type != "" || p.Message != ""
@@ -161,7 +161,7 @@ func (p *problem) readDetails(raw json.RawMessage) {
 	}
 	var list []json.RawMessage
 	_ = json.Unmarshal(raw, &list) // anything else has nothing to tell
-	for _, item := range list {
+	for _, member := range list {
 		var detail struct {
 			Type       string `json:"@type"`
 			Reason     string `json:"reason"`
@@ -170,7 +170,7 @@ func (p *problem) readDetails(raw json.RawMessage) {
 				QuotaID string `json:"quotaId"`
 			} `json:"violations"`
 		}
-		_ = json.Unmarshal(item, &detail) // a field of an odd type leaves the others
+		_ = json.Unmarshal(member, &detail) // a field of an odd type leaves the others
 		switch kind := detail.Type[strings.LastIndexByte(detail.Type, '.')+1:]; kind {
 		case "ErrorInfo":
 			p.Reason = detail.Reason

@@ -48,13 +48,13 @@ func Response(provider string, r *http.Response, body []byte) *failure.Error {
 	return &f
 }
 
-// withoutSecrets is [say.Line] without the secrets, none of which has more than one
-// line, nor is cut by the limit.
-func withoutSecrets(text string, secrets []string, limit int) string {
+// withoutSecrets is [say.Line] of a text without the secrets. They are removed first,
+// so that none of them is split over two lines or cut at the limit.
+func withoutSecrets(text string, secrets []string, most int) string {
 	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, "[key]")
 	}
-	return say.Line(text, limit)
+	return say.Line(text, most)
 }
 
 // secretsOf returns what a request has of keys, where the providers take them.

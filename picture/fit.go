@@ -47,7 +47,7 @@ func Fit(img llm.Image, limits Limits) (llm.Image, error) {
 }
 
 // fit is Fit with a way to have a picture encoded again.
-func fit(img llm.Image, limits Limits, remake func([]byte, header, Limits) (llm.Image, error)) (llm.Image, error) {
+func fit(img llm.Image, limits Limits, encodeAgain func([]byte, header, Limits) (llm.Image, error)) (llm.Image, error) {
 	if len(img.Data) == 0 {
 		return img, nil
 	}
@@ -68,7 +68,7 @@ func fit(img llm.Image, limits Limits, remake func([]byte, header, Limits) (llm.
 			return llm.Image{}, err
 		}
 		if limit, _ := limits.misfit(h, len(img.Data)); limit != "" {
-			made, err := remake(img.Data, h, limits)
+			made, err := encodeAgain(img.Data, h, limits)
 			img.Data, img.MediaType = made.Data, made.MediaType
 			return img, err
 		}
@@ -234,21 +234,21 @@ func resample(m image.Image, width, height int) *image.RGBA {
 	return result
 }
 
-// orient turns a picture as Exif's orientation says (Exif 2.3, 4.6.4 A).
-func orient(m image.Image, orientation int) image.Image {
-	if orientation < 2 {
+// orient turns a picture as its Exif orientation, 1 to 8, says (Exif 2.3, 4.6.4 A).
+func orient(m image.Image, exif int) image.Image {
+	if exif < 2 {
 		return m
 	}
 	from := toRGBA(m)
 	w, h := from.Rect.Dx(), from.Rect.Dy()
 	to := image.NewRGBA(image.Rect(0, 0, w, h))
-	if orientation >= 5 {
+	if exif >= 5 {
 		to = image.NewRGBA(image.Rect(0, 0, h, w))
 	}
 	for y := range to.Rect.Dy() {
 		for x := range to.Rect.Dx() {
 			var sx, sy int
-			switch orientation {
+			switch exif {
 			case 2:
 				sx, sy = w-1-x, y
 			case 3:

@@ -116,11 +116,11 @@ func fileKind(mode fs.FileMode) string {
 // which Gemini takes, can't be looked into here: a caller who has it makes an
 // llm.Image of it, and Fit lets it through.)
 func Bytes(data []byte) (llm.Image, error) {
-	header, err := inspect(data)
+	h, err := inspect(data)
 	if err != nil {
 		return llm.Image{}, err
 	}
-	return llm.Image{MediaType: header.mediaType, Data: data}, nil
+	return llm.Image{MediaType: h.mediaType, Data: data}, nil
 }
 
 // DataURI takes a picture from a data URI (RFC 2397), in base64 or

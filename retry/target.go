@@ -218,8 +218,8 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 		return noTurn
 	}
 	c.waiting(d.wait, d.reason)
-	round := c.state == answered && left(c.attempt) < min(allowed, left(ctx))
-	if round {
+	inRound := c.state == answered && left(c.attempt) < min(allowed, left(ctx))
+	if inRound {
 		ctx = c.attempt
 	}
 	if briefly = briefly && d.wait <= c.policy.config.FallbackAfter && c.policy.config.FallbackAfter < allowed; briefly {
@@ -246,7 +246,7 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 		c.ended()
 		return noTurn
 	}
-	if round && (c.attempt.Err() != nil || refusal.Kind == failure.RateLimited) {
+	if inRound && (c.attempt.Err() != nil || refusal.Kind == failure.RateLimited) {
 		return noTurn // the attempt has ended, or will before its turn, and not the call
 	}
 	if briefly {

@@ -110,10 +110,10 @@ func (a *answer) failure(err error) error {
 
 // upgraded returns the body of a response that switched protocols, which ends
 // the attempt when it is closed.
-func upgraded(body io.ReadCloser, end context.CancelFunc) io.ReadCloser {
-	connection, ok := body.(io.ReadWriteCloser)
+func upgraded(content io.ReadCloser, end context.CancelFunc) io.ReadCloser {
+	connection, ok := content.(io.ReadWriteCloser)
 	if !ok {
-		return ending{body, end}
+		return ending{content, end}
 	}
 	return upgrade{connection, end}
 }

@@ -31,12 +31,12 @@ func ByHost(r *http.Request, _ func() io.ReadCloser) endpoint.Key {
 // models/…, Azure's deployments/…, Bedrock's model/…), or else the first field
 // "model" of a JSON body, which may be anywhere at its top; requests without a
 // model share what belongs to the host. For the credential see [ByHost].
-func ByModel(r *http.Request, body func() io.ReadCloser) endpoint.Key {
-	k := ByHost(r, body)
+func ByModel(r *http.Request, open func() io.ReadCloser) endpoint.Key {
+	k := ByHost(r, open)
 	if k.Model = modelInPath(r.URL); k.Model != "" || r.Body == nil || r.Body == http.NoBody {
 		return k
 	}
-	content := body()
+	content := open()
 	defer content.Close()
 	k.Model = modelInBody(content)
 	return k

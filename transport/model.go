@@ -15,12 +15,12 @@ const maxModel = 200
 // modelInBody returns the string under the first "model" at the top of a JSON
 // object; "" if there is none. A body may hold megabytes of pictures, before or
 // after it: what is read is not kept, and nothing is read after the find.
-func modelInBody(body io.Reader) string {
+func modelInBody(content io.Reader) string {
 	s := scanners.Get().(*scanner)
 	defer scanners.Put(s)
 	s.where, s.quoted, s.escaped = before, false, false
 	for empty := 0; empty < maxEmpty; {
-		n, err := body.Read(s.piece[:])
+		n, err := content.Read(s.piece[:])
 		if s.scan(s.piece[:n]) {
 			return s.found()
 		}

@@ -34,8 +34,8 @@ type problem struct {
 // peek reads the beginning of a body, for as long as it takes, or until its
 // time or ctx ends. The body is then read further as it comes, for a caller who
 // goes on.
-func peek(ctx context.Context, body io.ReadCloser) *problem {
-	p := &problem{body: body, done: make(chan struct{})}
+func peek(ctx context.Context, content io.ReadCloser) *problem {
+	p := &problem{body: content, done: make(chan struct{})}
 	p.more.L = &p.mu
 	go p.fill()
 	late := time.NewTimer(problemTime)

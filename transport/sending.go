@@ -80,11 +80,11 @@ func (s *sending) end() {
 }
 
 // until returns a body that ends the attempt when it is closed.
-func (s *sending) until(body io.ReadCloser) io.ReadCloser {
+func (s *sending) until(content io.ReadCloser) io.ReadCloser {
 	if s.cancel == nil {
-		return body
+		return content
 	}
-	return ending{body, s.cancel}
+	return ending{content, s.cancel}
 }
 
 type ending struct {

@@ -69,10 +69,10 @@ type Config struct {
 	// defaults of breaker.Config.
 	Options endpoint.Options
 	// Key says which requests share an endpoint: those of the same key. Each call
-	// of body returns the request's body from its beginning, to be read as far as
+	// of open returns the request's body from its beginning, to be read as far as
 	// it is needed and closed, or [http.NoBody] if it has none or can't be read
 	// twice (see MaxBody). Default [ByModel]; see [ByHost].
-	Key func(r *http.Request, body func() io.ReadCloser) endpoint.Key
+	Key func(r *http.Request, open func() io.ReadCloser) endpoint.Key
 
 	// Repeatable says whether a request may be sent twice though the first may
 	// have been carried out. Default [Repeatable].
