@@ -1,15 +1,19 @@
 // Package backoff computes how long to wait before another attempt.
 //
-// A delay is a pure function of the attempt's number and of chance: nothing is
-// remembered between calls, so one value serves any number of goroutines and
-// never needs a reset. Attempts count from 0, the delay after the first
-// failure. No delay is ever negative or above its maximum, jitter included,
-// whatever the attempt number.
+// A [Strategy] gives the delay after each failed attempt. It is a pure function of
+// the attempt's number and of chance: nothing is remembered between calls, so one
+// value serves any number of goroutines and never needs a reset. Attempts are counted
+// from 0: Delay(0) is the delay after the first failure. No delay is negative or
+// above its maximum, jitter included, whatever the attempt's number.
 //
-// Jitter spreads the delays of many clients, so that they do not come back
-// together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture
-// Blog, 2015). The range that a delay is drawn from is cut at the maximum, not
-// the drawn value: cutting the value would gather the herd again at the cap.
+// A [Jitter] spreads the delays at random, so that many clients do not come back at
+// the same moment (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture
+// Blog, 2015). What is cut at the maximum is the range that a delay is drawn from,
+// not the delay: otherwise many would be exactly the maximum, and come back together.
+//
+// The strategies are [Exponential], [Linear], [Fibonacci], [Constant] and [Func]. The
+// zero value of each but Func is ready for use; its method Validate reports
+// impossible settings.
 package backoff
 
 import (
@@ -19,9 +23,11 @@ import (
 	"time"
 )
 
-// Strategy says how long to wait after attempt number attempt, counted from 0.
-// Implementations are safe for concurrent use and return no negative delay.
+// Strategy says how long to wait between attempts. Implementations are safe for
+// concurrent use.
 type Strategy interface {
+	// Delay returns the delay after the failed attempt with that number, counted
+	// from 0. It is never negative.
 	Delay(attempt int) time.Duration
 }
 
@@ -36,25 +42,23 @@ const (
 // value waits 1 s, 2 s, 4 s … 60 s, each ±10 %.
 type Exponential struct {
 	// Initial is the delay after the first attempt. Default 1 s. For no delay
-	// at all use Constant{}.
+	// use [Constant]{}.
 	Initial time.Duration
-	// Factor is what each delay is multiplied by for the next. At least 1.
-	// Default 2.
+	// Factor multiplies each delay to give the next. At least 1. Default 2.
 	Factor float64
-	// Max is the largest delay, jitter included, also where Initial is larger.
-	// Default 60 s, or Initial where that is larger.
+	// Max is the largest delay, jitter included, even if Initial is larger.
+	// Default 60 s, or Initial if that is larger.
 	Max time.Duration
-	// Jitter spreads the delays. Default Proportional(0.1).
+	// Jitter spreads the delays. Default [Proportional](0.1).
 	Jitter Jitter
 }
 
-// Delay returns the delay after attempt number attempt, counted from 0; a
-// negative number counts as 0. With settings that Validate refuses the delay is
-// still not negative, and not above Max or, where that is negative, its default.
+// Delay returns the delay after an attempt, counted from 0; a negative number counts
+// as 0. If [Exponential.Validate] refuses the settings, the delay still is not
+// negative and not above Max, or above the default of Max if Max is negative.
 func (e Exponential) Delay(attempt int) time.Duration {
-	// What most callers have, in one piece: a call inside would cost as much as
-	// all the arithmetic. At is the same for every setting, and the tests hold
-	// them together.
+	// The common settings are computed here: calling At would cost as much as all
+	// the arithmetic. At computes the same for all settings, as the tests check.
 	code, factor := e.Jitter.code, math.Float64bits(e.Factor)
 	if factor != 0 && factor != two || code > proportional {
 		return e.At(attempt, rand.Uint64())
@@ -64,11 +68,11 @@ func (e Exponential) Delay(attempt int) time.Duration {
 	return draw(low, span, rand.Uint64())
 }
 
-// two is DefaultFactor's bits: integers are compared in one step, floats in two.
+// two is the bits of DefaultFactor: integers are compared in one step, floats in two.
 const two = 0x4000000000000000
 
-// At is [Exponential.Delay] with chance given as an argument, 64 random bits: the same bits
-// give the same delay. It is for simulations and tests.
+// At is [Exponential.Delay] with chance, 64 random bits, as an argument: the same
+// bits give the same delay. It is for simulations and tests.
 func (e Exponential) At(attempt int, chance uint64) time.Duration {
 	initial, limit := initialAndMax(e.Initial, e.Max)
 	if e.Jitter == Decorrelated {
@@ -82,8 +86,8 @@ func (e Exponential) At(attempt int, chance uint64) time.Duration {
 	return draw(low, span, chance)
 }
 
-// double returns initial·2^attempt, at most limit: by a shift. A negative time is
-// too large for it.
+// double returns initial·2^attempt, at most limit, by a shift. For a negative
+// initial it returns limit.
 func double(initial, limit time.Duration, attempt int) time.Duration {
 	if shift := uint(max(attempt, 0)); shift < 63 && uint64(initial) <= uint64(limit>>shift) {
 		return initial << shift
@@ -100,10 +104,10 @@ func grow(initial, limit time.Duration, factor float64, attempt int) time.Durati
 	if d < float64(limit) {
 		return time.Duration(d)
 	}
-	return limit // and for a d that is infinite or not a number
+	return limit // also if d is infinite or NaN
 }
 
-// Validate returns a *[ConfigError] that names the first setting that is impossible.
+// Validate returns a *[ConfigError] for the first impossible setting, or nil.
 func (e Exponential) Validate() error {
 	if err := checkTimes(e.Initial, e.Max); err != nil {
 		return err
@@ -114,19 +118,22 @@ func (e Exponential) Validate() error {
 	return e.Jitter.Validate()
 }
 
-// Linear waits Initial + attempt·Step, at most Max, with jitter.
+// Linear waits Initial + attempt·Step, at most Max, with jitter. Its zero value
+// waits 1 s, 2 s, 3 s … 60 s, each ±10 %.
 type Linear struct {
 	// Initial is the delay after the first attempt. Default 1 s.
 	Initial time.Duration
-	// Step is added for each further attempt. Default Initial.
+	// Step is added to each delay to give the next. Default Initial.
 	Step time.Duration
-	// Max is the largest delay, jitter included, also where Initial is larger.
-	// Default 60 s, or Initial where that is larger.
-	Max    time.Duration
-	Jitter Jitter // as in Exponential; not Decorrelated
+	// Max is the largest delay, jitter included, even if Initial is larger.
+	// Default 60 s, or Initial if that is larger.
+	Max time.Duration
+	// Jitter spreads the delays; it can't be [Decorrelated]. Default
+	// [Proportional](0.1).
+	Jitter Jitter
 }
 
-// Delay returns the delay after attempt number attempt, counted from 0.
+// Delay returns the delay after an attempt, counted from 0.
 func (l Linear) Delay(attempt int) time.Duration {
 	initial, limit := initialAndMax(l.Initial, l.Max)
 	step := l.Step
@@ -144,7 +151,7 @@ func (l Linear) Delay(attempt int) time.Duration {
 	return random(l.Jitter.bounds(min(d, limit), limit))
 }
 
-// Validate returns a *[ConfigError] that names the first setting that is impossible.
+// Validate returns a *[ConfigError] for the first impossible setting, or nil.
 func (l Linear) Validate() error {
 	if err := checkTimes(l.Initial, l.Max); err != nil {
 		return err
@@ -155,17 +162,20 @@ func (l Linear) Validate() error {
 	return l.Jitter.validateStateless()
 }
 
-// Fibonacci waits Initial times 1, 1, 2, 3, 5, 8 …, at most Max, with jitter.
+// Fibonacci waits Initial times 1, 1, 2, 3, 5, 8 …, at most Max, with jitter. Its
+// zero value waits 1 s, 1 s, 2 s … 60 s, each ±10 %.
 type Fibonacci struct {
 	// Initial is the delay after the first attempt. Default 1 s.
 	Initial time.Duration
-	// Max is the largest delay, jitter included, also where Initial is larger.
-	// Default 60 s, or Initial where that is larger.
-	Max    time.Duration
-	Jitter Jitter // as in Exponential; not Decorrelated
+	// Max is the largest delay, jitter included, even if Initial is larger.
+	// Default 60 s, or Initial if that is larger.
+	Max time.Duration
+	// Jitter spreads the delays; it can't be [Decorrelated]. Default
+	// [Proportional](0.1).
+	Jitter Jitter
 }
 
-// Delay returns the delay after attempt number attempt, counted from 0.
+// Delay returns the delay after an attempt, counted from 0.
 func (f Fibonacci) Delay(attempt int) time.Duration {
 	initial, limit := initialAndMax(f.Initial, f.Max)
 	d, next := initial, initial
@@ -182,7 +192,7 @@ func (f Fibonacci) Delay(attempt int) time.Duration {
 	return random(f.Jitter.bounds(min(d, limit), limit))
 }
 
-// Validate returns a *[ConfigError] that names the first setting that is impossible.
+// Validate returns a *[ConfigError] for the first impossible setting, or nil.
 func (f Fibonacci) Validate() error {
 	if err := checkTimes(f.Initial, f.Max); err != nil {
 		return err
@@ -190,19 +200,22 @@ func (f Fibonacci) Validate() error {
 	return f.Jitter.validateStateless()
 }
 
-// Constant waits Interval after every attempt, with jitter; the zero value
-// does not wait. With jitter the delay stays at or below Interval.
+// Constant waits Interval after every attempt, less its jitter. The zero value does
+// not wait.
 type Constant struct {
-	Interval time.Duration // default 0: no wait
-	Jitter   Jitter        // as in Exponential; not Decorrelated
+	// Interval is the largest delay: jitter makes it only shorter. Default 0.
+	Interval time.Duration
+	// Jitter spreads the delays; it can't be [Decorrelated]. Default
+	// [Proportional](0.1).
+	Jitter Jitter
 }
 
-// Delay returns the interval, less its jitter.
+// Delay returns Interval, less its jitter, whatever the attempt.
 func (c Constant) Delay(int) time.Duration {
 	return random(c.Jitter.bounds(c.Interval, c.Interval))
 }
 
-// Validate returns a *[ConfigError] that names the first setting that is impossible.
+// Validate returns a *[ConfigError] for the first impossible setting, or nil.
 func (c Constant) Validate() error {
 	if c.Interval < 0 {
 		return &ConfigError{"Interval", c.Interval, "a time of at least 0"}
@@ -210,10 +223,10 @@ func (c Constant) Validate() error {
 	return c.Jitter.validateStateless()
 }
 
-// Func is a strategy of the caller's own. A negative result counts as 0.
+// Func is a [Strategy] made from a function of the attempt's number, counted from 0.
 type Func func(attempt int) time.Duration
 
-// Delay returns f(attempt), or 0 where that is negative.
+// Delay returns f(attempt), or 0 if that is negative.
 func (f Func) Delay(attempt int) time.Duration { return max(0, f(attempt)) }
 
 // Validate returns a *[ConfigError] if f is nil.
@@ -244,10 +257,10 @@ func checkTimes(initial, limit time.Duration) error {
 	return nil
 }
 
-// ConfigError is an impossible setting.
+// ConfigError is the error of the Validate methods for a setting that is impossible.
 type ConfigError struct {
 	Field string // "Factor"
-	Got   any
+	Got   any    // its value
 	Takes string // what it must be: "a finite number of at least 1"
 }
 

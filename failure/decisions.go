@@ -6,72 +6,78 @@ import (
 	"strings"
 )
 
-// Again says whether the same model is worth another attempt.
+// Again says whether a failed call is worth another attempt at the same model, and
+// when. The zero value is [Never].
 type Again uint8
 
+// The values of [Again].
 const (
-	Never      Again = iota
-	Backoff          // after a delay that grows
-	WhenTold         // when the provider says; without its word, like Backoff
-	Slower           // like Backoff, one step further on: the provider is short of capacity
-	AtOnce           // the provider is well, the answer was wrong
-	OnceLarger       // once more, with a larger token limit
+	Never      Again = iota // no further attempt
+	Backoff                 // after a delay that grows with each attempt
+	WhenTold                // when the provider says (Retry-After); like Backoff if it does not say
+	Slower                  // like Backoff, one step ahead: the provider is short of capacity
+	AtOnce                  // without a delay: the provider is healthy, only the answer was wrong
+	OnceLarger              // without a delay and once only, with a larger token limit
 )
 
 var agains = [...]string{"never", "backoff", "when_told", "slower", "at_once", "once_larger"}
 
-// String returns the name in configuration and output ("when_told").
+// String returns the name used in configuration and output, such as "when_told".
 func (a Again) String() string { return nameAt(agains[:], a) }
 
-// MarshalText makes an Again its name in JSON and YAML.
+// MarshalText returns [Again.String], so that JSON and YAML hold the name.
 func (a Again) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
-// UnmarshalText reads a name; an unknown one is an error that lists the known.
+// UnmarshalText reads a name. The error for an unknown one lists the known names.
 func (a *Again) UnmarshalText(text []byte) error { return readName(agains[:], a, "again", text) }
 
-// Elsewhere says when another model may serve the call instead of the one that
-// failed.
+// Elsewhere says whether another model may serve the call instead of the one that
+// failed, and when. The zero value is [ElsewhereNever].
 type Elsewhere uint8
 
+// The values of [Elsewhere].
 const (
 	ElsewhereNever        Elsewhere = iota // another model would not help
-	ElsewhereNow                           // at once: this one can't serve, or makes the call wait for too long
+	ElsewhereNow                           // at once: this model can't serve the call, or not soon enough
 	ElsewhereAfterRetries                  // after retry.Config.AttemptsPerTarget failed attempts at this model, or when it is not retried
 )
 
 var elsewheres = [...]string{"never", "now", "after_retries"}
 
-// String returns the name in configuration and output ("after_retries").
+// String returns the name used in configuration and output, such as
+// "after_retries".
 func (e Elsewhere) String() string { return nameAt(elsewheres[:], e) }
 
-// MarshalText makes an Elsewhere its name in JSON and YAML.
+// MarshalText returns [Elsewhere.String], so that JSON and YAML hold the name.
 func (e Elsewhere) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// UnmarshalText reads a name; an unknown one is an error that lists the known.
+// UnmarshalText reads a name. The error for an unknown one lists the known names.
 func (e *Elsewhere) UnmarshalText(text []byte) error {
 	return readName(elsewheres[:], e, "elsewhere", text)
 }
 
-// Effect is what a failure means to the circuit breaker.
+// Effect is what a failure says about the provider's health, to the circuit breaker
+// and the pacer. The zero value is [Ignore].
 type Effect uint8
 
+// The values of [Effect].
 const (
-	Ignore  Effect = iota // says nothing about the provider's health
+	Ignore  Effect = iota // nothing: the breaker counts neither a success nor a failure
 	Healthy               // the provider did its work: a success
-	Count                 // a failure in the window
-	Trip                  // opens the circuit at once
-	Limit                 // says nothing of its health; the endpoint is called more slowly, and not before a time that it told
+	Count                 // a failure in the breaker's window
+	Trip                  // a failure that opens the circuit at once
+	Limit                 // nothing, but the pacer slows down, and waits as long as the provider asked
 )
 
 var effects = [...]string{"ignore", "healthy", "count", "trip", "limit"}
 
-// String returns the name in configuration and output ("trip").
+// String returns the name used in configuration and output, such as "trip".
 func (e Effect) String() string { return nameAt(effects[:], e) }
 
-// MarshalText makes an Effect its name in JSON and YAML.
+// MarshalText returns [Effect.String], so that JSON and YAML hold the name.
 func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// UnmarshalText reads a name; an unknown one is an error that lists the known.
+// UnmarshalText reads a name. The error for an unknown one lists the known names.
 func (e *Effect) UnmarshalText(text []byte) error { return readName(effects[:], e, "breaker", text) }
 
 func nameAt[T ~uint8](names []string, v T) string {
@@ -90,27 +96,26 @@ func readName[T ~uint8](names []string, v *T, what string, text []byte) error {
 	return nil
 }
 
-// Decision is a row of a [Table]: what follows from a kind. Write it with the
-// names of its fields. The zero value ends the call, goes to no other model, and
-// says nothing of the provider.
+// Decision is a row of a [Table]: what follows from a [Kind]. The zero value ends
+// the call without trying another model, and says nothing about the provider's
+// health. Literals should name the fields, since columns may be added.
 type Decision struct {
 	Again     Again     `json:"again"`
 	Elsewhere Elsewhere `json:"elsewhere"`
 	Breaker   Effect    `json:"breaker"`
 }
 
-// Table says what follows from each [Kind]. It is a value: who wants another row
-// calls [Decisions], changes the copy with [Table.Set], and gives it to the retry
-// policy. The zero value retries nothing: start from Decisions.
+// Table says what follows from each [Kind]. It is a value: to change a row, call
+// [Decisions], change the copy with [Table.Set], and pass it to the retry policy
+// (retry.Config.Decisions). The zero value retries nothing.
 type Table [kinds]Decision
 
 // Decisions returns the default table.
 //
-// [RateLimited] is [Limit]: a limit that the provider enforces on us is not a sign
-// of a fault, and what one caller was told holds for all. [InvalidRequest] and
-// its like are [Ignore]: a bad request says nothing about how the provider
-// serves good ones. An answer that was refused, cut off or invalid is [Healthy]:
-// the provider did its work.
+// [RateLimited] has the effect [Limit]: a provider that enforces a limit is not
+// ill, and what it told one caller holds for all. [InvalidRequest] and similar kinds
+// are [Ignore]: a bad request says nothing about how good ones are served. An answer
+// that was filtered, cut off or invalid is [Healthy]: the provider did its work.
 func Decisions() Table {
 	return Table{
 		Unknown:          {Again: Backoff, Elsewhere: ElsewhereAfterRetries, Breaker: Count},
@@ -135,7 +140,8 @@ func Decisions() Table {
 	}
 }
 
-// For returns the row of kind k.
+// For returns the row of kind k, or that of [Unknown] if k is not one of the
+// constants.
 func (t *Table) For(k Kind) Decision {
 	if k < kinds {
 		return t[k]
@@ -143,7 +149,7 @@ func (t *Table) For(k Kind) Decision {
 	return t[Unknown]
 }
 
-// Set replaces the row of kind k; an unknown kind is left alone.
+// Set replaces the row of kind k. It does nothing if k is not one of the constants.
 func (t *Table) Set(k Kind, d Decision) {
 	if k < kinds {
 		t[k] = d

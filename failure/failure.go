@@ -1,24 +1,24 @@
-// Package failure is the one taxonomy of what goes wrong with a call to a
-// model. Its terms:
+// Package failure classifies what goes wrong with a call to a model, and says what
+// follows from it.
 //
-// A failure is a call that brought no usable answer. Its [Kind] is what went
-// wrong as far as a decision depends on it, the same for every provider: a 429
-// of OpenAI's and a RESOURCE_EXHAUSTED of Gemini's are both [RateLimited].
-// Package classify finds it in a provider's response; [KindOf] finds it in any
-// error.
+// A failure is a call that returned no usable answer. Its [Kind] says what went
+// wrong in the terms that decisions depend on, which are the same for every
+// provider: OpenAI's status 429 and Gemini's RESOURCE_EXHAUSTED are both
+// [RateLimited]. Package [llmcall/classify] finds the kind of a provider's
+// response; [KindOf] finds that of any error.
 //
-// What follows from a kind is a row of a [Table], a [Decision] of three columns:
+// A [Table] has a row for each kind, a [Decision] with three columns:
 //
 //   - [Again]: whether the same model is worth another attempt, and when;
 //   - [Elsewhere]: whether another model may serve the call, and when;
 //   - [Effect]: what the failure says about the provider's health, to the
 //     circuit breaker and the other guards before a request.
 //
-// [Decisions] has the default rows. Nothing else in the library decides by a
-// provider, a status or a message.
+// [Decisions] returns the default rows. Nothing else in the library decides by a
+// provider's name, a status or a message.
 //
-// An [Error] is a failure with what the provider said: when to come back, whether
-// to come back at all, its code and its words.
+// An [Error] is a failure together with what the provider said: its code and
+// message, whether to try again, and when.
 package failure
 
 import (
@@ -32,30 +32,31 @@ import (
 	"time"
 )
 
-// Kind is what went wrong, as far as a decision depends on it.
+// Kind says what went wrong, in the terms that decisions depend on. The zero value is
+// [Unknown].
 type Kind uint8
 
-// The kinds. [Decisions] has what follows from each.
+// The kinds. [Decisions] says what follows from each. The numbers are HTTP statuses.
 const (
 	Unknown          Kind = iota // not classified: treated like Transient
-	Transient                    // reset, refused, EOF; 408, 500, 502, 503, 504
-	Overloaded                   // 529, slow_down, queue full
-	RateLimited                  // 429: too many requests or tokens for now
-	QuotaExhausted               // billing, daily limit, spend cap, 402
-	AttemptTimeout               // our own limit for one attempt
-	Unauthorized                 // no key, bad key, forbidden
+	Transient                    // a fault that may pass: connection reset or refused, EOF, 408, 500, 502, 503, 504
+	Overloaded                   // the provider is short of capacity: 529, slow_down, queue full
+	RateLimited                  // too many requests or tokens for now: 429
+	QuotaExhausted               // a matter of money or of a long quota: 402, daily limit, spend cap
+	AttemptTimeout               // the attempt took longer than the limit set for it
+	Unauthorized                 // no key, a bad key, or one without the permission
 	ModelNotFound                // no such model, or not for this key or region
-	InvalidRequest               // malformed, too large: our side's fault
-	ContextTooLong               // the conversation does not fit the model
-	ContentFiltered              // refused by the model or withheld by the provider
-	CutOff                       // the answer ended before its end, or is empty
+	InvalidRequest               // malformed or too large: the caller's fault
+	ContextTooLong               // the conversation does not fit the model's context window
+	ContentFiltered              // refused by the model, or withheld by the provider
+	CutOff                       // the answer is incomplete or empty
 	InvalidAnswer                // the answer did not pass its checks
-	CheckUnavailable             // a check could not be made; nothing is said about the answer
+	CheckUnavailable             // a check could not be run, so nothing is known about the answer
 	CircuitOpen                  // a circuit breaker refused the call
-	RetryBudgetSpent             // this process makes no more retries of the endpoint for now
-	AccountSpent                 // the money, tokens or attempts allowed are used up
-	Cancelled                    // by the caller
-	DeadlineExceeded             // the caller's
+	RetryBudgetSpent             // this process allows itself no more retries of the endpoint for now
+	AccountSpent                 // the money, tokens or attempts that the caller allowed are used up
+	Cancelled                    // the caller cancelled its context
+	DeadlineExceeded             // the caller's deadline passed
 	kinds                        // how many there are
 )
 
@@ -65,7 +66,8 @@ var names = [kinds]string{
 	"check_unavailable", "circuit_open", "retry_budget_spent", "account_spent", "cancelled", "deadline_exceeded",
 }
 
-// String returns the kind's name in configuration and output ("rate_limited").
+// String returns the name used in configuration and output, such as
+// "rate_limited".
 func (k Kind) String() string {
 	if k < kinds {
 		return names[k]
@@ -73,11 +75,10 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// MarshalText makes a Kind its name in JSON and YAML.
+// MarshalText returns [Kind.String], so that JSON and YAML hold the name.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads a kind's name; an unknown one is an error that lists the
-// known.
+// UnmarshalText reads a name. The error for an unknown one lists the known names.
 func (k *Kind) UnmarshalText(text []byte) error {
 	for i, name := range names {
 		if name == string(text) {
@@ -88,39 +89,39 @@ func (k *Kind) UnmarshalText(text []byte) error {
 	return fmt.Errorf("a kind of failure must be one of %s, got %q", strings.Join(names[:], ", "), text)
 }
 
-// Error is a provider's failure, classified. It unwraps to what the provider's
-// SDK or the network returned. A nil *Error is not a failure: the functions of this
-// package take it for none. Whoever fills it in keeps keys and the caller's
-// prompt out of Code, Message, RequestID and the text of Err.
+// Error is a classified failure of a provider. It unwraps to the error of the
+// provider's SDK or of the network. The functions of this package treat a nil *Error
+// like a nil error. Code, Message, RequestID and the text of Err must not hold keys
+// or the caller's prompt: they are logged.
 type Error struct {
 	Kind      Kind
 	Provider  string // "openai"
 	Model     string // "openai/gpt-4o-mini"
-	Status    int    // HTTP status; 0 where none came
-	Code      string // the provider's own code or type ("insufficient_quota")
-	Message   string // the provider's words, shortened; never a key
-	RequestID string
+	Status    int    // HTTP status; 0 without a response
+	Code      string // the provider's own code or type: "insufficient_quota"
+	Message   string // the provider's message, shortened
+	RequestID string // the provider's, for its support
 	// RetryAfter is how long the provider asked to wait, counted from the
-	// response. It means something only if Told.
+	// response. It is valid only if Told is set; 0 is a wait like any other.
 	RetryAfter time.Duration
 	Told       bool
-	// NoRetry is the provider's word that the same request is not worth another
-	// attempt (x-should-retry: false), whatever the kind.
+	// NoRetry says that the provider asked not to send the same request again
+	// (X-Should-Retry: false), whatever the kind.
 	NoRetry bool
-	// Adapted says that the model will ask in another way now, since the provider
-	// has refused what it lacks: another attempt is worth it, at once, and the
-	// provider is well. It outweighs the row of the kind.
+	// Adapted says that the model's adapter will send a different request next
+	// time, without a parameter that the provider refused: another attempt is made at
+	// once, and the provider is healthy. It overrides the row of the kind.
 	Adapted bool
-	Err     error // the SDK's or the network's error; may be nil
+	Err     error // the error of the SDK or the network; may be nil
 }
 
 // NoAnswer returns the failure of a model that returned neither an answer nor an
-// error: it is [Transient], and so worth another attempt.
+// error. It is [Transient], so that another attempt is made.
 func NoAnswer(model string) *Error {
 	return &Error{Kind: Transient, Model: model, Message: "the model returned neither an answer nor an error"}
 }
 
-// Error names the model, the kind, and the provider's status, code and words.
+// Error names the model, the kind, and the provider's status, code and message.
 func (e *Error) Error() string {
 	if e == nil {
 		return "<nil>"
@@ -154,7 +155,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the SDK's or the network's error; nil if e is.
+// Unwrap returns e.Err, or nil if e is nil.
 func (e *Error) Unwrap() error {
 	if e == nil {
 		return nil
@@ -162,7 +163,7 @@ func (e *Error) Unwrap() error {
 	return e.Err
 }
 
-// FailureKind returns e.Kind; see [KindOf]. That of nil is [Unknown].
+// FailureKind returns e.Kind, for [KindOf]; [Unknown] if e is nil.
 func (e *Error) FailureKind() Kind {
 	if e == nil {
 		return Unknown
@@ -170,29 +171,32 @@ func (e *Error) FailureKind() Kind {
 	return e.Kind
 }
 
-// Answered reports whether a failure of a kind, with an HTTP status, shows that the
-// provider works: it answered, though with an error of a status below 500. A refusal
-// for the rate or for want of capacity, which may have such a status too, is not an
-// answer. A status of 0 means that there was no response.
+// Answered reports whether a failure with kind k and an HTTP status shows that the
+// provider works, because it responded with an error below 500. [RateLimited] and
+// [Overloaded] show no such thing, whatever their status. Status 0 means that there
+// was no response.
 func Answered(k Kind, status int) bool {
 	return status > 0 && status < 500 && k != RateLimited && k != Overloaded
 }
 
-// KindOf returns the kind of an error: what the outermost error of its tree with
-// a method FailureKind() Kind says (or, for an open circuit, one with a method
-// CircuitOpen() bool); else, by type, [Cancelled] for context.Canceled,
-// [DeadlineExceeded] for context.DeadlineExceeded, [Transient] for a failure of
-// the network; else [Unknown], which is also the kind of nil, and of a nil *Error.
+// KindOf returns the kind of an error, by the first of these rules that applies to
+// an error in its tree:
 //
-// It knows the error alone. Whether the context that ended was the caller's, or
-// one of the function's own, is known to who holds the caller's context, and
-// decides: ended by a context of the function's own, an attempt has failed.
+//   - the outermost error with a method FailureKind() Kind has the kind that this
+//     returns; one with a method CircuitOpen() bool is [CircuitOpen];
+//   - [context.Canceled] is [Cancelled], [context.DeadlineExceeded] is
+//     [DeadlineExceeded];
+//   - a failure of the network ([Network]) is [Transient];
+//   - anything else is [Unknown], and so are nil and a nil *[Error].
 //
-// A time-out of the network's own (a dial's, http.Client's) also claims to be
-// context.DeadlineExceeded. It is Transient: only the context's own error is
-// DeadlineExceeded.
+// KindOf sees the error alone. It can't know whether the context that ended was the
+// caller's or one that the failed function made for itself; in the latter case the
+// attempt has failed, and only code that has the caller's context can tell.
+//
+// A timeout of the network (of a dial, or of [net/http.Client]) matches
+// context.DeadlineExceeded by [errors.Is]. It is Transient all the same.
 func KindOf(err error) Kind {
-	if e, ok := err.(*Error); ok { // what an adapter returns: nothing is to be searched
+	if e, ok := err.(*Error); ok { // what an adapter returns: no search is needed
 		return e.FailureKind()
 	}
 	if plain(err) {
@@ -231,12 +235,12 @@ func KindOf(err error) Kind {
 	return Unknown
 }
 
-// kinded is an error that knows its kind.
+// kinded is an error that knows its own kind.
 type kinded interface{ FailureKind() Kind }
 
-// plain reports whether err is nil or has none of the methods by which errors
-// tell more than their text, so that nothing can be found in it. One switch
-// costs nanoseconds, where a look for each method in turn would allocate.
+// plain reports whether err is nil or has none of the methods by which errors say
+// more than their text, so that a search would find nothing. One type switch costs
+// nanoseconds; a search for each method in turn would allocate.
 func plain(err error) bool {
 	switch err.(type) {
 	case kinded, interface{ CircuitOpen() bool }, interface{ Is(error) bool },
@@ -246,9 +250,9 @@ func plain(err error) bool {
 	return true
 }
 
-// Network reports whether err is a failure of the network under a call that
-// may pass: reset, refused, broken, unreachable, closed early, a name that did
-// not resolve, a time-out of the network's own.
+// Network reports whether err is a failure of the network that may pass: a
+// connection that was refused, reset or closed early, a host that is unreachable or
+// did not resolve, or a timeout of the network's own.
 func Network(err error) bool {
 	var timeout net.Error // the outermost
 	return Find(err, func(e error) bool {
@@ -264,8 +268,8 @@ var broken = []error{
 	syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
 }
 
-// ofNetwork reports whether an error of a tree is, or claims to be, one of the
-// network's.
+// ofNetwork reports whether e itself, not what it wraps, is or claims to be an error
+// of the network.
 func ofNetwork(e error) bool {
 	switch e.(type) {
 	case *net.OpError, *net.DNSError:
@@ -284,8 +288,8 @@ func ofNetwork(e error) bool {
 }
 
 // RetryAfterOf returns how long the provider asked to wait, counted from its
-// response: what the outermost [Error] of err's tree that was Told says. It is
-// false if none was.
+// response: RetryAfter of the outermost [Error] in err's tree with Told set. told is
+// false if there is none.
 func RetryAfterOf(err error) (wait time.Duration, told bool) {
 	if e, ok := err.(*Error); ok && e != nil && e.Told {
 		return e.RetryAfter, true
@@ -303,9 +307,8 @@ func RetryAfterOf(err error) (wait time.Duration, told bool) {
 	return wait, told
 }
 
-// NoRetryOf reports whether the provider said that another attempt is of no
-// use: whether the outermost [Error] of err's tree says so. What is below that one
-// does not count.
+// NoRetryOf reports whether the provider asked for no further attempt: NoRetry of the
+// outermost [Error] in err's tree. An Error below that one does not count.
 func NoRetryOf(err error) bool {
 	if plain(err) {
 		return false

@@ -2,12 +2,12 @@ package failure
 
 import "reflect"
 
-// Find reports whether match is true for an error of err's tree, and asks for
-// each, the outermost first, as [errors.Is] goes through it.
+// Find reports whether match returns true for an error in err's tree. It goes
+// through the tree in the order of [errors.Is], the outermost error first.
 //
-// Nil pointers are left out: a function that returns a nil *Error as an error
-// (var e *Error; return v, e) returns one that is not nil, and whose methods
-// can't be called. errors.Is and errors.As call them, and panic.
+// Nil pointers are skipped. A function that returns a nil *Error as an error (var e
+// *Error; return v, e) returns a non-nil error whose methods may panic;
+// errors.Is and errors.As would call them.
 func Find(err error, match func(error) bool) bool {
 	if err == nil || isNilPointer(err) {
 		return false
@@ -33,14 +33,14 @@ func isNilPointer(err error) bool {
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// holds reports whether target itself, and not an error that only claims to be
-// it, is in err's tree. Where target is comparable, so that == can't panic: the
-// errors of the tree need not be, since an error of another type is never equal.
+// holds reports whether target itself is in err's tree, not only an error whose
+// method Is says so. target must be comparable. The errors of the tree need not be:
+// one of another type is never equal, and == does not panic.
 func holds(err, target error) bool {
 	return Find(err, func(e error) bool { return e == target })
 }
 
-// is is [errors.Is] for a comparable target, without its panics.
+// is is [errors.Is] for a comparable target, but skips nil pointers.
 func is(err, target error) bool {
 	return Find(err, func(e error) bool {
 		if e == target {
