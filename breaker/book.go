@@ -9,41 +9,40 @@ import (
 	"time"
 )
 
-// book is what a breaker writes down once there is trouble. A breaker that never
-// fails has none.
+// book is the state of a breaker that has had a failure or has been forced. A breaker
+// without either has no book.
 type book struct {
 	mu sync.Mutex
 
-	// The last FailureThreshold failures, a ring.
+	// The last FailureThreshold failures, as a ring.
 	failures  []failed
 	oldest    int
 	successes int // counted since the breaker was closed; see the word's credit
 
-	opening  atomic.Pointer[OpenError] // while OPEN: all that a refusal needs, without the lock
+	opening  atomic.Pointer[OpenError] // while OPEN: what a refusal needs without the lock
 	since    time.Time                 // when the state began
 	cause    Cause                     // of the last opening
 	openings int                       // since last CLOSED
 
-	probes    []probe // that hold a place, the oldest first
+	probes    []probe // under way, within their lease, the oldest first
 	lastProbe uint64
 	passed    int // probes that succeeded
 
 	queue list.List // of *waiter
-	turn  time.Time // CLOSED: when the next of the queue may enter
+	turn  time.Time // CLOSED: when the next waiter may enter
 
-	transitions []Transition // not yet told, at most maxTransitions
-	dropped     int          // of those before them
+	transitions []Transition // not yet reported, at most maxTransitions
+	dropped     int          // before transitions[0]
 	telling     bool
 }
 
-// failed is a failure, with the number of successes before it.
 type failed struct {
 	at        time.Time
 	lasted    time.Duration
-	successes int
+	successes int // before it
 }
 
-// probe is a call let through in HALF_OPEN.
+// probe is a call admitted in HALF_OPEN.
 type probe struct {
 	id   uint64
 	from time.Time
@@ -58,8 +57,8 @@ func (b *Breaker) openBook() *book {
 	return b.book.Load()
 }
 
-// lock takes the book's lock and makes the circuit HALF_OPEN if it was OPEN and
-// its time is over, so that who holds the lock sees the state as it is now.
+// lock takes the book's lock, and makes the circuit HALF_OPEN if it was OPEN and its
+// time is over, so that the holder of the lock sees the current state.
 func (b *Breaker) lock() (*book, time.Time) {
 	k := b.openBook()
 	k.mu.Lock()
@@ -73,8 +72,8 @@ func (b *Breaker) lock() (*book, time.Time) {
 // over reports whether the time of an opening has passed.
 func over(o *OpenError, now time.Time) bool { return !o.Forced && !now.Before(o.Until) }
 
-// note writes down a failure. It returns it, and the first of the last threshold
-// failures; nil where there are not so many.
+// note records a failure. It returns its record, and that of the first of the last
+// threshold failures; nil if there are fewer.
 func (k *book) note(f failed, threshold int) (last, first *failed) {
 	if len(k.failures) < threshold {
 		k.failures = append(k.failures, f)
@@ -90,9 +89,9 @@ func (k *book) note(f failed, threshold int) (last, first *failed) {
 	return last, &k.failures[k.oldest]
 }
 
-// opens reports whether the failures from first to last, FailureThreshold in
-// number, open the circuit: they lie within the window, with no more successes
-// between them than the limit allows.
+// opens reports whether the failures from first to last, FailureThreshold in number,
+// open the circuit: they lie within the window, and the successes between them do not
+// exceed the limit.
 func (s *settings) opens(failures []failed, first, last *failed) bool {
 	if first == nil || s.limit >= 0 && last.successes-first.successes > s.limit {
 		return false
@@ -110,8 +109,8 @@ func (s *settings) window(failures []failed) time.Duration {
 	return max(s.FailureWindow, time.Duration(s.FailureThreshold)*longest)
 }
 
-// openTime decides how long the circuit is OPEN after a failure, the openings
-// before it since it was last CLOSED.
+// openTime returns how long the circuit is OPEN after a failure. openings is the
+// number of earlier ones since it was last CLOSED.
 func (s *settings) openTime(openings int, asked time.Duration, trip bool) time.Duration {
 	if trip {
 		if asked <= 0 {
@@ -120,21 +119,21 @@ func (s *settings) openTime(openings int, asked time.Duration, trip bool) time.D
 		return min(asked, s.MaxOpen)
 	}
 	recovery := float64(s.RecoveryTimeout) * math.Pow(s.RecoveryFactor, float64(openings))
-	if recovery >= float64(s.MaxOpen) { // it may be more than a Duration holds
+	if recovery >= float64(s.MaxOpen) { // it may overflow a Duration
 		return s.MaxOpen
 	}
 	return min(max(time.Duration(recovery), asked), s.MaxOpen)
 }
 
-// admitProbe gives a probe its place.
+// admitProbe records a probe and returns its number.
 func (k *book) admitProbe(now time.Time) uint64 {
 	k.lastProbe++
 	k.probes = append(k.probes, probe{id: k.lastProbe, from: now})
 	return k.lastProbe
 }
 
-// endProbe frees the place of a probe, if it still has one: it may have lost it,
-// or be of an earlier generation.
+// endProbe removes a probe. It may be gone already: its lease ran out, or it is of an
+// earlier generation.
 func (k *book) endProbe(id uint64) {
 	if i := slices.IndexFunc(k.probes, func(p probe) bool { return p.id == id }); i >= 0 {
 		k.probes = slices.Delete(k.probes, i, i+1)
@@ -142,7 +141,7 @@ func (k *book) endProbe(id uint64) {
 	}
 }
 
-// expire frees the places of probes whose lease has run out.
+// expire removes the probes whose lease has run out.
 func (k *book) expire(now time.Time, lease time.Duration) {
 	n := 0
 	for n < len(k.probes) && now.Sub(k.probes[n].from) >= lease {

@@ -5,60 +5,62 @@ import (
 	"time"
 )
 
-// Outcome is what a call says of the service, as its caller has decided.
+// Outcome is what a call says about the service, as its caller has decided. The zero
+// value is [Neither].
 type Outcome uint8
 
 // The outcomes.
 const (
-	Neither   Outcome = iota // nothing was learned; the place of a probe is free again
+	Neither   Outcome = iota // nothing: neither a success nor a failure
 	Succeeded                // the service did its work
 	Failed                   // the service failed
-	Tripped                  // the service failed in a way that leaves no doubt: the circuit opens at once
+	Tripped                  // the service certainly fails: the circuit opens at once
 )
 
-// Failure is what is told of a call that [Failed] or [Tripped]. The zero value
-// says nothing.
+// Failure describes a call that [Failed] or [Tripped]. Each field may be left zero.
 type Failure struct {
+	// Cause is what the breaker keeps of the failure, and shows to the calls that
+	// it refuses.
 	Cause Cause
-	// Lasted is how long the call lasted. It makes the window longer; see
-	// [Config]. More than 10 minutes is taken for 10 minutes, 0 is not known.
+	// Lasted is how long the call lasted, which may make the window longer; see
+	// [Config.FailureWindow]. At most 10 minutes count. 0: not known.
 	Lasted time.Duration
-	// AskedFor is how long the service asked to be left alone; 0: it did not
-	// say. If this failure opens the circuit, it stays OPEN for at least that
-	// long, and if it is one that trips, for just that long; but no longer than
-	// Config.MaxOpen.
+	// AskedFor is how long the service asked not to be called; 0: it did not say.
+	// If this failure opens the circuit, the circuit stays OPEN at least that long,
+	// and for a failure that Tripped exactly that long, but at most
+	// [Config.MaxOpen].
 	AskedFor time.Duration
 }
 
-// maxLasted is how much of a call's duration is reckoned: one that hung for a day
-// must not make failures of last week count.
+// maxLasted bounds the duration of a call that counts: one that hung for a day must
+// not make failures of last week count.
 const maxLasted = 10 * time.Minute
 
-// Pass is the permission to make one call, from [Breaker.Enter] or
-// [Breaker.Wait]. It is a plain value, given back once, with [Breaker.Leave],
-// from any goroutine; see [Permit] for one that may be ended twice. The zero
-// Pass is of no call: it counts for nothing.
+// Pass is the permission to make one call, from [Breaker.Enter] or [Breaker.Wait]. It
+// is a plain value, to be given back exactly once with [Breaker.Leave], from any
+// goroutine; a [Permit] may be ended twice. The zero Pass belongs to no call, and
+// giving it back has no effect.
 //
-// A probe whose pass is never given back loses its place when Config.ProbeLease
-// runs out.
+// If the pass of a probe is never given back, another probe is admitted after
+// [Config.ProbeLease].
 type Pass struct {
 	word  uint64 // the breaker's, when the call was admitted
-	probe uint64 // its number; 0: it is not a probe, or one that has passed
+	probe uint64 // its number; 0: not a probe, or one that has succeeded
 	slow  *watch // nil: not watched
 }
 
-// Plain returns the pass as one number, if it is no more than that: true for all
-// calls but probes that have not passed and calls watched for slowness.
-// [PlainPass] turns it back. The zero Pass is 0.
+// Plain returns the pass as a number, from which [PlainPass] makes it again. ok is
+// false for a probe that has not succeeded yet, and for a call under
+// [Config.SlowCall]. The zero Pass is 0.
 func (p Pass) Plain() (n int64, ok bool) { return int64(p.word), p.probe == 0 && p.slow == nil }
 
 // PlainPass returns the pass whose number [Pass.Plain] returned.
 func PlainPass(n int64) Pass { return Pass{word: uint64(n)} }
 
-// watch makes a failure of a call when it becomes slow.
+// watch counts a call as a failure when it becomes slow.
 type watch struct {
 	timer *time.Timer
-	word  atomic.Uint64 // under which the call counts
+	word  atomic.Uint64 // the breaker's, under which the call counts
 }
 
 func (b *Breaker) watch(w uint64) *watch {
@@ -73,8 +75,8 @@ func (b *Breaker) watch(w uint64) *watch {
 	return s
 }
 
-// Enter admits a call and returns its pass, or an [*OpenError] that says why not.
-// It does not wait.
+// Enter admits a call and returns its pass, or refuses it with an *[OpenError]. It does
+// not wait.
 func (b *Breaker) Enter() (Pass, *OpenError) {
 	if w := b.word.Load(); w&plainMask == 0 {
 		return Pass{word: w}, nil
@@ -88,7 +90,7 @@ func (b *Breaker) enter() (Pass, *OpenError) {
 	if stateOf(w) == Closed {
 		return Pass{word: w, slow: b.watch(w)}, nil
 	}
-	if refusal := b.Refusal(); refusal != nil { // before the price of a lock
+	if refusal := b.Refusal(); refusal != nil { // without a lock
 		return Pass{}, refusal
 	}
 	k, now := b.lock()
@@ -96,7 +98,7 @@ func (b *Breaker) enter() (Pass, *OpenError) {
 	return b.admit(k, now)
 }
 
-// admit lets a call through, or says why not. The caller holds the lock.
+// admit admits or refuses a call. The caller holds the lock.
 func (b *Breaker) admit(k *book, now time.Time) (Pass, *OpenError) {
 	w := b.word.Load()
 	switch stateOf(w) {
@@ -114,11 +116,11 @@ func (b *Breaker) admit(k *book, now time.Time) (Pass, *OpenError) {
 	return Pass{word: w, probe: k.admitProbe(now), slow: b.watch(w)}, nil
 }
 
-// Refusal returns the refusal of [Breaker.Enter] if the circuit is OPEN, or nil.
-// It takes nothing and changes nothing: once the recovery time is over it
-// returns nil, and in HALF_OPEN too, whether a place is free or not.
+// Refusal returns what [Breaker.Enter] would refuse a call with while the circuit is
+// OPEN, or nil. It changes nothing. After the recovery time it returns nil, and in
+// HALF_OPEN too, even if no further probe would be admitted.
 func (b *Breaker) Refusal() *OpenError {
-	if stateOf(b.word.Load()) != Open { // it has the last word: an opening is written down after it
+	if stateOf(b.word.Load()) != Open { // the word decides: opening is stored after it
 		return nil
 	}
 	o := b.openBook().opening.Load()
@@ -128,15 +130,16 @@ func (b *Breaker) Refusal() *OpenError {
 	return o
 }
 
-// Accept says that an answer has begun to come to the call of p. It returns the
-// pass to give back when the call ends.
+// Accept reports that an answer has begun to arrive for the call of p. It returns the
+// pass to give back to [Breaker.Leave] when the call ends.
 //
-// If the call is a probe, it has passed: it is counted as a success, and its
-// place is free. What [Breaker.Leave] says later counts by itself, in the state
-// of now: a failure in HALF_OPEN opens the circuit again, and in CLOSED it is one
-// of those that are counted; a success and neither change nothing in HALF_OPEN.
-// A probe of an earlier state stays one. For a call that is not a probe nothing
-// happens, and p itself is returned.
+// If the call is a probe, it counts as a success now and makes room for another. What
+// Leave reports later counts by itself, in the state that the circuit is in after
+// Accept: a failure in HALF_OPEN opens the circuit again, and in CLOSED it is counted
+// like any other; [Succeeded] and [Neither] change nothing in HALF_OPEN.
+//
+// For a probe of an earlier state, and for a call that is not a probe, Accept does
+// nothing and returns p.
 func (b *Breaker) Accept(p Pass) Pass {
 	if p.probe == 0 {
 		return p
@@ -154,10 +157,9 @@ func (b *Breaker) Accept(p Pass) Pass {
 	return p
 }
 
-// Leave says how the call of p ended, as the caller has decided. f tells of the
-// failure for [Failed] and [Tripped]; with the others it is not looked at. A
-// call that has been counted as slow (see Config.SlowCall) counts no more,
-// unless it is Tripped.
+// Leave reports how the call of p ended. f describes the failure, for [Failed] and
+// [Tripped]; for other outcomes it is ignored. A call that was counted as slow (see
+// [Config.SlowCall]) is not counted again, unless it is Tripped.
 func (b *Breaker) Leave(p Pass, o Outcome, f Failure) {
 	if o == Succeeded && p.word&(plainMask|creditMask) == 0 && p.word == b.word.Load() {
 		return
@@ -180,12 +182,11 @@ func (b *Breaker) leave(p Pass, o Outcome, f *Failure) {
 	}
 }
 
-// succeed records a success.
 func (b *Breaker) succeed(p Pass) {
 	switch {
 	case stateOf(p.word) == Closed:
 		b.spendCredit(p.word)
-	case p.probe != 0: // else it has passed already
+	case p.probe != 0: // otherwise Accept has counted it
 		k, now := b.lock()
 		defer b.unlock(k)
 		if !b.late(p.word) {
@@ -203,8 +204,8 @@ func (b *Breaker) pass(k *book, now time.Time, id uint64) {
 	}
 }
 
-// fail records a failure of a call admitted under w; trip opens the circuit
-// whatever was counted.
+// fail records a failure of a call admitted under w. With trip it opens the circuit
+// whatever the counts.
 func (b *Breaker) fail(w uint64, f Failure, trip bool) {
 	if b.late(w) {
 		return
@@ -220,7 +221,7 @@ func (b *Breaker) fail(w uint64, f Failure, trip bool) {
 		return
 	}
 	last, first := k.note(failed{at: now, lasted: min(f.Lasted, maxLasted)}, b.settings.FailureThreshold)
-	for { // counts and opens in one step: no success may come between
+	for { // counts and opens in one step, so that no success comes between
 		was := b.word.Load()
 		last.successes = k.successes + b.settings.counted(was)
 		if trip || b.settings.opens(k.failures, first, last) {
@@ -235,7 +236,7 @@ func (b *Breaker) fail(w uint64, f Failure, trip bool) {
 	}
 }
 
-// release gives a place back; nothing is counted.
+// release ends a probe without counting it.
 func (b *Breaker) release(id uint64) {
 	if id == 0 {
 		return
@@ -245,8 +246,8 @@ func (b *Breaker) release(id uint64) {
 	k.endProbe(id)
 }
 
-// open writes down that the circuit has opened; was is the word before. The
-// caller holds the lock.
+// open records that the circuit has opened; was is the word before. The caller holds
+// the lock.
 func (b *Breaker) open(k *book, was uint64, now time.Time, f Failure, trip bool) {
 	cause := f.Cause.kept()
 	b.begin(k, was, now, cause)
@@ -255,17 +256,16 @@ func (b *Breaker) open(k *book, was uint64, now time.Time, f Failure, trip bool)
 	b.keepOpen(k, &OpenError{Name: b.name, State: Open, Cause: cause, Since: now, Until: until})
 }
 
-// keepOpen says what a refusal is while the circuit is OPEN. The caller holds
-// the lock, and has turned the word before: if calls were refused before, a call
-// after them could still be let through.
+// keepOpen sets the refusal of an OPEN circuit. The caller holds the lock, and has
+// turned the word first: otherwise a call could be admitted after others were refused.
 func (b *Breaker) keepOpen(k *book, refusal *OpenError) {
 	k.cause = refusal.Cause
 	k.opening.Store(refusal)
 	k.callAll()
 }
 
-// begin writes down that the word has turned; was is the word before. The caller
-// holds the lock, and calls keepOpen next if the state is Open.
+// begin records that the word has turned; was is the word before. The caller holds
+// the lock, and calls keepOpen next if the state is Open.
 func (b *Breaker) begin(k *book, was uint64, at time.Time, cause Cause) {
 	w := b.word.Load()
 	k.opening.Store(nil)
@@ -284,9 +284,9 @@ func (b *Breaker) begin(k *book, was uint64, at time.Time, cause Cause) {
 	}
 }
 
-// Trip opens the circuit at once, as a call that [Tripped] does. One that is
-// OPEN already stays so for the longer of the two times; a forced state stays as
-// it is.
+// Trip opens the circuit at once, as a call that [Tripped] does. A circuit that is
+// already OPEN stays so for the longer of the two times. A forced state is not
+// changed.
 func (b *Breaker) Trip(f Failure) {
 	k, now := b.lock()
 	defer b.unlock(k)
@@ -305,8 +305,8 @@ func (b *Breaker) Trip(f Failure) {
 	}
 }
 
-// ForceOpen refuses every call until [Breaker.Reset] or [Breaker.ForceClosed].
-// Those who are refused are told why; up to 100 bytes of it are kept.
+// ForceOpen refuses every call until [Breaker.Reset] or [Breaker.ForceClosed]. Up to
+// 100 bytes of why are shown to the callers, as the Kind of [OpenError.Cause].
 func (b *Breaker) ForceOpen(why string) {
 	k, now := b.lock()
 	defer b.unlock(k)
@@ -319,7 +319,7 @@ func (b *Breaker) ForceOpen(why string) {
 // [Breaker.ForceOpen].
 func (b *Breaker) ForceClosed() { b.close(true) }
 
-// Reset makes the breaker CLOSED, as it was when new.
+// Reset makes the breaker CLOSED and forgets everything that it counted.
 func (b *Breaker) Reset() { b.close(false) }
 
 func (b *Breaker) close(forced bool) {

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// Do calls fn if the circuit admits it, and records how it ended. If it does
-// not, fn is not called and the error is an [*OpenError].
+// Do calls fn if the circuit admits the call, and records how it ended. Otherwise it
+// returns an *[OpenError] without calling fn.
 //
-// An error is a failure, unless ctx has ended: the caller's own cancellation or
-// deadline counts for nothing. A panic in fn is a failure and goes on;
-// runtime.Goexit counts for nothing. A caller that knows better what an error
-// says of the service uses [Breaker.Enter] and [Breaker.Leave].
+// An error of fn counts as a failure unless ctx has ended: the caller's own
+// cancellation or deadline says nothing about the service. A panic in fn counts as a
+// failure and is passed on; runtime.Goexit is not counted. A caller that knows better
+// what an error says about the service uses [Breaker.Enter] and [Breaker.Leave].
 //
-// How long a call lasted (see [Config].FailureWindow) is measured only while an
-// earlier failure may still count: the window begins where that one ended, so how
-// long the first lasted need not be known, and a call while all is well reads no
-// clock.
+// The breaker keeps of an error the [Cause] returned by its method CircuitCause()
+// Cause, or of the first error in its tree that has one; otherwise only that there was
+// an error.
 //
-// What is kept of an error is the [Cause] that it tells itself with a method
-// CircuitCause() Cause, or else no more than that there was one.
+// The duration of a call (see [Config.FailureWindow]) is measured only while an earlier
+// failure may still count. The window begins where that one ended, so the duration of
+// the first failure is not needed, and calls to a healthy service read no clock.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (v T, err error) {
 	p, refusal := b.Enter()
 	if refusal != nil {
@@ -33,7 +33,7 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 			b.escaped(p, began, recover())
 		}
 	}()
-	v, err = fn(ctx) // named results: a function that defers copies any others through memory
+	v, err = fn(ctx) // named results: in a function with a defer, others are copied through memory
 	returned = true
 	if err == nil {
 		b.Leave(p, Succeeded, Failure{})
@@ -63,18 +63,17 @@ func (b *Breaker) escaped(p Pass, began time.Time, panicked any) {
 	panic(panicked)
 }
 
-// ended reports whether it is the caller who ended a call.
+// ended reports whether the caller has ended the call.
 func ended(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	// A connection that was given ctx's deadline may report it an instant before
-	// ctx does.
+	// A connection with ctx's deadline may report it an instant before ctx does.
 	deadline, ok := ctx.Deadline()
 	return ok && !time.Now().Before(deadline)
 }
 
-// causeOf returns what may be kept of an error: what it tells itself.
+// causeOf returns what may be kept of an error.
 func causeOf(err error) Cause {
 	if e, ok := errors.AsType[interface {
 		error
@@ -85,8 +84,8 @@ func causeOf(err error) Cause {
 	return Cause{Kind: "error"}
 }
 
-// begins returns when a call that is just admitted begins, or the zero time
-// while all is well: see [Do].
+// begins returns when a call that has just been admitted begins, or the zero time if
+// no earlier failure may count; see [Do].
 func (b *Breaker) begins(p Pass) time.Time {
 	if p.word&(plainMask|creditMask) == 0 {
 		return time.Time{}
@@ -94,7 +93,7 @@ func (b *Breaker) begins(p Pass) time.Time {
 	return time.Now()
 }
 
-// since returns how long a call has lasted, 0 where that is not known.
+// since returns how long a call has lasted; 0 if that is not known.
 func since(began time.Time) time.Duration {
 	if began.IsZero() {
 		return 0

@@ -7,21 +7,22 @@ import (
 	"unicode/utf8"
 )
 
-// Cause is what a circuit keeps and shows of a failure: no text of the
-// service's, which is only for the caller that it answered. The zero value is a
-// cause that is not known.
+// Cause is what a breaker keeps and shows of a failure. It holds none of the service's
+// own text, which is only for the caller that it answered. The zero value means that
+// the cause is not known.
 type Cause struct {
-	// Kind is what kind of failure it was: "overloaded". For a circuit that is
-	// forced OPEN it is why, as given to [Breaker.ForceOpen]; for a call that
-	// panicked "panic", for one that was slow "slow", for an error of [Do] that
-	// tells no more "error".
+	// Kind is the kind of failure, such as "overloaded". It is "panic" for a call
+	// of [Do] that panicked, "error" for an error of Do without a cause, "slow" for
+	// a call that took [Config.SlowCall], and what [Breaker.ForceOpen] was given
+	// for a circuit that is forced OPEN. At most 100 bytes of it and of Code are
+	// kept.
 	Kind   string
-	Status int    // the HTTP status, or 0
+	Status int    // the HTTP status; 0: none
 	Code   string // the service's own code, such as "overloaded_error"
 }
 
-// String returns the kind, with status and code if there are any: "overloaded
-// (HTTP 529, overloaded_error)".
+// String returns the kind, with status and code if they are set: "overloaded (HTTP
+// 529, overloaded_error)".
 func (c Cause) String() string {
 	var about []string
 	if c.Status != 0 {
@@ -39,8 +40,8 @@ func (c Cause) String() string {
 // maxText is how many bytes are kept of a Cause's Kind, and of its Code.
 const maxText = 100
 
-// kept returns a copy that holds no more memory than it shows: a code may be cut
-// out of a body of a megabyte, or be one.
+// kept returns a shortened copy that shares no memory with c: a code may be a slice of
+// a body of a megabyte.
 func (c Cause) kept() Cause { return Cause{short(c.Kind), c.Status, short(c.Code)} }
 
 func short(s string) string {
@@ -54,19 +55,19 @@ func short(s string) string {
 	return strings.Clone(s)
 }
 
-// OpenError says that a circuit refused a call. The call was not made.
+// OpenError is the error of a call that the circuit refused. The call was not made.
 type OpenError struct {
-	Name  string
-	State State // Open, or HalfOpen with all places for probes taken
-	Cause Cause // the failure that opened the circuit
-	Since time.Time
-	// Until is when the circuit admits a probe; in HALF_OPEN, when it does so
-	// at the latest. Zero where Forced.
+	Name  string    // the breaker's
+	State State     // Open, or HalfOpen with as many probes under way as are allowed
+	Cause Cause     // the failure that opened the circuit
+	Since time.Time // when the state began
+	// Until is when the circuit admits a probe; in HALF_OPEN, the latest time. Zero
+	// if Forced.
 	Until  time.Time
-	Forced bool // by ForceOpen
+	Forced bool // by [Breaker.ForceOpen]
 }
 
-// Error says which circuit, why it opened, and how long until it admits a probe.
+// Error says which circuit it is, why it opened, and when it admits a probe.
 func (e *OpenError) Error() string {
 	cause := e.Cause.String()
 	if e.Forced {
@@ -86,9 +87,9 @@ func (e *OpenError) Error() string {
 	return text
 }
 
-// RetryIn returns how long it is until the circuit admits a probe, 0 where that
-// time has come. It means nothing where Forced.
+// RetryIn returns the time until the circuit admits a probe; 0 if that has passed, or
+// if Forced.
 func (e *OpenError) RetryIn() time.Duration { return max(0, time.Until(e.Until)) }
 
-// CircuitOpen returns true: it marks the error for failure.KindOf.
+// CircuitOpen returns true. It marks the error for failure.KindOf.
 func (e *OpenError) CircuitOpen() bool { return true }

@@ -1,9 +1,9 @@
 package breaker
 
-// State is where a circuit is.
+// State is the state of a circuit. The zero value is [Closed].
 type State uint8
 
-// The states. A breaker begins CLOSED.
+// The states.
 const (
 	Closed   State = iota // calls pass
 	Open                  // calls are refused
@@ -21,5 +21,5 @@ func (s State) String() string {
 	return "HALF_OPEN"
 }
 
-// MarshalText returns the state's name, so that JSON holds the name.
+// MarshalText returns [State.String], so that JSON holds the name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

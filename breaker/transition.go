@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// Transition is a change of state, as the hooks given to [New] are told.
+// Transition is a change of state, as reported to the hooks of [New].
 type Transition struct {
 	Name     string // the breaker's
 	From, To State
-	// At is when the state began. That HALF_OPEN has begun is told when somebody
-	// calls, waits for or looks at the circuit, at or after that time.
+	// At is when the state began. HALF_OPEN is reported later than that: when the
+	// circuit is next used or looked at.
 	At         time.Time
-	Cause      Cause // why it opened; zero for a change to CLOSED
-	Forced     bool  // by hand
-	Generation uint64
-	// Dropped is how many changes just before this one were not told, because
-	// the hooks took too long.
+	Cause      Cause  // why it opened; zero for a change to CLOSED
+	Forced     bool   // by [Breaker.ForceOpen] or [Breaker.ForceClosed]
+	Generation uint64 // the number of changes so far, this one included
+	// Dropped is the number of changes just before this one that were not reported,
+	// because the hooks were too slow.
 	Dropped int
 }
 
-// maxTransitions is how many changes wait for the hooks.
+// maxTransitions is how many changes wait for the hooks at most.
 const maxTransitions = 100
 
-// toTell writes down a change for the hooks. The caller holds the lock.
+// toTell queues a change for the hooks. The caller holds the lock.
 func (k *book) toTell(t Transition) {
 	if len(k.transitions) == maxTransitions {
 		k.transitions = slices.Delete(k.transitions, 0, 1)
@@ -33,9 +33,9 @@ func (k *book) toTell(t Transition) {
 	k.transitions = append(k.transitions, t)
 }
 
-// unlock ends a section under the lock and tells of the transitions in it. Only
-// one goroutine tells at a time, so they arrive in order; a hook that causes
-// another transition leaves it to the one that is telling.
+// unlock gives up the lock and reports the queued transitions. Only one goroutine
+// reports at a time, so that they arrive in order; it also reports those that a hook
+// causes.
 func (b *Breaker) unlock(k *book) {
 	tell := len(k.transitions) > 0 && !k.telling
 	k.telling = k.telling || tell
@@ -60,7 +60,7 @@ func (b *Breaker) tell(k *book) {
 	k.transitions = nil
 }
 
-// callHooks gives up the lock while the hooks are called.
+// callHooks calls the hooks without the lock.
 func (b *Breaker) callHooks(k *book, t Transition) {
 	k.mu.Unlock()
 	defer k.mu.Lock()
@@ -81,28 +81,27 @@ func callHook(hook func(Transition), t Transition) {
 // Snapshot is a breaker at one moment.
 type Snapshot struct {
 	Name string
-	// State is the state as it is now: a circuit whose recovery time is over is
-	// HALF_OPEN, whether somebody has called since or not.
+	// State is the current state: a circuit whose recovery time is over is
+	// HALF_OPEN, even if nobody has called it since.
 	State  State
-	Forced bool
-	// Failures is how many of the last FailureThreshold failures lie within the
-	// window; 0 unless CLOSED.
+	Forced bool // by [Breaker.ForceOpen] or [Breaker.ForceClosed]
+	// Failures is how many of the last [Config.FailureThreshold] failures lie within
+	// the window; 0 unless CLOSED.
 	Failures   int
-	Probes     int           // HALF_OPEN: under way
+	Probes     int           // HALF_OPEN: probes under way
 	Passed     int           // HALF_OPEN: probes that succeeded
 	Openings   int           // since it was last CLOSED
-	Waiting    int           // calls of Wait
-	Cause      Cause         // of the last opening, until the next Reset or ForceClosed
-	Since      time.Time     // when the state began; zero for a breaker that never changed
-	RetryIn    time.Duration // OPEN: until it admits a probe; 0 where Forced
-	Generation uint64        // how often the state has changed
+	Waiting    int           // calls of [Breaker.Wait]
+	Cause      Cause         // of the last opening, until Reset or ForceClosed
+	Since      time.Time     // when the state began; zero if it never changed
+	RetryIn    time.Duration // OPEN: until it admits a probe; 0 if Forced
+	Generation uint64        // the number of changes of state
 }
 
-// changes returns how often the state has changed.
 func changes(w uint64) uint64 { return generationOf(w) - 1 }
 
-// Snapshot returns the breaker as it is now. Calls and successes are not
-// counted: a count of them would be a write that all cores share.
+// Snapshot returns the breaker as it is now. It has no count of calls or successes:
+// counting them would be a write that all cores share.
 func (b *Breaker) Snapshot() Snapshot {
 	if b.book.Load() == nil { // it has never left its first state
 		return Snapshot{Name: b.name}
@@ -127,9 +126,8 @@ func (b *Breaker) Snapshot() Snapshot {
 	return s
 }
 
-// State returns the state as it is now: a circuit whose recovery time is over is
-// HALF_OPEN. It tells no hook, and takes a lock only in the instant in which the
-// circuit opens.
+// State returns the current state: a circuit whose recovery time is over is
+// HALF_OPEN. It calls no hook, and takes a lock only while the circuit is opening.
 func (b *Breaker) State() State {
 	s := stateOf(b.word.Load())
 	if s != Open {
@@ -137,7 +135,7 @@ func (b *Breaker) State() State {
 	}
 	k := b.openBook()
 	o := k.opening.Load()
-	if o == nil { // it has just opened and is being written down, or is OPEN no more
+	if o == nil { // it is just opening, or is no longer OPEN
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if s, o = stateOf(b.word.Load()), k.opening.Load(); o == nil {
@@ -150,11 +148,10 @@ func (b *Breaker) State() State {
 	return Open
 }
 
-// Idle reports whether nothing would be lost if the breaker were forgotten, and
-// a new one made at the next call, but a count of failures: it is CLOSED, or
-// HALF_OPEN (as it is now: see [Breaker.State]) with no probe under way; it is
-// not forced, and nobody waits for it. Calls that CLOSED has let through are not
-// counted. Idle tells no hook.
+// Idle reports whether the breaker could be replaced by a new one with no loss but its
+// count of failures: it is CLOSED, or HALF_OPEN (by [Breaker.State]) without a probe
+// under way; it is not forced, and nobody waits for it. Calls that were admitted while
+// CLOSED may still be under way. Idle calls no hook.
 func (b *Breaker) Idle() bool {
 	k := b.book.Load()
 	if k == nil {

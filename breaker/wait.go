@@ -7,41 +7,37 @@ import (
 	"time"
 )
 
-// Those who wait enter one by one once the circuit is CLOSED: the first at once,
-// the next after a gap that is halved each second. So 1,000 are through in 3.4
-// s, never more than 8 of them within 10 ms, and however many wait, never more
-// than 41: a service that has just recovered must not be hit by all of them in
-// one instant.
+// When the circuit has closed, waiters enter one by one: the first at once, each next
+// one after a gap that is halved each second. A service that has just recovered must
+// not be hit by all of them in one instant. 1,000 waiters enter in 3.4 s, at most 8 of
+// them within 10 ms; however many wait, at most 41 enter within 10 ms.
 const (
 	firstGap = 10 * time.Millisecond
 	leastGap = 250 * time.Microsecond
 )
 
-// untilCalled is a pause that only a call ends.
+// untilCalled is a pause that ends only when the waiter is called.
 const untilCalled = time.Duration(math.MaxInt64)
 
-// waiter is one that waits for the circuit.
 type waiter struct {
-	called chan struct{} // holds a token when the waiter is to look again
+	called chan struct{} // holds a token if the waiter must look again
 }
 
 func (w *waiter) call() {
 	select {
 	case w.called <- struct{}{}:
-	default: // it has been called and will look
+	default: // it has been called already
 	}
 }
 
-// Wait lets a call through as soon as the circuit admits it: it waits where
-// [Breaker.Enter] would refuse. It returns ctx's error when ctx ends first, and
-// an [*OpenError] at once when the circuit is OPEN and can't admit a probe
-// before ctx's deadline, or is forced OPEN.
+// Wait is [Breaker.Enter] that waits until the circuit admits the call. It returns
+// ctx's error if ctx ends first, and an *[OpenError] at once if the circuit is forced
+// OPEN, or is OPEN and can't admit a probe before ctx's deadline.
 //
-// Those in the queue are let through in the order in which they came. When the
-// circuit has closed they are spread: the first is let through at once, the
-// others at 100 a second, twice as many each second, up to 4,000. A caller
-// whose ctx ends gives its place in the queue back. One that comes while the
-// circuit is CLOSED does not queue, and Enter is not held up by those who wait.
+// Waiting calls are admitted in the order in which they came. When the circuit has
+// closed they are spread: the first is admitted at once, the others at 100 a second,
+// doubling each second up to 4,000. New calls are admitted at once by a CLOSED circuit,
+// whoever waits.
 func (b *Breaker) Wait(ctx context.Context) (Pass, error) {
 	if ctx.Err() != nil {
 		return Pass{}, ctx.Err()
@@ -62,7 +58,7 @@ func (b *Breaker) Wait(ctx context.Context) (Pass, error) {
 	}
 }
 
-// rest waits for ctx's end, a call or the end of the pause.
+// rest waits until ctx ends, the waiter is called, or the pause is over.
 func rest(ctx context.Context, pause time.Duration, called <-chan struct{}) error {
 	var fires <-chan time.Time
 	if pause != untilCalled {
@@ -86,8 +82,8 @@ func (b *Breaker) queueUp() *list.Element {
 	return k.queue.PushBack(&waiter{make(chan struct{}, 1)})
 }
 
-// leaveQueue calls the next if it was the first who left: only the first looks
-// after the circuit.
+// leaveQueue calls the next waiter if the first one left: only the first one watches
+// the circuit.
 func (b *Breaker) leaveQueue(place *list.Element) {
 	k := b.openBook()
 	k.mu.Lock()
@@ -99,9 +95,8 @@ func (b *Breaker) leaveQueue(place *list.Element) {
 	}
 }
 
-// look lets the waiter through (a pause of 0), or refuses it for good (0 and an
-// error), or says after what pause it is to look again if it is not called
-// before.
+// look admits the waiter (with a pause of 0), refuses it for good (0 and an error), or
+// returns the pause after which it must look again unless it is called before.
 func (b *Breaker) look(ctx context.Context, place *list.Element) (p Pass, pause time.Duration, err error) {
 	k, now := b.lock()
 	defer b.unlock(k)
@@ -127,21 +122,20 @@ func (b *Breaker) look(ctx context.Context, place *list.Element) (p Pass, pause 
 	return p, 0, nil
 }
 
-// gap returns how long after one of the queue the next may enter a circuit that
-// has been CLOSED for so long.
+// gap returns the time between two waiters that enter a circuit, given how long it has
+// been CLOSED.
 func gap(closed time.Duration) time.Duration {
 	return max(firstGap>>min(closed/time.Second, 10), leastGap)
 }
 
-// callFirst tells the first of the queue to look again.
+// callFirst makes the first waiter look again.
 func (k *book) callFirst() {
 	if e := k.queue.Front(); e != nil {
 		e.Value.(*waiter).call()
 	}
 }
 
-// callAll tells all who wait to look again: what was short enough to wait for
-// may have become too long.
+// callAll makes all waiters look again: the wait may have become too long for some.
 func (k *book) callAll() {
 	for e := k.queue.Front(); e != nil; e = e.Next() {
 		e.Value.(*waiter).call()

@@ -1,21 +1,20 @@
 package breaker
 
-// A breaker's word holds, from the lowest bit: two bits of state; forced;
-// watched; 24 bits of credit; the generation, from 1, so that the word of no
-// call at all is of no generation. They live in one word so that a success can
-// check the generation and count itself in one step: with a counter beside the
-// word, a success that was late by an instant could count in the next
-// generation.
+// A breaker's word holds, from the lowest bit: two bits of state; forced; watched; 24
+// bits of credit; and the generation, which counts the changes of state from 1, so
+// that the zero word belongs to no generation. They share one word so that a success
+// can check the generation and count itself in one step: with a separate counter, a
+// success that is an instant late could count in the next generation.
 //
-// The credit is how many more successes are worth counting. A failure sets it
-// to one more than the limit of successes that leaves FailureRate reachable.
-// When it has run out, no failure up to now can help to open the circuit any
-// more, so successes go by without a write: counting on would change nothing.
-// With the count alone a failure sets it to 1 and no success spends it.
+// The credit is how many more successes are worth counting. A failure sets it to one
+// more than the limit of successes (see settings.limit). When it is used up, no failure
+// so far can help to open the circuit any more, so successes need not be counted and
+// write nothing. If the count alone decides, a failure sets it to 1 and no success
+// spends it.
 const (
 	stateMask   = 0b11
-	forcedBit   = 1 << 2 // set by hand: nothing is counted
-	watchedBit  = 1 << 3 // calls are watched for slowness: never the short way
+	forcedBit   = 1 << 2 // forced open or closed: nothing is counted
+	watchedBit  = 1 << 3 // calls are watched for slowness: never the fast path
 	plainMask   = stateMask | forcedBit | watchedBit
 	creditShift = 4
 	creditOne   = 1 << creditShift
@@ -33,8 +32,8 @@ func (s *settings) watchBit() uint64 {
 	return 0
 }
 
-// spendCredit counts a success of a call that was admitted under w, if the
-// generation still is that of w.
+// spendCredit counts a success of a call admitted under w, if the generation is still
+// that of w.
 func (b *Breaker) spendCredit(w uint64) {
 	for {
 		now := b.word.Load()
@@ -45,7 +44,7 @@ func (b *Breaker) spendCredit(w uint64) {
 	}
 }
 
-// fullCredit is the credit in a word after a failure.
+// fullCredit returns the credit bits of a word after a failure.
 func (s *settings) fullCredit() uint64 {
 	if s.limit < 0 {
 		return creditOne
@@ -53,13 +52,12 @@ func (s *settings) fullCredit() uint64 {
 	return uint64(s.limit+1) << creditShift
 }
 
-// counted returns how many successes a word has counted since its credit was
-// full.
+// counted returns how many successes a word has counted since the last failure.
 func (s *settings) counted(w uint64) int {
 	return int((s.fullCredit() - w&creditMask) >> creditShift)
 }
 
-// turned returns the word after w: a new generation, in state st, without
+// turned returns the word that follows w: the next generation, in state st, without
 // credit.
 func (s *settings) turned(w uint64, st State, forced bool) uint64 {
 	next := (generationOf(w)+1)<<genShift | uint64(st) | s.watchBit()
