@@ -6,9 +6,9 @@ import (
 	"llmcall/llm"
 )
 
-// Wanted returns what a request may use, for [Ask.Want]: four bytes of its text
-// are a token, more or less, and what its answer may have counts in full. What it
-// did use is told later, by [Used].
+// Wanted returns an estimate of what a request may use, for [Ask.Want]: a token for
+// each four bytes of its text, and its MaxTokens in full. [Used] gives the actual
+// amount later.
 func Wanted(req *llm.Request) *Amount {
 	size := int64(0)
 	for _, m := range req.Messages {
@@ -27,7 +27,7 @@ func Wanted(req *llm.Request) *Amount {
 	return &Amount{Tokens: size + min(max(0, int64(req.MaxTokens)), math.MaxInt64-size)}
 }
 
-// Used returns what an answer used, for [Outcome.Report]; nil without an answer.
+// Used returns what an answer has used, for [Outcome.Report]; nil if answer is nil.
 func Used(answer *llm.Response) *Report {
 	if answer == nil {
 		return nil

@@ -19,31 +19,29 @@ const (
 	DefaultPerSecond  = 1
 )
 
-// Budget bounds the retries that all callers of an endpoint make together: a
-// bucket of retries that begins full. It is the budget and not the backoff that
-// keeps retries from multiplying an outage (M. Brooker, "Fixing retries with
-// token buckets and circuit breakers", 2022). A retry after a failure of the
-// provider takes one; a wait for a rate limit and a question that is asked again
-// because its answer was wrong take none.
+// Budget bounds the retries that all callers of an endpoint make together. It is a token
+// bucket that begins full. A retry after a failure of the provider takes one token; a
+// retry after a wait for a rate limit, or because the answer was wrong, takes none.
+// Backoff alone does not keep retries from multiplying an outage, a budget does
+// (M. Brooker, "Fixing retries with token buckets and circuit breakers", 2022).
 //
-// The zero value of each field is its default.
+// The zero value of each field means its default.
 type Budget struct {
-	// Saved is the largest number of retries that are saved up, from 1 to
-	// 1,000,000. Default 100, as many as the AWS SDKs hold.
+	// Saved is the size of the bucket in retries, from 1 to 1,000,000. Default 100,
+	// as in the AWS SDKs.
 	Saved float64
-	// PerSuccess is how many retries each success adds, at most 1. Default 0.2,
-	// as in Finagle and Linkerd; negative: none.
+	// PerSuccess is how many retries each success adds, at most 1. Default 0.2, as
+	// in Finagle and Linkerd; negative: none.
 	PerSuccess float64
-	// PerSecond is how many retries are added each second, whatever happens: at
-	// a call a minute no retry multiplies anything. At most 1,000. Default 1;
-	// negative: none.
+	// PerSecond is how many retries each second adds, at most 1,000, so that slow
+	// traffic always has some. Default 1; negative: none.
 	PerSecond float64
 }
 
-// ConfigError is the error for a setting that is not valid.
+// ConfigError is the error for an impossible setting of this package.
 type ConfigError struct {
 	Field string // "PerSuccess"
-	Got   any
+	Got   any    // its value
 	Takes string // what it must be: "a number from 1 to 1,000,000"
 }
 
@@ -52,7 +50,7 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("endpoint: %s must be %s, got %v", e.Field, e.Takes, e.Got)
 }
 
-// Filled returns the budget with its defaults filled in, or a [*ConfigError].
+// Filled returns the budget with its defaults filled in, or a *[ConfigError].
 func (b Budget) Filled() (Budget, error) {
 	for _, f := range []struct {
 		name               string
@@ -68,7 +66,7 @@ func (b Budget) Filled() (Budget, error) {
 		case *f.value == 0:
 			*f.value = f.fallback
 		case *f.value < 0 && f.low == 0:
-			*f.value = -1 // one word for none, so that budgets compare
+			*f.value = -1 // one value for none, so that equal budgets compare as equal
 		case !(*f.value >= f.low && *f.value <= f.top):
 			return b, &ConfigError{f.name, *f.value, f.takes}
 		}
@@ -76,17 +74,16 @@ func (b Budget) Filled() (Budget, error) {
 	return b, nil
 }
 
-// tighter returns the budget that allows no more than either of two.
+// tighter returns the smaller of each field.
 func (b Budget) tighter(c Budget) Budget {
 	return Budget{min(b.Saved, c.Saved), min(b.PerSuccess, c.PerSuccess), min(b.PerSecond, c.PerSecond)}
 }
 
-// BudgetError says that a retry was not made, since this process has made as
-// many retries of the endpoint as it allows itself. The provider has not said
-// so.
+// BudgetError is the error of a retry that was not made because the endpoint's [Budget]
+// is spent. It is a limit of this process, not of the provider.
 type BudgetError struct {
 	Key  Key
-	Next time.Time // when there is one again; zero: after the next successes
+	Next time.Time // when a retry is available; zero: only after further successes
 }
 
 // Error says whose limit it is.
@@ -97,8 +94,8 @@ func (e *BudgetError) Error() string {
 // FailureKind returns [failure.RetryBudgetSpent].
 func (e *BudgetError) FailureKind() failure.Kind { return failure.RetryBudgetSpent }
 
-// bucket is a Budget at work. A success of a full bucket only reads: in good
-// times successes write nothing that cores share.
+// bucket is the state of a Budget. A success only reads while the bucket is full, so
+// that in normal operation nothing is written to memory that cores share.
 type bucket struct {
 	tokens atomic.Int64 // in 1/unit of a retry
 
@@ -106,16 +103,16 @@ type bucket struct {
 	allowed Budget
 	limit   atomic.Int64
 	deposit atomic.Int64
-	since   time.Time // until when PerSecond was added
+	since   time.Time // PerSecond was added up to then
 }
 
-// longest is how far ahead a retry is told.
+// longest bounds BudgetError.Next.
 const longest = 100 * 365 * 24 * time.Hour
 
 // unit is decimal, so that five deposits of 0.2 are a whole retry.
 const unit = 1_000_000_000
 
-// allow sets the budget; what is saved up stays, up to the new limit.
+// allow sets the budget. What is saved stays, up to the new size.
 func (b *bucket) allow(budget Budget) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,21 +136,20 @@ func (b *bucket) add(n int64) {
 	}
 }
 
-// succeeded deposits what a success is worth.
 func (b *bucket) succeeded() {
 	if b.tokens.Load() < b.limit.Load() {
 		b.add(b.deposit.Load())
 	}
 }
 
-// fill adds what time has brought. The caller holds the lock.
+// fill adds PerSecond for the time since the last call. The caller holds the lock.
 func (b *bucket) fill(now time.Time) {
 	brought := min(now.Sub(b.since).Seconds()*max(0, b.allowed.PerSecond), b.allowed.Saved)
 	b.since = now
 	b.add(int64(brought * unit))
 }
 
-// take takes a retry, or says when there is one.
+// take takes a retry, or returns when one is available.
 func (b *bucket) take() (ok bool, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,7 +171,7 @@ func (b *bucket) take() (ok bool, next time.Time) {
 	}
 }
 
-// saved returns how many retries could be made now.
+// saved returns how many retries are available now.
 func (b *bucket) saved() float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -186,8 +182,8 @@ func (b *bucket) saved() float64 {
 // reset fills the bucket.
 func (b *bucket) reset() { b.tokens.Store(b.limit.Load()) }
 
-// budgetGuard is the budget of an endpoint as a [Guard]. A permit of 1 is a retry
-// taken; it goes back if the request was not made.
+// budgetGuard is the budget of an endpoint as a [Guard]. A permit with N = 1 is a retry,
+// which is given back if the request was not made.
 type budgetGuard struct{ e *Endpoint }
 
 func (g *budgetGuard) Admit(a Ask) (Permit, *Refusal) {

@@ -10,19 +10,19 @@ import (
 	"llmcall/pace"
 )
 
-// Options say which guards are asked before a caller's requests. The zero value
-// means all of them, with the defaults of [breaker.Config]. Equal Options mean the
-// same guards.
+// Options say which guards are asked before a caller's requests. The zero value means
+// all of them, with the defaults of [breaker.Config]. Callers with equal Options share
+// the same guards.
 type Options struct {
-	// Breaker is the configuration of the circuit. Callers with equal settings
-	// share a circuit of the endpoint; other settings have a circuit of their own.
+	// Breaker is the configuration of the circuit. An endpoint has one circuit for
+	// each configuration in use, of at most 16.
 	Breaker breaker.Config
-	// NoBreaker, NoPacer and NoBudget leave a guard out.
+	// NoBreaker, NoPacer and NoBudget leave the circuit breaker, the pacer and the
+	// budget of retries out. Default false.
 	NoBreaker, NoPacer, NoBudget bool
 }
 
-// maxCircuits bounds how many circuits of different settings an endpoint has.
-// A further one replaces the one that was made first.
+// maxCircuits bounds the circuits of an endpoint. A further one replaces the oldest.
 const maxCircuits = 16
 
 // Endpoint is what all callers of one [Key] share: circuits, a pacer, and a
@@ -33,9 +33,9 @@ type Endpoint struct {
 	pacer    pace.Pacer
 	budget   bucket
 
-	answered atomic.Bool  // somebody got an answer from it
-	failed   atomic.Bool  // somebody had a failure of it
-	used     atomic.Bool  // asked for since the registry last looked for one to let go
+	answered atomic.Bool  // some caller got an answer
+	failed   atomic.Bool  // some circuit counted a failure
+	used     atomic.Bool  // asked for since the registry last considered evicting it
 	forced   atomic.Int32 // a force; 0: none
 	made     time.Time
 
@@ -44,9 +44,9 @@ type Endpoint struct {
 
 	mu       sync.Mutex
 	circuits []circuit
-	claims   map[claim]int // what clients have configured, with how many
+	claims   map[claim]int // what clients have configured, and how many have
 	why      string        // of ForceOpen
-	changes  uint64        // how often the circuits were forced or reset
+	changes  uint64        // number of times that the circuits were forced or reset
 }
 
 // served is the guards of a caller's Options.
@@ -60,7 +60,7 @@ type served struct {
 type circuit struct {
 	config  breaker.Config
 	breaker *breaker.Breaker
-	counted *atomic.Uint64 // the pacer's last wave of refusals that it has counted
+	counted *atomic.Uint64 // the last of the pacer's waves of refusals that it counted
 }
 
 // claim is what one client has configured of an endpoint.
@@ -69,22 +69,21 @@ type claim struct {
 	budget Budget
 }
 
-// Key returns the key that the endpoint was made for.
+// Key returns the key of the endpoint.
 func (e *Endpoint) Key() Key { return e.key }
 
-// Guards returns the guards of a caller's requests, in the order in which they are
-// asked and settled: the budget, the pacer, the circuit. It is the same slice for
-// the same Options, and must not be changed. Where the settings in Options.Breaker
-// are not valid there is no circuit; [Options.Validate] reports them.
+// Guards returns the guards for a caller's requests, in the order in which they must be
+// asked and settled: the budget, the pacer, the circuit. It returns the same slice for
+// the same Options; it must not be modified. Without valid settings in o.Breaker there
+// is no circuit; see [Options.Validate].
 func (e *Endpoint) Guards(o Options) []Guard { return e.serve(o).guards }
 
-// Circuit returns the circuit breaker of a caller's Options; nil with NoBreaker,
-// or where the settings in Options.Breaker are not valid.
+// Circuit returns the circuit breaker for a caller's Options. It is nil with
+// o.NoBreaker, or without valid settings in o.Breaker.
 func (e *Endpoint) Circuit(o Options) *breaker.Breaker { return e.serve(o).circuit }
 
-// Validate returns nil if the options are valid; a [*breaker.ConfigError] for
-// settings in Breaker that are not; a [*ConfigError] for settings in Breaker that
-// NoBreaker leaves without effect.
+// Validate returns a *[breaker.ConfigError] for an impossible setting in o.Breaker, a
+// *[ConfigError] if both o.Breaker and o.NoBreaker are set, or nil.
 func (o Options) Validate() error {
 	if o.NoBreaker && o.Breaker != (breaker.Config{}) {
 		return &ConfigError{"Options.Breaker", "other settings", "its zero value with NoBreaker, which leaves the circuit out"}
@@ -104,9 +103,9 @@ func (e *Endpoint) serve(o Options) served {
 	return s
 }
 
-// prepare makes the guards of a caller's Options, if nobody has. gone is a
-// circuit that made room, and is forced: nobody could let it go any more. Those
-// who hold it still are refused by the pacer's guard while the endpoint is forced.
+// prepare makes the guards for a caller's Options unless they exist. gone is a circuit
+// that was replaced while forced; nobody else could reset it. Callers that still hold
+// it are refused by the pacer's guard while the endpoint is forced open.
 func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
 	s = served{options: o}
 	if !o.NoBudget {
@@ -120,7 +119,7 @@ func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
 		s.guards = append(s.guards, &circuitGuard{s.circuit, e, counted, o.NoPacer})
 	}
 	if wrap := e.registry.config.Guards; wrap != nil {
-		s.guards = wrap(e, s.guards) // outside of the lock: it may ask back
+		s.guards = wrap(e, s.guards) // without a lock: it may call the endpoint
 	}
 	s.guards = slices.Clip(s.guards)
 	if out != nil && e.forced.Load() != 0 {
@@ -128,13 +127,13 @@ func (e *Endpoint) prepare(o Options) (s served, gone *breaker.Breaker) {
 	}
 	e.making.Lock()
 	defer e.making.Unlock()
-	if s := e.find(o); s != nil { // by another caller, meanwhile
+	if s := e.find(o); s != nil { // another caller was faster
 		return *s, gone
 	}
 	var all []served
 	if old := e.guards.Load(); old != nil {
 		all = slices.Clone((*old)[max(0, len(*old)-2*maxCircuits+1):])
-		// New callers get no circuit that nobody can reset any more.
+		// New callers must not get a circuit that nobody can reset any more.
 		all = slices.DeleteFunc(all, func(s served) bool { return out != nil && s.circuit == out })
 	}
 	all = append(all, s)
@@ -155,8 +154,8 @@ func (e *Endpoint) find(o Options) *served {
 	return nil
 }
 
-// circuitOf returns the circuit of some settings, made on first use, and the one
-// that made room for it.
+// circuitOf returns the circuit for some settings, made on first use, and the circuit
+// that it replaced.
 func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted *atomic.Uint64, gone *breaker.Breaker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -166,7 +165,7 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 		}
 	}
 	var hooks []func(breaker.Transition)
-	ready := false // a circuit that is made of a forced endpoint has not changed
+	ready := false // forcing a new circuit is not a change of state
 	if told := e.registry.config.OnStateChange; told != nil {
 		hooks = append(hooks, func(t breaker.Transition) {
 			if ready {
@@ -175,7 +174,7 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 		})
 	}
 	b, err := breaker.New(e.key.String(), config, hooks...)
-	if err != nil { // Filled has found it possible
+	if err != nil { // impossible: config comes from Filled
 		panic(err)
 	}
 	f := force(e.forced.Load())
@@ -192,17 +191,17 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 	return b, counted, gone
 }
 
-// Limit adds what a client has configured of the endpoint: where two clients
-// configure a limit, or a budget, the tighter one holds. Zero values configure
-// nothing. release takes it back; a second call of it does nothing. The error is
-// a [*ConfigError] for a budget that is not valid.
+// Limit adds the limits and the budget that a client has configured for the endpoint.
+// Of two clients' limits, or budgets, the tighter one holds. Zero values configure
+// nothing. release removes them; calling it again does nothing. The error is a
+// *[ConfigError] for an impossible budget.
 func (e *Endpoint) Limit(l pace.Limits, b Budget) (release func(), err error) {
 	if b != (Budget{}) {
 		if b, err = b.Filled(); err != nil {
 			return func() {}, err
 		}
 	}
-	c := claim{l.Tighter(pace.Limits{}), b} // what is not a limit is 0, also a NaN: a claim is found again
+	c := claim{l.Tighter(pace.Limits{}), b} // makes a NaN 0, so that the claim is found again in the map
 	if c == (claim{}) {
 		return func() {}, nil
 	}
@@ -210,9 +209,9 @@ func (e *Endpoint) Limit(l pace.Limits, b Budget) (release func(), err error) {
 	return sync.OnceFunc(func() { e.claim(c, -1) }), nil
 }
 
-// claim adds or takes back what a client has configured.
+// claim adds n, 1 or -1, clients that have configured c.
 func (e *Endpoint) claim(c claim, n int) {
-	limits := e.registry.limits(e.key) // outside of the lock: it may ask back
+	limits := e.registry.limits(e.key) // without the lock: it may call the endpoint
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.claims == nil {
@@ -224,8 +223,8 @@ func (e *Endpoint) claim(c claim, n int) {
 	e.apply(limits)
 }
 
-// apply makes the tightest of all that is configured hold: an operator's limits,
-// and the claims. The caller holds the lock.
+// apply sets the tightest of the operator's limits and all claims. The caller holds the
+// lock.
 func (e *Endpoint) apply(limits pace.Limits) {
 	budget := Budget{}
 	for c := range e.claims {
@@ -245,30 +244,29 @@ func (e *Endpoint) apply(limits pace.Limits) {
 	e.budget.allow(budget)
 }
 
-// Mark returns a count that grows with each answer that the endpoint's callers get.
-// Take it when a request begins; when the request has failed, [Endpoint.Progress]
-// and [Endpoint.AnsweredSince] say whether others were answered meanwhile.
+// Mark returns the number of answers that the endpoint's callers have got. Call it when
+// a request begins: if the request fails, [Endpoint.Progress] and
+// [Endpoint.AnsweredSince] report whether others were answered meanwhile.
 func (e *Endpoint) Mark() uint64 { return e.pacer.Mark() }
 
-// Progress reports whether any caller has got an answer from the endpoint since
-// [Endpoint.Mark] returned mark, or within the last 10 s. It is for a request that
-// the provider refused without saying when to come back: if others are answered,
-// there are too many requests, and the call can wait for its turn without using up
-// an attempt; if nobody is, the refusal is a failed attempt.
+// Progress reports whether any caller got an answer since [Endpoint.Mark] returned
+// mark, or within the last 10 s. It is for a request that the provider refused without
+// saying when to come back. If others are answered, there are too many requests, and
+// the call can wait for its turn without using up an attempt. If nobody is, the refusal
+// is a failed attempt.
 func (e *Endpoint) Progress(mark uint64) bool { return e.pacer.ProgressSince(mark) }
 
-// AnsweredSince reports whether any caller has got an answer, or the first piece
-// of one, since [Endpoint.Mark] returned mark. It is for a request that ended
-// without any answer, as at its deadline: if others were answered meanwhile, the
-// provider does not hang. The answers before the mark do not count.
+// AnsweredSince reports whether any caller got an answer, or the first piece of one,
+// since [Endpoint.Mark] returned mark. It is for a request that ended without an
+// answer, for example at its deadline: if others were answered meanwhile, the provider
+// does not hang.
 func (e *Endpoint) AnsweredSince(mark uint64) bool { return e.pacer.Mark() != mark }
 
-// Failed reports whether a circuit of the endpoint has ever counted a failure.
-// Until then the circuits do not need [Report.Lasted], and a call can do without
-// reading a clock.
+// Failed reports whether a circuit of the endpoint has ever counted a failure. Until
+// then [Report.Lasted] is not needed, so that a call need not read the clock.
 func (e *Endpoint) Failed() bool { return e.failed.Load() }
 
-// wellNow notes that somebody got an answer.
+// wellNow records that some caller got an answer.
 func (e *Endpoint) wellNow() {
 	if !e.answered.Load() {
 		e.answered.Store(true)
@@ -283,12 +281,12 @@ const (
 	forcedClosed
 )
 
-// ForceOpen refuses all requests until Reset or ForceClosed, whatever callers
-// have configured; why is shown to them.
+// ForceOpen refuses all requests until [Endpoint.Reset] or [Endpoint.ForceClosed],
+// whatever [Options] the callers have. why is shown to them.
 func (e *Endpoint) ForceOpen(why string) { e.force(forcedOpen, why) }
 
-// ForceClosed keeps all circuits CLOSED, and counts nothing, until Reset or
-// ForceOpen. The pacer and the budget go on.
+// ForceClosed keeps all circuits CLOSED without counting anything, until
+// [Endpoint.Reset] or [Endpoint.ForceOpen]. The pacer and the budget are not affected.
 func (e *Endpoint) ForceClosed() { e.force(forcedClosed, "") }
 
 func (e *Endpoint) force(f force, why string) {
@@ -300,16 +298,17 @@ func (e *Endpoint) force(f force, why string) {
 	e.enforce()
 }
 
-// Reset closes the circuits, makes the pacer forget what it has learned, fills the
-// budget, and ends ForceOpen and ForceClosed. What clients have configured stays.
+// Reset ends [Endpoint.ForceOpen] and [Endpoint.ForceClosed], closes the circuits, makes
+// the pacer forget what it has learned, and fills the budget. What clients have
+// configured by [Endpoint.Limit] stays.
 func (e *Endpoint) Reset() {
 	e.force(0, "")
 	e.pacer.Reset()
 	e.budget.reset()
 }
 
-// enforce makes the circuits what was last asked for, outside of the lock: the
-// hooks that are told of it may call the endpoint.
+// enforce applies the last force or reset to the circuits. It does so without the lock,
+// since hooks may call the endpoint, and again if another one came meanwhile.
 func (e *Endpoint) enforce() {
 	for {
 		e.mu.Lock()
@@ -338,15 +337,15 @@ func (f force) apply(b *breaker.Breaker, why string) {
 	}
 }
 
-// Snapshot is an endpoint at one moment, for a page or a log. It holds no
-// credential and no text of a provider's.
+// Snapshot is the state of an endpoint at one moment, for a page or a log. It holds no
+// credential and no text of a provider.
 type Snapshot struct {
 	Key      Key
-	Answered bool               // somebody has got an answer from it
+	Answered bool               // some caller has got an answer
 	Circuits []breaker.Snapshot // one for each of the settings in use
 	Pace     pace.Snapshot
-	Retries  float64 // that the budget allows now
-	Made     time.Time
+	Retries  float64   // the number that the budget allows now
+	Made     time.Time // when the endpoint was made
 }
 
 // Snapshot returns the endpoint as it is now.

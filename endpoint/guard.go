@@ -9,95 +9,96 @@ import (
 )
 
 // Guard is asked before each request to an endpoint: it lends a [Permit] for the
-// request, or refuses it. A circuit breaker, a pacer, a retry budget and an
-// account of money are guards. It is safe for concurrent use, and each Permit is
-// settled exactly once. No method is optional: a wrapper embeds the Guard that it
-// wraps, and would hide an optional one.
+// request, or refuses it. A circuit breaker, a pacer, a retry budget and an account of
+// money are guards. A Guard is safe for concurrent use. Whoever gets a Permit must
+// settle it exactly once. No method is optional, since a wrapper that embeds a Guard
+// would hide optional ones.
 type Guard interface {
-	// Admit lends a permit, or says why not and until when. It does not wait.
+	// Admit lends a permit, or refuses the request. It does not wait.
 	Admit(Ask) (Permit, *Refusal)
-	// Wait is Admit that waits. Meanwhile it holds nothing but its place in the
-	// guard's own queue, and gives that back when ctx ends: the Refusal's Err is
-	// then ctx's error. It returns a Refusal as soon as its turn can't come
-	// before ctx's deadline. It is called after a Refusal that has an Until.
+	// Wait is Admit that waits. It holds nothing while it waits, except a place in
+	// the guard's own queue. If ctx ends, Wait returns a Refusal whose Err is ctx's
+	// error. It returns a Refusal as soon as the request can't be admitted before
+	// ctx's deadline. It may be called after a Refusal whose Until is set.
 	Wait(context.Context, Ask) (Permit, *Refusal)
-	// Accept says that an answer has begun to come: a probe has passed, and its
-	// place is free. What Settle says later counts by itself. told may be nil.
-	// A second call says that the answer is whole, and that only its checks are
-	// waited for: what limits concurrency is free too.
+	// Accept reports that an answer has begun to arrive: a circuit's probe has
+	// succeeded then. It returns the permit to settle; what Settle reports later
+	// counts by itself. The second argument is what the provider said about its
+	// limits, or nil. A second call reports that the answer is complete and only
+	// its checks are left: the request is no longer in flight.
 	Accept(Permit, *pace.Told) Permit
-	// Settle says how the request ended. The zero Outcome says that it was not
-	// made: what was lent goes back.
+	// Settle reports how the request ended. The zero Outcome means that the request
+	// was not made, so that its permit costs nothing.
 	Settle(Permit, Outcome)
 }
 
-// Permit is what a [Guard] lends for one request. Both fields belong to the guard
-// that lent it: its Accept and Settle get back what its Admit or Wait put there,
-// and nobody else reads them. The zero value is that of a guard that has nothing
-// to note; it is settled like any other.
+// Permit is what a [Guard] lends for one request. Both fields belong to that guard: its
+// Accept and Settle get what its Admit or Wait put there, and nobody else reads them.
+// A guard that needs neither lends the zero value, which is settled like any other.
 type Permit struct {
-	// N is a number that the guard needs again: an account, for example, puts the
-	// nano-dollars there that it has set aside. It needs no allocation.
+	// N is for a number, without an allocation: an account, for example, stores the
+	// nano-dollars that it has reserved.
 	N int64
 	// Ref is for what does not fit into N, such as a circuit's probe.
 	Ref any
 }
 
-// Ask is what a guard is told of a request before the request is made. The zero
-// value is the first request of a new call.
+// Ask describes a request to a [Guard] before it is made. The zero value is the first
+// request of a new call.
 type Ask struct {
-	// Retry says that the request repeats one that the provider failed. The
-	// [Budget] bounds such requests.
+	// Retry says that the request repeats one that failed. The [Budget] bounds such
+	// requests.
 	Retry bool
-	// Again says that the request goes on with something that has begun: a later
-	// attempt, a tool's round, a judge. It goes before new calls.
+	// Again says that the request continues something that has begun: a later
+	// attempt, a round of tool calls, a judge. The pacer prefers it to new calls.
 	Again bool
-	// Client tells the clients of one process apart, which take turns. "" is
-	// one of them.
+	// Client names the client, for the pacer: the clients of a process take turns.
+	// "" is a client like any other.
 	Client string
-	// Want is what it may use, as far as its caller can tell. nil: not known.
+	// Want is an estimate of what the request may use; see [Wanted]. nil: not known.
 	Want *Amount
 }
 
-// Amount is tokens and money. As a limit, 0 is none.
+// Amount is an amount of tokens and of money. In a limit, 0 means no limit.
 type Amount struct {
 	Tokens int64
-	Nanos  int64 // nano-dollars
+	Nanos  int64 // nano-dollars: 1e-9 US dollars
 }
 
-// Refusal is why a guard does not lend a permit.
+// Refusal says why a [Guard] does not admit a request.
 type Refusal struct {
-	// Kind decides what follows, by its row of the call's [failure.Table]:
-	// CircuitOpen, RateLimited, RetryBudgetSpent or AccountSpent.
+	// Kind decides what follows, by its row in the call's [failure.Table]. It is
+	// [failure.CircuitOpen], [failure.RateLimited], [failure.RetryBudgetSpent] or
+	// [failure.AccountSpent].
 	Kind failure.Kind
-	// Until is when to ask again, as far as is known; zero: waiting does not
-	// help.
+	// Until is the earliest time at which the request may be admitted. Zero: not
+	// known, or waiting does not help.
 	Until time.Time
-	Err   error // *breaker.OpenError, *pace.Error, *BudgetError, …
+	Err   error // a *[breaker.OpenError], *[pace.Error], *[BudgetError] or the like
 }
 
-// Outcome is how a request ended. The zero value says that it was not made.
+// Outcome says how a request ended. The zero value means that it was not made.
 type Outcome struct {
-	// Effect is what the request means for the provider's health. Package retry
-	// decides it: [failure.Healthy] for an answer; for a failure the field Breaker
-	// of the kind's row in the call's [failure.Table], unless the call knows more
-	// of the attempt. A guard does not judge again.
+	// Effect is what the request says about the provider's health. Package retry
+	// decides it: [failure.Healthy] for an answer; for a failure the Breaker column
+	// of the call's [failure.Table], unless it knows more about the attempt. Guards
+	// take it as it is.
 	Effect failure.Effect
 	// Kind is the kind of Err.
 	Kind failure.Kind
-	// Err is the failure. nil with Healthy: an answer. nil with Ignore: the
-	// request was not made.
+	// Err is the failure. It is nil for an answer (Effect is Healthy), and for a
+	// request that was not made (Effect is Ignore).
 	Err error
-	// Report is what else is known of the request; nil: nothing.
+	// Report is what else is known about the request. nil: nothing.
 	Report *Report
 }
 
-// Report is what is known of a request besides how it ended.
+// Report is what is known about a request besides how it ended. The zero value of each
+// field means that it is not known.
 type Report struct {
-	Told *pace.Told // what the provider said of its limits; nil: nothing
-	// Lasted is how long a request took that failed. 0: not known.
-	Lasted time.Duration
-	Used   Amount
+	Told   *pace.Told    // what the provider said about its limits
+	Lasted time.Duration // how long a failed request took
+	Used   Amount        // what the request used
 }
 
 func (o *Outcome) report() Report {

@@ -11,9 +11,9 @@ import (
 	"llmcall/pace"
 )
 
-// paceGuard is the pacer of an endpoint as a [Guard]. Where a caller has switched
-// pacing off it still hears of answers, which others ask for, and still refuses
-// while the endpoint is forced open.
+// paceGuard is the pacer of an endpoint as a [Guard]. For callers that have switched
+// pacing off it still counts answers, for the others, and still refuses while the
+// endpoint is forced open.
 type paceGuard struct {
 	e   *Endpoint
 	off bool
@@ -60,7 +60,7 @@ func cost(a Ask) pace.Cost {
 	return c
 }
 
-// lend puts a turn into a permit. That of a free pacer is nothing lent.
+// lend puts a turn into a permit: the zero one for the turn of a free pacer.
 func lend(t pace.Turn) Permit {
 	if t == (pace.Turn{}) {
 		return Permit{}
@@ -89,15 +89,15 @@ func (g *paceGuard) Accept(p Permit, told *pace.Told) Permit {
 	return p
 }
 
-// What is in the N of a permit of the pacer's after Accept.
+// The N of a pacer's permit after Accept.
 const (
 	accepted = iota + 1
-	whole    // its place among those in flight is free
+	whole    // no longer in flight
 )
 
 func (g *paceGuard) Settle(p Permit, o Outcome) {
 	t := turnOf(p)
-	free := g.off || p.N == whole // no place among those in flight is held
+	free := g.off || p.N == whole // not in flight
 	if !o.Made() {
 		if !free {
 			g.e.pacer.Back(t)
@@ -128,19 +128,18 @@ func (g *paceGuard) Settle(p Permit, o Outcome) {
 	}
 }
 
-// circuitGuard is a circuit as a [Guard]. It is asked last, so that no probe's
-// place is held by a wait.
+// circuitGuard is a circuit as a [Guard]. It is asked last, so that no probe has to wait
+// for another guard.
 type circuitGuard struct {
 	b *breaker.Breaker
 	e *Endpoint // nil for a circuit alone
-	// last is the pacer's last wave of refusals that the circuit has counted.
+	// last is the last of the pacer's waves of refusals that the circuit counted.
 	last *atomic.Uint64
-	// unpaced says that no pacer is beside it: then there are no waves, and
-	// each refusal counts.
+	// unpaced says that there is no pacer, hence no waves: each refusal counts.
 	unpaced bool
 }
 
-// Circuit makes a guard of a circuit breaker alone.
+// Circuit returns a [Guard] of a circuit breaker that belongs to no [Endpoint].
 func Circuit(b *breaker.Breaker) Guard { return &circuitGuard{b: b} }
 
 func (g *circuitGuard) Admit(Ask) (Permit, *Refusal) {
@@ -165,7 +164,7 @@ func (g *circuitGuard) Wait(ctx context.Context, _ Ask) (Permit, *Refusal) {
 func refused(e *breaker.OpenError) *Refusal {
 	r := &Refusal{Kind: failure.CircuitOpen, Until: e.Until, Err: e}
 	if e.State == breaker.HalfOpen {
-		r.Until = time.Now() // a probe may end at any moment; what e names is the latest
+		r.Until = time.Now() // a probe may end at any moment, at e.Until at the latest
 	}
 	return r
 }
@@ -204,7 +203,7 @@ func (g *circuitGuard) Settle(p Permit, o Outcome) {
 			g.e.failed.Store(true)
 		}
 		if o.Kind == failure.Overloaded && g.counted() {
-			outcome = breaker.Neither // the refusals of one burst are one piece of news
+			outcome = breaker.Neither // the refusals of one burst count once
 		}
 	case failure.Trip:
 		outcome = breaker.Tripped
@@ -217,8 +216,8 @@ func (g *circuitGuard) Settle(p Permit, o Outcome) {
 	g.b.Leave(passOf(p), outcome, f)
 }
 
-// counted reports whether a circuit has counted the pacer's present wave of
-// refusals before.
+// counted reports whether the circuit has already counted the pacer's present wave of
+// refusals, and marks it as counted.
 func (g *circuitGuard) counted() bool {
 	if g.e == nil || g.unpaced {
 		return false
@@ -227,7 +226,7 @@ func (g *circuitGuard) counted() bool {
 	return g.last.Swap(wave) == wave
 }
 
-// causeOf is what may be kept of a failure: no text of the provider's.
+// causeOf returns what may be kept of a failure: none of the provider's own text.
 func causeOf(o Outcome) breaker.Cause {
 	cause := breaker.Cause{Kind: o.Kind.String()}
 	if e, _ := errors.AsType[*failure.Error](o.Err); e != nil {
@@ -236,8 +235,7 @@ func causeOf(o Outcome) breaker.Cause {
 	return cause
 }
 
-// forcedRefusal is the refusal of an endpoint that an operator has closed to
-// all.
+// forcedRefusal returns the refusal of an endpoint that is forced open.
 func (e *Endpoint) forcedRefusal() *Refusal {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -6,37 +6,37 @@ import (
 	"llmcall/pace"
 )
 
-// A Listener hears what an adapter learns of a request before its answer is
-// whole, from the goroutine that makes the request. That of a call is made by
-// retry.Call.Listen.
+// Listener receives what a model's adapter learns about a request before its answer is
+// complete. Its methods are called on the goroutine that makes the request.
+// retry.Call.Listen makes the Listener of a call.
 type Listener interface {
-	// Accepted: an answer has begun to come.
+	// Accepted is called when an answer has begun to arrive; see [Accepted].
 	Accepted(*pace.Told)
-	// Told: what the headers of a response say of the provider's limits.
+	// Told is called with what the headers of a response say about the provider's
+	// limits; see [Told].
 	Told(*pace.Told)
 }
 
 type listenerKey struct{}
 
-// Listen returns a context through which l hears what [Accepted] and [Told] are
-// told.
+// Listen returns a context with which [Accepted] and [Told] call l.
 func Listen(ctx context.Context, l Listener) context.Context {
 	return context.WithValue(ctx, listenerKey{}, l)
 }
 
-// Accepted is for a model's adapter: an answer has begun to come, a whole one
-// once it is seen to be one (servers send status 200 before a failure, too), a
-// stream with its first growing piece. It tells the call that ctx belongs to;
-// with none, nobody. told is what the header said of the provider's limits, or
-// nil.
+// Accepted is called by a model's adapter when an answer has begun to arrive: a whole
+// answer when it is known not to be an error (servers also send status 200 before an
+// error), a stream with its first piece of content. told is what the headers said about
+// the provider's limits, or nil. If ctx belongs to no call, Accepted does nothing.
 func Accepted(ctx context.Context, told *pace.Told) {
 	if l, ok := ctx.Value(listenerKey{}).(Listener); ok {
 		l.Accepted(told)
 	}
 }
 
-// Told is for a model's adapter: what the headers of a response, of a refusal or
-// of a stream that has not begun, say of the provider's limits. nil is nothing.
+// Told is called by a model's adapter with what the headers of a response say about the
+// provider's limits, if no answer has begun: the response is a refusal, or a stream
+// without content yet. If told is nil or ctx belongs to no call, Told does nothing.
 func Told(ctx context.Context, told *pace.Told) {
 	if told == nil {
 		return

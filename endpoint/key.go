@@ -12,24 +12,24 @@ import (
 	"llmcall/llm"
 )
 
-// Key says which calls share an endpoint: those to the same model at the same
-// address with the same credential. It holds no credential itself.
+// Key identifies an [Endpoint]: calls to the same model, at the same address, with the
+// same credential share one. A Key holds no credential itself.
 type Key struct {
-	// Name is a name that the program has configured for the endpoint. If set,
-	// the other fields are empty and calls share the endpoint by it alone.
+	// Name is a name that the program has configured for the endpoint. If it is
+	// set, the other fields are empty.
 	Name string
-	// Model is the model's full name, "openai/gpt-6-luna".
+	// Model is the model's full name, such as "openai/gpt-6-luna".
 	Model string
-	// Address is where it is called: scheme, host and base path, without user,
-	// query and fragment. "": the provider's own address.
+	// Address is the scheme, host and base path that requests are sent to, without
+	// user, query and fragment. "": the provider's own address.
 	Address string
 	// Credential tells the API keys of a process apart; see [Hash]. 0: none.
 	Credential uint64
 }
 
-// String returns the key for logs and pages: the name, or the model with its
-// address, and a few digits that tell two credentials apart. The credential
-// can't be had from it.
+// String returns the key for logs and pages: the name, or the model with its address
+// and four hexadecimal digits that tell credentials apart. The credential can't be
+// derived from it.
 func (k Key) String() string {
 	if k.Name != "" {
 		return k.Name
@@ -44,12 +44,12 @@ func (k Key) String() string {
 	return strings.TrimSpace(s)
 }
 
-// Keyed is implemented by models that know their endpoint: the adapters of the
-// providers. A model without it is known by its name alone.
+// Keyed is implemented by models that know the key of their endpoint, as the adapters of
+// the providers do; see [KeyOf].
 type Keyed interface{ EndpointKey() Key }
 
-// KeyOf returns the key of a model's endpoint: what its method EndpointKey
-// returns, or else one of its name.
+// KeyOf returns the key of a model's endpoint: the result of its method EndpointKey if
+// it is [Keyed], or a key with its name alone.
 func KeyOf(m llm.Model) Key {
 	if k, ok := m.(Keyed); ok {
 		return k.EndpointKey()
@@ -63,10 +63,10 @@ var secret struct {
 	seed maphash.Seed
 }
 
-// Seed makes [Hash] give the same numbers in every process that is given the
-// same secret, so that the processes of a fleet know each other's endpoints. It
-// must be called before the first call of Hash; later it has no effect and
-// returns false. Without it the numbers are different in each process.
+// Seed makes [Hash] return the same numbers in every process that is given the same
+// secret, so that the processes of a fleet recognise each other's endpoints. Without
+// it, the numbers are different in each process. It must be called before Hash;
+// otherwise it has no effect and returns false.
 func Seed(text string) bool {
 	first := false
 	secret.once.Do(func() {
@@ -76,11 +76,11 @@ func Seed(text string) bool {
 	return first
 }
 
-// Hash returns the number by which a credential is told from others: 64 bits
-// keyed by a secret of the process, from which the credential can't be found.
-// That of "" is 0. What changes with each request does not identify a
-// credential: for signed requests (AWS Signature Version 4) give it the access
-// key's ID, region and service, for a token source its identity.
+// Hash returns a number that identifies a credential, for [Key.Credential]: a hash of
+// 64 bits with a secret of the process as its key (see [Seed]), from which the
+// credential can't be derived. That of "" is 0. The argument must not change from
+// request to request: for signed requests (AWS Signature Version 4) use the access
+// key's ID, the region and the service; for a source of tokens, its identity.
 func Hash(credential string) uint64 {
 	if credential == "" {
 		return 0

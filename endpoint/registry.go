@@ -16,66 +16,65 @@ import (
 // DefaultMax is the default of [Config.Max].
 const DefaultMax = 10_000
 
-// searched is how many endpoints are looked at for one that may go: a new key
-// costs the same however many there are.
+// searched is how many endpoints are considered for eviction, so that a new key costs
+// the same however many there are.
 const searched = 16
 
-// Config is the configuration of a [Registry]. The zero value of each field is
-// its default.
+// Config is the configuration of a [Registry]. The zero value of each field means its
+// default.
 type Config struct {
 	// Max is the largest number of endpoints that are kept. Default 10,000.
 	Max int
-	// Limits, if set, are the limits that an operator has configured of an
-	// endpoint; those of clients are added to them, and the tighter one holds.
-	// Default nil: none.
+	// Limits, if set, returns the limits that an operator has configured for an
+	// endpoint. Clients may configure tighter ones ([Endpoint.Limit]). Default nil:
+	// none.
 	Limits func(Key) pace.Limits
-	// Budget is the budget of retries of each endpoint of which no client has
-	// configured another.
+	// Budget is the budget of retries of each endpoint for which no client has
+	// configured one. Default: that of the zero [Budget].
 	Budget Budget
-	// Guards, if set, may wrap or add guards for each endpoint and [Options], as
-	// they are made: the way in for a circuit that a fleet of processes shares. It
-	// may be called twice at the same moment, and one result is kept. It may ask
-	// the endpoint back. Default nil.
+	// Guards, if set, is called when the guards of an endpoint are made for some
+	// [Options], and may wrap them or add others, such as a circuit that a fleet of
+	// processes shares. It may call the endpoint. It may be called twice at the same
+	// time for the same Options; one result is kept. Default nil.
 	Guards func(*Endpoint, []Guard) []Guard
-	// Rand is where the chance of pacers comes from: 64 random bits a call, from
-	// any goroutine. Default nil: the runtime's own.
+	// Rand returns 64 random bits, for the pacers. It is called from any goroutine.
+	// Default nil: the runtime's own source.
 	Rand func() uint64
-	// OnStateChange, if set, is told of each change of state of a circuit, in
-	// order, outside every lock. A panic in it is logged and goes no further.
-	// Default nil.
+	// OnStateChange, if set, is called for each change of state of a circuit, in
+	// order, outside every lock. A panic in it is logged and recovered. Default nil.
 	OnStateChange func(*Endpoint, breaker.Transition)
 }
 
-// Registry keeps one [Endpoint] a [Key], made on first use. It is the only state
-// that calls share: a circuit that lives for one call protects nobody, and a
-// budget of one call's own bounds nothing.
+// Registry keeps one [Endpoint] for each [Key], made on first use. It is safe for
+// concurrent use. [NewRegistry] makes one.
 //
-// Keys may come from outside (a gateway passes its users' keys on), so a
-// Registry is bounded. An endpoint that nobody holds is let go in this order:
-// one that is as new; one whose circuit is OPEN and could admit a probe; one that
-// never answered, the oldest first. One that never answered pushes out none that
-// did: a flood of bad keys costs nobody else a circuit or a pace. Where none of
-// the few that are looked at may go, the new key gets an endpoint that is not
-// kept, which its callers share for as long as one of them holds it.
+// Keys may come from outside (a gateway passes its users' keys on), so the number of
+// kept endpoints is bounded by [Config.Max]. When it is reached, a new key evicts an
+// endpoint: preferably one without any state to lose; then one whose circuit is OPEN
+// and could admit a probe; then one that never answered, the oldest first. An endpoint
+// that never answered does not evict one that did, so that a flood of bad keys costs
+// nobody else a circuit or a learned rate. Only a few endpoints are considered. If none
+// of them may be evicted, the new endpoint is not kept: its callers share it only for
+// as long as one of them holds it.
 //
-// What a client, a call under way or anybody else holds is found again by its
-// key for as long as it is held, kept or not; there is nothing to close.
+// An endpoint that somebody holds (a client, or a call under way) is found by its key
+// whether it is kept or not. There is nothing to close.
 type Registry struct {
 	config Config
 
 	mu    sync.RWMutex
-	byKey map[Key]weak.Pointer[Endpoint] // all that are held by anybody
-	// What the registry itself holds: those that never answered, the oldest
-	// first, and those that did, as a ring.
+	byKey map[Key]weak.Pointer[Endpoint] // all that anybody holds
+	// The kept endpoints: those that never answered, the oldest first, and those
+	// that did, as a ring.
 	fresh  []*Endpoint
 	proven []*Endpoint
-	hand   int // where the search in proven goes on
-	lost   int // endpoints that were not kept, since the last word of it
+	hand   int // where the search in proven continues
+	lost   int // endpoints that were not kept, since the last warning
 	said   time.Time
 }
 
-// NewRegistry returns a registry. The error is a [*ConfigError] for a Max or a
-// Budget that is not valid.
+// NewRegistry returns an empty registry. The error is a *[ConfigError] for an
+// impossible Max or Budget.
 func NewRegistry(c Config) (*Registry, error) {
 	if c.Max < 0 {
 		return nil, &ConfigError{"Max", c.Max, "a whole number of at least 1 (0 is the default)"}
@@ -92,11 +91,11 @@ func NewRegistry(c Config) (*Registry, error) {
 
 var standard, _ = NewRegistry(Config{})
 
-// Default returns the registry of the process: what calls, judges and HTTP
-// clients share unless they are given another.
+// Default returns the registry of the process, which calls, judges and HTTP clients
+// share unless they are given another.
 func Default() *Registry { return standard }
 
-// Get returns the endpoint of a key, the same for all callers.
+// Get returns the endpoint of a key, which all its callers share.
 func (r *Registry) Get(k Key) *Endpoint {
 	r.mu.RLock()
 	e := r.byKey[k].Value()
@@ -138,8 +137,8 @@ func (r *Registry) make(k Key) *Endpoint {
 	return e
 }
 
-// forget is told when an endpoint that nobody held is gone. Another may have
-// been made for its key meanwhile.
+// forget is called when an endpoint was collected. Another one may have been made for
+// its key meanwhile.
 func (r *Registry) forget(k Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,7 +147,7 @@ func (r *Registry) forget(k Key) {
 	}
 }
 
-// evictFresh lets one go that never answered. The caller holds the lock.
+// evictFresh evicts an endpoint that never answered. The caller holds the lock.
 func (r *Registry) evictFresh() bool {
 	best, rank := -1, keep
 	for i, e := range r.fresh[:min(len(r.fresh), searched)] {
@@ -157,7 +156,7 @@ func (r *Registry) evictFresh() bool {
 		}
 	}
 	if best < 0 {
-		// The oldest must stay: look at others the next time.
+		// None of the oldest may go: consider others the next time.
 		n := min(len(r.fresh), searched)
 		r.fresh = append(r.fresh[n:], r.fresh[:n]...)
 		return false
@@ -169,8 +168,8 @@ func (r *Registry) evictFresh() bool {
 	return true
 }
 
-// proved moves an endpoint that has answered for the first time to those that no
-// newcomer pushes out.
+// proved moves an endpoint that has answered for the first time to those that a new
+// one does not evict.
 func (r *Registry) proved(e *Endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,16 +177,16 @@ func (r *Registry) proved(e *Endpoint) {
 		r.fresh = slices.Delete(r.fresh, i, i+1)
 	} else if slices.Contains(r.proven, e) {
 		return
-	} else if !r.evictFresh() && !r.evictProven() { // it was let go, so the registry is full
+	} else if !r.evictFresh() && !r.evictProven() { // it was not kept, so the registry is full
 		r.notKept(e.key)
 		return
 	}
 	r.proven = append(r.proven, e)
 }
 
-// evictProven lets one go that has answered: the first, from where the last
-// search ended, that is as new and was not asked for since it was last looked at
-// (the "clock" algorithm; F. Corbató, 1968); or else the best of those looked at.
+// evictProven evicts an endpoint that has answered: the one with the least to lose of
+// those considered, preferring one that was not asked for since it was last considered
+// (the "clock" algorithm; F. Corbató, 1968).
 func (r *Registry) evictProven() bool {
 	best, rank := -1, 2*open
 	for range min(len(r.proven), searched) {
@@ -195,7 +194,7 @@ func (r *Registry) evictProven() bool {
 		e := r.proven[r.hand]
 		now := 2 * e.rank()
 		if e.used.Swap(false) {
-			now++ // asked for not long ago: its like go before it
+			now++ // asked for recently
 		}
 		if now < rank {
 			best, rank = r.hand, now
@@ -209,7 +208,7 @@ func (r *Registry) evictProven() bool {
 	return true
 }
 
-// notKept notes that an endpoint will be gone with its callers. The caller holds
+// notKept logs, at most once a minute, that endpoints are not kept. The caller holds
 // the lock.
 func (r *Registry) notKept(k Key) {
 	r.lost++
@@ -219,15 +218,15 @@ func (r *Registry) notKept(k Key) {
 	}
 }
 
-// The ranks of endpoints to let go, the first to go first.
+// The ranks of endpoints for eviction, the first to go first.
 const (
-	asNew     = iota // nothing is lost with it
-	openEnded        // its circuit is OPEN, and would admit a probe
-	open             // its circuit is OPEN, or calls wait for it
-	keep             // forced
+	asNew     = iota // no state to lose
+	openEnded        // its circuit is OPEN, but would admit a probe
+	open             // its circuit is OPEN, or its pacer has learned something
+	keep             // never evicted: forced, or calls wait for its circuit
 )
 
-// rank says how much is lost with an endpoint.
+// rank returns the rank of an endpoint for eviction.
 func (e *Endpoint) rank() int {
 	if e.forced.Load() != 0 {
 		return keep
@@ -244,7 +243,7 @@ func (e *Endpoint) rank() int {
 	return rank
 }
 
-// rankOf is the rank of a circuit. It tells no hook, as locks are held.
+// rankOf returns the rank of a circuit. It calls no hook, since locks are held.
 func rankOf(b *breaker.Breaker) int {
 	refusal := b.Refusal()
 	switch state := b.State(); {
@@ -260,7 +259,8 @@ func rankOf(b *breaker.Breaker) int {
 	return open
 }
 
-// All returns every endpoint that is kept or held, in no order.
+// All returns every endpoint that is kept or that somebody holds, in no particular
+// order.
 func (r *Registry) All() iter.Seq[*Endpoint] {
 	return func(yield func(*Endpoint) bool) {
 		r.mu.RLock()
@@ -279,14 +279,14 @@ func (r *Registry) All() iter.Seq[*Endpoint] {
 	}
 }
 
-// Len returns how many endpoints the registry holds itself.
+// Len returns the number of endpoints that are kept.
 func (r *Registry) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.fresh) + len(r.proven)
 }
 
-// Reset calls [Endpoint.Reset] of every endpoint.
+// Reset calls [Endpoint.Reset] on every endpoint of [Registry.All].
 func (r *Registry) Reset() {
 	for e := range r.All() {
 		e.Reset()
