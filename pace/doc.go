@@ -1,44 +1,44 @@
-// Package pace holds the requests of many callers to the rate and the number at a
-// time that a provider accepts.
+// Package pace holds the requests of many callers to the rate, and to the number in
+// flight, that a provider accepts.
 //
-// All callers of one endpoint share a [Pacer]. As long as nothing is known of the
-// provider's limits, a Pacer is free: a request costs a few nanoseconds and nobody
-// waits. It may know the following; where several of them make a request wait, the
-// longest wait counts:
+// All callers of one endpoint share a [Pacer], which gives each request a [Turn]. As
+// long as nothing is known about the provider's limits, a Pacer is free: a turn costs a
+// few nanoseconds and nobody waits. Otherwise a request waits for the longest of the
+// following that apply:
 //
-//   - A told time (Retry-After): nobody goes before it. The first turn after it
-//     is spread by a tenth of it, a second at most; the others go at the learned
-//     rate. A time of two minutes or less is never shortened. During a longer
-//     one, one request a minute goes to see whether it still holds.
-//   - A told window (x-ratelimit-*): so many requests or tokens remain until it
-//     begins again. What is in flight counts against them. A remaining count
-//     alone keeps nobody away for more than a minute, and a provider that always
-//     says 0, and answers, is not believed.
-//   - A learned rate, from the first refusal on: two requests a second, doubling
-//     each second until one that was sent at the new rate is refused. That, and
-//     each later one, is an episode: it cuts the rate to what was accepted a
-//     second, and to nine tenths of itself at most. Refusals of requests that
-//     were sent before the last cut say nothing new. Between episodes the rate
-//     grows slowly, and after a calm it doubles: 40 requests, but at least 8 s and
-//     at most 90 s. The length of an answer does not matter. When nobody has had
-//     to wait for a minute, the rate is gone.
-//   - Refusals that have nothing to do with our rate (a busy region, a model that
-//     all share): what is refused at a rate well below what was accepted before is
-//     refused whatever the rate. The share of these is learned, and refusals in
-//     proportion to it are not an episode; clearly more than that are one.
+//   - A told time (Retry-After): no request is sent before it is over. The first turn
+//     after it is delayed at random by up to a tenth of it, at most a second; the
+//     others follow at the learned rate. A time of up to two minutes is never
+//     shortened. During a longer one, one request a minute tests whether it still
+//     holds.
+//   - A told window (x-ratelimit-*): so many requests or tokens remain until the window
+//     begins again. Requests in flight count against them. A remaining count alone
+//     delays nobody for more than a minute, and a provider that always says 0 but
+//     answers is not believed.
+//   - A learned rate, after the first refusal. It starts at two requests a second and
+//     doubles each second, until a request sent at the new rate is refused. This is an
+//     episode, and so is each later one: the rate is cut to what was accepted a second,
+//     and to at most nine tenths (above 15 a second, 95 %) of itself. Refusals of
+//     requests that were sent before the last cut do not count. Between episodes the
+//     rate grows slowly; after a calm of 40 requests, but at least 8 s and at most 90
+//     s, it doubles every 5 s. The length of answers does not matter. The rate is
+//     dropped when nobody has had to wait for a minute.
 //   - A configured limit ([Limits]).
-//   - Overload: a provider that is short of capacity is helped by fewer requests
-//     at a time. An episode halves those in flight; each round of answers adds
-//     one; after a minute without overload the limit is gone.
+//   - Overload: a provider that is short of capacity needs fewer requests in flight. An
+//     episode halves their number; each round of answers adds one; after a minute
+//     without overload there is no limit.
 //
-// Requests that must wait are in one queue, and its head goes at the rate of the
-// moment: a turn that was given out ahead would keep an old rate. Clients take
-// turns; of one client's requests, those of calls that have begun go first.
-// Waiting holds nothing but the place in the queue.
+// Some refusals do not depend on our rate (a busy region, a model that all customers
+// share): those of requests sent well below a rate that was accepted before. Their
+// share is learned, and only clearly more refusals than that share are an episode.
 //
-// A request takes a turn by [Pacer.Try] or [Pacer.Wait]. What the provider did is
-// told by [Pacer.Accepted], [Pacer.Refused] or [Pacer.Failed], and the end of its
-// body by [Pacer.Done]:
+// Requests that must wait are in one queue, whose head goes at the current rate: turns
+// given out in advance would keep an old rate. Clients take turns; of one client's
+// requests, those of calls that have begun go first.
+//
+// A request takes a turn with [Pacer.Try] or [Pacer.Wait]. [Pacer.Accepted],
+// [Pacer.Refused] or [Pacer.Failed] report what the provider did, and [Pacer.Done] the
+// end of the response's body:
 //
 //	turn, err := p.Wait(ctx, pace.Cost{Tokens: 2000})
 //	if err != nil {
@@ -48,5 +48,5 @@
 //	…
 //	p.Accepted(turn, told)
 //
-// A Pacer starts no goroutine to wait, and has one timer while somebody waits.
+// A Pacer starts no goroutines, and has one timer while somebody waits.
 package pace

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Why is what a request has to wait for.
+// Why is the reason why a request has to wait. The zero value is [Pacing].
 type Why int
 
-// What a request has to wait for.
+// The reasons to wait.
 const (
 	// Pacing is our own rate, learned from refusals.
 	Pacing Why = iota
-	// ToldTime is a time that the provider told.
+	// ToldTime is a time until which the provider asked not to be called.
 	ToldTime
 	// ToldWindow is a remaining count that the provider told.
 	ToldWindow
@@ -21,7 +21,7 @@ const (
 	// Concurrency is a limit of requests in flight, configured or learned from
 	// overload.
 	Concurrency
-	// QueueFull is a queue that takes no more.
+	// QueueFull is a full queue: 10,000 requests wait.
 	QueueFull
 )
 
@@ -34,7 +34,7 @@ var whys = [...]string{
 	QueueFull:       "queue_full",
 }
 
-// String returns the reason as a file or a metric calls it, such as told_time.
+// String returns the name used in files and metrics, such as "told_time".
 func (w Why) String() string {
 	if w < 0 || int(w) >= len(whys) {
 		return fmt.Sprintf("Why(%d)", int(w))
@@ -42,28 +42,28 @@ func (w Why) String() string {
 	return whys[w]
 }
 
-// Told says whether the provider told it, rather than that it is ours.
+// Told reports whether the provider told the reason, so that it is not our own limit.
 func (w Why) Told() bool { return w == ToldTime || w == ToldWindow }
 
-// Error is why a request did not get a turn: it was not made.
+// Error is the error of a request that did not get a turn, and so was not made.
 type Error struct {
-	// Until is the earliest time known at which the request might be made.
+	// Until is an estimate of the earliest time at which the request could be made.
 	Until time.Time
-	// Wait is the time from the refusal until then.
+	// Wait is the time from the refusal to Until.
 	Wait time.Duration
-	// Why is what the request would have waited for longest.
+	// Why is the reason for the longest of the waits.
 	Why Why
-	// ToldUntil is the end of the time that the provider told its callers to
-	// stay away; zero: there is no such time. Until may be later.
+	// ToldUntil is the time until which the provider asked not to be called; zero:
+	// there is none. Until may be later.
 	ToldUntil time.Time
-	// Rate is the learned rate at that moment, in requests a second; 0: none.
+	// Rate is the learned rate, in requests a second; 0: none.
 	Rate float64
-	// Queue is the number of requests that waited.
+	// Queue is the number of requests in the queue.
 	Queue int
 }
 
-// Error says whether the provider told the wait, a limit was configured, or the
-// pacing is our own.
+// Error says how long the wait is, and whether the provider asked for it, a limit is
+// configured, or it is our own pacing.
 func (e *Error) Error() string {
 	wait := e.Wait.Round(time.Millisecond)
 	switch e.Why {

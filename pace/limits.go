@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Limits are the limits that a program configures. The zero value, and any
-// value that is not above 0, mean no limit.
+// Limits are configured limits, for [Pacer.Configure]. In each field, 0 or less (or NaN)
+// means no limit.
 type Limits struct {
 	// RequestsPerMinute is the largest number of requests in any minute. At most a
-	// sixtieth of them, but at least one, is made at once.
+	// sixtieth of them, but at least one, may be made in a burst.
 	RequestsPerMinute float64
-	// TokensPerMinute is how many tokens the requests of any minute may use, by
-	// what their [Cost] and [Pacer.Used] say; a sixtieth of them at once, or one
-	// request that is larger.
+	// TokensPerMinute is the largest number of tokens that the requests of any
+	// minute may use, by their [Cost] and [Pacer.Used]. At most a sixtieth of them,
+	// but at least one request, may be used in a burst.
 	TokensPerMinute float64
-	// MaxConcurrent is the largest number of requests in flight at a time.
+	// MaxConcurrent is the largest number of requests in flight.
 	MaxConcurrent int
 }
 
-// Tighter returns the tighter of two limits, each by itself.
+// Tighter returns the tighter of the two limits in each field.
 func (l Limits) Tighter(o Limits) Limits {
 	l, o = l.valid(), o.valid()
 	return Limits{tighter(l.RequestsPerMinute, o.RequestsPerMinute), tighter(l.TokensPerMinute, o.TokensPerMinute), tighter(l.MaxConcurrent, o.MaxConcurrent)}
@@ -81,12 +81,12 @@ func (l *limiter) back(tokens int64) {
 	l.tokens.take(-float64(tokens))
 }
 
-// full says whether all is there that the limits ever let through at once.
+// full reports whether the buckets are full.
 func (l *limiter) full() bool {
 	return l.requests.wait(l.requests.size) == 0 && l.tokens.wait(l.tokens.size) == 0
 }
 
-// turn is when a request with so many before it may go.
+// turn returns when a request may go, with so many requests and tokens before it.
 func (l *limiter) turn(now time.Time, c Cost, before int, tokens int64) time.Time {
 	r, t := l.requests, l.tokens
 	r.level -= float64(before)
@@ -94,7 +94,7 @@ func (l *limiter) turn(now time.Time, c Cost, before int, tokens int64) time.Tim
 	return now.Add(max(r.wait(1), t.wait(float64(c.Tokens))))
 }
 
-// held takes in how long a request was in flight.
+// held records how long a request was in flight.
 func (l *limiter) held(d time.Duration) {
 	if l.hold == 0 {
 		l.hold = d
@@ -102,22 +102,22 @@ func (l *limiter) held(d time.Duration) {
 	l.hold += (d - l.hold) / 8
 }
 
-// holds is about how long it is until a place is free, of n, for one with so
-// many before it.
+// holds estimates how long it takes until a request may go, with so many before it and n
+// in flight at most.
 func (l *limiter) holds(before, n int) time.Duration {
 	return time.Duration(float64(max(l.hold, 10*time.Millisecond)) * float64(before+1) / float64(n))
 }
 
-// bucket lets through what it holds, and fills at a rate. Rate 0 means no limit.
-// What is larger than the bucket goes when it is full, and leaves a debt.
+// bucket is a token bucket. Rate 0 means no limit. A request larger than the bucket goes
+// when it is full, and leaves a debt.
 type bucket struct {
 	rate, size, level float64 // a second
 	off               bool    // no limit now; what was taken under the last one still counts
 }
 
-// configure makes the bucket such that no minute sees more than perMinute:
-// what it holds, less the unit that may be taken on the minute's last instant,
-// is less to fill. It starts full, and keeps its debt.
+// configure sets the bucket so that no minute has more than perMinute: its size, less
+// the unit that may be taken in the minute's last instant, is subtracted from the rate.
+// A new bucket is full; a debt is kept.
 func (b *bucket) configure(perMinute, unit float64) {
 	if b.off = perMinute == 0; b.off {
 		return // a client may be back in an instant: calls in a row each configure it
@@ -139,7 +139,7 @@ func (b *bucket) take(n float64) {
 	}
 }
 
-// wait is how long it is until n may go.
+// wait returns how long it takes until n may be taken.
 func (b *bucket) wait(n float64) time.Duration {
 	short := min(n, b.size) - b.level
 	if b.rate == 0 || b.off || short <= tiny {
@@ -148,11 +148,10 @@ func (b *bucket) wait(n float64) time.Duration {
 	return seconds(short / b.rate)
 }
 
-// tiny is what sums of floats may be wrong by.
+// tiny is the tolerance for sums of floats.
 const tiny = 1e-6
 
-// seconds is a duration of so many seconds, rounded up, and never more than a
-// century.
+// seconds returns a duration of s seconds, rounded up, of at most a century.
 func seconds(s float64) time.Duration {
 	const century = 100 * 365 * 24 * time.Hour
 	if !(s < century.Seconds()) {
@@ -161,14 +160,14 @@ func seconds(s float64) time.Duration {
 	return max(0, time.Duration(math.Ceil(s*1e9)))
 }
 
-// overloadFor is how long a limit of those in flight holds after the last
+// overloadFor is how long the limit of requests in flight holds after the last
 // overload.
 const overloadFor = 60 * time.Second
 
-// overload limits the requests in flight after a provider said that it is short
-// of capacity. An episode cuts the limit to half of those in flight, or to those
-// in flight that were not refused, if that is less; later refusals of the same
-// burst to the latter. It grows by one for as many answers as the limit.
+// overload limits the requests in flight after a provider said that it is short of
+// capacity. An episode cuts the limit to half of those in flight, or to those that were
+// not refused if they are fewer; later refusals of the same burst cut it to the latter.
+// The limit grows by one after as many answers as the limit.
 type overload struct {
 	limit   int // 0: none
 	answers int // since limit grew
@@ -176,9 +175,9 @@ type overload struct {
 	last    time.Time
 }
 
-// refused takes in an overload of request s, one of inFlight. fresh: it is a new
-// episode. floor: one request alone was refused too, and what is left to do is
-// to send fewer a second.
+// refused records that request s, one of inFlight, was refused for overload. fresh means
+// a new episode. floor means that a single request was refused too, so that only a lower
+// rate can help.
 func (o *overload) refused(now time.Time, s *sent, inFlight int, seq uint64) (fresh, floor bool) {
 	o.last, o.answers = now, 0
 	others := max(1, inFlight-1) // the one that was refused is still counted

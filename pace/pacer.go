@@ -7,19 +7,18 @@ import (
 	"time"
 )
 
-// Pacer holds the requests to one endpoint to what its provider accepts, as the
-// package's documentation describes. The zero value is free and ready; a Pacer
-// must not be copied after its first use. It is safe for concurrent use.
+// Pacer holds the requests to one endpoint to what its provider accepts; see the package
+// documentation. The zero value is ready for use, and free. A Pacer is safe for
+// concurrent use and must not be copied after first use.
 type Pacer struct {
-	// Rand returns a random number in [0, 1), by which the first turn after a
-	// told time is spread. Default nil: math/rand/v2. It is set before the
-	// first use, is called by one at a time, and must not call the Pacer.
+	// Rand returns a random number in [0, 1), for the delay of the first turn after
+	// a told time. It must be set before first use and must not call the Pacer; its
+	// calls do not overlap. Default nil: [math/rand/v2].
 	Rand func() float64
 
-	// word counts the requests in flight and the answers, and says whether
-	// requests are watched: the one word that a free request reads and writes.
-	// Where they are watched everybody goes to the lock, so whoever begins that
-	// sees all later requests.
+	// word has the numbers of requests in flight and of answers, and whether
+	// requests are watched. It is all that a free request reads and writes. If
+	// requests are watched, every one takes the lock.
 	word atomic.Int64
 
 	mu       sync.Mutex
@@ -56,28 +55,28 @@ const (
 
 func answersOf(word int64) uint64 { return uint64(word) / oneAnswer }
 
-// Cost is what is known of a request before it is made. The zero value is a
-// new call of the one client, of unknown size.
+// Cost describes a request before it is made. The zero value is the first request of a
+// new call, of unknown size, of the client "".
 type Cost struct {
-	// Tokens is how many tokens the request may use, prompt and answer. It
-	// counts against a configured limit and a told window of tokens. 0: unknown.
+	// Tokens is how many tokens the request may use, prompt and answer together. It
+	// counts against configured limits and told windows of tokens. 0: unknown.
 	Tokens int64
-	// Again says that the request goes on with a call that has begun (a later
-	// attempt, a judge, a tool's round). Of one client's requests, those go
-	// before new calls: what has begun is finished first.
+	// Again says that the request belongs to a call that has begun: it is a later
+	// attempt, a judge, or a round of tool calls. Of one client's requests, these go
+	// before new calls.
 	Again bool
-	// Client is whom the turn is for. Clients take turns, whatever each of them
-	// asks for. "" is a client like any other.
+	// Client is the client that the request belongs to. Clients take turns, however
+	// many requests each of them has. "" is a client like any other.
 	Client string
 }
 
-// tokensMost bounds what one request may cost, so that sums of it don't run over.
+// tokensMost bounds the cost of one request, so that sums do not overflow.
 const tokensMost = 1 << 40
 
-// Turn is the permission to make one request. It ends with exactly one of
-// [Pacer.Done], [Pacer.Back] and [Pacer.Answered]; more than one of them does
-// nothing. The zero value is the turn of a request that needs no watching. It
-// fits into an interface without an allocation.
+// Turn is the permission to make one request. It ends with the first of [Pacer.Done],
+// [Pacer.Back] and [Pacer.Answered], one of which must be called; further ones should
+// not be. The zero value is the turn of a request to a free Pacer. A Turn fits into an
+// interface without an allocation.
 type Turn struct{ sent *sent }
 
 // sent is a watched request.
@@ -85,16 +84,16 @@ type sent struct {
 	at      time.Time
 	seq     uint64
 	tokens  int64
-	look    bool // it goes during a told time, to see whether that still holds
+	look    bool // sent during a told time, to test whether that still holds
 	heard   bool // accepted, refused or failed
 	refused bool
-	low     bool // it goes at a rate well below what was accepted
+	low     bool // sent at a rate well below what was accepted
 	over    bool // not made, or done
 }
 
-// free takes the turn of a request that needs no watching. Who gets none has not
-// counted as in flight, but for an instant while watching begins: a response that
-// is handled while others wait for the lock must not take them for requests.
+// free takes a turn without the lock if requests are not watched. Otherwise the request
+// is not counted as in flight, except for an instant while watching begins: a response
+// handled while others wait for the lock must not count them as requests.
 func (p *Pacer) free() bool {
 	if p.word.Load()&watchedBit != 0 {
 		return false
@@ -106,8 +105,8 @@ func (p *Pacer) free() bool {
 	return false
 }
 
-// leaves takes a request that needed no watching out of those in flight, and adds
-// to the answers. It reports whether requests are watched now.
+// leaves ends an unwatched request and adds to the number of answers. It reports whether
+// requests are watched now.
 func (p *Pacer) leaves(answers int64) (watched bool) {
 	w := p.word.Add(answers*oneAnswer - oneInFlight)
 	if w&overrun != 0 { // it had ended already
@@ -116,9 +115,8 @@ func (p *Pacer) leaves(answers int64) (watched bool) {
 	return w&watchedBit != 0
 }
 
-// Try takes a turn if there is one at this moment. It does not wait: the [*Error]
-// says why there is none and, in Until, the earliest time known at which there
-// may be one (an estimate, never zero).
+// Try takes a turn if the request may go now. It does not wait. Otherwise the *[Error]
+// says why, and when it may go; its Until is never zero.
 func (p *Pacer) Try(c Cost) (Turn, *Error) {
 	if p.free() {
 		return Turn{}, nil
@@ -136,18 +134,16 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 	return Turn{}, p.refusal(now, at, why)
 }
 
-// Wait waits for a turn in the queue. It holds nothing but its place, and gives
-// that back when ctx ends: the error is then ctx's. It returns an *Error as soon
-// as its turn can't come before ctx's deadline, as far as is certain: for a told
-// time, a remaining count and a configured limit, strictly; for a learned rate,
-// if not even twice the rate would do, and not at all during the slow start. It
-// is asked again whenever one of them gets worse. At most 10,000 wait; there is
-// an *Error for more.
+// Wait waits in the queue for a turn. If ctx ends first, it returns ctx's error. It
+// returns an *[Error] as soon as its turn can't come before ctx's deadline: by a told
+// time, a remaining count or a configured limit; by a learned rate only if twice that
+// rate would be too slow, and not during the slow start. This is checked again whenever
+// one of them gets worse. At most 10,000 requests wait; a further one gets an *Error.
 func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 	if err := ctx.Err(); err != nil {
 		return Turn{}, err
 	}
-	deadline, bound := ctx.Deadline() // not under the lock: it may be anybody's code
+	deadline, bound := ctx.Deadline() // without the lock: ctx may be anybody's code
 	if p.free() {
 		return Turn{}, nil
 	}
@@ -171,10 +167,10 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 	}
 }
 
-// Accepted says that an answer, or its first piece, has come, and what was told
-// with it (nil: nothing). A second call for the same turn counts only told. (A turn
-// that was taken while the Pacer was free is not known again: there, a second call
-// counts a further answer.)
+// Accepted reports that an answer, or its first piece, has arrived, and what was told
+// with it, or nil. A second call for the same turn only takes in told. (Turns that were
+// taken while the Pacer was free can't be told apart: for these, a second call counts a
+// further answer.)
 func (p *Pacer) Accepted(t Turn, told *Told) {
 	if t.sent == nil && p.word.Add(oneAnswer)&watchedBit == 0 && told.silent() {
 		return
@@ -186,7 +182,8 @@ func (p *Pacer) Accepted(t Turn, told *Told) {
 	p.dispatch(now)
 }
 
-// Answered is [Pacer.Accepted] and [Pacer.Done] in one: an answer has come whole.
+// Answered is [Pacer.Accepted] and [Pacer.Done] in one, for an answer that has arrived
+// whole.
 func (p *Pacer) Answered(t Turn, told *Told) {
 	simple := t.sent == nil && told.silent()
 	if simple && !p.leaves(1) {
@@ -205,8 +202,8 @@ func (p *Pacer) Answered(t Turn, told *Told) {
 	p.dispatch(now)
 }
 
-// accepted takes in an answer; one of a free time has been counted. The caller
-// holds the lock.
+// accepted records an answer. That of an unwatched request is counted already. The
+// caller holds the lock.
 func (p *Pacer) accepted(now time.Time, s *sent, told *Told) {
 	if first := s == nil || !s.heard; first {
 		if s != nil {
@@ -224,9 +221,9 @@ func (p *Pacer) accepted(now time.Time, s *sent, told *Told) {
 	p.hear(now, s, told, false)
 }
 
-// Refused says that the provider refused the request for its rate, or, with
-// told.Overload, for want of capacity. told may be nil. A request that was sent
-// before the last episode's cut says nothing new, but what is told with it holds.
+// Refused reports that the provider refused the request because of its rate or, with
+// told.Overload, for lack of capacity. told may be nil. The refusal of a request that
+// was sent before the last cut does not count, but what is told with it does.
 func (p *Pacer) Refused(t Turn, told *Told) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -266,10 +263,9 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	p.dispatch(now)
 }
 
-// Failed says that the request failed without being refused. To the rate
-// it counts as accepted (a provider's own failure has passed its limits,
-// and the rate is cut at an episode even if all of them had); it is not an
-// answer for [Pacer.ProgressSince]. told may be nil.
+// Failed reports that the request failed without being refused. To the learned rate it
+// counts as accepted, since it has passed the provider's limits; for
+// [Pacer.ProgressSince] it is not an answer. told may be nil.
 func (p *Pacer) Failed(t Turn, told *Told) {
 	if t.sent == nil && told.silent() {
 		return
@@ -285,9 +281,9 @@ func (p *Pacer) Failed(t Turn, told *Told) {
 	p.dispatch(now)
 }
 
-// Back says that the request was not made: the turn, its tokens and its place
-// among those in flight go back. After [Pacer.Accepted], [Pacer.Refused] or
-// [Pacer.Failed] it is [Pacer.Done].
+// Back reports that the request was not made: its turn and its tokens are given back.
+// After [Pacer.Accepted], [Pacer.Refused] or [Pacer.Failed] it is the same as
+// [Pacer.Done].
 func (p *Pacer) Back(t Turn) {
 	if t.sent == nil {
 		p.Done(t)
@@ -300,8 +296,8 @@ func (p *Pacer) Back(t Turn) {
 	p.dispatch(now)
 }
 
-// Done says that the request has ended, body and all: what limits concurrency
-// is free.
+// Done reports that the request has ended, body included, so that it is no longer in
+// flight.
 func (p *Pacer) Done(t Turn) {
 	if t.sent == nil && !p.leaves(0) {
 		return
@@ -315,7 +311,7 @@ func (p *Pacer) Done(t Turn) {
 	p.dispatch(now)
 }
 
-// done takes in that a request has ended. The caller holds the lock.
+// done records that a request has ended. The caller holds the lock.
 func (p *Pacer) done(now time.Time, s *sent) {
 	if s == nil {
 		p.leaves(0)
@@ -325,9 +321,9 @@ func (p *Pacer) done(now time.Time, s *sent) {
 	p.end(s)
 }
 
-// Used says how many tokens the request has used, where its [Cost] was an
-// estimate: the difference goes back to the configured limit, or is owed to it. It
-// is told once.
+// Used reports how many tokens the request has used: the difference to its [Cost] is
+// given back to the configured limit, or taken from it. It must be called at most once
+// for a turn.
 func (p *Pacer) Used(t Turn, tokens int64) {
 	if t.sent == nil {
 		return
@@ -340,7 +336,7 @@ func (p *Pacer) Used(t Turn, tokens int64) {
 	p.dispatch(now)
 }
 
-// Configure replaces the configured limits.
+// Configure replaces the configured limits. By default there are none.
 func (p *Pacer) Configure(l Limits) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -351,8 +347,8 @@ func (p *Pacer) Configure(l Limits) {
 	p.dispatch(now)
 }
 
-// Reset forgets all that was learned and told. Configured limits and the queue
-// stay; those who wait go on at once.
+// Reset forgets everything that was learned and told. Configured limits and the queue
+// stay; requests that wait may go at once.
 func (p *Pacer) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -360,26 +356,25 @@ func (p *Pacer) Reset() {
 	p.dispatch(time.Now())
 }
 
-// Wave returns the number of the last wave of refusals, from 1; 0 if there was
-// none. The sixty refusals of one burst are one wave, and so are those of the
-// requests that the Pacer sends now and then to see whether the provider is well
-// again: a wave ends with an answer, or after 10 s.
+// Wave returns the number of the last wave of refusals, counted from 1; 0 if there was
+// none. A wave is the refusals of a burst, and those of the requests that then test
+// whether the provider has recovered. It ends with an answer, or after 10 s.
 func (p *Pacer) Wave() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.wave
 }
 
-// progressFor is how long an answer proves that an endpoint makes progress.
+// progressFor is how long after an answer an endpoint still makes progress.
 const progressFor = 10 * time.Second
 
-// Mark returns the number of answers so far. It is taken when a request begins, for
-// [Pacer.ProgressSince] when it has failed.
+// Mark returns the number of answers so far. Call it when a request begins, for
+// [Pacer.ProgressSince].
 func (p *Pacer) Mark() uint64 { return answersOf(p.word.Load()) }
 
-// ProgressSince reports whether anybody has got an answer since [Pacer.Mark]
-// returned mark, or within the last 10 s. A free endpoint reads no clock: the
-// answers of a free time count as of the refusal that ended it.
+// ProgressSince reports whether any request was answered since [Pacer.Mark] returned
+// mark, or within the last 10 s. A free Pacer reads no clock: answers to it count as if
+// they had arrived at the refusal that ended that state.
 func (p *Pacer) ProgressSince(mark uint64) bool {
 	if p.Mark() != mark {
 		return true

@@ -2,19 +2,19 @@ package pace
 
 import "time"
 
-// Snapshot is a pacer at one moment, for an operator's page.
+// Snapshot is the state of a [Pacer] at one moment, for an operator's page.
 type Snapshot struct {
-	Free        bool      // neither paced, nor told anything, nor limited by configuration
-	Rate        float64   // requests a second, learned; 0: not paced
-	SlowStart   bool      // the rate doubles each second, until a refusal
-	Until       time.Time // told; zero: nothing
+	Free        bool      // nothing is learned, told or configured
+	Rate        float64   // learned, in requests a second; 0: none
+	SlowStart   bool      // the rate doubles each second until a refusal
+	Until       time.Time // the end of the told time; zero: none
 	Queue       int       // requests that wait for a turn
-	InFlight    int       // requests on their way
-	Concurrency int       // of requests in flight allowed, by configuration and overload; 0: any number
+	InFlight    int       // requests in flight
+	Concurrency int       // requests allowed in flight, by configuration and overload; 0: any number
 	Limits      Limits    // as configured
-	Episodes    uint64    // of refusals
-	Answers     uint64    // ever accepted
-	LastAnswer  time.Time // zero: none, or none since the endpoint was free
+	Episodes    uint64    // of refusals, so far
+	Answers     uint64    // so far
+	LastAnswer  time.Time // zero: none, or none since the Pacer was free
 	LastRefusal time.Time // zero: none
 }
 
@@ -37,10 +37,10 @@ func (p *Pacer) Snapshot() Snapshot {
 	return s
 }
 
-// Idle reports whether the pacer could be forgotten, and a new one with the same
-// configured limits take its place: no rate is learned and nothing told, nobody
-// waits or is in flight, and the limits have filled up. Lost would be the counts of
-// answers and episodes, and how often the provider refuses whatever the rate.
+// Idle reports whether the Pacer could be replaced by a new one with the same configured
+// limits: no rate is learned, nothing is told, no request waits or is in flight, and the
+// limits' buckets are full. Only the counts of answers and episodes would be lost, and
+// the learned share of refusals that do not depend on the rate.
 func (p *Pacer) Idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,41 +5,41 @@ import (
 	"time"
 )
 
-// Told is what a provider said of its limits with one response, whether that was
-// an answer or a refusal. The zero value says nothing.
+// Told is what a provider said about its limits with one response, an answer or a
+// refusal. The zero value means that it said nothing.
 type Told struct {
-	// At is when the response came, which Wait and each Reset count from. The zero
-	// value is the moment at which the Pacer is told.
+	// At is when the response came; Wait and Reset are counted from it. Zero: now,
+	// when the [Pacer] is told.
 	At time.Time
-	// Wait is how long the provider asked everybody to stay away, counted from
-	// the response (Retry-After in any of its forms). It means something only if
-	// HasWait; a provider may ask for a wait of 0.
+	// Wait is how long the provider asked not to be called (Retry-After in any of
+	// its forms). It is valid only if HasWait is set; a provider may ask for a wait
+	// of 0.
 	Wait    time.Duration
 	HasWait bool
-	// Windows are the limits that the response's headers describe
-	// (x-ratelimit-*, anthropic-ratelimit-*, RateLimit), of requests and of
-	// tokens. What binds first counts. nil: none was described.
+	// Windows are the limits of requests and of tokens that the response's headers
+	// describe (x-ratelimit-*, anthropic-ratelimit-*, RateLimit). The tightest one
+	// counts. nil: none.
 	Windows []Window
-	// Overload says that the provider is short of capacity (529, queue full)
-	// rather than that we asked too often: what helps is fewer requests at a
-	// time, not fewer a second.
+	// Overload says that the provider refused for lack of capacity (529, queue
+	// full), not because of our rate: fewer requests in flight help, not a lower
+	// rate.
 	Overload bool
 }
 
 // Window is one limit as a provider describes it at the moment of a response.
 type Window struct {
-	// Tokens says that the window counts tokens; else it counts requests.
+	// Tokens says that the window counts tokens; otherwise it counts requests.
 	Tokens bool
-	// Limit is how much the whole window or the full bucket holds. 0: not said.
+	// Limit is the size of the whole window, or of the full bucket. 0: not said.
 	Limit int64
-	// Remaining is how much of it was left when the response was made.
+	// Remaining is how much of it was left at the response.
 	Remaining int64
-	// Reset is how long it is from the response until the window begins again or
-	// the bucket is full. 0: now, or not said.
+	// Reset is the time from the response until the window begins again, or the
+	// bucket is full. 0: now, or not said.
 	Reset time.Duration
 }
 
-// silent says that nothing was told that keeps anybody away.
+// silent reports whether nothing that makes requests wait was told.
 func (t *Told) silent() bool {
 	return t == nil || (!t.HasWait || t.Wait <= 0) && len(t.Windows) == 0
 }
