@@ -74,8 +74,8 @@ type Cost struct {
 const tokensMost = 1 << 40
 
 // Turn is the permission to make one request. It ends with the first of [Pacer.Done],
-// [Pacer.Back] and [Pacer.Answered], one of which must be called; further ones should
-// not be. The zero value is the turn of a request to a free Pacer. A Turn fits into an
+// [Pacer.Back] and [Pacer.Answered], one of which must be called; a further call does
+// nothing. The zero value is the turn of a request to a free Pacer. A Turn fits into an
 // interface without an allocation.
 type Turn struct{ sent *sent }
 

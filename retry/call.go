@@ -10,9 +10,9 @@ import (
 	"llmcall/pace"
 )
 
-// Call is one call: its attempts, its waits, and the permits that it holds for
-// the request under way. It is for one goroutine, and must not be copied once it
-// has begun.
+// Call is one call: its attempts, its waits, and the permits that it holds for the
+// current request. The zero value is ready for [Call.Begin]. A Call is for one goroutine
+// and one call, and must not be copied after Begin.
 //
 //	var c retry.Call
 //	c.Begin(ctx, policy, targets)
@@ -25,16 +25,16 @@ import (
 //	}
 //	return nil, c.Err()
 //
-// A request is admitted by Next or Round, accepted by Accepted when an answer has
-// begun to come, and settled by Settle when the provider has answered or failed:
-// counted, once. After that nothing is held, however long the answer is checked
-// or read.
+// A request is admitted by [Call.Next] or [Call.Round], accepted by [Call.Accepted] when
+// an answer has begun to arrive, and settled by [Call.Settle] when the provider has
+// answered or failed. It is counted then, once; no permit is held while the answer is
+// checked.
 type Call struct {
-	// Observer, if set before Begin, is told what happens beside the policy's.
+	// Observer, if set before Begin, is called after [Config.Observer]. Default nil.
 	Observer Observer
-	// Want is what each request may use, as far as its caller can tell, for the
-	// guards that keep an account of it. It may be set again before each
-	// Next and Round. Default nil: not known.
+	// Want is an estimate of what each request may use, for guards that keep an
+	// account of it. It may be changed before each Next and Round. Default nil: not
+	// known.
 	Want *endpoint.Amount
 
 	policy    *Policy
@@ -114,8 +114,9 @@ type trouble struct {
 // the last half.
 const maxFailures = 128
 
-// Begin begins a call to the first of the targets that can serve it. own guards,
-// such as the call's account, are asked before those of the target.
+// Begin begins a call to the first of the targets that can serve it; there must be at
+// least one. The guards in own, such as the call's account, are asked before those of
+// the target.
 func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
 	c.policy, c.ctx, c.targets = p, ctx, to
 	if len(own) > 0 {
@@ -131,8 +132,8 @@ func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoin
 	}
 }
 
-// Next waits for what must be waited for, and admits an attempt. If it returns
-// false, Err says why there is none.
+// Next waits as long as necessary and admits the next attempt. If it returns false there
+// is none, and [Call.Err] says why.
 func (c *Call) Next() bool {
 	if c.err != nil || c.state == admitted {
 		return false
@@ -163,12 +164,11 @@ func (c *Call) Next() bool {
 	return true
 }
 
-// Round admits a further request of the attempt under way, after Settle has
-// returned true: that with the results of the tools that the answer called. It
-// passes the same guards. If it returns false, Err says why the call has ended;
-// where it is nil, the attempt alone has: its time was over before the request
-// could be made, which says nothing of the provider. Last has that, and Next goes
-// on.
+// Round admits a further request of the current attempt, such as one with the results of
+// the tools that the answer called, after [Call.Settle] has returned true. It is subject
+// to the same guards. If Round returns false, [Call.Err] says why the call has ended. If
+// Err returns nil, only the attempt has ended: its time was over before the request
+// could be made. [Call.Last] returns that failure, and [Call.Next] continues.
 func (c *Call) Round() bool {
 	if c.err != nil || c.state != answered {
 		return false
@@ -213,18 +213,17 @@ func (c *Call) begin() {
 	}
 }
 
-// Context returns the context of the attempt under way, with its time limit and
-// what the observer returned.
+// Context returns the context of the current attempt, with [Config.AttemptTimeout] and
+// what the [Observer] returned.
 func (c *Call) Context() context.Context { return c.attempt }
 
-// Number returns the number of the attempt under way, from 1.
+// Number returns the number of the current attempt, counted from 1.
 func (c *Call) Number() int { return c.number }
 
-// Target returns which of the targets the attempt under way is made at, from 0.
+// Target returns the index of the target of the current attempt.
 func (c *Call) Target() int { return c.at }
 
-// Counted returns how many of the attempts so far failed and count against
-// MaxAttempts.
+// Counted returns how many of the failed attempts count against [Config.MaxAttempts].
 func (c *Call) Counted() int {
 	if c.trouble == nil {
 		return 0
@@ -232,8 +231,7 @@ func (c *Call) Counted() int {
 	return c.counted
 }
 
-// Waited returns the wait before the attempt under way, as it was, and its
-// reason.
+// Waited returns how long the call waited before the current attempt, and why.
 func (c *Call) Waited() (time.Duration, WaitReason) {
 	if c.trouble == nil {
 		return 0, NoWait
@@ -241,9 +239,9 @@ func (c *Call) Waited() (time.Duration, WaitReason) {
 	return c.wait, c.reason
 }
 
-// Accepted says that an answer has begun to come: what is scarce is free for
-// others, such as a probe's place at a circuit. told is what came with it of the
-// provider's limits, or nil. A second call for the same request does nothing.
+// Accepted reports that an answer has begun to arrive, so that a circuit's probe has
+// succeeded, for example. told is what came with it about the provider's limits, or nil.
+// A second call for the same request only takes in told.
 func (c *Call) Accepted(told *pace.Told) {
 	c.Told(told)
 	if c.state != admitted || c.accepted {
@@ -254,8 +252,8 @@ func (c *Call) Accepted(told *pace.Told) {
 	c.heard = nil // it was of this moment, and is not told again when the answer ends
 }
 
-// Whole says that the answer is whole, and that Settle waits only for what is
-// found of it: nothing that others could use is held meanwhile.
+// Whole reports that the answer is complete, and that [Call.Settle] will follow once it
+// is checked. The request is no longer in flight meanwhile.
 func (c *Call) Whole() {
 	c.Accepted(nil)
 	if c.state != admitted {
@@ -264,9 +262,9 @@ func (c *Call) Whole() {
 	c.accept(nil)
 }
 
-// Told says what came with the request's response of the provider's limits. It
-// counts from now, if it does not say when the response came: an answer may begin,
-// and the guards hear of it, long after its header.
+// Told reports what the headers of the response say about the provider's limits. The
+// guards hear of it when an answer begins or the request ends. If told.At is zero, it is
+// now.
 func (c *Call) Told(told *pace.Told) {
 	if told == nil || c.state != admitted {
 		return
@@ -278,10 +276,9 @@ func (c *Call) Told(told *pace.Told) {
 	c.heard = &heard
 }
 
-// Settle says how the request under way ended: with an answer if Err is nil, or
-// with a failure. It returns true for an answer; after a failure what follows is
-// decided, and Next goes on with it. Of the Outcome the caller fills in Err and,
-// in a Report, what was Used; the loop knows the rest.
+// Settle reports how the current request ended: with an answer if o.Err is nil, otherwise
+// with a failure. It returns true for an answer. After a failure it decides what
+// follows, and [Call.Next] continues with that. Only o.Err and o.Report.Used are read.
 func (c *Call) Settle(o endpoint.Outcome) bool {
 	if c.state != admitted {
 		return false
@@ -319,8 +316,8 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	return false
 }
 
-// Wrong says, after Settle has returned true, that the answer is not one to
-// return, and decides what follows.
+// Wrong reports, after [Call.Settle] has returned true, that the answer did not pass its
+// checks, and decides what follows.
 func (c *Call) Wrong(err error) {
 	if c.state != answered {
 		return
@@ -520,7 +517,7 @@ func (c *Call) inTrouble() *trouble {
 	return c.trouble
 }
 
-// Last returns the last failed attempt, and whether there was one.
+// Last returns the last failed attempt; false if none has failed.
 func (c *Call) Last() (Failure, bool) {
 	if c.trouble == nil || len(c.failures) == 0 {
 		return Failure{}, false
@@ -528,8 +525,8 @@ func (c *Call) Last() (Failure, bool) {
 	return c.failures[len(c.failures)-1], true
 }
 
-// Stop ends the call after a failed attempt, whatever was decided: no attempt
-// follows. It does nothing where the call has ended already.
+// Stop ends the call after a failed attempt: no attempt follows, whatever was decided. It
+// does nothing if the call has ended.
 func (c *Call) Stop() {
 	if c.err == nil && c.state != admitted {
 		c.stop(step{stop: Permanent})
@@ -544,8 +541,8 @@ func (c *Call) last() error {
 	return c.failures[len(c.failures)-1].Err
 }
 
-// Err returns why there is no further attempt: an [*Error]; nil while attempts go
-// on, and after an answer.
+// Err returns an *[Error] that says why there is no further attempt, or nil if the call
+// has not failed.
 func (c *Call) Err() error {
 	if c.err == nil {
 		return nil
@@ -606,11 +603,13 @@ func (c *Call) tell(ctx context.Context, e Event) context.Context {
 	return tell(c.observer, ctx, e)
 }
 
-// Close ends the call, by defer: what is still held goes back. It notices a
-// panic, which counts as a failure of the provider and goes on; a request that
-// was neither settled nor panicked, as after runtime.Goexit, counts as not made.
+// Close ends the call and gives back the permits that are still held. If the goroutine
+// panics, the current request counts as a failure of the provider, and the panic is
+// passed on; otherwise (after runtime.Goexit, for example) a request that was not
+// settled counts as not made.
 //
-// It must be deferred itself: called by a function that is, it can't notice.
+// Close must be deferred directly: it can't notice a panic when a deferred function
+// calls it.
 func (c *Call) Close() {
 	switch {
 	case c.state == admitted:

@@ -12,37 +12,37 @@ import (
 
 // Failure is a failed attempt.
 type Failure struct {
-	Number int // of the attempt, from 1
-	Target int // which of the call's targets, from 0
+	Number int // of the attempt, counted from 1
+	Target int // the index of its target
 	Err    error
 	Kind   failure.Kind
-	// Uncounted says that the attempt used up none of MaxAttempts: the provider
-	// refused it for a time.
+	// Uncounted says that the attempt does not count against [Config.MaxAttempts]:
+	// the provider refused it for its rate.
 	Uncounted bool
-	// Wait is the wait before the attempt, and Reason its reason.
+	// Wait is how long the call waited before the attempt, and Reason why.
 	Wait   time.Duration
 	Reason WaitReason
 }
 
-// Error is the error of a call that failed. It unwraps to the last failure and,
-// where something else ended the call, to that too: ctx's error and its cause,
-// [context.DeadlineExceeded] for a refused wait, a guard's *breaker.OpenError,
-// *pace.Error or *endpoint.BudgetError.
+// Error is the error of a call that failed. It unwraps to the last failure and to what
+// else ended the call: the context's error and cause, [context.DeadlineExceeded] for a
+// wait that the deadline does not allow, or a guard's error, such as a
+// *breaker.OpenError, *[pace.Error] or *[endpoint.BudgetError].
 type Error struct {
 	Reason Reason
-	// Failures are the failed attempts, in order: of more than 128 the first
-	// and the last half. Attempts is how many attempts there were.
+	// Failures are the failed attempts, in order; of more than 128, the first 64 and
+	// the last 64. Attempts is the number of all attempts.
 	Failures []Failure
 	Attempts int
-	// RefusedWait is the wait that was not begun, because the deadline can't
-	// hold it or it is longer than allowed; the longest Duration if nobody knows
-	// how long it would be. WaitReason is its reason.
+	// RefusedWait is the wait that was not begun, because the deadline comes first or
+	// it is longer than allowed; the longest [time.Duration] if its length is not
+	// known. WaitReason is its reason.
 	RefusedWait time.Duration
 	WaitReason  WaitReason
 	causes      []error
 }
 
-// Error says why there was no further attempt, and what the last failure was.
+// Error says why there was no further attempt, and names the last failure.
 func (e *Error) Error() string {
 	var b strings.Builder
 	switch e.Reason {
@@ -122,8 +122,8 @@ func (e *Error) Unwrap() []error {
 	return e.causes
 }
 
-// FailureKind returns the kind of the call's failure: that of what ended the call,
-// or else of the last failed attempt.
+// FailureKind returns the kind of what ended the call, or else of the last failed
+// attempt.
 func (e *Error) FailureKind() failure.Kind {
 	switch e.Reason {
 	case OutOfTime:
@@ -143,8 +143,8 @@ func (e *Error) FailureKind() failure.Kind {
 	return failure.RateLimited // a guard kept the first attempt away
 }
 
-// AttemptTimeoutError is the failure of an attempt that was cut at
-// [Config.AttemptTimeout]. It unwraps to what the attempt returned.
+// AttemptTimeoutError is the failure of an attempt that was ended by
+// [Config.AttemptTimeout]. It unwraps to the error that the attempt returned.
 type AttemptTimeoutError struct {
 	Limit time.Duration
 	Err   error
@@ -162,8 +162,8 @@ func (e *AttemptTimeoutError) Error() string {
 // Unwrap returns what the attempt returned.
 func (e *AttemptTimeoutError) Unwrap() error { return e.Err }
 
-// PanicError is the failure that a panicking attempt counts as. The panic itself
-// goes on.
+// PanicError is the failure that the guards and the [Observer] are told of after a panic
+// in an attempt. The panic itself is passed on.
 type PanicError struct{ Value any }
 
 // Error returns the panic's value.
@@ -188,9 +188,9 @@ func notNil(err error) error {
 // FailureKind returns [failure.AttemptTimeout].
 func (e *AttemptTimeoutError) FailureKind() failure.Kind { return failure.AttemptTimeout }
 
-// Stop wraps an error, for the function to return as it is or wrapped, so that Do
-// makes no further attempt, whatever the error's kind. The breaker is told of it
-// as of any other.
+// Stop wraps an error so that no further attempt follows, whatever its kind. The function
+// given to [Do] returns it, or an error that wraps it. The guards treat it like the
+// error itself.
 func Stop(err error) error { return &permanent{err} }
 
 type permanent struct{ err error }
@@ -198,8 +198,8 @@ type permanent struct{ err error }
 func (e *permanent) Error() string { return e.err.Error() }
 func (e *permanent) Unwrap() error { return e.err }
 
-// Stopped reports whether err is one of [Stop]'s, or wraps one: a loop around
-// what returned it must not retry it.
+// Stopped reports whether err comes from [Stop], or wraps such an error: an outer loop
+// must not retry it.
 func Stopped(err error) bool { return stopOf(err) != nil }
 
 // stopOf returns what Stop made, if that is in err's tree.

@@ -8,12 +8,11 @@ import (
 	"llmcall/pace"
 )
 
-// Listen returns a context for one request, through which the call hears what
-// adapters tell by [endpoint.Accepted] and [endpoint.Told], until end is called:
-// that must be before Settle, and on every way out. A model may be made of
-// several that are asked at the same time, on goroutines of their own, of which
-// those that lose tell late: while the call hears of one, it hears of no other,
-// and of what comes after the end nothing.
+// Listen returns a context for one request, with which [endpoint.Accepted] and
+// [endpoint.Told] reach the call until end is called. end must be called before
+// [Call.Settle], and on every path. A model may ask several others at the same time, on
+// goroutines of their own: their reports do not overlap, and those after end are
+// ignored.
 func (c *Call) Listen(ctx context.Context) (heard context.Context, end func()) {
 	e := &ear{call: c}
 	return endpoint.Listen(ctx, e), e.end

@@ -10,11 +10,11 @@ import (
 	"llmcall/failure"
 )
 
-// EventType is what an [Event] tells of.
+// EventType says what an [Event] reports.
 type EventType uint8
 
-// The types of events, in the order in which a call has them: CallStarted; for
-// each attempt the waits before it, its start and its end; CallEnded.
+// The types of events, in their order in a call: CallStarted; for each attempt the waits
+// before it, its start and its end; CallEnded.
 const (
 	CallStarted EventType = iota + 1
 	Waiting
@@ -28,8 +28,8 @@ var eventTypes = [...]string{"", "call_started", "waiting", "attempt_started", "
 // String returns the type's name ("attempt_ended").
 func (t EventType) String() string { return eventTypes[t] }
 
-// Event is something that happened in a call. What does not apply to its Type
-// is zero.
+// Event is something that happened in a call. Fields that do not apply to its Type are
+// zero.
 type Event struct {
 	Type EventType
 	Call uint64 // the call's number in this process, from 1
@@ -51,17 +51,17 @@ type Event struct {
 	Stop     Reason          // CallEnded: why there was no further attempt
 }
 
-// Observer is told what happens in a call, in order, outside every lock, on the
-// call's goroutine. What it returns for CallStarted is the call's context from
-// then on, and for AttemptStarted that attempt's, so that it can carry a span;
-// nil leaves the context as it is, and for the other types the result is
-// ignored. A panic in it is logged with log/slog and goes no further. Attempts
-// and calls are counted apart: a call with three attempts has three
-// AttemptEnded and one CallEnded.
+// Observer is called for each event of a call, in order, outside every lock, on the
+// call's goroutine. The context that it returns for [CallStarted] becomes that of the
+// call, and for [AttemptStarted] that of the attempt, so that it can carry a span; nil
+// leaves the context as it is. For other types the result is ignored. A panic in it is
+// logged with [log/slog] and recovered. A call with three attempts has three
+// [AttemptEnded] and one [CallEnded].
 type Observer func(ctx context.Context, e Event) context.Context
 
-// Observers joins observers: each is told, in order, with the context that the
-// one before returned. nil ones are left out; without any the result is nil.
+// Observers returns an [Observer] that calls each of the given ones, in order, with the
+// context that the previous one returned. nil ones are skipped; if all are nil, so is the
+// result.
 func Observers(all ...Observer) Observer {
 	var set []Observer
 	for _, o := range all {

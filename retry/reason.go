@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// WaitReason is why a call waits.
+// WaitReason says why a call waits. The zero value is [NoWait].
 type WaitReason uint8
 
 // The reasons of waits.
 const (
 	NoWait        WaitReason = iota
-	BackoffWait              // the delay that grows
+	BackoffWait              // the growing delay of Config.Backoff
 	ProviderWait             // the provider asked for it with a failure
-	RateLimitWait            // the provider limits the rate, and said until when; uses up no attempt
-	PaceWait                 // our own pacing, or a configured limit; uses up no attempt
+	RateLimitWait            // the provider limits the rate, and said until when; does not use up an attempt
+	PaceWait                 // our own pacing, or a configured limit; does not use up an attempt
 	CircuitWait              // until the circuit admits a probe
 )
 
@@ -24,10 +24,10 @@ var waitReasons = [...]string{"", "backoff", "retry_after", "rate_limit", "pace"
 // String returns the reason's name in output ("rate_limit"); "" for NoWait.
 func (w WaitReason) String() string { return waitReasons[w] }
 
-// MarshalText makes a WaitReason its name in JSON.
+// MarshalText returns [WaitReason.String], so that JSON holds the name.
 func (w WaitReason) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
 
-// UnmarshalText reads a name that MarshalText has made.
+// UnmarshalText reads a name. The error for an unknown one lists the known names.
 func (w *WaitReason) UnmarshalText(text []byte) error {
 	i := slices.Index(waitReasons[:], string(text))
 	if i < 0 {
@@ -37,21 +37,21 @@ func (w *WaitReason) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Reason is why no further attempt was made. Its zero value is that attempts go
-// on.
+// Reason says why no further attempt was made. The zero value means that the call has
+// not ended.
 type Reason uint8
 
 // The reasons to stop.
 const (
-	Exhausted             Reason = iota + 1 // MaxAttempts
+	Exhausted             Reason = iota + 1 // Config.MaxAttempts is used up
 	Permanent                               // another attempt would not help
-	OutOfTime                               // the deadline has come, or can't hold the next wait
-	Cancelled                               // by the caller
-	CircuitOpen                             // the breaker refused
-	BudgetSpent                             // this process's own budget of retries of the endpoint
-	AccountSpent                            // the money, tokens or requests that the caller allowed
-	WaitTooLong                             // MaxRetryAfter
-	RateLimitWaitExceeded                   // MaxRateLimitWait
+	OutOfTime                               // the deadline has passed, or comes before the end of the next wait
+	Cancelled                               // the caller cancelled the context
+	CircuitOpen                             // the circuit breaker refused the request
+	BudgetSpent                             // this process's budget of retries of the endpoint is spent
+	AccountSpent                            // the money, tokens or requests that the caller allowed are used up
+	WaitTooLong                             // the provider asked for a wait longer than Config.MaxRetryAfter
+	RateLimitWaitExceeded                   // the waits would exceed Config.MaxRateLimitWait
 )
 
 var reasons = [...]string{
@@ -62,5 +62,5 @@ var reasons = [...]string{
 // String returns the reason's name ("out_of_time"); "" for the zero value.
 func (r Reason) String() string { return reasons[r] }
 
-// MarshalText makes a Reason its name in JSON.
+// MarshalText returns [Reason.String], so that JSON holds the name.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

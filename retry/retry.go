@@ -1,35 +1,33 @@
 // Package retry calls a function again when it fails and another attempt may
 // help, within the attempts, the time and the budget that the caller allowed.
 //
-// A call makes attempts until one succeeds. Each attempt is made at one of the
-// call's targets. A target is an endpoint (package endpoint) with its guards,
-// which must admit every request before it is made. A call with several targets
-// begins with the first that can serve it; the others are alternatives, in order.
+// A call makes attempts until one succeeds. Each attempt is made at one of the call's
+// targets. A [Target] is an endpoint (package [llmcall/endpoint]) with its guards, which
+// must admit every request before it is made. A call with several targets begins with
+// the first that can serve it; the others are alternatives, in order.
 //
-// What follows from a failed attempt is decided from the kind of the failure
-// (package failure) by a table: some are worth another attempt after a delay that
-// grows, some at once, some when the provider says so, some never; some are better
-// made at another target. What bounds a call:
+// The kind of a failure (package [llmcall/failure]) decides by a table what follows from
+// a failed attempt: another attempt after a growing delay, at once or when the provider
+// says so, an attempt at another target, or none. A call is bounded by
 //
-//   - MaxAttempts: the number of attempts.
-//   - The context's deadline and MaxTime: the time of all attempts and waits. A
-//     wait that would last until the deadline is not begun.
-//   - MaxRetryAfter and MaxRateLimitWait: the waits for rate limits, for a turn
-//     at the pacer and for open circuits. A rate limit with a time to come
-//     back uses up no attempt. Neither does a refusal without one while other
-//     callers of the endpoint get answers: of a hundred jobs at a rate limit,
-//     three attempts each would let only a few finish.
-//   - The guards: a budget of retries, a pacer, a circuit breaker. They are asked
-//     in order and hold nothing while the call waits.
+//   - MaxAttempts: the number of attempts;
+//   - the context's deadline and MaxTime: the time of all attempts and waits. A wait
+//     that would last until the deadline is not begun;
+//   - MaxRetryAfter and MaxRateLimitWait: the waits for rate limits, for a turn at the
+//     pacer and for open circuits. A refusal for the rate does not use up an attempt if
+//     the provider says when to come back, or if other callers of the endpoint get
+//     answers: of a hundred jobs at a rate limit, only a few would finish within three
+//     attempts;
+//   - the guards: a budget of retries, a pacer, a circuit breaker. They are asked in
+//     order; nothing is held while the call waits.
 //
-// [Do] is for a function whose result is the answer. [Call] is the same loop for
-// a caller that reports more than success or failure: that an answer has begun to
-// come, that a request is a further one of the same attempt, that an answer is
-// wrong.
+// [Do] is for a function whose result is the answer. [Call] is the same loop for callers
+// that report more than success or failure: that an answer has begun to arrive, that a
+// further request belongs to the same attempt, or that an answer is wrong.
 //
-// Failures are counted by attempt, also for the circuit breaker: a request that
-// always makes its provider fail (a "poison" prompt) counts with each of its
-// attempts, and two such requests can open a circuit of the default five failures.
+// Each attempt counts, for the circuit breaker too: a request that always makes its
+// provider fail (a "poison" prompt) counts as often as it is attempted, so two of them
+// can open a circuit with the default threshold of five failures.
 package retry
 
 import (
@@ -63,24 +61,23 @@ type Config struct {
 	// MaxTime bounds the call: all attempts and all waits. Default 0: the
 	// context's deadline alone.
 	MaxTime time.Duration
-	// AttemptTimeout bounds each attempt: its context ends then, and a failure
-	// that comes of that is an [*AttemptTimeoutError]. Default 0: no bound.
+	// AttemptTimeout bounds each attempt: its context ends then, and the attempt
+	// fails with an *[AttemptTimeoutError]. Default 0: no bound.
 	AttemptTimeout time.Duration
 	// Hang decides whether an attempt that the deadline of the call ended counts
 	// as a failure of the provider: it does if it had lasted for at least Hang
 	// without a byte of an answer, and nobody else got an answer from the endpoint
 	// meanwhile. Default 30 s; negative: never.
 	Hang time.Duration
-	// Backoff says how long to wait between attempts. Default
-	// [backoff.Exponential]{}: 1 s, 2 s, 4 s … 60 s, ±10 %. One with a method
-	// Validate() error is validated. A wait that the provider asked for is
-	// used instead, and is not made longer.
+	// Backoff says how long to wait between attempts. Its method Validate() error,
+	// if it has one, is called by [New]. A wait that the provider asks for replaces
+	// it, and is not made longer. Default [backoff.Exponential]{}: 1 s, 2 s, 4 s …
+	// 60 s, ±10 %.
 	Backoff backoff.Strategy
-	// Classify, if set, is asked first for the kind of an error; where it
-	// returns false, [failure.KindOf] is. Default nil.
+	// Classify, if set, returns the kind of an error; if it returns false,
+	// [failure.KindOf] decides. Default nil.
 	Classify func(error) (failure.Kind, bool)
-	// Decisions is the table of what follows from each kind. Default
-	// [failure.Decisions].
+	// Decisions says what follows from each kind. Default nil: [failure.Decisions].
 	Decisions *failure.Table
 	// MaxRetryAfter is the longest single wait that a provider may ask for
 	// (Retry-After). A longer one is refused, never shortened: the call stops,
@@ -102,45 +99,43 @@ type Config struct {
 	// that remain of MaxAttempts are just enough to try each other target once;
 	// its last target has all that remain. Default 2.
 	AttemptsPerTarget int
-	// Follows says that the calls are part of another call that has begun, as a
-	// judge's are: the pacer lets them go before the client's new calls. Default
-	// false.
+	// Follows says that the calls belong to another call that has begun, as those of
+	// a judge do: the pacer prefers them to the client's new calls. Default false.
 	Follows bool
 	// Client names the client that the calls belong to; the clients of a process
 	// take turns at the pacer. Default "": calls without a name are one client.
 	Client string
-	// Target is what [Do] calls; [Call] is given its targets. With an Endpoint and
-	// no Guards it has those of the zero [endpoint.Options], without the pacer if it
-	// is Unpaced; the zero value has none.
+	// Target is the target of [Do]; those of a [Call] are given to [Call.Begin]. With
+	// an Endpoint but no Guards, it gets those of the zero [endpoint.Options],
+	// without the pacer if Unpaced is set. Default: no endpoint and no guards.
 	Target Target
-	// Observer, if set, is told what happens. Default nil.
+	// Observer, if set, is called for each [Event]. Default nil.
 	Observer Observer
 }
 
-// Target is where a call may make its requests: an endpoint, and the guards that
-// are asked before each.
+// Target is where a call may make its requests: an endpoint, and the guards that are
+// asked before each request. The zero value has neither.
 type Target struct {
 	Endpoint *endpoint.Endpoint
 	Guards   []endpoint.Guard
-	// Unpaced says that no pacer is among the guards: then each refusal without
-	// a time to come back uses up an attempt, however others are served.
+	// Unpaced says that no pacer is among the guards: then each refusal without a
+	// time to come back uses up an attempt, even if other callers get answers.
 	Unpaced bool
 }
 
-// TargetOf returns the target of an endpoint with the guards that the options
-// choose.
+// TargetOf returns the [Target] of an endpoint with the guards that the options choose.
 func TargetOf(e *endpoint.Endpoint, o endpoint.Options) Target {
 	return Target{Endpoint: e, Guards: e.Guards(o), Unpaced: o.NoPacer}
 }
 
-// Attempt is what [Do] tells its function about the attempt.
+// Attempt describes an attempt to the function given to [Do].
 type Attempt struct {
-	Number int   // from 1; counts every call of the function
-	Last   error // the failure of the attempt before; nil at the first
+	Number int   // counts the calls of the function, from 1
+	Last   error // the failure of the previous attempt; nil for the first
 }
 
-// Policy is a valid [Config] with its defaults filled in; [New] makes it. It is
-// safe for concurrent use and does not change.
+// Policy is a validated [Config] with its defaults filled in, made by [New]. It is
+// immutable and safe for concurrent use.
 type Policy struct {
 	config  Config
 	table   failure.Table
@@ -149,10 +144,10 @@ type Policy struct {
 
 var standard, _ = New(Config{})
 
-// ConfigError is the error of [New] for a setting that is not valid.
+// ConfigError is the error of [New] for an impossible setting.
 type ConfigError struct {
 	Field string // "MaxAttempts"
-	Got   any
+	Got   any    // its value
 	Takes string // what it must be: "a time of at least 0"
 }
 
@@ -161,8 +156,8 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("retry: %s must be %s, got %v", e.Field, e.Takes, e.Got)
 }
 
-// New returns the policy of a Config. The error is a [*ConfigError] for a field
-// that is not valid, or wraps the error of Backoff's Validate.
+// New returns the [Policy] of a configuration. The error is a *[ConfigError] for an
+// impossible setting, or wraps that of the method Validate of [Config.Backoff].
 func New(c Config) (*Policy, error) {
 	for _, f := range []struct {
 		name     string
@@ -214,14 +209,14 @@ func New(c Config) (*Policy, error) {
 	return &Policy{config: c, table: table, targets: []Target{c.Target}}, nil
 }
 
-// Do calls fn until it succeeds, and returns its value; or until another attempt
-// would not help or is not allowed, and returns an [*Error], which unwraps to the
-// last failure and tells of them all. A nil policy is that of Config{}.
+// Do calls fn until it succeeds, and returns its value. If another attempt would not help
+// or is not allowed, it returns an *[Error], which lists all failures and unwraps to the
+// last. A nil policy is that of the zero [Config].
 //
-// Each attempt gets a context of its own, bounded by AttemptTimeout and by ctx,
-// and the failure of the attempt before. When ctx ends, a wait ends at once and
-// no further attempt is made; an attempt that is under way is waited for. A panic
-// in fn goes on, after the guards were told.
+// Each attempt gets a context, bounded by ctx and [Config.AttemptTimeout], and the
+// failure of the previous attempt. When ctx ends, waits end at once and no further
+// attempt is made; Do waits for an fn that is running. A panic in fn is passed on, after
+// the guards were told.
 func Do[T any](ctx context.Context, p *Policy, fn func(context.Context, Attempt) (T, error)) (T, error) {
 	if p == nil {
 		p = standard
@@ -249,17 +244,16 @@ func (p *Policy) kindOf(err error) failure.Kind {
 	return failure.KindOf(err)
 }
 
-// classify is kindOf for the error of an attempt whose context was own, in a
-// call whose context is parent. The attempt's timeout is told from the caller's
-// deadline by looking at the parent: both make the attempt's context say the
-// same.
+// classify is kindOf for the error of an attempt with the context own, in a call with the
+// context parent. Only parent tells the attempt's timeout from the caller's deadline:
+// own's error is the same for both.
 func (p *Policy) classify(parent, own context.Context, err error) (failure.Kind, error) {
 	k := p.kindOf(err)
-	// A function may say itself that its caller wants no more.
+	// A function may also return the kind Cancelled with an error of its own.
 	byContext := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	if own.Err() == nil {
 		if byContext && (k == failure.DeadlineExceeded || k == failure.Cancelled) {
-			k = failure.Transient // of a context of the function's own: nobody here has given up or is out of time
+			k = failure.Transient // a context that the function made ended, not the caller's
 		}
 		return k, err
 	}
