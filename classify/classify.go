@@ -4,10 +4,11 @@
 // knows the codes and messages of OpenAI and the many servers that speak its
 // protocol, of Anthropic, and of Gemini, and needs none of their SDKs.
 //
-// [Response] is for a program with an HTTP client of its own, [Network] for the
-// error of a request without a response, and [Told] for the pacer. What a header
-// does not say decides nothing: a 429 that tells no time is a rate limit, and a
-// matter of money is told by its codes, its words or its status.
+// [Response] classifies a response of an HTTP client, [Network] the error of a request
+// without a response; [Told] reads the headers for the pacer. [Read] and [ReadError] are
+// for adapters that have only parts of a response. A missing header decides nothing: a
+// 429 without a time to come back is a rate limit, and an exhausted quota is recognised
+// by its code, its words or its status.
 package classify
 
 import (
@@ -23,30 +24,29 @@ import (
 	"llmcall/failure"
 )
 
-// The providers that are told apart. Any other name is taken for a server that
-// speaks OpenAI's protocol.
+// The providers that are told apart, for [Reply.Provider]. Any other name is treated as
+// [OpenAI], whose protocol most servers speak.
 const (
 	OpenAI    = "openai"
 	Anthropic = "anthropic"
 	Gemini    = "gemini"
 )
 
-// Reply is a response that is not the answer that was asked for.
+// Reply is a response that may be an error.
 type Reply struct {
-	Provider string // whose protocol it is in: OpenAI, Anthropic or Gemini
-	Status   int
+	Provider string // whose protocol it is in: [OpenAI], [Anthropic] or [Gemini]
+	Status   int    // the HTTP status
 	Header   http.Header
-	Body     []byte // as much as was read of it
-	// At is when it came, of an event in a stream that event; zero: now. Waits
-	// count from then. Absolute times are held against the response's own Date,
-	// if it has one.
+	Body     []byte // as much of it as was read, or the data of one event of a stream
+	// At is when the response, or the event, came; waits are counted from it.
+	// Absolute times are compared with the response's own Date, if it has one. Zero:
+	// now.
 	At time.Time
 }
 
-// Read returns what a response says went wrong. Its Code and Message are the
-// provider's, uncut: see Line. Model and Err are left to the caller. A body
-// that can't be read as the provider's becomes the message, and the status
-// alone decides.
+// Read classifies a response with an error status. Code and Message of the result are the
+// provider's, uncut, and may quote the key; see [Response]. Model and Err are left to the
+// caller. A body of unknown form becomes the message, and the status alone decides.
 func Read(r Reply) failure.Error {
 	p := readProblem(r.Body)
 	p.Foreign = !json.Valid(r.Body)
@@ -59,9 +59,9 @@ func Read(r Reply) failure.Error {
 	return p.failure(r)
 }
 
-// ReadError returns the error in the body of a success, or in an
-// event of a stream: {"error": …}, or the error's own object. Status is that of
-// the response. It reports false if there is none.
+// ReadError classifies the error in the body of a response with status 200, or in an event
+// of a stream: {"error": …}, or the fields of the error at the top. It returns false if
+// there is none.
 func ReadError(r Reply) (failure.Error, bool) {
 	p, ok := readInner(r.Body)
 	if !ok {
@@ -70,7 +70,7 @@ func ReadError(r Reply) (failure.Error, bool) {
 	return p.failure(r), true
 }
 
-// failure makes of a problem what the rest of the house speaks.
+// failure converts a problem to the error that the other packages use.
 func (p problem) failure(r Reply) failure.Error {
 	p.Provider = r.Provider
 	if r.At.IsZero() {
@@ -116,8 +116,8 @@ func (p problem) failure(r Reply) failure.Error {
 	return e
 }
 
-// sent returns when the response was sent. One that began well has told of its
-// error long after the time in its head, so that the time it came counts.
+// sent returns when the error was sent. In a response that began as a success it was sent
+// long after the Date in the headers, so r.At counts.
 func (r Reply) sent() time.Time {
 	if r.success() {
 		return r.At
@@ -172,8 +172,11 @@ func requestID(h http.Header) string {
 	return ""
 }
 
-// Network classifies what went wrong under a request whose context lives. A
-// certificate that is not trusted will not be at the next attempt either.
+// Network returns the kind of the error of a request without a response, while the
+// caller's context has not ended. A certificate that is not trusted is
+// [failure.InvalidRequest], since another attempt would not help. A timeout of the HTTP
+// client is [failure.AttemptTimeout]; other errors of the network are
+// [failure.Transient].
 func Network(err error) failure.Kind {
 	if failure.Find(err, unfit) {
 		return failure.InvalidRequest

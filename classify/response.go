@@ -17,19 +17,17 @@ const (
 	minSecret = 8
 )
 
-// Response classifies the response to a request that a program made with an HTTP
-// client of its own, so that its failure has a [failure.Kind] for a retry loop or
-// a circuit breaker to decide by. provider is whose words it is in, as in
-// [Reply]; body is what was read of its body, a megabyte at most.
+// Response classifies the response of an HTTP client, so that a retry loop or a circuit
+// breaker can decide by its [failure.Kind]. provider says whose protocol it is in, as in
+// [Reply]; body is what was read of its body, which should be at most a megabyte.
 //
-// It returns nil for a success, unless its body is an error: assign it to an
-// error only after a comparison with nil. Any other status is a failure, a
-// redirect too.
+// It returns nil for a success whose body is not an error. The result is a pointer:
+// compare it with nil before assigning it to an error. Any status but 200 to 299 is a
+// failure, even a redirect.
 //
-// The error keeps nothing of the request. Where a server quotes the key that r's
-// request was sent with, in its headers or its query, that is cut out. The
-// provider's words are one line of 500 bytes at most. Model and Err are left to
-// the caller.
+// Where the server quotes the key that r.Request was sent with, in a header or the query,
+// it is replaced by "[key]". Message is one line of at most 500 bytes. Model and Err are
+// left to the caller.
 func Response(provider string, r *http.Response, body []byte) *failure.Error {
 	reply := Reply{Provider: provider, Status: r.StatusCode, Header: r.Header, Body: body}
 	var f failure.Error

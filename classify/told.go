@@ -11,10 +11,10 @@ import (
 	"llmcall/pace"
 )
 
-// Told returns what the headers of a response say of the provider's limits, be
-// it an answer or a refusal; nil if they say nothing, which costs no allocation.
-// provider is whose words they are in, as in [Reply]; at is when the response
-// came, against which absolute times are held if it has no Date of its own.
+// Told returns what the headers of a response, an answer or a refusal, say about the
+// provider's limits. It returns nil if they say nothing, without an allocation. provider
+// says whose protocol they are in, as in [Reply]; at is when the response came, which
+// absolute times are compared with if it has no Date.
 //
 // Its Wait is Retry-After or Retry-After-Ms. Its Windows, of requests and of
 // tokens, are read from
@@ -24,15 +24,14 @@ import (
 //     Mistral), and x-tokenlimit- (Together);
 //   - anthropic-ratelimit-requests-, -tokens-, -input-tokens- and
 //     -output-tokens-, and -unified-, which is a window with nothing left while
-//     its status is "rejected" and no overage is allowed. They count for
-//     [Anthropic] alone: those that another provider hands on are limits of its
-//     own account;
+//     its status is "rejected" and no overage is allowed. They are read for
+//     [Anthropic] alone: another provider that passes them on has its own account
+//     in them;
 //   - RateLimit and RateLimit-Policy, and the fields RateLimit-Limit, -Remaining
 //     and -Reset of earlier drafts (draft-ietf-httpapi-ratelimit-headers).
 //
-// A window whose remaining count is not said, or whose limit is said to be 0, is
-// left out. Of a header that is repeated the least count and the longest wait
-// are taken.
+// A window without a remaining count, or with a limit of 0, is left out. Of a repeated
+// header, the least count and the longest wait are taken.
 func Told(provider string, header http.Header, at time.Time) *pace.Told {
 	if !speaks(header) {
 		return nil

@@ -278,7 +278,8 @@ func (c *Call) Told(told *pace.Told) {
 
 // Settle reports how the current request ended: with an answer if o.Err is nil, otherwise
 // with a failure. It returns true for an answer. After a failure it decides what
-// follows, and [Call.Next] continues with that. Only o.Err and o.Report.Used are read.
+// follows, and [Call.Next] continues with that. The caller sets o.Err and
+// o.Report.Used; the rest of the Outcome is filled in here.
 func (c *Call) Settle(o endpoint.Outcome) bool {
 	if c.state != admitted {
 		return false

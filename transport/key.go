@@ -11,26 +11,26 @@ import (
 	"llmcall/endpoint"
 )
 
-// ByHost makes all requests to a host with the same credential share an
-// endpoint, whatever their model. The credential counts, because a key that is
-// refused, unpaid or at its limit says nothing of another.
+// ByHost is a [Config.Key] with which all requests to a host with the same credential
+// share an endpoint, whatever their model. The credential counts because a key that is
+// refused, unpaid or at its limit says nothing about another.
 //
-// The credential is what the request has in Authorization, X-Api-Key,
-// X-Goog-Api-Key or Api-Key, or, in a request for a model of Gemini, in the
-// query as key. Of a request that is signed (AWS Signature Version 4) it is the
-// access key's ID, the region and the service, since the signature is a new one
-// each time. An access token that is renewed is a new credential: a program that
-// uses such should set [Config.Key] and name what the tokens are given to.
+// The credential is what the request has in the header Authorization, X-Api-Key,
+// X-Goog-Api-Key or Api-Key, or, in a request to Gemini, in the query parameter key. Of a
+// signed request (AWS Signature Version 4) it is the access key's ID, the region and the
+// service, since the signature changes each time. A renewed access token is a new
+// credential: a program with such tokens should set [Config.Key] to a function that
+// identifies their owner.
 func ByHost(r *http.Request, _ func() io.ReadCloser) endpoint.Key {
 	return endpoint.Key{Address: address(r.URL), Credential: credential(r)}
 }
 
-// ByModel makes the requests to a model of a host with the same credential share
-// an endpoint: providers limit rates by model. It is the default of
-// [Config.Key]. The model is what the path names (Gemini's and Hugging Face's
-// models/…, Azure's deployments/…, Bedrock's model/…), or else the first field
-// "model" of a JSON body, which may be anywhere at its top; requests without a
-// model share what belongs to the host. For the credential see [ByHost].
+// ByModel is the default of [Config.Key]. With it, the requests to a model of a host with
+// the same credential share an endpoint, since providers limit rates by model. The model
+// is the one in the path (models/… of Gemini and Hugging Face, deployments/… of Azure,
+// model/… of Bedrock), or else the first top-level field "model" of a JSON body.
+// Requests without a model share the endpoint of the host. For the credential see
+// [ByHost].
 func ByModel(r *http.Request, open func() io.ReadCloser) endpoint.Key {
 	k := ByHost(r, open)
 	if k.Model = modelInPath(r.URL); k.Model != "" || r.Body == nil || r.Body == http.NoBody {

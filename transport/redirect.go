@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// CheckRedirect is for the CheckRedirect of an [http.Client] that has a
-// [Transport] and asks language models. net/http by itself follows a redirect to
-// another host with the whole prompt, and with an API key in X-Api-Key,
-// X-Goog-Api-Key or Api-Key, and turns a POST into a GET at a 301 or 302.
+// CheckRedirect is for the field CheckRedirect of an [http.Client] that calls language
+// models. By default, http.Client follows a redirect to another host with the whole
+// prompt and with an API key in X-Api-Key, X-Goog-Api-Key or Api-Key, and turns a POST
+// into a GET for status 301 or 302.
 //
 // With CheckRedirect
-//   - a redirect within the same scheme, host and port is followed as long as
-//     the method stays, or the status is 303 (See Other);
-//   - a GET or HEAD is followed elsewhere, as downloads need it, with no more
-//     than the headers that say what the caller takes: no key, no cookie, no
-//     address that it comes from; also where a later redirect leads back;
-//   - any other redirect, and the tenth, is not followed: its response is
-//     returned as it is.
+//   - a redirect to the same scheme, host and port is followed if the method stays the
+//     same, or the status is 303 (See Other);
+//   - a GET or HEAD is followed to another host, as downloads need it, but only with
+//     headers such as Accept and Range: without key, cookie and referer, even if a later
+//     redirect leads back;
+//   - any other redirect, and the tenth, is not followed: its response is returned as
+//     it is.
 func CheckRedirect(request *http.Request, via []*http.Request) error {
 	first, last := via[0], via[len(via)-1]
 	away := !sameOrigin(first, request) ||
@@ -46,7 +46,7 @@ var harmless = []string{
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
 }
 
-// sameOrigin is that of RFC 6454: scheme, host and port.
+// sameOrigin compares origins: scheme, host and port (RFC 6454).
 func sameOrigin(a, b *http.Request) bool {
 	return a.URL.Scheme == b.URL.Scheme && strings.EqualFold(a.URL.Hostname(), b.URL.Hostname()) && port(a) == port(b)
 }

@@ -7,12 +7,11 @@ import (
 	"llmcall/classify"
 )
 
-// Repeatable is the default of Config.Repeatable. A request may be sent twice
-// if its method is idempotent (RFC 9110, section 9.2.2), if it has an
-// Idempotency-Key, or if it asks a model for an answer or an embedding: sent
-// twice, that costs money twice and does no other harm. A path that ends in
-// /messages is Anthropic's where the host is, or where the header
-// Anthropic-Version is set, without which Anthropic's API takes nothing.
+// Repeatable is the default of [Config.Repeatable]. A request may be sent twice if its
+// method is idempotent (RFC 9110, section 9.2.2), if it has an Idempotency-Key, or if it
+// asks a model for an answer or an embedding, which costs money twice but does no other
+// harm. A path that ends in /messages counts as Anthropic's only if the host is
+// Anthropic's or the header Anthropic-Version is set, which its API requires.
 func Repeatable(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -22,7 +21,7 @@ func Repeatable(r *http.Request) bool {
 		return true
 	}
 	path := strings.TrimRight(r.URL.Path, "/")
-	if strings.HasSuffix(path, "/messages") { // many an API sends a mail or an SMS so
+	if strings.HasSuffix(path, "/messages") { // in other APIs this sends a mail or an SMS
 		return protocolOf(r) == classify.Anthropic
 	}
 	for _, asking := range []string{
@@ -36,7 +35,7 @@ func Repeatable(r *http.Request) bool {
 	return false
 }
 
-// protocolOf tells whose words a response will be in.
+// protocolOf returns whose protocol a response will be in.
 func protocolOf(r *http.Request) string {
 	host := r.URL.Hostname()
 	switch {

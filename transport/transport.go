@@ -3,23 +3,23 @@
 //
 //	client := openai.NewClient(option.WithHTTPClient(transport.Client()), option.WithMaxRetries(0))
 //
-// It is an [http.RoundTripper] that shares an endpoint (package endpoint) with
-// all requests to the same model, at the same host, with the same credential:
-// retries that wait as the provider asks, a budget of retries, a pacer that keeps
-// all callers within the rate that the provider allows, and a circuit breaker. It
-// looks at status and headers, and at the body of an error; what comes in the
-// body of a success is the SDK's.
+// A [Transport] is an [http.RoundTripper] that retries requests, waiting as long as the
+// provider asks. All requests to the same model, at the same host, with the same
+// credential share an endpoint (package [llmcall/endpoint]): a budget of retries, a
+// pacer that keeps all callers within the rate that the provider allows, and a circuit
+// breaker. A Transport reads the status and headers of a response and the body of an
+// error; of the body of a success it only watches the end, and the events of a stream.
 //
-// A program that builds the [http.Client] itself sets three fields with care:
+// A program that builds the [http.Client] itself should mind three fields:
 //
-//	client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
+//		client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
 //
-// CheckRedirect, since redirects are followed above the Transport and would take
-// prompt and key along. Timeout stays 0: it bounds all attempts and waits
-// together, so that a provider that hangs uses it up in the first attempt, which
-// is then not retried, and counted by the circuit breaker only after
-// [Config.Hang]; set [Config.AttemptTimeout], and a deadline on the request's
-// context. And no Jar: models need no cookies.
+//	  - CheckRedirect: set it to [CheckRedirect], since http.Client follows redirects
+//	    above the Transport, and takes the prompt and the key along.
+//	  - Timeout: leave it 0, since it bounds all attempts and waits together. A provider
+//	    that hangs would use it up in the first attempt, which is then not retried. Set
+//	    [Config.AttemptTimeout], and a deadline on the request's context.
+//	  - Jar: leave it nil. Models need no cookies.
 package transport
 
 import (
@@ -39,43 +39,43 @@ import (
 // DefaultMaxBody is the default of [Config.MaxBody], in bytes: 64 MiB.
 const DefaultMaxBody = 64 << 20
 
-// Config is the configuration of a Transport. The zero value of every field means
-// its default.
+// Config is the configuration of a [Transport]. The zero value of each field means its
+// default.
 type Config struct {
 	// Base sends the requests. Default [http.DefaultTransport].
 	Base http.RoundTripper
 
-	// MaxAttempts, Backoff, MaxRetryAfter, MaxRateLimitWait, Hang and Decisions
-	// are those of [retry.Config]: 3 attempts; 1 s, 2 s, 4 s … 60 s, ±10 %; a wait
-	// of at most 2 min that a provider asks for; 10 min of waits for rate limits
-	// and for our own pacing; a hang that the request's deadline ends counts as a
-	// failure after 30 s.
+	// MaxAttempts, Backoff, MaxRetryAfter, MaxRateLimitWait, Hang and Decisions are
+	// those of [retry.Config], with its defaults: 3 attempts; waits of 1 s, 2 s,
+	// 4 s … 60 s, ±10 %; at most 2 min if the provider asks for a wait; at most
+	// 10 min of waits for rate limits and pacing; 30 s until a hang counts as a
+	// failure.
 	MaxAttempts      int
 	Backoff          backoff.Strategy
 	MaxRetryAfter    time.Duration
 	MaxRateLimitWait time.Duration
 	Hang             time.Duration
 	Decisions        *failure.Table
-	// AttemptTimeout bounds the wait for the header of each response: an attempt
-	// that has none by then fails with a [*retry.AttemptTimeoutError]. Default 0:
-	// the request's context alone.
+	// AttemptTimeout bounds the wait for the headers of each response: an attempt
+	// that has none by then fails with a *[retry.AttemptTimeoutError]. Default 0: no
+	// bound but the request's context.
 	AttemptTimeout time.Duration
 
 	// Endpoints is the registry of the endpoints that requests share. Default
 	// [endpoint.Default], that of the process.
 	Endpoints *endpoint.Registry
-	// Options say which guards are asked before each request. The zero value is all
-	// of them: the budget of retries, the pacer and the circuit breaker, with the
-	// defaults of breaker.Config.
+	// Options say which guards are asked before each request. The zero value means
+	// all of them: the budget of retries, the pacer and the circuit breaker, with
+	// the defaults of breaker.Config.
 	Options endpoint.Options
-	// Key says which requests share an endpoint: those of the same key. Each call
+	// Key returns the key of a request's endpoint. Each call
 	// of open returns the request's body from its beginning, to be read as far as
 	// it is needed and closed, or [http.NoBody] if it has none or can't be read
 	// twice (see MaxBody). Default [ByModel]; see [ByHost].
 	Key func(r *http.Request, open func() io.ReadCloser) endpoint.Key
 
-	// Repeatable says whether a request may be sent twice though the first may
-	// have been carried out. Default [Repeatable].
+	// Repeatable reports whether a request may be sent again although the provider
+	// may have carried it out. Default [Repeatable].
 	Repeatable func(*http.Request) bool
 	// MaxBody is how many bytes of a request's body without GetBody are kept in
 	// memory, to be sent again. A request with a longer one is sent once. Default
@@ -97,17 +97,17 @@ type Config struct {
 	Observer retry.Observer
 }
 
-// Transport is the http.RoundTripper. It is safe for use from many goroutines;
-// one serves a whole program. It holds nothing for a key: what is shared is the
-// registry's, and bounded there.
+// Transport is a resilient [http.RoundTripper]; see the package documentation. It is safe
+// for concurrent use, and one can serve a whole program: all state of endpoints is in
+// the registry, which is bounded. [New] makes one; the zero value can't be used.
 type Transport struct {
 	cfg    Config
 	policy *retry.Policy
 }
 
-// New returns a Transport. The error for a setting that is not valid, or that would
-// have no effect, is a [*retry.ConfigError]; for one of Options it is a
-// [*breaker.ConfigError] or an [*endpoint.ConfigError].
+// New returns a [Transport]. The error for a setting that is impossible, or that would
+// have no effect, is a *[retry.ConfigError], or for [Config.Options] a
+// *breaker.ConfigError or *[endpoint.ConfigError].
 func New(cfg Config) (*Transport, error) {
 	if cfg.AttemptTimeout < 0 {
 		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time of at least 0"}
@@ -145,14 +145,14 @@ func New(cfg Config) (*Transport, error) {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = DefaultMaxBody
 	}
-	cfg.MaxBody = min(cfg.MaxBody, math.MaxInt64-1) // one more than it is read, to see that there is more
+	cfg.MaxBody = min(cfg.MaxBody, math.MaxInt64-1) // keep reads one byte more, to see whether there is more
 	return &Transport{cfg, policy}, nil
 }
 
-// Client returns an HTTP client with a Transport of the defaults, which all
-// such clients share, and with [CheckRedirect]. Other APIs than models' may be
-// called by it: each host has an endpoint, and a request that may not be sent
-// twice is not; see [Repeatable].
+// Client returns an HTTP client with [CheckRedirect] and a [Transport] with the default
+// settings, which all such clients share. It may call other APIs than those of models
+// too: each host has an endpoint, and a request that is not [Repeatable] is not sent
+// twice.
 func Client() *http.Client {
 	return &http.Client{Transport: standard, CheckRedirect: CheckRedirect}
 }
@@ -167,21 +167,19 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// RoundTrip sends a request until it succeeds, or until another attempt would
-// not help or is not allowed. It returns the last response, whatever its status;
-// an error only where there is none, or the request's context has ended. The
-// errors are [*retry.Error]; within it, an open circuit is a *breaker.OpenError,
-// a turn that would come too late a *pace.Error.
+// RoundTrip sends a request until it succeeds, or until another attempt would not help or
+// is not allowed. It returns the last response, whatever its status. It returns an error
+// only if there is no response or the request's context has ended: a *[retry.Error],
+// which wraps a *breaker.OpenError for an open circuit, and a *pace.Error for a turn that
+// would come too late.
 //
-// A response that was the last of its attempts says so to the SDK above: its
-// header has X-Should-Retry: false, which the SDKs of OpenAI and Anthropic obey
-// before all else. Their own retries, left switched on, would multiply these.
+// If the last response is a failure, its header has X-Should-Retry: false, which the SDKs
+// of OpenAI and Anthropic obey: their own retries, if left on, would multiply these.
 //
-// A success is accepted at its header, and counted at the end of its body, which
-// must be closed as ever: a body that breaks off, and a stream of events in which
-// the provider sends an error or that ends without its last event, is a failure
-// of the provider; one that is closed early is none. A place under a limit of
-// requests at a time is held as long.
+// A success is accepted when its headers arrive, and counted at the end of its body,
+// which must be closed as usual. Until then it counts as in flight. It is a failure of
+// the provider if the body breaks off, or if a stream of events has an error in it or
+// ends without its last event; but not if the caller closes the body early.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := &exchange{Transport: t, request: r}
 	if err := x.body.keep(r, t.cfg.MaxBody); err != nil {
