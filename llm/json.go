@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// The types of parts in JSON. They are kept in sessions, queues and fixtures of
-// other programs: a new one may come, but none of these may change.
+// The types of parts in JSON. Other programs keep them in sessions, queues and fixtures:
+// more may be added, but none of these may change.
 const (
 	typeText       = "text"
 	typeImage      = "image"
@@ -193,11 +193,10 @@ func (m Message) MarshalJSON() ([]byte, error) {
 	}{m.Role, parts})
 }
 
-// UnmarshalJSON replaces the message by one that was written by
-// [Message.MarshalJSON]. A part may also be a bare string, which is a Text:
-// {"role": "user", "parts": ["Hello"]}. A type of part that is not known is an
-// error, and so are missing parts: what another API has in their place, such as
-// "content" and "tool_calls", would be lost without a word.
+// UnmarshalJSON replaces the message by one that was written by [Message.MarshalJSON]. A
+// part may also be a bare string, which becomes a [Text]: {"role": "user", "parts":
+// ["Hello"]}. A part of an unknown type is an error, and so are missing "parts": the
+// "content" and "tool_calls" of another API's message would be lost silently.
 func (m *Message) UnmarshalJSON(text []byte) error {
 	if isNull(text) {
 		return nil
@@ -227,9 +226,9 @@ func (m *Message) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// UnmarshalJSON replaces the request by one from JSON. The numbers in Extra are
-// a [json.Number] each, so that none loses digits, and what is in it as a type of
-// its own is read as what encoding/json makes of it.
+// UnmarshalJSON replaces the request by one from JSON. Numbers in Extra become
+// [json.Number], so that none loses digits; other values have the types that
+// encoding/json gives them.
 func (r *Request) UnmarshalJSON(text []byte) error {
 	if isNull(text) {
 		return nil
@@ -269,7 +268,7 @@ func emptyIsNil(data []byte) []byte {
 	return data
 }
 
-// written returns what a model wrote as the JSON that it is, or as a text.
+// written returns what a model wrote: as JSON if it is JSON, otherwise as a text.
 func written(raw json.RawMessage) (value json.RawMessage, text string) {
 	if fits(raw) {
 		return plainJSON(raw), ""
@@ -298,10 +297,9 @@ func fits(text []byte) bool {
 		json.Valid(slices.Concat(bytes.Repeat([]byte("["), around), text, bytes.Repeat([]byte("]"), around))))
 }
 
-// plainJSON returns JSON without blanks between its tokens, without bytes that
-// are not UTF-8, and without the escapes that encoding/json puts instead of
-// "<", ">", "&" and two line breaks: a model that finds its own "a < b" escaped
-// in the conversation goes on to write it so.
+// plainJSON returns JSON without white space between its tokens, without bytes that are
+// not UTF-8, and without encoding/json's escapes of "<", ">", "&" and two line breaks: a
+// model that finds its own "a < b" escaped in the conversation begins to escape it too.
 func plainJSON(text json.RawMessage) json.RawMessage {
 	if text == nil {
 		return nil

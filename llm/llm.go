@@ -1,19 +1,21 @@
-// Package llm is the vocabulary of a call to a language model: messages made
-// of parts, a request, a response, and the two interfaces that a provider
-// implements. It knows no provider and imports only the standard library.
+// Package llm is the vocabulary of a call to a language model. A [Request] holds
+// [Message] values, which are made of a [Part] each for a text, an image, a tool call and
+// so on; a [Response] holds the message that the model answers with. A [Model] takes a
+// request and returns a response; a [Streamer] can also deliver it as [Chunk] values. The
+// package knows no provider and imports only the standard library.
 //
-// Messages, requests and responses can be written as JSON and read back, by this
-// version and by later ones:
+// Messages, requests and responses can be written as JSON and read back, by this version
+// and by later ones:
 //
 //	{"role": "assistant", "parts": [
 //		{"type": "text", "text": "Let me look."},
 //		{"type": "tool_call", "id": "call_1", "name": "search", "arguments": {"query": "Berlin"}}
 //	]}
 //
-// What is read has the meaning of what was written: empty slices come back as
-// nil, JSON within (arguments, schemas) without the blanks between its tokens, and
-// bytes that are not UTF-8 as U+FFFD, as encoding/json does it in any string.
-// Fields that are not known are left out, so that a later version may add some.
+// What is read means the same as what was written, with these differences: empty slices
+// become nil, JSON inside (arguments, schemas) loses the white space between its tokens,
+// and bytes that are not UTF-8 become U+FFFD, as in encoding/json. Unknown fields are
+// ignored, so that a later version may add some.
 package llm
 
 import (
@@ -23,38 +25,37 @@ import (
 	"strings"
 )
 
-// Model is one language model that answers requests. Implementations are safe
-// for use from many goroutines at once.
+// Model is one language model that answers requests. Implementations are safe for
+// concurrent use.
 type Model interface {
-	// Name is the full name, "provider/model" ("openai/gpt-4o-mini"), in errors,
-	// traces and metrics. Calls share the circuit breaker, the pace and the retry
-	// budget of an endpoint. It is found by the name, unless the model tells its
-	// endpoint by the method EndpointKey (see package endpoint), as those of the
-	// providers do: two keys or addresses with a model of one name are two.
+	// Name returns the full name, "provider/model" ("openai/gpt-4o-mini"), for
+	// errors, traces and metrics. Models of the same name share an endpoint (package
+	// [llmcall/endpoint]), unless they have a method EndpointKey, as those of the
+	// providers do, which tells API keys and addresses apart.
 	Name() string
-	// Complete sends one request, once. It does not retry: retries are made
-	// by one loop, above. Errors carry a failure kind (package failure).
-	// Complete must not modify req, and returns when ctx ends. The data of
-	// pictures, which may be large, are the caller's own, not a copy.
+	// Complete sends the request once and returns the answer. It does not retry,
+	// since the caller does. Errors carry a failure kind (package
+	// [llmcall/failure]). Complete must not modify req, whose pictures are the
+	// caller's data and not a copy, and must return when ctx ends.
 	Complete(ctx context.Context, req *Request) (*Response, error)
 }
 
-// Streamer is a Model that can also deliver its answer in pieces.
+// Streamer is a [Model] that can also deliver its answer in pieces.
 type Streamer interface {
 	Model
-	// Stream sends one request, once, and yields the answer as it comes. A
-	// non-nil error is the last thing yielded.
+	// Stream sends the request once and yields the answer as it arrives. A non-nil
+	// error is the last value yielded.
 	Stream(ctx context.Context, req *Request) iter.Seq2[Chunk, error]
 }
 
-// Func returns a [Model] that calls the function complete, for users with a
-// client of their own and for tests.
+// Func returns a [Model] whose method Complete is the given function, for programs with
+// their own client and for tests.
 func Func(name string, complete func(ctx context.Context, req *Request) (*Response, error)) Model {
 	return funcModel{name, complete}
 }
 
-// StreamFunc is [Func] for a function that yields its answer in pieces. Complete
-// puts them together.
+// StreamFunc returns a [Streamer] whose method Stream is the given function. Its method
+// Complete assembles the pieces.
 func StreamFunc(name string, stream func(ctx context.Context, req *Request) iter.Seq2[Chunk, error]) Streamer {
 	return funcStreamer{name, stream}
 }
@@ -96,7 +97,7 @@ func (m funcStreamer) Complete(ctx context.Context, req *Request) (*Response, er
 	return whole, nil
 }
 
-// Role says whose turn a Message is.
+// Role says whose turn a [Message] is.
 type Role string
 
 // The roles that every provider knows in some form.
@@ -145,43 +146,43 @@ func (m Message) ToolCalls() []ToolCall {
 	return calls
 }
 
-// Part is a piece of a message: Text, Image, ToolCall, ToolResult or Reasoning.
-// Its JSON is an object with the type "text", "image", "tool_call", "tool_result"
-// or "reasoning", and the fields of that.
+// Part is a piece of a message: [Text], [Image], [ToolCall], [ToolResult] or [Reasoning].
+// Its JSON is an object with the type "text", "image", "tool_call", "tool_result" or
+// "reasoning", and the fields of that type.
 type Part interface{ part() }
 
 // Text is a piece of plain text.
 type Text string
 
-// Image is a picture: its bytes with their media type, or the address where
-// the provider can fetch it.
+// Image is a picture: its bytes with their media type, or an address from which the
+// provider can fetch it.
 type Image struct {
 	MediaType string `json:"media_type,omitempty"` // "image/png"; needed with Data
 	Data      []byte `json:"data,omitempty"`
 	URL       string `json:"url,omitempty"` // used when Data is empty
 }
 
-// ToolCall is the model's wish to have a tool run.
+// ToolCall is the model's request to run a [Tool].
 type ToolCall struct {
 	ID        string          `json:"id"`
 	Name      string          `json:"name"`
-	Arguments json.RawMessage `json:"arguments"` // as the model wrote them: may be no valid JSON
-	// Signature is the provider's own and goes back to it with the call:
-	// Gemini refuses a conversation that leaves its thought signatures out
+	Arguments json.RawMessage `json:"arguments"` // as the model wrote them; may not be valid JSON
+	// Signature is the provider's own and must be sent back with the call: Gemini
+	// refuses a conversation without its thought signatures
 	// (https://ai.google.dev/gemini-api/docs/thought-signatures).
 	Signature []byte `json:"signature,omitempty"`
 }
 
-// ToolResult answers the ToolCall of the same ID.
+// ToolResult is the result of the [ToolCall] with the same ID.
 type ToolResult struct {
 	CallID  string `json:"call_id"`
 	Content string `json:"content"`
 	IsError bool   `json:"is_error,omitempty"`
 }
 
-// Reasoning is what the model thought before it answered, in the form of the
-// provider that made it. It goes back to that provider unchanged, since some
-// refuse a conversation with tools that leaves it out; any other leaves it out.
+// Reasoning is the model's reasoning before its answer, in the form of its provider. It is
+// sent back to that provider unchanged, since some refuse a conversation with tools
+// without it; it is not sent to others.
 type Reasoning struct {
 	Provider string          `json:"provider"` // "anthropic"
 	Data     json.RawMessage `json:"data"`
@@ -200,15 +201,15 @@ type Tool struct {
 	Parameters  json.RawMessage `json:"parameters,omitempty"` // a JSON Schema of the arguments
 }
 
-// Schema asks for an answer that is JSON of a given shape, by the provider's
-// own means.
+// Schema asks for an answer that is JSON of a given shape, by the provider's own
+// feature for it.
 type Schema struct {
 	Name string          `json:"name"` // letters, digits, _ and -; a provider may show it to the model
 	JSON json.RawMessage `json:"schema,omitempty"`
 }
 
-// Request is what is asked of a model. The zero value of every field but
-// Messages leaves the choice to the provider.
+// Request is a request to a model. The zero value of each field but Messages leaves the
+// choice to the provider.
 type Request struct {
 	Messages    []Message `json:"messages"`
 	Tools       []Tool    `json:"tools,omitempty"`
@@ -217,14 +218,14 @@ type Request struct {
 	Temperature *float64  `json:"temperature,omitempty"`
 	Stop        []string  `json:"stop,omitempty"`
 	Seed        *int64    `json:"seed,omitempty"`
-	// Extra are fields of the provider's own that are put into the body of the
-	// request as they are, at the top and instead of what the fields above
-	// set: {"reasoning_effort": "low"}. The values are what encoding/json takes;
-	// numbers that were read from JSON are a json.Number.
+	// Extra are the provider's own fields, such as {"reasoning_effort": "low"}. They
+	// are added to the top level of the request's body as they are, and replace what
+	// the fields above set. The values must be accepted by encoding/json; numbers
+	// that were read from JSON are a [json.Number].
 	Extra map[string]any `json:"extra,omitempty"`
 }
 
-// Prompt makes a Request of one user message.
+// Prompt returns a [Request] with one user message.
 func Prompt(text string) *Request {
 	return &Request{Messages: []Message{User(text)}}
 }
@@ -232,8 +233,8 @@ func Prompt(text string) *Request {
 // Finish says why the model stopped.
 type Finish string
 
-// The reasons to stop, the same for all providers. An answer without any is
-// one that was cut off by something other than the provider's own limits.
+// The reasons to stop, the same for all providers. An answer without one was cut off,
+// but not by the provider's limits.
 const (
 	FinishStop     Finish = "stop"           // the answer is whole
 	FinishLength   Finish = "length"         // cut off at the token limit
@@ -247,14 +248,14 @@ type Response struct {
 	Message   Message `json:"message"`
 	Finish    Finish  `json:"finish"`
 	Usage     Usage   `json:"usage"`
-	Model     string  `json:"model,omitempty"`      // as the provider calls what answered
+	Model     string  `json:"model,omitempty"`      // the provider's name of the model that answered
 	RequestID string  `json:"request_id,omitempty"` // the provider's, for its support
 }
 
 // Text returns the answer's text.
 func (r *Response) Text() string { return r.Message.Text() }
 
-// Reply makes a whole Response of a text, for a Func.
+// Reply returns a complete [Response] with a text, for a [Func].
 func Reply(text string) *Response {
 	return &Response{Message: Assistant(text), Finish: FinishStop}
 }

@@ -2,29 +2,28 @@ package llm
 
 import "strings"
 
-// Chunk is a piece of a streamed answer. What a provider does not say stays
-// zero; a stream may have chunks that say nothing.
+// Chunk is a piece of a streamed answer. Fields that the provider does not set are zero; a
+// chunk may be empty.
 type Chunk struct {
-	Text string // the next of the answer's text
-	Part Part   // a part that is whole and no text: ToolCall, Reasoning
-	// Finish comes once, after all text and parts. A stream that ends without
-	// one was cut off, however cleanly it ends.
+	Text string // to be appended to the answer's text
+	Part Part   // a complete part other than text: [ToolCall] or [Reasoning]
+	// Finish is set once, after all text and parts. A stream that ends without it
+	// was cut off, even if it ends without an error.
 	Finish Finish
-	// Usage is that of the whole call so far, and no addition to what came
-	// before.
+	// Usage is that of the whole call so far; it replaces earlier values.
 	Usage     *Usage
-	Model     string // as the provider calls what answers
+	Model     string // the provider's name of the model that answers
 	RequestID string // the provider's, for its support
 }
 
-// Assembly puts the chunks of a stream together to the Response that they are.
-// The zero value is ready.
+// Assembly assembles the chunks of a stream to a [Response]. The zero value is ready for
+// use.
 type Assembly struct {
 	response Response
 	text     strings.Builder
 }
 
-// Add takes the next chunk.
+// Add adds the next chunk.
 func (a *Assembly) Add(c Chunk) {
 	a.text.WriteString(c.Text)
 	if c.Part != nil {
@@ -48,8 +47,8 @@ func (a *Assembly) Add(c Chunk) {
 	}
 }
 
-// Response returns the answer as far as it has come. Its Finish is FinishNone
-// unless the stream came to its end.
+// Response returns the answer as far as it has arrived. Its Finish is [FinishNone] unless
+// the stream is complete.
 func (a *Assembly) Response() *Response {
 	r := a.response
 	r.Message = Message{RoleAssistant, append([]Part{}, r.Message.Parts...)}

@@ -24,21 +24,20 @@ const maxEncoded = 65535
 // qualities are those at which a JPEG is tried, before it is made smaller.
 var qualities = [...]int{90, 80, 70, 55}
 
-// Fit returns a picture that fits limits. Where it does already, that is found
-// in its header, and the picture is returned with the same bytes (and the media
-// type that they really have). Else it is scaled down and encoded again: as PNG
-// where nothing was lost before (PNG, GIF, lossless WebP) or where it is
-// transparent, and as JPEG, of falling quality and size, where that is too large
-// or the picture was lossy. A JPEG's Exif orientation is then applied, of an
-// animated GIF the first frame is left, what is transparent is white in a JPEG,
-// and all that is not pixels is lost, such as a colour profile.
+// Fit returns a picture that fits limits. One that already does, by its header, is
+// returned with the same bytes and their actual media type. Another one is scaled down
+// and encoded again: as PNG if it was lossless (PNG, GIF, lossless WebP) or has
+// transparency; as JPEG, of decreasing quality and size, if it was lossy or the PNG is too
+// large. Then the Exif orientation of a JPEG is applied, only the first frame of an
+// animated GIF is kept, transparency becomes white in a JPEG, and everything but the
+// pixels is lost, such as a colour profile.
 //
-// A picture without Data is returned as it is. One that can't be made to fit is
-// an *Error whose Limit names the field.
+// A picture without Data is returned as it is. For one that can't be made to fit the error
+// is an *[Error], whose Limit names the field.
 //
-// To make a picture fit takes about a second of a processor for 12 million
-// pixels, and five for MaxPixels; of memory at most about 600 MB, or twice that
-// with limits that have a MaxSide or Types but no NativeSide.
+// To make a picture fit takes about one second of processor time for 12 million pixels
+// and five for [MaxPixels]. It takes at most about 600 MB of memory, or twice that with
+// limits that have a MaxSide or Types but no NativeSide.
 func Fit(img llm.Image, limits Limits) (llm.Image, error) {
 	if err := limits.validate(); err != nil {
 		return llm.Image{}, err
@@ -46,7 +45,7 @@ func Fit(img llm.Image, limits Limits) (llm.Image, error) {
 	return fit(img, limits, remake)
 }
 
-// fit is Fit with a way to have a picture encoded again.
+// fit is Fit with the function that encodes a picture again.
 func fit(img llm.Image, limits Limits, encodeAgain func([]byte, header, Limits) (llm.Image, error)) (llm.Image, error) {
 	if len(img.Data) == 0 {
 		return img, nil

@@ -10,16 +10,14 @@ import (
 	"llmcall/llm"
 )
 
-// FitAll fits each picture of a conversation that has Data, as Fit does, and
-// holds the request to the limits of a whole one: pictures that are too large
-// together are made smaller, the largest first. Where there is nothing to do it
-// returns the same messages; else a copy, and the caller's are left alone. An
-// error names messages[i].parts[j].
+// FitAll fits each picture of a conversation that has Data, as [Fit] does, and applies the
+// limits of a whole request: if the pictures together are too large, the largest are made
+// smaller. It does not modify messages; it returns a copy if a picture changed. An error
+// names messages[i].parts[j].
 //
-// An adapter calls it for each attempt, and a conversation comes with the same
-// pictures each turn, so it is cheap to call again: what fits costs a look at its
-// header, and what was made to fit is kept, up to 32 MiB in the process. The Data
-// that it returns must not be changed.
+// It is cheap to call again for each attempt and each turn of a conversation: of pictures
+// that fit only the header is read, and pictures that were made to fit are kept, up to 32
+// MiB in the process. The Data in the result must not be modified.
 func FitAll(messages []llm.Message, limits Limits) ([]llm.Message, error) {
 	if err := limits.validate(); err != nil {
 		return nil, err

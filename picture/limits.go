@@ -7,18 +7,19 @@ import (
 	"strings"
 )
 
-// Limits is what a provider takes. A field that is zero limits nothing.
+// Limits is what a provider accepts. The zero value of each field means no limit.
 //
-// The providers count a picture's base64, which is 4/3 of its bytes; here all
-// sizes are of the picture itself.
+// Providers count a picture's base64, which is 4/3 of its bytes; here all sizes are of
+// the picture itself.
 type Limits struct {
-	Provider string   // for messages: "Anthropic"
-	Types    []string // the media types that are taken; none means PNG, JPEG, GIF and WebP
+	Provider string   // for error messages: "Anthropic"; "": "the provider"
+	Types    []string // the media types that are accepted; empty: PNG, JPEG, GIF and WebP
 	MaxBytes int      // of one picture
 	MaxSide  int      // width and height of one picture, in pixels
-	// NativeSide is what the provider scales a picture down to in any case. It
-	// refuses nothing: a picture that fits is sent as it is. But one that must be
-	// encoded again is scaled down to it too, as more would not be seen.
+	// NativeSide is the longest side, in pixels, to which the provider itself scales
+	// pictures down. It refuses nothing: a picture that fits is sent as it is. One
+	// that must be encoded again is scaled down to it, since the model would not see
+	// more.
 	NativeSide int
 	// StillGIF refuses a GIF of more than one frame.
 	StillGIF bool
@@ -32,7 +33,7 @@ type Limits struct {
 	ManyImages, ManySide int
 }
 
-// OpenAI is what OpenAI takes (chat completions and responses).
+// OpenAI is what OpenAI accepts (chat completions and responses).
 //
 // Types, no animated GIF: https://developers.openai.com/api/docs/guides/images-vision
 // as of September 2026. MaxBytes: the 20 MB of the same guide before 2026, which
@@ -52,7 +53,7 @@ var OpenAI = Limits{
 	MaxTotalBytes: base64.StdEncoding.DecodedLen(50_000_000),
 }
 
-// Anthropic is what Anthropic takes (messages).
+// Anthropic is what Anthropic accepts (messages).
 //
 // https://platform.claude.com/docs/en/build-with-claude/vision as of June 2026:
 // JPEG, PNG, GIF (of an animation the first frame is seen) and WebP; 10 MB of
@@ -74,7 +75,7 @@ var Anthropic = Limits{
 	ManySide:      2000,
 }
 
-// Gemini is what Google Gemini takes (generate content).
+// Gemini is what Google Gemini accepts (generate content).
 //
 // https://ai.google.dev/gemini-api/docs/image-understanding as of September
 // 2026: PNG, JPEG, WebP, HEIC and HEIF, no GIF; 3,600 pictures a request. The
@@ -91,7 +92,7 @@ var Gemini = Limits{
 	MaxTotalBytes: base64.StdEncoding.DecodedLen(99_000_000),
 }
 
-// validate returns an error that names the field that can't be.
+// validate returns an error that names the first impossible field.
 func (l *Limits) validate() error {
 	for _, field := range [...]struct {
 		name  string

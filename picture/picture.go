@@ -1,11 +1,11 @@
-// Package picture makes pictures ready for a prompt: it takes them from a file,
-// from bytes, from a data URI or from an address, and makes them fit what a
-// provider takes.
+// Package picture prepares pictures for a prompt. [File], [Bytes], [DataURI] and [URL]
+// make an [llm.Image]; [Fit] and [FitAll] make images fit the [Limits] of a provider,
+// such as those of [OpenAI], [Anthropic] and [Gemini].
 //
-// A picture is known by its content, never by its name or by what a data URI
-// claims: PNG, JPEG, GIF and WebP. No picture is decoded before its header was
-// read and its size in memory bounded, so that a decompression bomb costs
-// nothing; and it is decoded only if it has to be changed.
+// PNG, JPEG, GIF and WebP are recognised, by their content and never by a file's name or
+// by what a data URI claims. A picture is decoded only if it has to be changed, and only
+// after its header has shown how much memory that needs, so that a decompression bomb
+// does no harm.
 package picture
 
 import (
@@ -23,19 +23,19 @@ import (
 )
 
 const (
-	// MaxFile is the largest picture that is taken, in bytes: more than any
-	// provider takes in a request.
+	// MaxFile is the size of the largest picture that is accepted, in bytes. It is
+	// more than any provider accepts.
 	MaxFile = 64 << 20
 
-	// MaxPixels is the largest picture that is taken, width times height: twice
-	// the 50 million of a telephone's camera, and more than the 64 million of
-	// the largest picture that a provider takes. More is refused by the header
-	// alone: a file of a few kB may claim to be 50,000 pixels wide and high,
-	// which is 10 GB in memory.
+	// MaxPixels is the largest number of pixels, width times height, that is accepted:
+	// twice the 50 million of a telephone's camera, and more than the 64 million of
+	// the largest picture that a provider accepts. Larger ones are refused by their
+	// header: a file of a few kB may claim to be 50,000 pixels wide and high, which
+	// is 10 GB in memory.
 	MaxPixels = 100_000_000
 )
 
-// The media types that are recognised, and what Bytes returns.
+// The media types of the pictures that are recognised.
 const (
 	PNG  = "image/png"
 	JPEG = "image/jpeg"
@@ -46,10 +46,10 @@ const (
 // Error says why something can't be sent as a picture. Its failure kind is
 // [failure.InvalidRequest]: another attempt would fail in the same way.
 type Error struct {
-	// Limit is the field of Limits that the picture does not fit. It is empty
-	// where it is not a picture, or one that can't be read.
+	// Limit is the field of [Limits] that the picture does not fit. It is empty if the
+	// data is not a picture, or can't be read.
 	Limit   string
-	Problem string // what is wrong, and what is taken
+	Problem string // what is wrong, and what is accepted
 	Err     error  // the decoder's error, or nil
 }
 
@@ -59,16 +59,16 @@ func (e *Error) Error() string { return e.Problem }
 // Unwrap returns the decoder's error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// FailureKind returns failure.InvalidRequest.
+// FailureKind returns [failure.InvalidRequest].
 func (e *Error) FailureKind() failure.Kind { return failure.InvalidRequest }
 
 func refuse(format string, args ...any) error {
 	return &Error{Problem: fmt.Sprintf(format, args...)}
 }
 
-// File reads a picture from a file of at most MaxFile bytes. An error names the
-// file. Only a regular file is read: a named pipe or a terminal could keep the
-// caller waiting for ever.
+// File reads a picture from a file of at most [MaxFile] bytes. Only a regular file is
+// read, since a named pipe or a terminal could block for ever. The error names the file;
+// it wraps an *[Error] if the file's content is not acceptable.
 func File(path string) (llm.Image, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -109,12 +109,11 @@ func fileKind(mode fs.FileMode) string {
 	return "a device"
 }
 
-// Bytes takes a picture's bytes, which it keeps: they must not be changed
-// afterwards. It reads the header and the structure, not the pixels: a picture
-// that was cut off is an *Error, and so is one that is empty, larger than
-// MaxFile or MaxPixels, or of another kind, whose name the error gives. (HEIC,
-// which Gemini takes, can't be looked into here: a caller who has it makes an
-// llm.Image of it, and Fit lets it through.)
+// Bytes returns a picture with the given content, which must not be modified afterwards.
+// It reads the header and the structure, not the pixels. The error is an *[Error] if the
+// data is empty, incomplete, larger than [MaxFile] or [MaxPixels], or of another kind,
+// which it names. (HEIC, which Gemini accepts, can't be inspected here: make an
+// [llm.Image] of it directly, which [Fit] accepts.)
 func Bytes(data []byte) (llm.Image, error) {
 	h, err := inspect(data)
 	if err != nil {
@@ -123,10 +122,9 @@ func Bytes(data []byte) (llm.Image, error) {
 	return llm.Image{MediaType: h.mediaType, Data: data}, nil
 }
 
-// DataURI takes a picture from a data URI (RFC 2397), in base64 or
-// percent-encoded. As in a browser, base64 may lack its padding and hold white
-// space, and may be of the URL-safe alphabet. What the URI claims to be is not
-// looked at.
+// DataURI returns the picture in a data URI (RFC 2397), in base64 or percent-encoded. As
+// in browsers, base64 may lack its padding, contain white space, and use the URL-safe
+// alphabet. The media type in the URI is ignored. The errors are those of [Bytes].
 func DataURI(uri string) (llm.Image, error) {
 	const scheme = "data:"
 	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
@@ -179,10 +177,9 @@ func decodeBase64(body string) ([]byte, error) {
 	return data, nil
 }
 
-// URL takes the address of a picture, http or https, which the provider
-// fetches: it must be able to reach it, and nothing is known here of what is
-// there. A name or password in the address is refused: it would be the
-// provider's to read. A data URI is taken as by DataURI.
+// URL returns a picture with an address, http or https, from which the provider fetches
+// it. Nothing is fetched or checked here. An address with a user name or a password is an
+// *[Error], since the provider would read them. A data URI is passed to [DataURI].
 func URL(address string) (llm.Image, error) {
 	if scheme, _, found := strings.Cut(address, ":"); found && strings.EqualFold(scheme, "data") {
 		return DataURI(address)

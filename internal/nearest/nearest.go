@@ -1,5 +1,5 @@
-// Package nearest finds the known name that was most likely meant by one that is
-// not known, for errors that say so.
+// Package nearest finds the known name that was most likely meant by an unknown one, for
+// error messages that suggest it.
 package nearest
 
 import (
@@ -11,9 +11,8 @@ import (
 // longest is how many letters of a name are compared: the cost is their square.
 const longest = 60
 
-// Name returns the place of the name that is the fewest [Edits] from the one
-// given, the first of several, and whether they are few enough for a slip: at most
-// a third of the letters given.
+// Name returns the index of the first name with the fewest [Edits] from the one given.
+// near is false if they are more than a third of the given letters, too many for a slip.
 func Name[S ~string](given string, names []S) (at int, near bool) {
 	letters := lettersOf(given)
 	best := len(letters)/3 + 1
@@ -25,8 +24,8 @@ func Name[S ~string](given string, names []S) (at int, near bool) {
 	return at, near
 }
 
-// Sorted returns all names, the nearest first, and whether that is near, as in
-// [Name].
+// Sorted returns all names, the nearest first, and whether that one is near, as [Name]
+// does.
 func Sorted(given string, names []string) (sorted []string, near bool) {
 	_, near = Name(given, names)
 	letters := lettersOf(given)
@@ -35,8 +34,8 @@ func Sorted(given string, names []string) (sorted []string, near bool) {
 	return sorted, near
 }
 
-// Question returns ", did you mean NAME?" if a name is near, as in [Name], and else
-// "". The case of letters does not matter.
+// Question returns ", did you mean NAME?" if a name is near, as in [Name], or "".
+// Case is ignored.
 func Question[S ~string](given string, names []S) string {
 	lower := make([]string, len(names))
 	for i, n := range names {
@@ -58,10 +57,10 @@ func Shown[S ~string](given S, names []S) string {
 	return strconv.Quote(shown) + Question(string(given), names)
 }
 
-// Edits returns how many letters are to be inserted, deleted, replaced or swapped
-// with their neighbour to make b of a: the optimal string alignment distance
+// Edits returns how many letters must be inserted, deleted, replaced or swapped with their
+// neighbour to turn a into b: the optimal string alignment distance
 // (F. Damerau, "A technique for computer detection and correction of spelling
-// errors", CACM 1964). Letters after the first 60 are not looked at.
+// errors", CACM 1964). Only the first 60 letters count.
 func Edits(a, b string) int { return edits(lettersOf(a), lettersOf(b)) }
 
 func lettersOf(s string) []rune {

@@ -57,7 +57,7 @@ func rename(dir, to string) (changed int, err error) {
 			folders = append(folders, regexp.QuoteMeta(e.Name()))
 		}
 	}
-	// A package of the module, where it isn't part of a longer path.
+	// A package of the module, if it isn't part of a longer path.
 	r.packages = regexp.MustCompile(`(^|[^\w./-])` + regexp.QuoteMeta(r.from) + `/(` + strings.Join(folders, "|") + `)\b`)
 	r.imports = regexp.MustCompile(`(?m)^(\s*(?:import )?(?:[\w.]+ )?")` + regexp.QuoteMeta(r.from) + `"`)
 	r.modules = regexp.MustCompile(`(?m)(^|\s)` + regexp.QuoteMeta(r.from) + `(/|\s|$)`)

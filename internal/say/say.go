@@ -1,10 +1,9 @@
 // Package say shortens texts for those who read them: a model, or whoever reads
 // a log. What is left out is always marked, and no character is cut in two.
 //
-// There is one function for each thing that may be of use of a long text: its
-// beginning ([Short], [FirstLine], [Line]), both ends ([Middle], [Halves]), or what
-// is around some places in it ([Around]). [List] and [More] shorten an enumeration. [Pointer]
-// and [Tokens] write and read JSON pointers.
+// A long text is shortened to its beginning ([Short], [FirstLine], [Line]), to both ends
+// ([Middle], [Halves]), or to what is around some places in it ([Around]). [List] and
+// [More] shorten an enumeration. [Pointer] and [Tokens] write and read JSON pointers.
 package say
 
 import (
@@ -36,10 +35,9 @@ func FirstLine(s string, n int) string {
 	return Short(strings.TrimSpace(line), n)
 }
 
-// Line returns a text from outside as one line of at most limit bytes that
-// commands no terminal: each run of white space and of what can't be printed is
-// one space. What does not fit ends in "…", or is left out if there is no room for
-// that.
+// Line returns a text from outside as one line of at most limit bytes without control
+// characters: each run of white space and of unprintable characters becomes one space. A
+// longer text ends in "…"; if there is no room for that, the result is "".
 func Line(s string, limit int) string {
 	visible := strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
