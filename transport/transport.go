@@ -12,14 +12,16 @@
 //
 // A program that builds the [http.Client] itself should mind three fields:
 //
-//		client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
+//   - CheckRedirect: set it to [CheckRedirect], since http.Client follows redirects
+//     above the Transport, and takes the prompt and the key along.
+//   - Timeout: leave it 0, since it bounds all attempts and waits together. A provider
+//     that hangs would use it up in the first attempt, which is then not retried. Set
+//     [Config.AttemptTimeout], and a deadline on the request's context.
+//   - Jar: leave it nil. Models need no cookies.
 //
-//	  - CheckRedirect: set it to [CheckRedirect], since http.Client follows redirects
-//	    above the Transport, and takes the prompt and the key along.
-//	  - Timeout: leave it 0, since it bounds all attempts and waits together. A provider
-//	    that hangs would use it up in the first attempt, which is then not retried. Set
-//	    [Config.AttemptTimeout], and a deadline on the request's context.
-//	  - Jar: leave it nil. Models need no cookies.
+// So:
+//
+//	client := &http.Client{Transport: resilient, CheckRedirect: transport.CheckRedirect}
 package transport
 
 import (
