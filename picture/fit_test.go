@@ -289,7 +289,7 @@ func TestWhatCannotBeMadeToFitNamesTheLimit(t *testing.T) {
 		t.Errorf("text: %v", err)
 	}
 	for _, limits := range []Limits{{MaxBytes: -1}, {MaxSide: -1}, {NativeSide: -1}, {MaxImages: -1}, {MaxTotalBytes: -1}, {ManyImages: -1}, {ManySide: -1}} {
-		if _, err := Fit(llm.Image{}, limits); err == nil || !strings.Contains(err.Error(), "must be at least 0, where 0 is no limit, got -1") {
+		if _, err := Fit(llm.Image{}, limits); err == nil || !strings.Contains(err.Error(), "must be at least 0 (0: unlimited), got -1") {
 			t.Errorf("%+v: %v", limits, err)
 		}
 	}

@@ -102,7 +102,7 @@ func (l *Limits) validate() error {
 		{"MaxTotalBytes", l.MaxTotalBytes}, {"ManyImages", l.ManyImages}, {"ManySide", l.ManySide},
 	} {
 		if field.value < 0 {
-			return fmt.Errorf("picture.Limits: %s must be at least 0, where 0 is no limit, got %d", field.name, field.value)
+			return fmt.Errorf("picture.Limits: %s must be at least 0 (0: unlimited), got %d", field.name, field.value)
 		}
 	}
 	return nil
