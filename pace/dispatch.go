@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// line gives w a turn at once, or a place in the queue, or neither.
+// line gives w a turn at once, a place in the queue, or an error.
 func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
 	c := w.cost
 	p.mu.Lock()
@@ -32,7 +32,7 @@ func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
 	return Turn{}, true, nil
 }
 
-// leave gives back a place in the queue, or the turn that has come meanwhile.
+// leave gives back a place in the queue, or the turn that w got meanwhile.
 func (p *Pacer) leave(w *waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,7 +46,7 @@ func (p *Pacer) leave(w *waiter) {
 	p.dispatch(now)
 }
 
-// back takes back a watched request that was not made.
+// back undoes a watched request that was not made.
 func (p *Pacer) back(now time.Time, s *sent) {
 	if s == nil || s.over {
 		return
@@ -55,14 +55,14 @@ func (p *Pacer) back(now time.Time, s *sent) {
 		p.learn.back(s)
 		p.limits.back(s.tokens)
 		p.windows.back(s)
-		if s.look && !p.told.look.IsZero() { // else a shorter time was told since
+		if s.look && !p.told.look.IsZero() { // otherwise a shorter time was told since
 			p.told.look = now
 		}
 	}
 	p.end(s)
 }
 
-// end frees the place of a watched request, once.
+// end frees the place in flight of a watched request, once.
 func (p *Pacer) end(s *sent) {
 	if !s.over {
 		p.heard(s)
@@ -72,7 +72,7 @@ func (p *Pacer) end(s *sent) {
 	}
 }
 
-// heard notes that the provider has answered a request, or never will.
+// heard records that the provider has answered a request, or never will.
 func (p *Pacer) heard(s *sent) {
 	if !s.heard {
 		s.heard = true
@@ -81,13 +81,13 @@ func (p *Pacer) heard(s *sent) {
 	}
 }
 
-// forget drops all that was learned and told.
+// forget discards everything that was learned and told.
 func (p *Pacer) forget() {
 	p.learn, p.told, p.windows, p.overload = learner{}, closing{}, windows{}, overload{}
 	p.lastAnswer, p.lastRefusal = time.Time{}, time.Time{}
 }
 
-// date gives the answers of a free time the time of now.
+// date gives the current time to answers that came while the Pacer was free.
 func (p *Pacer) date(now time.Time) {
 	if n := p.Mark(); n != p.seen {
 		p.seen, p.lastAnswer = n, now
@@ -96,7 +96,7 @@ func (p *Pacer) date(now time.Time) {
 
 func (p *Pacer) inFlight() int { return int(uint64(p.word.Load()) % oneAnswer / oneInFlight) }
 
-// slots is how many requests may be in flight; 0: any number.
+// slots returns how many requests may be in flight; 0: any number.
 func (p *Pacer) slots() int {
 	n := p.limits.set.MaxConcurrent
 	if o := p.overload.limit; o > 0 && (n == 0 || o < n) {
@@ -105,7 +105,7 @@ func (p *Pacer) slots() int {
 	return n
 }
 
-// hear takes in what was told with a response to s.
+// hear records what was told with a response to s.
 func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 	if told == nil {
 		return
@@ -118,7 +118,7 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 		}
 		p.told.close(now, told.Wait, chance)
 		if !p.learn.paced {
-			p.learn.begin(now, rateStart, p.seq) // those who wait come back spread
+			p.learn.begin(now, rateStart, p.seq) // so that those who wait do not return at once
 		}
 		p.learn.pause(p.told.opens, told.Wait)
 		p.watch()
@@ -135,7 +135,7 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 	p.recheck(now)
 }
 
-// mayGo says whether a request goes at this moment.
+// mayGo reports whether a request may go now, before those in the queue.
 func (p *Pacer) mayGo(now time.Time, c Cost) bool {
 	if p.queue.size > 0 {
 		return false
@@ -143,7 +143,7 @@ func (p *Pacer) mayGo(now time.Time, c Cost) bool {
 	return p.open(now, c)
 }
 
-// open says whether the next request, of that cost, may go.
+// open reports whether the next request, of cost c, may go.
 func (p *Pacer) open(now time.Time, c Cost) bool {
 	if n := p.slots(); n > 0 && p.inFlight() >= n {
 		return false
@@ -154,7 +154,7 @@ func (p *Pacer) open(now time.Time, c Cost) bool {
 	return p.learn.due() && p.windows.open(now, c) && p.limits.open(c)
 }
 
-// send takes a turn for one request.
+// send returns a turn for a request that goes now.
 func (p *Pacer) send(now time.Time, c Cost) Turn {
 	if p.word.Add(oneInFlight)&watchedBit == 0 {
 		return Turn{}
@@ -173,11 +173,11 @@ func (p *Pacer) send(now time.Time, c Cost) Turn {
 	return Turn{s}
 }
 
-// dispatch gives turns to those whose time has come, and sets the timer for the
-// next. It is called after whatever may have changed something.
+// dispatch gives turns to the requests that may go, and sets the timer for the next
+// one. It is called after every change.
 func (p *Pacer) dispatch(now time.Time) {
 	if now.Before(p.now) {
-		p.forget() // a clock of another kind: what was dated by the old one would hold for ever
+		p.forget() // the clock went back: what was dated before would hold forever
 		p.limits.at = now
 	}
 	p.now = now
@@ -199,8 +199,8 @@ func (p *Pacer) dispatch(now time.Time) {
 	p.rest(now)
 }
 
-// tickEvery is how often the head of the queue is looked at if nothing else
-// happens: rates grow meanwhile.
+// tickEvery is how often the head of the queue is checked if nothing else happens,
+// because rates grow meanwhile.
 const tickEvery = 250 * time.Millisecond
 
 // schedule sets the timer for the head of the queue.
@@ -227,14 +227,14 @@ func (p *Pacer) schedule(now time.Time) {
 	})
 }
 
-// watch sends all later requests to the lock.
+// watch makes all later requests take the lock.
 func (p *Pacer) watch() {
 	if p.word.Load()&watchedBit == 0 {
 		p.word.Add(watchedBit)
 	}
 }
 
-// rest lets requests go free again where there is nothing to watch.
+// rest lets requests go without the lock again if there is nothing to watch.
 func (p *Pacer) rest(now time.Time) {
 	if p.word.Load()&watchedBit == 0 || p.queue.size > 0 || p.learn.paced || p.told.shut(now) ||
 		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
@@ -244,9 +244,9 @@ func (p *Pacer) rest(now time.Time) {
 	p.word.Add(-watchedBit)
 }
 
-// turn returns when a request with so many requests and tokens before it may go,
-// as far as is known, at so many times the learned rate (0: without regard to
-// it), and what holds it longest.
+// turn returns when a request with some requests and tokens ahead of it may go, as far
+// as is known, at speed times the learned rate (0: ignoring it), and the reason for the
+// longest of its waits.
 func (p *Pacer) turn(now time.Time, c Cost, before int, tokens int64, speed float64) (time.Time, Why) {
 	at, why := now, Pacing
 	holds := func(until time.Time, reason Why) {
@@ -269,7 +269,7 @@ func (p *Pacer) turn(now time.Time, c Cost, before int, tokens int64, speed floa
 	return at, why
 }
 
-// earliest is the turn of a request that comes now, for its caller to plan by.
+// earliest returns when a request that arrives now may go, an estimate for its caller.
 func (p *Pacer) earliest(now time.Time, c Cost) (time.Time, Why) {
 	at, why := p.turn(now, c, p.queue.size, p.queue.tokens, 1)
 	if n := p.slots(); n > 0 && p.inFlight() >= n {
@@ -283,11 +283,12 @@ func (p *Pacer) earliest(now time.Time, c Cost) (time.Time, Why) {
 	return at, why
 }
 
-// late is the refusal of a request whose turn can't come before its deadline.
+// late returns the refusal of a request whose turn can't come before its deadline, or
+// nil.
 func (p *Pacer) late(now, deadline time.Time, c Cost, before int, tokens int64) *Error {
 	speed := 2.0
 	if p.learn.start || p.learn.shut {
-		speed = 0 // the rate is where the search is, and not what the provider takes
+		speed = 0 // in a slow start the rate is not yet what the provider accepts
 	}
 	at, why := p.turn(now, c, before, tokens, speed)
 	if !at.After(deadline) {
@@ -296,8 +297,8 @@ func (p *Pacer) late(now, deadline time.Time, c Cost, before int, tokens int64) 
 	return p.refusal(now, at, why)
 }
 
-// recheck refuses those whose turn can't come any more. It walks through the
-// queue only if the last of it would be late for the soonest deadline.
+// recheck refuses requests whose turn can't come before their deadline any more. It
+// walks through the queue only if the last one would miss the soonest deadline.
 func (p *Pacer) recheck(now time.Time) {
 	if p.queue.size == 0 || p.queue.soonest.IsZero() ||
 		p.late(now, p.queue.soonest, Cost{}, p.queue.size, p.queue.tokens) == nil {
@@ -324,7 +325,7 @@ func (p *Pacer) recheck(now time.Time) {
 	}
 }
 
-// refusal is the *Error of a request that may go at that time.
+// refusal returns the error of a request that may go at a later time.
 func (p *Pacer) refusal(now, at time.Time, why Why) *Error {
 	e := &Error{Until: at, Wait: at.Sub(now), Why: why, Queue: p.queue.size}
 	if p.learn.paced {

@@ -6,102 +6,99 @@ import (
 	"time"
 )
 
-// The numbers of the learned rate. They were found in virtual time, at token
-// buckets and fixed windows of 0.05 to 50 a second, and at providers that refuse
-// a share whatever the rate (limit_test.go holds them to what they reach).
+// The constants of the learned rate. They were tuned in virtual time, against token
+// buckets and fixed windows of 0.05 to 50 requests a second, and against providers
+// that refuse a share of the requests at any rate. limit_test.go holds the results.
 const (
 	rateStart = 2.0    // a second, after the first refusal
 	rateFloor = 0.02   // a second, learned
 	rateProbe = 0.05   // a second, while nothing is accepted: one in 20 s
-	rateFree  = 2000.0 // a second: such a rate paces nobody
+	rateFree  = 2000.0 // a second; at this rate pacing ends
 
-	// An episode cuts the rate to what was accepted, and to so much of itself at
-	// most. The less it has to fall, the sooner it is back at the limit; at low
-	// rates a refusal weighs more.
+	// An episode cuts the rate to what was accepted, but at least by these factors. A
+	// smaller cut is back at the limit sooner, but at low rates each refusal costs more.
 	cutSlow  = 0.9
 	cutFast  = 0.95 // above cutAbove
 	cutAbove = 15.0 // a second
 
-	// What is accepted is counted over spanMost, at least over countLeast
-	// requests; after the end of a slow start over what has passed since, at least
-	// spanLeast, as what was sent before says what was asked for, not what is
-	// accepted.
+	// The accepted rate is measured over spanMost, or over the last countLeast requests
+	// if that is longer. After a slow start it is measured from its end, over at least
+	// spanLeast: what was sent during the slow start shows the demand, not the limit.
 	spanMost   = 2400 * time.Millisecond
 	spanLeast  = time.Second
 	countLeast = 12
-	// startLeast is how many requests a slow start must have sent for a refusal to
-	// end it.
+	// startLeast is how many requests a slow start must have sent before a refusal
+	// ends it.
 	startLeast  = 6
 	recentsMost = 512
 
-	// Between episodes the rate grows by a part of itself a second, above addAbove
-	// by a constant, so that processes that share a limit converge. Below one
-	// a second, it is for each request rather than each second.
+	// Between episodes the rate grows by a fraction each second; above addAbove it grows
+	// by a constant, so that processes that share a limit converge. Below one request a
+	// second it grows with each request, not each second.
 	growPart = 0.005
 	growAdd  = 0.25 // a second, each second
 	addAbove = 10.0 // a second
 
-	// After a calm without an episode it doubles every doubleEvery seconds, to find
-	// a limit that was raised. At low rates the calm is counted in requests: each
-	// search costs a refusal.
+	// After a period without an episode (the calm) the rate doubles every doubleEvery
+	// seconds, to find a limit that was raised. At low rates the calm is measured in
+	// requests, because each search costs a refusal.
 	calmLeast, calmMost, calmRequests = 8.0, 90.0, 40.0 // s, s, requests
 	doubleEvery                       = 5.0             // s
 
-	// Where a refusal tells everybody to wait, it costs more than one request:
-	// growth is slower by so much for each second of the wait, up to 2 s.
+	// A refusal that tells everybody to wait costs more than one request: growth is
+	// slower by this factor for each second of the wait, up to 2 s.
 	tollPerSecond = 2.0
 
-	// A limit refuses nothing of a rate that is well below what it accepted. What is
-	// refused even so, below lowPart of the rate of the last cuts, is refused
-	// whatever the rate: its share is the noise, an average over about
-	// 1/noiseStep requests. It is at most noiseMost: what refuses more is nearly
-	// closed, and helped by fewer requests. Each cut lowers the mark by peakStep,
-	// in case the limit itself has fallen.
+	// A limit does not refuse requests at a rate well below what it accepted. Refusals
+	// below lowPart of the rate of the last cuts therefore have another cause. Their
+	// share of the requests is the noise, averaged over about 1/noiseStep requests and
+	// at most noiseMost: a provider that refuses more is nearly closed, and fewer
+	// requests help it. Each cut lowers peak by peakStep, in case the limit has fallen.
 	lowPart   = 0.7
 	noiseStep = 0.05
 	noiseMost = 0.5
 	peakStep  = 0.05
 
-	// Refusals are an episode when they exceed the share that the noise and
-	// excessPart explain: one of them if there is no noise, and so many more
-	// as excessMost times its root, which is how far chance spreads them.
+	// Refusals are an episode when they exceed the share that noise and excessPart
+	// explain. Without noise one refusal is enough; with it, excessMost times the root
+	// of the noise more, which is how far chance spreads them.
 	excessPart = 0.1
 	excessMost = 6.0
 
-	// unaskedFor is how long nobody has to wait until the rate is gone.
+	// unaskedFor is how long nobody must have waited for the rate to be forgotten.
 	unaskedFor = time.Minute
 
-	lateSeconds = 0.02 // a turn that is taken so late, as timers are, is not lost
+	lateSeconds = 0.02 // a turn taken this late is not lost: timers are late
 	stepMost    = 250 * time.Millisecond
 )
 
-// learner is the rate that is learned from refusals, as of at.
+// learner has the rate that was learned from refusals, as of the time at.
 type learner struct {
 	paced  bool
 	start  bool          // slow start: the rate doubles each second
-	shut   bool          // of the last requests none was accepted: one is sent now and then to look
+	shut   bool          // none of the last requests was accepted: one is sent now and then as a test
 	rate   float64       // requests a second
 	peak   float64       // the rate after the last cuts, of which lowPart is safely below the limit
-	noise  float64       // the share that is refused whatever the rate; it outlives the rate
-	excess float64       // refusals since the last cut, less those that are no news
+	noise  float64       // the share that is refused at any rate; kept when the rate is forgotten
+	excess float64       // refusals since the last cut beyond those that noise explains
 	credit float64       // a request may go when it is 1
 	at     time.Time     // in the future while a told time is waited for
-	cut    uint64        // requests up to this one say nothing new
+	cut    uint64        // refusals of requests up to this one are ignored
 	end    time.Time     // of the slow start
-	calm   time.Time     // the last episode, later by the told times since
-	held   time.Time     // when it last held anybody
-	asked  time.Time     // when anybody last had to wait, for whatever
+	calm   time.Time     // the last episode, plus the told times since
+	held   time.Time     // when a request last waited for the rate
+	asked  time.Time     // when a request last waited, for any reason
 	delay  time.Duration // how long the last refusal took to come
-	toll   time.Duration // what was told since the last episode
+	toll   time.Duration // the told times since the last episode
 	recent []*sent       // oldest first
 }
 
-// begin starts to pace at a rate that doubles each second.
+// begin starts pacing, with a slow start from rate.
 func (l *learner) begin(now time.Time, rate float64, seq uint64) {
 	*l = learner{noise: l.noise, paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now, asked: now}
 }
 
-// advance brings rate and credit up to now.
+// advance updates rate and credit to now.
 func (l *learner) advance(now time.Time) {
 	l.reopen(now)
 	for l.paced && now.After(l.at) {
@@ -116,9 +113,9 @@ func (l *learner) advance(now time.Time) {
 	}
 }
 
-// reopen begins a slow start when the first request after a time without any
-// that was accepted has not been refused for longer than a refusal takes. (Its
-// answer may take minutes.)
+// reopen begins a slow start when the test request of a shut learner has not been
+// refused within the time that refusals take. It does not wait for the answer, which
+// may take minutes.
 func (l *learner) reopen(now time.Time) {
 	if !l.shut || len(l.recent) == 0 {
 		return
@@ -129,7 +126,7 @@ func (l *learner) reopen(now time.Time) {
 	}
 }
 
-// grown is the rate after so many seconds more.
+// grown returns the rate s seconds from now.
 func (l *learner) grown(s float64) float64 {
 	switch {
 	case l.start:
@@ -148,11 +145,11 @@ func (l *learner) grown(s float64) float64 {
 	return l.rate * (1 + growPart*min(1, l.rate)*s)
 }
 
-// due says whether a request may go.
+// due reports whether a request may go.
 func (l *learner) due() bool { return !l.paced || l.credit >= 1-tiny }
 
-// hold notes that somebody waits, maybe for the rate. A rate that holds nobody
-// does not grow: nothing would show that it is too high.
+// hold records that a request waits, perhaps for the rate. A rate that nobody waits
+// for does not grow, because no refusal would show that it is too high.
 func (l *learner) hold(now time.Time) {
 	l.asked = now
 	if !l.due() {
@@ -160,13 +157,13 @@ func (l *learner) hold(now time.Time) {
 	}
 }
 
-// wait is how long it is from at, at so many times the rate, until a request
-// with so many before it may go.
+// wait returns how long it takes from l.at, at speed times the rate, until a request
+// with before others ahead of it may go.
 func (l *learner) wait(before int, speed float64) time.Duration {
 	return seconds((float64(before) + 1 - l.credit) / (l.rate * speed))
 }
 
-// sent takes in a request that goes now.
+// sent records a request that is sent now.
 func (l *learner) sent(s *sent) {
 	if !l.paced {
 		return
@@ -182,7 +179,7 @@ func (l *learner) sent(s *sent) {
 	l.recent = append(l.recent, s)
 }
 
-// back takes it out.
+// back removes a request that was not made.
 func (l *learner) back(s *sent) {
 	if i := slices.Index(l.recent, s); i >= 0 {
 		l.recent = slices.Delete(l.recent, i, i+1)
@@ -190,8 +187,8 @@ func (l *learner) back(s *sent) {
 	}
 }
 
-// refused takes in that a request was refused, and says whether it is a new
-// episode. last is the last request that was sent.
+// refused records a refusal and reports whether it begins a new episode. last is the
+// number of the last request that was sent.
 func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 	if !l.paced {
 		l.begin(now, rateStart, last)
@@ -209,7 +206,7 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 		return false
 	}
 	if l.start && len(l.recent) < startLeast {
-		// Of the burst before it some requests come late, and take what is there.
+		// Some requests of the burst before it arrive late, and use up what is there.
 		l.rate = max(rateProbe, l.rate/2)
 		l.excess, l.credit, l.cut = 0, 0, last
 		return true
@@ -218,7 +215,7 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 		l.start, l.end = false, now
 	}
 	span := spanMost
-	if l.toll == 0 { // a told time leaves a hole in what was sent
+	if l.toll == 0 { // during a told time nothing was sent, which would distort the count
 		span = min(span, max(spanLeast, now.Sub(l.end)))
 	}
 	l.cutTo(l.counted(now, span))
@@ -227,9 +224,9 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 	return true
 }
 
-// learnNoise takes in the refusal of a request that was sent at a low rate. One
-// that follows another is not counted: a closed window refuses all, and says
-// nothing of the rest of the time.
+// learnNoise records the refusal of a request that was sent at a low rate. One that
+// follows another is not counted: a closed window refuses everything, which says
+// nothing about the rest of the time.
 func (l *learner) learnNoise(s *sent) {
 	step := noiseStep
 	if i := slices.Index(l.recent, s); i <= 0 || l.recent[i-1].refused {
@@ -238,13 +235,13 @@ func (l *learner) learnNoise(s *sent) {
 	l.noise = min(noiseMost, l.noise+step)
 }
 
-// count is what became of the last requests.
+// count summarizes the last requests.
 type count struct {
-	requests int     // that were counted
-	rate     float64 // of those that were accepted, a second; 0: none was
+	requests int     // how many were counted
+	rate     float64 // accepted requests a second; 0: none was accepted
 }
 
-// cutTo lowers the rate to what was accepted.
+// cutTo lowers the rate to the accepted rate.
 func (l *learner) cutTo(c count) {
 	if l.shut = c.rate == 0; l.shut {
 		l.rate = max(rateProbe, l.rate/2)
@@ -262,10 +259,10 @@ func (l *learner) cutTo(c count) {
 	l.rate = max(rateFloor, l.rate)
 }
 
-// counted looks at the requests of the time span, at least countLeast of them,
-// by the time of their sending: the header of a whole answer comes with the
-// answer, and its length is none of the rate's business. Not refused is
-// accepted, but of those that are younger than a refusal takes to come.
+// counted counts the requests of the time span, at least countLeast of them, by the
+// time at which they were sent: the header of a whole answer arrives with the answer,
+// whose length must not affect the rate. A request that was not refused counts as
+// accepted, unless it is younger than a refusal takes to arrive.
 func (l *learner) counted(now time.Time, span time.Duration) count {
 	var c count
 	accepted, oldest := 0, time.Duration(0)
@@ -287,8 +284,8 @@ func (l *learner) counted(now time.Time, span time.Duration) count {
 	return c
 }
 
-// pause stops the rate, its growth and its calm until t, when the first turn
-// comes, since the provider told everybody to wait.
+// pause stops the rate, its growth and its calm until t, the time of the first turn
+// after a told time.
 func (l *learner) pause(t time.Time, wait time.Duration) {
 	if l.paced && t.After(l.at) {
 		l.at, l.calm, l.credit = t, l.calm.Add(t.Sub(l.at)), 1

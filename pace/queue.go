@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// queueMax is how many may wait at an endpoint.
+// queueMax is how many requests may wait for one endpoint.
 const queueMax = 10_000
 
-// queue is those who wait: clients by turns; of one client, calls that have
-// begun before new ones; otherwise first come, first served. An empty queue
-// holds no memory, and a client's name none but its hash: what names clients may
-// come from outside.
+// queue has the requests that wait. Clients take turns; of one client, requests of
+// calls that have begun go before new calls; otherwise it is first come, first served.
+// An empty queue uses no memory. Of a client's name, which may come from outside, only
+// the hash is kept.
 type queue struct {
 	clients map[uint64]*list.Element // of turns
 	turns   list.List                // of *client, the next first
 	size    int
-	tokens  int64     // of all who wait
-	soonest time.Time // no deadline of those who wait is sooner; zero: none has one
+	tokens  int64     // of all requests that wait
+	soonest time.Time // no deadline of a request that waits is earlier; zero: there is none
 }
 
-// client is those who wait for one client. One of the lists may be empty.
+// client has the requests of one client. One of the lists may be empty.
 type client struct {
 	key        uint64
 	begun, new list.List // of *waiter
@@ -34,7 +34,7 @@ type waiter struct {
 	deadline time.Time
 	bound    bool // it has a deadline
 
-	list *list.List // where it waits; nil: not any more
+	list *list.List // the list that it is in; nil: it no longer waits
 	at   *list.Element
 	of   *list.Element // its client in turns
 
@@ -43,7 +43,7 @@ type waiter struct {
 	err   error
 }
 
-// seed makes two names that collide hard to find.
+// seed makes it hard to find two names whose hashes collide.
 var seed = maphash.MakeSeed()
 
 func (q *queue) push(w *waiter) {
@@ -70,14 +70,14 @@ func (q *queue) push(w *waiter) {
 	}
 }
 
-// note takes in a deadline.
+// note records a deadline.
 func (q *queue) note(deadline time.Time) {
 	if q.soonest.IsZero() || deadline.Before(q.soonest) {
 		q.soonest = deadline
 	}
 }
 
-// next is who goes next, if anybody waits.
+// next returns the waiter that goes next, or nil.
 func (q *queue) next() *waiter {
 	c := q.turns.Front().Value.(*client)
 	if c.begun.Len() > 0 {
@@ -86,13 +86,14 @@ func (q *queue) next() *waiter {
 	return c.new.Front().Value.(*waiter)
 }
 
-// served removes who has got a turn: the client's next comes after all others.
+// served removes a waiter that got a turn. The client's next one goes after all other
+// clients.
 func (q *queue) served(w *waiter) {
 	q.turns.MoveToBack(w.of)
 	q.remove(w)
 }
 
-// remove takes one out.
+// remove removes a waiter.
 func (q *queue) remove(w *waiter) {
 	c := w.of.Value.(*client)
 	w.list.Remove(w.at)
@@ -108,7 +109,7 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// order is those who wait in the order in which they will go, if nobody comes.
+// order yields the waiters in the order in which they go if no other request comes.
 func (q *queue) order() iter.Seq[*waiter] {
 	return func(yield func(*waiter) bool) {
 		var places []*list.Element // the next of each client that has one
@@ -142,10 +143,10 @@ func (q *queue) order() iter.Seq[*waiter] {
 	}
 }
 
-// before is how many requests and tokens go before w, if nobody comes.
+// before returns how many requests and tokens go before w if no other request comes.
 func (q *queue) before(w *waiter) (requests int, tokens int64) {
 	if q.turns.Len() == 1 && w.at.Next() == nil && !w.cost.Again {
-		return q.size - 1, q.tokens - w.cost.Tokens // the last: no need to look
+		return q.size - 1, q.tokens - w.cost.Tokens // w is the last
 	}
 	for other := range q.order() {
 		if other == w {

@@ -3,24 +3,24 @@ package pace
 import "time"
 
 const (
-	// toldLong is the longest told wait that nobody shortens.
+	// toldLong is the longest told wait during which no request tests the provider.
 	toldLong = 2 * time.Minute
-	// lookEvery is how often one request looks whether a longer one still holds.
+	// lookEvery is how often one request tests whether a longer one still holds.
 	lookEvery = time.Minute
-	// spreadPart and spreadMost are the spread of the first turn after a told
-	// time: processes that were told the same instant don't come back at it.
+	// spreadPart and spreadMost spread the first turn after a told time, so that
+	// processes that were told the same time do not return together.
 	spreadPart = 0.1
 	spreadMost = time.Second
 )
 
-// closing is a told time.
+// closing is a told time, until which no request is sent.
 type closing struct {
 	until time.Time // as told
 	opens time.Time // the first turn, spread
-	look  time.Time // if the wait is long: when one request may look; else zero
+	look  time.Time // of a long wait: when one request may test it; otherwise zero
 }
 
-// close closes for wait from now on, unless it is closed for longer.
+// close begins a told time, unless a longer one is in effect.
 func (c *closing) close(now time.Time, wait time.Duration, chance func() float64) {
 	if !c.shut(now) {
 		*c = closing{}
@@ -41,29 +41,28 @@ func (c *closing) close(now time.Time, wait time.Duration, chance func() float64
 
 func (c *closing) shut(now time.Time) bool { return now.Before(c.opens) }
 
-// looks says whether one request may go although it is shut.
+// looks reports whether one request may go in spite of the told time, as a test.
 func (c *closing) looks(now time.Time) bool { return !c.look.IsZero() && !now.Before(c.look) }
 
 const (
-	// windowMost is how long a remaining count alone keeps all away.
+	// windowMost is how long a remaining count alone stops all requests.
 	windowMost = time.Minute
-	// windowStrikes is how many times in a row a provider may say that nothing
-	// remains, and nothing else, before the counts are left to themselves: some
-	// always say 0, and answer. What is left is what it refuses.
+	// windowStrikes is how many times in a row a provider may say that nothing remains,
+	// and answer, before its counts are ignored: some providers always say 0.
 	windowStrikes = 3
-	// windowsKept bounds what one response may say.
+	// windowsKept bounds the windows of one response.
 	windowsKept = 8
 )
 
-// windows are the remaining counts of the last response that had any.
+// windows has the remaining counts of the last response that told any.
 type windows struct {
 	list    []window
-	strikes int    // answers in a row that said that nothing remains, each to a request sent after the one before
-	strike  uint64 // requests up to this one are not a further strike
+	strikes int    // answers in a row that said that nothing remains, each to a request sent after the previous one
+	strike  uint64 // answers to requests up to this one are not a further strike
 	used    amount // since the last of these answers
 }
 
-// amount is of requests and of their tokens.
+// amount is a number of requests and of their tokens.
 type amount struct{ requests, tokens int64 }
 
 func (a amount) of(tokens bool) int64 {
@@ -73,27 +72,27 @@ func (a amount) of(tokens bool) int64 {
 	return a.requests
 }
 
-// window is one of them, as of now.
+// window is one of the windows, as of now.
 type window struct {
 	tokens bool
 	limit  int64         // 0: not said
-	left   int64         // less what is in flight and was sent since
-	used   int64         // what is in flight and was sent since
-	since  time.Time     // requests from then on are counted in left and used; zero: all
+	left   int64         // what remained, minus used
+	used   int64         // by requests that were in flight at the response, or sent since
+	since  time.Time     // requests sent from then on are counted in left and used; zero: all are
 	begins time.Time     // when it begins again
-	period time.Duration // from then to the next time, as far as can be guessed
-	look   time.Time     // when one request may go although nothing is left
+	period time.Duration // an estimate of its length
+	look   time.Time     // when one request may go although nothing is left, as a test
 }
 
-// hear takes in the windows of a response to s, made while so much else was not
-// answered yet. last is the last request that was sent.
+// hear records the windows of a response to s. flying is what else was not answered
+// yet; last is the number of the last request that was sent.
 func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, flying amount, last uint64) {
 	strike := !refused
 	list := make([]window, 0, min(len(told), windowsKept))
 	for _, t := range told[:min(len(told), windowsKept)] {
 		strike = strike && t.Remaining <= 0 && (t.Limit <= 0 || ws.used.of(t.Tokens) < t.Limit)
 		if t.Reset <= 0 {
-			continue // it begins again now, or we don't know when
+			continue // it begins again now, or at an unknown time
 		}
 		used := flying.of(t.Tokens)
 		list = append(list, window{
@@ -115,7 +114,7 @@ func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, fly
 	ws.list = list
 }
 
-// need is what a request takes of a window: never more than it ever holds.
+// need returns what a request takes from a window: at most the window's size.
 func (w *window) need(c Cost) int64 {
 	switch {
 	case !w.tokens:
@@ -135,7 +134,7 @@ func (ws *windows) open(now time.Time, c Cost) bool {
 	return true
 }
 
-// take takes a request that goes now.
+// take records a request that is sent now.
 func (ws *windows) take(now time.Time, c Cost) {
 	ws.used.requests++
 	ws.used.tokens += max(c.Tokens, 1)
@@ -149,7 +148,7 @@ func (ws *windows) take(now time.Time, c Cost) {
 	}
 }
 
-// back gives back what a request took that was not made.
+// back undoes take for a request that was not made.
 func (ws *windows) back(s *sent) {
 	c := Cost{Tokens: s.tokens}
 	for i := range ws.list {
@@ -162,7 +161,7 @@ func (ws *windows) back(s *sent) {
 	}
 }
 
-// turn is when a request with so many requests and tokens before it may go.
+// turn returns when a request with some requests and tokens ahead of it may go.
 func (ws *windows) turn(c Cost, before int, tokens int64) time.Time {
 	var at time.Time
 	for i := range ws.list {
@@ -183,13 +182,13 @@ func (ws *windows) turn(c Cost, before int, tokens int64) time.Time {
 	return at
 }
 
-// advance lets windows begin again whose time has come. One of which nothing was
-// used since is forgotten.
+// advance lets windows begin again when it is time. A window that was not used in the
+// meantime is forgotten.
 func (ws *windows) advance(now time.Time) {
 	kept := ws.list[:0]
 	for _, w := range ws.list {
 		if !now.Before(w.begins) {
-			idle := w.used == 0 && w.left > 0 || now.Sub(w.begins) >= w.period // a whole one has passed
+			idle := w.used == 0 && w.left > 0 || now.Sub(w.begins) >= w.period // a whole window has passed
 			if w.limit <= 0 || idle {
 				continue
 			}

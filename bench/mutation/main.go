@@ -49,7 +49,7 @@ type report struct {
 // text, which lines added above do not change.
 type accepted struct {
 	File string `yaml:"file"` // "backoff/jitter.go"
-	Code string `yaml:"code"` // the line, without the space around it
+	Code string `yaml:"code"` // the line, without its comment and the space around it
 	Type string `yaml:"type"` // gremlins' name of the mutator; "" is any
 	Why  string `yaml:"why"`
 }
@@ -135,7 +135,7 @@ func mutate(name string, known []accepted) (bool, error) {
 		for _, m := range f.Mutations {
 			status := m.Status
 			if status == "LIVED" || status == "NOT COVERED" {
-				code := strings.TrimSpace(lines[m.Line-1])
+				code := codeOf(lines[m.Line-1])
 				if why := reason(known, file, code, m.Type); why != "" {
 					status += ", accepted"
 				} else {
@@ -154,6 +154,13 @@ func mutate(name string, known []accepted) (bool, error) {
 // two, unless it says how long they are to take.
 func quick(environment []string) []string {
 	return append([]string{"LLMCALL_MODEL_PLANS=300", "LLMCALL_MODEL_STEPS=20000", "LLMCALL_HISTORIES=300"}, environment...)
+}
+
+// codeOf returns a line without its comment, so that a better comment changes no
+// entry. (No line with a mutant has " // " in a string.)
+func codeOf(line string) string {
+	code, _, _ := strings.Cut(line, " // ")
+	return strings.TrimSpace(code)
 }
 
 func reason(known []accepted, file, code, mutator string) string {
