@@ -40,51 +40,51 @@ type Call struct {
 	policy    *Policy
 	ctx       context.Context
 	targets   []Target
-	at        int              // the target's place
+	at        int              // the index of the target
 	guards    []endpoint.Guard // own, and those of the target
 	attempt   context.Context
 	endTry    context.CancelFunc
 	endCall   context.CancelFunc
 	number    int       // of the attempt, from 1
-	start     time.Time // of the request under way; zero where nobody needs it
+	start     time.Time // of the current request; zero if nobody needs it
 	took      time.Duration
 	mark      uint64 // of the endpoint, when the request began
 	state     state
 	accepted  bool
-	retry     bool // the request that comes repeats one that the provider failed
-	busy      bool // guards are being asked or told; still so in Close: one has panicked
+	retry     bool // the next request repeats one that the provider failed
+	busy      bool // guards are being called; if set in Close, one has panicked
 	heard     *pace.Told
-	outcome   endpoint.Outcome // what the guards are told of how it ended
+	outcome   endpoint.Outcome // of the request, for the guards
 	lent      [4]loan
-	*extra    // nil for a call without guards of its own, and up to four in all
+	*extra    // nil for a call without guards of its own and with at most four guards
 	*observed // nil without an observer
 	*trouble  // nil until something has failed or was waited for
 	err       *Error
 }
 
-// loan is the place of the permit of one guard.
+// loan is the permit of one guard, and whether it is held.
 type loan struct {
 	permit endpoint.Permit
 	held   bool
 }
 
-// extra is what only a call needs that has guards of its own, or many.
+// extra has what only calls with guards of their own, or with many guards, need.
 type extra struct {
 	own  []endpoint.Guard // asked before those of the target
-	more []loan           // of the fifth guard and those after it
+	more []loan           // of the fifth guard and later ones
 }
 
-// observed is what only a call needs that is observed.
+// observed has what only calls with an observer need.
 type observed struct {
 	observer  Observer
 	id        uint64
 	begun     time.Time
-	announced bool            // that the attempt began, and not that it ended
+	announced bool            // the observer knows that the attempt began, not that it ended
 	tried     time.Time       // when it began
 	used      endpoint.Amount // what it has used
 }
 
-// state is where the request under way is.
+// state is the state of the current request.
 type state uint8
 
 const (
@@ -93,7 +93,7 @@ const (
 	answered       // settled, with an answer
 )
 
-// trouble is what only a call needs of which something failed.
+// trouble has what only calls need in which something failed or was waited for.
 type trouble struct {
 	failures []Failure
 	counted  int           // failed attempts that count against MaxAttempts
@@ -103,15 +103,15 @@ type trouble struct {
 	waited   time.Duration // for limits and circuits
 	plan     step          // what was decided about the next attempt
 	planned  time.Time     // when
-	wait     time.Duration // before the attempt that comes, as it was
+	wait     time.Duration // how long the next attempt has waited
 	reason   WaitReason
 	dead     map[int]bool      // targets that can't serve this call
 	misses   map[int]int       // failures of each target's provider
-	due      map[int]time.Time // until when each target is left alone by this call
+	due      map[int]time.Time // until when this call must not ask each target
 }
 
-// maxFailures is how many failures are kept of one call; of more, the first and
-// the last half.
+// maxFailures is how many failures of a call are kept; if there are more, the first and
+// the last half of this number.
 const maxFailures = 128
 
 // Begin begins a call to the first of the targets that can serve it; there must be at
@@ -241,7 +241,7 @@ func (c *Call) Waited() (time.Duration, WaitReason) {
 
 // Accepted reports that an answer has begun to arrive, so that a circuit's probe has
 // succeeded, for example. told is what came with it about the provider's limits, or nil.
-// A second call for the same request only takes in told.
+// A second call for the same request only records told.
 func (c *Call) Accepted(told *pace.Told) {
 	c.Told(told)
 	if c.state != admitted || c.accepted {
@@ -249,7 +249,7 @@ func (c *Call) Accepted(told *pace.Told) {
 	}
 	c.accepted = true
 	c.accept(c.heard)
-	c.heard = nil // it was of this moment, and is not told again when the answer ends
+	c.heard = nil // so that it is not told again when the answer ends
 }
 
 // Whole reports that the answer is complete, and that [Call.Settle] will follow once it
@@ -302,13 +302,13 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	f.kind, f.err = c.policy.classify(c.ctx, c.attempt, o.Err)
 	f.read(c.policy)
 	o.Err, o.Kind = f.err, f.kind
-	f.progress = !c.accepted && c.progress() // an answer that had begun broke, and was not refused
+	f.progress = !c.accepted && c.progress() // an answer that had begun was not refused
 	o.Effect = c.effect(&f)
 	if o.Effect == failure.Ignore && f.served {
 		c.Accepted(nil)
 	}
 	if o.Effect == failure.Ignore && c.accepted {
-		o.Effect = failure.Healthy // whoever got an answer, or a piece of one, has proved that the provider lives
+		o.Effect = failure.Healthy // an answer, or a piece of one, proves that the provider works
 	}
 	c.outcome = o
 	c.report(o.Report, c.toldBy(&f))
@@ -330,20 +330,20 @@ func (c *Call) Wrong(err error) {
 	c.follow(&f)
 }
 
-// failed is a failure with what a decision needs of it.
+// failed is a failure, with what the decision about it needs.
 type failed struct {
 	err      error
 	kind     failure.Kind
 	row      failure.Decision
 	told     bool
 	wait     time.Duration // told
-	response bool          // the provider responded, and the fault was not its own
+	response bool          // the provider responded, and the fault was not its own (a status below 500)
 	served   bool          // it answered, though with an error
 	answered bool          // the answer was wrong
 	progress bool          // others get answers
 }
 
-// read finds what the table and the error say.
+// read fills in what the table and the error say.
 func (f *failed) read(p *Policy) {
 	f.row = p.table.For(f.kind)
 	if stop := stopOf(f.err); stop != nil {
@@ -372,13 +372,12 @@ func (c *Call) paced() bool {
 	return to.Endpoint != nil && !to.Unpaced
 }
 
-// progress reports whether the target serves anybody, as far as a pacer makes
-// something of it.
+// progress reports whether the target has a pacer and serves anybody.
 func (c *Call) progress() bool { return c.paced() && c.targets[c.at].Endpoint.Progress(c.mark) }
 
-// reconsider takes back that a refusal used up an attempt: by the time that it
-// is retried, others were served. When a crowd begins, the refusals come before
-// the first answers.
+// reconsider decides again, at the retry, whether a refusal used an attempt: if others
+// were served meanwhile, it did not. When many calls begin together, the refusals come
+// before the first answers.
 func (c *Call) reconsider() {
 	t := c.trouble
 	if !t.plan.refusal {
@@ -397,21 +396,21 @@ func (c *Call) reconsider() {
 	}
 }
 
-// effect is what a failure says of the provider.
+// effect returns what a failure means for the provider's health.
 func (c *Call) effect(f *failed) failure.Effect {
 	switch {
 	case !f.response && c.hung():
 		return failure.Count
 	case f.kind == failure.Overloaded && f.progress && f.row.Breaker == failure.Count:
-		return failure.Ignore // the pacer sends fewer at a time; nobody is ill
+		return failure.Ignore // the pacer sends fewer at a time, and the provider works
 	case c.ctx.Err() != nil && (f.kind == failure.Transient || f.kind == failure.Unknown):
 		return failure.Ignore // most likely the end of the call's own context
 	}
 	return f.row.Breaker
 }
 
-// hung reports whether the call's deadline has ended an attempt of a provider
-// that hangs: it had long enough, nothing came, and nobody else got anything.
+// hung reports whether the call's deadline ended an attempt at a provider that hangs:
+// it had Config.Hang, no byte came, and nobody else got an answer.
 func (c *Call) hung() bool {
 	limit := c.policy.config.Hang
 	e := c.targets[c.at].Endpoint
@@ -419,7 +418,7 @@ func (c *Call) hung() bool {
 		time.Since(c.start) >= limit && (e == nil || !e.AnsweredSince(c.mark))
 }
 
-// toldBy returns what came of the provider's limits with a failure.
+// toldBy returns what a failure said about the provider's limits, or nil.
 func (c *Call) toldBy(f *failed) *pace.Told {
 	overload := f.kind == failure.Overloaded
 	if c.heard == nil && !f.told && !overload {
@@ -436,13 +435,13 @@ func (c *Call) toldBy(f *failed) *pace.Told {
 	return &told
 }
 
-// settle tells all guards how the request ended, and gives up its permits.
+// settle tells the guards how the request ended, and gives back their permits.
 func (c *Call) settle() {
 	c.end()
 	c.giveBack()
 }
 
-// end notes that the request under way has ended.
+// end records that the current request has ended.
 func (c *Call) end() {
 	c.state = idle
 	if !c.start.IsZero() {
@@ -453,8 +452,7 @@ func (c *Call) end() {
 	}
 }
 
-// report says what the guards are told beside how the request ended. Of what its
-// caller reports, what was used counts.
+// report sets the Report for the guards. Only Used is taken from the caller's.
 func (c *Call) report(given *endpoint.Report, told *pace.Told) {
 	c.outcome.Report = &endpoint.Report{Told: told}
 	if given != nil {
@@ -498,7 +496,7 @@ func (c *Call) follow(f *failed) {
 	}
 }
 
-// record adds a failure to the history.
+// record adds a failure to the history of the call.
 func (c *Call) record(f *failed) *trouble {
 	t := c.inTrouble()
 	if len(t.failures) == maxFailures {
@@ -534,7 +532,7 @@ func (c *Call) Stop() {
 	}
 }
 
-// last returns the failure of the attempt before.
+// last returns the failure of the previous attempt, or nil.
 func (c *Call) last() error {
 	if c.trouble == nil || len(c.failures) == 0 {
 		return nil
@@ -551,7 +549,7 @@ func (c *Call) Err() error {
 	return c.err
 }
 
-// stop ends the call.
+// stop ends the call with an error. It returns false.
 func (c *Call) stop(d step, causes ...error) bool {
 	e := &Error{Reason: d.stop, Attempts: c.number, causes: causes}
 	switch d.stop {
@@ -582,7 +580,7 @@ func (c *Call) ended() bool {
 	return c.stop(d, causes...)
 }
 
-// endAttempt frees what the attempt's context holds, and tells the observer.
+// endAttempt releases the attempt's context, and tells the observer.
 func (c *Call) endAttempt(err error, kind failure.Kind) {
 	if c.endTry != nil {
 		c.endTry()
@@ -595,7 +593,7 @@ func (c *Call) endAttempt(err error, kind failure.Kind) {
 	}
 }
 
-// tell tells the observer.
+// tell sends an event to the observer, and returns the context that it wants.
 func (c *Call) tell(ctx context.Context, e Event) context.Context {
 	e.Call, e.Attempt, e.Target = c.id, c.number, c.at
 	if e.Type == AttemptStarted {
@@ -615,7 +613,7 @@ func (c *Call) Close() {
 	switch {
 	case c.state == admitted:
 		c.closeHeld(recover())
-	case c.busy: // a guard has panicked, which goes on by itself
+	case c.busy: // a guard has panicked; the panic continues by itself
 		defer c.finish(nil)
 		c.giveBackAll()
 	case c.endTry != nil || c.endCall != nil || c.observed != nil:
@@ -623,8 +621,8 @@ func (c *Call) Close() {
 	}
 }
 
-// closeHeld settles the request under way, and goes on with its panic whatever the
-// guards do.
+// closeHeld settles the current request, and continues its panic whatever the guards
+// do.
 func (c *Call) closeHeld(panicked any) {
 	defer func() {
 		if panicked != nil {

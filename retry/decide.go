@@ -7,27 +7,27 @@ import (
 	"llmcall/failure"
 )
 
-// How close two requests of one call may be after a refusal that used up no
-// attempt: a provider that says "1 ms" for ever would else be asked a thousand
-// times a second.
+// The least time between two requests of a call after a refusal that did not use an
+// attempt. Without it, a provider that always says "1 ms" would be asked a thousand times
+// a second.
 const (
 	leastApart      = 100 * time.Millisecond
 	leastApartLater = time.Second // after shortTolds refusals with a told wait below this
 	shortTolds      = 10
 )
 
-// situation is all that a decision after a failure depends on.
+// situation has everything that the decision after a failure depends on.
 type situation struct {
 	row      failure.Decision
 	kind     failure.Kind
-	answered bool // the provider did its work: the answer was wrong
-	progress bool // somebody gets answers from the endpoint
+	answered bool // the provider answered, but the answer was wrong
+	progress bool // the endpoint answers somebody
 	paced    bool // a pacer is among the guards
-	begun    bool // an answer had begun: it broke, and was not refused
-	counted  int  // failed attempts that count, without this one
+	begun    bool // an answer had begun, so this is not a refusal
+	counted  int  // failed attempts that count, before this one
 	retries  int  // the backoff's attempt number
 	cutOff   bool // an answer was cut off before this one
-	told     bool // the provider said when to come back:
+	told     bool // the provider said when to come back, after toldWait
 	toldWait time.Duration
 	shorts   int           // told waits below a second before this one
 	waited   time.Duration // for limits and circuits so far
@@ -39,18 +39,18 @@ type step struct {
 	stop   Reason
 	wait   time.Duration
 	reason WaitReason
-	counts bool          // the failed attempt uses up one of MaxAttempts
+	counts bool          // the failed attempt counts against MaxAttempts
 	spends bool          // the retry takes from the budget
-	limit  bool          // the wait is for a rate limit: it counts into MaxRateLimitWait
-	apart  time.Duration // as much of the wait as keeps two requests of the call apart
-	// refusal says that the provider refused while nobody was served, as far as
-	// was known: whether that used up an attempt is seen when it is retried.
+	limit  bool          // the wait is for a rate limit, and counts against MaxRateLimitWait
+	apart  time.Duration // the part of the wait that keeps two requests of the call apart
+	// refusal says that the provider refused while, as far as known, nobody was served.
+	// Whether that uses an attempt is decided again at the retry.
 	refusal bool
-	grows   bool // the next delay is the backoff's next, also where this one was 0
+	grows   bool // the backoff's attempt number grows
 }
 
-// decide says what follows a failure. It changes nothing; chance comes in
-// through Backoff alone.
+// decide returns what follows a failure. It changes nothing; the only random part is
+// Backoff.
 func (p *Policy) decide(s *situation) step {
 	again := s.row.Again
 	d := step{counts: true}
@@ -59,8 +59,8 @@ func (p *Policy) decide(s *situation) step {
 	}
 	overload := s.kind == failure.Overloaded
 	refused := again == failure.WhenTold || overload
-	// Of a refusal the provider has told until when, or others are served: then
-	// what is missing is time, which the deadline bounds, and not attempts.
+	// If the provider said when to come back, or others are served, a refused call needs
+	// time, which the deadline bounds, and not attempts.
 	if refused && s.told && !overload || refused && s.progress {
 		d.counts, d.limit = false, true
 		d.wait, d.reason = leastApart, PaceWait
@@ -68,7 +68,7 @@ func (p *Policy) decide(s *situation) step {
 			d.wait = leastApartLater
 		}
 		d.apart = d.wait
-		if s.told && s.toldWait >= d.wait { // a longer wait of our own is called so
+		if s.told && s.toldWait >= d.wait { // otherwise the wait is our own
 			d.wait, d.reason = s.toldWait, RateLimitWait
 		}
 	} else {
@@ -80,10 +80,10 @@ func (p *Policy) decide(s *situation) step {
 		case failure.Backoff, failure.WhenTold:
 			d.wait, d.reason = p.config.Backoff.Delay(s.retries), BackoffWait
 		}
-		// A provider that did its work is not hurt by another attempt.
-		// Of one that refuses, the pacer holds back the attempts of all callers.
+		// Another attempt does not harm a provider that answered. After a refusal, the
+		// pacer holds back the attempts of all callers.
 		d.spends = !s.answered && s.row.Breaker != failure.Healthy && !(refused && s.paced)
-		if s.told { // never stretched by our own backoff
+		if s.told { // our own backoff does not lengthen it
 			d.wait, d.reason = s.toldWait, ProviderWait
 		}
 	}
@@ -99,7 +99,7 @@ func (p *Policy) decide(s *situation) step {
 		return d.stopped(WaitTooLong)
 	case d.limit && d.wait > p.config.MaxRateLimitWait-s.waited:
 		return d.stopped(RateLimitWaitExceeded)
-	case d.wait > 0 && d.wait >= s.left: // a wait that ends with the deadline leaves no time for the attempt
+	case d.wait > 0 && d.wait >= s.left: // no time would be left for the attempt
 		return d.stopped(OutOfTime)
 	}
 	return d

@@ -6,8 +6,8 @@ import (
 	"llmcall/failure"
 )
 
-// movable reports whether another target may serve where a guard of this one
-// refuses with such a kind.
+// movable reports whether another target may serve if a guard of this one refuses with
+// a failure of kind.
 func (c *Call) movable(kind failure.Kind) bool {
 	if len(c.targets) == 1 || c.policy.table.For(kind).Elsewhere == failure.ElsewhereNever {
 		return false
@@ -20,9 +20,8 @@ func (c *Call) movable(kind failure.Kind) bool {
 	return false
 }
 
-// moveOn goes to another target because a guard of this one refuses: at once
-// where this one can't serve, or where another can go sooner and the wait here
-// is longer than FallbackAfter.
+// moveOn changes the target because a guard of this one refuses: if this one can't serve,
+// or if the wait is longer than FallbackAfter and another target can go sooner.
 func (c *Call) moveOn(d *step) bool {
 	if d.stop == 0 && d.wait <= c.policy.config.FallbackAfter {
 		return false
@@ -34,8 +33,7 @@ func (c *Call) moveOn(d *step) bool {
 	return c.goSooner(d, c.here(d))
 }
 
-// here returns how long it is until the target of now can be asked again, if the
-// step d is taken.
+// here returns how long it takes until the current target can be asked again, by step d.
 func (c *Call) here(d *step) time.Duration {
 	if d.stop != 0 || c.trouble.dead[c.at] {
 		return forever
@@ -43,8 +41,8 @@ func (c *Call) here(d *step) time.Duration {
 	return d.wait
 }
 
-// fallBack goes to another target after a failure, as the row of its kind says.
-// It returns true where the call goes on there; d is then what to do.
+// fallBack changes the target after a failure, if the row of its kind says so. If it
+// returns true, d is the step to take there.
 func (c *Call) fallBack(f *failed, d *step) bool {
 	if len(c.targets) == 1 || f.answered || f.row.Elsewhere == failure.ElsewhereNever {
 		return false
@@ -62,7 +60,7 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 	afterRetries := f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0
 	switch {
 	case afterRetries && t.misses[c.at] < p.AttemptsPerTarget:
-		// One attempt is kept for each target that was not tried and can be soon.
+		// One attempt is kept for each target that was not tried yet and can be tried soon.
 		soon := max(c.here(d), p.FallbackAfter)
 		if p.MaxAttempts-t.counted > c.untried() || !c.goSooner(d, min(soon, forever-1)+1) {
 			return false
@@ -76,25 +74,25 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 		return c.goSooner(d, c.here(d))
 	}
 	if c.untried() == 0 && d.stop == 0 {
-		return false // the last target has all attempts that remain
+		return false // the last target gets all remaining attempts
 	}
 	t.leave(c.at)
 	return c.goSooner(d, c.here(d))
 }
 
-// goSooner goes to the other target that can go first, if that is sooner than in
-// a given time; d is then what to do. All guards are asked, and keep nothing.
+// goSooner changes to the target that can be asked first, if that is sooner than after
+// a given wait; d is then the step to take. The guards are asked without reserving.
 func (c *Call) goSooner(d *step, sooner time.Duration) bool {
 	from, best := c.at, -1
 	retry := c.retry
-	c.retry = false // it would be the first request of another endpoint
+	c.retry = false // it would be the first request to another endpoint
 	for i := range c.targets {
 		if i == from || c.trouble.dead[i] {
 			continue
 		}
 		c.goTo(i)
 		refusal, _ := c.admit()
-		own := time.Until(c.trouble.due[i]) // no pacer need know of it
+		own := time.Until(c.trouble.due[i]) // which its pacer may not know
 		wait := max(0, own)
 		if refusal == nil {
 			c.giveBack()
@@ -104,7 +102,7 @@ func (c *Call) goSooner(d *step, sooner time.Duration) bool {
 			wait = max(wait, next.wait)
 		}
 		if own > c.policy.config.MaxRateLimitWait-c.trouble.waited {
-			continue // a delay of the backoff may be longer
+			continue // the backoff may be longer
 		}
 		if wait < sooner {
 			best, sooner = i, wait
@@ -126,7 +124,7 @@ func (c *Call) goSooner(d *step, sooner time.Duration) bool {
 	return true
 }
 
-// untried returns how many targets were not called yet and may be.
+// untried returns the number of targets that were not tried yet and can be.
 func (c *Call) untried() int {
 	n := 0
 	for i := range c.targets {
@@ -137,7 +135,7 @@ func (c *Call) untried() int {
 	return n
 }
 
-// leaveAlone notes until when a target is not to be asked again.
+// leaveAlone records until when a target must not be asked again.
 func (t *trouble) leaveAlone(target int, until time.Time) {
 	if t.due == nil {
 		t.due = map[int]time.Time{}
@@ -145,7 +143,7 @@ func (t *trouble) leaveAlone(target int, until time.Time) {
 	t.due[target] = until
 }
 
-// leave notes that a target can't serve this call.
+// leave records that a target can't serve this call.
 func (t *trouble) leave(target int) {
 	if t.dead == nil {
 		t.dead = map[int]bool{}

@@ -11,7 +11,7 @@ import (
 	"llmcall/pace"
 )
 
-// goTo makes a target the one that the next request is made at.
+// goTo chooses the target of the next request.
 func (c *Call) goTo(target int) {
 	c.at, c.guards = target, c.targets[target].Guards
 	if c.extra != nil && len(c.own) > 0 {
@@ -19,7 +19,7 @@ func (c *Call) goTo(target int) {
 	}
 }
 
-// loan returns the place of the permit of the i-th guard.
+// loan returns where the permit of the i-th guard is kept.
 func (c *Call) loan(i int) *loan {
 	if i < len(c.lent) {
 		return &c.lent[i]
@@ -37,9 +37,8 @@ func (c *Call) moreLoan(i int) *loan {
 	return &c.more[i]
 }
 
-// admit asks all guards in order, but for one that has lent its permit already,
-// to somebody who waited for it. Where one refuses, what the others lent goes back
-// at once.
+// admit asks all guards in order, except those whose permit is held already because
+// the call waited for it. If one refuses, all permits are given back.
 func (c *Call) admit() (refusal *endpoint.Refusal, by int) {
 	c.busy = true
 	ask := c.ask()
@@ -67,8 +66,8 @@ func (c *Call) accept(told *pace.Told) {
 	}
 }
 
-// giveBack settles the permits that are held, each once, with c.outcome: that is
-// zero where the request was not made.
+// giveBack settles the permits that are held, each once, with c.outcome, which is zero
+// if the request was not made.
 func (c *Call) giveBack() {
 	c.busy = true
 	for i, g := range c.guards {
@@ -80,8 +79,7 @@ func (c *Call) giveBack() {
 	c.outcome, c.busy = endpoint.Outcome{}, false
 }
 
-// giveBackAll is giveBack in Close: if a guard has panicked, or does, the others
-// are told all the same.
+// giveBackAll is giveBack in Close: if a guard panics, the others are still told.
 func (c *Call) giveBackAll() {
 	defer func() {
 		if c.busy {
@@ -91,13 +89,13 @@ func (c *Call) giveBackAll() {
 	c.giveBack()
 }
 
-// acquire admits a request: it asks the guards, and waits for those that refuse
-// for a time, where that is allowed. The permit that a wait brings is kept while
-// the others are asked again; nothing is held while waiting.
+// acquire admits a request: it asks the guards, and waits for those that refuse for a
+// time, if that is allowed. It holds no permit while it waits; the permit that it waited
+// for is kept while the other guards are asked again.
 //
-// Where another target can serve, a wait that seemed short is left when it has
-// lasted for FallbackAfter, and the targets are compared again; once, so that
-// nobody goes to and fro. A round stays where its attempt is.
+// If another target can serve, a wait that was expected to be short ends after
+// FallbackAfter, and the targets are compared again; only once, so that a call does not
+// go back and forth. A round stays at the target of its attempt.
 func (c *Call) acquire() bool {
 	refusal, by := c.admit()
 	if refusal != nil && !c.overcome(refusal, by) {
@@ -107,8 +105,8 @@ func (c *Call) acquire() bool {
 	return true
 }
 
-// overcome goes on from a refusal until all guards have admitted the request, at
-// this target or at another one; false: the call or the round has ended.
+// overcome waits or changes the target until all guards have admitted the request. It
+// returns false if the call or the round has ended.
 func (c *Call) overcome(refusal *endpoint.Refusal, by int) bool {
 	vain := -1
 	for ; refusal != nil; refusal, by = c.admit() {
@@ -144,7 +142,7 @@ func (c *Call) overcome(refusal *endpoint.Refusal, by int) bool {
 	return true
 }
 
-// refused decides about a refusal: wait, or stop.
+// refused decides what follows a refusal: a wait, or the end of the call.
 func (c *Call) refused(r *endpoint.Refusal) step {
 	p := &c.policy.config
 	d := step{wait: forever, reason: PaceWait}
@@ -160,7 +158,7 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 			d.reason = RateLimitWait
 		}
 		if d.reason == RateLimitWait && c.trouble != nil && c.plan.reason == ProviderWait {
-			d.reason = ProviderWait // what this very call was told with its failure
+			d.reason = ProviderWait // this call was told it with its own failure
 		}
 	}
 	switch {
@@ -188,8 +186,7 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 	return d
 }
 
-// causeOf returns what a refusal is told by. The budget's and the account's
-// errors say all.
+// causeOf returns the causes of a call that ends with a refusal.
 func causeOf(r *endpoint.Refusal) []error {
 	if r.Err == nil {
 		return nil
@@ -197,19 +194,19 @@ func causeOf(r *endpoint.Refusal) []error {
 	return []error{notNil(r.Err)}
 }
 
-// leastWait is what a wait counts for at least: guards that let whoever waits go
-// at once, and refuse whoever did not, would send a call to and fro for ever.
+// leastWait is the least that a wait counts as: with a guard that admits after a wait
+// of no length and refuses without one, a call would otherwise never end.
 const leastWait = time.Millisecond
 
-// How a wait at a guard ends.
+// The ends of a wait at a guard.
 const (
 	gotTurn   = iota
-	leftEarly // it has become long, and another target may serve
-	noTurn    // it can't come in time
+	leftEarly // it took too long, and another target may serve
+	noTurn    // the permit can't come in time
 )
 
-// waitAt waits for the permit of one guard, which has refused; briefly is for as
-// long as FallbackAfter.
+// waitAt waits for the permit of a guard that has refused. briefly limits the wait to
+// FallbackAfter.
 func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) int {
 	t := c.inTrouble()
 	ctx, allowed := c.ctx, c.policy.config.MaxRateLimitWait-t.waited
@@ -234,7 +231,7 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 	permit, refusal := c.guards[by].Wait(ctx, c.ask())
 	took := time.Since(begun)
 	t.waited += max(took, leastWait)
-	if took >= t.wait { // of two waits in a row the longer one is the reason
+	if took >= t.wait { // the reason is that of the longer wait
 		t.reason = d.reason
 	}
 	t.wait += took
@@ -247,12 +244,12 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 		return noTurn
 	}
 	if inRound && (c.attempt.Err() != nil || refusal.Kind == failure.RateLimited) {
-		return noTurn // the attempt has ended, or will before its turn, and not the call
+		return noTurn // the attempt ends before its turn, but not the call
 	}
 	if briefly {
 		return leftEarly
 	}
-	if ctx.Err() != nil { // the time allowed is over: the refusal tells of a deadline that nobody set
+	if ctx.Err() != nil { // refusal speaks of the deadline that was set here
 		c.stop(d.stopped(RateLimitWaitExceeded), causeOf(refused)...)
 		return noTurn
 	}
@@ -270,12 +267,12 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 	return noTurn
 }
 
-// slack is how much sooner than planned a guard's queue may let a call go.
+// slack is how much earlier than planned a guard's queue may admit a request.
 const slack = leastApart / 10
 
-// pause waits as the last failure has it. A guard that refuses for longer is
-// waited for, or ends the call, instead: nobody waits a minute to hear that the
-// circuit is open.
+// pause makes the wait that was decided after the last failure. If a guard refuses for
+// longer than that, the call waits for the guard instead, or ends: it does not wait a
+// minute to find that the circuit is open.
 func (c *Call) pause() bool {
 	t := c.trouble
 	due := t.planned.Add(t.plan.wait)
@@ -285,14 +282,14 @@ func (c *Call) pause() bool {
 		if refusal == nil {
 			c.giveBack()
 		} else if t.plan.limit && !refusal.Until.Before(due.Add(-slack)) || refusal.Until.IsZero() || refusal.Until.After(due) {
-			return true // a place in the guard's queue is better than a wait of our own
+			return true // wait in the guard's queue instead
 		}
 	}
 	c.waiting(t.plan.wait, t.plan.reason)
 	return c.sleep(due) || c.ended()
 }
 
-// sleep waits until a time of the plan; false: the call has ended.
+// sleep waits until a time. It returns false if the call's context ends first.
 func (c *Call) sleep(until time.Time) bool {
 	begun := time.Now()
 	if d := until.Sub(begun); d > 0 {
@@ -312,7 +309,7 @@ func (c *Call) sleep(until time.Time) bool {
 	return true
 }
 
-// waiting tells the observer of a wait that begins.
+// waiting tells the observer that a wait begins.
 func (c *Call) waiting(wait time.Duration, reason WaitReason) {
 	if c.observed != nil {
 		c.tell(c.ctx, Event{Type: Waiting, Wait: max(0, wait), Reason: reason})
