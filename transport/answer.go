@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -21,6 +23,8 @@ type answer struct {
 	events   *events            // nil if it is not a stream whose end is known
 	ended    atomic.Bool
 	forget   func() bool // that the request's context may end; nil if it can't
+	idle     *time.Timer // ends a Read that waits for too long; nil without a limit
+	stalled  atomic.Bool // it has
 }
 
 // accept takes a response for an answer that has begun to come.
@@ -41,6 +45,9 @@ func (x *exchange) accept(sent *sending, response *http.Response) {
 		x.handed = true
 		x.answer = answer{ReadCloser: response.Body, x: x, response: response, cancel: sent.cancel, events: eventsOf(x.request, response)}
 		response.Body = &x.answer
+		if x.cfg.IdleTimeout > 0 {
+			x.answer.idle = time.AfterFunc(math.MaxInt64, x.answer.stall)
+		}
 		if ctx := x.request.Context(); ctx.Done() != nil {
 			x.answer.forget = context.AfterFunc(ctx, x.answer.gone)
 		}
@@ -48,14 +55,35 @@ func (x *exchange) accept(sent *sending, response *http.Response) {
 }
 
 func (a *answer) Read(to []byte) (int, error) {
+	if a.idle != nil {
+		a.idle.Reset(a.x.cfg.IdleTimeout)
+	}
 	n, err := a.ReadCloser.Read(to)
+	if a.idle != nil {
+		a.idle.Stop()
+	}
 	if a.events != nil && n > 0 {
 		a.events.see(to[:n])
 	}
-	if err != nil {
-		a.over(err)
+	switch {
+	case err == nil:
+		return n, nil
+	case a.stalled.Load() && err != io.EOF && a.x.request.Context().Err() == nil:
+		err = &failure.Error{
+			Kind: failure.AttemptTimeout, Provider: a.x.request.URL.Host, Err: err,
+			Message: fmt.Sprintf("nothing came for %v (IdleTimeout)", a.x.cfg.IdleTimeout),
+		}
+	case err == io.EOF && a.events != nil && a.events.failure(true) == error(errCutOff):
+		err = fmt.Errorf("%s: %w", a.x.request.URL.Host, errCutOff)
 	}
+	a.over(err)
 	return n, err
+}
+
+// stall ends a Read that has waited for longer than Config.IdleTimeout.
+func (a *answer) stall() {
+	a.stalled.Store(true)
+	a.cancel()
 }
 
 // Close may be called while a Read is under way: the first of them ends the call.
@@ -69,6 +97,9 @@ func (a *answer) Close() error {
 
 // over ends the call, if nothing else has.
 func (a *answer) over(err error) {
+	if a.idle != nil {
+		a.idle.Stop()
+	}
 	if !a.ended.CompareAndSwap(false, true) {
 		return
 	}
@@ -98,6 +129,9 @@ func (a *answer) end(err error) {
 func (a *answer) failure(err error) error {
 	if a.x.request.Context().Err() != nil {
 		return nil // its reader's end, not its own
+	}
+	if f, ok := errors.AsType[*failure.Error](err); ok {
+		return f
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return &failure.Error{Kind: classify.Network(err), Message: "the response's body broke off", Err: err}

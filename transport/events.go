@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -34,6 +35,28 @@ var endings = []struct {
 	{":streamGenerateContent", "", lastEvent{marks: []string{`"finishReason":`, `"blockReason":`}}},
 }
 
+// endingOf returns how the answers to a request end; nil if that is not known, as of
+// requests to anything but a model.
+func endingOf(r *http.Request) *lastEvent {
+	path, protocol := strings.TrimRight(r.URL.Path, "/"), protocolOf(r)
+	for i, known := range endings {
+		if strings.HasSuffix(path, known.path) && (known.protocol == "" || known.protocol == protocol) {
+			return &endings[i].lastEvent
+		}
+	}
+	return nil
+}
+
+// isNoAnswer reports whether a success that should be a model's answer is nothing, or an
+// HTML page, such as that of a proxy or a login.
+func isNoAnswer(r *http.Request, response *http.Response) bool {
+	if response.StatusCode != http.StatusOK || endingOf(r) == nil && !strings.HasSuffix(r.URL.Path, ":generateContent") {
+		return false
+	}
+	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	return response.Body == http.NoBody || kind == "text/html" || kind == "application/xhtml+xml"
+}
+
 // longestMark is at least as long as each mark.
 const longestMark = 24
 
@@ -62,19 +85,17 @@ func eventsOf(r *http.Request, response *http.Response) *events {
 	if err != nil || kind != "text/event-stream" || response.Header.Get("Content-Encoding") != "" {
 		return nil
 	}
-	path, protocol := strings.TrimRight(r.URL.Path, "/"), protocolOf(r)
-	for _, known := range endings {
-		if strings.HasSuffix(path, known.path) && (known.protocol == "" || known.protocol == protocol) {
-			return &events{lastEvent: known.lastEvent, failed: func(data []byte) *failure.Error {
-				f := classify.Response(protocol, response, data)
-				if f != nil {
-					f.Provider = r.URL.Host
-				}
-				return f
-			}}
-		}
+	known := endingOf(r)
+	if known == nil {
+		return nil
 	}
-	return nil
+	return &events{lastEvent: *known, failed: func(data []byte) *failure.Error {
+		f := classify.Response(protocolOf(r), response, data)
+		if f != nil {
+			f.Provider = r.URL.Host
+		}
+		return f
+	}}
 }
 
 // see takes the bytes that were read.
@@ -163,6 +184,11 @@ func typeOf(data []byte) string {
 	return string(name)
 }
 
+// errCutOff is the failure of a stream that ended without its last event.
+var errCutOff = &failure.Error{
+	Kind: failure.Transient, Code: "no_terminal_event", Message: "the stream ended without its last event", Err: io.ErrUnexpectedEOF,
+}
+
 // failure is what the stream failed by, at its end or, if that has not come, when
 // its reader leaves; nil if it did not.
 func (e *events) failure(ended bool) error {
@@ -175,7 +201,7 @@ func (e *events) failure(ended bool) error {
 	case e.fault != nil:
 		return e.fault
 	case ended && !e.whole:
-		return &failure.Error{Kind: failure.Transient, Message: "the stream ended without its last event"}
+		return errCutOff
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -79,7 +80,9 @@ func ExampleClient() {
 		if requests == 1 {
 			w.Header().Set("Retry-After-Ms", "1")
 			w.WriteHeader(http.StatusServiceUnavailable)
+			return
 		}
+		io.WriteString(w, `{"choices": []}`)
 	}))
 	defer provider.Close()
 

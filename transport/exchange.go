@@ -72,7 +72,7 @@ func (x *exchange) attempt() *http.Response {
 		x.settle(retry.Stop(&failure.Error{Kind: failure.InvalidRequest, Message: "the request's body can't be read again: " + err.Error(), Err: err}))
 		return nil
 	}
-	sent := sending{limit: x.cfg.AttemptTimeout}
+	sent := sending{limit: x.cfg.AttemptTimeout, stoppable: x.cfg.IdleTimeout > 0}
 	var ctx context.Context // the request's own
 	if x.cfg.Observer != nil {
 		ctx = x.call.Context() // with a span, say
@@ -89,6 +89,9 @@ func (x *exchange) attempt() *http.Response {
 		return nil
 	}
 	complete(response, request)
+	if isNoAnswer(x.request, response) {
+		response.StatusCode, response.Status = http.StatusBadGateway, "502 Bad Gateway"
+	}
 	if response.StatusCode >= 400 {
 		x.settle(x.refused(&sent, response))
 		return nil

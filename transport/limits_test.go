@@ -69,7 +69,7 @@ func TestABaseThatLeavesThingsOutIsNoPanic(t *testing.T) {
 		want   string
 	}{
 		"no header":         {&http.Response{StatusCode: 400, Body: io.NopCloser(strings.NewReader("odd"))}, "400 odd"},
-		"no body":           {&http.Response{StatusCode: 200, Header: http.Header{}}, "200 "},
+		"no body":           {&http.Response{StatusCode: 204, Header: http.Header{}}, "204 "},
 		"neither, a failed": {&http.Response{StatusCode: 400}, "400 "},
 		"nothing":           {nil, ""},
 	} {

@@ -14,10 +14,11 @@ import (
 // sending is one attempt's request on its way, and the limit on the wait for
 // its response.
 type sending struct {
-	limit  time.Duration
-	cancel context.CancelFunc // nil without a limit
-	timer  *time.Timer
-	way    *way // nil if it does not matter
+	limit     time.Duration      // 0: none
+	stoppable bool               // the attempt may be cancelled while its body is read
+	cancel    context.CancelFunc // nil if it can't be cancelled
+	timer     *time.Timer
+	way       *way // nil if it does not matter
 }
 
 // way is how far a request came.
@@ -32,14 +33,16 @@ type way struct {
 // to be another. Whether it reaches the server is watched if watch says that it
 // matters.
 func (s *sending) begin(ctx context.Context, r *http.Request, content io.ReadCloser, again func() (io.ReadCloser, error), watch bool) *http.Request {
-	if s.limit == 0 && !watch && content == nil && ctx == nil {
+	if s.limit == 0 && !s.stoppable && !watch && content == nil && ctx == nil {
 		return r
 	}
 	if ctx == nil {
 		ctx = r.Context()
 	}
-	if s.limit > 0 {
+	if s.limit > 0 || s.stoppable {
 		ctx, s.cancel = context.WithCancel(ctx)
+	}
+	if s.limit > 0 {
 		s.timer = time.AfterFunc(s.limit, s.cancel)
 	}
 	if watch {

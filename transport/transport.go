@@ -8,7 +8,10 @@
 // credential share an endpoint (package [llmcall/endpoint]): a budget of retries, a
 // pacer that keeps all callers within the rate that the provider allows, and a circuit
 // breaker. A Transport reads the status and headers of a response and the body of an
-// error; of the body of a success it only watches the end, and the events of a stream.
+// error; of the body of a success it only watches the end, and the events of a stream:
+// one that ends without its last event is an [io.ErrUnexpectedEOF] to its reader, where
+// SDKs take it for a whole answer. An HTML page or an empty body with status 200, where
+// a model's answer should be, is a 502.
 //
 // A program that builds the [http.Client] itself should mind three fields:
 //
@@ -62,6 +65,12 @@ type Config struct {
 	// that has none by then fails with a *[retry.AttemptTimeoutError]. Default 0: no
 	// bound but the request's context.
 	AttemptTimeout time.Duration
+	// IdleTimeout bounds the wait for each piece of a response's body, while it is
+	// read. A body that stalls for longer ends with a *[failure.Error] of the kind
+	// [failure.AttemptTimeout]; it is not requested again. Models that hide their
+	// reasoning send nothing for minutes. Default 0: no bound but the request's
+	// context.
+	IdleTimeout time.Duration
 
 	// Endpoints is the registry of the endpoints that requests share. Default
 	// [endpoint.Default], that of the process.
@@ -113,6 +122,9 @@ type Transport struct {
 func New(cfg Config) (*Transport, error) {
 	if cfg.AttemptTimeout < 0 {
 		return nil, &retry.ConfigError{Field: "AttemptTimeout", Got: cfg.AttemptTimeout, Takes: "a time of at least 0"}
+	}
+	if cfg.IdleTimeout < 0 {
+		return nil, &retry.ConfigError{Field: "IdleTimeout", Got: cfg.IdleTimeout, Takes: "a time of at least 0"}
 	}
 	switch cfg.Protocol {
 	case "", classify.OpenAI, classify.Anthropic, classify.Gemini:
@@ -181,7 +193,8 @@ func (t *Transport) CloseIdleConnections() {
 // A success is accepted when its headers arrive, and counted at the end of its body,
 // which must be closed as usual. Until then it counts as in flight. It is a failure of
 // the provider if the body breaks off, or if a stream of events has an error in it or
-// ends without its last event; but not if the caller closes the body early.
+// ends without its last event; but not if the caller closes the body early. Reading such
+// a stream ends with an error that wraps [io.ErrUnexpectedEOF].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := &exchange{Transport: t, request: r}
 	if err := x.body.keep(r, t.cfg.MaxBody); err != nil {
