@@ -69,8 +69,13 @@ type RetryConfig struct {
 	// AttemptTimeout limits the time of each attempt to get an answer, calls of Tool
 	// included; CheckTimeout limits the checks. Default 0: no limit.
 	AttemptTimeout time.Duration // attempt_timeout
-	// IdleTimeout limits, in a stream, the wait for the next piece; then the attempt
-	// has failed as at AttemptTimeout. Default 0: no limit.
+	// FirstPieceTimeout limits, in a stream, the wait from the request until the answer
+	// begins to grow; then the attempt has failed as at AttemptTimeout. Models that hide
+	// their reasoning send nothing for minutes. Default 0: no limit.
+	FirstPieceTimeout time.Duration // first_piece_timeout
+	// IdleTimeout limits, in a stream that has begun, the time in which the answer does
+	// not grow: by text, reasoning, arguments of a call or a refusal. Heartbeats do not
+	// count. Then the attempt has failed as at AttemptTimeout. Default 0: no limit.
 	IdleTimeout time.Duration // idle_timeout
 	// RestartStreams allows [Client.Stream] to begin again after it has yielded part
 	// of an answer. Default false: an attempt that fails after that is the last.

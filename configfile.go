@@ -232,6 +232,7 @@ var settings = []setting{
 	truth("backoff_on_invalid_answer", func(c *RetryConfig, v bool) { c.BackoffOnInvalidAnswer = v }),
 	timeSetting("max_time", func(c *RetryConfig) *time.Duration { return &c.MaxTime }),
 	timeSetting("attempt_timeout", func(c *RetryConfig) *time.Duration { return &c.AttemptTimeout }),
+	timeSetting("first_piece_timeout", func(c *RetryConfig) *time.Duration { return &c.FirstPieceTimeout }),
 	timeSetting("idle_timeout", func(c *RetryConfig) *time.Duration { return &c.IdleTimeout }),
 	truth("restart_streams", func(c *RetryConfig, v bool) { c.RestartStreams = v }),
 	timeSetting("check_timeout", func(c *RetryConfig) *time.Duration { return &c.CheckTimeout }),

@@ -33,6 +33,7 @@ jitter_range: 0.3
 backoff_on_invalid_answer: true
 max_time: 300
 attempt_timeout: 30s
+first_piece_timeout: 1m
 idle_timeout: 20
 restart_streams: true
 check_timeout: 2.5
@@ -80,7 +81,7 @@ checks:
 // everyFieldJSON says the same.
 const everyFieldJSON = `{
   "max_attempts": 5, "initial_delay": "250ms", "backoff_factor": 1.5, "max_delay": 90, "use_jitter": true, "jitter_range": 0.3,
-  "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "idle_timeout": "20s", "restart_streams": true, "check_timeout": "2.5s", "max_retry_after": 180,
+  "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "first_piece_timeout": 60, "idle_timeout": "20s", "restart_streams": true, "check_timeout": "2.5s", "max_retry_after": 180,
   "max_rate_limit_wait": 3600, "enable_circuit_breaker": true,
   "circuit_breaker_config": {
     "failure_threshold": 3, "recovery_timeout": "30s", "failure_window": "2m0.5s", "failure_rate": 0.0, "half_open_probes": 2,
@@ -103,7 +104,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 	decisions.Set(failure.Transient, failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereAfterRetries, Breaker: failure.Count})
 	return llmcall.RetryConfig{
 		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(true),
-		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
+		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, FirstPieceTimeout: 60 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
 		MaxRetryAfter: 180 * s, MaxRateLimitWait: time.Hour, EnableCircuitBreaker: true,
 		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: breaker.Config{
 			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: -1,
@@ -292,7 +293,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "checks", "and 21 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "checks", "and 22 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -450,7 +451,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 	want := everyFieldStruct()
 	for _, f := range [][2]string{
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
-		{"use_jitter", "true"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
+		{"use_jitter", "true"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"first_piece_timeout", "1m"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
 		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
 		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},

@@ -290,6 +290,7 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 		truth("backoff_on_invalid_answer", &want.BackoffOnInvalidAnswer)
 		duration(written, "max_time", &want.MaxTime)
 		duration(written, "attempt_timeout", &want.AttemptTimeout)
+		duration(written, "first_piece_timeout", &want.FirstPieceTimeout)
 		duration(written, "idle_timeout", &want.IdleTimeout)
 		truth("restart_streams", &want.RestartStreams)
 		duration(written, "check_timeout", &want.CheckTimeout)

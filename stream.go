@@ -3,7 +3,6 @@ package llmcall
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"llmcall/endpoint"
@@ -95,16 +94,13 @@ func (c *call) streams() bool {
 func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
-	limit := c.cfg.IdleTimeout
-	if limit == 0 {
-		limit = math.MaxInt64
-	}
-	idle := time.AfterFunc(limit, cancel)
-	defer idle.Stop()
+	quiet := silence{end: cancel, first: c.cfg.FirstPieceTimeout, idle: c.cfg.IdleTimeout, left: c.cfg.FirstPieceTimeout}
+	quiet.resume()
+	defer quiet.pause()
 	watcher := validate.Watch(c.checks, req)
 	var whole llm.Assembly
 	for chunk, err := range c.model.(llm.Streamer).Stream(own, req) {
-		expired := !idle.Stop()
+		expired := quiet.pause()
 		if err == nil {
 			whole.Add(chunk)
 			if watcher != nil {
@@ -114,19 +110,22 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 					return whole.Response(), nil
 				}
 			}
-			if chunk.Text != "" || chunk.Part != nil {
+			if chunk.Grows() {
+				quiet.grew()
 				endpoint.Accepted(ctx, nil)
+			}
+			if chunk.Text != "" || chunk.Part != nil {
 				err = c.out.hand(Piece{Text: chunk.Text, Part: chunk.Part})
 			}
 		} else if expired && ctx.Err() == nil {
-			err = c.fellSilent()
+			err = c.fellSilent(&quiet)
 		}
 		if err != nil {
 			c.broke(whole.Response())
 			return nil, err
 		}
 		if !expired { // else a piece may still arrive, but the stream has ended
-			idle.Reset(limit)
+			quiet.resume()
 		}
 	}
 	answer := whole.Response()
@@ -137,7 +136,7 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 			return nil, err
 		}
 		if own.Err() != nil {
-			return nil, c.fellSilent()
+			return nil, c.fellSilent(&quiet)
 		}
 		return nil, &failure.Error{
 			Kind: failure.Transient, Model: c.model.Name(), Code: "no_terminal_event", RequestID: answer.RequestID,
@@ -147,14 +146,64 @@ func (c *call) stream(ctx context.Context, req *llm.Request) (*llm.Response, err
 	return answer, nil
 }
 
-// fellSilent returns the failure of a stream that exceeded IdleTimeout. It does not
-// wrap the cause: the breaker would take our own cancellation for one by the
-// caller, and not count it.
-func (c *call) fellSilent() error {
+// fellSilent returns the failure of a stream that did not grow for too long. It does not
+// wrap the cause: the breaker would take our own cancellation for one by the caller, and
+// not count it.
+func (c *call) fellSilent(s *silence) error {
+	limit, name := s.limit()
 	return &failure.Error{
-		Kind: failure.AttemptTimeout, Model: c.model.Name(),
-		Message: fmt.Sprintf("nothing came for %v (idle_timeout)", c.cfg.IdleTimeout),
+		Kind: failure.AttemptTimeout, Model: c.model.Name(), Message: fmt.Sprintf("nothing came for %v (%s)", limit, name),
 	}
+}
+
+// silence ends a stream that does not grow. It is paused while the consumer has the
+// stream: a slow consumer is not the provider's silence.
+type silence struct {
+	end         context.CancelFunc
+	first, idle time.Duration // the limits before and after the first piece; 0: none
+	begun       bool          // the first piece has come
+	timer       *time.Timer   // nil before there was a limit
+	runs, over  bool
+	left        time.Duration // of the limit, at since
+	since       time.Time
+}
+
+// limit returns the limit that applies now, and the name of its setting.
+func (s *silence) limit() (time.Duration, string) {
+	if s.begun {
+		return s.idle, "idle_timeout"
+	}
+	return s.first, "first_piece_timeout"
+}
+
+// grew begins the time until the next piece, unless the last one came too late.
+func (s *silence) grew() {
+	if !s.over {
+		s.begun, s.left = true, s.idle
+	}
+}
+
+// resume lets the time pass.
+func (s *silence) resume() {
+	if limit, _ := s.limit(); limit == 0 {
+		return
+	}
+	s.runs, s.since = true, time.Now()
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.left, s.end)
+		return
+	}
+	s.timer.Reset(s.left)
+}
+
+// pause stops the time, and reports whether it is over.
+func (s *silence) pause() (over bool) {
+	if s.runs {
+		s.runs = false
+		s.left -= time.Since(s.since)
+		s.over = s.over || !s.timer.Stop()
+	}
+	return s.over
 }
 
 // broke records the usage of an incomplete stream.

@@ -36,7 +36,7 @@ func (m *late) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk
 func TestAPieceThatComesAsTheIdleTimeEndsIsNoCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &late{play(t), 3 * s}
-		text, result, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{IdleTimeout: 2 * s})))
+		text, result, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{FirstPieceTimeout: 2 * s})))
 		if text != "good" || err != nil || m.calls() != 2 {
 			t.Fatalf("%q, %v after %d calls", text, err, m.calls())
 		}
@@ -81,9 +81,9 @@ func TestAStreamThatEndsQuietlyWithItsContext(t *testing.T) {
 		want   string
 		reason llmcall.Reason
 	}{
-		"the idle time is over":      {llmcall.RetryConfig{IdleTimeout: 2 * s}, "attempt_timeout", llmcall.ReasonProviderFailed},
+		"nothing has come in time":   {llmcall.RetryConfig{FirstPieceTimeout: 2 * s}, "attempt_timeout", llmcall.ReasonProviderFailed},
 		"the attempt's time is over": {llmcall.RetryConfig{AttemptTimeout: 2 * s}, "attempt_timeout", llmcall.ReasonProviderFailed},
-		"the call's time is over":    {llmcall.RetryConfig{MaxTime: 2 * s, IdleTimeout: 3 * s}, "deadline_exceeded", llmcall.ReasonOutOfTime},
+		"the call's time is over":    {llmcall.RetryConfig{MaxTime: 2 * s, FirstPieceTimeout: 3 * s}, "deadline_exceeded", llmcall.ReasonOutOfTime},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c.cfg.MaxAttempts = 1
@@ -92,7 +92,7 @@ func TestAStreamThatEndsQuietlyWithItsContext(t *testing.T) {
 			if a := traceOf(result, err).Attempts[0]; a.Kind.String() != c.want || reasonOf(t, err) != c.reason || time.Since(begun) != 2*s || a.Usage.InputTokens != 1 {
 				t.Errorf("%s: streamed: %s after %v, %+v", name, err, time.Since(begun), a)
 			}
-			if c.cfg.IdleTimeout != 0 && c.cfg.MaxTime == 0 {
+			if c.cfg.FirstPieceTimeout != 0 && c.cfg.MaxTime == 0 {
 				return // there is none without a stream
 			}
 			_, err = llmcall.RetryWithValidation(t.Context(), quiet(unused(t)), llm.Prompt("x"), nil, exact(c.cfg))

@@ -32,6 +32,11 @@ func stream(t *testing.T, streams ...[]any) *streamer {
 	return &streamer{player: play(t), streams: streams}
 }
 
+// growth is a chunk that shows only that the answer grows.
+const growth = grown(true)
+
+type grown bool
+
 func (m *streamer) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
 		defer func() { m.closed++ }()
@@ -62,6 +67,8 @@ func (m *streamer) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.C
 				c.Finish = p
 			case llm.Usage:
 				c.Usage = &p
+			case grown:
+				c.Progress = true
 			}
 			if !yield(c, nil) {
 				return
@@ -147,8 +154,16 @@ func TestWhatAStreamDoesWhen(t *testing.T) {
 			[]string{"0s basic failed transient", "1s basic valid, after 1s backoff"}, ""},
 		"it is cut off at the token limit": {[][]any{start("goo", llm.FinishLength)}, llmcall.RetryConfig{RestartStreams: true}, "goo|good",
 			[]string{"0s basic cut_off cut_off", "0s basic valid"}, ""},
-		"nothing comes": {[][]any{start(time.Hour)}, llmcall.RetryConfig{IdleTimeout: 5 * s}, "good",
+		"nothing comes": {[][]any{start(time.Hour)}, llmcall.RetryConfig{FirstPieceTimeout: 5 * s}, "good",
 			[]string{"0s basic failed attempt_timeout", "6s basic valid, after 1s backoff"}, ""},
+		"heartbeats come alone": {[][]any{start("", 4*s, "", 4*s, "", 4*s, "good", llm.FinishStop)}, llmcall.RetryConfig{FirstPieceTimeout: 10 * s}, "good",
+			[]string{"0s basic failed attempt_timeout", "11s basic valid, after 1s backoff"}, ""},
+		"its first piece takes long": {[][]any{start(time.Hour, "good", llm.FinishStop)}, llmcall.RetryConfig{IdleTimeout: 5 * s}, "good",
+			[]string{"0s basic valid"}, ""},
+		"what grows is not shown yet": {[][]any{start(4*s, growth, 4*s, growth, 4*s, "", 4*s, growth, 4*s, "good", llm.FinishStop)},
+			llmcall.RetryConfig{FirstPieceTimeout: 5 * s, IdleTimeout: 9 * s}, "good", []string{"0s basic valid"}, ""},
+		"heartbeats come between its pieces": {[][]any{start("g", 4*s, "", 4*s, "", 4*s, "ood", llm.FinishStop)}, llmcall.RetryConfig{IdleTimeout: 10 * s}, "g",
+			[]string{"0s basic failed attempt_timeout"}, llmcall.ReasonProviderFailed},
 		"nothing comes any more": {[][]any{start("g", 4*s, "o", 4*s, "o", time.Hour)}, llmcall.RetryConfig{IdleTimeout: 5 * s}, "goo",
 			[]string{"0s basic failed attempt_timeout"}, llmcall.ReasonProviderFailed},
 		"it takes too long": {[][]any{start("g", 4*s, "o", 4*s, "o", time.Hour)}, llmcall.RetryConfig{AttemptTimeout: 9 * s}, "goo",
@@ -209,7 +224,7 @@ func TestTheBreakerCountsAStreamThatStalls(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			registry := newRegistry(t, breaker.Config{FailureThreshold: 1})
 			m := stream(t, pieces)
-			_, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, IdleTimeout: 5 * s})))
+			_, _, err := heard(llmcall.Stream(t.Context(), m, llm.Prompt("x"), checked, exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, FirstPieceTimeout: 5 * s, IdleTimeout: 5 * s})))
 			if got := registry.Get(m.Name()).State(); got != breaker.Open {
 				t.Errorf("%s: %v, %v", name, got, err)
 			}

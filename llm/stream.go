@@ -7,6 +7,10 @@ import "strings"
 type Chunk struct {
 	Text string // to be appended to the answer's text
 	Part Part   // a complete part other than text: [ToolCall] or [Reasoning]
+	// Progress says that the answer has grown by something that no chunk has yet: a
+	// piece of the reasoning, of a call's arguments, of a refusal. It shows that the
+	// model is at work, as a heartbeat of the connection does not.
+	Progress bool
 	// Finish is set once, after all text and parts. A stream that ends without it
 	// was cut off, even if it ends without an error.
 	Finish Finish
@@ -21,6 +25,11 @@ type Chunk struct {
 type Assembly struct {
 	response Response
 	text     strings.Builder
+}
+
+// Grows reports whether the chunk shows that the answer grows.
+func (c Chunk) Grows() bool {
+	return c.Progress || c.Text != "" || c.Part != nil || c.Finish != FinishNone
 }
 
 // Add adds the next chunk.
