@@ -204,5 +204,7 @@ func body(text string) chaos.Fault {
 }
 
 func attemptTimeout(c *llmcall.RetryConfig, limit time.Duration) { c.AttemptTimeout = limit }
-func idleTimeout(c *llmcall.RetryConfig, limit time.Duration)    { c.IdleTimeout = limit }
-func restart(c *llmcall.RetryConfig)                             { c.RestartStreams = true }
+func idleTimeout(c *llmcall.RetryConfig, limit time.Duration) {
+	c.FirstPieceTimeout, c.IdleTimeout = limit, limit
+}
+func restart(c *llmcall.RetryConfig) { c.RestartStreams = true }
