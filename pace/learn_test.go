@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // What counts as accepted, by the time of sending: requests of the span, at least
@@ -77,6 +81,7 @@ func TestTheShareThatIsRefusedWhateverTheRate(t *testing.T) {
 	}{
 		{"none at all", 5, strings.Repeat("a", 50), 0, 0, false},
 		{"one in five, at half the rate", 5, strings.Repeat("aaaar", 20), 0.15, 0.25, false},
+		{"one in five, the first at once", 5, strings.Repeat("raaaa", 20), 0.15, 0.25, false},
 		{"one in five, near the limit", 9, strings.Repeat("aaaar", 20), 0, 0, true},
 		{"all together, at half the rate", 5, strings.Repeat("a", 50) + strings.Repeat("r", 50), 0, 0.06, true},
 		{"one in five, then all", 5, strings.Repeat("aaaar", 20) + "rrrrr", 0.1, 0.25, true},
@@ -314,4 +319,146 @@ func TestATurnGivenBackIsNotSavedUp(t *testing.T) {
 			t.Errorf("a second time: %v", l.credit)
 		}
 	}
+}
+
+func TestHowLongAPlaceIsWaitedFor(t *testing.T) {
+	l := limiter{hold: 6 * time.Second}
+	for _, c := range []struct {
+		before, places int
+		want           time.Duration
+	}{{0, 1, 6 * time.Second}, {1, 1, 12 * time.Second}, {1, 4, 3 * time.Second}} {
+		if got := l.holds(c.before, c.places); got != c.want {
+			t.Errorf("%d before, %d places: %v, want %v", c.before, c.places, got, c.want)
+		}
+	}
+}
+
+// A window that begins again has its whole size, or is forgotten where nothing was
+// used of it, or where its size is not known.
+func TestAWindowThatBeginsAgain(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name string
+		w    window
+		left int64 // -1: it is forgotten
+	}{
+		{"used up", window{limit: 5, left: 0, used: 5}, 5},
+		{"used by another process", window{limit: 5, left: 0, used: 0}, 5},
+		{"used a little", window{limit: 5, left: 4, used: 1}, 5},
+		{"not used", window{limit: 5, left: 5, used: 0}, -1},
+		{"of unknown size", window{limit: 0, left: 0, used: 5}, -1},
+	} {
+		for late, forgotten := range map[time.Duration]bool{0: false, time.Minute - 1: false, time.Minute: true} {
+			c.w.begins, c.w.period = now, time.Minute
+			ws := windows{list: []window{c.w}}
+			ws.advance(now.Add(late))
+			left := int64(-1)
+			if len(ws.list) > 0 {
+				left = ws.list[0].left
+			}
+			if want := c.left; left != want && !forgotten || forgotten && left != -1 {
+				t.Errorf("%s, %v late: %d left, want %d", c.name, late, left, want)
+			}
+		}
+	}
+}
+
+// Where nothing is left, one request a minute tests the provider: the minute begins
+// with the response that told so, and then with each test.
+func TestWhenAWindowIsTested(t *testing.T) {
+	now := time.Now()
+	var ws windows
+	ws.hear(now, []Window{{Limit: 9, Remaining: 1, Reset: time.Hour}}, nil, true, amount{}, 0)
+	ws.take(now.Add(50*time.Second), Cost{})
+	for at, open := range map[time.Duration]bool{50 * time.Second: false, time.Minute - 1: false, time.Minute: true} {
+		if ws.open(now.Add(at), Cost{}) != open {
+			t.Errorf("after %v: open %v, want %v", at, !open, open)
+		}
+	}
+	ws.take(now.Add(time.Minute), Cost{})
+	for at, open := range map[time.Duration]bool{time.Minute: false, 2*time.Minute - 1: false, 2 * time.Minute: true} {
+		if ws.open(now.Add(at), Cost{}) != open {
+			t.Errorf("after a test and %v: open %v, want %v", at, !open, open)
+		}
+	}
+}
+
+// The order in which requests wait is that in which they are served, and of each
+// request it is known how many go before it, and with how many tokens.
+func TestTheOrderOfTheQueueIsThatOfItsTurns(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		var q queue
+		all := map[*waiter]bool{}
+		for range rapid.IntRange(1, 12).Draw(r, "waiters") {
+			w := &waiter{cost: Cost{
+				Client: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "client"),
+				Again:  rapid.Bool().Draw(r, "again"),
+				Tokens: rapid.Int64Range(0, 9).Draw(r, "tokens"),
+			}}
+			q.push(w)
+			all[w] = true
+		}
+		ahead := map[*waiter]amount{}
+		for w := range all {
+			ahead[w] = amount{}
+			n, tokens := q.before(w)
+			ahead[w] = amount{int64(n), tokens}
+		}
+		order := slices.Collect(q.order())
+		var gone amount
+		for i := range order {
+			w := q.next()
+			if w != order[i] {
+				r.Fatalf("turn %d is not that of the order", i)
+			}
+			if ahead[w] != gone {
+				r.Fatalf("before turn %d of %d: %+v, want %+v", i, len(order), ahead[w], gone)
+			}
+			gone.requests++
+			gone.tokens += w.cost.Tokens
+			q.served(w)
+		}
+		if len(order) != len(all) || q.size != 0 {
+			r.Fatalf("%d of %d in the order, %d left", len(order), len(all), q.size)
+		}
+	})
+}
+
+// A wave is the refusals until an answer comes, or 10 s have passed.
+func TestAWaveOfRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pacer
+		refused := func() uint64 {
+			p.Refused(Turn{}, &Told{Overload: true})
+			return p.Wave()
+		}
+		if n := p.Wave(); n != 0 {
+			t.Errorf("before any: %d", n)
+		}
+		if n := refused(); n != 1 {
+			t.Errorf("the first: %d", n)
+		}
+		time.Sleep(progressFor - 1)
+		if turn, err := p.Wait(t.Context(), Cost{}); err != nil {
+			t.Fatal(err)
+		} else if p.Refused(turn, &Told{Overload: true}); p.Wave() != 1 {
+			t.Errorf("within its time: %d", p.Wave())
+		}
+		time.Sleep(1)
+		if turn, err := p.Wait(t.Context(), Cost{}); err != nil {
+			t.Fatal(err)
+		} else if p.Refused(turn, &Told{Overload: true}); p.Wave() != 2 {
+			t.Errorf("after its time: %d", p.Wave())
+		}
+		if turn, err := p.Wait(t.Context(), Cost{}); err != nil {
+			t.Fatal(err)
+		} else {
+			p.Answered(turn, nil)
+		}
+		if turn, err := p.Wait(t.Context(), Cost{}); err != nil {
+			t.Fatal(err)
+		} else if p.Refused(turn, &Told{Overload: true}); p.Wave() != 3 {
+			t.Errorf("after an answer: %d", p.Wave())
+		}
+	})
 }

@@ -186,6 +186,7 @@ func TestAHangIsAFailure(t *testing.T) {
 		piece    bool
 		alone    bool // a circuit of no endpoint
 		hides    bool // the context does not tell its deadline
+		status   int  // of a response that comes as the deadline ends; 0: none, and no error of an adapter
 		opens    bool
 	}{
 		{name: "30 s", deadline: 30 * s, opens: true},
@@ -198,6 +199,9 @@ func TestAHangIsAFailure(t *testing.T) {
 		{name: "a circuit alone", deadline: 30 * s, alone: true, opens: true},
 		{name: "a circuit alone, a piece came", deadline: 60 * s, alone: true, piece: true},
 		{name: "a deadline that nobody knows of", deadline: 60 * s, hides: true},
+		{name: "a failure without a response", deadline: 60 * s, status: -1, opens: true},
+		{name: "a response that refuses", deadline: 60 * s, status: 499},
+		{name: "a response that tells of a fault", deadline: 60 * s, status: 500, opens: true},
 		{name: "another bound", deadline: 6 * s, config: retry.Config{Hang: 5 * s}, opens: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -230,7 +234,11 @@ func TestAHangIsAFailure(t *testing.T) {
 						}
 					}
 					<-call.Context().Done()
-					call.Settle(endpoint.Outcome{Err: call.Context().Err()})
+					err := call.Context().Err()
+					if c.status != 0 {
+						err = &failure.Error{Kind: failure.Transient, Status: max(0, c.status), Err: err}
+					}
+					call.Settle(endpoint.Outcome{Err: err})
 					call.Close()
 					cancel()
 				}

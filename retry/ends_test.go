@@ -247,3 +247,19 @@ func TestAnUnpacedTargetHasNoPacer(t *testing.T) {
 		}
 	})
 }
+
+// The contexts that a call makes for its time limits end with it: nothing is left that
+// waits for the limits.
+func TestTheContextsOfACallEndWithIt(t *testing.T) {
+	for name, cfg := range map[string]retry.Config{
+		"of an attempt": {AttemptTimeout: time.Hour}, "of the call": {MaxTime: time.Hour}, "of both": {AttemptTimeout: time.Hour, MaxTime: time.Hour},
+	} {
+		var own context.Context
+		if _, err := retry.Do(t.Context(), newPolicy(t, cfg), func(ctx context.Context, _ retry.Attempt) (int, error) {
+			own = ctx
+			return 0, nil
+		}); err != nil || own.Err() != context.Canceled {
+			t.Errorf("%s: %v, and its context %v", name, err, own.Err())
+		}
+	}
+}

@@ -165,6 +165,9 @@ func TestStopIsFoundInATree(t *testing.T) {
 		"wrapped": fmt.Errorf("call: %w", retry.Stop(transient)),
 		"joined":  errors.Join(errors.New("?"), fmt.Errorf("call: %w", retry.Stop(transient))),
 	} {
+		if !retry.Stopped(err) {
+			t.Errorf("%s: not stopped", name)
+		}
 		f := play(err)
 		_, got := retry.Do(t.Context(), newPolicy(t, retry.Config{}), f.call)
 		e, ok := errors.AsType[*retry.Error](got)
@@ -175,6 +178,9 @@ func TestStopIsFoundInATree(t *testing.T) {
 		if last := e.Last(); name == "itself" && last != transient || name != "itself" && last != err { //nolint:errorlint // the very error
 			t.Errorf("%s: the failure is %#v", name, last)
 		}
+	}
+	if retry.Stopped(transient) || retry.Stopped(nil) {
+		t.Error("stopped without Stop")
 	}
 	if f := play(errors.Join(errors.New("?"), transient), nil); true {
 		if _, err := retry.Do(t.Context(), newPolicy(t, retry.Config{Backoff: backoff.Constant{}}), f.call); err != nil || len(f.at) != 2 {
