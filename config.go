@@ -175,8 +175,8 @@ type RetryConfig struct {
 type CircuitBreakerConfig struct {
 	breaker.Config
 	// ExcludedExceptions are kinds of failure that count neither as a failure nor as a
-	// success, as by rows of [RetryConfig.Decisions] with {breaker: ignore}. Rate
-	// limits never count, and always reach the pacer. Default none.
+	// success, as by rows of [RetryConfig.Decisions] with {breaker: ignore}: a probe that
+	// ends with one leaves the circuit as it is. Rate limits never count, and always reach the pacer. Default none.
 	ExcludedExceptions []failure.Kind // excluded_exceptions
 }
 

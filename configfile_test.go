@@ -273,7 +273,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 	for text, want := range map[string]string{
 		"decisions: {slow: {again: never}}":                                    "c:1: decisions: a kind of failure must be one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded, got \"slow\"",
 		"decisions: {transient: {again: perhaps}}":                             "c:1: decisions.transient: again must be one of never, backoff, when_told, slower, at_once, once_larger, got \"perhaps\"",
-		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker must be one of ignore, healthy, count, trip, limit, got \"x\"",
+		"decisions:\n  transient:\n    breaker: x":                             "c:3: decisions.transient: breaker must be one of ignore, healthy, healthy_if_answered, count, trip, limit, got \"x\"",
 		"decisions: {transient: {wait: 3}}":                                    "c:1: decisions.transient.wait: unknown field: known are again, breaker, elsewhere",
 		"decisions: {transient: never}":                                        "c:1: decisions.transient must be a mapping of again, elsewhere and breaker, got \"never\"",
 		"decisions: [1]":                                                       "c:1: decisions must be a mapping of kinds of failure, each to again, elsewhere and breaker, got a list",

@@ -515,3 +515,37 @@ func TestAHangCountsWhereItHadTime(t *testing.T) {
 		})
 	}
 }
+
+// A kind that is excluded counts neither way, whatever the provider answered: a probe
+// that ends with it leaves the circuit as it is. One that is not excluded is an answer.
+func TestAnExcludedFailureIsNeitherWay(t *testing.T) {
+	for _, c := range []struct {
+		kind     failure.Kind
+		status   int
+		excluded bool
+		want     breaker.State
+	}{
+		{failure.Unauthorized, 401, true, breaker.HalfOpen},
+		{failure.QuotaExhausted, 402, true, breaker.HalfOpen},
+		{failure.InvalidRequest, 400, true, breaker.HalfOpen},
+		{failure.Transient, 503, true, breaker.HalfOpen},
+		{failure.InvalidRequest, 400, false, breaker.Closed},
+		{failure.InvalidRequest, 0, false, breaker.HalfOpen}, // refused before it was sent
+		{failure.Unauthorized, 401, false, breaker.Open},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			registry := newRegistry(t, breaker.Config{SuccessThreshold: 1})
+			circuit := registry.Get(t.Name())
+			circuit.Trip(breaker.Failure{})
+			time.Sleep(time.Hour)
+			cfg := guardedBy(registry, llmcall.RetryConfig{MaxAttempts: 1})
+			if c.excluded {
+				cfg.CircuitBreakerConfig.ExcludedExceptions = []failure.Kind{c.kind}
+			}
+			_, err := client(t, play(t, fails(&failure.Error{Kind: c.kind, Status: c.status})), checked, cfg).Do(t.Context(), llm.Prompt("x"))
+			if got := circuit.State(); got != c.want {
+				t.Errorf("%v, status %d, excluded %v: %v, want %v (%v)", c.kind, c.status, c.excluded, got, c.want, err)
+			}
+		})
+	}
+}

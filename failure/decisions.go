@@ -62,14 +62,15 @@ type Effect uint8
 
 // The values of [Effect].
 const (
-	Ignore  Effect = iota // nothing: the breaker counts neither a success nor a failure
-	Healthy               // the provider did its work: a success
-	Count                 // a failure in the breaker's window
-	Trip                  // a failure that opens the circuit at once
-	Limit                 // nothing, but the pacer slows down, and waits as long as the provider asked
+	Ignore            Effect = iota // nothing: the breaker counts neither a success nor a failure
+	Healthy                         // the provider did its work: a success
+	HealthyIfAnswered               // Healthy if the provider responded, see [Answered]; otherwise Ignore
+	Count                           // a failure in the breaker's window
+	Trip                            // a failure that opens the circuit at once
+	Limit                           // nothing, but the pacer slows down, and waits as long as the provider asked
 )
 
-var effects = [...]string{"ignore", "healthy", "count", "trip", "limit"}
+var effects = [...]string{"ignore", "healthy", "healthy_if_answered", "count", "trip", "limit"}
 
 // String returns the name used in configuration and output, such as "trip".
 func (e Effect) String() string { return nameAt(effects[:], e) }
@@ -113,9 +114,10 @@ type Table [kinds]Decision
 // Decisions returns the default table.
 //
 // [RateLimited] has the effect [Limit]: a provider that enforces a limit is not
-// ill, and what it told one caller holds for all. [InvalidRequest] and similar kinds
-// are [Ignore]: a bad request says nothing about how good ones are served. An answer
-// that was filtered, cut off or invalid is [Healthy]: the provider did its work.
+// ill, and what it told one caller holds for all. [InvalidRequest], [ContextTooLong] and
+// [ModelNotFound] are [HealthyIfAnswered]: a provider that refuses a bad request works,
+// while a request that was refused before it was sent says nothing. An answer that was
+// filtered, cut off or invalid is [Healthy].
 func Decisions() Table {
 	return Table{
 		Unknown:          {Again: Backoff, Elsewhere: ElsewhereAfterRetries, Breaker: Count},
@@ -125,9 +127,9 @@ func Decisions() Table {
 		QuotaExhausted:   {Again: Never, Elsewhere: ElsewhereNow, Breaker: Trip},
 		AttemptTimeout:   {Again: Backoff, Elsewhere: ElsewhereAfterRetries, Breaker: Count},
 		Unauthorized:     {Again: Never, Elsewhere: ElsewhereNow, Breaker: Trip},
-		ModelNotFound:    {Again: Never, Elsewhere: ElsewhereNow, Breaker: Ignore},
-		InvalidRequest:   {Again: Never, Elsewhere: ElsewhereNever, Breaker: Ignore},
-		ContextTooLong:   {Again: Never, Elsewhere: ElsewhereNow, Breaker: Ignore},
+		ModelNotFound:    {Again: Never, Elsewhere: ElsewhereNow, Breaker: HealthyIfAnswered},
+		InvalidRequest:   {Again: Never, Elsewhere: ElsewhereNever, Breaker: HealthyIfAnswered},
+		ContextTooLong:   {Again: Never, Elsewhere: ElsewhereNow, Breaker: HealthyIfAnswered},
 		ContentFiltered:  {Again: Never, Elsewhere: ElsewhereNever, Breaker: Healthy},
 		CutOff:           {Again: OnceLarger, Elsewhere: ElsewhereNever, Breaker: Healthy},
 		InvalidAnswer:    {Again: AtOnce, Elsewhere: ElsewhereNever, Breaker: Healthy},

@@ -304,8 +304,10 @@ func (c *Call) Settle(o endpoint.Outcome) bool {
 	o.Err, o.Kind = f.err, f.kind
 	f.progress = !c.accepted && c.progress() // an answer that had begun was not refused
 	o.Effect = c.effect(&f)
-	if o.Effect == failure.Ignore && f.served {
-		c.Accepted(nil)
+	if o.Effect == failure.HealthyIfAnswered {
+		if o.Effect = failure.Ignore; f.served {
+			c.Accepted(nil)
+		}
 	}
 	if o.Effect == failure.Ignore && c.accepted {
 		o.Effect = failure.Healthy // an answer, or a piece of one, proves that the provider works

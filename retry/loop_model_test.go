@@ -210,7 +210,7 @@ func (b *simple) tell(now time.Duration, effect failure.Effect, asked time.Durat
 	switch effect {
 	case failure.Healthy:
 		b.success()
-	case failure.Ignore: // "whoever got an answer has proved that the provider lives"
+	case failure.HealthyIfAnswered: // "whoever got an answer has proved that the provider lives"
 		if answered {
 			b.success()
 		}

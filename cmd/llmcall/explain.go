@@ -231,7 +231,7 @@ func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
 		default:
 			return "is not counted; the pacer lets calls ask the model no faster than it accepts them"
 		}
-	case failure.Ignore:
+	case failure.HealthyIfAnswered:
 		if failure.Answered(f.Kind, f.Status) {
 			return "counts as a success: the provider answered, though with an error"
 		}

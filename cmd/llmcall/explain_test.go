@@ -40,7 +40,7 @@ func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
 		"one that is too long for a configuration": {`{}`, []string{"--provider", "openai", "--status", "429", "--header", "retry-after: 30", "--config", config},
 			[]string{"longer than max_retry_after (10s)"}},
 		"another row": {`{"error":{"code":"content_filter"}}`, []string{"--provider", "openai", "--status", "400", "--config", config},
-			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  counts as a success: the provider answered"}},
+			[]string{"kind         content_filtered\n", "the call is  asked again after a delay that grows\n", "the circuit  is not counted\n"}},
 		"a rate limit that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "429", "--config", limitsIgnored},
 			[]string{"kind         rate_limited\n", "the circuit  is not counted\n"}},
 		"one that no circuit counts": {`{}`, []string{"--provider", "openai", "--status", "503", "--config", excluding},
