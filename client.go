@@ -68,7 +68,11 @@ func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Clie
 // newClient is New without the claim of limits and budget.
 func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	if len(models) == 0 {
-		return nil, &ConfigError{Field: "models", Got: "none", Takes: "at least one model"}
+		takes := "at least one model"
+		if len(cfg.Models) > 0 {
+			takes += ", opened by provider.Open from the names in the configuration"
+		}
+		return nil, &ConfigError{Field: "models", Got: "none", Takes: takes}
 	}
 	if i := slices.Index(models, nil); i >= 0 {
 		return nil, &ConfigError{Field: fmt.Sprintf("models[%d]", i), Got: nil, Takes: "a model"}
@@ -83,6 +87,7 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 		return nil, &ConfigError{Field: "fallback_after", Err: errors.New("has no effect with a single model")}
 	}
 	c := &Client{models: slices.Clone(models), checks: slices.Clip(slices.Clone(checks)), cfg: cfg}
+	c.cfg.ownDefaults()
 	if cfg.Tool != nil {
 		tool := *cfg.Tool
 		tool.Parameters = bytes.Clone(tool.Parameters)
@@ -241,5 +246,6 @@ func (c *Client) newCall(req *llm.Request, checks []validate.Strategy) (*call, e
 	if req == nil || len(req.Messages) == 0 {
 		return nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
 	}
+	req = c.cfg.completed(req)
 	return &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, stage: StageBasic, maxTokens: req.MaxTokens}, nil
 }

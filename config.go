@@ -29,10 +29,26 @@ const (
 	DefaultJitterRange   = 0.1
 )
 
-// RetryConfig says how a call is made dependable. The zero value of every field
-// means its default. The comment after a field is its name in a configuration
+// RetryConfig says how a call is made dependable, and has what its requests have in
+// common. The zero value of every field means its default. The comment after a field is its name in a configuration
 // file; see [ParseConfig]. A field without one can only be set in Go.
 type RetryConfig struct {
+	// Models are the full names of the models to ask, as [llmcall/provider.Open] takes
+	// them, in order of preference. In a file `model` is a single one. They are for
+	// the program, which opens them and passes them to [New]. Default none.
+	Models []string // models
+	// System is the system message of requests that have none. Default "": none.
+	System string // system
+	// MaxTokens, Temperature, Seed and Stop are those of requests that do not set
+	// theirs; see [llm.Request]. Default: the provider's.
+	MaxTokens   int      // max_tokens
+	Temperature *float64 // temperature
+	Seed        *int64   // seed
+	Stop        []string // stop
+	// Extra are provider's own fields that are added to those of each request, whose
+	// own win. Default none.
+	Extra map[string]any // extra
+
 	// MaxAttempts is the maximum number of attempts, for failures of the provider and
 	// wrong answers together. At least 1. Default 3.
 	MaxAttempts int // max_attempts
@@ -246,6 +262,12 @@ const (
 	takesAbove0    = "a number above 0"
 	takesTruth     = "true or false"
 	takesName      = "a non-empty string"
+	takesModel     = "the full name of a model, such as \"openai/gpt-6-luna\""
+	takesModels    = "a list of full names of models, such as [openai/gpt-6-luna]"
+	takesDegree    = "a number of at least 0"
+	takesWhole     = "a whole number"
+	takesStop      = "a non-empty string, or a list of them"
+	takesExtra     = "a mapping of the provider's own fields, such as {\"reasoning_effort\": \"low\"}"
 	takesSettings  = "a mapping of settings"
 	takesTemplate  = "a text/template of a Feedback"
 )

@@ -107,6 +107,9 @@ func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks
 	if err = setAll(known, &cfg, root, ""); err == nil {
 		err = cfg.Validate()
 	}
+	if err == nil && lineOf(root, "model") > 0 && lineOf(root, "models") > 0 {
+		err = &ConfigError{Field: "model", Err: errors.New("must not be set together with models")}
+	}
 	if e, ok := errors.AsType[*ConfigError](err); ok && e.Line == 0 {
 		e.Line = lineOf(root, e.Field)
 		e.Takes = inFile(e.Field, e.Takes)
@@ -178,13 +181,13 @@ func resolved(n *yaml.Node) *yaml.Node {
 }
 
 // Set sets a field by its name and value in a configuration file:
-// Set("initial_delay", "1.5"). The error is a [*ConfigError]; then nothing has
-// changed.
+// Set("initial_delay", "1.5"). A mapping or a list is given as JSON:
+// Set("stop", `["END"]`). The error is a [*ConfigError]; then nothing has changed.
 func (c *RetryConfig) Set(name, value string) error {
 	for _, s := range settings {
 		if s.name == name {
 			next := *c
-			if err := s.apply(&next, &yaml.Node{Kind: yaml.ScalarNode, Value: value}, ""); err != nil {
+			if err := s.apply(&next, valueNode(value), ""); err != nil {
 				return err
 			}
 			*c = next
@@ -192,6 +195,17 @@ func (c *RetryConfig) Set(name, value string) error {
 		}
 	}
 	return unknownSetting(settings, name, 0, "")
+}
+
+// valueNode returns the node of a value that is not in a file.
+func valueNode(value string) *yaml.Node {
+	if text := strings.TrimSpace(value); strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+		if n, err := readNode([]byte(text)); err == nil && n != nil && json.Valid([]byte(text)) {
+			n.Line = 0 // there is no file
+			return n
+		}
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: value}
 }
 
 // setting is a field of a configuration, in a file and in the struct.
@@ -205,6 +219,58 @@ type setting struct {
 }
 
 var settings = []setting{
+	{name: "model", takes: takesModel, set: func(c *RetryConfig, n *yaml.Node) error {
+		names, err := parseStrings(n)
+		if n.Kind != yaml.ScalarNode {
+			err = errForm
+		}
+		c.Models = names
+		return err
+	}},
+	{name: "models", takes: takesModels, set: func(c *RetryConfig, n *yaml.Node) error {
+		names, err := parseStrings(n)
+		if n.Kind != yaml.SequenceNode {
+			err = errForm
+		}
+		c.Models = names
+		return err
+	}, wrong: func(c *RetryConfig) (any, bool) { return c.Models, slices.Contains(c.Models, "") }},
+	textSetting("system", func(c *RetryConfig) *string { return &c.System }),
+	count("max_tokens", takesCount, func(c *RetryConfig) *int { return &c.MaxTokens }),
+	{name: "temperature", takes: takesDegree, set: func(c *RetryConfig, n *yaml.Node) error {
+		f, err := parseNumber(n)
+		c.Temperature = &f
+		return err
+	}, wrong: func(c *RetryConfig) (any, bool) {
+		if c.Temperature == nil {
+			return nil, false
+		}
+		f := *c.Temperature
+		return f, !(f >= 0 && f <= math.MaxFloat64)
+	}},
+	{name: "seed", takes: takesWhole, set: func(c *RetryConfig, n *yaml.Node) error {
+		v, err := strconv.ParseInt(n.Value, 10, 64)
+		if err != nil || n.Kind != yaml.ScalarNode {
+			return errForm
+		}
+		c.Seed = &v
+		return nil
+	}},
+	{name: "stop", takes: takesStop, set: func(c *RetryConfig, n *yaml.Node) error {
+		texts, err := parseStrings(n)
+		c.Stop = texts
+		return err
+	}, wrong: func(c *RetryConfig) (any, bool) { return c.Stop, slices.Contains(c.Stop, "") }},
+	{name: "extra", takes: takesExtra, set: func(c *RetryConfig, n *yaml.Node) error {
+		fields, err := parseMapping(n)
+		if err != nil {
+			return err
+		}
+		c.Extra = nil
+		decoder := json.NewDecoder(bytes.NewReader(fields))
+		decoder.UseNumber() // so that no number loses digits
+		return decoder.Decode(&c.Extra)
+	}},
 	count("max_attempts", takesCount, func(c *RetryConfig) *int { return &c.MaxAttempts }),
 	{name: "initial_delay", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
 		d, err := parseDuration(n)
@@ -372,20 +438,45 @@ var toolSettings = []setting{
 	textSetting("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
 	textSetting("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
 	{name: "parameters", takes: "a JSON Schema of the tool's arguments, as a mapping", set: func(c *RetryConfig, n *yaml.Node) error {
-		if n.Kind != yaml.MappingNode {
-			return errForm
-		}
-		if !bounded(n) {
-			return errAliases
-		}
-		var v map[string]any
-		if err := n.Load(&v); err != nil {
-			return err
-		}
-		data, err := json.Marshal(v)
+		data, err := parseMapping(n)
 		c.Tool.Parameters = data
 		return err
 	}},
+}
+
+// parseMapping returns the JSON of a mapping.
+func parseMapping(n *yaml.Node) (json.RawMessage, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, errForm
+	}
+	if !bounded(n) {
+		return nil, errAliases
+	}
+	var v map[string]any
+	if err := n.Load(&v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
+// parseStrings reads a string or a list of strings, none of them empty.
+func parseStrings(n *yaml.Node) ([]string, error) {
+	items := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		items = n.Content
+	}
+	var texts []string
+	for _, item := range items {
+		item = resolved(item)
+		if item.Kind != yaml.ScalarNode || item.Tag == "!!null" || item.Value == "" {
+			return nil, errForm
+		}
+		texts = append(texts, item.Value)
+	}
+	if len(texts) == 0 {
+		return nil, errForm
+	}
+	return texts, nil
 }
 
 // bounded reports whether a part of a file is of a sane size when its aliases are

@@ -2,6 +2,7 @@ package llmcall_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -24,6 +25,13 @@ import (
 )
 
 const everyField = `# every field there is
+models: [openai/one, anthropic/two]
+system: Be brief.
+max_tokens: 500
+temperature: 0
+seed: -7
+stop: [END, "\n\n"]
+extra: {reasoning_effort: low, top_k: 5, nested: {list: [1.5, true]}}
 max_attempts: 5
 initial_delay: 0.25
 backoff_factor: 1.5
@@ -80,6 +88,8 @@ checks:
 
 // everyFieldJSON says the same.
 const everyFieldJSON = `{
+  "models": ["openai/one", "anthropic/two"], "system": "Be brief.", "max_tokens": 500, "temperature": 0.0, "seed": -7, "stop": ["END", "\n\n"],
+  "extra": {"reasoning_effort": "low", "top_k": 5, "nested": {"list": [1.5, true]}},
   "max_attempts": 5, "initial_delay": "250ms", "backoff_factor": 1.5, "max_delay": 90, "use_jitter": true, "jitter_range": 0.3,
   "backoff_on_invalid_answer": true, "max_time": "5m", "attempt_timeout": 3e1, "first_piece_timeout": 60, "idle_timeout": "20s", "restart_streams": true, "check_timeout": "2.5s", "max_retry_after": 180,
   "max_rate_limit_wait": 3600, "enable_circuit_breaker": true,
@@ -103,6 +113,8 @@ func everyFieldStruct() llmcall.RetryConfig {
 	decisions.Set(failure.ContentFiltered, failure.Decision{Again: failure.Backoff, Elsewhere: failure.ElsewhereNever, Breaker: failure.Ignore})
 	decisions.Set(failure.Transient, failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereAfterRetries, Breaker: failure.Count})
 	return llmcall.RetryConfig{
+		Models: []string{"openai/one", "anthropic/two"}, System: "Be brief.", MaxTokens: 500, Temperature: new(0.0), Seed: new(int64(-7)), Stop: []string{"END", "\n\n"},
+		Extra:       map[string]any{"reasoning_effort": "low", "top_k": json.Number("5"), "nested": map[string]any{"list": []any{json.Number("1.5"), true}}},
 		MaxAttempts: 5, InitialDelay: 250 * time.Millisecond, BackoffFactor: 1.5, MaxDelay: 90 * s, UseJitter: new(true),
 		JitterRange: new(0.3), BackoffOnInvalidAnswer: true, MaxTime: 300 * s, AttemptTimeout: 30 * s, FirstPieceTimeout: 60 * s, IdleTimeout: 20 * s, RestartStreams: true, CheckTimeout: 2500 * time.Millisecond,
 		MaxRetryAfter: 180 * s, MaxRateLimitWait: time.Hour, EnableCircuitBreaker: true,
@@ -293,7 +305,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "checks", "and 22 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 30 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -450,6 +462,8 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 	var got llmcall.RetryConfig
 	want := everyFieldStruct()
 	for _, f := range [][2]string{
+		{"model", "openai/other"}, {"models", `["openai/one", "anthropic/two"]`}, {"system", "Be brief."}, {"max_tokens", "500"}, {"temperature", "0"}, {"seed", "-7"},
+		{"stop", `["END", "\n\n"]`}, {"extra", `{"reasoning_effort": "low", "top_k": 5, "nested": {"list": [1.5, true]}}`},
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
 		{"use_jitter", "true"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"first_piece_timeout", "1m"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
@@ -645,7 +659,7 @@ func TestTheNearestNameIsShown(t *testing.T) {
 		"MaxAttempts: 3":                                "c:1: MaxAttempts: unknown field, did you mean max_attempts?",
 		"circuit_breaker_config: {HalfOpenProbes: 3}":   "c:1: circuit_breaker_config.HalfOpenProbes: unknown field, did you mean half_open_probes?",
 		"check: [json]":                                 "c:1: check: unknown field, did you mean checks?",
-		"temperature: 1":                                "c:1: temperature: unknown field: known are ",
+		"presence_penalty: 1":                           "c:1: presence_penalty: unknown field: known are ",
 		"circuit_breaker_config: {failure_treshold: 3}": "c:1: circuit_breaker_config.failure_treshold: unknown field, did you mean failure_threshold?",
 		"tool: {nam: x}":                                "c:1: tool.nam: unknown field, did you mean name?",
 		"decisions: {transient: {brekaer: trip}}":       "c:1: decisions.transient.brekaer: unknown field, did you mean breaker?",
