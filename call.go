@@ -473,6 +473,9 @@ func (c *call) failedWith(err error) {
 		kind, cause = last.Kind, last.Err // the loop knows whether the attempt's own limit ended it
 	}
 	r.Kind, r.Error = kind, cause.Error()
+	if c.last != nil && c.lastFrom == r.Number {
+		r.Answer = c.last.Text()
+	}
 	r.Outcome = OutcomeFailed
 	switch e := err.(type) {
 	case *InvalidAnswerError:

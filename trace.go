@@ -44,6 +44,7 @@ type Attempt struct {
 	Kind        failure.Kind // what went wrong; meaningless if Outcome is OutcomeValid
 	Error       string       // the text of the failure; "" for a valid answer
 	Complaints  []validate.Complaint
+	Answer      string            // the text of an answer that is not valid; "" if none arrived, or if it is valid
 	Repaired    []validate.Repair // the changes that made the answer JSON; see [validate.JSONWithRepair]
 	Skipped     []string          // the costly checks that were not run, because a check complained or could not be run
 	Start       time.Time
@@ -66,6 +67,7 @@ type attemptJSON struct {
 	Kind        string               `json:"kind"` // "" of a valid answer
 	Error       string               `json:"error"`
 	Complaints  []validate.Complaint `json:"complaints"`
+	Answer      string               `json:"answer,omitempty"`
 	DurationMS  float64              `json:"duration_ms"`
 	DelayMS     float64              `json:"delay_ms"`
 	DelayReason retry.WaitReason     `json:"delay_reason"`
@@ -88,7 +90,7 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		complaints = []validate.Complaint{}
 	}
 	return json.Marshal(attemptJSON{
-		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, milliseconds(a.Duration),
+		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, a.Answer, milliseconds(a.Duration),
 		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped,
 	})
 }
@@ -110,7 +112,7 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 		j.Complaints = nil
 	}
 	*a = Attempt{
-		Number: j.Number, Model: j.Model, Stage: j.Stage, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints,
+		Number: j.Number, Model: j.Model, Stage: j.Stage, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
 		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
 		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Circuit: j.Circuit,
 	}

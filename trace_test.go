@@ -48,9 +48,9 @@ func TestTheTraceHasEveryFieldOfEveryAttempt(t *testing.T) {
 		name := t.Name()
 		want := []llmcall.Attempt{
 			{Number: 1, Model: name, Stage: "basic", Outcome: "failed", Kind: failure.Transient, Error: "test: transient: on purpose", Start: start, Circuit: "CLOSED"},
-			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Start: start.Add(s), Duration: 2 * s, Delay: s, DelayReason: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
+			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Answer: "bad", Start: start.Add(s), Duration: 2 * s, Delay: s, DelayReason: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
 			{Number: 3, Model: name, Stage: "tool", Outcome: "failed", Kind: failure.RateLimited, Error: "test: rate_limited (come back in 5s)", Start: start.Add(3 * s), Circuit: "CLOSED"},
-			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Start: start.Add(8 * s), Delay: 5 * s, DelayReason: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
+			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Answer: "go", Start: start.Add(8 * s), Delay: 5 * s, DelayReason: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
 			{Number: 5, Model: name, Stage: "tool", Outcome: "valid", Start: start.Add(8 * s), Duration: s, Usage: usage(1), Circuit: "CLOSED"},
 		}
 		for i, a := range r.Attempts {
@@ -73,7 +73,7 @@ func TestAnAttemptAsJSON(t *testing.T) {
 		}
 		for i, want := range map[int]string{
 			0: `{"number":1,"model":"NAME","stage":"basic","outcome":"failed","kind":"transient","error":"test: transient: on purpose","complaints":[],"duration_ms":0,"delay_ms":0,"delay_reason":"","circuit":"CLOSED","usage":{"input_tokens":0,"output_tokens":0}}`,
-			1: `{"number":2,"model":"NAME","stage":"basic","outcome":"invalid","kind":"invalid_answer","error":"is_good: \"bad\" is not good (say good)","complaints":[{"check":"is_good","problem":"\"bad\" is not good","suggestion":"say good"}],"duration_ms":2000,"delay_ms":1000,"delay_reason":"backoff","circuit":"CLOSED","usage":{"input_tokens":100,"output_tokens":1,"cached_tokens":2,"reasoning_tokens":3}}`,
+			1: `{"number":2,"model":"NAME","stage":"basic","outcome":"invalid","kind":"invalid_answer","error":"is_good: \"bad\" is not good (say good)","complaints":[{"check":"is_good","problem":"\"bad\" is not good","suggestion":"say good"}],"answer":"bad","duration_ms":2000,"delay_ms":1000,"delay_reason":"backoff","circuit":"CLOSED","usage":{"input_tokens":100,"output_tokens":1,"cached_tokens":2,"reasoning_tokens":3}}`,
 			4: `{"number":5,"model":"NAME","stage":"tool","outcome":"valid","kind":"","error":"","complaints":[],"duration_ms":1000,"delay_ms":0,"delay_reason":"","circuit":"CLOSED","usage":{"input_tokens":1,"output_tokens":1,"cached_tokens":2,"reasoning_tokens":3}}`,
 		} {
 			got, err := json.Marshal(r.Attempts[i])
