@@ -133,8 +133,8 @@ func notInName(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }
 func (c *Config) key(base *url.URL) (string, error) {
 	source, given := "APIKey", c.APIKey
 	for _, variable := range c.KeyVariables {
-		if given == "" {
-			source, given = "the environment variable "+variable, os.Getenv(variable)
+		if value := os.Getenv(variable); given == "" && strings.TrimSpace(value) != "" { // a blank variable is not set
+			source, given = "the environment variable "+variable, value
 		}
 	}
 	key := strings.TrimSpace(given) // a key read from a file ends with a newline
@@ -246,12 +246,13 @@ func wrongWith(base *url.URL, err error) string {
 	return ""
 }
 
-// environmentBase returns the address in the environment, or "".
+// environmentBase returns the address in the environment, or "". A blank one is
+// not set, like a blank key.
 func (c *Config) environmentBase() string {
 	if c.BaseURLVariable == "" {
 		return ""
 	}
-	return os.Getenv(c.BaseURLVariable)
+	return strings.TrimSpace(os.Getenv(c.BaseURLVariable))
 }
 
 // baseSource returns the field or the variable that the address comes from, for

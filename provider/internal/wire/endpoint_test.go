@@ -44,6 +44,7 @@ func TestNew(t *testing.T) {
 		{"a key outranks the environment", nil, map[string]string{keyVariable: "sk-other"}, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "https://api.example.com/v1", secret},
 		{"a key of the environment", func(c *Config) { c.APIKey = "" }, map[string]string{keyVariable: " sk-other\n"}, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "https://api.example.com/v1", "sk-other"},
 		{"the first variable that is set", func(c *Config) { c.APIKey = "" }, map[string]string{"WIRE_TEST_NONE": "first", keyVariable: "second"}, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "https://api.example.com/v1", "first"},
+		{"a blank variable is not set", func(c *Config) { c.APIKey = "" }, map[string]string{"WIRE_TEST_NONE": " ", keyVariable: "second", baseVariable: " \n"}, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "https://api.example.com/v1", "second"},
 		{"no key, optional", func(c *Config) { c.APIKey, c.KeyOptional = "", true }, nil, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "https://api.example.com/v1", ""},
 		{"no key, this machine", func(c *Config) { c.APIKey, c.BaseURL = "", "http://[::1]:8080" }, nil, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "http://[::1]:8080", ""},
 		{"no key, this machine otherwise", func(c *Config) { c.APIKey, c.BaseURL = "", "http://[::ffff:127.0.0.1]" }, nil, Endpoint{Provider: "acme", Name: "acme/m", Model: "m"}, "http://[::ffff:127.0.0.1]", ""},
