@@ -13,6 +13,7 @@ import (
 
 	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/retry"
 	"llmcall/validate"
@@ -493,7 +494,7 @@ func (c *call) failedWith(err error) {
 		c.stage = c.stageAfter(n)
 	}
 	if n := c.cfg.MaxAttemptsBeforeHuman; n > 0 && c.failed >= n && c.ending == "" {
-		c.handOver(fmt.Sprintf("%d attempts have failed", c.failed))
+		c.handOver(say.Count(c.failed, "attempt has", "attempts have") + " failed")
 	}
 	if c.out != nil {
 		if c.out.handed && !c.cfg.RestartStreams {
