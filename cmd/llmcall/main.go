@@ -32,7 +32,7 @@ does not: inside the time and the attempts that you allow.`,
 		Args:          noOtherCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetArgs(args)
+	root.SetArgs(plansOf(args))
 	root.SetIn(stdin)
 	root.SetOut(stdoutWriter{stdout})
 	root.SetErr(stderr)

@@ -23,28 +23,36 @@ func (w stdoutWriter) Write(p []byte) (int, error) {
 
 // document is what --output json prints, with either an answer or an error.
 type document struct {
-	Answer   *string           `json:"answer,omitempty"`
-	Error    *string           `json:"error,omitempty"`
-	Value    any               `json:"value,omitempty"`
-	Model    string            `json:"model"`
-	Practice bool              `json:"practice,omitempty"` // the answer is invented
-	Usage    llm.Usage         `json:"usage"`
-	Attempts []llmcall.Attempt `json:"attempts"`
+	Answer *string `json:"answer,omitempty"`
+	Error  *string `json:"error,omitempty"`
+	Value  any     `json:"value,omitempty"`
+	// LastAnswer is the text of the last answer of a call without a valid one; an
+	// attempt has its own.
+	LastAnswer string `json:"last_answer,omitempty"`
+	// Conversation is the file with the conversation.
+	Conversation string            `json:"conversation_file,omitempty"`
+	Model        string            `json:"model"`
+	Practice     bool              `json:"practice,omitempty"` // the answer is invented
+	Usage        llm.Usage         `json:"usage"`
+	Attempts     []llmcall.Attempt `json:"attempts"`
 }
 
-func writeJSON(w io.Writer, model string, practice bool, result *llmcall.Result, failed error) error {
-	d := document{Model: model, Practice: practice}
+func writeJSON(w io.Writer, model string, practice bool, conversation string, result *llmcall.Result, failed error) error {
+	d := document{Model: model, Practice: practice, Conversation: conversation}
 	var trace llmcall.Trace
 	if failed != nil {
 		text := failed.Error()
-		d.Error, trace = &text, traceOf(failed)
+		d.Error, trace, d.LastAnswer = &text, traceOf(failed), lastAnswer(failed)
 	} else {
-		d.Answer, d.Model, trace = &result.Text, result.Model, result.Trace
+		d.Answer, trace = &result.Text, result.Trace
 		if result.Decoded {
 			d.Value = valueOf(result.Value)
 		}
 	}
 	d.Usage, d.Attempts = trace.Usage, trace.Attempts
+	if n := len(d.Attempts); n > 0 {
+		d.Model = d.Attempts[n-1].Model
+	}
 	if d.Attempts == nil {
 		d.Attempts = []llmcall.Attempt{}
 	}
@@ -65,6 +73,20 @@ func printJSON(w io.Writer, v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// lastAnswer returns the text of the last answer that an error carries.
+func lastAnswer(err error) string {
+	var last *llm.Response
+	if e, ok := errors.AsType[*llmcall.Error](err); ok {
+		last = e.Last
+	} else if e, ok := errors.AsType[*llmcall.HumanReviewError](err); ok {
+		last = e.Last
+	}
+	if last == nil {
+		return ""
+	}
+	return last.Text()
 }
 
 // traceOf returns the trace that an error carries.

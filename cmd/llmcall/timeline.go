@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,11 +86,15 @@ func (l *timeline) ended(a llmcall.Attempt) {
 	if a.Circuit != "" {
 		circuit = l.quiet.Render("  circuit " + a.Circuit)
 	}
+	for _, r := range a.Repaired {
+		l.line(noTime, "│", l.quiet.Render("repaired: "+shown(r.String())))
+	}
 	if a.Outcome == llmcall.OutcomeValid {
 		l.line(l.now(), "└", l.good.Render("✓ valid")+circuit)
 		return
 	}
 	l.line(l.now(), "├", l.bad.Render("✗ "+a.Kind.String())+circuit)
+	l.answer(a.Answer)
 	if len(a.Complaints) == 0 {
 		l.line(noTime, "│", l.quiet.Render(shown(a.Error)))
 	}
@@ -97,6 +102,27 @@ func (l *timeline) ended(a llmcall.Attempt) {
 		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("%d. %s", i+1, shown(c.String()))))
 	}
 }
+
+// These limit how much of a wrong answer is shown: lines, and characters of a line.
+const (
+	linesShown   = 3
+	longestShown = 120
+)
+
+// answer draws the first lines of a wrong answer.
+func (l *timeline) answer(text string) {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.TrimSpace(line) == "" })
+	more := len(lines) - linesShown
+	for _, line := range lines[:min(len(lines), linesShown)] {
+		l.line(noTime, "│", "> "+say.Short(shown(line), longestShown))
+	}
+	if more > 0 {
+		l.line(noTime, "│", l.quiet.Render("> … and "+say.Count(more, "more line", "more lines")))
+	}
+}
+
+func (l *timeline) pause() {}
 
 // end draws the outcome of the call.
 func (l *timeline) end(result *llmcall.Result, err error) {

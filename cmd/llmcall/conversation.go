@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"llmcall"
+	"llmcall/llm"
+)
+
+// readConversation reads what writeConversation wrote.
+func readConversation(path string) ([]llm.Message, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var messages []llm.Message
+	if err := json.Unmarshal(data, &messages); err != nil {
+		return nil, fmt.Errorf("%s must be a JSON list of messages, as --save writes it: %w", path, err)
+	}
+	if len(messages) == 0 {
+		return nil, fmt.Errorf("%s must have at least one message, got none", path)
+	}
+	for i, m := range messages {
+		switch m.Role {
+		case llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool:
+		default:
+			return nil, fmt.Errorf("%s: the role of message %d must be system, user, assistant or tool, got %q", path, i+1, m.Role)
+		}
+	}
+	return messages, nil
+}
+
+// withSystem returns a conversation with a system message, which replaces that of
+// the conversation only if told so.
+func withSystem(messages []llm.Message, system string, replace bool) []llm.Message {
+	isSystem := func(m llm.Message) bool { return m.Role == llm.RoleSystem }
+	if slices.ContainsFunc(messages, isSystem) {
+		if !replace {
+			return messages
+		}
+		messages = slices.DeleteFunc(messages, isSystem)
+	}
+	if system == "" {
+		return messages
+	}
+	return append([]llm.Message{llm.System(system)}, messages...)
+}
+
+// withTurn adds a turn of the user. Providers refuse a call of a tool without a
+// result, and some refuse two turns of the user in a row.
+func withTurn(messages []llm.Message, turn llm.Message) []llm.Message {
+	if len(messages) == 0 {
+		return []llm.Message{turn}
+	}
+	last := &messages[len(messages)-1]
+	if last.Role == llm.RoleUser {
+		last.Parts = append(last.Parts, turn.Parts...)
+		return messages
+	}
+	var results []llm.Part
+	for _, call := range last.ToolCalls() {
+		results = append(results, llm.ToolResult{CallID: call.ID, Content: "not carried out", IsError: true})
+	}
+	if len(results) > 0 {
+		messages = append(messages, llm.Message{Role: llm.RoleTool, Parts: results})
+	}
+	return append(messages, turn)
+}
+
+// canSave looks whether a conversation can be written, before a call is paid for.
+func canSave(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("--save must be a file, got the directory %s", path)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("--save: %w", err)
+	}
+	return nil
+}
+
+// store writes the conversation of a call that has a valid answer, or that a
+// person must look at, and returns the file's name; "" if there is nothing to
+// write. What a person must look at goes into a temporary file if --save is not
+// given.
+func (f *callFlags) store(req *llm.Request, result *llmcall.Result, failed error) (string, error) {
+	path := f.save
+	var messages []llm.Message
+	if human, ok := errors.AsType[*llmcall.HumanReviewError](failed); ok {
+		messages = human.Conversation
+		if path == "" {
+			file, err := os.CreateTemp("", "llmcall-*.json")
+			if err != nil {
+				return "", fmt.Errorf("%w: %w", errOutput, err)
+			}
+			path = file.Name()
+			file.Close()
+		}
+	} else if failed == nil && path != "" {
+		messages = append(slices.Clone(req.Messages), result.Response.Message)
+	} else {
+		return "", nil
+	}
+	if err := writeConversation(path, messages); err != nil {
+		return "", fmt.Errorf("%w: %w", errOutput, err)
+	}
+	return path, nil
+}
+
+// writeConversation writes a conversation as JSON, for its user alone. It replaces a
+// file as a whole, so that an interrupt does not leave half of it.
+func writeConversation(path string, messages []llm.Message) error {
+	data, err := json.MarshalIndent(messages, "", "  ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // such as /dev/stdout
+		return os.WriteFile(path, data, 0o600)
+	}
+	if linked, err := filepath.EvalSymlinks(path); err == nil {
+		path = linked
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".llmcall-*.json")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if e := file.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		os.Remove(file.Name())
+	}
+	return err
+}

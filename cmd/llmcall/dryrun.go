@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+
+	"llmcall"
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/validate"
+
+	"github.com/spf13/cobra"
+)
+
+// capture is a transport that keeps the first request instead of sending it.
+type capture struct {
+	stop   context.CancelFunc // ends the call
+	target string             // "POST https://…"
+	body   []byte
+}
+
+var errDryRun = errors.New("nothing is sent (--dry-run)")
+
+// RoundTrip keeps the request without its header, which has the key.
+func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
+	if c.target == "" {
+		c.target = r.Method + " " + r.URL.Redacted()
+		if r.Body != nil {
+			data, err := io.ReadAll(r.Body)
+			if err != nil {
+				return nil, err
+			}
+			c.body = data
+		}
+	}
+	c.stop()
+	return nil, errDryRun
+}
+
+// printRequest prints the request that a call would begin with, as its provider
+// would get it. The call goes the whole way, up to its transport.
+func (f *callFlags) printRequest(cmd *cobra.Command, req *llm.Request, checks []validate.Strategy, cfg llmcall.RetryConfig) error {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	kept := &capture{stop: cancel}
+	models, closeModels, err := f.open(cmd, cfg.Models, &http.Client{Transport: kept})
+	if err != nil {
+		return err
+	}
+	defer closeModels()
+	client, err := llmcall.New(models, checks, cfg)
+	if err != nil {
+		return err
+	}
+	if f.streams(cmd, checks) {
+		for _, e := range client.Stream(ctx, req) {
+			err = e
+		}
+	} else {
+		_, err = client.Do(ctx, req)
+	}
+	if kept.target == "" { // the adapter refused it, or the call was interrupted
+		if e, ok := errors.AsType[*failure.Error](err); ok {
+			return fmt.Errorf("--dry-run: %s", e)
+		}
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: dry run, nothing is sent: %s\n", kept.target)
+	var body bytes.Buffer
+	if json.Indent(&body, kept.body, "", "  ") != nil {
+		body.Write(kept.body)
+	}
+	text := bytes.TrimSpace(body.Bytes())
+	if isTerminal(cmd.OutOrStdout()) {
+		text = longData.ReplaceAll(text, []byte("$1…"))
+	}
+	_, err = cmd.OutOrStdout().Write(append(text, '\n'))
+	return err
+}
+
+// longData is the data of a picture, which nobody reads at a terminal.
+var longData = regexp.MustCompile(`([A-Za-z0-9+/]{60})[A-Za-z0-9+/]{400,}=*`)

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"llmcall/chaos"
+	"llmcall/llm"
+	"llmcall/provider"
+	"llmcall/provider/openai"
+
+	"github.com/spf13/cobra"
+)
+
+// errNoModel says how to name a model, which need not be by a flag.
+var errNoModel = errors.New("no model: set the key of a provider, such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY (llmcall providers lists them), or --model, or LLMCALL_MODEL; or try --practice, which calls no provider")
+
+// open opens the models that the flags, the configuration and the environment
+// name. A client, if given, sends their requests, and no key is needed.
+func (f *callFlags) open(cmd *cobra.Command, configured []string, client *http.Client) ([]llm.Model, func(), error) {
+	nothing := func() {}
+	if f.practice.given {
+		if f.model != "" || f.baseURL != "" {
+			return nil, nil, errors.New("--practice can't be combined with --model or --base-url: the practice model is built in")
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: the practice model answers, and its answers are INVENTED")
+		return f.openPractice(cmd.Context(), client)
+	}
+	address, err := serverAddress(f.baseURL)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := configured
+	if len(names) == 0 {
+		name := defaultModel(address)
+		if name == "" { // not the practice model: a job that lost its environment would go on with invented answers
+			return nil, nil, errNoModel
+		}
+		names = []string{name}
+	}
+	var models []llm.Model
+	for _, name := range names {
+		model, err := provider.Open(name, provider.Options{BaseURL: address, HTTPClient: client})
+		if err != nil && client != nil { // perhaps it is only the key that is missing
+			if m, e := provider.Open(name, provider.Options{BaseURL: address, HTTPClient: client, APIKey: "not-sent"}); e == nil {
+				model, err = m, nil
+			}
+		}
+		if err != nil {
+			return nil, nil, errors.New(flagWords.Replace(err.Error()))
+		}
+		models = append(models, model)
+	}
+	return models, nothing, nil
+}
+
+// flagWords replaces the fields of provider.Options in an error by what the
+// command has.
+var flagWords = strings.NewReplacer(
+	"APIKey or the environment variable", "the environment variable",
+	"BaseURL or the environment variable", "--base-url or the environment variable",
+	"BaseURL must", "--base-url must", " unless AllowPlainHTTP is set", "",
+)
+
+// defaultModel returns the full name of the model if neither a flag nor the
+// configuration names one, or "".
+func defaultModel(address string) string {
+	if name := strings.TrimSpace(os.Getenv("LLMCALL_MODEL")); name != "" {
+		return name
+	}
+	name, known := provider.Default(os.Getenv)
+	if known {
+		return name
+	}
+	if address != "" {
+		return "openai/" + openai.DefaultModel
+	}
+	for _, p := range provider.All() { // a local server needs no key
+		if p.Default != "" && p.BaseURLVariable != "" && strings.TrimSpace(os.Getenv(p.BaseURLVariable)) != "" {
+			return p.Default
+		}
+	}
+	return ""
+}
+
+// serverAddress checks a --base-url, and completes one of this machine that has no
+// scheme. It does not show an address that may contain a password.
+func serverAddress(given string) (string, error) {
+	address := strings.TrimSpace(given)
+	if address == "" {
+		return "", nil
+	}
+	const must = "--base-url must be an http or https address such as https://example.com/v1, without user, query and fragment, got "
+	if !strings.Contains(address, "://") && !strings.Contains(address, "@") {
+		host, _, _ := strings.Cut(address, "/")
+		if !isLoopback(host) {
+			return "", fmt.Errorf(must+"%q without http:// or https://", address)
+		}
+		address = "http://" + address
+	}
+	base, err := url.Parse(address)
+	switch {
+	case strings.Contains(address, "@"):
+		return "", errors.New(must + "one with a user")
+	case err != nil:
+		return "", errors.New(must + "one that can't be parsed")
+	case base.RawQuery != "" || base.ForceQuery:
+		return "", errors.New(must + "one with a query")
+	case base.Fragment != "":
+		return "", errors.New(must + "one with a fragment")
+	case base.Hostname() == "" || base.Scheme != "http" && base.Scheme != "https":
+		return "", fmt.Errorf(must+"%q", given)
+	}
+	return address, nil
+}
+
+// isLoopback reports whether host or host:port is this machine.
+func isLoopback(host string) bool {
+	name, err := url.Parse("http://" + host)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(name.Hostname())
+	return strings.EqualFold(name.Hostname(), "localhost") || err == nil && ip.IsLoopback()
+}
+
+// practiceFlag is --practice, which may have a plan.
+type practiceFlag struct {
+	given bool
+	plan  string // a file; "" for none
+}
+
+// Set reads a plan, or true or false.
+func (p *practiceFlag) Set(value string) error {
+	switch value {
+	case "", "true":
+		*p = practiceFlag{given: true}
+	case "false":
+		*p = practiceFlag{}
+	default:
+		*p = practiceFlag{true, value}
+	}
+	return nil
+}
+
+func (p *practiceFlag) String() string { return p.plan }
+
+// Type is that of a flag that may be without a value.
+func (p *practiceFlag) Type() string { return "bool" }
+
+// plansOf joins --practice and a plan that follows it: a flag whose value may be
+// left out takes it after "=" alone, and both forms are typed. What follows is a
+// plan if it ends like one, or is a file; otherwise it is the prompt.
+func plansOf(args []string) []string {
+	joined := slices.Clone(args)
+	for i := 0; i+1 < len(joined) && joined[i] != "--"; i++ {
+		if next := joined[i+1]; joined[i] == "--practice" && isPlan(next) {
+			joined[i] += "=" + next
+			joined = slices.Delete(joined, i+1, i+2)
+		}
+	}
+	return joined
+}
+
+func isPlan(name string) bool {
+	switch filepath.Ext(name) {
+	case ".yaml", ".yml", ".json":
+		return !strings.HasPrefix(name, "-")
+	}
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir()
+}
+
+// openPractice serves the practice model on loopback and opens it like any other
+// model, so that a call goes the whole way.
+func (f *callFlags) openPractice(ctx context.Context, client *http.Client) ([]llm.Model, func(), error) {
+	var config chaos.Config
+	if plan := f.practice.plan; plan != "" {
+		data, err := readFile(plan)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--practice: %w", err)
+		}
+		if config.Plan, err = chaos.ParsePlan(plan, data); err != nil {
+			return nil, nil, fmt.Errorf("--practice: %w", err)
+		}
+	}
+	server, err := chaos.New(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--practice: %w", err)
+	}
+	listener, err := chaos.Listen(chaos.DefaultAddress)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the practice model: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(ctx, listener) // if it fails, so does the call
+	}()
+	model, err := provider.Open("openai/practice", provider.Options{BaseURL: "http://" + listener.Addr().String() + "/v1", HTTPClient: client})
+	closeServer := func() {
+		cancel()
+		<-ended
+	}
+	if err != nil {
+		closeServer()
+		return nil, nil, err
+	}
+	return []llm.Model{model}, closeServer, nil
+}
