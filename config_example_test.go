@@ -13,7 +13,8 @@ func ExampleLoadConfig() {
 		return
 	}
 	fmt.Println(config.MaxAttempts, "attempts,", len(checks), "checks")
-	// A client of them: client, err := llmcall.New(models, checks, config)
+	// A client of them: client, err := llmcall.New(models, checks, config), with the
+	// models that config.Models names, opened by provider.Open.
 
 	// Output: 6 attempts, 2 checks
 }
