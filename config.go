@@ -107,8 +107,8 @@ type RetryConfig struct {
 
 	// Hang is how long an attempt must have lasted when the call's deadline ends it
 	// to count as a failure to the circuit breaker, provided that it received nothing
-	// and that no other call was answered meanwhile. Default 30 s; negative, or 0 in
-	// a file: it never counts.
+	// and that no other call was answered meanwhile. It must not be set without
+	// EnableCircuitBreaker. Default 30 s; negative, or 0 in a file: it never counts.
 	Hang time.Duration // hang
 	// FallbackAfter is the longest wait for a model if another of the client's models
 	// is available sooner. It must not be set with a single model. Default 2 s.
@@ -140,7 +140,8 @@ type RetryConfig struct {
 	DisableRetryBudget bool // disable_retry_budget
 	// RequestsPerMinute, TokensPerMinute and MaxConcurrent limit the calls to an
 	// endpoint from the start, whatever its provider says. If the limits of clients
-	// differ, the tightest one applies. Default 0: no limit.
+	// differ, the tightest one applies. They must not be set with DisablePacing.
+	// Default 0: no limit.
 	RequestsPerMinute float64 // requests_per_minute
 	TokensPerMinute   float64 // tokens_per_minute
 	MaxConcurrent     int     // max_concurrent
@@ -157,7 +158,8 @@ type RetryConfig struct {
 	// MaxAttemptsBeforeToolUse is. Default nil.
 	Tool *Tool // tool
 	// MaxAttemptsBeforeHuman is the number of failed attempts after which the call
-	// ends with a [*HumanReviewError]. At most MaxAttempts. Default 0: never.
+	// ends with a [*HumanReviewError]; it ends so earlier if the model makes no
+	// progress. At most MaxAttempts. Default 0: never.
 	MaxAttemptsBeforeHuman int // max_attempts_before_human
 	// StopOnNoProgress ends the call when an answer is the same as the one before, or
 	// has exactly the same complaints, and Tool is not left to try. It must not be
@@ -361,7 +363,7 @@ func (c *RetryConfig) validateEffects() error {
 		{c.StopOnNoProgress && c.MaxAttemptsBeforeHuman > 0, "stop_on_no_progress", switchOff + "max_attempts_before_human is set: a call without progress goes to a person"},
 		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
 		{c.Backoff != nil && c.Rand != nil, "Rand", "has no effect while Backoff is set"},
-		{own && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},
+		{c.Backoff != nil && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},
 		{own && c.BackoffFactor != 0, "backoff_factor", switchOff + "Backoff is set"},
 		{own && c.MaxDelay != 0, "max_delay", switchOff + "Backoff is set"},
 		{own && c.UseJitter != nil, "use_jitter", switchOff + "Backoff is set"},

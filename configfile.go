@@ -69,9 +69,9 @@ func readConfig(path string) ([]byte, error) {
 // of checks, of which each is a string as for `llmcall call --check`
 // ("length:3..200"), a mapping with `type` and `params`, or a mapping of one name
 // to its parameters or argument. Times are seconds as numbers, or Go durations as
-// strings ("30s"). A number whose default in the struct is 0 can't be 0 in a file,
-// except that 0 means none for hang, failure_rate, per_success and per_second, and
-// no wait for initial_delay. A program whose files may have a feedback_template
+// strings ("30s"). A number must not be 0, since a field that is left out has its
+// default; except 0 for none of hang, jitter_range, failure_rate, per_success and
+// per_second, and for no wait with initial_delay. A program whose files may have a feedback_template
 // must import [llmcall/feedbacktemplate].
 //
 // The error is a [*ConfigError] with the line, the field, what it must be and what
@@ -182,7 +182,7 @@ func resolved(n *yaml.Node) *yaml.Node {
 
 // Set sets a field by its name and value in a configuration file:
 // Set("initial_delay", "1.5"). A mapping or a list is given as JSON:
-// Set("stop", `["END"]`). The error is a [*ConfigError]; then nothing has changed.
+// Set("stop", `["END"]`). It sets every field but `checks`. The error is a [*ConfigError]; then nothing has changed.
 func (c *RetryConfig) Set(name, value string) error {
 	for _, s := range settings {
 		if s.name == name {

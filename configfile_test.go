@@ -617,6 +617,7 @@ func TestSettingsInVain(t *testing.T) {
 		{llmcall.RetryConfig{Backoff: own, UseJitter: new(true)}, "use_jitter: has no effect while Backoff is set"},
 		{llmcall.RetryConfig{Backoff: own, JitterRange: new(0.0)}, "jitter_range: has no effect while Backoff is set"},
 		{llmcall.RetryConfig{Backoff: backoff.Constant{}, MaxDelay: s, BackoffFactor: 2}, ""}, // no wait is longer than that
+		{llmcall.RetryConfig{Backoff: backoff.Constant{}, InitialDelay: s}, "initial_delay"},
 	} {
 		err := c.cfg.Validate()
 		if c.want == "" && err == nil {

@@ -5,10 +5,12 @@
 // A call is a series of attempts, of which each asks one model and checks its
 // answer. One loop handles whatever goes wrong:
 //
-//   - After a failure of the provider, the next attempt waits: 1 s at first, twice
-//     as long each time, at most 60 s, and ±10 % at random.
-//   - After a rate limit, it waits as long as the provider says, and does not use up
-//     an attempt: at most 2 min at a time and 10 min in all.
+//   - After a failure of the provider that may pass, the next attempt waits: 1 s at
+//     first, twice as long each time, at most 60 s, and ±10 % at random. One that can't
+//     pass, such as a bad key, ends the call.
+//   - After a rate limit, it waits as long as the provider says: at most 2 min at a
+//     time and 10 min in all. That does not use up an attempt, nor does a rate limit
+//     without a time while the provider answers others.
 //   - After an answer that does not pass its checks, the model is asked again at
 //     once, and told what is wrong.
 //   - If a model can't serve the call, the next of the client's models is asked.

@@ -164,7 +164,7 @@ const (
 	ReasonRateLimited      Reason = "rate_limited"       // a rate limit lasts longer than the call may wait
 	ReasonCircuitOpen      Reason = "circuit_open"       // the circuit breaker refused the call
 	ReasonRetryBudgetSpent Reason = "retry_budget_spent" // the endpoint's budget allows no retry for now
-	ReasonAccountSpent     Reason = "account_spent"      // the allowed money or tokens are used up
+	ReasonAccountSpent     Reason = "account_spent"      // a guard refused the call: what its caller allowed to spend is used up
 	ReasonOutOfTime        Reason = "out_of_time"        // the deadline has passed, or is too early for the next wait
 	ReasonCancelled        Reason = "cancelled"          // the caller ended the call
 	ReasonHumanReview      Reason = "human_review"       // a person must look; see [HumanReviewError]

@@ -11,11 +11,11 @@
 //
 //   - [Again]: whether the same model is worth another attempt, and when;
 //   - [Elsewhere]: whether another model may serve the call, and when;
-//   - [Effect]: what the failure says about the provider's health, to the
-//     circuit breaker and the other guards before a request.
+//   - Breaker, an [Effect]: what the failure says about the provider's health, to
+//     the circuit breaker and the other guards before a request.
 //
-// [Decisions] returns the default rows. Nothing else in the library decides by a
-// provider's name, a status or a message.
+// [Decisions] returns the default rows. What a provider itself says of a failure goes
+// before its row: when to come back, and that another attempt would not help.
 //
 // An [Error] is a failure together with what the provider said: its code and
 // message, whether to try again, and when.
@@ -54,7 +54,7 @@ const (
 	CheckUnavailable             // a check could not be run, so nothing is known about the answer
 	CircuitOpen                  // a circuit breaker refused the call
 	RetryBudgetSpent             // this process allows itself no more retries of the endpoint for now
-	AccountSpent                 // the money, tokens or attempts that the caller allowed are used up
+	AccountSpent                 // a guard refused the call: what its caller allowed to spend is used up
 	Cancelled                    // the caller cancelled its context
 	DeadlineExceeded             // the caller's deadline passed
 	kinds                        // how many there are
@@ -96,7 +96,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 type Error struct {
 	Kind      Kind
 	Provider  string // "openai"
-	Model     string // "openai/gpt-4o-mini"
+	Model     string // "openai/gpt-6-luna"
 	Status    int    // HTTP status; 0 without a response
 	Code      string // the provider's own code or type: "insufficient_quota"
 	Message   string // the provider's message, shortened
@@ -252,7 +252,8 @@ func plain(err error) bool {
 
 // Network reports whether err is a failure of the network that may pass: a
 // connection that was refused, reset or closed early, a host that is unreachable or
-// did not resolve, or a timeout of the network's own.
+// did not resolve, or a timeout of the network's own. [context.DeadlineExceeded] looks
+// like such a timeout, and matches too; [KindOf] looks for it first.
 func Network(err error) bool {
 	var timeout net.Error // the outermost
 	return Find(err, func(e error) bool {

@@ -16,10 +16,10 @@
 //     delays nobody for more than a minute, and a provider that always says 0 but
 //     answers is not believed.
 //   - A learned rate, after the first refusal. It starts at two requests a second and
-//     doubles each second, until a request sent at the new rate is refused. This is an
-//     episode, and so is each later one: the rate is cut to what was accepted a second,
-//     and to at most nine tenths (above 15 a second, 95 %) of itself. Refusals of
-//     requests that were sent before the last cut do not count. Between episodes the
+//     doubles each second. The refusal of a request that was sent at the current rate
+//     begins an episode: the rate is cut to what was accepted a second, and to at most
+//     nine tenths (above 15 a second, 95 %) of itself. Refusals of requests that were
+//     sent before the last cut do not count. Between episodes the
 //     rate grows slowly; after a calm of 40 requests, but at least 8 s and at most 90
 //     s, it doubles every 5 s. The length of answers does not matter. The rate is
 //     dropped when nobody has had to wait for a minute.

@@ -13,8 +13,8 @@
 //
 //	model, err := provider.Open("openai/gpt-6-luna", provider.Options{})
 //
-// A program therefore links only the SDKs that it uses; each adds 13 to 29 MB to
-// the executable. Package [llmcall/provider/all] imports every adapter, for
+// A program therefore links only the SDKs that it uses; each adds about 12 to 31
+// MB to the executable. Package [llmcall/provider/all] imports every adapter, for
 // programs whose users choose the model.
 package provider
 

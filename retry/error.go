@@ -198,8 +198,9 @@ type permanent struct{ err error }
 func (e *permanent) Error() string { return e.err.Error() }
 func (e *permanent) Unwrap() error { return e.err }
 
-// Stopped reports whether err comes from [Stop], or wraps such an error: an outer loop
-// must not retry it.
+// Stopped reports whether err comes from [Stop], or wraps such an error: a loop must not
+// retry it. It is false for the *[Error] of a [Do] that has obeyed it; wrap that in Stop
+// to end an outer loop too.
 func Stopped(err error) bool { return stopOf(err) != nil }
 
 // stopOf returns what Stop made, if that is in err's tree.

@@ -68,8 +68,8 @@ func (c *Call) fallBack(f *failed, d *step) bool {
 		t.leave(from)
 		return true
 	case afterRetries:
-	case d.stop == 0 && d.wait <= p.FallbackAfter:
-		return false
+	case d.stop == 0 && d.wait <= p.FallbackAfter, d.stop == 0 && d.reason == BackoffWait && d.wait <= p.FallbackAfter+p.FallbackAfter/8:
+		return false // a delay of 2 s ± 10 % is one of 2 s: chance does not choose the model
 	case d.stop == 0:
 		return c.goSooner(d, c.here(d))
 	}

@@ -763,3 +763,29 @@ func TestAQueueMayBeALittleSooner(t *testing.T) {
 		})
 	}
 }
+
+// The default delays vary by 10 %, and FallbackAfter is the second of them: which model
+// is asked next is not chosen by chance.
+func TestChanceDoesNotChooseTheModel(t *testing.T) {
+	for _, kind := range []failure.Kind{failure.Overloaded, failure.RateLimited} {
+		first := map[string]int{}
+		for range 40 {
+			synctest.Test(t, func(t *testing.T) {
+				var made []string
+				p := newPolicy(t, retry.Config{Backoff: backoff.Exponential{}})
+				targets := []retry.Target{target(t, endpoint.Options{}), target(t, endpoint.Options{})}
+				var c retry.Call
+				c.Begin(t.Context(), p, targets)
+				defer c.Close()
+				for c.Next() && len(made) < 2 {
+					made = append(made, fmt.Sprint(c.Target()))
+					c.Settle(endpoint.Outcome{Err: &failure.Error{Kind: kind, Status: 529}})
+				}
+				first[strings.Join(made, " ")]++
+			})
+		}
+		if len(first) != 1 {
+			t.Errorf("%v: the first two attempts were at the targets %v", kind, first)
+		}
+	}
+}

@@ -26,7 +26,7 @@ const (
 var eventTypes = [...]string{"", "call_started", "waiting", "attempt_started", "attempt_ended", "call_ended"}
 
 // String returns the type's name ("attempt_ended").
-func (t EventType) String() string { return eventTypes[t] }
+func (t EventType) String() string { return nameAt(eventTypes[:], t, "event") }
 
 // Event is something that happened in a call. Fields that do not apply to its Type are
 // zero.
@@ -34,7 +34,7 @@ type Event struct {
 	Type EventType
 	Call uint64 // the call's number in this process, from 1
 	// Attempt is the number of the attempt, from 1: with Waiting that of the
-	// last one, 0 before the first; with CallEnded how many there were.
+	// last one (llmcall.Event has that of the next), 0 before the first; with CallEnded how many there were.
 	Attempt int
 	Target  int // which of the call's targets, from 0
 

@@ -22,7 +22,7 @@ const (
 var waitReasons = [...]string{"", "backoff", "retry_after", "rate_limit", "pace", "circuit"}
 
 // String returns the reason's name in output ("rate_limit"); "" for NoWait.
-func (w WaitReason) String() string { return waitReasons[w] }
+func (w WaitReason) String() string { return nameAt(waitReasons[:], w, "wait") }
 
 // MarshalText returns [WaitReason.String], so that JSON holds the name.
 func (w WaitReason) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
@@ -49,7 +49,7 @@ const (
 	Cancelled                               // the caller cancelled the context
 	CircuitOpen                             // the circuit breaker refused the request
 	BudgetSpent                             // this process's budget of retries of the endpoint is spent
-	AccountSpent                            // the money, tokens or requests that the caller allowed are used up
+	AccountSpent                            // a guard refused the call: what its caller allowed to spend is used up
 	WaitTooLong                             // the provider asked for a wait longer than Config.MaxRetryAfter
 	RateLimitWaitExceeded                   // the waits would exceed Config.MaxRateLimitWait
 )
@@ -60,7 +60,15 @@ var reasons = [...]string{
 }
 
 // String returns the reason's name ("out_of_time"); "" for the zero value.
-func (r Reason) String() string { return reasons[r] }
+func (r Reason) String() string { return nameAt(reasons[:], r, "reason") }
 
 // MarshalText returns [Reason.String], so that JSON holds the name.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// nameAt returns the name of a value, or "kind(99)" for one that is not known.
+func nameAt[T ~uint8](names []string, v T, kind string) string {
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return fmt.Sprintf("%s(%d)", kind, v)
+}

@@ -79,9 +79,9 @@ type Config struct {
 	// all of them: the budget of retries, the pacer and the circuit breaker, with
 	// the defaults of breaker.Config.
 	Options endpoint.Options
-	// Key returns the key of a request's endpoint. Each call
-	// of open returns the request's body from its beginning, to be read as far as
-	// it is needed and closed, or [http.NoBody] if it has none or can't be read
+	// Key returns the key of a request's endpoint. Each call of open returns the
+	// request's body from its beginning, to be read as far as it is needed and
+	// closed, or [http.NoBody] if it has none or can't be read
 	// twice (see MaxBody). Default [ByModel]; see [ByHost].
 	Key func(r *http.Request, open func() io.ReadCloser) endpoint.Key
 
@@ -165,8 +165,8 @@ func New(cfg Config) (*Transport, error) {
 
 // Client returns an HTTP client with [CheckRedirect] and a [Transport] with the default
 // settings, which all such clients share. It may call other APIs than those of models
-// too: each host has an endpoint, and a request that is not [Repeatable] is not sent
-// twice.
+// too: each host has an endpoint, and a request that is not [Repeatable] is not sent again
+// if the server may have carried it out.
 func Client() *http.Client {
 	return &http.Client{Transport: standard, CheckRedirect: CheckRedirect}
 }

@@ -31,8 +31,11 @@ func (f *callFlags) open(cmd *cobra.Command, configured []string, client *http.C
 		if f.model != "" || f.baseURL != "" {
 			return nil, nil, errors.New("--practice can't be combined with --model or --base-url: the practice model is built in")
 		}
-		fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: the practice model answers, and its answers are INVENTED")
-		return f.openPractice(cmd.Context(), client)
+		models, end, err := f.openPractice(cmd.Context(), client)
+		if err == nil {
+			fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: the practice model answers, and its answers are INVENTED")
+		}
+		return models, end, err
 	}
 	address, err := serverAddress(f.baseURL)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // noArguments is cobra.NoArgs, whose error would call an argument a command.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%s must have no arguments, got %q", cmd.CommandPath(), strings.Join(args, " "))
+		return fmt.Errorf("%s takes no arguments, got %q", cmd.Name(), strings.Join(args, " "))
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func ExampleClassify() {
 		if err != nil {
 			return nil, anthropic.Classify(err)
 		}
-		return &llm.Response{Message: llm.Assistant(answer.Content[0].Text)}, nil
+		return llm.Reply(answer.Content[0].Text), nil
 	})
 
 	_, err := model.Complete(context.Background(), llm.Prompt("Hello!"))

@@ -37,7 +37,7 @@ func ExampleClassify() {
 		if err != nil {
 			return nil, gemini.Classify(err)
 		}
-		return &llm.Response{Message: llm.Assistant(answer.Text())}, nil
+		return llm.Reply(answer.Text()), nil
 	})
 
 	_, err = model.Complete(context.Background(), llm.Prompt("Hello!"))

@@ -35,7 +35,7 @@ func ExampleClassify() {
 		if err != nil {
 			return nil, openai.Classify(err)
 		}
-		return &llm.Response{Message: llm.Assistant(answer.Choices[0].Message.Content)}, nil
+		return llm.Reply(answer.Choices[0].Message.Content), nil
 	})
 
 	_, err := model.Complete(context.Background(), llm.Prompt("Hello!"))

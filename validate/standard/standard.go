@@ -1,5 +1,5 @@
-// Package standard makes the names of all checks known to [validate.Build] and
-// [validate.Parse]. A program imports it for this effect:
+// Package standard makes the names of all checks known to [llmcall/validate.Build] and
+// [llmcall/validate.Parse]. A program imports it for this effect:
 //
 //	import _ "llmcall/validate/standard"
 //
