@@ -21,8 +21,8 @@ func TestUsageErrorsSayWhatIsMeant(t *testing.T) {
 		`unknown command "cal", did you mean call?`:                                                        {"cal", "hello"},
 		`unknown command "Provider", did you mean providers?`:                                              {"Provider"},
 		`unknown command "frobnicate"; the commands are call, chaos, checks, explain, providers, validate`: {"frobnicate"},
-		`providers takes no arguments, got "openai"`:                                           {"providers", "openai"},
-		`chaos takes no arguments, got "plan.yaml"`:                                            {"chaos", "plan.yaml"},
+		`providers takes no arguments, got "openai"`:                                                       {"providers", "openai"},
+		`chaos takes no arguments, got "plan.yaml"`:                                                        {"chaos", "plan.yaml"},
 		`llmcall checks must have at most one NAME, got "json length"`:                                     {"checks", "json", "length"},
 	} {
 		got := command(t, "", args...)
