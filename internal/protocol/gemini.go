@@ -72,12 +72,23 @@ func (t *Turn) functionCall() []byte {
 	if !ok {
 		return []byte("[]")
 	}
-	return fill(`[{"functionCall":{"id":%s,"name":%s,"args":%s}}]`, t.ID(""), t.Tool, arguments)
+	return fill(`[{"functionCall":{"id":%s,"name":%s,"args":%s}%s}]`, t.ID(""), t.Tool, arguments, t.thoughtSignature())
 }
+
+// thoughtSignature is the member of the first part after the model's thoughts
+// (ai.google.dev/gemini-api/docs/thought-signatures).
+func (t *Turn) thoughtSignature() raw {
+	if t.Thought == "" {
+		return raw("")
+	}
+	return fill(`,"thoughtSignature":%s`, t.seal())
+}
+
+func thoughtPart(text string) []byte { return fill(`{"text":%s,"thought":true}`, text) }
 
 // Whole writes a response.
 func (Gemini) Whole(t *Turn) []byte {
-	parts := fill(`[{"text":%s}]`, t.Text)
+	parts := fill(`[{"text":%s%s}]`, t.Text, t.thoughtSignature())
 	switch {
 	case t.Finish == FinishRefusal:
 		return t.blocked()
@@ -85,6 +96,13 @@ func (Gemini) Whole(t *Turn) []byte {
 		parts = t.functionCall()
 	case t.Text == "":
 		parts = []byte("[]")
+	}
+	if t.Thought != "" {
+		comma := ","
+		if len(parts) == len("[]") {
+			comma = ""
+		}
+		parts = slices.Concat([]byte("["), thoughtPart(t.Thought), []byte(comma), parts[1:])
 	}
 	return t.candidate(parts, t.finished())
 }
@@ -101,6 +119,12 @@ func (Gemini) Events(t *Turn) []Event {
 	case t.Finish == FinishRefusal:
 		add(Event{Content: true}, t.blocked())
 		return out
+	case t.Thought != "":
+		for _, part := range chunks(t.Thought) {
+			add(Event{}, t.candidate(slices.Concat([]byte("["), thoughtPart(part), []byte("]"))))
+		}
+	}
+	switch {
 	case t.Tool != "":
 		add(Event{Content: true}, t.candidate(t.functionCall()))
 	default:

@@ -14,7 +14,8 @@ func geminiCall(path string) (model, method string, ok bool) {
 		return "", "", false
 	}
 	model, method, ok = strings.Cut(rest, ":")
-	return model, method, ok && model != "" && !strings.Contains(model, "/") && (method == "generateContent" || method == "streamGenerateContent")
+	_, known := geminiMethods[method]
+	return model, method, ok && model != "" && !strings.Contains(model, "/") && known
 }
 
 type geminiPart struct {
@@ -54,6 +55,9 @@ type geminiRequest struct {
 		MaxTokens  *int            `json:"maxOutputTokens"`
 		Stop       []string        `json:"stopSequences"`
 		Candidates *int            `json:"candidateCount"`
+		Thinking   struct {
+			Include bool `json:"includeThoughts"`
+		} `json:"thinkingConfig"`
 	} `json:"generationConfig"`
 	Tools []struct {
 		Functions []geminiFunction `json:"functionDeclarations"`
@@ -84,7 +88,8 @@ func (Gemini) Read(call *Incoming) (*Request, *Error) {
 
 func (in *geminiRequest) settings(req *Request) *Error {
 	config := in.GenerationConfig
-	*req = Request{Model: in.model, Stream: in.method == "streamGenerateContent", Stop: config.Stop, MaxTokens: orZero(config.MaxTokens), Field: "generation_config"}
+	*req = Request{Model: in.model, Stream: in.method == "streamGenerateContent", Stop: config.Stop, MaxTokens: orZero(config.MaxTokens), Field: "generation_config",
+		Thinks: config.Thinking.Include}
 	return firstOf(
 		rule{len(in.Contents) == 0, &Error{Message: "contents is not specified", Param: "contents"}},
 		rule{req.Stream && !in.sse, &Error{Message: "This server streams server-sent events alone: call it with ?alt=sse."}},
@@ -123,14 +128,31 @@ func (in *geminiRequest) format(req *Request) *Error {
 	return refused
 }
 
-// tool reads which function must be called.
+// ReadCount reads a request whose tokens are to be counted: contents, or a whole request
+// to generate content.
+func (g Gemini) ReadCount(call *Incoming) (*Request, *Error) {
+	var in struct {
+		Whole json.RawMessage `json:"generateContentRequest"`
+	}
+	if json.Unmarshal(call.Body, &in) == nil && !absent(in.Whole) {
+		inner := *call
+		inner.Body = in.Whole
+		call = &inner
+	}
+	return g.Read(call)
+}
+
+// tool reads which function must be called, or may be.
 func (in *geminiRequest) tool(req *Request) *Error {
 	const param = "tool_config.function_calling_config"
 	calling := in.ToolConfig.Calling
+	must := false
 	switch calling.Mode {
-	case "", "MODE_UNSPECIFIED", "AUTO", "NONE", "VALIDATED":
+	case "NONE":
 		return nil
+	case "", "MODE_UNSPECIFIED", "AUTO", "VALIDATED":
 	case "ANY":
+		must = true
 	default:
 		return &Error{Message: fmt.Sprintf("Invalid value at 'tool_config.function_calling_config.mode': %q", calling.Mode), Param: param}
 	}
@@ -138,21 +160,27 @@ func (in *geminiRequest) tool(req *Request) *Error {
 	for _, t := range in.Tools {
 		functions = append(functions, t.Functions...)
 	}
-	if len(functions) == 0 {
+	if must && len(functions) == 0 {
 		return &Error{Message: "Function calling config is set without function_declarations.", Param: param}
 	}
 	for i, f := range functions {
 		if len(calling.Allowed) > 0 && !slices.Contains(calling.Allowed, f.Name) {
 			continue
 		}
-		t := tool{f.Name, f.JSONSchema, fmt.Sprintf("tools[0].function_declarations[%d].parameters", i)}
+		t := Tool{f.Name, f.JSONSchema, fmt.Sprintf("tools[0].function_declarations[%d].parameters", i)}
 		if !absent(f.Parameters) {
 			var refused *Error
-			if t.parameters, refused = fromGeminiSchema(f.Parameters, t.field); refused != nil {
+			if t.Parameters, refused = fromGeminiSchema(f.Parameters, t.Field); refused != nil {
 				return refused
 			}
 		}
-		req.mustCall(t)
+		if must {
+			req.MustCall(t)
+			return nil
+		}
+		req.Tools = append(req.Tools, t)
+	}
+	if !must {
 		return nil
 	}
 	return &Error{Message: fmt.Sprintf("allowed_function_names holds no name of a function in function_declarations: %s", strings.Join(calling.Allowed, ", ")), Param: param}

@@ -42,21 +42,47 @@ func (r *Request) openaiFormat(kind string, schema json.RawMessage, kindField, s
 	return nil
 }
 
-// forcedTool reads tool_choice: whether a tool must be called, and which; "" means any.
-func forcedTool(choice json.RawMessage) (must bool, name string, refused *Error) {
+func belowMinimum(field string, least, got int) *Error {
+	return &Error{Message: fmt.Sprintf("Invalid '%s': integer below minimum value. Expected a value >= %d, but got %d instead.", field, least, got), Param: field, Code: "integer_below_min_value"}
+}
+
+func aboveMaximum(field string, most, got int) *Error {
+	return &Error{Message: fmt.Sprintf("Invalid '%s': integer above maximum value. Expected a value <= %d, but got %d instead.", field, most, got), Param: field, Code: "integer_above_max_value"}
+}
+
+// maxTopLogprobs is the most that top_logprobs may be.
+const maxTopLogprobs = 20
+
+func badTopLogprobs(n int) rule {
+	if n < 0 {
+		return rule{true, belowMinimum("top_logprobs", 0, n)}
+	}
+	return rule{n > maxTopLogprobs, aboveMaximum("top_logprobs", maxTopLogprobs, n)}
+}
+
+// toolChoice is whether a tool must be called, and which; "" means any.
+type toolChoice struct {
+	must, none bool
+	name       string
+}
+
+// readToolChoice reads tool_choice.
+func readToolChoice(choice json.RawMessage) (toolChoice, *Error) {
 	if absent(choice) {
-		return false, "", nil
+		return toolChoice{}, nil
 	}
 	invalid := invalidValue("tool_choice", "Invalid value for 'tool_choice': this server takes 'none', 'auto', 'required' and a function by name.")
 	var mode string
 	if json.Unmarshal(choice, &mode) == nil {
 		switch mode {
-		case "none", "auto":
-			return false, "", nil
+		case "none":
+			return toolChoice{none: true}, nil
+		case "auto":
+			return toolChoice{}, nil
 		case "required":
-			return true, "", nil
+			return toolChoice{must: true}, nil
 		}
-		return false, "", invalid
+		return toolChoice{}, invalid
 	}
 	var named struct {
 		Type     string `json:"type"`
@@ -65,9 +91,28 @@ func forcedTool(choice json.RawMessage) (must bool, name string, refused *Error)
 		} `json:"function"`
 	}
 	if json.Unmarshal(choice, &named) != nil || named.Type != "function" || named.Function.Name == "" {
-		return false, "", invalid
+		return toolChoice{}, invalid
 	}
-	return true, named.Function.Name, nil
+	return toolChoice{must: true, name: named.Function.Name}, nil
+}
+
+// among notes the tool that must be called or those that may be; ok is false if the one
+// that must be called is not there.
+func (c toolChoice) among(req *Request, tools []Tool) (ok bool) {
+	switch {
+	case c.none:
+		return true
+	case !c.must:
+		req.Tools = tools
+		return true
+	}
+	for _, t := range tools {
+		if c.name == "" || t.Name == c.name {
+			req.MustCall(t)
+			return true
+		}
+	}
+	return false
 }
 
 // errorFields is what can be read from OpenAI's error object, or from that of a server

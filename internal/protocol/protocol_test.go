@@ -35,7 +35,7 @@ var asked = []struct{ path, body string }{
 func readAt(t *testing.T, path, body string) (protocol.Protocol, *protocol.Request) {
 	t.Helper()
 	to, found := protocol.At(path)
-	if !found || to.Method != http.MethodPost || to.Models {
+	if !found || to.Method != http.MethodPost || to.For != protocol.Answers {
 		t.Fatalf("%s: %+v, %v", path, to, found)
 	}
 	req, refused := to.Protocol.Read(&protocol.Incoming{Path: path, Query: url.Values{"alt": {"sse"}}, Header: version, Body: []byte(body)})
@@ -49,7 +49,7 @@ func TestOneRequestIsReadAlikeInAllProtocols(t *testing.T) {
 	for _, c := range asked {
 		p, req := readAt(t, c.path, c.body)
 		if p.Name() == "openai-responses" { // has no stop sequences, and another name for the system's role
-			req.Stop, req.Messages[0].Role = []string{"END"}, "system"
+			req.Stop, req.Messages[0].Role, req.Keep = []string{"END"}, "system", nil // and is kept
 		}
 		req.Field = ""
 		want := &protocol.Request{
@@ -124,7 +124,9 @@ func TestAPathLeadsToItsProtocol(t *testing.T) {
 	for path, want := range map[string]string{
 		"/v1/chat/completions": "openai", "/chat/completions": "openai", "/api/v1/chat/completions": "openai", "/openai/v1/responses": "openai-responses",
 		"/openai/deployments/d/chat/completions": "openai", "/v1/messages": "anthropic", "/v1beta/models/g:generateContent": "gemini",
-		"/v1/models": "openai", "/v1": "", "/v1/embeddings": "", "/v1beta/models/g:countTokens": "",
+		"/v1/models": "openai", "/v1": "", "/v1/embeddings": "openai", "/v1beta/models/g:countTokens": "gemini",
+		"/v1/responses/input_tokens": "openai-responses", "/v1/responses/resp_1": "openai-responses", "/v1/messages/count_tokens": "anthropic", "/v1beta/models/g:predict": "",
+		"/v1/models/ft:gpt:org::1": "openai", "/v1beta/openai/embeddings": "openai",
 	} {
 		to, found := protocol.At(path)
 		if got := ""; found {
