@@ -537,4 +537,3 @@ func TestOnlySoMuchIsKept(t *testing.T) {
 		t.Error("it is kept after Reset")
 	}
 }
-

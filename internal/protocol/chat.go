@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"bytes"
 	"net/http"
 	"strconv"
 	"time"
@@ -30,8 +29,8 @@ func (Chat) Whole(t *Turn) []byte {
 		written = append(written, fill(`{"index":%s,"message":%s,"logprobs":%s,"finish_reason":%s}`,
 			i, choice.chatMessage(), choice.chatLogprobs(chunks(choice.Text)...), choice.finishWord(finishWords)))
 	}
-	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":[%s],"usage":%s,"service_tier":"default"}`,
-		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, raw(bytes.Join(written, []byte(","))), raw(chatUsage(t.Usage)))
+	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`,
+		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, list(written), raw(chatUsage(t.Usage)))
 }
 
 // choices returns a turn for each answer, with identifiers of its own.

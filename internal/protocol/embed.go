@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -89,8 +88,8 @@ func embeddingTexts(input json.RawMessage) ([]string, bool) {
 		return nil, false
 	}
 	texts = nil // of the attempt above
-	for _, list := range lists {
-		texts = append(texts, numbers(list))
+	for _, of := range lists {
+		texts = append(texts, numbers(of))
 	}
 	return texts, true
 }
@@ -99,7 +98,7 @@ func numbers(tokens []int) string { return strings.Trim(fmt.Sprint(tokens), "[]"
 
 // Vectors writes a list of embeddings.
 func (Chat) Vectors(e *Embedding, vectors [][]float32, tokens int) []byte {
-	var data [][]byte
+	var entries [][]byte
 	for i, vector := range vectors {
 		var written any = vector
 		if e.base64 {
@@ -109,10 +108,10 @@ func (Chat) Vectors(e *Embedding, vectors [][]float32, tokens int) []byte {
 			}
 			written = b
 		}
-		data = append(data, fill(`{"object":"embedding","index":%s,"embedding":%s}`, i, written))
+		entries = append(entries, fill(`{"object":"embedding","index":%s,"embedding":%s}`, i, written))
 	}
-	return fill(`{"object":"list","data":[%s],"model":%s,"usage":{"prompt_tokens":%s,"total_tokens":%s}}`,
-		raw(bytes.Join(data, []byte(","))), e.Model, tokens, tokens)
+	return fill(`{"object":"list","data":%s,"model":%s,"usage":{"prompt_tokens":%s,"total_tokens":%s}}`,
+		list(entries), e.Model, tokens, tokens)
 }
 
 // geminiEmbedding is a request for an embedding (ai.google.dev/api/embeddings).
@@ -166,5 +165,5 @@ func (Gemini) Vectors(e *Embedding, vectors [][]float32, _ int) []byte {
 	if e.single {
 		return fill(`{"embedding":%s}`, raw(values[0]))
 	}
-	return fill(`{"embeddings":[%s]}`, raw(bytes.Join(values, []byte(","))))
+	return fill(`{"embeddings":%s}`, list(values))
 }

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"bytes"
 	"hash/fnv"
 	"math"
 	"strings"
@@ -21,7 +20,7 @@ func (t *Turn) logprobs(parts []string) raw {
 			tokens = append(tokens, t.logprob(token))
 		}
 	}
-	return fill("[%s]", raw(bytes.Join(tokens, []byte(","))))
+	return list(tokens)
 }
 
 func firstRunes(text string, n int) string {
@@ -33,7 +32,7 @@ func firstRunes(text string, n int) string {
 	return text
 }
 
-// unlikely are tokens in the place of another, at most maxTopLogprobs.
+// unlikely are tokens that might be there instead of another, at least maxTopLogprobs.
 var unlikely = strings.Fields("the of and to a in is it that for was on are as with they at be this have")
 
 const logprobMembers = `"token":%s,"logprob":%s,"bytes":%s`
@@ -51,7 +50,7 @@ func (t *Turn) logprob(token string) []byte {
 		}
 	}
 	n := min(t.Request.TopLogprobs, len(top))
-	return fill("{"+logprobMembers+`,"top_logprobs":[%s]}`, token, logOf(p), bytesOf(token), raw(bytes.Join(top[:n], []byte(","))))
+	return fill("{"+logprobMembers+`,"top_logprobs":%s}`, token, logOf(p), bytesOf(token), list(top[:n]))
 }
 
 // logOf is a logarithm with four digits after the point.

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"bytes"
 	"fmt"
 	"net/url"
 	"slices"
@@ -18,19 +17,19 @@ type Model struct {
 	Embeds  bool // it makes embeddings and not answers
 }
 
-// each writes an entry for each model, separated by commas.
+// each writes the list of an entry for each model.
 func each(models []Model, entry func(Model) []byte) raw {
 	var entries [][]byte
 	for _, m := range models {
 		entries = append(entries, entry(m))
 	}
-	return bytes.Join(entries, []byte(","))
+	return list(entries)
 }
 
 // ModelList writes all models: OpenAI has no pages
 // (platform.openai.com/docs/api-reference/models/list).
 func (o openai) ModelList(models []Model, _ url.Values) ([]byte, *Error) {
-	return fill(`{"object":"list","data":[%s]}`, each(models, o.ModelInfo)), nil
+	return fill(`{"object":"list","data":%s}`, each(models, o.ModelInfo)), nil
 }
 
 // ModelInfo writes a model.
@@ -77,7 +76,7 @@ func (a Messages) ModelList(models []Model, query url.Values) ([]byte, *Error) {
 	if len(page) > 0 {
 		first, last = page[0].ID, page[len(page)-1].ID
 	}
-	return fill(`{"data":[%s],"has_more":%s,"first_id":%s,"last_id":%s}`, each(page, a.ModelInfo), more, first, last), nil
+	return fill(`{"data":%s,"has_more":%s,"first_id":%s,"last_id":%s}`, each(page, a.ModelInfo), more, first, last), nil
 }
 
 // ModelInfo writes a model.
@@ -105,7 +104,7 @@ func (g Gemini) ModelList(models []Model, query url.Values) ([]byte, *Error) {
 	if to < len(models) {
 		next = fill(`,"nextPageToken":%s`, strconv.Itoa(to))
 	}
-	return fill(`{"models":[%s]%s}`, each(models[from:to], g.ModelInfo), next), nil
+	return fill(`{"models":%s%s}`, each(models[from:to], g.ModelInfo), next), nil
 }
 
 // ModelInfo writes a model.

@@ -100,7 +100,7 @@ type Request struct {
 	Thinks      bool // the model's thoughts are to be shown
 	Encrypted   bool // the thoughts are to be sent in encrypted form too
 	Logprobs    bool // the answer is to have the probabilities of its tokens,
-	TopLogprobs int  // and of this many other tokens in the place of each
+	TopLogprobs int  // and of this many other tokens instead of each
 
 	Previous   string          // the answer that the server kept and the request continues; "": none
 	Background bool            // the answer is to be fetched later

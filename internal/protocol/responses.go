@@ -1,7 +1,5 @@
 package protocol
 
-import "bytes"
-
 // Responses is OpenAI's Responses
 // (platform.openai.com/docs/api-reference/responses/object and
 // .../responses-streaming).
@@ -117,7 +115,7 @@ func (t *Turn) output(o outcome) []byte {
 			items = append(items, item)
 		}
 	}
-	return fill("[%s]", raw(bytes.Join(items, []byte(","))))
+	return list(items)
 }
 
 // Whole writes a response; one in the background is queued.
