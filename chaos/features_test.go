@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/anthropics/anthropic-sdk-go"
+	anthropicparam "github.com/anthropics/anthropic-sdk-go/packages/param"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/packages/param"
 	"github.com/openai/openai-go/v3/responses"
@@ -535,5 +536,92 @@ func TestOnlySoMuchIsKept(t *testing.T) {
 	}
 	if s.Reset(); there(recent) {
 		t.Error("it is kept after Reset")
+	}
+}
+
+// A choice among some of the tools offers or requires those, and one of a tool that the
+// provider runs calls no function.
+func TestAllowedTools(t *testing.T) {
+	p := steps(t, chaos.Fault{}, chaos.Fault{Tool: "any"}, chaos.Fault{Tool: "lookup"})
+	const both = `"tools":[{"type":"function","name":"lookup"},{"type":"function","name":"other"}]`
+	for _, c := range []struct{ choice, want string }{
+		{`{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"other"}]}`, `"name":"other"`},
+		{`{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"other"}]}`, `"name":"other"`},
+		{`{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"other"}]}`, `does not offer it`},
+		{`{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"third"}]}`, `no function 'third'`},
+		{`{"type":"web_search"}`, `"type":"output_text"`},
+	} {
+		if status, body := send(t, http.DefaultClient, p.url+"/v1/responses", `{"model":"m","input":"x",`+both+`,"tool_choice":`+c.choice+`}`); !strings.Contains(body, c.want) {
+			t.Errorf("%s: got %d %s", c.choice, status, body)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	params := offering("x")
+	params.ToolChoice = openai.ToolChoiceOptionAllowedTools(openai.ChatCompletionAllowedToolsParam{Mode: "required", Tools: []map[string]any{{"type": "function", "function": map[string]any{"name": "lookup"}}}})
+	if c := p.answer(t, params); len(callsIn(c)) != 1 {
+		t.Errorf("got %+v", c.Choices[0])
+	}
+}
+
+func TestGeminiHasCandidatesAndLogprobs(t *testing.T) {
+	_, url, client := listen(t, chaos.Config{})
+	ctx := t.Context()
+	ge := geminiClient(ctx, url, client)
+	contents, cfg := geminiParams(question{turns: []string{"x"}})
+	cfg.CandidateCount, cfg.ResponseLogprobs, cfg.Logprobs = 2, true, genai.Ptr[int32](3)
+	g, err := ge.Models.GenerateContent(ctx, "m", contents, cfg)
+	if err != nil || len(g.Candidates) != 2 || g.Candidates[1].Index != 1 {
+		t.Fatalf("got %+v, %v", g, err)
+	}
+	text := ""
+	for i, token := range g.Candidates[1].LogprobsResult.ChosenCandidates {
+		text += token.Token
+		if top := g.Candidates[1].LogprobsResult.TopCandidates[i].Candidates; len(top) != 3 || top[0].Token != token.Token {
+			t.Fatalf("got %+v", top)
+		}
+	}
+	if text != g.Candidates[1].Content.Parts[0].Text {
+		t.Errorf("the tokens are %q", text)
+	}
+	finished := 0
+	for g, err := range ge.Models.GenerateContentStream(ctx, "m", contents, cfg) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.Candidates[0].FinishReason == "STOP" {
+			finished++
+		}
+	}
+	if finished != 2 {
+		t.Errorf("%d candidates came to their end", finished)
+	}
+}
+
+// The loop of tools in @google/genai gives back each piece of a stream as a turn of its own.
+func TestGeminiTakesAnAnswerBackInPieces(t *testing.T) {
+	_, url, client := listen(t, chaos.Config{})
+	const call = `{"role":"model","parts":[{"functionCall":{"name":"lookup","args":{}}}]}`
+	const result = `{"role":"user","parts":[{"functionResponse":{"name":"lookup","response":{}}}]}`
+	for contents, want := range map[string]int{
+		`{"parts":[{"text":"x"}]},{"role":"model","parts":[{"text":"hm","thought":true}]},` + call + `,{"role":"model","parts":[{"text":""}]},` + result: 200,
+		`{"parts":[{"text":"x"}]},` + call + `,` + call + `,` + result + `,` + result:                                                                    200,
+		`{"parts":[{"text":"x"}]},` + call + `,` + call + `,` + result:                                                                                   400,
+		`{"parts":[{"text":"x"}]},` + call + `,{"role":"user","parts":[{"text":"y"}]}`:                                                                   400,
+		`{"parts":[{"text":"x"}]},` + call: 400,
+	} {
+		if status, body := send(t, client, url+"/v1beta/models/m:generateContent", `{"contents":[`+contents+`]}`); status != want {
+			t.Errorf("%s: got %d %s", contents, status, body)
+		}
+	}
+}
+
+func TestAnthropicTakesAPictureByItsFile(t *testing.T) {
+	_, url, client := listen(t, chaos.Config{})
+	an := anthropicClient(url, client)
+	params := anthropicParams(question{turns: []string{"x"}})
+	params.Messages = append(params.Messages, anthropic.NewUserMessage(anthropic.ContentBlockParamUnion{OfImage: &anthropic.ImageBlockParam{
+		Source: anthropicparam.Override[anthropic.ImageBlockParamSourceUnion](json.RawMessage(`{"type":"file","file_id":"file_1"}`))}}))
+	if _, err := an.Messages.New(t.Context(), params); err != nil {
+		t.Error(err)
 	}
 }

@@ -110,7 +110,7 @@ func TestWhatEachProviderRefuses(t *testing.T) {
 		{gemini, `{"contents":[{"parts":[]}]}`, "contents[0].parts: contents.parts must not be empty."},
 		{gemini, `{"contents":[{"parts":[{}]}]}`, "contents[0].parts[0].data: required oneof field 'data'"},
 		{gemini, `{` + content + `,"generationConfig":{"maxOutputTokens":0}}`, "max_output_tokens must be positive."},
-		{gemini, `{` + content + `,"generationConfig":{"candidateCount":2}}`, "Only one candidate"},
+		{gemini, `{` + content + `,"generationConfig":{"candidateCount":9}}`, "candidate_count must be from 1 to 8."},
 		{gemini, `{` + content + `,"generationConfig":{"responseSchema":{"type":"STRING"}}}`, "only allowed when response_mime_type"},
 		{gemini, `{` + content + `,"generationConfig":{"responseMimeType":"application/json","responseSchema":{"type":"STRING"},"responseJsonSchema":{}}}`, "only one of"},
 		{gemini, `{` + content + `,"generationConfig":{"responseMimeType":"application/json","responseSchema":{"type":"OBJECT","properties":{"a":{"additionalProperties":false}}}}}`,

@@ -35,6 +35,13 @@ test("a loop of tools that runs itself", async (t) => {
   assert.equal((await provider.requests()).length, 2);
 });
 
+test("a choice among some tools", async (t) => {
+  const client = connect(await chaos(t));
+  const some = { type: "allowed_tools", allowed_tools: { mode: "required", tools: [{ type: "function", function: { name: "lookup" } }] } };
+  const done = await client.chat.completions.create({ ...question, tools: [lookup], tool_choice: some });
+  assert.equal(done.choices[0].message.tool_calls[0].function.name, "lookup");
+});
+
 test("structured output, of chats and responses", async (t) => {
   const client = connect(await chaos(t));
   const City = z.object({ name: z.string(), population: z.int().min(1) });

@@ -45,6 +45,15 @@ func (t *Turn) choices() []*Turn {
 	return turns
 }
 
+// longest is the number of pieces of the longest answer.
+func longest(choices []*Turn) int {
+	most := 0
+	for _, choice := range choices {
+		most = max(most, len(chunks(choice.Text)))
+	}
+	return most
+}
+
 func (t *Turn) chatMessage() raw {
 	switch {
 	case t.Tool != "":
@@ -87,13 +96,11 @@ func (Chat) Events(t *Turn) []Event {
 		add(e, fill(`[{"index":%s,"delta":%s,"logprobs":%s,"finish_reason":%s}]`, index, raw(delta), logprobs, finish), []byte("null"))
 	}
 	choices := t.choices()
-	longest := 0
 	for i, choice := range choices {
 		begin, _ := choice.chatDeltas()
 		delta(Event{}, i, begin, raw("null"), nil)
-		longest = max(longest, len(chunks(choice.Text)))
 	}
-	for n := range longest {
+	for n := range longest(choices) {
 		for i, choice := range choices {
 			if parts := chunks(choice.Text); n < len(parts) {
 				_, more := choice.chatDeltas()

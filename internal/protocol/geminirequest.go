@@ -20,6 +20,7 @@ func geminiCall(path string) (model, method string, ok bool) {
 
 type geminiPart struct {
 	Text         *string `json:"text"`
+	Thought      bool    `json:"thought"`
 	FunctionCall *struct {
 		Name string          `json:"name"`
 		Args json.RawMessage `json:"args"`
@@ -49,13 +50,15 @@ type geminiRequest struct {
 	Contents         []geminiContent `json:"contents"`
 	System           *geminiContent  `json:"systemInstruction"`
 	GenerationConfig struct {
-		MIMEType   string          `json:"responseMimeType"`
-		Schema     json.RawMessage `json:"responseSchema"`
-		JSONSchema json.RawMessage `json:"responseJsonSchema"`
-		MaxTokens  *int            `json:"maxOutputTokens"`
-		Stop       []string        `json:"stopSequences"`
-		Candidates *int            `json:"candidateCount"`
-		Thinking   struct {
+		MIMEType    string          `json:"responseMimeType"`
+		Schema      json.RawMessage `json:"responseSchema"`
+		JSONSchema  json.RawMessage `json:"responseJsonSchema"`
+		MaxTokens   *int            `json:"maxOutputTokens"`
+		Stop        []string        `json:"stopSequences"`
+		Candidates  *int            `json:"candidateCount"`
+		Logprobs    bool            `json:"responseLogprobs"`
+		TopLogprobs *int            `json:"logprobs"`
+		Thinking    struct {
 			Include bool `json:"includeThoughts"`
 		} `json:"thinkingConfig"`
 	} `json:"generationConfig"`
@@ -89,14 +92,21 @@ func (Gemini) Read(call *Incoming) (*Request, *Error) {
 func (in *geminiRequest) settings(req *Request) *Error {
 	config := in.GenerationConfig
 	*req = Request{Model: in.model, Stream: in.method == "streamGenerateContent", Stop: config.Stop, MaxTokens: orZero(config.MaxTokens), Field: "generation_config",
-		Thinks: config.Thinking.Include}
+		Thinks: config.Thinking.Include, Choices: orZero(config.Candidates), Logprobs: config.Logprobs, TopLogprobs: orZero(config.TopLogprobs)}
 	return firstOf(
 		rule{len(in.Contents) == 0, &Error{Message: "contents is not specified", Param: "contents"}},
 		rule{req.Stream && !in.sse, &Error{Message: "This server streams server-sent events alone: call it with ?alt=sse."}},
 		rule{config.MaxTokens != nil && *config.MaxTokens < 1, &Error{Message: "max_output_tokens must be positive.", Param: "generation_config.max_output_tokens"}},
-		rule{config.Candidates != nil && *config.Candidates != 1, &Error{Message: "Only one candidate can be specified", Param: "generation_config.candidate_count"}},
+		rule{config.Candidates != nil && (*config.Candidates < 1 || *config.Candidates > maxCandidates), &Error{
+			Message: fmt.Sprintf("candidate_count must be from 1 to %d.", maxCandidates), Param: "generation_config.candidate_count"}},
+		rule{config.TopLogprobs != nil && !config.Logprobs, &Error{Message: "logprobs is only allowed when response_logprobs is true.", Param: "generation_config.logprobs"}},
+		rule{orZero(config.TopLogprobs) < 0 || orZero(config.TopLogprobs) > maxTopLogprobs, &Error{
+			Message: fmt.Sprintf("logprobs must be from 0 to %d.", maxTopLogprobs), Param: "generation_config.logprobs"}},
 	)
 }
+
+// maxCandidates is the most that candidateCount may be.
+const maxCandidates = 8
 
 func (in *geminiRequest) conversation(req *Request) *Error {
 	if in.System != nil {
@@ -191,6 +201,7 @@ func (c geminiContent) text() string {
 	var texts []string
 	for _, p := range c.Parts {
 		switch {
+		case p.Thought:
 		case p.Text != nil:
 			texts = append(texts, *p.Text)
 		case p.FunctionCall != nil:
@@ -202,11 +213,20 @@ func (c geminiContent) text() string {
 	return strings.Join(texts, "\n")
 }
 
-// geminiMessages reads the conversation. A turn with functions' responses has
-// one for each call of the turn before.
+// geminiMessages reads the conversation. Contents of the same role in a row are one turn:
+// the pieces of a stream come back so. A turn with functions' responses has one for each
+// call of the turn before.
 func geminiMessages(contents []geminiContent) ([]Message, *Error) {
 	var out []Message
-	due := 0 // calls in the previous turn
+	var turn string // the role of the turn
+	calls, responses, due := 0, 0, 0
+	next := func() *Error { // due is the number of calls in the turn before
+		if responses != due {
+			return &Error{Message: "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn."}
+		}
+		due, calls, responses = calls, 0, 0
+		return nil
+	}
 	for i, c := range contents {
 		role, ok := map[string]string{"": "user", "user": "user", "function": "user", "model": "assistant"}[c.Role]
 		field := fmt.Sprintf("contents[%d]", i)
@@ -216,24 +236,27 @@ func geminiMessages(contents []geminiContent) ([]Message, *Error) {
 		if len(c.Parts) == 0 {
 			return nil, &Error{Message: "contents.parts must not be empty.", Param: field + ".parts"}
 		}
-		calls, responses := 0, 0
+		if role != turn && turn != "" {
+			if refused := next(); refused != nil {
+				return nil, refused
+			}
+		}
+		turn = role
 		for j, p := range c.Parts {
 			switch {
 			case p.FunctionCall != nil:
 				calls++
 			case p.FunctionResponse != nil:
 				responses++
+				role = "tool"
 			case p.Text == nil && p.InlineData == nil && absent(p.FileData):
 				return nil, &Error{Message: "required oneof field 'data' must have one initialized field", Param: fmt.Sprintf("%s.parts[%d].data", field, j)}
 			}
 		}
-		if responses != due {
-			return nil, &Error{Message: "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn."}
-		}
-		if due = calls; responses > 0 {
-			role = "tool"
-		}
 		out = append(out, Message{role, c.text()})
+	}
+	if refused := next(); refused != nil {
+		return nil, refused
 	}
 	if due > 0 {
 		return nil, &Error{Message: "Please ensure that function response turn comes immediately after a function call turn."}

@@ -9,16 +9,29 @@ import (
 // tokenRunes is the size of a token, so that a piece of a stream has two.
 const tokenRunes = chunkRunes / 2
 
-// logprobs writes the tokens of a text's parts with invented probabilities, which depend
-// only on the token.
-func (t *Turn) logprobs(parts []string) raw {
-	var tokens [][]byte
+// tokensOf splits the parts of a text into tokens.
+func tokensOf(parts []string) []string {
+	var tokens []string
 	for _, part := range parts {
 		for part != "" {
 			token := firstRunes(part, tokenRunes)
 			part = part[len(token):]
-			tokens = append(tokens, t.logprob(token))
+			tokens = append(tokens, token)
 		}
+	}
+	return tokens
+}
+
+// logprobs writes the tokens of a text's parts with their probabilities, as OpenAI does.
+func (t *Turn) logprobs(parts []string) raw {
+	var tokens [][]byte
+	for _, token := range tokensOf(parts) {
+		of := likely(token)
+		var top [][]byte
+		for _, other := range of[:min(len(of), t.Request.TopLogprobs)] {
+			top = append(top, fill("{%s}", other.openai()))
+		}
+		tokens = append(tokens, fill(`{%s,"top_logprobs":%s}`, of[0].openai(), list(top)))
 	}
 	return list(tokens)
 }
@@ -35,22 +48,35 @@ func firstRunes(text string, n int) string {
 // unlikely are tokens that might be there instead of another, at least maxTopLogprobs.
 var unlikely = strings.Fields("the of and to a in is it that for was on are as with they at be this have")
 
-const logprobMembers = `"token":%s,"logprob":%s,"bytes":%s`
+// probable is a token and the logarithm of its probability.
+type probable struct {
+	token   string
+	logprob float64
+}
 
-func (t *Turn) logprob(token string) []byte {
+func (p probable) openai() raw {
+	return fill(`"token":%s,"logprob":%s,"bytes":%s`, p.token, p.logprob, bytesOf(p.token))
+}
+
+func (p probable) gemini() []byte {
+	return fill(`{"token":%s,"logProbability":%s}`, p.token, p.logprob)
+}
+
+// likely returns a token and others that might be there instead, with invented
+// probabilities, which depend only on the token.
+func likely(token string) []probable {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(token)) // never fails
 	p := 0.5 + 0.49*float64(hash.Sum32()%1000)/1000
-	top := [][]byte{fill("{"+logprobMembers+"}", token, logOf(p), bytesOf(token))}
+	all := []probable{{token, logOf(p)}}
 	rest := 1 - p
 	for _, other := range unlikely {
 		rest /= 2
 		if other = " " + other; other != token {
-			top = append(top, fill("{"+logprobMembers+"}", other, logOf(rest), bytesOf(other)))
+			all = append(all, probable{other, logOf(rest)})
 		}
 	}
-	n := min(t.Request.TopLogprobs, len(top))
-	return fill("{"+logprobMembers+`,"top_logprobs":%s}`, token, logOf(p), bytesOf(token), list(top[:n]))
+	return all
 }
 
 // logOf is a logarithm with four digits after the point.

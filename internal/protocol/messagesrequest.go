@@ -220,6 +220,7 @@ type anthropicBlock struct {
 		MediaType string `json:"media_type"`
 		Data      string `json:"data"`
 		URL       string `json:"url"`
+		File      string `json:"file_id"`
 	} `json:"source"`
 }
 
@@ -353,9 +354,9 @@ func (b anthropicBlock) read(field string) (string, *Error) {
 func (b anthropicBlock) readImage(field string) *Error {
 	mediaTypes := []string{"image/jpeg", "image/png", "image/gif", "image/webp"}
 	switch {
-	case b.Source.Type == "url" && b.Source.URL != "":
+	case b.Source.Type == "url" && b.Source.URL != "", b.Source.Type == "file" && b.Source.File != "":
 	case b.Source.Type != "base64":
-		return &Error{Message: fmt.Sprintf("Input tag '%s' found using 'type' does not match any of the expected tags: 'base64', 'url'", b.Source.Type), Param: field}
+		return &Error{Message: fmt.Sprintf("Input tag '%s' found using 'type' does not match any of the expected tags: 'base64', 'url', 'file'", b.Source.Type), Param: field}
 	case !slices.Contains(mediaTypes, b.Source.MediaType):
 		return &Error{Message: "Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'", Param: field + ".base64.media_type"}
 	case b.Source.Data == "":

@@ -1,8 +1,11 @@
 package protocol
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // openaiJSON reads a request's body.
@@ -60,11 +63,15 @@ func badTopLogprobs(n int) rule {
 	return rule{n > maxTopLogprobs, aboveMaximum("top_logprobs", maxTopLogprobs, n)}
 }
 
-// toolChoice is whether a tool must be called, and which; "" means any.
+// toolChoice is whether a tool must be called, and which.
 type toolChoice struct {
 	must, none bool
-	name       string
+	names      []string // of those that may be called; nil: all
 }
+
+// hostedTools are the types of tools that OpenAI runs itself. A choice of one is accepted,
+// and no function is called.
+var hostedTools = []string{"file_search", "web_search", "web_search_preview", "computer", "computer_use_preview", "code_interpreter", "image_generation", "mcp", "shell", "apply_patch"}
 
 // readToolChoice reads tool_choice.
 func readToolChoice(choice json.RawMessage) (toolChoice, *Error) {
@@ -84,36 +91,72 @@ func readToolChoice(choice json.RawMessage) (toolChoice, *Error) {
 		}
 		return toolChoice{}, invalid
 	}
-	var named struct {
-		Type     string `json:"type"`
-		Function struct {
-			Name string `json:"name"`
-		} `json:"function"`
+	var in struct {
+		namedTool
+		allowedTools
+		Allowed *allowedTools `json:"allowed_tools"` // of chat completions
 	}
-	if json.Unmarshal(choice, &named) != nil || named.Type != "function" || named.Function.Name == "" {
+	if json.Unmarshal(choice, &in) != nil {
 		return toolChoice{}, invalid
 	}
-	return toolChoice{must: true, name: named.Function.Name}, nil
+	switch {
+	case in.Type == "function" && in.name() != "":
+		return toolChoice{must: true, names: []string{in.name()}}, nil
+	case in.Type == "allowed_tools" && in.Allowed != nil:
+		return in.Allowed.choice(), nil
+	case in.Type == "allowed_tools" && in.Tools != nil:
+		return in.choice(), nil
+	case slices.Contains(hostedTools, in.Type):
+		return toolChoice{none: true}, nil
+	}
+	return toolChoice{}, invalid
 }
 
-// among notes the tool that must be called or those that may be; ok is false if the one
-// that must be called is not there.
+// namedTool is a tool by its name, which chat completions have in a wrapper.
+type namedTool struct {
+	Type     string `json:"type"`
+	Name     string `json:"name"`
+	Function struct {
+		Name string `json:"name"`
+	} `json:"function"`
+}
+
+func (t namedTool) name() string { return cmp.Or(t.Function.Name, t.Name) }
+
+// allowedTools are the tools of which one may or must be called.
+type allowedTools struct {
+	Mode  string      `json:"mode"`
+	Tools []namedTool `json:"tools"`
+}
+
+func (a allowedTools) choice() toolChoice {
+	c := toolChoice{must: a.Mode == "required", names: []string{}}
+	for _, t := range a.Tools {
+		c.names = append(c.names, t.name())
+	}
+	return c
+}
+
+// among notes the tool that must be called or those that may be; ok is false if one must
+// be called and none is there.
 func (c toolChoice) among(req *Request, tools []Tool) (ok bool) {
+	if c.names != nil {
+		tools = slices.DeleteFunc(slices.Clone(tools), func(t Tool) bool { return !slices.Contains(c.names, t.Name) })
+	}
 	switch {
 	case c.none:
-		return true
 	case !c.must:
 		req.Tools = tools
-		return true
+	case len(tools) == 0:
+		return false
+	default:
+		req.MustCall(tools[0])
 	}
-	for _, t := range tools {
-		if c.name == "" || t.Name == c.name {
-			req.MustCall(t)
-			return true
-		}
-	}
-	return false
+	return true
 }
+
+// wanted is what the choice names, for an error.
+func (c toolChoice) wanted() string { return strings.Join(c.names, ", ") }
 
 // errorFields is what can be read from OpenAI's error object, or from that of a server
 // that imitates OpenAI.

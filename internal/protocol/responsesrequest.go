@@ -102,7 +102,7 @@ func (in *responsesRequest) format(req *Request) *Error {
 }
 
 func (in *responsesRequest) tool(req *Request) *Error {
-	choice, refused := functionChoice(in.ToolChoice)
+	choice, refused := readToolChoice(in.ToolChoice)
 	if refused != nil {
 		return refused
 	}
@@ -115,19 +115,7 @@ func (in *responsesRequest) tool(req *Request) *Error {
 	if choice.among(req, tools) {
 		return nil
 	}
-	return invalidValue("tool_choice", "Tool choice 'function' not found in 'tools' parameter: no function '%s'.", choice.name)
-}
-
-// functionChoice reads tool_choice, whose function is named without a wrapper.
-func functionChoice(choice json.RawMessage) (toolChoice, *Error) {
-	var named struct {
-		Type string `json:"type"`
-		Name string `json:"name"`
-	}
-	if json.Unmarshal(choice, &named) == nil && named.Type == "function" && named.Name != "" {
-		return toolChoice{must: true, name: named.Name}, nil
-	}
-	return readToolChoice(choice)
+	return invalidValue("tool_choice", "Tool choice 'function' not found in 'tools' parameter: no function '%s'.", choice.wanted())
 }
 
 // inputItem is an item of input.
