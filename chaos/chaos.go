@@ -37,7 +37,7 @@
 //	POST /v1/embeddings, /v1beta/models/{model}:embedContent, :batchEmbedContents
 //	POST /v1/responses/input_tokens, /v1/messages/count_tokens, /v1beta/models/{model}:countTokens
 //	GET  /v1/models, /v1/models/{model}, /v1beta/models, /v1beta/models/{model}
-//	GET  /v1/responses/{id}
+//	GET  /v1/responses/{id}, DELETE /v1/responses/{id}, POST /v1/responses/{id}/cancel
 //
 // OpenAI's paths also work without /v1, and below /openai, /api and /v1beta. The list of
 // models has the form of the client's protocol. Embeddings are invented, and follow the
@@ -242,7 +242,7 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *protocol.Incom
 		return s.refuse(rec, provider, &protocol.Error{Message: "The request could not be read: " + readError.Error()})
 	case !found:
 		return s.refuse(rec, provider, &protocol.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("Invalid URL (%s %s)", rec.Method, rec.Path)})
-	case to.Method != rec.Method:
+	case !to.Allows(rec.Method):
 		return s.refuse(rec, provider, &protocol.Error{Status: http.StatusMethodNotAllowed, Message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
 	case to.For != protocol.Answers && to.For != protocol.Embeddings:
 		return s.lookUp(rec, provider, to, call)

@@ -414,7 +414,7 @@ func TestResponsesAreKept(t *testing.T) {
 }
 
 func TestAResponseInTheBackgroundIsCompleteWhenItIsReady(t *testing.T) {
-	plan := chaos.Plan{Steps: []chaos.Fault{{Delay: time.Minute}}}
+	plan := chaos.Plan{Steps: []chaos.Fault{{Delay: time.Minute}, {}, {Delay: time.Minute}}}
 	inBubble(t, plan, func(t *testing.T, b *bubble) {
 		oa := openaiClient(bubbleURL, b.client)
 		p := responses.ResponseNewParams{Model: "m", Background: param.NewOpt(true), Input: responses.ResponseNewParamsInputUnion{OfString: param.NewOpt("x")}}
@@ -437,6 +437,37 @@ func TestAResponseInTheBackgroundIsCompleteWhenItIsReady(t *testing.T) {
 		if got, err := oa.Responses.Get(t.Context(), r.ID, responses.ResponseGetParams{}); err != nil || got.Status != "completed" {
 			t.Errorf("got %+v, %v", got, err)
 		}
+		if got, err := oa.Responses.Cancel(t.Context(), r.ID); err != nil || got.Status != "completed" {
+			t.Errorf("cancelled too late: %+v, %v", got, err)
+		}
+		if err := oa.Responses.Delete(t.Context(), r.ID); err != nil {
+			t.Error(err)
+		}
+		if _, err := oa.Responses.Get(t.Context(), r.ID, responses.ResponseGetParams{}); !failsWith(err, "not found") {
+			t.Errorf("deleted: %v", err)
+		}
+		if err := oa.Responses.Delete(t.Context(), r.ID); !failsWith(err, "not found") {
+			t.Errorf("deleted twice: %v", err)
+		}
+		r, err = oa.Responses.New(t.Context(), p) // takes a minute
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := oa.Responses.Cancel(t.Context(), r.ID); err != nil || got.Status != "cancelled" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		time.Sleep(time.Minute)
+		if got, err := oa.Responses.Get(t.Context(), r.ID, responses.ResponseGetParams{}); err != nil || got.Status != "cancelled" {
+			t.Errorf("after a minute: %+v, %v", got, err)
+		}
+		p.Background = param.NewOpt(false)
+		if r, err = oa.Responses.New(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := oa.Responses.Cancel(t.Context(), r.ID); !failsWith(err, "Cannot cancel a synchronous response.") {
+			t.Error(err)
+		}
+		p.Background = param.NewOpt(true)
 		p.Store = param.NewOpt(false)
 		if _, err := oa.Responses.New(t.Context(), p); !failsWith(err, "Background mode requires") {
 			t.Error(err)
@@ -526,11 +557,11 @@ func TestOnlySoMuchIsKept(t *testing.T) {
 		_, err := oa.Responses.Get(context.Background(), id, responses.ResponseGetParams{})
 		return err == nil
 	}
-	old := ask(20 << 20)
+	old := ask(17 << 20)
 	if !there(old) {
 		t.Error("a large one is not kept")
 	}
-	recent := ask(20 << 20)
+	recent := ask(17 << 20)
 	if there(old) || !there(recent) {
 		t.Error("the oldest is still kept, or the newest is not")
 	}

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 )
@@ -55,6 +56,14 @@ func (k *keptAnswers) ready(id string, now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !now.Before(k.byID[id].ready)
+}
+
+func (k *keptAnswers) remove(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.bytes -= len(k.byID[id].text)
+	delete(k.byID, id)
+	k.order = slices.DeleteFunc(k.order, func(other string) bool { return other == id })
 }
 
 func (k *keptAnswers) reset() {

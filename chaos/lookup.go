@@ -27,7 +27,7 @@ func modelOf(id string) protocol.Model {
 // lookUp answers a request that is not for an answer or a vector: it takes no step of the
 // plan, and does not count toward a limit.
 func (s *Server) lookUp(rec *Recorded, provider face, to protocol.Endpoint, call *protocol.Incoming) reply {
-	body, refused := s.found(provider, to, call)
+	body, refused := s.found(rec.Method, provider, to, call)
 	if refused != nil {
 		return s.refuse(rec, provider, refused)
 	}
@@ -37,14 +37,26 @@ func (s *Server) lookUp(rec *Recorded, provider face, to protocol.Endpoint, call
 	return rp
 }
 
-func (s *Server) found(provider face, to protocol.Endpoint, call *protocol.Incoming) ([]byte, *protocol.Error) {
+func (s *Server) found(method string, provider face, to protocol.Endpoint, call *protocol.Incoming) ([]byte, *protocol.Error) {
 	switch to.For {
 	case protocol.ModelList:
 		return provider.ModelList(models, call.Query)
 	case protocol.ModelInfo:
 		return provider.ModelInfo(modelOf(to.Name)), nil
 	case protocol.KeptAnswer:
-		return protocol.Responses{}.Fetch(call, to.Name, s.kept.ready(to.Name, time.Now()))
+		if method != http.MethodDelete {
+			return protocol.Responses{}.Fetch(call, to.Name, s.kept.ready(to.Name, time.Now()))
+		}
+		body, refused := protocol.Responses{}.Deleted(call, to.Name)
+		s.kept.remove(to.Name)
+		return body, refused
+	case protocol.EndAnswer:
+		body, keep, refused := protocol.Responses{}.Cancel(call, to.Name, s.kept.ready(to.Name, time.Now()))
+		if refused == nil {
+			s.kept.remove(to.Name)
+			s.kept.add(to.Name, keptAnswer{text: keep})
+		}
+		return body, refused
 	}
 	counter := to.Protocol.(protocol.Counter) // so At promises
 	read, refused := counter.ReadCount(call)

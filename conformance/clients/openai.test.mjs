@@ -78,7 +78,8 @@ test("responses: whole, streamed with a summary, continued, fetched, in the back
   const queued = await client.responses.create({ model: "practice", input: "Hello?", background: true });
   assert.equal(queued.status, "queued");
   assert.equal((await client.responses.retrieve(queued.id)).status, "completed");
-  assert.equal((await failure(() => client.responses.retrieve("resp_none"))).status, 404);
+  await client.responses.delete(queued.id);
+  assert.equal((await failure(() => client.responses.retrieve(queued.id))).status, 404);
 });
 
 test("models, tokens and embeddings", async (t) => {

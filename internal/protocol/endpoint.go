@@ -10,7 +10,7 @@ type Endpoint struct {
 	Method   string // the HTTP method
 	Protocol Protocol
 	For      Purpose
-	Name     string // the model of ModelInfo, the answer of KeptAnswer; else ""
+	Name     string // the model of ModelInfo, the answer of KeptAnswer and EndAnswer; else ""
 }
 
 // Purpose is what an endpoint is for.
@@ -23,8 +23,14 @@ const (
 	TokenCount                // the number of a request's tokens; the protocol is a [Counter]
 	ModelList                 // the models
 	ModelInfo                 // one of the models
-	KeptAnswer                // an answer that is kept; the protocol is a [Keeper]
+	KeptAnswer                // an answer that is kept, to fetch or delete; the protocol is [Responses]
+	EndAnswer                 // an answer in the background, to cancel; the protocol is [Responses]
 )
+
+// Allows reports whether the endpoint has an HTTP method.
+func (e Endpoint) Allows(method string) bool {
+	return method == e.Method || method == http.MethodDelete && e.For == KeptAnswer
+}
 
 // Shared reports whether clients of other protocols request the same path.
 func (e Endpoint) Shared() bool { return e.For == ModelList || e.For == ModelInfo }
@@ -75,6 +81,9 @@ func At(path string) (Endpoint, bool) {
 		// A Gemini model with a method that is not known is nothing.
 		if name, ok := strings.CutPrefix(path, prefix); ok && name != "" && !(gemini && strings.Contains(name, ":")) {
 			e.Name = name
+			if id, ok := strings.CutSuffix(name, "/cancel"); ok && e.For == KeptAnswer {
+				e.Name, e.For, e.Method = id, EndAnswer, http.MethodPost
+			}
 			return e, true
 		}
 	}

@@ -17,9 +17,10 @@ type Keeper interface {
 
 // keptResponse is what is kept of a response.
 type keptResponse struct {
-	Input    []json.RawMessage `json:"input"`    // all items, those of the answer too
-	Response json.RawMessage   `json:"response"` // complete
-	Begun    json.RawMessage   `json:"begun"`    // as it was before that; nil if it was never seen so
+	Input    []json.RawMessage `json:"input"`           // all items, those of the answer too
+	Response json.RawMessage   `json:"response"`        // complete
+	Begun    json.RawMessage   `json:"begun,omitempty"` // as it was before that; nil if it was never seen so
+	Ended    json.RawMessage   `json:"ended,omitempty"` // as it is if it was cancelled before that
 }
 
 // Keep returns a response with the conversation before it, unless store is false.
@@ -37,6 +38,7 @@ func (Responses) Keep(t *Turn) (string, json.RawMessage) {
 	kept.Input = append(kept.Input, said...)
 	if t.Request.Background {
 		kept.Begun = json.RawMessage(t.queued())
+		kept.Ended = json.RawMessage(t.response(outcome{"cancelled", raw("null"), raw("null")}, []byte("[]"), raw("null")))
 	}
 	return t.ID("resp_"), marshal(kept)
 }
@@ -44,17 +46,47 @@ func (Responses) Keep(t *Turn) (string, json.RawMessage) {
 // Fetch writes a response that was kept. One that runs in the background is complete once
 // it is ready.
 func (Responses) Fetch(in *Incoming, id string, ready bool) ([]byte, *Error) {
-	text, ok := in.kept(id)
-	var kept keptResponse
+	kept, refused := responseOf(in, id)
 	switch {
-	case !ok || json.Unmarshal(text, &kept) != nil:
-		return nil, &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("Response with id '%s' not found.", id)}
+	case refused != nil:
+		return nil, refused
 	case in.Query.Get("stream") == "true":
 		return nil, &Error{Message: "This server does not stream a response that it has kept: ask without 'stream'.", Param: "stream"}
 	case !ready && kept.Begun != nil:
 		return kept.Begun, nil
 	}
 	return kept.Response, nil
+}
+
+func responseOf(in *Incoming, id string) (kept keptResponse, refused *Error) {
+	text, ok := in.kept(id)
+	if !ok || json.Unmarshal(text, &kept) != nil {
+		refused = &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("Response with id '%s' not found.", id)}
+	}
+	return kept, refused
+}
+
+// Cancel writes a response that was cancelled, and what is to be kept of it from now on.
+// One that is ready is left as it is.
+func (Responses) Cancel(in *Incoming, id string, ready bool) (body []byte, keep json.RawMessage, refused *Error) {
+	kept, refused := responseOf(in, id)
+	switch {
+	case refused != nil:
+		return nil, nil, refused
+	case kept.Begun == nil:
+		return nil, nil, &Error{Message: "Cannot cancel a synchronous response."}
+	case !ready:
+		kept.Response, kept.Begun = kept.Ended, kept.Ended
+	}
+	return kept.Response, marshal(kept), nil
+}
+
+// Deleted writes that a response is kept no longer.
+func (Responses) Deleted(in *Incoming, id string) ([]byte, *Error) {
+	if _, refused := responseOf(in, id); refused != nil {
+		return nil, refused
+	}
+	return fill(`{"id":%s,"object":"response","deleted":true}`, id), nil
 }
 
 // continued puts the items of the response that the request continues before its own.
