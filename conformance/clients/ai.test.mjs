@@ -92,15 +92,16 @@ for (const [name, model] of Object.entries(providers)) {
     });
 
     await t.test("a stream that is cut throws, one with an error has an error part", async (t) => {
-      const kinds = async (step) => {
-        const stream = streamText({ model: model(await chaos(t, always(step))), prompt: "Hello?", maxRetries: 0, onError() {} });
+      const kinds = async (p) => {
         const kinds = [];
-        for await (const part of stream.fullStream) kinds.push(part.type);
+        for await (const part of streamText({ model: model(p), prompt: "Hello?", onError() {} }).fullStream) kinds.push(part.type);
         return kinds;
       };
-      const err = await failure(() => kinds("cut"));
+      const p = await chaos(t, always("cut"));
+      const err = await failure(() => kinds(p));
       assert.ok(APICallError.isInstance(err) && err.isRetryable, String(err));
-      const parts = await kinds({ kind: "stream_error", error: "overloaded" });
+      assert.equal((await p.requests()).length, 1);
+      const parts = await kinds(await chaos(t, always({ kind: "stream_error", error: "overloaded" })));
       assert.ok(parts.includes("error"), String(parts));
     });
 

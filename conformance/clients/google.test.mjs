@@ -76,6 +76,12 @@ test("models, tokens and embeddings", async (t) => {
 });
 
 test("failures: what the client makes of them", async (t) => {
+  await t.test("an overload is an ApiError at once", async (t) => {
+    const provider = await chaos(t, always(overloaded));
+    const err = await failure(() => connect(provider).models.generateContent(question));
+    assert.equal(err.status, 503);
+    assert.equal((await provider.requests()).length, 1);
+  });
   await t.test("a rate limit is an ApiError at once, whose message has the wait", async (t) => {
     const provider = await chaos(t, always(rateLimited));
     const err = await failure(() => connect(provider).models.generateContent(question));
@@ -90,8 +96,10 @@ test("failures: what the client makes of them", async (t) => {
     assert.deepEqual((await provider.requests()).map((r) => r.status), [503, 200]);
   });
   await t.test("a reset throws", async (t) => {
-    const err = await failure(async () => connect(await chaos(t, always("reset"))).models.generateContent(question));
+    const provider = await chaos(t, always("reset"));
+    const err = await failure(() => connect(provider).models.generateContent(question));
     assert.match(String(err), /fetch failed/);
+    assert.equal((await provider.requests()).length, 1);
   });
   await t.test("a stream that is cut throws", async (t) => {
     const ai = connect(await chaos(t, always("cut")));
