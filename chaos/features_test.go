@@ -144,6 +144,19 @@ func TestEmbeddingsAreInventedAndRepeatable(t *testing.T) {
 	if err := json.NewDecoder(response.Body).Decode(&coded); err != nil || len(coded.Data) != 2 || len(coded.Data[0].Embedding) != 8 {
 		t.Errorf("base64: %+v, %v", coded, err)
 	}
+	for path, body := range map[string]string{
+		"/v1/embeddings":                       `{"model":"e","input":[""` + strings.Repeat(`,""`, 2048) + `]}`,
+		"/v1beta/models/e:batchEmbedContents":  `{"requests":[` + strings.TrimSuffix(strings.Repeat(`{"content":{"parts":[{"text":"x"}]}},`, 101), ",") + `]}`,
+		"/v1beta/models/e:embedContent":        `{"content":{"parts":[{"text":"x"}]},"outputDimensionality":0}`,
+		"/v1/embeddings?dimensions":            `{"model":"e","input":"x","dimensions":4097}`,
+		"/v1/embeddings?format":                `{"model":"e","input":"x","encoding_format":"int8"}`,
+		"/v1/embeddings?input":                 `{"model":"e","input":[]}`,
+		"/v1beta/models/e:batchEmbedContents?": `{}`,
+	} {
+		if status, answer := send(t, client, url+path, body); status != 400 {
+			t.Errorf("%s: got %d %.200s", path, status, answer)
+		}
+	}
 	var failure *openai.Error
 	if _, err := ask("float"); !errors.As(err, &failure) || failure.StatusCode != 429 {
 		t.Errorf("the plan is not followed: %v", err)

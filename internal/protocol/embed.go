@@ -27,12 +27,14 @@ type Embedding struct {
 	single bool // Gemini: the answer is one vector and not a list
 }
 
-// The usual dimensions of text-embedding-3-small and gemini-embedding-001, and a bound
-// on what is asked for.
+// The usual dimensions of text-embedding-3-small and gemini-embedding-001, a bound on
+// what is asked for, and how many texts a request may have.
 const (
 	openaiDimensions = 1536
 	geminiDimensions = 3072
 	maxDimensions    = 4096
+	maxOpenAITexts   = 2048
+	maxGeminiTexts   = 100
 )
 
 // ReadEmbedding reads a request for embeddings
@@ -63,6 +65,8 @@ func (Chat) ReadEmbedding(call *Incoming) (*Embedding, *Error) {
 		rule{in.Model == "", &Error{Message: "you must provide a model parameter"}},
 		rule{absent(in.Input), missing("input")},
 		rule{!ok || len(texts) == 0, &Error{Message: "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.", Param: "input"}},
+		rule{len(texts) > maxOpenAITexts, &Error{Message: fmt.Sprintf("Invalid 'input': array too long. Expected an array with maximum length %d, but got an array with length %d instead.", maxOpenAITexts, len(texts)),
+			Param: "input", Code: "array_above_max_length"}},
 		rule{in.Format != "" && in.Format != "float" && in.Format != "base64", invalidValue("encoding_format", "Invalid value: '%s'. Supported values are: 'float' and 'base64'.", in.Format)},
 		rule{e.Dimensions < 1 || e.Dimensions > maxDimensions, invalidValue("dimensions", "Invalid value for 'dimensions': got %d; this server takes 1 to %d.", e.Dimensions, maxDimensions)},
 	)
@@ -152,6 +156,7 @@ func (Gemini) ReadEmbedding(call *Incoming) (*Embedding, *Error) {
 	}
 	return e, firstOf(
 		rule{len(e.Texts) == 0, &Error{Message: "at least one request is required"}},
+		rule{len(e.Texts) > maxGeminiTexts, &Error{Message: fmt.Sprintf("at most %d requests can be in one batch", maxGeminiTexts), Param: "requests"}},
 		rule{e.Dimensions < 1 || e.Dimensions > maxDimensions, &Error{Message: fmt.Sprintf("output_dimensionality must be from 1 to %d.", maxDimensions)}},
 	)
 }
