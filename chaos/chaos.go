@@ -34,12 +34,26 @@
 //	POST /v1/chat/completions, /v1/responses, /v1/messages
 //	POST /v1beta/models/{model}:generateContent, :streamGenerateContent?alt=sse
 //	POST /openai/deployments/{model}/chat/completions?api-version=...   (Azure)
-//	GET  /v1/models
+//	POST /v1/embeddings, /v1beta/models/{model}:embedContent, :batchEmbedContents
+//	POST /v1/responses/input_tokens, /v1/messages/count_tokens, /v1beta/models/{model}:countTokens
+//	GET  /v1/models, /v1/models/{model}, /v1beta/models, /v1beta/models/{model}
+//	GET  /v1/responses/{id}, DELETE /v1/responses/{id}, POST /v1/responses/{id}/cancel
 //
-// OpenAI's paths also work without /v1, and below /openai and /api.
+// OpenAI's paths also work without /v1, and below /openai, /api and /v1beta. The list of
+// models has the form of the client's protocol. Embeddings are invented, and follow the
+// plan and its limits like answers. The other requests that are not for an answer do not
+// take a step of the plan.
+//
+// Of the tools that a request offers without saying that one must be called, half of the
+// answers call one, as the seed decides, or all or none, as [Fault.Tool] says; once a tool's
+// results are in the conversation, the answer to the same question is a text. Responses are
+// kept for previous_response_id, and conversations for Anthropic's threads: the last
+// 1,000, or fewer if they are larger than 32 MiB together. A response in the background is
+// complete after [Fault.Delay] or [Plan.AnswerTime].
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +67,7 @@ import (
 	"sync"
 	"time"
 
+	"llmcall/chaos/internal/practice"
 	"llmcall/internal/protocol"
 )
 
@@ -105,6 +120,7 @@ type Server struct {
 	onRequest func(Recorded)
 	limiter   *limiter // nil without limits
 	slots     *slots   // nil without a limit of them
+	kept      keptAnswers
 	tally     tally
 
 	closing context.Context // ends with Close
@@ -167,7 +183,7 @@ func (s *Server) Requests() []Recorded {
 // Counts returns the number of requests so far, by outcome.
 func (s *Server) Counts() Counts { return s.tally.snapshot() }
 
-// Reset forgets the requests so far and what they have used of the limits, and restarts
+// Reset forgets the requests so far, the answers that are kept, and what they have used of the limits, and restarts
 // the plan. Requests that are being served or waiting are not interrupted, and stay in
 // [Server.Counts].
 func (s *Server) Reset() {
@@ -175,6 +191,7 @@ func (s *Server) Reset() {
 	if s.limiter != nil {
 		s.limiter.reset()
 	}
+	s.kept.reset()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recorded, s.bytes, s.number, s.steps = nil, 0, 0, 0
@@ -195,7 +212,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &Recorded{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Query: withoutKey(query), Header: redacted(r.Header)}
 	var err error
 	rec.Body, err = readBody(w, r)
-	rp := s.decide(r.Context(), rec, &protocol.Incoming{Path: rec.Path, Query: query, Header: r.Header, Body: rec.Body}, err, v)
+	rp := s.decide(r.Context(), rec, &protocol.Incoming{Path: rec.Path, Query: query, Header: r.Header, Body: rec.Body, Kept: s.kept.get}, err, v)
 	if s.onRequest != nil {
 		s.onRequest(*rec)
 	}
@@ -212,7 +229,7 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *protocol.Incom
 	if found {
 		rec.Protocol = Protocol(to.Protocol.Name())
 	}
-	if !found || to.Models { // the path does not say which client asks
+	if !found || to.Shared() { // the path does not say which client asks
 		to.Protocol = protocol.Likely(rec.Path, call.Header)
 	}
 	provider := faceOf(to.Protocol)
@@ -225,19 +242,15 @@ func (s *Server) decide(ctx context.Context, rec *Recorded, call *protocol.Incom
 		return s.refuse(rec, provider, &protocol.Error{Message: "The request could not be read: " + readError.Error()})
 	case !found:
 		return s.refuse(rec, provider, &protocol.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("Invalid URL (%s %s)", rec.Method, rec.Path)})
-	case to.Method != rec.Method:
+	case !to.Allows(rec.Method):
 		return s.refuse(rec, provider, &protocol.Error{Status: http.StatusMethodNotAllowed, Message: fmt.Sprintf("Not allowed to %s on %s.", rec.Method, rec.Path)})
-	case to.Models:
-		id, _ := s.record(rec, http.StatusOK, nil)
-		rp := jsonReply(http.StatusOK, provider.Header(id), modelList)
-		rp.provider, rp.ending = provider, answered
-		return rp
+	case to.For != protocol.Answers && to.For != protocol.Embeddings:
+		return s.lookUp(rec, provider, to, call)
 	}
-	read, refused := provider.Read(call)
+	req, refused := readRequest(provider, to, call)
 	if refused != nil {
 		return s.refuse(rec, provider, refused)
 	}
-	req := &request{Request: read, face: provider}
 	rec.Model, rec.Stream, rec.Messages = req.Model, req.Stream, messagesOf(req.Messages)
 	if rp, refused := s.limit(ctx, req, call, rec, v); refused {
 		return rp
@@ -265,11 +278,11 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id protocol.
 	case f.errs() && !(f.Kind == StreamError && req.Stream):
 		return statusReply(req, f, id, rec.Time), nil
 	}
-	// The answer depends only on the request and not on its number, so that concurrent
-	// requests get the answers that they would get alone.
-	hash := fnv.New64a()
-	_, _ = hash.Write(rec.Body) // never fails
-	a, err := answerTo(ctx, req, f, rand.New(rand.NewPCG(s.seed, hash.Sum64())))
+	takes := s.plan.answerTime()
+	if req.embedding != nil {
+		return wholeReply(req, req.vectors(), f, id, takes), nil
+	}
+	turn, err := s.turn(ctx, req, f, id, rec)
 	if err != nil {
 		refused, ok := errors.AsType[*protocol.Error](err)
 		if !ok {
@@ -279,13 +292,61 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id protocol.
 		rp.delay = f.Delay
 		return rp, err
 	}
-	in := req.promptTokens()
-	if s.limiter != nil && !req.answerReserved() {
-		s.limiter.charge(req.account, int64(tokenCount(a.Text)+f.ReasoningTokens), time.Now())
+	ready := rec.Time
+	if turn.Request.Background && !req.Stream {
+		ready = ready.Add(cmp.Or(f.Delay, takes))
+		f.Delay, takes = 0, 0
 	}
-	use := protocol.Usage{In: in, Out: tokenCount(a.Text) + f.ReasoningTokens, Cached: min(f.CachedTokens, in), Reasoning: f.ReasoningTokens}
-	turn := &protocol.Turn{Request: req.Request, Answer: a, ID: id, Now: rec.Time, Usage: use}
-	return answerReply(req, turn, f, s.plan.answerTime()), nil
+	if keeper, ok := req.face.(protocol.Keeper); ok {
+		if name, text := keeper.Keep(turn); name != "" {
+			s.kept.add(name, keptAnswer{text, ready})
+		}
+	}
+	if req.Stream {
+		return streamReply(req, turn, f, takes), nil
+	}
+	return wholeReply(req, req.face.Whole(turn), f, id, takes), nil
+}
+
+// turn returns the answers to a request, as the fault wants them. They depend only on the
+// request and not on its number, so that concurrent requests get the answers that they
+// would get alone.
+func (s *Server) turn(ctx context.Context, req *request, f Fault, id protocol.IDs, rec *Recorded) (*protocol.Turn, error) {
+	hash := fnv.New64a()
+	_, _ = hash.Write(rec.Body) // never fails
+	// chance is a source of numbers for each purpose, so that one does not change another.
+	chance := func(purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(s.seed, hash.Sum64()+purpose)) }
+	const forChoices, forTools, forThoughts = 0, 1 << 32, 1 << 33
+	answering, err := calling(req, f, chance(forTools))
+	if err != nil {
+		return nil, err
+	}
+	in := req.promptTokens()
+	turn := &protocol.Turn{Request: answering.Request, ID: id, Now: rec.Time, Usage: protocol.Usage{In: in, Cached: min(f.CachedTokens, in), Reasoning: f.ReasoningTokens}}
+	for i := range uint64(max(1, req.Choices)) {
+		a, err := answerTo(ctx, answering, f, chance(forChoices+i))
+		if err != nil {
+			return nil, err
+		}
+		turn.Usage.Out += tokenCount(a.Text)
+		if i == 0 {
+			turn.Answer = a
+		} else {
+			turn.More = append(turn.More, a)
+		}
+	}
+	if (req.Thinks || req.Encrypted) && turn.Finish != protocol.FinishRefusal {
+		thought := practice.Thought(chance(forThoughts))
+		turn.Usage.Reasoning = cmp.Or(turn.Usage.Reasoning, tokenCount(thought))
+		if req.Thinks {
+			turn.Thought = thought
+		}
+	}
+	turn.Usage.Out += turn.Usage.Reasoning
+	if s.limiter != nil && !req.answerReserved() {
+		s.limiter.charge(req.account, int64(turn.Usage.Out), time.Now())
+	}
+	return turn, nil
 }
 
 // refuse records a request that does not take a step of the plan, and refuses it.
@@ -373,6 +434,3 @@ func withoutKey(query url.Values) url.Values {
 	}
 	return out
 }
-
-// modelList is the answer to GET /v1/models.
-var modelList = []byte(`{"object":"list","data":[{"id":"practice","object":"model","created":1735689600,"owned_by":"llmcall"}]}`)

@@ -11,6 +11,7 @@ import (
 //
 // Sources: OpenAI's guide to error codes (platform.openai.com/docs/guides/
 // error-codes) and bodies quoted by users in the issues of client libraries.
+// Rate limits come with Retry-After, which OpenAI's specification has as optional.
 var openaiErrors = slices.Concat([]apiError{
 	{name: "invalid_request", code: "invalid_request_error", status: 400, kind: "invalid_request_error",
 		message: "Invalid request."},
@@ -42,11 +43,11 @@ var openaiErrors = slices.Concat([]apiError{
 		message: "The resource was updated by another process. Please try again."},
 	{name: "too_large", code: "payload_too_large", status: 413, kind: "invalid_request_error",
 		message: "Maximum request body size 26214400 exceeded, actual body size 31457280"},
-	{name: "rate_limit", code: "rate_limit_exceeded", status: 429, kind: "requests", wire: "rate_limit_exceeded", limited: requestLimit,
+	{name: "rate_limit", code: "rate_limit_exceeded", status: 429, kind: "requests", wire: "rate_limit_exceeded", limited: requestLimit, retry: true,
 		message: "Rate limit reached for {model} in organization org-practice on requests per min (RPM): Limit 500, Used 500, Requested 1. Please try again in {wait}. Visit https://platform.openai.com/account/rate-limits to learn more."},
-	{name: "token_limit", code: "tokens", status: 429, kind: "tokens", wire: "rate_limit_exceeded", limited: tokenLimit,
+	{name: "token_limit", code: "tokens", status: 429, kind: "tokens", wire: "rate_limit_exceeded", limited: tokenLimit, retry: true,
 		message: "Rate limit reached for {model} in organization org-practice on tokens per min (TPM): Limit 30000, Used 29400, Requested 1100. Please try again in {wait}. Visit https://platform.openai.com/account/rate-limits to learn more."},
-	{name: "daily_quota", code: "requests_per_day", status: 429, kind: "requests", wire: "rate_limit_exceeded", limited: requestLimit, wait: 7*time.Minute + 12*time.Second,
+	{name: "daily_quota", code: "requests_per_day", status: 429, kind: "requests", wire: "rate_limit_exceeded", limited: requestLimit, retry: true, wait: 7*time.Minute + 12*time.Second,
 		message: "Rate limit reached for {model} in organization org-practice on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in {wait}. Visit https://platform.openai.com/account/rate-limits to learn more."},
 	{name: "limit_zero", code: "limit_zero", status: 429, kind: "tokens", wire: "rate_limit_exceeded",
 		message: "Request too large for {model} in organization org-practice on tokens per min (TPM): Limit 0, Requested 1100. The input or output tokens must be reduced in order to run successfully. Visit https://platform.openai.com/account/rate-limits to learn more."},
@@ -73,3 +74,15 @@ var openaiErrors = slices.Concat([]apiError{
 	{name: "overloaded", code: "overloaded", status: 529, kind: "overloaded_error",
 		message: "Overloaded"},
 }, proxyErrors, compatibleErrors)
+
+// responsesErrors are those of Responses: the conversation is in another field.
+var responsesErrors = func() []apiError {
+	rows := slices.Clone(openaiErrors)
+	for i := range rows {
+		if rows[i].code == "context_length_exceeded" {
+			rows[i].param = "input"
+			rows[i].message = "Your input exceeds the context window of this model. Please adjust your input and try again."
+		}
+	}
+	return rows
+}()

@@ -66,6 +66,36 @@ type request struct {
 	*protocol.Request
 	face    face
 	account *account // what its client has used of the plan's limits; nil without limits
+
+	embedding *protocol.Embedding // nil if it is for an answer
+	embedder  protocol.Embedder
+}
+
+// readRequest reads a request for an answer or for embeddings.
+func readRequest(provider face, to protocol.Endpoint, call *protocol.Incoming) (*request, *protocol.Error) {
+	if to.For != protocol.Embeddings {
+		read, refused := provider.Read(call)
+		return &request{Request: read, face: provider}, refused
+	}
+	embedder := to.Protocol.(protocol.Embedder) // so At promises
+	e, refused := embedder.ReadEmbedding(call)
+	if refused != nil {
+		return nil, refused
+	}
+	read := &protocol.Request{Model: e.Model}
+	for _, text := range e.Texts {
+		read.Messages = append(read.Messages, protocol.Message{Role: "user", Text: text})
+	}
+	return &request{Request: read, face: provider, embedding: e, embedder: embedder}, nil
+}
+
+// vectors is the body of the answer to a request for embeddings.
+func (r *request) vectors() []byte {
+	var out [][]float32
+	for _, text := range r.embedding.Texts {
+		out = append(out, vector(text, r.embedding.Dimensions))
+	}
+	return r.embedder.Vectors(r.embedding, out, r.promptTokens())
 }
 
 // Message is one turn of the conversation in a request.
@@ -103,10 +133,14 @@ func (r *request) promptTokens() int {
 	for _, m := range r.Messages {
 		n += 4 + tokenCount(m.Text)
 	}
+	for _, t := range r.Tools {
+		n += tokenCount(t.Name) + tokenCount(string(t.Parameters))
+	}
 	return n + tokenCount(string(r.Schema))
 }
 
 func (openaiHabits) errors() []apiError  { return openaiErrors }
+func (responsesFace) errors() []apiError { return responsesErrors }
 func (anthropicFace) errors() []apiError { return anthropicErrors }
 func (geminiFace) errors() []apiError    { return geminiErrors }
 

@@ -254,7 +254,7 @@ func TestWhatThePlanSaysOfLimitsStays(t *testing.T) {
 	}}
 	inBubble(t, plan, func(t *testing.T, b *bubble) {
 		for i, want := range []string{
-			"x-ratelimit-limit-requests: 60\nx-ratelimit-remaining-requests: 0\nx-ratelimit-reset-requests: 6m0s",
+			"retry-after: 1\nx-ratelimit-limit-requests: 60\nx-ratelimit-remaining-requests: 0\nx-ratelimit-reset-requests: 6m0s",
 			"x-ratelimit-limit-requests: many\nx-ratelimit-remaining-requests: 58\nx-ratelimit-reset-requests: 2s",
 			"", // a proxy knows of no limits
 			"x-ratelimit-limit-requests: 60\nx-ratelimit-remaining-requests: 56\nx-ratelimit-reset-requests: 4s",

@@ -194,6 +194,7 @@ func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err 
 		"finish":           func(n *yaml.Node) error { return asText(n, path+"finish", &f.Finish) },
 		"cached_tokens":    func(n *yaml.Node) error { return asWhole(n, path+"cached_tokens", &f.CachedTokens) },
 		"reasoning_tokens": func(n *yaml.Node) error { return asWhole(n, path+"reasoning_tokens", &f.ReasoningTokens) },
+		"tool":             func(n *yaml.Node) error { return asText(n, path+"tool", &f.Tool) },
 		"error":            func(n *yaml.Node) error { return asText(n, path+"error", &f.Error) },
 		"status":           func(n *yaml.Node) error { return asWhole(n, path+"status", &f.Status) },
 		"code":             func(n *yaml.Node) error { return asText(n, path+"code", &f.Code) },
@@ -362,6 +363,7 @@ func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 		values := []*yaml.Node{value}
 		if value.Kind == yaml.SequenceNode {
 			values = value.Content
+			h[http.CanonicalHeaderKey(name.Value)] = nil // without values: not sent
 		}
 		for _, v := range values {
 			if v = resolve(v); v.Kind != yaml.ScalarNode {

@@ -115,6 +115,13 @@ type Fault struct {
 	// before the answer. Default 0.
 	CachedTokens, ReasoningTokens int
 
+	// Tool is the tool that the answer calls, of those that the request offers and leaves
+	// to the model ("auto"): its name, or "any". With "none" it calls none. If tools have
+	// been called for the question, the answer is a text all the same. A name that the
+	// request does not offer is an error. Default "": half of the questions call a tool,
+	// as the seed decides, unless the fault says what the answer is.
+	Tool string
+
 	// Status is the HTTP status of kind [Status], 200 to 599. Default 0: the usual one of
 	// the error. A status below 400 (a stream that fails before its first event, a
 	// gateway that always answers 200) needs Error, Code or Body. For [StreamError] it
@@ -132,12 +139,13 @@ type Fault struct {
 	// Body replaces the provider's error body. It may be empty. Default nil: the provider's.
 	Body *string
 	// Headers are added to the response of an error, or replace the server's. A name may
-	// have several values. Default nil: none.
+	// have several values; without any (nil, in a file []) the header is not sent. Default
+	// nil: none.
 	Headers http.Header
 	// RetryAfter is the value of Retry-After, sent unchanged: "2", "1.5", "soon". Gemini
 	// sends this wait and those of the next two fields as RetryInfo.retryDelay in the
-	// body instead. Default "": not sent, except with the rate limits of Anthropic and
-	// Gemini, which always say a wait: 1 s, or hours for daily limits.
+	// body instead. Default "": not sent, except with rate limits, which say a wait: 1 s,
+	// or minutes or hours for daily limits.
 	RetryAfter string
 	// RetryAfterDate is sent as Retry-After in the form of an HTTP date (RFC 9110,
 	// section 10.2.3) this far from now, rounded up to whole seconds. It can't be
@@ -348,6 +356,7 @@ func (f Fault) check() *problem {
 		{"finish", f.Finish != "", answering},
 		{"cached_tokens", f.CachedTokens != 0, answering},
 		{"reasoning_tokens", f.ReasoningTokens != 0, answering},
+		{"tool", f.Tool != "", slices.DeleteFunc(slices.Clone(answering), func(k Kind) bool { return k == Empty || k == Refuse })},
 		{"status", f.Status != 0, append([]Kind{Redirect}, erring...)},
 		{"error", f.Error != "", erring},
 		{"code", f.Code != "", erring},

@@ -44,6 +44,8 @@ func TestTheExamplePlansAreRead(t *testing.T) {
 			{Kind: chaos.Garbage},
 			{Kind: chaos.Huge, Size: 100_000_000},
 			{Kind: chaos.Redirect, Status: 302},
+			{Kind: chaos.Right, Tool: "lookup"},
+			{Kind: chaos.Status, Error: "rate_limit", Headers: http.Header{"Retry-After": nil}},
 		}},
 		"flaky.yaml": {Seed: 42, Weights: []chaos.Fault{
 			{Kind: chaos.Right, Weight: 70},

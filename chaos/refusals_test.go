@@ -110,7 +110,7 @@ func TestWhatEachProviderRefuses(t *testing.T) {
 		{gemini, `{"contents":[{"parts":[]}]}`, "contents[0].parts: contents.parts must not be empty."},
 		{gemini, `{"contents":[{"parts":[{}]}]}`, "contents[0].parts[0].data: required oneof field 'data'"},
 		{gemini, `{` + content + `,"generationConfig":{"maxOutputTokens":0}}`, "max_output_tokens must be positive."},
-		{gemini, `{` + content + `,"generationConfig":{"candidateCount":2}}`, "Only one candidate"},
+		{gemini, `{` + content + `,"generationConfig":{"candidateCount":9}}`, "candidate_count must be from 1 to 8."},
 		{gemini, `{` + content + `,"generationConfig":{"responseSchema":{"type":"STRING"}}}`, "only allowed when response_mime_type"},
 		{gemini, `{` + content + `,"generationConfig":{"responseMimeType":"application/json","responseSchema":{"type":"STRING"},"responseJsonSchema":{}}}`, "only one of"},
 		{gemini, `{` + content + `,"generationConfig":{"responseMimeType":"application/json","responseSchema":{"type":"OBJECT","properties":{"a":{"additionalProperties":false}}}}}`,
@@ -219,9 +219,10 @@ func TestOpenAIIsServedAtTheUsualPaths(t *testing.T) {
 		{"/openai/deployments/mine", chat, 404, "", ""},
 		{"/openai/deployments//chat/completions?api-version=1", chat, 404, "", ""},
 		{"/v2/chat/completions", chat, 404, "", ""},
-		{"/v1beta/models/m:countTokens", chat, 404, "", ""},
+		{"/v1beta/openai/chat/completions", chat, 200, chaos.OpenAI, "m"},
+		{"/v1beta/models/m:predict", chat, 404, "", ""},
 		{"/v1beta/models/a/b:generateContent", chat, 404, "", ""},
-		{"/v1/messages/count_tokens", chat, 404, "", ""},
+		{"/v1/messages/batches", chat, 404, "", ""},
 	} {
 		s, url, client := listen(t, chaos.Config{})
 		status, body := send(t, client, url+c.path, c.body)
@@ -234,9 +235,9 @@ func TestOpenAIIsServedAtTheUsualPaths(t *testing.T) {
 func TestErrorsOfUnknownPathsAreInTheFormOfTheClient(t *testing.T) {
 	_, url, client := listen(t, chaos.Config{})
 	for path, want := range map[string]string{
-		"/v1beta/cachedContents":    `"status":"NOT_FOUND"`,
-		"/v1/messages/count_tokens": `"type":"not_found_error"`,
-		"/v1/embeddings":            `"type": "invalid_request_error"`,
+		"/v1beta/cachedContents": `"status":"NOT_FOUND"`,
+		"/v1/messages/batches":   `"type":"not_found_error"`,
+		"/v1/moderations":        `"type": "invalid_request_error"`,
 	} {
 		if status, body := send(t, client, url+path, "{}"); status != 404 || !strings.Contains(body, want) {
 			t.Errorf("%s: got %d %s", path, status, body)

@@ -51,25 +51,38 @@ func ids(seed uint64, n int) protocol.IDs {
 	}
 }
 
-// answerReply sends an answer, streamed or whole. It takes the given time if the fault
-// has no delays of its own.
-func answerReply(req *request, t *protocol.Turn, f Fault, takes time.Duration) reply {
-	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: req.face.Header(t.ID),
-		provider: req.face, account: req.account}
+// streamReply streams an answer, which takes the given time if the fault has no delays of
+// its own.
+func streamReply(req *request, t *protocol.Turn, f Fault, takes time.Duration) reply {
+	r := newReply(req, f, t.ID)
+	r.streamed(req.face, t, f)
+	r.last(f, takes)
+	return r
+}
+
+// wholeReply sends the body of an answer, likewise.
+func wholeReply(req *request, body []byte, f Fault, id protocol.IDs, takes time.Duration) reply {
+	r := newReply(req, f, id)
+	r.whole(body, f)
+	r.last(f, takes)
+	return r
+}
+
+func newReply(req *request, f Fault, id protocol.IDs) reply {
+	r := reply{delay: f.Delay, pause: f.ChunkDelay, status: http.StatusOK, header: req.face.Header(id), provider: req.face, account: req.account}
 	if f.Kind != Cut && f.Kind != StreamError {
 		r.ending = answered
 	}
-	if req.Stream {
-		r.streamed(req.face, t, f)
-	} else {
-		r.whole(req.face, t, f)
-	}
+	return r
+}
+
+// last spreads the pieces of the answer over the time that it takes.
+func (r *reply) last(f Fault, takes time.Duration) {
 	if f.Delay == 0 && f.ChunkDelay == 0 {
 		// A whole answer is one piece.
 		r.pause = takes / time.Duration(max(1, len(r.pieces)))
 		r.delay = r.pause
 	}
-	return r
 }
 
 const eventStream = "text/event-stream; charset=utf-8"
@@ -123,8 +136,7 @@ func halfContent(events []protocol.Event) int {
 	return at[(len(at)-1)/2] + 1
 }
 
-func (r *reply) whole(provider face, t *protocol.Turn, f Fault) {
-	body := provider.Whole(t)
+func (r *reply) whole(body []byte, f Fault) {
 	switch f.Kind {
 	case Comments:
 		body = append([]byte("\n         \n\n"), body...) // as OpenRouter sends while it waits

@@ -58,7 +58,7 @@ of the provider that is asked:
 
 Other fields: code (the provider's own), status, body, headers, retry_after,
 retry_after_ms, retry_after_date, reset_after, delay, chunk_delay, answer, at,
-after, end, size, finish, cached_tokens, reasoning_tokens.`,
+after, end, size, finish, cached_tokens, reasoning_tokens, tool.`,
 		Example: `  llmcall chaos --plan plan.yaml --addr 127.0.0.1:8090
   llmcall call --base-url http://127.0.0.1:8090/v1 "Hello"
   ANTHROPIC_BASE_URL=http://127.0.0.1:8090 your-program`,

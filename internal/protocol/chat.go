@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -23,16 +24,57 @@ var finishWords = map[Finish]string{
 
 // Whole writes a chat completion.
 func (Chat) Whole(t *Turn) []byte {
-	message := fill(`{"role":"assistant","content":%s,"refusal":null}`, t.Text)
+	var written [][]byte
+	for i, choice := range t.choices() {
+		written = append(written, fill(`{"index":%s,"message":%s,"logprobs":%s,"finish_reason":%s}`,
+			i, choice.chatMessage(), choice.chatLogprobs(chunks(choice.Text)...), choice.finishWord(finishWords)))
+	}
+	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`,
+		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, list(written), raw(chatUsage(t.Usage)))
+}
+
+// choices returns a turn for each answer, with identifiers of its own.
+func (t *Turn) choices() []*Turn {
+	turns := []*Turn{t}
+	for i, a := range t.More {
+		further := *t
+		further.Answer = a
+		further.ID = func(prefix string) string { return t.ID(prefix + strconv.Itoa(i+1)) }
+		turns = append(turns, &further)
+	}
+	return turns
+}
+
+// longest is the number of pieces of the longest answer.
+func longest(choices []*Turn) int {
+	most := 0
+	for _, choice := range choices {
+		most = max(most, len(chunks(choice.Text)))
+	}
+	return most
+}
+
+func (t *Turn) chatMessage() raw {
 	switch {
 	case t.Tool != "":
-		message = fill(`{"role":"assistant","content":null,"tool_calls":[{"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}],"refusal":null}`,
+		return fill(`{"role":"assistant","content":null,"tool_calls":[{"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}],"refusal":null}`,
 			t.ID("call_"), t.Tool, t.Text)
 	case t.Finish == FinishRefusal:
-		message = fill(`{"role":"assistant","content":null,"refusal":%s}`, t.Text)
+		return fill(`{"role":"assistant","content":null,"refusal":%s}`, t.Text)
 	}
-	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":[{"index":0,"message":%s,"logprobs":null,"finish_reason":%s}],"usage":%s,"service_tier":"default"}`,
-		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, raw(message), t.finishWord(finishWords), raw(chatUsage(t.Usage)))
+	return fill(`{"role":"assistant","content":%s,"refusal":null,"annotations":[]}`, t.Text)
+}
+
+// chatLogprobs writes the probabilities of the tokens in parts of the text. Arguments of a
+// tool have none.
+func (t *Turn) chatLogprobs(parts ...string) raw {
+	switch {
+	case !t.Request.Logprobs || t.Tool != "":
+		return raw("null")
+	case t.Finish == FinishRefusal:
+		return fill(`{"content":null,"refusal":%s}`, t.logprobs(parts))
+	}
+	return fill(`{"content":%s,"refusal":null}`, t.logprobs(parts))
 }
 
 func chatUsage(u Usage) []byte {
@@ -41,35 +83,50 @@ func chatUsage(u Usage) []byte {
 }
 
 // Events writes the role, the content, the finish reason, the usage if requested, and the
-// end.
+// end. The pieces of several answers come by turns.
 func (Chat) Events(t *Turn) []Event {
 	const chunk = `{"id":%s,"object":"chat.completion.chunk","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`
-	chatID, callID := t.ID("chatcmpl-"), t.ID("call_")
+	chatID := t.ID("chatcmpl-")
 	var out []Event
 	add := func(e Event, choices, use []byte) {
 		e.Data = data(fill(chunk, chatID, t.Now.Unix(), t.Request.Model, raw(choices), raw(use)))
 		out = append(out, e)
 	}
-	delta := func(e Event, delta []byte, finish any) {
-		add(e, fill(`[{"index":0,"delta":%s,"logprobs":null,"finish_reason":%s}]`, raw(delta), finish), []byte("null"))
+	delta := func(e Event, index int, delta []byte, logprobs raw, finish any) {
+		add(e, fill(`[{"index":%s,"delta":%s,"logprobs":%s,"finish_reason":%s}]`, index, raw(delta), logprobs, finish), []byte("null"))
 	}
-	begin, more := fill(`{"role":"assistant","content":"","refusal":null}`), `{"content":%s}`
-	switch {
-	case t.Tool != "":
-		begin = fill(`{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}]}`, callID, t.Tool)
-		more = `{"tool_calls":[{"index":0,"function":{"arguments":%s}}]}`
-	case t.Finish == FinishRefusal:
-		begin, more = fill(`{"role":"assistant","content":null,"refusal":""}`), `{"refusal":%s}`
+	choices := t.choices()
+	for i, choice := range choices {
+		begin, _ := choice.chatDeltas()
+		delta(Event{}, i, begin, raw("null"), nil)
 	}
-	delta(Event{}, begin, nil)
-	for _, part := range chunks(t.Text) {
-		delta(Event{Content: true}, fill(more, part), nil)
+	for n := range longest(choices) {
+		for i, choice := range choices {
+			if parts := chunks(choice.Text); n < len(parts) {
+				_, more := choice.chatDeltas()
+				delta(Event{Content: true}, i, fill(more, parts[n]), choice.chatLogprobs(parts[n]), nil)
+			}
+		}
 	}
-	delta(Event{Last: true}, []byte("{}"), t.finishWord(finishWords))
+	for i, choice := range choices {
+		delta(Event{Last: true}, i, []byte("{}"), raw("null"), choice.finishWord(finishWords))
+	}
 	if t.Request.IncludeUsage {
 		add(Event{Last: true}, []byte("[]"), chatUsage(t.Usage))
 	}
 	return append(out, Event{Data: data([]byte("[DONE]")), Last: true})
+}
+
+// chatDeltas returns the first delta, and the template of those with content.
+func (t *Turn) chatDeltas() (begin []byte, more string) {
+	switch {
+	case t.Tool != "":
+		return fill(`{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}]}`, t.ID("call_"), t.Tool),
+			`{"tool_calls":[{"index":0,"function":{"arguments":%s}}]}`
+	case t.Finish == FinishRefusal:
+		return fill(`{"role":"assistant","content":null,"refusal":""}`), `{"refusal":%s}`
+	}
+	return fill(`{"role":"assistant","content":"","refusal":null}`), `{"content":%s}`
 }
 
 // Header returns the request's identifier and OpenAI's other headers.

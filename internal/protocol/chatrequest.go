@@ -20,6 +20,8 @@ type chatRequest struct {
 	MaxTokens           int             `json:"max_tokens"`
 	MaxCompletionTokens int             `json:"max_completion_tokens"`
 	N                   *int            `json:"n"`
+	Logprobs            bool            `json:"logprobs"`
+	TopLogprobs         int             `json:"top_logprobs"`
 	Stop                json.RawMessage `json:"stop"`
 	ResponseFormat      struct {
 		Type       string `json:"type"`
@@ -67,15 +69,22 @@ func (in *chatRequest) settings(req *Request) *Error {
 	*req = Request{
 		Field: "response_format", Stop: stop, Model: in.Model, Stream: in.Stream, IncludeUsage: in.StreamOptions.IncludeUsage,
 		MaxTokens: max(in.MaxTokens, in.MaxCompletionTokens),
+		Choices:   orZero(in.N), Logprobs: in.Logprobs, TopLogprobs: in.TopLogprobs,
 	}
 	return firstOf(
 		rule{in.Model == "", &Error{Message: "you must provide a model parameter"}},
 		rule{len(in.Messages) == 0, missing("messages")},
-		rule{in.N != nil && *in.N != 1, &Error{Message: fmt.Sprintf("Invalid value for 'n': got %d; this server gives 1 choice.", orZero(in.N)), Param: "n"}},
+		rule{in.N != nil && *in.N < 1, belowMinimum("n", 1, orZero(in.N))},
+		rule{orZero(in.N) > maxChoices, aboveMaximum("n", maxChoices, orZero(in.N))},
+		rule{in.TopLogprobs != 0 && !in.Logprobs, invalidValue("top_logprobs", "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.")},
+		badTopLogprobs(in.TopLogprobs),
 		rule{!ok, invalidType("stop", "a string or a list of strings")},
 		rule{in.MaxTokens < 0 || in.MaxCompletionTokens < 0, &Error{Message: "Invalid value for 'max_tokens': a limit is 1 or more.", Param: "max_tokens"}},
 	)
 }
+
+// maxChoices is the most that n may be.
+const maxChoices = 128
 
 // conversation reads the messages. Each call of a tool needs its result in the
 // messages that follow it.
@@ -114,17 +123,20 @@ func (in *chatRequest) format(req *Request) *Error {
 }
 
 func (in *chatRequest) tool(req *Request) *Error {
-	must, name, refused := forcedTool(in.ToolChoice)
-	if refused != nil || !must {
+	choice, refused := readToolChoice(in.ToolChoice)
+	if refused != nil {
 		return refused
 	}
+	var tools []Tool
 	for _, t := range in.Tools {
-		if t.Type == "function" && (name == "" || t.Function.Name == name) {
-			req.mustCall(tool{t.Function.Name, t.Function.Parameters, "tools"})
-			return nil
+		if t.Type == "function" {
+			tools = append(tools, Tool{t.Function.Name, t.Function.Parameters, "tools"})
 		}
 	}
-	return invalidValue("tool_choice", "Invalid value for 'tool_choice': no function '%s' in 'tools'.", name)
+	if choice.among(req, tools) {
+		return nil
+	}
+	return invalidValue("tool_choice", "Invalid value for 'tool_choice': no function '%s' in 'tools'.", choice.wanted())
 }
 
 // callsWithoutResults refuses a conversation that continues at message i without the

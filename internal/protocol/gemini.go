@@ -22,9 +22,13 @@ var geminiFinish = map[Finish]string{
 const safetyRatings = `[{"category":"HARM_CATEGORY_DANGEROUS_CONTENT","probability":"HIGH","blocked":true}]`
 
 // candidate writes an answer or a part of it, with further members.
-func (t *Turn) candidate(parts []byte, members ...[]byte) []byte {
-	more := slices.Concat(members...)
-	return t.geminiResponse(fill(`"candidates":[{"content":{"parts":%s,"role":"model"}%s,"index":0}]`, raw(parts), raw(more)))
+func candidate(index int, parts [][]byte, members ...[]byte) []byte {
+	return fill(`{"content":{"parts":%s,"role":"model"}%s,"index":%s}`, list(parts), raw(slices.Concat(members...)), index)
+}
+
+// withCandidates writes a response.
+func (t *Turn) withCandidates(candidates ...[]byte) []byte {
+	return t.geminiResponse(fill(`"candidates":%s`, list(candidates)))
 }
 
 // geminiResponse writes a response around its first member. It leaves out a count of 0,
@@ -66,30 +70,66 @@ func (t *Turn) blocked() []byte {
 }
 
 // functionCall writes a call, or nothing if the arguments are not an object: Gemini
-// leaves out a call that it can't read.
-func (t *Turn) functionCall() []byte {
+// leaves out a call that it can't read. Gemini 3 wants a call back with its signature
+// (ai.google.dev/gemini-api/docs/thought-signatures).
+func (t *Turn) functionCall() [][]byte {
 	arguments, ok := jsonObject(t.Text)
 	if !ok {
-		return []byte("[]")
+		return nil
 	}
-	return fill(`[{"functionCall":{"id":%s,"name":%s,"args":%s}}]`, t.ID(""), t.Tool, arguments)
+	return [][]byte{fill(`{"functionCall":{"id":%s,"name":%s,"args":%s},"thoughtSignature":%s}`, t.ID(""), t.Tool, arguments, t.seal())}
+}
+
+func textPart(text string) []byte    { return fill(`{"text":%s}`, text) }
+func thoughtPart(text string) []byte { return fill(`{"text":%s,"thought":true}`, text) }
+
+// geminiParts are the parts of an answer.
+func (t *Turn) geminiParts() [][]byte {
+	var parts [][]byte
+	if t.Thought != "" {
+		parts = append(parts, thoughtPart(t.Thought))
+	}
+	switch {
+	case t.Tool != "":
+		return append(parts, t.functionCall()...)
+	case t.Text != "":
+		parts = append(parts, textPart(t.Text))
+	}
+	return parts
+}
+
+// logprobsResult is the member of a candidate with the probabilities of the tokens in
+// parts of its text.
+func (t *Turn) logprobsResult(parts ...string) []byte {
+	if !t.Request.Logprobs || t.Tool != "" {
+		return nil
+	}
+	var chosen, top [][]byte
+	for _, token := range tokensOf(parts) {
+		of := likely(token)
+		chosen = append(chosen, of[0].gemini())
+		var all [][]byte
+		for _, other := range of[:min(len(of), t.Request.TopLogprobs)] {
+			all = append(all, other.gemini())
+		}
+		top = append(top, fill(`{"candidates":%s}`, list(all)))
+	}
+	return fill(`,"logprobsResult":{"topCandidates":%s,"chosenCandidates":%s}`, list(top), list(chosen))
 }
 
 // Whole writes a response.
 func (Gemini) Whole(t *Turn) []byte {
-	parts := fill(`[{"text":%s}]`, t.Text)
-	switch {
-	case t.Finish == FinishRefusal:
+	if t.Finish == FinishRefusal {
 		return t.blocked()
-	case t.Tool != "":
-		parts = t.functionCall()
-	case t.Text == "":
-		parts = []byte("[]")
 	}
-	return t.candidate(parts, t.finished())
+	var candidates [][]byte
+	for i, choice := range t.choices() {
+		candidates = append(candidates, candidate(i, choice.geminiParts(), choice.finished(), choice.logprobsResult(chunks(choice.Text)...)))
+	}
+	return t.withCandidates(candidates...)
 }
 
-// Events writes a response for each piece.
+// Events writes a response for each piece. The pieces of several answers come by turns.
 func (Gemini) Events(t *Turn) []Event {
 	var out []Event
 	add := func(e Event, response []byte) {
@@ -97,18 +137,28 @@ func (Gemini) Events(t *Turn) []Event {
 		e.Data = slices.Concat([]byte("data: "), response, []byte("\r\n\r\n"))
 		out = append(out, e)
 	}
-	switch {
-	case t.Finish == FinishRefusal:
+	if t.Finish == FinishRefusal {
 		add(Event{Content: true}, t.blocked())
 		return out
-	case t.Tool != "":
-		add(Event{Content: true}, t.candidate(t.functionCall()))
-	default:
-		for _, part := range chunks(t.Text) {
-			add(Event{Content: true}, t.candidate(fill(`[{"text":%s}]`, part)))
+	}
+	for _, part := range chunks(t.Thought) {
+		add(Event{}, t.withCandidates(candidate(0, [][]byte{thoughtPart(part)})))
+	}
+	choices := t.choices()
+	for n := range longest(choices) {
+		for i, choice := range choices {
+			parts := chunks(choice.Text)
+			switch {
+			case choice.Tool != "" && n == 0:
+				add(Event{Content: true}, t.withCandidates(candidate(i, choice.functionCall())))
+			case choice.Tool == "" && n < len(parts):
+				add(Event{Content: true}, t.withCandidates(candidate(i, [][]byte{textPart(parts[n])}, choice.logprobsResult(parts[n]))))
+			}
 		}
 	}
-	add(Event{Last: true}, t.candidate([]byte(`[{"text":""}]`), t.finished()))
+	for i, choice := range choices {
+		add(Event{Last: true}, t.withCandidates(candidate(i, [][]byte{textPart("")}, choice.finished())))
+	}
 	return out
 }
 

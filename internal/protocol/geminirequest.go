@@ -14,11 +14,13 @@ func geminiCall(path string) (model, method string, ok bool) {
 		return "", "", false
 	}
 	model, method, ok = strings.Cut(rest, ":")
-	return model, method, ok && model != "" && !strings.Contains(model, "/") && (method == "generateContent" || method == "streamGenerateContent")
+	_, known := geminiMethods[method]
+	return model, method, ok && model != "" && !strings.Contains(model, "/") && known
 }
 
 type geminiPart struct {
 	Text         *string `json:"text"`
+	Thought      bool    `json:"thought"`
 	FunctionCall *struct {
 		Name string          `json:"name"`
 		Args json.RawMessage `json:"args"`
@@ -48,12 +50,17 @@ type geminiRequest struct {
 	Contents         []geminiContent `json:"contents"`
 	System           *geminiContent  `json:"systemInstruction"`
 	GenerationConfig struct {
-		MIMEType   string          `json:"responseMimeType"`
-		Schema     json.RawMessage `json:"responseSchema"`
-		JSONSchema json.RawMessage `json:"responseJsonSchema"`
-		MaxTokens  *int            `json:"maxOutputTokens"`
-		Stop       []string        `json:"stopSequences"`
-		Candidates *int            `json:"candidateCount"`
+		MIMEType    string          `json:"responseMimeType"`
+		Schema      json.RawMessage `json:"responseSchema"`
+		JSONSchema  json.RawMessage `json:"responseJsonSchema"`
+		MaxTokens   *int            `json:"maxOutputTokens"`
+		Stop        []string        `json:"stopSequences"`
+		Candidates  *int            `json:"candidateCount"`
+		Logprobs    bool            `json:"responseLogprobs"`
+		TopLogprobs *int            `json:"logprobs"`
+		Thinking    struct {
+			Include bool `json:"includeThoughts"`
+		} `json:"thinkingConfig"`
 	} `json:"generationConfig"`
 	Tools []struct {
 		Functions []geminiFunction `json:"functionDeclarations"`
@@ -84,14 +91,22 @@ func (Gemini) Read(call *Incoming) (*Request, *Error) {
 
 func (in *geminiRequest) settings(req *Request) *Error {
 	config := in.GenerationConfig
-	*req = Request{Model: in.model, Stream: in.method == "streamGenerateContent", Stop: config.Stop, MaxTokens: orZero(config.MaxTokens), Field: "generation_config"}
+	*req = Request{Model: in.model, Stream: in.method == "streamGenerateContent", Stop: config.Stop, MaxTokens: orZero(config.MaxTokens), Field: "generation_config",
+		Thinks: config.Thinking.Include, Choices: orZero(config.Candidates), Logprobs: config.Logprobs, TopLogprobs: orZero(config.TopLogprobs)}
 	return firstOf(
 		rule{len(in.Contents) == 0, &Error{Message: "contents is not specified", Param: "contents"}},
 		rule{req.Stream && !in.sse, &Error{Message: "This server streams server-sent events alone: call it with ?alt=sse."}},
 		rule{config.MaxTokens != nil && *config.MaxTokens < 1, &Error{Message: "max_output_tokens must be positive.", Param: "generation_config.max_output_tokens"}},
-		rule{config.Candidates != nil && *config.Candidates != 1, &Error{Message: "Only one candidate can be specified", Param: "generation_config.candidate_count"}},
+		rule{config.Candidates != nil && (*config.Candidates < 1 || *config.Candidates > maxCandidates), &Error{
+			Message: fmt.Sprintf("candidate_count must be from 1 to %d.", maxCandidates), Param: "generation_config.candidate_count"}},
+		rule{config.TopLogprobs != nil && !config.Logprobs, &Error{Message: "logprobs is only allowed when response_logprobs is true.", Param: "generation_config.logprobs"}},
+		rule{orZero(config.TopLogprobs) < 0 || orZero(config.TopLogprobs) > maxTopLogprobs, &Error{
+			Message: fmt.Sprintf("logprobs must be from 0 to %d.", maxTopLogprobs), Param: "generation_config.logprobs"}},
 	)
 }
+
+// maxCandidates is the most that candidateCount may be.
+const maxCandidates = 8
 
 func (in *geminiRequest) conversation(req *Request) *Error {
 	if in.System != nil {
@@ -123,14 +138,31 @@ func (in *geminiRequest) format(req *Request) *Error {
 	return refused
 }
 
-// tool reads which function must be called.
+// ReadCount reads a request whose tokens are to be counted: contents, or a whole request
+// to generate content.
+func (g Gemini) ReadCount(call *Incoming) (*Request, *Error) {
+	var in struct {
+		Whole json.RawMessage `json:"generateContentRequest"`
+	}
+	if json.Unmarshal(call.Body, &in) == nil && !absent(in.Whole) {
+		inner := *call
+		inner.Body = in.Whole
+		call = &inner
+	}
+	return g.Read(call)
+}
+
+// tool reads which function must be called, or may be.
 func (in *geminiRequest) tool(req *Request) *Error {
 	const param = "tool_config.function_calling_config"
 	calling := in.ToolConfig.Calling
+	must := false
 	switch calling.Mode {
-	case "", "MODE_UNSPECIFIED", "AUTO", "NONE", "VALIDATED":
+	case "NONE":
 		return nil
+	case "", "MODE_UNSPECIFIED", "AUTO", "VALIDATED":
 	case "ANY":
+		must = true
 	default:
 		return &Error{Message: fmt.Sprintf("Invalid value at 'tool_config.function_calling_config.mode': %q", calling.Mode), Param: param}
 	}
@@ -138,21 +170,27 @@ func (in *geminiRequest) tool(req *Request) *Error {
 	for _, t := range in.Tools {
 		functions = append(functions, t.Functions...)
 	}
-	if len(functions) == 0 {
+	if must && len(functions) == 0 {
 		return &Error{Message: "Function calling config is set without function_declarations.", Param: param}
 	}
 	for i, f := range functions {
 		if len(calling.Allowed) > 0 && !slices.Contains(calling.Allowed, f.Name) {
 			continue
 		}
-		t := tool{f.Name, f.JSONSchema, fmt.Sprintf("tools[0].function_declarations[%d].parameters", i)}
+		t := Tool{f.Name, f.JSONSchema, fmt.Sprintf("tools[0].function_declarations[%d].parameters", i)}
 		if !absent(f.Parameters) {
 			var refused *Error
-			if t.parameters, refused = fromGeminiSchema(f.Parameters, t.field); refused != nil {
+			if t.Parameters, refused = fromGeminiSchema(f.Parameters, t.Field); refused != nil {
 				return refused
 			}
 		}
-		req.mustCall(t)
+		if must {
+			req.MustCall(t)
+			return nil
+		}
+		req.Tools = append(req.Tools, t)
+	}
+	if !must {
 		return nil
 	}
 	return &Error{Message: fmt.Sprintf("allowed_function_names holds no name of a function in function_declarations: %s", strings.Join(calling.Allowed, ", ")), Param: param}
@@ -163,6 +201,7 @@ func (c geminiContent) text() string {
 	var texts []string
 	for _, p := range c.Parts {
 		switch {
+		case p.Thought:
 		case p.Text != nil:
 			texts = append(texts, *p.Text)
 		case p.FunctionCall != nil:
@@ -174,11 +213,20 @@ func (c geminiContent) text() string {
 	return strings.Join(texts, "\n")
 }
 
-// geminiMessages reads the conversation. A turn with functions' responses has
-// one for each call of the turn before.
+// geminiMessages reads the conversation. Contents of the same role in a row are one turn:
+// the pieces of a stream come back so. A turn with functions' responses has one for each
+// call of the turn before.
 func geminiMessages(contents []geminiContent) ([]Message, *Error) {
 	var out []Message
-	due := 0 // calls in the previous turn
+	var turn string // the role of the turn
+	calls, responses, due := 0, 0, 0
+	next := func() *Error { // due is the number of calls in the turn before
+		if responses != due {
+			return &Error{Message: "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn."}
+		}
+		due, calls, responses = calls, 0, 0
+		return nil
+	}
 	for i, c := range contents {
 		role, ok := map[string]string{"": "user", "user": "user", "function": "user", "model": "assistant"}[c.Role]
 		field := fmt.Sprintf("contents[%d]", i)
@@ -188,24 +236,27 @@ func geminiMessages(contents []geminiContent) ([]Message, *Error) {
 		if len(c.Parts) == 0 {
 			return nil, &Error{Message: "contents.parts must not be empty.", Param: field + ".parts"}
 		}
-		calls, responses := 0, 0
+		if role != turn && turn != "" {
+			if refused := next(); refused != nil {
+				return nil, refused
+			}
+		}
+		turn = role
 		for j, p := range c.Parts {
 			switch {
 			case p.FunctionCall != nil:
 				calls++
 			case p.FunctionResponse != nil:
 				responses++
+				role = "tool"
 			case p.Text == nil && p.InlineData == nil && absent(p.FileData):
 				return nil, &Error{Message: "required oneof field 'data' must have one initialized field", Param: fmt.Sprintf("%s.parts[%d].data", field, j)}
 			}
 		}
-		if responses != due {
-			return nil, &Error{Message: "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn."}
-		}
-		if due = calls; responses > 0 {
-			role = "tool"
-		}
 		out = append(out, Message{role, c.text()})
+	}
+	if refused := next(); refused != nil {
+		return nil, refused
 	}
 	if due > 0 {
 		return nil, &Error{Message: "Please ensure that function response turn comes immediately after a function call turn."}

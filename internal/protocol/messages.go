@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/base64"
 	"net/http"
 	"time"
 )
@@ -41,50 +42,102 @@ func (t *Turn) anthropicMessage(content []byte, reason, sequence any, details, u
 
 const toolUseBlock = `{"type":"tool_use","id":%s,"name":%s,"input":%s,"caller":{"type":"direct"}}`
 
-// Whole writes a message.
-func (Messages) Whole(t *Turn) []byte {
-	content := []byte("[]")
+// anthropicContent returns the blocks of the answer.
+func (t *Turn) anthropicContent() [][]byte {
+	var blocks [][]byte
 	switch {
 	case t.Finish == FinishRefusal: // classifiers leave no text
+		return nil
+	case t.thought():
+		blocks = append(blocks, fill(`{"type":"thinking","thinking":%s,"signature":%s}`, t.Thought, t.seal()))
+	}
+	switch {
 	case t.Tool != "":
 		input, _ := jsonObject(t.Text)
-		content = fill("["+toolUseBlock+"]", t.ID("toolu_01"), t.Tool, input)
+		blocks = append(blocks, fill(toolUseBlock, t.ID("toolu_01"), t.Tool, input))
 	case t.Text != "":
-		content = fill(`[{"type":"text","text":%s}]`, t.Text)
+		blocks = append(blocks, fill(`{"type":"text","text":%s}`, t.Text))
 	}
-	reason, sequence, details := t.stopReason()
-	return t.anthropicMessage(content, reason, sequence, details, anthropicUsage(t.Usage, t.Usage.Out))
+	return blocks
 }
 
-// Events writes the beginning of the message, its one block, and its end.
+// thought reports whether the answer has a part for the model's thoughts, shown or not.
+func (t *Turn) thought() bool {
+	return t.Thought != "" || t.Request.Encrypted && t.Usage.Reasoning > 0
+}
+
+// seal returns something that looks like the thoughts in encrypted form.
+func (t *Turn) seal() string {
+	return base64.StdEncoding.EncodeToString([]byte(t.ID("sealed_") + t.ID("thought_")))
+}
+
+// Whole writes a message.
+func (Messages) Whole(t *Turn) []byte {
+	reason, sequence, details := t.stopReason()
+	return t.anthropicMessage(list(t.anthropicContent()), reason, sequence, details, anthropicUsage(t.Usage, t.Usage.Out))
+}
+
+// Events writes the beginning of the message, its blocks, and its end.
 func (Messages) Events(t *Turn) []Event {
-	var out []Event
-	add := func(e Event, name, template string, args ...any) {
-		e.Data = namedData(name, fill(template, args...))
-		out = append(out, e)
-	}
-	add(Event{}, "message_start", `{"type":"message_start","message":%s}`, t.anthropicMessage([]byte("[]"), nil, nil, raw("null"), anthropicUsage(t.Usage, 1)))
-	block, delta := []byte(`{"type":"text","text":""}`), `{"type":"text_delta","text":%s}`
-	if t.Tool != "" {
-		block, delta = fill(toolUseBlock, t.ID("toolu_01"), t.Tool, raw("{}")), `{"type":"input_json_delta","partial_json":%s}`
-	}
-	ping := func() { add(Event{}, "ping", `{"type": "ping"}`) }
-	if t.Text == "" || t.Finish == FinishRefusal {
-		ping()
-	} else {
-		add(Event{}, "content_block_start", `{"type":"content_block_start","index":0,"content_block":%s}`, raw(block))
-		ping()
-		for _, part := range chunks(t.Text) {
-			add(Event{Content: true}, "content_block_delta", `{"type":"content_block_delta","index":0,"delta":%s}`, raw(fill(delta, part)))
+	s := &anthropicStream{}
+	s.add(Event{}, "message_start", `{"type":"message_start","message":%s}`, t.anthropicMessage([]byte("[]"), nil, nil, raw("null"), anthropicUsage(t.Usage, 1)))
+	if t.Finish != FinishRefusal && t.thought() {
+		s.start([]byte(`{"type":"thinking","thinking":"","signature":""}`))
+		for _, part := range chunks(t.Thought) {
+			s.delta(Event{}, `{"type":"thinking_delta","thinking":%s}`, part)
 		}
-		add(Event{}, "content_block_stop", `{"type":"content_block_stop","index":0}`)
+		s.delta(Event{}, `{"type":"signature_delta","signature":%s}`, t.seal())
+		s.stop()
+	}
+	if t.Text != "" && t.Finish != FinishRefusal {
+		block, delta := []byte(`{"type":"text","text":""}`), `{"type":"text_delta","text":%s}`
+		if t.Tool != "" {
+			block, delta = fill(toolUseBlock, t.ID("toolu_01"), t.Tool, raw("{}")), `{"type":"input_json_delta","partial_json":%s}`
+		}
+		s.start(block)
+		for _, part := range chunks(t.Text) {
+			s.delta(Event{Content: true}, delta, part)
+		}
+		s.stop()
+	}
+	if s.blocks == 0 {
+		s.ping()
 	}
 	reason, sequence, details := t.stopReason()
 	u := t.Usage
-	add(Event{Last: true}, "message_delta", `{"type":"message_delta","delta":{"stop_reason":%s,"stop_sequence":%s,"stop_details":%s},"usage":{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s}}}`,
+	s.add(Event{Last: true}, "message_delta", `{"type":"message_delta","delta":{"stop_reason":%s,"stop_sequence":%s,"stop_details":%s},"usage":{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s}}}`,
 		reason, sequence, details, u.In-u.Cached, u.Cached, u.Out, u.Reasoning)
-	add(Event{Last: true}, "message_stop", `{"type":"message_stop"}`)
-	return out
+	s.add(Event{Last: true}, "message_stop", `{"type":"message_stop"}`)
+	return s.events
+}
+
+// anthropicStream collects the events of a stream.
+type anthropicStream struct {
+	events []Event
+	blocks int // that have begun
+}
+
+func (s *anthropicStream) add(e Event, name, template string, args ...any) {
+	e.Data = namedData(name, fill(template, args...))
+	s.events = append(s.events, e)
+}
+
+func (s *anthropicStream) ping() { s.add(Event{}, "ping", `{"type": "ping"}`) }
+
+// start begins a block. After the first one there is a ping.
+func (s *anthropicStream) start(block []byte) {
+	s.add(Event{}, "content_block_start", `{"type":"content_block_start","index":%s,"content_block":%s}`, s.blocks, raw(block))
+	if s.blocks++; s.blocks == 1 {
+		s.ping()
+	}
+}
+
+func (s *anthropicStream) delta(e Event, template, part string) {
+	s.add(e, "content_block_delta", `{"type":"content_block_delta","index":%s,"delta":%s}`, s.blocks-1, raw(fill(template, part)))
+}
+
+func (s *anthropicStream) stop() {
+	s.add(Event{}, "content_block_stop", `{"type":"content_block_stop","index":%s}`, s.blocks-1)
 }
 
 // Header returns the request's identifier and the organization.

@@ -18,6 +18,10 @@ var anthropicFields = []string{
 
 // messagesRequest is a message's request (platform.claude.com/docs/en/api/messages).
 type messagesRequest struct {
+	counting bool            // only the tokens are wanted
+	beta     bool            // unknown blocks are taken
+	keep     json.RawMessage // for a thread
+
 	Model        string             `json:"model"`
 	MaxTokens    *int               `json:"max_tokens"`
 	Messages     []anthropicMessage `json:"messages"`
@@ -30,6 +34,7 @@ type messagesRequest struct {
 		Format *anthropicFormat `json:"format"`
 	} `json:"output_config"`
 	Tools []struct {
+		Type        string          `json:"type"`
 		Name        string          `json:"name"`
 		InputSchema json.RawMessage `json:"input_schema"`
 	} `json:"tools"`
@@ -37,7 +42,15 @@ type messagesRequest struct {
 		Type string `json:"type"`
 		Name string `json:"name"`
 	} `json:"tool_choice"`
+	Thinking struct {
+		Type    string `json:"type"`
+		Budget  *int   `json:"budget_tokens"`
+		Display string `json:"display"`
+	} `json:"thinking"`
 }
+
+// leastBudget is the minimum of thinking.budget_tokens.
+const leastBudget = 1024
 
 type anthropicFormat struct {
 	Type   string          `json:"type"`
@@ -45,25 +58,38 @@ type anthropicFormat struct {
 }
 
 // Read reads a message's request.
-func (Messages) Read(call *Incoming) (*Request, *Error) {
+func (Messages) Read(call *Incoming) (*Request, *Error) { return readMessages(call, false) }
+
+// ReadCount reads a request whose tokens are to be counted: max_tokens may be missing.
+func (Messages) ReadCount(call *Incoming) (*Request, *Error) { return readMessages(call, true) }
+
+func readMessages(call *Incoming, counting bool) (*Request, *Error) {
 	if call.Header.Get("Anthropic-Version") == "" {
 		return nil, &Error{Message: "anthropic-version: header is required"}
 	}
-	var in messagesRequest
-	if refused := anthropicJSON(call.Body, &in); refused != nil {
+	in := messagesRequest{counting: counting, beta: call.beta()}
+	body := call.Body
+	if in.beta {
+		var refused *Error
+		if body, in.keep, refused = threaded(call); refused != nil {
+			return nil, refused
+		}
+	}
+	if refused := anthropicJSON(body, &in); refused != nil {
 		return nil, refused
 	}
-	return read(in.settings, in.conversation, in.format, in.tool)
+	return read(in.settings, in.conversation, in.format, in.thinking, in.tool)
 }
 
-// anthropicJSON reads a request's body.
+// anthropicJSON reads a request's body. Under an anthropic-beta header it may have fields
+// that are not in the reference.
 func anthropicJSON(body []byte, into *messagesRequest) *Error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return &Error{Message: "The request body is not valid JSON: " + err.Error()}
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if !slices.Contains(anthropicFields, name) {
+		if !into.beta && !slices.Contains(anthropicFields, name) {
 			return &Error{Message: "Extra inputs are not permitted", Param: name}
 		}
 	}
@@ -76,11 +102,11 @@ func anthropicJSON(body []byte, into *messagesRequest) *Error {
 func fieldRequired(field string) *Error { return &Error{Message: "Field required", Param: field} }
 
 func (in *messagesRequest) settings(req *Request) *Error {
-	*req = Request{Model: in.Model, Stream: in.Stream, MaxTokens: orZero(in.MaxTokens), Stop: in.Stop, Field: "output_config.format"}
+	*req = Request{Model: in.Model, Stream: in.Stream, MaxTokens: orZero(in.MaxTokens), Stop: in.Stop, Field: "output_config.format", Keep: in.keep}
 	return firstOf(
 		rule{in.Model == "", fieldRequired("model")},
-		rule{in.MaxTokens == nil, fieldRequired("max_tokens")},
-		rule{orZero(in.MaxTokens) < 1, &Error{Message: "Input should be greater than or equal to 1", Param: "max_tokens"}},
+		rule{in.MaxTokens == nil && !in.counting, fieldRequired("max_tokens")},
+		rule{in.MaxTokens != nil && *in.MaxTokens < 1, &Error{Message: "Input should be greater than or equal to 1", Param: "max_tokens"}},
 		rule{in.Messages == nil, fieldRequired("messages")},
 		rule{len(in.Messages) == 0, &Error{Message: "at least one message is required", Param: "messages"}},
 		rule{in.Temperature < 0 || in.Temperature > 1, &Error{Message: "range: 0..1", Param: "temperature"}},
@@ -95,7 +121,7 @@ func (in *messagesRequest) conversation(req *Request) *Error {
 	if text != "" {
 		req.say("system", text)
 	}
-	messages, refused := anthropicMessages(in.Messages)
+	messages, refused := anthropicMessages(in.Messages, in.beta)
 	req.Messages = append(req.Messages, messages...)
 	return refused
 }
@@ -118,10 +144,46 @@ func (in *messagesRequest) format(req *Request) *Error {
 	return nil
 }
 
+// thinking reads whether the model is to think, and whether its thoughts are shown or only
+// sent in encrypted form
+// (platform.claude.com/docs/en/build-with-claude/extended-thinking).
+func (in *messagesRequest) thinking(req *Request) *Error {
+	budget := orZero(in.Thinking.Budget)
+	switch in.Thinking.Type {
+	case "", "disabled":
+		return nil
+	case "adaptive":
+	case "enabled":
+		refused := firstOf(
+			rule{in.Thinking.Budget == nil, fieldRequired("thinking.enabled.budget_tokens")},
+			rule{budget < leastBudget, &Error{Message: fmt.Sprintf("Input should be greater than or equal to %d", leastBudget), Param: "thinking.enabled.budget_tokens"}},
+			rule{in.MaxTokens != nil && budget >= *in.MaxTokens, &Error{Message: "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking#max-tokens-and-context-window-size"}},
+			rule{in.ToolChoice.Type == "any" || in.ToolChoice.Type == "tool", &Error{Message: "Thinking may not be enabled when tool_choice forces tool use."}},
+		)
+		if refused != nil {
+			return refused
+		}
+	default:
+		return &Error{Message: fmt.Sprintf("Input tag '%s' found using 'type' does not match any of the expected tags: 'disabled', 'enabled', 'adaptive'", in.Thinking.Type), Param: "thinking"}
+	}
+	req.Encrypted = true // as a signature
+	req.Thinks = in.Thinking.Display != "omitted"
+	return nil
+}
+
 func (in *messagesRequest) tool(req *Request) *Error {
 	choice := in.ToolChoice
+	var tools []Tool
+	for i, t := range in.Tools {
+		if t.Type == "" || t.Type == "custom" { // the others are Anthropic's own
+			tools = append(tools, Tool{t.Name, t.InputSchema, fmt.Sprintf("tools.%d.input_schema", i)})
+		}
+	}
 	switch choice.Type {
-	case "", "auto", "none":
+	case "none":
+		return nil
+	case "", "auto":
+		req.Tools = tools
 		return nil
 	case "any", "tool":
 	default:
@@ -130,9 +192,9 @@ func (in *messagesRequest) tool(req *Request) *Error {
 	if len(in.Tools) == 0 {
 		return &Error{Message: "may only be specified while providing tools", Param: "tool_choice"}
 	}
-	for i, t := range in.Tools {
+	for _, t := range tools {
 		if choice.Type == "any" || t.Name == choice.Name {
-			req.mustCall(tool{t.Name, t.InputSchema, fmt.Sprintf("tools.%d.input_schema", i)})
+			req.MustCall(t)
 			return nil
 		}
 	}
@@ -158,6 +220,7 @@ type anthropicBlock struct {
 		MediaType string `json:"media_type"`
 		Data      string `json:"data"`
 		URL       string `json:"url"`
+		File      string `json:"file_id"`
 	} `json:"source"`
 }
 
@@ -185,7 +248,7 @@ func (m anthropicMessage) blocks(field string) ([]anthropicBlock, *Error) {
 // anthropicMessages reads the conversation. Turns of the same role in a row are
 // one turn for Anthropic: each call in a turn needs its result in the next, and
 // each result its call in the one before.
-func anthropicMessages(in []anthropicMessage) ([]Message, *Error) {
+func anthropicMessages(in []anthropicMessage, beta bool) ([]Message, *Error) {
 	var out []Message
 	var role string                  // of the turn
 	var calls, results, due []string // of the turn; due is the previous turn's calls
@@ -221,6 +284,9 @@ func anthropicMessages(in []anthropicMessage) ([]Message, *Error) {
 		}
 		var said []string
 		for j, b := range blocks {
+			if beta && !slices.Contains(anthropicBlocks, b.Type) {
+				continue
+			}
 			text, refused := b.read(fmt.Sprintf("%s.content.%d", field, j))
 			if refused != nil {
 				return nil, refused
@@ -288,9 +354,9 @@ func (b anthropicBlock) read(field string) (string, *Error) {
 func (b anthropicBlock) readImage(field string) *Error {
 	mediaTypes := []string{"image/jpeg", "image/png", "image/gif", "image/webp"}
 	switch {
-	case b.Source.Type == "url" && b.Source.URL != "":
+	case b.Source.Type == "url" && b.Source.URL != "", b.Source.Type == "file" && b.Source.File != "":
 	case b.Source.Type != "base64":
-		return &Error{Message: fmt.Sprintf("Input tag '%s' found using 'type' does not match any of the expected tags: 'base64', 'url'", b.Source.Type), Param: field}
+		return &Error{Message: fmt.Sprintf("Input tag '%s' found using 'type' does not match any of the expected tags: 'base64', 'url', 'file'", b.Source.Type), Param: field}
 	case !slices.Contains(mediaTypes, b.Source.MediaType):
 		return &Error{Message: "Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'", Param: field + ".base64.media_type"}
 	case b.Source.Data == "":

@@ -2,8 +2,8 @@
 // responses), Anthropic (messages) and Gemini (generateContent). A [Protocol] reads
 // requests, and writes answers, streams and errors byte for byte as the provider does.
 //
-// A server finds the protocol of a request by its path, reads the request, and writes
-// the answer:
+// A server finds the protocol of a request and what it is for by its path ([At]), reads
+// the request, and writes the answer:
 //
 //	to, found := protocol.At(r.URL.Path)
 //	req, refused := to.Protocol.Read(&protocol.Incoming{Path: ..., Body: ...})
@@ -12,6 +12,10 @@
 // The server makes the answer itself: it may be a provider that fails on purpose
 // (package chaos), or a gateway to real ones. Read refuses a request that the provider
 // would refuse, in the provider's words.
+//
+// Beside answers there are lists of models (in every protocol), numbers of tokens
+// ([Counter]), embeddings ([Embedder]), and conversations that the server keeps
+// ([Keeper]).
 package protocol
 
 import (
@@ -29,6 +33,11 @@ type Protocol interface {
 	Name() string
 	// Read reads a request. The error is the one with which the provider refuses it.
 	Read(in *Incoming) (*Request, *Error)
+
+	// ModelList writes a page of the list of models; the query has the page.
+	ModelList(models []Model, query url.Values) ([]byte, *Error)
+	// ModelInfo writes a model by itself.
+	ModelInfo(m Model) []byte
 
 	// Whole writes an answer in one piece, as application/json.
 	Whole(t *Turn) []byte
@@ -55,7 +64,21 @@ type Incoming struct {
 	Query  url.Values
 	Header http.Header
 	Body   []byte
+	// Kept returns what [Keeper.Keep] gave to be kept under an identifier. nil: nothing
+	// is kept.
+	Kept func(id string) (json.RawMessage, bool)
 }
+
+// kept returns what is kept under an identifier.
+func (in *Incoming) kept(id string) (json.RawMessage, bool) {
+	if in.Kept == nil {
+		return nil, false
+	}
+	return in.Kept(id)
+}
+
+// beta reports whether the request asks for features that are not in the reference.
+func (in *Incoming) beta() bool { return in.Header.Get("Anthropic-Beta") != "" }
 
 // Request is a request as [Protocol.Read] returns it. Fields that only affect how a
 // model generates (temperature and the like) are checked but not kept.
@@ -71,7 +94,36 @@ type Request struct {
 	Schema json.RawMessage // of the answer, or of the tool's arguments; nil: none
 	Field  string          // the field of the request that has the schema
 	Tool   string          // the tool that must be called; "": none
+	Tools  []Tool          // tools that may be called; none if one must be
+
+	Choices     int  // how many answers are wanted; 0 is 1
+	Thinks      bool // the model's thoughts are to be shown
+	Encrypted   bool // the thoughts are to be sent in encrypted form too
+	Logprobs    bool // the answer is to have the probabilities of its tokens,
+	TopLogprobs int  // and of this many other tokens instead of each
+
+	Previous   string          // the answer that the server kept and the request continues; "": none
+	Background bool            // the answer is to be fetched later
+	Keep       json.RawMessage // what to keep of the request, for [Keeper.Keep]; nil: nothing
 }
+
+// Tool is a function that a request offers to the model.
+type Tool struct {
+	Name       string
+	Parameters json.RawMessage // the JSON Schema of its arguments; nil: it has none
+	Field      string          // the field of the request that has the parameters
+}
+
+// MustCall makes a tool the one that must be called.
+func (r *Request) MustCall(t Tool) {
+	if absent(t.Parameters) {
+		t.Parameters = noParameters
+	}
+	r.Tool, r.JSON, r.Schema, r.Field, r.Tools = t.Name, true, t.Parameters, t.Field, nil
+}
+
+// noParameters is the schema of a tool without parameters.
+var noParameters = json.RawMessage(`{"type":"object","additionalProperties":false}`)
 
 // Message is one turn of the conversation in a request.
 type Message struct {
@@ -83,6 +135,7 @@ type Message struct {
 type Turn struct {
 	Request *Request
 	Answer
+	More  []Answer // further answers, if the request wants several
 	ID    IDs
 	Now   time.Time
 	Usage Usage
@@ -90,11 +143,12 @@ type Turn struct {
 
 // Answer is the model's answer: a text, or a call of a tool.
 type Answer struct {
-	Text   string // the text, or the arguments of the call
-	Tool   string // the tool that is called; "": none
-	Finish Finish
-	Native string // the provider's own word instead of Finish's; "": none
-	Ending string // the stop sequence that ended the answer; "": none
+	Text    string // the text, or the arguments of the call
+	Tool    string // the tool that is called; "": none
+	Thought string // what the model shows of its thoughts; "": nothing
+	Finish  Finish
+	Native  string // the provider's own word instead of Finish's; "": none
+	Ending  string // the stop sequence that ended the answer; "": none
 }
 
 // Finish is the reason why an answer ended.

@@ -35,7 +35,7 @@ var asked = []struct{ path, body string }{
 func readAt(t *testing.T, path, body string) (protocol.Protocol, *protocol.Request) {
 	t.Helper()
 	to, found := protocol.At(path)
-	if !found || to.Method != http.MethodPost || to.Models {
+	if !found || to.Method != http.MethodPost || to.For != protocol.Answers {
 		t.Fatalf("%s: %+v, %v", path, to, found)
 	}
 	req, refused := to.Protocol.Read(&protocol.Incoming{Path: path, Query: url.Values{"alt": {"sse"}}, Header: version, Body: []byte(body)})
@@ -49,7 +49,7 @@ func TestOneRequestIsReadAlikeInAllProtocols(t *testing.T) {
 	for _, c := range asked {
 		p, req := readAt(t, c.path, c.body)
 		if p.Name() == "openai-responses" { // has no stop sequences, and another name for the system's role
-			req.Stop, req.Messages[0].Role = []string{"END"}, "system"
+			req.Stop, req.Messages[0].Role, req.Keep = []string{"END"}, "system", nil // and is kept
 		}
 		req.Field = ""
 		want := &protocol.Request{
@@ -77,11 +77,18 @@ func TestAnswersAreWrittenInEachProtocol(t *testing.T) {
 		"no end":     {Text: "Ada"},
 		"own word":   {Text: "Ada", Native: "odd"},
 		"stop text":  {Text: "Ada", Finish: protocol.FinishStop, Ending: "END"},
+		"thought":    {Text: "Ada", Thought: "hm, <tag>", Finish: protocol.FinishStop},
+		"no text":    {Thought: "hm", Finish: protocol.FinishStop},
+		"its call":   {Text: `{"a": 1}`, Tool: "f", Thought: "hm", Finish: protocol.FinishTool},
 	}
 	for _, c := range asked {
 		p, req := readAt(t, c.path, c.body)
+		req.Logprobs, req.TopLogprobs, req.Encrypted = true, 2, true
 		for name, a := range answers {
 			turn := &protocol.Turn{Request: req, Answer: a, ID: func(prefix string) string { return prefix + "1" }, Now: time.Unix(1, 0), Usage: protocol.Usage{In: 9, Out: 7, Cached: 2, Reasoning: 3}}
+			if strings.HasPrefix(name, "filtered") {
+				turn.More = []protocol.Answer{a, {Text: "Bob", Finish: protocol.FinishStop}}
+			}
 			if whole := p.Whole(turn); !json.Valid(whole) {
 				t.Errorf("%s, %s: %s", p.Name(), name, whole)
 			}
@@ -124,7 +131,9 @@ func TestAPathLeadsToItsProtocol(t *testing.T) {
 	for path, want := range map[string]string{
 		"/v1/chat/completions": "openai", "/chat/completions": "openai", "/api/v1/chat/completions": "openai", "/openai/v1/responses": "openai-responses",
 		"/openai/deployments/d/chat/completions": "openai", "/v1/messages": "anthropic", "/v1beta/models/g:generateContent": "gemini",
-		"/v1/models": "openai", "/v1": "", "/v1/embeddings": "", "/v1beta/models/g:countTokens": "",
+		"/v1/models": "openai", "/v1": "", "/v1/embeddings": "openai", "/v1beta/models/g:countTokens": "gemini",
+		"/v1/responses/input_tokens": "openai-responses", "/v1/responses/resp_1": "openai-responses", "/v1/messages/count_tokens": "anthropic", "/v1beta/models/g:predict": "",
+		"/v1/models/ft:gpt:org::1": "openai", "/v1beta/openai/embeddings": "openai",
 	} {
 		to, found := protocol.At(path)
 		if got := ""; found {
@@ -138,6 +147,42 @@ func TestAPathLeadsToItsProtocol(t *testing.T) {
 	for path, want := range map[string]protocol.Protocol{"/v1beta/x": protocol.Gemini{}, "/x/messages/y": protocol.Messages{}, "/": protocol.Chat{}} {
 		if got := protocol.Likely(path, nil); got != want {
 			t.Errorf("%s: %T, want %T", path, got, want)
+		}
+	}
+}
+
+// What is kept of a conversation is read back, however it is damaged.
+func TestWhatIsKeptGoesOn(t *testing.T) {
+	for _, c := range []struct{ path, first, next, id string }{
+		{"/v1/responses", `{"model":"m","input":"q"}`, `{"model":"m","previous_response_id":"resp_1","input":[{"role":"user","content":"more"}]}`, "resp_1"},
+		{"/v1/messages", `{"model":"m","max_tokens":9,"thread":{"type":"create"},"messages":[{"role":"user","content":"q"}]}`,
+			`{"model":"m","max_tokens":9,"thread":{"type":"continue","previous_message_id":"msg_011"},"messages":[{"role":"user","content":"more"}]}`, "msg_011"},
+	} {
+		to, _ := protocol.At(c.path)
+		kept := map[string]json.RawMessage{}
+		read := func(body string) (*protocol.Request, *protocol.Error) {
+			return to.Protocol.Read(&protocol.Incoming{Path: c.path, Header: http.Header{"Anthropic-Version": {"1"}, "Anthropic-Beta": {"b"}}, Body: []byte(body),
+				Kept: func(id string) (json.RawMessage, bool) { text, ok := kept[id]; return text, ok }})
+		}
+		req, refused := read(c.first)
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		turn := &protocol.Turn{Request: req, Answer: protocol.Answer{Text: "a", Thought: "hm", Finish: protocol.FinishStop}, ID: func(prefix string) string { return prefix + "1" }}
+		id, text := to.Protocol.(protocol.Keeper).Keep(turn)
+		if id != c.id {
+			t.Fatalf("%s: kept as %q: %s", c.path, id, text)
+		}
+		kept[id] = text
+		req, refused = read(c.next)
+		if want := []protocol.Message{{"user", "q"}, {"assistant", "a"}, {"user", "more"}}; refused != nil || !reflect.DeepEqual(req.Messages, want) {
+			t.Errorf("%s: got %+v, %v", c.path, req, refused)
+		}
+		for _, damaged := range []string{``, `null`, `7`, `{"input":7,"messages":7}`} {
+			kept[id] = json.RawMessage(damaged)
+			if _, refused := read(c.next); refused == nil && damaged != "null" {
+				t.Errorf("%s: %q is read", c.path, damaged)
+			}
 		}
 	}
 }

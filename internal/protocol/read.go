@@ -57,24 +57,6 @@ func unmarshal(body []byte, into any) error {
 	return err
 }
 
-// tool is a function that a request offers to the model.
-type tool struct {
-	name       string
-	parameters json.RawMessage
-	field      string // where the request has the parameters
-}
-
-// noParameters is the schema of a tool without parameters.
-var noParameters = json.RawMessage(`{"type":"object","additionalProperties":false}`)
-
-// mustCall sets the tool that must be called.
-func (r *Request) mustCall(t tool) {
-	if absent(t.parameters) {
-		t.parameters = noParameters
-	}
-	r.Tool, r.JSON, r.Schema, r.Field = t.name, true, t.parameters, t.field
-}
-
 // say adds a message.
 func (r *Request) say(role, text string) { r.Messages = append(r.Messages, Message{role, text}) }
 

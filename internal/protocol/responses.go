@@ -1,7 +1,5 @@
 package protocol
 
-import "bytes"
-
 // Responses is OpenAI's Responses
 // (platform.openai.com/docs/api-reference/responses/object and
 // .../responses-streaming).
@@ -37,8 +35,14 @@ func (t *Turn) outcome() outcome {
 
 // response writes the response in a given state.
 func (t *Turn) response(o outcome, output []byte, use raw) raw {
-	return fill(`{"id":%s,"object":"response","created_at":%s,"status":%s,"background":false,"error":%s,"incomplete_details":%s,"instructions":null,"max_output_tokens":null,"model":%s,"output":%s,"parallel_tool_calls":true,"previous_response_id":null,"reasoning":{"effort":null,"summary":null},"service_tier":"default","store":false,"temperature":1.0,"text":{"format":{"type":"text"},"verbosity":"medium"},"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1.0,"truncation":"disabled","usage":%s,"user":null,"metadata":{}}`,
-		t.ID("resp_"), t.Now.Unix(), o.status, o.error, o.incomplete, t.Request.Model, raw(output), use)
+	return fill(`{"id":%s,"object":"response","created_at":%s,"status":%s,"background":%s,"error":%s,"incomplete_details":%s,"instructions":null,"max_output_tokens":null,"model":%s,"output":%s,"parallel_tool_calls":true,"previous_response_id":%s,"reasoning":{"effort":null,"summary":null},"service_tier":"default","store":%s,"temperature":1.0,"text":{"format":{"type":"text"},"verbosity":"medium"},"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1.0,"truncation":"disabled","usage":%s,"user":null,"metadata":{}}`,
+		t.ID("resp_"), t.Now.Unix(), o.status, t.Request.Background, o.error, o.incomplete, t.Request.Model, raw(output),
+		orNull(t.Request.Previous), t.Request.Keep != nil, use)
+}
+
+// queued writes a response that is to be fetched later.
+func (t *Turn) queued() raw {
+	return t.response(outcome{"queued", raw("null"), raw("null")}, []byte("[]"), raw("null"))
 }
 
 func responsesUsage(u Usage) raw {
@@ -61,7 +65,16 @@ func (t *Turn) part(text string) raw {
 	if t.Finish == FinishRefusal {
 		return fill(`{"type":"refusal","refusal":%s}`, text)
 	}
-	return fill(`{"type":"output_text","annotations":[],"logprobs":[],"text":%s}`, text)
+	return fill(`{"type":"output_text","annotations":[],"logprobs":%s,"text":%s}`, t.outputLogprobs(chunks(text)...), text)
+}
+
+// outputLogprobs writes the probabilities of the tokens in parts of the text, if they are
+// wanted.
+func (t *Turn) outputLogprobs(parts ...string) raw {
+	if !t.Request.Logprobs {
+		return raw("[]")
+	}
+	return t.logprobs(parts)
 }
 
 // item returns the one item of the output, complete; it is empty if the model says
@@ -76,28 +89,40 @@ func (t *Turn) item(status string) []byte {
 	return t.messageItem(status, t.part(t.Text))
 }
 
-// reasoningItem is the item before the answer of a model that reasoned, without the
-// reasoning itself; nil for other models.
-func (t *Turn) reasoningItem() []byte {
-	if t.Usage.Reasoning == 0 {
+// reasoningItem is the item before the answer of a model that reasoned, with the summary
+// that the request wants; nil for other models.
+func (t *Turn) reasoningItem(summary string) []byte {
+	if t.Usage.Reasoning == 0 && t.Thought == "" {
 		return nil
 	}
-	return fill(`{"id":%s,"type":"reasoning","content":[],"summary":[]}`, t.ID("rs_"))
+	parts, sealed := []byte("[]"), raw("")
+	if summary != "" {
+		parts = fill("[%s]", summaryPart(summary))
+	}
+	if t.Request.Encrypted {
+		sealed = fill(`,"encrypted_content":%s`, t.seal())
+	}
+	return fill(`{"id":%s,"type":"reasoning","content":[],"summary":%s%s}`, t.ID("rs_"), raw(parts), sealed)
 }
+
+func summaryPart(text string) raw { return fill(`{"type":"summary_text","text":%s}`, text) }
 
 // output is the list of items.
 func (t *Turn) output(o outcome) []byte {
 	var items [][]byte
-	for _, item := range [][]byte{t.reasoningItem(), t.item(o.status)} {
+	for _, item := range [][]byte{t.reasoningItem(t.Thought), t.item(o.status)} {
 		if item != nil && o.status != "failed" {
 			items = append(items, item)
 		}
 	}
-	return fill("[%s]", raw(bytes.Join(items, []byte(","))))
+	return list(items)
 }
 
-// Whole writes a response.
+// Whole writes a response; one in the background is queued.
 func (Responses) Whole(t *Turn) []byte {
+	if t.Request.Background {
+		return t.queued()
+	}
 	o := t.outcome()
 	return t.response(o, t.output(o), responsesUsage(t.Usage))
 }
@@ -114,8 +139,9 @@ func (Responses) Events(t *Turn) []Event {
 	add(Event{}, "response.created", `"response":%s`, begun)
 	add(Event{}, "response.in_progress", `"response":%s`, begun)
 	index := 0
-	if thought := t.reasoningItem(); thought != nil {
-		add(Event{}, "response.output_item.added", `"item":%s,"output_index":0`, raw(thought))
+	if thought := t.reasoningItem(t.Thought); thought != nil {
+		add(Event{}, "response.output_item.added", `"item":%s,"output_index":0`, raw(t.reasoningItem("")))
+		t.summaryEvents(add)
 		add(Event{}, "response.output_item.done", `"item":%s,"output_index":0`, raw(thought))
 		index++
 	}
@@ -137,6 +163,20 @@ func (Responses) Events(t *Turn) []Event {
 
 type addEvent func(e Event, name, members string, args ...any)
 
+func (t *Turn) summaryEvents(add addEvent) {
+	if t.Thought == "" {
+		return
+	}
+	id := t.ID("rs_")
+	const place = `"item_id":%s,"output_index":0,"summary_index":0,`
+	add(Event{}, "response.reasoning_summary_part.added", place+`"part":%s`, id, summaryPart(""))
+	for _, part := range chunks(t.Thought) {
+		add(Event{}, "response.reasoning_summary_text.delta", place+`"delta":%s`, id, part)
+	}
+	add(Event{}, "response.reasoning_summary_text.done", place+`"text":%s`, id, t.Thought)
+	add(Event{}, "response.reasoning_summary_part.done", place+`"part":%s`, id, summaryPart(t.Thought))
+}
+
 func (t *Turn) functionEvents(add addEvent, index int) {
 	id := t.ID("fc_")
 	add(Event{}, "response.output_item.added", `"item":%s,"output_index":%s`, t.functionItem("in_progress", ""), index)
@@ -149,14 +189,18 @@ func (t *Turn) functionEvents(add addEvent, index int) {
 func (t *Turn) messageEvents(add addEvent, index int) {
 	id := t.ID("msg_")
 	name, place := "response.output_text", `"content_index":0,"item_id":%s,"output_index":%s,`
-	delta, done := place+`"delta":%s,"logprobs":[]`, place+`"logprobs":[],"text":%s`
+	delta, done := place+`"delta":%s`, place+`"logprobs":[],"text":%s`
 	if t.Finish == FinishRefusal {
-		name, delta, done = "response.refusal", place+`"delta":%s`, place+`"refusal":%s`
+		name, done = "response.refusal", place+`"refusal":%s`
 	}
 	add(Event{}, "response.output_item.added", `"item":%s,"output_index":%s`, t.messageItem("in_progress", nil), index)
 	add(Event{}, "response.content_part.added", place+`"part":%s`, id, index, t.part(""))
 	for _, part := range chunks(t.Text) {
-		add(Event{Content: true}, name+".delta", delta, id, index, part)
+		if t.Finish == FinishRefusal {
+			add(Event{Content: true}, name+".delta", delta, id, index, part)
+			continue
+		}
+		add(Event{Content: true}, name+".delta", delta+`,"logprobs":%s`, id, index, part, t.outputLogprobs(part))
 	}
 	add(Event{}, name+".done", done, id, index, t.Text)
 	add(Event{}, "response.content_part.done", place+`"part":%s`, id, index, t.part(t.Text))

@@ -3,6 +3,7 @@ package protocol
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // responsesRequest is a response's request
@@ -14,7 +15,15 @@ type responsesRequest struct {
 	Stream          bool            `json:"stream"`
 	MaxOutputTokens *int            `json:"max_output_tokens"`
 	Previous        string          `json:"previous_response_id"`
-	Text            struct {
+	Store           *bool           `json:"store"`
+	Background      bool            `json:"background"`
+	Include         []string        `json:"include"`
+	TopLogprobs     int             `json:"top_logprobs"`
+	Reasoning       struct {
+		Summary string `json:"summary"`
+		Old     string `json:"generate_summary"`
+	} `json:"reasoning"`
+	Text struct {
 		Format struct {
 			Type   string          `json:"type"`
 			Name   string          `json:"name"`
@@ -43,24 +52,29 @@ func (Responses) Read(call *Incoming) (*Request, *Error) {
 	if refused := openaiJSON(call.Body, &in); refused != nil {
 		return nil, refused
 	}
-	return read(in.settings, in.conversation, in.format, in.tool)
+	continued := func(*Request) *Error { return in.continued(call) }
+	return read(in.settings, continued, in.conversation, in.format, in.tool)
 }
 
 func (in *responsesRequest) settings(req *Request) *Error {
-	*req = Request{Model: in.Model, Stream: in.Stream, Field: "text.format", MaxTokens: orZero(in.MaxOutputTokens)}
+	*req = Request{Model: in.Model, Stream: in.Stream, Field: "text.format", MaxTokens: orZero(in.MaxOutputTokens),
+		Previous: in.Previous, Background: in.Background, Thinks: in.Reasoning.Summary+in.Reasoning.Old != "",
+		Encrypted: slices.Contains(in.Include, "reasoning.encrypted_content"),
+		Logprobs:  slices.Contains(in.Include, "message.output_text.logprobs"), TopLogprobs: in.TopLogprobs}
 	return firstOf(
 		rule{in.Messages != nil, moved("messages", "input")},
 		rule{in.ResponseFormat != nil, moved("response_format", "text.format")},
 		rule{in.MaxTokens != nil, moved("max_tokens", "max_output_tokens")},
 		rule{in.Model == "", missing("model")},
 		rule{absent(in.Input), missing("input")},
-		rule{in.MaxOutputTokens != nil && *in.MaxOutputTokens < leastOutputTokens, &Error{
-			Message: fmt.Sprintf("Invalid 'max_output_tokens': integer below minimum value. Expected a value >= %d, but got %d instead.", leastOutputTokens, orZero(in.MaxOutputTokens)),
-			Param:   "max_output_tokens", Code: "integer_below_min_value"}},
-		// Responses are not stored.
-		rule{in.Previous != "", &Error{Message: fmt.Sprintf("Previous response with id '%s' not found.", in.Previous), Param: "previous_response_id", Code: "previous_response_not_found"}},
+		rule{in.MaxOutputTokens != nil && *in.MaxOutputTokens < leastOutputTokens, belowMinimum("max_output_tokens", leastOutputTokens, orZero(in.MaxOutputTokens))},
+		badTopLogprobs(in.TopLogprobs),
+		rule{in.Background && !in.stored(), invalidValue("background", "Background mode requires 'store' to be true.")},
 	)
 }
+
+// stored reports whether the server is to keep the response; it is by default.
+func (in *responsesRequest) stored() bool { return in.Store == nil || *in.Store }
 
 func moved(from, to string) *Error {
 	return &Error{Message: fmt.Sprintf("Unsupported parameter: '%s'. In the Responses API, this parameter has moved to '%s'. Try again with the new parameter.", from, to),
@@ -68,6 +82,9 @@ func moved(from, to string) *Error {
 }
 
 func (in *responsesRequest) conversation(req *Request) *Error {
+	if in.stored() {
+		req.Keep = in.Input
+	}
 	if in.Instructions != "" {
 		req.say("developer", in.Instructions)
 	}
@@ -85,29 +102,20 @@ func (in *responsesRequest) format(req *Request) *Error {
 }
 
 func (in *responsesRequest) tool(req *Request) *Error {
-	must, name, refused := forcedFunction(in.ToolChoice)
-	if refused != nil || !must {
+	choice, refused := readToolChoice(in.ToolChoice)
+	if refused != nil {
 		return refused
 	}
+	var tools []Tool
 	for _, t := range in.Tools {
-		if t.Type == "function" && (name == "" || t.Name == name) {
-			req.mustCall(tool{t.Name, t.Parameters, "tools"})
-			return nil
+		if t.Type == "function" {
+			tools = append(tools, Tool{t.Name, t.Parameters, "tools"})
 		}
 	}
-	return invalidValue("tool_choice", "Tool choice 'function' not found in 'tools' parameter: no function '%s'.", name)
-}
-
-// forcedFunction reads tool_choice, whose function is named without a wrapper.
-func forcedFunction(choice json.RawMessage) (must bool, name string, refused *Error) {
-	var named struct {
-		Type string `json:"type"`
-		Name string `json:"name"`
+	if choice.among(req, tools) {
+		return nil
 	}
-	if json.Unmarshal(choice, &named) == nil && named.Type == "function" && named.Name != "" {
-		return true, named.Name, nil
-	}
-	return forcedTool(choice)
+	return invalidValue("tool_choice", "Tool choice 'function' not found in 'tools' parameter: no function '%s'.", choice.wanted())
 }
 
 // inputItem is an item of input.
@@ -121,13 +129,9 @@ type inputItem struct {
 	Output  json.RawMessage `json:"output"`
 }
 
-// inputMessages reads input: a string, or items. Each call of a function needs its
-// output, and each output its call.
+// inputMessages reads the items of input. Each call of a function needs its output, and
+// each output its call.
 func inputMessages(input json.RawMessage) ([]Message, *Error) {
-	var text string
-	if json.Unmarshal(input, &text) == nil {
-		return []Message{{"user", text}}, nil
-	}
 	var items []inputItem
 	if json.Unmarshal(input, &items) != nil {
 		return nil, invalidType("input", "one of a list of input items or a string")

@@ -25,6 +25,9 @@ func fill(template string, args ...any) []byte {
 	return fmt.Appendf(nil, template, written...)
 }
 
+// list writes a list of encoded items.
+func list(items [][]byte) raw { return fill("[%s]", raw(bytes.Join(items, []byte(",")))) }
+
 // marshal returns JSON on one line, without escaping < and >.
 func marshal(v any) []byte {
 	var b bytes.Buffer

@@ -200,3 +200,8 @@ func Prose(r *rand.Rand) string {
 	return "This answer is invented: no model has read the request. In its place stand the words " +
 		word() + ", " + word() + " and " + word() + "."
 }
+
+// Thought returns what a model shows of its thoughts, which says what it is.
+func Thought(r *rand.Rand) string {
+	return "This thought is invented. It begins with " + schemagen.Word(r) + " and ends with " + schemagen.Word(r) + "."
+}
