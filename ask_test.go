@@ -72,13 +72,13 @@ func TestAskAsksForTheSchemaOfAType(t *testing.T) {
 		{func() (any, string, error) {
 			return asked[City](t, `{"name":"Berlin","population":3700000,"continent":"Europe","founded":"1237-01-01T00:00:00Z"}`)
 		}, City{Name: "Berlin", Population: 3700000, Continent: "Europe", Founded: time.Date(1237, 1, 1, 0, 0, 0, 0, time.UTC)}, "City",
-			`{"properties":{"name":{"type":"string","minLength":1},"population":{"type":"integer","minimum":1,"description":"of the city proper, not of its region"},` +
-				`"continent":{"type":"string","enum":["Africa","Asia","Europe"]},"founded":{"type":"string","format":"date-time"},"rivers":{"items":{"type":"string"},"type":"array"}},` +
-				`"additionalProperties":false,"type":"object","required":["name","population","continent"]}`},
+			`{"type":"object","properties":{"name":{"type":"string","minLength":1},"population":{"type":"integer","description":"of the city proper, not of its region","minimum":1},` +
+				`"continent":{"type":"string","enum":["Africa","Asia","Europe"]},"founded":{"type":"string","format":"date-time"},"rivers":{"type":"array","items":{"type":"string"}}},` +
+				`"required":["name","population","continent"],"additionalProperties":false}`},
 		{func() (any, string, error) { return asked[[]int](t, "```json\n{\"value\":[1,2]}\n```") }, []int{1, 2}, "answer",
-			`{"properties":{"value":{"items":{"type":"integer"},"type":"array"}},"additionalProperties":false,"type":"object","required":["value"]}`},
+			`{"type":"object","properties":{"value":{"type":"array","items":{"type":"integer"}}},"required":["value"],"additionalProperties":false}`},
 		{func() (any, string, error) { return asked[map[string]float64](t, `{"a":1.5}`) }, map[string]float64{"a": 1.5}, "answer",
-			`{"additionalProperties":{"type":"number"},"type":"object"}`},
+			`{"type":"object","additionalProperties":{"type":"number"}}`},
 		{func() (any, string, error) { return asked[string](t, `{"value":"yes"}`) }, "yes", "string", `"value":{"type":"string"}`},
 		{func() (any, string, error) { return asked[bool](t, `{"value":true}`) }, true, "bool", `"value":{"type":"boolean"}`},
 		{func() (any, string, error) { return asked[float64](t, `{"value":2}`) }, 2.0, "float64", `"value":{"type":"number"}`},
@@ -89,7 +89,7 @@ func TestAskAsksForTheSchemaOfAType(t *testing.T) {
 		},
 			&City{Name: "Rome", Population: 1, Continent: "Europe"}, "City", `"continent"`},
 		{func() (any, string, error) { return asked[Tree](t, `{"label":"a","children":[{"label":"b"}]}`) },
-			Tree{"a", []*Tree{{Label: "b"}}}, "Tree", `"type":"object","required":["label"],"$defs":{"Tree":{`},
+			Tree{"a", []*Tree{{Label: "b"}}}, "Tree", `"required":["label"],"additionalProperties":false,"$defs":{"Tree":{`},
 		{func() (any, string, error) { return asked[[]Tree](t, `{"value":[{"label":"a"}]}`) }, []Tree{{Label: "a"}}, "answer", `"$defs":{"Tree":{`},
 		{func() (any, string, error) { return asked[netip.Addr](t, `{"value":"127.0.0.1"}`) }, netip.MustParseAddr("127.0.0.1"), "Addr", `"value":{"type":"string"}`},
 		{func() (any, string, error) { return asked[json.Number](t, `{"value":1.50}`) }, json.Number("1.50"), "Number", `"value":{"type":"number"}`},
@@ -114,7 +114,7 @@ func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
 		"an enum":          {`{"name":"Berlin","population":1,"continent":"Mars"}`, "At /continent:"},
 		"no JSON":          {"Berlin", "JSON"},
 		"the type":         {`{"name":"Bonn","population":1,"continent":"Europe"}`, "At /name: Bonn is not the capital\nFix: name the capital"},
-		"the decoder":      {`{"name":"Berlin","population":99999999999999999999,"continent":"Europe"}`, "cannot unmarshal number"},
+		"the bounds":       {`{"name":"Berlin","population":99999999999999999999,"continent":"Europe"}`, "At /population: 99999999999999999999 is more than 9223372036854775807"},
 		"an unknown field": {`{"name":"Berlin","population":1,"continent":"Europe","mayor":"x"}`, "mayor"},
 	} {
 		m := play(t, say(c.reply), say(good))
@@ -200,9 +200,9 @@ func TestTypesOfOneNameAreTwo(t *testing.T) {
 	{
 		type Point struct{ Y int }
 		got, schema, err := asked[struct {
-			A first
-			B Point
-		}](t, `{"A":{"X":1},"B":{"Y":2}}`)
+			A, C first
+			B, D Point
+		}](t, `{"A":{"X":1},"C":{"X":1},"B":{"Y":2},"D":{"Y":2}}`)
 		if err != nil || got.B.Y != 2 || !strings.Contains(schema, `"Point_2"`) {
 			t.Errorf("%v: %s", err, schema)
 		}
