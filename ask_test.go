@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +132,106 @@ func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
 	}
 }
 
+// Person has what models write in more than one way.
+type Person struct {
+	Name  string         `json:"name"`
+	Age   uint8          `json:"age"`
+	Death *int           `json:"death"`
+	Wait  time.Duration  `json:"wait,omitempty"`
+	Home  *url.URL       `json:"home,omitempty"`
+	Notes []string       `json:"notes"`
+	Votes map[int]string `json:"votes,omitempty"`
+}
+
+// What the decoder takes, or could take, costs no second attempt.
+func TestAnAnswerThatSaysTheSameOtherwise(t *testing.T) {
+	home := &url.URL{Scheme: "https", Host: "example.org"}
+	for reply, want := range map[string]Person{
+		`{"name":"Ada","age":36.0,"death":1.852e3,"notes":[]}`:                                    {Name: "Ada", Age: 36, Death: new(1852), Notes: []string{}},
+		`{"name":"Ada","age":36,"death":null,"notes":null,"wait":null,"home":null}`:               {Name: "Ada", Age: 36},
+		`{"name":"Ada","age":3,"death":null,"notes":["x"],"wait":"PT1M","votes":{"-3":"no"}}`:     {Name: "Ada", Age: 3, Notes: []string{"x"}, Wait: time.Minute, Votes: map[int]string{-3: "no"}},
+		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":"1m","home":"https://example.org"}`: {Name: "Ada", Age: 3, Notes: []string{}, Wait: time.Minute, Home: home},
+	} {
+		got, schema, err := asked[Person](t, reply)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", reply, got, err)
+		}
+		if !strings.Contains(schema, `"death":{"anyOf":[{"type":"integer"},{"type":"null"}]}`) || !strings.Contains(schema, `"wait":{"type":"string","format":"duration"}`) {
+			t.Errorf("asked for %s", schema)
+		}
+	}
+}
+
+func TestWhatCannotBeDecodedIsSaidInPlainWords(t *testing.T) {
+	for reply, want := range map[string]string{
+		`{"name":"Ada","age":300,"death":null,"notes":[]}`:                                   "at /age: 300 is more than 255",
+		`{"name":"Ada","age":3,"death":"alive","notes":[]}`:                                  `at /death: expected an integer or null, got the string "alive"`,
+		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":60}`:                           "at /wait: expected a string or null, got the number 60",
+		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":"soon"}`:                       `at /wait: expected a duration such as "PT1H30M" (ISO 8601), got the string "soon"`,
+		`{"name":"Ada","age":3,"death":null,"notes":[],"votes":{"99999999999999999999":""}}`: `at /votes/99999999999999999999: the property name "99999999999999999999" must be an integer from`,
+	} {
+		_, _, err := asked[Person](t, reply)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "json:") {
+			t.Errorf("%s: %v\nwant %s", reply, err, want)
+		}
+	}
+}
+
+// A model that ignores the schema and gives the bare value has answered.
+func TestABareValueIsAccepted(t *testing.T) {
+	if got, _, err := asked[int](t, "42"); got != 42 || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, _, err := asked[[]string](t, "```json\n[\"a\"]\n```"); !slices.Equal(got, []string{"a"}) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, _, err := asked[*int](t, "null"); got != nil || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, _, err := asked[Reply](t, `{"type":"Refund","Amount":5}`); got.Value != (Refund{5}) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, _, err := asked[[]int](t, `[1,"b"]`); err == nil || !strings.Contains(err.Error(), `at /value/1: expected an integer`) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := asked[[]int](t, `{"values":[1]}`); err == nil || !strings.Contains(err.Error(), `the property "value" is missing`) {
+		t.Errorf("%v", err)
+	}
+}
+
+type Refund struct{ Amount int }
+type Question struct{ Text string }
+
+func (q *Question) Validate() error {
+	if q.Text == "" {
+		return errors.New("ask something")
+	}
+	return nil
+}
+
+type Reply = llmcall.OneOf[Refund, Question]
+
+func TestAnAnswerOfOneOfSeveralTypes(t *testing.T) {
+	for reply, want := range map[string]any{
+		`{"value":{"type":"Refund","Amount":5}}`:   Refund{5},
+		`{"value":{"type":"Question","Text":"?"}}`: Question{"?"},
+	} {
+		if got, _, err := asked[Reply](t, reply); got.Value != want || err != nil {
+			t.Errorf("%s: %v, %v", reply, got, err)
+		}
+	}
+	for reply, want := range map[string]string{
+		`{"value":{"type":"Question","Text":""}}`:   "at /value: ask something",
+		`{"value":{"type":"Refund","Amount":"5"}}`:  "at /value/Amount: expected an integer",
+		`{"value":{"type":"Question","Amount":5}}`:  `the property "Text" is missing`,
+		`{"value":{"type":"Complaint","Amount":5}}`: "at /value/type: ",
+	} {
+		if _, _, err := asked[Reply](t, reply); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", reply, err, want)
+		}
+	}
+}
+
 func TestElementsAreValidatedEach(t *testing.T) {
 	_, _, err := asked[[]Even](t, `{"value":[2,3,4,5]}`)
 	e, ok := errors.AsType[*llmcall.Error](err)
@@ -169,6 +271,17 @@ func TestWhatCannotBeAskedFor(t *testing.T) {
 		}(),
 		"T: a channel within": func() error {
 			_, _, err := llmcall.Ask[struct{ C chan int }](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
+			return err
+		}(),
+		"T: an interface within": func() error {
+			_, _, err := llmcall.Ask[struct{ E error }](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
+			return err
+		}(),
+		"T: a misspelt keyword": func() error {
+			type misspelt struct {
+				N int `jsonschema:"mimimum=1"`
+			}
+			_, _, err := llmcall.Ask[[]misspelt](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
 			return err
 		}(),
 		"request": func() error {
