@@ -300,19 +300,22 @@ func quoted(t reflect.Type) *node {
 	switch kind := t.Kind(); {
 	case kind == reflect.Bool:
 		n.set("enum", []any{"true", "false"})
-	case isSigned(kind):
-		n.set("pattern", integerPattern)
-	case isUnsigned(kind):
-		n.set("pattern", countPattern)
+	case isInteger(kind):
+		n.set("pattern", integerPattern(t))
 	}
 	return n
 }
 
-// Without \d, which some servers that decode by a grammar do not know.
-const (
-	integerPattern = `^(0|-?[1-9][0-9]*)$`
-	countPattern   = `^(0|[1-9][0-9]*)$`
-)
+// integerPattern matches integers of a type, but for those of as many digits that are
+// too large. It does without \d, which some servers that decode by a grammar do not know.
+func integerPattern(t reflect.Type) string {
+	_, most := bounds(t)
+	digits := fmt.Sprintf("[1-9][0-9]{0,%d}", len(most)-1)
+	if isSigned(t.Kind()) {
+		digits = "-?" + digits
+	}
+	return "^(0|" + digits + ")$"
+}
 
 // ofContainer returns the schema of a slice, an array or a map. It is inlined, so that
 // a field's tags reach its items, unless the type contains itself.
@@ -391,10 +394,8 @@ func (g *generator) ofKey(t reflect.Type) (*node, error) {
 	switch kind := t.Kind(); {
 	case reflect.PointerTo(t).Implements(textUnmarshaler), kind == reflect.String:
 		return nil, nil
-	case isSigned(kind):
-		return with("pattern", integerPattern), nil
-	case isUnsigned(kind):
-		return with("pattern", countPattern), nil
+	case isInteger(kind):
+		return with("pattern", integerPattern(t)), nil
 	}
 	return nil, fmt.Errorf("encoding/json can't decode a map with keys of type %v: use strings, integers, or a type with UnmarshalText", t)
 }

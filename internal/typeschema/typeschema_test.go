@@ -126,7 +126,7 @@ func TestTheSchemaOfAType(t *testing.T) {
 		"a set of a pointer's":        {reflect.TypeFor[Level](), false, `{"type":"integer","enum":[1,2]}`},
 		"a set of an embedded type":   {reflect.TypeFor[Inner](), true, `"properties":{"Size":{"type":"string","enum":["S","M"]},"a":{"type":"integer"}}`},
 		"keys of a closed set":        {reflect.TypeFor[map[Size]bool](), true, `"propertyNames":{"enum":["S","M"]}`},
-		"keys that are integers":      {reflect.TypeFor[map[int8]bool](), true, `"propertyNames":{"pattern":"^(0|-?[1-9][0-9]*)$"}`},
+		"keys that are integers":      {reflect.TypeFor[map[int8]bool](), true, `"propertyNames":{"pattern":"^(0|-?[1-9][0-9]{0,2})$"}`},
 		"keys with text of their own": {reflect.TypeFor[map[netip.Addr]bool](), true, `{"type":"object","additionalProperties":{"type":"boolean"}}`},
 		"a number as text":            {reflect.TypeFor[json.Number](), false, `{"type":"number"}`},
 		"what encodes itself as text": {reflect.TypeFor[netip.Addr](), false, `{"type":"string"}`},
@@ -147,7 +147,7 @@ func TestTheSchemaOfAType(t *testing.T) {
 		"numbers in quotes": {reflect.TypeFor[struct {
 			A int  `json:",string"`
 			B bool `json:",string"`
-		}](), true, `{"A":{"type":"string","pattern":"^(0|-?[1-9][0-9]*)$"},"B":{"type":"string","enum":["true","false"]}}`},
+		}](), true, `{"A":{"type":"string","pattern":"^(0|-?[1-9][0-9]{0,18})$"},"B":{"type":"string","enum":["true","false"]}}`},
 		"two types of the same name": {twoPoints(), true, `"$ref":"#/$defs/Point_2"`},
 		"a generic type within":      {reflect.TypeFor[struct{ P, Q Pair[int, Size] }](), true, `"$ref":"#/$defs/Pair_int_`},
 		"embedded structs":           {reflect.TypeFor[Outer](), true, `"properties":{"id":{"type":"integer"},"X":{"type":"integer","maximum":2147483647,"minimum":-2147483648},"kind":{"type":"string"}}`},
