@@ -15,9 +15,10 @@ type node struct {
 	checked  map[string]any // keywords of the checked form alone; nil takes one away
 	def      *definition    // a type that may be referred to
 	nullable bool
-	lenient  bool // null is let pass in the checked form
-	custom   bool // from a type with JSON of its own
-	closed   bool // from a type with EnumValues
+	lenient  bool   // null is let pass in the checked form
+	custom   bool   // from a type with JSON of its own
+	closed   bool   // from a type with EnumValues
+	own      []byte // the text of a definition in a type's own schema
 }
 
 // definition is a type that is referred to if it is used more than once.

@@ -1,11 +1,13 @@
 package typeschema
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,6 +69,7 @@ func (g *generator) own(t reflect.Type) (*node, error) {
 	case to.Implements(unmarshaler):
 		if names := accepted(t); len(names) == 1 {
 			n.set("type", names[0])
+			exemplify(n, t)
 		} else if len(names) > 1 {
 			var each []any
 			for _, name := range names {
@@ -76,6 +79,7 @@ func (g *generator) own(t reflect.Type) (*node, error) {
 		}
 	case to.Implements(textUnmarshaler):
 		n.set("type", "string")
+		exemplify(n, t)
 	default:
 		return nil, nil
 	}
@@ -205,11 +209,14 @@ func (g *generator) hoist(t reflect.Type, text json.RawMessage) error {
 		return fmt.Errorf("the $defs in %v.JSONSchema must be an object", t)
 	}
 	for name, def := range defs {
+		if slices.ContainsFunc(g.hoisted, func(p property) bool { return p.name == name && bytes.Equal(p.node.own, def) }) {
+			continue // the type is used twice
+		}
 		if g.names[name] {
 			return fmt.Errorf("%v.JSONSchema has the definition %s, as another type has: rename it", t, name)
 		}
 		g.names[name] = true
-		n := &node{}
+		n := &node{own: def}
 		var all map[string]json.RawMessage
 		if json.Unmarshal(def, &all) == nil {
 			for key, value := range all {
@@ -253,6 +260,14 @@ func accepted(t reflect.Type) []string {
 		return nil
 	}
 	return names
+}
+
+// exemplify describes a type that is written as text by its zero value, because nothing
+// else in the schema tells the form of the text. A field's own description replaces it.
+func exemplify(n *node, t reflect.Type) {
+	if zero := marshalled(t); len(zero) > 2 && typeOf(zero) == "string" && decodes(t, zero) {
+		n.set("description", "written like "+string(zero))
+	}
 }
 
 func decodes(t reflect.Type, text []byte) (ok bool) {

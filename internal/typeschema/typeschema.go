@@ -405,7 +405,7 @@ func pointedAt(t reflect.Type) (reflect.Type, error) {
 	to := t
 	for i := 0; to.Kind() == reflect.Pointer; i++ {
 		if i > 100 {
-			return nil, fmt.Errorf("%v has no JSON, since it points to itself", t)
+			return t, fmt.Errorf("%v has no JSON, since it points to itself", t)
 		}
 		to = to.Elem()
 	}

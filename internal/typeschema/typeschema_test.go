@@ -67,6 +67,17 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error { return json.Unmarshal(t
 
 type Described struct{ X, Y int }
 
+type Referring struct{ A int }
+
+func (Referring) JSONSchema() json.RawMessage {
+	return json.RawMessage(`{"$ref":"#/$defs/Q","$defs":{"Q":{"type":"integer"}}}`)
+}
+
+type Stamp struct {
+	time.Time // its methods are those of the Stamp
+	Zone      string
+}
+
 func (*Described) JSONSchema() any {
 	return map[string]any{"type": "string", "pattern": "^x", "$schema": "https://json-schema.org/draft/2020-12/schema"}
 }
@@ -130,13 +141,15 @@ func TestTheSchemaOfAType(t *testing.T) {
 		"keys with text of their own": {reflect.TypeFor[map[netip.Addr]bool](), true, `{"type":"object","additionalProperties":{"type":"boolean"}}`},
 		"a number as text":            {reflect.TypeFor[json.Number](), false, `{"type":"number"}`},
 		"what encodes itself as text": {reflect.TypeFor[netip.Addr](), false, `{"type":"string"}`},
-		"the usual pair":              {reflect.TypeFor[Money](), false, `{"type":"string"}`},
+		"the usual pair":              {reflect.TypeFor[Money](), false, `{"type":"string","description":"written like \"0 EUR\""}`},
 		"a large integer":             {reflect.TypeFor[big.Int](), false, `{"type":"integer"}`},
-		"a level of a log":            {reflect.TypeFor[slog.Level](), false, `{"type":"string"}`},
+		"a level of a log":            {reflect.TypeFor[slog.Level](), false, `{"type":"string","description":"written like \"INFO\""}`},
 		"an optional":                 {reflect.TypeFor[Optional[int]](), false, `{"anyOf":[{"type":"integer"},{"type":"null"}]}`},
 		"any JSON":                    {reflect.TypeFor[struct{ A, B any }](), true, `"properties":{"A":true,"B":true}`},
 		"raw JSON":                    {reflect.TypeFor[struct{ A json.RawMessage }](), true, `"properties":{"A":true}`},
 		"a schema of its own":         {reflect.TypeFor[Described](), false, `{"type":"string","pattern":"^x"}`},
+		"definitions of its own":      {reflect.TypeFor[struct{ A, B Referring }](), true, `{"A":{"$ref":"#/$defs/Q"},"B":{"$ref":"#/$defs/Q"}},"required":["A","B"],"additionalProperties":false,"$defs":{"Q":{"type":"integer"}}}`},
+		"an embedded time":            {reflect.TypeFor[Stamp](), false, `{"type":"string","description":"written like \"0001-01-01T00:00:00Z\""}`},
 		"a duration":                  {reflect.TypeFor[time.Duration](), false, `{"type":"string","format":"duration"}`},
 		"a URL":                       {reflect.TypeFor[*url.URL](), false, `{"type":"string","format":"uri"}`},
 		"a pointer within":            {reflect.TypeFor[struct{ D *int }](), true, `"D":{"anyOf":[{"type":"integer"},{"type":"null"}]}},"required":["D"]`},
@@ -250,7 +263,8 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 		{reflect.TypeFor[struct{ E error }](), `.E: nothing can be decoded into the interface error: make it one of several types with llmcall.OneOf`},
 		{reflect.TypeFor[struct{ R map[string][]io.Reader }](), `.R[][]: nothing can be decoded into the interface io.Reader`},
 		{reflect.TypeFor[map[float64]int](), `can't decode a map with keys of type float64: use strings`},
-		{reflect.TypeFor[struct{ P Loop }](), `.P: `},
+		{reflect.TypeFor[struct{ P Loop }](), `.P: typeschema_test.Loop has no JSON, since it points to itself`},
+		{reflect.TypeFor[Loop](), `Loop: typeschema_test.Loop has no JSON`},
 		{reflect.TypeFor[struct{ P Promoted }](), `.P.hidden: encoding/json can't set the embedded pointer to the unexported typeschema_test.hidden`},
 		{reflect.TypeFor[struct{ M sync.Mutex }](), `.M: sync.Mutex has no exported field`},
 		{reflect.TypeFor[struct{ name string }](), `has no exported field, so that JSON does not reach its name`},
