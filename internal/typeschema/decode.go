@@ -326,7 +326,7 @@ func (f *fitter) ownDecoder(t reflect.Type, text []byte, place []string) []byte 
 		f.faults = append(f.faults, faults.below(place)...)
 		return text
 	}
-	if t == timeType {
+	if e, ok := errors.AsType[*time.ParseError](err); t == timeType || ok && e.Layout == time.RFC3339 { // it speaks of Go's layout
 		return f.wrong("a date and time with its offset, such as \"2026-01-31T09:30:00Z\"", text, place)
 	}
 	if wanted := accepted(t); len(wanted) > 0 && speaksOfGo(err) {

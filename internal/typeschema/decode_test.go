@@ -46,6 +46,7 @@ type Everything struct {
 	Bytes  []byte                `json:"bytes,omitempty"`
 	Waits  []time.Duration       `json:"waits,omitempty"`
 	Shape  *Drawn                `json:"shape,omitempty"`
+	Stamp  Stamp                 `json:"stamp,omitzero"`
 	Raw    json.RawMessage       `json:"raw,omitempty"`
 }
 
@@ -108,6 +109,7 @@ func TestWhatCannotBeDecodedIsSaidWithItsPlace(t *testing.T) {
 		`{"home": "ftp://a:b@c"}`:                    `at /home: the URL has a user name in it`,
 		`{"price": "12 USD"}`:                        `at /price: "12 USD" is not an amount of EUR`,
 		`{"at": "today"}`:                            `at /at: expected a date and time with its offset, such as "2026-01-31T09:30:00Z", got the string "today"`,
+		`{"stamp": "today"}`:                         `at /stamp: expected a date and time with its offset, such as "2026-01-31T09:30:00Z", got the string "today"`,
 		`{"votes": {"300": 1}}`:                      `at /votes/300: the property name "300" must be an integer from -128 to 127`,
 		`{"hosts": {"a/b": ""}}`:                     `at /hosts/a~1b: the property name "a/b" is not allowed: ParseAddr`,
 		`{"quoted": "300"}`:                          `at /quoted: expected an integer from -128 to 127 in quotes, got the string "300"`,
