@@ -30,18 +30,24 @@ import (
 //	}
 //	city, _, err := llmcall.Ask[City](ctx, client, llm.Prompt("Describe Berlin"))
 //
-// The schema comes from T and its struct tags, by github.com/invopop/jsonschema:
-// json names the fields, and those without omitempty are required; jsonschema has
-// description, enum, minimum, maximum, minLength, pattern, format and more;
-// jsonschema_description has a description that may contain commas. A type that
-// implements [Enum] has the values that it returns. The schema is made once for
-// each T, at the first call.
+// The schema comes from T and its struct tags: json names the fields, and those
+// without omitempty or omitzero are required; jsonschema has enum, minimum, maximum,
+// minLength, pattern, format, minItems and more, and for a slice or a map those of its
+// elements too; jsonschema_description has a description that may contain commas. A
+// pointer may be null, an integer has the bounds of its type, and null passes for what
+// may be left out. A type that implements [Enum] has the values that it returns, and one
+// with a method JSONSchema the schema that this returns. A [time.Duration] is text in
+// ISO 8601 ("PT1M30S"), a [net/url.URL] is text. For an answer of one of several types
+// there is [OneOf]. docs/typed-answers.md lists all types and keywords. The schema is
+// made once for each T, at the first call.
 //
 // T may also be a slice, a map, a string, a number or a bool. Because providers
-// accept only objects at the top level, the model then answers with {"value": …}.
+// accept only objects at the top level, the model then answers with {"value": …}; the
+// bare value is accepted too.
 //
-// The error is a [*ConfigError] if JSON can't represent T, or if the request has a
-// schema of its own; else it is one of [Client.Do].
+// The error is a [*ConfigError] if encoding/json can't decode into T or a tag is not
+// known, with what to do, or if the request has a schema of its own; else it is one of
+// [Client.Do].
 func Ask[T any](ctx context.Context, c *Client, req *llm.Request) (T, *Result, error) {
 	var none T
 	s, err := shapeOf[T]()
@@ -61,7 +67,8 @@ func Ask[T any](ctx context.Context, c *Client, req *llm.Request) (T, *Result, e
 }
 
 // Enum is implemented by types with a closed set of values, for the schema that
-// [Ask] makes. It is called once for each type, so the values must not change.
+// [Ask] makes. The receiver may be a pointer. It is not called again once the schema is
+// made, so the values must not change.
 //
 //	type Size string
 //
@@ -83,29 +90,21 @@ type wrapping[T any] struct {
 
 func newShape[T any]() (*shape[T], error) {
 	t := reflect.TypeFor[T]()
-	bad := func(err error) error {
-		return &ConfigError{Field: "T", Got: t, Takes: "a type that encoding/json decodes into: no function, channel or interface", Err: err}
+	bad := func(err error) error { return &ConfigError{Field: "T", Got: t, Err: err} }
+	if t.Kind() == reflect.Interface {
+		return nil, &ConfigError{Field: "T", Got: t, Takes: "a type that encoding/json decodes into, not an interface: one of several types is a llmcall.OneOf"}
 	}
 	s := &shape[T]{}
-	kind := t.Kind()
-	for at := t; at.Kind() == reflect.Pointer; {
-		at = at.Elem()
-		kind = at.Kind()
-	}
-	switch kind {
-	case reflect.Func, reflect.Chan, reflect.Interface, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer, reflect.Uintptr:
-		return nil, bad(nil)
-	}
-	text, isObject, err := typeschema.Of(t)
-	if err == nil && !isObject {
+	made, err := typeschema.Of(t)
+	if err == nil && !made.Object {
 		s.wrapped = true
-		text, _, err = typeschema.Of(reflect.TypeFor[wrapping[T]]())
+		made, err = typeschema.Of(reflect.TypeFor[wrapping[T]]())
 	}
 	if err != nil {
 		return nil, bad(err)
 	}
-	s.schema = llm.Schema{Name: typeschema.Name(t), JSON: text}
-	if s.fits, err = validate.JSONSchema(text); err != nil {
+	s.schema = llm.Schema{Name: typeschema.Name(t), JSON: made.Asked}
+	if s.fits, err = validate.JSONSchema(made.Checked); err != nil {
 		return nil, bad(err)
 	}
 	return s, nil
@@ -129,7 +128,7 @@ func (s *shape[T]) Name() string { return "type" }
 
 // Check checks an answer against the schema, decodes it and validates the T.
 func (s *shape[T]) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
-	fits, err := s.fits.Check(ctx, a)
+	fits, err := s.fit(ctx, a)
 	if err != nil || len(fits.Complaints) > 0 {
 		return fits, err
 	}
@@ -141,7 +140,32 @@ func (s *shape[T]) Check(ctx context.Context, a *validate.Answer) (validate.Verd
 		return s.validated(&answer)
 	}).Check(ctx, a)
 	own.Decoded, own.Value, own.Text = fits.Decoded, fits.Value, fits.Text
+	own.Repaired = fits.Repaired
 	return own, err
+}
+
+// fit checks an answer against the schema. Where that wants {"value": …}, a model may
+// have given the bare value, which is as clear.
+func (s *shape[T]) fit(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
+	fits, err := s.fits.Check(ctx, a)
+	if err != nil || len(fits.Complaints) == 0 || !s.wrapped {
+		return fits, err
+	}
+	value, text, err := a.JSON()
+	if err != nil {
+		return fits, nil // it has said so
+	}
+	object, isObject := value.(map[string]any)
+	if _, has := object["value"]; has {
+		return fits, nil
+	}
+	inner := *a
+	inner.Text = `{"value":` + text + `}`
+	bare, err := s.fits.Check(ctx, &inner)
+	if err != nil || isObject && len(bare.Complaints) > 0 {
+		return fits, err
+	}
+	return bare, nil
 }
 
 // Begin implements [validate.Streaming] by the schema's check.
@@ -152,15 +176,29 @@ func (s *shape[T]) Begin(req *llm.Request) validate.Watcher {
 	return nil
 }
 
+// decode decodes the JSON of an answer. An error is for the model.
 func (s *shape[T]) decode(text []byte) (T, error) {
 	if s.wrapped {
 		var w wrapping[T]
-		err := json.Unmarshal(text, &w)
+		err := told(typeschema.Decode(text, &w))
 		return w.Value, err
 	}
 	var answer T
-	err := json.Unmarshal(text, &answer)
+	err := told(typeschema.Decode(text, &answer))
 	return answer, err
+}
+
+// told makes complaints of what can't be decoded.
+func told(err error) error {
+	faults, ok := errors.AsType[typeschema.Faults](err)
+	if !ok {
+		return err
+	}
+	complaints := make(validate.Complaints, len(faults))
+	for i, f := range faults {
+		complaints[i] = validate.Complaint{Problem: f.Problem, Pointer: f.Pointer, Suggestion: f.Suggestion}
+	}
+	return complaints
 }
 
 type validator interface{ Validate() error }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,13 +74,13 @@ func TestAskAsksForTheSchemaOfAType(t *testing.T) {
 		{func() (any, string, error) {
 			return asked[City](t, `{"name":"Berlin","population":3700000,"continent":"Europe","founded":"1237-01-01T00:00:00Z"}`)
 		}, City{Name: "Berlin", Population: 3700000, Continent: "Europe", Founded: time.Date(1237, 1, 1, 0, 0, 0, 0, time.UTC)}, "City",
-			`{"properties":{"name":{"type":"string","minLength":1},"population":{"type":"integer","minimum":1,"description":"of the city proper, not of its region"},` +
-				`"continent":{"type":"string","enum":["Africa","Asia","Europe"]},"founded":{"type":"string","format":"date-time"},"rivers":{"items":{"type":"string"},"type":"array"}},` +
-				`"additionalProperties":false,"type":"object","required":["name","population","continent"]}`},
+			`{"type":"object","properties":{"name":{"type":"string","minLength":1},"population":{"type":"integer","description":"of the city proper, not of its region","minimum":1},` +
+				`"continent":{"type":"string","enum":["Africa","Asia","Europe"]},"founded":{"type":"string","format":"date-time"},"rivers":{"type":"array","items":{"type":"string"}}},` +
+				`"required":["name","population","continent"],"additionalProperties":false}`},
 		{func() (any, string, error) { return asked[[]int](t, "```json\n{\"value\":[1,2]}\n```") }, []int{1, 2}, "answer",
-			`{"properties":{"value":{"items":{"type":"integer"},"type":"array"}},"additionalProperties":false,"type":"object","required":["value"]}`},
+			`{"type":"object","properties":{"value":{"type":"array","items":{"type":"integer"}}},"required":["value"],"additionalProperties":false}`},
 		{func() (any, string, error) { return asked[map[string]float64](t, `{"a":1.5}`) }, map[string]float64{"a": 1.5}, "answer",
-			`{"additionalProperties":{"type":"number"},"type":"object"}`},
+			`{"type":"object","additionalProperties":{"type":"number"}}`},
 		{func() (any, string, error) { return asked[string](t, `{"value":"yes"}`) }, "yes", "string", `"value":{"type":"string"}`},
 		{func() (any, string, error) { return asked[bool](t, `{"value":true}`) }, true, "bool", `"value":{"type":"boolean"}`},
 		{func() (any, string, error) { return asked[float64](t, `{"value":2}`) }, 2.0, "float64", `"value":{"type":"number"}`},
@@ -89,7 +91,7 @@ func TestAskAsksForTheSchemaOfAType(t *testing.T) {
 		},
 			&City{Name: "Rome", Population: 1, Continent: "Europe"}, "City", `"continent"`},
 		{func() (any, string, error) { return asked[Tree](t, `{"label":"a","children":[{"label":"b"}]}`) },
-			Tree{"a", []*Tree{{Label: "b"}}}, "Tree", `"type":"object","required":["label"],"$defs":{"Tree":{`},
+			Tree{"a", []*Tree{{Label: "b"}}}, "Tree", `"required":["label"],"additionalProperties":false,"$defs":{"Tree":{`},
 		{func() (any, string, error) { return asked[[]Tree](t, `{"value":[{"label":"a"}]}`) }, []Tree{{Label: "a"}}, "answer", `"$defs":{"Tree":{`},
 		{func() (any, string, error) { return asked[netip.Addr](t, `{"value":"127.0.0.1"}`) }, netip.MustParseAddr("127.0.0.1"), "Addr", `"value":{"type":"string"}`},
 		{func() (any, string, error) { return asked[json.Number](t, `{"value":1.50}`) }, json.Number("1.50"), "Number", `"value":{"type":"number"}`},
@@ -114,7 +116,7 @@ func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
 		"an enum":          {`{"name":"Berlin","population":1,"continent":"Mars"}`, "At /continent:"},
 		"no JSON":          {"Berlin", "JSON"},
 		"the type":         {`{"name":"Bonn","population":1,"continent":"Europe"}`, "At /name: Bonn is not the capital\nFix: name the capital"},
-		"the decoder":      {`{"name":"Berlin","population":99999999999999999999,"continent":"Europe"}`, "cannot unmarshal number"},
+		"the bounds":       {`{"name":"Berlin","population":99999999999999999999,"continent":"Europe"}`, "At /population: 99999999999999999999 is more than 9223372036854775807"},
 		"an unknown field": {`{"name":"Berlin","population":1,"continent":"Europe","mayor":"x"}`, "mayor"},
 	} {
 		m := play(t, say(c.reply), say(good))
@@ -126,6 +128,106 @@ func TestWhatATypeComplainsOfIsFedBack(t *testing.T) {
 		messages := m.last().Messages
 		if text := messages[len(messages)-1].Text(); !strings.Contains(text, c.want) {
 			t.Errorf("%s: told %q", name, text)
+		}
+	}
+}
+
+// Person has what models write in more than one way.
+type Person struct {
+	Name  string         `json:"name"`
+	Age   uint8          `json:"age"`
+	Death *int           `json:"death"`
+	Wait  time.Duration  `json:"wait,omitempty"`
+	Home  *url.URL       `json:"home,omitempty"`
+	Notes []string       `json:"notes"`
+	Votes map[int]string `json:"votes,omitempty"`
+}
+
+// What the decoder takes, or could take, costs no second attempt.
+func TestAnAnswerThatSaysTheSameOtherwise(t *testing.T) {
+	home := &url.URL{Scheme: "https", Host: "example.org"}
+	for reply, want := range map[string]Person{
+		`{"name":"Ada","age":36.0,"death":1.852e3,"notes":[]}`:                                    {Name: "Ada", Age: 36, Death: new(1852), Notes: []string{}},
+		`{"name":"Ada","age":36,"death":null,"notes":null,"wait":null,"home":null}`:               {Name: "Ada", Age: 36},
+		`{"name":"Ada","age":3,"death":null,"notes":["x"],"wait":"PT1M","votes":{"-3":"no"}}`:     {Name: "Ada", Age: 3, Notes: []string{"x"}, Wait: time.Minute, Votes: map[int]string{-3: "no"}},
+		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":"1m","home":"https://example.org"}`: {Name: "Ada", Age: 3, Notes: []string{}, Wait: time.Minute, Home: home},
+	} {
+		got, schema, err := asked[Person](t, reply)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", reply, got, err)
+		}
+		if !strings.Contains(schema, `"death":{"anyOf":[{"type":"integer"},{"type":"null"}]}`) || !strings.Contains(schema, `"wait":{"type":"string","format":"duration"}`) {
+			t.Errorf("asked for %s", schema)
+		}
+	}
+}
+
+func TestWhatCannotBeDecodedIsSaidInPlainWords(t *testing.T) {
+	for reply, want := range map[string]string{
+		`{"name":"Ada","age":300,"death":null,"notes":[]}`:                                  "at /age: 300 is more than 255",
+		`{"name":"Ada","age":3,"death":"alive","notes":[]}`:                                 `at /death: expected an integer or null, got the string "alive"`,
+		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":60}`:                          "at /wait: expected a string or null, got the number 60",
+		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":"soon"}`:                      `at /wait: expected a duration such as "PT1H30M" (ISO 8601), got the string "soon"`,
+		`{"name":"Ada","age":3,"death":null,"notes":[],"votes":{"9999999999999999999":""}}`: `at /votes/9999999999999999999: the property name "9999999999999999999" must be an integer from`,
+	} {
+		_, _, err := asked[Person](t, reply)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "json:") {
+			t.Errorf("%s: %v\nwant %s", reply, err, want)
+		}
+	}
+}
+
+// A model that ignores the schema and gives the bare value has answered.
+func TestABareValueIsAccepted(t *testing.T) {
+	if got, _, err := asked[int](t, "42"); got != 42 || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, _, err := asked[[]string](t, "```json\n[\"a\"]\n```"); !slices.Equal(got, []string{"a"}) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, _, err := asked[*int](t, "null"); got != nil || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, _, err := asked[Reply](t, `{"type":"Refund","Amount":5}`); got.Value != (Refund{5}) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, _, err := asked[[]int](t, `[1,"b"]`); err == nil || !strings.Contains(err.Error(), `at /value/1: expected an integer`) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := asked[[]int](t, `{"values":[1]}`); err == nil || !strings.Contains(err.Error(), `the property "value" is missing`) {
+		t.Errorf("%v", err)
+	}
+}
+
+type Refund struct{ Amount int }
+type Question struct{ Text string }
+
+func (q *Question) Validate() error {
+	if q.Text == "" {
+		return errors.New("ask something")
+	}
+	return nil
+}
+
+type Reply = llmcall.OneOf[Refund, Question]
+
+func TestAnAnswerOfOneOfSeveralTypes(t *testing.T) {
+	for reply, want := range map[string]any{
+		`{"value":{"type":"Refund","Amount":5}}`:   Refund{5},
+		`{"value":{"type":"Question","Text":"?"}}`: Question{"?"},
+	} {
+		if got, _, err := asked[Reply](t, reply); got.Value != want || err != nil {
+			t.Errorf("%s: %v, %v", reply, got, err)
+		}
+	}
+	for reply, want := range map[string]string{
+		`{"value":{"type":"Question","Text":""}}`:   "at /value: ask something",
+		`{"value":{"type":"Refund","Amount":"5"}}`:  "at /value/Amount: expected an integer",
+		`{"value":{"type":"Question","Amount":5}}`:  `the property "Text" is missing`,
+		`{"value":{"type":"Complaint","Amount":5}}`: "at /value/type: ",
+	} {
+		if _, _, err := asked[Reply](t, reply); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", reply, err, want)
 		}
 	}
 }
@@ -171,6 +273,17 @@ func TestWhatCannotBeAskedFor(t *testing.T) {
 			_, _, err := llmcall.Ask[struct{ C chan int }](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
 			return err
 		}(),
+		"T: an interface within": func() error {
+			_, _, err := llmcall.Ask[struct{ E error }](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
+			return err
+		}(),
+		"T: a misspelt keyword": func() error {
+			type misspelt struct {
+				N int `jsonschema:"mimimum=1"`
+			}
+			_, _, err := llmcall.Ask[[]misspelt](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), llm.Prompt("x"))
+			return err
+		}(),
 		"request": func() error {
 			_, _, err := llmcall.Ask[int](t.Context(), client(t, m, nil, llmcall.RetryConfig{}), nil)
 			return err
@@ -200,9 +313,9 @@ func TestTypesOfOneNameAreTwo(t *testing.T) {
 	{
 		type Point struct{ Y int }
 		got, schema, err := asked[struct {
-			A first
-			B Point
-		}](t, `{"A":{"X":1},"B":{"Y":2}}`)
+			A, C first
+			B, D Point
+		}](t, `{"A":{"X":1},"C":{"X":1},"B":{"Y":2},"D":{"Y":2}}`)
 		if err != nil || got.B.Y != 2 || !strings.Contains(schema, `"Point_2"`) {
 			t.Errorf("%v: %s", err, schema)
 		}

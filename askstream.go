@@ -95,7 +95,7 @@ func AskStream[T any](ctx context.Context, c *Client, req *llm.Request) iter.Seq
 // begin returns an empty answer that grows by pieces.
 func (s *shape[T]) begin() *growing.Value {
 	if s.wrapped {
-		return growing.New(new(wrapping[T]))
+		return growing.NewWrapped(new(wrapping[T]), "value")
 	}
 	return growing.New(new(T))
 }

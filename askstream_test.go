@@ -70,6 +70,26 @@ func TestAskStreamShowsWhatIsCompleteSoFar(t *testing.T) {
 			shown, last, err := askStream[[]int](t, llmcall.RetryConfig{}, bytewise("```json\n{\"value\":[1,2]}\n```\n"))
 			return shown, last.Value, err
 		}, []string{`[1]`, `[1,2]`}},
+		"a bare list": {func() ([]string, any, error) {
+			shown, last, err := askStream[[]Tree](t, llmcall.RetryConfig{}, bytewise("```json\n"+`[{"label":"a"},{"label":"b"}]`+"\n```"))
+			return shown, last.Value, err
+		}, []string{`[{"label":"a"}]`, `[{"label":"a"},{"label":"b"}]`}},
+		"a bare text": {func() ([]string, any, error) {
+			shown, last, err := askStream[string](t, llmcall.RetryConfig{}, bytewise(`"a"`))
+			return shown, last.Value, err
+		}, []string{`"a"`}},
+		"values that are written otherwise": {func() ([]string, any, error) {
+			shown, last, err := askStream[map[string]time.Duration](t, llmcall.RetryConfig{}, bytewise(`{"a":"PT1S","b":"2s"}`))
+			return shown, last.Value, err
+		}, []string{`{"a":1000000000}`, `{"a":1000000000,"b":2000000000}`}},
+		"one of several types": {func() ([]string, any, error) {
+			shown, last, err := askStream[[]Reply](t, llmcall.RetryConfig{}, bytewise(`{"value":[{"type":"Refund","Amount":5.0},{"Text":"?","type":"Question"}]}`))
+			return shown, last.Value, err
+		}, []string{`[{"type":"Refund","Amount":5}]`, `[{"type":"Refund","Amount":5},{"type":"Question","Text":"?"}]`}},
+		"whole numbers with a fraction": {func() ([]string, any, error) {
+			shown, last, err := askStream[[]int](t, llmcall.RetryConfig{}, bytewise(`{"value":[1.0,2e1]}`))
+			return shown, last.Value, err
+		}, []string{`[1]`, `[1,20]`}},
 		"one partial a piece": {func() ([]string, any, error) {
 			shown, last, err := askStream[[]int](t, llmcall.RetryConfig{}, start(`{"value":[1,`, `2,3,`, `4]`, `}`, llm.FinishStop))
 			return shown, last.Value, err

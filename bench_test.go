@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/invopop/jsonschema"
-
 	"llmcall"
 	"llmcall/llm"
 	"llmcall/validate"
@@ -125,7 +123,7 @@ func (f *Figure) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-func (Figure) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type: "object"} }
+func (Figure) JSONSchema() json.RawMessage { return json.RawMessage(`{"type":"object"}`) }
 
 // What 1,000 elements cost, each shown as it comes. "stream" is the answer as
 // text alone.

@@ -214,3 +214,37 @@ func ExampleRetryWithValidation() {
 	fmt.Println(result.Text, len(result.Attempts), "attempts")
 	// Output: It is Berlin. 2 attempts
 }
+
+type Cancellation struct {
+	Order string `json:"order"`
+}
+
+type Complaint struct {
+	About    string `json:"about"`
+	Severity int    `json:"severity" jsonschema:"minimum=1,maximum=3"`
+}
+
+// An answer of one of several types is told by its property "type".
+func ExampleOneOf() {
+	model := llm.Func("acme/large", func(context.Context, *llm.Request) (*llm.Response, error) {
+		return llm.Reply(`{"value": {"type": "Complaint", "about": "the colour", "severity": 2}}`), nil
+	})
+	client, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	letter := llm.Prompt("What does the customer want? \"I had ordered a blue one.\"")
+	wish, _, err := llmcall.Ask[llmcall.OneOf[Cancellation, Complaint]](context.Background(), client, letter)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	switch w := wish.Value.(type) {
+	case Cancellation:
+		fmt.Println("cancel", w.Order)
+	case Complaint:
+		fmt.Println("severity", w.Severity, "about", w.About)
+	}
+	// Output: severity 2 about the colour
+}

@@ -53,7 +53,7 @@ func TestCallsWithATypeShareItsSchemaAlone(t *testing.T) {
 				}
 				now := r.Schema.Name + string(r.Schema.JSON)
 				first.Do(func() { schema = now })
-				if now != schema || !strings.HasPrefix(now, `Grade{"properties":{"value":{"type":"string","enum":["good","bad"]}}`) {
+				if now != schema || !strings.HasPrefix(now, `Grade{"type":"object","properties":{"value":{"type":"string","enum":["good","bad"]}}`) {
 					return nil, fmt.Errorf("asked for %s", now)
 				}
 				return llm.Reply(`{"value":"bad"}`), nil

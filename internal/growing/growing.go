@@ -10,9 +10,9 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
+	"llmcall/internal/typeschema"
 	"llmcall/validate"
 )
 
@@ -33,7 +33,9 @@ type Value struct {
 	again   []part // what each copy decodes again
 	opaque  map[reflect.Type]bool
 	copying copying
-	fields  map[reflect.Type]map[string]field
+	fields  map[reflect.Type]map[string]typeschema.Field
+	wrap    string // the property of the struct around a bare value; "" if there is none
+	bare    bool   // the text has a bare value
 }
 
 // opened is an open object or array that appears by its parts: in a struct, or, if it is
@@ -55,8 +57,16 @@ type part struct {
 
 // New returns a [Value] that decodes into *to.
 func New(to any) *Value {
-	g := &Value{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}, fields: map[reflect.Type]map[string]field{}}
+	g := &Value{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}, fields: map[reflect.Type]map[string]typeschema.Field{}}
 	g.prefix.Visitor = g
+	return g
+}
+
+// NewWrapped is [New] for a struct with one property, whose JSON may also be the bare
+// value of that property if it is not an object.
+func NewWrapped(to any, property string) *Value {
+	g := New(to)
+	g.wrap = property
 	return g
 }
 
@@ -81,6 +91,7 @@ func (g *Value) Copy() any {
 
 // Open begins an object or array. Open, Close and Scalar implement [validate.Visitor].
 func (g *Value) Open(name string, object bool) {
+	name = g.unwrapped(name, object)
 	if g.within == 0 && (len(g.open) == 0 || g.open[len(g.open)-1].typ.Kind() == reflect.Struct) {
 		if t, index, ok := g.target(name); ok {
 			for t.Kind() == reflect.Pointer {
@@ -112,7 +123,7 @@ func showsByParts(t reflect.Type, object bool) bool {
 func (g *Value) Close(name, text string) {
 	if g.within > 0 {
 		if g.within--; g.within == 0 {
-			g.add(name, text)
+			g.add(g.unwrapped(name, true), text)
 		}
 		return
 	}
@@ -120,14 +131,27 @@ func (g *Value) Close(name, text string) {
 	shows := g.open[last].n > 0
 	g.open = g.open[:last]
 	if !shows {
-		g.add(name, text)
+		g.add(g.unwrapped(name, true), text)
 	}
+}
+
+// unwrapped returns the name of a part: that of the property if it is a bare value.
+func (g *Value) unwrapped(name string, object bool) string {
+	switch {
+	case g.wrap != "" && !object && len(g.open) == 0 && g.within == 0:
+		g.bare = true
+		g.open = append(g.open, opened{typ: g.value.Type()})
+		return g.wrap
+	case g.bare && len(g.open) == 1 && g.within == 0:
+		return g.wrap
+	}
+	return name
 }
 
 // Scalar adds a complete scalar.
 func (g *Value) Scalar(name, text string) {
 	if g.within == 0 {
-		g.add(name, text)
+		g.add(g.unwrapped(name, false), text)
 	}
 }
 
@@ -139,7 +163,7 @@ func (g *Value) target(name string) (reflect.Type, []int, bool) {
 	switch o := g.open[len(g.open)-1]; o.typ.Kind() {
 	case reflect.Struct:
 		f, ok := g.fieldsOf(o.typ)[name]
-		return f.typ, f.index, ok
+		return f.Type, f.Index, ok
 	case reflect.Array:
 		return o.typ.Elem(), nil, !o.wrong && o.n < o.typ.Len()
 	default:
@@ -184,7 +208,7 @@ func (g *Value) put(v reflect.Value, in []opened, name, text string) error {
 	switch o.typ.Kind() {
 	case reflect.Struct:
 		// Decode into the struct, because its tags may have options.
-		place := fieldAt(v, g.fieldsOf(v.Type())[name].index)
+		place := fieldAt(v, g.fieldsOf(v.Type())[name].Index)
 		place.SetZero()
 		err := unmarshal(member(name, text), v)
 		if err != nil {
@@ -217,7 +241,7 @@ func (g *Value) put(v reflect.Value, in []opened, name, text string) error {
 }
 
 func unmarshal(text string, v reflect.Value) error {
-	return json.Unmarshal([]byte(text), v.Addr().Interface())
+	return typeschema.Decode([]byte(text), v.Addr().Interface())
 }
 
 // member returns an object with one property.
@@ -246,83 +270,16 @@ func fieldAt(v reflect.Value, index []int) reflect.Value {
 	return v
 }
 
-// field is the struct field of a property.
-type field struct {
-	index  []int
-	typ    reflect.Type
-	tagged bool
-}
-
 // fieldsOf returns the fields of a struct by their names in JSON. Other than for
 // encoding/json, the case of names matters: the model was asked for exactly these.
-func (g *Value) fieldsOf(t reflect.Type) map[string]field {
+func (g *Value) fieldsOf(t reflect.Type) map[string]typeschema.Field {
 	all, ok := g.fields[t]
 	if !ok {
-		all = fieldsOf(t)
+		all = map[string]typeschema.Field{}
+		for _, f := range typeschema.Fields(t) {
+			all[f.Name] = f
+		}
 		g.fields[t] = all
-	}
-	return all
-}
-
-// fieldsOf follows the rules of encoding/json: the fields of a struct that is embedded
-// without a name belong to the outer one; of several with the same name the outermost
-// wins, then the only one with a tag, else none.
-func fieldsOf(t reflect.Type) map[string]field {
-	type embedded struct {
-		typ   reflect.Type
-		index []int
-	}
-	all := map[string]field{}
-	seen := map[reflect.Type]bool{}
-	for level := []embedded{{typ: t}}; len(level) > 0; {
-		var next []embedded
-		found := map[string][]field{}
-		for _, e := range level {
-			seen[e.typ] = true
-		}
-		for _, e := range level {
-			for i := range e.typ.NumField() {
-				f := e.typ.Field(i)
-				tag := f.Tag.Get("json")
-				name, _, _ := strings.Cut(tag, ",")
-				inner := f.Type
-				if inner.Kind() == reflect.Pointer && f.IsExported() {
-					inner = inner.Elem()
-				}
-				index := append(slices.Clone(e.index), i)
-				switch {
-				case tag == "-":
-				case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
-					if !seen[inner] {
-						next = append(next, embedded{inner, index})
-					}
-				case f.IsExported() && name == "":
-					found[f.Name] = append(found[f.Name], field{index, f.Type, false})
-				case f.IsExported():
-					found[name] = append(found[name], field{index, f.Type, true})
-				}
-			}
-		}
-		for name, those := range found {
-			if _, outer := all[name]; outer {
-				continue
-			}
-			tagged := slices.DeleteFunc(slices.Clone(those), func(f field) bool { return !f.tagged })
-			switch {
-			case len(those) == 1:
-				all[name] = those[0]
-			case len(tagged) == 1:
-				all[name] = tagged[0]
-			default:
-				all[name] = field{} // it hides those further in
-			}
-		}
-		level = next
-	}
-	for name, f := range all {
-		if f.index == nil {
-			delete(all, name)
-		}
 	}
 	return all
 }
