@@ -292,6 +292,27 @@ func TestTraceIsDrawnOnStandardError(t *testing.T) {
 	}
 }
 
+func TestTraceAndJSONShowWhatWasRepaired(t *testing.T) {
+	const plan = `{steps: [{kind: right, answer: "Sure! {'n': 1,}"}]}`
+	repair := []string{"--check", `json:{"repair": true}`, "Answer with JSON"}
+	_, args := serve(t, plan)
+	got := command(t, "", append(append(args, "--trace"), repair...)...)
+	for _, want := range []string{"│ repaired: line 1, column 1: text before the JSON", "│ repaired: line 1, column 14: a comma too many", "✓ valid after 3 repairs"} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("no %q in\n%s", want, got.stderr)
+		}
+	}
+	_, args = serve(t, plan)
+	got = command(t, "", append(append(args, "--output", "json"), repair...)...)
+	var d struct {
+		Answer   string
+		Attempts []struct{ Repaired []any }
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &d); err != nil || d.Answer != `{"n": 1}` || len(d.Attempts) != 1 || len(d.Attempts[0].Repaired) != 3 {
+		t.Errorf("%v, %s%s", err, got.stdout, got.stderr)
+	}
+}
+
 func TestTheModelIsToldInTheWordsOfTheConfiguration(t *testing.T) {
 	server, args := serve(t, `{steps: [prose]}`)
 	words := file(t, "c.yaml", "feedback_template: 'Nur JSON, bitte. {{(index .Complaints 0).Suggestion}}'\n")
