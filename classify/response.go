@@ -30,6 +30,9 @@ const (
 // left to the caller.
 func Response(provider string, r *http.Response, body []byte) *failure.Error {
 	reply := Reply{Provider: provider, Status: r.StatusCode, Header: r.Header, Body: body}
+	if r.Request != nil {
+		reply.Address = r.Request.URL
+	}
 	var f failure.Error
 	if reply.success() {
 		found := false

@@ -292,6 +292,24 @@ func TestTraceIsDrawnOnStandardError(t *testing.T) {
 	}
 }
 
+func TestABaseURLThatIsWrongIsNamed(t *testing.T) {
+	_, args := serve(t, `{steps: [right]}`)
+	at := slices.Index(args, "--base-url") + 1
+	server := httptest.NewServer(http.NotFoundHandler()) // Ollama's 404 is this one
+	t.Cleanup(server.Close)
+	for wrong, want := range map[string]string{
+		server.URL:                          "That of most servers ends in /v1.",
+		server.URL + "/v1/chat/completions": "the base URL must end before /chat/completions, which is added to it.",
+		args[at] + "/chat/completions":      "the base URL must end before /chat/completions, which is added to it.",
+	} {
+		args[at] = wrong
+		got := command(t, "", append(args, "Hello")...)
+		if got.code == 0 || !strings.Contains(got.stderr, wrong+"/chat/completions: ") || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: exit %d: %s", wrong, got.code, got.stderr)
+		}
+	}
+}
+
 func TestTraceAndJSONShowWhatWasRepaired(t *testing.T) {
 	const plan = `{steps: [{kind: right, answer: "Sure! {'n': 1,}"}]}`
 	repair := []string{"--check", `json:{"repair": true}`, "Answer with JSON"}

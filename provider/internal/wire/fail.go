@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 
 	"llmcall/classify"
 	"llmcall/failure"
@@ -109,7 +110,15 @@ func (x *Exchange) ErrorWithin(part []byte) error {
 }
 
 func (x *Exchange) reply(body []byte) classify.Reply {
-	return classify.Reply{Provider: x.Endpoint.Protocol, Status: x.Status, Header: x.Response.Header, Body: body, At: x.At}
+	return classify.Reply{Provider: x.Endpoint.Protocol, Status: x.Status, Header: x.Response.Header, Body: body, At: x.At, Address: x.address()}
+}
+
+// address returns the address that was asked.
+func (x *Exchange) address() *url.URL {
+	if x.Request == nil {
+		return nil
+	}
+	return x.Request.URL
 }
 
 // RequestID returns the provider's ID of the request from a header, or "".
