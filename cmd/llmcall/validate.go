@@ -200,7 +200,7 @@ func validAfter(repairs []validate.Repair) string {
 // reportDocument is what --output json prints.
 type reportDocument struct {
 	Valid      bool                 `json:"valid"`
-	Value      any                  `json:"value,omitempty"` // if a check has decoded the text
+	Value      any                  `json:"value,omitempty"`    // if a check has decoded the text
 	Repaired   []validate.Repair    `json:"repaired,omitempty"` // how the text was made JSON, and what it became
 	Text       string               `json:"text,omitempty"`
 	Complaints []validate.Complaint `json:"complaints"`

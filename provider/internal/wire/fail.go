@@ -91,7 +91,7 @@ func (x *Exchange) GarbledPart(part []byte, err error) error {
 // Refused returns the error of a response with a status other than success. api is
 // the SDK's error without secrets (see [Exchange.KeptResponse]); it may be nil.
 func (x *Exchange) Refused(api error) error {
-	f := classify.Read(x.reply(x.Body))
+	f := classify.Read(x.reply(x.problem)) // with the key, which may be in a word that decides
 	if to := x.elsewhere(); x.Status < 400 && to != "" {
 		f.Message = "the server redirects to " + to + ": give its address as the base URL"
 	}
