@@ -9,7 +9,7 @@ import (
 )
 
 // notServed matches how servers say, where it is not by a page, that they serve nothing at
-// a path. Each stands alone in their message, so that no model's name is in it.
+// a path. Each is the whole message, so that no model's name is in it.
 var notServed = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
 	`(?:404:? )?(?:page )?not found`, // Go's net/http (Ollama), FastAPI (vLLM, LiteLLM, SGLang)
 	`method not allowed`,             // Open WebUI

@@ -3,7 +3,7 @@ package say
 import "strings"
 
 // minSecret is the length of the shortest key that is removed from texts. A shorter one,
-// such as the "x", "none" or "ollama" that one's own servers accept, is no secret, and is
+// such as the "x", "none" or "ollama" that one's own servers accept, is not a secret, and is
 // part of other words: without it "context_length_exceeded" would be "conte[key]t_length_e[key]ceeded".
 const minSecret = 8
 

@@ -116,7 +116,7 @@ func opens(rest string) bool {
 // bracketed matches words of prose in square brackets.
 var bracketed = regexp.MustCompile(`^\[[\pL ]*\]`)
 
-// prose reports whether a text before or after JSON is no part of it: it is neither a
+// prose reports whether a text before or after JSON is not part of it: it is neither a
 // value, nor part of an object or array that has lost its bracket, nor holds another.
 func prose(text string) bool {
 	text = strings.TrimFunc(text, Blank)

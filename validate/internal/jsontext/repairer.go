@@ -42,8 +42,8 @@ type anchor struct{ out, text int }
 // apart by their opening brackets.
 const nothing = 0
 
-// closing is the bracket that closes what an opening one opens.
-func closing(open byte) byte { return open + 2 }
+// closerOf is the bracket that closes what an opening one opens.
+func closerOf(open byte) byte { return open + 2 }
 
 // origin returns where in the text a place of the repaired JSON comes from.
 func (m *repairer) origin(out int) int {
@@ -107,10 +107,10 @@ func (m *repairer) escapedOnceMore() bool {
 	if !escapes.MatchString(region) {
 		return false
 	}
-	region = region[:strings.LastIndexByte(region, closing(region[0]))+1]
-	quoted := `"` + strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(region) + `"`
+	region = region[:strings.LastIndexByte(region, closerOf(region[0]))+1]
+	asString := `"` + strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(region) + `"`
 	var is string
-	if json.Unmarshal([]byte(quoted), &is) != nil || !isValue(is) {
+	if json.Unmarshal([]byte(asString), &is) != nil || !isValue(is) {
 		return false
 	}
 	m.change("the JSON is escaped once more than it is to be", m.pos, m.pos+len(region), is)
@@ -124,7 +124,7 @@ func isValue(text string) bool {
 	return ok
 }
 
-// ended reports whether what follows the value, which began at start, is no part of it.
+// ended reports whether what follows the value, which began at start, is not part of it.
 func (m *repairer) ended(start int) bool {
 	if before, _ := trim(m.text, 0, start); before == start && m.text[start] == '{' && !m.bare && !inMidst.MatchString(m.text[start:m.pos]) {
 		if at := m.skip(m.pos); at < m.end && m.text[at] == '}' {
@@ -330,14 +330,14 @@ func (m *repairer) next(open, last byte) (more, ok bool) {
 			m.space()
 			return true, true
 		}
-		if m.text[after] != closing(open) { // a value may be missing, not a bracket
+		if m.text[after] != closerOf(open) { // a value may be missing, not a bracket
 			return false, false
 		}
 		m.change("a comma too many", comma, comma+1, "")
 		m.space()
 	}
 	switch c := m.text[m.pos]; {
-	case c == closing(open):
+	case c == closerOf(open):
 		m.pos++
 		return false, true
 	case c == '}' || c == ']':
@@ -346,7 +346,7 @@ func (m *repairer) next(open, last byte) (more, ok bool) {
 		if last == open || c == '}' && m.objects == 0 || c == ']' && m.arrays == 0 {
 			return false, false
 		}
-		m.change("a closing bracket is missing", m.pos, m.pos, string(closing(open)))
+		m.change("a closing bracket is missing", m.pos, m.pos, string(closerOf(open)))
 		return false, true
 	case (apart || bracket && (c == '{' || c == '[')) && m.begins(m.pos, open):
 		m.change("a comma is missing", m.pos, m.pos, ",")
@@ -374,14 +374,14 @@ func (m *repairer) begins(at int, in byte) bool {
 		return true
 	}
 	if w == "" {
-		w = digits(rest)
+		w = numeral(rest)
 	}
 	after := m.skip(at + len(w))
 	return w != "" && after < m.end && m.text[after] == ':'
 }
 
-// digits returns the digits at the beginning of a text.
-func digits(s string) string { return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))] }
+// numeral returns the digits at the beginning of a text.
+func numeral(s string) string { return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))] }
 
 // name reads the name of a property and the colon after it.
 func (m *repairer) name() bool {
@@ -390,7 +390,7 @@ func (m *repairer) name() bool {
 	r, _ := utf8.DecodeRuneInString(rest)
 	unquoted := word(rest)
 	if unquoted == "" {
-		unquoted = digits(rest)
+		unquoted = numeral(rest)
 	}
 	switch {
 	case r == '"':
