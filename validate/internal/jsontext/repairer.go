@@ -132,7 +132,7 @@ func (m *repairer) ended(start int) bool {
 		}
 	}
 	after, _ := utf8.DecodeRuneInString(m.text[m.pos:m.end])
-	return !unicode.IsLetter(after) && !unicode.IsDigit(after) && prose(m.text[m.pos:m.end])
+	return after != '[' && !unicode.IsLetter(after) && !unicode.IsDigit(after) && prose(m.text[m.pos:m.end])
 }
 
 // inMidst matches the end of an object in the midst of another, where a bracket too many
