@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"time"
@@ -38,6 +39,9 @@ type Reply struct {
 	Status   int    // the HTTP status
 	Header   http.Header
 	Body     []byte // as much of it as was read, or the data of one event of a stream
+	// Address is what was asked. An error that says that nothing is served there shows
+	// it, without user and query. Default nil: unknown.
+	Address *url.URL
 	// At is when the response, or the event, came; waits are counted from it.
 	// Absolute times are compared with the response's own Date, if it has one. Zero:
 	// now.
@@ -87,6 +91,9 @@ func (p problem) failure(r Reply) failure.Error {
 	p.Told = told
 	p.NoCredit = r.Provider == Anthropic && noCredit(r.Header)
 	kind := p.kind()
+	if p.misdirected() {
+		p.Message = misdirection(p.Provider, r.Address, p.Message)
+	}
 	if kind == failure.QuotaExhausted {
 		if p.noQuota() {
 			wait, told = 0, false

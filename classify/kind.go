@@ -23,6 +23,8 @@ func (p problem) kind() failure.Kind {
 
 	case contextTooLong(p, message):
 		return failure.ContextTooLong
+	case has(message, "contentpolicyviolationerror", "content exists risk"):
+		return failure.ContentFiltered // LiteLLM, as a 400 or a 500; DeepSeek
 	case p.noQuota():
 		return failure.QuotaExhausted // before its 429 says that the request is too large for a limit of 0
 	case strings.Contains(message, "request too large"), p.Status == 429 && aboveLimit(message):
@@ -42,12 +44,16 @@ func (p problem) kind() failure.Kind {
 	case p.Status >= 500 && p.Status <= 599, p.Status == 408, p.Status == 409, p.Status == 424, p.Status == 425:
 		return failure.Transient
 
-	case p.says("unsupported_country_region_territory"), strings.Contains(message, "location is not supported"),
+	case p.misdirected(), p.says(noModel...):
+		return failure.ModelNotFound // LiteLLM says so of a key with a 401
+	case p.says("unsupported_country_region_territory"),
+		has(message, "location is not supported", "region, or territory not supported"),
 		p.Status == 403 && p.Type == "forbidden" && message == "request not allowed": // the last is Anthropic's
-		return failure.ModelNotFound
+		return failure.Unauthorized // no model of the provider is served to this region
 	case p.Status == 401 || p.says(credential...) || has(message, "api key not valid", "api key expired"):
 		return failure.Unauthorized
-	case p.Status == 404 || p.Status == 410 || p.says(noModel...) || has(message, "not a valid model", "with on-demand throughput isn"):
+	case p.Status == 404 || p.Status == 410 || has(message,
+		"not a valid model", "with on-demand throughput isn", "model is not available in your"): // region, or country
 		return failure.ModelNotFound
 	case p.says(policy...), p.Status == 403 && strings.Contains(message, "flagged"),
 		(p.Status == 400 || p.Status == 0) && strings.Contains(message, "blocked by content filtering policy"): // Anthropic
@@ -68,6 +74,7 @@ var (
 		"insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded", "project_spend_limit_exceeded",
 		"organization_usage_limit_exceeded", "billing_hard_limit_reached", "billing_not_active", "billing_error",
 		"enforced_spend_limit_reached", "quota_exceeded", "BILLING_DISABLED",
+		"budget_exceeded", // LiteLLM
 	}
 	rateLimit = []string{"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "RESOURCE_EXHAUSTED"}
 	capacity  = []string{
@@ -78,8 +85,13 @@ var (
 		"invalid_api_key", "authentication_error", "permission_error", "account_deactivated", "blocked_api_access",
 		"organization_restricted", "API_KEY_INVALID", "API_KEY_EXPIRED", "UNAUTHENTICATED", "PERMISSION_DENIED",
 	}
-	noModel = []string{"model_not_found", "not_found_error", "model_decommissioned", "DeploymentNotFound", "ServiceModelDeprecating"}
-	policy  = []string{
+	noModel = []string{
+		"model_not_found", "not_found_error", "model_decommissioned", "DeploymentNotFound", "ServiceModelDeprecating",
+		"model_permission_blocked_org", "model_permission_blocked_project", // Groq
+		"model_not_available", "dedicated_endpoint_not_running", // Together
+		"key_model_access_denied", "team_model_access_denied", // LiteLLM, as a 401
+	}
+	policy = []string{
 		"content_filter", "content_policy_violation", "invalid_prompt",
 		"bio_policy", "cyber_policy", "misalignment_policy_violation", "image_content_policy_violation",
 	}
@@ -117,7 +129,9 @@ func (p problem) unpaid(message string) bool {
 	return p.says(unpaid...) || p.Status == 402 && !p.Told || p.Status < 500 && !p.Foreign && has(message,
 		"insufficient balance", "insufficient credits", "credit balance is too low", "usage limits. you will regain access",
 		"enable billing", "billing account", "credits are depleted", "spending cap", "spend limit", "spending limit",
-		"exceeds the service quota for your account") && !p.says("rate_limit_exceeded")
+		"exceeds the service quota for your account",
+		"budget has been exceeded", "exceededbudget", "exceeded budget for", // LiteLLM
+		"key limit exceeded") && !p.says("rate_limit_exceeded")
 }
 
 // used reports whether the limit that was hit is one that no wait within a call
@@ -173,7 +187,10 @@ func contextTooLong(p problem, message string) bool {
 		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed",
 		"must be less than the context length", "tokens + `` must be <=", // Together, as a 403 and as a 400 (what it quotes is left out)
 		"extra usage is required for long context", "usage credits are required for long context", // Anthropic, as a 429
-		"input is too long for requested model", // Bedrock
+		"input is too long for requested model",                   // Bedrock
+		"context size has been exceeded", "exceed context window", // llama.cpp, as a 500, and its Python server
+		"longer than the maximum model length", "too long to fit into the model", // vLLM
+		"contextwindowexceedederror", // LiteLLM
 	)
 }
 

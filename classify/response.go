@@ -11,10 +11,6 @@ import (
 const (
 	maxMessage = 500 // bytes of the provider's words that an error keeps
 	maxLabel   = 100 // bytes of a code or a request's number
-	// minSecret is from how many bytes on what a request's header has for a key is
-	// taken for one. Servers of one's own take "x" and "none", which are parts of
-	// every other word.
-	minSecret = 8
 )
 
 // Response classifies the response of an HTTP client, so that a retry loop or a circuit
@@ -26,10 +22,13 @@ const (
 // failure, even a redirect.
 //
 // Where the server quotes the key that r.Request was sent with, in a header or the query,
-// it is replaced by "[key]". Message is one line of at most 500 bytes. Model and Err are
-// left to the caller.
+// it is replaced by "[key]", unless it is shorter than 8 bytes. Message is one line of at
+// most 500 bytes. Model and Err are left to the caller.
 func Response(provider string, r *http.Response, body []byte) *failure.Error {
 	reply := Reply{Provider: provider, Status: r.StatusCode, Header: r.Header, Body: body}
+	if r.Request != nil {
+		reply.Address = r.Request.URL
+	}
 	var f failure.Error
 	if reply.success() {
 		found := false
@@ -50,7 +49,7 @@ func Response(provider string, r *http.Response, body []byte) *failure.Error {
 // so that none of them is split over two lines or cut at the limit.
 func withoutSecrets(text string, secrets []string, most int) string {
 	for _, secret := range secrets {
-		text = strings.ReplaceAll(text, secret, "[key]")
+		text = say.Hide(text, secret)
 	}
 	return say.Line(text, most)
 }
@@ -61,17 +60,10 @@ func secretsOf(r *http.Request) []string {
 		return nil
 	}
 	var all []string
-	keep := func(value string) {
-		if len(value) >= minSecret {
-			all = append(all, value)
-		}
-	}
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
 		for _, value := range r.Header[name] {
-			keep(value)
-			if _, token, ok := strings.Cut(value, " "); ok {
-				keep(strings.TrimSpace(token))
-			}
+			_, token, _ := strings.Cut(value, " ")
+			all = append(all, value, strings.TrimSpace(token))
 		}
 	}
 	if r.URL == nil {
@@ -81,12 +73,10 @@ func secretsOf(r *http.Request) []string {
 		if name == "api-version" { // Azure's errors name it
 			continue
 		}
-		for _, value := range values {
-			keep(value)
-		}
+		all = append(all, values...)
 	}
 	if password, ok := r.URL.User.Password(); ok {
-		keep(password)
+		all = append(all, password)
 	}
 	return all
 }

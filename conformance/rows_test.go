@@ -43,7 +43,7 @@ var meanings = map[string]failure.Kind{
 	"too_large": failure.InvalidRequest, "request_over_limit": failure.InvalidRequest,
 	"context_too_long": failure.ContextTooLong, "content_filter": failure.ContentFiltered,
 	"bad_key": failure.Unauthorized, "missing_key": failure.Unauthorized, "forbidden": failure.Unauthorized,
-	"region": failure.ModelNotFound, "model_not_found": failure.ModelNotFound, "model_retired": failure.ModelNotFound,
+	"region": failure.Unauthorized, "model_not_found": failure.ModelNotFound, "model_retired": failure.ModelNotFound,
 	"rate_limit": failure.RateLimited, "token_limit": failure.RateLimited,
 	"daily_quota": failure.QuotaExhausted, "limit_zero": failure.QuotaExhausted, "billing": failure.QuotaExhausted,
 	"spend_limit": failure.QuotaExhausted, "usage_limit": failure.QuotaExhausted, "payment_required": failure.QuotaExhausted,

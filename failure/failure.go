@@ -44,8 +44,8 @@ const (
 	RateLimited                  // too many requests or tokens for now: 429
 	QuotaExhausted               // a matter of money or of a long quota: 402, daily limit, spend cap
 	AttemptTimeout               // the attempt took longer than the limit set for it
-	Unauthorized                 // no key, a bad key, or one without the permission
-	ModelNotFound                // no such model, or not for this key or region
+	Unauthorized                 // no key, a bad key, one without the permission, or a region that is not served at all
+	ModelNotFound                // no such model, not for this key or region, or nothing at the address
 	InvalidRequest               // malformed or too large: the caller's fault
 	ContextTooLong               // the conversation does not fit the model's context window
 	ContentFiltered              // refused by the model, or withheld by the provider

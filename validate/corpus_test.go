@@ -201,6 +201,7 @@ var broken = []struct {
 	{
 		name: "cut off in a string that holds code", text: `{'lang': 'go', "code": "if x { y }`,
 		complaint: "line 1, column 2: there are single quotes around a name or a string (use double quotes)",
+		still:     "line 1, column 35: the JSON ends before it is complete (answer with the whole JSON value; make it shorter if it does not fit)",
 	},
 	{
 		name: "cut off with single quotes", text: "{'name':'Far",
@@ -329,7 +330,7 @@ var broken = []struct {
 		complaint: `line 1, column 17: there is a "}" too many after the JSON value (close each object and array once)`,
 		value:     `{"city": "Bonn"}`,
 		repaired: []string{
-			`line 1, column 17: text after the JSON: "}" left out`,
+			`line 1, column 17: a closing bracket too many: "}" left out`,
 		},
 	},
 	{

@@ -32,10 +32,13 @@ func JSON() Strategy { return jsonCheck{} }
 // [Verdict.Text] is the repaired JSON, and [Verdict.Repaired] lists the changes. Valid
 // JSON is left as it is.
 //
-// It does not repair where that would lose or invent something: an answer that was cut
-// off (by the token limit, without a reason to stop, or because its text ends early),
-// two values, a duplicate property, a missing value, NaN, three dots. Then the
-// complaints are those of JSON. It does not repair texts of more than 32 KiB.
+// It does not repair where that would lose, invent or move something, or where the text
+// can be read in more than one way: an answer that was cut off (by the token limit,
+// without a reason to stop, or because its text ends early), two values, a duplicate
+// property, a missing value, NaN, three dots; a quote that is missing or too many, unless
+// only one place is possible; a bracket likewise; an array's strings without quotes; a
+// string in which some backslashes are escaped and others not. Then the complaints are
+// those of JSON. It does not repair texts of more than 32 KiB.
 //
 // If it is one of the checks of a [Run], itself or within [All], all checks of that
 // Run see the repaired JSON, including [JSONSchema] and [Answer.JSON].

@@ -129,7 +129,7 @@ func TestADamagedTextThatIsCutOffWithinAStringIsNeverRepaired(t *testing.T) {
 	})
 }
 
-func TestOneCheckThatRepairsMendsTheAnswerForAll(t *testing.T) {
+func TestOneCheckThatRepairsDoesSoForAll(t *testing.T) {
 	const text, mended = "{'n': 1,}", `{"n": 1}`
 	var seen string
 	own := validate.Func("own", func(_ context.Context, a *validate.Answer) error {
@@ -203,7 +203,7 @@ func TestRepairNamesRepeatedPropertiesWhereTheyAre(t *testing.T) {
 		`json: at /a: line 2, column 10: the property "a" is there more than once (give each property once)`)
 }
 
-// The library takes time with the cube of some damage.
+// What is long is not repaired, and no damage takes long.
 func TestWhatWouldTakeTooLongIsNotRepaired(t *testing.T) {
 	fill := func(unit string) string { return strings.Repeat(unit, 30<<10/len(unit)) }
 	for _, text := range []string{

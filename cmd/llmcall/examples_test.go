@@ -52,7 +52,7 @@ func TestEachExampleOfChecksPassesOneAnswerAndNotTheOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			judged(t, name, true)
 			good, bad := filepath.Join(examplesDir, name+".good.txt"), filepath.Join(examplesDir, name+".bad.txt")
-			if got := command(t, "", "validate", "--config", config, good); got.code != 0 || got.stdout != "valid\n" {
+			if got := command(t, "", "validate", "--config", config, good); got.code != 0 || !strings.HasPrefix(got.stdout, "valid") {
 				t.Errorf("the right answer: exit %d\n%s%s", got.code, got.stdout, got.stderr)
 			}
 			says := wrongExamples[name]

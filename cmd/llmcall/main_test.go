@@ -292,6 +292,45 @@ func TestTraceIsDrawnOnStandardError(t *testing.T) {
 	}
 }
 
+func TestABaseURLThatIsWrongIsNamed(t *testing.T) {
+	_, args := serve(t, `{steps: [right]}`)
+	at := slices.Index(args, "--base-url") + 1
+	server := httptest.NewServer(http.NotFoundHandler()) // Ollama's 404 is this one
+	t.Cleanup(server.Close)
+	for wrong, want := range map[string]string{
+		server.URL:                          "That of most servers ends in /v1.",
+		server.URL + "/v1/chat/completions": "the base URL must end before /chat/completions, which is added to it.",
+		args[at] + "/chat/completions":      "the base URL must end before /chat/completions, which is added to it.",
+	} {
+		args[at] = wrong
+		got := command(t, "", append(args, "Hello")...)
+		if got.code == 0 || !strings.Contains(got.stderr, wrong+"/chat/completions: ") || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: exit %d: %s", wrong, got.code, got.stderr)
+		}
+	}
+}
+
+func TestTraceAndJSONShowWhatWasRepaired(t *testing.T) {
+	const plan = `{steps: [{kind: right, answer: "Sure! {'n': 1,}"}]}`
+	repair := []string{"--check", `json:{"repair": true}`, "Answer with JSON"}
+	_, args := serve(t, plan)
+	got := command(t, "", append(append(args, "--trace"), repair...)...)
+	for _, want := range []string{"│ repaired: line 1, column 1: text before the JSON", "│ repaired: line 1, column 14: a comma too many", "✓ valid after 3 repairs"} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("no %q in\n%s", want, got.stderr)
+		}
+	}
+	_, args = serve(t, plan)
+	got = command(t, "", append(append(args, "--output", "json"), repair...)...)
+	var d struct {
+		Answer   string
+		Attempts []struct{ Repaired []any }
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &d); err != nil || d.Answer != `{"n": 1}` || len(d.Attempts) != 1 || len(d.Attempts[0].Repaired) != 3 {
+		t.Errorf("%v, %s%s", err, got.stdout, got.stderr)
+	}
+}
+
 func TestTheModelIsToldInTheWordsOfTheConfiguration(t *testing.T) {
 	server, args := serve(t, `{steps: [prose]}`)
 	words := file(t, "c.yaml", "feedback_template: 'Nur JSON, bitte. {{(index .Complaints 0).Suggestion}}'\n")

@@ -90,7 +90,7 @@ func (l *timeline) ended(a llmcall.Attempt) {
 		l.line(noTime, "│", l.quiet.Render("repaired: "+shown(r.String())))
 	}
 	if a.Outcome == llmcall.OutcomeValid {
-		l.line(l.now(), "└", l.good.Render("✓ valid")+circuit)
+		l.line(l.now(), "└", l.good.Render("✓ "+validAfter(a.Repaired))+circuit)
 		return
 	}
 	l.line(l.now(), "├", l.bad.Render("✗ "+a.Kind.String())+circuit)

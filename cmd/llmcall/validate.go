@@ -171,16 +171,38 @@ func writeReport(w io.Writer, r *validate.Report) error {
 		fmt.Fprintf(&b, "not run: %s: it is costly, and a cheaper check did not pass\n", name)
 	}
 	if b.Len() == 0 {
-		b.WriteString("valid\n")
+		b.WriteString(validAfter(r.Repaired) + "\n")
+	}
+	if len(r.Repaired) > 0 {
+		b.WriteString("\nrepaired:\n")
+		for _, repair := range r.Repaired {
+			fmt.Fprintf(&b, "  %s\n", repair)
+		}
+		fmt.Fprintf(&b, "\n%s\n", r.Text)
 	}
 	_, err := io.WriteString(w, printable(b.String()))
 	return err
 }
 
+// validAfter says that a text is valid, and after how many repairs. The last of a long
+// list is how many more there are.
+func validAfter(repairs []validate.Repair) string {
+	switch n := len(repairs); {
+	case n == 0:
+		return "valid"
+	case repairs[n-1].Line == 0:
+		return fmt.Sprintf("valid after more than %d repairs", n-1)
+	default:
+		return "valid after " + say.Count(n, "repair", "repairs")
+	}
+}
+
 // reportDocument is what --output json prints.
 type reportDocument struct {
 	Valid      bool                 `json:"valid"`
-	Value      any                  `json:"value,omitempty"` // if a check has decoded the text
+	Value      any                  `json:"value,omitempty"`    // if a check has decoded the text
+	Repaired   []validate.Repair    `json:"repaired,omitempty"` // how the text was made JSON, and what it became
+	Text       string               `json:"text,omitempty"`
 	Complaints []validate.Complaint `json:"complaints"`
 	Passed     []string             `json:"passed"`
 	Failed     []failedCheck        `json:"failed"`
@@ -207,6 +229,9 @@ func writeReportJSON(w io.Writer, r *validate.Report) error {
 	}
 	if r.Decoded {
 		d.Value = valueOf(r.Value)
+	}
+	if len(r.Repaired) > 0 {
+		d.Repaired, d.Text = r.Repaired, r.Text
 	}
 	return printJSON(w, d)
 }

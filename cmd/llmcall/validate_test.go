@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,10 @@ func TestValidateSaysWhetherATextPasses(t *testing.T) {
 	}{
 		{"passes", `{"n": 3}`, []string{"--check", "json"}, 0, "valid\n"},
 		{"a fence is taken off", "```\n{\"n\": 3}\n```", []string{"--schema", file(t, "s.json", schema)}, 0, "valid\n"},
+		{"repairs", `Sure! {"a": 1,}`, []string{"--check", `json:{"repair": true}`}, 0, "valid after 2 repairs\n\nrepaired:\n" +
+			"  line 1, column 1: text before the JSON: \"Sure!\" left out\n  line 1, column 14: a comma too many: \",\" left out\n\n{\"a\": 1}\n"},
+		{"one repair, and a complaint", `{"n": 4,}`, []string{"--check", `json:{"repair": true}`, "--check", "at:/n number:1..3"}, 3,
+			"1. number: at /n: 4 is more than 3\n   make it at most 3\n\nrepaired:\n  line 1, column 8: a comma too many: \",\" left out\n\n{\"n\": 4}\n"},
 		{"complaints", `{"n": "3"}`, []string{"--schema", file(t, "s.json", schema), "--check", "length:..5"}, 3,
 			"1. schema: at /n: expected an integer, got the string \"3\"\n   write it without quotes\n" +
 				"2. length: too many characters: expected at most 5, got 10\n   make it at most 5 characters long\n"},
@@ -124,7 +129,11 @@ func TestValidateSaysWhetherATextPasses(t *testing.T) {
 			}
 		}
 	}
-	got := command(t, "x", "validate", "--check", "json", "--check", "length:2..", "-")
+	got := command(t, "["+strings.Repeat("'a', ", 29)+"'a']", "validate", "--check", `json:{"repair": true}`, "-")
+	if !strings.HasPrefix(got.stdout, "valid after more than 20 repairs\n") || !strings.Contains(got.stdout, "  and 10 more changes\n") {
+		t.Errorf("%q", got.stdout)
+	}
+	got = command(t, "x", "validate", "--check", "json", "--check", "length:2..", "-")
 	if got.stderr != "llmcall: the text does not pass: 2 complaints\n" {
 		t.Errorf("%q", got.stderr)
 	}
@@ -156,6 +165,11 @@ func TestValidateAsJSON(t *testing.T) {
 	complaint := v["complaints"].([]any)[0].(map[string]any)
 	failed := v["failed"].([]any)[0].(map[string]any)
 	if complaint["check"] != "regex" || complaint["problem"] == "" || failed["check"] != "quotes" || !strings.Contains(failed["error"].(string), "no request") {
+		t.Errorf("%v", v)
+	}
+	v = decode("{'n': 1}", "--check", `json:{"repair": true}`)
+	want := []any{map[string]any{"problem": "quotes that are none of JSON's", "line": 1.0, "column": 2.0, "was": "'n'", "is": `"n"`}}
+	if !reflect.DeepEqual(v["repaired"], want) || v["text"] != `{"n": 1}` || v["value"].(map[string]any)["n"] != 1.0 {
 		t.Errorf("%v", v)
 	}
 	if v = decode("null", "--check", "json"); v["valid"] != true {

@@ -146,7 +146,7 @@ var refusals = []providertest.Refusal{
 	{400, problem(400, "INVALID_ARGUMENT", "Unknown name.", ""), []string{"X-Should-Retry", "true"},
 		failure.Error{Kind: failure.InvalidRequest, Code: "INVALID_ARGUMENT", Message: "Unknown name."}},
 	{400, problem(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", ""), nil,
-		failure.Error{Kind: failure.ModelNotFound, Code: "FAILED_PRECONDITION", Message: "User location is not supported for the API use."}},
+		failure.Error{Kind: failure.Unauthorized, Code: "FAILED_PRECONDITION", Message: "User location is not supported for the API use."}},
 	{403, problem(403, "PERMISSION_DENIED", "Your API key was reported as leaked: "+key, ""), nil,
 		failure.Error{Kind: failure.Unauthorized, Code: "PERMISSION_DENIED", Message: "Your API key was reported as leaked: [key]"}},
 	{404, problem(404, "NOT_FOUND", "models/x is not found for API version v1beta.", ""), nil,

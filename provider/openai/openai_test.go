@@ -168,7 +168,7 @@ var refusals = []providertest.Refusal{
 	{401, problem("invalid_api_key", "invalid_request_error", "Incorrect API key provided: "+key+"."), nil,
 		failure.Error{Kind: failure.Unauthorized, Code: "invalid_api_key", Message: "Incorrect API key provided: [key]."}},
 	{403, problem("unsupported_country_region_territory", "request_forbidden", "Country not supported."), nil,
-		failure.Error{Kind: failure.ModelNotFound, Code: "unsupported_country_region_territory", Message: "Country not supported."}},
+		failure.Error{Kind: failure.Unauthorized, Code: "unsupported_country_region_territory", Message: "Country not supported."}},
 	{404, problem("model_not_found", "invalid_request_error", "No such model."), nil,
 		failure.Error{Kind: failure.ModelNotFound, Code: "model_not_found", Message: "No such model."}},
 	{402, `{"error":{"code":402,"message":"Insufficient credits."}}`, nil,

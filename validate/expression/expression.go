@@ -9,6 +9,7 @@
 package expression
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func New(cfg Config) (validate.Strategy, error) {
 	if err != nil {
 		return fail(shown, err)
 	}
-	c := check{program: program, expression: cfg.Expression, limit: maxTime}
+	c := check{program: program, compiled: ast, expression: cfg.Expression, limit: maxTime}
 	for _, reference := range ast.NativeRep().ReferenceMap() {
 		c.decodes = c.decodes || reference.Name == "answer"
 	}
@@ -137,6 +138,7 @@ func faults(issues *cel.Issues) error {
 
 type check struct {
 	program             cel.Program
+	compiled            *cel.Ast
 	decodes             bool // the expression uses the JSON value
 	expression          string
 	problem, suggestion string
@@ -173,7 +175,11 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 		return v, err
 	}
 	if err != nil {
-		return complain(fmt.Sprintf("this can't be evaluated: %s: %s", c.expression, say.Short(err.Error(), 200)))
+		why := err.Error()
+		if strings.HasPrefix(why, "no such overload") {
+			why = cmp.Or(mismatch(own, c.compiled, variables), why)
+		}
+		return complain(fmt.Sprintf("this can't be evaluated: %s: %s", c.expression, say.Short(why, 200)))
 	}
 	holds, ok := result.(types.Bool)
 	if !ok {

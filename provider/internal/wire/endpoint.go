@@ -18,6 +18,7 @@ import (
 	"unicode"
 
 	"llmcall/endpoint"
+	"llmcall/internal/say"
 )
 
 // Endpoint is a model as one provider serves it.
@@ -31,7 +32,8 @@ type Endpoint struct {
 	// pacer and a retry budget. It hashes the API key at its first call, so that a
 	// secret given to [endpoint.Seed] after New still has an effect.
 	Key func() endpoint.Key
-	// Hide removes the API key from a text: some servers quote it. No field has the
+	// Hide removes the API key from a text: some servers quote it. A key of fewer than 8
+	// bytes is left. No field has the
 	// API key itself, so that no %+v prints it.
 	Hide func(text string) string
 }
@@ -91,7 +93,7 @@ func New(c Config) (*Endpoint, string, error) {
 // checkShare checks that the name of an endpoint can be shown in logs and on
 // pages.
 func (c *Config) checkShare(key string) error {
-	if len(key) >= minKey && hide(key)(c.Share) != c.Share {
+	if hide(key)(c.Share) != c.Share {
 		return fmt.Errorf("%s: Endpoint must be a name that can be shown in logs, got one with the API key", c.Provider)
 	}
 	if strings.TrimSpace(c.Share) != c.Share || strings.ContainsFunc(c.Share, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -156,60 +158,9 @@ func (c *Config) key(base *url.URL) (string, error) {
 	return key, nil
 }
 
-// minKey is the length of the shortest key that is looked for in texts. A shorter
-// one, such as the "x" that local servers accept, may appear in a text by chance.
-const minKey = 8
-
-// hide returns a function that removes a key from texts, even if it is broken by
-// spaces and line ends, as by a program that prints requests and wraps long lines.
+// hide returns a function that removes a key from texts.
 func hide(key string) func(string) string {
-	switch {
-	case key == "":
-		return func(text string) string { return text }
-	case len(key) < minKey:
-		return func(text string) string { return strings.ReplaceAll(text, key, hidden) }
-	}
-	return func(text string) string {
-		var kept strings.Builder
-		done := 0 // how much of text is in kept or was removed
-		for at := 0; at < len(text); {
-			first := strings.IndexByte(text[at:], key[0])
-			if first < 0 {
-				break
-			}
-			at += first
-			n := spread(text[at:], key)
-			if n == 0 {
-				at++
-				continue
-			}
-			kept.WriteString(text[done:at] + hidden)
-			at += n
-			done = at
-		}
-		return kept.String() + text[done:]
-	}
-}
-
-// hidden is the text that replaces a key.
-const hidden = "[key]"
-
-// spread returns how many bytes at the start of text are the key, ignoring white
-// space and control characters; 0 if text does not begin with the key.
-func spread(text, key string) int {
-	found := 0
-	for i := range len(text) {
-		switch {
-		case text[i] == key[found]:
-			found++
-			if found == len(key) {
-				return i + 1
-			}
-		case text[i] > ' ':
-			return 0
-		}
-	}
-	return 0
+	return func(text string) string { return say.Hide(text, key) }
 }
 
 func (c *Config) baseURL() (*url.URL, error) {

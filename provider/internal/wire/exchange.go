@@ -42,9 +42,11 @@ type Exchange struct {
 	Whole    bool // a response arrived, with all of its body that is needed
 	At       time.Time
 	Status   int
-	Body     []byte
+	Body     []byte // of an error without the key: the SDK keeps it
 	Request  *http.Request
 	Response *http.Response
+
+	problem []byte // the body of an error as it came
 }
 
 // Record sends the request by next and records the exchange. It is a middleware
@@ -75,7 +77,8 @@ func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http
 		err = x.readAnswer(request.Context())
 	default:
 		endpoint.Told(request.Context(), x.told())
-		x.Body = []byte(x.Endpoint.Hide(string(readProblem(response.Body))))
+		x.problem = readProblem(response.Body)
+		x.Body = []byte(x.Endpoint.Hide(string(x.problem)))
 	}
 	response.Body.Close()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 
 	"llmcall/classify"
 	"llmcall/failure"
@@ -90,7 +91,7 @@ func (x *Exchange) GarbledPart(part []byte, err error) error {
 // Refused returns the error of a response with a status other than success. api is
 // the SDK's error without secrets (see [Exchange.KeptResponse]); it may be nil.
 func (x *Exchange) Refused(api error) error {
-	f := classify.Read(x.reply(x.Body))
+	f := classify.Read(x.reply(x.problem)) // with the key, which may be in a word that decides
 	if to := x.elsewhere(); x.Status < 400 && to != "" {
 		f.Message = "the server redirects to " + to + ": give its address as the base URL"
 	}
@@ -109,7 +110,15 @@ func (x *Exchange) ErrorWithin(part []byte) error {
 }
 
 func (x *Exchange) reply(body []byte) classify.Reply {
-	return classify.Reply{Provider: x.Endpoint.Protocol, Status: x.Status, Header: x.Response.Header, Body: body, At: x.At}
+	return classify.Reply{Provider: x.Endpoint.Protocol, Status: x.Status, Header: x.Response.Header, Body: body, At: x.At, Address: x.address()}
+}
+
+// address returns the address that was asked.
+func (x *Exchange) address() *url.URL {
+	if x.Request == nil {
+		return nil
+	}
+	return x.Request.URL
 }
 
 // RequestID returns the provider's ID of the request from a header, or "".

@@ -36,7 +36,7 @@ func (f Foreign) Response(request *http.Request, response *http.Response, body [
 	e := f.at(known.URL)
 	return &Exchange{
 		Endpoint: e, Sent: true, Whole: true, At: time.Now(), Status: response.StatusCode,
-		Body: []byte(e.Hide(string(body))), Request: &known, Response: response,
+		Body: []byte(e.Hide(string(body))), problem: body, Request: &known, Response: response,
 	}
 }
 
@@ -81,9 +81,7 @@ func (f Foreign) at(address *url.URL) *Endpoint {
 	}
 	return &Endpoint{Provider: provider, Protocol: f.Protocol, Base: address, Hide: func(text string) string {
 		for _, secret := range f.Secrets {
-			if len(secret) >= minKey {
-				text = hide(secret)(text)
-			}
+			text = hide(secret)(text)
 		}
 		return text
 	}}
@@ -112,8 +110,10 @@ func Secrets(request *http.Request) []string {
 func secretsIn(address *url.URL) []string {
 	password, _ := address.User.Password()
 	all := []string{password}
-	for _, values := range address.Query() {
-		all = append(all, values...)
+	for name, values := range address.Query() {
+		if name != "api-version" { // Azure's errors name it
+			all = append(all, values...)
+		}
 	}
 	return all
 }
