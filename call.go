@@ -3,6 +3,7 @@ package llmcall
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -48,7 +50,7 @@ type call struct {
 	lost      *endpoint.Report    // of a request without an answer
 	open      bool                // an attempt has started and not ended
 	out       *outlet             // nil unless the call is by Stream
-	hopeless  *validate.Complaint // why the stream of the last answer was stopped early
+	hopeless  *validate.Complaint // why the stream of the last answer was stopped early, or the provider refused it
 }
 
 // run makes the call.
@@ -178,7 +180,13 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	for round := 0; ; round++ {
 		c.sent, c.lost = req.Messages, nil
 		answer, err := c.request(ctx, copyOf(&req))
+		if written := c.writtenIn(err); written != nil {
+			answer, err = written, nil
+		}
 		if err != nil {
+			if answer != nil { // the request was billed
+				c.broke(answer)
+			}
 			return nil, err
 		}
 		if answer == nil {
@@ -206,6 +214,20 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			return nil, last.Err
 		}
 	}
+}
+
+// writtenIn returns the answer in the error of a provider that found fault with what
+// the model wrote, and not with the request: it is a wrong answer, and the model is told
+// so. It returns nil for any other error.
+func (c *call) writtenIn(err error) *llm.Response {
+	f, ok := errors.AsType[*failure.Error](err)
+	if !ok || f.Kind != failure.InvalidAnswer || f.Written == "" {
+		return nil
+	}
+	c.hopeless = &validate.Complaint{Check: "provider", Problem: cmp.Or(f.Message, f.Code), Suggestion: "give the whole answer again, without this fault"}
+	answer := llm.Reply(f.Written)
+	answer.RequestID = f.RequestID
+	return answer
 }
 
 // request sends one request, and listens to what its model reports meanwhile.
@@ -314,7 +336,10 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		c.complaint = complaint("complete", "the answer was cut off at its token limit before it was complete", "give the whole answer in fewer words")
 	case !isWhole(answer):
 		kind = failure.CutOff
-		c.complaint = complaint("complete", "the answer broke off: it came without a reason to stop", "give the whole answer")
+		c.complaint = complaint("complete", phrase.BrokeOff+": it came without a reason to stop", "give the whole answer")
+	case !answer.Finish.Known() && slices.ContainsFunc(answer.Message.ToolCalls(), func(t llm.ToolCall) bool { return !json.Valid(t.Arguments) }):
+		kind = failure.CutOff
+		c.complaint = complaint("complete", phrase.BrokeOff+phrase.UnknownReason+string(answer.Finish), "give the whole answer")
 	case len(c.toolCalls(answer)) > 0: // after the last round
 		c.complaint = complaint("tool",
 			fmt.Sprintf("the tool %q was called %d times, and no answer was given", c.cfg.Tool.Name, maxToolRounds+1),
@@ -325,6 +350,9 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 			return err
 		}
 		c.report, c.complaint = report, report.Complaints
+		if !answer.Finish.Known() && slices.ContainsFunc(c.complaint, func(c validate.Complaint) bool { return strings.HasPrefix(c.Problem, phrase.BrokeOff) }) {
+			kind = failure.CutOff
+		}
 	}
 	if len(c.complaint) == 0 {
 		return nil

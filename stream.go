@@ -206,7 +206,7 @@ func (s *silence) pause() (over bool) {
 	return s.over
 }
 
-// broke records the usage of an incomplete stream.
+// broke records the usage of a request without a usable answer.
 func (c *call) broke(partial *llm.Response) {
 	r := c.current()
 	r.Usage = r.Usage.Add(partial.Usage)

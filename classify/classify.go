@@ -111,6 +111,9 @@ func (p problem) failure(r Reply) failure.Error {
 	if e.Code == strconv.Itoa(e.Status) {
 		e.Code = "" // said once is enough
 	}
+	if kind == failure.InvalidAnswer {
+		e.Written = p.Written
+	}
 	switch r.Header.Get("X-Should-Retry") {
 	case "true":
 		// The server knows better than the status, but not than its own words.

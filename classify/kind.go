@@ -21,6 +21,8 @@ func (p problem) kind() failure.Kind {
 	case p.Status == 402:
 		return failure.RateLimited // with a time to wait: OpenRouter's budget for calls in flight
 
+	case p.says(ofTheModel...):
+		return failure.InvalidAnswer // before its status, a 400, says that the request is at fault
 	case contextTooLong(p, message):
 		return failure.ContextTooLong
 	case has(message, "contentpolicyviolationerror", "content exists risk"):
@@ -95,6 +97,9 @@ var (
 		"content_filter", "content_policy_violation", "invalid_prompt",
 		"bio_policy", "cyber_policy", "misalignment_policy_violation", "image_content_policy_violation",
 	}
+	// ofTheModel says that what the model wrote is at fault: Groq's, with the text in
+	// failed_generation (https://console.groq.com/docs/errors).
+	ofTheModel = []string{"json_validate_failed", "tool_use_failed"}
 	// The images are those of OpenAI's Responses API, which tells of them after a
 	// status of 200.
 	invalid = []string{

@@ -29,6 +29,9 @@ type problem struct {
 	// Delay is when the body says to come back, if it does: Google's RetryInfo.
 	Delay   time.Duration
 	Delayed bool
+	// Written is what the model wrote, where that is the problem: Groq's
+	// failed_generation.
+	Written string
 	// Header is what the body repeats of a header: OpenRouter's, where an error
 	// comes in a stream, say.
 	Header http.Header
@@ -90,21 +93,37 @@ func faults(raw json.RawMessage) string {
 	return strings.Join(all, "; ")
 }
 
-// readInner reads the error that a body holds that may also be an answer.
+// readInner reads the error that a body holds that may also be an answer: under
+// "error" or "errors", or at the top of a body that says that it is one.
 func readInner(body []byte) (problem, bool) {
 	var top struct {
-		Error json.RawMessage `json:"error"`
-		Type  string          `json:"type"`
+		Error  json.RawMessage   `json:"error"`
+		Errors []json.RawMessage `json:"errors"` // Cloudflare
+		Type   json.RawMessage   `json:"type"`
+		Object json.RawMessage   `json:"object"` // older vLLM, and servers made from it
+		Status json.RawMessage   `json:"status"`
 	}
-	if json.Unmarshal(body, &top) != nil {
+	text := bytes.TrimSpace(body)
+	if !bytes.HasPrefix(text, []byte("{")) || !json.Valid(text) {
 		return problem{}, false
 	}
-	if top.Type == "error" && len(top.Error) == 0 { // OpenAI's Responses: the error's fields at the top of the event
-		p, _ := readError(body)
-		p.Type = "" // the event's
-		return p, p.Code != "" || p.Message != ""
+	_ = json.Unmarshal(text, &top) // a field of an odd type leaves the others
+	if flag := string(top.Error); flag != "true" && flag != "false" {
+		if p, ok := readError(top.Error); ok {
+			return p, true
+		}
 	}
-	return readError(top.Error)
+	if len(top.Errors) > 0 {
+		if p, ok := readError(top.Errors[0]); ok {
+			return p, true
+		}
+	}
+	// The type: OpenAI's Responses, with the error's fields at the top of the event.
+	if plain(top.Type) != "error" && plain(top.Object) != "error" && plain(top.Status) != "error" && string(top.Error) != "true" {
+		return problem{}, false
+	}
+	p, _ := readError(text)
+	return p, p.Code != "" || p.Message != ""
 }
 
 // readError reads what is under "error"; ok is false if that says nothing.
@@ -114,6 +133,9 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 		Type     json.RawMessage `json:"type"`
 		Status   json.RawMessage `json:"status"` // Gemini's name for the type
 		Message  json.RawMessage `json:"message"`
+		Msg      json.RawMessage `json:"msg"`
+		Detail   json.RawMessage `json:"detail"`
+		Failed   json.RawMessage `json:"failed_generation"`
 		Metadata struct {
 			Raw     json.RawMessage            `json:"raw"` // OpenRouter: what the server that it called said
 			Headers map[string]json.RawMessage `json:"headers"`
@@ -125,9 +147,16 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 		return p, p.Message != ""
 	}
 	_ = json.Unmarshal(raw, &fields) // a field of an odd type leaves the others
-	p = problem{Code: plain(fields.Code), Type: plain(fields.Type), Message: plain(fields.Message)}
+	p = problem{Code: plain(fields.Code), Type: plain(fields.Type), Written: plain(fields.Failed)}
+	p.Message = cmp.Or(plain(fields.Message), plain(fields.Msg), faults(fields.Detail), plain(fields.Detail))
+	if p.Message == "" && bytes.HasPrefix(fields.Details, []byte(`"`)) {
+		p.Message = plain(fields.Details)
+	}
 	if p.Type == "" {
 		p.Type = plain(fields.Status)
+	}
+	if p.Type == "error" {
+		p.Type = "" // the type of an event, or the status: says nothing
 	}
 	if original := plain(fields.Metadata.Raw); original != "" {
 		p.Message = strings.TrimSpace(p.Message + ": " + original)

@@ -112,6 +112,9 @@ type Error struct {
 	// time, without a parameter that the provider refused: another attempt is made at
 	// once, and the provider is healthy. It overrides the row of the kind.
 	Adapted bool
+	// Written is what the model wrote, where the provider refused it and not the
+	// request (Kind is [InvalidAnswer]): the model can be told what was wrong.
+	Written string
 	Err     error // the error of the SDK or the network; may be nil
 }
 

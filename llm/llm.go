@@ -35,7 +35,8 @@ type Model interface {
 	Name() string
 	// Complete sends the request once and returns the answer. It does not retry,
 	// since the caller does. Errors carry a failure kind (package
-	// [llmcall/failure]). Complete must not modify req, whose pictures are the
+	// [llmcall/failure]). With an error Complete may return a Response with the Usage
+	// of a request that was billed, and without content. Complete must not modify req, whose pictures are the
 	// caller's data and not a copy, and must return when ctx ends.
 	Complete(ctx context.Context, req *Request) (*Response, error)
 }
@@ -86,7 +87,7 @@ func (m funcStreamer) Complete(ctx context.Context, req *Request) (*Response, er
 	var answer Assembly
 	for chunk, err := range m.stream(ctx, req) {
 		if err != nil {
-			return nil, err
+			return answer.billed(), err
 		}
 		answer.Add(chunk)
 	}
@@ -230,8 +231,19 @@ func Prompt(text string) *Request {
 	return &Request{Messages: []Message{User(text)}}
 }
 
-// Finish says why the model stopped.
+// Finish says why the model stopped: one of the constants or, where the provider's
+// reason is not known, the provider's word for it ([Finish.Known] is false). Such an
+// answer may be whole or not; what it holds has to show it.
 type Finish string
+
+// Known reports whether f is one of the constants.
+func (f Finish) Known() bool {
+	switch f {
+	case FinishStop, FinishLength, FinishToolCall, FinishFiltered, FinishNone:
+		return true
+	}
+	return false
+}
 
 // The reasons to stop, the same for all providers. An answer without one was cut off,
 // but not by the provider's limits.

@@ -56,6 +56,15 @@ func (a *Assembly) Add(c Chunk) {
 	}
 }
 
+// billed returns what a response with an error may have; nil without usage.
+func (a *Assembly) billed() *Response {
+	r := a.response
+	if r.Usage == (Usage{}) {
+		return nil
+	}
+	return &Response{Message: Message{Role: RoleAssistant}, Usage: r.Usage, Model: r.Model, RequestID: r.RequestID}
+}
+
 // Response returns the answer as far as it has arrived. Its Finish is [FinishNone] unless
 // the stream is complete.
 func (a *Assembly) Response() *Response {

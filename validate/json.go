@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"llmcall/internal/phrase"
 	"llmcall/llm"
 	"llmcall/validate/internal/jsontext"
 )
@@ -102,7 +103,7 @@ func (a *Answer) document(repair bool) (*jsontext.Document, []Complaint) {
 	_, number := doc.Value.(json.Number)
 	// 12 may have been cut from 123: a number is the only value whose end does not
 	// show.
-	if c := unfinished(a); c != nil && (doc.Broken || number) {
+	if c := unfinished(a); c != nil && (doc.Broken && (doc.Cut || a.Response.Finish.Known()) || number) {
 		c.Line, c.Column = jsontext.Position(a.Text, len(strings.TrimRightFunc(a.Text, jsontext.Blank)))
 		return doc, []Complaint{*c}
 	}
@@ -135,6 +136,12 @@ func unfinished(a *Answer) *Complaint {
 	case llm.FinishFiltered:
 		return &Complaint{
 			Problem:    "the answer was withheld or refused before its JSON was complete",
+			Suggestion: "give the whole JSON value",
+		}
+	}
+	if reason := a.Response.Finish; !reason.Known() {
+		return &Complaint{
+			Problem:    phrase.BrokeOff + " before its JSON was complete" + phrase.UnknownReason + string(reason),
 			Suggestion: "give the whole JSON value",
 		}
 	}

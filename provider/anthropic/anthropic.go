@@ -196,7 +196,7 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	if err := m.failed(ctx, x, p, err); err != nil {
 		return nil, err
 	}
-	return response(x, p.tool)
+	return x.Answer(dialect{p.tool})
 }
 
 // failed returns the error of an exchange that was not a success, or nil. It

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,31 @@ func TestContract(t *testing.T) {
 		RewritesSchemas: true,
 		InvalidUTF8:     invalidUTF8,
 		SDK:             sdkError,
+		Loose: providertest.Loose{
+			Stop: `"end_turn"`,
+			Says: func(text string) string {
+				quoted, _ := json.Marshal(text)
+				return `{"content":[{"type":"text","text":` + string(quoted) + `}],"stop_reason":"end_turn"}`
+			},
+			Call: `{"content":[{"type":"tool_use","id":"1","name":"f","input":{"a":1}}],"stop_reason":"end_turn"}`,
+			CallEvents: event(oneLine(start)) + begin(0, `{"type":"tool_use","id":"1","name":"f","input":{}}`) +
+				delta(0, `{"type":"input_json_delta","partial_json":"{\"a\":1}"}`) + end(0) + event(ended) + event(stopped),
+			Shapes: map[string]string{
+				"content that is a text":        `{"content":"Hello","stop_reason":"end_turn"}`,
+				"no message_stop":               event(oneLine(start)) + strings.Join(text(0, "Hel", "lo"), "") + event(ended),
+				"no message_stop, but [DONE]":   event(oneLine(start)) + strings.Join(text(0, "Hel", "lo"), "") + event(ended) + "data: [DONE]\n\n",
+				"content in the first event":    event(strings.Replace(oneLine(start), `"content":[]`, `"content":[{"type":"text","text":"Hello"}]`, 1)) + event(ended) + event(stopped),
+				"a block that does not end":     event(oneLine(start)) + begin(0, `{"type":"thinking","thinking":"Hm."}`) + strings.Join(text(1, "Hel", "lo"), "") + event(ended) + event(stopped),
+				"deltas without their block":    event(oneLine(start)) + delta(0, `{"type":"text_delta","text":"Hello"}`) + event(ended) + event(stopped),
+				"the reason before the text":    event(oneLine(start)) + event(ended) + strings.Join(text(0, "Hel", "lo"), "") + event(`{"type":"message_delta","delta":{"stop_reason":null}}`) + event(stopped),
+				"a whole message as one event":  event(`{"type":"message","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn"}`),
+				"the whole text in one of them": event(oneLine(start)) + begin(0, `{"type":"text","text":"Hello"}`) + end(0) + event(ended) + event(stopped),
+			},
+			Billed: map[string]llm.Usage{
+				`{"content":[],"stop_reason":"refusal","usage":{"input_tokens":3,"output_tokens":4}}`:                            {InputTokens: 3, OutputTokens: 4},
+				event(`{"type":"message_delta","delta":{"stop_reason":"refusal"},"usage":{"input_tokens":3,"output_tokens":4}}`): {InputTokens: 3, OutputTokens: 4},
+			},
+		},
 	})
 }
 
@@ -127,7 +153,6 @@ var failures = []providertest.Failure{
 	{`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, failure.Overloaded, "overloaded_error", "Overloaded"},
 	{`{"type":"error","error":{"type":"billing_error","message":"Pay."}}`, failure.QuotaExhausted, "billing_error", "Pay."},
 	{`{"type":"message"}`, failure.Transient, "", `the answer has no content: {"type":"message"}`},
-	{`{"content":"hi"}`, failure.Transient, "", `the answer has no content: {"content":"hi"}`},
 	{`{"content":[7]}`, failure.Transient, "", `a block of the answer is not an object: {"content":[7]}`},
 }
 

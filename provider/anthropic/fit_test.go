@@ -263,9 +263,9 @@ func FuzzResponse(f *testing.F) {
 	m := fuzzed(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		x := &wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}}
-		answer, err := response(x, "t")
+		answer, err := x.Answer(dialect{"t"})
 		var failed *failure.Error
-		if (answer == nil) == (err == nil) || err != nil && (!errors.As(err, &failed) || failed.Kind == failure.Unknown && !errorWithin(body)) {
+		if answer == nil && err == nil || err != nil && (!errors.As(err, &failed) || failed.Kind == failure.Unknown && !errorWithin(body)) {
 			t.Errorf("%q: %v, %v", body, answer, err)
 		}
 		if answer != nil {
@@ -307,15 +307,17 @@ func FuzzStream(f *testing.F) {
 		s := stream{x: &wire.Exchange{Endpoint: m.endpoint, Status: 200, Response: &http.Response{}}, tool: "t"}
 		var answer llm.Assembly
 		for line := range strings.SplitSeq(events, "\n") {
-			chunk, err := s.event([]byte(line))
+			chunks, done, err := s.Read([]byte(line))
 			var failed *failure.Error
 			if err != nil && (!errors.As(err, &failed) || failed.Kind == failure.Unknown && !errorWithin([]byte(events))) {
 				t.Fatalf("%q: %v", line, err)
 			}
-			if err != nil || s.done {
+			for _, chunk := range chunks {
+				answer.Add(chunk)
+			}
+			if done {
 				break
 			}
-			answer.Add(chunk)
 		}
 		if _, err := turnOf(answer.Response().Message); err != nil {
 			t.Errorf("%q: the answer can't go back: %v", events, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
+	"github.com/tidwall/gjson"
 
 	"llmcall/classify"
 	"llmcall/failure"
@@ -13,43 +14,74 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// response reads the answer in a response with the status of a success, or the
-// error that it contains. tool names the tool whose input is the answer; "" if
-// there is none.
-func response(x *wire.Exchange, tool string) (*llm.Response, error) {
-	if !json.Valid(x.Body) {
+// dialect reads the answers of the API. tool names the tool whose input is the
+// answer; "" if there is none.
+type dialect struct{ tool string }
+
+func (d dialect) Reader(x *wire.Exchange) wire.Reader { return &stream{x: x, tool: d.tool} }
+
+// Whole reads a whole answer, or the error that it contains.
+func (d dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
+	if !json.Valid(body) {
 		var any json.RawMessage
-		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
+		return nil, x.GarbledPart(body, json.Unmarshal(body, &any))
 	}
-	if err := x.ErrorWithin(x.Body); err != nil {
+	if err := x.ErrorWithin(body); err != nil {
 		return nil, err
 	}
 	var message sdk.Message
-	if err := json.Unmarshal(x.Body, &message); err != nil {
-		return nil, x.Garbled(err)
+	if err := json.Unmarshal(body, &message); err != nil {
+		return nil, x.GarbledPart(body, err)
 	}
-	if !message.JSON.Content.Valid() {
-		return nil, x.Garbled(errors.New("the answer has no content"))
-	}
-	if message.StopReason == sdk.StopReasonRefusal {
-		return nil, refusalError(x, message.StopDetails)
-	}
-	var answer llm.Assembly
-	var end ending
-	for _, block := range message.Content {
-		if isObject(json.RawMessage(block.RawJSON())) != nil {
-			return nil, x.Garbled(errors.New("a block of the answer is not an object"))
-		}
-		answer.Add(end.block(content{
-			kind: block.Type, text: block.Text, id: block.ID, name: block.Name, input: block.Input, raw: block.RawJSON(),
-		}, tool))
+	raw := gjson.GetBytes(body, "content")
+	if !raw.Exists() || raw.Type == gjson.Null {
+		return nil, x.Empty(body, errors.New("the answer has no content"))
 	}
 	usage := tokens(message.Usage.InputTokens, message.Usage.CacheCreationInputTokens, message.Usage.CacheReadInputTokens,
 		message.Usage.OutputTokens, message.Usage.OutputTokensDetails.ThinkingTokens)
-	answer.Add(llm.Chunk{
-		Finish: end.finish(message.StopReason), Usage: &usage, Model: message.Model, RequestID: x.RequestID("Request-Id"),
-	})
+	var answer llm.Assembly
+	answer.Add(llm.Chunk{Usage: &usage, Model: message.Model, RequestID: x.RequestID("Request-Id")})
+	if message.StopReason == sdk.StopReasonRefusal {
+		return wire.Billed(answer.Response()), refusalError(x, message.StopDetails)
+	}
+	var end ending
+	if raw.Type == gjson.String { // of a gateway
+		if gjson.GetBytes(body, "stop_reason").Type != gjson.String {
+			return wire.Billed(answer.Response()), x.Empty(body, errors.New("the answer has no content"))
+		}
+		answer.Add(llm.Chunk{Text: raw.String()})
+	}
+	for _, block := range blocksIn(raw) {
+		if isObject(json.RawMessage(block.raw)) != nil {
+			return wire.Billed(answer.Response()), x.GarbledPart(body, errors.New("a block of the answer is not an object"))
+		}
+		answer.Add(end.block(block, d.tool))
+	}
+	finish, err := end.finish(x, string(message.StopReason))
+	if err != nil {
+		return wire.Billed(answer.Response()), err
+	}
+	answer.Add(llm.Chunk{Finish: finish})
 	return answer.Response(), nil
+}
+
+// blocksIn returns the blocks of a content.
+func blocksIn(list gjson.Result) []content {
+	if !list.IsArray() {
+		return nil
+	}
+	var all []content
+	for _, block := range list.Array() {
+		all = append(all, contentOf(block))
+	}
+	return all
+}
+
+func contentOf(block gjson.Result) content {
+	return content{
+		kind: block.Get("type").String(), text: block.Get("text").String(), id: block.Get("id").String(), name: block.Get("name").String(),
+		input: json.RawMessage(block.Get("input").Raw), raw: block.Raw,
+	}
 }
 
 // content is a whole block of an answer.
@@ -61,8 +93,8 @@ type content struct {
 
 // ending records what the finish reason of an answer depends on.
 type ending struct {
-	called   bool // a tool of the caller
-	answered bool // by the tool whose input is the answer
+	called   []llm.ToolCall // of the caller's tools
+	answered bool           // by the tool whose input is the answer
 }
 
 // block converts a block to a chunk. Everything but text and calls of the caller's
@@ -76,28 +108,27 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 		e.answered = true
 		return llm.Chunk{Text: string(c.input)}
 	case c.kind == "tool_use":
-		e.called = true
-		return llm.Chunk{Part: llm.ToolCall{ID: c.id, Name: c.name, Arguments: c.input}}
+		call := llm.ToolCall{ID: c.id, Name: c.name, Arguments: c.input}
+		e.called = append(e.called, call)
+		return llm.Chunk{Part: call}
 	}
 	return llm.Chunk{Part: llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(c.raw)}}
 }
 
-// finish converts the stop reason. An unknown one counts as missing, because it
-// is worse to take a truncated answer for a complete one. So does pause_turn, by
-// which the provider interrupts a long turn of its own tools.
-func (e *ending) finish(reason sdk.StopReason) llm.Finish {
-	switch reason {
-	case sdk.StopReasonEndTurn, sdk.StopReasonStopSequence, sdk.StopReasonToolUse:
-		if e.called {
-			return llm.FinishToolCall
-		}
-		if reason != sdk.StopReasonToolUse || e.answered {
-			return llm.FinishStop
-		}
-	case sdk.StopReasonMaxTokens, sdk.StopReasonModelContextWindowExceeded:
-		return llm.FinishLength
+// finish converts the stop reason. pause_turn, by which the provider interrupts a
+// long turn of its own tools, counts as missing: the answer is not whole.
+func (e *ending) finish(x *wire.Exchange, reason string) (llm.Finish, error) {
+	if reason == string(sdk.StopReasonPauseTurn) {
+		return llm.FinishNone, nil
 	}
-	return llm.FinishNone
+	finish, err := x.Finish(reason, "", e.called)
+	if finish == llm.FinishToolCall && len(e.called) == 0 {
+		finish = llm.FinishNone
+		if e.answered {
+			finish = llm.FinishStop
+		}
+	}
+	return finish, err
 }
 
 // refusalError returns the error of an answer that the model refused to give.

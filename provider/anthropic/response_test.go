@@ -96,7 +96,8 @@ func TestFinishReasons(t *testing.T) {
 		{`"model_context_window_exceeded"`, "", llm.FinishLength},
 		{`"pause_turn"`, "", llm.FinishNone},
 		{`null`, "", llm.FinishNone},
-		{`"something new"`, "", llm.FinishNone},
+		{`"something new"`, "", "something new"},
+		{`"something new"`, call, llm.FinishToolCall},
 	} {
 		body := `{"content":[{"type":"text","text":"text"}` + step.more + `],"stop_reason":` + step.reason + `}`
 		got := answers(t, model(t, server(t, reply(200, body)), nil), llm.Prompt("Hello!"))

@@ -4,15 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"iter"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/option"
-	"github.com/anthropics/anthropic-sdk-go/packages/ssestream"
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
 
@@ -22,7 +21,7 @@ import (
 
 // Stream sends the request once and yields the answer as it arrives. Requests and
 // errors are those of [Model.Complete]. If a tool asks for the schema, its input
-// is yielded as text. A stream that ends without message_stop yields no
+// is yielded as text. A stream that ends without a stop reason yields no
 // [llm.Chunk.Finish]; one that breaks or can't be read ends with an error of kind
 // [failure.Transient]. An error event is classified by its type, not by the
 // status, which is 200. At most 64 MiB are read; a longer stream is an error.
@@ -49,55 +48,8 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
 			return
 		}
-		var inOnePiece bool
-		if opened.Body, inOnePiece = wire.InOnePiece(opened.Body, opened.Header); inOnePiece {
-			whole(ctx, x, opened.Body, p.tool, yield)
-			return
-		}
-		s := stream{x: x, tool: p.tool}
-		decoder := ssestream.NewDecoder(opened)
-		for !s.done && decoder.Next() {
-			if ctx.Err() != nil { // the decoder may have read ahead
-				yield(llm.Chunk{}, x.Broken(ctx, ctx.Err()))
-				return
-			}
-			chunk, err := s.event(decoder.Event().Data)
-			if !yield(chunk, err) || err != nil {
-				return
-			}
-		}
-		switch err := decoder.Err(); {
-		case s.done:
-		case err != nil:
-			yield(llm.Chunk{}, x.Broken(ctx, err))
-		case !s.started:
-			yield(llm.Chunk{}, x.Garbled(fmt.Errorf("the stream (Content-Type %q) has no event", opened.Header.Get("Content-Type"))))
-		}
+		x.Relay(ctx, opened.Body, dialect{p.tool}, yield)
 	}
-}
-
-// whole yields the answer, or the error, of a server that does not stream.
-func whole(ctx context.Context, x *wire.Exchange, body io.Reader, tool string, yield func(llm.Chunk, error) bool) {
-	var err error
-	if x.Body, err = io.ReadAll(body); err != nil {
-		yield(llm.Chunk{}, x.Broken(ctx, err))
-		return
-	}
-	answer, err := response(x, tool)
-	if err != nil {
-		yield(llm.Chunk{}, err)
-		return
-	}
-	var chunks []llm.Chunk
-	for _, p := range answer.Message.Parts {
-		chunk := llm.Chunk{Part: p}
-		if text, ok := p.(llm.Text); ok {
-			chunk = llm.Chunk{Text: string(text)}
-		}
-		chunks = append(chunks, chunk)
-	}
-	chunks = append(chunks, llm.Chunk{Finish: answer.Finish, Usage: &answer.Usage, Model: answer.Model, RequestID: answer.RequestID})
-	wire.YieldAll(chunks, nil, yield)
 }
 
 // stream is the state of an answer that arrives in events.
@@ -105,12 +57,13 @@ type stream struct {
 	x    *wire.Exchange
 	tool string // the tool whose input is the answer; "" for none
 
-	started, done bool
-	open          map[int64]*openBlock // by index; without blocks of text
-	ending        ending
-	reason        sdk.StopReason
-	usage         llm.Usage
-	input         [3]int64 // tokens: uncached, written to the cache, read from it
+	started bool                 // a block has begun
+	first   gjson.Result         // the content of message_start
+	open    map[int64]*openBlock // by index; without blocks of text
+	ending  ending
+	reason  string
+	usage   llm.Usage
+	input   [3]int64 // tokens: uncached, written to the cache, read from it
 }
 
 // openBlock is a block that has begun and not ended.
@@ -121,58 +74,104 @@ type openBlock struct {
 	signature strings.Builder
 }
 
-// event reads the data of the next event and returns what it adds to the answer.
+// Read reads the data of the next event and returns what it adds to the answer.
 // Unknown events and pings add nothing.
-func (s *stream) event(data []byte) (llm.Chunk, error) {
-	if strings.TrimSpace(string(data)) == "" {
-		return llm.Chunk{}, nil
-	}
+func (s *stream) Read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	if !json.Valid(data) {
-		return s.garbled(data, errors.New("an event is not JSON"))
-	}
-	if gjson.GetBytes(data, "error").Exists() {
-		if err := s.x.ErrorWithin(data); err != nil {
-			return llm.Chunk{}, err
-		}
+		return nil, true, s.x.GarbledPart(data, errors.New("an event is not JSON"))
 	}
 	var e sdk.MessageStreamEventUnion
 	if err := json.Unmarshal(data, &e); err != nil {
-		return s.garbled(data, err)
+		return nil, true, s.x.GarbledPart(data, err)
 	}
-	s.started = true
+	var chunk llm.Chunk
 	switch e.Type {
-	case "error":
-		return s.garbled(data, errors.New("an error that says no more"))
 	case "message_start":
 		u := e.Message.Usage
-		chunk := s.count(u.InputTokens, u.CacheCreationInputTokens, u.CacheReadInputTokens, u.OutputTokens, u.OutputTokensDetails.ThinkingTokens)
+		chunk = s.count(u.InputTokens, u.CacheCreationInputTokens, u.CacheReadInputTokens, u.OutputTokens, u.OutputTokensDetails.ThinkingTokens)
 		chunk.Model, chunk.RequestID = e.Message.Model, s.x.RequestID("Request-Id")
-		return chunk, nil
+		s.first = gjson.ParseBytes(slices.Clone(data)).Get("message.content")
 	case "content_block_start":
-		return s.start(data, e)
+		s.started = true
+		chunk, err = s.start(data, e)
 	case "content_block_delta":
-		return s.grow(e), nil
+		s.started = true
+		chunk = s.grow(e)
 	case "content_block_stop":
-		return s.stop(e.Index)
+		chunk, err = s.stop(e.Index)
 	case "message_delta":
-		if s.reason = e.Delta.StopReason; s.reason == sdk.StopReasonRefusal {
-			return llm.Chunk{}, refusalError(s.x, e.Delta.StopDetails)
-		}
 		u := e.Usage
-		return s.count(u.InputTokens, u.CacheCreationInputTokens, u.CacheReadInputTokens, u.OutputTokens, u.OutputTokensDetails.ThinkingTokens), nil
-	case "message_stop":
-		if len(s.open) > 0 {
-			return s.garbled(data, errors.New("the stream ends within a block"))
+		chunk = s.count(u.InputTokens, u.CacheCreationInputTokens, u.CacheReadInputTokens, u.OutputTokens, u.OutputTokensDetails.ThinkingTokens)
+		if reason := string(e.Delta.StopReason); reason != "" {
+			s.reason = reason
 		}
-		s.done = true
-		return llm.Chunk{Finish: s.ending.finish(s.reason)}, nil
+		if s.reason == string(sdk.StopReasonRefusal) {
+			err = refusalError(s.x, e.Delta.StopDetails)
+		}
+	case "message_stop":
+		return nil, true, nil
+	case "message": // a whole answer as an event
+		return s.whole(data)
 	}
-	return llm.Chunk{}, nil
+	if chunk != (llm.Chunk{}) {
+		chunks = append(chunks, chunk)
+	}
+	return chunks, err != nil, err
+}
+
+// whole reads an event that is a whole answer.
+func (s *stream) whole(data []byte) ([]llm.Chunk, bool, error) {
+	answer, err := dialect{s.tool}.Whole(s.x, data)
+	chunks := wire.Pieces(answer)
+	return chunks, true, err
+}
+
+// Ended reports whether the stop reason has come.
+func (s *stream) Ended() bool { return s.reason != "" }
+
+// End returns the reason to stop, which some gateways send without message_stop
+// after it, and what they do not send in blocks or do not end.
+func (s *stream) End() ([]llm.Chunk, error) {
+	var chunks []llm.Chunk
+	if s.reason == "" {
+		return nil, nil
+	}
+	if !s.started {
+		if s.first.Type == gjson.String {
+			chunks = append(chunks, llm.Chunk{Text: s.first.String()})
+		}
+		for _, block := range blocksIn(s.first) {
+			chunks = append(chunks, s.ending.block(block, s.tool))
+		}
+	}
+	for _, index := range slices.Sorted(maps.Keys(s.open)) {
+		b := s.open[index]
+		if b.kind == "tool_use" && !b.complete() {
+			return chunks, s.x.GarbledPart([]byte(b.raw), errors.New("the stream ends within a block"))
+		}
+		chunk, err := s.stop(index)
+		if err != nil {
+			return chunks, err
+		}
+		chunks = append(chunks, chunk)
+	}
+	finish, err := s.ending.finish(s.x, s.reason)
+	if finish != llm.FinishNone {
+		chunks = append(chunks, llm.Chunk{Finish: finish})
+	}
+	return chunks, err
+}
+
+// complete reports whether the input of a call that was not ended is whole.
+func (b *openBlock) complete() bool {
+	if grown := b.grown.String(); grown != "" {
+		return json.Valid([]byte(grown))
+	}
+	return len(gjson.Get(b.raw, "input").Map()) > 0 // {} is what a call begins with
 }
 
 func (s *stream) garbled(data []byte, err error) (llm.Chunk, error) {
-	s.x.Body = data
-	return llm.Chunk{}, s.x.Garbled(err)
+	return llm.Chunk{}, s.x.GarbledPart(data, err)
 }
 
 // count updates the usage. Each event has the counts of the whole call so far, but
@@ -215,10 +214,12 @@ func (s *stream) grow(e sdk.MessageStreamEventUnion) llm.Chunk {
 			if b.answer {
 				return llm.Chunk{Text: e.Delta.PartialJSON}
 			}
+			return llm.Chunk{Progress: e.Delta.PartialJSON != ""}
 		}
 	case "thinking_delta":
 		if b != nil {
 			b.grown.WriteString(e.Delta.Thinking)
+			return llm.Chunk{Progress: e.Delta.Thinking != ""}
 		}
 	case "signature_delta":
 		if b != nil {

@@ -120,16 +120,15 @@ func TestCountsAreThoseOfTheWholeCall(t *testing.T) {
 
 func TestStreamThatEndsEarlyIsCutOff(t *testing.T) {
 	events := everything()
-	for n := 1; n < len(events); n++ {
+	for n := 1; n < len(events)-1; n++ {
 		m := model(t, server(t, stream(events[:n]...)), nil)
 		got, err := streamed(t.Context(), m, prompt)
 		if err != nil || got.Finish != llm.FinishNone {
 			t.Errorf("behind %d events: got %+v, %v", n, got, err)
 		}
 	}
-	// An event counts with the empty line behind it.
-	all := strings.Join(events, "")
-	if got, err := streamed(t.Context(), model(t, server(t, stream(all[:len(all)-1])), nil), prompt); err != nil || got.Finish != llm.FinishNone {
+	// The stop reason is enough: some gateways send no message_stop.
+	if got, err := streamed(t.Context(), model(t, server(t, stream(events[:len(events)-1]...)), nil), prompt); err != nil || got.Finish != llm.FinishToolCall {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -165,7 +164,7 @@ func TestUnknownDeltasAreSkipped(t *testing.T) {
 func TestStreamWithoutEvents(t *testing.T) {
 	for _, body := range []string{"", "\n\n\n", ": only a comment\n\n"} {
 		response, err := streamed(t.Context(), model(t, server(t, stream(body)), nil), prompt)
-		if got := one(t, response, err); got.Kind != failure.Transient || !strings.HasPrefix(got.Message, `the stream (Content-Type "text/event-stream; charset=utf-8") has no event`) {
+		if got := one(t, response, err); got.Kind != failure.Transient || got.Message != "the answer is a stream without any event" {
 			t.Errorf("%q: got %#v", body, got)
 		}
 	}

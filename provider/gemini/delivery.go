@@ -61,6 +61,7 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 		return nil, m.endpoint.BadRequest(err)
 	}
 	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Stream: stream}}
+	d.Explain = explain(&d.Exchange)
 	config := &genai.GenerateContentConfig{
 		// The SDK's own conversion would sort the properties of a schema and round
 		// large numbers.

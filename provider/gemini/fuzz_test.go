@@ -33,9 +33,10 @@ func FuzzResponse(f *testing.F) {
 	}
 	m := fuzzed(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		answer, err := whole(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
+		x := wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}}
+		answer, err := x.Answer(dialect{})
 		var failed *failure.Error
-		if (answer == nil) == (err == nil) || err != nil && !errors.As(err, &failed) {
+		if answer == nil && err == nil || err != nil && !errors.As(err, &failed) {
 			t.Fatalf("%q: %v, %v", body, answer, err)
 		}
 		if answer == nil {
@@ -60,7 +61,7 @@ func FuzzStream(f *testing.F) {
 		d := &delivery{answer: io.NopCloser(strings.NewReader(body))}
 		d.Exchange = wire.Exchange{Endpoint: m.endpoint, Status: 200, Stream: true, Response: &http.Response{Header: http.Header{"Content-Type": {contentType}}}}
 		finished, ended := 0, false
-		for chunk, err := range d.relay(t.Context()) {
+		d.Relay(t.Context(), d.answer, dialect{}, func(chunk llm.Chunk, err error) bool {
 			var failed *failure.Error
 			if ended || finished > 0 || err != nil && !errors.As(err, &failed) {
 				t.Fatalf("%q: %+v, %v behind the end", body, chunk, err)
@@ -69,6 +70,7 @@ func FuzzStream(f *testing.F) {
 			if chunk.Finish != llm.FinishNone {
 				finished++
 			}
-		}
+			return true
+		})
 	})
 }

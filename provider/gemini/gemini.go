@@ -192,33 +192,7 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	if err != nil {
 		return nil, err
 	}
-	return whole(&d.Exchange)
-}
-
-// whole reads an answer that arrived in one piece.
-func whole(x *wire.Exchange) (*llm.Response, error) {
-	chunks, err := wholeChunks(x)
-	if err != nil {
-		return nil, err
-	}
-	var answer llm.Assembly
-	for _, chunk := range chunks {
-		answer.Add(chunk)
-	}
-	return answer.Response(), nil
-}
-
-// wholeChunks reads an answer that arrived in one piece, as a stream of one event.
-func wholeChunks(x *wire.Exchange) ([]llm.Chunk, error) {
-	r := reader{x: x}
-	chunks, err := r.read(x.Body)
-	if err != nil {
-		return nil, err
-	}
-	if !r.answered {
-		return nil, x.Garbled(errNoCandidates)
-	}
-	return append(chunks, r.end()...), nil
+	return d.Answer(dialect{})
 }
 
 // Stream sends the request once and yields the answer as it arrives. Requests and
@@ -233,10 +207,6 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			return
 		}
 		defer d.answer.Close()
-		for chunk, err := range d.relay(ctx) {
-			if !yield(chunk, err) || err != nil {
-				return
-			}
-		}
+		d.Relay(ctx, d.answer, dialect{}, yield)
 	}
 }

@@ -84,6 +84,24 @@ func TestContract(t *testing.T) {
 		Requests:    rejected,
 		InvalidUTF8: invalidUTF8,
 		SDK:         sdkError,
+		Loose: providertest.Loose{
+			Stop: `"STOP"`,
+			Says: func(text string) string {
+				quoted, _ := json.Marshal(text)
+				return `{"candidates":[{"content":{"parts":[{"text":` + string(quoted) + `}]},"finishReason":"STOP"}]}`
+			},
+			Call:       `{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":1}}}]},"finishReason":"STOP"}]}`,
+			CallEvents: data(piece(`{"functionCall":{"name":"f","args":{"a":1}}}`), stop),
+			Shapes: map[string]string{
+				"content that is a text": `{"candidates":[{"content":"Hello","finishReason":"STOP"}]}`,
+				"parts that are one":     `{"candidates":[{"content":{"parts":{"text":"Hello"}},"finishReason":"STOP"}]}`,
+			},
+			Billed: map[string]llm.Usage{
+				`{"candidates":[{"finishReason":"SAFETY"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":4}}`:       {InputTokens: 3, OutputTokens: 4},
+				data(`{"candidates":[{"finishReason":"SAFETY"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":4}}`): {InputTokens: 3, OutputTokens: 4},
+				`{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}`:                               {InputTokens: 3},
+			},
+		},
 	})
 }
 
@@ -304,7 +322,8 @@ func TestFinishReasons(t *testing.T) {
 		{`null`, "", llm.FinishNone},
 		{`""`, "", llm.FinishNone},
 		{`"FINISH_REASON_UNSPECIFIED"`, "", llm.FinishNone},
-		{`"SOMETHING_NEW"`, "", llm.FinishNone},
+		{`"SOMETHING_NEW"`, "", "SOMETHING_NEW"},
+		{`"SOMETHING_NEW"`, call, llm.FinishToolCall},
 	} {
 		body := `{"candidates":[{"content":{"parts":[` + step.more + `{"text":"text"}]},"finishReason":` + step.reason + `}]}`
 		got, err := model(t, server(t, reply(200, body)), nil).Complete(t.Context(), llm.Prompt("Hello!"))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -25,21 +26,43 @@ var errNoCandidates = errors.New("the answer has no candidates")
 // a stream.
 type generated struct {
 	Candidates []struct {
-		Content struct {
-			Parts []json.RawMessage `json:"parts"`
-		} `json:"content"`
-		FinishReason  string `json:"finishReason"`
-		FinishMessage string `json:"finishMessage"`
-		Index         int    `json:"index"`
+		Content       partList `json:"content"`
+		FinishReason  string   `json:"finishReason"`
+		FinishMessage string   `json:"finishMessage"`
+		Index         int      `json:"index"`
 	} `json:"candidates"`
 	PromptFeedback struct {
 		BlockReason        string `json:"blockReason"`
 		BlockReasonMessage string `json:"blockReasonMessage"`
 	} `json:"promptFeedback"`
-	UsageMetadata *usage          `json:"usageMetadata"`
-	ModelVersion  string          `json:"modelVersion"`
-	ResponseID    string          `json:"responseId"`
-	Error         json.RawMessage `json:"error"`
+	UsageMetadata *usage `json:"usageMetadata"`
+	ModelVersion  string `json:"modelVersion"`
+	ResponseID    string `json:"responseId"`
+}
+
+// partList is a list of parts. Gateways also send one part, or the text alone.
+type partList struct{ parts []json.RawMessage }
+
+// UnmarshalJSON reads all forms.
+func (c *partList) UnmarshalJSON(raw []byte) error {
+	if bytes.HasPrefix(raw, []byte(`"`)) {
+		c.parts = []json.RawMessage{slices.Concat([]byte(`{"text":`), raw, []byte(`}`))}
+		return nil
+	}
+	var list struct {
+		Parts json.RawMessage `json:"parts"`
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return err
+	}
+	if bytes.HasPrefix(list.Parts, []byte("{")) {
+		c.parts = []json.RawMessage{list.Parts}
+		return nil
+	}
+	if len(list.Parts) == 0 {
+		return nil
+	}
+	return json.Unmarshal(list.Parts, &c.parts)
 }
 
 // usage counts the tokens used so far. Cached tokens are included in Prompt, but
@@ -61,38 +84,58 @@ type received struct {
 	FunctionCall *functionCall `json:"functionCall"`
 }
 
+// dialect reads the answers of the API.
+type dialect struct{}
+
+// Whole reads a whole answer, as a stream of one event.
+func (dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
+	if err := x.ErrorWithin(body); err != nil {
+		return nil, err
+	}
+	r := reader{x: x}
+	var answer llm.Assembly
+	chunks, _, err := r.Read(body)
+	if err == nil && !r.answered {
+		err = x.Empty(body, errNoCandidates)
+	}
+	if err == nil {
+		var last []llm.Chunk
+		last, err = r.End()
+		chunks = append(chunks, last...)
+	}
+	for _, chunk := range chunks {
+		answer.Add(chunk)
+	}
+	if err != nil {
+		return wire.Billed(answer.Response()), err
+	}
+	return answer.Response(), nil
+}
+
+func (dialect) Reader(x *wire.Exchange) wire.Reader { return &reader{x: x} }
+
 // reader converts responses and events to chunks.
 type reader struct {
 	x        *wire.Exchange
 	answered bool // there was a candidate
-	calls    int
-	finish   llm.Finish
+	calls    []llm.ToolCall
+	reason   string // the finish reason: any event may have one, and the last one counts
+	message  string // the finish message
 	usage    *llm.Usage
 	// signatures are those of the current text. They are held back until it ends,
 	// because between its pieces they would split it.
 	signatures []llm.Chunk
 }
 
-// read reads a response, or the next event of a stream. If Extra asks for several
+// Read reads a response, or the next event of a stream. If Extra asks for several
 // candidates, only the first is used.
-func (r *reader) read(data []byte) ([]llm.Chunk, error) {
+func (r *reader) Read(data []byte) ([]llm.Chunk, bool, error) {
 	var g generated
 	if !utf8.Valid(data) { // some parts are kept as they are, and sent back
 		data = bytes.ToValidUTF8(data, []byte("\ufffd"))
 	}
 	if err := json.Unmarshal(data, &g); err != nil {
-		if failed := errorWithin(r.x, data); failed != nil {
-			return nil, failed
-		}
-		return nil, r.x.GarbledPart(data, err)
-	}
-	if len(g.Error) > 0 {
-		if failed := errorWithin(r.x, data); failed != nil {
-			return nil, failed
-		}
-	}
-	if reason := g.PromptFeedback.BlockReason; reason != "" && len(g.Candidates) == 0 {
-		return nil, r.x.Withheld(failure.ContentFiltered, reason, orElse(g.PromptFeedback.BlockReasonMessage, "the provider blocked the request"))
+		return nil, true, r.x.GarbledPart(data, err)
 	}
 	var chunks []llm.Chunk
 	about := llm.Chunk{Model: g.ModelVersion, RequestID: g.ResponseID}
@@ -106,24 +149,30 @@ func (r *reader) read(data []byte) ([]llm.Chunk, error) {
 	if about != (llm.Chunk{}) {
 		chunks = append(chunks, about)
 	}
+	if reason := g.PromptFeedback.BlockReason; reason != "" && len(g.Candidates) == 0 {
+		return chunks, true, r.x.Withheld(failure.ContentFiltered, reason, orElse(g.PromptFeedback.BlockReasonMessage, "the provider blocked the request"))
+	}
 	for _, candidate := range g.Candidates {
 		if candidate.Index != 0 {
 			continue
 		}
 		r.answered = true
-		if err := r.stopped(candidate.FinishReason, candidate.FinishMessage); err != nil {
-			return nil, err
+		if candidate.FinishReason != "" {
+			r.reason, r.message = candidate.FinishReason, candidate.FinishMessage
 		}
-		for _, raw := range candidate.Content.Parts {
+		if err := r.stopped(); err != nil {
+			return chunks, true, err
+		}
+		for _, raw := range candidate.Content.parts {
 			more, err := r.part(raw, g.ResponseID)
 			if err != nil {
-				return nil, r.x.GarbledPart(raw, err)
+				return chunks, true, r.x.GarbledPart(raw, err)
 			}
 			chunks = append(chunks, more...)
 		}
 		break
 	}
-	return chunks, nil
+	return chunks, false, nil
 }
 
 // part returns the chunks of a part of the answer.
@@ -136,7 +185,7 @@ func (r *reader) part(raw json.RawMessage, responseID string) ([]llm.Chunk, erro
 	case p.FunctionCall != nil:
 		call := llm.ToolCall{ID: p.FunctionCall.ID, Name: p.FunctionCall.Name, Arguments: p.FunctionCall.Args}
 		if call.ID == "" {
-			call.ID = madeID(responseID, r.calls)
+			call.ID = madeID(responseID, len(r.calls))
 		}
 		if len(call.Arguments) == 0 || string(call.Arguments) == "null" {
 			call.Arguments = json.RawMessage("{}")
@@ -144,7 +193,7 @@ func (r *reader) part(raw json.RawMessage, responseID string) ([]llm.Chunk, erro
 		if p.Signature != "" {
 			call.Signature = []byte(p.Signature)
 		}
-		r.calls++
+		r.calls = append(r.calls, call)
 		return append(r.textEnds(), llm.Chunk{Part: call}), nil
 	case p.Text != nil && !p.Thought, p.Text == nil && isSignature(raw):
 		return r.text(p), nil
@@ -175,39 +224,26 @@ func (r *reader) textEnds() []llm.Chunk {
 	return signatures
 }
 
-// end returns what is known only at the end: any event may have a finish reason,
-// and the last one counts.
-func (r *reader) end() []llm.Chunk {
+// Ended reports whether a finish reason has come.
+func (r *reader) Ended() bool { return r.reason != "" }
+
+// End returns what is known only at the end.
+func (r *reader) End() ([]llm.Chunk, error) {
 	chunks := r.textEnds()
-	if r.finish == llm.FinishStop && r.calls > 0 {
-		r.finish = llm.FinishToolCall
+	finish, err := r.x.Finish(r.reason, r.message, r.calls)
+	if err == nil && finish != llm.FinishNone {
+		chunks = append(chunks, llm.Chunk{Finish: finish, Usage: r.usage})
 	}
-	if r.finish != llm.FinishNone {
-		chunks = append(chunks, llm.Chunk{Finish: r.finish, Usage: r.usage})
-	}
-	return chunks
+	return chunks, err
 }
 
-// stopped reads a finish reason. An unknown one counts as missing, because it is
-// worse to take a truncated answer for a complete one.
-func (r *reader) stopped(reason, message string) error {
-	switch reason {
-	case "STOP":
-		r.finish = llm.FinishStop
-	case "MAX_TOKENS", "CONTINUATION":
-		r.finish = llm.FinishLength
-	case "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR",
-		"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION":
-		return r.x.Withheld(failure.ContentFiltered, reason, orElse(message, "the provider withheld the answer"))
-	case "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "OTHER", "IMAGE_OTHER", "NO_IMAGE":
-		return r.x.Withheld(failure.Transient, reason, orElse(message, "the model broke the answer off"))
-	case "MISSING_THOUGHT_SIGNATURE":
-		return r.x.Withheld(failure.InvalidRequest, reason, orElse(message, "a call of the conversation came back without its signature"))
-	case "", "FINISH_REASON_UNSPECIFIED":
-	default:
-		r.finish = llm.FinishNone
+// stopped returns the error of an answer that was withheld or broken off.
+func (r *reader) stopped() error {
+	if r.reason == "MISSING_THOUGHT_SIGNATURE" {
+		return r.x.Withheld(failure.InvalidRequest, r.reason, orElse(r.message, "a call of the conversation came back without its signature"))
 	}
-	return nil
+	_, err := r.x.Finish(r.reason, r.message, r.calls)
+	return err
 }
 
 func orElse(text, other string) string {
@@ -217,18 +253,18 @@ func orElse(text, other string) string {
 	return text
 }
 
-// errorWithin returns the error in a response with the status of a success, or nil.
-func errorWithin(x *wire.Exchange, data []byte) error {
-	failed := x.ErrorWithin(data)
-	if f, ok := failed.(*failure.Error); ok {
+// explain returns the SDK's error for an error in a response with the status of a
+// success, or nil.
+func explain(x *wire.Exchange) func([]byte) error {
+	return func(data []byte) error {
 		var within struct {
 			Error *genai.APIError `json:"error"`
 		}
-		if json.Unmarshal([]byte(x.Endpoint.Hide(string(data))), &within) == nil && within.Error != nil {
-			f.Err = *within.Error
+		if json.Unmarshal([]byte(x.Endpoint.Hide(string(data))), &within) != nil || within.Error == nil {
+			return nil
 		}
+		return *within.Error
 	}
-	return failed
 }
 
 // made is the prefix of the IDs that madeID makes.

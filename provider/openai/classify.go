@@ -63,7 +63,7 @@ func bodyOf(api *sdk.Error) []byte {
 // request nor its response.
 func streamError(broken *ssestream.StreamError) error {
 	x := wire.Foreign{Protocol: classify.OpenAI}.Response(nil, &http.Response{StatusCode: http.StatusOK}, nil)
-	err := errorEvent(x, broken.Event)
+	err := x.Problem(wire.Event{Type: broken.Event.Type, Data: broken.Event.Data})
 	if f, ok := errors.AsType[*failure.Error](err); ok {
 		f.Err = broken
 	}

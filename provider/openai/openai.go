@@ -251,9 +251,16 @@ func (m *Model) prepare(req *llm.Request, stream bool) (sender, feature, error) 
 	}, asked, err
 }
 
-func (m *Model) whole(x *wire.Exchange) (*llm.Response, error) { return readCompletion(x) }
+func (m *Model) dialect() wire.Dialect { return chatDialect{} }
 
-func (m *Model) events(x *wire.Exchange) reader { return &completionStream{x: x} }
+// chatDialect reads the answers of the chat completions API.
+type chatDialect struct{}
+
+func (chatDialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
+	return readCompletion(x, body)
+}
+
+func (chatDialect) Reader(x *wire.Exchange) wire.Reader { return &completionStream{x: x} }
 
 // apiError returns the SDK's error without the key and the prompt, which the SDK
 // keeps in it for DumpRequest. If the body was not JSON, the SDK returned its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,30 @@ func TestContract(t *testing.T) {
 		Refusals: refusals, Failures: failures, Interrupt: interrupts,
 		InvalidUTF8: invalidUTF8,
 		SDK:         sdkError,
+		Loose: providertest.Loose{
+			Stop: `"stop"`,
+			Says: func(text string) string {
+				return `{"choices":[{"message":{"content":` + quoted(text) + `},"finish_reason":"stop"}]}`
+			},
+			Call:       `{"choices":[{"message":{"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},"finish_reason":"stop"}]}`,
+			CallEvents: dataEvent(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{\"a\":1}"}}]}}]}`) + dataEvent(stopped("stop")),
+			Shapes: map[string]string{
+				"a list of parts":                   `{"choices":[{"message":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]},{"type":"text","text":"Hel"},{"type":"reference","reference_ids":[1]},{"type":"text","text":"lo"}]},"finish_reason":"stop"}]}`,
+				"a list of texts":                   `{"choices":[{"message":{"content":["Hel","lo"]},"finish_reason":"stop"}]}`,
+				"a list of parts in pieces":         dataEvent(`{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]}]}}]}`) + dataEvent(`{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"Hel"}]}}]}`) + dataEvent(delta("lo")) + dataEvent(stopped("stop")),
+				"message for delta":                 dataEvent(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}`),
+				"message for delta, in pieces":      dataEvent(`{"choices":[{"index":0,"message":{"content":"Hel"}}]}`) + dataEvent(`{"choices":[{"index":0,"message":{"content":"lo"},"finish_reason":"stop"}]}`),
+				"an empty delta beside the message": dataEvent(delta("")) + dataEvent(`{"choices":[{"index":0,"delta":{},"message":{"content":"Hello"},"finish_reason":"stop"}]}`),
+				"the message again at the end":      dataEvent(delta("Hel")) + dataEvent(delta("lo")) + dataEvent(`{"choices":[{"index":0,"delta":{},"message":{"content":"Hello"},"finish_reason":"stop"}]}`),
+			},
+			Billed: map[string]llm.Usage{
+				`{"choices":[{"message":{"content":"half"},"finish_reason":"content_filter"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`:           {InputTokens: 3, OutputTokens: 4},
+				`{"choices":[{"message":{"refusal":"No."},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`:                      {InputTokens: 3, OutputTokens: 4},
+				`{"choices":[{"error":{"code":502,"message":"No."}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`:                                    {InputTokens: 3, OutputTokens: 4},
+				dataEvent(`{"choices":[{"index":0,"delta":{},"error":{"code":502,"message":"No."}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`):    {InputTokens: 3, OutputTokens: 4},
+				dataEvent(`{"choices":[{"index":0,"finish_reason":"content_filter","delta":{}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`) + done: {InputTokens: 3, OutputTokens: 4},
+			},
+		},
 	})
 }
 
@@ -105,8 +130,38 @@ func TestContractOfResponses(t *testing.T) {
 			{"type":"function_call","call_id":"�","name":"f","arguments":"{\"a\":\"�\"}"},{"type":"function_call_output","call_id":"�","output":"���"}],
 			"tools":[{"type":"function","name":"f","description":"�","parameters":{"type":"object","properties":{}},"strict":false}]}`,
 		SDK: sdkError,
+		Loose: providertest.Loose{
+			Stop:       `"completed"`,
+			Says:       func(text string) string { return responded("completed", "", said("msg_1", text)) },
+			Call:       responded("completed", "", calledF),
+			CallEvents: dataEvent(`{"type":"response.output_item.done","item":`+calledF+`}`) + dataEvent(`{"type":"response.completed","response":{"status":"completed","output":[],"usage":{}}}`),
+			Shapes: map[string]string{
+				"content that is a text":       responded("completed", "", `{"type":"message","content":"Hello"}`),
+				"text in the last event":       dataEvent(`{"type":"response.created","response":{"status":"in_progress","output":[]}}`) + dataEvent(`{"type":"response.completed","response":`+oneLine(responded("completed", "", thought, said("msg_1", "Hello")))+`}`),
+				"text in the last event alone": dataEvent(`{"type":"response.output_item.done","item":`+thought+`}`) + dataEvent(`{"type":"response.completed","response":`+oneLine(responded("completed", "", thought, said("msg_1", "Hello")))+`}`),
+				"another ID in the last event": text("Hello") + dataEvent(`{"type":"response.completed","response":`+oneLine(responded("completed", "", said("msg_other", "Hello")))+`}`),
+				"text when it is done":         dataEvent(`{"type":"response.output_text.done","item_id":"msg_1","text":"Hello"}`) + dataEvent(`{"type":"response.completed","response":{"status":"completed","output":[]}}`),
+			},
+			Billed: map[string]llm.Usage{
+				responded("incomplete", `"incomplete_details":{"reason":"content_filter"},`):                                                                {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+				responded("failed", `"error":{"code":"server_error","message":"No."},`):                                                                     {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+				dataEvent(`{"type":"response.failed","response":` + oneLine(responded("failed", `"error":{"code":"server_error","message":"No."},`)) + `}`): {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+			},
+		},
 	})
 }
+
+// calledF is the item of a call.
+const calledF = `{"id":"fc_1","type":"function_call","call_id":"call_1","name":"f","arguments":"{\"a\":1}"}`
+
+// quoted is a text as JSON.
+func quoted(text string) string {
+	raw, _ := json.Marshal(text)
+	return string(raw)
+}
+
+// oneLine is JSON as the data of an event.
+func oneLine(data string) string { return strings.ReplaceAll(data, "\n", "") }
 
 var (
 	foreign = map[string]string{
@@ -271,7 +326,8 @@ func TestFinishReasons(t *testing.T) {
 		{`"length"`, call, llm.FinishLength},
 		{`null`, "", llm.FinishNone},
 		{`""`, "", llm.FinishNone},
-		{`"something new"`, "", llm.FinishNone},
+		{`"something new"`, "", "something new"},
+		{`"something new"`, call, llm.FinishToolCall},
 	} {
 		body := `{"choices":[{"message":{"content":"text"` + step.more + `},"finish_reason":` + step.reason + `}]}`
 		got, err := model(t, server(t, reply(200, body)), nil).Complete(t.Context(), llm.Prompt("Hello!"))

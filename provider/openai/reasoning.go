@@ -8,6 +8,7 @@ import (
 	"github.com/openai/openai-go/v3/packages/respjson"
 
 	"llmcall/llm"
+	"llmcall/provider/internal/wire"
 )
 
 // reasoningFields are the fields in which servers show a model's reasoning: the
@@ -21,6 +22,7 @@ var reasoningFields = []string{"reasoning_details", "reasoning_content", "reason
 type reasoning struct {
 	texts   map[string]*strings.Builder // by the name of the field
 	details []*detail
+	within  strings.Builder // thoughts in the list of the content, or in another list
 }
 
 // detail is an item of reasoning_details, whose texts arrive in pieces.
@@ -30,11 +32,14 @@ type detail struct {
 }
 
 // add adds the fields of a message, or of a piece of one, that OpenAI does not
-// define. A value of an unknown form is left out, because it could not be sent
+// define. Of a value of an unknown form only the text is kept, which is not sent
 // back.
-func (r *reasoning) add(fields map[string]respjson.Field) {
+//
+// add reports whether there was anything.
+func (r *reasoning) add(fields map[string]respjson.Field) (any bool) {
 	for _, name := range reasoningFields {
 		raw := []byte(fields[name].Raw())
+		any = any || len(raw) > 2 && string(raw) != "null" // more than "" and []
 		var details []map[string]json.RawMessage
 		switch {
 		case len(raw) == 0:
@@ -42,10 +47,12 @@ func (r *reasoning) add(fields map[string]respjson.Field) {
 			if json.Unmarshal(raw, &details) == nil {
 				r.addDetails(details)
 			}
-		default:
-			addText(&r.texts, name, raw)
+		case !addText(&r.texts, name, raw):
+			text, thinking, _ := contentOf(string(raw))
+			r.within.WriteString(thinking + text)
 		}
 	}
+	return any
 }
 
 // addText adds a JSON string to the text of that name. It reports whether raw is a
@@ -124,6 +131,9 @@ func (r *reasoning) part(provider string, calls bool) (llm.Reasoning, bool) {
 		}
 		raw, err := json.Marshal(data)
 		return llm.Reasoning{Provider: provider, Data: raw}, err == nil
+	}
+	if r.within.Len() > 0 {
+		return wire.Thought(r.within.String()), true
 	}
 	return llm.Reasoning{}, false
 }

@@ -5,38 +5,56 @@ import (
 	"errors"
 
 	sdk "github.com/openai/openai-go/v3"
+	"github.com/tidwall/gjson"
 
-	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/internal/wire"
 )
 
-// readCompletion reads the answer in a response with the status of a success, or
-// the error that it contains: OpenRouter, for one, sends a failure during the
-// generation with a status of 200, at the top or in the choice.
-func readCompletion(x *wire.Exchange) (*llm.Response, error) {
-	if !json.Valid(x.Body) {
+// readCompletion reads a whole answer, or the error that it contains: OpenRouter, for
+// one, sends a failure during the generation with a status of 200, at the top or in
+// the choice.
+func readCompletion(x *wire.Exchange, body []byte) (*llm.Response, error) {
+	if !json.Valid(body) {
 		var any json.RawMessage
-		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
+		return nil, x.GarbledPart(body, json.Unmarshal(body, &any))
 	}
-	if err := x.ErrorWithin(x.Body); err != nil {
+	if err := x.ErrorWithin(body); err != nil {
 		return nil, err
 	}
 	var completion sdk.ChatCompletion
-	if err := json.Unmarshal(x.Body, &completion); err != nil {
-		return nil, x.Garbled(err)
+	if err := json.Unmarshal(body, &completion); err != nil {
+		return nil, x.GarbledPart(body, err)
 	}
 	if len(completion.Choices) == 0 {
-		return nil, x.Garbled(errors.New("the answer has no choices"))
+		return nil, x.Empty(body, errors.New("the answer has no choices"))
 	}
+	answer := &llm.Response{Model: completion.Model, RequestID: x.RequestID("X-Request-Id"), Usage: usage(completion.Usage)}
 	choice := completion.Choices[0]
 	if err := choiceError(x, choice.JSON.ExtraFields["error"].Raw()); err != nil {
-		return nil, err
+		return wire.Billed(answer), err
 	}
-	if err := withheld(x, choice.Message.Refusal, choice.FinishReason); err != nil {
-		return nil, err
+	s := completionStream{x: x, id: completion.ID, reason: choice.FinishReason}
+	text := s.message(choice.Message)
+	if err := s.refused(); err != nil {
+		return wire.Billed(answer), err
 	}
-	return answerOf(x, &completion), nil
+	calls := s.toolCalls()
+	var err error
+	if answer.Finish, err = x.Finish(s.reason, "", calls); err != nil {
+		return wire.Billed(answer), err
+	}
+	answer.Message = llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
+	if part, ok := s.reasoning.part(x.Endpoint.Provider, len(calls) > 0); ok {
+		answer.Message.Parts = append(answer.Message.Parts, part)
+	}
+	if text != "" {
+		answer.Message.Parts = append(answer.Message.Parts, llm.Text(text))
+	}
+	for _, call := range calls {
+		answer.Message.Parts = append(answer.Message.Parts, call)
+	}
+	return answer, nil
 }
 
 // choiceError returns the error in a choice, or nil.
@@ -47,44 +65,34 @@ func choiceError(x *wire.Exchange, raw string) error {
 	return x.ErrorWithin([]byte(`{"error":` + raw + `}`))
 }
 
-// withheld returns the error of an answer that can't be used: refused by the
-// model, withheld by the provider, or broken off.
-func withheld(x *wire.Exchange, refusal, reason string) error {
-	switch {
-	case refusal != "":
-		return x.Withheld(failure.ContentFiltered, "refusal", refusal)
-	case reason == "content_filter":
-		return x.Withheld(failure.ContentFiltered, reason, "the provider withheld the answer")
-	case reason == "insufficient_system_resource": // DeepSeek
-		return x.Withheld(failure.Overloaded, reason, "the provider broke the answer off")
+// contentOf returns what is in a field that the SDK reads as a text, and that some
+// servers send as a list of parts: the text, the model's thoughts, and a refusal.
+// Mistral's reasoning models have a part of the type thinking before the text, and
+// its answers with references have several parts for one sentence
+// (https://docs.mistral.ai/capabilities/reasoning).
+func contentOf(raw string) (text, thinking, refusal string) {
+	switch value := gjson.Parse(raw); {
+	case value.IsArray():
+		for _, part := range value.Array() {
+			t, th, r := contentOf(part.Raw)
+			text, thinking, refusal = text+t, thinking+th, refusal+r
+		}
+	case value.IsObject():
+		switch kind := value.Get("type").String(); kind {
+		case "thinking", "reasoning":
+			for _, field := range []string{"thinking", "reasoning", "text", "summary"} {
+				t, th, _ := contentOf(value.Get(field).Raw)
+				thinking += t + th
+			}
+		case "refusal":
+			refusal = value.Get("refusal").String()
+		case "", "text", "output_text":
+			text, thinking, refusal = contentOf(value.Get("text").Raw)
+		}
+	case value.Type != gjson.Null:
+		text = value.String()
 	}
-	return nil
-}
-
-// answerOf converts a completion with at least one choice.
-func answerOf(x *wire.Exchange, completion *sdk.ChatCompletion) *llm.Response {
-	choice := completion.Choices[0]
-	message := llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
-	var thought reasoning
-	thought.add(choice.Message.JSON.ExtraFields)
-	if part, ok := thought.part(x.Endpoint.Provider, len(choice.Message.ToolCalls) > 0); ok {
-		message.Parts = append(message.Parts, part)
-	}
-	if choice.Message.Content != "" {
-		message.Parts = append(message.Parts, llm.Text(choice.Message.Content))
-	}
-	for _, call := range choice.Message.ToolCalls {
-		message.Parts = append(message.Parts, llm.ToolCall{
-			ID: call.ID, Name: call.Function.Name, Arguments: json.RawMessage(call.Function.Arguments),
-		})
-	}
-	return &llm.Response{
-		Message:   message,
-		Finish:    finish(choice.FinishReason, len(choice.Message.ToolCalls) > 0),
-		Model:     completion.Model,
-		RequestID: x.RequestID("X-Request-Id"),
-		Usage:     usage(completion.Usage),
-	}
+	return text, thinking, refusal
 }
 
 // usage converts the counts. Reasoning is a part of the output. Some servers count
@@ -101,21 +109,4 @@ func usage(u sdk.CompletionUsage) llm.Usage {
 		CachedTokens:    u.PromptTokensDetails.CachedTokens,
 		ReasoningTokens: thought,
 	}
-}
-
-// finish converts the finish reason. An unknown one counts as missing, because it
-// is worse to take a truncated answer for a complete one.
-func finish(reason string, calls bool) llm.Finish {
-	switch reason {
-	case "stop", "eos": // the latter is Together's
-		if calls { // vLLM, Ollama
-			return llm.FinishToolCall
-		}
-		return llm.FinishStop
-	case "length", "model_length": // the latter is Mistral's
-		return llm.FinishLength
-	case "tool_calls":
-		return llm.FinishToolCall
-	}
-	return llm.FinishNone
 }

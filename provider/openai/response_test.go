@@ -26,10 +26,11 @@ func FuzzResponse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, read := range []func(*wire.Exchange) (*llm.Response, error){readCompletion, readResponse} {
-			answer, err := read(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}})
+		for _, read := range []wire.Dialect{chatDialect{}, itemDialect{}} {
+			x := wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: body, Response: &http.Response{}}
+			answer, err := x.Answer(read)
 			var failed *failure.Error
-			if (answer == nil) == (err == nil) || err != nil && !errors.As(err, &failed) {
+			if answer == nil && err == nil || err != nil && !errors.As(err, &failed) {
 				t.Errorf("%q: %v, %v", body, answer, err)
 			}
 		}
@@ -61,7 +62,7 @@ func TestUsage(t *testing.T) {
 		"nothing": {``, llm.Usage{}},
 	} {
 		body := `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{` + step.usage + `}}`
-		got, err := readCompletion(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Body: []byte(body), Response: &http.Response{}})
+		got, err := readCompletion(&wire.Exchange{Endpoint: m.endpoint, Status: 200, Response: &http.Response{}}, []byte(body))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -93,12 +94,11 @@ func FuzzStream(f *testing.F) {
 		for _, kind := range []string{"text/event-stream", "application/json"} {
 			x := &wire.Exchange{
 				Endpoint: c.endpoint, Stream: true, Sent: true, Whole: true, Status: 200,
-				Response: &http.Response{Header: http.Header{}},
+				Response: &http.Response{Header: http.Header{"Content-Type": {kind}}},
 			}
-			for _, a := range []dialect{new(Model), new(Responses)} {
-				raw := &http.Response{Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body))}
+			for _, a := range []wire.Dialect{chatDialect{}, itemDialect{}} {
 				ended := false
-				c.relay(t.Context(), x, raw, 0, nil, a, func(chunk llm.Chunk, err error) bool {
+				x.Relay(t.Context(), io.NopCloser(bytes.NewReader(body)), a, func(chunk llm.Chunk, err error) bool {
 					var failed *failure.Error
 					if ended || err != nil && !errors.As(err, &failed) {
 						t.Errorf("%q: %+v, %v", body, chunk, err)

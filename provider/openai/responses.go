@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,26 +71,33 @@ func (m *Responses) prepare(req *llm.Request, stream bool) (sender, feature, err
 	}, asked, err
 }
 
-func (m *Responses) whole(x *wire.Exchange) (*llm.Response, error) { return readResponse(x) }
+func (m *Responses) dialect() wire.Dialect { return itemDialect{} }
 
-func (m *Responses) events(x *wire.Exchange) reader { return &itemStream{x: x} }
+// itemDialect reads the answers of the Responses API.
+type itemDialect struct{}
 
-// readResponse reads the answer in a response with the status of a success, or the
-// error that it contains.
-func readResponse(x *wire.Exchange) (*llm.Response, error) {
-	if !json.Valid(x.Body) {
+func (itemDialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
+	return readResponse(x, body)
+}
+
+func (itemDialect) Reader(x *wire.Exchange) wire.Reader { return &itemStream{x: x} }
+
+// readResponse reads a whole answer, or the error that it contains.
+func readResponse(x *wire.Exchange, body []byte) (*llm.Response, error) {
+	if !json.Valid(body) {
 		var any json.RawMessage
-		return nil, x.Garbled(json.Unmarshal(x.Body, &any))
-	}
-	if err := x.ErrorWithin(x.Body); err != nil {
-		return nil, err
+		return nil, x.GarbledPart(body, json.Unmarshal(body, &any))
 	}
 	var response responses.Response
-	if err := json.Unmarshal(x.Body, &response); err != nil {
-		return nil, x.Garbled(err)
+	err := json.Unmarshal(body, &response)
+	if failed := x.ErrorWithin(body); failed != nil {
+		return wire.Billed(&llm.Response{Usage: tokens(response.Usage), Model: response.Model}), failed
+	}
+	if err != nil {
+		return nil, x.GarbledPart(body, err)
 	}
 	if !response.JSON.Output.Valid() {
-		return nil, x.Garbled(errors.New("the answer has no output"))
+		return nil, x.Empty(body, errors.New("the answer has no output"))
 	}
 	answer := &llm.Response{
 		Message:   llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}},
@@ -105,10 +113,8 @@ func readResponse(x *wire.Exchange) (*llm.Response, error) {
 			answer.Message.Parts = append(answer.Message.Parts, part)
 		}
 	}
-	var err error
-	answer.Finish, err = status(x, &response, refusal, len(answer.Message.ToolCalls()) > 0)
-	if err != nil {
-		return nil, err
+	if answer.Finish, err = status(x, &response, refusal, answer.Message.ToolCalls()); err != nil {
+		return wire.Billed(answer), err
 	}
 	return answer, nil
 }
@@ -129,15 +135,15 @@ func itemPart(item responses.ResponseOutputItemUnion, provider string) (part llm
 	case item.Type == "reasoning" || isCommentary(item):
 		return llm.Reasoning{Provider: provider, Data: json.RawMessage(item.RawJSON())}, ""
 	case item.Type == "function_call":
-		return llm.ToolCall{ID: item.CallID, Name: item.Name, Arguments: json.RawMessage(item.Arguments.OfString)}, ""
-	case item.Type == "message":
-		var text strings.Builder
-		for _, content := range item.Content {
-			text.WriteString(content.Text)
-			refusal += content.Refusal
+		args, _, _ := contentOf(item.JSON.Arguments.Raw())
+		if raw := item.JSON.Arguments.Raw(); strings.HasPrefix(raw, "{") { // not a text, but the JSON itself
+			args = raw
 		}
-		if text.Len() > 0 {
-			part = llm.Text(text.String())
+		return llm.ToolCall{ID: cmp.Or(item.CallID, item.ID), Name: item.Name, Arguments: json.RawMessage(args)}, ""
+	case item.Type == "message":
+		var text string
+		if text, _, refusal = contentOf(item.JSON.Content.Raw()); text != "" {
+			part = llm.Text(text)
 		}
 	}
 	return part, refusal
@@ -148,23 +154,23 @@ func isCommentary(item responses.ResponseOutputItemUnion) bool {
 }
 
 // status converts the status of a response.
-func status(x *wire.Exchange, response *responses.Response, refusal string, calls bool) (llm.Finish, error) {
+func status(x *wire.Exchange, response *responses.Response, refusal string, calls []llm.ToolCall) (llm.Finish, error) {
 	reason := response.IncompleteDetails.Reason
 	switch {
 	case refusal != "":
 		return "", x.Withheld(failure.ContentFiltered, "refusal", refusal)
 	case response.Status == responses.ResponseStatusFailed:
 		return "", x.Withheld(failure.Transient, "failed", "the provider says no more")
-	case response.Status == responses.ResponseStatusIncomplete && reason == "content_filter":
-		return "", x.Withheld(failure.ContentFiltered, reason, "the provider withheld the answer")
-	case response.Status == responses.ResponseStatusIncomplete && reason == "max_output_tokens":
-		return llm.FinishLength, nil
-	case response.Status == responses.ResponseStatusCompleted && calls:
-		return llm.FinishToolCall, nil
-	case response.Status == responses.ResponseStatusCompleted:
-		return llm.FinishStop, nil
+	case response.Status == responses.ResponseStatusInProgress, response.Status == responses.ResponseStatusQueued:
+		return llm.FinishNone, nil
+	case response.Status != responses.ResponseStatusIncomplete:
+		return x.Finish(string(response.Status), "", calls)
 	}
-	return llm.FinishNone, nil
+	finish, err := x.Finish(cmp.Or(reason, "incomplete"), "", nil)
+	if finish == llm.FinishStop || finish == llm.FinishToolCall {
+		finish = "incomplete"
+	}
+	return finish, err
 }
 
 // itemStream puts the events of a streamed response together.
@@ -175,13 +181,21 @@ type itemStream struct {
 	commentary map[string]bool // by ID, the items that are not part of the answer's text
 	texted     string          // the ID of the last item whose text was yielded
 	text       bool            // the last thing yielded was text
+	anyText    bool            // text was yielded
+	anyPart    bool            // a part other than text was yielded
 	refusal    strings.Builder
-	calls      bool
+	calls      []llm.ToolCall
+	ended      bool
 }
 
-func (s *itemStream) end() ([]llm.Chunk, error) { return nil, nil }
+// Ended reports whether the last event has come.
+func (s *itemStream) Ended() bool { return s.ended }
 
-func (s *itemStream) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
+// End returns nothing: the last event has all.
+func (s *itemStream) End() ([]llm.Chunk, error) { return nil, nil }
+
+// Read reads an event, or a whole response.
+func (s *itemStream) Read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var e responses.ResponseStreamEventUnion
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, true, s.x.GarbledPart(data, err)
@@ -206,33 +220,80 @@ func (s *itemStream) read(data []byte) (chunks []llm.Chunk, done bool, err error
 		if !s.commentary[e.ItemID] {
 			chunk.Text = s.next(e.ItemID, e.Delta)
 		}
+	case "response.output_text.done":
+		if !s.commentary[e.ItemID] && (!s.anyText || s.texted != e.ItemID) { // its text did not come in pieces
+			chunk.Text = s.next(e.ItemID, e.Text)
+		}
 	case "response.output_item.done":
-		part, refusal := itemPart(e.Item, s.x.Endpoint.Provider)
-		s.refusal.WriteString(refusal)
-		switch part := part.(type) {
-		case nil:
-		case llm.Text:
-			if s.texted != e.Item.ID { // the server did not send the text in pieces
-				chunk.Text = s.next(e.Item.ID, string(part))
-			}
-		default:
-			chunk.Part, s.text = part, false
-			s.calls = s.calls || is[llm.ToolCall](part)
-		}
+		more := s.item(e.Item)
+		chunk.Text, chunk.Part = more.Text, more.Part
 	case "response.completed", "response.incomplete", "response.failed":
-		if err := s.x.ErrorWithin([]byte(e.Response.RawJSON())); err != nil {
-			return nil, true, err
+		return s.last(chunk, e.Response)
+	case "": // a whole answer as an event
+		var whole responses.Response
+		if json.Unmarshal(data, &whole) == nil && whole.JSON.Output.Valid() {
+			chunk.Model = whole.Model
+			return s.last(chunk, whole)
 		}
-		chunk.Finish, err = status(s.x, &e.Response, s.refusal.String(), s.calls)
-		if e.Response.JSON.Usage.Valid() {
-			chunk.Usage = new(tokens(e.Response.Usage))
-		}
-		done = true
+	default:
+		chunk.Progress = strings.HasSuffix(e.Type, ".delta")
 	}
 	if chunk != (llm.Chunk{}) {
 		chunks = append(chunks, chunk)
 	}
-	return chunks, done, err
+	return chunks, false, nil
+}
+
+// item adds a whole item of the output.
+func (s *itemStream) item(item responses.ResponseOutputItemUnion) (chunk llm.Chunk) {
+	part, refusal := itemPart(item, s.x.Endpoint.Provider)
+	s.refusal.WriteString(refusal)
+	switch part := part.(type) {
+	case nil:
+	case llm.Text:
+		if !s.anyText || s.texted != item.ID { // the server did not send the text in pieces
+			chunk.Text = s.next(item.ID, string(part))
+		}
+	case llm.ToolCall:
+		s.calls = append(s.calls, part)
+		chunk.Part, s.text, s.anyPart = part, false, true
+	default:
+		chunk.Part, s.text, s.anyPart = part, false, true
+	}
+	return chunk
+}
+
+// last reads the event that ends the stream, which has the whole output once more.
+// What did not come before is taken from there: all of it, or the text, or the calls.
+// IDs decide nothing, because some servers make others for this event.
+func (s *itemStream) last(chunk llm.Chunk, response responses.Response) (chunks []llm.Chunk, done bool, err error) {
+	s.ended = true
+	if response.JSON.Usage.Valid() {
+		chunk.Usage = new(tokens(response.Usage))
+	}
+	if chunk != (llm.Chunk{}) {
+		chunks = append(chunks, chunk)
+	}
+	if err := s.x.ErrorWithin([]byte(response.RawJSON())); err != nil {
+		return chunks, true, err
+	}
+	any, text, calls := s.anyText || s.anyPart, s.anyText, len(s.calls) > 0
+	refused := s.refusal.Len() > 0
+	for _, item := range response.Output {
+		part, refusal := itemPart(item, s.x.Endpoint.Provider)
+		wanted := !any || !text && is[llm.Text](part) || !calls && is[llm.ToolCall](part) || refusal != "" && !refused
+		if !wanted {
+			continue
+		}
+		if more := s.item(item); more != (llm.Chunk{}) {
+			chunks = append(chunks, more)
+		}
+	}
+	finish, err := status(s.x, &response, s.refusal.String(), s.calls)
+	if finish != llm.FinishNone {
+		chunks = append(chunks, llm.Chunk{Finish: finish})
+	}
+	return chunks, true, err
 }
 
 // next returns the piece of text to yield. It joins the texts of two messages as
@@ -242,7 +303,7 @@ func (s *itemStream) next(id, text string) string {
 		text = "\n" + text
 	}
 	if text != "" {
-		s.texted, s.text = id, true
+		s.texted, s.text, s.anyText = id, true, true
 	}
 	return text
 }

@@ -201,7 +201,7 @@ var answers = []struct {
 		[]string{`{"type":"response.output_text.delta","item_id":"msg_1","delta":"ha"}`},
 		llm.Response{Message: llm.Message{Parts: []llm.Part{llm.Text("ha")}}, Finish: llm.FinishLength}, 0, ""},
 	{"not done", responded("in_progress", ""), nil, llm.Response{Message: llm.Message{Parts: []llm.Part{}}}, 0, ""},
-	{"incomplete for a reason that is new", responded("incomplete", `"incomplete_details":{"reason":"pause"},`), nil, llm.Response{Message: llm.Message{Parts: []llm.Part{}}}, 0, ""},
+	{"incomplete for a reason that is new", responded("incomplete", `"incomplete_details":{"reason":"pause"},`), nil, llm.Response{Message: llm.Message{Parts: []llm.Part{}}, Finish: "pause"}, 0, ""},
 	{"filtered", responded("incomplete", `"incomplete_details":{"reason":"content_filter"},`), nil, llm.Response{}, failure.ContentFiltered, "content_filter"},
 	{"refused", responded("completed", "", `{"id":"msg_1","type":"message","content":[{"type":"refusal","refusal":"No."}]}`),
 		[]string{`{"type":"response.refusal.delta","item_id":"msg_1","delta":"No."}`,
@@ -227,7 +227,7 @@ func TestResponsesAnswers(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(got, &step.want) {
 				t.Errorf("%s: got %+v, %v", step.name, got, err)
 			}
-		} else if f, ok := errors.AsType[*failure.Error](err); !ok || got != nil || f.Kind != step.kind || f.Code != step.code || f.Status != 200 ||
+		} else if f, ok := errors.AsType[*failure.Error](err); !ok || got == nil || got.Usage != step.want.Usage || len(got.Message.Parts) > 0 || f.Kind != step.kind || f.Code != step.code || f.Status != 200 ||
 			f.Provider != "openai-responses" || f.Model != "openai-responses/gpt-6-luna" || f.RequestID != "req_1" {
 			t.Errorf("%s: got %+v, %#v", step.name, got, err)
 		}

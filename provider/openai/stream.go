@@ -1,49 +1,36 @@
 package openai
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"iter"
 	"net/http"
-	"slices"
 	"strings"
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
-	"github.com/openai/openai-go/v3/packages/ssestream"
+	"github.com/openai/openai-go/v3/packages/respjson"
 
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/internal/wire"
 )
 
-// dialect is one of OpenAI's two APIs, as the adapter uses it.
-type dialect interface {
+// protocol is one of OpenAI's two APIs, as the adapter uses it.
+type protocol interface {
 	// prepare converts the request. It returns a function that sends it by the SDK,
 	// and the features in it that the server may lack.
 	prepare(req *llm.Request, stream bool) (send sender, asked feature, err error)
-	// whole reads the answer in x.Body.
-	whole(x *wire.Exchange) (*llm.Response, error)
-	// events returns a reader for a stream.
-	events(x *wire.Exchange) reader
+	// dialect reads the answers.
+	dialect() wire.Dialect
 }
 
 type sender func(context.Context, ...option.RequestOption) error
 
-// reader converts the events of a stream to chunks.
-type reader interface {
-	// read reads the data of the next event. An error or done ends the stream.
-	read(data []byte) (chunks []llm.Chunk, done bool, err error)
-	// end returns what is known only when the stream has ended without an error.
-	end() ([]llm.Chunk, error)
-}
-
 // complete sends the request once and reads the answer.
-func (c *connection) complete(ctx context.Context, req *llm.Request, d dialect) (*llm.Response, error) {
-	send, asked, err := d.prepare(req, false)
+func (c *connection) complete(ctx context.Context, req *llm.Request, p protocol) (*llm.Response, error) {
+	send, asked, err := p.prepare(req, false)
 	if err != nil {
 		return nil, c.endpoint.BadRequest(err)
 	}
@@ -53,13 +40,13 @@ func (c *connection) complete(ctx context.Context, req *llm.Request, d dialect) 
 	if err := c.failed(ctx, &x, asked, err); err != nil {
 		return nil, err
 	}
-	return d.whole(&x)
+	return x.Answer(p.dialect())
 }
 
 // stream sends the request once and yields the answer as it arrives.
-func (c *connection) stream(ctx context.Context, req *llm.Request, d dialect) iter.Seq2[llm.Chunk, error] {
+func (c *connection) stream(ctx context.Context, req *llm.Request, p protocol) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		send, asked, err := d.prepare(req, true)
+		send, asked, err := p.prepare(req, true)
 		if err != nil {
 			yield(llm.Chunk{}, c.endpoint.BadRequest(err))
 			return
@@ -67,121 +54,26 @@ func (c *connection) stream(ctx context.Context, req *llm.Request, d dialect) it
 		x := wire.Exchange{Endpoint: c.endpoint, Stream: true}
 		var raw *http.Response
 		err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
-		c.relay(ctx, &x, raw, asked, err, d, yield)
-	}
-}
-
-// relay yields the chunks of a requested stream. raw and err are what the SDK
-// returned. Events are read with the SDK's decoder, not with its Stream, which
-// takes "error": null for an error and hides whether there was a "[DONE]".
-func (c *connection) relay(ctx context.Context, x *wire.Exchange, raw *http.Response, asked feature, err error, d dialect,
-	yield func(llm.Chunk, error) bool) {
-	if failed := c.failed(ctx, x, asked, err); failed != nil {
-		yield(llm.Chunk{}, failed)
-		return
-	}
-	if err != nil { // ctx ended after the header arrived
-		yield(llm.Chunk{}, x.Broken(ctx, err))
-		return
-	}
-	defer raw.Body.Close()
-	var inOnePiece bool
-	if raw.Body, inOnePiece = wire.InOnePiece(raw.Body, raw.Header); inOnePiece {
-		relayWhole(ctx, x, raw, d, yield)
-		return
-	}
-	r, events, done := d.events(x), 0, false
-	decoder := ssestream.NewDecoder(raw)
-	for !done && decoder.Next() {
-		if ctx.Err() != nil { // the decoder may have more events in its buffer
-			break
-		}
-		var chunks []llm.Chunk
-		events++
-		chunks, done, err = readEvent(x, decoder.Event(), r)
-		if !wire.YieldAll(chunks, err, yield) {
+		if failed := c.failed(ctx, &x, asked, err); failed != nil {
+			yield(llm.Chunk{}, failed)
 			return
 		}
-	}
-	switch {
-	case done:
-	case decoder.Err() != nil || ctx.Err() != nil:
-		yield(llm.Chunk{}, x.Broken(ctx, decoder.Err()))
-		return
-	case events == 0:
-		yield(llm.Chunk{}, x.Withheld(failure.Transient, "", "the answer is a stream without any event"))
-		return
-	}
-	chunks, err := r.end()
-	wire.YieldAll(chunks, err, yield)
-}
-
-func relayWhole(ctx context.Context, x *wire.Exchange, raw *http.Response, d dialect, yield func(llm.Chunk, error) bool) {
-	var err error
-	if x.Body, err = io.ReadAll(raw.Body); err != nil {
-		yield(llm.Chunk{}, x.Broken(ctx, err))
-		return
-	}
-	answer, err := d.whole(x)
-	if err != nil {
-		yield(llm.Chunk{}, err)
-		return
-	}
-	chunks := []llm.Chunk{{Model: answer.Model, RequestID: answer.RequestID, Usage: &answer.Usage}}
-	text := false
-	for _, part := range answer.Message.Parts {
-		t, ok := part.(llm.Text)
-		switch {
-		case ok && text:
-			chunks = append(chunks, llm.Chunk{Text: "\n" + string(t)}) // as Message.Text joins them
-		case ok:
-			chunks = append(chunks, llm.Chunk{Text: string(t)})
-		default:
-			chunks = append(chunks, llm.Chunk{Part: part})
+		if err != nil { // ctx ended after the header arrived
+			yield(llm.Chunk{}, x.Broken(ctx, err))
+			return
 		}
-		text = ok
+		defer raw.Body.Close()
+		x.Relay(ctx, raw.Body, p.dialect(), yield)
 	}
-	if answer.Finish != llm.FinishNone {
-		chunks = append(chunks, llm.Chunk{Finish: answer.Finish})
-	}
-	wire.YieldAll(chunks, nil, yield)
-}
-
-// readEvent handles what both APIs have in common, and leaves the rest to r.
-func readEvent(x *wire.Exchange, event ssestream.Event, r reader) (chunks []llm.Chunk, done bool, err error) {
-	switch data := bytes.TrimSpace(event.Data); {
-	case len(data) == 0:
-		return nil, false, nil
-	case string(data) == "[DONE]":
-		return nil, true, nil
-	}
-	if err := errorEvent(x, event); err != nil {
-		return nil, true, err
-	}
-	return r.read(event.Data)
-}
-
-// errorEvent returns the error that an event reports, or nil.
-func errorEvent(x *wire.Exchange, event ssestream.Event) error {
-	if bytes.Contains(event.Data, []byte(`"error"`)) { // so that most events are parsed only once
-		if err := x.ErrorWithin(event.Data); err != nil {
-			return err
-		}
-	}
-	if event.Type != "error" {
-		return nil
-	}
-	if err := x.ErrorWithin(slices.Concat([]byte(`{"error":`), event.Data, []byte(`}`))); err != nil {
-		return err
-	}
-	return x.GarbledPart(event.Data, errors.New("an error in the stream"))
 }
 
 // completionStream joins the pieces of the first choice of a streamed chat
 // completion.
 type completionStream struct {
 	x         *wire.Exchange
+	id        string // the completion's
 	begun     bool   // the request's ID was yielded
+	grown     bool   // a delta had something in it
 	model     string // "" until an event names it
 	refusal   strings.Builder
 	reasoning reasoning
@@ -190,13 +82,8 @@ type completionStream struct {
 	reason    string            // the finish reason
 }
 
-// pieces are the pieces of one tool call.
-type pieces struct {
-	id, name  string
-	arguments strings.Builder
-}
-
-func (s *completionStream) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
+// Read reads an event: a chunk, or a whole completion.
+func (s *completionStream) Read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	var piece sdk.ChatCompletionChunk
 	if err := json.Unmarshal(data, &piece); err != nil {
 		return nil, true, s.x.GarbledPart(data, err)
@@ -206,67 +93,113 @@ func (s *completionStream) read(data []byte) (chunks []llm.Chunk, done bool, err
 		s.begun = true
 		chunk.RequestID = s.x.RequestID("X-Request-Id")
 	}
-	if piece.Model != s.model { // Azure's first event has only the results of its filters
+	if piece.Model != "" && piece.Model != s.model { // Azure's first event has only the results of its filters
 		s.model, chunk.Model = piece.Model, piece.Model
 	}
 	if piece.JSON.Usage.Valid() {
 		chunk.Usage = new(usage(piece.Usage))
 	}
+	s.id = cmp.Or(s.id, piece.ID)
 	for _, choice := range piece.Choices {
-		if choice.Index == 0 {
-			if err := choiceError(s.x, choice.JSON.ExtraFields["error"].Raw()); err != nil {
-				return nil, true, err
-			}
-			chunk.Text += choice.Delta.Content
-			s.add(choice)
+		if choice.Index != 0 {
+			continue
 		}
+		if err = choiceError(s.x, choice.JSON.ExtraFields["error"].Raw()); err != nil {
+			break
+		}
+		more := s.add(choice)
+		chunk.Text += more.Text
+		chunk.Progress = chunk.Progress || more.Progress
 	}
 	if chunk != (llm.Chunk{}) {
 		chunks = append(chunks, chunk)
 	}
-	return chunks, false, nil
+	return chunks, err != nil, err
 }
 
-func (s *completionStream) add(choice sdk.ChatCompletionChunkChoice) {
-	s.refusal.WriteString(choice.Delta.Refusal)
-	s.reasoning.add(choice.Delta.JSON.ExtraFields)
-	for _, delta := range choice.Delta.ToolCalls {
-		call := s.latest[delta.Index]
-		// Some servers give every call the index 0.
-		if call == nil || delta.ID != "" && call.id != "" && delta.ID != call.id {
-			if call = new(pieces); s.latest == nil {
-				s.latest = map[int64]*pieces{}
-			}
-			s.latest[delta.Index] = call
-			s.calls = append(s.calls, call)
-		}
-		if call.id == "" {
-			call.id = delta.ID
-		}
-		if call.name == "" {
-			call.name = delta.Function.Name
-		}
-		call.arguments.WriteString(delta.Function.Arguments)
-	}
+// add adds a choice of an event.
+func (s *completionStream) add(choice sdk.ChatCompletionChunkChoice) (more llm.Chunk) {
 	if choice.FinishReason != "" {
 		s.reason = choice.FinishReason
 	}
+	delta := choice.Delta
+	more = s.piece(delta.Content, delta.JSON.Content.Raw(), delta.Refusal, delta.JSON.ExtraFields)
+	for _, call := range delta.ToolCalls {
+		s.call(call.ID, call.Index, call.JSON.Index.Valid(), call.Function.Name, call.Function.Arguments)
+		more.Progress = true
+	}
+	//lint:ignore SA1019 older servers still send it
+	if call := delta.FunctionCall; call.Name != "" || call.Arguments != "" { // the form before tool_calls
+		s.call("", 0, true, call.Name, call.Arguments)
+		more.Progress = true
+	}
+	s.grown = s.grown || more != (llm.Chunk{})
+	raw := choice.JSON.ExtraFields["message"].Raw()
+	if raw == "" || s.grown { // a message after the pieces says them again
+		return more
+	}
+	var message sdk.ChatCompletionMessage
+	if json.Unmarshal([]byte(raw), &message) != nil {
+		return more
+	}
+	return llm.Chunk{Text: s.message(message), Progress: true}
 }
 
-func (s *completionStream) end() ([]llm.Chunk, error) {
-	if err := withheld(s.x, s.refusal.String(), s.reason); err != nil {
+// message adds a whole message, and returns its text.
+func (s *completionStream) message(m sdk.ChatCompletionMessage) string {
+	more := s.piece(m.Content, m.JSON.Content.Raw(), m.Refusal, m.JSON.ExtraFields)
+	for _, call := range m.ToolCalls {
+		s.calls = append(s.calls, &pieces{id: call.ID, name: call.Function.Name})
+		s.calls[len(s.calls)-1].arguments.WriteString(call.Function.Arguments)
+	}
+	//lint:ignore SA1019 older servers still send it
+	if call := m.FunctionCall; len(m.ToolCalls) == 0 && call.Name != "" {
+		s.call("", 0, true, call.Name, call.Arguments)
+	}
+	return more.Text
+}
+
+// piece adds the texts of a message, or of a piece of one.
+func (s *completionStream) piece(text, raw, refusal string, fields map[string]respjson.Field) (more llm.Chunk) {
+	thought := s.reasoning.add(fields)
+	if strings.HasPrefix(raw, "[") || strings.HasPrefix(raw, "{") {
+		var thinking, refused string
+		text, thinking, refused = contentOf(raw)
+		s.reasoning.within.WriteString(thinking)
+		refusal += refused
+		thought = thought || thinking != ""
+	}
+	s.refusal.WriteString(refusal)
+	return llm.Chunk{Text: text, Progress: thought || refusal != ""}
+}
+
+// Ended reports whether a finish reason has come.
+func (s *completionStream) Ended() bool { return s.reason != "" }
+
+// End returns the reasoning and the calls, if the answer came to its end.
+func (s *completionStream) End() ([]llm.Chunk, error) {
+	if err := s.refused(); err != nil {
 		return nil, err
 	}
-	end := finish(s.reason, len(s.calls) > 0)
-	if end == llm.FinishNone {
-		return nil, nil // the calls may be incomplete
+	calls := s.toolCalls()
+	finish, err := s.x.Finish(s.reason, "", calls)
+	if err != nil || finish == llm.FinishNone { // the calls may be incomplete
+		return nil, err
 	}
 	var chunks []llm.Chunk
-	if part, ok := s.reasoning.part(s.x.Endpoint.Provider, len(s.calls) > 0); ok {
+	if part, ok := s.reasoning.part(s.x.Endpoint.Provider, len(calls) > 0); ok {
 		chunks = append(chunks, llm.Chunk{Part: part})
 	}
-	for _, call := range s.calls {
-		chunks = append(chunks, llm.Chunk{Part: llm.ToolCall{ID: call.id, Name: call.name, Arguments: []byte(call.arguments.String())}})
+	for _, call := range calls {
+		chunks = append(chunks, llm.Chunk{Part: call})
 	}
-	return append(chunks, llm.Chunk{Finish: end}), nil
+	return append(chunks, llm.Chunk{Finish: finish}), nil
+}
+
+// refused returns the error of an answer that the model refused to give.
+func (s *completionStream) refused() error {
+	if s.refusal.Len() == 0 {
+		return nil
+	}
+	return s.x.Withheld(failure.ContentFiltered, "refusal", s.refusal.String())
 }

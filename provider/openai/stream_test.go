@@ -118,7 +118,7 @@ func TestStreamsWithoutAnEnd(t *testing.T) {
 		kind   failure.Kind // if it is an error
 	}{
 		{"done, no reason", events(delta("half"), done), "half", llm.FinishNone, 0},
-		{"a reason that is new", events(delta("half"), stopped("pause"), done), "half", llm.FinishNone, 0},
+		{"a reason that is new", events(delta("half"), stopped("pause"), done), "half", "pause", 0},
 		{"a reason, not done", events(delta("whole"), stopped("stop")), "whole", llm.FinishStop, 0},
 		{"at the limit", events(delta("half"), stopped("length"), done), "half", llm.FinishLength, 0},
 		{"behind done", events(delta("whole"), stopped("stop"), done, delta("more"), "no JSON"), "whole", llm.FinishStop, 0},

@@ -207,10 +207,12 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 	defer c.Close()
 	for c.Next() {
 		answer, ok := m.ask(&c, req)
+		if answer != nil { // an error may have the usage of what was billed
+			b.usage = b.usage.Add(answer.Usage)
+		}
 		if !ok {
 			continue
 		}
-		b.usage = b.usage.Add(answer.Usage)
 		o, err := read(ctx, m.model.Name(), answer)
 		if err == nil {
 			b.opinion = o

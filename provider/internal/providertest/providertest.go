@@ -71,6 +71,7 @@ type Adapter struct {
 	RewritesSchemas bool
 	NoStop          bool   // the API has no stop sequences
 	InvalidUTF8     string // the body of a request with texts that are not valid UTF-8
+	Loose           Loose
 
 	// SDK returns the content of the SDK's error within err; ok is false if there is
 	// none.
@@ -186,6 +187,15 @@ func Run(t *testing.T, a Adapter) {
 		{"a context that ends with the header ends the stream", contextEndsWithTheHeader},
 		{"a time limit of the client ends the stream", clientTimeoutInAStream},
 		{"a stream without end is an error", streamWithoutEnd},
+
+		{"reasons to stop of other dialects", reasonsOfOtherDialects},
+		{"whole tool calls are tool calls, whatever the reason", reasonsWithCalls},
+		{"thoughts in the text are not part of the answer", thoughtsInTheText},
+		{"answers framed in other ways", framing},
+		{"answers in other shapes", otherShapes},
+		{"errors in a success, in every form", errorsInEveryForm},
+		{"the usage of an answer that can't be used is kept", usageOfFailures},
+		{"an output that the provider refuses is the model's", outputRefused},
 	} {
 		t.Run(clause.name, func(t *testing.T) { clause.holds(t, a) })
 	}
@@ -343,7 +353,7 @@ func (a Adapter) failed(t *testing.T, m llm.Streamer, ctx context.Context) *fail
 func (a Adapter) failedWhole(t *testing.T, m llm.Model, ctx context.Context) *failure.Error {
 	t.Helper()
 	response, err := m.Complete(ctx, prompt)
-	if response != nil {
+	if response != nil && (len(response.Message.Parts) > 0 || response.Finish != llm.FinishNone || response.Usage == (llm.Usage{})) {
 		t.Errorf("with the error came %+v", response)
 	}
 	return a.checked(t, err)

@@ -37,6 +37,8 @@ type Exchange struct {
 	// Stream leaves the body of a success to the SDK, which reads it as it arrives.
 	// Default false: the whole body is read into Body.
 	Stream bool
+	// Explain returns the SDK's error for an error within a success. Default nil: none.
+	Explain func(part []byte) error
 
 	Sent     bool // the request was built and given to the HTTP client
 	Whole    bool // a response arrived, with all of its body that is needed
@@ -107,10 +109,10 @@ func (x *Exchange) readAnswer(ctx context.Context) (err error) {
 }
 
 // answered reports whether the body may be an answer, that is JSON without an
-// error in it.
+// error in it, or a stream.
 func (x *Exchange) answered() bool {
 	_, failed := classify.ReadError(x.reply(x.Body))
-	return !failed && json.Valid(x.Body)
+	return !failed && (json.Valid(x.Body) || isStream(x.Body))
 }
 
 // Succeeded reports whether the status is from 200 to 299.

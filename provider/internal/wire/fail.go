@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"llmcall/classify"
 	"llmcall/failure"
@@ -30,6 +31,7 @@ func (e *Endpoint) Fail(f failure.Error) error {
 	f.Message = e.line(f.Message, maxMessage)
 	f.Code = e.line(f.Code, maxLabel)
 	f.RequestID = e.line(f.RequestID, maxLabel)
+	f.Written = e.Hide(f.Written)
 	if f.Err != nil && e.shows(f.Err.Error()) {
 		f.Err = errors.New(f.Message) // of an HTTP client that prints requests
 	}
@@ -82,6 +84,21 @@ func (x *Exchange) Withheld(kind failure.Kind, code, why string) error {
 // Garbled returns the error of a success whose body is not an answer.
 func (x *Exchange) Garbled(err error) error { return x.GarbledPart(x.Body, err) }
 
+// Empty returns the error of a success whose body has nothing of an answer. Where it
+// has the words of an error in a form that an answer may have too ({"detail": …}),
+// the kind is theirs.
+func (x *Exchange) Empty(body []byte, err error) error {
+	f, ok := classify.ReadError(x.reply(slices.Concat([]byte(`{"error":`), body, []byte(`}`))))
+	if !ok || f.Message == "" {
+		return x.GarbledPart(body, err)
+	}
+	if f.Kind == failure.Unknown {
+		f.Kind = failure.Transient
+	}
+	f.Message = fmt.Sprintf("%v: %s", err, f.Message)
+	return x.Endpoint.Fail(f)
+}
+
 // GarbledPart returns the error of a success with a part, such as an event of a
 // stream, that can't be read.
 func (x *Exchange) GarbledPart(part []byte, err error) error {
@@ -106,6 +123,9 @@ func (x *Exchange) ErrorWithin(part []byte) error {
 	if !ok {
 		return nil
 	}
+	if x.Explain != nil {
+		f.Err = x.Explain(part)
+	}
 	return x.Endpoint.Fail(f)
 }
 
@@ -122,7 +142,9 @@ func (x *Exchange) address() *url.URL {
 }
 
 // RequestID returns the provider's ID of the request from a header, or "".
-func (x *Exchange) RequestID(header string) string { return x.Response.Header.Get(header) }
+func (x *Exchange) RequestID(header string) string {
+	return x.Endpoint.Hide(x.Response.Header.Get(header))
+}
 
 // KeptResponse returns the response as an error may keep it: with the body that
 // was read, and without cookies, the key and the prompt, in its request too.

@@ -1,13 +1,11 @@
 package wire_test
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
-	"llmcall/llm"
 	"llmcall/provider/internal/wire"
 )
 
@@ -35,30 +33,6 @@ func TestTheBeginningOfABodyCounts(t *testing.T) {
 			if _, got := wire.InOnePiece(io.NopCloser(strings.NewReader(beginning)), http.Header{"Content-Type": {contentType}}); got != want {
 				t.Errorf("%q as %q: %v", beginning, contentType, got)
 			}
-		}
-	}
-}
-
-func TestYieldAllEndsWithTheErrorOrWhenItsReaderLeaves(t *testing.T) {
-	chunks := []llm.Chunk{{Text: "a"}, {Text: "b"}}
-	broken := errors.New("broken")
-	for _, c := range []struct {
-		err   error
-		leave int // after so many
-		want  string
-		goOn  bool
-	}{
-		{nil, 9, "ab", true}, {broken, 9, "ab!", false}, {broken, 1, "a", false}, {nil, 2, "ab", false},
-	} {
-		got := ""
-		goOn := wire.YieldAll(chunks, c.err, func(chunk llm.Chunk, err error) bool {
-			if got += chunk.Text; err != nil {
-				got += "!"
-			}
-			return len(got) < c.leave
-		})
-		if got != c.want || goOn != c.goOn {
-			t.Errorf("%q, %v, want %+v", got, goOn, c)
 		}
 	}
 }

@@ -1,0 +1,265 @@
+package providertest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"llmcall/failure"
+	"llmcall/llm"
+)
+
+// Loose has what an adapter's provider, and the servers and gateways that imitate it,
+// send in other forms than its own. See [Adapter.Loose].
+type Loose struct {
+	Stop string                   // the reason to stop in Hello and End, in quotes
+	Says func(text string) string // a whole answer of one text
+	// Call is a whole answer that calls f with {"a":1}, and CallEvents the events of
+	// the same; both have the reason to stop of Stop.
+	Call, CallEvents string
+	// Shapes are answers that say "Hello" and stopped, in an unusual form: whole ones,
+	// and streams of the text/event-stream form.
+	Shapes map[string]string
+	// Billed are bodies and events of answers that can't be used, with their usage.
+	Billed map[string]llm.Usage
+}
+
+// ask makes a call, by Complete if the body is to be a whole answer, else by Stream.
+func (a Adapter) ask(t *testing.T, body string, whole bool) (*llm.Response, error) {
+	t.Helper()
+	if whole {
+		return a.answeredBy(t, a.reply(200, body)).Complete(t.Context(), prompt)
+	}
+	return Streamed(t, t.Context(), a.answeredBy(t, a.events(body)), prompt)
+}
+
+// both makes a call to a server with a whole answer, and one to a server with a
+// stream.
+func (a Adapter) both(t *testing.T, body, events string, holds func(where string, got *llm.Response, err error)) {
+	t.Helper()
+	got, err := a.ask(t, body, true)
+	holds("whole", got, err)
+	got, err = a.ask(t, events, false)
+	holds("streamed", got, err)
+}
+
+func reasonsOfOtherDialects(t *testing.T, a Adapter) {
+	for reason, want := range map[string]llm.Finish{
+		"stop": llm.FinishStop, "Stop": llm.FinishStop, "STOP": llm.FinishStop, "end_turn": llm.FinishStop, "stop_sequence": llm.FinishStop,
+		"eos": llm.FinishStop, "eos_token": llm.FinishStop, "<|eot_id|>": llm.FinishStop, "</s>": llm.FinishStop,
+		"complete": llm.FinishStop, "COMPLETE": llm.FinishStop, "completed": llm.FinishStop, "finish": llm.FinishStop,
+		"length": llm.FinishLength, "max_tokens": llm.FinishLength, "MAX_TOKENS": llm.FinishLength, "model_length": llm.FinishLength,
+		"a new one": "a new one",
+	} {
+		renamed := strings.NewReplacer(a.Loose.Stop, `"`+reason+`"`)
+		a.both(t, renamed.Replace(a.Hello), renamed.Replace(a.hello()), func(where string, got *llm.Response, err error) {
+			if err != nil || got.Finish != want || got.Finish.Known() == (want == "a new one") || !strings.HasPrefix(got.Text(), "Hello") {
+				t.Errorf("%s, %s: got %+v, %v, want %q", reason, where, got, err, want)
+			}
+		})
+	}
+	for _, reason := range []string{"content_filter", "refusal", "SAFETY"} {
+		renamed := strings.NewReplacer(a.Loose.Stop, `"`+reason+`"`)
+		a.both(t, renamed.Replace(a.Hello), renamed.Replace(a.hello()), func(where string, got *llm.Response, err error) {
+			if failure.KindOf(err) != failure.ContentFiltered {
+				t.Errorf("%s, %s: got %+v, %v", reason, where, got, err)
+			}
+		})
+	}
+}
+
+func reasonsWithCalls(t *testing.T, a Adapter) {
+	for _, reason := range []string{"stop", "STOP", "end_turn", "tool_use", "tool_calls", "function_call", "FUNCTION_CALL", "function_calls", "TOOL_CALL", "eos_token", "a new one"} {
+		renamed := strings.NewReplacer(a.Loose.Stop, `"`+reason+`"`)
+		a.both(t, renamed.Replace(a.Loose.Call), renamed.Replace(a.Loose.CallEvents), func(where string, got *llm.Response, err error) {
+			if err != nil || got.Finish != llm.FinishToolCall {
+				t.Errorf("%s, %s: got %+v, %v", reason, where, got, err)
+				return
+			}
+			calls := got.Message.ToolCalls()
+			if len(calls) != 1 || calls[0].Name != "f" || string(calls[0].Arguments) != `{"a":1}` || calls[0].ID == "" {
+				t.Errorf("%s, %s: got %+v", reason, where, calls)
+			}
+		})
+	}
+}
+
+// thinking returns what an answer thought in its text.
+func thinking(answer *llm.Response) string {
+	said := ""
+	for _, p := range answer.Message.Parts {
+		var data struct{ Thinking string }
+		if r, ok := p.(llm.Reasoning); ok && json.Unmarshal(r.Data, &data) == nil {
+			said += data.Thinking
+		}
+	}
+	return said
+}
+
+func thoughtsInTheText(t *testing.T, a Adapter) {
+	for _, step := range []struct {
+		says, text, thought string
+		wholeOnly           bool // a stream's text was yielded before the tag came
+	}{
+		{"<think>Hm, [a].</think>\n\nHello", "Hello", "Hm, [a].", false},
+		{"\n<think>\nHm.\n</think>\n{\"a\": 1}", `{"a": 1}`, "Hm.", false},
+		{"<thinking>Hm.</thinking>Hello", "Hello", "Hm.", false},
+		{"<think>\n\n</think>\n\nHello", "Hello", "", false},
+		{"<think>a</think><think>b</think>Hello", "Hello", "ab", false},
+		{"[THINK]Hm.[/THINK]Hello", "Hello", "Hm.", false},
+		{"Hm. So:\n</think>\n\nHello", "Hello", "Hm. So:", true},
+		{`Hm.</think>{"a": 1}`, `{"a": 1}`, "Hm.", true},
+
+		{"Hello <think>x</think>", "Hello <think>x</think>", "", false},
+		{"Use <think>\n</think>\nfor it.", "Use <think>\n</think>\nfor it.", "", false},
+		{"The tag </think> ends it.", "The tag </think> ends it.", "", false},
+		{"{\"a\": \"\n</think>\n\"}", "{\"a\": \"\n</think>\n\"}", "", false},
+		{"<think> is a tag.", "<think> is a tag.", "", false},
+		{"<b>Hello</b>", "<b>Hello</b>", "", false},
+		{"<", "<", "", false},
+		{"  Hello", "  Hello", "", false},
+	} {
+		for _, size := range []int{0, 1, 2, 3, 7, 1000} {
+			if step.wholeOnly && size > 0 {
+				continue
+			}
+			events := a.Begin
+			for rest := []rune(step.says); size > 0 && len(rest) > 0; rest = rest[min(size, len(rest)):] {
+				events += a.Text(string(rest[:min(size, len(rest))]))
+			}
+			body := events + a.End
+			if size == 0 {
+				body = a.Loose.Says(step.says)
+			}
+			got, err := a.ask(t, body, size == 0)
+			if err != nil || got.Text() != step.text || thinking(got) != step.thought || got.Finish != llm.FinishStop {
+				t.Errorf("%q in pieces of %d: got %+v, %v", step.says, size, got, err)
+			}
+		}
+	}
+	got, err := a.ask(t, a.Begin+a.Text("<think>Hm"), false)
+	if err != nil || got.Text() != "" || thinking(got) != "Hm" {
+		t.Errorf("cut off: got %+v, %v", got, err)
+	}
+}
+
+func framing(t *testing.T, a Adapter) {
+	const done = "data: [DONE]\n\n"
+	events := strings.ReplaceAll(strings.ReplaceAll(a.hello(), "\r", ""), done, "")
+	var list, lines []string
+	for line := range strings.Lines(events) {
+		if data, ok := strings.CutPrefix(line, "data:"); ok {
+			lines = append(lines, strings.TrimSpace(data))
+			list = append(list, strings.TrimSpace(data))
+		}
+	}
+	for name, body := range map[string]string{
+		"no [DONE]":                  events,
+		"[DONE] at the end":          events + done,
+		"[DONE] twice":               events + done + done,
+		"[DONE] first":               done + events,
+		"[DONE] everywhere":          done + strings.ReplaceAll(events, "\n\n", "\n\n"+done),
+		"single line breaks":         strings.ReplaceAll(events, "\n\n", "\n"),
+		"single line breaks of DOS":  strings.ReplaceAll(strings.ReplaceAll(events, "\n\n", "\n"), "\n", "\r\n"),
+		"single, with [DONE]":        strings.ReplaceAll(events+done, "\n\n", "\n"),
+		"stray lines":                "hello\n\n" + strings.ReplaceAll(events, "\n\n", "\n\n%PDF-1.4 \x00\xff\n\n"),
+		"no line break at the end":   strings.TrimRight(events, "\n"),
+		"a mark of byte order":       "\ufeff" + events,
+		"a list of the events' data": "[" + strings.Join(list, ",\n") + "]",
+		"the events' data in lines":  strings.Join(lines, "\n"),
+	} {
+		for _, whole := range []bool{false, true} { // a stream that nobody asked for too
+			got, err := a.ask(t, body, whole)
+			if err != nil || got.Text() != "Hello" || got.Finish != llm.FinishStop || len(got.Message.Parts) != 1 {
+				t.Errorf("%s, whole: %v: got %+v, %v", name, whole, got, err)
+			}
+		}
+	}
+	if got, err := a.ask(t, a.Begin+a.Text("half"), true); err != nil || got.Text() != "half" || got.Finish != llm.FinishNone {
+		t.Errorf("half a stream that nobody asked for: got %+v, %v", got, err)
+	}
+}
+
+func otherShapes(t *testing.T, a Adapter) {
+	for name, body := range a.Loose.Shapes {
+		for _, whole := range []bool{false, true} {
+			got, err := a.ask(t, body, whole)
+			if err != nil || got.Text() != "Hello" || got.Finish != llm.FinishStop {
+				t.Errorf("%s, whole: %v: got %+v, %v", name, whole, got, err)
+			}
+		}
+	}
+	got, err := a.ask(t, "data: "+strings.Join(strings.Fields(a.Hello), " ")+"\n\n", false)
+	if want := a.answer(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("a whole answer as an event: got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// tooLong is how a server says that the context is too long.
+const tooLong = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
+
+func errorsInEveryForm(t *testing.T, a Adapter) {
+	for name, text := range map[string]string{
+		"object":         `{"object":"error","message":"` + tooLong + `","type":"BadRequestError","param":null,"code":400}`,
+		"details":        `{"error":{"details":"` + tooLong + `"}}`,
+		"detail":         `{"error":{"detail":"` + tooLong + `"}}`,
+		"msg":            `{"error":{"msg":"` + tooLong + `"}}`,
+		"text":           `{"error":"` + tooLong + `"}`,
+		"errors":         `{"success":false,"errors":[{"code":7,"message":"` + tooLong + `"}]}`,
+		"a flag":         `{"error":true,"message":"` + tooLong + `"}`,
+		"status":         `{"status":"error","message":"` + tooLong + `"}`,
+		"lines":          "{\n\"error\": {\n\"message\": \"" + tooLong + "\"}}",
+		"lines, at top":  "{\n\"object\": \"error\",\n\"message\": \"" + tooLong + "\"}",
+		"Anthropic's":    `{"type":"error","error":{"type":"invalid_request_error","message":"` + tooLong + `"}}`,
+		"Gemini's":       `{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"` + tooLong + `"}}`,
+		"the Responses'": `{"type":"error","code":"context_length_exceeded","message":"` + tooLong + `"}`,
+	} {
+		got := a.failed(t, a.answeredBy(t, a.reply(200, text)), t.Context())
+		if got.Kind != failure.ContextTooLong || got.Message != tooLong {
+			t.Errorf("%s: got %#v", name, got)
+		}
+		frames := []string{text + "\n\n", text}
+		if !strings.Contains(text, "\n") {
+			frames = append(frames, "data: "+text+"\n\n", "event: error\ndata: "+text+"\n\n", "error: "+text+"\n\n")
+		}
+		for _, frame := range frames {
+			response, err := a.ask(t, a.Begin+a.Text("half")+frame, false)
+			if e := a.checked(t, err); e.Kind != failure.ContextTooLong || e.Message != tooLong || response.Finish != llm.FinishNone {
+				t.Errorf("%s, %q in a stream: got %#v", name, frame, e)
+			}
+		}
+	}
+	_, err := a.ask(t, a.Begin+a.Text("half")+"error: "+tooLong+"\n\n", false)
+	if got := failure.KindOf(err); got != failure.ContextTooLong && got != failure.Transient {
+		t.Errorf("a text: got %v", err)
+	}
+	got := a.failedWhole(t, a.answeredBy(t, a.reply(200, `{"detail":"`+tooLong+`"}`)), t.Context())
+	if got.Kind != failure.ContextTooLong {
+		t.Errorf("a detail alone: got %#v", got)
+	}
+}
+
+func usageOfFailures(t *testing.T, a Adapter) {
+	if len(a.Loose.Billed) == 0 {
+		t.Error("no case")
+	}
+	for body, want := range a.Loose.Billed {
+		got, err := a.ask(t, body, strings.HasPrefix(body, "{"))
+		if _, ok := errors.AsType[*failure.Error](err); !ok || got == nil || got.Usage != want || got.Text() != "" && strings.HasPrefix(body, "{") {
+			t.Errorf("%s: got %+v, %v", body, got, err)
+		}
+	}
+}
+
+func outputRefused(t *testing.T, a Adapter) {
+	for _, code := range []string{"json_validate_failed", "tool_use_failed"} {
+		body := `{"error":{"message":"Failed to generate JSON.","type":"invalid_request_error","code":"` + code + `","failed_generation":"{\"a\": ` + Key + `"}}`
+		got := a.failed(t, a.answeredBy(t, a.reply(http.StatusBadRequest, body)), t.Context())
+		if got.Kind != failure.InvalidAnswer || got.Code != code || got.Written != `{"a": [key]` {
+			t.Errorf("got %#v", got)
+		}
+	}
+}
