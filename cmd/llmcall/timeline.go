@@ -130,8 +130,8 @@ func (l *timeline) end(result *llmcall.Result, err error) {
 	if err == nil {
 		trace, outcome = result.Trace, l.good.Render("a valid answer")
 	}
-	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %d tokens in, %d out",
-		outcome, say.Count(len(trace.Attempts), "attempt", "attempts"), trace.Usage.InputTokens, trace.Usage.OutputTokens))
+	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %s in, %d out",
+		outcome, say.Count(len(trace.Attempts), "attempt", "attempts"), say.Count(int(trace.Usage.InputTokens), "token", "tokens"), trace.Usage.OutputTokens))
 }
 
 func (l *timeline) line(at, mark, text string) {
