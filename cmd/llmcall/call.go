@@ -84,7 +84,8 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return runCall(cmd, &f, args) },
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runCall(cmd, &f, args) },
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false

@@ -70,7 +70,8 @@ after, end, size, finish, cached_tokens, reasoning_tokens.`,
 		Example: `  llmcall chaos --plan plan.yaml --addr 127.0.0.1:8090
   llmcall call --base-url http://127.0.0.1:8090/v1 "Hello"
   ANTHROPIC_BASE_URL=http://127.0.0.1:8090 your-program`,
-		Args: noArguments,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config := chaos.Config{Seed: seed, OnRequest: requestLog(cmd.ErrOrStderr())}
 			if plan != "" {

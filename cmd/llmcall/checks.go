@@ -28,6 +28,7 @@ check's parameters and an example.`,
 			}
 			return nil
 		},
+		ValidArgsFunction: completeCheckNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
 				return fmt.Errorf("--output must be text or json, got %q", output)
