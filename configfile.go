@@ -16,9 +16,9 @@ import (
 
 	"llmcall/backoff"
 	"llmcall/failure"
-	"llmcall/internal/document"
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
+	"llmcall/internal/yamlfile"
 	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
@@ -131,8 +131,8 @@ func inFile(field, takes string) string {
 
 // readNode reads JSON or YAML. It returns nil if there is nothing but comments.
 func readNode(data []byte) (*yaml.Node, error) {
-	root, err := document.Parse(data)
-	if e, ok := errors.AsType[*document.Error](err); ok {
+	root, err := yamlfile.Parse(data)
+	if e, ok := errors.AsType[*yamlfile.Error](err); ok {
 		return nil, &ConfigError{Line: e.Line, Err: e}
 	}
 	return root, err
@@ -438,11 +438,7 @@ func parseMapping(n *yaml.Node) (json.RawMessage, error) {
 	if !bounded(n) {
 		return nil, errAliases
 	}
-	v, err := document.Value(n)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(v)
+	return yamlfile.JSON(n)
 }
 
 // parseStrings reads a string or a list of strings, none of them empty.
@@ -502,7 +498,7 @@ func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 	if err != errForm {
 		e.Err = err
 	}
-	if at, ok := errors.AsType[*document.Error](err); ok { // the line within a long value
+	if at, ok := errors.AsType[*yamlfile.Error](err); ok { // the line within a long value
 		e.Line = at.Line
 	}
 	return e
@@ -734,7 +730,7 @@ func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, e
 		check, err := parseCheck(resolved(item), builder)
 		if err != nil {
 			line := item.Line
-			if at, ok := errors.AsType[*document.Error](err); ok {
+			if at, ok := errors.AsType[*yamlfile.Error](err); ok {
 				line = at.Line
 			}
 			return nil, &ConfigError{Line: line, Field: fmt.Sprintf("checks[%d]", i), Got: gotText(resolved(item)), Err: err}
@@ -756,7 +752,7 @@ func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, erro
 	if n.Kind == yaml.MappingNode {
 		n = withTexts(n)
 	}
-	value, err := document.Value(n)
+	value, err := yamlfile.Value(n)
 	if err != nil {
 		return nil, err
 	}

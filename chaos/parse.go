@@ -13,9 +13,9 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"llmcall/internal/document"
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
+	"llmcall/internal/yamlfile"
 )
 
 // ParsePlan reads a plan in YAML or JSON. name begins the errors; usually it is the
@@ -36,8 +36,8 @@ import (
 // The error of an unknown or impossible field has the line, the field, what it must be,
 // and what it got.
 func ParsePlan(name string, data []byte) (*Plan, error) {
-	root, err := document.Parse(data)
-	if e, ok := errors.AsType[*document.Error](err); ok {
+	root, err := yamlfile.Parse(data)
+	if e, ok := errors.AsType[*yamlfile.Error](err); ok {
 		return nil, fmt.Errorf("%s:%d: %w", name, e.Line, e)
 	}
 	if root == nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,7 +94,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 	flags.Lookup("practice").NoOptDefVal = "true"
 	flags.StringArrayVar(&f.images, "image", nil, "a picture that goes with PROMPT, repeatable: a `FILE` (PNG, JPEG, GIF, WebP), an http(s) address or a data URI")
 	flags.StringArrayVar(&f.files, "file", nil, "a `FILE` that goes with PROMPT, repeatable: a text, or a picture")
-	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE` that the answer must fit")
+	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE`, JSON or YAML, that the answer must fit")
 	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
 	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON")
 	for _, s := range settingFlags {
@@ -127,7 +126,7 @@ func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
 	}
 	req := &llm.Request{}
 	if f.schema != "" {
-		check, schema, err := readSchema(f.schema)
+		check, schema, err := readSchema(cmd, f.schema)
 		if err != nil {
 			return err
 		}
@@ -216,18 +215,6 @@ func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []va
 	}
 	checks = append(checks, flagged...)
 	return cfg, checks, cfg.Validate()
-}
-
-func readSchema(path string) (validate.Strategy, json.RawMessage, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--schema: %w", err)
-	}
-	check, err := validate.JSONSchema(data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--schema %s: %w", path, err)
-	}
-	return check, data, nil
 }
 
 func readFile(path string) ([]byte, error) {

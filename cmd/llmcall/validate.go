@@ -61,7 +61,7 @@ Exit codes:
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE` that the text must fit")
+	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE`, JSON or YAML, that the text must fit")
 	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
 	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON; its checks are run")
 	flags.BoolVar(&f.jsonl, "jsonl", false, "each line of FILE is a text; empty lines are left out")
@@ -74,7 +74,7 @@ func runValidate(cmd *cobra.Command, f *validateFlags, files []string) error {
 	if f.output != "text" && f.output != "json" {
 		return fmt.Errorf("--output must be text or json, got %q", f.output)
 	}
-	checks, timeout, err := f.read()
+	checks, timeout, err := f.read(cmd)
 	if err != nil {
 		return err
 	}
@@ -165,9 +165,9 @@ func (f *validateFlags) write(w io.Writer, text given, r *validate.Report) error
 func passes(r *validate.Report) bool { return len(r.Complaints) == 0 && len(r.Failed) == 0 }
 
 // read makes the checks: the schema's, the configuration's, and the flags'.
-func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duration, err error) {
+func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, timeout time.Duration, err error) {
 	if f.schema != "" {
-		check, _, err := readSchema(f.schema)
+		check, _, err := readSchema(cmd, f.schema)
 		if err != nil {
 			return nil, 0, err
 		}

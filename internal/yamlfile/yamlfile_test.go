@@ -1,4 +1,4 @@
-package document_test
+package yamlfile_test
 
 import (
 	"encoding/json"
@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"llmcall/internal/document"
+	"llmcall/internal/yamlfile"
 )
 
 func TestWhatIsWrongWithAFileIsSaidInPlainWords(t *testing.T) {
-	for text, want := range map[string]document.Error{
+	for text, want := range map[string]yamlfile.Error{
 		"a:\n\t- b\n":                  {2, "the line is indented with a tab: use spaces"},
 		"a:\n  b: 1\n\tc: 2\n":         {3, "the line is indented with a tab: use spaces"},
 		"a: 1\n---\nb: 2\n":            {2, "must be one document, got more than one (--- begins another)"},
@@ -36,8 +36,8 @@ func TestWhatIsWrongWithAFileIsSaidInPlainWords(t *testing.T) {
 		"a: \xff\n":                    {1, "the file must be text in UTF-8"},
 		"{max: {b: \"c\"}, 'd': [e}\n": {1, "not YAML: a list in brackets lacks a comma, or its ]"},
 	} {
-		_, err := document.Parse([]byte(text))
-		if got, ok := errors.AsType[*document.Error](err); !ok || *got != want {
+		_, err := yamlfile.Parse([]byte(text))
+		if got, ok := errors.AsType[*yamlfile.Error](err); !ok || *got != want {
 			t.Errorf("%q: got %+v, want %+v", text, err, want)
 		}
 	}
@@ -62,26 +62,43 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: got %#v, %v, want %#v", text, got, err, want)
 		}
 	}
-	for text, want := range map[string]document.Error{
+	for text, want := range map[string]yamlfile.Error{
 		"a: 1\nb: 2\na: 3":  {3, `"a" appears twice, first on line 1`},
 		"a: .nan":           {1, `".nan" is not a number that JSON has`},
 		"a: !!int foo":      {1, `"foo" is not a number`},
+		"a: &a {<<: *a}":    {1, "its aliases expand to too much data"},
+		"a: &a [*a]":        {1, "its aliases expand to too much data"},
 		"a:\n  [1]: 2":      {2, "the name of a field must be a text, got a list or a mapping"},
 		"{\"a\":1,\"a\":2}": {1, `"a" appears twice, first on line 1`},
 	} {
 		_, err := value([]byte(text))
-		if got, ok := errors.AsType[*document.Error](err); !ok || *got != want {
+		if got, ok := errors.AsType[*yamlfile.Error](err); !ok || *got != want {
 			t.Errorf("%q: got %+v, want %+v", text, err, want)
 		}
 	}
 }
 
+func TestJSONKeepsTheOrder(t *testing.T) {
+	for text, want := range map[string]string{
+		"b: 1\na: [x, {d: ~, c: <&>}]\n": `{"b":1,"a":["x",{"d":null,"c":"<&>"}]}`,
+		`{"b": 1e3, "a": "\u00e9"}`:      `{"b":1e3,"a":"é"}`,
+	} {
+		n, err := yamlfile.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := yamlfile.JSON(n); err != nil || string(got) != want {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+	}
+}
+
 func value(data []byte) (any, error) {
-	n, err := document.Parse(data)
+	n, err := yamlfile.Parse(data)
 	if err != nil || n == nil {
 		return nil, err
 	}
-	return document.Value(n)
+	return yamlfile.Value(n)
 }
 
 func FuzzParse(f *testing.F) {
@@ -89,10 +106,10 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		n, err := document.Parse([]byte(text))
-		if err == nil && n != nil && !strings.ContainsAny(text, "*&") { // aliases may go round
+		n, err := yamlfile.Parse([]byte(text))
+		if err == nil && n != nil {
 			var v any
-			if v, err = document.Value(n); err == nil {
+			if v, err = yamlfile.Value(n); err == nil {
 				if _, err := json.Marshal(v); err != nil {
 					t.Errorf("%q has no JSON: %v", text, err)
 				}
@@ -101,7 +118,7 @@ func FuzzParse(f *testing.F) {
 		if err == nil {
 			return
 		}
-		if e, ok := errors.AsType[*document.Error](err); !ok || e.Line < 0 || e.Line > strings.Count(text, "\n")+2 {
+		if e, ok := errors.AsType[*yamlfile.Error](err); !ok || e.Line < 0 || e.Line > strings.Count(text, "\n")+2 {
 			t.Errorf("%q: %#v", text, err)
 		}
 		for _, inner := range []string{"go-yaml", "yaml:", "construct", "unmarshal", "struct", "interface", "libyaml"} {

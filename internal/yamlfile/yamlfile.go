@@ -1,6 +1,6 @@
-// Package document reads the YAML and JSON files that people write, and says in plain
+// Package yamlfile reads the YAML and JSON files that people write, and says in plain
 // words what is wrong with one that can't be read.
-package document
+package yamlfile
 
 import (
 	"bytes"
