@@ -127,7 +127,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 		MaxAttemptsBeforeToolUse: 2,
 		Tool: &llmcall.Tool{Tool: llm.Tool{
 			Name: "search", Description: "finds pages",
-			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
+			Parameters: []byte(`{"type":"object","properties":{"q":{"type":"string","minLength":1}}}`),
 		}, Instruction: "Look it up."},
 		MaxAttemptsBeforeHuman: 4, Decisions: &decisions,
 	}
@@ -316,9 +316,8 @@ func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 		"? [max_attempts]\n: 3":                            {"c:1: unknown field"},
 		"checks: [jsno]":                                   {"c:1: checks[0]", "jsno", "did you mean json?"},
 		"checks:\n- json\n- {type: nope}":                  {"c:3: checks[1]", "nope", "regex"},
-		"checks:\n- json\n- {name: json}":                  {"c:3: checks[1]", "type and params"},
-		"checks:\n- [json]":                                {"c:2: checks[0]", "type and params"},
-		"checks:\n- type: length\n  params: {min: 3}":      {"c:2: checks[0]", "min", "min_length"},
+		"checks:\n- [json]":                                {"c:2: checks[0]", "must be a string"},
+		"checks:\n- type: length\n  params: {least: 3}":    {"c:2: checks[0]", "least", "min_length"},
 		"checks:\n- regex:(":                               {"c:2: checks[0]", "regular expression"},
 		"checks:\n- type: regex\n  params: {pattern: '('}": {"c:2: checks[0]", "regular expression"},
 		"checks: [length:-1]":                              {"c:1: checks[0]", "length"},
@@ -508,7 +507,7 @@ func TestJSONIsReadAsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.MaxAttempts != 3 || got.Tool.Name != "a/b" || got.Tool.Description != "😀 a\u0085 b\u2028 c\x00" || string(got.Tool.Parameters) != `{"b":[true,null],"n":1e3,"t":"2001-01-01"}` {
+	if got.MaxAttempts != 3 || got.Tool.Name != "a/b" || got.Tool.Description != "😀 a\u0085 b\u2028 c\x00" || string(got.Tool.Parameters) != `{"n":1e3,"b":[true,null],"t":"2001-01-01"}` {
 		t.Errorf("%+v %+v %s", got, got.Tool, got.Tool.Parameters)
 	}
 	for text, want := range map[string]string{

@@ -54,11 +54,11 @@ func (b Builder) fromValue(value any, nested int) (Strategy, error) {
 		if err != nil {
 			return nil, err
 		}
-		more, err := d.arguments(argument)
+		beside, err := d.arguments(argument)
 		if err != nil {
 			return nil, err
 		}
-		for param, value := range more {
+		for param, value := range beside {
 			if _, twice := values[param]; twice {
 				return nil, &ParamError{Check: d.Name, Param: param, Err: errors.New("is given twice")}
 			}

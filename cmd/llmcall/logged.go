@@ -80,7 +80,7 @@ func inText(text string, depth int) logged {
 		status, _ := statusIn(outside)
 		l.status = cmp.Or(status, l.status)
 	} else if status, after := statusIn(text); status != 0 {
-		l.status, l.body = status, words(status, after)
+		l.status, l.body = status, wordsAfter(status, after)
 	}
 	return l
 }
@@ -258,9 +258,9 @@ func statusIn(text string) (int, string) {
 	return 0, ""
 }
 
-// words returns the first line after a status as a provider's message; "" if there is
-// none. A page of HTML is no provider's.
-func words(status int, after string) string {
+// wordsAfter returns the first line after a status as a provider's message; "" if there is
+// none. A page of HTML is not the provider's.
+func wordsAfter(status int, after string) string {
 	after = strings.TrimLeft(after, " \t\r\n-:,.)]'\"")
 	line, _, _ := strings.Cut(after, "\n")
 	line = strings.TrimLeft(strings.TrimPrefix(strings.TrimSpace(line), http.StatusText(status)), " -:,.")

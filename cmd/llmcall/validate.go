@@ -99,17 +99,17 @@ func runValidate(cmd *cobra.Command, f *validateFlags, files []string) error {
 	return all.ofOne()
 }
 
-// given is a text to check. File and line are where it is from, for the report; "" and 0
+// givenText is a text to check. File and line are where it is from, for the report; "" and 0
 // if it is the only one.
-type given struct {
+type givenText struct {
 	content string
 	file    string
 	line    int
 }
 
 // texts reads all texts before the first is checked.
-func (f *validateFlags) texts(ctx context.Context, stdin io.Reader, files []string) ([]given, error) {
-	var all []given
+func (f *validateFlags) texts(ctx context.Context, stdin io.Reader, files []string) ([]givenText, error) {
+	var all []givenText
 	for _, file := range files {
 		content, err := readText(ctx, stdin, file)
 		switch {
@@ -120,13 +120,13 @@ func (f *validateFlags) texts(ctx context.Context, stdin io.Reader, files []stri
 			for text := range strings.Lines(content) {
 				line++
 				if text = strings.TrimSpace(text); text != "" {
-					all = append(all, given{text, file, line})
+					all = append(all, givenText{text, file, line})
 				}
 			}
 		case len(files) > 1:
-			all = append(all, given{content, file, 0})
+			all = append(all, givenText{content, file, 0})
 		default:
-			all = append(all, given{content: content})
+			all = append(all, givenText{content: content})
 		}
 	}
 	if len(all) == 0 {
@@ -137,7 +137,7 @@ func (f *validateFlags) texts(ctx context.Context, stdin io.Reader, files []stri
 
 // write writes the report of a text. Of lines, only those that do not pass are reported
 // to people.
-func (f *validateFlags) write(w io.Writer, text given, r *validate.Report) error {
+func (f *validateFlags) write(w io.Writer, text givenText, r *validate.Report) error {
 	switch {
 	case f.output == "json":
 		return writeReportJSON(w, text, r)
@@ -308,7 +308,7 @@ type failedCheck struct {
 	Error string `json:"error"`
 }
 
-func writeReportJSON(w io.Writer, text given, r *validate.Report) error {
+func writeReportJSON(w io.Writer, text givenText, r *validate.Report) error {
 	d := reportDocument{
 		File: text.file, Line: text.line,
 		Valid:      passes(r),

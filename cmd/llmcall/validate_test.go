@@ -230,7 +230,7 @@ func TestValidateTellsWhatItSkips(t *testing.T) {
 		Complaints: []validate.Complaint{{Check: "json", Problem: "p"}}, Skipped: []string{"judge"}, Passed: []string{"length"},
 	}
 	var text, object bytes.Buffer
-	if err := errors.Join(writeReport(&text, &r), writeReportJSON(&object, given{}, &r)); err != nil {
+	if err := errors.Join(writeReport(&text, &r), writeReportJSON(&object, givenText{}, &r)); err != nil {
 		t.Fatal(err)
 	}
 	if want := "1. json: p\nnot run: judge: it is costly, and a cheaper check did not pass\n"; text.String() != want {
