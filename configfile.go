@@ -355,7 +355,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 		key, row := n.Content[i], resolved(n.Content[i+1])
 		field := "decisions." + key.Value
 		var kind failure.Kind
-		if err := kind.UnmarshalText([]byte(key.Value)); err != nil {
+		if err := readKind(&kind, key.Value); err != nil {
 			return &ConfigError{Line: key.Line, Field: "decisions", Got: gotText(key), Err: err}
 		}
 		if row.Kind != yaml.MappingNode {
@@ -385,6 +385,19 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 	return nil
 }
 
+// readKind reads the name of a kind of failure; the error has the nearest one.
+func readKind(kind *failure.Kind, name string) error {
+	err := kind.UnmarshalText([]byte(name))
+	if err == nil {
+		return nil
+	}
+	var known []string
+	for k := range failure.DeadlineExceeded + 1 {
+		known = append(known, k.String())
+	}
+	return fmt.Errorf("%w%s", err, nearest.Question(name, known))
+}
+
 var budgetSettings = []setting{
 	amount("saved", "a number from 1 to 1,000,000", 1, func(c *RetryConfig) *float64 { return &c.RetryBudget.Saved }),
 	orNone("per_success", takesRatio, func(c *RetryConfig) *float64 { return &c.RetryBudget.PerSuccess }),
@@ -410,7 +423,7 @@ var breakerSettings = []setting{
 		c.CircuitBreakerConfig.ExcludedExceptions = nil
 		for _, item := range n.Content {
 			var kind failure.Kind
-			if err := kind.UnmarshalText([]byte(resolved(item).Value)); err != nil {
+			if err := readKind(&kind, resolved(item).Value); err != nil {
 				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: gotText(resolved(item)), Err: err}
 			}
 			c.CircuitBreakerConfig.ExcludedExceptions = append(c.CircuitBreakerConfig.ExcludedExceptions, kind)

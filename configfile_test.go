@@ -662,6 +662,7 @@ func TestTheNearestNameIsShown(t *testing.T) {
 		"presence_penalty: 1":                           "c:1: presence_penalty: unknown field: known are ",
 		"circuit_breaker_config: {failure_treshold: 3}": "c:1: circuit_breaker_config.failure_treshold: unknown field, did you mean failure_threshold?",
 		"tool: {nam: x}":                                "c:1: tool.nam: unknown field, did you mean name?",
+		"decisions: {transiet: {again: backoff}}":       "c:1: decisions: a kind of failure must be one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded, got \"transiet\", did you mean transient?",
 		"decisions: {transient: {brekaer: trip}}":       "c:1: decisions.transient.brekaer: unknown field, did you mean breaker?",
 	} {
 		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -154,11 +154,14 @@ func (p Params) Texts(name string) ([]string, error) {
 }
 
 // Model opens the model with a name ("provider/model") by [Builder.OpenModel]. param
-// is the parameter for the error, with an index if it is a list ("judges[1]").
+// is the parameter for the error, with an index if it is a list ("judges[1]"). The name
+// is "" where none is given.
 func (p Params) Model(param, name string) (llm.Model, error) {
 	const takes = `the full name of a model, "provider/model"`
 	bad := p.Bad(param, strconv.Quote(say.Short(name, 60)), takes)
-	if strings.TrimSpace(name) == "" {
+	if name == "" {
+		bad.Got = "nothing"
+	} else if strings.TrimSpace(name) == "" {
 		return nil, bad
 	}
 	if p.builder.OpenModel == nil {

@@ -36,6 +36,9 @@ type Param struct {
 	Default  string `json:"default,omitempty"`  // "" if there is none
 	Required bool   `json:"required,omitempty"` // the check can't be made without it
 	Meaning  string `json:"meaning"`
+	// Refused is true for a parameter that other programs know, and whose error says what
+	// to do instead. [Checks] leaves it out.
+	Refused bool `json:"-"`
 }
 
 // Definition is a check that can be made from its name and parameters; see [Register].
@@ -107,6 +110,7 @@ var inPackage = map[string]string{
 func Checks() []Info {
 	var infos []Info
 	for _, d := range definitions() {
+		d.Params = slices.DeleteFunc(slices.Clone(d.Params), func(p Param) bool { return p.Refused })
 		infos = append(infos, d.Info)
 	}
 	return infos
@@ -115,8 +119,9 @@ func Checks() []Info {
 // Builder makes checks from their names and parameters. The zero value makes all
 // checks that don't ask a model.
 type Builder struct {
-	// OpenModel opens a model that a check names as its judge ("provider/model").
-	// Default nil: a check that names a model is an error.
+	// OpenModel opens a model that a check names as its judge ("provider/model"), or,
+	// for "", the one to ask where a check names none. Default nil: a check that asks
+	// a model is an error.
 	OpenModel func(name string) (llm.Model, error)
 }
 

@@ -111,8 +111,8 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 
 // runCall reads everything that can be wrong before it makes a call.
 func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
-	if f.output != "text" && f.output != "json" {
-		return fmt.Errorf("--output must be text or json, got %q", f.output)
+	if err := outputFormat(f.output); err != nil {
+		return err
 	}
 	if f.output == "json" && f.stream {
 		return errors.New("--stream can't be combined with --output json, which is written at the end")
@@ -188,8 +188,11 @@ func (f *callFlags) report(cmd *cobra.Command, model string, req *llm.Request, r
 func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []validate.Strategy, error) {
 	var cfg llmcall.RetryConfig
 	var checks []validate.Strategy
+	builder, err := f.builder()
+	if err != nil {
+		return cfg, nil, err
+	}
 	if f.config != "" {
-		var err error
 		if cfg, checks, err = llmcall.LoadConfigWith(f.config, builder); err != nil {
 			return cfg, nil, fmt.Errorf("--config: %w", err)
 		}
@@ -209,12 +212,30 @@ func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []va
 	if f.model != "" {
 		cfg.Models = []string{f.model}
 	}
-	flagged, err := parseChecks(f.checks)
+	flagged, err := parseChecks(f.checks, builder)
 	if err != nil {
 		return cfg, nil, err
 	}
 	checks = append(checks, flagged...)
 	return cfg, checks, cfg.Validate()
+}
+
+// builder returns a builder of checks whose judge is the call's model, unless they name one.
+func (f *callFlags) builder() (validate.Builder, error) {
+	address, err := serverAddress(f.baseURL)
+	if err != nil || f.practice.given { // what is invented judges nothing
+		return builderFor("", ""), err
+	}
+	name := f.model
+	if name == "" && f.config != "" { // which has the checks, too; what is wrong with it is said when they are made
+		if cfg, _, err := llmcall.LoadConfigWith(f.config, noJudges); err == nil && len(cfg.Models) > 0 {
+			name = cfg.Models[0]
+		}
+	}
+	if name == "" {
+		name = defaultModel(address)
+	}
+	return builderFor(name, address), nil
 }
 
 func readFile(path string) ([]byte, error) {

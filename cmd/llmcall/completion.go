@@ -60,7 +60,7 @@ func completeFlags(root *cobra.Command) {
 	values := map[string]cobra.CompletionFunc{
 		"check": completeChecks, "model": completeModels, "status": completeStatuses,
 		"provider": cobra.FixedCompletions(provider.Names(), cobra.ShellCompDirectiveNoFileComp),
-		"output":   cobra.FixedCompletions([]cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp),
+		"output":   cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp),
 		"config":   yamlFiles, "plan": yamlFiles, "practice": yamlFiles, "schema": yamlFiles,
 		"image": cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
 	}

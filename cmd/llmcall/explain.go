@@ -63,8 +63,8 @@ Without --provider the provider is guessed from what FILE holds.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "text" && output != "json" {
-				return fmt.Errorf("--output must be text or json, got %q", output)
+			if err := outputFormat(output); err != nil {
+				return err
 			}
 			if cmd.Flags().Changed("provider") {
 				if _, err := protocolOf(name); err != nil {

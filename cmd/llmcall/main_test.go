@@ -25,6 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	os.Unsetenv("LLMCALL_MODEL")
+	os.Unsetenv("LLMCALL_JUDGE")
 	for _, p := range provider.All() {
 		os.Unsetenv(p.KeyVariable)
 		os.Unsetenv(p.BaseURLVariable)

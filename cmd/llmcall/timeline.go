@@ -58,7 +58,7 @@ const noTime = "          "
 // number for the text in a narrow terminal.
 const (
 	margin    = 13
-	leastText = 20
+	leastText = 10
 )
 
 // maxShown limits how much of an error a line of the timeline shows.
@@ -143,8 +143,12 @@ func (l *timeline) line(at, mark, text string) {
 		lines[0] += ansi.ResetStyle
 	}
 	fmt.Fprintf(l.w, "%s %s %s\n", l.quiet.Render(at), mark, lines[0])
+	bar := "│"
+	if mark == "└" || mark == "═" { // nothing follows
+		bar = " "
+	}
 	for _, more := range lines[1:] {
-		fmt.Fprintf(l.w, "%s │ %s\n", noTime, l.quiet.Render(ansi.Strip(more)))
+		fmt.Fprintf(l.w, "%s %s %s\n", noTime, bar, l.quiet.Render(ansi.Strip(more)))
 	}
 }
 

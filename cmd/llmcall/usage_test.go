@@ -18,6 +18,7 @@ func TestUsageErrorsSayWhatIsMeant(t *testing.T) {
 		"--model must have a value, got nothing":                                                                       {"call", "hello", "--model"},
 		`--trace must be true or false, got "maybe"`:                                                                   {"call", "--trace=maybe", "hello"},
 		`--seed must be a whole number of at least 0, got "-1"`:                                                        {"chaos", "--seed", "-1"},
+		`--output must be text or json, got "jsn", did you mean json?`:                                                 {"checks", "--output", "jsn"},
 		`unknown command "cal", did you mean call?`:                                                                    {"cal", "hello"},
 		`unknown command "Provider", did you mean providers?`:                                                          {"Provider"},
 		`unknown command "frobnicate"; the commands are call, chaos, checks, completion, explain, providers, validate`: {"frobnicate"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -71,8 +72,8 @@ Exit codes:
 
 func runValidate(cmd *cobra.Command, f *validateFlags, files []string) error {
 	ctx := cmd.Context()
-	if f.output != "text" && f.output != "json" {
-		return fmt.Errorf("--output must be text or json, got %q", f.output)
+	if err := outputFormat(f.output); err != nil {
+		return err
 	}
 	checks, timeout, err := f.read(cmd)
 	if err != nil {
@@ -173,6 +174,7 @@ func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, ti
 		}
 		checks = append(checks, check)
 	}
+	builder := builderFor(defaultModel(""), "")
 	if f.config != "" {
 		cfg, configured, err := llmcall.LoadConfigWith(f.config, builder)
 		if err != nil {
@@ -180,7 +182,7 @@ func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, ti
 		}
 		checks, timeout = append(checks, configured...), cfg.CheckTimeout
 	}
-	flagged, err := parseChecks(f.checks)
+	flagged, err := parseChecks(f.checks, builder)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -190,14 +192,26 @@ func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, ti
 	return checks, timeout, nil
 }
 
-// builder makes checks whose judges are opened like any other model. This makes no
-// request, but a missing key of a judge is an error.
-var builder = validate.Builder{OpenModel: func(name string) (llm.Model, error) {
-	return provider.Open(name, provider.Options{})
-}}
+// builderFor returns a builder of checks whose judges are opened like any other model. A
+// check that names none asks $LLMCALL_JUDGE, else the given model at the given address. This
+// makes no request, but a missing key of a judge is an error.
+func builderFor(model, address string) validate.Builder {
+	return validate.Builder{OpenModel: func(name string) (llm.Model, error) {
+		var options provider.Options
+		if name == "" {
+			if name = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE")); name == "" {
+				name, options.BaseURL = model, address
+			}
+		}
+		if name == "" {
+			return nil, errors.New("no judge: set LLMCALL_JUDGE to a model's full name, or validation_model")
+		}
+		return provider.Open(name, options)
+	}}
+}
 
 // parseChecks makes the checks of --check.
-func parseChecks(specs []string) ([]validate.Strategy, error) {
+func parseChecks(specs []string, builder validate.Builder) ([]validate.Strategy, error) {
 	var checks []validate.Strategy
 	for _, spec := range specs {
 		check, err := builder.Parse(spec)

@@ -343,3 +343,42 @@ func TestComplaintsThatAreLeftOutAreCounted(t *testing.T) {
 		t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
 	}
 }
+
+// A check that names no judge asks that of the environment, else the model of the call.
+func TestAJudgeNeedsNoName(t *testing.T) {
+	const good = `{steps: [{answer: '{"reasons": [], "passed": true}'}]}`
+	config := file(t, "c.yaml", "model: openai/of-the-file\nchecks:\n  - agent_task: is polite\n")
+	for _, c := range []struct {
+		judge, want string
+		args        []string
+	}{
+		{"", "of-the-environment", []string{"validate", "--check", "agent_task:is polite", "-"}},
+		{"openai/critic", "critic", []string{"validate", "--check", "agent_task:is polite", "-"}},
+		{"", "of-the-flag", []string{"call", "--model", "openai/of-the-flag", "--check", "ai_contradiction_check:it is open from 9 to 5", "Hi"}},
+		{"openai/critic", "critic", []string{"call", "--model", "openai/of-the-flag", "--check", "agent_task:is polite", "Hi"}},
+		{"", "of-the-file", []string{"call", "--config", config, "Hi"}},
+	} {
+		server := serveJudge(t, good)
+		if c.args[0] == "call" {
+			server = serveJudge(t, `{steps: [right, {answer: '{"reasons": [], "passed": true}'}]}`)
+		}
+		t.Setenv("LLMCALL_MODEL", "openai/of-the-environment")
+		t.Setenv("LLMCALL_JUDGE", c.judge)
+		got := command(t, "Good morning.", c.args...)
+		requests := server.Requests()
+		if got.code != 0 || len(requests) == 0 || requests[len(requests)-1].Model != c.want {
+			t.Errorf("%q with judge %q: exit %d: %s%s", c.args, c.judge, got.code, got.stdout, got.stderr)
+		}
+	}
+	t.Setenv("LLMCALL_MODEL", "")
+	t.Setenv("OPENAI_BASE_URL", "")
+	for _, args := range [][]string{{"validate", "-"}, {"call", "--practice", "Hi"}} {
+		got := command(t, "x", append([]string{args[0], "--check", "agent_task:is polite"}, args[1:]...)...)
+		if got.code != exitUsage || !strings.Contains(got.stderr, "set LLMCALL_JUDGE") {
+			t.Errorf("%q: exit %d: %s", args, got.code, got.stderr)
+		}
+	}
+	if got := command(t, "", "checks", "agent_task"); strings.Contains(got.stdout, "mcp") {
+		t.Error(got.stdout)
+	}
+}
