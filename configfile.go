@@ -13,12 +13,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"llmcall/backoff"
 	"llmcall/failure"
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
+	"llmcall/internal/yamlfile"
 	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
@@ -66,12 +66,12 @@ func readConfig(path string) ([]byte, error) {
 // for errors.
 //
 // The fields have the names in the comments of [RetryConfig]. `checks` is a list
-// of checks, of which each is a string as for `llmcall call --check`
-// ("length:3..200"), a mapping with `type` and `params`, or a mapping of one name
-// to its parameters or argument. Times are seconds as numbers, or Go durations as
-// strings ("30s"). A number must not be 0, since a field that is left out has its
-// default; except 0 for none of hang, jitter_range, failure_rate, per_success and
-// per_second, and for no wait with initial_delay. A program whose files may have a feedback_template
+// of checks, each in one of the forms of [validate.Builder.FromValue]: a string as for
+// `llmcall call --check` ("length:3..200"), or a mapping such as {length: {max: 200}},
+// {contains: Berlin} or {type: length, max_length: 200}. Times are seconds as numbers,
+// or Go durations as strings ("30s"). A number must not be 0, since a field that is left
+// out has its default; except 0 for none of hang, jitter_range, failure_rate, per_success
+// and per_second, and for no wait with initial_delay. A program whose files may have a feedback_template
 // must import [llmcall/feedbacktemplate].
 //
 // The error is a [*ConfigError] with the line, the field, what it must be and what
@@ -99,7 +99,7 @@ func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks
 	if err != nil || root == nil {
 		return cfg, nil, err
 	}
-	known := append(slices.Clone(settings), setting{name: "checks", takes: "a list of checks", set: func(_ *RetryConfig, n *yaml.Node) error {
+	known := append(slices.Clone(settings), setting{name: "checks", takes: `a list of checks, each on a line with "- " before it`, set: func(_ *RetryConfig, n *yaml.Node) error {
 		var err error
 		checks, err = parseChecks(n, builder)
 		return err
@@ -131,25 +131,11 @@ func inFile(field, takes string) string {
 
 // readNode reads JSON or YAML. It returns nil if there is nothing but comments.
 func readNode(data []byte) (*yaml.Node, error) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	if json.Valid(data) && utf8.Valid(data) {
-		return readJSON(data)
+	root, err := yamlfile.Parse(data)
+	if e, ok := errors.AsType[*yamlfile.Error](err); ok {
+		return nil, &ConfigError{Line: e.Line, Err: e}
 	}
-	var docs []yaml.Node
-	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
-		e := &ConfigError{Err: err}
-		if at, ok := errors.AsType[*yaml.LoadError](err); ok {
-			e.Line = at.Mark.Line
-		}
-		return nil, e
-	}
-	switch len(docs) {
-	case 0: // nothing but comments
-		return nil, nil
-	case 1:
-		return docs[0].Content[0], nil
-	}
-	return nil, &ConfigError{Line: docs[1].Line, Err: errors.New("must be one document, got more than one")}
+	return root, err
 }
 
 // lineOf returns the line of a field, or of the mapping that it belongs in; 0 if
@@ -369,7 +355,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 		key, row := n.Content[i], resolved(n.Content[i+1])
 		field := "decisions." + key.Value
 		var kind failure.Kind
-		if err := kind.UnmarshalText([]byte(key.Value)); err != nil {
+		if err := readKind(&kind, key.Value); err != nil {
 			return &ConfigError{Line: key.Line, Field: "decisions", Got: gotText(key), Err: err}
 		}
 		if row.Kind != yaml.MappingNode {
@@ -399,6 +385,19 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 	return nil
 }
 
+// readKind reads the name of a kind of failure; the error has the nearest one.
+func readKind(kind *failure.Kind, name string) error {
+	err := kind.UnmarshalText([]byte(name))
+	if err == nil {
+		return nil
+	}
+	var known []string
+	for k := range failure.DeadlineExceeded + 1 {
+		known = append(known, k.String())
+	}
+	return fmt.Errorf("%w%s", err, nearest.Question(name, known))
+}
+
 var budgetSettings = []setting{
 	amount("saved", "a number from 1 to 1,000,000", 1, func(c *RetryConfig) *float64 { return &c.RetryBudget.Saved }),
 	orNone("per_success", takesRatio, func(c *RetryConfig) *float64 { return &c.RetryBudget.PerSuccess }),
@@ -424,7 +423,7 @@ var breakerSettings = []setting{
 		c.CircuitBreakerConfig.ExcludedExceptions = nil
 		for _, item := range n.Content {
 			var kind failure.Kind
-			if err := kind.UnmarshalText([]byte(resolved(item).Value)); err != nil {
+			if err := readKind(&kind, resolved(item).Value); err != nil {
 				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: gotText(resolved(item)), Err: err}
 			}
 			c.CircuitBreakerConfig.ExcludedExceptions = append(c.CircuitBreakerConfig.ExcludedExceptions, kind)
@@ -452,11 +451,7 @@ func parseMapping(n *yaml.Node) (json.RawMessage, error) {
 	if !bounded(n) {
 		return nil, errAliases
 	}
-	var v map[string]any
-	if err := n.Load(&v); err != nil {
-		return nil, err
-	}
-	return json.Marshal(v)
+	return yamlfile.JSON(n)
 }
 
 // parseStrings reads a string or a list of strings, none of them empty.
@@ -515,6 +510,9 @@ func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 	e := &ConfigError{Line: n.Line, Field: prefix + s.name, Got: gotText(n), Takes: s.takes}
 	if err != errForm {
 		e.Err = err
+	}
+	if at, ok := errors.AsType[*yamlfile.Error](err); ok { // the line within a long value
+		e.Line = at.Line
 	}
 	return e
 }
@@ -744,54 +742,46 @@ func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, e
 	for i, item := range n.Content {
 		check, err := parseCheck(resolved(item), builder)
 		if err != nil {
-			return nil, &ConfigError{Line: item.Line, Field: fmt.Sprintf("checks[%d]", i), Got: gotText(resolved(item)), Err: err}
+			line := item.Line
+			if at, ok := errors.AsType[*yamlfile.Error](err); ok {
+				line = at.Line
+			}
+			return nil, &ConfigError{Line: line, Field: fmt.Sprintf("checks[%d]", i), Got: gotText(resolved(item)), Err: err}
 		}
 		checks = append(checks, check)
 	}
 	return checks, nil
 }
 
-const takesCheck = "a string like \"length:3..200\", a mapping of type and params, or a mapping of one name to its argument"
-
-// parseCheck reads a check: "length:3..200", {type: length, params: {…}}, or
-// {length: …}.
+// parseCheck reads a check in one of the forms of [validate.Builder.FromValue]. A text
+// keeps the spelling that it has in the file: contains: 007.
 func parseCheck(n *yaml.Node, builder validate.Builder) (validate.Strategy, error) {
-	if n.Kind == yaml.ScalarNode {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null" {
 		return builder.Parse(n.Value)
-	}
-	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		return nil, errors.New("must be " + takesCheck)
 	}
 	if !bounded(n) {
 		return nil, errAliases
 	}
-	key, value := n.Content[0], resolved(n.Content[1])
-	name, params := key.Value, value
-	spelled := len(n.Content) > 2 || name == "type" || name == "params" || name == "name"
-	switch {
-	case !spelled && value.Kind == yaml.ScalarNode:
-		return builder.Parse(name + ":" + value.Value)
-	case spelled:
-		name, params = "", nil
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			switch key, value = n.Content[i], resolved(n.Content[i+1]); {
-			case key.Value == "type" && value.Kind == yaml.ScalarNode && name == "":
-				name = value.Value
-			case key.Value == "params" && params == nil:
-				params = value
-			default:
-				return nil, fmt.Errorf("%s is not allowed here: a check must be %s", strconv.Quote(say.Middle(key.Value, maxShown)), takesCheck)
-			}
-		}
+	if n.Kind == yaml.MappingNode {
+		n = withTexts(n)
 	}
-	var given map[string]any
-	if params != nil && params.Tag != "!!null" {
-		if params.Kind != yaml.MappingNode {
-			return nil, fmt.Errorf("params must be a mapping, got %s", gotText(params))
-		}
-		if err := params.Load(&given); err != nil {
-			return nil, err
-		}
+	value, err := yamlfile.Value(n)
+	if err != nil {
+		return nil, err
 	}
-	return builder.Build(name, given)
+	return builder.FromValue(value)
+}
+
+// withTexts returns a mapping of one name in which a number is a text.
+func withTexts(n *yaml.Node) *yaml.Node {
+	if len(n.Content) != 2 {
+		return n
+	}
+	value := *resolved(n.Content[1])
+	if tag := value.ShortTag(); tag == "!!int" || tag == "!!float" {
+		value.Tag = "!!str"
+	}
+	changed := *n
+	changed.Content = []*yaml.Node{n.Content[0], &value}
+	return &changed
 }

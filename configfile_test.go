@@ -127,7 +127,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 		MaxAttemptsBeforeToolUse: 2,
 		Tool: &llmcall.Tool{Tool: llm.Tool{
 			Name: "search", Description: "finds pages",
-			Parameters: []byte(`{"properties":{"q":{"minLength":1,"type":"string"}},"type":"object"}`),
+			Parameters: []byte(`{"type":"object","properties":{"q":{"type":"string","minLength":1}}}`),
 		}, Instruction: "Look it up."},
 		MaxAttemptsBeforeHuman: 4, Decisions: &decisions,
 	}
@@ -316,9 +316,8 @@ func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 		"? [max_attempts]\n: 3":                            {"c:1: unknown field"},
 		"checks: [jsno]":                                   {"c:1: checks[0]", "jsno", "did you mean json?"},
 		"checks:\n- json\n- {type: nope}":                  {"c:3: checks[1]", "nope", "regex"},
-		"checks:\n- json\n- {name: json}":                  {"c:3: checks[1]", "type and params"},
-		"checks:\n- [json]":                                {"c:2: checks[0]", "type and params"},
-		"checks:\n- type: length\n  params: {min: 3}":      {"c:2: checks[0]", "min", "min_length"},
+		"checks:\n- [json]":                                {"c:2: checks[0]", "must be a string"},
+		"checks:\n- type: length\n  params: {least: 3}":    {"c:2: checks[0]", "least", "min_length"},
 		"checks:\n- regex:(":                               {"c:2: checks[0]", "regular expression"},
 		"checks:\n- type: regex\n  params: {pattern: '('}": {"c:2: checks[0]", "regular expression"},
 		"checks: [length:-1]":                              {"c:1: checks[0]", "length"},
@@ -342,12 +341,12 @@ func TestFilesThatAreNoConfiguration(t *testing.T) {
 		"[1, 2]":                            "c:1: the configuration must be a mapping of settings, got a list",
 		"just text":                         "c:1: the configuration must be a mapping of settings, got \"just text\"",
 		"null":                              "c:1: the configuration must be a mapping of settings, got null",
-		"a: [":                              "c:2: ",
-		"max_attempts: 3\n\tmax_time: 1":    "c:2: ",
+		"a: [":                              "c:1: not YAML: a list in brackets or a mapping in braces is not closed",
+		"max_attempts: 3\n\tmax_time: 1":    "c:2: the line is indented with a tab: use spaces",
 		"{\"max_attempts\": 3,, }":          "c:1: ",
 		"max_attempts: 1\n---\nmax_time: 1": "c:2: must be one document, got more than one",
 		"max_time: *nowhere":                "c:1: ",
-		"caf\xe9: 1":                        "c: ",
+		"caf\xe9: 1":                        "c:1: the file must be text in UTF-8",
 		"\x00\x01\x02":                      "c: ",
 		strings.Repeat("[", 20_000):         "c:1: ",
 		strings.Repeat("{a: ", 20_000):      "c:1: ",
@@ -508,13 +507,13 @@ func TestJSONIsReadAsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.MaxAttempts != 3 || got.Tool.Name != "a/b" || got.Tool.Description != "😀 a\u0085 b\u2028 c\x00" || string(got.Tool.Parameters) != `{"b":[true,null],"n":1000,"t":"2001-01-01"}` {
+	if got.MaxAttempts != 3 || got.Tool.Name != "a/b" || got.Tool.Description != "😀 a\u0085 b\u2028 c\x00" || string(got.Tool.Parameters) != `{"n":1e3,"b":[true,null],"t":"2001-01-01"}` {
 		t.Errorf("%+v %+v %s", got, got.Tool, got.Tool.Parameters)
 	}
 	for text, want := range map[string]string{
 		"{\n\"max_attempts\": 3,\n\"max_time\":\n[1]}":       "c:4: max_time must be a time above 0",
-		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters must be a JSON Schema of the tool's arguments, as a mapping: yaml: construct errors: line 1: mapping key \"a\" already defined",
-		"{\"a\": \"caf\xe9\"}":                               "c: ",
+		"{\"tool\": {\"parameters\": {\"a\": 1, \"a\": 2}}}": "c:1: tool.parameters must be a JSON Schema of the tool's arguments, as a mapping: \"a\" appears twice, first on line 1",
+		"{\"a\": \"caf\xe9\"}":                               "c:1: the file must be",
 		"{\n\"max_attempts_before_human\": 9}":               "c:2: max_attempts_before_human must be",
 		"[]":                                                 "c:1: the configuration must be", "3": "c:1: the configuration must be", `"x"`: "c:1: the configuration must be",
 	} {
@@ -663,6 +662,7 @@ func TestTheNearestNameIsShown(t *testing.T) {
 		"presence_penalty: 1":                           "c:1: presence_penalty: unknown field: known are ",
 		"circuit_breaker_config: {failure_treshold: 3}": "c:1: circuit_breaker_config.failure_treshold: unknown field, did you mean failure_threshold?",
 		"tool: {nam: x}":                                "c:1: tool.nam: unknown field, did you mean name?",
+		"decisions: {transiet: {again: backoff}}":       "c:1: decisions: a kind of failure must be one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded, got \"transiet\", did you mean transient?",
 		"decisions: {transient: {brekaer: trip}}":       "c:1: decisions.transient.brekaer: unknown field, did you mean breaker?",
 	} {
 		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -674,9 +674,14 @@ func TestTheNearestNameIsShown(t *testing.T) {
 // The forms in which a check is written first.
 func TestFormsOfACheck(t *testing.T) {
 	for text, want := range map[string]string{
-		"length:3..200": "length", "json": "json",
+		"length:3..200": "length", "json": "json", "not_empty": "not_empty", "{not_empty: }": "not_empty", "{not_empty: true}": "not_empty",
 		"{type: length, params: {min_length: 3}}": "length", "{params: {min_length: 3}, type: length}": "length", "{type: json}": "json", "{type: json, params: }": "json",
-		"{length: {min_length: 3}}": "length", "{length: 3..200}": "length", "{contains: Berlin}": "contains",
+		"{length: {min_length: 3}}": "length", "{length: 3..200}": "length", "{contains: Berlin}": "contains", "{length: {max: 10}}": "length",
+		"{name: length, max_length: 10}": "length", "{name: json}": "json", "{type: length, max: 10}": "length", "\n  length:\n  max: 10": "length",
+		"{contains: [Berlin, Bonn]}": "contains", "{contains: Berlin, case_sensitive: true}": "contains", "{contains: {text: Berlin}}": "contains",
+		"{schema: {type: object}}": "schema", "{schema: {schema: {type: object}}}": "schema", "{not: {contains: sorry}}": "not",
+		"{all: [json, {length: {max: 10}}]}": "all", "{any: [{type: json}, not_empty]}": "any",
+		"{at: {pointer: /a, check: {length: {max: 3}}}}": "at", "{field_present: name, value: 007}": "field_present",
 	} {
 		_, checks, err := llmcall.ParseConfig("c", []byte("checks:\n- "+text))
 		if err != nil || len(checks) != 1 || checks[0].Name() != want {
@@ -684,20 +689,48 @@ func TestFormsOfACheck(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"{name: length, max_length: 10}": `"name" is not allowed here: a check must be a string like "length:3..200", a mapping of type and params, or`,
-		"{name: json}":                   `"name" is not allowed here`,
-		"{type: length, max_length: 10}": `"max_length" is not allowed here`,
-		"{type: length, params: [1]}":    "params must be a mapping, got a list",
-		"{length: [1]}":                  "params must be a mapping, got a list",
-		"{type: [length]}":               `"type" is not allowed here`,
-		"{type: json, type: json}":       `"type" is not allowed here`,
-		"[json]":                         `must be a string like "length:3..200"`,
-		"{}":                             `must be a string like "length:3..200"`,
+		"{type: length, params: [1]}":               "params must be a mapping of parameters, got [1]",
+		"{name: length, min: 3, params: {max: 10}}": `check "length": min: must be under params, as the others are`,
+		"{length: [1]}":                             "range must be 3..200, 3.. or ..200",
+		"{length: {max: 1, max_length: 2}}":         "max_length: max_length is given twice",
+		"{length: 3..5, max: 2}":                    "max_length is given twice",
+		"{length: {max: !!int foo}}":                `"foo" is not a number`,
+		"{length: {max: ten}}":                      `max_length must be a whole number of at least 1, got "ten"`,
+		"{lenght: {max: 10}}":                       `unknown check "lenght", did you mean length?`,
+		"{lenght: , max: 10}":                       `unknown check "lenght", did you mean length?`,
+		"{type: lenght}":                            `unknown check "lenght", did you mean length?`,
+		"{length: {max_lenth: 10}}":                 `max_lenth: unknown parameter, did you mean max_length?`,
+		"{json: , length: 3..}":                     `must be one check, got json and length: put "- " before each`,
+		"{not_empty: false}":                        "arguments must be left out",
+		"{type: [length]}":                          "got a mapping of type",
+		"{type: json, type: json}":                  `"type" appears twice, first on line 2`,
+		"{any: [json, {lengt: 3..}]}":               `check "any": checks[1]: unknown check "lengt", did you mean length?`,
+		"[json]":                                    `must be a string ("length:3..200") or a mapping ({length: {max: 200}}, `,
+		"{}":                                        "got an empty mapping",
+		"":                                          "must be a string (",
+		"{length: {[1]: 3}}":                        "the name of a field must be a text, got a list or a mapping",
+		"{regex: {pattern: [a]}}":                   "pattern must be a non-empty regular expression",
+		"{number: {min: .nan}}":                     `".nan" is not a number that JSON has`,
+		"{number: {excl: 3}}":                       "excl: unknown parameter",
+		"{number: {exclusive: 3}}":                  "exclusive: unknown parameter: it may be exclusive_min or exclusive_max",
 	} {
 		_, _, err := llmcall.ParseConfig("c", []byte("checks:\n- "+text))
 		e, ok := errors.AsType[*llmcall.ConfigError](err)
 		if !ok || e.Line != 2 || e.Field != "checks[0]" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "struct") {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A number keeps the digits that it has in the file where a text is expected.
+func TestANumberAsATextOfACheck(t *testing.T) {
+	_, checks, err := llmcall.ParseConfig("c", []byte("checks:\n- contains: 007\n- contains: 0x10\n- contains: 1.50\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range []string{"agent 007", "0x10", "1.50"} {
+		if verdict, err := checks[i].Check(t.Context(), &validate.Answer{Text: text}); err != nil || len(verdict.Complaints) > 0 {
+			t.Errorf("%s: %v, %v", text, verdict.Complaints, err)
 		}
 	}
 }

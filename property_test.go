@@ -1,6 +1,7 @@
 package llmcall_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -350,7 +351,11 @@ func TestAConfigurationWrittenDownIsReadBack(t *testing.T) {
 			in := map[string]any{"name": want.Tool.Name, "description": want.Tool.Description, "instruction": want.Tool.Instruction}
 			if maybe("parameters") {
 				parameters := map[string]any{"type": "object", "required": []any{words.Draw(t, "required")}}
-				want.Tool.Parameters, _ = json.Marshal(parameters)
+				var text bytes.Buffer
+				e := json.NewEncoder(&text)
+				e.SetEscapeHTML(false)
+				_ = e.Encode(parameters)
+				want.Tool.Parameters = bytes.TrimSpace(text.Bytes())
 				in["parameters"] = parameters
 			}
 			written["tool"] = in

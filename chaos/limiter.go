@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"llmcall/internal/protocol"
+	"llmcall/internal/say"
 )
 
 // limiter applies a plan's limits of requests and tokens.
@@ -180,7 +181,7 @@ func (s *Server) limit(ctx context.Context, req *request, call *protocol.Incomin
 		v.serve(leave)
 		return reply{}, false
 	case errors.Is(err, errQueueFull):
-		rec.Limit, rec.Refusal = placeLimit, fmt.Sprintf("%d requests are being served, and %d wait", l.Concurrent, l.Queue)
+		rec.Limit, rec.Refusal = placeLimit, fmt.Sprintf("%s being served, and %d wait", say.Count(l.Concurrent, "request is", "requests are"), l.Queue)
 		id, _ := s.record(rec, noPlace.in(req.face).Status, nil)
 		rp = statusReply(req, noPlace, id, time.Now())
 		rp.ending = overloaded

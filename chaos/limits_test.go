@@ -466,7 +466,7 @@ func TestAFullQueueIsInTheProvidersWords(t *testing.T) {
 						t.Errorf("got %d %s, %v\n%s", b.status, &body, r.err, limitHeaders(b.last))
 					}
 				}
-				if rec := b.Requests()[1]; rec.Limit != "concurrent" || rec.Status != want.status || rec.Refusal != "1 requests are being served, and 0 wait" {
+				if rec := b.Requests()[1]; rec.Limit != "concurrent" || rec.Status != want.status || rec.Refusal != "1 request is being served, and 0 wait" {
 					t.Errorf("recorded %+v", rec)
 				}
 				leave()

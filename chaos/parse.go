@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,12 +15,14 @@ import (
 
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
+	"llmcall/internal/yamlfile"
 )
 
 // ParsePlan reads a plan in YAML or JSON. name begins the errors; usually it is the
 // file's. The fields are those of [Plan], [Fault] and [Limits] in lower case with
 // underscores. A time is a number of seconds or a Go duration ("1m30s"). A fault that has
-// only a kind may be written as the kind:
+// only a kind may be written as the kind; among the weights it weighs 1. Weights may also
+// be a mapping ({right: 9, reset: 1}):
 //
 //	seed: 7
 //	steps:
@@ -35,20 +36,12 @@ import (
 // The error of an unknown or impossible field has the line, the field, what it must be,
 // and what it got.
 func ParsePlan(name string, data []byte) (*Plan, error) {
-	if json.Valid(data) {
-		// JSON may be indented with tabs, YAML may not; JSON has no tabs elsewhere.
-		data = []byte(strings.ReplaceAll(string(data), "\t", " "))
+	root, err := yamlfile.Parse(data)
+	if e, ok := errors.AsType[*yamlfile.Error](err); ok {
+		return nil, fmt.Errorf("%s:%d: %w", name, e.Line, e)
 	}
-	var docs []yaml.Node
-	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
-		return nil, fmt.Errorf("%s: the plan is neither YAML nor JSON: %w", name, err)
-	}
-	if len(docs) != 1 {
-		return nil, fmt.Errorf("%s: the plan must be one YAML document, got %d", name, len(docs))
-	}
-	root := &docs[0]
-	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
-		root = root.Content[0]
+	if root == nil {
+		return nil, fmt.Errorf("%s: the plan must be a mapping with steps, weights or limits, got nothing", name)
 	}
 	plan, lines, err := decodePlan(root)
 	if err == nil {
@@ -123,7 +116,7 @@ func decodePlan(root *yaml.Node) (*Plan, lineOf, error) {
 		},
 		"repeat": func(n *yaml.Node) error { return asBool(n, "repeat", &plan.Repeat) },
 		"weights": func(n *yaml.Node) (err error) {
-			plan.Weights, err = decodeFaults(n, "weights", lines)
+			plan.Weights, err = decodeWeights(n, lines)
 			return err
 		},
 	})
@@ -173,6 +166,31 @@ func decodeFaults(n *yaml.Node, field string, lines lineOf) ([]Fault, error) {
 		}
 		faults = append(faults, f)
 		lines[field] = append(lines[field], at)
+	}
+	return faults, nil
+}
+
+// decodeWeights reads a list of faults, where one without a weight weighs 1, or a mapping
+// of kinds to their weights.
+func decodeWeights(n *yaml.Node, lines lineOf) ([]Fault, error) {
+	const field = "weights"
+	if n = resolve(n); n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		faults, err := decodeFaults(n, field, lines)
+		for i := range faults {
+			if _, given := lines[field][i]["weight"]; !given {
+				faults[i].Weight = 1
+			}
+		}
+		return faults, err
+	}
+	var faults []Fault
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		kind, weight := n.Content[i], resolve(n.Content[i+1])
+		f := Fault{Kind: Kind(kind.Value)}
+		if err := asFloat(weight, field+"."+fieldName(kind), &f.Weight); err != nil {
+			return nil, err
+		}
+		faults, lines[field] = append(faults, f), append(lines[field], map[string]int{"": kind.Line})
 	}
 	return faults, nil
 }

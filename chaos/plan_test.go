@@ -136,7 +136,7 @@ func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 		{"steps:\n  - 7\n", `p.yaml:2: steps[0] must be a kind, or a mapping with the fields of a fault, got 7`},
 		{"steps: []\n", `p.yaml:1: steps must be a list of at least one fault, got an empty list`},
 		{"steps: hang\n", `p.yaml:1: steps must be a list of at least one fault, got "hang"`},
-		{"weights:\n  - right\n", `p.yaml:2: weights[0].weight must be a number above 0 (the share of the requests that get this fault), got 0`},
+		{"weights:\n  - {kind: right, weight: 0}\n", `p.yaml:2: weights[0].weight must be a number above 0 (the share of the requests that get this fault), got 0`},
 		{"weights:\n  - {weight: -1}\n", `p.yaml:2: weights[0].weight must be a number above 0 (the share of the requests that get this fault), got -1`},
 		{"weights:\n  - {weight: .nan}\n", `p.yaml:2: weights[0].weight must be a number above 0 (the share of the requests that get this fault), got NaN`},
 		{"weights:\n  - {weight: .inf}\n", `p.yaml:2: weights[0].weight must be a number above 0 (the share of the requests that get this fault), got +Inf`},
@@ -173,16 +173,34 @@ func TestABadPlanIsAnErrorWithLineFieldGotAndTakes(t *testing.T) {
 		{"limits: {concurrent: 4}\nlimits: {concurrent: 4}\n", `p.yaml:2: limits: appears twice, first on line 1`},
 		{"- hang\n", `p.yaml:1: the plan must be a mapping with steps, weights or limits, got a list`},
 		{"hang\n", `p.yaml:1: the plan must be a mapping with steps, weights or limits, got "hang"`},
-		{"", `p.yaml: the plan must be one YAML document, got 0`},
-		{"# nothing\n", `p.yaml: the plan must be one YAML document, got 0`},
+		{"", `p.yaml: the plan must be a mapping with steps, weights or limits, got nothing`},
+		{"# nothing\n", `p.yaml: the plan must be a mapping with steps, weights or limits, got nothing`},
+		{"steps:\n\t- hang\n", `p.yaml:2: the line is indented with a tab: use spaces`},
+		{"{\"steps\": [\"hang\"]} x\n", `p.yaml:1: must be one JSON value, got more after its end: "x"`},
+		{"weights: {rihgt: 1}\n", `p.yaml:1: weights[0].kind must be one of `},
+		{"weights:\n  right: 1\n  hang: 0\n", `p.yaml:3: weights[1].weight must be a number above 0`},
+		{"weights: {right: often}\n", `p.yaml:1: weights.right must be a number, got "often"`},
 		{"---\n", `p.yaml:2: the plan must be a mapping with steps, weights or limits, got nothing`},
-		{"steps: [\n", `p.yaml: the plan is neither YAML nor JSON`},
-		{"seed: 1\n---\nseed: 2\n", `p.yaml: the plan must be one YAML document, got 2`},
+		{"steps: [\n", `p.yaml:1: not YAML: a list in brackets or a mapping in braces is not closed`},
+		{"seed: 1\n---\nseed: 2\n", `p.yaml:2: must be one document, got more than one`},
 		{"seed: 1\nseed: 2\n", `p.yaml:2: seed: appears twice, first on line 1`},
 	} {
 		plan, err := chaos.ParsePlan("p.yaml", []byte(c.plan))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q:\n got %v, %v\nwant %s", c.plan, plan, err, c.want)
+		}
+	}
+}
+
+func TestAWeightMayBeLeftOut(t *testing.T) {
+	want := []chaos.Fault{{Kind: chaos.Right, Weight: 9}, {Kind: chaos.Reset, Weight: 1}}
+	for _, text := range []string{
+		"weights: {right: 9, reset: 1}", "weights:\n  - {kind: right, weight: 9}\n  - reset\n", "weights:\n  - {kind: right, weight: 9}\n  - {kind: reset}\n",
+		`{"weights": {"right": 9, "reset": 1}}`,
+	} {
+		plan, err := chaos.ParsePlan("p.yaml", []byte(text))
+		if err != nil || !reflect.DeepEqual(plan.Weights, want) {
+			t.Errorf("%s: %+v, %v", text, plan, err)
 		}
 	}
 }

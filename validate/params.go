@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -156,11 +154,14 @@ func (p Params) Texts(name string) ([]string, error) {
 }
 
 // Model opens the model with a name ("provider/model") by [Builder.OpenModel]. param
-// is the parameter for the error, with an index if it is a list ("judges[1]").
+// is the parameter for the error, with an index if it is a list ("judges[1]"). The name
+// is "" where none is given.
 func (p Params) Model(param, name string) (llm.Model, error) {
 	const takes = `the full name of a model, "provider/model"`
 	bad := p.Bad(param, strconv.Quote(say.Short(name, 60)), takes)
-	if strings.TrimSpace(name) == "" {
+	if name == "" {
+		bad.Got = "nothing"
+	} else if strings.TrimSpace(name) == "" {
 		return nil, bad
 	}
 	if p.builder.OpenModel == nil {
@@ -178,7 +179,7 @@ func (p Params) Model(param, name string) (llm.Model, error) {
 	return model, nil
 }
 
-// Checks returns a required list of checks; see [Builder.Build] for their form.
+// Checks returns a required list of checks; see [Builder.FromValue] for their forms.
 func (p Params) Checks(name string) ([]Strategy, error) {
 	if p.values[name] == nil {
 		return nil, p.Bad(name, "nothing", takesChecks)
@@ -198,7 +199,7 @@ func (p Params) Checks(name string) ([]Strategy, error) {
 	return checks, nil
 }
 
-// Check returns a required check; see [Builder.Build] for its form.
+// Check returns a required check; see [Builder.FromValue] for its forms.
 func (p Params) Check(name string) (Strategy, error) {
 	if p.values[name] == nil {
 		return nil, p.Bad(name, "nothing", "a check")
@@ -208,32 +209,12 @@ func (p Params) Check(name string) (Strategy, error) {
 
 // member makes a check that is a part of this one.
 func (p Params) member(name string, value any) (Strategy, error) {
-	const takes = `a string ("length:3..200") or an object with the keys "type" and "params"`
 	if p.nested == maxNested {
 		return nil, p.Bad(name, "more", fmt.Sprintf("nested at most %d deep", maxNested))
 	}
-	var check Strategy
-	var err error
-	switch v := value.(type) {
-	case string:
-		check, err = p.builder.parse(v, p.nested+1)
-	case map[string]any:
-		kind, _ := v["type"].(string)
-		inner, isMap := v["params"].(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			if key != "type" && key != "params" {
-				return nil, p.Bad(name, fmt.Sprintf("the key %q", say.Short(key, 60)), takes)
-			}
-		}
-		if kind == "" || v["params"] != nil && !isMap {
-			return nil, p.Bad(name, shortJSON(v), takes)
-		}
-		var d *Definition
-		if d, err = lookup(kind); err == nil {
-			check, err = d.make(p.builder, inner, p.nested+1)
-		}
-	default:
-		return nil, p.Bad(name, shortJSON(value), takes)
+	check, err := p.builder.fromValue(value, p.nested+1)
+	if _, ok := errors.AsType[formError](err); ok {
+		return nil, p.Bad(name, shortJSON(value), takesCheck)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("check %q: %s: %w", p.check, name, err)

@@ -118,7 +118,7 @@ func (c quotes) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		}
 		complaints = append(complaints, complaint)
 	}
-	return Verdict{Complaints: append(complaints, more(wrong-say.MaxListed, "quotations that are in none of the sources")...)}, nil
+	return Verdict{Complaints: append(complaints, more(wrong-say.MaxListed, "quotation that is in none of the sources", "quotations that are in none of the sources")...)}, nil
 }
 
 type quotation struct {

@@ -36,6 +36,9 @@ type Param struct {
 	Default  string `json:"default,omitempty"`  // "" if there is none
 	Required bool   `json:"required,omitempty"` // the check can't be made without it
 	Meaning  string `json:"meaning"`
+	// Refused is true for a parameter that other programs know, and whose error says what
+	// to do instead. [Checks] leaves it out.
+	Refused bool `json:"-"`
 }
 
 // Definition is a check that can be made from its name and parameters; see [Register].
@@ -107,6 +110,7 @@ var inPackage = map[string]string{
 func Checks() []Info {
 	var infos []Info
 	for _, d := range definitions() {
+		d.Params = slices.DeleteFunc(slices.Clone(d.Params), func(p Param) bool { return p.Refused })
 		infos = append(infos, d.Info)
 	}
 	return infos
@@ -115,18 +119,19 @@ func Checks() []Info {
 // Builder makes checks from their names and parameters. The zero value makes all
 // checks that don't ask a model.
 type Builder struct {
-	// OpenModel opens a model that a check names as its judge ("provider/model").
-	// Default nil: a check that names a model is an error.
+	// OpenModel opens a model that a check names as its judge ("provider/model"), or,
+	// for "", the one to ask where a check names none. Default nil: a check that asks
+	// a model is an error.
 	OpenModel func(name string) (llm.Model, error)
 }
 
 // Build makes a check from its name or alias, and its parameters as YAML or JSON
 // decodes them. A parameter that is unknown, missing or impossible is a
-// *[ParamError]. The error of an unknown check names the most similar known one, or
-// all of them.
+// *[ParamError]. A parameter may be given by a word at its beginning or end, if no other
+// parameter has it there: max for max_length. The error of an unknown check names the most
+// similar known one, or all of them.
 //
-// A check within a combination is either a string for [Builder.Parse], or a map with
-// the keys "type" and "params".
+// A check within a combination has one of the forms of [Builder.FromValue].
 func (b Builder) Build(name string, params map[string]any) (Strategy, error) {
 	d, err := lookup(name)
 	if err != nil {
@@ -155,7 +160,7 @@ func Parse(spec string) (Strategy, error) { return Builder{}.Parse(spec) }
 
 const maxNested = 16 // how deep combinations may be nested
 
-const takesChecks = `a list of at least one check, each a string ("length:3..200") or an object with the keys "type" and "params"`
+const takesChecks = `a list of at least one check, each a string ("length:3..200") or a mapping ({length: {max: 200}})`
 
 const takesSchema = "a JSON Schema: an object or a boolean"
 
@@ -349,13 +354,40 @@ func (d *Definition) names() []string {
 
 // make makes the check if the names of all parameters are known.
 func (d *Definition) make(b Builder, values map[string]any, nested int) (Strategy, error) {
-	names := d.names()
+	spelled := make(map[string]any, len(values))
 	for _, given := range slices.Sorted(maps.Keys(values)) {
-		if !slices.Contains(names, given) {
-			return nil, &ParamError{Check: d.Name, Param: say.Short(given, 60), Err: unknownParam(given, names)}
+		name, err := d.param(given)
+		if err != nil {
+			return nil, &ParamError{Check: d.Name, Param: say.Short(given, 60), Err: err}
+		}
+		if _, twice := spelled[name]; twice {
+			return nil, &ParamError{Check: d.Name, Param: say.Short(given, 60), Err: fmt.Errorf("%s is given twice", name)}
+		}
+		spelled[name] = values[given]
+	}
+	return d.Build(Params{d.Name, spelled, b, nested})
+}
+
+// param returns the name of the parameter that is given by its name, or by a word at its
+// beginning or end that no other parameter has there.
+func (d *Definition) param(given string) (string, error) {
+	var meant []string
+	for _, name := range d.names() {
+		if name == given {
+			return name, nil
+		}
+		if strings.HasPrefix(name, given+"_") || strings.HasSuffix(name, "_"+given) {
+			meant = append(meant, name)
 		}
 	}
-	return d.Build(Params{d.Name, values, b, nested})
+	switch len(meant) {
+	case 0:
+		return "", unknownParam(given, d.names())
+	case 1:
+		return meant[0], nil
+	}
+	last := len(meant) - 1
+	return "", fmt.Errorf("unknown parameter: it may be %s or %s", strings.Join(meant[:last], ", "), meant[last])
 }
 
 // unknownParam names the nearest known parameter, or, if none is near, all of them.
@@ -381,10 +413,7 @@ func (b Builder) parse(spec string, nested int) (Strategy, error) {
 	if values, ok := d.object(arguments); ok {
 		return d.make(b, values, nested)
 	}
-	if d.FromMain == nil {
-		return nil, &ParamError{Check: d.Name, Param: "arguments", Got: strconv.Quote(say.Short(arguments, 60)), Takes: "left out, or a JSON object of parameters"}
-	}
-	values, err := d.FromMain(arguments)
+	values, err := d.main(arguments)
 	if err != nil {
 		return nil, err
 	}

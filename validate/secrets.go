@@ -97,7 +97,7 @@ func (c noSecrets) Check(ctx context.Context, a *Answer) (Verdict, error) {
 		complaint.Line, complaint.Column = jsontext.Position(a.Text, s.start)
 		complaints = append(complaints, complaint)
 	}
-	return Verdict{Complaints: append(complaints, more(n-say.MaxListed, "secrets")...)}, nil
+	return Verdict{Complaints: append(complaints, more(n-say.MaxListed, "secret", "secrets")...)}, nil
 }
 
 type secret struct {

@@ -173,15 +173,15 @@ func (c containing) Check(_ context.Context, a *Answer) (Verdict, error) {
 			Suggestion: phrase.Include.Of(w.text),
 		})
 	}
-	return Verdict{Complaints: append(complaints, more(missing-say.MaxListed, "missing texts")...)}, nil
+	return Verdict{Complaints: append(complaints, more(missing-say.MaxListed, "missing text", "missing texts")...)}, nil
 }
 
 // more returns a complaint that counts what a list leaves out, if n is positive.
-func more(n int, what string) []Complaint {
+func more(n int, singular, plural string) []Complaint {
 	if n <= 0 {
 		return nil
 	}
-	return []Complaint{{Problem: say.More(n, what)}}
+	return []Complaint{{Problem: say.More(n, singular, plural)}}
 }
 
 // fold returns the smallest rune that equals r under simple case folding.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +83,8 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return runCall(cmd, &f, args) },
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runCall(cmd, &f, args) },
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
@@ -94,7 +94,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 	flags.Lookup("practice").NoOptDefVal = "true"
 	flags.StringArrayVar(&f.images, "image", nil, "a picture that goes with PROMPT, repeatable: a `FILE` (PNG, JPEG, GIF, WebP), an http(s) address or a data URI")
 	flags.StringArrayVar(&f.files, "file", nil, "a `FILE` that goes with PROMPT, repeatable: a text, or a picture")
-	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE` that the answer must fit")
+	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE`, JSON or YAML, that the answer must fit")
 	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
 	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON")
 	for _, s := range settingFlags {
@@ -111,8 +111,8 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 
 // runCall reads everything that can be wrong before it makes a call.
 func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
-	if f.output != "text" && f.output != "json" {
-		return fmt.Errorf("--output must be text or json, got %q", f.output)
+	if err := outputFormat(f.output); err != nil {
+		return err
 	}
 	if f.output == "json" && f.stream {
 		return errors.New("--stream can't be combined with --output json, which is written at the end")
@@ -126,7 +126,7 @@ func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
 	}
 	req := &llm.Request{}
 	if f.schema != "" {
-		check, schema, err := readSchema(f.schema)
+		check, schema, err := readSchema(cmd, f.schema)
 		if err != nil {
 			return err
 		}
@@ -188,8 +188,11 @@ func (f *callFlags) report(cmd *cobra.Command, model string, req *llm.Request, r
 func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []validate.Strategy, error) {
 	var cfg llmcall.RetryConfig
 	var checks []validate.Strategy
+	builder, err := f.builder()
+	if err != nil {
+		return cfg, nil, err
+	}
 	if f.config != "" {
-		var err error
 		if cfg, checks, err = llmcall.LoadConfigWith(f.config, builder); err != nil {
 			return cfg, nil, fmt.Errorf("--config: %w", err)
 		}
@@ -209,7 +212,7 @@ func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []va
 	if f.model != "" {
 		cfg.Models = []string{f.model}
 	}
-	flagged, err := parseChecks(f.checks)
+	flagged, err := parseChecks(f.checks, builder)
 	if err != nil {
 		return cfg, nil, err
 	}
@@ -217,16 +220,22 @@ func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []va
 	return cfg, checks, cfg.Validate()
 }
 
-func readSchema(path string) (validate.Strategy, json.RawMessage, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--schema: %w", err)
+// builder returns a builder of checks whose judge is the call's model, unless they name one.
+func (f *callFlags) builder() (validate.Builder, error) {
+	address, err := serverAddress(f.baseURL)
+	if err != nil || f.practice.given { // what is invented judges nothing
+		return builderFor("", ""), err
 	}
-	check, err := validate.JSONSchema(data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--schema %s: %w", path, err)
+	name := f.model
+	if name == "" && f.config != "" { // which has the checks, too; what is wrong with it is said when they are made
+		if cfg, _, err := llmcall.LoadConfigWith(f.config, noJudges); err == nil && len(cfg.Models) > 0 {
+			name = cfg.Models[0]
+		}
 	}
-	return check, data, nil
+	if name == "" {
+		name = defaultModel(address)
+	}
+	return builderFor(name, address), nil
 }
 
 func readFile(path string) ([]byte, error) {

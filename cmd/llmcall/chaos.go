@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"llmcall/chaos"
+	"llmcall/internal/say"
 
 	"github.com/spf13/cobra"
 )
@@ -34,6 +35,13 @@ A plan is a list of steps, one a request, or of weights to draw from:
     - {kind: status, error: rate_limit, retry_after: 2}
     - {kind: break, at: /items/0/price}
     - hang
+
+With weights each request draws its fault; one without a weight weighs 1:
+
+  weights:
+    - {kind: right, weight: 8}
+    - {kind: status, error: overloaded, weight: 2}
+    - reset
 
 A plan may have limits, too, or nothing else. What is over them is refused in
 the provider's words and headers, and takes no step:
@@ -62,7 +70,8 @@ after, end, size, finish, cached_tokens, reasoning_tokens, tool.`,
 		Example: `  llmcall chaos --plan plan.yaml --addr 127.0.0.1:8090
   llmcall call --base-url http://127.0.0.1:8090/v1 "Hello"
   ANTHROPIC_BASE_URL=http://127.0.0.1:8090 your-program`,
-		Args: noArguments,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config := chaos.Config{Seed: seed, OnRequest: requestLog(cmd.ErrOrStderr())}
 			if plan != "" {
@@ -99,8 +108,8 @@ after, end, size, finish, cached_tokens, reasoning_tokens, tool.`,
 
 // summary counts the requests by their outcome.
 func summary(c chaos.Counts) string {
-	return fmt.Sprintf("%d requests: %d answered, %d over the rate limit, %d over the queue, %d failed or left",
-		c.Requests, c.Answered, c.RateLimited, c.Overloaded, c.Failed+c.Serving+c.Waiting)
+	return fmt.Sprintf("%s: %d answered, %d over the rate limit, %d over the queue, %d failed or left",
+		say.Count(c.Requests, "request", "requests"), c.Answered, c.RateLimited, c.Overloaded, c.Failed+c.Serving+c.Waiting)
 }
 
 // requestLog prints a line for each request.

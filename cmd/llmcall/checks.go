@@ -28,9 +28,10 @@ check's parameters and an example.`,
 			}
 			return nil
 		},
+		ValidArgsFunction: completeCheckNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "text" && output != "json" {
-				return fmt.Errorf("--output must be text or json, got %q", output)
+			if err := outputFormat(output); err != nil {
+				return err
 			}
 			known := validate.Checks()
 			w := cmd.OutOrStdout()

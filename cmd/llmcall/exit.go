@@ -45,7 +45,7 @@ func exitCode(err error) int {
 	if errors.Is(err, errOutput) {
 		return exitOutput
 	}
-	if errors.Is(err, errNotPassed) {
+	if _, ok := errors.AsType[notPassed](err); ok {
 		return exitInvalid
 	}
 	e, ok := errors.AsType[*llmcall.Error](err)

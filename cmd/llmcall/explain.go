@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +27,7 @@ import (
 type explanation struct {
 	Kind       failure.Kind `json:"kind"`
 	Provider   string       `json:"provider"`
+	Guessed    bool         `json:"provider_guessed,omitempty"`
 	Status     int          `json:"status,omitempty"`
 	Code       string       `json:"code,omitempty"`
 	Message    string       `json:"message,omitempty"`
@@ -46,14 +44,18 @@ func explainCommand() *cobra.Command {
 	var status int
 	var headers []string
 	cmd := &cobra.Command{
-		Use:   "explain FILE --provider NAME",
+		Use:   "explain [flags] FILE",
 		Short: "Explain a provider's error, and what llmcall would do about it",
-		Long: `Explain a provider's error, and what llmcall would do about it. FILE holds the
-body of the response, as a log may have it (- is standard input), or a whole
-response as "curl -i" prints it, with its status and headers.`,
+		Long: `Explain a provider's error, and what llmcall would do about it. FILE (- is standard
+input) holds the body of the response, a whole response as "curl -i" prints it, or
+what a log has of it: the line of an SDK or of a library on top of one, with the
+status and JSON, or what Python or Node makes of it, or words.
+
+Without --provider the provider is guessed from what FILE holds.`,
 		Example: `  llmcall explain body.json --provider openai --status 429
   llmcall explain body.json --provider anthropic --status 529 --header 'retry-after: 5'
-  curl -si … | llmcall explain - --provider gemini`,
+  curl -si … | llmcall explain - --provider gemini
+  grep RateLimitError app.log | tail -1 | llmcall explain -`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("expected one FILE (or - for standard input), got %d", len(args))
@@ -61,17 +63,19 @@ response as "curl -i" prints it, with its status and headers.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "text" && output != "json" {
-				return fmt.Errorf("--output must be text or json, got %q", output)
-			}
-			protocol, err := protocolOf(name)
-			if err != nil {
+			if err := outputFormat(output); err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("provider") {
+				if _, err := protocolOf(name); err != nil {
+					return err
+				}
 			}
 			if status != 0 && (status < 100 || status > 599) {
 				return fmt.Errorf("--status must be an HTTP status from 100 to 599, got %d", status)
 			}
 			var cfg llmcall.RetryConfig
+			var err error
 			if config != "" {
 				if cfg, _, err = llmcall.LoadConfigWith(config, noJudges); err != nil {
 					return fmt.Errorf("--config: %w", err)
@@ -81,11 +85,15 @@ response as "curl -i" prints it, with its status and headers.`,
 			if err != nil {
 				return err
 			}
-			reply, err := readReply(content)
+			guessed := name == ""
+			if guessed {
+				name = guessProvider(string(content))
+			}
+			protocol, err := protocolOf(name)
 			if err != nil {
 				return err
 			}
-			reply.Provider = protocol
+			reply := readReply(content, protocol)
 			reply.Status = cmp.Or(status, reply.Status)
 			for _, line := range headers {
 				key, value, ok := strings.Cut(line, ":")
@@ -98,7 +106,7 @@ response as "curl -i" prints it, with its status and headers.`,
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			e.Provider = name
+			e.Provider, e.Guessed = name, guessed
 			if output == "json" {
 				return printJSON(cmd.OutOrStdout(), e)
 			}
@@ -108,7 +116,7 @@ response as "curl -i" prints it, with its status and headers.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&name, "provider", "", "whose error it is: "+strings.Join(provider.Names(), ", "))
+	flags.StringVar(&name, "provider", "", "whose error it is (default a guess): "+strings.Join(provider.Names(), ", "))
 	flags.IntVar(&status, "status", 0, "the response's HTTP status (default that in FILE)")
 	flags.StringArrayVar(&headers, "header", nil, "a header of the response, `'NAME: VALUE'`, repeatable")
 	flags.StringVar(&config, "config", "", "configuration `FILE`, whose decisions and limits apply")
@@ -129,38 +137,40 @@ func readAny(ctx context.Context, stdin io.Reader, path string) ([]byte, error) 
 	return readFile(path)
 }
 
-// readReply reads a response's body, or a whole response.
-func readReply(content []byte) (classify.Reply, error) {
-	r := classify.Reply{Header: http.Header{}, Body: content, At: time.Now()}
-	text := bytes.TrimLeft(content, " \t\r\n")
-	if !bytes.HasPrefix(text, []byte("HTTP/")) {
-		return r, nil
+// readReply reads a response as curl prints it, its body, or what a log has of it.
+func readReply(content []byte, protocol string) classify.Reply {
+	r := classify.Reply{Provider: protocol, Header: http.Header{}, Body: content, At: time.Now()}
+	if l, ok := fromCurl(string(content)); ok {
+		r.Status, r.Header, r.Body = l.status, l.header, []byte(l.body)
+	} else if l, ok := fromLog(string(content)); ok {
+		r.Status, r.Header = l.status, l.header
+		if l.body != "" {
+			r.Body = []byte(l.body)
+		}
 	}
-	line, rest, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimRight(line, "\r")
-	proto, status, ok := bytes.Cut(line, []byte(" "))
-	if ok && bytes.Equal(proto, []byte("HTTP/2")) || bytes.Equal(proto, []byte("HTTP/3")) { // as curl writes them
-		line = append([]byte("HTTP/1.1 "), status...)
-	}
-	whole := io.MultiReader(bytes.NewReader(line), strings.NewReader("\r\n"), bytes.NewReader(rest))
-	response, err := http.ReadResponse(bufio.NewReader(whole), nil)
-	if err != nil {
-		return r, fmt.Errorf("FILE begins like an HTTP response but is not one: %w", err)
-	}
-	defer response.Body.Close()
-	r.Status, r.Header = response.StatusCode, response.Header
-	r.Body, _ = io.ReadAll(response.Body) // may be incomplete in a log
-	return r, nil
+	return r
 }
 
-// explain returns the meaning of a response under a configuration.
-func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
+// classified classifies a response, or the error of a request that got none.
+func classified(r classify.Reply) (failure.Error, bool) {
 	f, found := classify.ReadError(r)
 	if r.Status >= 300 || r.Status == 0 && !found {
 		f, found = classify.Read(r), true
 	}
+	if found && r.Provider == classify.OpenAI && f.Status == http.StatusTooManyRequests && f.Code == "" && strings.HasPrefix(f.Message, overQuota) {
+		f.Kind = failure.QuotaExhausted
+	}
 	if !found || r.Status == 0 && f.Kind == failure.Unknown {
-		return nil, errors.New("no error found in it: it must be the body of a failed response; give --status if the body does not tell")
+		return fromNetwork(string(r.Body))
+	}
+	return f, found
+}
+
+// explain returns the meaning of a response under a configuration.
+func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
+	f, found := classified(r)
+	if !found {
+		return nil, errors.New("no error found in it: it must be a failed response, its body, or a line of a log with its status; give --status if it does not tell")
 	}
 	table := cfg.Table()
 	e := &explanation{
@@ -247,7 +257,11 @@ func (e *explanation) text() string {
 		}
 	}
 	row("kind", e.Kind.String())
-	row("provider", e.Provider)
+	if e.Guessed {
+		row("provider", e.Provider+" (guessed; --provider says whose it is)")
+	} else {
+		row("provider", e.Provider)
+	}
 	if e.Status != 0 {
 		row("status", strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))))
 	}
@@ -269,9 +283,5 @@ func protocolOf(name string) (string, error) {
 			return p.Protocol, nil
 		}
 	}
-	got := "nothing"
-	if name != "" {
-		got = strconv.Quote(name) + nearest.Question(name, provider.Names())
-	}
-	return "", fmt.Errorf("--provider must be one of %s, got %s", strings.Join(provider.Names(), ", "), got)
+	return "", fmt.Errorf("--provider must be one of %s, got %s", strings.Join(provider.Names(), ", "), nearest.Shown(name, provider.Names()))
 }

@@ -37,8 +37,8 @@ does not: inside the time and the attempts that you allow.`,
 	root.SetOut(stdoutWriter{stdout})
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(callCommand(), validateCommand(), explainCommand(), checksCommand(), providersCommand(), chaosCommand())
+	root.AddCommand(callCommand(), validateCommand(), explainCommand(), checksCommand(), providersCommand(), chaosCommand(), completionCommand())
+	completeFlags(root)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "llmcall: %s\n", printable(err.Error()))

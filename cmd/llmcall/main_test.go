@@ -25,6 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	os.Unsetenv("LLMCALL_MODEL")
+	os.Unsetenv("LLMCALL_JUDGE")
 	for _, p := range provider.All() {
 		os.Unsetenv(p.KeyVariable)
 		os.Unsetenv(p.BaseURLVariable)
@@ -142,7 +143,7 @@ func TestBadInputIsNamedBeforeAnyCall(t *testing.T) {
 		{"schema not JSON", []string{"--schema", file(t, "s.json", "{")}, []string{"--schema", "s.json"}},
 		{"schema no JSON Schema", []string{"--schema", file(t, "s.json", `{"type": "strnig"}`)}, []string{"--schema", "s.json", "type"}},
 		{"unknown check", []string{"--check", "jsno"}, []string{"--check", "jsno", "did you mean json?"}},
-		{"unknown parameter", []string{"--check", `length:{"min": 3}`}, []string{"min", "min_length"}},
+		{"unknown parameter", []string{"--check", `length:{"least": 3}`}, []string{"least", "min_length"}},
 		{"bad regular expression", []string{"--check", "regex:("}, []string{"regex", "("}},
 		{"unknown provider", []string{"--model", "nobodys/x"}, []string{"nobodys", "openai"}},
 		{"model without a provider", []string{"--model", "gpt"}, []string{"gpt", "provider/"}},

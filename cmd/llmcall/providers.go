@@ -20,7 +20,8 @@ func providersCommand() *cobra.Command {
 		Long: `List the providers, whose names come before the first slash of a model's full
 name. Without --model and $LLMCALL_MODEL, llmcall uses the first that has a
 default model and its key in the environment. --base-url works with all of them.`,
-		Args: noArguments,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "PROVIDER\tKEY\tDEFAULT MODEL\tADDRESS")

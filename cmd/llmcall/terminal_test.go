@@ -145,7 +145,7 @@ func TestTraceHasColourWhereTheTerminalHas(t *testing.T) {
 func TestTraceKeepsToTheWidthOfTheTerminal(t *testing.T) {
 	long := "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
 	args := []string{"call", "--practice", file(t, "p.yaml", "steps:\n- {kind: status, status: 500, body: '{\"error\": {\"message\": \""+long+"\"}}'}"), "--trace", "--initial-delay", "0.01", "x"}
-	for _, columns := range []uint16{60, 120} {
+	for _, columns := range []uint16{30, 60, 120} {
 		term := openTerminalOf(t, &pty.Winsize{Rows: 24, Cols: columns}, []string{"NO_COLOR=1"}, args...)
 		if code := term.exit(); code != 0 {
 			t.Fatalf("exit %d:\n%s", code, term.shown())

@@ -58,7 +58,7 @@ const noTime = "          "
 // number for the text in a narrow terminal.
 const (
 	margin    = 13
-	leastText = 20
+	leastText = 10
 )
 
 // maxShown limits how much of an error a line of the timeline shows.
@@ -130,8 +130,8 @@ func (l *timeline) end(result *llmcall.Result, err error) {
 	if err == nil {
 		trace, outcome = result.Trace, l.good.Render("a valid answer")
 	}
-	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %d tokens in, %d out",
-		outcome, say.Count(len(trace.Attempts), "attempt", "attempts"), trace.Usage.InputTokens, trace.Usage.OutputTokens))
+	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %s in, %d out",
+		outcome, say.Count(len(trace.Attempts), "attempt", "attempts"), say.Count(int(trace.Usage.InputTokens), "token", "tokens"), trace.Usage.OutputTokens))
 }
 
 func (l *timeline) line(at, mark, text string) {
@@ -143,8 +143,12 @@ func (l *timeline) line(at, mark, text string) {
 		lines[0] += ansi.ResetStyle
 	}
 	fmt.Fprintf(l.w, "%s %s %s\n", l.quiet.Render(at), mark, lines[0])
+	bar := "│"
+	if mark == "└" || mark == "═" { // nothing follows
+		bar = " "
+	}
 	for _, more := range lines[1:] {
-		fmt.Fprintf(l.w, "%s │ %s\n", noTime, l.quiet.Render(ansi.Strip(more)))
+		fmt.Fprintf(l.w, "%s %s %s\n", noTime, bar, l.quiet.Render(ansi.Strip(more)))
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"llmcall/internal/nearest"
@@ -63,6 +64,17 @@ func unknown(what, label, given string, names []string, hint string) error {
 		return fmt.Errorf("unknown %s %s%s", what, label, question)
 	}
 	return fmt.Errorf("unknown %s %s; %s", what, label, hint)
+}
+
+// formats are what --output takes.
+var formats = []string{"text", "json"}
+
+// outputFormat returns the error of an --output that is not known.
+func outputFormat(output string) error {
+	if !slices.Contains(formats, output) {
+		return fmt.Errorf("--output must be text or json, got %s", nearest.Shown(output, formats))
+	}
+	return nil
 }
 
 // takes returns what a flag of a type must be.

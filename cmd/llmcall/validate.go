@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,78 +24,157 @@ import (
 type validateFlags struct {
 	schema, config, output string
 	checks                 []string
+	jsonl                  bool
 }
 
 func validateCommand() *cobra.Command {
 	var f validateFlags
 	cmd := &cobra.Command{
-		Use:   "validate [flags] FILE",
-		Short: "Run checks on a text that you already have",
-		Long: `Run checks on the text in FILE (- for standard input), as if it were a model's
-answer, and print what is wrong with it. No model is called, except by the
-checks that ask one to judge: agent_task and ai_contradiction_check.
+		Use:   "validate [flags] FILE...",
+		Short: "Run checks on texts that you already have",
+		Long: `Run checks on the text in each FILE (- for standard input), as if it were a
+model's answer, and print what is wrong with it. With --jsonl each line of a FILE
+is such a text. No model is called, except by the checks that ask one to judge:
+agent_task and ai_contradiction_check.
+
+With --output json, several texts are reported in a line of JSON each, with their
+file and line.
 
 Exit codes:
-  0    the text passes
+  0    all texts pass
   1    the result could not be written
   2    wrong usage, check or configuration; no check was run
-  3    the text does not pass, or a check could not be run
+  3    a text does not pass, or a check could not be run
   130  interrupted`,
 		Example: `  llmcall validate --check json --check 'at:/email format:email' answer.json
-  llmcall validate --schema person.json --output json - < answer.json`,
+  llmcall validate --schema person.json --output json - < answer.json
+  llmcall validate --schema person.json --jsonl answers.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("expected one FILE (or - for standard input), got %d", len(args))
+			if len(args) == 0 {
+				return errors.New("expected a FILE (or - for standard input), got none")
+			}
+			if i := slices.Index(args, "-"); i >= 0 && slices.Contains(args[i+1:], "-") {
+				return errors.New("standard input (-) can be read only once")
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return runValidate(cmd, &f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runValidate(cmd, &f, args) },
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE` that the text must fit")
+	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE`, JSON or YAML, that the text must fit")
 	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
 	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON; its checks are run")
+	flags.BoolVar(&f.jsonl, "jsonl", false, "each line of FILE is a text; empty lines are left out")
 	flags.StringVar(&f.output, "output", "text", "text or json")
 	return cmd
 }
 
-func runValidate(cmd *cobra.Command, f *validateFlags, file string) error {
+func runValidate(cmd *cobra.Command, f *validateFlags, files []string) error {
 	ctx := cmd.Context()
-	if f.output != "text" && f.output != "json" {
-		return fmt.Errorf("--output must be text or json, got %q", f.output)
+	if err := outputFormat(f.output); err != nil {
+		return err
 	}
-	checks, timeout, err := f.read()
+	checks, timeout, err := f.read(cmd)
 	if err != nil {
 		return err
 	}
-	text, err := readText(ctx, cmd.InOrStdin(), file)
+	texts, err := f.texts(ctx, cmd.InOrStdin(), files)
 	if err != nil {
 		return err
 	}
-	report := validate.Run(ctx, checks, &validate.Answer{Text: text, Attempt: 1}, timeout)
-	if ctx.Err() != nil {
-		return errInterrupted
+	var all tally
+	for _, text := range texts {
+		report := validate.Run(ctx, checks, &validate.Answer{Text: text.content, Attempt: 1}, timeout)
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		if err := f.write(cmd.OutOrStdout(), text, &report); err != nil {
+			return err
+		}
+		all.add(&report)
 	}
-	write := writeReport
-	if f.output == "json" {
-		write = writeReportJSON
+	if len(files) > 1 || f.jsonl {
+		return all.verdict()
 	}
-	if err := write(cmd.OutOrStdout(), &report); err != nil {
-		return err
-	}
-	return verdict(&report)
+	return all.ofOne()
 }
 
+// givenText is a text to check. File and line are where it is from, for the report; "" and 0
+// if it is the only one.
+type givenText struct {
+	content string
+	file    string
+	line    int
+}
+
+// texts reads all texts before the first is checked.
+func (f *validateFlags) texts(ctx context.Context, stdin io.Reader, files []string) ([]givenText, error) {
+	var all []givenText
+	for _, file := range files {
+		content, err := readText(ctx, stdin, file)
+		switch {
+		case err != nil:
+			return nil, err
+		case f.jsonl:
+			line := 0
+			for text := range strings.Lines(content) {
+				line++
+				if text = strings.TrimSpace(text); text != "" {
+					all = append(all, givenText{text, file, line})
+				}
+			}
+		case len(files) > 1:
+			all = append(all, givenText{content, file, 0})
+		default:
+			all = append(all, givenText{content: content})
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.New("--jsonl: there is no line with text")
+	}
+	return all, nil
+}
+
+// write writes the report of a text. Of lines, only those that do not pass are reported
+// to people.
+func (f *validateFlags) write(w io.Writer, text givenText, r *validate.Report) error {
+	switch {
+	case f.output == "json":
+		return writeReportJSON(w, text, r)
+	case text.file == "":
+		return writeReport(w, r)
+	case text.line > 0 && passes(r):
+		return nil
+	}
+	var b strings.Builder
+	if err := writeReport(&b, r); err != nil {
+		return err
+	}
+	head := printable(text.file)
+	if text.line > 0 {
+		head += fmt.Sprintf(":%d", text.line)
+	}
+	if passes(r) {
+		_, err := fmt.Fprintf(w, "%s: %s", head, b.String())
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s:\n  %s\n", head, strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\n", "\n  "))
+	return err
+}
+
+func passes(r *validate.Report) bool { return len(r.Complaints) == 0 && len(r.Failed) == 0 }
+
 // read makes the checks: the schema's, the configuration's, and the flags'.
-func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duration, err error) {
+func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, timeout time.Duration, err error) {
 	if f.schema != "" {
-		check, _, err := readSchema(f.schema)
+		check, _, err := readSchema(cmd, f.schema)
 		if err != nil {
 			return nil, 0, err
 		}
 		checks = append(checks, check)
 	}
+	builder := builderFor(defaultModel(""), "")
 	if f.config != "" {
 		cfg, configured, err := llmcall.LoadConfigWith(f.config, builder)
 		if err != nil {
@@ -100,7 +182,7 @@ func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duratio
 		}
 		checks, timeout = append(checks, configured...), cfg.CheckTimeout
 	}
-	flagged, err := parseChecks(f.checks)
+	flagged, err := parseChecks(f.checks, builder)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -110,14 +192,26 @@ func (f *validateFlags) read() (checks []validate.Strategy, timeout time.Duratio
 	return checks, timeout, nil
 }
 
-// builder makes checks whose judges are opened like any other model. This makes no
-// request, but a missing key of a judge is an error.
-var builder = validate.Builder{OpenModel: func(name string) (llm.Model, error) {
-	return provider.Open(name, provider.Options{})
-}}
+// builderFor returns a builder of checks whose judges are opened like any other model. A
+// check that names none asks $LLMCALL_JUDGE, else the given model at the given address. This
+// makes no request, but a missing key of a judge is an error.
+func builderFor(model, address string) validate.Builder {
+	return validate.Builder{OpenModel: func(name string) (llm.Model, error) {
+		var options provider.Options
+		if name == "" {
+			if name = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE")); name == "" {
+				name, options.BaseURL = model, address
+			}
+		}
+		if name == "" {
+			return nil, errors.New("no judge: set LLMCALL_JUDGE to a model's full name, or validation_model")
+		}
+		return provider.Open(name, options)
+	}}
+}
 
 // parseChecks makes the checks of --check.
-func parseChecks(specs []string) ([]validate.Strategy, error) {
+func parseChecks(specs []string, builder validate.Builder) ([]validate.Strategy, error) {
 	var checks []validate.Strategy
 	for _, spec := range specs {
 		check, err := builder.Parse(spec)
@@ -140,17 +234,50 @@ func readText(ctx context.Context, stdin io.Reader, file string) (string, error)
 	return string(data), nil
 }
 
-// errNotPassed is the error of a text that its checks do not pass.
-var errNotPassed = errors.New("the text does not pass")
+// notPassed is the error of texts that their checks do not pass.
+type notPassed string
 
-func verdict(r *validate.Report) error {
+func (e notPassed) Error() string { return string(e) }
+
+// tally counts what the reports say.
+type tally struct{ texts, wrong, complaints, failed int }
+
+func (t *tally) add(r *validate.Report) {
+	t.texts++
+	if !passes(r) {
+		t.wrong++
+	}
+	for _, c := range r.Complaints {
+		t.complaints += say.Counted(c.Problem)
+	}
+	t.failed += len(r.Failed)
+}
+
+// ofOne returns the error of the only text.
+func (t *tally) ofOne() error {
 	switch {
-	case len(r.Complaints) > 0:
-		return fmt.Errorf("%w: %s", errNotPassed, say.Count(len(r.Complaints), "complaint", "complaints"))
-	case len(r.Failed) > 0:
-		return fmt.Errorf("%w: %s could not be run", errNotPassed, say.Count(len(r.Failed), "check", "checks"))
+	case t.complaints > 0:
+		return notPassed("the text does not pass: " + say.Count(t.complaints, "complaint", "complaints"))
+	case t.failed > 0:
+		return notPassed("the text does not pass: " + say.Count(t.failed, "check", "checks") + " could not be run")
 	}
 	return nil
+}
+
+// verdict returns the error of several texts.
+func (t *tally) verdict() error {
+	if t.wrong == 0 {
+		return nil
+	}
+	what := say.Count(t.complaints, "complaint", "complaints")
+	if t.failed > 0 {
+		what += ", and " + say.Count(t.failed, "check", "checks") + " could not be run"
+	}
+	do := "do"
+	if t.wrong == 1 {
+		do = "does"
+	}
+	return notPassed(fmt.Sprintf("%d of %s %s not pass: %s", t.wrong, say.Count(t.texts, "text", "texts"), do, what))
 }
 
 // writeReport writes a report for people.
@@ -199,6 +326,8 @@ func validAfter(repairs []validate.Repair) string {
 
 // reportDocument is what --output json prints.
 type reportDocument struct {
+	File       string               `json:"file,omitempty"` // of several texts
+	Line       int                  `json:"line,omitempty"`
 	Valid      bool                 `json:"valid"`
 	Value      any                  `json:"value,omitempty"`    // if a check has decoded the text
 	Repaired   []validate.Repair    `json:"repaired,omitempty"` // how the text was made JSON, and what it became
@@ -215,9 +344,10 @@ type failedCheck struct {
 	Error string `json:"error"`
 }
 
-func writeReportJSON(w io.Writer, r *validate.Report) error {
+func writeReportJSON(w io.Writer, text givenText, r *validate.Report) error {
 	d := reportDocument{
-		Valid:      len(r.Complaints) == 0 && len(r.Failed) == 0,
+		File: text.file, Line: text.line,
+		Valid:      passes(r),
 		Complaints: append([]validate.Complaint{}, r.Complaints...),
 		Passed:     append([]string{}, r.Passed...),
 		Failed:     []failedCheck{},
@@ -233,5 +363,10 @@ func writeReportJSON(w io.Writer, r *validate.Report) error {
 	if len(r.Repaired) > 0 {
 		d.Repaired, d.Text = r.Repaired, r.Text
 	}
-	return printJSON(w, d)
+	if text.file == "" {
+		return printJSON(w, d)
+	}
+	line := json.NewEncoder(w)
+	line.SetEscapeHTML(false)
+	return line.Encode(d)
 }

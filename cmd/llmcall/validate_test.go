@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
@@ -243,7 +244,7 @@ func TestValidateTellsWhatItSkips(t *testing.T) {
 		Complaints: []validate.Complaint{{Check: "json", Problem: "p"}}, Skipped: []string{"judge"}, Passed: []string{"length"},
 	}
 	var text, object bytes.Buffer
-	if err := errors.Join(writeReport(&text, &r), writeReportJSON(&object, &r)); err != nil {
+	if err := errors.Join(writeReport(&text, &r), writeReportJSON(&object, givenText{}, &r)); err != nil {
 		t.Fatal(err)
 	}
 	if want := "1. json: p\nnot run: judge: it is costly, and a cheaper check did not pass\n"; text.String() != want {
@@ -262,8 +263,9 @@ func TestValidateRefusesWrongUsage(t *testing.T) {
 	}{
 		{[]string{"-"}, "no checks given: use --check, --schema, or --config with checks"},
 		{[]string{"--config", file(t, "c.yaml", "max_attempts: 3\n"), "-"}, "no checks given"},
-		{[]string{"--check", "json"}, "expected one FILE"},
-		{[]string{"--check", "json", "a", "b"}, "expected one FILE"},
+		{[]string{"--check", "json"}, "expected a FILE (or - for standard input), got none"},
+		{[]string{"--check", "json", "-", "a", "-"}, "standard input (-) can be read only once"},
+		{[]string{"--check", "json", "--jsonl", "/dev/null"}, "--jsonl: there is no line with text"},
 		{[]string{"--check", "json", missing}, missing},
 		{[]string{"--check", "jsno", "-"}, "--check jsno: unknown check"},
 		{[]string{"--check", "regex:(", "-"}, "regular expression"},
@@ -313,5 +315,84 @@ func TestAnOutcomeThatCannotBeWrittenIsAnError(t *testing.T) {
 		if code := run(t.Context(), args, strings.NewReader("{}"), w, &errs); code != 1 || strings.Count(errs.String(), "could not be written") != 1 || !strings.Contains(errs.String(), "disk full") {
 			t.Errorf("%q: exit %d: %s", args, code, errs.String())
 		}
+	}
+}
+
+func TestValidateChecksSeveralTexts(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"good.json": `{"n": 1}`, "bad.json": `{"n": "x"}`, "lines.jsonl": "{\"n\": 1}\r\n\n{\"n\": \"x\"}\nnope\n", "schema.json": schema} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	for _, c := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{[]string{"good.json", "good.json"}, 0, "good.json: valid\ngood.json: valid\n", ""},
+		{[]string{"good.json", "bad.json"}, 3, "good.json: valid\nbad.json:\n  1. schema: at /n: expected an integer, got the string \"x\"\n     put an integer there\n", "llmcall: 1 of 2 texts does not pass: 1 complaint\n"},
+		{[]string{"--jsonl", "lines.jsonl"}, 3, "lines.jsonl:3:\n  1. schema: at /n: expected an integer, got the string \"x\"\n     put an integer there\nlines.jsonl:4:\n  1. schema: line 1, column 1: the text is not JSON: \"nope\"\n     answer with JSON alone\n",
+			"llmcall: 2 of 3 texts do not pass: 2 complaints\n"},
+		{[]string{"--jsonl", "good.json"}, 0, "", ""},
+		{[]string{"good.json", "missing.json"}, 2, "", "llmcall: FILE: open missing.json: no such file or directory\n"},
+	} {
+		got := command(t, "", append([]string{"validate", "--schema", "schema.json"}, c.args...)...)
+		if got.code != c.code || got.stdout != c.stdout || got.stderr != c.stderr {
+			t.Errorf("%q: exit %d:\n%s%s", c.args, got.code, got.stdout, got.stderr)
+		}
+	}
+	got := command(t, "", "validate", "--schema", "schema.json", "--output", "json", "--jsonl", "lines.jsonl")
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	if got.code != 3 || len(lines) != 3 || !strings.HasPrefix(lines[1], `{"file":"lines.jsonl","line":3,"valid":false,`) {
+		t.Errorf("exit %d: %s", got.code, got.stdout)
+	}
+}
+
+// What a list of complaints leaves out is counted: 22 violations are not 21.
+func TestComplaintsThatAreLeftOutAreCounted(t *testing.T) {
+	got := command(t, "["+strings.Repeat(`"x",`, 21)+`"x"]`, "validate", "--check", `schema:{"items": {"type": "integer"}}`, "-")
+	if got.code != 3 || !strings.HasSuffix(got.stdout, "21. schema: and 2 more violations of the schema\n") || got.stderr != "llmcall: the text does not pass: 22 complaints\n" {
+		t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+// A check that names no judge asks that of the environment, else the model of the call.
+func TestAJudgeNeedsNoName(t *testing.T) {
+	const good = `{steps: [{answer: '{"reasons": [], "passed": true}'}]}`
+	config := file(t, "c.yaml", "model: openai/of-the-file\nchecks:\n  - agent_task: is polite\n")
+	for _, c := range []struct {
+		judge, want string
+		args        []string
+	}{
+		{"", "of-the-environment", []string{"validate", "--check", "agent_task:is polite", "-"}},
+		{"openai/critic", "critic", []string{"validate", "--check", "agent_task:is polite", "-"}},
+		{"", "of-the-flag", []string{"call", "--model", "openai/of-the-flag", "--check", "ai_contradiction_check:it is open from 9 to 5", "Hi"}},
+		{"openai/critic", "critic", []string{"call", "--model", "openai/of-the-flag", "--check", "agent_task:is polite", "Hi"}},
+		{"", "of-the-file", []string{"call", "--config", config, "Hi"}},
+	} {
+		server := serveJudge(t, good)
+		if c.args[0] == "call" {
+			server = serveJudge(t, `{steps: [right, {answer: '{"reasons": [], "passed": true}'}]}`)
+		}
+		t.Setenv("LLMCALL_MODEL", "openai/of-the-environment")
+		t.Setenv("LLMCALL_JUDGE", c.judge)
+		got := command(t, "Good morning.", c.args...)
+		requests := server.Requests()
+		if got.code != 0 || len(requests) == 0 || requests[len(requests)-1].Model != c.want {
+			t.Errorf("%q with judge %q: exit %d: %s%s", c.args, c.judge, got.code, got.stdout, got.stderr)
+		}
+	}
+	t.Setenv("LLMCALL_MODEL", "")
+	t.Setenv("OPENAI_BASE_URL", "")
+	for _, args := range [][]string{{"validate", "-"}, {"call", "--practice", "Hi"}} {
+		got := command(t, "x", append([]string{args[0], "--check", "agent_task:is polite"}, args[1:]...)...)
+		if got.code != exitUsage || !strings.Contains(got.stderr, "set LLMCALL_JUDGE") {
+			t.Errorf("%q: exit %d: %s", args, got.code, got.stderr)
+		}
+	}
+	if got := command(t, "", "checks", "agent_task"); strings.Contains(got.stdout, "mcp") {
+		t.Error(got.stdout)
 	}
 }

@@ -155,11 +155,21 @@ func Count(n int, singular, plural string) string {
 
 // More counts what a list leaves out ("and 3 more violations"); "" if n is not
 // positive.
-func More(n int, what string) string {
+func More(n int, singular, plural string) string {
 	if n <= 0 {
 		return ""
 	}
-	return fmt.Sprintf("and %d more %s", n, what)
+	return "and " + Count(n, "more "+singular, "more "+plural)
+}
+
+// Counted returns how many things a line of a list is: as many as [More] counts in it, else
+// one.
+func Counted(line string) int {
+	var n int
+	if _, err := fmt.Sscanf(line, "and %d more ", &n); err == nil && n > 0 {
+		return n
+	}
+	return 1
 }
 
 // List joins items with commas: the first n, and how many more there are.

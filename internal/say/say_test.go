@@ -135,9 +135,14 @@ func TestListCountsWhatItLeavesOut(t *testing.T) {
 }
 
 func TestMoreIsNothingWithoutMore(t *testing.T) {
-	for n, want := range map[int]string{-1: "", 0: "", 1: "and 1 more names"} {
-		if got := More(n, "names"); got != want {
+	for n, want := range map[int]string{-1: "", 0: "", 1: "and 1 more name", 2: "and 2 more names"} {
+		if got := More(n, "name", "names"); got != want {
 			t.Errorf("%d: got %q", n, got)
+		}
+	}
+	for line, want := range map[string]int{"": 1, "a name": 1, "and 2 more names": 2, "and 1 more name": 1, "and 21 more like these": 21, "and -1 more x": 1, "and many more": 1} {
+		if got := Counted(line); got != want {
+			t.Errorf("%q: got %d", line, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -18,13 +19,14 @@ func init() {
 }
 
 const (
+	takesJudge  = `the judge's full name, "provider/model", unless judges is set`
 	takesModels = `a model's full name, "provider/model", or a list of such`
 	takesTime   = `a time above 0 (seconds, or a duration like "30s")`
 )
 
 // commonParams are the parameters that both checks have.
 var commonParams = []validate.Param{
-	{Name: "validation_model", Type: "string", Meaning: `the judge, as "provider/model"; this or judges must be given`},
+	{Name: "validation_model", Type: "string", Default: "the program's", Meaning: `the judge, as "provider/model"; the command asks $LLMCALL_JUDGE, else the model of the call`},
 	{Name: "judges", Type: "string or list of strings", Meaning: "several judges that vote, in place of validation_model"},
 	{Name: "agree", Type: "integer", Default: "the majority", Meaning: "how many judges must pass the answer"},
 	{Name: "max_attempts", Type: "integer", Default: fmt.Sprint(DefaultMaxAttempts), Meaning: "how often each judge is asked at most, until its verdict can be used"},
@@ -32,8 +34,8 @@ var commonParams = []validate.Param{
 	{Name: "max_tokens", Type: "integer", Default: fmt.Sprint(DefaultMaxTokens), Meaning: "the most tokens of a verdict"},
 	{Name: "max_characters", Type: "integer", Default: fmt.Sprint(DefaultMaxCharacters), Meaning: "what a judge is shown of each text; the middle of a longer one is left out, and the judge is told"},
 	{Name: "temperature", Type: `number or "none"`, Default: "0", Meaning: `of the judges; "none" leaves it to the provider`},
-	{Name: "mcp_config", Type: "object", Meaning: "not possible: judges here have no tools; give the facts as texts"},
-	{Name: "required_mcp_tools", Type: "list of strings", Meaning: "not possible, as mcp_config"},
+	{Name: "mcp_config", Type: "object", Refused: true},
+	{Name: "required_mcp_tools", Type: "list of strings", Refused: true},
 }
 
 var taskDefinition = validate.Definition{
@@ -45,8 +47,10 @@ var taskDefinition = validate.Definition{
 			{Name: "criteria", Type: "string or list of strings", Default: "none", Meaning: "what must hold too, each by itself"},
 			{Name: "with_request", Type: "boolean", Default: "false", Meaning: "the judge sees the text of the user's messages too"},
 		}, commonParams...),
+		Main: "the task_prompt",
 	},
-	Build: buildTask,
+	Build:    buildTask,
+	FromMain: func(task string) (map[string]any, error) { return map[string]any{"task_prompt": task}, nil },
 }
 
 var contradictionDefinition = validate.Definition{
@@ -59,8 +63,10 @@ var contradictionDefinition = validate.Definition{
 			{Name: "text_to_check", Type: "string", Default: "none", Meaning: "one more such text, as an earlier answer may be"},
 			{Name: "from_request", Type: "boolean", Default: "false", Meaning: "the text of the user's messages is such a text too"},
 		}, commonParams...),
+		Main: "the topic_context",
 	},
-	Build: buildContradiction,
+	Build:    buildContradiction,
+	FromMain: func(topic string) (map[string]any, error) { return map[string]any{"topic_context": topic}, nil },
 }
 
 func buildTask(p validate.Params) (validate.Strategy, error) {
@@ -152,6 +158,9 @@ func common(p validate.Params, o *Options) (first llm.Model, err error) {
 			param = fmt.Sprintf("judges[%d]", i)
 		}
 		m, err := p.Model(param, name)
+		if none, ok := errors.AsType[*validate.ParamError](err); ok && name == "" {
+			none.Takes = takesJudge
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +176,13 @@ func common(p validate.Params, o *Options) (first llm.Model, err error) {
 // judges returns the names of the judges' models.
 func judges(p validate.Params) ([]string, error) {
 	if p.Value("judges") == nil {
-		name, err := p.Text("validation_model", `the judge's full name, "provider/model", unless judges is set`)
+		if p.Value("validation_model") == nil {
+			return []string{""}, nil
+		}
+		name, err := p.Text("validation_model", takesJudge)
+		if err == nil && name == "" {
+			err = p.Bad("validation_model", `""`, takesJudge)
+		}
 		return []string{name}, err
 	}
 	if p.Value("validation_model") != nil {

@@ -76,7 +76,7 @@ func TestWhatConfigurationGetsWrongNamesTheParameter(t *testing.T) {
 		{``, `task_prompt must be a text that says what must be true of the answer, got nothing`},
 		{`"task_prompt": 3`, `task_prompt must be a text that says what must be true of the answer, got 3`},
 		{`"task_prompt": "x"`, `validation_model must be the judge's full name, "provider/model", unless judges is set, got nothing`},
-		{`"task_prompt": "x", "validation_model": ""`, `validation_model must be the full name of a model, "provider/model", got ""`},
+		{`"task_prompt": "x", "validation_model": ""`, `validation_model must be the judge's full name, "provider/model", unless judges is set, got ""`},
 		{`"task_prompt": "x", "validation_model": "acme/x"`, `validation_model must be the full name of a model, "provider/model", got "acme/x": set ACME_API_KEY`},
 		{`"task_prompt": "x", "judges": ["J", "acme/x"]`, `judges[1] must be the full name of a model, "provider/model", got "acme/x": set ACME_API_KEY`},
 		{`"task_prompt": "x", "judges": []`, `judges must be a model's full name, "provider/model", or a list of such, got an empty list`},
@@ -100,7 +100,7 @@ func TestWhatConfigurationGetsWrongNamesTheParameter(t *testing.T) {
 		{`"task_prompt": "x", "validation_model": "J", "criteria": 3`, `criteria must be a string or a list of strings, got 3`},
 		{`"task_prompt": "x", "validation_model": "J", "criteria": [" "]`, `criteria[0] must be a text that is not blank, got " "`},
 		{`"task_prompt": "x", "validation_model": "J", "with_request": "yes"`, `with_request must be true or false, got "yes"`},
-		{`"task": "x"`, `task: unknown parameter: known are task_prompt, criteria, with_request, validation_model, judges, agree, max_attempts, `},
+		{`"duty": "x"`, `duty: unknown parameter: known are task_prompt, criteria, with_request, validation_model, judges, agree, max_attempts, `},
 	} {
 		spec := strings.ReplaceAll("agent_task:{"+c.params+"}", `"J"`, fmt.Sprintf("%q", j.name))
 		_, err := opens(j).Parse(spec)

@@ -72,7 +72,7 @@ func (check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, e
 		complaints = append(complaints, found...)
 	}
 	if left := len(complaints) - say.MaxListed; left > 0 {
-		complaints = append(complaints[:say.MaxListed], validate.Complaint{Problem: say.More(left, "like these")})
+		complaints = append(complaints[:say.MaxListed], validate.Complaint{Problem: say.More(left, "like these", "like these")})
 	}
 	return validate.Verdict{Complaints: complaints}, nil
 }

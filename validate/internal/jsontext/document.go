@@ -74,9 +74,9 @@ func Decode(text string) *Document {
 
 func (d *Document) add(f fault) { d.Faults = append(d.Faults, f.in(d.source)) }
 
-// count says how many more faults there are of a kind.
-func (d *Document) count(n int, what string) {
-	if problem := say.More(n, what); problem != "" {
+// count says how many more repeated properties there are.
+func (d *Document) count(n int, properties string) {
+	if problem := say.More(n, "repeated property", properties); problem != "" {
 		d.Faults = append(d.Faults, Fault{Problem: problem})
 	}
 }

@@ -149,6 +149,11 @@ func ofTexts() []row {
 			if example := formats[k.Want]; example != "" {
 				return problem, phrase.ExampleIn.Of(example)
 			}
+			if k.Want == "regex" {
+				if beyond := beyondRE2(k.Got); beyond != "" {
+					return Show(k.Got) + " has " + beyond + ", which regular expressions in Go's syntax (RE2) do not have", `write it without, or use "not", "anyOf" or "allOf" with simpler patterns`
+				}
+			}
 			return problem + ": " + say.Short(k.Err.Error(), 100), phrase.InFormat.Of(k.Want)
 		}),
 		on(func(_ words, _ violation, k *kind.Pattern) (problem, suggestion string) {
@@ -161,6 +166,21 @@ func ofTexts() []row {
 			return TooMany("characters", k.Got, k.Want), phrase.MostCharacters.Of(k.Want)
 		}),
 	}
+}
+
+// beyondRE2 returns what a regular expression has that ECMAScript's may have, and Go's may
+// not; "" if there is nothing of that.
+func beyondRE2(pattern any) string {
+	text, _ := pattern.(string)
+	for _, form := range []struct{ begin, name string }{
+		{"(?=", "a lookahead (?=…)"}, {"(?!", "a lookahead (?!…)"}, {"(?<=", "a lookbehind (?<=…)"}, {"(?<!", "a lookbehind (?<!…)"},
+		{`\1`, `a reference \1 to a group`}, {`\k<`, `a reference \k<…> to a group`}, {`\u`, `an escape \u (write \x{…})`},
+	} {
+		if strings.Contains(text, form.begin) {
+			return form.name
+		}
+	}
+	return ""
 }
 
 func ofNumbers() []row {

@@ -63,7 +63,7 @@ func Faults(tree *jsonschema.ValidationError, value any, schema Schema) ([]Fault
 	if len(found) == 0 {
 		return nil, errors.New("the value does not fit the schema, and the library does not say why")
 	}
-	if problem := say.More(left, "violations of the schema"); problem != "" {
+	if problem := say.More(left, "violation of the schema", "violations of the schema"); problem != "" {
 		faults = append(faults, Fault{Problem: problem})
 	}
 	return faults, nil

@@ -1,9 +1,10 @@
-package llmcall
+package yamlfile
 
 import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -53,7 +54,10 @@ func (r *jsonReader) next() (*yaml.Node, error) {
 	case string:
 		n.Tag, n.Value, n.Style = "!!str", v, yaml.DoubleQuotedStyle
 	case json.Number:
-		n.Value = v.String()
+		n.Tag, n.Value = "!!int", v.String()
+		if strings.ContainsAny(n.Value, ".eE") {
+			n.Tag = "!!float"
+		}
 	case bool:
 		n.Tag, n.Value = "!!bool", strconv.FormatBool(v)
 	default:

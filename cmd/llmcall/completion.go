@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"llmcall/internal/nearest"
+	"llmcall/provider"
+	"llmcall/validate"
+
+	"github.com/spf13/cobra"
+)
+
+var shells = []string{"bash", "zsh", "fish", "powershell"}
+
+func completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print a script that lets a shell complete commands, flags, checks, models and files",
+		Long: `Print a script for SHELL (` + strings.Join(shells, ", ") + `) that completes commands,
+flags, and what they take: checks, providers and models, formats of output,
+configuration files, schemas. To load it in each new shell, add the line to the
+shell's own file:
+
+  ~/.bashrc                    source <(llmcall completion bash)
+  ~/.zshrc, after compinit     source <(llmcall completion zsh)
+  ~/.config/fish/config.fish   llmcall completion fish | source
+
+In bash it needs the package bash-completion.`,
+		Example:   `  source <(llmcall completion bash)`,
+		ValidArgs: shells,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("expected one SHELL (%s), got %d", strings.Join(shells, ", "), len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w := cmd.OutOrStdout()
+			switch args[0] {
+			case "bash":
+				return cmd.Root().GenBashCompletionV2(w, true)
+			case "zsh":
+				return cmd.Root().GenZshCompletion(w)
+			case "fish":
+				return cmd.Root().GenFishCompletion(w, true)
+			case "powershell":
+				return cmd.Root().GenPowerShellCompletionWithDesc(w)
+			}
+			return fmt.Errorf("SHELL must be one of %s, got %s", strings.Join(shells, ", "), nearest.Shown(args[0], shells))
+		},
+	}
+}
+
+// completeFlags lets a shell complete the values of all flags that have a known set of
+// them. A flag of the same name takes the same in each command.
+func completeFlags(root *cobra.Command) {
+	yamlFiles := cobra.FixedCompletions([]cobra.Completion{"yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt)
+	values := map[string]cobra.CompletionFunc{
+		"check": completeChecks, "model": completeModels, "status": completeStatuses,
+		"provider": cobra.FixedCompletions(provider.Names(), cobra.ShellCompDirectiveNoFileComp),
+		"output":   cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp),
+		"config":   yamlFiles, "plan": yamlFiles, "practice": yamlFiles, "schema": yamlFiles,
+		"image": cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
+	}
+	for _, cmd := range root.Commands() {
+		for name, complete := range values {
+			if cmd.Flags().Lookup(name) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(name, complete) // fails only for a flag that is unknown, or done twice
+			}
+		}
+	}
+}
+
+// completeChecks completes the name of a check. No space follows the name of one that may
+// have arguments.
+func completeChecks(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var found []cobra.Completion
+	for _, c := range validate.Checks() {
+		for _, name := range append([]string{c.Name}, c.Aliases...) {
+			if strings.HasPrefix(name, typed) {
+				found = append(found, cobra.CompletionWithDesc(name, c.Summary))
+			}
+		}
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeModels completes the providers' default models, and the names of the others up
+// to the slash.
+func completeModels(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var found []cobra.Completion
+	for _, p := range provider.All() {
+		if strings.HasPrefix(p.Name+"/", typed) {
+			found = append(found, cobra.CompletionWithDesc(p.Name+"/", "a model of "+p.Name))
+		}
+		if p.Default != "" && strings.HasPrefix(p.Default, typed) {
+			found = append(found, cobra.CompletionWithDesc(p.Default, "the default of "+p.Name))
+		}
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+func completeStatuses(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var found []cobra.Completion
+	for _, status := range []int{400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529} {
+		text := http.StatusText(status)
+		if status == 529 {
+			text = "Anthropic is overloaded"
+		}
+		found = append(found, cobra.CompletionWithDesc(fmt.Sprint(status), text))
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeCheckNames completes the argument of llmcall checks.
+func completeCheckNames(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	found, _ := completeChecks(cmd, args, typed)
+	return found, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestAShellCompletesWhatIsKnown(t *testing.T) {
+	for _, c := range []struct {
+		typed []string
+		want  []string // lines that are there; a line with a directive, the last one, is the end
+	}{
+		{[]string{"comp"}, []string{"completion\t", ":4"}},
+		{[]string{"call", "--ch"}, []string{"--check\t", ":4"}},
+		{[]string{"call", "--check", "le"}, []string{"length\tthe answer has so many characters", ":6"}},
+		{[]string{"validate", "--check", "json_"}, []string{"json_string\t", ":6"}},
+		{[]string{"call", "--model", "gr"}, []string{"groq/\ta model of groq", "groq/openai/gpt-oss-120b\tthe default of groq", ":6"}},
+		{[]string{"call", "--config", ""}, []string{"yaml", "yml", "json", ":8"}},
+		{[]string{"call", "--schema", ""}, []string{"json", ":8"}},
+		{[]string{"chaos", "--plan", ""}, []string{"yaml", ":8"}},
+		{[]string{"call", "--output", ""}, []string{"text", "json", ":4"}},
+		{[]string{"explain", "--provider", ""}, []string{"openai", "ollama", ":4"}},
+		{[]string{"explain", "--status", ""}, []string{"429\tToo Many Requests", "529\tAnthropic is overloaded", ":4"}},
+		{[]string{"checks", "sql"}, []string{"sql\t", "sql_safe\t", ":4"}},
+		{[]string{"checks", "sql", ""}, []string{":4"}},
+		{[]string{"call", ""}, []string{":4"}},
+		{[]string{"completion", ""}, []string{"bash", "zsh", "fish", ":4"}},
+		{[]string{"validate", ""}, []string{":0"}}, // files
+	} {
+		got := command(t, "", append([]string{"__complete"}, c.typed...)...)
+		lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+		for _, want := range c.want {
+			found := false
+			for _, line := range lines {
+				found = found || strings.HasPrefix(line, want)
+			}
+			if got.code != 0 || !found || lines[len(lines)-1] != c.want[len(c.want)-1] {
+				t.Errorf("%q: no %q in %q (exit %d)", c.typed, want, lines, got.code)
+			}
+		}
+	}
+}
+
+func TestCompletionPrintsAScript(t *testing.T) {
+	for _, shell := range shells {
+		got := command(t, "", "completion", shell)
+		if got.code != 0 || !strings.Contains(got.stdout, "__complete") {
+			t.Errorf("%s: exit %d: %.200s%s", shell, got.code, got.stdout, got.stderr)
+		}
+		if path, err := exec.LookPath(shell); err == nil && shell != "powershell" {
+			parse := exec.Command(path, "-n", file(t, "script", got.stdout))
+			if out, err := parse.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", shell, err, out)
+			}
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"bsh"}, `llmcall: SHELL must be one of bash, zsh, fish, powershell, got "bsh", did you mean bash?` + "\n"},
+		{nil, "llmcall: expected one SHELL (bash, zsh, fish, powershell), got 0\n"},
+	} {
+		if got := command(t, "", append([]string{"completion"}, c.args...)...); got.code != exitUsage || got.stderr != c.want {
+			t.Errorf("exit %d: %s", got.code, got.stderr)
+		}
+	}
+	if help := command(t, "", "--help").stdout; !strings.Contains(help, "\n  completion ") {
+		t.Error(help)
+	}
+}
