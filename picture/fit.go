@@ -12,6 +12,7 @@ import (
 	"golang.org/x/image/draw"
 
 	"llmcall/internal/datauri"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
 )
 
@@ -62,9 +63,9 @@ func fit(img llm.Image, limits Limits, encodeAgain func([]byte, header, Limits) 
 		}
 		img.Data, img.URL = data, ""
 	}
-	h := header{mediaType: sniff(img.Data)}
+	h := header{mediaType: sniff.Type(img.Data)}
 	switch h.mediaType {
-	case heic, heif, avif:
+	case sniff.HEIC, sniff.HEIF, sniff.AVIF:
 		// Can't be looked into here, but a provider may take it.
 		if !limits.takes(h.mediaType) {
 			limit, how := limits.misfit(h, len(img.Data))

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"llmcall/failure"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
 )
 
@@ -74,7 +75,7 @@ func TestWhatFitsIsSentAsItIs(t *testing.T) {
 			var got llm.Image
 			var err error
 			size := allocated(func() { got, err = Fit(llm.Image{MediaType: "image/x-wrong", Data: data}, limits) })
-			if err != nil || !same(got.Data, data) || got.MediaType != sniff(data) {
+			if err != nil || !same(got.Data, data) || got.MediaType != sniff.Type(data) {
 				t.Errorf("%s, %s: %s, %d bytes, %v", name, limits.Provider, got.MediaType, len(got.Data), err)
 			}
 			if size > 1<<20 {
@@ -306,7 +307,7 @@ func TestWhatCannotBeMadeToFitNamesTheLimit(t *testing.T) {
 		"memory":             {big, Limits{MaxSide: 8000}, "MaxSide", []string{"is 9000 x 9000 pixels", "at most 8000 a side", "617 MiB", "at most 512"}},
 		"broken pixels":      {damaged, Limits{MaxSide: 10}, "MaxSide", []string{"is 40 x 30", "can't be decoded"}},
 		"HEIC for OpenAI":    {heicData, OpenAI, "Types", []string{"is HEIC", "OpenAI takes PNG, JPEG, WebP, GIF", "can't be converted"}},
-		"HEIC that is large": {heicData, Limits{Types: []string{heic}, MaxBytes: 10}, "MaxBytes", []string{"is 24 bytes", "at most 10", "can't be made smaller"}},
+		"HEIC that is large": {heicData, Limits{Types: []string{sniff.HEIC}, MaxBytes: 10}, "MaxBytes", []string{"is 24 bytes", "at most 10", "can't be made smaller"}},
 	} {
 		var err error
 		size := allocated(func() { _, err = Fit(llm.Image{Data: c.data}, c.limits) })
@@ -324,7 +325,7 @@ func TestWhatCannotBeMadeToFitNamesTheLimit(t *testing.T) {
 			t.Errorf("%s: %d bytes were allocated", name, size)
 		}
 	}
-	if got, err := Fit(llm.Image{Data: heicData}, Gemini); err != nil || got.MediaType != heic || !same(got.Data, heicData) {
+	if got, err := Fit(llm.Image{Data: heicData}, Gemini); err != nil || got.MediaType != sniff.HEIC || !same(got.Data, heicData) {
 		t.Errorf("HEIC for Gemini: %+v, %v", got, err)
 	}
 	if _, err := Fit(llm.Image{Data: []byte("hello")}, Limits{}); err == nil || !strings.Contains(err.Error(), "seems to be text") {

@@ -11,14 +11,13 @@ package picture
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/url"
-	"os"
 	"strings"
 
 	"llmcall/failure"
 	"llmcall/internal/datauri"
+	"llmcall/internal/plainfile"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
 )
 
@@ -37,10 +36,10 @@ const (
 
 // The media types of the pictures that are recognised.
 const (
-	PNG  = "image/png"
-	JPEG = "image/jpeg"
-	GIF  = "image/gif"
-	WebP = "image/webp"
+	PNG  = sniff.PNG
+	JPEG = sniff.JPEG
+	GIF  = sniff.GIF
+	WebP = sniff.WebP
 )
 
 // Error says why something can't be sent as a picture. Its failure kind is
@@ -70,22 +69,10 @@ func refuse(format string, args ...any) error {
 // read, since a named pipe or a terminal could block for ever. The error names the file;
 // it wraps an *[Error] if the file's content is not acceptable.
 func File(path string) (llm.Image, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return llm.Image{}, err
+	data, err := plainfile.Read(path, MaxFile)
+	if refused, ok := errors.AsType[*plainfile.Refusal](err); ok {
+		return llm.Image{}, fmt.Errorf("%s: %w", path, refuse("%s", refused.Problem))
 	}
-	if !info.Mode().IsRegular() {
-		return llm.Image{}, fmt.Errorf("%s: %w", path, refuse("is %s: takes a file", fileKind(info.Mode())))
-	}
-	if info.Size() > MaxFile {
-		return llm.Image{}, fmt.Errorf("%s: %w", path, tooLarge(info.Size()))
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return llm.Image{}, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
 	if err != nil {
 		return llm.Image{}, err
 	}
@@ -94,19 +81,6 @@ func File(path string) (llm.Image, error) {
 		return llm.Image{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return image, nil
-}
-
-// fileKind names what a path leads to if not to a regular file.
-func fileKind(mode fs.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "a directory"
-	case mode&fs.ModeNamedPipe != 0:
-		return "a pipe"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device"
 }
 
 // Bytes returns a picture with the given content, which must not be modified afterwards.
