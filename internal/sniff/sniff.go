@@ -50,9 +50,9 @@ func Type(data []byte) string {
 		return WAV
 	case has("FORM") && (form == "AIFF" || form == "AIFC"):
 		return AIFF
-	case has("fLaC"):
+	case isFLAC(data):
 		return FLAC
-	case has("OggS"):
+	case has("OggS\x00"):
 		return ogg(data)
 	case len(data) >= 12 && string(data[4:8]) == "ftyp":
 		return isoMedia(data, form)
@@ -68,6 +68,11 @@ func isPDF(data []byte) bool {
 	at := bytes.Index(data[:min(len(data), 1024)], []byte("%PDF-"))
 	// A text may speak of the header.
 	return at == 0 || at > 0 && (!isText(data[:at]) || strings.TrimLeft(string(data[:at]), "\uFEFF \t\r\n") == "")
+}
+
+// isFLAC reports whether the first block of a stream follows its name (RFC 9639, 8).
+func isFLAC(data []byte) bool {
+	return len(data) >= 5 && string(data[:4]) == "fLaC" && data[4]&0x7F == 0
 }
 
 // ogg returns "" for a film. The first page has the header of a codec
@@ -152,7 +157,7 @@ func boxes(data []byte, see func(kind string, body []byte)) {
 // AAC and FLAC.
 func framed(data []byte) string {
 	tagged := false
-	for len(data) >= 10 && string(data[:3]) == "ID3" { // https://id3.org/id3v2.4.0-structure
+	for len(data) >= 10 && string(data[:3]) == "ID3" && data[3] >= 2 && data[3] <= 4 { // https://id3.org/id3v2.4.0-structure
 		size := 10
 		for i, b := range data[6:10] {
 			if b >= 0x80 {
@@ -167,9 +172,9 @@ func framed(data []byte) string {
 		data = bytes.TrimLeft(data, "\x00") // some pad it
 	}
 	switch {
-	case bytes.HasPrefix(data, []byte("fLaC")):
+	case isFLAC(data):
 		return FLAC
-	case bytes.HasPrefix(data, []byte("ADIF")), frames(data, adts):
+	case frames(data, adts):
 		return AAC
 	case frames(data, mpeg), tagged:
 		return MP3

@@ -44,7 +44,8 @@ func TestType(t *testing.T) {
 		"MP3":    {mp3 + mp3, sniff.MP3}, "MP3, one frame": {mp3, sniff.MP3}, "MP3 with a tag": {tag(300) + mp3 + mp3, sniff.MP3}, "MP3, the tag alone": {tag(300)[:200], sniff.MP3},
 		"MP3 with padding": {tag(30) + "\x00\x00\x00" + mp3, sniff.MP3}, "MPEG 2": {"\xFF\xF3\x40\xC0" + strings.Repeat("\x00", 100), sniff.MP3},
 		"one frame of luck": {mp3 + "and then something else", ""}, "layer II": {"\xFF\xFD\x90\x00", ""}, "UTF-16": {"\xFF\xFEh\x00e\x00l\x00l\x00o\x00", ""},
-		"AAC": {aac + aac, sniff.AAC}, "AAC with a tag": {tag(30) + aac + aac, sniff.AAC}, "AAC in ADIF": {"ADIF\x00\x00", sniff.AAC},
+		"AAC": {aac + aac, sniff.AAC}, "AAC with a tag": {tag(30) + aac + aac, sniff.AAC},
+		"texts": {"ID3 is an algorithm for trees.", ""}, "of radio": {"ADIF Export from a logbook", ""}, "on Ogg": {"OggS begins a page", ""}, "on FLAC": {"fLaC begins a stream", ""},
 		"M4A": {box("ftyp", "M4A ", "\x00\x00\x00\x00"), sniff.M4A}, "MP4 of sound": {film + box("moov", box("mvhd", "x"), track("soun")), sniff.M4A},
 		"film": {film + box("moov", track("soun"), track("vide")), ""}, "film of nothing": {film, ""}, "film cut off": {(film + box("moov", track("soun")))[:len(film)+20], ""},
 

@@ -138,21 +138,21 @@ func TestModelsThatDoNotReasonAreNotAskedForReasoning(t *testing.T) {
 func TestResponsesRequestsThatAreNotSent(t *testing.T) {
 	seed := int64(1)
 	for want, request := range map[string]*llm.Request{
-		"messages: must have at least one message":                    {},
-		"messages: the Responses API needs":                           {Messages: []llm.Message{llm.System("x")}},
-		"stop: the Responses API has no such":                         {Messages: []llm.Message{llm.User("x")}, Stop: []string{"x"}},
-		"seed: the Responses API has no such":                         {Messages: []llm.Message{llm.User("x")}, Seed: &seed},
-		"max_tokens -1":                                               {Messages: []llm.Message{llm.User("x")}, MaxTokens: -1},
-		"schema: must be a JSON Schema":                               {Messages: []llm.Message{llm.User("x")}, Schema: &llm.Schema{JSON: json.RawMessage(`[]`)}},
-		`tools[0]: parameters of "f"`:                                 {Messages: []llm.Message{llm.User("x")}, Tools: []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}}},
-		`extra: the field "input"`:                                    {Messages: []llm.Message{llm.User("x")}, Extra: map[string]any{"input": "y"}},
-		"messages[1] (judge): role must be":                           {Messages: []llm.Message{llm.User("x"), {Role: "judge"}}},
-		"messages[1] (system): parts[0]: must be text, got llm.Image": {Messages: []llm.Message{llm.User("x"), {Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (system): parts[0]: must be text":                {Messages: []llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (user): parts[0]: must be text, an image or a document, got llm.ToolResult": {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.ToolResult{}}}}},
-		"messages[0] (user): parts[0]: an image needs":                                           {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (assistant): parts[0]: must be text or a tool call":                         {Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (tool): must have a tool result":                                            {Messages: []llm.Message{{Role: llm.RoleTool}}},
+		"messages: must have at least one message":                                   {},
+		"messages: the Responses API needs":                                          {Messages: []llm.Message{llm.System("x")}},
+		"stop: the Responses API has no such":                                        {Messages: []llm.Message{llm.User("x")}, Stop: []string{"x"}},
+		"seed: the Responses API has no such":                                        {Messages: []llm.Message{llm.User("x")}, Seed: &seed},
+		"max_tokens -1":                                                              {Messages: []llm.Message{llm.User("x")}, MaxTokens: -1},
+		"schema: must be a JSON Schema":                                              {Messages: []llm.Message{llm.User("x")}, Schema: &llm.Schema{JSON: json.RawMessage(`[]`)}},
+		`tools[0]: parameters of "f"`:                                                {Messages: []llm.Message{llm.User("x")}, Tools: []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}}},
+		`extra: the field "input"`:                                                   {Messages: []llm.Message{llm.User("x")}, Extra: map[string]any{"input": "y"}},
+		"messages[1] (judge): role must be":                                          {Messages: []llm.Message{llm.User("x"), {Role: "judge"}}},
+		"messages[1] (system): parts[0]: must be text, got llm.Image":                {Messages: []llm.Message{llm.User("x"), {Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (system): parts[0]: must be text":                               {Messages: []llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (user): parts[0]: must be text, an image or a document, got ll": {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.ToolResult{}}}}},
+		"messages[0] (user): parts[0]: an image needs":                               {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (assistant): parts[0]: must be text or a tool call":             {Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Image{}}}}},
+		"messages[0] (tool): must have a tool result":                                {Messages: []llm.Message{{Role: llm.RoleTool}}},
 	} {
 		e := providertest.NewEcho(t, reply(200, hello))
 		m := responsesModel(t, e, nil)
