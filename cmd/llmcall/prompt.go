@@ -171,9 +171,9 @@ func readAttachment(path string) (llm.Part, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is neither a text in UTF-8 nor a file that a model takes: %w", path, err)
 	}
-	if document, ok := part.(llm.Document); ok {
-		document.Name = filepath.Base(path)
-		part = document
+	if doc, ok := part.(llm.Document); ok {
+		doc.Name = filepath.Base(path)
+		part = doc
 	}
 	return part, nil
 }

@@ -21,15 +21,15 @@ var ErrTooLarge = errors.New("a data URI that is too large")
 
 // Decode returns the bytes in a data URI, in base64 or percent-encoded. As in browsers,
 // base64 may lack its padding, contain white space, and use the URL-safe alphabet. The
-// media type is left to those who look at the content. A URI that must have
-// more than most bytes is [ErrTooLarge] before it is decoded. An error does not quote the content.
+// media type is left to those who look at the content. A URI that must have more than most
+// bytes is [ErrTooLarge] before it is decoded. An error does not quote the content.
 func Decode(uri string, most int) ([]byte, error) {
 	if !Is(uri) {
-		return nil, errors.New("does not begin with data:")
+		return nil, errors.New("does not begin with " + scheme)
 	}
 	head, body, found := strings.Cut(uri[len(scheme):], ",")
 	if !found {
-		return nil, errors.New("a data URI without a comma: takes data:image/…;base64,…")
+		return nil, errors.New("a data URI without a comma: takes data:…;base64,…")
 	}
 	if len(body) > 3*most { // so much is left at least of what is percent-encoded throughout
 		return nil, ErrTooLarge

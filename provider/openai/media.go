@@ -27,14 +27,14 @@ import (
 //     wav or mp3, and says "unsupported content[].type" to a file
 //   - ollama: https://docs.ollama.com/api/openai-compatibility lists texts and images; of
 //     recordings the page says nothing, and it is left to the server
-func mediaOf(server string, responses bool) media.Limits {
+func mediaOf(server string, byResponses bool) media.Limits {
 	pdf := media.Kind{Types: []string{media.PDF}}
 	recordings := media.Kind{Types: []string{media.WAV, media.MP3, media.FLAC, media.OGG, media.AAC, media.AIFF, media.M4A}}
 	limits := media.Limits{Provider: server, Pictures: picture.OpenAI, Documents: pdf, Audio: recordings}
 	switch server {
 	case "openai", azure:
 		limits = media.OpenAI
-		if responses {
+		if byResponses {
 			limits = media.OpenAIResponses
 		} else if server == azure {
 			limits.Provider, limits.Audio.MaxBytes = "Azure", 20<<20

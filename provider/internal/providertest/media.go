@@ -87,12 +87,12 @@ func mediaAreSentOrRefused(t *testing.T, a Adapter) {
 		notSent(t, e, m, request, c.want)
 	}
 	// What is wrong with a part is said before it is sent, and without its content.
-	png := append([]byte("\x89PNG\r\n\x1a\n"), "SECRET"...)
+	picture := append([]byte("\x89PNG\r\n\x1a\n"), "SECRET"...)
 	for _, c := range []struct {
 		part llm.Part
 		want string
 	}{
-		{llm.Document{Data: png}, "messages[1].parts[1]: is PNG, which is not a document: send it as an llm.Image"},
+		{llm.Document{Data: picture}, "messages[1].parts[1]: is PNG, which is not a document: send it as an llm.Image"},
 		{llm.Document{Data: silence}, "messages[1].parts[1]: is WAV, which is not a document: send it as an llm.Audio"},
 		{llm.Document{Data: onePage[:100], Name: "SECRET"}, "messages[1].parts[1]: is a broken PDF: it ends before its end"},
 		{llm.Document{Data: []byte("SECRET")}, "messages[1].parts[1]: seems to be text: takes PDF"},
