@@ -25,7 +25,7 @@ var ErrTooLarge = errors.New("a data URI that is too large")
 // bytes is [ErrTooLarge] before it is decoded. An error does not quote the content.
 func Decode(uri string, most int) ([]byte, error) {
 	if !Is(uri) {
-		return nil, errors.New("does not begin with " + scheme)
+		return nil, errors.New("is not a data URI (it does not begin with data:)")
 	}
 	head, body, found := strings.Cut(uri[len(scheme):], ",")
 	if !found {
