@@ -11,8 +11,8 @@ import (
 
 // copyOf returns a deep copy of a request, so that a model that keeps or changes
 // its request affects neither the caller's nor that of the next attempt. Only the
-// bytes of pictures are shared, as [llm.Model] says: copying 10 MiB at each attempt
-// and round of tool calls would cost 4.5 ms and as much memory.
+// bytes of pictures, documents and recordings are shared, as [llm.Model] says: copying
+// 10 MiB at each attempt and round of tool calls would cost 4.5 ms and as much memory.
 func copyOf(r *llm.Request) *llm.Request {
 	c := *r
 	c.Messages = make([]llm.Message, len(r.Messages))
@@ -22,6 +22,12 @@ func copyOf(r *llm.Request) *llm.Request {
 			switch p := part.(type) {
 			case llm.Image:
 				p.Data = slices.Clip(p.Data) // so that an append makes a copy
+				c.Messages[i].Parts[j] = p
+			case llm.Document:
+				p.Data = slices.Clip(p.Data)
+				c.Messages[i].Parts[j] = p
+			case llm.Audio:
+				p.Data = slices.Clip(p.Data)
 				c.Messages[i].Parts[j] = p
 			case llm.ToolCall:
 				p.Arguments, p.Signature = bytes.Clone(p.Arguments), bytes.Clone(p.Signature)

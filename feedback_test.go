@@ -214,6 +214,7 @@ func TestFeedbackHasTheRequestsTextAlone(t *testing.T) {
 	picture := []byte("PNGPNGPNGPNG")
 	req := &llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{
 		llm.Text("What is this?"), llm.Image{MediaType: "image/png", Data: picture}, llm.Text("Be exact."),
+		llm.Document{MediaType: "application/pdf", Data: []byte("%PDF-1.7"), Name: "secret.pdf"}, llm.Audio{MediaType: "audio/wav", Data: []byte("RIFF")},
 	}}}}
 	m := play(t, say("a"))
 	cfg := llmcall.RetryConfig{Feedback: func(f *llmcall.Feedback) (string, error) { return f.Request, nil }}
@@ -226,6 +227,9 @@ func TestFeedbackHasTheRequestsTextAlone(t *testing.T) {
 	}
 	if image, ok := sent[0].Parts[1].(llm.Image); !ok || string(image.Data) != string(picture) {
 		t.Errorf("the picture was not sent again: %s", talk(sent))
+	}
+	if !reflect.DeepEqual(sent[0], req.Messages[0]) {
+		t.Errorf("a part was not sent again: %s", talk(sent))
 	}
 }
 
@@ -290,6 +294,7 @@ func full() *llm.Request {
 		llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{calls("0", "search", `{"q":1}`)}},
 		llm.Message{Role: llm.RoleTool, Parts: []llm.Part{llm.ToolResult{CallID: "0", Content: "found"}}},
 		llm.Message{Role: llm.RoleUser, Parts: append(make([]llm.Part, 0, 5), llm.Text("text"), llm.Image{MediaType: "image/png", Data: append(make([]byte, 0, 20), "picture"...)})},
+		llm.Message{Role: llm.RoleUser, Parts: []llm.Part{llm.Document{Data: append(make([]byte, 0, 20), "document"...)}, llm.Audio{Data: append(make([]byte, 0, 20), "recording"...)}}},
 	)
 	tools := append(make([]llm.Tool, 0, 5), llm.Tool{Name: "search", Parameters: []byte(`{"type":"object"}`)})
 	return &llm.Request{
@@ -308,6 +313,10 @@ func spoil(r *llm.Request) {
 		for j, part := range r.Messages[i].Parts {
 			switch p := part.(type) {
 			case llm.Image:
+				_ = append(p.Data, 'X')
+			case llm.Document:
+				_ = append(p.Data, 'X')
+			case llm.Audio:
 				_ = append(p.Data, 'X')
 			case llm.ToolCall:
 				copy(p.Arguments, "XXXXXXX")

@@ -219,6 +219,10 @@ func talk(messages []llm.Message) string {
 				fmt.Fprintf(&b, " %q", p)
 			case llm.Image:
 				fmt.Fprintf(&b, " image(%d bytes)", len(p.Data))
+			case llm.Document:
+				fmt.Fprintf(&b, " document(%d bytes)", len(p.Data))
+			case llm.Audio:
+				fmt.Fprintf(&b, " audio(%d bytes)", len(p.Data))
 			case llm.ToolCall:
 				fmt.Fprintf(&b, " call(%s %s %s)", p.ID, p.Name, p.Arguments)
 			case llm.ToolResult:

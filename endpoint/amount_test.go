@@ -20,6 +20,9 @@ func TestWhatARequestMayUse(t *testing.T) {
 		"its text":      {llm.Request{Messages: []llm.Message{llm.User("four"), llm.User("and four")}}, 3},
 		"its answer":    {llm.Request{Messages: []llm.Message{llm.User("four")}, MaxTokens: 10}, 11},
 		"not a picture": {llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.Image{Data: make([]byte, 4000)}}}}}, 0},
+		"not a document or a recording": {llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{
+			llm.Document{Data: make([]byte, 4000), Name: "report.pdf"}, llm.Audio{Data: make([]byte, 4000)},
+		}}}}, 0},
 		"its calls": {llm.Request{Messages: []llm.Message{
 			{Role: llm.RoleAssistant, Parts: []llm.Part{llm.ToolCall{Arguments: json.RawMessage(`{"a":123}`)}}},
 			{Role: llm.RoleTool, Parts: []llm.Part{llm.ToolResult{Content: "result 1 2 3"}}},

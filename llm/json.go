@@ -14,12 +14,14 @@ import (
 const (
 	typeText       = "text"
 	typeImage      = "image"
+	typeDocument   = "document"
+	typeAudio      = "audio"
 	typeToolCall   = "tool_call"
 	typeToolResult = "tool_result"
 	typeReasoning  = "reasoning"
 )
 
-var partTypes = []string{typeText, typeImage, typeToolCall, typeToolResult, typeReasoning}
+var partTypes = []string{typeText, typeImage, typeDocument, typeAudio, typeToolCall, typeToolResult, typeReasoning}
 
 // The parts as they are in JSON.
 type (
@@ -30,6 +32,14 @@ type (
 	imageJSON struct {
 		Type string `json:"type"`
 		plainImage
+	}
+	documentJSON struct {
+		Type string `json:"type"`
+		plainDocument
+	}
+	audioJSON struct {
+		Type string `json:"type"`
+		plainAudio
 	}
 	toolCallJSON struct {
 		Type          string          `json:"type"`
@@ -52,6 +62,8 @@ type (
 
 	// These have the fields and tags, but not the methods.
 	plainImage      Image
+	plainDocument   Document
+	plainAudio      Audio
 	plainToolResult ToolResult
 )
 
@@ -62,6 +74,10 @@ func form(part Part) any {
 		return textJSON{typeText, (*string)(&p)}
 	case Image:
 		return imageJSON{typeImage, plainImage(p)}
+	case Document:
+		return documentJSON{typeDocument, plainDocument(p)}
+	case Audio:
+		return audioJSON{typeAudio, plainAudio(p)}
 	case ToolCall:
 		value, text := written(p.Arguments)
 		return toolCallJSON{typeToolCall, p.ID, p.Name, value, text, p.Signature}
@@ -81,6 +97,14 @@ func (t Text) MarshalJSON() ([]byte, error) { return json.Marshal(form(t)) }
 // with the data in base64, or a "url".
 func (i Image) MarshalJSON() ([]byte, error) { return json.Marshal(form(i)) }
 
+// MarshalJSON writes {"type": "document", "media_type": "application/pdf", "data": "…",
+// "name": "…"}, with the data in base64, or a "url".
+func (d Document) MarshalJSON() ([]byte, error) { return json.Marshal(form(d)) }
+
+// MarshalJSON writes {"type": "audio", "media_type": "audio/wav", "data": "…"}, with the
+// data in base64, or a "url".
+func (a Audio) MarshalJSON() ([]byte, error) { return json.Marshal(form(a)) }
+
 // MarshalJSON writes {"type": "tool_call", "id": "…", "name": "…", "arguments": {…}}.
 // Arguments that are not JSON are written as a string, "arguments_text", and
 // empty ones are left out.
@@ -99,6 +123,12 @@ func (t *Text) UnmarshalJSON(text []byte) error { return read(text, t) }
 
 // UnmarshalJSON reads what [Image.MarshalJSON] writes.
 func (i *Image) UnmarshalJSON(text []byte) error { return read(text, i) }
+
+// UnmarshalJSON reads what [Document.MarshalJSON] writes.
+func (d *Document) UnmarshalJSON(text []byte) error { return read(text, d) }
+
+// UnmarshalJSON reads what [Audio.MarshalJSON] writes.
+func (a *Audio) UnmarshalJSON(text []byte) error { return read(text, a) }
 
 // UnmarshalJSON reads what [ToolCall.MarshalJSON] writes.
 func (c *ToolCall) UnmarshalJSON(text []byte) error { return read(text, c) }
@@ -154,6 +184,16 @@ func readPart(text []byte) (Part, error) {
 		err := json.Unmarshal(text, &p)
 		p.Data = emptyIsNil(p.Data)
 		return Image(p.plainImage), err
+	case typeDocument:
+		var p documentJSON
+		err := json.Unmarshal(text, &p)
+		p.Data = emptyIsNil(p.Data)
+		return Document(p.plainDocument), err
+	case typeAudio:
+		var p audioJSON
+		err := json.Unmarshal(text, &p)
+		p.Data = emptyIsNil(p.Data)
+		return Audio(p.plainAudio), err
 	case typeToolCall:
 		var p toolCallJSON
 		if err := json.Unmarshal(text, &p); err != nil {

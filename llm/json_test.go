@@ -34,6 +34,14 @@ var golden = map[string]any{
 		llm.Reasoning{Provider: "other", Data: json.RawMessage("Hm.")},
 		llm.Reasoning{Provider: "other"},
 	}},
+	"media.json": llm.Message{Role: llm.RoleUser, Parts: []llm.Part{
+		llm.Text("Compare."),
+		llm.Document{MediaType: "application/pdf", Data: []byte("%PDF-1.7\n"), Name: "contract <1>.pdf"},
+		llm.Document{URL: "https://example.org/contract.pdf?a=1&b=2"},
+		llm.Document{},
+		llm.Audio{MediaType: "audio/wav", Data: []byte("RIFF\x04\x00\x00\x00WAVE")},
+		llm.Audio{MediaType: "audio/mpeg", URL: "https://example.org/call.mp3"},
+	}},
 	"conversation.json": []llm.Message{
 		llm.System("Be brief."), llm.User("Where?"), llm.Assistant("In Berlin."),
 		{Role: llm.RoleTool, Parts: []llm.Part{llm.ToolResult{CallID: "call_1", Content: "Berlin"}}},
@@ -80,6 +88,8 @@ func TestReadingIsKindToPeople(t *testing.T) {
 		`{"role":"user","parts":[{"type":"tool_call","id":"1","name":"f","arguments_text":" {\"a\": [1, 2]} "}]}`: {Role: llm.RoleUser, Parts: []llm.Part{llm.ToolCall{ID: "1", Name: "f", Arguments: json.RawMessage(`{"a":[1,2]}`)}}},
 		`{"role":"user","parts":[{"type":"tool_call","id":"1","name":"f","arguments":{"a": "\u003c\\u003c\u2028"}}]}`: {Role: llm.RoleUser, Parts: []llm.Part{
 			llm.ToolCall{ID: "1", Name: "f", Arguments: json.RawMessage("{\"a\":\"<\\\\u003c\u2028\"}")}}},
+		`{"role":"user","parts":[{"type":"document","data":"","url":"u"},{"type":"audio","data":"","later":1}]}`: {Role: llm.RoleUser, Parts: []llm.Part{
+			llm.Document{URL: "u"}, llm.Audio{}}},
 		`{"role":"user","parts":[{"type":"image","data":"","url":"u"}]}`: {Role: llm.RoleUser, Parts: []llm.Part{llm.Image{URL: "u"}}},
 		"null": {Role: "kept"},
 	} {
@@ -93,10 +103,10 @@ func TestReadingIsKindToPeople(t *testing.T) {
 func TestWhatIsNotAMessage(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"role":"user","content":"Hello"}`:                                                    `llm: a message must have "parts"`,
-		`{"role":"user","parts":["a",{"text":"b"}]}`:                                           `llm: parts[1]: a part must have a "type": text, image, tool_call, tool_result, reasoning`,
-		`{"role":"user","parts":[{"type":"video"}]}`:                                           `llm: parts[0]: the part's type "video" is unknown; known are text, image, tool_call, tool_result, reasoning`,
+		`{"role":"user","parts":["a",{"text":"b"}]}`:                                           `llm: parts[1]: a part must have a "type": text, image, document, audio, tool_call, tool_result, reasoning`,
+		`{"role":"user","parts":[{"type":"video"}]}`:                                           `llm: parts[0]: the part's type "video" is unknown; known are text, image, document, audio, tool_call, tool_result, reasoning`,
 		`{"role":"user","parts":[{"type":"text"}]}`:                                            `llm: parts[0]: a part of the type "text" must have a "text"`,
-		`{"role":"user","parts":[null]}`:                                                       `llm: parts[0]: a part must have a "type": text, image, tool_call, tool_result, reasoning`,
+		`{"role":"user","parts":[null]}`:                                                       `llm: parts[0]: a part must have a "type": text, image, document, audio, tool_call, tool_result, reasoning`,
 		`{"role":"user","parts":[7]}`:                                                          `llm: parts[0]: json: cannot unmarshal number`,
 		`{"role":"user","parts":"Hello"}`:                                                      `json: cannot unmarshal string`,
 		`{"role":"user","parts":[{"type":["text"]}]}`:                                          `llm: parts[0]: json: cannot unmarshal array`,
@@ -123,8 +133,10 @@ func TestAPartAlone(t *testing.T) {
 		Calls  []llm.ToolCall
 		Result llm.ToolResult
 		Hm     llm.Reasoning
+		Letter llm.Document
+		Call   *llm.Audio
 	}
-	want := all{"x", &llm.Image{URL: "u"}, []llm.ToolCall{{ID: "1", Name: "f", Arguments: json.RawMessage(`{broken`)}}, llm.ToolResult{CallID: "1"}, llm.Reasoning{Provider: "p", Data: json.RawMessage(`[1]`)}}
+	want := all{"x", &llm.Image{URL: "u"}, []llm.ToolCall{{ID: "1", Name: "f", Arguments: json.RawMessage(`{broken`)}}, llm.ToolResult{CallID: "1"}, llm.Reasoning{Provider: "p", Data: json.RawMessage(`[1]`)}, llm.Document{URL: "u", Name: "n"}, &llm.Audio{URL: "u"}}
 	text, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +222,12 @@ func messages() *rapid.Generator[llm.Message] {
 		rapid.Map(name, func(s string) llm.Part { return llm.Text(s) }),
 		rapid.Custom(func(t *rapid.T) llm.Part {
 			return llm.Image{MediaType: name.Draw(t, "media"), Data: data.Draw(t, "data"), URL: name.Draw(t, "URL")}
+		}),
+		rapid.Custom(func(t *rapid.T) llm.Part {
+			return llm.Document{MediaType: name.Draw(t, "media"), Data: data.Draw(t, "data"), URL: name.Draw(t, "URL"), Name: name.Draw(t, "name")}
+		}),
+		rapid.Custom(func(t *rapid.T) llm.Part {
+			return llm.Audio{MediaType: name.Draw(t, "media"), Data: data.Draw(t, "data"), URL: name.Draw(t, "URL")}
 		}),
 		rapid.Custom(func(t *rapid.T) llm.Part {
 			return llm.ToolCall{ID: name.Draw(t, "ID"), Name: name.Draw(t, "name"), Arguments: raw.Draw(t, "arguments"), Signature: data.Draw(t, "signature")}

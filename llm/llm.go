@@ -36,8 +36,9 @@ type Model interface {
 	// Complete sends the request once and returns the answer. It does not retry,
 	// since the caller does. Errors carry a failure kind (package
 	// [llmcall/failure]). With an error Complete may return a Response with the Usage
-	// of a request that was billed, and without content. Complete must not modify req, whose pictures are the
-	// caller's data and not a copy, and must return when ctx ends.
+	// of a request that was billed, and without content. Complete must not modify req,
+	// whose pictures, documents and recordings are the caller's data and not a copy, and
+	// must return when ctx ends.
 	Complete(ctx context.Context, req *Request) (*Response, error)
 }
 
@@ -124,8 +125,8 @@ func User(text string) Message { return Message{RoleUser, []Part{Text(text)}} }
 // Assistant returns a message of role [RoleAssistant] with one text part.
 func Assistant(text string) Message { return Message{RoleAssistant, []Part{Text(text)}} }
 
-// Text returns the message's text parts, joined by newlines. Images, tool
-// calls and tool results are left out.
+// Text returns the message's text parts, joined by newlines. All other parts are
+// left out.
 func (m Message) Text() string {
 	var texts []string
 	for _, p := range m.Parts {
@@ -147,9 +148,10 @@ func (m Message) ToolCalls() []ToolCall {
 	return calls
 }
 
-// Part is a piece of a message: [Text], [Image], [ToolCall], [ToolResult] or [Reasoning].
-// Its JSON is an object with the type "text", "image", "tool_call", "tool_result" or
-// "reasoning", and the fields of that type.
+// Part is a piece of a message: [Text], [Image], [Document], [Audio], [ToolCall],
+// [ToolResult] or [Reasoning]. Its JSON is an object with the type "text", "image",
+// "document", "audio", "tool_call", "tool_result" or "reasoning", and the fields of that
+// type.
 type Part interface{ part() }
 
 // Text is a piece of plain text.
@@ -159,6 +161,27 @@ type Text string
 // provider can fetch it.
 type Image struct {
 	MediaType string `json:"media_type,omitempty"` // "image/png"; needed with Data
+	Data      []byte `json:"data,omitempty"`
+	URL       string `json:"url,omitempty"` // used when Data is empty
+}
+
+// Document is a document whose pages the model reads, such as a PDF: its bytes with their
+// media type, or an address from which the provider can fetch it. Plain text is better
+// sent as [Text], which every provider takes. Package [llmcall/media] makes one of a file.
+type Document struct {
+	MediaType string `json:"media_type,omitempty"` // "application/pdf"
+	Data      []byte `json:"data,omitempty"`
+	URL       string `json:"url,omitempty"` // used when Data is empty
+	// Name is shown to the model where the provider has a field for it:
+	// "contract.pdf". It says nothing about what Data is.
+	Name string `json:"name,omitempty"`
+}
+
+// Audio is a recording that the model listens to: its bytes with their media type, or an
+// address from which the provider can fetch it. Package [llmcall/media] makes one of a
+// file.
+type Audio struct {
+	MediaType string `json:"media_type,omitempty"` // "audio/wav"
 	Data      []byte `json:"data,omitempty"`
 	URL       string `json:"url,omitempty"` // used when Data is empty
 }
@@ -191,6 +214,8 @@ type Reasoning struct {
 
 func (Text) part()       {}
 func (Image) part()      {}
+func (Document) part()   {}
+func (Audio) part()      {}
 func (ToolCall) part()   {}
 func (ToolResult) part() {}
 func (Reasoning) part()  {}

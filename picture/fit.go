@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/image/draw"
 
+	"llmcall/internal/datauri"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
 )
 
@@ -28,12 +30,16 @@ var qualities = [...]int{90, 80, 70, 55}
 // returned with the same bytes and their actual media type. Another one is scaled down
 // and encoded again: as PNG if it was lossless (PNG, GIF, lossless WebP) or has
 // transparency; as JPEG, of decreasing quality and size, if it was lossy or the PNG is too
-// large. Then the Exif orientation of a JPEG is applied, only the first frame of an
-// animated GIF is kept, transparency becomes white in a JPEG, and everything but the
-// pixels is lost, such as a colour profile.
+// large. Then only the first frame of an animated GIF is kept, transparency becomes white
+// in a JPEG, and everything but the pixels is lost, such as a colour profile.
 //
-// A picture without Data is returned as it is. For one that can't be made to fit the error
-// is an *[Error], whose Limit names the field.
+// A JPEG whose Exif orientation says that it is to be turned is turned and encoded again,
+// even if it fits: some servers ignore the tag (Ollama, llama.cpp), and their models see
+// a photo on its side. If that alone can't be done, it is returned as it is.
+//
+// A data URI in URL is read as [DataURI] does, and becomes Data. Another picture without
+// Data is returned as it is. For one that can't be made to fit the error is an *[Error],
+// whose Limit names the field.
 //
 // To make a picture fit takes about one second of processor time for 12 million pixels
 // and five for [MaxPixels]. It takes at most about 600 MB of memory, or twice that with
@@ -48,11 +54,18 @@ func Fit(img llm.Image, limits Limits) (llm.Image, error) {
 // fit is Fit with the function that encodes a picture again.
 func fit(img llm.Image, limits Limits, encodeAgain func([]byte, header, Limits) (llm.Image, error)) (llm.Image, error) {
 	if len(img.Data) == 0 {
-		return img, nil
+		if !datauri.Is(img.URL) {
+			return img, nil
+		}
+		data, err := fromDataURI(img.URL)
+		if err != nil {
+			return llm.Image{}, err
+		}
+		img.Data, img.URL = data, ""
 	}
-	h := header{mediaType: sniff(img.Data)}
+	h := header{mediaType: sniff.Type(img.Data)}
 	switch h.mediaType {
-	case heic, heif, avif:
+	case sniff.HEIC, sniff.HEIF, sniff.AVIF:
 		// Can't be looked into here, but a provider may take it.
 		if !limits.takes(h.mediaType) {
 			limit, how := limits.misfit(h, len(img.Data))
@@ -66,10 +79,13 @@ func fit(img llm.Image, limits Limits, encodeAgain func([]byte, header, Limits) 
 		if h, err = inspect(img.Data); err != nil {
 			return llm.Image{}, err
 		}
-		if limit, _ := limits.misfit(h, len(img.Data)); limit != "" {
+		limit, _ := limits.misfit(h, len(img.Data))
+		if limit != "" || h.orientation > 1 {
 			made, err := encodeAgain(img.Data, h, limits)
-			img.Data, img.MediaType = made.Data, made.MediaType
-			return img, err
+			if err == nil || limit != "" {
+				img.Data, img.MediaType = made.Data, made.MediaType
+				return img, err
+			}
 		}
 	}
 	img.MediaType = h.mediaType

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"llmcall/failure"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
 )
 
@@ -67,14 +68,14 @@ func same(a, b []byte) bool { return len(a) == len(b) && &a[0] == &b[0] }
 func TestWhatFitsIsSentAsItIs(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"PNG": pngOf(t, paint(80, 60)), "JPEG": jpegOf(t, paint(80, 60)), "WebP": testdata(t, "lossy.webp"),
-		"turned JPEG": withOrientation(jpegOf(t, paint(80, 60)), 6, binary.LittleEndian), "animated WebP": animatedWebP(),
+		"upright JPEG": withOrientation(jpegOf(t, paint(80, 60)), 1, binary.LittleEndian), "animated WebP": animatedWebP(),
 		"PNG that is a bomb, but not here": claim(7000, 7000, 200_000),
 	} {
 		for _, limits := range append(providers, Limits{}) {
 			var got llm.Image
 			var err error
 			size := allocated(func() { got, err = Fit(llm.Image{MediaType: "image/x-wrong", Data: data}, limits) })
-			if err != nil || !same(got.Data, data) || got.MediaType != sniff(data) {
+			if err != nil || !same(got.Data, data) || got.MediaType != sniff.Type(data) {
 				t.Errorf("%s, %s: %s, %d bytes, %v", name, limits.Provider, got.MediaType, len(got.Data), err)
 			}
 			if size > 1<<20 {
@@ -113,18 +114,60 @@ func corners(t *testing.T, name string, m image.Image, want string) {
 	}
 }
 
+// The tag is for whoever shows the picture. A server that ignores it can still look at
+// the picture, so a JPEG that can't be turned is not refused for that.
+func TestATurnedPictureThatCantBeTurnedIsSentAsItIs(t *testing.T) {
+	turned := withOrientation(jpegOf(t, paint(120, 80)), 6, binary.LittleEndian)
+	scan := bytes.Index(turned, []byte{0xFF, 0xDA}) + 14
+	broken := append(bytes.Clone(turned[:scan+40]), 0xFF, 0xD9) // what no decoder here reads
+	for _, limits := range append(providers, Limits{}) {
+		got, err := Fit(llm.Image{Data: broken}, limits)
+		if err != nil || !same(got.Data, broken) || got.MediaType != JPEG {
+			t.Errorf("%s: %s, %d bytes, %v", limits.Provider, got.MediaType, len(got.Data), err)
+		}
+	}
+	if _, err := Fit(llm.Image{Data: broken}, Limits{MaxSide: 50}); err == nil || !strings.Contains(err.Error(), "at most 50 a side; and it can't be decoded") {
+		t.Errorf("too large too: %v", err)
+	}
+}
+
+// An address that is the picture itself is as good as its bytes.
+func TestADataURIInAnAddressIsThePicture(t *testing.T) {
+	wide := pngOf(t, paint(300, 200))
+	uri := "DATA:;base64,\n " + strings.TrimRight(base64.URLEncoding.EncodeToString(wide), "=")
+	got, err := Fit(llm.Image{URL: uri}, Limits{})
+	if err != nil || !bytes.Equal(got.Data, wide) || got.MediaType != PNG || got.URL != "" {
+		t.Errorf("%s, %d bytes, %q, %v", got.MediaType, len(got.Data), got.URL, err)
+	}
+	got, err = Fit(llm.Image{URL: uri}, Limits{MaxSide: 60})
+	if size := decoded(t, got).Bounds().Size(); err != nil || size != image.Pt(60, 40) {
+		t.Errorf("is made to fit as %v, %v", size, err)
+	}
+	for uri, says := range map[string]string{
+		"data:image/png;base64,iVB$": "broken base64",
+		"data:image/png":             "without a comma",
+		"data:text/plain,hello":      "seems to be text",
+		"data:image/png;base64,":     "is empty",
+	} {
+		_, err := Fit(llm.Image{URL: uri}, OpenAI)
+		if failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", uri, err, says)
+		}
+	}
+}
+
 func TestExifOrientationIsHonoured(t *testing.T) {
 	picture := jpegOf(t, paint(120, 80))
 	for i, want := range []string{"ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"} {
 		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
-			for limit, limits := range map[string]Limits{"scaled": {MaxSide: 60}, "as large": {Types: []string{PNG}}} {
+			for limit, limits := range map[string]Limits{"scaled": {MaxSide: 60}, "as large": {Types: []string{PNG}}, "that fits": {}, "that fits OpenAI": OpenAI} {
 				name := fmt.Sprintf("orientation %d, %v, %s", i+1, order, limit)
 				got, m := fitted(t, withOrientation(picture, uint16(i+1), order), limits)
 				if wide := m.Bounds().Dx() > m.Bounds().Dy(); wide != (i < 4) {
 					t.Errorf("%s: %v", name, m.Bounds())
 				}
 				corners(t, name, m, want)
-				if h, _ := inspect(got.Data); h.orientation != 0 {
+				if h, _ := inspect(got.Data); h.orientation > 1 {
 					t.Errorf("%s: the tag is still there, and would turn it again", name)
 				}
 			}
@@ -264,7 +307,7 @@ func TestWhatCannotBeMadeToFitNamesTheLimit(t *testing.T) {
 		"memory":             {big, Limits{MaxSide: 8000}, "MaxSide", []string{"is 9000 x 9000 pixels", "at most 8000 a side", "617 MiB", "at most 512"}},
 		"broken pixels":      {damaged, Limits{MaxSide: 10}, "MaxSide", []string{"is 40 x 30", "can't be decoded"}},
 		"HEIC for OpenAI":    {heicData, OpenAI, "Types", []string{"is HEIC", "OpenAI takes PNG, JPEG, WebP, GIF", "can't be converted"}},
-		"HEIC that is large": {heicData, Limits{Types: []string{heic}, MaxBytes: 10}, "MaxBytes", []string{"is 24 bytes", "at most 10", "can't be made smaller"}},
+		"HEIC that is large": {heicData, Limits{Types: []string{sniff.HEIC}, MaxBytes: 10}, "MaxBytes", []string{"is 24 bytes", "at most 10", "can't be made smaller"}},
 	} {
 		var err error
 		size := allocated(func() { _, err = Fit(llm.Image{Data: c.data}, c.limits) })
@@ -282,7 +325,7 @@ func TestWhatCannotBeMadeToFitNamesTheLimit(t *testing.T) {
 			t.Errorf("%s: %d bytes were allocated", name, size)
 		}
 	}
-	if got, err := Fit(llm.Image{Data: heicData}, Gemini); err != nil || got.MediaType != heic || !same(got.Data, heicData) {
+	if got, err := Fit(llm.Image{Data: heicData}, Gemini); err != nil || got.MediaType != sniff.HEIC || !same(got.Data, heicData) {
 		t.Errorf("HEIC for Gemini: %+v, %v", got, err)
 	}
 	if _, err := Fit(llm.Image{Data: []byte("hello")}, Limits{}); err == nil || !strings.Contains(err.Error(), "seems to be text") {

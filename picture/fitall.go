@@ -10,10 +10,10 @@ import (
 	"llmcall/llm"
 )
 
-// FitAll fits each picture of a conversation that has Data, as [Fit] does, and applies the
-// limits of a whole request: if the pictures together are too large, the largest are made
-// smaller. It does not modify messages; it returns a copy if a picture changed. An error
-// names messages[i].parts[j].
+// FitAll fits each picture of a conversation, as [Fit] does, and applies the limits of a
+// whole request: if the pictures together are too large, the largest are made smaller. It
+// does not modify messages; it returns a copy if a picture changed. An error names
+// messages[i].parts[j].
 //
 // It is cheap to call again for each attempt and each turn of a conversation: of pictures
 // that fit only the header is read, and pictures that were made to fit are kept, up to 32
@@ -45,12 +45,15 @@ func FitAll(messages []llm.Message, limits Limits) ([]llm.Message, error) {
 	for i, message := range messages {
 		for j, part := range message.Parts {
 			given, ok := part.(llm.Image)
-			if !ok || len(given.Data) == 0 {
+			if !ok {
 				continue
 			}
 			image, err := fit(given, limits, kept.remake)
 			if err != nil {
 				return nil, fmt.Errorf("messages[%d].parts[%d]: %w", i, j, err)
+			}
+			if len(image.Data) == 0 { // an address
+				continue
 			}
 			fits = append(fits, placed{i, j, given, image})
 			total += len(image.Data)
@@ -118,7 +121,7 @@ func share(sizes []int, total int) int {
 func replace(messages []llm.Message, fits []placed) []llm.Message {
 	copied, last := messages, -1
 	for _, p := range fits {
-		if p.given.MediaType == p.fitted.MediaType && len(p.given.Data) == len(p.fitted.Data) && &p.given.Data[0] == &p.fitted.Data[0] {
+		if p.given.MediaType == p.fitted.MediaType && len(p.given.Data) > 0 && len(p.given.Data) == len(p.fitted.Data) && &p.given.Data[0] == &p.fitted.Data[0] {
 			continue
 		}
 		if last < 0 {

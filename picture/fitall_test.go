@@ -3,6 +3,7 @@ package picture
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"image"
@@ -271,4 +272,23 @@ func BenchmarkFitAll(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestDataURIsOfAConversationAreFitted(t *testing.T) {
+	data := pngOf(t, paint(20, 10))
+	uri := "data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data)
+	before := []llm.Message{ask(llm.Image{URL: uri}, llm.Image{URL: "https://example.com/x"}, llm.Image{URL: uri})}
+	after, err := FitAll(before, Limits{MaxTotalBytes: 2 * len(data)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := images(after); got[0].URL != "" || got[0].MediaType != PNG || !bytes.Equal(got[0].Data, data) || got[1].URL != "https://example.com/x" {
+		t.Errorf("became %+v", got)
+	}
+	if images(before)[0].URL != uri {
+		t.Error("the caller's message was changed")
+	}
+	if _, err := FitAll([]llm.Message{ask(llm.Image{URL: "data:image/png,%zz"})}, OpenAI); err == nil || err.Error() != "messages[0].parts[1]: a data URI with a broken percent-encoding" {
+		t.Errorf("a broken one: %v", err)
+	}
 }

@@ -11,10 +11,10 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
-	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/image/webp"
+
+	"llmcall/internal/sniff"
 )
 
 // header is what is known of a picture before it is decoded.
@@ -40,7 +40,7 @@ func inspect(data []byte) (header, error) {
 	if len(data) > MaxFile {
 		return header{}, tooLarge(int64(len(data)))
 	}
-	h := header{mediaType: sniff(data)}
+	h := header{mediaType: sniff.Type(data)}
 	var err error
 	switch h.mediaType {
 	case PNG:
@@ -52,7 +52,7 @@ func inspect(data []byte) (header, error) {
 	case WebP:
 		err = h.webp(data)
 	default:
-		return header{}, refuse("seems to be %s: takes PNG, JPEG, GIF or WebP", seems(data, h.mediaType))
+		return header{}, refuse("seems to be %s: takes PNG, JPEG, GIF or WebP", sniff.Seems(data, "picture"))
 	}
 	switch {
 	case h.pixels() > MaxPixels:
@@ -65,7 +65,7 @@ func inspect(data []byte) (header, error) {
 		if isUnsupported(err) {
 			what = "is %s of a form that can't be read here: %v"
 		}
-		return header{}, &Error{Problem: fmt.Sprintf(what, name(h.mediaType), err), Err: err}
+		return header{}, &Error{Problem: fmt.Sprintf(what, sniff.Name(h.mediaType), err), Err: err}
 	}
 	return h, nil
 }
@@ -356,105 +356,4 @@ func (h *header) decode(data []byte) (image.Image, error) {
 		return nil, errors.New("it is animated, and only a still WebP can be changed here")
 	}
 	return webp.Decode(reader)
-}
-
-// sniff returns the media type of a picture's content, or "".
-func sniff(data []byte) string {
-	has := func(prefix string) bool { return bytes.HasPrefix(data, []byte(prefix)) }
-	switch {
-	case has("\x89PNG\r\n\x1a\n"):
-		return PNG
-	case has("\xFF\xD8\xFF"):
-		return JPEG
-	case has("GIF87a"), has("GIF89a"):
-		return GIF
-	case len(data) >= 12 && has("RIFF") && string(data[8:12]) == "WEBP":
-		return WebP
-	case len(data) >= 12 && string(data[4:8]) == "ftyp":
-		switch string(data[8:12]) {
-		case "heic", "heix", "hevc", "hevx", "heim", "heis":
-			return heic
-		case "mif1", "msf1":
-			return heif
-		case "avif", "avis":
-			return avif
-		}
-	}
-	return ""
-}
-
-const (
-	heic = "image/heic"
-	heif = "image/heif"
-	avif = "image/avif"
-)
-
-// name is how people call a media type.
-func name(mediaType string) string {
-	switch mediaType {
-	case PNG, JPEG, GIF, heic, heif, avif:
-		return strings.ToUpper(strings.TrimPrefix(mediaType, "image/"))
-	case WebP:
-		return "WebP"
-	}
-	return mediaType
-}
-
-// seems guesses what something is that is not one of the four kinds.
-func seems(data []byte, mediaType string) string {
-	if mediaType != "" {
-		return name(mediaType)
-	}
-	for _, known := range []struct{ prefix, what string }{
-		{"%PDF-", "PDF"},
-		{"II*\x00", "TIFF"},
-		{"MM\x00*", "TIFF"},
-		{"\x00\x00\x01\x00", "an icon (ICO)"},
-		{"8BPS", "a Photoshop file"},
-		{"\xFF\x0A", "JPEG XL"},
-		{"\x00\x00\x00\x0CJXL ", "JPEG XL"},
-		{"\x00\x00\x00\x0CjP  ", "JPEG 2000"},
-		{"PK\x03\x04", "a ZIP archive (or an office document)"},
-		{"\x1F\x8B", "gzip"},
-		{"data:", "a data URI, as text"},
-		{"iVBORw0KGgo", "a PNG in base64"},
-		{"/9j/", "a JPEG in base64"},
-		{"R0lGOD", "a GIF in base64"},
-		{"UklGR", "a WebP in base64"},
-	} {
-		if bytes.HasPrefix(data, []byte(known.prefix)) {
-			return known.what
-		}
-	}
-	if bytes.HasPrefix(data, []byte("BM")) && len(data) > 14 && binary.LittleEndian.Uint32(data[6:]) == 0 {
-		return "BMP"
-	}
-	if len(data) >= 12 && string(data[4:8]) == "ftyp" {
-		return "a film (MP4 or QuickTime)"
-	}
-	beginning := data[:min(len(data), 1024)]
-	text := strings.ToLower(strings.TrimLeft(strings.TrimPrefix(string(beginning), "\uFEFF"), " \t\r\n"))
-	switch {
-	case strings.HasPrefix(text, "<!doctype html"), strings.HasPrefix(text, "<html"):
-		return "HTML"
-	case strings.HasPrefix(text, "<") && strings.Contains(text, "<svg"):
-		return "SVG"
-	case isText(beginning):
-		return "text"
-	}
-	return "no picture of a kind that is known here"
-}
-
-func isText(data []byte) bool {
-	for len(data) > 0 {
-		r, size := utf8.DecodeRune(data)
-		if r == utf8.RuneError && size == 1 {
-			return !utf8.FullRune(data) // cut in the middle of a letter
-		}
-		if r < ' ' && !strings.ContainsRune("\t\r\n\f\x1b", r) {
-			return false
-		}
-		data = data[size:]
-	}
-	return true
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"llmcall/internal/sniff"
 )
 
 // Limits is what a provider accepts. The zero value of each field means no limit.
@@ -86,7 +88,7 @@ var Anthropic = Limits{
 // https://firebase.google.com/docs/ai-logic/input-file-requirements gives.
 var Gemini = Limits{
 	Provider:      "Gemini",
-	Types:         []string{PNG, JPEG, WebP, heic, heif},
+	Types:         []string{PNG, JPEG, WebP, sniff.HEIC, sniff.HEIF},
 	NativeSide:    3072,
 	MaxImages:     3600,
 	MaxTotalBytes: base64.StdEncoding.DecodedLen(99_000_000),
@@ -129,7 +131,7 @@ func (l *Limits) kinds() string {
 	}
 	var names []string
 	for _, t := range l.Types {
-		names = append(names, name(t))
+		names = append(names, sniff.Name(t))
 	}
 	return strings.Join(names, ", ")
 }
@@ -139,7 +141,7 @@ func (l *Limits) kinds() string {
 func (l *Limits) misfit(h header, size int) (limit, how string) {
 	switch {
 	case !l.takes(h.mediaType):
-		return "Types", fmt.Sprintf("is %s: %s takes %s", name(h.mediaType), l.who(), l.kinds())
+		return "Types", fmt.Sprintf("is %s: %s takes %s", sniff.Name(h.mediaType), l.who(), l.kinds())
 	case l.StillGIF && h.mediaType == GIF && h.animated:
 		return "StillGIF", fmt.Sprintf("is an animated GIF: %s takes still ones", l.who())
 	case l.MaxSide > 0 && max(h.width, h.height) > l.MaxSide:

@@ -9,16 +9,15 @@
 package picture
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/url"
-	"os"
 	"strings"
 
 	"llmcall/failure"
+	"llmcall/internal/datauri"
+	"llmcall/internal/plainfile"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
 )
 
@@ -37,10 +36,10 @@ const (
 
 // The media types of the pictures that are recognised.
 const (
-	PNG  = "image/png"
-	JPEG = "image/jpeg"
-	GIF  = "image/gif"
-	WebP = "image/webp"
+	PNG  = sniff.PNG
+	JPEG = sniff.JPEG
+	GIF  = sniff.GIF
+	WebP = sniff.WebP
 )
 
 // Error says why something can't be sent as a picture. Its failure kind is
@@ -70,22 +69,10 @@ func refuse(format string, args ...any) error {
 // read, since a named pipe or a terminal could block for ever. The error names the file;
 // it wraps an *[Error] if the file's content is not acceptable.
 func File(path string) (llm.Image, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return llm.Image{}, err
+	data, err := plainfile.Read(path, MaxFile)
+	if refused, ok := errors.AsType[*plainfile.Refusal](err); ok {
+		return llm.Image{}, fmt.Errorf("%s: %w", path, refuse("%s", refused.Problem))
 	}
-	if !info.Mode().IsRegular() {
-		return llm.Image{}, fmt.Errorf("%s: %w", path, refuse("is %s: takes a file", fileKind(info.Mode())))
-	}
-	if info.Size() > MaxFile {
-		return llm.Image{}, fmt.Errorf("%s: %w", path, tooLarge(info.Size()))
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return llm.Image{}, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
 	if err != nil {
 		return llm.Image{}, err
 	}
@@ -94,19 +81,6 @@ func File(path string) (llm.Image, error) {
 		return llm.Image{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return image, nil
-}
-
-// fileKind names what a path leads to if not to a regular file.
-func fileKind(mode fs.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "a directory"
-	case mode&fs.ModeNamedPipe != 0:
-		return "a pipe"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device"
 }
 
 // Bytes returns a picture with the given content, which must not be modified afterwards.
@@ -126,53 +100,20 @@ func Bytes(data []byte) (llm.Image, error) {
 // in browsers, base64 may lack its padding, contain white space, and use the URL-safe
 // alphabet. The media type in the URI is ignored. The errors are those of [Bytes].
 func DataURI(uri string) (llm.Image, error) {
-	const scheme = "data:"
-	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
-		return llm.Image{}, refuse("does not begin with data:")
-	}
-	head, body, found := strings.Cut(uri[len(scheme):], ",")
-	if !found {
-		return llm.Image{}, refuse("a data URI without a comma: takes data:image/…;base64,…")
-	}
-	if len(body) > 3*MaxFile { // so much is left at least of what is percent-encoded throughout
-		return llm.Image{}, tooLarge(int64(len(body)))
-	}
-	if strings.Contains(body, "%") {
-		var err error
-		if body, err = url.PathUnescape(body); err != nil {
-			return llm.Image{}, refuse("a data URI with a broken percent-encoding")
-		}
-	}
-	data := []byte(body)
-	if isBase64(head) {
-		var err error
-		if data, err = decodeBase64(body); err != nil {
-			return llm.Image{}, err
-		}
+	data, err := fromDataURI(uri)
+	if err != nil {
+		return llm.Image{}, err
 	}
 	return Bytes(data)
 }
 
-func isBase64(head string) bool {
-	i := strings.LastIndexByte(head, ';')
-	return i >= 0 && strings.EqualFold(strings.TrimSpace(head[i+1:]), "base64")
-}
-
-func decodeBase64(body string) ([]byte, error) {
-	standard := strings.Map(func(r rune) rune {
-		switch r {
-		case ' ', '\t', '\r', '\n', '\f':
-			return -1
-		case '-':
-			return '+'
-		case '_':
-			return '/'
-		}
-		return r
-	}, body)
-	data, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(standard, "="))
-	if err != nil {
-		return nil, refuse("a data URI with broken base64 (%v)", err)
+func fromDataURI(uri string) ([]byte, error) {
+	data, err := datauri.Decode(uri, MaxFile)
+	switch {
+	case errors.Is(err, datauri.ErrTooLarge):
+		return nil, tooLarge(int64(len(uri)))
+	case err != nil:
+		return nil, refuse("%v", err)
 	}
 	return data, nil
 }
@@ -181,7 +122,7 @@ func decodeBase64(body string) ([]byte, error) {
 // it. Nothing is fetched or checked here. An address with a user name or a password is an
 // *[Error], since the provider would read them. A data URI is passed to [DataURI].
 func URL(address string) (llm.Image, error) {
-	if scheme, _, found := strings.Cut(address, ":"); found && strings.EqualFold(scheme, "data") {
+	if datauri.Is(address) {
 		return DataURI(address)
 	}
 	parsed, err := url.Parse(address)

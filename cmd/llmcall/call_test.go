@@ -192,7 +192,8 @@ func TestWhatIsPipedGoesBeforeThePrompt(t *testing.T) {
 		t.Errorf("the picture is not sent: %s", last.Body)
 	}
 	for path, want := range map[string]string{
-		file(t, "empty.txt", " \n"): "is empty", file(t, "x.pdf", "%PDF-1.7\n\xff\x00"): "neither a text in UTF-8 nor a picture", t.TempDir(): "is a directory", "missing.txt": "no such file",
+		file(t, "empty.txt", " \n"): "is empty", file(t, "x.pdf", "%PDF-1.7\nhalf"): "nor a file that a model takes: is a broken PDF: it ends before its end",
+		file(t, "x.bin", "\xff\x00"): "neither a text in UTF-8 nor a file that a model takes: seems to be no file of a kind that is known here", t.TempDir(): "is a directory", "missing.txt": "no such file",
 	} {
 		if got := command(t, "", append(args, "--file", path, "Hi!")...); got.code != 2 || !strings.Contains(got.stderr, "--file: ") || !strings.Contains(got.stderr, want) {
 			t.Errorf("%s: exit %d: %s", path, got.code, got.stderr)

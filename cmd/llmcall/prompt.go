@@ -13,7 +13,9 @@ import (
 	"unicode/utf8"
 
 	"llmcall/internal/say"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
+	"llmcall/media"
 	"llmcall/picture"
 
 	"github.com/charmbracelet/x/term"
@@ -144,8 +146,8 @@ func readPipe(ctx context.Context, r io.Reader, errs io.Writer) (string, error) 
 	return readInput(ctx, r)
 }
 
-// readAttachment returns the part that a --file is: a picture, or a text that says
-// which file it is. Other kinds of parts, such as documents, belong here.
+// readAttachment returns the part that a --file is: a document, a recording, a picture,
+// or a text that says which file it is.
 func readAttachment(path string) (llm.Part, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -158,18 +160,22 @@ func readAttachment(path string) (llm.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	if utf8.Valid(data) && !strings.Contains(string(data), "\x00") {
+	if sniff.Type(data) == "" && utf8.Valid(data) && !strings.Contains(string(data), "\x00") {
 		if strings.TrimSpace(string(data)) == "" {
 			return nil, fmt.Errorf("%s is empty", path)
 		}
 		text := strings.TrimRight(string(data), "\r\n")
 		return llm.Text(fmt.Sprintf("<file name=%q>\n%s\n</file>", filepath.Base(path), text)), nil
 	}
-	image, err := picture.Bytes(data)
+	part, err := media.Bytes(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s is neither a text in UTF-8 nor a picture: %w", path, err)
+		return nil, fmt.Errorf("%s is neither a text in UTF-8 nor a file that a model takes: %w", path, err)
 	}
-	return image, nil
+	if doc, ok := part.(llm.Document); ok {
+		doc.Name = filepath.Base(path)
+		part = doc
+	}
+	return part, nil
 }
 
 // readImage returns the picture that an --image names.

@@ -330,6 +330,8 @@ func (b anthropicBlock) read(field string) (string, *Error) {
 		return b.Text, nil
 	case "image":
 		return "", b.readImage(field + ".image.source")
+	case "document":
+		return "", b.readDocument(field + ".document.source")
 	case "tool_use":
 		if b.ID == "" || b.Name == "" {
 			return "", fieldRequired(field + ".tool_use.id")
@@ -361,6 +363,23 @@ func (b anthropicBlock) readImage(field string) *Error {
 		return &Error{Message: "Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'", Param: field + ".base64.media_type"}
 	case b.Source.Data == "":
 		return &Error{Message: "image cannot be empty", Param: field + ".base64"}
+	}
+	return nil
+}
+
+// readDocument checks the sources that have bytes or an address; the others are accepted
+// and not read.
+func (b anthropicBlock) readDocument(field string) *Error {
+	sources := []string{"base64", "text", "content", "url", "file"}
+	switch {
+	case !slices.Contains(sources, b.Source.Type):
+		return &Error{Message: fmt.Sprintf("Input tag '%s' found using 'type' does not match any of the expected tags: '%s'", b.Source.Type, strings.Join(sources, "', '")), Param: field}
+	case b.Source.Type == "url" && b.Source.URL == "":
+		return fieldRequired(field + ".url.url")
+	case b.Source.Type == "base64" && b.Source.MediaType != "application/pdf":
+		return &Error{Message: "Input should be 'application/pdf'", Param: field + ".base64.media_type"}
+	case b.Source.Type == "base64" && b.Source.Data == "":
+		return &Error{Message: "document cannot be empty", Param: field + ".base64"}
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 
 	"llmcall/classify"
 	"llmcall/llm"
-	"llmcall/picture"
+	"llmcall/media"
 )
 
 // params converts a request to the SDK's types. The error names the field that
@@ -25,7 +25,7 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	if req == nil || len(req.Messages) == 0 {
 		return params, plan{}, errors.New("messages: must have at least one message")
 	}
-	messages, err := picture.FitAll(req.Messages, picture.Anthropic)
+	messages, err := media.FitAll(req.Messages, media.Anthropic)
 	if err != nil {
 		return params, plan{}, err
 	}
@@ -235,8 +235,22 @@ func userBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.Image:
 		block, err := imageBlock(p)
 		return block, true, err
+	case llm.Document:
+		return documentBlock(p), true, nil
 	}
-	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("must be text or an image, got %T", p)
+	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("must be text, an image or a document, got %T", p)
+}
+
+// documentBlock returns a PDF, which [media.FitAll] has checked.
+func documentBlock(document llm.Document) sdk.ContentBlockParamUnion {
+	block := sdk.NewDocumentBlock(sdk.URLPDFSourceParam{URL: document.URL})
+	if len(document.Data) > 0 {
+		block = sdk.NewDocumentBlock(sdk.Base64PDFSourceParam{Data: base64.StdEncoding.EncodeToString(document.Data)})
+	}
+	if document.Name != "" {
+		block.OfDocument.Title = param.NewOpt(document.Name)
+	}
+	return block
 }
 
 func imageBlock(image llm.Image) (sdk.ContentBlockParamUnion, error) {

@@ -213,7 +213,7 @@ var failures = []providertest.Failure{
 var rejected = []providertest.Rejected{
 	{"messages: must have at least one message that is not the system's", &llm.Request{Messages: []llm.Message{llm.System("x")}}},
 	{"messages[1] (user): parts[0]: url: must be an http, https or gs address", providertest.Said(llm.RoleUser, llm.Image{URL: "file:///cat.png"})},
-	{"messages[1] (user): parts[0]: url: must be an http, https or gs address", providertest.Said(llm.RoleUser, llm.Image{URL: "data:image/png;base64,AAAA"})},
+	{"messages[1].parts[0]: seems to be ", providertest.Said(llm.RoleUser, llm.Image{URL: "data:image/png;base64,AAAA"})},
 	{"messages[1] (assistant): parts[0]: must be text, a tool call or reasoning", providertest.Said(llm.RoleAssistant, llm.Image{})},
 	{"messages[1] (assistant): parts[0]: data: must be a JSON object", providertest.Said(llm.RoleAssistant, reasoning(`{`))},
 	{"messages[1] (assistant): parts[0]: data: must be a JSON object", providertest.Said(llm.RoleAssistant, reasoning(``))},

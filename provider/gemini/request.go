@@ -15,6 +15,7 @@ import (
 	"google.golang.org/genai"
 
 	"llmcall/llm"
+	"llmcall/media"
 	"llmcall/picture"
 )
 
@@ -71,7 +72,7 @@ func (m *Model) body(req *llm.Request) (*requestBody, error) {
 	if req == nil || len(req.Messages) == 0 {
 		return nil, errors.New("messages: must have at least one message")
 	}
-	messages, err := picture.FitAll(req.Messages, picture.Gemini)
+	messages, err := media.FitAll(req.Messages, media.Gemini)
 	if err != nil {
 		return nil, err
 	}
@@ -277,8 +278,27 @@ func userPart(p llm.Part) (any, error) {
 			return part{InlineData: &genai.Blob{MIMEType: p.MediaType, Data: p.Data}}, nil
 		}
 		return pictureAt(p)
+	case llm.Document:
+		return mediumOf(p.MediaType, p.Data, p.URL), nil
+	case llm.Audio:
+		return mediumOf(p.MediaType, p.Data, p.URL), nil
 	}
-	return nil, fmt.Errorf("must be text or an image, got %T", p)
+	return nil, fmt.Errorf("must be text, an image, a document or a recording, got %T", p)
+}
+
+// mediumOf returns a document or a recording, which [media.FitAll] has checked.
+func mediumOf(mediaType string, data []byte, address string) part {
+	if len(data) == 0 {
+		return fileAt(address, mediaType)
+	}
+	// The API has two names of its own (https://ai.google.dev/gemini-api/docs/audio).
+	switch mediaType {
+	case media.MP3:
+		mediaType = "audio/mp3"
+	case media.M4A:
+		mediaType = "audio/m4a"
+	}
+	return part{InlineData: &genai.Blob{MIMEType: mediaType, Data: data}}
 }
 
 // pictureAt returns a picture that Google fetches, or already has in its Files API
@@ -291,15 +311,22 @@ func pictureAt(image llm.Image) (any, error) {
 	if err != nil || !slices.Contains([]string{"http", "https", "gs"}, address.Scheme) {
 		return nil, errors.New("url: must be an http, https or gs address; put a picture that you have into data")
 	}
-	mediaType := image.MediaType
-	if mediaType == "" { // if it stays empty, Google determines it
-		mediaType = mediaTypes[strings.ToLower(path.Ext(address.Path))]
+	return fileAt(image.URL, image.MediaType), nil
+}
+
+// fileAt returns a file at an address that can be parsed.
+func fileAt(address, mediaType string) part {
+	if parsed, err := url.Parse(address); err == nil && mediaType == "" { // if it stays empty, Google determines it
+		mediaType = mediaTypes[strings.ToLower(path.Ext(parsed.Path))]
 	}
-	return part{FileData: &fileData{image.URL, mediaType}}, nil
+	return part{FileData: &fileData{address, mediaType}}
 }
 
 var mediaTypes = map[string]string{
 	".png": picture.PNG, ".jpg": picture.JPEG, ".jpeg": picture.JPEG, ".webp": picture.WebP, ".heic": "image/heic", ".heif": "image/heif",
+	".pdf": media.PDF,
+	".wav": media.WAV, ".mp3": "audio/mp3", ".flac": media.FLAC, ".ogg": media.OGG, ".oga": media.OGG, ".opus": media.OGG, ".aac": media.AAC,
+	".aiff": media.AIFF, ".aif": media.AIFF, ".m4a": "audio/m4a",
 }
 
 // result converts a tool result. The API assigns it by the function's name.

@@ -43,6 +43,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/media"
 	"llmcall/provider/internal/wire"
 )
 
@@ -114,6 +115,7 @@ type connection struct {
 	endpoint *wire.Endpoint
 	server   Server
 	schema   SchemaMode
+	takes    media.Limits
 	options  []option.RequestOption
 	lacks    lacks
 }
@@ -145,7 +147,7 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 	if opts.Server == "" && !ownHost(served.Base.Hostname()) {
 		server.MaxTokens = legacy
 	}
-	c := &connection{endpoint: served, server: server, schema: cmp.Or(opts.Schema, server.Schema)}
+	c := &connection{endpoint: served, server: server, schema: cmp.Or(opts.Schema, server.Schema), takes: mediaOf(server.Name, responses)}
 	c.options = []option.RequestOption{option.WithHTTPClient(wire.Client(opts.HTTPClient)), option.WithMaxRetries(0)}
 	if server.Name == azure {
 		version := strings.TrimSpace(cmp.Or(opts.APIVersion, os.Getenv(AzureAPIVersionVariable)))

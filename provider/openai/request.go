@@ -14,7 +14,7 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"llmcall/llm"
-	"llmcall/picture"
+	"llmcall/media"
 )
 
 // params converts a request to the SDK's types, and returns the features in it
@@ -81,7 +81,7 @@ func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mod
 	if err := check(req); err != nil {
 		return nil, "", 0, err
 	}
-	if messages, err = picture.FitAll(req.Messages, picture.OpenAI); err != nil {
+	if messages, err = media.FitAll(req.Messages, c.takes); err != nil {
 		return nil, "", 0, err
 	}
 	if req.Schema == nil {
@@ -213,8 +213,12 @@ func userMessage(message llm.Message) (sdk.ChatCompletionMessageParamUnion, erro
 				return sdk.ChatCompletionMessageParamUnion{}, fmt.Errorf("parts[%d]: %w", i, err)
 			}
 			parts = append(parts, sdk.ImageContentPart(sdk.ChatCompletionContentPartImageImageURLParam{URL: address}))
+		case llm.Document:
+			parts = append(parts, filePart(p))
+		case llm.Audio:
+			parts = append(parts, audioPart(p))
 		default:
-			return sdk.ChatCompletionMessageParamUnion{}, fmt.Errorf("parts[%d]: must be text or an image, got %T", i, p)
+			return sdk.ChatCompletionMessageParamUnion{}, fmt.Errorf("parts[%d]: must be text, an image, a document or a recording, got %T", i, p)
 		}
 	}
 	return sdk.UserMessage(parts), nil

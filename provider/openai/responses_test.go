@@ -149,7 +149,7 @@ func TestResponsesRequestsThatAreNotSent(t *testing.T) {
 		"messages[1] (judge): role must be":                                          {Messages: []llm.Message{llm.User("x"), {Role: "judge"}}},
 		"messages[1] (system): parts[0]: must be text, got llm.Image":                {Messages: []llm.Message{llm.User("x"), {Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
 		"messages[0] (system): parts[0]: must be text":                               {Messages: []llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{llm.Image{}}}}},
-		"messages[0] (user): parts[0]: must be text or an image, got llm.ToolResult": {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.ToolResult{}}}}},
+		"messages[0] (user): parts[0]: must be text, an image or a document, got ll": {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.ToolResult{}}}}},
 		"messages[0] (user): parts[0]: an image needs":                               {Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.Image{}}}}},
 		"messages[0] (assistant): parts[0]: must be text or a tool call":             {Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Image{}}}}},
 		"messages[0] (tool): must have a tool result":                                {Messages: []llm.Message{{Role: llm.RoleTool}}},

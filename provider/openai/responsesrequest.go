@@ -142,8 +142,10 @@ func userInput(message llm.Message) (responses.ResponseInputItemUnionParam, erro
 			part := responses.ResponseInputContentParamOfInputImage(responses.ResponseInputImageDetailAuto)
 			part.OfInputImage.ImageURL = param.NewOpt(address)
 			parts = append(parts, part)
+		case llm.Document:
+			parts = append(parts, inputFile(p))
 		default:
-			return responses.ResponseInputItemUnionParam{}, fmt.Errorf("parts[%d]: must be text or an image, got %T", i, p)
+			return responses.ResponseInputItemUnionParam{}, fmt.Errorf("parts[%d]: must be text, an image or a document, got %T", i, p)
 		}
 	}
 	return responses.ResponseInputItemParamOfMessage(parts, responses.EasyInputMessageRoleUser), nil

@@ -148,6 +148,9 @@ func Run(t *testing.T, a Adapter) {
 		{"a prompt of ten megabytes arrives whole", promptOfTenMegabytes},
 		{"schemas keep their order and their numbers", schemasKeepTheirOrder},
 		{"invalid UTF-8 is replaced", invalidUTF8IsReplaced},
+		{"documents and recordings are sent or refused", mediaAreSentOrRefused},
+		{"data URIs are what they hold", dataURIsAreWhatTheyHold},
+		{"photos are sent upright", photosAreUpright},
 
 		{"an answer", wholeAnswer},
 		{"an answer needs no content type", answerNeedsNoContentType},
