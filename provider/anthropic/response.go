@@ -83,8 +83,8 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 }
 
 // finish converts the stop reason. An unknown one counts as missing, because it
-// is worse to take a truncated answer for a complete one. So does pause_turn, by
-// which the provider interrupts a long turn of its own tools.
+// is worse to take a truncated answer for a complete one. By pause_turn the provider
+// interrupts a long turn of its own tools.
 func (e *ending) finish(reason sdk.StopReason) llm.Finish {
 	switch reason {
 	case sdk.StopReasonEndTurn, sdk.StopReasonStopSequence, sdk.StopReasonToolUse:
@@ -96,6 +96,8 @@ func (e *ending) finish(reason sdk.StopReason) llm.Finish {
 		}
 	case sdk.StopReasonMaxTokens, sdk.StopReasonModelContextWindowExceeded:
 		return llm.FinishLength
+	case sdk.StopReasonPauseTurn:
+		return llm.FinishPaused
 	}
 	return llm.FinishNone
 }

@@ -98,7 +98,7 @@ func FuzzStream(f *testing.F) {
 			for _, a := range []dialect{new(Model), new(Responses)} {
 				raw := &http.Response{Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body))}
 				ended := false
-				c.relay(t.Context(), x, raw, 0, nil, a, func(chunk llm.Chunk, err error) bool {
+				c.relay(t.Context(), x, raw, nil, a, func(chunk llm.Chunk, err error) bool {
 					var failed *failure.Error
 					if ended || err != nil && !errors.As(err, &failed) {
 						t.Errorf("%q: %+v, %v", body, chunk, err)

@@ -62,8 +62,8 @@ func (m *Responses) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.
 	return m.stream(ctx, req, m)
 }
 
-func (m *Responses) prepare(req *llm.Request, stream bool) (sender, feature, error) {
-	params, asked, err := m.params(req, stream)
+func (m *Responses) prepare(req *llm.Request, stream bool, steps *wire.Steps) (sender, asking, error) {
+	params, asked, err := m.params(req, stream, steps)
 	return func(ctx context.Context, opts ...option.RequestOption) error {
 		_, err := m.service.New(ctx, params, opts...)
 		return err
