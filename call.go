@@ -123,7 +123,7 @@ func (c *call) attempt() (*llm.Response, error) {
 		err = c.out.handAll(answer)
 	}
 	r := c.current()
-	r.Duration = time.Since(r.Start)
+	r.Duration, r.Notes = time.Since(r.Start), c.tries.Notes()
 	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
 	if err != nil {
 		c.failedWith(err)

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"llmcall/provider"
 )
 
 func TestExplainSaysWhatAnErrorIsAndWhatFollows(t *testing.T) {
@@ -89,13 +87,13 @@ func TestExplainNamesWhatIsWrong(t *testing.T) {
 	for want, args := range map[string][]string{
 		"expected one FILE":             {},
 		"llamacpp, ollama, got nothing": {"-"},
-		"--provider must be one of " + strings.Join(provider.Names(), ", ") + ", got \"closedai\"\n": {"-", "--provider", "closedai"},
-		`llamacpp, ollama, got "antrhopic", did you mean anthropic?`:                                 {"-", "--provider", "antrhopic"},
-		`llamacpp, ollama, got "OpenAI", did you mean openai?`:                                       {"-", "--provider", "OpenAI"},
-		`--status must be a whole number, got "soon"`:                                                {"-", "--provider", "openai", "--status", "soon"},
-		"--status must be an HTTP status from 100 to 599, got 7":                                     {"-", "--provider", "openai", "--status", "7"},
-		`--header must be 'NAME: VALUE', got "x"`:                                                    {"-", "--provider", "openai", "--header", "x"},
-		`--output must be text or json, got "xml"`:                                                   {"-", "--provider", "openai", "--output", "xml"},
+		"--provider must be one of openai, openai-responses, anthropic, gemini, azure, azure-responses, openrouter, groq, together, deepseek, vllm, llamacpp, ollama, got \"closedai\"\n": {"-", "--provider", "closedai"},
+		`llamacpp, ollama, got "antrhopic", did you mean anthropic?`: {"-", "--provider", "antrhopic"},
+		`llamacpp, ollama, got "OpenAI", did you mean openai?`:       {"-", "--provider", "OpenAI"},
+		`--status must be a whole number, got "soon"`:                {"-", "--provider", "openai", "--status", "soon"},
+		"--status must be an HTTP status from 100 to 599, got 7":     {"-", "--provider", "openai", "--status", "7"},
+		`--header must be 'NAME: VALUE', got "x"`:                    {"-", "--provider", "openai", "--header", "x"},
+		`--output must be text or json, got "xml"`:                   {"-", "--provider", "openai", "--output", "xml"},
 		"no such file":         {"missing.json", "--provider", "openai"},
 		"no error found in it": {"-", "--provider", "openai"},
 	} {
