@@ -1,8 +1,9 @@
 // Package anthropic is the adapter for Anthropic's Messages API and for any
 // server that speaks its protocol.
 //
-// A [Model] is one model of one server: an [llm.Streamer] that sends each
-// request once, by Anthropic's SDK, and returns every failure as a
+// A [Model] is one model of one server: an [llm.Streamer] that sends a
+// request by Anthropic's SDK, in another way only if the server refuses how it
+// asks for a schema, and returns every failure as a
 // [*failure.Error]. The SDK's own retries are switched off, because package
 // [llmcall/retry] makes them.
 //

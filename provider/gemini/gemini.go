@@ -1,7 +1,7 @@
 // Package gemini is the adapter for the Gemini API of Google.
 //
-// A [Model] is one model of one server: an [llm.Streamer] that sends each
-// request once, to the API's method generateContent or streamGenerateContent, and
+// A [Model] is one model of one server: an [llm.Streamer] that sends a
+// request, again only without what the server refuses of it, to the API's method generateContent or streamGenerateContent, and
 // returns every failure as a [*failure.Error]. It uses Google's SDK with its
 // retries, reconnections and automatic continuation switched off, because package
 // [llmcall/retry] makes the attempts.

@@ -6,8 +6,8 @@
 // of one server by the chat completions API, which all servers have; a
 // [Responses] is one by OpenAI's newer Responses API, which keeps the model's
 // reasoning between the turns of a conversation with tools. Both are an
-// [llm.Streamer] that sends each request once, by OpenAI's SDK, and returns every
-// failure as a [*failure.Error]. The SDK's own retries are switched off, because
+// [llm.Streamer] that sends a request by OpenAI's SDK, again only without what the
+// server refuses of it, and returns every failure as a [*failure.Error]. The SDK's own retries are switched off, because
 // package [llmcall/retry] makes them.
 //
 // Importing the package registers a provider for each of the [Servers] with
@@ -230,7 +230,7 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	return m.complete(ctx, req, m)
 }
 
-// Stream sends the request once and yields the answer as it arrives. Requests and
+// Stream sends the request and yields the answer as it arrives. Requests and
 // errors are those of [Model.Complete]. The finish reason ends an answer: a stream
 // without one was cut off, with or without "[DONE]". A stream that breaks after
 // its finish reason is an error, because there is no way to know what is missing.

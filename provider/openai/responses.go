@@ -38,7 +38,7 @@ func NewResponses(model string, opts Options) (*Responses, error) {
 	return &Responses{c, responses.NewResponseService(c.options...)}, nil
 }
 
-// Complete sends the request once. Requests and errors are those of
+// Complete sends the request. Requests and errors are those of
 // [Model.Complete], with these differences:
 //
 // The server does not store the conversation ("store": false). The model's
@@ -54,7 +54,7 @@ func (m *Responses) Complete(ctx context.Context, req *llm.Request) (*llm.Respon
 	return m.complete(ctx, req, m)
 }
 
-// Stream sends the request once and yields the answer as it arrives. Requests and
+// Stream sends the request and yields the answer as it arrives. Requests and
 // errors are those of [Responses.Complete]. A stream without its last event
 // (response.completed, .incomplete or .failed) was cut off. An error in the stream
 // is classified by its code, not by the status.
