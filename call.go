@@ -36,7 +36,8 @@ type call struct {
 
 	stage     Stage
 	failed    int                  // failed attempts, as the stages count them
-	maxTokens int                  // of the next request; raised after an answer that was cut off
+	maxTokens int                  // of the next request; raised after an answer that was cut off,
+	ceiling   int                  // up to this; 0 if it is not known
 	next      []llm.Message        // the conversation to send with the next attempt
 	sent      []llm.Message        // the conversation last sent
 	last      *llm.Response        // the last answer that arrived,
@@ -125,7 +126,7 @@ func (c *call) attempt() (*llm.Response, error) {
 		err = c.out.handAll(answer)
 	}
 	r := c.current()
-	r.Duration = time.Since(r.Start)
+	r.Duration, r.Notes = time.Since(r.Start), c.tries.Notes()
 	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
 	if err != nil {
 		c.failedWith(err)
@@ -177,34 +178,51 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		req.Tools = slices.DeleteFunc(slices.Clone(req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
 		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
 	}
+	var begun []llm.Part // an answer that the provider has paused
 	for round := 0; ; round++ {
 		c.sent, c.lost = req.Messages, nil
-		answer, err := c.request(ctx, copyOf(&req))
+		sent := copyOf(&req)
+		if len(begun) > 0 {
+			sent.Messages = append(sent.Messages, llm.Message{Role: llm.RoleAssistant, Parts: begun})
+		}
+		answer, err := c.request(ctx, sent)
 		if written := c.writtenIn(err); written != nil {
 			answer, err = written, nil
 		}
-		if err != nil {
+		switch {
+		case err != nil && c.lower(err):
+			c.settle(nil, nil) // the provider works: it refused a parameter
+			req.MaxTokens = c.maxTokens
+		case err != nil:
 			if answer != nil { // the request was billed
 				c.broke(answer)
 			}
 			return nil, err
-		}
-		if answer == nil {
+		case answer == nil:
 			return nil, failure.NoAnswer(c.model.Name())
+		default:
+			r := c.current()
+			r.Usage = r.Usage.Add(answer.Usage)
+			if len(begun) > 0 {
+				answer.Message.Parts = append(begun[:len(begun):len(begun)], answer.Message.Parts...)
+			}
+			calls := c.toolCalls(answer)
+			paused := answer.Finish == llm.FinishPaused
+			if len(calls) == 0 && !paused || round == maxToolRounds {
+				return answer, nil
+			}
+			c.settle(answer, nil) // nothing is held while the tool runs
+			if begun = nil; paused {
+				begun = answer.Message.Parts
+				break
+			}
+			results, err := c.runTool(ctx, calls)
+			if err != nil {
+				return nil, err
+			}
+			turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
+			req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 		}
-		r := c.current()
-		r.Usage = r.Usage.Add(answer.Usage)
-		calls := c.toolCalls(answer)
-		if len(calls) == 0 || round == maxToolRounds {
-			return answer, nil
-		}
-		c.settle(answer, nil) // nothing is held while the tool runs
-		results, err := c.runTool(ctx, calls)
-		if err != nil {
-			return nil, err
-		}
-		turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
-		req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 		c.tries.Want = endpoint.Wanted(&req)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
@@ -310,7 +328,7 @@ func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) (results []llm
 // isWhole reports whether an answer is complete.
 func isWhole(answer *llm.Response) bool {
 	switch answer.Finish {
-	case llm.FinishFiltered, llm.FinishLength, llm.FinishNone:
+	case llm.FinishFiltered, llm.FinishLength, llm.FinishPaused, llm.FinishNone:
 		return false
 	}
 	return true
@@ -332,8 +350,11 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
 	case answer.Finish == llm.FinishLength:
 		kind = failure.CutOff
-		c.maxTokens = larger(c.maxTokens, answer.Usage.OutputTokens)
+		c.raise(answer.Usage.OutputTokens)
 		c.complaint = complaint("complete", "the answer was cut off at its token limit before it was complete", "give the whole answer in fewer words")
+	case answer.Finish == llm.FinishPaused: // after the last round
+		kind = failure.CutOff
+		c.complaint = complaint("complete", "the answer was interrupted by the provider before it was complete", "give the whole answer, with fewer calls of tools")
 	case !isWhole(answer):
 		kind = failure.CutOff
 		c.complaint = complaint("complete", phrase.BrokeOff+": it came without a reason to stop", "give the whole answer")

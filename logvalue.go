@@ -101,6 +101,7 @@ func (a Attempt) LogValue() slog.Value {
 	all.names("checks", checksOf(a.Complaints))
 	all.names("skipped_checks", a.Skipped)
 	all.count("repairs", int64(len(a.Repaired)))
+	all.names("notes", a.Notes)
 	if !a.Start.IsZero() {
 		all = append(all, slog.Time("start", a.Start))
 	}

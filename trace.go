@@ -54,6 +54,9 @@ type Attempt struct {
 	Usage       llm.Usage        // of the model that was asked
 	CheckUsage  llm.Usage        // of the checks that ask a model
 	Circuit     string           // the circuit breaker's state after the attempt; "" without one
+	// Notes say what the requests lacked of what was asked for, such as a schema that
+	// the provider refused to enforce; see [endpoint.Noted].
+	Notes []string
 
 	quotes bool // Error is that of a call within the model, and may quote an answer
 }
@@ -76,6 +79,7 @@ type attemptJSON struct {
 	CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
 	Repaired    []validate.Repair    `json:"repaired,omitempty"`
 	Skipped     []string             `json:"skipped_checks,omitempty"`
+	Notes       []string             `json:"notes,omitempty"`
 }
 
 // MarshalJSON returns the object that `llmcall call --output json` prints for an
@@ -91,7 +95,7 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(attemptJSON{
 		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, a.Answer, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped,
+		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped, a.Notes,
 	})
 }
 
@@ -114,7 +118,7 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 	*a = Attempt{
 		Number: j.Number, Model: j.Model, Stage: j.Stage, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
 		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
-		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Circuit: j.Circuit,
+		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Circuit: j.Circuit, Notes: j.Notes,
 	}
 	return nil
 }

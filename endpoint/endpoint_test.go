@@ -318,6 +318,8 @@ func TestKeysOfModels(t *testing.T) {
 
 type listener struct{ heard []string }
 
+func (l *listener) Again() bool    { l.heard = append(l.heard, "again"); return false }
+func (l *listener) Noted(n string) { l.heard = append(l.heard, "noted "+n) }
 func (l *listener) Accepted(told *pace.Told) {
 	l.heard = append(l.heard, fmt.Sprint("accepted ", told))
 }
@@ -332,9 +334,13 @@ func TestWhatAdaptersSayIsHeard(t *testing.T) {
 		endpoint.Told(ctx, tenSeconds)
 		endpoint.Accepted(ctx, nil)
 		endpoint.Accepted(ctx, tenSeconds)
+		endpoint.Noted(ctx, "a hint")
+		if got, none := endpoint.Again(ctx), ctx == t.Context(); got != none {
+			t.Errorf("again: %v", got)
+		}
 	}
 	told := fmt.Sprint(tenSeconds)
-	if got, want := fmt.Sprintf("%q", l.heard), fmt.Sprintf("%q", []string{"told " + told, "accepted <nil>", "accepted " + told}); got != want {
+	if got, want := fmt.Sprintf("%q", l.heard), fmt.Sprintf("%q", []string{"told " + told, "accepted <nil>", "accepted " + told, "noted a hint", "again"}); got != want {
 		t.Errorf("heard %s, want %s", got, want)
 	}
 }

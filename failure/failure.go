@@ -108,10 +108,6 @@ type Error struct {
 	// NoRetry says that the provider asked not to send the same request again
 	// (X-Should-Retry: false), whatever the kind.
 	NoRetry bool
-	// Adapted says that the model's adapter will send a different request next
-	// time, without a parameter that the provider refused: another attempt is made at
-	// once, and the provider is healthy. It overrides the row of the kind.
-	Adapted bool
 	// Written is what the model wrote, where the provider refused it and not the
 	// request (Kind is [InvalidAnswer]): the model can be told what was wrong.
 	Written string

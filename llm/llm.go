@@ -264,7 +264,7 @@ type Finish string
 // Known reports whether f is one of the constants.
 func (f Finish) Known() bool {
 	switch f {
-	case FinishStop, FinishLength, FinishToolCall, FinishFiltered, FinishNone:
+	case FinishStop, FinishLength, FinishToolCall, FinishFiltered, FinishPaused, FinishNone:
 		return true
 	}
 	return false
@@ -277,6 +277,7 @@ const (
 	FinishLength   Finish = "length"         // cut off at the token limit
 	FinishToolCall Finish = "tool_calls"     // the model waits for the results of its tool calls
 	FinishFiltered Finish = "content_filter" // withheld by the provider, or refused by the model
+	FinishPaused   Finish = "pause"          // the provider goes on when it gets the answer back as the last message, unchanged
 	FinishNone     Finish = ""               // no reason came
 )
 

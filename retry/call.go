@@ -54,6 +54,7 @@ type Call struct {
 	retry     bool // the next request repeats one that the provider failed
 	busy      bool // guards are being called; if set in Close, one has panicked
 	heard     *pace.Told
+	notes     []string         // of the current attempt
 	outcome   endpoint.Outcome // of the request, for the guards
 	lent      [4]loan
 	*extra    // nil for a call without guards of its own and with at most four guards
@@ -153,6 +154,7 @@ func (c *Call) Next() bool {
 		return false
 	}
 	c.number++
+	c.notes = nil
 	c.attempt = c.ctx
 	if c.observed != nil {
 		c.announced, c.tried = true, time.Now()
@@ -361,9 +363,6 @@ func (f *failed) read(p *Policy) {
 	if e, _ := errors.AsType[*failure.Error](f.err); e != nil {
 		f.response = e.Status > 0 && e.Status < 500
 		f.served = failure.Answered(f.kind, e.Status)
-		if e.Adapted && f.row.Again != failure.Never {
-			f.row = failure.Decision{Again: failure.AtOnce, Elsewhere: failure.ElsewhereNever, Breaker: failure.Healthy}
-		}
 	}
 	f.answered = f.answered || f.kind == failure.InvalidAnswer || f.kind == failure.CutOff
 }

@@ -2,14 +2,16 @@ package retry
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"llmcall/endpoint"
 	"llmcall/pace"
 )
 
-// Listen returns a context for one request, with which [endpoint.Accepted] and
-// [endpoint.Told] reach the call until end is called. end must be called before
+// Listen returns a context for one request, with which [endpoint.Accepted],
+// [endpoint.Told], [endpoint.Again] and [endpoint.Noted] reach the call until end is
+// called. end must be called before
 // [Call.Settle], and on every path. A model may ask several others at the same time, on
 // goroutines of their own: their reports do not overlap, and those after end are
 // ignored.
@@ -45,3 +47,26 @@ func (e *ear) Told(told *pace.Told) {
 		e.call.Told(told)
 	}
 }
+
+// Again is [Call.Settle] of a refusal that shows that the provider works, followed by
+// [Call.Round].
+func (e *ear) Again() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.call == nil || e.call.accepted || !e.call.Settle(endpoint.Outcome{}) {
+		return false
+	}
+	return e.call.Round()
+}
+
+func (e *ear) Noted(note string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.call != nil && !slices.Contains(e.call.notes, note) {
+		e.call.notes = append(e.call.notes, note)
+	}
+}
+
+// Notes returns what the requests of the current attempt lacked of what was asked for;
+// see [endpoint.Noted].
+func (c *Call) Notes() []string { return c.notes }

@@ -587,31 +587,34 @@ func (g *opensOnce) Admit(a endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
 	return g.Guard.Admit(a)
 }
 
-// A model that has adapted its request is asked again at once and nowhere else,
-// unless its failure is one that is never retried.
-func TestAnAdaptedRequestGoesAtOnce(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want []int
-	}{
-		{&failure.Error{Kind: failure.InvalidRequest, Status: 400, Adapted: true}, []int{0}},
-		{&failure.Error{Kind: failure.Transient, Status: 503, Adapted: true}, []int{0, 0}},
-		{retry.Stop(&failure.Error{Kind: failure.Transient, Status: 503, Adapted: true}), []int{0}},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			var call retry.Call
-			call.Begin(t.Context(), newPolicy(t, retry.Config{AttemptsPerTarget: 1}), make([]retry.Target, 2))
-			defer call.Close()
-			begun := time.Now()
-			var at []int
-			for call.Next() && len(at) < 2 {
-				at = append(at, call.Target())
-				call.Settle(endpoint.Outcome{Err: c.err})
-			}
-			if !slices.Equal(at, c.want) || time.Since(begun) != 0 {
-				t.Errorf("%v: attempts at %v in %v, want %v at once", c.err, at, time.Since(begun), c.want)
-			}
-		})
+// An adapter that sends its request again in another form does so within the attempt,
+// by the guards, and not after the attempt or the request is over. The provider works.
+func TestARequestGoesAgainInAnotherForm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &scribe{}
+		var call retry.Call
+		begin(t, &call, newPolicy(t, retry.Config{MaxAttempts: 1, AttemptTimeout: 3 * s}), retry.Target{Guards: []endpoint.Guard{g}})
+		defer call.Close()
+		ctx, end := call.Listen(call.Context())
+		endpoint.Noted(ctx, "not strict")
+		endpoint.Noted(ctx, "not strict")
+		if !endpoint.Again(ctx) || call.Number() != 1 || call.Counted() != 0 || !slices.Equal(call.Notes(), []string{"not strict"}) {
+			t.Errorf("attempt %d, %d counted, notes %q", call.Number(), call.Counted(), call.Notes())
+		}
+		time.Sleep(4 * s)
+		if endpoint.Again(ctx) {
+			t.Error("the attempt was over")
+		}
+		end()
+		if last, ok := call.Last(); endpoint.Again(ctx) || !ok || last.Kind != failure.AttemptTimeout {
+			t.Errorf("ended by %v", last)
+		}
+		if got, want := strings.Join(g.notes, ", "), "healthy unknown, healthy unknown"; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	})
+	if !endpoint.Again(t.Context()) {
+		t.Error("a request that belongs to no call needs no admission")
 	}
 }
 

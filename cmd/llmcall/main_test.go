@@ -145,7 +145,7 @@ func TestBadInputIsNamedBeforeAnyCall(t *testing.T) {
 		{"unknown check", []string{"--check", "jsno"}, []string{"--check", "jsno", "did you mean json?"}},
 		{"unknown parameter", []string{"--check", `length:{"least": 3}`}, []string{"least", "min_length"}},
 		{"bad regular expression", []string{"--check", "regex:("}, []string{"regex", "("}},
-		{"unknown provider", []string{"--model", "nobodys/x"}, []string{"nobodys", "openai"}},
+		{"unknown provider", []string{"--model", "acme/x"}, []string{"acme", "openai"}},
 		{"model without a provider", []string{"--model", "gpt"}, []string{"gpt", "provider/"}},
 		{"unknown output", []string{"--output", "xml"}, []string{"--output", "xml", "json"}},
 		{"unknown flag", []string{"--retries", "3"}, []string{"--retries"}},

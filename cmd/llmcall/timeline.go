@@ -89,6 +89,9 @@ func (l *timeline) ended(a llmcall.Attempt) {
 	for _, r := range a.Repaired {
 		l.line(noTime, "│", l.quiet.Render("repaired: "+shown(r.String())))
 	}
+	for _, note := range a.Notes {
+		l.line(noTime, "│", l.quiet.Render("note: "+shown(note)))
+	}
 	if a.Outcome == llmcall.OutcomeValid {
 		l.line(l.now(), "└", l.good.Render("✓ "+validAfter(a.Repaired))+circuit)
 		return

@@ -1,8 +1,9 @@
 // Package anthropic is the adapter for Anthropic's Messages API and for any
 // server that speaks its protocol.
 //
-// A [Model] is one model of one server: an [llm.Streamer] that sends each
-// request once, by Anthropic's SDK, and returns every failure as a
+// A [Model] is one model of one server: an [llm.Streamer] that sends a
+// request by Anthropic's SDK, in another way only if the server refuses how it
+// asks for a schema, and returns every failure as a
 // [*failure.Error]. The SDK's own retries are switched off, because package
 // [llmcall/retry] makes them.
 //
@@ -101,7 +102,7 @@ type Options struct {
 // Model is one model of one server. It is safe for concurrent use.
 type Model struct {
 	endpoint *wire.Endpoint
-	refusals *refusals
+	lacks    *wire.Lacks
 	messages sdk.MessageService
 }
 
@@ -124,7 +125,7 @@ func New(model string, opts Options) (*Model, error) {
 	}
 	return &Model{
 		endpoint: served,
-		refusals: new(refusals),
+		lacks:    new(wire.Lacks),
 		// Unlike the SDK's Client, the service reads the environment only for its
 		// spans, which are off.
 		messages: sdk.NewMessageService(
@@ -148,13 +149,15 @@ func (m *Model) Name() string { return m.endpoint.Name }
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
-// Complete sends the request once. Invalid UTF-8 in its texts is replaced by
-// U+FFFD, as encoding/json does.
+// Complete sends the request once, and again in another way if the server refuses how it
+// asks for the Schema. Invalid UTF-8 in its texts is replaced by U+FFFD, as encoding/json
+// does.
 //
 // System messages are joined by empty lines and sent as the system prompt.
 // Consecutive messages of the same role become one turn, in which tool results
 // come first. Blank text, and thinking that is not followed by anything, is left
-// out, because the API would refuse it. Arguments of a tool call that are not a
+// out, because the API would refuse it; a turn of which nothing is left says "(no text)".
+// A call without a result gets one that says so. Arguments of a tool call that are not a
 // JSON object are sent as {"INVALID_JSON": "…"}, as Anthropic advises. A Seed is
 // an error: the API does not support it. Two things are sent unchanged although
 // newer models refuse them, with an error that says so: a Temperature other than
@@ -165,8 +168,7 @@ func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 // without a format, the format for Schema is added to it.
 //
 // A Schema is requested in the first of these ways that the model supports,
-// judging by its name and by earlier requests that the server refused with a 400
-// that says so:
+// judging by its name and by what the server has refused with an error that says so:
 //
 //   - By output_config.format, since Claude 4.5. The API supports a part of JSON
 //     Schema: objects are closed, and keywords that it does not support (lengths,
@@ -184,33 +186,49 @@ func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 // [failure.ContentFiltered]. If ctx ended before the answer was complete, the
 // error wraps ctx.Err(). An answer that was cut off, at the token limit or at the
 // end of the context window, is a response with [llm.FinishLength]; one that the
-// provider paused (pause_turn) is a response with [llm.FinishNone].
+// provider paused (pause_turn) is a response with [llm.FinishPaused].
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	params, p, err := m.params(req)
+	var body []byte // the exchange has it too; with bytes as the target the SDK does not check the Content-Type
+	x, p, err := m.exchange(ctx, req, false, func(params sdk.MessageNewParams, record option.RequestOption) error {
+		_, err := m.messages.New(ctx, params, record, option.WithResponseBodyInto(&body))
+		return err
+	})
 	if err != nil {
-		return nil, m.endpoint.BadRequest(err)
-	}
-	x := &wire.Exchange{Endpoint: m.endpoint}
-	var body []byte // x has it too; with bytes as the target the SDK does not check the Content-Type
-	_, err = m.messages.New(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
-	if err := m.failed(ctx, x, p, err); err != nil {
 		return nil, err
 	}
 	return x.Answer(dialect{p.tool})
 }
 
-// failed returns the error of an exchange that was not a success, or nil. It
-// remembers a refused way of asking for the schema.
-func (m *Model) failed(ctx context.Context, x *wire.Exchange, p plan, err error) error {
+// exchange sends the request, and sends it again by another plan if the server refuses how
+// it asks for the schema.
+func (m *Model) exchange(
+	ctx context.Context, req *llm.Request, streamed bool, send func(sdk.MessageNewParams, option.RequestOption) error,
+) (*wire.Exchange, plan, error) {
+	for steps := m.lacks.For(wire.SchemaOf(req)); ; {
+		params, p, err := m.params(req, steps)
+		if err != nil {
+			return nil, p, m.endpoint.BadRequest(err)
+		}
+		if p.note != "" && ctx != nil {
+			endpoint.Noted(ctx, p.note)
+		}
+		x := &wire.Exchange{Endpoint: m.endpoint, Stream: streamed}
+		err = m.failed(ctx, x, send(params, option.WithMiddleware(x.Record)))
+		if !steps.Down(ctx, err, p.asked) {
+			return x, p, err
+		}
+	}
+}
+
+// failed returns the error of an exchange that was not a success, or nil.
+func (m *Model) failed(ctx context.Context, x *wire.Exchange, err error) error {
 	switch {
 	case !x.Sent:
 		return m.endpoint.BadRequest(err)
 	case !x.Whole:
 		return m.endpoint.Broken(ctx, err)
 	case !x.Succeeded():
-		refused := x.Refused(apiError(x, err))
-		m.refusals.learn(p, refused)
-		return refused
+		return x.Refused(apiError(x, err))
 	}
 	return nil
 }

@@ -193,7 +193,7 @@ var rejected = []providertest.Rejected{
 }
 
 const invalidUTF8 = `{"model":"claude-haiku-5-5","max_tokens":16000,"messages":[{"role":"user","content":[{"type":"text","text":"a�b\u0000�"}]},
-		{"role":"assistant","content":[{"type":"tool_use","id":"_","name":"f","input":{"INVALID_JSON":"{\"a\":\"�\"}"}}]},
+		{"role":"assistant","content":[{"type":"tool_use","id":"_","name":"f","input":{"a":"�"}}]},
 		{"role":"user","content":[{"type":"tool_result","tool_use_id":"_","content":[{"type":"text","text":"���"}]}]}],
 		"stop_sequences":["�"],"tools":[{"name":"f","description":"�","input_schema":{"type":"object"}}]}`
 

@@ -2,6 +2,7 @@ package anthropic
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"llmcall/classify"
 	"llmcall/llm"
+	"llmcall/provider/internal/wire"
 )
 
 func anyMessage(t *rapid.T) llm.Message {
@@ -36,7 +38,7 @@ func anyMessage(t *rapid.T) llm.Message {
 func TestConversationIsLegal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		messages := rapid.SliceOfN(rapid.Custom(anyMessage), 1, 8).Draw(t, "messages")
-		system, turns, err := conversation(messages)
+		system, turns, err := conversation(wire.Conversation(messages, classify.Anthropic, isThought))
 		if err != nil {
 			if !strings.Contains(err.Error(), "that is not blank") {
 				t.Fatal(err)
@@ -46,7 +48,7 @@ func TestConversationIsLegal(t *testing.T) {
 		if system != "" && blank(system) {
 			t.Errorf("system %q", system)
 		}
-		calls, results := 0, 0
+		calls, results, seen := 0, 0, map[string]bool{}
 		for i, turn := range turns {
 			if i > 0 && turns[i-1].Role == turn.Role || turn.Role != sdk.MessageParamRoleUser && turn.Role != sdk.MessageParamRoleAssistant {
 				t.Errorf("turn %d is of %s", i, turn.Role)
@@ -69,10 +71,25 @@ func TestConversationIsLegal(t *testing.T) {
 			}
 			if len(turn.Content) == 0 {
 				t.Errorf("turn %d is empty", i)
-			} else if last := turn.Content[len(turn.Content)-1]; last.OfThinking != nil && isThinking(last) {
+			} else if last := turn.Content[len(turn.Content)-1]; endsInThinking(last) {
 				t.Errorf("turn %d ends in thinking", i)
 			} else if i == len(turns)-1 && turn.Role == sdk.MessageParamRoleAssistant && last.OfText != nil && strings.TrimSpace(last.OfText.Text) != last.OfText.Text {
 				t.Errorf("the last turn ends in white space: %q", last.OfText.Text)
+			}
+		}
+		for i, turn := range turns {
+			for _, block := range turn.Content {
+				if use := block.OfToolUse; use != nil {
+					if seen[use.ID] || use.ID == "" {
+						t.Errorf("turn %d: the ID %q", i, use.ID)
+					}
+					seen[use.ID] = true
+					if i+1 == len(turns) || !slices.ContainsFunc(turns[i+1].Content, func(b sdk.ContentBlockParamUnion) bool {
+						return b.OfToolResult != nil && b.OfToolResult.ToolUseID == use.ID
+					}) {
+						t.Errorf("turn %d: the call %q has no result", i, use.ID)
+					}
+				}
 			}
 		}
 		for _, m := range messages {
@@ -83,8 +100,16 @@ func TestConversationIsLegal(t *testing.T) {
 				}
 			}
 		}
-		if calls != 0 || results != 0 {
+		if calls != 0 || results < 0 {
 			t.Errorf("%d calls and %d results are lost", -calls, -results)
 		}
 	})
+}
+
+func endsInThinking(block sdk.ContentBlockParamUnion) bool {
+	if block.OfThinking == nil {
+		return false
+	}
+	raw, _ := block.OfThinking.Overrides()
+	return isThought(llm.Reasoning{Data: raw.(json.RawMessage)}, true)
 }

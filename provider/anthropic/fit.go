@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"llmcall/provider/internal/wire"
 )
 
 // fit rewrites a schema in the part of JSON Schema that output_config.format
@@ -19,7 +20,8 @@ import (
 // that fits the result may violate the restrictions that were moved, but always
 // has the shape that the schema requires.
 func fit(schema json.RawMessage) (json.RawMessage, bool) {
-	if depth(schema) > maxDepth {
+	schema, ok := wire.Inline(schema)
+	if !ok {
 		return nil, false
 	}
 	root := gjson.ParseBytes(schema)
@@ -29,98 +31,33 @@ func fit(schema json.RawMessage) (json.RawMessage, bool) {
 	return fitNode(root)
 }
 
-// maxDepth bounds the work, because each level of a schema is read again with
-// every level above it. Real schemas are not nearly as deep.
-const maxDepth = 100
-
-// depth returns how deep a valid JSON value is nested.
-func depth(raw []byte) int {
-	level, deepest, quoted := 0, 0, false
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			level++
-			deepest = max(deepest, level)
-		case c == '}' || c == ']':
-			level--
-		}
-	}
-	return deepest
-}
-
-// member is a member of a JSON object.
-type member struct {
-	name       string
-	raw, value string // the name and the value as JSON, unchanged
-}
-
-func members(object gjson.Result) []member {
-	var all []member
-	if !object.IsObject() {
-		return nil
-	}
-	object.ForEach(func(name, value gjson.Result) bool {
-		all = append(all, member{name.String(), name.Raw, value.Raw})
-		return true
-	})
-	return all
-}
-
-func writeObject(all []member) json.RawMessage {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, m := range all {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(m.raw + ":" + m.value)
-	}
-	b.WriteByte('}')
-	return b.Bytes()
-}
-
-func named(name string, value json.RawMessage) member {
-	return member{name, quote(name), string(value)}
-}
-
-// quote makes a JSON string. It does not escape < and >, since a model reads it.
-func quote(text string) string {
-	var b strings.Builder
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(text) // a string can't fail
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
 func fitNode(node gjson.Result) (json.RawMessage, bool) {
 	if !node.IsObject() {
 		return nil, false // true and false, which accept anything or nothing, are schemas too
 	}
-	given := members(node)
+	given := wire.Members(node)
+	if !slices.ContainsFunc(given, func(m wire.Member) bool { return m.Name == "enum" || m.Name == "const" }) {
+		given = wire.Typed(given) // these two need no type
+	}
 	has := make(map[string]gjson.Result, len(given))
 	for _, m := range given {
-		if _, twice := has[m.name]; twice {
+		if _, twice := has[m.Name]; twice {
 			return nil, false
 		}
-		has[m.name] = gjson.Parse(m.value)
+		has[m.Name] = gjson.Parse(m.Value)
 	}
 	if reference, ok := has["$ref"]; ok {
 		// "$ref is not supported alongside other properties", says the SDK.
-		return writeObject([]member{{"$ref", `"$ref"`, reference.Raw}}), local(reference.String())
+		return wire.Object([]wire.Member{wire.Named("$ref", json.RawMessage(reference.Raw))}), wire.LocalReference(reference.String())
 	}
 	if !shaped(has) {
 		return nil, false
 	}
-	var kept, moved []member
+	var kept, moved []wire.Member
 	object, open := isA(has["type"], "object"), true
 	for _, m := range given {
-		value := has[m.name]
-		switch m.name {
+		value := has[m.Name]
+		switch m.Name {
 		case "$schema", "$id", "$comment":
 		case "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "allOf", "patternProperties":
 			// The objects that an allOf joins can't be closed one by one.
@@ -130,25 +67,25 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 			if !ok {
 				return nil, false
 			}
-			kept = append(kept, named("anyOf", nodes))
+			kept = append(kept, wire.Named("anyOf", nodes))
 		case "items":
 			item, ok := fitNode(value)
 			if !ok {
 				return nil, false
 			}
-			kept = append(kept, named("items", item))
+			kept = append(kept, wire.Named("items", item))
 		case "properties", "$defs", "definitions":
 			nodes, ok := fitMap(value)
 			if !ok {
 				return nil, false
 			}
-			kept = append(kept, member{m.name, m.raw, string(nodes)})
+			kept = append(kept, wire.Named(m.Name, nodes))
 		case "additionalProperties":
 			if object {
-				kept, open = append(kept, named(m.name, json.RawMessage("false"))), false
+				kept, open = append(kept, wire.Named(m.Name, json.RawMessage("false"))), false
 			}
 		default:
-			if takes(m.name, value) {
+			if takes(m.Name, value) {
 				kept = append(kept, m)
 			} else {
 				moved = append(moved, m)
@@ -156,9 +93,9 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 		}
 	}
 	if object && open {
-		kept = append(kept, named("additionalProperties", json.RawMessage("false")))
+		kept = append(kept, wire.Named("additionalProperties", json.RawMessage("false")))
 	}
-	return writeObject(described(kept, moved)), true
+	return wire.Object(wire.Described(kept, moved)), true
 }
 
 // shaped reports whether the node gives the shape of its values, in a form that
@@ -188,8 +125,8 @@ func shaped(has map[string]gjson.Result) bool {
 // names no properties would have to be empty.
 func closable(properties, required, more gjson.Result) bool {
 	names := map[string]bool{}
-	for _, m := range members(properties) {
-		names[m.name] = true
+	for _, m := range wire.Members(properties) {
+		names[m.Name] = true
 	}
 	if more.Exists() && !more.IsBool() || len(names) == 0 && more.Type != gjson.False {
 		return false
@@ -231,20 +168,6 @@ var formats = []string{"date-time", "time", "date", "duration", "email", "hostna
 // may be large.
 var oddPattern = regexp.MustCompile(`\(\?|\\[1-9bBpPk]|\{[0-9,]{3,}\}`)
 
-// described returns the kept members, with the moved ones in the description.
-func described(kept, moved []member) []member {
-	if len(moved) == 0 {
-		return kept
-	}
-	words := string(writeObject(moved))
-	at := slices.IndexFunc(kept, func(m member) bool { return m.name == "description" })
-	if at < 0 {
-		return append(kept, named("description", json.RawMessage(quote(words))))
-	}
-	kept[at].value = quote(gjson.Parse(kept[at].value).String() + "\n\n" + words)
-	return kept
-}
-
 func fitList(nodes gjson.Result) (json.RawMessage, bool) {
 	list := nodes.Array()
 	if !nodes.IsArray() || len(list) == 0 {
@@ -264,33 +187,28 @@ func fitList(nodes gjson.Result) (json.RawMessage, bool) {
 }
 
 func fitMap(nodes gjson.Result) (json.RawMessage, bool) {
-	all := members(nodes)
+	all := wire.Members(nodes)
 	for i, m := range all {
-		fitted, ok := fitNode(gjson.Parse(m.value))
+		fitted, ok := fitNode(gjson.Parse(m.Value))
 		if !ok {
 			return nil, false
 		}
-		all[i].value = string(fitted)
+		all[i].Value = string(fitted)
 	}
-	return writeObject(all), nodes.IsObject()
+	return wire.Object(all), nodes.IsObject()
 }
-
-// local reports whether a reference is to one of the schema's own definitions.
-func local(reference string) bool { return localReference.MatchString(reference) }
-
-var localReference = regexp.MustCompile(`^#/(?:\$defs|definitions)/[^/~%]+$`)
 
 // recursive reports whether a definition refers to itself, directly or not.
 func recursive(root gjson.Result) bool {
 	uses := map[string][]string{}
 	for _, place := range []string{"$defs", "definitions"} {
-		for _, m := range members(root) {
-			if m.name != place {
+		for _, m := range wire.Members(root) {
+			if m.Name != place {
 				continue
 			}
-			for _, definition := range members(gjson.Parse(m.value)) {
-				name := "#/" + place + "/" + definition.name
-				uses[name] = references(gjson.Parse(definition.value), nil)
+			for _, definition := range wire.Members(gjson.Parse(m.Value)) {
+				name := "#/" + place + "/" + definition.Name
+				uses[name] = references(gjson.Parse(definition.Value), nil)
 			}
 		}
 	}

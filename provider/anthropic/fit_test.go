@@ -47,7 +47,12 @@ func TestFit(t *testing.T) {
 		{in(`{"type":"string","not":{"const":"x"}}`), in(`{"type":"string","description":"{\"not\":{\"const\":\"x\"}}"}`)},
 		{in(`{"type":"string","additionalProperties":false}`), in(`{"type":"string"}`)},
 		{`{"type":"object","properties":{"$ref":{"$ref":"#/definitions/n","title":"N"}},"definitions":{"n":{"type":"null"}},"additionalProperties":false}`,
-			`{"type":"object","properties":{"$ref":{"$ref":"#/definitions/n"}},"definitions":{"n":{"type":"null"}},"additionalProperties":false}`},
+			`{"type":"object","properties":{"$ref":{"type":"null","title":"N"}},"definitions":{"n":{"type":"null"}},"additionalProperties":false}`},
+		// What stands beside a reference is not lost, and other keywords tell a type.
+		{`{"type":"object","properties":{"a":{"$ref":"#/$defs/n","description":"D"},"b":{"$ref":"#/properties/a"}},"additionalProperties":false,"$defs":{"n":{"type":"null"}}}`,
+			`{"type":"object","properties":{"a":{"type":"null","description":"D"},"b":{"type":"null","description":"D"}},"additionalProperties":false,"$defs":{"n":{"type":"null"}}}`},
+		{in(`{"properties":{"a":{"type":"string"}}}`), in(`{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}`)},
+		{in(`{"anyOf":[{"minimum":1}]}`), in(`{"anyOf":[{"type":"number","description":"{\"minimum\":1}"}]}`)},
 		// A definition that is used twice is not recursive.
 		{`{"type":"object","properties":{"a":{"$ref":"#/$defs/n"},"b":{"$ref":"#/$defs/m"}},"additionalProperties":false,"$defs":{"n":{"type":"null"},"m":{"type":"array","items":{"$ref":"#/$defs/n"}}}}`, ``},
 	} {
@@ -75,7 +80,7 @@ func TestWhatDoesNotFit(t *testing.T) {
 	in := func(node string) string {
 		return `{"type":"object","properties":{"a":` + node + `},"additionalProperties":false}`
 	}
-	deep := strings.Repeat(`{"type":"array","items":`, maxDepth) + `{"type":"string"}` + strings.Repeat("}", maxDepth)
+	deep := strings.Repeat(`{"type":"array","items":`, wire.MaxSchemaDepth) + `{"type":"string"}` + strings.Repeat("}", wire.MaxSchemaDepth)
 	for _, schema := range []string{
 		`{}`, `{"type":"string"}`, `{"type":"array","items":{"type":"string"}}`, `{"$ref":"#/$defs/n","type":"object","$defs":{"n":{"type":"null"}},"x":{"$ref":"#"}}`,
 		`{"type":"object"}`, `{"type":"object","properties":{}}`, `{"type":"object","properties":[],"additionalProperties":true}`,
@@ -86,10 +91,10 @@ func TestWhatDoesNotFit(t *testing.T) {
 		in(`{"type":"object","properties":{"a":{"type":"string"}},"required":["b"]}`),
 		in(`{"type":"object","properties":{"a":{"type":"string"}},"patternProperties":{}}`),
 		in(`{"type":"object","properties":{"a":{"type":"string"}},"anyOf":[{"required":["a"]}]}`),
-		in(`{"properties":{"a":{"type":"string"}}}`), in(`{"enum":["x"],"properties":{"a":{"type":"string"}}}`),
+		in(`{"enum":["x"],"properties":{"a":{"type":"string"}}}`),
 		in(`{"type":"array"}`), in(`{"type":"array","items":false}`), in(`{"type":"array","items":{}}`),
 		in(`{"enum":[{"a":1}]}`), in(`{"enum":"x"}`), in(`{"const":[1]}`), in(`{"allOf":[{"type":"string"}]}`),
-		in(`{"anyOf":[]}`), in(`{"anyOf":{}}`), in(`{"anyOf":[{"minimum":1}]}`), in(`{"anyOf":[{"type":"string"}],"oneOf":[{"type":"string"}]}`),
+		in(`{"anyOf":[]}`), in(`{"anyOf":{}}`), in(`{"anyOf":[{"type":"string"}],"oneOf":[{"type":"string"}]}`),
 		in(`{"anyOf":[{"type":"string"}],"enum":["x"]}`), in(`{"type":"string","$anchor":"x"}`), in(`{"type":"string","type":"null"}`),
 		in(`{"$ref":"https://example.com/x"}`), in(`{"$ref":"#/properties/a"}`), in(`{"$ref":"#"}`), in(`{"$ref":7}`),
 		`{"type":"object","properties":{"a":{"type":"string"}},"$defs":{"n":{}}}`,
@@ -323,27 +328,6 @@ func FuzzStream(f *testing.F) {
 			t.Errorf("%q: the answer can't go back: %v", events, err)
 		}
 	})
-}
-
-func TestRefusalsAreBounded(t *testing.T) {
-	var r refusals
-	refused := &failure.Error{Kind: failure.InvalidRequest, Status: 400, Message: "Schema is too complex"}
-	for i := range 3 * maxSchemas {
-		p := plan{way: byFormat, given: json.RawMessage(fmt.Sprint(i))}
-		r.learn(p, refused)
-		if r.allow(byFormat, p.given) {
-			t.Fatalf("schema %d was not kept in mind", i)
-		}
-	}
-	if len(r.schemas) > maxSchemas {
-		t.Errorf("%d schemas are kept", len(r.schemas))
-	}
-	for _, other := range []error{nil, errors.New("schema"), &failure.Error{Kind: failure.Transient, Status: 500, Message: "output_config is not supported"}} {
-		r.learn(plan{way: byFormat, given: json.RawMessage("x")}, other)
-	}
-	if !r.allow(byFormat, json.RawMessage("x")) {
-		t.Error("what is no refusal was taken for one")
-	}
 }
 
 func TestVersions(t *testing.T) {

@@ -1,22 +1,19 @@
 package anthropic
 
 import (
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/packages/param"
 	"github.com/tidwall/gjson"
 
-	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/provider/internal/wire"
 )
 
 // way is a way of asking for an answer.
@@ -33,9 +30,10 @@ const (
 type plan struct {
 	way    way
 	schema json.RawMessage // as it is sent
-	given  json.RawMessage // as the caller gave it
-	tool   string          // the tool whose input is the answer, for byTool
-	beside bool            // the request has tools of its own
+	asked  wire.Feature
+	note   string // what is not enforced; "" if all is
+	tool   string // the tool whose input is the answer, for byTool
+	beside bool   // the request has tools of its own
 }
 
 // version is the version of a Claude model: 406 for claude-opus-4-6.
@@ -69,7 +67,7 @@ func claude(model string) (v version, ok bool) {
 var claudeVersion = regexp.MustCompile(`claude-(?:[a-z]+-)?([0-9]{1,2})(?:[-.]([0-9]{1,2}))?(?:[^0-9]|$)`)
 
 // plan decides how to ask for the answer.
-func (m *Model) plan(req *llm.Request) (plan, error) {
+func (m *Model) plan(req *llm.Request, steps *wire.Steps) (plan, error) {
 	if req.Schema == nil {
 		return plan{}, nil
 	}
@@ -79,17 +77,20 @@ func (m *Model) plan(req *llm.Request) (plan, error) {
 	}
 	v, known := claude(m.endpoint.Model)
 	beside := len(req.Tools) > 0
-	if known && v >= claude45 && m.refusals.allow(byFormat, given) {
+	if known && v >= claude45 && !steps.Without(wire.StrictSchema) {
 		if fitted, ok := fit(given); ok {
-			return plan{way: byFormat, schema: fitted, given: given, beside: beside}, nil
+			return plan{way: byFormat, schema: fitted, asked: wire.StrictSchema, beside: beside}, nil
 		}
 	}
 	// "Thinking may not be enabled when tool_choice forces tool use": since
 	// Claude 5 it is on by default, and can't be switched off in some.
-	if v < claude5 && !forbidsForcing(req.Extra) && gjson.GetBytes(given, "type").String() == "object" && m.refusals.allow(byTool, given) {
-		return plan{way: byTool, schema: given, given: given, tool: toolName(req), beside: beside}, nil
+	if v < claude5 && !forbidsForcing(req.Extra) && gjson.GetBytes(given, "type").String() == "object" && !steps.Without(wire.ForcedTool) {
+		return plan{
+			way: byTool, schema: given, asked: wire.ForcedTool, tool: toolName(req), beside: beside,
+			note: "the schema is that of a forced tool's input, and not enforced",
+		}, nil
 	}
-	return plan{way: byPrompt, schema: given, given: given, beside: beside}, nil
+	return plan{way: byPrompt, schema: given, beside: beside, note: "the schema is in the prompt, and not enforced"}, nil
 }
 
 // forbidsForcing reports whether the fields in Extra rule out a tool that the
@@ -172,57 +173,3 @@ func withFormat(own any, format json.RawMessage) any {
 	fields["format"] = format
 	return fields
 }
-
-// refusals remembers the ways of asking that a server has refused. The refusal of
-// a schema (as too complex) holds for that schema, any other for the model.
-type refusals struct {
-	mu      sync.Mutex
-	ways    [byPrompt + 1]bool
-	schemas map[[sha256.Size]byte]bool
-}
-
-// maxSchemas bounds how many schemas are remembered; then all are forgotten, and
-// tried again.
-const maxSchemas = 1000
-
-func (r *refusals) allow(w way, schema json.RawMessage) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return !r.ways[w] && (w != byFormat || !r.schemas[sha256.Sum256(schema)])
-}
-
-// learn remembers the plan's way if the error is a refusal of it.
-func (r *refusals) learn(p plan, err error) {
-	var refused *failure.Error
-	if !errors.As(err, &refused) || refused.Kind != failure.InvalidRequest || refused.Status != 400 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch message := strings.ToLower(refused.Message); p.way {
-	case byFormat:
-		switch {
-		case strings.Contains(message, "tools."): // the schema of a tool of the caller
-		case aboutFormat.MatchString(message) && !strings.Contains(message, "format.schema") && unsupported.MatchString(message):
-			r.ways[byFormat] = true
-		case aboutFormat.MatchString(message):
-			if len(r.schemas) >= maxSchemas || r.schemas == nil {
-				r.schemas = make(map[[sha256.Size]byte]bool)
-			}
-			r.schemas[sha256.Sum256(p.given)] = true
-		}
-	case byTool:
-		r.ways[byTool] = r.ways[byTool] || aboutForcing.MatchString(message)
-	}
-}
-
-// The messages of servers that these match: "output_config.format.schema: For
-// 'object' type, 'additionalProperties' must be explicitly set to false",
-// "Schema is too complex", "Too many recursive definitions in schema",
-// "output_config: Extra inputs are not permitted", "Thinking may not be enabled
-// when tool_choice forces tool use".
-var (
-	aboutFormat  = regexp.MustCompile(`output_config|output.format|structured output|schema|grammar`)
-	unsupported  = regexp.MustCompile(`not support|unsupported|not permitted|not available|not allowed|unknown|unrecognized|unexpected`)
-	aboutForcing = regexp.MustCompile(`tool_choice|forced tool`)
-)

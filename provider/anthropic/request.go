@@ -16,11 +16,12 @@ import (
 	"llmcall/classify"
 	"llmcall/llm"
 	"llmcall/media"
+	"llmcall/provider/internal/wire"
 )
 
 // params converts a request to the SDK's types. The error names the field that
 // the protocol can't express.
-func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
+func (m *Model) params(req *llm.Request, steps *wire.Steps) (sdk.MessageNewParams, plan, error) {
 	params := sdk.MessageNewParams{Model: m.endpoint.Model, MaxTokens: m.maxTokens()}
 	if req == nil || len(req.Messages) == 0 {
 		return params, plan{}, errors.New("messages: must have at least one message")
@@ -29,7 +30,7 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	if err != nil {
 		return params, plan{}, err
 	}
-	system, turns, err := conversation(messages)
+	system, turns, err := conversation(wire.Conversation(messages, classify.Anthropic, isThought))
 	if err != nil {
 		return params, plan{}, err
 	}
@@ -45,7 +46,7 @@ func (m *Model) params(req *llm.Request) (sdk.MessageNewParams, plan, error) {
 	if err != nil {
 		return params, plan{}, err
 	}
-	p, err := m.plan(req)
+	p, err := m.plan(req, steps)
 	if err != nil {
 		return params, plan{}, fmt.Errorf("schema: %w", err)
 	}
@@ -111,12 +112,13 @@ func extraFields(given map[string]any) (map[string]any, error) {
 
 // conversation returns the text of the system messages, and the alternating turns
 // that the others become.
-func conversation(messages []llm.Message) (system string, turns []sdk.MessageParam, err error) {
+func conversation(talk wire.Talk) (system string, turns []sdk.MessageParam, err error) {
 	var systems []string
-	for i, message := range messages {
+	for i, message := range talk.Messages {
+		given := talk.Given[i]
 		if message.Role == llm.RoleSystem {
 			if err := only(message, isText, "text"); err != nil {
-				return "", nil, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
+				return "", nil, fmt.Errorf("messages[%d] (%s): %w", given, message.Role, err)
 			}
 			if text := message.Text(); !blank(text) {
 				systems = append(systems, text)
@@ -125,7 +127,7 @@ func conversation(messages []llm.Message) (system string, turns []sdk.MessagePar
 		}
 		turn, err := turnOf(message)
 		if err != nil {
-			return "", nil, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
+			return "", nil, fmt.Errorf("messages[%d] (%s): %w", given, message.Role, err)
 		}
 		switch last := len(turns) - 1; {
 		case len(turn.Content) == 0:
@@ -200,11 +202,6 @@ func turnOf(message llm.Message) (sdk.MessageParam, error) {
 			turn.Content = append(turn.Content, block)
 		}
 	}
-	// "The final block in an assistant message cannot be `thinking`", which is all
-	// that an answer has if it was cut off while the model was thinking.
-	for n := len(turn.Content); n > 0 && turn.Content[n-1].OfThinking != nil && isThinking(turn.Content[n-1]); n-- {
-		turn.Content = turn.Content[:n-1]
-	}
 	return turn, nil
 }
 
@@ -270,7 +267,7 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.Text:
 		return sdk.NewTextBlock(string(p)), !blank(string(p)), nil
 	case llm.ToolCall:
-		return sdk.NewToolUseBlock(legalID(p.ID), toolInput(p.Arguments), p.Name), true, nil
+		return sdk.NewToolUseBlock(legalID(p.ID), p.Arguments, p.Name), true, nil
 	case llm.Reasoning:
 		if p.Provider != classify.Anthropic {
 			return sdk.ContentBlockParamUnion{}, false, nil
@@ -285,27 +282,21 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("must be text, a tool call or reasoning, got %T", p)
 }
 
-func isThinking(block sdk.ContentBlockParamUnion) bool {
-	raw, _ := block.OfThinking.Overrides()
-	var kind struct {
+// isThought reports whether a block must be followed by others: "The final block in an
+// assistant message cannot be `thinking`". A call of a tool of the provider's own must be
+// followed by its result, unless the turn is the last: then the provider goes on with it.
+func isThought(r llm.Reasoning, last bool) bool {
+	var block struct {
 		Type string `json:"type"`
 	}
-	_ = json.Unmarshal(raw.(json.RawMessage), &kind) // valid: see assistantBlock
-	return kind.Type == "thinking" || kind.Type == "redacted_thinking"
-}
-
-// toolInput returns the arguments of a tool call as an object, the only form that
-// the API accepts. Anything else is wrapped, as advised at
-// https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming.
-func toolInput(arguments json.RawMessage) json.RawMessage {
-	switch {
-	case blank(string(arguments)):
-		return json.RawMessage("{}")
-	case isObject(arguments) == nil:
-		return arguments
+	_ = json.Unmarshal(r.Data, &block) // what is not a block is refused in assistantBlock
+	switch block.Type {
+	case "thinking", "redacted_thinking":
+		return true
+	case "server_tool_use", "mcp_tool_use":
+		return !last
 	}
-	wrapped, _ := json.Marshal(map[string]string{"INVALID_JSON": string(arguments)}) // can't fail for strings
-	return wrapped
+	return false
 }
 
 // legalID replaces the characters that the API does not accept in the ID of a tool

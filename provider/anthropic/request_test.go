@@ -87,7 +87,7 @@ func TestRequestBody(t *testing.T) {
 			"what is blank, and would be refused",
 			&llm.Request{Messages: []llm.Message{llm.System("\n"), llm.User("x"), llm.Assistant(""), {Role: llm.RoleAssistant, Parts: []llm.Part{thought}},
 				{Role: llm.RoleUser, Parts: []llm.Part{llm.Text(" "), llm.Text("y")}}, {Role: llm.RoleAssistant}, llm.Assistant("Well, \n")}},
-			`"messages":[{"role":"user","content":[{"type":"text","text":"x"},{"type":"text","text":"y"}]},
+			`"messages":[{"role":"user","content":[{"type":"text","text":"x"}]},{"role":"assistant","content":[{"type":"text","text":"(no text)"}]},{"role":"user","content":[{"type":"text","text":"y"}]},
 				{"role":"assistant","content":[{"type":"text","text":"Well,"}]}]`,
 		},
 		{

@@ -115,11 +115,11 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 	return llm.Chunk{Part: llm.Reasoning{Provider: classify.Anthropic, Data: json.RawMessage(c.raw)}}
 }
 
-// finish converts the stop reason. pause_turn, by which the provider interrupts a
-// long turn of its own tools, counts as missing: the answer is not whole.
+// finish converts the stop reason. By pause_turn the provider interrupts a long turn of
+// its own tools.
 func (e *ending) finish(x *wire.Exchange, reason string) (llm.Finish, error) {
 	if reason == string(sdk.StopReasonPauseTurn) {
-		return llm.FinishNone, nil
+		return llm.FinishPaused, nil
 	}
 	finish, err := x.Finish(reason, "", e.called)
 	if finish == llm.FinishToolCall && len(e.called) == 0 {

@@ -94,7 +94,7 @@ func TestFinishReasons(t *testing.T) {
 		{`"max_tokens"`, "", llm.FinishLength},
 		{`"max_tokens"`, call, llm.FinishLength},
 		{`"model_context_window_exceeded"`, "", llm.FinishLength},
-		{`"pause_turn"`, "", llm.FinishNone},
+		{`"pause_turn"`, "", llm.FinishPaused},
 		{`null`, "", llm.FinishNone},
 		{`"something new"`, "", "something new"},
 		{`"something new"`, call, llm.FinishToolCall},

@@ -19,7 +19,7 @@ import (
 	"llmcall/provider/internal/wire"
 )
 
-// Stream sends the request once and yields the answer as it arrives. Requests and
+// Stream sends the request and yields the answer as it arrives. Requests and
 // errors are those of [Model.Complete]. If a tool asks for the schema, its input
 // is yielded as text. A stream that ends without a stop reason yields no
 // [llm.Chunk.Finish]; one that breaks or can't be read ends with an error of kind
@@ -27,25 +27,23 @@ import (
 // status, which is 200. At most 64 MiB are read; a longer stream is an error.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		params, p, err := m.params(req)
-		if err != nil {
-			yield(llm.Chunk{}, m.endpoint.BadRequest(err))
-			return
-		}
-		x := &wire.Exchange{Endpoint: m.endpoint, Stream: true}
 		var opened *http.Response
-		err = m.messages.NewStreaming(ctx, params, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&opened)).Err()
-		if x.Response != nil {
+		var broken error
+		x, p, err := m.exchange(ctx, req, true, func(params sdk.MessageNewParams, record option.RequestOption) error {
+			broken = m.messages.NewStreaming(ctx, params, record, option.WithResponseBodyInto(&opened)).Err()
+			return broken
+		})
+		if x != nil && x.Response != nil {
 			// Not only if opened is set: the SDK drops a response that arrived just
 			// before the context ended.
 			defer func() { x.Response.Body.Close() }()
 		}
-		if failed := m.failed(ctx, x, p, err); failed != nil {
-			yield(llm.Chunk{}, failed)
+		if err != nil {
+			yield(llm.Chunk{}, err)
 			return
 		}
 		if opened == nil {
-			yield(llm.Chunk{}, m.endpoint.Broken(ctx, err))
+			yield(llm.Chunk{}, m.endpoint.Broken(ctx, broken))
 			return
 		}
 		x.Relay(ctx, opened.Body, dialect{p.tool}, yield)

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 
 	"google.golang.org/genai"
 
-	"llmcall/failure"
+	"llmcall/endpoint"
 	"llmcall/llm"
 	"llmcall/provider/internal/wire"
 )
@@ -51,15 +50,32 @@ func (c carrier) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// send sends a request and returns it with a successful response, or an error.
+// send sends a request, and sends it again without what the server refuses. It returns a
+// request with a successful response, or an error.
 func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*delivery, error) {
 	if ctx == nil {
 		return nil, m.endpoint.BadRequest(errors.New("the context is nil"))
 	}
-	body, err := m.body(req)
-	if err != nil {
-		return nil, m.endpoint.BadRequest(err)
+	steps := m.lacks.alone.For(wire.SchemaOf(req))
+	if hasTools(req) { // "Function calling with a response mime type: 'application/json' is unsupported"
+		steps = m.lacks.withTools.For(wire.SchemaOf(req)).After(steps)
 	}
+	for {
+		body, err := m.body(req, steps)
+		if err != nil {
+			return nil, m.endpoint.BadRequest(err)
+		}
+		if body.note != "" {
+			endpoint.Noted(ctx, body.note)
+		}
+		d, err := m.sendOnce(ctx, body, stream)
+		if !steps.Down(ctx, err, body.asked) {
+			return d, err
+		}
+	}
+}
+
+func (m *Model) sendOnce(ctx context.Context, body *requestBody, stream bool) (*delivery, error) {
 	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Stream: stream}}
 	d.Explain = explain(&d.Exchange)
 	config := &genai.GenerateContentConfig{
@@ -69,6 +85,7 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 		AutomaticContinuation: new(false),
 	}
 	ctx = context.WithValue(ctx, deliveryKey{}, d)
+	var err error
 	if stream {
 		for _, err = range m.models.GenerateContentStream(ctx, m.endpoint.Model, nil, config) {
 		}
@@ -81,9 +98,7 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 	case !d.Sent:
 		return nil, m.endpoint.BadRequest(err)
 	case !d.Succeeded():
-		refusal := d.Refused(apiError(&d.Exchange, err))
-		m.learn(refusal, body)
-		return nil, refusal
+		return nil, d.Refused(apiError(&d.Exchange, err))
 	}
 	return d, nil
 }
@@ -96,23 +111,4 @@ func apiError(x *wire.Exchange, err error) genai.APIError {
 		api.Code = x.Status
 	}
 	return api
-}
-
-// learn remembers what the server does not support, from the message with which it
-// refused a request: "JSON mode is not enabled for models/…", "Function calling
-// with a response mime type: 'application/json' is unsupported".
-func (m *Model) learn(refusal error, b *requestBody) {
-	f, ok := errors.AsType[*failure.Error](refusal)
-	if !ok || f.Status != http.StatusBadRequest || !b.asksJSON {
-		return
-	}
-	words := strings.ToLower(f.Message)
-	if !strings.Contains(words, "json mode is not enabled") && !strings.Contains(words, "response mime type") {
-		return
-	}
-	if b.tools {
-		m.refused.jsonWithTools.Store(true)
-	} else {
-		m.refused.json.Store(true)
-	}
 }

@@ -43,7 +43,7 @@ func FuzzResponse(f *testing.F) {
 			return
 		}
 		// What came can be sent back.
-		if _, err := m.body(&llm.Request{Messages: []llm.Message{answer.Message}}); err != nil {
+		if _, err := m.body(&llm.Request{Messages: []llm.Message{llm.User("x"), answer.Message, llm.User("y")}}, m.lacks.alone.For(nil)); err != nil {
 			t.Errorf("%q: %v", body, err)
 		}
 	})

@@ -1,7 +1,7 @@
 // Package gemini is the adapter for the Gemini API of Google.
 //
-// A [Model] is one model of one server: an [llm.Streamer] that sends each
-// request once, to the API's method generateContent or streamGenerateContent, and
+// A [Model] is one model of one server: an [llm.Streamer] that sends a
+// request, again only without what the server refuses of it, to the API's method generateContent or streamGenerateContent, and
 // returns every failure as a [*failure.Error]. It uses Google's SDK with its
 // retries, reconnections and automatic continuation switched off, because package
 // [llmcall/retry] makes the attempts.
@@ -31,7 +31,6 @@ import (
 	"iter"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"google.golang.org/genai"
 
@@ -98,15 +97,11 @@ type Model struct {
 	endpoint *wire.Endpoint
 	models   *genai.Models
 	old      bool // of a generation before Gemini 3
-	refused  *refused
+	lacks    *lacks
 }
 
-// refused remembers what the server said it does not support, so that the next
-// request takes another form.
-type refused struct {
-	json          atomic.Bool // answers in JSON
-	jsonWithTools atomic.Bool // answers in JSON together with tools
-}
+// lacks is what the model has refused: some of it only beside tools.
+type lacks struct{ alone, withTools wire.Lacks }
 
 var (
 	_ llm.Streamer   = (*Model)(nil)
@@ -136,7 +131,7 @@ func New(model string, opts Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gemini: %s", served.Hide(err.Error())) // not wrapped: the SDK's error prints its configuration with the key
 	}
-	return &Model{endpoint: served, models: client.Models, old: beforeGemini3(model), refused: &refused{}}, nil
+	return &Model{endpoint: served, models: client.Models, old: beforeGemini3(model), lacks: &lacks{}}, nil
 }
 
 // beforeGemini3 reports whether a model is of a generation that does not support
@@ -154,7 +149,8 @@ func (m *Model) Name() string { return m.endpoint.Name }
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
-// Complete sends the request once. Invalid UTF-8 in its texts is replaced by
+// Complete sends the request once, and again without each part that the server refuses
+// and that it can do without: the Schema, the system instruction. Invalid UTF-8 in its texts is replaced by
 // U+FFFD, as encoding/json does.
 //
 // System messages are sent together as the system instruction. Consecutive
@@ -166,9 +162,9 @@ func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 // A Schema is sent unchanged as responseJsonSchema. Gemini supports a part of JSON
 // Schema and ignores the rest. Models before Gemini 3 accept no schema together
 // with tools, and some models none at all. For these the schema becomes a part of
-// the system instruction, and the model may violate it. The adapter knows such a
-// model by its name, or from the server's refusal: that call fails, and later
-// ones use the instruction.
+// the system instruction, or of the user's first message if there is none, and the model
+// may violate it. The adapter knows such a model by its name, or from the server's
+// refusal, which it remembers.
 //
 // Whatever is neither text nor a function call is an [llm.Reasoning] in the
 // answer: thoughts (if Extra asks for them), the signature of a text, code that
@@ -195,7 +191,7 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	return d.Answer(dialect{})
 }
 
-// Stream sends the request once and yields the answer as it arrives. Requests and
+// Stream sends the request and yields the answer as it arrives. Requests and
 // errors are those of [Model.Complete]. A stream that ends without a finish reason
 // yields no [llm.Chunk.Finish]. An error within a stream is classified by its own
 // code. Leaving the loop closes the connection.

@@ -230,7 +230,7 @@ var rejected = []providertest.Rejected{
 }
 
 const invalidUTF8 = `{"contents":[{"role":"user","parts":[{"text":"a\ufffdb\u0000\ufffd"}]},
-		{"role":"model","parts":[{"functionCall":{"id":"\ufffd","name":"f","args":{"arguments":"{\"a\":\"\ufffd\"}"}},"thoughtSignature":"Q"}]},
+		{"role":"model","parts":[{"functionCall":{"id":"\ufffd","name":"f","args":{"a":"\ufffd"}},"thoughtSignature":"Q"}]},
 		{"role":"user","parts":[{"functionResponse":{"id":"\ufffd","name":"f","response":{"output":"\ufffd\ufffd\ufffd"}}}]}],
 		"tools":[{"functionDeclarations":[{"name":"f","description":"\ufffd"}]}],"generationConfig":{"stopSequences":["\ufffd"]}}`
 

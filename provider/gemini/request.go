@@ -1,7 +1,6 @@
 package gemini
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"llmcall/llm"
 	"llmcall/media"
 	"llmcall/picture"
+	"llmcall/provider/internal/wire"
 )
 
 // maxStop is how many stop sequences the API accepts.
@@ -24,9 +24,9 @@ const maxStop = 5
 
 // requestBody is the body of a request.
 type requestBody struct {
-	fields   map[string]any
-	asksJSON bool // by responseMimeType
-	tools    bool // it has tools
+	fields map[string]any
+	asked  wire.Feature
+	note   string // what of the schema is not enforced; "" if all is
 }
 
 // content is a turn. The SDK's types would leave out an empty text, which a
@@ -68,7 +68,7 @@ const noSignature = "skip_thought_signature_validator"
 
 // body converts a request to the API's form. The error names the field that the
 // API can't express.
-func (m *Model) body(req *llm.Request) (*requestBody, error) {
+func (m *Model) body(req *llm.Request, steps *wire.Steps) (*requestBody, error) {
 	if req == nil || len(req.Messages) == 0 {
 		return nil, errors.New("messages: must have at least one message")
 	}
@@ -76,41 +76,44 @@ func (m *Model) body(req *llm.Request) (*requestBody, error) {
 	if err != nil {
 		return nil, err
 	}
+	b := &requestBody{fields: map[string]any{}}
+	config, err := settings(req)
+	if err != nil {
+		return nil, err
+	}
+	given := wire.Conversation(messages, providerName, isThought)
+	if req.Schema != nil {
+		if err := isObject(req.Schema.JSON); err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+		if !b.ask(req, m.old && hasTools(req), steps, config) {
+			if _, ok := req.Extra["systemInstruction"]; ok && given.HasSystem() {
+				return nil, errors.New("extra: the field \"systemInstruction\" replaces the instruction that asks for this schema; use a system message instead")
+			}
+			given.Instruct(req.Schema.JSON)
+		}
+	}
+	if steps.Without(wire.SystemMessages) {
+		given.WithoutSystem()
+	} else if given.HasSystem() {
+		b.asked |= wire.SystemMessages
+	}
 	talk := conversation{old: m.old, names: map[string]string{}}
-	for i, message := range messages {
+	for i, message := range given.Messages {
 		if err := talk.add(message); err != nil {
-			return nil, fmt.Errorf("messages[%d] (%s): %w", i, message.Role, err)
+			return nil, fmt.Errorf("messages[%d] (%s): %w", given.Given[i], message.Role, err)
 		}
 	}
 	if len(talk.turns) == 0 {
 		return nil, errors.New("messages: must have at least one message that is not the system's")
 	}
-	b := &requestBody{fields: map[string]any{"contents": talk.turns}}
+	b.fields["contents"] = talk.turns
 	if len(req.Tools) > 0 {
 		functions, err := functionTool(req.Tools)
 		if err != nil {
 			return nil, err
 		}
 		b.fields["tools"] = []any{functions}
-	}
-	_, more := req.Extra["tools"]
-	b.tools = more || len(req.Tools) > 0
-	config, err := settings(req)
-	if err != nil {
-		return nil, err
-	}
-	if req.Schema != nil {
-		if err := isObject(req.Schema.JSON); err != nil {
-			return nil, fmt.Errorf("schema: %w", err)
-		}
-		if b.asksJSON = m.takesJSON(b.tools); b.asksJSON {
-			config["responseMimeType"], config["responseJsonSchema"] = "application/json", req.Schema.JSON
-		} else {
-			if _, ok := req.Extra["systemInstruction"]; ok {
-				return nil, errors.New("extra: the field \"systemInstruction\" replaces the instruction that asks for this schema; use a system message instead")
-			}
-			talk.system = append(talk.system, textPart(instruction(req.Schema.JSON)))
-		}
 	}
 	if len(talk.system) > 0 {
 		b.fields["systemInstruction"] = content{Parts: talk.system}
@@ -124,20 +127,40 @@ func (m *Model) body(req *llm.Request) (*requestBody, error) {
 	return b, nil
 }
 
-// takesJSON reports whether the model accepts a schema, as far as is known.
-func (m *Model) takesJSON(tools bool) bool {
-	if m.refused.json.Load() {
+// ask asks for the schema by the settings of the request, as far as is known that the model
+// accepts it, and reports whether that is enough: else the prompt must ask for it too.
+func (b *requestBody) ask(req *llm.Request, lacking bool, steps *wire.Steps, config map[string]any) bool {
+	switch {
+	case lacking:
+	case !steps.Without(wire.StrictSchema):
+		b.asked = wire.StrictSchema
+		config["responseMimeType"], config["responseJsonSchema"] = "application/json", req.Schema.JSON
+		return true
+	case !steps.Without(wire.JSONMode):
+		b.asked, b.note = wire.JSONMode, "the schema is in the prompt, and only JSON is enforced"
+		config["responseMimeType"] = "application/json"
 		return false
 	}
-	return !tools || !m.old && !m.refused.jsonWithTools.Load()
+	b.note = "the schema is in the prompt, and not enforced"
+	return false
 }
 
-// instruction asks for an answer that fits a schema, for a model that does not
-// accept one.
-func instruction(schema json.RawMessage) string {
-	var compact bytes.Buffer
-	_ = json.Compact(&compact, schema) // can't fail: isObject has parsed it
-	return "Answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n" + compact.String()
+// hasTools reports whether the request has tools, its own or Google's.
+func hasTools(req *llm.Request) bool {
+	if req == nil {
+		return false
+	}
+	_, own := req.Extra["tools"]
+	return own || len(req.Tools) > 0
+}
+
+// isThought reports whether reasoning is of no use without what follows it. Signatures
+// belong to the text before them, and whatever else Gemini sends is content.
+func isThought(r llm.Reasoning, _ bool) bool {
+	var fields struct {
+		Thought bool `json:"thought"`
+	}
+	return json.Unmarshal(r.Data, &fields) == nil && fields.Thought
 }
 
 func settings(req *llm.Request) (map[string]any, error) {
@@ -364,7 +387,7 @@ func (c *conversation) answer(message llm.Message) error {
 			}
 			signed = signed || len(p.Signature) > 0
 			parts = append(parts, part{
-				FunctionCall:     &functionCall{givenID(p.ID), p.Name, arguments(p.Arguments)},
+				FunctionCall:     &functionCall{givenID(p.ID), p.Name, p.Arguments},
 				ThoughtSignature: string(p.Signature),
 			})
 		case llm.Reasoning:
@@ -402,20 +425,6 @@ func withReasoning(parts []any, data json.RawMessage) []any {
 		}
 	}
 	return append(parts, part{Text: new(""), ThoughtSignature: signature})
-}
-
-// arguments returns the arguments of a call as an object, the only form that the
-// API accepts. Those of another provider's model may be anything, even invalid
-// JSON, and are then wrapped as a string.
-func arguments(written json.RawMessage) json.RawMessage {
-	if written = bytes.TrimSpace(written); len(written) == 0 || string(written) == "null" {
-		return nil
-	}
-	if isObject(written) == nil {
-		return written
-	}
-	wrapped, _ := json.Marshal(map[string]string{"arguments": string(written)}) // can't fail for strings
-	return wrapped
 }
 
 func isObject(raw json.RawMessage) error {

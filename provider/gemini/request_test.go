@@ -78,14 +78,13 @@ func TestRequest(t *testing.T) {
 					{"fileData":{"fileUri":"gs://bucket/cat"}}]},
 				{"role":"model","parts":[{"text":"Let me look."},
 					{"functionCall":{"id":"1","name":"look","args":{"at":"it"}},"thoughtSignature":"QQ_-"},
-					{"functionCall":{"name":"smell"}}]},
+					{"functionCall":{"name":"smell","args":{}}}]},
 				{"role":"user","parts":[
 					{"functionResponse":{"id":"1","name":"look","response":{"output":"A cat."}}},
 					{"functionResponse":{"name":"smell","response":{"error":"no nose"}}},
 					{"text":"Sure?"},{"text":"Really?"}]},
 				{"role":"model","parts":[{"text":"A"},{"text":"cat"},{"text":"!"}]},
-				{"role":"user","parts":[{"text":"Thanks."}]},
-				{"role":"model","parts":[{"text":""}]}],
+				{"role":"user","parts":[{"text":"Thanks."}]}],
 			"tools":[{"functionDeclarations":[{"name":"look","description":"Looks.","parametersJsonSchema":{"type":"object"}},{"name":"smell"}]}],
 			"generationConfig":{"maxOutputTokens":100,"temperature":0,"stopSequences":["END","STOP"],"seed":0}}`,
 		},
@@ -119,8 +118,9 @@ func TestRequest(t *testing.T) {
 			"arguments that are no object",
 			&llm.Request{Messages: []llm.Message{assistant(
 				llm.ToolCall{ID: "1", Name: "f", Arguments: json.RawMessage(`{broken`), Signature: []byte("QQ")}, llm.ToolCall{ID: "2", Name: "g", Arguments: json.RawMessage(`[1]`)})}},
-			`{"contents":[{"role":"model","parts":[{"functionCall":{"id":"1","name":"f","args":{"arguments":"{broken"}},"thoughtSignature":"QQ"},
-				{"functionCall":{"id":"2","name":"g","args":{"arguments":"[1]"}}}]}]}`,
+			`{"contents":[{"role":"model","parts":[{"functionCall":{"id":"1","name":"f","args":{"INVALID_JSON":"{broken"}},"thoughtSignature":"QQ"},
+				{"functionCall":{"id":"2","name":"g","args":{"INVALID_JSON":"[1]"}}}]},
+				{"role":"user","parts":[{"functionResponse":{"id":"1","name":"f","response":{"error":"no result: the call was not carried out"}}},{"functionResponse":{"id":"2","name":"g","response":{"error":"no result: the call was not carried out"}}}]}]}`,
 		},
 		{
 			"calls of another provider's model",
@@ -129,20 +129,20 @@ func TestRequest(t *testing.T) {
 				results(llm.ToolResult{CallID: "call_2"}),
 			}},
 			`{"contents":[{"role":"model","parts":[{"text":"a"},
-				{"functionCall":{"id":"call_1","name":"f"},"thoughtSignature":"skip_thought_signature_validator"},
-				{"functionCall":{"id":"call_2","name":"g"}}]},
-				{"role":"user","parts":[{"functionResponse":{"id":"call_2","name":"g","response":{"output":""}}}]}]}`,
+				{"functionCall":{"id":"call_1","name":"f","args":{}},"thoughtSignature":"skip_thought_signature_validator"},
+				{"functionCall":{"id":"call_2","name":"g","args":{}}}]},
+				{"role":"user","parts":[{"functionResponse":{"id":"call_2","name":"g","response":{"output":""}}},{"functionResponse":{"id":"call_1","name":"f","response":{"error":"no result: the call was not carried out"}}}]}]}`,
 		},
 		{
-			"an ID that comes again names the latest call",
+			"an ID that comes again is that of another call",
 			&llm.Request{Messages: []llm.Message{
 				assistant(llm.ToolCall{ID: "1", Name: "f", Signature: []byte("Q")}), results(llm.ToolResult{CallID: "1"}),
 				assistant(llm.ToolCall{ID: "1", Name: "g", Signature: []byte("Q")}), results(llm.ToolResult{CallID: "1"}),
 			}},
-			`{"contents":[{"role":"model","parts":[{"functionCall":{"id":"1","name":"f"},"thoughtSignature":"Q"}]},
+			`{"contents":[{"role":"model","parts":[{"functionCall":{"id":"1","name":"f","args":{}},"thoughtSignature":"Q"}]},
 				{"role":"user","parts":[{"functionResponse":{"id":"1","name":"f","response":{"output":""}}}]},
-				{"role":"model","parts":[{"functionCall":{"id":"1","name":"g"},"thoughtSignature":"Q"}]},
-				{"role":"user","parts":[{"functionResponse":{"id":"1","name":"g","response":{"output":""}}}]}]}`,
+				{"role":"model","parts":[{"functionCall":{"id":"1-1","name":"g","args":{}},"thoughtSignature":"Q"}]},
+				{"role":"user","parts":[{"functionResponse":{"id":"1-1","name":"g","response":{"output":""}}}]}]}`,
 		},
 		{
 			"signatures go back to where they were",
@@ -239,37 +239,36 @@ func TestARefusalOfJSONIsRemembered(t *testing.T) {
 	for _, step := range []struct {
 		message       string
 		tools         bool
-		plain, tooled bool // still asked by the API's own way
+		plain, tooled bool // asked by the API's own way from then on
+		ends          bool // the call fails
 	}{
-		{"JSON mode is not enabled for models/gemma-x", false, false, false},
-		{"Function calling with a response mime type: 'application/json' is unsupported", true, true, false},
-		{"Tool use with a response mime type: 'application/json' is unsupported", true, true, false},
-		{"Invalid JSON payload received.", true, true, true},
-		{"Invalid JSON payload received.", false, true, true},
+		{"JSON mode is not enabled for models/gemma-x", false, false, false, false},
+		{"Function calling with a response mime type: 'application/json' is unsupported", true, true, false, false},
+		{"Tool use with a response mime type: 'application/json' is unsupported", true, true, false, false},
 	} {
-		var refuse bool
-		var body string
+		var bodies []string
 		s := server(t, func(w http.ResponseWriter, r *http.Request) {
 			sent, _ := io.ReadAll(r.Body)
-			body = string(sent)
-			if refuse {
+			body := string(sent)
+			bodies = append(bodies, body)
+			if strings.Contains(body, "responseMimeType") && (!step.plain || strings.Contains(body, "functionDeclarations")) || step.ends {
 				reply(400, problem(400, "INVALID_ARGUMENT", step.message, ""))(w, r)
 				return
 			}
 			reply(200, hello)(w, r)
 		})
 		m := model(t, s, nil)
-		refuse = true
-		if _, err := m.Complete(t.Context(), schemaRequest(step.tools)); failure.KindOf(err) != failure.InvalidRequest {
+		if _, err := m.Complete(t.Context(), schemaRequest(step.tools)); (failure.KindOf(err) == failure.InvalidRequest) != step.ends || !step.ends && err != nil {
 			t.Errorf("%s: got %v", step.message, err)
 		}
-		refuse = false
+		step.ends = false
 		for tools, own := range map[bool]bool{false: step.plain, true: step.tooled} {
+			bodies = nil
 			if _, err := m.Complete(t.Context(), schemaRequest(tools)); err != nil {
 				t.Error(err)
 			}
-			if strings.Contains(body, "responseJsonSchema") != own || strings.Contains(body, instruction) == own {
-				t.Errorf("%s, then with tools %v: sent %s", step.message, tools, body)
+			if len(bodies) != 1 || strings.Contains(bodies[0], "responseJsonSchema") != own || strings.Contains(bodies[0], instruction) == own {
+				t.Errorf("%s, then with tools %v: sent %s", step.message, tools, bodies)
 			}
 		}
 	}

@@ -6,8 +6,8 @@
 // of one server by the chat completions API, which all servers have; a
 // [Responses] is one by OpenAI's newer Responses API, which keeps the model's
 // reasoning between the turns of a conversation with tools. Both are an
-// [llm.Streamer] that sends each request once, by OpenAI's SDK, and returns every
-// failure as a [*failure.Error]. The SDK's own retries are switched off, because
+// [llm.Streamer] that sends a request by OpenAI's SDK, again only without what the
+// server refuses of it, and returns every failure as a [*failure.Error]. The SDK's own retries are switched off, because
 // package [llmcall/retry] makes them.
 //
 // Importing the package registers a provider for each of the [Servers] with
@@ -41,7 +41,6 @@ import (
 
 	"llmcall/classify"
 	"llmcall/endpoint"
-	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/media"
 	"llmcall/provider/internal/wire"
@@ -104,9 +103,9 @@ type Options struct {
 	// internet; see [provider.Options.AllowPlainHTTP].
 	AllowPlainHTTP bool
 	// Schema says how to request an answer that fits a schema. Default:
-	// [Server.Schema]. If the server or the model refuses it, with an error that
-	// names it, the model remembers that, and later requests have the schema in
-	// their prompt.
+	// [Server.Schema]. If the server or the model refuses the schema, the request is sent
+	// again a step down: from "strict" to a hint, to JSON mode, to the prompt alone. The
+	// model remembers what was refused.
 	Schema SchemaMode
 }
 
@@ -117,7 +116,7 @@ type connection struct {
 	schema   SchemaMode
 	takes    media.Limits
 	options  []option.RequestOption
-	lacks    lacks
+	lacks    wire.Lacks
 }
 
 func connect(model string, opts Options, responses bool) (*connection, error) {
@@ -170,10 +169,9 @@ func (c *connection) Name() string { return c.endpoint.Name }
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (c *connection) EndpointKey() endpoint.Key { return c.endpoint.Key() }
 
-// failed returns the error of an exchange that was not a success, or nil. asked
-// has the features in the request that the server may lack; err is the SDK's
-// error.
-func (c *connection) failed(ctx context.Context, x *wire.Exchange, asked feature, err error) error {
+// failed returns the error of an exchange that was not a success, or nil. err is the
+// SDK's error.
+func (c *connection) failed(ctx context.Context, x *wire.Exchange, err error) error {
 	switch {
 	case !x.Sent:
 		return c.endpoint.BadRequest(err)
@@ -182,11 +180,7 @@ func (c *connection) failed(ctx context.Context, x *wire.Exchange, asked feature
 	case x.Succeeded():
 		return nil
 	}
-	refused := x.Refused(apiError(x, err))
-	if f, ok := errors.AsType[*failure.Error](refused); ok && c.learn(f, asked) {
-		f.Kind, f.Adapted, f.NoRetry = failure.Transient, true, false // the next request will be a different one
-	}
-	return refused
+	return x.Refused(apiError(x, err))
 }
 
 // Model is one model of one server, called by the chat completions API. It is safe
@@ -213,7 +207,9 @@ func New(model string, opts Options) (*Model, error) {
 	return &Model{c, sdk.NewChatCompletionService(c.options...)}, nil
 }
 
-// Complete sends the request once. Invalid UTF-8 in its texts is replaced by
+// Complete sends the request once, and again without each part that the server refuses
+// and that it can do without: the schema (see [Options.Schema]), a system message, which
+// then becomes a part of the user's. Invalid UTF-8 in its texts is replaced by
 // U+FFFD, as encoding/json does. MaxTokens is sent as max_completion_tokens to
 // OpenAI and Azure, whose newer models accept nothing else, and as max_tokens to
 // every other server: all of them support it, and some silently ignore the newer
@@ -236,7 +232,7 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	return m.complete(ctx, req, m)
 }
 
-// Stream sends the request once and yields the answer as it arrives. Requests and
+// Stream sends the request and yields the answer as it arrives. Requests and
 // errors are those of [Model.Complete]. The finish reason ends an answer: a stream
 // without one was cut off, with or without "[DONE]". A stream that breaks after
 // its finish reason is an error, because there is no way to know what is missing.
@@ -245,8 +241,8 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 	return m.stream(ctx, req, m)
 }
 
-func (m *Model) prepare(req *llm.Request, stream bool) (sender, feature, error) {
-	params, asked, err := m.params(req, stream)
+func (m *Model) prepare(req *llm.Request, stream bool, steps *wire.Steps) (sender, asking, error) {
+	params, asked, err := m.params(req, stream, steps)
 	return func(ctx context.Context, opts ...option.RequestOption) error {
 		_, err := m.completions.New(ctx, params, opts...)
 		return err

@@ -15,34 +15,34 @@ import (
 
 	"llmcall/llm"
 	"llmcall/media"
+	"llmcall/provider/internal/wire"
 )
 
-// params converts a request to the SDK's types, and returns the features in it
-// that the server may lack. The error names the field that the protocol can't
-// express.
-func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewParams, feature, error) {
+// params converts a request to the SDK's types, and returns what it asks for that the
+// server may lack. The error names the field that the protocol can't express.
+func (m *Model) params(req *llm.Request, stream bool, steps *wire.Steps) (sdk.ChatCompletionNewParams, asking, error) {
 	params := sdk.ChatCompletionNewParams{Model: m.endpoint.Model}
-	conversation, mode, asked, err := m.conversation(req)
+	conversation, asked, err := m.conversation(req, steps, noThought)
 	if err != nil {
-		return params, 0, err
+		return params, asked, err
 	}
 	switch {
-	case mode.native():
-		params.ResponseFormat.OfJSONSchema = responseFormat(*req.Schema)
-	case mode == SchemaObject:
+	case asked.mode.native():
+		params.ResponseFormat.OfJSONSchema = responseFormat(*req.Schema, asked)
+	case asked.mode == SchemaObject:
 		params.ResponseFormat.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
-	for i, message := range conversation {
+	for i, message := range conversation.Messages {
 		converted, err := messagesOf(message, m.endpoint.Provider)
 		if err != nil {
-			return params, 0, fmt.Errorf("messages[%d] (%s): %w", i+len(req.Messages)-len(conversation), message.Role, err)
+			return params, asked, fmt.Errorf("messages[%d] (%s): %w", conversation.Given[i], message.Role, err)
 		}
 		params.Messages = append(params.Messages, converted...)
 	}
 	for i, tool := range req.Tools {
 		converted, err := function(tool)
 		if err != nil {
-			return params, 0, fmt.Errorf("tools[%d]: %w", i, err)
+			return params, asked, fmt.Errorf("tools[%d]: %w", i, err)
 		}
 		params.Tools = append(params.Tools, converted)
 	}
@@ -61,13 +61,13 @@ func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewPara
 	if len(req.Stop) > 0 {
 		params.Stop.OfStringArray = req.Stop
 	}
-	if stream && !m.lacks.has(streamUsage) {
-		asked |= streamUsage
+	if stream && !steps.Without(wire.StreamUsage) {
+		asked.features |= wire.StreamUsage
 		params.StreamOptions.IncludeUsage = param.NewOpt(true)
 	}
 	more, err := extra(req.Extra, stream, "messages")
 	if err != nil {
-		return params, 0, err
+		return params, asked, err
 	}
 	if len(more) > 0 {
 		params.SetExtraFields(more)
@@ -75,28 +75,34 @@ func (m *Model) params(req *llm.Request, stream bool) (sdk.ChatCompletionNewPara
 	return params, asked, nil
 }
 
-// conversation returns the messages to send, the same for both APIs, and how to
-// ask for the schema if there is one.
-func (c *connection) conversation(req *llm.Request) (messages []llm.Message, mode SchemaMode, asked feature, err error) {
+// conversation returns the messages to send, the same for both APIs, and how to ask for
+// the schema if there is one. thought is that of [wire.Conversation].
+func (c *connection) conversation(req *llm.Request, steps *wire.Steps, thought func(r llm.Reasoning, last bool) bool) (talk wire.Talk, a asking, err error) {
 	if err := check(req); err != nil {
-		return nil, "", 0, err
+		return talk, a, err
 	}
-	if messages, err = media.FitAll(req.Messages, c.takes); err != nil {
-		return nil, "", 0, err
+	messages, err := media.FitAll(req.Messages, c.takes)
+	if err != nil {
+		return talk, a, err
 	}
-	if req.Schema == nil {
-		return messages, "", 0, nil
+	talk = wire.Conversation(messages, c.endpoint.Provider, thought)
+	if req.Schema != nil {
+		a = c.ask(req.Schema.JSON, steps)
+		if a.mode != SchemaNative {
+			talk.Instruct(req.Schema.JSON)
+		}
 	}
-	switch mode = c.schemaMode(req.Schema.JSON); mode {
-	case SchemaNative:
-		return messages, mode, nativeSchema, nil
-	case SchemaShown:
-		asked = nativeSchema
-	case SchemaObject:
-		asked = objectMode
+	if steps.Without(wire.SystemMessages) {
+		talk.WithoutSystem()
+	} else if talk.HasSystem() {
+		a.features |= wire.SystemMessages
 	}
-	return instruct(messages, req.Schema.JSON), mode, asked, nil
+	return talk, a, nil
 }
+
+// noThought is for the chat completions API, where reasoning is a field of the message,
+// so that nothing need follow it.
+func noThought(llm.Reasoning, bool) bool { return false }
 
 // check returns an error for a request that no server accepts by either API.
 func check(req *llm.Request) error {
@@ -295,12 +301,13 @@ func checkTool(tool llm.Tool) error {
 // schemaName is the name of a schema without one: the protocol requires a name.
 const schemaName = "answer"
 
-func responseFormat(schema llm.Schema) *shared.ResponseFormatJSONSchemaParam {
+func responseFormat(schema llm.Schema, a asking) *shared.ResponseFormatJSONSchemaParam {
+	sent, enforced := a.schema(schema.JSON)
 	return &shared.ResponseFormatJSONSchemaParam{
 		JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
 			Name:   cmp.Or(schema.Name, schemaName),
-			Schema: schema.JSON,
-			Strict: param.NewOpt(strict(schema.JSON)),
+			Schema: sent,
+			Strict: param.NewOpt(enforced),
 		},
 	}
 }

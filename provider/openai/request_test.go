@@ -60,7 +60,6 @@ func TestRequest(t *testing.T) {
 				{"role":"tool","tool_call_id":"call_1","content":"A cat."},
 				{"role":"tool","tool_call_id":"call_2","content":"Error: no nose"},
 				{"role":"assistant","content":"A\ncat"},
-				{"role":"assistant","content":""},
 				{"role":"user","content":"Sure?"}],
 			"tools":[{"type":"function","function":{"name":"look","description":"Looks.","parameters":{"type":"object"}}},
 				{"type":"function","function":{"name":"smell"}}],
@@ -74,7 +73,8 @@ func TestRequest(t *testing.T) {
 		{
 			"tool calls alone",
 			&llm.Request{Messages: []llm.Message{{Role: llm.RoleAssistant, Parts: []llm.Part{llm.ToolCall{ID: "1", Name: "f"}}}}},
-			`{"model":"gpt-6-luna","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]}]}`,
+			`{"model":"gpt-6-luna","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},
+				{"role":"tool","tool_call_id":"1","content":"Error: no result: the call was not carried out"}]}`,
 		},
 		{
 			"schema that may be strict",
@@ -83,7 +83,7 @@ func TestRequest(t *testing.T) {
 				Schema:   &llm.Schema{Name: "city", JSON: json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`)},
 			},
 			`{"model":"gpt-6-luna","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":
-				{"name":"city","strict":true,"schema":{"type":"object","properties":{},"additionalProperties":false}}}}`,
+				{"name":"city","strict":true,"schema":{"type":"object","properties":{},"required":[],"additionalProperties":false}}}}`,
 		},
 		{
 			"schema that may not",

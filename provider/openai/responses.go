@@ -39,7 +39,7 @@ func NewResponses(model string, opts Options) (*Responses, error) {
 	return &Responses{c, responses.NewResponseService(c.options...)}, nil
 }
 
-// Complete sends the request once. Requests and errors are those of
+// Complete sends the request. Requests and errors are those of
 // [Model.Complete], with these differences:
 //
 // The server does not store the conversation ("store": false). The model's
@@ -55,7 +55,7 @@ func (m *Responses) Complete(ctx context.Context, req *llm.Request) (*llm.Respon
 	return m.complete(ctx, req, m)
 }
 
-// Stream sends the request once and yields the answer as it arrives. Requests and
+// Stream sends the request and yields the answer as it arrives. Requests and
 // errors are those of [Responses.Complete]. A stream without its last event
 // (response.completed, .incomplete or .failed) was cut off. An error in the stream
 // is classified by its code, not by the status.
@@ -63,8 +63,8 @@ func (m *Responses) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.
 	return m.stream(ctx, req, m)
 }
 
-func (m *Responses) prepare(req *llm.Request, stream bool) (sender, feature, error) {
-	params, asked, err := m.params(req, stream)
+func (m *Responses) prepare(req *llm.Request, stream bool, steps *wire.Steps) (sender, asking, error) {
+	params, asked, err := m.params(req, stream, steps)
 	return func(ctx context.Context, opts ...option.RequestOption) error {
 		_, err := m.service.New(ctx, params, opts...)
 		return err

@@ -12,47 +12,48 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"llmcall/llm"
+	"llmcall/provider/internal/wire"
 )
 
 // params converts a request to the SDK's types; see Model.params.
-func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNewParams, feature, error) {
+func (m *Responses) params(req *llm.Request, stream bool, steps *wire.Steps) (responses.ResponseNewParams, asking, error) {
 	params := responses.ResponseNewParams{Model: m.endpoint.Model, Store: param.NewOpt(false)}
-	conversation, mode, asked, err := m.conversation(req)
+	conversation, asked, err := m.conversation(req, steps, isThought)
 	switch {
 	case err != nil:
-		return params, 0, err
+		return params, asked, err
 	case len(req.Stop) > 0:
-		return params, 0, errors.New("stop: the Responses API has no such setting")
+		return params, asked, errors.New("stop: the Responses API has no such setting")
 	case req.Seed != nil:
-		return params, 0, errors.New("seed: the Responses API has no such setting")
-	case mode.native():
-		params.Text.Format.OfJSONSchema = new(textFormat(*req.Schema))
-	case mode == SchemaObject:
+		return params, asked, errors.New("seed: the Responses API has no such setting")
+	case asked.mode.native():
+		params.Text.Format.OfJSONSchema = new(textFormat(*req.Schema, asked))
+	case asked.mode == SchemaObject:
 		params.Text.Format.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
 	// JSON mode requires the word JSON in the input, where instructions don't count.
-	instructs := mode != SchemaObject
+	instructs := asked.mode != SchemaObject
 	var instructions []string
-	for i, message := range conversation {
+	for i, message := range conversation.Messages {
 		if instructs && message.Role == llm.RoleSystem && len(instructions) == i && only(message, isText, "text") == nil {
 			instructions = append(instructions, message.Text())
 			continue
 		}
 		items, err := input(message, m.endpoint.Provider)
 		if err != nil {
-			return params, 0, fmt.Errorf("messages[%d] (%s): %w", i+len(req.Messages)-len(conversation), message.Role, err)
+			return params, asked, fmt.Errorf("messages[%d] (%s): %w", conversation.Given[i], message.Role, err)
 		}
 		params.Input.OfInputItemList = append(params.Input.OfInputItemList, items...)
 	}
 	if len(params.Input.OfInputItemList) == 0 {
-		return params, 0, errors.New("messages: the Responses API needs at least one message that is not the system's")
+		return params, asked, errors.New("messages: the Responses API needs at least one message that is not the system's")
 	}
 	if len(instructions) > 0 {
 		params.Instructions = param.NewOpt(strings.Join(instructions, "\n"))
 	}
 	for i, tool := range req.Tools {
 		if err := checkTool(tool); err != nil {
-			return params, 0, fmt.Errorf("tools[%d]: %w", i, err)
+			return params, asked, fmt.Errorf("tools[%d]: %w", i, err)
 		}
 		params.Tools = append(params.Tools, responses.ToolUnionParam{OfFunction: new(functionTool(tool))})
 	}
@@ -62,13 +63,13 @@ func (m *Responses) params(req *llm.Request, stream bool) (responses.ResponseNew
 	if req.Temperature != nil {
 		params.Temperature = param.NewOpt(*req.Temperature)
 	}
-	if thinks(m.endpoint.Model) && !m.lacks.has(encryptedReasoning) {
-		asked |= encryptedReasoning
+	if thinks(m.endpoint.Model) && !steps.Without(wire.EncryptedReasoning) {
+		asked.features |= wire.EncryptedReasoning
 		params.Include = []responses.ResponseIncludable{responses.ResponseIncludableReasoningEncryptedContent}
 	}
 	more, err := extra(req.Extra, stream, "input")
 	if err != nil {
-		return params, 0, err
+		return params, asked, err
 	}
 	if len(more) > 0 {
 		params.SetExtraFields(more)
@@ -177,10 +178,17 @@ func answerItems(message llm.Message, provider string) []responses.ResponseInput
 		}
 	}
 	flush()
-	if len(items) == 0 {
-		return []responses.ResponseInputItemUnionParam{said("", responses.EasyInputMessageRoleAssistant)}
-	}
 	return items
+}
+
+// isThought reports whether the API refuses reasoning without what follows it: "Item 'rs_…'
+// of type 'reasoning' was provided without its required following item". An item that is
+// not sent back has to go too, for the turn not to be empty.
+func isThought(r llm.Reasoning, _ bool) bool {
+	var item struct {
+		Type string `json:"type"`
+	}
+	return json.Unmarshal(r.Data, &item) != nil || item.Type != "message" || !selfContained(r.Data)
 }
 
 // selfContained reports whether reasoning can be sent back: it is an item of this
@@ -215,11 +223,12 @@ func functionTool(tool llm.Tool) responses.FunctionToolParam {
 	}{"function", tool, false})
 }
 
-func textFormat(schema llm.Schema) responses.ResponseFormatTextJSONSchemaConfigParam {
+func textFormat(schema llm.Schema, a asking) responses.ResponseFormatTextJSONSchemaConfigParam {
+	sent, enforced := a.schema(schema.JSON)
 	return param.Override[responses.ResponseFormatTextJSONSchemaConfigParam](struct {
 		Type   string          `json:"type"`
 		Name   string          `json:"name"`
 		Strict bool            `json:"strict"`
 		Schema json.RawMessage `json:"schema"`
-	}{"json_schema", cmp.Or(schema.Name, schemaName), strict(schema.JSON), schema.JSON})
+	}{"json_schema", cmp.Or(schema.Name, schemaName), enforced, sent})
 }

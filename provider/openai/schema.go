@@ -1,23 +1,20 @@
 package openai
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 
-	"llmcall/failure"
 	"llmcall/internal/nearest"
-	"llmcall/llm"
+	"llmcall/provider/internal/wire"
 )
 
 // SchemaMode is a way of requesting an answer that fits [llm.Request.Schema].
 type SchemaMode string
 
-// The modes. All but [SchemaNative] also put the schema into the prompt, as a part
-// of the system message. With [SchemaObject] and [SchemaPrompt] the answer may
+// The modes. All but [SchemaNative] also put the schema into the prompt: into the system
+// message, or, if the request has none, the first message of the user. With [SchemaObject] and [SchemaPrompt] the answer may
 // violate the schema, so check it.
 const (
 	SchemaNative SchemaMode = "json_schema"        // the server enforces the schema, and shows it to the model
@@ -37,88 +34,46 @@ func (m SchemaMode) check() error {
 // native reports whether the server is asked to enforce the schema.
 func (m SchemaMode) native() bool { return m == SchemaNative || m == SchemaShown }
 
-// feature is a set of features of a request that the server may lack.
-type feature uint32
+// asking is how a request asks for what the server may lack.
+type asking struct {
+	mode     SchemaMode // "" without a schema
+	copy     *strict    // of the schema, if the server is to enforce that
+	features wire.Feature
+	drop     *nullDropper // of what the copy added; nil if it added nothing
+	note     string       // what is not enforced; "" if all is
+}
 
-const (
-	nativeSchema feature = 1 << iota
-	objectMode
-	streamUsage        // stream_options
-	encryptedReasoning // reasoning.encrypted_content
-)
-
-// lacks remembers the features that a server refused, which are not used again. It
-// is safe for concurrent use.
-type lacks struct{ features atomic.Uint32 }
-
-func (l *lacks) has(f feature) bool { return feature(l.features.Load())&f != 0 }
-
-func (l *lacks) add(f feature) { l.features.Or(uint32(f)) }
-
-// schemaMode decides how to ask for the schema. JSON mode is only for objects: it
-// would turn a list into something else.
-func (c *connection) schemaMode(schema json.RawMessage) SchemaMode {
-	mode := c.schema
-	if mode.native() && c.lacks.has(nativeSchema) {
-		mode = SchemaObject
+// ask decides how to ask for the schema.
+func (c *connection) ask(schema json.RawMessage, steps *wire.Steps) asking {
+	a := asking{mode: c.schema}
+	why := "refused before"
+	if a.mode.native() && !steps.Without(wire.StrictSchema) {
+		var copied strict
+		if copied, why = strictCopy(schema); why == "" {
+			a.copy, a.features, a.drop = &copied, wire.StrictSchema, newNullDropper(copied)
+			return a
+		}
 	}
+	if a.mode.native() && !steps.Without(wire.LooseSchema) {
+		a.features, a.note = wire.LooseSchema, "the schema is not strict: "+why
+		return a
+	}
+	// JSON mode is only for objects: it would turn a list into something else.
 	var root struct {
 		Type any `json:"type"`
 	}
-	if mode == SchemaObject && (c.lacks.has(objectMode) || json.Unmarshal(schema, &root) != nil || root.Type != "object") {
-		mode = SchemaPrompt
+	if a.mode != SchemaPrompt && !steps.Without(wire.JSONMode) && json.Unmarshal(schema, &root) == nil && root.Type == "object" {
+		a.mode, a.features, a.note = SchemaObject, wire.JSONMode, "the schema is in the prompt, and only JSON is enforced"
+		return a
 	}
-	return mode
+	a.mode, a.note = SchemaPrompt, "the schema is in the prompt, and not enforced"
+	return a
 }
 
-// instruct returns the conversation with the schema in its system message.
-func instruct(messages []llm.Message, schema json.RawMessage) []llm.Message {
-	var compact bytes.Buffer
-	_ = json.Compact(&compact, schema) // can't fail: check has parsed it
-	instruction := llm.Text("Answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n" + compact.String())
-	if len(messages) > 0 && messages[0].Role == llm.RoleSystem {
-		system := llm.Message{Role: llm.RoleSystem, Parts: append(slices.Clone(messages[0].Parts), instruction)}
-		return append([]llm.Message{system}, messages[1:]...)
+// schema returns the schema as it is sent, and whether the server is to enforce it.
+func (a *asking) schema(given json.RawMessage) (sent json.RawMessage, enforced bool) {
+	if a.copy != nil {
+		return a.copy.schema, true
 	}
-	return append([]llm.Message{{Role: llm.RoleSystem, Parts: []llm.Part{instruction}}}, messages...)
-}
-
-// refusals lists the words by which servers name the features that they lack.
-var refusals = []struct {
-	features feature
-	words    []string
-}{
-	{nativeSchema | objectMode, []string{"json_schema", "response_format", "response format", "structured output", "text.format", "json_object"}},
-	{streamUsage, []string{"stream_options", "include_usage"}},
-	{encryptedReasoning, []string{"encrypted content", "encrypted_content"}},
-}
-
-var unknownWords = []string{
-	"not support", "n't support", "unsupported", "unavailable", "unknown", "unrecogni", "not permitted", "not allowed", "should be", "must be one of",
-}
-
-// learn remembers the features that an error says the server lacks, and reports
-// whether there are any: then another attempt is worthwhile, since its request
-// differs. An error about an invalid schema remains the caller's fault.
-func (c *connection) learn(f *failure.Error, asked feature) bool {
-	message := strings.ToLower(f.Message)
-	if f.Kind != failure.InvalidRequest || strings.Contains(message, "invalid schema") || !contains(message, unknownWords) {
-		return false
-	}
-	for _, r := range refusals {
-		refused := r.features & asked
-		if refused == 0 || !contains(message, r.words) {
-			continue
-		}
-		if refused&nativeSchema != 0 && !strings.Contains(message, "json_object") {
-			refused |= objectMode // the server does not offer that instead
-		}
-		c.lacks.add(refused)
-		return true
-	}
-	return false
-}
-
-func contains(text string, words []string) bool {
-	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
+	return given, false
 }

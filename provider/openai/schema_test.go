@@ -30,16 +30,16 @@ func TestSchemaInThePrompt(t *testing.T) {
 		want    string // behind the model
 	}{
 		{"no system message", openai.SchemaPrompt, shaped(object, llm.User("x")),
-			`"messages":[{"role":"system","content":"` + instruction + compact + `"},{"role":"user","content":"x"}]`},
+			`"messages":[{"role":"user","content":"x\n` + instruction + compact + `"}]`},
 		{"a system message", openai.SchemaPrompt, shaped(object, llm.System("Be brief."), llm.User("x"), llm.System("y")),
 			`"messages":[{"role":"system","content":"Be brief.\n` + instruction + compact + `"},{"role":"user","content":"x"},{"role":"system","content":"y"}]`},
 		{"an object", openai.SchemaObject, shaped(object, llm.User("x")),
-			`"messages":[{"role":"system","content":"` + instruction + compact + `"},{"role":"user","content":"x"}],"response_format":{"type":"json_object"}`},
+			`"messages":[{"role":"user","content":"x\n` + instruction + compact + `"}],"response_format":{"type":"json_object"}`},
 		{"enforced and shown", openai.SchemaShown, shaped(object, llm.User("x")),
-			`"messages":[{"role":"system","content":"` + instruction + compact + `"},{"role":"user","content":"x"}],
+			`"messages":[{"role":"user","content":"x\n` + instruction + compact + `"}],
 			"response_format":{"type":"json_schema","json_schema":{"name":"s","strict":false,"schema":{"type":"object","properties":{"z":{},"a":{"const":1}}}}}`},
 		{"no object", openai.SchemaObject, shaped(`{"type":["object","null"]}`, llm.User("x")),
-			`"messages":[{"role":"system","content":"` + instruction + `{\"type\":[\"object\",\"null\"]}"},{"role":"user","content":"x"}]`},
+			`"messages":[{"role":"user","content":"x\n` + instruction + `{\"type\":[\"object\",\"null\"]}"}]`},
 	} {
 		e := providertest.NewEcho(t, reply(200, hello))
 		m := model(t, e.Server, func(o *openai.Options) { o.Schema = step.mode })
@@ -69,10 +69,10 @@ func TestSchemaInThePromptOfResponses(t *testing.T) {
 	}
 }
 
-// A refusal is an error that is worth another attempt, which asks in another
-// way; no request is sent twice by the adapter.
+// What a server refuses is left out in the same call, step by step, and in later ones from
+// the start.
 func TestWhatAServerLacksIsRemembered(t *testing.T) {
-	const object = `{"type":"object","properties":{},"additionalProperties":false}`
+	const object = `{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}`
 	refusal := func(message string) string {
 		text, _ := json.Marshal(map[string]any{"error": map[string]any{"message": message, "type": "invalid_request_error"}})
 		return string(text)
@@ -80,39 +80,53 @@ func TestWhatAServerLacksIsRemembered(t *testing.T) {
 	for _, step := range []struct {
 		name    string
 		message string
-		modes   []string // how the schema is asked for, request by request
-		kind    failure.Kind
+		refuses string // the forms
+		first   string // how the first call asks, request by request
+		next    string // and the next one, with the same schema,
+		other   string // and one with another
+		fails   bool
 	}{
-		{"OpenAI's old models", "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.", []string{"json_schema", "prompt"}, failure.Transient},
-		{"Groq", "This model does not support response format `json_schema`. See supported models.", []string{"json_schema", "prompt"}, failure.Transient},
-		{"DeepSeek", "This response_format type is unavailable now", []string{"json_schema", "prompt"}, failure.Transient},
-		{"pydantic", "[{'loc': ('body', 'response_format', 'type'), 'msg': \"Input should be 'text' or 'json_object'\"}]", []string{"json_schema", "json_object", "prompt"}, failure.Transient},
-		{"a schema that is wrong", "Invalid schema for response_format 's': format 'uri' is not supported.", []string{"json_schema", "json_schema"}, failure.InvalidRequest},
-		{"something else", "Unsupported value: 'temperature' does not support 0.5 with this model.", []string{"json_schema", "json_schema"}, failure.InvalidRequest},
+		{"OpenAI's old models", "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.", "strict loose", "strict json", "json", "json", false},
+		{"a schema of its own kind", "Invalid schema for response_format 's': context=('properties', 'home'), $ref cannot have keywords {'description'}.", "strict", "strict loose", "loose", "strict loose", false},
+		{"vLLM", "The provided JSON schema contains features not supported by xgrammar.", "strict loose", "strict loose json", "json", "strict loose json", false},
+		{"nothing but text", "This response_format type is unavailable now", "strict loose json", "strict json prompt", "prompt", "prompt", false},
+		{"everything", "This response_format type is unavailable now", "strict loose json prompt", "strict json prompt", "strict json prompt", "strict json prompt", true},
+		{"something else", "Unsupported value: 'temperature' does not support 0.5 with this model.", "strict", "strict", "strict", "strict", true},
 	} {
-		e := providertest.NewEcho(t, reply(200, hello))
-		e.Handle = reply(400, refusal(step.message))
-		m := model(t, e.Server, nil)
-		for i, want := range step.modes {
-			_, err := m.Complete(t.Context(), shaped(object, llm.User("x")))
-			mode := "prompt"
-			for _, name := range []string{"json_schema", "json_object"} {
-				if strings.Contains(string(e.Body), `"response_format":{"type":"`+name+`"`) || strings.Contains(string(e.Body), `"type":"`+name+`"}`) {
-					mode = name
+		var asked []string
+		e := providertest.NewEcho(t, nil)
+		e.Handle = func(w http.ResponseWriter, r *http.Request) {
+			form := "prompt"
+			for name, words := range map[string]string{"strict": `"strict":true`, "loose": `"strict":false`, "json": `"type":"json_object"`} {
+				if strings.Contains(string(e.Body), words) {
+					form = name
 				}
 			}
-			kind := step.kind
-			if mode == "prompt" { // there is nothing left to do without
-				kind = failure.InvalidRequest
+			asked = append(asked, form)
+			if strings.Contains(step.refuses, form) {
+				reply(400, refusal(step.message))(w, r)
+				return
 			}
-			if mode != want || failure.KindOf(err) != kind {
-				t.Errorf("%s, request %d: asked by %s, not %s, got %v; sent %s", step.name, i, mode, want, err, e.Body)
+			reply(200, hello)(w, r)
+		}
+		m := model(t, e.Server, nil)
+		for i, want := range []string{step.first, step.next, step.other} {
+			schema := object
+			if i == 2 {
+				schema = strings.Replace(object, "string", "integer", 1)
+			}
+			asked = nil
+			_, err := m.Complete(t.Context(), shaped(schema, llm.User("x")))
+			if got := strings.Join(asked, " "); got != want || (err != nil) != step.fails || err != nil && failure.KindOf(err) != failure.InvalidRequest {
+				t.Errorf("%s, call %d: asked by %s, not %s, got %v", step.name, i, got, want, err)
 			}
 		}
 	}
 
-	e := providertest.NewEcho(t, reply(200, hello))
+	e := providertest.NewEcho(t, nil)
+	requests := 0
 	e.Handle = func(w http.ResponseWriter, r *http.Request) {
+		requests++
 		if strings.Contains(string(e.Body), "stream_options") {
 			reply(422, `{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}`)(w, r)
 			return
@@ -120,21 +134,45 @@ func TestWhatAServerLacksIsRemembered(t *testing.T) {
 		events(delta("hi"), stopped("stop"), done)(w, r)
 	}
 	m := model(t, e.Server, nil)
-	if _, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("x")); failure.KindOf(err) != failure.Transient {
-		t.Errorf("got %v", err)
-	}
-	if got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("x")); err != nil || got.Text() != "hi" || got.Usage != (llm.Usage{}) {
-		t.Errorf("got %+v, %v", got, err)
+	for range 2 {
+		if got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("x")); err != nil || got.Text() != "hi" || got.Usage != (llm.Usage{}) {
+			t.Errorf("got %+v, %v", got, err)
+		}
 	}
 
-	e = providertest.NewEcho(t, reply(200, hello))
-	e.Handle = reply(400, refusal("Encrypted content is not supported with this model."))
-	r := responsesModel(t, e, nil)
-	if _, err := r.Complete(t.Context(), llm.Prompt("x")); failure.KindOf(err) != failure.Transient || !strings.Contains(string(e.Body), "encrypted") {
-		t.Errorf("got %v, sent %s", err, e.Body)
+	e = providertest.NewEcho(t, nil)
+	e.Handle = func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		if strings.Contains(string(e.Body), "encrypted") {
+			reply(400, refusal("Encrypted content is not supported with this model."))(w, r)
+			return
+		}
+		reply(200, responded("completed", "", said("1", "{}")))(w, r)
 	}
-	if _, err := r.Complete(t.Context(), llm.Prompt("x")); failure.KindOf(err) != failure.InvalidRequest || strings.Contains(string(e.Body), "encrypted") {
-		t.Errorf("got %v, sent %s", err, e.Body)
+	responses := responsesModel(t, e, nil)
+	for range 2 {
+		if _, err := responses.Complete(t.Context(), llm.Prompt("x")); err != nil {
+			t.Errorf("got %v, sent %s", err, e.Body)
+		}
+	}
+	if requests != 6 {
+		t.Errorf("%d requests, want two refusals and four answers", requests)
+	}
+}
+
+// The nulls that only the copy for strict mode allows are not in the answer, whole or
+// streamed.
+func TestNullsOfTheCopyAreNotInTheAnswer(t *testing.T) {
+	const schema = `{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer"}},"required":["b"],"additionalProperties":false}`
+	const answer = `{\"a\":null,\"b\":1}`
+	e := providertest.NewEcho(t, reply(200, strings.Replace(hello, "Hello! How can I assist you today?", answer, 1)))
+	m := model(t, e.Server, nil)
+	if got, err := m.Complete(t.Context(), shaped(schema, llm.User("x"))); err != nil || got.Text() != `{"b":1}` || !strings.Contains(string(e.Body), `"strict":true`) {
+		t.Errorf("got %v, %v; sent %s", got, err, e.Body)
+	}
+	e.Handle = events(delta(`{"a":nu`), delta(`ll,"b"`), delta(`:1}`), stopped("stop"), done)
+	if got, err := providertest.Streamed(t, t.Context(), m, shaped(schema, llm.User("x"))); err != nil || got.Text() != `{"b":1}` {
+		t.Errorf("streamed: got %v, %v", got, err)
 	}
 }
 

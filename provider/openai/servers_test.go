@@ -219,20 +219,15 @@ func TestAzureAnswersThatWereNotFiltered(t *testing.T) {
 }
 
 func TestNewNamesWhatIsWrongWithTheServer(t *testing.T) {
-	var names []string
-	for _, s := range openai.Servers() {
-		names = append(names, s.Name)
-	}
-	known := strings.Join(names, ", ")
 	for want, opts := range map[string]openai.Options{
-		`openai: Server must be one of ` + known + `, got "mistral"`:                                                                       {Server: "mistral", APIKey: key},
-		`openai: Server must be one of ` + known + `, got "Gorq", did you mean groq?`:                                                      {Server: "Gorq", APIKey: key},
-		"azure: BaseURL or the environment variable AZURE_OPENAI_ENDPOINT must be set, got nothing":                                        {Server: "azure", APIKey: key},
-		`openai: APIVersion must be empty unless Server is azure, got "2024-10-21"`:                                                        {APIVersion: "2024-10-21", APIKey: key},
-		`openai: Schema must be one of json_schema, json_schema+prompt, json_object, prompt, got "xml"`:                                    {Schema: "xml", APIKey: key},
-		`openai: Schema must be one of json_schema, json_schema+prompt, json_object, prompt, got "json-schema", did you mean json_schema?`: {Schema: "json-schema", APIKey: key},
-		"groq: the environment variable GROQ_API_KEY must be a key of printable ASCII characters without spaces, got one with ' '":         {Server: "groq"},
-		"groq: BaseURL must be an http or https address such as https://api.groq.com/o":                                                    {Server: "groq", APIKey: key, BaseURL: "x"},
+		`openai: Server must be one of openai, azure, openrouter, groq, together, deepseek, vllm, llamacpp, ollama, got "mistral"`:                  {Server: "mistral", APIKey: key},
+		`openai: Server must be one of openai, azure, openrouter, groq, together, deepseek, vllm, llamacpp, ollama, got "Gorq", did you mean groq?`: {Server: "Gorq", APIKey: key},
+		"azure: BaseURL or the environment variable AZURE_OPENAI_ENDPOINT must be set, got nothing":                                                 {Server: "azure", APIKey: key},
+		`openai: APIVersion must be empty unless Server is azure, got "2024-10-21"`:                                                                 {APIVersion: "2024-10-21", APIKey: key},
+		`openai: Schema must be one of json_schema, json_schema+prompt, json_object, prompt, got "xml"`:                                             {Schema: "xml", APIKey: key},
+		`openai: Schema must be one of json_schema, json_schema+prompt, json_object, prompt, got "json-schema", did you mean json_schema?`:          {Schema: "json-schema", APIKey: key},
+		"groq: the environment variable GROQ_API_KEY must be a key of printable ASCII characters without spaces, got one with ' '":                  {Server: "groq"},
+		"groq: BaseURL must be an http or https address such as https://api.groq.com/o":                                                             {Server: "groq", APIKey: key, BaseURL: "x"},
 	} {
 		serverEnvironment(t, map[string]string{"GROQ_API_KEY": key + " " + key})
 		for _, err := range []error{second(openai.New("m", opts)), second(openai.NewResponses("m", opts))} {

@@ -12,6 +12,7 @@ import (
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/respjson"
 
+	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/internal/wire"
@@ -20,42 +21,68 @@ import (
 // protocol is one of OpenAI's two APIs, as the adapter uses it.
 type protocol interface {
 	// prepare converts the request. It returns a function that sends it by the SDK,
-	// and the features in it that the server may lack.
-	prepare(req *llm.Request, stream bool) (send sender, asked feature, err error)
+	// and what it asks for that the server may lack.
+	prepare(req *llm.Request, stream bool, steps *wire.Steps) (send sender, asked asking, err error)
 	// dialect reads the answers.
 	dialect() wire.Dialect
 }
 
 type sender func(context.Context, ...option.RequestOption) error
 
-// complete sends the request once and reads the answer.
-func (c *connection) complete(ctx context.Context, req *llm.Request, p protocol) (*llm.Response, error) {
-	send, asked, err := p.prepare(req, false)
-	if err != nil {
-		return nil, c.endpoint.BadRequest(err)
+// exchange sends the request, and sends it again without what the server refuses. It
+// returns no exchange if it failed. The response is that of a stream. An error beside an
+// exchange says that the context ended after the header.
+func (c *connection) exchange(ctx context.Context, req *llm.Request, stream bool, p protocol) (*wire.Exchange, *http.Response, asking, error) {
+	for steps := c.lacks.For(wire.SchemaOf(req)); ; {
+		send, asked, err := p.prepare(req, stream, steps)
+		if err != nil {
+			return nil, nil, asked, c.endpoint.BadRequest(err)
+		}
+		if asked.note != "" && ctx != nil {
+			endpoint.Noted(ctx, asked.note)
+		}
+		x := &wire.Exchange{Endpoint: c.endpoint, Stream: stream}
+		var raw *http.Response
+		var body []byte // x has it too; with bytes as the target the SDK does not check the Content-Type
+		into := option.WithResponseBodyInto(&body)
+		if stream {
+			into = option.WithResponseBodyInto(&raw)
+		}
+		err = send(ctx, option.WithMiddleware(x.Record), into)
+		failed := c.failed(ctx, x, err)
+		if steps.Down(ctx, failed, asked.features) {
+			continue
+		}
+		if failed != nil {
+			return nil, nil, asked, failed
+		}
+		return x, raw, asked, err
 	}
-	x := wire.Exchange{Endpoint: c.endpoint}
-	var body []byte // x has it too; with bytes as the target the SDK does not check the Content-Type
-	err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&body))
-	if err := c.failed(ctx, &x, asked, err); err != nil {
-		return nil, err
-	}
-	return x.Answer(p.dialect())
 }
 
-// stream sends the request once and yields the answer as it arrives.
+// complete sends the request and reads the answer.
+func (c *connection) complete(ctx context.Context, req *llm.Request, p protocol) (*llm.Response, error) {
+	x, _, asked, err := c.exchange(ctx, req, false, p)
+	if x == nil {
+		return nil, err
+	}
+	answer, err := x.Answer(p.dialect())
+	if err == nil && asked.drop != nil {
+		for i, part := range answer.Message.Parts {
+			if text, ok := part.(llm.Text); ok {
+				answer.Message.Parts[i] = llm.Text(asked.drop.Write(string(text)) + asked.drop.Rest())
+			}
+		}
+	}
+	return answer, err
+}
+
+// stream sends the request and yields the answer as it arrives.
 func (c *connection) stream(ctx context.Context, req *llm.Request, p protocol) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		send, asked, err := p.prepare(req, true)
-		if err != nil {
-			yield(llm.Chunk{}, c.endpoint.BadRequest(err))
-			return
-		}
-		x := wire.Exchange{Endpoint: c.endpoint, Stream: true}
-		var raw *http.Response
-		err = send(ctx, option.WithMiddleware(x.Record), option.WithResponseBodyInto(&raw))
-		if failed := c.failed(ctx, &x, asked, err); failed != nil {
-			yield(llm.Chunk{}, failed)
+		x, raw, asked, err := c.exchange(ctx, req, true, p)
+		if x == nil {
+			yield(llm.Chunk{}, err)
 			return
 		}
 		if err != nil { // ctx ended after the header arrived
@@ -63,7 +90,7 @@ func (c *connection) stream(ctx context.Context, req *llm.Request, p protocol) i
 			return
 		}
 		defer raw.Body.Close()
-		x.Relay(ctx, raw.Body, p.dialect(), yield)
+		x.Relay(ctx, raw.Body, p.dialect(), asked.drop.between(yield))
 	}
 }
 

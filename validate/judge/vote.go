@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -248,6 +249,13 @@ func (m *member) ask(c *retry.Call, req llm.Request) (*llm.Response, bool) {
 		}
 	}
 	answer, err := m.complete(c, &req)
+	if maximum, refused := failure.MaxTokens(err, m.maxTokens, req.MaxTokens); refused && req.MaxTokens > m.maxTokens {
+		if c.Settle(endpoint.Outcome{}); !c.Round() { // it refused the limit that judge has raised
+			return nil, false
+		}
+		req.MaxTokens = cmp.Or(maximum, m.maxTokens)
+		answer, err = m.complete(c, &req)
+	}
 	return answer, c.Settle(outcome(answer, err))
 }
 

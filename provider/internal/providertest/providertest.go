@@ -172,6 +172,8 @@ func Run(t *testing.T, a Adapter) {
 		{"an error body without end is cut", errorBodyWithoutEnd},
 		{"many calls at once", manyCallsAtOnce},
 
+		{"tolerances", tolerances},
+
 		{"redirects to other hosts are not followed", redirectsElsewhere},
 		{"redirects at home are followed with the prompt", redirectsAtHome},
 		{"redirects at home obey the client's own rule", redirectsObeyTheClient},

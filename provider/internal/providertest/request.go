@@ -77,7 +77,7 @@ func promptOfTenMegabytes(t *testing.T, a Adapter) {
 }
 
 func schemasKeepTheirOrder(t *testing.T, a Adapter) {
-	const schema = `{"type":"object","properties":{"z":{"maximum":12345678901234567890},"a":{"const":1.0}},"required":["z","a"],"additionalProperties":false}`
+	const schema = `{"type":"object","properties":{"z":{"type":"number","maximum":12345678901234567890},"a":{"type":"number","const":1.0}},"required":["z","a"],"additionalProperties":false}`
 	e := NewEcho(t, Reply(200, a.Hello))
 	m := a.model(t, e.Server, nil)
 	request := With(func(r *llm.Request) { r.Tools = []llm.Tool{{Name: "f", Parameters: json.RawMessage(schema)}} })

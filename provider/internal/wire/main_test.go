@@ -32,6 +32,8 @@ func made(t *testing.T) *Endpoint {
 // heard is a call that hears what an adapter tells it.
 type heard struct{ accepted, told []*pace.Told }
 
+func (h *heard) Again() bool              { return true }
+func (h *heard) Noted(string)             {}
 func (h *heard) Accepted(told *pace.Told) { h.accepted = append(h.accepted, told) }
 func (h *heard) Told(told *pace.Told)     { h.told = append(h.told, told) }
 
