@@ -192,15 +192,6 @@ func Run(t *testing.T, a Adapter) {
 		{"a context that ends with the header ends the stream", contextEndsWithTheHeader},
 		{"a time limit of the client ends the stream", clientTimeoutInAStream},
 		{"a stream without end is an error", streamWithoutEnd},
-
-		{"reasons to stop of other dialects", reasonsOfOtherDialects},
-		{"whole tool calls are tool calls, whatever the reason", reasonsWithCalls},
-		{"thoughts in the text are not part of the answer", thoughtsInTheText},
-		{"answers framed in other ways", framing},
-		{"answers in other shapes", otherShapes},
-		{"errors in a success, in every form", errorsInEveryForm},
-		{"the usage of an answer that can't be used is kept", usageOfFailures},
-		{"an output that the provider refuses is the model's", outputRefused},
 	} {
 		t.Run(clause.name, func(t *testing.T) { clause.holds(t, a) })
 	}

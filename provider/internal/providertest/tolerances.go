@@ -20,7 +20,7 @@ type Tolerance struct {
 }
 
 // Tolerances are all of them, in the order of the page.
-var Tolerances = slices.Concat(requestTolerances)
+var Tolerances = slices.Concat(requestTolerances, answerTolerances)
 
 // Columns are the adapters of the page, by the names of their providers.
 var Columns = []string{"openai", "openai-responses", "anthropic", "gemini"}

@@ -27,6 +27,18 @@ type Loose struct {
 	Billed map[string]llm.Usage
 }
 
+// answerTolerances are those of answers, whole and streamed.
+var answerTolerances = []Tolerance{
+	{Of: "a reason to stop of another dialect", Does: "is read as its own; an unknown word is kept, and does not spoil a whole answer", Holds: reasonsOfOtherDialects},
+	{Of: "whole tool calls with another reason to stop", Does: "are tool calls", Holds: reasonsWithCalls},
+	{Of: "thoughts in tags at the beginning of the text", Does: "become reasoning, and are not part of the answer", Holds: thoughtsInTheText},
+	{Of: "a stream framed in another way", Does: "is read: single line breaks, stray lines, [DONE] missing, doubled or in the wrong place, a stream nobody asked for", Holds: framing},
+	{Of: "an answer in another shape", Does: "is read: a list of parts, text in the message or in the last event, whole answers as events", Holds: otherShapes},
+	{Of: "an error in a success", Does: "is the error that it is, in every form", Holds: errorsInEveryForm},
+	{Of: "an answer that can't be used", Does: "keeps its usage, which was billed", Holds: usageOfFailures},
+	{Of: "output that the provider refuses as the model's fault", Does: "is an invalid answer, which is fed back", Holds: outputRefused},
+}
+
 // ask makes a call, by Complete if the body is to be a whole answer, else by Stream.
 func (a Adapter) ask(t *testing.T, body string, whole bool) (*llm.Response, error) {
 	t.Helper()
