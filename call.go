@@ -315,8 +315,14 @@ func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) (results []llm
 	}()
 	results = make([]llm.Part, len(calls))
 	for i, t := range calls {
+		result := llm.ToolResult{CallID: t.ID}
+		if wrong := wrongCall(ctx, t, []llm.Tool{c.cfg.Tool.Tool}); len(wrong) > 0 {
+			result.Content, result.IsError = validate.Complaints(wrong).Error(), true
+			results[i] = result
+			continue
+		}
 		content, err := c.cfg.Tool.Run(ctx, slices.Clone(t.Arguments))
-		result := llm.ToolResult{CallID: t.ID, Content: content}
+		result.Content = content
 		if err != nil {
 			result.Content, result.IsError = err.Error(), true
 		}
@@ -366,6 +372,9 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 			fmt.Sprintf("the tool %q was called %d times, and no answer was given", c.cfg.Tool.Name, maxToolRounds+1),
 			"answer with what you know, without a further call of the tool")
 	default:
+		if c.complaint = c.wrongCalls(ctx, answer); len(c.complaint) > 0 {
+			break
+		}
 		report, err := c.check(ctx, answer, number)
 		if err != nil {
 			return err

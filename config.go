@@ -208,7 +208,9 @@ type Tool struct {
 	// Run carries out a call of the tool. Its result is sent back to the model in the
 	// same attempt, an error as the result of a failed call. A model that calls the
 	// tool again after eight such rounds has given a wrong answer. Default nil: a
-	// call of the tool ends the attempt, and is the answer that the checks see.
+	// call of the tool ends the attempt, and is the answer that the checks see. It is
+	// not called with arguments that are not JSON or do not fit the tool's Parameters:
+	// the model is told what is wrong with them.
 	//
 	// Run must be idempotent, because a call may be repeated: an attempt that fails
 	// after Run has returned is followed by one that begins with the model's first

@@ -351,8 +351,8 @@ func TestToolIsRunWithinTheAttempt(t *testing.T) {
 	var got []string
 	cfg := withTool(func(_ context.Context, arguments json.RawMessage) (string, error) {
 		got = append(got, string(arguments))
-		if string(arguments) == "nonsense" {
-			return "", errors.New("that is no JSON")
+		if string(arguments) == `{"q":2}` {
+			return "", errors.New("not found")
 		}
 		return "found", nil
 	})
@@ -360,16 +360,16 @@ func TestToolIsRunWithinTheAttempt(t *testing.T) {
 	call := func(parts ...llm.Part) step {
 		return answers(&llm.Response{Message: llm.Message{Parts: parts}, Finish: llm.FinishToolCall, Usage: usage})
 	}
-	m := play(t, say("a"), call(llm.Text("hm"), calls("1", "search", `{"q":1}`), calls("2", "search", "nonsense")), call(calls("3", "search", `{}`)), answers(&llm.Response{
+	m := play(t, say("a"), call(llm.Text("hm"), calls("1", "search", `{"q":1}`), calls("2", "search", `{"q":2}`), calls("4", "search", "nonsense")), call(calls("3", "search", `{}`)), answers(&llm.Response{
 		Message: llm.Assistant("good"), Finish: llm.FinishStop, Usage: usage,
 	}))
 	r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
-	if err != nil || len(r.Attempts) != 2 || m.calls() != 4 || !slices.Equal(got, []string{`{"q":1}`, "nonsense", "{}"}) {
+	if err != nil || len(r.Attempts) != 2 || m.calls() != 4 || !slices.Equal(got, []string{`{"q":1}`, `{"q":2}`, "{}"}) {
 		t.Fatalf("%v: %d calls, the tool got %q", err, m.calls(), got)
 	}
 	sent := m.last().Messages
-	const want = `assistant: "hm" call(1 search {"q":1}) call(2 search nonsense)
-tool: result(1 "found" error=false) result(2 "that is no JSON" error=true)
+	const want = `assistant: "hm" call(1 search {"q":1}) call(2 search {"q":2}) call(4 search nonsense)
+tool: result(1 "found" error=false) result(2 "not found" error=true) result(4 "tool_call: line 1, column 1: in the arguments of the tool \"search\": the text is not JSON: \"nonsense\" (answer with JSON alone)" error=true)
 assistant: call(3 search {})
 tool: result(3 "found" error=false)
 `
