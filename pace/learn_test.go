@@ -444,7 +444,7 @@ func TestAWaveOfRefusals(t *testing.T) {
 		} else if p.Refused(turn, &Told{Overload: true}); p.Wave() != 1 {
 			t.Errorf("within its time: %d", p.Wave())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if turn, err := p.Wait(t.Context(), Cost{}); err != nil {
 			t.Fatal(err)
 		} else if p.Refused(turn, &Told{Overload: true}); p.Wave() != 2 {
