@@ -67,7 +67,7 @@ var prints = map[string][]string{
 	"docs/parts.md":         {"paid <nil> CLOSED"},
 	"docs/providers.md":     {"answered by openai/gpt-6-luna"},
 	"docs/testing.md":       {"Berlin after 2 attempts"},
-	"docs/typed-answers.md": {"a city in "},
+	"docs/typed-answers.md": {"a city in ", "the letter wants "},
 }
 
 // Each block of Go is a whole program, in a module of its own that depends on
