@@ -173,11 +173,7 @@ const maxToolRounds = 8
 // the answer if it can.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	req := *c.req
-	req.Messages, req.MaxTokens = c.next, c.maxTokens
-	if c.stage == StageTool {
-		req.Tools = slices.DeleteFunc(slices.Clone(req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
-		req.Tools = append(req.Tools, c.cfg.Tool.Tool)
-	}
+	req.Messages, req.MaxTokens, req.Tools = c.next, c.maxTokens, c.tools()
 	var begun []llm.Part // an answer that the provider has paused
 	for round := 0; ; round++ {
 		c.sent, c.lost = req.Messages, nil

@@ -13,20 +13,26 @@ import (
 	"llmcall/validate"
 )
 
+// tools returns the tools that the model is offered in the current stage. That of the
+// stage replaces one of the caller's with its name.
+func (c *call) tools() []llm.Tool {
+	if c.stage != StageTool {
+		return c.req.Tools
+	}
+	tools := slices.DeleteFunc(slices.Clone(c.req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
+	return append(tools, c.cfg.Tool.Tool)
+}
+
 // wrongCalls returns what is wrong with the calls of tools in an answer: a name that was
 // not offered, arguments that are not JSON or do not fit the tool's schema. A request
 // without Tools offers none that is known here: its tools may be in Extra.
 func (c *call) wrongCalls(ctx context.Context, answer *llm.Response) []validate.Complaint {
-	offered := c.req.Tools
-	if c.stage == StageTool {
-		offered = append(slices.Clip(offered), c.cfg.Tool.Tool)
-	}
 	if len(c.req.Tools) == 0 {
 		return nil
 	}
 	var wrong []validate.Complaint
 	for _, t := range answer.Message.ToolCalls() {
-		wrong = append(wrong, wrongCall(ctx, t, offered)...)
+		wrong = append(wrong, wrongCall(ctx, t, c.tools())...)
 	}
 	return wrong
 }

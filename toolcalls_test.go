@@ -83,3 +83,27 @@ func TestAToolIsNotRunWithWrongArguments(t *testing.T) {
 		t.Errorf("%v, %v; run with %q", result, err, ran)
 	}
 }
+
+// The stage's tool replaces the caller's with its name, and a call is checked against the
+// one that was offered.
+func TestACallIsCheckedAgainstTheToolThatWasOffered(t *testing.T) {
+	model := llm.Func(unused(t), func(_ context.Context, req *llm.Request) (*llm.Response, error) {
+		if len(req.Tools) != 1 || req.Tools[0].Parameters != nil {
+			return llm.Reply("wrong"), nil
+		}
+		call := llm.ToolCall{ID: "1", Name: "search", Arguments: json.RawMessage(`{"anything":1}`)}
+		return &llm.Response{Message: llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{call}}, Finish: llm.FinishToolCall}, nil
+	})
+	request := llm.Prompt("Where?")
+	request.Tools = []llm.Tool{lookUp}
+	cfg := llmcall.RetryConfig{MaxAttempts: 2, MaxAttemptsBeforeToolUse: 1, Tool: &llmcall.Tool{Tool: llm.Tool{Name: "search"}}}
+	calls := validate.Func("calls", func(_ context.Context, a *validate.Answer) error {
+		if len(a.Response.Message.ToolCalls()) == 0 {
+			return validate.Fail("no call", "call the tool")
+		}
+		return nil
+	})
+	if _, err := llmcall.RetryWithValidation(t.Context(), model, request, []validate.Strategy{calls}, cfg); err != nil {
+		t.Error(err)
+	}
+}
