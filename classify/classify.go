@@ -186,7 +186,8 @@ func requestID(h http.Header) string {
 // caller's context has not ended. A certificate that is not trusted is
 // [failure.InvalidRequest], since another attempt would not help. A timeout of the HTTP
 // client is [failure.AttemptTimeout]; other errors of the network are
-// [failure.Transient].
+// [failure.Transient]. ([failure.KindOf] of such a timeout is Transient: it does not know
+// that the caller's context has not ended.)
 func Network(err error) failure.Kind {
 	if failure.Find(err, unfit) {
 		return failure.InvalidRequest

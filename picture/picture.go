@@ -119,8 +119,9 @@ func fromDataURI(uri string) ([]byte, error) {
 }
 
 // URL returns a picture with an address, http or https, from which the provider fetches
-// it. Nothing is fetched or checked here. An address with a user name or a password is an
-// *[Error], since the provider would read them. A data URI is passed to [DataURI].
+// it. Nothing is fetched here. An address of another kind is an *[Error], and so is one with
+// a user name or a password, since the provider would read them. A data URI is passed to
+// [DataURI].
 func URL(address string) (llm.Image, error) {
 	if datauri.Is(address) {
 		return DataURI(address)

@@ -14,11 +14,11 @@ import (
 type SchemaMode string
 
 // The modes. All but [SchemaNative] also put the schema into the prompt: into the system
-// message, or, if the request has none, the first message of the user. With [SchemaObject] and [SchemaPrompt] the answer may
+// message, or, if the request has none, the first message of the user. With all but [SchemaNative] the answer may
 // violate the schema, so check it.
 const (
-	SchemaNative SchemaMode = "json_schema"        // the server enforces the schema, and shows it to the model
-	SchemaShown  SchemaMode = "json_schema+prompt" // the server enforces the schema
+	SchemaNative SchemaMode = "json_schema"        // the server is asked to enforce the schema, and shows it to the model
+	SchemaShown  SchemaMode = "json_schema+prompt" // the server is asked to enforce the schema; some ignore it
 	SchemaObject SchemaMode = "json_object"        // the server enforces a JSON object
 	SchemaPrompt SchemaMode = "prompt"             // the server enforces nothing
 )

@@ -24,7 +24,7 @@ type Server struct {
 	MaxTokens string
 	Schema    SchemaMode // how to request an answer that fits a schema
 	Model     string     // the model to use if the user names none; "" if the user must
-	Responses bool       // it has the Responses API too, for [NewResponses]
+	Responses bool       // it has the Responses API too: registers "NAME-responses"; [NewResponses] does not check it
 }
 
 const (
