@@ -170,7 +170,11 @@ func (f *fitter) fit(t reflect.Type, text []byte, place []string) []byte {
 		return f.array(t, text, place)
 	case isInteger(kind):
 		return f.integer(t, text, place)
-	case kind == reflect.String && t != numberType && is != "string":
+	case t == numberType:
+		if json.Unmarshal(text, new(json.Number)) != nil {
+			return f.wrong("a number", text, place)
+		}
+	case kind == reflect.String && is != "string":
 		return f.wrong("a string", text, place)
 	case kind == reflect.Bool && is != "boolean":
 		return f.wrong("true or false", text, place)
@@ -313,8 +317,23 @@ func wordsOf(t reflect.Type) string {
 	return "a string"
 }
 
+// union looks at what a union holds, which its decoder fits itself. To try that would take
+// twice as long for each union within another.
+func (f *fitter) union(all []alternative, text []byte, place []string) []byte {
+	a, value, at, faults := chosen(all, text)
+	if len(faults) > 0 {
+		f.faults = append(f.faults, faults.below(place)...)
+		return text
+	}
+	f.fit(a.typ, value, append(place, at...))
+	return text
+}
+
 // ownDecoder tries a type's own decoder, because its error has no place.
 func (f *fitter) ownDecoder(t reflect.Type, text []byte, place []string) []byte {
+	if all, err := alternativesOf(t); err == nil && all != nil && typeOf(text) != "null" {
+		return f.union(all, text, place)
+	}
 	err := json.Unmarshal(text, reflect.New(t).Interface())
 	if err == nil {
 		return text

@@ -117,6 +117,7 @@ func TestWhatCannotBeDecodedIsSaidWithItsPlace(t *testing.T) {
 		`{"shape": {"type": "Line"}}`:                `at /shape/type: "Line" is not one of Circle, sq, Count`,
 		`{"shape": {"type": "sq", "Side": "x"}}`:     `at /shape/Side: expected an integer`,
 		`{"shape": {"type": "Count", "value": 1.5}}`: `at /shape/value: expected an integer`,
+		`{"shape": {"type": "Count"}}`:               `at /shape: the property "value" is missing`,
 		`{"shape": {}}`:                              `at /shape: the property "type" must say which type it is`,
 		`{"shape": []}`:                              `at /shape: expected an object, got an array`,
 		`{"big": "x"}`:                               `at /big: `,
@@ -171,5 +172,24 @@ func TestAUnionMayHoldItself(t *testing.T) {
 	err = typeschema.Decode([]byte(`{"Left":{"type":"Literal","N":1.0},"Right":{"type":"Sum","Left":{"type":"Literal","N":2},"Right":{"type":"Literal","N":3}}}`), &sum)
 	if err != nil || fmt.Sprint(sum) != "{{{} {1}} {{} {{{} {2}} {{} {3}}}}}" {
 		t.Errorf("%v, %v", sum, err)
+	}
+}
+
+// Chain is a union that holds itself, and a value that encoding/json alone can't decode.
+type Chain struct {
+	Wait time.Duration
+	Next *OneOf[Chain, Literal] `json:",omitempty"`
+}
+
+func TestAUnionDeepInUnionsIsDecodedInTime(t *testing.T) {
+	const deep = 40 // it doubled for each
+	head, tail := strings.Repeat(`{"type":"Chain","Wait":"PT1S","Next":`, deep), strings.Repeat("}", deep)
+	var chain OneOf[Chain, Literal]
+	if err := typeschema.Decode([]byte(head+`{"type":"Literal","N":1.0}`+tail), &chain); err != nil {
+		t.Error(err)
+	}
+	err := typeschema.Decode([]byte(head+`{"type":"Literal","N":"x"}`+tail), &chain)
+	if want := "at " + strings.Repeat("/Next", deep) + "/N: expected an integer"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -48,7 +48,12 @@ func (g *generator) own(t reflect.Type) (*node, error) {
 		}
 		return n, err
 	}
-	if alternatives := alternativesOf(t); alternatives != nil {
+	switch alternatives, err := alternativesOf(t); {
+	case err != nil:
+		return nil, err
+	case alternatives != nil && t.Name() != "" && !decodesItself(t):
+		return nil, fmt.Errorf("%v lacks the methods of the llmcall.OneOf that it is declared from: write type %s = llmcall.OneOf[…]", t, t.Name())
+	case alternatives != nil:
 		return g.defined(t, func() (*node, error) { return g.ofUnion(alternatives) })
 	}
 	n := &node{custom: true}

@@ -245,6 +245,8 @@ type Unnamed = struct {
 	Value any
 }
 
+type Redeclared OneOf[Circle, Point]
+
 type Typed struct{ Type int }
 
 type Clash struct {
@@ -268,6 +270,7 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 		{reflect.TypeFor[struct{ P Promoted }](), `.P.hidden: encoding/json can't set the embedded pointer to the unexported typeschema_test.hidden`},
 		{reflect.TypeFor[struct{ M sync.Mutex }](), `.M: sync.Mutex has no exported field`},
 		{reflect.TypeFor[struct{ name string }](), `has no exported field, so that JSON does not reach its name`},
+		{reflect.TypeFor[struct{ R Redeclared }](), `.R: typeschema_test.Redeclared lacks the methods of the llmcall.OneOf that it is declared from: write type Redeclared = llmcall.OneOf[…]`},
 		{reflect.TypeFor[Unnamed](), `[]int has no name to tell it from the other types of the union`},
 		{reflect.TypeFor[struct {
 			_     typeschema.Union[Point, Point]

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"llmcall/internal/say"
 )
@@ -22,8 +23,8 @@ func (Union[A, B]) alternatives() []reflect.Type {
 	return []reflect.Type{reflect.TypeFor[A](), reflect.TypeFor[B]()}
 }
 
-// alternativesOf returns the types of a union, nil if a type is not one.
-func alternativesOf(t reflect.Type) []reflect.Type {
+// typesOf returns the types of a union, nil if a type is not one.
+func typesOf(t reflect.Type) []reflect.Type {
 	if t.Kind() != reflect.Struct || t.NumField() == 0 {
 		return nil
 	}
@@ -33,13 +34,55 @@ func alternativesOf(t reflect.Type) []reflect.Type {
 	}
 	var all []reflect.Type
 	for _, one := range marker.alternatives() {
-		if inner := alternativesOf(one); inner != nil {
+		if inner := typesOf(one); inner != nil {
 			all = append(all, inner...)
 			continue
 		}
 		all = append(all, one)
 	}
 	return all
+}
+
+// knownUnion is what is known of a union.
+type knownUnion struct {
+	all []alternative
+	err error
+}
+
+// unions has the unions by their types, so that the tags of their types are not read again
+// for each value.
+var unions sync.Map
+
+// alternativesOf returns the types of a union, nil if a type is not one.
+func alternativesOf(t reflect.Type) ([]alternative, error) {
+	if loaded, ok := unions.Load(t); ok {
+		known := loaded.(knownUnion)
+		return known.all, known.err
+	}
+	types := typesOf(t)
+	if types == nil {
+		return nil, nil
+	}
+	all, err := distinct(types)
+	unions.Store(t, knownUnion{all, err})
+	return all, err
+}
+
+func distinct(types []reflect.Type) ([]alternative, error) {
+	var all []alternative
+	names := map[string]reflect.Type{}
+	for _, t := range types {
+		a, err := alternativeOf(t)
+		if err != nil {
+			return nil, err
+		}
+		if other, ok := names[a.name]; ok {
+			return nil, fmt.Errorf("the types %v and %v of the union are both called %q: rename one", other, t, a.name)
+		}
+		names[a.name] = t
+		all = append(all, a)
+	}
+	return all, nil
 }
 
 // alternative is one type of a union.
@@ -86,18 +129,9 @@ func describesItself(t reflect.Type) bool {
 	return decodesItself(t) || t == urlType || ok && !promoted(t, result, schemaOf)
 }
 
-func (g *generator) ofUnion(types []reflect.Type) (*node, error) {
+func (g *generator) ofUnion(alternatives []alternative) (*node, error) {
 	var all []any
-	names := map[string]reflect.Type{}
-	for _, t := range types {
-		a, err := alternativeOf(t)
-		if err != nil {
-			return nil, err
-		}
-		if other, ok := names[a.name]; ok {
-			return nil, fmt.Errorf("the types %v and %v of the union are both called %q: rename one", other, t, a.name)
-		}
-		names[a.name] = t
+	for _, a := range alternatives {
 		n, err := g.ofAlternative(a)
 		if err != nil {
 			return nil, &misplaced{"(" + a.name + ")", err}
@@ -138,32 +172,31 @@ func MarshalUnion(union reflect.Type, value any) ([]byte, error) {
 	if value == nil {
 		return []byte("null"), nil
 	}
-	for _, t := range alternativesOf(union) {
-		a, err := alternativeOf(t)
-		if err != nil {
-			return nil, err
-		}
-		if reflect.TypeOf(value) != t {
-			continue
-		}
-		text, err := json.Marshal(value)
-		if err != nil || a.own {
-			return text, err
-		}
-		name, _ := json.Marshal(a.name)
-		head := `{"` + Discriminator + `":` + string(name)
-		switch inner, isObject := strings.CutPrefix(string(text), "{"); {
-		case !a.inside:
-			return []byte(head + `,"value":` + string(text) + "}"), nil
-		case !isObject: // a nil pointer
-			return nil, fmt.Errorf("a nil %v can't be told from the other types of the union", t)
-		case inner == "}":
-			return []byte(head + inner), nil
-		default:
-			return []byte(head + "," + inner), nil
-		}
+	all, err := alternativesOf(union)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%T is not one of the types of %v", value, union)
+	i := slices.IndexFunc(all, func(a alternative) bool { return a.typ == reflect.TypeOf(value) })
+	if i < 0 {
+		return nil, fmt.Errorf("%T is not one of the types of %v", value, union)
+	}
+	a := all[i]
+	text, err := json.Marshal(value)
+	if err != nil || a.own {
+		return text, err
+	}
+	name, _ := json.Marshal(a.name)
+	head := `{"` + Discriminator + `":` + string(name)
+	switch inner, isObject := strings.CutPrefix(string(text), "{"); {
+	case !a.inside:
+		return []byte(head + `,"value":` + string(text) + "}"), nil
+	case !isObject: // a nil pointer
+		return nil, fmt.Errorf("a nil %v can't be told from the other types of the union", a.typ)
+	case inner == "}":
+		return []byte(head + inner), nil
+	default:
+		return []byte(head + "," + inner), nil
+	}
 }
 
 // UnmarshalUnion decodes the JSON of a value of one of the types of a union.
@@ -171,42 +204,52 @@ func UnmarshalUnion(union reflect.Type, text []byte) (any, error) {
 	if string(text) == "null" {
 		return nil, nil
 	}
-	var object map[string]json.RawMessage
-	var name string
-	if err := json.Unmarshal(text, &object); err != nil {
-		return nil, Faults{mismatch("an object", text, nil)}
+	all, err := alternativesOf(union)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(object[Discriminator], &name); err != nil {
-		return nil, Faults{{Problem: fmt.Sprintf("the property %q must say which type it is", Discriminator)}}
+	a, value, place, faults := chosen(all, text)
+	if len(faults) > 0 {
+		return nil, faults
 	}
-	var names []string
-	for _, t := range alternativesOf(union) {
-		a, err := alternativeOf(t)
-		if err != nil {
-			return nil, err
-		}
-		if names = append(names, a.name); a.name != name {
-			continue
-		}
-		to := reflect.New(t)
-		if !a.inside {
-			return decodedInto(to, object["value"], "value")
-		}
-		if !a.own {
-			delete(object, Discriminator) // encoding/json would take it for a field Type
-			if text, err = json.Marshal(object); err != nil {
-				return nil, err
-			}
-		}
-		return decodedInto(to, text)
-	}
-	return nil, Faults{{Pointer: say.Pointer(Discriminator), Problem: fmt.Sprintf("%q is not one of %s", name, strings.Join(names, ", "))}}
-}
-
-func decodedInto(to reflect.Value, text []byte, place ...string) (any, error) {
-	err := Decode(text, to.Interface())
+	to := reflect.New(a.typ)
+	err = Decode(value, to.Interface())
 	if faults, ok := errors.AsType[Faults](err); ok {
 		return nil, faults.below(place)
 	}
 	return to.Elem().Interface(), err
+}
+
+// chosen returns the type of a union that an object says it is, and the JSON that is
+// decoded into that, with its place in the object.
+func chosen(all []alternative, text []byte) (a alternative, value []byte, place []string, faults Faults) {
+	var object map[string]json.RawMessage
+	var name string
+	if err := json.Unmarshal(text, &object); err != nil {
+		return a, nil, nil, Faults{mismatch("an object", text, nil)}
+	}
+	if err := json.Unmarshal(object[Discriminator], &name); err != nil {
+		return a, nil, nil, Faults{{Problem: fmt.Sprintf("the property %q must say which type it is", Discriminator)}}
+	}
+	i := slices.IndexFunc(all, func(a alternative) bool { return a.name == name })
+	if i < 0 {
+		names := make([]string, len(all))
+		for i, a := range all {
+			names[i] = a.name
+		}
+		return a, nil, nil, Faults{{Pointer: say.Pointer(Discriminator), Problem: fmt.Sprintf("%q is not one of %s", name, strings.Join(names, ", "))}}
+	}
+	switch a = all[i]; {
+	case a.own:
+		return a, text, nil, nil
+	case a.inside:
+		delete(object, Discriminator) // encoding/json would take it for a field Type
+		value, _ = json.Marshal(object)
+		return a, value, nil, nil
+	}
+	value, has := object["value"]
+	if !has {
+		return a, nil, nil, Faults{{Problem: `the property "value" is missing`}}
+	}
+	return a, value, []string{"value"}, nil
 }
