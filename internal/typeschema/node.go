@@ -15,10 +15,10 @@ type node struct {
 	checked  map[string]any // keywords of the checked form alone; nil takes one away
 	def      *definition    // a type that may be referred to
 	nullable bool
-	lenient  bool   // null is let pass in the checked form
-	custom   bool   // from a type with JSON of its own
-	closed   bool   // from a type with EnumValues
-	own      []byte // the text of a definition in a type's own schema
+	lenient  bool            // null is let pass in the checked form
+	custom   bool            // from a type with JSON of its own
+	closed   bool            // from a type with EnumValues
+	own      json.RawMessage // a definition in a type's own schema, as it is written
 }
 
 // definition is a type that is referred to if it is used more than once.
@@ -153,11 +153,14 @@ func (w *writer) object(all map[string]any) {
 func (w *writer) value(value any) {
 	switch v := value.(type) {
 	case *node:
-		if len(v.keywords) == 0 && v.def == nil {
+		switch {
+		case v.own != nil:
+			w.plain(v.own)
+		case len(v.keywords) == 0 && v.def == nil:
 			w.out.WriteString("true")
-			return
+		default:
+			w.node(v)
 		}
-		w.node(v)
 	case map[string]any:
 		w.object(v)
 	case []any:

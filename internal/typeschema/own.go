@@ -159,9 +159,9 @@ func (g *generator) ofMethod(t reflect.Type) (*node, error) {
 				return nil, err
 			}
 		default:
-			var name string
-			if json.Unmarshal(value, &name) == nil {
-				n.set(key, name)
+			var text *string
+			if json.Unmarshal(value, &text) == nil && text != nil {
+				n.set(key, *text)
 				continue
 			}
 			n.set(key, value)
@@ -221,14 +221,7 @@ func (g *generator) hoist(t reflect.Type, text json.RawMessage) error {
 			return fmt.Errorf("%v.JSONSchema has the definition %s, as another type has: rename it", t, name)
 		}
 		g.names[name] = true
-		n := &node{own: def}
-		var all map[string]json.RawMessage
-		if json.Unmarshal(def, &all) == nil {
-			for key, value := range all {
-				n.set(key, value)
-			}
-		}
-		g.hoisted = append(g.hoisted, property{name, n})
+		g.hoisted = append(g.hoisted, property{name, &node{own: def}})
 	}
 	return nil
 }
@@ -241,7 +234,8 @@ var samples = []struct{ is, text string }{
 
 // accepted returns the types of JSON that a type with UnmarshalJSON decodes; none if it
 // takes all, or if none could be found out. It tries samples, and what a zero value
-// marshals to. Null is among them only if that is null: most types ignore it.
+// marshals to. Null is among them only if that is null, since most types ignore it, and
+// never alone: it tells nothing of the values.
 func accepted(t reflect.Type) []string {
 	takes := map[string]bool{}
 	for _, sample := range samples {
@@ -261,7 +255,7 @@ func accepted(t reflect.Type) []string {
 			names = append(names, name)
 		}
 	}
-	if takes["string"] && takes["boolean"] && takes["number"] && takes["array"] && takes["object"] {
+	if len(names) == 1 && takes["null"] || takes["string"] && takes["boolean"] && takes["number"] && takes["array"] && takes["object"] {
 		return nil
 	}
 	return names

@@ -2,6 +2,7 @@ package typeschema_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -72,6 +73,29 @@ type Referring struct{ A int }
 func (Referring) JSONSchema() json.RawMessage {
 	return json.RawMessage(`{"$ref":"#/$defs/Q","$defs":{"Q":{"type":"integer"}}}`)
 }
+
+type Odd struct{ A int }
+
+func (Odd) JSONSchema() any {
+	return map[string]any{"type": "object", "default": nil, "properties": map[string]any{"A": map[string]any{"$ref": "#/$defs/None"}}, "$defs": map[string]bool{"None": false}}
+}
+
+// Animal is a union by hand: it decodes no sample, and its zero value is null.
+type Animal struct{ Kind any }
+
+func (a *Animal) UnmarshalJSON(text []byte) error {
+	var o struct{ Kind string }
+	if string(text) == "null" {
+		return nil
+	}
+	if json.Unmarshal(text, &o) != nil || o.Kind == "" {
+		return errors.New("needs a kind")
+	}
+	a.Kind = o.Kind
+	return nil
+}
+
+func (a Animal) MarshalJSON() ([]byte, error) { return json.Marshal(a.Kind) }
 
 type Stamp struct {
 	time.Time // its methods are those of the Stamp
@@ -161,9 +185,11 @@ func TestTheSchemaOfAType(t *testing.T) {
 			A int  `json:",string"`
 			B bool `json:",string"`
 		}](), true, `{"A":{"type":"string","pattern":"^(0|-?[1-9][0-9]{0,18})$"},"B":{"type":"string","enum":["true","false"]}}`},
-		"two types of the same name": {twoPoints(), true, `"$ref":"#/$defs/Point_2"`},
-		"a generic type within":      {reflect.TypeFor[struct{ P, Q Pair[int, Size] }](), true, `"$ref":"#/$defs/Pair_int_`},
-		"embedded structs":           {reflect.TypeFor[Outer](), true, `"properties":{"id":{"type":"integer"},"X":{"type":"integer","maximum":2147483647,"minimum":-2147483648},"kind":{"type":"string"}}`},
+		"two types of the same name":            {twoPoints(), true, `"$ref":"#/$defs/Point_2"`},
+		"a generic type within":                 {reflect.TypeFor[struct{ P, Q Pair[int, Size] }](), true, `"$ref":"#/$defs/Pair_int_`},
+		"embedded structs":                      {reflect.TypeFor[Outer](), true, `"properties":{"id":{"type":"integer"},"X":{"type":"integer","maximum":2147483647,"minimum":-2147483648},"kind":{"type":"string"}}`},
+		"null and false in a type's own schema": {reflect.TypeFor[Odd](), true, `"default":null,"properties":{"A":{"$ref":"#/$defs/None"}},"$defs":{"None":false}}`},
+		"a type that tells objects apart":       {reflect.TypeFor[struct{ A Animal }](), true, `"properties":{"A":true}`},
 		"a union": {reflect.TypeFor[Shape](), false, `{"anyOf":[{"type":"object","properties":{"type":{"type":"string","enum":["Circle"]},"R":{"type":"number"}},"required":["type","R"],"additionalProperties":false},` +
 			`{"type":"object","properties":{"type":{"type":"string","enum":["sq"]},"Side":{"type":"integer"}},"required":["type","Side"],"additionalProperties":false}]}`},
 	} {
