@@ -6,7 +6,6 @@
 package growing
 
 import (
-	"encoding"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -33,7 +32,6 @@ type Value struct {
 	again   []part // what each copy decodes again
 	opaque  map[reflect.Type]bool
 	copying copying
-	fields  map[reflect.Type]map[string]typeschema.Field
 	wrap    string // the property of the struct around a bare value; "" if there is none
 	bare    bool   // the text has a bare value
 }
@@ -57,7 +55,7 @@ type part struct {
 
 // New returns a [Value] that decodes into *to.
 func New(to any) *Value {
-	g := &Value{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}, fields: map[reflect.Type]map[string]typeschema.Field{}}
+	g := &Value{value: reflect.ValueOf(to).Elem(), opaque: map[reflect.Type]bool{}, copying: copying{}}
 	g.prefix.Visitor = g
 	return g
 }
@@ -111,9 +109,9 @@ func (g *Value) Open(name string, object bool) {
 func showsByParts(t reflect.Type, object bool) bool {
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map:
-		return object && !decodesItself(t)
+		return object && !typeschema.DecodesItself(t)
 	case reflect.Slice, reflect.Array:
-		return !object && !decodesItself(t)
+		return !object && !typeschema.DecodesItself(t)
 	}
 	return false
 }
@@ -162,7 +160,9 @@ func (g *Value) target(name string) (reflect.Type, []int, bool) {
 	}
 	switch o := g.open[len(g.open)-1]; o.typ.Kind() {
 	case reflect.Struct:
-		f, ok := g.fieldsOf(o.typ)[name]
+		// Other than for encoding/json, the case of the name matters: the model was asked
+		// for exactly this one.
+		f, ok := typeschema.FieldNamed(o.typ, name)
 		return f.Type, f.Index, ok
 	case reflect.Array:
 		return o.typ.Elem(), nil, !o.wrong && o.n < o.typ.Len()
@@ -208,7 +208,8 @@ func (g *Value) put(v reflect.Value, in []opened, name, text string) error {
 	switch o.typ.Kind() {
 	case reflect.Struct:
 		// Decode into the struct, because its tags may have options.
-		place := fieldAt(v, g.fieldsOf(v.Type())[name].Index)
+		f, _ := typeschema.FieldNamed(o.typ, name) // there is one: it is a target
+		place := fieldAt(v, f.Index)
 		place.SetZero()
 		err := unmarshal(member(name, text), v)
 		if err != nil {
@@ -270,27 +271,6 @@ func fieldAt(v reflect.Value, index []int) reflect.Value {
 	return v
 }
 
-// fieldsOf returns the fields of a struct by their names in JSON. Other than for
-// encoding/json, the case of names matters: the model was asked for exactly these.
-func (g *Value) fieldsOf(t reflect.Type) map[string]typeschema.Field {
-	all, ok := g.fields[t]
-	if !ok {
-		all = map[string]typeschema.Field{}
-		for _, f := range typeschema.Fields(t) {
-			all[f.Name] = f
-		}
-		g.fields[t] = all
-	}
-	return all
-}
-
-// decodesItself reports whether encoding/json leaves the decoding of a type to
-// its methods.
-func decodesItself(t reflect.Type) bool {
-	own := reflect.PointerTo(t)
-	return own.Implements(reflect.TypeFor[json.Unmarshaler]()) || own.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
-}
-
 // flat reports whether an assignment copies a value of a type completely.
 func flat(t reflect.Type) bool {
 	if t == reflect.TypeFor[time.Time]() {
@@ -315,7 +295,7 @@ func flat(t reflect.Type) bool {
 // opaque reports whether a type decodes itself, and can't be copied without knowing
 // it.
 func opaque(t reflect.Type) bool {
-	return decodesItself(t) && !flat(t) && !(t.Kind() == reflect.Slice && flat(t.Elem()))
+	return typeschema.DecodesItself(t) && !flat(t) && !(t.Kind() == reflect.Slice && flat(t.Elem()))
 }
 
 // copying is how values of each type are copied.

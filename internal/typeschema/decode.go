@@ -87,7 +87,7 @@ func holdsText(t reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == durationType || t == urlType {
 		return true
 	}
-	if seen[t] || t.Kind() != reflect.Pointer && decodesItself(t) {
+	if seen[t] || t.Kind() != reflect.Pointer && DecodesItself(t) {
 		return false
 	}
 	seen[t] = true
@@ -142,7 +142,7 @@ func (f *fitter) fit(t reflect.Type, text []byte, place []string) []byte {
 	switch {
 	case t == rawType, kind == reflect.Interface:
 		return text
-	case decodesItself(t):
+	case DecodesItself(t):
 		return f.ownDecoder(t, text, place)
 	case is == "null": // encoding/json leaves the zero value
 		return text
@@ -214,15 +214,15 @@ func (f *fitter) object(text []byte, place []string, member func(name string, va
 // field fits a property of a struct. It is false for null where the property may be left
 // out, which some types with an UnmarshalJSON of their own refuse.
 func (f *fitter) field(t reflect.Type, name string, value []byte, place []string) ([]byte, bool) {
-	fields := Fields(t)
-	i := slices.IndexFunc(fields, func(one Field) bool { return one.Name == name })
-	if i < 0 {
-		i = slices.IndexFunc(fields, func(one Field) bool { return strings.EqualFold(one.Name, name) })
+	field, found := FieldNamed(t, name)
+	if !found {
+		fields := Fields(t)
+		i := slices.IndexFunc(fields, func(one Field) bool { return strings.EqualFold(one.Name, name) })
+		if i < 0 {
+			return value, true
+		}
+		field = fields[i]
 	}
-	if i < 0 {
-		return value, true
-	}
-	field := fields[i]
 	place = append(place, name)
 	switch null := typeOf(bytes.TrimSpace(value)) == "null"; {
 	case null && field.Empty:

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -23,8 +24,30 @@ type Field struct {
 // Fields returns the fields of a struct in JSON by the rules of encoding/json, in
 // their order: the fields of a struct that is embedded without a name belong to the
 // outer one; of several with the same name the outermost wins, then the only one with
-// a tag, else none.
+// a tag, else none. They must not be changed: they are found once for each type.
 func Fields(t reflect.Type) []Field {
+	if known, ok := allFields.Load(t); ok {
+		return known.([]Field)
+	}
+	fields := fieldsOf(t)
+	allFields.Store(t, fields)
+	return fields
+}
+
+// FieldNamed returns the field with a name in JSON. The case of the letters matters.
+func FieldNamed(t reflect.Type, name string) (Field, bool) {
+	fields := Fields(t)
+	i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
+	if i < 0 {
+		return Field{}, false
+	}
+	return fields[i], true
+}
+
+// allFields has the fields of each struct, which each decoded value asks for.
+var allFields sync.Map
+
+func fieldsOf(t reflect.Type) []Field {
 	type embedded struct {
 		typ   reflect.Type
 		index []int

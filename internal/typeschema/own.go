@@ -25,9 +25,9 @@ var (
 	rawType      = reflect.TypeFor[json.RawMessage]()
 )
 
-// decodesItself reports whether encoding/json leaves the decoding of a type to its
+// DecodesItself reports whether encoding/json leaves the decoding of a type to its
 // methods.
-func decodesItself(t reflect.Type) bool {
+func DecodesItself(t reflect.Type) bool {
 	to := reflect.PointerTo(t)
 	return to.Implements(unmarshaler) || to.Implements(textUnmarshaler)
 }
@@ -43,7 +43,7 @@ func (g *generator) own(t reflect.Type) (*node, error) {
 	if values, ok, err := enumOf(t); err != nil || ok {
 		n := with("enum", values)
 		n.closed = true
-		if name := scalars[t.Kind()]; name != "" && !decodesItself(t) {
+		if name := scalars[t.Kind()]; name != "" && !DecodesItself(t) {
 			n.set("type", name)
 		}
 		return n, err
@@ -51,7 +51,7 @@ func (g *generator) own(t reflect.Type) (*node, error) {
 	switch alternatives, err := alternativesOf(t); {
 	case err != nil:
 		return nil, err
-	case alternatives != nil && t.Name() != "" && !decodesItself(t):
+	case alternatives != nil && t.Name() != "" && !DecodesItself(t):
 		return nil, fmt.Errorf("%v lacks the methods of the llmcall.OneOf that it is declared from: write type %s = llmcall.OneOf[…]", t, t.Name())
 	case alternatives != nil:
 		return g.defined(t, func() (*node, error) { return g.ofUnion(alternatives) })
@@ -174,7 +174,7 @@ func (g *generator) ofMethod(t reflect.Type) (*node, error) {
 // is that of an embedded one, and so knows nothing of the other fields. Only its result
 // tells it from one of the struct's own.
 func promoted(t reflect.Type, result any, of func(reflect.Value) (any, bool)) bool {
-	if t.Kind() != reflect.Struct || decodesItself(t) {
+	if t.Kind() != reflect.Struct || DecodesItself(t) {
 		return false
 	}
 	for i := range t.NumField() {

@@ -284,7 +284,7 @@ func (g *generator) ofField(f Field) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.Quoted && !decodesItself(t) {
+	if f.Quoted && !DecodesItself(t) {
 		n = quoted(t)
 	}
 	n.nullable = f.Type.Kind() == reflect.Pointer

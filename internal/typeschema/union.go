@@ -126,7 +126,7 @@ func alternativeOf(t reflect.Type) (alternative, error) {
 // describesItself reports whether a struct is not described by its fields.
 func describesItself(t reflect.Type) bool {
 	result, ok := schemaOf(reflect.New(t))
-	return decodesItself(t) || t == urlType || ok && !promoted(t, result, schemaOf)
+	return DecodesItself(t) || t == urlType || ok && !promoted(t, result, schemaOf)
 }
 
 func (g *generator) ofUnion(alternatives []alternative) (*node, error) {
