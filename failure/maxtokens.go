@@ -1,7 +1,6 @@
 package failure
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,18 +17,22 @@ import (
 //
 // The maximum of the context window, which the prompt shares, is not that of the answer.
 func MaxTokens(err error, given, raised int) (maximum int, refused bool) {
-	f, _ := errors.AsType[*Error](err)
+	var f *Error // the outermost
+	Find(err, func(e error) (ok bool) {
+		f, ok = e.(*Error)
+		return ok
+	})
 	if f == nil || f.Kind != InvalidRequest && f.Kind != ContextTooLong {
 		return 0, false
 	}
-	words := strings.ToLower(f.Message)
+	words := strings.ReplaceAll(strings.ToLower(f.Message), ",", "") // 16,384
 	if !aboutLimit(words) {
 		return 0, false
 	}
 	if f.Kind == ContextTooLong || strings.Contains(words, "context length") {
 		return 0, true
 	}
-	for _, digits := range strings.FieldsFunc(strings.ReplaceAll(words, ",", ""), func(r rune) bool { return !unicode.IsDigit(r) }) {
+	for _, digits := range strings.FieldsFunc(words, func(r rune) bool { return !unicode.IsDigit(r) }) {
 		n, err := strconv.Atoi(digits)
 		if err != nil {
 			continue

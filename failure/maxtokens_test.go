@@ -18,6 +18,7 @@ func TestMaxTokens(t *testing.T) {
 		{InvalidRequest, "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", 8192, true},
 		{InvalidRequest, "`max_tokens` must be less than or equal to `8,192`, the maximum value for `max_tokens`", 8192, true},
 		{InvalidRequest, "Unable to submit request because it has a maxOutputTokens value of 32768 but the supported range is from 1 (inclusive) to 8193 (exclusive).", 8192, true},
+		{InvalidRequest, "max_output_tokens must be from 1 (inclusive) to 8,193 (exclusive)", 8192, true},
 		{InvalidRequest, "The maximum tokens you requested exceeds the model limit of 5000. Try again with a maximum tokens value that is lower than 5000.", 5000, true},
 		{InvalidRequest, "max_tokens is too large", 0, true},
 		{InvalidRequest, "max_tokens is above 1024", 0, true}, // below what was given

@@ -54,7 +54,8 @@ func TestTypedNilsAreSkipped(t *testing.T) {
 		} {
 			kind := failure.KindOf(err)
 			_, told := failure.RetryAfterOf(err)
-			if kind != failure.Unknown || told || failure.NoRetryOf(err) || failure.Network(err) {
+			_, refused := failure.MaxTokens(err, 1, 2)
+			if kind != failure.Unknown || told || refused || failure.NoRetryOf(err) || failure.Network(err) {
 				t.Errorf("%T, %s: %v, told %v", none, name, kind, told)
 			}
 		}
