@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -117,9 +118,9 @@ func mismatch(want string, text []byte, place []string) Fault {
 func shown(text []byte) string {
 	switch typeOf(text) {
 	case "object":
-		return "an object"
+		return phrase.Object
 	case "array":
-		return "an array"
+		return phrase.Array
 	case "string":
 		return "the string " + say.Short(string(text), 60)
 	case "integer", "number":
@@ -160,7 +161,7 @@ func (f *fitter) fit(t reflect.Type, text []byte, place []string) []byte {
 	case isBytes(t) && is == "string":
 		var encoded string
 		if err := json.Unmarshal(text, &encoded); err != nil {
-			return f.wrong("a string", text, place)
+			return f.wrong(phrase.String, text, place)
 		}
 		if _, err := base64.StdEncoding.DecodeString(encoded); err != nil {
 			return f.wrong("bytes in base64", text, place)
@@ -172,12 +173,12 @@ func (f *fitter) fit(t reflect.Type, text []byte, place []string) []byte {
 		return f.integer(t, text, place)
 	case t == numberType:
 		if json.Unmarshal(text, new(json.Number)) != nil {
-			return f.wrong("a number", text, place)
+			return f.wrong(phrase.Number, text, place)
 		}
 	case kind == reflect.String && is != "string":
-		return f.wrong("a string", text, place)
+		return f.wrong(phrase.String, text, place)
 	case kind == reflect.Bool && is != "boolean":
-		return f.wrong("true or false", text, place)
+		return f.wrong(phrase.Boolean, text, place)
 	case kind == reflect.Float32, kind == reflect.Float64:
 		if _, err := strconv.ParseFloat(string(text), t.Bits()); err != nil {
 			return f.wrong(wordsOf(t), text, place)
@@ -189,7 +190,7 @@ func (f *fitter) fit(t reflect.Type, text []byte, place []string) []byte {
 func (f *fitter) object(text []byte, place []string, member func(name string, value []byte) ([]byte, bool)) []byte {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(text, &all) != nil {
-		return f.wrong("an object", text, place)
+		return f.wrong(phrase.Object, text, place)
 	}
 	names := make([]string, 0, len(all))
 	for name := range all {
@@ -255,7 +256,7 @@ func (f *fitter) key(t reflect.Type, name string, place []string) {
 func (f *fitter) array(t reflect.Type, text []byte, place []string) []byte {
 	var all []json.RawMessage
 	if json.Unmarshal(text, &all) != nil {
-		return f.wrong("an array", text, place)
+		return f.wrong(phrase.Array, text, place)
 	}
 	out := []byte{'['}
 	for i, item := range all {
@@ -286,7 +287,7 @@ func (f *fitter) integer(t reflect.Type, text []byte, place []string) []byte {
 }
 
 // wholeNumber returns a whole number in digits. One with an exponent of more than three
-// digits is none: it would need megabytes.
+// digits is refused: it would need megabytes.
 func wholeNumber(text []byte) (string, bool) {
 	if is := typeOf(text); is != "integer" && is != "number" {
 		return "", false
@@ -308,13 +309,13 @@ func wordsOf(t reflect.Type) string {
 		least, most := bounds(t)
 		return fmt.Sprintf("an integer from %s to %s", least, most)
 	case kind == reflect.Bool:
-		return "true or false"
+		return phrase.Boolean
 	case kind == reflect.Float32:
 		return "a number from -3.4e38 to 3.4e38"
 	case kind == reflect.Float64:
-		return "a number"
+		return phrase.Number
 	}
-	return "a string"
+	return phrase.String
 }
 
 // union looks at what a union holds, which its decoder fits itself. To try that would take
@@ -350,16 +351,12 @@ func (f *fitter) ownDecoder(t reflect.Type, text []byte, place []string) []byte 
 	}
 	if wanted := accepted(t); len(wanted) > 0 && speaksOfGo(err) {
 		for i, name := range wanted {
-			wanted[i] = nouns[name]
+			wanted[i] = phrase.TypeNames[name]
 		}
-		return f.wrong(strings.Join(wanted, " or "), text, place)
+		return f.wrong(phrase.Either(wanted), text, place)
 	}
 	f.faults = append(f.faults, faultOf(err, place))
 	return text
-}
-
-var nouns = map[string]string{
-	"string": "a string", "boolean": "true or false", "integer": "an integer", "number": "a number", "array": "an array", "object": "an object", "null": "null",
 }
 
 // speaksOfGo reports whether an error is that of encoding/json, or in its manner.
@@ -384,9 +381,9 @@ func nounOf(t reflect.Type) string {
 	case to == nil:
 		return "another value"
 	case to.Kind() == reflect.Struct, to.Kind() == reflect.Map:
-		return "an object"
+		return phrase.Object
 	case to.Kind() == reflect.Slice, to.Kind() == reflect.Array:
-		return "an array"
+		return phrase.Array
 	default:
 		return wordsOf(to)
 	}

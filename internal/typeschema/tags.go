@@ -91,7 +91,7 @@ func rulesOf(f Field) (tagRules, error) {
 	for _, m := range tagKeys.FindAllStringSubmatch(string(f.Tag), -1) {
 		if name := m[1]; strings.HasPrefix(name, "jsonschema") {
 			if !slices.Contains(tagNames, name) {
-				return r, fmt.Errorf("the tag %s is not known", nearest.Shown(name, tagNames))
+				return r, fmt.Errorf("unknown tag %s", nearest.Shown(name, tagNames))
 			}
 			if _, ok := f.Tag.Lookup(name); !ok {
 				return r, fmt.Errorf("the tag %s can't be read: write key:\"value\" pairs with one space between them", name)

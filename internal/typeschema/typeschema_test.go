@@ -326,7 +326,7 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 		}](), `enum=a|b is one value: write enum=a,enum=b`},
 		{reflect.TypeFor[struct {
 			N string `jsonschema_descripton:"x"`
-		}](), `the tag "jsonschema_descripton", did you mean jsonschema_description? is not known`},
+		}](), `unknown tag "jsonschema_descripton", did you mean jsonschema_description?`},
 		{reflect.StructOf([]reflect.StructField{{Name: "N", Type: reflect.TypeFor[string](), Tag: `json:"n" jsonschema: "minLength=1"`}}), `the tag jsonschema can't be read`},
 		{reflect.TypeFor[struct {
 			N string `jsonschema:"minimum=1"`

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -226,7 +227,7 @@ func chosen(all []alternative, text []byte) (a alternative, value []byte, place 
 	var object map[string]json.RawMessage
 	var name string
 	if err := json.Unmarshal(text, &object); err != nil {
-		return a, nil, nil, Faults{mismatch("an object", text, nil)}
+		return a, nil, nil, Faults{mismatch(phrase.Object, text, nil)}
 	}
 	if err := json.Unmarshal(object[Discriminator], &name); err != nil {
 		return a, nil, nil, Faults{{Problem: fmt.Sprintf("the property %q must say which type it is", Discriminator)}}
