@@ -76,7 +76,6 @@ func ReadError(r Reply) (failure.Error, bool) {
 
 // failure converts a problem to the error that the other packages use.
 func (p problem) failure(r Reply) failure.Error {
-	p.Provider = r.Provider
 	if r.At.IsZero() {
 		r.At = time.Now()
 	}
@@ -92,7 +91,7 @@ func (p problem) failure(r Reply) failure.Error {
 	p.NoCredit = r.Provider == Anthropic && noCredit(r.Header)
 	kind := p.kind()
 	if p.misdirected() {
-		p.Message = misdirection(p.Provider, r.Address, p.Message)
+		p.Message = misdirection(r.Provider, r.Address, p.Message)
 	}
 	if kind == failure.QuotaExhausted {
 		if p.noQuota() {

@@ -14,7 +14,6 @@ import (
 // problem is what a provider says went wrong, in the words that all of them
 // have in some form.
 type problem struct {
-	Provider string
 	Status   int // HTTP status; or a number of that sort in the body of a 200; or 0
 	Code     string
 	Type     string
