@@ -123,8 +123,7 @@ func prose(text string) bool {
 	if text == "" {
 		return true
 	}
-	p := parser{text: text, end: len(text)}
-	if _, value := p.document(); value || listBegins.MatchString(text) || strings.ContainsAny(text[:1], `",:\`) || strings.Count(text, `"`)%2 != 0 || strings.HasSuffix(text, ",") || named.MatchString(text) {
+	if isValue(text) || listBegins.MatchString(text) || strings.ContainsAny(text[:1], `",:\`) || strings.Count(text, `"`)%2 != 0 || strings.HasSuffix(text, ",") || named.MatchString(text) {
 		return false
 	}
 	for at := 0; at < len(text); at++ {

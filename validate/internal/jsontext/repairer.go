@@ -178,7 +178,8 @@ func (m *repairer) blank(at int) (size int, problem string) {
 	case unicode.IsSpace(r):
 		return size, foreignSpace
 	case strings.HasPrefix(rest, "//"):
-		size = strings.IndexByte(rest+"\n", '\n')
+		line, _, _ := strings.Cut(rest, "\n")
+		size = len(line)
 	case strings.HasPrefix(rest, "/*"):
 		comment, _, _ := strings.Cut(rest[2:], "*/")
 		size = min(len(comment)+4, len(rest))
