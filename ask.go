@@ -6,8 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
-	"strings"
+	"slices"
 
 	"llmcall/internal/say"
 	"llmcall/internal/typeschema"
@@ -226,12 +227,17 @@ func (s *shape[T]) validated(answer *T) error {
 			all = append(all, element(v.Index(i), fmt.Sprintf("%s/%d", at, i)))
 		}
 	case reflect.Map:
+		entries := map[string]reflect.Value{}
 		for m := v.MapRange(); m.Next(); {
 			key, _ := json.Marshal(m.Key().Interface())
-			name := say.Pointer(strings.Trim(string(key), `"`))
+			name := string(key)
+			_ = json.Unmarshal(key, &name) // a number stays as it is
 			copied := reflect.New(m.Value().Type()).Elem()
 			copied.Set(m.Value())
-			all = append(all, element(copied, at+name))
+			entries[name] = copied
+		}
+		for _, name := range slices.Sorted(maps.Keys(entries)) { // the complaints are in one order
+			all = append(all, element(entries[name], at+say.Pointer(name)))
 		}
 	}
 	return errors.Join(all...)

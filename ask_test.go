@@ -242,6 +242,16 @@ func TestElementsAreValidatedEach(t *testing.T) {
 	if e, ok = errors.AsType[*llmcall.Error](err); !ok || len(e.Complaints) != 1 || e.Complaints[0].Pointer != "/a~1b" {
 		t.Errorf("%v", err)
 	}
+	_, _, err = asked[map[string]Even](t, `{"d":1,"c":3,"a<\"b":5,"b":7,"e":2}`)
+	var pointers []string
+	if e, ok = errors.AsType[*llmcall.Error](err); ok {
+		for _, c := range e.Complaints {
+			pointers = append(pointers, c.Pointer)
+		}
+	}
+	if want := []string{`/a<"b`, "/b", "/c", "/d"}; !slices.Equal(pointers, want) {
+		t.Errorf("%q, want %q", pointers, want)
+	}
 	if _, _, err = asked[Even](t, `{"value":7}`); err == nil || !strings.Contains(err.Error(), "7 is odd") {
 		t.Errorf("%v", err)
 	}
