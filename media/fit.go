@@ -130,7 +130,7 @@ func (c *checker) check(m *medium) (countedPages int, err error) {
 	case partOf(m.mediaType) != m.typeName:
 		return 0, refuse("is %s, which is not a %s: send it as an %s", name, m.what, partOf(m.mediaType))
 	default:
-		return 0, c.refuse(m, "Types", "is %s: %s takes %s", name, c.limits.who(), names(m.kind.Types))
+		return 0, c.refuse(m, "Types", "is %s: %s takes %s", name, c.limits.who(), sniff.Names(m.kind.Types))
 	}
 	if size := len(m.data); m.kind.MaxBytes > 0 && size > m.kind.MaxBytes {
 		return 0, c.refuse(m, "MaxBytes", "is %d bytes: %s takes at most %d", size, c.limits.who(), m.kind.MaxBytes)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"llmcall/internal/sniff"
 	"llmcall/picture"
 )
 
@@ -122,12 +123,12 @@ func (l *Limits) who() string {
 func (l *Limits) taken() string {
 	kinds := l.Pictures.Types
 	if len(kinds) == 0 {
-		kinds = []string{picture.PNG, picture.JPEG, picture.GIF, picture.WebP}
+		kinds = sniff.Pictures
 	}
-	all := []string{"text", names(kinds)}
+	all := []string{"text", sniff.Names(kinds)}
 	for _, kind := range []Kind{l.Documents, l.Audio} {
 		if len(kind.Types) > 0 {
-			all = append(all, names(kind.Types))
+			all = append(all, sniff.Names(kind.Types))
 		}
 	}
 	return strings.Join(all, ", ")

@@ -135,7 +135,7 @@ func inspect(data []byte) (string, error) {
 	mediaType := sniff.Type(data)
 	switch {
 	case mediaType == "":
-		return "", refuse("seems to be %s: takes PDF, %s, PNG, JPEG, GIF or WebP", sniff.Seems(data, "file"), names(recordings))
+		return "", refuse("seems to be %s: takes PDF, %s, PNG, JPEG, GIF or WebP", sniff.Seems(data, "file"), sniff.Names(recordings))
 	case mediaType == PDF && isCutOff(data):
 		return "", refuse("is a broken PDF: it ends before its end")
 	}
@@ -144,13 +144,4 @@ func inspect(data []byte) (string, error) {
 
 func tooLarge(size int) error {
 	return refuse("is %d bytes: takes at most %d (%d MiB)", size, MaxFile, MaxFile>>20)
-}
-
-// names lists what people call media types.
-func names(mediaTypes []string) string {
-	var all []string
-	for _, t := range mediaTypes {
-		all = append(all, sniff.Name(t))
-	}
-	return strings.Join(all, ", ")
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
-	"strings"
 
 	"llmcall/internal/sniff"
 )
@@ -110,12 +109,14 @@ func (l *Limits) validate() error {
 	return nil
 }
 
-func (l *Limits) takes(mediaType string) bool {
+func (l *Limits) types() []string {
 	if len(l.Types) == 0 {
-		return mediaType == PNG || mediaType == JPEG || mediaType == GIF || mediaType == WebP
+		return sniff.Pictures
 	}
-	return slices.Contains(l.Types, mediaType)
+	return l.Types
 }
+
+func (l *Limits) takes(mediaType string) bool { return slices.Contains(l.types(), mediaType) }
 
 // who is the provider, in a message.
 func (l *Limits) who() string {
@@ -125,23 +126,12 @@ func (l *Limits) who() string {
 	return l.Provider
 }
 
-func (l *Limits) kinds() string {
-	if len(l.Types) == 0 {
-		return "PNG, JPEG, GIF, WebP"
-	}
-	var names []string
-	for _, t := range l.Types {
-		names = append(names, sniff.Name(t))
-	}
-	return strings.Join(names, ", ")
-}
-
 // misfit returns the first limit that a picture does not fit, and how it
 // doesn't; both are empty where it fits. It decides from the header alone.
 func (l *Limits) misfit(h header, size int) (limit, how string) {
 	switch {
 	case !l.takes(h.mediaType):
-		return "Types", fmt.Sprintf("is %s: %s takes %s", sniff.Name(h.mediaType), l.who(), l.kinds())
+		return "Types", fmt.Sprintf("is %s: %s takes %s", sniff.Name(h.mediaType), l.who(), sniff.Names(l.types()))
 	case l.StillGIF && h.mediaType == GIF && h.animated:
 		return "StillGIF", fmt.Sprintf("is an animated GIF: %s takes still ones", l.who())
 	case l.MaxSide > 0 && max(h.width, h.height) > l.MaxSide:

@@ -30,6 +30,9 @@ const (
 	M4A  = "audio/mp4"
 )
 
+// Pictures are the types that can be looked into, and that are accepted by default.
+var Pictures = []string{PNG, JPEG, GIF, WebP}
+
 // Type returns the media type of a content, or "".
 func Type(data []byte) string {
 	has := func(prefix string) bool { return bytes.HasPrefix(data, []byte(prefix)) }
@@ -237,6 +240,15 @@ func Name(mediaType string) string {
 		return strings.ToUpper(kind)
 	}
 	return mediaType
+}
+
+// Names lists the names of media types.
+func Names(mediaTypes []string) string {
+	all := make([]string, len(mediaTypes))
+	for i, t := range mediaTypes {
+		all[i] = Name(t)
+	}
+	return strings.Join(all, ", ")
 }
 
 // Seems guesses what a content is, in words. kind is what was expected: "picture".
