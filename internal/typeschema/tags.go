@@ -460,6 +460,12 @@ func consistent(n *node) error {
 			return fmt.Errorf("%s (%s) is more than %s (%s): no value can pass", pair[0], least, pair[1], most)
 		}
 	}
+	for _, pair := range [][2]string{{"exclusiveMinimum", "maximum"}, {"minimum", "exclusiveMaximum"}, {"exclusiveMinimum", "exclusiveMaximum"}} {
+		least, most := boundOf(n, pair[0]), boundOf(n, pair[1])
+		if least != "" && most != "" && compare(least, most) >= 0 {
+			return fmt.Errorf("%s (%s) is not less than %s (%s): no value can pass", pair[0], least, pair[1], most)
+		}
+	}
 	for _, inner := range []string{"items", "additionalProperties"} {
 		if elem, ok := n.keywords[inner].(*node); ok {
 			return consistent(elem)

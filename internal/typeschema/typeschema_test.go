@@ -344,6 +344,12 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 			N uint8 `jsonschema:"minimum=300"`
 		}](), `minimum (300) is more than maximum (255): no value can pass`},
 		{reflect.TypeFor[struct {
+			N float64 `jsonschema:"exclusiveMinimum=5,exclusiveMaximum=5"`
+		}](), `exclusiveMinimum (5) is not less than exclusiveMaximum (5): no value can pass`},
+		{reflect.TypeFor[struct {
+			N uint8 `jsonschema:"exclusiveMinimum=255"`
+		}](), `exclusiveMinimum (255) is not less than maximum (255): no value can pass`},
+		{reflect.TypeFor[struct {
 			N int `jsonschema:"minimum=one"`
 		}](), `minimum must be a number, got "one"`},
 		{reflect.TypeFor[struct {
