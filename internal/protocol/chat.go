@@ -45,13 +45,31 @@ func (t *Turn) choices() []*Turn {
 	return turns
 }
 
-// longest is the number of pieces of the longest answer.
-func longest(choices []*Turn) int {
-	most := 0
-	for _, choice := range choices {
-		most = max(most, len(chunks(choice.Text)))
+// piece is a part of the text of one of several answers.
+type piece struct {
+	choice int // which answer
+	text   string
+	first  bool // of this answer
+}
+
+// byTurns returns the pieces of all answers' texts in the order of a stream: the first of
+// each answer, then the second of each, and so on.
+func byTurns(choices []*Turn) []piece {
+	texts := make([][]string, len(choices))
+	longest := 0
+	for i, choice := range choices {
+		texts[i] = chunks(choice.Text)
+		longest = max(longest, len(texts[i]))
 	}
-	return most
+	var out []piece
+	for n := range longest {
+		for i, parts := range texts {
+			if n < len(parts) {
+				out = append(out, piece{choice: i, text: parts[n], first: n == 0})
+			}
+		}
+	}
+	return out
 }
 
 func (t *Turn) chatMessage() raw {
@@ -96,17 +114,14 @@ func (Chat) Events(t *Turn) []Event {
 		add(e, fill(`[{"index":%s,"delta":%s,"logprobs":%s,"finish_reason":%s}]`, index, raw(delta), logprobs, finish), []byte("null"))
 	}
 	choices := t.choices()
+	more := make([]string, len(choices))
 	for i, choice := range choices {
-		begin, _ := choice.chatDeltas()
+		var begin []byte
+		begin, more[i] = choice.chatDeltas()
 		delta(Event{}, i, begin, raw("null"), nil)
 	}
-	for n := range longest(choices) {
-		for i, choice := range choices {
-			if parts := chunks(choice.Text); n < len(parts) {
-				_, more := choice.chatDeltas()
-				delta(Event{Content: true}, i, fill(more, parts[n]), choice.chatLogprobs(parts[n]), nil)
-			}
-		}
+	for _, p := range byTurns(choices) {
+		delta(Event{Content: true}, p.choice, fill(more[p.choice], p.text), choices[p.choice].chatLogprobs(p.text), nil)
 	}
 	for i, choice := range choices {
 		delta(Event{Last: true}, i, []byte("{}"), raw("null"), choice.finishWord(finishWords))

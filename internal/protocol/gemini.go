@@ -145,15 +145,12 @@ func (Gemini) Events(t *Turn) []Event {
 		add(Event{}, t.withCandidates(candidate(0, [][]byte{thoughtPart(part)})))
 	}
 	choices := t.choices()
-	for n := range longest(choices) {
-		for i, choice := range choices {
-			parts := chunks(choice.Text)
-			switch {
-			case choice.Tool != "" && n == 0:
-				add(Event{Content: true}, t.withCandidates(candidate(i, choice.functionCall())))
-			case choice.Tool == "" && n < len(parts):
-				add(Event{Content: true}, t.withCandidates(candidate(i, [][]byte{textPart(parts[n])}, choice.logprobsResult(parts[n]))))
-			}
+	for _, p := range byTurns(choices) {
+		switch choice := choices[p.choice]; {
+		case choice.Tool == "":
+			add(Event{Content: true}, t.withCandidates(candidate(p.choice, [][]byte{textPart(p.text)}, choice.logprobsResult(p.text))))
+		case p.first: // a call comes in one piece
+			add(Event{Content: true}, t.withCandidates(candidate(p.choice, choice.functionCall())))
 		}
 	}
 	for i, choice := range choices {

@@ -13,11 +13,7 @@ const tokenRunes = chunkRunes / 2
 func tokensOf(parts []string) []string {
 	var tokens []string
 	for _, part := range parts {
-		for part != "" {
-			token := firstRunes(part, tokenRunes)
-			part = part[len(token):]
-			tokens = append(tokens, token)
-		}
+		tokens = append(tokens, split(part, tokenRunes)...)
 	}
 	return tokens
 }
@@ -34,15 +30,6 @@ func (t *Turn) logprobs(parts []string) raw {
 		tokens = append(tokens, fill(`{%s,"top_logprobs":%s}`, of[0].openai(), list(top)))
 	}
 	return list(tokens)
-}
-
-func firstRunes(text string, n int) string {
-	for i := range text {
-		if n--; n < 0 {
-			return text[:i]
-		}
-	}
-	return text
 }
 
 // unlikely are tokens that might be there instead of another, at least maxTopLogprobs.

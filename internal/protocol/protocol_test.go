@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,25 @@ func TestAnswersAreWrittenInEachProtocol(t *testing.T) {
 					t.Errorf("%s, %s: %q", p.Name(), name, e.Data)
 				}
 			}
+		}
+	}
+}
+
+// A stream ten times as long takes ten times as much, and not a hundred times.
+func TestTheWorkOfAStreamGrowsWithItsLength(t *testing.T) {
+	for _, c := range asked {
+		p, _ := readAt(t, c.path, c.body)
+		taken := func(runes int) uint64 {
+			a := protocol.Answer{Text: strings.Repeat("x", runes), Finish: protocol.FinishStop}
+			turn := &protocol.Turn{Request: &protocol.Request{Model: "m"}, Answer: a, More: []protocol.Answer{a}, ID: func(prefix string) string { return prefix + "1" }}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			p.Events(turn)
+			runtime.ReadMemStats(&after)
+			return after.TotalAlloc - before.TotalAlloc
+		}
+		if short, long := taken(2_000), taken(20_000); long > 20*short {
+			t.Errorf("%s: %d bytes for 2,000 runes, %d for 20,000", p.Name(), short, long)
 		}
 	}
 }

@@ -69,12 +69,15 @@ func namedData(name string, text []byte) []byte {
 const chunkRunes = 8
 
 // chunks splits a text into the pieces of a stream.
-func chunks(text string) []string {
+func chunks(text string) []string { return split(text, chunkRunes) }
+
+// split splits a text into parts of a number of runes; the last may be shorter.
+func split(text string, size int) []string {
 	var parts []string
 	for text != "" {
 		end, runes := len(text), 0
 		for i := range text {
-			if runes == chunkRunes {
+			if runes == size {
 				end = i
 				break
 			}
