@@ -545,6 +545,42 @@ func TestUnknownFieldsPassUnderABetaHeader(t *testing.T) {
 	}
 }
 
+func TestWhatOneProtocolKeepsIsNotFoundInAnother(t *testing.T) {
+	_, url, client := listen(t, chaos.Config{})
+	oa := openaiClient(url, client)
+	text := responses.ResponseNewParamsInputUnion{OfString: param.NewOpt("x")}
+	thread := func(of string) (int, string) {
+		return send(t, client, url+"/v1/messages", `{"model":"m","max_tokens":99,"messages":[{"role":"user","content":"x"}],"thread":`+of+`}`,
+			"Anthropic-Version", "2023-06-01", "Anthropic-Beta", "message-threads-2026-08-12")
+	}
+
+	_, begun := thread(`{"type":"create"}`)
+	var message struct{ ID string }
+	if err := json.Unmarshal([]byte(begun), &message); err != nil || message.ID == "" {
+		t.Fatal(begun, err)
+	}
+	if _, err := oa.Responses.Get(t.Context(), message.ID, responses.ResponseGetParams{}); !failsWith(err, "not found") {
+		t.Errorf("a message is fetched as a response: %v", err)
+	}
+	if _, err := oa.Responses.New(t.Context(), responses.ResponseNewParams{Model: "m", Input: text, PreviousResponseID: param.NewOpt(message.ID)}); !failsWith(err, "not found") {
+		t.Errorf("a message is continued as a response: %v", err)
+	}
+	if err := oa.Responses.Delete(t.Context(), message.ID); !failsWith(err, "not found") {
+		t.Errorf("a message is deleted as a response: %v", err)
+	}
+	if status, answer := thread(`{"type":"continue","previous_message_id":"` + message.ID + `"}`); status != 200 {
+		t.Errorf("the thread is gone: %d %s", status, answer)
+	}
+
+	r, err := oa.Responses.New(t.Context(), responses.ResponseNewParams{Model: "m", Input: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := thread(`{"type":"continue","previous_message_id":"` + r.ID + `"}`); status != 404 || !strings.Contains(answer, "thread_not_found") {
+		t.Errorf("a response is continued as a thread: %d %s", status, answer)
+	}
+}
+
 func TestContextTooLongNamesTheFieldOfItsProtocol(t *testing.T) {
 	for p, want := range map[chaos.Protocol]string{chaos.OpenAI: "messages", chaos.OpenAIResponses: "input"} {
 		_, body := raw(t, []chaos.Fault{{Kind: chaos.Status, Error: "context_too_long"}}, p, false)

@@ -48,7 +48,9 @@ func (s *Server) found(method string, provider face, to protocol.Endpoint, call 
 			return protocol.Responses{}.Fetch(call, to.Name, s.kept.ready(to.Name, time.Now()))
 		}
 		body, refused := protocol.Responses{}.Deleted(call, to.Name)
-		s.kept.remove(to.Name)
+		if refused == nil {
+			s.kept.remove(to.Name)
+		}
 		return body, refused
 	case protocol.EndAnswer:
 		body, keep, refused := protocol.Responses{}.Cancel(call, to.Name, s.kept.ready(to.Name, time.Now()))

@@ -59,8 +59,7 @@ func (Responses) Fetch(in *Incoming, id string, ready bool) ([]byte, *Error) {
 }
 
 func responseOf(in *Incoming, id string) (kept keptResponse, refused *Error) {
-	text, ok := in.kept(id)
-	if !ok || json.Unmarshal(text, &kept) != nil {
+	if !in.kept(id, &kept) {
 		refused = &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("Response with id '%s' not found.", id)}
 	}
 	return kept, refused
@@ -93,9 +92,8 @@ func (Responses) Deleted(in *Incoming, id string) ([]byte, *Error) {
 func (in *responsesRequest) continued(call *Incoming) *Error {
 	var items []json.RawMessage
 	if in.Previous != "" {
-		text, ok := call.kept(in.Previous)
 		var kept keptResponse
-		if !ok || json.Unmarshal(text, &kept) != nil {
+		if !call.kept(in.Previous, &kept) {
 			return &Error{Message: fmt.Sprintf("Previous response with id '%s' not found.", in.Previous), Param: "previous_response_id", Code: "previous_response_not_found"}
 		}
 		items = kept.Input
@@ -154,9 +152,8 @@ func threaded(call *Incoming) (body []byte, keep json.RawMessage, refused *Error
 	default:
 		return nil, nil, &Error{Message: fmt.Sprintf("Input tag '%s' found using 'type' does not match any of the expected tags: 'create', 'continue'", in.Thread.Type), Param: "thread"}
 	}
-	text, ok := call.kept(in.Thread.Previous)
 	var kept thread
-	if !ok || json.Unmarshal(text, &kept) != nil {
+	if !call.kept(in.Thread.Previous, &kept) {
 		return nil, nil, &Error{Status: http.StatusNotFound, Details: `{"error_code":"thread_not_found"}`, Param: "thread.previous_message_id",
 			Message: fmt.Sprintf("no thread is held under '%s'", in.Thread.Previous)}
 	}

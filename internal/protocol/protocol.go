@@ -19,6 +19,7 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -69,12 +70,16 @@ type Incoming struct {
 	Kept func(id string) (json.RawMessage, bool)
 }
 
-// kept returns what is kept under an identifier.
-func (in *Incoming) kept(id string) (json.RawMessage, bool) {
+// kept reads what is kept under an identifier, and reports whether it could. What another
+// protocol keeps has other fields, and can't be read.
+func (in *Incoming) kept(id string, into any) bool {
 	if in.Kept == nil {
-		return nil, false
+		return false
 	}
-	return in.Kept(id)
+	text, ok := in.Kept(id)
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return ok && d.Decode(into) == nil
 }
 
 // beta reports whether the request asks for features that are not in the reference.
