@@ -33,9 +33,14 @@ func (k *keptAnswers) add(id string, a keptAnswer) {
 	if k.byID == nil {
 		k.byID = map[string]keptAnswer{}
 	}
-	k.byID[id] = a
 	k.order = append(k.order, id)
-	k.bytes += len(a.text)
+	k.put(id, a)
+}
+
+// put keeps an answer that has a place in the order, with k.mu held.
+func (k *keptAnswers) put(id string, a keptAnswer) {
+	k.bytes += len(a.text) - len(k.byID[id].text)
+	k.byID[id] = a
 	for len(k.order) > maxKept || k.bytes > maxKeptBytes && len(k.order) > 1 {
 		k.bytes -= len(k.byID[k.order[0]].text)
 		delete(k.byID, k.order[0])
@@ -56,6 +61,16 @@ func (k *keptAnswers) ready(id string, now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !now.Before(k.byID[id].ready)
+}
+
+// replace keeps something else under an identifier, unless that was removed in the
+// meantime.
+func (k *keptAnswers) replace(id string, a keptAnswer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.byID[id]; ok {
+		k.put(id, a)
+	}
 }
 
 func (k *keptAnswers) remove(id string) {

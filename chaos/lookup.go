@@ -55,8 +55,7 @@ func (s *Server) found(method string, provider face, to protocol.Endpoint, call 
 	case protocol.EndAnswer:
 		body, keep, refused := protocol.Responses{}.Cancel(call, to.Name, s.kept.ready(to.Name, time.Now()))
 		if refused == nil {
-			s.kept.remove(to.Name)
-			s.kept.add(to.Name, keptAnswer{text: keep})
+			s.kept.replace(to.Name, keptAnswer{text: keep})
 		}
 		return body, refused
 	}
