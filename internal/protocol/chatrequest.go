@@ -146,17 +146,13 @@ func callsWithoutResults(due []string, i int) *Error {
 		Param: fmt.Sprintf("messages.[%d].role", i)}
 }
 
-// azureDeployment returns the deployment in Azure's path, if it is one.
+// azureDeployment returns the deployment in Azure's path, or "" in another.
 func azureDeployment(call *Incoming) (string, *Error) {
-	rest, ok := strings.CutPrefix(call.Path, azurePrefix)
-	if !ok {
-		return "", nil
-	}
-	if call.Query.Get("api-version") == "" {
+	deployment, _, ok := azureCall(call.Path)
+	if ok && call.Query.Get("api-version") == "" {
 		// Azure says no more than this.
 		return "", &Error{Status: http.StatusNotFound, Message: "Resource not found", Code: "404"}
 	}
-	deployment, _, _ := strings.Cut(rest, "/")
 	return deployment, nil
 }
 

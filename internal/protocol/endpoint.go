@@ -65,8 +65,8 @@ func At(path string) (Endpoint, bool) {
 		return Endpoint{Method: http.MethodPost, Protocol: Gemini{}, For: geminiMethods[method]}, true
 	}
 	gemini := strings.HasPrefix(path, "/v1beta/models/")
-	if deployment, rest, ok := strings.Cut(strings.TrimPrefix(path, azurePrefix), "/"); ok && strings.HasPrefix(path, azurePrefix) && deployment != "" {
-		path = "/" + rest // Azure's, platform by deployment
+	if _, rest, ok := azureCall(path); ok {
+		path = rest
 	} else {
 		for _, prefix := range []string{"/v1beta", "/openai", "/api", "/v1"} {
 			if rest := strings.TrimPrefix(path, prefix); strings.HasPrefix(rest, "/") {
@@ -90,9 +90,17 @@ func At(path string) (Endpoint, bool) {
 	return Endpoint{}, false
 }
 
-// azurePrefix begins Azure's path to a deployment, which is a model under a name that its
-// owner chose (learn.microsoft.com/azure/ai-foundry/openai/reference).
-const azurePrefix = "/openai/deployments/"
+// azureCall splits Azure's path to a deployment, which is a model under a name that its
+// owner chose: /openai/deployments/{deployment}/{rest}
+// (learn.microsoft.com/azure/ai-foundry/openai/reference). rest begins with a slash.
+func azureCall(path string) (deployment, rest string, ok bool) {
+	after, ok := strings.CutPrefix(path, "/openai/deployments/")
+	if !ok {
+		return "", "", false
+	}
+	deployment, rest, ok = strings.Cut(after, "/")
+	return deployment, "/" + rest, ok && deployment != ""
+}
 
 // Likely returns the protocol that a client most likely speaks if its path is unknown, so
 // that it can read the error.
