@@ -144,9 +144,13 @@ func TestEmbeddingsAreInventedAndRepeatable(t *testing.T) {
 	if err := json.NewDecoder(response.Body).Decode(&coded); err != nil || len(coded.Data) != 2 || len(coded.Data[0].Embedding) != 8 {
 		t.Errorf("base64: %+v, %v", coded, err)
 	}
+	tooMany := `{"requests":[` + strings.TrimSuffix(strings.Repeat(`{"content":{"parts":[{"text":"x"}]}},`, 101), ",") + `]}`
+	if _, answer := send(t, client, url+"/v1beta/models/e:batchEmbedContents", tooMany); !strings.Contains(answer, `"* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch"`) {
+		t.Errorf("101 texts: got %s", answer)
+	}
 	for path, body := range map[string]string{
 		"/v1/embeddings":                       `{"model":"e","input":[""` + strings.Repeat(`,""`, 2048) + `]}`,
-		"/v1beta/models/e:batchEmbedContents":  `{"requests":[` + strings.TrimSuffix(strings.Repeat(`{"content":{"parts":[{"text":"x"}]}},`, 101), ",") + `]}`,
+		"/v1beta/models/e:batchEmbedContents":  tooMany,
 		"/v1beta/models/e:embedContent":        `{"content":{"parts":[{"text":"x"}]},"outputDimensionality":0}`,
 		"/v1/embeddings?dimensions":            `{"model":"e","input":"x","dimensions":4097}`,
 		"/v1/embeddings?format":                `{"model":"e","input":"x","encoding_format":"int8"}`,

@@ -156,7 +156,8 @@ func (Gemini) ReadEmbedding(call *Incoming) (*Embedding, *Error) {
 	}
 	return e, firstOf(
 		rule{len(e.Texts) == 0, &Error{Message: "at least one request is required"}},
-		rule{len(e.Texts) > maxGeminiTexts, &Error{Message: fmt.Sprintf("at most %d requests can be in one batch", maxGeminiTexts), Param: "requests"}},
+		// Not as a Param: those are fields of a request to generate content.
+		rule{len(e.Texts) > maxGeminiTexts, &Error{Message: fmt.Sprintf("* BatchEmbedContentsRequest.requests: at most %d requests can be in one batch", maxGeminiTexts)}},
 		rule{e.Dimensions < 1 || e.Dimensions > maxDimensions, &Error{Message: fmt.Sprintf("output_dimensionality must be from 1 to %d.", maxDimensions)}},
 	)
 }
