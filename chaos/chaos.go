@@ -44,12 +44,13 @@
 // plan and its limits like answers. The other requests that are not for an answer do not
 // take a step of the plan.
 //
-// Of the tools that a request offers without saying that one must be called, half of the
-// answers call one, as the seed decides, or all or none, as [Fault.Tool] says; once a tool's
-// results are in the conversation, the answer to the same question is a text. Responses are
-// kept for previous_response_id, and conversations for Anthropic's threads: the last
-// 1,000, or fewer if they are larger than 32 MiB together. A response in the background is
-// complete after [Fault.Delay] or [Plan.AnswerTime].
+// If a request offers tools and leaves it to the model whether to call one, half of the
+// answers call one, as the seed decides; [Fault.Tool] can decide it instead. Once a tool's
+// results are in the conversation, the answer is a text.
+//
+// Responses are kept for previous_response_id, and conversations for Anthropic's threads:
+// the last 1,000 of both together, or fewer if they are larger than 32 MiB. A response in
+// the background is complete after [Fault.Delay] or [Plan.AnswerTime].
 package chaos
 
 import (
@@ -183,9 +184,9 @@ func (s *Server) Requests() []Recorded {
 // Counts returns the number of requests so far, by outcome.
 func (s *Server) Counts() Counts { return s.tally.snapshot() }
 
-// Reset forgets the requests so far, the answers that are kept, and what they have used of the limits, and restarts
-// the plan. Requests that are being served or waiting are not interrupted, and stay in
-// [Server.Counts].
+// Reset forgets the requests so far, what they have used of the limits, and the answers
+// that are kept, and restarts the plan. Requests that are being served or waiting are not
+// interrupted, and stay in [Server.Counts].
 func (s *Server) Reset() {
 	s.tally.reset()
 	if s.limiter != nil {

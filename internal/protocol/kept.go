@@ -6,21 +6,21 @@ import (
 	"net/http"
 )
 
-// Keeper is a protocol in which a request can continue an answer that the server kept, and
-// then has only what is new: [Responses] (previous_response_id) or [Messages] (thread, in
-// beta). What is kept goes to [Incoming.Kept].
+// Keeper is a protocol in which a request can continue a conversation that the server kept,
+// by sending only what is new: [Responses] (previous_response_id) or [Messages] (thread, in
+// beta). [Incoming.Kept] gives back what is kept.
 type Keeper interface {
-	// Keep returns what the server is to keep of a conversation with its answer, and under
-	// which identifier; "" if the request does not ask for it.
+	// Keep returns what the server is to keep of a conversation and its answer, and the
+	// identifier to keep it under; "" if nothing is to be kept.
 	Keep(t *Turn) (id string, kept json.RawMessage)
 }
 
 // keptResponse is what is kept of a response.
 type keptResponse struct {
 	Input    []json.RawMessage `json:"input"`           // all items, those of the answer too
-	Response json.RawMessage   `json:"response"`        // complete
-	Begun    json.RawMessage   `json:"begun,omitempty"` // as it was before that; nil if it was never seen so
-	Ended    json.RawMessage   `json:"ended,omitempty"` // as it is if it was cancelled before that
+	Response json.RawMessage   `json:"response"`        // complete, or cancelled
+	Begun    json.RawMessage   `json:"begun,omitempty"` // as it is until it is ready; nil if it is not in the background
+	Ended    json.RawMessage   `json:"ended,omitempty"` // as it is once cancelled; nil likewise
 }
 
 // Keep returns a response with the conversation before it, unless store is false.
@@ -65,8 +65,8 @@ func responseOf(in *Incoming, id string) (kept keptResponse, refused *Error) {
 	return kept, refused
 }
 
-// Cancel writes a response that was cancelled, and what is to be kept of it from now on.
-// One that is ready is left as it is.
+// Cancel cancels a response that runs in the background. It writes the response as it is
+// then, and returns what is to be kept of it from now on. One that is ready stays as it is.
 func (Responses) Cancel(in *Incoming, id string, ready bool) (body []byte, keep json.RawMessage, refused *Error) {
 	kept, refused := responseOf(in, id)
 	switch {
@@ -80,7 +80,7 @@ func (Responses) Cancel(in *Incoming, id string, ready bool) (body []byte, keep 
 	return kept.Response, marshal(kept), nil
 }
 
-// Deleted writes that a response is kept no longer.
+// Deleted writes that a response was deleted. The error says that there is none.
 func (Responses) Deleted(in *Incoming, id string) ([]byte, *Error) {
 	if _, refused := responseOf(in, id); refused != nil {
 		return nil, refused

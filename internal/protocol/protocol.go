@@ -104,8 +104,8 @@ type Request struct {
 	Choices     int  // how many answers are wanted; 0 is 1
 	Thinks      bool // the model's thoughts are to be shown
 	Encrypted   bool // the thoughts are to be sent in encrypted form too
-	Logprobs    bool // the answer is to have the probabilities of its tokens,
-	TopLogprobs int  // and of this many other tokens instead of each
+	Logprobs    bool // the probabilities of the answer's tokens are wanted
+	TopLogprobs int  // with those of this many of the most probable tokens at each place
 
 	Previous   string          // the answer that the server kept and the request continues; "": none
 	Background bool            // the answer is to be fetched later
