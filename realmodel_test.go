@@ -18,6 +18,7 @@ import (
 
 	"llmcall"
 	"llmcall/failure"
+	"llmcall/internal/npm"
 	"llmcall/llm"
 )
 
@@ -43,31 +44,10 @@ func installLlama(t *testing.T) string {
 			t.Fatalf("LLMCALL_REAL=1 is set, and %s is missing: %v", program, err)
 		}
 	}
-	cache, err := os.UserCacheDir()
+	dir, err := npm.Install(t, "node-llama-cpp-"+llamaVersion, nil,
+		"install", "--omit=optional", "node-llama-cpp@"+llamaVersion, "@node-llama-cpp/"+binary+"@"+llamaVersion)
 	if err != nil {
-		cache = t.TempDir()
-	}
-	dir := filepath.Join(cache, "llmcall-test", "node-llama-cpp-"+llamaVersion)
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	install := exec.Command("npm", "install", "--prefix", fresh, "--no-audit", "--no-fund", "--omit=optional", "--ignore-scripts",
-		"node-llama-cpp@"+llamaVersion, "@node-llama-cpp/"+binary+"@"+llamaVersion)
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm install: %v\n%s", err, out)
-	}
-	if err := os.Rename(fresh, dir); err != nil {
-		if _, there := os.Stat(dir); there != nil { // another test run was quicker
-			t.Fatal(err)
-		}
+		t.Fatalf("npm install: %v", err)
 	}
 	return dir
 }
@@ -75,18 +55,7 @@ func installLlama(t *testing.T) string {
 // serveRealModel starts the model's server and returns its address.
 func serveRealModel(t *testing.T) string {
 	t.Helper()
-	// Node looks for packages beside the script.
-	dir := t.TempDir()
-	if err := os.Symlink(filepath.Join(installLlama(t), "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile("testdata/model/serve.mjs")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "serve.mjs"), script, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := npm.Beside(t, installLlama(t), "testdata/model/serve.mjs")
 	file, err := filepath.Abs(filepath.Join("testdata", "model", realModel))
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"llmcall/chaos"
+	"llmcall/internal/npm"
 )
 
 func TestClients(t *testing.T) {
@@ -81,69 +82,24 @@ func unavailable(t *testing.T, format string, args ...any) {
 // says. The latter is in the user's cache: half of it is Node.
 func install(t *testing.T) string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = t.TempDir()
-	}
 	lock, err := os.ReadFile("package-lock.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(lock)
-	installed := filepath.Join(cache, "llmcall-test", "clients-"+hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(installed); err != nil {
-		npmInstall(t, installed)
+	args := []string{"ci"}
+	if os.Getenv("LLMCALL_REAL") != "1" {
+		args = append(args, "--fetch-retries=0") // nobody waits a minute to hear that it is skipped
 	}
-	// Node looks for packages beside the script.
-	dir := t.TempDir()
-	if err := os.Symlink(filepath.Join(installed, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
-		t.Fatal(err)
+	installed, err := npm.Install(t, "clients-"+hex.EncodeToString(sum[:8]), []string{"package.json", "package-lock.json"}, args...)
+	if err != nil {
+		unavailable(t, "the clients can't be installed from npm: %v", err)
 	}
 	scripts, err := filepath.Glob("*.mjs")
 	if err != nil || len(scripts) == 0 {
 		t.Fatal(scripts, err)
 	}
-	copyFiles(t, dir, append(scripts, "package.json")...)
-	return dir
-}
-
-func npmInstall(t *testing.T, dir string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	copyFiles(t, fresh, "package.json", "package-lock.json")
-	args := []string{"ci", "--prefix", fresh, "--ignore-scripts", "--no-audit", "--no-fund"}
-	if os.Getenv("LLMCALL_REAL") != "1" {
-		args = append(args, "--fetch-retries=0") // nobody waits a minute to hear that it is skipped
-	}
-	npm := exec.CommandContext(t.Context(), "npm", args...)
-	if out, err := npm.CombinedOutput(); err != nil {
-		unavailable(t, "the clients can't be installed from npm: %v\n%s", err, out)
-	}
-	if err := os.Rename(fresh, dir); err != nil {
-		if _, there := os.Stat(dir); there != nil { // another test run was quicker
-			t.Fatal(err)
-		}
-	}
-}
-
-func copyFiles(t *testing.T, dir string, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	return npm.Beside(t, installed, append(scripts, "package.json")...)
 }
 
 // leastNode is the version that the clients need.
