@@ -144,7 +144,7 @@ func anySchema(t *rapid.T, depth int) map[string]any {
 	return node
 }
 
-// anyAnswer draws an answer that has the shape of a schema, as often as not.
+// anyAnswer draws an answer of the kinds that [anySchema] has.
 func anyAnswer(t *rapid.T, depth int) any {
 	kinds := []string{"x", "long", "1", "7", "null"}
 	if depth > 0 {
@@ -170,6 +170,44 @@ func anyAnswer(t *rapid.T, depth int) any {
 	default:
 		return kind
 	}
+}
+
+// answerTo draws an answer that has the shape of a schema of [anySchema], except for a
+// few of its values. It need not fit the schema's bounds.
+func answerTo(t *rapid.T, node map[string]any, depth int) any {
+	if rapid.IntRange(0, 9).Draw(t, "other") == 9 {
+		return anyAnswer(t, depth)
+	}
+	if values, ok := node["enum"].([]any); ok {
+		return rapid.SampledFrom(values).Draw(t, "enum")
+	}
+	for _, name := range []string{"anyOf", "oneOf"} {
+		if nodes, ok := node[name].([]any); ok {
+			return answerTo(t, rapid.SampledFrom(nodes).Draw(t, name).(map[string]any), depth-1)
+		}
+	}
+	switch node["type"] {
+	case "string":
+		return rapid.SampledFrom([]string{"x", "long"}).Draw(t, "string")
+	case "integer":
+		return rapid.SampledFrom([]json.Number{"1", "7"}).Draw(t, "integer")
+	case "null":
+		return nil
+	case "array":
+		list := []any{}
+		for range rapid.IntRange(0, 2).Draw(t, "items") {
+			list = append(list, answerTo(t, node["items"].(map[string]any), depth-1))
+		}
+		return list
+	}
+	answer := map[string]any{}
+	properties := node["properties"].(map[string]any)
+	for _, name := range []string{"a", "b"} {
+		if rapid.Bool().Draw(t, name) {
+			answer[name] = answerTo(t, properties[name].(map[string]any), depth-1)
+		}
+	}
+	return answer
 }
 
 func compiled(t *rapid.T, schema []byte) *jsonschema.Schema {
@@ -204,14 +242,15 @@ func TestFittingTwiceIsFittingOnce(t *testing.T) {
 func TestFittedSchemaTakesWhatTheSchemaTakes(t *testing.T) {
 	taken := 0
 	rapid.Check(t, func(t *rapid.T) {
-		schema, _ := json.Marshal(map[string]any{"type": "object", "properties": map[string]any{"a": anySchema(t, 2), "b": anySchema(t, 0)}})
+		node := anySchema(t, 2)
+		schema, _ := json.Marshal(map[string]any{"type": "object", "properties": map[string]any{"a": node, "b": anySchema(t, 0)}})
 		fitted, ok := fit(schema)
 		if !ok {
 			t.Fatalf("does not fit: %s", schema)
 		}
 		whole, relaxed := compiled(t, schema), compiled(t, fitted)
 		for range 20 {
-			answer := map[string]any{"a": anyAnswer(t, 2)}
+			answer := map[string]any{"a": answerTo(t, node, 2)}
 			if whole.Validate(answer) != nil {
 				continue
 			}
