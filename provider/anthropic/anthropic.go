@@ -188,9 +188,10 @@ func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 // end of the context window, is a response with [llm.FinishLength]; one that the
 // provider paused (pause_turn) is a response with [llm.FinishPaused].
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	var body []byte // the exchange has it too; with bytes as the target the SDK does not check the Content-Type
 	x, p, err := m.exchange(ctx, req, false, func(params sdk.MessageNewParams, record option.RequestOption) error {
-		_, err := m.messages.New(ctx, params, record, option.WithResponseBodyInto(&body))
+		// The exchange has the body too; with bytes as the target the SDK does not check
+		// the Content-Type.
+		_, err := m.messages.New(ctx, params, record, option.WithResponseBodyInto(new([]byte)))
 		return err
 	})
 	if err != nil {
@@ -200,37 +201,20 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 }
 
 // exchange sends the request, and sends it again by another plan if the server refuses how
-// it asks for the schema.
+// it asks for the schema. It returns an exchange with a success, and its plan.
 func (m *Model) exchange(
 	ctx context.Context, req *llm.Request, streamed bool, send func(sdk.MessageNewParams, option.RequestOption) error,
-) (*wire.Exchange, plan, error) {
-	for steps := m.lacks.For(wire.SchemaOf(req)); ; {
-		params, p, err := m.params(req, steps)
-		if err != nil {
-			return nil, p, m.endpoint.BadRequest(err)
-		}
-		if p.note != "" && ctx != nil {
-			endpoint.Noted(ctx, p.note)
-		}
-		x := &wire.Exchange{Endpoint: m.endpoint, Stream: streamed}
-		err = m.failed(ctx, x, send(params, option.WithMiddleware(x.Record)))
-		if !steps.Down(ctx, err, p.asked) {
-			return x, p, err
-		}
-	}
-}
-
-// failed returns the error of an exchange that was not a success, or nil.
-func (m *Model) failed(ctx context.Context, x *wire.Exchange, err error) error {
-	switch {
-	case !x.Sent:
-		return m.endpoint.BadRequest(err)
-	case !x.Whole:
-		return m.endpoint.Broken(ctx, err)
-	case !x.Succeeded():
-		return x.Refused(apiError(x, err))
-	}
-	return nil
+) (x *wire.Exchange, p plan, err error) {
+	steps := m.lacks.For(wire.SchemaOf(req))
+	err = steps.Send(ctx, m.endpoint, func() (wire.Try, error) {
+		params, planned, err := m.params(req, steps)
+		p = planned
+		return wire.Try{Asked: p.asked, Note: p.note, Send: func() error {
+			x = &wire.Exchange{Endpoint: m.endpoint, Stream: streamed}
+			return x.Failed(ctx, send(params, option.WithMiddleware(x.Record)), apiError)
+		}}, err
+	})
+	return x, p, err
 }
 
 // apiError returns the SDK's error without the key and the prompt, which the SDK

@@ -27,26 +27,14 @@ import (
 // status, which is 200. At most 64 MiB are read; a longer stream is an error.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		var opened *http.Response
-		var broken error
 		x, p, err := m.exchange(ctx, req, true, func(params sdk.MessageNewParams, record option.RequestOption) error {
-			broken = m.messages.NewStreaming(ctx, params, record, option.WithResponseBodyInto(&opened)).Err()
-			return broken
+			return m.messages.NewStreaming(ctx, params, record, option.WithResponseBodyInto(new(*http.Response))).Err()
 		})
-		if x != nil && x.Response != nil {
-			// Not only if opened is set: the SDK drops a response that arrived just
-			// before the context ended.
-			defer func() { x.Response.Body.Close() }()
-		}
 		if err != nil {
 			yield(llm.Chunk{}, err)
 			return
 		}
-		if opened == nil {
-			yield(llm.Chunk{}, m.endpoint.Broken(ctx, broken))
-			return
-		}
-		x.Relay(ctx, opened.Body, dialect{p.tool}, yield)
+		x.Relay(ctx, dialect{p.tool}, yield)
 	}
 }
 

@@ -3,12 +3,10 @@ package gemini
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 
 	"google.golang.org/genai"
 
-	"llmcall/endpoint"
 	"llmcall/llm"
 	"llmcall/provider/internal/wire"
 )
@@ -19,8 +17,7 @@ import (
 // finishMessage, ends a stream at a comment, and logs.
 type delivery struct {
 	wire.Exchange
-	answer io.ReadCloser // the body of a success, for a stream
-	err    error         // of the HTTP client
+	err error // of the HTTP client
 }
 
 type deliveryKey struct{}
@@ -45,7 +42,9 @@ func (c carrier) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if d.Succeeded() {
-		d.answer, response.Body = response.Body, http.NoBody
+		shown := *response
+		shown.Body = http.NoBody
+		response = &shown
 	}
 	return response, nil
 }
@@ -60,28 +59,27 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 	if hasTools(req) { // "Function calling with a response mime type: 'application/json' is unsupported"
 		steps = m.lacks.withTools.For(wire.SchemaOf(req)).After(steps)
 	}
-	for {
+	var d *delivery
+	err := steps.Send(ctx, m.endpoint, func() (wire.Try, error) {
 		body, err := m.body(req, steps)
 		if err != nil {
-			return nil, m.endpoint.BadRequest(err)
+			return wire.Try{}, err
 		}
-		if body.note != "" {
-			endpoint.Noted(ctx, body.note)
-		}
-		d, err := m.sendOnce(ctx, body, stream)
-		if !steps.Down(ctx, err, body.asked) {
-			return d, err
-		}
-	}
+		return wire.Try{Asked: body.asked, Note: body.note, Send: func() (err error) {
+			d, err = m.sendOnce(ctx, body.fields, stream)
+			return err
+		}}, nil
+	})
+	return d, err
 }
 
-func (m *Model) sendOnce(ctx context.Context, body *requestBody, stream bool) (*delivery, error) {
+func (m *Model) sendOnce(ctx context.Context, fields map[string]any, stream bool) (*delivery, error) {
 	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Stream: stream}}
 	d.Explain = explain(&d.Exchange)
 	config := &genai.GenerateContentConfig{
 		// The SDK's own conversion would sort the properties of a schema and round
 		// large numbers.
-		HTTPOptions:           &genai.HTTPOptions{ExtrasRequestProvider: func(map[string]any) map[string]any { return body.fields }},
+		HTTPOptions:           &genai.HTTPOptions{ExtrasRequestProvider: func(map[string]any) map[string]any { return fields }},
 		AutomaticContinuation: new(false),
 	}
 	ctx = context.WithValue(ctx, deliveryKey{}, d)
@@ -92,20 +90,15 @@ func (m *Model) sendOnce(ctx context.Context, body *requestBody, stream bool) (*
 	} else {
 		_, err = m.models.GenerateContent(ctx, m.endpoint.Model, nil, config)
 	}
-	switch {
-	case d.err != nil:
-		return nil, m.endpoint.Broken(ctx, d.err)
-	case !d.Sent:
-		return nil, m.endpoint.BadRequest(err)
-	case !d.Succeeded():
-		return nil, d.Refused(apiError(&d.Exchange, err))
+	if d.err != nil {
+		err = d.err // without the SDK's words
 	}
-	return d, nil
+	return d, d.Failed(ctx, err, apiError)
 }
 
 // apiError returns the SDK's error of a response, with the status, which the SDK
 // loses if the body has an error without a code.
-func apiError(x *wire.Exchange, err error) genai.APIError {
+func apiError(x *wire.Exchange, err error) error {
 	api, _ := errors.AsType[genai.APIError](err)
 	if api.Code == 0 {
 		api.Code = x.Status

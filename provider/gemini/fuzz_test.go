@@ -58,10 +58,11 @@ func FuzzStream(f *testing.F) {
 	f.Add(bodies[0], "application/json")
 	m := fuzzed(f)
 	f.Fuzz(func(t *testing.T, body, contentType string) {
-		d := &delivery{answer: io.NopCloser(strings.NewReader(body))}
-		d.Exchange = wire.Exchange{Endpoint: m.endpoint, Status: 200, Stream: true, Response: &http.Response{Header: http.Header{"Content-Type": {contentType}}}}
+		x := &wire.Exchange{Endpoint: m.endpoint, Status: 200, Stream: true, Response: &http.Response{
+			Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(strings.NewReader(body)),
+		}}
 		finished, ended := 0, false
-		d.Relay(t.Context(), d.answer, dialect{}, func(chunk llm.Chunk, err error) bool {
+		x.Relay(t.Context(), dialect{}, func(chunk llm.Chunk, err error) bool {
 			var failed *failure.Error
 			if ended || finished > 0 || err != nil && !errors.As(err, &failed) {
 				t.Fatalf("%q: %+v, %v behind the end", body, chunk, err)

@@ -202,7 +202,6 @@ func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chun
 			yield(llm.Chunk{}, err)
 			return
 		}
-		defer d.answer.Close()
-		d.Relay(ctx, d.answer, dialect{}, yield)
+		d.Relay(ctx, dialect{}, yield)
 	}
 }

@@ -169,20 +169,6 @@ func (c *connection) Name() string { return c.endpoint.Name }
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (c *connection) EndpointKey() endpoint.Key { return c.endpoint.Key() }
 
-// failed returns the error of an exchange that was not a success, or nil. err is the
-// SDK's error.
-func (c *connection) failed(ctx context.Context, x *wire.Exchange, err error) error {
-	switch {
-	case !x.Sent:
-		return c.endpoint.BadRequest(err)
-	case !x.Whole:
-		return c.endpoint.Broken(ctx, err)
-	case x.Succeeded():
-		return nil
-	}
-	return x.Refused(apiError(x, err))
-}
-
 // Model is one model of one server, called by the chat completions API. It is safe
 // for concurrent use.
 type Model struct {

@@ -92,13 +92,13 @@ func FuzzStream(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, kind := range []string{"text/event-stream", "application/json"} {
-			x := &wire.Exchange{
-				Endpoint: c.endpoint, Stream: true, Sent: true, Whole: true, Status: 200,
-				Response: &http.Response{Header: http.Header{"Content-Type": {kind}}},
-			}
 			for _, a := range []wire.Dialect{chatDialect{}, itemDialect{}} {
+				x := &wire.Exchange{
+					Endpoint: c.endpoint, Stream: true, Sent: true, Whole: true, Status: 200,
+					Response: &http.Response{Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body))},
+				}
 				ended := false
-				x.Relay(t.Context(), io.NopCloser(bytes.NewReader(body)), a, func(chunk llm.Chunk, err error) bool {
+				x.Relay(t.Context(), a, func(chunk llm.Chunk, err error) bool {
 					var failed *failure.Error
 					if ended || err != nil && !errors.As(err, &failed) {
 						t.Errorf("%q: %+v, %v", body, chunk, err)

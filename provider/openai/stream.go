@@ -12,7 +12,6 @@ import (
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/respjson"
 
-	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/provider/internal/wire"
@@ -30,40 +29,30 @@ type protocol interface {
 type sender func(context.Context, ...option.RequestOption) error
 
 // exchange sends the request, and sends it again without what the server refuses. It
-// returns no exchange if it failed. The response is that of a stream. An error beside an
-// exchange says that the context ended after the header.
-func (c *connection) exchange(ctx context.Context, req *llm.Request, stream bool, p protocol) (*wire.Exchange, *http.Response, asking, error) {
-	for steps := c.lacks.For(wire.SchemaOf(req)); ; {
-		send, asked, err := p.prepare(req, stream, steps)
-		if err != nil {
-			return nil, nil, asked, c.endpoint.BadRequest(err)
-		}
-		if asked.note != "" && ctx != nil {
-			endpoint.Noted(ctx, asked.note)
-		}
-		x := &wire.Exchange{Endpoint: c.endpoint, Stream: stream}
-		var raw *http.Response
-		var body []byte // x has it too; with bytes as the target the SDK does not check the Content-Type
-		into := option.WithResponseBodyInto(&body)
-		if stream {
-			into = option.WithResponseBodyInto(&raw)
-		}
-		err = send(ctx, option.WithMiddleware(x.Record), into)
-		failed := c.failed(ctx, x, err)
-		if steps.Down(ctx, failed, asked.features) {
-			continue
-		}
-		if failed != nil {
-			return nil, nil, asked, failed
-		}
-		return x, raw, asked, err
-	}
+// returns an exchange with a success, and how that was asked for.
+func (c *connection) exchange(ctx context.Context, req *llm.Request, stream bool, p protocol) (x *wire.Exchange, asked asking, err error) {
+	steps := c.lacks.For(wire.SchemaOf(req))
+	err = steps.Send(ctx, c.endpoint, func() (wire.Try, error) {
+		send, a, err := p.prepare(req, stream, steps)
+		asked = a
+		return wire.Try{Asked: a.features, Note: a.note, Send: func() error {
+			x = &wire.Exchange{Endpoint: c.endpoint, Stream: stream}
+			// x has the answer too; with these as the targets the SDK does not check the
+			// Content-Type.
+			into := option.WithResponseBodyInto(new([]byte))
+			if stream {
+				into = option.WithResponseBodyInto(new(*http.Response))
+			}
+			return x.Failed(ctx, send(ctx, option.WithMiddleware(x.Record), into), apiError)
+		}}, err
+	})
+	return x, asked, err
 }
 
 // complete sends the request and reads the answer.
 func (c *connection) complete(ctx context.Context, req *llm.Request, p protocol) (*llm.Response, error) {
-	x, _, asked, err := c.exchange(ctx, req, false, p)
-	if x == nil {
+	x, asked, err := c.exchange(ctx, req, false, p)
+	if err != nil {
 		return nil, err
 	}
 	answer, err := x.Answer(p.dialect())
@@ -80,17 +69,12 @@ func (c *connection) complete(ctx context.Context, req *llm.Request, p protocol)
 // stream sends the request and yields the answer as it arrives.
 func (c *connection) stream(ctx context.Context, req *llm.Request, p protocol) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		x, raw, asked, err := c.exchange(ctx, req, true, p)
-		if x == nil {
+		x, asked, err := c.exchange(ctx, req, true, p)
+		if err != nil {
 			yield(llm.Chunk{}, err)
 			return
 		}
-		if err != nil { // ctx ended after the header arrived
-			yield(llm.Chunk{}, x.Broken(ctx, err))
-			return
-		}
-		defer raw.Body.Close()
-		x.Relay(ctx, raw.Body, p.dialect(), asked.drop.between(yield))
+		x.Relay(ctx, p.dialect(), asked.drop.between(yield))
 	}
 }
 

@@ -125,14 +125,17 @@ func Billed(answer *llm.Response) *llm.Response {
 	}
 }
 
-// Relay yields the answer in the body of a success to which a stream was asked.
-func (x *Exchange) Relay(ctx context.Context, body io.ReadCloser, d Dialect, yield func(llm.Chunk, error) bool) {
+// Relay yields the answer to a request for a stream, as it arrives, and closes the body
+// of the response. The SDK may have dropped the response, if the context ended just after
+// it arrived.
+func (x *Exchange) Relay(ctx context.Context, d Dialect, yield func(llm.Chunk, error) bool) {
+	defer x.Response.Body.Close()
 	r := x.relay(d, yield)
 	if ctx.Err() != nil { // it ended after the header arrived
 		r.pass(nil, x.Broken(ctx, ctx.Err()))
 		return
 	}
-	body, inOnePiece := InOnePiece(body, x.Response.Header)
+	body, inOnePiece := InOnePiece(x.Response.Body, x.Response.Header)
 	if !inOnePiece {
 		r.stream(ctx, body)
 		return

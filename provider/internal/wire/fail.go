@@ -105,6 +105,20 @@ func (x *Exchange) GarbledPart(part []byte, err error) error {
 	return x.Withheld(failure.Transient, "", fmt.Sprintf("%v: %s", err, part[:min(len(part), MaxProblem)]))
 }
 
+// Failed returns the error of an exchange that was not a success, or nil. err is the
+// SDK's error; clean returns it without secrets, for [Exchange.Refused].
+func (x *Exchange) Failed(ctx context.Context, err error, clean func(*Exchange, error) error) error {
+	switch {
+	case !x.Sent:
+		return x.Endpoint.BadRequest(err)
+	case !x.Whole:
+		return x.Endpoint.Broken(ctx, err)
+	case !x.Succeeded():
+		return x.Refused(clean(x, err))
+	}
+	return nil
+}
+
 // Refused returns the error of a response with a status other than success. api is
 // the SDK's error without secrets (see [Exchange.KeptResponse]); it may be nil.
 func (x *Exchange) Refused(api error) error {

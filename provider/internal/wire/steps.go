@@ -99,11 +99,36 @@ func (s *Steps) After(other *Steps) *Steps {
 // Without reports whether the request has to do without the feature.
 func (s *Steps) Without(f Feature) bool { return s.without&f != 0 }
 
-// Down is called with the outcome of each try, and what it asked for. It reports whether
+// Try is a request as it is sent once.
+type Try struct {
+	Asked Feature      // what the model may refuse
+	Note  string       // what of the schema is not enforced; "" if all is
+	Send  func() error // returns a *failure.Error, or nil for a success
+}
+
+// Send sends a request, and sends it again without each part that the model refuses.
+// prepare converts the request, without what s does without. Every error is a
+// [*failure.Error].
+func (s *Steps) Send(ctx context.Context, e *Endpoint, prepare func() (Try, error)) error {
+	for {
+		try, err := prepare()
+		if err != nil {
+			return e.BadRequest(err)
+		}
+		if try.Note != "" && ctx != nil {
+			endpoint.Noted(ctx, try.Note)
+		}
+		if err = try.Send(); !s.down(ctx, err, try.Asked) {
+			return err
+		}
+	}
+}
+
+// down is called with the outcome of each try, and what it asked for. It reports whether
 // the request is to be sent again, because err refuses a part of it; the guards of the
 // call have then admitted it. What was refused is remembered once the request got through
 // without it, since a server may name a part that is not to blame.
-func (s *Steps) Down(ctx context.Context, err error, asked Feature) bool {
+func (s *Steps) down(ctx context.Context, err error, asked Feature) bool {
 	f, ok := errors.AsType[*failure.Error](err)
 	if !ok {
 		if err == nil {

@@ -112,7 +112,7 @@ func TestWhatWasRefusedIsRemembered(t *testing.T) {
 	} {
 		var l Lacks
 		s := l.For(one)
-		if s.Down(t.Context(), step.refusal, StrictSchema) && s.Down(t.Context(), step.then, 0) {
+		if s.down(t.Context(), step.refusal, StrictSchema) && s.down(t.Context(), step.then, 0) {
 			t.Errorf("%v, %v: goes on for ever", step.refusal, step.then)
 		}
 		if here, there := l.For(one).without, l.For(other).without; here != step.here || there != step.there {
@@ -124,8 +124,8 @@ func TestWhatWasRefusedIsRemembered(t *testing.T) {
 	for i := range maxSchemas + 1 {
 		schema := json.RawMessage(fmt.Sprintf(`{"const":%d}`, i))
 		s := l.For(schema)
-		s.Down(t.Context(), refusal("Grammar error"), StrictSchema)
-		s.Down(t.Context(), nil, 0)
+		s.down(t.Context(), refusal("Grammar error"), StrictSchema)
+		s.down(t.Context(), nil, 0)
 	}
 	if len(l.schemas) != 1 {
 		t.Errorf("remembers %d schemas", len(l.schemas))
