@@ -22,10 +22,6 @@ func (d dialect) Reader(x *wire.Exchange) wire.Reader { return &stream{x: x, too
 
 // Whole reads a whole answer, or the error that it contains.
 func (d dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
-	if !json.Valid(body) {
-		var any json.RawMessage
-		return nil, x.GarbledPart(body, json.Unmarshal(body, &any))
-	}
 	if err := x.ErrorWithin(body); err != nil {
 		return nil, err
 	}

@@ -15,10 +15,6 @@ import (
 // one, sends a failure during the generation with a status of 200, at the top or in
 // the choice.
 func readCompletion(x *wire.Exchange, body []byte) (*llm.Response, error) {
-	if !json.Valid(body) {
-		var any json.RawMessage
-		return nil, x.GarbledPart(body, json.Unmarshal(body, &any))
-	}
 	if err := x.ErrorWithin(body); err != nil {
 		return nil, err
 	}

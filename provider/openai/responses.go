@@ -84,10 +84,6 @@ func (itemDialect) Reader(x *wire.Exchange) wire.Reader { return &itemStream{x: 
 
 // readResponse reads a whole answer, or the error that it contains.
 func readResponse(x *wire.Exchange, body []byte) (*llm.Response, error) {
-	if !json.Valid(body) {
-		var any json.RawMessage
-		return nil, x.GarbledPart(body, json.Unmarshal(body, &any))
-	}
 	var response responses.Response
 	err := json.Unmarshal(body, &response)
 	if failed := x.ErrorWithin(body); failed != nil {
