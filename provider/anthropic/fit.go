@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"bytes"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -39,12 +38,9 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 	if !slices.ContainsFunc(given, func(m wire.Member) bool { return m.Name == "enum" || m.Name == "const" }) {
 		given = wire.Typed(given) // these two need no type
 	}
-	has := make(map[string]gjson.Result, len(given))
-	for _, m := range given {
-		if _, twice := has[m.Name]; twice {
-			return nil, false
-		}
-		has[m.Name] = gjson.Parse(m.Value)
+	has, ok := wire.Keywords(given)
+	if !ok {
+		return nil, false
 	}
 	if reference, ok := has["$ref"]; ok {
 		// "$ref is not supported alongside other properties", says the SDK.
@@ -173,17 +169,15 @@ func fitList(nodes gjson.Result) (json.RawMessage, bool) {
 	if !nodes.IsArray() || len(list) == 0 {
 		return nil, false
 	}
-	var b bytes.Buffer
-	for i, node := range list {
+	var all []json.RawMessage
+	for _, node := range list {
 		fitted, ok := fitNode(node)
 		if !ok {
 			return nil, false
 		}
-		b.WriteByte("[,"[min(i, 1)])
-		b.Write(fitted)
+		all = append(all, fitted)
 	}
-	b.WriteByte(']')
-	return b.Bytes(), true
+	return wire.Array(all), true
 }
 
 func fitMap(nodes gjson.Result) (json.RawMessage, bool) {

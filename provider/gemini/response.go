@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -150,7 +151,7 @@ func (r *reader) Read(data []byte) ([]llm.Chunk, bool, error) {
 		chunks = append(chunks, about)
 	}
 	if reason := g.PromptFeedback.BlockReason; reason != "" && len(g.Candidates) == 0 {
-		return chunks, true, r.x.Withheld(failure.ContentFiltered, reason, orElse(g.PromptFeedback.BlockReasonMessage, "the provider blocked the request"))
+		return chunks, true, r.x.Withheld(failure.ContentFiltered, reason, cmp.Or(strings.TrimSpace(g.PromptFeedback.BlockReasonMessage), "the provider blocked the request"))
 	}
 	for _, candidate := range g.Candidates {
 		if candidate.Index != 0 {
@@ -240,17 +241,10 @@ func (r *reader) End() ([]llm.Chunk, error) {
 // stopped returns the error of an answer that was withheld or broken off.
 func (r *reader) stopped() error {
 	if r.reason == "MISSING_THOUGHT_SIGNATURE" {
-		return r.x.Withheld(failure.InvalidRequest, r.reason, orElse(r.message, "a call of the conversation came back without its signature"))
+		return r.x.Withheld(failure.InvalidRequest, r.reason, cmp.Or(strings.TrimSpace(r.message), "a call of the conversation came back without its signature"))
 	}
 	_, err := r.x.Finish(r.reason, r.message, r.calls)
 	return err
-}
-
-func orElse(text, other string) string {
-	if strings.TrimSpace(text) == "" {
-		return other
-	}
-	return text
 }
 
 // explain returns the SDK's error for an error in a response with the status of a

@@ -73,7 +73,11 @@ func fileData(document llm.Document) string {
 	if len(document.Data) == 0 {
 		return document.URL
 	}
-	return "data:" + document.MediaType + ";base64," + base64.StdEncoding.EncodeToString(document.Data)
+	return dataURI(document.MediaType, document.Data)
+}
+
+func dataURI(mediaType string, data []byte) string {
+	return "data:" + mediaType + ";base64," + base64.StdEncoding.EncodeToString(data)
 }
 
 // fileName returns the name of a document, which a file must have if it comes with its

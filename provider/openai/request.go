@@ -2,7 +2,6 @@ package openai
 
 import (
 	"cmp"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -235,7 +234,7 @@ func imageAddress(image llm.Image) (string, error) {
 	case len(image.Data) > 0 && image.MediaType == "":
 		return "", errors.New("media_type: an image's data needs one, such as image/png")
 	case len(image.Data) > 0:
-		return "data:" + image.MediaType + ";base64," + base64.StdEncoding.EncodeToString(image.Data), nil
+		return dataURI(image.MediaType, image.Data), nil
 	case image.URL == "":
 		return "", errors.New("an image needs data or a url")
 	}

@@ -75,12 +75,9 @@ func (f *fitter) node(node gjson.Result, at string) (json.RawMessage, error) {
 		return refuse("any value is allowed") // true and false are schemas too
 	}
 	given := wire.Typed(wire.Members(node))
-	has := make(map[string]gjson.Result, len(given))
-	for _, m := range given {
-		if _, twice := has[m.Name]; twice {
-			return refuse("a keyword twice")
-		}
-		has[m.Name] = gjson.Parse(m.Value)
+	has, ok := wire.Keywords(given)
+	if !ok {
+		return refuse("a keyword twice")
 	}
 	if has["$ref"].Exists() {
 		return json.RawMessage(node.Raw), nil // to a definition, alone: see wire.Inline

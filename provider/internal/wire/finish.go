@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -49,11 +50,11 @@ func (x *Exchange) Finish(reason, why string, calls []llm.ToolCall) (llm.Finish,
 	known := strings.ToLower(reason)
 	switch {
 	case slices.Contains(filtered, known):
-		return "", x.Withheld(failure.ContentFiltered, reason, orElse(why, "the provider withheld the answer"))
+		return "", x.Withheld(failure.ContentFiltered, reason, cmp.Or(strings.TrimSpace(why), "the provider withheld the answer"))
 	case known == "insufficient_system_resource": // DeepSeek
-		return "", x.Withheld(failure.Overloaded, reason, orElse(why, "the provider broke the answer off"))
+		return "", x.Withheld(failure.Overloaded, reason, cmp.Or(strings.TrimSpace(why), "the provider broke the answer off"))
 	case slices.Contains(broke, known):
-		return "", x.Withheld(failure.Transient, reason, orElse(why, "the model broke the answer off"))
+		return "", x.Withheld(failure.Transient, reason, cmp.Or(strings.TrimSpace(why), "the model broke the answer off"))
 	case slices.Contains(limited, known):
 		return llm.FinishLength, nil
 	case known == "", known == "null", known == "finish_reason_unspecified":
@@ -75,11 +76,4 @@ func wholeCalls(calls []llm.ToolCall) bool {
 	return !slices.ContainsFunc(calls, func(c llm.ToolCall) bool {
 		return c.Name == "" || len(c.Arguments) > 0 && !json.Valid(c.Arguments)
 	})
-}
-
-func orElse(text, other string) string {
-	if strings.TrimSpace(text) == "" {
-		return other
-	}
-	return text
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"llmcall/internal/say"
 )
 
 // The functions on schemas keep the order of properties and the digits of numbers,
@@ -32,6 +34,16 @@ func Members(object gjson.Result) []Member {
 		return true
 	})
 	return all
+}
+
+// Keywords returns the values of the members by name. It returns false if two have the
+// same name.
+func Keywords(all []Member) (has map[string]gjson.Result, ok bool) {
+	has = make(map[string]gjson.Result, len(all))
+	for _, m := range all {
+		has[m.Name] = gjson.Parse(m.Value)
+	}
+	return has, len(has) == len(all)
 }
 
 // Named returns a member with a name that is not quoted yet.
@@ -218,24 +230,19 @@ var localReference = regexp.MustCompile(`^#/(?:\$defs|definitions)/[^/~%]+$`)
 
 // Resolve returns what a reference within the document refers to.
 func Resolve(root, reference gjson.Result) (gjson.Result, bool) {
-	pointer, ok := strings.CutPrefix(reference.String(), "#")
-	if pointer, err := url.PathUnescape(pointer); ok && err == nil && reference.Type == gjson.String {
-		node := root
-		for i, token := range strings.Split(pointer, "/") {
-			if i == 0 {
-				if token != "" { // an anchor
-					return gjson.Result{}, false
-				}
-				continue
-			}
-			token = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
-			if node, ok = Get(node, token); !ok {
-				return gjson.Result{}, false
-			}
-		}
-		return node, true
+	fragment, ok := strings.CutPrefix(reference.String(), "#")
+	pointer, err := url.PathUnescape(fragment)
+	tokens := strings.Split(pointer, "/")
+	if !ok || err != nil || reference.Type != gjson.String || tokens[0] != "" { // the last is an anchor
+		return gjson.Result{}, false
 	}
-	return gjson.Result{}, false
+	node := root
+	for _, token := range tokens[1:] {
+		if node, ok = Get(node, say.Unescape(token)); !ok {
+			return gjson.Result{}, false
+		}
+	}
+	return node, true
 }
 
 // Get returns the member of an object, or the element of an array, with a name.
@@ -295,10 +302,7 @@ func Described(kept, moved []Member) []Member {
 // be told from its other keywords: decoders want one. Without it those would allow values
 // of other types, which nobody means.
 func Typed(given []Member) []Member {
-	has := make(map[string]gjson.Result, len(given))
-	for _, m := range given {
-		has[m.Name] = gjson.Parse(m.Value)
-	}
+	has, _ := Keywords(given)
 	for _, name := range []string{"type", "$ref", "anyOf", "oneOf", "allOf"} {
 		if has[name].Exists() {
 			return given
