@@ -95,7 +95,7 @@ func TestConversationIsLegal(t *testing.T) {
 		for _, m := range messages {
 			calls -= len(m.ToolCalls())
 			for _, p := range m.Parts {
-				if is[llm.ToolResult](p) {
+				if wire.Is[llm.ToolResult](p) {
 					results--
 				}
 			}

@@ -117,7 +117,7 @@ func conversation(talk wire.Talk) (system string, turns []sdk.MessageParam, err 
 	for i, message := range talk.Messages {
 		given := talk.Given[i]
 		if message.Role == llm.RoleSystem {
-			if err := only(message, isText, "text"); err != nil {
+			if err := wire.Only(message, wire.IsText, "text"); err != nil {
 				return "", nil, fmt.Errorf("messages[%d] (%s): %w", given, message.Role, err)
 			}
 			if text := message.Text(); !blank(text) {
@@ -182,15 +182,12 @@ func turnOf(message llm.Message) (sdk.MessageParam, error) {
 	case llm.RoleAssistant:
 		role, convert = sdk.MessageParamRoleAssistant, assistantBlock
 	case llm.RoleTool:
-		if err := only(message, is[llm.ToolResult], "a tool result"); err != nil {
+		if err := wire.Only(message, wire.Is[llm.ToolResult], "a tool result"); err != nil {
 			return sdk.MessageParam{}, err
-		}
-		if len(message.Parts) == 0 {
-			return sdk.MessageParam{}, errors.New("must have a tool result, has no parts")
 		}
 		role, convert = sdk.MessageParamRoleUser, toolBlock
 	default:
-		return sdk.MessageParam{}, fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+		return sdk.MessageParam{}, wire.UnknownRole()
 	}
 	turn := sdk.MessageParam{Role: role}
 	for i, p := range message.Parts {
@@ -203,24 +200,6 @@ func turnOf(message llm.Message) (sdk.MessageParam, error) {
 		}
 	}
 	return turn, nil
-}
-
-func is[T llm.Part](p llm.Part) bool {
-	_, ok := p.(T)
-	return ok
-}
-
-func isText(p llm.Part) bool { return is[llm.Text](p) }
-
-// only returns an error if the message has a part of a kind that its role can't
-// have.
-func only(message llm.Message, fits func(llm.Part) bool, what string) error {
-	for i, p := range message.Parts {
-		if !fits(p) {
-			return fmt.Errorf("parts[%d]: must be %s, got %T", i, what, p)
-		}
-	}
-	return nil
 }
 
 // The converters return false for a part that is to be left out.

@@ -243,12 +243,11 @@ type conversation struct {
 func (c *conversation) add(message llm.Message) error {
 	switch message.Role {
 	case llm.RoleSystem:
-		for i, p := range message.Parts {
-			text, ok := p.(llm.Text)
-			if !ok {
-				return fmt.Errorf("parts[%d]: must be text, got %T", i, p)
-			}
-			c.system = append(c.system, textPart(string(text)))
+		if err := wire.Only(message, wire.IsText, "text"); err != nil {
+			return err
+		}
+		for _, p := range message.Parts {
+			c.system = append(c.system, textPart(string(p.(llm.Text))))
 		}
 		return nil
 	case llm.RoleUser:
@@ -256,12 +255,12 @@ func (c *conversation) add(message llm.Message) error {
 	case llm.RoleAssistant:
 		return c.answer(message)
 	case llm.RoleTool:
-		if len(message.Parts) == 0 {
-			return errors.New("must have a tool result, has no parts")
+		if err := wire.Only(message, wire.Is[llm.ToolResult], "a tool result"); err != nil {
+			return err
 		}
 		return c.turn(roleUser, message, c.result)
 	}
-	return fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+	return wire.UnknownRole()
 }
 
 // turn adds a message, each of whose parts becomes one part.
@@ -354,10 +353,7 @@ var mediaTypes = map[string]string{
 
 // result converts a tool result. The API assigns it by the function's name.
 func (c *conversation) result(p llm.Part) (any, error) {
-	result, ok := p.(llm.ToolResult)
-	if !ok {
-		return nil, fmt.Errorf("must be a tool result, got %T", p)
-	}
+	result := p.(llm.ToolResult) // see add
 	name, ok := c.names[result.CallID]
 	if !ok {
 		return nil, fmt.Errorf("call_id %q: must be that of a tool call in an earlier message", result.CallID)

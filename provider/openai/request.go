@@ -150,7 +150,7 @@ func extra(given map[string]any, stream bool, messages string) (map[string]any, 
 func messagesOf(message llm.Message, provider string) ([]sdk.ChatCompletionMessageParamUnion, error) {
 	switch message.Role {
 	case llm.RoleSystem:
-		if err := only(message, isText, "text"); err != nil {
+		if err := wire.Only(message, wire.IsText, "text"); err != nil {
 			return nil, err
 		}
 		return []sdk.ChatCompletionMessageParamUnion{sdk.SystemMessage(message.Text())}, nil
@@ -158,12 +158,12 @@ func messagesOf(message llm.Message, provider string) ([]sdk.ChatCompletionMessa
 		user, err := userMessage(message)
 		return []sdk.ChatCompletionMessageParamUnion{user}, err
 	case llm.RoleAssistant:
-		if err := only(message, isAnswer, "text or a tool call"); err != nil {
+		if err := wire.Only(message, isAnswer, "text or a tool call"); err != nil {
 			return nil, err
 		}
 		return []sdk.ChatCompletionMessageParamUnion{assistantMessage(message, provider)}, nil
 	case llm.RoleTool:
-		if err := only(message, is[llm.ToolResult], "a tool result"); err != nil {
+		if err := wire.Only(message, wire.Is[llm.ToolResult], "a tool result"); err != nil {
 			return nil, err
 		}
 		var results []sdk.ChatCompletionMessageParamUnion
@@ -172,39 +172,15 @@ func messagesOf(message llm.Message, provider string) ([]sdk.ChatCompletionMessa
 		}
 		return results, nil
 	}
-	return nil, unknownRole()
+	return nil, wire.UnknownRole()
 }
 
-func unknownRole() error {
-	return fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
-}
-
-func is[T llm.Part](p llm.Part) bool {
-	_, ok := p.(T)
-	return ok
-}
-
-func isText(p llm.Part) bool { return is[llm.Text](p) }
-
-func isAnswer(p llm.Part) bool { return isText(p) || is[llm.ToolCall](p) || is[llm.Reasoning](p) }
-
-// only returns an error if the message has a part of a kind that its role can't
-// have. A message without parts is left for the provider to judge, except one of
-// a tool, which would vanish.
-func only(message llm.Message, fits func(llm.Part) bool, what string) error {
-	if len(message.Parts) == 0 && message.Role == llm.RoleTool {
-		return fmt.Errorf("must have %s, has no parts", what)
-	}
-	for i, p := range message.Parts {
-		if !fits(p) {
-			return fmt.Errorf("parts[%d]: must be %s, got %T", i, what, p)
-		}
-	}
-	return nil
+func isAnswer(p llm.Part) bool {
+	return wire.IsText(p) || wire.Is[llm.ToolCall](p) || wire.Is[llm.Reasoning](p)
 }
 
 func userMessage(message llm.Message) (sdk.ChatCompletionMessageParamUnion, error) {
-	if only(message, isText, "") == nil {
+	if wire.Only(message, wire.IsText, "") == nil {
 		return sdk.UserMessage(message.Text()), nil
 	}
 	var parts []sdk.ChatCompletionContentPartUnionParam

@@ -277,7 +277,7 @@ func (s *itemStream) last(chunk llm.Chunk, response responses.Response) (chunks 
 	refused := s.refusal.Len() > 0
 	for _, item := range response.Output {
 		part, refusal := itemPart(item, s.x.Endpoint.Provider)
-		wanted := !any || !text && is[llm.Text](part) || !calls && is[llm.ToolCall](part) || refusal != "" && !refused
+		wanted := !any || !text && wire.Is[llm.Text](part) || !calls && wire.Is[llm.ToolCall](part) || refusal != "" && !refused
 		if !wanted {
 			continue
 		}

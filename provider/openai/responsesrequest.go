@@ -35,7 +35,7 @@ func (m *Responses) params(req *llm.Request, stream bool, steps *wire.Steps) (re
 	instructs := asked.mode != SchemaObject
 	var instructions []string
 	for i, message := range conversation.Messages {
-		if instructs && message.Role == llm.RoleSystem && len(instructions) == i && only(message, isText, "text") == nil {
+		if instructs && message.Role == llm.RoleSystem && len(instructions) == i && wire.Only(message, wire.IsText, "text") == nil {
 			instructions = append(instructions, message.Text())
 			continue
 		}
@@ -94,7 +94,7 @@ func thinks(model string) bool {
 func input(message llm.Message, provider string) ([]responses.ResponseInputItemUnionParam, error) {
 	switch message.Role {
 	case llm.RoleSystem:
-		if err := only(message, isText, "text"); err != nil {
+		if err := wire.Only(message, wire.IsText, "text"); err != nil {
 			return nil, err
 		}
 		return []responses.ResponseInputItemUnionParam{said(message.Text(), responses.EasyInputMessageRoleSystem)}, nil
@@ -102,12 +102,12 @@ func input(message llm.Message, provider string) ([]responses.ResponseInputItemU
 		user, err := userInput(message)
 		return []responses.ResponseInputItemUnionParam{user}, err
 	case llm.RoleAssistant:
-		if err := only(message, isAnswer, "text or a tool call"); err != nil {
+		if err := wire.Only(message, isAnswer, "text or a tool call"); err != nil {
 			return nil, err
 		}
 		return answerItems(message, provider), nil
 	case llm.RoleTool:
-		if err := only(message, is[llm.ToolResult], "a tool result"); err != nil {
+		if err := wire.Only(message, wire.Is[llm.ToolResult], "a tool result"); err != nil {
 			return nil, err
 		}
 		var outputs []responses.ResponseInputItemUnionParam
@@ -119,7 +119,7 @@ func input(message llm.Message, provider string) ([]responses.ResponseInputItemU
 		}
 		return outputs, nil
 	}
-	return nil, unknownRole()
+	return nil, wire.UnknownRole()
 }
 
 func said(text string, role responses.EasyInputMessageRole) responses.ResponseInputItemUnionParam {
@@ -127,7 +127,7 @@ func said(text string, role responses.EasyInputMessageRole) responses.ResponseIn
 }
 
 func userInput(message llm.Message) (responses.ResponseInputItemUnionParam, error) {
-	if only(message, isText, "") == nil {
+	if wire.Only(message, wire.IsText, "") == nil {
 		return said(message.Text(), responses.EasyInputMessageRoleUser), nil
 	}
 	var parts responses.ResponseInputMessageContentListParam

@@ -117,7 +117,7 @@ func (t *thoughts) end(finish llm.Finish) []llm.Chunk {
 // withoutThoughts takes the model's thoughts out of the beginning of an answer's
 // text.
 func withoutThoughts(answer *llm.Response) *llm.Response {
-	i := slices.IndexFunc(answer.Message.Parts, is[llm.Text])
+	i := slices.IndexFunc(answer.Message.Parts, IsText)
 	if i < 0 {
 		return answer
 	}
@@ -141,8 +141,6 @@ func withoutThoughts(answer *llm.Response) *llm.Response {
 	answer.Message.Parts = slices.Replace(answer.Message.Parts, i, i+1, parts...)
 	return answer
 }
-
-func is[T llm.Part](p llm.Part) bool { _, ok := p.(T); return ok }
 
 // closedAlone splits a text that begins within the model's thoughts, because the
 // server's template has begun them (DeepSeek R1, QwQ). An answer may speak of the
