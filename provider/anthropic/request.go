@@ -248,9 +248,6 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.ToolCall:
 		return sdk.NewToolUseBlock(legalID(p.ID), p.Arguments, p.Name), true, nil
 	case llm.Reasoning:
-		if p.Provider != classify.Anthropic {
-			return sdk.ContentBlockParamUnion{}, false, nil
-		}
 		if err := isObject(p.Data); err != nil {
 			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", classify.Anthropic, err)
 		}
@@ -279,8 +276,7 @@ func isThought(r llm.Reasoning, last bool) bool {
 }
 
 // legalID replaces the characters that the API does not accept in the ID of a tool
-// call, which may come from another provider. (An empty ID is left for the API to
-// refuse.)
+// call, which may come from another provider.
 func legalID(id string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -367,8 +367,7 @@ func (c *conversation) result(p llm.Part) (any, error) {
 	}}, nil
 }
 
-// answer adds a message of the assistant, without the reasoning of other
-// providers.
+// answer adds a message of the assistant.
 func (c *conversation) answer(message llm.Message) error {
 	var parts []any
 	firstCall, signed := -1, false
@@ -387,9 +386,6 @@ func (c *conversation) answer(message llm.Message) error {
 				ThoughtSignature: string(p.Signature),
 			})
 		case llm.Reasoning:
-			if p.Provider != providerName {
-				continue
-			}
 			if err := isObject(p.Data); err != nil {
 				return fmt.Errorf("parts[%d]: data: %w", i, err)
 			}

@@ -139,12 +139,13 @@ func (r *reasoning) part(provider string, calls bool) (llm.Reasoning, bool) {
 }
 
 // reasoningBack returns the fields that send a model's reasoning back to the
-// server that it came from, or nil.
-func reasoningBack(message llm.Message, provider string) map[string]any {
+// server that it came from, or nil. The message has no other reasoning: see
+// [wire.Conversation].
+func reasoningBack(message llm.Message) map[string]any {
 	var back map[string]any
 	for _, p := range message.Parts {
 		r, ok := p.(llm.Reasoning)
-		if !ok || r.Provider != provider {
+		if !ok {
 			continue
 		}
 		var fields map[string]json.RawMessage

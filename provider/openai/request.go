@@ -32,7 +32,7 @@ func (m *Model) params(req *llm.Request, stream bool, steps *wire.Steps) (sdk.Ch
 		params.ResponseFormat.OfJSONObject = new(shared.NewResponseFormatJSONObjectParam())
 	}
 	for i, message := range conversation.Messages {
-		converted, err := messagesOf(message, m.endpoint.Provider)
+		converted, err := messagesOf(message)
 		if err != nil {
 			return params, asked, fmt.Errorf("messages[%d] (%s): %w", conversation.Given[i], message.Role, err)
 		}
@@ -147,7 +147,7 @@ func extra(given map[string]any, stream bool, messages string) (map[string]any, 
 // messagesOf returns the messages that one message becomes: each tool result
 // becomes one of its own. Text is sent as one string if possible, because older
 // servers do not accept lists of parts.
-func messagesOf(message llm.Message, provider string) ([]sdk.ChatCompletionMessageParamUnion, error) {
+func messagesOf(message llm.Message) ([]sdk.ChatCompletionMessageParamUnion, error) {
 	switch message.Role {
 	case llm.RoleSystem:
 		if err := wire.Only(message, wire.IsText, "text"); err != nil {
@@ -161,7 +161,7 @@ func messagesOf(message llm.Message, provider string) ([]sdk.ChatCompletionMessa
 		if err := wire.Only(message, isAnswer, "text or a tool call"); err != nil {
 			return nil, err
 		}
-		return []sdk.ChatCompletionMessageParamUnion{assistantMessage(message, provider)}, nil
+		return []sdk.ChatCompletionMessageParamUnion{assistantMessage(message)}, nil
 	case llm.RoleTool:
 		if err := wire.Only(message, wire.Is[llm.ToolResult], "a tool result"); err != nil {
 			return nil, err
@@ -217,13 +217,13 @@ func imageAddress(image llm.Image) (string, error) {
 	return image.URL, nil
 }
 
-func assistantMessage(message llm.Message, provider string) sdk.ChatCompletionMessageParamUnion {
+func assistantMessage(message llm.Message) sdk.ChatCompletionMessageParamUnion {
 	var assistant sdk.ChatCompletionAssistantMessageParam
 	for _, call := range message.ToolCalls() {
 		assistant.ToolCalls = append(assistant.ToolCalls, sdk.ChatCompletionMessageToolCallUnionParam{
 			OfFunction: &sdk.ChatCompletionMessageFunctionToolCallParam{
 				ID:       call.ID,
-				Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Name, Arguments: arguments(call)},
+				Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Name, Arguments: string(call.Arguments)},
 			},
 		})
 	}
@@ -231,14 +231,11 @@ func assistantMessage(message llm.Message, provider string) sdk.ChatCompletionMe
 	if text := message.Text(); text != "" || len(assistant.ToolCalls) == 0 {
 		assistant.Content.OfString = param.NewOpt(text)
 	}
-	if back := reasoningBack(message, provider); back != nil {
+	if back := reasoningBack(message); back != nil {
 		assistant.SetExtraFields(back)
 	}
 	return sdk.ChatCompletionMessageParamUnion{OfAssistant: &assistant}
 }
-
-// arguments returns the arguments of a call as text, by default an empty object.
-func arguments(call llm.ToolCall) string { return cmp.Or(string(call.Arguments), "{}") }
 
 func toolMessage(result llm.ToolResult) sdk.ChatCompletionMessageParamUnion {
 	return sdk.ToolMessage(resultText(result), result.CallID)

@@ -39,7 +39,7 @@ func (m *Responses) params(req *llm.Request, stream bool, steps *wire.Steps) (re
 			instructions = append(instructions, message.Text())
 			continue
 		}
-		items, err := input(message, m.endpoint.Provider)
+		items, err := input(message)
 		if err != nil {
 			return params, asked, fmt.Errorf("messages[%d] (%s): %w", conversation.Given[i], message.Role, err)
 		}
@@ -91,7 +91,7 @@ func thinks(model string) bool {
 }
 
 // input returns the items that one message becomes, in the order of its parts.
-func input(message llm.Message, provider string) ([]responses.ResponseInputItemUnionParam, error) {
+func input(message llm.Message) ([]responses.ResponseInputItemUnionParam, error) {
 	switch message.Role {
 	case llm.RoleSystem:
 		if err := wire.Only(message, wire.IsText, "text"); err != nil {
@@ -105,7 +105,7 @@ func input(message llm.Message, provider string) ([]responses.ResponseInputItemU
 		if err := wire.Only(message, isAnswer, "text or a tool call"); err != nil {
 			return nil, err
 		}
-		return answerItems(message, provider), nil
+		return answerItems(message), nil
 	case llm.RoleTool:
 		if err := wire.Only(message, wire.Is[llm.ToolResult], "a tool result"); err != nil {
 			return nil, err
@@ -154,7 +154,7 @@ func userInput(message llm.Message) (responses.ResponseInputItemUnionParam, erro
 
 // answerItems returns an answer's parts as the items that they were. Consecutive
 // texts become one message.
-func answerItems(message llm.Message, provider string) []responses.ResponseInputItemUnionParam {
+func answerItems(message llm.Message) []responses.ResponseInputItemUnionParam {
 	var items []responses.ResponseInputItemUnionParam
 	var texts []string
 	flush := func() {
@@ -169,9 +169,9 @@ func answerItems(message llm.Message, provider string) []responses.ResponseInput
 			texts = append(texts, string(p))
 		case llm.ToolCall:
 			flush()
-			items = append(items, responses.ResponseInputItemParamOfFunctionCall(arguments(p), p.ID, p.Name))
+			items = append(items, responses.ResponseInputItemParamOfFunctionCall(string(p.Arguments), p.ID, p.Name))
 		case llm.Reasoning:
-			if p.Provider == provider && selfContained(p.Data) {
+			if selfContained(p.Data) {
 				flush()
 				items = append(items, param.Override[responses.ResponseInputItemUnionParam](p.Data))
 			}
