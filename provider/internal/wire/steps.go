@@ -138,7 +138,7 @@ func (s *Steps) down(ctx context.Context, err error, asked Feature) bool {
 	}
 	refused, all := refusedBy(f, asked&^s.without)
 	if refused == 0 {
-		if f.Kind != failure.InvalidRequest && f.Status < 500 {
+		if f.Kind != failure.InvalidRequest && f.Status > 0 && f.Status < 500 { // without a status it did not arrive
 			s.learn()
 		}
 		return false

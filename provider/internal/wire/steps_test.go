@@ -108,6 +108,7 @@ func TestWhatWasRefusedIsRemembered(t *testing.T) {
 		{refusal("Grammar error"), &failure.Error{Kind: failure.RateLimited, Status: 429}, StrictSchema, 0},
 		{refusal("Grammar error"), refusal("no"), 0, 0},
 		{refusal("Grammar error"), &failure.Error{Kind: failure.Transient, Status: 500}, 0, 0},
+		{refusal("Grammar error"), &failure.Error{Kind: failure.Transient}, 0, 0}, // the network broke
 		{refusal("no"), nil, 0, 0},
 	} {
 		var l Lacks
