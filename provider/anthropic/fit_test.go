@@ -270,14 +270,14 @@ func FuzzFit(f *testing.F) {
 	f.Add([]byte(`{"type":"object","properties":{"a":{"$ref":"#/$defs/n"}},"$defs":{"n":{"oneOf":[{"const":1},{"enum":["\u0041"]}]}}}`))
 	f.Add([]byte(`{"type":"object","additionalProperties":false,"description":"d","minProperties":1}`))
 	f.Fuzz(func(t *testing.T, schema []byte) {
-		if isObject(schema) != nil {
+		if wire.CheckObject(schema) != nil {
 			return
 		}
 		fitted, ok := fit(schema)
 		if !ok {
 			return
 		}
-		if err := isObject(fitted); err != nil {
+		if err := wire.CheckObject(fitted); err != nil {
 			t.Fatalf("%s: %v: %s", schema, err, fitted)
 		}
 		if again, ok := fit(fitted); !ok || string(again) != string(fitted) {

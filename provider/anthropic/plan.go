@@ -2,7 +2,6 @@ package anthropic
 
 import (
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -72,8 +71,8 @@ func (m *Model) plan(req *llm.Request, steps *wire.Steps) (plan, error) {
 		return plan{}, nil
 	}
 	given := req.Schema.JSON
-	if err := isObject(given); err != nil {
-		return plan{}, fmt.Errorf("must be a JSON Schema that is a JSON object: %w", err)
+	if err := wire.CheckSchema(given); err != nil {
+		return plan{}, err
 	}
 	v, known := claude(m.endpoint.Model)
 	beside := len(req.Tools) > 0

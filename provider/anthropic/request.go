@@ -8,7 +8,6 @@ import (
 	"math"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/packages/param"
@@ -248,7 +247,7 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.ToolCall:
 		return sdk.NewToolUseBlock(legalID(p.ID), p.Arguments, p.Name), true, nil
 	case llm.Reasoning:
-		if err := isObject(p.Data); err != nil {
+		if err := wire.CheckObject(p.Data); err != nil {
 			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", classify.Anthropic, err)
 		}
 		// It is sent back unchanged, whatever kind of block it is.
@@ -310,26 +309,12 @@ func toolParam(t llm.Tool) (sdk.ToolUnionParam, error) {
 	if len(parameters) == 0 {
 		parameters = json.RawMessage(`{"type":"object"}`)
 	}
-	if err := isObject(parameters); err != nil {
-		return sdk.ToolUnionParam{}, fmt.Errorf("parameters of %q: must be a JSON Schema that is a JSON object: %w", t.Name, err)
+	if err := wire.CheckSchema(parameters); err != nil {
+		return sdk.ToolUnionParam{}, fmt.Errorf("parameters of %q: %w", t.Name, err)
 	}
 	converted := sdk.ToolUnionParamOfTool(param.Override[sdk.ToolInputSchemaParam](parameters), t.Name)
 	if t.Description != "" {
 		converted.OfTool.Description = param.NewOpt(t.Description)
 	}
 	return converted, nil
-}
-
-func isObject(raw json.RawMessage) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return err
-	}
-	if object == nil {
-		return errors.New("must be a JSON object, not null")
-	}
-	if !utf8.Valid(raw) {
-		return errors.New("must be JSON in valid UTF-8")
-	}
-	return nil
 }

@@ -48,7 +48,7 @@ func (d dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
 		answer.Add(llm.Chunk{Text: raw.String()})
 	}
 	for _, block := range blocksIn(raw) {
-		if isObject(json.RawMessage(block.raw)) != nil {
+		if wire.CheckObject(json.RawMessage(block.raw)) != nil {
 			return wire.Billed(answer.Response()), x.GarbledPart(body, errors.New("a block of the answer is not an object"))
 		}
 		answer.Add(end.block(block, d.tool))

@@ -176,7 +176,7 @@ func (s *stream) start(data []byte, e sdk.MessageStreamEventUnion) (llm.Chunk, e
 		return llm.Chunk{Text: c.Text}, nil
 	case s.open[e.Index] != nil:
 		return s.garbled(data, errors.New("a block begins within itself"))
-	case isObject(json.RawMessage(c.RawJSON())) != nil:
+	case wire.CheckObject(json.RawMessage(c.RawJSON())) != nil:
 		return s.garbled(data, errors.New("a block of the answer is not an object"))
 	}
 	if s.open == nil {

@@ -9,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"google.golang.org/genai"
 
@@ -83,7 +82,7 @@ func (m *Model) body(req *llm.Request, steps *wire.Steps) (*requestBody, error) 
 	}
 	given := wire.Conversation(messages, providerName, isThought)
 	if req.Schema != nil {
-		if err := isObject(req.Schema.JSON); err != nil {
+		if err := wire.CheckSchema(req.Schema.JSON); err != nil {
 			return nil, fmt.Errorf("schema: %w", err)
 		}
 		if !b.ask(req, m.old && hasTools(req), steps, config) {
@@ -222,7 +221,7 @@ func functionTool(tools []llm.Tool) (*genai.Tool, error) {
 	for i, tool := range tools {
 		function := &genai.FunctionDeclaration{Name: tool.Name, Description: tool.Description}
 		if len(tool.Parameters) > 0 {
-			if err := isObject(tool.Parameters); err != nil {
+			if err := wire.CheckSchema(tool.Parameters); err != nil {
 				return nil, fmt.Errorf("tools[%d]: parameters of %q: %w", i, tool.Name, err)
 			}
 			function.ParametersJsonSchema = tool.Parameters
@@ -386,7 +385,7 @@ func (c *conversation) answer(message llm.Message) error {
 				ThoughtSignature: string(p.Signature),
 			})
 		case llm.Reasoning:
-			if err := isObject(p.Data); err != nil {
+			if err := wire.CheckObject(p.Data); err != nil {
 				return fmt.Errorf("parts[%d]: data: %w", i, err)
 			}
 			parts = withReasoning(parts, p.Data)
@@ -417,18 +416,4 @@ func withReasoning(parts []any, data json.RawMessage) []any {
 		}
 	}
 	return append(parts, part{Text: new(""), ThoughtSignature: signature})
-}
-
-func isObject(raw json.RawMessage) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return fmt.Errorf("must be a JSON object: %w", err)
-	}
-	if object == nil {
-		return errors.New("must be a JSON object, not null")
-	}
-	if !utf8.Valid(raw) {
-		return errors.New("must be a JSON object in valid UTF-8")
-	}
-	return nil
 }

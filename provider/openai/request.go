@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"unicode/utf8"
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/packages/param"
@@ -109,7 +108,7 @@ func check(req *llm.Request) error {
 		return errors.New("messages: must have at least one message")
 	}
 	if req.Schema != nil {
-		if err := isObject(req.Schema.JSON); err != nil {
+		if err := wire.CheckSchema(req.Schema.JSON); err != nil {
 			return fmt.Errorf("schema: %w", err)
 		}
 	}
@@ -264,7 +263,7 @@ func checkTool(tool llm.Tool) error {
 	if len(tool.Parameters) == 0 {
 		return nil
 	}
-	if err := isObject(tool.Parameters); err != nil {
+	if err := wire.CheckSchema(tool.Parameters); err != nil {
 		return fmt.Errorf("parameters of %q: %w", tool.Name, err)
 	}
 	return nil
@@ -282,18 +281,4 @@ func responseFormat(schema llm.Schema, a asking) *shared.ResponseFormatJSONSchem
 			Strict: param.NewOpt(enforced),
 		},
 	}
-}
-
-func isObject(raw json.RawMessage) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return fmt.Errorf("must be a JSON Schema that is a JSON object: %w", err)
-	}
-	if object == nil {
-		return errors.New("must be a JSON Schema that is a JSON object, not null")
-	}
-	if !utf8.Valid(raw) {
-		return errors.New("must be a JSON Schema in valid UTF-8")
-	}
-	return nil
 }

@@ -329,14 +329,14 @@ func FuzzStrict(f *testing.F) {
 	f.Add([]byte(`{"type":{},"anyOf":[[]],"required":[{}],"additionalProperties":{}}`), `[`)
 	f.Add([]byte(`{"type":"object","properties":{"a":{"anyOf":[{"$ref":"#"},{"$ref":"#"}]}},"$defs":{"$ref":{"$ref":"#/$defs/$ref"}}}`), `{"a":{"a":null}}`)
 	f.Fuzz(func(t *testing.T, schema []byte, answer string) {
-		if isObject(schema) != nil {
+		if wire.CheckObject(schema) != nil {
 			return
 		}
 		c, why := strictCopy(schema)
 		if why != "" {
 			return
 		}
-		if isObject(c.schema) != nil {
+		if wire.CheckObject(c.schema) != nil {
 			t.Errorf("%q became %q", schema, c.schema)
 		}
 		d := newNullDropper(c)

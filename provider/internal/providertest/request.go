@@ -46,11 +46,11 @@ func whatCannotBeExpressedIsNotSent(t *testing.T, a Adapter) {
 		{"messages[1] (tool): must have a tool result, has no parts", Said(llm.RoleTool)},
 		{"max_tokens -1", With(func(r *llm.Request) { r.MaxTokens = -1 })},
 		{"temperature NaN", With(func(r *llm.Request) { r.Temperature = new(math.NaN()) })},
-		{`tools[0]: parameters of "f": must be a JSON `, With(func(r *llm.Request) { r.Tools = []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}} })},
-		{"schema: must be a JSON ", schema(`[]`)},
-		{"schema: must be a JSON ", schema(``)},
-		{"not null", schema(`null`)},
-		{"valid UTF-8", schema("{\"a\":\"\xff\"}")},
+		{`tools[0]: parameters of "f": must be a JSON Schema that is a JSON object: `, With(func(r *llm.Request) { r.Tools = []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{`)}} })},
+		{"schema: must be a JSON Schema that is a JSON object, not a JSON array", schema(`[]`)},
+		{"schema: must be a JSON Schema that is a JSON object: unexpected end", schema(``)},
+		{"schema: must be a JSON Schema that is a JSON object, not null", schema(`null`)},
+		{"schema: must be a JSON Schema that is a JSON object in valid UTF-8", schema("{\"a\":\"\xff\"}")},
 	}, a.Requests...) {
 		e := NewEcho(t, Reply(200, a.Hello))
 		m := a.model(t, e.Server, nil)

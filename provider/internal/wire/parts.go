@@ -1,7 +1,11 @@
 package wire
 
 import (
+	"encoding/json"
 	"fmt"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 
 	"llmcall/llm"
 )
@@ -33,4 +37,29 @@ func Only(message llm.Message, fits func(llm.Part) bool, what string) error {
 // UnknownRole returns the error of a message whose role no provider has.
 func UnknownRole() error {
 	return fmt.Errorf("role must be %s, %s, %s or %s", llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool)
+}
+
+// CheckSchema returns an error if a schema is not one that a request can have: a JSON
+// object in valid UTF-8. true and false are schemas too, but no provider takes them.
+func CheckSchema(schema json.RawMessage) error {
+	return checkObject(schema, "a JSON Schema that is a JSON object")
+}
+
+// CheckObject returns an error if raw is not a JSON object in valid UTF-8.
+func CheckObject(raw json.RawMessage) error { return checkObject(raw, "a JSON object") }
+
+func checkObject(raw json.RawMessage, what string) error {
+	var valid json.RawMessage
+	if err := json.Unmarshal(raw, &valid); err != nil {
+		return fmt.Errorf("must be %s: %w", what, err)
+	}
+	switch kind := typeOf(gjson.ParseBytes(raw)); {
+	case kind == "null":
+		return fmt.Errorf("must be %s, not null", what)
+	case kind != "object":
+		return fmt.Errorf("must be %s, not a JSON %s", what, kind)
+	case !utf8.Valid(raw):
+		return fmt.Errorf("must be %s in valid UTF-8", what)
+	}
+	return nil
 }
