@@ -1,11 +1,11 @@
 // Package anthropic is the adapter for Anthropic's Messages API and for any
 // server that speaks its protocol.
 //
-// A [Model] is one model of one server: an [llm.Streamer] that sends a
-// request by Anthropic's SDK, in another way only if the server refuses how it
-// asks for a schema, and returns every failure as a
-// [*failure.Error]. The SDK's own retries are switched off, because package
-// [llmcall/retry] makes them.
+// A [Model] is one model of one server: an [llm.Streamer] that sends a request by
+// Anthropic's SDK and returns every failure as a [*failure.Error]. A request is
+// sent once, and again only if the server refuses the way in which it asks for a
+// schema; the next one asks in another way. The SDK's own retries are switched off,
+// because package [llmcall/retry] makes them.
 //
 // Importing the package registers the provider "anthropic" with
 // [provider.Open]; [New] makes a model directly:
@@ -150,8 +150,8 @@ func (m *Model) Name() string { return m.endpoint.Name }
 func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
 // Complete sends the request once, and again in another way if the server refuses how it
-// asks for the Schema. Invalid UTF-8 in its texts is replaced by U+FFFD, as encoding/json
-// does.
+// asks for the Schema. Invalid UTF-8 in the request's texts is replaced by U+FFFD, as
+// encoding/json does.
 //
 // System messages are joined by empty lines and sent as the system prompt.
 // Consecutive messages of the same role become one turn, in which tool results

@@ -1,10 +1,11 @@
 // Package gemini is the adapter for the Gemini API of Google.
 //
-// A [Model] is one model of one server: an [llm.Streamer] that sends a
-// request, again only without what the server refuses of it, to the API's method generateContent or streamGenerateContent, and
-// returns every failure as a [*failure.Error]. It uses Google's SDK with its
-// retries, reconnections and automatic continuation switched off, because package
-// [llmcall/retry] makes the attempts.
+// A [Model] is one model of one server: an [llm.Streamer] that sends a request to
+// the API's method generateContent or streamGenerateContent, and returns every
+// failure as a [*failure.Error]. A request is sent once, and again only if the
+// server refuses a part that the request can do without; the next one is without
+// it. The adapter uses Google's SDK with its retries, reconnections and automatic
+// continuation switched off, because package [llmcall/retry] makes the attempts.
 //
 // Importing the package registers the provider "gemini" with [provider.Open];
 // [New] makes a model directly:
@@ -150,8 +151,8 @@ func (m *Model) Name() string { return m.endpoint.Name }
 func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
 // Complete sends the request once, and again without each part that the server refuses
-// and that it can do without: the Schema, the system instruction. Invalid UTF-8 in its texts is replaced by
-// U+FFFD, as encoding/json does.
+// and that the request can do without: the Schema, or the system instruction. Invalid
+// UTF-8 in the request's texts is replaced by U+FFFD, as encoding/json does.
 //
 // System messages are sent together as the system instruction. Consecutive
 // messages of the same role are sent as one turn; tool results have the user's

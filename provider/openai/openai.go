@@ -6,9 +6,10 @@
 // of one server by the chat completions API, which all servers have; a
 // [Responses] is one by OpenAI's newer Responses API, which keeps the model's
 // reasoning between the turns of a conversation with tools. Both are an
-// [llm.Streamer] that sends a request by OpenAI's SDK, again only without what the
-// server refuses of it, and returns every failure as a [*failure.Error]. The SDK's own retries are switched off, because
-// package [llmcall/retry] makes them.
+// [llm.Streamer] that sends a request by OpenAI's SDK and returns every failure as
+// a [*failure.Error]. A request is sent once, and again only if the server refuses
+// a part that the request can do without; the next one is without it. The SDK's own
+// retries are switched off, because package [llmcall/retry] makes them.
 //
 // Importing the package registers a provider for each of the [Servers] with
 // [provider.Open]; [New] and [NewResponses] make a model directly:
@@ -103,9 +104,9 @@ type Options struct {
 	// internet; see [provider.Options.AllowPlainHTTP].
 	AllowPlainHTTP bool
 	// Schema says how to request an answer that fits a schema. Default:
-	// [Server.Schema]. If the server or the model refuses the schema, the request is sent
-	// again a step down: from "strict" to a hint, to JSON mode, to the prompt alone. The
-	// model remembers what was refused.
+	// [Server.Schema]. If the server refuses the schema, the request is sent again one
+	// step down: from "strict" to a hint, then to JSON mode, then to the prompt alone.
+	// The [Model] remembers what was refused.
 	Schema SchemaMode
 }
 
@@ -194,9 +195,9 @@ func New(model string, opts Options) (*Model, error) {
 }
 
 // Complete sends the request once, and again without each part that the server refuses
-// and that it can do without: the schema (see [Options.Schema]), a system message, which
-// then becomes a part of the user's. Invalid UTF-8 in its texts is replaced by
-// U+FFFD, as encoding/json does. MaxTokens is sent as max_completion_tokens to
+// and that the request can do without: the schema (see [Options.Schema]), or a system
+// message, which then becomes a part of the user's. Invalid UTF-8 in the request's texts
+// is replaced by U+FFFD, as encoding/json does. MaxTokens is sent as max_completion_tokens to
 // OpenAI and Azure, whose newer models accept nothing else, and as max_tokens to
 // every other server: all of them support it, and some silently ignore the newer
 // name. Of several answers (n in Extra) the first is returned.
@@ -205,10 +206,8 @@ func New(model string, opts Options) (*Model, error) {
 // *openai.Error, without the key, the prompt and cookies, and with the first MiB
 // of the response's body. If the model refused to answer, or the provider withheld
 // the answer, the kind is [failure.ContentFiltered]. If ctx ended before the
-// answer was complete, the error wraps ctx.Err(). If the server refuses a feature
-// that it lacks (see [Options.Schema]), the kind is [failure.Transient] the first
-// time, because the next attempt does without it. An answer that was cut off at
-// the token limit is a response with [llm.FinishLength].
+// answer was complete, the error wraps ctx.Err(). An answer that was cut off at the
+// token limit is a response with [llm.FinishLength].
 //
 // The model's reasoning, if the server shows it (reasoning_content, reasoning,
 // reasoning_details), is an [llm.Reasoning] in the answer, and is sent back to

@@ -14,8 +14,8 @@ import (
 type SchemaMode string
 
 // The modes. All but [SchemaNative] also put the schema into the prompt: into the system
-// message, or, if the request has none, the first message of the user. With all but [SchemaNative] the answer may
-// violate the schema, so check it.
+// message or, if the request does not begin with one, into the user's first message. With
+// all but [SchemaNative] the answer may violate the schema, so check it.
 const (
 	SchemaNative SchemaMode = "json_schema"        // the server is asked to enforce the schema, and shows it to the model
 	SchemaShown  SchemaMode = "json_schema+prompt" // the server is asked to enforce the schema; some ignore it

@@ -27,19 +27,19 @@ const noResult = "no result: the call was not carried out"
 // Conversation returns the messages in the form that providers accept, as far as one form
 // serves all of them; they refuse a conversation for a turn that is long past:
 //
-//   - A turn of the assistant without a text, a call or other content has [NoText], or is
-//     left out beside another one.
-//     Thoughts at its end, which must be followed by what they led to, are left out.
-//     mustFollow reports whether a reasoning is such a thought, in the last turn or another.
-//     So are those of another provider, which only that understands.
+//   - A turn of the assistant without a text, a call or other content gets [NoText], or is
+//     left out if another turn of the assistant is next to it.
+//   - Reasoning of another provider, which only that provider understands, is left out. So
+//     are thoughts at the end of a turn that something must follow: mustFollow reports
+//     whether a reasoning is one, and is told whether the turn is the last.
 //   - Each call has an ID of its own, and arguments that are a JSON object: what is not one is
 //     in the member INVALID_JSON of one, as Anthropic advises
 //     (https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming).
 //   - Each call has a result in the message after it.
 //
-// A last turn of the assistant, with which the provider goes on, is left out if it says
-// nothing. One that the provider paused ends in its own tool's call, and is not changed. Nor
-// are the given messages.
+// The provider continues a last turn of the assistant, which is therefore left out if it
+// says nothing. One that the provider paused ends in a call of the provider's own tool, and
+// is sent unchanged. The given messages are not changed.
 func Conversation(messages []llm.Message, provider string, mustFollow func(r llm.Reasoning, last bool) bool) Talk {
 	var t Talk
 	ids := idMaker{}
@@ -51,9 +51,9 @@ func Conversation(messages []llm.Message, provider string, mustFollow func(r llm
 		}
 		was := message.ToolCalls()
 		message = ids.turn(message)
-		said, says := turn(message, provider, mustFollow, i == len(messages)-1)
 		before := len(t.Messages) > 0 && t.Messages[len(t.Messages)-1].Role == llm.RoleAssistant
-		last := i == len(messages)-1 // here the model would go on from NoText
+		last := i == len(messages)-1 // the model would go on from NoText
+		said, says := turn(message, provider, mustFollow, last)
 		if says || !before && !last && messages[i+1].Role != llm.RoleAssistant {
 			t.add(said, i)
 		}

@@ -32,9 +32,8 @@ type Endpoint struct {
 	// pacer and a retry budget. It hashes the API key at its first call, so that a
 	// secret given to [endpoint.Seed] after New still has an effect.
 	Key func() endpoint.Key
-	// Hide removes the API key from a text: some servers quote it. A key of fewer than 8
-	// bytes is left. No field has the
-	// API key itself, so that no %+v prints it.
+	// Hide removes the API key from a text, unless the key has fewer than 8 bytes: some
+	// servers quote it. No field has the API key itself, so that no %+v prints it.
 	Hide func(text string) string
 }
 

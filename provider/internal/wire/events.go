@@ -47,7 +47,11 @@ func events(body io.Reader) iter.Seq2[Event, error] {
 			if start {
 				line = bytes.TrimPrefix(line, []byte("\ufeff"))
 			}
-			if !s.line(line) || err != nil && !s.dispatch() || err != nil {
+			if !s.line(line) {
+				return
+			}
+			if err == io.EOF {
+				s.dispatch()
 				return
 			}
 		}
