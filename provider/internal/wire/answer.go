@@ -135,8 +135,8 @@ func (x *Exchange) Relay(ctx context.Context, d Dialect, yield func(llm.Chunk, e
 		r.pass(nil, x.Broken(ctx, ctx.Err()))
 		return
 	}
-	body, inOnePiece := InOnePiece(x.Response.Body, x.Response.Header)
-	if !inOnePiece {
+	body, onePiece := inOnePiece(x.Response.Body, x.Response.Header)
+	if !onePiece {
 		r.stream(ctx, body)
 		return
 	}

@@ -18,8 +18,8 @@ type Talk struct {
 	Given    []int // the index in the request of each message, or of the one before it
 }
 
-// NoText is the text of a turn that would be empty, which providers refuse.
-const NoText = "(no text)"
+// noText is the text of a turn that would be empty, which providers refuse.
+const noText = "(no text)"
 
 // noResult is the result of a call that has none.
 const noResult = "no result: the call was not carried out"
@@ -27,7 +27,7 @@ const noResult = "no result: the call was not carried out"
 // Conversation returns the messages in the form that providers accept, as far as one form
 // serves all of them; they refuse a conversation for a turn that is long past:
 //
-//   - A turn of the assistant without a text, a call or other content gets [NoText], or is
+//   - A turn of the assistant without a text, a call or other content gets "(no text)", or is
 //     left out if another turn of the assistant is next to it.
 //   - Reasoning of another provider, which only that provider understands, is left out. So
 //     are thoughts at the end of a turn that something must follow: mustFollow reports
@@ -52,7 +52,7 @@ func Conversation(messages []llm.Message, provider string, mustFollow func(r llm
 		was := message.ToolCalls()
 		message = ids.turn(message)
 		before := len(t.Messages) > 0 && t.Messages[len(t.Messages)-1].Role == llm.RoleAssistant
-		last := i == len(messages)-1 // the model would go on from NoText
+		last := i == len(messages)-1 // the model would go on from noText
 		said, says := turn(message, provider, mustFollow, last)
 		if says || !before && !last && messages[i+1].Role != llm.RoleAssistant {
 			t.add(said, i)
@@ -111,7 +111,7 @@ func turn(message llm.Message, provider string, mustFollow func(r llm.Reasoning,
 		}
 	}
 	if !says {
-		message.Parts = append(message.Parts, llm.Text(NoText))
+		message.Parts = append(message.Parts, llm.Text(noText))
 	}
 	return message, says
 }

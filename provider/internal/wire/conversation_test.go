@@ -44,7 +44,7 @@ func TestConversation(t *testing.T) {
 			if g := talk.Given[i]; g < 0 || g >= len(messages) {
 				t.Fatalf("message %d is that of %d", i, g)
 			}
-			said += strings.ReplaceAll(m.Text(), NoText, "")
+			said += strings.ReplaceAll(m.Text(), noText, "")
 			if m.Role != llm.RoleAssistant {
 				continue
 			}

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// InOnePiece reports whether the response to a request for a stream is a whole
+// inOnePiece reports whether the response to a request for a stream is a whole
 // answer, or a page that a proxy sent instead, and not a stream of events. The
 // first byte of the body decides before the Content-Type, which is sometimes
 // wrong. Read the returned body instead of the given one.
-func InOnePiece(body io.ReadCloser, header http.Header) (io.ReadCloser, bool) {
+func inOnePiece(body io.ReadCloser, header http.Header) (io.ReadCloser, bool) {
 	buffer := bufio.NewReader(body)
 	body = struct {
 		io.Reader

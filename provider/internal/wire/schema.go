@@ -91,8 +91,8 @@ func Quote(text string) string {
 // every level above it. Real schemas are not nearly as deep.
 const MaxSchemaDepth = 100
 
-// Depth returns how deep a valid JSON value is nested.
-func Depth(raw []byte) int {
+// depth returns how deep a valid JSON value is nested.
+func depth(raw []byte) int {
 	level, deepest, quoted := 0, 0, false
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
@@ -121,7 +121,7 @@ const maxInlined = 1 << 20
 // definition that contains the reference are left out. It returns false if a reference
 // can't be replaced.
 func Inline(schema json.RawMessage) (json.RawMessage, bool) {
-	if Depth(schema) > MaxSchemaDepth {
+	if depth(schema) > MaxSchemaDepth {
 		return nil, false
 	}
 	if !bytes.Contains(schema, []byte(`"$ref"`)) {

@@ -16,15 +16,15 @@ var tags = [][2]string{
 	{"[THINK]", "[/THINK]"}, {"◁think▷", "◁/think▷"},
 }
 
-// InText is the Provider of an [llm.Reasoning] that came as a part of the text. It is
+// inText is the Provider of an [llm.Reasoning] that came as a part of the text. It is
 // sent back to nobody: the templates of these models drop the thoughts of earlier
 // turns.
-const InText = "text"
+const inText = "text"
 
 // Thought returns the part for thoughts that came as text.
 func Thought(text string) llm.Reasoning {
 	data, _ := json.Marshal(map[string]string{"thinking": text}) // can't fail for strings
-	return llm.Reasoning{Provider: InText, Data: data}
+	return llm.Reasoning{Provider: inText, Data: data}
 }
 
 // thoughts takes a model's thoughts out of the beginning of a text that comes in

@@ -1,12 +1,10 @@
-package wire_test
+package wire
 
 import (
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-
-	"llmcall/provider/internal/wire"
 )
 
 func TestWhatComesInOnePiece(t *testing.T) {
@@ -14,7 +12,7 @@ func TestWhatComesInOnePiece(t *testing.T) {
 		"application/json": true, "application/json; charset=utf-8": true, "Application/JSON": true, "application/problem+json": true, "text/html; charset=utf-8": true,
 		"text/event-stream": false, "text/plain": false, "application/x-ndjson": false, "": false, "/": false,
 	} {
-		body, got := wire.InOnePiece(io.NopCloser(strings.NewReader("?")), http.Header{"Content-Type": {contentType}})
+		body, got := inOnePiece(io.NopCloser(strings.NewReader("?")), http.Header{"Content-Type": {contentType}})
 		if text, err := io.ReadAll(body); err != nil || string(text) != "?" {
 			t.Errorf("%q: what is left is %q, %v", contentType, text, err)
 		}
@@ -30,7 +28,7 @@ func TestTheBeginningOfABodyCounts(t *testing.T) {
 		"{": true, "[": true, "<": true, "data:": false, "event:": false, "id:": false, "retry:": false, ": ping": false,
 	} {
 		for _, contentType := range []string{"text/event-stream", "application/json", ""} {
-			if _, got := wire.InOnePiece(io.NopCloser(strings.NewReader(beginning)), http.Header{"Content-Type": {contentType}}); got != want {
+			if _, got := inOnePiece(io.NopCloser(strings.NewReader(beginning)), http.Header{"Content-Type": {contentType}}); got != want {
 				t.Errorf("%q as %q: %v", beginning, contentType, got)
 			}
 		}
