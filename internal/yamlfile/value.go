@@ -31,72 +31,78 @@ func Value(n *yaml.Node) (any, error) {
 // it is written. Every error is an *[Error]; a few lines of aliases of aliases can expand to
 // gigabytes, which is one.
 func JSON(n *yaml.Node) (json.RawMessage, error) {
-	var b bytes.Buffer
-	if err := write(&b, n, 0); err != nil {
+	w := writer{merges: maxMerges}
+	if err := w.write(n, 0); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), nil
+	return w.Bytes(), nil
 }
 
-// How large and deep a value may be.
+// How large and deep a value may be, and how many fields and mappings "<<" may bring.
 const (
-	maxSize  = 64 << 20
-	maxDepth = 10_000 // as many as encoding/json reads
+	maxSize   = 64 << 20
+	maxDepth  = 10_000 // as many as encoding/json reads
+	maxMerges = 1 << 20
 )
 
-func write(b *bytes.Buffer, n *yaml.Node, depth int) error {
+type writer struct {
+	bytes.Buffer
+	merges int // how many are left
+}
+
+func (w *writer) write(n *yaml.Node, depth int) error {
 	n = resolved(n)
-	if depth++; depth > maxDepth || b.Len() > maxSize {
+	if depth++; depth > maxDepth || w.Len() > maxSize {
 		return tooLarge(n)
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
-		fields, err := fieldsOf(n, depth)
+		fields, err := w.fieldsOf(n, depth)
 		if err != nil {
 			return err
 		}
-		b.WriteByte('{')
+		w.WriteByte('{')
 		for i := 0; i+1 < len(fields); i += 2 {
 			if i > 0 {
-				b.WriteByte(',')
+				w.WriteByte(',')
 			}
-			if err := writeScalar(b, fields[i].Value); err != nil {
+			if err := w.writeScalar(fields[i].Value); err != nil {
 				return err
 			}
-			b.WriteByte(':')
-			if err := write(b, fields[i+1], depth); err != nil {
+			w.WriteByte(':')
+			if err := w.write(fields[i+1], depth); err != nil {
 				return err
 			}
 		}
-		b.WriteByte('}')
+		w.WriteByte('}')
 		return nil
 	case yaml.SequenceNode:
-		b.WriteByte('[')
+		w.WriteByte('[')
 		for i, item := range n.Content {
 			if i > 0 {
-				b.WriteByte(',')
+				w.WriteByte(',')
 			}
-			if err := write(b, item, depth); err != nil {
+			if err := w.write(item, depth); err != nil {
 				return err
 			}
 		}
-		b.WriteByte(']')
+		w.WriteByte(']')
 		return nil
 	}
 	value, err := scalar(n)
 	if err != nil {
 		return err
 	}
-	return writeScalar(b, value)
+	return w.writeScalar(value)
 }
 
 func tooLarge(n *yaml.Node) error { return &Error{n.Line, "its aliases expand to too much data"} }
 
-func writeScalar(b *bytes.Buffer, value any) error {
-	e := json.NewEncoder(b)
+func (w *writer) writeScalar(value any) error {
+	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	err := e.Encode(value)
-	b.Truncate(b.Len() - 1) // the line's end
+	w.Truncate(w.Len() - 1) // the line's end
 	return err
 }
 
@@ -110,7 +116,7 @@ func resolved(n *yaml.Node) *yaml.Node {
 
 // fieldsOf returns the names and values of a mapping, in turn: its own, and those that "<<"
 // brings where it has none of its own.
-func fieldsOf(n *yaml.Node, depth int) ([]*yaml.Node, error) {
+func (w *writer) fieldsOf(n *yaml.Node, depth int) ([]*yaml.Node, error) {
 	if depth++; depth > maxDepth {
 		return nil, tooLarge(n)
 	}
@@ -133,13 +139,16 @@ func fieldsOf(n *yaml.Node, depth int) ([]*yaml.Node, error) {
 	for len(merged) > 0 {
 		from := merged[0]
 		merged = merged[1:]
+		if w.merges -= 1 + len(from.Content); w.merges < 0 {
+			return nil, tooLarge(n)
+		}
 		switch from.Kind {
 		case yaml.SequenceNode:
 			for _, one := range from.Content {
 				merged = append(merged, resolved(one))
 			}
 		case yaml.MappingNode:
-			more, err := fieldsOf(from, depth)
+			more, err := w.fieldsOf(from, depth)
 			if err != nil {
 				return nil, err
 			}

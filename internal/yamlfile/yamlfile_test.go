@@ -3,6 +3,7 @@ package yamlfile_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -74,6 +75,21 @@ func TestParse(t *testing.T) {
 		_, err := value([]byte(text))
 		if got, ok := errors.AsType[*yamlfile.Error](err); !ok || *got != want {
 			t.Errorf("%q: got %+v, want %+v", text, err, want)
+		}
+	}
+}
+
+// Merges of merges, each of two, would be as many as two to the power of the lines; a list
+// that is in itself has no end.
+func TestMergesWithoutEnd(t *testing.T) {
+	doubled := "a0: &a0 {k: 1}\n"
+	for i := range 40 {
+		doubled += fmt.Sprintf("a%d: &a%d {<<: [*a%d, *a%d]}\n", i+1, i+1, i, i)
+	}
+	for _, text := range []string{doubled, "a: {<<: &s [*s]}", "a: &a {<<: [*a, *a]}", "a: &a {b: 1, <<: *a}"} {
+		_, err := value([]byte(text))
+		if got, ok := errors.AsType[*yamlfile.Error](err); !ok || got.Reason != "its aliases expand to too much data" || got.Line < 1 {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
