@@ -143,7 +143,7 @@ func readNode(data []byte) (*yaml.Node, error) {
 func lineOf(n *yaml.Node, field string) int {
 	line := 0
 	for name := range strings.SplitSeq(field, ".") {
-		n = resolved(n)
+		n = yamlfile.Resolved(n)
 		at := -1
 		for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
 			if n.Content[i].Value == name {
@@ -156,14 +156,6 @@ func lineOf(n *yaml.Node, field string) int {
 		line, n = n.Content[at].Line, n.Content[at+1]
 	}
 	return line
-}
-
-// resolved returns the node that an alias refers to, or the node itself.
-func resolved(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode {
-		return n.Alias
-	}
-	return n
 }
 
 // Set sets a field by its name and value in a configuration file:
@@ -352,7 +344,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 		table = *c.Decisions
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, row := n.Content[i], resolved(n.Content[i+1])
+		key, row := n.Content[i], yamlfile.Resolved(n.Content[i+1])
 		field := "decisions." + key.Value
 		var kind failure.Kind
 		if err := readKind(&kind, key.Value); err != nil {
@@ -363,7 +355,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 		}
 		d := table.For(kind)
 		for j := 0; j+1 < len(row.Content); j += 2 {
-			name, value := row.Content[j], resolved(row.Content[j+1])
+			name, value := row.Content[j], yamlfile.Resolved(row.Content[j+1])
 			var err error
 			switch name.Value {
 			case "again":
@@ -423,8 +415,8 @@ var breakerSettings = []setting{
 		c.CircuitBreakerConfig.ExcludedExceptions = nil
 		for _, item := range n.Content {
 			var kind failure.Kind
-			if err := readKind(&kind, resolved(item).Value); err != nil {
-				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: gotText(resolved(item)), Err: err}
+			if err := readKind(&kind, yamlfile.Resolved(item).Value); err != nil {
+				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: gotText(yamlfile.Resolved(item)), Err: err}
 			}
 			c.CircuitBreakerConfig.ExcludedExceptions = append(c.CircuitBreakerConfig.ExcludedExceptions, kind)
 		}
@@ -462,7 +454,7 @@ func parseStrings(n *yaml.Node) ([]string, error) {
 	}
 	var texts []string
 	for _, item := range items {
-		item = resolved(item)
+		item = yamlfile.Resolved(item)
 		if item.Kind != yaml.ScalarNode || item.Tag == "!!null" || item.Value == "" {
 			return nil, errForm
 		}
@@ -481,7 +473,7 @@ func bounded(n *yaml.Node) bool {
 	left := maxConfigSize
 	var take func(n *yaml.Node, depth int) bool
 	take = func(n *yaml.Node, depth int) bool {
-		n = resolved(n)
+		n = yamlfile.Resolved(n)
 		left -= len(n.Value) + 1
 		return left > 0 && depth < deepest &&
 			!slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return !take(child, depth+1) })
@@ -519,7 +511,7 @@ func (s setting) apply(c *RetryConfig, n *yaml.Node, prefix string) error {
 
 // setAll sets every field of a mapping.
 func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error {
-	n = resolved(n)
+	n = yamlfile.Resolved(n)
 	if n.Tag == "!!null" && n.Value == "" { // empty
 		return nil
 	}
@@ -539,7 +531,7 @@ func setAll(known []setting, c *RetryConfig, n *yaml.Node, prefix string) error 
 		if at < 0 {
 			return unknownSetting(known, key.Value, key.Line, prefix)
 		}
-		if err := known[at].apply(c, resolved(value), prefix); err != nil {
+		if err := known[at].apply(c, yamlfile.Resolved(value), prefix); err != nil {
 			return err
 		}
 	}
@@ -740,13 +732,13 @@ func parseChecks(n *yaml.Node, builder validate.Builder) ([]validate.Strategy, e
 	}
 	var checks []validate.Strategy
 	for i, item := range n.Content {
-		check, err := parseCheck(resolved(item), builder)
+		check, err := parseCheck(yamlfile.Resolved(item), builder)
 		if err != nil {
 			line := item.Line
 			if at, ok := errors.AsType[*yamlfile.Error](err); ok {
 				line = at.Line
 			}
-			return nil, &ConfigError{Line: line, Field: fmt.Sprintf("checks[%d]", i), Got: gotText(resolved(item)), Err: err}
+			return nil, &ConfigError{Line: line, Field: fmt.Sprintf("checks[%d]", i), Got: gotText(yamlfile.Resolved(item)), Err: err}
 		}
 		checks = append(checks, check)
 	}
@@ -777,7 +769,7 @@ func withTexts(n *yaml.Node) *yaml.Node {
 	if len(n.Content) != 2 {
 		return n
 	}
-	value := *resolved(n.Content[1])
+	value := *yamlfile.Resolved(n.Content[1])
 	if tag := value.ShortTag(); tag == "!!int" || tag == "!!float" {
 		value.Tag = "!!str"
 	}

@@ -51,7 +51,7 @@ type writer struct {
 }
 
 func (w *writer) write(n *yaml.Node, depth int) error {
-	n = resolved(n)
+	n = Resolved(n)
 	if depth++; depth > maxDepth || w.Len() > maxSize {
 		return tooLarge(n)
 	}
@@ -106,8 +106,8 @@ func (w *writer) writeScalar(value any) error {
 	return err
 }
 
-// resolved returns the node that an alias refers to, or the node itself.
-func resolved(n *yaml.Node) *yaml.Node {
+// Resolved returns the node that an alias refers to, or the node itself.
+func Resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
 	}
@@ -123,12 +123,12 @@ func (w *writer) fieldsOf(n *yaml.Node, depth int) ([]*yaml.Node, error) {
 	var fields, merged []*yaml.Node
 	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := resolved(n.Content[i]), n.Content[i+1]
+		key, value := Resolved(n.Content[i]), n.Content[i+1]
 		switch first, twice := lines[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
 			return nil, &Error{key.Line, "the name of a field must be a text, got a list or a mapping"}
 		case key.ShortTag() == "!!merge":
-			merged = append(merged, resolved(value))
+			merged = append(merged, Resolved(value))
 			continue
 		case twice:
 			return nil, &Error{key.Line, fmt.Sprintf("%s appears twice, first on line %d", strconv.Quote(say.Short(key.Value, 60)), first)}
@@ -145,7 +145,7 @@ func (w *writer) fieldsOf(n *yaml.Node, depth int) ([]*yaml.Node, error) {
 		switch from.Kind {
 		case yaml.SequenceNode:
 			for _, one := range from.Content {
-				merged = append(merged, resolved(one))
+				merged = append(merged, Resolved(one))
 			}
 		case yaml.MappingNode:
 			more, err := w.fieldsOf(from, depth)
