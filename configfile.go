@@ -1,7 +1,6 @@
 package llmcall
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -215,17 +214,7 @@ var settings = []setting{
 	}, wrong: func(c *RetryConfig) (any, bool) { return c.Models, slices.Contains(c.Models, "") }},
 	textSetting("system", func(c *RetryConfig) *string { return &c.System }),
 	count("max_tokens", takesCount, func(c *RetryConfig) *int { return &c.MaxTokens }),
-	{name: "temperature", takes: takesDegree, set: func(c *RetryConfig, n *yaml.Node) error {
-		f, err := parseNumber(n)
-		c.Temperature = &f
-		return err
-	}, wrong: func(c *RetryConfig) (any, bool) {
-		if c.Temperature == nil {
-			return nil, false
-		}
-		f := *c.Temperature
-		return f, !(f >= 0 && f <= math.MaxFloat64)
-	}},
+	optional("temperature", takesDegree, math.MaxFloat64, func(c *RetryConfig) **float64 { return &c.Temperature }),
 	{name: "seed", takes: takesWhole, set: func(c *RetryConfig, n *yaml.Node) error {
 		v, err := strconv.ParseInt(n.Value, 10, 64)
 		if err != nil || n.Kind != yaml.ScalarNode {
@@ -240,14 +229,12 @@ var settings = []setting{
 		return err
 	}, wrong: func(c *RetryConfig) (any, bool) { return c.Stop, slices.Contains(c.Stop, "") }},
 	{name: "extra", takes: takesExtra, set: func(c *RetryConfig, n *yaml.Node) error {
-		fields, err := parseMapping(n)
-		if err != nil {
+		if err := checkMapping(n); err != nil {
 			return err
 		}
-		c.Extra = nil
-		decoder := json.NewDecoder(bytes.NewReader(fields))
-		decoder.UseNumber() // so that no number loses digits
-		return decoder.Decode(&c.Extra)
+		fields, err := yamlfile.Value(n)
+		c.Extra, _ = fields.(map[string]any)
+		return err
 	}},
 	count("max_attempts", takesCount, func(c *RetryConfig) *int { return &c.MaxAttempts }),
 	{name: "initial_delay", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
@@ -262,17 +249,7 @@ var settings = []setting{
 	amount("backoff_factor", takesFactor, 1, func(c *RetryConfig) *float64 { return &c.BackoffFactor }),
 	timeSetting("max_delay", func(c *RetryConfig) *time.Duration { return &c.MaxDelay }),
 	truth("use_jitter", func(c *RetryConfig, v bool) { c.UseJitter = &v }),
-	{name: "jitter_range", takes: takesRatio, set: func(c *RetryConfig, n *yaml.Node) error {
-		f, err := parseNumber(n)
-		c.JitterRange = &f
-		return err
-	}, wrong: func(c *RetryConfig) (any, bool) {
-		if c.JitterRange == nil {
-			return nil, false
-		}
-		f := *c.JitterRange
-		return f, !(f >= 0 && f <= 1)
-	}},
+	optional("jitter_range", takesRatio, 1, func(c *RetryConfig) **float64 { return &c.JitterRange }),
 	truth("backoff_on_invalid_answer", func(c *RetryConfig, v bool) { c.BackoffOnInvalidAnswer = v }),
 	timeSetting("max_time", func(c *RetryConfig) *time.Duration { return &c.MaxTime }),
 	timeSetting("attempt_timeout", func(c *RetryConfig) *time.Duration { return &c.AttemptTimeout }),
@@ -429,21 +406,24 @@ var toolSettings = []setting{
 	textSetting("description", func(c *RetryConfig) *string { return &c.Tool.Description }),
 	textSetting("instruction", func(c *RetryConfig) *string { return &c.Tool.Instruction }),
 	{name: "parameters", takes: "a JSON Schema of the tool's arguments, as a mapping", set: func(c *RetryConfig, n *yaml.Node) error {
-		data, err := parseMapping(n)
+		if err := checkMapping(n); err != nil {
+			return err
+		}
+		data, err := yamlfile.JSON(n)
 		c.Tool.Parameters = data
 		return err
 	}},
 }
 
-// parseMapping returns the JSON of a mapping.
-func parseMapping(n *yaml.Node) (json.RawMessage, error) {
+// checkMapping returns an error for what is not a mapping of a sane size.
+func checkMapping(n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode {
-		return nil, errForm
+		return errForm
 	}
 	if !bounded(n) {
-		return nil, errAliases
+		return errAliases
 	}
-	return yamlfile.JSON(n)
+	return nil
 }
 
 // parseStrings reads a string or a list of strings, none of them empty.
@@ -630,6 +610,26 @@ func orNone(name, takes string, at func(*RetryConfig) *float64) setting {
 		*at(c) = f
 		return nil
 	}}
+}
+
+// optional is a setting that is a number from 0 to high. In the struct nil means the
+// default.
+func optional(name, takes string, high float64, at func(*RetryConfig) **float64) setting {
+	return setting{
+		name: name, takes: takes,
+		set: func(c *RetryConfig, n *yaml.Node) error {
+			f, err := parseNumber(n)
+			*at(c) = &f
+			return err
+		},
+		wrong: func(c *RetryConfig) (any, bool) {
+			f := *at(c)
+			if f == nil {
+				return nil, false
+			}
+			return *f, !(*f >= 0 && *f <= high)
+		},
+	}
 }
 
 func parseNumber(n *yaml.Node) (float64, error) {

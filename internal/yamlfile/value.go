@@ -23,7 +23,8 @@ func Value(n *yaml.Node) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	var value any
-	return value, decoder.Decode(&value)
+	err = decoder.Decode(&value)
+	return value, err
 }
 
 // JSON returns a node as JSON, with the fields in their order. A number that JSON writes in
