@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,12 @@ var (
 	errOutput      = errors.New("the result could not be written")
 )
 
-// maxInput is the maximum size of standard input or a file in bytes.
-const maxInput = 64 << 20
+// The maximum sizes in bytes of standard input or a file, and of a configuration, as
+// [llmcall.LoadConfig] has it.
+const (
+	maxInput  = 64 << 20
+	maxConfig = 1 << 20
+)
 
 // callFlags are the flags of llmcall call.
 type callFlags struct {
@@ -188,12 +193,19 @@ func (f *callFlags) report(cmd *cobra.Command, model string, req *llm.Request, r
 func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []validate.Strategy, error) {
 	var cfg llmcall.RetryConfig
 	var checks []validate.Strategy
-	builder, err := f.builder()
+	var file []byte
+	if f.config != "" { // read once: it may be a pipe, <(…)
+		var err error
+		if file, err = readFile(f.config, maxConfig); err != nil {
+			return cfg, nil, fmt.Errorf("--config: %w", err)
+		}
+	}
+	builder, err := f.builder(file)
 	if err != nil {
 		return cfg, nil, err
 	}
 	if f.config != "" {
-		if cfg, checks, err = llmcall.LoadConfigWith(f.config, builder); err != nil {
+		if cfg, checks, err = llmcall.ParseConfigWith(f.config, file, builder); err != nil {
 			return cfg, nil, fmt.Errorf("--config: %w", err)
 		}
 	}
@@ -221,14 +233,16 @@ func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []va
 }
 
 // builder returns a builder of checks whose judge is the call's model, unless they name one.
-func (f *callFlags) builder() (validate.Builder, error) {
+// config is the content of the configuration, which has the checks, too: what is wrong with
+// it is said when they are made.
+func (f *callFlags) builder(config []byte) (validate.Builder, error) {
 	address, err := serverAddress(f.baseURL)
 	if err != nil || f.practice.given { // what is invented judges nothing
 		return builderFor("", ""), err
 	}
 	name := f.model
-	if name == "" && f.config != "" { // which has the checks, too; what is wrong with it is said when they are made
-		if cfg, _, err := llmcall.LoadConfigWith(f.config, noJudges); err == nil && len(cfg.Models) > 0 {
+	if name == "" {
+		if cfg, _, err := llmcall.ParseConfigWith(f.config, config, noJudges); err == nil && len(cfg.Models) > 0 {
 			name = cfg.Models[0]
 		}
 	}
@@ -238,15 +252,33 @@ func (f *callFlags) builder() (validate.Builder, error) {
 	return builderFor(name, address), nil
 }
 
-func readFile(path string) ([]byte, error) {
+// readFile reads a file of at most most bytes, which may be a pipe.
+func readFile(path string, most int) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxInput+1))
-	if err == nil && len(data) > maxInput {
-		err = fmt.Errorf("%s is larger than %d MiB", path, maxInput>>20)
+	return readAll(file, path, most)
+}
+
+// readAll reads at most most bytes; name is what an error says is larger.
+func readAll(r io.Reader, name string, most int) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
+	if err == nil && len(data) > most {
+		err = fmt.Errorf("%s is larger than %d MiB", name, most>>20)
 	}
 	return data, err
+}
+
+// readText reads FILE, or standard input for "-".
+func readText(ctx context.Context, stdin io.Reader, file string) (string, error) {
+	if file == "-" {
+		return readInput(ctx, stdin)
+	}
+	data, err := readFile(file, maxInput)
+	if err != nil {
+		return "", fmt.Errorf("FILE: %w", err)
+	}
+	return string(data), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -493,5 +494,31 @@ func TestATerminalIsToldThatThePromptIsAwaited(t *testing.T) {
 	term = openTerminal(t, nil, "call", "--practice")
 	if code := term.exit(); code != 2 || !strings.Contains(term.shown(), "expected a PROMPT, got nothing") {
 		t.Errorf("exit %d: %q", code, term.shown())
+	}
+}
+
+// A configuration may be a pipe, <(…), which has its content only once. The model is looked
+// for in it before the checks are made.
+func TestAConfigurationFromAPipe(t *testing.T) {
+	address, bodies := answering(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("model: openai/of-the-pipe\nmax_tokens: 9\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	path := fmt.Sprintf("/dev/fd/%d", r.Fd())
+	if _, err := os.Stat(path); err != nil {
+		t.Skip(err)
+	}
+	got := command(t, "", "call", "--base-url", address, "--config", path, "Hi!")
+	if got.code != 0 || len(*bodies) != 1 {
+		t.Fatalf("exit %d: %s", got.code, got.stderr)
+	}
+	if body := (*bodies)[0]; body["model"] != "of-the-pipe" || body["max_completion_tokens"] != 9.0 {
+		t.Error(body)
 	}
 }

@@ -74,14 +74,9 @@ after, end, size, finish, cached_tokens, reasoning_tokens, tool.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config := chaos.Config{Seed: seed, OnRequest: requestLog(cmd.ErrOrStderr())}
-			if plan != "" {
-				data, err := readFile(plan)
-				if err != nil {
-					return fmt.Errorf("--plan: %w", err)
-				}
-				if config.Plan, err = chaos.ParsePlan(plan, data); err != nil {
-					return fmt.Errorf("--plan: %w", err)
-				}
+			var err error
+			if config.Plan, err = readPlan(plan); err != nil {
+				return fmt.Errorf("--plan: %w", err)
 			}
 			server, err := chaos.New(config)
 			if err != nil {
@@ -104,6 +99,18 @@ after, end, size, finish, cached_tokens, reasoning_tokens, tool.`,
 	cmd.Flags().StringVar(&plan, "plan", "", "plan `FILE`, YAML or JSON: what fails, and how")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of what is invented and drawn (default the plan's)")
 	return cmd
+}
+
+// readPlan reads the file of a plan; nil if there is none ("").
+func readPlan(path string) (*chaos.Plan, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := readFile(path, maxInput)
+	if err != nil {
+		return nil, err
+	}
+	return chaos.ParsePlan(path, data)
 }
 
 // summary counts the requests by their outcome.

@@ -14,7 +14,7 @@ import (
 
 // readConversation reads what writeConversation wrote.
 func readConversation(path string) ([]llm.Message, error) {
-	data, err := readFile(path)
+	data, err := readFile(path, maxInput)
 	if err != nil {
 		return nil, err
 	}

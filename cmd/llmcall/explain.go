@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -81,13 +80,13 @@ Without --provider the provider is guessed from what FILE holds.`,
 					return fmt.Errorf("--config: %w", err)
 				}
 			}
-			content, err := readAny(cmd.Context(), cmd.InOrStdin(), args[0])
+			content, err := readText(cmd.Context(), cmd.InOrStdin(), args[0])
 			if err != nil {
 				return err
 			}
 			guessed := name == ""
 			if guessed {
-				name = guessProvider(string(content))
+				name = guessProvider(content)
 			}
 			protocol, err := protocolOf(name)
 			if err != nil {
@@ -128,21 +127,12 @@ Without --provider the provider is guessed from what FILE holds.`,
 // missing.
 var noJudges = validate.Builder{OpenModel: func(name string) (llm.Model, error) { return llm.Func(name, nil), nil }}
 
-// readAny reads a file, or standard input for "-".
-func readAny(ctx context.Context, stdin io.Reader, path string) ([]byte, error) {
-	if path == "-" {
-		text, err := readInput(ctx, stdin)
-		return []byte(text), err
-	}
-	return readFile(path)
-}
-
 // readReply reads a response as curl prints it, its body, or what a log has of it.
-func readReply(content []byte, protocol string) classify.Reply {
-	r := classify.Reply{Provider: protocol, Header: http.Header{}, Body: content, At: time.Now()}
-	if l, ok := fromCurl(string(content)); ok {
+func readReply(content, protocol string) classify.Reply {
+	r := classify.Reply{Provider: protocol, Header: http.Header{}, Body: []byte(content), At: time.Now()}
+	if l, ok := fromCurl(content); ok {
 		r.Status, r.Header, r.Body = l.status, l.header, []byte(l.body)
-	} else if l, ok := fromLog(string(content)); ok {
+	} else if l, ok := fromLog(content); ok {
 		r.Status, r.Header = l.status, l.header
 		if l.body != "" {
 			r.Body = []byte(l.body)

@@ -186,14 +186,9 @@ func isPlan(name string) bool {
 // model, so that a call goes the whole way.
 func (f *callFlags) openPractice(ctx context.Context, client *http.Client) ([]llm.Model, func(), error) {
 	var config chaos.Config
-	if plan := f.practice.plan; plan != "" {
-		data, err := readFile(plan)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--practice: %w", err)
-		}
-		if config.Plan, err = chaos.ParsePlan(plan, data); err != nil {
-			return nil, nil, fmt.Errorf("--practice: %w", err)
-		}
+	var err error
+	if config.Plan, err = readPlan(f.practice.plan); err != nil {
+		return nil, nil, fmt.Errorf("--practice: %w", err)
 	}
 	server, err := chaos.New(config)
 	if err != nil {

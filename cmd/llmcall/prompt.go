@@ -149,14 +149,7 @@ func readPipe(ctx context.Context, r io.Reader, errs io.Writer) (string, error) 
 // readAttachment returns the part that a --file is: a document, a recording, a picture,
 // or a text that says which file it is.
 func readAttachment(path string) (llm.Part, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("%s is a directory", path)
-	}
-	data, err := readFile(path)
+	data, err := readFile(path, maxInput)
 	if err != nil {
 		return nil, err
 	}
@@ -209,16 +202,13 @@ func readInput(ctx context.Context, r io.Reader) (string, error) {
 	}
 	done := make(chan read, 1)
 	go func() {
-		data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+		data, err := readAll(r, "it", maxInput)
 		done <- read{data, err}
 	}()
 	select {
 	case <-ctx.Done():
 		return "", errInterrupted
 	case in := <-done:
-		if in.err == nil && len(in.data) > maxInput {
-			in.err = fmt.Errorf("it is larger than %d MiB", maxInput>>20)
-		}
 		if in.err != nil {
 			return "", fmt.Errorf("standard input: %w", in.err)
 		}

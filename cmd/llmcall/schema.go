@@ -28,7 +28,7 @@ func readSchema(cmd *cobra.Command, path string) (validate.Strategy, json.RawMes
 	fail := func(err error) (validate.Strategy, json.RawMessage, error) {
 		return nil, nil, fmt.Errorf("--schema %s: %w", path, err)
 	}
-	data, err := readFile(path)
+	data, err := readFile(path, maxInput)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--schema: %w", err)
 	}
@@ -267,7 +267,7 @@ func (b *bundle) load(inside, target string) (*bundled, error) {
 		return nil, err
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxInput))
+	content, err := readAll(file, name, maxInput)
 	if err != nil {
 		return nil, err
 	}

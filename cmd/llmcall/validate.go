@@ -223,17 +223,6 @@ func parseChecks(specs []string, builder validate.Builder) ([]validate.Strategy,
 	return checks, nil
 }
 
-func readText(ctx context.Context, stdin io.Reader, file string) (string, error) {
-	if file == "-" {
-		return readInput(ctx, stdin)
-	}
-	data, err := readFile(file)
-	if err != nil {
-		return "", fmt.Errorf("FILE: %w", err)
-	}
-	return string(data), nil
-}
-
 // notPassed is the error of texts that their checks do not pass.
 type notPassed string
 
