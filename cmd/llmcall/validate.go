@@ -94,10 +94,7 @@ func runValidate(cmd *cobra.Command, f *validateFlags, files []string) error {
 		}
 		all.add(&report)
 	}
-	if len(files) > 1 || f.jsonl {
-		return all.verdict()
-	}
-	return all.ofOne()
+	return all.verdict(len(files) > 1 || f.jsonl)
 }
 
 // givenText is a text to check. File and line are where it is from, for the report; "" and 0
@@ -242,31 +239,27 @@ func (t *tally) add(r *validate.Report) {
 	t.failed += len(r.Failed)
 }
 
-// ofOne returns the error of the only text.
-func (t *tally) ofOne() error {
-	switch {
-	case t.complaints > 0:
-		return notPassed("the text does not pass: " + say.Count(t.complaints, "complaint", "complaints"))
-	case t.failed > 0:
-		return notPassed("the text does not pass: " + say.Count(t.failed, "check", "checks") + " could not be run")
-	}
-	return nil
-}
-
-// verdict returns the error of several texts.
-func (t *tally) verdict() error {
+// verdict returns the error of the texts, or of the only one.
+func (t *tally) verdict(several bool) error {
 	if t.wrong == 0 {
 		return nil
 	}
-	what := say.Count(t.complaints, "complaint", "complaints")
+	var found []string
+	if t.complaints > 0 {
+		found = append(found, say.Count(t.complaints, "complaint", "complaints"))
+	}
 	if t.failed > 0 {
-		what += ", and " + say.Count(t.failed, "check", "checks") + " could not be run"
+		found = append(found, say.Count(t.failed, "check", "checks")+" could not be run")
 	}
-	do := "do"
-	if t.wrong == 1 {
-		do = "does"
+	which := "the text does"
+	if several {
+		do := "do"
+		if t.wrong == 1 {
+			do = "does"
+		}
+		which = fmt.Sprintf("%d of %s %s", t.wrong, say.Count(t.texts, "text", "texts"), do)
 	}
-	return notPassed(fmt.Sprintf("%d of %s %s not pass: %s", t.wrong, say.Count(t.texts, "text", "texts"), do, what))
+	return notPassed(which + " not pass: " + strings.Join(found, ", and "))
 }
 
 // writeReport writes a report for people.

@@ -350,6 +350,28 @@ func TestValidateChecksSeveralTexts(t *testing.T) {
 	}
 }
 
+func TestTheVerdictNamesWhatWasFound(t *testing.T) {
+	for verdict, c := range map[string]struct {
+		all     tally
+		several bool
+	}{
+		"":                                    {tally{texts: 2}, true},
+		"the text does not pass: 1 complaint": {tally{1, 1, 1, 0}, false},
+		"the text does not pass: 1 check could not be run":                     {tally{1, 1, 0, 1}, false},
+		"the text does not pass: 2 complaints, and 1 check could not be run":   {tally{1, 1, 2, 1}, false},
+		"1 of 1 text does not pass: 2 checks could not be run":                 {tally{1, 1, 0, 2}, true},
+		"2 of 3 texts do not pass: 1 complaint, and 2 checks could not be run": {tally{3, 2, 1, 2}, true},
+	} {
+		got := ""
+		if err := c.all.verdict(c.several); err != nil {
+			got = err.Error()
+		}
+		if got != verdict {
+			t.Errorf("got %q, want %q", got, verdict)
+		}
+	}
+}
+
 // What a list of complaints leaves out is counted: 22 violations are not 21.
 func TestComplaintsThatAreLeftOutAreCounted(t *testing.T) {
 	got := command(t, "["+strings.Repeat(`"x",`, 21)+`"x"]`, "validate", "--check", `schema:{"items": {"type": "integer"}}`, "-")
