@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -117,8 +118,8 @@ func fieldValue(n *yaml.Node, name string) *yaml.Node {
 
 // embed replaces each $ref to a file and adds the files to the schema.
 func (b *bundle) embed(root *yaml.Node) error {
-	b.collect(root, b.base)
-	if err := b.rewrite(root, b.base, ""); err != nil {
+	b.collect(root, b.base, false)
+	if err := b.rewrite(root, b.base, "", false); err != nil {
 		return err
 	}
 	if len(b.files) == 0 {
@@ -145,16 +146,49 @@ func textNode(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Ta
 // notSchemas are the keywords whose values are data.
 var notSchemas = []string{"enum", "const", "default", "examples", "example"}
 
-// collect notes the URLs of the schemas within a file.
-func (b *bundle) collect(n *yaml.Node, base *url.URL) {
-	if id, err := base.Parse(textField(n, "$id")); err == nil && textField(n, "$id") != "" {
-		base = id
-		b.ids[withoutFragment(id)] = true
-	}
-	for i, child := range n.Content {
-		if n.Kind == yaml.SequenceNode || i%2 == 1 && !slices.Contains(notSchemas, n.Content[i-1].Value) {
-			b.collect(child, base)
+// parts yields the places in a node's content where schemas may be, and whether the keys of
+// what is there are names that anybody may choose, as those of properties are. names tells
+// whether the node's own keys are.
+func parts(n *yaml.Node, names bool) iter.Seq2[int, bool] {
+	return func(yield func(int, bool) bool) {
+		for i := range n.Content {
+			inner := false
+			if n.Kind == yaml.MappingNode {
+				if i%2 == 0 {
+					continue
+				}
+				key := n.Content[i-1].Value
+				if !names && slices.Contains(notSchemas, key) {
+					continue
+				}
+				inner = !names && slices.Contains(namedSchemas, key)
+			}
+			if !yield(i, inner) {
+				return
+			}
 		}
+	}
+}
+
+// baseOf returns the URL that the references in a schema are relative to, and whether it is
+// the schema's own $id.
+func baseOf(n *yaml.Node, outer *url.URL) (base *url.URL, own bool) {
+	if text := textField(n, "$id"); text != "" {
+		if id, err := outer.Parse(text); err == nil {
+			return id, true
+		}
+	}
+	return outer, false
+}
+
+// collect notes the URLs of the schemas within a file.
+func (b *bundle) collect(n *yaml.Node, base *url.URL, names bool) {
+	base, own := baseOf(n, base)
+	if own {
+		b.ids[withoutFragment(base)] = true
+	}
+	for i, inner := range parts(n, names) {
+		b.collect(n.Content[i], base, inner)
 	}
 }
 
@@ -166,32 +200,22 @@ func withoutFragment(u *url.URL) string {
 
 // rewrite replaces each $ref to a file, and in a file, whose key in $defs is name, those to
 // itself.
-func (b *bundle) rewrite(n *yaml.Node, base *url.URL, name string) error {
+func (b *bundle) rewrite(n *yaml.Node, base *url.URL, name string, names bool) error {
 	// A file that another refers to is known by its place, whatever its $id.
-	aFile := slices.ContainsFunc(b.files, func(f *bundled) bool { return f.root == n })
-	if id, err := base.Parse(textField(n, "$id")); err == nil && textField(n, "$id") != "" && !aFile {
-		base = id
+	if !slices.ContainsFunc(b.files, func(f *bundled) bool { return f.root == n }) {
+		base, _ = baseOf(n, base)
 	}
-	for i := 0; i < len(n.Content); i++ {
+	for i, inner := range parts(n, names) {
 		child := n.Content[i]
-		if n.Kind == yaml.MappingNode {
-			key := child.Value
-			if i++; i >= len(n.Content) {
-				break
+		if n.Kind == yaml.MappingNode && n.Content[i-1].Value == "$ref" && child.Kind == yaml.ScalarNode {
+			ref, err := b.refer(child.Value, base, name)
+			if err != nil {
+				return fmt.Errorf("line %d: $ref %q: %w", child.Line, say.Short(child.Value, 100), err)
 			}
-			if child = n.Content[i]; slices.Contains(notSchemas, key) {
-				continue
-			}
-			if key == "$ref" && child.Kind == yaml.ScalarNode {
-				ref, err := b.refer(child.Value, base, name)
-				if err != nil {
-					return fmt.Errorf("line %d: $ref %q: %w", child.Line, say.Short(child.Value, 100), err)
-				}
-				n.Content[i] = textNode(ref)
-				continue
-			}
+			n.Content[i] = textNode(ref)
+			continue
 		}
-		if err := b.rewrite(child, base, name); err != nil {
+		if err := b.rewrite(child, base, name, inner); err != nil {
 			return err
 		}
 	}
@@ -233,7 +257,7 @@ func (b *bundle) refer(ref string, base *url.URL, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := b.rewrite(f.root, u, f.name); err != nil {
+	if err := b.rewrite(f.root, u, f.name, false); err != nil {
 		return "", fmt.Errorf("%s: %w", f.name, err)
 	}
 	return f.at(u), nil
@@ -244,7 +268,7 @@ func (f *bundled) at(u *url.URL) string {
 	if anchor := u.EscapedFragment(); anchor != "" && !strings.HasPrefix(anchor, "/") {
 		return "#" + anchor
 	}
-	place := url.URL{Fragment: "/$defs/" + say.Pointer(f.name)[1:]}
+	place := url.URL{Fragment: say.Pointer("$defs", f.name)}
 	return place.String() + u.EscapedFragment()
 }
 

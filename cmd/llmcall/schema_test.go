@@ -31,6 +31,7 @@ func TestASchemaRefersToFilesBesideIt(t *testing.T) {
 		"s/sub/person.yaml": "definitions:\n  p: {type: object, properties: {age: {type: integer}, friend: {$ref: '#/definitions/p'}, home: {$ref: ../address.json}, city: {$ref: ../city.yaml}}}\n",
 		"s/ids.json":        `{"$id": "https://x.org/s/ids.json", "properties": {"p": {"$ref": "ü.json#/$defs/a~1b"}, "q": {"$ref": "https://x.org/s/%C3%BC.json#top"}, "r": {"$ref": "#/$defs/own"}, "s": {"$ref": "ids.json"}, "t": {"enum": [{"$ref": "nope.json"}]}}, "$defs": {"own": {"type": "null"}}}`,
 		"s/ü.json":          `{"$anchor": "top", "$defs": {"a/b": {"type": "boolean"}}, "type": "object"}`,
+		"s/names.json":      `{"properties": {"default": {"$ref": "ü.json#/$defs/a~1b"}, "properties": {"properties": {"enum": {"$ref": "ü.json"}}, "default": {"$ref": "nope.json"}}}}`,
 		"s/within.json":     `{"properties": {"a": {"$ref": "https://x.org/in"}, "b": {"$ref": "#/$defs/in"}}, "$defs": {"in": {"$id": "https://x.org/in", "type": "integer", "properties": {"c": {"$ref": "#"}}}}}`,
 	})
 	for _, c := range []struct{ schema, value, want string }{
@@ -38,6 +39,7 @@ func TestASchemaRefersToFilesBesideIt(t *testing.T) {
 		{"city.yaml", `{"address": {"zip": 5, "owner": {"age": "x"}}}`, "/address/owner/age /address/zip"},
 		{"city.yaml", `{"mayor": {"friend": {"age": "x", "home": {"zip": 5}}, "city": {"again": 3}}}`, "/mayor/city/again /mayor/friend/age /mayor/friend/home/zip"},
 		{"ids.json", `{"p": 1, "q": 2, "r": 3, "s": {"p": 4}}`, "/p /q /r /s/p"},
+		{"names.json", `{"default": 1, "properties": {"enum": 2}}`, "/default /properties/enum"}, // properties may be called like keywords
 		{"within.json", `{"a": "x", "b": "y"}`, "/a /b"},
 	} {
 		got := command(t, c.value, "validate", "--schema", "s/"+c.schema, "-")
