@@ -333,6 +333,9 @@ func TestAConversationIsSavedAndContinued(t *testing.T) {
 	for flag, path := range map[string]string{
 		"--continue must be a JSON list": file(t, "c.json", "{}"), "--continue missing.json": "missing.json", "--continue at least one message": file(t, "c.json", "[]"),
 		`--continue "parts"`: file(t, "c.json", `[{"role": "user", "content": "x"}]`), `--continue the role of message 1`: file(t, "c.json", `[{"role": "bot", "parts": []}]`),
+		"--continue a JSON list of messages, as --save writes it: got JSON of the type object": file(t, "c.json", "{}"),
+		"--continue message 2 must be as --save writes it: parts is JSON of the type number":   file(t, "c.json", `[{"role": "user", "parts": []}, {"role": "user", "parts": 5}]`),
+		"--continue message 1 must be as --save writes it: got JSON of the type string":        file(t, "c.json", `["Hi!"]`),
 		"--save no such file": "/missing/x.json", "--save must be a file": t.TempDir(),
 	} {
 		flag, want, _ := strings.Cut(flag, " ")

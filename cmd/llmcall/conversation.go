@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"llmcall"
 	"llmcall/llm"
@@ -18,14 +19,19 @@ func readConversation(path string) ([]llm.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var messages []llm.Message
-	if err := json.Unmarshal(data, &messages); err != nil {
-		return nil, fmt.Errorf("%s must be a JSON list of messages, as --save writes it: %w", path, err)
+	var texts []json.RawMessage
+	if err := json.Unmarshal(data, &texts); err != nil {
+		return nil, fmt.Errorf("%s must be a JSON list of messages, as --save writes it: %w", path, inJSON(err))
 	}
-	if len(messages) == 0 {
+	if len(texts) == 0 {
 		return nil, fmt.Errorf("%s must have at least one message, got none", path)
 	}
-	for i, m := range messages {
+	messages := make([]llm.Message, len(texts))
+	for i := range messages {
+		m := &messages[i]
+		if err := json.Unmarshal(texts[i], m); err != nil {
+			return nil, fmt.Errorf("%s: message %d must be as --save writes it: %w", path, i+1, inJSON(err))
+		}
 		switch m.Role {
 		case llm.RoleSystem, llm.RoleUser, llm.RoleAssistant, llm.RoleTool:
 		default:
@@ -33,6 +39,18 @@ func readConversation(path string) ([]llm.Message, error) {
 		}
 	}
 	return messages, nil
+}
+
+// inJSON replaces the error of a JSON value of the wrong type, which tells of types of Go.
+func inJSON(err error) error {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return err
+	case e.Field == "":
+		return errors.New("got JSON of the type " + e.Value)
+	}
+	return fmt.Errorf("%s is JSON of the type %s", strings.TrimPrefix(e.Field, "."), e.Value)
 }
 
 // withSystem returns a conversation with a system message, which replaces that of
