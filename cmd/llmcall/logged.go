@@ -94,10 +94,7 @@ func (l *logged) add(inner logged) {
 // objectIn reads the object at the beginning of a text, in JSON or as Python or Node
 // prints it, and returns its source in JSON. end is 0 if there is none.
 func objectIn(text string) (value any, source string, end int) {
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.UseNumber()
-	if decoder.Decode(&value) == nil {
-		end := int(decoder.InputOffset())
+	if end := decoded(text, &value); end > 0 {
 		return value, text[:end], end
 	}
 	end = closing(text)
@@ -112,13 +109,22 @@ func objectIn(text string) (value any, source string, end int) {
 	if err != nil {
 		return nil, "", 0
 	}
-	decoder = json.NewDecoder(strings.NewReader(source))
-	decoder.UseNumber()
 	var object map[string]any
-	if decoder.Decode(&object) != nil {
+	if decoded(source, &object) == 0 {
 		return nil, "", 0
 	}
 	return object, source, end
+}
+
+// decoded decodes the JSON value at the beginning of a text, and returns where it ends; 0
+// if there is none.
+func decoded(text string, into any) (end int) {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if decoder.Decode(into) != nil {
+		return 0
+	}
+	return int(decoder.InputOffset())
 }
 
 const wordLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
@@ -237,14 +243,14 @@ func statusField(v map[string]any) int {
 
 // statusForms are the ways in which logs write a status, the surest first.
 var statusForms = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)\berror code: ([45]\d\d)\b`),                                                                                                  // Python SDKs
-	regexp.MustCompile(`"\s*: ([45]\d\d)\b`),                                                                                                              // Go SDKs: POST "…": 429
-	regexp.MustCompile(`(?i)\bHTTP(?:/\d(?:\.\d)?)?[ :]+([45]\d\d)\b`),                                                                                    //
-	regexp.MustCompile(`(?i)\bstatus(?:[ _-]?code)?['"]?[ :=]+['"]?([45]\d\d)\b`),                                                                         //
-	regexp.MustCompile(`(?i)(?:error|exception|failed)[:,]? *[\[(]?([45]\d\d)\b`),                                                                         // Error: 429, ClientError: 429, API error (429)
-	regexp.MustCompile(`(?i)(?:response|returned|got|with) \[?([45]\d\d)\b`),                                                                              // <Response [429]>
-	regexp.MustCompile(`(?m)(?:^|: ?)([45]\d\d) [A-Za-z{]`),                                                                                               // 429 You exceeded …
-	regexp.MustCompile(`\b([45]\d\d) (?:Bad |Unauth|Payment|Forb|Not |Request |Conf|Unproc|Too |Internal |Service |Gateway |RESOURCE_|UNAVAIL|INVALID_)`), //
+	regexp.MustCompile(`(?i)\berror code: ([45]\d\d)\b`), // Python SDKs
+	regexp.MustCompile(`"\s*: ([45]\d\d)\b`),             // Go SDKs: POST "…": 429
+	regexp.MustCompile(`(?i)\bHTTP(?:/\d(?:\.\d)?)?[ :]+([45]\d\d)\b`),
+	regexp.MustCompile(`(?i)\bstatus(?:[ _-]?code)?['"]?[ :=]+['"]?([45]\d\d)\b`),
+	regexp.MustCompile(`(?i)(?:error|exception|failed)[:,]? *[\[(]?([45]\d\d)\b`), // Error: 429, ClientError: 429, API error (429)
+	regexp.MustCompile(`(?i)(?:response|returned|got|with) \[?([45]\d\d)\b`),      // <Response [429]>
+	regexp.MustCompile(`(?m)(?:^|: ?)([45]\d\d) [A-Za-z{]`),                       // 429 You exceeded …
+	regexp.MustCompile(`\b([45]\d\d) (?:Bad |Unauth|Payment|Forb|Not |Request |Conf|Unproc|Too |Internal |Service |Gateway |RESOURCE_|UNAVAIL|INVALID_)`),
 }
 
 // statusIn returns the status that a text names, and the text after it.
@@ -281,7 +287,7 @@ var statusNames = []struct {
 	{regexp.MustCompile(`\bNotFoundError\b`), 404},
 	{regexp.MustCompile(`\b(BadRequestError|ContextWindowExceededError|ContentPolicyViolationError)\b`), 400},
 	{regexp.MustCompile(`\bUnprocessableEntityError\b`), 422},
-	{regexp.MustCompile(`\b(InternalServerError)\b`), 500},
+	{regexp.MustCompile(`\bInternalServerError\b`), 500},
 	{regexp.MustCompile(`\bServiceUnavailableError\b`), 503},
 	{regexp.MustCompile(`\bOverloadedError\b`), 529},
 }
