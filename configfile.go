@@ -69,9 +69,10 @@ func readConfig(path string) ([]byte, error) {
 // `llmcall call --check` ("length:3..200"), or a mapping such as {length: {max: 200}},
 // {contains: Berlin} or {type: length, max_length: 200}. Times are seconds as numbers,
 // or Go durations as strings ("30s"). A number must not be 0, since a field that is left
-// out has its default; except 0 for none of hang, jitter_range, failure_rate, per_success
-// and per_second, and for no wait with initial_delay. A program whose files may have a feedback_template
-// must import [llmcall/feedbacktemplate].
+// out has its default. Exceptions are temperature and seed; hang, jitter_range,
+// failure_rate, per_success and per_second, where 0 means none; and initial_delay, where
+// it means no wait. A program whose files may have a feedback_template must import
+// [llmcall/feedbacktemplate].
 //
 // The error is a [*ConfigError] with the line, the field, what it must be and what
 // it is; for an unknown field, with the nearest known one, or a list if none is
@@ -159,7 +160,8 @@ func lineOf(n *yaml.Node, field string) int {
 
 // Set sets a field by its name and value in a configuration file:
 // Set("initial_delay", "1.5"). A mapping or a list is given as JSON:
-// Set("stop", `["END"]`). It sets every field but `checks`. The error is a [*ConfigError]; then nothing has changed.
+// Set("stop", `["END"]`). It sets every field but `checks`. The error is a
+// [*ConfigError]; then nothing has changed.
 func (c *RetryConfig) Set(name, value string) error {
 	for _, s := range settings {
 		if s.name == name {
