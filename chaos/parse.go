@@ -155,7 +155,7 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 }
 
 func decodeFaults(n *yaml.Node, field string, lines lineOf) ([]Fault, error) {
-	if n = resolve(n); n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+	if n = yamlfile.Resolved(n); n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
 		return nil, wrongValue(n, field, "a list of at least one fault")
 	}
 	var faults []Fault
@@ -174,7 +174,7 @@ func decodeFaults(n *yaml.Node, field string, lines lineOf) ([]Fault, error) {
 // of kinds to their weights.
 func decodeWeights(n *yaml.Node, lines lineOf) ([]Fault, error) {
 	const field = "weights"
-	if n = resolve(n); n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+	if n = yamlfile.Resolved(n); n.Kind != yaml.MappingNode || len(n.Content) == 0 {
 		faults, err := decodeFaults(n, field, lines)
 		for i := range faults {
 			if _, given := lines[field][i]["weight"]; !given {
@@ -185,7 +185,7 @@ func decodeWeights(n *yaml.Node, lines lineOf) ([]Fault, error) {
 	}
 	var faults []Fault
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		kind, weight := n.Content[i], resolve(n.Content[i+1])
+		kind, weight := n.Content[i], yamlfile.Resolved(n.Content[i+1])
 		f := Fault{Kind: Kind(kind.Value)}
 		if err := asFloat(weight, field+"."+fieldName(kind), &f.Weight); err != nil {
 			return nil, err
@@ -196,7 +196,7 @@ func decodeWeights(n *yaml.Node, lines lineOf) ([]Fault, error) {
 }
 
 func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err error) {
-	if n = resolve(n); n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+	if n = yamlfile.Resolved(n); n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
 		return Fault{Kind: Kind(n.Value)}, map[string]int{"": n.Line}, nil
 	}
 	lines, err = fields(n, path, "a kind, or a mapping with the fields of a fault", map[string]func(*yaml.Node) error{
@@ -228,12 +228,12 @@ func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err 
 
 // fields calls the setter of each field of a mapping, and returns the fields' lines.
 func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) error) (map[string]int, error) {
-	if n = resolve(n); n.Kind != yaml.MappingNode {
+	if n = yamlfile.Resolved(n); n.Kind != yaml.MappingNode {
 		return nil, wrongValue(n, strings.TrimSuffix(path, "."), takes)
 	}
 	lines := map[string]int{"": n.Line}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
+		key, value := yamlfile.Resolved(n.Content[i]), yamlfile.Resolved(n.Content[i+1])
 		setter, ok := set[key.Value]
 		if !ok {
 			return nil, &located{key.Line, "", &problem{field: path + fieldName(key), wrong: unknownField(key.Value, slices.Sorted(maps.Keys(set)))}}
@@ -255,14 +255,6 @@ func unknownField(given string, known []string) string {
 		return "unknown field" + question
 	}
 	return "unknown field: known are " + list(known)
-}
-
-// resolve follows an alias (*name) to its node.
-func resolve(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	return n
 }
 
 func wrongValue(n *yaml.Node, field, takes string) error {
@@ -374,7 +366,7 @@ func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 	}
 	h := http.Header{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		name, value := resolve(n.Content[i]), resolve(n.Content[i+1])
+		name, value := yamlfile.Resolved(n.Content[i]), yamlfile.Resolved(n.Content[i+1])
 		if name.Kind != yaml.ScalarNode {
 			return nil, wrongValue(name, field, takes)
 		}
@@ -384,7 +376,7 @@ func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 			h[http.CanonicalHeaderKey(name.Value)] = nil // without values: not sent
 		}
 		for _, v := range values {
-			if v = resolve(v); v.Kind != yaml.ScalarNode {
+			if v = yamlfile.Resolved(v); v.Kind != yaml.ScalarNode {
 				return nil, wrongValue(v, field+"."+fieldName(name), "a value or a list of values")
 			}
 			h.Add(name.Value, v.Value)

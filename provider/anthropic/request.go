@@ -245,7 +245,7 @@ func assistantBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	case llm.Text:
 		return sdk.NewTextBlock(string(p)), !blank(string(p)), nil
 	case llm.ToolCall:
-		return sdk.NewToolUseBlock(legalID(p.ID), p.Arguments, p.Name), true, nil
+		return sdk.NewToolUseBlock(wire.PlainID(p.ID), p.Arguments, p.Name), true, nil
 	case llm.Reasoning:
 		if err := wire.CheckObject(p.Data); err != nil {
 			return sdk.ContentBlockParamUnion{}, false, fmt.Errorf("data of %s's reasoning: %w", classify.Anthropic, err)
@@ -274,21 +274,9 @@ func isThought(r llm.Reasoning, last bool) bool {
 	return false
 }
 
-// legalID replaces the characters that the API does not accept in the ID of a tool
-// call, which may come from another provider.
-func legalID(id string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
-			return r
-		}
-		return '_'
-	}, id)
-}
-
 func toolBlock(p llm.Part) (sdk.ContentBlockParamUnion, bool, error) {
 	result := p.(llm.ToolResult) // see turnOf
-	block := sdk.ToolResultBlockParam{ToolUseID: legalID(result.CallID)}
+	block := sdk.ToolResultBlockParam{ToolUseID: wire.PlainID(result.CallID)}
 	text := result.Content
 	if result.IsError {
 		block.IsError = param.NewOpt(true)

@@ -28,7 +28,7 @@ func (m SchemaMode) check() error {
 	if m == "" || slices.Contains(modes, string(m)) {
 		return nil
 	}
-	return fmt.Errorf("openai: Schema must be one of %s, got %q%s", strings.Join(modes, ", "), m, nearest.Question(string(m), modes))
+	return fmt.Errorf("openai: Schema must be one of %s, got %s", strings.Join(modes, ", "), nearest.Shown(string(m), modes))
 }
 
 // native reports whether the server is asked to enforce the schema.

@@ -289,6 +289,12 @@ func sameIDs(t *testing.T, a Adapter) {
 	if len(got) != 5 || got[1].calls[0].ID != "call_0" || got[3].calls[0].ID == "call_0" {
 		t.Errorf("sent %+v", got)
 	}
+	// Where an API does not take a dot, the two are the same without it.
+	dotted, plain := llm.ToolCall{ID: "a.b", Name: "f", Signature: []byte("Q")}, llm.ToolCall{ID: "a_b", Name: "f", Signature: []byte("Q")}
+	got = a.legal(t, llm.User("x"), assistant(dotted, plain), toolResults("a.b", "a_b"))
+	if len(got) != 3 || len(got[1].calls) != 2 || got[1].calls[0].ID == got[1].calls[1].ID {
+		t.Errorf("sent %+v", got)
+	}
 }
 
 func callWithoutResult(t *testing.T, a Adapter) {

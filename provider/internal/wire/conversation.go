@@ -131,7 +131,19 @@ func isField(r llm.Reasoning) bool {
 	return true
 }
 
-// idMaker gives each call an ID that no other call has.
+// PlainID replaces what is not a letter, a digit, _ or - in the ID of a tool call, which
+// may come from another provider: some APIs accept nothing else.
+func PlainID(id string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, id)
+}
+
+// idMaker gives each call an ID that no other call has, in its [PlainID] either.
 type idMaker map[string]bool
 
 func (ids idMaker) turn(message llm.Message) llm.Message {
@@ -142,10 +154,10 @@ func (ids idMaker) turn(message llm.Message) llm.Message {
 			continue
 		}
 		id := call.ID
-		for n := 1; id == "" || ids[id]; n++ {
+		for n := 1; id == "" || ids[PlainID(id)]; n++ {
 			id = fmt.Sprintf("%s-%d", cmp.Or(call.ID, "call"), n)
 		}
-		ids[id] = true
+		ids[PlainID(id)] = true
 		call.ID, call.Arguments = id, asObject(call.Arguments)
 		message.Parts[i] = call
 	}
