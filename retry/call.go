@@ -611,14 +611,23 @@ func (c *Call) tell(ctx context.Context, e Event) context.Context {
 // Close must be deferred directly: it can't notice a panic when a deferred function
 // calls it.
 func (c *Call) Close() {
-	switch {
-	case c.state == admitted:
+	if c.state == admitted {
 		c.closeHeld(recover())
-	case c.busy: // a guard has panicked; the panic continues by itself
-		defer c.finish(nil)
+	} else if c.unfinished() {
+		c.closeRest()
+	}
+}
+
+// unfinished reports whether a call that holds no request has still something to end.
+func (c *Call) unfinished() bool {
+	return c.busy || c.endTry != nil || c.endCall != nil || c.observed != nil
+}
+
+// closeRest ends a call that holds no request.
+func (c *Call) closeRest() {
+	defer c.finish(nil)
+	if c.busy { // a guard has panicked; the panic continues by itself
 		c.giveBackAll()
-	case c.endTry != nil || c.endCall != nil || c.observed != nil:
-		c.finish(nil)
 	}
 }
 
