@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,34 +20,40 @@ const keys = 10_000
 
 // names returns the keys, and the order in which they are looked up. The second
 // are copies: the key of a call does not share its bytes with that of the map.
-func names() (held, asked []string) {
-	held, asked = make([]string, keys), make([]string, keys)
+func names() (held, asked []endpoint.Key) {
+	held, asked = make([]endpoint.Key, keys), make([]endpoint.Key, keys)
 	for i := range held {
-		held[i] = fmt.Sprintf("provider/model-%d", i)
+		held[i] = endpoint.Key{Model: fmt.Sprintf("provider/model-%d", i), Address: "https://api.provider.example/v1", Credential: uint64(i) << 40}
 	}
 	for i, from := range rand.New(rand.NewPCG(1, 2)).Perm(keys) {
-		asked[i] = strings.Clone(held[from])
+		asked[i] = held[from]
+		asked[i].Model = strings.Clone(held[from].Model)
 	}
 	return held, asked
 }
 
+// text is a key for those who look up by one text.
+func text(k endpoint.Key) string {
+	return k.Model + " " + k.Address + " " + strconv.FormatUint(k.Credential, 36)
+}
+
 // What is found is looked at, as a caller does: it is read from memory once.
 
-func newRegistry(b *testing.B, held []string) *endpoint.Registry {
+func newRegistry(b *testing.B, held []endpoint.Key) *endpoint.Registry {
 	b.Helper()
 	r, err := endpoint.NewRegistry(endpoint.Config{Max: keys})
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, name := range held {
-		r.Get(endpoint.Key{Model: name})
+		r.Get(name)
 	}
 	return r
 }
 
-func newMap(b *testing.B, held []string) map[string]*breaker.Breaker {
+func newMap(b *testing.B, held []endpoint.Key) map[endpoint.Key]*breaker.Breaker {
 	b.Helper()
-	m := make(map[string]*breaker.Breaker, keys)
+	m := make(map[endpoint.Key]*breaker.Breaker, keys)
 	for _, name := range held {
 		m[name] = newOurs(b, breaker.Config{})
 	}
@@ -55,18 +62,18 @@ func newMap(b *testing.B, held []string) map[string]*breaker.Breaker {
 
 // newPanel fills the panel's exported map itself: its method Add starts two
 // goroutines for each breaker, which would weigh on every benchmark after it.
-func newPanel(held []string) *rubyist.Panel {
+func newPanel(held []endpoint.Key) *rubyist.Panel {
 	p := rubyist.NewPanel()
 	for _, name := range held {
-		p.Circuits[name] = newRubyist()
+		p.Circuits[text(name)] = newRubyist()
 	}
 	return p
 }
 
-func newSyncMap(held []string) *sync.Map {
+func newSyncMap(held []endpoint.Key) *sync.Map {
 	m := new(sync.Map)
 	for _, name := range held {
-		m.Store(name, newGobreaker())
+		m.Store(text(name), newGobreaker())
 	}
 	return m
 }
@@ -83,14 +90,14 @@ func BenchmarkLookup(b *testing.B) {
 	way(b, "ours=Registry.Get", func(b *testing.B) {
 		r, i := newRegistry(b, held), 0
 		for b.Loop() {
-			r.Get(endpoint.Key{Model: asked[i]}).Failed()
+			r.Get(asked[i]).Failed()
 			i = next(i)
 		}
 	})
 	way(b, "peer=rubyist", func(b *testing.B) {
 		p, i := newPanel(held), 0
 		for b.Loop() {
-			br, ok := p.Get(asked[i])
+			br, ok := p.Get(text(asked[i]))
 			if !ok || br.Tripped() {
 				b.Fatal("missing")
 			}
@@ -100,7 +107,7 @@ func BenchmarkLookup(b *testing.B) {
 	way(b, "peer=sync.Map_of_gobreaker", func(b *testing.B) {
 		m, i := newSyncMap(held), 0
 		for b.Loop() {
-			br, ok := m.Load(asked[i])
+			br, ok := m.Load(text(asked[i]))
 			if !ok {
 				b.Fatal("missing")
 			}
@@ -131,7 +138,7 @@ func BenchmarkLookupAllCores(b *testing.B) {
 	way(b, "ours=Registry.Get", func(b *testing.B) {
 		onEachCore(b, func(pb *testing.PB, i int) {
 			for ; pb.Next(); i = next(i) {
-				if r.Get(endpoint.Key{Model: asked[i]}).Failed() {
+				if r.Get(asked[i]).Failed() {
 					b.Error("missing")
 				}
 			}
@@ -140,7 +147,7 @@ func BenchmarkLookupAllCores(b *testing.B) {
 	way(b, "peer=rubyist", func(b *testing.B) {
 		onEachCore(b, func(pb *testing.PB, i int) {
 			for ; pb.Next(); i = next(i) {
-				if br, ok := p.Get(asked[i]); !ok || br.Tripped() {
+				if br, ok := p.Get(text(asked[i])); !ok || br.Tripped() {
 					b.Error("missing")
 				}
 			}
@@ -149,7 +156,7 @@ func BenchmarkLookupAllCores(b *testing.B) {
 	way(b, "peer=sync.Map_of_gobreaker", func(b *testing.B) {
 		onEachCore(b, func(pb *testing.PB, i int) {
 			for ; pb.Next(); i = next(i) {
-				br, ok := s.Load(asked[i])
+				br, ok := s.Load(text(asked[i]))
 				if !ok || br.(*gobreaker.CircuitBreaker[int]).Name() == "" {
 					b.Error("missing")
 				}
