@@ -3,14 +3,9 @@ package llmcall
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 
-	"llmcall/internal/say"
 	"llmcall/internal/typeschema"
 	"llmcall/llm"
 	"llmcall/validate"
@@ -18,10 +13,11 @@ import (
 
 // Ask is [Client.Do] for an answer that is a T. The model is asked for the JSON
 // Schema of T in the provider's own way, and the answer is checked against it and
-// decoded. If T or *T has a method Validate() error, its complaint goes back to
-// the model like that of any other check (see [validate.Func] for the errors that
-// it may return); if T is a slice or a map, each element is validated. The result
-// is the whole answer, with its trace; its Text is the JSON.
+// decoded. If T, or a type in it, has a method Validate() error, that is called, and its
+// complaint goes back to the model like that of any other check (see [validate.Func] for
+// the errors that it may return): first those of the fields and elements, and where none
+// complains that of what has them. The result is the whole answer, with its trace; its
+// Text is the JSON.
 //
 //	type City struct {
 //		Name       string   `json:"name" jsonschema:"minLength=1"`
@@ -138,7 +134,11 @@ func (s *shape[T]) Check(ctx context.Context, a *validate.Answer) (validate.Verd
 		if err != nil {
 			return err
 		}
-		return s.validated(&answer)
+		at := ""
+		if s.wrapped {
+			at = "/value"
+		}
+		return validated(reflect.ValueOf(&answer).Elem(), at)
 	}).Check(ctx, a)
 	own.Decoded, own.Value, own.Text = fits.Decoded, fits.Value, fits.Text
 	own.Repaired = fits.Repaired
@@ -200,57 +200,4 @@ func told(err error) error {
 		complaints[i] = validate.Complaint{Problem: f.Problem, Pointer: f.Pointer, Suggestion: f.Suggestion}
 	}
 	return complaints
-}
-
-type validator interface{ Validate() error }
-
-// validated calls Validate on an answer, or on each of its elements.
-func (s *shape[T]) validated(answer *T) error {
-	at := ""
-	if s.wrapped {
-		at = "/value"
-	}
-	if v, ok := any(answer).(validator); ok {
-		return validate.FailAt(at, v.Validate())
-	}
-	v := reflect.ValueOf(answer).Elem()
-	for v.Kind() == reflect.Pointer && !v.IsNil() {
-		if own, ok := v.Interface().(validator); ok {
-			return validate.FailAt(at, own.Validate())
-		}
-		v = v.Elem()
-	}
-	var all []error
-	switch v.Kind() {
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			all = append(all, element(v.Index(i), fmt.Sprintf("%s/%d", at, i)))
-		}
-	case reflect.Map:
-		entries := map[string]reflect.Value{}
-		for m := v.MapRange(); m.Next(); {
-			key, _ := json.Marshal(m.Key().Interface())
-			name := string(key)
-			_ = json.Unmarshal(key, &name) // a number stays as it is
-			copied := reflect.New(m.Value().Type()).Elem()
-			copied.Set(m.Value())
-			entries[name] = copied
-		}
-		for _, name := range slices.Sorted(maps.Keys(entries)) { // the complaints are in one order
-			all = append(all, element(entries[name], at+say.Pointer(name)))
-		}
-	}
-	return errors.Join(all...)
-}
-
-// element validates an element of a slice or a map.
-func element(v reflect.Value, at string) error {
-	own, ok := v.Interface().(validator)
-	if !ok && v.CanAddr() {
-		own, ok = v.Addr().Interface().(validator)
-	}
-	if !ok || v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil
-	}
-	return validate.FailAt(at, own.Validate())
 }

@@ -41,12 +41,12 @@ func (o *OneOf[A, B]) UnmarshalJSON(text []byte) (err error) {
 	return err
 }
 
-// Validate calls that of the Value, if it has one.
+// Validate calls those of the Value and of what is in it, as [Ask] does.
 func (o OneOf[A, B]) Validate() error {
 	if o.Value == nil {
 		return nil
 	}
 	pointer := reflect.New(reflect.TypeOf(o.Value)) // whose method it may be
 	pointer.Elem().Set(reflect.ValueOf(o.Value))
-	return element(pointer.Elem(), "")
+	return validated(pointer, "")
 }

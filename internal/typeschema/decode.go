@@ -54,14 +54,31 @@ func (f Faults) below(place []string) Faults {
 // Schema does, ISO 8601 and Go's own text for a [time.Duration], and text for a
 // [url.URL]. The error is [Faults], and names each place that can't be decoded.
 func Decode(text []byte, to any) error {
-	t := reflect.TypeOf(to).Elem()
-	if !needsFit(t) {
-		if json.Unmarshal(text, to) == nil {
-			return nil
+	if t := reflect.TypeOf(to).Elem(); havingUnions.in(t) {
+		// Before encoding/json calls the decoder of each union within another: where the
+		// innermost fails, each of them would look again for what is wrong.
+		f := &fitter{}
+		if f.fit(t, text, nil); len(f.faults) > 0 {
+			return f.faults
 		}
 	}
+	return decodePart(text, to)
+}
+
+// decodePart is [Decode] for what is in a union. It looks into the unions within only if
+// something is wrong: their decoders do.
+func decodePart(text []byte, to any) error {
+	t := reflect.TypeOf(to).Elem()
+	fit := text
+	if havingTexts.in(t) {
+		f := &fitter{shallow: true}
+		fit = f.fit(t, text, nil)
+	}
+	if json.Unmarshal(fit, to) == nil {
+		return nil
+	}
 	f := &fitter{}
-	fit := f.fit(t, text, nil)
+	fit = f.fit(t, text, nil)
 	if len(f.faults) > 0 {
 		return f.faults
 	}
@@ -71,38 +88,59 @@ func Decode(text []byte, to any) error {
 	return nil
 }
 
-// needing maps types to whether they have a value that is text in an answer, but not to
-// encoding/json.
-var needing sync.Map
-
-func needsFit(t reflect.Type) bool {
-	if known, ok := needing.Load(t); ok {
-		return known.(bool)
-	}
-	needs := holdsText(t, map[reflect.Type]bool{})
-	needing.Store(t, needs)
-	return needs
+// having remembers of types whether they or types in them are of a kind.
+type having struct {
+	is    func(reflect.Type) bool
+	known sync.Map
 }
 
-func holdsText(t reflect.Type, seen map[reflect.Type]bool) bool {
-	if t == durationType || t == urlType {
-		return true
+var (
+	// havingTexts is of those whose values are text in an answer, and not to encoding/json.
+	havingTexts  = having{is: func(t reflect.Type) bool { return t == durationType || t == urlType }}
+	havingUnions = having{is: func(t reflect.Type) bool { return typesOf(t) != nil }}
+)
+
+func (h *having) in(t reflect.Type) bool {
+	if known, ok := h.known.Load(t); ok {
+		return known.(bool)
 	}
-	if seen[t] || t.Kind() != reflect.Pointer && DecodesItself(t) {
+	has := Holds(t, h.is)
+	h.known.Store(t, has)
+	return has
+}
+
+// Holds reports whether something is true of a type, or of a type in it that encoding/json
+// decodes there. Pointers are followed.
+func Holds(t reflect.Type, is func(reflect.Type) bool) bool {
+	return holds(t, is, map[reflect.Type]bool{})
+}
+
+func holds(t reflect.Type, is func(reflect.Type) bool, seen map[reflect.Type]bool) bool {
+	if seen[t] {
 		return false
 	}
 	seen[t] = true
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
-		return holdsText(t.Elem(), seen)
-	case reflect.Struct:
-		return slices.ContainsFunc(Fields(t), func(f Field) bool { return holdsText(f.Type, seen) })
+	kind := t.Kind()
+	switch {
+	case kind == reflect.Pointer:
+		return holds(t.Elem(), is, seen)
+	case is(t):
+		return true
+	case DecodesItself(t):
+		return false
+	case kind == reflect.Slice, kind == reflect.Array, kind == reflect.Map:
+		return holds(t.Elem(), is, seen)
+	case kind == reflect.Struct:
+		return slices.ContainsFunc(Fields(t), func(f Field) bool { return holds(f.Type, is, seen) })
 	}
 	return false
 }
 
 // fitter rewrites the JSON of an answer for encoding/json.
-type fitter struct{ faults Faults }
+type fitter struct {
+	faults  Faults
+	shallow bool // it leaves out what is in a union
+}
 
 func (f *fitter) wrong(want string, text []byte, place []string) []byte {
 	f.faults = append(f.faults, mismatch(want, text, place))
@@ -333,6 +371,9 @@ func (f *fitter) union(all []alternative, text []byte, place []string) []byte {
 // ownDecoder tries a type's own decoder, because its error has no place.
 func (f *fitter) ownDecoder(t reflect.Type, text []byte, place []string) []byte {
 	if all, err := alternativesOf(t); err == nil && all != nil && typeOf(text) != "null" {
+		if f.shallow {
+			return text
+		}
 		return f.union(all, text, place)
 	}
 	err := json.Unmarshal(text, reflect.New(t).Interface())

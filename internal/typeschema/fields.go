@@ -21,6 +21,9 @@ type Field struct {
 	within string // the name of the struct that has it, if that is embedded
 }
 
+// MayBeAbsent reports whether an answer need not have the field.
+func (f Field) MayBeAbsent() bool { return f.Empty || f.Tag.Get("jsonschema") == "-" }
+
 // Fields returns the fields of a struct in JSON by the rules of encoding/json, in
 // their order: the fields of a struct that is embedded without a name belong to the
 // outer one; of several with the same name the outermost wins, then the only one with

@@ -214,7 +214,7 @@ func UnmarshalUnion(union reflect.Type, text []byte) (any, error) {
 		return nil, faults
 	}
 	to := reflect.New(a.typ)
-	err = Decode(value, to.Interface())
+	err = decodePart(value, to.Interface())
 	if faults, ok := errors.AsType[Faults](err); ok {
 		return nil, faults.below(place)
 	}
