@@ -189,6 +189,7 @@ var rejected = []providertest.Rejected{
 	{"unsupported type: chan int", providertest.WithExtra("x", make(chan int))},
 	{"extra: system: replaces the instructions", providertest.With(func(r *llm.Request) {
 		r.Schema, r.Extra = &llm.Schema{JSON: json.RawMessage(`{"type":"array"}`)}, map[string]any{"system": "x"}
+		r.Messages = append([]llm.Message{llm.System("Be brief.")}, r.Messages...)
 	})},
 }
 

@@ -124,9 +124,8 @@ func toolName(req *llm.Request) string {
 // legalName leaves room for what toolName adds: the API accepts 128 characters.
 var legalName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
-// ask puts the schema into the request: into params, into the extra fields, or
-// into the system prompt, which it returns.
-func (p plan) ask(params *sdk.MessageNewParams, extra map[string]any, system string) string {
+// ask puts the schema into params or into the extra fields.
+func (p plan) ask(params *sdk.MessageNewParams, extra map[string]any) {
 	switch p.way {
 	case byFormat:
 		format, _ := json.Marshal(struct { // valid JSON: see params
@@ -150,15 +149,7 @@ func (p plan) ask(params *sdk.MessageNewParams, extra map[string]any, system str
 		}
 		params.ToolChoice = sdk.ToolChoiceParamOfTool(p.tool)
 		params.ToolChoice.OfTool.DisableParallelToolUse = param.NewOpt(true)
-	case byPrompt:
-		when := "Answer"
-		if p.beside {
-			when = "Unless you call a tool, answer"
-		}
-		return strings.TrimLeft(system+"\n\n"+when+" with JSON alone, without a code fence or any other text. "+
-			"It has to fit this JSON Schema:\n"+string(p.schema), "\n")
 	}
-	return system
 }
 
 // withFormat adds the format to the caller's output_config, unless that has one

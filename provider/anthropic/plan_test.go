@@ -39,7 +39,7 @@ func TestWaysToAskForASchema(t *testing.T) {
 	const (
 		format = `"output_config":{"format":{"type":"json_schema","schema":` + citySchema + `}}`
 		forced = `"tool_choice":{"name":"city","disable_parallel_tool_use":true,"type":"tool"}`
-		words  = `answer with JSON alone, without a code fence or any other text. It has to fit this JSON Schema:`
+		words  = `answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:`
 	)
 	disabled := extra("thinking", map[string]any{"type": "disabled"})
 	thinking := extra("thinking", map[string]any{"type": "adaptive"})
@@ -84,7 +84,7 @@ func TestWaysToAskForASchema(t *testing.T) {
 			t.Errorf("%s: sent %s, want %s", step.model, got, step.want)
 		}
 		ways := 0
-		for _, way := range []string{`"output_config"`, `"tool_choice":{"name"`, `"tool_choice":{"type":"any"`, `It has to fit this JSON Schema`} {
+		for _, way := range []string{`"output_config"`, `"tool_choice":{"name"`, `"tool_choice":{"type":"any"`, `valid against this JSON Schema`} {
 			ways += strings.Count(got, way)
 		}
 		if ways != 1 {
@@ -123,7 +123,7 @@ func TestInstructionsFollowTheSystemPrompt(t *testing.T) {
 	request := asked(`{"type":"array"}`)
 	request.Messages = append([]llm.Message{llm.System("Be brief.")}, request.Messages...)
 	got := e.Sent(t, model(t, e.Server, nil), request)
-	if want := `"system":[{"text":"Be brief.\n\nAnswer with JSON alone, without a code fence or any other text. It has to fit this JSON Schema:\n{\"type\":\"array\"}","type":"text"}]`; !strings.Contains(got, want) {
+	if want := `"system":[{"text":"Be brief.\nAnswer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n{\"type\":\"array\"}","type":"text"}]`; !strings.Contains(got, want) {
 		t.Errorf("sent %s", got)
 	}
 }
@@ -234,7 +234,7 @@ func refusing(t *testing.T, message string) *providertest.Echo {
 
 func TestRefusalsAreRemembered(t *testing.T) {
 	const (
-		format, tool, words = `"output_config"`, `"tool_choice"`, `fit this JSON Schema`
+		format, tool, words = `"output_config"`, `"tool_choice"`, `valid against this JSON Schema`
 		other               = `{"type":"object","properties":{"other":{"type":"string"}},"additionalProperties":false}`
 	)
 	for _, step := range []struct {
@@ -275,7 +275,7 @@ func TestOneRefusalDoesNotCloseTheLastWay(t *testing.T) {
 	if _, err := streamed(t.Context(), m, asked(treeSchema)); failure.KindOf(err) != failure.InvalidRequest {
 		t.Errorf("got %v", err)
 	}
-	if got := e.Sent(t, m, asked(treeSchema)); !strings.Contains(got, "fit this JSON Schema") {
+	if got := e.Sent(t, m, asked(treeSchema)); !strings.Contains(got, "valid against this JSON Schema") {
 		t.Errorf("sent %s", got)
 	}
 }

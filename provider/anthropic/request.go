@@ -29,7 +29,15 @@ func (m *Model) params(req *llm.Request, steps *wire.Steps) (sdk.MessageNewParam
 	if err != nil {
 		return params, plan{}, err
 	}
-	system, turns, err := conversation(wire.Conversation(messages, classify.Anthropic, isThought))
+	p, err := m.plan(req, steps)
+	if err != nil {
+		return params, plan{}, fmt.Errorf("schema: %w", err)
+	}
+	talk := wire.Conversation(messages, classify.Anthropic, isThought)
+	if p.way == byPrompt {
+		talk.Instruct(p.schema, p.beside)
+	}
+	system, turns, err := conversation(talk)
 	if err != nil {
 		return params, plan{}, err
 	}
@@ -45,14 +53,10 @@ func (m *Model) params(req *llm.Request, steps *wire.Steps) (sdk.MessageNewParam
 	if err != nil {
 		return params, plan{}, err
 	}
-	p, err := m.plan(req, steps)
-	if err != nil {
-		return params, plan{}, fmt.Errorf("schema: %w", err)
-	}
-	if _, ok := extra["system"]; ok && p.way == byPrompt {
+	if _, ok := extra["system"]; ok && p.way == byPrompt && talk.HasSystem() {
 		return params, p, errors.New("extra: system: replaces the instructions that ask for this schema; use a system message instead")
 	}
-	system = p.ask(&params, extra, system)
+	p.ask(&params, extra)
 	if system != "" {
 		params.System = []sdk.TextBlockParam{{Text: system}}
 	}

@@ -89,7 +89,7 @@ func (m *Model) body(req *llm.Request, steps *wire.Steps) (*requestBody, error) 
 			if _, ok := req.Extra["systemInstruction"]; ok && given.HasSystem() {
 				return nil, errors.New("extra: the field \"systemInstruction\" replaces the instruction that asks for this schema; use a system message instead")
 			}
-			given.Instruct(req.Schema.JSON)
+			given.Instruct(req.Schema.JSON, hasTools(req))
 		}
 	}
 	if steps.Without(wire.SystemMessages) {
@@ -133,7 +133,7 @@ func (b *requestBody) ask(req *llm.Request, lacking bool, steps *wire.Steps, con
 	case lacking:
 	case !steps.Without(wire.StrictSchema):
 		b.asked = wire.StrictSchema
-		config["responseMimeType"], config["responseJsonSchema"] = "application/json", req.Schema.JSON
+		config["responseMimeType"], config["responseJsonSchema"] = "application/json", inlined(req.Schema.JSON)
 		return true
 	case !steps.Without(wire.JSONMode):
 		b.asked, b.note = wire.JSONMode, "the schema is in the prompt, and only JSON is enforced"
@@ -142,6 +142,17 @@ func (b *requestBody) ask(req *llm.Request, lacking bool, steps *wire.Steps, con
 	}
 	b.note = "the schema is in the prompt, and not enforced"
 	return false
+}
+
+// inlined returns a schema without references that have other keywords beside them, where
+// it can: where a $ref is, Gemini accepts only what begins with a $ beside it
+// (genai.GenerateContentConfig.ResponseJsonSchema;
+// https://github.com/google-gemini/gemini-cli/issues/4758).
+func inlined(schema json.RawMessage) json.RawMessage {
+	if copied, ok := wire.Inline(schema); ok {
+		return copied
+	}
+	return schema
 }
 
 // hasTools reports whether the request has tools, its own or Google's.
@@ -224,7 +235,7 @@ func functionTool(tools []llm.Tool) (*genai.Tool, error) {
 			if err := wire.CheckSchema(tool.Parameters); err != nil {
 				return nil, fmt.Errorf("tools[%d]: parameters of %q: %w", i, tool.Name, err)
 			}
-			function.ParametersJsonSchema = tool.Parameters
+			function.ParametersJsonSchema = inlined(tool.Parameters)
 		}
 		declared = append(declared, function)
 	}

@@ -34,6 +34,12 @@ func results(parts ...llm.Part) llm.Message { return llm.Message{Role: llm.RoleT
 
 const userX = `{"role":"user","parts":[{"text":"x"}]}`
 
+// What Ask makes of a struct with a description at a field of another struct's type.
+const (
+	referring        = `{"type":"object","properties":{"home":{"$ref":"#/$defs/Place","description":"where"}},"$defs":{"Place":{"type":"object"}}}`
+	inlinedReferring = `{"type":"object","properties":{"home":{"type":"object","description":"where"}},"$defs":{"Place":{"type":"object"}}}`
+)
+
 func TestRequest(t *testing.T) {
 	for _, step := range []struct {
 		name    string
@@ -97,6 +103,15 @@ func TestRequest(t *testing.T) {
 			"schema",
 			&llm.Request{Messages: []llm.Message{llm.User("x")}, Schema: &llm.Schema{Name: "city", JSON: json.RawMessage(`{"type":"object"}`)}},
 			`{"contents":[` + userX + `],"generationConfig":{"responseMimeType":"application/json","responseJsonSchema":{"type":"object"}}}`,
+		},
+		{
+			"schemas with a description beside a reference",
+			&llm.Request{
+				Messages: []llm.Message{llm.User("x")}, Tools: []llm.Tool{{Name: "f", Parameters: json.RawMessage(referring)}},
+				Schema: &llm.Schema{JSON: json.RawMessage(referring)},
+			},
+			`{"contents":[` + userX + `],"tools":[{"functionDeclarations":[{"name":"f","parametersJsonSchema":` + inlinedReferring + `}]}],
+			"generationConfig":{"responseMimeType":"application/json","responseJsonSchema":` + inlinedReferring + `}}`,
 		},
 		{
 			"schema beside tools",
@@ -196,7 +211,7 @@ func TestModelNamesInTheAddress(t *testing.T) {
 	}
 }
 
-const instruction = `Answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n{\"type\":\"object\",\"properties\":{\"b\":{},\"a\":{}}}`
+const instruction = `nswer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n{\"type\":\"object\",\"properties\":{\"b\":{},\"a\":{}}}`
 
 func schemaRequest(tools bool) *llm.Request {
 	request := &llm.Request{
@@ -213,7 +228,7 @@ func TestOlderModelsAreAskedForJSONBesideToolsInWords(t *testing.T) {
 	e := providertest.NewEcho(t, reply(200, hello))
 	for _, name := range []string{"gemini-2.5-flash", "models/gemini-2.0-flash", "gemini-1.5-pro"} {
 		m := named(t, name, e.Server)
-		if got := e.Sent(t, m, schemaRequest(true)); !strings.Contains(got, instruction) || strings.Contains(got, "responseMimeType") {
+		if got := e.Sent(t, m, schemaRequest(true)); !strings.Contains(got, "Unless you call a tool, a"+instruction) || strings.Contains(got, "responseMimeType") {
 			t.Errorf("%s: sent %s", name, got)
 		}
 		if got := e.Sent(t, m, schemaRequest(false)); strings.Contains(got, "valid against") || !strings.Contains(got, "responseJsonSchema") {

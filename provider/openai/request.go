@@ -87,7 +87,7 @@ func (c *connection) conversation(req *llm.Request, steps *wire.Steps, thought f
 	if req.Schema != nil {
 		a = c.ask(req.Schema.JSON, steps)
 		if a.mode != SchemaNative {
-			talk.Instruct(req.Schema.JSON)
+			talk.Instruct(req.Schema.JSON, len(req.Tools) > 0)
 		}
 	}
 	if steps.Without(wire.SystemMessages) {

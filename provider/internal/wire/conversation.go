@@ -219,11 +219,16 @@ func (t *Talk) answer(was, calls []llm.ToolCall, given int) {
 
 // Instruct asks for an answer that fits a schema by words: in the first message if that is
 // the system's, else in the first of the user. A system message of our own would be one
-// that the caller did not write, and some models have no such role.
-func (t *Talk) Instruct(schema json.RawMessage) {
+// that the caller did not write, and some models have no such role. tools says that the
+// request has tools, which the model is not to be kept from.
+func (t *Talk) Instruct(schema json.RawMessage, tools bool) {
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, schema) // can't fail: it was parsed
-	instruction := llm.Text("Answer with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n" + compact.String())
+	when := "Answer"
+	if tools {
+		when = "Unless you call a tool, answer"
+	}
+	instruction := llm.Text(when + " with JSON alone: no other text, no code fence. The JSON must be valid against this JSON Schema:\n" + compact.String())
 	at := slices.IndexFunc(t.Messages, func(m llm.Message) bool { return m.Role == llm.RoleUser })
 	if len(t.Messages) > 0 && t.Messages[0].Role == llm.RoleSystem {
 		at = 0

@@ -108,9 +108,14 @@ func TestInstructionsGoWhereTheCallerSpoke(t *testing.T) {
 	} {
 		before := text(step.given)
 		talk := Conversation(step.given, "p", isHm)
-		talk.Instruct(json.RawMessage(`{ }`))
+		talk.Instruct(json.RawMessage(`{ }`), false)
 		if text(talk.Messages) != text(step.want) || len(talk.Given) != len(talk.Messages) || text(step.given) != before {
 			t.Errorf("%s: got %s", before, text(talk.Messages))
 		}
+	}
+	beside := Conversation([]llm.Message{llm.User("x")}, "p", isHm)
+	beside.Instruct(json.RawMessage(`{}`), true)
+	if got := text(beside.Messages); !strings.Contains(got, "Unless you call a tool, answer with JSON alone") {
+		t.Errorf("beside tools: got %s", got)
 	}
 }

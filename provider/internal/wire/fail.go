@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +10,12 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 
 	"llmcall/classify"
 	"llmcall/failure"
+	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
 
@@ -102,8 +105,27 @@ func (x *Exchange) Empty(body []byte, err error) error {
 // GarbledPart returns the error of a success with a part, such as an event of a
 // stream, that can't be read.
 func (x *Exchange) GarbledPart(part []byte, err error) error {
-	return x.Withheld(failure.Transient, "", fmt.Sprintf("%v: %s", err, part[:min(len(part), MaxProblem)]))
+	return x.Withheld(failure.Transient, "", fmt.Sprintf("%s: %s", plain(err), part[:min(len(part), MaxProblem)]))
 }
+
+// plain returns the text of an error without the names of Go types. The SDKs have copies of
+// encoding/json, so its type does not tell it.
+func plain(err error) string {
+	text := err.Error()
+	m := cannotUnmarshal.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	what := cmp.Or(phrase.TypeNames[m[1]], phrase.Boolean) // which Go calls a bool
+	if m[2] == "" {
+		return "the answer is not in the API's form: it is " + what
+	}
+	return "the answer is not in the API's form: " + m[2] + " is " + what
+}
+
+// cannotUnmarshal matches a [json.UnmarshalTypeError], with what was there and the path
+// to it.
+var cannotUnmarshal = regexp.MustCompile(`json: cannot unmarshal ([a-z]+).* into Go (?:struct field \w*\.([\w.]+)|value) of type`)
 
 // Failed returns the error of an exchange that was not a success, or nil. err is the
 // SDK's error; clean returns it without secrets, for [Exchange.Refused].

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -219,5 +220,24 @@ func TestResponsesThatAreNoAnswer(t *testing.T) {
 	}
 	if err := failed(t, x(200, ``).GarbledPart(slices.Repeat([]byte("x"), 2*MaxProblem), io.EOF)); len(err.Message) > maxMessage {
 		t.Errorf("got %d bytes", len(err.Message))
+	}
+}
+
+// The words of encoding/json, and of the SDKs' copies of it, are about Go.
+func TestErrorsDoNotSpeakOfGoTypes(t *testing.T) {
+	var to struct {
+		Choices []struct{ Message struct{ Content string } }
+	}
+	for body, want := range map[string]string{
+		`[1]`:                           "the answer is not in the API's form: it is an array",
+		`true`:                          "the answer is not in the API's form: it is true or false",
+		`{"Choices":{}}`:                "the answer is not in the API's form: Choices is an object",
+		`{"Choices":[{"Message":"x"}]}`: "the answer is not in the API's form: Choices.Message is a string",
+		`{"Choices":[{"Message":{"Content":7.5}}]}`: "the answer is not in the API's form: Choices.Message.Content is a number",
+		`{`: "unexpected end of JSON input",
+	} {
+		if got := plain(json.Unmarshal([]byte(body), &to)); got != want {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
 	}
 }

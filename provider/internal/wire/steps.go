@@ -178,7 +178,7 @@ func (s *Steps) learn() {
 func refusedBy(f *failure.Error, asked Feature) (refused Feature, all bool) {
 	words := strings.ToLower(f.Message)
 	switch {
-	case f.Kind == failure.InvalidRequest && (f.Status == http.StatusBadRequest || f.Status == http.StatusUnprocessableEntity):
+	case f.Kind == failure.InvalidRequest && f.Status >= http.StatusBadRequest: // 400, 422, and DeepInfra's 405
 	case f.Kind == failure.Transient && f.Status == http.StatusInternalServerError && internal.MatchString(words):
 	default:
 		return 0, false
@@ -214,7 +214,7 @@ var (
 		`json_object|json mode|response[_ ]?mime[_ ]?type|guided|too many states|nesting depth|constrained`)
 	// aboutTools matches errors about the schemas of tools, and Groq's about what the model
 	// wrote.
-	aboutTools = regexp.MustCompile(`tools?[\[.]|input_schema|function_?declaration|schema for (function|tool)|function parameters|failed_generation`)
+	aboutTools = regexp.MustCompile(`tools?(\[|\.\w)|input_schema|function_?declaration|schema for (function|tool)|function parameters|failed_generation`)
 
 	// A feature that is named, and not supported, is refused to all requests, unless the
 	// error is about the contents of the schema.

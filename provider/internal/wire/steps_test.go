@@ -33,6 +33,9 @@ func TestRefusals(t *testing.T) {
 		{400, "This model does not support response format `json_schema`. See supported models.", StrictSchema, schemas, true},
 		{400, "This response_format type is unavailable now", StrictSchema, schemas, true},
 		{422, "[{'loc': ('body', 'response_format', 'type'), 'msg': \"Input should be 'text' or 'json_object'\"}]", LooseSchema, LooseSchema, true},
+		// LM Studio, and DeepInfra. https://github.com/truefoundry/models/pull/913
+		{400, "'response_format.type' must be 'json_schema' or 'text'", JSONMode, JSONMode, false},
+		{405, "deepinfra error: json_object response format is not supported for model: stepfun-ai/Step-3.5-Flash", JSONMode, JSONMode, true},
 		// vLLM. https://github.com/vllm-project/vllm/issues/16321
 		{400, "The provided JSON schema contains features not supported by xgrammar.", StrictSchema, StrictSchema, false},
 		{400, "Grammar error: Unknown format: uri", StrictSchema, StrictSchema, false},
@@ -40,12 +43,14 @@ func TestRefusals(t *testing.T) {
 		// llama.cpp. https://github.com/ggml-org/llama.cpp/issues/19051
 		{400, "Failed to initialize samplers: failed to parse grammar", StrictSchema, StrictSchema, false},
 		{500, "failed to parse grammar", StrictSchema, StrictSchema, false},
+		{400, "Cannot use custom grammar constraints with tools.", StrictSchema, StrictSchema, false},
 		{400, `JSON schema conversion failed:\nUnrecognized schema: true`, LooseSchema, LooseSchema, false},
 		// Anthropic.
 		{400, "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false", StrictSchema, StrictSchema, false},
 		{400, "Schema is too complex", StrictSchema, StrictSchema, false},
 		{400, "Too many recursive definitions in schema", StrictSchema, StrictSchema, false},
-		{400, "The compiled grammar is too large, which would cause performance issues.", StrictSchema, StrictSchema, false},
+		// https://github.com/anthropics/anthropic-sdk-python/issues/1185
+		{400, "The compiled grammar is too large, which would cause performance issues. Simplify your tool schemas or reduce the number of strict tools.", StrictSchema, StrictSchema, false},
 		{400, "output_config: Extra inputs are not permitted", StrictSchema, schemas, true},
 		{400, "Thinking may not be enabled when tool_choice forces tool use", ForcedTool, ForcedTool, true},
 		// Gemini. https://github.com/googleapis/python-genai/issues/660, https://github.com/googleapis/js-genai/issues/882
