@@ -1,6 +1,7 @@
 package llmcall
 
 import (
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -326,7 +327,7 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 		key, row := n.Content[i], yamlfile.Resolved(n.Content[i+1])
 		field := "decisions." + key.Value
 		var kind failure.Kind
-		if err := readKind(&kind, key.Value); err != nil {
+		if err := readName(&kind, key.Value, failure.DeadlineExceeded); err != nil {
 			return &ConfigError{Line: key.Line, Field: "decisions", Got: gotText(key), Err: err}
 		}
 		if row.Kind != yaml.MappingNode {
@@ -338,11 +339,11 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 			var err error
 			switch name.Value {
 			case "again":
-				err = d.Again.UnmarshalText([]byte(value.Value))
+				err = readName(&d.Again, value.Value, failure.OnceLarger)
 			case "elsewhere":
-				err = d.Elsewhere.UnmarshalText([]byte(value.Value))
+				err = readName(&d.Elsewhere, value.Value, failure.ElsewhereAfterRetries)
 			case "breaker":
-				err = d.Breaker.UnmarshalText([]byte(value.Value))
+				err = readName(&d.Breaker, value.Value, failure.Limit)
 			default:
 				return unknownField([]string{"again", "elsewhere", "breaker"}, field+"."+name.Value, name.Value, name.Line)
 			}
@@ -356,15 +357,22 @@ func setDecisions(c *RetryConfig, n *yaml.Node) error {
 	return nil
 }
 
-// readKind reads the name of a kind of failure; the error has the nearest one.
-func readKind(kind *failure.Kind, name string) error {
-	err := kind.UnmarshalText([]byte(name))
+// readName reads a name that package failure knows, of which last is the last; the error
+// has the nearest one.
+func readName[T interface {
+	~uint8
+	fmt.Stringer
+}, P interface {
+	*T
+	encoding.TextUnmarshaler
+}](to P, name string, last T) error {
+	err := to.UnmarshalText([]byte(name))
 	if err == nil {
 		return nil
 	}
 	var known []string
-	for k := range failure.DeadlineExceeded + 1 {
-		known = append(known, k.String())
+	for one := range last + 1 {
+		known = append(known, one.String())
 	}
 	return fmt.Errorf("%w%s", err, nearest.Question(name, known))
 }
@@ -394,7 +402,7 @@ var breakerSettings = []setting{
 		c.CircuitBreakerConfig.ExcludedExceptions = nil
 		for _, item := range n.Content {
 			var kind failure.Kind
-			if err := readKind(&kind, yamlfile.Resolved(item).Value); err != nil {
+			if err := readName(&kind, yamlfile.Resolved(item).Value, failure.DeadlineExceeded); err != nil {
 				return &ConfigError{Line: item.Line, Field: "circuit_breaker_config.excluded_exceptions", Got: gotText(yamlfile.Resolved(item)), Err: err}
 			}
 			c.CircuitBreakerConfig.ExcludedExceptions = append(c.CircuitBreakerConfig.ExcludedExceptions, kind)

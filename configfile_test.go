@@ -662,6 +662,10 @@ func TestTheNearestNameIsShown(t *testing.T) {
 		"presence_penalty: 1":                           "c:1: presence_penalty: unknown field: known are ",
 		"circuit_breaker_config: {failure_treshold: 3}": "c:1: circuit_breaker_config.failure_treshold: unknown field, did you mean failure_threshold?",
 		"tool: {nam: x}":                                "c:1: tool.nam: unknown field, did you mean name?",
+		"decisions: {transient: {again: bakoff}}":       "c:1: decisions.transient: again must be one of never, backoff, when_told, slower, at_once, once_larger, got \"bakoff\", did you mean backoff?",
+		"decisions: {transient: {elsewhere: after}}":    "c:1: decisions.transient: elsewhere must be one of never, now, after_retries, got \"after\"",
+		"decisions: {transient: {elsewhere: nwo}}":      "c:1: decisions.transient: elsewhere must be one of never, now, after_retries, got \"nwo\", did you mean now?",
+		"decisions: {transient: {breaker: Trip}}":       "c:1: decisions.transient: breaker must be one of ignore, healthy, healthy_if_answered, count, trip, limit, got \"Trip\", did you mean trip?",
 		"decisions: {transiet: {again: backoff}}":       "c:1: decisions: a kind of failure must be one of unknown, transient, overloaded, rate_limited, quota_exhausted, attempt_timeout, unauthorized, model_not_found, invalid_request, context_too_long, content_filtered, cut_off, invalid_answer, check_unavailable, circuit_open, retry_budget_spent, account_spent, cancelled, deadline_exceeded, got \"transiet\", did you mean transient?",
 		"decisions: {transient: {brekaer: trip}}":       "c:1: decisions.transient.brekaer: unknown field, did you mean breaker?",
 	} {
