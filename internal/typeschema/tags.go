@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -88,15 +89,8 @@ var tagKeys = regexp.MustCompile(`(?:^| )([^\s":]+):\s*"`)
 // write instead.
 func rulesOf(f Field) (tagRules, error) {
 	var r tagRules
-	for _, m := range tagKeys.FindAllStringSubmatch(string(f.Tag), -1) {
-		if name := m[1]; strings.HasPrefix(name, "jsonschema") {
-			if !slices.Contains(tagNames, name) {
-				return r, fmt.Errorf("unknown tag %s", nearest.Shown(name, tagNames))
-			}
-			if _, ok := f.Tag.Lookup(name); !ok {
-				return r, fmt.Errorf("the tag %s can't be read: write key:\"value\" pairs with one space between them", name)
-			}
-		}
+	if err := readable(f.Tag); err != nil {
+		return r, err
 	}
 	r.description = f.Tag.Get("jsonschema_description")
 	for _, part := range splitTag(f.Tag.Get("jsonschema_extras")) {
@@ -142,6 +136,36 @@ func rulesOf(f Field) (tagRules, error) {
 	}
 	return r, nil
 }
+
+// readable returns an error for a tag of ours or of encoding/json that is misspelt, or
+// that package reflect can't find: it would do nothing.
+func readable(tag reflect.StructTag) error {
+	for _, m := range tagKeys.FindAllStringSubmatch(string(tag), -1) {
+		name := m[1]
+		_, near := nearest.Name(strings.ToLower(name), tagNames)
+		if !slices.Contains(tagNames, name) && name != "json" {
+			if near || strings.HasPrefix(name, "jsonschema") {
+				return fmt.Errorf("unknown tag %s", nearest.Shown(name, tagNames))
+			}
+			continue // of another library
+		}
+		if _, ok := tag.Lookup(name); !ok {
+			return fmt.Errorf("the tag %s can't be read: write key:\"value\" pairs with one space between them", name)
+		}
+	}
+	_, options, _ := strings.Cut(tag.Get("json"), ",")
+	for option := range strings.SplitSeq(options, ",") {
+		if plain := strings.TrimSpace(option); option != plain || !slices.Contains(jsonOptions, option) {
+			if _, near := nearest.Name(strings.ToLower(plain), jsonOptions); near {
+				return fmt.Errorf("the tag json has the unknown option %s", nearest.Shown(option, jsonOptions))
+			}
+		}
+	}
+	return nil
+}
+
+// jsonOptions are those of encoding/json. Others may be for another library.
+var jsonOptions = []string{"omitempty", "omitzero", "string"}
 
 func unknownKeyword(key, part, before string, hasValue bool) error {
 	if _, near := nearest.Name(strings.ToLower(key), knownKeywords()); near || hasValue {

@@ -329,6 +329,17 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 		}](), `unknown tag "jsonschema_descripton", did you mean jsonschema_description?`},
 		{reflect.StructOf([]reflect.StructField{{Name: "N", Type: reflect.TypeFor[string](), Tag: `json:"n" jsonschema: "minLength=1"`}}), `the tag jsonschema can't be read`},
 		{reflect.TypeFor[struct {
+			N string `jsonshema:"minLength=1"`
+		}](), `.N: unknown tag "jsonshema", did you mean jsonschema?`},
+		{reflect.TypeFor[struct {
+			N string `json_schema_description:"x"`
+		}](), `.N: unknown tag "json_schema_description", did you mean jsonschema_description?`},
+		{reflect.TypeFor[struct {
+			N string `json:"n,omitemtpy"`
+		}](), `.N: the tag json has the unknown option "omitemtpy", did you mean omitempty?`},
+		{reflect.StructOf([]reflect.StructField{{Name: "N", Type: reflect.TypeFor[string](), Tag: `json:"n, omitempty"`}}), `the tag json has the unknown option " omitempty", did you mean omitempty?`},
+		{reflect.StructOf([]reflect.StructField{{Name: "N", Type: reflect.TypeFor[string](), Tag: `json: "n"`}}), `the tag json can't be read`},
+		{reflect.TypeFor[struct {
 			N string `jsonschema:"minimum=1"`
 		}](), `.N: minimum is for numbers and integers, and the field has strings`},
 		{reflect.TypeFor[struct {
@@ -381,6 +392,16 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v %s\nwant %s", c.of, err, schema.Asked, c.want)
 		}
+	}
+}
+
+func TestTagsOfOtherLibrariesAreNotLookedAt(t *testing.T) {
+	_, err := typeschema.Of(reflect.StructOf([]reflect.StructField{{
+		Name: "N", Type: reflect.TypeFor[string](),
+		Tag: `json:"n,case:ignore,inline,required," bson:"n,omitempty" schema:"n" validate:"required,email" yaml:"n" jsonapi:"attr,n" description:"as json:"`,
+	}}))
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -105,12 +105,12 @@ func (x *Exchange) Empty(body []byte, err error) error {
 // GarbledPart returns the error of a success with a part, such as an event of a
 // stream, that can't be read.
 func (x *Exchange) GarbledPart(part []byte, err error) error {
-	return x.Withheld(failure.Transient, "", fmt.Sprintf("%s: %s", plain(err), part[:min(len(part), MaxProblem)]))
+	return x.Withheld(failure.Transient, "", fmt.Sprintf("%s: %s", inWords(err), part[:min(len(part), MaxProblem)]))
 }
 
-// plain returns the text of an error without the names of Go types. The SDKs have copies of
+// inWords returns the text of an error without the names of Go types. The SDKs have copies of
 // encoding/json, so its type does not tell it.
-func plain(err error) string {
+func inWords(err error) string {
 	text := err.Error()
 	m := cannotUnmarshal.FindStringSubmatch(text)
 	if m == nil {

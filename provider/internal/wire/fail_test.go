@@ -236,7 +236,7 @@ func TestErrorsDoNotSpeakOfGoTypes(t *testing.T) {
 		`{"Choices":[{"Message":{"Content":7.5}}]}`: "the answer is not in the API's form: Choices.Message.Content is a number",
 		`{`: "unexpected end of JSON input",
 	} {
-		if got := plain(json.Unmarshal([]byte(body), &to)); got != want {
+		if got := inWords(json.Unmarshal([]byte(body), &to)); got != want {
 			t.Errorf("%s: %s, want %s", body, got, want)
 		}
 	}
