@@ -157,13 +157,15 @@ func (s *shape[T]) fit(ctx context.Context, a *validate.Answer) (validate.Verdic
 		return fits, nil // it has said so
 	}
 	object, isObject := value.(map[string]any)
-	if _, has := object["value"]; has {
+	_, has := object["value"]
+	_, named := object[typeschema.Discriminator] // it is one of a union, which may have a "value" of its own
+	if has && !named {
 		return fits, nil
 	}
 	inner := *a
 	inner.Text = `{"value":` + text + `}`
 	bare, err := s.fits.Check(ctx, &inner)
-	if err != nil || isObject && len(bare.Complaints) > 0 {
+	if err != nil || isObject && !named && len(bare.Complaints) > 0 {
 		return fits, err
 	}
 	return bare, nil

@@ -191,6 +191,18 @@ func TestABareValueIsAccepted(t *testing.T) {
 	if got, _, err := asked[Reply](t, `{"type":"Refund","Amount":5}`); got.Value != (Refund{5}) || err != nil {
 		t.Errorf("%v, %v", got, err)
 	}
+	if got, _, err := asked[llmcall.OneOf[Even, Refund]](t, `{"type":"Even","value":4}`); got.Value != Even(4) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, _, err := asked[Reply](t, `{"type":"Refund","Text":"5"}`); err == nil || !strings.Contains(err.Error(), `at /value: the property "Amount" is missing`) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := asked[time.Duration](t, `60`); err == nil || !strings.Contains(err.Error(), `write it like "PT1H30M"`) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := asked[[]int](t, `"a"`); err == nil || !strings.Contains(err.Error(), `expected an array, got the string "a"`) {
+		t.Errorf("%v", err)
+	}
 	if _, _, err := asked[[]int](t, `[1,"b"]`); err == nil || !strings.Contains(err.Error(), `at /value/1: expected an integer`) {
 		t.Errorf("%v", err)
 	}

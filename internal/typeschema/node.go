@@ -111,7 +111,11 @@ func (w *writer) node(n *node) {
 		}
 	}
 	if len(all) > 0 { // else it takes null already
-		outer["anyOf"] = []any{all, ofType("null")}
+		null := ofType("null")
+		if !n.nullable {
+			null.set("deprecated", true) // let pass, and not suggested to the model
+		}
+		outer["anyOf"] = []any{all, null}
 	}
 	w.object(outer)
 }

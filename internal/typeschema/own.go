@@ -65,6 +65,7 @@ func (g *generator) own(t reflect.Type) (*node, error) {
 		n.set("type", "string")
 		n.set("format", "duration")
 		n.setChecked("format", nil) // "1m30s" and "PT0.5S" can be read as well
+		n.setChecked("examples", []any{"PT1H30M"})
 	case t == urlType:
 		n.set("type", "string")
 		n.set("format", "uri")

@@ -246,10 +246,10 @@ func TestTheCheckedFormTakesWhatIsDecoded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"a":{"anyOf":[{"type":"integer","maximum":9223372036854775807,"minimum":-9223372036854775808},{"type":"null"}]}`,
-		`"b":{"anyOf":[{"type":"array","items":{"type":"string"}},{"type":"null"}]}`,
+		`"a":{"anyOf":[{"type":"integer","maximum":9223372036854775807,"minimum":-9223372036854775808},{"type":"null","deprecated":true}]}`,
+		`"b":{"anyOf":[{"type":"array","items":{"type":"string"}},{"type":"null","deprecated":true}]}`,
 		`"c":{"type":"array","minItems":1,"items":{"type":"string"}}`,
-		`"D":{"type":"string"}`,
+		`"D":{"type":"string","examples":["PT1H30M"]}`,
 	} {
 		if !strings.Contains(string(schema.Checked), want) {
 			t.Errorf("no %s in\n%s", want, schema.Checked)

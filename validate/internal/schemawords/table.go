@@ -49,7 +49,7 @@ func (w words) say(v violation) (problem, suggestion string) {
 // ofAll has the rows of the keywords for values of any type.
 func ofAll() []row {
 	return []row{
-		on(func(w words, v violation, k *kind.Type) (problem, suggestion string) { return w.sayType(v.at, k) }),
+		on(func(w words, v violation, k *kind.Type) (problem, suggestion string) { return w.sayType(v, k) }),
 		on(func(w words, v violation, k *kind.Enum) (problem, suggestion string) {
 			return w.describe(v.at) + " is not one of the allowed values", phrase.UseOneOf.Of(values(k.Want))
 		}),

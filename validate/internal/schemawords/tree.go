@@ -23,6 +23,24 @@ type violation struct {
 // is clearly the one that was meant.
 type alternatives struct{ branches [][]violation }
 
+// prune leaves out the alternatives that are let pass and not wanted: those that the schema
+// calls deprecated.
+func (w words) prune(e *jsonschema.ValidationError) {
+	switch e.ErrorKind.(type) {
+	case *kind.AnyOf, *kind.OneOf:
+		wanted := slices.DeleteFunc(slices.Clone(e.Causes), func(cause *jsonschema.ValidationError) bool {
+			deprecated, _ := w.keyword(cause.SchemaURL, "deprecated")
+			return deprecated == true
+		})
+		if len(wanted) > 0 {
+			e.Causes = wanted
+		}
+	}
+	for _, cause := range e.Causes {
+		w.prune(cause)
+	}
+}
+
 // gather returns the leaves of the tree, in order.
 func gather(e *jsonschema.ValidationError) []violation {
 	switch k := e.ErrorKind.(type) {

@@ -41,8 +41,9 @@ type Schema struct {
 // The library's own order changes from run to run, and two answers that fail in
 // the same way must get the same words. The error is about the schema.
 func Faults(tree *jsonschema.ValidationError, value any, schema Schema) ([]Fault, error) {
-	found := gather(tree)
 	w := words{value, schema}
+	w.prune(tree)
+	found := gather(tree)
 	var faults []Fault
 	var last Fault
 	left := 0
@@ -83,7 +84,7 @@ func (w words) fault(v violation) Fault {
 	return Fault{Problem: problem, Pointer: say.ShortPointer(v.at), Suggestion: suggestion}
 }
 
-func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
+func (w words) sayType(v violation, k *kind.Type) (problem, suggestion string) {
 	wanted := make([]string, 0, len(k.Want))
 	for _, t := range k.Want {
 		if name := phrase.TypeNames[t]; !slices.Contains(wanted, name) {
@@ -91,9 +92,10 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 		}
 	}
 	wish := phrase.Either(wanted)
-	problem = Expected(wish, w.value, at)
+	problem = Expected(wish, w.value, v.at)
 	wants := func(t string) bool { return slices.Contains(k.Want, t) }
-	value, _ := Find(w.value, at)
+	value, _ := Find(w.value, v.at)
+	schema := v.schema
 	switch v := value.(type) {
 	case string:
 		var n json.Number
@@ -106,11 +108,31 @@ func (w words) sayType(at []string, k *kind.Type) (problem, suggestion string) {
 			return problem, phrase.JSONUnquoted.Of()
 		}
 	case json.Number, bool:
-		if len(k.Want) == 1 && wants("string") {
+		switch example := w.example(schema); {
+		case wants("string") && example != "":
+			return problem, phrase.ExampleIn.Of(example)
+		case len(k.Want) == 1 && wants("string"):
 			return problem, phrase.Quoted.Of()
 		}
 	}
 	return problem, phrase.Put.Of(wish)
+}
+
+// example returns a text of the form that a schema wants, "" if it says nothing of that.
+func (w words) example(schema string) string {
+	format, _ := w.keyword(schema, "format")
+	examples, _ := w.keyword(schema, "examples")
+	return exampleOf(format, examples)
+}
+
+func exampleOf(format, examples any) string {
+	name, _ := format.(string)
+	if list, _ := examples.([]any); formats[name] == "" && len(list) > 0 {
+		if text, ok := list[0].(string); ok {
+			return Show(text)
+		}
+	}
+	return formats[name]
 }
 
 func (w words) sayDependent(schema, property string, missing []string) (problem, suggestion string) {
@@ -160,8 +182,11 @@ func (w words) kindOf(schema any) string {
 	if list, ok := of["enum"].([]any); ok && len(list) > 0 {
 		return phrase.OneOf.Of(values(list))
 	}
-	if format, _ := of["format"].(string); of["type"] == "string" && formats[format] != "" {
-		return phrase.Like.Of(formats[format])
+	if example := exampleOf(of["format"], of["examples"]); of["type"] == "string" && example != "" {
+		return phrase.Like.Of(example)
+	}
+	if list, ok := of["anyOf"].([]any); ok && of["type"] == nil {
+		return w.kindsOf(list)
 	}
 	types, ok := of["type"].([]any)
 	if !ok {
@@ -191,6 +216,23 @@ func (w words) kindOf(schema any) string {
 		}
 	}
 	return what
+}
+
+// kindsOf says in a few words what alternatives take, "" where one takes more.
+func (w words) kindsOf(list []any) string {
+	var kinds []string
+	for _, one := range list {
+		branch, _ := one.(map[string]any)
+		if branch["deprecated"] == true && len(list) > 1 {
+			continue
+		}
+		what := w.kindOf(one)
+		if what == "" {
+			return ""
+		}
+		kinds = append(kinds, what)
+	}
+	return phrase.Either(kinds)
 }
 
 // sayName tells why a property's name is not allowed. The violations within are
