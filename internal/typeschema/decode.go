@@ -267,6 +267,7 @@ func (f *fitter) field(t reflect.Type, name string, value []byte, place []string
 	case null && field.Empty:
 		return nil, false
 	case field.Quoted:
+		value = inQuotes(field.Type, value)
 		to := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "X", Type: field.Type, Tag: `json:"x,string"`}}))
 		if err := json.Unmarshal(slices.Concat([]byte(`{"x":`), value, []byte("}")), to.Interface()); err != nil {
 			what, _ := pointedAt(field.Type)
@@ -275,6 +276,21 @@ func (f *fitter) field(t reflect.Type, name string, value []byte, place []string
 		return value, true
 	}
 	return f.fit(field.Type, value, place), true
+}
+
+// inQuotes returns the JSON of a text in quotes of its own, which encoding/json wants where
+// a string has the option ",string", and no model writes.
+func inQuotes(t reflect.Type, value []byte) []byte {
+	var text string
+	if to, _ := pointedAt(t); to.Kind() != reflect.String || json.Unmarshal(value, &text) != nil || typeOf(value) != "string" {
+		return value
+	}
+	if json.Unmarshal([]byte(text), new(string)) == nil && strings.HasPrefix(text, `"`) {
+		return value // as it is marshalled
+	}
+	once, _ := json.Marshal(text)
+	twice, _ := json.Marshal(string(once))
+	return twice
 }
 
 // key looks at a key of a map.

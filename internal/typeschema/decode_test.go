@@ -43,6 +43,7 @@ type Everything struct {
 	Votes  map[int8]int          `json:"votes,omitempty"`
 	Hosts  map[netip.Addr]string `json:"hosts,omitempty"`
 	Quoted int8                  `json:"quoted,string,omitempty"`
+	Text   string                `json:"text,string,omitempty"`
 	Bytes  []byte                `json:"bytes,omitempty"`
 	Waits  []time.Duration       `json:"waits,omitempty"`
 	Shape  *Drawn                `json:"shape,omitempty"`
@@ -81,6 +82,9 @@ func TestWhatTheSchemaTakesIsDecoded(t *testing.T) {
 		`{"votes": {"-3": 2.0}}`:                     {Votes: map[int8]int{-3: 2}},
 		`{"hosts": {"::1": "me"}}`:                   {Hosts: map[netip.Addr]string{netip.IPv6Loopback(): "me"}},
 		`{"quoted": "7"}`:                            {Quoted: 7},
+		`{"text": "one \"two\""}`:                    {Text: `one "two"`},
+		`{"text": "\"one\""}`:                        {Text: "one"},
+		`{"text": "7"}`:                              {Text: "7"},
 		`{"bytes": "AQI="}`:                          {Bytes: []byte{1, 2}},
 		`{"shape": {"R": 2, "type": "Circle"}}`:      {Shape: &Drawn{Value: Circle{2}}},
 		`{"shape": {"type": "sq", "Side": 2.0}}`:     {Shape: &Drawn{Value: Square{"sq", 2}}},

@@ -135,7 +135,7 @@ func structOf(t *rapid.T, inner *rapid.Generator[reflect.Type]) reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-// same compares by what both are in JSON: an empty slice that was left out is nil.
+// same compares by what both are in JSON.
 func same(t *rapid.T, a, b any) bool {
 	x, err := json.Marshal(a)
 	if err != nil {
@@ -167,7 +167,11 @@ func TestAMarshalledValuePassesItsOwnSchema(t *testing.T) {
 		if err := typeschema.Decode(text, back.Interface()); err != nil {
 			t.Fatalf("%v: %s: %v", of, text, err)
 		}
-		if !same(t, value.Interface(), back.Interface()) {
+		want := reflect.New(of) // an empty slice that was left out is nil
+		if err := json.Unmarshal(text, want.Interface()); err != nil {
+			t.Fatalf("%v: %s: %v", of, text, err)
+		}
+		if !same(t, want.Interface(), back.Interface()) {
 			t.Fatalf("%v: %s became %+v", of, text, back)
 		}
 	})

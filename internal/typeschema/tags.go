@@ -298,6 +298,7 @@ func setPattern(n *node, r rule) error {
 	if _, err := regexp.Compile(r.value); err != nil {
 		return fmt.Errorf("pattern must be a regular expression (write \\\\, for a comma in it): %w", err)
 	}
+	delete(n.checked, r.key)
 	n.set(r.key, r.value)
 	return nil
 }

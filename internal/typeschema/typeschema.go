@@ -123,6 +123,8 @@ func (g *generator) of(t reflect.Type) (*node, error) {
 	case isBytes(t):
 		n := ofType("string")
 		n.set("contentEncoding", "base64")
+		n.set("pattern", "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$") // for servers that decode by the schema
+		n.setChecked("pattern", nil)                                                     // the decoder has plainer words
 		return n, nil
 	case kind == reflect.Slice, kind == reflect.Array, kind == reflect.Map:
 		return g.ofContainer(t)
@@ -302,9 +304,14 @@ func quoted(t reflect.Type) *node {
 		n.set("enum", []any{"true", "false"})
 	case isInteger(kind):
 		n.set("pattern", integerPattern(t))
+	case kind == reflect.Float32, kind == reflect.Float64:
+		n.set("pattern", numberPattern)
 	}
 	return n
 }
+
+// numberPattern matches the numbers of JSON.
+const numberPattern = `^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?$`
 
 // integerPattern matches integers of a type, but for those of as many digits that are
 // too large. It does without \d, which some servers that decode by a grammar do not know.

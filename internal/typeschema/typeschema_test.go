@@ -153,7 +153,7 @@ func TestTheSchemaOfAType(t *testing.T) {
 		"a map":                       {reflect.TypeFor[map[string]float64](), true, `{"type":"object","additionalProperties":{"type":"number"}}`},
 		"a slice":                     {reflect.TypeFor[[]bool](), false, `{"type":"array","items":{"type":"boolean"}}`},
 		"an array":                    {reflect.TypeFor[[2]bool](), false, `{"type":"array","maxItems":2,"minItems":2,"items":{"type":"boolean"}}`},
-		"bytes":                       {reflect.TypeFor[[]byte](), false, `{"type":"string","contentEncoding":"base64"}`},
+		"bytes":                       {reflect.TypeFor[[]byte](), false, `{"type":"string","contentEncoding":"base64","pattern":"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}`},
 		"a type that holds itself":    {reflect.TypeFor[Tree](), true, `"items":{"$ref":"#/$defs/Tree"}}},"required":["label"],"additionalProperties":false,"$defs":{"Tree":{`},
 		"a slice that holds itself":   {reflect.TypeFor[struct{ F Forest }](), true, `{"F":{"type":"array","items":{"$ref":"#/$defs/Forest"}}}`},
 		"a type that is used once":    {reflect.TypeFor[struct{ P Point }](), true, `"P":{"type":"object",`},
@@ -182,9 +182,11 @@ func TestTheSchemaOfAType(t *testing.T) {
 		"a small integer":             {reflect.TypeFor[uint8](), false, `{"type":"integer","maximum":255,"minimum":0}`},
 		"a large one":                 {reflect.TypeFor[uint64](), false, `{"type":"integer","minimum":0}`},
 		"numbers in quotes": {reflect.TypeFor[struct {
-			A int  `json:",string"`
-			B bool `json:",string"`
-		}](), true, `{"A":{"type":"string","pattern":"^(0|-?[1-9][0-9]{0,18})$"},"B":{"type":"string","enum":["true","false"]}}`},
+			A int     `json:",string"`
+			B bool    `json:",string"`
+			C float64 `json:",string"`
+		}](), true, `{"A":{"type":"string","pattern":"^(0|-?[1-9][0-9]{0,18})$"},"B":{"type":"string","enum":["true","false"]},` +
+			`"C":{"type":"string","pattern":"^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?$"}}`},
 		"two types of the same name":            {twoPoints(), true, `"$ref":"#/$defs/Point_2"`},
 		"a generic type within":                 {reflect.TypeFor[struct{ P, Q Pair[int, Size] }](), true, `"$ref":"#/$defs/Pair_int_`},
 		"embedded structs":                      {reflect.TypeFor[Outer](), true, `"properties":{"id":{"type":"integer"},"X":{"type":"integer","maximum":2147483647,"minimum":-2147483648},"kind":{"type":"string"}}`},
@@ -241,6 +243,7 @@ func TestTheCheckedFormTakesWhatIsDecoded(t *testing.T) {
 		B []string `json:"b"`
 		C []string `json:"c" jsonschema:"minItems=1"`
 		D time.Duration
+		E []byte `json:"e,omitempty" jsonschema:"pattern=^A"`
 	}]())
 	if err != nil {
 		t.Fatal(err)
@@ -250,6 +253,7 @@ func TestTheCheckedFormTakesWhatIsDecoded(t *testing.T) {
 		`"b":{"anyOf":[{"type":"array","items":{"type":"string"}},{"type":"null","deprecated":true}]}`,
 		`"c":{"type":"array","minItems":1,"items":{"type":"string"}}`,
 		`"D":{"type":"string","examples":["PT1H30M"]}`,
+		`{"type":"string","contentEncoding":"base64","pattern":"^A"}`,
 	} {
 		if !strings.Contains(string(schema.Checked), want) {
 			t.Errorf("no %s in\n%s", want, schema.Checked)
