@@ -59,6 +59,10 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 			// The objects that an allOf joins can't be closed one by one.
 			return nil, false
 		case "oneOf", "anyOf":
+			if wire.OnlyRequires(value, has["properties"]) {
+				moved = append(moved, m)
+				continue
+			}
 			nodes, ok := fitList(value)
 			if !ok {
 				return nil, false
@@ -99,8 +103,8 @@ func fitNode(node gjson.Result) (json.RawMessage, bool) {
 func shaped(has map[string]gjson.Result) bool {
 	_, enum := has["enum"]
 	_, constant := has["const"]
-	_, anyOf := has["anyOf"]
-	_, oneOf := has["oneOf"]
+	anyOf := has["anyOf"].Exists() && !wire.OnlyRequires(has["anyOf"], has["properties"])
+	oneOf := has["oneOf"].Exists() && !wire.OnlyRequires(has["oneOf"], has["properties"])
 	kind, typed := has["type"]
 	switch {
 	case anyOf && oneOf, (anyOf || oneOf) && (enum || constant || isA(kind, "object")):

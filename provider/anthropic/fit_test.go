@@ -31,6 +31,12 @@ func TestFit(t *testing.T) {
 			"c":{"anyOf":[{"type":"integer"},{"const":12345678901234567890}]},"d":{"type":"string","format":"date","pattern":"^2[0-9]{3}"}},
 			"$defs":{"n":` + object + `}}`, ``},
 
+		{in(`{"allOf":[{"type":"string"}]}`), in(`{"type":"string"}`)},
+		{
+			in(`{"type":"object","properties":{"a":{"type":"string"}},"anyOf":[{"title":"x","required":["a"]}]}`),
+			in(`{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false,"description":"{\"anyOf\":[{\"title\":\"x\",\"required\":[\"a\"]}]}"}`),
+		},
+
 		{`{"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"x","type":"object","properties":{"a":{"type":"string"}}}`,
 			`{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}`},
 		{`{"additionalProperties":true,"type":"object","properties":{"a":{"type":"string"}}}`,
@@ -90,10 +96,10 @@ func TestWhatDoesNotFit(t *testing.T) {
 		in(`{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":7}`),
 		in(`{"type":"object","properties":{"a":{"type":"string"}},"required":["b"]}`),
 		in(`{"type":"object","properties":{"a":{"type":"string"}},"patternProperties":{}}`),
-		in(`{"type":"object","properties":{"a":{"type":"string"}},"anyOf":[{"required":["a"]}]}`),
+		in(`{"type":"object","properties":{"a":{"type":"string"}},"anyOf":[{"required":["b"]}]}`),
 		in(`{"enum":["x"],"properties":{"a":{"type":"string"}}}`),
 		in(`{"type":"array"}`), in(`{"type":"array","items":false}`), in(`{"type":"array","items":{}}`),
-		in(`{"enum":[{"a":1}]}`), in(`{"enum":"x"}`), in(`{"const":[1]}`), in(`{"allOf":[{"type":"string"}]}`),
+		in(`{"enum":[{"a":1}]}`), in(`{"enum":"x"}`), in(`{"const":[1]}`), in(`{"allOf":[{"type":"string"},{"minLength":1}]}`),
 		in(`{"anyOf":[]}`), in(`{"anyOf":{}}`), in(`{"anyOf":[{"type":"string"}],"oneOf":[{"type":"string"}]}`),
 		in(`{"anyOf":[{"type":"string"}],"enum":["x"]}`), in(`{"type":"string","$anchor":"x"}`), in(`{"type":"string","type":"null"}`),
 		in(`{"$ref":"https://example.com/x"}`), in(`{"$ref":"#/properties/a"}`), in(`{"$ref":"#"}`), in(`{"$ref":7}`),

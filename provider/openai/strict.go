@@ -37,7 +37,8 @@ func strictCopy(schema json.RawMessage) (c strict, why string) {
 	switch {
 	case !root.IsObject() || root.Get("type").String() != "object":
 		return strict{}, "the answer need not be an object"
-	case root.Get("anyOf").Exists() || root.Get("oneOf").Exists():
+	}
+	if has, _ := wire.Keywords(wire.Members(root)); choice(has) {
 		return strict{}, "alternatives at the top"
 	}
 	f := fitter{root: root}
@@ -82,14 +83,8 @@ func (f *fitter) node(node gjson.Result, at string) (json.RawMessage, error) {
 	if has["$ref"].Exists() {
 		return json.RawMessage(node.Raw), nil // to a definition, alone: see wire.Inline
 	}
-	if all := has["allOf"]; all.IsArray() && len(all.Array()) == 1 {
-		beside := slices.DeleteFunc(given, func(m wire.Member) bool { return m.Name == "allOf" })
-		if merged, ok := wire.Merge(wire.Members(all.Array()[0]), beside); ok && all.Array()[0].IsObject() {
-			return f.node(gjson.ParseBytes(wire.Object(merged)), at)
-		}
-	}
 	types := typesOf(has["type"])
-	alternatives := has["anyOf"].Exists() || has["oneOf"].Exists()
+	alternatives := choice(has)
 	switch object := slices.Contains(types, "object"); {
 	case has["allOf"].Exists():
 		return refuse("allOf")
@@ -119,7 +114,9 @@ func (f *fitter) node(node gjson.Result, at string) (json.RawMessage, error) {
 				kept = append(kept, wire.Named(m.Name, fitted))
 			}
 		case "anyOf", "oneOf":
-			if fitted, err = f.list(value, here); err == nil {
+			if !alternatives {
+				moved = append(moved, m)
+			} else if fitted, err = f.list(value, here); err == nil {
 				kept = append(kept, wire.Named("anyOf", fitted))
 			}
 		case "$defs", "definitions":
@@ -147,6 +144,13 @@ func (f *fitter) node(node gjson.Result, at string) (json.RawMessage, error) {
 		kept = append(kept, wire.Named("properties", properties), wire.Named("required", names), wire.Named("additionalProperties", json.RawMessage("false")))
 	}
 	return wire.Object(wire.Described(kept, moved)), nil
+}
+
+// choice returns whether a schema has alternatives of which an answer has the shape.
+func choice(has map[string]gjson.Result) bool {
+	return slices.ContainsFunc([]string{"anyOf", "oneOf"}, func(name string) bool {
+		return has[name].Exists() && !wire.OnlyRequires(has[name], has["properties"])
+	})
 }
 
 // properties returns the properties of an object, all of them required.

@@ -55,6 +55,17 @@ func TestStrictCopy(t *testing.T) {
 		{schema: object(`{"type":"array"}`), why: "a list of any values at /properties/a"},
 		{schema: object(`{"type":"object"}`), why: "properties of any name at /properties/a"},
 		{schema: object(`{"type":"object","additionalProperties":{"type":"string"}}`), why: "properties of any name at /properties/a"},
+		{
+			schema: `{"type":"object","properties":{"a":{"description":"d","allOf":[{"$ref":"#/definitions/A"}]}},"required":["a"],"definitions":{"A":{"type":"string","minLength":1}}}`,
+			want: `{"type":"object","definitions":{"A":{"type":"string","description":"{\"minLength\":1}"}},"properties":{"a":{"type":"string","description":"d\n\n{\"minLength\":1}"}},` +
+				`"required":["a"],"additionalProperties":false}`,
+		},
+		{
+			schema: `{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string"}},"oneOf":[{"required":["a"]},{"required":["b"]}]}`,
+			want: `{"type":"object","description":"{\"oneOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}","properties":{"a":{"type":["string","null"]},"b":{"type":["string","null"]}},` +
+				`"required":["a","b"],"additionalProperties":false}`,
+		},
+		{schema: `{"type":"object","properties":{"a":{"type":"string"}},"oneOf":[{"required":["z"]}]}`, why: "alternatives at the top"},
 		{schema: object(`{"allOf":[{"type":"string"},{"minLength":1}]}`), why: "allOf at /properties/a"},
 		{schema: object(`{"$ref":"https://example.com/x","description":"d"}`), why: "a reference that can't be replaced"},
 		{schema: object(`{"$ref":"#/properties/a"}`), why: "a reference that can't be replaced"},

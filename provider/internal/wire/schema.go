@@ -118,13 +118,14 @@ const maxInlined = 1 << 20
 // Inline replaces the references that strict decoders refuse by what they refer to: those
 // with other keywords beside them, which tools write for each field with a description,
 // and those to a place other than a definition. Keywords beside a reference to a
-// definition that contains the reference are left out. It returns false if a reference
-// can't be replaced.
+// definition that contains the reference are left out. An allOf of one schema, which tools
+// write around a reference with a description, becomes that schema. It returns false if a
+// reference can't be replaced.
 func Inline(schema json.RawMessage) (json.RawMessage, bool) {
 	if depth(schema) > MaxSchemaDepth {
 		return nil, false
 	}
-	if !bytes.Contains(schema, []byte(`"$ref"`)) {
+	if !bytes.Contains(schema, []byte(`"$ref"`)) && !bytes.Contains(schema, []byte(`"allOf"`)) {
 		return schema, true
 	}
 	in := inliner{root: gjson.ParseBytes(schema), left: maxInlined}
@@ -145,6 +146,14 @@ func (in *inliner) node(node gjson.Result, within []string) (json.RawMessage, bo
 		return json.RawMessage(node.Raw), true
 	}
 	given := Members(node)
+	if at := slices.IndexFunc(given, func(m Member) bool { return m.Name == "allOf" }); at >= 0 {
+		all := gjson.Parse(given[at].Value).Array()
+		if beside := slices.Delete(slices.Clone(given), at, at+1); len(all) == 1 && all[0].IsObject() {
+			if merged, ok := Merge(Members(all[0]), beside); ok {
+				return in.node(gjson.ParseBytes(Object(merged)), within)
+			}
+		}
+	}
 	if at := slices.IndexFunc(given, func(m Member) bool { return m.Name == "$ref" }); at >= 0 {
 		return in.reference(given, at, within)
 	}
@@ -274,6 +283,23 @@ func Merge(target, beside []Member) ([]Member, bool) {
 		}
 	}
 	return merged, true
+}
+
+// OnlyRequires reports whether alternatives say no more than which of the properties there
+// must be. What an answer looks like is told without them.
+func OnlyRequires(alternatives, properties gjson.Result) bool {
+	list := alternatives.Array()
+	return len(list) > 0 && !slices.ContainsFunc(list, func(one gjson.Result) bool {
+		return !one.IsObject() || slices.ContainsFunc(Members(one), func(m Member) bool {
+			if m.Name != "required" {
+				return !describes(m.Name)
+			}
+			return slices.ContainsFunc(gjson.Parse(m.Value).Array(), func(name gjson.Result) bool {
+				_, ok := Get(properties, name.String())
+				return !ok
+			})
+		})
+	})
 }
 
 func describes(keyword string) bool {
