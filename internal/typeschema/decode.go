@@ -300,7 +300,10 @@ func (f *fitter) key(t reflect.Type, name string, place []string) {
 	to := reflect.New(reflect.MapOf(t.Key(), reflect.TypeFor[any]()))
 	if err := json.Unmarshal(one, to.Interface()); err != nil {
 		fault := Fault{Pointer: say.Pointer(append(place, name)...), Problem: fmt.Sprintf("the property name %s must be %s", quotedName, wordsOf(t.Key()))}
-		if !isInteger(t.Key().Kind()) {
+		switch {
+		case ofTime(err):
+			fault.Problem = fmt.Sprintf("the property name %s must be %s", quotedName, aTime)
+		case !isInteger(t.Key().Kind()):
 			fault.Problem = fmt.Sprintf("the property name %s is not allowed: %s", quotedName, faultOf(err, nil).Problem)
 		}
 		f.faults = append(f.faults, fault)
@@ -403,8 +406,8 @@ func (f *fitter) ownDecoder(t reflect.Type, text []byte, place []string) []byte 
 		f.faults = append(f.faults, faults.below(place)...)
 		return text
 	}
-	if e, ok := errors.AsType[*time.ParseError](err); t == timeType || ok && e.Layout == time.RFC3339 { // it speaks of Go's layout
-		return f.wrong("a date and time with its offset, such as \"2026-01-31T09:30:00Z\"", text, place)
+	if t == timeType || ofTime(err) {
+		return f.wrong(aTime, text, place)
 	}
 	if wanted := accepted(t); len(wanted) > 0 && speaksOfGo(err) {
 		for i, name := range wanted {
@@ -414,6 +417,14 @@ func (f *fitter) ownDecoder(t reflect.Type, text []byte, place []string) []byte 
 	}
 	f.faults = append(f.faults, faultOf(err, place))
 	return text
+}
+
+const aTime = `a date and time with its offset, such as "2026-01-31T09:30:00Z"`
+
+// ofTime reports whether an error is that of a [time.Time], which speaks of Go's layout.
+func ofTime(err error) bool {
+	e, ok := errors.AsType[*time.ParseError](err)
+	return ok && e.Layout == time.RFC3339
 }
 
 // speaksOfGo reports whether an error is that of encoding/json, or in its manner.

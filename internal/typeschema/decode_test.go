@@ -45,6 +45,7 @@ type Everything struct {
 	Quoted int8                  `json:"quoted,string,omitempty"`
 	Text   string                `json:"text,string,omitempty"`
 	Bytes  []byte                `json:"bytes,omitempty"`
+	Days   map[time.Time]int     `json:"days,omitempty"`
 	Waits  []time.Duration       `json:"waits,omitempty"`
 	Shape  *Drawn                `json:"shape,omitempty"`
 	Stamp  Stamp                 `json:"stamp,omitzero"`
@@ -115,6 +116,7 @@ func TestWhatCannotBeDecodedIsSaidWithItsPlace(t *testing.T) {
 		`{"at": "today"}`:                            `at /at: expected a date and time with its offset, such as "2026-01-31T09:30:00Z", got the string "today"`,
 		`{"stamp": "today"}`:                         `at /stamp: expected a date and time with its offset, such as "2026-01-31T09:30:00Z", got the string "today"`,
 		`{"votes": {"300": 1}}`:                      `at /votes/300: the property name "300" must be an integer from -128 to 127`,
+		`{"days": {"today": 1}}`:                     `at /days/today: the property name "today" must be a date and time with its offset`,
 		`{"hosts": {"a/b": ""}}`:                     `at /hosts/a~1b: the property name "a/b" is not allowed: ParseAddr`,
 		`{"quoted": "300"}`:                          `at /quoted: expected an integer from -128 to 127 in quotes, got the string "300"`,
 		`{"bytes": "?"}`:                             `at /bytes: expected bytes in base64, got the string "?"`,

@@ -2,6 +2,7 @@ package typeschema
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"fmt"
@@ -151,6 +152,10 @@ func (g *generator) ofMethod(t reflect.Type) (*node, error) {
 		return n, nil
 	case json.Unmarshal(text, &all) != nil || all == nil:
 		return nil, fmt.Errorf("%v.JSONSchema must return a JSON Schema, got %s", t, text)
+	case t != g.root:
+		if to := outsideReference(text); to != "" {
+			return nil, fmt.Errorf("%v.JSONSchema has the $ref %q, which is another place where the type is in %v: put that part into $defs", t, to, g.root)
+		}
 	}
 	for key, value := range all {
 		switch key {
@@ -169,6 +174,31 @@ func (g *generator) ofMethod(t reflect.Type) (*node, error) {
 		}
 	}
 	return n, nil
+}
+
+// outsideReference returns a reference that is not to the $defs of a schema, "" if there is
+// none.
+func outsideReference(schema []byte) string {
+	var value any
+	_ = json.Unmarshal(schema, &value) // it was marshalled
+	var find func(value any) string
+	find = func(value any) (found string) {
+		switch v := value.(type) {
+		case map[string]any:
+			if to, ok := v["$ref"].(string); ok && strings.HasPrefix(to, "#") && !strings.HasPrefix(to, "#/$defs/") {
+				return to
+			}
+			for _, inner := range v {
+				found = cmp.Or(found, find(inner))
+			}
+		case []any:
+			for _, inner := range v {
+				found = cmp.Or(found, find(inner))
+			}
+		}
+		return found
+	}
+	return find(value)
 }
 
 // promoted reports whether a method of a struct that encoding/json decodes by its fields

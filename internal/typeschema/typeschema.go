@@ -45,6 +45,7 @@ func Of(t reflect.Type) (schema Schema, err error) {
 	var root *node
 	to, err := pointedAt(t)
 	if err == nil {
+		g.root = to
 		root, err = g.of(to)
 	}
 	if err != nil {
@@ -59,6 +60,7 @@ func Of(t reflect.Type) (schema Schema, err error) {
 
 // generator makes the nodes of one schema.
 type generator struct {
+	root    reflect.Type
 	byType  map[reflect.Type]*definition
 	all     []*definition // in the order of their first use
 	names   map[string]bool

@@ -284,6 +284,20 @@ type Clash struct {
 }
 
 // Nothing is paid for a type that can never be decoded, or a tag that does nothing.
+// Linked refers to its own schema, which is another one within a struct.
+type Linked struct{ Next *Linked }
+
+func (Linked) JSONSchema() json.RawMessage {
+	return json.RawMessage(`{"type":"object","properties":{"Next":{"anyOf":[{"$ref":"#"},{"type":"null"}]}}}`)
+}
+
+func TestATypeMayReferToItsOwnSchemaAtTheTop(t *testing.T) {
+	schema, err := typeschema.Of(reflect.TypeFor[Linked]())
+	if err != nil || violations(t, schema.Checked, `{"Next":{"Next":null}}`) != "" {
+		t.Errorf("%s, %v", schema.Checked, err)
+	}
+}
+
 func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 	for _, c := range []struct {
 		of   reflect.Type
@@ -310,6 +324,7 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 			_     typeschema.Union[Point, Clash]
 			Value any
 		}](), `has a field "type", as the union needs it`},
+		{reflect.TypeFor[struct{ L Linked }](), `.L: typeschema_test.Linked.JSONSchema has the $ref "#", which is another place where the type is in struct`},
 		{reflect.TypeFor[struct {
 			N int `jsonschema:"mimimum=1"`
 		}](), `.N: the tag jsonschema has the unknown keyword "mimimum", did you mean minimum?`},

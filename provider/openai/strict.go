@@ -34,8 +34,7 @@ func strictCopy(schema json.RawMessage) (c strict, why string) {
 		return strict{}, "a reference that can't be replaced"
 	}
 	root := gjson.ParseBytes(inlined)
-	switch {
-	case !root.IsObject() || root.Get("type").String() != "object":
+	if !root.IsObject() || root.Get("type").String() != "object" {
 		return strict{}, "the answer need not be an object"
 	}
 	if has, _ := wire.Keywords(wire.Members(root)); choice(has) {
