@@ -166,7 +166,7 @@ func TestWhatCannotBeDecodedIsSaidInPlainWords(t *testing.T) {
 	for reply, want := range map[string]string{
 		`{"name":"Ada","age":300,"death":null,"notes":[]}`:                                  "at /age: 300 is more than 255",
 		`{"name":"Ada","age":3,"death":"alive","notes":[]}`:                                 `at /death: expected an integer or null, got the string "alive"`,
-		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":60}`:                          "at /wait: expected a string or null, got the number 60",
+		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":60}`:                          "at /wait: expected a string, got the number 60 (write it like \"PT1H30M\")",
 		`{"name":"Ada","age":3,"death":null,"notes":[],"wait":"soon"}`:                      `at /wait: expected a duration such as "PT1H30M" (ISO 8601), got the string "soon"`,
 		`{"name":"Ada","age":3,"death":null,"notes":[],"votes":{"9999999999999999999":""}}`: `at /votes/9999999999999999999: the property name "9999999999999999999" must be an integer from`,
 	} {

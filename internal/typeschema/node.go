@@ -73,7 +73,7 @@ var first = []string{"$ref", "type", "title", "description", "enum"}
 var last = []string{"items", "properties", "required", "additionalProperties", "anyOf", "oneOf", "$defs"}
 
 // notes are the keywords that go beside an anyOf with null.
-var notes = []string{"title", "description", "default", "examples"}
+var notes = []string{"title", "description", "default"}
 
 func rank(key string) int {
 	if i := slices.Index(first, key); i >= 0 {

@@ -353,9 +353,7 @@ func TestWhatHasNoSchemaSaysWhatToDo(t *testing.T) {
 		{reflect.TypeFor[struct {
 			N string `json_schema_description:"x"`
 		}](), `.N: unknown tag "json_schema_description", did you mean jsonschema_description?`},
-		{reflect.TypeFor[struct {
-			N string `json:"n,omitemtpy"`
-		}](), `.N: the tag json has the unknown option "omitemtpy", did you mean omitempty?`},
+		{reflect.StructOf([]reflect.StructField{{Name: "N", Type: reflect.TypeFor[string](), Tag: `json:"n,omitemtpy"`}}), `.N: the tag json has the unknown option "omitemtpy", did you mean omitempty?`},
 		{reflect.StructOf([]reflect.StructField{{Name: "N", Type: reflect.TypeFor[string](), Tag: `json:"n, omitempty"`}}), `the tag json has the unknown option " omitempty", did you mean omitempty?`},
 		{reflect.StructOf([]reflect.StructField{{Name: "N", Type: reflect.TypeFor[string](), Tag: `json: "n"`}}), `the tag json can't be read`},
 		{reflect.TypeFor[struct {

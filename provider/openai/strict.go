@@ -37,7 +37,7 @@ func strictCopy(schema json.RawMessage) (c strict, why string) {
 	if !root.IsObject() || root.Get("type").String() != "object" {
 		return strict{}, "the answer need not be an object"
 	}
-	if has, _ := wire.Keywords(wire.Members(root)); choice(has) {
+	if has, _ := wire.Keywords(wire.Members(root)); choosesShape(has) {
 		return strict{}, "alternatives at the top"
 	}
 	f := fitter{root: root}
@@ -83,7 +83,7 @@ func (f *fitter) node(node gjson.Result, at string) (json.RawMessage, error) {
 		return json.RawMessage(node.Raw), nil // to a definition, alone: see wire.Inline
 	}
 	types := typesOf(has["type"])
-	alternatives := choice(has)
+	alternatives := choosesShape(has)
 	switch object := slices.Contains(types, "object"); {
 	case has["allOf"].Exists():
 		return refuse("allOf")
@@ -145,8 +145,8 @@ func (f *fitter) node(node gjson.Result, at string) (json.RawMessage, error) {
 	return wire.Object(wire.Described(kept, moved)), nil
 }
 
-// choice returns whether a schema has alternatives of which an answer has the shape.
-func choice(has map[string]gjson.Result) bool {
+// choosesShape reports whether a schema has alternatives of which an answer has the shape.
+func choosesShape(has map[string]gjson.Result) bool {
 	return slices.ContainsFunc([]string{"anyOf", "oneOf"}, func(name string) bool {
 		return has[name].Exists() && !wire.OnlyRequires(has[name], has["properties"])
 	})
