@@ -41,7 +41,28 @@ func TestNoRepairInventsLosesOrMovesAValue(t *testing.T) {
 		{"an address cut at its slashes", "{\"u\": http://x.org,\n\"n\": 1}", ""},
 		{"a comment that was the end of a string", "{\"u\": x // y,\n\"n\": 1}", ""},
 
+		// Those that a generator of other damage found: characters lost, swapped,
+		// replaced and doubled anywhere, and texts put in.
+		{"a literal with a slip made a string", `{"a": 1, "b": fasle}`, ""},
+		{"a literal cut off made a string", `{"a": tru, "b": 1}`, ""},
+		{"not a number made a string", `{"a": nan}`, ""},
+		{"a number split at its thousands", `[1 583, 2 000]`, ""},
+		{"a range split", `[1 -2]`, ""},
+		{"a comma moved into a string", `["Bonn," "Oslo"]`, ""},
+		{"a comma moved into a string of an object", "{\"a\": \"x,\"\n\"b\": 2}", ""},
+		{"a bracket moved into a string", `{"a": ["b]"}`, ""},
+		{"an empty object invented", `[{]`, ""},
+		{"an empty array invented", `{"a": [}`, ""},
+		{"an empty string invented", "[\"“a”\",\n”\",\n1]", ""},
+		{"an escape that has lost digits made a directory", `{"a": "caf\u0e9"}`, ""},
+		{"a backslash that has lost its quote", `{"a": "say \hi\""}`, ""},
+		{"backslashes left before quotes", `{"a": "\“hi\”"}`, ""},
+		{"backslashes left before single quotes", `{"a": "he said \'hi\' to me"}`, ""},
+
 		// What still is repaired.
+		{"an apostrophe with a backslash", `{"a": "the dogs\' tails"}`, `{"a": "the dogs' tails"}`},
+		{"numbers in lines", "[1\n 583]", `[1, 583]`},
+		{"a word without quotes", `{"a": yes}`, `{"a": "yes"}`},
 		{"an attribute of HTML", `{"html": "<a href="x">y</a>"}`, `{"html": "<a href=\"x\">y</a>"}`},
 		{"speech in a list", `["she said, "go", and left", "x"]`, ""},
 		{"speech in a property", `{"a": "she said, "go", and left", "b": 1}`, `{"a": "she said, \"go\", and left", "b": 1}`},

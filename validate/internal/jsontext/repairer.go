@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"llmcall/internal/nearest"
 	"llmcall/internal/phrase"
 	"llmcall/internal/say"
 )
@@ -20,7 +21,10 @@ import (
 //     missing or too many is never made up for by another.
 //   - The first quote ends the name of a property.
 //   - A closing bracket is put in only where no other place for it would make JSON.
-//   - A string without quotes is one word, and the value of a property.
+//   - A comma or bracket is not put in after a string that ends with one, nor a comma
+//     between two numbers in a line.
+//   - A string without quotes is one word, the value of a property, and no literal with a
+//     slip in it.
 type repairer struct {
 	text     string // the answer
 	pos, end int    // what is to be read
@@ -244,13 +248,25 @@ func (m *repairer) word(in byte) bool {
 		m.pos = stop
 	case is != "":
 		m.change("a word of another language", m.pos, stop, is)
-	case borrowed[w] != "" || in != '{' || !m.follows(stop, in):
+	case borrowed[w] != "" || in != '{' || misspelt(w) || !m.follows(stop, in):
 		return false
 	default:
 		m.bare = true
 		m.change("no quotes", m.pos, stop, `"`+w+`"`)
 	}
 	return true
+}
+
+// misspelt reports whether a word may be a literal or a number of another language with a
+// slip in it, or the beginning of one.
+func misspelt(w string) bool {
+	w = strings.ToLower(w)
+	for _, known := range []string{"true", "false", "null", "none", "nan", "inf", "infinity", "undefined"} {
+		if strings.HasPrefix(known, w) || len(known) > 3 && nearest.Edits(known, w) < 2 {
+			return true
+		}
+	}
+	return false
 }
 
 // follows reports whether a string without quotes ends here: after it comes the end of its
@@ -316,6 +332,7 @@ func (m *repairer) container(open byte) bool {
 // next reads what follows a value within an object or array, which began with last.
 func (m *repairer) next(open, last byte) (more, ok bool) {
 	bracket := last == '{' || last == '['
+	stop := m.pos
 	apart := m.space()
 	if m.done() {
 		return false, false
@@ -344,16 +361,28 @@ func (m *repairer) next(open, last byte) (more, ok bool) {
 	case c == '}' || c == ']':
 		// The last value may have lost the bracket instead, and what follows
 		// its own would be in the wrong place.
-		if last == open || c == '}' && m.objects == 0 || c == ']' && m.arrays == 0 {
+		// Of an empty one the opening bracket may be too many.
+		if last == open || last == nothing || m.misplaced(stop, closerOf(open)) || c == '}' && m.objects == 0 || c == ']' && m.arrays == 0 {
 			return false, false
 		}
 		m.change("a closing bracket is missing", m.pos, m.pos, string(closerOf(open)))
 		return false, true
-	case (apart || bracket && (c == '{' || c == '[')) && m.begins(m.pos, open):
+	case (apart || bracket && (c == '{' || c == '[')) && m.begins(m.pos, open) && !m.misplaced(stop, ','):
 		m.change("a comma is missing", m.pos, m.pos, ",")
 		return true, true
 	}
 	return false, false
+}
+
+// misplaced reports whether the mark that is missing after a value, which stops here, may
+// be at the end of the string that the value is, or whether the value and the next may be
+// one number, with a space after its thousands.
+func (m *repairer) misplaced(stop int, missing byte) bool {
+	before, after := m.text[:stop], m.text[stop:m.pos]
+	if content, ok := strings.CutSuffix(before, `"`); ok {
+		return strings.HasSuffix(strings.TrimRight(content, " "), string(missing))
+	}
+	return numeral(before[stop-1:]) != "" && (numeral(m.text[m.pos:m.end]) != "" || m.is('-')) && !strings.Contains(after, "\n")
 }
 
 // begins reports whether another value of an array, or another property of an object, may
@@ -436,6 +465,7 @@ type quoted struct {
 	is       strings.Builder // what it is in JSON
 	problems []string
 	inner    int  // how many quotes there are within
+	quotes   int  // how many of its quotes are escaped
 	escaped  bool // there are escapes of JSON, other than of a quote or a slash
 	wild     bool // there are backslashes that begin none
 }
@@ -498,7 +528,10 @@ func (m *repairer) str(in byte) bool {
 
 // close writes a string that ends here.
 func (m *repairer) close(q *quoted, stop int) bool {
-	if q.inner%2 != 0 || q.wild && q.escaped {
+	if q.inner%2 != 0 || q.wild && (q.escaped || q.quotes%2 != 0) { // a quote may be lost after a backslash
+		return false
+	}
+	if q.quote >= utf8.RuneSelf && q.is.Len() == 1 && m.text[stop-1] == '"' { // the end of another string
 		return false
 	}
 	q.is.WriteByte('"')
@@ -515,6 +548,9 @@ func (m *repairer) close(q *quoted, stop int) bool {
 func (m *repairer) escape(q *quoted, at int) int {
 	rest := m.text[at:m.end]
 	if e := escaping.FindString(rest); e != "" {
+		if e[1] == '"' {
+			q.quotes++
+		}
 		q.escaped = q.escaped || e[1] != '"' && e[1] != '/'
 		q.is.WriteString(e)
 		return len(e)
@@ -524,10 +560,13 @@ func (m *repairer) escape(q *quoted, at int) int {
 	}
 	before, _ := utf8.DecodeLastRuneInString(m.text[q.start:at])
 	after, _ := utf8.DecodeRuneInString(rest[2:])
-	if q.quote != '"' && rune(rest[1]) == q.quote || rest[1] == '\'' && unicode.IsLetter(before) && unicode.IsLetter(after) {
+	if q.quote != '"' && rune(rest[1]) == q.quote || rest[1] == '\'' && (unicode.IsLetter(before) || !unicode.IsLetter(after)) {
 		q.add(noEscape)
 		q.is.WriteByte(rest[1])
 		return 2
+	}
+	if mark, _ := utf8.DecodeRuneInString(rest[1:]); quoteMark(mark) { // an escape, or an accent in TeX
+		return 0
 	}
 	q.wild = true
 	q.add(mustEscape)
@@ -540,7 +579,7 @@ var (
 	escaping = regexp.MustCompile(`^\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})`)
 	// foreignEscape matches one of other languages, which is not a backslash and
 	// what follows it, or the end of a line.
-	foreignEscape = regexp.MustCompile(`^\\(?:x[0-9a-fA-F]{2}|[0-7]|U[0-9a-fA-F]{8}|u\{|N\{|[\r\n])`)
+	foreignEscape = regexp.MustCompile(`^\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]|[0-7]|U[0-9a-fA-F]{8}|u\{|N\{|[\r\n])`)
 )
 
 // closedBy reports whether a character may close a string.
