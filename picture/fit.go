@@ -33,9 +33,10 @@ var qualities = [...]int{90, 80, 70, 55}
 // large. Then only the first frame of an animated GIF is kept, transparency becomes white
 // in a JPEG, and everything but the pixels is lost, such as a colour profile.
 //
-// A JPEG whose Exif orientation says that it is to be turned is turned and encoded again,
-// even if it fits: some servers ignore the tag (Ollama, llama.cpp), and their models see
-// a photo on its side. If that alone can't be done, it is returned as it is.
+// A JPEG, PNG or WebP whose Exif orientation says that it is to be turned is turned and
+// encoded again, even if it fits: some servers ignore the tag (Ollama, llama.cpp), and
+// their models see a photo on its side. If that alone can't be done, it is returned as it
+// is.
 //
 // A data URI in URL is read as [DataURI] does, and becomes Data. Another picture without
 // Data is returned as it is. For one that can't be made to fit the error is an *[Error],

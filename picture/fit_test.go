@@ -156,6 +156,35 @@ func TestADataURIInAnAddressIsThePicture(t *testing.T) {
 	}
 }
 
+// A screenshot or a photo may be turned by Exif in PNG and WebP too.
+func TestExifOrientationOfOtherKindsIsHonoured(t *testing.T) {
+	for i, want := range []string{"ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"} {
+		orientation := uint16(i + 1)
+		got, m := fitted(t, withOrientation(pngOf(t, paint(120, 80)), orientation, binary.BigEndian), OpenAI)
+		corners(t, fmt.Sprintf("PNG, orientation %d", orientation), m, want)
+		if h, _ := inspect(got.Data); h.orientation > 1 || got.MediaType != PNG {
+			t.Errorf("PNG, orientation %d: %s, tag %d", orientation, got.MediaType, h.orientation)
+		}
+		for name, prefix := range map[string]string{"lossy.webp": "", "lossless.webp": "Exif\x00\x00"} {
+			before := testdata(t, name)
+			given := decoded(t, llm.Image{MediaType: WebP, Data: before})
+			got, m := fitted(t, webpWith(before, append([]byte(prefix), exifOf(orientation, binary.LittleEndian)...)), OpenAI)
+			turned := m.Bounds().Dx() == given.Bounds().Dy() && m.Bounds().Dy() == given.Bounds().Dx()
+			if turned != (orientation >= 5) || (got.MediaType == WebP) != (orientation == 1) {
+				t.Errorf("%s, orientation %d: %s of %v", name, orientation, got.MediaType, m.Bounds())
+			}
+		}
+	}
+	for length := range 60 { // of a part that is cut off
+		data := webpWith(testdata(t, "lossy.webp"), exifOf(6, binary.LittleEndian))
+		data = data[:len(data)-length]
+		binary.LittleEndian.PutUint32(data[4:], uint32(len(data)-8))
+		if h, err := inspect(data); err != nil || h.orientation != 0 && length > 16 {
+			t.Errorf("%d bytes less: %+v, %v", length, h, err)
+		}
+	}
+}
+
 func TestExifOrientationIsHonoured(t *testing.T) {
 	picture := jpegOf(t, paint(120, 80))
 	for i, want := range []string{"ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"} {

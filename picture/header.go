@@ -111,8 +111,11 @@ func (h *header) png(data []byte) error {
 		if kind == "IEND" {
 			break
 		}
-		if kind == "IDAT" {
+		switch kind {
+		case "IDAT":
 			packed += size
+		case "eXIf":
+			h.turned(rest[8 : 8+size])
 		}
 		rest = rest[12+size:]
 	}
@@ -193,8 +196,8 @@ func (h *header) jpegSegments(data []byte) (scan int, err error) {
 		case 0xC0, 0xC1, 0xC2: // the frame
 			h.jpegMemory(segment, marker == 0xC2)
 		case 0xE1:
-			if tiff, found := bytes.CutPrefix(segment, []byte("Exif\x00\x00")); found && h.orientation == 0 {
-				h.orientation = orientation(tiff)
+			if bytes.HasPrefix(segment, exifBegins) {
+				h.turned(segment)
 			}
 		case 0xDA:
 			return at + size, nil
@@ -223,6 +226,16 @@ func (h *header) jpegMemory(frame []byte, progressive bool) {
 	h.memory = h.pixels() * samples * perSample / max(widest*highest, 1)
 	if count == 4 {
 		h.memory += h.pixels() * 5 // the fourth channel, and all four brought together
+	}
+}
+
+// exifBegins is what Exif begins with in a JPEG, and by some programs in a WebP.
+var exifBegins = []byte("Exif\x00\x00")
+
+// turned reads the orientation of Exif. The first that gives one counts.
+func (h *header) turned(exif []byte) {
+	if h.orientation == 0 {
+		h.orientation = orientation(bytes.TrimPrefix(exif, exifBegins))
 	}
 }
 
@@ -331,6 +344,7 @@ func (h *header) webp(data []byte) error {
 	case "VP8X":
 		h.animated = data[20]&2 != 0
 		h.memory = h.pixels() * 10 // may be lossless, or have a lossless channel of transparency
+		h.webpExif(data[12:])
 	case "VP8L":
 		h.memory = h.pixels() * 8
 	}
@@ -338,6 +352,22 @@ func (h *header) webp(data []byte) error {
 		return errCutOff
 	}
 	return nil
+}
+
+// webpExif looks for Exif among the parts of a WebP
+// (https://developers.google.com/speed/webp/docs/riff_container#metadata).
+func (h *header) webpExif(parts []byte) {
+	for len(parts) >= 8 {
+		kind, size := string(parts[:4]), int64(binary.LittleEndian.Uint32(parts[4:]))
+		parts = parts[8:]
+		if size > int64(len(parts)) {
+			return
+		}
+		if kind == "EXIF" {
+			h.turned(parts[:size])
+		}
+		parts = parts[min(int64(len(parts)), size+size%2):]
+	}
 }
 
 // decode decodes a picture that was inspected; of an animated GIF the first

@@ -15,10 +15,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/image/webp"
+
 	"llmcall/failure"
+	"llmcall/internal/sniff"
 	"llmcall/llm"
 )
 
@@ -110,8 +114,8 @@ func claim(w, h uint32, packed int) []byte {
 	return append(b, chunk("IEND", nil)...)
 }
 
-// withOrientation puts Exif with an orientation into a JPEG.
-func withOrientation(picture []byte, orientation uint16, order binary.AppendByteOrder) []byte {
+// exifOf is Exif with an orientation.
+func exifOf(orientation uint16, order binary.AppendByteOrder) []byte {
 	tiff := []byte("II*\x00")
 	if order == binary.AppendByteOrder(binary.BigEndian) {
 		tiff = []byte("MM\x00*")
@@ -126,10 +130,36 @@ func withOrientation(picture []byte, orientation uint16, order binary.AppendByte
 	tiff = order.AppendUint16(tiff, 3)
 	tiff = order.AppendUint32(tiff, 1)
 	tiff = order.AppendUint16(tiff, orientation)
-	tiff = append(tiff, 0, 0, 0, 0, 0, 0)
+	return append(tiff, 0, 0, 0, 0, 0, 0)
+}
+
+// withOrientation puts Exif with an orientation into a JPEG, a PNG or a WebP.
+func withOrientation(picture []byte, orientation uint16, order binary.AppendByteOrder) []byte {
+	tiff := exifOf(orientation, order)
+	switch sniff.Type(picture) {
+	case PNG:
+		const first = 8 + 12 + 13 // the signature, and IHDR
+		return slices.Concat(picture[:first], chunk("eXIf", tiff), picture[first:])
+	case WebP:
+		return webpWith(picture, tiff)
+	}
 	segment := append([]byte("Exif\x00\x00"), tiff...)
 	b := append([]byte{0xFF, 0xD8, 0xFF, 0xE1}, binary.BigEndian.AppendUint16(nil, uint16(len(segment)+2))...)
 	return append(append(b, segment...), picture[2:]...)
+}
+
+// webpWith puts Exif into a WebP in the simple form.
+func webpWith(picture, exif []byte) []byte {
+	config, err := webp.DecodeConfig(bytes.NewReader(picture))
+	if err != nil {
+		panic(err)
+	}
+	const hasExif = 8
+	body := append([]byte("WEBPVP8X\x0a\x00\x00\x00"), hasExif, 0, 0, 0, byte(config.Width-1), byte((config.Width-1)>>8), 0, byte(config.Height-1), byte((config.Height-1)>>8), 0)
+	body = append(body, picture[12:]...)
+	body = binary.LittleEndian.AppendUint32(append(body, "EXIF"...), uint32(len(exif)))
+	body = append(body, exif...)
+	return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body))), body...)
 }
 
 func TestTheKindIsRecognisedByContent(t *testing.T) {
