@@ -135,6 +135,9 @@ func (c *checker) check(m *medium) (countedPages int, err error) {
 	if size := len(m.data); m.kind.MaxBytes > 0 && size > m.kind.MaxBytes {
 		return 0, c.refuse(m, "MaxBytes", "is %d bytes: %s takes at most %d", size, c.limits.who(), m.kind.MaxBytes)
 	}
+	if m.kind.Unencrypted && m.mediaType == PDF && isEncrypted(m.data) {
+		return 0, c.refuse(m, "Unencrypted", "is an encrypted PDF: %s takes none with a password or encryption; save a copy without", c.limits.who())
+	}
 	if m.mediaType != PDF || m.kind.MaxPages == 0 && m.kind.MaxTotalPages == 0 {
 		return 0, nil
 	}

@@ -29,6 +29,8 @@ type Kind struct {
 	Schemes  []string // of the addresses that the provider fetches: "https"; empty: it fetches none
 	MaxBytes int      // of one
 	MaxPages int      // of one document
+	// Unencrypted refuses a PDF with encryption, also one that opens without a password.
+	Unencrypted bool
 
 	// Of one request:
 
@@ -41,8 +43,9 @@ var web = []string{"https", "http"}
 // OpenAI is what OpenAI's chat completions accept.
 //
 // https://developers.openai.com/api/docs/guides/file-inputs as of September 2026: in chat
-// completions PDF alone, and not by its address; 50 MB a file and for all files of a
-// request. https://developers.openai.com/api/docs/guides/audio-chat-completions and the
+// completions PDF alone, and not by its address; "each file must be under 50 MB", and "the
+// combined limit across all files in the request is 50 MB", read as MiB, so that nothing is
+// refused here that OpenAI might take. Of encrypted files it says nothing. https://developers.openai.com/api/docs/guides/audio-chat-completions and the
 // reference of input_audio: WAV and MP3, by their bytes, for the models for audio.
 var OpenAI = Limits{
 	Provider:  "OpenAI",
@@ -64,14 +67,14 @@ var OpenAIResponses = Limits{
 
 // Anthropic is what Anthropic accepts (messages).
 //
-// https://platform.claude.com/docs/en/build-with-claude/pdf-support as of June 2026: PDF,
-// 600 pages a request (100 with models whose context is 200,000 tokens, which Anthropic
+// https://platform.claude.com/docs/en/build-with-claude/pdf-support as of June 2026:
+// "Standard PDF (no passwords/encryption)", 600 pages a request (100 with models whose context is 200,000 tokens, which Anthropic
 // itself refuses), and 32 MB for the request with all that is in it, of which one is left
 // to the text.
 var Anthropic = Limits{
 	Provider:      "Anthropic",
 	Pictures:      picture.Anthropic,
-	Documents:     Kind{Types: []string{PDF}, Schemes: web, MaxTotalPages: 600},
+	Documents:     Kind{Types: []string{PDF}, Schemes: web, MaxTotalPages: 600, Unencrypted: true},
 	MaxTotalBytes: picture.Anthropic.MaxTotalBytes,
 }
 
@@ -81,7 +84,8 @@ var Anthropic = Limits{
 // https://ai.google.dev/gemini-api/docs/file-input-methods as of September 2026: PDF of
 // 1,000 pages and 50 MB; 100 MB for the request, as for pictures.
 // https://ai.google.dev/gemini-api/docs/audio: WAV, MP3, AIFF, AAC, Ogg and FLAC of 9.5
-// hours together, which can't be seen from their bytes;
+// hours together, which is not looked at here: within the size of a request only recordings
+// of less than 24 kbit/s are as long;
 // https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/audio-understanding has
 // M4A too.
 var Gemini = Limits{

@@ -156,6 +156,37 @@ func TestPagesAreCounted(t *testing.T) {
 	}
 }
 
+// Anthropic's documentation excludes encryption; the others' says nothing of it.
+func TestAnEncryptedPDFIsRefusedWhereItIsNotTaken(t *testing.T) {
+	trailer := "trailer <</Size 9 /Root 1 0 R /Encrypt 8 0 R>>\nstartxref\n9\n%%EOF\n"
+	for name, c := range map[string]struct {
+		data      string
+		encrypted bool
+	}{
+		"in the trailer":           {string(pdfOf(2)) + trailer, true},
+		"in place":                 {string(pdfOf(2)) + "trailer\n<< /Encrypt<</Filter/Standard>> >>\nstartxref\n0\n%%EOF", true},
+		"an earlier revision":      {string(pdfOf(2)) + trailer + "trailer <</Size 10>>\nstartxref\n9\n%%EOF\n", true},
+		"in a stream":              {"%PDF-1.7\n9 0 obj<</Type /XRef/Encrypt 8 0 R/Length 3>>stream\nabc\nendstream endobj\nstartxref\n9\n%%EOF", true},
+		"none":                     {string(pdfOf(2)), false},
+		"none, packed":             {string(packedPDF(2)), false},
+		"words of a page":          {"%PDF-1.4\n4 0 obj<</Length 40>>stream\n(/Encrypt 8 0 R) Tj\nendstream endobj\n" + ending, false},
+		"a part of another name":   {string(pdfOf(2)) + "trailer <</EncryptMetadata true>>\nstartxref\n9\n%%EOF", false},
+		"metadata without a table": {"%PDF-1.4\n4 0 obj<</Encrypt 8 0 R>>endobj\n" + ending, false},
+	} {
+		document := llm.Document{Data: []byte(c.data)}
+		_, err := FitAll(user(document), Anthropic)
+		e, refused := errors.AsType[*Error](err)
+		if refused != c.encrypted || refused && (e.Limit != "Documents.Unencrypted" || !strings.Contains(err.Error(), "is an encrypted PDF: Anthropic takes none with a password or encryption")) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, limits := range []Limits{OpenAI, OpenAIResponses, Gemini} {
+			if _, err := FitAll(user(document), limits); err != nil {
+				t.Errorf("%s, %s: %v", name, limits.Provider, err)
+			}
+		}
+	}
+}
+
 func user(parts ...llm.Part) []llm.Message {
 	return []llm.Message{llm.System("x"), {Role: llm.RoleUser, Parts: append([]llm.Part{llm.Text("What is this?")}, parts...)}}
 }

@@ -18,12 +18,40 @@ func isCutOff(data []byte) bool {
 	return !bytes.Contains(data, []byte("%%EOF")) && !bytes.Contains(data, []byte("startxref"))
 }
 
+// isEncrypted reports whether a trailer of a PDF, or a stream that replaces one, names a
+// dictionary of its encryption (ISO 32000-1, 7.5.5, 7.5.8 and 7.6.1). A PDF that opens
+// without a password may be encrypted too.
+func isEncrypted(data []byte) bool {
+	for _, body := range objectsIn(data) {
+		head := body
+		if stream := startsData.FindIndex(body); stream != nil {
+			head = body[:stream[0]]
+		}
+		if isTable.Match(head) && encryption.Match(head) {
+			return true
+		}
+	}
+	for rest := data; ; {
+		_, after, found := bytes.Cut(rest, []byte("trailer"))
+		if !found {
+			return false
+		}
+		trailer, next, _ := bytes.Cut(after, []byte("startxref"))
+		if encryption.Match(trailer) {
+			return true
+		}
+		rest = next
+	}
+}
+
 // maxInflated bounds what is unpacked of a PDF to count its pages.
 const maxInflated = 64 << 20
 
 var (
 	isPage     = regexp.MustCompile(`/Type\s*/Page\b`)
 	isPages    = regexp.MustCompile(`/Type\s*/Pages\b`)
+	isTable    = regexp.MustCompile(`/Type\s*/XRef\b`)
+	encryption = regexp.MustCompile(`/Encrypt\s*(?:\d+\s+\d+\s+R\b|<<)`)
 	isObjects  = regexp.MustCompile(`/Type\s*/ObjStm\b`)
 	countOf    = regexp.MustCompile(`/Count\s+(\d{1,9})\b`)
 	firstOf    = regexp.MustCompile(`/First\s+(\d{1,9})\b`)
