@@ -13,39 +13,48 @@ import (
 	"llmcall/picture"
 )
 
-// mediaOf returns what a server takes beside text. Of the others nothing is refused here
-// but what the protocol has no field for: which kinds they take depends on the model, and
-// they refuse the others themselves.
+// mediaOf returns what a server takes beside text. OpenAI's limits are stated for OpenAI
+// and Azure alone. Of the other servers nothing is refused here but what the protocol has no
+// field for, and what their documentation excludes: the rest depends on the model, and they
+// refuse it themselves.
 //
 // Sources:
 //   - azure: "The maximum audio file size is 20 MB",
 //     https://learn.microsoft.com/azure/ai-services/openai/audio-completions-quickstart
-//   - openrouter: https://openrouter.ai/docs/features/multimodal/pdfs (for any model, by
-//     address too), https://openrouter.ai/docs/features/multimodal/audio (wav, mp3, flac,
+//   - openrouter: https://openrouter.ai/docs/guides/overview/multimodal/image-understanding
+//     (png, jpeg, webp, gif; no sizes),
+//     https://openrouter.ai/docs/features/multimodal/pdfs (for any model, by address too),
+//     https://openrouter.ai/docs/features/multimodal/audio (wav, mp3, flac,
 //     m4a, ogg, aiff, aac; "direct URLs are not supported")
 //   - llamacpp: tools/server/server-common.cpp takes text, image_url, and input_audio in
-//     wav or mp3, and says "unsupported content[].type" to a file
+//     wav or mp3, and says "unsupported content[].type" to a file; tools/mtmd/mtmd-helper.cpp
+//     decodes pictures with stb_image, which reads no WebP
 //   - ollama: https://docs.ollama.com/api/openai-compatibility lists texts and images; of
 //     recordings the page says nothing, and it is left to the server
 func mediaOf(server string, byResponses bool) media.Limits {
 	pdf := media.Kind{Types: []string{media.PDF}}
 	recordings := media.Kind{Types: []string{media.WAV, media.MP3, media.FLAC, media.OGG, media.AAC, media.AIFF, media.M4A}}
-	limits := media.Limits{Provider: server, Pictures: picture.OpenAI, Documents: pdf, Audio: recordings}
+	limits := media.Limits{Provider: server, Documents: pdf, Audio: recordings}
 	switch server {
 	case "openai", azure:
 		limits = media.OpenAI
 		if byResponses {
 			limits = media.OpenAIResponses
-		} else if server == azure {
-			limits.Provider, limits.Audio.MaxBytes = "Azure", 20<<20
 		}
+		if server == azure {
+			limits.Provider, limits.Pictures.Provider = "Azure", "Azure"
+			limits.Audio.MaxBytes = 20 << 20
+		}
+		return limits
 	case "openrouter":
 		limits.Provider, limits.Documents.Schemes = "OpenRouter", []string{"https", "http"}
 	case "llamacpp":
 		limits.Provider, limits.Documents, limits.Audio.Types = "llama.cpp", media.Kind{}, []string{media.WAV, media.MP3}
+		limits.Pictures.Types = []string{picture.PNG, picture.JPEG, picture.GIF}
 	case "ollama":
 		limits.Provider, limits.Documents = "Ollama", media.Kind{}
 	}
+	limits.Pictures.Provider = limits.Provider
 	return limits
 }
 
