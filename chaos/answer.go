@@ -96,7 +96,7 @@ func rightText(ctx context.Context, req *request, mustJSON bool, r *rand.Rand) (
 		if err != nil {
 			return "", &protocol.Error{Message: "No answer could be invented for the schema of this request: " + err.Error() + ".", Param: req.Field}
 		}
-		return schemagen.Encode(v)
+		return encoded(req, v)
 	}
 	if previous, feedback, ok := req.complaint(); ok {
 		if text, ok := practice.Answer(previous, feedback, req.JSON || mustJSON, r); ok {
@@ -128,6 +128,14 @@ func brokenText(ctx context.Context, req *request, at *string, r *rand.Rand) (st
 	v, err := s.Broken(ctx, at, r)
 	if err != nil {
 		return "", &protocol.Error{Message: "No answer could be invented that breaks the schema of this request as the plan asks: " + err.Error() + ".", Param: req.Field}
+	}
+	return encoded(req, v)
+}
+
+// encoded returns the text of an invented value.
+func encoded(req *request, v any) (string, error) {
+	if text, ok := v.(string); ok && req.Bare {
+		return text, nil
 	}
 	return schemagen.Encode(v)
 }

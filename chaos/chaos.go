@@ -41,7 +41,8 @@
 //
 // OpenAI's paths also work without /v1, and below /openai, /api and /v1beta. The list of
 // models has the form of the client's protocol. Embeddings are invented, and follow the
-// plan and its limits like answers. The other requests that are not for an answer do not
+// plan and its limits like answers; of requests for more than 65,536 numbers two are served
+// at a time, since one may take 700 MB; [Fault.Delay] and [Plan.AnswerTime] are before it. The other requests that are not for an answer do not
 // take a step of the plan.
 //
 // If a request offers tools and leaves it to the model whether to call one, half of the
@@ -60,6 +61,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -121,6 +123,7 @@ type Server struct {
 	onRequest func(Recorded)
 	limiter   *limiter // nil without limits
 	slots     *slots   // nil without a limit of them
+	large     slots    // of requests for many vectors
 	kept      keptAnswers
 	tally     tally
 
@@ -147,7 +150,7 @@ const maxBody = 64 << 20
 // New returns a [Server]. The error of an impossible plan names the field, what it must
 // be, and what it got.
 func New(cfg Config) (*Server, error) {
-	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest}
+	s := &Server{seed: cfg.Seed, onRequest: cfg.OnRequest, large: slots{concurrent: largeAtOnce, queue: math.MaxInt}}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if cfg.Plan != nil {
 		if field, i, wrong := cfg.Plan.check(); wrong != nil {
@@ -281,7 +284,13 @@ func (s *Server) follow(ctx context.Context, req *request, f Fault, id protocol.
 	}
 	takes := s.plan.answerTime()
 	if req.embedding != nil {
-		return wholeReply(req, req.vectors(), f, id, takes), nil
+		build := func() reply { return wholeReply(req, req.vectors(), f, id, takes) }
+		if len(req.embedding.Texts)*req.embedding.Dimensions <= largeVectors {
+			return build(), nil
+		}
+		rp := wholeReply(req, nil, f, id, takes)
+		rp.build = build
+		return rp, nil
 	}
 	turn, err := s.turn(ctx, req, f, id, rec)
 	if err != nil {

@@ -14,6 +14,14 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, rp reply, v *vi
 	if !s.wait(r.Context(), rp.delay) {
 		panic(http.ErrAbortHandler)
 	}
+	if rp.build != nil {
+		leave, err := s.large.take(r.Context(), s.closing.Done())
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer leave()
+		rp = rp.build()
+	}
 	out, free := s.sender(w)
 	defer free()
 	switch {

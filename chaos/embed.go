@@ -7,6 +7,13 @@ import (
 	"strings"
 )
 
+// A request for more than largeVectors numbers takes some MB, or up to 700 of them for what
+// OpenAI takes at most. Only largeAtOnce of these are served at a time; the others wait.
+const (
+	largeVectors = 1 << 16
+	largeAtOnce  = 2
+)
+
 // vector invents the embedding of a text: a vector of length 1 that depends only on the
 // text. Texts that share words are near each other, so that a search can be tried.
 func vector(text string, dimensions int) []float32 {

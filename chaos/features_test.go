@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,6 +188,60 @@ func callsIn(c *openai.ChatCompletion) []openai.ChatCompletionMessageToolCallUni
 
 // A tool that may be called is called for about half of the questions, with arguments
 // that fit; once its result is there, the answer is a text.
+// slowReader is a client that takes a second to read an answer.
+type slowReader struct{ *httptest.ResponseRecorder }
+
+func (s slowReader) Write(b []byte) (int, error) {
+	time.Sleep(time.Second)
+	return s.ResponseRecorder.Write(b)
+}
+
+// Six of the largest requests at once took 3.2 GB.
+func TestFewLargeEmbeddingsAreServedAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := chaos.New(chaos.Config{Plan: &chaos.Plan{AnswerTime: time.Second}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		ask := func(ctx context.Context, texts int) (code int) {
+			defer func() {
+				if recover() != nil {
+					code = -1 // the connection was closed
+				}
+			}()
+			body := fmt.Sprintf(`{"model":"e","dimensions":4096,"input":["x"%s]}`, strings.Repeat(`,"x"`, texts-1))
+			w := slowReader{httptest.NewRecorder()}
+			s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "/v1/embeddings", strings.NewReader(body)))
+			return w.Code
+		}
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range 6 {
+			wg.Go(func() {
+				if code := ask(t.Context(), 17); code != 200 {
+					t.Errorf("large: %d", code)
+				}
+			})
+			wg.Go(func() {
+				if code := ask(t.Context(), 16); code != 200 || time.Since(began) != 2*time.Second {
+					t.Errorf("small: %d after %v", code, time.Since(began))
+				}
+			})
+		}
+		synctest.Wait()
+		leaving, leave := context.WithTimeout(t.Context(), 3*time.Second/2)
+		defer leave()
+		if code := ask(leaving, 17); code != -1 || time.Since(began) != 3*time.Second/2 {
+			t.Errorf("a client that leaves the queue: %d after %v", code, time.Since(began))
+		}
+		wg.Wait()
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("six large requests took %v, after the answer time of 1s two at a time take 3s", took)
+		}
+	})
+}
+
 func TestAToolUnderAutoIsCalledSometimesAndOnceAQuestion(t *testing.T) {
 	p := start(t, chaos.Config{})
 	called := 0
@@ -707,5 +765,51 @@ func TestAnthropicTakesAPictureByItsFile(t *testing.T) {
 		Source: anthropicparam.Override[anthropic.ImageBlockParamSourceUnion](json.RawMessage(`{"type":"file","file_id":"file_1"}`))}}))
 	if _, err := an.Messages.New(t.Context(), params); err != nil {
 		t.Error(err)
+	}
+}
+
+// A value of an enumeration, without quotes (text/x.enum).
+func TestGeminiAnswersWithAValueOfAnEnum(t *testing.T) {
+	_, url, client := listen(t, chaos.Config{})
+	contents, cfg := geminiParams(question{turns: []string{"x"}})
+	cfg.ResponseMIMEType, cfg.ResponseSchema = "text/x.enum", &genai.Schema{Type: genai.TypeString, Enum: []string{"red", "green"}}
+	got, err := geminiClient(t.Context(), url, client).Models.GenerateContent(t.Context(), "m", contents, cfg)
+	if err != nil || got.Text() != "red" && got.Text() != "green" {
+		t.Errorf("got %q, %v", got.Text(), err)
+	}
+}
+
+// What clients send that once was refused, or in words of something else.
+func TestWhatClientsSendIsRead(t *testing.T) {
+	_, url, _ := listen(t, chaos.Config{})
+	for _, c := range []struct{ path, body, says string }{
+		{"/v1/messages", `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"search_result","source":"https://example.org","title":"t","content":[{"type":"text","text":"x"}]},{"type":"text","text":"x"}]}]}`, `"type":"message"`},
+		{"/v1/messages", `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"document","source":"x"}]}]}`, "messages.0.content.0.document.source"},
+		{"/v1/responses", `{"model":"m","input":"x","tools":[{"type":"custom","name":"f"}],"tool_choice":"required"}`, "no function in 'tools', and this server calls no other tools"},
+		{"/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"custom","custom":{"name":"f"}}],"tool_choice":"required"}`, "no function in 'tools', and this server calls no other tools"},
+		{"/v1/responses/resp_1/input_items", "", "Invalid URL (GET /v1/responses/resp_1/input_items)"},
+		{"/v1/responses/resp_1/input_items/cancel", "{}", "Invalid URL (POST"},
+		{"/v1/models/openai/gpt-x", "", `"id":"openai/gpt-x"`},
+	} {
+		method := http.MethodPost
+		if c.body == "" {
+			method = http.MethodGet
+		}
+		r, err := http.NewRequestWithContext(t.Context(), method, url+c.path, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(c.path, "/messages") {
+			r.Header.Set("Anthropic-Version", "2023-06-01")
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		if err != nil || !strings.Contains(string(body), c.says) {
+			t.Errorf("%s %s: %s, %v; want %q", method, c.path, body, err, c.says)
+		}
+		_ = response.Body.Close() // read to its end
 	}
 }

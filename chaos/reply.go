@@ -23,6 +23,9 @@ type reply struct {
 	hang  bool
 	gone  bool // the client went away, or the server closes
 
+	// build makes the reply, after the delay, if it takes much memory; nil if this is it.
+	build func() reply
+
 	status int
 	header http.Header
 	pieces [][]byte      // of the body

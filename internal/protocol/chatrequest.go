@@ -136,7 +136,7 @@ func (in *chatRequest) tool(req *Request) *Error {
 	if choice.among(req, tools) {
 		return nil
 	}
-	return invalidValue("tool_choice", "Invalid value for 'tool_choice': no function '%s' in 'tools'.", choice.wanted())
+	return invalidValue("tool_choice", "Invalid value for 'tool_choice': %s.", choice.wanted())
 }
 
 // callsWithoutResults refuses a conversation that continues at message i without the

@@ -84,6 +84,9 @@ func At(path string) (Endpoint, bool) {
 			if id, ok := strings.CutSuffix(name, "/cancel"); ok && e.For == KeptAnswer {
 				e.Name, e.For, e.Method = id, EndAnswer, http.MethodPost
 			}
+			if e.For != ModelInfo && strings.Contains(e.Name, "/") { // such as the list of a response's input
+				return Endpoint{}, false
+			}
 			return e, true
 		}
 	}

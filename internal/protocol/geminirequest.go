@@ -120,14 +120,15 @@ func (in *geminiRequest) conversation(req *Request) *Error {
 // format reads the schema of the answer, in Gemini's form or as JSON Schema.
 func (in *geminiRequest) format(req *Request) *Error {
 	req.JSON = in.GenerationConfig.MIMEType == "application/json"
+	req.Bare = in.GenerationConfig.MIMEType == "text/x.enum" // one of an enum's values (ai.google.dev/api/generate-content)
 	own, standard := in.GenerationConfig.Schema, in.GenerationConfig.JSONSchema
 	switch {
 	case absent(own) && absent(standard):
 		return nil
 	case !absent(own) && !absent(standard):
 		return &Error{Message: "only one of response_schema and response_json_schema may be set", Param: "generation_config"}
-	case !req.JSON:
-		return &Error{Message: "response_schema is only allowed when response_mime_type is 'application/json'", Param: "generation_config.response_schema"}
+	case !req.JSON && !req.Bare:
+		return &Error{Message: "response_schema is only allowed when response_mime_type is 'application/json' or 'text/x.enum'", Param: "generation_config.response_schema"}
 	case !absent(standard):
 		req.Schema, req.Field = standard, "generation_config.response_json_schema"
 		return nil

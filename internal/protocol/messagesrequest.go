@@ -215,13 +215,26 @@ type anthropicBlock struct {
 	Input     json.RawMessage `json:"input"`
 	ToolUseID string          `json:"tool_use_id"`
 	Content   json.RawMessage `json:"content"`
-	Source    struct {
-		Type      string `json:"type"`
-		MediaType string `json:"media_type"`
-		Data      string `json:"data"`
-		URL       string `json:"url"`
-		File      string `json:"file_id"`
-	} `json:"source"`
+	Source    anthropicSource `json:"source"`
+}
+
+// anthropicSource is where a picture or a document is. That of a search result is a string,
+// which is not read.
+type anthropicSource struct {
+	Type      string `json:"type"`
+	MediaType string `json:"media_type"`
+	Data      string `json:"data"`
+	URL       string `json:"url"`
+	File      string `json:"file_id"`
+}
+
+func (s *anthropicSource) UnmarshalJSON(text []byte) error {
+	var name string
+	if json.Unmarshal(text, &name) == nil {
+		return nil
+	}
+	type fields anthropicSource
+	return json.Unmarshal(text, (*fields)(s))
 }
 
 // anthropicBlocks are the types of blocks (ContentBlockParamUnion of Anthropic's

@@ -155,8 +155,13 @@ func (c toolChoice) among(req *Request, tools []Tool) (ok bool) {
 	return true
 }
 
-// wanted is what the choice names, for an error.
-func (c toolChoice) wanted() string { return strings.Join(c.names, ", ") }
+// wanted says what a choice of a tool lacks, for an error.
+func (c toolChoice) wanted() string {
+	if c.names == nil {
+		return "no function in 'tools', and this server calls no other tools"
+	}
+	return fmt.Sprintf("no function '%s' in 'tools'", strings.Join(c.names, ", "))
+}
 
 // errorFields is what can be read from OpenAI's error object, or from that of a server
 // that imitates OpenAI.

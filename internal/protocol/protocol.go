@@ -96,6 +96,7 @@ type Request struct {
 	Stop         []string // stop sequences
 
 	JSON   bool            // the answer is to be JSON
+	Bare   bool            // the answer is the string that the schema describes, without its quotes
 	Schema json.RawMessage // of the answer, or of the tool's arguments; nil: none
 	Field  string          // the field of the request that has the schema
 	Tool   string          // the tool that must be called; "": none
@@ -124,7 +125,7 @@ func (r *Request) MustCall(t Tool) {
 	if absent(t.Parameters) {
 		t.Parameters = noParameters
 	}
-	r.Tool, r.JSON, r.Schema, r.Field, r.Tools = t.Name, true, t.Parameters, t.Field, nil
+	r.Tool, r.JSON, r.Bare, r.Schema, r.Field, r.Tools = t.Name, true, false, t.Parameters, t.Field, nil
 }
 
 // noParameters is the schema of a tool without parameters.

@@ -115,7 +115,7 @@ func (in *responsesRequest) tool(req *Request) *Error {
 	if choice.among(req, tools) {
 		return nil
 	}
-	return invalidValue("tool_choice", "Tool choice 'function' not found in 'tools' parameter: no function '%s'.", choice.wanted())
+	return invalidValue("tool_choice", "Tool choice not found in 'tools' parameter: %s.", choice.wanted())
 }
 
 // inputItem is an item of input.
