@@ -133,7 +133,7 @@ func (f *validateFlags) texts(ctx context.Context, stdin io.Reader, files []stri
 	return all, nil
 }
 
-// write writes the report of a text. Of lines, only those that do not pass are reported
+// write writes the report of a text. Of lines, those that pass as they are are not reported
 // to people.
 func (f *validateFlags) write(w io.Writer, text givenText, r *validate.Report) error {
 	switch {
@@ -141,7 +141,7 @@ func (f *validateFlags) write(w io.Writer, text givenText, r *validate.Report) e
 		return writeReportJSON(w, text, r)
 	case text.file == "":
 		return writeReport(w, r)
-	case text.line > 0 && passes(r):
+	case text.line > 0 && passes(r) && len(r.Repaired) == 0:
 		return nil
 	}
 	var b strings.Builder

@@ -343,6 +343,11 @@ func TestValidateChecksSeveralTexts(t *testing.T) {
 			t.Errorf("%q: exit %d:\n%s%s", c.args, got.code, got.stdout, got.stderr)
 		}
 	}
+	// A line that passes is reported if it was repaired.
+	repairing := file(t, "c.yaml", "checks: [{json: {repair: true}}]")
+	if got := command(t, "{\"n\": 1}\n{\"n\": 2,}\n", "validate", "--config", repairing, "--jsonl", "-"); got.code != 0 || got.stdout != "-:2: valid after 1 repair\n\nrepaired:\n  line 1, column 8: a comma too many: \",\" left out\n\n{\"n\": 2}\n" {
+		t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
 	got := command(t, "", "validate", "--schema", "schema.json", "--output", "json", "--jsonl", "lines.jsonl")
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
 	if got.code != 3 || len(lines) != 3 || !strings.HasPrefix(lines[1], `{"file":"lines.jsonl","line":3,"valid":false,`) {
