@@ -98,7 +98,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 	flags.Var(&f.practice, "practice", "use the embedded practice model, which fails as the plan `[FILE]` says, or not at all")
 	flags.Lookup("practice").NoOptDefVal = "true"
 	flags.StringArrayVar(&f.images, "image", nil, "a picture that goes with PROMPT, repeatable: a `FILE` (PNG, JPEG, GIF, WebP), an http(s) address or a data URI")
-	flags.StringArrayVar(&f.files, "file", nil, "a `FILE` that goes with PROMPT, repeatable: a text, a picture, a document (PDF) or a recording (WAV, MP3 and others)")
+	flags.StringArrayVar(&f.files, "file", nil, "a `FILE` that goes with PROMPT, repeatable: a text, a picture, a document (PDF) or a recording (WAV, MP3 and others), or a data URI of one")
 	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE`, JSON or YAML, that the answer must fit")
 	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
 	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON")

@@ -36,6 +36,38 @@ func TestFilesMayBeDocumentsAndRecordings(t *testing.T) {
 	}
 }
 
+// A data URI is taken wherever a file is, and what it is shows its content alone.
+func TestAFileMayBeADataURI(t *testing.T) {
+	server, args := serve(t, "{}")
+	uri := func(content string) string {
+		return "data:text/x-wrong;base64," + base64.StdEncoding.EncodeToString([]byte(content))
+	}
+	_, picture := pngFile(t, "cat", 3)
+	got := command(t, "", append(args, "--file", uri(testPDF), "--file", uri(testWAV), "--file", picture, "--file", "data:,some%20text", "Compare them")...)
+	if got.code != 0 {
+		t.Fatalf("exit %d: %s", got.code, got.stderr)
+	}
+	last := server.Requests()[0]
+	for _, want := range []string{`"filename":"document.pdf"`, "data:application/pdf;base64,", `"format":"wav"`, "data:image/png;base64,"} {
+		if !strings.Contains(string(last.Body), want) {
+			t.Errorf("sent %s, want %s", last.Body, want)
+		}
+	}
+	if last.Messages[0].Text != "<file>\nsome text\n</file>\n\nCompare them" {
+		t.Errorf("sent %q", last.Messages[0].Text)
+	}
+	for given, want := range map[string]string{
+		"data:application/pdf;base64": "a data URI without a comma", uri("\xff\x00"): "neither a text in UTF-8 nor a file that a model takes", "data:,": "is empty",
+		"https://me:hunter2@example.org/a.pdf":       "must be a file or a data URI, got an address (https://…); --image takes that of a picture",
+		uri(testPDF)[:40] + strings.Repeat("!", 500): "data:text/x-wrong;base64,",
+	} {
+		got := command(t, "", append(args, "--file", given, "Hi!")...)
+		if got.code != 2 || !strings.Contains(got.stderr, "--file: ") || !strings.Contains(got.stderr, want) || strings.Contains(got.stderr, "hunter2") || len(got.stderr) > 300 {
+			t.Errorf("%.60s: exit %d: %s", given, got.code, got.stderr)
+		}
+	}
+}
+
 // What a person or a log sees of a call never has the content of its files.
 func TestNothingQuotesAFile(t *testing.T) {
 	_, args := serve(t, "{}")

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"llmcall/internal/datauri"
 	"llmcall/internal/say"
 	"llmcall/internal/sniff"
 	"llmcall/llm"
@@ -149,23 +150,42 @@ func readPipe(ctx context.Context, r io.Reader, errs io.Writer) (string, error) 
 // readAttachment returns the part that a --file is: a document, a recording, a picture,
 // or a text that says which file it is.
 func readAttachment(path string) (llm.Part, error) {
+	if scheme, rest, _ := strings.Cut(path, ":"); strings.HasPrefix(rest, "//") {
+		return nil, fmt.Errorf("must be a file or a data URI, got an address (%s://…); --image takes that of a picture", scheme)
+	}
+	if datauri.Is(path) {
+		data, err := datauri.Decode(path, maxInput)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", say.Short(path, 40), err)
+		}
+		return attachment(say.Short(path, 40), "", data)
+	}
 	data, err := readFile(path, maxInput)
 	if err != nil {
 		return nil, err
 	}
+	return attachment(path, filepath.Base(path), data)
+}
+
+// attachment is readAttachment of a content. Path is what was given, for errors; name is ""
+// for a data URI.
+func attachment(path, name string, data []byte) (llm.Part, error) {
 	if sniff.Type(data) == "" && utf8.Valid(data) && !strings.Contains(string(data), "\x00") {
 		if strings.TrimSpace(string(data)) == "" {
 			return nil, fmt.Errorf("%s is empty", path)
 		}
 		text := strings.TrimRight(string(data), "\r\n")
-		return llm.Text(fmt.Sprintf("<file name=%q>\n%s\n</file>", filepath.Base(path), text)), nil
+		if name == "" {
+			return llm.Text(fmt.Sprintf("<file>\n%s\n</file>", text)), nil
+		}
+		return llm.Text(fmt.Sprintf("<file name=%q>\n%s\n</file>", name, text)), nil
 	}
 	part, err := media.Bytes(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s is neither a text in UTF-8 nor a file that a model takes: %w", path, err)
 	}
 	if doc, ok := part.(llm.Document); ok {
-		doc.Name = filepath.Base(path)
+		doc.Name = name
 		part = doc
 	}
 	return part, nil
@@ -178,7 +198,7 @@ func readImage(where string) (llm.Image, error) {
 		return llm.Image{}, errors.New("must be a file, an http(s) address or a data URI, got - (standard input)")
 	case where == "":
 		return llm.Image{}, errors.New("must be a file, an http(s) address or a data URI, got an empty string")
-	case strings.EqualFold(scheme, "data"):
+	case datauri.Is(where):
 		image, err := picture.DataURI(where)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", say.Short(where, 40), err)
