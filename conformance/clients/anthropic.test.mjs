@@ -56,6 +56,12 @@ test("a message thread, and one that the server forgot", async (t) => {
   assert.deepEqual((await provider.requests()).map((r) => r.status), [404, 200]);
 });
 
+test("a search result in the question", async (t) => {
+  const result = { type: "search_result", source: "https://example.org", title: "t", content: [{ type: "text", text: "It rains." }] };
+  const message = await connect(await chaos(t)).messages.create({ ...question, messages: [{ role: "user", content: [result, { type: "text", text: "And?" }] }] });
+  assert.match(text(message), /invented/);
+});
+
 test("structured output", async (t) => {
   const client = connect(await chaos(t));
   const City = z.object({ name: z.string(), population: z.int().min(1) });

@@ -62,6 +62,8 @@ test("structured output", async (t) => {
   isCity(JSON.parse(done.text));
   const own = { type: "OBJECT", properties: { name: { type: "STRING" }, population: { type: "INTEGER", minimum: 1 } }, required: ["name", "population"] };
   isCity(JSON.parse((await ai.models.generateContent({ ...question, config: { responseMimeType: "application/json", responseSchema: own } })).text));
+  const one = await ai.models.generateContent({ ...question, config: { responseMimeType: "text/x.enum", responseSchema: { type: "STRING", enum: ["red", "green"] } } });
+  assert.match(one.text, /^(red|green)$/);
 });
 
 test("models, tokens and embeddings", async (t) => {
