@@ -31,6 +31,8 @@ does not: inside the time and the attempts that you allow.`,
 		SilenceUsage:  true,
 		Args:          noOtherCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: noEmptyValues,
 	}
 	root.SetArgs(plansOf(args))
 	root.SetIn(stdin)

@@ -149,7 +149,9 @@ func TestBadInputIsNamedBeforeAnyCall(t *testing.T) {
 		{"model without a provider", []string{"--model", "gpt"}, []string{"gpt", "provider/"}},
 		{"unknown output", []string{"--output", "xml"}, []string{"--output", "xml", "json"}},
 		{"unknown flag", []string{"--retries", "3"}, []string{"--retries"}},
-		{"practice plan that is none", []string{"--model", "", "--base-url", "", "--practice", file(t, "p.yaml", "steps: [explode]")}, []string{"--practice", "explode"}},
+		{"no schema in the variable", []string{"--schema", ""}, []string{"--schema must have a value, got an empty string"}},
+		{"no model in the variable", []string{"--model", " "}, []string{"--model must have a value"}},
+		{"no check in the variable", []string{"--check", "json", "--check", ""}, []string{"--check must have a value"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server, args := serve(t, "{}")

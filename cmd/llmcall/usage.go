@@ -57,6 +57,27 @@ func flagError(cmd *cobra.Command, err error) error {
 	return err
 }
 
+// noEmptyValues returns an error for a flag whose value is empty, as a script passes it from
+// a variable that is not set: a call without the schema, the model or the file that was meant
+// would end with 0. --system may be empty, instead of the file's; --practice has a value or none.
+func noEmptyValues(cmd *cobra.Command, _ []string) error {
+	var empty string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		isText := f.Value.Type() == "string" || f.Value.Type() == "stringArray"
+		if isText && f.Name != "system" && slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) == "" }) {
+			empty = f.Name
+		}
+	})
+	if empty != "" {
+		return fmt.Errorf("--%s must have a value, got an empty string", empty)
+	}
+	return nil
+}
+
 // unknown returns the error of an unknown name, with the nearest of names, or with
 // a hint if none is near.
 func unknown(what, label, given string, names []string, hint string) error {
