@@ -176,7 +176,7 @@ func (c check) Check(ctx context.Context, a *validate.Answer) (validate.Verdict,
 	}
 	if err != nil {
 		why := err.Error()
-		if strings.HasPrefix(why, "no such overload") {
+		if strings.HasPrefix(why, "no such ") || strings.HasPrefix(why, "unsupported index type") {
 			why = cmp.Or(mismatch(own, c.compiled, variables), why)
 		}
 		return complain(fmt.Sprintf("this can't be evaluated: %s: %s", c.expression, say.Short(why, 200)))

@@ -12,7 +12,8 @@ import (
 )
 
 // mismatch says of which types the operands are that an operator or function does not take
-// together: "answer.population is a string, 1000 a number". It evaluates the expression once
+// together: "answer.population is a string, 1000 a number"; or what it is that has no
+// fields: "answer is an array". It evaluates the expression once
 // more, since keeping the value of each part costs time where nothing is wrong. It returns
 // "" if it finds none.
 func mismatch(ctx context.Context, compiled *cel.Ast, variables map[string]any) string {
@@ -32,19 +33,36 @@ func mismatch(ctx context.Context, compiled *cel.Ast, variables map[string]any) 
 		if e.Kind() == ast.LiteralKind {
 			return e.AsLiteral()
 		}
-		v, _ := details.State().Value(e.ID())
+		v, kept := details.State().Value(e.ID())
+		if !kept && e.Kind() == ast.IdentKind {
+			if variable, known := variables[e.AsIdent()]; known {
+				return types.DefaultTypeAdapter.NativeToValue(variable)
+			}
+		}
 		return v
 	}
 	found := ""
 	tree := compiled.NativeRep()
 	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if found != "" || e.Kind() != ast.CallKind || !types.IsError(value(e)) {
+		if found != "" || !types.IsError(value(e)) {
 			return
 		}
-		call := e.AsCall()
-		operands := call.Args()
-		if call.IsMemberFunction() {
-			operands = slices.Concat([]ast.Expr{call.Target()}, operands)
+		var operands []ast.Expr
+		switch e.Kind() {
+		case ast.CallKind:
+			call := e.AsCall()
+			if call.IsMemberFunction() {
+				operands = append(operands, call.Target())
+			}
+			operands = append(operands, call.Args()...)
+		case ast.SelectKind:
+			object := e.AsSelect().Operand()
+			if v := value(object); v == nil || v.Type() == types.MapType {
+				return // it has no such field
+			}
+			operands = append(operands, object)
+		default:
+			return
 		}
 		found = kindsOf(operands, value, tree.SourceInfo())
 	}))
