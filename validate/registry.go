@@ -186,7 +186,7 @@ func builtIn() []Definition {
 		},
 		{
 			Info: Info{
-				Name: "schema", Example: `schema:{"type": "object", "required": ["name"]}`,
+				Name: "schema", Aliases: []string{"json_schema"}, Example: `schema:{"type": "object", "required": ["name"]}`,
 				Summary: "the answer is JSON that fits a JSON Schema",
 				Params: []Param{
 					{

@@ -107,7 +107,7 @@ func TestParseTakesTheMainArgumentAsItIs(t *testing.T) {
 
 func TestParseAndBuildSayWhatTheyTake(t *testing.T) {
 	for spec, want := range map[string]string{
-		"":                                     `unknown check "": known are all, any, at, contains, field_present, format, is_liked, json, json_string, length, modelled`,
+		"":                                     `unknown check "": known are all, any, at, contains, field_present, format, is_liked, json, json_schema, json_string, length, modelled`,
 		"lenght:3..":                           `unknown check "lenght", did you mean length?`,
 		"length":                               `check "length": min_length or max_length must be a whole number of at least 1, got no limit`,
 		"length:":                              `range must be 3..200, 3.. or ..200, or a JSON object such as {"min_length": 3, "max_length": 200}, got ""`,
