@@ -322,7 +322,7 @@ func (f Fault) check() *problem {
 		kind = Right
 	}
 	if !slices.Contains(kinds, kind) {
-		return impossible("kind", nearest.Shown(kind, kinds), "one of "+list(kinds))
+		return impossible("kind", nearest.Shown(kind, kinds), "one of "+nearest.List(kind, kinds))
 	}
 	for _, d := range []struct {
 		field string
@@ -418,10 +418,10 @@ func (f Fault) checkError() *problem {
 		return impossible("status", strconv.Itoa(f.Status), "an HTTP status from 200 to 599")
 	}
 	if f.Error != "" && !slices.Contains(ErrorNames(), f.Error) {
-		return impossible("error", nearest.Shown(f.Error, ErrorNames()), "one of "+list(ErrorNames()))
+		return impossible("error", nearest.Shown(f.Error, ErrorNames()), "one of "+nearest.List(f.Error, ErrorNames()))
 	}
 	if f.Code != "" && !slices.Contains(Codes(), f.Code) {
-		return impossible("code", nearest.Shown(f.Code, Codes()), "one of "+list(Codes()))
+		return impossible("code", nearest.Shown(f.Code, Codes()), "one of "+nearest.List(f.Code, Codes()))
 	}
 	if f.Error != "" && f.Code != "" {
 		return impossible("code", "both", "unset if error is set")

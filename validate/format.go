@@ -44,7 +44,7 @@ func Format(name string) (Strategy, error) {
 			names = append(names, f.name)
 		}
 		return nil, &ParamError{
-			Check: "format", Param: "format", Got: nearest.Shown(name, names), Takes: "one of " + strings.Join(names, ", "),
+			Check: "format", Param: "format", Got: nearest.Shown(name, names), Takes: "one of " + nearest.List(name, names),
 		}
 	}
 	return formatCheck{textFormats[i]}, nil

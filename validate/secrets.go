@@ -50,7 +50,7 @@ func NoSecrets(groups ...string) (Strategy, error) {
 	for i, g := range groups {
 		if !slices.Contains(all, g) {
 			return nil, &ParamError{
-				Check: "no_secrets", Param: fmt.Sprintf("groups[%d]", i), Got: nearest.Shown(g, all), Takes: "one of " + strings.Join(all, ", "),
+				Check: "no_secrets", Param: fmt.Sprintf("groups[%d]", i), Got: nearest.Shown(g, all), Takes: "one of " + nearest.List(g, all),
 			}
 		}
 	}

@@ -273,5 +273,5 @@ func protocolOf(name string) (string, error) {
 			return p.Protocol, nil
 		}
 	}
-	return "", fmt.Errorf("--provider must be one of %s, got %s", strings.Join(provider.Names(), ", "), nearest.Shown(name, provider.Names()))
+	return "", fmt.Errorf("--provider must be one of %s, got %s", nearest.List(name, provider.Names()), nearest.Shown(name, provider.Names()))
 }

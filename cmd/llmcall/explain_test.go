@@ -87,8 +87,8 @@ func TestExplainPrintsJSON(t *testing.T) {
 
 func TestExplainNamesWhatIsWrong(t *testing.T) {
 	for want, args := range map[string][]string{
-		"expected one FILE":        {},
-		"--provider must have a value, got an empty string": {"-", "--provider", ""},
+		"expected one FILE": {},
+		"--provider must have a value, got an empty string":                                          {"-", "--provider", ""},
 		"--provider must be one of " + strings.Join(provider.Names(), ", ") + ", got \"closedai\"\n": {"-", "--provider", "closedai"},
 		`llamacpp, ollama, got "antrhopic", did you mean anthropic?`:                                 {"-", "--provider", "antrhopic"},
 		`llamacpp, ollama, got "OpenAI", did you mean openai?`:                                       {"-", "--provider", "OpenAI"},

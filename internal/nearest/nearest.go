@@ -25,13 +25,56 @@ func Name[S ~string](given string, names []S) (at int, near bool) {
 }
 
 // Sorted returns all names, the nearest first, and whether that one is near, as [Name]
-// does.
+// does. If none is, those that share a word with the one given come first: who writes
+// "human_review" wants "max_attempts_before_human", not "max_delay".
 func Sorted(given string, names []string) (sorted []string, near bool) {
 	_, near = Name(given, names)
 	letters := lettersOf(given)
+	distance := make(map[string]int, len(names))
+	for _, n := range names {
+		distance[n] = edits(letters, lettersOf(n))
+		if common := shared(letters, lettersOf(n)); !near && common >= leastWord {
+			distance[n] -= 2 * longest * common
+		}
+	}
 	sorted = slices.Clone(names)
-	slices.SortStableFunc(sorted, func(a, b string) int { return edits(letters, lettersOf(a)) - edits(letters, lettersOf(b)) })
+	slices.SortStableFunc(sorted, func(a, b string) int { return distance[a] - distance[b] })
 	return sorted, near
+}
+
+// leastWord is the number of letters from which a run of them is a word.
+const leastWord = 4
+
+// shared returns the length of the longest run of letters that both have.
+func shared(a, b []rune) int {
+	most := 0
+	last, row := make([]int, len(b)+1), make([]int, len(b)+1)
+	for i := range a {
+		for j := range b {
+			row[j+1] = 0
+			if a[i] == b[j] {
+				row[j+1] = last[j] + 1
+				most = max(most, row[j+1])
+			}
+		}
+		last, row = row, last
+	}
+	return most
+}
+
+// List returns "a, b, c", all names in their order, but the one that is near first, as in
+// [Name]. Case is ignored.
+func List[S ~string](given S, names []S) string {
+	all := make([]string, len(names))
+	lower := make([]string, len(names))
+	for i, n := range names {
+		all[i], lower[i] = string(n), strings.ToLower(string(n))
+	}
+	if at, near := Name(strings.ToLower(string(given)), lower); near {
+		meant := all[at]
+		all = slices.Insert(slices.Delete(all, at, at+1), 0, meant)
+	}
+	return strings.Join(all, ", ")
 }
 
 // Question returns ", did you mean NAME?" if a name is near, as in [Name], or "".

@@ -84,6 +84,27 @@ func TestANameIsNearByAThirdOfItsLetters(t *testing.T) {
 	}
 }
 
+func TestThoseThatShareAWordComeFirstIfNoneIsNear(t *testing.T) {
+	known := []string{"max_delay", "max_time", "seed", "max_attempts_before_human", "idle_timeout", "check_timeout"}
+	for given, want := range map[string]string{"human_review": "max_attempts_before_human", "timeout": "idle_timeout", "time_limit": "max_time", "sed": "seed"} {
+		if sorted, _ := nearest.Sorted(given, known); sorted[0] != want || len(sorted) != len(known) {
+			t.Errorf("%q: %q", given, sorted)
+		}
+	}
+}
+
+func TestListHasTheNearestFirst(t *testing.T) {
+	names := []string{"text", "json", "yaml"}
+	for given, want := range map[string]string{"yml": "yaml, text, json", "JSON": "json, text, yaml", "xml!": "text, json, yaml", "": "text, json, yaml"} {
+		if got := nearest.List(given, names); got != want {
+			t.Errorf("%q: %s, want %s", given, got, want)
+		}
+	}
+	if names[0] != "text" {
+		t.Error(names)
+	}
+}
+
 // What is given may be a text of any length.
 func TestALongNameCostsNoMoreThanAShortOne(t *testing.T) {
 	if _, near := nearest.Name(strings.Repeat("x", 100<<20), []string{"status"}); near {

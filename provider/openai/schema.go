@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"llmcall/internal/nearest"
 	"llmcall/provider/internal/wire"
@@ -28,7 +27,7 @@ func (m SchemaMode) check() error {
 	if m == "" || slices.Contains(modes, string(m)) {
 		return nil
 	}
-	return fmt.Errorf("openai: Schema must be one of %s, got %s", strings.Join(modes, ", "), nearest.Shown(string(m), modes))
+	return fmt.Errorf("openai: Schema must be one of %s, got %s", nearest.List(string(m), modes), nearest.Shown(string(m), modes))
 }
 
 // native reports whether the server is asked to enforce the schema.

@@ -81,7 +81,7 @@ func serverNamed(name string) (Server, error) {
 		}
 		names = append(names, s.Name)
 	}
-	return Server{}, fmt.Errorf("openai: Server must be one of %s, got %s", strings.Join(names, ", "), nearest.Shown(name, names))
+	return Server{}, fmt.Errorf("openai: Server must be one of %s, got %s", nearest.List(name, names), nearest.Shown(name, names))
 }
 
 // ownHost reports whether host is OpenAI's, one of its regions, or Azure's.

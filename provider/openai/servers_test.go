@@ -221,7 +221,7 @@ func TestAzureAnswersThatWereNotFiltered(t *testing.T) {
 func TestNewNamesWhatIsWrongWithTheServer(t *testing.T) {
 	for want, opts := range map[string]openai.Options{
 		`openai: Server must be one of openai, azure, openrouter, groq, together, deepseek, vllm, llamacpp, ollama, got "mistral"`:                  {Server: "mistral", APIKey: key},
-		`openai: Server must be one of openai, azure, openrouter, groq, together, deepseek, vllm, llamacpp, ollama, got "Gorq", did you mean groq?`: {Server: "Gorq", APIKey: key},
+		`openai: Server must be one of groq, openai, azure, openrouter, together, deepseek, vllm, llamacpp, ollama, got "Gorq", did you mean groq?`: {Server: "Gorq", APIKey: key},
 		"azure: BaseURL or the environment variable AZURE_OPENAI_ENDPOINT must be set, got nothing":                                                 {Server: "azure", APIKey: key},
 		`openai: APIVersion must be empty unless Server is azure, got "2024-10-21"`:                                                                 {APIVersion: "2024-10-21", APIKey: key},
 		`openai: Schema must be one of json_schema, json_schema+prompt, json_object, prompt, got "xml"`:                                             {Schema: "xml", APIKey: key},

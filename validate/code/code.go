@@ -180,7 +180,7 @@ func lookup(name string) (Language, bool) {
 func New(language string) (validate.Strategy, error) {
 	l, ok := lookup(language)
 	if !ok {
-		bad := &validate.ParamError{Check: "code", Param: "language", Got: nearest.Shown(language, Languages()), Takes: takes()}
+		bad := &validate.ParamError{Check: "code", Param: "language", Got: nearest.Shown(language, Languages()), Takes: "one of " + nearest.List(language, Languages())}
 		if at, known := packages[language]; known {
 			bad.Got = strconv.Quote(language)
 			bad.Err = fmt.Errorf("the program does not import _ %q (llmcall/validate/standard imports all)", at)

@@ -196,8 +196,8 @@ func TestALanguageWithoutAParserIsAnError(t *testing.T) {
 		`code:{"lang": "go"}`:          `lang: unknown parameter: known are language`,
 		"python:go":                    `check "python": arguments must be left out, or a JSON object of parameters, got "go"`,
 		`python:{"language": "go"}`:    `check "python": language: unknown parameter: the check has none`,
-		"code:Python":                  `language must be one of go, javascript, json, jsx, python, sql, tsx, typescript, yaml, got "Python", did you mean python?`,
-		`code:{"language": "python2"}`: `language must be one of go, javascript, json, jsx, python, sql, tsx, typescript, yaml, got "python2", did you mean python?`,
+		"code:Python":                  `language must be one of python, go, javascript, json, jsx, sql, tsx, typescript, yaml, got "Python", did you mean python?`,
+		`code:{"language": "python2"}`: `language must be one of python, go, javascript, json, jsx, sql, tsx, typescript, yaml, got "python2", did you mean python?`,
 	} {
 		_, err := validate.Parse(spec)
 		if _, ok := errors.AsType[*validate.ParamError](err); !ok || !strings.Contains(err.Error(), want) {

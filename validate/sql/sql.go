@@ -157,7 +157,7 @@ func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
 	for i, kind := range allowed {
 		if !slices.Contains(Kinds, kind) {
 			return nil, &validate.ParamError{
-				Check: "sql_safe", Param: fmt.Sprintf("allowed[%d]", i), Got: nearest.Shown(kind, Kinds), Takes: "one of " + strings.Join(Kinds, ", "),
+				Check: "sql_safe", Param: fmt.Sprintf("allowed[%d]", i), Got: nearest.Shown(kind, Kinds), Takes: "one of " + nearest.List(kind, Kinds),
 			}
 		}
 	}
@@ -168,7 +168,7 @@ func Safe(dialect Dialect, allowed ...string) (validate.Strategy, error) {
 // program does not import.
 func usable(check string, d Dialect) error {
 	if d != Any && d != Postgres && d != MySQL {
-		return &validate.ParamError{Check: check, Param: "dialect", Got: nearest.Shown(d, []Dialect{Postgres, MySQL}), Takes: "postgres or mysql"}
+		return &validate.ParamError{Check: check, Param: "dialect", Got: nearest.Shown(d, []Dialect{Postgres, MySQL}), Takes: "one of postgres, mysql"}
 	}
 	for _, grammar := range d.grammars() {
 		if grammar.Linked() {

@@ -163,9 +163,9 @@ func TestOtherKindsCanBeAllowed(t *testing.T) {
 
 func TestWrongParametersAreErrors(t *testing.T) {
 	for spec, want := range map[string]string{
-		"sql:oracle":                 `check "sql": dialect must be postgres or mysql, got "oracle"`,
+		"sql:oracle":                 `check "sql": dialect must be one of postgres, mysql, got "oracle"`,
 		`sql:{"dialect": 1}`:         `check "sql": dialect must be a string, got 1`,
-		`sql_safe:{"dialect": "x"}`:  `check "sql_safe": dialect must be postgres or mysql, got "x"`,
+		`sql_safe:{"dialect": "x"}`:  `check "sql_safe": dialect must be one of postgres, mysql, got "x"`,
 		"sql_safe:selct":             `truncate, update, got "selct", did you mean select?`,
 		"sql_safe:copy":              `truncate, update, got "copy"`,
 		"sql_safe:":                  `allowed[0] must be one of alter, call,`,

@@ -31,7 +31,7 @@ func TestWhatIsNotImportedIsNamed(t *testing.T) {
 		"sql":                             `got nothing, which needs both grammars: the program does not import _ "llmcall/validate/sql/mysql" (llmcall/validate/standard imports all)`,
 		"sql_safe":                        `got nothing, which needs both grammars: the program does not import _ "llmcall/validate/sql/mysql" (llmcall/validate/standard imports all)`,
 		`sql_safe:{"dialect":"postgres"}`: `import _ "llmcall/validate/sql/postgres"`,
-		"sql:oracle":                      `dialect must be postgres or mysql, got "oracle"`,
+		"sql:oracle":                      `dialect must be one of postgres, mysql, got "oracle"`,
 	} {
 		_, err := validate.Parse(spec)
 		if _, ok := errors.AsType[*validate.ParamError](err); !ok || !strings.Contains(err.Error(), want) {
