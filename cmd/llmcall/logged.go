@@ -264,12 +264,17 @@ func statusIn(text string) (int, string) {
 	return 0, ""
 }
 
+// aroundMessage is what clients of HTTP write after a status that is not the provider's
+// message: Python's address, and the status once more, as go-openai has it.
+var aroundMessage = regexp.MustCompile(`['"]*\s*\bfor url:? ['"]?https?:.*$|^status: .*?, message: `)
+
 // wordsAfter returns the first line after a status as a provider's message; "" if there is
 // none. A page of HTML is not the provider's.
 func wordsAfter(status int, after string) string {
 	after = strings.TrimLeft(after, " \t\r\n-:,.)]'\"")
 	line, _, _ := strings.Cut(after, "\n")
-	line = strings.TrimLeft(strings.TrimPrefix(strings.TrimSpace(line), http.StatusText(status)), " -:,.")
+	line = aroundMessage.ReplaceAllString(strings.TrimPrefix(strings.TrimSpace(line), http.StatusText(status)), "")
+	line = strings.TrimLeft(line, " -:,.'\"")
 	if line = strings.TrimRight(line, "\"' "); line == "" || strings.HasPrefix(line, "<") {
 		return line
 	}

@@ -61,6 +61,22 @@ func TestExplainReadsWhatLogsHold(t *testing.T) {
 	}
 }
 
+// What a client of HTTP writes around the status is not what the provider said.
+func TestExplainShowsTheProvidersWordsAlone(t *testing.T) {
+	for text, want := range map[string]string{
+		`httpx.HTTPStatusError: Client error '404 Not Found' for url 'https://api.groq.com/openai/v1/chat/completions'`:     "the server has nothing at the address: is the base URL right? It says: httpx.HTTPStatusError: Client error '404 Not Found' for url 'https://api.groq.com/openai/v1/chat/completions'",
+		`requests.exceptions.HTTPError: 401 Client Error: Unauthorized for url: https://api.openai.com/v1/chat/completions`: "Client Error: Unauthorized",
+		`error, status code: 503, status: 503 Service Unavailable, message: The server is overloaded`:                       "The server is overloaded",
+		`Error: 429 You exceeded your current quota, please check your plan and billing details.`:                           "You exceeded your current quota, please check your plan and billing details.",
+		`APIStatusError: Error code: 500 - "The model 'x' for url handling failed"`:                                         "The model 'x' for url handling failed",
+	} {
+		got := command(t, text, "explain", "-")
+		if got.code != 0 || !strings.Contains(got.stdout, "message      "+want+"\n") {
+			t.Errorf("%s: exit %d: %s%s\nwant %q", text, got.code, got.stdout, got.stderr, want)
+		}
+	}
+}
+
 // short is what an explanation says, without the message and what follows.
 func short(text string) string {
 	var words []string
