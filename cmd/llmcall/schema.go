@@ -325,6 +325,11 @@ var keywords = strings.Fields(`
 	title description default examples deprecated readOnly writeOnly contentEncoding contentMediaType contentSchema
 	nullable discriminator example externalDocs xml propertyOrdering`)
 
+// formatNames are the formats that are checked; any other means nothing.
+var formatNames = strings.Fields(`
+	date time date-time duration email idn-email hostname idn-hostname ipv4 ipv6 uri uri-reference iri iri-reference
+	uri-template uuid period semver json-pointer relative-json-pointer regex`)
+
 // The keywords that have schemas: in a mapping of names, or themselves or in a list.
 var (
 	namedSchemas = []string{"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
@@ -354,13 +359,20 @@ func (b *bundle) warnOf(file string, schema *yaml.Node) {
 			}
 		case slices.Contains(innerSchemas, key.Value):
 			b.warnOf(file, value)
+		case key.Value == "format" && !slices.Contains(formatNames, value.Value):
+			b.warnNear(file, "format", value, formatNames)
 		case !slices.Contains(keywords, key.Value):
-			for _, known := range keywords {
-				if nearest.Edits(strings.ToLower(key.Value), strings.ToLower(known)) <= 1 && len(known) > 3 {
-					fmt.Fprintf(b.warn, "llmcall: warning: --schema: %s:%d: unknown keyword %q, did you mean %s? It is ignored\n", printable(file), key.Line, printable(key.Value), known)
-					break
-				}
-			}
+			b.warnNear(file, "keyword", key, keywords)
+		}
+	}
+}
+
+// warnNear warns of an unknown name that is a letter off a known one.
+func (b *bundle) warnNear(file, what string, given *yaml.Node, names []string) {
+	for _, known := range names {
+		if (len(known) > 3 || known == "uri") && nearest.Edits(strings.ToLower(given.Value), strings.ToLower(known)) <= 1 {
+			fmt.Fprintf(b.warn, "llmcall: warning: --schema: %s:%d: unknown %s %q, did you mean %s? It is ignored\n", printable(file), given.Line, what, printable(given.Value), known)
+			return
 		}
 	}
 }

@@ -94,6 +94,8 @@ func TestAKeywordThatIsALetterOffIsWarnedOf(t *testing.T) {
 		`{"requierd": ["a"]}`:                                  `s.json:1: unknown keyword "requierd", did you mean required? It is ignored`,
 		"{\"properties\": {\"a\": {\n\"minlength\": 3}}}":      `s.json:2: unknown keyword "minlength", did you mean minLength? It is ignored`,
 		`{"allOf": [{"not": {"addtionalProperties": false}}]}`: `did you mean additionalProperties?`,
+		`{"properties": {"a": {"format": "datetime"}}}`:        `s.json:1: unknown format "datetime", did you mean date-time? It is ignored`,
+		`{"properties": {"a": {"format": "url"}}}`:             `unknown format "url", did you mean uri?`,
 		`{"properties": {"requierd": {}, "tpye": {}}, "x-order": 1, "propertyOrdering": [], "const": {"tpye": 1}, "unit": "m"}`: "",
 	} {
 		got := command(t, "1", "validate", "--schema", file(t, "s.json", schema), "-")
