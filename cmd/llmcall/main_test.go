@@ -383,6 +383,14 @@ func TestNothingIsInventedUnlessAskedFor(t *testing.T) {
 	if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, "OPENAI_API_KEY") || !strings.Contains(got.stderr, "--practice") {
 		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
 	}
+	got = command(t, "", "call", "--model", "groq/x", "A number") // named, without its key
+	if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, "GROQ_API_KEY must be set") || !strings.Contains(got.stderr, "--practice") {
+		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
+	}
+	got = command(t, "", "call", "--practice", file(t, "p.yaml", "steps: [explode]"), "A number")
+	if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, "--practice") || !strings.Contains(got.stderr, "explode") {
+		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
+	}
 	got = command(t, "", "call", "--practice", file(t, "p.yaml", "{}"), "--output", "json", "--schema", s, "A number")
 	var d struct {
 		Practice bool

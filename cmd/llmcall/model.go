@@ -52,13 +52,19 @@ func (f *callFlags) open(cmd *cobra.Command, configured []string, client *http.C
 	var models []llm.Model
 	for _, name := range names {
 		model, err := provider.Open(name, provider.Options{BaseURL: address, HTTPClient: client})
-		if err != nil && client != nil { // perhaps it is only the key that is missing
-			if m, e := provider.Open(name, provider.Options{BaseURL: address, HTTPClient: client, APIKey: "not-sent"}); e == nil {
-				model, err = m, nil
+		if err != nil {
+			err = inFlagWords(err)
+			keyed, e := provider.Open(name, provider.Options{BaseURL: address, HTTPClient: client, APIKey: "not-sent"})
+			switch {
+			case e != nil: // more is missing than the key
+			case client != nil:
+				model, err = keyed, nil
+			default:
+				err = fmt.Errorf("%w; or try --practice instead of a model, which calls no provider", err)
 			}
 		}
 		if err != nil {
-			return nil, nil, errors.New(flagWords.Replace(err.Error()))
+			return nil, nil, err
 		}
 		models = append(models, model)
 	}
@@ -72,6 +78,9 @@ var flagWords = strings.NewReplacer(
 	"BaseURL or the environment variable", "--base-url or the environment variable",
 	"BaseURL must", "--base-url must", " unless AllowPlainHTTP is set", "",
 )
+
+// inFlagWords returns an error of provider.Open as the command says it.
+func inFlagWords(err error) error { return errors.New(flagWords.Replace(err.Error())) }
 
 // defaultModel returns the full name of the model if neither a flag nor the
 // configuration names one, or "".

@@ -195,15 +195,20 @@ func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, ti
 func builderFor(model, address string) validate.Builder {
 	return validate.Builder{OpenModel: func(name string) (llm.Model, error) {
 		var options provider.Options
+		from := ""
 		if name == "" {
-			if name = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE")); name == "" {
-				name, options.BaseURL = model, address
+			if name, from = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE")), "LLMCALL_JUDGE: "; name == "" {
+				name, options.BaseURL, from = model, address, ""
 			}
 		}
 		if name == "" {
 			return nil, errors.New("no judge: set LLMCALL_JUDGE to a model's full name, or validation_model")
 		}
-		return provider.Open(name, options)
+		judge, err := provider.Open(name, options)
+		if err != nil {
+			return nil, fmt.Errorf("%s%w", from, inFlagWords(err))
+		}
+		return judge, nil
 	}}
 }
 
