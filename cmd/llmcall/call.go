@@ -88,8 +88,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 			}
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, args []string) error { return runCall(cmd, &f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runCall(cmd, &f, args) },
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false

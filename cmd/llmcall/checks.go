@@ -62,12 +62,17 @@ func named(args []string) func(validate.Info) bool {
 }
 
 func listChecks(w io.Writer, checks []validate.Info) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var b strings.Builder
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
 		fmt.Fprintf(table, "%s\t%s\n", strings.Join(append([]string{c.Name}, c.Aliases...), ", "), c.Summary)
 	}
 	fmt.Fprint(table, "\nllmcall checks NAME shows a check's parameters and an example.\n")
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, fitted(b.String(), widthOf(w)))
+	return err
 }
 
 // describeCheck shows a check's parameters, and how to write it as a flag and in a

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"llmcall/internal/nearest"
@@ -48,7 +50,7 @@ In bash it needs the package bash-completion.`,
 			case "powershell":
 				return cmd.Root().GenPowerShellCompletionWithDesc(w)
 			}
-			return fmt.Errorf("SHELL must be one of %s, got %s", strings.Join(shells, ", "), nearest.Shown(args[0], shells))
+			return fmt.Errorf("SHELL must be one of %s, got %s", nearest.List(args[0], shells), nearest.Shown(args[0], shells))
 		},
 	}
 }
@@ -65,6 +67,14 @@ func completeFlags(root *cobra.Command) {
 		"image": cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
 	}
 	for _, cmd := range root.Commands() {
+		if practice := cmd.Flags().Lookup("practice"); practice != nil {
+			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+				if practice.Value.String() == "" && practice.Changed && len(args) == 0 { // the plan may follow without "="
+					return yamlFiles(cmd, args, typed)
+				}
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+		}
 		for name, complete := range values {
 			if cmd.Flags().Lookup(name) != nil {
 				_ = cmd.RegisterFlagCompletionFunc(name, complete) // fails only for a flag that is unknown, or done twice
@@ -73,10 +83,17 @@ func completeFlags(root *cobra.Command) {
 	}
 }
 
-// completeChecks completes the name of a check. No space follows the name of one that may
-// have arguments.
+// completeChecks completes the name of a check, and after its colon says what follows. No
+// space follows the name of one that may have arguments.
 func completeChecks(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var found []cobra.Completion
+	if name, _, given := strings.Cut(typed, ":"); given {
+		known := validate.Checks()
+		if i := slices.IndexFunc(known, named([]string{name})); i >= 0 {
+			found = argumentsOf(known[i], name, typed)
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
 	for _, c := range validate.Checks() {
 		for _, name := range append([]string{c.Name}, c.Aliases...) {
 			if strings.HasPrefix(name, typed) {
@@ -85,6 +102,37 @@ func completeChecks(_ *cobra.Command, _ []string, typed string) ([]cobra.Complet
 		}
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// argumentsOf completes what follows the colon of a check: the values of a parameter that
+// takes one of a few, else the help that says what it is, with an example.
+func argumentsOf(c validate.Info, name, typed string) []cobra.Completion {
+	var found []cobra.Completion
+	_, err := validate.Parse(name + ":?") // the error lists what it takes
+	if e, ok := errors.AsType[*validate.ParamError](err); ok {
+		if list, ok := strings.CutPrefix(e.Takes, "one of "); ok {
+			for value := range strings.SplitSeq(list, ", ") {
+				if all := name + ":" + value; strings.HasPrefix(all, typed) {
+					found = append(found, all)
+				}
+			}
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	help := "no arguments"
+	var params []string
+	for _, p := range c.Params {
+		params = append(params, p.Name)
+	}
+	if len(params) > 0 {
+		help = "a JSON object with " + strings.Join(params, ", ")
+	}
+	if c.Main != "" {
+		help = c.Main + "; or " + help
+	}
+	return cobra.AppendActiveHelp(nil, fmt.Sprintf("%s: %s; example: %s", name, help, c.Example))
 }
 
 // completeModels completes the providers' default models, and the names of the others up

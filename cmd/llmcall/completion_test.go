@@ -25,6 +25,17 @@ func TestAShellCompletesWhatIsKnown(t *testing.T) {
 		{[]string{"checks", "sql"}, []string{"sql\t", "sql_safe\t", ":4"}},
 		{[]string{"checks", "sql", ""}, []string{":4"}},
 		{[]string{"call", ""}, []string{":4"}},
+		{[]string{"call", "--check", "length:"}, []string{"_activeHelp_ length: the least and the largest number: 3..200, 3.. or ..200; or a JSON object with min_length, max_length; example: length:3..200", ":6"}},
+		{[]string{"call", "--check", "json:"}, []string{"_activeHelp_ json: a JSON object with repair; example: json", ":6"}},
+		{[]string{"call", "--check", "not_empty:"}, []string{"_activeHelp_ not_empty: no arguments; ", ":6"}},
+		{[]string{"validate", "--check", "format:da"}, []string{"format:date", "format:date-time", ":6"}},
+		{[]string{"validate", "--check", "code:py"}, []string{"code:python", ":6"}},
+		{[]string{"validate", "--check", "sql_safe:sel"}, []string{"sql_safe:select", ":6"}},
+		{[]string{"call", "--check", "nope:"}, []string{":6"}},
+		{[]string{"call", "--practice", ""}, []string{"yaml", "json", ":8"}},
+		{[]string{"call", "--practice=p.yaml", ""}, []string{":4"}},
+		{[]string{"call", "--practice", "A prompt", ""}, []string{":4"}},
+		{[]string{"help", "ex"}, []string{"explain\tExplain", ":4"}},
 		{[]string{"completion", ""}, []string{"bash", "zsh", "fish", ":4"}},
 		{[]string{"validate", ""}, []string{":0"}}, // files
 	} {

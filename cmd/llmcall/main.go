@@ -39,6 +39,8 @@ does not: inside the time and the attempts that you allow.`,
 	root.SetOut(stdoutWriter{stdout})
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(showHelp)
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(callCommand(), validateCommand(), explainCommand(), checksCommand(), providersCommand(), chaosCommand(), completionCommand())
 	completeFlags(root)
 	err := root.ExecuteContext(ctx)

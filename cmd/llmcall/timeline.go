@@ -15,7 +15,6 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/colorprofile"
 	"github.com/charmbracelet/x/ansi"
-	"github.com/charmbracelet/x/term"
 )
 
 // timeline draws the attempts of a call as they happen, one line after the
@@ -37,12 +36,8 @@ type timeline struct {
 }
 
 func newTimeline(w io.Writer) *timeline {
-	width := 0
-	if file, ok := w.(term.File); ok {
-		width, _, _ = term.GetSize(file.Fd()) // 0 if it is not a terminal
-	}
 	return &timeline{
-		width: width,
+		width: widthOf(w),
 		w:     colorprofile.NewWriter(w, os.Environ()), // no colours if the terminal has none or NO_COLOR is set
 		start: time.Now(),
 		good:  lipgloss.NewStyle().Foreground(lipgloss.Green),
