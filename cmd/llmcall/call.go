@@ -177,6 +177,9 @@ func (f *callFlags) report(cmd *cobra.Command, model string, req *llm.Request, r
 		_, e := io.WriteString(cmd.OutOrStdout(), strings.TrimSuffix(result.Text, "\n")+"\n")
 		unwritten = cmp.Or(e, unsaved)
 	}
+	if answer := lastAnswer(err); answer != "" && f.output == "text" && !f.trace && !streamed {
+		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: the last answer began:\n%s\n", strings.Join(firstLines(answer), "\n"))
+	}
 	if err != nil && file != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: the conversation is in %s; llmcall call --continue FILE continues it\n", file)
 	}

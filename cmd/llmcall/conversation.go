@@ -46,7 +46,7 @@ func inJSON(err error) error {
 	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	switch {
 	case !ok:
-		return err
+		return errors.New(strings.TrimPrefix(err.Error(), "llm: ")) // a package of Go
 	case e.Field == "":
 		return errors.New("got JSON of the type " + e.Value)
 	}

@@ -377,6 +377,21 @@ func TestTheKeyIsInNoOutput(t *testing.T) {
 	}
 }
 
+// What was paid for is shown without --trace and --output json, too.
+func TestTheLastWrongAnswerIsShown(t *testing.T) {
+	_, args := serve(t, `{repeat: true, steps: [{answer: "one\ntwo\nthree\nfour\nfive"}]}`)
+	wrong := append(slices.Clone(args), "--check", "length:..5", "--max-attempts", "1", "x")
+	const want = "llmcall: the last answer began:\n> one\n> two\n> three\n> … and 2 more lines\nllmcall: no valid answer"
+	if got := command(t, "", wrong...); got.code != exitInvalid || got.stdout != "" || !strings.HasPrefix(got.stderr, want) {
+		t.Errorf("exit %d: %q %s", got.code, got.stdout, got.stderr)
+	}
+	for _, flag := range []string{"--trace", "--output=json", "--stream"} { // they have it already
+		if got := command(t, "", append(slices.Clone(wrong), flag)...); got.code != exitInvalid || strings.Contains(got.stderr, "began") {
+			t.Errorf("%s: exit %d: %s", flag, got.code, got.stderr)
+		}
+	}
+}
+
 func TestNothingIsInventedUnlessAskedFor(t *testing.T) {
 	s := file(t, "s.json", schema)
 	got := command(t, "", "call", "--schema", s, "A number")

@@ -109,15 +109,24 @@ const (
 
 // answer draws the first lines of a wrong answer.
 func (l *timeline) answer(text string) {
+	for _, line := range firstLines(text) {
+		l.line(noTime, "│", line)
+	}
+}
+
+// firstLines returns the first lines of a wrong answer, as they are shown.
+func firstLines(text string) []string {
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.TrimSpace(line) == "" })
 	more := len(lines) - linesShown
+	var first []string
 	for _, line := range lines[:min(len(lines), linesShown)] {
-		l.line(noTime, "│", "> "+say.Short(shown(line), longestShown))
+		first = append(first, "> "+say.Short(shown(line), longestShown))
 	}
 	if more > 0 {
-		l.line(noTime, "│", l.quiet.Render("> … and "+say.Count(more, "more line", "more lines")))
+		first = append(first, "> … and "+say.Count(more, "more line", "more lines"))
 	}
+	return first
 }
 
 func (l *timeline) pause() {}

@@ -419,6 +419,12 @@ func TestAJudgeNeedsNoName(t *testing.T) {
 			t.Errorf("%q: exit %d: %s", args, got.code, got.stderr)
 		}
 	}
+	for judge, want := range map[string]string{"openai/x": "LLMCALL_JUDGE: openai: the environment variable OPENAI_API_KEY must be set", "foo": `LLMCALL_JUDGE: model must be provider/model`} {
+		t.Setenv("LLMCALL_JUDGE", judge)
+		if got := command(t, "x", "validate", "--check", "agent_task:is polite", "-"); got.code != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("judge %q: exit %d: %s", judge, got.code, got.stderr)
+		}
+	}
 	if got := command(t, "", "checks", "agent_task"); strings.Contains(got.stdout, "mcp") {
 		t.Error(got.stdout)
 	}
