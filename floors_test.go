@@ -111,7 +111,7 @@ func TestGroundFloorNeedsTheStandardLibraryAlone(t *testing.T) {
 // them. A template finds methods by their names, so that the linker keeps all
 // methods of all types in every program that has one.
 func TestTheRootNeedsNoProviderAndNoParser(t *testing.T) {
-	rooms := []string{ownPath + "/validate/internal/jsontext", ownPath + "/validate/internal/schemawords"} // of package validate
+	rooms := []string{ownPath + "/validate/internal/jsontext", ownPath + "/validate/internal/patterns", ownPath + "/validate/internal/schemawords"} // of package validate
 	for _, dep := range goList(t, "-deps", ownPath) {
 		if slices.Contains(rooms, dep) {
 			continue
@@ -126,14 +126,14 @@ func TestTheRootNeedsNoProviderAndNoParser(t *testing.T) {
 // import of a package.
 func TestAParserIsLinkedByTheImportOfItsLanguage(t *testing.T) {
 	parsers := map[string]string{
-		"esbuild": "github.com/evanw/esbuild/", "goja": "github.com/dop251/goja", "yaml": "go.yaml.in/yaml/",
+		"esbuild": "github.com/evanw/esbuild/", "goja": "github.com/dop251/goja", "regexp2": "github.com/dlclark/regexp2", "yaml": "go.yaml.in/yaml/",
 		"postgres": "github.com/tetratelabs/wazero", "mysql": "github.com/pingcap/tidb/", "cel": "cel.dev/", "openapi": "github.com/getkin/",
 	}
 	for pkg, own := range map[string][]string{
 		"llmcall/validate":                 nil,
 		"llmcall/validate/code":            nil,
 		"llmcall/validate/code/javascript": {"esbuild"},
-		"llmcall/validate/code/python":     {"goja"},
+		"llmcall/validate/code/python":     {"goja", "regexp2"},
 		"llmcall/validate/code/sql":        nil,
 		"llmcall/validate/code/yaml":       {"yaml"},
 		"llmcall/validate/sql":             nil,

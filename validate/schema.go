@@ -13,6 +13,7 @@ import (
 
 	"llmcall/internal/say"
 	"llmcall/validate/internal/jsontext"
+	"llmcall/validate/internal/patterns"
 	"llmcall/validate/internal/schemawords"
 )
 
@@ -20,7 +21,8 @@ import (
 // and whose value fits the JSON Schema (https://json-schema.org). The draft is that of
 // the schema's $schema (4, 6, 7, 2019-09 or 2020-12). Default 2020-12. Formats are
 // checked in all drafts, except idn-email and idn-hostname. Patterns are regular
-// expressions in Go's syntax (RE2). The verdict has the decoded value.
+// expressions in Go's syntax (RE2), and in ECMAScript's if the program imports
+// llmcall/validate/ecmascript. The verdict has the decoded value.
 //
 // The complaints name each place that does not fit by its JSON pointer, up to 20 of
 // them, sorted by pointer.
@@ -129,6 +131,7 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 	compiler.UseLoader(refuse{})
 	misfit := map[string]any{"not": map[string]any{"$ref": schemaURL}}
 	check = &schemaCheck{source: doc, repair: options.Repair, linear: linear(doc)}
+	compiler.UseRegexpEngine(check.pattern)
 	documents, err := addDocuments(compiler, options.Documents)
 	if err != nil {
 		return nil, err
@@ -156,6 +159,13 @@ func compile(text string, options SchemaOptions) (check *schemaCheck, err error)
 		}
 	}
 	return check, nil
+}
+
+// pattern compiles a regular expression.
+func (c *schemaCheck) pattern(expression string) (jsonschema.Regexp, error) {
+	re, quick, err := patterns.Compile(expression)
+	c.linear = c.linear && (quick || err != nil)
+	return re, err
 }
 
 // readSchema decodes a schema.
@@ -212,7 +222,16 @@ func badDocument(name, got string, err error) *ParamError {
 
 func (*schemaCheck) Name() string { return "schema" }
 
-func (c *schemaCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
+func (c *schemaCheck) Check(_ context.Context, a *Answer) (verdict Verdict, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			tooLong, ok := p.(patterns.TooLong)
+			if !ok {
+				panic(p)
+			}
+			verdict, err = Verdict{}, tooLong
+		}
+	}()
 	doc, complaints := a.document(c.repair)
 	if len(complaints) > 0 {
 		return Verdict{Complaints: complaints}, nil
@@ -227,7 +246,6 @@ func (c *schemaCheck) Check(_ context.Context, a *Answer) (Verdict, error) {
 		}
 		return v, nil
 	}
-	var err error
 	v.Complaints, err = c.violations(doc.Value)
 	return v, err
 }

@@ -13,6 +13,7 @@ import (
 	_ "llmcall/validate/code/python"     // code for Python; python
 	_ "llmcall/validate/code/sql"        // code for SQL
 	_ "llmcall/validate/code/yaml"       // code for YAML
+	_ "llmcall/validate/ecmascript"      // patterns of schemas with a lookahead
 	_ "llmcall/validate/expression"      // expression
 	_ "llmcall/validate/judge"           // agent_task, ai_contradiction_check
 	_ "llmcall/validate/openapi"         // openapi_spec
