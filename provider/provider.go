@@ -35,7 +35,10 @@ import (
 // key is in the environment.
 type Options struct {
 	// APIKey is the provider's key. A program with several tenants opens a model
-	// for each key. Default: the variable [Provider.KeyVariable] of the environment.
+	// for each key. Default: the variable [Provider.KeyVariable] of the environment,
+	// else [Provider.SecondKeyVariable]. It may be missing if [Provider.KeyOptional] is
+	// set, or if the host of the base URL is this machine or in a private network, by
+	// its address or its name, as for AllowPlainHTTP.
 	APIKey string
 	// BaseURL is the http or https address of a server that speaks the provider's
 	// protocol. Default: the variable [Provider.BaseURLVariable] of the environment,
@@ -71,8 +74,11 @@ type Provider struct {
 	// KeyVariable is the environment variable that holds the key, for
 	// [Options.APIKey].
 	KeyVariable string
+	// SecondKeyVariable is the environment variable that holds the key if KeyVariable
+	// is not set. Default "": there is none.
+	SecondKeyVariable string
 	// KeyOptional says that the provider may work without a key at any address.
-	// Default false: a key may be missing only on a loopback address.
+	// Default false: a key may be missing only where [Options.APIKey] says.
 	KeyOptional bool
 	// BaseURL is the provider's own address. Default "": it has no fixed one.
 	BaseURL string
@@ -249,9 +255,19 @@ func known() []string {
 // if there is no such provider.
 func Default(getenv func(string) string) (name string, ok bool) {
 	for _, p := range All() {
-		if p.Default != "" && strings.TrimSpace(getenv(p.KeyVariable)) != "" {
+		if p.Default != "" && p.HasKey(getenv) {
 			return p.Default, true
 		}
 	}
 	return "", false
+}
+
+// HasKey reports whether the provider's key is in the environment, which getenv reads.
+func (p Provider) HasKey(getenv func(string) string) bool {
+	for _, variable := range []string{p.KeyVariable, p.SecondKeyVariable} {
+		if variable != "" && strings.TrimSpace(getenv(variable)) != "" {
+			return true
+		}
+	}
+	return false
 }

@@ -13,6 +13,7 @@ import (
 	"llmcall/llm"
 	"llmcall/provider"
 	_ "llmcall/provider/all"
+	"llmcall/provider/gemini"
 	"llmcall/provider/openai"
 )
 
@@ -143,6 +144,7 @@ func TestDefaultIsThatOfTheKeyInTheEnvironment(t *testing.T) {
 		{map[string]string{"GROQ_API_KEY": "gsk-1", "OPENROUTER_API_KEY": "or-1"}, "openrouter/openrouter/auto"},
 		{map[string]string{"OPENAI_API_KEY": " \n", "GROQ_API_KEY": "gsk-1"}, "groq/openai/gpt-oss-120b"},
 		{map[string]string{"DEEPSEEK_API_KEY": "sk-1"}, "deepseek/deepseek-v4-flash"},
+		{map[string]string{"GOOGLE_API_KEY": "AIza1"}, "gemini/" + gemini.DefaultModel},
 		{map[string]string{"AZURE_OPENAI_API_KEY": "x", "VLLM_API_KEY": "x"}, ""}, // whose models have names of their own
 		{nil, ""},
 	} {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"os"
-	"strings"
 	"text/tabwriter"
 
 	"llmcall/provider"
@@ -36,7 +35,7 @@ default model and its key in the environment. --base-url works with all of them.
 // keyState says whether a provider's key is set, without showing it.
 func keyState(p provider.Provider) string {
 	switch {
-	case strings.TrimSpace(os.Getenv(p.KeyVariable)) != "":
+	case p.HasKey(os.Getenv):
 		return "set"
 	case p.KeyOptional:
 		return "optional"

@@ -78,8 +78,8 @@ const placeholder = "none"
 // the key in the environment.
 type Options struct {
 	// APIKey is sent as x-api-key, to the host of the base URL only. Default:
-	// $ANTHROPIC_API_KEY. It may be missing only if the base URL is on a loopback
-	// address.
+	// $ANTHROPIC_API_KEY. It may be missing only if the base URL is on this
+	// machine or in a private network; see [provider.Options.APIKey].
 	APIKey string
 	// BaseURL is the address to which "/v1/messages" is appended: http or https,
 	// without user, query and fragment. Default: $ANTHROPIC_BASE_URL, else

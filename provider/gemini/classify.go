@@ -37,7 +37,7 @@ func Classify(err error) error {
 	for _, found := range quotedKey.FindAllSubmatch(body, -1) {
 		foreign.Secrets = append(foreign.Secrets, string(found[1])+string(found[2]))
 	}
-	for _, variable := range []string{KeyVariable, "GOOGLE_API_KEY"} {
+	for _, variable := range []string{KeyVariable, SecondKeyVariable} {
 		foreign.Secrets = append(foreign.Secrets, strings.TrimSpace(os.Getenv(variable)))
 	}
 	x := foreign.Response(nil, &http.Response{StatusCode: api.Code}, body)

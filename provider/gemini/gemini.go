@@ -42,14 +42,15 @@ import (
 )
 
 // The environment variables that supply [Options.APIKey] and [Options.BaseURL].
-// The adapter uses no others: not GOOGLE_API_KEY, which the SDK's own client would
-// prefer, nor GOOGLE_GENAI_USE_VERTEXAI, GOOGLE_GENAI_USE_ENTERPRISE and
-// GOOGLE_CLOUD_…. Proxies are those of [http.ProxyFromEnvironment]. If both keys
-// are set, the SDK logs, by package log, that it uses GOOGLE_API_KEY; here it does
-// not.
+// SecondKeyVariable is read if KeyVariable is not set: it may hold the key of any of
+// Google's APIs. The adapter uses no others: not GOOGLE_GENAI_USE_VERTEXAI,
+// GOOGLE_GENAI_USE_ENTERPRISE and GOOGLE_CLOUD_…. Proxies are those of
+// [http.ProxyFromEnvironment]. If both keys are set, the SDK logs, by package log,
+// that it uses GOOGLE_API_KEY, as its own client would; here it does not.
 const (
-	KeyVariable     = "GEMINI_API_KEY"
-	BaseURLVariable = "GOOGLE_GEMINI_BASE_URL"
+	KeyVariable       = "GEMINI_API_KEY"
+	SecondKeyVariable = "GOOGLE_API_KEY"
+	BaseURLVariable   = "GOOGLE_GEMINI_BASE_URL"
 )
 
 // DefaultBaseURL is the address of the Gemini API.
@@ -61,7 +62,7 @@ const DefaultBaseURL = "https://generativelanguage.googleapis.com"
 // (https://ai.google.dev/gemini-api/docs/models, November 2026).
 const DefaultModel = "gemini-3.5-flash-lite"
 
-// placeholder is the key sent to a server on this machine that needs none:
+// placeholder is the key sent to a server of one's own that needs none:
 // without a key the SDK would send the one in the environment.
 const placeholder = "none"
 
@@ -72,8 +73,9 @@ const apiVersion = "v1beta"
 // the key in the environment.
 type Options struct {
 	// APIKey is sent in the header x-goog-api-key, to the host of the base URL only,
-	// and never as a part of an address. Default: $GEMINI_API_KEY. It may be missing
-	// only if the base URL is on a loopback address.
+	// and never as a part of an address. Default: $GEMINI_API_KEY, else
+	// $GOOGLE_API_KEY. It may be missing only if the base URL is on this machine or in
+	// a private network; see [provider.Options.APIKey].
 	APIKey string
 	// BaseURL is the address to which "/v1beta/models/…" is appended: http or https,
 	// without user, query and fragment. Default: $GOOGLE_GEMINI_BASE_URL, else
@@ -117,7 +119,7 @@ func New(model string, opts Options) (*Model, error) {
 	served, key, err := wire.New(wire.Config{
 		Protocol: classify.Gemini, Provider: classify.Gemini, Model: model, Example: DefaultModel, Name: opts.Name,
 		BaseURL: opts.BaseURL, BaseURLVariable: BaseURLVariable, DefaultBaseURL: DefaultBaseURL,
-		APIKey: opts.APIKey, KeyVariables: []string{KeyVariable}, Share: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
+		APIKey: opts.APIKey, KeyVariables: []string{KeyVariable, SecondKeyVariable}, Share: opts.Endpoint, AllowPlainHTTP: opts.AllowPlainHTTP,
 	})
 	if err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func sdkError(err error) (providertest.SDKError, bool) {
 }
 
 var foreign = map[string]string{
-	"GOOGLE_API_KEY": "other", "GOOGLE_VERTEX_BASE_URL": "http://127.0.0.1:1", "GOOGLE_GENAI_USE_VERTEXAI": "true",
+	gemini.SecondKeyVariable: "", "GOOGLE_VERTEX_BASE_URL": "http://127.0.0.1:1", "GOOGLE_GENAI_USE_VERTEXAI": "true",
 	"GOOGLE_GENAI_USE_ENTERPRISE": "1", "GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLOUD_LOCATION": "eu",
 }
 
@@ -345,5 +345,23 @@ func TestErrorInTheBodyIsTheSDKs(t *testing.T) {
 	got := failedStream(t, model(t, server(t, reply(200, problem(503, "UNAVAILABLE", "Busy, "+key, ""))), nil), t.Context())
 	if api, ok := errors.AsType[genai.APIError](got); !ok || api.Code != 503 || api.Message != "Busy, [key]" {
 		t.Errorf("got %+v", api)
+	}
+}
+
+// Google's SDK reads both variables.
+func TestTheKeyIsInEitherVariable(t *testing.T) {
+	for _, step := range []struct{ first, second, want string }{
+		{"a", "", "a"}, {"", "b", "b"}, {" ", "b", "b"}, {"a", "b", "a"},
+	} {
+		environment(t, map[string]string{gemini.KeyVariable: step.first, gemini.SecondKeyVariable: step.second})
+		e := providertest.NewEcho(t, providertest.Reply(200, hello))
+		m, err := gemini.New("gemini-3.5-flash-lite", gemini.Options{BaseURL: e.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Sent(t, m, llm.Prompt("Hi!"))
+		if got := e.Header.Get("X-Goog-Api-Key"); got != step.want {
+			t.Errorf("%+v: sent %q", step, got)
+		}
 	}
 }

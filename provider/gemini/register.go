@@ -8,7 +8,7 @@ import (
 
 func init() {
 	provider.Register(provider.Provider{
-		Name: "gemini", Protocol: classify.Gemini, KeyVariable: KeyVariable, BaseURL: DefaultBaseURL, BaseURLVariable: BaseURLVariable,
+		Name: "gemini", Protocol: classify.Gemini, KeyVariable: KeyVariable, SecondKeyVariable: SecondKeyVariable, BaseURL: DefaultBaseURL, BaseURLVariable: BaseURLVariable,
 		Default: "gemini/" + DefaultModel,
 	}, func(model string, opts provider.Options) (llm.Model, error) {
 		return New(model, Options{

@@ -77,8 +77,8 @@ type Options struct {
 	// APIKey is sent to the host of the base URL only: to Azure in the header
 	// api-key, to all others as a bearer token. Default: the variable
 	// [Server.KeyVariable] of the environment, $OPENAI_API_KEY for OpenAI. It may be
-	// missing only if the base URL is on a loopback address, or if
-	// [Server.KeyOptional] is set.
+	// missing only if the base URL is on this machine or in a private network (see
+	// [provider.Options.APIKey]), or if [Server.KeyOptional] is set.
 	APIKey string
 	// BaseURL is the address to which "/chat/completions" or "/responses" is
 	// appended: http or https, without user, query and fragment. Default: the

@@ -70,7 +70,7 @@ func optionsOutrankTheEnvironment(t *testing.T, a Adapter) {
 	}
 }
 
-func keyIsNotNeededOnLoopback(t *testing.T, a Adapter) {
+func keyIsNotNeededInPrivate(t *testing.T, a Adapter) {
 	a.environment(t, a.Foreign)
 	e := NewEcho(t, Reply(200, a.Hello))
 	for _, base := range []string{e.URL, strings.Replace(e.URL, "127.0.0.1", "localhost", 1)} {
@@ -83,12 +83,12 @@ func keyIsNotNeededOnLoopback(t *testing.T, a Adapter) {
 			t.Errorf("%s: sent the key %q", base, got)
 		}
 	}
-	for _, base := range []string{"http://[::1]:1/v1", "http://LOCALHOST", "https://a.localhost", "http://127.9.9.9"} {
+	for _, base := range []string{"http://[::1]:1/v1", "http://LOCALHOST", "https://a.localhost", "http://127.9.9.9", "http://10.0.0.1", "http://192.168.1.20:8000/v1", "http://gpu.local/v1", "https://llm.internal", "http://vllm:8000"} {
 		if _, err := a.New("llama", Options{BaseURL: base}); err != nil {
 			t.Errorf("%s: %v", base, err)
 		}
 	}
-	for _, base := range []string{"", "http://localhost.example.com", "http://10.0.0.1", "http://mylocalhost"} {
+	for _, base := range []string{"", "http://localhost.example.com", "https://10.0.0.1.example.com", "https://11.0.0.1", "https://local.example.com"} {
 		if _, err := a.New("llama", Options{BaseURL: base}); err == nil {
 			t.Errorf("%s: needs a key", base)
 		}

@@ -139,7 +139,7 @@ func Run(t *testing.T, a Adapter) {
 	}{
 		{"the zero options read the environment", zeroOptionsReadTheEnvironment},
 		{"options outrank the environment", optionsOutrankTheEnvironment},
-		{"a key is not needed on loopback", keyIsNotNeededOnLoopback},
+		{"a key is not needed in a private network", keyIsNotNeededInPrivate},
 		{"a model of another server has its name", nameOfAnotherServer},
 		{"a printed model hides the key", printedModelHidesTheKey},
 		{"New names what is wrong", newNamesWhatIsWrong},

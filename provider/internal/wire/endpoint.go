@@ -47,8 +47,7 @@ type Config struct {
 
 	BaseURL, BaseURLVariable, DefaultBaseURL string
 	// APIKey is the key. Default: the first of KeyVariables that is set. It may be
-	// missing only if the base URL is on a loopback address, or if KeyOptional is
-	// set.
+	// missing only if the host of the base URL is private, or if KeyOptional is set.
 	APIKey       string
 	KeyVariables []string
 	KeyOptional  bool
@@ -140,7 +139,7 @@ func (c *Config) key(base *url.URL) (string, error) {
 	}
 	key := strings.TrimSpace(given) // a key read from a file ends with a newline
 	if key == "" {
-		if c.KeyOptional || loopback(base.Hostname()) {
+		if c.KeyOptional || private(base.Hostname()) {
 			return "", nil
 		}
 		return "", fmt.Errorf("%s: APIKey or the environment variable %s must be set, got nothing", c.Provider, strings.Join(c.KeyVariables, " or "))
@@ -214,17 +213,10 @@ func (c *Config) baseSource() string {
 	return "BaseURL"
 }
 
-// loopback reports whether a host is this machine.
-func loopback(host string) bool {
-	host = strings.ToLower(host)
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
-}
-
 // private reports whether a host is this machine or, by its address or name, in a
 // network other than the internet, which unencrypted data to it does not leave.
-// Servers that users run themselves (vLLM, Ollama, llama.cpp) often have a key and
-// no certificate.
+// Servers that users run themselves (vLLM, Ollama, llama.cpp) often have no key, or a
+// key and no certificate.
 func private(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if ip, err := netip.ParseAddr(host); err == nil {

@@ -87,7 +87,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		{func(c *Config) { c.Name = "a /m" }, nil, `Name must be provider/model, without spaces, got "a /m"`},
 		{func(c *Config) { c.APIKey = "" }, nil, "APIKey or the environment variable WIRE_TEST_NONE or " + keyVariable + " must be set, got nothing"},
 		{func(c *Config) { c.APIKey = " " }, nil, "APIKey or the"},
-		{func(c *Config) { c.APIKey, c.BaseURL = "", "http://10.0.0.5" }, nil, "APIKey or the"}, // not this machine
+		{func(c *Config) { c.APIKey, c.BaseURL = "", "https://11.0.0.5" }, nil, "APIKey or the"}, // not private
 		{func(c *Config) { c.APIKey, c.BaseURL = "", "http://localhost.example.com" }, nil, "APIKey or the"},
 		{func(c *Config) { c.APIKey = secret + " " + secret }, nil, "APIKey must be a key of printable ASCII characters without spaces, got one with ' '"},
 		{func(c *Config) { c.APIKey = secret + "\x7f" }, nil, `APIKey must be a key of printable ASCII characters without spaces, got one with '\x7f'`},
