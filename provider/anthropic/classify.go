@@ -34,7 +34,7 @@ func Classify(err error) error {
 	if !x.Succeeded() {
 		return x.Refused(apiError(x, clean))
 	}
-	within := x.ErrorWithin(x.Body) // an event of a stream
+	within := x.ErrorWithin([]byte(api.RawJSON())) // an event of a stream; with the key, which may be in a word that decides
 	if within == nil {
 		within = x.Garbled(errors.New("an error that says no more"))
 	}

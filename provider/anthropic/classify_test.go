@@ -75,3 +75,16 @@ func TestClassifyErrorsInAStream(t *testing.T) {
 		secretFree(t, classified)
 	}
 }
+
+// A key may be in a word that decides: it is hidden after reading.
+func TestClassifyReadsBeforeItHides(t *testing.T) {
+	s := server(t, stream(event(oneLine(start)), event(`{"type":"error","error":{"type":"overloaded_error","message":"No, overloaded."}}`)))
+	client := sdk.NewClient(option.WithBaseURL(s.URL), option.WithAPIKey("overloaded"), option.WithMaxRetries(0), option.WithHTTPClient(s.Client()), option.WithoutOpenTelemetry())
+	answer := client.Messages.NewStreaming(t.Context(), params)
+	for answer.Next() {
+	}
+	got, ok := errors.AsType[*failure.Error](anthropic.Classify(answer.Err()))
+	if !ok || got.Kind != failure.Overloaded || got.Code != "[key]_error" || got.Message != "No, [key]." {
+		t.Errorf("got %#v", got)
+	}
+}
