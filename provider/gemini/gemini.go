@@ -183,7 +183,8 @@ func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 // Every error is a [*failure.Error]. If the server responded, it wraps the SDK's
 // [genai.APIError], without the key. If the answer was withheld, or the prompt was
 // blocked, the kind is [failure.ContentFiltered] and the Code is Gemini's reason.
-// A malformed function call is [failure.Transient]. If ctx ended before the answer
+// A function call that is malformed or of an unknown function is
+// [failure.InvalidAnswer], with what Gemini says of it as Written. If ctx ended before the answer
 // was complete, the error wraps ctx.Err(). An answer that was cut off at the token
 // limit is a response with [llm.FinishLength].
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {

@@ -273,5 +273,17 @@ func outputRefused(t *testing.T, a Adapter) {
 		if got.Kind != failure.InvalidAnswer || got.Code != code || got.Written != `{"a": [key]` {
 			t.Errorf("got %#v", got)
 		}
+		_, err := a.ask(t, a.Begin+"data: "+body+"\n\n", false)
+		if e, ok := errors.AsType[*failure.Error](err); !ok || e.Kind != failure.InvalidAnswer || e.Written != `{"a": [key]` {
+			t.Errorf("in a stream: got %#v", err)
+		}
+	}
+	for _, reason := range []string{"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "function_call_filter: MALFORMED_FUNCTION_CALL"} {
+		renamed := strings.NewReplacer(a.Loose.Stop, `"`+reason+`"`)
+		a.both(t, renamed.Replace(a.Hello), renamed.Replace(a.hello()), func(where string, got *llm.Response, err error) {
+			if e, ok := errors.AsType[*failure.Error](err); !ok || e.Kind != failure.InvalidAnswer || e.Code != reason || e.Written == "" {
+				t.Errorf("%s, %s: got %+v, %#v", reason, where, got, err)
+			}
+		})
 	}
 }

@@ -80,8 +80,13 @@ func broken(ctx context.Context, err error) failure.Error {
 
 // Withheld returns the error of a success without a usable answer.
 func (x *Exchange) Withheld(kind failure.Kind, code, why string) error {
-	f := classify.Read(classify.Reply{Status: x.Status, Header: x.Response.Header, At: x.At})
-	return x.Endpoint.Fail(failure.Error{Kind: kind, Status: x.Status, Code: code, Message: why, RequestID: f.RequestID})
+	return x.withheld(failure.Error{Kind: kind, Code: code, Message: why})
+}
+
+func (x *Exchange) withheld(f failure.Error) error {
+	told := classify.Read(classify.Reply{Status: x.Status, Header: x.Response.Header, At: x.At})
+	f.Status, f.RequestID = x.Status, told.RequestID
+	return x.Endpoint.Fail(f)
 }
 
 // Garbled returns the error of a success whose body is not an answer.

@@ -33,7 +33,12 @@ var (
 	}
 	broke = []string{
 		"error", "abort", "aborted", "cancelled", "canceled", "timeout",
-		"malformed_function_call", "malformed_response", "unexpected_tool_call", "too_many_tool_calls", "other", "image_other", "no_image", // Gemini
+		"other", "image_other", "no_image", // Gemini
+	}
+	// spoilt says that what the model wrote is at fault: a call that can't be read, or of
+	// a tool that there is not.
+	spoilt = []string{
+		"malformed_function_call", "malformed_response", "unexpected_tool_call", "too_many_tool_calls", // Gemini
 	}
 )
 
@@ -53,6 +58,8 @@ func (x *Exchange) Finish(reason, why string, calls []llm.ToolCall) (llm.Finish,
 		return "", x.Withheld(failure.ContentFiltered, reason, cmp.Or(strings.TrimSpace(why), "the provider withheld the answer"))
 	case known == "insufficient_system_resource": // DeepSeek
 		return "", x.Withheld(failure.Overloaded, reason, cmp.Or(strings.TrimSpace(why), "the provider broke the answer off"))
+	case slices.Contains(spoilt, afterColon(known)):
+		return "", x.spoilt(reason, strings.TrimSpace(why))
 	case slices.Contains(broke, known):
 		return "", x.Withheld(failure.Transient, reason, cmp.Or(strings.TrimSpace(why), "the model broke the answer off"))
 	case slices.Contains(limited, known):
@@ -76,4 +83,21 @@ func wholeCalls(calls []llm.ToolCall) bool {
 	return !slices.ContainsFunc(calls, func(c llm.ToolCall) bool {
 		return c.Name == "" || len(c.Arguments) > 0 && !json.Valid(c.Arguments)
 	})
+}
+
+// afterColon returns what follows the last colon: "function_call_filter:
+// MALFORMED_FUNCTION_CALL" is how Gemini's API for OpenAI's clients says it.
+func afterColon(reason string) string {
+	return strings.TrimSpace(reason[strings.LastIndexByte(reason, ':')+1:])
+}
+
+// spoilt returns the error of an answer that the provider withholds because of what the
+// model wrote. why may quote that: "Malformed function call: print(f(1))".
+func (x *Exchange) spoilt(reason, why string) error {
+	_, written, _ := strings.Cut(why, ":")
+	f := failure.Error{
+		Kind: failure.InvalidAnswer, Code: reason, Message: cmp.Or(why, "what the model wrote can't be read: "+reason),
+		Written: cmp.Or(strings.TrimSpace(written), why, noText),
+	}
+	return x.withheld(f)
 }
