@@ -183,6 +183,9 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		}
 		answer, err := c.request(ctx, sent)
 		if written := c.writtenIn(err); written != nil {
+			if answer != nil { // the request was billed
+				written.Usage = answer.Usage
+			}
 			answer, err = written, nil
 		}
 		switch {
@@ -232,14 +235,21 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 
 // writtenIn returns the answer in the error of a provider that found fault with what
 // the model wrote, and not with the request: it is a wrong answer, and the model is told
-// so. It returns nil for any other error.
+// so; or one that was cut off at its token limit. It returns nil for any other error.
 func (c *call) writtenIn(err error) *llm.Response {
 	f, ok := errors.AsType[*failure.Error](err)
-	if !ok || f.Kind != failure.InvalidAnswer || f.Written == "" {
+	if !ok || f.Written == "" {
 		return nil
 	}
-	c.hopeless = &validate.Complaint{Check: "provider", Problem: cmp.Or(f.Message, f.Code), Suggestion: "give the whole answer again, without this fault"}
 	answer := llm.Reply(f.Written)
+	switch f.Kind {
+	case failure.InvalidAnswer:
+		c.hopeless = &validate.Complaint{Check: "provider", Problem: cmp.Or(f.Message, f.Code), Suggestion: "give the whole answer again, without this fault"}
+	case failure.CutOff:
+		answer.Finish = llm.FinishLength
+	default:
+		return nil
+	}
 	answer.RequestID = f.RequestID
 	return answer
 }

@@ -3,6 +3,7 @@ package llmcall_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestOutputThatTheProviderRefused(t *testing.T) {
 	var requests []*llm.Request
 	answer := func(_ context.Context, req *llm.Request) (*llm.Response, error) {
 		if requests = append(requests, req); len(requests) == 1 {
-			return nil, refused
+			return &llm.Response{Usage: llm.Usage{OutputTokens: 7}}, refused
 		}
 		return llm.Reply(`{"a": 1}`), nil
 	}
@@ -58,8 +59,26 @@ func TestOutputThatTheProviderRefused(t *testing.T) {
 	if said := sent[len(sent)-2]; said.Role != llm.RoleAssistant || said.Text() != `{"a": oops}` || !strings.Contains(sent[len(sent)-1].Text(), "Failed to generate JSON.") {
 		t.Errorf("sent %+v", sent)
 	}
-	if first := r.Trace.Attempts[0]; first.Kind != failure.InvalidAnswer || len(first.Complaints) != 1 {
+	if first := r.Trace.Attempts[0]; first.Kind != failure.InvalidAnswer || len(first.Complaints) != 1 || first.Usage.OutputTokens != 7 {
 		t.Errorf("the trace has %+v", first)
+	}
+}
+
+// Groq refuses what it cut off at the token limit by a 400 too.
+func TestOutputThatTheProviderCutOff(t *testing.T) {
+	refused := &failure.Error{Kind: failure.CutOff, Status: 400, Code: "json_validate_failed", Message: "Failed to generate JSON.", Written: "(no text)"}
+	var limits []int
+	answer := func(_ context.Context, req *llm.Request) (*llm.Response, error) {
+		if limits = append(limits, req.MaxTokens); len(limits) == 1 {
+			return nil, refused
+		}
+		return llm.Reply(`{"a": 1}`), nil
+	}
+	request := llm.Prompt("Hi")
+	request.MaxTokens = 100
+	r, err := llmcall.RetryWithValidation(t.Context(), llm.Func("test/cut", answer), request, []validate.Strategy{validate.JSON()}, llmcall.RetryConfig{MaxAttempts: 2})
+	if err != nil || r.Text != `{"a": 1}` || !slices.Equal(limits, []int{100, 200}) {
+		t.Fatalf("got %+v, %v with the limits %v", r, err, limits)
 	}
 }
 

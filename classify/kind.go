@@ -21,7 +21,9 @@ func (p problem) kind() failure.Kind {
 	case p.Status == 402:
 		return failure.RateLimited // with a time to wait: OpenRouter's budget for calls in flight
 
-	case p.says(ofTheModel...):
+	case strings.Contains(strings.ToLower(p.Written), "max completion tokens reached"):
+		return failure.CutOff // Groq, in the place of what the model wrote
+	case p.says(ofTheModel...) || p.Written != "":
 		return failure.InvalidAnswer // before its status, a 400, says that the request is at fault
 	case contextTooLong(p, message):
 		return failure.ContextTooLong
@@ -99,7 +101,7 @@ var (
 	}
 	// ofTheModel says that what the model wrote is at fault: Groq's, with the text in
 	// failed_generation (https://console.groq.com/docs/errors).
-	ofTheModel = []string{"json_validate_failed", "tool_use_failed"}
+	ofTheModel = []string{"json_validate_failed", "tool_use_failed", "output_parse_failed"}
 	// The images are those of OpenAI's Responses API, which tells of them after a
 	// status of 200.
 	invalid = []string{

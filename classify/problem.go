@@ -160,6 +160,9 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 	if original := plain(fields.Metadata.Raw); original != "" {
 		p.Message = strings.TrimSpace(p.Message + ": " + original)
 	}
+	if within := p.within(); within.Written != "" || within.says(ofTheModel...) {
+		p.Code, p.Type, p.Message, p.Written = within.Code, within.Type, within.Message, within.Written
+	}
 	for name, value := range fields.Metadata.Headers {
 		if p.Header == nil {
 			p.Header = http.Header{}
@@ -171,6 +174,17 @@ func readError(raw json.RawMessage) (p problem, ok bool) {
 	}
 	p.readDetails(fields.Details)
 	return p, p.Code != "" || p.Type != "" || p.Message != ""
+}
+
+// within returns the problem at the end of the message, which a gateway hands on as JSON
+// (OpenRouter, LiteLLM); the zero value if there is none.
+func (p *problem) within() problem {
+	start := strings.IndexByte(p.Message, '{')
+	if start < 0 {
+		return problem{}
+	}
+	within, _ := readInner([]byte(p.Message[start:]))
+	return within
 }
 
 // readDetails reads Google's list of details

@@ -40,6 +40,7 @@ func Response(provider string, r *http.Response, body []byte) *failure.Error {
 	}
 	secrets := secretsOf(r.Request)
 	f.Message = withoutSecrets(f.Message, secrets, maxMessage)
+	f.Written = hidden(f.Written, secrets)
 	f.Code = withoutSecrets(f.Code, secrets, maxLabel)
 	f.RequestID = withoutSecrets(f.RequestID, secrets, maxLabel)
 	return &f
@@ -48,10 +49,14 @@ func Response(provider string, r *http.Response, body []byte) *failure.Error {
 // withoutSecrets is [say.Line] of a text without the secrets. They are removed first,
 // so that none of them is split over two lines or cut at the limit.
 func withoutSecrets(text string, secrets []string, most int) string {
+	return say.Line(hidden(text, secrets), most)
+}
+
+func hidden(text string, secrets []string) string {
 	for _, secret := range secrets {
 		text = say.Hide(text, secret)
 	}
-	return say.Line(text, most)
+	return text
 }
 
 // secretsOf returns what a request has of keys, where the providers take them.

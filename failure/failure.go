@@ -109,7 +109,8 @@ type Error struct {
 	// (X-Should-Retry: false), whatever the kind.
 	NoRetry bool
 	// Written is what the model wrote, where the provider refused it and not the
-	// request (Kind is [InvalidAnswer]): the model can be told what was wrong.
+	// request (Kind is [InvalidAnswer], or [CutOff] at the token limit): the model can
+	// be told what was wrong.
 	Written string
 	Err     error // the error of the SDK or the network; may be nil
 }

@@ -1,8 +1,10 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/tidwall/gjson"
@@ -68,11 +70,15 @@ func choiceError(x *wire.Exchange, raw string) error {
 // (https://docs.mistral.ai/capabilities/reasoning).
 func contentOf(raw string) (text, thinking, refusal string) {
 	switch value := gjson.Parse(raw); {
+	case value.IsArray() && len(value.Array()) > 0 && !slices.ContainsFunc(value.Array(), isPart):
+		text = value.Raw
 	case value.IsArray():
 		for _, part := range value.Array() {
 			t, th, r := contentOf(part.Raw)
 			text, thinking, refusal = text+t, thinking+th, refusal+r
 		}
+	case value.IsObject() && !isPart(value):
+		text = value.Raw
 	case value.IsObject():
 		switch kind := value.Get("type").String(); kind {
 		case "thinking", "reasoning":
@@ -83,12 +89,18 @@ func contentOf(raw string) (text, thinking, refusal string) {
 		case "refusal":
 			refusal = value.Get("refusal").String()
 		case "", "text", "output_text":
-			text, thinking, refusal = contentOf(value.Get("text").Raw)
+			text, thinking, refusal = contentOf(cmp.Or(value.Get("text.value").Raw, value.Get("text").Raw))
 		}
 	case value.Type != gjson.Null:
 		text = value.String()
 	}
 	return text, thinking, refusal
+}
+
+// isPart reports whether a value is a part of a content: a text, or an object with a type
+// or a text. Other JSON is an answer that the server did not write as a text.
+func isPart(value gjson.Result) bool {
+	return !value.IsObject() && !value.IsArray() || value.Get("type").Exists() || value.Get("text").Exists()
 }
 
 // usage converts the counts. Reasoning is a part of the output. Some servers count

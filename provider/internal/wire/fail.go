@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"llmcall/classify"
 	"llmcall/failure"
@@ -35,6 +36,9 @@ func (e *Endpoint) Fail(f failure.Error) error {
 	f.Code = e.line(f.Code, maxLabel)
 	f.RequestID = e.line(f.RequestID, maxLabel)
 	f.Written = e.Hide(f.Written)
+	if (f.Kind == failure.InvalidAnswer || f.Kind == failure.CutOff) && strings.TrimSpace(f.Written) == "" {
+		f.Written = noText // so that the model is told what the provider says of it
+	}
 	if f.Err != nil && e.shows(f.Err.Error()) {
 		f.Err = errors.New(f.Message) // of an HTTP client that prints requests
 	}

@@ -52,13 +52,13 @@ const maxReason = 60
 // more, or is "".
 func (x *Exchange) Finish(reason, why string, calls []llm.ToolCall) (llm.Finish, error) {
 	reason = strings.TrimSpace(reason)
-	known := strings.ToLower(reason)
+	known := plainReason(reason)
 	switch {
 	case slices.Contains(filtered, known):
 		return "", x.Withheld(failure.ContentFiltered, reason, cmp.Or(strings.TrimSpace(why), "the provider withheld the answer"))
 	case known == "insufficient_system_resource": // DeepSeek
 		return "", x.Withheld(failure.Overloaded, reason, cmp.Or(strings.TrimSpace(why), "the provider broke the answer off"))
-	case slices.Contains(spoilt, afterColon(known)):
+	case slices.Contains(spoilt, known):
 		return "", x.spoilt(reason, strings.TrimSpace(why))
 	case slices.Contains(broke, known):
 		return "", x.Withheld(failure.Transient, reason, cmp.Or(strings.TrimSpace(why), "the model broke the answer off"))
@@ -85,10 +85,13 @@ func wholeCalls(calls []llm.ToolCall) bool {
 	})
 }
 
-// afterColon returns what follows the last colon: "function_call_filter:
-// MALFORMED_FUNCTION_CALL" is how Gemini's API for OpenAI's clients says it.
-func afterColon(reason string) string {
-	return strings.TrimSpace(reason[strings.LastIndexByte(reason, ':')+1:])
+// plainReason returns a reason as the tables have it. Servers write it as a name of their
+// language ("FinishReason.STOP"), with hyphens ("tool-calls", as the AI SDK does) or after
+// what found it: "function_call_filter: MALFORMED_FUNCTION_CALL" is Gemini's API for
+// OpenAI's clients.
+func plainReason(reason string) string {
+	last := reason[strings.LastIndexAny(reason, ".:")+1:]
+	return strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(last)))
 }
 
 // spoilt returns the error of an answer that the provider withholds because of what the
@@ -97,7 +100,7 @@ func (x *Exchange) spoilt(reason, why string) error {
 	_, written, _ := strings.Cut(why, ":")
 	f := failure.Error{
 		Kind: failure.InvalidAnswer, Code: reason, Message: cmp.Or(why, "what the model wrote can't be read: "+reason),
-		Written: cmp.Or(strings.TrimSpace(written), why, noText),
+		Written: cmp.Or(strings.TrimSpace(written), why),
 	}
 	return x.withheld(f)
 }
