@@ -102,9 +102,9 @@ func (e *ending) block(c content, tool string) llm.Chunk {
 		return llm.Chunk{Text: c.text}
 	case c.kind == "tool_use" && c.name == tool && tool != "":
 		e.answered = true
-		return llm.Chunk{Text: string(c.input)}
+		return llm.Chunk{Text: string(wire.Arguments(c.input))}
 	case c.kind == "tool_use":
-		call := llm.ToolCall{ID: c.id, Name: c.name, Arguments: c.input}
+		call := llm.ToolCall{ID: c.id, Name: c.name, Arguments: wire.Arguments(c.input)}
 		e.called = append(e.called, call)
 		return llm.Chunk{Part: call}
 	}

@@ -184,7 +184,7 @@ func (r *reader) part(raw json.RawMessage, responseID string) ([]llm.Chunk, erro
 	}
 	switch {
 	case p.FunctionCall != nil:
-		call := llm.ToolCall{ID: p.FunctionCall.ID, Name: p.FunctionCall.Name, Arguments: p.FunctionCall.Args}
+		call := llm.ToolCall{ID: p.FunctionCall.ID, Name: p.FunctionCall.Name, Arguments: wire.Arguments(p.FunctionCall.Args)}
 		if call.ID == "" {
 			call.ID = madeID(responseID, len(r.calls))
 		}

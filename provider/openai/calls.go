@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"llmcall/llm"
+	"llmcall/provider/internal/wire"
 )
 
 // pieces are the pieces of one tool call.
@@ -57,6 +58,9 @@ func (s *completionStream) call(id string, index int64, indexed bool, name, args
 	if c.name == "" {
 		c.name = name
 	}
+	if strings.HasPrefix(args, "{") && c.arguments.String() == "{}" {
+		c.arguments.Reset() // how a call of Anthropic's begins, which a gateway has translated
+	}
 	c.arguments.WriteString(args)
 }
 
@@ -86,7 +90,7 @@ func (s *completionStream) toolCalls() []llm.ToolCall {
 			c.id = fmt.Sprintf("call-%s-%d", s.id, i)
 		}
 		given[c.id] = true
-		calls = append(calls, llm.ToolCall{ID: c.id, Name: c.name, Arguments: []byte(c.arguments.String())})
+		calls = append(calls, llm.ToolCall{ID: c.id, Name: c.name, Arguments: wire.Arguments([]byte(c.arguments.String()))})
 	}
 	return calls
 }

@@ -34,6 +34,7 @@ func TestPiecesOfCalls(t *testing.T) {
 		"the same ID for all":                {[]string{"0 a f {}", "1 a g {", "1 a - }"}, []string{"a f {}", "call-c-1 g {}"}},
 		"the same ID, heads first":           {[]string{"0 a f -", "1 a g -", "0 - - {}", "1 - - {}"}, []string{"a f {}", "call-c-1 g {}"}},
 		"the whole call again":               {[]string{"0 a f {", "0 a - }", "0 a f {}"}, []string{"a f {}"}},
+		"arguments that begin with {}":       {[]string{"0 a f {}", "0 - - {1", "0 - - }"}, []string{"a f {1}"}},
 		"without arguments":                  {[]string{"0 a f -", "1 b g -"}, []string{"a f ", "b g "}},
 	} {
 		var texts []string

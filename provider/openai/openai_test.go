@@ -72,13 +72,16 @@ func TestContract(t *testing.T) {
 			Call:       `{"choices":[{"message":{"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},"finish_reason":"stop"}]}`,
 			CallEvents: dataEvent(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{\"a\":1}"}}]}}]}`) + dataEvent(stopped("stop")),
 			Shapes: map[string]string{
-				"a list of parts":                   `{"choices":[{"message":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]},{"type":"text","text":"Hel"},{"type":"reference","reference_ids":[1]},{"type":"text","text":"lo"}]},"finish_reason":"stop"}]}`,
-				"a list of texts":                   `{"choices":[{"message":{"content":["Hel","lo"]},"finish_reason":"stop"}]}`,
-				"a list of parts in pieces":         dataEvent(`{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]}]}}]}`) + dataEvent(`{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"Hel"}]}}]}`) + dataEvent(delta("lo")) + dataEvent(stopped("stop")),
-				"message for delta":                 dataEvent(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}`),
-				"message for delta, in pieces":      dataEvent(`{"choices":[{"index":0,"message":{"content":"Hel"}}]}`) + dataEvent(`{"choices":[{"index":0,"message":{"content":"lo"},"finish_reason":"stop"}]}`),
-				"an empty delta beside the message": dataEvent(delta("")) + dataEvent(`{"choices":[{"index":0,"delta":{},"message":{"content":"Hello"},"finish_reason":"stop"}]}`),
-				"the message again at the end":      dataEvent(delta("Hel")) + dataEvent(delta("lo")) + dataEvent(`{"choices":[{"index":0,"delta":{},"message":{"content":"Hello"},"finish_reason":"stop"}]}`),
+				"a list of parts":                    `{"choices":[{"message":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]},{"type":"text","text":"Hel"},{"type":"reference","reference_ids":[1]},{"type":"text","text":"lo"}]},"finish_reason":"stop"}]}`,
+				"a list of texts":                    `{"choices":[{"message":{"content":["Hel","lo"]},"finish_reason":"stop"}]}`,
+				"the text of a completion":           `{"choices":[{"text":"Hello","finish_reason":"stop"}]}`,
+				"the text of a completion, streamed": dataEvent(`{"choices":[{"index":0,"text":"Hel"}]}`) + dataEvent(`{"choices":[{"index":0,"text":"lo","finish_reason":"stop"}]}`),
+				"a text as Assistants have it":       `{"choices":[{"message":{"content":[{"type":"text","text":{"value":"Hello","annotations":[]}}]},"finish_reason":"stop"}]}`,
+				"a list of parts in pieces":          dataEvent(`{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]}]}}]}`) + dataEvent(`{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"Hel"}]}}]}`) + dataEvent(delta("lo")) + dataEvent(stopped("stop")),
+				"message for delta":                  dataEvent(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}`),
+				"message for delta, in pieces":       dataEvent(`{"choices":[{"index":0,"message":{"content":"Hel"}}]}`) + dataEvent(`{"choices":[{"index":0,"message":{"content":"lo"},"finish_reason":"stop"}]}`),
+				"an empty delta beside the message":  dataEvent(delta("")) + dataEvent(`{"choices":[{"index":0,"delta":{},"message":{"content":"Hello"},"finish_reason":"stop"}]}`),
+				"the message again at the end":       dataEvent(delta("Hel")) + dataEvent(delta("lo")) + dataEvent(`{"choices":[{"index":0,"delta":{},"message":{"content":"Hello"},"finish_reason":"stop"}]}`),
 			},
 			Billed: map[string]llm.Usage{
 				`{"choices":[{"message":{"content":"half"},"finish_reason":"content_filter"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`:           {InputTokens: 3, OutputTokens: 4},
@@ -136,6 +139,8 @@ func TestContractOfResponses(t *testing.T) {
 			Call:       responded("completed", "", calledF),
 			CallEvents: dataEvent(`{"type":"response.output_item.done","item":`+calledF+`}`) + dataEvent(`{"type":"response.completed","response":{"status":"completed","output":[],"usage":{}}}`),
 			Shapes: map[string]string{
+				"a part that ends": dataEvent(`{"type":"response.content_part.done","item_id":"m","part":{"type":"output_text","text":"Hello"}}`) +
+					dataEvent(`{"type":"response.completed","response":{"status":"completed","output":[]}}`),
 				"content that is a text":       responded("completed", "", `{"type":"message","content":"Hello"}`),
 				"text in the last event":       dataEvent(`{"type":"response.created","response":{"status":"in_progress","output":[]}}`) + dataEvent(`{"type":"response.completed","response":`+oneLine(responded("completed", "", thought, said("msg_1", "Hello")))+`}`),
 				"text in the last event alone": dataEvent(`{"type":"response.output_item.done","item":`+thought+`}`) + dataEvent(`{"type":"response.completed","response":`+oneLine(responded("completed", "", thought, said("msg_1", "Hello")))+`}`),

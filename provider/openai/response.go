@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/packages/respjson"
 	"github.com/tidwall/gjson"
 
 	"llmcall/llm"
@@ -32,14 +33,17 @@ func readCompletion(x *wire.Exchange, body []byte) (*llm.Response, error) {
 	if err := choiceError(x, choice.JSON.ExtraFields["error"].Raw()); err != nil {
 		return wire.Billed(answer), err
 	}
-	s := completionStream{x: x, id: completion.ID, reason: choice.FinishReason}
+	s := completionStream{x: x, id: completion.ID, reason: choice.FinishReason, native: native(choice.JSON.ExtraFields)}
 	text := s.message(choice.Message)
+	if !choice.JSON.Message.Valid() {
+		text, _, _ = contentOf(choice.JSON.ExtraFields["text"].Raw())
+	}
 	if err := s.refused(); err != nil {
 		return wire.Billed(answer), err
 	}
 	calls := s.toolCalls()
 	var err error
-	if answer.Finish, err = x.Finish(s.reason, "", calls); err != nil {
+	if answer.Finish, err = x.Finish(s.reason, s.native, calls); err != nil {
 		return wire.Billed(answer), err
 	}
 	answer.Message = llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
@@ -61,6 +65,13 @@ func choiceError(x *wire.Exchange, raw string) error {
 		return nil
 	}
 	return x.ErrorWithin([]byte(`{"error":` + raw + `}`))
+}
+
+// native returns the server's own reason to stop, which OpenRouter keeps beside OpenAI's.
+func native(fields map[string]respjson.Field) string {
+	var reason string
+	_ = json.Unmarshal([]byte(fields["native_finish_reason"].Raw()), &reason) // anything else has nothing to tell
+	return reason
 }
 
 // contentOf returns what is in a field that the SDK reads as a text, and that some

@@ -110,3 +110,39 @@ func FuzzStream(f *testing.F) {
 		}
 	})
 }
+
+// What is not a text, and not a part of a content either, is the answer.
+func TestContentThatIsJSON(t *testing.T) {
+	m, err := New("x", Options{BaseURL: "http://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]string{
+		`{"a":1}`: `{"a":1}`, `[{"a":1},{"b":2}]`: `[{"a":1},{"b":2}]`, `42`: "42", `[]`: "", `{"type":"text","text":"a"}`: "a",
+		`[{"type":"reference"},{"type":"text","text":"a"},"b"]`: "ab",
+	} {
+		x := wire.Exchange{Endpoint: m.endpoint, Status: 200, Response: &http.Response{}}
+		x.Body = []byte(`{"choices":[{"message":{"content":` + content + `},"finish_reason":"stop"}]}`)
+		if answer, err := x.Answer(chatDialect{}); err != nil || answer.Text() != want {
+			t.Errorf("%s: got %+v, %v", content, answer, err)
+		}
+	}
+}
+
+func TestReasonBesideError(t *testing.T) {
+	m, err := New("x", Options{BaseURL: "http://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for native, want := range map[string]failure.Kind{
+		`"MALFORMED_FUNCTION_CALL"`: failure.InvalidAnswer, `"SAFETY"`: failure.ContentFiltered, `"error"`: failure.Transient, `"stop"`: failure.Transient, `null`: failure.Transient, `7`: failure.Transient,
+	} {
+		choice := `"finish_reason":"error","native_finish_reason":` + native + `}]}`
+		for _, body := range []string{`{"choices":[{"message":{"content":""},` + choice, `data: {"choices":[{"index":0,"delta":{},` + choice} {
+			x := wire.Exchange{Endpoint: m.endpoint, Status: 200, Response: &http.Response{}, Body: []byte(body)}
+			if _, err := x.Answer(chatDialect{}); failure.KindOf(err) != want {
+				t.Errorf("%s: got %v", body, err)
+			}
+		}
+	}
+}

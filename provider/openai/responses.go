@@ -135,7 +135,7 @@ func itemPart(item responses.ResponseOutputItemUnion, provider string) (part llm
 		if raw := item.JSON.Arguments.Raw(); strings.HasPrefix(raw, "{") { // not a text, but the JSON itself
 			args = raw
 		}
-		return llm.ToolCall{ID: cmp.Or(item.CallID, item.ID), Name: item.Name, Arguments: json.RawMessage(args)}, ""
+		return llm.ToolCall{ID: cmp.Or(item.CallID, item.ID), Name: item.Name, Arguments: wire.Arguments(json.RawMessage(args))}, ""
 	case item.Type == "message":
 		var text string
 		if text, _, refusal = contentOf(item.JSON.Content.Raw()); text != "" {
@@ -219,6 +219,10 @@ func (s *itemStream) Read(data []byte) (chunks []llm.Chunk, done bool, err error
 	case "response.output_text.done":
 		if !s.commentary[e.ItemID] && (!s.anyText || s.texted != e.ItemID) { // its text did not come in pieces
 			chunk.Text = s.next(e.ItemID, e.Text)
+		}
+	case "response.content_part.done":
+		if e.Part.Type == "output_text" && !s.commentary[e.ItemID] && (!s.anyText || s.texted != e.ItemID) {
+			chunk.Text = s.next(e.ItemID, e.Part.Text)
 		}
 	case "response.output_item.done":
 		more := s.item(e.Item)

@@ -91,6 +91,7 @@ type completionStream struct {
 	calls     []*pieces
 	latest    map[int64]*pieces // by the index that the server gives
 	reason    string            // the finish reason
+	native    string            // the server's own, where a gateway has translated it
 }
 
 // Read reads an event: a chunk, or a whole completion.
@@ -131,7 +132,7 @@ func (s *completionStream) Read(data []byte) (chunks []llm.Chunk, done bool, err
 // add adds a choice of an event.
 func (s *completionStream) add(choice sdk.ChatCompletionChunkChoice) (more llm.Chunk) {
 	if choice.FinishReason != "" {
-		s.reason = choice.FinishReason
+		s.reason, s.native = choice.FinishReason, native(choice.JSON.ExtraFields)
 	}
 	delta := choice.Delta
 	more = s.piece(delta.Content, delta.JSON.Content.Raw(), delta.Refusal, delta.JSON.ExtraFields)
@@ -143,6 +144,9 @@ func (s *completionStream) add(choice sdk.ChatCompletionChunkChoice) (more llm.C
 	if call := delta.FunctionCall; call.Name != "" || call.Arguments != "" { // the form before tool_calls
 		s.call("", 0, true, call.Name, call.Arguments)
 		more.Progress = true
+	}
+	if more == (llm.Chunk{}) { // the form of completions that are not a chat's
+		more.Text, _, _ = contentOf(choice.JSON.ExtraFields["text"].Raw())
 	}
 	s.grown = s.grown || more != (llm.Chunk{})
 	raw := choice.JSON.ExtraFields["message"].Raw()
@@ -193,7 +197,7 @@ func (s *completionStream) End() ([]llm.Chunk, error) {
 		return nil, err
 	}
 	calls := s.toolCalls()
-	finish, err := s.x.Finish(s.reason, "", calls)
+	finish, err := s.x.Finish(s.reason, s.native, calls)
 	if err != nil || finish == llm.FinishNone { // the calls may be incomplete
 		return nil, err
 	}

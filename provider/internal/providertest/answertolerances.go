@@ -33,7 +33,7 @@ var answerTolerances = []Tolerance{
 	{Of: "whole tool calls with another reason to stop", Does: "are tool calls", Holds: reasonsWithCalls},
 	{Of: "thoughts in tags at the beginning of the text", Does: "become reasoning, and are not part of the answer", Holds: thoughtsInTheText},
 	{Of: "a stream framed in another way", Does: "is read: single line breaks, stray lines, [DONE] missing, doubled or in the wrong place, a stream nobody asked for", Holds: framing},
-	{Of: "an answer in another shape", Does: "is read: a list of parts, text in the message or in the last event, whole answers as events", Holds: otherShapes},
+	{Of: "an answer in another shape", Does: "is read: a list of parts, text in the message or in the last event, whole answers as events, arguments in a text", Holds: otherShapes},
 	{Of: "an error in a success", Does: "is the error that it is, in every form", Holds: errorsInEveryForm},
 	{Of: "an answer that can't be used", Does: "keeps its usage, which was billed", Holds: usageOfFailures},
 	{Of: "output that the provider refuses as the model's fault", Does: "is an invalid answer, which is fed back", Holds: outputRefused},
@@ -204,6 +204,12 @@ func otherShapes(t *testing.T, a Adapter) {
 			}
 		}
 	}
+	inText := strings.NewReplacer(`:{"a":1}`, `:"{\"a\":1}"`, `:"{\"a\":1}"`, `:"\"{\\\"a\\\":1}\""`)
+	a.both(t, inText.Replace(a.Loose.Call), inText.Replace(a.Loose.CallEvents), func(where string, got *llm.Response, err error) {
+		if err != nil || len(got.Message.ToolCalls()) != 1 || string(got.Message.ToolCalls()[0].Arguments) != `{"a":1}` {
+			t.Errorf("arguments in a text, %s: got %+v, %v", where, got, err)
+		}
+	})
 	got, err := a.ask(t, "data: "+strings.Join(strings.Fields(a.Hello), " ")+"\n\n", false)
 	if want := a.answer(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("a whole answer as an event: got %+v, %v, want %+v", got, err, want)

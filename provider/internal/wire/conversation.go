@@ -164,6 +164,17 @@ func (ids idMaker) turn(message llm.Message) llm.Message {
 	return message
 }
 
+// Arguments returns the arguments of a call in an answer. Models, and gateways, also send
+// them as a text with the JSON in it.
+func Arguments(raw json.RawMessage) json.RawMessage {
+	var text string
+	var fields map[string]json.RawMessage
+	if bytes.HasPrefix(raw, []byte(`"`)) && json.Unmarshal(raw, &text) == nil && json.Unmarshal([]byte(text), &fields) == nil && fields != nil {
+		return json.RawMessage(text)
+	}
+	return raw
+}
+
 // asObject returns the arguments of a call as a JSON object.
 func asObject(arguments json.RawMessage) json.RawMessage {
 	if len(bytes.TrimSpace(arguments)) == 0 || string(bytes.TrimSpace(arguments)) == "null" {

@@ -60,6 +60,8 @@ func (x *Exchange) Finish(reason, why string, calls []llm.ToolCall) (llm.Finish,
 		return "", x.Withheld(failure.Overloaded, reason, cmp.Or(strings.TrimSpace(why), "the provider broke the answer off"))
 	case slices.Contains(spoilt, known):
 		return "", x.spoilt(reason, strings.TrimSpace(why))
+	case slices.Contains(broke, known) && (slices.Contains(spoilt, plainReason(why)) || slices.Contains(filtered, plainReason(why))):
+		return x.Finish(why, "", calls) // the reason before a gateway translated it
 	case slices.Contains(broke, known):
 		return "", x.Withheld(failure.Transient, reason, cmp.Or(strings.TrimSpace(why), "the model broke the answer off"))
 	case slices.Contains(limited, known):
