@@ -210,7 +210,7 @@ func (m *Model) exchange(
 		params, planned, err := m.params(req, steps)
 		p = planned
 		return wire.Try{Asked: p.asked, Note: p.note, Send: func() error {
-			x = &wire.Exchange{Endpoint: m.endpoint, Stream: streamed}
+			x = &wire.Exchange{Endpoint: m.endpoint, Stream: streamed, Structured: req.Schema != nil}
 			return x.Failed(ctx, send(params, option.WithMiddleware(x.Record)), apiError)
 		}}, err
 	})

@@ -66,15 +66,15 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 			return wire.Try{}, err
 		}
 		return wire.Try{Asked: body.asked, Note: body.note, Send: func() (err error) {
-			d, err = m.sendOnce(ctx, body.fields, stream)
+			d, err = m.sendOnce(ctx, body.fields, stream, req.Schema != nil)
 			return err
 		}}, nil
 	})
 	return d, err
 }
 
-func (m *Model) sendOnce(ctx context.Context, fields map[string]any, stream bool) (*delivery, error) {
-	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Stream: stream}}
+func (m *Model) sendOnce(ctx context.Context, fields map[string]any, stream, structured bool) (*delivery, error) {
+	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Stream: stream, Structured: structured}}
 	d.Explain = explain(&d.Exchange)
 	config := &genai.GenerateContentConfig{
 		// The SDK's own conversion would sort the properties of a schema and round

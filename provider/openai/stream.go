@@ -36,7 +36,7 @@ func (c *connection) exchange(ctx context.Context, req *llm.Request, stream bool
 		send, a, err := p.prepare(req, stream, steps)
 		asked = a
 		return wire.Try{Asked: a.features, Note: a.note, Send: func() error {
-			x = &wire.Exchange{Endpoint: c.endpoint, Stream: stream}
+			x = &wire.Exchange{Endpoint: c.endpoint, Stream: stream, Structured: req.Schema != nil}
 			// x has the answer too; with these as the targets the SDK does not check the
 			// Content-Type.
 			into := option.WithResponseBodyInto(new([]byte))

@@ -31,7 +31,7 @@ type Loose struct {
 var answerTolerances = []Tolerance{
 	{Of: "a reason to stop of another dialect", Does: "is read as its own; an unknown word is kept, and does not spoil a whole answer", Holds: reasonsOfOtherDialects},
 	{Of: "whole tool calls with another reason to stop", Does: "are tool calls", Holds: reasonsWithCalls},
-	{Of: "thoughts in tags at the beginning of the text", Does: "become reasoning, and are not part of the answer", Holds: thoughtsInTheText},
+	{Of: "thoughts in tags at the beginning of the text", Does: "become reasoning, and are not part of the answer, also where the tag at their end is the only one", Holds: thoughtsInTheText},
 	{Of: "a stream framed in another way", Does: "is read: single line breaks, stray lines, [DONE] missing, doubled or in the wrong place, a stream nobody asked for", Holds: framing},
 	{Of: "an answer in another shape", Does: "is read: a list of parts, text in the message or in the last event, whole answers as events, arguments in a text", Holds: otherShapes},
 	{Of: "an error in a success", Does: "is the error that it is, in every form", Holds: errorsInEveryForm},
@@ -114,7 +114,7 @@ func thinking(answer *llm.Response) string {
 func thoughtsInTheText(t *testing.T, a Adapter) {
 	for _, step := range []struct {
 		says, text, thought string
-		wholeOnly           bool // a stream's text was yielded before the tag came
+		closedAlone         bool // see closedAloneInAStream
 	}{
 		{"<think>Hm, [a].</think>\n\nHello", "Hello", "Hm, [a].", false},
 		{"\n<think>\nHm.\n</think>\n{\"a\": 1}", `{"a": 1}`, "Hm.", false},
@@ -124,6 +124,7 @@ func thoughtsInTheText(t *testing.T, a Adapter) {
 		{"[THINK]Hm.[/THINK]Hello", "Hello", "Hm.", false},
 		{"Hm. So:\n</think>\n\nHello", "Hello", "Hm. So:", true},
 		{`Hm.</think>{"a": 1}`, `{"a": 1}`, "Hm.", true},
+		{"\n</think>\n\nHello", "Hello", "", false},
 
 		{"Hello <think>x</think>", "Hello <think>x</think>", "", false},
 		{"Use <think>\n</think>\nfor it.", "Use <think>\n</think>\nfor it.", "", false},
@@ -135,16 +136,13 @@ func thoughtsInTheText(t *testing.T, a Adapter) {
 		{"  Hello", "  Hello", "", false},
 	} {
 		for _, size := range []int{0, 1, 2, 3, 7, 1000} {
-			if step.wholeOnly && size > 0 {
+			if step.closedAlone && size > 0 {
+				closedAloneInAStream(t, a, a.inPieces(step.says, size), step.text, step.thought)
 				continue
 			}
-			events := a.Begin
-			for rest := []rune(step.says); size > 0 && len(rest) > 0; rest = rest[min(size, len(rest)):] {
-				events += a.Text(string(rest[:min(size, len(rest))]))
-			}
-			body := events + a.End
-			if size == 0 {
-				body = a.Loose.Says(step.says)
+			body := a.Loose.Says(step.says)
+			if size > 0 {
+				body = a.inPieces(step.says, size)
 			}
 			got, err := a.ask(t, body, size == 0)
 			if err != nil || got.Text() != step.text || thinking(got) != step.thought || got.Finish != llm.FinishStop {
@@ -155,6 +153,43 @@ func thoughtsInTheText(t *testing.T, a Adapter) {
 	got, err := a.ask(t, a.Begin+a.Text("<think>Hm"), false)
 	if err != nil || got.Text() != "" || thinking(got) != "Hm" {
 		t.Errorf("cut off: got %+v, %v", got, err)
+	}
+}
+
+// inPieces returns a stream of a text in pieces of so many characters.
+func (a Adapter) inPieces(text string, size int) string {
+	events := a.Begin
+	for rest := []rune(text); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+		events += a.Text(string(rest[:min(size, len(rest))]))
+	}
+	return events + a.End
+}
+
+// closedAloneInAStream asks for a stream of thoughts that only a tag at their end tells
+// from the answer. They are never a part of it: the first stream of a model fails when
+// the tag comes, because its text has been yielded; the next ones are held back until
+// then. So is the first one, if its answer is to be JSON or the model's name says that
+// it thinks.
+func closedAloneInAStream(t *testing.T, a Adapter, body, text, thought string) {
+	t.Helper()
+	right := func(answer *llm.Response) bool {
+		return answer.Text() == text && thinking(answer) == thought && answer.Finish == llm.FinishStop
+	}
+	m := a.answeredBy(t, a.events(body))
+	if got, err := Streamed(t, t.Context(), m, prompt); failure.KindOf(err) != failure.InvalidAnswer && (err != nil || !right(got)) || err != nil && got.Finish != llm.FinishNone {
+		t.Errorf("%s: got %+v, %v", body, got, err)
+	}
+	if got, err := Streamed(t, t.Context(), m, prompt); err != nil || !right(got) {
+		t.Errorf("%s again: got %+v, %v", body, got, err)
+	}
+	structured := *prompt
+	structured.Schema = &llm.Schema{Name: "a", JSON: json.RawMessage(`{"type":"object"}`)}
+	if got, err := Streamed(t, t.Context(), a.answeredBy(t, a.events(body)), &structured); err != nil || !right(got) {
+		t.Errorf("%s with a schema: got %+v, %v", body, got, err)
+	}
+	a.Model = "qwen3-30b-a3b-thinking-2507"
+	if got, err := Streamed(t, t.Context(), a.answeredBy(t, a.events(body)), prompt); err != nil || !right(got) {
+		t.Errorf("%s of a model that thinks: got %+v, %v", body, got, err)
 	}
 }
 

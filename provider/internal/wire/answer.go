@@ -48,7 +48,7 @@ func (x *Exchange) Answer(d Dialect) (*llm.Response, error) {
 	if err != nil {
 		return answer, err
 	}
-	return withoutThoughts(answer), nil
+	return x.withoutThoughts(answer), nil
 }
 
 // partsOf returns the events in a body of several JSON values: Gemini's streams come
@@ -99,6 +99,7 @@ func isStream(body []byte) bool {
 func (x *Exchange) assemble(d Dialect, read func(*relay)) (*llm.Response, error) {
 	var answer llm.Assembly
 	var failed error
+	x.whole = true
 	read(x.relay(d, func(chunk llm.Chunk, err error) bool {
 		answer.Add(chunk)
 		failed = err
@@ -151,7 +152,7 @@ func (x *Exchange) Relay(ctx context.Context, d Dialect, yield func(llm.Chunk, e
 	}
 	answer, err := d.Whole(x, x.Body)
 	if err == nil {
-		answer = withoutThoughts(answer)
+		answer = x.withoutThoughts(answer)
 	}
 	yieldAll(Pieces(answer), err, yield)
 }
@@ -190,7 +191,7 @@ type relay struct {
 }
 
 func (x *Exchange) relay(d Dialect, yield func(llm.Chunk, error) bool) *relay {
-	return &relay{x: x, reader: d.Reader(x), yield: yield}
+	return &relay{x: x, reader: d.Reader(x), thoughts: thoughts{x: x}, yield: yield}
 }
 
 // pass yields chunks, and then the error if there is one. It reports whether to go
@@ -198,7 +199,11 @@ func (x *Exchange) relay(d Dialect, yield func(llm.Chunk, error) bool) *relay {
 func (r *relay) pass(chunks []llm.Chunk, err error) bool {
 	var out []llm.Chunk
 	for _, chunk := range chunks {
-		out = append(out, r.thoughts.pass(chunk)...)
+		more, late := r.thoughts.pass(chunk)
+		out = append(out, more...)
+		if late != nil {
+			return yieldAll(out, late, r.yield)
+		}
 	}
 	if err != nil {
 		out = append(out, r.thoughts.end(llm.FinishNone)...)

@@ -35,6 +35,8 @@ type Endpoint struct {
 	// Hide removes the API key from a text, unless the key has fewer than 8 bytes: some
 	// servers quote it. No field has the API key itself, so that no %+v prints it.
 	Hide func(text string) string
+
+	habit *habit // how its answers begin; nil if nothing is kept of that
 }
 
 // Config has the settings of an [Endpoint].
@@ -84,7 +86,7 @@ func New(c Config) (*Endpoint, string, error) {
 	}
 	return &Endpoint{
 		Provider: prefix, Protocol: c.Protocol, Name: name, Model: c.Model, Base: base,
-		Key: c.endpointKey(name, base, key), Hide: hide(key),
+		Key: c.endpointKey(name, base, key), Hide: hide(key), habit: &habit{name: c.Model},
 	}, key, nil
 }
 

@@ -37,6 +37,8 @@ type Exchange struct {
 	// Stream leaves the body of a success to the SDK, which reads it as it arrives.
 	// Default false: the whole body is read into Body.
 	Stream bool
+	// Structured says that the answer is to be JSON.
+	Structured bool
 	// Explain returns the SDK's error for an error within a success. Default nil: none.
 	Explain func(part []byte) error
 
@@ -49,6 +51,7 @@ type Exchange struct {
 	Response *http.Response
 
 	problem []byte // the body of an error as it came
+	whole   bool   // nobody sees the answer before its end
 }
 
 // Record sends the request by next and records the exchange. It is a middleware

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall/failure"
 	"llmcall/llm"
 )
 
@@ -28,22 +29,39 @@ func Thought(text string) llm.Reasoning {
 }
 
 // thoughts takes a model's thoughts out of the beginning of a text that comes in
-// pieces. Tags after the beginning are a part of the answer.
+// pieces. Tags after the beginning are a part of the answer, except one that closes
+// thoughts which the server's template has begun: see [beginning].
 type thoughts struct {
+	x      *Exchange
+	apart  bool      // the answer's reasoning, or a call, came before its text: that has no thoughts
 	passed bool      // the answer has begun
 	tag    [2]string // of the thoughts that have begun; "" before
 	closed bool      // thoughts have ended: white space before the answer is dropped
+	waits  bool      // the text may be thoughts: it is held back until they, or the answer, end
+	begins beginning
 	held   strings.Builder
 }
 
-// pass returns what a chunk becomes.
-func (t *thoughts) pass(c llm.Chunk) []llm.Chunk {
+// pass returns what a chunk becomes. The error is that of a text which was passed on
+// and turns out to be thoughts.
+func (t *thoughts) pass(c llm.Chunk) ([]llm.Chunk, error) {
 	if t.passed || c.Text == "" && c.Part == nil && c.Finish == llm.FinishNone {
-		return []llm.Chunk{c}
+		t.apart = t.apart || c.Progress
+		if _, _, alone := t.begins.add(c.Text); alone {
+			return nil, t.late()
+		}
+		if c.Finish == llm.FinishStop {
+			t.x.habit().answered()
+		}
+		return []llm.Chunk{c}, nil
 	}
 	out := t.text(c.Text)
 	if c.Part != nil || c.Finish != llm.FinishNone {
+		t.apart = true
 		out = append(out, t.end(c.Finish)...)
+	}
+	if c.Finish == llm.FinishStop {
+		t.x.habit().answered()
 	}
 	if c.Text != "" && len(out) == 0 {
 		c.Progress = true
@@ -51,7 +69,14 @@ func (t *thoughts) pass(c llm.Chunk) []llm.Chunk {
 	if c.Text = ""; c != (llm.Chunk{}) {
 		out = append(out, c)
 	}
-	return out
+	return out, nil
+}
+
+// late returns the error of an answer whose first part, which the caller has, was not a
+// part of it. The next streams of the model wait for the end of the thoughts.
+func (t *thoughts) late() error {
+	t.x.habit().thinks()
+	return t.x.Withheld(failure.InvalidAnswer, "", "the answer began with thoughts that only a tag at their end shows to be thoughts")
 }
 
 // text adds a piece of text.
@@ -64,10 +89,10 @@ func (t *thoughts) text(piece string) (out []llm.Chunk) {
 			start := strings.TrimLeft(text, " \t\r\n")
 			i := slices.IndexFunc(tags, func(tag [2]string) bool { return strings.HasPrefix(start, tag[0]) })
 			if i < 0 {
-				if slices.ContainsFunc(tags, func(tag [2]string) bool { return strings.HasPrefix(tag[0], start) }) {
+				if slices.ContainsFunc(tags, func(tag [2]string) bool { return strings.HasPrefix(tag[0], start) || strings.HasPrefix(tag[1], start) }) {
 					return out
 				}
-				return append(out, t.end(llm.FinishStop)...)
+				return append(out, t.begin(text, piece)...)
 			}
 			t.tag, searched = tags[i], 0
 			t.hold(start[len(t.tag[0]):])
@@ -82,6 +107,26 @@ func (t *thoughts) text(piece string) (out []llm.Chunk) {
 		t.hold(text[from+end+len(t.tag[1]):])
 		t.tag, t.closed = [2]string{}, true
 	}
+}
+
+// begin adds a piece of a text that begins without a tag. held is the text so far.
+func (t *thoughts) begin(held, piece string) []llm.Chunk {
+	t.begins.over = t.begins.over || t.closed
+	if !t.waits {
+		piece = held
+	}
+	before, after, alone := t.begins.add(piece)
+	switch {
+	case alone:
+		t.x.habit().thinks()
+		t.hold(after)
+		t.closed, t.waits = true, false
+		return append(thought(before), t.text("")...)
+	case !t.begins.over && !t.apart && t.x.waits():
+		t.waits = true
+		return nil
+	}
+	return t.end(llm.FinishStop)
 }
 
 func (t *thoughts) hold(text string) {
@@ -103,7 +148,8 @@ func (t *thoughts) end(finish llm.Finish) []llm.Chunk {
 	t.held.Reset()
 	t.passed = true
 	switch {
-	case t.tag[0] != "" && (finish == llm.FinishNone || finish == llm.FinishLength || finish == llm.FinishToolCall):
+	case (t.tag[0] != "" || t.waits && !t.begins.over && t.x.habit().known() == habitThinks) &&
+		(finish == llm.FinishNone || finish == llm.FinishLength || finish == llm.FinishToolCall):
 		return thought(text)
 	case t.closed:
 		text = strings.TrimLeft(text, " \t\r\n")
@@ -116,19 +162,19 @@ func (t *thoughts) end(finish llm.Finish) []llm.Chunk {
 
 // withoutThoughts takes the model's thoughts out of the beginning of an answer's
 // text.
-func withoutThoughts(answer *llm.Response) *llm.Response {
+func (x *Exchange) withoutThoughts(answer *llm.Response) *llm.Response {
 	i := slices.IndexFunc(answer.Message.Parts, IsText)
 	if i < 0 {
 		return answer
 	}
-	text := string(answer.Message.Parts[i].(llm.Text))
-	var t thoughts
-	chunks := t.text(text)
+	x.whole = true
+	t := thoughts{x: x, apart: i > 0}
+	chunks := t.text(string(answer.Message.Parts[i].(llm.Text)))
 	if !t.passed {
 		chunks = append(chunks, t.end(answer.Finish)...)
 	}
-	if before, after, ok := closedAlone(text); ok {
-		chunks = append(thought(before), llm.Chunk{Text: after})
+	if answer.Finish == llm.FinishStop {
+		x.habit().answered()
 	}
 	var parts []llm.Part
 	for _, c := range chunks {
@@ -149,8 +195,7 @@ func withoutThoughts(answer *llm.Response) *llm.Response {
 func closedAlone(text string) (before, after string, ok bool) {
 	for _, tag := range tags {
 		before, after, found := strings.Cut(text, tag[1])
-		start := strings.TrimLeft(before, " \t\r\n")
-		if !found || strings.Contains(before, tag[0]) || start != "" && strings.Contains("{[\"`", start[:1]) || strings.Contains(before, "```") {
+		if !found || strings.Contains(before, tag[0]) || beginsAnswer(before) || strings.Contains(before, "```") {
 			continue
 		}
 		line := before[strings.LastIndexByte(before, '\n')+1:]
@@ -161,4 +206,10 @@ func closedAlone(text string) (before, after string, ok bool) {
 		}
 	}
 	return "", "", false
+}
+
+// beginsAnswer reports whether a text begins like JSON or code, and not like thoughts.
+func beginsAnswer(text string) bool {
+	start := strings.TrimLeft(text, " \t\r\n")
+	return start != "" && strings.Contains("{[\"`", start[:1])
 }
