@@ -189,7 +189,7 @@ func aboveLimit(message string) bool {
 var hasAndLimit = regexp.MustCompile(`it has ([0-9,]+) input tokens, and the limit is ([0-9,]+)`)
 
 func contextTooLong(p problem, message string) bool {
-	return p.says("context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded") || has(message,
+	return p.says("context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded", "context_window_exceeded") || has(message,
 		"maximum context length", "context length exceeded", "exceeds the context window", "exceeds the available context size",
 		"prompt is too long", "exceed context limit", "exceeds the maximum number of tokens allowed",
 		"must be less than the context length", "tokens + `` must be <=", // Together, as a 403 and as a 400 (what it quotes is left out)
@@ -197,7 +197,10 @@ func contextTooLong(p problem, message string) bool {
 		"input is too long for requested model",                   // Bedrock
 		"context size has been exceeded", "exceed context window", // llama.cpp, as a 500, and its Python server
 		"longer than the maximum model length", "too long to fit into the model", // vLLM
-		"contextwindowexceedederror", // LiteLLM
+		"contextwindowexceedederror",             // LiteLLM
+		"longer than the model's context length", // SGLang
+		"exceeds the context length",             // Ollama
+		"exceeded model token limit",             // Moonshot
 	)
 }
 

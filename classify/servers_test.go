@@ -25,6 +25,9 @@ func TestKindsOfServersAsReported(t *testing.T) {
 		// https://github.com/fedora-copr/logdetective-website/pull/193
 		{"llama-cpp-python, context", 500, `{"error":{"message":"Requested tokens (2285) exceed context window of 2048","type":"internal_server_error","param":null,"code":null}}`, failure.ContextTooLong},
 		// https://github.com/Gabesarch/grounded-rl/issues/16
+		{"SGLang, context", 400, `{"object":"error","message":"The input (5000 tokens) is longer than the model's context length (4096 tokens).","type":"BadRequestError","code":400}`, failure.ContextTooLong},
+		{"Ollama, context", 400, `{"error":"the input length exceeds the context length"}`, failure.ContextTooLong},
+		{"Moonshot, context", 400, `{"error":{"message":"Invalid request: Your request exceeded model token limit: 8192","type":"invalid_request_error"}}`, failure.ContextTooLong},
 		{"vLLM, context", 400, `{"object":"error","message":"The decoder prompt (length 10127) is longer than the maximum model length of 8192. Make sure that ` + "`max_model_len`" + ` is no smaller than the number of text tokens plus multimodal tokens.","type":"BadRequestError","param":null,"code":400}`, failure.ContextTooLong},
 		// https://github.com/vllm-project/vllm/issues/12165
 		{"vLLM, context with pictures", 400, `{"object":"error","message":"The prompt (total length 25938) is too long to fit into the model (context length 4096).","type":"BadRequestError","param":null,"code":400}`, failure.ContextTooLong},

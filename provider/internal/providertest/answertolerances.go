@@ -285,6 +285,11 @@ func errorsInEveryForm(t *testing.T, a Adapter) {
 			}
 		}
 	}
+	for _, text := range []string{`{"code":"InvalidParameter","message":"` + tooLong + `"}`, `{"msg":"` + tooLong + `"}`, `{"detail":"` + tooLong + `"}`} {
+		if _, err := a.ask(t, "data: "+text+"\n\n", false); failure.KindOf(err) != failure.ContextTooLong {
+			t.Errorf("%s as the only event: got %v", text, err)
+		}
+	}
 	_, err := a.ask(t, a.Begin+a.Text("half")+"error: "+tooLong+"\n\n", false)
 	if got := failure.KindOf(err); got != failure.ContextTooLong && got != failure.Transient {
 		t.Errorf("a text: got %v", err)

@@ -188,6 +188,8 @@ type relay struct {
 	reader   Reader
 	thoughts thoughts
 	yield    func(llm.Chunk, error) bool
+	grew     bool   // there is something of an answer
+	first    []byte // the first event, until then
 }
 
 func (x *Exchange) relay(d Dialect, yield func(llm.Chunk, error) bool) *relay {
@@ -228,6 +230,9 @@ func yieldAll(chunks []llm.Chunk, err error, yield func(llm.Chunk, error) bool) 
 // end yields what is known only after the last event.
 func (r *relay) end() {
 	chunks, err := r.reader.End()
+	if err == nil && !r.grew && !r.reader.Ended() && hasWords(r.first) {
+		err = r.x.Empty(r.first, errors.New("the stream has no answer"))
+	}
 	if !r.pass(chunks, err) {
 		return
 	}
@@ -285,6 +290,11 @@ func (r *relay) event(e Event) (done, goOn bool) {
 		return false, true
 	}
 	chunks, done, err := r.reader.Read(e.Data)
+	if r.grew = r.grew || slices.ContainsFunc(chunks, llm.Chunk.Grows); r.grew {
+		r.first = nil
+	} else if r.first == nil {
+		r.first = slices.Clone(e.Data)
+	}
 	return done, r.pass(chunks, err)
 }
 
@@ -317,4 +327,16 @@ func saysError(data []byte) bool {
 	}
 	_ = json.Unmarshal(data, &top) // a field of an odd type leaves the others
 	return string(top.Type) == `"error"` || string(top.Object) == `"error"` || len(top.Error) > 0
+}
+
+// hasWords reports whether an event that has nothing of an answer may be an error which
+// does not say that it is one: {"code": "InvalidParameter", "message": "…"}.
+func hasWords(event []byte) bool {
+	var fields struct {
+		Type    string `json:"type"` // the events of a protocol have one
+		Message string `json:"message"`
+		Msg     string `json:"msg"`
+		Detail  any    `json:"detail"`
+	}
+	return json.Unmarshal(event, &fields) == nil && fields.Type == "" && (fields.Message != "" || fields.Msg != "" || fields.Detail != nil)
 }
