@@ -16,7 +16,7 @@ import (
 // lastEvent is how a stream of events says that it is whole. A stream that says so
 // in any of these ways is; [DONE] counts in all.
 type lastEvent struct {
-	events []string // by an event of this name
+	events []string // by an event of this name,
 	marks  []string // by this text, in any event: with its quotes it can't be a model's words
 }
 
@@ -30,9 +30,23 @@ var endings = []struct {
 }{
 	{"/chat/completions", "", lastEvent{marks: []string{`"finish_reason":"`, `"finish_reason": "`}}},
 	{"/completions", "", lastEvent{marks: []string{`"finish_reason":"`, `"finish_reason": "`}}},
-	{"/responses", "", lastEvent{events: []string{"response.completed", "response.incomplete", "response.failed"}}},
-	{"/messages", classify.Anthropic, lastEvent{events: []string{"message_stop"}}},
+	{"/responses", "", lastEvent{events: responseEnds, marks: typed(responseEnds)}},
+	{"/messages", classify.Anthropic, lastEvent{events: messageEnds, marks: typed(messageEnds)}},
 	{":streamGenerateContent", "", lastEvent{marks: []string{`"finishReason":`, `"blockReason":`}}},
+}
+
+var (
+	responseEnds = []string{"response.completed", "response.incomplete", "response.failed"}
+	messageEnds  = []string{"message_stop"}
+)
+
+// typed returns the marks of events that are named in their data alone, wherever their
+// type is in it.
+func typed(events []string) (marks []string) {
+	for _, name := range events {
+		marks = append(marks, `"type":"`+name+`"`, `"type": "`+name+`"`)
+	}
+	return marks
 }
 
 // endingOf returns how the answers to a request end; nil if that is not known, as of
@@ -58,7 +72,7 @@ func isNoAnswer(r *http.Request, response *http.Response) bool {
 }
 
 // longestMark is at least as long as each mark.
-const longestMark = 24
+const longestMark = 32
 
 // maxEvent is how much is kept of a line of a stream. The data of an error is
 // shorter.
