@@ -22,7 +22,7 @@ func (p problem) kind() failure.Kind {
 		return failure.RateLimited // with a time to wait: OpenRouter's budget for calls in flight
 
 	case strings.Contains(strings.ToLower(p.Written), "max completion tokens reached"):
-		return failure.CutOff // Groq, in the place of what the model wrote
+		return failure.CutOff // Groq, where the text of the model would be
 	case p.says(ofTheModel...) || p.Written != "":
 		return failure.InvalidAnswer // before its status, a 400, says that the request is at fault
 	case contextTooLong(p, message):

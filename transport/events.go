@@ -42,8 +42,8 @@ var (
 
 // typed returns the marks of events that are named in their data alone, wherever their
 // type is in it.
-func typed(events []string) (marks []string) {
-	for _, name := range events {
+func typed(names []string) (marks []string) {
+	for _, name := range names {
 		marks = append(marks, `"type":"`+name+`"`, `"type": "`+name+`"`)
 	}
 	return marks

@@ -21,6 +21,9 @@ type Talk struct {
 // noText is the text of a turn that would be empty, which providers refuse.
 const noText = "(no text)"
 
+// noName is the name of a call that has none.
+const noName = "unnamed"
+
 // noResult is the result of a call that has none.
 const noResult = "no result: the call was not carried out"
 
@@ -32,7 +35,7 @@ const noResult = "no result: the call was not carried out"
 //   - Reasoning of another provider, which only that provider understands, is left out. So
 //     are thoughts at the end of a turn that something must follow: mustFollow reports
 //     whether a reasoning is one, and is told whether the turn is the last.
-//   - Each call has an ID of its own, and arguments that are a JSON object: what is not one is
+//   - Each call has an ID of its own, a name, and arguments that are a JSON object: what is not one is
 //     in the member INVALID_JSON of one, as Anthropic advises
 //     (https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming).
 //   - Each call has a result in the message after it.
@@ -158,7 +161,7 @@ func (ids idMaker) turn(message llm.Message) llm.Message {
 			id = fmt.Sprintf("%s-%d", cmp.Or(call.ID, "call"), n)
 		}
 		ids[PlainID(id)] = true
-		call.ID, call.Arguments = id, asObject(call.Arguments)
+		call.ID, call.Name, call.Arguments = id, cmp.Or(call.Name, noName), asObject(call.Arguments)
 		message.Parts[i] = call
 	}
 	return message

@@ -55,7 +55,7 @@ func TestConversation(t *testing.T) {
 			}
 			for _, call := range m.ToolCalls() {
 				var arguments map[string]any
-				if call.ID == "" || ids[call.ID] || json.Unmarshal(call.Arguments, &arguments) != nil || arguments == nil {
+				if call.ID == "" || call.Name == "" || ids[call.ID] || json.Unmarshal(call.Arguments, &arguments) != nil || arguments == nil {
 					t.Fatalf("message %d: the call %+v", i, call)
 				}
 				ids[call.ID] = true
