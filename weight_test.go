@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// maxSmallest is 8 MB. The program had 7.2 MB when this was written, and 11.1
-// before text/template left the root.
-const maxSmallest = 8_000_000
+// maxSmallest is 9 MB. The program had 11.1 MB before text/template left the root, then
+// 7.2, 8.0 with what models really send, and 8.3 with stages, tools, hedges and money.
+const maxSmallest = 9_000_000
 
 // What a program with one call weighs, as go build leaves it. Where it has grown,
 // go build -ldflags=-dumpdep ./internal/smallest tells what refers to what: look
