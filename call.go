@@ -34,8 +34,12 @@ type call struct {
 	within context.Context // the current attempt's, as the observer returned it, without the attempt's limit
 	number uint64          // of the call, for the observer
 
-	stage     Stage
+	stage     int                  // the index of the current stage
+	came      string               // why the call came to the stage, until an attempt says so
 	failed    int                  // failed attempts, as the stages count them
+	wrong     bool                 // the last attempt had a wrong answer,
+	stalled   bool                 // by which the model made no progress
+	given     int                  // the token limit that the caller or the stage has set
 	maxTokens int                  // of the next request; raised after an answer that was cut off,
 	ceiling   int                  // up to this; 0 if it is not known
 	next      []llm.Message        // the conversation to send with the next attempt
@@ -80,7 +84,17 @@ func (c *call) loop() (*Result, error) {
 	c.prepare()
 	k.Begin(c.ctx, c.client.policy, c.client.targets)
 	defer k.Close()
-	for k.Next() {
+	if len(c.client.stages) > 1 || len(c.at().order) < len(c.client.targets) {
+		k.Among(c.at().order, c.allowed(c.stage))
+	}
+	for {
+		if !k.Next() {
+			if c.ending == "" && c.climb(c.unserved()) && c.ending == "" {
+				c.prepare()
+				continue
+			}
+			break
+		}
 		if c.cfg.Observer == nil {
 			c.begin()
 			c.within = c.ctx
@@ -106,10 +120,23 @@ func (c *call) begin() {
 	k := &c.tries
 	c.target = k.Target()
 	c.model = c.client.models[c.target]
-	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.stage, Start: time.Now()}
+	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.at().Name, Why: c.whyHere(), Start: time.Now()}
 	record.Delay, record.DelayReason = k.Waited()
 	c.open = true
 	c.trace.Attempts = append(c.trace.Attempts, record)
+}
+
+// whyHere returns why the attempt that begins came to its stage and its model.
+func (c *call) whyHere() string {
+	why := c.came
+	c.came = ""
+	if left := c.tries.Left(); left != nil {
+		if why != "" {
+			why += "; "
+		}
+		why += c.client.models[left.Target].Name() + ": " + left.Kind.String()
+	}
+	return why
 }
 
 // attempt makes one attempt: it asks, checks, and ends the attempt. The guards
@@ -172,7 +199,7 @@ const maxToolRounds = 8
 // ask sends the request of this attempt, and carries out the calls of the tool in
 // the answer if it can.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
-	req := *c.req
+	req := c.at().request(c.req)
 	req.Messages, req.MaxTokens, req.Tools = c.next, c.maxTokens, c.tools()
 	var begun []llm.Part // an answer that the provider has paused
 	for round := 0; ; round++ {
@@ -269,12 +296,9 @@ func (c *call) request(ctx context.Context, req *llm.Request) (*llm.Response, er
 // does not grow with each attempt.
 func (c *call) conversation() []llm.Message {
 	messages := slices.Clone(c.req.Messages)
-	instruction := ""
-	if c.stage == StageTool {
-		instruction = c.cfg.Tool.instruction()
-	}
+	instruction := c.at().instruction
 	if len(c.complaint) > 0 {
-		f := newFeedback(c.last, c.complaint, c.report.Passed, c.lastTry, c.cfg.attempts(), originalRequest(messages), instruction)
+		f := newFeedback(c.last, c.complaint, c.report.Passed, c.lastTry, c.client.attempts, originalRequest(messages), instruction)
 		text, err := f.write(c.cfg.Feedback)
 		if err != nil { // no reason for the call to fail
 			slog.Error("llmcall: the configured feedback failed, the message is the default one", "model", c.model.Name(), "error", err)
@@ -294,13 +318,13 @@ func (c *call) conversation() []llm.Message {
 }
 
 // toolCalls returns the calls in an answer that are to be carried out: those of a
-// whole answer that calls only the stage's tool, if that has a Run.
+// whole answer that calls only tools of the stage that have a Run.
 func (c *call) toolCalls(answer *llm.Response) []llm.ToolCall {
-	if c.stage != StageTool || c.cfg.Tool.Run == nil || !isWhole(answer) {
+	if !c.at().runs() || !isWhole(answer) {
 		return nil
 	}
 	calls := answer.Message.ToolCalls()
-	if slices.ContainsFunc(calls, func(t llm.ToolCall) bool { return t.Name != c.cfg.Tool.Name }) {
+	if slices.ContainsFunc(calls, func(t llm.ToolCall) bool { return c.at().tool(t.Name) == nil }) {
 		return nil
 	}
 	return calls
@@ -322,12 +346,13 @@ func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) (results []llm
 	results = make([]llm.Part, len(calls))
 	for i, t := range calls {
 		result := llm.ToolResult{CallID: t.ID}
-		if wrong := wrongCall(ctx, t, []llm.Tool{c.cfg.Tool.Tool}); len(wrong) > 0 {
+		tool := c.at().tool(t.Name)
+		if wrong := wrongCall(ctx, t, []llm.Tool{tool.Tool}); len(wrong) > 0 {
 			result.Content, result.IsError = validate.Complaints(wrong).Error(), true
 			results[i] = result
 			continue
 		}
-		content, err := c.cfg.Tool.Run(ctx, slices.Clone(t.Arguments))
+		content, err := tool.Run(ctx, slices.Clone(t.Arguments))
 		result.Content = content
 		if err != nil {
 			result.Content, result.IsError = err.Error(), true
@@ -375,7 +400,7 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		c.complaint = complaint("complete", phrase.BrokeOff+phrase.UnknownReason+string(answer.Finish), "give the whole answer")
 	case len(c.toolCalls(answer)) > 0: // after the last round
 		c.complaint = complaint("tool",
-			fmt.Sprintf("the tool %q was called %d times, and no answer was given", c.cfg.Tool.Name, maxToolRounds+1),
+			fmt.Sprintf("the tool %q was called %d times, and no answer was given", answer.Message.ToolCalls()[0].Name, maxToolRounds+1),
 			"answer with what you know, without a further call of the tool")
 	default:
 		if c.complaint = c.wrongCalls(ctx, answer); len(c.complaint) > 0 {
@@ -482,8 +507,7 @@ func stuck(previous, answer *llm.Response, before, now []validate.Complaint) boo
 	return same || slices.Equal(before, now)
 }
 
-// advance decides the stage of the next attempt after a wrong answer, or that this
-// was the last. failedWith counts the attempt.
+// advance notes what a wrong answer says about the next attempt; failedWith decides.
 func (c *call) advance(noProgress bool) {
 	switch c.report.Advice {
 	case validate.Stop:
@@ -493,29 +517,7 @@ func (c *call) advance(noProgress bool) {
 		c.handOver("a check asked for it")
 		return
 	}
-	c.stage = c.stageAfter(c.failed + 1)
-	if !noProgress {
-		return
-	}
-	switch {
-	case c.stage == StageBasic && c.cfg.MaxAttemptsBeforeToolUse > 0:
-		c.stage = StageTool
-	case c.current().Stage == StageBasic && c.stage == StageTool:
-		// The next attempt has the tool in any case.
-	case c.cfg.MaxAttemptsBeforeHuman > 0:
-		c.handOver("the model keeps giving the same wrong answer")
-	case c.cfg.StopOnNoProgress:
-		c.ending = ReasonNoProgress
-	}
-}
-
-// stageAfter returns the stage after a number of failed attempts. The call never
-// returns to an earlier stage.
-func (c *call) stageAfter(failed int) Stage {
-	if n := c.cfg.MaxAttemptsBeforeToolUse; n > 0 && failed >= n {
-		return StageTool
-	}
-	return c.stage
+	c.stalled = noProgress
 }
 
 func (c *call) handOver(why string) {
@@ -541,9 +543,10 @@ func (c *call) failedWith(err error) {
 	if c.last != nil && c.lastFrom == r.Number {
 		r.Answer = c.last.Text()
 	}
-	r.Outcome = OutcomeFailed
+	r.Outcome, c.wrong = OutcomeFailed, false
 	switch e := err.(type) {
 	case *InvalidAnswerError:
+		c.wrong = true
 		r.Outcome, r.Complaints = OutcomeInvalid, e.Complaints
 		if e.kind == failure.CutOff {
 			r.Outcome = OutcomeCutOff
@@ -553,17 +556,15 @@ func (c *call) failedWith(err error) {
 	default:
 		r.quotes = quotes(cause)
 	}
-	if n := k.Counted(); n > c.failed {
-		c.failed = n
-		c.stage = c.stageAfter(n)
+	c.failed = k.Counted()
+	last := c.out != nil && c.out.handed && !c.cfg.RestartStreams // what was yielded can't be taken back
+	if c.ending == "" {
+		c.rise(last)
 	}
-	if n := c.cfg.MaxAttemptsBeforeHuman; n > 0 && c.failed >= n && c.ending == "" {
-		c.handOver(say.Count(c.failed, "attempt has", "attempts have") + " failed")
+	if last {
+		k.Stop()
 	}
 	if c.out != nil {
-		if c.out.handed && !c.cfg.RestartStreams {
-			k.Stop()
-		}
 		c.out.restart()
 	}
 	if c.ending != "" {
@@ -573,6 +574,31 @@ func (c *call) failedWith(err error) {
 		c.prepare()
 	}
 	c.ended()
+}
+
+// rise goes up a stage after a failed attempt, if its attempts are used up or the model
+// makes no progress. Only a person can follow the last attempt.
+func (c *call) rise(last bool) {
+	why, stalled := "", c.stalled
+	c.stalled = false
+	next := c.stage + 1
+	human := next < len(c.client.stages) && c.client.stages[next].Human
+	switch n := c.failed; {
+	case c.exhausted():
+		why = say.Count(n, "attempt has", "attempts have") + " failed"
+	case c.tries.Err() != nil:
+		why = c.unserved()
+	case stalled:
+		why = "the model keeps giving the same wrong answer"
+	default:
+		return
+	}
+	switch {
+	case human || !last && next < len(c.client.stages):
+		c.climb(why)
+	case stalled && c.cfg.StopOnNoProgress:
+		c.ending = ReasonNoProgress
+	}
 }
 
 // ended reports that the current attempt has ended.

@@ -27,12 +27,14 @@ import (
 // call has its own request, with its own tools, schema and limits, and may ask for
 // another type of answer; see [Ask].
 type Client struct {
-	models  []llm.Model
-	checks  []validate.Strategy
-	cfg     RetryConfig
-	policy  *retry.Policy
-	targets []retry.Target // one for each model
-	recheck *retry.Policy  // for the checks of an answer that could not be run
+	models   []llm.Model
+	checks   []validate.Strategy
+	cfg      RetryConfig
+	policy   *retry.Policy
+	targets  []retry.Target // one for each model
+	stages   []stage        // at least one
+	attempts int            // of all stages together
+	recheck  *retry.Policy  // for the checks of an answer that could not be run
 	// countsWrong says that, by a row of the table, a wrong answer is not a success
 	// for the circuit breaker.
 	countsWrong bool
@@ -65,6 +67,8 @@ func New(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Clie
 	return c, nil
 }
 
+var errSingle = errors.New("has no effect with a single model")
+
 // newClient is New without the claim of limits and budget.
 func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) (*Client, error) {
 	if len(models) == 0 {
@@ -83,8 +87,13 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.FallbackAfter != 0 && len(models) == 1 { // not in Validate, which does not know the models
-		return nil, &ConfigError{Field: "fallback_after", Err: errors.New("has no effect with a single model")}
+	if len(models) == 1 { // not in Validate, which does not know the models
+		if cfg.FallbackAfter != 0 {
+			return nil, &ConfigError{Field: "fallback_after", Err: errSingle}
+		}
+		if cfg.AttemptsPerModel != 0 {
+			return nil, &ConfigError{Field: "attempts_per_model", Err: errSingle}
+		}
 	}
 	c := &Client{models: slices.Clone(models), checks: slices.Clip(slices.Clone(checks)), cfg: cfg}
 	c.cfg.ownDefaults()
@@ -93,14 +102,19 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 		tool.Parameters = bytes.Clone(tool.Parameters)
 		c.cfg.Tool = &tool
 	}
+	c.cfg.Tools, c.cfg.Stages = slices.Clone(cfg.Tools), slices.Clone(cfg.Stages)
 	for _, m := range models {
 		e := cfg.endpoints().Get(endpoint.KeyOf(m))
 		c.targets = append(c.targets, retry.TargetOf(e, cfg.guards()))
 	}
 	var err error
+	if c.stages, err = c.cfg.compile(models); err != nil {
+		return nil, err
+	}
 	if c.policy, err = cfg.policy(); err != nil {
 		return nil, err
 	}
+	_, c.attempts = cfg.stair()
 	table := cfg.Table()
 	for _, kind := range []failure.Kind{failure.InvalidAnswer, failure.CutOff, failure.ContentFiltered} {
 		c.countsWrong = c.countsWrong || table.For(kind).Breaker != failure.Healthy
@@ -110,7 +124,7 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 		return nil, err
 	}
 	c.recheck, err = retry.New(retry.Config{
-		MaxAttempts: cfg.MaxAttempts, Backoff: waits, MaxRetryAfter: cfg.MaxRetryAfter,
+		MaxAttempts: c.attempts, Backoff: waits, MaxRetryAfter: cfg.MaxRetryAfter,
 		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
 	})
 	return c, err
@@ -247,5 +261,7 @@ func (c *Client) newCall(req *llm.Request, checks []validate.Strategy) (*call, e
 		return nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
 	}
 	req = c.cfg.completed(req)
-	return &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, stage: StageBasic, maxTokens: req.MaxTokens}, nil
+	k := &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, given: req.MaxTokens, maxTokens: req.MaxTokens}
+	k.enter(0)
+	return k, nil
 }

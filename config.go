@@ -49,8 +49,9 @@ type RetryConfig struct {
 	// own win. Default none.
 	Extra map[string]any // extra
 
-	// MaxAttempts is the maximum number of attempts, for failures of the provider and
-	// wrong answers together. At least 1. Default 3.
+	// MaxAttempts is the maximum number of attempts of all stages together, for failures
+	// of the provider and wrong answers. At least 1, and at least the number of Stages that
+	// ask a model. Default 3; with Stages, the sum of their attempts.
 	MaxAttempts int // max_attempts
 
 	// InitialDelay is the wait after the first failed attempt. Default 1 s. For no
@@ -114,6 +115,11 @@ type RetryConfig struct {
 	// is available sooner. It must not be set with a single model. Default 2 s.
 	FallbackAfter time.Duration // fallback_after
 
+	// AttemptsPerModel is the number of failures of a provider after which a call leaves a
+	// model for another one of its stage; sooner where the attempts that remain are just
+	// enough to try each other model once. It must not be set with a single model. Default 2.
+	AttemptsPerModel int // attempts_per_model
+
 	// Endpoints is the registry of what calls share: the circuit breaker, the pacer
 	// and the retry budget of each endpoint, that is of a model at an address with an
 	// API key; see [endpoint.KeyOf]. Default nil: [endpoint.Default], that of the
@@ -149,6 +155,14 @@ type RetryConfig struct {
 	// Default false: calls wait for their turn once the provider has refused one, or
 	// has said how much is left; see package [llmcall/pace].
 	DisablePacing bool // disable_pacing
+
+	// Stages are the steps of the stair that a call goes up while its answers are wrong.
+	// They must not be set together with Tool and the two thresholds below, which are a
+	// short form of the most common stages. Default none: one stage with all models.
+	Stages []Stage // stages
+	// Tools are the tools that Stages name. Without Stages, they are offered from the first
+	// attempt. Their names must differ. Default none.
+	Tools []Tool
 
 	// MaxAttemptsBeforeToolUse is the number of failed attempts after which the model
 	// is offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default 0:
@@ -273,6 +287,8 @@ const (
 	takesStop      = "a non-empty string, or a list of them"
 	takesExtra     = "a mapping of the provider's own fields, such as {\"reasoning_effort\": \"low\"}"
 	takesSettings  = "a mapping of settings"
+	takesStages    = "a list of stages, each a mapping such as {attempts: 2}, or the last `human`"
+	takesStage     = "a mapping such as {attempts: 2}, or `human`"
 	takesTemplate  = "a text/template of a Feedback"
 )
 
@@ -299,8 +315,8 @@ func (c *RetryConfig) Validate() error {
 	return c.validateEffects()
 }
 
-// validateStages checks that the stages are in order and complete.
-func (c *RetryConfig) validateStages() error {
+// validateThresholds checks the short form of the stages.
+func (c *RetryConfig) validateThresholds() error {
 	attempts := c.attempts()
 	if n := c.MaxAttemptsBeforeHuman; n > attempts {
 		return &ConfigError{
@@ -363,6 +379,7 @@ func (c *RetryConfig) validateEffects() error {
 		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "contradicts decisions.invalid_answer"},
 		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "has no effect unless max_attempts_before_tool_use is set"},
 		{c.StopOnNoProgress && c.MaxAttemptsBeforeHuman > 0, "stop_on_no_progress", switchOff + "max_attempts_before_human is set: a call without progress goes to a person"},
+		{c.StopOnNoProgress && len(c.Stages) > 0 && c.Stages[len(c.Stages)-1].Human, "stop_on_no_progress", switchOff + "the last stage is a person, to whom a call without progress goes"},
 		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},
 		{c.Backoff != nil && c.Rand != nil, "Rand", "has no effect while Backoff is set"},
 		{c.Backoff != nil && c.InitialDelay != 0, "initial_delay", switchOff + "Backoff is set"},

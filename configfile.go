@@ -145,6 +145,7 @@ func lineOf(n *yaml.Node, field string) int {
 	line := 0
 	for name := range strings.SplitSeq(field, ".") {
 		n = yamlfile.Resolved(n)
+		name, index, inList := strings.Cut(strings.TrimSuffix(name, "]"), "[")
 		at := -1
 		for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
 			if n.Content[i].Value == name {
@@ -155,6 +156,10 @@ func lineOf(n *yaml.Node, field string) int {
 			break
 		}
 		line, n = n.Content[at].Line, n.Content[at+1]
+		if i, err := strconv.Atoi(index); inList && err == nil && i < len(yamlfile.Resolved(n).Content) {
+			n = yamlfile.Resolved(n).Content[i]
+			line = n.Line
+		}
 	}
 	return line
 }
@@ -207,38 +212,13 @@ var settings = []setting{
 		c.Models = names
 		return err
 	}},
-	{name: "models", takes: takesModels, set: func(c *RetryConfig, n *yaml.Node) error {
-		names, err := parseStrings(n)
-		if n.Kind != yaml.SequenceNode {
-			err = errForm
-		}
-		c.Models = names
-		return err
-	}, wrong: func(c *RetryConfig) (any, bool) { return c.Models, slices.Contains(c.Models, "") }},
+	nameList("models", takesModels, func(c *RetryConfig) *[]string { return &c.Models }),
 	textSetting("system", func(c *RetryConfig) *string { return &c.System }),
 	count("max_tokens", takesCount, func(c *RetryConfig) *int { return &c.MaxTokens }),
 	optional("temperature", takesDegree, math.MaxFloat64, func(c *RetryConfig) **float64 { return &c.Temperature }),
-	{name: "seed", takes: takesWhole, set: func(c *RetryConfig, n *yaml.Node) error {
-		v, err := strconv.ParseInt(n.Value, 10, 64)
-		if err != nil || n.Kind != yaml.ScalarNode {
-			return errForm
-		}
-		c.Seed = &v
-		return nil
-	}},
-	{name: "stop", takes: takesStop, set: func(c *RetryConfig, n *yaml.Node) error {
-		texts, err := parseStrings(n)
-		c.Stop = texts
-		return err
-	}, wrong: func(c *RetryConfig) (any, bool) { return c.Stop, slices.Contains(c.Stop, "") }},
-	{name: "extra", takes: takesExtra, set: func(c *RetryConfig, n *yaml.Node) error {
-		if err := checkMapping(n); err != nil {
-			return err
-		}
-		fields, err := yamlfile.Value(n)
-		c.Extra, _ = fields.(map[string]any)
-		return err
-	}},
+	wholeNumber("seed", func(c *RetryConfig) **int64 { return &c.Seed }),
+	textList("stop", func(c *RetryConfig) *[]string { return &c.Stop }),
+	fieldMap("extra", func(c *RetryConfig) *map[string]any { return &c.Extra }),
 	count("max_attempts", takesCount, func(c *RetryConfig) *int { return &c.MaxAttempts }),
 	{name: "initial_delay", takes: takesTime, set: func(c *RetryConfig, n *yaml.Node) error {
 		d, err := parseDuration(n)
@@ -299,6 +279,31 @@ var settings = []setting{
 		return err
 	}},
 	count("max_attempts_before_human", takesCount, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
+	{name: "stages", takes: takesStages, set: func(c *RetryConfig, n *yaml.Node) error {
+		if n.Kind != yaml.SequenceNode {
+			return errForm
+		}
+		before := c.Stages
+		c.Stages = nil
+		for i, item := range n.Content {
+			c.Stages = append(c.Stages, Stage{})
+			if item = yamlfile.Resolved(item); item.Kind == yaml.ScalarNode && item.Value == "human" {
+				c.Stages[i].Human = true
+				continue
+			}
+			field := fmt.Sprintf("stages[%d]", i)
+			err := error(&ConfigError{Line: item.Line, Field: field, Got: gotText(item), Takes: takesStage})
+			if item.Kind == yaml.MappingNode {
+				err = setAll(stageSettings, c, item, field+".")
+			}
+			if err != nil {
+				c.Stages = before
+				return err
+			}
+		}
+		return nil
+	}},
+	count("attempts_per_model", takesCount, func(c *RetryConfig) *int { return &c.AttemptsPerModel }),
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
 	{name: "feedback_template", takes: takesTemplate, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
@@ -424,6 +429,21 @@ var toolSettings = []setting{
 		return err
 	}},
 }
+
+// stageSettings are the fields of the last of the stages.
+var stageSettings = []setting{
+	textSetting("name", func(c *RetryConfig) *string { return &c.lastStage().Name }),
+	count("attempts", takesThreshold, func(c *RetryConfig) *int { return &c.lastStage().Attempts }),
+	nameList("models", takesModels, func(c *RetryConfig) *[]string { return &c.lastStage().Models }),
+	nameList("tools", "a list of names of tools", func(c *RetryConfig) *[]string { return &c.lastStage().Tools }),
+	count("max_tokens", takesCount, func(c *RetryConfig) *int { return &c.lastStage().MaxTokens }),
+	optional("temperature", takesDegree, math.MaxFloat64, func(c *RetryConfig) **float64 { return &c.lastStage().Temperature }),
+	wholeNumber("seed", func(c *RetryConfig) **int64 { return &c.lastStage().Seed }),
+	textList("stop", func(c *RetryConfig) *[]string { return &c.lastStage().Stop }),
+	fieldMap("extra", func(c *RetryConfig) *map[string]any { return &c.lastStage().Extra }),
+}
+
+func (c *RetryConfig) lastStage() *Stage { return &c.Stages[len(c.Stages)-1] }
 
 // checkMapping returns an error for what is not a mapping of a sane size.
 func checkMapping(n *yaml.Node) error {
@@ -648,6 +668,51 @@ func parseNumber(n *yaml.Node) (float64, error) {
 		return 0, errForm
 	}
 	return f, nil
+}
+
+// wholeNumber is a setting that is any whole number. In the struct nil means the default.
+func wholeNumber(name string, at func(*RetryConfig) **int64) setting {
+	return setting{name: name, takes: takesWhole, set: func(c *RetryConfig, n *yaml.Node) error {
+		v, err := strconv.ParseInt(n.Value, 10, 64)
+		if err != nil || n.Kind != yaml.ScalarNode {
+			return errForm
+		}
+		*at(c) = &v
+		return nil
+	}}
+}
+
+// nameList is a setting that is a list of names.
+func nameList(name, takes string, at func(*RetryConfig) *[]string) setting {
+	return setting{name: name, takes: takes, set: func(c *RetryConfig, n *yaml.Node) error {
+		list, err := parseStrings(n)
+		if n.Kind != yaml.SequenceNode {
+			err = errForm
+		}
+		*at(c) = list
+		return err
+	}, wrong: func(c *RetryConfig) (any, bool) { return *at(c), slices.Contains(*at(c), "") }}
+}
+
+// textList is a setting that is a string or a list of them.
+func textList(name string, at func(*RetryConfig) *[]string) setting {
+	return setting{name: name, takes: takesStop, set: func(c *RetryConfig, n *yaml.Node) error {
+		list, err := parseStrings(n)
+		*at(c) = list
+		return err
+	}, wrong: func(c *RetryConfig) (any, bool) { return *at(c), slices.Contains(*at(c), "") }}
+}
+
+// fieldMap is a setting that is a mapping of a provider's own fields.
+func fieldMap(name string, at func(*RetryConfig) *map[string]any) setting {
+	return setting{name: name, takes: takesExtra, set: func(c *RetryConfig, n *yaml.Node) error {
+		if err := checkMapping(n); err != nil {
+			return err
+		}
+		value, err := yamlfile.Value(n)
+		*at(c), _ = value.(map[string]any)
+		return err
+	}}
 }
 
 // timeSetting is a setting that is a time. Like a count, it can't be 0 in a file.

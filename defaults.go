@@ -30,11 +30,22 @@ func (c *RetryConfig) completed(req *llm.Request) *llm.Request {
 	if r.Stop == nil {
 		r.Stop = c.Stop
 	}
-	if len(c.Extra) > 0 {
-		r.Extra = maps.Clone(c.Extra)
-		maps.Copy(r.Extra, req.Extra)
-	}
+	r.Extra = with(c.Extra, req.Extra)
 	return &r
+}
+
+// with returns fields with others that replace them; if there are no others, the fields
+// themselves.
+func with(fields, others map[string]any) map[string]any {
+	if len(fields) == 0 {
+		return others
+	}
+	if len(others) == 0 {
+		return fields
+	}
+	all := maps.Clone(fields)
+	maps.Copy(all, others)
+	return all
 }
 
 // ownDefaults replaces what the defaults point to by copies. They are copied as

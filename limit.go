@@ -15,7 +15,7 @@ func (c *call) raise(used int64) {
 // that, the refusal would end the call, and hide that the answer was cut off. It reports
 // whether the request is to be sent again.
 func (c *call) lower(err error) bool {
-	raised, given := c.maxTokens, c.req.MaxTokens
+	raised, given := c.maxTokens, c.given
 	if raised == given {
 		return false
 	}

@@ -90,7 +90,8 @@ func (a Attempt) LogValue() slog.Value {
 	var all attrs
 	all.count("number", int64(a.Number))
 	all.text("model", a.Model)
-	all.text("stage", string(a.Stage))
+	all.text("stage", a.Stage)
+	all.text("why", a.Why)
 	all.text("outcome", string(a.Outcome))
 	if a.Outcome != "" && a.Outcome != OutcomeValid {
 		all.text("kind", a.Kind.String())

@@ -126,7 +126,7 @@ func (c *call) tell(ctx context.Context, e Event) context.Context {
 func (c *call) observe(ctx context.Context, e retry.Event) context.Context {
 	switch e.Type {
 	case retry.Waiting:
-		next := Attempt{Number: len(c.trace.Attempts), Model: c.client.models[e.Target].Name(), Stage: c.stage}
+		next := Attempt{Number: len(c.trace.Attempts), Model: c.client.models[e.Target].Name(), Stage: c.at().Name}
 		if !c.open { // else the wait is before a further request of the current attempt
 			next.Number++
 		}

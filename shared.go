@@ -58,8 +58,9 @@ func (c *RetryConfig) policy() (*retry.Policy, error) {
 		return nil, err
 	}
 	table := c.Table()
+	_, attempts := c.stair()
 	return retry.New(retry.Config{
-		MaxAttempts: c.MaxAttempts, AttemptTimeout: c.AttemptTimeout, Hang: c.Hang, Backoff: waits, Decisions: &table,
+		MaxAttempts: attempts, AttemptsPerTarget: c.AttemptsPerModel, AttemptTimeout: c.AttemptTimeout, Hang: c.Hang, Backoff: waits, Decisions: &table,
 		MaxRetryAfter: c.MaxRetryAfter, MaxRateLimitWait: c.MaxRateLimitWait, FallbackAfter: c.FallbackAfter,
 		WaitForCircuit: c.WaitForCircuit,
 	})

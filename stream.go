@@ -87,7 +87,7 @@ func (o *outlet) restart() {
 // streams reports whether the attempt's answer is yielded as it arrives.
 func (c *call) streams() bool {
 	_, able := c.model.(llm.Streamer)
-	return c.out != nil && able && !(c.stage == StageTool && c.cfg.Tool.Run != nil)
+	return c.out != nil && able && !c.at().runs()
 }
 
 // stream asks for one answer and yields it as it arrives.

@@ -13,14 +13,18 @@ import (
 	"llmcall/validate"
 )
 
-// tools returns the tools that the model is offered in the current stage. That of the
-// stage replaces one of the caller's with its name.
+// tools returns the tools that the model is offered in the current stage. Those
+// of the stage replace the caller's with the same names.
 func (c *call) tools() []llm.Tool {
-	if c.stage != StageTool {
+	own := c.at().tools
+	if len(own) == 0 {
 		return c.req.Tools
 	}
-	tools := slices.DeleteFunc(slices.Clone(c.req.Tools), func(t llm.Tool) bool { return t.Name == c.cfg.Tool.Name })
-	return append(tools, c.cfg.Tool.Tool)
+	tools := slices.DeleteFunc(slices.Clone(c.req.Tools), func(t llm.Tool) bool { return c.at().tool(t.Name) != nil })
+	for _, t := range own {
+		tools = append(tools, t.Tool)
+	}
+	return tools
 }
 
 // wrongCalls returns what is wrong with the calls of tools in an answer: a name that was

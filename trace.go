@@ -14,15 +14,6 @@ import (
 	"llmcall/validate"
 )
 
-// Stage says how much help the model gets with its answer.
-type Stage string
-
-// The stages of an attempt. After them, a person must look: [*HumanReviewError].
-const (
-	StageBasic Stage = "basic" // the model alone
-	StageTool  Stage = "tool"  // the model is offered [RetryConfig.Tool]
-)
-
 // Outcome says how an attempt ended; see [Attempt].
 type Outcome string
 
@@ -37,9 +28,12 @@ const (
 
 // Attempt is one attempt of a call, as [Trace] lists it.
 type Attempt struct {
-	Number      int    // from 1
-	Model       string // the full name of the model that was asked
-	Stage       Stage
+	Number int    // from 1
+	Model  string // the full name of the model that was asked
+	Stage  string // the name of its stage; see [Stage]
+	// Why says why the attempt came to its stage and its model, if it is the first there:
+	// "stage basic: 2 attempts have failed". "" otherwise.
+	Why         string
 	Outcome     Outcome
 	Kind        failure.Kind // what went wrong; meaningless if Outcome is OutcomeValid
 	Error       string       // the text of the failure; "" for a valid answer
@@ -65,7 +59,8 @@ type Attempt struct {
 type attemptJSON struct {
 	Number      int                  `json:"number"`
 	Model       string               `json:"model"`
-	Stage       Stage                `json:"stage"`
+	Stage       string               `json:"stage"`
+	Why         string               `json:"why,omitempty"`
 	Outcome     Outcome              `json:"outcome"`
 	Kind        string               `json:"kind"` // "" of a valid answer
 	Error       string               `json:"error"`
@@ -94,7 +89,7 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		complaints = []validate.Complaint{}
 	}
 	return json.Marshal(attemptJSON{
-		a.Number, a.Model, a.Stage, a.Outcome, kind, a.Error, complaints, a.Answer, milliseconds(a.Duration),
+		a.Number, a.Model, a.Stage, a.Why, a.Outcome, kind, a.Error, complaints, a.Answer, milliseconds(a.Duration),
 		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped, a.Notes,
 	})
 }
@@ -116,7 +111,7 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 		j.Complaints = nil
 	}
 	*a = Attempt{
-		Number: j.Number, Model: j.Model, Stage: j.Stage, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
+		Number: j.Number, Model: j.Model, Stage: j.Stage, Why: j.Why, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
 		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
 		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Circuit: j.Circuit, Notes: j.Notes,
 	}

@@ -40,6 +40,8 @@ type Call struct {
 	policy    *Policy
 	ctx       context.Context
 	targets   []Target
+	order     []int            // the indexes of those that may be asked; nil: all
+	most      int              // counted attempts that end the call; Among may lower it for a while
 	at        int              // the index of the target
 	guards    []endpoint.Guard // own, and those of the target
 	attempt   context.Context
@@ -96,19 +98,22 @@ const (
 
 // trouble has what only calls need in which something failed or was waited for.
 type trouble struct {
-	failures []Failure
-	counted  int           // failed attempts that count against MaxAttempts
-	retries  int           // the backoff's attempt number
-	cutOff   bool          // an answer was cut off
-	shorts   int           // told waits below a second
-	waited   time.Duration // for limits and circuits
-	plan     step          // what was decided about the next attempt
-	planned  time.Time     // when
-	wait     time.Duration // how long the next attempt has waited
-	reason   WaitReason
-	dead     map[int]bool      // targets that can't serve this call
-	misses   map[int]int       // failures of each target's provider
-	due      map[int]time.Time // until when this call must not ask each target
+	failures  []Failure
+	counted   int           // failed attempts that count against MaxAttempts
+	retries   int           // the backoff's attempt number
+	cutOff    bool          // an answer was cut off
+	shorts    int           // told waits below a second
+	waited    time.Duration // for limits and circuits
+	situation situation     // at the last failure
+	plan      step          // what was decided about the next attempt
+	planned   time.Time     // when
+	wait      time.Duration // how long the next attempt has waited
+	reason    WaitReason
+	curable   bool              // what ended the call says nothing about other targets
+	left      *Left             // since the last failure
+	dead      map[int]bool      // targets that can't serve this call
+	misses    map[int]int       // failures of each target's provider
+	due       map[int]time.Time // until when this call must not ask each target
 }
 
 // maxFailures is how many failures of a call are kept; if there are more, the first and
@@ -119,7 +124,7 @@ const maxFailures = 128
 // least one. The guards in own, such as the call's account, are asked before those of
 // the target.
 func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
-	c.policy, c.ctx, c.targets = p, ctx, to
+	c.policy, c.ctx, c.targets, c.most = p, ctx, to, p.config.MaxAttempts
 	if len(own) > 0 {
 		c.extra = &extra{own: own}
 	}
@@ -469,11 +474,12 @@ func (c *Call) follow(f *failed) {
 		c.ended()
 		return
 	}
-	d := c.policy.decide(&situation{
+	t.situation = situation{
 		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, paced: c.paced(), begun: c.accepted, counted: t.counted, retries: t.retries,
-		cutOff: t.cutOff, told: f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
+		most: c.most, cutOff: t.cutOff, told: f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
 		shorts: t.shorts, waited: t.waited, left: left(c.ctx),
-	})
+	}
+	d := c.policy.decide(&t.situation)
 	t.failures[len(t.failures)-1].Uncounted = !d.counts
 	if d.counts {
 		t.counted++
@@ -493,6 +499,13 @@ func (c *Call) follow(f *failed) {
 		return
 	}
 	if d.stop != 0 {
+		switch t.curable = true; {
+		case d.stop == Exhausted || f.answered:
+		case f.row.Elsewhere == failure.ElsewhereNever:
+			t.curable = false
+		default:
+			t.leave(c.at)
+		}
 		c.stop(d)
 	}
 }
@@ -506,7 +519,7 @@ func (c *Call) record(f *failed) *trouble {
 	t.failures = append(t.failures, Failure{
 		Number: c.number, Target: c.at, Err: f.err, Kind: f.kind, Wait: t.wait, Reason: t.reason,
 	})
-	t.wait, t.reason = 0, NoWait
+	t.wait, t.reason, t.left = 0, NoWait, nil
 	return t
 }
 
@@ -525,10 +538,14 @@ func (c *Call) Last() (Failure, bool) {
 	return c.failures[len(c.failures)-1], true
 }
 
-// Stop ends the call after a failed attempt: no attempt follows, whatever was decided. It
-// does nothing if the call has ended.
+// Stop ends the call after a failed attempt: no attempt follows, whatever was decided,
+// and [Call.Among] does not continue it.
 func (c *Call) Stop() {
-	if c.err == nil && c.state != admitted {
+	if c.state == admitted {
+		return
+	}
+	c.inTrouble().curable = false
+	if c.err == nil {
 		c.stop(step{stop: Permanent})
 	}
 }

@@ -25,6 +25,7 @@ type situation struct {
 	paced    bool // a pacer is among the guards
 	begun    bool // an answer had begun, so this is not a refusal
 	counted  int  // failed attempts that count, before this one
+	most     int  // after how many of them the call ends
 	retries  int  // the backoff's attempt number
 	cutOff   bool // an answer was cut off before this one
 	told     bool // the provider said when to come back, after toldWait
@@ -87,7 +88,7 @@ func (p *Policy) decide(s *situation) step {
 			d.wait, d.reason = s.toldWait, ProviderWait
 		}
 	}
-	if d.counts && s.counted+1 >= p.config.MaxAttempts {
+	if d.counts && s.counted+1 >= s.most {
 		return d.stopped(Exhausted)
 	}
 	switch {

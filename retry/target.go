@@ -114,8 +114,9 @@ func (c *Call) overcome(refusal *endpoint.Refusal, by int) bool {
 		if c.at == vain {
 			d.wait = max(d.wait, c.policy.config.FallbackAfter+1)
 		}
-		movable := c.state != answered && c.movable(refusal.Kind)
+		from, movable := c.at, c.state != answered && c.movable(refusal.Kind)
 		if movable && c.moveOn(&d) {
+			c.trouble.left = &Left{from, refusal.Kind}
 			if d.wait > 0 {
 				c.plan, c.planned = d, time.Now()
 				if !c.pause() {
@@ -124,7 +125,12 @@ func (c *Call) overcome(refusal *endpoint.Refusal, by int) bool {
 			}
 			continue
 		}
+		t := c.inTrouble()
+		t.curable = c.policy.table.For(refusal.Kind).Elsewhere != failure.ElsewhereNever
 		if d.stop != 0 {
+			if t.curable {
+				t.leave(c.at)
+			}
 			return c.stop(d, causeOf(refusal)...)
 		}
 		switch c.waitAt(by, refusal, d, movable && vain < 0) {

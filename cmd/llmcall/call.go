@@ -146,7 +146,7 @@ func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
 	if f.dryRun {
 		return f.printRequest(cmd, req, checks, cfg)
 	}
-	models, closeModels, err := f.open(cmd, cfg.Models, nil)
+	models, closeModels, err := f.open(cmd, cfg.AllModels(), nil)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (f *callFlags) printRequest(cmd *cobra.Command, req *llm.Request, checks []
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	kept := &capture{stop: cancel}
-	models, closeModels, err := f.open(cmd, cfg.Models, &http.Client{Transport: kept})
+	models, closeModels, err := f.open(cmd, cfg.AllModels(), &http.Client{Transport: kept})
 	if err != nil {
 		return err
 	}

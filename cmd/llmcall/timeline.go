@@ -65,9 +65,12 @@ func (l *timeline) observe(_ context.Context, e llmcall.Event) context.Context {
 	case llmcall.EventAttemptStarted:
 		stage := ""
 		if a.Stage != llmcall.StageBasic {
-			stage = "  stage " + string(a.Stage)
+			stage = "  stage " + a.Stage
 		}
 		l.line(l.now(), "┬", l.loud.Render(fmt.Sprintf("attempt %d", a.Number))+"  "+l.quiet.Render(a.Model+stage))
+		if a.Why != "" {
+			l.line(noTime, "│", l.quiet.Render(shown(a.Why)))
+		}
 	case llmcall.EventAttemptEnded:
 		l.ended(a)
 	case llmcall.EventWaiting:
