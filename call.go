@@ -52,10 +52,11 @@ type call struct {
 	why       string               // a person must look
 	report    validate.Report
 	trace     Trace
-	lost      *endpoint.Report    // of a request without an answer
-	open      bool                // an attempt has started and not ended
-	out       *outlet             // nil unless the call is by Stream
-	hopeless  *validate.Complaint // why the stream of the last answer was stopped early, or the provider refused it
+	lost      *endpoint.Report                                 // of a request without an answer
+	open      bool                                             // an attempt has started and not ended
+	out       *outlet                                          // nil unless the call is by Stream
+	ran       map[string]func(context.Context) (string, error) // the tools that must not run twice, once they have
+	hopeless  *validate.Complaint                              // why the stream of the last answer was stopped early, or the provider refused it
 }
 
 // run makes the call.
@@ -192,17 +193,19 @@ func (c *call) prepare() {
 // current returns the trace's record of the current attempt.
 func (c *call) current() *Attempt { return &c.trace.Attempts[len(c.trace.Attempts)-1] }
 
-// maxToolRounds is how many times in one attempt the model may call the tool
-// before it must answer.
-const maxToolRounds = 8
+// maxPauses is how many times in one attempt an answer that its provider has paused is
+// continued.
+const maxPauses = 8
 
-// ask sends the request of this attempt, and carries out the calls of the tool in
-// the answer if it can.
+// ask sends the request of this attempt, and carries out the calls of tools in the answer
+// if it can. At the limit of rounds or calls the model is asked once more, for an answer
+// without them.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 	req := c.at().request(c.req)
 	req.Messages, req.MaxTokens, req.Tools = c.next, c.maxTokens, c.tools()
 	var begun []llm.Part // an answer that the provider has paused
-	for round := 0; ; round++ {
+	var round tooling
+	for pauses := 0; ; {
 		c.sent, c.lost = req.Messages, nil
 		sent := copyOf(&req)
 		if len(begun) > 0 {
@@ -234,18 +237,20 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			}
 			calls := c.toolCalls(answer)
 			paused := answer.Finish == llm.FinishPaused
-			if len(calls) == 0 && !paused || round == maxToolRounds {
+			if len(calls) == 0 && !paused || req.NoToolCalls || pauses == maxPauses {
 				return answer, nil
 			}
 			c.settle(answer, nil) // nothing is held while the tool runs
 			if begun = nil; paused {
 				begun = answer.Message.Parts
+				pauses++
 				break
 			}
-			results, err := c.runTool(ctx, calls)
+			results, err := c.runTools(ctx, calls, &round)
 			if err != nil {
 				return nil, err
 			}
+			req.NoToolCalls = round.over(c.cfg)
 			turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 			req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 		}
@@ -317,51 +322,6 @@ func (c *call) conversation() []llm.Message {
 	return append(messages, llm.User(string(text)))
 }
 
-// toolCalls returns the calls in an answer that are to be carried out: those of a
-// whole answer that calls only tools of the stage that have a Run.
-func (c *call) toolCalls(answer *llm.Response) []llm.ToolCall {
-	if !c.at().runs() || !isWhole(answer) {
-		return nil
-	}
-	calls := answer.Message.ToolCalls()
-	if slices.ContainsFunc(calls, func(t llm.ToolCall) bool { return c.at().tool(t.Name) == nil }) {
-		return nil
-	}
-	return calls
-}
-
-// toolPanic carries a panic in the caller's tool to the end of the call. Otherwise
-// the breaker would count it as a panic of the model.
-type toolPanic struct{ value any }
-
-func (p toolPanic) Error() string           { return fmt.Sprintf("the tool panicked: %v", p.value) }
-func (toolPanic) FailureKind() failure.Kind { return failure.Cancelled }
-
-func (c *call) runTool(ctx context.Context, calls []llm.ToolCall) (results []llm.Part, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = retry.Stop(toolPanic{v})
-		}
-	}()
-	results = make([]llm.Part, len(calls))
-	for i, t := range calls {
-		result := llm.ToolResult{CallID: t.ID}
-		tool := c.at().tool(t.Name)
-		if wrong := wrongCall(ctx, t, []llm.Tool{tool.Tool}); len(wrong) > 0 {
-			result.Content, result.IsError = validate.Complaints(wrong).Error(), true
-			results[i] = result
-			continue
-		}
-		content, err := tool.Run(ctx, slices.Clone(t.Arguments))
-		result.Content = content
-		if err != nil {
-			result.Content, result.IsError = err.Error(), true
-		}
-		results[i] = result
-	}
-	return results, nil
-}
-
 // isWhole reports whether an answer is complete.
 func isWhole(answer *llm.Response) bool {
 	switch answer.Finish {
@@ -400,8 +360,8 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		c.complaint = complaint("complete", phrase.BrokeOff+phrase.UnknownReason+string(answer.Finish), "give the whole answer")
 	case len(c.toolCalls(answer)) > 0: // after the last round
 		c.complaint = complaint("tool",
-			fmt.Sprintf("the tool %q was called %d times, and no answer was given", answer.Message.ToolCalls()[0].Name, maxToolRounds+1),
-			"answer with what you know, without a further call of the tool")
+			fmt.Sprintf("the tool %q was called again, after the last call that is allowed, and no answer was given", answer.Message.ToolCalls()[0].Name),
+			"answer with what you know, without a further call of a tool")
 	default:
 		if c.complaint = c.wrongCalls(ctx, answer); len(c.complaint) > 0 {
 			break

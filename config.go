@@ -164,6 +164,17 @@ type RetryConfig struct {
 	// attempt. Their names must differ. Default none.
 	Tools []Tool
 
+	// MaxToolRounds and MaxToolCalls limit how many times in one attempt the model may call
+	// tools, and how many calls it may make in all; then it is asked once more, for an
+	// answer without calls. Default 8 and 32.
+	MaxToolRounds int // max_tool_rounds
+	MaxToolCalls  int // max_tool_calls
+	// ToolTimeout limits the time of each call of a tool. Default 30 s.
+	ToolTimeout time.Duration // tool_timeout
+	// MaxToolResult limits the size of a result of a tool in bytes; of a longer one the
+	// middle is left out. Default 65,536.
+	MaxToolResult int // max_tool_result
+
 	// MaxAttemptsBeforeToolUse is the number of failed attempts after which the model
 	// is offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default 0:
 	// never.
@@ -220,16 +231,24 @@ type Tool struct {
 	// Default: a sentence that says so.
 	Instruction string
 	// Run carries out a call of the tool. Its result is sent back to the model in the
-	// same attempt, an error as the result of a failed call. A model that calls the
-	// tool again after eight such rounds has given a wrong answer. Default nil: a
-	// call of the tool ends the attempt, and is the answer that the checks see. It is
+	// same attempt, an error as the result of a failed call. After
+	// [RetryConfig.MaxToolRounds] the model is asked for an answer without calls. Default nil: a
+	// call of the tool ends the attempt, and is the answer that the checks see. Run is
 	// not called with arguments that are not JSON or do not fit the tool's Parameters:
 	// the model is told what is wrong with them.
 	//
-	// Run must be idempotent, because a call may be repeated: an attempt that fails
-	// after Run has returned is followed by one that begins with the model's first
-	// call.
+	// The calls of one answer run at the same time. Each has [RetryConfig.ToolTimeout]; no
+	// Run is waited for that does not return then, though its context has ended. A result of more than [RetryConfig.MaxToolResult] bytes is cut in the middle. It is
+	// delimited as data, in which a model should not look for instructions.
+	//
+	// Run may be called again with the same arguments: an attempt that fails after Run has
+	// returned is followed by one that begins with the model's first call. Set Once for a
+	// tool that must not do its work twice.
 	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
+	// Once says that Run must not be called twice in a call of the client, whatever the
+	// arguments: later calls of the tool get the result, or the error, of the first.
+	// Default false.
+	Once bool
 }
 
 // ConfigError is the error of a setting that is unknown, has an impossible value, or

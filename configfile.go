@@ -304,6 +304,10 @@ var settings = []setting{
 		return nil
 	}},
 	count("attempts_per_model", takesCount, func(c *RetryConfig) *int { return &c.AttemptsPerModel }),
+	count("max_tool_rounds", takesCount, func(c *RetryConfig) *int { return &c.MaxToolRounds }),
+	count("max_tool_calls", takesCount, func(c *RetryConfig) *int { return &c.MaxToolCalls }),
+	timeSetting("tool_timeout", func(c *RetryConfig) *time.Duration { return &c.ToolTimeout }),
+	count("max_tool_result", takesCount, func(c *RetryConfig) *int { return &c.MaxToolResult }),
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
 	{name: "feedback_template", takes: takesTemplate, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {

@@ -251,7 +251,7 @@ func TestAnObserverMayReplaceTheContext(t *testing.T) {
 			note := func(ctx context.Context, what string) {
 				span, _ := ctx.Value(spanKey{}).(string)
 				got = append(got, strings.TrimSpace(what+" "+span))
-				if _, bounded := ctx.Deadline(); bounded != (c.timeout > 0 && what != "check") {
+				if _, bounded := ctx.Deadline(); bounded != (what == "tool" || c.timeout > 0 && what == "model") {
 					t.Errorf("%s: bounded is %v", what, bounded)
 				}
 			}

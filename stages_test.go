@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -349,8 +350,11 @@ func withTool(run func(ctx context.Context, arguments json.RawMessage) (string, 
 
 func TestToolIsRunWithinTheAttempt(t *testing.T) {
 	var got []string
+	var mu sync.Mutex // the calls of one answer run at the same time
 	cfg := withTool(func(_ context.Context, arguments json.RawMessage) (string, error) {
+		mu.Lock()
 		got = append(got, string(arguments))
+		mu.Unlock()
 		if string(arguments) == `{"q":2}` {
 			return "", errors.New("not found")
 		}
@@ -364,14 +368,14 @@ func TestToolIsRunWithinTheAttempt(t *testing.T) {
 		Message: llm.Assistant("good"), Finish: llm.FinishStop, Usage: usage,
 	}))
 	r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)
-	if err != nil || len(r.Attempts) != 2 || m.calls() != 4 || !slices.Equal(got, []string{`{"q":1}`, `{"q":2}`, "{}"}) {
+	if err != nil || len(r.Attempts) != 2 || m.calls() != 4 || len(got) != 3 || got[2] != "{}" {
 		t.Fatalf("%v: %d calls, the tool got %q", err, m.calls(), got)
 	}
 	sent := m.last().Messages
 	const want = `assistant: "hm" call(1 search {"q":1}) call(2 search {"q":2}) call(4 search nonsense)
-tool: result(1 "found" error=false) result(2 "not found" error=true) result(4 "tool_call: line 1, column 1: in the arguments of the tool \"search\": the text is not JSON: \"nonsense\" (answer with JSON alone)" error=true)
+tool: result(1 "<tool_result>\nfound\n</tool_result>" error=false) result(2 "<tool_result>\nnot found\n</tool_result>" error=true) result(4 "tool_call: line 1, column 1: in the arguments of the tool \"search\": the text is not JSON: \"nonsense\" (answer with JSON alone)" error=true)
 assistant: call(3 search {})
-tool: result(3 "found" error=false)
+tool: result(3 "<tool_result>\nfound\n</tool_result>" error=false)
 `
 	if !strings.HasSuffix(talk(sent), want) {
 		t.Errorf("sent\n%s\nwant at its end\n%s", talk(sent), want)
@@ -437,7 +441,7 @@ func TestRoundsOfAToolAreBounded(t *testing.T) {
 	if reasonOf(t, err) != llmcall.ReasonNoValidAnswer || m.calls() != 1+2*9 || ran != 2*8 {
 		t.Fatalf("%v after %d calls, %d of the tool", err, m.calls(), ran)
 	}
-	if !strings.Contains(err.Error(), `the tool "search" was called 9 times, and no answer was given`) {
+	if !strings.Contains(err.Error(), `the tool "search" was called again, after the last call that is allowed, and no answer was given`) {
 		t.Error(err)
 	}
 	for _, r := range m.asked {

@@ -47,12 +47,44 @@ type Attempt struct {
 	DelayReason retry.WaitReason // the reason of the wait
 	Usage       llm.Usage        // of the model that was asked
 	CheckUsage  llm.Usage        // of the checks that ask a model
+	Tools       []ToolRun        // the calls of tools that were carried out, in order
 	Circuit     string           // the circuit breaker's state after the attempt; "" without one
 	// Notes say what the requests lacked of what was asked for, such as a schema that
 	// the provider refused to enforce; see [endpoint.Noted].
 	Notes []string
 
 	quotes bool // Error is that of a call within the model, and may quote an answer
+}
+
+// ToolRun is one call of a tool that was carried out. Its JSON has the duration in
+// milliseconds.
+type ToolRun struct {
+	Name     string
+	Duration time.Duration
+	Error    string // the tool's error, or why it was not run; "" for none
+	Bytes    int    // of the result as the tool gave it
+	Again    bool   // the result is that of an earlier call; see [Tool.Once]
+}
+
+type toolRunJSON struct {
+	Name       string  `json:"name"`
+	DurationMS float64 `json:"duration_ms"`
+	Error      string  `json:"error,omitempty"`
+	Bytes      int     `json:"bytes"`
+	Again      bool    `json:"again,omitempty"`
+}
+
+// MarshalJSON writes {"name": "lookup", "duration_ms": 12, "bytes": 80}.
+func (r ToolRun) MarshalJSON() ([]byte, error) {
+	return json.Marshal(toolRunJSON{r.Name, milliseconds(r.Duration), r.Error, r.Bytes, r.Again})
+}
+
+// UnmarshalJSON reads what [ToolRun.MarshalJSON] writes.
+func (r *ToolRun) UnmarshalJSON(data []byte) error {
+	var j toolRunJSON
+	err := json.Unmarshal(data, &j)
+	*r = ToolRun{j.Name, ofMilliseconds(j.DurationMS), j.Error, j.Bytes, j.Again}
+	return err
 }
 
 // attemptJSON is the JSON of an Attempt.
@@ -72,6 +104,7 @@ type attemptJSON struct {
 	Circuit     string               `json:"circuit"`
 	Usage       llm.Usage            `json:"usage"`
 	CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
+	Tools       []ToolRun            `json:"tools,omitempty"`
 	Repaired    []validate.Repair    `json:"repaired,omitempty"`
 	Skipped     []string             `json:"skipped_checks,omitempty"`
 	Notes       []string             `json:"notes,omitempty"`
@@ -90,7 +123,7 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(attemptJSON{
 		a.Number, a.Model, a.Stage, a.Why, a.Outcome, kind, a.Error, complaints, a.Answer, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Repaired, a.Skipped, a.Notes,
+		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Tools, a.Repaired, a.Skipped, a.Notes,
 	})
 }
 
@@ -113,7 +146,7 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 	*a = Attempt{
 		Number: j.Number, Model: j.Model, Stage: j.Stage, Why: j.Why, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
 		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
-		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Circuit: j.Circuit, Notes: j.Notes,
+		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Tools: j.Tools, Circuit: j.Circuit, Notes: j.Notes,
 	}
 	return nil
 }

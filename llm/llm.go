@@ -237,13 +237,17 @@ type Schema struct {
 // Request is a request to a model. The zero value of each field but Messages leaves the
 // choice to the provider.
 type Request struct {
-	Messages    []Message `json:"messages"`
-	Tools       []Tool    `json:"tools,omitempty"`
-	Schema      *Schema   `json:"schema,omitempty"`
-	MaxTokens   int       `json:"max_tokens,omitempty"` // of the answer
-	Temperature *float64  `json:"temperature,omitempty"`
-	Stop        []string  `json:"stop,omitempty"`
-	Seed        *int64    `json:"seed,omitempty"`
+	Messages []Message `json:"messages"`
+	Tools    []Tool    `json:"tools,omitempty"`
+	// NoToolCalls asks for an answer without a call of a tool. The Tools are sent all the
+	// same: a conversation with calls needs them, and the provider's cache of the prompt
+	// stays good.
+	NoToolCalls bool     `json:"no_tool_calls,omitempty"`
+	Schema      *Schema  `json:"schema,omitempty"`
+	MaxTokens   int      `json:"max_tokens,omitempty"` // of the answer
+	Temperature *float64 `json:"temperature,omitempty"`
+	Stop        []string `json:"stop,omitempty"`
+	Seed        *int64   `json:"seed,omitempty"`
 	// Extra are the provider's own fields, such as {"reasoning_effort": "low"}. They
 	// are added to the top level of the request's body as they are, and replace what
 	// the fields above set. The values must be accepted by encoding/json; numbers

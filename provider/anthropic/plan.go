@@ -75,7 +75,7 @@ func (m *Model) plan(req *llm.Request, steps *wire.Steps) (plan, error) {
 		return plan{}, err
 	}
 	v, known := claude(m.endpoint.Model)
-	beside := len(req.Tools) > 0
+	beside := len(req.Tools) > 0 && !req.NoToolCalls
 	if known && v >= claude45 && !steps.Without(wire.StrictSchema) {
 		if fitted, ok := fit(given); ok {
 			return plan{way: byFormat, schema: fitted, asked: wire.StrictSchema, beside: beside}, nil

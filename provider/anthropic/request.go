@@ -56,6 +56,9 @@ func (m *Model) params(req *llm.Request, steps *wire.Steps) (sdk.MessageNewParam
 	if _, ok := extra["system"]; ok && p.way == byPrompt && talk.HasSystem() {
 		return params, p, errors.New("extra: system: replaces the instructions that ask for this schema; use a system message instead")
 	}
+	if req.NoToolCalls && len(req.Tools) > 0 {
+		params.ToolChoice.OfNone = new(sdk.NewToolChoiceNoneParam())
+	}
 	p.ask(&params, extra)
 	if system != "" {
 		params.System = []sdk.TextBlockParam{{Text: system}}

@@ -113,6 +113,9 @@ func (m *Model) body(req *llm.Request, steps *wire.Steps) (*requestBody, error) 
 			return nil, err
 		}
 		b.fields["tools"] = []any{functions}
+		if req.NoToolCalls {
+			b.fields["toolConfig"] = map[string]any{"functionCallingConfig": map[string]any{"mode": genai.FunctionCallingConfigModeNone}}
+		}
 	}
 	if len(talk.system) > 0 {
 		b.fields["systemInstruction"] = content{Parts: talk.system}

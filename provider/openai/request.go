@@ -44,6 +44,9 @@ func (m *Model) params(req *llm.Request, stream bool, steps *wire.Steps) (sdk.Ch
 		}
 		params.Tools = append(params.Tools, converted)
 	}
+	if req.NoToolCalls && len(req.Tools) > 0 { // servers refuse the field without tools
+		params.ToolChoice.OfAuto = param.NewOpt(string(sdk.ChatCompletionToolChoiceOptionAutoNone))
+	}
 	switch limit := param.NewOpt(int64(req.MaxTokens)); {
 	case req.MaxTokens > 0 && m.server.MaxTokens == legacy:
 		params.MaxTokens = limit

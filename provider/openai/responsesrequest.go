@@ -57,6 +57,9 @@ func (m *Responses) params(req *llm.Request, stream bool, steps *wire.Steps) (re
 		}
 		params.Tools = append(params.Tools, responses.ToolUnionParam{OfFunction: new(functionTool(tool))})
 	}
+	if req.NoToolCalls && len(req.Tools) > 0 {
+		params.ToolChoice.OfToolChoiceMode = param.NewOpt(responses.ToolChoiceOptionsNone)
+	}
 	if req.MaxTokens > 0 {
 		params.MaxOutputTokens = param.NewOpt(int64(req.MaxTokens))
 	}
