@@ -146,10 +146,13 @@ func (c *call) whyHere() string {
 // what the model has left of it would prove nothing about either.
 func (c *call) attempt() (*llm.Response, error) {
 	streamed := c.streams()
-	answer, err := c.ask(c.tries.Context())
+	ctx, other := c.hedge(c.tries.Context())
+	defer other.close()
+	answer, err := c.ask(ctx)
 	if err == nil {
 		err = c.accept(answer)
 	}
+	answer, err = other.settle(answer, err)
 	if err == nil && c.out != nil && !streamed {
 		err = c.out.handAll(answer)
 	}
@@ -160,7 +163,7 @@ func (c *call) attempt() (*llm.Response, error) {
 		c.failedWith(err)
 		return nil, err
 	}
-	r.Outcome = OutcomeValid
+	r.Outcome = cmp.Or(r.Outcome, OutcomeValid)
 	c.ended()
 	return answer, nil
 }
@@ -494,28 +497,8 @@ func (c *call) failedWith(err error) {
 		k.Settle(endpoint.Outcome{Err: err, Report: c.lost})
 		k.Wrong(err)
 	}
-	r := c.current()
-	kind, cause := failure.KindOf(err), err
-	if last, ok := k.Last(); ok && last.Number == r.Number {
-		kind, cause = last.Kind, last.Err // the loop knows whether the attempt's own limit ended it
-	}
-	r.Kind, r.Error = kind, cause.Error()
-	if c.last != nil && c.lastFrom == r.Number {
-		r.Answer = c.last.Text()
-	}
-	r.Outcome, c.wrong = OutcomeFailed, false
-	switch e := err.(type) {
-	case *InvalidAnswerError:
-		c.wrong = true
-		r.Outcome, r.Complaints = OutcomeInvalid, e.Complaints
-		if e.kind == failure.CutOff {
-			r.Outcome = OutcomeCutOff
-		}
-	case *validate.CheckError:
-		r.Outcome = OutcomeChecks
-	default:
-		r.quotes = quotes(cause)
-	}
+	c.describe(err)
+	_, c.wrong = err.(*InvalidAnswerError)
 	c.failed = k.Counted()
 	last := c.out != nil && c.out.handed && !c.cfg.RestartStreams // what was yielded can't be taken back
 	if c.ending == "" {
@@ -534,6 +517,31 @@ func (c *call) failedWith(err error) {
 		c.prepare()
 	}
 	c.ended()
+}
+
+// describe completes the trace's record of a failed attempt.
+func (c *call) describe(err error) {
+	r := c.current()
+	kind, cause := failure.KindOf(err), err
+	if last, ok := c.tries.Last(); ok && last.Number == r.Number {
+		kind, cause = last.Kind, last.Err // the loop knows whether the attempt's own limit ended it
+	}
+	r.Kind, r.Error = kind, cause.Error()
+	if c.last != nil && c.lastFrom == r.Number {
+		r.Answer = c.last.Text()
+	}
+	r.Outcome = OutcomeFailed
+	switch e := err.(type) {
+	case *InvalidAnswerError:
+		r.Outcome, r.Complaints = OutcomeInvalid, e.Complaints
+		if e.kind == failure.CutOff {
+			r.Outcome = OutcomeCutOff
+		}
+	case *validate.CheckError:
+		r.Outcome = OutcomeChecks
+	default:
+		r.quotes = quotes(cause)
+	}
 }
 
 // rise goes up a stage after a failed attempt, if its attempts are used up or the model

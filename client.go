@@ -34,6 +34,7 @@ type Client struct {
 	targets  []retry.Target // one for each model
 	stages   []stage        // at least one
 	attempts int            // of all stages together
+	second   *retry.Policy  // of a hedge; nil without
 	recheck  *retry.Policy  // for the checks of an answer that could not be run
 	// countsWrong says that, by a row of the table, a wrong answer is not a success
 	// for the circuit breaker.
@@ -115,6 +116,9 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 		return nil, err
 	}
 	_, c.attempts = cfg.stair()
+	if c.second, err = cfg.hedgePolicy(); err != nil {
+		return nil, err
+	}
 	table := cfg.Table()
 	for _, kind := range []failure.Kind{failure.InvalidAnswer, failure.CutOff, failure.ContentFiltered} {
 		c.countsWrong = c.countsWrong || table.For(kind).Breaker != failure.Healthy

@@ -120,6 +120,9 @@ type RetryConfig struct {
 	// enough to try each other model once. It must not be set with a single model. Default 2.
 	AttemptsPerModel int // attempts_per_model
 
+	// Hedge asks a second time when an answer takes unusually long. Default nil: never.
+	Hedge *Hedge // hedge
+
 	// Endpoints is the registry of what calls share: the circuit breaker, the pacer
 	// and the retry budget of each endpoint, that is of a model at an address with an
 	// API key; see [endpoint.KeyOf]. Default nil: [endpoint.Default], that of the
@@ -249,6 +252,9 @@ type Tool struct {
 	// arguments: later calls of the tool get the result, or the error, of the first.
 	// Default false.
 	Once bool
+	// ReadOnly says that Run changes nothing, and may be run for a [Hedge] too. Default
+	// false: a stage with the tool is not hedged.
+	ReadOnly bool
 }
 
 // ConfigError is the error of a setting that is unknown, has an impossible value, or
@@ -306,6 +312,9 @@ const (
 	takesStop      = "a non-empty string, or a list of them"
 	takesExtra     = "a mapping of the provider's own fields, such as {\"reasoning_effort\": \"low\"}"
 	takesSettings  = "a mapping of settings"
+	takesHedge     = "a mapping such as {after: p95, extra: 0.05}"
+	takesAfter     = "a quantile from p50 to p99.9, or a time above 0 (seconds, or a duration like \"30s\")"
+	takesMore      = "a number from 0.001 to 1"
 	takesStages    = "a list of stages, each a mapping such as {attempts: 2}, or the last `human`"
 	takesStage     = "a mapping such as {attempts: 2}, or `human`"
 	takesTemplate  = "a text/template of a Feedback"
@@ -330,6 +339,11 @@ func (c *RetryConfig) Validate() error {
 	}
 	if err := c.validateShared(); err != nil {
 		return err
+	}
+	if c.Hedge != nil {
+		if err := c.Hedge.validate(); err != nil {
+			return err
+		}
 	}
 	return c.validateEffects()
 }

@@ -308,6 +308,18 @@ var settings = []setting{
 	count("max_tool_calls", takesCount, func(c *RetryConfig) *int { return &c.MaxToolCalls }),
 	timeSetting("tool_timeout", func(c *RetryConfig) *time.Duration { return &c.ToolTimeout }),
 	count("max_tool_result", takesCount, func(c *RetryConfig) *int { return &c.MaxToolResult }),
+	{name: "hedge", takes: takesHedge, set: func(c *RetryConfig, n *yaml.Node) error {
+		before := c.Hedge
+		c.Hedge = new(Hedge)
+		err := setAll(hedgeSettings, c, n, "hedge.")
+		if err == nil {
+			err = c.Hedge.validate()
+		}
+		if err != nil {
+			c.Hedge = before
+		}
+		return err
+	}},
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
 	{name: "feedback_template", takes: takesTemplate, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
@@ -432,6 +444,27 @@ var toolSettings = []setting{
 		c.Tool.Parameters = data
 		return err
 	}},
+}
+
+var hedgeSettings = []setting{
+	{name: "after", takes: takesAfter, set: func(c *RetryConfig, n *yaml.Node) error {
+		if n.Kind != yaml.ScalarNode {
+			return errForm
+		}
+		percent, quantile := strings.CutPrefix(n.Value, "p")
+		if p, err := strconv.ParseFloat(percent, 64); quantile && err == nil && p >= 50 && p <= 99.9 {
+			c.Hedge.After, c.Hedge.Quantile = 0, p/100
+			return nil
+		}
+		d, err := parseDuration(n)
+		if err != nil || d == 0 {
+			return errForm
+		}
+		c.Hedge.After, c.Hedge.Quantile = d, 0
+		return nil
+	}},
+	amount("extra", takesMore, 0.001, func(c *RetryConfig) *float64 { return &c.Hedge.Extra }),
+	truth("same_model", func(c *RetryConfig, v bool) { c.Hedge.SameModel = v }),
 }
 
 // stageSettings are the fields of the last of the stages.

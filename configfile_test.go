@@ -80,6 +80,7 @@ max_tool_rounds: 3
 max_tool_calls: 5
 tool_timeout: 12
 max_tool_result: 1000
+hedge: {after: p95, extra: 0.1, same_model: true}
 stop_on_no_progress: false
 decisions:
   content_filtered: {again: backoff, breaker: ignore}
@@ -107,7 +108,7 @@ const everyFieldJSON = `{
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
   },
-  "max_attempts_before_human": 4, "max_tool_rounds": 3, "max_tool_calls": 5, "tool_timeout": 12, "max_tool_result": 1000, "stop_on_no_progress": false,
+  "max_attempts_before_human": 4, "max_tool_rounds": 3, "max_tool_calls": 5, "tool_timeout": 12, "max_tool_result": 1000, "hedge": {"after": "p95", "extra": 0.1, "same_model": true}, "stop_on_no_progress": false,
   "decisions": {"content_filtered": {"breaker": "ignore", "again": "backoff"}, "transient": {"again": "at_once"}},
   "checks": ["length:3..200", {"type": "regex", "params": {"pattern": "^A"}}]
 }`
@@ -133,7 +134,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"type":"object","properties":{"q":{"type":"string","minLength":1}}}`),
 		}, Instruction: "Look it up."},
-		MaxAttemptsBeforeHuman: 4, MaxToolRounds: 3, MaxToolCalls: 5, ToolTimeout: 12 * s, MaxToolResult: 1000, Decisions: &decisions,
+		MaxAttemptsBeforeHuman: 4, MaxToolRounds: 3, MaxToolCalls: 5, ToolTimeout: 12 * s, MaxToolResult: 1000, Hedge: &llmcall.Hedge{Quantile: 0.95, Extra: 0.1, SameModel: true}, Decisions: &decisions,
 	}
 }
 
@@ -310,7 +311,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 36 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 37 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -473,7 +474,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
 		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
 		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},
-		{"max_attempts_before_human", "4"}, {"max_tool_rounds", "3"}, {"max_tool_calls", "5"}, {"tool_timeout", "12s"}, {"max_tool_result", "1000"}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
+		{"max_attempts_before_human", "4"}, {"max_tool_rounds", "3"}, {"max_tool_calls", "5"}, {"tool_timeout", "12s"}, {"max_tool_result", "1000"}, {"hedge", `{"after": "p95", "extra": 0.1, "same_model": true}`}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
 			t.Error(err)

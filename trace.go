@@ -24,6 +24,7 @@ const (
 	OutcomeCutOff  Outcome = "cut_off"           // the answer was cut off, usually at its token limit
 	OutcomeFailed  Outcome = "failed"            // there was no answer
 	OutcomeChecks  Outcome = "check_unavailable" // the answer could not be checked
+	OutcomeLost    Outcome = "lost"              // cancelled, because another request was answered sooner; see [Hedge]
 )
 
 // Attempt is one attempt of a call, as [Trace] lists it.
@@ -47,6 +48,7 @@ type Attempt struct {
 	DelayReason retry.WaitReason // the reason of the wait
 	Usage       llm.Usage        // of the model that was asked
 	CheckUsage  llm.Usage        // of the checks that ask a model
+	Hedge       *Attempt         // the second request of the attempt; nil if there was none; see [Hedge]
 	Tools       []ToolRun        // the calls of tools that were carried out, in order
 	Circuit     string           // the circuit breaker's state after the attempt; "" without one
 	// Notes say what the requests lacked of what was asked for, such as a schema that
@@ -104,6 +106,7 @@ type attemptJSON struct {
 	Circuit     string               `json:"circuit"`
 	Usage       llm.Usage            `json:"usage"`
 	CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
+	Hedge       *Attempt             `json:"hedge,omitempty"`
 	Tools       []ToolRun            `json:"tools,omitempty"`
 	Repaired    []validate.Repair    `json:"repaired,omitempty"`
 	Skipped     []string             `json:"skipped_checks,omitempty"`
@@ -114,7 +117,7 @@ type attemptJSON struct {
 // attempt. Start is not in it.
 func (a Attempt) MarshalJSON() ([]byte, error) {
 	kind := ""
-	if a.Outcome != OutcomeValid {
+	if a.Outcome != OutcomeValid && a.Outcome != OutcomeLost {
 		kind = a.Kind.String()
 	}
 	complaints := a.Complaints
@@ -123,7 +126,7 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(attemptJSON{
 		a.Number, a.Model, a.Stage, a.Why, a.Outcome, kind, a.Error, complaints, a.Answer, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Tools, a.Repaired, a.Skipped, a.Notes,
+		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Hedge, a.Tools, a.Repaired, a.Skipped, a.Notes,
 	})
 }
 
@@ -146,7 +149,7 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 	*a = Attempt{
 		Number: j.Number, Model: j.Model, Stage: j.Stage, Why: j.Why, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
 		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
-		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Tools: j.Tools, Circuit: j.Circuit, Notes: j.Notes,
+		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Hedge: j.Hedge, Tools: j.Tools, Circuit: j.Circuit, Notes: j.Notes,
 	}
 	return nil
 }

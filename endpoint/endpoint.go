@@ -46,6 +46,7 @@ type Endpoint struct {
 	circuits []circuit
 	claims   map[claim]int // what clients have configured, and how many have
 	why      string        // of ForceOpen
+	latency  *Latency      // nil until a caller hedges
 	changes  uint64        // number of times that the circuits were forced or reset
 }
 

@@ -90,6 +90,12 @@ func (c *Call) moveTo(target int) {
 	}
 }
 
+// Alternatives returns the targets, besides the current one, that can still serve the
+// call, in order.
+func (c *Call) Alternatives() []int {
+	return slices.DeleteFunc(c.alternatives(), func(i int) bool { return c.trouble != nil && c.dead[i] })
+}
+
 // alternatives returns the targets that may be asked but the current one, in order.
 func (c *Call) alternatives() []int {
 	others := slices.Clone(c.order)
