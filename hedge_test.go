@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -34,12 +35,15 @@ func obedient(d time.Duration, then step) step {
 // slowTail answers within 0.4 s ± 10 %, but 3 % of the requests after 6 s.
 func slowTail(name string, seed uint64, requests *atomic.Int64) llm.Model {
 	chance := rand.New(rand.NewPCG(seed, 12))
+	var mu sync.Mutex
 	return llm.Func(name, func(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 		requests.Add(1)
+		mu.Lock()
 		took := time.Duration(float64(400*time.Millisecond) * (0.9 + 0.2*chance.Float64()))
 		if chance.Float64() < 0.03 {
 			took = 6 * s
 		}
+		mu.Unlock()
 		return obedient(took, say("good"))(ctx, req)
 	})
 }
