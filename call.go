@@ -50,6 +50,7 @@ type call struct {
 	complaint []validate.Complaint // and what is wrong with it
 	ending    Reason               // why the next failure is the last; "" if attempts may go on
 	why       string               // a person must look
+	hint      string               // of a person, for the models
 	report    validate.Report
 	trace     Trace
 	lost      *endpoint.Report                                 // of a request without an answer
@@ -305,6 +306,9 @@ func (c *call) request(ctx context.Context, req *llm.Request) (*llm.Response, er
 func (c *call) conversation() []llm.Message {
 	messages := slices.Clone(c.req.Messages)
 	instruction := c.at().instruction
+	if c.hint != "" {
+		instruction = strings.TrimSpace(instruction + "\n\nA person who has looked at this says: " + c.hint)
+	}
 	if len(c.complaint) > 0 {
 		f := newFeedback(c.last, c.complaint, c.report.Passed, c.lastTry, c.client.attempts, originalRequest(messages), instruction)
 		text, err := f.write(c.cfg.Feedback)
@@ -591,7 +595,7 @@ func (c *call) failure(err error) error {
 		if c.last != nil && c.lastFrom == len(c.trace.Attempts) {
 			conversation = append(conversation, c.last.Message)
 		}
-		return &HumanReviewError{conversation, c.last, c.complaint, c.why, e.Last(), c.trace}
+		return &HumanReviewError{c.req, conversation, c.last, c.complaint, c.why, e.Last(), c.trace}
 	}
 	return &Error{reason, c.last, c.complaint, err, c.trace}
 }

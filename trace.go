@@ -179,6 +179,9 @@ type Result struct {
 	Value   any
 	Decoded bool
 	Model   string // the full name of the model that answered
+	// Person is the decision by which a person has accepted or written the answer; ""
+	// for the answer of a model. Model is "" then.
+	Person Verdict
 	Trace
 }
 
@@ -202,6 +205,7 @@ const (
 	ReasonAccountSpent     Reason = "account_spent"      // a guard refused the call: what its caller allowed to spend is used up
 	ReasonOutOfTime        Reason = "out_of_time"        // the deadline has passed, or is too early for the next wait
 	ReasonCancelled        Reason = "cancelled"          // the caller ended the call
+	ReasonAborted          Reason = "aborted"            // a person has ended the call; see [Client.Resume]
 	ReasonHumanReview      Reason = "human_review"       // a person must look; see [HumanReviewError]
 )
 
@@ -231,10 +235,13 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// HumanReviewError hands a call over to a person, because
+// HumanReviewError hands a call over to a person, who decides by [Client.Resume] what
+// becomes of it. It can be written as JSON and read back. It is returned because the last
+// stage is human, or because
 // [RetryConfig.MaxAttemptsBeforeHuman] attempts have failed, a check asked for it,
 // or the model made no progress.
 type HumanReviewError struct {
+	Request      *llm.Request         // as it was made, with the defaults of the configuration
 	Conversation []llm.Message        // as last sent, followed by the last answer
 	Last         *llm.Response        // the last answer; nil if there was none
 	Complaints   []validate.Complaint // about the last answer; the trace has those about earlier ones
