@@ -37,6 +37,9 @@ type RetryConfig struct {
 	// them, in order of preference. In a file `model` is a single one. They are for
 	// the program, which opens them and passes them to [New]. Default none.
 	Models []string // models
+	// Providers are names of the user's own for providers, beside the known ones. They are
+	// for the program, which opens the models by [llmcall/provider.OpenAll]. Default none.
+	Providers map[string]OwnProvider // providers
 	// System is the system message of requests that have none. Default "": none.
 	System string // system
 	// MaxTokens, Temperature, Seed and Stop are those of requests that do not set
@@ -215,6 +218,18 @@ type RetryConfig struct {
 	Observer Observer
 }
 
+// OwnProvider is a provider under a name of the user's, with the fields of
+// [llmcall/provider.Own], to which it can be converted. In a file:
+//
+//	providers:
+//	  acme: {protocol: openai, base_url: http://127.0.0.1:9001/v1, key: env:ACME_KEY}
+//	  openai: {keys: [env:FIRST_KEY, file:/run/secrets/second]}
+type OwnProvider struct {
+	Protocol string   // protocol
+	BaseURL  string   // base_url
+	Keys     []string // keys, or a single one as key
+}
+
 // CircuitBreakerConfig has the settings of the circuit breaker. In a file each has
 // the name of its field in lower case, with underscores: failure_threshold. If any
 // is set without [RetryConfig.EnableCircuitBreaker], the error is a [*ConfigError].
@@ -312,6 +327,8 @@ const (
 	takesStop      = "a non-empty string, or a list of them"
 	takesExtra     = "a mapping of the provider's own fields, such as {\"reasoning_effort\": \"low\"}"
 	takesSettings  = "a mapping of settings"
+	takesProviders = "a mapping of names, each to settings such as {protocol: openai, base_url: http://127.0.0.1:9001/v1, key: env:ACME_KEY}"
+	takesKey       = "env:NAME or file:PATH, where the key is"
 	takesHedge     = "a mapping such as {after: p95, extra: 0.05}"
 	takesAfter     = "a quantile from p50 to p99.9, or a time above 0 (seconds, or a duration like \"30s\")"
 	takesMore      = "a number from 0.001 to 1"

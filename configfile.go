@@ -213,6 +213,7 @@ var settings = []setting{
 		return err
 	}},
 	nameList("models", takesModels, func(c *RetryConfig) *[]string { return &c.Models }),
+	{name: "providers", takes: takesProviders, set: setProviders},
 	textSetting("system", func(c *RetryConfig) *string { return &c.System }),
 	count("max_tokens", takesCount, func(c *RetryConfig) *int { return &c.MaxTokens }),
 	optional("temperature", takesDegree, math.MaxFloat64, func(c *RetryConfig) **float64 { return &c.Temperature }),
@@ -333,6 +334,70 @@ var settings = []setting{
 		return err
 	}},
 	{name: "decisions", takes: "a mapping of kinds of failure, each to again, elsewhere and breaker", set: setDecisions},
+}
+
+// setProviders reads the mapping of the user's own names for providers.
+func setProviders(c *RetryConfig, n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return errForm
+	}
+	own := map[string]OwnProvider{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], yamlfile.Resolved(n.Content[i+1])
+		field := "providers." + key.Value
+		if key.Value == "" || strings.Contains(key.Value, "/") {
+			return &ConfigError{Line: key.Line, Field: "providers", Got: gotText(key), Takes: "names without a slash"}
+		}
+		if value.Kind != yaml.MappingNode {
+			return &ConfigError{Line: value.Line, Field: field, Got: gotText(value), Takes: takesSettings}
+		}
+		var p OwnProvider
+		for j := 0; j+1 < len(value.Content); j += 2 {
+			name, set := value.Content[j], yamlfile.Resolved(value.Content[j+1])
+			at := field + "." + name.Value
+			list, err := parseStrings(set)
+			takes := takesName
+			switch {
+			case name.Value == "protocol" && err == nil && set.Kind == yaml.ScalarNode:
+				p.Protocol = set.Value
+			case name.Value == "base_url" && err == nil && set.Kind == yaml.ScalarNode:
+				p.BaseURL = set.Value
+			case name.Value == "key" && set.Kind == yaml.ScalarNode || name.Value == "keys" && set.Kind == yaml.SequenceNode:
+				if p.Keys != nil {
+					return &ConfigError{Line: name.Line, Field: at, Err: errors.New("must not be set together with the other of key and keys")}
+				}
+				for _, source := range list {
+					if !strings.HasPrefix(source, "env:") && !strings.HasPrefix(source, "file:") {
+						err = errForm
+					}
+				}
+				if err != nil { // what was given may be the key
+					return &ConfigError{Line: set.Line, Field: at, Got: "something else, which is not shown because it may be a key", Takes: takesKey}
+				}
+				p.Keys = list
+			case !slices.Contains(ownFields, name.Value):
+				return unknownField(ownFields, at, name.Value, name.Line)
+			default:
+				if name.Value == "keys" {
+					takes = "a list of " + takesKey
+				}
+				return &ConfigError{Line: set.Line, Field: at, Got: gotKind(set), Takes: takes}
+			}
+		}
+		own[key.Value] = p
+	}
+	c.Providers = own
+	return nil
+}
+
+var ownFields = []string{"protocol", "base_url", "key", "keys"}
+
+// gotKind describes a value that may be a key.
+func gotKind(n *yaml.Node) string {
+	if n.Kind == yaml.ScalarNode && n.Value != "" {
+		return "a text"
+	}
+	return gotText(n)
 }
 
 // setDecisions changes the columns of the table that the mapping has.

@@ -146,7 +146,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
 	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
-		"Tools": true, "Stages": true, "AttemptsPerModel": true, // TestStagesInAFile has these
+		"Tools": true, "Providers": true, "Stages": true, "AttemptsPerModel": true, // TestStagesInAFile and TestProvidersInAFile have these
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"StopOnNoProgress": true, // and so it is with a person
 		"Feedback":         true} // a file has its text: package feedbacktemplate
@@ -311,7 +311,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 37 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 38 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},

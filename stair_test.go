@@ -219,6 +219,36 @@ stages:
 	}
 }
 
+func TestProvidersInAFile(t *testing.T) {
+	cfg, _, err := llmcall.ParseConfig("c.yaml", []byte(`
+providers:
+  acme: {protocol: openai, base_url: http://127.0.0.1:9001/v1, key: env:ACME_KEY}
+  openai:
+    keys: [env:A, file:/run/b]
+`))
+	want := map[string]llmcall.OwnProvider{
+		"acme":   {Protocol: "openai", BaseURL: "http://127.0.0.1:9001/v1", Keys: []string{"env:ACME_KEY"}},
+		"openai": {Keys: []string{"env:A", "file:/run/b"}},
+	}
+	if err != nil || !reflect.DeepEqual(cfg.Providers, want) {
+		t.Errorf("got %+v, %v", cfg.Providers, err)
+	}
+	for text, want := range map[string]string{
+		"providers: [acme]":                              "c.yaml:1: providers must be a mapping of names, each to settings such as",
+		"providers: {acme: openai}":                      `c.yaml:1: providers.acme must be a mapping of settings, got "openai"`,
+		"providers: {acme: {protcol: openai}}":           "c.yaml:1: providers.acme.protcol: unknown field, did you mean protocol?",
+		"providers: {acme: {key: sk-123456789}}":         "c.yaml:1: providers.acme.key must be env:NAME or file:PATH, where the key is, got something else, which is not shown",
+		"providers: {acme: {keys: sk-123456789}}":        "c.yaml:1: providers.acme.keys must be a list of env:NAME or file:PATH, where the key is, got a text",
+		"providers: {acme: {key: env:A, keys: [env:B]}}": "c.yaml:1: providers.acme.keys: must not be set together with the other of key and keys",
+		"providers: {a/b: {protocol: openai}}":           `c.yaml:1: providers must be names without a slash, got "a/b"`,
+		"providers:\n  acme:\n    base_url: [http://a]":  "c.yaml:3: providers.acme.base_url must be a non-empty string, got a list",
+	} {
+		if _, _, err := llmcall.ParseConfig("c.yaml", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "sk-1") {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
 // The stages of a call that hands its answer out as it comes.
 func TestStagesOfAStream(t *testing.T) {
 	for _, restart := range []bool{false, true} {
