@@ -191,7 +191,13 @@ func (c *call) settle(answer *llm.Response, err error) bool {
 // it may use.
 func (c *call) prepare() {
 	c.next = c.conversation()
-	c.tries.Want = endpoint.Wanted(&llm.Request{Messages: c.next, MaxTokens: c.maxTokens})
+	c.needs(&llm.Request{Messages: c.next, MaxTokens: c.maxTokens})
+}
+
+// needs tells the guards how much the next request may use.
+func (c *call) needs(req *llm.Request) {
+	need := &endpoint.Need{Tokens: endpoint.Wanted(req)}
+	c.tries.Need = func(int) *endpoint.Need { return need }
 }
 
 // current returns the trace's record of the current attempt.
@@ -224,7 +230,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		}
 		switch {
 		case err != nil && c.lower(err):
-			c.settle(nil, nil) // the provider works: it refused a parameter
+			c.tries.Settle(endpoint.Outcome{Report: &endpoint.Report{Unbilled: true}}) // the provider works: it refused a parameter
 			req.MaxTokens = c.maxTokens
 		case err != nil:
 			if answer != nil { // the request was billed
@@ -258,7 +264,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 			req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 		}
-		c.tries.Want = endpoint.Wanted(&req)
+		c.needs(&req)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err

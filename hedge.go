@@ -141,7 +141,7 @@ func (s *second) run(ctx context.Context, candidates []int) {
 			s.stop()
 		}
 	}()
-	want := s.own.tries.Want
+	need := s.own.tries.Need
 	for _, target := range candidates {
 		if b := s.own.client.circuit(target); b != nil && b.State() != breaker.Closed {
 			continue
@@ -149,7 +149,7 @@ func (s *second) run(ctx context.Context, candidates []int) {
 		if !s.latency.Spend() {
 			return
 		}
-		s.own.tries = retry.Call{Want: want}
+		s.own.tries = retry.Call{Need: need}
 		if s.ask(ctx, target); s.made {
 			return
 		}

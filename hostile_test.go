@@ -165,7 +165,7 @@ func TestTheGuardsAreToldWhatEachRequestMayUse(t *testing.T) {
 	if _, err := client(t, m, checked, exact(llmcall.RetryConfig{Endpoints: r})).Do(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
-	if len(w.asks) != 2 || w.asks[0].Want.Tokens != 1000 || w.asks[1].Want.Tokens < 2000 {
+	if len(w.asks) != 2 || w.asks[0].Need.Tokens != 1000 || w.asks[1].Need.Tokens < 2000 {
 		t.Errorf("%+v", w.asks)
 	}
 }
@@ -179,7 +179,7 @@ func TestAnEndlessLimitOfTokensIsNoCredit(t *testing.T) {
 	}
 	req := llm.Prompt("a prompt of some tokens")
 	req.MaxTokens = int(^uint(0) >> 1)
-	if _, err := client(t, play(t), checked, exact(llmcall.RetryConfig{Endpoints: r})).Do(t.Context(), req); err != nil || w.asks[0].Want.Tokens <= 0 {
+	if _, err := client(t, play(t), checked, exact(llmcall.RetryConfig{Endpoints: r})).Do(t.Context(), req); err != nil || w.asks[0].Need.Tokens <= 0 {
 		t.Errorf("%v, %+v", err, w.asks)
 	}
 }

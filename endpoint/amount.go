@@ -6,10 +6,10 @@ import (
 	"llmcall/llm"
 )
 
-// Wanted returns an estimate of what a request may use, for [Ask.Want]: a token for
-// each four bytes of its text, and its MaxTokens in full. [Used] gives the actual
+// Wanted returns an estimate of the tokens that a request will use, for [Need.Tokens]: one
+// for each four bytes of its text, and its MaxTokens in full. [Used] gives the actual
 // amount later.
-func Wanted(req *llm.Request) *Amount {
+func Wanted(req *llm.Request) int64 {
 	size := int64(0)
 	for _, m := range req.Messages {
 		for _, part := range m.Parts {
@@ -24,7 +24,7 @@ func Wanted(req *llm.Request) *Amount {
 		}
 	}
 	size /= 4
-	return &Amount{Tokens: size + min(max(0, int64(req.MaxTokens)), math.MaxInt64-size)}
+	return size + min(max(0, int64(req.MaxTokens)), math.MaxInt64-size)
 }
 
 // Used returns what an answer has used, for [Outcome.Report]; nil if answer is nil.

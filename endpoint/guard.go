@@ -55,8 +55,22 @@ type Ask struct {
 	// Client names the client, for the pacer: the clients of a process take turns.
 	// "" is a client like any other.
 	Client string
-	// Want is an estimate of what the request may use; see [Wanted]. nil: not known.
+	// Need is what the request may use. nil: not known. It is not written to.
+	Need *Need
+}
+
+// Need says what a request may use. The zero value says that nothing is known. It is one
+// pointer in an [Ask], so that asking a guard costs those nothing who have no account.
+type Need struct {
+	// Tokens is an estimate of how many tokens the request will use, for the pacer; see
+	// [Wanted]. 0: not known.
+	Tokens int64
+	// Want is what the request may use at most, for accounts, which reserve it. nil: not
+	// known, so that an account with a limit refuses the request.
 	Want *Amount
+	// Least is the least of Want with which the request is worth making: an account that
+	// has less left than Want may lend less, but not below Least. nil: all of Want.
+	Least *Amount
 }
 
 // Amount is an amount of tokens and of money. In a limit, 0 means no limit.
@@ -99,6 +113,10 @@ type Report struct {
 	Told   *pace.Told    // what the provider said about its limits
 	Lasted time.Duration // how long a failed request took
 	Used   Amount        // what the request used
+	// Unbilled says that the provider answered and nothing is to be paid: it refused a
+	// setting of the request, for example. Without it, an answer whose Used is not known
+	// costs an account all that was reserved for it.
+	Unbilled bool
 }
 
 func (o *Outcome) report() Report {

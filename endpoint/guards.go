@@ -54,8 +54,8 @@ func (g *paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 
 func cost(a Ask) pace.Cost {
 	c := pace.Cost{Again: a.Again, Client: a.Client}
-	if a.Want != nil {
-		c.Tokens = a.Want.Tokens
+	if a.Need != nil {
+		c.Tokens = a.Need.Tokens
 	}
 	return c
 }

@@ -229,14 +229,14 @@ func TestTokensThatAreUsedCount(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			_, _, pacer, _ := guardsOf(t, pace.Limits{TokensPerMinute: 6000}, endpoint.Options{})
-			ask := endpoint.Ask{Want: &endpoint.Amount{Tokens: 100}}
+			ask := endpoint.Ask{Need: &endpoint.Need{Tokens: 100}}
 			begun := time.Now()
 			o := answer
 			o.Report = &endpoint.Report{Used: endpoint.Amount{Tokens: c.used}}
 			if c.notMade {
 				o = notMade
 			}
-			pacer.Settle(lend(t, pacer, endpoint.Ask{Want: &endpoint.Amount{Tokens: c.want}}), o)
+			pacer.Settle(lend(t, pacer, endpoint.Ask{Need: &endpoint.Need{Tokens: c.want}}), o)
 			p, refusal := pacer.Wait(t.Context(), ask)
 			if refusal != nil {
 				t.Fatal(refusal.Err)

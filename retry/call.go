@@ -32,10 +32,12 @@ import (
 type Call struct {
 	// Observer, if set before Begin, is called after [Config.Observer]. Default nil.
 	Observer Observer
-	// Want is an estimate of what each request may use, for guards that keep an
-	// account of it. It may be changed before each Next and Round. Default nil: not
-	// known.
-	Want *endpoint.Amount
+	// Need, if set, returns what the next request may use at a target, given by its
+	// index: alternatives have different prices. It is called each time that guards are
+	// asked, also of a target that the call only compares with another, so it must be
+	// quick. It may be changed, and return something else, before each Next and Round.
+	// Default nil: not known.
+	Need func(target int) *endpoint.Need
 
 	policy    *Policy
 	ctx       context.Context
@@ -198,7 +200,11 @@ func (c *Call) Round() bool {
 // ask is what the guards are told of the request that comes.
 func (c *Call) ask() endpoint.Ask {
 	p := &c.policy.config
-	return endpoint.Ask{Retry: c.retry, Again: c.number > 0 || p.Follows, Client: p.Client, Want: c.Want}
+	a := endpoint.Ask{Retry: c.retry, Again: c.number > 0 || p.Follows, Client: p.Client}
+	if c.Need != nil {
+		a.Need = c.Need(c.at)
+	}
+	return a
 }
 
 // begin notes that a request begins: its permits are held.
@@ -285,8 +291,8 @@ func (c *Call) Told(told *pace.Told) {
 
 // Settle reports how the current request ended: with an answer if o.Err is nil, otherwise
 // with a failure. It returns true for an answer. After a failure it decides what
-// follows, and [Call.Next] continues with that. The caller sets o.Err and
-// o.Report.Used; the rest of the Outcome is filled in here.
+// follows, and [Call.Next] continues with that. The caller sets o.Err,
+// o.Report.Used and o.Report.Unbilled; the rest of the Outcome is filled in here.
 func (c *Call) Settle(o endpoint.Outcome) bool {
 	if c.state != admitted {
 		return false
@@ -458,11 +464,12 @@ func (c *Call) end() {
 	}
 }
 
-// report sets the Report for the guards. Only Used is taken from the caller's.
+// report sets the Report for the guards. Only what the request used is taken from the
+// caller's.
 func (c *Call) report(given *endpoint.Report, told *pace.Told) {
 	c.outcome.Report = &endpoint.Report{Told: told}
 	if given != nil {
-		c.outcome.Report.Used = given.Used
+		c.outcome.Report.Used, c.outcome.Report.Unbilled = given.Used, given.Unbilled
 	}
 }
 

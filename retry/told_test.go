@@ -188,17 +188,18 @@ func TestWhatGuardsAreAsked(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for _, follows := range []bool{false, true} {
 					g := &scribe{}
+					need := &endpoint.Need{Tokens: 7}
 					c.to.Guards = []endpoint.Guard{g}
 					c.config.Client, c.config.Follows = "a client", follows
 					var call retry.Call
-					call.Want = &endpoint.Amount{Tokens: 7}
+					call.Need = func(int) *endpoint.Need { return need }
 					call.Begin(t.Context(), newPolicy(t, c.config), []retry.Target{c.to})
 					defer call.Close()
 					if !call.Next() {
 						t.Fatal(call.Err())
 					}
-					if want := []endpoint.Ask{{Again: follows, Client: "a client", Want: call.Want}}; !slices.Equal(g.asks, want) {
-						t.Errorf("at first asked %+v, want %+v", g.asks, want)
+					if asked := []endpoint.Ask{{Again: follows, Client: "a client", Need: need}}; !slices.Equal(g.asks, asked) {
+						t.Errorf("at first asked %+v, want %+v", g.asks, asked)
 					}
 					if c.wrong {
 						call.Settle(endpoint.Outcome{})
@@ -206,23 +207,23 @@ func TestWhatGuardsAreAsked(t *testing.T) {
 					} else {
 						call.Settle(endpoint.Outcome{Err: c.err})
 					}
-					g.asks, call.Want = nil, &endpoint.Amount{Tokens: 8}
+					g.asks, need = nil, &endpoint.Need{Tokens: 8}
 					if !call.Next() {
 						t.Fatal(call.Err())
 					}
-					want := endpoint.Ask{Retry: c.retry, Again: true, Client: "a client", Want: call.Want}
+					asked := endpoint.Ask{Retry: c.retry, Again: true, Client: "a client", Need: need}
 					for _, got := range g.asks {
-						if got != want {
-							t.Errorf("asked %+v, want %+v", got, want)
+						if got != asked {
+							t.Errorf("asked %+v, want %+v", got, asked)
 						}
 					}
 					call.Settle(endpoint.Outcome{})
-					g.asks, call.Want = nil, &endpoint.Amount{Tokens: 9}
+					g.asks, need = nil, &endpoint.Need{Tokens: 9}
 					if !call.Round() {
 						t.Fatal(call.Err())
 					}
-					if want := []endpoint.Ask{{Again: true, Client: "a client", Want: call.Want}}; !slices.Equal(g.asks, want) {
-						t.Errorf("for a round asked %+v, want %+v", g.asks, want)
+					if asked := []endpoint.Ask{{Again: true, Client: "a client", Need: need}}; !slices.Equal(g.asks, asked) {
+						t.Errorf("for a round asked %+v, want %+v", g.asks, asked)
 					}
 				}
 			})

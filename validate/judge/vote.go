@@ -203,7 +203,8 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 	}()
 	req := llm.Request{Messages: brief, Schema: asked, MaxTokens: m.maxTokens}
 	var c retry.Call
-	c.Want = endpoint.Wanted(&req)
+	need := &endpoint.Need{Tokens: endpoint.Wanted(&req)}
+	c.Need = func(int) *endpoint.Need { return need }
 	c.Begin(ctx, m.policy, m.target)
 	defer c.Close()
 	for c.Next() {
@@ -225,7 +226,7 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 		if answer.Finish == llm.FinishLength {
 			req.MaxTokens = min(req.MaxTokens, math.MaxInt32/2) * 2
 		}
-		c.Want = endpoint.Wanted(&req)
+		need = &endpoint.Need{Tokens: endpoint.Wanted(&req)}
 		c.Wrong(err)
 	}
 	b.err = c.Err()
@@ -244,13 +245,13 @@ func (m *member) ask(c *retry.Call, req llm.Request) (*llm.Response, bool) {
 			return answer, c.Settle(outcome(answer, err))
 		}
 		m.refusesTemperature.Store(true)
-		if c.Settle(endpoint.Outcome{}); !c.Round() { // the provider works: it refused a parameter
+		if c.Settle(unbilled); !c.Round() { // the provider works: it refused a parameter
 			return nil, false
 		}
 	}
 	answer, err := m.complete(c, &req)
 	if maximum, refused := failure.MaxTokens(err, m.maxTokens, req.MaxTokens); refused && req.MaxTokens > m.maxTokens {
-		if c.Settle(endpoint.Outcome{}); !c.Round() { // it refused the limit that judge has raised
+		if c.Settle(unbilled); !c.Round() { // it refused the limit that judge has raised
 			return nil, false
 		}
 		req.MaxTokens = cmp.Or(maximum, m.maxTokens)
@@ -268,6 +269,10 @@ func (m *member) complete(c *retry.Call, req *llm.Request) (*llm.Response, error
 	}
 	return answer, err
 }
+
+// unbilled is the outcome of a request that the provider has answered with the refusal of
+// a setting.
+var unbilled = endpoint.Outcome{Report: &endpoint.Report{Unbilled: true}}
 
 func outcome(answer *llm.Response, err error) endpoint.Outcome {
 	return endpoint.Outcome{Err: err, Report: endpoint.Used(answer)}
