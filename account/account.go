@@ -1,0 +1,209 @@
+package account
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"llmcall/endpoint"
+)
+
+// Dollar is one US dollar in nano-dollars, the unit of [endpoint.Amount.Nanos].
+const Dollar = 1_000_000_000
+
+// Account is an account of tokens and money, made by [New] or [Daily]. It is safe for
+// concurrent use, and must not be copied.
+type Account struct {
+	// Name is shown in errors and snapshots: "the tenant's day". It is set before the
+	// account is used. Default "": "the account".
+	Name string
+
+	id    uint64
+	limit endpoint.Amount
+	day   *time.Location // nil: the limit is for ever
+	chain []*Account     // this account and all above it, the newest first
+
+	mu       sync.Mutex
+	spent    endpoint.Amount
+	reserved endpoint.Amount
+	today    int64 // the day that spent is of
+}
+
+// made counts the accounts. An account is newer than those above it, so that the order of
+// the numbers is an order in which all lock their chains.
+var made atomic.Uint64
+
+// New returns an account with a limit, below the accounts in above: what is reserved or
+// spent here counts there too, once in each, also if two of them have a common one above
+// them. In the limit, 0 means no limit; less than 0, that nothing may be used.
+func New(limit endpoint.Amount, above ...*Account) *Account {
+	a := &Account{id: made.Add(1), limit: limit}
+	a.chain = []*Account{a}
+	for _, other := range above {
+		for _, link := range other.chain {
+			if !slices.Contains(a.chain, link) {
+				a.chain = append(a.chain, link)
+			}
+		}
+	}
+	slices.SortFunc(a.chain, func(x, y *Account) int { return cmp.Compare(y.id, x.id) })
+	return a
+}
+
+// Daily is like [New], for an account whose limit is that of a day: at each midnight of
+// loc by the wall clock, nothing is spent. nil is [time.Local]. What is under way at
+// midnight stays reserved, and is spent on the day on which it is settled.
+//
+// If the clock is set back over a midnight, the day does not begin a second time: its
+// account goes on. If it is set back by more than that, after it was wrong, the account
+// goes on as that of the earlier day, so that the next midnight is not missed.
+func Daily(limit endpoint.Amount, loc *time.Location, above ...*Account) *Account {
+	a := New(limit, above...)
+	if a.day = loc; loc == nil {
+		a.day = time.Local
+	}
+	a.today = dayOf(time.Now(), a.day)
+	return a
+}
+
+// dayOf returns the number of the day that calendars show in loc at time t. Unlike the
+// times of midnight, it is defined on days on which the clocks are changed.
+func dayOf(t time.Time, loc *time.Location) int64 {
+	_, offset := t.In(loc).Zone()
+	seconds := t.Unix() + int64(offset)
+	day := seconds / 86_400
+	if seconds%86_400 < 0 {
+		day--
+	}
+	return day
+}
+
+// turn begins a new day if there is one. The caller holds the lock.
+func (a *Account) turn() {
+	if a.day != nil {
+		a.turnTo(time.Now())
+	}
+}
+
+func (a *Account) turnTo(now time.Time) {
+	switch day := dayOf(now, a.day); {
+	case day > a.today:
+		a.today, a.spent = day, endpoint.Amount{}
+	case day < a.today-1:
+		a.today = day
+	}
+}
+
+// Reserve sets aside want for a request, in this account and in all above it, or if less
+// is left in one of them, what is left there, but not below least; tokens and money are
+// looked at separately. It returns what it has set aside, for [Account.Settle]. If an
+// account has less left than least, or nothing, Reserve returns an *[Error] of that
+// account, and nothing is set aside. Negative amounts count as 0, and a larger least as
+// want.
+func (a *Account) Reserve(want, least endpoint.Amount) (lent endpoint.Amount, err error) {
+	want = endpoint.Amount{Tokens: max(0, want.Tokens), Nanos: max(0, want.Nanos)}
+	least = endpoint.Amount{Tokens: atLeast(least.Tokens, want.Tokens), Nanos: atLeast(least.Nanos, want.Nanos)}
+	a.lock()
+	defer a.unlock()
+	lent = want
+	for _, link := range a.chain {
+		rest := link.left()
+		lent.Tokens, lent.Nanos = min(lent.Tokens, rest.Tokens), min(lent.Nanos, rest.Nanos)
+		if lent.Tokens < least.Tokens || lent.Nanos < least.Nanos {
+			return endpoint.Amount{}, link.refusal(want, least, lent.Nanos < least.Nanos)
+		}
+	}
+	for _, link := range a.chain {
+		link.reserved = plus(link.reserved, lent)
+	}
+	return lent, nil
+}
+
+// atLeast returns what a request needs of what it wants: something, if it wants anything.
+func atLeast(least, want int64) int64 { return min(max(least, 1), want) }
+
+// Settle ends a reservation: lent is what [Account.Reserve] returned, and used is what
+// the request has used. All of used is spent, also what is above lent. If used is zero
+// the reservation is released. If lent is zero, used is spent without a reservation, such
+// as what a day had spent before the process was started again.
+func (a *Account) Settle(lent, used endpoint.Amount) {
+	used = endpoint.Amount{Tokens: max(0, used.Tokens), Nanos: max(0, used.Nanos)}
+	a.lock()
+	defer a.unlock()
+	for _, link := range a.chain {
+		link.reserved = minus(link.reserved, lent)
+		link.spent = plus(link.spent, used)
+	}
+}
+
+// lock locks the account and all above it, and begins their new days. All chains are
+// locked from the newest account to the oldest, so that no two callers wait for each
+// other, and the account that most callers share is held the shortest.
+func (a *Account) lock() {
+	for _, link := range a.chain {
+		link.mu.Lock()
+		link.turn()
+	}
+}
+
+func (a *Account) unlock() {
+	for _, link := range a.chain {
+		link.mu.Unlock()
+	}
+}
+
+// left returns what may still be reserved. The caller holds the lock.
+func (a *Account) left() endpoint.Amount {
+	return endpoint.Amount{
+		Tokens: left(a.limit.Tokens, a.spent.Tokens, a.reserved.Tokens),
+		Nanos:  left(a.limit.Nanos, a.spent.Nanos, a.reserved.Nanos),
+	}
+}
+
+func left(limit, spent, reserved int64) int64 {
+	if limit == 0 {
+		return math.MaxInt64
+	}
+	return max(0, limit-add(spent, reserved))
+}
+
+// Snapshot is the state of an account at one moment.
+type Snapshot struct {
+	Name     string
+	Limit    endpoint.Amount // 0: none
+	Spent    endpoint.Amount // by what was settled; of a daily account, on this day
+	Reserved endpoint.Amount // by requests under way
+}
+
+// Snapshot returns the state of this account. Those above it have their own.
+func (a *Account) Snapshot() Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.turn()
+	return Snapshot{a.Name, a.limit, a.spent, a.reserved}
+}
+
+// limited reports whether this account or one above it has a limit.
+func (a *Account) limited() bool {
+	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limit != endpoint.Amount{} })
+}
+
+func plus(a, b endpoint.Amount) endpoint.Amount {
+	return endpoint.Amount{Tokens: add(a.Tokens, b.Tokens), Nanos: add(a.Nanos, b.Nanos)}
+}
+
+// minus is at least 0: what was never reserved can't be given back.
+func minus(a, b endpoint.Amount) endpoint.Amount {
+	return endpoint.Amount{Tokens: max(0, a.Tokens-max(0, b.Tokens)), Nanos: max(0, a.Nanos-max(0, b.Nanos))}
+}
+
+// add returns the sum of two numbers of at least 0, or the largest number.
+func add(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}

@@ -1,0 +1,92 @@
+package account
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"llmcall/endpoint"
+	"llmcall/failure"
+)
+
+// Error is the error of a request that an account does not allow.
+type Error struct {
+	Account string // the name of the account that refused; "": it has none
+	// Money says what was short, and the unit of the numbers: nano-dollars; if false,
+	// tokens.
+	Money    bool
+	Limit    int64
+	Wanted   int64 // what the request may use
+	Least    int64 // with how much it would be made
+	Left     int64 // what is neither spent nor reserved
+	Reserved int64 // for requests under way; what they do not use comes back
+	// Daily says that the limit is that of a day, until midnight in Location.
+	Daily    bool
+	Location string
+	// Unknown says that the request was refused because it is not known what it may
+	// use, while an account has a limit. The numbers are 0 then.
+	Unknown bool
+}
+
+func (a *Account) refusal(want, least endpoint.Amount, money bool) *Error {
+	now := a.left()
+	e := &Error{Account: a.Name, Money: money, Limit: a.limit.Tokens, Wanted: want.Tokens, Least: least.Tokens, Left: now.Tokens, Reserved: a.reserved.Tokens}
+	if money {
+		e.Limit, e.Wanted, e.Least, e.Left, e.Reserved = a.limit.Nanos, want.Nanos, least.Nanos, now.Nanos, a.reserved.Nanos
+	}
+	if a.day != nil {
+		e.Daily, e.Location = true, a.day.String()
+	}
+	return e
+}
+
+// Error says what was wanted, what is left and of which account.
+func (e *Error) Error() string {
+	name := "the account"
+	if e.Account != "" {
+		name = strconv.Quote(e.Account)
+	}
+	if e.Unknown {
+		return fmt.Sprintf("%s has a limit, but it is not known what the request may use", name)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s has %s left of %s", name, e.amount(e.Left), e.amount(max(0, e.Limit)))
+	if e.Daily {
+		where := "in " + e.Location
+		if e.Location == time.Local.String() {
+			where = "here"
+		}
+		fmt.Fprintf(&b, " until midnight %s", where)
+	}
+	if e.Reserved > 0 {
+		fmt.Fprintf(&b, " (%s more is reserved for requests under way)", e.amount(e.Reserved))
+	}
+	fmt.Fprintf(&b, ", and the request may use %s", e.amount(e.Wanted))
+	if e.Least < e.Wanted {
+		fmt.Fprintf(&b, ", at least %s", e.amount(e.Least))
+	}
+	return b.String()
+}
+
+// FailureKind returns [failure.AccountSpent].
+func (e *Error) FailureKind() failure.Kind { return failure.AccountSpent }
+
+func (e *Error) amount(n int64) string {
+	if e.Money {
+		return dollars(n)
+	}
+	if n == 1 {
+		return "1 token"
+	}
+	return fmt.Sprintf("%d tokens", n)
+}
+
+// dollars writes nano-dollars as dollars, without loss, with at least two decimals.
+func dollars(nanos int64) string {
+	decimals := strings.TrimRight(fmt.Sprintf("%09d", nanos%Dollar), "0")
+	for len(decimals) < 2 {
+		decimals += "0"
+	}
+	return fmt.Sprintf("$%d.%s", nanos/Dollar, decimals)
+}
