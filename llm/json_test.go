@@ -59,6 +59,10 @@ var golden = map[string]any{
 		Message: llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Text("In Berlin.")}}, Finish: llm.FinishStop,
 		Usage: llm.Usage{InputTokens: 12, OutputTokens: 4, CachedTokens: 8, ReasoningTokens: 2}, Model: "m-2026-01-02", RequestID: "req_1",
 	},
+	"priced.json": llm.Response{
+		Message: llm.Assistant("In Berlin."), Finish: llm.FinishStop,
+		Usage: llm.Usage{InputTokens: 40, OutputTokens: 4, CachedTokens: 8, CacheWriteTokens: 7, CacheWrite1hTokens: 3, AudioTokens: 6, CachedAudioTokens: 2},
+	},
 }
 
 func TestWhatOnceWasWrittenIsRead(t *testing.T) {

@@ -302,21 +302,38 @@ func Reply(text string) *Response {
 	return &Response{Message: Assistant(text), Finish: FinishStop}
 }
 
-// Usage counts the tokens of a call. Cached and reasoning tokens are parts of
-// the input and output counts, not additions to them.
+// Usage counts the tokens of a call. All counts but the first two are parts of
+// the input and output counts, not additions to them: they have prices of their own
+// (package [llmcall/price]). Each is 0 if the provider does not tell it.
 type Usage struct {
-	InputTokens     int64 `json:"input_tokens"`
-	OutputTokens    int64 `json:"output_tokens"`
-	CachedTokens    int64 `json:"cached_tokens,omitempty"`
+	InputTokens  int64 `json:"input_tokens"`
+	OutputTokens int64 `json:"output_tokens"`
+	// CachedTokens are the part of InputTokens that was read from the provider's cache.
+	CachedTokens int64 `json:"cached_tokens,omitempty"`
+	// ReasoningTokens are the part of OutputTokens that the model thought.
 	ReasoningTokens int64 `json:"reasoning_tokens,omitempty"`
+	// CacheWriteTokens are the part of InputTokens that was written to the provider's
+	// cache; none of them is in CachedTokens.
+	CacheWriteTokens int64 `json:"cache_write_tokens,omitempty"`
+	// CacheWrite1hTokens are the part of CacheWriteTokens that the cache keeps for an
+	// hour (Anthropic).
+	CacheWrite1hTokens int64 `json:"cache_write_1h_tokens,omitempty"`
+	// AudioTokens are the part of InputTokens that was sound (OpenAI, Gemini).
+	AudioTokens int64 `json:"audio_tokens,omitempty"`
+	// CachedAudioTokens are the part of both AudioTokens and CachedTokens (Gemini).
+	CachedAudioTokens int64 `json:"cached_audio_tokens,omitempty"`
 }
 
 // Add returns the sum of two usages.
 func (u Usage) Add(v Usage) Usage {
 	return Usage{
-		InputTokens:     u.InputTokens + v.InputTokens,
-		OutputTokens:    u.OutputTokens + v.OutputTokens,
-		CachedTokens:    u.CachedTokens + v.CachedTokens,
-		ReasoningTokens: u.ReasoningTokens + v.ReasoningTokens,
+		InputTokens:        u.InputTokens + v.InputTokens,
+		OutputTokens:       u.OutputTokens + v.OutputTokens,
+		CachedTokens:       u.CachedTokens + v.CachedTokens,
+		ReasoningTokens:    u.ReasoningTokens + v.ReasoningTokens,
+		CacheWriteTokens:   u.CacheWriteTokens + v.CacheWriteTokens,
+		CacheWrite1hTokens: u.CacheWrite1hTokens + v.CacheWrite1hTokens,
+		AudioTokens:        u.AudioTokens + v.AudioTokens,
+		CachedAudioTokens:  u.CachedAudioTokens + v.CachedAudioTokens,
 	}
 }

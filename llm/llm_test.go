@@ -41,3 +41,18 @@ func TestAStreamFuncIsAModelToo(t *testing.T) {
 		t.Errorf("%+v, %v", whole, err)
 	}
 }
+
+// What a later version counts is summed too.
+func TestUsagesAreAddedFieldByField(t *testing.T) {
+	var a, b llm.Usage
+	for i := range reflect.TypeFor[llm.Usage]().NumField() {
+		reflect.ValueOf(&a).Elem().Field(i).SetInt(int64(1 + i))
+		reflect.ValueOf(&b).Elem().Field(i).SetInt(int64(100 * (1 + i)))
+	}
+	sum := reflect.ValueOf(a.Add(b))
+	for i := range sum.NumField() {
+		if got, want := sum.Field(i).Int(), int64(101*(1+i)); got != want {
+			t.Errorf("%s is %d, want %d", sum.Type().Field(i).Name, got, want)
+		}
+	}
+}

@@ -83,7 +83,9 @@ func readChat(body []byte, stream bool) (r record, err error) {
 				Completion    int64 `json:"completion_tokens"`
 				Total         int64 `json:"total_tokens"`
 				PromptDetails struct {
-					Cached int64 `json:"cached_tokens"`
+					Cached  int64 `json:"cached_tokens"`
+					Written int64 `json:"cache_write_tokens"`
+					Audio   int64 `json:"audio_tokens"`
 				} `json:"prompt_tokens_details"`
 				CompletionDetails struct {
 					Reasoning int64 `json:"reasoning_tokens"`
@@ -99,6 +101,7 @@ func readChat(body []byte, stream bool) (r record, err error) {
 		if u := x.Usage; u != nil {
 			r.usage = &llm.Usage{
 				InputTokens: u.Prompt, OutputTokens: u.Completion, CachedTokens: u.PromptDetails.Cached, ReasoningTokens: u.CompletionDetails.Reasoning,
+				CacheWriteTokens: u.PromptDetails.Written, AudioTokens: u.PromptDetails.Audio,
 			}
 			// xAI counts what was thought apart, as the sum shows; Vercel's gateway
 			// does so for Gemini, as the price shows: 28 + 5 + 49 tokens for $0.0001434,
@@ -166,7 +169,8 @@ func readResponses(body []byte, stream bool) (r record, err error) {
 			Input        int64 `json:"input_tokens"`
 			Output       int64 `json:"output_tokens"`
 			InputDetails struct {
-				Cached int64 `json:"cached_tokens"`
+				Cached  int64 `json:"cached_tokens"`
+				Written int64 `json:"cache_write_tokens"`
 			} `json:"input_tokens_details"`
 			OutputDetails struct {
 				Reasoning int64 `json:"reasoning_tokens"`
@@ -215,7 +219,7 @@ func readResponses(body []byte, stream bool) (r record, err error) {
 		r.finish = llm.FinishLength
 	}
 	if u := x.Usage; u != nil {
-		r.usage = &llm.Usage{InputTokens: u.Input, OutputTokens: u.Output, CachedTokens: u.InputDetails.Cached, ReasoningTokens: u.OutputDetails.Reasoning}
+		r.usage = &llm.Usage{InputTokens: u.Input, OutputTokens: u.Output, CachedTokens: u.InputDetails.Cached, ReasoningTokens: u.OutputDetails.Reasoning, CacheWriteTokens: u.InputDetails.Written}
 	}
 	return r.calling(), nil
 }
@@ -227,6 +231,9 @@ type messagesUsage struct {
 	Written *int64 `json:"cache_creation_input_tokens"`
 	Read    *int64 `json:"cache_read_input_tokens"`
 	Output  *int64 `json:"output_tokens"`
+	Kept    struct {
+		Hour int64 `json:"ephemeral_1h_input_tokens"`
+	} `json:"cache_creation"`
 	Details struct {
 		Thinking int64 `json:"thinking_tokens"`
 	} `json:"output_tokens_details"`
@@ -240,6 +247,7 @@ func (u *messagesUsage) update(v messagesUsage) {
 		}
 	}
 	u.Details.Thinking = max(u.Details.Thinking, v.Details.Thinking)
+	u.Kept.Hour = max(u.Kept.Hour, v.Kept.Hour)
 }
 
 func (u messagesUsage) usage() *llm.Usage {
@@ -249,7 +257,10 @@ func (u messagesUsage) usage() *llm.Usage {
 		}
 		return *p
 	}
-	return &llm.Usage{InputTokens: n(u.Input) + n(u.Written) + n(u.Read), OutputTokens: n(u.Output), CachedTokens: n(u.Read), ReasoningTokens: u.Details.Thinking}
+	return &llm.Usage{
+		InputTokens: n(u.Input) + n(u.Written) + n(u.Read), OutputTokens: n(u.Output), CachedTokens: n(u.Read), ReasoningTokens: u.Details.Thinking,
+		CacheWriteTokens: n(u.Written), CacheWrite1hTokens: u.Kept.Hour,
+	}
 }
 
 // readMessages reads an answer of Anthropic's
@@ -360,6 +371,10 @@ func readGenerated(body []byte, stream bool) (r record, err error) {
 				Cached     int64 `json:"cachedContentTokenCount"`
 				Candidates int64 `json:"candidatesTokenCount"`
 				Thoughts   int64 `json:"thoughtsTokenCount"`
+				Details    []struct {
+					Modality   string
+					TokenCount int64
+				} `json:"promptTokensDetails"`
 			}
 			ModelVersion, ResponseID string
 		}
@@ -374,6 +389,11 @@ func readGenerated(body []byte, stream bool) (r record, err error) {
 		}
 		if u := x.UsageMetadata; u != nil {
 			r.usage = &llm.Usage{InputTokens: u.Prompt + u.ToolUse, OutputTokens: u.Candidates + u.Thoughts, CachedTokens: u.Cached, ReasoningTokens: u.Thoughts}
+			for _, part := range u.Details {
+				if part.Modality == "AUDIO" {
+					r.usage.AudioTokens += part.TokenCount
+				}
+			}
 		}
 		for _, c := range x.Candidates {
 			for _, p := range c.Content.Parts {

@@ -35,6 +35,7 @@ const hello = `{
   "usage": {
     "input_tokens": 12,
     "cache_creation_input_tokens": 3,
+    "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 1},
     "cache_read_input_tokens": 4,
     "output_tokens": 10,
     "output_tokens_details": {"thinking_tokens": 2},
@@ -58,7 +59,7 @@ func TestContract(t *testing.T) {
 		Hello: hello,
 		Answer: llm.Response{
 			Message: llm.Assistant("Hello! How can I assist you today?"), Finish: llm.FinishStop, Model: "claude-haiku-5-5",
-			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 2},
+			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 2, CacheWriteTokens: 3, CacheWrite1hTokens: 1},
 		},
 		Begin: event(oneLine(start)) + begin(0, `{"type":"text","text":""}`),
 		Text: func(piece string) string {

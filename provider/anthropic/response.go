@@ -33,8 +33,11 @@ func (d dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
 	if !raw.Exists() || raw.Type == gjson.Null {
 		return nil, x.Empty(body, errors.New("the answer has no content"))
 	}
-	usage := tokens(message.Usage.InputTokens, message.Usage.CacheCreationInputTokens, message.Usage.CacheReadInputTokens,
-		message.Usage.OutputTokens, message.Usage.OutputTokensDetails.ThinkingTokens)
+	u := message.Usage
+	usage := counts{
+		input: u.InputTokens, written: u.CacheCreationInputTokens, writtenFor1h: u.CacheCreation.Ephemeral1hInputTokens,
+		read: u.CacheReadInputTokens, output: u.OutputTokens, thought: u.OutputTokensDetails.ThinkingTokens,
+	}.usage()
 	var answer llm.Assembly
 	answer.Add(llm.Chunk{Usage: &usage, Model: message.Model, RequestID: x.RequestID("Request-Id")})
 	if message.StopReason == sdk.StopReasonRefusal {
@@ -136,10 +139,16 @@ func refusalError(x *wire.Exchange, details sdk.RefusalStopDetails) error {
 	return x.Withheld(failure.ContentFiltered, string(sdk.StopReasonRefusal), why)
 }
 
-// tokens converts the API's counts. It counts the tokens that were read from the
-// cache, or written to it, apart from the other input
+// counts are the API's. It counts the tokens that were read from the cache, or
+// written to it, apart from the other input
 // (https://platform.claude.com/docs/en/build-with-claude/prompt-caching), but
-// thinking as part of the output.
-func tokens(input, written, read, output, thought int64) llm.Usage {
-	return llm.Usage{InputTokens: input + written + read, CachedTokens: read, OutputTokens: output, ReasoningTokens: thought}
+// thinking as part of the output, and what is kept for an hour as part of what was
+// written.
+type counts struct{ input, written, writtenFor1h, read, output, thought int64 }
+
+func (c counts) usage() llm.Usage {
+	return llm.Usage{
+		InputTokens: c.input + c.written + c.read, OutputTokens: c.output, ReasoningTokens: c.thought,
+		CachedTokens: c.read, CacheWriteTokens: c.written, CacheWrite1hTokens: c.writtenFor1h,
+	}
 }

@@ -48,8 +48,7 @@ type stream struct {
 	open    map[int64]*openBlock // by index; without blocks of text
 	ending  ending
 	reason  string
-	usage   llm.Usage
-	input   [3]int64 // tokens: uncached, written to the cache, read from it
+	counts  counts
 }
 
 // openBlock is a block that has begun and not ended.
@@ -74,7 +73,10 @@ func (s *stream) Read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 	switch e.Type {
 	case "message_start":
 		u := e.Message.Usage
-		chunk = s.count(u.InputTokens, u.CacheCreationInputTokens, u.CacheReadInputTokens, u.OutputTokens, u.OutputTokensDetails.ThinkingTokens)
+		chunk = s.count(counts{
+			input: u.InputTokens, written: u.CacheCreationInputTokens, writtenFor1h: u.CacheCreation.Ephemeral1hInputTokens,
+			read: u.CacheReadInputTokens, output: u.OutputTokens, thought: u.OutputTokensDetails.ThinkingTokens,
+		})
 		chunk.Model, chunk.RequestID = e.Message.Model, s.x.RequestID("Request-Id")
 		s.first = gjson.ParseBytes(slices.Clone(data)).Get("message.content")
 	case "content_block_start":
@@ -87,7 +89,10 @@ func (s *stream) Read(data []byte) (chunks []llm.Chunk, done bool, err error) {
 		chunk, err = s.stop(e.Index)
 	case "message_delta":
 		u := e.Usage
-		chunk = s.count(u.InputTokens, u.CacheCreationInputTokens, u.CacheReadInputTokens, u.OutputTokens, u.OutputTokensDetails.ThinkingTokens)
+		chunk = s.count(counts{
+			input: u.InputTokens, written: u.CacheCreationInputTokens,
+			read: u.CacheReadInputTokens, output: u.OutputTokens, thought: u.OutputTokensDetails.ThinkingTokens,
+		})
 		if reason := string(e.Delta.StopReason); reason != "" {
 			s.reason = reason
 		}
@@ -162,10 +167,12 @@ func (s *stream) garbled(data []byte, err error) (llm.Chunk, error) {
 
 // count updates the usage. Each event has the counts of the whole call so far, but
 // some counts are present in one event and 0 or missing in later ones.
-func (s *stream) count(input, written, read, output, thought int64) llm.Chunk {
-	s.input = [3]int64{max(s.input[0], input), max(s.input[1], written), max(s.input[2], read)}
-	s.usage = tokens(s.input[0], s.input[1], s.input[2], max(s.usage.OutputTokens, output), max(s.usage.ReasoningTokens, thought))
-	usage := s.usage
+func (s *stream) count(c counts) llm.Chunk {
+	s.counts = counts{
+		input: max(s.counts.input, c.input), written: max(s.counts.written, c.written), writtenFor1h: max(s.counts.writtenFor1h, c.writtenFor1h),
+		read: max(s.counts.read, c.read), output: max(s.counts.output, c.output), thought: max(s.counts.thought, c.thought),
+	}
+	usage := s.counts.usage()
 	return llm.Chunk{Usage: &usage}
 }
 

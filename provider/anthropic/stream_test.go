@@ -26,7 +26,8 @@ func stream(events ...string) http.HandlerFunc {
 
 const (
 	start = `{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-5-5","content":[],
-"stop_reason":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":3,"cache_read_input_tokens":4,"output_tokens":1}}}`
+"stop_reason":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":3,
+"cache_creation":{"ephemeral_5m_input_tokens":2,"ephemeral_1h_input_tokens":1},"cache_read_input_tokens":4,"output_tokens":1}}}`
 	ended   = `{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":10}}`
 	stopped = `{"type":"message_stop"}`
 )
@@ -87,7 +88,7 @@ func TestStream(t *testing.T) {
 	got, err := streamed(t.Context(), m, prompt)
 	want := &llm.Response{
 		Message: llm.Message{Role: llm.RoleAssistant, Parts: toolsParts}, Finish: llm.FinishToolCall, Model: "claude-haiku-5-5", RequestID: "req_123",
-		Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 2},
+		Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 2, CacheWriteTokens: 3, CacheWrite1hTokens: 1},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -113,7 +114,7 @@ func TestFinishComesOnceAndLast(t *testing.T) {
 func TestCountsAreThoseOfTheWholeCall(t *testing.T) {
 	m := model(t, server(t, stream(event(oneLine(start)), event(ended), event(`{"type":"message_delta","delta":{"stop_reason":"end_turn"}}`), event(stopped))), nil)
 	got, err := streamed(t.Context(), m, prompt)
-	if want := (llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4}); err != nil || got.Usage != want || got.Finish != llm.FinishStop {
+	if want := (llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, CacheWriteTokens: 3, CacheWrite1hTokens: 1}); err != nil || got.Usage != want || got.Finish != llm.FinishStop {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -41,7 +41,8 @@ const hello = `{
     "thoughtsTokenCount": 3,
     "toolUsePromptTokenCount": 5,
     "totalTokenCount": 34,
-    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 19}]
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 13}, {"modality": "AUDIO", "tokenCount": 6}],
+    "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 3}, {"modality": "AUDIO", "tokenCount": 1}]
   },
   "modelVersion": "gemini-3.5-flash-lite-001",
   "responseId": "Il0taoSYJ5Cez7"
@@ -62,7 +63,7 @@ func TestContract(t *testing.T) {
 		Answer: llm.Response{
 			Message: llm.Assistant("Hello! How can I assist you today?"), Finish: llm.FinishStop,
 			Model: "gemini-3.5-flash-lite-001", RequestID: "Il0taoSYJ5Cez7",
-			Usage: llm.Usage{InputTokens: 24, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+			Usage: llm.Usage{InputTokens: 24, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, AudioTokens: 6, CachedAudioTokens: 1},
 		},
 		Begin: data(`{"modelVersion":"m-1","responseId":"r"}`),
 		Text: func(text string) string {

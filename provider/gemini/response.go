@@ -75,6 +75,25 @@ type usage struct {
 	Cached     int64 `json:"cachedContentTokenCount"`
 	Candidates int64 `json:"candidatesTokenCount"`
 	Thoughts   int64 `json:"thoughtsTokenCount"`
+
+	PromptDetails modalities `json:"promptTokensDetails"`
+	CacheDetails  modalities `json:"cacheTokensDetails"`
+}
+
+// modalities are the parts of a count by what they are tokens of
+// (https://ai.google.dev/api/generate-content#ModalityTokenCount).
+type modalities []struct {
+	Modality string
+	Tokens   int64 `json:"tokenCount"`
+}
+
+func (m modalities) audio() (n int64) {
+	for _, part := range m {
+		if part.Modality == "AUDIO" {
+			n += part.Tokens
+		}
+	}
+	return n
 }
 
 // received is a part of an answer.
@@ -144,6 +163,7 @@ func (r *reader) Read(data []byte) ([]llm.Chunk, bool, error) {
 		r.usage = &llm.Usage{
 			InputTokens: u.Prompt + u.ToolUse, OutputTokens: u.Candidates + u.Thoughts,
 			CachedTokens: u.Cached, ReasoningTokens: u.Thoughts,
+			AudioTokens: u.PromptDetails.audio(), CachedAudioTokens: u.CacheDetails.audio(),
 		}
 		about.Usage = r.usage
 	}

@@ -38,7 +38,7 @@ const hello = `{
     "prompt_tokens": 19,
     "completion_tokens": 10,
     "total_tokens": 29,
-    "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+    "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3, "audio_tokens": 2},
     "completion_tokens_details": {"reasoning_tokens": 3, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
   },
   "service_tier": "default"
@@ -56,7 +56,7 @@ func TestContract(t *testing.T) {
 		Hello: hello,
 		Answer: llm.Response{
 			Message: llm.Assistant("Hello! How can I assist you today?"), Finish: llm.FinishStop, Model: "gpt-6-luna-2026-08-06",
-			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3, AudioTokens: 2},
 		},
 		Begin:    dataEvent(`{"model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}`) + dataEvent(delta("")),
 		Text:     func(piece string) string { return dataEvent(delta(piece)) },
@@ -110,7 +110,7 @@ func TestContractOfResponses(t *testing.T) {
 		Hello: responded("completed", "", said("msg_1", "Hello!")),
 		Answer: llm.Response{
 			Message: llm.Assistant("Hello!"), Finish: llm.FinishStop, Model: "gpt-6-luna-2026-08-06",
-			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+			Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3},
 		},
 		Begin:    dataEvent(`{"type":"response.created","response":{"status":"in_progress","error":null,"output":[]}}`),
 		Text:     text,
@@ -148,9 +148,9 @@ func TestContractOfResponses(t *testing.T) {
 				"text when it is done":         dataEvent(`{"type":"response.output_text.done","item_id":"msg_1","text":"Hello"}`) + dataEvent(`{"type":"response.completed","response":{"status":"completed","output":[]}}`),
 			},
 			Billed: map[string]llm.Usage{
-				responded("incomplete", `"incomplete_details":{"reason":"content_filter"},`):                                                                {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
-				responded("failed", `"error":{"code":"server_error","message":"No."},`):                                                                     {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
-				dataEvent(`{"type":"response.failed","response":` + oneLine(responded("failed", `"error":{"code":"server_error","message":"No."},`)) + `}`): {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+				responded("incomplete", `"incomplete_details":{"reason":"content_filter"},`):                                                                {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3},
+				responded("failed", `"error":{"code":"server_error","message":"No."},`):                                                                     {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3},
+				dataEvent(`{"type":"response.failed","response":` + oneLine(responded("failed", `"error":{"code":"server_error","message":"No."},`)) + `}`): {InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3},
 			},
 		},
 	})

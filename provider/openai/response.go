@@ -123,9 +123,11 @@ func usage(u sdk.CompletionUsage) llm.Usage {
 		output += thought
 	}
 	return llm.Usage{
-		InputTokens:     u.PromptTokens,
-		OutputTokens:    output,
-		CachedTokens:    u.PromptTokensDetails.CachedTokens,
-		ReasoningTokens: thought,
+		InputTokens:      u.PromptTokens,
+		OutputTokens:     output,
+		CachedTokens:     u.PromptTokensDetails.CachedTokens,
+		ReasoningTokens:  thought,
+		CacheWriteTokens: u.PromptTokensDetails.CacheWriteTokens,
+		AudioTokens:      u.PromptTokensDetails.AudioTokens,
 	}
 }

@@ -117,10 +117,11 @@ func readResponse(x *wire.Exchange, body []byte) (*llm.Response, error) {
 
 func tokens(u responses.ResponseUsage) llm.Usage {
 	return llm.Usage{
-		InputTokens:     u.InputTokens,
-		OutputTokens:    u.OutputTokens,
-		CachedTokens:    u.InputTokensDetails.CachedTokens,
-		ReasoningTokens: u.OutputTokensDetails.ReasoningTokens,
+		InputTokens:      u.InputTokens,
+		OutputTokens:     u.OutputTokens,
+		CachedTokens:     u.InputTokensDetails.CachedTokens,
+		ReasoningTokens:  u.OutputTokensDetails.ReasoningTokens,
+		CacheWriteTokens: u.InputTokensDetails.CacheWriteTokens,
 	}
 }
 

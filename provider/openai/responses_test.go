@@ -29,7 +29,7 @@ const called = `{"id":"fc_1","type":"function_call","status":"completed","call_i
 // responded is a response with that status and output.
 func responded(status, more string, output ...string) string {
 	return `{"id":"resp_1","object":"response","status":"` + status + `","model":"gpt-6-luna-2026-08-06",` + more + `"output":[` + strings.Join(output, ",") + `],
-		"usage":{"input_tokens":19,"input_tokens_details":{"cached_tokens":4},"output_tokens":10,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":29}}`
+		"usage":{"input_tokens":19,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":3},"output_tokens":10,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":29}}`
 }
 
 // responsesModel makes a model of the server's.
@@ -222,7 +222,7 @@ func TestResponsesAnswers(t *testing.T) {
 		m := responsesModel(t, e, nil)
 		got, err := m.Complete(t.Context(), llm.Prompt("the prompt"))
 		step.want.Message.Role, step.want.Model, step.want.RequestID = llm.RoleAssistant, "gpt-6-luna-2026-08-06", "req_1"
-		step.want.Usage = llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3}
+		step.want.Usage = llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3}
 		if step.kind == 0 {
 			if err != nil || !reflect.DeepEqual(got, &step.want) {
 				t.Errorf("%s: got %+v, %v", step.name, got, err)
@@ -254,7 +254,7 @@ func TestResponsesStreams(t *testing.T) {
 		got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("the prompt"))
 		want := step.want
 		want.Message.Role, want.Model, want.RequestID = llm.RoleAssistant, "gpt-6-luna-2026-08-06", "req_1"
-		want.Usage = llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3}
+		want.Usage = llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3}
 		if step.kind == 0 {
 			if step.name == "two texts" { // a stream does not tell the pieces of one text from two
 				want.Message.Parts = []llm.Part{llm.Text("a\nb")}

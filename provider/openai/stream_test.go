@@ -49,7 +49,7 @@ func stopped(reason string) string {
 
 const (
 	done    = "[DONE]"
-	counted = `{"choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":3}}}`
+	counted = `{"choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":3,"audio_tokens":2},"completion_tokens_details":{"reasoning_tokens":3}}}`
 )
 
 func TestStream(t *testing.T) {
@@ -59,7 +59,7 @@ func TestStream(t *testing.T) {
 	got, err := providertest.Streamed(t, t.Context(), m, llm.Prompt("Hello!"))
 	want := &llm.Response{
 		Message: llm.Assistant("Hello!"), Finish: llm.FinishStop, Model: "gpt-6-luna-2026-08-06", RequestID: "req_1",
-		Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3},
+		Usage: llm.Usage{InputTokens: 19, OutputTokens: 10, CachedTokens: 4, ReasoningTokens: 3, CacheWriteTokens: 3, AudioTokens: 2},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
