@@ -1,7 +1,8 @@
-// Package npm installs packages of npm for tests that run Node.
+// Package npm installs packages of npm for tests and generators that run Node.
 package npm
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,29 +21,41 @@ func Install(t testing.TB, name string, files []string, args ...string) (dir str
 	if err != nil {
 		cache = t.TempDir()
 	}
-	dir = filepath.Join(cache, "llmcall-test", name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
+	dir, refused, err := Folder(t.Context(), filepath.Join(cache, "llmcall-test"), name, files, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dir, refused
+}
+
+// Folder is [Install] for a program: the folder is in cache. refused is npm's error, err
+// any other.
+func Folder(ctx context.Context, cache, name string, files []string, args ...string) (dir string, refused, err error) {
+	dir = filepath.Join(cache, name)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", nil, err
+	}
+	fresh, err := os.MkdirTemp(cache, "installing-")
+	if err != nil {
+		return "", nil, err
+	}
 	defer os.RemoveAll(fresh)
-	copyFiles(t, fresh, files)
+	if err := copyFiles(fresh, files); err != nil {
+		return "", nil, err
+	}
 	args = slices.Concat(args, []string{"--prefix", fresh, "--ignore-scripts", "--no-audit", "--no-fund"})
-	if out, err := exec.CommandContext(t.Context(), "npm", args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
+	if out, err := exec.CommandContext(ctx, "npm", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out), nil
 	}
 	if err := os.Rename(fresh, dir); err != nil {
-		if _, there := os.Stat(dir); there != nil { // another test run was quicker
-			t.Fatal(err)
+		if _, there := os.Stat(dir); there != nil { // another run was not quicker
+			return "", nil, err
 		}
 	}
-	return dir, nil
+	return dir, nil, nil
 }
 
 // Beside returns a folder of the test with copies of the files and the node_modules of an
@@ -53,19 +66,21 @@ func Beside(t testing.TB, installed string, files ...string) (dir string) {
 	if err := os.Symlink(filepath.Join(installed, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	copyFiles(t, dir, files)
+	if err := copyFiles(dir, files); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
-func copyFiles(t testing.TB, dir string, files []string) {
-	t.Helper()
+func copyFiles(dir string, files []string) error {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o600)
 		}
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
