@@ -1,7 +1,7 @@
 // Command pricegen writes the table of package price/known. It reads the prices of the
 // npm package @pydantic/genai-prices with Node, and needs node and npm:
 //
-//	go run llmcall/internal/pricegen -o table.json
+//	go run ./internal/pricegen -o price/known/table.json
 //
 // Of the package's models those are priced whose usage tells all that the price
 // depends on; the others are in the table without a price, so that a wider pattern

@@ -264,15 +264,14 @@ type tiered struct {
 }
 
 // of returns what counts above a number of input tokens; below 0 means any.
-func (t tiered) of(above int64) (price json.Number) {
-	price = t.Base
-	highest := int64(-1)
+func (t tiered) of(input int64) json.Number {
+	counts, highest := t.Base, int64(-1)
 	for _, tier := range t.Tiers {
-		if tier.Start <= above && tier.Start > highest {
-			price, highest = tier.Price, tier.Start
+		if tier.Start <= input && tier.Start > highest {
+			counts, highest = tier.Price, tier.Start
 		}
 	}
-	return price
+	return counts
 }
 
 // ratesOf returns the rates as a file has them. ok is false if a call can't be priced
@@ -308,10 +307,10 @@ func ratesOf(prices json.RawMessage) (read map[string]any, ok bool, err error) {
 	if known["input"].Base == "" || known["output"].Base == "" {
 		return nil, false, nil
 	}
-	read = above(known, -1)
+	read = ratesAbove(known, -1)
 	var tiers []map[string]any
 	for _, start := range slices.Sorted(maps.Keys(starts)) {
-		tier := above(known, start)
+		tier := ratesAbove(known, start)
 		tier["above"] = start
 		tiers = append(tiers, tier)
 	}
@@ -321,7 +320,7 @@ func ratesOf(prices json.RawMessage) (read map[string]any, ok bool, err error) {
 	return read, true, nil
 }
 
-func above(known map[string]tiered, start int64) map[string]any {
+func ratesAbove(known map[string]tiered, start int64) map[string]any {
 	at := map[string]any{}
 	for name, of := range known {
 		at[name] = of.of(start)

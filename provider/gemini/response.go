@@ -88,9 +88,9 @@ type modalities []struct {
 }
 
 func (m modalities) audio() (n int64) {
-	for _, part := range m {
-		if part.Modality == "AUDIO" {
-			n += part.Tokens
+	for _, of := range m {
+		if of.Modality == "AUDIO" {
+			n += of.Tokens
 		}
 	}
 	return n
