@@ -57,7 +57,8 @@
 // environment variables of the registered providers and all whose names end in _API_KEY,
 // [Config.Keys], the credentials of the request itself), and for whatever has the form of a
 // key ([validate.NoSecrets]). A file in which one is found is not written, and the
-// [SecretError] is reported.
+// [SecretError] is reported. What is not found: keys of fewer than 8 bytes, and a key that is
+// encoded once more within a text, as by Base64.
 //
 // # Format
 //

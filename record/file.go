@@ -314,11 +314,28 @@ func bareTexts(n *yaml.Node) {
 			continue
 		}
 		for i, part := range value.Content {
-			if c := part.Content; len(c) == 4 && c[0].Value == "type" && c[1].Value == "text" && c[2].Value == "text" {
-				value.Content[i] = c[3]
+			if text := bareText(part); text != nil {
+				value.Content[i] = text
 			}
 		}
 	}
+}
+
+// bareText returns the text of a part that is nothing else; nil of another one.
+func bareText(part *yaml.Node) (text *yaml.Node) {
+	bare := len(part.Content) == 4
+	for key, value := range pairs(part) {
+		switch {
+		case key.Value == "text":
+			text = value
+		case key.Value != "type" || value.Value != "text":
+			bare = false
+		}
+	}
+	if !bare {
+		return nil
+	}
+	return text
 }
 
 // pairs yields the keys and values of a mapping.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -61,9 +62,8 @@ func within(r *http.Request) []secret {
 			continue
 		}
 		for _, value := range values {
-			all = append(all, secret{"the header " + name + " of the request", value})
-			if at := strings.LastIndexByte(value, ' '); at >= 0 { // "Bearer …"
-				all = append(all, secret{"the header " + name + " of the request", value[at+1:]})
+			for _, part := range credentials(value) {
+				all = append(all, secret{"the header " + name + " of the request", part})
 			}
 		}
 	}
@@ -76,6 +76,26 @@ func within(r *http.Request) []secret {
 	}
 	if password, ok := r.URL.User.Password(); ok {
 		all = append(all, secret{"the password of the address", password})
+	}
+	return all
+}
+
+// credentials returns what is a credential in the value of a header: all of it, what follows
+// its scheme ("Bearer …"), the password of Basic (RFC 7617), and the value of each cookie.
+func credentials(value string) []string {
+	all := []string{value}
+	scheme, rest, ok := strings.Cut(value, " ")
+	if ok {
+		all = append(all, rest)
+	}
+	if raw, err := base64.StdEncoding.DecodeString(rest); err == nil && strings.EqualFold(scheme, "Basic") {
+		_, password, _ := strings.Cut(string(raw), ":")
+		all = append(all, password)
+	}
+	for cookie := range strings.SplitSeq(value, ";") {
+		if _, inside, ok := strings.Cut(cookie, "="); ok {
+			all = append(all, inside)
+		}
 	}
 	return all
 }

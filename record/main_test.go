@@ -1,0 +1,16 @@
+package record_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(recordInto); dir != "" {
+		recordSome(dir)
+		return
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")) // of the genai SDK, from its init
+}
