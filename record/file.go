@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"reflect"
@@ -275,8 +276,52 @@ func readable(text []byte) ([]byte, error) {
 func dumped(n *yaml.Node) (string, error) {
 	bareTexts(n)
 	style(n)
+	back := hide(n)
 	written, err := yaml.Dump(n, yaml.WithIndent(2), yaml.WithLineWidth(-1))
-	return string(written), err
+	return back.Replace(string(written)), err
+}
+
+// hide replaces each character that the library would escape, although YAML need not, by one for
+// private use that is not in the texts, and returns what replaces them back: for an emoji or a
+// tab, a text of many lines would be written as one line with escapes.
+func hide(n *yaml.Node) *strings.Replacer {
+	const first, last = '\uE000', '\uF8FF' // the private use area
+	escaped := func(n *yaml.Node, r rune) bool { return r > '\uFFFF' || r == '\t' && n.Style == yaml.LiteralStyle }
+	found, used := map[rune]bool{}, map[rune]bool{}
+	each(n, func(n *yaml.Node) {
+		for _, r := range n.Value {
+			found[r] = found[r] || escaped(n, r)
+			used[r] = used[r] || first <= r && r <= last
+		}
+	})
+	there, back, next := map[rune]rune{}, []string{}, first
+	for _, r := range slices.Sorted(maps.Keys(found)) {
+		for next <= last && used[next] {
+			next++
+		}
+		if found[r] && next <= last {
+			there[r] = next
+			back = append(back, string(next), string(r))
+			next++
+		}
+	}
+	each(n, func(n *yaml.Node) {
+		n.Value = strings.Map(func(r rune) rune {
+			if to, ok := there[r]; ok && escaped(n, r) {
+				return to
+			}
+			return r
+		}, n.Value)
+	})
+	return strings.NewReplacer(back...)
+}
+
+// each calls do for a node and all within it.
+func each(n *yaml.Node, do func(*yaml.Node)) {
+	do(n)
+	for _, child := range n.Content {
+		each(child, do)
+	}
 }
 
 // means reports whether a YAML file means a JSON value. A text part may be bare in it.
@@ -390,11 +435,14 @@ func styleOf(s string) yaml.Style {
 		return 0
 	}
 	if s[0] == ' ' || s[0] == '\n' || strings.Contains(s, " \n") || strings.HasSuffix(s, " ") || !utf8.ValidString(s) ||
-		strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+		strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && r != joiner && !unicode.IsPrint(r) }) {
 		return yaml.DoubleQuotedStyle
 	}
 	return yaml.LiteralStyle
 }
+
+// joiner is within some emojis: U+200D ZERO WIDTH JOINER.
+const joiner = '\u200d'
 
 // readFile reads a recording.
 func readFile(path string) (*Recording, error) {
@@ -541,7 +589,10 @@ func decode(text []byte, into any) error {
 
 func (d *document) recording() (*Recording, error) {
 	r := &Recording{At: d.At, Took: d.Took.duration(), Left: d.Left}
-	for _, p := range d.Pieces {
+	for i, p := range d.Pieces {
+		if p.Size < 0 {
+			return nil, fmt.Errorf("pieces[%d].size must be a whole number >= 0, got %d", i, p.Size)
+		}
 		r.Pieces = append(r.Pieces, Piece{p.At.duration(), p.Size, p.Part, p.Progress, p.Says, p.Usage})
 	}
 	if d.Failure != nil {
@@ -641,18 +692,14 @@ func texts(file []byte) ([]string, error) {
 		return nil, err
 	}
 	var all []string
-	var walk func(n *yaml.Node)
-	walk = func(n *yaml.Node) {
-		if n.Kind == yaml.ScalarNode {
-			all = append(all, n.Value)
-			if raw, err := base64.StdEncoding.DecodeString(n.Value); err == nil && len(raw) >= 8 {
-				all = append(all, string(raw))
-			}
+	each(n, func(n *yaml.Node) {
+		if n.Kind != yaml.ScalarNode {
+			return
 		}
-		for _, child := range n.Content {
-			walk(child)
+		all = append(all, n.Value)
+		if raw, err := base64.StdEncoding.DecodeString(n.Value); err == nil && len(raw) >= minKey {
+			all = append(all, string(raw))
 		}
-	}
-	walk(n)
+	})
 	return all, nil
 }

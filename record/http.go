@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"llmcall/failure"
 )
@@ -43,9 +42,8 @@ func (t *recordedTransport) RoundTrip(request *http.Request) (*http.Response, er
 		}
 		return nil, err
 	}
-	rec := &Recording{At: t.recorder.now(), HTTP: &Exchange{
-		Method: method(request), URL: addressOf(request.URL), RequestHeader: kept(request.Header), RequestBody: body,
-	}}
+	rec := t.recorder.begin()
+	rec.HTTP = &Exchange{Method: method(request), URL: addressOf(request.URL), RequestHeader: kept(request.Header), RequestBody: body}
 	x := &exchange{recorder: t.recorder, recording: rec, request: request, tooLong: body == nil && sent != request}
 	response, err := t.base.RoundTrip(sent)
 	if err != nil {
@@ -162,7 +160,7 @@ func (x *exchange) take(piece []byte) {
 	}
 	*kept = append(*kept, piece...)
 	if x.streams {
-		x.recording.Pieces = append(x.recording.Pieces, Piece{At: time.Since(x.recording.At), Size: len(piece)})
+		x.recording.Pieces = append(x.recording.Pieces, Piece{At: x.recording.since(), Size: len(piece)})
 	}
 }
 
@@ -182,7 +180,7 @@ func (x *exchange) finish(failed error, closed bool) {
 		return
 	}
 	rec := x.recording
-	rec.Took = time.Since(rec.At)
+	rec.Took = rec.since()
 	if x.tooLong {
 		x.recorder.config.Report(x.recorder.tooLong(rec))
 		return

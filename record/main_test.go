@@ -12,5 +12,5 @@ func TestMain(m *testing.M) {
 		recordSome(dir)
 		return
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")) // of the genai SDK, from its init
+	goleak.VerifyTestMain(m)
 }

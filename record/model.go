@@ -67,7 +67,7 @@ func (m *recordedStreamer) Stream(ctx context.Context, req *llm.Request) iter.Se
 		for chunk, err := range m.streamer.Stream(listener.listen(), req) {
 			if failed = err; err == nil {
 				answer.Add(chunk)
-				rec.Pieces = append(rec.Pieces, pieceOf(chunk, &said, time.Since(rec.At)))
+				rec.Pieces = append(rec.Pieces, pieceOf(chunk, &said, rec.since()))
 			}
 			if !yield(chunk, err) {
 				rec.Left = err == nil && chunk.Finish == llm.FinishNone
@@ -104,12 +104,14 @@ const (
 )
 
 func (m *recorded) begin(ctx context.Context, req *llm.Request) (*Recording, *listener) {
-	return &Recording{At: m.recorder.now(), Call: &Call{Model: m.Name(), Request: req}}, &listener{ctx: ctx}
+	rec := m.recorder.begin()
+	rec.Call = &Call{Model: m.Name(), Request: req}
+	return rec, &listener{ctx: ctx}
 }
 
 // end writes the recording. The text of an error that can't be recorded is reported.
 func (m *recorded) end(ctx context.Context, rec *Recording, err error) {
-	rec.Took = time.Since(rec.At)
+	rec.Took = rec.since()
 	for i := len(rec.Pieces) - 1; i >= 0; i-- { // the last usage is that of the answer
 		if p := &rec.Pieces[i]; p.Usage != nil {
 			p.Usage, p.Says = nil, append(p.Says, saysUsage)

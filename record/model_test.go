@@ -428,7 +428,7 @@ func (keyed) EndpointKey() endpoint.Key { return endpoint.Key{Name: "mine"} }
 // Whatever is answered is answered again, and a file says it.
 func TestAnyAnswerIsReplayed(t *testing.T) {
 	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ -~\n\t]{0,40}`), rapid.SampledFrom([]string{
-		"", "\n", " ", "a\n", "\na", "a \nb", "- a", "a: b", "# no", "null", "yes", "1.0", "2026-11-26", "\u0085\u2028\ufeff", "a\r\nb\r\n", "\x00", "'", `"`, "|", "---\n", "...", "<<", "é\ta\n\tb",
+		"", "\n", " ", "a\n", "\na", "a \nb", "- a", "a: b", "# no", "null", "yes", "1.0", "2026-11-26", "\u0085\u2028\ufeff", "a\r\nb\r\n", "\x00", "'", `"`, "|", "---\n", "...", "<<", "é\ta\n\tb", "\ue000😀\n\ta",
 	}))
 	part := rapid.Custom(func(t *rapid.T) llm.Part {
 		switch rapid.IntRange(0, 4).Draw(t, "part") {

@@ -186,17 +186,18 @@ func (r *Recorder) place(at time.Time, size int64) (string, error) {
 	return filepath.Join(r.config.Dir, at.UTC().Format(stamp)+"-"+r.id+extension), nil
 }
 
-// now returns the time of a request. No two requests of a Recorder have the same, so that
-// their files have an order, whatever the clock does.
-func (r *Recorder) now() time.Time {
+// begin begins a recording. No two requests of a Recorder have the same time, so that their
+// files have an order, whatever the clock does.
+func (r *Recorder) begin() *Recording {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	at := time.Now()
-	if at = at.Round(0); !at.After(r.last) {
+	begun := time.Now()
+	at := begun.Round(0)
+	if !at.After(r.last) {
 		at = r.last.Add(time.Nanosecond)
 	}
 	r.last = at
-	return at
+	return &Recording{At: at, begun: begun}
 }
 
 // writeWhole writes a file that is there whole or not at all.

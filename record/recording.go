@@ -30,7 +30,12 @@ type Recording struct {
 	// Err is the failure, as it is replayed. Nil: there was none. An answer beside it is
 	// the part that came before.
 	Err error
+
+	begun time.Time // while it is made; At does not have the monotonic clock
 }
+
+// since returns how long ago the request was made.
+func (r *Recording) since() time.Duration { return time.Since(r.begun) }
 
 // Call is a request to a model.
 type Call struct {

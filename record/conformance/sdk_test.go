@@ -1,4 +1,4 @@
-package record_test
+package conformance_test
 
 import (
 	"context"
