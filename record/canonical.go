@@ -14,25 +14,25 @@ import (
 	"llmcall/llm"
 )
 
-// key identifies a request: equal requests have the same.
-type key [sha256.Size]byte
+// identity is that of a request: equal requests have the same.
+type identity [sha256.Size]byte
 
 // callKey returns the key of a request to a model.
-func callKey(model string, r *llm.Request) (key, error) {
+func callKey(model string, r *llm.Request) (identity, error) {
 	text, err := requestJSON(model, r)
 	if err != nil {
-		return key{}, err
+		return identity{}, err
 	}
 	return sha256.Sum256(append([]byte(ofModel+"\n"), canonicalBody(text)...)), nil
 }
 
 // httpKey returns the key of an HTTP request.
-func httpKey(method, address string, body []byte) key {
+func httpKey(method, address string, body []byte) identity {
 	return sha256.Sum256(slices.Concat([]byte(ofHTTP+"\n"+method+"\n"+address+"\n"), canonicalBody(body)))
 }
 
 // of returns the key of a recording's request.
-func (r *Recording) key() (key, error) {
+func (r *Recording) key() (identity, error) {
 	if r.HTTP != nil {
 		address := r.HTTP.URL
 		if u, err := url.Parse(address); err == nil {

@@ -643,7 +643,7 @@ func (d *document) call() (*Call, error) {
 		return nil, err
 	}
 	c.Response = &llm.Response{Finish: a.Finish, Model: a.Model, RequestID: a.RequestID}
-	if err := json.Unmarshal(message, &c.Response.Message); err != nil {
+	if err := decode(message, &c.Response.Message); err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	if d.Usage != nil {

@@ -43,14 +43,14 @@ func (t *recordedTransport) RoundTrip(request *http.Request) (*http.Response, er
 		return nil, err
 	}
 	rec := t.recorder.begin()
-	rec.HTTP = &Exchange{Method: method(request), URL: addressOf(request.URL), RequestHeader: kept(request.Header), RequestBody: body}
+	rec.HTTP = &Exchange{Method: methodOf(request), URL: addressOf(request.URL), RequestHeader: keptOf(request.Header), RequestBody: body}
 	x := &exchange{recorder: t.recorder, recording: rec, request: request, tooLong: body == nil && sent != request}
 	response, err := t.base.RoundTrip(sent)
 	if err != nil {
 		x.finish(err, false)
 		return response, err
 	}
-	rec.HTTP.Status, rec.HTTP.Header = response.StatusCode, kept(response.Header)
+	rec.HTTP.Status, rec.HTTP.Header = response.StatusCode, keptOf(response.Header)
 	x.streams = streams(response.Header)
 	if _, writes := response.Body.(io.Writer); writes { // Switching Protocols: a connection
 		return response, nil
@@ -67,7 +67,7 @@ func (t *recordedTransport) CloseIdleConnections() {
 	}
 }
 
-func method(r *http.Request) string {
+func methodOf(r *http.Request) string {
 	if r.Method == "" {
 		return http.MethodGet
 	}

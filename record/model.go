@@ -38,9 +38,9 @@ type recordedStreamer struct {
 func (m *recorded) EndpointKey() endpoint.Key { return endpoint.KeyOf(m.Model) }
 
 func (m *recorded) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	rec, listener := m.begin(ctx, req)
-	answer, err := m.Model.Complete(listener.listen(), req)
-	rec.Call.Response, rec.Call.Notes = answer, listener.notes
+	rec, heard := m.begin(ctx, req)
+	answer, err := m.Model.Complete(heard.listen(), req)
+	rec.Call.Response, rec.Call.Notes = answer, heard.notes
 	if answer == nil && err == nil {
 		m.end(ctx, rec, failure.NoAnswer(m.Name()))
 	} else {
@@ -51,7 +51,7 @@ func (m *recorded) Complete(ctx context.Context, req *llm.Request) (*llm.Respons
 
 func (m *recordedStreamer) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
 	return func(yield func(llm.Chunk, error) bool) {
-		rec, listener := m.begin(ctx, req)
+		rec, heard := m.begin(ctx, req)
 		var answer llm.Assembly
 		var said llm.Response
 		var failed error
@@ -59,12 +59,13 @@ func (m *recordedStreamer) Stream(ctx context.Context, req *llm.Request) iter.Se
 			if rec.Call.Response = answer.Response(); len(rec.Pieces) == 0 {
 				rec.Call.Response = nil
 			}
-			if rec.Call.Notes = listener.notes; failed == nil && len(rec.Pieces) == 0 && !rec.Left {
+			if rec.Call.Notes = heard.notes; failed == nil && len(rec.Pieces) == 0 && !rec.Left {
 				failed = failure.NoAnswer(m.Name()) // an empty stream
 			}
 			m.end(ctx, rec, failed)
 		}()
-		for chunk, err := range m.streamer.Stream(listener.listen(), req) {
+		rec.Left = true // also by a panic of who reads it
+		for chunk, err := range m.streamer.Stream(heard.listen(), req) {
 			if failed = err; err == nil {
 				answer.Add(chunk)
 				rec.Pieces = append(rec.Pieces, pieceOf(chunk, &said, rec.since()))
@@ -74,6 +75,7 @@ func (m *recordedStreamer) Stream(ctx context.Context, req *llm.Request) iter.Se
 				return
 			}
 		}
+		rec.Left = false
 	}
 }
 
@@ -103,10 +105,10 @@ const (
 	saysRequestID = "request_id"
 )
 
-func (m *recorded) begin(ctx context.Context, req *llm.Request) (*Recording, *listener) {
+func (m *recorded) begin(ctx context.Context, req *llm.Request) (*Recording, *hearing) {
 	rec := m.recorder.begin()
 	rec.Call = &Call{Model: m.Name(), Request: req}
-	return rec, &listener{ctx: ctx}
+	return rec, &hearing{ctx: ctx}
 }
 
 // end writes the recording. The text of an error that can't be recorded is reported.
@@ -127,19 +129,19 @@ func (m *recorded) end(ctx context.Context, rec *Recording, err error) {
 	m.recorder.write(rec, f, nil)
 }
 
-// listener passes on what an adapter says, and keeps the notes.
-type listener struct {
+// hearing passes on what an adapter says, and keeps the notes.
+type hearing struct {
 	ctx   context.Context
 	notes []string
 }
 
-func (l *listener) listen() context.Context { return endpoint.Listen(l.ctx, l) }
+func (h *hearing) listen() context.Context { return endpoint.Listen(h.ctx, h) }
 
-func (l *listener) Accepted(told *pace.Told) { endpoint.Accepted(l.ctx, told) }
-func (l *listener) Told(told *pace.Told)     { endpoint.Told(l.ctx, told) }
-func (l *listener) Again() bool              { return endpoint.Again(l.ctx) }
+func (h *hearing) Accepted(told *pace.Told) { endpoint.Accepted(h.ctx, told) }
+func (h *hearing) Told(told *pace.Told)     { endpoint.Told(h.ctx, told) }
+func (h *hearing) Again() bool              { return endpoint.Again(h.ctx) }
 
-func (l *listener) Noted(note string) {
-	l.notes = append(l.notes, note)
-	endpoint.Noted(l.ctx, note)
+func (h *hearing) Noted(note string) {
+	h.notes = append(h.notes, note)
+	endpoint.Noted(h.ctx, note)
 }

@@ -22,8 +22,8 @@ type Player struct {
 	names map[string]bool
 
 	lock   sync.Mutex
-	queues map[key][]string // the paths of the recordings of a request that are left, in their order
-	used   map[key]int
+	queues map[identity][]string // the paths of the recordings of a request that are left, in their order
+	used   map[identity]int
 	all    []string
 }
 
@@ -31,7 +31,7 @@ type Player struct {
 // their names. The error is that of the first file that can't be read (see [Read]), or of
 // package os, or says that there are none.
 func Open(dir string) (*Player, error) {
-	p := &Player{dir: dir, names: map[string]bool{}, queues: map[key][]string{}, used: map[key]int{}}
+	p := &Player{dir: dir, names: map[string]bool{}, queues: map[identity][]string{}, used: map[identity]int{}}
 	for r, err := range All(dir) {
 		if err != nil {
 			return nil, fmt.Errorf("record: %w", err)
@@ -76,7 +76,7 @@ func (p *Player) Left() []string {
 
 // take returns the next recording of a request. The error is a *MissingError, or of reading
 // the file.
-func (p *Player) take(k key, asked *Recording) (*Recording, error) {
+func (p *Player) take(k identity, asked *Recording) (*Recording, error) {
 	p.lock.Lock()
 	queue := p.queues[k]
 	if len(queue) == 0 {

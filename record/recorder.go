@@ -139,7 +139,7 @@ func (r *Recorder) tryWrite(rec *Recording, f *fault, secrets []secret) error {
 	if int64(len(text)) > r.config.MaxFile {
 		return r.tooLong(rec)
 	}
-	found, err := find(text, append(known(r.config.Keys), secrets...))
+	found, err := find(text, append(knownKeys(r.config.Keys), secrets...))
 	if err != nil {
 		return lost(err)
 	}

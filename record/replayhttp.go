@@ -28,7 +28,7 @@ func (t replaying) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	asked := &Recording{HTTP: &Exchange{
-		Method: method(request), URL: addressOf(request.URL), RequestHeader: kept(request.Header), RequestBody: body,
+		Method: methodOf(request), URL: addressOf(request.URL), RequestHeader: keptOf(request.Header), RequestBody: body,
 	}}
 	k, err := asked.key()
 	if err != nil {

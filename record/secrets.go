@@ -35,8 +35,8 @@ type secret struct{ what, value string }
 // "ollama", which one's own servers accept, are parts of other texts.
 const minKey = 8
 
-// known returns the keys that the process knows.
-func known(given []string) []secret {
+// knownKeys returns the keys that the process knows.
+func knownKeys(given []string) []secret {
 	var all []secret
 	for i, k := range given {
 		all = append(all, secret{fmt.Sprintf("the key Config.Keys[%d]", i), k})
@@ -135,8 +135,8 @@ var keptHeaders = []string{
 	"Retry-After", "Retry-After-Ms", "Server", "X-Ratelimit-", "X-Request-Id", "X-Should-Retry", "X-Tokenlimit-",
 }
 
-// kept returns the headers that are written.
-func kept(h http.Header) http.Header {
+// keptOf returns the headers that are written.
+func keptOf(h http.Header) http.Header {
 	some := http.Header{}
 	for name, values := range h {
 		if slices.ContainsFunc(keptHeaders, func(k string) bool {
