@@ -44,8 +44,8 @@
 // # Failures
 //
 // A failure is replayed with its kind, status, code, text and told wait, so that a replayed
-// call makes the same attempts as the recorded one. An attempt that was ended by its time limit
-// is replayed as [failure.AttemptTimeout]. What its caller cancelled is written, and is not
+// call makes the same attempts as the recorded one. An attempt that was ended by a time limit,
+// its own or that of its call, is replayed as [failure.AttemptTimeout]. What its caller cancelled is written, and is not
 // replayed, since nobody answered; a stream that its caller left is replayed as far as it was
 // read.
 //

@@ -280,6 +280,7 @@ func TestWhatIsWrongWithAFileIsSaid(t *testing.T) {
 		{"1-answer", "  finish: stop", "  color: stop", "answer.color: unknown field: known are role, parts, finish, model, request_id"},
 		{"1-answer", "max_tokens: 200", "max_tokens: many", "edited.yaml: request: max_tokens must be a whole number, got a value of another type (string)"},
 		{"1-answer", "took: 1.234s", "took: soon", `a time must be a number of seconds >= 0 or a duration such as "1.5s", got "soon"`},
+		{"1-answer", "at: 2000-01-01T00:00:00Z", "at: noon", "edited.yaml: at must be a time such as 2026-11-26T09:14:05Z, got"},
 		{"1-answer", "\n  model: openai/gpt-6-luna", "", "request.model must be the full name of a model, got nothing"},
 		{"1-answer", "type: tool_call", "type: tool_cal", `the part's type "tool_cal" is unknown`},
 		{"2-failure", "kind: rate_limited", "kind: rate-limited", `a kind of failure must be one of unknown, transient`},

@@ -2,8 +2,8 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -44,7 +44,7 @@ func (t *recordedTransport) RoundTrip(request *http.Request) (*http.Response, er
 	}
 	rec := t.recorder.begin()
 	rec.HTTP = &Exchange{Method: methodOf(request), URL: addressOf(request.URL), RequestHeader: keptOf(request.Header), RequestBody: body}
-	x := &exchange{recorder: t.recorder, recording: rec, request: request, tooLong: body == nil && sent != request}
+	x := &exchange{recorder: t.recorder, recording: rec, ctx: request.Context(), secrets: within(request), tooLong: body == nil && sent != request}
 	response, err := t.base.RoundTrip(sent)
 	if err != nil {
 		x.finish(err, false)
@@ -124,7 +124,8 @@ func streams(h http.Header) bool {
 type exchange struct {
 	recorder  *Recorder
 	recording *Recording
-	request   *http.Request
+	ctx       context.Context // of the request
+	secrets   []secret        // of the request
 	body      io.ReadCloser
 	streams   bool
 	length    int64 // of the body; -1: unknown
@@ -138,11 +139,11 @@ func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.body.Read(p)
 	x.take(p[:n])
 	if err != nil {
-		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			x.finish(nil, false)
-		} else {
-			x.finish(err, false)
+		failed := err
+		if err == io.EOF {
+			failed = nil
 		}
+		x.finish(failed, false)
 	}
 	return n, err
 }
@@ -187,12 +188,12 @@ func (x *exchange) finish(failed error, closed bool) {
 	}
 	var f *fault
 	if failed != nil {
-		if f = networkFault(x.request.Context(), failed); f.Kind == failure.Cancelled && len(rec.HTTP.Body) > 0 {
+		if f = networkFault(x.ctx, failed); f.Kind == failure.Cancelled && len(rec.HTTP.Body) > 0 {
 			f, closed = nil, true // left by another way
 		}
 	}
 	rec.Left = closed && !x.whole()
-	x.recorder.write(rec, f, within(x.request))
+	x.recorder.write(rec, f, x.secrets)
 }
 
 // whole reports whether what was read of a body is all of it, although its end was not read:

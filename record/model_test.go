@@ -24,6 +24,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/pace"
 	"llmcall/record"
 )
 
@@ -475,6 +476,81 @@ func TestAnyAnswerIsReplayed(t *testing.T) {
 			t.Errorf("got %#v, %v, want %#v", is, err, was)
 		}
 	})
+}
+
+// What an adapter tells its call beside the answer is told by a replay too.
+func TestNotesAndAcceptanceAreReplayed(t *testing.T) {
+	dir := t.TempDir()
+	for _, m := range []func() llm.Model{
+		func() llm.Model {
+			return recorder(t, dir).Model(llm.Func(name, func(ctx context.Context, _ *llm.Request) (*llm.Response, error) {
+				endpoint.Noted(ctx, "the schema is not enforced")
+				endpoint.Accepted(ctx, nil)
+				return llm.Reply("yes"), nil
+			}))
+		},
+		func() llm.Model { return open(t, dir).Model(name) },
+	} {
+		heard := &ear{}
+		if _, err := m().Complete(endpoint.Listen(t.Context(), heard), llm.Prompt("?")); err != nil {
+			t.Fatal(err)
+		}
+		if heard.accepted != 1 || !slices.Equal(heard.notes, []string{"the schema is not enforced"}) {
+			t.Errorf("%+v", heard)
+		}
+	}
+}
+
+type ear struct {
+	accepted int
+	notes    []string
+}
+
+func (e *ear) Accepted(*pace.Told) { e.accepted++ }
+func (e *ear) Told(*pace.Told)     {}
+func (e *ear) Again() bool         { return true }
+func (e *ear) Noted(note string)   { e.notes = append(e.notes, note) }
+
+// However many ask at once, each recording is given once.
+func TestEachRecordingIsGivenOnce(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	m := recorder(t, dir).Model(llm.Func(name, func(context.Context, *llm.Request) (*llm.Response, error) {
+		n++
+		return llm.Reply(fmt.Sprint(n)), nil
+	}))
+	const all, callers = 60, 8
+	for range all {
+		if _, err := m.Complete(t.Context(), llm.Prompt("?")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replay := open(t, dir).Model(name)
+	var lock sync.Mutex
+	given := map[string]int{}
+	var group sync.WaitGroup
+	for range callers {
+		group.Go(func() {
+			for {
+				answer, err := replay.Complete(t.Context(), llm.Prompt("?"))
+				if err != nil {
+					return
+				}
+				lock.Lock()
+				given[answer.Text()]++
+				lock.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	for text, times := range given {
+		if times != 1 {
+			t.Errorf("%s was given %d times", text, times)
+		}
+	}
+	if len(given) != all {
+		t.Errorf("%d were given, want %d", len(given), all)
+	}
 }
 
 func TestSeveralWriteToOneDirectory(t *testing.T) {

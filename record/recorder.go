@@ -24,7 +24,8 @@ const (
 // Config configures a [Recorder].
 type Config struct {
 	// Dir is the directory that the files are written to. It is made if there is none. Several
-	// recorders, of several processes too, may write to one.
+	// recorders, of several processes too, may write to one. Directory and files can be read by
+	// their owner alone.
 	Dir string
 	// Keys are keys that must be in no file, beside those in the environment and in the
 	// requests: those of provider.Options. Ones of fewer than 8 bytes are ignored.

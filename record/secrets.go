@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"llmcall/internal/say"
 	"llmcall/provider"
@@ -131,7 +132,7 @@ var keptHeaders = []string{
 	// of both
 	"Content-Encoding", "Content-Type",
 	// of a response
-	"Anthropic-Ratelimit-", "Cache-Control", "Date", "Location", "Openai-Processing-Ms", "Openai-Version", "Ratelimit", "Ratelimit-", "Request-Id",
+	"Anthropic-Ratelimit-", "Date", "Location", "Openai-Processing-Ms", "Openai-Version", "Ratelimit", "Ratelimit-", "Request-Id",
 	"Retry-After", "Retry-After-Ms", "Server", "X-Ratelimit-", "X-Request-Id", "X-Should-Retry", "X-Tokenlimit-",
 }
 
@@ -153,11 +154,18 @@ func keptOf(h http.Header) http.Header {
 
 // find returns which key a file holds; "" if none.
 func find(file []byte, secrets []secret) (string, error) {
-	all, err := texts(file)
+	decoded, err := texts(file)
 	if err != nil {
 		return "", err
 	}
-	all = append(all, string(file))
+	// What is in the file as it is need not be searched twice: pictures are large.
+	whole := string(file)
+	all := []string{whole}
+	for _, text := range decoded {
+		if !strings.Contains(whole, text) {
+			all = append(all, text)
+		}
+	}
 	for _, s := range secrets {
 		for _, form := range forms(strings.TrimSpace(s.value)) {
 			if slices.ContainsFunc(all, func(text string) bool { return say.Hide(text, form) != text }) {
@@ -166,6 +174,9 @@ func find(file []byte, secrets []secret) (string, error) {
 		}
 	}
 	for _, text := range all {
+		if !utf8.ValidString(text) { // a picture, whose bytes may look like anything
+			continue
+		}
 		verdict, err := noKeys.Check(context.Background(), &validate.Answer{Text: text})
 		if err != nil {
 			return "", err
