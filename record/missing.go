@@ -22,7 +22,8 @@ type MissingError struct {
 	// Nearest is the path of the recording whose request is most like this one. "": there is
 	// none of the same sort.
 	Nearest string
-	// Diff has the differences of its request and this one, as a unified diff.
+	// Diff has the differences of its request and this one, as a unified diff. "": there are
+	// none, and its caller cancelled it, so that it has no answer.
 	Diff string
 }
 
@@ -30,9 +31,11 @@ func (e *MissingError) Error() string {
 	at := "record: " + e.Dir + " has no recording for a request to " + e.Of
 	switch {
 	case e.Used > 0:
-		return fmt.Sprintf("%s that is not used up: %s of it, and this is request %d", at, say.Count(e.Used, "recording", "recordings"), e.Used+1)
+		return fmt.Sprintf("record: %s has %s of this request to %s, and it was made %d times", e.Dir, say.Count(e.Used, "recording", "recordings"), e.Of, e.Used+1)
 	case e.Nearest == "":
 		return at + ", and none like it"
+	case e.Diff == "":
+		return at + " that was answered: the caller of " + e.Nearest + " cancelled it"
 	}
 	return at + ". The nearest is " + e.Nearest + ", and differs so:\n" + e.Diff
 }

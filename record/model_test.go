@@ -103,7 +103,7 @@ func TestTheSameQuestionGetsItsAnswersInTheirOrder(t *testing.T) {
 	}
 	_, err := replay.Complete(t.Context(), llm.Prompt("n?"))
 	missing, ok := errors.AsType[*record.MissingError](err)
-	if !ok || missing.Used != 3 || failure.KindOf(err) != failure.InvalidRequest {
+	if !ok || missing.Used != 3 || failure.KindOf(err) != failure.InvalidRequest || !strings.HasSuffix(err.Error(), " has 3 recordings of this request to test/model, and it was made 4 times") {
 		t.Errorf("the fourth: %v", err)
 	}
 	if left := p.Left(); len(left) != 1 {
@@ -269,7 +269,7 @@ func TestWhatEndedWithItsContext(t *testing.T) {
 
 		p := open(t, dir)
 		_, err := p.Model(name).Complete(t.Context(), llm.Prompt("cancelled"))
-		if _, ok := errors.AsType[*record.MissingError](err); !ok {
+		if missing, ok := errors.AsType[*record.MissingError](err); !ok || missing.Diff != "" || !strings.HasSuffix(err.Error(), " that was answered: the caller of "+missing.Nearest+" cancelled it") {
 			t.Errorf("cancelled: %v", err)
 		}
 		p.Speed = 1

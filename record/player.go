@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"llmcall/failure"
 )
 
 // Player answers requests with recordings, each recording once. It is safe for concurrent
@@ -17,8 +19,6 @@ type Player struct {
 	Speed float64
 
 	dir   string
-	calls int // recordings of models
-	https int // of HTTP clients
 	names map[string]bool
 
 	lock   sync.Mutex
@@ -37,10 +37,7 @@ func Open(dir string) (*Player, error) {
 			return nil, fmt.Errorf("record: %w", err)
 		}
 		p.all = append(p.all, r.Path)
-		if r.HTTP != nil {
-			p.https++
-		} else {
-			p.calls++
+		if r.Call != nil {
 			p.names[r.Call.Model] = true
 		}
 		if r.cancelled() {
@@ -74,8 +71,8 @@ func (p *Player) Left() []string {
 	return left
 }
 
-// take returns the next recording of a request. The error is a *MissingError, or of reading
-// the file.
+// take returns the next recording of a request. The error is a *MissingError, or of a
+// file that was changed meanwhile.
 func (p *Player) take(k identity, asked *Recording) (*Recording, error) {
 	p.lock.Lock()
 	queue := p.queues[k]
@@ -89,7 +86,7 @@ func (p *Player) take(k identity, asked *Recording) (*Recording, error) {
 	p.lock.Unlock()
 	r, err := Read(queue[0])
 	if err != nil {
-		return nil, fmt.Errorf("record: %w", err)
+		return nil, &failure.Error{Kind: failure.InvalidRequest, Message: "record: " + err.Error(), Err: err}
 	}
 	return r, nil
 }
