@@ -226,6 +226,9 @@ func TestATextOfManyLinesIsWrittenAsItIs(t *testing.T) {
 				t.Errorf("%q is not in\n%s", line, file)
 			}
 		}
+		if strings.Contains(string(file), " \n") {
+			t.Errorf("an editor that cleans up the ends of lines would change\n%s", file)
+		}
 		if r.Call.Response.Text() != text {
 			t.Errorf("%q is read as %q", text, r.Call.Response.Text())
 		}

@@ -128,6 +128,21 @@ func TestABodyThatIsNotReadToItsEnd(t *testing.T) {
 	}
 }
 
+func TestABodyOfAKnownLengthIsWholeWithoutItsEnd(t *testing.T) {
+	dir := t.TempDir()
+	base := roundTrip(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, ContentLength: 5, Body: io.NopCloser(strings.NewReader("whole")), Request: r}, nil
+	})
+	response := ask(t, t.Context(), recorder(t, dir).Transport(base), nil)
+	if _, err := io.ReadFull(response.Body, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if only(t, dir).Left {
+		t.Error("the whole body was left")
+	}
+}
+
 // What its caller cancels within a body has been left too; before it, nobody answered.
 func TestAnHTTPRequestThatIsCancelled(t *testing.T) {
 	dir := t.TempDir()

@@ -111,6 +111,23 @@ func TestTheSameQuestionGetsItsAnswersInTheirOrder(t *testing.T) {
 	}
 }
 
+// Requests of one moment, of a clock that is coarse, have an order too.
+func TestRequestsOfOneMomentHaveAnOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // no time passes
+		dir := t.TempDir()
+		m := recorder(t, dir).Model(answers(says("0"), says("1"), says("2"), says("3")))
+		for range 4 {
+			_, _ = m.Complete(t.Context(), llm.Prompt("?"))
+		}
+		replay := open(t, dir).Model(name)
+		for i := range 4 {
+			if answer, err := replay.Complete(t.Context(), llm.Prompt("?")); err != nil || answer.Text() != fmt.Sprint(i) {
+				t.Errorf("%d: got %v, %v", i, answer, err)
+			}
+		}
+	})
+}
+
 // What counts, and what does not, is what the package's documentation says.
 func TestWhatARequestIsMatchedBy(t *testing.T) {
 	half, seed := 0.5, int64(7)
