@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"llmcall/account"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/internal/phrase"
@@ -48,9 +49,13 @@ type call struct {
 	lastFrom  int                  // the number of its attempt in the trace,
 	lastTry   int                  // and among those that MaxAttempts counts,
 	complaint []validate.Complaint // and what is wrong with it
-	ending    Reason               // why the next failure is the last; "" if attempts may go on
-	why       string               // a person must look
-	hint      string               // of a person, for the models
+	purse     *purse
+	guard     *account.Guard           // of the call's own requests; nil without a ceiling
+	measured  map[int]account.Estimate // the most that the next request can use, by its target
+	lowered   bool                     // the account has lowered the token limit of the last request
+	ending    Reason                   // why the next failure is the last; "" if attempts may go on
+	why       string                   // a person must look
+	hint      string                   // of a person, for the models
 	report    validate.Report
 	trace     Trace
 	lost      *endpoint.Report                                 // of a request without an answer
@@ -71,6 +76,9 @@ func (c *call) run(ctx context.Context) (*Result, error) {
 		defer cancel()
 	}
 	c.ctx = ctx
+	if c.client.priced {
+		c.ctx = c.purse.within(ctx)
+	}
 	if c.cfg.Observer == nil {
 		return c.loop()
 	}
@@ -84,7 +92,9 @@ func (c *call) loop() (*Result, error) {
 		k.Observer = c.observe
 	}
 	c.prepare()
-	k.Begin(c.ctx, c.client.policy, c.client.targets)
+	guard, own := c.purse.guards()
+	c.guard = guard
+	k.Begin(c.ctx, c.client.policy, c.client.targets, own...)
 	defer k.Close()
 	if len(c.client.stages) > 1 || len(c.at().order) < len(c.client.targets) {
 		k.Among(c.at().order, c.allowed(c.stage))
@@ -160,6 +170,8 @@ func (c *call) attempt() (*llm.Response, error) {
 	r := c.current()
 	r.Duration, r.Notes = time.Since(r.Start), c.tries.Notes()
 	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
+	r.Cost = r.Cost.Add(c.purse.takeChecks())
+	c.trace.Cost = c.trace.Cost.Add(r.Cost)
 	if err != nil {
 		c.failedWith(err)
 		return nil, err
@@ -174,7 +186,7 @@ func (c *call) attempt() (*llm.Response, error) {
 // are released before.
 func (c *call) accept(answer *llm.Response) error {
 	if !c.client.countsWrong {
-		c.tries.Settle(endpoint.Outcome{Report: endpoint.Used(answer)})
+		c.tries.Settle(endpoint.Outcome{Report: c.used(answer)})
 		return c.judge(c.within, answer, c.tries.Number())
 	}
 	c.tries.Whole()
@@ -184,20 +196,22 @@ func (c *call) accept(answer *llm.Response) error {
 }
 
 func (c *call) settle(answer *llm.Response, err error) bool {
-	return c.tries.Settle(endpoint.Outcome{Err: err, Report: endpoint.Used(answer)})
+	return c.tries.Settle(endpoint.Outcome{Err: err, Report: c.used(answer)})
 }
 
 // prepare makes the conversation of the next attempt, and tells the guards how much
 // it may use.
 func (c *call) prepare() {
 	c.next = c.conversation()
-	c.needs(&llm.Request{Messages: c.next, MaxTokens: c.maxTokens})
+	req := c.pending()
+	c.reckon(&req)
 }
 
-// needs tells the guards how much the next request may use.
-func (c *call) needs(req *llm.Request) {
-	need := &endpoint.Need{Tokens: endpoint.Wanted(req)}
-	c.tries.Need = func(int) *endpoint.Need { return need }
+// pending returns the request of the next attempt.
+func (c *call) pending() llm.Request {
+	req := c.at().request(c.req)
+	req.Messages, req.MaxTokens, req.Tools = c.next, c.maxTokens, c.tools()
+	return req
 }
 
 // current returns the trace's record of the current attempt.
@@ -211,12 +225,13 @@ const maxPauses = 8
 // if it can. At the limit of rounds or calls the model is asked once more, for an answer
 // without them.
 func (c *call) ask(ctx context.Context) (*llm.Response, error) {
-	req := c.at().request(c.req)
-	req.Messages, req.MaxTokens, req.Tools = c.next, c.maxTokens, c.tools()
+	req := c.pending()
 	var begun []llm.Part // an answer that the provider has paused
 	var round tooling
 	for pauses := 0; ; {
 		c.sent, c.lost = req.Messages, nil
+		req.MaxTokens = c.maxTokens
+		c.afford(&req)
 		sent := copyOf(&req)
 		if len(begun) > 0 {
 			sent.Messages = append(sent.Messages, llm.Message{Role: llm.RoleAssistant, Parts: begun})
@@ -229,9 +244,8 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			answer, err = written, nil
 		}
 		switch {
-		case err != nil && c.lower(err):
+		case err != nil && c.lower(err, req.MaxTokens):
 			c.tries.Settle(endpoint.Outcome{Report: &endpoint.Report{Unbilled: true}}) // the provider works: it refused a parameter
-			req.MaxTokens = c.maxTokens
 		case err != nil:
 			if answer != nil { // the request was billed
 				c.broke(answer)
@@ -264,7 +278,8 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 			req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 		}
-		c.needs(&req)
+		req.MaxTokens = c.maxTokens
+		c.reckon(&req)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err
@@ -358,6 +373,10 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		c.complaint, c.hopeless = []validate.Complaint{*c.hopeless}, nil
 	case answer.Finish == llm.FinishFiltered:
 		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
+	case answer.Finish == llm.FinishLength && c.lowered:
+		return &failure.Error{Kind: failure.AccountSpent, Model: c.model.Name(), Message: fmt.Sprintf(
+			"the answer was cut off at %s, which is all that was left of what the call may spend", say.Count(int(answer.Usage.OutputTokens), "token", "tokens"),
+		)}
 	case answer.Finish == llm.FinishLength:
 		kind = failure.CutOff
 		c.raise(answer.Usage.OutputTokens)
@@ -504,7 +523,7 @@ func (c *call) failedWith(err error) {
 	if k.Err() == nil { // else the call ended before a further request of the attempt
 		// Only one of these has an effect: Settle if the request is in progress, Wrong
 		// if its answer was settled.
-		k.Settle(endpoint.Outcome{Err: err, Report: c.lost})
+		k.Settle(endpoint.Outcome{Err: err, Report: c.unanswered(failure.KindOf(err))})
 		k.Wrong(err)
 	}
 	c.describe(err)
@@ -610,6 +629,9 @@ func (c *call) failure(err error) error {
 func (c *call) reasonOf(e *retry.Error) Reason {
 	if c.out != nil && (c.out.left || c.out.panicked) { // before any reason of the stages
 		return ReasonCancelled
+	}
+	if _, ok := errors.AsType[*account.Error](e); ok { // that of a judge, too
+		return ReasonAccountSpent
 	}
 	switch e.Reason {
 	case retry.CircuitOpen:

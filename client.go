@@ -10,11 +10,13 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"llmcall/account"
 	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/pace"
+	"llmcall/price"
 	"llmcall/retry"
 	"llmcall/validate"
 )
@@ -31,11 +33,14 @@ type Client struct {
 	checks   []validate.Strategy
 	cfg      RetryConfig
 	policy   *retry.Policy
-	targets  []retry.Target // one for each model
-	stages   []stage        // at least one
-	attempts int            // of all stages together
-	second   *retry.Policy  // of a hedge; nil without
-	recheck  *retry.Policy  // for the checks of an answer that could not be run
+	targets  []retry.Target   // one for each model
+	prices   []*price.Price   // one for each model; nil if it is not known
+	ratios   []*account.Ratio // one for each model
+	priced   bool             // what checks and tools ask of models is counted
+	stages   []stage          // at least one
+	attempts int              // of all stages together
+	second   *retry.Policy    // of a hedge; nil without
+	recheck  *retry.Policy    // for the checks of an answer that could not be run
 	// countsWrong says that, by a row of the table, a wrong answer is not a success
 	// for the circuit breaker.
 	countsWrong bool
@@ -118,6 +123,13 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 	_, c.attempts = cfg.stair()
 	if c.second, err = cfg.hedgePolicy(); err != nil {
 		return nil, err
+	}
+	if c.prices, err = c.cfg.pricing(models, checks); err != nil {
+		return nil, err
+	}
+	c.priced = cfg.limitsAny()
+	for _, p := range c.prices {
+		c.ratios, c.priced = append(c.ratios, &account.Ratio{}), c.priced || p != nil
 	}
 	table := cfg.Table()
 	for _, kind := range []failure.Kind{failure.InvalidAnswer, failure.CutOff, failure.ContentFiltered} {
@@ -266,6 +278,7 @@ func (c *Client) newCall(req *llm.Request, checks []validate.Strategy) (*call, e
 	}
 	req = c.cfg.completed(req)
 	k := &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, given: req.MaxTokens, maxTokens: req.MaxTokens}
+	k.purse = c.newPurse()
 	k.enter(0)
 	return k, nil
 }

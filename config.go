@@ -11,12 +11,14 @@ import (
 	"time"
 	"unicode"
 
+	"llmcall/account"
 	"llmcall/backoff"
 	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/internal/say"
 	"llmcall/llm"
+	"llmcall/price"
 	"llmcall/retry"
 )
 
@@ -122,6 +124,27 @@ type RetryConfig struct {
 	// model for another one of its stage; sooner where the attempts that remain are just
 	// enough to try each other model once. It must not be set with a single model. Default 2.
 	AttemptsPerModel int // attempts_per_model
+
+	// MaxCost is the most that a call may cost, in US dollars: all attempts, rounds of
+	// tools, judges and hedges together. What a request may cost is reserved before it is
+	// made, and a request for which too little is left has a lower limit of tokens, or is
+	// not made: then the reason is [ReasonAccountSpent]. The price of each model must be
+	// known, from Prices or package [llmcall/price/known]. From 0.000000001 to 1,000,000.
+	// Default 0: no limit.
+	MaxCost float64 // max_cost
+	// MaxTokensTotal is the most tokens that a call may use, of prompts and answers
+	// together. Default 0: no limit.
+	MaxTokensTotal int64 // max_tokens_total
+	// MinOutputTokens is the lowest limit of output tokens that a request gets if little is
+	// left; for less it is not made. Default 256.
+	MinOutputTokens int // min_output_tokens
+	// Reserve says how much is set aside before a request. Default: [ReserveStrict].
+	Reserve Reserve // reserve
+	// Prices are the prices of models, before those that are known. Default none.
+	Prices price.Table // prices
+	// Account is charged for each call, beside MaxCost and MaxTokensTotal: that of the
+	// process, of a key, or of a day. Default nil.
+	Account *account.Account
 
 	// Hedge asks a second time when an answer takes unusually long. Default nil: never.
 	Hedge *Hedge // hedge
@@ -329,6 +352,9 @@ const (
 	takesSettings  = "a mapping of settings"
 	takesProviders = "a mapping of names, each to settings such as {protocol: openai, base_url: http://127.0.0.1:9001/v1, key: env:ACME_KEY}"
 	takesKey       = "env:NAME or file:PATH, where the key is"
+	takesDollars   = "a number of dollars from 0.000000001 to 1,000,000"
+	takesReserve   = "strict or expected"
+	takesPrices    = "a mapping of models, each to a price in dollars per million tokens such as {input: 0.15, output: 0.60}"
 	takesHedge     = "a mapping such as {after: p95, extra: 0.05}"
 	takesAfter     = "a quantile from p50 to p99.9, or a time above 0 (seconds, or a duration like \"30s\")"
 	takesMore      = "a number from 0.001 to 1"
@@ -355,6 +381,9 @@ func (c *RetryConfig) Validate() error {
 		return err
 	}
 	if err := c.validateShared(); err != nil {
+		return err
+	}
+	if err := c.validateMoney(); err != nil {
 		return err
 	}
 	if c.Hedge != nil {

@@ -19,6 +19,7 @@ import (
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 	"llmcall/internal/yamlfile"
+	"llmcall/price"
 	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
@@ -309,6 +310,38 @@ var settings = []setting{
 	count("max_tool_calls", takesCount, func(c *RetryConfig) *int { return &c.MaxToolCalls }),
 	timeSetting("tool_timeout", func(c *RetryConfig) *time.Duration { return &c.ToolTimeout }),
 	count("max_tool_result", takesCount, func(c *RetryConfig) *int { return &c.MaxToolResult }),
+	amount("max_cost", takesDollars, 1e-9, func(c *RetryConfig) *float64 { return &c.MaxCost }),
+	{name: "max_tokens_total", takes: takesCount, set: func(c *RetryConfig, n *yaml.Node) error {
+		v, err := strconv.ParseInt(n.Value, 10, 64)
+		if err != nil || n.Kind != yaml.ScalarNode || v == 0 {
+			return errForm
+		}
+		c.MaxTokensTotal = v
+		return nil
+	}, wrong: func(c *RetryConfig) (any, bool) { return c.MaxTokensTotal, c.MaxTokensTotal < 0 }},
+	count("min_output_tokens", takesCount, func(c *RetryConfig) *int { return &c.MinOutputTokens }),
+	{name: "reserve", takes: takesReserve, set: func(c *RetryConfig, n *yaml.Node) error {
+		c.Reserve = Reserve(n.Value)
+		if n.Kind != yaml.ScalarNode || c.Reserve != ReserveStrict && c.Reserve != ReserveExpected {
+			return errForm
+		}
+		return nil
+	}},
+	{name: "prices", takes: takesPrices, set: func(c *RetryConfig, n *yaml.Node) error {
+		if err := checkMapping(n); err != nil {
+			return err
+		}
+		text, err := yamlfile.JSON(n)
+		if err != nil {
+			return err
+		}
+		var table price.Table
+		if err := json.Unmarshal(text, &table); err != nil {
+			return &ConfigError{Line: n.Line, Field: "prices", Err: err}
+		}
+		c.Prices = table
+		return nil
+	}},
 	{name: "hedge", takes: takesHedge, set: func(c *RetryConfig, n *yaml.Node) error {
 		before := c.Hedge
 		c.Hedge = new(Hedge)

@@ -19,6 +19,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/price"
 	"llmcall/validate"
 
 	"go.yaml.in/yaml/v4"
@@ -81,6 +82,11 @@ max_tool_calls: 5
 tool_timeout: 12
 max_tool_result: 1000
 hedge: {after: p95, extra: 0.1, same_model: true}
+max_cost: 0.05
+max_tokens_total: 20000
+min_output_tokens: 99
+reserve: expected
+prices: {openai/one: {input: 0.15, output: 0.60}}
 stop_on_no_progress: false
 decisions:
   content_filtered: {again: backoff, breaker: ignore}
@@ -108,7 +114,7 @@ const everyFieldJSON = `{
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
   },
-  "max_attempts_before_human": 4, "max_tool_rounds": 3, "max_tool_calls": 5, "tool_timeout": 12, "max_tool_result": 1000, "hedge": {"after": "p95", "extra": 0.1, "same_model": true}, "stop_on_no_progress": false,
+  "max_attempts_before_human": 4, "max_tool_rounds": 3, "max_tool_calls": 5, "tool_timeout": 12, "max_tool_result": 1000, "hedge": {"after": "p95", "extra": 0.1, "same_model": true}, "max_cost": 0.05, "max_tokens_total": 20000, "min_output_tokens": 99, "reserve": "expected", "prices": {"openai/one": {"input": 0.15, "output": 0.60}}, "stop_on_no_progress": false,
   "decisions": {"content_filtered": {"breaker": "ignore", "again": "backoff"}, "transient": {"again": "at_once"}},
   "checks": ["length:3..200", {"type": "regex", "params": {"pattern": "^A"}}]
 }`
@@ -134,7 +140,8 @@ func everyFieldStruct() llmcall.RetryConfig {
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"type":"object","properties":{"q":{"type":"string","minLength":1}}}`),
 		}, Instruction: "Look it up."},
-		MaxAttemptsBeforeHuman: 4, MaxToolRounds: 3, MaxToolCalls: 5, ToolTimeout: 12 * s, MaxToolResult: 1000, Hedge: &llmcall.Hedge{Quantile: 0.95, Extra: 0.1, SameModel: true}, Decisions: &decisions,
+		MaxAttemptsBeforeHuman: 4, MaxToolRounds: 3, MaxToolCalls: 5, ToolTimeout: 12 * s, MaxToolResult: 1000, Hedge: &llmcall.Hedge{Quantile: 0.95, Extra: 0.1, SameModel: true}, MaxCost: 0.05, MaxTokensTotal: 20000, MinOutputTokens: 99, Reserve: llmcall.ReserveExpected,
+		Prices: price.Table{"openai/one": {Rates: price.Rates{Input: 150_000_000, Output: 600_000_000}}}, Decisions: &decisions,
 	}
 }
 
@@ -146,7 +153,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
 	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
-		"Tools": true, "Providers": true, "Stages": true, "AttemptsPerModel": true, // TestStagesInAFile and TestProvidersInAFile have these
+		"Tools": true, "Providers": true, "Account": true, "Stages": true, "AttemptsPerModel": true, // TestStagesInAFile and TestProvidersInAFile have these
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"StopOnNoProgress": true, // and so it is with a person
 		"Feedback":         true} // a file has its text: package feedbacktemplate
@@ -311,7 +318,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 38 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 43 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -474,7 +481,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
 		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
 		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},
-		{"max_attempts_before_human", "4"}, {"max_tool_rounds", "3"}, {"max_tool_calls", "5"}, {"tool_timeout", "12s"}, {"max_tool_result", "1000"}, {"hedge", `{"after": "p95", "extra": 0.1, "same_model": true}`}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
+		{"max_attempts_before_human", "4"}, {"max_tool_rounds", "3"}, {"max_tool_calls", "5"}, {"tool_timeout", "12s"}, {"max_tool_result", "1000"}, {"hedge", `{"after": "p95", "extra": 0.1, "same_model": true}`}, {"max_cost", "0.05"}, {"max_tokens_total", "20000"}, {"min_output_tokens", "99"}, {"reserve", "expected"}, {"prices", `{"openai/one": {"input": 0.15, "output": 0.60}}`}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
 			t.Error(err)
@@ -778,7 +785,8 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("it took what it refuses: %v", err)
 		}
 		m := llm.Func("fuzz", nil)
-		cfg.FallbackAfter = 0 // that needs several models
+		cfg.FallbackAfter, cfg.AttemptsPerModel, cfg.Stages = 0, 0, nil // these need several models, or models of a name
+		cfg.Prices = price.Table{"*": {}}
 		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.ReasonCancelled {
 			t.Errorf("no call can be made with it: %v", err)
 		}

@@ -129,7 +129,7 @@ func (c *call) again(ctx context.Context) *call {
 	quiet.Observer, quiet.Hedge = nil, nil
 	return &call{
 		client: c.client, cfg: &quiet, model: c.model, req: c.req, checks: c.checks, ctx: ctx, within: ctx, stage: c.stage,
-		failed: c.failed, given: c.given, maxTokens: c.maxTokens, ceiling: c.ceiling, next: c.next,
+		purse: c.purse, failed: c.failed, given: c.given, maxTokens: c.maxTokens, ceiling: c.ceiling, next: c.next,
 	}
 }
 
@@ -141,7 +141,6 @@ func (s *second) run(ctx context.Context, candidates []int) {
 			s.stop()
 		}
 	}()
-	need := s.own.tries.Need
 	for _, target := range candidates {
 		if b := s.own.client.circuit(target); b != nil && b.State() != breaker.Closed {
 			continue
@@ -149,7 +148,7 @@ func (s *second) run(ctx context.Context, candidates []int) {
 		if !s.latency.Spend() {
 			return
 		}
-		s.own.tries = retry.Call{Need: need}
+		s.own.tries = retry.Call{}
 		if s.ask(ctx, target); s.made {
 			return
 		}
@@ -160,7 +159,11 @@ func (s *second) run(ctx context.Context, candidates []int) {
 // ask makes the request at a target, unless a guard refuses it.
 func (s *second) ask(ctx context.Context, target int) {
 	k := &s.own.tries
-	k.Begin(ctx, s.own.client.second, s.own.client.targets)
+	guard, own := s.own.purse.guards()
+	s.own.guard, s.own.measured = guard, nil
+	req := s.own.pending()
+	s.own.reckon(&req)
+	k.Begin(ctx, s.own.client.second, s.own.client.targets, own...)
 	defer k.Close()
 	if !k.Among([]int{target}, 1) || !k.Next() {
 		return
@@ -198,6 +201,7 @@ func (s *second) settle(answer *llm.Response, err error) (*llm.Response, error) 
 	r, other := c.current(), s.own.current()
 	other.Number, other.Why = r.Number, ""
 	c.trace.Usage = c.trace.Usage.Add(other.Usage).Add(other.CheckUsage)
+	c.trace.Cost = c.trace.Cost.Add(other.Cost)
 	r.Hedge = other
 	if err == nil {
 		s.latency.Add(took)
@@ -214,7 +218,7 @@ func (s *second) settle(answer *llm.Response, err error) (*llm.Response, error) 
 		s.latency.Add(took) // it would have taken longer
 		err = lostError{}
 	}
-	c.tries.Settle(endpoint.Outcome{Err: err, Report: c.lost})
+	c.tries.Settle(endpoint.Outcome{Err: err, Report: c.unanswered(failure.KindOf(err))})
 	c.describe(err)
 	if err == (lostError{}) {
 		r.lose()

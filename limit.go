@@ -14,13 +14,13 @@ func (c *call) raise(used int64) {
 // to the model's maximum, if the refusal names one, else to the caller's limit. Without
 // that, the refusal would end the call, and hide that the answer was cut off. It reports
 // whether the request is to be sent again.
-func (c *call) lower(err error) bool {
-	raised, given := c.maxTokens, c.given
-	if raised == given {
+func (c *call) lower(err error, sent int) bool {
+	given := c.given
+	if sent == given {
 		return false
 	}
-	maximum, ok := failure.MaxTokens(err, given, raised)
-	if !ok {
+	maximum, ok := failure.MaxTokens(err, given, sent)
+	if !ok || maximum >= sent || maximum == 0 && given == 0 {
 		return false
 	}
 	if maximum == 0 {

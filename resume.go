@@ -132,7 +132,7 @@ func (t Trace) before(next Trace) Trace {
 		}
 		all = append(all, a)
 	}
-	return Trace{all, t.Usage.Add(next.Usage)}
+	return Trace{all, t.Usage.Add(next.Usage), t.Cost.Add(next.Cost)}
 }
 
 // byHand returns the answer that a person has accepted or written, if it passes the checks.
@@ -163,6 +163,7 @@ type reviewJSON struct {
 	Complaints   []validate.Complaint `json:"complaints,omitempty"`
 	Attempts     []Attempt            `json:"attempts,omitempty"`
 	Usage        llm.Usage            `json:"usage"`
+	Cost         *Cost                `json:"cost,omitempty"`
 }
 
 // MarshalJSON writes everything that a person needs to decide, and [Client.Resume] to go
@@ -172,7 +173,7 @@ func (e *HumanReviewError) MarshalJSON() ([]byte, error) {
 	if e.Err != nil {
 		text = e.Err.Error()
 	}
-	return json.Marshal(reviewJSON{e.Why, text, e.Request, e.Conversation, e.Last, e.Complaints, e.Attempts, e.Usage})
+	return json.Marshal(reviewJSON{e.Why, text, e.Request, e.Conversation, e.Last, e.Complaints, e.Attempts, e.Usage, e.Cost.after(e.Usage)})
 }
 
 // UnmarshalJSON reads what [HumanReviewError.MarshalJSON] writes. Of Err only the text is
@@ -184,7 +185,7 @@ func (e *HumanReviewError) UnmarshalJSON(data []byte) error {
 	}
 	*e = HumanReviewError{
 		Request: j.Request, Conversation: j.Conversation, Last: j.Last, Complaints: j.Complaints, Why: j.Why, Err: errors.New(j.Error),
-		Trace: Trace{j.Attempts, j.Usage},
+		Trace: Trace{j.Attempts, j.Usage, costOf(j.Cost, j.Usage)},
 	}
 	return nil
 }

@@ -210,5 +210,5 @@ func (s *silence) pause() (over bool) {
 func (c *call) broke(partial *llm.Response) {
 	r := c.current()
 	r.Usage = r.Usage.Add(partial.Usage)
-	c.lost = endpoint.Used(partial)
+	c.lost = c.used(partial)
 }

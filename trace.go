@@ -48,6 +48,7 @@ type Attempt struct {
 	DelayReason retry.WaitReason // the reason of the wait
 	Usage       llm.Usage        // of the model that was asked
 	CheckUsage  llm.Usage        // of the checks that ask a model
+	Cost        Cost             // of both, and of what a tool has asked on behalf of the call
 	Hedge       *Attempt         // the second request of the attempt; nil if there was none; see [Hedge]
 	Tools       []ToolRun        // the calls of tools that were carried out, in order
 	Circuit     string           // the circuit breaker's state after the attempt; "" without one
@@ -106,6 +107,7 @@ type attemptJSON struct {
 	Circuit     string               `json:"circuit"`
 	Usage       llm.Usage            `json:"usage"`
 	CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
+	Cost        *Cost                `json:"cost,omitempty"` // left out if it is not known, or nothing was used
 	Hedge       *Attempt             `json:"hedge,omitempty"`
 	Tools       []ToolRun            `json:"tools,omitempty"`
 	Repaired    []validate.Repair    `json:"repaired,omitempty"`
@@ -126,7 +128,7 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(attemptJSON{
 		a.Number, a.Model, a.Stage, a.Why, a.Outcome, kind, a.Error, complaints, a.Answer, milliseconds(a.Duration),
-		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Hedge, a.Tools, a.Repaired, a.Skipped, a.Notes,
+		milliseconds(a.Delay), a.DelayReason, a.Circuit, a.Usage, a.CheckUsage, a.Cost.after(a.Usage.Add(a.CheckUsage)), a.Hedge, a.Tools, a.Repaired, a.Skipped, a.Notes,
 	})
 }
 
@@ -149,7 +151,7 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 	*a = Attempt{
 		Number: j.Number, Model: j.Model, Stage: j.Stage, Why: j.Why, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
 		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
-		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Hedge: j.Hedge, Tools: j.Tools, Circuit: j.Circuit, Notes: j.Notes,
+		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Cost: costOf(j.Cost, j.Usage.Add(j.CheckUsage)), Hedge: j.Hedge, Tools: j.Tools, Circuit: j.Circuit, Notes: j.Notes,
 	}
 	return nil
 }
@@ -166,6 +168,7 @@ func ofMilliseconds(n float64) time.Duration {
 type Trace struct {
 	Attempts []Attempt
 	Usage    llm.Usage // of all attempts and their checks together
+	Cost     Cost      // of all together, hedges too
 }
 
 // Result is an answer that passed its checks, as [Client.Do] returns it.

@@ -48,10 +48,10 @@ func TestTheTraceHasEveryFieldOfEveryAttempt(t *testing.T) {
 		name := t.Name()
 		want := []llmcall.Attempt{
 			{Number: 1, Model: name, Stage: "basic", Outcome: "failed", Kind: failure.Transient, Error: "test: transient: on purpose", Start: start, Circuit: "CLOSED"},
-			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Answer: "bad", Start: start.Add(s), Duration: 2 * s, Delay: s, DelayReason: retry.BackoffWait, Usage: usage(100), Circuit: "CLOSED"},
+			{Number: 2, Model: name, Stage: "basic", Outcome: "invalid", Kind: failure.InvalidAnswer, Error: `is_good: "bad" is not good (say good)`, Complaints: []validate.Complaint{bad}, Answer: "bad", Start: start.Add(s), Duration: 2 * s, Delay: s, DelayReason: retry.BackoffWait, Usage: usage(100), Cost: llmcall.Cost{Partial: true}, Circuit: "CLOSED"},
 			{Number: 3, Model: name, Stage: "tool", Why: "2 attempts have failed", Outcome: "failed", Kind: failure.RateLimited, Error: "test: rate_limited (come back in 5s)", Start: start.Add(3 * s), Circuit: "CLOSED"},
-			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Answer: "go", Start: start.Add(8 * s), Delay: 5 * s, DelayReason: retry.RateLimitWait, Usage: usage(10), Circuit: "CLOSED"},
-			{Number: 5, Model: name, Stage: "tool", Outcome: "valid", Start: start.Add(8 * s), Duration: s, Usage: usage(1), Circuit: "CLOSED"},
+			{Number: 4, Model: name, Stage: "tool", Outcome: "cut_off", Kind: failure.CutOff, Error: cut.String(), Complaints: []validate.Complaint{cut}, Answer: "go", Start: start.Add(8 * s), Delay: 5 * s, DelayReason: retry.RateLimitWait, Usage: usage(10), Cost: llmcall.Cost{Partial: true}, Circuit: "CLOSED"},
+			{Number: 5, Model: name, Stage: "tool", Outcome: "valid", Start: start.Add(8 * s), Duration: s, Usage: usage(1), Cost: llmcall.Cost{Partial: true}, Circuit: "CLOSED"},
 		}
 		for i, a := range r.Attempts {
 			if got, want := fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", want[i]); got != want {

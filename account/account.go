@@ -191,6 +191,12 @@ func (a *Account) limited() bool {
 	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limit != endpoint.Amount{} })
 }
 
+// LimitsMoney reports whether this account or one above it has a limit of money, so that
+// what a request may cost must be known.
+func (a *Account) LimitsMoney() bool {
+	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limit.Nanos != 0 })
+}
+
 func plus(a, b endpoint.Amount) endpoint.Amount {
 	return endpoint.Amount{Tokens: add(a.Tokens, b.Tokens), Nanos: add(a.Nanos, b.Nanos)}
 }

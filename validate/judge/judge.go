@@ -216,6 +216,16 @@ func (c *judgeCheck) Name() string { return c.name }
 // Costly is true: a judge is paid for.
 func (c *judgeCheck) Costly() bool { return true }
 
+// Models returns the names of the models that are asked, so that a call with a ceiling of
+// money can be refused before its first request if one has no known price.
+func (c *judgeCheck) Models() []string {
+	all := make([]string, len(c.judges))
+	for i, m := range c.judges {
+		all[i] = m.model.Name()
+	}
+	return all
+}
+
 func (c *judgeCheck) Check(ctx context.Context, a *validate.Answer) (validate.Verdict, error) {
 	if strings.TrimSpace(a.Text) == "" {
 		return validate.Verdict{Complaints: []validate.Complaint{{

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall/account"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
@@ -203,9 +204,13 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 	}()
 	req := llm.Request{Messages: brief, Schema: asked, MaxTokens: m.maxTokens}
 	var c retry.Call
-	need := &endpoint.Need{Tokens: endpoint.Wanted(&req)}
+	var own []endpoint.Guard
+	if payer := account.PayerOf(ctx); payer != nil && payer.Account != nil {
+		own = append(own, payer.Account.Guard())
+	}
+	need := m.need(ctx, &req)
 	c.Need = func(int) *endpoint.Need { return need }
-	c.Begin(ctx, m.policy, m.target)
+	c.Begin(ctx, m.policy, m.target, own...)
 	defer c.Close()
 	for c.Next() {
 		answer, ok := m.ask(&c, req)
@@ -226,7 +231,7 @@ func (m *member) judge(ctx context.Context, brief []llm.Message) (b ballot) {
 		if answer.Finish == llm.FinishLength {
 			req.MaxTokens = min(req.MaxTokens, math.MaxInt32/2) * 2
 		}
-		need = &endpoint.Need{Tokens: endpoint.Wanted(&req)}
+		need = m.need(ctx, &req)
 		c.Wrong(err)
 	}
 	b.err = c.Err()
@@ -242,7 +247,7 @@ func (m *member) ask(c *retry.Call, req llm.Request) (*llm.Response, bool) {
 		with.Temperature = m.temperature
 		answer, err := m.complete(c, &with)
 		if err == nil || failure.KindOf(err) != failure.InvalidRequest || !strings.Contains(strings.ToLower(err.Error()), "temperature") {
-			return answer, c.Settle(outcome(answer, err))
+			return answer, c.Settle(m.outcome(c, answer, err))
 		}
 		m.refusesTemperature.Store(true)
 		if c.Settle(unbilled); !c.Round() { // the provider works: it refused a parameter
@@ -257,7 +262,16 @@ func (m *member) ask(c *retry.Call, req llm.Request) (*llm.Response, bool) {
 		req.MaxTokens = cmp.Or(maximum, m.maxTokens)
 		answer, err = m.complete(c, &req)
 	}
-	return answer, c.Settle(outcome(answer, err))
+	return answer, c.Settle(m.outcome(c, answer, err))
+}
+
+// need returns what a request may use.
+func (m *member) need(ctx context.Context, req *llm.Request) *endpoint.Need {
+	need := &endpoint.Need{Tokens: endpoint.Wanted(req)}
+	if payer := account.PayerOf(ctx); payer != nil {
+		need.Want = payer.Estimate(m.model.Name(), req)
+	}
+	return need
 }
 
 func (m *member) complete(c *retry.Call, req *llm.Request) (*llm.Response, error) {
@@ -274,6 +288,12 @@ func (m *member) complete(c *retry.Call, req *llm.Request) (*llm.Response, error
 // a setting.
 var unbilled = endpoint.Outcome{Report: &endpoint.Report{Unbilled: true}}
 
-func outcome(answer *llm.Response, err error) endpoint.Outcome {
-	return endpoint.Outcome{Err: err, Report: endpoint.Used(answer)}
+// outcome is that of a request, with what it has used. The call on whose behalf it was
+// made pays for it.
+func (m *member) outcome(c *retry.Call, answer *llm.Response, err error) endpoint.Outcome {
+	o := endpoint.Outcome{Err: err, Report: endpoint.Used(answer)}
+	if payer := account.PayerOf(c.Context()); payer != nil && answer != nil {
+		o.Report.Used = payer.Charge(m.model.Name(), answer.Usage)
+	}
+	return o
 }
