@@ -67,6 +67,7 @@ var prints = map[string][]string{
 	"docs/parts.md":         {"paid <nil> CLOSED"},
 	"docs/providers.md":     {"answered by openai/gpt-6-luna"},
 	"docs/testing.md":       {"Berlin after 2 attempts"},
+	"docs/tools.md":         {"5 <nil>"},
 	"docs/typed-answers.md": {"a city in ", "the letter wants "},
 }
 

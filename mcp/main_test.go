@@ -30,6 +30,13 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv(behave); how != "" {
 		os.Exit(serve(how))
 	}
+	if os.Getenv(conform) != "" {
+		if err := beClient(os.Args[len(os.Args)-1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -69,9 +69,11 @@ func Connect(ctx context.Context, servers ...Server) (*Client, error) {
 		named[s.name] = true
 		c.servers = append(c.servers, s)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var all sync.WaitGroup
+	var once sync.Once
+	var first error
 	for _, s := range c.servers {
 		all.Go(func() {
 			its, err := s.tools(ctx)
@@ -79,13 +81,14 @@ func Connect(ctx context.Context, servers ...Server) (*Client, error) {
 				_, err = s.chosen(its)
 			}
 			if err != nil {
-				cancel(err)
+				once.Do(func() { first = err }) // those of the others may follow from it
+				cancel()
 			}
 		})
 	}
 	all.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return nil, errors.Join(err, c.Close())
+	if first != nil {
+		return nil, errors.Join(first, c.Close())
 	}
 	return c, nil
 }

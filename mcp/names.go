@@ -20,6 +20,9 @@ func plain(text string, n int) string {
 		}
 		return '_'
 	}, text)
+	if name == "" {
+		return "_"
+	}
 	return name[:min(n, len(name))]
 }
 

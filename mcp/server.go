@@ -36,6 +36,8 @@ const notSent = -32005
 type server struct {
 	settings
 
+	life context.Context // ends with close
+	end  context.CancelFunc
 	turn chan struct{} // held by whoever opens a session, or lists the tools
 
 	mu      sync.Mutex
@@ -63,7 +65,9 @@ func newServer(given Server) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server{settings: checked, turn: make(chan struct{}, 1), stale: true}, nil
+	s := &server{settings: checked, turn: make(chan struct{}, 1), stale: true}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s, nil
 }
 
 func clientVersion() string {
@@ -139,6 +143,7 @@ func (s *server) session(ctx context.Context) (*session, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connecting)
 	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
 	made, err := openSession(ctx, s, version)
 	if err != nil && version == "" && ctx.Err() == nil {
 		// Some servers end, or hang up, at a first message that they do not know.
@@ -175,6 +180,7 @@ func (s *server) close() {
 	now := s.now
 	s.now, s.closed = nil, true
 	s.mu.Unlock()
+	s.end()
 	if now != nil {
 		now.end(false)
 	}

@@ -32,6 +32,7 @@ type session struct {
 	life     context.Context // ends with the session
 	kill     context.CancelFunc
 	over     chan struct{} // closed when the connection has ended
+	mu       sync.Mutex    // held to start what runs, and to end all of it
 	running  sync.WaitGroup
 	calls    atomic.Int64 // under way
 	doubtful atomic.Bool  // a call ran out of time
@@ -119,12 +120,10 @@ func (n *session) do(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(n.life, func() { cancel(errSessionOver) })()
-	n.calls.Add(1)
 	done := make(chan error, 1)
-	n.running.Go(func() {
-		defer n.calls.Add(-1)
-		done <- f(ctx)
-	})
+	if !n.starts(func() { done <- f(ctx) }) {
+		return errSessionOver
+	}
 	select {
 	case err := <-done:
 		return err
@@ -137,6 +136,21 @@ func (n *session) do(ctx context.Context, f func(context.Context) error) error {
 		n.kill() // it does not even read
 	}
 	return context.Cause(ctx)
+}
+
+// starts runs a function that asks the server, unless the session has ended.
+func (n *session) starts(f func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.life.Err() != nil {
+		return false
+	}
+	n.calls.Add(1)
+	n.running.Go(func() {
+		defer n.calls.Add(-1)
+		f()
+	})
+	return true
 }
 
 // isOver reports whether the session can't be used any more.
@@ -173,7 +187,9 @@ func (n *session) lives(ctx context.Context) bool {
 // end ends the session, and returns when nothing is left of it.
 func (n *session) end(atOnce bool) {
 	n.ending.Do(func() {
+		n.mu.Lock()
 		n.kill()
+		n.mu.Unlock()
 		if n.process != nil {
 			n.process.end(atOnce)
 		}
