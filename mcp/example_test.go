@@ -12,8 +12,8 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// A server at a URL, and a call of its tool as a model makes it. Offer the tools to a
-// model as llmcall.RetryConfig.Tool.
+// A server at a URL, and a call of its tool as a model makes it. A client offers the tools
+// to a model by llmcall.RetryConfig.Tools.
 func Example() {
 	forecast := sdk.NewServer(&sdk.Implementation{Name: "forecast"}, nil)
 	type query struct {

@@ -383,6 +383,9 @@ func TestToolsOfSeveralServersHaveNamesOfTheirOwn(t *testing.T) {
 // What a server has started, and one that ignores the end of its input and SIGTERM, are
 // ended too: see started.
 func TestNoProcessIsLeft(t *testing.T) {
+	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
+		t.Skip("the table of processes is read from /proc: ", err)
+	}
 	stubborn := started(t, "ignores the end")
 	client := connect(t, stubborn)
 	if _, err := run(t.Context(), t, client, "starts", ""); err != nil {
@@ -445,26 +448,23 @@ func TestAForgottenSessionIsOpenedAgain(t *testing.T) {
 
 // The tools of a server are tools of a call.
 func TestAModelUsesATool(t *testing.T) {
-	client := connect(t, started(t, "well"))
-	echo := tool(t, client, "echo")
-	asked := 0
+	tools, err := connect(t, started(t, "well")).Tools(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	model := llm.Func("test/mcp", func(_ context.Context, req *llm.Request) (*llm.Response, error) {
-		if asked++; asked == 1 {
-			return llm.Reply("no idea"), nil
-		}
 		last := req.Messages[len(req.Messages)-1].Parts[0]
 		if result, ok := last.(llm.ToolResult); ok {
 			return llm.Reply(result.Content), nil
 		}
-		call := llm.ToolCall{ID: "1", Name: req.Tools[0].Name, Arguments: json.RawMessage(`{"text": "42"}`)}
+		call := llm.ToolCall{ID: "1", Name: "echo", Arguments: json.RawMessage(`{"text": "42"}`)}
 		return &llm.Response{Message: llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{call}}, Finish: llm.FinishToolCall}, nil
 	})
 	check, err := validate.Parse("contains:42")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1, Tool: &echo}
-	result, err := llmcall.RetryWithValidation(t.Context(), model, llm.Prompt("?"), []validate.Strategy{check}, cfg)
+	result, err := llmcall.RetryWithValidation(t.Context(), model, llm.Prompt("?"), []validate.Strategy{check}, llmcall.RetryConfig{Tools: tools})
 	if err != nil || !strings.Contains(result.Text, "42") {
 		t.Errorf("got %v, %v", result, err)
 	}
