@@ -58,11 +58,11 @@ type call struct {
 	hint      string                   // of a person, for the models
 	report    validate.Report
 	trace     Trace
-	lost      *endpoint.Report                                 // of a request without an answer
-	open      bool                                             // an attempt has started and not ended
-	out       *outlet                                          // nil unless the call is by Stream
-	ran       map[string]func(context.Context) (string, error) // the tools that must not run twice, once they have
-	hopeless  *validate.Complaint                              // why the stream of the last answer was stopped early, or the provider refused it
+	lost      *endpoint.Report    // of a request without an answer
+	open      bool                // an attempt has started and not ended
+	out       *outlet             // nil unless the call is by Stream
+	ran       map[string][]ran    // the runs of tools that must not run twice
+	hopeless  *validate.Complaint // why the stream of the last answer was stopped early, or the provider refused it
 }
 
 // run makes the call.

@@ -286,8 +286,9 @@ type Tool struct {
 	// returned is followed by one that begins with the model's first call. Set Once for a
 	// tool that must not do its work twice.
 	Run func(ctx context.Context, arguments json.RawMessage) (string, error)
-	// Once says that Run must not be called twice in a call of the client, whatever the
-	// arguments: later calls of the tool get the result, or the error, of the first.
+	// Once says that Run must not do its work twice in a call of the client. The same call
+	// again, by name and arguments, gets the result, or the error, of the first; and in an
+	// attempt that follows one in which it has run, it runs for no other arguments either.
 	// Default false.
 	Once bool
 	// ReadOnly says that Run changes nothing, and may be run for a [Hedge] too. Default

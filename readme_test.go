@@ -66,7 +66,7 @@ var prints = map[string][]string{
 	"README.md":             {"Berlin"},
 	"docs/parts.md":         {"paid <nil> CLOSED"},
 	"docs/providers.md":     {"answered by openai/gpt-6-luna"},
-	"docs/testing.md":       {"Berlin after 2 attempts"},
+	"docs/testing.md":       {"Berlin after 2 attempts", "Berlin"},
 	"docs/tools.md":         {"5 <nil>"},
 	"docs/typed-answers.md": {"a city in ", "the letter wants "},
 }

@@ -1,8 +1,10 @@
 package llmcall
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -102,27 +104,55 @@ func (c *call) runTools(ctx context.Context, calls []llm.ToolCall, round *toolin
 	return results, nil
 }
 
-// once returns what runs a call. A tool that must not run twice in one call gives the
-// result of its first run again.
+// ran is a run of a tool that must not run twice.
+type ran struct {
+	arguments string // in one spelling
+	attempt   int
+	run       func(context.Context) (string, error)
+}
+
+// once returns what runs a call. A tool that must not run twice gives the result of the
+// same call again, and after an attempt in which it has run, no other.
 func (c *call) once(tool *Tool, t llm.ToolCall) (run func(context.Context) (string, error), again bool) {
 	arguments := slices.Clone(t.Arguments)
 	if !tool.Once {
 		return func(ctx context.Context) (string, error) { return tool.Run(ctx, arguments) }, false
 	}
-	first, again := c.ran[tool.Name]
-	if !again {
-		var once sync.Once
-		content, err := "", errGoexit
-		first = func(ctx context.Context) (string, error) {
-			once.Do(func() { content, err = tool.Run(ctx, arguments) })
-			return content, err
+	spelled, number := canonical(arguments), c.tries.Number()
+	before := c.ran[tool.Name]
+	for _, r := range before {
+		if r.arguments == spelled {
+			return r.run, true
 		}
-		if c.ran == nil {
-			c.ran = map[string]func(context.Context) (string, error){}
-		}
-		c.ran[tool.Name] = first
 	}
-	return first, again
+	if len(before) > 0 && before[0].attempt < number {
+		return func(context.Context) (string, error) {
+			return "", fmt.Errorf("not run: the tool %q has run before, with the arguments %s, and must not run again", tool.Name, say.Middle(before[0].arguments, maxComplaintShown))
+		}, true
+	}
+	var once sync.Once
+	content, err := "", errGoexit
+	first := func(ctx context.Context) (string, error) {
+		once.Do(func() { content, err = tool.Run(ctx, arguments) })
+		return content, err
+	}
+	if c.ran == nil {
+		c.ran = map[string][]ran{}
+	}
+	c.ran[tool.Name] = append(before, ran{spelled, number, first})
+	return first, false
+}
+
+// canonical returns JSON in one of its spellings: without white space, with sorted keys.
+func canonical(text []byte) string {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return string(text)
+	}
+	spelled, _ := json.Marshal(v)
+	return string(spelled)
 }
 
 // errToolTime is the cause of a tool's context that has ended for its own time limit.

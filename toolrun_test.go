@@ -140,30 +140,39 @@ func TestResultsAreCutAndDelimited(t *testing.T) {
 	}
 }
 
-// A tool that must not run twice is not run again by a later attempt, or by a second call
-// of the same answer.
+// A tool that must not run twice gives the result of the same call again, also to a later
+// attempt, in which it runs for no other.
 func TestAToolThatRunsOnce(t *testing.T) {
 	for name, fail := range map[string]error{"a result": nil, "an error": errors.New("half done")} {
 		var ran atomic.Int32
-		tool := aTool("send", func(context.Context, json.RawMessage) (string, error) {
+		tool := aTool("send", func(_ context.Context, arguments json.RawMessage) (string, error) {
 			ran.Add(1)
-			return "sent", fail
+			return "sent " + string(arguments), fail
 		})
 		tool.Once = true
-		m := play(t, wants(calls("1", "send", `{"to":"a"}`), calls("2", "send", `{"to":"b"}`)), say("bad"), wants(calls("1", "send", `{"to":"c"}`)))
+		m := play(t,
+			wants(calls("1", "send", `{"to":"a","cc":"x"}`), calls("2", "send", `{"to":"b"}`), calls("3", "send", `{ "cc":"x", "to":"a" }`)), say("bad"),
+			wants(calls("1", "send", `{"to":"b"}`), calls("2", "send", `{"to":"c"}`)))
 		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("?"), checked, exact(llmcall.RetryConfig{Tools: []llmcall.Tool{tool}}))
-		if err != nil || ran.Load() != 1 || m.calls() != 4 {
+		if err != nil || ran.Load() != 2 || m.calls() != 4 {
 			t.Fatalf("%s: %v after %d calls, the tool ran %d times", name, err, m.calls(), ran.Load())
 		}
-		want := "sent"
+		a, b := `sent {"to":"a","cc":"x"}`, `sent {"to":"b"}`
 		if fail != nil {
-			want = "error: half done"
+			a, b = "error: half done", "error: half done"
 		}
-		if got := append(results(m.asked[1]), results(m.asked[3])...); !reflect.DeepEqual(got, []string{want, want, want}) {
-			t.Errorf("%s: %q", name, got)
+		want := []string{a, b, a, b, `error: not run: the tool "send" has run before, with the arguments {"cc":"x","to":"a"}, and must not run again`}
+		if got := append(results(m.asked[1]), results(m.asked[3])...); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
-		if a, b := r.Attempts[0].Tools, r.Attempts[1].Tools; a[0].Again || !a[1].Again || !b[0].Again {
-			t.Errorf("%s: the trace has %+v and %+v", name, a, b)
+		var again []bool
+		for _, a := range r.Attempts {
+			for _, run := range a.Tools {
+				again = append(again, run.Again)
+			}
+		}
+		if !reflect.DeepEqual(again, []bool{false, false, true, true, true}) {
+			t.Errorf("%s: the trace has %v", name, again)
 		}
 	}
 }
