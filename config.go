@@ -190,8 +190,11 @@ type RetryConfig struct {
 	// short form of the most common stages. Default none: one stage with all models.
 	Stages []Stage // stages
 	// Tools are the tools that Stages name. Without Stages, they are offered from the first
-	// attempt. Their names must differ. Default none.
+	// attempt, unless DebugToolName is set. Their names must differ. Default none.
 	Tools []Tool
+	// MCPServers are servers with tools, by their names. They are for the program, which
+	// connects them by package [llmcall/mcp] and sets Tools. Default none.
+	MCPServers map[string]MCPServer // mcp_servers
 
 	// MaxToolRounds and MaxToolCalls limit how many times in one attempt the model may call
 	// tools, and how many calls it may make in all; then it is asked once more, for an
@@ -208,9 +211,13 @@ type RetryConfig struct {
 	// is offered Tool. Less than MaxAttempts and MaxAttemptsBeforeHuman. Default 0:
 	// never.
 	MaxAttemptsBeforeToolUse int // max_attempts_before_tool_use
-	// Tool is the tool that the model is then offered. It must be set if and only if
-	// MaxAttemptsBeforeToolUse is. Default nil.
+	// Tool is the tool that the model is then offered. Either Tool or DebugToolName must be
+	// set if MaxAttemptsBeforeToolUse is, and only then. Default nil.
 	Tool *Tool // tool
+	// DebugToolName is the name of the tool of Tools, or the group of them, such as an MCP
+	// server, that the model is then offered. In a file, debug_tool_mcp_config adds servers
+	// to MCPServers. Default "": Tool.
+	DebugToolName string // debug_tool_name
 	// MaxAttemptsBeforeHuman is the number of failed attempts after which the call
 	// ends with a [*HumanReviewError]; it ends so earlier if the model makes no
 	// progress. At most MaxAttempts. Default 0: never.
@@ -253,6 +260,23 @@ type OwnProvider struct {
 	Keys     []string // keys, or a single one as key
 }
 
+// MCPServer is a server with tools that speaks the Model Context Protocol: a command, or an
+// address. See [llmcall/mcp.Server], which has the same fields. ${NAME} in a text is the
+// environment variable of that name. In a file a command may also be in the form that other
+// programs have: {command: npx, args: [-y, some-server]}.
+//
+//	mcp_servers:
+//	  memory: {command: [npx, -y, "@modelcontextprotocol/server-memory"]}
+//	  issues: {url: https://mcp.example.com/mcp, headers: {Authorization: "Bearer ${TOKEN}"}, tools: [search]}
+type MCPServer struct {
+	Command []string          // command
+	Env     map[string]string // env
+	Dir     string            // dir
+	URL     string            // url
+	Headers map[string]string // headers
+	Tools   []string          // tools; none: all
+}
+
 // CircuitBreakerConfig has the settings of the circuit breaker. In a file each has
 // the name of its field in lower case, with underscores: failure_threshold. If any
 // is set without [RetryConfig.EnableCircuitBreaker], the error is a [*ConfigError].
@@ -271,6 +295,9 @@ type Tool struct {
 	// Instruction tells the model to use the tool; it follows the tool's name.
 	// Default: a sentence that says so.
 	Instruction string
+	// Group is a name that the tool has in common with others, such as that of the server
+	// that they are of: where a stage names it, all of them are offered. Default "": none.
+	Group string
 	// Run carries out a call of the tool. Its result is sent back to the model in the
 	// same attempt, an error as the result of a failed call. After
 	// [RetryConfig.MaxToolRounds] the model is asked for an answer without calls. Default nil: a
@@ -356,6 +383,8 @@ const (
 	takesDollars   = "a number of dollars from 0.000000001 to 1,000,000"
 	takesReserve   = "strict or expected"
 	takesPrices    = "a mapping of models, each to a price in dollars per million tokens such as {input: 0.15, output: 0.60}"
+	takesServers   = "a mapping of names, each to a server such as {command: [npx, -y, some-server]} or {url: https://example.com/mcp}"
+	takesTexts     = "a mapping of names to strings"
 	takesHedge     = "a mapping such as {after: p95, extra: 0.05}"
 	takesAfter     = "a quantile from p50 to p99.9, or a time above 0 (seconds, or a duration like \"30s\")"
 	takesMore      = "a number from 0.001 to 1"
@@ -424,8 +453,11 @@ func (c *RetryConfig) validateThresholds() error {
 			Field: "max_attempts_before_tool_use", Got: n, Takes: fmt.Sprintf("a whole number of at least 1 and below %s (%d)", name, limit),
 		}
 	}
-	if c.Tool == nil {
-		return &ConfigError{Field: "tool", Got: "nothing", Takes: "set when max_attempts_before_tool_use is set"}
+	switch {
+	case c.Tool == nil && c.DebugToolName == "":
+		return &ConfigError{Field: "tool", Got: "nothing", Takes: "set when max_attempts_before_tool_use is set (or debug_tool_name)"}
+	case c.Tool != nil && c.DebugToolName != "":
+		return &ConfigError{Field: "debug_tool_name", Err: errors.New("must not be set together with tool")}
 	}
 	return nil
 }
@@ -458,6 +490,7 @@ func (c *RetryConfig) validateEffects() error {
 		{c.CountInvalidAnswers && slices.Contains(c.CircuitBreakerConfig.ExcludedExceptions, failure.InvalidAnswer), "count_invalid_answers", "contradicts circuit_breaker_config.excluded_exceptions"},
 		{c.BackoffOnInvalidAnswer && again != failure.AtOnce && again != failure.Backoff, "backoff_on_invalid_answer", "contradicts decisions.invalid_answer"},
 		{c.Tool != nil && c.MaxAttemptsBeforeToolUse == 0, "tool", "has no effect unless max_attempts_before_tool_use is set"},
+		{c.DebugToolName != "" && c.MaxAttemptsBeforeToolUse == 0, "debug_tool_name", "has no effect unless max_attempts_before_tool_use is set"},
 		{c.StopOnNoProgress && c.MaxAttemptsBeforeHuman > 0, "stop_on_no_progress", switchOff + "max_attempts_before_human is set: a call without progress goes to a person"},
 		{c.StopOnNoProgress && len(c.Stages) > 0 && c.Stages[len(c.Stages)-1].Human, "stop_on_no_progress", switchOff + "the last stage is a person, to whom a call without progress goes"},
 		{c.JitterRange != nil && c.UseJitter != nil && !*c.UseJitter, "jitter_range", switchOff + "use_jitter is false"},

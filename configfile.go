@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -280,6 +281,9 @@ var settings = []setting{
 		}
 		return err
 	}},
+	textSetting("debug_tool_name", func(c *RetryConfig) *string { return &c.DebugToolName }),
+	{name: "debug_tool_mcp_config", takes: takesServers, set: addServers},
+	{name: "mcp_servers", takes: takesServers, set: addServers},
 	count("max_attempts_before_human", takesCount, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeHuman }),
 	{name: "stages", takes: takesStages, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.SequenceNode {
@@ -367,6 +371,104 @@ var settings = []setting{
 		return err
 	}},
 	{name: "decisions", takes: "a mapping of kinds of failure, each to again, elsewhere and breaker", set: setDecisions},
+}
+
+// addServers reads a mapping of MCP servers, or one that has it under mcpServers, as other
+// programs do.
+func addServers(c *RetryConfig, n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return errForm
+	}
+	if len(n.Content) == 2 && n.Content[0].Value == "mcpServers" {
+		if n = yamlfile.Resolved(n.Content[1]); n.Kind != yaml.MappingNode {
+			return errForm
+		}
+	}
+	servers := maps.Clone(c.MCPServers)
+	if servers == nil {
+		servers = map[string]MCPServer{}
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], yamlfile.Resolved(n.Content[i+1])
+		field := "mcp_servers." + key.Value
+		if _, ok := servers[key.Value]; ok {
+			return &ConfigError{Line: key.Line, Field: field, Err: errors.New("is in both mcp_servers and debug_tool_mcp_config")}
+		}
+		s, err := readServer(value, field)
+		if err != nil {
+			return err
+		}
+		servers[key.Value] = s
+	}
+	c.MCPServers = servers
+	return nil
+}
+
+var serverFields = []string{"command", "args", "env", "dir", "url", "headers", "tools"}
+
+// readServer reads the settings of one MCP server.
+func readServer(n *yaml.Node, field string) (s MCPServer, err error) {
+	if n.Kind != yaml.MappingNode {
+		return s, &ConfigError{Line: n.Line, Field: field, Got: gotText(n), Takes: takesSettings}
+	}
+	var arguments []string
+	for j := 0; j+1 < len(n.Content); j += 2 {
+		name, value := n.Content[j], yamlfile.Resolved(n.Content[j+1])
+		takes, err := "a list of strings", error(nil)
+		switch name.Value {
+		case "command":
+			s.Command, err = parseStrings(value)
+		case "args":
+			if arguments, err = parseStrings(value); len(value.Content) == 0 && value.Kind == yaml.SequenceNode {
+				err = nil
+			}
+		case "tools":
+			s.Tools, err = parseStrings(value)
+		case "dir", "url":
+			takes = takesName
+			list, e := parseStrings(value)
+			if err = e; value.Kind != yaml.ScalarNode {
+				err = errForm
+			}
+			if err == nil && name.Value == "dir" {
+				s.Dir = list[0]
+			} else if err == nil {
+				s.URL = list[0]
+			}
+		case "env":
+			takes = takesTexts
+			s.Env, err = parseTexts(value)
+		case "headers":
+			takes = takesTexts
+			s.Headers, err = parseTexts(value)
+		default:
+			return s, unknownField(serverFields, field+"."+name.Value, name.Value, name.Line)
+		}
+		if err != nil { // a value may be a key
+			return s, &ConfigError{Line: value.Line, Field: field + "." + name.Value, Got: gotKind(value), Takes: takes}
+		}
+	}
+	s.Command = append(s.Command, arguments...)
+	if (len(s.Command) > 0) == (s.URL != "") {
+		return s, &ConfigError{Line: n.Line, Field: field, Err: errors.New("must have either a command or a url")}
+	}
+	return s, nil
+}
+
+// parseTexts reads a mapping of names to strings.
+func parseTexts(n *yaml.Node) (map[string]string, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, errForm
+	}
+	all := map[string]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		value := yamlfile.Resolved(n.Content[i+1])
+		if value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
+			return nil, errForm
+		}
+		all[n.Content[i].Value] = value.Value
+	}
+	return all, nil
 }
 
 // setProviders reads the mapping of the user's own names for providers.

@@ -153,7 +153,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
 	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
-		"Tools": true, "Providers": true, "Account": true, "Stages": true, "AttemptsPerModel": true, // TestStagesInAFile and TestProvidersInAFile have these
+		"Tools": true, "Providers": true, "MCPServers": true, "DebugToolName": true, "Account": true, "Stages": true, "AttemptsPerModel": true, // TestStagesInAFile and TestProvidersInAFile have these
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"StopOnNoProgress": true, // and so it is with a person
 		"Feedback":         true} // a file has its text: package feedbacktemplate
@@ -307,7 +307,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 		"max_attempts_before_human: 4":                                         "c:1: max_attempts_before_human must be a whole number from 1 to max_attempts (3), got 4",
 		"max_attempts: 2\nmax_attempts_before_tool_use: 2" + tool:              "c:2: max_attempts_before_tool_use must be a whole number of at least 1 and below max_attempts (2), got 2",
 		"max_attempts_before_tool_use: 2\nmax_attempts_before_human: 2" + tool: "c:1: max_attempts_before_tool_use must be a whole number of at least 1 and below max_attempts_before_human (2), got 2",
-		"max_attempts_before_tool_use: 1":                                      "c: tool must be set when max_attempts_before_tool_use is set, got nothing",
+		"max_attempts_before_tool_use: 1":                                      "c: tool must be set when max_attempts_before_tool_use is set (or debug_tool_name), got nothing",
 		"max_attempts: 3\n\ntool:\n  description: x":                           "c:3: tool.name must be a non-empty string, got \"\"",
 	} {
 		if _, _, err := llmcall.ParseConfig("c", []byte(text)); err == nil || err.Error() != want {
@@ -318,7 +318,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 43 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 46 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -618,7 +618,7 @@ func TestSettingsInVain(t *testing.T) {
 		{llmcall.RetryConfig{BackoffOnInvalidAnswer: true, Decisions: &never}, "backoff_on_invalid_answer: contradicts decisions.invalid_answer"},
 		{llmcall.RetryConfig{Tool: search}, "tool: has no effect unless max_attempts_before_tool_use is set"},
 		{llmcall.RetryConfig{Tool: search, MaxAttemptsBeforeToolUse: 1}, ""},
-		{llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1}, "tool must be set when max_attempts_before_tool_use is set, got nothing"},
+		{llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1}, "tool must be set when max_attempts_before_tool_use is set (or debug_tool_name), got nothing"},
 		{llmcall.RetryConfig{StopOnNoProgress: true, MaxAttemptsBeforeHuman: 1}, "stop_on_no_progress: has no effect while max_attempts_before_human is set"},
 		{llmcall.RetryConfig{StopOnNoProgress: true, MaxAttemptsBeforeToolUse: 1, Tool: search}, ""},
 		{llmcall.RetryConfig{UseJitter: new(false), JitterRange: new(0.5)}, "jitter_range: has no effect while use_jitter is false"},

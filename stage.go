@@ -48,8 +48,8 @@ type Stage struct {
 	// name, such as with different API keys, all are meant. Default: [RetryConfig.Models]
 	// if that is set, else all models.
 	Models []string // models
-	// Tools are the names of the tools that the model is offered, of [RetryConfig.Tools].
-	// Default none.
+	// Tools are the names of the tools that the model is offered, or of groups of them such
+	// as MCP servers, of [RetryConfig.Tools]. Default none.
 	Tools []string // tools
 	// MaxTokens, Temperature, Seed, Stop and Extra replace those of the request, and
 	// Extra is added to its own. Default: the request's.
@@ -103,7 +103,11 @@ func (c *RetryConfig) stair() ([]Stage, int) {
 		stages := []Stage{{Name: StageBasic, Attempts: attempts}}
 		if n := c.MaxAttemptsBeforeToolUse; n > 0 {
 			stages[0].Attempts = n
-			stages = append(stages, Stage{Name: StageTool, Attempts: attempts, Tools: []string{c.Tool.Name}})
+			name := c.DebugToolName
+			if c.Tool != nil {
+				name = c.Tool.Name
+			}
+			stages = append(stages, Stage{Name: StageTool, Attempts: attempts, Tools: []string{name}})
 		}
 		if c.MaxAttemptsBeforeHuman > 0 {
 			stages = append(stages, Stage{Human: true})
@@ -168,15 +172,26 @@ func (c *RetryConfig) compile(models []llm.Model) ([]stage, error) {
 		var known []string
 		for _, t := range tools {
 			known = append(known, t.Name)
+			if t.Group != "" && !slices.Contains(known, t.Group) {
+				known = append(known, t.Group)
+			}
 		}
 		for j, name := range s.Tools {
-			at := slices.Index(known, name)
-			if at < 0 {
-				return nil, unknownName(fmt.Sprintf("stages[%d].tools[%d]", i, j), name, "a tool of the configuration", known)
+			named := slices.DeleteFunc(slices.Clone(tools), func(t *Tool) bool { return t.Name != name && t.Group != name })
+			if len(named) == 0 {
+				field := fmt.Sprintf("stages[%d].tools[%d]", i, j)
+				if len(c.Stages) == 0 {
+					field = "debug_tool_name"
+				}
+				return nil, unknownName(field, name, "a tool of the configuration", known)
 			}
-			next.tools = append(next.tools, tools[at])
+			for _, t := range named {
+				if !slices.Contains(next.tools, t) {
+					next.tools = append(next.tools, t)
+				}
+			}
 		}
-		if len(c.Stages) == 0 && len(s.Tools) == 0 {
+		if len(c.Stages) == 0 && len(s.Tools) == 0 && c.DebugToolName == "" {
 			next.tools = tools[:len(c.Tools)]
 		}
 		if i > 0 {
@@ -225,6 +240,7 @@ func (c *RetryConfig) validateStages() error {
 		{c.MaxAttemptsBeforeToolUse != 0, "max_attempts_before_tool_use"},
 		{c.MaxAttemptsBeforeHuman != 0, "max_attempts_before_human"},
 		{c.Tool != nil, "tool"},
+		{c.DebugToolName != "", "debug_tool_name"},
 	} {
 		if v.set {
 			return &ConfigError{Field: v.field, Err: errors.New("must not be set together with stages, of which it is a short form")}

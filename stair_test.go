@@ -219,6 +219,63 @@ stages:
 	}
 }
 
+func TestMCPServersInAFile(t *testing.T) {
+	want := map[string]llmcall.MCPServer{
+		"memory": {Command: []string{"npx", "-y", "server-memory"}, Env: map[string]string{"FILE": "/tmp/x", "N": "1"}, Dir: "/tmp"},
+		"issues": {URL: "https://mcp.example.com/mcp", Headers: map[string]string{"Authorization": "Bearer ${T}"}, Tools: []string{"search"}},
+	}
+	for name, text := range map[string]string{
+		"its own form": `
+mcp_servers:
+  memory: {command: [npx, -y, server-memory], env: {FILE: /tmp/x, N: 1}, dir: /tmp}
+  issues: {url: https://mcp.example.com/mcp, headers: {Authorization: "Bearer ${T}"}, tools: [search]}
+`,
+		"that of other programs": `
+debug_tool_mcp_config:
+  mcpServers:
+    memory: {command: npx, args: [-y, server-memory], env: {FILE: /tmp/x, N: 1}, dir: /tmp}
+    issues: {url: https://mcp.example.com/mcp, headers: {Authorization: "Bearer ${T}"}, tools: [search]}
+`,
+	} {
+		cfg, _, err := llmcall.ParseConfig("c.yaml", []byte(text))
+		if err != nil || !reflect.DeepEqual(cfg.MCPServers, want) {
+			t.Errorf("%s: got %+v, %v", name, cfg.MCPServers, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"mcp_servers: [npx]":                                                           "c.yaml:1: mcp_servers must be a mapping of names, each to a server such as",
+		"mcp_servers: {m: npx}":                                                        `c.yaml:1: mcp_servers.m must be a mapping of settings, got "npx"`,
+		"mcp_servers: {m: {comand: npx}}":                                              "c.yaml:1: mcp_servers.m.comand: unknown field, did you mean command?",
+		"mcp_servers: {m: {env: {A: b}}}":                                              "c.yaml:1: mcp_servers.m: must have either a command or a url",
+		"mcp_servers: {m: {command: npx, url: 'http://a'}}":                            "c.yaml:1: mcp_servers.m: must have either a command or a url",
+		"mcp_servers: {m: {command: npx, env: [a]}}":                                   "c.yaml:1: mcp_servers.m.env must be a mapping of names to strings, got a list",
+		"mcp_servers: {m: {command: npx}}\ndebug_tool_mcp_config: {m: {command: npx}}": "c.yaml:2: mcp_servers.m: is in both mcp_servers and debug_tool_mcp_config",
+		"debug_tool_name: m":                                                           "c.yaml:1: debug_tool_name: has no effect unless max_attempts_before_tool_use is set",
+	} {
+		if _, _, err := llmcall.ParseConfig("c.yaml", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// The short form of the original: after a threshold the model is offered the tools of a
+// server, which it was not before.
+func TestTheToolsOfAServerAfterAThreshold(t *testing.T) {
+	m := play(t, say("a"), wants(calls("1", "memory_search", "{}")))
+	one, two, other := aTool("memory_search", found), aTool("memory_add", found), aTool("now", found)
+	one.Group, two.Group = "memory", "memory"
+	r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("?"), checked, exact(llmcall.RetryConfig{
+		MaxAttemptsBeforeToolUse: 1, DebugToolName: "memory", Tools: []llmcall.Tool{one, two, other},
+	}))
+	if err != nil || len(m.asked[0].Tools) != 0 || len(m.asked[1].Tools) != 2 || len(r.Attempts[1].Tools) != 1 {
+		t.Errorf("%v: %+v", err, m.asked)
+	}
+	_, err = llmcall.New([]llm.Model{m}, nil, llmcall.RetryConfig{MaxAttemptsBeforeToolUse: 1, DebugToolName: "memroy", Tools: []llmcall.Tool{one}})
+	if err == nil || err.Error() != `debug_tool_name must be a tool of the configuration (did you mean memory?), got "memroy"` {
+		t.Error(err)
+	}
+}
+
 func TestProvidersInAFile(t *testing.T) {
 	cfg, _, err := llmcall.ParseConfig("c.yaml", []byte(`
 providers:

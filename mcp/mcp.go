@@ -3,6 +3,8 @@ package mcp
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"llmcall"
@@ -34,6 +36,16 @@ type Server struct {
 	// messages; the last of them may come after the result. It must be safe for calls at the
 	// same time, and return soon: the session waits for it. Default nil: servers are not asked to tell.
 	Progress func(Progress)
+}
+
+// Servers returns those of a configuration, in the order of their names, for [Connect].
+func Servers(configured map[string]llmcall.MCPServer) []Server {
+	var all []Server
+	for _, name := range slices.Sorted(maps.Keys(configured)) {
+		s := configured[name]
+		all = append(all, Server{Name: name, Command: s.Command, Env: s.Env, Dir: s.Dir, URL: s.URL, Headers: s.Headers, Tools: s.Tools})
+	}
+	return all
 }
 
 // Progress is how far a tool's call is, as its server tells it.
@@ -99,7 +111,7 @@ func Connect(ctx context.Context, servers ...Server) (*Client, error) {
 //
 // A tool's name is the server's own, with _ for what providers refuse in names. Where two
 // servers have a tool of one name, both have the name of their server before it:
-// "memory_search". ReadOnly is what the server says (readOnlyHint). Once is set where the
+// "memory_search". Group is the name of the server. ReadOnly is what the server says (readOnlyHint). Once is set where the
 // server says that the tool destroys (destructiveHint) and does not say that it may be
 // repeated (idempotentHint); where it says nothing Once is false. They are hints of the
 // server: set the fields where you know better.

@@ -53,8 +53,8 @@ func offered(all []tool) []llmcall.Tool {
 		}
 		first[name], taken[name] = true, true
 		tools = append(tools, llmcall.Tool{
-			Tool: llm.Tool{Name: name, Description: t.description, Parameters: t.schema},
-			Run:  t.run, Once: t.once, ReadOnly: t.readOnly,
+			Tool:  llm.Tool{Name: name, Description: t.description, Parameters: t.schema},
+			Group: t.server.name, Run: t.run, Once: t.once, ReadOnly: t.readOnly,
 		})
 	}
 	return tools

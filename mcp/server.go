@@ -344,14 +344,12 @@ func (s *server) failed(ctx context.Context, now *session, t tool, err error) er
 	if refused, ok := errors.AsType[*jsonrpc.Error](err); ok && refused.Code != notSent {
 		return s.told(fmt.Sprintf("it refused the call of %q: %s", t.name, refused.Message))
 	}
-	if now.process != nil {
-		now.process.endsWithin(leaving) // its end is the cause, and it says more
-	}
+	ended := now.process != nil && now.process.endsWithin(leaving) // its end is the cause, and it says more
 	text := fmt.Sprintf("the call of %q failed, and nobody knows whether it was carried out: %s", t.name, now.because(err))
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
-	if !closed && (now.isOver() || errors.Is(err, sdk.ErrConnectionClosed)) {
+	if !closed && (ended || now.isOver() || errors.Is(err, sdk.ErrConnectionClosed)) {
 		s.drop(now)
 		text += "; the next call connects again"
 	}
