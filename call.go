@@ -38,8 +38,7 @@ type call struct {
 	stage     int                  // the index of the current stage
 	came      string               // why the call came to the stage, until an attempt says so
 	failed    int                  // failed attempts, as the stages count them
-	wrong     bool                 // the last attempt had a wrong answer,
-	stalled   bool                 // by which the model made no progress
+	stalled   bool                 // by the last answer the model made no progress
 	given     int                  // the token limit that the caller or the stage has set
 	maxTokens int                  // of the next request; raised after an answer that was cut off,
 	ceiling   int                  // up to this; 0 if it is not known
@@ -96,7 +95,7 @@ func (c *call) loop() (*Result, error) {
 	c.guard = guard
 	k.Begin(c.ctx, c.client.policy, c.client.targets, own...)
 	defer k.Close()
-	if len(c.client.stages) > 1 || len(c.at().order) < len(c.client.targets) {
+	if len(c.cfg.Stages) > 0 || len(c.client.stages) > 1 {
 		k.Among(c.at().order, c.allowed(c.stage))
 	}
 	for {
@@ -527,7 +526,6 @@ func (c *call) failedWith(err error) {
 		k.Wrong(err)
 	}
 	c.describe(err)
-	_, c.wrong = err.(*InvalidAnswerError)
 	c.failed = k.Counted()
 	last := c.out != nil && c.out.handed && !c.cfg.RestartStreams // what was yielded can't be taken back
 	if c.ending == "" {
@@ -590,10 +588,8 @@ func (c *call) rise(last bool) {
 	default:
 		return
 	}
-	switch {
-	case human || !last && next < len(c.client.stages):
-		c.climb(why)
-	case stalled && c.cfg.StopOnNoProgress:
+	above := human || !last && next < len(c.client.stages)
+	if !(above && c.climb(why)) && c.ending == "" && stalled && c.cfg.StopOnNoProgress {
 		c.ending = ReasonNoProgress
 	}
 }
@@ -634,19 +630,21 @@ func (c *call) reasonOf(e *retry.Error) Reason {
 		return ReasonAccountSpent
 	}
 	switch e.Reason {
-	case retry.CircuitOpen:
-		return ReasonCircuitOpen
 	case retry.OutOfTime:
 		return ReasonOutOfTime
 	case retry.Cancelled:
 		return ReasonCancelled
-	case retry.BudgetSpent:
-		return ReasonRetryBudgetSpent
 	case retry.AccountSpent:
 		return ReasonAccountSpent
 	}
 	if c.ending != "" {
 		return c.ending
+	}
+	switch e.Reason {
+	case retry.CircuitOpen:
+		return ReasonCircuitOpen
+	case retry.BudgetSpent:
+		return ReasonRetryBudgetSpent
 	}
 	if e.Reason == retry.RateLimitWaitExceeded && e.WaitReason == retry.CircuitWait {
 		return ReasonCircuitOpen

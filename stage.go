@@ -123,7 +123,7 @@ func (c *RetryConfig) stair() ([]Stage, int) {
 			sum += s.Attempts
 		}
 	}
-	return stages, cmp.Or(c.MaxAttempts, sum)
+	return stages, min(cmp.Or(c.MaxAttempts, sum), sum)
 }
 
 // offered returns the tools that the stages may name.
@@ -309,9 +309,11 @@ func (c *call) climb(why string) bool {
 }
 
 // forPerson reports whether a person can help a call that no model can answer: its
-// attempts are used up, or the last answer was wrong. A bad key is not for a person to
-// look at.
-func (c *call) forPerson() bool { return c.tries.Err() == nil || c.exhausted() || c.wrong }
+// attempts are used up, or there is a wrong answer to look at. A bad key alone is not for a
+// person.
+func (c *call) forPerson() bool {
+	return c.tries.Err() == nil || c.exhausted() || len(c.complaint) > 0
+}
 
 // exhausted reports whether the call has ended because its attempts are used up.
 func (c *call) exhausted() bool {

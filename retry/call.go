@@ -111,11 +111,13 @@ type trouble struct {
 	planned   time.Time     // when
 	wait      time.Duration // how long the next attempt has waited
 	reason    WaitReason
-	curable   bool              // what ended the call says nothing about other targets
-	left      *Left             // since the last failure
-	dead      map[int]bool      // targets that can't serve this call
-	misses    map[int]int       // failures of each target's provider
-	due       map[int]time.Time // until when this call must not ask each target
+	curable   bool            // what ended the call says nothing about other targets
+	left      *Left           // since the last failure
+	dead      map[int]bool    // targets that can't serve this call
+	asked     map[int]bool    // targets that have failed since Among
+	misses    map[int]int     // failures of each target's provider
+	quit      map[int]bool    // targets that were left after their retries
+	due       map[int]dueTime // when this call may ask each target again
 }
 
 // maxFailures is how many failures of a call are kept; if there are more, the first and
@@ -500,7 +502,7 @@ func (c *Call) follow(f *failed) {
 	t.cutOff = t.cutOff || f.row.Again == failure.OnceLarger
 	t.plan, t.planned = d, time.Now()
 	if len(c.targets) > 1 {
-		t.leaveAlone(c.at, t.planned.Add(d.wait))
+		t.leaveAlone(c.at, d)
 	}
 	if c.fallBack(f, &t.plan) {
 		return

@@ -29,9 +29,9 @@ func (c *Call) Left() *Left {
 // other targets: their attempts are used up, they can't serve, or the answer was wrong.
 // The call then goes on. A target that could not serve is not asked again.
 //
-// Among returns false, and changes nothing, if the call can't go on: MaxAttempts is used
-// up, its time is over, it was cancelled or stopped, what it may spend is spent, the
-// failure would be the same anywhere, or none of the targets can serve.
+// Among returns false if the call can't go on: MaxAttempts is used up, its time is over,
+// it was cancelled or stopped, what it may spend is spent, the failure would be the same
+// anywhere, or none of the targets can serve, or not before the deadline.
 func (c *Call) Among(order []int, further int) bool {
 	t := c.trouble
 	at := slices.IndexFunc(order, func(i int) bool { return t == nil || !t.dead[i] })
@@ -39,18 +39,23 @@ func (c *Call) Among(order []int, further int) bool {
 		return false
 	}
 	c.order, c.most = order, min(c.policy.config.MaxAttempts, c.Counted()+further)
+	if t != nil {
+		t.misses, t.asked, t.quit = nil, nil, nil
+	}
 	switch {
 	case order[at] != c.at:
 		c.moveTo(order[at])
 	case c.err == nil:
-	case c.err.Reason == Exhausted: // decided again, as if more attempts had been left
+	case c.err.Reason == Exhausted, c.err.Reason == OutOfTime: // decided again, as if more attempts had been left
 		t.situation.most, t.situation.left = c.most, left(c.ctx)
-		if t.plan, t.planned = c.policy.decide(&t.situation), time.Now(); t.plan.stop == OutOfTime {
-			return c.stop(t.plan)
-		} else if t.plan.stop != 0 {
+		if t.plan, t.planned = c.policy.decide(&t.situation), time.Now(); t.plan.stop != 0 {
 			t.leave(c.at)
+			if t.plan.stop == OutOfTime {
+				c.stop(t.plan)
+			}
 			return c.Among(order, further)
 		}
+		c.notLong(&t.plan)
 	default:
 		t.plan = step{}
 	}
@@ -67,7 +72,7 @@ func (c *Call) revivable() bool {
 		return true
 	}
 	switch c.err.Reason {
-	case OutOfTime, Cancelled, AccountSpent:
+	case Cancelled, AccountSpent:
 		return false
 	}
 	return c.trouble != nil && c.curable && c.ctx.Err() == nil
@@ -81,12 +86,14 @@ func (c *Call) moveTo(target int) {
 	if t == nil {
 		return
 	}
-	t.plan, t.planned = step{}, time.Now()
-	if own := time.Until(t.due[target]); own > 0 {
-		t.plan.wait, t.plan.reason, t.plan.limit = own, RateLimitWait, true
-		if own > c.policy.config.FallbackAfter {
-			c.goSooner(&t.plan, own)
-		}
+	t.plan, t.planned = t.whenDue(target), time.Now()
+	c.notLong(&t.plan)
+}
+
+// notLong changes to a target that can be asked sooner, if the wait before d is long.
+func (c *Call) notLong(d *step) {
+	if d.wait > c.policy.config.FallbackAfter {
+		c.goSooner(d, d.wait)
 	}
 }
 
@@ -139,7 +146,7 @@ func (c *Call) moveOn(d *step) bool {
 
 // here returns how long it takes until the current target can be asked again, by step d.
 func (c *Call) here(d *step) time.Duration {
-	if d.stop != 0 || c.trouble.dead[c.at] {
+	if d.stop != 0 || c.trouble.dead[c.at] || c.trouble.quit[c.at] {
 		return forever
 	}
 	return d.wait
@@ -158,50 +165,64 @@ func (c *Call) fallBack(f *failed, d *step) (moved bool) {
 		}
 	}()
 	if t.misses == nil {
-		t.misses = map[int]int{}
+		t.misses, t.asked = map[int]int{}, map[int]bool{}
 	}
 	if d.counts {
 		t.misses[c.at]++
 	}
+	t.asked[c.at] = true
 	if t.counted >= c.most {
 		return false
 	}
-	afterRetries := f.row.Elsewhere == failure.ElsewhereAfterRetries && d.stop == 0
+	// A delay of 2 s ± 10 % is one of 2 s: chance does not choose the model.
+	short := d.wait <= p.FallbackAfter || d.reason == BackoffWait && d.wait <= p.FallbackAfter+p.FallbackAfter/8
+	afterRetries := d.stop == 0 && (f.row.Elsewhere == failure.ElsewhereAfterRetries || short && d.counts)
 	switch {
 	case afterRetries && t.misses[c.at] < p.AttemptsPerTarget:
 		// One attempt is kept for each target that was not tried yet and can be tried soon.
 		soon := max(c.here(d), p.FallbackAfter)
-		if c.most-t.counted > c.untried() || !c.goSooner(d, min(soon, forever-1)+1) {
+		if c.most-t.counted > c.untried(t.asked) || !c.goSooner(d, min(soon, forever-1)+1) {
 			return false
 		}
-		t.leave(from)
+		t.giveUp(from)
 		return true
 	case afterRetries:
-	case d.stop == 0 && d.wait <= p.FallbackAfter, d.stop == 0 && d.reason == BackoffWait && d.wait <= p.FallbackAfter+p.FallbackAfter/8:
-		return false // a delay of 2 s ± 10 % is one of 2 s: chance does not choose the model
+	case d.stop == 0 && short:
+		return false
 	case d.stop == 0:
 		return c.goSooner(d, c.here(d))
 	}
-	if c.untried() == 0 && d.stop == 0 {
+	if c.untried(nil) == 0 && d.stop == 0 {
 		return false // the last target gets all remaining attempts
 	}
-	t.leave(c.at)
+	if d.stop != 0 {
+		t.leave(c.at)
+	} else {
+		t.giveUp(c.at)
+	}
 	return c.goSooner(d, c.here(d))
 }
 
 // goSooner changes to the target that can be asked first, if that is sooner than after
-// a given wait; d is then the step to take. The guards are asked without reserving.
+// a given wait; d is then the step to take. The guards are asked without reserving. A
+// target that was left after its retries is asked again only if no other can serve: a call
+// does better to wait for one that works.
 func (c *Call) goSooner(d *step, sooner time.Duration) bool {
+	return c.soonest(d, sooner, false) || c.trouble.dead[c.at] && len(c.trouble.quit) > 0 && c.soonest(d, sooner, true)
+}
+
+// soonest is goSooner, with those that were left after their retries or without.
+func (c *Call) soonest(d *step, sooner time.Duration, again bool) bool {
 	from, best := c.at, -1
 	retry := c.retry
 	c.retry = false // it would be the first request to another endpoint
 	for _, i := range c.alternatives() {
-		if c.trouble.dead[i] {
+		if c.trouble.dead[i] || c.trouble.quit[i] && !again {
 			continue
 		}
 		c.goTo(i)
 		refusal, _ := c.admit()
-		own := time.Until(c.trouble.due[i]) // which its pacer may not know
+		own := time.Until(c.trouble.due[i].at) // which its pacer may not know
 		wait := max(0, own)
 		if refusal == nil {
 			c.giveBack()
@@ -226,30 +247,53 @@ func (c *Call) goSooner(d *step, sooner time.Duration) bool {
 		return false
 	}
 	c.goTo(best)
-	*d = step{}
-	if own := time.Until(c.trouble.due[best]); own > 0 {
-		d.wait, d.reason, d.limit = own, RateLimitWait, true
-	}
+	*d = c.trouble.whenDue(best)
 	return true
 }
 
-// untried returns the number of targets that were not tried yet and can be.
-func (c *Call) untried() int {
+// untried returns the number of other targets that can be tried and have not failed, but
+// for some.
+func (c *Call) untried(but map[int]bool) int {
 	n := 0
 	for _, i := range c.alternatives() {
-		if !c.trouble.dead[i] && c.trouble.misses[i] == 0 {
+		if !c.trouble.dead[i] && c.trouble.misses[i] == 0 && !but[i] {
 			n++
 		}
 	}
 	return n
 }
 
+// dueTime is when a call may ask a target again, and why it has to wait.
+type dueTime struct {
+	at     time.Time
+	reason WaitReason
+	limit  bool
+}
+
 // leaveAlone records until when a target must not be asked again.
-func (t *trouble) leaveAlone(target int, until time.Time) {
+func (t *trouble) leaveAlone(target int, d step) {
 	if t.due == nil {
-		t.due = map[int]time.Time{}
+		t.due = map[int]dueTime{}
 	}
-	t.due[target] = until
+	t.due[target] = dueTime{time.Now().Add(d.wait), d.reason, d.limit}
+}
+
+// whenDue returns the step to a request to a target that the call has left before.
+func (t *trouble) whenDue(target int) step {
+	next := t.due[target]
+	if own := time.Until(next.at); own > 0 {
+		return step{wait: own, reason: next.reason, limit: next.limit}
+	}
+	return step{}
+}
+
+// giveUp records that a target has had its retries: the call comes back to it only if
+// no other one of its order can serve.
+func (t *trouble) giveUp(target int) {
+	if t.quit == nil {
+		t.quit = map[int]bool{}
+	}
+	t.quit[target] = true
 }
 
 // leave records that a target can't serve this call.
