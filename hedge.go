@@ -113,6 +113,7 @@ func (c *call) hedge(ctx context.Context) (context.Context, *second) {
 		candidates = append(c.tries.Alternatives(), c.target)
 	}
 	ctx, endAsking := context.WithCancel(ctx)
+	c.tries.Narrow(ctx) // so that no turn is waited for once the second has answered
 	checking, endChecking := context.WithCancel(c.within)
 	within, cancel := context.WithCancel(c.within)
 	c.within = checking
@@ -169,7 +170,7 @@ func (s *second) ask(ctx context.Context, target int) {
 		return
 	}
 	s.own.begin()
-	s.made = true
+	s.made, s.err = true, errGoexit
 	s.answer, s.err = s.own.attempt()
 }
 
@@ -244,7 +245,7 @@ func (s *second) close() {
 	}
 }
 
-// acts reports whether the stage has tools that may change something.
+// acts reports whether the stage has tools that may change something, or must not run twice.
 func (s *stage) acts() bool {
-	return slices.ContainsFunc(s.tools, func(t *Tool) bool { return t.Run != nil && !t.ReadOnly })
+	return slices.ContainsFunc(s.tools, func(t *Tool) bool { return t.Run != nil && (!t.ReadOnly || t.Once) })
 }

@@ -219,6 +219,7 @@ func (n *naive) stage(s, attempts int) (llmcall.Reason, bool) {
 		wait := max(n.now, until, guard)
 		if n.deadline > 0 && wait >= n.deadline {
 			n.dead[now], n.last = true, llmcall.ReasonOutOfTime // it can't serve in time; another may
+			entered = here >= 0
 			continue
 		}
 		if n.cancel > 0 && wait >= n.cancel {

@@ -232,6 +232,10 @@ func (c *Call) begin() {
 // what the [Observer] returned.
 func (c *Call) Context() context.Context { return c.attempt }
 
+// Narrow replaces the context of the current attempt by one that was derived from
+// [Call.Context], and may end sooner: [Call.Round] does not wait longer than that.
+func (c *Call) Narrow(ctx context.Context) { c.attempt = ctx }
+
 // Number returns the number of the current attempt, counted from 1.
 func (c *Call) Number() int { return c.number }
 

@@ -222,8 +222,8 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 	}
 	c.waiting(d.wait, d.reason)
 	inRound := c.state == answered && left(c.attempt) < min(allowed, left(ctx))
-	if inRound {
-		ctx = c.attempt
+	if c.state == answered {
+		ctx = c.attempt // may end before the call does
 	}
 	if briefly = briefly && d.wait <= c.policy.config.FallbackAfter && c.policy.config.FallbackAfter < allowed; briefly {
 		allowed = c.policy.config.FallbackAfter
@@ -249,7 +249,7 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 		c.ended()
 		return noTurn
 	}
-	if inRound && (c.attempt.Err() != nil || refusal.Kind == failure.RateLimited) {
+	if c.state == answered && c.attempt.Err() != nil || inRound && refusal.Kind == failure.RateLimited {
 		return noTurn // the attempt ends before its turn, but not the call
 	}
 	if briefly {
