@@ -44,6 +44,7 @@ type call struct {
 	ceiling   int                  // up to this; 0 if it is not known
 	next      []llm.Message        // the conversation to send with the next attempt
 	sent      []llm.Message        // the conversation last sent
+	lacks     []string             // what the request was sent without
 	last      *llm.Response        // the last answer that arrived,
 	lastFrom  int                  // the number of its attempt in the trace,
 	lastTry   int                  // and among those that MaxAttempts counts,
@@ -167,7 +168,7 @@ func (c *call) attempt() (*llm.Response, error) {
 		err = c.out.handAll(answer)
 	}
 	r := c.current()
-	r.Duration, r.Notes = time.Since(r.Start), c.tries.Notes()
+	r.Duration, r.Notes = time.Since(r.Start), slices.Concat(c.lacks, c.tries.Notes())
 	c.trace.Usage = c.trace.Usage.Add(r.Usage).Add(r.CheckUsage)
 	r.Cost = r.Cost.Add(c.purse.takeChecks())
 	c.trace.Cost = c.trace.Cost.Add(r.Cost)
@@ -208,7 +209,7 @@ func (c *call) prepare() {
 
 // pending returns the request of the next attempt.
 func (c *call) pending() llm.Request {
-	req := c.at().request(c.req)
+	req := c.fitting()
 	req.Messages, req.MaxTokens, req.Tools = c.next, c.maxTokens, c.tools()
 	return req
 }

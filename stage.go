@@ -350,20 +350,70 @@ func (c *call) enter(at int) {
 // at returns the current stage.
 func (c *call) at() *stage { return &c.client.stages[c.stage] }
 
-// request returns the caller's request with the settings of the stage.
-func (s *stage) request(req *llm.Request) llm.Request {
-	r := *req
+// fitting returns the caller's request with the settings of the stage, as far as the model
+// of the attempt takes them. Settings are meant for the first model of the first stage, or
+// those of a stage for its first: what another one can't take is left out, with a note, since
+// the call would otherwise fail where it was to be saved. These are Extra, whose fields are
+// those of one provider, and Seed and Stop where an API has none.
+func (c *call) fitting() llm.Request {
+	s, first := c.at(), &c.client.stages[0]
+	r := *c.req
+	c.lacks = nil
+	r.Extra = nil
+	if len(c.req.Extra) > 0 && c.takesExtra(first, "of the request") {
+		r.Extra = c.req.Extra
+	}
+	if len(s.Extra) > 0 && c.takesExtra(s, "of the stage") {
+		r.Extra = with(r.Extra, s.Extra)
+	}
 	if s.Temperature != nil {
 		r.Temperature = s.Temperature
 	}
+	seedFor, stopFor := first, first
 	if s.Seed != nil {
-		r.Seed = s.Seed
+		r.Seed, seedFor = s.Seed, s
 	}
 	if len(s.Stop) > 0 {
-		r.Stop = s.Stop
+		r.Stop, stopFor = s.Stop, s
 	}
-	r.Extra = with(r.Extra, s.Extra)
+	if r.Seed != nil && c.lacking(seedFor, "seed") {
+		r.Seed = nil
+	}
+	if len(r.Stop) > 0 && c.lacking(stopFor, "stop") {
+		r.Stop = nil
+	}
 	return r
+}
+
+// takesExtra reports whether the model of the attempt is of the provider of a stage's first
+// model.
+func (c *call) takesExtra(s *stage, whose string) bool {
+	meant, own := providerOf(c.client.models[s.order[0]]), providerOf(c.model)
+	if meant != own {
+		c.lacks = append(c.lacks, fmt.Sprintf("extra %s left out: its fields are those of %s", whose, cmp.Or(meant, "another provider")))
+	}
+	return meant == own
+}
+
+// lacking reports whether a setting must be left out: the API of the attempt's model has
+// none, and the setting was meant for the first model of a stage, which is another.
+func (c *call) lacking(s *stage, setting string) bool {
+	m, ok := c.model.(interface{ Lacks() []string })
+	if !ok || s.order[0] == c.target || !slices.Contains(m.Lacks(), setting) {
+		return false
+	}
+	c.lacks = append(c.lacks, setting+" left out: the API of "+c.model.Name()+" has none")
+	return true
+}
+
+// providerOf returns the provider of a model by its name, "openai" of "openai/gpt-6"; ""
+// if it names none.
+func providerOf(m llm.Model) string {
+	provider, _, ok := strings.Cut(m.Name(), "/")
+	if !ok {
+		return ""
+	}
+	return provider
 }
 
 // tool returns the tool of the stage with a name, or nil.

@@ -149,6 +149,11 @@ func (m *Model) Name() string { return m.endpoint.Name }
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
 func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 
+// Lacks names the settings of a request that the API does not have, as in its JSON:
+// [llm.Request.Seed]. A request with one is refused; a call of llmcall leaves it out where
+// the model is an alternative to another one, for which it was meant.
+func (m *Model) Lacks() []string { return []string{"seed"} }
+
 // Complete sends the request once, and again in another way if the server refuses how it
 // asks for the Schema. Invalid UTF-8 in the request's texts is replaced by U+FFFD, as
 // encoding/json does.

@@ -39,6 +39,11 @@ func NewResponses(model string, opts Options) (*Responses, error) {
 	return &Responses{c, responses.NewResponseService(c.options...)}, nil
 }
 
+// Lacks names the settings of a request that the API does not have, as in its JSON:
+// [llm.Request.Seed] and [llm.Request.Stop]. A request with one is refused; a call of llmcall leaves it out where
+// the model is an alternative to another one, for which it was meant.
+func (m *Responses) Lacks() []string { return []string{"seed", "stop"} }
+
 // Complete sends the request. Requests and errors are those of
 // [Model.Complete], with these differences:
 //
