@@ -397,12 +397,12 @@ func (c *call) takesExtra(s *stage, whose string) bool {
 
 // lacking reports whether a setting must be left out: the API of the attempt's model has
 // none, and the setting was meant for the first model of a stage, which is another.
-func (c *call) lacking(s *stage, setting string) bool {
+func (c *call) lacking(s *stage, name string) bool {
 	m, ok := c.model.(interface{ Lacks() []string })
-	if !ok || s.order[0] == c.target || !slices.Contains(m.Lacks(), setting) {
+	if !ok || s.order[0] == c.target || !slices.Contains(m.Lacks(), name) {
 		return false
 	}
-	c.lacks = append(c.lacks, setting+" left out: the API of "+c.model.Name()+" has none")
+	c.lacks = append(c.lacks, name+" left out: the API of "+c.model.Name()+" has none")
 	return true
 }
 
