@@ -36,6 +36,10 @@ type call struct {
 	number uint64          // of the call, for the observer
 
 	stage     int                  // the index of the current stage
+	top       int                  // the index of the highest stage so far
+	putOff    []int                // stages that were left out for the quality of their models,
+	back      int                  // of them, how many were come back to,
+	skipped   string               // and why, until an attempt says so
 	came      string               // why the call came to the stage, until an attempt says so
 	failed    int                  // failed attempts, as the stages count them
 	stalled   bool                 // by the last answer the model made no progress
@@ -96,8 +100,13 @@ func (c *call) loop() (*Result, error) {
 	c.guard = guard
 	k.Begin(c.ctx, c.client.policy, c.client.targets, own...)
 	defer k.Close()
-	if len(c.cfg.Stages) > 0 || len(c.client.stages) > 1 {
-		k.Among(c.at().order, c.allowed(c.stage))
+	if len(c.cfg.Stages) > 0 || len(c.client.stages) > 1 || c.cfg.QualityMemory != nil {
+		if !c.among(0, "") && !c.climb("") {
+			c.among(0, "")
+		}
+		if c.stage > 0 {
+			c.prepare()
+		}
 	}
 	for {
 		if !k.Next() {
@@ -187,10 +196,13 @@ func (c *call) attempt() (*llm.Response, error) {
 func (c *call) accept(answer *llm.Response) error {
 	if !c.client.countsWrong {
 		c.tries.Settle(endpoint.Outcome{Report: c.used(answer)})
-		return c.judge(c.within, answer, c.tries.Number())
+		err := c.judge(c.within, answer, c.tries.Number())
+		c.judged(err)
+		return err
 	}
 	c.tries.Whole()
 	err := c.judge(c.within, answer, c.tries.Number())
+	c.judged(err)
 	c.settle(answer, err)
 	return err
 }

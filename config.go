@@ -148,6 +148,9 @@ type RetryConfig struct {
 
 	// Hedge asks a second time when an answer takes unusually long. Default nil: never.
 	Hedge *Hedge // hedge
+	// QualityMemory passes over models whose last answers did not pass a check, while
+	// another one can serve. Default nil: never.
+	QualityMemory *QualityMemory // quality_memory
 
 	// Endpoints is the registry of what calls share: the circuit breaker, the pacer
 	// and the retry budget of each endpoint, that is of a model at an address with an
@@ -385,6 +388,9 @@ const (
 	takesPrices    = "a mapping of models, each to a price in dollars per million tokens such as {input: 0.15, output: 0.60}"
 	takesServers   = "a mapping of names, each to a server such as {command: [npx, -y, some-server]} or {url: https://example.com/mcp}"
 	takesTexts     = "a mapping of names to strings"
+	takesQuality   = "a mapping such as {answers: 20, share: 0.8, for: 5m}"
+	takesAnswers   = "a whole number from 1 to 1,000"
+	takesShare     = "a number from 0.1 to 1"
 	takesHedge     = "a mapping such as {after: p95, extra: 0.05}"
 	takesAfter     = "a quantile from p50 to p99.9, or a time above 0 (seconds, or a duration like \"30s\")"
 	takesMore      = "a number from 0.001 to 1"
@@ -415,6 +421,11 @@ func (c *RetryConfig) Validate() error {
 	}
 	if err := c.validateMoney(); err != nil {
 		return err
+	}
+	if c.QualityMemory != nil {
+		if err := c.QualityMemory.validate(); err != nil {
+			return err
+		}
 	}
 	if c.Hedge != nil {
 		if err := c.Hedge.validate(); err != nil {

@@ -358,6 +358,18 @@ var settings = []setting{
 		}
 		return err
 	}},
+	{name: "quality_memory", takes: takesQuality, set: func(c *RetryConfig, n *yaml.Node) error {
+		before := c.QualityMemory
+		c.QualityMemory = new(QualityMemory)
+		err := setAll(qualitySettings, c, n, "quality_memory.")
+		if err == nil {
+			err = c.QualityMemory.validate()
+		}
+		if err != nil {
+			c.QualityMemory = before
+		}
+		return err
+	}},
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
 	{name: "feedback_template", takes: takesTemplate, set: func(c *RetryConfig, n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
@@ -665,6 +677,12 @@ var hedgeSettings = []setting{
 	}},
 	amount("extra", takesMore, 0.001, func(c *RetryConfig) *float64 { return &c.Hedge.Extra }),
 	truth("same_model", func(c *RetryConfig, v bool) { c.Hedge.SameModel = v }),
+}
+
+var qualitySettings = []setting{
+	count("answers", takesAnswers, func(c *RetryConfig) *int { return &c.QualityMemory.Answers }),
+	amount("share", takesShare, 0.1, func(c *RetryConfig) *float64 { return &c.QualityMemory.Share }),
+	timeSetting("for", func(c *RetryConfig) *time.Duration { return &c.QualityMemory.For }),
 }
 
 // stageSettings are the fields of the last of the stages.

@@ -87,6 +87,7 @@ max_tokens_total: 20000
 min_output_tokens: 99
 reserve: expected
 prices: {openai/one: {input: 0.15, output: 0.60}}
+quality_memory: {answers: 10, share: 0.5, for: 10m}
 stop_on_no_progress: false
 decisions:
   content_filtered: {again: backoff, breaker: ignore}
@@ -114,7 +115,7 @@ const everyFieldJSON = `{
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
     "parameters": {"type": "object", "properties": {"q": {"type": "string", "minLength": 1}}}
   },
-  "max_attempts_before_human": 4, "max_tool_rounds": 3, "max_tool_calls": 5, "tool_timeout": 12, "max_tool_result": 1000, "hedge": {"after": "p95", "extra": 0.1, "same_model": true}, "max_cost": 0.05, "max_tokens_total": 20000, "min_output_tokens": 99, "reserve": "expected", "prices": {"openai/one": {"input": 0.15, "output": 0.60}}, "stop_on_no_progress": false,
+  "max_attempts_before_human": 4, "max_tool_rounds": 3, "max_tool_calls": 5, "tool_timeout": 12, "max_tool_result": 1000, "hedge": {"after": "p95", "extra": 0.1, "same_model": true}, "quality_memory": {"answers": 10, "share": 0.5, "for": "10m"}, "max_cost": 0.05, "max_tokens_total": 20000, "min_output_tokens": 99, "reserve": "expected", "prices": {"openai/one": {"input": 0.15, "output": 0.60}}, "stop_on_no_progress": false,
   "decisions": {"content_filtered": {"breaker": "ignore", "again": "backoff"}, "transient": {"again": "at_once"}},
   "checks": ["length:3..200", {"type": "regex", "params": {"pattern": "^A"}}]
 }`
@@ -140,7 +141,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 			Name: "search", Description: "finds pages",
 			Parameters: []byte(`{"type":"object","properties":{"q":{"type":"string","minLength":1}}}`),
 		}, Instruction: "Look it up."},
-		MaxAttemptsBeforeHuman: 4, MaxToolRounds: 3, MaxToolCalls: 5, ToolTimeout: 12 * s, MaxToolResult: 1000, Hedge: &llmcall.Hedge{Quantile: 0.95, Extra: 0.1, SameModel: true}, MaxCost: 0.05, MaxTokensTotal: 20000, MinOutputTokens: 99, Reserve: llmcall.ReserveExpected,
+		MaxAttemptsBeforeHuman: 4, MaxToolRounds: 3, MaxToolCalls: 5, ToolTimeout: 12 * s, MaxToolResult: 1000, Hedge: &llmcall.Hedge{Quantile: 0.95, Extra: 0.1, SameModel: true}, QualityMemory: &llmcall.QualityMemory{Answers: 10, Share: 0.5, For: 10 * time.Minute}, MaxCost: 0.05, MaxTokensTotal: 20000, MinOutputTokens: 99, Reserve: llmcall.ReserveExpected,
 		Prices: price.Table{"openai/one": {Rates: price.Rates{Input: 150_000_000, Output: 600_000_000}}}, Decisions: &decisions,
 	}
 }
@@ -318,7 +319,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 46 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 47 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -481,7 +482,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
 		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
 		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},
-		{"max_attempts_before_human", "4"}, {"max_tool_rounds", "3"}, {"max_tool_calls", "5"}, {"tool_timeout", "12s"}, {"max_tool_result", "1000"}, {"hedge", `{"after": "p95", "extra": 0.1, "same_model": true}`}, {"max_cost", "0.05"}, {"max_tokens_total", "20000"}, {"min_output_tokens", "99"}, {"reserve", "expected"}, {"prices", `{"openai/one": {"input": 0.15, "output": 0.60}}`}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
+		{"max_attempts_before_human", "4"}, {"max_tool_rounds", "3"}, {"max_tool_calls", "5"}, {"tool_timeout", "12s"}, {"max_tool_result", "1000"}, {"hedge", `{"after": "p95", "extra": 0.1, "same_model": true}`}, {"quality_memory", `{"answers": 10, "share": 0.5, "for": "10m"}`}, {"max_cost", "0.05"}, {"max_tokens_total", "20000"}, {"min_output_tokens", "99"}, {"reserve", "expected"}, {"prices", `{"openai/one": {"input": 0.15, "output": 0.60}}`}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
 	} {
 		if err := got.Set(f[0], f[1]); err != nil {
 			t.Error(err)

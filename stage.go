@@ -288,22 +288,24 @@ func (c *RetryConfig) validateStages() error {
 const maxAttempts = 10_000
 
 // climb goes up to the next stage that can go on, or to a person. It returns false if
-// there is none.
+// there is none. Stages that were put off for the quality of their models come last, and only
+// if the others can't serve.
 func (c *call) climb(why string) bool {
-	k := &c.tries
-	for next := c.stage + 1; next < len(c.client.stages); next++ {
-		s := &c.client.stages[next]
-		if s.Human {
-			if c.forPerson() {
-				c.handOver(why)
-			}
-			return false
-		}
-		if k.Among(s.order, c.allowed(next)) {
-			c.enter(next)
-			c.came = why
+	unserved := c.tries.Err() != nil && !c.exhausted()
+	human := false
+	for next := c.top + 1; next < len(c.client.stages); next++ {
+		if human = c.client.stages[next].Human; !human && c.among(next, why) {
 			return true
 		}
+	}
+	for unserved && c.back < len(c.putOff) {
+		c.back++
+		if c.among(c.putOff[c.back-1], why) {
+			return true
+		}
+	}
+	if human && c.forPerson() {
+		c.handOver(why)
 	}
 	return false
 }
@@ -339,7 +341,7 @@ func (c *call) allowed(at int) int {
 
 // enter begins a stage.
 func (c *call) enter(at int) {
-	c.stage = at
+	c.stage, c.top = at, max(c.top, at)
 	s := c.at()
 	if s.MaxTokens > 0 {
 		c.given, c.ceiling = s.MaxTokens, 0

@@ -47,6 +47,7 @@ type Endpoint struct {
 	claims   map[claim]int // what clients have configured, and how many have
 	why      string        // of ForceOpen
 	latency  *Latency      // nil until a caller hedges
+	quality  []*memory     // of each set of checks, that used last at the end
 	changes  uint64        // number of times that the circuits were forced or reset
 }
 
@@ -306,6 +307,9 @@ func (e *Endpoint) Reset() {
 	e.force(0, "")
 	e.pacer.Reset()
 	e.budget.reset()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.quality = nil
 }
 
 // enforce applies the last force or reset to the circuits. It does so without the lock,
@@ -347,15 +351,18 @@ type Snapshot struct {
 	Pace     pace.Snapshot
 	Retries  float64   // the number that the budget allows now
 	Made     time.Time // when the endpoint was made
+	// PassedOver has the sets of checks for which the endpoint is passed over for now,
+	// because its answers do not pass them; see [Endpoint.Judged].
+	PassedOver []PassedOver
 }
 
 // Snapshot returns the endpoint as it is now.
 func (e *Endpoint) Snapshot() Snapshot {
 	e.mu.Lock()
-	circuits := slices.Clone(e.circuits)
+	circuits, over := slices.Clone(e.circuits), e.passedOver()
 	e.mu.Unlock()
 	s := Snapshot{
-		Key: e.key, Answered: e.answered.Load(), Pace: e.pacer.Snapshot(), Retries: e.budget.saved(), Made: e.made,
+		Key: e.key, Answered: e.answered.Load(), Pace: e.pacer.Snapshot(), Retries: e.budget.saved(), Made: e.made, PassedOver: over,
 	}
 	for _, c := range circuits {
 		s.Circuits = append(s.Circuits, c.breaker.Snapshot())
