@@ -223,6 +223,10 @@ func (c *call) prepare() {
 func (c *call) pending() llm.Request {
 	req := c.fitting()
 	req.Messages, req.MaxTokens, req.Tools = c.next, c.maxTokens, c.tools()
+	if len(req.Tools) == 0 {
+		req.Tools = c.called()
+		req.NoToolCalls = req.NoToolCalls || len(req.Tools) > 0
+	}
 	return req
 }
 

@@ -82,3 +82,29 @@ func TestSettingsFitTheModel(t *testing.T) {
 		t.Error("the caller's request was changed")
 	}
 }
+
+// What a model has sent of the conversation stays as it was, so that caches hold; and a stage without
+// tools still says what the calls in it are of.
+func TestTheConversationOfTheNextStage(t *testing.T) {
+	tool := llmcall.Tool{Tool: llm.Tool{Name: "look"}} // without Run: its calls are the answer
+	first := aModel("test/first", wants(llm.Text("thinking"), calls("1", "look", `{}`)), say("a"))
+	second := aModel("test/second")
+	c, err := llmcall.New([]llm.Model{first, second}, checked, exact(llmcall.RetryConfig{
+		Tools:  []llmcall.Tool{tool},
+		Stages: []llmcall.Stage{{Models: []string{"test/first"}, Tools: []string{"look"}}, {Models: []string{"test/second"}}},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := &llm.Request{Messages: []llm.Message{llm.System("Be brief."), llm.User("?")}}
+	if _, err := c.Do(t.Context(), given); err != nil {
+		t.Fatal(err)
+	}
+	r := second.last()
+	if len(r.Tools) != 1 || r.Tools[0].Name != "look" || !r.NoToolCalls {
+		t.Errorf("the second stage offers %+v, no calls %v", r.Tools, r.NoToolCalls)
+	}
+	if talk(r.Messages[:2]) != talk(given.Messages) || len(r.Messages[2].ToolCalls()) != 1 {
+		t.Errorf("the second stage is sent %s", talk(r.Messages))
+	}
+}

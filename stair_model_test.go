@@ -271,6 +271,10 @@ func (n *naive) stage(s, attempts int) (llmcall.Reason, bool) {
 			}
 			until = n.now + time.Second<<n.failures
 			n.failures++
+			if n.deadline > 0 && until >= n.deadline && attempts > 0 {
+				n.dead[now], n.last = true, llmcall.ReasonOutOfTime
+				continue
+			}
 			n.rest[now] = until // who comes back to it waits too
 			failed[now]++
 			// Left for the one that can be asked soonest: after its retries; or where an attempt

@@ -27,6 +27,22 @@ func (c *call) tools() []llm.Tool {
 	return tools
 }
 
+// called returns the tools that the last answer called, if it is part of the conversation:
+// a stage without tools sends them too, and says that none may be called, since
+// there are APIs that refuse a conversation with calls of tools that they do not know.
+func (c *call) called() (tools []llm.Tool) {
+	if c.last == nil || len(c.complaint) == 0 {
+		return nil
+	}
+	calls := c.last.Message.ToolCalls()
+	for _, t := range c.cfg.offered() {
+		if slices.ContainsFunc(calls, func(k llm.ToolCall) bool { return k.Name == t.Name }) {
+			tools = append(tools, t.Tool)
+		}
+	}
+	return tools
+}
+
 // wrongCalls returns what is wrong with the calls of tools in an answer: a name that was
 // not offered, arguments that are not JSON or do not fit the tool's schema. A request
 // without Tools offers none that is known here: its tools may be in Extra.
