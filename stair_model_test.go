@@ -279,9 +279,13 @@ func (n *naive) stage(s, attempts int) (llmcall.Reason, bool) {
 			failed[now]++
 			// Left for the one that can be asked soonest: after its retries; or where an attempt
 			// is kept for one that was not tried, if another can be asked soon.
-			other := -1
+			other, fresh := -1, false // fresh: one that has not failed is left to try
 			for _, m := range models {
-				if m != now && !n.dead[m] && !n.open[m] && failed[m] == 0 && (other < 0 || max(n.ready(m), n.now) < max(n.ready(other), n.now)) {
+				if m == now || n.dead[m] {
+					continue
+				}
+				fresh = fresh || failed[m] == 0
+				if !n.open[m] && !left[m] && (other < 0 || max(n.ready(m), n.now) < max(n.ready(other), n.now)) {
 					other = m
 				}
 			}
@@ -291,7 +295,7 @@ func (n *naive) stage(s, attempts int) (llmcall.Reason, bool) {
 				}
 				continue
 			}
-			if other >= 0 && (failed[now] >= n.perModel || attempts <= untried && n.ready(other) <= max(until, n.now+fallbackAfter)) {
+			if other >= 0 && fresh && (failed[now] >= n.perModel || attempts <= untried && n.ready(other) <= max(until, n.now+fallbackAfter)) {
 				left[now] = true
 				now, until = other, 0
 			}
