@@ -826,6 +826,9 @@ func unknownField(known []string, field, name string, line int) error {
 		spelling[plain[i]] = k
 	}
 	plain, near := nearest.Sorted(withoutCase(name), plain)
+	if other := elsewhere[withoutCase(name)]; spelling[other] != "" {
+		plain, near = []string{other}, true
+	}
 	if near {
 		return &ConfigError{Line: line, Field: field, Err: fmt.Errorf("unknown field, did you mean %s?", spelling[plain[0]])}
 	}
@@ -838,6 +841,14 @@ func unknownField(known []string, field, name string, line int) error {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return &ConfigError{Line: line, Field: field, Err: errors.New(text)}
+}
+
+// elsewhere has names that other libraries give to a setting, as [withoutCase] has them.
+var elsewhere = map[string]string{
+	"maxretries": "maxattempts", "maxtries": "maxattempts", "retries": "maxattempts", "numretries": "maxattempts", "attempts": "maxattempts",
+	"timeout": "maxtime", "deadline": "maxtime", "requesttimeout": "attempttimeout", "pertrytimeout": "attempttimeout",
+	"basedelay": "initialdelay", "mindelay": "initialdelay", "initialbackoff": "initialdelay", "maxbackoff": "maxdelay", "multiplier": "backofffactor",
+	"fallbacks": "models", "fallbackmodels": "models", "maxbudget": "maxcost", "budget": "maxcost", "rpm": "requestsperminute", "tpm": "tokensperminute",
 }
 
 func withoutCase(name string) string {

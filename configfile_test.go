@@ -319,7 +319,8 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
-		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field", "max_attempts", "max_tokens", "and 47 more"},
+		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field, did you mean max_attempts?"},
+		"use_jitter: true\nmax_foo_bar: 3":                 {"c:2: max_foo_bar: unknown field: known are", "max_tokens", "and 47 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -500,7 +501,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"use_jitter", "maybe", "use_jitter must be true or false, got \"maybe\""},
 		{"tool", "x", "tool must be a mapping of settings, got \"x\""},
 		{"checks", "json", "checks: unknown field: known are "},
-		{"retries", "3", "retries: unknown field: known are "},
+		{"retries", "3", "retries: unknown field, did you mean max_attempts?"},
 		{"max_time", strings.Repeat("9", 10_000), "characters left out"},
 	} {
 		before := got
