@@ -119,12 +119,15 @@ type Report struct {
 	Unbilled bool
 }
 
-func (o *Outcome) report() Report {
+// report returns what is known of the request, never nil. It must not be written to.
+func (o *Outcome) report() *Report {
 	if o.Report == nil {
-		return Report{}
+		return &nothingKnown
 	}
-	return *o.Report
+	return o.Report
 }
+
+var nothingKnown Report
 
 // Made reports whether the request was made.
 func (o Outcome) Made() bool { return o.Effect != failure.Ignore || o.Err != nil }

@@ -42,8 +42,6 @@ type Call struct {
 	policy    *Policy
 	ctx       context.Context
 	targets   []Target
-	order     []int            // the indexes of those that may be asked; nil: all
-	most      int              // counted attempts that end the call; Among may lower it for a while
 	at        int              // the index of the target
 	guards    []endpoint.Guard // own, and those of the target
 	attempt   context.Context
@@ -58,10 +56,10 @@ type Call struct {
 	retry     bool // the next request repeats one that the provider failed
 	busy      bool // guards are being called; if set in Close, one has panicked
 	heard     *pace.Told
-	notes     []string         // of the current attempt
 	outcome   endpoint.Outcome // of the request, for the guards
 	lent      [4]loan
-	*extra    // nil for a call without guards of its own and with at most four guards
+	*extra    // nil for a call without guards of its own, with at most four guards and without notes
+	*part     // nil: all targets and attempts
 	*observed // nil without an observer
 	*trouble  // nil until something has failed or was waited for
 	err       *Error
@@ -73,10 +71,18 @@ type loan struct {
 	held   bool
 }
 
-// extra has what only calls with guards of their own, or with many guards, need.
+// extra has what only calls with guards of their own, with many guards, or with notes
+// need.
 type extra struct {
-	own  []endpoint.Guard // asked before those of the target
-	more []loan           // of the fifth guard and later ones
+	own   []endpoint.Guard // asked before those of the target
+	more  []loan           // of the fifth guard and later ones
+	notes []string         // of the current attempt
+}
+
+// part is the part of a call's targets and attempts that [Call.Among] has left it.
+type part struct {
+	order []int // the indexes of the targets that may be asked
+	most  int   // counted attempts that end the call
 }
 
 // observed has what only calls with an observer need.
@@ -128,7 +134,7 @@ const maxFailures = 128
 // least one. The guards in own, such as the call's account, are asked before those of
 // the target.
 func (c *Call) Begin(ctx context.Context, p *Policy, to []Target, own ...endpoint.Guard) {
-	c.policy, c.ctx, c.targets, c.most = p, ctx, to, p.config.MaxAttempts
+	c.policy, c.ctx, c.targets = p, ctx, to
 	if len(own) > 0 {
 		c.extra = &extra{own: own}
 	}
@@ -163,7 +169,9 @@ func (c *Call) Next() bool {
 		return false
 	}
 	c.number++
-	c.notes = nil
+	if c.extra != nil {
+		c.notes = nil
+	}
 	c.attempt = c.ctx
 	if c.observed != nil {
 		c.announced, c.tried = true, time.Now()
@@ -226,6 +234,14 @@ func (c *Call) begin() {
 	if timed { // nobody else asks how long it took: most calls read no clock
 		c.start = time.Now()
 	}
+}
+
+// maxAttempts returns the number of counted attempts that end the call.
+func (c *Call) maxAttempts() int {
+	if c.part != nil {
+		return c.most
+	}
+	return c.policy.config.MaxAttempts
 }
 
 // Context returns the context of the current attempt, with [Config.AttemptTimeout] and
@@ -489,7 +505,7 @@ func (c *Call) follow(f *failed) {
 	}
 	t.situation = situation{
 		row: f.row, kind: f.kind, answered: f.answered, progress: f.progress, paced: c.paced(), begun: c.accepted, counted: t.counted, retries: t.retries,
-		most: c.most, cutOff: t.cutOff, told: f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
+		most: c.maxAttempts(), cutOff: t.cutOff, told: f.wait > 0 || f.told && f.row.Again == failure.WhenTold, toldWait: f.wait,
 		shorts: t.shorts, waited: t.waited, left: left(c.ctx),
 	}
 	d := c.policy.decide(&t.situation)

@@ -38,7 +38,7 @@ func (c *Call) Among(order []int, further int) bool {
 	if at < 0 || further < 1 || c.state == admitted || !c.revivable() {
 		return false
 	}
-	c.order, c.most = order, min(c.policy.config.MaxAttempts, c.Counted()+further)
+	c.part = &part{order, min(c.policy.config.MaxAttempts, c.Counted()+further)}
 	if t != nil {
 		t.misses, t.asked, t.quit = nil, nil, nil
 	}
@@ -105,8 +105,10 @@ func (c *Call) Alternatives() []int {
 
 // alternatives returns the targets that may be asked but the current one, in order.
 func (c *Call) alternatives() []int {
-	others := slices.Clone(c.order)
-	if c.order == nil {
+	var others []int
+	if c.part != nil {
+		others = slices.Clone(c.order)
+	} else {
 		for i := range c.targets {
 			others = append(others, i)
 		}
@@ -115,7 +117,7 @@ func (c *Call) alternatives() []int {
 }
 
 // alone reports whether the call has no alternative to the current target.
-func (c *Call) alone() bool { return len(c.targets) == 1 || len(c.order) == 1 }
+func (c *Call) alone() bool { return len(c.targets) == 1 || c.part != nil && len(c.order) == 1 }
 
 // movable reports whether another target may serve if a guard of this one refuses with
 // a failure of kind.
@@ -171,7 +173,7 @@ func (c *Call) fallBack(f *failed, d *step) (moved bool) {
 		t.misses[c.at]++
 	}
 	t.asked[c.at] = true
-	if t.counted >= c.most {
+	if t.counted >= c.maxAttempts() {
 		return false
 	}
 	// A delay of 2 s ± 10 % is one of 2 s: chance does not choose the model.
@@ -181,7 +183,7 @@ func (c *Call) fallBack(f *failed, d *step) (moved bool) {
 	case afterRetries && t.misses[c.at] < p.AttemptsPerTarget:
 		// One attempt is kept for each target that was not tried yet and can be tried soon.
 		soon := max(c.here(d), p.FallbackAfter)
-		if c.most-t.counted > c.untried(t.asked) || !c.goSooner(d, min(soon, forever-1)+1) {
+		if c.maxAttempts()-t.counted > c.untried(t.asked) || !c.goSooner(d, min(soon, forever-1)+1) {
 			return false
 		}
 		t.giveUp(from)

@@ -62,11 +62,20 @@ func (e *ear) Again() bool {
 func (e *ear) Noted(note string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.call != nil && !slices.Contains(e.call.notes, note) {
-		e.call.notes = append(e.call.notes, note)
+	if e.call != nil && !slices.Contains(e.call.Notes(), note) {
+		c := e.call
+		if c.extra == nil {
+			c.extra = &extra{}
+		}
+		c.notes = append(c.notes, note)
 	}
 }
 
 // Notes returns what the requests of the current attempt lacked of what was asked for;
 // see [endpoint.Noted].
-func (c *Call) Notes() []string { return c.notes }
+func (c *Call) Notes() []string {
+	if c.extra == nil {
+		return nil
+	}
+	return c.notes
+}
