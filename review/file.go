@@ -1,7 +1,6 @@
 package review
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -40,10 +39,14 @@ type File struct {
 	// Program is what the program needs to go on, such as its settings, in its own form.
 	// It must not hold a key. Default none.
 	Program json.RawMessage `json:"program,omitempty"`
+	// Decided says who has decided about it, and since when. [Claimed.Done] sets it.
+	// Default "": nobody yet.
+	Decided string `json:"decided,omitempty"`
 }
 
-// Write writes the file, and replaces one of that name as a whole. It fills in f's Version,
-// ID and Created.
+// Write writes the file, and replaces one of that name as a whole: a link to it stays a link.
+// What is not a regular file, such as /dev/stdout, is written to. It fills in f's Version, ID
+// and Created.
 func Write(path string, f *File) error {
 	if f.Review == nil {
 		return errors.New("review: Review must be set, got none")
@@ -56,12 +59,26 @@ func Write(path string, f *File) error {
 		f.Created = time.Now().Round(0).UTC()
 	}
 	text, err := encode(f)
+	if err == nil {
+		err = replace(path, text)
+	}
 	if err != nil {
 		return fmt.Errorf("review: %w", err)
 	}
+	return nil
+}
+
+// replace writes a file as a whole, so that an interrupt does not leave half of it.
+func replace(path string, text []byte) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(path, text, 0o600)
+	}
+	if linked, err := filepath.EvalSymlinks(path); err == nil {
+		path = linked
+	}
 	temporary, err := os.CreateTemp(filepath.Dir(path), ".review-*") // readable by its user alone
 	if err != nil {
-		return fmt.Errorf("review: %w", err)
+		return err
 	}
 	_, err = temporary.Write(text)
 	err = errors.Join(err, temporary.Sync(), temporary.Close())
@@ -69,7 +86,7 @@ func Write(path string, f *File) error {
 		err = os.Rename(temporary.Name(), path)
 	}
 	if err != nil {
-		err = errors.Join(fmt.Errorf("review: %w", err), os.Remove(temporary.Name()))
+		err = errors.Join(err, os.Remove(temporary.Name()))
 	}
 	return err
 }
@@ -123,7 +140,7 @@ func (e *ExpiredError) Error() string {
 // decided about.
 type ClaimedError struct {
 	Path  string
-	Claim string // the file by which it is claimed
+	Claim string // the file by which it is claimed; "" if it is decided
 	By    string // who has claimed it, as far as is known
 	Done  bool   // it is decided
 }
@@ -131,43 +148,54 @@ type ClaimedError struct {
 // Error says who has it.
 func (e *ClaimedError) Error() string {
 	if e.Done {
-		return fmt.Sprintf("review: %s is decided already (%s)", e.Path, e.By)
+		return fmt.Sprintf("review: %s is decided already, by %s", e.Path, e.By)
 	}
 	return fmt.Sprintf("review: %s is claimed by %s; if that process is gone, remove %s", e.Path, e.By, e.Claim)
 }
 
 // Claimed is a claim to decide about a file. One of its methods must be called.
-type Claimed struct{ path, claim string }
+type Claimed struct{ path, claim, id, by string }
 
 // Claim reads a file and claims it: of several that try, on one machine or on a shared
-// file system, one succeeds. The errors are [*ClaimedError], [*ExpiredError] and those of
-// [Read].
+// file system, one succeeds. The claim is a file beside it, whose name ends in .claim. The
+// errors are [*ClaimedError], [*ExpiredError] and those of [Read].
 func Claim(path string) (*File, *Claimed, error) {
-	f, err := Read(path)
-	if err != nil {
+	if _, err := open(path); err != nil { // before anything is written
 		return nil, nil, err
 	}
-	if !f.Expires.IsZero() && time.Now().After(f.Expires) {
-		return nil, nil, &ExpiredError{path, f.Expires}
-	}
-	c := &Claimed{path, path + ".claim"}
 	host, _ := os.Hostname()
-	note := fmt.Sprintf("process %d on %s, since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
+	c := &Claimed{path: path, claim: path + ".claim"}
+	c.by = fmt.Sprintf("process %d on %s, since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
 	// Whole at once: whoever finds the claim can read whose it is.
-	err = create(c.claim, note)
+	err := create(c.claim, c.by)
 	if errors.Is(err, fs.ErrExist) {
 		by, _ := os.ReadFile(c.claim)
-		text, done := bytes.CutPrefix(by, []byte(decided))
-		return nil, nil, &ClaimedError{path, c.claim, string(text), done}
+		return nil, nil, &ClaimedError{Path: path, Claim: c.claim, By: string(by)}
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("review: %w", err)
 	}
+	f, err := open(path) // as whoever had claimed it before has left it
+	if err != nil {
+		return nil, nil, errors.Join(err, c.Release())
+	}
+	c.id = f.ID
 	return f, c, nil
 }
 
-// decided begins the claim of a file that is decided.
-const decided = "decided by "
+// open reads a file about which somebody may decide.
+func open(path string) (*File, error) {
+	f, err := Read(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Decided != "":
+		return nil, &ClaimedError{Path: path, By: f.Decided, Done: true}
+	case !f.Expires.IsZero() && time.Now().After(f.Expires):
+		return nil, &ExpiredError{path, f.Expires}
+	}
+	return f, nil
+}
 
 // create creates a file with its content, unless there is one of its name.
 func create(path, text string) error {
@@ -191,19 +219,13 @@ func (c *Claimed) Release() error {
 	return nil
 }
 
-// Done notes that the file is decided: it can't be claimed any more.
+// Done notes in the file that it is decided: it can't be claimed any more. If the file was
+// replaced by that of another call since it was claimed, that one is left alone.
 func (c *Claimed) Done() error {
-	by, err := os.ReadFile(c.claim)
-	if err != nil {
-		return fmt.Errorf("review: %w", err)
+	f, err := Read(c.path)
+	if err == nil && f.ID == c.id {
+		f.Decided = c.by
+		err = Write(c.path, f)
 	}
-	temporary := c.claim + ".done"
-	err = os.WriteFile(temporary, append([]byte(decided), by...), 0o600)
-	if err == nil {
-		err = os.Rename(temporary, c.claim)
-	}
-	if err != nil {
-		return fmt.Errorf("review: %w", err)
-	}
-	return nil
+	return errors.Join(err, c.Release())
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -76,11 +77,64 @@ func TestACallWaitsInAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = review.Claim(path)
-	if e, ok := errors.AsType[*review.ClaimedError](err); !ok || !e.Done || !strings.Contains(err.Error(), "is decided already (process ") {
+	if e, ok := errors.AsType[*review.ClaimedError](err); !ok || !e.Done || !strings.Contains(err.Error(), "is decided already, by process ") {
 		t.Errorf("%v", err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 2 {
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 1 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// A call that is handed over again replaces its file, and another call may use the name
+// of one that is decided.
+func TestAFileIsReplacedAndCanBeClaimedAgain(t *testing.T) {
+	_, e := handedOver(t)
+	path := written(t, e, time.Time{})
+	for _, end := range []func(*review.Claimed) error{(*review.Claimed).Release, (*review.Claimed).Done} {
+		f, claim, err := review.Claim(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := review.Write(path, &review.File{Review: e}); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(claim); err != nil {
+			t.Fatal(err)
+		}
+		again, claim, err := review.Claim(path)
+		if err != nil || again.ID == f.ID {
+			t.Fatalf("%+v, %v", again, err)
+		}
+		if err := claim.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := review.Write(link, &review.File{Review: e, ID: "by_link"}); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := review.Read(path); err != nil || f.ID != "by_link" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if _, err := os.Stat("/dev/fd"); err != nil {
+		t.Skip("there are no files for pipes")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	go func() {
+		defer w.Close()
+		if err := review.Write(fmt.Sprintf("/dev/fd/%d", w.Fd()), &review.File{Review: e, ID: "by_pipe"}); err != nil {
+			t.Error(err)
+		}
+	}()
+	if text, err := io.ReadAll(r); err != nil || !strings.Contains(string(text), `"by_pipe"`) {
+		t.Errorf("%s, %v", text, err)
 	}
 }
 
@@ -175,7 +229,8 @@ func TestAWebhookIsSignedAndVerified(t *testing.T) {
 	for want, w := range map[string]review.Webhook{
 		"Secret must have at least 24 bytes, got 5": {URL: "https://example.org", Secret: "short"},
 		"Secret must be base64 after whsec_":        {URL: "https://example.org", Secret: "whsec_???"},
-		"the URL must be https":                     {URL: "http://example.org/hook", Secret: secret},
+		"the URL must be https,":                    {URL: "http://example.org/hook", Secret: secret},
+		"the URL must be an https address":          {URL: "example.org", Secret: secret},
 	} {
 		if err := w.Send(t.Context(), f); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), w.Secret) {
 			t.Errorf("%v, want %s", err, want)

@@ -42,9 +42,28 @@ type Webhook struct {
 	Client *http.Client
 }
 
+// Validate returns an error if Send could send nothing: an impossible URL or secret. It
+// shows neither.
+func (w *Webhook) Validate() error {
+	if _, err := secretOf(w.Secret); err != nil {
+		return err
+	}
+	target, err := url.Parse(w.URL)
+	if err != nil || target.Host == "" {
+		return errors.New("review: the URL must be an https address")
+	}
+	if host := target.Hostname(); target.Scheme != "https" && (target.Scheme != "http" || host != "localhost" && host != "127.0.0.1" && host != "::1") {
+		return fmt.Errorf("review: the URL must be https, because the conversation is sent to it, got %s", target.Scheme)
+	}
+	return nil
+}
+
 // Send sends the file, and again after 1 s, 2 s and 4 s if that fails in a way that may
 // pass. A receiver may get a file twice, and knows it by its ID.
 func (w *Webhook) Send(ctx context.Context, f *File) error {
+	if err := w.Validate(); err != nil {
+		return err
+	}
 	secret, err := secretOf(w.Secret)
 	if err != nil {
 		return err
@@ -70,9 +89,6 @@ func (w *Webhook) post(ctx context.Context, id string, text, secret []byte) erro
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(text))
 	if err != nil {
 		return retry.Stop(errors.New("the URL must be an https address"))
-	}
-	if host := req.URL.Hostname(); req.URL.Scheme != "https" && host != "localhost" && host != "127.0.0.1" && host != "::1" {
-		return retry.Stop(fmt.Errorf("the URL must be https, because the conversation is sent to it, got %s", req.URL.Scheme))
 	}
 	now := strconv.FormatInt(time.Now().Unix(), 10)
 	req.Header.Set("Content-Type", "application/json")
