@@ -92,6 +92,29 @@ func (c *RetryConfig) AllModels() []string {
 	return all
 }
 
+// Stair returns the stages that a call goes up, with their names and attempts filled in:
+// those of Stages, or those that MaxAttemptsBeforeToolUse and MaxAttemptsBeforeHuman are a
+// short form of. The attempts are at most what MaxAttempts leaves to each if all others
+// use theirs up.
+func (c *RetryConfig) Stair() []Stage {
+	stages, left := c.stair()
+	for i := range stages {
+		s := &stages[i]
+		if s.Human {
+			continue
+		}
+		later := 0
+		for _, next := range stages[i+1:] {
+			if !next.Human {
+				later++
+			}
+		}
+		s.Attempts = max(1, min(s.Attempts, left-later))
+		left -= s.Attempts
+	}
+	return stages
+}
+
 // stair returns the stages of the configuration, of which MaxAttemptsBeforeToolUse and
 // MaxAttemptsBeforeHuman are a short form, and the number of attempts of all together.
 func (c *RetryConfig) stair() ([]Stage, int) {
