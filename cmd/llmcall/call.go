@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	_ "llmcall/feedbacktemplate" // the feedback_template of a configuration
 	"llmcall/llm"
 	"llmcall/provider"
-	"llmcall/validate"
 
 	"github.com/spf13/cobra"
 )
@@ -36,9 +34,10 @@ type callFlags struct {
 	practice              practiceFlag
 	schema, config        string
 	checks, images, files []string
-	continued, save       string
-	output                string
-	stream, trace, dryRun bool
+	continued             string
+	stream, dryRun        bool
+	record, replay        string
+	ending
 }
 
 // settingFlag is a flag that sets a field of the configuration.
@@ -81,6 +80,7 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
   llmcall call --image receipt.jpg --check json "What was paid? Answer in JSON"
   git diff | llmcall call --max-tokens 200 "Write a commit message"
   llmcall call --continue chat.json --save chat.json "And in French?"
+  llmcall call --config stair.yaml --human terminal "Write a limerick about Berlin"
   llmcall call --practice --schema person.json "Describe a person"`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -105,48 +105,50 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 		flags.String(s.flag, "", s.help)
 	}
 	flags.StringVar(&f.continued, "continue", "", "a conversation `FILE` that PROMPT continues, as --save writes it")
-	flags.StringVar(&f.save, "save", "", "a `FILE` for the conversation with its answer; --continue reads it")
+	flags.StringVar(&f.save, "save", "", "a `FILE` for the conversation with its answer, or for the call if a person must look; --continue reads both")
 	flags.BoolVar(&f.stream, "stream", false, "print the answer as it arrives, before it is checked (default at a terminal, for calls without checks)")
-	flags.StringVar(&f.output, "output", "text", "text (the answer alone) or json (with all attempts)")
-	flags.BoolVar(&f.trace, "trace", false, "draw the attempts on standard error as they happen")
+	f.register(cmd)
+	flags.StringVar(&f.record, "record", "", "a `DIR` to which each request to a model is written, with its answer or failure")
+	flags.StringVar(&f.replay, "replay", "", "a `DIR` of --record whose recordings answer, without a network or a key")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the body of the request that would be sent, and send nothing")
 	return cmd
 }
 
 // runCall reads everything that can be wrong before it makes a call.
 func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
-	if err := outputFormat(f.output); err != nil {
+	if err := f.read(cmd); err != nil {
 		return err
 	}
 	if f.output == "json" && f.stream {
 		return errors.New("--stream can't be combined with --output json, which is written at the end")
 	}
-	if err := canSave(f.save); err != nil {
+	p, err := f.program(cmd)
+	if err != nil {
 		return err
 	}
-	cfg, checks, err := f.configuration(cmd)
+	if p.tape, err = openTape(cmd, f.record, f.replay); err != nil {
+		return err
+	}
+	cfg, checks, err := p.read(true)
 	if err != nil {
 		return err
 	}
 	req := &llm.Request{}
-	if f.schema != "" {
-		check, schema, err := readSchema(cmd, f.schema)
-		if err != nil {
-			return err
-		}
-		checks = append([]validate.Strategy{check}, checks...)
-		req.Schema = &llm.Schema{Name: "answer", JSON: schema}
-	}
-	if len(checks) == 0 {
-		checks = []validate.Strategy{validate.NotEmpty()}
+	if len(p.Schema) > 0 {
+		req.Schema = &llm.Schema{Name: "answer", JSON: p.Schema}
 	}
 	if req.Messages, err = f.messages(cmd, args, cfg.System); err != nil {
 		return err
 	}
-	if f.dryRun {
-		return f.printRequest(cmd, req, checks, cfg)
+	disconnect, err := connect(cmd.Context(), &cfg)
+	if err != nil {
+		return err
 	}
-	models, closeModels, err := f.open(cmd, cfg.AllModels(), nil)
+	defer disconnect()
+	if f.dryRun {
+		return f.printRequest(cmd, p, req, checks, cfg)
+	}
+	models, closeModels, err := p.open(cmd, &cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -155,103 +157,17 @@ func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
 	if streams && isTerminal(cmd.OutOrStdout()) {
 		cfg.RestartStreams = true // the user sees that another attempt begins
 	}
-	screen := f.display(cmd)
-	cfg.Observer = screen.observe
-	client, err := llmcall.New(models, checks, cfg)
-	if err != nil {
+	s := &session{ending: &f.ending, cmd: cmd, program: p}
+	if err := s.compile(models, checks, cfg); err != nil {
 		return err
 	}
-	result, err := ask(cmd, client, req, streams, screen)
-	screen.end(result, err)
-	return f.report(cmd, models[0].Name(), req, result, err, streams)
-}
-
-// report prints the outcome of a call, and stores its conversation.
-func (f *callFlags) report(cmd *cobra.Command, model string, req *llm.Request, result *llmcall.Result, err error, streamed bool) error {
-	file, unsaved := f.store(req, result, err)
-	unwritten := unsaved
-	switch {
-	case f.output == "json":
-		unwritten = cmp.Or(writeJSON(cmd.OutOrStdout(), model, f.practice.given, file, result, err), unsaved)
-	case err == nil && !streamed:
-		_, e := io.WriteString(cmd.OutOrStdout(), strings.TrimSuffix(result.Text, "\n")+"\n")
-		unwritten = cmp.Or(e, unsaved)
+	result, err := ask(cmd, s.client, req, streams, s.screen)
+	s.screen.end(result, err)
+	if e, ok := errors.AsType[*llmcall.HumanReviewError](err); ok {
+		result, err = s.handOver(e)
+		streams = streams && err != nil // an answer by way of a person is not printed yet
 	}
-	if answer := lastAnswer(err); answer != "" && f.output == "text" && !f.trace && !streamed {
-		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: the last answer began:\n%s\n", strings.Join(firstLines(answer), "\n"))
-	}
-	if err != nil && file != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: the conversation is in %s; llmcall call --continue FILE continues it\n", file)
-	}
-	if err == nil {
-		err = unwritten
-	} else if unsaved != nil {
-		err = fmt.Errorf("%w (and %w)", err, unsaved)
-	}
-	return err
-}
-
-// configuration reads the file, then the flags, which override it.
-func (f *callFlags) configuration(cmd *cobra.Command) (llmcall.RetryConfig, []validate.Strategy, error) {
-	var cfg llmcall.RetryConfig
-	var checks []validate.Strategy
-	var file []byte
-	if f.config != "" { // read once: it may be a pipe, <(…)
-		var err error
-		if file, err = readFile(f.config, maxConfig); err != nil {
-			return cfg, nil, fmt.Errorf("--config: %w", err)
-		}
-	}
-	builder, err := f.builder(file)
-	if err != nil {
-		return cfg, nil, err
-	}
-	if f.config != "" {
-		if cfg, checks, err = llmcall.ParseConfigWith(f.config, file, builder); err != nil {
-			return cfg, nil, fmt.Errorf("--config: %w", err)
-		}
-	}
-	for _, s := range settingFlags {
-		flag := cmd.Flags().Lookup(s.flag)
-		if !flag.Changed {
-			continue
-		}
-		if err := cfg.Set(s.field, flag.Value.String()); err != nil {
-			if e, ok := errors.AsType[*llmcall.ConfigError](err); ok {
-				e.Field = "--" + s.flag
-			}
-			return cfg, nil, err
-		}
-	}
-	if f.model != "" {
-		cfg.Models = []string{f.model}
-	}
-	flagged, err := parseChecks(f.checks, builder)
-	if err != nil {
-		return cfg, nil, err
-	}
-	checks = append(checks, flagged...)
-	return cfg, checks, cfg.Validate()
-}
-
-// builder returns a builder of checks whose judge is the call's model, unless they name one.
-// config is the content of the configuration, which has the checks, too: what is wrong with
-// it is said when they are made.
-func (f *callFlags) builder(config []byte) (validate.Builder, error) {
-	address, err := serverAddress(f.baseURL)
-	if err != nil || f.practice.given { // what is invented judges nothing
-		return builderFor("", ""), err
-	}
-	name := f.model
-	if name == "" {
-		if cfg, _, err := llmcall.ParseConfigWith(f.config, config, noJudges); err == nil && len(cfg.Models) > 0 {
-			name = cfg.Models[0]
-		}
-	}
-	if name == "" {
-		name = defaultModel(address)
-	}
-	return builderFor(name, address), nil
+	return s.finish(req.Messages, result, err, streams)
 }
 
 // readFile reads a file of at most most bytes, which may be a pipe.

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
+	"llmcall"
 	"llmcall/internal/nearest"
 	"llmcall/provider"
 	"llmcall/validate"
@@ -64,9 +66,18 @@ func completeFlags(root *cobra.Command) {
 		"provider": cobra.FixedCompletions(provider.Names(), cobra.ShellCompDirectiveNoFileComp),
 		"output":   cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp),
 		"config":   yamlFiles, "plan": yamlFiles, "practice": yamlFiles, "schema": yamlFiles,
-		"image": cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
+		"human": cobra.FixedCompletions([]cobra.Completion{
+			cobra.CompletionWithDesc("terminal", "ask at the terminal"), cobra.CompletionWithDesc("https://", "tell a webhook"),
+		}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
+		"review-expires": cobra.FixedCompletions([]cobra.Completion{"72h", "168h", "never"}, cobra.ShellCompDirectiveNoFileComp),
+		"hint":           cobra.NoFileCompletions,
+		"image":          cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
 	}
+	var all []*cobra.Command
 	for _, cmd := range root.Commands() {
+		all = append(append(all, cmd), cmd.Commands()...)
+	}
+	for _, cmd := range all {
 		if practice := cmd.Flags().Lookup("practice"); practice != nil {
 			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 				if practice.Value.String() == "" && practice.Changed && len(args) == 0 { // the plan may follow without "="
@@ -135,10 +146,23 @@ func argumentsOf(c validate.Info, name, typed string) []cobra.Completion {
 	return cobra.AppendActiveHelp(nil, fmt.Sprintf("%s: %s; example: %s", name, help, c.Example))
 }
 
-// completeModels completes the providers' default models, and the names of the others up
-// to the slash.
-func completeModels(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeModels completes the models that the file of --config names, the providers'
+// default models, and the names of providers up to the slash, those of the file too.
+func completeModels(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var found []cobra.Completion
+	if file := cmd.Flags().Lookup("config"); file != nil && file.Changed {
+		cfg, _, _ := llmcall.LoadConfigWith(file.Value.String(), noJudges) // a wrong file names nothing
+		for _, name := range cfg.AllModels() {
+			if strings.HasPrefix(name, typed) {
+				found = append(found, cobra.CompletionWithDesc(name, "of the configuration"))
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
+			if strings.HasPrefix(name+"/", typed) {
+				found = append(found, cobra.CompletionWithDesc(name+"/", "a model of your own "+name))
+			}
+		}
+	}
 	for _, p := range provider.All() {
 		if strings.HasPrefix(p.Name+"/", typed) {
 			found = append(found, cobra.CompletionWithDesc(p.Name+"/", "a model of "+p.Name))

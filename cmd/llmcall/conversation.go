@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,15 +10,23 @@ import (
 	"slices"
 	"strings"
 
-	"llmcall"
 	"llmcall/llm"
+	"llmcall/review"
 )
 
-// readConversation reads what writeConversation wrote.
+// readConversation reads what writeConversation wrote, or the conversation of a call that
+// waits for a person.
 func readConversation(path string) ([]llm.Message, error) {
 	data, err := readFile(path, maxInput)
 	if err != nil {
 		return nil, err
+	}
+	if text := bytes.TrimSpace(data); len(text) > 0 && text[0] == '{' {
+		var f review.File
+		if err := json.Unmarshal(data, &f); err != nil || f.Review == nil || len(f.Review.Conversation) == 0 {
+			return nil, fmt.Errorf("%s must be a JSON list of messages, as --save writes it: got JSON of the type object, and not of a call that waits for a person", path)
+		}
+		return f.Review.Conversation, nil
 	}
 	var texts []json.RawMessage
 	if err := json.Unmarshal(data, &texts); err != nil {
@@ -102,34 +111,6 @@ func canSave(path string) error {
 		return fmt.Errorf("--save: %w", err)
 	}
 	return nil
-}
-
-// store writes the conversation of a call that has a valid answer, or that a
-// person must look at, and returns the file's name; "" if there is nothing to
-// write. What a person must look at goes into a temporary file if --save is not
-// given.
-func (f *callFlags) store(req *llm.Request, result *llmcall.Result, failed error) (string, error) {
-	path := f.save
-	var messages []llm.Message
-	if human, ok := errors.AsType[*llmcall.HumanReviewError](failed); ok {
-		messages = human.Conversation
-		if path == "" {
-			file, err := os.CreateTemp("", "llmcall-*.json")
-			if err != nil {
-				return "", fmt.Errorf("%w: %w", errOutput, err)
-			}
-			path = file.Name()
-			file.Close()
-		}
-	} else if failed == nil && path != "" {
-		messages = append(slices.Clone(req.Messages), result.Response.Message)
-	} else {
-		return "", nil
-	}
-	if err := writeConversation(path, messages); err != nil {
-		return "", fmt.Errorf("%w: %w", errOutput, err)
-	}
-	return path, nil
 }
 
 // writeConversation writes a conversation as JSON, for its user alone. It replaces a

@@ -45,15 +45,22 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // printRequest prints the request that a call would begin with, as its provider
 // would get it. The call goes the whole way, up to its transport.
-func (f *callFlags) printRequest(cmd *cobra.Command, req *llm.Request, checks []validate.Strategy, cfg llmcall.RetryConfig) error {
+func (f *callFlags) printRequest(cmd *cobra.Command, p *program, req *llm.Request, checks []validate.Strategy, cfg llmcall.RetryConfig) error {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	kept := &capture{stop: cancel}
-	models, closeModels, err := f.open(cmd, cfg.AllModels(), &http.Client{Transport: kept})
+	models, closeModels, err := p.open(cmd, &cfg, &http.Client{Transport: kept})
 	if err != nil {
 		return err
 	}
 	defer closeModels()
+	stage := ""
+	cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+		if e.Type == llmcall.EventAttemptStarted {
+			stage = e.Attempt.Stage
+		}
+		return nil
+	}
 	client, err := llmcall.New(models, checks, cfg)
 	if err != nil {
 		return err
@@ -71,7 +78,12 @@ func (f *callFlags) printRequest(cmd *cobra.Command, req *llm.Request, checks []
 		}
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: dry run, nothing is sent: %s\n", kept.target)
+	if n := len(cfg.Stair()); n > 1 {
+		stage = fmt.Sprintf(" (stage %s, the first of %d)", stage, n)
+	} else {
+		stage = ""
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: dry run, nothing is sent: %s%s\n", kept.target, printable(stage))
 	var body bytes.Buffer
 	if json.Indent(&body, kept.body, "", "  ") != nil {
 		body.Write(kept.body)

@@ -24,9 +24,9 @@ const exitCodesHelp = `Exit codes:
   0    a valid answer
   1    the answer could not be written
   2    wrong usage or configuration; no call was made
-  3    no valid answer after all attempts
+  3    no valid answer after all attempts, or as a person has decided
   4    the circuit is open
-  5    a person must look
+  5    a person must look: the call waits in a file for llmcall resume
   6    the provider failed, permanently or at every attempt, or limits the rate
        for too long
   7    out of time
@@ -36,11 +36,11 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	if _, ok := errors.AsType[*llmcall.HumanReviewError](err); ok {
-		return exitHuman
-	}
 	if errors.Is(err, errInterrupted) {
 		return exitSignal
+	}
+	if _, ok := errors.AsType[*llmcall.HumanReviewError](err); ok {
+		return exitHuman
 	}
 	if errors.Is(err, errOutput) {
 		return exitOutput

@@ -13,10 +13,8 @@ import (
 	"llmcall/classify"
 	"llmcall/failure"
 	"llmcall/internal/nearest"
-	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/provider"
-	"llmcall/retry"
 	"llmcall/validate"
 
 	"github.com/spf13/cobra"
@@ -42,6 +40,7 @@ func explainCommand() *cobra.Command {
 	var name, config, output string
 	var status int
 	var headers []string
+	var plan bool
 	cmd := &cobra.Command{
 		Use:   "explain [flags] FILE",
 		Short: "Explain a provider's error, and what llmcall would do about it",
@@ -50,10 +49,15 @@ input) holds the body of the response, a whole response as "curl -i" prints it, 
 what a log has of it: the line of an SDK or of a library on top of one, with the
 status and JSON, or what Python or Node makes of it, or words.
 
-Without --provider the provider is guessed from what FILE holds.`,
+Without --provider the provider is guessed from what FILE holds.
+
+FILE may be a recording of call --record, or a directory of them: what was asked and
+answered, and of a failure what follows. With --plan it becomes a plan for
+llmcall chaos.`,
 		Example: `  llmcall explain body.json --provider openai --status 429
   llmcall explain body.json --provider anthropic --status 529 --header 'retry-after: 5'
   curl -si … | llmcall explain - --provider gemini
+  llmcall explain recorded/ --plan > plan.yaml
   grep RateLimitError app.log | tail -1 | llmcall explain -`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -79,6 +83,16 @@ Without --provider the provider is guessed from what FILE holds.`,
 				if cfg, _, err = llmcall.LoadConfigWith(config, noJudges); err != nil {
 					return fmt.Errorf("--config: %w", err)
 				}
+			}
+			recorded, err := recordings(args[0])
+			if err != nil {
+				return err
+			}
+			if recorded != nil {
+				return explainRecordings(cmd.OutOrStdout(), recorded, &cfg, output, plan)
+			}
+			if plan {
+				return fmt.Errorf("--plan needs a recording, or a directory of them, got %s", args[0])
 			}
 			content, err := readText(cmd.Context(), cmd.InOrStdin(), args[0])
 			if err != nil {
@@ -119,6 +133,7 @@ Without --provider the provider is guessed from what FILE holds.`,
 	flags.IntVar(&status, "status", 0, "the response's HTTP status (default that in FILE)")
 	flags.StringArrayVar(&headers, "header", nil, "a header of the response, `'NAME: VALUE'`, repeatable")
 	flags.StringVar(&config, "config", "", "configuration `FILE`, whose decisions and limits apply")
+	flags.BoolVar(&plan, "plan", false, "print a plan for llmcall chaos that does what the recordings of FILE hold")
 	flags.StringVar(&output, "output", "text", "text or json")
 	return cmd
 }
@@ -162,17 +177,7 @@ func explain(r classify.Reply, cfg llmcall.RetryConfig) (*explanation, error) {
 	if !found {
 		return nil, errors.New("no error found in it: it must be a failed response, its body, or a line of a log with its status; give --status if it does not tell")
 	}
-	table := cfg.Table()
-	e := &explanation{
-		Kind: f.Kind, Status: f.Status, Code: say.Line(f.Code, 100), Message: say.Line(f.Message, 500), RequestID: say.Line(f.RequestID, 100),
-		NoRetry: f.NoRetry, Decision: table.For(f.Kind),
-	}
-	if f.Told {
-		e.RetryAfter = new(f.RetryAfter.Seconds())
-	}
-	e.Then = thenFor(&f, e.Again, cmp.Or(cfg.MaxRetryAfter, retry.DefaultMaxRetryAfter), !cfg.DisablePacing)
-	e.Circuit = circuitFor(&f, e.Breaker, !cfg.DisablePacing)
-	return e, nil
+	return meaning(&f, &cfg), nil
 }
 
 func thenFor(f *failure.Error, again failure.Again, longest time.Duration, paced bool) string {

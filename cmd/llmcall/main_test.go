@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(p.KeyVariable)
 		os.Unsetenv(p.BaseURLVariable)
 	}
+	if os.Getenv("LLMCALL_TEST_AS_SERVER") != "" {
+		toolServer()
+		return
+	}
 	if os.Getenv("LLMCALL_TEST_AS_COMMAND") != "" { // a test runs this binary in the command's place
 		main()
 		return

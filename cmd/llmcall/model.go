@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"llmcall"
 	"llmcall/chaos"
 	"llmcall/llm"
 	"llmcall/provider"
@@ -23,42 +24,36 @@ import (
 // errNoModel says how to name a model, which need not be by a flag.
 var errNoModel = errors.New("no model: set the key of a provider, such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY (llmcall providers lists them), or --model, or LLMCALL_MODEL; or try --practice, which calls no provider")
 
-// open opens the models that the flags, the configuration and the environment
-// name. A client, if given, sends their requests, and no key is needed.
-func (f *callFlags) open(cmd *cobra.Command, configured []string, client *http.Client) ([]llm.Model, func(), error) {
+// open opens the models that the program names. A client, if given, sends their requests,
+// and no key is needed.
+func (p *program) open(cmd *cobra.Command, cfg *llmcall.RetryConfig, client *http.Client) ([]llm.Model, func(), error) {
 	nothing := func() {}
-	if f.practice.given {
-		if f.model != "" || f.baseURL != "" {
-			return nil, nil, errors.New("--practice can't be combined with --model or --base-url: the practice model is built in")
-		}
-		models, end, err := f.openPractice(cmd.Context(), client)
+	names := cfg.AllModels()
+	if p.tape.replays() && client == nil {
+		models, err := p.tape.models(names, cfg)
+		return models, nothing, err
+	}
+	if p.Practice != nil {
+		models, end, err := p.openPractice(cmd.Context(), names, cfg, client)
 		if err == nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: the practice model answers, and its answers are INVENTED")
 		}
-		return models, end, err
+		return p.tape.onto(models), end, err
 	}
-	address, err := serverAddress(f.baseURL)
-	if err != nil {
-		return nil, nil, err
+	if len(names) == 0 { // not the practice model: a job that lost its environment would go on with invented answers
+		return nil, nil, errNoModel
 	}
-	names := configured
-	if len(names) == 0 {
-		name := defaultModel(address)
-		if name == "" { // not the practice model: a job that lost its environment would go on with invented answers
-			return nil, nil, errNoModel
-		}
-		names = []string{name}
-	}
-	var models []llm.Model
+	var all []llm.Model
+	options := provider.Options{BaseURL: p.BaseURL, HTTPClient: client}
 	for _, name := range names {
-		model, err := provider.Open(name, provider.Options{BaseURL: address, HTTPClient: client})
+		models, err := provider.OpenAll([]string{name}, ownProviders(cfg), options)
 		if err != nil {
 			err = inFlagWords(err)
-			keyed, e := provider.Open(name, provider.Options{BaseURL: address, HTTPClient: client, APIKey: "not-sent"})
+			keyed, e := openWithoutKey(name, cfg, options)
 			switch {
 			case e != nil: // more is missing than the key
 			case client != nil:
-				model, err = keyed, nil
+				models, err = keyed, nil
 			default:
 				err = fmt.Errorf("%w; or try --practice instead of a model, which calls no provider", err)
 			}
@@ -66,9 +61,28 @@ func (f *callFlags) open(cmd *cobra.Command, configured []string, client *http.C
 		if err != nil {
 			return nil, nil, err
 		}
-		models = append(models, model)
+		all = append(all, models...)
 	}
-	return models, nothing, nil
+	return p.tape.onto(all), nothing, nil
+}
+
+// openWithoutKey opens the models of a name, for looking at them alone: as many as with
+// their keys, which may be missing.
+func openWithoutKey(name string, cfg *llmcall.RetryConfig, options provider.Options) ([]llm.Model, error) {
+	own := ownProviders(cfg)
+	prefix, _, _ := strings.Cut(name, "/")
+	o := own[prefix]
+	keys := max(1, len(o.Keys))
+	if len(o.Keys) > 0 {
+		o.Keys = nil
+		own[prefix] = o
+	}
+	options.APIKey = "not-sent"
+	models, err := provider.OpenAll([]string{name}, own, options)
+	if err != nil {
+		return nil, inFlagWords(err)
+	}
+	return slices.Repeat(models, keys), nil
 }
 
 // flagWords replaces the fields of provider.Options in an error by what the
@@ -191,13 +205,15 @@ func isPlan(name string) bool {
 	return err == nil && !info.IsDir()
 }
 
-// openPractice serves the practice model on loopback and opens it like any other
-// model, so that a call goes the whole way.
-func (f *callFlags) openPractice(ctx context.Context, client *http.Client) ([]llm.Model, func(), error) {
+// openPractice serves the practice model on loopback and opens it like any other model, so
+// that a call goes the whole way: under each of the names, or under one of its own.
+func (p *program) openPractice(ctx context.Context, names []string, cfg *llmcall.RetryConfig, client *http.Client) ([]llm.Model, func(), error) {
 	var config chaos.Config
 	var err error
-	if config.Plan, err = readPlan(f.practice.plan); err != nil {
-		return nil, nil, fmt.Errorf("--practice: %w", err)
+	if p.Practice.Name != "" {
+		if config.Plan, err = chaos.ParsePlan(p.Practice.Name, []byte(p.Practice.Text)); err != nil {
+			return nil, nil, fmt.Errorf("--practice: %w", err)
+		}
 	}
 	server, err := chaos.New(config)
 	if err != nil {
@@ -213,7 +229,16 @@ func (f *callFlags) openPractice(ctx context.Context, client *http.Client) ([]ll
 		defer close(ended)
 		_ = server.Serve(ctx, listener) // if it fails, so does the call
 	}()
-	model, err := provider.Open("openai/practice", provider.Options{BaseURL: "http://" + listener.Addr().String() + "/v1", HTTPClient: client})
+	if len(names) == 0 {
+		names = []string{"openai/practice"}
+	}
+	var models []llm.Model
+	for _, name := range names {
+		prefix, _, _ := strings.Cut(name, "/")
+		own := map[string]provider.Own{prefix: {Protocol: "openai", BaseURL: "http://" + listener.Addr().String() + "/v1"}}
+		opened, e := provider.OpenAll([]string{name}, own, provider.Options{HTTPClient: client, APIKey: "practice"})
+		models, err = append(models, slices.Repeat(opened, max(1, len(cfg.Providers[prefix].Keys)))...), errors.Join(err, e)
+	}
 	closeServer := func() {
 		cancel()
 		<-ended
@@ -222,5 +247,5 @@ func (f *callFlags) openPractice(ctx context.Context, client *http.Client) ([]ll
 		closeServer()
 		return nil, nil, err
 	}
-	return []llm.Model{model}, closeServer, nil
+	return models, closeServer, nil
 }

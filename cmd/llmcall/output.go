@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"llmcall"
 	"llmcall/llm"
@@ -29,22 +30,27 @@ type document struct {
 	// LastAnswer is the text of the last answer of a call without a valid one; an
 	// attempt has its own.
 	LastAnswer string `json:"last_answer,omitempty"`
-	// Conversation is the file with the conversation.
-	Conversation string            `json:"conversation_file,omitempty"`
-	Model        string            `json:"model"`
-	Practice     bool              `json:"practice,omitempty"` // the answer is invented
-	Usage        llm.Usage         `json:"usage"`
-	Attempts     []llmcall.Attempt `json:"attempts"`
+	// Conversation is the file with the conversation: that of --save, or the review file.
+	Conversation string `json:"conversation_file,omitempty"`
+	// Review is the file with a call that waits for a person, and Expires when it is too
+	// late to decide.
+	Review   string            `json:"review_file,omitempty"`
+	Expires  *time.Time        `json:"review_expires,omitempty"`
+	Person   llmcall.Verdict   `json:"person,omitempty"` // whose answer it is, if it is not a model's: accept or edit
+	Model    string            `json:"model"`
+	Practice bool              `json:"practice,omitempty"` // the answer is invented
+	Usage    llm.Usage         `json:"usage"`
+	Attempts []llmcall.Attempt `json:"attempts"`
 }
 
-func writeJSON(w io.Writer, model string, practice bool, conversation string, result *llmcall.Result, failed error) error {
-	d := document{Model: model, Practice: practice, Conversation: conversation}
+// write completes the document by the outcome, and prints it.
+func (d document) write(w io.Writer, result *llmcall.Result, failed error) error {
 	var trace llmcall.Trace
 	if failed != nil {
 		text := failed.Error()
 		d.Error, trace, d.LastAnswer = &text, traceOf(failed), lastAnswer(failed)
 	} else {
-		d.Answer, trace = &result.Text, result.Trace
+		d.Answer, trace, d.Person = &result.Text, result.Trace, result.Person
 		if result.Decoded {
 			d.Value = valueOf(result.Value)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -82,19 +81,6 @@ type display interface {
 	observe(context.Context, llmcall.Event) context.Context
 	pause() // something else is printed
 	end(*llmcall.Result, error)
-}
-
-// display returns the display that fits: the trace if the user wants it, a line that
-// shows that the call works at a terminal, and otherwise none.
-func (f *callFlags) display(cmd *cobra.Command) display {
-	errs := cmd.ErrOrStderr()
-	switch {
-	case f.trace:
-		return newTimeline(errs)
-	case isTerminal(errs) && os.Getenv("TERM") != "dumb":
-		return newProgress(errs.(term.File))
-	}
-	return noDisplay{}
 }
 
 type noDisplay struct{}

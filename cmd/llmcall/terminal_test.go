@@ -23,6 +23,7 @@ type terminal struct {
 	file *os.File
 	mu   sync.Mutex
 	text bytes.Buffer
+	seen int           // how much of it a test has answered; see types
 	done chan struct{} // all that it wrote has been read
 }
 
@@ -33,7 +34,12 @@ func openTerminal(t *testing.T, env []string, args ...string) *terminal {
 
 func openTerminalOf(t *testing.T, size *pty.Winsize, env []string, args ...string) *terminal {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], args...)
+	return openTerminalOfProgram(t, size, env, os.Args[0], args...)
+}
+
+func openTerminalOfProgram(t *testing.T, size *pty.Winsize, env []string, program string, args ...string) *terminal {
+	t.Helper()
+	cmd := exec.Command(program, args...)
 	cmd.Env = append(append(os.Environ(), "LLMCALL_TEST_AS_COMMAND=1", "TERM=xterm-256color"), env...)
 	file, err := pty.StartWithSize(cmd, size)
 	if err != nil {
@@ -53,7 +59,7 @@ func openTerminalOf(t *testing.T, size *pty.Winsize, env []string, args ...strin
 			}
 		}
 	}()
-	t.Cleanup(func() { file.Close(); <-term.done })
+	t.Cleanup(func() { _ = cmd.Process.Kill(); file.Close(); <-term.done }) // else a read does not end
 	return term
 }
 
@@ -89,7 +95,7 @@ func (term *terminal) exit() int {
 // The bound here leaves room for a busy machine; the figure is in the log.
 func TestCtrlCEndsTheCommandWithTheTraceSoFar(t *testing.T) {
 	for name, c := range map[string]struct{ plan, until string }{
-		"in a wait":     {"repeat: true\nsteps: [{kind: status, status: 503, retry_after: 60}]", "waiting 60."},
+		"in a wait":     {"repeat: true\nsteps: [{kind: status, status: 503, retry_after: 60}]", "waiting 6"},
 		"in an attempt": {"steps: [{kind: status, status: 500}, hang]", "attempt 2"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -90,6 +90,15 @@ func (l *timeline) ended(a llmcall.Attempt) {
 	for _, note := range a.Notes {
 		l.line(noTime, "│", l.quiet.Render("note: "+shown(note)))
 	}
+	l.tools("", a.Tools)
+	if h := a.Hedge; h != nil {
+		l.tools("hedge, ", h.Tools)
+		l.line(noTime, "│", l.quiet.Render(hedged(a, h)))
+		if h.Outcome == llmcall.OutcomeValid {
+			l.line(l.now(), "└", l.good.Render("✓ "+validAfter(h.Repaired))+l.quiet.Render("  "+h.Model+" (hedge)")+circuit)
+			return
+		}
+	}
 	if a.Outcome == llmcall.OutcomeValid {
 		l.line(l.now(), "└", l.good.Render("✓ "+validAfter(a.Repaired))+circuit)
 		return
@@ -102,6 +111,32 @@ func (l *timeline) ended(a llmcall.Attempt) {
 	for i, c := range a.Complaints {
 		l.line(noTime, "│", l.quiet.Render(fmt.Sprintf("%d. %s", i+1, shown(c.String()))))
 	}
+}
+
+// tools draws the calls of tools that were carried out.
+func (l *timeline) tools(whose string, runs []llmcall.ToolRun) {
+	for _, r := range runs {
+		text := fmt.Sprintf("%stool %s: %s in %s", whose, r.Name, say.Count(r.Bytes, "byte", "bytes"), seconds(r.Duration))
+		switch {
+		case r.Error != "":
+			text = fmt.Sprintf("%stool %s: ✗ %s", whose, r.Name, r.Error)
+		case r.Again:
+			text = fmt.Sprintf("%stool %s: the result of its first call again", whose, r.Name)
+		}
+		l.line(noTime, "│", l.quiet.Render(shown(text)))
+	}
+}
+
+// hedged says what became of an attempt's two requests.
+func hedged(a llmcall.Attempt, h *llmcall.Attempt) string {
+	text := fmt.Sprintf("hedge after %s: %s ", seconds(h.Start.Sub(a.Start)), h.Model)
+	switch h.Outcome {
+	case llmcall.OutcomeValid:
+		return text + "was sooner; " + a.Model + " is cancelled"
+	case llmcall.OutcomeLost:
+		return text + "was not sooner, and is cancelled"
+	}
+	return shown(text + "✗ " + h.Error)
 }
 
 // These limit how much of a wrong answer is shown: lines, and characters of a line.

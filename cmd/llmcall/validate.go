@@ -171,9 +171,17 @@ func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, ti
 		}
 		checks = append(checks, check)
 	}
-	builder := builderFor(defaultModel(""), "")
+	p := program{Judge: strings.TrimSpace(os.Getenv("LLMCALL_JUDGE"))}
 	if f.config != "" {
-		cfg, configured, err := llmcall.LoadConfigWith(f.config, builder)
+		text, err := readFile(f.config, maxConfig)
+		if err != nil {
+			return nil, 0, fmt.Errorf("--config: %w", err)
+		}
+		p.Config = &textFile{f.config, string(text)}
+	}
+	builder := p.builder()
+	if p.Config != nil {
+		cfg, configured, err := llmcall.ParseConfigWith(f.config, []byte(p.Config.Text), builder)
 		if err != nil {
 			return nil, 0, fmt.Errorf("--config: %w", err)
 		}
@@ -189,27 +197,26 @@ func (f *validateFlags) read(cmd *cobra.Command) (checks []validate.Strategy, ti
 	return checks, timeout, nil
 }
 
-// builderFor returns a builder of checks whose judges are opened like any other model. A
-// check that names none asks $LLMCALL_JUDGE, else the given model at the given address. This
-// makes no request, but a missing key of a judge is an error.
-func builderFor(model, address string) validate.Builder {
-	return validate.Builder{OpenModel: func(name string) (llm.Model, error) {
-		var options provider.Options
-		from := ""
-		if name == "" {
-			if name, from = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE")), "LLMCALL_JUDGE: "; name == "" {
-				name, options.BaseURL, from = model, address, ""
-			}
+// open opens the judge that a check names, or the one that is asked if it names none.
+func (j judges) open(name string) (llm.Model, error) {
+	var options provider.Options
+	from := ""
+	if name == "" {
+		if name, from = j.judge, "LLMCALL_JUDGE: "; name == "" {
+			name, options.BaseURL, from = j.model, j.address, ""
 		}
-		if name == "" {
-			return nil, errors.New("no judge: set LLMCALL_JUDGE to a model's full name, or validation_model")
-		}
-		judge, err := provider.Open(name, options)
-		if err != nil {
-			return nil, fmt.Errorf("%s%w", from, inFlagWords(err))
-		}
-		return judge, nil
-	}}
+	}
+	if name == "" {
+		return nil, errors.New("no judge: set LLMCALL_JUDGE to a model's full name, or validation_model")
+	}
+	if j.tape.replays() {
+		return nil, errors.New("a check that asks a model can't be replayed: a new random mark is in each of its requests")
+	}
+	opened, err := provider.OpenAll([]string{name}, j.own, options)
+	if err != nil {
+		return nil, fmt.Errorf("%s%w", from, inFlagWords(err))
+	}
+	return j.tape.onto(opened[:1])[0], nil // a judge has one key
 }
 
 // parseChecks makes the checks of --check.

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"llmcall"
+	"llmcall/provider"
+	"llmcall/validate"
+
+	"github.com/spf13/cobra"
+)
+
+// program is what a call is made of besides its conversation. A review file keeps it, so
+// that another process can go on with the call. It has no API key: the flags take none, and
+// a configuration says only where one is.
+type program struct {
+	Model    string            `json:"model,omitempty"`    // of --model, or the default; "" if the configuration names it
+	BaseURL  string            `json:"base_url,omitempty"` // of --base-url
+	Config   *textFile         `json:"config,omitempty"`   // of --config
+	Settings map[string]string `json:"settings,omitempty"` // of the flags in settingFlags, by their names
+	Checks   []string          `json:"checks,omitempty"`   // of --check
+	Schema   json.RawMessage   `json:"schema,omitempty"`   // of --schema, in one document
+	Judge    string            `json:"judge,omitempty"`    // of $LLMCALL_JUDGE
+	Practice *textFile         `json:"practice,omitempty"` // of --practice; an empty one has no plan
+	Human    bool              `json:"human,omitempty"`    // --human is given
+
+	tape *tape // not of the call that a person looks at, but of this process
+}
+
+// textFile is the content of a file.
+type textFile struct {
+	Name string `json:"name,omitempty"`
+	Text string `json:"text,omitempty"`
+}
+
+// program reads the files of the flags, each once: it may be a pipe, <(…).
+func (f *callFlags) program(cmd *cobra.Command) (*program, error) {
+	p := &program{
+		Model: f.model, Checks: f.checks, Settings: map[string]string{}, Human: f.human != "",
+		Judge: strings.TrimSpace(os.Getenv("LLMCALL_JUDGE")),
+	}
+	var err error
+	if p.BaseURL, err = serverAddress(f.baseURL); err != nil {
+		return nil, err
+	}
+	if f.config != "" {
+		text, err := readFile(f.config, maxConfig)
+		if err != nil {
+			return nil, fmt.Errorf("--config: %w", err)
+		}
+		p.Config = &textFile{f.config, string(text)}
+	}
+	if f.practice.given {
+		if f.replay != "" {
+			return nil, errors.New("--practice can't be combined with --replay: a replay asks nobody")
+		}
+		if f.model != "" || f.baseURL != "" {
+			return nil, errors.New("--practice can't be combined with --model or --base-url: the practice model is built in")
+		}
+		p.Practice = &textFile{Name: f.practice.plan}
+		if f.practice.plan != "" {
+			text, err := readFile(f.practice.plan, maxInput)
+			if err != nil {
+				return nil, fmt.Errorf("--practice: %w", err)
+			}
+			p.Practice.Text = string(text)
+		}
+	}
+	for _, s := range settingFlags {
+		if flag := cmd.Flags().Lookup(s.flag); flag.Changed {
+			p.Settings[s.flag] = flag.Value.String()
+		}
+	}
+	if f.schema != "" {
+		if _, p.Schema, err = readSchema(cmd, f.schema); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// read returns the settings and the checks: those of the schema, the configuration and the
+// flags. If it is not judged, the checks are not for running, and no key of a judge is
+// needed. A call without a model gets that of the environment, if there is one.
+func (p *program) read(judged bool) (cfg llmcall.RetryConfig, checks []validate.Strategy, err error) {
+	builder := noJudges
+	if judged {
+		builder = p.builder()
+	}
+	if len(p.Schema) > 0 {
+		check, err := validate.JSONSchema(p.Schema)
+		if err != nil {
+			return cfg, nil, fmt.Errorf("--schema: %w", err)
+		}
+		checks = append(checks, check)
+	}
+	if p.Config != nil {
+		var configured []validate.Strategy
+		if cfg, configured, err = llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), builder); err != nil {
+			return cfg, nil, fmt.Errorf("--config: %w", err)
+		}
+		checks = append(checks, configured...)
+	}
+	for _, s := range settingFlags {
+		value, given := p.Settings[s.flag]
+		if !given {
+			continue
+		}
+		if err := cfg.Set(s.field, value); err != nil {
+			if e, ok := errors.AsType[*llmcall.ConfigError](err); ok {
+				e.Field = "--" + s.flag
+			}
+			return cfg, nil, err
+		}
+	}
+	if p.Model == "" && p.Practice == nil && !p.tape.replays() && len(cfg.AllModels()) == 0 {
+		p.Model = defaultModel(p.BaseURL)
+	}
+	if p.Model != "" {
+		cfg.Models = []string{p.Model}
+	}
+	flagged, err := parseChecks(p.Checks, builder)
+	if err != nil {
+		return cfg, nil, err
+	}
+	if checks = append(checks, flagged...); len(checks) == 0 {
+		checks = []validate.Strategy{validate.NotEmpty()}
+	}
+	if p.Human {
+		toPerson(&cfg)
+	}
+	return cfg, checks, cfg.Validate()
+}
+
+// toPerson adds a person as the last stage, unless there is one.
+func toPerson(cfg *llmcall.RetryConfig) {
+	n := len(cfg.Stages)
+	switch {
+	case cfg.MaxAttemptsBeforeHuman > 0 || n > 0 && cfg.Stages[n-1].Human:
+		return
+	case n > 0:
+		cfg.Stages = append(cfg.Stages, llmcall.Stage{Human: true})
+	default:
+		cfg.MaxAttemptsBeforeHuman = max(cfg.MaxAttempts, 0)
+		if cfg.MaxAttempts == 0 {
+			cfg.MaxAttemptsBeforeHuman = llmcall.DefaultMaxAttempts
+		}
+	}
+	cfg.StopOnNoProgress = false // such a call goes to the person
+}
+
+// builder returns a builder of checks whose judge is the call's model, unless they name one.
+// What is wrong with the configuration is said when the checks are made.
+func (p *program) builder() validate.Builder {
+	var cfg llmcall.RetryConfig
+	if p.Config != nil {
+		cfg, _, _ = llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), noJudges)
+	}
+	j := judges{judge: p.Judge, own: ownProviders(&cfg), tape: p.tape}
+	if p.Practice != nil { // what is invented judges nothing
+		return j.builder()
+	}
+	j.address, j.model = p.BaseURL, p.Model
+	if j.model == "" && len(cfg.Models) > 0 {
+		j.model = cfg.Models[0]
+	}
+	if j.model == "" {
+		j.model = defaultModel(p.BaseURL)
+	}
+	return j.builder()
+}
+
+// judges are the models that checks ask.
+type judges struct {
+	judge          string // of $LLMCALL_JUDGE: who is asked by a check that names nobody
+	model, address string // who is asked if there is no such judge
+	own            map[string]provider.Own
+	tape           *tape
+}
+
+// builder returns a builder of checks whose judges are opened like any other model. This
+// makes no request, but a missing key of a judge is an error.
+func (j judges) builder() validate.Builder { return validate.Builder{OpenModel: j.open} }
+
+// ownProviders returns the user's own names for providers.
+func ownProviders(cfg *llmcall.RetryConfig) map[string]provider.Own {
+	own := map[string]provider.Own{}
+	for name, p := range cfg.Providers {
+		own[name] = provider.Own(p)
+	}
+	return own
+}
