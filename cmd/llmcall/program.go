@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"llmcall"
@@ -37,6 +40,37 @@ type textFile struct {
 	Text string `json:"text,omitempty"`
 }
 
+// kept returns the program as a review file keeps it. A configuration whose MCP servers are
+// given what may be a key is not copied there: the file has its name.
+func (p *program) kept() *program {
+	if p.Config == nil || p.Config.Text == "" {
+		return p
+	}
+	cfg, _, err := llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), noJudges)
+	if err == nil && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.MCPServers)), mayHaveKey) {
+		return p
+	}
+	kept := *p
+	kept.Config = &textFile{Name: p.Config.Name}
+	if path, err := filepath.Abs(p.Config.Name); err == nil {
+		kept.Config.Name = path
+	}
+	return &kept
+}
+
+// mayHaveKey reports whether a server is given a text that may be a key itself, and not
+// the name of a variable.
+func mayHaveKey(s llmcall.MCPServer) bool {
+	for _, texts := range []map[string]string{s.Headers, s.Env} {
+		for _, text := range texts {
+			if !strings.Contains(text, "${") {
+				return true
+			}
+		}
+	}
+	return strings.ContainsAny(s.URL, "?@") && !strings.Contains(s.URL, "${")
+}
+
 // program reads the files of the flags, each once: it may be a pipe, <(…).
 func (f *callFlags) program(cmd *cobra.Command) (*program, error) {
 	p := &program{
@@ -52,7 +86,9 @@ func (f *callFlags) program(cmd *cobra.Command) (*program, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--config: %w", err)
 		}
-		p.Config = &textFile{f.config, string(text)}
+		if len(text) > 0 {
+			p.Config = &textFile{f.config, string(text)}
+		}
 	}
 	if f.practice.given {
 		if f.replay != "" {
@@ -87,6 +123,13 @@ func (f *callFlags) program(cmd *cobra.Command) (*program, error) {
 // flags. If it is not judged, the checks are not for running, and no key of a judge is
 // needed. A call without a model gets that of the environment, if there is one.
 func (p *program) read(judged bool) (cfg llmcall.RetryConfig, checks []validate.Strategy, err error) {
+	if p.Config != nil && p.Config.Text == "" { // see kept
+		text, err := readFile(p.Config.Name, maxConfig)
+		if err != nil {
+			return cfg, nil, fmt.Errorf("the configuration of the call: %w", err)
+		}
+		p.Config.Text = string(text)
+	}
 	builder := noJudges
 	if judged {
 		builder = p.builder()

@@ -165,6 +165,29 @@ func TestWhatAReviewFileHolds(t *testing.T) {
 	}
 }
 
+// What is written into a configuration for a server may be a key.
+func TestAReviewFileHoldsNoKeyOfAServer(t *testing.T) {
+	_, args := serve(t, "steps: [{answer: Bonn}]")
+	path := filepath.Join(t.TempDir(), "review.json")
+	config := file(t, "c.yaml", "max_attempts_before_human: 1\nmax_attempts: 1\nchecks: [contains:Berlin]\n"+
+		"mcp_servers: {facts: {command: ["+os.Args[0]+"], env: {LLMCALL_TEST_AS_SERVER: 'a-literal-key'}}}\n")
+	if got := command(t, "", append(args, "--config", config, "--save", path, "?")...); got.code != 5 {
+		t.Fatalf("exit %d: %s", got.code, got.stderr)
+	}
+	if text, err := os.ReadFile(path); err != nil || strings.Contains(string(text), "a-literal-key") || !strings.Contains(string(text), config) {
+		t.Errorf("%v: %s", err, text)
+	}
+	if got := command(t, "Bonn", "resume", path, "--edit", "-"); got.code != 3 {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	if err := os.Rename(config, config+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	if got := command(t, "Berlin", "resume", path, "--edit", "-"); got.code != 2 || !strings.Contains(got.stderr, "the configuration of the call: open "+config) {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
 func TestAReviewFileThatIsTooLateOrAnother(t *testing.T) {
 	path, _ := handOver(t, "")
 	f, err := review.Read(path)

@@ -108,7 +108,7 @@ func (s *session) ask(e *llmcall.HumanReviewError) (*llmcall.Result, error) {
 // keep writes the review file, and sends the webhook. A file that this session claims is
 // replaced, and stays claimed.
 func (s *session) keep(e *llmcall.HumanReviewError) error {
-	text, err := json.Marshal(s.program)
+	text, err := json.Marshal(s.program.kept())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errOutput, err)
 	}
