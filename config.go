@@ -260,7 +260,7 @@ type RetryConfig struct {
 type OwnProvider struct {
 	Protocol string   // protocol
 	BaseURL  string   // base_url
-	Keys     []string // keys, or a single one as key
+	Keys     []string // keys, or a single one as key: env:NAME, file:PATH, or none
 }
 
 // MCPServer is a server with tools that speaks the Model Context Protocol: a command, or an
@@ -382,7 +382,7 @@ const (
 	takesExtra     = "a mapping of the provider's own fields, such as {\"reasoning_effort\": \"low\"}"
 	takesSettings  = "a mapping of settings"
 	takesProviders = "a mapping of names, each to settings such as {protocol: openai, base_url: http://127.0.0.1:9001/v1, key: env:ACME_KEY}"
-	takesKey       = "env:NAME or file:PATH, where the key is"
+	takesKey       = "env:NAME or file:PATH, where the key is, or none"
 	takesDollars   = "a number of dollars from 0.000000001 to 1,000,000"
 	takesReserve   = "strict or expected"
 	takesPrices    = "a mapping of models, each to a price in dollars per million tokens such as {input: 0.15, output: 0.60}"

@@ -514,7 +514,7 @@ func setProviders(c *RetryConfig, n *yaml.Node) error {
 					return &ConfigError{Line: name.Line, Field: at, Err: errors.New("must not be set together with the other of key and keys")}
 				}
 				for _, source := range list {
-					if !strings.HasPrefix(source, "env:") && !strings.HasPrefix(source, "file:") {
+					if !strings.HasPrefix(source, "env:") && !strings.HasPrefix(source, "file:") && source != "none" {
 						err = errForm
 					}
 				}

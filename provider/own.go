@@ -28,7 +28,9 @@ type Own struct {
 	BaseURL string
 	// Keys say where the keys are: "env:NAME" for a variable of the environment,
 	// "file:PATH" for a file. With several, a model is opened for each: they are
-	// alternatives, in order. A key itself must not be here. Default: as for Protocol.
+	// alternatives, in order. "none" is for a server without keys. A key itself must not be
+	// here. Default: as for Protocol; with a BaseURL none, and then the key of Protocol must
+	// not be in the environment, so that it is not sent to another server.
 	Keys []string
 }
 
@@ -93,6 +95,10 @@ func (o Own) open(name, model string, opts Options) ([]llm.Model, error) {
 		opts.BaseURL = o.BaseURL
 	}
 	keys := []string{opts.APIKey}
+	if i := slices.IndexFunc(All(), func(p Provider) bool { return p.Name == protocol }); o.BaseURL != "" && len(o.Keys) == 0 && opts.APIKey == "" && All()[i].HasKey(os.Getenv) {
+		return nil, fmt.Errorf("providers.%s.key must be env:NAME or file:PATH, where the key of this server is, or none, got nothing: the key in %s is for another server",
+			name, All()[i].KeyVariable)
+	}
 	if len(o.Keys) > 0 {
 		keys = nil
 		for i, source := range o.Keys {
@@ -120,6 +126,9 @@ func (o Own) open(name, model string, opts Options) ([]llm.Model, error) {
 
 // readKey reads a key from where it is. The error shows nothing that could be a key.
 func readKey(source string) (string, error) {
+	if source == "none" {
+		return source, nil // sent as it is: some servers want the header
+	}
 	kind, place, _ := strings.Cut(source, ":")
 	var key string
 	switch kind {
@@ -135,7 +144,7 @@ func readKey(source string) (string, error) {
 		n, _ := file.Read(text)
 		key = string(text[:n])
 	default:
-		return "", errors.New("must be env:NAME or file:PATH, got something else, which is not shown because it may be a key")
+		return "", errors.New("must be env:NAME, file:PATH or none, got something else, which is not shown because it may be a key")
 	}
 	if key = strings.TrimSpace(key); key == "" {
 		return "", fmt.Errorf("must be where a key is, got %s, which is empty", source)

@@ -78,17 +78,42 @@ func TestImpossibleNamesOfTheUsersOwn(t *testing.T) {
 		name string
 		own  provider.Own
 	}{
-		`providers.acme.protocol: unknown provider "opnai", did you mean openai?`:                      {"acme/m", provider.Own{Protocol: "opnai"}},
-		`providers.acme.protocol must be the name of a known provider (openai,`:                        {"acme/m", provider.Own{}},
-		`providers.acme.keys[0] must be where a key is, got env:NO_SUCH_KEY, which is empty`:           {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"env:NO_SUCH_KEY"}}},
-		`providers.acme.keys[0] must be where a key is, got file:` + empty + `, which is empty`:        {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + empty}}},
-		`providers.acme.keys[0] must be env:NAME or file:PATH, got something else, which is not shown`: {"acme/m", provider.Own{Protocol: "openai", Keys: []string{secret}}},
-		`providers.acme.keys[0] can't be read`:                                                         {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + empty + "x"}}},
-		`(of the configuration: acme, did you mean acme?)`:                                             {"acne/m", provider.Own{Protocol: "openai"}},
+		`providers.acme.protocol: unknown provider "opnai", did you mean openai?`:                            {"acme/m", provider.Own{Protocol: "opnai"}},
+		`providers.acme.protocol must be the name of a known provider (openai,`:                              {"acme/m", provider.Own{}},
+		`providers.acme.keys[0] must be where a key is, got env:NO_SUCH_KEY, which is empty`:                 {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"env:NO_SUCH_KEY"}}},
+		`providers.acme.keys[0] must be where a key is, got file:` + empty + `, which is empty`:              {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + empty}}},
+		`providers.acme.keys[0] must be env:NAME, file:PATH or none, got something else, which is not shown`: {"acme/m", provider.Own{Protocol: "openai", Keys: []string{secret}}},
+		`providers.acme.keys[0] can't be read`:                                                               {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + empty + "x"}}},
+		`(of the configuration: acme, did you mean acme?)`:                                                   {"acne/m", provider.Own{Protocol: "openai"}},
 	} {
 		_, err := provider.OpenAll([]string{row.name}, map[string]provider.Own{"acme": row.own}, provider.Options{})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
+	}
+}
+
+// The key of a provider is not sent to another server that speaks its protocol.
+func TestAKeyIsNotSentToAServerOfTheUsersOwn(t *testing.T) {
+	var keys []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	defer server.Close()
+	emptyEnvironment(t)
+	t.Setenv("OPENAI_API_KEY", secret)
+	own := map[string]provider.Own{"acme": {Protocol: "openai", BaseURL: server.URL}}
+	_, err := provider.OpenAll([]string{"acme/m"}, own, provider.Options{})
+	if err == nil || !strings.Contains(err.Error(), "providers.acme.key must be env:NAME or file:PATH, where the key of this server is, or none, got nothing: the key in OPENAI_API_KEY is for another server") {
+		t.Errorf("%v", err)
+	}
+	own["acme"] = provider.Own{Protocol: "openai", BaseURL: server.URL, Keys: []string{"none"}}
+	models, err := provider.OpenAll([]string{"acme/m"}, own, provider.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := models[0].Complete(t.Context(), llm.Prompt("Hi!")); err == nil || len(keys) != 1 || strings.Contains(keys[0], secret) {
+		t.Errorf("sent %q, %v", keys, err)
 	}
 }
