@@ -177,7 +177,7 @@ func examine(name string, text []byte) (*configAccount, error) {
 		models = []llm.Model{llm.Func("the model of --model", nil)}
 	}
 	standInTools(&cfg)
-	if _, err := llmcall.New(models, checks, cfg); err != nil {
+	if _, err := newClient(models, checks, cfg); err != nil {
 		if e, ok := errors.AsType[*llmcall.ConfigError](err); ok {
 			e.File = name
 			if strings.HasPrefix(e.Field, "stages[") && strings.Contains(e.Field, "].tools[") {

@@ -61,7 +61,7 @@ func (f *callFlags) printRequest(cmd *cobra.Command, p *program, req *llm.Reques
 		}
 		return nil
 	}
-	client, err := llmcall.New(models, checks, cfg)
+	client, err := newClient(models, checks, cfg)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ const (
 	exitHuman    = 5 // a person must look
 	exitProvider = 6 // the provider failed, permanently or at every attempt, or limits the rate for too long
 	exitTime     = 7 // out of time
+	exitSpent    = 8 // a ceiling of money or tokens
 	exitSignal   = 130
 )
 
@@ -30,6 +31,7 @@ const exitCodesHelp = `Exit codes:
   6    the provider failed, permanently or at every attempt, or limits the rate
        for too long
   7    out of time
+  8    a ceiling of money or tokens: what the call may spend is spent
   130  interrupted`
 
 func exitCode(err error) int {
@@ -59,6 +61,8 @@ func exitCode(err error) int {
 		return exitProvider
 	case llmcall.ReasonOutOfTime:
 		return exitTime
+	case llmcall.ReasonAccountSpent:
+		return exitSpent
 	case llmcall.ReasonCancelled:
 		return exitSignal
 	}

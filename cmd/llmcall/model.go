@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -15,8 +16,10 @@ import (
 	"llmcall"
 	"llmcall/chaos"
 	"llmcall/llm"
+	"llmcall/price"
 	"llmcall/provider"
 	"llmcall/provider/openai"
+	"llmcall/validate"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +40,7 @@ func (p *program) open(cmd *cobra.Command, cfg *llmcall.RetryConfig, client *htt
 		models, end, err := p.openPractice(cmd.Context(), names, cfg, client)
 		if err == nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), "llmcall: the practice model answers, and its answers are INVENTED")
+			makeFree(cfg, models)
 		}
 		return p.tape.onto(models), end, err
 	}
@@ -64,6 +68,30 @@ func (p *program) open(cmd *cobra.Command, cfg *llmcall.RetryConfig, client *htt
 		all = append(all, models...)
 	}
 	return p.tape.onto(all), nothing, nil
+}
+
+// makeFree gives the models that answer for practice a price, so that a ceiling of money can be
+// tried: nothing, unless the configuration has another.
+func makeFree(cfg *llmcall.RetryConfig, models []llm.Model) {
+	prices := maps.Clone(cfg.Prices)
+	if prices == nil {
+		prices = price.Table{}
+	}
+	for _, m := range models {
+		if _, ok := prices.Find(m.Name()); !ok {
+			prices[m.Name()] = price.Price{}
+		}
+	}
+	cfg.Prices = prices
+}
+
+// newClient is [llmcall.New] with errors for somebody who imports nothing.
+func newClient(models []llm.Model, checks []validate.Strategy, cfg llmcall.RetryConfig) (*llmcall.Client, error) {
+	client, err := llmcall.New(models, checks, cfg)
+	if e, ok := errors.AsType[*llmcall.ConfigError](err); ok && e.Field == "prices" && e.Err != nil {
+		e.Err = errors.New(strings.Replace(e.Err.Error(), " (or import llmcall/price/known)", "", 1))
+	}
+	return client, err
 }
 
 // openWithoutKey opens the models of a name, for looking at them alone: as many as with

@@ -40,6 +40,7 @@ type document struct {
 	Model    string            `json:"model"`
 	Practice bool              `json:"practice,omitempty"` // the answer is invented
 	Usage    llm.Usage         `json:"usage"`
+	Cost     *llmcall.Cost     `json:"cost,omitempty"` // in dollars; left out if a price is not known
 	Attempts []llmcall.Attempt `json:"attempts"`
 }
 
@@ -56,6 +57,9 @@ func (d document) write(w io.Writer, result *llmcall.Result, failed error) error
 		}
 	}
 	d.Usage, d.Attempts = trace.Usage, trace.Attempts
+	if trace.Cost.Known() && trace.Usage != (llm.Usage{}) {
+		d.Cost = &trace.Cost
+	}
 	if n := len(d.Attempts); n > 0 {
 		d.Model = d.Attempts[n-1].Model
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"text/tabwriter"
 
+	_ "llmcall/price/known" // what tokens cost
 	"llmcall/provider"
 	_ "llmcall/provider/all" // the model's name comes from the user
 

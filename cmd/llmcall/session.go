@@ -42,7 +42,7 @@ func (s *session) compile(models []llm.Model, checks []validate.Strategy, cfg ll
 	s.screen = s.display(s.cmd)
 	cfg.Observer = func(ctx context.Context, e llmcall.Event) context.Context { return s.screen.observe(ctx, e) }
 	var err error
-	s.client, err = llmcall.New(models, checks, cfg)
+	s.client, err = newClient(models, checks, cfg)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"llmcall"
 	"llmcall/internal/say"
+	"llmcall/llm"
 
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -84,6 +85,7 @@ func (l *timeline) ended(a llmcall.Attempt) {
 	if a.Circuit != "" {
 		circuit = l.quiet.Render("  circuit " + a.Circuit)
 	}
+	circuit += l.quiet.Render(dollars("  ", a.Cost, a.Usage.Add(a.CheckUsage)))
 	for _, r := range a.Repaired {
 		l.line(noTime, "│", l.quiet.Render("repaired: "+shown(r.String())))
 	}
@@ -176,7 +178,15 @@ func (l *timeline) end(result *llmcall.Result, err error) {
 		trace, outcome = result.Trace, l.good.Render("a valid answer")
 	}
 	l.line(l.now(), "═", fmt.Sprintf("%s after %s, %s in, %d out",
-		outcome, say.Count(len(trace.Attempts), "attempt", "attempts"), say.Count(int(trace.Usage.InputTokens), "token", "tokens"), trace.Usage.OutputTokens))
+		outcome, say.Count(len(trace.Attempts), "attempt", "attempts"), say.Count(int(trace.Usage.InputTokens), "token", "tokens"), trace.Usage.OutputTokens)+dollars(", ", trace.Cost, trace.Usage))
+}
+
+// dollars is what something has cost, for the end of a line; "" if that is not known.
+func dollars(before string, c llmcall.Cost, used llm.Usage) string {
+	if !c.Known() || used == (llm.Usage{}) {
+		return ""
+	}
+	return before + "$" + c.Dollars()
 }
 
 func (l *timeline) line(at, mark, text string) {
