@@ -54,12 +54,13 @@ type call struct {
 	lastTry   int                  // and among those that MaxAttempts counts,
 	complaint []validate.Complaint // and what is wrong with it
 	purse     *purse
-	guard     *account.Guard           // of the call's own requests; nil without a ceiling
-	measured  map[int]account.Estimate // the most that the next request can use, by its target
-	lowered   bool                     // the account has lowered the token limit of the last request
-	ending    Reason                   // why the next failure is the last; "" if attempts may go on
-	why       string                   // a person must look
-	hint      string                   // of a person, for the models
+	guard     *account.Guard    // of the call's own requests; nil without a ceiling
+	measured  map[int]*reckoned // what the next request may use, by its target
+	limit     int               // of output tokens of the last request
+	lowered   bool              // the account has lowered the token limit of the last request
+	ending    Reason            // why the next failure is the last; "" if attempts may go on
+	why       string            // a person must look
+	hint      string            // of a person, for the models
 	report    validate.Report
 	trace     Trace
 	lost      *endpoint.Report    // of a request without an answer
@@ -248,6 +249,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		c.sent, c.lost = req.Messages, nil
 		req.MaxTokens = c.maxTokens
 		c.afford(&req)
+		c.limit = req.MaxTokens
 		sent := copyOf(&req)
 		if len(begun) > 0 {
 			sent.Messages = append(sent.Messages, llm.Message{Role: llm.RoleAssistant, Parts: begun})
@@ -391,7 +393,8 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 		return &failure.Error{Kind: failure.ContentFiltered, Model: c.model.Name(), Message: "the answer was withheld or refused"}
 	case answer.Finish == llm.FinishLength && c.lowered:
 		return &failure.Error{Kind: failure.AccountSpent, Model: c.model.Name(), Message: fmt.Sprintf(
-			"the answer was cut off at %s, which is all that was left of what the call may spend", say.Count(int(answer.Usage.OutputTokens), "token", "tokens"),
+			"the answer was cut off at %s%s, which is all that was left of what the call may spend",
+			say.Count(c.limit, "token", "tokens"), thinking(answer.Usage.ReasoningTokens),
 		)}
 	case answer.Finish == llm.FinishLength:
 		kind = failure.CutOff
@@ -428,6 +431,14 @@ func (c *call) judge(ctx context.Context, answer *llm.Response, number int) erro
 	}
 	c.advance(stuck(previous, answer, before, c.complaint))
 	return &InvalidAnswerError{c.complaint, kind}
+}
+
+// thinking says how many of the tokens of an answer its model has used to think.
+func thinking(tokens int64) string {
+	if tokens <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (of which the model has used %d to think)", tokens)
 }
 
 // larger returns the token limit of the next request after an answer that was cut
@@ -539,7 +550,7 @@ func (c *call) failedWith(err error) {
 	if k.Err() == nil { // else the call ended before a further request of the attempt
 		// Only one of these has an effect: Settle if the request is in progress, Wrong
 		// if its answer was settled.
-		k.Settle(endpoint.Outcome{Err: err, Report: c.unanswered(failure.KindOf(err))})
+		k.Settle(endpoint.Outcome{Err: err, Report: c.lost})
 		k.Wrong(err)
 	}
 	c.describe(err)
@@ -571,6 +582,7 @@ func (c *call) describe(err error) {
 		kind, cause = last.Kind, last.Err // the loop knows whether the attempt's own limit ended it
 	}
 	r.Kind, r.Error = kind, cause.Error()
+	c.unanswered(kind, cause)
 	if c.last != nil && c.lastFrom == r.Number {
 		r.Answer = c.last.Text()
 	}

@@ -277,6 +277,9 @@ func (c *Client) newCall(req *llm.Request, checks []validate.Strategy) (*call, e
 		return nil, &ConfigError{Field: "request", Got: "none", Takes: "one with at least one message"}
 	}
 	req = c.cfg.completed(req)
+	if err := c.cfg.bounded("request.extra", req.Extra); err != nil {
+		return nil, err
+	}
 	k := &call{client: c, cfg: &c.cfg, model: c.models[0], req: req, checks: checks, given: req.MaxTokens, maxTokens: req.MaxTokens}
 	k.purse = c.newPurse()
 	k.enter(0)

@@ -219,7 +219,7 @@ func (s *second) settle(answer *llm.Response, err error) (*llm.Response, error) 
 		s.latency.Add(took) // it would have taken longer
 		err = lostError{}
 	}
-	c.tries.Settle(endpoint.Outcome{Err: err, Report: c.unanswered(failure.KindOf(err))})
+	c.tries.Settle(endpoint.Outcome{Err: err, Report: c.lost})
 	c.describe(err)
 	if err == (lostError{}) {
 		r.lose()

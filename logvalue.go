@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"llmcall/account"
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
@@ -53,7 +54,18 @@ func (a *attrs) usage(key string, u llm.Usage) {
 	tokens.count("output_tokens", u.OutputTokens)
 	tokens.count("cached_tokens", u.CachedTokens)
 	tokens.count("reasoning_tokens", u.ReasoningTokens)
+	tokens.count("cache_write_tokens", u.CacheWriteTokens)
+	tokens.count("cache_write_1h_tokens", u.CacheWrite1hTokens)
+	tokens.count("audio_tokens", u.AudioTokens)
+	tokens.count("cached_audio_tokens", u.CachedAudioTokens)
 	*a = append(*a, slog.Attr{Key: key, Value: slog.GroupValue(tokens...)})
+}
+
+// cost adds a cost in dollars if it is known.
+func (a *attrs) cost(c Cost) {
+	if c.Known() && c.Nanos > 0 {
+		*a = append(*a, slog.Float64("cost", float64(c.Nanos)/account.Dollar))
+	}
 }
 
 // LogValue returns the type, the call's number and the fields that are set.
@@ -112,22 +124,27 @@ func (a Attempt) LogValue() slog.Value {
 	all.text("circuit", a.Circuit)
 	all.usage("usage", a.Usage)
 	all.usage("check_usage", a.CheckUsage)
+	all.cost(a.Cost)
+	if a.Hedge != nil {
+		all = append(all, slog.Any("hedge", a.Hedge))
+	}
 	return slog.GroupValue(all...)
 }
 
-// LogValue returns the attempts by number, as [Attempt.LogValue] does, and the
-// usage.
+// LogValue returns the attempts by number, as [Attempt.LogValue] does, the
+// usage and the cost in dollars.
 func (t Trace) LogValue() slog.Value {
 	var a attrs
 	for _, attempt := range t.Attempts {
 		a = append(a, slog.Any(strconv.Itoa(attempt.Number), attempt))
 	}
 	a.usage("usage", t.Usage)
+	a.cost(t.Cost)
 	return slog.GroupValue(a...)
 }
 
-// LogValue returns the result without the answer: the model, the number of attempts
-// and the usage. It is empty for nil.
+// LogValue returns the result without the answer: the model, the number of attempts,
+// the usage and the cost in dollars. It is empty for nil.
 func (r *Result) LogValue() slog.Value {
 	if r == nil {
 		return slog.Value{}
@@ -136,6 +153,7 @@ func (r *Result) LogValue() slog.Value {
 	a.text("model", r.Model)
 	a.count("attempts", int64(len(r.Attempts)))
 	a.usage("usage", r.Usage)
+	a.cost(r.Cost)
 	return slog.GroupValue(a...)
 }
 
@@ -162,6 +180,7 @@ func failureValue(reason Reason, why string, err error, complaints []validate.Co
 	a.names("checks", checksOf(complaints))
 	a.count("attempts", int64(len(trace.Attempts)))
 	a.usage("usage", trace.Usage)
+	a.cost(trace.Cost)
 	return slog.GroupValue(a...)
 }
 

@@ -83,6 +83,14 @@ func (c *RetryConfig) validateMoney() error {
 	case !c.limitsAny() && c.MinOutputTokens != 0:
 		return &ConfigError{Field: "min_output_tokens", Err: errors.New(noCeiling)}
 	}
+	if err := c.bounded("extra", c.Extra); err != nil {
+		return err
+	}
+	for i, s := range c.Stages {
+		if err := c.bounded(fmt.Sprintf("stages[%d].extra", i), s.Extra); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -107,7 +115,7 @@ func (c *RetryConfig) pricing(models []llm.Model, checks []validate.Strategy) ([
 		return all, nil
 	}
 	for _, check := range checks {
-		asks, ok := check.(interface{ Models() []string })
+		asks, ok := check.(interface{ Models() []string }) // see validate.Costly
 		if !ok {
 			continue
 		}
@@ -125,6 +133,39 @@ func unpriced(model string) error {
 	return &ConfigError{Field: "prices", Err: fmt.Errorf(
 		"the price of %s is not known, and there is a ceiling of money: add the line `%s: {input: 0.15, output: 0.60}` with its prices in dollars per million tokens (or import llmcall/price/known)",
 		model, model)}
+}
+
+// unboundedFields are the provider's own fields with which a request may cost more than
+// its prompt and its limit of output tokens say, at a known price. Those of Gemini's
+// generationConfig are among them.
+var unboundedFields = []string{
+	"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", // set MaxTokens
+	"n", "best_of", "candidateCount", // several answers
+	"tools", "mcp_servers", "web_search_options", "plugins", // tools that run at the provider, and what they find
+	"previous_response_id", "conversation", "prompt", "cachedContent", "container", // a part of the prompt is at the provider
+	"models", "fallbacks", // other models
+	"prediction", "speed", "inference_geo", // other prices
+}
+
+// bounded returns a [*ConfigError] if extra fields, with the given name, leave open what a
+// request may cost, under a ceiling.
+func (c *RetryConfig) bounded(name string, extra map[string]any) error {
+	if !c.limitsAny() {
+		return nil
+	}
+	within, _ := extra["generationConfig"].(map[string]any)
+	for _, field := range unboundedFields {
+		_, found := extra[field]
+		if _, deeper := within[field]; found || deeper {
+			return &ConfigError{Field: name + "." + field, Err: errors.New("must not be set under a ceiling of money or tokens, because the most that a request can use would not be known")}
+		}
+	}
+	for _, field := range []string{"service_tier", "serviceTier"} {
+		if extra[field] == "priority" {
+			return &ConfigError{Field: name + "." + field, Got: `"priority"`, Takes: "another tier under a ceiling of money or tokens: the known prices are those of the usual one"}
+		}
+	}
+	return nil
 }
 
 // purse is what a call may spend, and what it has cost. It is shared by the call, its
@@ -189,7 +230,7 @@ func (p *purse) charge(model string, used llm.Usage) endpoint.Amount {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.checks += a.Nanos
-	p.unpriced = p.unpriced || !ok && a.Tokens > 0
+	p.unpriced = p.unpriced || !(ok && (a.Tokens > 0 || isFree(&known)))
 	return a
 }
 
@@ -202,6 +243,9 @@ func (p *purse) takeChecks() Cost {
 	return c
 }
 
+// isFree reports whether nothing is to be paid, whatever is used.
+func isFree(p *price.Price) bool { return p.Most(math.MaxInt32, math.MaxInt32, time.Now()) == 0 }
+
 // dearest is a price as an account reserves by it.
 type dearest struct{ price.Price }
 
@@ -211,8 +255,9 @@ func (d dearest) Most(input, output int64) int64 { return d.Price.Most(input, ou
 type Cost struct {
 	// Nanos is in nano-dollars (1e-9 US dollars).
 	Nanos int64
-	// Partial says that Nanos is not everything, because something was used whose price
-	// is not known.
+	// Partial says that Nanos is not everything: something was used whose price is not
+	// known, or nothing is known about what a request has used that may be billed, such as
+	// one that was cancelled.
 	Partial bool
 }
 
@@ -256,20 +301,33 @@ func (c *Cost) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// after returns the cost of a usage for JSON; nil if it is not known, or nothing was used.
-func (c Cost) after(used llm.Usage) *Cost {
-	if c.Partial || c.Nanos == 0 && used == (llm.Usage{}) {
+// after returns the JSON of the cost of a usage: nothing if that is zero, or has no known
+// price; null if it is only known that something may have to be paid.
+func (c Cost) after(used llm.Usage) json.RawMessage {
+	none := used == (llm.Usage{})
+	switch {
+	case c.Partial && none:
+		return json.RawMessage("null")
+	case c.Partial, c.Nanos == 0 && none:
 		return nil
 	}
-	return &c
+	return json.RawMessage(c.Dollars())
 }
 
-// costOf returns the cost of a usage that JSON has.
-func costOf(c *Cost, used llm.Usage) Cost {
-	if c == nil {
-		return Cost{Partial: used != llm.Usage{}}
+// costAfter reads what [Cost.after] returns.
+func costAfter(data json.RawMessage, used llm.Usage) (c Cost, err error) {
+	if len(data) == 0 {
+		return Cost{Partial: used != llm.Usage{}}, nil
 	}
-	return *c
+	err = json.Unmarshal(data, &c)
+	return c, err
+}
+
+// reckoned is what the next request may use at a target.
+type reckoned struct {
+	most       account.Estimate // strictly
+	all, least endpoint.Amount  // what is reserved for it, and what at least
+	need       endpoint.Need
 }
 
 // reckon tells the guards what the next request may use at each target. The prompt is
@@ -280,51 +338,57 @@ func (c *call) reckon(req *llm.Request) {
 	if c.purse.account == nil {
 		return
 	}
-	c.measured = map[int]account.Estimate{}
+	c.measured = map[int]*reckoned{}
 	c.tries.Need = func(target int) *endpoint.Need {
-		e := c.strict(target, req)
-		if c.cfg.Reserve == ReserveExpected {
-			e = c.client.ratios[target].Expected(e)
+		r, ok := c.measured[target]
+		if !ok {
+			r = c.measure(target, req)
+			r.need = endpoint.Need{Tokens: need.Tokens, Want: &r.all, Least: &r.least}
+			c.measured[target] = r
 		}
-		all, some := e.Amount(), e.Least(int64(cmp.Or(c.cfg.MinOutputTokens, DefaultMinOutputTokens)))
-		return &endpoint.Need{Tokens: need.Tokens, Want: &all, Least: &some}
+		return &r.need
 	}
 }
 
-// strict returns the most that a request can use at a target.
-func (c *call) strict(target int, req *llm.Request) account.Estimate {
-	if e, ok := c.measured[target]; ok {
-		return e
-	}
-	e := account.Estimate{
+// measure returns what a request may use at a target.
+func (c *call) measure(target int, req *llm.Request) *reckoned {
+	r := &reckoned{most: account.Estimate{
 		Input: account.MostInput(req, c.client.models[target].Name()), Output: cmp.Or(int64(req.MaxTokens), DefaultOutputTokens),
-	}
+	}}
 	if p := c.client.prices[target]; p != nil {
-		e.Price = dearest{*p}
+		r.most.Price = dearest{*p}
 	}
-	c.measured[target] = e
-	return e
+	e := r.most
+	if c.cfg.Reserve == ReserveExpected {
+		e = c.client.ratios[target].Expected(e)
+	}
+	r.all, r.least = e.Amount(), e.Least(c.fewest())
+	return r
 }
 
-// afford lowers the token limit of a request to what the account has lent for it.
+// fewest is the lowest limit of output tokens that a request gets for want of money.
+func (c *call) fewest() int64 {
+	return int64(cmp.Or(c.cfg.MinOutputTokens, DefaultMinOutputTokens))
+}
+
+// afford lowers the token limit of a request to what the account has lent for it. If the
+// request is sent again without something that the provider refuses, its limit stays, so
+// that as much must be lent then.
 func (c *call) afford(req *llm.Request) {
 	c.lowered = false
 	if c.guard == nil {
 		return
 	}
-	e := c.strict(c.target, req)
-	if c.cfg.Reserve != ReserveExpected {
-		output, lower := e.Affords(c.guard.Lent())
-		req.MaxTokens, c.lowered = int(output), lower
-		return
+	r := c.measured[c.target]
+	lent := c.guard.Lent()
+	output, lower := r.most.Output, lent.Tokens < r.all.Tokens || lent.Nanos < r.all.Nanos
+	if lower {
+		if output, _ = r.most.Affords(lent); c.cfg.Reserve == ReserveExpected {
+			output = min(max(output, c.fewest()), r.most.Output)
+		}
 	}
-	// What is expected was lent, which is less than the most; only what is left in the
-	// account bounds the answer.
-	want := c.tries.Need(c.target).Want
-	if lent := c.guard.Lent(); lent.Tokens < want.Tokens || lent.Nanos < want.Nanos {
-		output, _ := e.Affords(lent)
-		req.MaxTokens, c.lowered = int(max(output, int64(cmp.Or(c.cfg.MinOutputTokens, DefaultMinOutputTokens)))), true
-	}
+	req.MaxTokens, c.lowered = int(output), lower && output < r.most.Output
+	r.all, r.least = lent, lent
 }
 
 // used returns the report of an answer, with its cost, which is added to that of the
@@ -335,28 +399,40 @@ func (c *call) used(answer *llm.Response) *endpoint.Report {
 		return nil
 	}
 	r := c.current()
-	if p := c.client.prices[c.target]; p != nil {
+	p := c.client.prices[c.target]
+	if p != nil {
 		report.Used.Nanos = p.Cost(answer.Usage, r.Start)
 		r.Cost.Nanos += report.Used.Nanos
-	} else if report.Used.Tokens > 0 {
+	}
+	known := answer.Usage != (llm.Usage{})
+	begun := c.streams() && answer.Finish == llm.FinishNone // the usage is that of its beginning
+	switch {
+	case p == nil && known, p != nil && (!known || begun) && !isFree(p):
 		r.Cost.Partial = true
 	}
-	if c.purse.account != nil && c.cfg.Reserve == ReserveExpected {
-		if e, ok := c.measured[c.target]; ok {
-			c.client.ratios[c.target].Learn(e, answer.Usage)
+	if c.guard == nil {
+		return report
+	}
+	switch {
+	case begun && answer.Usage.InputTokens > 0: // all of the answer may be billed
+		whole := answer.Usage
+		whole.OutputTokens = max(whole.OutputTokens, int64(c.limit))
+		report.Used.Tokens = whole.InputTokens + whole.OutputTokens
+		if p != nil {
+			report.Used.Nanos = p.Cost(whole, r.Start)
 		}
+	case begun:
+		report.Used = endpoint.Amount{}
+	case c.cfg.Reserve == ReserveExpected:
+		c.client.ratios[c.target].Learn(c.measured[c.target].most, answer.Usage)
 	}
 	return report
 }
 
-// unanswered returns the report of a request that was ended by us before its answer: the
-// provider may bill all of it.
-func (c *call) unanswered(kind failure.Kind) *endpoint.Report {
-	switch kind {
-	case failure.Cancelled, failure.AttemptTimeout, failure.DeadlineExceeded:
-		if c.guard != nil && c.lost == nil {
-			return &endpoint.Report{Used: c.guard.Lent()}
-		}
+// unanswered notes that the provider may bill a request of which nothing is known.
+func (c *call) unanswered(kind failure.Kind, err error) {
+	if p := c.client.prices[c.target]; c.lost != nil || p != nil && isFree(p) || !(endpoint.Outcome{Kind: kind, Err: err}).MayBill() {
+		return
 	}
-	return c.lost
+	c.current().Cost.Partial, c.trace.Cost.Partial = true, true
 }

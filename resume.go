@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"llmcall/account"
 	"llmcall/failure"
 	"llmcall/internal/nearest"
 	"llmcall/llm"
@@ -137,14 +138,22 @@ func (t Trace) before(next Trace) Trace {
 
 // byHand returns the answer that a person has accepted or written, if it passes the checks.
 func (c *Client) byHand(ctx context.Context, e *HumanReviewError, by Verdict, answer *llm.Response, checks []validate.Strategy) (*Result, error) {
+	own := c.newPurse()
+	if c.priced {
+		ctx = own.within(ctx)
+	}
 	report := validate.Run(ctx, checks, &validate.Answer{Text: answer.Text(), Response: answer, Request: e.Request, Attempt: len(e.Attempts) + 1}, c.cfg.CheckTimeout)
 	trace := e.Trace
-	trace.Usage = trace.Usage.Add(report.Usage)
+	trace.Usage, trace.Cost = trace.Usage.Add(report.Usage), trace.Cost.Add(own.takeChecks())
 	switch {
 	case len(report.Complaints) > 0:
 		return nil, &Error{ReasonNoValidAnswer, answer, report.Complaints, &InvalidAnswerError{report.Complaints, failure.InvalidAnswer}, trace}
 	case len(report.Failed) > 0:
-		return nil, &Error{ReasonCheckUnavailable, answer, nil, report.Failed[0], trace}
+		reason := ReasonCheckUnavailable
+		if _, ok := errors.AsType[*account.Error](report.Failed[0]); ok {
+			reason = ReasonAccountSpent
+		}
+		return nil, &Error{reason, answer, nil, report.Failed[0], trace}
 	}
 	r := &Result{Response: answer, Text: answer.Text(), Person: by, Trace: trace}
 	if report.Decoded {
@@ -163,7 +172,7 @@ type reviewJSON struct {
 	Complaints   []validate.Complaint `json:"complaints,omitempty"`
 	Attempts     []Attempt            `json:"attempts,omitempty"`
 	Usage        llm.Usage            `json:"usage"`
-	Cost         *Cost                `json:"cost,omitempty"`
+	Cost         json.RawMessage      `json:"cost,omitempty"` // see Cost.after
 }
 
 // MarshalJSON writes everything that a person needs to decide, and [Client.Resume] to go
@@ -183,9 +192,13 @@ func (e *HumanReviewError) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return err
 	}
+	cost, err := costAfter(j.Cost, j.Usage)
+	if err != nil {
+		return err
+	}
 	*e = HumanReviewError{
 		Request: j.Request, Conversation: j.Conversation, Last: j.Last, Complaints: j.Complaints, Why: j.Why, Err: errors.New(j.Error),
-		Trace: Trace{j.Attempts, j.Usage, costOf(j.Cost, j.Usage)},
+		Trace: Trace{j.Attempts, j.Usage, cost},
 	}
 	return nil
 }

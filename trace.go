@@ -107,7 +107,7 @@ type attemptJSON struct {
 	Circuit     string               `json:"circuit"`
 	Usage       llm.Usage            `json:"usage"`
 	CheckUsage  llm.Usage            `json:"check_usage,omitzero"`
-	Cost        *Cost                `json:"cost,omitempty"` // left out if it is not known, or nothing was used
+	Cost        json.RawMessage      `json:"cost,omitempty"` // see Cost.after
 	Hedge       *Attempt             `json:"hedge,omitempty"`
 	Tools       []ToolRun            `json:"tools,omitempty"`
 	Repaired    []validate.Repair    `json:"repaired,omitempty"`
@@ -145,13 +145,17 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 			return err
 		}
 	}
+	cost, err := costAfter(j.Cost, j.Usage.Add(j.CheckUsage))
+	if err != nil {
+		return err
+	}
 	if len(j.Complaints) == 0 {
 		j.Complaints = nil
 	}
 	*a = Attempt{
 		Number: j.Number, Model: j.Model, Stage: j.Stage, Why: j.Why, Outcome: j.Outcome, Kind: kind, Error: j.Error, Complaints: j.Complaints, Answer: j.Answer,
 		Repaired: j.Repaired, Skipped: j.Skipped, Duration: ofMilliseconds(j.DurationMS), Delay: ofMilliseconds(j.DelayMS),
-		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Cost: costOf(j.Cost, j.Usage.Add(j.CheckUsage)), Hedge: j.Hedge, Tools: j.Tools, Circuit: j.Circuit, Notes: j.Notes,
+		DelayReason: j.DelayReason, Usage: j.Usage, CheckUsage: j.CheckUsage, Cost: cost, Hedge: j.Hedge, Tools: j.Tools, Circuit: j.Circuit, Notes: j.Notes,
 	}
 	return nil
 }

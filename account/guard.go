@@ -17,13 +17,13 @@ import (
 //
 //   - if it was not made, its reservation is released;
 //   - otherwise [endpoint.Report.Used] is spent. If the tokens or the money in it are 0,
-//     they are not known: then all that was reserved of them is spent if an answer or a
-//     piece of one has come, and nothing for a failure, or if the provider's answer is
+//     they are not known: then all that was reserved of them is spent, unless the provider
+//     has refused the request, could not be reached, or its answer is
 //     [endpoint.Report.Unbilled].
 //
-// So a provider that reports no usage, and a stream that its caller left, are not free.
-// A request that failed before any piece of an answer came counts as free, since the
-// providers do not bill refusals; some may bill a request whose answer was not waited for.
+// So a provider that reports no usage, a stream that its caller left, an answer that was
+// not waited for, and a connection that broke are not free: the provider may bill them.
+// It does not bill refusals.
 type Guard struct {
 	account *Account
 
@@ -133,7 +133,7 @@ func (l *loan) used(o endpoint.Outcome) endpoint.Amount {
 	if !o.Made() || r.Unbilled {
 		return r.Used
 	}
-	if r.Used == (endpoint.Amount{}) && o.Err != nil && !l.begun {
+	if r.Used == (endpoint.Amount{}) && o.Err != nil && !l.begun && !o.MayBill() {
 		return r.Used
 	}
 	if r.Used.Tokens == 0 {

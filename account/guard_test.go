@@ -3,6 +3,8 @@ package account_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -39,7 +41,15 @@ func TestWhatARequestCosts(t *testing.T) {
 		{name: "an answer whose usage is 0", outcome: endpoint.Outcome{Effect: failure.Healthy, Report: used(0, 0)}, spent: amount(100, 50)},
 		{name: "an answer without its price", outcome: endpoint.Outcome{Effect: failure.Healthy, Report: used(20, 0)}, spent: amount(20, 50)},
 		{name: "the refusal of a setting", outcome: endpoint.Outcome{Effect: failure.Healthy, Report: &endpoint.Report{Unbilled: true}}},
-		{name: "a failure", outcome: endpoint.Outcome{Effect: failure.Count, Err: down}},
+		{name: "a refusal", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.RateLimited, Err: &failure.Error{Kind: failure.RateLimited, Status: 429}}},
+		{name: "a provider in trouble", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.Transient, Err: &failure.Error{Kind: failure.Transient, Status: 503}}},
+		{name: "one that says so without a status", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.Transient, Err: &failure.Error{Kind: failure.Transient, Message: "busy"}}},
+		{name: "one that is not reached", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.Transient, Err: &failure.Error{Kind: failure.Transient, Err: &net.OpError{Op: "dial", Err: down}}}},
+		{name: "a connection that broke", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.Transient, Err: &failure.Error{Kind: failure.Transient, Err: &net.OpError{Op: "read", Err: down}}}, spent: amount(100, 50)},
+		{name: "half an answer", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.Transient, Err: &failure.Error{Kind: failure.Transient, Status: 200, Err: io.ErrUnexpectedEOF}}, spent: amount(100, 50)},
+		{name: "an answer that is not waited for", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.AttemptTimeout, Err: context.DeadlineExceeded}, spent: amount(100, 50)},
+		{name: "a caller that leaves", outcome: endpoint.Outcome{Effect: failure.Ignore, Kind: failure.Cancelled, Err: context.Canceled}, spent: amount(100, 50)},
+		{name: "an error that nobody knows", outcome: endpoint.Outcome{Effect: failure.Count, Err: down}, spent: amount(100, 50)},
 		{name: "a failure after a piece", outcome: endpoint.Outcome{Effect: failure.Count, Err: down}, begun: true, spent: amount(100, 50)},
 		{name: "a failure that was billed", outcome: endpoint.Outcome{Effect: failure.Count, Err: down, Report: used(20, 9)}, spent: amount(20, 9)},
 		{name: "a wrong answer", outcome: endpoint.Outcome{Effect: failure.Ignore, Err: down, Report: used(20, 9)}, spent: amount(20, 9)},

@@ -18,7 +18,8 @@ type Payer struct {
 	// [endpoint.Ask.Want]; nil if that is not known.
 	Estimate func(model string, req *llm.Request) *endpoint.Amount
 	// Charge returns what a request has used, for [endpoint.Report.Used], and adds it to
-	// what the call has cost.
+	// what the call has cost. Of a usage that is zero it is known only that something may
+	// have to be paid.
 	Charge func(model string, used llm.Usage) endpoint.Amount
 }
 

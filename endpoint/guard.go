@@ -2,6 +2,9 @@ package endpoint
 
 import (
 	"context"
+	"errors"
+	"net"
+	"net/http"
 	"time"
 
 	"llmcall/failure"
@@ -131,3 +134,24 @@ var nothingKnown Report
 
 // Made reports whether the request was made.
 func (o Outcome) Made() bool { return o.Effect != failure.Ignore || o.Err != nil }
+
+// MayBill reports whether a provider may bill a request that ended with Err and Kind, if
+// nothing is known of what it used: it has not refused the request, and was reached. It
+// may bill an answer that broke off or could not be read, and one that was not waited for.
+func (o Outcome) MayBill() bool {
+	f, ok := errors.AsType[*failure.Error](o.Err)
+	if ok && f.Status > 0 {
+		return f.Status < http.StatusMultipleChoices
+	}
+	switch o.Kind {
+	case failure.Cancelled, failure.AttemptTimeout, failure.DeadlineExceeded:
+	case failure.Transient, failure.Unknown:
+		if o.Err == nil || ok && f.Err == nil { // the provider has said what is wrong
+			return false
+		}
+	default:
+		return false
+	}
+	op, ok := errors.AsType[*net.OpError](o.Err)
+	return !ok || op.Op != "dial"
+}

@@ -48,12 +48,12 @@ func (e *ear) Told(told *pace.Told) {
 	}
 }
 
-// Again is [Call.Settle] of a refusal that shows that the provider works, followed by
-// [Call.Round].
+// Again is [Call.Settle] of a refusal that shows that the provider works, and costs
+// nothing, followed by [Call.Round].
 func (e *ear) Again() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.call == nil || e.call.accepted || !e.call.Settle(endpoint.Outcome{}) {
+	if e.call == nil || e.call.accepted || !e.call.Settle(endpoint.Outcome{Report: &endpoint.Report{Unbilled: true}}) {
 		return false
 	}
 	return e.call.Round()

@@ -50,6 +50,9 @@ func (atCheck) Name() string { return "at" }
 // Costly reports whether the given check is costly.
 func (c atCheck) Costly() bool { return isCostly(c.check) }
 
+// Models returns the models that the given check asks; see [Costly].
+func (c atCheck) Models() []string { return modelsOf(c.check) }
+
 func (c atCheck) instant() bool {
 	i, ok := c.check.(instant)
 	return ok && i.instant()

@@ -148,6 +148,9 @@ func (c allCheck) Check(ctx context.Context, a *Answer) (Verdict, error) {
 // Costly reports whether one of the checks is costly.
 func (c allCheck) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
+// Models returns the models that the checks ask; see [Costly].
+func (c allCheck) Models() []string { return modelsOf(c.checks...) }
+
 // and joins two failures on one line.
 func and(before error, next *CheckError) error {
 	if before == nil {
@@ -200,6 +203,9 @@ func (c anyOf) Check(ctx context.Context, a *Answer) (Verdict, error) {
 // Costly reports whether one of the checks is costly.
 func (c anyOf) Costly() bool { return slices.ContainsFunc(c.checks, isCostly) }
 
+// Models returns the models that the checks ask; see [Costly].
+func (c anyOf) Models() []string { return modelsOf(c.checks...) }
+
 // alternative returns the complaints of one branch as one phrase, and how to fix
 // them as another.
 func (r *Report) alternative() (problem, suggestion string) {
@@ -245,3 +251,6 @@ func (c not) Check(ctx context.Context, a *Answer) (Verdict, error) {
 
 // Costly reports whether the given check is costly.
 func (c not) Costly() bool { return isCostly(c.check) }
+
+// Models returns the models that the given check asks; see [Costly].
+func (c not) Models() []string { return modelsOf(c.check) }

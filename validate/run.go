@@ -31,6 +31,10 @@ type Report struct {
 // Costly is implemented by expensive checks, such as those that ask a model. [Run]
 // runs them after all others, and only if those pass the answer. [All], [Any], [Not]
 // and [At] are costly if one of their checks is.
+//
+// A check that asks models should also have a method Models() []string with their full
+// names, so that a call with a ceiling of money is refused, if one has no known price, before
+// its first request. Those of judges, [All], [Any], [Not] and [At] have it.
 type Costly interface {
 	// Costly reports whether the check is expensive. It always returns the same.
 	Costly() bool
@@ -351,6 +355,17 @@ func (g *group) explain(failed *CheckError, r running) {
 		why = fmt.Errorf("%w: %w", why, failed.Err)
 	}
 	failed.Err = why
+}
+
+// modelsOf returns the full names of the models that checks ask.
+func modelsOf(checks ...Strategy) []string {
+	var all []string
+	for _, check := range checks {
+		if asks, ok := check.(interface{ Models() []string }); ok {
+			all = append(all, asks.Models()...)
+		}
+	}
+	return all
 }
 
 // isCostly asks the check. One that panics is not costly: the panic will be reported

@@ -291,9 +291,12 @@ var unbilled = endpoint.Outcome{Report: &endpoint.Report{Unbilled: true}}
 // outcome is that of a request, with what it has used. The call on whose behalf it was
 // made pays for it.
 func (m *member) outcome(c *retry.Call, answer *llm.Response, err error) endpoint.Outcome {
-	o := endpoint.Outcome{Err: err, Report: endpoint.Used(answer)}
-	if payer := account.PayerOf(c.Context()); payer != nil && answer != nil {
-		o.Report.Used = payer.Charge(m.model.Name(), answer.Usage)
+	o := endpoint.Outcome{Err: err, Kind: failure.KindOf(err), Report: endpoint.Used(answer)}
+	if payer := account.PayerOf(c.Context()); payer != nil && (answer != nil || o.MayBill()) {
+		if answer == nil {
+			answer = &llm.Response{} // whose usage is not known
+		}
+		o.Report = &endpoint.Report{Used: payer.Charge(m.model.Name(), answer.Usage)}
 	}
 	return o
 }
