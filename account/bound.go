@@ -70,7 +70,8 @@ const fewestBytes = 100 // a second
 //
 // The tokenizers of language models work on bytes, and each of their tokens has at least
 // one: text has at most as many tokens as bytes. What goes through JSON on its way (tools,
-// their calls and results, schemas, extra fields) is counted twice, for its escapes.
+// their calls and results, extra fields) is counted twice, for its escapes, and a schema
+// with what adapters add to it for strict decoders.
 // Pictures, documents and recordings have upper bounds by their kind that are given at
 // the tables of this file; documents and recordings whose content is fetched by the
 // provider count as a whole context window (2,097,152 tokens). Such bounds are far above
@@ -87,13 +88,13 @@ func MostInput(req *llm.Request, model string) int64 {
 		}
 	}
 	for _, t := range req.Tools {
-		n = add(n, perMessage+2*int64(len(t.Name)+len(t.Description)+len(t.Parameters)))
+		n = add(n, perMessage+2*int64(len(t.Name)+len(t.Description))+mostOfSchema(t.Parameters))
 	}
 	if len(req.Tools) > 0 {
 		n = add(n, withTools)
 	}
 	if req.Schema != nil {
-		n = add(n, withSchema+2*int64(len(req.Schema.Name)+len(req.Schema.JSON)))
+		n = add(n, withSchema+2*int64(len(req.Schema.Name))+mostOfSchema(req.Schema.JSON))
 	}
 	if len(req.Extra) > 0 {
 		if text, err := json.Marshal(req.Extra); err == nil { // else the request can't be sent

@@ -132,8 +132,8 @@ func TestMostTokensOfAPrompt(t *testing.T) {
 		tokens      int64
 	}{
 		{"a text: its bytes, not its letters", "openai/gpt-6", one(llm.Text("Größe")), base + 7},
-		{"a tool", "x/y", llm.Request{Tools: []llm.Tool{{Name: "ab", Description: "cd", Parameters: json.RawMessage(`{}`)}}}, 256 + 16 + 12 + 1024},
-		{"a schema", "x/y", llm.Request{Schema: &llm.Schema{Name: "s", JSON: json.RawMessage(`{}`)}}, 256 + 1024 + 6},
+		{"a tool", "x/y", llm.Request{Tools: []llm.Tool{{Name: "ab", Description: "cd", Parameters: json.RawMessage(`{}`)}}}, 256 + 16 + 12 + 80 + 1024},
+		{"a schema", "x/y", llm.Request{Schema: &llm.Schema{Name: "s", JSON: json.RawMessage(`{}`)}}, 256 + 1024 + 6 + 80},
 		{"extra fields", "x/y", llm.Request{Extra: map[string]any{"a": "b"}}, 256 + 18},
 		{"a call", "x/y", one(llm.ToolCall{ID: "1", Name: "n", Arguments: json.RawMessage(`{}`)}), base + 16 + 8},
 		{"a result", "x/y", one(llm.ToolResult{CallID: "1", Content: "abc"}), base + 16 + 8},

@@ -240,3 +240,55 @@ func billed(t *testing.T, p provider, fault chaos.Fault, who asked) {
 		before = bill
 	}
 }
+
+// A schema is rewritten for each provider, and grows by that. It is never longer than what
+// is reserved for it, a token for each byte.
+func TestRewrittenSchemasAreReserved(t *testing.T) {
+	nested := `{"type":"object"}`
+	for range 30 {
+		nested = `{"type":"object","properties":{"a":` + nested + `}}`
+	}
+	var wide, doubled []string
+	for i := range 200 {
+		wide = append(wide, fmt.Sprintf(`"p%d":{"type":"object","properties":{"x":{"type":"string"}}}`, i))
+	}
+	for i := range 10 {
+		to := fmt.Sprintf(`{"$ref":"#/$defs/d%d","description":"one"}`, i+1)
+		doubled = append(doubled, fmt.Sprintf(`"d%d":{"type":"object","properties":{"l":%s,"r":%s}}`, i, to, to))
+	}
+	doubled = append(doubled, `"d10":{"type":"object","properties":{"v":{"type":"string"}}}`)
+	recursive := `{"$defs":{"a":{"type":"object","properties":{"l":{"$ref":"#/$defs/a","description":"x"},"r":{"$ref":"#/$defs/b"}}},"b":{"type":"object","properties":{"n":{"$ref":"#/$defs/a","title":"y"}}}},"$ref":"#/$defs/a"}`
+	for _, p := range providers {
+		for name, schema := range map[string]string{
+			"nested": nested, "wide": `{"type":"object","properties":{` + strings.Join(wide, ",") + `}}`, "recursive": recursive,
+			"doubled": `{"$defs":{` + strings.Join(doubled, ",") + `},"type":"object","properties":{"a":{"$ref":"#/$defs/d0","description":"z"}}}`,
+		} {
+			t.Run(p.name+"/"+name, func(t *testing.T) {
+				s, err := chaos.New(chaos.Config{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				url, client, end := listen(s)
+				defer end()
+				model, err := p.open(url, client)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req := llm.Prompt("?")
+				req.MaxTokens, req.Schema = 100, &llm.Schema{Name: "x", JSON: json.RawMessage(schema)}
+				if _, err := model.Complete(t.Context(), req); err != nil {
+					t.Fatal(err)
+				}
+				most := account.MostInput(req, model.Name())
+				for _, r := range s.Requests() {
+					if int64(len(r.Body)) > most {
+						t.Errorf("%d bytes were sent for a schema of %d, and %d tokens are reserved", len(r.Body), len(schema), most)
+					}
+				}
+				if name == "recursive" && most > 10_000 {
+					t.Errorf("%d tokens are reserved", most)
+				}
+			})
+		}
+	}
+}
