@@ -9,7 +9,10 @@ import (
 	"testing"
 
 	"llmcall"
+	"llmcall/account"
+	"llmcall/endpoint"
 	"llmcall/llm"
+	"llmcall/price"
 	"llmcall/validate"
 )
 
@@ -211,5 +214,36 @@ func asks[T any](b *testing.B, m llm.Model, cfg llmcall.RetryConfig) {
 		if _, _, err := llmcall.Ask[T](context.Background(), c, req); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What accounts and prices add to a call.
+func BenchmarkMoney(b *testing.B) {
+	answer := llm.Reply(tenValues)
+	answer.Usage = llm.Usage{InputTokens: 100, OutputTokens: 100}
+	m := llm.Func("test/money", func(context.Context, *llm.Request) (*llm.Response, error) { return answer, nil })
+	req := llm.Prompt("Describe a person")
+	known := price.Table{"test/*": {Rates: price.Rates{Input: 1, Output: 1}}}
+	for _, c := range []struct {
+		name string
+		cfg  llmcall.RetryConfig
+	}{
+		{"nothing", llmcall.RetryConfig{}},
+		{"prices", llmcall.RetryConfig{Prices: known}},
+		{"a ceiling", llmcall.RetryConfig{Prices: known, MaxCost: 1}},
+		{"a ceiling and a day", llmcall.RetryConfig{Prices: known, MaxCost: 1, Account: account.Daily(endpoint.Amount{Nanos: 1 << 60}, nil)}},
+	} {
+		made, err := llmcall.New([]llm.Model{m}, nil, c.cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := made.Do(context.Background(), req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -17,8 +17,8 @@ type Table map[string]Price
 // known one ("openai/gpt-6-luna-pro") has no price. ok is false if there is none: the
 // price is unknown then, and not 0.
 func (t Table) Find(model string) (p Price, ok bool) {
-	if p, ok = t[model]; ok {
-		return p, true
+	if p, ok = t[model]; ok || len(t) == 0 {
+		return p, ok
 	}
 	if p, ok = t[snapshot.ReplaceAllString(model, "")]; ok {
 		return p, true

@@ -38,6 +38,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,17 +84,16 @@ func Source() string {
 func find(model string) (price.Price, bool) {
 	provider, name, _ := strings.Cut(strings.ToLower(strings.TrimSpace(model)), "/")
 	rows := read().Providers[strings.TrimSuffix(provider, "-responses")]
-	for _, spelled := range []string{name, dashed(name)} {
-		for _, r := range rows {
-			if r.fits(spelled) {
-				if r.Price == nil {
-					return price.Price{}, false
-				}
-				return *r.Price, true
-			}
-		}
+	matches := func(r row) bool { return r.fits(name) }
+	i := slices.IndexFunc(rows, matches)
+	if i < 0 {
+		name = dashed(name)
+		i = slices.IndexFunc(rows, matches)
 	}
-	return price.Price{}, false
+	if i < 0 || rows[i].Price == nil {
+		return price.Price{}, false
+	}
+	return *rows[i].Price, true
 }
 
 // day is the day of a snapshot without dashes.
