@@ -129,7 +129,9 @@ type RetryConfig struct {
 	// tools, judges and hedges together. What a request may cost is reserved before it is
 	// made, and a request for which too little is left has a lower limit of tokens, or is
 	// not made: then the reason is [ReasonAccountSpent]. The price of each model must be
-	// known, from Prices or package [llmcall/price/known]. From 0.000000001 to 1,000,000.
+	// known, from Prices or package [llmcall/price/known], and Extra must not leave the
+	// cost open ("n"). What a provider may bill without saying so counts in full, such as
+	// an answer that was not waited for. From 0.000000001 to 1,000,000.
 	// Default 0: no limit.
 	MaxCost float64 // max_cost
 	// MaxTokensTotal is the most tokens that a call may use, of prompts and answers
@@ -138,7 +140,9 @@ type RetryConfig struct {
 	// MinOutputTokens is the lowest limit of output tokens that a request gets if little is
 	// left; for less it is not made. Default 256.
 	MinOutputTokens int // min_output_tokens
-	// Reserve says how much is set aside before a request. Default: [ReserveStrict].
+	// Reserve says how much is set aside before a request. What [ReserveExpected] learns is
+	// kept by the [Client], so that it has no effect on [RetryWithValidation]. Default:
+	// [ReserveStrict].
 	Reserve Reserve // reserve
 	// Prices are the prices of models, before those that are known. Default none.
 	Prices price.Table // prices

@@ -2,14 +2,18 @@ package llmcall_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"os"
 
 	"llmcall"
+	"llmcall/account"
+	"llmcall/backoff"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/price"
 	"llmcall/validate"
 )
 
@@ -247,4 +251,27 @@ func ExampleOneOf() {
 		fmt.Println("severity", w.Severity, "about", w.About)
 	}
 	// Output: severity 2 about the colour
+}
+
+// A ceiling of money lowers the token limit of a request for which little is left, and
+// ends the call before a request for which nothing is.
+func ExampleRetryConfig_maxCost() {
+	model := llm.Func("acme/small", func(_ context.Context, req *llm.Request) (*llm.Response, error) {
+		fmt.Println("asked for at most", req.MaxTokens, "tokens")
+		answer := llm.Reply("Paris")
+		answer.Usage = llm.Usage{InputTokens: 20, OutputTokens: 400}
+		return answer, nil
+	})
+	checks := []validate.Strategy{validate.Must(validate.Contains("Berlin"))}
+	_, err := llmcall.RetryWithValidation(context.Background(), model, llm.Prompt("Which city is the capital of Germany?"), checks, llmcall.RetryConfig{
+		MaxCost: 0.01, MaxTokens: 700, MaxAttempts: 5, Backoff: backoff.Constant{},
+		Prices: price.Table{"acme/small": {Rates: price.Rates{Input: 1 * account.Dollar, Output: 10 * account.Dollar}}}, // a million tokens
+	})
+	if e, ok := errors.AsType[*llmcall.Error](err); ok {
+		fmt.Println(e.Reason, "after", e.Cost.Dollars(), "dollars")
+	}
+	// Output:
+	// asked for at most 700 tokens
+	// asked for at most 556 tokens
+	// account_spent after 0.00804 dollars
 }

@@ -58,3 +58,18 @@ func ExampleAccount_Guard() {
 	// 20000 true
 	// 0
 }
+
+// A tenant has a dollar a day, of what the process may spend.
+func ExampleDaily() {
+	process := account.New(endpoint.Amount{Nanos: 100 * account.Dollar})
+	day := account.Daily(endpoint.Amount{Nanos: account.Dollar}, time.UTC, process)
+	day.Name = "the tenant's day"
+	day.Settle(endpoint.Amount{}, endpoint.Amount{Nanos: 990_000_000}) // what it has spent before the program was started
+
+	_, err := day.Reserve(endpoint.Amount{Nanos: 50_000_000}, endpoint.Amount{Nanos: 20_000_000})
+	fmt.Println(err)
+	fmt.Println(process.Snapshot().Spent.Nanos)
+	// Output:
+	// "the tenant's day" has $0.01 left of $1.00 until midnight in UTC, and the request may use $0.05, at least $0.02
+	// 990000000
+}
