@@ -289,3 +289,49 @@ func TestMidnightInACall(t *testing.T) {
 		}
 	})
 }
+
+// A large reservation keeps nobody from what is left: small calls go on, a large one is
+// refused at once, and told that others hold the rest.
+func TestSmallCallsBesideALargeReservation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		day := account.New(endpoint.Amount{Nanos: 130_000_000})
+		day.Name = "the tenant's day"
+		work := llm.Func("test/a", func(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+			if req.MaxTokens == 9000 {
+				return obedient(time.Minute, uses("good", 100, 10))(ctx, req)
+			}
+			return obedient(s, uses("good", 10, 10))(ctx, req)
+		})
+		c, err := llmcall.New([]llm.Model{work}, checked, exact(llmcall.RetryConfig{Account: day, MinOutputTokens: 9000, Prices: price.Table{"test/*": cents}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(most int) error {
+			_, err := c.Do(t.Context(), &llm.Request{Messages: []llm.Message{llm.User("?")}, MaxTokens: most})
+			return err
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := ask(9000); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		for i := range 100 { // two at once
+			all.Go(func() {
+				time.Sleep(time.Duration(i/2) * s)
+				if err := ask(300); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		err = ask(9000)
+		if text := fmt.Sprint(err); reasonOf(t, err) != llmcall.ReasonAccountSpent || !strings.Contains(text, `"the tenant's day" has $0.039727 left of $0.13 ($0.090273 more is reserved for requests under way)`) {
+			t.Error(err)
+		}
+		all.Wait()
+		if got := day.Snapshot(); got.Reserved.Nanos != 0 || got.Spent.Nanos != 200_000+100*110_000 {
+			t.Errorf("%+v", got)
+		}
+	})
+}

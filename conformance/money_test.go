@@ -40,9 +40,21 @@ type biller struct {
 	http.Handler
 	refuse string // a part of requests that is refused with 400, as not supported
 
+	serving  sync.Cond // of mu
 	mu       sync.Mutex
-	requests int
+	requests int // all,
+	billed   int // and of these the ones that have ended
 	nanos    int64
+}
+
+// bill returns what all requests have cost, once they have ended.
+func (b *biller) bill() (nanos int64, requests int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.billed < b.requests {
+		b.serving.Wait()
+	}
+	return b.nanos, b.requests
 }
 
 // kept keeps what was sent of a response.
@@ -88,6 +100,9 @@ func last(number *regexp.Regexp, text string, otherwise int64) int64 {
 }
 
 func (b *biller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	b.requests++
+	b.mu.Unlock()
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	if b.refuse != "" && strings.Contains(string(body), b.refuse) {
@@ -116,8 +131,9 @@ func (b *biller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (b *biller) count(nanos int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.requests++
+	b.billed++
 	b.nanos += nanos
+	b.serving.Broadcast()
 }
 
 // asked is how a caller of the tests of money calls.
@@ -131,7 +147,6 @@ type asked struct {
 	judged bool
 	max    int
 	refuse string
-	limit  time.Duration // of an attempt
 }
 
 // What a provider bills for a call, with all its attempts, rounds of tools, judges, hedges and requests without what was refused, is never above
@@ -173,6 +188,7 @@ func billed(t *testing.T, p provider, fault chaos.Fault, who asked) {
 		t.Fatal(err)
 	}
 	b := &biller{Handler: s, refuse: who.refuse}
+	b.serving.L = &b.mu
 	url, client, end := listen(b)
 	defer end()
 	defer s.Close()
@@ -228,11 +244,7 @@ func billed(t *testing.T, p provider, fault chaos.Fault, who asked) {
 		if result != nil {
 			trace = result.Trace
 		}
-		client.CloseIdleConnections()
-		time.Sleep(5 * time.Millisecond) // the server notices that its client has gone
-		b.mu.Lock()
-		bill, requests := b.nanos, b.requests
-		b.mu.Unlock()
+		bill, requests := b.bill() // the server has noticed that its client has gone
 		after := day.Snapshot()
 		if bill > after.Spent.Nanos || bill-before > 20_000_000 || after.Reserved.Nanos != 0 {
 			t.Fatalf("call %d: the provider bills %d for %d requests, the account has %+v: %v, %+v", i+1, bill, requests, after, err, trace.Attempts)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"time"
 
 	"llmcall/failure"
@@ -141,7 +140,7 @@ func (o Outcome) Made() bool { return o.Effect != failure.Ignore || o.Err != nil
 func (o Outcome) MayBill() bool {
 	f, ok := errors.AsType[*failure.Error](o.Err)
 	if ok && f.Status > 0 {
-		return f.Status < http.StatusMultipleChoices
+		return f.Status < 300
 	}
 	switch o.Kind {
 	case failure.Cancelled, failure.AttemptTimeout, failure.DeadlineExceeded:
