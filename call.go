@@ -251,9 +251,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		c.afford(&req)
 		c.limit = req.MaxTokens
 		sent := copyOf(&req)
-		if len(begun) > 0 {
-			sent.Messages = append(sent.Messages, llm.Message{Role: llm.RoleAssistant, Parts: begun})
-		}
+		sent.Messages = goingOn(sent.Messages, begun)
 		answer, err := c.request(ctx, sent)
 		if written := c.writtenIn(err); written != nil {
 			if answer != nil { // the request was billed
@@ -296,8 +294,9 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 			req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 		}
-		req.MaxTokens = c.maxTokens
-		c.reckon(&req)
+		next := req
+		next.MaxTokens, next.Messages = c.maxTokens, goingOn(req.Messages, begun)
+		c.reckon(&next)
 		if !c.tries.Round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err
@@ -306,6 +305,14 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			return nil, last.Err
 		}
 	}
+}
+
+// goingOn returns the messages with an answer that its provider has paused.
+func goingOn(messages []llm.Message, begun []llm.Part) []llm.Message {
+	if len(begun) == 0 {
+		return messages
+	}
+	return append(slices.Clip(messages), llm.Message{Role: llm.RoleAssistant, Parts: begun})
 }
 
 // writtenIn returns the answer in the error of a provider that found fault with what

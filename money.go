@@ -222,14 +222,14 @@ func (p *purse) estimate(model string, req *llm.Request) *endpoint.Amount {
 
 // charge adds what a request of a check has cost.
 func (p *purse) charge(model string, used llm.Usage) endpoint.Amount {
-	a := endpoint.Amount{Tokens: used.InputTokens + used.OutputTokens}
+	a := endpoint.Amount{Tokens: endpoint.Tokens(used)}
 	known, ok := p.cfg.priceOf(model)
 	if ok {
 		a.Nanos = known.Cost(used, time.Now())
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.checks += a.Nanos
+	p.checks = Cost{Nanos: p.checks}.Add(Cost{Nanos: a.Nanos}).Nanos
 	p.unpriced = p.unpriced || !(ok && (a.Tokens > 0 || isFree(&known)))
 	return a
 }
@@ -261,8 +261,10 @@ type Cost struct {
 	Partial bool
 }
 
-// Add returns the sum of two costs.
-func (c Cost) Add(d Cost) Cost { return Cost{c.Nanos + d.Nanos, c.Partial || d.Partial} }
+// Add returns the sum of two costs. What does not fit is [math.MaxInt64].
+func (c Cost) Add(d Cost) Cost {
+	return Cost{c.Nanos + min(d.Nanos, math.MaxInt64-c.Nanos), c.Partial || d.Partial}
+}
 
 // Known reports whether c is everything that was spent.
 func (c Cost) Known() bool { return !c.Partial }
@@ -294,7 +296,7 @@ func (c *Cost) UnmarshalJSON(data []byte) error {
 	}
 	whole, part, _ := strings.Cut(dollars.String(), ".")
 	nanos, err := strconv.ParseInt(whole+(part + "000000000")[:9], 10, 64)
-	if err != nil || len(part) > 9 {
+	if err != nil || nanos < 0 || len(part) > 9 {
 		return fmt.Errorf("llmcall: a cost must be dollars with at most nine decimals, got %s", dollars)
 	}
 	*c = Cost{Nanos: nanos}
@@ -402,7 +404,7 @@ func (c *call) used(answer *llm.Response) *endpoint.Report {
 	p := c.client.prices[c.target]
 	if p != nil {
 		report.Used.Nanos = p.Cost(answer.Usage, r.Start)
-		r.Cost.Nanos += report.Used.Nanos
+		r.Cost = r.Cost.Add(Cost{Nanos: report.Used.Nanos})
 	}
 	known := answer.Usage != (llm.Usage{})
 	begun := c.streams() && answer.Finish == llm.FinishNone // the usage is that of its beginning
@@ -417,7 +419,7 @@ func (c *call) used(answer *llm.Response) *endpoint.Report {
 	case begun && answer.Usage.InputTokens > 0: // all of the answer may be billed
 		whole := answer.Usage
 		whole.OutputTokens = max(whole.OutputTokens, int64(c.limit))
-		report.Used.Tokens = whole.InputTokens + whole.OutputTokens
+		report.Used.Tokens = endpoint.Tokens(whole)
 		if p != nil {
 			report.Used.Nanos = p.Cost(whole, r.Start)
 		}

@@ -317,6 +317,10 @@ func TestSmallCallsBesideALargeReservation(t *testing.T) {
 			}
 		})
 		synctest.Wait()
+		err = ask(9000)
+		if text := fmt.Sprint(err); reasonOf(t, err) != llmcall.ReasonAccountSpent || !strings.Contains(text, `"the tenant's day" has $0.039727 left of $0.13 ($0.090273 more is reserved for requests under way)`) {
+			t.Error(err)
+		}
 		for i := range 100 { // two at once
 			all.Go(func() {
 				time.Sleep(time.Duration(i/2) * s)
@@ -325,13 +329,39 @@ func TestSmallCallsBesideALargeReservation(t *testing.T) {
 				}
 			})
 		}
-		err = ask(9000)
-		if text := fmt.Sprint(err); reasonOf(t, err) != llmcall.ReasonAccountSpent || !strings.Contains(text, `"the tenant's day" has $0.039727 left of $0.13 ($0.090273 more is reserved for requests under way)`) {
-			t.Error(err)
-		}
 		all.Wait()
 		if got := day.Snapshot(); got.Reserved.Nanos != 0 || got.Spent.Nanos != 200_000+100*110_000 {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// An answer that its provider has paused is a part of the next prompt, and reserved with it.
+func TestAPausedAnswerIsReserved(t *testing.T) {
+	day := account.New(endpoint.Amount{})
+	var reserved []int64
+	pause := &llm.Response{Message: llm.Assistant(strings.Repeat("x", 10_000)), Finish: llm.FinishPaused, Usage: llm.Usage{InputTokens: 1, OutputTokens: 1}}
+	m := aModel("test/a", answers(pause), uses("good", 1, 1))
+	watched := llm.Func("test/a", func(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+		reserved = append(reserved, day.Snapshot().Reserved.Tokens)
+		return m.Complete(ctx, req)
+	})
+	_, _ = llmcall.RetryWithValidation(t.Context(), watched, &llm.Request{Messages: []llm.Message{llm.User("?")}, MaxTokens: 100}, nil, exact(llmcall.RetryConfig{Account: day}))
+	if len(reserved) != 2 || reserved[1] != reserved[0]+10_000+16 {
+		t.Errorf("%d tokens were reserved", reserved)
+	}
+}
+
+// What a provider reports can't make an account, or a cost, go back.
+func TestUsagesThatCannotBe(t *testing.T) {
+	for _, u := range []llm.Usage{{InputTokens: math.MaxInt64, OutputTokens: math.MaxInt64}, {InputTokens: -5, OutputTokens: -7}, {InputTokens: math.MinInt64, OutputTokens: 3}} {
+		day := account.New(endpoint.Amount{Tokens: 1000, Nanos: account.Dollar})
+		odd := answers(&llm.Response{Message: llm.Assistant("bad"), Finish: llm.FinishStop, Usage: u})
+		_, err := llmcall.RetryWithValidation(t.Context(), aModel("test/a", odd, odd, odd), llm.Prompt("?"), checked,
+			exact(llmcall.RetryConfig{Account: day, MaxTokens: 300, MaxAttempts: 2, Prices: price.Table{"test/*": cents}}))
+		e, ok := errors.AsType[*llmcall.Error](err)
+		if got := day.Snapshot(); !ok || e.Cost.Nanos < 0 || got.Spent.Tokens <= 0 || got.Spent.Nanos <= 0 || got.Reserved != (endpoint.Amount{}) {
+			t.Errorf("%+v: %+v, %v", u, got, err)
+		}
+	}
 }

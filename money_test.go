@@ -312,7 +312,7 @@ func TestCostsInJSON(t *testing.T) {
 			t.Errorf("%s: %+v, %s, %v", text, got, back, err)
 		}
 	}
-	for _, text := range []string{"0.0000000001", `"x"`, "1e400", "{}"} {
+	for _, text := range []string{"0.0000000001", `"x"`, "1e400", "{}", "-0.5"} {
 		if err := json.Unmarshal([]byte(text), new(llmcall.Cost)); err == nil {
 			t.Errorf("%s was read", text)
 		}

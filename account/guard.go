@@ -133,13 +133,13 @@ func (l *loan) used(o endpoint.Outcome) endpoint.Amount {
 	if !o.Made() || r.Unbilled {
 		return r.Used
 	}
-	if r.Used == (endpoint.Amount{}) && o.Err != nil && !l.begun && !o.MayBill() {
+	if r.Used.Tokens <= 0 && r.Used.Nanos <= 0 && o.Err != nil && !l.begun && !o.MayBill() {
 		return r.Used
 	}
-	if r.Used.Tokens == 0 {
+	if r.Used.Tokens <= 0 {
 		r.Used.Tokens = l.lent.Tokens
 	}
-	if r.Used.Nanos == 0 {
+	if r.Used.Nanos <= 0 {
 		r.Used.Nanos = l.lent.Nanos
 	}
 	return r.Used

@@ -40,6 +40,7 @@ func TestWhatARequestCosts(t *testing.T) {
 		{name: "an answer without its usage", outcome: endpoint.Outcome{Effect: failure.Healthy}, spent: amount(100, 50)},
 		{name: "an answer whose usage is 0", outcome: endpoint.Outcome{Effect: failure.Healthy, Report: used(0, 0)}, spent: amount(100, 50)},
 		{name: "an answer without its price", outcome: endpoint.Outcome{Effect: failure.Healthy, Report: used(20, 0)}, spent: amount(20, 50)},
+		{name: "an answer whose usage can't be", outcome: endpoint.Outcome{Effect: failure.Healthy, Report: used(-5, -5)}, spent: amount(100, 50)},
 		{name: "the refusal of a setting", outcome: endpoint.Outcome{Effect: failure.Healthy, Report: &endpoint.Report{Unbilled: true}}},
 		{name: "a refusal", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.RateLimited, Err: &failure.Error{Kind: failure.RateLimited, Status: 429}}},
 		{name: "a provider in trouble", outcome: endpoint.Outcome{Effect: failure.Count, Kind: failure.Transient, Err: &failure.Error{Kind: failure.Transient, Status: 503}}},

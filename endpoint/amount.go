@@ -32,5 +32,12 @@ func Used(answer *llm.Response) *Report {
 	if answer == nil {
 		return nil
 	}
-	return &Report{Used: Amount{Tokens: answer.Usage.InputTokens + answer.Usage.OutputTokens}}
+	return &Report{Used: Amount{Tokens: Tokens(answer.Usage)}}
+}
+
+// Tokens returns how many tokens a usage has, for [Amount.Tokens]: a count below 0 is 0,
+// and what does not fit is the largest number, whatever a provider reports.
+func Tokens(u llm.Usage) int64 {
+	in, out := max(0, u.InputTokens), max(0, u.OutputTokens)
+	return in + min(out, math.MaxInt64-in)
 }
