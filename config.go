@@ -147,7 +147,7 @@ type RetryConfig struct {
 	// Prices are the prices of models, before those that are known. Default none.
 	Prices price.Table // prices
 	// Account is charged for each call, beside MaxCost and MaxTokensTotal: that of the
-	// process, of a key, or of a day. Default nil.
+	// process, of a key, or of a day. One without a limit only counts. Default nil.
 	Account *account.Account
 
 	// Hedge asks a second time when an answer takes unusually long. Default nil: never.

@@ -61,6 +61,11 @@ func (c *RetryConfig) limitsAny() bool {
 	return c.ceiling() != endpoint.Amount{} || c.Account != nil
 }
 
+// limited reports whether there is a ceiling. An account without one only counts.
+func (c *RetryConfig) limited() bool {
+	return c.ceiling() != endpoint.Amount{} || c.Account != nil && c.Account.Limited()
+}
+
 // priceOf returns the price of a model: the caller's, or the known one.
 func (c *RetryConfig) priceOf(model string) (price.Price, bool) {
 	if p, ok := c.Prices.Find(model); ok {
@@ -150,7 +155,7 @@ var unboundedFields = []string{
 // bounded returns a [*ConfigError] if extra fields, with the given name, leave open what a
 // request may cost, under a ceiling.
 func (c *RetryConfig) bounded(name string, extra map[string]any) error {
-	if !c.limitsAny() {
+	if !c.limited() {
 		return nil
 	}
 	within, _ := extra["generationConfig"].(map[string]any)
@@ -378,7 +383,7 @@ func (c *call) fewest() int64 {
 // that as much must be lent then.
 func (c *call) afford(req *llm.Request) {
 	c.lowered = false
-	if c.guard == nil {
+	if c.guard == nil || !c.cfg.limited() {
 		return
 	}
 	r := c.measured[c.target]

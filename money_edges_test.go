@@ -365,3 +365,20 @@ func TestUsagesThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// An account without a limit counts what calls use, and changes no request.
+func TestAnAccountThatOnlyCounts(t *testing.T) {
+	day := account.New(endpoint.Amount{})
+	m := aModel("test/a", func(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+		if req.MaxTokens != 0 {
+			t.Errorf("the limit is %d", req.MaxTokens)
+		}
+		return uses("good", 10, 10)(ctx, req)
+	})
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, &llm.Request{Messages: []llm.Message{llm.User("?")}, Extra: map[string]any{"n": 2}}, checked, exact(llmcall.RetryConfig{Account: day})); err != nil {
+		t.Error(err)
+	}
+	if got := day.Snapshot(); got.Spent.Tokens != 20 || got.Reserved != (endpoint.Amount{}) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -186,8 +186,8 @@ func (a *Account) Snapshot() Snapshot {
 	return Snapshot{a.Name, a.limit, a.spent, a.reserved}
 }
 
-// limited reports whether this account or one above it has a limit.
-func (a *Account) limited() bool {
+// Limited reports whether this account or one above it has a limit.
+func (a *Account) Limited() bool {
 	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limit != endpoint.Amount{} })
 }
 

@@ -70,7 +70,7 @@ func (g *Guard) Admit(ask endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
 		if ask.Need.Least != nil {
 			least = *ask.Need.Least
 		}
-	case g.account.limited():
+	case g.account.Limited():
 		return endpoint.Permit{}, &endpoint.Refusal{Kind: failure.AccountSpent, Err: &Error{Account: g.account.limitedName(), Unknown: true}}
 	}
 	lent, err := g.account.Reserve(want, least)
