@@ -55,7 +55,7 @@ var settingFlags = []settingFlag{
 	{"max-delay", "max_delay", "the longest wait (default 60)"},
 	{"jitter-range", "jitter_range", "how far waits vary either way, as a fraction from 0 to 1 (default 0.1)"},
 	{"max-cost", "max_cost", "the most that the call may cost, in dollars, with all attempts and judges (default no limit)"},
-	{"max-tokens-total", "max_tokens_total", "the most tokens that the call may use, prompts and answers together (default no limit)"},
+	{"max-tokens-total", "max_tokens_total", "the most tokens, `N`, that the call may use, prompts and answers together (default no limit)"},
 	{"timeout", "max_time", "time limit for the whole call: seconds, or a duration like 2m (default none)"},
 }
 

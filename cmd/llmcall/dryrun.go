@@ -84,6 +84,9 @@ func (f *callFlags) printRequest(cmd *cobra.Command, p *program, req *llm.Reques
 		stage = ""
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: dry run, nothing is sent: %s%s\n", kept.target, printable(stage))
+	if forecast, err := client.Forecast(req); err == nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: %s\n", sayForecast(forecast, &cfg))
+	}
 	var body bytes.Buffer
 	if json.Indent(&body, kept.body, "", "  ") != nil {
 		body.Write(kept.body)
@@ -94,6 +97,25 @@ func (f *callFlags) printRequest(cmd *cobra.Command, p *program, req *llm.Reques
 	}
 	_, err = cmd.OutOrStdout().Write(append(text, '\n'))
 	return err
+}
+
+// sayForecast says what a call may cost.
+func sayForecast(f llmcall.Forecast, cfg *llmcall.RetryConfig) string {
+	text := fmt.Sprintf("the request has at most %d tokens, and its answer %d", f.Input, f.Output)
+	if f.Unlimited {
+		text = fmt.Sprintf("the request has at most %d tokens; its answer has no limit (--max-tokens), here it is taken to have %d", f.Input, f.Output)
+	}
+	if !f.First.Known() {
+		return text + "; what they cost is not known: `prices` in a configuration says it"
+	}
+	text += ": $" + f.First.Dollars() + " at most"
+	if f.Attempts > 1 && f.All.Known() {
+		text += fmt.Sprintf("; in %d attempts $%s, and what complaints, tools and judges add", f.Attempts, f.All.Dollars())
+	}
+	if cfg.MaxCost > 0 {
+		text += fmt.Sprintf("; the whole call at most $%v", cfg.MaxCost)
+	}
+	return text
 }
 
 // longData is the data of a picture, which nobody reads at a terminal.

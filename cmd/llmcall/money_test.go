@@ -41,6 +41,16 @@ func TestACeilingOfMoney(t *testing.T) {
 		}
 	}
 	t.Setenv("OPENAI_API_KEY", "sk-of-the-test")
+	for args, want := range map[string]string{
+		"--max-tokens 100":                 "and its answer 100: $0.0000",
+		"--max-tokens 100 --max-cost 0.05": "the whole call at most $0.05",
+		"--max-attempts 1":                 "its answer has no limit (--max-tokens), here it is taken to have 16000: $0.0",
+	} {
+		got := command(t, "", append([]string{"call", "--dry-run", "--model", "openai/gpt-6-luna", "Hi!"}, strings.Fields(args)...)...)
+		if got.code != 0 || !strings.Contains(got.stderr, want) {
+			t.Errorf("--dry-run %s: exit code %d, %s", args, got.code, got.stderr)
+		}
+	}
 	got := command(t, "", "call", "--model", "openai/no-such-model", "--max-cost", "1", "Hi!")
 	if want := "the price of openai/no-such-model is not known, and there is a ceiling of money: add the line `openai/no-such-model: {input: 0.15, output: 0.60}` with its prices in dollars per million tokens\n"; got.code != 2 || !strings.HasSuffix(got.stderr, want) {
 		t.Errorf("exit code %d, %s", got.code, got.stderr)
