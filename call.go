@@ -42,7 +42,8 @@ type call struct {
 	skipped   string               // and why, until an attempt says so
 	came      string               // why the call came to the stage, until an attempt says so
 	failed    int                  // failed attempts, as the stages count them
-	stalled   bool                 // by the last answer the model made no progress
+	stalled   bool                 // by the last answer the model made no progress,
+	advised   bool                 // and a check has advised to go up a stage
 	given     int                  // the token limit that the caller or the stage has set
 	maxTokens int                  // of the next request; raised after an answer that was cut off,
 	ceiling   int                  // up to this; 0 if it is not known
@@ -543,7 +544,7 @@ func (c *call) advance(noProgress bool) {
 		c.handOver("a check asked for it")
 		return
 	}
-	c.stalled = noProgress
+	c.stalled, c.advised = noProgress, c.report.Advice == validate.NextStage
 }
 
 func (c *call) handOver(why string) {
@@ -610,8 +611,8 @@ func (c *call) describe(err error) {
 // rise goes up a stage after a failed attempt, if its attempts are used up or the model
 // makes no progress. Only a person can follow the last attempt.
 func (c *call) rise(last bool) {
-	why, stalled := "", c.stalled
-	c.stalled = false
+	why, stalled, advised := "", c.stalled, c.advised
+	c.stalled, c.advised = false, false
 	next := c.stage + 1
 	human := next < len(c.client.stages) && c.client.stages[next].Human
 	switch n := c.failed; {
@@ -619,6 +620,8 @@ func (c *call) rise(last bool) {
 		why = say.Count(n, "attempt has", "attempts have") + " failed"
 	case c.tries.Err() != nil:
 		why = c.unserved()
+	case advised:
+		why = "a check advised it"
 	case stalled:
 		why = "the model keeps giving the same wrong answer"
 	default:

@@ -14,6 +14,7 @@ import (
 	"llmcall"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/validate"
 )
 
 // aModel returns a model that a stage can name.
@@ -120,6 +121,39 @@ func TestStairs(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A check may advise to go up before a stage's attempts are used up.
+func TestACheckAdvisesTheNextStage(t *testing.T) {
+	beyond := validate.Func("beyond_it", func(_ context.Context, a *validate.Answer) error {
+		if a.Text == "I can't" {
+			return validate.GoUp(validate.Fail("it can't be answered so", ""))
+		}
+		return nil
+	})
+	for name, row := range map[string]struct {
+		stages []llmcall.Stage
+		steps  []step
+		trace  string
+		reason llmcall.Reason
+	}{
+		"to the next":                        {[]llmcall.Stage{{Attempts: 5}, {}}, []step{say("I can't")}, "1 invalid; 2 valid (a check advised it)", ""},
+		"to a person":                        {[]llmcall.Stage{{Attempts: 5}, {Human: true}}, []step{say("I can't")}, "1 invalid", llmcall.ReasonHumanReview},
+		"where there is none, it asks again": {[]llmcall.Stage{{Attempts: 5}}, []step{say("I can't"), say("bad")}, "1 invalid; 1 invalid; 1 valid", ""},
+	} {
+		r, err := llmcall.RetryWithValidation(t.Context(), play(t, row.steps...), llm.Prompt("?"), append(checked, beyond), exact(llmcall.RetryConfig{Stages: row.stages}))
+		var got []string
+		for _, a := range traceOf(r, err).Attempts {
+			line := a.Stage + " " + string(a.Outcome)
+			if a.Why != "" {
+				line += " (" + a.Why + ")"
+			}
+			got = append(got, line)
+		}
+		if strings.Join(got, "; ") != row.trace || reasonOf(t, err) != row.reason {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
 }
 

@@ -155,6 +155,10 @@ func Unavailable(err error) error {
 	return &CheckError{Err: err}
 }
 
+// GoUp gives a complaint the advice [NextStage]: the model can't fix it as it is helped
+// now. It returns nil if err is nil.
+func GoUp(err error) error { return advise(err, NextStage) }
+
 // StopAsking gives a complaint the advice [Stop]: no further attempt can fix it. It
 // returns nil if err is nil.
 func StopAsking(err error) error { return advise(err, Stop) }

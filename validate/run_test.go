@@ -246,7 +246,7 @@ func TestComplaintString(t *testing.T) {
 	if got, want := c.String(), "json: at /a: line 1, column 2: p (s)"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	for advice, want := range map[validate.Advice]string{validate.Again: "again", validate.Stop: "stop", validate.Human: "human", 9: "advice(9)"} {
+	for advice, want := range map[validate.Advice]string{validate.Again: "again", validate.NextStage: "next_stage", validate.Stop: "stop", validate.Human: "human", 9: "advice(9)"} {
 		if advice.String() != want {
 			t.Errorf("%q, want %q", advice, want)
 		}

@@ -94,16 +94,19 @@ type Advice uint8
 
 // The kinds of advice.
 const (
-	Again Advice = iota // ask the model again; the default
-	Stop                // no further attempt can help
-	Human               // a person must look
+	Again     Advice = iota // ask the model again; the default
+	NextStage               // the call should go up to its next stage; if there is none, ask again
+	Stop                    // no further attempt can help
+	Human                   // a person must look
 )
 
-// String returns "again", "stop" or "human".
+// String returns "again", "next_stage", "stop" or "human".
 func (a Advice) String() string {
 	switch a {
 	case Again:
 		return "again"
+	case NextStage:
+		return "next_stage"
 	case Stop:
 		return "stop"
 	case Human:
