@@ -14,6 +14,7 @@ import (
 	"llmcall"
 	"llmcall/internal/say"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 )
@@ -77,7 +78,28 @@ func (p *person) show(e *llmcall.HumanReviewError, file string) {
 		}
 	}
 	fmt.Fprintf(&b, "\nUntil it is decided, the call is in %s.\n", file)
-	fmt.Fprint(p.out, fitted(printable(b.String()), widthOf(p.out)))
+	fmt.Fprint(p.out, folded(printable(b.String()), widthOf(p.out)))
+}
+
+// folded returns text with its lines folded at the width of the terminal. What is quoted
+// or indented is so on each of its lines.
+func folded(text string, width int) string {
+	if width < leastText {
+		return text
+	}
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		lead := ""
+		for _, l := range []string{"> ", "   "} {
+			if strings.HasPrefix(line, l) {
+				lead = l
+			}
+		}
+		for part := range strings.SplitSeq(ansi.Wrap(line[len(lead):], width-len(lead), ""), "\n") {
+			lines = append(lines, lead+part)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // all shows every answer with what is wrong with it.

@@ -155,6 +155,11 @@ func TestResumeAsksAtATerminal(t *testing.T) {
 				t.Errorf("%d columns: %d in %q", columns, n, line)
 			}
 		}
+		for _, heading := range []string{"The question:", "What is wrong with it:"} {
+			if !strings.Contains(term.shown(), heading+"\r\n") {
+				t.Errorf("%d columns: %q has no line of its own:\n%s", columns, heading, term.shown())
+			}
+		}
 		typed := "l\n"
 		if columns == 120 {
 			typed = "a\n"
