@@ -139,13 +139,24 @@ func listed(text string, width int) string {
 	return strings.Join(fit, "\n")
 }
 
+// planFields are fields of a plan of llmcall chaos that no configuration has.
+var planFields = []string{"steps", "weights", "limits", "answer_time", "repeat"}
+
+// orPlan returns the error of a configuration, and says so if it is a plan.
+func orPlan(err error) error {
+	if e, ok := errors.AsType[*llmcall.ConfigError](err); ok && slices.Contains(planFields, e.Field) {
+		return fmt.Errorf("%s:%d: %s is a field of a plan, for llmcall chaos --plan and --practice, and not of a configuration", e.File, e.Line, e.Field)
+	}
+	return err
+}
+
 // examine reads a configuration as llmcall call does, and goes on as far as is possible
 // without a request.
 func examine(name string, text []byte) (*configAccount, error) {
 	a := &configAccount{Models: []string{}, Stages: []stageAccount{}, Checks: []string{}, Says: []section{}, Warnings: []string{}}
 	known, _, err := llmcall.ParseConfigWith(name, text, noJudges)
 	if err != nil {
-		return a, err
+		return a, orPlan(err)
 	}
 	var asked []string // by checks; "" for whoever judges by default
 	builder := validate.Builder{OpenModel: func(name string) (llm.Model, error) {
@@ -197,7 +208,7 @@ func examine(name string, text []byte) (*configAccount, error) {
 	for _, c := range checks {
 		a.Checks = append(a.Checks, c.Name())
 	}
-	a.Says = sayConfig(&cfg, checks, asked)
+	a.Says = sayConfig(&cfg, checks, givenTo(text), asked)
 	a.Warnings = append(a.Warnings, warnings(&cfg, len(checks))...)
 	return a, nil
 }

@@ -48,7 +48,7 @@ decisions: {content_filtered: {again: backoff}}
 		`The system message is "Be brief."`, "It has the temperature 0.5.",
 		"Stage 1: 2 attempts of acme/small, else anthropic/claude-haiku-5-5.",
 		"Then stage large: 1 attempt of openai/gpt-6, with at most 900 tokens.", "Then a person.", "That is 3 attempts at most",
-		"json: the answer is one JSON value", "length: ", "A judge is asked: $LLMCALL_JUDGE, or else the call's own model.",
+		"json: the answer is one JSON value", "length (..40): the answer has", "agent_task (task: is polite): ", "A judge is asked: $LLMCALL_JUDGE, or else the call's own model.",
 		"After failures that may pass: 500ms, 1s, each up to 10 % longer or shorter.", "up to 2m; those and the waits for a turn take up to 10m together",
 		"The whole call may take 1m30s.", "An attempt may take 20s.", "have 4 requests at the same time.", "A call uses at most 9000 tokens",
 		"After 5 failures within 5m a model is not asked for 1m",
@@ -110,6 +110,7 @@ func TestConfigCheckFindsWhatNoCallCanUse(t *testing.T) {
 		{"max_attempts: 1\nstages: [{}, {}, human]", "max_attempts must be a whole number of at least 2"},
 		{"checks: [{type: agent_task, task: x, validation_model: opnai/judge}]", "opnai"},
 		{"checks: [jsn]", "jsn"},
+		{"steps: [right]", "-:1: steps is a field of a plan, for llmcall chaos --plan and --practice, and not of a configuration"},
 	} {
 		got := command(t, c.config, "config", "check", "-")
 		if got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, c.says) {

@@ -14,20 +14,23 @@ import (
 	"llmcall"
 	"llmcall/failure"
 	"llmcall/internal/say"
+	"llmcall/internal/yamlfile"
 	"llmcall/provider"
 	"llmcall/retry"
 	"llmcall/validate"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // sayConfig says in words what a configuration does. judged are the models that its checks
-// name, "" for the one that judges by default.
-func sayConfig(cfg *llmcall.RetryConfig, checks []validate.Strategy, judged []string) []section {
+// name, "" for the one that judges by default, and given the arguments of the checks.
+func sayConfig(cfg *llmcall.RetryConfig, checks []validate.Strategy, given, judged []string) []section {
 	var all []section
 	for _, s := range []section{
 		{"Models", sayModels(cfg)},
 		{"Request", sayRequest(cfg)},
 		{"Stages", sayStages(cfg)},
-		{"Checks", sayChecks(cfg, checks, judged)},
+		{"Checks", sayChecks(cfg, checks, given, judged)},
 		{"Waits", sayWaits(cfg)},
 		{"Limits", sayLimits(cfg)},
 		{"Circuit breaker", sayCircuit(cfg)},
@@ -170,7 +173,7 @@ func sayStages(cfg *llmcall.RetryConfig) []string {
 			text += " of " + strings.Join(models, ", else ")
 		}
 		if len(s.Tools) > 0 {
-			text += ", with the tools " + strings.Join(s.Tools, ", ")
+			text += ", with " + toolsOf(cfg, s.Tools)
 		}
 		if own := settingsOf(s.MaxTokens, s.Temperature, s.Seed, s.Stop, s.Extra); own != "" && len(cfg.Stages) > 0 {
 			text += ", with " + own
@@ -190,15 +193,105 @@ func sayStages(cfg *llmcall.RetryConfig) []string {
 	return says
 }
 
-func sayChecks(cfg *llmcall.RetryConfig, checks []validate.Strategy, judged []string) []string {
+// toolsOf names the tools of a stage, of which some are all tools of a server.
+func toolsOf(cfg *llmcall.RetryConfig, names []string) string {
+	var tools, all []string
+	for _, name := range names {
+		if _, isServer := cfg.MCPServers[name]; isServer {
+			all = append(all, "the tools of "+name)
+		} else {
+			tools = append(tools, name)
+		}
+	}
+	switch len(tools) {
+	case 0:
+	case 1:
+		all = append(all, "the tool "+tools[0])
+	default:
+		all = append(all, "the tools "+strings.Join(tools, ", "))
+	}
+	return strings.Join(all, " and ")
+}
+
+// argumentsShown is how much is shown of the arguments of a check.
+const argumentsShown = 60
+
+// givenTo returns the arguments of the checks of a file that can be used, as they are
+// there; "" for a check without.
+func givenTo(file []byte) []string {
+	root, err := yamlfile.Parse(file)
+	if err != nil || root == nil {
+		return nil
+	}
+	checks := yamlfile.Resolved(root)
+	for i := 0; checks.Kind == yaml.MappingNode && i+1 < len(checks.Content); i += 2 {
+		if checks.Content[i].Value == "checks" {
+			checks = yamlfile.Resolved(checks.Content[i+1])
+		}
+	}
+	if checks.Kind != yaml.SequenceNode {
+		return nil
+	}
+	var all []string
+	for _, item := range checks.Content {
+		item = yamlfile.Resolved(item)
+		_, text, _ := strings.Cut(item.Value, ":")
+		if item.Kind == yaml.MappingNode {
+			text = argumentsIn(item)
+		}
+		all = append(all, say.Short(strings.Join(strings.Fields(text), " "), argumentsShown))
+	}
+	return all
+}
+
+// argumentsIn returns the arguments of a check that is a mapping: name: arguments, or
+// type: name with params or with parameters beside it.
+func argumentsIn(check *yaml.Node) string {
+	rest := &yaml.Node{Kind: yaml.MappingNode}
+	for i := 0; i+1 < len(check.Content); i += 2 {
+		switch name := check.Content[i].Value; {
+		case len(check.Content) == 2 && name != "type", name == "params":
+			rest = yamlfile.Resolved(check.Content[i+1])
+		case name != "type":
+			rest.Content = append(rest.Content, check.Content[i], check.Content[i+1])
+		}
+	}
+	return inline(rest)
+}
+
+// inline returns a value of a file that was read without error on one line, without marks
+// around its lists and mappings.
+func inline(n *yaml.Node) string {
+	n = yamlfile.Resolved(n)
+	if n.Kind == yaml.ScalarNode {
+		return n.Value
+	}
+	var items []string
+	for i := 0; i < len(n.Content); i++ {
+		text := inline(n.Content[i])
+		if n.Kind == yaml.MappingNode {
+			i++
+			text += ": " + inline(n.Content[i])
+		}
+		items = append(items, text)
+	}
+	return strings.Join(items, ", ")
+}
+
+// sayChecks says what is checked. given are the arguments of the checks.
+func sayChecks(cfg *llmcall.RetryConfig, checks []validate.Strategy, given, judged []string) []string {
 	if len(checks) == 0 {
 		return []string{"There are none: an answer passes that is not empty, unless --check or --schema asks for more."}
 	}
 	known := validate.Checks()
 	var says []string
-	for _, c := range checks {
+	for i, c := range checks {
 		text := c.Name()
-		if at := slices.IndexFunc(known, named([]string{text})); at >= 0 {
+		at := slices.IndexFunc(known, named([]string{text}))
+		if i < len(given) && given[i] != "" {
+			text += " (" + given[i] + ")"
+		}
+		if at >= 0 {
 			text += ": " + known[at].Summary
 		}
 		says = append(says, text+".")

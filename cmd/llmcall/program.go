@@ -144,7 +144,7 @@ func (p *program) read(judged bool) (cfg llmcall.RetryConfig, checks []validate.
 	if p.Config != nil {
 		var configured []validate.Strategy
 		if cfg, configured, err = llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), builder); err != nil {
-			return cfg, nil, fmt.Errorf("--config: %w", err)
+			return cfg, nil, fmt.Errorf("--config: %w", orPlan(err))
 		}
 		checks = append(checks, configured...)
 	}
