@@ -233,6 +233,10 @@ func isPlan(name string) bool {
 	return err == nil && !info.IsDir()
 }
 
+// practiceKey is what the practice model gets as a key. No text of its answers and failures
+// has it, as a recording would leave it out there.
+const practiceKey = "needs-no-key"
+
 // openPractice serves the practice model on loopback and opens it like any other model, so
 // that a call goes the whole way: under each of the names, or under one of its own.
 func (p *program) openPractice(ctx context.Context, names []string, cfg *llmcall.RetryConfig, client *http.Client) ([]llm.Model, func(), error) {
@@ -264,7 +268,7 @@ func (p *program) openPractice(ctx context.Context, names []string, cfg *llmcall
 	for _, name := range names {
 		prefix, _, _ := strings.Cut(name, "/")
 		own := map[string]provider.Own{prefix: {Protocol: "openai", BaseURL: "http://" + listener.Addr().String() + "/v1"}}
-		opened, e := provider.OpenAll([]string{name}, own, provider.Options{HTTPClient: client, APIKey: "practice"})
+		opened, e := provider.OpenAll([]string{name}, own, provider.Options{HTTPClient: client, APIKey: practiceKey})
 		models, err = append(models, slices.Repeat(opened, max(1, len(cfg.Providers[prefix].Keys)))...), errors.Join(err, e)
 	}
 	closeServer := func() {

@@ -82,6 +82,18 @@ func TestACallIsRecordedAndReplayed(t *testing.T) {
 }
 
 // Judges are recorded, and can't be replayed.
+// The words of the practice model are not taken for its key.
+func TestPracticeIsRecordedAsItIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	plan := file(t, "p.yaml", "steps: [{kind: status, error: rate_limit, retry_after: 0.01}]")
+	if got := command(t, "", "call", "--practice", plan, "--record", dir, "x"); got.code != 0 {
+		t.Fatalf("exit %d: %s", got.code, got.stderr)
+	}
+	if got := command(t, "", "explain", dir); got.code != 0 || !strings.Contains(got.stdout, "org-practice") || strings.Contains(got.stdout, "[key]") {
+		t.Errorf("exit %d: %s", got.code, got.stdout)
+	}
+}
+
 func TestAJudgeIsRecorded(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "of-the-test")
 	_, args := serve(t, `steps: [{answer: Hello}, {answer: '{"reasons": [], "passed": true}'}]`)
