@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -113,6 +114,9 @@ func (f *resumeFlags) decision(cmd *cobra.Command, args []string) (d llmcall.Dec
 	if flags.Changed("edit") {
 		given++
 		text, err := readText(cmd.Context(), cmd.InOrStdin(), f.edit)
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e // FILE is another one here
+		}
 		if err != nil {
 			return d, "", fmt.Errorf("--edit: %w", err)
 		}
@@ -228,5 +232,8 @@ func standIns(cfg *llmcall.RetryConfig) []llm.Model {
 
 // inResumeWords returns an error of package review as the command says it.
 func inResumeWords(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Op == "stat" {
+		return fmt.Errorf("FILE: open %s: %w", e.Path, e.Err)
+	}
 	return errors.New(strings.ReplaceAll(err.Error(), "review: ", ""))
 }

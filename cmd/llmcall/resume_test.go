@@ -57,7 +57,7 @@ func TestAPersonDecidesInAnotherProcess(t *testing.T) {
 		{"abort with a reason", "", "", []string{"--abort", "too late"}, 3, "", "a person has ended the call: too late", 2, true},
 		{"two decisions", "", "", []string{"--abort", "--accept"}, 2, "", "expected one of --accept, --edit, --hint and --abort, got 2", 2, false},
 		{"no decision, and no terminal", "", "", []string{"--human", "https://example.org"}, 2, "", "$LLMCALL_WEBHOOK_SECRET", 2, false},
-		{"an edit without a file", "", "", []string{"--edit", "missing.txt"}, 2, "", "--edit: FILE", 2, false},
+		{"an edit without a file", "", "", []string{"--edit", "missing.txt"}, 2, "", "--edit: open missing.txt", 2, false},
 		{"an empty hint", "", "", []string{"--hint", ""}, 2, "", "--hint must have a value", 2, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -204,6 +204,14 @@ func TestAReviewFileThatIsTooLateOrAnother(t *testing.T) {
 	for name, content := range map[string]string{"must be the JSON of a call that waits for a person": "[]", "got other JSON": "{}"} {
 		if got := command(t, "", "resume", file(t, "f.json", content), "--accept"); got.code != 2 || !strings.Contains(got.stderr, name) || strings.Contains(got.stderr, "review: ") {
 			t.Errorf("exit %d: %s", got.code, got.stderr)
+		}
+	}
+	for want, args := range map[string][]string{
+		"llmcall: FILE: open missing.json: no such file or directory\n":   {"missing.json", "--accept"},
+		"llmcall: --edit: open missing.json: no such file or directory\n": {path, "--edit", "missing.json"},
+	} {
+		if got := command(t, "", append([]string{"resume"}, args...)...); got.code != 2 || got.stderr != want {
+			t.Errorf("exit %d: %swant %s", got.code, got.stderr, want)
 		}
 	}
 	for _, wrong := range []string{"0", "-1", "soon"} {
