@@ -299,7 +299,9 @@ var settings = []setting{
 			}
 			field := fmt.Sprintf("stages[%d]", i)
 			err := error(&ConfigError{Line: item.Line, Field: field, Got: gotText(item), Takes: takesStage})
-			if item.Kind == yaml.MappingNode {
+			if at := fieldOf(item, "human"); at != nil {
+				err = &ConfigError{Line: at.Line, Field: field + ".human", Err: errors.New("unknown field: a person is a stage of its own, the word `human`")}
+			} else if item.Kind == yaml.MappingNode {
 				err = setAll(stageSettings, c, item, field+".")
 			}
 			if err != nil {
@@ -416,7 +418,19 @@ func addServers(c *RetryConfig, n *yaml.Node) error {
 	return nil
 }
 
+const takesCommand = "a list of a program and its arguments, such as [npx, -y, server-memory]"
+
 var serverFields = []string{"command", "args", "env", "dir", "url", "headers", "tools"}
+
+// fieldOf returns the name of a field of a mapping, nil if n is none or does not have it.
+func fieldOf(n *yaml.Node, name string) *yaml.Node {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i]
+		}
+	}
+	return nil
+}
 
 // readServer reads the settings of one MCP server.
 func readServer(n *yaml.Node, field string) (s MCPServer, err error) {
@@ -424,12 +438,17 @@ func readServer(n *yaml.Node, field string) (s MCPServer, err error) {
 		return s, &ConfigError{Line: n.Line, Field: field, Got: gotText(n), Takes: takesSettings}
 	}
 	var arguments []string
+	var text string // a command that is not a list, on a line
+	var line int
 	for j := 0; j+1 < len(n.Content); j += 2 {
 		name, value := n.Content[j], yamlfile.Resolved(n.Content[j+1])
 		takes, err := "a list of strings", error(nil)
 		switch name.Value {
 		case "command":
-			s.Command, err = parseStrings(value)
+			takes = takesCommand
+			if s.Command, err = parseStrings(value); value.Kind == yaml.ScalarNode {
+				line, text = value.Line, value.Value
+			}
 		case "args":
 			if arguments, err = parseStrings(value); len(value.Content) == 0 && value.Kind == yaml.SequenceNode {
 				err = nil
@@ -459,6 +478,9 @@ func readServer(n *yaml.Node, field string) (s MCPServer, err error) {
 		if err != nil { // a value may be a key
 			return s, &ConfigError{Line: value.Line, Field: field + "." + name.Value, Got: gotKind(value), Takes: takes}
 		}
+	}
+	if arguments == nil && strings.ContainsAny(text, " \t\n") { // no shell reads it
+		return s, &ConfigError{Line: line, Field: field + ".command", Got: "a text with spaces", Takes: takesCommand}
 	}
 	s.Command = append(s.Command, arguments...)
 	if (len(s.Command) > 0) == (s.URL != "") {

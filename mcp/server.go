@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -265,7 +264,7 @@ func (s *server) chosen(all []tool) ([]tool, error) {
 		t, ok := byName[name]
 		if !ok {
 			missing = errors.Join(missing, &llmcall.ConfigError{
-				Field: "mcp_servers." + s.name + ".tools", Got: strconv.Quote(name), Takes: "names of tools that the server has: " + nearest.Shown(name, names),
+				Field: "mcp_servers." + s.name + ".tools", Got: nearest.Shown(name, names), Takes: "names of tools that the server has",
 			})
 			continue
 		}

@@ -139,12 +139,16 @@ func TestAStageHasToolsOfAServer(t *testing.T) {
 		t.Errorf("%d requests", len(r))
 	}
 
-	if got := command(t, "", "config", "check", config); got.code != 0 || !strings.Contains(got.stdout, "facts is the command ") || !strings.Contains(got.stdout, "with the tools facts") {
+	if got := command(t, "", "config", "check", config); got.code != 0 || !strings.Contains(got.stdout, "facts is the command ") || !strings.Contains(got.stdout, "with the tools of facts") {
 		t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
 	}
 	const missing = "no-such-program-here"
 	wrong := file(t, "w.yaml", "mcp_servers: {facts: {command: ["+missing+"]}}\nstages: [{tools: [facts]}]\n")
 	if got := command(t, "", append(args, "--config", wrong, "x")...); got.code != 2 || !strings.Contains(got.stderr, "mcp_servers: ") || !strings.Contains(got.stderr, missing) {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	misspelt := file(t, "m.yaml", "mcp_servers: {facts: {command: ["+os.Args[0]+"], env: {LLMCALL_TEST_AS_SERVER: '1'}, tools: [fatcs]}}\n")
+	if got := command(t, "", append(args, "--config", misspelt, "x")...); got.code != 2 || !strings.HasPrefix(got.stderr, "llmcall: mcp_servers.facts.tools must be names of tools that the server has, got \"fatcs\"") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 	chosen := file(t, "x.yaml", "mcp_servers: {facts: {command: [x], tools: [lookup]}}\nstages: [{tools: [look]}]\n")

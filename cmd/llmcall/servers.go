@@ -27,6 +27,9 @@ func connect(ctx context.Context, cfg *llmcall.RetryConfig) (end func(), err err
 	if ctx.Err() != nil {
 		return nil, errInterrupted
 	}
+	if _, ok := errors.AsType[*llmcall.ConfigError](err); ok { // it says the field itself
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mcp_servers: %w", err)
 	}
