@@ -157,9 +157,29 @@ func (c *call) whyHere() string {
 		if why != "" {
 			why += "; "
 		}
-		why += c.client.models[left.Target].Name() + ": " + left.Kind.String()
+		why += c.client.called(left.Target) + ": " + left.Kind.String()
 	}
 	return why
+}
+
+// called returns the name of a model, and which of those with the name it is, such as with
+// one of several keys.
+func (c *Client) called(model int) string {
+	name := c.models[model].Name()
+	before, all := 0, 0
+	for i, m := range c.models {
+		if m.Name() != name {
+			continue
+		}
+		all++
+		if i < model {
+			before++
+		}
+	}
+	if all == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s (%d of %d)", name, before+1, all)
 }
 
 // attempt makes one attempt: it asks, checks, and ends the attempt. The guards

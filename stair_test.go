@@ -157,6 +157,27 @@ func TestACheckAdvisesTheNextStage(t *testing.T) {
 	}
 }
 
+// Of several models of one name, such as with different keys, the trace says which was left.
+func TestATraceTellsModelsOfOneNameApart(t *testing.T) {
+	const name = "test/keys"
+	models := []llm.Model{aModel(name, kind(failure.Unauthorized)), aModel(name, kind(failure.QuotaExhausted)), aModel(name)}
+	c, err := llmcall.New(models, nil, exact(llmcall.RetryConfig{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := c.Do(t.Context(), llm.Prompt("?"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var why []string
+	for _, a := range result.Attempts {
+		why = append(why, a.Why)
+	}
+	if want := []string{"", name + " (1 of 3): unauthorized", name + " (2 of 3): quota_exhausted"}; !reflect.DeepEqual(why, want) {
+		t.Errorf("got %q, want %q", why, want)
+	}
+}
+
 // What was wrong is told to the model of the next stage, whose request has the stage's
 // settings and tools.
 func TestAStageHelpsTheModel(t *testing.T) {

@@ -33,7 +33,8 @@ type Attempt struct {
 	Model  string // the full name of the model that was asked
 	Stage  string // the name of its stage; see [Stage]
 	// Why says why the attempt came to its stage and its model, if it is the first there:
-	// "stage basic: 2 attempts have failed". "" otherwise.
+	// "2 attempts have failed", "acme/small: quota_exhausted", and of the first of two
+	// models of one name "acme/small (1 of 2): quota_exhausted". "" otherwise.
 	Why         string
 	Outcome     Outcome
 	Kind        failure.Kind // what went wrong; meaningless if Outcome is OutcomeValid
