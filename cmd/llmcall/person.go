@@ -77,18 +77,22 @@ func (p *person) show(e *llmcall.HumanReviewError, file string) {
 			fmt.Fprintf(&b, "   %s\n", say.Middle(suggestion, maxShown))
 		}
 	}
-	fmt.Fprintf(&b, "\nUntil it is decided, the call is in %s.\n", file)
+	fmt.Fprintf(&b, "\nUntil it is decided, the call is in\n%s\n", file)
 	fmt.Fprint(p.out, folded(printable(b.String()), widthOf(p.out)))
 }
 
 // folded returns text with its lines folded at the width of the terminal. What is quoted
-// or indented is so on each of its lines.
+// or indented is so on each of its lines. A word alone, such as a path, is left whole.
 func folded(text string, width int) string {
 	if width < leastText {
 		return text
 	}
 	var lines []string
 	for line := range strings.SplitSeq(text, "\n") {
+		if !strings.Contains(line, " ") {
+			lines = append(lines, line)
+			continue
+		}
 		lead := ""
 		for _, l := range []string{"> ", "   "} {
 			if strings.HasPrefix(line, l) {
@@ -111,7 +115,7 @@ func (p *person) all(e *llmcall.HumanReviewError) {
 			b.WriteString(quoted(a.Answer, 0) + "\n")
 		}
 	}
-	p.say(b.String())
+	p.say(folded(b.String(), widthOf(p.out)))
 }
 
 func lastModel(e *llmcall.HumanReviewError) string {

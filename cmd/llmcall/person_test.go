@@ -122,7 +122,7 @@ func TestATerminalThatIsKilled(t *testing.T) {
 	_, args := serve(t, "steps: [{answer: Bonn}, {answer: Köln}]")
 	term := openTerminal(t, []string{"TMPDIR=" + t.TempDir(), "EDITOR=", "VISUAL="}, append(args, "--config", file(t, "c.yaml", stairOfTest), "--human", "terminal", "?")...)
 	term.await(question)
-	named := regexp.MustCompile(`the call is in (\S+\.json)\.`).FindStringSubmatch(term.shown())
+	named := regexp.MustCompile(`the call is in\s+(\S+\.json)`).FindStringSubmatch(term.shown())
 	if named == nil {
 		t.Fatalf("no file is named:\n%s", term.shown())
 	}
@@ -159,6 +159,9 @@ func TestResumeAsksAtATerminal(t *testing.T) {
 			if !strings.Contains(term.shown(), heading+"\r\n") {
 				t.Errorf("%d columns: %q has no line of its own:\n%s", columns, heading, term.shown())
 			}
+		}
+		if !strings.Contains(term.shown(), "\n"+path+"\r\n") {
+			t.Errorf("%d columns: the path is not whole:\n%s", columns, term.shown())
 		}
 		typed := "l\n"
 		if columns == 120 {
