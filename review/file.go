@@ -114,7 +114,11 @@ func Read(path string) (*File, error) {
 	}
 	var f File
 	if err := json.Unmarshal(text, &f); err != nil {
-		return nil, fmt.Errorf("review: %s must be the JSON of a call that waits for a person: %w", path, err)
+		got := "other JSON"
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+			got = fmt.Sprintf("what is not JSON: %v", syntax)
+		}
+		return nil, fmt.Errorf("review: %s must be the JSON of a call that waits for a person, got %s", path, got)
 	}
 	switch {
 	case f.Version > version:

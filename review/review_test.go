@@ -174,8 +174,8 @@ func TestFilesThatCannotBeClaimed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for text, want := range map[string]string{
-		"":               "must be the JSON of a call that waits for a person",
-		"[]":             "must be the JSON of a call that waits for a person",
+		"":               "must be the JSON of a call that waits for a person, got what is not JSON: unexpected end",
+		"[]":             "must be the JSON of a call that waits for a person, got other JSON",
 		"{}":             "got other JSON",
 		`{"version": 9}`: "has the version 9 of the format, and this program reads up to 1: use a newer one",
 		`{"version": 1}`: "got other JSON",
