@@ -94,6 +94,14 @@ func TestPracticeIsRecordedAsItIsSaid(t *testing.T) {
 	}
 }
 
+// A recording that was written by hand may have no time.
+func TestARecordingWithoutATime(t *testing.T) {
+	by := file(t, "r.yaml", "recording: 1\nof: model\nrequest: {model: a/b, messages: [{role: user, parts: [x]}]}\nanswer: {parts: [y]}\n")
+	if got := command(t, "", "explain", by); got.code != 0 || !strings.Contains(got.stdout, "answered     y") || strings.Contains(got.stdout, "0001") {
+		t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
 func TestAJudgeIsRecorded(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "of-the-test")
 	_, args := serve(t, `steps: [{answer: Hello}, {answer: '{"reasons": [], "passed": true}'}]`)

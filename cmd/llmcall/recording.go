@@ -201,7 +201,9 @@ func (d *recordingDocument) text() string {
 		}
 	}
 	row("recording", d.File)
-	row("at", d.At.Local().Format("2006-01-02 15:04:05")+", took "+d.tookText)
+	if !d.At.IsZero() { // a file may be edited
+		row("at", d.At.Local().Format("2006-01-02 15:04:05")+", took "+d.tookText)
+	}
 	row("model", d.Model)
 	row("asked", say.Short(shown(d.Request), maxShown))
 	if d.Answer != nil {
