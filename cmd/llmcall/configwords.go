@@ -545,8 +545,10 @@ func warnings(cfg *llmcall.RetryConfig, checks int) []string {
 			asked[name] = true
 		}
 	}
-	for _, name := range cfg.Models {
-		if !asked[name] {
+	for i, name := range cfg.Models {
+		if slices.Index(cfg.Models, name) < i {
+			warn("models: %s is named twice, and is one model", name)
+		} else if !asked[name] {
 			warn("models: %s is asked in no stage, because each stage has its own models", name)
 		}
 	}
@@ -579,7 +581,26 @@ func warnings(cfg *llmcall.RetryConfig, checks int) []string {
 	if cfg.Tool == nil && len(cfg.MCPServers) == 0 && (cfg.MaxToolRounds != 0 || cfg.MaxToolCalls != 0 || cfg.ToolTimeout != 0 || cfg.MaxToolResult != 0) {
 		warn("max_tool_rounds, max_tool_calls, tool_timeout and max_tool_result: there are no tools")
 	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.MCPServers)) {
+		if len(cfg.Stages) > 0 && !namesServer(cfg, name) {
+			warn("mcp_servers.%s: no stage names it or a tool of it, so it is connected and not used", name)
+		}
+	}
 	return found
+}
+
+// namesServer reports whether a stage names a server, or what may be a tool of it.
+func namesServer(cfg *llmcall.RetryConfig, name string) bool {
+	for _, s := range cfg.Stages {
+		for _, tool := range s.Tools {
+			_, server := cfg.MCPServers[tool]
+			ofItsOwn := slices.Contains(cfg.MCPServers[name].Tools, tool) || strings.HasPrefix(tool, name+"_")
+			if tool == name || ofItsOwn || !server && len(cfg.MCPServers[name].Tools) == 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // sameStage reports whether a stage asks as another does.
