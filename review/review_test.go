@@ -227,10 +227,11 @@ func TestAWebhookIsSignedAndVerified(t *testing.T) {
 		server.Close()
 	}
 	for want, w := range map[string]review.Webhook{
-		"Secret must have at least 24 bytes, got 5": {URL: "https://example.org", Secret: "short"},
-		"Secret must be base64 after whsec_":        {URL: "https://example.org", Secret: "whsec_???"},
-		"the URL must be https,":                    {URL: "http://example.org/hook", Secret: secret},
-		"the URL must be an https address":          {URL: "example.org", Secret: secret},
+		"Secret must have at least 24 bytes, got 21 of the base64 after whsec_": {URL: "https://example.org", Secret: "whsec_0123456789012345678901234567"},
+		"Secret must have at least 24 bytes, got 5":                             {URL: "https://example.org", Secret: "short"},
+		"Secret must be base64 after whsec_":                                    {URL: "https://example.org", Secret: "whsec_???"},
+		"the URL must be https,":                                                {URL: "http://example.org/hook", Secret: secret},
+		"the URL must be an https address":                                      {URL: "example.org", Secret: secret},
 	} {
 		if err := w.Send(t.Context(), f); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), w.Secret) {
 			t.Errorf("%v, want %s", err, want)

@@ -136,7 +136,11 @@ func secretOf(text string) ([]byte, error) {
 		}
 	}
 	if len(secret) < 24 {
-		return nil, fmt.Errorf("review: Secret must have at least 24 bytes, got %d", len(secret))
+		decoded := ""
+		if len(secret) != len(text) {
+			decoded = " of the base64 after whsec_"
+		}
+		return nil, fmt.Errorf("review: Secret must have at least 24 bytes, got %d%s", len(secret), decoded)
 	}
 	return secret, nil
 }
