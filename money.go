@@ -280,6 +280,14 @@ func (c Cost) Dollars() string {
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }
 
+// String returns "$0.000123", or "unknown" if something has no known price.
+func (c Cost) String() string {
+	if c.Partial {
+		return "unknown"
+	}
+	return "$" + c.Dollars()
+}
+
 // MarshalJSON writes dollars as a number, or null if something has no known price.
 func (c Cost) MarshalJSON() ([]byte, error) {
 	if c.Partial {

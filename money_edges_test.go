@@ -318,7 +318,7 @@ func TestSmallCallsBesideALargeReservation(t *testing.T) {
 		})
 		synctest.Wait()
 		err = ask(9000)
-		if text := fmt.Sprint(err); reasonOf(t, err) != llmcall.ReasonAccountSpent || !strings.Contains(text, `"the tenant's day" has $0.039727 left of $0.13 ($0.090273 more is reserved for requests under way)`) {
+		if text := fmt.Sprint(err); reasonOf(t, err) != llmcall.ReasonAccountSpent || !strings.Contains(text, `the tenant's day has $0.039727 left of $0.13 ($0.090273 more is reserved for requests under way)`) {
 			t.Error(err)
 		}
 		for i := range 100 { // two at once

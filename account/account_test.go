@@ -136,8 +136,8 @@ func TestErrorsInWords(t *testing.T) {
 			words       string
 		}{
 			{plain, nanos(6 * account.Dollar), nanos(5*account.Dollar + 10_000_000), `the account has $5.00 left of $5.00, and the request may use $6.00, at least $5.01`},
-			{account.New(endpoint.Amount{}, busy), tokens(50), tokens(50), `"key 7" has 1 token left of 1000 tokens (999 tokens more is reserved for requests under way), and the request may use 50 tokens`},
-			{day, nanos(12_500_000), nanos(10_000_000), `"the tenant's day" has $0.009999999 left of $0.05 until midnight in Europe/Berlin, and the request may use $0.0125, at least $0.01`},
+			{account.New(endpoint.Amount{}, busy), tokens(50), tokens(50), `key 7 has 1 token left of 1000 tokens (999 tokens more is reserved for requests under way), and the request may use 50 tokens`},
+			{day, nanos(12_500_000), nanos(10_000_000), `the tenant's day has $0.009999999 left of $0.05 until midnight in Europe/Berlin, and the request may use $0.0125, at least $0.01`},
 			{here, nanos(1), nanos(1), `the account has $0.00 left of $0.00 until midnight here, and the request may use $0.000000001`},
 		} {
 			_, err := c.account.Reserve(c.want, c.least)

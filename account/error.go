@@ -1,8 +1,8 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -43,10 +43,7 @@ func (a *Account) refusal(want, least endpoint.Amount, money bool) *Error {
 
 // Error says what was wanted, what is left and of which account.
 func (e *Error) Error() string {
-	name := "the account"
-	if e.Account != "" {
-		name = strconv.Quote(e.Account)
-	}
+	name := cmp.Or(e.Account, "the account")
 	if e.Unknown {
 		return fmt.Sprintf("%s has a limit, but it is not known what the request may use", name)
 	}

@@ -42,7 +42,7 @@ func Example() {
 	// Output:
 	// a request with max_tokens 1000
 	// a request with max_tokens 940
-	// "max_cost" has $0.000552 left of $0.02, and the request may use $0.01057, at least $0.00313
+	// max_cost has $0.000552 left of $0.02, and the request may use $0.01057, at least $0.00313
 	// spent today, in nano-dollars: 19448000
 }
 
@@ -70,6 +70,6 @@ func ExampleDaily() {
 	fmt.Println(err)
 	fmt.Println(process.Snapshot().Spent.Nanos)
 	// Output:
-	// "the tenant's day" has $0.01 left of $1.00 until midnight in UTC, and the request may use $0.05, at least $0.02
+	// the tenant's day has $0.01 left of $1.00 until midnight in UTC, and the request may use $0.05, at least $0.02
 	// 990000000
 }

@@ -87,7 +87,7 @@ func TestWhatAGuardIsAsked(t *testing.T) {
 		{name: "what is left", limit: amount(20, 20), ask: endpoint.Ask{Need: &endpoint.Need{Want: &most, Least: &least}}, lent: amount(20, 20)},
 		{name: "too little is left", limit: amount(20, 4), ask: endpoint.Ask{Need: &endpoint.Need{Want: &most, Least: &least}}, refused: "$0.000000004 left"},
 		{name: "nothing is known, without a limit", ask: endpoint.Ask{}},
-		{name: "nothing is known, with a limit", limit: amount(0, 1), refused: `"top" has a limit, but it is not known what the request may use`},
+		{name: "nothing is known, with a limit", limit: amount(0, 1), refused: `top has a limit, but it is not known what the request may use`},
 		{name: "a context that is over", ask: endpoint.Ask{Need: &endpoint.Need{Want: &most}}, ctxIsOver: true, refused: "context canceled"},
 	} {
 		top := account.New(c.limit)
@@ -162,7 +162,7 @@ func TestACallEndsWithItsAccount(t *testing.T) {
 	if e == nil || e.Reason != retry.AccountSpent || e.Attempts != 2 || purse.Snapshot().Spent != amount(2, 70) || purse.Snapshot().Reserved != (endpoint.Amount{}) {
 		t.Fatalf("%v, %+v", c.Err(), purse.Snapshot())
 	}
-	if words := `stopped after 2 attempts: "max_cost" has $0.00000003 left of $0.0000001, and the request may use $0.00000004`; !strings.HasPrefix(e.Error(), words) {
+	if words := `stopped after 2 attempts: max_cost has $0.00000003 left of $0.0000001, and the request may use $0.00000004`; !strings.HasPrefix(e.Error(), words) {
 		t.Error(e)
 	}
 }

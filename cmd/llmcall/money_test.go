@@ -16,8 +16,8 @@ func TestACeilingOfMoney(t *testing.T) {
 		says string // on standard error
 	}{
 		"enough":                 {[]string{"--config", priced, "--max-cost", "1"}, 0, "$0.000288"},
-		"too little":             {[]string{"--config", priced, "--max-cost", "0.001"}, 8, `"the call" has $0.001 left of $0.001`},
-		"too few tokens":         {[]string{"--max-tokens-total", "10"}, 8, `"the call" has 10 tokens left of 10`},
+		"too little":             {[]string{"--config", priced, "--max-cost", "0.001"}, 8, `the call has $0.001 left of $0.001`},
+		"too few tokens":         {[]string{"--max-tokens-total", "10"}, 8, `the call has 10 tokens left of 10`},
 		"practice costs nothing": {[]string{"--max-cost", "0.001"}, 0, "$0"},
 		"an impossible one":      {[]string{"--max-cost", "0"}, 2, "--max-cost must be a number of dollars from 0.000000001 to 1,000,000, got 0"},
 	} {
