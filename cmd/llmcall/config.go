@@ -187,13 +187,12 @@ func examine(name string, text []byte) (*configAccount, error) {
 	if len(models) == 0 {
 		models = []llm.Model{llm.Func("the model of --model", nil)}
 	}
-	standInTools(&cfg)
+	for _, tool := range standInTools(&cfg) {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("the tool %s: a Go program must have it in RetryConfig.Tools, and a call of this command has only those of mcp_servers", tool))
+	}
 	if _, err := newClient(models, checks, cfg); err != nil {
 		if e, ok := errors.AsType[*llmcall.ConfigError](err); ok {
 			e.File = name
-			if strings.HasPrefix(e.Field, "stages[") && strings.Contains(e.Field, "].tools[") {
-				return a, fmt.Errorf("%w; the tools of a Go program are known to it alone", err)
-			}
 		}
 		return a, err
 	}

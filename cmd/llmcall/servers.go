@@ -38,7 +38,10 @@ func connect(ctx context.Context, cfg *llmcall.RetryConfig) (end func(), err err
 
 // standInTools gives a configuration tools that are never run, under the names of those that
 // its servers have, as far as these can be known without them.
-func standInTools(cfg *llmcall.RetryConfig) {
+//
+// own are the names that only a Go program can give a meaning to, in a file without
+// servers.
+func standInTools(cfg *llmcall.RetryConfig) (own []string) {
 	wanted := []string{cfg.DebugToolName}
 	for _, s := range cfg.Stages {
 		wanted = append(wanted, s.Tools...)
@@ -55,8 +58,15 @@ func standInTools(cfg *llmcall.RetryConfig) {
 	}
 	for _, name := range wanted {
 		known := slices.ContainsFunc(cfg.Tools, func(t llmcall.Tool) bool { return t.Name == name || t.Group == name })
-		if open != "" && name != "" && !known {
+		if name == "" || known {
+			continue
+		}
+		if len(cfg.MCPServers) == 0 {
+			own = append(own, name)
+		}
+		if open != "" || len(cfg.MCPServers) == 0 {
 			cfg.Tools = append(cfg.Tools, llmcall.Tool{Tool: llm.Tool{Name: name}, Group: open})
 		}
 	}
+	return own
 }
