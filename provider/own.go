@@ -147,7 +147,7 @@ func readKey(source string) (string, error) {
 		return "", errors.New("must be env:NAME, file:PATH or none, got something else, which is not shown because it may be a key")
 	}
 	if key = strings.TrimSpace(key); key == "" {
-		return "", fmt.Errorf("must be where a key is, got %s, which is empty", source)
+		return "", fmt.Errorf("must be where a key is, got %s, in which there is none", source)
 	}
 	return key, nil
 }

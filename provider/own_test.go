@@ -80,8 +80,8 @@ func TestImpossibleNamesOfTheUsersOwn(t *testing.T) {
 	}{
 		`providers.acme.protocol: unknown provider "opnai", did you mean openai?`:                            {"acme/m", provider.Own{Protocol: "opnai"}},
 		`providers.acme.protocol must be the name of a known provider (openai,`:                              {"acme/m", provider.Own{}},
-		`providers.acme.keys[0] must be where a key is, got env:NO_SUCH_KEY, which is empty`:                 {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"env:NO_SUCH_KEY"}}},
-		`providers.acme.keys[0] must be where a key is, got file:` + empty + `, which is empty`:              {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + empty}}},
+		`providers.acme.keys[0] must be where a key is, got env:NO_SUCH_KEY, in which there is none`:         {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"env:NO_SUCH_KEY"}}},
+		`providers.acme.keys[0] must be where a key is, got file:` + empty + `, in which there is none`:      {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + empty}}},
 		`providers.acme.keys[0] must be env:NAME, file:PATH or none, got something else, which is not shown`: {"acme/m", provider.Own{Protocol: "openai", Keys: []string{secret}}},
 		`providers.acme.keys[0] can't be read`:                                                               {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + empty + "x"}}},
 		`(of the configuration: acme, did you mean acme?)`:                                                   {"acne/m", provider.Own{Protocol: "openai"}},

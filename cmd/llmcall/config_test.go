@@ -247,7 +247,7 @@ func TestEachExampleOfAConfigurationIsACall(t *testing.T) {
 func TestAJudgeOfYourOwnProvider(t *testing.T) {
 	judge, args := serve(t, `steps: [{answer: '{"reasons": [], "passed": true}'}, {answer: '{"reasons": [], "passed": true}'}]`)
 	config := file(t, "c.yaml", "providers: {acme: {protocol: openai, base_url: "+args[2]+", key: env:ACME_KEY}}\nchecks: [{type: agent_task, task: is polite, validation_model: acme/judge}]\n")
-	if got := command(t, "Hello", "validate", "--config", config, "-"); got.code != 2 || !strings.Contains(got.stderr, "env:ACME_KEY, which is empty") {
+	if got := command(t, "Hello", "validate", "--config", config, "-"); got.code != 2 || !strings.Contains(got.stderr, "env:ACME_KEY, in which there is none") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 	t.Setenv("ACME_KEY", "of-the-test")

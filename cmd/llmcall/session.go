@@ -230,7 +230,7 @@ func (s *session) report(messages []llm.Message, result *llmcall.Result, err err
 		fmt.Fprintf(errs, "llmcall: the last answer began:\n%s\n", strings.Join(firstLines(answer), "\n"))
 	}
 	if d.Review != "" {
-		fmt.Fprintf(errs, "llmcall: the conversation is in %s; llmcall resume FILE --accept, --edit, --hint or --abort decides%s; llmcall call --continue FILE continues it\n",
+		fmt.Fprintf(errs, "llmcall: the conversation is in %s\nllmcall: to decide%s (--accept, --edit, --hint or --abort): llmcall resume %[1]s\nllmcall: to continue it: llmcall call --continue %[1]s PROMPT\n",
 			d.Review, when(s.expires))
 	}
 	if err == nil {
