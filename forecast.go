@@ -30,16 +30,14 @@ func (c *Client) Forecast(req *llm.Request) (Forecast, error) {
 		return Forecast{}, err
 	}
 	f := Forecast{Attempts: c.attempts, Unlimited: k.maxTokens == 0 && !c.cfg.limited()}
-	left := c.attempts
-	for at := range c.stages {
-		s := &c.stages[at]
-		if s.Human || left == 0 {
+	for at, step := range c.cfg.Stair() {
+		if step.Human {
 			break
 		}
 		k.enter(at)
 		k.next = k.conversation()
 		highest := Cost{}
-		for i, target := range s.order {
+		for i, target := range c.stages[at].order {
 			request := k.pending()
 			most := k.measure(target, &request).most
 			cost := Cost{most.Amount().Nanos, c.prices[target] == nil}
@@ -48,15 +46,7 @@ func (c *Client) Forecast(req *llm.Request) (Forecast, error) {
 			}
 			highest = Cost{max(highest.Nanos, cost.Nanos), highest.Partial || cost.Partial}
 		}
-		later := 0
-		for _, next := range c.stages[at+1:] {
-			if !next.Human {
-				later++
-			}
-		}
-		n := min(s.Attempts, max(1, left-later))
-		left -= n
-		f.All = f.All.Add(Cost{highest.Nanos * int64(n), highest.Partial})
+		f.All = f.All.Add(Cost{highest.Nanos * int64(step.Attempts), highest.Partial})
 	}
 	return f, nil
 }

@@ -68,6 +68,7 @@ type Stage struct {
 type stage struct {
 	Stage
 	order []int   // the indexes of its models
+	later int     // how many stages after it ask a model
 	tools []*Tool // what it offers
 	// instruction tells the model to use the tools; "" in the first stage, whose tools
 	// it is merely offered.
@@ -103,16 +104,19 @@ func (c *RetryConfig) Stair() []Stage {
 		if s.Human {
 			continue
 		}
-		later := 0
-		for _, next := range stages[i+1:] {
-			if !next.Human {
-				later++
-			}
-		}
-		s.Attempts = max(1, min(s.Attempts, left-later))
+		s.Attempts = max(1, min(s.Attempts, left-asking(stages[i+1:])))
 		left -= s.Attempts
 	}
 	return stages
+}
+
+// asking returns how many of the stages ask a model.
+func asking(stages []Stage) int {
+	n := len(stages)
+	if n > 0 && stages[n-1].Human { // no other may
+		n--
+	}
+	return n
 }
 
 // stair returns the stages of the configuration, of which MaxAttemptsBeforeToolUse and
@@ -169,9 +173,16 @@ func (c *RetryConfig) compile(models []llm.Model) ([]stage, error) {
 	}
 	stages, _ := c.stair()
 	tools := c.offered()
+	var known []string
+	for _, t := range tools {
+		known = append(known, t.Name)
+		if t.Group != "" && !slices.Contains(known, t.Group) {
+			known = append(known, t.Group)
+		}
+	}
 	var all []stage
 	for i, s := range stages {
-		next := stage{Stage: s}
+		next := stage{Stage: s, later: asking(stages[i+1:])}
 		wanted := s.Models
 		if len(wanted) == 0 && slices.ContainsFunc(stages, func(s Stage) bool { return len(s.Models) > 0 }) {
 			wanted = c.Models
@@ -190,13 +201,6 @@ func (c *RetryConfig) compile(models []llm.Model) ([]stage, error) {
 		if len(wanted) == 0 {
 			for at := range names {
 				next.order = append(next.order, at)
-			}
-		}
-		var known []string
-		for _, t := range tools {
-			known = append(known, t.Name)
-			if t.Group != "" && !slices.Contains(known, t.Group) {
-				known = append(known, t.Group)
 			}
 		}
 		for j, name := range s.Tools {
@@ -269,7 +273,6 @@ func (c *RetryConfig) validateStages() error {
 			return &ConfigError{Field: v.field, Err: errors.New("must not be set together with stages, of which it is a short form")}
 		}
 	}
-	asking := 0
 	taken := map[string]bool{}
 	for i, s := range c.Stages {
 		field := fmt.Sprintf("stages[%d]", i)
@@ -284,7 +287,6 @@ func (c *RetryConfig) validateStages() error {
 			}
 			continue
 		}
-		asking++
 		if s.Attempts < 0 || s.Attempts > maxAttempts {
 			return &ConfigError{Field: field + ".attempts", Got: s.Attempts, Takes: takesThreshold}
 		}
@@ -299,9 +301,9 @@ func (c *RetryConfig) validateStages() error {
 		}
 		taken[name] = true
 	}
-	if n := c.MaxAttempts; n != 0 && n < asking {
+	if n, least := c.MaxAttempts, asking(c.Stages); n != 0 && n < least {
 		return &ConfigError{
-			Field: "max_attempts", Got: n, Takes: fmt.Sprintf("a whole number of at least %d, the number of stages that ask a model", asking),
+			Field: "max_attempts", Got: n, Takes: fmt.Sprintf("a whole number of at least %d, the number of stages that ask a model", least),
 		}
 	}
 	return nil
@@ -352,14 +354,8 @@ func (c *call) unserved() string { return "no model of stage " + c.at().Name + "
 // allowed returns how many attempts a stage may make: its own, less what is needed to
 // keep one for each later stage that asks a model.
 func (c *call) allowed(at int) int {
-	later := 0
-	for _, s := range c.client.stages[at+1:] {
-		if !s.Human {
-			later++
-		}
-	}
-	left := c.client.attempts - c.tries.Counted() - later
-	return max(1, min(c.client.stages[at].Attempts, left))
+	s := &c.client.stages[at]
+	return max(1, min(s.Attempts, c.client.attempts-c.tries.Counted()-s.later))
 }
 
 // enter begins a stage.
