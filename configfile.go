@@ -199,7 +199,8 @@ func valueNode(value string) *yaml.Node {
 type setting struct {
 	name  string
 	takes string
-	set   func(*RetryConfig, *yaml.Node) error
+	// set may leave the configuration half set if it fails: whoever calls it has a copy.
+	set func(*RetryConfig, *yaml.Node) error
 	// wrong returns the field's value, and whether it is out of range. It is nil if
 	// any value is possible, or if another package checks the range.
 	wrong func(*RetryConfig) (got any, wrong bool)
@@ -273,13 +274,8 @@ var settings = []setting{
 	truth("disable_retry_budget", func(c *RetryConfig, v bool) { c.DisableRetryBudget = v }),
 	count("max_attempts_before_tool_use", takesCount, func(c *RetryConfig) *int { return &c.MaxAttemptsBeforeToolUse }),
 	{name: "tool", takes: takesSettings, set: func(c *RetryConfig, n *yaml.Node) error {
-		before := c.Tool
 		c.Tool = new(Tool)
-		err := setAll(toolSettings, c, n, "tool.")
-		if err != nil {
-			c.Tool = before
-		}
-		return err
+		return setAll(toolSettings, c, n, "tool.")
 	}},
 	textSetting("debug_tool_name", func(c *RetryConfig) *string { return &c.DebugToolName }),
 	{name: "debug_tool_mcp_config", takes: takesServers, set: addServers},
@@ -289,7 +285,6 @@ var settings = []setting{
 		if n.Kind != yaml.SequenceNode {
 			return errForm
 		}
-		before := c.Stages
 		c.Stages = nil
 		for i, item := range n.Content {
 			c.Stages = append(c.Stages, Stage{})
@@ -305,7 +300,6 @@ var settings = []setting{
 				err = setAll(stageSettings, c, item, field+".")
 			}
 			if err != nil {
-				c.Stages = before
 				return err
 			}
 		}
@@ -349,28 +343,18 @@ var settings = []setting{
 		return nil
 	}},
 	{name: "hedge", takes: takesHedge, set: func(c *RetryConfig, n *yaml.Node) error {
-		before := c.Hedge
 		c.Hedge = new(Hedge)
-		err := setAll(hedgeSettings, c, n, "hedge.")
-		if err == nil {
-			err = c.Hedge.validate()
+		if err := setAll(hedgeSettings, c, n, "hedge."); err != nil {
+			return err
 		}
-		if err != nil {
-			c.Hedge = before
-		}
-		return err
+		return c.Hedge.validate()
 	}},
 	{name: "quality_memory", takes: takesQuality, set: func(c *RetryConfig, n *yaml.Node) error {
-		before := c.QualityMemory
 		c.QualityMemory = new(QualityMemory)
-		err := setAll(qualitySettings, c, n, "quality_memory.")
-		if err == nil {
-			err = c.QualityMemory.validate()
+		if err := setAll(qualitySettings, c, n, "quality_memory."); err != nil {
+			return err
 		}
-		if err != nil {
-			c.QualityMemory = before
-		}
-		return err
+		return c.QualityMemory.validate()
 	}},
 	truth("stop_on_no_progress", func(c *RetryConfig, v bool) { c.StopOnNoProgress = v }),
 	{name: "feedback_template", takes: takesTemplate, set: func(c *RetryConfig, n *yaml.Node) error {
