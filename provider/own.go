@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func withOwn(err error, prefix string, own map[string]Own) error {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if opener(prefix) == nil && len(names) > 0 {
+	if _, ok := find(prefix); !ok && len(names) > 0 {
 		return fmt.Errorf("%w (of the configuration: %s%s)", err, strings.Join(names, ", "), nearest.Question(prefix, names))
 	}
 	return err
@@ -81,33 +82,28 @@ func withOwn(err error, prefix string, own map[string]Own) error {
 
 // open opens a model for each key.
 func (o Own) open(name, model string, opts Options) ([]llm.Model, error) {
-	protocol := o.Protocol
-	if protocol == "" {
-		protocol = name
-	}
-	if opener(protocol) == nil {
-		if o.Protocol == "" {
-			return nil, fmt.Errorf("providers.%s.protocol must be the name of a known provider (%s), got nothing", name, strings.Join(known(), ", "))
-		}
+	protocol := cmp.Or(o.Protocol, name)
+	speaks, ok := find(protocol)
+	switch {
+	case !ok && o.Protocol == "":
+		return nil, fmt.Errorf("providers.%s.protocol must be the name of a known provider (%s), got nothing", name, strings.Join(known(), ", "))
+	case !ok:
 		return nil, fmt.Errorf("providers.%s.protocol: %w", name, missing(protocol))
-	}
-	if o.BaseURL != "" {
-		opts.BaseURL = o.BaseURL
-	}
-	keys := []string{opts.APIKey}
-	if i := slices.IndexFunc(All(), func(p Provider) bool { return p.Name == protocol }); o.BaseURL != "" && len(o.Keys) == 0 && opts.APIKey == "" && All()[i].HasKey(os.Getenv) {
+	case o.BaseURL != "" && len(o.Keys) == 0 && opts.APIKey == "" && speaks.HasKey(os.Getenv):
 		return nil, fmt.Errorf("providers.%s.key must be env:NAME or file:PATH, where the key of this server is, or none, got nothing: the key in %s is for another server",
-			name, All()[i].KeyVariable)
+			name, speaks.KeyVariable)
 	}
-	if len(o.Keys) > 0 {
-		keys = nil
-		for i, source := range o.Keys {
-			key, err := readKey(source)
-			if err != nil {
-				return nil, fmt.Errorf("providers.%s.keys[%d] %w", name, i, err)
-			}
-			keys = append(keys, key)
+	opts.BaseURL = cmp.Or(o.BaseURL, opts.BaseURL)
+	var keys []string
+	for i, source := range o.Keys {
+		key, err := readKey(source)
+		if err != nil {
+			return nil, fmt.Errorf("providers.%s.keys[%d] %w", name, i, err)
 		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		keys = []string{opts.APIKey}
 	}
 	var all []llm.Model
 	for _, key := range keys {

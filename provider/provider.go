@@ -192,11 +192,11 @@ func Open(name string, opts Options) (llm.Model, error) {
 	if prefix == "" || model == "" {
 		return nil, fmt.Errorf("model must be provider/model, such as %s, got %q; known providers: %s", example, name, strings.Join(known(), ", "))
 	}
-	open := opener(prefix)
-	if open == nil {
+	p, ok := find(prefix)
+	if !ok {
 		return nil, fmt.Errorf("model %q: %w", name, missing(prefix))
 	}
-	m, err := open(model, opts)
+	m, err := p.open(model, opts)
 	if err != nil {
 		return nil, err // without m: a nil *openai.Model is not a nil llm.Model
 	}
@@ -206,17 +206,16 @@ func Open(name string, opts Options) (llm.Model, error) {
 // example is a full name for errors to show.
 const example = "openai/gpt-6-luna"
 
-// opener returns the function that opens the provider's models, or nil if the
-// provider is not registered.
-func opener(name string) OpenFunc {
+// find returns a registered provider.
+func find(name string) (registered, bool) {
 	lock.RLock()
 	defer lock.RUnlock()
 	for _, r := range register {
 		if r.Name == name {
-			return r.open
+			return r, true
 		}
 	}
-	return nil
+	return registered{}, false
 }
 
 // missing returns the error for a provider that is not registered.
