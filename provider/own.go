@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"slices"
@@ -136,9 +137,14 @@ func readKey(source string) (string, error) {
 			return "", fmt.Errorf("can't be read: %w", err)
 		}
 		defer file.Close()
-		text := make([]byte, maxKeySize)
-		n, _ := file.Read(text)
-		key = string(text[:n])
+		text, err := io.ReadAll(io.LimitReader(file, maxKeySize+1)) // a pipe gives it in pieces
+		if err != nil {
+			return "", fmt.Errorf("can't be read: %w", err)
+		}
+		if len(text) > maxKeySize {
+			return "", fmt.Errorf("must be where a key is, got %s, which is larger than %d KiB", source, maxKeySize>>10)
+		}
+		key = string(text)
 	default:
 		return "", errors.New("must be env:NAME, file:PATH or none, got something else, which is not shown because it may be a key")
 	}

@@ -74,10 +74,16 @@ func TestImpossibleNamesOfTheUsersOwn(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	large := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, []byte(strings.Repeat("k", 64<<10+1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for want, row := range map[string]struct {
 		name string
 		own  provider.Own
 	}{
+		`providers.acme.keys[0] must be where a key is, got file:` + large + `, which is larger than 64 KiB`: {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + large}}},
+		`providers.acme.keys[0] can't be read: read ` + filepath.Dir(large):                                  {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"file:" + filepath.Dir(large)}}},
 		`providers.acme.protocol: unknown provider "opnai", did you mean openai?`:                            {"acme/m", provider.Own{Protocol: "opnai"}},
 		`providers.acme.protocol must be the name of a known provider (openai,`:                              {"acme/m", provider.Own{}},
 		`providers.acme.keys[0] must be where a key is, got env:NO_SUCH_KEY, in which there is none`:         {"acme/m", provider.Own{Protocol: "openai", Keys: []string{"env:NO_SUCH_KEY"}}},
