@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"llmcall"
+	"llmcall/internal/plainfile"
 )
 
 // version is that of the format of files.
@@ -103,12 +104,10 @@ var readable = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u
 
 // Read reads a file that Write has written. It does not claim it.
 func Read(path string) (*File, error) {
-	if info, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("review: %w", err)
-	} else if info.Size() > maxSize {
-		return nil, fmt.Errorf("review: %s must have at most %d MiB, got %d", path, maxSize>>20, info.Size()>>20)
+	text, err := plainfile.Read(path, maxSize)
+	if refused, ok := errors.AsType[*plainfile.Refusal](err); ok {
+		return nil, fmt.Errorf("review: %s %w", path, refused)
 	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("review: %w", err)
 	}
