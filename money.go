@@ -15,6 +15,7 @@ import (
 	"llmcall/account"
 	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/internal/decimal"
 	"llmcall/llm"
 	"llmcall/price"
 	"llmcall/validate"
@@ -275,10 +276,7 @@ func (c Cost) Add(d Cost) Cost {
 func (c Cost) Known() bool { return !c.Partial }
 
 // Dollars returns the cost in dollars, with all digits: "0.000123". It is exact.
-func (c Cost) Dollars() string {
-	text := fmt.Sprintf("%d.%09d", c.Nanos/account.Dollar, c.Nanos%account.Dollar)
-	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
-}
+func (c Cost) Dollars() string { return decimal.Dollars(c.Nanos, 0) }
 
 // String returns "$0.000123", or "unknown" if something has no known price.
 func (c Cost) String() string {

@@ -8,6 +8,7 @@ import (
 
 	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/internal/decimal"
 )
 
 // Error is the error of a request that an account does not allow.
@@ -71,19 +72,10 @@ func (e *Error) FailureKind() failure.Kind { return failure.AccountSpent }
 
 func (e *Error) amount(n int64) string {
 	if e.Money {
-		return dollars(n)
+		return "$" + decimal.Dollars(n, 2)
 	}
 	if n == 1 {
 		return "1 token"
 	}
 	return fmt.Sprintf("%d tokens", n)
-}
-
-// dollars writes nano-dollars as dollars, without loss, with at least two decimals.
-func dollars(nanos int64) string {
-	decimals := strings.TrimRight(fmt.Sprintf("%09d", nanos%Dollar), "0")
-	for len(decimals) < 2 {
-		decimals += "0"
-	}
-	return fmt.Sprintf("$%d.%s", nanos/Dollar, decimals)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"llmcall/internal/decimal"
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 )
@@ -167,9 +168,6 @@ func readTime(raw json.RawMessage, to *time.Time) error {
 	return fmt.Errorf("must be a date or a time, such as 2027-01-02 or 2027-01-02T15:04:05Z, got %s", say.Short(string(raw), 60))
 }
 
-// decimals is how many a number of dollars has: the last is a nano-dollar.
-const decimals = 9
-
 // dearest is the highest rate of a file, in nano-dollars per million tokens: a million
 // dollars. More is a slip.
 const dearest = 1_000_000 * 1_000_000_000
@@ -192,7 +190,7 @@ func readRate(raw json.RawMessage) (int64, error) {
 	}
 	whole, fraction, _ := strings.Cut(mantissa, ".")
 	digits := strings.TrimRight(whole+fraction, "0") // times a power of ten
-	shift += len(whole) - len(digits) + decimals
+	shift += len(whole) - len(digits) + decimal.Places
 	switch digits = strings.TrimLeft(digits, "0"); {
 	case digits == "":
 		return 0, nil
@@ -237,7 +235,7 @@ func object(fields []string) string { return "{" + strings.Join(fields, ",") + "
 func writeRates(r Rates, tiers []Tier) (written []string) {
 	for i, f := range fields {
 		if rate := *f.of(&r); i < required || rate != 0 {
-			written = append(written, strconv.Quote(f.name)+":"+dollars(max(rate, 0)))
+			written = append(written, strconv.Quote(f.name)+":"+decimal.Dollars(max(rate, 0), 0))
 		}
 	}
 	var list []string
@@ -248,10 +246,4 @@ func writeRates(r Rates, tiers []Tier) (written []string) {
 		written = append(written, `"tiers":[`+strings.Join(list, ",")+"]")
 	}
 	return written
-}
-
-// dollars writes nano-dollars as dollars.
-func dollars(nano int64) string {
-	text := fmt.Sprintf("%d.%0*d", nano/1e9, decimals, nano%1e9)
-	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }
