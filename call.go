@@ -157,14 +157,14 @@ func (c *call) whyHere() string {
 		if why != "" {
 			why += "; "
 		}
-		why += c.client.called(left.Target) + ": " + left.Kind.String()
+		why += c.client.nameOf(left.Target) + ": " + left.Kind.String()
 	}
 	return why
 }
 
-// called returns the name of a model, and which of those with the name it is, such as with
+// nameOf returns the name of a model, and which of those with the name it is, such as with
 // one of several keys.
-func (c *Client) called(model int) string {
+func (c *Client) nameOf(model int) string {
 	name := c.models[model].Name()
 	before, all := 0, 0
 	for i, m := range c.models {
