@@ -79,16 +79,16 @@ func New(cfg Config) (*Recorder, error) {
 		cfg.Report = func(err error) { slog.Warn(err.Error()) }
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("record: Dir: %w", err)
+		return nil, fmt.Errorf("record: the directory of the recordings: %w", err)
 	}
 	// A directory that can't be written to is an error before anything is paid for.
 	probe, err := os.CreateTemp(cfg.Dir, temporary)
 	if err != nil {
-		return nil, fmt.Errorf("record: Dir: %w", err)
+		return nil, fmt.Errorf("record: the directory of the recordings: %w", err)
 	}
 	probe.Close()
 	if err := os.Remove(probe.Name()); err != nil {
-		return nil, fmt.Errorf("record: Dir: %w", err)
+		return nil, fmt.Errorf("record: the directory of the recordings: %w", err)
 	}
 	var id [6]byte
 	rand.Read(id[:])
