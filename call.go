@@ -143,7 +143,7 @@ func (c *call) begin() {
 	k := &c.tries
 	c.target = k.Target()
 	c.model = c.client.models[c.target]
-	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.at().Name, Why: c.whyHere(), Start: time.Now()}
+	record := Attempt{Number: k.Number(), Model: c.model.Name(), Stage: c.at().Name, Why: c.whyHere(), Start: time.Now(), target: c.target}
 	record.Delay, record.DelayReason = k.Waited()
 	c.open = true
 	c.trace.Attempts = append(c.trace.Attempts, record)

@@ -135,15 +135,20 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 	for _, kind := range []failure.Kind{failure.InvalidAnswer, failure.CutOff, failure.ContentFiltered} {
 		c.countsWrong = c.countsWrong || table.For(kind).Breaker != failure.Healthy
 	}
-	waits, err := cfg.backoff()
+	c.recheck, err = cfg.recheckPolicy(c.attempts)
+	return c, err
+}
+
+// recheckPolicy returns the policy for checks that could not be run.
+func (c *RetryConfig) recheckPolicy(attempts int) (*retry.Policy, error) {
+	waits, err := c.backoff()
 	if err != nil {
 		return nil, err
 	}
-	c.recheck, err = retry.New(retry.Config{
-		MaxAttempts: c.attempts, Backoff: waits, MaxRetryAfter: cfg.MaxRetryAfter,
+	return retry.New(retry.Config{
+		MaxAttempts: attempts, Backoff: waits, MaxRetryAfter: c.MaxRetryAfter,
 		Classify: func(error) (failure.Kind, bool) { return failure.Transient, true },
 	})
-	return c, err
 }
 
 // forOneCall returns a client for one call.

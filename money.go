@@ -185,6 +185,9 @@ type purse struct {
 	unpriced bool  // of which some have no known price
 }
 
+// nameOfCall is the name of the account of each call.
+const nameOfCall = "the call"
+
 // newPurse returns the purse of a call.
 func (c *Client) newPurse() *purse {
 	p := &purse{cfg: &c.cfg}
@@ -194,7 +197,7 @@ func (c *Client) newPurse() *purse {
 			above = append(above, c.cfg.Account)
 		}
 		p.account = account.New(c.cfg.ceiling(), above...)
-		p.account.Name = "the call"
+		p.account.Name = nameOfCall
 	}
 	return p
 }

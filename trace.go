@@ -57,6 +57,7 @@ type Attempt struct {
 	// the provider refused to enforce; see [endpoint.Noted].
 	Notes []string
 
+	target int  // the index of Model among the client's
 	quotes bool // Error is that of a call within the model, and may quote an answer
 }
 

@@ -1,0 +1,703 @@
+package llmcall
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"llmcall/account"
+	"llmcall/backoff"
+	"llmcall/endpoint"
+	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/retry"
+	"llmcall/validate"
+)
+
+// firstPlaces is how many rows Each begins with.
+const firstPlaces = 8
+
+// patience is the limit of waits that [EachConfig.GiveUpAfter] limits.
+const patience = 100 * 365 * 24 * time.Hour
+
+// patient returns a copy of the client whose calls wait for open circuits and rate limits
+// as long as it takes, and tell an observer.
+func (c *Client) patient(o Observer) (*Client, error) {
+	p := *c
+	p.cfg.EnableCircuitBreaker, p.cfg.WaitForCircuit = true, true
+	p.cfg.MaxRetryAfter, p.cfg.MaxRateLimitWait = patience, patience
+	p.cfg.Observer = Observers(c.cfg.Observer, o)
+	p.targets = nil
+	for _, t := range c.targets {
+		p.targets = append(p.targets, retry.TargetOf(t.Endpoint, p.cfg.guards()))
+	}
+	var err error
+	if p.policy, err = p.cfg.policy(); err != nil {
+		return nil, err
+	}
+	p.recheck, err = p.cfg.recheckPolicy(p.attempts)
+	return &p, err
+}
+
+// eachRun is one range over the rows of Each.
+type eachRun struct {
+	cfg    EachConfig
+	owner  *Client // the caller's: its limits hold as long as it is reachable
+	client *Client // the patient one
+	table  failure.Table
+	waits  backoff.Strategy
+
+	all    context.Context // of all calls
+	cut    context.CancelCauseFunc
+	unhook func() bool // from the caller's context
+	calls  sync.WaitGroup
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	limit    int                    // of places
+	places   int                    // of rows that are begun and not yet yielded
+	ended    int                    // rows that have ended since limit was set,
+	slowed   bool                   // of which the provider has refused or failed one
+	underway map[*eachCall]struct{} // rows that are begun and have not ended
+	calling  int                    // of them those in a call, which may hold money
+	settled  uint64                 // attempts that have ended
+	pledged  endpoint.Amount        // what the first requests of those that have not reserved it yet may use
+	answered time.Time              // when a row was last answered
+	quiet    time.Time              // since when there was no answer; while no row is under way,
+	silence  time.Duration          // how long there was none before
+	dead     map[int]bool           // models that have refused the key, the quota or the name
+	last     error                  // the last failure of a row
+	over     bool                   // no row is begun, nothing is waited for, and no further request is made
+	why      error                  // it is over
+	missed   bool                   // a row was stopped by that, or not begun
+	final    bool                   // there are no further rows
+	left     bool                   // the loop
+	giveUp   *time.Timer
+	grace    *time.Timer
+	panicked any // by rows
+	exited   bool
+}
+
+// eachCall is the calls for a row.
+type eachCall struct {
+	req    *llm.Request
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	need   endpoint.Amount // of the first request, if an account limits it
+
+	// With eachRun.mu:
+	calling bool             // it is in a call
+	pledged bool             // need is part of eachRun.pledged
+	asking  bool             // an attempt is in progress
+	waits   retry.WaitReason // why the current call waits, unless it asks
+	slowed  bool             // the provider has refused or failed an attempt
+	failed  time.Time        // when the current call failed first
+}
+
+// ofEach is the key of an eachCall in the context of its calls.
+type ofEach struct{ *eachRun }
+
+// each begins a range. The error is a *ConfigError, or the cause of the end of ctx.
+func (c *Client) each(ctx context.Context, cfg EachConfig) (*eachRun, error) {
+	switch {
+	case cfg.Concurrency < 0:
+		return nil, &ConfigError{Field: "concurrency", Got: cfg.Concurrency, Takes: takesCount}
+	case cfg.Grace < 0:
+		return nil, &ConfigError{Field: "grace", Got: cfg.Grace, Takes: "a time of at least 0"}
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	}
+	cfg.Concurrency, cfg.GiveUpAfter = cmp.Or(cfg.Concurrency, DefaultEachConcurrency), cmp.Or(cfg.GiveUpAfter, DefaultGiveUpAfter)
+	r := &eachRun{cfg: cfg, owner: c, limit: min(firstPlaces, cfg.Concurrency), underway: map[*eachCall]struct{}{}, dead: map[int]bool{}}
+	r.changed = sync.NewCond(&r.mu)
+	var err error
+	if r.client, err = c.patient(r.observe); err != nil {
+		return nil, err
+	}
+	r.table = r.client.cfg.Table()
+	if r.waits, err = (&RetryConfig{Rand: c.cfg.Rand}).backoff(); err != nil {
+		return nil, err
+	}
+	r.all, r.cut = context.WithCancelCause(context.WithoutCancel(ctx))
+	r.mu.Lock() // look and expire wait until all is set
+	defer r.mu.Unlock()
+	if cfg.GiveUpAfter > 0 {
+		r.giveUp = time.AfterFunc(cfg.GiveUpAfter, r.look)
+	}
+	r.unhook = context.AfterFunc(ctx, func() { r.expire(context.Cause(ctx)) })
+	return r, nil
+}
+
+// feed runs f, which begins the calls. If it panics or exits, the run is over.
+func (r *eachRun) feed(f func()) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.panicked = recover()
+		r.exited = r.panicked == nil
+		r.end(errGoexit)
+		r.cut(errGoexit)
+	}()
+	f()
+	returned = true
+}
+
+// rethrow continues what has ended rows, once all calls have ended.
+func (r *eachRun) rethrow() {
+	switch {
+	case r.panicked != nil:
+		panic(r.panicked)
+	case r.exited:
+		runtime.Goexit()
+	}
+}
+
+// place waits until there is a place for another row, and takes it. It returns false if
+// the run is over.
+func (r *eachRun) place() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.over && r.places >= r.limit {
+		r.changed.Wait()
+	}
+	if r.over {
+		r.missed = true
+		return false
+	}
+	r.places++
+	return true
+}
+
+// free gives back the place of a row.
+func (r *eachRun) free() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.places--
+	r.changed.Broadcast()
+}
+
+// exhausted notes that there are no further rows.
+func (r *eachRun) exhausted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.final = true
+}
+
+// begin returns a row that is under way once there is money for its first request. It is
+// nil if the run is over.
+func (r *eachRun) begin(req *llm.Request) *eachCall {
+	k := &eachCall{req: req, need: r.client.needs(req)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.afford(k, k.need) {
+		r.missed = true
+		return nil
+	}
+	k.ctx, k.cancel = context.WithCancelCause(context.WithValue(r.all, ofEach{r}, k))
+	if len(r.underway) == 0 {
+		r.quiet = time.Now().Add(-r.silence)
+	}
+	r.underway[k] = struct{}{}
+	return k
+}
+
+// needs returns what the first request of a call may use, as far as the client's Account
+// limits it.
+func (c *Client) needs(req *llm.Request) endpoint.Amount {
+	if c.cfg.Account == nil || !c.cfg.Account.Limited() {
+		return endpoint.Amount{}
+	}
+	k, err := c.newCall(req, c.checks)
+	if err != nil { // as the call will say
+		return endpoint.Amount{}
+	}
+	k.next = k.conversation()
+	next := k.pending()
+	return k.measure(c.stages[0].order[0], &next).all
+}
+
+// afford waits until as much is left in the client's account as a row needs, or until no
+// other call can give anything back. It returns false if the run is over. The caller holds
+// the lock.
+func (r *eachRun) afford(k *eachCall, need endpoint.Amount) bool {
+	for !r.over && r.calling > 0 && !r.fits(need) {
+		r.changed.Wait()
+	}
+	if r.over {
+		return false
+	}
+	r.calling++
+	k.calling, k.pledged = true, true
+	r.pledged.Tokens += k.need.Tokens
+	r.pledged.Nanos += k.need.Nanos
+	return true
+}
+
+// fits reports whether so much is left in the client's account.
+func (r *eachRun) fits(need endpoint.Amount) bool {
+	if r.client.cfg.Account == nil {
+		return true
+	}
+	s := r.client.cfg.Account.Snapshot()
+	fits := func(limit, spent, reserved, pledged, need int64) bool {
+		return limit == 0 || need <= limit-spent-reserved-pledged
+	}
+	return fits(s.Limit.Tokens, s.Spent.Tokens, s.Reserved.Tokens, r.pledged.Tokens, need.Tokens) &&
+		fits(s.Limit.Nanos, s.Spent.Nanos, s.Reserved.Nanos, r.pledged.Nanos, need.Nanos)
+}
+
+// redeem ends the pledge of a row. The caller holds the lock.
+func (r *eachRun) redeem(k *eachCall) {
+	if k.pledged {
+		k.pledged = false
+		r.pledged.Tokens -= k.need.Tokens
+		r.pledged.Nanos -= k.need.Nanos
+	}
+}
+
+// observe follows the attempts of the rows.
+func (r *eachRun) observe(ctx context.Context, e Event) context.Context {
+	k, _ := ctx.Value(ofEach{r}).(*eachCall)
+	if k == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e.Type {
+	case EventAttemptStarted:
+		k.asking, k.waits = true, retry.NoWait
+		r.redeem(k)
+	case EventWaiting:
+		k.asking, k.waits = false, e.WaitReason
+	case EventAttemptEnded:
+		k.asking, k.waits = false, retry.NoWait
+		r.settled++
+		r.heard(k, &e.Attempt)
+	default:
+		return nil
+	}
+	if r.over {
+		k.cancel(r.why)
+	}
+	r.changed.Broadcast()
+	return nil
+}
+
+// heard notes what an attempt says about its model.
+func (r *eachRun) heard(k *eachCall, a *Attempt) {
+	switch a.Outcome {
+	case OutcomeValid, OutcomeInvalid, OutcomeCutOff:
+		r.answered = time.Now()
+		r.quiet = r.answered
+		delete(r.dead, a.target)
+		return
+	case OutcomeFailed:
+		if stopOf(a.Kind) == byRefusal {
+			r.dead[a.target] = true
+		}
+	}
+	if k.failed.IsZero() {
+		k.failed = time.Now()
+	}
+	switch r.table.For(a.Kind).Breaker {
+	case failure.Count, failure.Trip, failure.Limit:
+		k.slowed = true
+	}
+}
+
+// mostRepeats is how many further calls a row gets that the provider's state has stopped.
+const mostRepeats = 3
+
+// ask makes calls for a row until it is done, or stopped.
+func (r *eachRun) ask(k *eachCall) (result *Result, notDone bool, err error) {
+	defer r.ends(k)
+	var before Trace
+	alone, repeats := false, 0
+	for n := 0; ; n++ {
+		start := time.Now()
+		result, err = r.client.caught(k.ctx, k.req)
+		if t := traceOf(result, err); t != nil {
+			t.follow(&before)
+			before = *t
+		}
+		switch r.stopped(k, start, err) {
+		case byItself:
+			return result, false, err
+		case byProvider:
+			if repeats++; repeats > mostRepeats || !r.again(k, r.waits.Delay(n)) {
+				return nil, true, err
+			}
+		case byProviderAlone:
+			if alone || !r.again(k, r.waits.Delay(n)) {
+				return nil, true, err
+			}
+			alone = true
+		case byMoney:
+			if !r.scrape(k, err) {
+				return nil, true, err
+			}
+		default:
+			return nil, true, err
+		}
+	}
+}
+
+// caught is Do, and returns a panic as an error.
+func (c *Client) caught(ctx context.Context, req *llm.Request) (result *Result, err error) {
+	defer caught(&err)
+	return c.Do(ctx, req)
+}
+
+// caught makes a panic of the function that defers it an error.
+func caught(err *error) {
+	if v := recover(); v != nil {
+		*err = &PanicError{v, debug.Stack()}
+	}
+}
+
+// ends notes the end of a row.
+func (r *eachRun) ends(k *eachCall) {
+	k.cancel(nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.release(k)
+	delete(r.underway, k)
+	if len(r.underway) == 0 {
+		r.silence = time.Since(r.quiet)
+	}
+	r.slowed = r.slowed || k.slowed
+	if r.ended++; r.ended >= r.limit {
+		if !r.slowed {
+			r.limit = min(2*r.limit, r.cfg.Concurrency)
+		}
+		r.ended, r.slowed = 0, false
+	}
+	r.changed.Broadcast()
+}
+
+// release notes that a row is not in a call. The caller holds the lock.
+func (r *eachRun) release(k *eachCall) {
+	r.redeem(k)
+	if k.calling {
+		k.calling = false
+		r.calling--
+	}
+	r.changed.Broadcast()
+}
+
+// again waits, and until there is money for another call. It returns false if the run is
+// over.
+func (r *eachRun) again(k *eachCall, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-k.ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.afford(k, k.need) || r.miss()
+}
+
+// miss notes that a row was stopped because the run is over. It returns false.
+func (r *eachRun) miss() bool {
+	r.missed = true
+	return false
+}
+
+// scrape waits until there may be money for a row that an account has refused. If nothing
+// can come back, the run is over, and scrape returns false.
+func (r *eachRun) scrape(k *eachCall, err error) bool {
+	need, reserved := k.need, false
+	if e, ok := errors.AsType[*account.Error](err); ok {
+		reserved = e.Reserved > 0
+		if e.Money { // it was refused although its first request was affordable
+			need.Nanos += e.Wanted
+		} else {
+			need.Tokens += e.Wanted
+		}
+	}
+	r.mu.Lock()
+	if r.calling == 0 {
+		if !reserved {
+			defer r.mu.Unlock()
+			r.end(&EachError{Reason: EachAccountSpent, Last: err})
+			return r.miss()
+		}
+		r.mu.Unlock() // others than the rows hold it
+		return r.again(k, r.waits.Delay(0))
+	}
+	defer r.mu.Unlock()
+	for seen := r.settled; !r.over && r.calling > 0 && r.settled == seen; {
+		r.changed.Wait()
+	}
+	return r.afford(k, need) || r.miss()
+}
+
+// end ends the run: no row is begun, calls that wait end, and those that ask make no
+// further request. The caller holds the lock.
+func (r *eachRun) end(why error) {
+	if !r.over {
+		r.over, r.why = true, why
+	}
+	for k := range r.underway {
+		if !k.asking {
+			k.cancel(r.why)
+		}
+	}
+	r.changed.Broadcast()
+}
+
+// expire ends the run because the caller's context has ended.
+func (r *eachRun) expire(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.left {
+		return
+	}
+	r.end(cause)
+	if r.cfg.Grace == 0 {
+		r.cut(cause)
+		return
+	}
+	r.grace = time.AfterFunc(r.cfg.Grace, func() { r.cut(cause) })
+}
+
+// look ends the run if there was no answer for too long.
+func (r *eachRun) look() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.left {
+		return
+	}
+	silence := r.silence
+	if len(r.underway) > 0 {
+		silence = time.Since(r.quiet)
+	}
+	if left := r.cfg.GiveUpAfter - silence; left > 0 || len(r.underway) == 0 {
+		r.giveUp.Reset(max(left, time.Second))
+		return
+	}
+	r.end(&EachError{Reason: EachGaveUp, After: silence, Last: r.last})
+	r.cut(r.why)
+}
+
+// leave ends all calls, whether or not the rows are done.
+func (r *eachRun) leave() {
+	r.unhook()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = true
+	r.end(errLeft)
+	r.cut(errLeft)
+	for _, t := range []*time.Timer{r.giveUp, r.grace} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	runtime.KeepAlive(r.owner)
+}
+
+// reason returns why not all rows are done, or nil.
+func (r *eachRun) reason() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.missed {
+		return r.why
+	}
+	return nil
+}
+
+// stop is what has ended a call without an answer.
+type stop uint8
+
+const (
+	byProvider      stop = iota // its state
+	byProviderAlone             // or not: meanwhile others were answered
+	byRefusal                   // it serves no row
+	byMoney                     // the client's Account
+	byRun                       // which is over
+	byItself                    // the row is done
+)
+
+// stopOf returns what is to blame for each kind of failure.
+func stopOf(k failure.Kind) stop {
+	switch k {
+	case failure.Unauthorized, failure.QuotaExhausted, failure.ModelNotFound:
+		return byRefusal
+	case failure.InvalidRequest, failure.ContextTooLong, failure.ContentFiltered, failure.CutOff, failure.InvalidAnswer:
+		return byItself
+	case failure.AccountSpent:
+		return byMoney
+	}
+	return byProvider
+}
+
+// stopped notes that a call of a row has ended, and returns what has stopped it.
+func (r *eachRun) stopped(k *eachCall, start time.Time, err error) stop {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() { k.failed = time.Time{} }()
+	r.release(k)
+	if err == nil {
+		return byItself
+	}
+	why := r.whose(k, start, err)
+	if why == byItself {
+		return why
+	}
+	if r.over {
+		r.miss()
+		return byRun
+	}
+	r.last = err
+	switch why {
+	case byRefusal:
+		if _, judges := errors.AsType[*validate.CheckError](err); judges || r.allDead() {
+			r.end(&EachError{Reason: EachNoModel, Last: err})
+			r.miss()
+			return byRefusal
+		}
+	case byMoney, byRun:
+		return why
+	}
+	if k.failed.IsZero() {
+		k.failed = start
+	}
+	if r.answered.After(k.failed) || r.final && len(r.underway) == 1 {
+		return byProviderAlone
+	}
+	return byProvider
+}
+
+// allDead reports whether no model can serve a row.
+func (r *eachRun) allDead() bool {
+	for _, s := range r.client.stages {
+		if slices.ContainsFunc(s.order, func(target int) bool { return !r.dead[target] }) {
+			return false
+		}
+	}
+	return true
+}
+
+// whose returns what has stopped a call.
+func (r *eachRun) whose(k *eachCall, start time.Time, err error) stop {
+	if person, ok := err.(*HumanReviewError); ok {
+		if person.Last != nil {
+			return byItself
+		}
+		return stopOf(failure.KindOf(person.Err)) // there is nothing for a person to look at
+	}
+	e, ok := err.(*Error)
+	if !ok {
+		return byItself
+	}
+	switch e.Reason {
+	case ReasonNoValidAnswer, ReasonNoProgress, ReasonAborted:
+		return byItself
+	case ReasonRateLimited, ReasonCircuitOpen, ReasonRetryBudgetSpent:
+		return byProvider
+	case ReasonCancelled:
+		return byRun
+	case ReasonOutOfTime:
+		return r.late(k, start, e)
+	case ReasonAccountSpent:
+		if r.ofCall(e) {
+			return byItself
+		}
+		return byMoney
+	case ReasonCheckUnavailable:
+		check, ok := errors.AsType[*validate.CheckError](e)
+		switch {
+		case ok && check.Panicked:
+			return byItself
+		case ok && stopOf(failure.KindOf(check.Err)) == byRefusal:
+			return byRefusal
+		}
+		return byProvider
+	}
+	return stopOf(failure.KindOf(e.Err))
+}
+
+// late returns what has stopped a call that was out of its own time.
+func (r *eachRun) late(k *eachCall, start time.Time, e *Error) stop {
+	ended, _ := errors.AsType[*retry.Error](e)
+	if ended == nil {
+		return byItself
+	}
+	switch cmp.Or(ended.WaitReason, k.waits) {
+	case retry.RateLimitWait, retry.PaceWait, retry.CircuitWait:
+		return byProvider
+	}
+	if n := len(ended.Failures); n > 0 && ended.Failures[n-1].Kind != failure.DeadlineExceeded {
+		return stopOf(ended.Failures[n-1].Kind)
+	}
+	if r.answered.After(start) {
+		return byItself // the provider answers others in time
+	}
+	return byProvider
+}
+
+// ofCall reports whether a call has spent what it may use itself, and not what all rows
+// may use together.
+func (r *eachRun) ofCall(e *Error) bool {
+	cfg := &r.client.cfg
+	if cfg.Account == nil {
+		return true
+	}
+	own := cfg.ceiling()
+	if refused, ok := errors.AsType[*account.Error](e); ok {
+		return own != endpoint.Amount{} && refused.Account == nameOfCall || refused.Unknown || refused.Limit > 0 && refused.Least > refused.Limit
+	}
+	if own == (endpoint.Amount{}) {
+		return false
+	}
+	// The answer was cut off at what was left of one of the two: the smaller rest.
+	s := cfg.Account.Snapshot()
+	rest := func(limit, used int64) int64 {
+		if limit == 0 {
+			return patience.Nanoseconds()
+		}
+		return limit - used
+	}
+	return rest(own.Nanos, e.Cost.Nanos) <= rest(s.Limit.Nanos, s.Spent.Nanos+s.Reserved.Nanos) &&
+		rest(own.Tokens, endpoint.Tokens(e.Usage)) <= rest(s.Limit.Tokens, s.Spent.Tokens+s.Reserved.Tokens)
+}
+
+// traceOf returns the trace of a call, or nil.
+func traceOf(result *Result, err error) *Trace {
+	switch e := err.(type) {
+	case nil:
+		return &result.Trace
+	case *Error:
+		return &e.Trace
+	case *HumanReviewError:
+		return &e.Trace
+	}
+	return nil
+}
+
+// follow makes t the trace of the calls before and of its own.
+func (t *Trace) follow(before *Trace) {
+	n := len(before.Attempts)
+	if n == 0 {
+		return
+	}
+	for i := range t.Attempts {
+		t.Attempts[i].Number += n
+		if h := t.Attempts[i].Hedge; h != nil {
+			h.Number += n
+		}
+	}
+	t.Attempts = slices.Concat(before.Attempts, t.Attempts)
+	t.Usage, t.Cost = before.Usage.Add(t.Usage), before.Cost.Add(t.Cost)
+}
