@@ -129,7 +129,7 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 		if s == nil && others.requests > 0 {
 			others.requests-- // the one that was answered, if it held a place
 		}
-		p.windows.hear(now, told.Windows, s, refused, others, p.seq)
+		p.windows.hear(now, told.Windows, s, refused, others, p.seq, p.learn.paced)
 		p.watch()
 	}
 	p.recheck(now)

@@ -49,6 +49,14 @@ const (
 	// slower by this factor for each second of the wait, up to 2 s.
 	tollPerSecond = 2.0
 
+	// Above cutAbove and with told times of tollSmall or more, a refusal costs more than a
+	// tenth of what the limit allows meanwhile. Growth is slower by dearPerSecond then, the
+	// calm is calmPerToll for each second of the told time, and a cut is below what was
+	// accepted, which has the burst that the provider allows: two episodes in a row cost twice.
+	tollSmall     = time.Second / 2
+	dearPerSecond = 4.0
+	calmPerToll   = 45.0 // s, for each second
+
 	// A limit does not refuse requests at a rate well below what it accepted. Refusals
 	// below lowPart of the rate of the last cuts therefore have another cause. Their
 	// share of the requests is the noise, averaged over about 1/noiseStep requests and
@@ -83,6 +91,7 @@ type learner struct {
 	excess float64       // refusals since the last cut beyond those that noise explains
 	credit float64       // a request may go when it is 1
 	at     time.Time     // in the future while a told time is waited for
+	cuts   int           // episodes after the slow start
 	cut    uint64        // refusals of requests up to this one are ignored
 	end    time.Time     // of the slow start
 	calm   time.Time     // the last episode, plus the told times since
@@ -134,16 +143,23 @@ func (l *learner) grown(s float64) float64 {
 	case l.shut, l.at.Sub(l.held).Seconds() > max(1, 2/l.rate):
 		return l.rate
 	}
-	toll := 1 + tollPerSecond*min(2, l.toll.Seconds())
-	s /= toll
+	perSecond, calm := tollPerSecond, calmRequests/l.rate
+	if l.dear() {
+		perSecond, calm = dearPerSecond, calmPerToll*l.toll.Seconds()
+	}
+	s /= 1 + perSecond*min(2, l.toll.Seconds())
 	switch {
-	case l.at.Sub(l.calm).Seconds() >= max(calmLeast, min(calmRequests/l.rate, calmMost)):
+	case l.at.Sub(l.calm).Seconds() >= max(calmLeast, min(calm, calmMost)):
 		return l.rate * math.Exp2(s/doubleEvery)
 	case l.rate > addAbove:
 		return l.rate + growAdd*s
 	}
 	return l.rate * (1 + growPart*min(1, l.rate)*s)
 }
+
+// dear reports whether a refusal costs many requests, all that could be sent in the told
+// time, and the limit is known.
+func (l *learner) dear() bool { return l.cuts > 0 && l.rate > cutAbove && l.toll >= tollSmall }
 
 // due reports whether a request may go.
 func (l *learner) due() bool { return !l.paced || l.credit >= 1-tiny }
@@ -211,6 +227,7 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 		l.excess, l.credit, l.cut = 0, 0, last
 		return true
 	}
+	began := l.start
 	if l.start {
 		l.start, l.end = false, now
 	}
@@ -218,7 +235,14 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 	if l.toll == 0 { // during a told time nothing was sent, which would distort the count
 		span = min(span, max(spanLeast, now.Sub(l.end)))
 	}
-	l.cutTo(l.counted(now, span))
+	c := l.counted(now, span)
+	if began && c.rate > cutAbove { // most of what was sent before was sent at a much lower rate
+		c = l.counted(now, spanLeast)
+	}
+	l.cutTo(c)
+	if !began {
+		l.cuts++
+	}
 	l.calm = later(l.calm, now)
 	l.excess, l.credit, l.cut, l.toll = 0, 0, last, 0
 	return true
@@ -253,6 +277,9 @@ func (l *learner) cutTo(c count) {
 	}
 	if c.requests < countLeast {
 		c.rate = max(c.rate, l.rate/2)
+	}
+	if l.rate > cutAbove && l.toll >= tollSmall {
+		c.rate *= cutFast // which has the burst that the provider allows
 	}
 	l.rate = min(most, c.rate)
 	l.peak = max(l.rate, l.peak*(1-peakStep))

@@ -257,7 +257,7 @@ func TestStrikesOfABurstAreOne(t *testing.T) {
 	} {
 		var ws windows
 		for _, a := range c.answers {
-			ws.hear(now, []Window{{Limit: 9, Remaining: a.remaining, Reset: time.Second}}, &sent{seq: a.seq}, false, amount{}, a.last)
+			ws.hear(now, []Window{{Limit: 9, Remaining: a.remaining, Reset: time.Second}}, &sent{seq: a.seq}, false, amount{}, a.last, false)
 		}
 		if ws.strikes != c.strikes || (len(ws.list) == 0) != (c.strikes >= windowStrikes) {
 			t.Errorf("%s: %d strikes, want %d; %d windows", c.name, ws.strikes, c.strikes, len(ws.list))
@@ -368,7 +368,7 @@ func TestAWindowThatBeginsAgain(t *testing.T) {
 func TestWhenAWindowIsTested(t *testing.T) {
 	now := time.Now()
 	var ws windows
-	ws.hear(now, []Window{{Limit: 9, Remaining: 1, Reset: time.Hour}}, nil, true, amount{}, 0)
+	ws.hear(now, []Window{{Limit: 9, Remaining: 1, Reset: time.Hour}}, nil, true, amount{}, 0, false)
 	ws.take(now.Add(50*time.Second), Cost{})
 	for at, open := range map[time.Duration]bool{50 * time.Second: false, time.Minute - 1: false, time.Minute: true} {
 		if ws.open(now.Add(at), Cost{}) != open {

@@ -314,10 +314,11 @@ func TestFixedWindowsWithoutAHint(t *testing.T) {
 
 // With windows told there is hardly a refusal after the first burst. (Where more is
 // in flight than a bucket holds, its counts say little: what is in flight counts
-// against them, and a window that begins again is taken for a full bucket.)
+// against them, and a window that begins again is taken for a full bucket. One of five at
+// ten a second is full again in half a second, and left to the learned rate.)
 func TestTokenBucketsWithWindows(t *testing.T) {
 	for _, row := range []struct{ limit, burst, refusals float64 }{
-		{1, 5, 0.2}, {1, 60, 0.01}, {10, 5, 0.02}, {10, 60, 0.25}, {10, 600, 0.01}, {50, 60, 0.03}, {50, 600, 0.6},
+		{1, 5, 0.2}, {1, 60, 0.01}, {10, 5, 0.025}, {10, 60, 0.25}, {10, 600, 0.01}, {50, 60, 0.03}, {50, 600, 0.6},
 	} {
 		for _, answer := range []time.Duration{200 * time.Millisecond, 2 * time.Second, 10 * time.Second} {
 			r := &run{
@@ -328,7 +329,7 @@ func TestTokenBucketsWithWindows(t *testing.T) {
 			part := (float64(r.jobs) - row.burst) / row.limit / r.last().Seconds()
 			t.Logf("%2.0f/s burst %3.0f, answers of %5v: %d of %d, %3.0f %% of the limit, %.3f refusals a success", row.limit, row.burst, answer, r.done, r.jobs, 100*part, r.share())
 			if r.done != r.jobs || part < 0.88 || r.share() > row.refusals {
-				t.Errorf("want 88 %%, %.2f", row.refusals)
+				t.Errorf("want 88 %%, %.3f", row.refusals)
 			}
 		}
 	}
@@ -480,6 +481,20 @@ func TestAShareThatIsRefusedWhateverTheRate(t *testing.T) {
 			if part < row.part {
 				t.Errorf("want %.0f %%", 100*row.part)
 			}
+		}
+	}
+}
+
+// A bucket that is small beside what is in flight is used: its counts alone left a sixth of
+// it, and refusals that tell everybody to wait a second as much.
+func TestSmallBucketsAtAHighRate(t *testing.T) {
+	for _, hint := range []string{"windows", "1s", ""} {
+		r := &run{provider: &bucket{rate: perSecond(50), burst: 5, hint: hint}, jobs: 10_000, workers: 64, answer: 200 * time.Millisecond}
+		together(t, r)
+		part := 10_000 / 50 / r.last().Seconds()
+		t.Logf("%q: %d of %d, %3.1f %% of the limit, %.4f refusals a success", hint, r.done, r.jobs, 100*part, r.share())
+		if r.done != r.jobs || part < 0.92 || r.share() > 0.02 {
+			t.Error("want 92 %, 0.02")
 		}
 	}
 }

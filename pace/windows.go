@@ -47,6 +47,11 @@ func (c *closing) looks(now time.Time) bool { return !c.look.IsZero() && !now.Be
 const (
 	// windowMost is how long a remaining count alone stops all requests.
 	windowMost = time.Minute
+	// windowLeast is the longest time until a window begins again in which it is left to
+	// the learned rate, if there is one. A bucket that is full again in less has begun to
+	// fill while the answer was on its way, by an amount that is not told: to wait until it
+	// is full would use the more of the limit the less there are in flight.
+	windowLeast = time.Second
 	// windowStrikes is how many times in a row a provider may say that nothing remains,
 	// and answer, before its counts are ignored: some providers always say 0.
 	windowStrikes = 3
@@ -85,14 +90,18 @@ type window struct {
 }
 
 // hear records the windows of a response to s. flying is what else was not answered
-// yet; last is the number of the last request that was sent.
-func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, flying amount, last uint64) {
+// yet; last is the number of the last request that was sent; paced says that there is a
+// learned rate.
+func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, flying amount, last uint64, paced bool) {
 	strike := !refused
 	list := make([]window, 0, min(len(told), windowsKept))
 	for _, t := range told[:min(len(told), windowsKept)] {
 		strike = strike && t.Remaining <= 0 && (t.Limit <= 0 || ws.used.of(t.Tokens) < t.Limit)
 		if t.Reset <= 0 {
 			continue // it begins again now, or at an unknown time
+		}
+		if paced && t.Reset <= windowLeast {
+			continue
 		}
 		used := flying.of(t.Tokens)
 		list = append(list, window{
