@@ -16,7 +16,6 @@ import (
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/retry"
-	"llmcall/validate"
 )
 
 // firstPlaces is how many rows Each begins with.
@@ -479,15 +478,15 @@ func (r *eachRun) look() {
 	if r.left {
 		return
 	}
-	silence := r.silence
+	unanswered := r.silence
 	if len(r.underway) > 0 {
-		silence = time.Since(r.quiet)
+		unanswered = time.Since(r.quiet)
 	}
-	if left := r.cfg.GiveUpAfter - silence; left > 0 || len(r.underway) == 0 {
+	if left := r.cfg.GiveUpAfter - unanswered; left > 0 || len(r.underway) == 0 {
 		r.giveUp.Reset(max(left, time.Second))
 		return
 	}
-	r.end(&EachError{Reason: EachGaveUp, After: silence, Last: r.last})
+	r.end(&EachError{Reason: EachGaveUp, After: unanswered, Last: r.last})
 	r.cut(r.why)
 }
 
@@ -515,162 +514,6 @@ func (r *eachRun) reason() error {
 		return r.why
 	}
 	return nil
-}
-
-// stop is what has ended a call without an answer.
-type stop uint8
-
-const (
-	byProvider      stop = iota // its state
-	byProviderAlone             // or not: meanwhile others were answered
-	byRefusal                   // it serves no row
-	byMoney                     // the client's Account
-	byRun                       // which is over
-	byItself                    // the row is done
-)
-
-// stopOf returns what is to blame for each kind of failure.
-func stopOf(k failure.Kind) stop {
-	switch k {
-	case failure.Unauthorized, failure.QuotaExhausted, failure.ModelNotFound:
-		return byRefusal
-	case failure.InvalidRequest, failure.ContextTooLong, failure.ContentFiltered, failure.CutOff, failure.InvalidAnswer:
-		return byItself
-	case failure.AccountSpent:
-		return byMoney
-	}
-	return byProvider
-}
-
-// stopped notes that a call of a row has ended, and returns what has stopped it.
-func (r *eachRun) stopped(k *eachCall, start time.Time, err error) stop {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	defer func() { k.failed = time.Time{} }()
-	r.release(k)
-	if err == nil {
-		return byItself
-	}
-	why := r.whose(k, start, err)
-	if why == byItself {
-		return why
-	}
-	if r.over {
-		r.miss()
-		return byRun
-	}
-	r.last = err
-	switch why {
-	case byRefusal:
-		if _, judges := errors.AsType[*validate.CheckError](err); judges || r.allDead() {
-			r.end(&EachError{Reason: EachNoModel, Last: err})
-			r.miss()
-			return byRefusal
-		}
-	case byMoney, byRun:
-		return why
-	}
-	if k.failed.IsZero() {
-		k.failed = start
-	}
-	if r.answered.After(k.failed) || r.final && len(r.underway) == 1 {
-		return byProviderAlone
-	}
-	return byProvider
-}
-
-// allDead reports whether no model can serve a row.
-func (r *eachRun) allDead() bool {
-	for _, s := range r.client.stages {
-		if slices.ContainsFunc(s.order, func(target int) bool { return !r.dead[target] }) {
-			return false
-		}
-	}
-	return true
-}
-
-// whose returns what has stopped a call.
-func (r *eachRun) whose(k *eachCall, start time.Time, err error) stop {
-	if person, ok := err.(*HumanReviewError); ok {
-		if person.Last != nil {
-			return byItself
-		}
-		return stopOf(failure.KindOf(person.Err)) // there is nothing for a person to look at
-	}
-	e, ok := err.(*Error)
-	if !ok {
-		return byItself
-	}
-	switch e.Reason {
-	case ReasonNoValidAnswer, ReasonNoProgress, ReasonAborted:
-		return byItself
-	case ReasonRateLimited, ReasonCircuitOpen, ReasonRetryBudgetSpent:
-		return byProvider
-	case ReasonCancelled:
-		return byRun
-	case ReasonOutOfTime:
-		return r.late(k, start, e)
-	case ReasonAccountSpent:
-		if r.ofCall(e) {
-			return byItself
-		}
-		return byMoney
-	case ReasonCheckUnavailable:
-		check, ok := errors.AsType[*validate.CheckError](e)
-		switch {
-		case ok && check.Panicked:
-			return byItself
-		case ok && stopOf(failure.KindOf(check.Err)) == byRefusal:
-			return byRefusal
-		}
-		return byProvider
-	}
-	return stopOf(failure.KindOf(e.Err))
-}
-
-// late returns what has stopped a call that was out of its own time.
-func (r *eachRun) late(k *eachCall, start time.Time, e *Error) stop {
-	ended, _ := errors.AsType[*retry.Error](e)
-	if ended == nil {
-		return byItself
-	}
-	switch cmp.Or(ended.WaitReason, k.waits) {
-	case retry.RateLimitWait, retry.PaceWait, retry.CircuitWait:
-		return byProvider
-	}
-	if n := len(ended.Failures); n > 0 && ended.Failures[n-1].Kind != failure.DeadlineExceeded {
-		return stopOf(ended.Failures[n-1].Kind)
-	}
-	if r.answered.After(start) {
-		return byItself // the provider answers others in time
-	}
-	return byProvider
-}
-
-// ofCall reports whether a call has spent what it may use itself, and not what all rows
-// may use together.
-func (r *eachRun) ofCall(e *Error) bool {
-	cfg := &r.client.cfg
-	if cfg.Account == nil {
-		return true
-	}
-	own := cfg.ceiling()
-	if refused, ok := errors.AsType[*account.Error](e); ok {
-		return own != endpoint.Amount{} && refused.Account == nameOfCall || refused.Unknown || refused.Limit > 0 && refused.Least > refused.Limit
-	}
-	if own == (endpoint.Amount{}) {
-		return false
-	}
-	// The answer was cut off at what was left of one of the two: the smaller rest.
-	s := cfg.Account.Snapshot()
-	rest := func(limit, used int64) int64 {
-		if limit == 0 {
-			return patience.Nanoseconds()
-		}
-		return limit - used
-	}
-	return rest(own.Nanos, e.Cost.Nanos) <= rest(s.Limit.Nanos, s.Spent.Nanos+s.Reserved.Nanos) &&
-		rest(own.Tokens, endpoint.Tokens(e.Usage)) <= rest(s.Limit.Tokens, s.Spent.Tokens+s.Reserved.Tokens)
 }
 
 // traceOf returns the trace of a call, or nil.
