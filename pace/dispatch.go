@@ -130,6 +130,9 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 			others.requests-- // the one that was answered, if it held a place
 		}
 		p.windows.hear(now, told.Windows, s, refused, others, p.seq, p.learn.paced)
+		if refused {
+			p.learn.startAt(refill(told.Windows) / 2)
+		}
 		p.watch()
 	}
 	p.recheck(now)

@@ -16,8 +16,9 @@
 //     delays nobody for more than a minute, and a provider that always says 0 but
 //     answers is not believed. A window of a second or less is left to the learned rate, if
 //     there is one.
-//   - A learned rate, after the first refusal. It starts at two requests a second and
-//     doubles each second. The refusal of a request that was sent at the current rate
+//   - A learned rate, after the first refusal. It starts at two requests a second, or at
+//     half of what comes back by a window of which nothing was left, and doubles each
+//     second. The refusal of a request that was sent at the current rate
 //     begins an episode: the rate is cut to what was accepted a second, and to at most
 //     nine tenths (above 15 a second, 95 %) of itself. Refusals of requests that were
 //     sent before the last cut do not count. Between episodes the

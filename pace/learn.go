@@ -11,6 +11,7 @@ import (
 // that refuse a share of the requests at any rate. limit_test.go holds the results.
 const (
 	rateStart = 2.0    // a second, after the first refusal
+	startMost = 100.0  // a second, where a window says how much comes back
 	rateFloor = 0.02   // a second, learned
 	rateProbe = 0.05   // a second, while nothing is accepted: one in 20 s
 	rateFree  = 2000.0 // a second; at this rate pacing ends
@@ -105,6 +106,13 @@ type learner struct {
 // begin starts pacing, with a slow start from rate.
 func (l *learner) begin(now time.Time, rate float64, seq uint64) {
 	*l = learner{noise: l.noise, paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now, asked: now}
+}
+
+// startAt raises the rate of a slow start that no request has tried yet.
+func (l *learner) startAt(rate float64) {
+	if l.paced && l.start && len(l.recent) == 0 {
+		l.rate = max(l.rate, min(rate, startMost))
+	}
 }
 
 // advance updates rate and credit to now.

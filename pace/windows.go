@@ -208,3 +208,14 @@ func (ws *windows) advance(now time.Time) {
 	}
 	ws.list = kept
 }
+
+// refill returns how many requests a second a bucket that has refused one gets back, by its
+// size and the time until it is full; 0 if that is not told.
+func refill(told []Window) float64 {
+	for _, t := range told {
+		if !t.Tokens && t.Remaining <= 0 && t.Limit > 0 && t.Reset > 0 {
+			return float64(t.Limit) / t.Reset.Seconds()
+		}
+	}
+	return 0
+}
