@@ -68,7 +68,7 @@ type EachError struct {
 	Reason EachReason
 	// After is how long there was no answer, if Reason is [EachGaveUp]; else 0.
 	After time.Duration
-	Last  error // the last failure of a row, as [Client.Do] returned it; nil if there was none
+	Last  error // the last failure of a row or an attempt; nil if there was none
 }
 
 // Error says why no further row is asked, and names the last failure.
@@ -115,9 +115,10 @@ func (e *EachError) Unwrap() error { return e.Last }
 // they have a circuit breaker, the default one unless the client has one, and wait for
 // open circuits and rate limits for as long as it takes, whatever MaxRateLimitWait and
 // MaxRetryAfter say. [EachConfig.GiveUpAfter] limits this. MaxTime holds for each call. A
-// row that the provider's state has stopped, such as an outage or a time out while it
-// waits for its turn, is asked again in its place: once while other rows are answered,
-// and again and again while none is. After that it is yielded with NotDone set.
+// row that the provider's state has stopped is asked again in its place: once while other
+// rows are answered; three times while none is; and as often as it takes while none is
+// and the provider refuses for its rate or its load, or if MaxTime was too short for a wait
+// before the request. After that it is yielded with NotDone set.
 //
 // Each ends the run if no model can serve the rows, because all have refused the key, the
 // quota or the name, and if the client's Account is spent. A request for which too little

@@ -18,6 +18,8 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+
+	"pgregory.net/rapid"
 )
 
 // number is the request of a row that is a number.
@@ -293,8 +295,8 @@ func TestEachSpendsAnAccount(t *testing.T) {
 		if e == nil || e.Reason != llmcall.EachAccountSpent || len(o.failed) > 0 || len(o.stopped) != 1 {
 			t.Fatal(o)
 		}
-		// An answer uses 20 tokens, and a request is made with 256 at least.
-		if s := all.Snapshot(); s.Spent.Tokens != 20*int64(len(o.done)) || s.Reserved.Tokens != 0 || s.Limit.Tokens-s.Spent.Tokens > 300 || len(m.at) != len(o.done) {
+		// An answer uses 20 tokens, and a request is made with 256 and the prompt at least.
+		if s := all.Snapshot(); s.Spent.Tokens != 20*int64(len(o.done)) || s.Reserved.Tokens != 0 || s.Limit.Tokens-s.Spent.Tokens > 600 || len(m.at) != len(o.done) {
 			t.Errorf("%+v, %d requests", s, len(m.at))
 		}
 	})
@@ -345,14 +347,14 @@ func TestEachGraceIsForRequestsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newEachModel(t, func(_ context.Context, n int, _ time.Duration) error {
 			if n == 0 {
-				return &failure.Error{Kind: failure.Transient, Told: true, RetryAfter: 5 * s}
+				return failing(failure.Transient)
 			}
 			return nil
 		})
 		m.takes, m.answer = 3*s, "bad"
 		ctx, cancel := context.WithTimeout(t.Context(), s)
 		defer cancel()
-		o := each(ctx, t, client(t, m, checked, llmcall.RetryConfig{}), 100, llmcall.EachConfig{Grace: 10 * s})
+		o := each(ctx, t, client(t, m, checked, llmcall.RetryConfig{InitialDelay: 5 * s}), 100, llmcall.EachConfig{Grace: 10 * s})
 		if took := time.Since(m.start); took != 3*s || len(o.stopped) != 8 || len(m.at) != 8 || o.end != context.DeadlineExceeded {
 			t.Error(o, took, len(m.at))
 		}
@@ -457,4 +459,278 @@ func TestEachPassesOnPanics(t *testing.T) {
 			t.Error("no panic")
 		})
 	}
+}
+
+// What stops a row is either its own fault or not.
+func TestEachNotDone(t *testing.T) {
+	for _, row := range []struct {
+		kind  failure.Kind
+		own   bool
+		calls int // requests of the row
+	}{
+		{failure.Unknown, false, 6},
+		{failure.Transient, false, 6},
+		{failure.AttemptTimeout, false, 6},
+		{failure.InvalidRequest, true, 1},
+		{failure.ContextTooLong, true, 1},
+		{failure.ContentFiltered, true, 1},
+		{failure.InvalidAnswer, true, 3},
+		{failure.CutOff, true, 2},
+	} {
+		t.Run(row.kind.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newEachModel(t, func(_ context.Context, n int, _ time.Duration) error {
+					if n == 100 {
+						return failing(row.kind)
+					}
+					return nil
+				})
+				// Others are answered all the time.
+				o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 2000, llmcall.EachConfig{})
+				stopped, failed := []int{100}, []int(nil)
+				if row.own {
+					stopped, failed = nil, []int{100}
+				}
+				if !slices.Equal(o.failed, failed) || !slices.Equal(o.stopped, stopped) || len(o.done) != 1999 || o.end != nil {
+					t.Fatal(o, o.errs[100])
+				}
+				e, ok := errors.AsType[*llmcall.Error](o.errs[100])
+				if !ok || m.asked[100] != row.calls || len(e.Attempts) != row.calls || e.Attempts[row.calls-1].Number != row.calls {
+					t.Errorf("%d requests, %+v", m.asked[100], e)
+				}
+			})
+		})
+	}
+}
+
+// A prompt that always makes its provider fail is not taken for an outage for long, even if
+// it is the last. One at a time, nothing says that others would be answered.
+func TestEachEndsAtAPoisonedRow(t *testing.T) {
+	for concurrency, most := range map[int]int{1: 12, 64: 6} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, func(_ context.Context, n int, _ time.Duration) error {
+				if n == 99 {
+					return failing(failure.Transient)
+				}
+				return nil
+			})
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 100, llmcall.EachConfig{Concurrency: concurrency})
+			if took := time.Since(m.start); len(o.done) != 99 || len(o.stopped) != 1 || o.end != nil || m.asked[99] != most || took > 9*time.Minute {
+				t.Error(o, m.asked[99], took)
+			}
+		})
+	}
+}
+
+// The bounds of one call's waits are off, but a time that the caller has set holds.
+func TestEachIsPatient(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		cfg  llmcall.RetryConfig
+		told time.Duration
+		end  llmcall.EachReason
+		took time.Duration
+	}{
+		{name: "five minutes", cfg: llmcall.RetryConfig{MaxRetryAfter: s, MaxRateLimitWait: s}, told: 5 * time.Minute, took: 5 * time.Minute},
+		{name: "an hour", told: time.Hour, end: llmcall.EachGaveUp, took: 10 * time.Minute},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newEachModel(t, nil)
+				m.do = func(_ context.Context, _ int, since time.Duration) error {
+					if since < row.told {
+						return &failure.Error{Kind: failure.RateLimited, Told: true, RetryAfter: row.told - since}
+					}
+					return nil
+				}
+				o := each(t.Context(), t, client(t, m, checked, row.cfg), 100, llmcall.EachConfig{})
+				took := time.Since(m.start)
+				e, _ := errors.AsType[*llmcall.EachError](o.end)
+				if (e != nil) != (row.end != "") || e != nil && e.Reason != row.end || took < row.took || took > row.took+time.Minute {
+					t.Error(o, took)
+				}
+				if row.end == "" && len(o.done) != 100 {
+					t.Error(o)
+				}
+			})
+		})
+	}
+}
+
+func TestEachMaxTimeOfACallHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, func(ctx context.Context, n int, _ time.Duration) error {
+			if n == 20 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{MaxTime: 5 * s}), 500, llmcall.EachConfig{})
+		if !slices.Equal(o.failed, []int{20}) || len(o.done) != 499 || reasonOf(t, o.errs[20]) != llmcall.ReasonOutOfTime {
+			t.Error(o, o.errs[20])
+		}
+	})
+}
+
+// A time of a call that is too short for the waits at a limit stops no row, unless it ends
+// in the request twice.
+func TestEachRowsThatWaitedInVainAreAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newBucket(t, 2, 2)
+		o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{MaxTime: 5 * s}), 200, llmcall.EachConfig{})
+		if len(o.done) < 190 || len(o.failed) > 0 || o.end != nil {
+			t.Error(o)
+		}
+	})
+}
+
+// The number in flight begins with 8, and doubles after a round that was answered.
+func TestEachBeginsSlowly(t *testing.T) {
+	for _, row := range []struct {
+		concurrency int
+		rounds      []int // requests in each of the first seconds
+	}{
+		{64, []int{8, 16, 32, 64, 64, 64}},
+		{20, []int{8, 16, 20, 20, 20, 20}},
+		{3, []int{3, 3, 3, 3, 3, 3}},
+		{0, []int{8, 16, 32, 64, 64, 64}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			m.takes = s
+			each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 400, llmcall.EachConfig{Concurrency: row.concurrency})
+			var rounds []int
+			for i := range row.rounds {
+				rounds = append(rounds, m.between(time.Duration(i)*s, time.Duration(i+1)*s))
+			}
+			if !slices.Equal(rounds, row.rounds) {
+				t.Errorf("%d: %v, want %v", row.concurrency, rounds, row.rounds)
+			}
+		})
+	}
+}
+
+func TestEachStaysWhereItIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, nil)
+		refused := map[int]bool{}
+		m.do = func(_ context.Context, n int, _ time.Duration) error {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if n%8 == 0 && !refused[n] {
+				refused[n] = true
+				return &failure.Error{Kind: failure.RateLimited, Told: true, RetryAfter: s / 10}
+			}
+			return nil
+		}
+		o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 200, llmcall.EachConfig{})
+		if len(o.done) != 200 || m.most > 8 {
+			t.Error(o, m.most)
+		}
+	})
+}
+
+// Rows are taken as there are places, so that they may be endless.
+func TestEachTakesRowsOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, nil)
+		taken, n := 0, 0
+		endless := func(yield func(int) bool) {
+			for ; yield(taken); taken++ {
+			}
+		}
+		for row := range llmcall.Each(t.Context(), client(t, m, checked, llmcall.RetryConfig{}), endless, number, llmcall.EachConfig{Concurrency: 10}) {
+			if n++; row.Err != nil {
+				t.Error(row.Err)
+			}
+			synctest.Wait()
+			if taken > n+10 {
+				t.Errorf("%d rows were taken, %d are done", taken, n)
+			}
+			if n == 1000 {
+				break
+			}
+		}
+	})
+}
+
+func TestEachRefusesAnImpossibleConfig(t *testing.T) {
+	c := client(t, newEachModel(t, nil), nil, llmcall.RetryConfig{})
+	for _, row := range []struct {
+		ctx context.Context
+		cfg llmcall.EachConfig
+		end string
+	}{
+		{t.Context(), llmcall.EachConfig{Concurrency: -1}, "concurrency must be a whole number of at least 1, got -1"},
+		{t.Context(), llmcall.EachConfig{Grace: -s}, "grace must be a time of at least 0, got -1s"},
+		{ended(t), llmcall.EachConfig{}, "context canceled"},
+	} {
+		if o := each(row.ctx, t, c, 10, row.cfg); o.end == nil || o.end.Error() != row.end || len(o.errs) > 0 {
+			t.Errorf("%+v: %v", row.cfg, o.end)
+		}
+	}
+}
+
+// By a model of what the documentation says: rows whose calls end in all ways, with others
+// that are answered, end as if each were called alone, with one further call where the
+// provider has failed.
+func TestEachAgainstOneByOne(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		type script struct {
+			fails   int          // requests that fail first,
+			kind    failure.Kind // so
+			request bool         // its request can't be made
+		}
+		kinds := []failure.Kind{failure.Transient, failure.InvalidRequest, failure.InvalidAnswer, failure.ContextTooLong}
+		rows := map[int]script{}
+		const n = 120
+		for range rapid.IntRange(0, 12).Draw(rt, "bad") {
+			rows[rapid.IntRange(16, n-60).Draw(rt, "row")] = script{
+				rapid.SampledFrom([]int{1, 2, 3, 5, 99}).Draw(rt, "fails"), rapid.SampledFrom(kinds).Draw(rt, "kind"), rapid.Bool().Draw(rt, "request"),
+			}
+		}
+		places := rapid.IntRange(2, 20).Draw(rt, "places")
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			m.do = func(_ context.Context, n int, _ time.Duration) error {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				if r := rows[n]; m.asked[n] <= r.fails {
+					return failing(r.kind)
+				}
+				return nil
+			}
+			request := func(n int) (*llm.Request, error) {
+				if rows[n].request {
+					return nil, errRow
+				}
+				return number(n)
+			}
+			cfg := llmcall.RetryConfig{DisableRetryBudget: true}
+			cfg.EnableCircuitBreaker, cfg.CircuitBreakerConfig.FailureThreshold = true, 10_000
+			o := collect(t, llmcall.Each(t.Context(), client(t, m, checked, cfg), numbers(n), request, llmcall.EachConfig{Concurrency: places}))
+			if o.end != nil || len(o.errs) != n || m.most > places {
+				rt.Fatalf("%v, %d in flight", o, m.most)
+			}
+			for i := range n {
+				r, want := rows[i], "done"
+				switch once := r.kind == failure.InvalidRequest || r.kind == failure.ContextTooLong; {
+				case r.request, r.fails > 0 && once, r.kind == failure.InvalidAnswer && r.fails >= 3:
+					want = "failed"
+				case r.kind == failure.Transient && r.fails >= 6:
+					want = "not done"
+				}
+				got := "done"
+				if slices.Contains(o.failed, i) {
+					got = "failed"
+				} else if slices.Contains(o.stopped, i) {
+					got = "not done"
+				}
+				if got != want {
+					rt.Errorf("row %d, %+v: %s, want %s: %v", i, r, got, want, o.errs[i])
+				}
+			}
+		})
+	})
 }

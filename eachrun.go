@@ -70,7 +70,7 @@ type eachRun struct {
 	quiet    time.Time              // since when there was no answer; while no row is under way,
 	silence  time.Duration          // how long there was none before
 	dead     map[int]bool           // models that have refused the key, the quota or the name
-	last     error                  // the last failure of a row
+	last     error                  // the last failure of an attempt or a row
 	over     bool                   // no row is begun, nothing is waited for, and no further request is made
 	why      error                  // it is over
 	missed   bool                   // a row was stopped by that, or not begun
@@ -97,6 +97,15 @@ type eachCall struct {
 	slowed  bool             // the provider has refused or failed an attempt
 	failed  time.Time        // when the current call failed first
 }
+
+// attemptError is the failure of an attempt of a call that has not ended.
+type attemptError struct {
+	text string
+	kind failure.Kind
+}
+
+func (e *attemptError) Error() string             { return e.text }
+func (e *attemptError) FailureKind() failure.Kind { return e.kind }
 
 // ofEach is the key of an eachCall in the context of its calls.
 type ofEach struct{ *eachRun }
@@ -304,6 +313,7 @@ func (r *eachRun) heard(k *eachCall, a *Attempt) {
 			r.dead[a.target] = true
 		}
 	}
+	r.last = &attemptError{a.Error, a.Kind}
 	if k.failed.IsZero() {
 		k.failed = time.Now()
 	}
@@ -313,7 +323,8 @@ func (r *eachRun) heard(k *eachCall, a *Attempt) {
 	}
 }
 
-// mostRepeats is how many further calls a row gets that the provider's state has stopped.
+// mostRepeats is how many further calls a row gets whose calls the provider has failed,
+// while no row is answered.
 const mostRepeats = 3
 
 // ask makes calls for a row until it is done, or stopped.
@@ -335,7 +346,11 @@ func (r *eachRun) ask(k *eachCall) (result *Result, notDone bool, err error) {
 			if repeats++; repeats > mostRepeats || !r.again(k, r.waits.Delay(n)) {
 				return nil, true, err
 			}
-		case byProviderAlone:
+		case byLimit, byWait:
+			if !r.again(k, r.waits.Delay(n)) {
+				return nil, true, err
+			}
+		case byItAlone:
 			if alone || !r.again(k, r.waits.Delay(n)) {
 				return nil, true, err
 			}

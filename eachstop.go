@@ -17,12 +17,14 @@ import (
 type stop uint8
 
 const (
-	byProvider      stop = iota // its state
-	byProviderAlone             // or not: meanwhile others were answered
-	byRefusal                   // it serves no row
-	byMoney                     // the client's Account
-	byRun                       // which is over
-	byItself                    // the row is done
+	byProvider stop = iota // it has failed, or the request makes it fail
+	byLimit                // it refuses for now
+	byWait                 // the call had too little time for a wait before its request
+	byItAlone              // one of these, while other rows were answered
+	byRefusal              // it serves no row
+	byMoney                // the client's Account
+	byRun                  // which is over
+	byItself               // the row is done
 )
 
 // stopOf returns what is to blame for each kind of failure.
@@ -32,6 +34,8 @@ func stopOf(k failure.Kind) stop {
 		return byRefusal
 	case failure.InvalidRequest, failure.ContextTooLong, failure.ContentFiltered, failure.CutOff, failure.InvalidAnswer:
 		return byItself
+	case failure.RateLimited, failure.Overloaded, failure.CircuitOpen, failure.RetryBudgetSpent:
+		return byLimit
 	case failure.AccountSpent:
 		return byMoney
 	}
@@ -63,16 +67,17 @@ func (r *eachRun) stopped(k *eachCall, start time.Time, err error) stop {
 			r.miss()
 			return byRefusal
 		}
-	case byMoney, byRun:
+		why = byProvider
+	case byMoney, byRun, byWait:
 		return why
 	}
 	if k.failed.IsZero() {
 		k.failed = start
 	}
 	if r.answered.After(k.failed) || r.final && len(r.underway) == 1 {
-		return byProviderAlone
+		return byItAlone
 	}
-	return byProvider
+	return why
 }
 
 // allDead reports whether no model can serve a row.
@@ -101,7 +106,7 @@ func (r *eachRun) whose(k *eachCall, start time.Time, err error) stop {
 	case ReasonNoValidAnswer, ReasonNoProgress, ReasonAborted:
 		return byItself
 	case ReasonRateLimited, ReasonCircuitOpen, ReasonRetryBudgetSpent:
-		return byProvider
+		return byLimit
 	case ReasonCancelled:
 		return byRun
 	case ReasonOutOfTime:
@@ -132,7 +137,7 @@ func (r *eachRun) late(k *eachCall, start time.Time, e *Error) stop {
 	}
 	switch cmp.Or(out.WaitReason, k.waits) {
 	case retry.RateLimitWait, retry.PaceWait, retry.CircuitWait:
-		return byProvider
+		return byWait
 	}
 	if n := len(out.Failures); n > 0 && out.Failures[n-1].Kind != failure.DeadlineExceeded {
 		return stopOf(out.Failures[n-1].Kind)
