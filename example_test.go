@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"slices"
 
 	"llmcall"
 	"llmcall/account"
@@ -226,6 +227,41 @@ type Cancellation struct {
 type Complaint struct {
 	About    string `json:"about"`
 	Severity int    `json:"severity" jsonschema:"minimum=1,maximum=3"`
+}
+
+// Many rows, a bounded number at a time. What is not done is for the next run.
+func ExampleEach() {
+	model := llm.Func("acme/large", func(_ context.Context, req *llm.Request) (*llm.Response, error) {
+		switch city := req.Messages[0].Text(); city {
+		case "Atlantis":
+			return nil, &failure.Error{Kind: failure.InvalidRequest, Model: "acme/large", Status: 400, Message: "no such city"}
+		default:
+			return llm.Reply("capital: " + city), nil
+		}
+	})
+	client, err := llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cities := []string{"Berlin", "Atlantis", "Paris"}
+	request := func(city string) (*llm.Request, error) { return llm.Prompt(city), nil }
+	for row, err := range llmcall.Each(context.Background(), client, slices.Values(cities), request, llmcall.EachConfig{}) {
+		switch {
+		case err != nil: // the last: not all rows are done
+			fmt.Println(err)
+		case row.NotDone:
+			fmt.Println("later:", row.Row)
+		case row.Err != nil:
+			fmt.Println(row.Row, "can't be answered:", row.Err)
+		default:
+			fmt.Println(row.Result.Text)
+		}
+	}
+	// Unordered output:
+	// capital: Berlin
+	// capital: Paris
+	// Atlantis can't be answered: not retried after 1 attempt: acme/large: invalid_request (HTTP 400): no such city
 }
 
 // An answer of one of several types is told by its property "type".
