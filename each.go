@@ -111,14 +111,17 @@ func (e *EachError) Unwrap() error { return e.Last }
 // that were begun and stopped are yielded before, with NotDone set. Those that were never
 // begun are not yielded.
 //
-// The calls have the client's configuration, but are patient, because many rows have time:
-// they have a circuit breaker, the default one unless the client has one, and wait for
-// open circuits and rate limits for as long as it takes, whatever MaxRateLimitWait and
-// MaxRetryAfter say. [EachConfig.GiveUpAfter] limits this. MaxTime holds for each call. A
-// row that the provider's state has stopped is asked again in its place: once while other
-// rows are answered; three times while none is; and as often as it takes while none is
-// and the provider refuses for its rate or its load, or if MaxTime was too short for a wait
-// before the request. After that it is yielded with NotDone set.
+// The calls have the client's configuration, but are patient, because many rows have time.
+// They wait for open circuits and rate limits for as long as it takes, whatever
+// MaxRateLimitWait and MaxRetryAfter say; [EachConfig.GiveUpAfter] limits this. They have
+// a circuit breaker: the client's, or else the default one, with a threshold of a quarter
+// of Concurrency if that is more. MaxTime holds for each call.
+//
+// A row that the provider's state has stopped is asked again in its place: once while other
+// rows are answered, and three times while none is; and as often as it takes while none is
+// and the provider refuses for its rate or its load, or if the other rows have left the
+// call too little of its MaxTime or of the retry budget. After that it is yielded with
+// NotDone set.
 //
 // Each ends the run if no model can serve the rows, because all have refused the key, the
 // quota or the name, and if the client's Account is spent. A request for which too little

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strconv"
@@ -733,4 +734,32 @@ func TestEachAgainstOneByOne(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A share of failures that pass is not an outage: the rows go on.
+func TestEachWithPassingFailures(t *testing.T) {
+	for _, row := range []struct {
+		share float64
+		done  int
+		took  time.Duration // without failures 10,000 answers take 32 s
+	}{{0.005, 10_000, time.Minute}, {0.05, 10_000, time.Minute}, {0.3, 9900, 8 * time.Minute}} {
+		synctest.Test(t, func(t *testing.T) {
+			chance := rand.New(rand.NewPCG(1, 2))
+			m := newEachModel(t, nil)
+			m.do = func(context.Context, int, time.Duration) error {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				if chance.Float64() < row.share {
+					return failing(failure.Transient)
+				}
+				return nil
+			}
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 10_000, llmcall.EachConfig{})
+			took := time.Since(m.start)
+			t.Logf("%.1f %% fail: %v in %v, %d requests", 100*row.share, o, took, len(m.at))
+			if len(o.done) < row.done || took > row.took || o.end != nil {
+				t.Errorf("want %d in %v", row.done, row.took)
+			}
+		})
+	}
 }

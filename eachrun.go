@@ -12,6 +12,7 @@ import (
 
 	"llmcall/account"
 	"llmcall/backoff"
+	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
@@ -21,14 +22,25 @@ import (
 // firstPlaces is how many rows Each begins with.
 const firstPlaces = 8
 
+// maxThreshold is the largest threshold of a circuit breaker.
+const maxThreshold = 10_000
+
 // patience is the limit of waits that [EachConfig.GiveUpAfter] limits.
 const patience = 100 * 365 * 24 * time.Hour
 
 // patient returns a copy of the client whose calls wait for open circuits and rate limits
 // as long as it takes, and tell an observer.
-func (c *Client) patient(o Observer) (*Client, error) {
+//
+// A circuit breaker that the caller has not configured takes a quarter of the rows in
+// flight to fail in a row, if that is more than usual: where failures come at once and
+// answers take long, five of 64 are not an outage.
+func (c *Client) patient(o Observer, concurrency int) (*Client, error) {
 	p := *c
-	p.cfg.EnableCircuitBreaker, p.cfg.WaitForCircuit = true, true
+	if !p.cfg.EnableCircuitBreaker {
+		p.cfg.EnableCircuitBreaker = true
+		p.cfg.CircuitBreakerConfig.FailureThreshold = max(breaker.DefaultFailureThreshold, concurrency/4)
+	}
+	p.cfg.WaitForCircuit = true
 	p.cfg.MaxRetryAfter, p.cfg.MaxRateLimitWait = patience, patience
 	p.cfg.Observer = Observers(c.cfg.Observer, o)
 	p.targets = nil
@@ -124,7 +136,7 @@ func (c *Client) each(ctx context.Context, cfg EachConfig) (*eachRun, error) {
 	r := &eachRun{cfg: cfg, owner: c, limit: min(firstPlaces, cfg.Concurrency), underway: map[*eachCall]struct{}{}, dead: map[int]bool{}}
 	r.changed = sync.NewCond(&r.mu)
 	var err error
-	if r.client, err = c.patient(r.observe); err != nil {
+	if r.client, err = c.patient(r.observe, min(cfg.Concurrency, maxThreshold*4)); err != nil {
 		return nil, err
 	}
 	r.table = r.client.cfg.Table()
@@ -302,8 +314,12 @@ func (r *eachRun) observe(ctx context.Context, e Event) context.Context {
 
 // heard notes what an attempt says about its model.
 func (r *eachRun) heard(k *eachCall, a *Attempt) {
-	switch a.Outcome {
-	case OutcomeValid, OutcomeInvalid, OutcomeCutOff:
+	outcome := a.Outcome
+	if a.Hedge != nil && outcome != OutcomeValid {
+		outcome = a.Hedge.Outcome
+	}
+	switch outcome {
+	case OutcomeValid, OutcomeInvalid, OutcomeCutOff, OutcomeLost:
 		r.answered = time.Now()
 		r.quiet = r.answered
 		delete(r.dead, a.target)

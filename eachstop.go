@@ -19,7 +19,7 @@ type stop uint8
 const (
 	byProvider stop = iota // it has failed, or the request makes it fail
 	byLimit                // it refuses for now
-	byWait                 // the call had too little time for a wait before its request
+	byWait                 // the call had too little time, or retries, for the load of all rows
 	byItAlone              // one of these, while other rows were answered
 	byRefusal              // it serves no row
 	byMoney                // the client's Account
@@ -34,8 +34,10 @@ func stopOf(k failure.Kind) stop {
 		return byRefusal
 	case failure.InvalidRequest, failure.ContextTooLong, failure.ContentFiltered, failure.CutOff, failure.InvalidAnswer:
 		return byItself
-	case failure.RateLimited, failure.Overloaded, failure.CircuitOpen, failure.RetryBudgetSpent:
+	case failure.RateLimited, failure.Overloaded, failure.CircuitOpen:
 		return byLimit
+	case failure.RetryBudgetSpent:
+		return byWait
 	case failure.AccountSpent:
 		return byMoney
 	}
@@ -105,8 +107,10 @@ func (r *eachRun) whose(k *eachCall, start time.Time, err error) stop {
 	switch e.Reason {
 	case ReasonNoValidAnswer, ReasonNoProgress, ReasonAborted:
 		return byItself
-	case ReasonRateLimited, ReasonCircuitOpen, ReasonRetryBudgetSpent:
+	case ReasonRateLimited, ReasonCircuitOpen:
 		return byLimit
+	case ReasonRetryBudgetSpent:
+		return byWait
 	case ReasonCancelled:
 		return byRun
 	case ReasonOutOfTime:

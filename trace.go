@@ -57,8 +57,8 @@ type Attempt struct {
 	// the provider refused to enforce; see [endpoint.Noted].
 	Notes []string
 
-	target int   // the index of Model among the client's
-	quotes bool  // Error is that of a call within the model, and may quote an answer
+	target int  // the index of Model among the client's
+	quotes bool // Error is that of a call within the model, and may quote an answer
 }
 
 // ToolRun is one call of a tool that was carried out. Its JSON has the duration in
