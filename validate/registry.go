@@ -208,6 +208,7 @@ func builtIn() []Definition {
 			},
 			AnyText: true,
 		},
+		requestedSchemaDefinition(),
 		fieldDefinition(),
 		{
 			Info: Info{
