@@ -113,8 +113,19 @@ func readHead(text []byte) (h head, ok bool) {
 	return h, err == nil && h.Key != nil && h.Row > 0
 }
 
-// numbered returns a line with another number.
-func numbered(text []byte, row int) []byte {
-	rest := bytes.TrimLeft(text[len(begin):], "0123456789")
-	return append(strconv.AppendInt([]byte(begin), int64(row), 10), rest...)
+// numbered returns a line with another number. One that another program has written again, in
+// its own form, keeps its fields but not their order.
+func numbered(text []byte, row int) ([]byte, error) {
+	if rest, ours := bytes.CutPrefix(text, []byte(begin)); ours {
+		if after := bytes.TrimLeft(rest, "0123456789"); len(after) < len(rest) {
+			return append(strconv.AppendInt([]byte(begin), int64(row), 10), after...), nil
+		}
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return nil, err
+	}
+	fields["row"] = strconv.AppendInt(nil, int64(row), 10)
+	again, err := json.Marshal(fields)
+	return append(again, '\n'), err
 }

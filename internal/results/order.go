@@ -82,7 +82,11 @@ func (f *File) copyTo(to io.Writer) error {
 		if text, err = f.lineAt(at, text); err != nil {
 			return err
 		}
-		if _, err := w.Write(numbered(text, i+1)); err != nil {
+		line, err := numbered(text, i+1)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(line); err != nil {
 			return err
 		}
 	}
