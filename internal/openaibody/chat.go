@@ -46,7 +46,7 @@ func chatSettings(o *object, b *Body) error {
 		return err
 	}
 	if n := o.take("n"); !n.missing() && string(n.raw) != "1" {
-		return n.cannot("a row has one answer; give each answer a row of its own")
+		return n.cannot("a request has one answer; repeat it for more")
 	}
 	if n := o.take("seed"); !n.missing() {
 		seed, err := n.integer(-1 << 63)

@@ -356,7 +356,7 @@ func (n node) data() (mediaType string, data []byte, err error) {
 	case errors.Is(err, datauri.ErrTooLarge):
 		return "", nil, n.bad("has more than %d MiB", maxMedia>>20)
 	case err != nil:
-		return "", nil, n.bad("%v", err)
+		return "", nil, n.bad("is %v", err)
 	}
 	head, _, _ := strings.Cut(text[len("data:"):], ",")
 	mediaType, _, _ = strings.Cut(head, ";")

@@ -69,10 +69,9 @@ func (r *records) next() (*Row, error) {
 
 // record reads one record.
 func (r *records) record() ([]string, int, error) {
-	begun := r.from.InputOffset()
 	r.bound.read = 0
 	record, err := r.from.Read()
-	line, _ := 0, begun
+	line := 0
 	if len(record) > 0 {
 		line, _ = r.from.FieldPos(0)
 	}
@@ -108,6 +107,9 @@ func quoting(e *csv.ParseError) string {
 
 func (r *records) readHeader() error {
 	header, line, err := r.record()
+	if errors.Is(err, io.EOF) {
+		return r.source.fault(0, "has no header: its first line must name the fields")
+	}
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ type lines struct {
 	source *Source
 	from   *bufio.Reader
 	line   int
+	begun  bool // a line that is not blank was read
 }
 
 func newLines(s *Source, content io.Reader) *lines {
@@ -31,7 +32,9 @@ func (l *lines) next() (*Row, error) {
 			return nil, err
 		}
 		if text = bytes.TrimSpace(text); len(text) > 0 {
-			return l.row(text)
+			first := !l.begun
+			l.begun = true
+			return l.row(text, first)
 		}
 	}
 }
@@ -58,11 +61,11 @@ func (l *lines) text() ([]byte, error) {
 	}
 }
 
-func (l *lines) row(text []byte) (*Row, error) {
+func (l *lines) row(text []byte, first bool) (*Row, error) {
 	if at := invalid(text); at >= 0 {
 		return nil, l.source.fault(l.line, "is not UTF-8 (the byte 0x%02x at column %d): save the file as UTF-8", text[at], at+1)
 	}
-	if text[0] == '[' && l.line == 1 {
+	if text[0] == '[' && first {
 		return nil, l.source.fault(0, "is a JSON array, and must have one object on each line: jq -c '.[]' FILE makes that of it")
 	}
 	if text[0] != '{' {

@@ -39,7 +39,7 @@ func ParseTemplate(name, text string) (*Template, error) {
 }
 
 // inTemplate is how text/template begins its errors.
-var inTemplate = regexp.MustCompile(`^template: :([0-9]+):(?:[0-9]+: executing "" at )?`)
+var inTemplate = regexp.MustCompile(`^template: :([0-9]+):(?:[0-9]+: executing "" at )? *`)
 
 // noEntry is how text/template says that a map lacks a key.
 var noEntry = regexp.MustCompile(`at <(.*)>: map has no entry for key "(.*)"$`)
