@@ -27,6 +27,7 @@ type mending struct {
 	checks   []string
 	first    string // the wrong answer
 	attempts int    // attempts until an answer passes; 0: 2
+	schema   string // of the request; "": none
 }
 
 // mendings are wrong answers of each kind, and the checks that complain of them.
@@ -118,6 +119,9 @@ var mendings = []mending{
 	{name: "schema, oneOf, two fit", checks: []string{schemaOf(`{"properties": {"n": {"oneOf": [{"type": "integer"}, {"minimum": 2}]}}}`)}, first: `{"n": 3}`},
 	{name: "schema, several places", checks: []string{schemaOf(`{"required": ["id"], "properties": {"id": {"type": "string"}, "list": {"items": {"maximum": 3}}}}`)}, first: `{"list": [1, 9, 5]}`},
 	{name: "schema, in a fence of prose", checks: []string{schemaOf(`{"required": ["a"]}`)}, first: "Sure:\n```json\n{\"b\": 1}\n```\nDone.", attempts: 3},
+
+	{name: "request_schema", checks: []string{"request_schema"}, first: `{"n": "three"}`,
+		schema: `{"type": "object", "required": ["n"], "additionalProperties": false, "properties": {"n": {"type": "integer"}}}`},
 
 	{name: "field_present", checks: []string{"field_present:person.email"}, first: `{"person": {"name": "Ada"}}`},
 	{name: "field_present, spelt otherwise", checks: []string{"field_present:home_town"}, first: `{"homeTown": "Bonn"}`},
@@ -221,7 +225,11 @@ func TestEachComplaintLeadsToAnAnswerThatPasses(t *testing.T) {
 				checks = append(checks, check)
 			}
 			want := max(c.attempts, 2)
-			result, err := llmcall.RetryWithValidation(t.Context(), model, llm.Prompt("Say something."), checks, llmcall.RetryConfig{MaxAttempts: max(want, 3)})
+			req := llm.Prompt("Say something.")
+			if c.schema != "" {
+				req.Schema = &llm.Schema{Name: "asked", JSON: []byte(c.schema)}
+			}
+			result, err := llmcall.RetryWithValidation(t.Context(), model, req, checks, llmcall.RetryConfig{MaxAttempts: max(want, 3)})
 			if err != nil {
 				e, _ := errors.AsType[*llmcall.Error](err)
 				t.Fatalf("%v\n%q\nat last %+v: %q", err, e.Attempts[0].Complaints, e.Complaints, e.Last.Text())

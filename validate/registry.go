@@ -208,7 +208,7 @@ func builtIn() []Definition {
 			},
 			AnyText: true,
 		},
-		requestedSchemaDefinition(),
+		requestSchemaDefinition(),
 		fieldDefinition(),
 		{
 			Info: Info{

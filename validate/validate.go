@@ -8,7 +8,7 @@
 //
 // The checks of this package are
 //
-//   - for one value: [JSON], [JSONSchema], [Number], [Format], [OneOf];
+//   - for one value: [JSON], [JSONSchema], [RequestSchema], [Number], [Format], [OneOf];
 //   - for text: [NotEmpty], [Length], [WordCount], [SentenceCount], [Contains],
 //     [Regex], [NoSecrets], [Quotes];
 //   - for parts of a JSON answer: [FieldPresent], and [At], which applies a check to

@@ -131,8 +131,8 @@ func (n node) list() ([]node, error) {
 		return nil, n.wants("a list")
 	}
 	nodes := make([]node, len(items))
-	for i, item := range items {
-		nodes[i] = node{fmt.Sprintf("%s[%d]", n.path, i), present(item)}
+	for i, raw := range items {
+		nodes[i] = node{fmt.Sprintf("%s[%d]", n.path, i), present(raw)}
 	}
 	return nodes, nil
 }

@@ -67,11 +67,11 @@ func (f Form) request(row *Row) (*llm.Request, error) {
 	case prompt != nil && messages != nil:
 		return nil, row.fault("", "must have either prompt or messages, got both")
 	case messages != nil:
-		list, err := openaibody.Messages(row.field("messages"), "messages")
+		turns, err := openaibody.Messages(row.field("messages"), "messages")
 		if err != nil {
 			return nil, row.within("", err)
 		}
-		return &llm.Request{Messages: list}, nil
+		return &llm.Request{Messages: turns}, nil
 	case prompt != nil:
 		text, ok := prompt.(string)
 		if !ok {

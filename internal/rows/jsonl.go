@@ -213,16 +213,16 @@ func (d decoder) value(depth int) (any, error) {
 		fields, _, err := d.object(depth)
 		return fields, err
 	case json.Delim('['):
-		list := []any{}
+		items := []any{}
 		for d.More() {
 			item, err := d.value(depth + 1)
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, item)
+			items = append(items, item)
 		}
 		_, err := d.Token()
-		return list, err
+		return items, err
 	}
 	return token, nil
 }

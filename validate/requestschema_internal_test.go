@@ -8,7 +8,7 @@ import (
 // However many schemas a gateway or a batch sees, a bounded number is kept: those that were
 // used last.
 func TestABoundedNumberOfSchemasIsKept(t *testing.T) {
-	c := &requestedSchema{}
+	c := &requestSchema{}
 	for i := range 10 * maxCompiled {
 		for _, n := range []int{i, 0} {
 			if _, err := c.of(fmt.Sprintf(`{"const": %d}`, n)); err != nil {

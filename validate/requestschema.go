@@ -4,26 +4,24 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"llmcall/llm"
 )
 
-// RequestedSchema returns a check, named "requested_schema", that passes an answer which
-// fits the JSON Schema that its own request asks for ([llm.Request.Schema]), as [JSONSchema]
-// of that schema does. It is for programs whose requests come from elsewhere, each with a
-// schema of its own. An answer passes if its request asks for none, is not known, or if it
-// has no text and calls a tool: the schema is that of the answer, which is still to come.
+// RequestSchema returns a check, named "request_schema", that passes an answer which fits
+// the JSON Schema that its own request asks for ([llm.Request.Schema]), as [JSONSchema] of
+// that schema does. It is for requests that come from elsewhere, such as the lines of
+// OpenAI's batch API, each of which may have a schema. An answer passes if its request asks
+// for none, is not known, or if it calls a tool: the answer is then still to come.
 //
 // A schema is compiled when the first answer to it is checked; the 64 that were used last
-// are kept. One that can't be compiled is a failure of the check.
-func RequestedSchema() Strategy { return &requestedSchema{} }
-
-// RequestedSchemaWithRepair is [RequestedSchema], but repairs the answer's JSON as
-// [JSONWithRepair] does.
-func RequestedSchemaWithRepair() Strategy { return &requestedSchema{repair: true} }
+// are kept. One that can't be compiled is an error of the check, not of the answer.
+func RequestSchema() Strategy { return &requestSchema{} }
 
 // maxCompiled is how many schemas a check keeps compiled.
 const maxCompiled = 64
 
-type requestedSchema struct {
+type requestSchema struct {
 	repair bool
 
 	mu       sync.Mutex
@@ -37,14 +35,11 @@ type compiledSchema struct {
 	used  uint64 // when it was last used
 }
 
-func (*requestedSchema) Name() string    { return "requested_schema" }
-func (c *requestedSchema) repairs() bool { return c.repair }
+func (*requestSchema) Name() string    { return "request_schema" }
+func (c *requestSchema) repairs() bool { return c.repair }
 
-func (c *requestedSchema) Check(ctx context.Context, a *Answer) (Verdict, error) {
-	if a.Request == nil || a.Request.Schema == nil {
-		return Verdict{}, nil
-	}
-	if a.Text == "" && a.Response != nil && len(a.Response.Message.ToolCalls()) > 0 {
+func (c *requestSchema) Check(ctx context.Context, a *Answer) (Verdict, error) {
+	if !asksForSchema(a.Request) || a.Response != nil && len(a.Response.Message.ToolCalls()) > 0 {
 		return Verdict{}, nil
 	}
 	check, err := c.of(string(a.Request.Schema.JSON))
@@ -54,8 +49,21 @@ func (c *requestedSchema) Check(ctx context.Context, a *Answer) (Verdict, error)
 	return check.Check(ctx, a)
 }
 
+// Begin watches for what can't become JSON, unless it may be repaired, or be said before the
+// call of a tool.
+func (c *requestSchema) Begin(req *llm.Request) Watcher {
+	if c.repair || !asksForSchema(req) || len(req.Tools) > 0 && !req.NoToolCalls {
+		return nil
+	}
+	return &syntax{check: c.Name()}
+}
+
+func asksForSchema(req *llm.Request) bool {
+	return req != nil && req.Schema != nil && len(req.Schema.JSON) > 0
+}
+
 // of returns the check of a schema.
-func (c *requestedSchema) of(schema string) (Strategy, error) {
+func (c *requestSchema) of(schema string) (Strategy, error) {
 	c.mu.Lock()
 	c.used++
 	entry, known := c.compiled[schema]
@@ -72,7 +80,7 @@ func (c *requestedSchema) of(schema string) (Strategy, error) {
 
 // keep keeps a schema, and drops the one that was not used for the longest time if there are
 // too many.
-func (c *requestedSchema) keep(schema string, entry *compiledSchema) {
+func (c *requestSchema) keep(schema string, entry *compiledSchema) {
 	if c.compiled == nil {
 		c.compiled = map[string]*compiledSchema{}
 	}
@@ -88,10 +96,10 @@ func (c *requestedSchema) keep(schema string, entry *compiledSchema) {
 	c.compiled[schema] = entry
 }
 
-func requestedSchemaDefinition() Definition {
+func requestSchemaDefinition() Definition {
 	return Definition{
 		Info: Info{
-			Name: "requested_schema", Example: "requested_schema",
+			Name: "request_schema", Example: "request_schema",
 			Summary: "the answer is JSON that fits the JSON Schema that its own request asks for, if it asks for one",
 			Params:  []Param{repairParam},
 		},
@@ -100,7 +108,7 @@ func requestedSchemaDefinition() Definition {
 			if err != nil {
 				return nil, err
 			}
-			return &requestedSchema{repair: repair}, nil
+			return &requestSchema{repair: repair}, nil
 		},
 	}
 }
