@@ -305,8 +305,9 @@ func (f *File) Append(l *Line) error {
 		return f.failed
 	}
 	if f.stream != nil {
-		_, f.failed = f.stream.Write(text)
-		f.note(l.Row, 0)
+		if _, f.failed = f.stream.Write(text); f.failed == nil {
+			f.note(l.Row, 0)
+		}
 		return f.failed
 	}
 	if f.ordered {

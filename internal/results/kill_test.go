@@ -439,6 +439,32 @@ func TestADirectoryThatCantBeWrittenTo(t *testing.T) {
 	unordered(t, path, os.ErrPermission)
 }
 
+// A directory that has the name of the temporary file is in the way, for root too.
+func TestWhereTheTemporaryFileCantBe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.jsonl")
+	if err := os.MkdirAll(filepath.Join(filepath.Dir(path), ".out.jsonl.ordered", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unordered(t, path, syscall.ENOTEMPTY)
+}
+
+// A device is written to as it is.
+func TestADevice(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	out, err := results.Open("/dev/full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Append(&results.Line{Row: 1}); !errors.Is(err, syscall.ENOSPC) || out.Done(1) {
+		t.Errorf("got %v", err)
+	}
+	if err := out.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // unordered expects that the file can't be put into order, for a reason, and has all lines.
 func unordered(t *testing.T, path string, why error) {
 	t.Helper()

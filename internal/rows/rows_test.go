@@ -137,6 +137,13 @@ func TestFormats(t *testing.T) {
 	if got, err := read(source); fmt.Sprint(got) != `[2:{"prompt":"Hello"}]` || err != nil || source.Format() != rows.CSV {
 		t.Errorf("got %q, %v", got, err)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(source.Name(), link); err != nil {
+		t.Fatal(err)
+	}
+	if !source.Is(link) || source.Is(link+"x") || source.Is(t.TempDir()) {
+		t.Error("the file is not known again")
+	}
 	if _, err := open(t, "a.txt", "", "cvs"); err == nil || !strings.Contains(err.Error(), `must be csv, jsonl, got "cvs", did you mean csv?`) {
 		t.Errorf("got %v", err)
 	}

@@ -122,6 +122,16 @@ func (s *Source) Close() error {
 // Name returns the name of the file, or "standard input".
 func (s *Source) Name() string { return s.name }
 
+// Is reports whether a path leads to the file that is read: results must not go there.
+func (s *Source) Is(path string) bool {
+	read, err := s.file.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(path)
+	return err == nil && os.SameFile(read, named)
+}
+
 // Format returns the format of the input.
 func (s *Source) Format() Format { return s.format }
 
