@@ -30,33 +30,10 @@ const (
 
 // callFlags are the flags of llmcall call.
 type callFlags struct {
-	model, baseURL        string
-	practice              practiceFlag
-	schema, config        string
-	checks, images, files []string
-	continued             string
-	stream, dryRun        bool
-	record, replay        string
+	programFlags
+	continued      string
+	stream, dryRun bool
 	ending
-}
-
-// settingFlag is a flag that sets a field of the configuration.
-type settingFlag struct{ flag, field, help string }
-
-var settingFlags = []settingFlag{
-	{"system", "system", "the system prompt"},
-	{"max-tokens", "max_tokens", "maximum number of tokens of the answer (default the provider's)"},
-	{"temperature", "temperature", "how much chance there is in the answer, from 0 (default the provider's)"},
-	{"seed", "seed", "a number that makes answers repeatable, for the providers that have it"},
-	{"extra", "extra", "the provider's own fields of the request, as a JSON object: {\"reasoning_effort\": \"low\"}"},
-	{"max-attempts", "max_attempts", "maximum number of attempts (default 3)"},
-	{"initial-delay", "initial_delay", "wait after the first failed attempt: seconds, or a duration like 500ms (default 1)"},
-	{"backoff-factor", "backoff_factor", "factor by which each wait grows (default 2)"},
-	{"max-delay", "max_delay", "the longest wait (default 60)"},
-	{"jitter-range", "jitter_range", "how far waits vary either way, as a fraction from 0 to 1 (default 0.1)"},
-	{"max-cost", "max_cost", "the most that the call may cost, in dollars, with all attempts and judges (default no limit)"},
-	{"max-tokens-total", "max_tokens_total", "the most tokens, `N`, that the call may use, prompts and answers together (default no limit)"},
-	{"timeout", "max_time", "time limit for the whole call: seconds, or a duration like 2m (default none)"},
 }
 
 func callCommand() *cobra.Command {
@@ -94,24 +71,12 @@ Providers: ` + strings.Join(provider.Names(), ", ") + `
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.model, "model", "", "the model, as provider/name (openai/…); llmcall providers lists the providers")
-	flags.StringVar(&f.baseURL, "base-url", "", "address of a server that speaks the provider's protocol; http:// may be left out for this machine")
-	flags.Var(&f.practice, "practice", "use the embedded practice model, which fails as the plan `[FILE]` says, or not at all")
-	flags.Lookup("practice").NoOptDefVal = "true"
-	flags.StringArrayVar(&f.images, "image", nil, "a picture that goes with PROMPT, repeatable: a `FILE` (PNG, JPEG, GIF, WebP), an http(s) address or a data URI")
-	flags.StringArrayVar(&f.files, "file", nil, "a `FILE` that goes with PROMPT, repeatable: a text, a picture, a document (PDF) or a recording (WAV, MP3 and others), or a data URI of one")
-	flags.StringVar(&f.schema, "schema", "", "JSON Schema `FILE`, JSON or YAML, that the answer must fit")
-	flags.StringArrayVar(&f.checks, "check", nil, "a check, `NAME[:ARGUMENTS]`, repeatable; llmcall checks lists them")
-	flags.StringVar(&f.config, "config", "", "configuration `FILE`, YAML or JSON")
-	for _, s := range settingFlags {
-		flags.String(s.flag, "", s.help)
-	}
+	f.programFlags.register(cmd, settingFlags)
 	flags.StringVar(&f.continued, "continue", "", "a conversation `FILE` that PROMPT continues, as --save writes it")
 	flags.StringVar(&f.save, "save", "", "a `FILE` for the conversation with its answer, or for the call if a person must look; --continue reads both")
 	flags.BoolVar(&f.stream, "stream", false, "print the answer as it arrives, before it is checked (default at a terminal, for calls without checks)")
-	f.register(cmd)
-	flags.StringVar(&f.record, "record", "", "a `DIR` to which each request to a model is written, with its answer or failure")
-	flags.StringVar(&f.replay, "replay", "", "a `DIR` of --record whose recordings answer, without a network or a key")
+	f.ending.register(cmd)
+	f.registerTape(cmd)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the body of the request that would be sent, and send nothing")
 	return cmd
 }
@@ -124,7 +89,7 @@ func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
 	if f.output == "json" && f.stream {
 		return errors.New("--stream can't be combined with --output json, which is written at the end")
 	}
-	p, err := f.program(cmd)
+	p, err := f.program(cmd, f.human != "")
 	if err != nil {
 		return err
 	}

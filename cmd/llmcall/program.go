@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,8 +12,6 @@ import (
 	"llmcall"
 	"llmcall/provider"
 	"llmcall/validate"
-
-	"github.com/spf13/cobra"
 )
 
 // program is what a call is made of besides its conversation. A review file keeps it, so
@@ -69,54 +66,6 @@ func mayHaveKey(s llmcall.MCPServer) bool {
 		}
 	}
 	return strings.ContainsAny(s.URL, "?@") && !strings.Contains(s.URL, "${")
-}
-
-// program reads the files of the flags, each once: it may be a pipe, <(…).
-func (f *callFlags) program(cmd *cobra.Command) (*program, error) {
-	p := &program{
-		Model: f.model, Checks: f.checks, Settings: map[string]string{}, Human: f.human != "",
-		Judge: strings.TrimSpace(os.Getenv("LLMCALL_JUDGE")),
-	}
-	var err error
-	if p.BaseURL, err = serverAddress(f.baseURL); err != nil {
-		return nil, err
-	}
-	if f.config != "" {
-		text, err := readFile(f.config, maxConfig)
-		if err != nil {
-			return nil, fmt.Errorf("--config: %w", err)
-		}
-		if len(text) > 0 {
-			p.Config = &textFile{f.config, string(text)}
-		}
-	}
-	if f.practice.given {
-		if f.replay != "" {
-			return nil, errors.New("--practice can't be combined with --replay: a replay asks nobody")
-		}
-		if f.model != "" || f.baseURL != "" {
-			return nil, errors.New("--practice can't be combined with --model or --base-url: the practice model is built in")
-		}
-		p.Practice = &textFile{Name: f.practice.plan}
-		if f.practice.plan != "" {
-			text, err := readFile(f.practice.plan, maxInput)
-			if err != nil {
-				return nil, fmt.Errorf("--practice: %w", err)
-			}
-			p.Practice.Text = string(text)
-		}
-	}
-	for _, s := range settingFlags {
-		if flag := cmd.Flags().Lookup(s.flag); flag.Changed {
-			p.Settings[s.flag] = flag.Value.String()
-		}
-	}
-	if f.schema != "" {
-		if _, p.Schema, err = readSchema(cmd, f.schema); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
 }
 
 // read returns the settings and the checks: those of the schema, the configuration and the

@@ -112,10 +112,7 @@ func (s *session) keep(e *llmcall.HumanReviewError) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errOutput, err)
 	}
-	f := &review.File{Review: e, Program: text}
-	if s.lasts > 0 {
-		f.Expires = time.Now().Add(s.lasts).Truncate(time.Second).UTC()
-	}
+	f := &review.File{Review: e, Program: text, Expires: s.until()}
 	if s.file == "" {
 		name := s.save
 		if s.person != nil {
