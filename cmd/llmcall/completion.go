@@ -71,6 +71,10 @@ func completeFlags(root *cobra.Command) {
 		}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
 		"review-expires": cobra.FixedCompletions([]cobra.Completion{"72h", "168h", "never"}, cobra.ShellCompDirectiveNoFileComp),
 		"hint":           cobra.NoFileCompletions,
+		"format":         cobra.FixedCompletions([]cobra.Completion{"jsonl", "csv"}, cobra.ShellCompDirectiveNoFileComp),
+		"retry-failed":   completeReasons,
+		"give-up-after":  cobra.FixedCompletions([]cobra.Completion{"10m", "1h", "never"}, cobra.ShellCompDirectiveNoFileComp),
+		"review":         cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs),
 		"image":          cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
 	}
 	var all []*cobra.Command
@@ -79,9 +83,13 @@ func completeFlags(root *cobra.Command) {
 	}
 	for _, cmd := range all {
 		if practice := cmd.Flags().Lookup("practice"); practice != nil {
+			others := cmd.ValidArgsFunction
 			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-				if practice.Value.String() == "" && practice.Changed && len(args) == 0 { // the plan may follow without "="
+				switch {
+				case practice.Value.String() == "" && practice.Changed && len(args) == 0: // the plan may follow without "="
 					return yamlFiles(cmd, args, typed)
+				case others != nil:
+					return others(cmd, args, typed)
 				}
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
@@ -172,6 +180,15 @@ func completeModels(cmd *cobra.Command, _ []string, typed string) ([]cobra.Compl
 		}
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeReasons completes why rows of a batch may have failed.
+func completeReasons(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var found []cobra.Completion
+	for _, r := range failedReasons {
+		found = append(found, cobra.CompletionWithDesc(r.name, r.advice))
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 func completeStatuses(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

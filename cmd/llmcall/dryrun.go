@@ -23,6 +23,7 @@ type capture struct {
 	stop   context.CancelFunc // ends the call
 	target string             // "POST https://…"
 	body   []byte
+	stage  string
 }
 
 var errDryRun = errors.New("nothing is sent (--dry-run)")
@@ -44,58 +45,79 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // printRequest prints the request that a call would begin with, as its provider
-// would get it. The call goes the whole way, up to its transport.
+// would get it.
 func (f *callFlags) printRequest(cmd *cobra.Command, p *program, req *llm.Request, checks []validate.Strategy, cfg llmcall.RetryConfig) error {
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
-	kept := &capture{stop: cancel}
+	kept := &capture{}
 	models, closeModels, err := p.open(cmd, &cfg, &http.Client{Transport: kept})
 	if err != nil {
 		return err
 	}
 	defer closeModels()
-	stage := ""
-	cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
-		if e.Type == llmcall.EventAttemptStarted {
-			stage = e.Attempt.Stage
-		}
-		return nil
-	}
-	client, err := newClient(models, checks, cfg)
+	client, err := kept.client(models, checks, cfg)
 	if err != nil {
 		return err
 	}
-	if f.streams(cmd, checks) {
+	if err := kept.ask(cmd, client, req, f.streams(cmd, checks)); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: dry run, nothing is sent: %s%s\n", kept.target, kept.whose(&cfg))
+	if forecast, err := client.Forecast(req); err == nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: %s\n", sayForecast(forecast, &cfg))
+	}
+	return kept.print(cmd)
+}
+
+// client returns a client whose first request is kept.
+func (c *capture) client(models []llm.Model, checks []validate.Strategy, cfg llmcall.RetryConfig) (*llmcall.Client, error) {
+	cfg.Observer = func(_ context.Context, e llmcall.Event) context.Context {
+		if e.Type == llmcall.EventAttemptStarted {
+			c.stage = e.Attempt.Stage
+		}
+		return nil
+	}
+	return newClient(models, checks, cfg)
+}
+
+// ask makes a call that goes the whole way, up to its transport.
+func (c *capture) ask(cmd *cobra.Command, client *llmcall.Client, req *llm.Request, streamed bool) (err error) {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	c.stop = cancel
+	if streamed {
 		for _, e := range client.Stream(ctx, req) {
 			err = e
 		}
 	} else {
 		_, err = client.Do(ctx, req)
 	}
-	if kept.target == "" { // the adapter refused it, or the call was interrupted
-		if e, ok := errors.AsType[*failure.Error](err); ok {
-			return fmt.Errorf("--dry-run: %s", e)
-		}
-		return err
+	if c.target != "" {
+		return nil
 	}
+	if e, ok := errors.AsType[*failure.Error](err); ok { // the adapter refused it
+		return fmt.Errorf("--dry-run: %s", e)
+	}
+	return err
+}
+
+// whose says whose request it is, if there are several stages.
+func (c *capture) whose(cfg *llmcall.RetryConfig) string {
 	if n := len(cfg.Stair()); n > 1 {
-		stage = fmt.Sprintf(" (stage %s, the first of %d)", stage, n)
-	} else {
-		stage = ""
+		return printable(fmt.Sprintf(" (stage %s, the first of %d)", c.stage, n))
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: dry run, nothing is sent: %s%s\n", kept.target, printable(stage))
-	if forecast, err := client.Forecast(req); err == nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: %s\n", sayForecast(forecast, &cfg))
-	}
+	return ""
+}
+
+// print prints the body of the request.
+func (c *capture) print(cmd *cobra.Command) error {
 	var body bytes.Buffer
-	if json.Indent(&body, kept.body, "", "  ") != nil {
-		body.Write(kept.body)
+	if json.Indent(&body, c.body, "", "  ") != nil {
+		body.Write(c.body)
 	}
 	text := bytes.TrimSpace(body.Bytes())
 	if isTerminal(cmd.OutOrStdout()) {
 		text = longData.ReplaceAll(text, []byte("$1…"))
 	}
-	_, err = cmd.OutOrStdout().Write(append(text, '\n'))
+	_, err := cmd.OutOrStdout().Write(append(text, '\n'))
 	return err
 }
 

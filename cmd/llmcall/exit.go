@@ -50,6 +50,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[notPassed](err); ok {
 		return exitInvalid
 	}
+	if e, ok := errors.AsType[*batchError](err); ok {
+		return e.code
+	}
 	e, ok := errors.AsType[*llmcall.Error](err)
 	if !ok {
 		return exitUsage

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,8 @@ type program struct {
 	Practice *textFile         `json:"practice,omitempty"` // of --practice; an empty one has no plan
 	Human    bool              `json:"human,omitempty"`    // --human is given
 
-	tape *tape // not of the call that a person looks at, but of this process
+	named string // the model that the rows of a batch name, if nothing else does
+	tape  *tape  // not of the call that a person looks at, but of this process
 }
 
 // textFile is the content of a file.
@@ -110,7 +112,7 @@ func (p *program) read(judged bool) (cfg llmcall.RetryConfig, checks []validate.
 		}
 	}
 	if p.Model == "" && p.Practice == nil && !p.tape.replays() && len(cfg.AllModels()) == 0 {
-		p.Model = defaultModel(p.BaseURL)
+		p.Model = cmp.Or(p.named, defaultModel(p.BaseURL))
 	}
 	if p.Model != "" {
 		cfg.Models = []string{p.Model}
@@ -161,7 +163,7 @@ func (p *program) builder() validate.Builder {
 		j.model = cfg.Models[0]
 	}
 	if j.model == "" {
-		j.model = defaultModel(p.BaseURL)
+		j.model = cmp.Or(p.named, defaultModel(p.BaseURL))
 	}
 	return j.builder()
 }

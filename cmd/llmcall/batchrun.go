@@ -1,0 +1,338 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"llmcall"
+	"llmcall/account"
+	"llmcall/endpoint"
+	"llmcall/internal/results"
+	"llmcall/internal/rows"
+	"llmcall/llm"
+	"llmcall/validate"
+
+	"github.com/spf13/cobra"
+)
+
+// grace is how long requests in flight may go on after Ctrl-C.
+const grace = 10 * time.Second
+
+// batch is a run of llmcall batch.
+type batch struct {
+	*batchFlags
+	cmd     *cobra.Command
+	args    []string
+	program *program
+	cfg     llmcall.RetryConfig
+	checks  []validate.Strategy
+	form    *batchForm
+	source  *rows.Source
+	summary rows.Summary
+	bad     badRows
+
+	client *llmcall.Client
+	of     []byte // what decides about all answers; see ofTheAnswer
+	out    *results.File
+	match  results.Match
+	toAsk  int
+
+	progress *batchProgress
+	display  batchDisplay
+	tally    *batchTally
+}
+
+// badRows are rows that can't be asked.
+type badRows struct {
+	count int
+	first error
+}
+
+// runBatch reads everything that can be wrong before it makes a call.
+func runBatch(cmd *cobra.Command, f *batchFlags, args []string) (err error) {
+	if err := f.read(cmd); err != nil {
+		return err
+	}
+	if args, err = f.withReason(args); err != nil {
+		return err
+	}
+	b := &batch{batchFlags: f, cmd: cmd, args: args}
+	if b.program, err = f.program(cmd, f.human != ""); err != nil {
+		return err
+	}
+	if b.program.tape, err = openTape(cmd, f.record, f.replay); err != nil {
+		return err
+	}
+	early := *b.program // a wrong setting is said before the rows are read
+	if _, _, err := early.read(false); err != nil {
+		return err
+	}
+	if b.form, err = f.newForm(b.program); err != nil {
+		return err
+	}
+	if b.source, err = rows.Open(cmd.Context(), args[0], cmd.InOrStdin(), rows.Format(f.format)); err != nil {
+		return b.inputError(err)
+	}
+	defer b.source.Close()
+	if err := b.survey(); err != nil {
+		return b.inputError(err)
+	}
+	if b.cfg, b.checks, err = b.program.read(true); err != nil {
+		return err
+	}
+	if b.summary.URL != "" && b.form.schema == nil { // lines of OpenAI's batch API, which may have a schema
+		b.checks = append([]validate.Strategy{validate.RequestSchema()}, b.checks...)
+	}
+	if err := f.limitRun(&b.cfg); err != nil {
+		return err
+	}
+	disconnect, err := connect(cmd.Context(), &b.cfg)
+	if err != nil {
+		return err
+	}
+	defer disconnect()
+	if f.dryRun {
+		return b.forecast()
+	}
+	models, closeModels, err := b.program.open(cmd, &b.cfg, nil)
+	if err != nil {
+		return err
+	}
+	defer closeModels()
+	if b.of, err = f.ofTheAnswer(b.program, models, b.form.text); err != nil {
+		return err
+	}
+	return b.run(models)
+}
+
+// inputError returns an error of the input as the command says it.
+func (b *batch) inputError(err error) error {
+	if b.cmd.Context().Err() != nil {
+		return errInterrupted
+	}
+	if _, ok := errors.AsType[*rows.Error](err); ok {
+		return err
+	}
+	return fmt.Errorf("FILE: %w", err)
+}
+
+// survey looks at all rows. Rows that can't be asked are not in the way of the others, unless
+// there are no others: then it is the prompt that is wrong.
+func (b *batch) survey() error {
+	var err error
+	b.summary, err = b.source.Survey(b.form.Form, func(_ *rows.Row, _ *llm.Request, err error) error {
+		if b.cmd.Context().Err() != nil {
+			return errInterrupted
+		}
+		if err != nil {
+			if b.bad.count == 0 {
+				b.bad.first = err
+			}
+			b.bad.count++
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case b.summary.Rows == 0:
+		return fmt.Errorf("%s has no rows", b.source.Name())
+	case b.bad.count == b.summary.Rows:
+		return b.bad.first
+	}
+	if b.summary.Model != "" {
+		b.program.named = "openai/" + b.summary.Model
+	}
+	return nil
+}
+
+// limitRun gives all calls an account, if the run has a limit.
+func (f *batchFlags) limitRun(cfg *llmcall.RetryConfig) error {
+	var limit llmcall.RetryConfig
+	for _, s := range []struct{ flag, field, value string }{
+		{"max-cost", "max_cost", f.maxCost}, {"max-tokens-total", "max_tokens_total", f.maxTokens},
+	} {
+		if s.value == "" {
+			continue
+		}
+		if err := limit.Set(s.field, s.value); err != nil {
+			if e, ok := errors.AsType[*llmcall.ConfigError](err); ok {
+				e.Field = "--" + s.flag
+			}
+			return err
+		}
+	}
+	amount := endpoint.Amount{Tokens: limit.MaxTokensTotal, Nanos: int64(limit.MaxCost * account.Dollar)}
+	if amount == (endpoint.Amount{}) {
+		return nil
+	}
+	cfg.Account = account.New(amount)
+	cfg.Account.Name = "the run"
+	return cfg.Validate()
+}
+
+// first returns how many rows are looked at.
+func (b *batch) first() int {
+	if b.limit > 0 {
+		return min(b.limit, b.summary.Rows)
+	}
+	return b.summary.Rows
+}
+
+// compare finds out which rows are done.
+func (b *batch) compare() error {
+	keys := make([]results.Key, 0, b.summary.Rows)
+	for row, err := range b.source.All() {
+		if err != nil {
+			return err
+		}
+		keys = append(keys, b.key(row))
+	}
+	b.match = b.out.Match(keys, b.again.takes)
+	for number := 1; number <= b.first(); number++ {
+		if !b.out.Done(number) {
+			b.toAsk++
+		}
+	}
+	return nil
+}
+
+func (b *batch) key(row *rows.Row) results.Key { return results.Identify(b.of, row.Raw) }
+
+// run asks the rows that are not done.
+func (b *batch) run(models []llm.Model) (err error) {
+	b.out = results.Stream(b.cmd.OutOrStdout())
+	if b.batchFlags.out != "" {
+		if b.out, err = results.Open(b.batchFlags.out); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
+	defer func() {
+		if e := b.out.Close(); e != nil && err == nil {
+			err = fmt.Errorf("%w: %w", errOutput, e)
+		}
+	}()
+	if err := b.compare(); err != nil {
+		return b.inputError(err)
+	}
+	b.progress = newBatchProgress(b.toAsk)
+	b.tally = newBatchTally(b.match.Failed)
+	b.cfg.Observer = b.progress.observe
+	if b.client, err = newClient(models, b.checks, b.cfg); err != nil {
+		return err
+	}
+	for _, line := range b.opening() {
+		fmt.Fprintf(b.cmd.ErrOrStderr(), "llmcall: %s\n", printable(line))
+	}
+	ended := b.ask()
+	if ended == nil && b.allDone() && !b.unordered {
+		if err := b.out.Order(); err != nil {
+			ended = fmt.Errorf("%w: %w", errOutput, err)
+		}
+	}
+	return b.ending(ended)
+}
+
+// ask asks the rows that are not done, and returns why it has ended before all were asked.
+func (b *batch) ask() error {
+	if b.toAsk == 0 {
+		return nil
+	}
+	b.display = newBatchDisplay(b.cmd, b.progress)
+	defer b.display.end()
+	ctx := b.cmd.Context()
+	stopSaying := context.AfterFunc(ctx, func() {
+		b.display.say(fmt.Sprintf("interrupted: requests in flight may finish within %v; once more ends at once", grace))
+	})
+	defer stopSaying()
+	var broken error
+	pending := b.pending(&broken)
+	config := llmcall.EachConfig{Concurrency: b.concurrency, GiveUpAfter: b.patience, Grace: grace}
+	for row, err := range llmcall.Each(ctx, b.client, pending, b.form.request, config) {
+		if err != nil {
+			return err
+		}
+		if err := b.done(row); err != nil {
+			return fmt.Errorf("%w: %w", errOutput, err)
+		}
+	}
+	return broken
+}
+
+// pending yields the rows that are to be asked.
+func (b *batch) pending(broken *error) iter.Seq[*rows.Row] {
+	return func(yield func(*rows.Row) bool) {
+		for row, err := range b.source.All() {
+			if err != nil {
+				*broken = err
+				return
+			}
+			if row.Number > b.first() {
+				return
+			}
+			if !b.out.Done(row.Number) && !yield(row) {
+				return
+			}
+		}
+	}
+}
+
+// done writes what became of a row.
+func (b *batch) done(row llmcall.EachRow[*rows.Row]) error {
+	trace := traceOf(row.Err)
+	if row.Result != nil {
+		trace = row.Result.Trace
+	}
+	used := trace.Usage != (llm.Usage{})
+	if row.NotDone {
+		b.progress.ended(rowStopped, trace.Cost, used)
+		b.tally.stopped(row.Err)
+		return nil
+	}
+	line := &results.Line{
+		Row: row.Row.Number, Practice: b.program.Practice != nil, Attempts: len(trace.Attempts), Usage: trace.Usage, Key: b.key(row.Row),
+	}
+	if row.Row.IDKey == rows.CustomID {
+		line.CustomID = row.Row.JSONID()
+	} else {
+		line.ID = row.Row.JSONID()
+	}
+	if n := len(trace.Attempts); n > 0 {
+		line.Model = trace.Attempts[n-1].Model
+	}
+	if used && trace.Cost.Known() {
+		line.Cost = &trace.Cost
+	}
+	if row.Result == nil {
+		var err error
+		if line.Error, err = b.lineError(row); err != nil {
+			return err
+		}
+		b.progress.ended(rowFailed, trace.Cost, used)
+		b.tally.failed(row.Row, line.Error, briefly(line.Error, row.Err))
+		return b.out.Append(line)
+	}
+	line.Answer, line.ToolCalls = &row.Result.Text, row.Result.Response.Message.ToolCalls()
+	if row.Result.Decoded {
+		line.Value = row.Result.Value
+		if line.Value == nil {
+			line.Value = json.RawMessage("null")
+		}
+	}
+	b.progress.ended(rowValid, trace.Cost, used)
+	return b.out.Append(line)
+}
+
+// allDone reports whether each row of the input has a line.
+func (b *batch) allDone() bool {
+	for number := 1; number <= b.summary.Rows; number++ {
+		if !b.out.Done(number) {
+			return false
+		}
+	}
+	return true
+}
