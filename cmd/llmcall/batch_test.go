@@ -554,7 +554,7 @@ func TestTheExamplesOfABatch(t *testing.T) {
 		{[]string{dir + "openai.jsonl"}, []string{"ber", "hello"}},
 	} {
 		out := filepath.Join(t.TempDir(), "out.jsonl")
-		got := command(t, "", append([]string{"batch", "--practice", "-o", out}, c.args...)...)
+		got := command(t, "", slices.Concat([]string{"batch", "-o", out, "--practice"}, c.args)...)
 		if got.code != 0 {
 			t.Fatalf("%q: exit %d: %s", c.args, got.code, got.stderr)
 		}

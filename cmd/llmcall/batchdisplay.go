@@ -93,11 +93,11 @@ func newBatchBar(w term.File, p *batchProgress) *batchBar {
 	}
 	second := mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
 		n := p.now()
-		parts := n.counts
+		texts := n.counts
 		if n.waiting != "" {
-			parts = append([]string{ansi.Truncate(n.waiting, s.AvailableWidth, "…")}, parts...)
+			texts = append([]string{ansi.Truncate(n.waiting, s.AvailableWidth, "…")}, texts...)
 		}
-		_, err := io.WriteString(w, fittedTo(s.AvailableWidth, parts)+"\n")
+		_, err := io.WriteString(w, fittedTo(s.AvailableWidth, texts)+"\n")
 		return err
 	})
 	const whole = 1000

@@ -144,11 +144,11 @@ func (b *batch) outcome(valid, failed, undone int) string {
 	if failed == 0 && undone == 0 && b.first() == b.summary.Rows {
 		return fmt.Sprintf("all %s have a valid answer%s", rowsOf(valid), where)
 	}
-	parts := []string{fmt.Sprintf("%s with a valid answer", rowsOf(valid))}
+	counts := []string{fmt.Sprintf("%s with a valid answer", rowsOf(valid))}
 	if failed > 0 {
-		parts = append(parts, grouped(failed)+" with an error")
+		counts = append(counts, grouped(failed)+" with an error")
 	}
-	text := strings.Join(parts, " and ") + where
+	text := strings.Join(counts, " and ") + where
 	if undone > 0 {
 		text += fmt.Sprintf("; %s not done", counted(undone, "is", "are"))
 	}
@@ -263,9 +263,9 @@ func filledLines(text string, width int) string {
 			fit = append(fit, line)
 			continue
 		}
-		wrapped := filled(begin, "", strings.Fields(line), room)
-		wrapped[0] = strings.TrimPrefix(wrapped[0], begin)
-		fit = append(fit, wrapped...)
+		narrower := filled(begin, "", strings.Fields(line), room)
+		narrower[0] = strings.TrimPrefix(narrower[0], begin)
+		fit = append(fit, narrower...)
 	}
 	return strings.Join(fit, "\n")
 }

@@ -158,13 +158,13 @@ func (n progressNow) line() string {
 	return text
 }
 
-// fittedTo joins the parts that a line of a terminal has room for.
-func fittedTo(width int, parts []string) string {
+// fittedTo joins the texts that a line of a terminal has room for.
+func fittedTo(width int, texts []string) string {
 	line := ""
-	for _, part := range parts {
-		longer := line + part
+	for _, text := range texts {
+		longer := line + text
 		if line != "" {
-			longer = line + "  " + part
+			longer = line + "  " + text
 		}
 		if ansi.StringWidth(longer) > width {
 			break

@@ -212,7 +212,7 @@ func (p *practiceFlag) Type() string { return "bool" }
 
 // plansOf joins --practice and a plan that follows it: a flag whose value may be
 // left out takes it after "=" alone, and both forms are typed. What follows is a
-// plan if it ends like one, or is a file; otherwise it is the prompt.
+// plan if it ends like one, or is a file; otherwise it is the prompt, or the rows.
 func plansOf(args []string) []string {
 	joined := slices.Clone(args)
 	for i := 0; i+1 < len(joined) && joined[i] != "--"; i++ {
@@ -228,6 +228,8 @@ func isPlan(name string) bool {
 	switch filepath.Ext(name) {
 	case ".yaml", ".yml", ".json":
 		return !strings.HasPrefix(name, "-")
+	case ".jsonl", ".ndjson", ".csv": // what a batch asks
+		return false
 	}
 	info, err := os.Stat(name)
 	return err == nil && !info.IsDir()
