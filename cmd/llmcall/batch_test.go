@@ -16,7 +16,6 @@ import (
 	"llmcall"
 	"llmcall/chaos"
 	"llmcall/internal/results"
-	"llmcall/retry"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/creack/pty"
@@ -470,7 +469,7 @@ func TestADryRunOfABatch(t *testing.T) {
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a file was written")
 	}
-	if got := command(t, "", append(args, "--limit", "1")...); got.code != 0 || !strings.Contains(got.stderr, "1 among the first 1 is asked now (--limit)") || !strings.Contains(got.stderr, "To ask all rows:") {
+	if got := command(t, "", append(args, "--limit", "1")...); got.code != 0 || !strings.Contains(got.stderr, "in.csv has 3 rows; the first is asked now (--limit)") || !strings.Contains(got.stderr, "To ask all rows:") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 	if got := command(t, "", append(args, "--dry-run")...); !strings.Contains(got.stderr, "3 rows, of which 1 is done; 2 are asked now") || !strings.Contains(got.stderr, "of row 2") {
@@ -604,7 +603,6 @@ func TestALineEveryTenSeconds(t *testing.T) {
 				p.ended(rowValid, llmcall.Cost{}, false)
 			}
 		}
-		p.waits = retry.CircuitWait
 		l.end()
 		want := "llmcall: 10 of 100 rows: 10 valid, 0 failed, 0 refused, 1.0/s, 1m30s left\n" // at the same instant as a row
 		lines := strings.SplitAfter(log.String(), "\n")

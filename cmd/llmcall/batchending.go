@@ -35,8 +35,10 @@ func (b *batch) opening() []string {
 		text += fmt.Sprintf(", of which %s done", counted(b.match.Done, "is", "are"))
 	}
 	switch {
+	case b.limit > 0 && b.first() < total && b.toAsk == b.first():
+		text += "; the first " + strings.TrimPrefix(counted(b.toAsk, "is", "are"), "1 ") + " asked now (--limit)"
 	case b.limit > 0 && b.first() < total:
-		text += fmt.Sprintf("; %s among the first %s asked now (--limit)", grouped(b.toAsk), counted(b.first(), "is", "are"))
+		text += fmt.Sprintf("; of the first %s, %s asked now (--limit)", grouped(b.first()), counted(b.toAsk, "is", "are"))
 	case b.match.Done > 0 && b.match.Done < total:
 		text += fmt.Sprintf("; %s asked now", counted(b.toAsk, "is", "are"))
 	}
@@ -59,6 +61,12 @@ func (b *batch) opening() []string {
 		lines = append(lines, fmt.Sprintf("%s can't be asked, and will have an error: %v", rowsOf(b.bad.count), b.bad.first))
 	}
 	return lines
+}
+
+// tell prints a line for the user.
+func (b *batch) tell(line string) {
+	errs := b.cmd.ErrOrStderr()
+	fmt.Fprintf(errs, "llmcall: %s\n", filledLines(printable(line), widthOf(errs)))
 }
 
 func linesOf(n int) string { return counted(n, "line", "lines") }
@@ -109,7 +117,7 @@ func (b *batch) ending(ended error) error {
 	text.WriteString(b.next(undone))
 	said := filledLines(text.String(), width)
 	if code == 0 {
-		fmt.Fprintf(b.cmd.ErrOrStderr(), "llmcall: %s\n", printable(said))
+		b.tell(said)
 		return nil
 	}
 	return &batchError{code, said}

@@ -65,22 +65,22 @@ func (b *batch) forecast() error {
 	if broken != nil {
 		return b.inputError(broken)
 	}
-	say := func(text string) { fmt.Fprintf(b.cmd.ErrOrStderr(), "llmcall: %s\n", printable(text)) }
-	say("dry run, nothing is sent")
+	b.reading.Stop()
+	b.tell("dry run, nothing is sent")
 	for _, line := range b.opening() {
-		say(line)
+		b.tell(line)
 	}
 	if begins == nil {
-		say("there is nothing to ask")
+		b.tell("there is nothing to ask")
 		return nil
 	}
-	say(sum.tokens())
-	say(sum.money(b.maxCost))
-	say(sum.time(&b.cfg, b.concurrency))
+	b.tell(sum.tokens())
+	b.tell(sum.money(b.maxCost))
+	b.tell(sum.time(&b.cfg, b.concurrency))
 	if err := kept.ask(b.cmd, client, begins, false); err != nil {
 		return err
 	}
-	say(fmt.Sprintf("the first request, of row %d: %s%s", of.Number, kept.target, kept.whose(&b.cfg)))
+	b.tell(fmt.Sprintf("the first request, of row %d: %s%s", of.Number, kept.target, kept.whose(&b.cfg)))
 	return kept.print(b.cmd)
 }
 

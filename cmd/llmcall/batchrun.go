@@ -33,6 +33,7 @@ type batch struct {
 	form    *batchForm
 	source  *rows.Source
 	summary rows.Summary
+	reading *time.Timer // see sayIfItTakesLong
 	bad     badRows
 
 	client *llmcall.Client
@@ -74,6 +75,7 @@ func runBatch(cmd *cobra.Command, f *batchFlags, args []string) (err error) {
 	if b.form, err = f.newForm(b.program); err != nil {
 		return err
 	}
+	defer b.sayIfItTakesLong(args[0])()
 	if b.source, err = rows.Open(cmd.Context(), args[0], cmd.InOrStdin(), rows.Format(f.format)); err != nil {
 		return b.inputError(err)
 	}
@@ -107,6 +109,17 @@ func runBatch(cmd *cobra.Command, f *batchFlags, args []string) (err error) {
 		return err
 	}
 	return b.run(models)
+}
+
+// sayIfItTakesLong says that the rows are being read, unless it is stopped soon. Nobody may
+// be writing to standard input.
+func (b *batch) sayIfItTakesLong(name string) (stop func()) {
+	errs, text := b.cmd.ErrOrStderr(), "still reading "+printable(name)
+	if name == "-" {
+		text = "still reading standard input"
+	}
+	b.reading = time.AfterFunc(patience, func() { fmt.Fprintf(errs, "llmcall: %s\n", text) })
+	return func() { b.reading.Stop() }
 }
 
 // inputError returns an error of the input as the command says it.
@@ -219,6 +232,7 @@ func (b *batch) run(models []llm.Model) (err error) {
 	if err := b.compare(); err != nil {
 		return b.inputError(err)
 	}
+	b.reading.Stop()
 	b.progress = newBatchProgress(b.toAsk)
 	b.tally = newBatchTally(b.match.Failed)
 	b.cfg.Observer = b.progress.observe
@@ -226,7 +240,7 @@ func (b *batch) run(models []llm.Model) (err error) {
 		return err
 	}
 	for _, line := range b.opening() {
-		fmt.Fprintf(b.cmd.ErrOrStderr(), "llmcall: %s\n", printable(line))
+		b.tell(line)
 	}
 	ended := b.ask()
 	if ended == nil && b.allDone() && !b.unordered {
