@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -433,8 +435,19 @@ func TestABatchForPractice(t *testing.T) {
 
 func TestRowsThatWaitForAPerson(t *testing.T) {
 	_, args, out := batchOf(t, `{repeat: true, steps: [prose]}`)
-	args = append(args, file(t, "in.jsonl", jsonl(2)), "--check", "json", "--config", file(t, "c.yaml", "max_attempts_before_human: 1\n"))
+	told := map[string]bool{}
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if told[r.Header.Get("webhook-id")] = true; len(told) == 2 {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer hook.Close()
+	t.Setenv("LLMCALL_WEBHOOK_SECRET", "whsec_"+strings.Repeat("abcd", 8))
+	args = append(args, file(t, "in.jsonl", jsonl(2)), "--check", "json", "--max-attempts", "1", "--human", hook.URL)
 	got := command(t, "", args...)
+	if len(told) != 2 || !strings.Contains(got.stderr, "nobody was told: ") {
+		t.Errorf("told of %d rows: %s", len(told), got.stderr)
+	}
 	if got.code != 3 || !strings.Contains(got.stderr, "human_review: a person decides: llmcall resume FILE") {
 		t.Fatalf("exit %d: %s", got.code, got.stderr)
 	}

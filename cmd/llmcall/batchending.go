@@ -83,28 +83,16 @@ func counted(n int, singular, plural string) string {
 // in the error.
 func (b *batch) ending(ended error) error {
 	failed := totalOf(b.tally.counts)
-	looked := b.first()
+	valid := b.match.Done - totalOf(b.match.Failed) + b.progress.valid
 	undone := 0
-	for number := 1; number <= looked; number++ {
+	for number := 1; number <= b.first(); number++ {
 		if !b.out.Done(number) {
 			undone++
 		}
 	}
-	valid := b.match.Done - totalOf(b.match.Failed) + b.progress.valid
-	width := widthOf(b.cmd.ErrOrStderr())
-	code := exitCodeOfRun(ended)
 	var text strings.Builder
 	if ended != nil {
 		fmt.Fprintf(&text, "%v\n", inRunWords(ended))
-	}
-	if code == 0 && undone > 0 {
-		code = exitCodeOfRun(b.tally.state)
-		if code == 0 {
-			code = exitProvider
-		}
-	}
-	if code == 0 && failed > 0 {
-		code = exitInvalid
 	}
 	text.WriteString(b.outcome(valid, failed, undone))
 	if b.toAsk > 0 {
@@ -113,14 +101,28 @@ func (b *batch) ending(ended error) error {
 	if why := b.lastFailure(ended); undone > 0 && why != "" {
 		fmt.Fprintf(&text, "\nThe last failure of the provider: %s", why)
 	}
+	width := widthOf(b.cmd.ErrOrStderr())
 	text.WriteString(b.failures(width))
 	text.WriteString(b.next(undone))
-	said := filledLines(text.String(), width)
+	code := b.exit(ended, undone, failed)
 	if code == 0 {
-		b.tell(said)
+		b.tell(text.String())
 		return nil
 	}
-	return &batchError{code, said}
+	return &batchError{code, filledLines(text.String(), width)}
+}
+
+// exit returns the exit code.
+func (b *batch) exit(ended error, undone, failed int) int {
+	switch {
+	case ended != nil:
+		return exitCodeOfRun(ended)
+	case undone > 0:
+		return cmp.Or(exitCodeOfRun(b.tally.state), exitProvider)
+	case failed > 0:
+		return exitInvalid
+	}
+	return 0
 }
 
 // lastFailure returns what the provider said last, where it is why rows are not done and the

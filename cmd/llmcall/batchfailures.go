@@ -133,7 +133,7 @@ func (b *batch) keep(row *rows.Row, e *llmcall.HumanReviewError) (string, error)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("--review: %w", err)
 	}
-	s := session{ending: &ending{handover: b.handover}, cmd: b.cmd, program: b.program}
+	s := session{ending: &ending{handover: b.handover}, cmd: b.cmd, program: b.program, drawn: b.display}
 	key, err := b.key(row).MarshalText()
 	if err != nil {
 		return "", err

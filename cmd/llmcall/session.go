@@ -29,6 +29,7 @@ type session struct {
 	model   string // the first model's name
 	client  *llmcall.Client
 	screen  display
+	drawn   batchDisplay // nil but for a row of a batch
 
 	file      string          // the review file; "" while there is none
 	temporary bool            // nobody has named the file
@@ -130,10 +131,19 @@ func (s *session) keep(e *llmcall.HumanReviewError) error {
 	s.expires = f.Expires
 	if s.webhook != nil {
 		if err := s.webhook.Send(s.cmd.Context(), f); err != nil {
-			fmt.Fprintf(s.cmd.ErrOrStderr(), "llmcall: nobody was told: %s\n", printable(strings.TrimPrefix(err.Error(), "review: ")))
+			s.warn("nobody was told: " + strings.TrimPrefix(err.Error(), "review: "))
 		}
 	}
 	return nil
+}
+
+// warn says something on standard error, beside whatever is drawn there.
+func (s *session) warn(text string) {
+	if s.drawn != nil {
+		s.drawn.say(text)
+		return
+	}
+	fmt.Fprintf(s.cmd.ErrOrStderr(), "llmcall: %s\n", printable(text))
 }
 
 // release gives the claim back.
