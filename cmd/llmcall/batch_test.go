@@ -233,6 +233,8 @@ func TestABadBatchIsNamedBeforeAnyCall(t *testing.T) {
 		{"no rows", "in.jsonl", "\n", nil, []string{"in.jsonl has no rows"}},
 		{"no prompt at all", "in.csv", "id,text\n1,x\n", nil, []string{"--prompt", "text"}},
 		{"a field that no row has", "in.csv", "id,text\n1,x\n2,y\n", []string{"--prompt", "{{.txet}}"}, []string{"line 2", `"txet", did you mean text?`}},
+		{"a field of no row in --file", "in.csv", "id,f\n1,x\n", []string{"--prompt", "x", "--file", "{{.path}}"}, []string{"in.csv: line 2", `no field "path"`, "--file"}},
+		{"files that are not there", "in.csv", "id,f\n1,missing.txt\n", []string{"--prompt", "x", "--file", "{{.f}}"}, []string{"line 2: --file", "missing.txt"}},
 		{"a template that is none", "in.jsonl", good, []string{"--prompt", "{{.a"}, []string{"--prompt"}},
 		{"a missing template", "in.jsonl", good, []string{"--prompt", "@missing.txt"}, []string{"--prompt", "missing.txt"}},
 		{"a format", "in.jsonl", good, []string{"--format", "xml"}, []string{"--format", "jsonl", "csv", "xml"}},

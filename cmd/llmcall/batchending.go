@@ -223,10 +223,6 @@ func (b *batch) next(undone int) string {
 		if b.batchFlags.out == "" || r.name == reasonPanic {
 			continue
 		}
-		if r.name == reasonRow {
-			fmt.Fprintf(&text, "\n    %s", typedAgain(b.cmd, b.args, []string{"retry-failed"}))
-			continue
-		}
 		without, added := []string{"retry-failed"}, []string{"--retry-failed", r.name}
 		if flags := b.flagsFor(r); len(flags) > 0 {
 			without, added = append(without, strings.TrimLeft(flags[0], "-")), append(added, flags...)

@@ -33,7 +33,7 @@ var failedReasons = []failedReason{
 	{string(llmcall.ReasonAccountSpent), "max_cost or max_tokens_total of the configuration is too little for them; with more, ask again", nil},
 	{string(llmcall.ReasonOutOfTime), "ask again with more time for each row", []string{"--timeout", "10m"}},
 	{string(llmcall.ReasonHumanReview), "a person decides: llmcall resume FILE, with the review_file of their lines; or ask the models again", nil},
-	{reasonRow, "they can't be asked as they are; when they are right, the same command asks them", nil},
+	{reasonRow, "they can't be asked as they are; when they can, ask again", nil},
 	{reasonPanic, "this is a fault in the program: report it, please", nil},
 }
 

@@ -65,7 +65,6 @@ func (b *batch) forecast() error {
 	if broken != nil {
 		return b.inputError(broken)
 	}
-	b.reading.Stop()
 	b.tell("dry run, nothing is sent")
 	for _, line := range b.opening() {
 		b.tell(line)

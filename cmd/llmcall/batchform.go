@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
+	"llmcall/internal/datauri"
 	"llmcall/internal/rows"
 	"llmcall/llm"
 )
@@ -68,6 +70,25 @@ func (f *batchForm) request(row *rows.Row) (*llm.Request, error) {
 		return nil, err
 	}
 	return req, f.complete(row, req)
+}
+
+// check looks whether the files of a row are there, before anything is asked.
+func (f *batchForm) check(row *rows.Row) error {
+	for flag, all := range map[string][]*rows.Template{"--file": f.files, "--image": f.images} {
+		for _, t := range all {
+			path, err := t.Text(row)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(path, "://") || datauri.Is(path) {
+				continue
+			}
+			if _, err := os.Stat(path); err != nil {
+				return fmt.Errorf("line %d: %s: %w", row.Line, flag, err)
+			}
+		}
+	}
+	return nil
 }
 
 // complete adds to a row's own request what the flags say.

@@ -83,6 +83,7 @@ func runBatch(cmd *cobra.Command, f *batchFlags, args []string) (err error) {
 	if err := b.survey(); err != nil {
 		return b.inputError(err)
 	}
+	b.reading.Stop()
 	if b.cfg, b.checks, err = b.program.read(true); err != nil {
 		return err
 	}
@@ -137,9 +138,12 @@ func (b *batch) inputError(err error) error {
 // there are no others: then it is the prompt that is wrong.
 func (b *batch) survey() error {
 	var err error
-	b.summary, err = b.source.Survey(b.form.Form, func(_ *rows.Row, _ *llm.Request, err error) error {
+	b.summary, err = b.source.Survey(b.form.Form, func(row *rows.Row, _ *llm.Request, err error) error {
 		if b.cmd.Context().Err() != nil {
 			return errInterrupted
+		}
+		if err == nil {
+			err = b.form.check(row)
 		}
 		if err != nil {
 			if b.bad.count == 0 {
@@ -198,6 +202,8 @@ func (b *batch) first() int {
 
 // compare finds out which rows are done.
 func (b *batch) compare() error {
+	b.reading.Reset(patience)
+	defer b.reading.Stop()
 	keys := make([]results.Key, 0, b.summary.Rows)
 	for row, err := range b.source.All() {
 		if err != nil {
@@ -232,7 +238,6 @@ func (b *batch) run(models []llm.Model) (err error) {
 	if err := b.compare(); err != nil {
 		return b.inputError(err)
 	}
-	b.reading.Stop()
 	b.progress = newBatchProgress(b.toAsk)
 	b.tally = newBatchTally(b.match.Failed)
 	b.cfg.Observer = b.progress.observe
