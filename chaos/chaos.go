@@ -71,6 +71,7 @@ import (
 	"time"
 
 	"llmcall/chaos/internal/practice"
+	"llmcall/internal/limiter"
 	"llmcall/internal/protocol"
 )
 
@@ -121,9 +122,9 @@ type Server struct {
 	plan      *Plan
 	seed      uint64
 	onRequest func(Recorded)
-	limiter   *limiter // nil without limits
-	slots     *slots   // nil without a limit of them
-	large     slots    // of requests for many vectors
+	limiter   *limiter.Limiter // nil without limits
+	slots     *slots           // nil without a limit of them
+	large     slots            // of requests for many vectors
 	kept      keptAnswers
 	tally     tally
 
@@ -160,7 +161,7 @@ func New(cfg Config) (*Server, error) {
 		plan.Steps, plan.Weights = slices.Clone(plan.Steps), slices.Clone(plan.Weights)
 		s.plan = &plan
 		if l := plan.Limits; l != nil {
-			s.limiter = newLimiter(*l)
+			s.limiter = limiter.New(l.rates())
 			if l.Concurrent > 0 {
 				s.slots = &slots{concurrent: l.Concurrent, queue: l.Queue}
 			}
@@ -193,7 +194,7 @@ func (s *Server) Counts() Counts { return s.tally.snapshot() }
 func (s *Server) Reset() {
 	s.tally.reset()
 	if s.limiter != nil {
-		s.limiter.reset()
+		s.limiter.Reset()
 	}
 	s.kept.reset()
 	s.mu.Lock()
@@ -354,7 +355,7 @@ func (s *Server) turn(ctx context.Context, req *request, f Fault, id protocol.ID
 	}
 	turn.Usage.Out += turn.Usage.Reasoning
 	if s.limiter != nil && !req.answerReserved() {
-		s.limiter.charge(req.account, int64(turn.Usage.Out), time.Now())
+		s.limiter.Charge(req.account, int64(turn.Usage.Out), time.Now())
 	}
 	return turn, nil
 }

@@ -124,7 +124,13 @@ func (s *Server) tellLimits(h http.Header, rp reply) {
 	case s.limiter == nil:
 		addMissing(h, rp.provider.unlimited(time.Now()))
 	case rp.account != nil:
-		s.limiter.tell(rp.account, rp.provider, h, time.Now())
+		if !s.plan.Limits.tellsHeaders() {
+			return
+		}
+		now := time.Now()
+		for which, room := range s.limiter.Rooms(rp.account, now) {
+			addMissing(h, rp.provider.LimitHeader(which, room, now))
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"llmcall/internal/limiter"
 	"llmcall/internal/protocol"
 )
 
@@ -33,7 +34,7 @@ type face interface {
 	reserves() bool
 	// overLimit returns the error of a request over a limit of the plan; its message
 	// has the wait, unless that is "".
-	overLimit(over excess, wait string) apiError
+	overLimit(over limiter.Excess, wait string) apiError
 	// hint returns a fault with the fields that say a wait as the provider does.
 	hint(wait time.Duration) Fault
 	// waits adds the headers of an error that say when to retry.
@@ -65,7 +66,7 @@ func faceOf(p protocol.Protocol) face { return faces[Protocol(p.Name())] }
 type request struct {
 	*protocol.Request
 	face    face
-	account *account // what its client has used of the plan's limits; nil without limits
+	account *limiter.Account // what its client has used of the plan's limits; nil without limits
 
 	embedding *protocol.Embedding // nil if it is for an answer
 	embedder  protocol.Embedder

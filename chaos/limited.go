@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"llmcall/internal/limiter"
 	"llmcall/internal/protocol"
 )
 
@@ -35,9 +36,9 @@ func wholeSeconds(d time.Duration) string {
 }
 
 // overLimit is the reply to a request that is over a limit.
-func overLimit(req *request, over *excess, h Hint, id protocol.IDs, now time.Time) reply {
-	wait := over.wait
-	if over.never {
+func overLimit(req *request, over *limiter.Excess, h Hint, id protocol.IDs, now time.Time) reply {
+	wait := over.Wait
+	if over.Never {
 		wait = 0
 	}
 	f, told := h.fault(req.face, wait)
@@ -53,15 +54,15 @@ const placeLimit = "concurrent"
 // the provider's own error for an overload.
 var noPlace = Fault{Kind: Status, Code: "ollama_busy"}
 
-func (openaiHabits) overLimit(over excess, wait string) apiError {
-	e := apiError{kind: over.limit, wire: "rate_limit_exceeded"}
+func (openaiHabits) overLimit(over limiter.Excess, wait string) apiError {
+	e := apiError{kind: over.Limit, wire: "rate_limit_exceeded"}
 	of := "requests per min (RPM)"
-	if over.limit == tokenLimit {
+	if over.Limit == tokenLimit {
 		of = "tokens per min (TPM)"
 	}
-	if over.never {
+	if over.Never {
 		e.message = fmt.Sprintf("Request too large for {model} in organization org-practice on %s: Limit %d, Requested %d. The input or output tokens must be reduced in order to run successfully. Visit https://platform.openai.com/account/rate-limits to learn more.",
-			of, over.perMinute, over.requested)
+			of, over.PerMinute, over.Requested)
 		return e
 	}
 	again := ""
@@ -69,28 +70,28 @@ func (openaiHabits) overLimit(over excess, wait string) apiError {
 		again = " Please try again in " + wait + "."
 	}
 	e.message = fmt.Sprintf("Rate limit reached for {model} in organization org-practice on %s: Limit %d, Used %d, Requested %d.%s Visit https://platform.openai.com/account/rate-limits to learn more.",
-		of, over.perMinute, over.used, over.requested, again)
+		of, over.PerMinute, over.Used, over.Requested, again)
 	return e
 }
 
-func (anthropicFace) overLimit(over excess, _ string) apiError {
-	limit := thousands(int64(over.perMinute))
+func (anthropicFace) overLimit(over limiter.Excess, _ string) apiError {
+	limit := thousands(int64(over.PerMinute))
 	message := fmt.Sprintf("This request would exceed your organization's rate limit of %s %s per minute. For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later.",
-		limit, over.limit)
-	if over.never {
+		limit, over.Limit)
+	if over.Never {
 		message = fmt.Sprintf("This request would exceed the rate limit for your organization: it has %s input tokens, and the limit is %s input tokens per minute. Please reduce the prompt length.",
-			thousands(over.requested), limit)
+			thousands(over.Requested), limit)
 	}
 	return apiError{kind: "rate_limit_error", message: message}
 }
 
-func (geminiFace) overLimit(over excess, wait string) apiError {
+func (geminiFace) overLimit(over limiter.Excess, wait string) apiError {
 	metric, quota := "generate_content_free_tier_requests", "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
-	if over.limit == tokenLimit {
+	if over.Limit == tokenLimit {
 		metric, quota = "generate_content_free_tier_input_token_count", "GenerateContentInputTokensPerModelPerMinute-FreeTier"
 	}
-	e := apiError{kind: "RESOURCE_EXHAUSTED", details: geminiQuotaFailure(metric, quota, strconv.Itoa(over.perMinute))}
-	e.message = fmt.Sprintf("%s\n* Quota exceeded for metric: generativelanguage.googleapis.com/%s, limit: %d, model: {model}", geminiQuota, metric, over.perMinute)
+	e := apiError{kind: "RESOURCE_EXHAUSTED", details: geminiQuotaFailure(metric, quota, strconv.Itoa(over.PerMinute))}
+	e.message = fmt.Sprintf("%s\n* Quota exceeded for metric: generativelanguage.googleapis.com/%s, limit: %d, model: {model}", geminiQuota, metric, over.PerMinute)
 	if wait != "" {
 		e.message += "\nPlease retry in " + wait + "."
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"llmcall/internal/limiter"
 	"llmcall/internal/nearest"
 )
 
@@ -92,8 +93,8 @@ const (
 	HintNone Hint = "none"
 )
 
-// maxLimit keeps the arithmetic of a bucket from overflowing.
-const maxLimit = 1_000_000_000
+// maxLimit is the highest value of a limit.
+const maxLimit = limiter.Max
 
 const takesLimit = "a whole number from 1 to 1000000000, or unset"
 

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"llmcall/chaos/internal/schemagen"
+	"llmcall/internal/limiter"
 	"llmcall/internal/protocol"
 )
 
@@ -35,9 +36,9 @@ type reply struct {
 
 	fillAt, fill int // fill bytes are inserted at an offset of the first piece
 
-	provider face     // whose headers have the limits; nil if the reply is not from a provider
-	account  *account // whose limits are in the headers
-	ending   ending   // if everything is sent
+	provider face             // whose headers have the limits; nil if the reply is not from a provider
+	account  *limiter.Account // whose limits are in the headers
+	ending   ending           // if everything is sent
 }
 
 // ids makes the identifiers of a reply. n makes them unique, seed reproducible.

@@ -1,4 +1,4 @@
-package chaos
+package limiter
 
 import (
 	"math"
@@ -74,7 +74,7 @@ func (b *bucket) wait(now time.Time, n int64) time.Duration { return b.until(now
 func (b *bucket) take(now time.Time, n int64) {
 	b.advance(now)
 	// The debt must not overflow, however much is taken.
-	b.level = max(b.level-min(n, maxLimit)*partsPerUnit, -maxLimit*partsPerUnit)
+	b.level = max(b.level-min(n, Max)*partsPerUnit, -Max*partsPerUnit)
 }
 
 func (b *bucket) room(now time.Time) protocol.Room {
@@ -110,7 +110,7 @@ func (m *minutes) take(now time.Time, n int64) {
 	if !m.open(now) {
 		m.start, m.used = now, 0
 	}
-	m.used = min(m.used+n, 2*maxLimit)
+	m.used = min(m.used+n, 2*Max)
 }
 
 func (m *minutes) room(now time.Time) protocol.Room {
