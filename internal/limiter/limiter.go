@@ -161,3 +161,32 @@ func (l *Limiter) Reset() {
 	clear(l.accounts)
 	l.recent.Init()
 }
+
+// Change sets other limits. What was used stays used, as far as the new limits have room
+// for it: a bucket does not become fuller. A limit that there was not is unused.
+func (l *Limiter) Change(to Limits, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits = to
+	for e := range l.accounts {
+		a := l.accounts[e].Value.(*Account)
+		a.requests = l.changed(a.requests, l.meter(to.RequestsPerMinute, to.Burst), now)
+		a.tokens = l.changed(a.tokens, l.meter(to.TokensPerMinute, 0), now)
+	}
+}
+
+// changed returns the meter of a new limit with the use of the old one.
+func (l *Limiter) changed(old, next meter, now time.Time) meter {
+	switch next := next.(type) {
+	case *bucket:
+		if old, ok := old.(*bucket); ok {
+			old.advance(now)
+			next.level, next.at = min(next.level, old.level), old.at
+		}
+	case *minutes:
+		if old, ok := old.(*minutes); ok {
+			next.used, next.start = old.used, old.start
+		}
+	}
+	return next
+}

@@ -1,0 +1,100 @@
+package simulate
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Streams of chance. Each has a source of its own, so that the arrivals, latencies and
+// faults of a scenario are the same for every configuration that is tried on it.
+const (
+	forArrivals = 1 + iota
+	forEngine
+	forRequest
+)
+
+// source returns the source of chance of a stream: the same for the same seed and numbers.
+func source(seed uint64, stream uint64, numbers ...uint64) *rand.Rand {
+	h := mix(seed, stream)
+	for _, n := range numbers {
+		h = mix(h, n)
+	}
+	return rand.New(rand.NewPCG(h, mix(h, ^stream)))
+}
+
+// mix is a step of SplitMix64 (G. Steele et al., "Fast splittable pseudorandom number
+// generators", OOPSLA 2014).
+func mix(h, n uint64) uint64 {
+	h = (h ^ n) + 0x9e3779b97f4a7c15
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// shared makes a source safe for concurrent use.
+func shared(r *rand.Rand) func() uint64 {
+	var mu sync.Mutex
+	return func() uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.Uint64()
+	}
+}
+
+// normal99 is the 99th percentile of the normal distribution.
+const normal99 = 2.3263478740408408
+
+// draw returns a time of the distribution.
+func (l Latency) draw(r *rand.Rand) time.Duration {
+	var d float64
+	switch {
+	case l.Mean > 0:
+		d = r.ExpFloat64() * float64(l.Mean)
+	case l.Median > 0:
+		sigma := 0.0
+		if l.P99 > l.Median {
+			sigma = math.Log(float64(l.P99)/float64(l.Median)) / normal99
+		}
+		d = float64(l.Median) * math.Exp(sigma*r.NormFloat64())
+	default:
+		return l.Constant
+	}
+	return time.Duration(min(d, float64(maxDuration)))
+}
+
+// clock gives each event a nanosecond of its own, so that no two happen at the same time
+// and their order is the same in every run.
+type clock struct {
+	mu    sync.Mutex
+	taken map[int64]struct{}
+	swept int // the size of taken after the last sweep
+}
+
+// sweepEvery is how many instants may pile up before those in the past are forgotten.
+const sweepEvery = 1 << 16
+
+// after returns the first free instant that is at least d from now, and takes it.
+func (c *clock) after(d time.Duration) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	at := now.Add(max(d, 1))
+	for {
+		if _, taken := c.taken[at.UnixNano()]; !taken {
+			break
+		}
+		at = at.Add(1)
+	}
+	if len(c.taken) > c.swept+sweepEvery {
+		for t := range c.taken {
+			if t < now.UnixNano() {
+				delete(c.taken, t)
+			}
+		}
+		c.swept = len(c.taken)
+	}
+	c.taken[at.UnixNano()] = struct{}{}
+	return at
+}

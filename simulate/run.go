@@ -1,0 +1,491 @@
+package simulate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall"
+	"llmcall/breaker"
+	"llmcall/endpoint"
+	"llmcall/llm"
+	"llmcall/price"
+	"llmcall/validate"
+)
+
+// Run simulates a scenario in a Go test, and fails the test if there is an error; see [Do].
+// It must not be called in a bubble of testing/synctest: it makes one itself.
+//
+//	report := simulate.Run(t, cfg, simulate.Must(simulate.Named("outage")))
+//	if report.AnsweredShare() < 0.99 {
+//		t.Error(report)
+//	}
+func Run(t testing.TB, cfg llmcall.RetryConfig, scenario *Scenario) *Report {
+	t.Helper()
+	report, err := Do(t.Context(), cfg, scenario)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// Do simulates what a configuration does in a scenario, with the engine that makes real
+// calls, in virtual time. It needs no network and no key, and does not wait.
+//
+// The models are those that the configuration names, or one called [DefaultModel]. The
+// simulated provider makes answers that are right or wrong as the scenario says, and one
+// check knows which. These fields of the configuration have no effect: Account, Endpoints,
+// Observer, Rand, Providers and MCPServers; tools are offered, and never called. With
+// Backoff set in Go, its own chance decides about the waits, so that two runs differ.
+//
+// The error is a [*ScenarioError] for an impossible scenario, a [*llmcall.ConfigError] for
+// an impossible configuration, ctx's error if it ends first, or says that the engine has
+// panicked or can't go on, which is a fault of llmcall.
+func Do(ctx context.Context, cfg llmcall.RetryConfig, scenario *Scenario) (*Report, error) {
+	if err := scenario.Validate(); err != nil {
+		return nil, err
+	}
+	r := &run{outside: ctx, cfg: cfg, scenario: scenario.filled(), clock: clock{taken: map[int64]struct{}{}}}
+	if err := inBubble(r.main); err != nil {
+		return nil, err
+	}
+	if err := cmp.Or(r.err, ctx.Err()); err != nil {
+		return nil, err
+	}
+	return r.report, nil
+}
+
+// inBubble runs f in a bubble of virtual time. What would end the process, a panic in f or
+// a bubble in which nothing can go on, is its error. It has a goroutine of its own, because
+// the end of the bubble may end that (runtime.Goexit).
+func inBubble(f func() error) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var inner error
+		ended := false
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("simulate: %v", v)
+			} else if !ended {
+				err = errors.New("simulate: the run was ended by runtime.Goexit")
+			}
+			err = cmp.Or(inner, err)
+		}()
+		synctest.Test(new(testing.T), func(*testing.T) {
+			defer func() {
+				if v := recover(); v != nil {
+					inner = panicked(v)
+				}
+			}()
+			inner = f()
+		})
+		ended = true
+	}()
+	<-done
+	return err
+}
+
+func panicked(v any) error { return fmt.Errorf("simulate: panic: %v\n\n%s", v, debug.Stack()) }
+
+// run is one simulation.
+type run struct {
+	outside  context.Context // the caller's, looked at between calls: its end is no event of the bubble
+	cfg      llmcall.RetryConfig
+	scenario *Scenario
+	clock    clock
+	start    time.Time
+	servers  []*server
+	groups   []*group
+	circuits []*circuit
+	cancel   context.CancelFunc // ends all calls
+
+	over   atomic.Bool // calls that end now are unfinished
+	bucket time.Duration
+	report *Report
+
+	mu     sync.Mutex // of all figures
+	err    error      // the first
+	end    time.Duration
+	series []Point
+}
+
+// group is a group of clients with its figures.
+type group struct {
+	Clients
+	request *llm.Request
+	totals  Totals
+	lived   []lived
+}
+
+// tokens returns how many tokens its prompts have.
+func (g *group) tokens() int64 { return int64(g.PromptTokens) }
+
+// process is one process of a group.
+type process struct {
+	*run
+	group  *group
+	number uint64 // unique in the run
+	client *llmcall.Client
+	calls  atomic.Uint64 // that it has begun
+}
+
+// circuit is the state of an endpoint of a process.
+type circuit struct {
+	endpoint *endpoint.Endpoint
+	state    atomic.Uint32 // breaker.State
+}
+
+// asked is a call, as the provider knows it.
+type asked struct {
+	group   *group
+	process *process
+	call    uint64 // its number in the process, from 1
+	tries   atomic.Uint64
+	last    int64 // the cost of the last answer
+}
+
+type askedKey struct{}
+
+// model is a model of a process.
+type model struct {
+	*server
+	process *process
+	circuit *circuit
+}
+
+// Name returns the model's name.
+func (m *model) Name() string { return m.server.model }
+
+// EndpointKey returns the key of the model's endpoint.
+func (m *model) EndpointKey() endpoint.Key { return endpoint.Key{Model: m.server.model} }
+
+// Complete sends a request to the simulated provider.
+func (m *model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	a := ctx.Value(askedKey{}).(*asked)
+	chance := source(m.run.scenario.Seed, forRequest, m.id, a.process.number, a.call, a.tries.Add(1))
+	m.sent(a, breaker.State(m.circuit.state.Load()) != breaker.Closed)
+	reply := reply{ending: left}
+	if m.run.travel(ctx, m.now().Network, chance) {
+		reply = m.handle(ctx, a, chance, req)
+		if reply.ending != left && !m.run.travel(ctx, m.now().Network, chance) {
+			reply.ending = left
+		}
+	}
+	m.ended(a, reply.ending)
+	switch {
+	case reply.ending == left:
+		return nil, ctx.Err()
+	case reply.refusal != nil:
+		return nil, reply.refusal.by(ctx, m.server.model)
+	}
+	endpoint.Accepted(ctx, reply.told)
+	return reply.response, nil
+}
+
+// travel takes the time of the network. It returns false if the client leaves.
+func (r *run) travel(ctx context.Context, network Latency, chance *rand.Rand) bool {
+	if network == (Latency{}) {
+		return ctx.Err() == nil
+	}
+	return r.sleep(ctx, network.draw(chance))
+}
+
+// sleep waits until an instant of its own. It returns false if ctx ends first.
+func (r *run) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(time.Until(r.clock.after(d)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// check passes right answers.
+var check = validate.Func("right", func(_ context.Context, a *validate.Answer) error {
+	if a.Text == rightText {
+		return nil
+	}
+	return fmt.Errorf("the answer is wrong: %s", a.Text)
+})
+
+// main is the run, in the bubble.
+func (r *run) main() error {
+	r.start, r.bucket = time.Now(), bucketOf(r.scenario.Duration)
+	processes, err := r.prepare()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r.cancel = cancel
+	watched := make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.watch(stop)
+	}()
+	var calls sync.WaitGroup
+	for _, p := range r.scenario.Phases {
+		if p.Restart {
+			calls.Go(func() { r.restart(ctx, p) })
+		}
+	}
+	for _, p := range processes {
+		calls.Go(func() { p.live(ctx, &calls) })
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		calls.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(r.scenario.Duration + grace):
+		r.over.Store(true)
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(grace):
+			return fmt.Errorf("simulate: calls go on %v after their contexts ended", grace)
+		}
+	}
+	close(stop)
+	<-watched
+	r.summarize()
+	return nil
+}
+
+// grace is how long calls may go on after the last has begun.
+const grace = time.Hour
+
+// prepare makes the providers and the processes.
+func (r *run) prepare() ([]*process, error) {
+	cfg := r.cfg
+	names := cfg.AllModels()
+	if len(names) == 0 {
+		names = []string{DefaultModel}
+	}
+	for name := range r.scenario.Models {
+		if !slices.Contains(names, name) {
+			return nil, unknownModel("models", name, names)
+		}
+	}
+	for i, p := range r.scenario.Phases {
+		for _, name := range p.Models {
+			if !slices.Contains(names, name) {
+				return nil, unknownModel(fmt.Sprintf("phases[%d].models", i), name, names)
+			}
+		}
+	}
+	cfg.Prices = maps.Clone(cfg.Prices)
+	if cfg.Prices == nil {
+		cfg.Prices = price.Table{}
+	}
+	for _, name := range names {
+		p := r.scenario.Provider.Price
+		if own, ok := r.scenario.Models[name]; ok {
+			p = own.Price
+		}
+		if _, known := cfg.Prices[name]; p != nil && !known {
+			cfg.Prices[name] = *p
+		}
+	}
+	cfg.Account, cfg.Observer = nil, nil
+	r.cfg = cfg
+	for i, name := range names {
+		s, err := r.newServer(name, i)
+		if err != nil {
+			return nil, err
+		}
+		r.servers = append(r.servers, s)
+	}
+	var all []*process
+	for _, c := range r.scenario.Clients {
+		g := &group{Clients: c, request: llm.Prompt(strings.Repeat("word", c.PromptTokens))}
+		r.groups = append(r.groups, g)
+		for range c.Processes {
+			p, err := r.newProcess(g, uint64(len(all)))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+// newProcess makes a process with its own endpoints.
+func (r *run) newProcess(g *group, number uint64) (*process, error) {
+	p := &process{run: r, group: g, number: number}
+	bits := shared(source(r.scenario.Seed, forEngine, number))
+	cfg := r.cfg
+	if cfg.Backoff == nil {
+		cfg.Rand = bits
+	}
+	circuits := make([]*circuit, len(r.servers))
+	var err error
+	cfg.Endpoints, err = endpoint.NewRegistry(endpoint.Config{Rand: bits, OnStateChange: func(e *endpoint.Endpoint, t breaker.Transition) {
+		for i, s := range r.servers {
+			if s.model == e.Key().Model {
+				circuits[i].state.Store(uint32(t.To))
+			}
+		}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	var models []llm.Model
+	for i, s := range r.servers {
+		m := &model{server: s, process: p, circuit: &circuit{}}
+		m.circuit.endpoint = cfg.Endpoints.Get(m.EndpointKey())
+		circuits[i] = m.circuit
+		r.circuits = append(r.circuits, m.circuit)
+		models = append(models, m)
+	}
+	p.client, err = llmcall.New(models, []validate.Strategy{check}, cfg)
+	return p, err
+}
+
+// live makes the calls of a process.
+func (p *process) live(ctx context.Context, calls *sync.WaitGroup) {
+	g := p.group
+	if !p.sleepUntil(ctx, g.Start) {
+		return
+	}
+	begin := func(number uint64) { calls.Go(func() { p.call(ctx, number) }) }
+	switch {
+	case g.Workers > 0:
+		for range g.Workers {
+			calls.Go(func() { p.work(ctx) })
+		}
+	case g.CallsPerSecond > 0:
+		chance, at := source(p.scenario.Seed, forArrivals, p.number), g.Start
+		for {
+			at = p.next(at, chance.ExpFloat64())
+			if at >= g.Stop || !p.sleepUntil(ctx, at) {
+				return
+			}
+			number, ok := p.more()
+			if !ok {
+				return
+			}
+			begin(number)
+		}
+	default:
+		for number, ok := p.more(); ok; number, ok = p.more() {
+			begin(number)
+			if !p.sleep(ctx, 0) {
+				return
+			}
+		}
+	}
+}
+
+// more returns the number of the next call of those that the process may make. ok is false
+// if there is none.
+func (p *process) more() (number uint64, ok bool) {
+	if p.outside.Err() != nil {
+		return 0, false
+	}
+	number = p.calls.Add(1)
+	return number, p.group.Calls == 0 || number <= uint64(p.group.Calls)
+}
+
+// work makes one call after another.
+func (p *process) work(ctx context.Context) {
+	for p.sleep(ctx, 0) && time.Since(p.start) < p.group.Stop {
+		number, ok := p.more()
+		if !ok {
+			return
+		}
+		p.call(ctx, number)
+		if p.group.Pause > 0 && !p.sleep(ctx, p.group.Pause) {
+			return
+		}
+	}
+}
+
+// next returns the time of the next arrival of a Poisson process whose rate the phases
+// multiply. chance is exponentially distributed with mean 1.
+func (p *process) next(at time.Duration, chance float64) time.Duration {
+	for {
+		rate, until := p.group.CallsPerSecond, time.Duration(math.MaxInt64)
+		for _, phase := range p.scenario.Phases {
+			if phase.Load == 0 {
+				continue
+			}
+			if end := p.scenario.endOf(phase); phase.lasts(at) {
+				rate = p.group.CallsPerSecond * phase.Load
+				until = min(until, end)
+			} else if phase.From > at {
+				until = min(until, phase.From)
+			}
+		}
+		d := chance / rate * float64(time.Second)
+		if d < float64(until-at) {
+			return at + time.Duration(d)
+		}
+		chance -= (until - at).Seconds() * rate
+		at = until
+	}
+}
+
+// sleepUntil waits until a time of the scenario.
+func (p *process) sleepUntil(ctx context.Context, at time.Duration) bool {
+	return p.sleep(ctx, at-time.Since(p.start))
+}
+
+// call makes one call, and counts how it ends.
+func (p *process) call(ctx context.Context, number uint64) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.fail(panicked(v))
+		}
+	}()
+	a := &asked{group: p.group, process: p, call: number}
+	ctx = context.WithValue(ctx, askedKey{}, a)
+	if d := p.group.Deadline; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	begun := time.Since(p.start)
+	p.offered(p.group)
+	_, err := p.client.Do(ctx, p.group.request)
+	p.done(a, begun, err)
+}
+
+// fail ends the run with an error, unless it has one.
+func (r *run) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = cmp.Or(r.err, err)
+	r.over.Store(true)
+	r.cancel()
+}
+
+// restart breaks what the providers have in their hands when a phase begins.
+func (r *run) restart(ctx context.Context, p Phase) {
+	if r.sleep(ctx, p.From-time.Since(r.start)) {
+		for _, s := range r.servers {
+			if p.about(s.model) {
+				s.restart()
+			}
+		}
+	}
+}
