@@ -155,7 +155,7 @@ func New(cfg Config) (*Server, error) {
 	s.closing, s.close = context.WithCancel(context.Background())
 	if cfg.Plan != nil {
 		if field, i, wrong := cfg.Plan.check(); wrong != nil {
-			return nil, fmt.Errorf("chaos: plan: %w", &located{0, placeOf(field, i), wrong})
+			return nil, fmt.Errorf("chaos: plan: %w", wrong.at(0).Within(strings.TrimSuffix(placeOf(field, i), ".")))
 		}
 		plan := *cfg.Plan
 		plan.Steps, plan.Weights = slices.Clone(plan.Steps), slices.Clone(plan.Weights)

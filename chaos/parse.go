@@ -3,18 +3,11 @@ package chaos
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"math"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v4"
 
-	"llmcall/internal/nearest"
-	"llmcall/internal/say"
 	"llmcall/internal/yamlfile"
 )
 
@@ -47,13 +40,16 @@ func ParsePlan(name string, data []byte) (*Plan, error) {
 	if err == nil {
 		field, i, wrong := plan.check()
 		if wrong != nil {
-			err = &located{lines.of(field, i, wrong.field), placeOf(field, i), wrong}
+			err = wrong.at(lines.of(field, i, wrong.field)).Within(strings.TrimSuffix(placeOf(field, i), "."))
 		}
 	}
 	if err != nil {
-		var at *located
-		if errors.As(err, &at) && at.line > 0 {
-			return nil, fmt.Errorf("%s:%d: %w", name, at.line, err)
+		at, ok := errors.AsType[*yamlfile.FieldError](err)
+		if ok && at.Field == "" {
+			err = at.Within("the plan")
+		}
+		if ok && at.Line > 0 {
+			return nil, fmt.Errorf("%s:%d: %w", name, at.Line, err)
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -69,20 +65,6 @@ func placeOf(field string, i int) string {
 		return field + "."
 	}
 	return fmt.Sprintf("%s[%d].", field, i)
-}
-
-// located is a problem and its line; 0 if there is none.
-type located struct {
-	line int
-	path string
-	*problem
-}
-
-func (e *located) Error() string {
-	if e.field == "" { // the problem is what the path itself names
-		return strings.TrimSuffix(e.path, ".") + e.problem.Error()
-	}
-	return e.path + e.problem.Error()
 }
 
 // lineOf has the line of each field: lineOf["steps"][2]["at"]. The fields of the plan
@@ -103,18 +85,18 @@ func (l lineOf) of(field string, i int, name string) int {
 
 func decodePlan(root *yaml.Node) (*Plan, lineOf, error) {
 	plan, lines := new(Plan), lineOf{}
-	top, err := fields(root, "", "a mapping with steps, weights or limits", map[string]func(*yaml.Node) error{
-		"answer_time": func(n *yaml.Node) error { return asDuration(n, "answer_time", &plan.AnswerTime) },
+	top, err := yamlfile.Fields(root, "", "a mapping with steps, weights or limits", map[string]func(*yaml.Node) error{
+		"answer_time": func(n *yaml.Node) error { return yamlfile.Duration(n, "answer_time", &plan.AnswerTime) },
 		"limits": func(n *yaml.Node) (err error) {
 			plan.Limits, err = decodeLimits(n, lines)
 			return err
 		},
-		"seed": func(n *yaml.Node) error { return asSeed(n, &plan.Seed) },
+		"seed": func(n *yaml.Node) error { return yamlfile.Seed(n, "seed", &plan.Seed) },
 		"steps": func(n *yaml.Node) (err error) {
 			plan.Steps, err = decodeFaults(n, "steps", lines)
 			return err
 		},
-		"repeat": func(n *yaml.Node) error { return asBool(n, "repeat", &plan.Repeat) },
+		"repeat": func(n *yaml.Node) error { return yamlfile.Bool(n, "repeat", &plan.Repeat) },
 		"weights": func(n *yaml.Node) (err error) {
 			plan.Weights, err = decodeWeights(n, lines)
 			return err
@@ -131,24 +113,24 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 	l := new(Limits)
 	whole := func(name string, to *int) func(*yaml.Node) error {
 		return func(n *yaml.Node) error {
-			if err := asWhole(n, "limits."+name, to); err != nil {
+			if err := yamlfile.Whole(n, "limits."+name, to); err != nil {
 				return err
 			}
 			if *to == 0 { // in Go 0 means no limit; in a file it looks like a limit of 0
-				return wrongValue(n, "limits."+name, takesLimit)
+				return yamlfile.Impossible(n, "limits."+name, takesLimit)
 			}
 			return nil
 		}
 	}
-	at, err := fields(n, "limits.", takesLimits, map[string]func(*yaml.Node) error{
+	at, err := yamlfile.Fields(n, "limits.", takesLimits, map[string]func(*yaml.Node) error{
 		"requests_per_minute": whole("requests_per_minute", &l.RequestsPerMinute),
 		"tokens_per_minute":   whole("tokens_per_minute", &l.TokensPerMinute),
 		"burst":               whole("burst", &l.Burst),
-		"window":              func(n *yaml.Node) error { return asText(n, "limits.window", &l.Window) },
+		"window":              func(n *yaml.Node) error { return yamlfile.Text(n, "limits.window", &l.Window) },
 		"concurrent":          whole("concurrent", &l.Concurrent),
-		"queue":               func(n *yaml.Node) error { return asWhole(n, "limits.queue", &l.Queue) },
-		"hint":                func(n *yaml.Node) error { return asText(n, "limits.hint", &l.Hint) },
-		"headers":             func(n *yaml.Node) error { l.Headers = new(bool); return asBool(n, "limits.headers", l.Headers) },
+		"queue":               func(n *yaml.Node) error { return yamlfile.Whole(n, "limits.queue", &l.Queue) },
+		"hint":                func(n *yaml.Node) error { return yamlfile.Text(n, "limits.hint", &l.Hint) },
+		"headers":             func(n *yaml.Node) error { l.Headers = new(bool); return yamlfile.Bool(n, "limits.headers", l.Headers) },
 	})
 	lines["limits"] = []map[string]int{at}
 	return l, err
@@ -156,7 +138,7 @@ func decodeLimits(n *yaml.Node, lines lineOf) (*Limits, error) {
 
 func decodeFaults(n *yaml.Node, field string, lines lineOf) ([]Fault, error) {
 	if n = yamlfile.Resolved(n); n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		return nil, wrongValue(n, field, "a list of at least one fault")
+		return nil, yamlfile.Impossible(n, field, "a list of at least one fault")
 	}
 	var faults []Fault
 	for i, item := range n.Content {
@@ -187,7 +169,7 @@ func decodeWeights(n *yaml.Node, lines lineOf) ([]Fault, error) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		kind, weight := n.Content[i], yamlfile.Resolved(n.Content[i+1])
 		f := Fault{Kind: Kind(kind.Value)}
-		if err := asFloat(weight, field+"."+fieldName(kind), &f.Weight); err != nil {
+		if err := yamlfile.Float(weight, field+"."+yamlfile.FieldName(kind), &f.Weight); err != nil {
 			return nil, err
 		}
 		faults, lines[field] = append(faults, f), append(lines[field], map[string]int{"": kind.Line})
@@ -199,162 +181,39 @@ func decodeFault(n *yaml.Node, path string) (f Fault, lines map[string]int, err 
 	if n = yamlfile.Resolved(n); n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
 		return Fault{Kind: Kind(n.Value)}, map[string]int{"": n.Line}, nil
 	}
-	lines, err = fields(n, path, "a kind, or a mapping with the fields of a fault", map[string]func(*yaml.Node) error{
-		"kind":             func(n *yaml.Node) error { return asText(n, path+"kind", &f.Kind) },
-		"weight":           func(n *yaml.Node) error { return asFloat(n, path+"weight", &f.Weight) },
-		"delay":            func(n *yaml.Node) error { return asDuration(n, path+"delay", &f.Delay) },
-		"chunk_delay":      func(n *yaml.Node) error { return asDuration(n, path+"chunk_delay", &f.ChunkDelay) },
-		"answer":           func(n *yaml.Node) error { return asText(n, path+"answer", &f.Answer) },
-		"at":               func(n *yaml.Node) error { f.At = new(string); return asText(n, path+"at", f.At) },
-		"after":            func(n *yaml.Node) error { f.After = new(int); return asWhole(n, path+"after", f.After) },
-		"end":              func(n *yaml.Node) error { return asText(n, path+"end", &f.End) },
-		"size":             func(n *yaml.Node) error { return asWhole(n, path+"size", &f.Size) },
-		"finish":           func(n *yaml.Node) error { return asText(n, path+"finish", &f.Finish) },
-		"cached_tokens":    func(n *yaml.Node) error { return asWhole(n, path+"cached_tokens", &f.CachedTokens) },
-		"reasoning_tokens": func(n *yaml.Node) error { return asWhole(n, path+"reasoning_tokens", &f.ReasoningTokens) },
-		"tool":             func(n *yaml.Node) error { return asText(n, path+"tool", &f.Tool) },
-		"error":            func(n *yaml.Node) error { return asText(n, path+"error", &f.Error) },
-		"status":           func(n *yaml.Node) error { return asWhole(n, path+"status", &f.Status) },
-		"code":             func(n *yaml.Node) error { return asText(n, path+"code", &f.Code) },
-		"body":             func(n *yaml.Node) error { f.Body = new(string); return asText(n, path+"body", f.Body) },
+	lines, err = yamlfile.Fields(n, path, "a kind, or a mapping with the fields of a fault", map[string]func(*yaml.Node) error{
+		"kind":             func(n *yaml.Node) error { return yamlfile.Text(n, path+"kind", &f.Kind) },
+		"weight":           func(n *yaml.Node) error { return yamlfile.Float(n, path+"weight", &f.Weight) },
+		"delay":            func(n *yaml.Node) error { return yamlfile.Duration(n, path+"delay", &f.Delay) },
+		"chunk_delay":      func(n *yaml.Node) error { return yamlfile.Duration(n, path+"chunk_delay", &f.ChunkDelay) },
+		"answer":           func(n *yaml.Node) error { return yamlfile.Text(n, path+"answer", &f.Answer) },
+		"at":               func(n *yaml.Node) error { f.At = new(string); return yamlfile.Text(n, path+"at", f.At) },
+		"after":            func(n *yaml.Node) error { f.After = new(int); return yamlfile.Whole(n, path+"after", f.After) },
+		"end":              func(n *yaml.Node) error { return yamlfile.Text(n, path+"end", &f.End) },
+		"size":             func(n *yaml.Node) error { return yamlfile.Whole(n, path+"size", &f.Size) },
+		"finish":           func(n *yaml.Node) error { return yamlfile.Text(n, path+"finish", &f.Finish) },
+		"cached_tokens":    func(n *yaml.Node) error { return yamlfile.Whole(n, path+"cached_tokens", &f.CachedTokens) },
+		"reasoning_tokens": func(n *yaml.Node) error { return yamlfile.Whole(n, path+"reasoning_tokens", &f.ReasoningTokens) },
+		"tool":             func(n *yaml.Node) error { return yamlfile.Text(n, path+"tool", &f.Tool) },
+		"error":            func(n *yaml.Node) error { return yamlfile.Text(n, path+"error", &f.Error) },
+		"status":           func(n *yaml.Node) error { return yamlfile.Whole(n, path+"status", &f.Status) },
+		"code":             func(n *yaml.Node) error { return yamlfile.Text(n, path+"code", &f.Code) },
+		"body":             func(n *yaml.Node) error { f.Body = new(string); return yamlfile.Text(n, path+"body", f.Body) },
 		"headers":          func(n *yaml.Node) (err error) { f.Headers, err = asHeaders(n, path+"headers"); return err },
 		"retry_after":      func(n *yaml.Node) error { return asWritten(n, path+"retry_after", &f.RetryAfter) },
-		"retry_after_date": func(n *yaml.Node) error { return asDuration(n, path+"retry_after_date", &f.RetryAfterDate) },
+		"retry_after_date": func(n *yaml.Node) error { return yamlfile.Duration(n, path+"retry_after_date", &f.RetryAfterDate) },
 		"retry_after_ms":   func(n *yaml.Node) error { return asWritten(n, path+"retry_after_ms", &f.RetryAfterMS) },
-		"reset_after":      func(n *yaml.Node) error { return asDuration(n, path+"reset_after", &f.ResetAfter) },
+		"reset_after":      func(n *yaml.Node) error { return yamlfile.Duration(n, path+"reset_after", &f.ResetAfter) },
 	})
 	return f, lines, err
-}
-
-// fields calls the setter of each field of a mapping, and returns the fields' lines.
-func fields(n *yaml.Node, path, takes string, set map[string]func(*yaml.Node) error) (map[string]int, error) {
-	if n = yamlfile.Resolved(n); n.Kind != yaml.MappingNode {
-		return nil, wrongValue(n, strings.TrimSuffix(path, "."), takes)
-	}
-	lines := map[string]int{"": n.Line}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := yamlfile.Resolved(n.Content[i]), yamlfile.Resolved(n.Content[i+1])
-		setter, ok := set[key.Value]
-		if !ok {
-			return nil, &located{key.Line, "", &problem{field: path + fieldName(key), wrong: unknownField(key.Value, slices.Sorted(maps.Keys(set)))}}
-		}
-		if first, twice := lines[key.Value]; twice {
-			return nil, &located{key.Line, "", &problem{field: path + fieldName(key), wrong: fmt.Sprintf("appears twice, first on line %d", first)}}
-		}
-		lines[key.Value] = key.Line
-		if err := setter(value); err != nil {
-			return nil, err
-		}
-	}
-	return lines, nil
-}
-
-// unknownField names the nearest known field, or, if none is near, all of them.
-func unknownField(given string, known []string) string {
-	if question := nearest.Question(given, known); question != "" {
-		return "unknown field" + question
-	}
-	return "unknown field: known are " + list(known)
-}
-
-func wrongValue(n *yaml.Node, field, takes string) error {
-	if field == "" {
-		field = "the plan"
-	}
-	return &located{n.Line, "", impossible(field, show(n), takes)}
-}
-
-// show returns a node's value for a message, shortened.
-func show(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		if len(n.Content) == 0 {
-			return "an empty list"
-		}
-		return "a list"
-	case yaml.ScalarNode:
-		if n.ShortTag() == "!!null" {
-			return "nothing"
-		}
-		if n.ShortTag() == "!!str" {
-			return strconv.Quote(say.Short(n.Value, 60))
-		}
-		return say.Short(n.Value, 60)
-	}
-	return "nothing"
-}
-
-// fieldName returns a field's name for a message.
-func fieldName(key *yaml.Node) string {
-	if key.Kind != yaml.ScalarNode || key.Value == "" {
-		return "a field"
-	}
-	return say.Short(key.Value, 60)
-}
-
-func asText[S ~string](n *yaml.Node, field string, to *S) error {
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
-		return wrongValue(n, field, "a string")
-	}
-	*to = S(n.Value)
-	return nil
 }
 
 // asWritten reads a number or a string exactly as it is written.
 func asWritten(n *yaml.Node, field string, to *string) error {
 	if n.Kind != yaml.ScalarNode || n.Value == "" {
-		return wrongValue(n, field, "a number or a non-empty string, which is sent unchanged (for an empty value use headers)")
+		return yamlfile.Impossible(n, field, "a number or a non-empty string, which is sent unchanged (for an empty value use headers)")
 	}
 	*to = n.Value
-	return nil
-}
-
-func asWhole(n *yaml.Node, field string, to *int) error {
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
-		return wrongValue(n, field, "a whole number")
-	}
-	return nil
-}
-
-func asBool(n *yaml.Node, field string, to *bool) error {
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Decode(to) != nil {
-		return wrongValue(n, field, "true or false")
-	}
-	return nil
-}
-
-func asSeed(n *yaml.Node, to *uint64) error {
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(to) != nil {
-		return wrongValue(n, "seed", "a whole number of at least 0")
-	}
-	return nil
-}
-
-func asFloat(n *yaml.Node, field string, to *float64) error {
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!float" || n.Decode(to) != nil {
-		return wrongValue(n, field, "a number")
-	}
-	return nil
-}
-
-// asDuration reads seconds as a number, or a Go duration as a string.
-func asDuration(n *yaml.Node, field string, to *time.Duration) error {
-	const takes = takesTime + ` (seconds, or a duration like "1m30s")`
-	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
-		d, err := time.ParseDuration(n.Value)
-		if err != nil {
-			return wrongValue(n, field, takes)
-		}
-		*to = d
-		return nil
-	}
-	var seconds float64
-	if err := asFloat(n, field, &seconds); err != nil || math.IsNaN(seconds) || math.Abs(seconds) >= math.MaxInt64/float64(time.Second) {
-		return wrongValue(n, field, takes)
-	}
-	*to = time.Duration(seconds * float64(time.Second))
 	return nil
 }
 
@@ -362,13 +221,13 @@ func asDuration(n *yaml.Node, field string, to *time.Duration) error {
 func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 	const takes = "a mapping of names to a value or a list of values"
 	if n.Kind != yaml.MappingNode {
-		return nil, wrongValue(n, field, takes)
+		return nil, yamlfile.Impossible(n, field, takes)
 	}
 	h := http.Header{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := yamlfile.Resolved(n.Content[i]), yamlfile.Resolved(n.Content[i+1])
 		if name.Kind != yaml.ScalarNode {
-			return nil, wrongValue(name, field, takes)
+			return nil, yamlfile.Impossible(name, field, takes)
 		}
 		values := []*yaml.Node{value}
 		if value.Kind == yaml.SequenceNode {
@@ -377,10 +236,57 @@ func asHeaders(n *yaml.Node, field string) (http.Header, error) {
 		}
 		for _, v := range values {
 			if v = yamlfile.Resolved(v); v.Kind != yaml.ScalarNode {
-				return nil, wrongValue(v, field+"."+fieldName(name), "a value or a list of values")
+				return nil, yamlfile.Impossible(v, field+"."+yamlfile.FieldName(name), "a value or a list of values")
 			}
 			h.Add(name.Value, v.Value)
 		}
 	}
 	return h, nil
+}
+
+// UnmarshalYAML reads a fault as [ParsePlan] does, so that other files can have faults too.
+// The error of an unknown or impossible field names it.
+func (f *Fault) UnmarshalYAML(n *yaml.Node) error {
+	read, lines, err := decodeFault(n, "")
+	if err != nil {
+		return err
+	}
+	if wrong := read.check(); wrong != nil {
+		return wrong.at(lineOf{"": {lines}}.of("", 0, wrong.field))
+	}
+	*f = read
+	return nil
+}
+
+// UnmarshalYAML reads limits as [ParsePlan] does, so that other files can have limits too.
+// The error of an unknown or impossible field names it.
+func (l *Limits) UnmarshalYAML(n *yaml.Node) error {
+	const field = "limits"
+	lines := lineOf{}
+	read, err := decodeLimits(n, lines)
+	if err != nil {
+		return err
+	}
+	if wrong := read.check(); wrong != nil {
+		return wrong.at(lines.of(field, 0, wrong.field)).Within(field)
+	}
+	*l = *read
+	return nil
+}
+
+// Validate returns what is wrong with the fault, naming the field, or nil. A field that has
+// no effect with the Kind is wrong too.
+func (f Fault) Validate() error {
+	if wrong := f.check(); wrong != nil {
+		return wrong.at(0)
+	}
+	return nil
+}
+
+// Validate returns what is wrong with the limits, naming the field, or nil.
+func (l *Limits) Validate() error {
+	if wrong := l.check(); wrong != nil {
+		return wrong.at(0)
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 
 	"llmcall/chaos/internal/schemagen"
 	"llmcall/internal/nearest"
+	"llmcall/internal/yamlfile"
 )
 
 // Kind is a kind of fault.
@@ -263,11 +263,9 @@ type problem struct {
 	field, got, takes, wrong string
 }
 
-func (p problem) Error() string {
-	if p.wrong != "" {
-		return p.field + ": " + p.wrong
-	}
-	return fmt.Sprintf("%s must be %s, got %s", p.field, p.takes, p.got)
+// at returns the problem as the error of a file's field.
+func (p problem) at(line int) *yamlfile.FieldError {
+	return &yamlfile.FieldError{Line: line, Field: p.field, Got: p.got, Takes: p.takes, Wrong: p.wrong}
 }
 
 func impossible(field, got, takes string) *problem {

@@ -5,18 +5,20 @@ import (
 	"time"
 
 	"llmcall"
-	"llmcall/chaos"
 	"llmcall/simulate"
 )
 
 func TestSmoke(t *testing.T) {
-	sc := &simulate.Scenario{
-		Duration: 5 * time.Minute,
-		Clients:  []simulate.Clients{{Processes: 20, CallsPerSecond: 1, Deadline: time.Minute}},
-		Provider: simulate.Provider{Latency: simulate.Latency{Median: 900 * time.Millisecond, P99: 4 * time.Second}, Network: simulate.Latency{Constant: 25 * time.Millisecond}},
-		Phases:   []simulate.Phase{{From: time.Minute, To: 2 * time.Minute, Faults: []simulate.Fault{{Fault: chaos.Fault{Kind: chaos.Status, Error: "overloaded"}}}}},
+	for _, name := range simulate.Names() {
+		for _, cfg := range []llmcall.RetryConfig{{}, {EnableCircuitBreaker: true}, {AttemptTimeout: 3 * time.Second}} {
+			sc, err := simulate.Named(name)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			begun := time.Now()
+			r := simulate.Run(t, cfg, sc)
+			t.Logf("%-12s %v: end %v ans %.4f rpa %.2f refpa %.2f probes %d %v p50 %v p99 %v rec %v col %v left %d uf %d cost %v wasted %v", name, time.Since(begun).Round(time.Millisecond), r.End.Round(time.Second), r.AnsweredShare(), r.RequestsPerAnswer(), r.RefusalsPerAnswer(), r.Probes, r.Failed, r.P50.Round(time.Millisecond), r.P99.Round(time.Millisecond), r.TimeToRecover, r.Collapsed, r.Left, r.Unfinished, r.Cost, r.Wasted)
+		}
 	}
-	begun := time.Now()
-	r := simulate.Run(t, llmcall.RetryConfig{}, sc)
-	t.Logf("%v: %+v %v %v", time.Since(begun), r.Totals, r.TimeToRecover, r.Collapsed)
 }
