@@ -7,21 +7,30 @@ import (
 	"time"
 )
 
-// Streams of chance. Each has a source of its own, so that the arrivals, latencies and
+// Streams of chance. Each has sources of its own, so that the arrivals, latencies and
 // faults of a scenario are the same for every configuration that is tried on it.
 const (
-	forArrivals = 1 + iota
-	forEngine
+	forArrivals uint64 = 1 + iota
 	forRequest
+	forRetries
+	forPacer
 )
 
 // source returns the source of chance of a stream: the same for the same seed and numbers.
-func source(seed uint64, stream uint64, numbers ...uint64) *rand.Rand {
+func source(seed, stream uint64, numbers ...uint64) *rand.Rand {
 	h := mix(seed, stream)
 	for _, n := range numbers {
 		h = mix(h, n)
 	}
 	return rand.New(rand.NewPCG(h, mix(h, ^stream)))
+}
+
+// byTime returns a source of chance for the engine in a process, which is a function of the
+// time alone. One answer may wake several calls of a process, and which of them draws first
+// is not determined.
+func byTime(seed, stream, process uint64) func() uint64 {
+	h := mix(mix(seed, stream), process)
+	return func() uint64 { return mix(h, uint64(time.Now().UnixNano())) }
 }
 
 // mix is a step of SplitMix64 (G. Steele et al., "Fast splittable pseudorandom number
@@ -31,16 +40,6 @@ func mix(h, n uint64) uint64 {
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	return h ^ h>>31
-}
-
-// shared makes a source safe for concurrent use.
-func shared(r *rand.Rand) func() uint64 {
-	var mu sync.Mutex
-	return func() uint64 {
-		mu.Lock()
-		defer mu.Unlock()
-		return r.Uint64()
-	}
 }
 
 // normal99 is the 99th percentile of the normal distribution.

@@ -149,7 +149,7 @@ type reply struct {
 func (s *server) handle(ctx context.Context, a *asked, chance *rand.Rand, req *llm.Request) reply {
 	p := s.now()
 	f := p.fault(chance.Float64())
-	service := p.Latency.draw(chance)
+	service := p.Latency.draw(chance) + apart(chance)
 	t, over := s.admit(a, p, req)
 	if over != nil {
 		return reply{ending: refused, refusal: over}

@@ -139,7 +139,7 @@ type process struct {
 	group  *group
 	number uint64 // unique in the run
 	client *llmcall.Client
-	calls  atomic.Uint64 // that it has begun
+	calls  atomic.Uint64 // that were taken by more
 }
 
 // circuit is the state of an endpoint of a process.
@@ -152,7 +152,7 @@ type circuit struct {
 type asked struct {
 	group   *group
 	process *process
-	call    uint64 // its number in the process, from 1
+	call    uint64 // unique in the process
 	tries   atomic.Uint64
 	last    int64 // the cost of the last answer
 }
@@ -200,12 +200,24 @@ func (r *run) travel(ctx context.Context, network Latency, chance *rand.Rand) bo
 	if network == (Latency{}) {
 		return ctx.Err() == nil
 	}
-	return r.sleep(ctx, network.draw(chance))
+	return r.sleep(ctx, network.draw(chance)+apart(chance))
+}
+
+// apart returns up to a tenth of a millisecond. Requests that are sent at the same time, by
+// calls that the same answer has woken, arrive one after the other for it, and in the same
+// order in each run.
+func apart(chance *rand.Rand) time.Duration {
+	return time.Duration(chance.IntN(int(time.Millisecond / 10)))
 }
 
 // sleep waits until an instant of its own. It returns false if ctx ends first.
 func (r *run) sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(time.Until(r.clock.after(d)))
+	return sleepUntil(ctx, r.clock.after(d))
+}
+
+// sleepUntil waits until a time. It returns false if ctx ends first.
+func sleepUntil(ctx context.Context, at time.Time) bool {
+	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -246,7 +258,8 @@ func (r *run) main() error {
 		}
 	}
 	for _, p := range processes {
-		calls.Go(func() { p.live(ctx, &calls) })
+		begin := r.clock.after(p.group.Start)
+		calls.Go(func() { p.live(ctx, begin, &calls) })
 	}
 	done := make(chan struct{})
 	go func() {
@@ -332,14 +345,13 @@ func (r *run) prepare() ([]*process, error) {
 // newProcess makes a process with its own endpoints.
 func (r *run) newProcess(g *group, number uint64) (*process, error) {
 	p := &process{run: r, group: g, number: number}
-	bits := shared(source(r.scenario.Seed, forEngine, number))
 	cfg := r.cfg
 	if cfg.Backoff == nil {
-		cfg.Rand = bits
+		cfg.Rand = byTime(r.scenario.Seed, forRetries, number)
 	}
 	circuits := make([]*circuit, len(r.servers))
 	var err error
-	cfg.Endpoints, err = endpoint.NewRegistry(endpoint.Config{Rand: bits, OnStateChange: func(e *endpoint.Endpoint, t breaker.Transition) {
+	cfg.Endpoints, err = endpoint.NewRegistry(endpoint.Config{Rand: byTime(r.scenario.Seed, forPacer, number), OnStateChange: func(e *endpoint.Endpoint, t breaker.Transition) {
 		for i, s := range r.servers {
 			if s.model == e.Key().Model {
 				circuits[i].state.Store(uint32(t.To))
@@ -362,33 +374,34 @@ func (r *run) newProcess(g *group, number uint64) (*process, error) {
 }
 
 // live makes the calls of a process.
-func (p *process) live(ctx context.Context, calls *sync.WaitGroup) {
+func (p *process) live(ctx context.Context, begin time.Time, calls *sync.WaitGroup) {
 	g := p.group
-	if !p.sleepUntil(ctx, g.Start) {
+	if !sleepUntil(ctx, begin) {
 		return
 	}
-	begin := func(number uint64) { calls.Go(func() { p.call(ctx, number) }) }
+	call := func(number uint64) { calls.Go(func() { p.call(ctx, number) }) }
 	switch {
 	case g.Workers > 0:
-		for range g.Workers {
-			calls.Go(func() { p.work(ctx) })
+		for i := range g.Workers {
+			first := p.clock.after(0)
+			calls.Go(func() { p.work(ctx, uint64(i), first) })
 		}
 	case g.CallsPerSecond > 0:
 		chance, at := source(p.scenario.Seed, forArrivals, p.number), g.Start
 		for {
 			at = p.next(at, chance.ExpFloat64())
-			if at >= g.Stop || !p.sleepUntil(ctx, at) {
+			if at >= g.Stop || !p.sleep(ctx, at-time.Since(p.start)) {
 				return
 			}
 			number, ok := p.more()
 			if !ok {
 				return
 			}
-			begin(number)
+			call(number)
 		}
 	default:
 		for number, ok := p.more(); ok; number, ok = p.more() {
-			begin(number)
+			call(number)
 			if !p.sleep(ctx, 0) {
 				return
 			}
@@ -396,8 +409,8 @@ func (p *process) live(ctx context.Context, calls *sync.WaitGroup) {
 	}
 }
 
-// more returns the number of the next call of those that the process may make. ok is false
-// if there is none.
+// more takes one of the calls that the process may make, and returns how many it has taken.
+// ok is false if there is none left.
 func (p *process) more() (number uint64, ok bool) {
 	if p.outside.Err() != nil {
 		return 0, false
@@ -406,17 +419,17 @@ func (p *process) more() (number uint64, ok bool) {
 	return number, p.group.Calls == 0 || number <= uint64(p.group.Calls)
 }
 
-// work makes one call after another.
-func (p *process) work(ctx context.Context) {
-	for p.sleep(ctx, 0) && time.Since(p.start) < p.group.Stop {
-		number, ok := p.more()
-		if !ok {
+// work makes one call after another. The calls of a worker have numbers of their own, since
+// which of two workers that are done at the same time begins first is not determined.
+func (p *process) work(ctx context.Context, worker uint64, first time.Time) {
+	chance := source(p.scenario.Seed, forArrivals, p.number, worker)
+	number := worker << 32
+	for ok := sleepUntil(ctx, first); ok && time.Since(p.start) < p.group.Stop; ok = p.sleep(ctx, p.group.Pause+apart(chance)) {
+		if _, more := p.more(); !more {
 			return
 		}
+		number++
 		p.call(ctx, number)
-		if p.group.Pause > 0 && !p.sleep(ctx, p.group.Pause) {
-			return
-		}
 	}
 }
 
@@ -443,11 +456,6 @@ func (p *process) next(at time.Duration, chance float64) time.Duration {
 		chance -= (until - at).Seconds() * rate
 		at = until
 	}
-}
-
-// sleepUntil waits until a time of the scenario.
-func (p *process) sleepUntil(ctx context.Context, at time.Duration) bool {
-	return p.sleep(ctx, at-time.Since(p.start))
 }
 
 // call makes one call, and counts how it ends.

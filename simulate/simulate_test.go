@@ -1,6 +1,8 @@
 package simulate_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -8,17 +10,46 @@ import (
 	"llmcall/simulate"
 )
 
-func TestSmoke(t *testing.T) {
+func jsonOf(t *testing.T, r *simulate.Report) []byte {
+	t.Helper()
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// policies are configurations that use different parts of the engine.
+var policies = map[string]llmcall.RetryConfig{
+	"defaults": {},
+	"breaker":  {EnableCircuitBreaker: true},
+	"waits":    {EnableCircuitBreaker: true, WaitForCircuit: true, AttemptTimeout: 20 * time.Second},
+	"two":      {Models: []string{"openai/a", "anthropic/b"}, EnableCircuitBreaker: true},
+	"hedge":    {Hedge: &llmcall.Hedge{Quantile: 0.95}},
+}
+
+// The same seed gives the same bytes.
+func TestTheSameSeedGivesTheSameBytes(t *testing.T) {
+	runs := 8
+	if testing.Short() {
+		runs = 3
+	}
 	for _, name := range simulate.Names() {
-		for _, cfg := range []llmcall.RetryConfig{{}, {EnableCircuitBreaker: true}, {AttemptTimeout: 3 * time.Second}} {
-			sc, err := simulate.Named(name)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			begun := time.Now()
-			r := simulate.Run(t, cfg, sc)
-			t.Logf("%-12s %v: end %v ans %.4f rpa %.2f refpa %.2f probes %d %v p50 %v p99 %v rec %v col %v left %d uf %d cost %v wasted %v", name, time.Since(begun).Round(time.Millisecond), r.End.Round(time.Second), r.AnsweredShare(), r.RequestsPerAnswer(), r.RefusalsPerAnswer(), r.Probes, r.Failed, r.P50.Round(time.Millisecond), r.P99.Round(time.Millisecond), r.TimeToRecover, r.Collapsed, r.Left, r.Unfinished, r.Cost, r.Wasted)
+		for policy, cfg := range policies {
+			t.Run(name+"/"+policy, func(t *testing.T) {
+				t.Parallel()
+				sc := simulate.Must(simulate.Named(name))
+				first := jsonOf(t, simulate.Run(t, cfg, sc))
+				for i := range runs - 1 {
+					if again := jsonOf(t, simulate.Run(t, cfg, sc)); !bytes.Equal(again, first) {
+						at := 0
+						for at < min(len(first), len(again)) && first[at] == again[at] {
+							at++
+						}
+						t.Fatalf("run %d differs at byte %d:\n%s\n%s", i+2, at, first[max(0, at-300):min(len(first), at+100)], again[max(0, at-300):min(len(again), at+100)])
+					}
+				}
+			})
 		}
 	}
 }
