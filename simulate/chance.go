@@ -14,6 +14,7 @@ const (
 	forRequest
 	forRetries
 	forPacer
+	forWaits
 )
 
 // source returns the source of chance of a stream: the same for the same seed and numbers.

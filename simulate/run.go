@@ -80,7 +80,7 @@ func inBubble(f func() error) (err error) {
 			if v := recover(); v != nil {
 				err = fmt.Errorf("simulate: %v", v)
 			} else if !ended {
-				err = errors.New("simulate: the run was ended by runtime.Goexit")
+				err = errGoexit
 			}
 			err = cmp.Or(inner, err)
 		}()
@@ -97,6 +97,8 @@ func inBubble(f func() error) (err error) {
 	<-done
 	return err
 }
+
+var errGoexit = errors.New("simulate: the run was ended by runtime.Goexit, as by t.FailNow in a function of the configuration")
 
 func panicked(v any) error { return fmt.Errorf("simulate: panic: %v\n\n%s", v, debug.Stack()) }
 
@@ -351,7 +353,7 @@ func (r *run) newProcess(g *group, number uint64) (*process, error) {
 	}
 	circuits := make([]*circuit, len(r.servers))
 	var err error
-	cfg.Endpoints, err = endpoint.NewRegistry(endpoint.Config{Rand: byTime(r.scenario.Seed, forPacer, number), OnStateChange: func(e *endpoint.Endpoint, t breaker.Transition) {
+	cfg.Endpoints, err = endpoint.NewRegistry(endpoint.Config{Rand: byTime(r.scenario.Seed, forPacer, number), Guards: oneByOne, OnStateChange: func(e *endpoint.Endpoint, t breaker.Transition) {
 		for i, s := range r.servers {
 			if s.model == e.Key().Model {
 				circuits[i].state.Store(uint32(t.To))
@@ -371,6 +373,29 @@ func (r *run) newProcess(g *group, number uint64) (*process, error) {
 	}
 	p.client, err = llmcall.New(models, []validate.Strategy{check}, cfg)
 	return p, err
+}
+
+// turnstile is a guard whose waits end one after the other. One answer may end the waits of
+// several calls of a process, and which of them would go on first is not determined.
+type turnstile struct{ endpoint.Guard }
+
+// oneByOne lets those who wait for a guard go on one by one.
+func oneByOne(_ *endpoint.Endpoint, guards []endpoint.Guard) []endpoint.Guard {
+	all := slices.Clone(guards)
+	for i, g := range all {
+		all[i] = turnstile{g}
+	}
+	return all
+}
+
+// Wait waits, and takes up to a tenth of a millisecond more.
+func (t turnstile) Wait(ctx context.Context, ask endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
+	permit, refusal := t.Guard.Wait(ctx, ask)
+	if a, ok := ctx.Value(askedKey{}).(*asked); ok {
+		r := a.process.run
+		time.Sleep(time.Until(r.clock.after(apart(source(r.scenario.Seed, forWaits, a.process.number, a.call, uint64(time.Now().UnixNano()))))))
+	}
+	return permit, refusal
 }
 
 // live makes the calls of a process.
@@ -460,9 +485,12 @@ func (p *process) next(at time.Duration, chance float64) time.Duration {
 
 // call makes one call, and counts how it ends.
 func (p *process) call(ctx context.Context, number uint64) {
+	ended := false
 	defer func() {
 		if v := recover(); v != nil {
 			p.fail(panicked(v))
+		} else if !ended {
+			p.fail(errGoexit)
 		}
 	}()
 	a := &asked{group: p.group, process: p, call: number}
@@ -476,6 +504,7 @@ func (p *process) call(ctx context.Context, number uint64) {
 	p.offered(p.group)
 	_, err := p.client.Do(ctx, p.group.request)
 	p.done(a, begun, err)
+	ended = true
 }
 
 // fail ends the run with an error, unless it has one.
