@@ -67,40 +67,46 @@ func Do(ctx context.Context, cfg llmcall.RetryConfig, scenario *Scenario) (*Repo
 	return r.report, nil
 }
 
-// inBubble runs f in a bubble of virtual time. What would end the process, a panic in f or
-// a bubble in which nothing can go on, is its error. It has a goroutine of its own, because
-// the end of the bubble may end that (runtime.Goexit).
-func inBubble(f func() error) (err error) {
+// inBubble runs f in a bubble of virtual time. What would end the process is its error: a
+// panic in f, runtime.Goexit, or a bubble in which nothing can go on (then the goroutines
+// that are blocked in it are left). It has two goroutines of its own: one inside of the bubble
+// for f, since the test that the bubble belongs to must end by itself, and one outside, where
+// package synctest panics.
+func inBubble(f func() error) error {
+	var outer, inner error
+	guarded(&outer, func() error {
+		synctest.Test(new(testing.T), func(*testing.T) { guarded(&inner, f, debug.Stack) })
+		return nil
+	}, nil)
+	return cmp.Or(inner, outer)
+}
+
+// guarded runs f in a goroutine and waits for it. A panic in f, and runtime.Goexit, are its
+// error; the stack is added to it where somebody has to find the cause.
+func guarded(err *error, f func() error, stack func() []byte) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		var inner error
 		ended := false
 		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("simulate: %v", v)
-			} else if !ended {
-				err = errGoexit
+			switch v := recover(); {
+			case v != nil && stack == nil:
+				*err = fmt.Errorf("simulate: %v", v)
+			case v != nil:
+				*err = panicked(v, stack())
+			case !ended:
+				*err = errGoexit
 			}
-			err = cmp.Or(inner, err)
 		}()
-		synctest.Test(new(testing.T), func(*testing.T) {
-			defer func() {
-				if v := recover(); v != nil {
-					inner = panicked(v)
-				}
-			}()
-			inner = f()
-		})
+		*err = f()
 		ended = true
 	}()
 	<-done
-	return err
 }
 
 var errGoexit = errors.New("simulate: the run was ended by runtime.Goexit, as by t.FailNow in a function of the configuration")
 
-func panicked(v any) error { return fmt.Errorf("simulate: panic: %v\n\n%s", v, debug.Stack()) }
+func panicked(v any, stack []byte) error { return fmt.Errorf("simulate: panic: %v\n\n%s", v, stack) }
 
 // run is one simulation.
 type run struct {
@@ -488,7 +494,7 @@ func (p *process) call(ctx context.Context, number uint64) {
 	ended := false
 	defer func() {
 		if v := recover(); v != nil {
-			p.fail(panicked(v))
+			p.fail(panicked(v, debug.Stack()))
 		} else if !ended {
 			p.fail(errGoexit)
 		}

@@ -49,7 +49,8 @@ type Clients struct {
 	CallsPerSecond float64 // calls_per_second
 	// Workers is how many goroutines of each process make one call after another.
 	Workers int // workers
-	// Pause is the time that a worker takes between two calls. Default 0.
+	// Pause is the time that a worker takes between two calls. Default 10 ms: calls that fail
+	// at once, such as at an open circuit, would otherwise follow each other without end.
 	Pause time.Duration // pause
 	// Calls is the number of calls of each process in all. Default 0: as many as there are
 	// until Stop.
@@ -146,6 +147,7 @@ const (
 	DefaultSeed         = 1
 	DefaultPromptTokens = 500
 	DefaultAnswerTokens = 200
+	DefaultPause        = 10 * time.Millisecond
 	// DefaultModel is the model of a configuration that names none.
 	DefaultModel = "openai/model"
 
@@ -163,6 +165,9 @@ func (s *Scenario) filled() *Scenario {
 	for i := range f.Clients {
 		c := &f.Clients[i]
 		c.Name, c.Processes = cmp.Or(c.Name, strconv.Itoa(i+1)), cmp.Or(c.Processes, 1)
+		if c.Workers > 0 {
+			c.Pause = cmp.Or(c.Pause, DefaultPause)
+		}
 		c.Stop, c.PromptTokens = cmp.Or(c.Stop, f.Duration), cmp.Or(c.PromptTokens, DefaultPromptTokens)
 	}
 	return &f

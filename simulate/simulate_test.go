@@ -24,7 +24,10 @@ import (
 	"llmcall/simulate"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A bubble that can't go on leaves its goroutines: those of [TestWhatEndsABubbleIsAnError].
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("llmcall/simulate.stuck"), goleak.IgnoreAnyFunction("llmcall/simulate.guarded"), goleak.IgnoreAnyFunction("testing/synctest.testingSynctestTest"))
+}
 
 const (
 	ms = time.Millisecond
@@ -260,6 +263,17 @@ func TestNothingIsLost(t *testing.T) {
 			rt.Errorf("the run ends at %v, the series with %+v", r.End, last)
 		}
 	})
+}
+
+// A worker whose calls fail at once does not spin.
+func TestWorkersPause(t *testing.T) {
+	sc := simple()
+	sc.Clients = []simulate.Clients{{Workers: 2}}
+	sc.Provider.Faults = []simulate.Fault{down(1)}
+	r := simulate.Run(t, llmcall.RetryConfig{EnableCircuitBreaker: true}, sc)
+	if most := int(2 * sc.Duration / simulate.DefaultPause); r.Calls > most || r.Calls < most/10 {
+		t.Errorf("%d calls", r.Calls)
+	}
 }
 
 // adds checks that the ends of calls and requests add up.
