@@ -46,9 +46,10 @@ func Run(t testing.TB, cfg llmcall.RetryConfig, scenario *Scenario) *Report {
 //
 // The models are those that the configuration names, or one called [DefaultModel]. The
 // simulated provider makes answers that are right or wrong as the scenario says, and one
-// check knows which. These fields of the configuration have no effect: Account, Endpoints,
-// Observer, Rand, Providers and MCPServers; tools are offered, and never called. With
-// Backoff set in Go, its own chance decides about the waits, so that two runs differ.
+// check knows which: the checks of a program are not run. A model that has several keys is one
+// model here. These fields of the configuration have no effect: Account, Endpoints, Observer,
+// Rand, Providers and MCPServers; tools are offered, and never called. With Backoff set in
+// Go, its own chance decides about the waits, so that two runs differ.
 //
 // The error is a [*ScenarioError] for an impossible scenario, a [*llmcall.ConfigError] for
 // an impossible configuration, ctx's error if it ends first, or says that the engine has
@@ -327,6 +328,7 @@ func (r *run) prepare() ([]*process, error) {
 		}
 	}
 	cfg.Account, cfg.Observer = nil, nil
+	addTools(&cfg)
 	r.cfg = cfg
 	for i, name := range names {
 		s, err := r.newServer(name, i)
@@ -348,6 +350,27 @@ func (r *run) prepare() ([]*process, error) {
 		}
 	}
 	return all, nil
+}
+
+// addTools adds the tools of MCP servers that a configuration names. They are not known
+// without the servers, and no answer calls them.
+func addTools(cfg *llmcall.RetryConfig) {
+	if len(cfg.MCPServers) == 0 {
+		return
+	}
+	cfg.Tools = slices.Clone(cfg.Tools)
+	names := []string{}
+	if cfg.DebugToolName != "" {
+		names = append(names, cfg.DebugToolName)
+	}
+	for _, s := range cfg.Stages {
+		names = append(names, s.Tools...)
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(cfg.Tools, func(t llmcall.Tool) bool { return t.Name == name || t.Group == name }) {
+			cfg.Tools = append(cfg.Tools, llmcall.Tool{Tool: llm.Tool{Name: name}})
+		}
+	}
 }
 
 // newProcess makes a process with its own endpoints.

@@ -265,6 +265,36 @@ func TestNothingIsLost(t *testing.T) {
 	})
 }
 
+// A configuration is simulated as it is in its file: with the tools of servers that are not
+// started, stages, and a ceiling of money.
+func TestAWholeConfiguration(t *testing.T) {
+	cfg, _, err := llmcall.ParseConfig("own.yaml", []byte(`
+models: [openai/a, openai/b]
+mcp_servers: {memory: {command: [server-memory]}}
+stages:
+  - {attempts: 2, models: [openai/a]}
+  - {attempts: 1, models: [openai/b], tools: [memory]}
+  - human
+max_tokens: 300
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc := simple()
+	sc.Provider.Price = named("outage").Provider.Price
+	sc.Provider.Faults = []simulate.Fault{{Fault: chaos.Fault{Kind: chaos.Break}, Share: 0.5}}
+	for ceiling, reason := range map[float64]llmcall.Reason{0.002: llmcall.ReasonAccountSpent, 0.01: llmcall.ReasonHumanReview} {
+		cfg.MaxCost = ceiling
+		r := simulate.Run(t, cfg, sc)
+		if n := r.Failed[reason]; n == 0 || n != r.FailedCalls() || (r.Models[1].Requests > 0) != (reason == llmcall.ReasonHumanReview) {
+			t.Errorf("$%g: %v failed, %+v", ceiling, r.Failed, r.Models)
+		}
+	}
+	if cfg.Tools != nil || cfg.Prices != nil {
+		t.Errorf("the configuration was changed: %+v", cfg)
+	}
+}
+
 // A worker whose calls fail at once does not spin.
 func TestWorkersPause(t *testing.T) {
 	sc := simple()
