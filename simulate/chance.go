@@ -29,8 +29,8 @@ func source(seed, stream uint64, numbers ...uint64) *rand.Rand {
 // byTime returns a source of chance for the engine in a process, which is a function of the
 // time alone. One answer may wake several calls of a process, and which of them draws first
 // is not determined.
-func byTime(seed, stream, process uint64) func() uint64 {
-	h := mix(mix(seed, stream), process)
+func byTime(seed, stream, number uint64) func() uint64 {
+	h := mix(mix(seed, stream), number)
 	return func() uint64 { return mix(h, uint64(time.Now().UnixNano())) }
 }
 

@@ -30,8 +30,8 @@ type face struct {
 
 // faceOf returns the protocol of a model, by the provider in its name: OpenAI's unless it
 // is Anthropic or Gemini.
-func faceOf(model string) face {
-	switch provider, _, _ := strings.Cut(model, "/"); provider {
+func faceOf(name string) face {
+	switch provider, _, _ := strings.Cut(name, "/"); provider {
 	case classify.Anthropic:
 		return face{protocol.Messages{}, classify.Anthropic, "/v1/messages", `{"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "x"}]}`}
 	case classify.Gemini:
@@ -47,14 +47,14 @@ type refusal struct {
 }
 
 // by returns the error of a request to a model, and tells its call what the headers said.
-func (r refusal) by(ctx context.Context, model string) error {
+func (r refusal) by(ctx context.Context, name string) error {
 	if r.told != nil {
 		told := *r.told
 		told.At = time.Now()
 		endpoint.Told(ctx, &told)
 	}
 	e := r.err
-	e.Model = model
+	e.Model = name
 	return &e
 }
 
@@ -80,9 +80,9 @@ func (r *response) Write(p []byte) (int, error) {
 
 // errorOf returns the provider's error for a fault of kind status. It is the one that
 // package chaos sends, and package classify reads.
-func (f face) errorOf(fault chaos.Fault) (refusal, error) {
-	fault.Weight, fault.Delay = 0, 0
-	server, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Steps: []chaos.Fault{fault}}})
+func (f face) errorOf(cause chaos.Fault) (refusal, error) {
+	cause.Weight, cause.Delay = 0, 0
+	s, err := chaos.New(chaos.Config{Plan: &chaos.Plan{Steps: []chaos.Fault{cause}}})
 	if err != nil {
 		return refusal{}, err
 	}
@@ -95,7 +95,7 @@ func (f face) errorOf(fault chaos.Fault) (refusal, error) {
 		req.Header.Set("Anthropic-Version", "2023-06-01")
 	}
 	w := response{header: http.Header{}}
-	server.ServeHTTP(&w, req)
+	s.ServeHTTP(&w, req)
 	r, found := f.read(w.status, w.header, w.body.Bytes(), time.Now())
 	if !found {
 		return refusal{}, fmt.Errorf("a status of %d is not an error", w.status)
@@ -124,20 +124,20 @@ var overloaded = chaos.Fault{Kind: chaos.Status, Code: "ollama_busy"}
 
 // overLimit returns the refusal of a request over a limit, with the hint and the headers
 // that the limits say.
-func (f face) overLimit(over *limiter.Excess, limits *chaos.Limits, header http.Header, now time.Time) refusal {
+func (f face) overLimit(over *limiter.Excess, l *chaos.Limits, header http.Header, now time.Time) refusal {
 	e := protocol.Error{Status: http.StatusTooManyRequests, Kind: f.Kind(http.StatusTooManyRequests)}
 	e.Message = fmt.Sprintf("Rate limit reached for %s: limit %d a minute", over.Limit, over.PerMinute)
 	if f.name == classify.OpenAI {
 		e.Kind, e.Code = over.Limit, "rate_limit_exceeded"
 	}
 	unit := time.Millisecond
-	if limits.Hint == chaos.HintSeconds {
+	if l.Hint == chaos.HintSeconds {
 		unit = time.Second
 	}
 	switch wait := roundUp(over.Wait, unit); {
 	case over.Never:
 		e.Message = fmt.Sprintf("Request too large: limit %d %s a minute, requested %d", over.PerMinute, over.Limit, over.Requested)
-	case limits.Hint == chaos.HintNone:
+	case l.Hint == chaos.HintNone:
 	case f.name == classify.Gemini:
 		e.Wait = strconv.FormatFloat(wait.Seconds(), 'f', -1, 64) + "s"
 	default:

@@ -62,12 +62,12 @@ type job struct {
 }
 
 // newServer compiles what a scenario says about a model.
-func (r *run) newServer(model string, id int) (*server, error) {
-	base, ok := r.scenario.Models[model]
+func (r *run) newServer(name string, id int) (*server, error) {
+	base, ok := r.scenario.Models[name]
 	if !ok {
 		base = r.scenario.Provider
 	}
-	s := &server{run: r, id: uint64(id), model: model, face: faceOf(model), limits: limiter.New(limiter.Limits{})}
+	s := &server{run: r, id: uint64(id), model: name, face: faceOf(name), limits: limiter.New(limiter.Limits{})}
 	var err error
 	if s.full, err = s.face.errorOf(overloaded); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (r *run) newServer(model string, id int) (*server, error) {
 	for _, t := range slices.Compact(times) {
 		next := span{from: r.start.Add(t), Provider: base}
 		for _, p := range r.scenario.Phases {
-			if p.lasts(t) && p.about(model) {
+			if p.lasts(t) && p.about(name) {
 				p.apply(&next.Provider)
 			}
 		}
@@ -89,9 +89,9 @@ func (r *run) newServer(model string, id int) (*server, error) {
 		}
 		s.spans = append(s.spans, next)
 	}
-	if p, found := r.cfg.Prices.Find(model); found {
+	if p, found := r.cfg.Prices.Find(name); found {
 		s.price = &p
-	} else if p, found := price.Known(model); found {
+	} else if p, found := price.Known(name); found {
 		s.price = &p
 	}
 	return s, nil

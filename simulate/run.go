@@ -111,7 +111,7 @@ func panicked(v any, stack []byte) error { return fmt.Errorf("simulate: panic: %
 
 // run is one simulation.
 type run struct {
-	outside  context.Context // the caller's, looked at between calls: its end is no event of the bubble
+	outside  context.Context // the caller's, looked at between calls, since its end is not an event of the bubble
 	cfg      llmcall.RetryConfig
 	scenario *Scenario
 	clock    clock
@@ -186,22 +186,22 @@ func (m *model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 	a := ctx.Value(askedKey{}).(*asked)
 	chance := source(m.run.scenario.Seed, forRequest, m.id, a.process.number, a.call, a.tries.Add(1))
 	m.sent(a, breaker.State(m.circuit.state.Load()) != breaker.Closed)
-	reply := reply{ending: left}
+	got := reply{ending: left}
 	if m.run.travel(ctx, m.now().Network, chance) {
-		reply = m.handle(ctx, a, chance, req)
-		if reply.ending != left && !m.run.travel(ctx, m.now().Network, chance) {
-			reply.ending = left
+		got = m.handle(ctx, a, chance, req)
+		if got.ending != left && !m.run.travel(ctx, m.now().Network, chance) {
+			got.ending = left
 		}
 	}
-	m.ended(a, reply.ending)
+	m.ended(a, got.ending)
 	switch {
-	case reply.ending == left:
+	case got.ending == left:
 		return nil, ctx.Err()
-	case reply.refusal != nil:
-		return nil, reply.refusal.by(ctx, m.server.model)
+	case got.refusal != nil:
+		return nil, got.refusal.by(ctx, m.server.model)
 	}
-	endpoint.Accepted(ctx, reply.told)
-	return reply.response, nil
+	endpoint.Accepted(ctx, got.told)
+	return got.response, nil
 }
 
 // travel takes the time of the network. It returns false if the client leaves.
@@ -419,12 +419,12 @@ func oneByOne(_ *endpoint.Endpoint, guards []endpoint.Guard) []endpoint.Guard {
 
 // Wait waits, and takes up to a tenth of a millisecond more.
 func (t turnstile) Wait(ctx context.Context, ask endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
-	permit, refusal := t.Guard.Wait(ctx, ask)
+	permit, denied := t.Guard.Wait(ctx, ask)
 	if a, ok := ctx.Value(askedKey{}).(*asked); ok {
 		r := a.process.run
 		time.Sleep(time.Until(r.clock.after(apart(source(r.scenario.Seed, forWaits, a.process.number, a.call, uint64(time.Now().UnixNano()))))))
 	}
-	return permit, refusal
+	return permit, denied
 }
 
 // live makes the calls of a process.

@@ -112,7 +112,7 @@ type Fault struct {
 
 // Latency is a distribution of times: constant, exponential with a mean, or lognormal with
 // a median and a 99th percentile, as the answers of models are. Only one of the three may
-// be set. The zero value is no time.
+// be set. The zero value takes no time.
 type Latency struct {
 	Constant time.Duration // constant; in a file a time alone: "latency: 800ms"
 	Mean     time.Duration // mean
@@ -181,8 +181,8 @@ func (s *Scenario) endOf(p Phase) time.Duration { return cmp.Or(p.To, s.Duration
 func (p *Phase) lasts(at time.Duration) bool { return p.From <= at && (p.To == 0 || at < p.To) }
 
 // about reports whether the phase is about a model.
-func (p *Phase) about(model string) bool {
-	return len(p.Models) == 0 || slices.Contains(p.Models, model)
+func (p *Phase) about(name string) bool {
+	return len(p.Models) == 0 || slices.Contains(p.Models, name)
 }
 
 // apply sets what the phase changes.

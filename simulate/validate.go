@@ -125,15 +125,15 @@ func (p Provider) validate(path string) error {
 }
 
 // behaves checks what both a provider and a phase have.
-func behaves(path string, l Latency, perRequest time.Duration, limits *chaos.Limits, faults []Fault) error {
-	if err := l.validate(path + ".latency"); err != nil {
+func behaves(path string, latency Latency, perRequest time.Duration, l *chaos.Limits, faults []Fault) error {
+	if err := latency.validate(path + ".latency"); err != nil {
 		return err
 	}
 	if perRequest < 0 {
 		return must(path+".per_request", takesTime, perRequest)
 	}
-	if limits != nil {
-		if err := limits.Validate(); err != nil {
+	if l != nil {
+		if err := l.Validate(); err != nil {
 			return foreign(path+".limits", err)
 		}
 	}
