@@ -68,7 +68,7 @@ var prints = map[string][]string{
 	"docs/money.md":         {"account_spent"},
 	"docs/parts.md":         {"paid <nil> CLOSED"},
 	"docs/providers.md":     {"answered by openai/gpt-6-luna"},
-	"docs/testing.md":       {"Berlin after 2 attempts", "Berlin"},
+	"docs/testing.md":       {"Berlin after 2 attempts", "Berlin", "answered: 100 %, collapsed: false"},
 	"docs/tools.md":         {"5 <nil>"},
 	"docs/typed-answers.md": {"a city in ", "the letter wants "},
 }
