@@ -214,7 +214,8 @@ func (s *second) settle(answer *llm.Response, err error) (*llm.Response, error) 
 	if s.err != nil {
 		return answer, err
 	}
-	c.client.targets[s.own.target].Endpoint.Latency().Add(other.Duration)
+	// The second answer is not kept: those that are sooner than another are quick ones, and
+	// would make the quantile too short.
 	if errors.Is(err, context.Canceled) {
 		s.latency.Add(took) // it would have taken longer
 		err = lostError{}
