@@ -126,7 +126,7 @@ func TestBudgets(t *testing.T) {
 	few := map[string]bool{"0.01": true, "0.1": true, "0.2": true, "0.3": true, "0.5": true, "0.75": true, "1.0": true}
 	tab := newTable(t)
 	for i, r := range read(t, "budgets") {
-		if !full && !few[r["p"]] {
+		if !full() && !few[r["p"]] {
 			continue
 		}
 		p, chance := r.number(t, "p"), source(1, uint64(i))

@@ -258,7 +258,7 @@ func TestNoRetriesKeepAnOutageAlive(t *testing.T) {
 		"3 attempts, 20 % paid by calls":   paidByCalls(0.2),
 	}
 	for _, r := range read(t, "sweep") {
-		if !full && r["rate"] != "45" {
+		if !full() && r["rate"] != "45" {
 			continue
 		}
 		want, got := r.number(t, "collapsed"), collapses(r.number(t, "rate"), published[r["policy"]])
@@ -282,7 +282,7 @@ func TestNoRetriesKeepAnOutageAlive(t *testing.T) {
 		{"our defaults", of(standard, endpoint.Options{})},
 	} {
 		for _, rate := range []float64{40, 45, 50, 55} {
-			if full || rate == 50 {
+			if full() || rate == 50 {
 				allowed := 0.0
 				if rate == 55 {
 					allowed = 0.1

@@ -111,7 +111,7 @@ func TestRetryStrategies(t *testing.T) {
 	few := map[string]string{"A_strategies": "0.05 0.1 0.5 1.0", "B_client_count": "0.1 0.5 1.0", "C_backoff_open": "0.5"}
 	tab := newTable(t)
 	for _, r := range read(t, "strategies") {
-		if !full && !slices.Contains(strings.Fields(few[r["experiment"]]), r["p"]) {
+		if !full() && !slices.Contains(strings.Fields(few[r["experiment"]]), r["p"]) {
 			continue
 		}
 		config := func() retry.Config {

@@ -18,11 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // full says that every row of the tables is compared, with as many runs as the
 // published tables have, or nearly.
-var full = os.Getenv("LLMCALL_MODEL") == "full"
+func full() bool { return os.Getenv("LLMCALL_MODEL") == "full" }
 
 // either returns few, or many in the full comparison.
 func either[T any](few, many T) T {
-	if full {
+	if full() {
 		return many
 	}
 	return few
