@@ -22,6 +22,7 @@ import (
 // opening or opens at once, and are compared there alone. Polly's, a tenth of a hundred calls,
 // differs by more: it is not compared.
 func TestBreakersUnderPartialFailure(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	rules := map[string]breaker.Config{
 		"count5":       {FailureThreshold: 5, FailureWindow: 300 * s, FailureRate: -1, RecoveryTimeout: 60 * s, SuccessThreshold: 1},
@@ -39,7 +40,7 @@ func TestBreakersUnderPartialFailure(t *testing.T) {
 		if !full() && (!few[r["p"]] || rate == 50) {
 			continue
 		}
-		lasts := either(min(40_000, 40_000/rate), min(40_000, 200_000/rate))
+		lasts := either(min(40_000, 25_000/rate), min(40_000, 200_000/rate))
 		var available, sent sample
 		for seed := range 4 {
 			synctest.Test(t, func(t *testing.T) {

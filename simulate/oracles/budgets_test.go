@@ -121,6 +121,7 @@ func ours(t *testing.T, o endpoint.Options, b endpoint.Budget) retry.Target {
 // 1 + u. A share r of retries limits that to 1 + r if each call pays for them, and to
 // 1 + r(1-p)/(1 - r(1-p)) if each success does; the AWS SDKs' quota to 1 + (1-p)/(cost·p).
 func TestBudgets(t *testing.T) {
+	t.Parallel()
 	const warm, batch = 5000, 2000 // calls in which what was saved up is spent; calls of a batch
 	batches := either(40, 150)
 	few := map[string]bool{"0.01": true, "0.1": true, "0.2": true, "0.3": true, "0.5": true, "0.75": true, "1.0": true}

@@ -172,6 +172,7 @@ func jittered(initial time.Duration) func(*rand.Rand) backoff.Strategy {
 // once or after waits of up to 20 and 40 s. The server never recovers by itself from most
 // of the spikes without waits.
 func TestCollapse(t *testing.T) {
+	t.Parallel()
 	type key struct{ scenario, client string }
 	published := map[key]map[string]sample{}
 	for _, r := range read(t, "collapse") {
@@ -237,6 +238,7 @@ func paidByCalls(ratio float64) func(*rand.Rand) retry.Config {
 // default, and its budget alone, must not: law 2 of the design has "none at 40, 45, 50/s,
 // at most 3 of 30 at 55/s, where two attempts always do".
 func TestNoRetriesKeepAnOutageAlive(t *testing.T) {
+	t.Parallel()
 	seeds := either(4, 30)
 	// collapses returns the share of the seeds in which the server does not recover.
 	collapses := func(rate float64, config func(*rand.Rand) retry.Config) float64 {
@@ -296,6 +298,7 @@ func TestNoRetriesKeepAnOutageAlive(t *testing.T) {
 // In the steady state of a rate r there are r/(1 - 0.01r) requests in flight, without the
 // hops, as long as no attempt times out.
 func TestRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	tab := newTable(t)
 	for _, rate := range []float64{10, 40, 55} {
 		var inFlight sample

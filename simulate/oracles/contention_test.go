@@ -106,7 +106,8 @@ func contend(t *testing.T, seed uint64, clients int, strategy func(*rand.Rand) b
 // row. The first ceiling of that simulator is twice its base of 5. [backoff.Decorrelated],
 // which remembers nothing, makes fewer calls than the original among many clients.
 func TestContention(t *testing.T) {
-	few := map[string]int{"1": 100, "2": 100, "5": 100, "10": 100, "20": 100, "50": 60, "100": 40, "200": 24}
+	t.Parallel()
+	few := map[string]int{"1": 100, "2": 100, "5": 100, "10": 100, "20": 100, "50": 60, "100": 30, "200": 16}
 	const decorrelated = "backoff.Decorrelated"
 	const base, ceiling = 5 * time.Millisecond, 2000 * time.Millisecond
 	of := func(j backoff.Jitter) func(*rand.Rand) backoff.Strategy {

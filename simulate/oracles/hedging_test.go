@@ -29,6 +29,7 @@ type asked struct {
 // other: that makes the quantile shorter, by most for the highest quantiles. For those a
 // bound is compared.
 func TestHedging(t *testing.T) {
+	t.Parallel()
 	normal := func(mu, sigma float64) func(*rand.Rand) float64 {
 		return func(chance *rand.Rand) float64 { return math.Exp(mu + sigma*chance.NormFloat64()) }
 	}

@@ -63,6 +63,7 @@ func (v *recovering) serves() bool {
 // with delays made as they were. Ours cost something: at the cap ±10 % is a range from
 // -10 % to the cap, half as wide, so that the peak may be twice as high.
 func TestHerdAfterAnOutage(t *testing.T) {
+	t.Parallel()
 	const clients, horizon = 1000, 1200 * s
 	columns := []string{"calls_in_outage", "calls_after", "peak", "median", "p99", "all"}
 	// herd returns the numbers of these columns.

@@ -165,6 +165,7 @@ func (p plan) carryOut(t *testing.T, enough int) (n seen, err error) {
 // succeeds ends one call (A. Wald, 1944). What is refused in the process is not an
 // attempt.
 func TestSuccessIsAmplificationTimesChance(t *testing.T) {
+	t.Parallel()
 	enough := either(400, 5000)
 	cases, worst := 0, 0.0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -15,6 +15,7 @@ import (
 // so that few are exactly the cap: for those rows the table has the moments of the cut
 // range.
 func TestJitter(t *testing.T) {
+	t.Parallel()
 	type shape struct {
 		jitter backoff.Jitter
 		ratio  float64                 // of the range, if it is proportional

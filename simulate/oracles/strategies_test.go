@@ -96,6 +96,7 @@ func arrive(t *testing.T, seed uint64, clients int, rate, p float64, lasts time.
 // successes, since the other never becomes silent in an outage. So the bucket, and his
 // breaker, are guards of the test.
 func TestRetryStrategies(t *testing.T) {
+	t.Parallel()
 	strategies := map[string]func() retry.Config{
 		"no_retries":    func() retry.Config { return retry.Config{MaxAttempts: 1} },
 		"three_retries": func() retry.Config { return retry.Config{MaxAttempts: 4} },

@@ -36,6 +36,9 @@ type table struct {
 }
 
 func newTable(t *testing.T) *table {
+	if testing.Short() {
+		t.Skip("the tables take 20 s of two cores together")
+	}
 	tab := &table{t: t}
 	fmt.Fprintf(&tab.rows, "\n%-52s %12s %12s %10s %10s\n", "row", "published", "ours", "difference", "allowed")
 	t.Cleanup(func() { t.Log(tab.rows.String()) })
