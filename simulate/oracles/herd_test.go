@@ -126,7 +126,7 @@ func TestHerdAfterAnOutage(t *testing.T) {
 		}
 		run := func(strategy func(*rand.Rand) backoff.Strategy) map[string]sample {
 			got := map[string]sample{}
-			seeds := either(8, 20)
+			seeds := either(8, 40)
 			if r["strategy"] == "fixed" || r["strategy"] == "exp_none" { // without chance
 				seeds = 1
 			}
