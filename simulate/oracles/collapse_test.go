@@ -25,6 +25,7 @@ type busy struct {
 	inFlight, peak int
 	area           time.Duration // of the requests in flight over time, since the start
 	at             time.Time     // until when
+	begun          time.Time
 	work           sync.WaitGroup
 }
 
@@ -38,6 +39,14 @@ func (b *busy) add(n int) time.Duration {
 	b.inFlight += n
 	b.peak = max(b.peak, b.inFlight)
 	return time.Second + time.Duration(b.inFlight)*10*time.Millisecond
+}
+
+// seen returns the most requests that were in flight until now, and their mean.
+func (b *busy) seen() (peak, inFlight float64) {
+	b.add(0)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return float64(b.peak), float64(b.area) / float64(b.at.Sub(b.begun))
 }
 
 // request makes one request, until ctx ends.
@@ -89,7 +98,7 @@ type result struct {
 // run makes the calls. config is called once: the calls share its guards, and its chance.
 func (l load) run(t *testing.T, config func(chance *rand.Rand) retry.Config) (r result) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &busy{at: time.Now()}
+		b := &busy{at: time.Now(), begun: time.Now()}
 		var chance sync.Mutex
 		waits := source(l.seed, 1)
 		c := config(waits)
@@ -145,9 +154,8 @@ func (l load) run(t *testing.T, config func(chance *rand.Rand) retry.Config) (r 
 			time.Sleep(exponential(gaps, time.Duration(float64(s)/rate)))
 		}
 		all.Wait()
-		b.add(0)
 		r.goodput = answered / math.Max(1, arrived)
-		r.peak, r.inFlight = float64(b.peak), float64(b.area)/float64(time.Since(begin))
+		r.peak, r.inFlight = b.seen()
 		b.work.Wait()
 	})
 	return r
