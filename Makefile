@@ -48,8 +48,11 @@ mutation: ## put one-line faults into the engine, and list those that no test fi
 conformance: ## write docs/conformance.md: what happens when a provider fails
 	go test ./conformance -run TestThePageIsWhatHappens -update
 
+foresight: ## write docs/foresight.md: what policies do in each scenario
+	go run ./internal/foresight
+
 module: ## give the module another path: make module MODULE=example.org/you/llmcall
 	@test -n "$(MODULE)" || { echo "usage: make module MODULE=example.org/you/llmcall" >&2; exit 2; }
 	go run ./internal/rename $(MODULE)
 
-.PHONY: help test race lint fuzz cover build bench plots mutation conformance module
+.PHONY: help test race lint fuzz cover build bench plots mutation conformance foresight module
