@@ -11,6 +11,7 @@ import (
 	"llmcall"
 	"llmcall/internal/nearest"
 	"llmcall/provider"
+	"llmcall/simulate"
 	"llmcall/validate"
 
 	"github.com/spf13/cobra"
@@ -65,7 +66,11 @@ func completeFlags(root *cobra.Command) {
 		"check": completeChecks, "model": completeModels, "status": completeStatuses,
 		"provider": cobra.FixedCompletions(provider.Names(), cobra.ShellCompDirectiveNoFileComp),
 		"output":   cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp),
-		"config":   yamlFiles, "plan": yamlFiles, "practice": yamlFiles, "schema": yamlFiles,
+		"scenario": completeScenarios(cobra.ShellCompDirectiveDefault), "print": completeScenarios(cobra.ShellCompDirectiveNoFileComp),
+		"assert":  cobra.FixedCompletions(figureNames(), cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
+		"svg":     cobra.FixedCompletions([]cobra.Completion{"svg"}, cobra.ShellCompDirectiveFilterFileExt),
+		"compare": yamlFiles,
+		"config":  yamlFiles, "plan": yamlFiles, "practice": yamlFiles, "schema": yamlFiles,
 		"human": cobra.FixedCompletions([]cobra.Completion{
 			cobra.CompletionWithDesc("terminal", "ask at the terminal"), cobra.CompletionWithDesc("https://", "tell a webhook"),
 		}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
@@ -189,6 +194,19 @@ func completeReasons(*cobra.Command, []string, string) ([]cobra.Completion, cobr
 		found = append(found, cobra.CompletionWithDesc(r.name, r.advice))
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeScenarios completes the names of the scenarios that come with the command.
+func completeScenarios(then cobra.ShellCompDirective) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var found []cobra.Completion
+		for _, name := range simulate.Names() {
+			if sc, err := simulate.Named(name); err == nil {
+				found = append(found, cobra.CompletionWithDesc(name, strings.Join(strings.Fields(sc.About), " ")))
+			}
+		}
+		return found, then
+	}
 }
 
 func completeStatuses(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

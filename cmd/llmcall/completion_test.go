@@ -27,6 +27,10 @@ func TestAShellCompletesWhatIsKnown(t *testing.T) {
 		{[]string{"config", "check", ""}, []string{"yaml", "json", ":8"}},
 		{[]string{"config", "check", "--output", ""}, []string{"text", "json", ":4"}},
 		{[]string{"chaos", "--plan", ""}, []string{"yaml", ":8"}},
+		{[]string{"simulate", "--scenario", "out"}, []string{"outage\tEvery request fails for a minute.", ":0"}}, // or a file
+		{[]string{"simulate", "--print", "out"}, []string{"outage\t", ":4"}},
+		{[]string{"simulate", "--compare", ""}, []string{"yaml", "json", ":8"}},
+		{[]string{"simulate", "--assert", "ans"}, []string{"answered", ":6"}},
 		{[]string{"call", "--output", ""}, []string{"text", "json", ":4"}},
 		{[]string{"explain", "--provider", ""}, []string{"openai", "ollama", ":4"}},
 		{[]string{"explain", "--status", ""}, []string{"429\tToo Many Requests", "529\tAnthropic is overloaded", ":4"}},

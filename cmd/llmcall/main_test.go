@@ -232,7 +232,7 @@ func TestJSONOutput(t *testing.T) {
 	_, args := serve(t, `{steps: [{kind: status, status: 503}, {kind: break, at: /n}]}`)
 	args = append(args, "--schema", file(t, "s.json", schema), "--output", "json")
 	good := decode(command(t, "", append(args, "A number")...))
-	if got := keys(good); !slices.Equal(got, []string{"answer", "attempts", "model", "usage", "value"}) {
+	if got := keys(good); !slices.Equal(got, []string{"answer", "attempts", "model", "started", "usage", "value"}) {
 		t.Errorf("a valid answer has %v", got)
 	}
 	if _, ok := good["value"].(map[string]any)["n"].(float64); !ok {
@@ -266,7 +266,7 @@ func TestJSONOutput(t *testing.T) {
 
 	_, args = serve(t, `{steps: [{kind: status, status: 401}]}`)
 	bad := decode(command(t, "", append(args, "--output", "json", "x")...))
-	if got := keys(bad); !slices.Equal(got, []string{"attempts", "error", "model", "usage"}) {
+	if got := keys(bad); !slices.Equal(got, []string{"attempts", "error", "model", "started", "usage"}) {
 		t.Errorf("a failure has %v", got)
 	}
 }

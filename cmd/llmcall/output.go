@@ -34,11 +34,13 @@ type document struct {
 	Conversation string `json:"conversation_file,omitempty"`
 	// Review is the file with a call that waits for a person, and Expires when it is too
 	// late to decide.
-	Review   string            `json:"review_file,omitempty"`
-	Expires  *time.Time        `json:"review_expires,omitempty"`
-	Person   llmcall.Verdict   `json:"person,omitempty"` // whose answer it is, if it is not a model's: accept or edit
-	Model    string            `json:"model"`
-	Practice bool              `json:"practice,omitempty"` // the answer is invented
+	Review   string          `json:"review_file,omitempty"`
+	Expires  *time.Time      `json:"review_expires,omitempty"`
+	Person   llmcall.Verdict `json:"person,omitempty"` // whose answer it is, if it is not a model's: accept or edit
+	Model    string          `json:"model"`
+	Practice bool            `json:"practice,omitempty"` // the answer is invented
+	// Started is when the first request of the call was made; left out if none was.
+	Started  *time.Time        `json:"started,omitempty"`
 	Usage    llm.Usage         `json:"usage"`
 	Cost     *llmcall.Cost     `json:"cost,omitempty"` // in dollars; left out if a price is not known
 	Attempts []llmcall.Attempt `json:"attempts"`
@@ -62,6 +64,10 @@ func (d document) write(w io.Writer, result *llmcall.Result, failed error) error
 	}
 	if n := len(d.Attempts); n > 0 {
 		d.Model = d.Attempts[n-1].Model
+		if start := d.Attempts[0].Start; !start.IsZero() {
+			start = start.UTC().Truncate(time.Microsecond)
+			d.Started = &start
+		}
 	}
 	if d.Attempts == nil {
 		d.Attempts = []llmcall.Attempt{}

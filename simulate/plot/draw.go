@@ -176,16 +176,16 @@ func (r *row) legend(on draw.Canvas, at vg.Point) {
 func (c *curve) style() draw.LineStyle { return draw.LineStyle{Color: c.color, Width: c.width} }
 
 // panel draws a row of one column.
-func (f *figure) panel(i, column int) (*plot.Plot, error) {
+func (f *figure) panel(i, at int) (*plot.Plot, error) {
 	r := &f.rows[i]
 	p := plot.New()
 	p.BackgroundColor = nil
-	p.Add(shades(f.columns[column].bands))
+	p.Add(shades(f.columns[at].bands))
 	grid := plotter.NewGrid()
 	grid.Horizontal = draw.LineStyle{Color: faint, Width: vg.Points(0.5)}
 	grid.Vertical.Color = nil
 	p.Add(grid)
-	for n, all := range r.values[column] {
+	for n, all := range r.values[at] {
 		for _, points := range all {
 			for i := range points {
 				points[i].Y = min(points[i].Y, r.most)
@@ -201,7 +201,7 @@ func (f *figure) panel(i, column int) (*plot.Plot, error) {
 	p.X.Min, p.X.Max = 0, f.length.Seconds()
 	p.Y.Min, p.Y.Max = 0, r.most
 	unit := r.unit
-	if column > 0 { // the scale is that of the first
+	if at > 0 { // the scale is that of the first
 		unit = func(float64) string { return " " } // without a text it would have no line
 	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = times{f.length, i == len(f.rows)-1}, steps(unit)
@@ -224,8 +224,8 @@ func (r *row) highest() float64 {
 	most := 0.0
 	for _, all := range r.values {
 		for _, points := range slices.Concat(all...) {
-			for _, point := range points {
-				most = max(most, point.Y)
+			for _, p := range points {
+				most = max(most, p.Y)
 			}
 		}
 	}
@@ -241,9 +241,9 @@ func (r *row) bursts() bool {
 	var all []float64
 	for _, values := range r.values {
 		for _, points := range slices.Concat(values...) {
-			for _, point := range points {
-				if point.Y > 0 {
-					all = append(all, point.Y)
+			for _, p := range points {
+				if p.Y > 0 {
+					all = append(all, p.Y)
 				}
 			}
 		}
@@ -264,8 +264,8 @@ func (squareRoots) Normalize(_, most, v float64) float64 { return math.Sqrt(max(
 func (label steps) roots(most float64) []plot.Tick {
 	ticks := []plot.Tick{{Value: 0, Label: label(0)}}
 	for power := 1.0; power <= most; power *= 10 {
-		for _, times := range []float64{1, 2, 5} {
-			v, last := power*times, ticks[len(ticks)-1].Value
+		for _, factor := range []float64{1, 2, 5} {
+			v, last := power*factor, ticks[len(ticks)-1].Value
 			if v <= most && math.Sqrt(v/most)-math.Sqrt(last/most) > 0.2 {
 				ticks = append(ticks, plot.Tick{Value: v, Label: label(v)})
 			}
@@ -289,9 +289,9 @@ func (s shades) Plot(c draw.Canvas, p *plot.Plot) {
 // nice returns a step of 1, 2 or 5 times a power of ten by which a length has at most n parts.
 func nice(length float64, n int) float64 {
 	step := math.Pow(10, math.Floor(math.Log10(length/float64(n))))
-	for _, times := range []float64{1, 2, 5, 10} {
-		if length/(step*times) <= float64(n)*1.001 {
-			return step * times
+	for _, factor := range []float64{1, 2, 5, 10} {
+		if length/(step*factor) <= float64(n)*1.001 {
+			return step * factor
 		}
 	}
 	return step * 10

@@ -135,21 +135,21 @@ func bands(s *simulate.Scenario) []band {
 		all = append(all, b)
 	}
 	slices.SortFunc(all, func(a, b band) int { return int(a.from - b.from) })
-	var merged []band
+	var joined []band
 	for _, b := range all {
-		if n := len(merged) - 1; n >= 0 && b.from <= merged[n].to {
-			merged[n].to = max(merged[n].to, b.to)
+		if n := len(joined) - 1; n >= 0 && b.from <= joined[n].to {
+			joined[n].to = max(joined[n].to, b.to)
 			continue
 		}
-		merged = append(merged, b)
+		joined = append(joined, b)
 	}
-	for _, b := range merged {
+	for _, b := range joined {
 		covered += b.to - b.from
 	}
 	if float64(covered) > 0.9*float64(s.Duration) {
 		return nil
 	}
-	return merged
+	return joined
 }
 
 // point is what is drawn of a bucket, or of some that are drawn as one.
@@ -239,8 +239,8 @@ func percent(share float64) string {
 }
 
 // digits is the number of decimals by which 99.9 is not shown as 100.
-func digits(percent float64) int {
-	if percent == float64(int(percent)) {
+func digits(v float64) int {
+	if v == float64(int(v)) {
 		return 0
 	}
 	return 1
