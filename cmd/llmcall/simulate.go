@@ -246,6 +246,11 @@ func (s *simulation) policies(cmd *cobra.Command) ([]policy, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, other := range all {
+			if p.name == other.name { // in another directory
+				p.name = file
+			}
+		}
 		all = append(all, p)
 	}
 	return all, nil

@@ -376,7 +376,7 @@ func (s *simulationScreen) table(t *figureTable) {
 func (s *simulationScreen) chart(r plot.Named, top float64, titled bool) {
 	report := r.Report
 	if titled {
-		s.line(s.loud.Render(printable(r.Name)))
+		s.line(s.loud.Render(ansi.Truncate(printable(r.Name), s.width, "…")))
 	}
 	const label, value = 10, 15
 	width := s.width - label - value

@@ -80,6 +80,9 @@ func (t *trace) document(value any) error {
 	if list, ok := object["attempts"].([]any); ok {
 		return t.call(object, list)
 	}
+	if _, counted := object["attempts"].(json.Number); counted && object["hash"] != nil {
+		return errors.New("is of the output of llmcall batch, which does not say when a row was asked: record the batch (--record DIR), and take the recordings")
+	}
 	_, timed := field(object, ownTimes)
 	_, lasted := field(object, ownDurations)
 	if timed && lasted {
