@@ -241,7 +241,7 @@ func TestWhatWasRecordedIsAScenario(t *testing.T) {
 	if err != nil || len(recordings) != 3 {
 		t.Fatal(recordings, err)
 	}
-	if got := command(t, "", "simulate", "--scenario", recordings[2]); got.code != 0 || !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "1 calls, 1 requests") {
+	if got := command(t, "", "simulate", "--scenario", recordings[2]); got.code != 0 || !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "1 call, 1 request.") {
 		t.Errorf("exit %d: %s\n%s", got.code, got.stderr, got.stdout)
 	}
 }

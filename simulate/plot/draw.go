@@ -326,7 +326,7 @@ func (t times) Ticks(_, _ float64) []plot.Tick {
 		}
 	}
 	length := float64(t.length) / float64(unit)
-	step := nice(length, 5)
+	step := nice(length, 6)
 	var ticks []plot.Tick
 	for n := 0.0; n*step <= length*1.001; n++ {
 		tick := plot.Tick{Value: n * step * unit.Seconds()}

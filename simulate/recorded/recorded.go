@@ -15,6 +15,7 @@ import (
 	"llmcall/chaos"
 	"llmcall/failure"
 	"llmcall/internal/plainfile"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/record"
 	"llmcall/simulate"
@@ -136,11 +137,14 @@ func scenario(name string, requests []request) (*simulate.Scenario, error) {
 	slices.SortStableFunc(requests, func(a, b request) int { return a.at.Compare(b.at) })
 	begin := requests[0].at
 	end := begin
-	calls := 0
+	calls, refused := 0, 0
 	var prompts, answers []int
 	for _, r := range requests {
 		if r.first {
 			calls++
+		}
+		if r.failed != nil && (r.failed.Kind == failure.RateLimited || r.failed.Kind == failure.Overloaded) {
+			refused++
 		}
 		if r.at.After(end) {
 			end = r.at
@@ -161,14 +165,18 @@ func scenario(name string, requests []request) (*simulate.Scenario, error) {
 	length = length.Round(time.Millisecond)
 	s := &simulate.Scenario{
 		Name: name, Duration: length,
-		About: fmt.Sprintf("What was recorded from %s: %d calls, %d requests.", begin.UTC().Format("2006-01-02 15:04:05 UTC"), calls, len(requests)),
+		About: fmt.Sprintf("What was recorded from %s: %s, %s.", begin.UTC().Format("2006-01-02 15:04:05 UTC"), say.Count(calls, "call", "calls"), say.Count(len(requests), "request", "requests")),
 		Clients: []simulate.Clients{{
 			Name: "recorded", Processes: 1, CallsPerSecond: float64(calls) / length.Seconds(), PromptTokens: median(prompts),
 		}},
 		Provider: simulate.Provider{AnswerTokens: median(answers)},
 	}
 	if begin.Year() == 1 { // the requests say no time
-		s.About = fmt.Sprintf("What was recorded: %d calls one after the other, %d requests.", calls, len(requests))
+		s.About = fmt.Sprintf("What was recorded, without its times, one call after the other: %s, %s.", say.Count(calls, "call", "calls"), say.Count(len(requests), "request", "requests"))
+	}
+	if refused > 0 {
+		s.About += fmt.Sprintf(" %s refused for a rate limit or an overload: here that is a share of the requests, and slower clients are refused as often.",
+			say.Count(refused, "was", "were"))
 	}
 	did, err := behaviour(requests, begin, length)
 	if err != nil {

@@ -161,6 +161,18 @@ func TestWhatWasNotTheProvidersDoingIsLeftOut(t *testing.T) {
 	}
 }
 
+// A share of refusals is not a limit: whoever reads the figures is told.
+func TestRefusalsAreSaidToBeAShare(t *testing.T) {
+	all := night()
+	if s, err := scenario("night", all); err != nil || strings.Contains(s.About, "refused") {
+		t.Error(s, err)
+	}
+	all[5].failed = &failure.Error{Kind: failure.RateLimited, Status: 429}
+	if s, err := scenario("night", all); err != nil || !strings.Contains(s.About, "600 requests. 1 was refused for a rate limit or an overload: here that is a share") {
+		t.Error(s, err)
+	}
+}
+
 // Recordings of package record: a request that is equal to one that failed is another attempt.
 func TestRecordingsAreAScenario(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "calls")

@@ -29,16 +29,15 @@ func readTrace(name string, data []byte) ([]request, error) {
 	var t trace
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
+	line, counted := 1, 0 // the line at the offset up to which lines were counted
 	for {
+		begun := int(decoder.InputOffset())
+		begun += len(data[begun:]) - len(bytes.TrimLeft(data[begun:], " \t\r\n"))
+		line, counted = line+bytes.Count(data[counted:begun], []byte("\n")), begun
 		var value any
-		begun := decoder.InputOffset()
 		err := decoder.Decode(&value)
 		if errors.Is(err, io.EOF) {
 			break
-		}
-		t.number = 1 + bytes.Count(data[:begun], []byte("\n"))
-		if rest := data[begun:]; len(rest) > 0 { // the line where the value begins, not where the last ended
-			t.number += bytes.Count(rest[:len(rest)-len(bytes.TrimLeft(rest, " \t\r\n"))], []byte("\n"))
 		}
 		if err == nil {
 			err = t.document(value)
@@ -46,7 +45,7 @@ func readTrace(name string, data []byte) ([]request, error) {
 			err = fmt.Errorf("is not JSON: %w", err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", name, t.number, err)
+			return nil, fmt.Errorf("%s:%d: %w", name, line, err)
 		}
 	}
 	if len(t.requests) == 0 { // else they are other lines of the log, of a web server perhaps
@@ -63,7 +62,6 @@ func readTrace(name string, data []byte) ([]request, error) {
 
 // trace is what was read so far.
 type trace struct {
-	number   int // of the line
 	requests []request
 	own      []request        // of lines in nobody's format
 	seen     map[request]bool // one that the events and the trace of a log both have

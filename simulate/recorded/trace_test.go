@@ -167,6 +167,15 @@ func TestWhatIsWrongWithATraceIsSaid(t *testing.T) {
 	}
 }
 
+// A long log is read in a time that grows with its length, and not with its square.
+func TestALongTraceIsReadAtOnce(t *testing.T) {
+	const lines = 200_000
+	requests, err := readTrace("long", bytes.Repeat([]byte(`{"time": 1764151200, "duration_ms": 250, "status": 200}`+"\n"), lines))
+	if err != nil || len(requests) != lines {
+		t.Errorf("%d requests, %v", len(requests), err)
+	}
+}
+
 // Whatever a file holds: there are requests, or an error; and what was read is a scenario that
 // can be simulated, or an error.
 func FuzzTrace(f *testing.F) {
