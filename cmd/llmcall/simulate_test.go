@@ -285,6 +285,15 @@ func TestTheHelpNamesAllFigures(t *testing.T) {
 	}
 }
 
+// Next to a burst the usual bars are seen, since all are square roots then.
+func TestABurstDoesNotHideTheRest(t *testing.T) {
+	burst := strings.Replace(blip, "{name: batch, workers: 2, pause: 1s}", "{name: jobs, processes: 800, calls: 1, start: 25s}", 1)
+	got := command(t, "", "simulate", "--scenario", file(t, "burst.yaml", burst))
+	if got.code != 0 || !strings.Contains(got.stdout, "(bars of calls and requests are square roots)") || strings.Contains(command(t, "", "simulate", "--scenario", file(t, "blip.yaml", blip)).stdout, "square roots") {
+		t.Errorf("exit %d: %s%s", got.code, got.stderr, got.stdout)
+	}
+}
+
 func TestBars(t *testing.T) {
 	for _, c := range []struct {
 		values        []float64

@@ -187,10 +187,14 @@ func (s *simulation) printList(cmd *cobra.Command) error {
 // simulationScreen writes tables and charts that fit a terminal.
 type simulationScreen struct {
 	b     strings.Builder
-	width int // in columns
+	width int  // in columns
+	roots bool // the bars of calls and requests are their square roots, since a burst is far above the others
 
 	loud, quiet, offered, sent, answered, open, rate lipgloss.Style
 }
+
+// bursts is how many times the usual rate makes a bar of it too low to be seen beside it.
+const bursts = 30
 
 // The least and the greatest width of what is printed.
 const (
@@ -243,12 +247,14 @@ func (s *simulationScreen) one(done *simulated) {
 		}
 	}
 	s.table(t)
-	top := 0.0
+	top, usual := 0.0, 0.0 // of calls and requests a second
 	for _, r := range done.reports {
 		for _, p := range r.Report.Series {
 			top = max(top, perSecond(p.Offered, r.Report), perSecond(p.Sent, r.Report), perSecond(p.Answered, r.Report))
 		}
+		usual = max(usual, float64(r.Report.Calls)/r.Report.Duration.Seconds())
 	}
+	s.roots = top > bursts*usual
 	for _, r := range done.reports {
 		s.line("")
 		s.chart(r, top, len(done.reports) > 1)
@@ -389,6 +395,9 @@ func (s *simulationScreen) chart(r plot.Named, top float64, titled bool) {
 		}
 		return all
 	}
+	if s.roots {
+		top = math.Sqrt(top)
+	}
 	row := func(name string, style lipgloss.Style, values []float64, top float64, height int, most string) {
 		for i, line := range bars(values, top, width, height) {
 			if i < height-1 { // the last has the names
@@ -400,7 +409,13 @@ func (s *simulationScreen) chart(r plot.Named, top float64, titled bool) {
 	}
 	calls := func(name string, style lipgloss.Style, of func(simulate.Point) int) {
 		values := series(func(p simulate.Point) float64 { return perSecond(of(p), report) })
-		row(name, style, values, top, 2, "to "+ratio(slices.Max(append(values, 0)))+" a s")
+		highest := slices.Max(append(values, 0))
+		if s.roots {
+			for i := range values {
+				values[i] = math.Sqrt(values[i])
+			}
+		}
+		row(name, style, values, top, 2, "to "+ratio(highest)+" a s")
 	}
 	calls("offered", s.offered, func(p simulate.Point) int { return p.Offered })
 	calls("sent", s.sent, func(p simulate.Point) int { return p.Sent })
@@ -413,6 +428,9 @@ func (s *simulationScreen) chart(r plot.Named, top float64, titled bool) {
 	}
 	end := lasting(report.Duration)
 	s.line(s.quiet.Render(fmt.Sprintf("%*s%s%s", label, "", "0"+strings.Repeat(" ", max(1, width-1-len(end))), end)))
+	if s.roots {
+		s.line(s.quiet.Render(fmt.Sprintf("%*s(bars of calls and requests are square roots)", label, "")))
+	}
 }
 
 // overview shows all scenarios, a line for each configuration.
