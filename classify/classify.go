@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"llmcall/failure"
@@ -84,8 +85,13 @@ func (p problem) failure(r Reply) failure.Error {
 	if !told && p.Delayed {
 		wait, told = p.Delay, true
 	}
+	byWindow := false
 	if !told && (p.Status == http.StatusTooManyRequests || p.Status == 0 && p.says(rateLimit...)) {
-		wait, told = p.resets(r, sent)
+		if wait, told = p.resets(r, sent); told {
+			byWindow = true
+		} else if in := againIn.FindStringSubmatch(p.Message); in != nil {
+			wait, told = span(in[1], time.Second, sent)
+		}
 	}
 	p.Told = told
 	p.NoCredit = r.Provider == Anthropic && noCredit(r.Header)
@@ -94,7 +100,7 @@ func (p problem) failure(r Reply) failure.Error {
 		p.Message = misdirection(r.Provider, r.Address, p.Message)
 	}
 	if kind == failure.QuotaExhausted {
-		if p.noQuota() {
+		if p.noQuota() || byWindow && p.unpaid(strings.ToLower(p.Message)) { // no window brings money
 			wait, told = 0, false
 		} else if at, ok := regained(p.Message); ok && !told {
 			wait, told = until(at, sent)
@@ -137,21 +143,15 @@ func (r Reply) sent() time.Time {
 func (r Reply) success() bool { return r.Status >= 200 && r.Status <= 299 }
 
 // resets returns when a limit is said to be whole again, where no Retry-After
-// says when to come back: by headers, of the response or in the body, or in
-// words. The headers of a success that holds the error are older than it.
+// says when to come back: by headers, of the response or in the body. The headers of
+// a success that holds the error are older than it.
 func (p problem) resets(r Reply, sent time.Time) (time.Duration, bool) {
 	if !r.success() && speaks(r.Header) {
 		if wait, told := wholeAgain(r.Provider, limitsOf(r.Provider, r.Header, sent)); told {
 			return wait, true
 		}
 	}
-	if wait, told := wholeAgain(r.Provider, limitsOf(r.Provider, p.Header, sent)); told {
-		return wait, true
-	}
-	if in := againIn.FindStringSubmatch(p.Message); in != nil {
-		return span(in[1], time.Second, sent)
-	}
-	return 0, false
+	return wholeAgain(r.Provider, limitsOf(r.Provider, p.Header, sent))
 }
 
 // againIn is how OpenAI, Groq and Gemini put it in words: "Please try again in

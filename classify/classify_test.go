@@ -43,6 +43,9 @@ func TestReadTellsWhenToComeBack(t *testing.T) {
 		{"words of a limit of the day", classify.OpenAI, 429, nil, `{"error":{"code":"rate_limit_exceeded","message":"Limit reached on requests per day (RPD). Try again in 7m12s."}}`, failure.RateLimited, 7*time.Minute + 12*time.Second},
 		{"words of a 500", classify.OpenAI, 500, nil, `{"error":{"message":"Try again in 5s."}}`, failure.Transient, never},
 		{"a bill does not pay itself", classify.OpenAI, 429, map[string]string{"Retry-After": "1"}, `{"error":{"code":"insufficient_quota"}}`, failure.QuotaExhausted, time.Second},
+		{"windows of a rate do not pay it", classify.OpenAI, 429, map[string]string{"X-Ratelimit-Limit-Requests": "500", "X-Ratelimit-Remaining-Requests": "499", "X-Ratelimit-Reset-Requests": "120ms", "X-Ratelimit-Limit-Tokens": "30000", "X-Ratelimit-Remaining-Tokens": "29000", "X-Ratelimit-Reset-Tokens": "300ms"}, `{"error":{"code":"insufficient_quota","type":"insufficient_quota","message":"You exceeded your current quota, please check your plan and billing details."}}`, failure.QuotaExhausted, never},
+		{"nor does one that is used up", classify.OpenAI, 429, map[string]string{"X-Ratelimit-Limit-Requests": "500", "X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "120ms"}, `{"error":{"code":"insufficient_quota"}}`, failure.QuotaExhausted, never},
+		{"what is used up for the day has a reset", classify.OpenAI, 429, map[string]string{"X-Ratelimit-Limit-Requests": "500", "X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "8h"}, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached on requests per day (RPD): Limit 500, Used 500"}}`, failure.RateLimited, 8 * time.Hour},
 
 		{"limit of tokens", classify.Anthropic, 429, map[string]string{
 			"Anthropic-Ratelimit-Input-Tokens-Remaining": "0", "Anthropic-Ratelimit-Input-Tokens-Reset": "2026-11-24T12:00:41Z"},
