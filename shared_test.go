@@ -222,7 +222,7 @@ func TestTheLoopGoesThroughTheCircuitsRecovery(t *testing.T) {
 
 func TestWaitForCircuitWaitsUntilAProbeIsAdmitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		registry := newRegistry(t, breaker.Config{FailureThreshold: 2, RecoveryTimeout: 30 * s, SuccessThreshold: 1})
+		registry := newRegistry(t, breaker.Config{FailureThreshold: 2, RecoveryTimeout: 30 * s, SuccessThreshold: 1, TripTimeout: 5 * time.Minute})
 		cfg := exact(llmcall.RetryConfig{EnableCircuitBreaker: true, CircuitBreakerConfig: registry.settings(), Endpoints: registry.Registry, WaitForCircuit: true})
 		m := play(t, down, down)
 		r, err := llmcall.RetryWithValidation(t.Context(), m, llm.Prompt("x"), checked, cfg)

@@ -54,7 +54,6 @@ package breaker
 
 import (
 	"fmt"
-	"math"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -109,7 +108,8 @@ type Config struct {
 	RecoveryFactor float64
 	// TripTimeout is how long the circuit stays OPEN after a failure that opens it
 	// at once ([Tripped]) and does not say for how long ([Failure.AskedFor]).
-	// Default ten times RecoveryTimeout, at most MaxOpen.
+	// Nobody is told when a bill is paid or a key is replaced, so that it is looked at as
+	// often as after an outage. Default RecoveryTimeout; at most MaxOpen.
 	TripTimeout time.Duration
 	// MaxOpen is the longest time that the circuit stays OPEN, whatever
 	// RecoveryFactor, TripTimeout and [Failure.AskedFor] say. At least
@@ -196,7 +196,7 @@ func (c *Config) fillTimes() error {
 	}{
 		{"FailureWindow", &c.FailureWindow, func() time.Duration { return DefaultFailureWindow }},
 		{"RecoveryTimeout", &c.RecoveryTimeout, func() time.Duration { return DefaultRecoveryTimeout }},
-		{"TripTimeout", &c.TripTimeout, func() time.Duration { return min(c.RecoveryTimeout, math.MaxInt64/10) * 10 }},
+		{"TripTimeout", &c.TripTimeout, func() time.Duration { return c.RecoveryTimeout }},
 		{"MaxOpen", &c.MaxOpen, func() time.Duration { return max(DefaultMaxOpen, c.RecoveryTimeout) }},
 		{"ProbeLease", &c.ProbeLease, func() time.Duration { return c.RecoveryTimeout }},
 		{"SlowCall", &c.SlowCall, func() time.Duration { return 0 }},

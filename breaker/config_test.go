@@ -90,7 +90,7 @@ func TestExtremeSettingsAreTaken(t *testing.T) {
 func TestDefaultsAreFilledIn(t *testing.T) {
 	want := breaker.Config{
 		FailureThreshold: 5, FailureWindow: 300 * s, FailureRate: 0.8, RecoveryTimeout: 60 * s, RecoveryFactor: 1,
-		TripTimeout: 600 * s, MaxOpen: time.Hour, HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s,
+		TripTimeout: 60 * s, MaxOpen: time.Hour, HalfOpenProbes: 1, SuccessThreshold: 2, ProbeLease: 60 * s,
 	}
 	if got, err := (breaker.Config{}).Filled(); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
@@ -113,7 +113,7 @@ func TestTwoConfigurationsThatMeanTheSameAreEqualOnceFilled(t *testing.T) {
 		{breaker.Config{}, breaker.Config{ProbeLease: 60 * s}, true},
 		{breaker.Config{FailureRate: -1}, breaker.Config{FailureRate: -0.2}, true},
 		{breaker.Config{FailureRate: -1}, breaker.Config{}, false},
-		{breaker.Config{RecoveryTimeout: 30 * s}, breaker.Config{RecoveryTimeout: 30 * s, ProbeLease: 30 * s, TripTimeout: 300 * s}, true},
+		{breaker.Config{RecoveryTimeout: 30 * s}, breaker.Config{RecoveryTimeout: 30 * s, ProbeLease: 30 * s, TripTimeout: 30 * s}, true},
 		{breaker.Config{RecoveryTimeout: 30 * s}, breaker.Config{RecoveryTimeout: 30 * s, ProbeLease: 60 * s}, false},
 		{breaker.Config{MaxOpen: 60 * s}, breaker.Config{MaxOpen: 60 * s, TripTimeout: time.Hour}, true},
 	} {

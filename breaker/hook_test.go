@@ -20,7 +20,7 @@ func TestHookIsToldOfEveryChangeInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var got []breaker.Transition
-		b := newBreaker(t, breaker.Config{FailureThreshold: 2, SuccessThreshold: 1},
+		b := newBreaker(t, breaker.Config{FailureThreshold: 2, SuccessThreshold: 1, TripTimeout: 600 * s},
 			func(tr breaker.Transition) { got = append(got, tr) })
 		bad(t, b)
 		bad(t, b)

@@ -16,20 +16,20 @@ func TestCircuitThatMayBeForgottenIsIdle(t *testing.T) {
 	}{
 		"new":            {func(*testing.T, *breaker.Breaker) {}, true},
 		"with a failure": {func(t *testing.T, b *breaker.Breaker) { bad(t, b) }, true},
-		"OPEN":           {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(600*s - 1) }, false},
-		"OPEN and over":  {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(600 * s) }, true},
-		"and looked at":  {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(600 * s); b.Snapshot() }, true},
-		"a probe":        {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(600 * s); enter(t, b) }, false},
+		"OPEN":           {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(60*s - 1) }, false},
+		"OPEN and over":  {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(60 * s) }, true},
+		"and looked at":  {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(60 * s); b.Snapshot() }, true},
+		"a probe":        {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(60 * s); enter(t, b) }, false},
 		"a probe lost": {func(t *testing.T, b *breaker.Breaker) {
 			b.Trip(because(boom))
-			time.Sleep(600 * s)
+			time.Sleep(60 * s)
 			enter(t, b)
 			time.Sleep(60 * s)
 		}, true},
-		"a probe of many": {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(600 * s); ok(t, b) }, true},
+		"a probe of many": {func(t *testing.T, b *breaker.Breaker) { b.Trip(because(boom)); time.Sleep(60 * s); ok(t, b) }, true},
 		"recovered": {func(t *testing.T, b *breaker.Breaker) {
 			b.Trip(because(boom))
-			time.Sleep(600 * s)
+			time.Sleep(60 * s)
 			ok(t, b)
 			ok(t, b)
 		}, true},
@@ -92,7 +92,7 @@ func TestCircuitWhoseRecoveryTimeIsOverIsHalfOpenWhetherSomebodyCallsOrNot(t *te
 			t.Errorf("told of %+v", told)
 		}
 		b.Trip(because(late)) // opens it again: it was not OPEN any more
-		if got := b.Snapshot(); got.State != open || got.Openings != 2 || got.Generation != 3 || got.RetryIn != 600*s {
+		if got := b.Snapshot(); got.State != open || got.Openings != 2 || got.Generation != 3 || got.RetryIn != 60*s {
 			t.Errorf("%+v", got)
 		}
 	})

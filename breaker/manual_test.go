@@ -21,15 +21,15 @@ func TestTripOpensForTripTimeoutOrForWhatTheServiceAsks(t *testing.T) {
 		asked  time.Duration
 		want   time.Duration
 	}{
-		{"the default is ten times the recovery time", breaker.Config{}, 0, 600 * s},
-		{"of that which is set", breaker.Config{RecoveryTimeout: 3 * s}, 0, 30 * s},
-		{"never more than MaxOpen", breaker.Config{RecoveryTimeout: 59 * time.Minute}, 0, time.Hour},
+		{"the default is the recovery time", breaker.Config{}, 0, 60 * s},
+		{"that which is set", breaker.Config{RecoveryTimeout: 3 * s}, 0, 3 * s},
+		{"never more than MaxOpen", breaker.Config{TripTimeout: 2 * time.Hour}, 0, time.Hour},
 		{"which is raised with the recovery time", breaker.Config{RecoveryTimeout: 2 * time.Hour}, 0, 2 * time.Hour},
 		{"set", breaker.Config{TripTimeout: s}, 0, s},
 		{"it asks for more", breaker.Config{}, 1200 * s, 1200 * s},
 		{"it asks for less", breaker.Config{}, 20 * s, 20 * s},
 		{"it asks for too much", breaker.Config{}, 2 * time.Hour, time.Hour},
-		{"it asks for nothing", breaker.Config{}, -s, 600 * s},
+		{"it asks for nothing", breaker.Config{}, -s, 60 * s},
 	} {
 		for name, trip := range map[string]func(*testing.T, *breaker.Breaker){
 			"by hand": func(_ *testing.T, b *breaker.Breaker) { b.Trip(asking(test.asked)) },
@@ -92,7 +92,7 @@ func TestManyTripsAreOneOpening(t *testing.T) {
 
 func TestTripWorksFromEveryState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Config{})
+		b := newBreaker(t, breaker.Config{TripTimeout: 600 * s})
 		b.Trip(because(boom))
 		wantState(t, b, open)
 		time.Sleep(600 * s)

@@ -107,7 +107,7 @@ func TestZeroPermitIsHarmless(t *testing.T) {
 
 func TestPermitTripOpensAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Config{})
+		b := newBreaker(t, breaker.Config{TripTimeout: 600 * s})
 		acquire(t, b).Trip(because(boom))
 		if e := refusal(t, b); e.RetryIn() != 600*s || e.Cause != boom {
 			t.Errorf("OPEN for %v because of %v", e.RetryIn(), e.Cause)

@@ -115,7 +115,7 @@ func TestLostPermitOfASlowCallIsCountedOnce(t *testing.T) {
 // A cause that leaves no doubt is worth more than that the call was slow.
 func TestTripOfACallThatWasSlowStillTrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Config{SlowCall: s})
+		b := newBreaker(t, breaker.Config{SlowCall: s, TripTimeout: 600 * s})
 		p := acquire(t, b)
 		time.Sleep(2 * s)
 		p.Trip(because(boom))

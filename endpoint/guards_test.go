@@ -418,7 +418,7 @@ func TestWhatTheCircuitKeepsOfAFailure(t *testing.T) {
 		circuit.Settle(lend(t, circuit, endpoint.Ask{}), endpoint.Outcome{
 			Effect: failure.Trip, Kind: failure.Unauthorized, Err: (*failure.Error)(nil), Report: &endpoint.Report{Told: &pace.Told{Wait: 5 * time.Minute}},
 		})
-		if s := b.Snapshot(); s.Cause != (breaker.Cause{Kind: failure.Unauthorized.String()}) || s.RetryIn != 10*time.Minute {
+		if s := b.Snapshot(); s.Cause != (breaker.Cause{Kind: failure.Unauthorized.String()}) || s.RetryIn != time.Minute {
 			t.Errorf("nothing is told: kept %+v for %v", s.Cause, s.RetryIn)
 		}
 	})

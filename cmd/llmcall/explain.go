@@ -225,7 +225,7 @@ func circuitFor(f *failure.Error, effect failure.Effect, paced bool) string {
 		if f.Told {
 			return fmt.Sprintf("opens at once, for %v", f.RetryAfter)
 		}
-		return "opens at once, for trip_timeout (by default ten times recovery_timeout)"
+		return "opens at once, for trip_timeout (by default recovery_timeout)"
 	case failure.Limit:
 		switch {
 		case !paced:
