@@ -41,8 +41,9 @@ type EachRow[R any] struct {
 	Row    R       // as rows yielded it
 	Result *Result // nil if Err is set
 	// Err is the error of [Client.Do], with the attempts of all calls for the row in its
-	// [Trace]; a [*PanicError] if the call or the function request panicked; or what
-	// request returned. nil if there is a Result.
+	// [Trace]; a [*PanicError] if the call or the function request panicked; what request
+	// returned; or why the range ended, if that was before a call for the row began. nil if
+	// there is a Result.
 	Err error
 	// NotDone says that the row was stopped by the state of its provider, of the client's
 	// Account or of its caller: nothing is known about the row itself, and it should be
@@ -108,8 +109,7 @@ func (e *EachError) Unwrap() error { return e.Last }
 //
 // If it ends before all rows are done, it yields the reason at the end, once, with a zero
 // row: the cause of ctx, an [*EachError], or a [*ConfigError] if cfg is impossible. Rows
-// that were begun and stopped are yielded before, with NotDone set. Those that were never
-// begun are not yielded.
+// that were taken from rows and not done are yielded before, with NotDone set.
 //
 // The calls have the client's configuration, but are patient, because many rows have time.
 // They wait for open circuits and rate limits for as long as it takes, whatever
@@ -187,17 +187,19 @@ func feed[R any](r *eachRun, rows iter.Seq[R], request func(R) (*llm.Request, er
 		next := EachRow[R]{Index: index, Row: row}
 		index++
 		req, err := requested(request, row)
-		if err != nil {
-			next.Err = err
+		var k *eachCall
+		if err == nil {
+			k, err = r.begin(req)
+			next.NotDone = err != nil
+		}
+		if next.Err = err; err != nil {
 			done <- next
-		} else if k := r.begin(req); k != nil {
+		} else {
 			r.calls.Go(func() {
 				defer func() { done <- next }() // also after runtime.Goexit in a model
 				next.Err = errGoexit
 				next.Result, next.NotDone, next.Err = r.ask(k)
 			})
-		} else {
-			r.free()
 		}
 		if !r.place() {
 			return

@@ -212,22 +212,22 @@ func (r *eachRun) exhausted() {
 	r.final = true
 }
 
-// begin returns a row that is under way once there is money for its first request. It is
-// nil if the run is over.
-func (r *eachRun) begin(req *llm.Request) *eachCall {
+// begin returns a row that is under way once there is money for its first request. The
+// error is why the run is over before.
+func (r *eachRun) begin(req *llm.Request) (*eachCall, error) {
 	k := &eachCall{req: req, need: r.client.needs(req)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.afford(k, k.need) {
 		r.missed = true
-		return nil
+		return nil, r.why
 	}
 	k.ctx, k.cancel = context.WithCancelCause(context.WithValue(r.all, ofEach{r}, k))
 	if len(r.underway) == 0 {
 		r.quiet = time.Now().Add(-r.silence)
 	}
 	r.underway[k] = struct{}{}
-	return k
+	return k, nil
 }
 
 // needs returns what the first request of a call may use, as far as the client's Account
