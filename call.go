@@ -318,7 +318,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 		next := req
 		next.MaxTokens, next.Messages = c.maxTokens, goingOn(req.Messages, begun)
 		c.reckon(&next)
-		if !c.tries.Round() {
+		if !c.round() {
 			if err := c.tries.Err(); err != nil {
 				return nil, err
 			}
@@ -326,6 +326,14 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 			return nil, last.Err
 		}
 	}
+}
+
+// round admits a further request of the attempt.
+func (c *call) round() bool {
+	if r := c.client.rows; r != nil {
+		return r.round(c.ctx, c.tries.Round)
+	}
+	return c.tries.Round()
 }
 
 // goingOn returns the messages with an answer that its provider has paused.

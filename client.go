@@ -44,6 +44,8 @@ type Client struct {
 	// countsWrong says that, by a row of the table, a wrong answer is not a success
 	// for the circuit breaker.
 	countsWrong bool
+	// rows is the run of [Each] that the client is for, or nil.
+	rows *eachRun
 	// once says that the client is for one call: its limits and budget apply to the
 	// endpoints only during the call.
 	once bool

@@ -1,13 +1,90 @@
 package llmcall_test
 
 import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"llmcall"
 	"llmcall/account"
 	"llmcall/endpoint"
+	"llmcall/llm"
 )
+
+// talker is a model whose answers to a row call a tool so many times first.
+type talker struct {
+	*eachModel
+	rounds int
+	sent   atomic.Int64
+}
+
+func (m *talker) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	m.sent.Add(1)
+	select {
+	case <-time.After(m.takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if n := len(req.Messages) / 2; n < m.rounds {
+		return &llm.Response{Message: llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{calls("c"+strconv.Itoa(n), "look", `{}`)}}, Finish: llm.FinishToolCall, Usage: llm.Usage{InputTokens: 1, OutputTokens: 1}}, nil
+	}
+	return llm.Reply("good"), nil
+}
+
+var look = llmcall.Tool{
+	Tool: llm.Tool{Name: "look", Description: "looks", Parameters: json.RawMessage(`{"type":"object"}`)},
+	Run:  func(context.Context, json.RawMessage) (string, error) { return "seen", nil }, ReadOnly: true,
+}
+
+// The provider that answers each round of a long conversation answers.
+func TestEachRoundsAreAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &talker{eachModel: newEachModel(t, nil), rounds: 8}
+		m.takes = 2 * time.Minute
+		o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{Tools: []llmcall.Tool{look}, MaxToolRounds: 10}), 3, llmcall.EachConfig{Concurrency: 1})
+		if len(o.done) != 3 || o.end != nil {
+			t.Error(o)
+		}
+	})
+}
+
+// A request of a round that has waited for its turn is in flight as any other is; and within
+// the grace no further round begins.
+func TestEachGraceInARound(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		rounds    int
+		perMinute float64 // requests; 0: any number
+		after     time.Duration
+		done      int
+		sent      int64
+	}{
+		{"in the last request, which has waited", 1, 20, 3*s + s/2, 1, 2},
+		{"in the last request", 1, 0, s + s/2, 1, 2},
+		{"in the wait for the last", 1, 20, s + s/2, 0, 1},
+		{"in the first request, before a wait", 1, 20, s / 2, 0, 1},
+		{"in the first request", 1, 0, s / 2, 0, 1},
+		{"in the second of four", 3, 20, 3*s + s/2, 0, 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &talker{eachModel: newEachModel(t, nil), rounds: row.rounds}
+				m.takes = s
+				ctx, cancel := context.WithTimeout(t.Context(), row.after)
+				defer cancel()
+				c := client(t, m, checked, llmcall.RetryConfig{Tools: []llmcall.Tool{look}, RequestsPerMinute: row.perMinute})
+				o := each(ctx, t, c, 1, llmcall.EachConfig{Grace: time.Minute})
+				if len(o.done) != row.done || len(o.stopped) != 1-row.done || m.sent.Load() != row.sent {
+					t.Error(o, o.errs[0], m.sent.Load())
+				}
+			})
+		})
+	}
+}
 
 // What was taken from the rows is yielded: a queue would not give it again.
 func TestEachYieldsWhatItTook(t *testing.T) {

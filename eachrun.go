@@ -139,6 +139,7 @@ func (c *Client) each(ctx context.Context, cfg EachConfig) (*eachRun, error) {
 	if r.client, err = c.patient(r.observe, min(cfg.Concurrency, maxThreshold*4)); err != nil {
 		return nil, err
 	}
+	r.client.rows = r
 	r.table = r.client.cfg.Table()
 	if r.waits, err = (&RetryConfig{Rand: c.cfg.Rand}).backoff(); err != nil {
 		return nil, err
@@ -312,6 +313,35 @@ func (r *eachRun) observe(ctx context.Context, e Event) context.Context {
 	return nil
 }
 
+// round follows a further request of an attempt, which admit waits for: what came before
+// was an answer.
+func (r *eachRun) round(ctx context.Context, admit func() bool) bool {
+	r.turn(ctx, func(*eachCall) { r.hears() })
+	defer r.turn(ctx, func(k *eachCall) { k.asking = true })
+	return admit()
+}
+
+// turn is a moment between two requests of an attempt. If the run is over, the second is
+// not made.
+func (r *eachRun) turn(ctx context.Context, note func(*eachCall)) {
+	k, _ := ctx.Value(ofEach{r}).(*eachCall)
+	if k == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	note(k)
+	if r.over {
+		k.cancel(r.why)
+	}
+}
+
+// hears notes that a model has answered. The caller holds the lock.
+func (r *eachRun) hears() {
+	r.answered = time.Now()
+	r.quiet = r.answered
+}
+
 // heard notes what an attempt says about its model.
 func (r *eachRun) heard(k *eachCall, a *Attempt) {
 	outcome := a.Outcome
@@ -320,8 +350,7 @@ func (r *eachRun) heard(k *eachCall, a *Attempt) {
 	}
 	switch outcome {
 	case OutcomeValid, OutcomeInvalid, OutcomeCutOff, OutcomeLost:
-		r.answered = time.Now()
-		r.quiet = r.answered
+		r.hears()
 		delete(r.dead, a.target)
 		return
 	case OutcomeFailed:
