@@ -86,6 +86,21 @@ func TestEachGraceInARound(t *testing.T) {
 	}
 }
 
+// Within the grace no second request is made.
+func TestEachGraceMakesNoHedge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, nil)
+		m.takes = 5 * s
+		ctx, cancel := context.WithTimeout(t.Context(), s)
+		defer cancel()
+		c := client(t, m, checked, llmcall.RetryConfig{Hedge: &llmcall.Hedge{After: 2 * s, Extra: 1}})
+		o := each(ctx, t, c, 20, llmcall.EachConfig{Grace: time.Minute})
+		if len(o.done) != 8 || len(m.at) != 8 {
+			t.Error(o, len(m.at))
+		}
+	})
+}
+
 // What was taken from the rows is yielded: a queue would not give it again.
 func TestEachYieldsWhatItTook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

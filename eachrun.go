@@ -516,6 +516,13 @@ func (r *eachRun) end(why error) {
 	r.changed.Broadcast()
 }
 
+// isOver reports whether no further request is made.
+func (r *eachRun) isOver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over
+}
+
 // expire ends the run because the caller's context has ended.
 func (r *eachRun) expire(cause error) {
 	r.mu.Lock()

@@ -142,6 +142,9 @@ func (s *second) run(ctx context.Context, candidates []int) {
 			s.stop()
 		}
 	}()
+	if r := s.own.client.rows; r != nil && r.isOver() {
+		return
+	}
 	for _, target := range candidates {
 		if b := s.own.client.circuit(target); b != nil && b.State() != breaker.Closed {
 			continue
