@@ -12,6 +12,7 @@ import (
 	"llmcall"
 	"llmcall/account"
 	"llmcall/endpoint"
+	"llmcall/failure"
 	"llmcall/llm"
 )
 
@@ -119,4 +120,23 @@ func TestEachYieldsWhatItTook(t *testing.T) {
 			t.Errorf("%v: %d were taken", o, taken)
 		}
 	})
+}
+
+// One row waits for a provider that refuses for now as many do.
+func TestEachOneRowIsPatientToo(t *testing.T) {
+	for _, kind := range []failure.Kind{failure.Overloaded, failure.RateLimited} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, func(_ context.Context, _ int, since time.Duration) error {
+				if since < 5*time.Minute {
+					return failing(kind)
+				}
+				return nil
+			})
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 1, llmcall.EachConfig{})
+			t.Log(kind, o, len(m.at))
+			if len(o.done) != 1 || o.end != nil {
+				t.Error(kind, o, o.errs[0])
+			}
+		})
+	}
 }

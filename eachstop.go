@@ -76,7 +76,7 @@ func (r *eachRun) stopped(k *eachCall, start time.Time, err error) stop {
 	if k.failed.IsZero() {
 		k.failed = start
 	}
-	if r.answered.After(k.failed) || r.final && len(r.underway) == 1 {
+	if r.answered.After(k.failed) || why == byProvider && r.final && len(r.underway) == 1 {
 		return byItAlone
 	}
 	return why
