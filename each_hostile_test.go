@@ -14,6 +14,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/llm"
+	"llmcall/validate"
 )
 
 // talker is a model whose answers to a row call a tool so many times first.
@@ -136,6 +137,27 @@ func TestEachOneRowIsPatientToo(t *testing.T) {
 			t.Log(kind, o, len(m.at))
 			if len(o.done) != 1 || o.end != nil {
 				t.Error(kind, o, o.errs[0])
+			}
+		})
+	}
+}
+
+// A judge that refuses for now is waited for as a model is: each row that was put off would
+// have paid for four answers.
+func TestEachWaitsForAJudge(t *testing.T) {
+	for _, kind := range []failure.Kind{failure.RateLimited, failure.Overloaded, failure.CircuitOpen, failure.RetryBudgetSpent} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			judge := validate.Func("judge", func(context.Context, *validate.Answer) error {
+				if since := time.Since(m.start); since > 10*s && since < 5*time.Minute {
+					return failing(kind)
+				}
+				return nil
+			})
+			o := each(t.Context(), t, client(t, m, []validate.Strategy{judge}, llmcall.RetryConfig{}), 10_000, llmcall.EachConfig{})
+			t.Logf("%v: %v; %d requests in %v", kind, o, len(m.at), time.Since(m.start))
+			if len(o.done) != 10_000 || o.end != nil || len(m.at) > 11_000 {
+				t.Error(o)
 			}
 		})
 	}

@@ -122,11 +122,15 @@ func (r *eachRun) whose(k *eachCall, start time.Time, err error) stop {
 		return byMoney
 	case ReasonCheckUnavailable:
 		check, ok := errors.AsType[*validate.CheckError](e)
-		switch {
-		case ok && check.Panicked:
+		if !ok {
+			return byProvider
+		}
+		if check.Panicked {
 			return byItself
-		case ok && stopOf(failure.KindOf(check.Err)) == byRefusal:
-			return byRefusal
+		}
+		switch why := stopOf(failure.KindOf(check.Err)); why {
+		case byRefusal, byLimit, byWait:
+			return why
 		}
 		return byProvider
 	}
