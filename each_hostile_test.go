@@ -162,3 +162,61 @@ func TestEachWaitsForAJudge(t *testing.T) {
 		})
 	}
 }
+
+// Others than the rows hold most of the account for a while.
+func TestEachWithOthersAtTheAccount(t *testing.T) {
+	for _, held := range []int64{99_990, 99_600, 99_000, 50_000} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			m.answer = "good"
+			all := account.New(endpoint.Amount{Tokens: 100_000})
+			lent, err := all.Reserve(endpoint.Amount{Tokens: held}, endpoint.Amount{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Minute, func() { all.Settle(lent, endpoint.Amount{}) })
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{Account: all, MaxTokens: 1000}), 100, llmcall.EachConfig{})
+			t.Log(held, o, len(m.at), time.Since(m.start))
+			if len(o.done) != 100 || o.end != nil {
+				t.Error(o)
+			}
+		})
+	}
+}
+
+// cutter answers at the token limit if that is lower than it wants.
+type cutter struct {
+	*eachModel
+	tokens int
+}
+
+func (m *cutter) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	r, err := m.eachModel.Complete(ctx, req)
+	if err == nil {
+		r.Usage.OutputTokens = int64(m.tokens)
+		if req.MaxTokens > 0 && req.MaxTokens < m.tokens {
+			r.Usage.OutputTokens, r.Finish = int64(req.MaxTokens), llm.FinishLength
+		}
+	}
+	return r, err
+}
+
+// An answer that was cut off at what others had left of the account is asked for again when
+// they have given it back.
+func TestEachCutOffForOthers(t *testing.T) {
+	for _, places := range []int{1, 8} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &cutter{newEachModel(t, nil), 800}
+			all := account.New(endpoint.Amount{Tokens: 100_000})
+			lent, err := all.Reserve(endpoint.Amount{Tokens: 99_200}, endpoint.Amount{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Minute, func() { all.Settle(lent, endpoint.Amount{}) })
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{Account: all, MaxTokens: 1000}), 20, llmcall.EachConfig{Concurrency: places})
+			if len(o.done) != 20 || o.end != nil || len(m.at) > 21 { // one is paid for in vain
+				t.Error(places, o, o.errs[0], len(m.at))
+			}
+		})
+	}
+}

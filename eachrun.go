@@ -456,15 +456,20 @@ func (r *eachRun) release(k *eachCall) {
 // again waits, and until there is money for another call. It returns false if the run is
 // over.
 func (r *eachRun) again(k *eachCall, wait time.Duration) bool {
+	k.pause(wait)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.afford(k, k.need) || r.miss()
+}
+
+// pause waits, but not longer than the run.
+func (k *eachCall) pause(wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-k.ctx.Done():
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.afford(k, k.need) || r.miss()
 }
 
 // miss notes that a row was stopped because the run is over. It returns false.
@@ -473,34 +478,40 @@ func (r *eachRun) miss() bool {
 	return false
 }
 
-// scrape waits until there may be money for a row that an account has refused. If nothing
-// can come back, the run is over, and scrape returns false.
+// scrape waits until there may be money for a row that an account has refused, or whose
+// answer was cut off for want of it. If nothing can come back, the run is over, and scrape
+// returns false.
 func (r *eachRun) scrape(k *eachCall, err error) bool {
-	need, reserved := k.need, false
-	if e, ok := errors.AsType[*account.Error](err); ok {
-		reserved = e.Reserved > 0
-		if e.Money { // it was refused although its first request was affordable
+	need := k.need
+	e, refused := errors.AsType[*account.Error](err)
+	if refused { // although its first request was affordable
+		if e.Money {
 			need.Nanos += e.Wanted
 		} else {
 			need.Tokens += e.Wanted
 		}
 	}
 	r.mu.Lock()
-	if r.calling == 0 {
-		if !reserved {
-			defer r.mu.Unlock()
-			r.end(&EachError{Reason: EachAccountSpent, Last: err})
-			return r.miss()
-		}
-		r.mu.Unlock() // others than the rows hold it
-		return r.again(k, r.waits.Delay(0))
-	}
 	defer r.mu.Unlock()
-	for seen := r.settled; !r.over && r.calling > 0 && r.settled == seen; {
-		r.changed.Wait()
+	switch held := r.held() || refused && e.Reserved > 0; {
+	case r.calling > 0:
+		for seen := r.settled; !r.over && r.calling > 0 && r.settled == seen; {
+			r.changed.Wait()
+		}
+	case held: // by others than the rows, who do not say when they give it back
+		for wait := true; wait && !r.over; wait = !refused && r.held() && !r.fits(need) {
+			r.mu.Unlock()
+			k.pause(r.waits.Delay(0))
+			r.mu.Lock()
+		}
+	default:
+		r.end(&EachError{Reason: EachAccountSpent, Last: err})
 	}
 	return r.afford(k, need) || r.miss()
 }
+
+// held reports whether requests under way hold a part of the client's account.
+func (r *eachRun) held() bool { return r.client.cfg.Account.Snapshot().Reserved != endpoint.Amount{} }
 
 // end ends the run: no row is begun, calls that wait end, and those that ask make no
 // further request. The caller holds the lock.
