@@ -226,6 +226,9 @@ func (r *eachRun) begin(req *llm.Request) (*eachCall, error) {
 	k.ctx, k.cancel = context.WithCancelCause(context.WithValue(r.all, ofEach{r}, k))
 	if len(r.underway) == 0 {
 		r.quiet = time.Now().Add(-r.silence)
+		if r.giveUp != nil {
+			r.giveUp.Reset(r.cfg.GiveUpAfter - r.silence)
+		}
 	}
 	r.underway[k] = struct{}{}
 	return k, nil
@@ -553,15 +556,12 @@ func (r *eachRun) expire(cause error) {
 func (r *eachRun) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.left {
+	if r.left || len(r.underway) == 0 {
 		return
 	}
-	unanswered := r.silence
-	if len(r.underway) > 0 {
-		unanswered = time.Since(r.quiet)
-	}
-	if left := r.cfg.GiveUpAfter - unanswered; left > 0 || len(r.underway) == 0 {
-		r.giveUp.Reset(max(left, time.Second))
+	unanswered := time.Since(r.quiet)
+	if left := r.cfg.GiveUpAfter - unanswered; left > 0 {
+		r.giveUp.Reset(left)
 		return
 	}
 	r.end(&EachError{Reason: EachGaveUp, After: unanswered, Last: r.last})
