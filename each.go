@@ -115,7 +115,7 @@ func (e *EachError) Unwrap() error { return e.Last }
 // They wait for open circuits and rate limits for as long as it takes, whatever
 // MaxRateLimitWait and MaxRetryAfter say; [EachConfig.GiveUpAfter] limits this. They have
 // a circuit breaker: the client's, or else the default one, with a threshold of a quarter
-// of Concurrency if that is more. MaxTime holds for each call.
+// of Concurrency, but at most 64, if that is more. MaxTime holds for each call.
 //
 // A row that the provider's state has stopped is asked again in its place: once while other
 // rows are answered, and three times while none is; and as often as it takes while none is

@@ -2,13 +2,166 @@ package llmcall_test
 
 import (
 	"context"
+	"encoding/json"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"llmcall"
+	"llmcall/account"
+	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/llm"
+	"llmcall/validate"
 )
+
+// talker is a model whose answers to a row call a tool so many times first.
+type talker struct {
+	*eachModel
+	rounds int
+	sent   atomic.Int64
+}
+
+func (m *talker) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	m.sent.Add(1)
+	select {
+	case <-time.After(m.takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if n := len(req.Messages) / 2; n < m.rounds {
+		return &llm.Response{Message: llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{calls("c"+strconv.Itoa(n), "look", `{}`)}}, Finish: llm.FinishToolCall, Usage: llm.Usage{InputTokens: 1, OutputTokens: 1}}, nil
+	}
+	return llm.Reply("good"), nil
+}
+
+var look = llmcall.Tool{
+	Tool: llm.Tool{Name: "look", Description: "looks", Parameters: json.RawMessage(`{"type":"object"}`)},
+	Run:  func(context.Context, json.RawMessage) (string, error) { return "seen", nil }, ReadOnly: true,
+}
+
+// The provider that answers each round of a long conversation answers.
+func TestEachRoundsAreAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &talker{eachModel: newEachModel(t, nil), rounds: 8}
+		m.takes = 2 * time.Minute
+		o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{Tools: []llmcall.Tool{look}, MaxToolRounds: 10}), 3, llmcall.EachConfig{Concurrency: 1})
+		if len(o.done) != 3 || o.end != nil {
+			t.Error(o)
+		}
+	})
+}
+
+// A request of a round that has waited for its turn is in flight as any other is; and within
+// the grace no further round begins.
+func TestEachGraceInARound(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		rounds    int
+		perMinute float64 // requests; 0: any number
+		after     time.Duration
+		done      int
+		sent      int64
+	}{
+		{"in the last request, which has waited", 1, 20, 3*s + s/2, 1, 2},
+		{"in the last request", 1, 0, s + s/2, 1, 2},
+		{"in the wait for the last", 1, 20, s + s/2, 0, 1},
+		{"in the first request, before a wait", 1, 20, s / 2, 0, 1},
+		{"in the first request", 1, 0, s / 2, 0, 1},
+		{"in the second of four", 3, 20, 3*s + s/2, 0, 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &talker{eachModel: newEachModel(t, nil), rounds: row.rounds}
+				m.takes = s
+				ctx, cancel := context.WithTimeout(t.Context(), row.after)
+				defer cancel()
+				c := client(t, m, checked, llmcall.RetryConfig{Tools: []llmcall.Tool{look}, RequestsPerMinute: row.perMinute})
+				o := each(ctx, t, c, 1, llmcall.EachConfig{Grace: time.Minute})
+				if len(o.done) != row.done || len(o.stopped) != 1-row.done || m.sent.Load() != row.sent {
+					t.Error(o, o.errs[0], m.sent.Load())
+				}
+			})
+		})
+	}
+}
+
+// Within the grace no second request is made.
+func TestEachGraceMakesNoHedge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, nil)
+		m.takes = 5 * s
+		ctx, cancel := context.WithTimeout(t.Context(), s)
+		defer cancel()
+		c := client(t, m, checked, llmcall.RetryConfig{Hedge: &llmcall.Hedge{After: 2 * s, Extra: 1}})
+		o := each(ctx, t, c, 20, llmcall.EachConfig{Grace: time.Minute})
+		if len(o.done) != 8 || len(m.at) != 8 {
+			t.Error(o, len(m.at))
+		}
+	})
+}
+
+// What was taken from the rows is yielded: a queue would not give it again.
+func TestEachYieldsWhatItTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, nil)
+		c := client(t, m, checked, llmcall.RetryConfig{Account: account.New(endpoint.Amount{Tokens: 10_000}), MaxTokens: 300})
+		taken := 0
+		rows := func(yield func(int) bool) {
+			for n := range 2000 {
+				if taken++; !yield(n) {
+					return
+				}
+			}
+		}
+		o := collect(t, llmcall.Each(t.Context(), c, rows, number, llmcall.EachConfig{}))
+		if len(o.errs) != taken {
+			t.Errorf("%v: %d were taken", o, taken)
+		}
+	})
+}
+
+// One row waits for a provider that refuses for now as many do.
+func TestEachOneRowIsPatientToo(t *testing.T) {
+	for _, kind := range []failure.Kind{failure.Overloaded, failure.RateLimited} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, func(_ context.Context, _ int, since time.Duration) error {
+				if since < 5*time.Minute {
+					return failing(kind)
+				}
+				return nil
+			})
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 1, llmcall.EachConfig{})
+			t.Log(kind, o, len(m.at))
+			if len(o.done) != 1 || o.end != nil {
+				t.Error(kind, o, o.errs[0])
+			}
+		})
+	}
+}
+
+// A judge that refuses for now is waited for as a model is: each row that was put off would
+// have paid for four answers.
+func TestEachWaitsForAJudge(t *testing.T) {
+	for _, kind := range []failure.Kind{failure.RateLimited, failure.Overloaded, failure.CircuitOpen, failure.RetryBudgetSpent} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			judge := validate.Func("judge", func(context.Context, *validate.Answer) error {
+				if since := time.Since(m.start); since > 10*s && since < 5*time.Minute {
+					return failing(kind)
+				}
+				return nil
+			})
+			o := each(t.Context(), t, client(t, m, []validate.Strategy{judge}, llmcall.RetryConfig{}), 10_000, llmcall.EachConfig{})
+			t.Logf("%v: %v; %d requests in %v", kind, o, len(m.at), time.Since(m.start))
+			if len(o.done) != 10_000 || o.end != nil || len(m.at) > 11_000 {
+				t.Error(o)
+			}
+		})
+	}
+}
 
 // The end of a short time without an answer is not seen late.
 func TestEachGivesUpSoon(t *testing.T) {
@@ -25,4 +178,81 @@ func TestEachGivesUpSoon(t *testing.T) {
 			t.Error(o, took)
 		}
 	})
+}
+
+// Others than the rows hold most of the account for a while.
+func TestEachWithOthersAtTheAccount(t *testing.T) {
+	for _, held := range []int64{99_990, 99_600, 99_000, 50_000} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			m.answer = "good"
+			all := account.New(endpoint.Amount{Tokens: 100_000})
+			lent, err := all.Reserve(endpoint.Amount{Tokens: held}, endpoint.Amount{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Minute, func() { all.Settle(lent, endpoint.Amount{}) })
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{Account: all, MaxTokens: 1000}), 100, llmcall.EachConfig{})
+			t.Log(held, o, len(m.at), time.Since(m.start))
+			if len(o.done) != 100 || o.end != nil {
+				t.Error(o)
+			}
+		})
+	}
+}
+
+// cutter answers at the token limit if that is lower than it wants.
+type cutter struct {
+	*eachModel
+	tokens int
+}
+
+func (m *cutter) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	r, err := m.eachModel.Complete(ctx, req)
+	if err == nil {
+		r.Usage.OutputTokens = int64(m.tokens)
+		if req.MaxTokens > 0 && req.MaxTokens < m.tokens {
+			r.Usage.OutputTokens, r.Finish = int64(req.MaxTokens), llm.FinishLength
+		}
+	}
+	return r, err
+}
+
+// An answer that was cut off at what others had left of the account is asked for again when
+// they have given it back.
+func TestEachCutOffForOthers(t *testing.T) {
+	for _, places := range []int{1, 8} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &cutter{newEachModel(t, nil), 800}
+			all := account.New(endpoint.Amount{Tokens: 100_000})
+			lent, err := all.Reserve(endpoint.Amount{Tokens: 99_200}, endpoint.Amount{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Minute, func() { all.Settle(lent, endpoint.Amount{}) })
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{Account: all, MaxTokens: 1000}), 20, llmcall.EachConfig{Concurrency: places})
+			if len(o.done) != 20 || o.end != nil || len(m.at) > 21 { // one is paid for in vain
+				t.Error(places, o, o.errs[0], len(m.at))
+			}
+		})
+	}
+}
+
+// In an outage at the start all rows are answered after it, however many places there may be
+// later: it begins with eight.
+func TestEachBeginsInAnOutage(t *testing.T) {
+	for _, places := range []int{2, 8, 64, 1000, 10_000} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, func(_ context.Context, _ int, since time.Duration) error {
+				if since < 5*time.Minute {
+					return failing(failure.Transient)
+				}
+				return nil
+			})
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 3000, llmcall.EachConfig{Concurrency: places})
+			if during := m.between(0, 5*time.Minute); len(o.done) != 3000 || o.end != nil || during > 80 {
+				t.Errorf("%d: %v, %d requests in the outage", places, o, during)
+			}
+		})
+	}
 }

@@ -22,8 +22,9 @@ import (
 // firstPlaces is how many rows Each begins with.
 const firstPlaces = 8
 
-// maxThreshold is the largest threshold of a circuit breaker.
-const maxThreshold = 10_000
+// maxThreshold is the largest threshold of a circuit breaker that is not the caller's: it
+// opens before the first eight rows, with three attempts in each of four calls, are stopped.
+const maxThreshold = 64
 
 // patience is the limit of waits that [EachConfig.GiveUpAfter] limits.
 const patience = 100 * 365 * 24 * time.Hour
@@ -33,12 +34,13 @@ const patience = 100 * 365 * 24 * time.Hour
 //
 // A circuit breaker that the caller has not configured takes a quarter of the rows in
 // flight to fail in a row, if that is more than usual: where failures come at once and
-// answers take long, five of 64 are not an outage.
+// answers take long, five of 64 are not an outage. It takes no more than the first rows can
+// fail before they are stopped.
 func (c *Client) patient(o Observer, concurrency int) (*Client, error) {
 	p := *c
 	if !p.cfg.EnableCircuitBreaker {
 		p.cfg.EnableCircuitBreaker = true
-		p.cfg.CircuitBreakerConfig.FailureThreshold = max(breaker.DefaultFailureThreshold, concurrency/4)
+		p.cfg.CircuitBreakerConfig.FailureThreshold = max(breaker.DefaultFailureThreshold, min(concurrency/4, maxThreshold))
 	}
 	p.cfg.WaitForCircuit = true
 	p.cfg.MaxRetryAfter, p.cfg.MaxRateLimitWait = patience, patience
@@ -136,7 +138,7 @@ func (c *Client) each(ctx context.Context, cfg EachConfig) (*eachRun, error) {
 	r := &eachRun{cfg: cfg, owner: c, limit: min(firstPlaces, cfg.Concurrency), underway: map[*eachCall]struct{}{}, dead: map[int]bool{}}
 	r.changed = sync.NewCond(&r.mu)
 	var err error
-	if r.client, err = c.patient(r.observe, min(cfg.Concurrency, maxThreshold*4)); err != nil {
+	if r.client, err = c.patient(r.observe, cfg.Concurrency); err != nil {
 		return nil, err
 	}
 	r.client.rows = r
