@@ -256,3 +256,25 @@ func TestEachBeginsInAnOutage(t *testing.T) {
 		})
 	}
 }
+
+// A row that has left a model for its failures does not wait without end for another whose
+// circuit stays open: it begins again with all models.
+func TestEachGoesBackToAModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spent := newEachModel(t, func(context.Context, int, time.Duration) error { return failing(failure.QuotaExhausted) })
+		down := newEachModel(t, func(_ context.Context, _ int, since time.Duration) error {
+			if since > 10*s && since < 5*time.Minute {
+				return failing(failure.Transient)
+			}
+			return nil
+		})
+		c, err := llmcall.New([]llm.Model{spent, down}, checked, llmcall.RetryConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := each(t.Context(), t, c, 10_000, llmcall.EachConfig{})
+		if took := time.Since(down.start); len(o.done) != 10_000 || o.end != nil || took > 8*time.Minute {
+			t.Error(o, took)
+		}
+	})
+}

@@ -29,6 +29,11 @@ const maxThreshold = 64
 // patience is the limit of waits that [EachConfig.GiveUpAfter] limits.
 const patience = 100 * 365 * 24 * time.Hour
 
+// patienceAtOne is the limit of the waits of one call where there are several models: a call
+// that has left one for its failures does not go back to it, and the circuit of another may
+// be open for as long as its quota is spent. The next call for the row has all models.
+const patienceAtOne = time.Minute
+
 // patient returns a copy of the client whose calls wait for open circuits and rate limits
 // as long as it takes, and tell an observer.
 //
@@ -44,6 +49,9 @@ func (c *Client) patient(o Observer, concurrency int) (*Client, error) {
 	}
 	p.cfg.WaitForCircuit = true
 	p.cfg.MaxRetryAfter, p.cfg.MaxRateLimitWait = patience, patience
+	if len(p.models) > 1 {
+		p.cfg.MaxRateLimitWait = patienceAtOne
+	}
 	p.cfg.Observer = Observers(c.cfg.Observer, o)
 	p.targets = nil
 	for _, t := range c.targets {

@@ -19,7 +19,7 @@ type stop uint8
 const (
 	byProvider stop = iota // it has failed, or the request makes it fail
 	byLimit                // it refuses for now
-	byWait                 // the call had too little time, or retries, for the load of all rows
+	byWait                 // the call had too little time, patience or retries, for the load of all rows
 	byItAlone              // one of these, while other rows were answered
 	byRefusal              // it serves no row
 	byMoney                // the client's Account
@@ -108,6 +108,9 @@ func (r *eachRun) whose(k *eachCall, start time.Time, err error) stop {
 	case ReasonNoValidAnswer, ReasonNoProgress, ReasonAborted:
 		return byItself
 	case ReasonRateLimited, ReasonCircuitOpen:
+		if waited, ok := errors.AsType[*retry.Error](e); ok && waited.Reason == retry.RateLimitWaitExceeded {
+			return byWait
+		}
 		return byLimit
 	case ReasonRetryBudgetSpent:
 		return byWait
