@@ -3,6 +3,7 @@ package llmcall_test
 import (
 	"context"
 	"encoding/json"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,8 @@ import (
 	"llmcall/failure"
 	"llmcall/llm"
 	"llmcall/validate"
+
+	"pgregory.net/rapid"
 )
 
 // talker is a model whose answers to a row call a tool so many times first.
@@ -238,6 +241,197 @@ func TestEachCutOffForOthers(t *testing.T) {
 	}
 }
 
+func TestEachTenThousandPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, nil)
+		m.takes = 10 * s
+		o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 25_000, llmcall.EachConfig{Concurrency: 10_000})
+		if len(o.done) != 25_000 || o.end != nil || m.most > 10_000 {
+			t.Error(o, m.most)
+		}
+	})
+}
+
+// The memory is that of what is in flight.
+func TestEachMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("100,000 calls")
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	m := llm.Func(unused(t), func(context.Context, *llm.Request) (*llm.Response, error) { return llm.Reply("good"), nil })
+	var before uint64
+	n := 0
+	for row, err := range llmcall.Each(t.Context(), client(t, m, checked, llmcall.RetryConfig{}), numbers(100_000), number, llmcall.EachConfig{}) {
+		if err != nil || row.Err != nil {
+			t.Fatal(err, row.Err)
+		}
+		if n++; n == 20_000 {
+			before = heap()
+		}
+	}
+	if after := heap(); after > before+1<<20 {
+		t.Errorf("%d bytes, %d before", after, before)
+	}
+}
+
+// A sequence is for any number of ranges at once.
+func TestEachTwiceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newEachModel(t, nil)
+		all := llmcall.Each(t.Context(), client(t, m, checked, llmcall.RetryConfig{}), numbers(200), number, llmcall.EachConfig{})
+		second := make(chan *ran)
+		go func() { second <- collect(t, all) }()
+		for _, o := range []*ran{collect(t, all), <-second} {
+			if len(o.done) != 200 || o.end != nil {
+				t.Error(o)
+			}
+		}
+	})
+}
+
+// Whatever ends a range, and whenever: rows are yielded once, what was answered is yielded as
+// done, the reason comes last, and nothing is left.
+func TestEachEndsAtAnyMoment(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		how := rapid.SampledFrom([]string{"break", "context", "rows panic", "loop panic", "key"}).Draw(rt, "how")
+		at := time.Duration(rapid.IntRange(0, 4000).Draw(rt, "at")) * time.Millisecond
+		grace := time.Duration(rapid.SampledFrom([]int{0, 100, 1000, 100_000}).Draw(rt, "grace")) * time.Millisecond
+		places := rapid.IntRange(1, 40).Draw(rt, "places")
+		n := rapid.IntRange(0, 150).Draw(rt, "rows")
+		deaf := rapid.Bool().Draw(rt, "deaf")
+		slowRows := rapid.Bool().Draw(rt, "slow rows")
+		slowLoop := rapid.Bool().Draw(rt, "slow loop")
+		slowRequest := rapid.Bool().Draw(rt, "slow request")
+		fail := rapid.IntRange(0, 3).Draw(rt, "fail")
+		money := rapid.Bool().Draw(rt, "money")
+		hedged := rapid.Bool().Draw(rt, "hedged")
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			var inside atomic.Int64
+			model := llm.Func(m.name, func(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+				inside.Add(1)
+				defer inside.Add(-1)
+				if how == "key" && time.Since(m.start) > at {
+					return nil, failing(failure.Unauthorized)
+				}
+				i, _ := strconv.Atoi(req.Messages[0].Text())
+				m.mu.Lock()
+				m.asked[i]++
+				first := m.asked[i] == 1
+				m.mu.Unlock()
+				if deaf {
+					time.Sleep(300 * time.Millisecond)
+				} else {
+					select {
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					case <-time.After(time.Duration(100+i%7*50) * time.Millisecond):
+					}
+				}
+				if fail > 0 && i%fail == 0 && first {
+					return nil, failing([]failure.Kind{failure.Transient, failure.RateLimited, failure.Overloaded}[i%3])
+				}
+				return llm.Reply("good"), nil
+			})
+			cfg := llmcall.RetryConfig{MaxTokens: 300}
+			if money {
+				cfg.Account = account.New(endpoint.Amount{Tokens: 4000})
+			}
+			if hedged {
+				cfg.Hedge = &llmcall.Hedge{After: 200 * time.Millisecond, Extra: 0.5}
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			if how == "context" {
+				time.AfterFunc(at, func() { cancel(errRow) })
+			}
+			taken := 0
+			rows := func(yield func(int) bool) {
+				for i := range n {
+					if slowRows {
+						time.Sleep(37 * time.Millisecond)
+					}
+					if how == "rows panic" && time.Since(m.start) >= at {
+						panic(errRow)
+					}
+					if taken++; !yield(i) {
+						return
+					}
+				}
+			}
+			request := func(i int) (*llm.Request, error) {
+				if slowRequest {
+					time.Sleep(20 * time.Millisecond)
+				}
+				return number(i)
+			}
+			seen := map[int]bool{}
+			var end error
+			stopped := 0
+			var panicked any
+			broke := false
+			func() {
+				defer func() { panicked = recover() }()
+				for row, err := range llmcall.Each(ctx, client(t, model, checked, cfg), rows, request, llmcall.EachConfig{Concurrency: places, Grace: grace}) {
+					if end != nil {
+						rt.Fatal("after the end")
+					}
+					if err != nil {
+						end = err
+						continue
+					}
+					if seen[row.Row] {
+						rt.Fatal("twice", row.Row)
+					}
+					seen[row.Row] = true
+					if row.NotDone {
+						stopped++
+					} else if row.Err != nil {
+						rt.Fatalf("row %d failed: %v", row.Row, row.Err)
+					}
+					if slowLoop {
+						time.Sleep(11 * time.Millisecond)
+					}
+					if time.Since(m.start) >= at && how == "break" {
+						broke = true
+						break
+					}
+					if time.Since(m.start) >= at && how == "loop panic" {
+						panic(errRow)
+					}
+				}
+			}()
+			if inside.Load() != 0 {
+				rt.Fatal("in flight after the loop")
+			}
+			if panicked != nil && panicked != any(errRow) {
+				rt.Fatal(panicked)
+			}
+			if !broke && panicked == nil {
+				if len(seen) != taken {
+					rt.Fatalf("%d of %d that were taken, %v", len(seen), taken, end)
+				}
+				if end == nil && (taken != n || stopped > 0 && how != "key") {
+					rt.Fatalf("no reason: %d of %d, %d stopped", taken, n, stopped)
+				}
+				if how == "context" && end != nil && end != errRow && !money {
+					rt.Fatal(end)
+				}
+			}
+			now := len(m.asked)
+			time.Sleep(time.Hour)
+			if len(m.asked) != now {
+				rt.Fatal("asked later")
+			}
+		})
+	})
+}
+
 // In an outage at the start all rows are answered after it, however many places there may be
 // later: it begins with eight.
 func TestEachBeginsInAnOutage(t *testing.T) {
@@ -276,5 +470,60 @@ func TestEachGoesBackToAModel(t *testing.T) {
 		if took := time.Since(down.start); len(o.done) != 10_000 || o.end != nil || took > 8*time.Minute {
 			t.Error(o, took)
 		}
+	})
+}
+
+// The number of rows in flight, by a model of the sentence about it: it begins with 8, or
+// Concurrency if that is less, and doubles whenever as many rows have ended without a failure
+// of the provider among them.
+func TestEachPlacesByAModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		places := rapid.IntRange(1, 100).Draw(rt, "places")
+		total := rapid.IntRange(1, 400).Draw(rt, "rows")
+		fails := map[int]bool{}
+		for _, n := range rapid.SliceOfN(rapid.IntRange(0, total-1), 0, 6).Draw(rt, "fail") {
+			fails[n] = true
+		}
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, nil)
+			m.do = func(_ context.Context, n int, _ time.Duration) error {
+				time.Sleep(time.Duration(n) * 1009 * time.Microsecond) // no two rows end together
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				if fails[n] && m.asked[n] == 1 {
+					return failing(failure.Transient)
+				}
+				return nil
+			}
+			taken, done := 0, 0
+			rows := func(yield func(int) bool) {
+				for taken < total {
+					if taken++; !yield(taken - 1) {
+						return
+					}
+				}
+			}
+			limit, round, failed := min(8, places), 0, false
+			for row, err := range llmcall.Each(t.Context(), client(t, m, checked, exact(llmcall.RetryConfig{})), rows, number, llmcall.EachConfig{Concurrency: places}) {
+				if err != nil || row.Err != nil {
+					rt.Fatal(err, row.Err)
+				}
+				done++
+				round++
+				if failed = failed || fails[row.Row]; round == limit {
+					if !failed {
+						limit = min(2*limit, places)
+					}
+					round, failed = 0, false
+				}
+				synctest.Wait()
+				if got, want := taken-done, min(limit, total-done); got != want {
+					rt.Fatalf("%d in flight after %d rows, want %d", got, done, want)
+				}
+			}
+			if done != total {
+				rt.Fatalf("%d of %d", done, total)
+			}
+		})
 	})
 }
