@@ -118,10 +118,10 @@ func (e *EachError) Unwrap() error { return e.Last }
 // of Concurrency, but at most 64, if that is more. MaxTime holds for each call.
 //
 // A row that the provider's state has stopped is asked again in its place: once while other
-// rows are answered, and three times while none is; and as often as it takes while none is
-// and the provider refuses for its rate or its load, or if the other rows have left the
-// call too little of its MaxTime or of the retry budget. After that it is yielded with
-// NotDone set.
+// rows are answered, or if it is the last; and three times while none is. It is asked as
+// often as it takes while none is and the provider, or that of a judge, refuses for its rate
+// or its load, or if the other rows have left the call too little of its MaxTime or of the
+// retry budget. After that it is yielded with NotDone set.
 //
 // Each ends the run if no model can serve the rows, because all have refused the key, the
 // quota or the name, and if the client's Account is spent. A request for which too little

@@ -300,43 +300,35 @@ func (r *eachRun) redeem(k *eachCall) {
 
 // observe follows the attempts of the rows.
 func (r *eachRun) observe(ctx context.Context, e Event) context.Context {
-	k, _ := ctx.Value(ofEach{r}).(*eachCall)
-	if k == nil {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch e.Type {
 	case EventAttemptStarted:
-		k.asking, k.waits = true, retry.NoWait
-		r.redeem(k)
+		r.follow(ctx, func(k *eachCall) {
+			k.asking, k.waits = true, retry.NoWait
+			r.redeem(k)
+		})
 	case EventWaiting:
-		k.asking, k.waits = false, e.WaitReason
+		r.follow(ctx, func(k *eachCall) { k.asking, k.waits = false, e.WaitReason })
 	case EventAttemptEnded:
-		k.asking, k.waits = false, retry.NoWait
-		r.settled++
-		r.heard(k, &e.Attempt)
-	default:
-		return nil
+		r.follow(ctx, func(k *eachCall) {
+			k.asking, k.waits = false, retry.NoWait
+			r.settled++
+			r.heard(k, &e.Attempt)
+		})
 	}
-	if r.over {
-		k.cancel(r.why)
-	}
-	r.changed.Broadcast()
 	return nil
 }
 
 // round follows a further request of an attempt, which admit waits for: what came before
 // was an answer.
 func (r *eachRun) round(ctx context.Context, admit func() bool) bool {
-	r.turn(ctx, func(*eachCall) { r.hears() })
-	defer r.turn(ctx, func(k *eachCall) { k.asking = true })
+	r.follow(ctx, func(*eachCall) { r.hears() })
+	defer r.follow(ctx, func(k *eachCall) { k.asking = true })
 	return admit()
 }
 
-// turn is a moment between two requests of an attempt. If the run is over, the second is
-// not made.
-func (r *eachRun) turn(ctx context.Context, note func(*eachCall)) {
+// follow notes what happens in the call of a row. If the run is over, no further request
+// of the row is made.
+func (r *eachRun) follow(ctx context.Context, note func(*eachCall)) {
 	k, _ := ctx.Value(ofEach{r}).(*eachCall)
 	if k == nil {
 		return
@@ -347,6 +339,7 @@ func (r *eachRun) turn(ctx context.Context, note func(*eachCall)) {
 	if r.over {
 		k.cancel(r.why)
 	}
+	r.changed.Broadcast()
 }
 
 // hears notes that a model has answered. The caller holds the lock.
