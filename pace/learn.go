@@ -50,6 +50,11 @@ const (
 	// slower by this factor for each second of the wait, up to 2 s.
 	tollPerSecond = 2.0
 
+	// A slow start goes on while something else than the rate holds the requests, such as a
+	// window, and then ends the pacing, unless a wait of at most this was told since it began:
+	// only the rate holds those for which the time that one may go has come.
+	exactMost = time.Second
+
 	// Above cutAbove and with told times of tollSmall or more, a refusal costs more than a
 	// tenth of what the limit allows meanwhile. Growth is slower by dearPerSecond then, the
 	// calm is calmPerToll for each second of the told time, and a cut is below what was
@@ -145,10 +150,12 @@ func (l *learner) reopen(now time.Time) {
 
 // grown returns the rate s seconds from now.
 func (l *learner) grown(s float64) float64 {
+	unheld := l.at.Sub(l.held).Seconds() > max(1, 2/l.rate)
+	exact := l.toll > 0 && l.toll <= exactMost
 	switch {
-	case l.start:
+	case l.start && !(unheld && exact):
 		return l.rate * math.Exp2(s)
-	case l.shut, l.at.Sub(l.held).Seconds() > max(1, 2/l.rate):
+	case l.shut, unheld:
 		return l.rate
 	}
 	perSecond, calm := tollPerSecond, calmRequests/l.rate

@@ -23,7 +23,7 @@ type provider interface {
 type bucket struct {
 	rate  func(time.Duration) float64
 	burst float64
-	hint  string // "", "exact", "1s", "windows"
+	hint  string // "", "exact", "1s", "windows", "windows, exact"
 	level float64
 	at    time.Duration
 	fresh bool
@@ -59,8 +59,12 @@ func (b *bucket) tell(now time.Duration, refused bool) *pace.Told {
 		return &pace.Told{HasWait: true, Wait: time.Duration(max(0, 1-b.level) / b.rate(now) * 1e9)}
 	case b.hint == "1s" && refused:
 		return &pace.Told{HasWait: true, Wait: time.Second}
-	case b.hint == "windows":
-		return &pace.Told{Windows: []pace.Window{{Limit: int64(b.burst), Remaining: int64(b.level), Reset: time.Duration((b.burst - b.level) / b.rate(now) * 1e9)}}}
+	case b.hint == "windows" || b.hint == "windows, exact":
+		told := &pace.Told{Windows: []pace.Window{{Limit: int64(b.burst), Remaining: int64(b.level), Reset: time.Duration((b.burst - b.level) / b.rate(now) * 1e9)}}}
+		if refused && b.hint != "windows" {
+			told.HasWait, told.Wait = true, time.Duration(max(0, 1-b.level)/b.rate(now)*1e9)
+		}
+		return told
 	}
 	return nil
 }
@@ -495,6 +499,31 @@ func TestSmallBucketsAtAHighRate(t *testing.T) {
 		t.Logf("%q: %d of %d, %3.1f %% of the limit, %.4f refusals a success", hint, r.done, r.jobs, 100*part, r.share())
 		if r.done != r.jobs || part < 0.92 || r.share() > 0.02 {
 			t.Error("want 92 %, 0.02")
+		}
+	}
+}
+
+// A bucket that tells its windows and, with a refusal, when the next request may go. With
+// answers that are longer than it takes to fill, the windows say little, and the slow start
+// went on meanwhile until all that waited were sent at once, again and again: at two a second
+// there were three refusals a success.
+func TestWindowsWithExactHints(t *testing.T) {
+	for _, row := range []struct {
+		limit, burst, part, refusals float64
+		answer                       time.Duration
+	}{
+		{1, 5, 0.92, 0.1, 10 * time.Second}, {2, 5, 0.92, 0.1, 10 * time.Second}, {2, 20, 0.9, 0.1, 10 * time.Second}, {10, 100, 0.9, 0.1, 10 * time.Second},
+		{50, 5, 0.95, 0.02, 2 * time.Second}, {50, 1, 0.8, 0.1, 200 * time.Millisecond}, {200, 1, 0.75, 0.1, 200 * time.Millisecond},
+	} {
+		r := &run{
+			provider: &bucket{rate: perSecond(row.limit), burst: row.burst, hint: "windows, exact"}, answer: row.answer,
+			jobs: max(100, int(120*row.limit)), workers: max(30, min(1000, int(3*row.limit*row.answer.Seconds()))),
+		}
+		together(t, r)
+		part := (float64(r.jobs) - row.burst) / row.limit / r.last().Seconds()
+		t.Logf("%3.0f/s burst %3.0f, answers of %5v: %d of %d, %3.0f %% of the limit, %.3f refusals a success", row.limit, row.burst, row.answer, r.done, r.jobs, 100*part, r.share())
+		if r.done != r.jobs || part < row.part || r.share() > row.refusals {
+			t.Errorf("want %.0f %%, %.2f", 100*row.part, row.refusals)
 		}
 	}
 }
