@@ -495,14 +495,15 @@ func TestEachPlacesByAModel(t *testing.T) {
 				}
 				return nil
 			}
-			taken, done := 0, 0
+			var taken atomic.Int64
 			rows := func(yield func(int) bool) {
-				for taken < total {
-					if taken++; !yield(taken - 1) {
+				for n := range total {
+					if taken.Add(1); !yield(n) {
 						return
 					}
 				}
 			}
+			done := 0
 			limit, round, failed := min(8, places), 0, false
 			for row, err := range llmcall.Each(t.Context(), client(t, m, checked, exact(llmcall.RetryConfig{})), rows, number, llmcall.EachConfig{Concurrency: places}) {
 				if err != nil || row.Err != nil {
@@ -517,7 +518,7 @@ func TestEachPlacesByAModel(t *testing.T) {
 					round, failed = 0, false
 				}
 				synctest.Wait()
-				if got, want := taken-done, min(limit, total-done); got != want {
+				if got, want := int(taken.Load())-done, min(limit, total-done); got != want {
 					rt.Fatalf("%d in flight after %d rows, want %d", got, done, want)
 				}
 			}
