@@ -135,16 +135,21 @@ func (l *learner) advance(now time.Time) {
 	}
 }
 
-// reopen begins a slow start when the test request of a shut learner has not been
+// reopen begins a slow start when a request that a shut learner has sent has not been
 // refused within the time that refusals take. It does not wait for the answer, which
 // may take minutes.
 func (l *learner) reopen(now time.Time) {
-	if !l.shut || len(l.recent) == 0 {
+	if !l.shut {
 		return
 	}
-	s := l.recent[len(l.recent)-1]
-	if s.seq > l.cut && !s.refused && now.Sub(s.at) > 2*l.delay+100*time.Millisecond {
-		l.shut, l.start = false, true
+	for _, s := range slices.Backward(l.recent) {
+		if s.seq <= l.cut {
+			return
+		}
+		if !s.refused && now.Sub(s.at) > 2*l.delay+100*time.Millisecond {
+			l.shut, l.start = false, true
+			return
+		}
 	}
 }
 
