@@ -51,8 +51,8 @@ const (
 	// the learned rate, if there is one. A bucket that is full again in less has begun to
 	// fill while the answer was on its way, by an amount that is not told: to wait until it
 	// is full would use the more of the limit the less there are in flight. A bucket of one
-	// request is full when the next may go, and is waited for, unless the time is in whole
-	// seconds.
+	// request is full when the next may go, and is waited for up to half of this: more is
+	// often the rest of a second in which one may go.
 	windowLeast = time.Second
 	// windowStrikes is how many times in a row a provider may say that nothing remains,
 	// and answer, before its counts are ignored: some providers always say 0.
@@ -102,7 +102,7 @@ func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, fly
 		if t.Reset <= 0 {
 			continue // it begins again now, or at an unknown time
 		}
-		if paced && t.Reset <= windowLeast && (t.Limit != 1 || t.Reset == windowLeast) {
+		if paced && t.Reset <= windowLeast && (t.Limit != 1 || t.Reset > windowLeast/2) {
 			continue
 		}
 		used := flying.of(t.Tokens)
