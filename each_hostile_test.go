@@ -452,25 +452,39 @@ func TestEachBeginsInAnOutage(t *testing.T) {
 }
 
 // A row that has left a model for its failures does not wait without end for another whose
-// circuit stays open: it begins again with all models.
+// circuit stays open: it begins again with all models, but one that always fails is stopped.
 func TestEachGoesBackToAModel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		spent := newEachModel(t, func(context.Context, int, time.Duration) error { return failing(failure.QuotaExhausted) })
-		down := newEachModel(t, func(_ context.Context, _ int, since time.Duration) error {
-			if since > 10*s && since < 5*time.Minute {
-				return failing(failure.Transient)
-			}
-			return nil
+	for _, row := range []struct {
+		name  string
+		fails func(n int, since time.Duration) bool
+		done  int // at least: those that have tried the circuit most often may be stopped
+		took  time.Duration
+	}{
+		{"an outage", func(_ int, since time.Duration) bool { return since > 10*s && since < 5*time.Minute }, 9_990, 8 * time.Minute},
+		{"a poisoned row", func(n int, _ time.Duration) bool { return n == 5000 }, 9_999, 8 * time.Minute},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				spent := newEachModel(t, func(context.Context, int, time.Duration) error { return failing(failure.QuotaExhausted) })
+				other := newEachModel(t, func(_ context.Context, n int, since time.Duration) error {
+					if row.fails(n, since) {
+						return failing(failure.Transient)
+					}
+					return nil
+				})
+				c, err := llmcall.New([]llm.Model{spent, other}, checked, llmcall.RetryConfig{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				o := each(t.Context(), t, c, 10_000, llmcall.EachConfig{})
+				took := time.Since(other.start)
+				t.Log(o, took, other.asked[5000])
+				if len(o.done) < row.done || len(o.done)+len(o.stopped) != 10_000 || o.end != nil || took > row.took {
+					t.Error(o, took)
+				}
+			})
 		})
-		c, err := llmcall.New([]llm.Model{spent, down}, checked, llmcall.RetryConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		o := each(t.Context(), t, c, 10_000, llmcall.EachConfig{})
-		if took := time.Since(down.start); len(o.done) != 10_000 || o.end != nil || took > 8*time.Minute {
-			t.Error(o, took)
-		}
-	})
+	}
 }
 
 // The number of rows in flight, by a model of the sentence about it: it begins with 8, or

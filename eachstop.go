@@ -108,10 +108,14 @@ func (r *eachRun) whose(k *eachCall, start time.Time, err error) stop {
 	case ReasonNoValidAnswer, ReasonNoProgress, ReasonAborted:
 		return byItself
 	case ReasonRateLimited, ReasonCircuitOpen:
-		if waited, ok := errors.AsType[*retry.Error](e); ok && waited.Reason == retry.RateLimitWaitExceeded {
-			return byWait
+		waited, ok := errors.AsType[*retry.Error](e)
+		switch {
+		case !ok || waited.Reason != retry.RateLimitWaitExceeded:
+			return byLimit
+		case len(waited.Failures) > 0: // it waited for another model
+			return stopOf(waited.Failures[len(waited.Failures)-1].Kind)
 		}
-		return byLimit
+		return byWait
 	case ReasonRetryBudgetSpent:
 		return byWait
 	case ReasonCancelled:
