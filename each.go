@@ -121,7 +121,9 @@ func (e *EachError) Unwrap() error { return e.Last }
 // rows are answered, or if it is the last; and three times while none is. It is asked as
 // often as it takes while none is and the provider, or that of a judge, refuses for its rate
 // or its load, or if the other rows have left the call too little of its MaxTime or of the
-// retry budget. After that it is yielded with NotDone set.
+// retry budget. After that it is yielded with NotDone set. So are the last rows, without a
+// wait for their circuit, if their provider has failed all of them while it answered others:
+// nobody is left who could close it.
 //
 // Each ends the run if no model can serve the rows, because all have refused the key, the
 // quota or the name, and if the client's Account is spent. A request for which too little

@@ -523,6 +523,30 @@ func TestEachEndsAtAPoisonedRow(t *testing.T) {
 	}
 }
 
+// Several rows that always make the provider fail end soon, too, though they open the circuit
+// when no other row is left, and are not an outage.
+func TestEachEndsAtPoisonedRows(t *testing.T) {
+	for _, poisoned := range [][]int{{7, 150}, {298, 299}, {3, 5, 7, 11, 13, 17, 19, 150}} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newEachModel(t, func(_ context.Context, n int, _ time.Duration) error {
+				if slices.Contains(poisoned, n) {
+					return failing(failure.Transient)
+				}
+				return nil
+			})
+			o := each(t.Context(), t, client(t, m, checked, llmcall.RetryConfig{}), 300, llmcall.EachConfig{})
+			if took := time.Since(m.start); o.end != nil || len(o.done) != 300-len(poisoned) || len(o.stopped) != len(poisoned) || took > time.Minute {
+				t.Errorf("%v: %v after %v", poisoned, o, took)
+			}
+			for _, n := range poisoned {
+				if m.asked[n] > 12 || m.asked[n] < 3 {
+					t.Errorf("%v: row %d was asked %d times", poisoned, n, m.asked[n])
+				}
+			}
+		})
+	}
+}
+
 // The bounds of one call's waits are off, but a time that the caller has set holds.
 func TestEachIsPatient(t *testing.T) {
 	for _, row := range []struct {

@@ -116,6 +116,7 @@ type eachCall struct {
 	pledged bool             // need is part of eachRun.pledged
 	asking  bool             // an attempt is in progress
 	waits   retry.WaitReason // why the current call waits, unless it asks
+	alone   bool             // the provider has failed a call of it while it answered others
 	slowed  bool             // the provider has refused or failed an attempt
 	failed  time.Time        // when the current call failed first
 }
@@ -307,7 +308,10 @@ func (r *eachRun) observe(ctx context.Context, e Event) context.Context {
 			r.redeem(k)
 		})
 	case EventWaiting:
-		r.follow(ctx, func(k *eachCall) { k.asking, k.waits = false, e.WaitReason })
+		r.follow(ctx, func(k *eachCall) {
+			k.asking, k.waits = false, e.WaitReason
+			r.leaveAlone()
+		})
 	case EventAttemptEnded:
 		r.follow(ctx, func(k *eachCall) {
 			k.asking, k.waits = false, retry.NoWait
@@ -436,6 +440,7 @@ func (r *eachRun) ends(k *eachCall) {
 	defer r.mu.Unlock()
 	r.release(k)
 	delete(r.underway, k)
+	r.leaveAlone()
 	if len(r.underway) == 0 {
 		r.silence = time.Since(r.quiet)
 	}

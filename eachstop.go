@@ -76,10 +76,41 @@ func (r *eachRun) stopped(k *eachCall, start time.Time, err error) stop {
 	if k.failed.IsZero() {
 		k.failed = start
 	}
-	if r.answered.After(k.failed) || why == byProvider && r.final && len(r.underway) == 1 {
+	if r.answered.After(k.failed) || why == byProvider && r.allAlone(k) {
+		k.alone = k.alone || why == byProvider && r.answered.After(k.failed)
 		return byItAlone
 	}
 	return why
+}
+
+// errAlone is the cause of the end of calls for which nothing can change any more.
+var errAlone = errors.New("the provider fails for this row, and answers others")
+
+// leaveAlone ends the calls that wait for a circuit when nobody is left who could close it.
+// The caller holds the lock.
+func (r *eachRun) leaveAlone() {
+	if !r.allAlone(nil) {
+		return
+	}
+	for k := range r.underway {
+		if !k.asking && k.waits == retry.CircuitWait {
+			k.cancel(errAlone)
+		}
+	}
+}
+
+// allAlone reports whether there are no further rows, and all that are under way, but for one
+// that is not looked at, were failed by the provider while it answered others.
+func (r *eachRun) allAlone(but *eachCall) bool {
+	if !r.final {
+		return false
+	}
+	for k := range r.underway {
+		if k != but && !k.alone {
+			return false
+		}
+	}
+	return true
 }
 
 // allDead reports whether no model can serve a row.
