@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -22,8 +23,47 @@ type records struct {
 func newRecords(s *Source, content io.Reader) *records {
 	bound := &bounded{from: newBuffer(content)}
 	r := &records{source: s, from: csv.NewReader(bound), bound: bound}
+	r.from.Comma = s.comma
 	r.from.FieldsPerRecord = -1 // said here, with the names
 	return r
+}
+
+// separators are what may separate the fields: a comma, as in RFC 4180; a semicolon, as
+// spreadsheets write it where the comma is that of decimals; a tab, as they copy cells.
+const separators = ",;\t"
+
+// separatorOf returns the separator that the header has most of, outside of quotes. Said is
+// true if a line before it names the separator, as Excel has it: "sep=;".
+func separatorOf(head []byte) (comma rune, said bool) {
+	head = bytes.TrimPrefix(head, byteOrderMark)
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	if named, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r"), []byte("sep=")); ok && len(named) == 1 && bytes.ContainsAny(named, separators) {
+		return rune(named[0]), true
+	}
+	var counts [utf8.RuneSelf]int
+	quoted := false
+	for _, c := range bytes.TrimLeft(head, "\r\n") {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '\n':
+			return most(counts), false
+		case c < utf8.RuneSelf:
+			counts[c]++
+		}
+	}
+	return most(counts), false
+}
+
+func most(counts [utf8.RuneSelf]int) rune {
+	comma := ','
+	for _, c := range separators {
+		if counts[c] > counts[comma] {
+			comma = c
+		}
+	}
+	return comma
 }
 
 // errTooLong is the error of [bounded].
@@ -78,7 +118,7 @@ func (r *records) record() ([]string, int, error) {
 	wrong, ok := errors.AsType[*csv.ParseError](err)
 	switch {
 	case ok:
-		return nil, 0, r.source.fault(wrong.StartLine, "is not CSV: %s", quoting(wrong))
+		return nil, 0, r.source.fault(wrong.StartLine, "is not CSV: %s", r.quoting(wrong))
 	case errors.Is(err, errTooLong):
 		return nil, 0, r.source.fault(0, "has a record longer than %d MiB: a quote (\") may not be closed", maxRow>>20)
 	case err != nil:
@@ -94,7 +134,7 @@ func (r *records) record() ([]string, int, error) {
 }
 
 // quoting says where quotes are wrong, which is all that can be wrong.
-func quoting(e *csv.ParseError) string {
+func (r *records) quoting(e *csv.ParseError) string {
 	where := fmt.Sprintf("column %d", e.Column)
 	if e.Line != e.StartLine {
 		where = fmt.Sprintf("line %d, column %d", e.Line, e.Column)
@@ -102,11 +142,15 @@ func quoting(e *csv.ParseError) string {
 	if errors.Is(e.Err, csv.ErrBareQuote) {
 		return fmt.Sprintf("a quote within a field that does not begin with one (%s); write \"\" within \"…\"", where)
 	}
-	return fmt.Sprintf("a quote that is not closed, or not followed by a comma (%s); write \"\" within \"…\"", where)
+	by := map[rune]string{',': "a comma", ';': "a semicolon", '\t': "a tab"}[r.source.comma]
+	return fmt.Sprintf("a quote that is not closed, or not followed by %s (%s); write \"\" within \"…\"", by, where)
 }
 
 func (r *records) readHeader() error {
 	header, line, err := r.record()
+	if err == nil && r.source.sep {
+		header, line, err = r.record()
+	}
 	if errors.Is(err, io.EOF) {
 		return r.source.fault(0, "has no header: its first line must name the fields")
 	}
@@ -120,9 +164,6 @@ func (r *records) readHeader() error {
 			return r.source.fault(line, "is the header, and has the name %q twice (columns %d and %d)", say.Short(name, 60), at, i+1)
 		}
 		seen[name], header[i] = i+1, name
-	}
-	if len(header) == 1 && strings.ContainsAny(header[0], ";\t") {
-		return r.source.fault(line, "is the header, and has one name, %q: the separator must be a comma", say.Short(header[0], 60))
 	}
 	r.header = header
 	return nil

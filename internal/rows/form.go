@@ -14,7 +14,7 @@ import (
 // The paths of OpenAI that a line of its batch API may name.
 const (
 	chatURL      = "/v1/chat/completions"
-	responsesURL = "/v1/responses"
+	ResponsesURL = "/v1/responses"
 )
 
 // Form says how a row becomes a request.
@@ -118,10 +118,10 @@ func (r *Row) body() (*llm.Request, error) {
 	read := openaibody.Chat
 	switch url := r.Fields["url"]; url {
 	case nil, chatURL:
-	case responsesURL:
+	case ResponsesURL:
 		read = openaibody.Responses
 	default:
-		return nil, r.fault("url", "must be %s or %s, got %s", chatURL, responsesURL, describe(url))
+		return nil, r.fault("url", "must be %s or %s, got %s", chatURL, ResponsesURL, describe(url))
 	}
 	body, err := read(r.field("body"))
 	if err != nil {

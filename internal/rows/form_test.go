@@ -52,9 +52,9 @@ func TestTemplates(t *testing.T) {
 		{"a name deep down", `{{index . "a b" "c"}}`, `{"a b":{"c":1}}`, "1", ""},
 		{"an optional field", `{{with .o}}{{.}}{{end}}x`, `{"o":""}`, "x", ""},
 
-		{"a field that is missing", "{{.txet}}", `{"text":"x","id":1}`, "", `line 1: has no field "txet", did you mean text?, which --prompt needs: its fields are text, id`},
+		{"a field that is missing", "{{.txet}}", `{"text":"x","id":1}`, "", `line 1: has the fields text, id; --prompt needs "txet", did you mean text?`},
 		{"a field that is missing within", "{{.o.txet}}", `{"o":{"text":"x"}}`, "", `line 1: has no field "o.txet", which --prompt needs`},
-		{"a missing field by index", `{{index . "first-nmae"}}`, `{"first-name":"x"}`, "", `line 1: has no field "first-nmae", did you mean first-name?, which --prompt needs: its fields are first-name`},
+		{"a missing field by index", `{{index . "first-nmae"}}`, `{"first-name":"x"}`, "", `line 1: has the fields first-name; --prompt needs "first-nmae", did you mean first-name?`},
 		{"an item too far", "{{index .l 2}}", `{"l":[1,2]}`, "", "line 1: does not fit --prompt: line 1: <index .l 2>: error calling index: index: the list has 2 items, from 0, got 2"},
 		{"a field of a string", "{{.a.b}}", `{"a":"x"}`, "", "line 1: does not fit --prompt: "},
 		{"nothing is asked", "{{.a}}", `{"a":" "}`, "", "line 1: the prompt must not be empty"},
@@ -154,13 +154,19 @@ func TestLinesOfOpenAIsBatchAPI(t *testing.T) {
 		t.Errorf("responses: %s, %+v, %v", asked, summary, err)
 	}
 	chat := `{"custom_id":"2","body":{"model":"m","messages":[{"role":"user","content":"Hi"}]}}` + "\n"
-	if _, summary, err = ask(t, "a.jsonl", responses+chat, rows.Form{}); err != nil || summary.URL != "/v1/chat/completions" {
-		t.Errorf("both: %+v, %v", summary, err)
+	for _, c := range []struct{ rows, problem string }{
+		{responses + chat, `line 2: url must be that of the other rows (/v1/responses in line 1), got /v1/chat/completions: `},
+		{chat + `{"custom_id":"3","body":{"model":"n","messages":[{"role":"user","content":"Hi"}]}}` + "\n" + responses,
+			`line 2: body.model must be that of the other rows ("m" in line 1), got "n": ask one model in one batch, or name it with --model`},
+	} {
+		asked, summary, err := ask(t, "a.jsonl", c.rows, rows.Form{})
+		if err != nil || summary.Mixed == nil || !strings.Contains(summary.Mixed.Error(), c.problem) || summary.Model != "m" || len(asked) != summary.Rows {
+			t.Errorf("%s: got %q, %+v, %v", c.rows, asked, summary, err)
+		}
 	}
 	for _, c := range []struct{ line, problem string }{
 		{`{"custom_id":"1","method":"GET","url":"/v1/responses","body":{}}`, `line 1: method must be POST, got the string "GET"`},
 		{`{"custom_id":"1","url":"/v1/embeddings","body":{"model":"m"}}`, `line 1: url must be /v1/chat/completions or /v1/responses, got the string "/v1/embeddings"`},
-		{chat + `{"custom_id":"3","body":{"model":"n","messages":[{"role":"user","content":"Hi"}]}}`, `line 2: body.model must be that of the other rows ("m" in line 1), got "n"`},
 		{`{"custom_id":"1","body":{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]}}`, `line 1: body.messages[0].content[0].image_url.url must be an http(s) address or a data URI, got "x"`},
 		{`{"custom_id":"1","body":{"messages":[{"role":"user","content":"Hi"}],"n":2}}`, "line 1: body.n can't be carried out: a request has one answer"},
 		{`{"custom_id":"1","body":{}}`, "line 1: body.messages must be a list, got nothing"},

@@ -13,7 +13,8 @@ type Format string
 const (
 	// JSONL has a JSON object on each line (https://jsonlines.org).
 	JSONL Format = "jsonl"
-	// CSV is RFC 4180 with a header, whose names are the fields of the rows.
+	// CSV is RFC 4180 with a header, whose names are the fields of the rows. A semicolon or
+	// a tab may separate the fields instead of a comma.
 	CSV Format = "csv"
 )
 

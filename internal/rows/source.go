@@ -3,6 +3,7 @@ package rows
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ type Source struct {
 	size    int64
 	changed time.Time // when it was last written to; zero: it is ours
 	spooled bool
+	origin  fs.FileInfo // of the file that was named, or is standard input; nil without one
+	comma   rune        // what separates the fields of a CSV
+	sep     bool        // the first line of the CSV says so
 }
 
 // Open opens an input: a file, or standard input if the name is "-". The format is by
@@ -70,7 +74,7 @@ func (s *Source) open(ctx context.Context, name string) error {
 	case !info.Mode().IsRegular():
 		return errors.Join(s.spool(ctx, file), file.Close())
 	}
-	s.file, s.size, s.changed = file, info.Size(), info.ModTime()
+	s.file, s.size, s.changed, s.origin = file, info.Size(), info.ModTime(), info
 	return nil
 }
 
@@ -81,6 +85,9 @@ func (s *Source) spool(ctx context.Context, from io.Reader) error {
 		return fmt.Errorf("%s is kept in a temporary file while its rows are asked: %w", s.name, err)
 	}
 	s.file, s.spooled = file, true
+	if named, ok := from.(*os.File); ok {
+		s.origin, _ = named.Stat() // see Is
+	}
 	os.Remove(file.Name()) // where an open file can be removed, nothing is left by a crash
 	type end struct {
 		size int64
@@ -122,14 +129,11 @@ func (s *Source) Close() error {
 // Name returns the name of the file, or "standard input".
 func (s *Source) Name() string { return s.name }
 
-// Is reports whether a path leads to the file that is read: results must not go there.
+// Is reports whether a path leads to the file that is read, also as standard input: results
+// must not go there.
 func (s *Source) Is(path string) bool {
-	read, err := s.file.Stat()
-	if err != nil {
-		return false
-	}
 	named, err := os.Stat(path)
-	return err == nil && os.SameFile(read, named)
+	return err == nil && s.origin != nil && s.origin.Mode().IsRegular() && os.SameFile(s.origin, named)
 }
 
 // Format returns the format of the input.
@@ -162,7 +166,7 @@ func (s *Source) All() iter.Seq2[*Row, error] {
 				err = row.identify()
 			}
 			if err != nil {
-				yield(nil, err)
+				yield(nil, cmp.Or(s.unchanged(), err))
 				return
 			}
 			if !yield(row, nil) {
@@ -215,14 +219,17 @@ func (s *Source) recognise(name string) error {
 	case s.format != "":
 	case slices.Contains([]string{".jsonl", ".ndjson", ".json"}, strings.ToLower(filepath.Ext(name))):
 		s.format = JSONL
-	case strings.EqualFold(filepath.Ext(name), ".csv"):
+	case slices.Contains([]string{".csv", ".tsv"}, strings.ToLower(filepath.Ext(name))):
 		s.format = CSV
 	case len(first) == 0 || first[0] == '{' || first[0] == '[':
 		s.format = JSONL
-	case bytes.Contains(first, []byte(",")):
+	case bytes.ContainsAny(first, separators):
 		s.format = CSV
 	default:
 		return s.fault(0, "is neither JSONL nor CSV by its first line: name its format (--format jsonl or csv)")
+	}
+	if s.format == CSV {
+		s.comma, s.sep = separatorOf(head)
 	}
 	return nil
 }

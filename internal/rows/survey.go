@@ -1,7 +1,6 @@
 package rows
 
 import (
-	"cmp"
 	"encoding/json"
 	"hash/maphash"
 	"slices"
@@ -18,14 +17,16 @@ type Summary struct {
 	// name none.
 	Model string
 	// URL is the path that lines of OpenAI's batch API name, /v1/chat/completions or
-	// /v1/responses; "" if there are none, and "/v1/chat/completions" if they name both.
+	// [ResponsesURL]; "" if there are none.
 	URL string
+	// Mixed says which row is the first that names another model or URL than those before
+	// it; nil if none does. It does not matter to who asks a model that the rows don't name.
+	Mixed *Error
 }
 
 // Survey reads all rows once, before anything is asked. It calls each with every row, its
 // request, and the error of [Form.Request]; an error of each ends it. Two rows with the same
-// id are an error that names both lines, and so are lines of OpenAI's batch API that name
-// different models. Survey needs 16 bytes for each row with an id.
+// id are an error that names both lines. Survey needs 8 bytes for each row with an id.
 func (s *Source) Survey(form Form, each func(*Row, *llm.Request, error) error) (Summary, error) {
 	var summary Summary
 	var ids idList
@@ -37,9 +38,7 @@ func (s *Source) Survey(form Form, each func(*Row, *llm.Request, error) error) (
 		summary.Rows++
 		ids.add(row)
 		if form.Prompt == nil {
-			if err := summary.take(row, &named); err != nil {
-				return summary, err
-			}
+			summary.take(row, &named)
 		}
 		req, err := form.Request(row)
 		if err := each(row, req, err); err != nil {
@@ -50,32 +49,28 @@ func (s *Source) Survey(form Form, each func(*Row, *llm.Request, error) error) (
 }
 
 // take notes what a line of OpenAI's batch API asks for.
-func (s *Summary) take(row *Row, named **Row) error {
+func (s *Summary) take(row *Row, named **Row) {
 	model, url := row.openAI()
 	switch {
-	case model == "" && url == "":
-		return nil
+	case model == "" && url == "" || s.Mixed != nil:
 	case *named == nil:
 		*named, s.Model, s.URL = row, model, url
 	case model != s.Model:
-		return row.fault("body.model", "must be that of the other rows (%q in line %d), got %q: ask one model in one batch",
+		s.Mixed = row.fault("body.model", "must be that of the other rows (%q in line %d), got %q: ask one model in one batch, or name it with --model",
 			say.Short(s.Model, 60), (*named).Line, say.Short(model, 60))
 	case url != s.URL:
-		s.URL = chatURL
+		s.Mixed = row.fault("url", "must be that of the other rows (%s in line %d), got %s: ask them in batches of their own, or name a model with --model",
+			s.URL, (*named).Line, say.Short(url, 60))
 	}
-	return nil
 }
 
-// idList are the ids of rows by their hashes.
+// idList are the hashes of the rows' ids.
 type idList struct {
 	seed   maphash.Seed
-	hashes []hashed
+	hashes []uint64
 }
 
-type hashed struct {
-	id  uint64
-	row int
-}
+func (l *idList) hash(row *Row) uint64 { return maphash.String(l.seed, row.ID) }
 
 func (l *idList) add(row *Row) {
 	if row.ID == "" {
@@ -84,17 +79,17 @@ func (l *idList) add(row *Row) {
 	if l.hashes == nil {
 		l.seed = maphash.MakeSeed()
 	}
-	l.hashes = append(l.hashes, hashed{maphash.String(l.seed, row.ID), row.Number})
+	l.hashes = append(l.hashes, l.hash(row))
 }
 
 // unique returns an error if two rows have the same id. Rows whose ids have the same hash
 // are read again.
 func (s *Source) unique(ids idList) error {
-	slices.SortFunc(ids.hashes, func(a, b hashed) int { return cmp.Or(cmp.Compare(a.id, b.id), a.row-b.row) })
-	suspects := map[int]bool{} // by the number of the row
-	for i := range ids.hashes {
-		if i > 0 && ids.hashes[i].id == ids.hashes[i-1].id {
-			suspects[ids.hashes[i].row], suspects[ids.hashes[i-1].row] = true, true
+	slices.Sort(ids.hashes)
+	suspects := map[uint64]bool{}
+	for i, h := range ids.hashes {
+		if i > 0 && h == ids.hashes[i-1] {
+			suspects[h] = true
 		}
 	}
 	if len(suspects) == 0 {
@@ -105,7 +100,7 @@ func (s *Source) unique(ids idList) error {
 		if err != nil {
 			return err
 		}
-		if !suspects[row.Number] {
+		if row.ID == "" || !suspects[ids.hash(row)] {
 			continue
 		}
 		if first, twice := lineOf[row.ID]; twice {

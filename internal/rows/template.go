@@ -52,16 +52,22 @@ func (t *Template) Text(row *Row) (string, error) {
 		return b.String(), nil
 	}
 	if lacks, ok := errors.AsType[*lacksError](err); ok {
-		return "", row.fault("", "has no field %s, which %s needs: its fields are %s", nearest.Shown(lacks.name, lacks.names), t.name, say.List(lacks.names, 20))
+		return "", row.lacks(t, lacks.name, lacks.names)
 	}
 	if m := noEntry.FindStringSubmatch(err.Error()); m != nil {
 		names := row.names
 		if strings.Count(m[1], ".") > 1 { // within a field
 			return "", row.fault("", "has no field %q, which %s needs", strings.TrimPrefix(m[1], "."), t.name)
 		}
-		return "", row.fault("", "has no field %s, which %s needs: its fields are %s", nearest.Shown(m[2], names), t.name, say.List(names, 20))
+		return "", row.lacks(t, m[2], names)
 	}
-	return "", row.fault("", "does not fit %s: %s", t.name, inTemplate.ReplaceAllString(err.Error(), "line $1: "))
+	problem := strings.Replace(err.Error(), " in type interface {}", " of what is not an object", 1)
+	return "", row.fault("", "does not fit %s: %s", t.name, inTemplate.ReplaceAllString(problem, "line $1: "))
+}
+
+// lacks is the error about a field that a template needs.
+func (r *Row) lacks(t *Template, name string, names []string) error {
+	return r.fault("", "has the fields %s; %s needs %s", say.List(names, 20), t.name, nearest.Shown(name, names))
 }
 
 // lacksError says that an object lacks a field.
