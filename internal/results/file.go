@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -189,6 +190,10 @@ func (f *File) read() error {
 	if _, err := f.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
 	f.inOrder = true
 	from := bufio.NewReaderSize(f.file, 1<<20)
 	var text []byte
@@ -209,7 +214,7 @@ func (f *File) read() error {
 		damaged := bytes.IndexByte(text, 0) >= 0
 		switch {
 		case ok:
-			f.enter(h, index)
+			f.enter(h, index, info.Size())
 		case damaged && whole:
 			f.found.Lost, f.inOrder = f.found.Lost+1, false
 		case damaged, !whole && isBegun(text):
@@ -248,8 +253,8 @@ func isBegun(text []byte) bool {
 	return string(text[:n]) == begin[:n]
 }
 
-// enter notes a line that begins at f.size.
-func (f *File) enter(h head, index map[string]int) {
+// enter notes a line that begins at f.size, in a file of a total size.
+func (f *File) enter(h head, index map[string]int, total int64) {
 	f.found.Lines++
 	f.lines++
 	f.inOrder = f.inOrder && h.Row == f.lines
@@ -262,6 +267,10 @@ func (f *File) enter(h head, index map[string]int) {
 			index[h.Error.Reason] = at
 		}
 		e.at |= uint64(at) << offsetBits
+	}
+	if n := len(f.entries); n > 0 && n == cap(f.entries) { // as many as there will be, and not a quarter more
+		left := float64(total-f.size) / float64(f.size) * float64(n)
+		f.entries = slices.Grow(f.entries, int(left*1.01)+64)
 	}
 	f.entries = append(f.entries, e)
 }

@@ -380,7 +380,7 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// With its key (8 bytes, the caller's), a row takes at most 64 bytes while an old file is
+// With its key (8 bytes, the caller's), a row takes at most 40 bytes while an old file is
 // compared, and 16 afterwards.
 func TestMemoryOfARow(t *testing.T) {
 	if testing.Short() {
@@ -418,7 +418,7 @@ func TestMemoryOfARow(t *testing.T) {
 	after := heap() - before
 	t.Logf("bytes a row: opened %d, compared %d, after Order %d", opened/rowsInMemory, compared/rowsInMemory, after/rowsInMemory)
 	// Match adds 12 bytes to what is opened: a place and a number.
-	if opened/rowsInMemory+12 > 64 || compared/rowsInMemory > 16 || after/rowsInMemory > 16 {
+	if opened/rowsInMemory+12 > 40 || compared/rowsInMemory > 16 || after/rowsInMemory > 16 {
 		t.Errorf("a row takes %d, %d and %d bytes", opened/rowsInMemory, compared/rowsInMemory, after/rowsInMemory)
 	}
 	runtime.KeepAlive(keys)
