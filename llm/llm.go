@@ -163,6 +163,11 @@ type Image struct {
 	MediaType string `json:"media_type,omitempty"` // "image/png"; needed with Data
 	Data      []byte `json:"data,omitempty"`
 	URL       string `json:"url,omitempty"` // used when Data is empty
+	// Detail is how closely the model looks, and so what the picture costs: "low", "high",
+	// "original" or "auto" in OpenAI's protocols. Those of other providers have no such field,
+	// and ignore it. Default "": the provider's.
+	// See https://developers.openai.com/api/docs/guides/images-vision.
+	Detail string `json:"detail,omitempty"`
 }
 
 // Document is a document whose pages the model reads, such as a PDF: its bytes with their

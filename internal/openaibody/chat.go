@@ -392,17 +392,19 @@ func chatImage(o *object) (llm.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := within.detail(); err != nil {
-		return nil, err
-	}
-	part, err := image(within.take("url"))
+	detail, err := within.detail()
 	if err != nil {
 		return nil, err
 	}
-	return part, within.done("url", "detail")
+	picture, err := image(within.take("url"))
+	if err != nil {
+		return nil, err
+	}
+	picture.Detail = detail
+	return picture, within.done("url", "detail")
 }
 
-func image(n node) (llm.Part, error) {
+func image(n node) (llm.Image, error) {
 	mediaType, data, url, err := n.address()
 	return llm.Image{MediaType: mediaType, Data: data, URL: url}, err
 }

@@ -379,11 +379,15 @@ func (n node) address() (mediaType string, data []byte, url string, err error) {
 	return "", nil, text, nil
 }
 
-// detail takes the detail of a picture, which is not carried.
-func (o *object) detail() error {
+// details are how closely a model may look at a picture.
+var details = []string{"auto", "low", "high", "original"}
+
+// detail takes the detail of a picture.
+func (o *object) detail() (string, error) {
 	n := o.take("detail")
-	if n.missing() || string(n.raw) == `"auto"` {
-		return nil
+	text, err := n.optional()
+	if err == nil && text != "" && !slices.Contains(details, text) {
+		err = n.wants(nearest.List(text, details))
 	}
-	return n.cannot(`it changes what a picture costs, and is not part of a picture here; leave it out, or "auto"`)
+	return text, err
 }

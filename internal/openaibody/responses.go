@@ -181,7 +181,7 @@ func item(n node) (llm.Message, error) {
 		m.Parts = []llm.Part{llm.ToolResult{CallID: id, Content: output}}
 		return m, o.done("type", "call_id", "output")
 	case `"reasoning"`:
-		return llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Reasoning{Provider: "openai", Data: json.RawMessage(n.raw)}}}, nil
+		return llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Reasoning{Provider: "openai-responses", Data: json.RawMessage(n.raw)}}}, nil
 	}
 	return m, kind.wants("message, function_call, function_call_output or reasoning")
 }
@@ -223,13 +223,19 @@ func itemPart(n node) (llm.Part, error) {
 	case `"refusal"`:
 		part, err = textPart(o, "refusal")
 	case `"input_image"`:
-		if err := o.detail(); err != nil {
+		detail, err := o.detail()
+		if err != nil {
 			return nil, err
 		}
 		if n := o.take("file_id"); !n.missing() {
 			return nil, n.cannot("it names a file that was uploaded to OpenAI, and no other provider has it; give its content (image_url)")
 		}
-		part, err = image(o.take("image_url"))
+		picture, err := image(o.take("image_url"))
+		if err != nil {
+			return nil, err
+		}
+		picture.Detail = detail
+		part = picture
 	case `"input_file"`:
 		part, err = file(o)
 	default:

@@ -195,7 +195,7 @@ func userMessage(message llm.Message) (sdk.ChatCompletionMessageParamUnion, erro
 			if err != nil {
 				return sdk.ChatCompletionMessageParamUnion{}, fmt.Errorf("parts[%d]: %w", i, err)
 			}
-			parts = append(parts, sdk.ImageContentPart(sdk.ChatCompletionContentPartImageImageURLParam{URL: address}))
+			parts = append(parts, sdk.ImageContentPart(sdk.ChatCompletionContentPartImageImageURLParam{URL: address, Detail: p.Detail}))
 		case llm.Document:
 			parts = append(parts, filePart(p))
 		case llm.Audio:

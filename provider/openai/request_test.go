@@ -30,7 +30,7 @@ func TestRequest(t *testing.T) {
 					{Role: llm.RoleUser, Parts: []llm.Part{
 						llm.Text("What is this?"),
 						llm.Image{MediaType: "image/png", Data: pixel},
-						llm.Image{URL: "https://example.com/cat.png"},
+						llm.Image{URL: "https://example.com/cat.png", Detail: "low"},
 					}},
 					{Role: llm.RoleAssistant, Parts: []llm.Part{
 						llm.Text("Let me look."),
@@ -53,7 +53,7 @@ func TestRequest(t *testing.T) {
 				{"role":"user","content":[
 					{"type":"text","text":"What is this?"},
 					{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"}},
-					{"type":"image_url","image_url":{"url":"https://example.com/cat.png"}}]},
+					{"type":"image_url","image_url":{"url":"https://example.com/cat.png","detail":"low"}}]},
 				{"role":"assistant","content":"Let me look.","tool_calls":[
 					{"id":"call_1","type":"function","function":{"name":"look","arguments":"{\"at\": \"it\"}"}},
 					{"id":"call_2","type":"function","function":{"name":"smell","arguments":"{}"}}]},

@@ -58,7 +58,7 @@ func TestResponsesRequest(t *testing.T) {
 			&llm.Request{
 				Messages: []llm.Message{
 					llm.System("Be brief."), llm.System("Be kind."),
-					{Role: llm.RoleUser, Parts: []llm.Part{llm.Text("What is this?"), llm.Image{MediaType: "image/png", Data: pixel}, llm.Image{URL: "https://example.com/cat.png"}}},
+					{Role: llm.RoleUser, Parts: []llm.Part{llm.Text("What is this?"), llm.Image{MediaType: "image/png", Data: pixel}, llm.Image{URL: "https://example.com/cat.png", Detail: "high"}}},
 					{Role: llm.RoleAssistant, Parts: []llm.Part{
 						llm.Reasoning{Provider: "openai-responses", Data: json.RawMessage(thought)},
 						llm.Reasoning{Provider: "openai-responses", Data: json.RawMessage(aside)},
@@ -81,7 +81,7 @@ func TestResponsesRequest(t *testing.T) {
 			`"instructions":"Be brief.\nBe kind.","store":true,"reasoning":{"effort":"low"},"max_output_tokens":100,"temperature":0.5,"input":[
 				{"role":"user","content":[{"type":"input_text","text":"What is this?"},
 					{"type":"input_image","detail":"auto","image_url":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"},
-					{"type":"input_image","detail":"auto","image_url":"https://example.com/cat.png"}]},
+					{"type":"input_image","detail":"high","image_url":"https://example.com/cat.png"}]},
 				` + thought + `,` + aside + `,
 				{"role":"assistant","content":"Let me\nlook."},
 				{"type":"function_call","call_id":"call_1","name":"look","arguments":"{\"at\": \"it\"}"},

@@ -143,7 +143,7 @@ func userInput(message llm.Message) (responses.ResponseInputItemUnionParam, erro
 			if err != nil {
 				return responses.ResponseInputItemUnionParam{}, fmt.Errorf("parts[%d]: %w", i, err)
 			}
-			part := responses.ResponseInputContentParamOfInputImage(responses.ResponseInputImageDetailAuto)
+			part := responses.ResponseInputContentParamOfInputImage(responses.ResponseInputImageDetail(cmp.Or(p.Detail, "auto")))
 			part.OfInputImage.ImageURL = param.NewOpt(address)
 			parts = append(parts, part)
 		case llm.Document:
