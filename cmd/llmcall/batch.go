@@ -97,7 +97,7 @@ requests in flight finish for up to 10 s; a second one ends at once.
 
 Exit codes:
   0    all rows have a valid answer
-  1    a line could not be written
+  1    a line could not be written, or the input was changed meanwhile
   2    wrong usage, configuration or input; no call was made
   3    some rows have no valid answer; their lines say why
   4    the circuit was open when the run ended

@@ -202,6 +202,36 @@ func TestLinesOfOpenAIsBatchAPI(t *testing.T) {
 	}
 }
 
+// Lines for responses go there, with what that protocol alone has. Lines that name several
+// models need one that is named beside them.
+func TestLinesOfOpenAIsBatchAPIForResponses(t *testing.T) {
+	server, args, out := batchOf(t, "{}")
+	t.Setenv("OPENAI_API_KEY", "of-the-test")
+	at := slices.Index(args, "--model")
+	named := args[at+1]
+	args = slices.Delete(args, at, at+2)
+	in := file(t, "in.jsonl", `{"custom_id": "1", "method": "POST", "url": "/v1/responses", "body": {"model": "gpt-test", "input": "Hello", "reasoning": {"effort": "low"}, "text": {"verbosity": "low"}}}`+"\n")
+	got := command(t, "", append(args, in)...)
+	lines := linesOfFile(t, out)
+	if got.code != 0 || len(lines) != 1 || lines[0].Model != "openai-responses/gpt-test" {
+		t.Fatalf("exit %d, %+v: %s", got.code, lines, got.stderr)
+	}
+	if body := string(server.Requests()[0].Body); !strings.Contains(body, `"input":`) || !strings.Contains(body, `"reasoning":{"effort":"low"}`) {
+		t.Errorf("got %s", body)
+	}
+	in = file(t, "several.jsonl", `{"custom_id": "1", "body": {"model": "one", "messages": [{"role": "user", "content": "a"}]}}
+{"custom_id": "2", "body": {"model": "two", "messages": [{"role": "user", "content": "b"}]}}
+`)
+	out = filepath.Join(t.TempDir(), "several.out")
+	args = append(args, in, "-o", out)
+	if got = command(t, "", args...); got.code != 2 || !strings.Contains(got.stderr, `line 2: body.model must be that of the other rows ("one" in line 1), got "two"`) {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	if got = command(t, "", append(args, "--model", named)...); got.code != 0 || len(linesOfFile(t, out)) != 2 {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
 func TestABatchOfAThousandRowsFromStandardInput(t *testing.T) {
 	server, args, out := batchOf(t, "{}")
 	got := command(t, jsonl(1000), append(args, "-")...)
@@ -233,7 +263,7 @@ func TestABadBatchIsNamedBeforeAnyCall(t *testing.T) {
 		{"no rows", "in.jsonl", "\n", nil, []string{"in.jsonl has no rows"}},
 		{"no prompt at all", "in.csv", "id,text\n1,x\n", nil, []string{"--prompt", "text"}},
 		{"a field that no row has", "in.csv", "id,text\n1,x\n2,y\n", []string{"--prompt", "{{.txet}}"}, []string{"line 2", `"txet", did you mean text?`}},
-		{"a field of no row in --file", "in.csv", "id,f\n1,x\n", []string{"--prompt", "x", "--file", "{{.path}}"}, []string{"in.csv: line 2", `no field "path"`, "--file"}},
+		{"a field of no row in --file", "in.csv", "id,f\n1,x\n", []string{"--prompt", "x", "--file", "{{.path}}"}, []string{"in.csv: line 2", `--file needs "path"`, "--file"}},
 		{"files that are not there", "in.csv", "id,f\n1,missing.txt\n", []string{"--prompt", "x", "--file", "{{.f}}"}, []string{"line 2: --file", "missing.txt"}},
 		{"a template that is none", "in.jsonl", good, []string{"--prompt", "{{.a"}, []string{"--prompt"}},
 		{"a missing template", "in.jsonl", good, []string{"--prompt", "@missing.txt"}, []string{"--prompt", "missing.txt"}},
@@ -328,6 +358,82 @@ func TestAChangeAsksAgainAndSaysHowMany(t *testing.T) {
 	run(0, "nothing is asked", "--prompt", "Write {{.text}}", "--config", file(t, "c.yaml", "system: Be short.\nmax_attempts: 9\nmax_concurrent: 3\n"), "--check", "not_empty")
 }
 
+// What a file of a row contains is a part of what the row asks; its name alone is not.
+func TestARowWhoseFileHasChangedIsAskedAgain(t *testing.T) {
+	server, args, out := batchOf(t, "{}")
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.txt", "Apples")
+	write("b.txt", "Pears")
+	write("all.txt", "Fruit")
+	args = append(args, file(t, "in.csv", "f\na.txt\nb.txt\n"), "--prompt", "Sum it up", "--file", dir+"/{{.f}}", "--file", dir+"/all.txt")
+	for i, c := range []struct {
+		change func()
+		asked  int
+	}{
+		{func() {}, 2},
+		{func() {}, 0},
+		{func() { write("b.txt", "Plums") }, 1},
+		{func() { write("all.txt", "Fruits") }, 2},
+		{func() { write("b.txt", "Pears"); write("b.txt", "Plums") }, 0},
+	} {
+		c.change()
+		before := len(server.Requests())
+		got := command(t, "", args...)
+		if asked := len(server.Requests()) - before; got.code != 0 || asked != c.asked || len(linesOfFile(t, out)) != 2 {
+			t.Errorf("%d: exit %d, %d requests, want %d: %s", i, got.code, asked, c.asked, got.stderr)
+		}
+	}
+}
+
+// The file with the rows is never that of the answers, by whatever name and however it looks.
+func TestTheRowsAreNotOverwritten(t *testing.T) {
+	server, args := serve(t, "{}")
+	const looksLikeOurs = `{"row":1,"prompt":"x","hash":"00000000000000aa"}` + "\n"
+	in := file(t, "in.jsonl", looksLikeOurs)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(in, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range [][]string{{in, "-o", in}, {in, "-o", link}, {link, "-o", in}, {in, "-o", in, "--dry-run"}} {
+		got := command(t, "", slices.Concat([]string{"batch"}, args[1:], more)...)
+		if text := string(must(os.ReadFile(in))); got.code != 2 || !strings.Contains(got.stderr, "is the file with the rows: name another one") || text != looksLikeOurs {
+			t.Errorf("%q: exit %d, %q: %s", more, got.code, text, got.stderr)
+		}
+	}
+	if n := len(server.Requests()); n > 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// Calls were made when the input changes in the middle: that is no wrong usage.
+func TestAnInputThatChangesMeanwhile(t *testing.T) {
+	_, args, out := batchOf(t, "answer_time: 300ms")
+	in := file(t, "in.jsonl", jsonl(30))
+	args = append(args, in)
+	cmd, errs := begin(t, args...)
+	for range 1000 {
+		if info, err := os.Stat(out); err == nil && info.Size() > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := os.WriteFile(in, []byte(jsonl(31)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitOf(t, cmd); code != 1 || !strings.Contains(errs.String(), "was changed while its rows were asked") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if got := command(t, "", args...); got.code != 0 || !strings.Contains(got.stderr, "31 rows") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -357,6 +463,9 @@ func TestRowsThatFailAreAskedAgainWhenToldSo(t *testing.T) {
 		t.Errorf("%+v", first)
 	}
 	if got := command(t, "", args...); got.code != 3 || len(server.Requests()) != 5 || !strings.Contains(got.stderr, "no_valid_answer  in an earlier run") {
+		t.Errorf("exit %d, %d requests: %s", got.code, len(server.Requests()), got.stderr)
+	}
+	if got := command(t, "", append(args, "--retry-failed", "--temperature", "1")...); got.code != 2 || len(server.Requests()) != 5 || !strings.Contains(got.stderr, "all rows would be asked again") {
 		t.Errorf("exit %d, %d requests: %s", got.code, len(server.Requests()), got.stderr)
 	}
 	if got := command(t, "", append(args, "--retry-failed", "no_valid_answer")...); got.code != 3 || len(server.Requests()) != 6 || strings.Contains(got.stderr, "no_valid_answer ") {

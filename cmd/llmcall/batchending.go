@@ -44,8 +44,14 @@ func (b *batch) opening() []string {
 	}
 	lines := []string{text}
 	if b.match.Stale > 0 {
-		lines = append(lines, fmt.Sprintf("%s of %s no longer fit: their row, prompt, models, checks or settings have changed. %s asked again, and the old lines go when all rows are done",
-			linesOf(b.match.Stale), b.batchFlags.out, counted(min(b.match.Stale, b.toAsk), "row is", "rows are")))
+		text := fmt.Sprintf("%s of %s no longer fit: the row or its files, the prompt, models, checks or settings have changed", linesOf(b.match.Stale), b.batchFlags.out)
+		if b.match.Stale == 1 {
+			text = strings.Replace(text, "no longer fit:", "no longer fits:", 1)
+		}
+		if again := min(b.match.Stale, b.toAsk); again > 0 {
+			text += fmt.Sprintf(". %s asked again", counted(again, "row is", "rows are"))
+		}
+		lines = append(lines, text+". Old lines go when all rows are done")
 	}
 	if b.match.Retried > 0 {
 		lines = append(lines, fmt.Sprintf("%s asked again", counted(b.match.Retried, "row that has failed is", "rows that have failed are")))
@@ -98,8 +104,8 @@ func (b *batch) ending(ended error) error {
 	if b.toAsk > 0 {
 		text.WriteString("\n" + b.spent())
 	}
-	if why := b.lastFailure(ended); undone > 0 && why != "" {
-		fmt.Fprintf(&text, "\nThe last failure of the provider: %s", why)
+	if undone > 0 {
+		text.WriteString(b.whyUndone(ended))
 	}
 	width := widthOf(b.cmd.ErrOrStderr())
 	text.WriteString(b.failures(width))
@@ -118,11 +124,34 @@ func (b *batch) exit(ended error, undone, failed int) int {
 	case ended != nil:
 		return exitCodeOfRun(ended)
 	case undone > 0:
-		return cmp.Or(exitCodeOfRun(b.tally.state), exitProvider)
+		switch code := exitCodeOfRun(b.tally.state); code {
+		case exitCircuit, exitTime, exitSpent:
+			return code
+		}
+		return exitProvider
 	case failed > 0:
 		return exitInvalid
 	}
 	return 0
+}
+
+// whyUndone says why rows are not done, as far as the error does not.
+func (b *batch) whyUndone(ended error) string {
+	why := b.lastFailure(ended)
+	switch {
+	case ended != nil && why != "":
+		return "\nThe last failure of the provider: " + why
+	case ended != nil:
+		return ""
+	case b.ofTheRun(b.tally.state):
+		return "\n" + inRunWords(b.tally.state)
+	case len(b.tally.undone) > 0:
+		first := b.tally.undone[0]
+		return fmt.Sprintf("\nThe last failure of row %d: %s", first.row.Number, shown(first.said))
+	case why != "":
+		return "\nThe last failure of the provider: " + why
+	}
+	return ""
 }
 
 // lastFailure returns what the provider said last, where it is why rows are not done and the
@@ -152,6 +181,9 @@ func (b *batch) outcome(valid, failed, undone int) string {
 		where = " in " + b.batchFlags.out
 	}
 	if failed == 0 && undone == 0 && b.first() == b.summary.Rows {
+		if valid == 1 {
+			return "the row has a valid answer" + where
+		}
 		return fmt.Sprintf("all %s have a valid answer%s", rowsOf(valid), where)
 	}
 	counts := []string{fmt.Sprintf("%s with a valid answer", rowsOf(valid))}
@@ -172,7 +204,7 @@ func (b *batch) spent() string {
 	defer p.mu.Unlock()
 	text := fmt.Sprintf("This run: %s in %s", rowsOf(p.valid+p.failed), aboutTime(time.Since(p.start)))
 	if p.refused > 0 {
-		text += fmt.Sprintf(", %s over the provider's limit", counted(p.refused, "request", "requests"))
+		text += fmt.Sprintf(", %s refused for the provider's limits or load", counted(p.refused, "request", "requests"))
 	}
 	if p.cost.Nanos > 0 {
 		text += ", " + aboutDollars(p.cost)
@@ -220,7 +252,7 @@ func (b *batch) next(undone int) string {
 			continue
 		}
 		fmt.Fprintf(&text, "\n\n%s: %s", r.name, r.advice)
-		if b.batchFlags.out == "" || r.name == reasonPanic {
+		if b.batchFlags.out == "" || r.name == reasonPanic || strings.HasSuffix(r.advice, alone) {
 			continue
 		}
 		without, added := []string{"retry-failed"}, []string{"--retry-failed", r.name}
@@ -296,7 +328,13 @@ func exitCodeOfRun(err error) int {
 	if errors.Is(err, context.Canceled) {
 		return exitSignal
 	}
-	return exitCode(err)
+	if _, ok := errors.AsType[*llmcall.ConfigError](err); ok {
+		return exitUsage
+	}
+	if code := exitCode(err); code != exitUsage { // calls were made
+		return code
+	}
+	return exitOutput // the input can't be read on
 }
 
 // inRunWords says why a run has ended before all rows were asked.

@@ -11,7 +11,6 @@ import (
 	"llmcall/failure"
 	"llmcall/internal/nearest"
 	"llmcall/internal/results"
-	"llmcall/internal/rows"
 	"llmcall/internal/say"
 )
 
@@ -23,19 +22,23 @@ const (
 
 // failedReasons are the reasons that a line may have, with what to do then.
 var failedReasons = []failedReason{
-	{string(llmcall.ReasonNoValidAnswer), "their lines have the complaints; ask again with more attempts, another model or another prompt", []string{"--max-attempts", moreAttempts}},
-	{string(llmcall.ReasonNoProgress), "the model gives the same wrong answer again; ask another one", []string{"--model", "PROVIDER/NAME"}},
-	{failure.CutOff.String(), "their answers are longer than they may be; ask again with a higher limit", []string{"--max-tokens", "N"}},
+	{string(llmcall.ReasonNoValidAnswer), "their lines have the complaints; ask again with more attempts", []string{"--max-attempts", moreAttempts}},
+	{string(llmcall.ReasonNoProgress), "the model gives the same wrong answer again; ask another one, " + alone, nil},
+	{failure.CutOff.String(), "their answers are longer than they may be; ask again with a higher --max-tokens, " + alone, nil},
+	{string(llmcall.ReasonProviderFailed), "the provider fails for them each time, and answers others; change them, or ask once more", nil},
 	{string(llmcall.ReasonCheckUnavailable), "a check could not be run; when it can, ask again", nil},
-	{failure.InvalidRequest.String(), "the provider refuses their requests, as their messages say; ask again with other settings", nil},
-	{failure.ContextTooLong.String(), "they are too long for the model; ask one that takes more", []string{"--model", "PROVIDER/NAME"}},
-	{failure.ContentFiltered.String(), "the provider does not answer them; ask another one", []string{"--model", "PROVIDER/NAME"}},
+	{failure.InvalidRequest.String(), "the provider refuses their requests, as their messages say; when it takes them, ask again", nil},
+	{failure.ContextTooLong.String(), "they are too long for the model; ask one that takes more, " + alone, nil},
+	{failure.ContentFiltered.String(), "the provider does not answer them; ask another one, " + alone, nil},
 	{string(llmcall.ReasonAccountSpent), "max_cost or max_tokens_total of the configuration is too little for them; with more, ask again", nil},
 	{string(llmcall.ReasonOutOfTime), "ask again with more time for each row", []string{"--timeout", "10m"}},
 	{string(llmcall.ReasonHumanReview), "a person decides: llmcall resume FILE, with the review_file of their lines; or ask the models again", nil},
 	{reasonRow, "they can't be asked as they are; when they can, ask again", nil},
 	{reasonPanic, "this is a fault in the program: report it, please", nil},
 }
+
+// alone says how rows are asked with what would ask all rows of a file again.
+const alone = "with these rows in a file of their own (here all rows would be asked again)"
 
 // moreAttempts stands for twice as many attempts as a row has now.
 const moreAttempts = "2×"
@@ -76,7 +79,7 @@ func (f *batchFlags) withReason(args []string) ([]string, error) {
 }
 
 // lineError says why a row has no answer. A call that waits for a person is kept in a file.
-func (b *batch) lineError(row llmcall.EachRow[*rows.Row]) (*results.LineError, error) {
+func (b *batch) lineError(row llmcall.EachRow[*askedRow]) (*results.LineError, error) {
 	e := &results.LineError{Reason: reasonOf(row.Err), Message: say.Middle(row.Err.Error(), maxMessage), Answer: lastAnswer(row.Err)}
 	if failed, ok := errors.AsType[*llmcall.Error](row.Err); ok {
 		e.Complaints = failed.Complaints
@@ -128,13 +131,13 @@ func reasonOf(err error) string {
 }
 
 // keep writes the review file of a row that waits for a person, and returns its name.
-func (b *batch) keep(row *rows.Row, e *llmcall.HumanReviewError) (string, error) {
+func (b *batch) keep(row *askedRow, e *llmcall.HumanReviewError) (string, error) {
 	dir := b.reviewDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("--review: %w", err)
 	}
 	s := session{ending: &ending{handover: b.handover}, cmd: b.cmd, program: b.program, drawn: b.display}
-	key, err := b.key(row).MarshalText()
+	key, err := row.key.MarshalText()
 	if err != nil {
 		return "", err
 	}
@@ -158,7 +161,21 @@ type batchTally struct {
 	counts map[string]int    // also those of earlier runs
 	first  map[string]string // of this run
 	state  error             // what stopped the first row that is not done
+
+	// The rows that the provider failed, as many as are kept, and its failures.
+	undone   []undoneRow
+	attempts int
 }
+
+// undoneRow is a row that is not done.
+type undoneRow struct {
+	row   *askedRow
+	trace llmcall.Trace
+	said  string // by the provider, at last
+}
+
+// mostUndone limits how many rows that are not done are kept in memory.
+const mostUndone = 1000
 
 func newBatchTally(before map[string]int) *batchTally {
 	t := &batchTally{counts: map[string]int{}, first: map[string]string{}}
@@ -169,15 +186,27 @@ func newBatchTally(before map[string]int) *batchTally {
 }
 
 // failed counts a row. brief is what is shown of the error.
-func (t *batchTally) failed(row *rows.Row, e *results.LineError, brief string) {
+func (t *batchTally) failed(row *askedRow, e *results.LineError, brief string) {
 	t.counts[e.Reason]++
 	if t.first[e.Reason] == "" {
 		t.first[e.Reason] = fmt.Sprintf("row %d: %s", row.Number, shown(brief))
 	}
 }
 
-func (t *batchTally) stopped(err error) {
+// stopped notes a row that is not done.
+func (t *batchTally) stopped(row llmcall.EachRow[*askedRow]) {
 	if t.state == nil {
-		t.state = err
+		t.state = row.Err
 	}
+	trace, said := traceOf(row.Err), ""
+	for _, a := range trace.Attempts {
+		if a.Outcome == llmcall.OutcomeFailed && a.Kind != failure.Cancelled {
+			said = a.Error
+			t.attempts++
+		}
+	}
+	if said == "" || len(t.undone) == mostUndone { // it was not asked, or so many are not exceptions
+		return
+	}
+	t.undone = append(t.undone, undoneRow{row.Row, trace, said})
 }

@@ -7,7 +7,6 @@ import (
 
 	"llmcall"
 	"llmcall/internal/results"
-	"llmcall/internal/rows"
 	"llmcall/llm"
 )
 
@@ -38,7 +37,7 @@ func (b *batch) forecast() error {
 		}
 	}
 	if err := b.compare(); err != nil {
-		return b.inputError(err)
+		return err
 	}
 	client, err := kept.client(models, b.checks, b.cfg)
 	if err != nil {
@@ -46,10 +45,10 @@ func (b *batch) forecast() error {
 	}
 	var sum batchForecast
 	var begins *llm.Request
-	var of *rows.Row
+	var of *askedRow
 	var broken error
 	for row := range b.pending(&broken) {
-		req, err := b.form.request(row)
+		req, err := b.form.request(row.Row)
 		if err != nil {
 			continue // see opening
 		}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"llmcall/internal/datauri"
 	"llmcall/internal/rows"
@@ -17,7 +19,7 @@ type batchForm struct {
 	text          string      // of the prompt's template; "" without one
 	system        *string     // of --system, instead of the row's own; nil without it
 	schema        *llm.Schema // of --schema, instead of the row's own; nil without it
-	images, files []*rows.Template
+	images, files []*attached
 }
 
 // newForm reads the templates of the flags.
@@ -52,15 +54,63 @@ func (f *batchFlags) newForm(p *program) (*batchForm, error) {
 	return form, err
 }
 
-func templates(flag string, texts []string) (all []*rows.Template, err error) {
+// attached is a flag that names a file of each row.
+type attached struct {
+	*rows.Template
+	// The last file that was read for the identity of a row, which may go with all rows.
+	path    string
+	size    int64
+	changed time.Time
+	sum     [sha256.Size]byte
+}
+
+func templates(flag string, texts []string) (all []*attached, err error) {
 	for _, text := range texts {
 		t, err := rows.ParseTemplate(flag, text)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, t)
+		all = append(all, &attached{Template: t})
 	}
 	return all, nil
+}
+
+// isFile reports whether what a flag names is a file, and not an address or a data URI.
+func isFile(path string) bool { return !strings.Contains(path, "://") && !datauri.Is(path) }
+
+// contents returns what the files of a row hold, as hashes: a row whose picture is another
+// one asks something else. It is nil if no file goes with rows.
+func (f *batchForm) contents(row *rows.Row) []byte {
+	var sums []byte
+	for _, all := range [][]*attached{f.files, f.images} {
+		for _, a := range all {
+			if path, err := a.Text(row); err == nil && isFile(path) {
+				sum, err := a.content(path)
+				if err != nil {
+					sum = [sha256.Size]byte{} // the row has an error, until the file can be read
+				}
+				sums = append(sums, sum[:]...)
+			}
+		}
+	}
+	return sums
+}
+
+// content returns the hash of a file.
+func (a *attached) content(path string) (sum [sha256.Size]byte, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return sum, err
+	}
+	if path == a.path && info.Size() == a.size && info.ModTime().Equal(a.changed) {
+		return a.sum, nil
+	}
+	data, err := readFile(path, maxInput)
+	if err != nil {
+		return sum, err
+	}
+	a.path, a.size, a.changed, a.sum = path, info.Size(), info.ModTime(), sha256.Sum256(data)
+	return a.sum, nil
 }
 
 // request returns what a row asks, with its files and pictures.
@@ -74,13 +124,13 @@ func (f *batchForm) request(row *rows.Row) (*llm.Request, error) {
 
 // check looks whether the files of a row are there, before anything is asked.
 func (f *batchForm) check(row *rows.Row) error {
-	for flag, all := range map[string][]*rows.Template{"--file": f.files, "--image": f.images} {
+	for flag, all := range map[string][]*attached{"--file": f.files, "--image": f.images} {
 		for _, t := range all {
 			path, err := t.Text(row)
 			if err != nil {
 				return err
 			}
-			if strings.Contains(path, "://") || datauri.Is(path) {
+			if !isFile(path) {
 				continue
 			}
 			if _, err := os.Stat(path); err != nil {

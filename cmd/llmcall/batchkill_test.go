@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -173,6 +174,55 @@ func away(t *testing.T) (args []string, out string, server *chaos.Server, off *a
 	out = filepath.Join(t.TempDir(), "out.jsonl")
 	config := file(t, "c.yaml", "enable_circuit_breaker: true\ncircuit_breaker_config: {recovery_timeout: 0.1, max_open: 0.5}\n")
 	return []string{"batch", file(t, "in.jsonl", jsonl(300)), "-o", out, "--base-url", outside.URL + "/v1", "--model", "openai/test-" + t.Name(), "--config", config, "--initial-delay", "0.01"}, out, server, off
+}
+
+// Rows that always make the provider fail have an error when others are answered, and are not
+// left to run after run. In a batch of few rows nothing says whose fault it is.
+func TestRowsThatMakeTheProviderFail(t *testing.T) {
+	for _, c := range []struct {
+		rows, code int
+		poisoned   []string
+		says       string
+	}{
+		{300, 3, []string{"Question 7", "Question 150", "Question 300"}, "297 rows with a valid answer and 3 with an error"},
+		{10, 6, []string{"Question 7"}, "9 rows with a valid answer in "},
+	} {
+		server, err := chaos.New(chaos.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			for _, prompt := range c.poisoned {
+				if bytes.Contains(body, []byte(`"`+prompt+`"`)) {
+					http.Error(w, `{"error": {"message": "The server had an error", "type": "server_error"}}`, http.StatusInternalServerError)
+					return
+				}
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			server.ServeHTTP(w, r)
+		}))
+		t.Cleanup(func() { server.Close(); outside.Close() })
+		out := filepath.Join(t.TempDir(), "out.jsonl")
+		args := []string{"batch", file(t, "in.jsonl", jsonl(c.rows)), "-o", out, "--base-url", outside.URL + "/v1", "--model", "openai/test-" + t.Name() + fmt.Sprint(c.rows), "--initial-delay", "0.01"}
+		t.Setenv("OPENAI_API_KEY", "of-the-test")
+		got := command(t, "", args...)
+		if got.code != c.code || !strings.Contains(got.stderr, c.says) || !strings.Contains(got.stderr, "The server had an error") {
+			t.Errorf("%d rows: exit %d: %s", c.rows, got.code, got.stderr)
+		}
+		if c.code != 3 {
+			continue
+		}
+		lines := linesOfFile(t, out)
+		for i, line := range lines {
+			if line.Row != i+1 || (line.Error != nil) != slices.Contains(c.poisoned, fmt.Sprintf("Question %d", i+1)) || line.Error != nil && line.Error.Reason != "provider_failed" {
+				t.Errorf("line %d: %+v", i+1, line)
+			}
+		}
+		if got = command(t, "", args...); got.code != 3 || !strings.Contains(got.stderr, "has 300 rows, which are done") || !strings.Contains(got.stderr, "--retry-failed provider_failed") {
+			t.Errorf("again: exit %d: %s", got.code, got.stderr)
+		}
+	}
 }
 
 // failFrom switches the provider off once a file has so many lines.

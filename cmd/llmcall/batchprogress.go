@@ -27,12 +27,15 @@ type batchProgress struct {
 	stopped  int // rows that the state of the provider or of the account stopped
 	refused  int // requests over a limit of the provider
 	inFlight int
+	answers  int // requests that were answered, rightly or not
+	failures int // requests that the provider failed, but for those over its rate
 	cost     llmcall.Cost
 
 	start    time.Time
 	answered time.Time // when the last call ended
 	waits    retry.WaitReason
 	failure  string // the last one of the provider
+	kind     failure.Kind
 	speed    speed
 }
 
@@ -54,12 +57,21 @@ func (p *batchProgress) observe(_ context.Context, e llmcall.Event) context.Cont
 		p.waits = e.WaitReason
 	case llmcall.EventAttemptEnded:
 		if e.Attempt.Outcome != llmcall.OutcomeFailed {
+			p.answers++
 			break
 		}
-		p.failure = e.Attempt.Error
-		if kind := e.Attempt.Kind; kind == failure.RateLimited || kind == failure.Overloaded {
+		switch e.Attempt.Kind {
+		case failure.Cancelled: // by this run
+			return nil
+		case failure.RateLimited:
 			p.refused++
+		case failure.Overloaded:
+			p.refused++
+			p.failures++
+		default:
+			p.failures++
 		}
+		p.failure, p.kind = e.Attempt.Error, e.Attempt.Kind
 	}
 	return nil
 }
@@ -92,6 +104,25 @@ func (p *batchProgress) ended(how rowOutcome, cost llmcall.Cost, used bool) {
 		p.answered = time.Now()
 		p.speed.add(p.answered)
 	}
+}
+
+// settled makes of a row that is not done one that has failed.
+func (p *batchProgress) settled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped--
+	p.failed++
+}
+
+// leastAnswers is how many answers, for each failure, show that a provider works.
+const leastAnswers = 20
+
+// answersOthers reports whether the provider fails once in 20 requests at most, not counting
+// so many failures: six in a row are then one in 60 million by chance.
+func (p *batchProgress) answersOthers(but int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answers >= leastAnswers*max(1, p.failures-but)
 }
 
 // progressNow is what there is to see at a moment.
@@ -130,7 +161,10 @@ func (p *batchProgress) now() progressNow {
 	}
 	if silent := at.Sub(p.answered); silent >= quiet && done < p.toAsk {
 		n.waiting = "no answer for " + aboutTime(silent)
-		if why := waitWords[p.waits]; why != "" {
+		switch why := waitWords[p.waits]; {
+		case p.kind == failure.Overloaded && (p.waits == retry.PaceWait || p.waits == retry.RateLimitWait):
+			n.waiting += ": the provider is overloaded"
+		case why != "":
 			n.waiting += ": " + why
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/internal/results"
 	"llmcall/internal/rows"
+	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/validate"
 
@@ -80,12 +81,19 @@ func runBatch(cmd *cobra.Command, f *batchFlags, args []string) (err error) {
 		return b.inputError(err)
 	}
 	defer b.source.Close()
+	if f.out != "" && b.source.Is(f.out) {
+		return fmt.Errorf("--out: %s is the file with the rows: name another one", f.out)
+	}
 	if err := b.survey(); err != nil {
 		return b.inputError(err)
 	}
 	b.reading.Stop()
+	given := b.program.Model
 	if b.cfg, b.checks, err = b.program.read(true); err != nil {
 		return err
+	}
+	if mixed := b.summary.Mixed; mixed != nil && given == "" && b.program.Model == b.program.named {
+		return mixed
 	}
 	if b.summary.URL != "" && b.form.schema == nil { // lines of OpenAI's batch API, which may have a schema
 		b.checks = append([]validate.Strategy{validate.RequestSchema()}, b.checks...)
@@ -163,6 +171,9 @@ func (b *batch) survey() error {
 	}
 	if b.summary.Model != "" {
 		b.program.named = "openai/" + b.summary.Model
+		if b.summary.URL == rows.ResponsesURL { // what is beside the messages is of its protocol alone
+			b.program.named = "openai-responses/" + b.summary.Model
+		}
 	}
 	return nil
 }
@@ -207,11 +218,14 @@ func (b *batch) compare() error {
 	keys := make([]results.Key, 0, b.summary.Rows)
 	for row, err := range b.source.All() {
 		if err != nil {
-			return err
+			return b.inputError(err)
 		}
 		keys = append(keys, b.key(row))
 	}
 	b.match = b.out.Match(keys, b.again.takes)
+	if m := b.match; b.again.given && m.Stale > 0 && m.Done+m.Retried == 0 {
+		return fmt.Errorf("--retry-failed: no line of %s fits any more: the prompt, models, checks or settings have changed, and all rows would be asked again; leave it out for that, or put the rows that failed into a file of their own", b.batchFlags.out)
+	}
 	for number := 1; number <= b.first(); number++ {
 		if !b.out.Done(number) {
 			b.toAsk++
@@ -220,7 +234,12 @@ func (b *batch) compare() error {
 	return nil
 }
 
-func (b *batch) key(row *rows.Row) results.Key { return results.Identify(b.of, row.Raw) }
+func (b *batch) key(row *rows.Row) results.Key {
+	if contents := b.form.contents(row); contents != nil {
+		return results.Identify(b.of, row.Raw, contents)
+	}
+	return results.Identify(b.of, row.Raw)
+}
 
 // run asks the rows that are not done.
 func (b *batch) run(models []llm.Model) (err error) {
@@ -236,7 +255,7 @@ func (b *batch) run(models []llm.Model) (err error) {
 		}
 	}()
 	if err := b.compare(); err != nil {
-		return b.inputError(err)
+		return err
 	}
 	b.progress = newBatchProgress(b.toAsk)
 	b.tally = newBatchTally(b.match.Failed)
@@ -271,7 +290,8 @@ func (b *batch) ask() error {
 	var broken error
 	pending := b.pending(&broken)
 	config := llmcall.EachConfig{Concurrency: b.concurrency, GiveUpAfter: b.patience, Grace: grace}
-	for row, err := range llmcall.Each(ctx, b.client, pending, b.form.request, config) {
+	request := func(row *askedRow) (*llm.Request, error) { return b.form.request(row.Row) }
+	for row, err := range llmcall.Each(ctx, b.client, pending, request, config) {
 		if err != nil {
 			return err
 		}
@@ -279,12 +299,22 @@ func (b *batch) ask() error {
 			return fmt.Errorf("%w: %w", errOutput, err)
 		}
 	}
-	return broken
+	if broken != nil {
+		return broken
+	}
+	return b.settle()
+}
+
+// askedRow is a row with its identity of the moment before it is asked: its files may change
+// until it is done.
+type askedRow struct {
+	*rows.Row
+	key results.Key
 }
 
 // pending yields the rows that are to be asked.
-func (b *batch) pending(broken *error) iter.Seq[*rows.Row] {
-	return func(yield func(*rows.Row) bool) {
+func (b *batch) pending(broken *error) iter.Seq[*askedRow] {
+	return func(yield func(*askedRow) bool) {
 		for row, err := range b.source.All() {
 			if err != nil {
 				*broken = err
@@ -293,7 +323,7 @@ func (b *batch) pending(broken *error) iter.Seq[*rows.Row] {
 			if row.Number > b.first() {
 				return
 			}
-			if !b.out.Done(row.Number) && !yield(row) {
+			if !b.out.Done(row.Number) && !yield(&askedRow{row, b.key(row)}) {
 				return
 			}
 		}
@@ -301,39 +331,29 @@ func (b *batch) pending(broken *error) iter.Seq[*rows.Row] {
 }
 
 // done writes what became of a row.
-func (b *batch) done(row llmcall.EachRow[*rows.Row]) error {
+func (b *batch) done(row llmcall.EachRow[*askedRow]) error {
 	trace := traceOf(row.Err)
 	if row.Result != nil {
 		trace = row.Result.Trace
 	}
 	used := trace.Usage != (llm.Usage{})
-	if row.NotDone {
+	if row.NotDone || b.ofTheRun(row.Err) {
 		b.progress.ended(rowStopped, trace.Cost, used)
-		b.tally.stopped(row.Err)
+		b.tally.stopped(row)
 		return nil
 	}
-	line := &results.Line{
-		Row: row.Row.Number, Practice: b.program.Practice != nil, Attempts: len(trace.Attempts), Usage: trace.Usage, Key: b.key(row.Row),
-	}
-	if row.Row.IDKey == rows.CustomID {
-		line.CustomID = row.Row.JSONID()
-	} else {
-		line.ID = row.Row.JSONID()
-	}
-	if n := len(trace.Attempts); n > 0 {
-		line.Model = trace.Attempts[n-1].Model
-	}
-	if used && trace.Cost.Known() {
-		line.Cost = &trace.Cost
-	}
+	line := b.lineOf(row.Row, &trace)
 	if row.Result == nil {
 		var err error
 		if line.Error, err = b.lineError(row); err != nil {
 			return err
 		}
+		if err := b.out.Append(line); err != nil {
+			return err
+		}
 		b.progress.ended(rowFailed, trace.Cost, used)
 		b.tally.failed(row.Row, line.Error, briefly(line.Error, row.Err))
-		return b.out.Append(line)
+		return nil
 	}
 	line.Answer, line.ToolCalls = &row.Result.Text, row.Result.Response.Message.ToolCalls()
 	if row.Result.Decoded {
@@ -342,8 +362,57 @@ func (b *batch) done(row llmcall.EachRow[*rows.Row]) error {
 			line.Value = json.RawMessage("null")
 		}
 	}
+	if err := b.out.Append(line); err != nil {
+		return err
+	}
 	b.progress.ended(rowValid, trace.Cost, used)
-	return b.out.Append(line)
+	return nil
+}
+
+// lineOf returns the line of a row, without its answer or error.
+func (b *batch) lineOf(row *askedRow, trace *llmcall.Trace) *results.Line {
+	line := &results.Line{
+		Row: row.Number, Practice: b.program.Practice != nil, Attempts: len(trace.Attempts), Usage: trace.Usage, Key: row.key,
+	}
+	if row.IDKey == rows.CustomID {
+		line.CustomID = row.JSONID()
+	} else {
+		line.ID = row.JSONID()
+	}
+	if n := len(trace.Attempts); n > 0 {
+		line.Model = trace.Attempts[n-1].Model
+	}
+	if trace.Usage != (llm.Usage{}) && trace.Cost.Known() {
+		line.Cost = &trace.Cost
+	}
+	return line
+}
+
+// settle writes an error for rows that the provider has failed each time, if it answers
+// others as a rule: the rows themselves make it fail, and would do so in every run.
+func (b *batch) settle() error {
+	if !b.progress.answersOthers(b.tally.attempts) {
+		return nil
+	}
+	for _, row := range b.tally.undone {
+		e := &results.LineError{Reason: string(llmcall.ReasonProviderFailed), Message: say.Middle(row.said, maxMessage)}
+		line := b.lineOf(row.row, &row.trace)
+		line.Error = e
+		if err := b.out.Append(line); err != nil {
+			return fmt.Errorf("%w: %w", errOutput, err)
+		}
+		b.progress.settled()
+		b.tally.failed(row.row, e, row.said)
+	}
+	b.tally.undone = nil
+	return nil
+}
+
+// ofTheRun reports whether what the run may spend is too little for a row alone. Another run
+// may spend more.
+func (b *batch) ofTheRun(err error) bool {
+	refused, ok := errors.AsType[*account.Error](err)
+	return ok && b.cfg.Account != nil && refused.Account == b.cfg.Account.Name
 }
 
 // allDone reports whether each row of the input has a line.
