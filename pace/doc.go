@@ -12,10 +12,11 @@
 //     shortened. During a longer one, one request a minute tests whether it still
 //     holds.
 //   - A told window (x-ratelimit-*): so many requests or tokens remain until the window
-//     begins again. Requests in flight count against them. A remaining count alone
+//     begins again. Requests in flight count against them, unless they are more than a
+//     window of a second or less, with a learned rate, has room for. A remaining count alone
 //     delays nobody for more than a minute, and a provider that always says 0 but
-//     answers is not believed. A window of a second or less is left to the learned
-//     rate, if there is one, unless it is of a single request and at most half a second.
+//     answers is not believed. A window of a single request and of half a second to a
+//     second is left to the learned rate, if there is one.
 //   - A learned rate, after the first refusal. It starts at two requests a second, or at
 //     half of what comes back by a window of which nothing was left, and doubles each
 //     second; if a wait of at most a second was told since, only while requests wait for

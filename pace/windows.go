@@ -47,12 +47,12 @@ func (c *closing) looks(now time.Time) bool { return !c.look.IsZero() && !now.Be
 const (
 	// windowMost is how long a remaining count alone stops all requests.
 	windowMost = time.Minute
-	// windowLeast is the longest time until a window begins again in which it is left to
-	// the learned rate, if there is one. A bucket that is full again in less has begun to
-	// fill while the answer was on its way, by an amount that is not told: to wait until it
-	// is full would use the more of the limit the less there are in flight. A bucket of one
-	// request is full when the next may go, and is waited for up to half of this: more is
-	// often the rest of a second in which one may go.
+	// windowLeast is the longest time until a window begins again in which it does not count
+	// what is in flight, if that is more than it has room for and there is a learned rate.
+	// Most of these are counted already by what remains; to count them again would leave the
+	// more of a small bucket unused, the more is in flight. A bucket of one request is full
+	// when the next may go, and is waited for up to half of this: more is often the rest of
+	// a second in which one may go, and is left to the rate.
 	windowLeast = time.Second
 	// windowStrikes is how many times in a row a provider may say that nothing remains,
 	// and answer, before its counts are ignored: some providers always say 0.
@@ -102,10 +102,13 @@ func (ws *windows) hear(now time.Time, told []Window, s *sent, refused bool, fly
 		if t.Reset <= 0 {
 			continue // it begins again now, or at an unknown time
 		}
-		if paced && t.Reset <= windowLeast && (t.Limit != 1 || t.Reset > windowLeast/2) {
-			continue
-		}
 		used := flying.of(t.Tokens)
+		switch small := paced && t.Limit > 0 && t.Reset <= windowLeast; {
+		case small && t.Limit == 1 && t.Reset > windowLeast/2:
+			continue
+		case small && t.Limit > 1 && used >= t.Limit:
+			used = 0
+		}
 		list = append(list, window{
 			tokens: t.Tokens, limit: t.Limit, left: max(0, t.Remaining) - used, used: used,
 			begins: now.Add(t.Reset), period: min(t.Reset, windowMost), look: now.Add(windowMost),
