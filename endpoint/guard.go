@@ -59,6 +59,9 @@ type Ask struct {
 	Client string
 	// Need is what the request may use. nil: not known. It is not written to.
 	Need *Need
+	// End is when the call's time is over. The pacer gives no turn that leaves too little
+	// of it for an answer. Zero: at no known time. Only [Guard].Wait reads it.
+	End time.Time
 }
 
 // Need says what a request may use. The zero value says that nothing is known. It is one

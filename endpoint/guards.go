@@ -53,7 +53,7 @@ func (g *paceGuard) Wait(ctx context.Context, a Ask) (Permit, *Refusal) {
 }
 
 func cost(a Ask) pace.Cost {
-	c := pace.Cost{Again: a.Again, Client: a.Client}
+	c := pace.Cost{Again: a.Again, Client: a.Client, End: a.End}
 	if a.Need != nil {
 		c.Tokens = a.Need.Tokens
 	}

@@ -19,13 +19,14 @@ func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
 		at, _ := p.earliest(now, c)
 		return Turn{}, false, p.refusal(now, at, QueueFull)
 	}
+	w.since = now
 	p.queue.push(w)
 	p.learn.hold(now)
-	if w.bound && p.late(now, w.deadline, c, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
+	if w.bound && p.late(now, p.answers.lastTurn(w), c, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
 		before, tokens := p.queue.before(w) // some may go after it
-		if e := p.late(now, w.deadline, c, before, tokens); e != nil {
+		if e := p.late(now, p.answers.lastTurn(w), c, before, tokens); e != nil {
 			p.queue.remove(w)
-			return Turn{}, false, e
+			return Turn{}, false, p.explained(e, w)
 		}
 	}
 	p.schedule(now)
@@ -83,7 +84,7 @@ func (p *Pacer) heard(s *sent) {
 
 // forget discards everything that was learned and told.
 func (p *Pacer) forget() {
-	p.learn, p.told, p.windows, p.overload = learner{}, closing{}, windows{}, overload{}
+	p.learn, p.told, p.windows, p.overload, p.answers = learner{}, closing{}, windows{}, overload{}, answers{}
 	p.lastAnswer, p.lastRefusal = time.Time{}, time.Time{}
 }
 
@@ -163,7 +164,7 @@ func (p *Pacer) send(now time.Time, c Cost) Turn {
 		return Turn{}
 	}
 	p.seq++
-	s := &sent{at: now, seq: p.seq, tokens: c.Tokens, look: p.told.shut(now)}
+	s := &sent{at: now, seq: p.seq, tokens: c.Tokens, look: p.told.shut(now), end: c.End}
 	if s.look {
 		p.told.look = now.Add(lookEvery)
 	}
@@ -190,6 +191,12 @@ func (p *Pacer) dispatch(now time.Time) {
 	p.overload.advance(now)
 	for p.queue.size > 0 {
 		w := p.queue.next()
+		if p.answers.wastes(now, w, p.queue.size > 1) {
+			at, why := p.turn(now, w.cost, 0, 0, 1)
+			p.queue.remove(w)
+			p.deny(w, p.refusal(now, at, why))
+			continue
+		}
 		if !p.open(now, w.cost) {
 			p.learn.hold(now)
 			break
@@ -243,7 +250,7 @@ func (p *Pacer) rest(now time.Time) {
 		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
 		return
 	}
-	p.learn, p.told, p.windows.list = learner{noise: p.learn.noise}, closing{}, nil
+	p.learn, p.told, p.windows.list, p.answers = learner{noise: p.learn.noise}, closing{}, nil, answers{}
 	p.word.Add(-watchedBit)
 }
 
@@ -286,8 +293,7 @@ func (p *Pacer) earliest(now time.Time, c Cost) (time.Time, Why) {
 	return at, why
 }
 
-// late returns the refusal of a request whose turn can't come before its deadline, or
-// nil.
+// late returns the refusal of a request whose turn can't come before a deadline, or nil.
 func (p *Pacer) late(now, deadline time.Time, c Cost, before int, tokens int64) *Error {
 	speed := 2.0
 	if p.learn.start || p.learn.shut {
@@ -304,17 +310,18 @@ func (p *Pacer) late(now, deadline time.Time, c Cost, before int, tokens int64) 
 // walks through the queue only if the last one would miss the soonest deadline.
 func (p *Pacer) recheck(now time.Time) {
 	if p.queue.size == 0 || p.queue.soonest.IsZero() ||
-		p.late(now, p.queue.soonest, Cost{}, p.queue.size, p.queue.tokens) == nil {
+		p.late(now, p.queue.soonest.Add(-p.answers.least), Cost{}, p.queue.size, p.queue.tokens) == nil {
 		return
 	}
 	var gone []*waiter
+	var refusals []*Error
 	before, tokens := 0, int64(0)
 	p.queue.soonest = time.Time{}
 	for w := range p.queue.order() {
 		if w.bound {
-			if e := p.late(now, w.deadline, w.cost, before, tokens); e != nil {
-				w.err = e
+			if e := p.late(now, p.answers.lastTurn(w), w.cost, before, tokens); e != nil {
 				gone = append(gone, w)
+				refusals = append(refusals, e)
 				continue
 			}
 			p.queue.note(w.deadline)
@@ -322,10 +329,24 @@ func (p *Pacer) recheck(now time.Time) {
 		before++
 		tokens += w.cost.Tokens
 	}
-	for _, w := range gone {
+	for i, w := range gone {
 		p.queue.remove(w)
-		close(w.ready)
+		p.deny(w, refusals[i])
 	}
+}
+
+// deny ends a wait, of a request that is no longer in the queue.
+func (p *Pacer) deny(w *waiter, e *Error) {
+	w.err = p.explained(e, w)
+	close(w.ready)
+}
+
+// explained adds to the refusal of w how long answers take, if that is why it is one.
+func (p *Pacer) explained(e *Error, w *waiter) *Error {
+	if !w.cost.End.IsZero() && e.Until.Before(w.deadline) {
+		e.Left, e.Answers = w.cost.End.Sub(e.Until), p.answers.least
+	}
+	return e
 }
 
 // refusal returns the error of a request that may go at a later time.

@@ -60,12 +60,19 @@ type Error struct {
 	Rate float64
 	// Queue is the number of requests in the queue.
 	Queue int
+	// Left is how much time the call would have left after its turn, if that is too little
+	// for an answer, and Answers how long the shortest of the last answers took. 0: this is
+	// not why.
+	Left, Answers time.Duration
 }
 
 // Error says how long the wait is, and whether the provider asked for it, a limit is
-// configured, or it is our own pacing.
+// configured, or it is our own pacing; or that too little time is left for an answer.
 func (e *Error) Error() string {
 	wait := e.Wait.Round(time.Millisecond)
+	if e.Answers > 0 {
+		return fmt.Sprintf("not sent: the turn comes in %v, with %d waiting, and leaves %v until the deadline; the last answers took %v and more", wait, e.Queue, e.Left.Round(time.Millisecond), e.Answers.Round(time.Millisecond))
+	}
 	switch e.Why {
 	case ToldTime:
 		return fmt.Sprintf("not sent: the provider told its callers to stay away for another %v", wait)

@@ -27,6 +27,7 @@ type Pacer struct {
 	windows  windows
 	limits   limiter
 	overload overload
+	answers  answers
 	queue    queue
 	timer    *time.Timer // to the next turn; nil while nobody waits
 	now      time.Time   // of the last look at the clock
@@ -68,6 +69,10 @@ type Cost struct {
 	// Client is the client that the request belongs to. Clients take turns, however
 	// many requests each of them has. "" is a client like any other.
 	Client string
+	// End is when the request must have ended, body included, for the caller to have an
+	// answer. [Pacer.Wait] gives no turn that leaves too little time for one. Zero: at no
+	// known time.
+	End time.Time
 }
 
 // tokensMost bounds the cost of one request, so that sums do not overflow.
@@ -81,14 +86,16 @@ type Turn struct{ sent *sent }
 
 // sent is a watched request.
 type sent struct {
-	at      time.Time
-	seq     uint64
-	tokens  int64
-	look    bool // sent during a told time, to test whether that still holds
-	heard   bool // accepted, refused or failed
-	refused bool
-	low     bool // sent at a rate well below what was accepted
-	over    bool // not made, or done
+	at       time.Time
+	seq      uint64
+	tokens   int64
+	look     bool // sent during a told time, to test whether that still holds
+	heard    bool // accepted, refused or failed
+	refused  bool
+	low      bool      // sent at a rate well below what was accepted
+	end      time.Time // when it must have ended; zero: at no known time
+	answered bool
+	over     bool // not made, or done
 }
 
 // free takes a turn without the lock if requests are not watched. Otherwise the request
@@ -138,7 +145,10 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 // returns an *[Error] as soon as its turn can't come before ctx's deadline: by a told
 // time, a remaining count or a configured limit; by a learned rate only if twice that
 // rate would be too slow, and not during the slow start. This is checked again whenever
-// one of them gets worse. At most 10,000 requests wait; a further one gets an *Error.
+// one of them gets worse. With [Cost].End, its turn must come early enough for an answer that
+// takes no longer than the last 16 did: than the shortest of them while it waits, and at its
+// turn, if it has waited for half of its time and others wait, than the longest. At most
+// 10,000 requests wait; a further one gets an *Error.
 func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 	if err := ctx.Err(); err != nil {
 		return Turn{}, err
@@ -148,6 +158,9 @@ func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 		return Turn{}, nil
 	}
 	c.Tokens = max(0, min(c.Tokens, tokensMost))
+	if !c.End.IsZero() && (!bound || c.End.Before(deadline)) {
+		deadline, bound = c.End, true
+	}
 	w := &waiter{cost: c, deadline: deadline, bound: bound, ready: make(chan struct{})}
 	if turn, waits, err := p.line(w); !waits {
 		return turn, err
@@ -208,6 +221,7 @@ func (p *Pacer) accepted(now time.Time, s *sent, told *Told) {
 	if first := s == nil || !s.heard; first {
 		if s != nil {
 			p.heard(s)
+			s.answered = true
 			p.word.Add(oneAnswer)
 			if s.look {
 				p.told = closing{} // the provider answers, whatever it told
@@ -318,6 +332,9 @@ func (p *Pacer) done(now time.Time, s *sent) {
 		return
 	}
 	p.limits.held(now.Sub(s.at))
+	if !s.over {
+		p.answers.ended(now, s)
+	}
 	p.end(s)
 }
 

@@ -31,8 +31,9 @@ type client struct {
 // waiter is a request that waits.
 type waiter struct {
 	cost     Cost
-	deadline time.Time
-	bound    bool // it has a deadline
+	since    time.Time
+	deadline time.Time // of the wait
+	bound    bool      // it has a deadline
 
 	list *list.List // the list that it is in; nil: it no longer waits
 	at   *list.Element

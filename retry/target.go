@@ -157,6 +157,9 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 	}
 	known, told := false, time.Duration(0)
 	if e, ok := errors.AsType[*pace.Error](notNil(r.Err)); ok {
+		if e.Answers > 0 {
+			return d.stopped(OutOfTime) // the turn would come in time, but not the answer
+		}
 		known = e.Why.Told() || e.Why == pace.ConfiguredLimit
 		if !e.ToldUntil.IsZero() {
 			told, d.reason = time.Until(e.ToldUntil), RateLimitWait
@@ -225,6 +228,8 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 	if c.state == answered {
 		ctx = c.attempt // may end before the call does
 	}
+	ask := c.ask()
+	ask.End, _ = ctx.Deadline()
 	if briefly = briefly && d.wait <= c.policy.config.FallbackAfter && c.policy.config.FallbackAfter < allowed; briefly {
 		allowed = c.policy.config.FallbackAfter
 	}
@@ -234,7 +239,7 @@ func (c *Call) waitAt(by int, refused *endpoint.Refusal, d step, briefly bool) i
 		defer cancel()
 	}
 	begun := time.Now()
-	permit, refusal := c.guards[by].Wait(ctx, c.ask())
+	permit, refusal := c.guards[by].Wait(ctx, ask)
 	took := time.Since(begun)
 	t.waited += max(took, leastWait)
 	if took >= t.wait { // the reason is that of the longer wait

@@ -108,7 +108,7 @@ type Point struct {
 
 	InHands int     // requests that the providers work on, or have in their queues
 	Open    float64 // the share of the fleet's circuits, one for each process and model, that are not CLOSED
-	Paced   float64 // the share of its pacers that hold requests to a learned rate
+	Paced   float64 // the share of its pacers that hold requests to a learned rate; 0 with disable_pacing
 	Rate    float64 // the sum of these rates, in requests a second
 }
 
@@ -305,7 +305,7 @@ func (r *run) look(bucket int) {
 		if breaker.State(c.state.Load()) != breaker.Closed {
 			open++
 		}
-		if p := c.endpoint.Snapshot().Pace; p.Rate > 0 {
+		if p := c.endpoint.Snapshot().Pace; p.Rate > 0 && !r.cfg.DisablePacing {
 			paced++
 			rate += p.Rate
 		}
