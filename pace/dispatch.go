@@ -344,7 +344,9 @@ func (p *Pacer) deny(w *waiter, e *Error) {
 // explained adds to the refusal of w how long answers take, if that is why it is one.
 func (p *Pacer) explained(e *Error, w *waiter) *Error {
 	if !w.cost.End.IsZero() && e.Until.Before(w.deadline) {
-		e.Left, e.Answers = w.cost.End.Sub(e.Until), p.answers.least
+		if e.Left, e.Answers = w.cost.End.Sub(e.Until), p.answers.least; e.Left >= e.Answers {
+			e.Answers = p.answers.most
+		}
 	}
 	return e
 }

@@ -37,6 +37,11 @@
 // share): those of requests sent well below a rate that was accepted before. Their
 // share is learned, and only clearly more refusals than that share are an episode.
 //
+// A turn is of use only if it leaves the caller time for an answer ([Cost.End]). How long
+// answers take is known from the last 16, from turn to end of body; one that the end of the
+// caller's time cut off counts as longer. Under an overload that lasts, turns go to those who
+// can still be answered, and the others are refused at once.
+//
 // Requests that must wait are in one queue, whose head goes at the current rate: turns
 // given out in advance would keep an old rate. Clients take turns; of one client's
 // requests, those of calls that have begun go first.

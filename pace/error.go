@@ -60,9 +60,9 @@ type Error struct {
 	Rate float64
 	// Queue is the number of requests in the queue.
 	Queue int
-	// Left is how much time the call would have left after its turn, if that is too little
-	// for an answer, and Answers how long the shortest of the last answers took. 0: this is
-	// not why.
+	// Left is how much of the call's time would be left after its turn, if that is too little
+	// for an answer, and Answers how long an answer takes, by the last ones. 0: this is not
+	// why.
 	Left, Answers time.Duration
 }
 
@@ -71,7 +71,7 @@ type Error struct {
 func (e *Error) Error() string {
 	wait := e.Wait.Round(time.Millisecond)
 	if e.Answers > 0 {
-		return fmt.Sprintf("not sent: the turn comes in %v, with %d waiting, and leaves %v until the deadline; the last answers took %v and more", wait, e.Queue, e.Left.Round(time.Millisecond), e.Answers.Round(time.Millisecond))
+		return fmt.Sprintf("not sent: the turn comes in %v, with %d waiting, and leaves %v until the deadline, but by the last answers one takes %v", wait, e.Queue, e.Left.Round(time.Millisecond), e.Answers.Round(time.Millisecond))
 	}
 	switch e.Why {
 	case ToldTime:

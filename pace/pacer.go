@@ -69,9 +69,8 @@ type Cost struct {
 	// Client is the client that the request belongs to. Clients take turns, however
 	// many requests each of them has. "" is a client like any other.
 	Client string
-	// End is when the request must have ended, body included, for the caller to have an
-	// answer. [Pacer.Wait] gives no turn that leaves too little time for one. Zero: at no
-	// known time.
+	// End is when the caller's time is over. [Pacer.Wait] gives no turn that leaves too
+	// little of it for an answer. Zero: at no known time.
 	End time.Time
 }
 
@@ -145,10 +144,10 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 // returns an *[Error] as soon as its turn can't come before ctx's deadline: by a told
 // time, a remaining count or a configured limit; by a learned rate only if twice that
 // rate would be too slow, and not during the slow start. This is checked again whenever
-// one of them gets worse. With [Cost].End, its turn must come early enough for an answer that
-// takes no longer than the last 16 did: than the shortest of them while it waits, and at its
-// turn, if it has waited for half of its time and others wait, than the longest. At most
-// 10,000 requests wait; a further one gets an *Error.
+// one of them gets worse. With [Cost.End], the turn must also leave enough time for an
+// answer: for the shortest of the last 16 or, if it has waited for half of its time and others
+// wait, for the longest. Whoever has waited for less than a tenth of its time gets its turn. At
+// most 10,000 requests wait; a further one gets an *Error.
 func (p *Pacer) Wait(ctx context.Context, c Cost) (Turn, error) {
 	if err := ctx.Err(); err != nil {
 		return Turn{}, err

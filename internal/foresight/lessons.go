@@ -128,11 +128,11 @@ each 429 makes all of them, since most providers refuse with that status.) What 
 			return answered(r, "exponential")-answered(r, "defaults") < 0.01
 		}},
 	"rate_limit": {`
-More calls than the limit for a minute, and the provider says when to come back. Told waits use up no attempt, so that nearly everybody is answered in the
-end; who is not, has run out of time in the queue. But without a pacer each waiting call asks for itself, and most are refused again: some ten requests
-for each answer, and some providers count refused requests, too. With it one call after the other goes, at the rate that the limit has.`,
+More calls than the limit for a minute, and the provider says when to come back. Everybody is answered in the end, since told waits use up no attempt.
+But without a pacer each waiting call asks for itself, and most are refused again: some ten requests for each answer, and some providers count refused
+requests, too. With it one call after the other goes at the rate that the limit has, and it takes no longer.`,
 		func(r reports) bool {
-			return answered(r, "defaults") > 0.95 && answered(r, "exponential") > 0.95 && requests(r, "defaults") < 1.2 && requests(r, "exponential") > 5 && requests(r, "at-once") > 5
+			return answered(r, "defaults") > 0.99 && answered(r, "exponential") > 0.99 && requests(r, "defaults") < 1.2 && requests(r, "exponential") > 5 && requests(r, "at-once") > 5
 		}},
 	"rate_limit_no_hint": {`
 The same without a hint when to come back. Now each refusal uses up an attempt of those who have no pacer, and they fail: not for want of capacity, but
