@@ -19,16 +19,16 @@ const (
 	halfPart = 0.5
 )
 
-// answers has how long the last answers took, from the turn to the end of the body. A turn
+// answerTimes has how long the last answers took, from the turn to the end of the body. A turn
 // is not given to a call that has less time left.
-type answers struct {
+type answerTimes struct {
 	took        []time.Duration
 	next        int           // of took, to be replaced
 	least, most time.Duration // of took; 0 before there are answers
 }
 
 // ended records how long the answer to s took, or that the end of its call cut it off.
-func (a *answers) ended(now time.Time, s *sent) {
+func (a *answerTimes) ended(now time.Time, s *sent) {
 	took := now.Sub(s.at)
 	switch {
 	case !s.end.IsZero() && !now.Before(s.end) && !s.refused:
@@ -46,14 +46,14 @@ func (a *answers) ended(now time.Time, s *sent) {
 }
 
 // lastTurn returns when w must have its turn, if it is not to wait in vain.
-func (a *answers) lastTurn(w *waiter) time.Time {
+func (a *answerTimes) lastTurn(w *waiter) time.Time {
 	return w.before(a.least, wholePart)
 }
 
 // wastes reports whether a turn that w gets now is of no use: all answers took longer than w
 // has left. If others could use it, it is enough that one did, and that w has waited for half
 // of its time.
-func (a *answers) wastes(now time.Time, w *waiter, others bool) bool {
+func (a *answerTimes) wastes(now time.Time, w *waiter, others bool) bool {
 	if w.cost.End.IsZero() || !now.Before(w.deadline) {
 		return false
 	}

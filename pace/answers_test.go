@@ -40,7 +40,7 @@ func TestHowLongAnswersTook(t *testing.T) {
 			{6 * s, 6 * s, false, true, 2 * s, 9 * s}, // a refusal is no answer
 		}},
 	} {
-		var a answers
+		var a answerTimes
 		for i, l := range c.lines {
 			r := &sent{at: begin, answered: l.answered, refused: l.refused}
 			if l.end > 0 {
@@ -52,7 +52,7 @@ func TestHowLongAnswersTook(t *testing.T) {
 			}
 		}
 	}
-	var a answers
+	var a answerTimes
 	for i := range 3 * answersKept {
 		a.ended(begin.Add(time.Duration(i+1)*s), &sent{at: begin, answered: true})
 		if want := time.Duration(max(1, i+2-answersKept)) * s; a.least != want || a.most != time.Duration(i+1)*s {
@@ -64,7 +64,7 @@ func TestHowLongAnswersTook(t *testing.T) {
 func TestWhoWaitsInVain(t *testing.T) {
 	const s = time.Second
 	begin := time.Now()
-	a := answers{least: 2 * s, most: 6 * s}
+	a := answerTimes{least: 2 * s, most: 6 * s}
 	for _, c := range []struct {
 		name   string
 		end    time.Duration // of the call's time, from the beginning of its wait; 0: not known
@@ -98,7 +98,7 @@ func TestWhoWaitsInVain(t *testing.T) {
 				t.Errorf("%s, others %v: not refused from %v on", c.name, others, last)
 			}
 		}
-		var none answers
+		var none answerTimes
 		if none.lastTurn(w) != w.deadline || none.wastes(w.deadline.Add(-1), w, true) {
 			t.Errorf("%s: something is reckoned before there are answers", c.name)
 		}

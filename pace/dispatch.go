@@ -84,7 +84,7 @@ func (p *Pacer) heard(s *sent) {
 
 // forget discards everything that was learned and told.
 func (p *Pacer) forget() {
-	p.learn, p.told, p.windows, p.overload, p.answers = learner{}, closing{}, windows{}, overload{}, answers{}
+	p.learn, p.told, p.windows, p.overload, p.answers = learner{}, closing{}, windows{}, overload{}, answerTimes{}
 	p.lastAnswer, p.lastRefusal = time.Time{}, time.Time{}
 }
 
@@ -250,7 +250,7 @@ func (p *Pacer) rest(now time.Time) {
 		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
 		return
 	}
-	p.learn, p.told, p.windows.list, p.answers = learner{noise: p.learn.noise}, closing{}, nil, answers{}
+	p.learn, p.told, p.windows.list, p.answers = learner{noise: p.learn.noise}, closing{}, nil, answerTimes{}
 	p.word.Add(-watchedBit)
 }
 

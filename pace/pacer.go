@@ -27,7 +27,7 @@ type Pacer struct {
 	windows  windows
 	limits   limiter
 	overload overload
-	answers  answers
+	answers  answerTimes
 	queue    queue
 	timer    *time.Timer // to the next turn; nil while nobody waits
 	now      time.Time   // of the last look at the clock

@@ -39,7 +39,7 @@ func allowing(perSecond float64, burst int, hint string, latency simulate.Latenc
 func TestProcessesShareALimit(t *testing.T) {
 	all, rates := uint64(2), []float64{10}
 	if !testing.Short() {
-		all, rates = 8, []float64{3, 10, 50}
+		all, rates = 4, []float64{3, 10, 50}
 	}
 	for hint := range hints {
 		for _, processes := range []int{2, 4, 10} {
