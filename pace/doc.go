@@ -17,17 +17,18 @@
 //     delays nobody for more than a minute, and a provider that always says 0 but
 //     answers is not believed. A window of a single request and of half a second to a
 //     second is left to the learned rate, if there is one.
-//   - A learned rate, after the first refusal. It starts at two requests a second, or at
-//     half of what comes back by a window of which nothing was left, and doubles each
-//     second; if a wait of at most a second was told since, only while requests wait for
-//     the rate. The refusal of a request that was sent at the current rate begins an
-//     episode: the rate is cut to what was accepted a second, and to at most nine tenths
-//     (above 15 a second, 95 %) of itself. Refusals of requests that were sent before the
-//     last cut do not count. Between episodes the rate grows slowly; after a calm of 40 requests, but at least 8 s and at most 90
-//     s, it doubles every 5 s. After a refusal that tells everybody to wait, both are
-//     slower, and above 15 a second the calm is 45 s for each second of the wait. The
-//     length of answers does not matter. The rate is dropped when nobody has had to wait
-//     for a minute.
+//   - A learned rate, after the first refusal. It starts at two requests a
+//     second, or at half of what comes back by a window of which nothing was
+//     left, and doubles each second; if a wait of at most a second was told
+//     since, only while requests wait for the rate. The refusal of a request that
+//     was sent at the current rate begins an episode: the rate is cut to what was
+//     accepted a second, and to at most nine tenths (above 15 a second, 95 %) of
+//     itself. Refusals of requests that were sent before the last cut do not
+//     count. Between episodes the rate grows slowly; after a calm of 40 requests,
+//     but at least 8 s and at most 90 s, it doubles every 5 s. After a refusal
+//     that tells everybody to wait, both are slower, and above 15 a second the
+//     calm is 45 s for each second of the wait. The length of answers does not
+//     matter. The rate is dropped when nobody has had to wait for a minute.
 //   - A configured limit ([Limits]).
 //   - Overload: a provider that is short of capacity needs fewer requests in flight. An
 //     episode halves their number; each round of answers adds one; after a minute
