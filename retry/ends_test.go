@@ -263,3 +263,38 @@ func TestTheContextsOfACallEndWithIt(t *testing.T) {
 		}
 	}
 }
+
+// A call whose turn would come in time, but not an answer as long as the last one, is out of
+// time at once, and says why. A time that is allowed for waits is not one for answers.
+func TestATurnThatLeavesNoTimeForAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := target(t, endpoint.Options{})
+		release, err := to.Endpoint.Limit(pace.Limits{RequestsPerMinute: 12}, endpoint.Budget{}) // one in 5 s
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		call := func(deadline, allowed time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
+			defer cancel()
+			_, err := retry.Do(ctx, newPolicy(t, retry.Config{Target: to, MaxRateLimitWait: allowed}), func(context.Context, retry.Attempt) (int, error) {
+				time.Sleep(3 * s)
+				return 0, nil
+			})
+			return err
+		}
+		if err := call(time.Hour, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		err = call(4*s, time.Hour)
+		e, _ := errors.AsType[*retry.Error](err)
+		const want = "out of time after 0 attempts: not sent: the turn comes in 2s, with 1 waiting, and leaves 2s until the deadline, but by the last answers one takes 3s"
+		if e == nil || e.Reason != retry.OutOfTime || time.Since(begun) != 0 || !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
+			t.Errorf("%v after %v, want %s", err, time.Since(begun), want)
+		}
+		if err := call(6*s, 2500*time.Millisecond); err != nil || time.Since(begun) != 5*s {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+	})
+}

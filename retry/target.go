@@ -158,7 +158,8 @@ func (c *Call) refused(r *endpoint.Refusal) step {
 	known, told := false, time.Duration(0)
 	if e, ok := errors.AsType[*pace.Error](notNil(r.Err)); ok {
 		if e.Answers > 0 {
-			return d.stopped(OutOfTime) // the turn would come in time, but not the answer
+			d.wait = 0 // for the turn there is time, but not for the answer
+			return d.stopped(OutOfTime)
 		}
 		known = e.Why.Told() || e.Why == pace.ConfiguredLimit
 		if !e.ToldUntil.IsZero() {
