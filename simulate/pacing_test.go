@@ -59,7 +59,10 @@ func TestProcessesShareALimit(t *testing.T) {
 					share += r.AnsweredShare() / float64(seeds)
 					least, slowest = min(least, r.AnsweredShare()), max(slowest, r.P99)
 				}
-				want, each := 0.91, 0.82
+				want, each := 0.91, 0.85
+				if rate < 10 { // the search for the rate takes long, and costs more of it
+					want, each = 0.88, 0.8
+				}
 				if told := hint == "headers" || hint == "exact and headers"; told && rate >= 10 { // what the others use is told
 					want, each = 0.99, 0.97
 				}
