@@ -247,7 +247,7 @@ func chatMessage(n node) (llm.Message, error) {
 		}
 		m.Parts = []llm.Part{llm.Text(text)}
 	case !content.missing():
-		if m.Parts, err = chatParts(content); err != nil {
+		if m.Parts, err = partsOf(content, chatPart); err != nil {
 			return m, err
 		}
 	case m.Role != llm.RoleAssistant:
@@ -330,14 +330,15 @@ func textOf(content node, types ...string) (string, error) {
 	return strings.Join(texts, "\n"), nil
 }
 
-func chatParts(content node) ([]llm.Part, error) {
+// partsOf reads a list of parts, each by read.
+func partsOf(content node, read func(node) (llm.Part, error)) ([]llm.Part, error) {
 	list, err := content.list()
 	if err != nil {
 		return nil, content.wants("a string or a list of parts")
 	}
 	var parts []llm.Part
 	for _, n := range list {
-		part, err := chatPart(n)
+		part, err := read(n)
 		if err != nil {
 			return nil, err
 		}

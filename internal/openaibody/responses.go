@@ -191,19 +191,7 @@ func itemParts(content node) ([]llm.Part, error) {
 		text, err := content.text()
 		return []llm.Part{llm.Text(text)}, err
 	}
-	list, err := content.list()
-	if err != nil {
-		return nil, content.wants("a string or a list of parts")
-	}
-	var parts []llm.Part
-	for _, n := range list {
-		part, err := itemPart(n)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, part)
-	}
-	return parts, nil
+	return partsOf(content, itemPart)
 }
 
 func itemPart(n node) (llm.Part, error) {
