@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"llmcall/chaos"
+	"llmcall/internal/nearest"
 	"llmcall/internal/yamlfile"
 	"llmcall/price"
 )
@@ -283,13 +284,22 @@ func (r reader) faults(n *yaml.Node, path string, to *[]Fault) error {
 		rest := *n
 		rest.Content = slices.Clone(n.Content)
 		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == "share" {
-				rest.Content = slices.Delete(rest.Content, i, i+2)
-				r.lines[path+".share"] = n.Content[i].Line
-				if err := positive(yamlfile.Resolved(n.Content[i+1]), path+".share", &f.Share); err != nil {
+			switch key, value := n.Content[i], yamlfile.Resolved(n.Content[i+1]); key.Value {
+			case "share":
+				at := slices.Index(rest.Content, key)
+				rest.Content = slices.Delete(rest.Content, at, at+2)
+				r.lines[path+".share"] = key.Line
+				if err := positive(value, path+".share", &f.Share); err != nil {
 					return err
 				}
-				break
+			case "kind":
+				if kind := chaos.Kind(value.Value); value.Kind == yaml.ScalarNode && !slices.Contains(faultKinds, kind) {
+					return &yamlfile.FieldError{Line: value.Line, Field: path + ".kind", Takes: takesKind(kind), Got: nearest.Shown(kind, faultKinds)}
+				}
+			default:
+				if nearest.Question(key.Value, []string{"share"}) != "" {
+					return &yamlfile.FieldError{Line: key.Line, Field: path + "." + yamlfile.FieldName(key), Wrong: "unknown field, did you mean share?"}
+				}
 			}
 		}
 		err := f.Fault.UnmarshalYAML(&rest)

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -34,7 +35,7 @@ type server struct {
 	rates   limiter.Limits
 	serving int
 	queue   []*job
-	hands   []*job // served, and hanging, in the order in which they began
+	hands   list.List // of *job: served, and hanging, in the order in which they began
 }
 
 // span is how a provider behaves from a time on.
@@ -53,6 +54,7 @@ type fault struct {
 // job is a request in the provider's hands.
 type job struct {
 	timer   *time.Timer
+	place   *list.Element // in the provider's hands
 	service time.Duration // -1: for ever
 	done    chan struct{} // closed when it is over, unless its client has left
 	over    bool
@@ -251,7 +253,7 @@ func (s *server) serve(ctx context.Context, j *job, p *span) int {
 // begin begins to work on a request. The caller holds the lock.
 func (s *server) begin(j *job, p *span) {
 	s.serving++
-	s.hands = append(s.hands, j)
+	j.place = s.hands.PushBack(j)
 	if j.service < 0 {
 		return
 	}
@@ -280,9 +282,7 @@ func (s *server) finish(j *job) {
 func (s *server) release(j *job) {
 	j.over = true
 	s.serving--
-	if i := slices.Index(s.hands, j); i >= 0 {
-		s.hands = slices.Delete(s.hands, i, i+1)
-	}
+	s.hands.Remove(j.place)
 	p := s.now()
 	for len(s.queue) > 0 && (p.Limits == nil || p.Limits.Concurrent == 0 || s.serving < p.Limits.Concurrent) {
 		next := s.queue[0]
@@ -315,8 +315,13 @@ func (s *server) leave(j *job) {
 // restart breaks all requests that are in the provider's hands, each at its own time.
 func (s *server) restart() {
 	s.mu.Lock()
-	all := append(s.hands, s.queue...)
-	s.hands, s.queue, s.serving = nil, nil, 0
+	var all []*job
+	for e := s.hands.Front(); e != nil; e = e.Next() {
+		all = append(all, e.Value.(*job))
+	}
+	all = append(all, s.queue...)
+	s.hands.Init()
+	s.queue, s.serving = nil, 0
 	for _, j := range all {
 		j.over, j.broken = true, true
 		if j.timer != nil {

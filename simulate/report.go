@@ -286,6 +286,7 @@ func (r *run) watch(stop <-chan struct{}) {
 		timer := time.NewTimer(time.Until(r.clock.after(time.Duration(i)*r.bucket - time.Since(r.start))))
 		select {
 		case <-timer.C:
+			r.noticed()
 			r.look(i - 1)
 		case <-stop:
 			timer.Stop()

@@ -58,7 +58,7 @@ func Do(ctx context.Context, cfg llmcall.RetryConfig, scenario *Scenario) (*Repo
 	if err := scenario.Validate(); err != nil {
 		return nil, err
 	}
-	r := &run{outside: ctx, cfg: cfg, scenario: scenario.filled(), clock: clock{taken: map[int64]struct{}{}}}
+	r := &run{outside: ctx, cfg: cfg, scenario: scenario.filled(), clock: clock{taken: map[int64]int64{}}}
 	if err := inBubble(r.main); err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func panicked(v any, stack []byte) error { return fmt.Errorf("simulate: panic: %
 
 // run is one simulation.
 type run struct {
-	outside  context.Context // the caller's, looked at between calls, since its end is not an event of the bubble
+	outside  context.Context // the caller's, looked at by noticed, since its end is not an event of the bubble
 	cfg      llmcall.RetryConfig
 	scenario *Scenario
 	clock    clock
@@ -183,6 +183,7 @@ func (m *model) EndpointKey() endpoint.Key { return endpoint.Key{Model: m.server
 
 // Complete sends a request to the simulated provider.
 func (m *model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	m.run.noticed()
 	a := ctx.Value(askedKey{}).(*asked)
 	chance := source(m.run.scenario.Seed, forRequest, m.id, a.process.number, a.call, a.tries.Add(1))
 	m.sent(a, breaker.State(m.circuit.state.Load()) != breaker.Closed)
@@ -254,6 +255,8 @@ func (r *run) main() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	r.cancel = cancel
+	tooLong := time.NewTimer(time.Until(r.clock.after(r.scenario.Duration + grace)))
+	defer tooLong.Stop()
 	watched := make(chan struct{})
 	stop := make(chan struct{})
 	go func() {
@@ -277,7 +280,7 @@ func (r *run) main() error {
 	}()
 	select {
 	case <-done:
-	case <-time.After(r.scenario.Duration + grace):
+	case <-tooLong.C:
 		r.over.Store(true)
 		cancel()
 		select {
@@ -466,7 +469,7 @@ func (p *process) live(ctx context.Context, begin time.Time, calls *sync.WaitGro
 // more takes one of the calls that the process may make, and returns how many it has taken.
 // ok is false if there is none left.
 func (p *process) more() (number uint64, ok bool) {
-	if p.outside.Err() != nil {
+	if p.noticed() {
 		return 0, false
 	}
 	number = p.calls.Add(1)
@@ -534,6 +537,16 @@ func (p *process) call(ctx context.Context, number uint64) {
 	_, err := p.client.Do(ctx, p.group.request)
 	p.done(a, begun, err)
 	ended = true
+}
+
+// noticed ends the run if the caller has, and reports whether that is so. It is asked before each
+// call and each request: a call may make requests for ever while no time passes.
+func (r *run) noticed() bool {
+	err := r.outside.Err()
+	if err != nil {
+		r.fail(err)
+	}
+	return err != nil
 }
 
 // fail ends the run with an error, unless it has one.

@@ -482,6 +482,30 @@ func TestAContextThatEndsIsAnError(t *testing.T) {
 	}
 }
 
+// A call that makes request after request while no time passes ends with the run, too.
+func TestAContextThatEndsEndsACallThatDoesNot(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+	defer cancel()
+	sc := &simulate.Scenario{Duration: s, Clients: []simulate.Clients{{Calls: 1}}, Provider: simulate.Provider{Faults: []simulate.Fault{{Fault: chaos.Fault{Kind: chaos.Reset}}}}}
+	cfg := llmcall.RetryConfig{MaxAttempts: 1 << 40, InitialDelay: 1, MaxDelay: 1, DisableRetryBudget: true, DisablePacing: true}
+	if _, err := simulate.Do(ctx, cfg, sc); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The end of the last hour is an instant of its own: what the provider has in its hands just
+// before is the same in each run.
+func TestWhatIsUnfinishedGivesTheSameBytes(t *testing.T) {
+	sc := simple()
+	sc.Duration, sc.Clients[0].Processes, sc.Provider.Faults = 10*s, 10, []simulate.Fault{{Fault: chaos.Fault{Kind: chaos.Hang}}}
+	first := jsonOf(t, simulate.Run(t, llmcall.RetryConfig{}, sc))
+	for range 19 {
+		if again := jsonOf(t, simulate.Run(t, llmcall.RetryConfig{}, sc)); !bytes.Equal(first, again) {
+			t.Fatalf("the same seed gives\n%s\nand\n%s", first, again)
+		}
+	}
+}
+
 func TestAConfigurationWithAnErrorIsNotRun(t *testing.T) {
 	_, err := simulate.Do(t.Context(), llmcall.RetryConfig{MaxAttempts: -1}, named("outage"))
 	if _, ok := errors.AsType[*llmcall.ConfigError](err); !ok {

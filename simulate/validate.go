@@ -157,7 +157,7 @@ func (f *Fault) validate(path string) error {
 		return foreign(path, err)
 	}
 	if !slices.Contains(faultKinds, f.Kind) && f.Kind != "" {
-		return must(path+".kind", "one of "+nearest.List(f.Kind, faultKinds)+" in a simulation", fmt.Sprintf("%q", f.Kind))
+		return must(path+".kind", takesKind(f.Kind), nearest.Shown(f.Kind, faultKinds))
 	}
 	if f.Weight != 0 {
 		return must(path+".weight", "unset: a scenario has share, from 0 to 1, instead", f.Weight)
@@ -166,6 +166,11 @@ func (f *Fault) validate(path string) error {
 		return must(path+".share", "a number above 0 and at most 1", f.Share)
 	}
 	return nil
+}
+
+// takesKind says which kinds there are, that which is nearest to the given one first.
+func takesKind(given chaos.Kind) string {
+	return "one of " + nearest.List(given, faultKinds) + " in a simulation"
 }
 
 func (l Latency) validate(path string) error {
