@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -142,6 +143,9 @@ func findFigure(path figurePath, figures map[string]any) error {
 		next, ok := fields[name]
 		if !ok && (name == "cost" || name == "wasted") {
 			return fmt.Errorf("%s is not known: the scenario has no price, and the configuration has none for its models", name)
+		}
+		if !ok && i == 0 && name == "other" {
+			return errors.New("other needs --compare: it has the figures of that configuration")
 		}
 		if !ok {
 			names := slices.Sorted(maps.Keys(fields))

@@ -63,7 +63,7 @@ figures. Shares are from 0 to 1, times in seconds, money in dollars:
 
   answered, failed, unfinished  shares of the calls
   reasons                       shares of the calls: reasons.circuit_open < 0.01
-  p50, p99                      how long the answered calls took
+  p50, p99                      how long the answered calls took; infinite if none was
   requests_per_answer, refusals_per_answer
   time_to_recover               after the last phase; infinite if they never do
   collapsed                     the provider is well again, and the calls are not
@@ -130,6 +130,9 @@ func (s *simulation) run(cmd *cobra.Command) error {
 	asserted := make([][]*assertion, len(scenarios)) // compiled before anything runs
 	for i, sc := range scenarios {
 		if asserted[i], err = assertions(s.asserted, emptyFigures(sc, len(policies) > 1)); err != nil {
+			if len(scenarios) > 1 {
+				err = fmt.Errorf("%s: %w", sc.Name, err)
+			}
 			return err
 		}
 	}
@@ -275,5 +278,9 @@ func readPolicy(cmd *cobra.Command, flag, file string) (policy, error) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: %s: the scenario says which answers are wrong, and no check is run: the requests of %s are not in the figures\n",
 			file, say.Count(asking, "check that asks a model", "checks that ask a model"))
 	}
-	return policy{strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)), cfg}, nil
+	name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+	if file == "-" {
+		name = "standard input"
+	}
+	return policy{name, cfg}, nil
 }

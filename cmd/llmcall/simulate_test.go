@@ -112,7 +112,14 @@ func TestAssertions(t *testing.T) {
 	if got.code != 3 || strings.Count(got.stderr, "does not hold: ") != 2 {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
-	if got := command(t, "", "simulate", "--scenario", scenario, "--assert", "other.answered > 1"); got.code != 2 || !strings.Contains(got.stderr, "no figure other") {
+	if got := command(t, "", "simulate", "--scenario", scenario, "--assert", "other.answered > 1"); got.code != 2 || !strings.Contains(got.stderr, "other needs --compare") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	dead := file(t, "dead.yaml", "duration: 5s\nclients: [{calls_per_second: 9}]\nprovider: {faults: [{kind: status, status: 400}]}\n")
+	if got := command(t, "", "simulate", "--scenario", dead, "--assert", "p99 < 9.0"); got.code != 3 || !strings.Contains(got.stdout, "99 % of the answers in  none\n") {
+		t.Errorf("without an answer: exit %d: %s%s", got.code, got.stderr, got.stdout)
+	}
+	if got := command(t, "", "simulate", "--assert", "groups.web.answered > 0.0"); got.code != 2 || !strings.Contains(got.stderr, "two_tenants: --assert") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 	unpriced := file(t, "unpriced.yaml", "duration: 5s\nclients: [{calls_per_second: 1}]\n")
@@ -321,5 +328,31 @@ func TestAShareIsNotRoundedToAllOrNothing(t *testing.T) {
 		if got := percent(share); got != want {
 			t.Errorf("%v: %s, want %s", share, got, want)
 		}
+	}
+}
+
+// The scenario with all fields, in docs/command.md, can be run.
+func TestTheScenarioOfTheDocsCanBeRun(t *testing.T) {
+	page, err := os.ReadFile("../../docs/command.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\nname: mine")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/command.md has no scenario called mine")
+	}
+	if got := command(t, "", "simulate", "--scenario", file(t, "mine.yaml", "name: mine"+text)); got.code != 0 || !strings.Contains(got.stdout, "jobs: answered") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
+// Where calls go to several models, the table says how many requests each has had.
+func TestTheTableHasTheModels(t *testing.T) {
+	config := file(t, "two.yaml", "models: [openai/a, openai/b]\n")
+	scenario := file(t, "s.yaml", "duration: 1m\nclients: [{calls_per_second: 5}]\nphases: [{from: 0, models: [openai/a], faults: [{kind: status, error: billing}]}]\n")
+	got := command(t, "", "simulate", "--config", config, "--scenario", scenario)
+	if got.code != 0 || !strings.Contains(got.stdout, "  to openai/a ") || !strings.Contains(got.stdout, "  to openai/b ") {
+		t.Errorf("exit %d: %s%s", got.code, got.stderr, got.stdout)
 	}
 }

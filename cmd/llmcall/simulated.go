@@ -91,9 +91,15 @@ func totalFigures(t *simulate.Totals, priced bool) map[string]any {
 	for _, reason := range reasons {
 		byReason[string(reason)] = share(t.Failed[reason])
 	}
+	took := func(d time.Duration) float64 {
+		if t.Answered == 0 {
+			return math.Inf(1)
+		}
+		return d.Seconds()
+	}
 	all := map[string]any{
 		"calls": t.Calls, "answered": t.AnsweredShare(), "failed": share(t.FailedCalls()), "unfinished": share(t.Unfinished), "reasons": byReason,
-		"p50": t.P50.Seconds(), "p99": t.P99.Seconds(),
+		"p50": took(t.P50), "p99": took(t.P99),
 		"requests": t.Requests, "refused": t.Refused, "wrong": t.Wrong, "faults": t.Faults, "left": t.Left, "probes": t.Probes,
 		"requests_per_answer": t.RequestsPerAnswer(), "refusals_per_answer": t.RefusalsPerAnswer(),
 		"input_tokens": t.InputTokens, "output_tokens": t.OutputTokens,
@@ -296,9 +302,12 @@ func totalsTable(reports []plot.Named) *figureTable {
 	if anyOf(reports, func(r *simulate.Report) bool { return r.Unfinished > 0 }) {
 		t.add(reports, "  not done in an hour", func(r *simulate.Report) string { return shareOf(r.Unfinished, r.Calls) })
 	}
-	t.add(reports, "half of the answers in", func(r *simulate.Report) string { return lasting(r.P50) })
-	t.add(reports, "99 % of the answers in", func(r *simulate.Report) string { return lasting(r.P99) })
+	t.add(reports, "half of the answers in", func(r *simulate.Report) string { return answeredIn(&r.Totals, r.P50) })
+	t.add(reports, "99 % of the answers in", func(r *simulate.Report) string { return answeredIn(&r.Totals, r.P99) })
 	t.add(reports, "requests an answer", func(r *simulate.Report) string { return ratio(r.RequestsPerAnswer()) })
+	for i := range reports[0].Report.Models {
+		t.model(reports, i)
+	}
 	t.add(reports, "refusals an answer", func(r *simulate.Report) string { return ratio(r.RefusalsPerAnswer()) })
 	if anyOf(reports, func(r *simulate.Report) bool { return r.Probes > 0 }) {
 		t.add(reports, "probes", func(r *simulate.Report) string { return thousands(r.Probes) })
@@ -318,7 +327,28 @@ func totalsTable(reports []plot.Named) *figureTable {
 func (t *figureTable) group(reports []plot.Named, i int) {
 	name := printable(reports[0].Report.Groups[i].Name)
 	t.add(reports, name+": answered", func(r *simulate.Report) string { return percent(r.Groups[i].AnsweredShare()) })
-	t.add(reports, name+": 99 % in", func(r *simulate.Report) string { return lasting(r.Groups[i].P99) })
+	t.add(reports, name+": 99 % in", func(r *simulate.Report) string { return answeredIn(&r.Groups[i].Totals, r.Groups[i].P99) })
+}
+
+// model adds how many requests of all go to a model, where the configurations have the same
+// models, and several.
+func (t *figureTable) model(reports []plot.Named, i int) {
+	models := reports[0].Report.Models
+	same := func(r *simulate.Report) bool {
+		return slices.EqualFunc(models, r.Models, func(a, b simulate.Model) bool { return a.Name == b.Name })
+	}
+	if len(models) < 2 || anyOf(reports, func(r *simulate.Report) bool { return !same(r) }) {
+		return
+	}
+	t.add(reports, "  to "+printable(models[i].Name), func(r *simulate.Report) string { return shareOf(r.Models[i].Requests, r.Requests) })
+}
+
+// answeredIn is a time in which calls were answered, if any was.
+func answeredIn(t *simulate.Totals, d time.Duration) string {
+	if t.Answered == 0 {
+		return "none"
+	}
+	return lasting(d)
 }
 
 // recovery says how long it took until calls were as before the first phase.
@@ -440,7 +470,7 @@ func (s *simulationScreen) overview(all []simulated) {
 		name := done.scenario.Name
 		for _, r := range done.reports {
 			t.rows = append(t.rows, []string{
-				name, printable(r.Name), percent(r.Report.AnsweredShare()), lasting(r.Report.P99), ratio(r.Report.RequestsPerAnswer()), recovery(r.Report),
+				name, printable(r.Name), percent(r.Report.AnsweredShare()), answeredIn(&r.Report.Totals, r.Report.P99), ratio(r.Report.RequestsPerAnswer()), recovery(r.Report),
 			})
 			name = ""
 		}
@@ -496,6 +526,8 @@ func lasting(d time.Duration) string {
 		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
 	case d < time.Minute:
 		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%d h", d/time.Hour)
 	case d%time.Minute == 0 && d < time.Hour:
 		return fmt.Sprintf("%d min", d/time.Minute)
 	}

@@ -23,7 +23,41 @@ OVERVIEW
 More attempts with longer waits answer more calls where a failure passes; what they cost is seen in the waits, and on the days on which all clients do
 the same. The picture of a day has a column for each policy. Where the orange line (requests sent) is far above the grey one (calls), a policy
 makes the provider's day worse. The shaded time is that in which the provider is not well. "recovers" is how long after it calls were as before.
+
+## With the circuit breaker
+
+The same days with the defaults and ` + "`enable_circuit_breaker: true`" + `, and two ways to set it:
+
+BREAKER
+A breaker answers no call. It saves requests where nothing works (outage, quota, restart), and its calls fail at once, so that a second model can answer
+them. Without one, that costs answers, and most where part of the requests work: in brownout and flapping it refuses calls that would have been answered.
+A process here makes a call every two seconds, and where half of the requests fail, five failures in six requests are soon a matter of chance
+(` + "`failure_threshold`" + ` is 5, ` + "`failure_rate`" + ` 0.8). With 20 it stays closed in brownout, and opens later in an outage. ` + "`wait_for_circuit`" + ` lets calls wait for the
+circuit until their deadline, and with it more of them are answered in an outage than without a breaker. Where the provider only limits the rate, answers
+slowly or wrongly, or does not answer and no ` + "`attempt_timeout`" + ` says that this is a failure, no circuit opens.
 `
+
+// breakerHolds says whether the figures of the days are as the text about the breaker says.
+func breakerHolds(days map[string]reports) bool {
+	const waits, twenty = "breaker, wait_for_circuit", "breaker, failure_threshold: 20"
+	for _, day := range []string{"outage", "quota", "restart"} {
+		if r := days[day]; requests(r, "breaker") > 1.05 || requests(r, "breaker") > requests(r, "defaults")-0.05 || answered(r, "breaker") > answered(r, "defaults") || answered(r, waits) < answered(r, "defaults") {
+			return false
+		}
+	}
+	for _, day := range []string{"brownout", "flapping"} {
+		if r := days[day]; answered(r, "breaker") > answered(r, "defaults")-0.25 {
+			return false
+		}
+	}
+	for _, day := range []string{"bad_answers", "collapse", "hang", "herd", "rate_limit", "rate_limit_no_hint", "slow", "two_tenants"} {
+		if opened(days[day], "breaker") {
+			return false
+		}
+	}
+	outage := days["outage"]
+	return !opened(days["brownout"], twenty) && requests(outage, twenty) > requests(outage, "breaker")
+}
 
 // reports are the reports of a scenario by the names of the policies.
 type reports map[string]*simulate.Report
@@ -74,7 +108,7 @@ answer is asked again at once.`,
 		}},
 	"brownout": {`
 Half of the requests fail, so that half work, and retries are what is right. A breaker that only counts failures shuts out the half that works, as
-count-5 does; one that asks for a rate (` + "`failure_rate`" + `, 0.8 by default) stays closed. Six attempts answer nearly all, if they wait; six at once send
+count-5 does; so does one that asks for a rate, if it looks at few requests ([with the circuit breaker](#with-the-circuit-breaker)). Six attempts answer nearly all, if they wait; six at once send
 several times the load to a server that is short of breath, and answer no more calls than three attempts with waits.`,
 		func(r reports) bool {
 			return answered(r, "count-5") < 0.8 && opened(r, "count-5") && answered(r, "exponential") > 0.99 && answered(r, "at-once") < answered(r, "defaults")+0.02 && peak(r, "at-once") > 2.5

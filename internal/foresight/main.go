@@ -71,6 +71,49 @@ func policies(root string) ([]candidate, error) {
 	return all, nil
 }
 
+// guarded are the defaults, and the same with a circuit breaker.
+func guarded() []candidate {
+	plain := llmcall.RetryConfig{EnableCircuitBreaker: true}
+	waits, twenty := plain, plain
+	waits.WaitForCircuit = true
+	twenty.CircuitBreakerConfig.FailureThreshold = 20
+	return []candidate{
+		{name: "defaults"},
+		{name: "breaker", cfg: plain},
+		{name: "breaker, wait_for_circuit", cfg: waits},
+		{name: "breaker, failure_threshold: 20", cfg: twenty},
+	}
+}
+
+// withBreaker returns the table of what a circuit breaker does on each day.
+func withBreaker(ctx context.Context) (string, error) {
+	var b strings.Builder
+	head, line := "| scenario |", "| --- |"
+	for _, p := range guarded() {
+		head += " " + p.name + " |"
+		line += " ---: |"
+	}
+	b.WriteString(head + "\n" + line + "\n")
+	days := map[string]reports{}
+	for _, name := range simulate.Names() {
+		days[name] = reports{}
+		fmt.Fprintf(&b, "| [%s](#%[1]s) |", name)
+		for _, p := range guarded() {
+			report, err := simulate.Do(ctx, p.cfg, simulate.Must(simulate.Named(name)))
+			if err != nil {
+				return "", fmt.Errorf("%s, %s: %w", name, p.name, err)
+			}
+			days[name][p.name] = report
+			fmt.Fprintf(&b, " %s, %s |", percent(report.AnsweredShare()), ratio(report.RequestsPerAnswer()))
+		}
+		b.WriteString("\n")
+	}
+	if !breakerHolds(days) {
+		return "", fmt.Errorf("what lessons.go says about the circuit breaker is not what the figures say:\n%s", b.String())
+	}
+	return b.String(), nil
+}
+
 func policyFile(name string) string { return "examples/policies/" + name + ".yaml" }
 
 // generate returns the contents of the files by their names below the root.
@@ -129,7 +172,11 @@ func generate(ctx context.Context, root string) (map[string][]byte, error) {
 	for _, p := range tried[1:] {
 		fmt.Fprintf(&page, "\n**%s**, [%s](../%[2]s):\n\n```yaml\n%s```\n", p.name, policyFile(p.name), p.text)
 	}
-	page.WriteString(strings.ReplaceAll(middle, "OVERVIEW", overview.String()))
+	guards, err := withBreaker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page.WriteString(strings.NewReplacer("OVERVIEW", overview.String(), "BREAKER", guards).Replace(middle))
 	page.WriteString(chapters.String())
 	files["docs/foresight.md"] = []byte(page.String())
 	return files, nil

@@ -29,7 +29,7 @@ func TestEachScenarioHasALesson(t *testing.T) {
 // page, or here because a sentence is not true any more.
 func TestThePageIsWhatIsSimulated(t *testing.T) {
 	if testing.Short() {
-		t.Skip("52 simulations")
+		t.Skip("104 simulations")
 	}
 	files, err := generate(t.Context(), root)
 	if err != nil {
@@ -59,6 +59,16 @@ func TestASentenceThatIsNotTrueIsFound(t *testing.T) {
 	for _, name := range []string{"defaults", "at-once", "exponential", "count-5"} {
 		r[name] = &simulate.Report{Totals: simulate.Totals{Calls: 100, Answered: 100}, Groups: make([]simulate.Group, 2), Series: []simulate.Point{{Offered: 1, Sent: 1}}}
 		r[name].Requests, r[name].Cost = 100, 1
+	}
+	days := map[string]reports{}
+	for _, name := range simulate.Names() {
+		days[name] = reports{}
+		for _, p := range guarded() {
+			days[name][p.name] = r["defaults"]
+		}
+	}
+	if breakerHolds(days) {
+		t.Error("the text about the breaker holds whatever happens")
 	}
 	for name, l := range lessons {
 		if name != "quota" && l.holds(r) { // on a good day no policy differs
