@@ -497,7 +497,7 @@ func TestAContextThatEndsEndsACallThatDoesNot(t *testing.T) {
 // before is the same in each run.
 func TestWhatIsUnfinishedGivesTheSameBytes(t *testing.T) {
 	sc := simple()
-	sc.Duration, sc.Clients[0].Processes, sc.Provider.Faults = 10*s, 10, []simulate.Fault{{Fault: chaos.Fault{Kind: chaos.Hang}}}
+	sc.Provider.Faults = []simulate.Fault{{Fault: chaos.Fault{Kind: chaos.Hang}}}
 	first := jsonOf(t, simulate.Run(t, llmcall.RetryConfig{}, sc))
 	for range 19 {
 		if again := jsonOf(t, simulate.Run(t, llmcall.RetryConfig{}, sc)); !bytes.Equal(first, again) {

@@ -116,7 +116,7 @@ func TestAssertions(t *testing.T) {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
 	dead := file(t, "dead.yaml", "duration: 5s\nclients: [{calls_per_second: 9}]\nprovider: {faults: [{kind: status, status: 400}]}\n")
-	if got := command(t, "", "simulate", "--scenario", dead, "--assert", "p99 < 9.0"); got.code != 3 || !strings.Contains(got.stdout, "99 % of the answers in  none\n") {
+	if got := command(t, "", "simulate", "--scenario", dead, "--assert", "p99 < 9.0"); got.code != 3 || !strings.Contains(got.stdout, "99 % of the answers in      none\n") {
 		t.Errorf("without an answer: exit %d: %s%s", got.code, got.stderr, got.stdout)
 	}
 	if got := command(t, "", "simulate", "--assert", "groups.web.answered > 0.0"); got.code != 2 || !strings.Contains(got.stderr, "two_tenants: --assert") {

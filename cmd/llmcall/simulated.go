@@ -334,10 +334,10 @@ func (t *figureTable) group(reports []plot.Named, i int) {
 // models, and several.
 func (t *figureTable) model(reports []plot.Named, i int) {
 	models := reports[0].Report.Models
-	same := func(r *simulate.Report) bool {
+	alike := func(r *simulate.Report) bool {
 		return slices.EqualFunc(models, r.Models, func(a, b simulate.Model) bool { return a.Name == b.Name })
 	}
-	if len(models) < 2 || anyOf(reports, func(r *simulate.Report) bool { return !same(r) }) {
+	if len(models) < 2 || anyOf(reports, func(r *simulate.Report) bool { return !alike(r) }) {
 		return
 	}
 	t.add(reports, "  to "+printable(models[i].Name), func(r *simulate.Report) string { return shareOf(r.Models[i].Requests, r.Requests) })
