@@ -161,7 +161,8 @@ func runKilled(t *testing.T, path string, said io.Writer, after time.Duration) b
 	}
 	command := exec.Command(self)
 	var errs bytes.Buffer
-	command.Env = append(os.Environ(), workVariable+"="+path)
+	// The race detector would wait for a second at each end.
+	command.Env = append(os.Environ(), workVariable+"="+path, "GORACE=atexit_sleep_ms=0")
 	command.Stdout, command.Stderr = said, &errs
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
