@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -19,6 +20,9 @@ var hints = map[string]chaos.Limits{
 	"exact and headers": {Hint: chaos.HintExact, Headers: yes()},
 }
 
+// full reports whether tests take the minutes that all their cases need.
+func full() bool { return os.Getenv("LLMCALL_MODEL") == "full" }
+
 func yes() *bool {
 	b := true
 	return &b
@@ -34,11 +38,11 @@ func allowing(perSecond float64, burst int, hint string, latency simulate.Latenc
 
 // Processes that share a limit are all served in a minute of half as many calls again as are
 // allowed, whatever the provider tells: nobody's rate is so low that its calls run out of
-// time. The calls that are left over need half a minute at least. The full form has several
-// seeds and more rates.
+// time. The calls that are left over need half a minute at least. With LLMCALL_MODEL=full
+// there are more seeds and more rates.
 func TestProcessesShareALimit(t *testing.T) {
 	all, rates := uint64(2), []float64{10}
-	if !testing.Short() {
+	if full() {
 		all, rates = 4, []float64{3, 10, 50}
 	}
 	for hint := range hints {
@@ -143,7 +147,7 @@ func TestOverloadThatLasts(t *testing.T) {
 	)
 	for _, row := range rows {
 		for _, hint := range []string{"nothing", "exact", "seconds", "exact and headers"} {
-			if testing.Short() && (row.rate > 2 || hint == "seconds") {
+			if !full() && (row.rate > 2 || hint == "seconds") {
 				continue
 			}
 			r := simulate.Run(t, llmcall.RetryConfig{}, &simulate.Scenario{
