@@ -23,6 +23,9 @@ var hints = map[string]chaos.Limits{
 // full reports whether tests take the minutes that all their cases need.
 func full() bool { return os.Getenv("LLMCALL_MODEL") == "full" }
 
+// brief reports whether tests leave out cases that take long.
+func brief() bool { return testing.Short() || raced }
+
 func yes() *bool {
 	b := true
 	return &b
@@ -96,7 +99,7 @@ func TestTheRateLimitOfFourProcesses(t *testing.T) {
 // flight.
 func TestOneProcessUsesTheLimit(t *testing.T) {
 	rows := 10_000
-	if testing.Short() {
+	if brief() {
 		rows = 3000
 	}
 	for hint := range hints {
@@ -109,7 +112,7 @@ func TestOneProcessUsesTheLimit(t *testing.T) {
 			used := float64(rows) / 50 / r.End.Seconds()
 			t.Logf("told %s, answers of %v: %.1f %% of the limit, %.4f refusals a row", hint, answer, 100*used, r.RefusalsPerAnswer())
 			least := 0.92
-			if testing.Short() {
+			if brief() {
 				least = 0.85 // the beginning is a larger part
 			}
 			if used < least || r.RefusalsPerAnswer() > 0.05 || r.Answered != rows {

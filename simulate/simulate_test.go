@@ -73,9 +73,9 @@ func TestTheSameSeedGivesTheSameBytes(t *testing.T) {
 		for _, policy := range slices.Sorted(maps.Keys(policies)) {
 			runs := 3
 			switch {
-			case testing.Short() && policy != "two":
+			case brief() && policy != "two":
 				continue
-			case !testing.Short() && (policy == "two" && name == "two_tenants" || policy == "defaults" && name == "outage"):
+			case !brief() && (policy == "two" && name == "two_tenants" || policy == "defaults" && name == "outage"):
 				runs = 20
 			}
 			t.Run(name+"/"+policy, func(t *testing.T) {
