@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,33 +86,38 @@ func guarded() []candidate {
 	}
 }
 
-// withBreaker returns the table of what a circuit breaker does on each day.
-func withBreaker(ctx context.Context) (string, error) {
+// overview is a table of what configurations make of each day: the share of the calls that
+// are answered, and the requests for each answer.
+func overview(days map[string]reports, of []candidate) string {
 	var b strings.Builder
 	head, line := "| scenario |", "| --- |"
-	for _, p := range guarded() {
+	for _, p := range of {
 		head += " " + p.name + " |"
 		line += " ---: |"
 	}
 	b.WriteString(head + "\n" + line + "\n")
-	days := map[string]reports{}
 	for _, name := range simulate.Names() {
-		days[name] = reports{}
 		fmt.Fprintf(&b, "| [%s](#%[1]s) |", name)
-		for _, p := range guarded() {
-			report, err := simulate.Do(ctx, p.cfg, simulate.Must(simulate.Named(name)))
-			if err != nil {
-				return "", fmt.Errorf("%s, %s: %w", name, p.name, err)
-			}
-			days[name][p.name] = report
-			fmt.Fprintf(&b, " %s, %s |", percent(report.AnsweredShare()), ratio(report.RequestsPerAnswer()))
+		for _, p := range of {
+			r := days[name][p.name]
+			fmt.Fprintf(&b, " %s, %s |", percent(r.AnsweredShare()), ratio(r.RequestsPerAnswer()))
 		}
 		b.WriteString("\n")
 	}
-	if !breakerHolds(days) {
-		return "", fmt.Errorf("what lessons.go says about the circuit breaker is not what the figures say:\n%s", b.String())
+	return b.String()
+}
+
+// simulated returns what the configurations make of a day.
+func simulated(ctx context.Context, sc *simulate.Scenario, all []candidate) (reports, error) {
+	done := reports{}
+	for _, p := range all {
+		report, err := simulate.Do(ctx, p.cfg, sc)
+		if err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", sc.Name, p.name, err)
+		}
+		done[p.name] = report
 	}
-	return b.String(), nil
+	return done, nil
 }
 
 func policyFile(name string) string { return "examples/policies/" + name + ".yaml" }
@@ -122,14 +128,9 @@ func generate(ctx context.Context, root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{}
-	var overview, chapters strings.Builder
-	head, line := "| scenario |", "| --- |"
-	for _, p := range tried {
-		head += " " + p.name + " |"
-		line += " ---: |"
-	}
-	overview.WriteString(head + "\n" + line + "\n")
+	guards := guarded()
+	files, days := map[string][]byte{}, map[string]reports{}
+	var chapters strings.Builder
 	for _, name := range simulate.Names() {
 		sc, err := simulate.Named(name)
 		if err != nil {
@@ -139,23 +140,19 @@ func generate(ctx context.Context, root string) (map[string][]byte, error) {
 		if !ok {
 			return nil, fmt.Errorf("lessons.go has nothing about the scenario %s", name)
 		}
-		var drawn []plot.Named
-		byName := reports{}
-		fmt.Fprintf(&overview, "| [%s](#%s) |", name, name)
-		for _, p := range tried {
-			report, err := simulate.Do(ctx, p.cfg, sc)
-			if err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", name, p.name, err)
-			}
-			if p.text == "" && report.Collapsed {
-				return nil, fmt.Errorf("the defaults collapse in the scenario %s: that is a fault of theirs", name)
-			}
-			drawn = append(drawn, plot.Named{Name: p.name, Report: report})
-			byName[p.name] = report
-			fmt.Fprintf(&overview, " %s, %s |", percent(report.AnsweredShare()), ratio(report.RequestsPerAnswer()))
+		day, err := simulated(ctx, sc, slices.Concat(tried, guards[1:])) // the first are the defaults in both
+		if err != nil {
+			return nil, err
 		}
-		overview.WriteString("\n")
-		if !taught.holds(byName) {
+		if day["defaults"].Collapsed {
+			return nil, fmt.Errorf("the defaults collapse in the scenario %s: that is a fault of theirs", name)
+		}
+		days[name] = day
+		var drawn []plot.Named
+		for _, p := range tried {
+			drawn = append(drawn, plot.Named{Name: p.name, Report: day[p.name]})
+		}
+		if !taught.holds(day) {
 			return nil, fmt.Errorf("what lessons.go says about %s is not what the figures say:\n%s%s", name, table(drawn), taught.says)
 		}
 		var picture bytes.Buffer
@@ -167,16 +164,15 @@ func generate(ctx context.Context, root string) (map[string][]byte, error) {
 		fmt.Fprintf(&chapters, "\n## %s\n\n%s\n\n![%s](%s)\n\n", name, strings.TrimSpace(sc.About), "calls and requests over time, for each policy", file)
 		chapters.WriteString(table(drawn) + "\n" + strings.TrimSpace(taught.says) + "\n")
 	}
+	if !breakerHolds(days) {
+		return nil, fmt.Errorf("what lessons.go says about the circuit breaker is not what the figures say:\n%s", overview(days, guards))
+	}
 	var page strings.Builder
 	page.WriteString(strings.TrimLeft(introduction, "\n"))
 	for _, p := range tried[1:] {
 		fmt.Fprintf(&page, "\n**%s**, [%s](../%[2]s):\n\n```yaml\n%s```\n", p.name, policyFile(p.name), p.text)
 	}
-	guards, err := withBreaker(ctx)
-	if err != nil {
-		return nil, err
-	}
-	page.WriteString(strings.NewReplacer("OVERVIEW", overview.String(), "BREAKER", guards).Replace(middle))
+	page.WriteString(strings.NewReplacer("OVERVIEW", overview(days, tried), "BREAKER", overview(days, guards)).Replace(middle))
 	page.WriteString(chapters.String())
 	files["docs/foresight.md"] = []byte(page.String())
 	return files, nil
