@@ -774,3 +774,15 @@ func TestTheBarFitsTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// 2.01 times a billion is a little less than 2,010,000,000.
+func TestTheLimitOfARunIsWhatWasGiven(t *testing.T) {
+	var cfg llmcall.RetryConfig
+	f := batchFlags{maxCost: "2.01"}
+	if err := f.limitRun(&cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Account.Snapshot().Limit.Nanos; got != 2_010_000_000 {
+		t.Errorf("got %d", got)
+	}
+}

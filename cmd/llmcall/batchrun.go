@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"llmcall"
@@ -194,7 +195,7 @@ func (f *batchFlags) limitRun(cfg *llmcall.RetryConfig) error {
 			return err
 		}
 	}
-	amount := endpoint.Amount{Tokens: limit.MaxTokensTotal, Nanos: int64(limit.MaxCost * account.Dollar)}
+	amount := endpoint.Amount{Tokens: limit.MaxTokensTotal, Nanos: int64(math.Round(limit.MaxCost * account.Dollar))}
 	if amount == (endpoint.Amount{}) {
 		return nil
 	}
