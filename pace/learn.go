@@ -97,7 +97,7 @@ type learner struct {
 	excess float64       // refusals since the last cut beyond those that noise explains
 	credit float64       // a request may go when it is 1
 	at     time.Time     // in the future while a told time is waited for
-	cuts   int           // episodes after the slow start
+	known  bool          // the limit is: an episode has followed the slow start
 	cut    uint64        // refusals of requests up to this one are ignored
 	end    time.Time     // of the slow start
 	calm   time.Time     // the last episode, plus the told times since
@@ -179,7 +179,7 @@ func (l *learner) grown(s float64) float64 {
 
 // dear reports whether a refusal costs many requests, all that could be sent in the told
 // time, and the limit is known.
-func (l *learner) dear() bool { return l.cuts > 0 && l.rate > cutAbove && l.toll >= tollSmall }
+func (l *learner) dear() bool { return l.known && l.rate > cutAbove && l.toll >= tollSmall }
 
 // due reports whether a request may go.
 func (l *learner) due() bool { return !l.paced || l.credit >= 1-tiny }
@@ -260,9 +260,7 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 		c = l.counted(now, spanLeast)
 	}
 	l.cutTo(c)
-	if !began {
-		l.cuts++
-	}
+	l.known = l.known || !began
 	l.calm = later(l.calm, now)
 	l.excess, l.credit, l.cut, l.toll = 0, 0, last, 0
 	return true

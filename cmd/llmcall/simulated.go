@@ -281,7 +281,7 @@ func (t *figureTable) add(reports []plot.Named, label string, text func(*simulat
 	t.rows = append(t.rows, row)
 }
 
-// any reports whether something is true of one of the reports.
+// anyOf reports whether something is true of one of the reports.
 func anyOf(reports []plot.Named, is func(*simulate.Report) bool) bool {
 	return slices.ContainsFunc(reports, func(r plot.Named) bool { return is(r.Report) })
 }
