@@ -247,7 +247,11 @@ type Request struct {
 	// NoToolCalls asks for an answer without a call of a tool. The Tools are sent all the
 	// same: a conversation with calls needs them, and the provider's cache of the prompt
 	// stays good.
-	NoToolCalls bool     `json:"no_tool_calls,omitempty"`
+	NoToolCalls bool `json:"no_tool_calls,omitempty"`
+	// ForceTool is the name of the tool that the model must call, or "*" for any of
+	// Tools. Default "": the model decides. It must be in Tools, and it does nothing with
+	// NoToolCalls. Where a provider can't be made to force a call, the answer may lack it.
+	ForceTool   string   `json:"force_tool,omitempty"`
 	Schema      *Schema  `json:"schema,omitempty"`
 	MaxTokens   int      `json:"max_tokens,omitempty"` // of the answer
 	Temperature *float64 `json:"temperature,omitempty"`

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"llmcall/internal/nearest"
-	"llmcall/internal/openaibody"
+	"llmcall/internal/body"
 	"llmcall/internal/say"
 	"llmcall/llm"
 )
@@ -67,7 +67,7 @@ func (f Form) request(row *Row) (*llm.Request, error) {
 	case prompt != nil && messages != nil:
 		return nil, row.fault("", "must have either prompt or messages, got both")
 	case messages != nil:
-		turns, err := openaibody.Messages(row.field("messages"), "messages")
+		turns, err := body.Messages(row.field("messages"), "messages")
 		if err != nil {
 			return nil, row.within("", err)
 		}
@@ -93,8 +93,8 @@ func asked(row *Row, field, text string) (*llm.Request, error) {
 
 // isOpenAI reports whether the row is a line of OpenAI's batch API.
 func (r *Row) isOpenAI() bool {
-	_, body := r.Fields["body"].(map[string]any)
-	return body && (r.Fields["url"] != nil || r.Fields[CustomID] != nil)
+	_, has := r.Fields["body"].(map[string]any)
+	return has && (r.Fields["url"] != nil || r.Fields[CustomID] != nil)
 }
 
 // openAI returns the model and the path of a line of OpenAI's batch API.
@@ -102,8 +102,8 @@ func (r *Row) openAI() (model, url string) {
 	if !r.isOpenAI() {
 		return "", ""
 	}
-	body, _ := r.Fields["body"].(map[string]any)
-	model, _ = body["model"].(string)
+	within, _ := r.Fields["body"].(map[string]any)
+	model, _ = within["model"].(string)
 	if url, _ = r.Fields["url"].(string); url == "" {
 		url = chatURL
 	}
@@ -115,19 +115,19 @@ func (r *Row) body() (*llm.Request, error) {
 	if method, ok := r.Fields["method"]; ok && method != "POST" {
 		return nil, r.fault("method", "must be POST, got %s", describe(method))
 	}
-	read := openaibody.Chat
+	read := body.Chat
 	switch url := r.Fields["url"]; url {
 	case nil, chatURL:
 	case ResponsesURL:
-		read = openaibody.Responses
+		read = body.Responses
 	default:
 		return nil, r.fault("url", "must be %s or %s, got %s", chatURL, ResponsesURL, describe(url))
 	}
-	body, err := read(r.field("body"))
+	wanted, err := read(r.field("body"))
 	if err != nil {
 		return nil, r.within("body", err)
 	}
-	return body.Request, nil
+	return wanted.Request, nil
 }
 
 // field returns the JSON of a field as it is in the file: the order of a schema's
@@ -142,7 +142,7 @@ func (r *Row) field(name string) json.RawMessage {
 
 // within says where in the row an error is.
 func (r *Row) within(prefix string, err error) error {
-	wrong, ok := errors.AsType[*openaibody.Error](err)
+	wrong, ok := errors.AsType[*body.Error](err)
 	if !ok {
 		return err
 	}

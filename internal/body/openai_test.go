@@ -1,4 +1,4 @@
-package openaibody_test
+package body_test
 
 import (
 	"bytes"
@@ -10,20 +10,20 @@ import (
 	"testing"
 	"unicode"
 
-	"llmcall/internal/openaibody"
+	"llmcall/internal/body"
 	"llmcall/internal/protocol"
 	"llmcall/llm"
 )
 
 // A body for a model of another provider.
 func Example() {
-	body, err := openaibody.Chat([]byte(`{"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 10, "top_p": 0.5}`))
+	b, err := body.Chat([]byte(`{"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 10, "top_p": 0.5}`))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(body.Model, body.Request.Messages[0].Text(), body.Request.MaxTokens, body.Request.Extra)
-	_, err = openaibody.Chat([]byte(`{"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Hi"}], "n": 3}`))
+	fmt.Println(b.Model, b.Request.Messages[0].Text(), b.Request.MaxTokens, b.Request.Extra)
+	_, err = body.Chat([]byte(`{"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Hi"}], "n": 3}`))
 	fmt.Println(err)
 	// Output:
 	// gpt-6-luna Hi 10 map[top_p:0.5]
@@ -37,7 +37,7 @@ var greeting = []llm.Message{llm.User("Hi")}
 func TestChat(t *testing.T) {
 	png := "data:image/png;base64,iVBORw0KGgo="
 	for _, c := range []struct {
-		name, body string
+		name, text string
 		want       llm.Request
 	}{
 		{"the least", `{` + hi + `}`, llm.Request{Messages: greeting}},
@@ -55,7 +55,9 @@ func TestChat(t *testing.T) {
 		{"tools", `{` + hi + `,"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"},"strict":false}},{"type":"function","function":{"name":"g"}}],"tool_choice":"none"}`,
 			llm.Request{Messages: greeting, Tools: []llm.Tool{{Name: "f", Description: "d", Parameters: json.RawMessage(`{"type":"object"}`)}, {Name: "g"}}, NoToolCalls: true}},
 		{"a tool that must be called", `{` + hi + `,"tools":[{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"g"}}}`,
-			llm.Request{Messages: greeting, Tools: []llm.Tool{{Name: "g"}}, Extra: map[string]any{"tool_choice": json.RawMessage(`{"type":"function","function":{"name":"g"}}`)}}},
+			llm.Request{Messages: greeting, Tools: []llm.Tool{{Name: "g"}}, ForceTool: "g"}},
+		{"a choice that is the provider's own", `{` + hi + `,"tools":[{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"allowed_tools"}}`,
+			llm.Request{Messages: greeting, Tools: []llm.Tool{{Name: "g"}}, Extra: map[string]any{"tool_choice": json.RawMessage(`{"type":"allowed_tools"}`)}}},
 		{"parts", `{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"` + png + `","detail":"low"}},{"type":"image_url","image_url":{"url":"https://x.example/a.png"}},{"type":"input_audio","input_audio":{"data":"AAEC","format":"mp3"}},{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERg=="}}]}]}`,
 			llm.Request{Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{llm.Text("a"), llm.Image{MediaType: "image/png", Data: []byte("\x89PNG\r\n\x1a\n"), Detail: "low"}, llm.Image{URL: "https://x.example/a.png"},
 				llm.Audio{MediaType: "audio/mpeg", Data: []byte{0, 1, 2}}, llm.Document{MediaType: "application/pdf", Data: []byte("%PDF"), Name: "a.pdf"}}}}}},
@@ -64,7 +66,7 @@ func TestChat(t *testing.T) {
 				{Role: llm.RoleTool, Parts: []llm.Part{llm.ToolResult{CallID: "1", Content: "x\ny"}}}, llm.Assistant("end")}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := openaibody.Chat([]byte(c.body))
+			got, err := body.Chat([]byte(c.text))
 			if err != nil || !reflect.DeepEqual(*got.Request, c.want) {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -75,7 +77,7 @@ func TestChat(t *testing.T) {
 func TestResponses(t *testing.T) {
 	const object = `{"type":"object","properties":{"b":{},"a":{}}}`
 	for _, c := range []struct {
-		name, body string
+		name, text string
 		want       llm.Request
 	}{
 		{"a text", `{"model":"m","input":"Hi","instructions":"s","max_output_tokens":20,"temperature":1.5,"store":false}`,
@@ -95,10 +97,10 @@ func TestResponses(t *testing.T) {
 			llm.Request{Messages: greeting, Schema: &llm.Schema{Name: "x", JSON: json.RawMessage(object)}, Extra: map[string]any{"text": json.RawMessage(`{"verbosity":"low","format":{"type":"json_schema","name":"x","schema":` + object + `}}`)}}},
 		{"a format of text", `{"input":"Hi","text":{"format":{"type":"text"}},"background":false}`, llm.Request{Messages: greeting}},
 		{"tools", `{"input":"Hi","tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],"tool_choice":"required","reasoning":{"effort":"low"}}`,
-			llm.Request{Messages: greeting, Tools: []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{"type":"object"}`)}}, Extra: map[string]any{"tool_choice": json.RawMessage(`"required"`), "reasoning": map[string]any{"effort": "low"}}}},
+			llm.Request{Messages: greeting, Tools: []llm.Tool{{Name: "f", Parameters: json.RawMessage(`{"type":"object"}`)}}, ForceTool: "*", Extra: map[string]any{"reasoning": map[string]any{"effort": "low"}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := openaibody.Responses([]byte(c.body))
+			got, err := body.Responses([]byte(c.text))
 			if err != nil || !reflect.DeepEqual(*got.Request, c.want) {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -109,7 +111,7 @@ func TestResponses(t *testing.T) {
 // What can't be carried is an error that names the field, and never lost.
 func TestWhatCantBeCarried(t *testing.T) {
 	user := func(parts string) string { return `{"messages":[{"role":"user","content":[` + parts + `]}]}` }
-	for body, want := range map[string]string{
+	for text, want := range map[string]string{
 		``:                                      "is not JSON",
 		`[]`:                                    "must be an object, got a list",
 		`{}`:                                    "messages must be a list, got nothing",
@@ -143,9 +145,9 @@ func TestWhatCantBeCarried(t *testing.T) {
 		user(`{"type":"video_url"}`):                                                                             `messages[0].content[0].type must be text, image_url, input_audio or file, got "video_url"`,
 		user(`"x"`):                                                                                              `messages[0].content[0] must be an object, got "x"`,
 	} {
-		problem(t, body, want, openaibody.Chat)
+		problem(t, text, want, body.Chat)
 	}
-	for body, want := range map[string]string{
+	for text, want := range map[string]string{
 		`{}`:                               "input must be a string or a list of items, got nothing",
 		`{"input":[]}`:                     "input must have at least one item, got none",
 		`{"input":"Hi","background":true}`: "background can't be carried out: an answer is waited for",
@@ -157,19 +159,19 @@ func TestWhatCantBeCarried(t *testing.T) {
 		`{"input":"Hi","text":{"format":{"type":"json_schema","name":"x"}}}`:           "text.format.schema must be an object, got nothing",
 		`{"input":"Hi","tools":[{"type":"web_search"}]}`:                               `tools[0].type must be "function": other tools are run by OpenAI, got "web_search"`,
 	} {
-		problem(t, body, want, openaibody.Responses)
+		problem(t, text, want, body.Responses)
 	}
-	problem(t, `[{"role":"user","content":5}]`, "messages[0].content must be a string or a list of parts, got 5", func(text []byte) (*openaibody.Body, error) {
-		_, err := openaibody.Messages(text, "messages")
+	problem(t, `[{"role":"user","content":5}]`, "messages[0].content must be a string or a list of parts, got 5", func(text []byte) (*body.Body, error) {
+		_, err := body.Messages(text, "messages")
 		return nil, err
 	})
 }
 
-func problem(t *testing.T, body, want string, read func([]byte) (*openaibody.Body, error)) {
+func problem(t *testing.T, text, want string, read func([]byte) (*body.Body, error)) {
 	t.Helper()
-	_, err := read([]byte(body))
-	if e, ok := errors.AsType[*openaibody.Error](err); !ok || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("%s: got %v (%T)", body, err, e)
+	_, err := read([]byte(text))
+	if e, ok := errors.AsType[*body.Error](err); !ok || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%s: got %v (%T)", text, err, e)
 	}
 }
 
@@ -195,28 +197,28 @@ func FuzzBodies(f *testing.F) {
 		text = asOneSpells(text)
 		for _, c := range []struct {
 			path string
-			read func([]byte) (*openaibody.Body, error)
+			read func([]byte) (*body.Body, error)
 			as   protocol.Protocol
-		}{{"/v1/chat/completions", openaibody.Chat, protocol.Chat{}}, {"/v1/responses", openaibody.Responses, protocol.Responses{}}} {
-			body, err := c.read(text)
+		}{{"/v1/chat/completions", body.Chat, protocol.Chat{}}, {"/v1/responses", body.Responses, protocol.Responses{}}} {
+			read, err := c.read(text)
 			if err != nil {
-				if _, ok := errors.AsType[*openaibody.Error](err); !ok {
+				if _, ok := errors.AsType[*body.Error](err); !ok {
 					t.Fatalf("%s: %T %v", text, err, err)
 				}
 				continue
 			}
-			if written, err := json.Marshal(body.Request); err != nil {
+			if written, err := json.Marshal(read.Request); err != nil {
 				t.Fatalf("%s: %s, %v", text, written, err)
 			}
 			served, refused := c.as.Read(&protocol.Incoming{Path: c.path, Body: text})
 			if refused != nil {
 				continue
 			}
-			if body.Model != served.Model || (served.Schema != nil && served.Tool == "") != (body.Request.Schema != nil) && body.Request.Extra["tool_choice"] == nil {
-				t.Fatalf("%s: %+v, %+v", text, body, served)
+			if read.Model != served.Model || (served.Schema != nil && served.Tool == "") != (read.Request.Schema != nil) && read.Request.ForceTool == "" {
+				t.Fatalf("%s: %+v, %+v", text, read, served)
 			}
-			if c.path == "/v1/chat/completions" && len(served.Messages) != len(body.Request.Messages) {
-				t.Fatalf("%s: %+v, %+v", text, body.Request, served)
+			if c.path == "/v1/chat/completions" && len(served.Messages) != len(read.Request.Messages) {
+				t.Fatalf("%s: %+v, %+v", text, read.Request, served)
 			}
 		}
 	})
