@@ -125,18 +125,27 @@ func function(o *object) (llm.Tool, error) {
 			return tool, err
 		}
 	}
-	n := o.take("strict")
-	enforced, err := n.flag()
-	if err != nil { // the adapter decides by what the schema allows
+	if err := o.enforced(); err != nil {
 		return tool, err
-	}
-	if enforced {
-		o.r.harmless(n.path, "is not enforced: check the arguments")
 	}
 	o.drop("cache_control", uncached)
 	tool = llm.Tool{Name: name, Description: description, Parameters: parameters.raw}
 	return tool, o.done("name", "description", "parameters", "strict")
 }
+
+// enforced takes whether arguments are to fit their schema for sure. The adapter decides it
+// by what the schema allows.
+func (o *object) enforced() error {
+	n := o.take("strict")
+	is, err := n.flag()
+	if err == nil && is {
+		o.r.harmless(n.path, unenforced)
+	}
+	return err
+}
+
+// unenforced is why strict is harmless: the arguments are checked by who runs the tool.
+const unenforced = "the arguments are asked for by their schema, and not enforced"
 
 // uncached is why cache_control is harmless.
 const uncached = "marks what the provider may cache, and changes no answer"
@@ -244,7 +253,7 @@ func schema(o *object) (*llm.Schema, error) {
 		return nil, err
 	}
 	if name == "" {
-		name = "answer"
+		name = answerName
 	}
 	return &llm.Schema{Name: name, JSON: described(value.raw, description)}, o.done("name", "schema", "strict", "description")
 }

@@ -1,6 +1,7 @@
 package body
 
 import (
+	"bytes"
 	"encoding/json"
 
 	"llmcall/llm"
@@ -13,10 +14,19 @@ func responses(o *object, b *Body) error {
 	}
 	if err := each(o, b, temperature, streamed, limit("max_output_tokens"),
 		refused("top_logprobs", noProbabilities, "0"), refused("logprobs", noProbabilities, "false"),
-		refused("background", "an answer is waited for", "false"), foreign, responsesFormat, responsesTools, toolChoice); err != nil {
+		refused("background", "an answer is waited for", "false"), foreign, included, responsesFormat, responsesTools, toolChoice); err != nil {
 		return err
 	}
 	return responsesConversation(o, b)
+}
+
+// included refuses the probabilities of tokens, which are asked for among other details.
+func included(o *object, b *Body) error {
+	raw := o.fields["include"]
+	if o.r.lenient && bytes.Contains(raw, []byte("logprobs")) {
+		return o.take("include").cannot(noProbabilities)
+	}
+	return nil
 }
 
 // foreign refuses fields of chat completions.

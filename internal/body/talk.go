@@ -144,7 +144,7 @@ func (t *talk) resultPart(n node, read func(node) (llm.Part, error), texts *[]st
 	}
 	switch part.(type) {
 	case llm.Image, llm.Document, llm.Audio:
-		n.r.harmless(n.path, "follows the results of the tools in a message of the user: a result is a text")
+		n.r.harmless(n.path, follows)
 		t.pictures = append(t.pictures, placed{part, n.path})
 		return nil
 	}

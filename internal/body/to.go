@@ -1,6 +1,371 @@
 package body
 
-import "llmcall/llm"
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"llmcall/llm"
+)
+
+// spoken are the protocols in words.
+var spoken = map[string]string{
+	chatName: "OpenAI's chat completions", responsesName: "OpenAI's responses", anthropicName: "Anthropic's messages", geminiName: "Gemini's generateContent",
+}
+
+// translation is a body on its way to a model of another protocol.
+type translation struct {
+	*Body
+	to     string
+	req    llm.Request
+	extra  map[string]any
+	losses []Loss
+}
 
 // translated returns the request for a model of another protocol.
-func (b *Body) translated(protocol string) (*llm.Request, []Loss) { return b.Request, nil }
+func (b *Body) translated(protocol string) (*llm.Request, []Loss) {
+	t := &translation{Body: b, to: protocol, req: *b.Request, extra: map[string]any{}}
+	for _, l := range b.lost {
+		t.losses = append(t.losses, l.Loss)
+	}
+	t.settings()
+	t.conversation()
+	if b.json {
+		t.anyJSON()
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.rest)) {
+		t.field(name, b.rest[name])
+	}
+	t.req.Extra = t.extra
+	if len(t.extra) == 0 {
+		t.req.Extra = nil
+	}
+	return &t.req, t.losses
+}
+
+func (t *translation) lose(field, problem string, harmless bool) {
+	t.losses = append(t.losses, Loss{field, problem, harmless})
+}
+
+// maxStop is how many texts to end at Gemini takes
+// (https://ai.google.dev/api/generate-content#GenerationConfig).
+const maxStop = 5
+
+// settings translates what the request has a field for, and the protocol may lack.
+func (t *translation) settings() {
+	lacks := fmt.Sprintf("%s has no such setting", spoken[t.to])
+	if s := t.req.Seed; s != nil && (t.to == anthropicName || t.to == responsesName || t.to == geminiName && int64(int32(*s)) != *s) {
+		t.lose(t.path["seed"], "is left out: it makes an answer likelier to repeat, and "+lacks, true)
+		t.req.Seed = nil
+	}
+	if c := t.req.Temperature; c != nil && t.to == anthropicName && *c > 1 {
+		t.lose(t.path["temperature"], fmt.Sprintf("is 1, the most that Anthropic takes, instead of %v", *c), true)
+		t.req.Temperature = new(1.0)
+	}
+	switch n := len(t.req.Stop); {
+	case n > 0 && t.to == responsesName:
+		t.lose(t.path["stop"], "can't be carried out: "+lacks, false)
+		t.req.Stop = nil
+	case n > maxStop && t.to == geminiName:
+		t.lose(t.path["stop"], fmt.Sprintf("must have at most %d texts for Gemini, got %d", maxStop, n), false)
+		t.req.Stop = t.req.Stop[:maxStop]
+	}
+}
+
+// conversation leaves out the parts that the protocol has no place for.
+func (t *translation) conversation() {
+	kept := make([]llm.Message, 0, len(t.req.Messages))
+	for i, m := range t.req.Messages {
+		parts := make([]llm.Part, 0, len(m.Parts))
+		for j, p := range m.Parts {
+			at := ""
+			if i < len(t.at) && j < len(t.at[i]) {
+				at = t.at[i][j]
+			}
+			if t.takes(p, at) {
+				parts = append(parts, p)
+			}
+		}
+		if len(parts) > 0 {
+			kept = append(kept, llm.Message{Role: m.Role, Parts: parts})
+		}
+	}
+	t.req.Messages = kept
+}
+
+// takes reports whether the protocol has a place for a part, and notes what it loses.
+func (t *translation) takes(p llm.Part, at string) bool {
+	switch p := p.(type) {
+	case llm.Reasoning:
+		if isThought(p.Data) {
+			t.lose(at, "is a thought, which only a model of its provider understands", true)
+		} else {
+			t.lose(at, "is known to its provider alone", false)
+		}
+		return false
+	case llm.Image:
+		if p.Detail != "" && p.Detail != "auto" && t.to != chatName && t.to != responsesName {
+			t.lose(at, "has a detail, which is for OpenAI alone", true)
+		}
+		return t.reachable(p.URL, at)
+	case llm.Document:
+		return t.reachable(p.URL, at)
+	case llm.Audio:
+		if t.to == anthropicName || t.to == responsesName {
+			t.lose(at, fmt.Sprintf("can't be carried: %s takes no recordings", spoken[t.to]), false)
+			return false
+		}
+		return t.reachable(p.URL, at)
+	}
+	return true
+}
+
+// reachable reports whether an address is one that other providers can open.
+func (t *translation) reachable(address, at string) bool {
+	if address == "" {
+		return true
+	}
+	if u, err := url.Parse(address); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "generativelanguage.googleapis.com" {
+		return true
+	}
+	t.lose(at, uploaded, false)
+	return false
+}
+
+// isThought reports whether a provider's own part is nothing but what a model thought: the
+// answer is whole without it.
+func isThought(data json.RawMessage) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return false
+	}
+	switch string(fields["type"]) {
+	case `"thinking"`, `"redacted_thinking"`, `"reasoning"`:
+		return true
+	case "":
+		_, signed := fields["thoughtSignature"]
+		thought := string(fields["thought"]) == "true"
+		for name := range fields {
+			if slices.Contains(reasoningFields, name) {
+				return true
+			}
+			if signed && !thought && name != "thoughtSignature" && name != "text" {
+				return false
+			}
+		}
+		return signed || thought
+	}
+	return false
+}
+
+// anyJSON asks for JSON of any form.
+func (t *translation) anyJSON() {
+	switch t.to {
+	case chatName:
+		t.set("response_format.type", json.RawMessage(`"json_object"`))
+	case responsesName:
+		t.set("text.format.type", json.RawMessage(`"json_object"`))
+	case geminiName:
+		t.set("generationConfig.responseMimeType", json.RawMessage(`"application/json"`))
+	default:
+		t.lose(t.Body.path["json"], "is left to the prompt: Anthropic has no such mode; give a schema", true)
+	}
+}
+
+// set writes a field of the extra ones.
+func (t *translation) set(path string, value any) {
+	within := t.extra
+	names := strings.Split(path, ".")
+	for _, name := range names[:len(names)-1] {
+		next, ok := within[name].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			within[name] = next
+		}
+		within = next
+	}
+	within[names[len(names)-1]] = value
+}
+
+// groups are the fields that hold settings, each of which is looked at.
+var groups = []string{"reasoning", "text", "output_config", "thinking", "tool_choice", "generationConfig", "generationConfig.thinkingConfig"}
+
+// field translates a field that the request has none for.
+func (t *translation) field(path string, raw json.RawMessage) {
+	var within map[string]json.RawMessage
+	switch {
+	case t.covered[path] || raw == nil:
+	case slices.Contains(groups, path) && json.Unmarshal(raw, &within) == nil:
+		for _, name := range slices.Sorted(maps.Keys(within)) {
+			t.field(path+"."+name, present(within[name]))
+		}
+	default:
+		t.setting(path, raw)
+	}
+}
+
+// setting is one that several protocols have.
+type setting struct {
+	at map[string]string // its field, by the protocol
+	// value converts a value for a protocol, and returns its field there; ok is false if it
+	// has no such value. nil: the value is the same.
+	value func(t *translation, field string, raw json.RawMessage) (to string, value any, ok bool)
+}
+
+// settings are those that have the same meaning in several protocols.
+var settings = []setting{
+	{at: map[string]string{chatName: "top_p", responsesName: "top_p", anthropicName: "top_p", geminiName: "generationConfig.topP"}},
+	{at: map[string]string{anthropicName: "top_k", geminiName: "generationConfig.topK"}},
+	{at: map[string]string{chatName: "frequency_penalty", geminiName: "generationConfig.frequencyPenalty"}},
+	{at: map[string]string{chatName: "presence_penalty", geminiName: "generationConfig.presencePenalty"}},
+	{at: map[string]string{chatName: "verbosity", responsesName: "text.verbosity"}},
+	{at: map[string]string{chatName: "parallel_tool_calls", responsesName: "parallel_tool_calls", anthropicName: "tool_choice.disable_parallel_tool_use"}, value: parallel},
+	{at: map[string]string{chatName: "reasoning_effort", responsesName: "reasoning.effort", anthropicName: "output_config.effort", geminiName: "generationConfig.thinkingConfig.thinkingLevel"}, value: effort},
+	{at: map[string]string{anthropicName: "thinking.budget_tokens", geminiName: "generationConfig.thinkingConfig.thinkingBudget"}, value: budget},
+	{at: map[string]string{anthropicName: "thinking.type", geminiName: "generationConfig.thinkingConfig.includeThoughts"}, value: aloud},
+	{at: map[string]string{responsesName: "reasoning.summary", geminiName: "generationConfig.thinkingConfig.includeThoughts"}, value: thoughts},
+	{at: map[string]string{chatName: "user", responsesName: "user"}},
+	{at: map[string]string{chatName: "metadata", responsesName: "metadata"}},
+	{at: map[string]string{chatName: "store", responsesName: "store"}},
+	{at: map[string]string{chatName: "service_tier", responsesName: "service_tier"}},
+	{at: map[string]string{chatName: "safety_identifier", responsesName: "safety_identifier"}},
+	{at: map[string]string{chatName: "prompt_cache_key", responsesName: "prompt_cache_key"}},
+	{at: map[string]string{chatName: "prompt_cache_retention", responsesName: "prompt_cache_retention"}},
+}
+
+// parallel converts whether several tools may be called at once. Anthropic has it within
+// the choice of a tool, and in the negative.
+func parallel(t *translation, field string, raw json.RawMessage) (string, any, bool) {
+	several := string(raw) == "true"
+	if t.Protocol == anthropicName {
+		several = !several
+	}
+	if t.to != anthropicName {
+		return field, several, true
+	}
+	choice := map[string]any{"type": "auto", "disable_parallel_tool_use": !several}
+	switch t.req.ForceTool {
+	case "":
+	case anyTool:
+		choice["type"] = "any"
+	default:
+		choice["type"], choice["name"] = "tool", t.req.ForceTool
+	}
+	return "tool_choice", choice, true
+}
+
+// budgets are what Google makes of an effort at its address for OpenAI's protocol
+// (https://ai.google.dev/gemini-api/docs/openai#thinking). Models of Gemini 3 have levels
+// too, which older ones refuse; all take budgets.
+var budgets = map[string]int{"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+
+// effort converts how much a model should think. Which efforts Anthropic takes, and in which
+// field, depends on the model.
+func effort(t *translation, field string, raw json.RawMessage) (string, any, bool) {
+	var word string
+	if json.Unmarshal(raw, &word) != nil {
+		return "", nil, false
+	}
+	word = strings.ToLower(word)
+	most, known := budgets[word]
+	switch {
+	case t.to == geminiName:
+		return "generationConfig.thinkingConfig.thinkingBudget", most, known
+	case t.to == anthropicName:
+		return "", nil, false
+	case t.Protocol == chatName || t.Protocol == responsesName:
+		return field, raw, true
+	}
+	return field, word, known || word == "xhigh"
+}
+
+// budget converts how many tokens a model may think. Anthropic's newest models refuse it.
+func budget(t *translation, field string, raw json.RawMessage) (string, any, bool) {
+	return field, raw, t.to == geminiName
+}
+
+// aloud converts whether a model thinks at all, which at Anthropic it shows.
+func aloud(t *translation, field string, raw json.RawMessage) (string, any, bool) {
+	return field, true, t.to == geminiName && (string(raw) == `"enabled"` || string(raw) == `"adaptive"`)
+}
+
+// thoughts converts whether thoughts are shown.
+func thoughts(t *translation, field string, raw json.RawMessage) (string, any, bool) {
+	if t.to == geminiName {
+		return field, true, true
+	}
+	return field, "auto", string(raw) == "true"
+}
+
+// asUsual are the values of settings that say nothing.
+var asUsual = map[string][]string{
+	"parallel_tool_calls": {"true"}, "tool_choice.disable_parallel_tool_use": {"false"},
+	"frequency_penalty": {"0", "0.0"}, "presence_penalty": {"0", "0.0"}, "generationConfig.frequencyPenalty": {"0", "0.0"}, "generationConfig.presencePenalty": {"0", "0.0"},
+	"logit_bias": {"{}"}, "store": {"false"}, "truncation": {`"disabled"`}, "service_tier": {`"auto"`, `"default"`}, "include": {"[]"}, "metadata": {"{}"},
+	"generationConfig.thinkingConfig.includeThoughts": {"false"}, "safetySettings": {"[]"}, "labels": {"{}"},
+}
+
+// harmless are the fields without which an answer means the same, and why.
+var harmless = map[string]string{
+	"user": identity, "safety_identifier": identity, "metadata": identity, "labels": identity,
+	"store": keeping, "prompt_cache_key": keeping, "prompt_cache_retention": keeping, "prompt_cache_options": keeping, "cache_control": keeping,
+	"service_tier": tier, "speed": tier, "serviceTier": tier, "prediction": tier,
+	"reasoning_effort": thinking, "reasoning.effort": thinking, "reasoning.summary": thinking, "reasoning.generate_summary": thinking, "reasoning.context": thinking,
+	"thinking": thinking, "thinking.type": thinking, "thinking.budget_tokens": thinking, "thinking.display": thinking,
+	"output_config.effort": thinking, "output_config.task_budget": thinking,
+	"generationConfig.thinkingConfig.thinkingLevel": thinking, "generationConfig.thinkingConfig.thinkingBudget": thinking, "generationConfig.thinkingConfig.includeThoughts": thinking,
+	"top_k": sampling, "generationConfig.topK": sampling, "min_p": sampling, "repetition_penalty": sampling,
+	"frequency_penalty": sampling, "presence_penalty": sampling, "generationConfig.frequencyPenalty": sampling, "generationConfig.presencePenalty": sampling,
+	"verbosity": "is how long an answer is, and other protocols have no such setting", "text.verbosity": "is how long an answer is, and other protocols have no such setting",
+	"truncation":                       "is what becomes of a conversation that is too long: here it is refused",
+	"context_management":               "is what becomes of a conversation that is too long: here it is refused",
+	"include":                          "adds details to an answer that others do not have",
+	"max_tool_calls":                   "is about tools that OpenAI runs",
+	"safetySettings":                   "are filters of Google's; others have their own",
+	"generationConfig.mediaResolution": "is how closely Gemini looks at pictures",
+}
+
+const (
+	identity = "is for the provider's own records"
+	keeping  = "is about what the provider keeps"
+	tier     = "is about the provider's speed and price"
+	thinking = "is how much the model thinks; there is no setting that all models of the other protocol take"
+	sampling = "is how words are drawn, and the other protocol has no such setting"
+)
+
+// setting translates a field with a value.
+func (t *translation) setting(path string, raw json.RawMessage) {
+	if slices.Contains(asUsual[path], string(raw)) {
+		return
+	}
+	for _, s := range settings {
+		field := s.at[t.to]
+		if s.at[t.Protocol] != path || field == "" {
+			continue
+		}
+		if s.value == nil {
+			t.set(field, raw)
+			return
+		}
+		if to, value, ok := s.value(t, field, raw); ok {
+			t.set(to, value)
+			return
+		}
+	}
+	if path == "top_k" && t.to == geminiName { // servers of OpenAI's protocol take it, and OpenAI does not
+		t.set("generationConfig.topK", raw)
+		return
+	}
+	if path == "top_k" && t.to == anthropicName {
+		t.set("top_k", raw)
+		return
+	}
+	if why := harmless[path]; why != "" {
+		t.lose(path, why, true)
+		return
+	}
+	t.lose(path, fmt.Sprintf("can't be carried out: it is a field of %s, and %s has none for it", spoken[t.Protocol], spoken[t.to]), false)
+}
