@@ -3,14 +3,17 @@ package body_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"io"
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -136,9 +139,12 @@ func picture() []byte {
 
 // What an adapter writes is read without a loss, and written again it is the same.
 func TestWhatAnAdapterWritesIsReadWhole(t *testing.T) {
+	writers := map[string]func(*llm.Request) ([]byte, error){}
 	for name := range models {
+		writers[name] = writer(t, name)
+	}
+	for name, write := range writers {
 		t.Run(name, func(t *testing.T) {
-			write := writer(t, name)
 			rapid.Check(t, func(t *rapid.T) {
 				req := requests(name).Draw(t, "request")
 				first, err := write(req)
@@ -164,8 +170,13 @@ func TestWhatAnAdapterWritesIsReadWhole(t *testing.T) {
 				for other := range models {
 					to, lost := b.To(other)
 					if !slices.ContainsFunc(lost, func(l body.Loss) bool { return !l.Harmless }) {
-						if _, err := writer(t, other)(to); err != nil {
+						sent, err := writers[other](to)
+						if err != nil {
 							t.Fatalf("%s to %s: %s: %v", name, other, first, err)
+						}
+						there, err := body.Read(other, sent)
+						if err != nil || meaning(there.Request) != meaning(b.Request) {
+							t.Fatalf("%s to %s: %v\n%s\n%s", name, other, err, meaning(b.Request), meaning(there.Request))
 						}
 					}
 				}
@@ -174,8 +185,43 @@ func TestWhatAnAdapterWritesIsReadWhole(t *testing.T) {
 	}
 }
 
+// meaning is what a conversation says in any protocol: who says what, calls with their
+// results, how many pictures and documents, which tools, and the form of the answer.
+func meaning(req *llm.Request) string {
+	var out strings.Builder
+	var last llm.Role
+	for _, m := range req.Messages {
+		if m.Role != last {
+			fmt.Fprintf(&out, "\n%s:", m.Role)
+		}
+		last = m.Role
+		for _, p := range m.Parts {
+			switch p := p.(type) {
+			case llm.Image:
+				fmt.Fprintf(&out, " image(%d %s)", len(p.Data), p.URL)
+			case llm.Document:
+				fmt.Fprintf(&out, " document(%d %s)", len(p.Data), p.URL)
+			case llm.ToolCall:
+				fmt.Fprintf(&out, " call(%s %s %s)", p.ID, p.Name, p.Arguments)
+			default:
+				fmt.Fprintf(&out, " %v", p)
+			}
+		}
+	}
+	for _, tool := range req.Tools {
+		fmt.Fprintf(&out, "\n%s %s %s", tool.Name, tool.Description, tool.Parameters)
+	}
+	if req.Schema != nil {
+		fmt.Fprintf(&out, "\n%s", req.Schema.JSON)
+	}
+	fmt.Fprint(&out, "\n", req.NoToolCalls, req.ForceTool)
+	return out.String()
+}
+
 // same reports whether two texts are the same JSON.
 func same(a, b []byte) bool {
 	var x, y any
 	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
+
+func base64Of(data []byte) string { return base64.StdEncoding.EncodeToString(data) }

@@ -13,7 +13,7 @@ import (
 
 // spoken are the protocols in words.
 var spoken = map[string]string{
-	chatName: "OpenAI's chat completions", responsesName: "OpenAI's responses", anthropicName: "Anthropic's messages", geminiName: "Gemini's generateContent",
+	chatName: "OpenAI's chat completions API", responsesName: "OpenAI's Responses API", anthropicName: "Anthropic's Messages API", geminiName: "the Gemini API",
 }
 
 // translation is a body on its way to a model of another protocol.
