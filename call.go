@@ -312,6 +312,7 @@ func (c *call) ask(ctx context.Context) (*llm.Response, error) {
 				return nil, err
 			}
 			req.NoToolCalls = round.over(c.cfg)
+			req.ForceTool = "" // a model that must call it again never answers
 			turn := llm.Message{Role: llm.RoleAssistant, Parts: answer.Message.Parts}
 			req.Messages = append(req.Messages, turn, llm.Message{Role: llm.RoleTool, Parts: results})
 		}

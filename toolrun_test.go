@@ -79,6 +79,24 @@ func TestTheLastRequestIsForAnAnswer(t *testing.T) {
 	}
 }
 
+// A tool that must be called is called once: with its result the model may answer.
+func TestAForcedToolIsForcedOnce(t *testing.T) {
+	cfg := exact(llmcall.RetryConfig{Tools: []llmcall.Tool{aTool("f", found)}})
+	m := play(t, wants(calls("1", "f", "{}")))
+	req := llm.Prompt("?")
+	req.ForceTool = "f"
+	if _, err := llmcall.RetryWithValidation(t.Context(), m, req, checked, cfg); err != nil {
+		t.Fatal(err)
+	}
+	var forced []string
+	for _, r := range m.asked {
+		forced = append(forced, r.ForceTool)
+	}
+	if !reflect.DeepEqual(forced, []string{"f", ""}) || req.ForceTool != "f" {
+		t.Errorf("got %q, %q", forced, req.ForceTool)
+	}
+}
+
 func TestAToolHasItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -54,7 +54,8 @@ var golden = map[string]any{
 		MaxTokens: 1000, Temperature: new(0.0), Stop: []string{"END"}, Seed: new(int64(9007199254740993)),
 		Extra: map[string]any{"reasoning_effort": "low", "top_k": json.Number("5"), "user": json.Number("9007199254740993"), "nested": map[string]any{"list": []any{json.Number("1.50"), true, nil}}},
 	},
-	"least.json": llm.Request{Messages: []llm.Message{llm.User("Where?")}},
+	"forced.json": llm.Request{Messages: []llm.Message{llm.User("Where?")}, Tools: []llm.Tool{{Name: "now"}}, ForceTool: "now"},
+	"least.json":  llm.Request{Messages: []llm.Message{llm.User("Where?")}},
 	"response.json": llm.Response{
 		Message: llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Text("In Berlin.")}}, Finish: llm.FinishStop,
 		Usage: llm.Usage{InputTokens: 12, OutputTokens: 4, CachedTokens: 8, ReasoningTokens: 2}, Model: "m-2026-01-02", RequestID: "req_1",

@@ -102,7 +102,8 @@ var protocols = map[string]func(*object, *Body) error{
 
 // Read reads the body of a request in a protocol: "openai", "openai-responses", "anthropic"
 // or "gemini". The error is an *[Error]: the body is not JSON, or not of the protocol's form
-// at all. Whatever else it has that can't be carried is a [Loss] of [Body.To].
+// at all. Whatever else it has that can't be carried is a [Loss] of [Body.To]. The body shares
+// the text's memory, which must not be modified any more.
 func Read(protocol string, text []byte) (*Body, error) {
 	of, ok := protocols[protocol]
 	if !ok {
@@ -162,6 +163,10 @@ func (r *reader) read(text []byte, by func(*object, *Body) error) (*Body, error)
 	b := &Body{Request: &llm.Request{}, rest: map[string]json.RawMessage{}, covered: map[string]bool{}, path: map[string]string{}}
 	if err := by(o, b); err != nil {
 		return nil, err
+	}
+	if raw := o.fields[""]; r.lenient && present(raw) != nil {
+		delete(o.fields, "")
+		r.lost = append(r.lost, lost{Loss{`""`, "must be the name of a field", false}, true})
 	}
 	for name, raw := range o.fields {
 		if raw := present(raw); raw != nil {

@@ -23,25 +23,13 @@ func members(n node) ([]member, error) {
 	if n.missing() || n.raw[0] != '{' {
 		return nil, n.wants("an object")
 	}
-	d := json.NewDecoder(bytes.NewReader(n.raw))
-	_, err := d.Token()
 	var all []member
-	for err == nil && d.More() {
-		var name json.Token
-		if name, err = d.Token(); err != nil {
-			break
+	for name, raw := range fieldsIn(n.raw) {
+		if i := slices.IndexFunc(all, func(m member) bool { return m.name == name }); i >= 0 {
+			all[i].raw = raw
+			continue
 		}
-		var raw json.RawMessage
-		err = d.Decode(&raw)
-		m := member{name.(string), raw}
-		if i := slices.IndexFunc(all, func(o member) bool { return o.name == m.name }); i >= 0 {
-			all[i] = m
-		} else {
-			all = append(all, m)
-		}
-	}
-	if err != nil {
-		return nil, n.bad("%v", err)
+		all = append(all, member{name, raw})
 	}
 	return all, nil
 }

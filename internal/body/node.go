@@ -2,6 +2,7 @@ package body
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,11 +100,10 @@ func shown(raw json.RawMessage) string {
 }
 
 func (n node) text() (string, error) {
-	var s string
-	if n.missing() || n.raw[0] != '"' || json.Unmarshal(n.raw, &s) != nil {
+	if !n.isText() {
 		return "", n.wants("a string")
 	}
-	return s, nil
+	return unquoted(n.raw), nil
 }
 
 // optional is text for a field that may be missing.
@@ -144,13 +144,12 @@ func (n node) float() (float64, error) {
 }
 
 func (n node) list() ([]node, error) {
-	var items []json.RawMessage
-	if n.missing() || n.raw[0] != '[' || json.Unmarshal(n.raw, &items) != nil {
+	if n.missing() || n.raw[0] != '[' {
 		return nil, n.wants("a list")
 	}
-	nodes := make([]node, len(items))
-	for i, raw := range items {
-		nodes[i] = node{n.r, fmt.Sprintf("%s[%d]", n.path, i), present(raw)}
+	var nodes []node
+	for raw := range itemsIn(n.raw) {
+		nodes = append(nodes, node{n.r, n.path + "[" + strconv.Itoa(len(nodes)) + "]", present(raw)})
 	}
 	return nodes, nil
 }
@@ -165,9 +164,12 @@ type object struct {
 }
 
 func (n node) object() (*object, error) {
-	o := &object{r: n.r, path: n.path}
-	if n.missing() || n.raw[0] != '{' || json.Unmarshal(n.raw, &o.fields) != nil {
+	if n.missing() || n.raw[0] != '{' {
 		return nil, n.wants("an object")
+	}
+	o := &object{r: n.r, path: n.path, fields: map[string]json.RawMessage{}}
+	for name, raw := range fieldsIn(n.raw) {
+		o.fields[name] = raw
 	}
 	if n.r.snake {
 		o.unsnake()
@@ -286,6 +288,9 @@ const maxMedia = 64 << 20
 
 // data reads a data URI, or base64 alone.
 func (n node) data() (mediaType string, data []byte, err error) {
+	if mediaType, data, ok := n.plainData(); ok {
+		return mediaType, data, nil
+	}
 	text, err := n.text()
 	if err != nil {
 		return "", nil, err
@@ -305,8 +310,31 @@ func (n node) data() (mediaType string, data []byte, err error) {
 	return strings.ToLower(strings.TrimSpace(mediaType)), data, nil
 }
 
+// plainData is data for what most clients write, without the copies: base64 in the standard
+// form, with a media type before it or alone.
+func (n node) plainData() (mediaType string, data []byte, ok bool) {
+	if !n.isText() || len(n.raw) > maxMedia {
+		return "", nil, false
+	}
+	text := n.raw[1 : len(n.raw)-1]
+	if rest, uri := bytes.CutPrefix(text, []byte("data:")); uri {
+		head, after, found := bytes.Cut(rest, []byte(";base64,"))
+		if !found || bytes.ContainsAny(head, ",;% \\") {
+			return "", nil, false
+		}
+		mediaType, text = strings.ToLower(string(head)), after
+	}
+	data = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	length, err := base64.StdEncoding.Decode(data, text)
+	return mediaType, data[:length], err == nil && length > 0
+}
+
 // address is data for a field that may also be an http(s) address.
 func (n node) address() (mediaType string, data []byte, url string, err error) {
+	if n.isText() && bytes.HasPrefix(n.raw, []byte(`"data:`)) {
+		mediaType, data, err = n.data()
+		return mediaType, data, "", err
+	}
 	text, err := n.text()
 	if err != nil {
 		return "", nil, "", err

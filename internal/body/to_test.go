@@ -286,7 +286,7 @@ func TestSchemas(t *testing.T) {
 func TestSchemasOfOpenAPI(t *testing.T) {
 	for own, want := range map[string]string{
 		`{"type":"OBJECT","properties":{"b":{"type":"STRING","nullable":true},"a":{"type":"ARRAY","items":{"type":"INTEGER","format":"int32"},"minItems":"1"}},"propertyOrdering":["a"],"required":["b"],"example":{}}`: `{"type":"object","properties":{"a":{"type":"array","items":{"type":"integer","format":"int32"},"minItems":1},"b":{"anyOf":[{"type":"string"},{"type":"null"}]}},"required":["b"]}`,
-		`{"any_of":[{"type":"STRING","format":"enum","enum":["x"]},{"type":"NUMBER","max_items":3}]}`: `{"anyOf":[{"type":"string","enum":["x"]},{"type":"number","maxItems":3}]}`,
+		`{"any_of":[{"type":"STRING","format":"enum","enum":["x"]},{"type":"NUMBER","max_items":3}]}`:                                                                                                                   `{"anyOf":[{"type":"string","enum":["x"]},{"type":"number","maxItems":3}]}`,
 	} {
 		b, err := body.Read("gemini", []byte("{"+content+`,"generationConfig":{"responseMimeType":"application/json","responseSchema":`+own+`},"tools":[{"functionDeclarations":[{"name":"f","parameters":`+own+`}]}]}`))
 		if err != nil {
