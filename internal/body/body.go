@@ -66,6 +66,8 @@ type Body struct {
 	covered map[string]bool            // the paths in rest that are carried by other fields too, or are in lost
 	at      [][]string                 // where each part of each message was
 	json    bool                       // JSON of any form is asked for
+	allowed []string                   // the tools that may be called; nil: all
+	must    bool                       // one of allowed must be called
 	path    map[string]string          // where settings of the request are, for losses: "stop", "seed", "temperature"
 }
 

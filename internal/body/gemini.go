@@ -187,12 +187,12 @@ func declaration(n node) (llm.Tool, error) {
 }
 
 func geminiChoice(o *object, b *Body) error {
-	n := o.take("toolConfig")
-	if n.missing() {
+	given := o.take("toolConfig")
+	if given.missing() {
 		return nil
 	}
-	return b.within(o.r, "toolConfig", n.raw, func() error {
-		config, err := n.object()
+	return b.within(o.r, "toolConfig", given.raw, func() error {
+		config, err := given.object()
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func geminiChoice(o *object, b *Body) error {
 			if err != nil {
 				return err
 			}
-			if err := b.calling(n, calling); err != nil {
+			if err := b.calling(n, calling, given.raw); err != nil {
 				return err
 			}
 		}
@@ -209,8 +209,8 @@ func geminiChoice(o *object, b *Body) error {
 	})
 }
 
-// calling reads which functions must be called, or may be.
-func (b *Body) calling(n node, o *object) error {
+// calling reads which functions must be called, or may be. whole is what it is in.
+func (b *Body) calling(n node, o *object, whole json.RawMessage) error {
 	mode := o.take("mode")
 	names := o.take("allowedFunctionNames")
 	var allowed []string
@@ -218,7 +218,8 @@ func (b *Body) calling(n node, o *object) error {
 		return names.wants("a list of strings")
 	}
 	switch string(mode.raw) {
-	case "", `"MODE_UNSPECIFIED"`, `"AUTO"`:
+	case "", `"MODE_UNSPECIFIED"`, `"AUTO"`: // names mean nothing to it
+		return o.done("mode")
 	case `"VALIDATED"`:
 		n.r.harmless(mode.path, unenforced)
 	case `"NONE"`:
@@ -234,8 +235,15 @@ func (b *Body) calling(n node, o *object) error {
 	default:
 		return mode.wants(`"AUTO", "ANY", "NONE" or "VALIDATED"`)
 	}
+	for _, name := range allowed {
+		if err := b.known(names, name); err != nil {
+			return err
+		}
+	}
 	if len(allowed) > 0 {
-		return names.cannot("a request allows all of its tools, or one that must be called; leave out the others")
+		b.allowed, b.must, b.Request.ForceTool = allowed, string(mode.raw) == `"ANY"`, ""
+		b.keep(n.r, "toolConfig", whole)
+		b.covered["toolConfig"] = true
 	}
 	return o.done("mode", "allowedFunctionNames")
 }

@@ -195,12 +195,15 @@ func toolChoice(o *object, b *Body) error {
 		if err != nil {
 			return n.wants(`"none", "auto", "required" or an object`)
 		}
-		if kind := choice.take("type"); string(kind.raw) != `"function"` {
-			if !n.r.lenient { // it is the provider's own
-				b.keep(n.r, "tool_choice", n.raw)
-				return nil
-			}
-			return kind.wants(`"function"`)
+		switch kind := choice.take("type"); {
+		case string(kind.raw) == `"function"`:
+		case !n.r.lenient: // it is the provider's own
+			b.keep(n.r, "tool_choice", n.raw)
+			return nil
+		case string(kind.raw) == `"allowed_tools"`:
+			return b.allow(n, choice)
+		default:
+			return kind.wants(`"function" or "allowed_tools"`)
 		}
 		if within := choice.take("function"); !within.missing() { // of chat completions
 			if choice, err = within.object(); err != nil {
@@ -216,6 +219,49 @@ func toolChoice(o *object, b *Body) error {
 	})
 }
 
+// allow takes the tools that may be called, of all that there are. A model of the same
+// protocol is told so; others get those alone.
+func (b *Body) allow(n node, o *object) error {
+	if within := o.take("allowed_tools"); !within.missing() { // of chat completions
+		var err error
+		if o, err = within.object(); err != nil {
+			return err
+		}
+	}
+	mode := o.take("mode")
+	if string(mode.raw) != `"auto"` && string(mode.raw) != `"required"` {
+		return mode.wants(`"auto" or "required"`)
+	}
+	list, err := o.take("tools").list()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, n := range list {
+		tool, err := n.object()
+		if err != nil {
+			return err
+		}
+		if within := tool.take("function"); !within.missing() { // of chat completions
+			if tool, err = within.object(); err != nil {
+				return err
+			}
+		}
+		name := tool.take("name")
+		text, err := name.text()
+		if err == nil {
+			err = b.known(name, text)
+		}
+		if err != nil {
+			return err
+		}
+		names = append(names, text)
+	}
+	b.keep(n.r, "tool_choice", n.raw)
+	b.allowed, b.must, b.covered["tool_choice"] = names, string(mode.raw) == `"required"`, true
+	return o.done("mode", "tools")
+}
+
 // anyTool is the ForceTool of a request whose answer must call any tool.
 const anyTool = "*"
 
@@ -224,15 +270,24 @@ func (b *Body) force(n node, tool string) error {
 	if len(b.Request.Tools) == 0 {
 		return n.bad("must be left out: there are no tools")
 	}
-	var names []string
-	for _, t := range b.Request.Tools {
-		names = append(names, t.Name)
-	}
-	if tool != anyTool && !slices.Contains(names, tool) {
-		return n.bad("must be the name of a tool: %s", nearest.List(tool, names))
+	if tool != anyTool {
+		if err := b.known(n, tool); err != nil {
+			return err
+		}
 	}
 	b.Request.ForceTool = tool
 	return nil
+}
+
+// known returns an error if no tool has a name.
+func (b *Body) known(n node, tool string) error {
+	var names []string
+	for _, t := range b.Request.Tools {
+		if names = append(names, t.Name); t.Name == tool {
+			return nil
+		}
+	}
+	return n.bad("must be the name of a tool: %s", nearest.List(tool, names))
 }
 
 // schema reads a JSON Schema with its name, which chat completions have in a wrapper.

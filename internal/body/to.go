@@ -32,6 +32,7 @@ func (b *Body) translated(protocol string) (*llm.Request, []Loss) {
 		t.losses = append(t.losses, l.Loss)
 	}
 	t.settings()
+	t.tools()
 	t.conversation()
 	if b.json {
 		t.anyJSON()
@@ -75,6 +76,17 @@ func (t *translation) settings() {
 	}
 }
 
+// tools leaves out those that must not be called.
+func (t *translation) tools() {
+	if t.allowed == nil {
+		return
+	}
+	t.req.Tools = slices.DeleteFunc(slices.Clone(t.req.Tools), func(tool llm.Tool) bool { return !slices.Contains(t.allowed, tool.Name) })
+	if t.must {
+		t.req.ForceTool = anyTool
+	}
+}
+
 // conversation leaves out the parts that the protocol has no place for.
 func (t *translation) conversation() {
 	kept := make([]llm.Message, 0, len(t.req.Messages))
@@ -94,6 +106,9 @@ func (t *translation) conversation() {
 		}
 	}
 	t.req.Messages = kept
+	if n := len(t.at) - 1; t.Protocol == anthropicName && n >= 0 && t.Request.Messages[n].Role == llm.RoleAssistant {
+		t.lose(t.at[n][0], "can't be carried out: that a model goes on with the beginning of an answer is for Anthropic's", false)
+	}
 }
 
 // takes reports whether the protocol has a place for a part, and notes what it loses.
@@ -163,6 +178,9 @@ func isThought(data json.RawMessage) bool {
 
 // anyJSON asks for JSON of any form.
 func (t *translation) anyJSON() {
+	if t.to != geminiName {
+		t.sayJSON()
+	}
 	switch t.to {
 	case chatName:
 		t.set("response_format.type", json.RawMessage(`"json_object"`))
@@ -174,6 +192,23 @@ func (t *translation) anyJSON() {
 		t.lose(t.Body.path["json"], "is left to the prompt: Anthropic has no such mode; give a schema", true)
 	}
 }
+
+// sayJSON adds the word without which OpenAI refuses JSON mode, and other models do not know
+// of it. In the Responses API the instructions do not count, which the first messages of the
+// system become.
+func (t *translation) sayJSON() {
+	first := true
+	for _, m := range t.req.Messages {
+		first = first && m.Role == llm.RoleSystem
+		if (!first || t.to != responsesName) && strings.Contains(strings.ToLower(m.Text()), "json") {
+			return
+		}
+	}
+	t.lose(t.Body.path["json"], "is also said in a message of the system: "+answerJSON, true)
+	t.req.Messages = append(t.req.Messages[:len(t.req.Messages):len(t.req.Messages)], llm.System(answerJSON))
+}
+
+const answerJSON = "Answer in JSON."
 
 // set writes a field of the extra ones.
 func (t *translation) set(path string, value any) {

@@ -100,11 +100,11 @@ func TestSettings(t *testing.T) {
 		{anthropic, `"tool_choice":{"type":"tool","name":"f","disable_parallel_tool_use":true}` + tool[anthropic], chat, `{"parallel_tool_calls":false}`, ""},
 		{anthropic, `"tool_choice":{"type":"tool","name":"f","disable_parallel_tool_use":true}` + tool[anthropic], anthropic, `{"tool_choice":{"type":"tool","name":"f","disable_parallel_tool_use":true}}`, ""},
 
-		{chat, `"response_format":{"type":"json_object"}`, responses, `{"text":{"format":{"type":"json_object"}}}`, ""},
+		{chat, `"response_format":{"type":"json_object"}`, responses, `{"text":{"format":{"type":"json_object"}}}`, "(response_format)"},
 		{chat, `"response_format":{"type":"json_object"}`, gemini, `{"generationConfig":{"responseMimeType":"application/json"}}`, ""},
 		{chat, `"response_format":{"type":"json_object"}`, anthropic, ``, "(response_format)"},
-		{responses, `"text":{"format":{"type":"json_object"},"verbosity":"low"}`, chat, `{"response_format":{"type":"json_object"},"verbosity":"low"}`, ""},
-		{gemini, `"generationConfig":{"responseMimeType":"application/json"}`, chat, `{"response_format":{"type":"json_object"}}`, ""},
+		{responses, `"text":{"format":{"type":"json_object"},"verbosity":"low"}`, chat, `{"response_format":{"type":"json_object"},"verbosity":"low"}`, "(text.format)"},
+		{gemini, `"generationConfig":{"responseMimeType":"application/json"}`, chat, `{"response_format":{"type":"json_object"}}`, "(generationConfig.responseMimeType)"},
 		{gemini, `"generationConfig":{"responseMimeType":"application/json"}`, gemini, `{"generationConfig":{"responseMimeType":"application/json"}}`, ""},
 		{gemini, `"generationConfig":{"responseMimeType":"text/x.enum","responseSchema":{"type":"STRING","enum":["a"]}}`, chat, ``, "generationConfig.responseMimeType"},
 		{gemini, `"generationConfig":{"responseMimeType":"text/x.enum"}`, gemini, `{"generationConfig":{"responseMimeType":"text/x.enum"}}`, ""},
@@ -136,7 +136,6 @@ func TestSettings(t *testing.T) {
 		{anthropic, `"tools":[{"name":"f","input_schema":{},"cache_control":{"type":"ephemeral"}}]`, chat, ``, "(tools[0].cache_control)"},
 		{gemini, `"tools":[{"googleSearch":{}}]`, gemini, `{"tools":[{"googleSearch":{}}]}`, ""},
 		{gemini, `"tools":[{"googleSearch":{}}]`, chat, ``, "tools[0].googleSearch"},
-		{gemini, `"toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["f","g"]}},"tools":[{"functionDeclarations":[{"name":"f"},{"name":"g"},{"name":"h"}]}]`, chat, ``, "toolConfig.functionCallingConfig.allowedFunctionNames"},
 	} {
 		t.Run(c.from+" "+c.field+" "+c.to, func(t *testing.T) {
 			b, err := body.Read(c.from, []byte("{"+least[c.from]+","+c.field+"}"))
@@ -151,7 +150,7 @@ func TestSettings(t *testing.T) {
 			if err != nil || string(extra) != c.extra || lossesOf(losses) != c.lost {
 				t.Errorf("got %s, lost %s: %v", extra, lossesOf(losses), losses)
 			}
-			if len(req.Messages) != 1 || req.Messages[0].Text() != "Hi" {
+			if len(req.Messages) == 0 || req.Messages[0].Text() != "Hi" {
 				t.Errorf("%+v", req.Messages)
 			}
 		})
@@ -240,6 +239,16 @@ func TestConversations(t *testing.T) {
 			[]llm.Message{llm.User("Hi"), says(signed), result(llm.ToolResult{CallID: "1", Content: "r"})}, ""},
 		{"the same in Anthropic's", "anthropic", `{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"tool_use","id":"1` + sig + `","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1` + sig + `","content":"r"}]}]}`, "gemini",
 			[]llm.Message{llm.User("Hi"), says(signed), result(llm.ToolResult{CallID: "1", Content: "r"})}, ""},
+		{"the beginning of an answer", "anthropic", `{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"{"}]}`, "anthropic",
+			[]llm.Message{llm.User("Hi"), llm.Assistant("{")}, ""},
+		{"the beginning of an answer for others", "anthropic", `{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"{"}]}`, "openai",
+			[]llm.Message{llm.User("Hi"), llm.Assistant("{")}, "messages[1].content"},
+		{"JSON that is asked for", "openai", `{"messages":[{"role":"system","content":"In Json!"},{"role":"user","content":"Hi"}],"response_format":{"type":"json_object"}}`, "anthropic",
+			[]llm.Message{llm.System("In Json!"), llm.User("Hi")}, "(response_format)"},
+		{"JSON that is asked for in the instructions", "openai", `{"messages":[{"role":"system","content":"In Json!"},{"role":"user","content":"Hi"}],"response_format":{"type":"json_object"}}`, "openai-responses",
+			[]llm.Message{llm.System("In Json!"), llm.User("Hi"), llm.System("Answer in JSON.")}, "(response_format)"},
+		{"JSON that is not asked for", "gemini", `{"contents":[{"parts":[{"text":"Hi"}]}],"generationConfig":{"responseMimeType":"application/json"}}`, "openai",
+			[]llm.Message{llm.User("Hi"), llm.System("Answer in JSON.")}, "(generationConfig.responseMimeType)"},
 		{"a result without a call", "anthropic", `{"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1"}]}]}`, "openai",
 			[]llm.Message{result(llm.ToolResult{CallID: "1"})}, "messages"},
 	} {
@@ -258,6 +267,34 @@ func TestConversations(t *testing.T) {
 				t.Errorf("signed: %v", b.Signed)
 			}
 		})
+	}
+}
+
+// Of several tools some may be allowed: others get those alone.
+func TestAllowedTools(t *testing.T) {
+	for _, c := range []struct{ from, fields, force string }{
+		{"openai", `"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}},{"type":"function","function":{"name":"h"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"h"}}]}}`, "*"},
+		{"openai-responses", `"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"},{"type":"function","name":"h"}],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"},{"type":"function","name":"h"}]}`, ""},
+		{"gemini", `"tools":[{"functionDeclarations":[{"name":"f"},{"name":"g"}]},{"function_declarations":[{"name":"h"}]}],"toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["f","h"]}}`, "*"},
+	} {
+		b, err := body.Read(c.from, []byte("{"+least[c.from]+","+c.fields+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for to := range least {
+			req, losses := b.To(to)
+			var names []string
+			for _, tool := range req.Tools {
+				names = append(names, tool.Name)
+			}
+			want, force := "f h", c.force
+			if to == c.from {
+				want, force = "f g h", "" // and Extra has the choice
+			}
+			if strings.Join(names, " ") != want || req.ForceTool != force || len(losses) > 0 || len(req.Extra) != map[bool]int{true: 1}[to == c.from] {
+				t.Errorf("%s to %s: %v %q %v %v", c.from, to, names, req.ForceTool, req.Extra, losses)
+			}
+		}
 	}
 }
 
