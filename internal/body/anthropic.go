@@ -116,7 +116,6 @@ func anthropicTools(o *object, b *Body) error {
 		if err := tool.enforced(); err != nil {
 			return made, err
 		}
-		tool.drop("cache_control", uncached)
 		tool.drop("eager_input_streaming", "says how arguments are streamed, and nothing of what they are")
 		tool.drop("input_examples", "are shown to the model by Anthropic alone; describe them in the description")
 		return made, tool.done("name", "description", "input_schema", "type", "strict")
@@ -201,7 +200,6 @@ func textBlock(n node, o *object) ([]placed, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.drop("cache_control", uncached)
 	o.drop("citations", "of an earlier answer")
 	return []placed{{llm.Text(text), n.path}}, o.done("type", "text", "cache_control", "citations")
 }
@@ -278,7 +276,6 @@ func mediumBlock(n node, o *object, kind node) ([]placed, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.drop("cache_control", uncached)
 		return []placed{{llm.Image{MediaType: source.mediaType, Data: source.data, URL: source.url}, n.path}}, o.done("type", "source", "cache_control")
 	case `"document"`:
 		return documentBlock(n, o)
@@ -350,7 +347,6 @@ func documentBlock(n node, o *object) ([]placed, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.drop("cache_control", uncached)
 	if n := o.take("citations"); !n.missing() {
 		citations, err := n.object()
 		if err != nil {
@@ -392,7 +388,6 @@ func resultBlock(o *object, t *talk) (llm.ToolResult, error) {
 	if result.IsError, err = o.take("is_error").flag(); err != nil {
 		return result, err
 	}
-	o.drop("cache_control", uncached)
 	content := o.take("content")
 	if content.missing() {
 		return result, o.done("type", "tool_use_id", "content", "is_error")
@@ -452,7 +447,6 @@ func assistantBlock(n node) ([]placed, error) {
 			return nil, err
 		}
 		call.Arguments = input.raw
-		o.drop("cache_control", uncached)
 		o.take("caller") // {"type": "direct"} is of an earlier answer; others are of tools that Anthropic runs
 		return []placed{{call, n.path}}, o.done("type", "id", "name", "input")
 	case "":

@@ -45,8 +45,8 @@ type Body struct {
 	// Protocol is that of the body: "openai" (chat completions), "openai-responses",
 	// "anthropic" or "gemini".
 	Protocol string
-	// Model is the model as the body has it; "" if the body names none. Gemini's is in the
-	// path of the request, and is the caller's to set.
+	// Model is the model as the body has it; "" if the body names none. That of Gemini is in
+	// the path of the request, and is the caller's to set.
 	Model string
 	// Request is the rest, for a model of the same protocol.
 	Request *llm.Request

@@ -83,7 +83,6 @@ func chatTools(o *object, b *Body) error {
 		if made, err = function(within); err != nil {
 			return made, err
 		}
-		tool.drop("cache_control", uncached)
 		return made, tool.done("type", "function")
 	})
 }

@@ -13,9 +13,10 @@ import (
 
 // gemini reads the body of a request to generate content.
 func gemini(o *object, b *Body) error {
-	if err := each(o, b, generationConfig, geminiTools, geminiChoice); err != nil {
+	if err := each(o, b, model, generationConfig, geminiTools, geminiChoice); err != nil {
 		return err
 	}
+	b.Model = strings.TrimPrefix(b.Model, "models/") // some clients repeat the path's
 	t := &functions{talk: new(talk)}
 	if n := o.take("systemInstruction"); !n.missing() {
 		if err := n.r.soft(t.system(n)); err != nil {

@@ -228,7 +228,11 @@ func (n node) empty() bool {
 func (o *object) done(known ...string) error {
 	for _, name := range slices.Sorted(maps.Keys(o.fields)) {
 		n := o.take(name)
-		if n.empty() {
+		switch {
+		case n.empty():
+			continue
+		case name == "cache_control" && n.r.lenient: // it may be at any level
+			n.r.harmless(n.path, uncached)
 			continue
 		}
 		if err := n.r.soft(n.cannot("known fields are " + nearest.List(name, known))); err != nil {

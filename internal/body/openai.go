@@ -128,7 +128,6 @@ func function(o *object) (llm.Tool, error) {
 	if err := o.enforced(); err != nil {
 		return tool, err
 	}
-	o.drop("cache_control", uncached)
 	tool = llm.Tool{Name: name, Description: description, Parameters: parameters.raw}
 	return tool, o.done("name", "description", "parameters", "strict")
 }

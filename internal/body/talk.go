@@ -131,7 +131,6 @@ func (t *talk) resultPart(n node, read func(node) (llm.Part, error), texts *[]st
 			return err
 		}
 		*texts = append(*texts, text)
-		o.drop("cache_control", uncached)
 		o.noted("type", "text")
 		return nil
 	}

@@ -259,6 +259,7 @@ var settings = []setting{
 	{at: map[string]string{chatName: "verbosity", responsesName: "text.verbosity"}},
 	{at: map[string]string{chatName: "parallel_tool_calls", responsesName: "parallel_tool_calls", anthropicName: "tool_choice.disable_parallel_tool_use"}, value: parallel},
 	{at: map[string]string{chatName: "reasoning_effort", responsesName: "reasoning.effort", anthropicName: "output_config.effort", geminiName: "generationConfig.thinkingConfig.thinkingLevel"}, value: effort},
+	{at: map[string]string{chatName: "reasoning.effort", responsesName: "reasoning.effort", geminiName: "generationConfig.thinkingConfig.thinkingLevel"}, value: effort}, // OpenRouter
 	{at: map[string]string{anthropicName: "thinking.budget_tokens", geminiName: "generationConfig.thinkingConfig.thinkingBudget"}, value: budget},
 	{at: map[string]string{anthropicName: "thinking.type", geminiName: "generationConfig.thinkingConfig.includeThoughts"}, value: aloud},
 	{at: map[string]string{responsesName: "reasoning.summary", geminiName: "generationConfig.thinkingConfig.includeThoughts"}, value: thoughts},
@@ -349,12 +350,15 @@ var harmless = map[string]string{
 	"store": keeping, "prompt_cache_key": keeping, "prompt_cache_retention": keeping, "prompt_cache_options": keeping, "cache_control": keeping,
 	"service_tier": tier, "speed": tier, "serviceTier": tier, "prediction": tier,
 	"reasoning_effort": thinking, "reasoning.effort": thinking, "reasoning.summary": thinking, "reasoning.generate_summary": thinking, "reasoning.context": thinking,
+	"reasoning.enabled": thinking, "reasoning.max_tokens": thinking, "reasoning.exclude": thinking, // OpenRouter
 	"thinking": thinking, "thinking.type": thinking, "thinking.budget_tokens": thinking, "thinking.display": thinking,
 	"output_config.effort": thinking, "output_config.task_budget": thinking,
 	"generationConfig.thinkingConfig.thinkingLevel": thinking, "generationConfig.thinkingConfig.thinkingBudget": thinking, "generationConfig.thinkingConfig.includeThoughts": thinking,
 	"top_k": sampling, "generationConfig.topK": sampling, "min_p": sampling, "repetition_penalty": sampling,
 	"frequency_penalty": sampling, "presence_penalty": sampling, "generationConfig.frequencyPenalty": sampling, "generationConfig.presencePenalty": sampling,
 	"verbosity": "is how long an answer is, and other protocols have no such setting", "text.verbosity": "is how long an answer is, and other protocols have no such setting",
+	"usage":                            "adds details to an answer that others do not have", // OpenRouter
+	"anthropic_version":                "is the version of the protocol",                    // Amazon and Google
 	"truncation":                       "is what becomes of a conversation that is too long: here it is refused",
 	"context_management":               "is what becomes of a conversation that is too long: here it is refused",
 	"include":                          "adds details to an answer that others do not have",
