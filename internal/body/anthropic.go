@@ -283,15 +283,15 @@ func mediumBlock(n node, o *object, kind node) ([]placed, error) {
 	return nil, kind.wants("text, image, document or tool_result")
 }
 
-// source is where a picture or document is, or what is in it.
-type source struct {
+// origin is where a picture or document is, or what is in it.
+type origin struct {
 	mediaType, url string
 	data           []byte
 	parts          []placed // of a document that is texts and pictures
 }
 
-func sourceOf(o *object) (source, error) {
-	var s source
+func sourceOf(o *object) (origin, error) {
+	var s origin
 	of, err := o.take("source").object()
 	if err != nil {
 		return s, err

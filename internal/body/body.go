@@ -230,16 +230,29 @@ func (b *Body) within(r *reader, name string, raw json.RawMessage, read func() e
 // in the order in which it was read. For the body's own protocol nothing is lost that Extra
 // can carry. What is shared with the body must not be modified.
 func (b *Body) To(protocol string) (*llm.Request, []Loss) {
-	req := *b.Request
+	plain := *b.Request
+	plain.Extra = nil
+	return b.For(protocol, &plain)
+}
+
+// For is [Body.To] for a request that was made of the body's: with turns added to the
+// conversation, and other settings. The request's Extra is for a model of the protocol, not
+// of the body's, and replaces what the body asks for. The request is not modified.
+func (b *Body) For(protocol string, req *llm.Request) (*llm.Request, []Loss) {
+	t := &translation{Body: b, to: protocol, req: *req, extra: map[string]any{}}
 	if protocol == b.Protocol {
-		req.Extra = maps.Clone(req.Extra)
-		var losses []Loss
+		maps.Copy(t.extra, b.Request.Extra)
 		for _, l := range b.lost {
 			if l.own {
-				losses = append(losses, l.Loss)
+				t.losses = append(t.losses, l.Loss)
 			}
 		}
-		return &req, losses
+	} else {
+		t.translate()
 	}
-	return b.translated(protocol)
+	maps.Copy(t.extra, req.Extra)
+	if t.req.Extra = t.extra; len(t.extra) == 0 {
+		t.req.Extra = nil
+	}
+	return &t.req, t.losses
 }

@@ -466,7 +466,7 @@ func (t *functions) modelPart(n node) ([]placed, error) {
 	return []placed{{call, n.path}}, o.done("functionCall", "thoughtSignature")
 }
 
-// answerPart reads a part of an answer that is no call. The provider gets its thoughts back,
+// answerPart reads a part of an answer that is not a call. The provider gets its thoughts back,
 // and what its own tools did, in the form in which its adapter keeps them.
 func answerPart(n node, o *object) ([]placed, error) {
 	given, thought := o.take("text"), o.take("thought")

@@ -29,7 +29,7 @@ type reader struct {
 }
 
 // lost is a loss, and whether a model of the body's own protocol loses it too when the
-// request is written anew.
+// request is written again.
 type lost struct {
 	Loss
 	own bool

@@ -11,7 +11,7 @@ import (
 // each level would be scanned twice and copied, and a picture of 4 MiB has six around it
 // (200 ms, here 10).
 
-// pastSpace returns the index of the first byte from i on that is no white space.
+// pastSpace returns the index of the first byte from i on that is not white space.
 func pastSpace(raw []byte, i int) int {
 	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\n' || raw[i] == '\t' || raw[i] == '\r') {
 		i++

@@ -21,10 +21,10 @@ type talk struct {
 }
 
 // say adds a message. One without parts is left out: what it had is lost.
-func (t *talk) say(role llm.Role, parts ...placed) {
+func (t *talk) say(as llm.Role, parts ...placed) {
 	switch {
-	case role == llm.RoleTool || len(t.pictures) == 0:
-	case role == llm.RoleUser:
+	case as == llm.RoleTool || len(t.pictures) == 0:
+	case as == llm.RoleUser:
 		parts = append(t.pictures, parts...)
 		t.pictures = nil
 	default:
@@ -33,7 +33,7 @@ func (t *talk) say(role llm.Role, parts ...placed) {
 	if len(parts) == 0 {
 		return
 	}
-	m, at := llm.Message{Role: role}, make([]string, 0, len(parts))
+	m, at := llm.Message{Role: as}, make([]string, 0, len(parts))
 	for _, p := range parts {
 		m.Parts, at = append(m.Parts, p.part), append(at, p.at)
 	}
@@ -42,10 +42,10 @@ func (t *talk) say(role llm.Role, parts ...placed) {
 
 // join is say where what an assistant or tools say in a row is one message: protocols whose
 // items are less than a message.
-func (t *talk) join(role llm.Role, parts ...placed) {
+func (t *talk) join(as llm.Role, parts ...placed) {
 	last := len(t.messages) - 1
-	if last < 0 || t.messages[last].Role != role || role != llm.RoleAssistant && role != llm.RoleTool || role == llm.RoleAssistant && len(t.pictures) > 0 {
-		t.say(role, parts...)
+	if last < 0 || t.messages[last].Role != as || as != llm.RoleAssistant && as != llm.RoleTool || as == llm.RoleAssistant && len(t.pictures) > 0 {
+		t.say(as, parts...)
 		return
 	}
 	for _, p := range parts {

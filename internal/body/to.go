@@ -1,10 +1,12 @@
 package body
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -25,31 +27,28 @@ type translation struct {
 	losses []Loss
 }
 
-// translated returns the request for a model of another protocol.
-func (b *Body) translated(protocol string) (*llm.Request, []Loss) {
-	t := &translation{Body: b, to: protocol, req: *b.Request, extra: map[string]any{}}
-	for _, l := range b.lost {
+// translate translates the request, and the fields that it has none for.
+func (t *translation) translate() {
+	for _, l := range t.lost {
 		t.losses = append(t.losses, l.Loss)
 	}
 	t.settings()
 	t.tools()
 	t.conversation()
-	if b.json {
+	if t.json {
 		t.anyJSON()
 	}
-	for _, name := range slices.Sorted(maps.Keys(b.rest)) {
-		t.field(name, b.rest[name])
+	for _, name := range slices.Sorted(maps.Keys(t.rest)) {
+		t.field(name, t.rest[name])
 	}
-	t.req.Extra = t.extra
-	if len(t.extra) == 0 {
-		t.req.Extra = nil
-	}
-	return &t.req, t.losses
 }
 
 func (t *translation) lose(field, problem string, harmless bool) {
 	t.losses = append(t.losses, Loss{field, problem, harmless})
 }
+
+// place is where a setting of the request is in the body; its name if it has another origin.
+func (t *translation) place(name string) string { return cmp.Or(t.path[name], name) }
 
 // maxStop is how many texts to end at Gemini takes
 // (https://ai.google.dev/api/generate-content#GenerationConfig).
@@ -59,19 +58,19 @@ const maxStop = 5
 func (t *translation) settings() {
 	lacks := fmt.Sprintf("%s has no such setting", spoken[t.to])
 	if s := t.req.Seed; s != nil && (t.to == anthropicName || t.to == responsesName || t.to == geminiName && int64(int32(*s)) != *s) {
-		t.lose(t.path["seed"], "is left out: it makes an answer likelier to repeat, and "+lacks, true)
+		t.lose(t.place("seed"), "is left out: it makes an answer likelier to repeat, and "+lacks, true)
 		t.req.Seed = nil
 	}
 	if c := t.req.Temperature; c != nil && t.to == anthropicName && *c > 1 {
-		t.lose(t.path["temperature"], fmt.Sprintf("is 1, the most that Anthropic takes, instead of %v", *c), true)
+		t.lose(t.place("temperature"), fmt.Sprintf("is 1, the most that Anthropic takes, instead of %v", *c), true)
 		t.req.Temperature = new(1.0)
 	}
 	switch n := len(t.req.Stop); {
 	case n > 0 && t.to == responsesName:
-		t.lose(t.path["stop"], "can't be carried out: "+lacks, false)
+		t.lose(t.place("stop"), "can't be carried out: "+lacks, false)
 		t.req.Stop = nil
 	case n > maxStop && t.to == geminiName:
-		t.lose(t.path["stop"], fmt.Sprintf("must have at most %d texts for Gemini, got %d", maxStop, n), false)
+		t.lose(t.place("stop"), fmt.Sprintf("must have at most %d texts for Gemini, got %d", maxStop, n), false)
 		t.req.Stop = t.req.Stop[:maxStop]
 	}
 }
@@ -81,7 +80,9 @@ func (t *translation) tools() {
 	if t.allowed == nil {
 		return
 	}
-	t.req.Tools = slices.DeleteFunc(slices.Clone(t.req.Tools), func(tool llm.Tool) bool { return !slices.Contains(t.allowed, tool.Name) })
+	t.req.Tools = slices.DeleteFunc(slices.Clone(t.req.Tools), func(tool llm.Tool) bool {
+		return t.known(node{}, tool.Name) == nil && !slices.Contains(t.allowed, tool.Name)
+	})
 	if t.must {
 		t.req.ForceTool = anyTool
 	}
@@ -90,14 +91,20 @@ func (t *translation) tools() {
 // conversation leaves out the parts that the protocol has no place for.
 func (t *translation) conversation() {
 	kept := make([]llm.Message, 0, len(t.req.Messages))
+	of := 0 // the message of the body that comes next
 	for i, m := range t.req.Messages {
+		var at []string
+		if of < len(t.at) && reflect.DeepEqual(m, t.Request.Messages[of]) {
+			at = t.at[of]
+			of++
+		}
 		parts := make([]llm.Part, 0, len(m.Parts))
 		for j, p := range m.Parts {
-			at := ""
-			if i < len(t.at) && j < len(t.at[i]) {
-				at = t.at[i][j]
+			where := fmt.Sprintf("messages[%d].parts[%d]", i, j)
+			if at != nil {
+				where = at[j]
 			}
-			if t.takes(p, at) {
+			if t.takes(p, where) {
 				parts = append(parts, p)
 			}
 		}
@@ -115,6 +122,9 @@ func (t *translation) conversation() {
 func (t *translation) takes(p llm.Part, at string) bool {
 	switch p := p.(type) {
 	case llm.Reasoning:
+		if p.Provider != t.Protocol {
+			return true // of a model that was asked since
+		}
 		if isThought(p.Data) {
 			t.lose(at, "is a thought, which only a model of its provider understands", true)
 		} else {
@@ -189,7 +199,7 @@ func (t *translation) anyJSON() {
 	case geminiName:
 		t.set("generationConfig.responseMimeType", json.RawMessage(`"application/json"`))
 	default:
-		t.lose(t.Body.path["json"], "is left to the prompt: Anthropic has no such mode; give a schema", true)
+		t.lose(t.place("json"), "is left to the prompt: Anthropic has no such mode; give a schema", true)
 	}
 }
 
@@ -204,7 +214,7 @@ func (t *translation) sayJSON() {
 			return
 		}
 	}
-	t.lose(t.Body.path["json"], "is also said in a message of the system: "+answerJSON, true)
+	t.lose(t.place("json"), "is also said in a message of the system: "+answerJSON, true)
 	t.req.Messages = append(t.req.Messages[:len(t.req.Messages):len(t.req.Messages)], llm.System(answerJSON))
 }
 

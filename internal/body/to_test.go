@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -295,6 +296,31 @@ func TestAllowedTools(t *testing.T) {
 				t.Errorf("%s to %s: %v %q %v %v", c.from, to, names, req.ForceTool, req.Extra, losses)
 			}
 		}
+	}
+}
+
+// What a call has made of the request is translated as the body is: turns that it added, and
+// settings of its own.
+func TestARequestThatWasMadeOfTheBody(t *testing.T) {
+	b, err := body.Read("openai", []byte(`{"messages":[{"role":"user","content":[{"type":"text","text":"Hi"},{"type":"input_audio","input_audio":{"data":"AAEC","format":"wav"}}]},{"role":"assistant","content":"a","reasoning_content":"r"},{"role":"user","content":"b"}],"seed":1,"top_p":0.5,"user":"u"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _ := b.To("openai")
+	wrong := llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{llm.Reasoning{Provider: "acme", Data: json.RawMessage(`{}`)}, llm.Text("wrong")}}
+	req := &llm.Request{Messages: slices.Concat([]llm.Message{llm.System("s")}, own.Messages, []llm.Message{wrong, llm.User("again")}), Seed: own.Seed, MaxTokens: 7, Extra: map[string]any{"top_p": 0.9}}
+	got, losses := b.For("anthropic", req)
+	want := []llm.Message{llm.System("s"), llm.User("Hi"), llm.Assistant("a"), llm.User("b"), wrong, llm.User("again")}
+	if !reflect.DeepEqual(got.Messages, want) || got.Seed != nil || got.MaxTokens != 7 || !reflect.DeepEqual(got.Extra, map[string]any{"top_p": 0.9}) ||
+		lossesOf(losses) != "(messages[1].reasoning_content) (seed) (user) messages[0].content[1]" {
+		t.Errorf("%+v %v", got, losses)
+	}
+	if len(req.Messages) != 6 || req.Seed == nil || len(req.Messages[1].Parts) != 2 {
+		t.Errorf("the request was modified: %+v", req)
+	}
+	got, losses = b.For("openai", req)
+	if len(losses) > 0 || len(got.Messages) != 6 || !reflect.DeepEqual(got.Extra, map[string]any{"top_p": 0.9, "user": json.RawMessage(`"u"`)}) {
+		t.Errorf("%+v %v", got, losses)
 	}
 }
 
