@@ -454,3 +454,99 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// What is not as the protocol has it is lost, by its place, and the rest is read. A provider
+// of the protocol says so itself, where the body is sent as it is.
+func TestWhatIsMalformed(t *testing.T) {
+	user := func(block string) string { return `"messages":[{"role":"user","content":["Hi",` + block + `]}]` }
+	said := func(block string) string {
+		return `"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":[` + block + `]}]`
+	}
+	part := func(part string) string { return `"contents":[{"parts":[{"text":"Hi"},` + part + `]}]` }
+	answer := func(part string) string {
+		return `"contents":[{"parts":[{"text":"Hi"}]},{"role":"model","parts":[` + part + `]}]`
+	}
+	for _, c := range []struct{ protocol, field, want string }{
+		{"anthropic", `"max_tokens":0`, "max_tokens must be a whole number >= 1, got 0"},
+		{"anthropic", `"stop_sequences":[5]`, "stop_sequences must be a string or a list of strings, got a list"},
+		{"anthropic", `"system":[{"type":"image"}]`, `system[0].type must be "text", got "image"`},
+		{"anthropic", `"output_config":{"format":{"type":"xml"}}`, `output_config.format.type must be "json_schema", got "xml"`},
+		{"anthropic", `"output_format":{"type":"json_schema"}`, "output_format.schema must be an object, got nothing"},
+		{"anthropic", `"tools":[{"name":"f"}]`, "tools[0].input_schema must be an object, got nothing"},
+		{"anthropic", `"tools":[{"name":"f","input_schema":{},"defer_loading":true}]`, "tools[0].defer_loading can't be carried out: known fields are "},
+		{"anthropic", `"tool_choice":{"type":"any"}`, "tool_choice must be left out: there are no tools"},
+		{"anthropic", `"tool_choice":{"type":"all"},"tools":[{"name":"f","input_schema":{}}]`, `tool_choice.type must be "auto", "any", "tool" or "none", got "all"`},
+		{"anthropic", `"tool_choice":{"type":"tool","name":"g"},"tools":[{"name":"f","input_schema":{}}]`, "tool_choice.name must be the name of a tool: f"},
+		{"anthropic", `"messages":[{"role":"critic","content":"Hi"}]`, `messages[0].role must be user, assistant or system, got "critic"`},
+		{"anthropic", `"messages":[{"role":"user","content":[]}]`, "messages[0].content must not be empty"},
+		{"anthropic", `"messages":[{"role":"user","content":5}]`, "messages[0].content must be a string or a list of blocks, got 5"},
+		{"anthropic", user(`{"type":"image"}`), `messages[0].content[0] must be an object, got "Hi"`},
+		{"anthropic", user(`{"type":"image","source":{"type":"base64","media_type":"image/png","data":"%"}}`), "messages[0].content[1].source.data is a data URI"},
+		{"anthropic", user(`{"type":"image","source":{"type":"url","url":"ftp://x"}}`), `messages[0].content[1].source.url must be an http(s) address or a data URI, got "ftp://x"`},
+		{"anthropic", user(`{"type":"document","source":{"type":"drive"}}`), `messages[0].content[1].source.type must be base64, url, text, content or file, got "drive"`},
+		{"anthropic", user(`{"type":"tool_result","tool_use_id":5}`), "messages[0].content[1].tool_use_id must be a string, got 5"},
+		{"anthropic", user(`{"type":"tool_result","tool_use_id":"1","is_error":"yes"}`), `messages[0].content[1].is_error must be true or false, got "yes"`},
+		{"anthropic", said(`{"type":"tool_use","id":"1","name":"f","input":"x"}`), `messages[1].content[0].input must be an object, got "x"`},
+		{"anthropic", said(`{"text":"x"}`), "messages[1].content[0].type must be a string, got nothing"},
+		{"gemini", `"generationConfig":[]`, "generationConfig must be an object, got a list"},
+		{"gemini", `"generationConfig":{"maxOutputTokens":"many"}`, `generationConfig.maxOutputTokens must be a whole number >= 1, got "many"`},
+		{"gemini", `"generationConfig":{"responseSchema":{"type":"STRING"}}`, `generationConfig.responseMimeType must be application/json with a schema, got ""`},
+		{"gemini", `"generationConfig":{"responseMimeType":"application/json","responseSchema":{"properties":5}}`, "generationConfig.responseSchema.properties must be an object, got 5"},
+		{"gemini", `"generationConfig":{"responseMimeType":"application/json","responseSchema":{"propertyOrdering":5}}`, "generationConfig.responseSchema.propertyOrdering must be a list of strings, got 5"},
+		{"gemini", `"generationConfig":{"responseMimeType":"application/json","responseSchema":{"nullable":5}}`, "generationConfig.responseSchema.nullable must be true or false, got 5"},
+		{"gemini", `"generationConfig":{"responseMimeType":"application/json","responseSchema":{"anyOf":[5]}}`, "generationConfig.responseSchema.anyOf[0] must be an object, got 5"},
+		{"gemini", `"tools":[{"functionDeclarations":[{"description":"d"}]}]`, "tools[0].functionDeclarations[0].name must be a string, got nothing"},
+		{"gemini", `"toolConfig":{"functionCallingConfig":{"mode":"SOME"}}`, `toolConfig.functionCallingConfig.mode must be "AUTO", "ANY", "NONE" or "VALIDATED", got "SOME"`},
+		{"gemini", `"toolConfig":{"functionCallingConfig":{"allowedFunctionNames":5}}`, "toolConfig.functionCallingConfig.allowedFunctionNames must be a list of strings, got 5"},
+		{"gemini", `"systemInstruction":"Be short."`, `systemInstruction must be an object, got "Be short."`},
+		{"gemini", `"systemInstruction":{"parts":[{"inlineData":{}}]}`, "systemInstruction.parts[0].text must be a string, got nothing"},
+		{"gemini", `"contents":[{"role":"critic","parts":[]}]`, `contents[0].role must be "user" or "model", got "critic"`},
+		{"gemini", part(`{"videoMetadata":{}}`), "contents[0].parts[1] must be a part with text, inlineData, fileData or functionResponse, got an object"},
+		{"gemini", part(`{"inlineData":{"mimeType":"video/mp4","data":"AAEC"}}`), `contents[0].parts[1].inlineData.mimeType must be the type of a picture, a recording or application/pdf, got "video/mp4"`},
+		{"gemini", part(`{"functionResponse":{"name":"f","response":{}}}`), `contents[0].parts[1].functionResponse is of the function "f" (ID ""), and there is no such call before it`},
+		{"gemini", answer(`{"functionCall":{"name":"f","args":[]}}`), "contents[1].parts[0].functionCall.args must be an object, got a list"},
+		{"gemini", answer(`{"text":5}`), "contents[1].parts[0].text must be a string, got 5"},
+		{"openai", `"stream_options":5`, "stream_options must be an object, got 5"},
+		{"openai", `"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AAEC"}}]}]`, "messages[0].content[0].input_audio.format must be a string, got nothing"},
+		{"openai", `"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","mode":"all"}`, `tool_choice.mode must be "auto" or "required", got "all"`},
+		{"openai-responses", `"instructions":5`, "instructions must be a string, got 5"},
+		{"openai-responses", `"input":[{"type":"computer_call"}]`, "input[0].type must be message, function_call, function_call_output or reasoning"},
+	} {
+		b, err := body.Read(c.protocol, []byte("{"+least[c.protocol]+","+c.field+"}"))
+		if err != nil {
+			t.Errorf("%s: %v", c.field, err)
+			continue
+		}
+		_, losses := b.To(map[bool]string{true: "openai", false: "gemini"}[c.protocol == "gemini"])
+		if !slices.ContainsFunc(losses, func(l body.Loss) bool { return !l.Harmless && strings.HasPrefix(l.Error(), c.want) }) {
+			t.Errorf("%s: lost %v, want %s", c.field, losses, c.want)
+		}
+	}
+}
+
+// A function's response may have pictures, and a schema a description beside it.
+func TestWhatIsBeside(t *testing.T) {
+	b, err := body.Read("gemini", []byte(`{"contents":[{"parts":[{"text":"Hi"}]},{"role":"model","parts":[{"functionCall":{"id":"7","name":"f"}}]},{"parts":[{"functionResponse":{"id":"7","name":"f","response":{"output":{"a": 1}},"parts":[{"inlineData":{"mimeType":"image/gif","data":"R0lG"}},{"text":"t"}]}}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, losses := b.To("openai")
+	want := []llm.Message{llm.User("Hi"), {Role: llm.RoleAssistant, Parts: []llm.Part{llm.ToolCall{ID: "7", Name: "f", Arguments: json.RawMessage(`{}`)}}},
+		{Role: llm.RoleTool, Parts: []llm.Part{llm.ToolResult{CallID: "7", Content: "{\"a\": 1}\nt"}}}, {Role: llm.RoleUser, Parts: []llm.Part{llm.Image{MediaType: "image/gif", Data: []byte("GIF")}}}}
+	if !reflect.DeepEqual(req.Messages, want) || lossesOf(losses) != "(contents[2].parts[0].functionResponse.parts[0])" {
+		t.Errorf("%+v %v", req.Messages, losses)
+	}
+	for schema, want := range map[string]string{
+		`{"type":"object"}`:                   `{"description":"a \"city\"","type":"object"}`,
+		`{}`:                                  `{"description":"a \"city\""}`,
+		`{"type":"object","description":"d"}`: `{"type":"object","description":"d"}`,
+	} {
+		b, err := body.Read("openai", []byte(`{`+hi+`,"response_format":{"type":"json_schema","json_schema":{"name":"x","description":"a \"city\"","schema":`+schema+`}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if req, losses := b.To("anthropic"); string(req.Schema.JSON) != want || len(losses) > 0 {
+			t.Errorf("%s %v", req.Schema.JSON, losses)
+		}
+	}
+}
