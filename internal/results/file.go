@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"llmcall/internal/filelock"
 )
 
 // syncEvery is how long a line may be in the memory of the system alone.
@@ -155,7 +157,7 @@ func openLocked(path string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		busy, err := lock(file)
+		busy, err := filelock.Lock(file)
 		if busy {
 			err = &LockedError{path}
 		}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"llmcall/internal/filelock"
 )
 
 // errOrdered is the error of [File.Append] after [File.Order].
@@ -113,14 +115,14 @@ func (f *File) lineAt(at int64, buffer []byte) ([]byte, error) {
 // replaceBy gives the file's name to another, which is written and locked first: whoever
 // opens the name finds one that is locked.
 func (f *File) replaceBy(ordered *os.File, name string) error {
-	if !keepsOpen {
+	if !filelock.KeepsOpen {
 		if err := errors.Join(ordered.Close(), f.file.Close()); err != nil {
 			return err
 		}
 		f.file = nil
 		return os.Rename(name, f.path)
 	}
-	if _, err := lock(ordered); err != nil { // nobody else knows it
+	if _, err := filelock.Lock(ordered); err != nil { // nobody else knows it
 		return err
 	}
 	if err := os.Rename(name, f.path); err != nil {

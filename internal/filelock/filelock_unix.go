@@ -1,6 +1,6 @@
 //go:build unix && !aix && !solaris
 
-package results
+package filelock
 
 import (
 	"errors"
@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// keepsOpen says that an open file can be replaced, so that its lock holds meanwhile.
-const keepsOpen = true
+// KeepsOpen says that an open file can be replaced, so that its lock holds meanwhile.
+const KeepsOpen = true
 
-// lock locks a file for this process; busy is true if another has locked it. Where the file
+// Lock locks a file for this process; busy is true if another has locked it. Where the file
 // system has no locks, nothing is locked.
-func lock(file *os.File) (busy bool, err error) {
+func Lock(file *os.File) (busy bool, err error) {
 	for {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
