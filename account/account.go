@@ -20,13 +20,17 @@ type Account struct {
 	// Name is shown in errors and snapshots: "the tenant's day". It is set before the
 	// account is used. Default "": "the account".
 	Name string
+	// Journal keeps the account where it outlives the process. It is set before the
+	// account is used, but after what was spent before was settled. Default nil: the
+	// account is in memory alone.
+	Journal Journal
 
 	id    uint64
-	limit endpoint.Amount
 	day   *time.Location // nil: the limit is for ever
 	chain []*Account     // this account and all above it, the newest first
 
 	mu       sync.Mutex
+	limit    endpoint.Amount
 	spent    endpoint.Amount
 	reserved endpoint.Amount
 	today    int64 // the day that spent is of
@@ -40,7 +44,7 @@ var made atomic.Uint64
 // spent here counts there too, once in each, also if two of them have a common one above
 // them. In the limit, 0 means no limit; less than 0, that nothing may be used.
 func New(limit endpoint.Amount, above ...*Account) *Account {
-	a := &Account{id: made.Add(1), limit: limit}
+	a := &Account{limit: limit, id: made.Add(1)}
 	a.chain = []*Account{a}
 	for _, other := range above {
 		for _, link := range other.chain {
@@ -102,10 +106,26 @@ func (a *Account) turnTo(now time.Time) {
 // looked at separately. It returns what it has set aside, for [Account.Settle]. If an
 // account has less left than least, or nothing, Reserve returns an *[Error] of that
 // account, and nothing is set aside. Negative amounts count as 0, and a larger least as
-// want.
+// want. With a [Journal], Reserve returns when that has kept the reservation; if it can't,
+// nothing is set aside, and the error is the journal's.
 func (a *Account) Reserve(want, least endpoint.Amount) (lent endpoint.Amount, err error) {
 	want = endpoint.Amount{Tokens: max(0, want.Tokens), Nanos: max(0, want.Nanos)}
 	least = endpoint.Amount{Tokens: atLeast(least.Tokens, want.Tokens), Nanos: atLeast(least.Nanos, want.Nanos)}
+	lent, entries, err := a.setAside(want, least)
+	if err != nil {
+		return endpoint.Amount{}, err
+	}
+	for _, kept := range entries {
+		if err := kept(); err != nil {
+			a.Settle(lent, endpoint.Amount{})
+			return endpoint.Amount{}, err
+		}
+	}
+	return lent, nil
+}
+
+// setAside reserves in memory, and returns what to wait for until it is kept.
+func (a *Account) setAside(want, least endpoint.Amount) (lent endpoint.Amount, entries []func() error, err error) {
 	a.lock()
 	defer a.unlock()
 	lent = want
@@ -113,13 +133,16 @@ func (a *Account) Reserve(want, least endpoint.Amount) (lent endpoint.Amount, er
 		rest := link.left()
 		lent.Tokens, lent.Nanos = min(lent.Tokens, rest.Tokens), min(lent.Nanos, rest.Nanos)
 		if lent.Tokens < least.Tokens || lent.Nanos < least.Nanos {
-			return endpoint.Amount{}, link.refusal(want, least, lent.Nanos < least.Nanos)
+			return lent, nil, link.refusal(want, least, lent.Nanos < least.Nanos)
 		}
 	}
 	for _, link := range a.chain {
 		link.reserved = plus(link.reserved, lent)
+		if link.Journal != nil {
+			entries = append(entries, link.Journal.Reserved(link.today, lent))
+		}
 	}
-	return lent, nil
+	return lent, entries, nil
 }
 
 // atLeast returns what a request needs of what it wants: something, if it wants anything.
@@ -136,7 +159,24 @@ func (a *Account) Settle(lent, used endpoint.Amount) {
 	for _, link := range a.chain {
 		link.reserved = minus(link.reserved, lent)
 		link.spent = plus(link.spent, used)
+		if link.Journal != nil {
+			link.Journal.Settled(link.today, lent, used)
+		}
 	}
+}
+
+// SetLimit changes the limit, whose zero values are as for [New]. What is spent and
+// reserved remains; if that is more than the new limit, nothing is left.
+func (a *Account) SetLimit(limit endpoint.Amount) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limit = limit
+}
+
+func (a *Account) limits() endpoint.Amount {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.limit
 }
 
 // lock locks the account and all above it, and begins their new days. All chains are
@@ -188,13 +228,13 @@ func (a *Account) Snapshot() Snapshot {
 
 // Limited reports whether this account or one above it has a limit.
 func (a *Account) Limited() bool {
-	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limit != endpoint.Amount{} })
+	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limits() != endpoint.Amount{} })
 }
 
 // LimitsMoney reports whether this account or one above it has a limit of money, so that
 // what a request may cost must be known.
 func (a *Account) LimitsMoney() bool {
-	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limit.Nanos != 0 })
+	return slices.ContainsFunc(a.chain, func(link *Account) bool { return link.limits().Nanos != 0 })
 }
 
 func plus(a, b endpoint.Amount) endpoint.Amount {

@@ -22,6 +22,9 @@
 // each retry.Call a guard of its own ([Account.Guard]): the call, each hedge and each
 // judge.
 //
+// An account that must not be forgotten when its process ends has a [Journal]: no
+// request is made whose reservation is not kept there.
+//
 // An [Estimate] says what to reserve. A strict one is what the request can use at most
 // ([MostInput] and its limit of output tokens), and keeps the promise above. It may be
 // ten times what a request really uses, so that an account seems to be spent that is not.

@@ -61,7 +61,8 @@ func (g *Guard) Lent() endpoint.Amount {
 	return g.loans[g.last-1].lent
 }
 
-// Admit reserves what the request may use.
+// Admit reserves what the request may use. It waits for nothing but the [Journal] of an
+// account.
 func (g *Guard) Admit(ask endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
 	var want, least endpoint.Amount
 	switch {
@@ -148,7 +149,7 @@ func (l *loan) used(o endpoint.Outcome) endpoint.Amount {
 // limitedName returns the name of the nearest account that has a limit.
 func (a *Account) limitedName() string {
 	for _, link := range a.chain {
-		if link.limit != (endpoint.Amount{}) {
+		if link.limits() != (endpoint.Amount{}) {
 			return link.Name
 		}
 	}
