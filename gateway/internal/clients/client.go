@@ -1,0 +1,277 @@
+package clients
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"llmcall/account"
+	"llmcall/endpoint"
+	"llmcall/internal/decimal"
+)
+
+// The limits of a client, by their names in the configuration, and the directory of the
+// journal: what a [Refusal] may be about.
+const (
+	LimitRequests   = "requests_per_minute"
+	LimitTokens     = "tokens_per_minute"
+	LimitConcurrent = "max_concurrent"
+	LimitCost       = "max_cost_per_day"
+	LimitState      = "state_dir"
+)
+
+// soon is when to come back if that depends on when other requests end.
+const soon = time.Second
+
+// Client is a client of a [Book]. It is safe for concurrent use.
+type Client struct {
+	name    string
+	journal *journal // nil: the book has none
+
+	mu       sync.Mutex
+	cfg      Config
+	inFlight int
+	requests *bucket
+	tokens   *bucket
+	account  *account.Account // of the day; nil if there was never a limit of money
+	admitted int64
+	refused  int64
+}
+
+// Name returns the client's name.
+func (c *Client) Name() string { return c.name }
+
+// Allows reports whether the client may use a route.
+func (c *Client) Allows(route string) bool {
+	c.mu.Lock()
+	routes := c.cfg.Routes
+	c.mu.Unlock()
+	return len(routes) == 0 || slices.Contains(routes, route) || slices.Contains(routes, "*")
+}
+
+// set makes the configuration that of the client. What it has used stays used.
+func (c *Client) set(cfg Config) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg = cfg
+	c.requests = c.requests.changed(cfg.RequestsPerMinute, now)
+	c.tokens = c.tokens.changed(cfg.TokensPerMinute, now)
+	switch limit := (endpoint.Amount{Nanos: cfg.nanos()}); {
+	case c.account != nil:
+		c.account.SetLimit(limit)
+	case cfg.MaxCostPerDay > 0:
+		c.account = c.journal.open(c.name, limit)
+	}
+}
+
+// idle reports whether nothing is known of the client that a new one would not know.
+func (c *Client) idle(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range []*bucket{c.requests, c.tokens} {
+		if b != nil && b.left(now) < b.holds() {
+			return false
+		}
+	}
+	if c.account != nil {
+		if s := c.account.Snapshot(); s.Spent.Nanos != 0 || s.Reserved.Nanos != 0 {
+			return false
+		}
+	}
+	return c.inFlight == 0
+}
+
+// Account returns the account of the day, whose limit is MaxCostPerDay; nil if there is no
+// limit of money. It is the same one as long as the book is open, so that what was reserved
+// before a midnight or a reload is settled in it.
+func (c *Client) Account() *account.Account {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cfg.MaxCostPerDay == 0 {
+		return nil
+	}
+	return c.account
+}
+
+// Refusal says why a request is not served: because of a limit of its client, and not of a
+// provider's.
+type Refusal struct {
+	Client string
+	Limit  string // [LimitRequests] and so on; [LimitState] if the journal can't be written
+	// Allowed is the limit, and Left what is left of it: requests, tokens, or US dollars.
+	Allowed, Left float64
+	// RetryAfter is in what time to come back, more than 0. It is exact for requests and
+	// tokens a minute if nobody else comes first; a second if it depends on when other
+	// requests end, or on a disk; and for money that is spent the time until midnight in
+	// UTC.
+	RetryAfter time.Duration
+	// Err is the error of the account or its journal; nil for other limits.
+	Err error
+}
+
+// Error says whose limit it is, what is left, and when to come back.
+func (r *Refusal) Error() string {
+	after := "retry after " + r.RetryAfter.Round(time.Millisecond).String()
+	if r.RetryAfter < time.Millisecond {
+		after = "retry at once"
+	}
+	left := max(0, math.Floor(r.Left))
+	switch r.Limit {
+	case LimitState:
+		return fmt.Sprintf("this gateway can't write down what the client %q spends, so that it serves nothing that costs money: %s", r.Client, after)
+	case LimitCost:
+		return fmt.Sprintf("this gateway lets the client %q spend $%s on a day in UTC, of which $%s are left: %s", r.Client, dollars(r.Allowed), dollars(r.Left), after)
+	case LimitConcurrent:
+		return fmt.Sprintf("this gateway serves %v requests of the client %q at a time: %s", r.Allowed, r.Client, after)
+	case LimitTokens:
+		return fmt.Sprintf("this gateway lets the client %q use %v tokens a minute, of which %.0f are left: %s", r.Client, r.Allowed, left, after)
+	}
+	return fmt.Sprintf("this gateway lets the client %q make %v requests a minute, of which %.0f are left: %s", r.Client, r.Allowed, left, after)
+}
+
+// Unwrap returns Err.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+func dollars(d float64) string {
+	return decimal.Dollars(int64(math.Round(max(0, d)*account.Dollar)), 2)
+}
+
+// Ticket is a request that was admitted. [Ticket.Done] ends it.
+type Ticket struct {
+	client *Client
+	tokens float64 // that were taken
+	done   atomic.Bool
+}
+
+// Admit admits a request that is expected to use some tokens, of prompt and answer, if all
+// limits of the client have room for it. Otherwise nothing is counted, and the refusal is
+// that of the limit for which to wait the longest. Money is looked at here only to refuse
+// early when nothing is left; the attempts reserve it from [Client.Account].
+func (c *Client) Admit(tokens int64) (*Ticket, *Refusal) {
+	now := time.Now()
+	n := float64(max(0, tokens))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if refusal := c.full(n, now); refusal != nil {
+		c.refused++
+		return nil, refusal
+	}
+	t := &Ticket{client: c}
+	if c.requests != nil {
+		c.requests.take(1, now)
+	}
+	if c.tokens != nil {
+		t.tokens = c.tokens.fits(n)
+		c.tokens.take(t.tokens, now)
+	}
+	c.inFlight++
+	c.admitted++
+	return t, nil
+}
+
+// full returns the refusal for which to wait the longest; nil if there is room. The caller
+// holds the lock.
+func (c *Client) full(tokens float64, now time.Time) *Refusal {
+	var longest *Refusal
+	over := func(limit string, allowed, left float64, wait time.Duration) {
+		if wait > 0 && (longest == nil || wait > longest.RetryAfter) {
+			longest = &Refusal{Client: c.name, Limit: limit, Allowed: allowed, Left: left, RetryAfter: wait}
+		}
+	}
+	if c.cfg.MaxConcurrent > 0 && c.inFlight >= c.cfg.MaxConcurrent {
+		over(LimitConcurrent, float64(c.cfg.MaxConcurrent), 0, soon)
+	}
+	if c.requests != nil {
+		over(LimitRequests, c.cfg.RequestsPerMinute, c.requests.left(now), c.requests.wait(1, now))
+	}
+	if c.tokens != nil {
+		over(LimitTokens, c.cfg.TokensPerMinute, c.tokens.left(now), c.tokens.wait(max(1, tokens), now))
+	}
+	if c.cfg.MaxCostPerDay > 0 {
+		if s := c.account.Snapshot(); s.Spent.Nanos+s.Reserved.Nanos >= s.Limit.Nanos {
+			over(LimitCost, c.cfg.MaxCostPerDay, 0, comeBack(s.Reserved.Nanos > 0, now))
+		}
+	}
+	return longest
+}
+
+// comeBack returns when there may be money again: what other requests do not use comes back
+// with them, the rest at midnight in UTC.
+func comeBack(reserved bool, now time.Time) time.Duration {
+	if reserved {
+		return soon
+	}
+	const day = 24 * time.Hour
+	return now.Truncate(day).Add(day).Sub(now)
+}
+
+// Done ends the request, and replaces the tokens that it was expected to use by those that
+// it has used; less than 0: they are not known, and the expectation counts. Only the first
+// call does something, so that it may be deferred too.
+func (t *Ticket) Done(usedTokens int64) {
+	if t.done.Swap(true) {
+		return
+	}
+	c := t.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight--
+	if c.tokens != nil && usedTokens >= 0 {
+		c.tokens.take(float64(usedTokens)-t.tokens, time.Now())
+	}
+}
+
+// Refused returns the refusal of a call that has ended with err because too little is left
+// of the client's account of the day, or because the journal can't be written. nil: err has
+// another reason, such as the ceiling of the call.
+func (c *Client) Refused(err error) *Refusal {
+	if e, ok := errors.AsType[*StateError](err); ok {
+		return &Refusal{Client: c.name, Limit: LimitState, RetryAfter: soon, Err: e}
+	}
+	e, ok := errors.AsType[*account.Error](err)
+	if !ok || !e.Money || e.Account != accountName(c.name) {
+		return nil
+	}
+	return &Refusal{
+		Client: c.name, Limit: LimitCost, Allowed: float64(e.Limit) / account.Dollar, Left: float64(e.Left) / account.Dollar,
+		RetryAfter: comeBack(e.Reserved > 0, time.Now()), Err: e,
+	}
+}
+
+// accountName is the name of a client's account of the day.
+func accountName(client string) string { return fmt.Sprintf("the day of the client %q", client) }
+
+// Snapshot is the state of a client at one moment.
+type Snapshot struct {
+	Config            // its hash is left out
+	InFlight int      // requests that are served now
+	Admitted int64    // requests, since the process was started
+	Refused  int64    // by Admit, likewise
+	Requests *float64 // that are left at this moment; nil without a limit
+	Tokens   *float64 // that are left at this moment, less than 0 if more were used; nil without a limit
+	Spent    int64    // nano-dollars, of this day in UTC; 0 without a limit
+	Reserved int64    // nano-dollars, by attempts under way
+}
+
+func (c *Client) snapshot(now time.Time) Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Snapshot{Config: c.cfg, InFlight: c.inFlight, Admitted: c.admitted, Refused: c.refused}
+	s.SHA256, s.Routes = "", slices.Clone(s.Routes)
+	if c.requests != nil {
+		s.Requests = new(c.requests.left(now))
+	}
+	if c.tokens != nil {
+		s.Tokens = new(c.tokens.left(now))
+	}
+	if c.cfg.MaxCostPerDay > 0 {
+		money := c.account.Snapshot()
+		s.Spent, s.Reserved = money.Spent.Nanos, money.Reserved.Nanos
+	}
+	return s
+}
