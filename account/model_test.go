@@ -3,6 +3,7 @@ package account_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ type naive struct {
 	limit   endpoint.Amount
 	daily   bool
 	above   map[*naive]bool // all, not just the nearest
+	lowered bool            // the limit was below what was spent and reserved before
 	history []entry
 	open    []endpoint.Amount
 }
@@ -86,8 +88,43 @@ func (n *naive) settle(day int, lent, used endpoint.Amount) {
 }
 
 type pair struct {
-	real  *account.Account
-	model *naive
+	real    *account.Account
+	model   *naive
+	journal *ledger // nil: it has none
+}
+
+// ledger is a journal that may be unable to keep what is reserved. It knows an account as
+// the next process would.
+type ledger struct {
+	spent map[int64]int64 // nano-dollars by day
+	open  []int64
+	full  bool
+}
+
+var errFull = errors.New("no space left")
+
+func (l *ledger) Reserved(_ int64, lent endpoint.Amount) (kept func() error) {
+	l.open = append(l.open, lent.Nanos)
+	return func() error {
+		if l.full {
+			return errFull
+		}
+		return nil
+	}
+}
+
+func (l *ledger) Settled(day int64, lent, used endpoint.Amount) {
+	if i := slices.Index(l.open, lent.Nanos); i >= 0 {
+		l.open = slices.Delete(l.open, i, i+1)
+	}
+	l.spent[day] += used.Nanos
+}
+
+func (l *ledger) reserved() (sum int64) {
+	for _, n := range l.open {
+		sum += n
+	}
+	return sum
 }
 
 type promise struct {
@@ -104,7 +141,10 @@ func TestAccountsAreLikeTheirModel(t *testing.T) {
 			defer func() { failed = recover() }()
 			runModel(rt)
 		})
-		if failed != nil {
+		switch {
+		case rt.Failed():
+			rt.FailNow() // rapid tells failures apart by their places: not that of the panic below
+		case failed != nil:
 			panic(failed)
 		}
 	})
@@ -132,8 +172,13 @@ func runModel(t *rapid.T) {
 		} else {
 			p.real = account.New(p.model.limit, above...)
 		}
+		if rapid.Bool().Draw(t, "journal") {
+			p.journal = &ledger{spent: map[int64]int64{}}
+			p.real.Journal = p.journal
+		}
 		all = append(all, p)
 	}
+	firstDay := time.Now().Unix() / 86_400
 	day, overshot := 0, false
 	var open []promise
 	t.Repeat(map[string]func(*rapid.T){
@@ -143,6 +188,16 @@ func runModel(t *rapid.T) {
 			lent, err := p.real.Reserve(want, least)
 			least = endpoint.Amount{Tokens: min(least.Tokens, want.Tokens), Nanos: min(least.Nanos, want.Nanos)}
 			expected, ok := p.model.reserve(day, want, least)
+			if full := ok && err == errFull; full {
+				p.model.settle(day, expected, endpoint.Amount{})
+				for _, other := range all {
+					full = full && (other.journal == nil || !other.journal.full || other.model != p.model && !p.model.above[other.model])
+				}
+				if full {
+					t.Fatal("no journal was full")
+				}
+				return
+			}
 			if lent != expected || (err == nil) != ok {
 				t.Fatalf("reserved %+v, %v, want %+v, %v", lent, err, expected, ok)
 			}
@@ -173,6 +228,17 @@ func runModel(t *rapid.T) {
 			time.Sleep(time.Duration(hours) * time.Hour)
 			day = int(time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) / (24 * time.Hour))
 		},
+		"limit": func(t *rapid.T) {
+			p := rapid.SampledFrom(all).Draw(t, "account")
+			p.model.limit = draw("limit", 0, 60)
+			p.real.SetLimit(p.model.limit)
+			p.model.lowered = !within(p.real.Snapshot())
+		},
+		"full": func(t *rapid.T) {
+			if p := rapid.SampledFrom(all).Draw(t, "account"); p.journal != nil {
+				p.journal.full = !p.journal.full
+			}
+		},
 		"": func(t *rapid.T) {
 			for i, p := range all {
 				spent, reserved := p.model.state(day)
@@ -180,8 +246,18 @@ func runModel(t *rapid.T) {
 				if want := (account.Snapshot{Limit: p.model.limit, Spent: spent, Reserved: reserved}); got != want {
 					t.Fatalf("account %d: %+v, want %+v", i, got, want)
 				}
-				if !overshot && !within(got) {
+				if !overshot && !p.model.lowered && !within(got) {
 					t.Fatalf("account %d is above its limit: %+v", i, got)
+				}
+				if p.journal == nil {
+					continue
+				}
+				now := int64(0)
+				if p.model.daily {
+					now = firstDay + int64(day)
+				}
+				if p.journal.spent[now] != spent.Nanos || p.journal.reserved() != reserved.Nanos {
+					t.Fatalf("account %d: the journal has %d and %d, want %d and %d", i, p.journal.spent[now], p.journal.reserved(), spent.Nanos, reserved.Nanos)
 				}
 			}
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -76,7 +77,7 @@ type disk interface {
 // it is not appended to any more, but replaced.
 type journal struct {
 	dir  string
-	lock *os.File
+	lock io.Closer
 	log  *slog.Logger
 	// replace puts a text into the place of the journal, on the disk, and opens it to append.
 	replace func(text []byte) (disk, error)
@@ -120,12 +121,16 @@ func openJournal(dir string, log *slog.Logger) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{dir: dir, lock: lock, log: log, wake: make(chan struct{}, 1), stopped: make(chan struct{}), next: newBatch()}
-	j.replace = func(text []byte) (disk, error) { return replaceFile(filepath.Join(dir, journalName), text) }
-	if err := j.begin(); err != nil {
+	path := filepath.Join(dir, journalName)
+	text, err := plainfile.Read(path, maxJournal)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, &StateError{dir, errors.Join(fmt.Errorf("%s: %w", journalName, err), lock.Close())}
+	}
+	j, err := begin(dir, text, func(text []byte) (disk, error) { return replaceFile(path, text) }, log)
+	if err != nil {
 		return nil, &StateError{dir, errors.Join(err, lock.Close())}
 	}
-	go j.run()
+	j.lock = lock
 	return j, nil
 }
 
@@ -148,26 +153,26 @@ func lockDir(dir string) (*os.File, error) {
 	return lock, nil
 }
 
-// begin reads the journal, takes what is not settled as spent, and writes it as a whole.
-func (j *journal) begin() error {
-	path := filepath.Join(j.dir, journalName)
-	text, err := plainfile.Read(path, maxJournal)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", journalName, err)
-	}
+// begin goes on with what a journal has: what is not settled there is spent, and the
+// journal is written as a whole.
+func begin(dir string, text []byte, replace func([]byte) (disk, error), log *slog.Logger) (*journal, error) {
 	all, f, err := read(text)
 	if err != nil {
-		return fmt.Errorf("%s is left as it is: %w; to begin without what was spent today, move it away", journalName, err)
+		return nil, fmt.Errorf("%s is left as it is: %w; to begin without what was spent today, move it away", journalName, err)
 	}
 	lost := 0
 	for _, s := range all {
 		lost += s.close()
 	}
 	if lost > 0 || f.cut > 0 || f.lost > 0 {
-		j.log.Warn("the last process did not end by itself: what it had reserved counts as spent", "state_dir", j.dir, "reservations", lost, "bytes_cut", f.cut, "lines_lost", f.lost)
+		log.Warn("the last process did not end by itself: what it had reserved counts as spent", "state_dir", dir, "reservations", lost, "bytes_cut", f.cut, "lines_lost", f.lost)
 	}
-	j.all = all
-	return j.rewrite(all.whole(today()))
+	j := &journal{dir: dir, log: log, replace: replace, wake: make(chan struct{}, 1), stopped: make(chan struct{}), all: all, next: newBatch()}
+	if err := j.rewrite(all.whole(today())); err != nil {
+		return nil, err
+	}
+	go j.run()
+	return j, nil
 }
 
 func today() int64 { return time.Now().Unix() / secondsOfDay }
