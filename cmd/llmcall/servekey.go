@@ -12,7 +12,7 @@ func newServeKey(newKey func() (key, hash string)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
 		Short: "Make keys for the clients of a gateway",
-		Args:  noArguments,
+		Args:  noOtherCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newServeKeyNew(newKey))
@@ -46,14 +46,10 @@ used of its limits stays used.`,
 			if !cmd.Flags().Changed("name") {
 				name = "client-" + hash[:8] // so that the lines of two keys fit into one file
 			}
-			line, err := clientLine(name, hash)
-			if err != nil {
-				return err
-			}
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), key); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: the key is shown this once; for the gateway's file, under clients:\n  - %s\n", line)
+			fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: the key is shown this once; for the gateway's file, under clients:\n  - %s\n", clientLine(name, hash))
 			return nil
 		},
 	}
@@ -61,15 +57,9 @@ used of its limits stays used.`,
 	return cmd
 }
 
-// clientLine returns the entry of a client in YAML. The texts are quoted as in JSON, since
+// clientLine returns the entry of a client in YAML. The texts are quoted, as in JSON, since
 // YAML takes some names, and some hashes, for something else.
-func clientLine(name, hash string) (string, error) {
-	if name == "" {
-		return "", fmt.Errorf("--name must not be empty: what a client uses is counted by its name")
-	}
-	quoted, err := json.Marshal(name)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("{name: %s, sha256: %q}", quoted, hash), nil
+func clientLine(name, hash string) string {
+	quoted, _ := json.Marshal(name) // a string always can be
+	return fmt.Sprintf("{name: %s, sha256: %q}", quoted, hash)
 }

@@ -24,8 +24,8 @@ func newBucket(perMinute float64) *bucket {
 
 func size(perMinute float64) int { return int(math.Ceil(perMinute)) }
 
-// changed returns the bucket with another limit. What is missing from it, at most all that
-// it holds, is missing then, and what it owes is owed.
+// changed returns the bucket with another limit. What is missing from it, in whole numbers
+// and at most all that it then holds, is missing then, and what it owes is owed.
 func (b *bucket) changed(perMinute float64, now time.Time) *bucket {
 	next := newBucket(perMinute)
 	switch {

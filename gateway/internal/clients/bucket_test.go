@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // Each line is a request at a time; what it takes fits then, or it has to wait.
@@ -91,4 +93,22 @@ func TestABucketOfAnotherLimit(t *testing.T) {
 	if left := (*bucket)(nil).changed(60, now).left(now); left != 60 {
 		t.Errorf("left %v of a new limit", left)
 	}
+}
+
+// Whoever comes back exactly when told to is served.
+func TestComingBackInTime(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		perMinute := rapid.Float64Range(1e-3, maxNumber).Draw(t, "a minute")
+		b, now := newBucket(perMinute), time.Now()
+		b.take(rapid.Float64Range(0, 2*perMinute+1).Draw(t, "used"), now)
+		for range 5 {
+			now = now.Add(time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "later")))
+			n := rapid.Float64Range(1, b.holds()).Draw(t, "wanted")
+			now = now.Add(b.wait(n, now))
+			if again := b.wait(n, now); again != 0 {
+				t.Fatalf("then %v more: %v are left of %v", again, b.left(now), n)
+			}
+			b.take(n, now)
+		}
+	})
 }
