@@ -60,6 +60,6 @@ used of its limits stays used.`,
 // clientLine returns the entry of a client in YAML. The texts are quoted, as in JSON, since
 // YAML takes some names, and some hashes, for something else.
 func clientLine(name, hash string) string {
-	quoted, _ := json.Marshal(name) // a string always can be
-	return fmt.Sprintf("{name: %s, sha256: %q}", quoted, hash)
+	text, _ := json.Marshal(name) // a string always can be
+	return fmt.Sprintf("{name: %s, sha256: %q}", text, hash)
 }
