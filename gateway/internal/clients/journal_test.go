@@ -3,6 +3,7 @@ package clients
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -292,4 +293,54 @@ type hanging struct {
 func (h *hanging) Sync() error {
 	<-h.release
 	return h.disk.Sync()
+}
+
+// An operator hears once of a disk that fails and once that it works again, and of what a
+// killed process has left; never of a key.
+func TestWhatAnOperatorHears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		var heard strings.Builder
+		log := slog.New(slog.NewTextHandler(&heard, nil))
+		key, hash := NewKey()
+		web := Config{Name: "web", SHA256: hash, MaxCostPerDay: 10}
+		b, err := Open(dir, []Config{web}, Options{Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &faulty{disk: b.journal.file, write: errDisk}
+		b.journal.file = f
+		for range 3 {
+			if _, err := only(b).Account().Reserve(dollarsOf(1), dollarsOf(1)); err == nil {
+				t.Fatal("it was reserved")
+			}
+		}
+		time.Sleep(time.Second)
+		reserve(t, only(b), 1)
+		reserve(t, only(b), 2)
+		killed := afterKill(t, dir)
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		next, err := Open(killed, []Config{web}, Options{Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := next.Close(); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(heard.String()), "\n")
+		for i, want := range []string{
+			`level=ERROR msg="what clients spend can't be written down: what costs money is refused to those with a limit" state_dir=` + dir + ` error="input/output error"`,
+			`level=INFO msg="what clients spend is written down again" state_dir=` + dir,
+			`level=WARN msg="the last process did not end by itself: what it had reserved counts as spent" state_dir=` + killed + ` reservations=2 bytes_cut=0 lines_lost=0`,
+		} {
+			if i >= len(lines) || !strings.HasSuffix(lines[i], want) {
+				t.Errorf("heard %q, want %q", lines, want)
+			}
+		}
+		if len(lines) != 3 || strings.Contains(heard.String(), key) || strings.Contains(heard.String(), hash) {
+			t.Errorf("heard %q", lines)
+		}
+	})
 }
