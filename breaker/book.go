@@ -23,6 +23,7 @@ type book struct {
 	since    time.Time                 // when the state began
 	cause    Cause                     // of the last opening
 	openings int                       // since last CLOSED
+	opened   []time.Time               // unless CLOSED: the failures with which it opened
 
 	probes    []probe // under way, within their lease, the oldest first
 	lastProbe uint64

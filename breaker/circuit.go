@@ -272,6 +272,7 @@ func (b *Breaker) begin(k *book, was uint64, at time.Time, cause Cause) {
 	if stateOf(w) == Closed {
 		k.openings = 0
 	}
+	k.keepOpened(b.settings, was, w, at)
 	k.since = at
 	k.failures, k.oldest, k.successes = k.failures[:0], 0, 0
 	k.probes, k.passed = k.probes[:0], 0

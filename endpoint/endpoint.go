@@ -348,6 +348,7 @@ type Snapshot struct {
 	Key      Key
 	Answered bool               // some caller has got an answer
 	Circuits []breaker.Snapshot // one for each of the settings in use
+	Recent   []breaker.Recent   // of Circuits, in the same order
 	Pace     pace.Snapshot
 	Retries  float64   // the number that the budget allows now
 	Made     time.Time // when the endpoint was made
@@ -366,6 +367,7 @@ func (e *Endpoint) Snapshot() Snapshot {
 	}
 	for _, c := range circuits {
 		s.Circuits = append(s.Circuits, c.breaker.Snapshot())
+		s.Recent = append(s.Recent, c.breaker.Recent())
 	}
 	return s
 }

@@ -100,8 +100,12 @@ func TestACircuitThatMadeRoomStaysAsItIs(t *testing.T) {
 	first := e.Circuit(endpoint.Options{})
 	first.Trip(breaker.Failure{AskedFor: time.Hour})
 	for i := range 16 {
-		if n := len(e.Snapshot().Circuits); n != i+1 {
-			t.Errorf("%d circuits, want %d", n, i+1)
+		s := e.Snapshot()
+		if n := len(s.Circuits); n != i+1 || len(s.Recent) != n {
+			t.Errorf("%d circuits and the recent failures of %d, want %d", n, len(s.Recent), i+1)
+		}
+		if got, want := s.Recent[i].Config.FailureThreshold, 100+i-1; i > 0 && got != want {
+			t.Errorf("circuit %d has the threshold %d, want %d", i, got, want)
 		}
 		e.Circuit(endpoint.Options{Breaker: breaker.Config{FailureThreshold: 100 + i}})
 	}
