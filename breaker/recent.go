@@ -16,6 +16,7 @@ type Recent struct {
 	// opened, also if they are no longer within Window. nil: none, and by
 	// [Breaker.ForceOpen].
 	Failures []time.Time
+	Until    time.Time // OPEN: when it admits a probe; zero if forced
 }
 
 // Recent returns the failures that count now, or with which the circuit was opened.
@@ -29,6 +30,9 @@ func (b *Breaker) Recent() Recent {
 	r.Window = b.settings.window(k.failures)
 	if stateOf(b.word.Load()) != Closed {
 		r.Failures = slices.Clone(k.opened)
+		if o := k.opening.Load(); o != nil && !o.Forced {
+			r.Until = o.Until
+		}
 		return r
 	}
 	r.Failures = k.within(now, r.Window)

@@ -51,6 +51,9 @@ func TestRecentFailures(t *testing.T) {
 				if !slices.Equal(got, test.want) {
 					t.Errorf("failures at %v, want %v", got, test.want)
 				}
+				if in := b.Snapshot().RetryIn; in > 0 && time.Until(r.Until) != in || in == 0 && !r.Until.IsZero() {
+					t.Errorf("until %v, with %v to go", r.Until, in)
+				}
 				if n := b.Snapshot().Failures; n != 0 && n != len(got) {
 					t.Errorf("the snapshot counts %d of them", n)
 				}
