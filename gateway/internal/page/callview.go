@@ -13,6 +13,7 @@ import (
 type callView struct {
 	ID           string
 	Number       uint64
+	At           time.Time // when it ended, or when it started if it has not
 	Start        time.Time
 	Running      bool
 	Tone         string // "valid", "human", "failed", "running"
@@ -63,7 +64,7 @@ const ganttWidth = 200
 
 func (h *handler) newCallView(c *callRow) callView {
 	v := callView{
-		ID: "call" + strconv.FormatUint(c.number, 10), Number: c.number, Start: c.start, Running: !c.ended, Outcome: c.outcome,
+		ID: "call" + strconv.FormatUint(c.number, 10), Number: c.number, At: c.start, Start: c.start, Running: !c.ended, Outcome: c.outcome,
 		Client: c.caller.Client, Route: c.caller.Route, RequestID: c.caller.ID, Model: c.model, Waiting: c.waiting, Until: c.until,
 		Cost: cost(c.cost), Dropped: c.dropped, Error: c.errText, Contents: h.Contents,
 	}
@@ -87,7 +88,9 @@ func (h *handler) newCallView(c *callRow) callView {
 	}
 	v.Outcome = strings.ReplaceAll(v.Outcome, "_", " ")
 	if c.ended {
-		v.Took = took(c.duration)
+		v.Took, v.At = took(c.duration), c.start.Add(c.duration)
+	} else {
+		v.Cost = ""
 	}
 	var models []string
 	attempts := c.dropped

@@ -13,8 +13,8 @@ import (
 // took writes a duration: "820 ms", "2.31 s", "1 min 5 s".
 func took(d time.Duration) string {
 	switch {
-	case d < 0:
-		return "0 ms"
+	case d < 50*time.Microsecond:
+		return "< 0.1 ms"
 	case d < 10*time.Millisecond:
 		return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
 	case d < 995*time.Millisecond:

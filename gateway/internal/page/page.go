@@ -11,7 +11,6 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 
@@ -149,7 +148,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serveAsset(w, r, assets[name])
 	case strings.HasSuffix(r.URL.Path, "/"):
 		h.page(w, r)
-	case !strings.Contains(path.Base(r.URL.Path), ".") && (r.URL.Path == "" || strings.Count(r.URL.Path, "/") == 1):
+	case !strings.ContainsAny(strings.TrimPrefix(r.URL.Path, "/"), "./"):
 		h.slash(w, r)
 	default:
 		http.NotFound(w, r)

@@ -44,8 +44,8 @@
       const old = byId(id);
       if (old) morph(old, parse(html));
     }
-    if (!("order" in change)) return;
-    const order = change.order || [], keep = new Set(order);
+    if (!change.order) return;
+    const order = change.order, keep = new Set(order);
     for (const e of [...list.children]) {
       if (!keep.has(e.id) && !held(e)) e.remove();
     }

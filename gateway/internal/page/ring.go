@@ -124,6 +124,13 @@ func NewRing(calls int, contents bool) *Ring {
 func (r *Ring) Observer() llmcall.Observer {
 	return func(ctx context.Context, e llmcall.Event) context.Context {
 		now := time.Now()
+		var row, second *attemptRow // made without the lock
+		if e.Type == llmcall.EventAttemptStarted || e.Type == llmcall.EventAttemptEnded {
+			row = r.attempt(&e.Attempt, now)
+			if e.Attempt.Hedge != nil && e.Type == llmcall.EventAttemptEnded {
+				second = r.attempt(e.Attempt.Hedge, now)
+			}
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if e.Type == llmcall.EventCallStarted {
@@ -149,9 +156,9 @@ func (r *Ring) Observer() llmcall.Observer {
 				c.until = now.Add(e.Wait)
 			}
 		case llmcall.EventAttemptStarted:
-			c.add(r.attempt(&e.Attempt, now))
+			c.add(*row)
 		case llmcall.EventAttemptEnded:
-			r.end(c, &e.Attempt, now)
+			c.end(row, second)
 		case llmcall.EventCallEnded:
 			r.finish(c, e)
 		}
@@ -181,13 +188,13 @@ func (r *Ring) begin(ctx context.Context, e llmcall.Event, now time.Time) {
 		r.left++
 		return
 	}
-	c := &callRow{number: e.Call, start: now, model: say.Line(e.Model, 200)}
+	c := &callRow{number: e.Call, start: now, model: line(e.Model, 200)}
 	caller, _ := ctx.Value(callerKey{}).(Caller)
 	if r.contents && caller.Prompt != nil {
 		c.prompt = promptOf(caller.Prompt)
 	}
 	caller.Prompt = nil // not to keep the request
-	caller.Client, caller.Route, caller.ID = say.Line(caller.Client, 100), say.Line(caller.Route, 100), say.Line(caller.ID, 100)
+	caller.Client, caller.Route, caller.ID = line(caller.Client, 100), line(caller.Route, 100), line(caller.ID, 100)
 	c.caller = caller
 	r.running[e.Call] = c
 }
@@ -209,28 +216,26 @@ func (c *callRow) add(a attemptRow) {
 	c.attempts = append(c.attempts, a)
 }
 
-// end completes the attempt that is under way.
-func (r *Ring) end(c *callRow, a *llmcall.Attempt, now time.Time) {
-	row := r.attempt(a, now)
+// end completes the attempt that is under way, and adds its second request, if it had one.
+func (c *callRow) end(row, second *attemptRow) {
 	row.open = false
-	if n := len(c.attempts); n > 0 && c.attempts[n-1].number == a.Number {
-		c.attempts[n-1] = row
+	if n := len(c.attempts); n > 0 && c.attempts[n-1].number == row.number {
+		c.attempts[n-1] = *row
 	} else {
-		c.add(row)
+		c.add(*row)
 	}
-	if a.Hedge != nil {
-		second := r.attempt(a.Hedge, now)
-		second.open, second.hedge, second.number = false, true, a.Number
-		c.add(second)
+	if second != nil {
+		second.open, second.hedge, second.number = false, true, row.number
+		c.add(*second)
 	}
 }
 
 // attempt copies what is shown of an attempt.
-func (r *Ring) attempt(a *llmcall.Attempt, now time.Time) attemptRow {
-	row := attemptRow{
-		number: a.Number, model: say.Line(a.Model, 200), stage: say.Line(a.Stage, 100), start: a.Start, open: true, duration: a.Duration,
+func (r *Ring) attempt(a *llmcall.Attempt, now time.Time) *attemptRow {
+	row := &attemptRow{
+		number: a.Number, model: line(a.Model, 200), stage: line(a.Stage, 100), start: a.Start, open: true, duration: a.Duration,
 		delay: a.Delay, outcome: a.Outcome, circuit: a.Circuit, tokens: a.Usage.InputTokens + a.Usage.OutputTokens + a.CheckUsage.InputTokens + a.CheckUsage.OutputTokens, cost: a.Cost,
-		why: say.Line(a.Why, 200),
+		why: line(a.Why, 200),
 	}
 	if row.start.IsZero() {
 		row.start = now
@@ -242,16 +247,16 @@ func (r *Ring) attempt(a *llmcall.Attempt, now time.Time) attemptRow {
 		row.kind = a.Kind.String()
 	}
 	row.errText = harmless(a.LogValue())
-	for _, c := range a.Complaints {
-		if !slices.Contains(row.checks, c.Check) && len(row.checks) < maxLines {
-			row.checks = append(row.checks, say.Line(c.Check, 100))
+	for _, c := range a.Complaints[:min(len(a.Complaints), 5*maxLines)] {
+		if check := line(c.Check, 100); !slices.Contains(row.checks, check) && len(row.checks) < maxLines {
+			row.checks = append(row.checks, check)
 		}
 	}
 	for _, n := range a.Notes[:min(len(a.Notes), maxLines)] {
-		row.notes = append(row.notes, say.Line(n, 200))
+		row.notes = append(row.notes, line(n, 200))
 	}
 	for _, t := range a.Tools[:min(len(a.Tools), maxLines)] {
-		row.tools = append(row.tools, say.Line(t.Name, 100)+" "+took(t.Duration))
+		row.tools = append(row.tools, line(t.Name, 100)+" "+took(t.Duration))
 	}
 	if r.contents {
 		row.answer = say.Middle(a.Answer, maxText)
@@ -267,9 +272,9 @@ func (r *Ring) finish(c *callRow, e llmcall.Event) {
 	c.ended, c.duration = true, e.Duration
 	switch {
 	case e.Result != nil:
-		c.outcome, c.model = "valid", say.Line(e.Result.Model, 200)
+		c.outcome, c.model = "valid", line(e.Result.Model, 200)
 		if e.Result.Person != "" {
-			c.outcome = say.Line(string(e.Result.Person), 100)
+			c.outcome = line(string(e.Result.Person), 100)
 		}
 		c.take(&e.Result.Trace)
 		if r.contents {
@@ -324,7 +329,7 @@ func harmless(v slog.Value) string {
 	return ""
 }
 
-// calls returns the calls as they are now: those under way, the newest first, and those
+// calls returns the calls as they are now: those under way, the oldest first, and those
 // that have ended, that ended last first; and how many are under way besides.
 func (r *Ring) calls() (running []callRow, ended []*callRow, left int) {
 	r.mu.Lock()
@@ -334,7 +339,7 @@ func (r *Ring) calls() (running []callRow, ended []*callRow, left int) {
 		now.attempts = slices.Clone(c.attempts)
 		running = append(running, now)
 	}
-	slices.SortFunc(running, func(a, b callRow) int { return cmp.Compare(b.number, a.number) })
+	slices.SortFunc(running, func(a, b callRow) int { return cmp.Compare(a.number, b.number) })
 	for i := range r.ended {
 		ended = append(ended, r.ended[(r.next+len(r.ended)-1-i)%len(r.ended)])
 	}
@@ -347,3 +352,6 @@ func (r *Ring) changed() []change {
 	defer r.mu.Unlock()
 	return slices.Clone(r.changes)
 }
+
+// line writes a text in one line of at most n bytes. It reads no more of a long one.
+func line(s string, n int) string { return say.Line(say.Short(s, n), n) }

@@ -2,6 +2,7 @@ package page
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"llmcall"
@@ -153,7 +154,7 @@ func (m *modelStats) recent(last int64, table *failure.Table) *recent {
 	}
 	for k, n := range failed {
 		if n > 0 {
-			s.kinds = append(s.kinds, kindCount{failure.Kind(k).String(), n, toneOf(failure.Kind(k), table)})
+			s.kinds = append(s.kinds, kindCount{strings.ReplaceAll(failure.Kind(k).String(), "_", " "), n, toneOf(failure.Kind(k), table)})
 		}
 	}
 	slices.SortStableFunc(s.kinds, func(a, b kindCount) int { return b.N - a.N })

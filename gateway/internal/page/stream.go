@@ -46,7 +46,7 @@ type frames struct {
 	mu      sync.Mutex
 	last    [2]*frame
 	until   [2]time.Time
-	old     map[uint64]string // the rows of calls that have ended, by number
+	ended   map[uint64]string // the rows of calls that have ended, by number
 	streams int
 }
 
@@ -83,7 +83,7 @@ func (f *frames) enter(n int) bool {
 type update map[string]*listUpdate
 
 type listUpdate struct {
-	Order []string          `json:"order,omitempty"` // absent: as before
+	Order []string          `json:"order"` // null: as before
 	Rows  map[string]string `json:"rows"`
 }
 

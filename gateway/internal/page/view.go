@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -65,31 +66,60 @@ func (h *handler) frame(now time.Time, writable bool, last *frame) *frame {
 	}
 	add("clients", rows)
 	rows = nil
+	keys := map[string]int{} // the number of endpoints of a name
+	for _, e := range endpoints {
+		keys[e.Provider+e.Model]++
+	}
 	for _, c := range slices.Backward(changes[max(0, len(changes)-8):]) {
-		rows = append(rows, render("change", "change"+strconv.FormatUint(c.number, 10), newChangeView(c)))
+		rows = append(rows, render("change", "change"+strconv.FormatUint(c.number, 10), h.newChangeView(c, keys)))
 	}
 	add("changes", rows)
-	add("calls", h.callRows(now, running, ended, old, render))
-	return f
-}
-
-// callRows are the rows of calls; those of calls that have ended do not change.
-func (h *handler) callRows(now time.Time, running []callRow, ended []*callRow, old map[string]string, render func(string, string, any) row) (rows []row) {
-	for i := range running {
+	add("underway", []row{render("underway", "underway-now", newUnderway(running, left))})
+	rows = nil
+	for i := range running[:min(len(running), maxRunning)] {
 		c := &running[i]
 		rows = append(rows, render("call", "call"+strconv.FormatUint(c.number, 10), h.newCallView(c)))
 	}
+	add("running", rows)
+	add("calls", h.endedRows(ended, render))
+	return f
+}
+
+// maxRunning bounds the calls under way that are listed.
+const maxRunning = 25
+
+// underwayView sums up the calls under way.
+type underwayView struct {
+	Calls, Waiting, NotListed int
+	Oldest                    time.Time
+}
+
+func newUnderway(running []callRow, left int) underwayView {
+	v := underwayView{Calls: len(running) + left, NotListed: max(0, len(running)-maxRunning) + left}
+	for _, c := range running {
+		if c.waiting != "" {
+			v.Waiting++
+		}
+	}
+	if len(running) > 0 {
+		v.Oldest = running[0].start
+	}
+	return v
+}
+
+// endedRows are the rows of calls that have ended, which do not change.
+func (h *handler) endedRows(ended []*callRow, render func(string, string, any) row) (rows []row) {
 	fresh := make(map[uint64]string, len(ended))
 	for _, c := range ended {
 		id := "call" + strconv.FormatUint(c.number, 10)
-		text, known := h.frames.old[c.number]
+		text, known := h.frames.ended[c.number]
 		if !known {
 			text = render("call", id, h.newCallView(c)).HTML
 		}
 		fresh[c.number] = text
 		rows = append(rows, row{id, text})
 	}
-	h.frames.old = fresh
+	h.frames.ended = fresh
 	return rows
 }
 
@@ -155,24 +185,25 @@ func percent(part, whole int) string {
 
 // endpointView is a row of the endpoints.
 type endpointView struct {
-	ID, Provider, Model, Address, Credential string
-	Label                                    string // of the whole key, for those who hear the page
-	Tone                                     string // of the worst circuit: "closed", "half", "open", "forced"
-	Circuits                                 []circuitView
-	Strip                                    stripView
-	Own                                      bool // the statistics are shown in this row
-	Attempts                                 string
-	Answered                                 string
-	P50, P95                                 string
-	Kinds                                    []kindCount
-	MoreKinds                                int
-	Tokens, Cost                             string
-	Rate, RateWhy                            string
-	PaceNotes                                []string
-	Told                                     time.Time
-	Queue                                    int
-	PassedOver                               []endpoint.PassedOver
-	Token                                    string // of the form; "": no form
+	ID, Provider, Model string
+	Where               []string
+	Label               string // of the whole key, for those who hear the page
+	Tone                string // of the worst circuit: "closed", "half", "open", "forced"
+	Circuits            []circuitView
+	Strip               stripView
+	Own                 bool // the statistics are shown in this row
+	Attempts            string
+	Answered            string
+	P50, P95            string
+	Kinds               []kindCount
+	MoreKinds           int
+	Tokens, Cost        string
+	Rate, RateWhy       string
+	PaceNotes           []string
+	Told                time.Time
+	Queue               int
+	PassedOver          []endpoint.PassedOver
+	Token               string // of the form; "": no form
 }
 
 type circuitView struct {
@@ -210,29 +241,43 @@ func (h *handler) endpoints(now time.Time, writable bool, stats map[string]*rece
 	shown := map[string]bool{}
 	for _, k := range all {
 		v := h.newEndpointView(k.Snapshot, k.names[0], now)
+		// Of several keys of a model, the first has what is known of the model.
+		var own *recent
 		for _, name := range k.names {
-			if s := stats[name]; s != nil && !shown[name] {
-				shown[name] = true
-				v.show(s)
-				break
+			if !shown[name] && own == nil && stats[name] != nil {
+				own = stats[name]
+				v.show(own)
 			}
+			shown[name] = true
 		}
-		v.Strip = newStrip(statsOf(stats, k.names), k.Snapshot, changes, now)
+		v.Strip = newStrip(own, k.Snapshot, changes, now)
 		if writable {
 			v.Token = h.token
 		}
 		views = append(views, v)
 	}
+	for _, name := range slices.Sorted(maps.Keys(stats)) {
+		if !shown[name] && len(views) < maxEndpoints {
+			views = append(views, h.newModelView(name, stats[name], now))
+		}
+	}
 	return views, hidden
 }
 
-func statsOf(stats map[string]*recent, names []string) *recent {
-	for _, name := range names {
-		if s := stats[name]; s != nil {
-			return s
-		}
+// newModelView is the row of a model that was called, and whose endpoint is not known.
+func (h *handler) newModelView(name string, s *recent, now time.Time) endpointView {
+	v := endpointView{ID: "m" + h.digest("model", name), Label: name, Tone: "none", Strip: newStrip(s, endpoint.Snapshot{}, nil, now)}
+	v.Provider, v.Model = split(name)
+	v.show(s)
+	return v
+}
+
+// split cuts a full name after the provider.
+func split(name string) (provider, model string) {
+	if i := strings.IndexByte(name, '/'); i >= 0 && i < len(name)-1 {
+		return name[:i+1], name[i+1:]
 	}
-	return nil
+	return "", name
 }
 
 // names returns the names under which an endpoint's models are called, at least one.
@@ -272,16 +317,8 @@ func troubleOf(c breaker.Snapshot) int {
 }
 
 func (h *handler) newEndpointView(s endpoint.Snapshot, name string, now time.Time) endpointView {
-	v := endpointView{ID: h.id(s.Key), Address: s.Key.Address, Label: s.Key.String(), Tone: "closed", Queue: s.Pace.Queue, PassedOver: s.PassedOver}
-	v.Provider, v.Model, _ = strings.Cut(name, "/")
-	if v.Model == "" {
-		v.Provider, v.Model = "", name
-	} else {
-		v.Provider += "/"
-	}
-	if s.Key.Credential != 0 {
-		v.Credential = fmt.Sprintf("key %04x", uint16(s.Key.Credential))
-	}
+	v := endpointView{ID: h.id(s.Key), Where: where(s.Key), Label: strings.Join(append([]string{name}, where(s.Key)...), " "), Tone: "closed", Queue: s.Pace.Queue, PassedOver: s.PassedOver}
+	v.Provider, v.Model = split(name)
 	worst := -1
 	for i, c := range s.Circuits {
 		view := newCircuitView(c, s.Recent[i])
@@ -292,6 +329,17 @@ func (h *handler) newEndpointView(s endpoint.Snapshot, name string, now time.Tim
 	}
 	v.pace(s.Pace, now)
 	return v
+}
+
+// where tells endpoints of a model apart: the address, and four digits for the key.
+func where(k endpoint.Key) (parts []string) {
+	if k.Address != "" {
+		parts = append(parts, strings.TrimPrefix(k.Address, "https://"))
+	}
+	if k.Credential != 0 {
+		parts = append(parts, fmt.Sprintf("key %04x", uint16(k.Credential)))
+	}
+	return parts
 }
 
 func newCircuitView(s breaker.Snapshot, r breaker.Recent) circuitView {
@@ -313,7 +361,10 @@ func newCircuitView(s breaker.Snapshot, r breaker.Recent) circuitView {
 		}
 	default:
 		v.Tone, v.State = "closed", "closed"
-		if s.Failures > 0 {
+		switch {
+		case s.Failures >= r.Config.FailureThreshold: // the rate keeps it closed
+			v.Notes = append(v.Notes, fmt.Sprintf("%d failures among many answers", s.Failures))
+		case s.Failures > 0:
 			v.Notes = append(v.Notes, fmt.Sprintf("%d of %d failures", s.Failures, r.Config.FailureThreshold))
 		}
 	}
@@ -397,16 +448,19 @@ func newClientView(i int, c ClientRow) clientView {
 
 // changeView is a row of the changes of state.
 type changeView struct {
-	ID             string
-	At             time.Time
-	Endpoint       string
-	From, To, Tone string
-	Cause          string
+	ID              string
+	At              time.Time
+	Endpoint, Where string
+	From, To, Tone  string
+	Cause           string
 }
 
-func newChangeView(c change) changeView {
-	v := changeView{At: c.at, Endpoint: c.key.String(), From: stateName(c.from), To: stateName(c.to), Tone: toneOfState(c.to), Cause: c.cause}
+func (h *handler) newChangeView(c change, keys map[string]int) changeView {
+	v := changeView{At: c.at, Endpoint: h.names(c.key)[0], From: stateName(c.from), To: stateName(c.to), Tone: toneOfState(c.to), Cause: c.cause}
 	v.ID = "change" + strconv.FormatUint(c.number, 10)
+	if keys[v.Endpoint] > 1 {
+		v.Where = strings.Join(where(c.key), " ")
+	}
 	if c.forced {
 		v.To = "forced " + v.To
 		v.Tone = "forced"
