@@ -347,13 +347,13 @@ func TestRingKeepsTheLastCallsAndForgetsTheOthers(t *testing.T) {
 func TestCallsUnderWayAreBounded(t *testing.T) {
 	r := NewRing(5, false)
 	o := r.Observer()
-	for i := range 20 {
+	for i := range maxUnderway + 15 {
 		o(t.Context(), llmcall.Event{Type: llmcall.EventCallStarted, Call: uint64(i + 1)})
 	}
-	if running, _, left := r.calls(); len(running) != 5 || left != 15 {
+	if running, _, left := r.calls(); len(running) != maxUnderway || left != 15 {
 		t.Errorf("%d and %d more", len(running), left)
 	}
-	for i := range 20 {
+	for i := range maxUnderway + 15 {
 		o(t.Context(), llmcall.Event{Type: llmcall.EventCallEnded, Call: uint64(i + 1), Err: errors.New("x")})
 	}
 	if running, ended, left := r.calls(); len(running) != 0 || left != 0 || len(ended) != 5 {
@@ -390,7 +390,7 @@ func TestMemoryIsBoundedAndFlat(t *testing.T) {
 	var sizes []uint64
 	number := uint64(0)
 	for range 3 {
-		for range 40 {
+		for range 10 {
 			number++
 			tell(r, number, fmt.Sprintf("acme/%d", number), nil, attempts...)
 		}
@@ -400,8 +400,9 @@ func TestMemoryIsBoundedAndFlat(t *testing.T) {
 	if got := len(r.models); got > maxModels+1 {
 		t.Errorf("%d models are kept apart", got)
 	}
-	// 20 calls of 40 attempts of at most 30 KB, their HTML, and 200 models of 10 KB.
-	if sizes[2] > 80<<20 {
+	// 20 calls of 64 KB, their HTML in which each quote may be five bytes, and 200 models of
+	// 10 KB.
+	if sizes[2] > 10<<20 {
 		t.Errorf("%d MB", sizes[2]>>20)
 	}
 	small := llmcall.Attempt{Outcome: llmcall.OutcomeValid, Usage: llm.Usage{InputTokens: 1}}

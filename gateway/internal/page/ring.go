@@ -24,7 +24,9 @@ const (
 	maxText     = 4000
 	maxError    = 400
 	maxChanges  = 50
-	maxLines    = 20 // complaints, notes, tools of an attempt
+	maxLines    = 20       // complaints, notes, tools of an attempt
+	maxCall     = 64 << 10 // bytes of the attempts' texts; what is over it is left out
+	maxUnderway = 500      // calls, or as many as the ring has, if these are more
 )
 
 // Caller says on whose behalf a call is made. It is put into the call's context by [With].
@@ -75,6 +77,7 @@ type callRow struct {
 	start    time.Time
 	attempts []attemptRow
 	dropped  int // attempts before the first
+	texts    int // bytes of the attempts' texts
 	waiting  string
 	until    time.Time // the end of the wait, as expected
 	ended    bool
@@ -113,9 +116,9 @@ type attemptRow struct {
 	hedge      bool // it is the second request of the attempt before
 }
 
-// NewRing returns a ring that keeps the last calls, at least 1, and as many under way.
-// With contents it keeps the prompts, answers and complaints of these too, each cut
-// after 4,000 characters.
+// NewRing returns a ring that keeps the last calls, at least 1, and those under way, of
+// which it counts the 501st and further ones alone. With contents it keeps the prompts,
+// answers and complaints of these too, each cut after 4,000 characters.
 func NewRing(calls int, contents bool) *Ring {
 	return &Ring{contents: contents, size: max(1, calls), running: map[uint64]*callRow{}, models: map[string]*modelStats{}}
 }
@@ -184,7 +187,7 @@ func (r *Ring) Changed(e *endpoint.Endpoint, t breaker.Transition) {
 }
 
 func (r *Ring) begin(ctx context.Context, e llmcall.Event, now time.Time) {
-	if len(r.running) >= r.size {
+	if len(r.running) >= max(r.size, maxUnderway) {
 		r.left++
 		return
 	}
@@ -210,20 +213,38 @@ func promptOf(q *llm.Request) string {
 // add adds an attempt that has started.
 func (c *callRow) add(a attemptRow) {
 	if len(c.attempts) >= maxAttempts {
+		c.texts -= c.attempts[0].size()
 		c.attempts = slices.Delete(c.attempts, 0, 1)
 		c.dropped++
 	}
+	if n := a.size(); c.texts+n <= maxCall {
+		c.texts += n
+	} else {
+		a.answer, a.complaints, a.checks, a.notes, a.tools = "", nil, nil, nil, nil
+		c.texts += a.size()
+	}
 	c.attempts = append(c.attempts, a)
+}
+
+// size returns how many bytes the texts of an attempt have.
+func (a *attemptRow) size() int {
+	n := len(a.model) + len(a.stage) + len(a.why) + len(a.errText) + len(a.answer)
+	for _, all := range [][]string{a.checks, a.complaints, a.notes, a.tools} {
+		for _, text := range all {
+			n += len(text)
+		}
+	}
+	return n
 }
 
 // end completes the attempt that is under way, and adds its second request, if it had one.
 func (c *callRow) end(row, second *attemptRow) {
 	row.open = false
 	if n := len(c.attempts); n > 0 && c.attempts[n-1].number == row.number {
-		c.attempts[n-1] = *row
-	} else {
-		c.add(*row)
+		c.texts -= c.attempts[n-1].size()
+		c.attempts = c.attempts[:n-1]
 	}
+	c.add(*row)
 	if second != nil {
 		second.open, second.hedge, second.number = false, true, row.number
 		c.add(*second)
@@ -246,7 +267,9 @@ func (r *Ring) attempt(a *llmcall.Attempt, now time.Time) *attemptRow {
 	if a.Outcome != "" && a.Outcome != llmcall.OutcomeValid && a.Outcome != llmcall.OutcomeLost {
 		row.kind = a.Kind.String()
 	}
-	row.errText = harmless(a.LogValue())
+	if a.Error != "" {
+		row.errText = harmless(a.LogValue())
+	}
 	for _, c := range a.Complaints[:min(len(a.Complaints), 5*maxLines)] {
 		if check := line(c.Check, 100); !slices.Contains(row.checks, check) && len(row.checks) < maxLines {
 			row.checks = append(row.checks, check)

@@ -91,11 +91,12 @@ const maxRunning = 25
 // underwayView sums up the calls under way.
 type underwayView struct {
 	Calls, Waiting, NotListed int
+	Left                      int // of which it is not known what they do
 	Oldest                    time.Time
 }
 
 func newUnderway(running []callRow, left int) underwayView {
-	v := underwayView{Calls: len(running) + left, NotListed: max(0, len(running)-maxRunning) + left}
+	v := underwayView{Calls: len(running) + left, Left: left, NotListed: max(0, len(running)-maxRunning) + left}
 	for _, c := range running {
 		if c.waiting != "" {
 			v.Waiting++
