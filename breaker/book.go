@@ -24,6 +24,7 @@ type book struct {
 	cause    Cause                     // of the last opening
 	openings int                       // since last CLOSED
 	opened   []time.Time               // unless CLOSED: the failures with which it opened
+	ever     uint64                    // how often it has opened
 
 	probes    []probe // under way, within their lease, the oldest first
 	lastProbe uint64

@@ -269,8 +269,11 @@ func (b *Breaker) keepOpen(k *book, refusal *OpenError) {
 func (b *Breaker) begin(k *book, was uint64, at time.Time, cause Cause) {
 	w := b.word.Load()
 	k.opening.Store(nil)
-	if stateOf(w) == Closed {
+	switch {
+	case stateOf(w) == Closed:
 		k.openings = 0
+	case stateOf(w) == Open && stateOf(was) != Open:
+		k.ever++
 	}
 	k.keepOpened(b.settings, was, w, at)
 	k.since = at

@@ -80,7 +80,7 @@ func TestCircuitWhoseRecoveryTimeIsOverIsHalfOpenWhetherSomebodyCallsOrNot(t *te
 		}
 		time.Sleep(time.Hour)
 		wantState(t, b, half)
-		want := breaker.Snapshot{Name: "test/model", State: half, Openings: 1, Cause: boom, Generation: 2}
+		want := breaker.Snapshot{Name: "test/model", State: half, Openings: 1, Cause: boom, Generation: 2, Opened: 1}
 		got := b.Snapshot()
 		if !got.Since.Equal(over) {
 			t.Errorf("since %v, want %v", got.Since, over)

@@ -30,6 +30,7 @@ type naive struct {
 	probes     []*naivePass // under way, in this generation
 	passed     int
 	openings   int
+	opened     uint64
 	cause      Cause
 }
 
@@ -49,6 +50,9 @@ type naivePass struct {
 
 // "What was admitted in an earlier state never counts in a later one."
 func (m *naive) become(s State, forced bool, at time.Duration) {
+	if s == Open && m.state != Open {
+		m.opened++
+	}
 	m.state, m.forced, m.since = s, forced, at
 	m.generation++
 	m.ended, m.probes, m.passed = nil, nil, 0
@@ -212,7 +216,7 @@ func (m *naive) force(s State, forced bool, cause Cause) {
 func (m *naive) snapshot() Snapshot {
 	s := Snapshot{
 		Name: "m", State: m.state, Forced: m.forced, Passed: m.passed, Openings: m.openings, Cause: m.cause,
-		Generation: uint64(m.generation), Probes: len(m.live()),
+		Generation: uint64(m.generation), Probes: len(m.live()), Opened: m.opened,
 	}
 	failures, _ := m.lastFailures()
 	for _, c := range failures {

@@ -96,6 +96,7 @@ type Snapshot struct {
 	Since      time.Time     // when the state began; zero if it never changed
 	RetryIn    time.Duration // OPEN: until it admits a probe; 0 if Forced
 	Generation uint64        // the number of changes of state
+	Opened     uint64        // how often it has become OPEN, also from HALF_OPEN and by [Breaker.ForceOpen]; Reset leaves it
 }
 
 func changes(w uint64) uint64 { return generationOf(w) - 1 }
@@ -112,7 +113,7 @@ func (b *Breaker) Snapshot() Snapshot {
 	k.expire(now, b.settings.ProbeLease)
 	s := Snapshot{
 		Name: b.name, State: stateOf(w), Forced: w&forcedBit != 0, Probes: len(k.probes), Passed: k.passed,
-		Openings: k.openings, Waiting: k.queue.Len(), Cause: k.cause, Since: k.since, Generation: changes(w),
+		Openings: k.openings, Waiting: k.queue.Len(), Cause: k.cause, Since: k.since, Generation: changes(w), Opened: k.ever,
 	}
 	window := b.settings.window(k.failures)
 	for _, f := range k.failures {
