@@ -19,7 +19,7 @@
 // The number of series is bounded, whatever users send: a model, a route or a client that is
 // not one of [Options] is "other". So is a check after the first hundred. No label has a key,
 // a prompt or an answer in it, nor the error text of a provider. Names should be few: a
-// model has about 150 series.
+// model has about 130 series.
 //
 // # Cost
 //

@@ -47,7 +47,7 @@ type series struct {
 	calls    map[llmcall.Reason]prometheus.Counter
 	valid    prometheus.Counter
 	panicked prometheus.Counter
-	strange  prometheus.Counter // an error that is none of llmcall's
+	strange  prometheus.Counter // an error that is not one of llmcall's
 	callTime [2]prometheus.Observer
 
 	attempts     [kinds]prometheus.Counter // by kind of failure
