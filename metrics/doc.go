@@ -23,6 +23,6 @@
 //
 // # Cost
 //
-// A call with one attempt costs less than a microsecond and no allocation. A
+// Counting a call with one attempt costs less than a microsecond and no allocation. A
 // scrape looks at each endpoint of the registry.
 package metrics
