@@ -45,12 +45,12 @@ func dollars(nanos int64) string {
 	return "$" + thousands(int64(d+0.5))
 }
 
-// cost writes what is known of a cost: "≥ $0.12" of a part.
+// cost writes what is known of a cost: "≥ $0.12" of a part; "" if that is next to nothing.
 func cost(c llmcall.Cost) string {
 	switch {
 	case c.Known():
 		return dollars(c.Nanos)
-	case c.Nanos > 0:
+	case c.Nanos >= account.Dollar/10_000:
 		return "≥ " + dollars(c.Nanos)
 	}
 	return ""

@@ -111,7 +111,7 @@ func TestEventsComeAtMostTwiceASecondHoweverManyCallsThereAre(t *testing.T) {
 			if i > 0 && e.at.Sub(events[i-1].at) < perFrame {
 				t.Errorf("an event %v after the one before", e.at.Sub(events[i-1].at))
 			}
-			if n := strings.Count(e.text, "<details"); n > 10 {
+			if n := strings.Count(e.text, "<details"); n > 11 { // one may be under way
 				t.Errorf("an event with %d calls of a ring of 10", n)
 			}
 		}
@@ -461,7 +461,7 @@ func TestTexts(t *testing.T) {
 		took(0): "< 0.1 ms", took(1500 * time.Microsecond): "1.5 ms", took(820 * time.Millisecond): "820 ms", took(996 * time.Millisecond): "1.00 s",
 		took(2310 * time.Millisecond): "2.31 s", took(45 * time.Second): "45.0 s", took(65 * time.Second): "1 min 5 s", took(2*time.Hour + 5*time.Minute): "2 h 5 min",
 		dollars(0): "$0", dollars(1): "< $0.0001", dollars(4_200_000): "$0.0042", dollars(12_300_000_000): "$12.30", dollars(1_234_567_000_000_000): "$1,234,567",
-		cost(llmcall.Cost{Nanos: 120_000_000, Partial: true}): "≥ $0.1200", cost(llmcall.Cost{Partial: true}): "",
+		cost(llmcall.Cost{Nanos: 120_000_000, Partial: true}): "≥ $0.1200", cost(llmcall.Cost{Nanos: 5, Partial: true}): "", cost(llmcall.Cost{}): "$0",
 		thousands(0): "0", thousands(999): "999", thousands(1204): "1,204", thousands(1234567): "1,234,567", thousands(-1204): "-1,204", thousands(-999): "-999",
 		rate(0.05): "0.05", rate(2.44): "2.4", rate(0.5): "0.5", rate(120): "120", rate(9.96): "10", rate(1200): "1,200", rate(0): "0",
 		percent(0, 0): "", percent(1, 1): "100 %", percent(99_999, 100_000): "99.9 %", percent(1, 3): "33.3 %", percent(0, 5): "0 %",

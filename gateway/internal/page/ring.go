@@ -127,9 +127,9 @@ func NewRing(calls int, contents bool) *Ring {
 func (r *Ring) Observer() llmcall.Observer {
 	return func(ctx context.Context, e llmcall.Event) context.Context {
 		now := time.Now()
-		var row, second *attemptRow // made without the lock
+		var made, second *attemptRow // without the lock
 		if e.Type == llmcall.EventAttemptStarted || e.Type == llmcall.EventAttemptEnded {
-			row = r.attempt(&e.Attempt, now)
+			made = r.attempt(&e.Attempt, now)
 			if e.Attempt.Hedge != nil && e.Type == llmcall.EventAttemptEnded {
 				second = r.attempt(e.Attempt.Hedge, now)
 			}
@@ -159,9 +159,9 @@ func (r *Ring) Observer() llmcall.Observer {
 				c.until = now.Add(e.Wait)
 			}
 		case llmcall.EventAttemptStarted:
-			c.add(*row)
+			c.add(*made)
 		case llmcall.EventAttemptEnded:
-			c.end(row, second)
+			c.end(made, second)
 		case llmcall.EventCallEnded:
 			r.finish(c, e)
 		}
@@ -238,56 +238,56 @@ func (a *attemptRow) size() int {
 }
 
 // end completes the attempt that is under way, and adds its second request, if it had one.
-func (c *callRow) end(row, second *attemptRow) {
-	row.open = false
-	if n := len(c.attempts); n > 0 && c.attempts[n-1].number == row.number {
+func (c *callRow) end(made, second *attemptRow) {
+	made.open = false
+	if n := len(c.attempts); n > 0 && c.attempts[n-1].number == made.number {
 		c.texts -= c.attempts[n-1].size()
 		c.attempts = c.attempts[:n-1]
 	}
-	c.add(*row)
+	c.add(*made)
 	if second != nil {
-		second.open, second.hedge, second.number = false, true, row.number
+		second.open, second.hedge, second.number = false, true, made.number
 		c.add(*second)
 	}
 }
 
 // attempt copies what is shown of an attempt.
 func (r *Ring) attempt(a *llmcall.Attempt, now time.Time) *attemptRow {
-	row := &attemptRow{
+	made := &attemptRow{
 		number: a.Number, model: line(a.Model, 200), stage: line(a.Stage, 100), start: a.Start, open: true, duration: a.Duration,
 		delay: a.Delay, outcome: a.Outcome, circuit: a.Circuit, tokens: a.Usage.InputTokens + a.Usage.OutputTokens + a.CheckUsage.InputTokens + a.CheckUsage.OutputTokens, cost: a.Cost,
 		why: line(a.Why, 200),
 	}
-	if row.start.IsZero() {
-		row.start = now
+	if made.start.IsZero() {
+		made.start = now
 	}
 	if a.Delay > 0 {
-		row.delayWhy = a.DelayReason.String()
+		made.delayWhy = a.DelayReason.String()
 	}
 	if a.Outcome != "" && a.Outcome != llmcall.OutcomeValid && a.Outcome != llmcall.OutcomeLost {
-		row.kind = a.Kind.String()
+		made.kind = a.Kind.String()
 	}
 	if a.Error != "" {
-		row.errText = harmless(a.LogValue())
+		made.errText = harmless(a.LogValue())
 	}
 	for _, c := range a.Complaints[:min(len(a.Complaints), 5*maxLines)] {
-		if check := line(c.Check, 100); !slices.Contains(row.checks, check) && len(row.checks) < maxLines {
-			row.checks = append(row.checks, check)
+		if check := line(c.Check, 100); !slices.Contains(made.checks, check) && len(made.checks) < maxLines {
+			made.checks = append(made.checks, check)
 		}
 	}
 	for _, n := range a.Notes[:min(len(a.Notes), maxLines)] {
-		row.notes = append(row.notes, line(n, 200))
+		made.notes = append(made.notes, line(n, 200))
 	}
 	for _, t := range a.Tools[:min(len(a.Tools), maxLines)] {
-		row.tools = append(row.tools, line(t.Name, 100)+" "+took(t.Duration))
+		made.tools = append(made.tools, line(t.Name, 100)+" "+took(t.Duration))
 	}
 	if r.contents {
-		row.answer = say.Middle(a.Answer, maxText)
+		made.answer = say.Middle(a.Answer, maxText)
 		for _, c := range a.Complaints[:min(len(a.Complaints), maxLines)] {
-			row.complaints = append(row.complaints, say.Short(c.String(), maxError))
+			made.complaints = append(made.complaints, say.Short(c.String(), maxError))
 		}
 	}
-	return row
+	return made
 }
 
 // finish moves a call to those that have ended.

@@ -158,24 +158,24 @@ func (m *modelStats) recent(last int64, table *failure.Table) *recent {
 		}
 	}
 	slices.SortStableFunc(s.kinds, func(a, b kindCount) int { return b.N - a.N })
-	var took []time.Duration
+	var times []time.Duration
 	for _, l := range m.laps {
 		if l.at > last-buckets && l.at <= last {
-			took = append(took, l.took)
+			times = append(times, l.took)
 		}
 	}
-	slices.Sort(took)
-	s.p50, s.p95 = quantile(took, 50), quantile(took, 95)
+	slices.Sort(times)
+	s.p50, s.p95 = quantile(times, 50), quantile(times, 95)
 	return s
 }
 
-// quantile returns the duration within which so many percent of the answers came; 0
+// quantile returns the duration within which a share of the answers came, in percent; 0
 // without any.
-func quantile(sorted []time.Duration, percent int) time.Duration {
+func quantile(sorted []time.Duration, share int) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[(len(sorted)*percent+99)/100-1]
+	return sorted[(len(sorted)*share+99)/100-1]
 }
 
 // toneOf says what a failure says about the provider: that it limits, that it fails, or
