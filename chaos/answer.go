@@ -18,59 +18,80 @@ import (
 // refusalText is the text of a refusal.
 const refusalText = "I'm sorry, but I can't assist with that request."
 
+// answer is the answer that a request gets: a text, or a call of a tool.
+type answer struct {
+	text   string // the text, or the arguments of the call
+	tool   string // the tool that is called; "": none
+	finish protocol.Finish
+	native string // the provider's own word instead of finish's; "": none
+	ending string // the stop sequence that ended the answer; "": none
+}
+
+// parts returns the answer as it is written, with what its provider shows of its thoughts.
+func (a answer) parts(id protocol.IDs, thoughts ...protocol.Part) protocol.Answer {
+	out := protocol.Answer{Parts: thoughts, Finish: a.finish, Native: a.native, Ending: a.ending}
+	switch {
+	case a.tool != "":
+		out.Parts = append(out.Parts, protocol.Part{Kind: protocol.CallPart, Name: a.tool, Text: a.text, Sign: protocol.Seal(id)})
+	case a.text != "":
+		out.Parts = append(out.Parts, protocol.Part{Text: a.text})
+	}
+	return out
+}
+
 // answerTo returns the answer to a request, as the fault wants it.
-func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (protocol.Answer, error) {
-	a := protocol.Answer{Tool: req.Tool, Finish: protocol.FinishStop, Native: f.Finish}
-	if a.Tool != "" {
-		a.Finish = protocol.FinishTool
+func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (answer, error) {
+	a := answer{tool: req.Tool, finish: protocol.FinishStop, native: f.Finish}
+	if a.tool != "" {
+		a.finish = protocol.FinishTool
 	}
 	var err error
 	switch {
 	case f.Kind == Empty:
-		return protocol.Answer{Finish: protocol.FinishStop, Native: f.Finish}, nil
+		return answer{finish: protocol.FinishStop, native: f.Finish}, nil
 	case f.Kind == Refuse:
-		return protocol.Answer{Text: cmp.Or(f.Answer, refusalText), Finish: protocol.FinishRefusal, Native: f.Finish}, nil
+		return answer{text: cmp.Or(f.Answer, refusalText), finish: protocol.FinishRefusal, native: f.Finish}, nil
 	case f.Answer != "":
-		a.Text = f.Answer
+		a.text = f.Answer
 	case f.Kind == Prose:
-		a.Text = "Certainly! Here is what you asked for. " + practice.Prose(r)
+		a.text = "Certainly! Here is what you asked for. " + practice.Prose(r)
 	case f.Kind == Break:
-		a.Text, err = brokenText(ctx, req, f.At, r)
+		a.text, err = brokenText(ctx, req, f.At, r)
 	default:
-		a.Text, err = rightText(ctx, req, f.Kind == Fence, r)
+		a.text, err = rightText(ctx, req, f.Kind == Fence, r)
 	}
 	if err != nil {
-		return protocol.Answer{}, err
+		return answer{}, err
 	}
 	if f.Kind == Fence {
-		a.Text = "```json\n" + a.Text + "\n```"
+		a.text = "```json\n" + a.text + "\n```"
 	}
 	stopAt(&a, req.Stop)
 	switch f.Kind {
 	case Length:
 		// Half of one rune is none.
-		a.Text, a.Finish = firstHalf(a.Text), protocol.FinishLength
+		a.text, a.finish = firstHalf(a.text), protocol.FinishLength
 	case Filter:
-		a.Text, a.Finish = firstHalf(a.Text), protocol.FinishFilter
+		a.text, a.finish = firstHalf(a.text), protocol.FinishFilter
 	}
-	if req.MaxTokens > 0 && tokenCount(a.Text) > req.MaxTokens {
-		a.Text, a.Finish = firstRunes(a.Text, req.MaxTokens*charsPerToken), protocol.FinishLength
+	if req.MaxTokens > 0 && tokenCount(a.text) > req.MaxTokens {
+		a.text, a.finish = firstRunes(a.text, req.MaxTokens*charsPerToken), protocol.FinishLength
 	}
 	if f.Kind == Unfinished {
-		a.Finish = protocol.FinishNone
+		a.finish = protocol.FinishNone
 	}
 	return a, nil
 }
 
 // stopAt ends a text before the first stop sequence in it. A tool's arguments are left
 // as they are.
-func stopAt(a *protocol.Answer, sequences []string) {
-	if a.Tool != "" {
+func stopAt(a *answer, sequences []string) {
+	if a.tool != "" {
 		return
 	}
 	for _, stop := range sequences {
-		if text, _, ok := strings.Cut(a.Text, stop); ok && stop != "" {
-			a.Text, a.Ending = text, stop
+		if text, _, ok := strings.Cut(a.text, stop); ok && stop != "" {
+			a.text, a.ending = text, stop
 		}
 	}
 }

@@ -66,6 +66,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -333,25 +334,27 @@ func (s *Server) turn(ctx context.Context, req *request, f Fault, id protocol.ID
 		return nil, err
 	}
 	in := req.promptTokens()
-	turn := &protocol.Turn{Request: answering.Request, ID: id, Now: rec.Time, Usage: protocol.Usage{In: in, Cached: min(f.CachedTokens, in), Reasoning: f.ReasoningTokens}}
+	turn := &protocol.Turn{Request: answering.Request, ID: id, Now: rec.Time, Usage: protocol.Usage{In: in, Cached: min(f.CachedTokens, in), Reasoning: f.ReasoningTokens}, Plays: true}
+	var answers []answer
 	for i := range uint64(max(1, req.Choices)) {
 		a, err := answerTo(ctx, answering, f, chance(forChoices+i))
 		if err != nil {
 			return nil, err
 		}
-		turn.Usage.Out += tokenCount(a.Text)
-		if i == 0 {
-			turn.Answer = a
-		} else {
-			turn.More = append(turn.More, a)
+		turn.Usage.Out += tokenCount(a.text)
+		answers = append(answers, a)
+	}
+	thought := ""
+	if (req.Thinks || req.Encrypted) && answers[0].finish != protocol.FinishRefusal {
+		made := practice.Thought(chance(forThoughts))
+		turn.Usage.Reasoning = cmp.Or(turn.Usage.Reasoning, tokenCount(made))
+		if req.Thinks {
+			thought = made
 		}
 	}
-	if (req.Thinks || req.Encrypted) && turn.Finish != protocol.FinishRefusal {
-		thought := practice.Thought(chance(forThoughts))
-		turn.Usage.Reasoning = cmp.Or(turn.Usage.Reasoning, tokenCount(thought))
-		if req.Thinks {
-			turn.Thought = thought
-		}
+	turn.Answer = answers[0].parts(id, req.thoughts(thought, turn.Usage.Reasoning, id)...)
+	for i, a := range answers[1:] {
+		turn.More = append(turn.More, a.parts(func(prefix string) string { return id(prefix + strconv.Itoa(i+1)) }))
 	}
 	turn.Usage.Out += turn.Usage.Reasoning
 	if s.limiter != nil && !req.answerReserved() {

@@ -90,6 +90,20 @@ func readRequest(provider face, to protocol.Endpoint, call *protocol.Incoming) (
 	return &request{Request: read, face: provider, embedding: e, embedder: embedder}, nil
 }
 
+// thoughts returns the part of an answer for the model's thoughts, of which text is shown.
+// It is there for thoughts that are shown, or sent in encrypted form, and always in OpenAI's
+// responses.
+func (r *request) thoughts(text string, tokens int, id protocol.IDs) []protocol.Part {
+	if text == "" && (tokens == 0 || !r.Encrypted && r.face.Name() != string(OpenAIResponses)) {
+		return nil
+	}
+	p := protocol.Part{Kind: protocol.ThoughtPart, Text: text}
+	if r.Encrypted {
+		p.Sign = protocol.Seal(id)
+	}
+	return []protocol.Part{p}
+}
+
 // vectors is the body of the answer to a request for embeddings.
 func (r *request) vectors() []byte {
 	var out [][]float32

@@ -1,8 +1,11 @@
 package protocol
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,7 +30,7 @@ func (Chat) Whole(t *Turn) []byte {
 	var written [][]byte
 	for i, choice := range t.choices() {
 		written = append(written, fill(`{"index":%s,"message":%s,"logprobs":%s,"finish_reason":%s}`,
-			i, choice.chatMessage(), choice.chatLogprobs(chunks(choice.Text)...), choice.finishWord(finishWords)))
+			i, choice.chatMessage(), choice.chatLogprobs(chunks(choice.text())...), choice.finishWord(finishWords)))
 	}
 	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`,
 		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, list(written), raw(chatUsage(t.Usage)))
@@ -45,49 +48,61 @@ func (t *Turn) choices() []*Turn {
 	return turns
 }
 
-// piece is a part of the text of one of several answers.
-type piece struct {
-	choice int // which answer
-	text   string
-	first  bool // of this answer
+// chatMessage writes the message. Thoughts are in a field that is not OpenAI's, but that of
+// DeepSeek, llama.cpp and others (api-docs.deepseek.com/guides/reasoning_model).
+func (t *Turn) chatMessage() raw {
+	text, refusal := raw(marshal(t.text())), raw("null")
+	calls, more := raw(""), raw(`,"annotations":[]`)
+	switch all := t.calls(); {
+	case len(all) > 0:
+		var written [][]byte
+		ids := t.numbered()
+		for _, p := range all {
+			written = append(written, fill(`{"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}`, ids.call(p, "call_"), p.Name, p.Text))
+		}
+		calls, more = fill(`,"tool_calls":%s`, list(written)), nil
+		if t.text() == "" {
+			text = raw("null")
+		}
+	case t.Finish == FinishRefusal:
+		text, refusal, more = raw("null"), text, nil
+	}
+	return fill(`{"role":"assistant","content":%s%s,"refusal":%s%s%s}`, text, calls, refusal, more, t.chatThoughts())
 }
 
-// byTurns returns the pieces of all answers' texts in the order of a stream: the first of
-// each answer, then the second of each, and so on.
-func byTurns(choices []*Turn) []piece {
-	texts := make([][]string, len(choices))
-	longest := 0
-	for i, choice := range choices {
-		texts[i] = chunks(choice.Text)
-		longest = max(longest, len(texts[i]))
-	}
-	var out []piece
-	for n := range longest {
-		for i, parts := range texts {
-			if n < len(parts) {
-				out = append(out, piece{choice: i, text: parts[n], first: n == 0})
-			}
+// chatThoughts writes the members of the message with the model's thoughts.
+func (t *Turn) chatThoughts() raw {
+	var thoughts []string
+	var own raw
+	for _, p := range t.Parts {
+		switch p.Kind {
+		case ThoughtPart:
+			thoughts = append(thoughts, p.Text)
+		case OwnPart:
+			own = append(own, members(p.Own)...)
 		}
 	}
-	return out
+	if len(thoughts) > 0 {
+		own = append(own, fill(`,"reasoning_content":%s`, strings.Join(thoughts, "\n"))...)
+	}
+	return own
 }
 
-func (t *Turn) chatMessage() raw {
-	switch {
-	case t.Tool != "":
-		return fill(`{"role":"assistant","content":null,"tool_calls":[{"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}],"refusal":null}`,
-			t.ID("call_"), t.Tool, t.Text)
-	case t.Finish == FinishRefusal:
-		return fill(`{"role":"assistant","content":null,"refusal":%s}`, t.Text)
+// members returns the members of a JSON object, each after a comma.
+func members(object json.RawMessage) raw {
+	inner := bytes.TrimSpace(object)
+	inner = bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimPrefix(inner, []byte("{")), []byte("}")))
+	if len(inner) == 0 {
+		return nil
 	}
-	return fill(`{"role":"assistant","content":%s,"refusal":null,"annotations":[]}`, t.Text)
+	return append(raw(","), inner...)
 }
 
 // chatLogprobs writes the probabilities of the tokens in parts of the text. Arguments of a
 // tool have none.
 func (t *Turn) chatLogprobs(parts ...string) raw {
 	switch {
-	case !t.Request.Logprobs || t.Tool != "":
+	case !t.Request.Logprobs || len(t.calls()) > 0:
 		return raw("null")
 	case t.Finish == FinishRefusal:
 		return fill(`{"content":null,"refusal":%s}`, t.logprobs(parts))
@@ -96,52 +111,141 @@ func (t *Turn) chatLogprobs(parts ...string) raw {
 }
 
 func chatUsage(u Usage) []byte {
-	return fill(`{"prompt_tokens":%s,"completion_tokens":%s,"total_tokens":%s,"prompt_tokens_details":{"cached_tokens":%s,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":%s,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}`,
-		u.In, u.Out, u.In+u.Out, u.Cached, u.Reasoning)
+	return fill(`{"prompt_tokens":%s,"completion_tokens":%s,"total_tokens":%s,"prompt_tokens_details":{"cached_tokens":%s,"audio_tokens":%s%s},"completion_tokens_details":{"reasoning_tokens":%s,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}`,
+		u.In, u.Out, u.In+u.Out, u.Cached, u.Audio, stored(u), u.Reasoning)
+}
+
+// stored is the member of OpenAI's usages for what was written to the cache, if anything was.
+func stored(u Usage) raw {
+	if u.Stored == 0 {
+		return nil
+	}
+	return fill(`,"cache_write_tokens":%s`, u.Stored)
 }
 
 // Events writes the role, the content, the finish reason, the usage if requested, and the
 // end. The pieces of several answers come by turns.
 func (Chat) Events(t *Turn) []Event {
-	const chunk = `{"id":%s,"object":"chat.completion.chunk","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`
-	chatID := t.ID("chatcmpl-")
+	var all []*chatStream
+	var answers [][][]Event
+	for i, choice := range t.choices() {
+		s := newChatStream(choice, i)
+		s.id = t.ID("chatcmpl-")
+		all, answers = append(all, s), append(answers, rounds(s, choice.Parts))
+		if len(choice.Parts) == 0 {
+			answers[i] = [][]Event{s.role()}
+		}
+	}
+	out := byTurns(answers)
+	for _, s := range all {
+		out = append(out, s.finish())
+	}
+	return append(out, all[0].last()...)
+}
+
+// Stream writes chunks of a completion.
+func (Chat) Stream(t *Turn) Stream { return &live{steps: newChatStream(t, 0)} }
+
+// chatStream writes the chunks of one of several answers.
+type chatStream struct {
+	t      *Turn
+	id     string // of the completion
+	choice int
+	ids    *numbered
+	begun  bool
+	calls  int
+	texts  int
+	joint  string // between the text before and the next piece
+}
+
+func newChatStream(t *Turn, choice int) *chatStream {
+	return &chatStream{t: t, id: t.ID("chatcmpl-"), choice: choice, ids: t.numbered()}
+}
+
+func (s *chatStream) chunk(e Event, choices, use []byte) Event {
+	e.Data = data(fill(`{"id":%s,"object":"chat.completion.chunk","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`,
+		s.id, s.t.Now.Unix(), s.t.Request.Model, raw(choices), raw(use)))
+	return e
+}
+
+func (s *chatStream) delta(e Event, delta []byte, logprobs raw, finish any) Event {
+	return s.chunk(e, fill(`[{"index":%s,"delta":%s,"logprobs":%s,"finish_reason":%s}]`, s.choice, raw(delta), logprobs, finish), []byte("null"))
+}
+
+func (s *chatStream) start() []Event { return nil } // the role comes with the first part
+
+// role writes the first delta of an answer without a call.
+func (s *chatStream) role() []Event {
+	if s.begun {
+		return nil
+	}
+	s.begun = true
+	delta := `{"role":"assistant","content":"","refusal":null}`
+	if s.t.Finish == FinishRefusal {
+		delta = `{"role":"assistant","content":null,"refusal":""}`
+	}
+	return []Event{s.delta(Event{}, []byte(delta), raw("null"), nil)}
+}
+
+func (s *chatStream) open(p Part) []Event {
+	switch p.Kind {
+	case CallPart:
+		role := raw("")
+		if !s.begun {
+			s.begun, role = true, raw(`"role":"assistant","content":null,`)
+		}
+		return []Event{s.delta(Event{}, fill(`{%s"tool_calls":[{"index":%s,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}]}`,
+			role, s.calls, s.ids.call(p, "call_"), p.Name), raw("null"), nil)}
+	case OwnPart:
+		if more := members(p.Own); len(more) > 0 {
+			return append(s.role(), s.delta(Event{}, fill(`{%s}`, more[1:]), raw("null"), nil))
+		}
+	case TextPart:
+		if s.texts++; s.texts > 1 {
+			s.joint = "\n"
+		}
+	}
+	return s.role()
+}
+
+func (s *chatStream) piece(p Part, text string) []Event {
+	switch {
+	case p.Kind == CallPart:
+		return []Event{s.delta(Event{Content: true}, fill(`{"tool_calls":[{"index":%s,"function":{"arguments":%s}}]}`, s.calls, text), raw("null"), nil)}
+	case p.Kind == ThoughtPart:
+		return []Event{s.delta(Event{}, fill(`{"reasoning_content":%s}`, text), raw("null"), nil)}
+	}
+	text, s.joint = s.joint+text, ""
+	delta := `{"content":%s}`
+	if s.t.Finish == FinishRefusal {
+		delta = `{"refusal":%s}`
+	}
+	return []Event{s.delta(Event{Content: true}, fill(delta, text), s.t.chatLogprobs(text), nil)}
+}
+
+func (s *chatStream) close(p Part) []Event {
+	if p.Kind == CallPart {
+		s.calls++
+	}
+	return nil
+}
+
+// finish writes why the answer ended.
+func (s *chatStream) finish() Event {
+	return s.delta(Event{Last: true}, []byte("{}"), raw("null"), s.t.finishWord(finishWords))
+}
+
+// last writes what follows the last answer.
+func (s *chatStream) last() []Event {
 	var out []Event
-	add := func(e Event, choices, use []byte) {
-		e.Data = data(fill(chunk, chatID, t.Now.Unix(), t.Request.Model, raw(choices), raw(use)))
-		out = append(out, e)
-	}
-	delta := func(e Event, index int, delta []byte, logprobs raw, finish any) {
-		add(e, fill(`[{"index":%s,"delta":%s,"logprobs":%s,"finish_reason":%s}]`, index, raw(delta), logprobs, finish), []byte("null"))
-	}
-	choices := t.choices()
-	more := make([]string, len(choices))
-	for i, choice := range choices {
-		var begin []byte
-		begin, more[i] = choice.chatDeltas()
-		delta(Event{}, i, begin, raw("null"), nil)
-	}
-	for _, p := range byTurns(choices) {
-		delta(Event{Content: true}, p.choice, fill(more[p.choice], p.text), choices[p.choice].chatLogprobs(p.text), nil)
-	}
-	for i, choice := range choices {
-		delta(Event{Last: true}, i, []byte("{}"), raw("null"), choice.finishWord(finishWords))
-	}
-	if t.Request.IncludeUsage {
-		add(Event{Last: true}, []byte("[]"), chatUsage(t.Usage))
+	if s.t.Request.IncludeUsage {
+		out = append(out, s.chunk(Event{Last: true}, []byte("[]"), chatUsage(s.t.Usage)))
 	}
 	return append(out, Event{Data: data([]byte("[DONE]")), Last: true})
 }
 
-// chatDeltas returns the first delta, and the template of those with content.
-func (t *Turn) chatDeltas() (begin []byte, more string) {
-	switch {
-	case t.Tool != "":
-		return fill(`{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}]}`, t.ID("call_"), t.Tool),
-			`{"tool_calls":[{"index":0,"function":{"arguments":%s}}]}`
-	case t.Finish == FinishRefusal:
-		return fill(`{"role":"assistant","content":null,"refusal":""}`), `{"refusal":%s}`
-	}
-	return fill(`{"role":"assistant","content":"","refusal":null}`), `{"content":%s}`
+func (s *chatStream) end() []Event {
+	return append(append(s.role(), s.finish()), s.last()...)
 }
 
 // Header returns the request's identifier and OpenAI's other headers.

@@ -32,34 +32,58 @@ func (t *Turn) withCandidates(candidates ...[]byte) []byte {
 }
 
 // geminiResponse writes a response around its first member. It leaves out a count of 0,
-// as protocol buffers do.
+// as protocol buffers do, and a usage that is not known.
 func (t *Turn) geminiResponse(member []byte) []byte {
-	u, special := t.Usage, raw(nil)
+	usage := raw(nil)
+	if t.Usage != (Usage{}) {
+		usage = geminiUsage(t.Usage)
+	}
+	return fill(`{%s%s,"modelVersion":%s,"responseId":%s}`, raw(member), usage, t.Request.Model, t.ID(""))
+}
+
+// geminiUsage writes the usage, as a member.
+func geminiUsage(u Usage) raw {
+	special := raw(nil)
 	if u.Cached > 0 {
 		special = fill(`,"cachedContentTokenCount":%s`, u.Cached)
+	}
+	if u.CachedAudio > 0 {
+		special = append(special, fill(`,"cacheTokensDetails":%s`, modalities(u.Cached-u.CachedAudio, u.CachedAudio))...)
 	}
 	if u.Reasoning > 0 {
 		special = append(special, fill(`,"thoughtsTokenCount":%s`, u.Reasoning)...)
 	}
-	return fill(`{%s,"usageMetadata":{"promptTokenCount":%s,"candidatesTokenCount":%s,"totalTokenCount":%s,"promptTokensDetails":[{"modality":"TEXT","tokenCount":%s}]%s},"modelVersion":%s,"responseId":%s}`,
-		raw(member), u.In, u.Out-u.Reasoning, u.In+u.Out, u.In, special, t.Request.Model, t.ID(""))
+	return fill(`,"usageMetadata":{"promptTokenCount":%s,"candidatesTokenCount":%s,"totalTokenCount":%s,"promptTokensDetails":%s%s}`,
+		u.In, u.Out-u.Reasoning, u.In+u.Out, modalities(u.In-u.Audio, u.Audio), special)
+}
+
+// modalities are the parts of a count.
+func modalities(text, audio int) raw {
+	all := [][]byte{fill(`{"modality":"TEXT","tokenCount":%s}`, text)}
+	if audio > 0 {
+		all = append(all, fill(`{"modality":"AUDIO","tokenCount":%s}`, audio))
+	}
+	return list(all)
 }
 
 // finished returns the members of a candidate that say why it ended.
-func (t *Turn) finished() []byte {
+func (t *Turn) finished(calls []Part) []byte {
 	reason := t.finishWord(geminiFinish)
-	if t.Tool != "" && t.Native == "" && t.Finish == FinishTool {
-		if _, ok := jsonObject(t.Text); !ok {
-			reason = "MALFORMED_FUNCTION_CALL"
+	malformed := ""
+	if t.Native == "" && t.Finish == FinishTool {
+		for _, p := range calls {
+			if _, ok := jsonObject(p.Text); !ok {
+				reason, malformed = "MALFORMED_FUNCTION_CALL", p.Text
+			}
 		}
 	}
-	switch reason {
-	case nil:
+	switch {
+	case reason == nil:
 		return nil
-	case "SAFETY":
+	case reason == "SAFETY" && t.Plays:
 		return fill(`,"finishReason":"SAFETY","safetyRatings":%s`, raw(safetyRatings))
-	case "MALFORMED_FUNCTION_CALL":
-		return fill(`,"finishReason":"MALFORMED_FUNCTION_CALL","finishMessage":%s`, "Malformed function call: "+t.Text)
+	case reason == "MALFORMED_FUNCTION_CALL":
+		return fill(`,"finishReason":"MALFORMED_FUNCTION_CALL","finishMessage":%s`, "Malformed function call: "+malformed)
 	}
 	return fill(`,"finishReason":%s`, reason)
 }
@@ -72,12 +96,16 @@ func (t *Turn) blocked() []byte {
 // functionCall writes a call, or nothing if the arguments are not an object: Gemini
 // leaves out a call that it can't read. Gemini 3 wants a call back with its signature
 // (ai.google.dev/gemini-api/docs/thought-signatures).
-func (t *Turn) functionCall() [][]byte {
-	arguments, ok := jsonObject(t.Text)
+func functionCall(p Part, ids *numbered) [][]byte {
+	arguments, ok := jsonObject(p.Text)
 	if !ok {
 		return nil
 	}
-	return [][]byte{fill(`{"functionCall":{"id":%s,"name":%s,"args":%s},"thoughtSignature":%s}`, t.ID(""), t.Tool, arguments, t.seal())}
+	sign := raw(nil)
+	if p.Sign != "" {
+		sign = fill(`,"thoughtSignature":%s`, p.Sign)
+	}
+	return [][]byte{fill(`{"functionCall":{"id":%s,"name":%s,"args":%s}%s}`, ids.call(p, ""), p.Name, arguments, sign)}
 }
 
 func textPart(text string) []byte    { return fill(`{"text":%s}`, text) }
@@ -86,14 +114,19 @@ func thoughtPart(text string) []byte { return fill(`{"text":%s,"thought":true}`,
 // geminiParts are the parts of an answer.
 func (t *Turn) geminiParts() [][]byte {
 	var parts [][]byte
-	if t.Thought != "" {
-		parts = append(parts, thoughtPart(t.Thought))
-	}
-	switch {
-	case t.Tool != "":
-		return append(parts, t.functionCall()...)
-	case t.Text != "":
-		parts = append(parts, textPart(t.Text))
+	ids := t.numbered()
+	for _, p := range t.Parts {
+		switch {
+		case p.Kind == CallPart:
+			parts = append(parts, functionCall(p, ids)...)
+		case p.Kind == OwnPart:
+			parts = append(parts, p.Own)
+		case p.Text == "":
+		case p.Kind == ThoughtPart:
+			parts = append(parts, thoughtPart(p.Text))
+		default:
+			parts = append(parts, textPart(p.Text))
+		}
 	}
 	return parts
 }
@@ -101,7 +134,7 @@ func (t *Turn) geminiParts() [][]byte {
 // logprobsResult is the member of a candidate with the probabilities of the tokens in
 // parts of its text.
 func (t *Turn) logprobsResult(parts ...string) []byte {
-	if !t.Request.Logprobs || t.Tool != "" {
+	if !t.Request.Logprobs || len(t.calls()) > 0 {
 		return nil
 	}
 	var chosen, top [][]byte
@@ -124,39 +157,84 @@ func (Gemini) Whole(t *Turn) []byte {
 	}
 	var candidates [][]byte
 	for i, choice := range t.choices() {
-		candidates = append(candidates, candidate(i, choice.geminiParts(), choice.finished(), choice.logprobsResult(chunks(choice.Text)...)))
+		candidates = append(candidates, candidate(i, choice.geminiParts(), choice.finished(choice.calls()), choice.logprobsResult(chunks(choice.text())...)))
 	}
 	return t.withCandidates(candidates...)
 }
 
-// Events writes a response for each piece. The pieces of several answers come by turns.
+// Events writes a response for each piece. The pieces of several answers come by turns,
+// after the thoughts of the first.
 func (Gemini) Events(t *Turn) []Event {
-	var out []Event
-	add := func(e Event, response []byte) {
-		// Google ends lines as HTTP does.
-		e.Data = slices.Concat([]byte("data: "), response, []byte("\r\n\r\n"))
-		out = append(out, e)
-	}
 	if t.Finish == FinishRefusal {
-		add(Event{Content: true}, t.blocked())
-		return out
+		return []Event{geminiEvent(Event{Content: true}, t.blocked())}
 	}
-	for _, part := range chunks(t.Thought) {
-		add(Event{}, t.withCandidates(candidate(0, [][]byte{thoughtPart(part)})))
-	}
-	choices := t.choices()
-	for _, p := range byTurns(choices) {
-		switch choice := choices[p.choice]; {
-		case choice.Tool == "":
-			add(Event{Content: true}, t.withCandidates(candidate(p.choice, [][]byte{textPart(p.text)}, choice.logprobsResult(p.text))))
-		case p.first: // a call comes in one piece
-			add(Event{Content: true}, t.withCandidates(candidate(p.choice, choice.functionCall())))
+	var out, ends []Event
+	var answers [][][]Event
+	for i, choice := range t.choices() {
+		s := &geminiStream{of: t, t: choice, choice: i, ids: choice.numbered()}
+		parts := choice.Parts
+		if len(parts) > 0 && parts[0].Kind == ThoughtPart {
+			out = append(out, byTurns([][][]Event{rounds(s, parts[:1])})...)
+			parts = parts[1:]
 		}
+		answers = append(answers, rounds(s, parts))
+		ends = append(ends, s.end()...)
 	}
-	for i, choice := range choices {
-		add(Event{Last: true}, t.withCandidates(candidate(i, [][]byte{textPart("")}, choice.finished())))
+	return slices.Concat(out, byTurns(answers), ends)
+}
+
+// Stream writes responses with a piece each.
+func (Gemini) Stream(t *Turn) Stream {
+	return &live{steps: &geminiStream{of: t, t: t, ids: t.numbered()}}
+}
+
+// geminiStream writes the responses for one of several answers.
+type geminiStream struct {
+	of     *Turn // with all answers
+	t      *Turn // with this one
+	choice int
+	ids    *numbered
+	calls  []Part
+}
+
+// geminiEvent writes an event. Google ends lines as HTTP does.
+func geminiEvent(e Event, response []byte) Event {
+	e.Data = slices.Concat([]byte("data: "), response, []byte("\r\n\r\n"))
+	return e
+}
+
+func (s *geminiStream) response(e Event, parts [][]byte, members ...[]byte) []Event {
+	return []Event{geminiEvent(e, s.of.withCandidates(candidate(s.choice, parts, members...)))}
+}
+
+func (s *geminiStream) start() []Event { return nil }
+
+// open writes a part that comes in one piece.
+func (s *geminiStream) open(p Part) []Event {
+	switch {
+	case p.Kind == OwnPart:
+		return s.response(Event{}, [][]byte{p.Own})
+	case p.Kind == CallPart && p.Text != "":
+		s.calls = append(s.calls, p)
+		return s.response(Event{Content: true}, functionCall(p, s.ids))
 	}
-	return out
+	return nil
+}
+
+func (s *geminiStream) piece(p Part, text string) []Event {
+	switch p.Kind {
+	case TextPart:
+		return s.response(Event{Content: true}, [][]byte{textPart(text)}, s.t.logprobsResult(text))
+	case ThoughtPart:
+		return s.response(Event{}, [][]byte{thoughtPart(text)})
+	}
+	return nil
+}
+
+func (s *geminiStream) close(Part) []Event { return nil }
+
+func (s *geminiStream) end() []Event {
+	return s.response(Event{Last: true}, [][]byte{textPart("")}, s.t.finished(s.calls))
 }
 
 // Header returns the headers of Google's servers.

@@ -29,7 +29,7 @@ func (Responses) Keep(t *Turn) (string, json.RawMessage) {
 		return "", nil
 	}
 	o := t.outcome()
-	output := t.output(o)
+	output := t.output(o, t.Parts)
 	kept := keptResponse{Response: json.RawMessage(t.response(o, output, responsesUsage(t.Usage)))}
 	var said []json.RawMessage
 	if json.Unmarshal(t.Request.Keep, &kept.Input) != nil || json.Unmarshal(output, &said) != nil {

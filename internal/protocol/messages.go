@@ -23,16 +23,16 @@ func (t *Turn) stopReason() (reason, sequence any, details raw) {
 	if t.Ending != "" && reason == "end_turn" {
 		reason, sequence = "stop_sequence", t.Ending
 	}
-	if reason == "refusal" {
+	if reason == "refusal" && t.Plays {
 		details = fill(`{"type":"refusal","category":"cyber","explanation":"This request was declined by the safety classifiers of this server."}`)
 	}
 	return reason, sequence, details
 }
 
-// anthropicUsage counts cached tokens separately.
+// anthropicUsage counts the tokens that were read from the cache or written to it apart.
 func anthropicUsage(u Usage, out int) raw {
-	return fill(`{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s},"service_tier":"standard","inference_geo":"not_available"}`,
-		u.In-u.Cached, u.Cached, out, min(u.Reasoning, out))
+	return fill(`{"input_tokens":%s,"cache_creation_input_tokens":%s,"cache_read_input_tokens":%s,"cache_creation":{"ephemeral_5m_input_tokens":%s,"ephemeral_1h_input_tokens":%s},"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s},"service_tier":"standard","inference_geo":"not_available"}`,
+		u.In-u.Cached-u.Stored, u.Stored, u.Cached, u.Stored-u.Stored1h, u.Stored1h, out, min(u.Reasoning, out))
 }
 
 func (t *Turn) anthropicMessage(content []byte, reason, sequence any, details, use raw) raw {
@@ -44,31 +44,30 @@ const toolUseBlock = `{"type":"tool_use","id":%s,"name":%s,"input":%s,"caller":{
 
 // anthropicContent returns the blocks of the answer.
 func (t *Turn) anthropicContent() [][]byte {
-	var blocks [][]byte
-	switch {
-	case t.Finish == FinishRefusal: // classifiers leave no text
+	if t.Finish == FinishRefusal { // classifiers leave no text
 		return nil
-	case t.thought():
-		blocks = append(blocks, fill(`{"type":"thinking","thinking":%s,"signature":%s}`, t.Thought, t.seal()))
 	}
-	switch {
-	case t.Tool != "":
-		input, _ := jsonObject(t.Text)
-		blocks = append(blocks, fill(toolUseBlock, t.ID("toolu_01"), t.Tool, input))
-	case t.Text != "":
-		blocks = append(blocks, fill(`{"type":"text","text":%s}`, t.Text))
+	var blocks [][]byte
+	ids := t.numbered()
+	for _, p := range t.Parts {
+		switch p.Kind {
+		case ThoughtPart:
+			blocks = append(blocks, fill(`{"type":"thinking","thinking":%s,"signature":%s}`, p.Text, p.Sign))
+		case CallPart:
+			input, _ := jsonObject(p.Text)
+			blocks = append(blocks, fill(toolUseBlock, ids.call(p, "toolu_01"), p.Name, input))
+		case OwnPart:
+			blocks = append(blocks, p.Own)
+		default:
+			blocks = append(blocks, fill(`{"type":"text","text":%s}`, p.Text))
+		}
 	}
 	return blocks
 }
 
-// thought reports whether the answer has a part for the model's thoughts, shown or not.
-func (t *Turn) thought() bool {
-	return t.Thought != "" || t.Request.Encrypted && t.Usage.Reasoning > 0
-}
-
-// seal returns something that looks like the thoughts in encrypted form.
-func (t *Turn) seal() string {
-	return base64.StdEncoding.EncodeToString([]byte(t.ID("sealed_") + t.ID("thought_")))
+// Seal returns something that looks like a thought in encrypted form, for [Part.Sign].
+func Seal(id IDs) string {
+	return base64.StdEncoding.EncodeToString([]byte(id("sealed_") + id("thought_")))
 }
 
 // Whole writes a message.
@@ -79,65 +78,88 @@ func (Messages) Whole(t *Turn) []byte {
 
 // Events writes the beginning of the message, its blocks, and its end.
 func (Messages) Events(t *Turn) []Event {
-	s := &anthropicStream{}
-	s.add(Event{}, "message_start", `{"type":"message_start","message":%s}`, t.anthropicMessage([]byte("[]"), nil, nil, raw("null"), anthropicUsage(t.Usage, 1)))
-	if t.Finish != FinishRefusal && t.thought() {
-		s.start([]byte(`{"type":"thinking","thinking":"","signature":""}`))
-		for _, part := range chunks(t.Thought) {
-			s.delta(Event{}, `{"type":"thinking_delta","thinking":%s}`, part)
-		}
-		s.delta(Event{}, `{"type":"signature_delta","signature":%s}`, t.seal())
-		s.stop()
+	parts := t.Parts
+	if t.Finish == FinishRefusal {
+		parts = nil
 	}
-	if t.Text != "" && t.Finish != FinishRefusal {
-		block, delta := []byte(`{"type":"text","text":""}`), `{"type":"text_delta","text":%s}`
-		if t.Tool != "" {
-			block, delta = fill(toolUseBlock, t.ID("toolu_01"), t.Tool, raw("{}")), `{"type":"input_json_delta","partial_json":%s}`
-		}
-		s.start(block)
-		for _, part := range chunks(t.Text) {
-			s.delta(Event{Content: true}, delta, part)
-		}
-		s.stop()
-	}
-	if s.blocks == 0 {
-		s.ping()
-	}
-	reason, sequence, details := t.stopReason()
-	u := t.Usage
-	s.add(Event{Last: true}, "message_delta", `{"type":"message_delta","delta":{"stop_reason":%s,"stop_sequence":%s,"stop_details":%s},"usage":{"input_tokens":%s,"cache_creation_input_tokens":0,"cache_read_input_tokens":%s,"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s}}}`,
-		reason, sequence, details, u.In-u.Cached, u.Cached, u.Out, u.Reasoning)
-	s.add(Event{Last: true}, "message_stop", `{"type":"message_stop"}`)
-	return s.events
+	return written(&anthropicStream{t: t, ids: t.numbered()}, parts)
 }
 
-// anthropicStream collects the events of a stream.
+// Stream writes the events of a message.
+func (Messages) Stream(t *Turn) Stream {
+	return &live{steps: &anthropicStream{t: t, ids: t.numbered()}}
+}
+
+// anthropicStream writes the events of a stream.
 type anthropicStream struct {
-	events []Event
+	t      *Turn
+	ids    *numbered
 	blocks int // that have begun
 }
 
-func (s *anthropicStream) add(e Event, name, template string, args ...any) {
+func anthropicEvent(e Event, name, template string, args ...any) Event {
 	e.Data = namedData(name, fill(template, args...))
-	s.events = append(s.events, e)
+	return e
 }
 
-func (s *anthropicStream) ping() { s.add(Event{}, "ping", `{"type": "ping"}`) }
+func (s *anthropicStream) start() []Event {
+	return []Event{anthropicEvent(Event{}, "message_start", `{"type":"message_start","message":%s}`,
+		s.t.anthropicMessage([]byte("[]"), nil, nil, raw("null"), anthropicUsage(s.t.Usage, 1)))}
+}
 
-// start begins a block. After the first one there is a ping.
-func (s *anthropicStream) start(block []byte) {
-	s.add(Event{}, "content_block_start", `{"type":"content_block_start","index":%s,"content_block":%s}`, s.blocks, raw(block))
-	if s.blocks++; s.blocks == 1 {
-		s.ping()
+func ping() Event { return anthropicEvent(Event{}, "ping", `{"type": "ping"}`) }
+
+// open begins a block. After the first one there is a ping.
+func (s *anthropicStream) open(p Part) []Event {
+	block := []byte(`{"type":"text","text":""}`)
+	switch p.Kind {
+	case ThoughtPart:
+		block = []byte(`{"type":"thinking","thinking":"","signature":""}`)
+	case CallPart:
+		block = fill(toolUseBlock, s.ids.call(p, "toolu_01"), p.Name, raw("{}"))
+	case OwnPart:
+		block = p.Own
 	}
+	out := []Event{anthropicEvent(Event{}, "content_block_start", `{"type":"content_block_start","index":%s,"content_block":%s}`, s.blocks, raw(block))}
+	if s.blocks++; s.blocks == 1 {
+		out = append(out, ping())
+	}
+	return out
 }
 
-func (s *anthropicStream) delta(e Event, template, part string) {
-	s.add(e, "content_block_delta", `{"type":"content_block_delta","index":%s,"delta":%s}`, s.blocks-1, raw(fill(template, part)))
+func (s *anthropicStream) piece(p Part, text string) []Event {
+	switch p.Kind {
+	case ThoughtPart:
+		return []Event{s.delta(Event{}, `{"type":"thinking_delta","thinking":%s}`, text)}
+	case CallPart:
+		return []Event{s.delta(Event{Content: true}, `{"type":"input_json_delta","partial_json":%s}`, text)}
+	}
+	return []Event{s.delta(Event{Content: true}, `{"type":"text_delta","text":%s}`, text)}
 }
 
-func (s *anthropicStream) stop() {
-	s.add(Event{}, "content_block_stop", `{"type":"content_block_stop","index":%s}`, s.blocks-1)
+func (s *anthropicStream) delta(e Event, template, part string) Event {
+	return anthropicEvent(e, "content_block_delta", `{"type":"content_block_delta","index":%s,"delta":%s}`, s.blocks-1, raw(fill(template, part)))
+}
+
+func (s *anthropicStream) close(p Part) []Event {
+	var out []Event
+	if p.Kind == ThoughtPart && p.Sign != "" {
+		out = append(out, s.delta(Event{}, `{"type":"signature_delta","signature":%s}`, p.Sign))
+	}
+	return append(out, anthropicEvent(Event{}, "content_block_stop", `{"type":"content_block_stop","index":%s}`, s.blocks-1))
+}
+
+func (s *anthropicStream) end() []Event {
+	var out []Event
+	if s.blocks == 0 {
+		out = append(out, ping())
+	}
+	reason, sequence, details := s.t.stopReason()
+	u := s.t.Usage
+	return append(out,
+		anthropicEvent(Event{Last: true}, "message_delta", `{"type":"message_delta","delta":{"stop_reason":%s,"stop_sequence":%s,"stop_details":%s},"usage":{"input_tokens":%s,"cache_creation_input_tokens":%s,"cache_read_input_tokens":%s,"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s}}}`,
+			reason, sequence, details, u.In-u.Cached-u.Stored, u.Stored, u.Cached, u.Out, u.Reasoning),
+		anthropicEvent(Event{Last: true}, "message_stop", `{"type":"message_stop"}`))
 }
 
 // Header returns the request's identifier and the organization.

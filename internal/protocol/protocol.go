@@ -44,6 +44,9 @@ type Protocol interface {
 	Whole(t *Turn) []byte
 	// Events writes an answer as a stream of server-sent events.
 	Events(t *Turn) []Event
+	// Stream writes an answer as it comes, likewise: a turn without parts, whose Request, ID
+	// and Now are set, and one answer.
+	Stream(t *Turn) Stream
 	// Header returns the headers that the provider adds to each response.
 	Header(id IDs) http.Header
 	// LimitHeader returns the headers about a limit, "requests" or "tokens"; nil if the
@@ -145,16 +148,17 @@ type Turn struct {
 	ID    IDs
 	Now   time.Time
 	Usage Usage
+	// Plays says that the server plays the provider: it invents what only the provider can
+	// know, such as why it refuses, and says nothing of its settings but the usual.
+	Plays bool
 }
 
-// Answer is the model's answer: a text, or a call of a tool.
+// Answer is the model's answer: its parts, in the order in which the model said them.
 type Answer struct {
-	Text    string // the text, or the arguments of the call
-	Tool    string // the tool that is called; "": none
-	Thought string // what the model shows of its thoughts; "": nothing
-	Finish  Finish
-	Native  string // the provider's own word instead of Finish's; "": none
-	Ending  string // the stop sequence that ended the answer; "": none
+	Parts  []Part
+	Finish Finish
+	Native string // the provider's own word instead of Finish's; "": none
+	Ending string // the stop sequence that ended the answer; "": none
 }
 
 // Finish is the reason why an answer ended.
@@ -170,11 +174,15 @@ const (
 	FinishRefusal               // a refusal by the model, or the provider for it
 )
 
-// Usage is numbers of tokens. In includes those that were Cached, Out those of
-// Reasoning.
+// Usage is numbers of tokens. In includes those that were Cached and those of Audio, and
+// those that were written to the cache, Stored; Stored includes Stored1h, which it keeps
+// for an hour. Out includes those of Reasoning.
 type Usage struct {
 	In, Out           int
 	Cached, Reasoning int
+	Stored, Stored1h  int
+	Audio             int
+	CachedAudio       int // of both Audio and Cached
 }
 
 // IDs returns an identifier of a response, by its prefix. The same prefix gives the same

@@ -64,31 +64,40 @@ func TestOneRequestIsReadAlikeInAllProtocols(t *testing.T) {
 	}
 }
 
+// text is an answer that is a text.
+func text(s string) []protocol.Part { return []protocol.Part{{Text: s}} }
+
 // An answer is JSON as a whole, and each event of a stream holds JSON, but for
 // OpenAI's [DONE]; the events that say how it ended are the last ones.
 func TestAnswersAreWrittenInEachProtocol(t *testing.T) {
+	thought := protocol.Part{Kind: protocol.ThoughtPart, Text: "hm, <tag>", Sign: "c2VhbA=="}
+	call := func(arguments string) protocol.Part {
+		return protocol.Part{Kind: protocol.CallPart, Name: "f", Text: arguments}
+	}
 	answers := map[string]protocol.Answer{
-		"text":       {Text: "Ada <ada@example.com>, ünïcode", Finish: protocol.FinishStop},
+		"text":       {Parts: text("Ada <ada@example.com>, ünïcode"), Finish: protocol.FinishStop},
 		"nothing":    {Finish: protocol.FinishStop},
-		"call":       {Text: `{"a": 1}`, Tool: "f", Finish: protocol.FinishTool},
-		"wrong call": {Text: `a: 1`, Tool: "f", Finish: protocol.FinishTool},
-		"cut off":    {Text: "Ada", Finish: protocol.FinishLength},
-		"filtered":   {Text: "Ada", Finish: protocol.FinishFilter},
-		"refused":    {Text: "No.", Finish: protocol.FinishRefusal},
-		"no end":     {Text: "Ada"},
-		"own word":   {Text: "Ada", Native: "odd"},
-		"stop text":  {Text: "Ada", Finish: protocol.FinishStop, Ending: "END"},
-		"thought":    {Text: "Ada", Thought: "hm, <tag>", Finish: protocol.FinishStop},
-		"no text":    {Thought: "hm", Finish: protocol.FinishStop},
-		"its call":   {Text: `{"a": 1}`, Tool: "f", Thought: "hm", Finish: protocol.FinishTool},
+		"call":       {Parts: []protocol.Part{call(`{"a": 1}`)}, Finish: protocol.FinishTool},
+		"wrong call": {Parts: []protocol.Part{call(`a: 1`)}, Finish: protocol.FinishTool},
+		"cut off":    {Parts: text("Ada"), Finish: protocol.FinishLength},
+		"filtered":   {Parts: text("Ada"), Finish: protocol.FinishFilter},
+		"refused":    {Parts: text("No."), Finish: protocol.FinishRefusal},
+		"no end":     {Parts: text("Ada")},
+		"own word":   {Parts: text("Ada"), Native: "odd"},
+		"stop text":  {Parts: text("Ada"), Finish: protocol.FinishStop, Ending: "END"},
+		"thought":    {Parts: append([]protocol.Part{thought}, text("Ada")...), Finish: protocol.FinishStop},
+		"no text":    {Parts: []protocol.Part{thought}, Finish: protocol.FinishStop},
+		"its call":   {Parts: []protocol.Part{thought, call(`{"a": 1}`)}, Finish: protocol.FinishTool},
+		"several": {Parts: []protocol.Part{thought, {Text: "Let me look."}, call(`{"a": 1}`), call(`{}`), {Kind: protocol.OwnPart, Own: json.RawMessage(`{"type":"odd"}`)}, {Text: "So."}},
+			Finish: protocol.FinishTool},
 	}
 	for _, c := range asked {
 		p, req := readAt(t, c.path, c.body)
 		req.Logprobs, req.TopLogprobs, req.Encrypted = true, 2, true
 		for name, a := range answers {
-			turn := &protocol.Turn{Request: req, Answer: a, ID: func(prefix string) string { return prefix + "1" }, Now: time.Unix(1, 0), Usage: protocol.Usage{In: 9, Out: 7, Cached: 2, Reasoning: 3}}
+			turn := &protocol.Turn{Request: req, Answer: a, ID: func(prefix string) string { return prefix + "1" }, Now: time.Unix(1, 0), Usage: protocol.Usage{In: 9, Out: 7, Cached: 2, Reasoning: 3}, Plays: name != "several"}
 			if strings.HasPrefix(name, "filtered") {
-				turn.More = []protocol.Answer{a, {Text: "Bob", Finish: protocol.FinishStop}}
+				turn.More = []protocol.Answer{a, {Parts: text("Bob"), Finish: protocol.FinishStop}}
 			}
 			if whole := p.Whole(turn); !json.Valid(whole) {
 				t.Errorf("%s, %s: %s", p.Name(), name, whole)
@@ -113,7 +122,7 @@ func TestTheWorkOfAStreamGrowsWithItsLength(t *testing.T) {
 	for _, c := range asked {
 		p, _ := readAt(t, c.path, c.body)
 		taken := func(runes int) uint64 {
-			a := protocol.Answer{Text: strings.Repeat("x", runes), Finish: protocol.FinishStop}
+			a := protocol.Answer{Parts: text(strings.Repeat("x", runes)), Finish: protocol.FinishStop}
 			turn := &protocol.Turn{Request: &protocol.Request{Model: "m"}, Answer: a, More: []protocol.Answer{a}, ID: func(prefix string) string { return prefix + "1" }}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -188,7 +197,7 @@ func TestWhatIsKeptGoesOn(t *testing.T) {
 		if refused != nil {
 			t.Fatal(refused)
 		}
-		turn := &protocol.Turn{Request: req, Answer: protocol.Answer{Text: "a", Thought: "hm", Finish: protocol.FinishStop}, ID: func(prefix string) string { return prefix + "1" }}
+		turn := &protocol.Turn{Request: req, Answer: protocol.Answer{Parts: append([]protocol.Part{{Kind: protocol.ThoughtPart, Text: "hm"}}, text("a")...), Finish: protocol.FinishStop}, ID: func(prefix string) string { return prefix + "1" }}
 		id, text := to.Protocol.(protocol.Keeper).Keep(turn)
 		if id != c.id {
 			t.Fatalf("%s: kept as %q: %s", c.path, id, text)

@@ -25,7 +25,9 @@ func (t *Turn) outcome() outcome {
 	case t.Native != "" && t.Native != "completed":
 		reason = t.Native
 	case t.Native == "" && t.Finish == FinishNone:
-		o.status = "in_progress"
+		if o.status = "in_progress"; !t.Plays {
+			o.status = "incomplete"
+		}
 	}
 	if reason != "" {
 		o.status, o.incomplete = "incomplete", fill(`{"reason":%s}`, reason)
@@ -46,18 +48,42 @@ func (t *Turn) queued() raw {
 }
 
 func responsesUsage(u Usage) raw {
-	return fill(`{"input_tokens":%s,"input_tokens_details":{"cached_tokens":%s},"output_tokens":%s,"output_tokens_details":{"reasoning_tokens":%s},"total_tokens":%s}`,
-		u.In, u.Cached, u.Out, u.Reasoning, u.In+u.Out)
+	return fill(`{"input_tokens":%s,"input_tokens_details":{"cached_tokens":%s%s},"output_tokens":%s,"output_tokens_details":{"reasoning_tokens":%s},"total_tokens":%s}`,
+		u.In, u.Cached, stored(u), u.Out, u.Reasoning, u.In+u.Out)
 }
 
-// functionItem is a call of a tool.
-func (t *Turn) functionItem(status, arguments string) raw {
-	return fill(`{"id":%s,"type":"function_call","status":%s,"arguments":%s,"call_id":%s,"name":%s}`, t.ID("fc_"), status, arguments, t.ID("call_"), t.Tool)
+// place is the identifiers of an item.
+type place struct{ id, call string }
+
+// placed returns the identifiers of the next item, for a part.
+func (n *numbered) placed(p Part) place {
+	switch p.Kind {
+	case CallPart:
+		return place{n.next("fc_"), n.call(p, "call_")}
+	case ThoughtPart:
+		return place{id: n.next("rs_")}
+	case OwnPart:
+		return place{}
+	}
+	return place{id: n.next("msg_")}
+}
+
+// item writes an item of the output.
+func (t *Turn) item(p Part, at place, status string) raw {
+	switch p.Kind {
+	case CallPart:
+		return fill(`{"id":%s,"type":"function_call","status":%s,"arguments":%s,"call_id":%s,"name":%s}`, at.id, status, p.Text, at.call, p.Name)
+	case ThoughtPart:
+		return reasoningItem(p, at)
+	case OwnPart:
+		return raw(p.Own)
+	}
+	return messageItem(at, status, t.part(p.Text))
 }
 
 // messageItem is what the model says, in parts.
-func (t *Turn) messageItem(status string, parts []byte) raw {
-	return fill(`{"id":%s,"type":"message","status":%s,"content":[%s],"role":"assistant"}`, t.ID("msg_"), status, raw(parts))
+func messageItem(at place, status string, parts []byte) raw {
+	return fill(`{"id":%s,"type":"message","status":%s,"content":[%s],"role":"assistant"}`, at.id, status, raw(parts))
 }
 
 // part is the one part of a message: a text or a refusal.
@@ -77,43 +103,33 @@ func (t *Turn) outputLogprobs(parts ...string) raw {
 	return t.logprobs(parts)
 }
 
-// item returns the one item of the output, complete; it is empty if the model says
-// nothing.
-func (t *Turn) item(status string) []byte {
-	switch {
-	case t.Tool != "":
-		return t.functionItem(status, t.Text)
-	case t.Text == "":
-		return nil
-	}
-	return t.messageItem(status, t.part(t.Text))
-}
-
-// reasoningItem is the item before the answer of a model that reasoned, with the summary
-// that the request wants; nil for other models.
-func (t *Turn) reasoningItem(summary string) []byte {
-	if t.Usage.Reasoning == 0 && t.Thought == "" {
-		return nil
-	}
+// reasoningItem is the item of a thought, with its text as a summary.
+func reasoningItem(p Part, at place) raw {
 	parts, sealed := []byte("[]"), raw("")
-	if summary != "" {
-		parts = fill("[%s]", summaryPart(summary))
+	if p.Text != "" {
+		parts = fill("[%s]", summaryPart(p.Text))
 	}
-	if t.Request.Encrypted {
-		sealed = fill(`,"encrypted_content":%s`, t.seal())
+	if p.Sign != "" {
+		sealed = fill(`,"encrypted_content":%s`, p.Sign)
 	}
-	return fill(`{"id":%s,"type":"reasoning","content":[],"summary":%s%s}`, t.ID("rs_"), raw(parts), sealed)
+	return fill(`{"id":%s,"type":"reasoning","content":[],"summary":%s%s}`, at.id, raw(parts), sealed)
 }
 
 func summaryPart(text string) raw { return fill(`{"type":"summary_text","text":%s}`, text) }
 
-// output is the list of items.
-func (t *Turn) output(o outcome) []byte {
+// output is the list of items. The last one may be incomplete.
+func (t *Turn) output(o outcome, parts []Part) []byte {
+	if o.status == "failed" {
+		return []byte("[]")
+	}
 	var items [][]byte
-	for _, item := range [][]byte{t.reasoningItem(t.Thought), t.item(o.status)} {
-		if item != nil && o.status != "failed" {
-			items = append(items, item)
+	ids := t.numbered()
+	for i, p := range parts {
+		status := o.status
+		if i < len(parts)-1 {
+			status = "completed"
 		}
+		items = append(items, t.item(p, ids.placed(p), status))
 	}
 	return list(items)
 }
@@ -124,86 +140,124 @@ func (Responses) Whole(t *Turn) []byte {
 		return t.queued()
 	}
 	o := t.outcome()
-	return t.response(o, t.output(o), responsesUsage(t.Usage))
+	return t.response(o, t.output(o, t.Parts), responsesUsage(t.Usage))
 }
 
 // Events writes the response at its beginning, its items, and the response at its end.
 func (Responses) Events(t *Turn) []Event {
-	var out []Event
-	add := func(e Event, name, members string, args ...any) {
-		args = append([]any{name}, append(args, len(out))...)
-		e.Data = namedData(name, fill(`{"type":%s,`+members+`,"sequence_number":%s}`, args...))
-		out = append(out, e)
+	return written(&responsesStream{t: t, ids: t.numbered(), ending: true}, t.Parts)
+}
+
+// Stream writes the events of a response.
+func (Responses) Stream(t *Turn) Stream {
+	return &responsesEnd{live{steps: &responsesStream{t: t, ids: t.numbered()}}}
+}
+
+// responsesEnd is a stream whose last item hears of the end.
+type responsesEnd struct{ live }
+
+// End writes the end.
+func (s *responsesEnd) End() []Event {
+	s.steps.(*responsesStream).ending = true
+	return s.live.End()
+}
+
+// responsesStream writes the events of a response.
+type responsesStream struct {
+	t      *Turn
+	ids    *numbered
+	events int
+	ending bool   // it is known how the response ends
+	parts  []Part // that are complete
+	at     place  // of the item that is open
+}
+
+func (s *responsesStream) event(e Event, name, members string, args ...any) Event {
+	args = append([]any{name}, append(args, s.events)...)
+	e.Data = namedData(name, fill(`{"type":%s,`+members+`,"sequence_number":%s}`, args...))
+	s.events++
+	return e
+}
+
+func (s *responsesStream) start() []Event {
+	begun := s.t.response(outcome{"in_progress", raw("null"), raw("null")}, []byte("[]"), raw("null"))
+	return []Event{
+		s.event(Event{}, "response.created", `"response":%s`, begun),
+		s.event(Event{}, "response.in_progress", `"response":%s`, begun),
 	}
-	begun := t.response(outcome{"in_progress", raw("null"), raw("null")}, []byte("[]"), raw("null"))
-	add(Event{}, "response.created", `"response":%s`, begun)
-	add(Event{}, "response.in_progress", `"response":%s`, begun)
-	index := 0
-	if thought := t.reasoningItem(t.Thought); thought != nil {
-		add(Event{}, "response.output_item.added", `"item":%s,"output_index":0`, raw(t.reasoningItem("")))
-		t.summaryEvents(add)
-		add(Event{}, "response.output_item.done", `"item":%s,"output_index":0`, raw(thought))
-		index++
+}
+
+// Where the summary of a thought and the content of a message are.
+const (
+	summaryPlace = `"item_id":%s,"output_index":%s,"summary_index":0,`
+	contentPlace = `"content_index":0,"item_id":%s,"output_index":%s,`
+)
+
+func (s *responsesStream) open(p Part) []Event {
+	s.at = s.ids.placed(p)
+	begun := p
+	begun.Text = ""
+	item := s.t.item(begun, s.at, "in_progress")
+	if p.Kind == TextPart {
+		item = messageItem(s.at, "in_progress", nil)
 	}
-	o := t.outcome()
-	if whole := t.item(o.status); whole != nil {
-		if t.Tool != "" {
-			t.functionEvents(add, index)
-		} else {
-			t.messageEvents(add, index)
-		}
-		add(Event{}, "response.output_item.done", `"item":%s,"output_index":%s`, raw(whole), index)
+	index := len(s.parts)
+	out := []Event{s.event(Event{}, "response.output_item.added", `"item":%s,"output_index":%s`, item, index)}
+	switch {
+	case p.Kind == TextPart:
+		out = append(out, s.event(Event{}, "response.content_part.added", contentPlace+`"part":%s`, s.at.id, index, s.t.part("")))
+	case p.Kind == ThoughtPart && p.Text != "":
+		out = append(out, s.event(Event{}, "response.reasoning_summary_part.added", summaryPlace+`"part":%s`, s.at.id, index, summaryPart("")))
 	}
-	if o.status == "in_progress" {
-		o.status = "completed" // for an unfinished answer this event is not sent
-	}
-	add(Event{Last: true}, "response."+o.status, `"response":%s`, t.response(o, t.output(o), responsesUsage(t.Usage)))
 	return out
 }
 
-type addEvent func(e Event, name, members string, args ...any)
-
-func (t *Turn) summaryEvents(add addEvent) {
-	if t.Thought == "" {
-		return
+func (s *responsesStream) piece(p Part, text string) []Event {
+	id, index := s.at.id, len(s.parts)
+	switch {
+	case p.Kind == CallPart:
+		return []Event{s.event(Event{Content: true}, "response.function_call_arguments.delta", `"delta":%s,"item_id":%s,"output_index":%s`, text, id, index)}
+	case p.Kind == ThoughtPart:
+		return []Event{s.event(Event{}, "response.reasoning_summary_text.delta", summaryPlace+`"delta":%s`, id, index, text)}
+	case s.t.Finish == FinishRefusal:
+		return []Event{s.event(Event{Content: true}, "response.refusal.delta", contentPlace+`"delta":%s`, id, index, text)}
 	}
-	id := t.ID("rs_")
-	const place = `"item_id":%s,"output_index":0,"summary_index":0,`
-	add(Event{}, "response.reasoning_summary_part.added", place+`"part":%s`, id, summaryPart(""))
-	for _, part := range chunks(t.Thought) {
-		add(Event{}, "response.reasoning_summary_text.delta", place+`"delta":%s`, id, part)
-	}
-	add(Event{}, "response.reasoning_summary_text.done", place+`"text":%s`, id, t.Thought)
-	add(Event{}, "response.reasoning_summary_part.done", place+`"part":%s`, id, summaryPart(t.Thought))
+	return []Event{s.event(Event{Content: true}, "response.output_text.delta", contentPlace+`"delta":%s,"logprobs":%s`, id, index, text, s.t.outputLogprobs(text))}
 }
 
-func (t *Turn) functionEvents(add addEvent, index int) {
-	id := t.ID("fc_")
-	add(Event{}, "response.output_item.added", `"item":%s,"output_index":%s`, t.functionItem("in_progress", ""), index)
-	for _, part := range chunks(t.Text) {
-		add(Event{Content: true}, "response.function_call_arguments.delta", `"delta":%s,"item_id":%s,"output_index":%s`, part, id, index)
-	}
-	add(Event{}, "response.function_call_arguments.done", `"arguments":%s,"item_id":%s,"output_index":%s`, t.Text, id, index)
-}
-
-func (t *Turn) messageEvents(add addEvent, index int) {
-	id := t.ID("msg_")
-	name, place := "response.output_text", `"content_index":0,"item_id":%s,"output_index":%s,`
-	delta, done := place+`"delta":%s`, place+`"logprobs":[],"text":%s`
-	if t.Finish == FinishRefusal {
-		name, done = "response.refusal", place+`"refusal":%s`
-	}
-	add(Event{}, "response.output_item.added", `"item":%s,"output_index":%s`, t.messageItem("in_progress", nil), index)
-	add(Event{}, "response.content_part.added", place+`"part":%s`, id, index, t.part(""))
-	for _, part := range chunks(t.Text) {
-		if t.Finish == FinishRefusal {
-			add(Event{Content: true}, name+".delta", delta, id, index, part)
-			continue
+func (s *responsesStream) close(p Part) []Event {
+	var out []Event
+	add := func(name, members string, args ...any) { out = append(out, s.event(Event{}, name, members, args...)) }
+	id, index := s.at.id, len(s.parts)
+	switch {
+	case p.Kind == CallPart:
+		add("response.function_call_arguments.done", `"arguments":%s,"item_id":%s,"output_index":%s`, p.Text, id, index)
+	case p.Kind == ThoughtPart && p.Text != "":
+		add("response.reasoning_summary_text.done", summaryPlace+`"text":%s`, id, index, p.Text)
+		add("response.reasoning_summary_part.done", summaryPlace+`"part":%s`, id, index, summaryPart(p.Text))
+	case p.Kind == TextPart:
+		if s.t.Finish == FinishRefusal {
+			add("response.refusal.done", contentPlace+`"refusal":%s`, id, index, p.Text)
+		} else {
+			add("response.output_text.done", contentPlace+`"logprobs":[],"text":%s`, id, index, p.Text)
 		}
-		add(Event{Content: true}, name+".delta", delta+`,"logprobs":%s`, id, index, part, t.outputLogprobs(part))
+		add("response.content_part.done", contentPlace+`"part":%s`, id, index, s.t.part(p.Text))
 	}
-	add(Event{}, name+".done", done, id, index, t.Text)
-	add(Event{}, "response.content_part.done", place+`"part":%s`, id, index, t.part(t.Text))
+	status := "completed"
+	if s.ending {
+		status = s.t.outcome().status
+	}
+	add("response.output_item.done", `"item":%s,"output_index":%s`, s.t.item(p, s.at, status), index)
+	s.parts = append(s.parts, p)
+	return out
+}
+
+func (s *responsesStream) end() []Event {
+	o := s.t.outcome()
+	if o.status == "in_progress" {
+		o.status = "completed" // for an unfinished answer this event is not sent
+	}
+	return []Event{s.event(Event{Last: true}, "response."+o.status, `"response":%s`, s.t.response(o, s.t.output(o, s.parts), responsesUsage(s.t.Usage)))}
 }
 
 // ErrorEvents writes the events of a failed response: an error, whose object is that of
