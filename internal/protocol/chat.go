@@ -32,8 +32,8 @@ func (Chat) Whole(t *Turn) []byte {
 		written = append(written, fill(`{"index":%s,"message":%s,"logprobs":%s,"finish_reason":%s}`,
 			i, choice.chatMessage(), choice.chatLogprobs(chunks(choice.text())...), choice.finishWord(finishWords)))
 	}
-	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`,
-		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, list(written), raw(chatUsage(t.Usage)))
+	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":%s}`,
+		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, list(written), raw(chatUsage(t.Usage)), t.tier())
 }
 
 // choices returns a turn for each answer, with identifiers of its own.
@@ -163,8 +163,8 @@ func newChatStream(t *Turn, choice int) *chatStream {
 }
 
 func (s *chatStream) chunk(e Event, choices, use []byte) Event {
-	e.Data = data(fill(`{"id":%s,"object":"chat.completion.chunk","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":"default"}`,
-		s.id, s.t.Now.Unix(), s.t.Request.Model, raw(choices), raw(use)))
+	e.Data = data(fill(`{"id":%s,"object":"chat.completion.chunk","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":%s}`,
+		s.id, s.t.Now.Unix(), s.t.Request.Model, raw(choices), raw(use), s.t.tier()))
 	return e
 }
 

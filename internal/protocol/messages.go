@@ -30,9 +30,13 @@ func (t *Turn) stopReason() (reason, sequence any, details raw) {
 }
 
 // anthropicUsage counts the tokens that were read from the cache or written to it apart.
-func anthropicUsage(u Usage, out int) raw {
-	return fill(`{"input_tokens":%s,"cache_creation_input_tokens":%s,"cache_read_input_tokens":%s,"cache_creation":{"ephemeral_5m_input_tokens":%s,"ephemeral_1h_input_tokens":%s},"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s},"service_tier":"standard","inference_geo":"not_available"}`,
-		u.In-u.Cached-u.Stored, u.Stored, u.Cached, u.Stored-u.Stored1h, u.Stored1h, out, min(u.Reasoning, out))
+func (t *Turn) anthropicUsage(out int) raw {
+	u, service := t.Usage, raw("")
+	if t.Plays {
+		service = raw(`,"service_tier":"standard","inference_geo":"not_available"`)
+	}
+	return fill(`{"input_tokens":%s,"cache_creation_input_tokens":%s,"cache_read_input_tokens":%s,"cache_creation":{"ephemeral_5m_input_tokens":%s,"ephemeral_1h_input_tokens":%s},"output_tokens":%s,"output_tokens_details":{"thinking_tokens":%s}%s}`,
+		u.In-u.Cached-u.Stored, u.Stored, u.Cached, u.Stored-u.Stored1h, u.Stored1h, out, min(u.Reasoning, out), service)
 }
 
 func (t *Turn) anthropicMessage(content []byte, reason, sequence any, details, use raw) raw {
@@ -73,7 +77,7 @@ func Seal(id IDs) string {
 // Whole writes a message.
 func (Messages) Whole(t *Turn) []byte {
 	reason, sequence, details := t.stopReason()
-	return t.anthropicMessage(list(t.anthropicContent()), reason, sequence, details, anthropicUsage(t.Usage, t.Usage.Out))
+	return t.anthropicMessage(list(t.anthropicContent()), reason, sequence, details, t.anthropicUsage(t.Usage.Out))
 }
 
 // Events writes the beginning of the message, its blocks, and its end.
@@ -104,7 +108,7 @@ func anthropicEvent(e Event, name, template string, args ...any) Event {
 
 func (s *anthropicStream) start() []Event {
 	return []Event{anthropicEvent(Event{}, "message_start", `{"type":"message_start","message":%s}`,
-		s.t.anthropicMessage([]byte("[]"), nil, nil, raw("null"), anthropicUsage(s.t.Usage, 1)))}
+		s.t.anthropicMessage([]byte("[]"), nil, nil, raw("null"), s.t.anthropicUsage(1)))}
 }
 
 func ping() Event { return anthropicEvent(Event{}, "ping", `{"type": "ping"}`) }

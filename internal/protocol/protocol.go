@@ -111,6 +111,11 @@ type Request struct {
 	Logprobs    bool // the probabilities of the answer's tokens are wanted
 	TopLogprobs int  // with those of this many of the most probable tokens at each place
 
+	// Settings are fields of the request as the client wrote them, each on one line, which
+	// the answer in OpenAI's responses repeats. Default nil: it has what is usual. [Protocol.Read] leaves it
+	// empty.
+	Settings map[string]json.RawMessage
+
 	Previous   string          // the answer that the server kept and the request continues; "": none
 	Background bool            // the answer is to be fetched later
 	Keep       json.RawMessage // what to keep of the request, for [Keeper.Keep]; nil: nothing
@@ -149,7 +154,7 @@ type Turn struct {
 	Now   time.Time
 	Usage Usage
 	// Plays says that the server plays the provider: it invents what only the provider can
-	// know, such as why it refuses, and says nothing of its settings but the usual.
+	// know, such as why it refuses and in which tier it serves.
 	Plays bool
 }
 

@@ -1,5 +1,7 @@
 package protocol
 
+import "encoding/json"
+
 // Responses is OpenAI's Responses
 // (platform.openai.com/docs/api-reference/responses/object and
 // .../responses-streaming).
@@ -37,9 +39,19 @@ func (t *Turn) outcome() outcome {
 
 // response writes the response in a given state.
 func (t *Turn) response(o outcome, output []byte, use raw) raw {
-	return fill(`{"id":%s,"object":"response","created_at":%s,"status":%s,"background":%s,"error":%s,"incomplete_details":%s,"instructions":null,"max_output_tokens":null,"model":%s,"output":%s,"parallel_tool_calls":true,"previous_response_id":%s,"reasoning":{"effort":null,"summary":null},"service_tier":"default","store":%s,"temperature":1.0,"text":{"format":{"type":"text"},"verbosity":"medium"},"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1.0,"truncation":"disabled","usage":%s,"user":null,"metadata":{}}`,
-		t.ID("resp_"), t.Now.Unix(), o.status, t.Request.Background, o.error, o.incomplete, t.Request.Model, raw(output),
-		orNull(t.Request.Previous), t.Request.Keep != nil, use)
+	return fill(`{"id":%s,"object":"response","created_at":%s,"status":%s,"background":%s,"error":%s,"incomplete_details":%s,"instructions":%s,"max_output_tokens":%s,"model":%s,"output":%s,"parallel_tool_calls":%s,"previous_response_id":%s,"reasoning":%s,"service_tier":%s,"store":%s,"temperature":%s,"text":%s,"tool_choice":%s,"tools":%s,"top_logprobs":0,"top_p":%s,"truncation":%s,"usage":%s,"user":%s,"metadata":%s}`,
+		t.ID("resp_"), t.Now.Unix(), o.status, t.Request.Background, o.error, o.incomplete, t.told("instructions", "null"), t.told("max_output_tokens", "null"), t.Request.Model, raw(output),
+		t.told("parallel_tool_calls", "true"), orNull(t.Request.Previous), t.told("reasoning", `{"effort":null,"summary":null}`), t.tier(), t.Request.Keep != nil, t.told("temperature", "1.0"),
+		t.told("text", `{"format":{"type":"text"},"verbosity":"medium"}`), t.told("tool_choice", `"auto"`), t.told("tools", "[]"), t.told("top_p", "1.0"), t.told("truncation", `"disabled"`), use,
+		t.told("user", "null"), t.told("metadata", "{}"))
+}
+
+// told returns a setting as the request has it, or its default.
+func (t *Turn) told(name, otherwise string) raw {
+	if text, ok := t.Request.Settings[name]; ok {
+		return raw(text)
+	}
+	return raw(otherwise)
 }
 
 // queued writes a response that is to be fetched later.
@@ -63,7 +75,9 @@ func (n *numbered) placed(p Part) place {
 	case ThoughtPart:
 		return place{id: n.next("rs_")}
 	case OwnPart:
-		return place{}
+		var own struct{ ID string }
+		_ = json.Unmarshal(p.Own, &own) // an item without one has no pieces
+		return place{id: own.ID}
 	}
 	return place{id: n.next("msg_")}
 }
@@ -114,6 +128,9 @@ func reasoningItem(p Part, at place) raw {
 	}
 	return fill(`{"id":%s,"type":"reasoning","content":[],"summary":%s%s}`, at.id, raw(parts), sealed)
 }
+
+// summed reports whether a part has the summary of a thought.
+func (p Part) summed() bool { return p.Kind != TextPart && p.Kind != CallPart && p.Text != "" }
 
 func summaryPart(text string) raw { return fill(`{"type":"summary_text","text":%s}`, text) }
 
@@ -206,7 +223,7 @@ func (s *responsesStream) open(p Part) []Event {
 	switch {
 	case p.Kind == TextPart:
 		out = append(out, s.event(Event{}, "response.content_part.added", contentPlace+`"part":%s`, s.at.id, index, s.t.part("")))
-	case p.Kind == ThoughtPart && p.Text != "":
+	case p.summed():
 		out = append(out, s.event(Event{}, "response.reasoning_summary_part.added", summaryPlace+`"part":%s`, s.at.id, index, summaryPart("")))
 	}
 	return out
@@ -217,7 +234,7 @@ func (s *responsesStream) piece(p Part, text string) []Event {
 	switch {
 	case p.Kind == CallPart:
 		return []Event{s.event(Event{Content: true}, "response.function_call_arguments.delta", `"delta":%s,"item_id":%s,"output_index":%s`, text, id, index)}
-	case p.Kind == ThoughtPart:
+	case p.summed():
 		return []Event{s.event(Event{}, "response.reasoning_summary_text.delta", summaryPlace+`"delta":%s`, id, index, text)}
 	case s.t.Finish == FinishRefusal:
 		return []Event{s.event(Event{Content: true}, "response.refusal.delta", contentPlace+`"delta":%s`, id, index, text)}
@@ -232,7 +249,7 @@ func (s *responsesStream) close(p Part) []Event {
 	switch {
 	case p.Kind == CallPart:
 		add("response.function_call_arguments.done", `"arguments":%s,"item_id":%s,"output_index":%s`, p.Text, id, index)
-	case p.Kind == ThoughtPart && p.Text != "":
+	case p.summed():
 		add("response.reasoning_summary_text.done", summaryPlace+`"text":%s`, id, index, p.Text)
 		add("response.reasoning_summary_part.done", summaryPlace+`"part":%s`, id, index, summaryPart(p.Text))
 	case p.Kind == TextPart:

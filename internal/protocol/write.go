@@ -96,6 +96,14 @@ func (t *Turn) finishWord(words map[Finish]string) any {
 	return orNull(words[t.Finish])
 }
 
+// tier is the tier of OpenAI's service in which the answer was made; null if it is not known.
+func (t *Turn) tier() raw {
+	if !t.Plays {
+		return raw("null")
+	}
+	return raw(`"default"`)
+}
+
 // rounded rounds a time up, so that clients don't retry too early.
 func rounded(d, unit time.Duration) time.Duration { return (d + unit - 1).Truncate(unit) }
 

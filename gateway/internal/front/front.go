@@ -2,6 +2,7 @@ package front
 
 import (
 	"cmp"
+	"encoding/json"
 	"net/url"
 	"strings"
 	"time"
@@ -19,8 +20,9 @@ type Options struct {
 	Query        url.Values   // of the request: without alt=sse, Gemini's streams are JSON arrays
 	ID           protocol.IDs // makes the answer's identifiers; required
 	Now          time.Time    // when the answer was made
-	// Body is the request as the client wrote it, which says whether it wants to see
-	// thoughts. Default nil: it does not.
+	// Body is the request as the client wrote it. It says whether the client wants to see
+	// thoughts, and has the settings that OpenAI's responses repeat. Default nil: it wants
+	// none, and the settings are the usual.
 	Body []byte
 }
 
@@ -77,7 +79,25 @@ func newWriter(p protocol.Protocol, o Options) *writer {
 		Request: &protocol.Request{Model: o.Model, IncludeUsage: o.IncludeUsage}, ID: o.ID, Now: o.Now,
 	}}
 	w.thoughts = wantsThoughts(w.name, o.Body)
+	if w.name == responses {
+		w.turn.Request.Settings = settings(o.Body)
+	}
 	return w
+}
+
+// repeated are the settings that a response repeats
+// (platform.openai.com/docs/api-reference/responses/object).
+var repeated = []string{"instructions", "max_output_tokens", "parallel_tool_calls", "reasoning", "temperature", "text", "tool_choice", "tools", "top_p", "truncation", "user", "metadata"}
+
+func settings(body []byte) map[string]json.RawMessage {
+	out := map[string]json.RawMessage{}
+	for _, name := range repeated {
+		value := gjson.GetBytes(body, name)
+		if line, ok := protocol.Compact([]byte(value.Raw)); ok && value.Type != gjson.Null {
+			out[name] = line
+		}
+	}
+	return out
 }
 
 // wantsThoughts reports whether a request asks to see thoughts. A client that did not ask
@@ -113,6 +133,32 @@ func (w *writer) end(resp *llm.Response) {
 		Stored: int(u.CacheWriteTokens), Stored1h: int(u.CacheWrite1hTokens), Audio: int(u.AudioTokens), CachedAudio: int(u.CachedAudioTokens),
 	}
 	w.turn.Finish, w.turn.Native = w.finish(resp.Finish)
+	for _, c := range uncounted[w.name] {
+		if c.of(u) > 0 {
+			w.lose("usage: " + c.name)
+		}
+	}
+}
+
+// count is a count of tokens, by its name in package llm.
+type count struct {
+	name string
+	of   func(llm.Usage) int64
+}
+
+var (
+	storedTokens      = count{"cache_write_tokens", func(u llm.Usage) int64 { return u.CacheWriteTokens }}
+	stored1hTokens    = count{"cache_write_1h_tokens", func(u llm.Usage) int64 { return u.CacheWrite1hTokens }}
+	audioTokens       = count{"audio_tokens", func(u llm.Usage) int64 { return u.AudioTokens }}
+	cachedAudioTokens = count{"cached_audio_tokens", func(u llm.Usage) int64 { return u.CachedAudioTokens }}
+)
+
+// uncounted are the counts that a protocol's usage does not have.
+var uncounted = map[string][]count{
+	chat:      {stored1hTokens, cachedAudioTokens},
+	responses: {stored1hTokens, audioTokens, cachedAudioTokens},
+	anthropic: {audioTokens, cachedAudioTokens},
+	gemini:    {storedTokens, stored1hTokens},
 }
 
 // pausedWords are the protocols' words for an answer that its provider broke off to go on

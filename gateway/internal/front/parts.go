@@ -18,8 +18,9 @@ func (w *writer) parts(part llm.Part) []protocol.Part {
 	case llm.Text:
 		return []protocol.Part{{Text: string(part)}}
 	case llm.ToolCall:
+		call := w.call(part)
 		w.called = true
-		return []protocol.Part{w.call(part)}
+		return []protocol.Part{call}
 	case llm.Reasoning:
 		return w.reasoning(part)
 	}
@@ -31,12 +32,15 @@ func (w *writer) parts(part llm.Part) []protocol.Part {
 const signs = "__sig_"
 
 func (w *writer) call(c llm.ToolCall) protocol.Part {
-	p := protocol.Part{Kind: protocol.CallPart, Name: c.Name, ID: c.ID, Text: string(c.Arguments)}
+	p := protocol.Part{Kind: protocol.CallPart, Name: c.Name, ID: c.ID, Text: strings.ToValidUTF8(string(c.Arguments), "\ufffd")}
 	if strings.TrimSpace(p.Text) == "" { // a call without arguments; clients parse them
 		p.Text = "{}"
 	}
 	switch {
 	case len(c.Signature) == 0:
+		if w.name == gemini && !w.called {
+			p.Sign = noSignature
+		}
 	case w.name == gemini:
 		p.Sign = string(c.Signature)
 	default:
@@ -45,12 +49,24 @@ func (w *writer) call(c llm.ToolCall) protocol.Part {
 		}
 		p.ID += signs + base64.RawURLEncoding.EncodeToString(c.Signature)
 	}
-	if w.name == anthropic && !isObject([]byte(p.Text)) {
+	switch {
+	case isObject([]byte(p.Text)):
+		if line, ok := protocol.Compact([]byte(p.Text)); ok && w.name == gemini { // an event is a line
+			p.Text = string(line)
+		}
+	case w.name == gemini:
+		w.lose(fmt.Sprintf("the call of %q: its arguments are not a JSON object", c.Name))
+	case w.name == anthropic:
 		w.lose(fmt.Sprintf("the arguments of the call of %q are not a JSON object: they are in %q", c.Name, invalidArguments))
 		p.Text = string(object(invalidArguments, p.Text))
 	}
 	return p
 }
+
+// noSignature is the signature of the first call of an answer that was not signed, in base64.
+// Gemini 3 refuses a conversation in which the call has none, and the client may be served by
+// Gemini the next time (ai.google.dev/gemini-api/docs/thought-signatures, "FAQs").
+var noSignature = base64.StdEncoding.EncodeToString([]byte("skip_thought_signature_validator"))
 
 // invalidArguments is the member with the text of arguments that are not an object, where
 // the protocol has place for an object alone. A tool that gets it has something to complain
@@ -77,11 +93,15 @@ func object(members ...string) json.RawMessage {
 func (w *writer) reasoning(r llm.Reasoning) []protocol.Part {
 	data := gjson.ParseBytes(r.Data)
 	form := formOf(data)
-	if form == w.name && gjson.ValidBytes(r.Data) {
+	if line, ok := protocol.Compact(r.Data); form == w.name && ok {
 		if form == anthropic && data.Get("type").String() == "thinking" && len(data.Map()) == 3 {
 			return []protocol.Part{{Kind: protocol.ThoughtPart, Text: data.Get("thinking").String(), Sign: data.Get("signature").String()}}
 		}
-		return []protocol.Part{{Kind: protocol.OwnPart, Own: r.Data}}
+		p := protocol.Part{Kind: protocol.OwnPart, Own: line}
+		if summary := data.Get("summary").Array(); form == responses && len(summary) == 1 {
+			p.Text = summary[0].Get("text").String()
+		}
+		return []protocol.Part{p}
 	}
 	text, thought := thoughtIn(form, data)
 	switch {

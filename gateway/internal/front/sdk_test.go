@@ -207,7 +207,7 @@ func readResponses(ctx context.Context, url string, client *http.Client, stream 
 			for _, item := range e.Response.Output {
 				of += item.Arguments.OfString
 			}
-			if text != h.Text || arguments != of || int(items)+1 != len(e.Response.Output) || !strings.HasSuffix(h.Thought, thought) {
+			if text != h.Text || arguments != of || int(items)+1 != len(e.Response.Output) || thought != h.Thought {
 				return heard{Err: "the pieces are not the whole: " + e.RawJSON()}
 			}
 		case "response.failed":
