@@ -30,7 +30,7 @@ func (Chat) Whole(t *Turn) []byte {
 	var written [][]byte
 	for i, choice := range t.choices() {
 		written = append(written, fill(`{"index":%s,"message":%s,"logprobs":%s,"finish_reason":%s}`,
-			i, choice.chatMessage(), choice.chatLogprobs(chunks(choice.text())...), choice.finishWord(finishWords)))
+			i, choice.chatMessage(), choice.chatLogprobs(choice.text()), choice.finishWord(finishWords)))
 	}
 	return fill(`{"id":%s,"object":"chat.completion","created":%s,"model":%s,"choices":%s,"usage":%s,"service_tier":%s}`,
 		t.ID("chatcmpl-"), t.Now.Unix(), t.Request.Model, list(written), raw(chatUsage(t.Usage)), t.tier())
@@ -98,16 +98,16 @@ func members(object json.RawMessage) raw {
 	return append(raw(","), inner...)
 }
 
-// chatLogprobs writes the probabilities of the tokens in parts of the text. Arguments of a
-// tool have none.
-func (t *Turn) chatLogprobs(parts ...string) raw {
+// chatLogprobs writes the probabilities of the tokens of the text, or of a piece of it.
+// Arguments of a tool have none.
+func (t *Turn) chatLogprobs(text string) raw {
 	switch {
 	case !t.Request.Logprobs || len(t.calls()) > 0:
 		return raw("null")
 	case t.Finish == FinishRefusal:
-		return fill(`{"content":null,"refusal":%s}`, t.logprobs(parts))
+		return fill(`{"content":null,"refusal":%s}`, t.logprobs(text))
 	}
-	return fill(`{"content":%s,"refusal":null}`, t.logprobs(parts))
+	return fill(`{"content":%s,"refusal":null}`, t.logprobs(text))
 }
 
 func chatUsage(u Usage) []byte {

@@ -131,14 +131,14 @@ func (t *Turn) geminiParts() [][]byte {
 	return parts
 }
 
-// logprobsResult is the member of a candidate with the probabilities of the tokens in
-// parts of its text.
-func (t *Turn) logprobsResult(parts ...string) []byte {
+// logprobsResult is the member of a candidate with the probabilities of the tokens of its
+// text, or of a piece of it.
+func (t *Turn) logprobsResult(text string) []byte {
 	if !t.Request.Logprobs || len(t.calls()) > 0 {
 		return nil
 	}
 	var chosen, top [][]byte
-	for _, token := range tokensOf(parts) {
+	for _, token := range split(text, tokenRunes) {
 		of := likely(token)
 		chosen = append(chosen, of[0].gemini())
 		var all [][]byte
@@ -157,7 +157,7 @@ func (Gemini) Whole(t *Turn) []byte {
 	}
 	var candidates [][]byte
 	for i, choice := range t.choices() {
-		candidates = append(candidates, candidate(i, choice.geminiParts(), choice.finished(choice.calls()), choice.logprobsResult(chunks(choice.text())...)))
+		candidates = append(candidates, candidate(i, choice.geminiParts(), choice.finished(choice.calls()), choice.logprobsResult(choice.text())))
 	}
 	return t.withCandidates(candidates...)
 }

@@ -9,19 +9,10 @@ import (
 // tokenRunes is the size of a token, so that a piece of a stream has two.
 const tokenRunes = chunkRunes / 2
 
-// tokensOf splits the parts of a text into tokens.
-func tokensOf(parts []string) []string {
-	var tokens []string
-	for _, part := range parts {
-		tokens = append(tokens, split(part, tokenRunes)...)
-	}
-	return tokens
-}
-
-// logprobs writes the tokens of a text's parts with their probabilities, as OpenAI does.
-func (t *Turn) logprobs(parts []string) raw {
+// logprobs writes the tokens of a text with their probabilities, as OpenAI does.
+func (t *Turn) logprobs(text string) raw {
 	var tokens [][]byte
-	for _, token := range tokensOf(parts) {
+	for _, token := range split(text, tokenRunes) {
 		of := likely(token)
 		var top [][]byte
 		for _, other := range of[:min(len(of), t.Request.TopLogprobs)] {

@@ -105,16 +105,15 @@ func (t *Turn) part(text string) raw {
 	if t.Finish == FinishRefusal {
 		return fill(`{"type":"refusal","refusal":%s}`, text)
 	}
-	return fill(`{"type":"output_text","annotations":[],"logprobs":%s,"text":%s}`, t.outputLogprobs(chunks(text)...), text)
+	return fill(`{"type":"output_text","annotations":[],"logprobs":%s,"text":%s}`, t.outputLogprobs(text), text)
 }
 
-// outputLogprobs writes the probabilities of the tokens in parts of the text, if they are
-// wanted.
-func (t *Turn) outputLogprobs(parts ...string) raw {
+// outputLogprobs writes the probabilities of the tokens of a text, if they are wanted.
+func (t *Turn) outputLogprobs(text string) raw {
 	if !t.Request.Logprobs {
 		return raw("[]")
 	}
-	return t.logprobs(parts)
+	return t.logprobs(text)
 }
 
 // reasoningItem is the item of a thought, with its text as a summary.
