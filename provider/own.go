@@ -181,6 +181,22 @@ func (r renamed) Name() string { return r.name }
 // EndpointKey returns the key of the endpoint, which the model shares under all its names.
 func (r renamed) EndpointKey() endpoint.Key { return endpoint.KeyOf(r.Model) }
 
+// Protocol returns the name of the protocol that the model speaks; "" if it is not known.
+func (r renamed) Protocol() string {
+	if p, ok := r.Model.(interface{ Protocol() string }); ok {
+		return p.Protocol()
+	}
+	return ""
+}
+
+// Lacks returns what the model's API has no setting for.
+func (r renamed) Lacks() []string {
+	if l, ok := r.Model.(interface{ Lacks() []string }); ok {
+		return l.Lacks()
+	}
+	return nil
+}
+
 // Complete sends the request; an error has the user's names.
 func (r renamed) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	answer, err := r.Model.Complete(ctx, req)

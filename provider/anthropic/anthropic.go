@@ -103,6 +103,7 @@ type Options struct {
 type Model struct {
 	endpoint *wire.Endpoint
 	lacks    *wire.Lacks
+	direct   *wire.Direct
 	messages sdk.MessageService
 }
 
@@ -123,15 +124,20 @@ func New(model string, opts Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	client, lacks := wire.Client(opts.HTTPClient), new(wire.Lacks)
 	return &Model{
 		endpoint: served,
-		lacks:    new(wire.Lacks),
+		lacks:    lacks,
+		direct: &wire.Direct{
+			Endpoint: served, Protocol: wire.Messages, Client: client, Whole: served.Base.JoinPath("v1", "messages"), Lacks: lacks, Clean: apiError,
+			Sign: func(header http.Header) { header["X-Api-Key"] = []string{cmp.Or(key, placeholder)} },
+		},
 		// Unlike the SDK's Client, the service reads the environment only for its
 		// spans, which are off.
 		messages: sdk.NewMessageService(
 			option.WithBaseURL(served.Base.String()),
 			option.WithAPIKey(cmp.Or(key, placeholder)),
-			option.WithHTTPClient(wire.Client(opts.HTTPClient)),
+			option.WithHTTPClient(client),
 			option.WithMaxRetries(0),
 			option.WithoutOpenTelemetry(),
 			// By default the SDK limits every call to ten minutes and refuses one that
@@ -144,6 +150,9 @@ func New(model string, opts Options) (*Model, error) {
 
 // Name returns "provider/model".
 func (m *Model) Name() string { return m.endpoint.Name }
+
+// Protocol returns "anthropic".
+func (m *Model) Protocol() string { return wire.Messages }
 
 // EndpointKey returns the key under which the model's calls share a circuit
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
@@ -193,6 +202,9 @@ func (m *Model) Lacks() []string { return []string{"seed"} }
 // end of the context window, is a response with [llm.FinishLength]; one that the
 // provider paused (pause_turn) is a response with [llm.FinishPaused].
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	if own := m.direct.Takes(ctx); own != nil {
+		return m.direct.Complete(ctx, own, req, dialect{})
+	}
 	x, p, err := m.exchange(ctx, req, false, func(params sdk.MessageNewParams, record option.RequestOption) error {
 		// The exchange has the body too; with bytes as the target the SDK does not check
 		// the Content-Type.
@@ -215,7 +227,7 @@ func (m *Model) exchange(
 		params, planned, err := m.params(req, steps)
 		p = planned
 		return wire.Try{Asked: p.asked, Note: p.note, Send: func() error {
-			x = &wire.Exchange{Endpoint: m.endpoint, Stream: streamed, Structured: req.Schema != nil}
+			x = &wire.Exchange{Endpoint: m.endpoint, Speaks: wire.Messages, Stream: streamed, Structured: req.Schema != nil}
 			return x.Failed(ctx, send(params, option.WithMiddleware(x.Record)), apiError)
 		}}, err
 	})
@@ -223,12 +235,14 @@ func (m *Model) exchange(
 }
 
 // apiError returns the SDK's error without the key and the prompt, which the SDK
-// keeps in it for DumpRequest. If the SDK made none, as for a redirect, apiError
-// makes one.
+// keeps in it for DumpRequest. If the SDK made none, as for a redirect or a request without
+// the SDK, apiError makes one.
 func apiError(x *wire.Exchange, err error) error {
 	var api *sdk.Error
 	if !errors.As(err, &api) {
-		api = &sdk.Error{StatusCode: x.Status}
+		api = new(sdk.Error)
+		_ = api.UnmarshalJSON(x.Body) // what can't be read is in the response
+		api.StatusCode, api.RequestID = x.Status, x.Response.Header.Get("Request-Id")
 	}
 	api.Response = x.KeptResponse()
 	api.Request = api.Response.Request

@@ -26,6 +26,9 @@ import (
 // [failure.Transient]. An error event is classified by its type, not by the
 // status, which is 200. At most 64 MiB are read; a longer stream is an error.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
+	if own := m.direct.Takes(ctx); own != nil {
+		return m.direct.Stream(ctx, own, req, dialect{})
+	}
 	return func(yield func(llm.Chunk, error) bool) {
 		x, p, err := m.exchange(ctx, req, true, func(params sdk.MessageNewParams, record option.RequestOption) error {
 			return m.messages.NewStreaming(ctx, params, record, option.WithResponseBodyInto(new(*http.Response))).Err()

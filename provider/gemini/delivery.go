@@ -74,7 +74,7 @@ func (m *Model) send(ctx context.Context, req *llm.Request, stream bool) (*deliv
 }
 
 func (m *Model) sendOnce(ctx context.Context, fields map[string]any, stream, structured bool) (*delivery, error) {
-	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Stream: stream, Structured: structured}}
+	d := &delivery{Exchange: wire.Exchange{Endpoint: m.endpoint, Speaks: wire.Gemini, Stream: stream, Structured: structured}}
 	d.Explain = explain(&d.Exchange)
 	config := &genai.GenerateContentConfig{
 		// The SDK's own conversion would sort the properties of a schema and round
@@ -99,7 +99,10 @@ func (m *Model) sendOnce(ctx context.Context, fields map[string]any, stream, str
 // apiError returns the SDK's error of a response, with the status, which the SDK
 // loses if the body has an error without a code.
 func apiError(x *wire.Exchange, err error) error {
-	api, _ := errors.AsType[genai.APIError](err)
+	api, ok := errors.AsType[genai.APIError](err)
+	if within, is := errors.AsType[genai.APIError](explain(x)(x.Body)); is && !ok { // a request without the SDK
+		api = within
+	}
 	if api.Code == 0 {
 		api.Code = x.Status
 	}

@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"google.golang.org/genai"
@@ -101,6 +102,7 @@ type Model struct {
 	models   *genai.Models
 	old      bool // of a generation before Gemini 3
 	lacks    *lacks
+	direct   *wire.Direct
 }
 
 // lacks is what the model has refused: some of it only beside tools.
@@ -127,14 +129,30 @@ func New(model string, opts Options) (*Model, error) {
 	if strings.ContainsAny(model, `?&#%\`) || strings.Contains(model, "..") {
 		return nil, fmt.Errorf("gemini: model must be a name that can be part of an address, such as %s, got %q", DefaultModel, model)
 	}
+	sender, lacking := wire.Client(opts.HTTPClient), new(lacks)
 	client, err := genai.NewClient(context.Background(), &genai.ClientConfig{ // the context is for Vertex AI's credentials only
-		APIKey: cmp.Or(key, placeholder), Backend: genai.BackendGeminiAPI, HTTPClient: courier(wire.Client(opts.HTTPClient)),
+		APIKey: cmp.Or(key, placeholder), Backend: genai.BackendGeminiAPI, HTTPClient: courier(sender),
 		HTTPOptions: genai.HTTPOptions{BaseURL: served.Base.String(), APIVersion: apiVersion},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gemini: %s", served.Hide(err.Error())) // not wrapped: the SDK's error prints its configuration with the key
 	}
-	return &Model{endpoint: served, models: client.Models, old: beforeGemini3(model), lacks: &lacks{}}, nil
+	direct := &wire.Direct{
+		Endpoint: served, Protocol: wire.Gemini, Client: sender, Lacks: &lacking.alone, Clean: apiError, Explain: explain,
+		Whole: address(served, ":generateContent"), Streamed: address(served, ":streamGenerateContent"),
+		Sign: func(header http.Header) { header["X-Goog-Api-Key"] = []string{cmp.Or(key, placeholder)} },
+	}
+	direct.Streamed.RawQuery = "alt=sse"
+	return &Model{endpoint: served, models: client.Models, old: beforeGemini3(model), lacks: lacking, direct: direct}, nil
+}
+
+// address returns the address of a method of the model.
+func address(served *wire.Endpoint, method string) *url.URL {
+	model := served.Model
+	if !strings.HasPrefix(model, "models/") && !strings.HasPrefix(model, "tunedModels/") {
+		model = "models/" + model
+	}
+	return served.Base.JoinPath(apiVersion, model+method)
 }
 
 // beforeGemini3 reports whether a model is of a generation that does not support
@@ -147,6 +165,9 @@ func beforeGemini3(model string) bool {
 
 // Name returns "provider/model".
 func (m *Model) Name() string { return m.endpoint.Name }
+
+// Protocol returns "gemini".
+func (m *Model) Protocol() string { return wire.Gemini }
 
 // EndpointKey returns the key under which the model's calls share a circuit
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
@@ -188,6 +209,9 @@ func (m *Model) EndpointKey() endpoint.Key { return m.endpoint.Key() }
 // was complete, the error wraps ctx.Err(). An answer that was cut off at the token
 // limit is a response with [llm.FinishLength].
 func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
+	if own := m.direct.Takes(ctx); own != nil {
+		return m.direct.Complete(ctx, own, req, dialect{})
+	}
 	d, err := m.send(ctx, req, false)
 	if err != nil {
 		return nil, err
@@ -200,6 +224,9 @@ func (m *Model) Complete(ctx context.Context, req *llm.Request) (*llm.Response, 
 // yields no [llm.Chunk.Finish]. An error within a stream is classified by its own
 // code. Leaving the loop closes the connection.
 func (m *Model) Stream(ctx context.Context, req *llm.Request) iter.Seq2[llm.Chunk, error] {
+	if own := m.direct.Takes(ctx); own != nil {
+		return m.direct.Stream(ctx, own, req, dialect{})
+	}
 	return func(yield func(llm.Chunk, error) bool) {
 		d, err := m.send(ctx, req, true)
 		if err != nil {

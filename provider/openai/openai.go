@@ -34,11 +34,13 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/tidwall/gjson"
 
 	"llmcall/classify"
 	"llmcall/endpoint"
@@ -113,6 +115,7 @@ type Options struct {
 // connection is what Model and Responses share: one model of one server.
 type connection struct {
 	endpoint *wire.Endpoint
+	direct   wire.Direct
 	server   Server
 	schema   SchemaMode
 	takes    media.Limits
@@ -148,23 +151,41 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 		server.MaxTokens = legacy
 	}
 	c := &connection{endpoint: served, server: server, schema: cmp.Or(opts.Schema, server.Schema), takes: mediaOf(server.Name, responses)}
-	c.options = []option.RequestOption{option.WithHTTPClient(wire.Client(opts.HTTPClient)), option.WithMaxRetries(0)}
+	client := wire.Client(opts.HTTPClient)
+	c.options = []option.RequestOption{option.WithHTTPClient(client), option.WithMaxRetries(0)}
+	c.direct = wire.Direct{
+		Endpoint: served, Protocol: wire.Chat, Client: client, Lacks: &c.lacks, Clean: apiError,
+		Sign: func(header http.Header) { header["Authorization"] = []string{"Bearer " + cmp.Or(key, placeholder)} },
+	}
+	path := []string{"chat", "completions"}
+	if responses {
+		c.direct.Protocol, path = wire.Responses, []string{"responses"}
+	}
+	query := url.Values{}
 	if server.Name == azure {
 		version := strings.TrimSpace(cmp.Or(opts.APIVersion, os.Getenv(AzureAPIVersionVariable)))
 		served.Base = azureBase(served.Base, served, version, responses)
 		c.options = append(c.options, option.WithHeader("Api-Key", cmp.Or(key, placeholder)))
+		c.direct.Sign = func(header http.Header) { header["Api-Key"] = []string{cmp.Or(key, placeholder)} }
 		if version != "" {
+			query.Set("api-version", version)
 			c.options = append(c.options, option.WithQuery("api-version", version))
 		}
 	} else {
 		c.options = append(c.options, option.WithAPIKey(cmp.Or(key, placeholder)))
 	}
 	c.options = append(c.options, option.WithBaseURL(served.Base.String()))
+	c.direct.Whole = served.Base.JoinPath(path...)
+	c.direct.Whole.RawQuery = query.Encode()
 	return c, nil
 }
 
 // Name returns "provider/model".
 func (c *connection) Name() string { return c.endpoint.Name }
+
+// Protocol returns the name of the protocol: "openai" for chat completions,
+// "openai-responses" for responses.
+func (c *connection) Protocol() string { return c.direct.Protocol }
 
 // EndpointKey returns the key under which the model's calls share a circuit
 // breaker, a pacer and a retry budget; see [provider.Options.Endpoint].
@@ -247,11 +268,15 @@ func (chatDialect) Reader(x *wire.Exchange) wire.Reader { return &completionStre
 
 // apiError returns the SDK's error without the key and the prompt, which the SDK
 // keeps in it for DumpRequest. If the body was not JSON, the SDK returned its
-// parser's error, and apiError makes one.
+// parser's error, and apiError makes one, as for a request without the SDK.
 func apiError(x *wire.Exchange, err error) error {
 	var api *sdk.Error
 	if !errors.As(err, &api) {
-		api = &sdk.Error{StatusCode: x.Status}
+		api = new(sdk.Error)
+		if raw := gjson.GetBytes(x.Body, "error"); raw.IsObject() {
+			_ = api.UnmarshalJSON([]byte(raw.Raw)) // what can't be read is in the response
+		}
+		api.StatusCode = x.Status
 	}
 	api.Response = x.KeptResponse()
 	api.Request = api.Response.Request

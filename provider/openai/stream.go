@@ -36,7 +36,7 @@ func (c *connection) exchange(ctx context.Context, req *llm.Request, stream bool
 		send, a, err := p.prepare(req, stream, steps)
 		asked = a
 		return wire.Try{Asked: a.features, Note: a.note, Send: func() error {
-			x = &wire.Exchange{Endpoint: c.endpoint, Stream: stream, Structured: req.Schema != nil}
+			x = &wire.Exchange{Endpoint: c.endpoint, Speaks: c.direct.Protocol, Stream: stream, Structured: req.Schema != nil}
 			// x has the answer too; with these as the targets the SDK does not check the
 			// Content-Type.
 			into := option.WithResponseBodyInto(new([]byte))
@@ -51,6 +51,9 @@ func (c *connection) exchange(ctx context.Context, req *llm.Request, stream bool
 
 // complete sends the request and reads the answer.
 func (c *connection) complete(ctx context.Context, req *llm.Request, p protocol) (*llm.Response, error) {
+	if own := c.direct.Takes(ctx); own != nil {
+		return c.direct.Complete(ctx, own, req, p.dialect())
+	}
 	x, asked, err := c.exchange(ctx, req, false, p)
 	if err != nil {
 		return nil, err
@@ -68,6 +71,9 @@ func (c *connection) complete(ctx context.Context, req *llm.Request, p protocol)
 
 // stream sends the request and yields the answer as it arrives.
 func (c *connection) stream(ctx context.Context, req *llm.Request, p protocol) iter.Seq2[llm.Chunk, error] {
+	if own := c.direct.Takes(ctx); own != nil {
+		return c.direct.Stream(ctx, own, req, p.dialect())
+	}
 	return func(yield func(llm.Chunk, error) bool) {
 		x, asked, err := c.exchange(ctx, req, true, p)
 		if err != nil {

@@ -45,6 +45,7 @@ func (x *Exchange) Answer(d Dialect) (*llm.Response, error) {
 		return x.assemble(d, func(r *relay) { r.parts(parts) })
 	}
 	answer, err := d.Whole(x, x.Body)
+	x.handOn(err)
 	if err != nil {
 		return answer, err
 	}
@@ -151,6 +152,7 @@ func (x *Exchange) Relay(ctx context.Context, d Dialect, yield func(llm.Chunk, e
 		return
 	}
 	answer, err := d.Whole(x, x.Body)
+	x.handOn(err)
 	if err == nil {
 		answer = x.withoutThoughts(answer)
 	}
@@ -190,6 +192,7 @@ type relay struct {
 	yield    func(llm.Chunk, error) bool
 	grew     bool   // there is something of an answer
 	first    []byte // the first event, until then
+	last     *Event // the event that ended the stream, until it is known whether there is an answer
 }
 
 func (x *Exchange) relay(d Dialect, yield func(llm.Chunk, error) bool) *relay {
@@ -232,6 +235,9 @@ func (r *relay) end() {
 	chunks, err := r.reader.End()
 	if err == nil && !r.grew && !r.reader.Ended() && hasWords(r.first) {
 		err = r.x.Empty(r.first, errors.New("the stream has no answer"))
+	}
+	if r.last != nil && r.x.usable(err) {
+		r.x.handOnEvent(*r.last)
 	}
 	if !r.pass(chunks, err) {
 		return
@@ -281,7 +287,10 @@ func (r *relay) stream(ctx context.Context, body io.Reader) {
 // the caller has left.
 func (r *relay) event(e Event) (done, goOn bool) {
 	if string(e.Data) == doneMark && e.Type != "error" {
-		return r.reader.Ended(), true
+		if done = r.reader.Ended(); done {
+			r.last = &e
+		}
+		return done, true
 	}
 	if err := r.x.Problem(e); err != nil {
 		return true, r.pass(nil, err)
@@ -290,6 +299,11 @@ func (r *relay) event(e Event) (done, goOn bool) {
 		return false, true
 	}
 	chunks, done, err := r.reader.Read(e.Data)
+	if done && err == nil {
+		r.last = &e
+	} else if r.x.usable(err) {
+		r.x.handOnEvent(e)
+	}
 	if r.grew = r.grew || slices.ContainsFunc(chunks, llm.Chunk.Grows); r.grew {
 		r.first = nil
 	} else if r.first == nil {

@@ -12,6 +12,7 @@ import (
 
 	"llmcall/classify"
 	"llmcall/endpoint"
+	"llmcall/internal/asis"
 	"llmcall/pace"
 )
 
@@ -37,6 +38,9 @@ type Exchange struct {
 	// Stream leaves the body of a success to the SDK, which reads it as it arrives.
 	// Default false: the whole body is read into Body.
 	Stream bool
+	// Speaks is the protocol, [Chat] or another: an [asis.Exchange] in it gets the answer as
+	// it came.
+	Speaks string
 	// Structured says that the answer is to be JSON.
 	Structured bool
 	// Explain returns the SDK's error for an error within a success. Default nil: none.
@@ -50,8 +54,10 @@ type Exchange struct {
 	Request  *http.Request
 	Response *http.Response
 
-	problem []byte // the body of an error as it came
-	whole   bool   // nobody sees the answer before its end
+	own     *asis.Exchange // nil if nothing is handed on as it came
+	problem []byte         // the body of an error as it came
+	failed  bool           // there was an error within the success
+	whole   bool           // nobody sees the answer before its end
 }
 
 // Record sends the request by next and records the exchange. It is a middleware
@@ -70,6 +76,7 @@ func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http
 		return response, err
 	}
 	x.At, x.Status, x.Request, x.Response = time.Now(), response.StatusCode, request, response
+	x.arrived()
 	switch {
 	case x.Status < 200:
 		// Switching Protocols: the context would not end reading the body.
@@ -84,6 +91,9 @@ func (x *Exchange) Record(request *http.Request, next func(*http.Request) (*http
 		endpoint.Told(request.Context(), x.told())
 		x.problem = readProblem(response.Body)
 		x.Body = []byte(x.Endpoint.Hide(string(x.problem)))
+		if x.own != nil {
+			x.own.Problem = x.Body
+		}
 	}
 	response.Body.Close()
 	if err != nil {

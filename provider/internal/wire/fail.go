@@ -168,6 +168,7 @@ func (x *Exchange) ErrorWithin(part []byte) error {
 	if !ok {
 		return nil
 	}
+	x.failed = true
 	if x.Explain != nil {
 		f.Err = x.Explain(part)
 	}
