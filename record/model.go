@@ -37,6 +37,23 @@ type recordedStreamer struct {
 // EndpointKey returns the key of the recorded model's endpoint.
 func (m *recorded) EndpointKey() endpoint.Key { return endpoint.KeyOf(m.Model) }
 
+// Protocol returns the name of the protocol that the recorded model speaks; "" if it is not
+// known.
+func (m *recorded) Protocol() string {
+	if p, ok := m.Model.(interface{ Protocol() string }); ok {
+		return p.Protocol()
+	}
+	return ""
+}
+
+// Lacks returns what the recorded model's API has no setting for.
+func (m *recorded) Lacks() []string {
+	if l, ok := m.Model.(interface{ Lacks() []string }); ok {
+		return l.Lacks()
+	}
+	return nil
+}
+
 func (m *recorded) Complete(ctx context.Context, req *llm.Request) (*llm.Response, error) {
 	rec, heard := m.begin(ctx, req)
 	answer, err := m.Model.Complete(heard.listen(), req)

@@ -155,7 +155,7 @@ func members(body []byte, open int, each func(name []byte, from, to int)) error 
 		}
 		from := skipSpace(body, colon+1)
 		to := skipValue(body, from)
-		if to == from || to > len(body) {
+		if to == from || to >= len(body) { // a closing brace is after it
 			return errNotObject
 		}
 		each(nameOf(body[i:end]), from, to)

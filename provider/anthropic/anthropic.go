@@ -129,7 +129,7 @@ func New(model string, opts Options) (*Model, error) {
 		endpoint: served,
 		lacks:    lacks,
 		direct: &wire.Direct{
-			Endpoint: served, Protocol: wire.Messages, Client: client, Whole: served.Base.JoinPath("v1", "messages"), Lacks: lacks, Clean: apiError,
+			Endpoint: served, Protocol: wire.Messages, Client: client, Whole: served.At("v1", "messages"), Lacks: lacks, Clean: apiError,
 			Sign: func(header http.Header) { header["X-Api-Key"] = []string{cmp.Or(key, placeholder)} },
 		},
 		// Unlike the SDK's Client, the service reads the environment only for its

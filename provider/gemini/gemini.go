@@ -152,7 +152,7 @@ func address(served *wire.Endpoint, method string) *url.URL {
 	if !strings.HasPrefix(model, "models/") && !strings.HasPrefix(model, "tunedModels/") {
 		model = "models/" + model
 	}
-	return served.Base.JoinPath(apiVersion, model+method)
+	return served.At(apiVersion, model+method)
 }
 
 // beforeGemini3 reports whether a model is of a generation that does not support

@@ -175,7 +175,7 @@ func connect(model string, opts Options, responses bool) (*connection, error) {
 		c.options = append(c.options, option.WithAPIKey(cmp.Or(key, placeholder)))
 	}
 	c.options = append(c.options, option.WithBaseURL(served.Base.String()))
-	c.direct.Whole = served.Base.JoinPath(path...)
+	c.direct.Whole = served.At(path...)
 	c.direct.Whole.RawQuery = query.Encode()
 	return c, nil
 }

@@ -51,6 +51,15 @@ type Direct struct {
 	Explain func(*Exchange) func(part []byte) error
 }
 
+// At returns the address of a method of the endpoint.
+func (e *Endpoint) At(path ...string) *url.URL {
+	base := *e.Base
+	if base.Path == "" {
+		base.Path = "/" // without it JoinPath returns a path without a slash, which can't be asked
+	}
+	return base.JoinPath(path...)
+}
+
 // Takes returns the exchange of a request if its body is to be sent to this model, or nil.
 func (d *Direct) Takes(ctx context.Context) *asis.Exchange {
 	if own := asis.From(ctx); own != nil && own.Body != nil && own.Protocol == d.Protocol {
