@@ -83,7 +83,7 @@ func (m *Model) plan(req *llm.Request, steps *wire.Steps) (plan, error) {
 	}
 	// "Thinking may not be enabled when tool_choice forces tool use": since
 	// Claude 5 it is on by default, and can't be switched off in some.
-	if v < claude5 && !forbidsForcing(req.Extra) && gjson.GetBytes(given, "type").String() == "object" && !steps.Without(wire.ForcedTool) {
+	if v < claude5 && (req.ForceTool == "" || req.NoToolCalls) && !forbidsForcing(req.Extra) && gjson.GetBytes(given, "type").String() == "object" && !steps.Without(wire.ForcedTool) {
 		return plan{
 			way: byTool, schema: given, asked: wire.ForcedTool, tool: toolName(req), beside: beside,
 			note: "the schema is that of a forced tool's input, and not enforced",

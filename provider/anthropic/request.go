@@ -59,6 +59,18 @@ func (m *Model) params(req *llm.Request, steps *wire.Steps) (sdk.MessageNewParam
 	if req.NoToolCalls && len(req.Tools) > 0 {
 		params.ToolChoice.OfNone = new(sdk.NewToolChoiceNoneParam())
 	}
+	forced, err := wire.Forced(req)
+	switch {
+	case err != nil:
+		return params, p, err
+	case forced == "" || steps.Without(wire.ForcedCall):
+	case forced == wire.AnyTool:
+		params.ToolChoice.OfAny = new(sdk.ToolChoiceAnyParam)
+		p.asked |= wire.ForcedCall
+	default:
+		params.ToolChoice = sdk.ToolChoiceParamOfTool(forced)
+		p.asked |= wire.ForcedCall
+	}
 	p.ask(&params, extra)
 	if system != "" {
 		params.System = []sdk.TextBlockParam{{Text: system}}

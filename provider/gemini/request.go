@@ -117,6 +117,18 @@ func (m *Model) body(req *llm.Request, steps *wire.Steps) (*requestBody, error) 
 			b.fields["toolConfig"] = map[string]any{"functionCallingConfig": map[string]any{"mode": genai.FunctionCallingConfigModeNone}}
 		}
 	}
+	forced, err := wire.Forced(req)
+	if err != nil {
+		return nil, err
+	}
+	if forced != "" && !steps.Without(wire.ForcedCall) {
+		b.asked |= wire.ForcedCall
+		calling := map[string]any{"mode": genai.FunctionCallingConfigModeAny}
+		if forced != wire.AnyTool {
+			calling["allowedFunctionNames"] = []string{forced}
+		}
+		b.fields["toolConfig"] = map[string]any{"functionCallingConfig": calling}
+	}
 	if len(talk.system) > 0 {
 		b.fields["systemInstruction"] = content{Parts: talk.system}
 	}

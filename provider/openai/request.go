@@ -47,6 +47,13 @@ func (m *Model) params(req *llm.Request, stream bool, steps *wire.Steps) (sdk.Ch
 	if req.NoToolCalls && len(req.Tools) > 0 { // servers refuse the field without tools
 		params.ToolChoice.OfAuto = param.NewOpt(string(sdk.ChatCompletionToolChoiceOptionAutoNone))
 	}
+	switch asked.forced {
+	case "":
+	case wire.AnyTool:
+		params.ToolChoice.OfAuto = param.NewOpt(string(sdk.ChatCompletionToolChoiceOptionAutoRequired))
+	default:
+		params.ToolChoice = sdk.ToolChoiceOptionFunctionToolChoice(sdk.ChatCompletionNamedToolChoiceFunctionParam{Name: asked.forced})
+	}
 	switch limit := param.NewOpt(int64(req.MaxTokens)); {
 	case req.MaxTokens > 0 && m.server.MaxTokens == legacy:
 		params.MaxTokens = limit
@@ -92,6 +99,9 @@ func (c *connection) conversation(req *llm.Request, steps *wire.Steps, thought f
 		if a.mode != SchemaNative {
 			talk.Instruct(req.Schema.JSON, len(req.Tools) > 0)
 		}
+	}
+	if err := c.force(req, steps, &a); err != nil {
+		return talk, a, err
 	}
 	if steps.Without(wire.SystemMessages) {
 		talk.WithoutSystem()

@@ -60,6 +60,13 @@ func (m *Responses) params(req *llm.Request, stream bool, steps *wire.Steps) (re
 	if req.NoToolCalls && len(req.Tools) > 0 {
 		params.ToolChoice.OfToolChoiceMode = param.NewOpt(responses.ToolChoiceOptionsNone)
 	}
+	switch asked.forced {
+	case "":
+	case wire.AnyTool:
+		params.ToolChoice.OfToolChoiceMode = param.NewOpt(responses.ToolChoiceOptionsRequired)
+	default:
+		params.ToolChoice.OfFunctionTool = &responses.ToolChoiceFunctionParam{Name: asked.forced}
+	}
 	if req.MaxTokens > 0 {
 		params.MaxOutputTokens = param.NewOpt(int64(req.MaxTokens))
 	}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"llmcall/internal/nearest"
+	"llmcall/llm"
 	"llmcall/provider/internal/wire"
 )
 
@@ -40,6 +42,23 @@ type asking struct {
 	features wire.Feature
 	drop     *nullDropper // of what the copy added; nil if it added nothing
 	note     string       // what is not enforced; "" if all is
+	forced   string       // the tool that must be called, as of [wire.Forced]
+}
+
+// force decides whether a tool must be called.
+func (c *connection) force(req *llm.Request, steps *wire.Steps, a *asking) (err error) {
+	a.forced, err = wire.Forced(req)
+	switch {
+	case err != nil || a.forced == "":
+	case steps.Without(wire.ForcedCall):
+		a.forced = ""
+	default:
+		a.features |= wire.ForcedCall
+		if c.server.Name == "ollama" { // https://github.com/ollama/ollama/issues/17921
+			a.note = strings.TrimPrefix(a.note+"; ", "; ") + "Ollama does not force the call of a tool"
+		}
+	}
+	return err
 }
 
 // ask decides how to ask for the schema.

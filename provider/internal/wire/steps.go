@@ -31,10 +31,12 @@ const (
 	SystemMessages                         // or a field that has their place
 	StreamUsage                            // OpenAI's stream_options
 	EncryptedReasoning                     // OpenAI's reasoning.encrypted_content
+	ForcedCall                             // the model must call a tool of the request
 )
 
 var featureNames = []string{
 	"a strict schema", "a schema", "a forced tool", "JSON mode", "a system message", "stream_options", "encrypted reasoning",
+	"a forced call of a tool",
 }
 
 func (f Feature) String() string {
@@ -197,6 +199,8 @@ func refusedBy(f *failure.Error, asked Feature) (refused Feature, all bool) {
 		return schema, true
 	case asked&SystemMessages != 0 && aboutSystem.MatchString(words):
 		return SystemMessages, true
+	case asked&ForcedCall != 0 && aboutCalls.MatchString(words):
+		return ForcedCall, unsupported.MatchString(words)
 	case asked&StreamUsage != 0 && aboutUsage.MatchString(words):
 		return StreamUsage, true
 	case asked&EncryptedReasoning != 0 && aboutEncrypted.MatchString(words):
@@ -226,7 +230,12 @@ var (
 		`additionalproperties|features|states|recursi|complex|for '[a-z]+' type`)
 
 	aboutForcing = regexp.MustCompile(`tool_choice|forced tool|input_schema`)
-	aboutSystem  = regexp.MustCompile(`system[_ ](role|message|prompt|instruction)|role[^a-z]{1,4}system|'system'|"system"|developer instruction|` +
+	// aboutCalls matches what is said of tool_choice, and of Gemini's function calling config:
+	// "Thinking may not be enabled when tool_choice forces tool use" (Anthropic), "does not
+	// support this tool_choice" (DeepSeek), "Forced function calling (mode = ANY) is only
+	// supported for" (Gemini).
+	aboutCalls  = regexp.MustCompile(`tool[_ ]?choice|forced function call|function_?calling_?config|allowed_?function_?names|mode(=| = )any`)
+	aboutSystem = regexp.MustCompile(`system[_ ](role|message|prompt|instruction)|role[^a-z]{1,4}system|'system'|"system"|developer instruction|` +
 		`roles must alternate|user and assistant roles`)
 	aboutUsage     = regexp.MustCompile(`stream_options|include_usage`)
 	aboutEncrypted = regexp.MustCompile(`encrypted[_ ]content`)

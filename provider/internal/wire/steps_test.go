@@ -69,6 +69,12 @@ func TestRefusals(t *testing.T) {
 		// The rest of what OpenAI's servers lack.
 		{422, "stream_options: Extra inputs are not permitted", StreamUsage, StreamUsage, true},
 		{400, "Encrypted content is not supported with this model.", EncryptedReasoning, EncryptedReasoning, true},
+		// Forced calls: Anthropic with thinking, DeepSeek, Gemini, vLLM.
+		{400, "Thinking may not be enabled when tool_choice forces tool use.", ForcedCall, ForcedCall, false},
+		{400, "deepseek-reasoner does not support this tool_choice", ForcedCall, ForcedCall, true},
+		{400, "Function calling config is set without function_declarations.", ForcedCall, 0, false},
+		{400, "Forced function calling (mode = ANY) is only supported for Gemini 1.5 Pro models.", ForcedCall, ForcedCall, false},
+		{400, `tool_choice must either be a named tool, "auto", or "none".`, ForcedCall, ForcedCall, false},
 
 		// What was not asked for is not refused, nor is anything by an error about something else.
 		{400, "Invalid schema for response_format 's'", 0, 0, false},
