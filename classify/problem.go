@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -95,6 +96,15 @@ func faults(raw json.RawMessage) string {
 // readInner reads the error that a body holds that may also be an answer: under
 // "error" or "errors", or at the top of a body that says that it is one.
 func readInner(body []byte) (problem, bool) {
+	text := bytes.TrimSpace(body)
+	if !bytes.HasPrefix(text, []byte("{")) || !mayHold(text) {
+		return problem{}, false
+	}
+	return readTop(text)
+}
+
+// readTop reads the error that an object holds.
+func readTop(text []byte) (problem, bool) {
 	var top struct {
 		Error  json.RawMessage   `json:"error"`
 		Errors []json.RawMessage `json:"errors"` // Cloudflare
@@ -102,11 +112,10 @@ func readInner(body []byte) (problem, bool) {
 		Object json.RawMessage   `json:"object"` // older vLLM, and servers made from it
 		Status json.RawMessage   `json:"status"`
 	}
-	text := bytes.TrimSpace(body)
-	if !bytes.HasPrefix(text, []byte("{")) || !json.Valid(text) {
+	// A field of an odd type leaves the others.
+	if _, broken := errors.AsType[*json.SyntaxError](json.Unmarshal(text, &top)); broken {
 		return problem{}, false
 	}
-	_ = json.Unmarshal(text, &top) // a field of an odd type leaves the others
 	if flag := string(top.Error); flag != "true" && flag != "false" {
 		if p, ok := readError(top.Error); ok {
 			return p, true
@@ -123,6 +132,24 @@ func readInner(body []byte) (problem, bool) {
 	}
 	p, _ := readError(text)
 	return p, p.Code != "" || p.Message != ""
+}
+
+// mayHold reports whether JSON may hold an error: all forms have the word, in a name, of which
+// the case does not matter, or as a value. Most answers don't, and are not parsed for it.
+func mayHold(text []byte) bool {
+	for i := 0; i+len("error") <= len(text); i++ {
+		switch text[i] {
+		case 'e', 'E':
+			if bytes.EqualFold(text[i:i+len("error")], []byte("error")) {
+				return true
+			}
+		case '\\':
+			if text[i+1] == 'u' { // may write any letter
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // readError reads what is under "error"; ok is false if that says nothing.

@@ -26,7 +26,7 @@ func (d dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
 		return nil, err
 	}
 	var message sdk.Message
-	if err := json.Unmarshal(body, &message); err != nil {
+	if err := x.Decode(body, &message); err != nil {
 		return nil, x.GarbledPart(body, err)
 	}
 	raw := gjson.GetBytes(body, "content")

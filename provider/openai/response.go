@@ -22,7 +22,7 @@ func readCompletion(x *wire.Exchange, body []byte) (*llm.Response, error) {
 		return nil, err
 	}
 	var completion sdk.ChatCompletion
-	if err := json.Unmarshal(body, &completion); err != nil {
+	if err := x.Decode(body, &completion); err != nil {
 		return nil, x.GarbledPart(body, err)
 	}
 	if len(completion.Choices) == 0 {

@@ -90,7 +90,7 @@ func (itemDialect) Reader(x *wire.Exchange) wire.Reader { return &itemStream{x: 
 // readResponse reads a whole answer, or the error that it contains.
 func readResponse(x *wire.Exchange, body []byte) (*llm.Response, error) {
 	var response responses.Response
-	err := json.Unmarshal(body, &response)
+	err := x.Decode(body, &response)
 	if failed := x.ErrorWithin(body); failed != nil {
 		return wire.Billed(&llm.Response{Usage: tokens(response.Usage), Model: response.Model}), failed
 	}

@@ -41,7 +41,7 @@ func (x *Exchange) Answer(d Dialect) (*llm.Response, error) {
 	if isStream(x.Body) {
 		return x.assemble(d, func(r *relay) { r.stream(context.Background(), bytes.NewReader(x.Body)) })
 	}
-	if parts := partsOf(x.Body); parts != nil {
+	if parts := x.parts(); parts != nil {
 		return x.assemble(d, func(r *relay) { r.parts(parts) })
 	}
 	answer, err := d.Whole(x, x.Body)
@@ -50,6 +50,14 @@ func (x *Exchange) Answer(d Dialect) (*llm.Response, error) {
 		return answer, err
 	}
 	return x.withoutThoughts(answer), nil
+}
+
+// parts returns the events in the body, if that is of several JSON values.
+func (x *Exchange) parts() [][]byte {
+	if x.sound && bytes.HasPrefix(x.Body, []byte("{")) {
+		return nil
+	}
+	return partsOf(x.Body)
 }
 
 // partsOf returns the events in a body of several JSON values: Gemini's streams come

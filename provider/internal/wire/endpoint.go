@@ -260,6 +260,8 @@ var sharedClient = sync.OnceValue(func() *http.Client {
 	}
 	transport := shared.Clone()
 	transport.ResponseHeaderTimeout = 10 * time.Minute
-	transport.MaxIdleConnsPerHost = transport.MaxIdleConns
+	// One provider may have all of them: a gateway's calls are hundreds at once, and each
+	// connection that is not kept is made again with a handshake.
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 512, 512
 	return &http.Client{Transport: transport}
 })

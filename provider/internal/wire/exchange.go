@@ -56,6 +56,8 @@ type Exchange struct {
 
 	own     *asis.Exchange // nil if nothing is handed on as it came
 	problem []byte         // the body of an error as it came
+	sound   bool           // Body is JSON
+	clean   bool           // there is no error in Body
 	failed  bool           // there was an error within the success
 	whole   bool           // nobody sees the answer before its end
 }
@@ -113,7 +115,7 @@ func (x *Exchange) told() *pace.Told {
 // it knows the outcome (https://api-docs.deepseek.com/quick_start/rate_limit), and
 // OpenRouter sends a failure of the server that it asked with a status of 200.
 func (x *Exchange) readAnswer(ctx context.Context) (err error) {
-	if x.Body, err = readAll(x.Response.Body, MaxAnswer); err == nil && x.answered() {
+	if x.Body, err = readAll(x.Response, MaxAnswer); err == nil && x.answered() {
 		endpoint.Accepted(ctx, x.told())
 	} else {
 		endpoint.Told(ctx, x.told())
@@ -125,7 +127,22 @@ func (x *Exchange) readAnswer(ctx context.Context) (err error) {
 // error in it, or a stream.
 func (x *Exchange) answered() bool {
 	_, failed := classify.ReadError(x.reply(x.Body))
-	return !failed && (json.Valid(x.Body) || isStream(x.Body))
+	x.sound, x.clean = json.Valid(x.Body), !failed
+	return x.clean && (x.sound || isStream(x.Body))
+}
+
+// Decode reads a whole answer, as [json.Unmarshal] does. What is known to be JSON is not
+// checked again.
+func (x *Exchange) Decode(body []byte, answer json.Unmarshaler) error {
+	if x.sound && x.isBody(body) {
+		return answer.UnmarshalJSON(bytes.TrimSpace(body))
+	}
+	return json.Unmarshal(body, answer)
+}
+
+// isBody reports whether a part of the answer is all of it.
+func (x *Exchange) isBody(part []byte) bool {
+	return len(part) == len(x.Body) && len(part) > 0 && &part[0] == &x.Body[0]
 }
 
 // Succeeded reports whether the status is from 200 to 299.
@@ -156,13 +173,19 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func readAll(r io.Reader, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(body)) > limit {
+// readAll reads a body, in one piece of memory if its length is told and likely.
+func readAll(response *http.Response, limit int64) ([]byte, error) {
+	body := bytes.NewBuffer(make([]byte, 0, min(max(response.ContentLength, 0), likelyAnswer)+bytes.MinRead))
+	_, err := body.ReadFrom(io.LimitReader(response.Body, limit+1))
+	if err == nil && int64(body.Len()) > limit {
 		err = errTooLong
 	}
-	return body, err
+	return body.Bytes(), err
 }
+
+// likelyAnswer is how much memory is taken for an answer whose length is told, before it has
+// come.
+const likelyAnswer = 64 << 10
 
 // StayHome returns a copy of c that follows a redirect only if the request keeps
 // its method, scheme and host, and c's own CheckRedirect agrees; any other

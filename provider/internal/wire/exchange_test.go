@@ -162,7 +162,7 @@ func TestBodiesAreBounded(t *testing.T) {
 		return io.MultiReader(strings.NewReader("{}"), io.LimitReader(new(endless), n-2))
 	}
 	for limit, want := range map[int64]error{100: nil, 101: nil, 99: errTooLong, 0: errTooLong} {
-		if got, err := readAll(long(100), limit); err != want || want == nil && len(got) != 100 {
+		if got, err := readAll(&http.Response{Body: io.NopCloser(long(100)), ContentLength: 100}, limit); err != want || want == nil && len(got) != 100 {
 			t.Errorf("100 bytes where %d are allowed: %d, %v", limit, len(got), err)
 		}
 	}

@@ -164,6 +164,9 @@ func (x *Exchange) Refused(api error) error {
 // ErrorWithin returns the error in a part of a success (the body, a choice, or an
 // event of a stream), or nil.
 func (x *Exchange) ErrorWithin(part []byte) error {
+	if x.clean && x.isBody(part) {
+		return nil
+	}
 	f, ok := classify.ReadError(x.reply(part))
 	if !ok {
 		return nil

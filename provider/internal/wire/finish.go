@@ -93,8 +93,10 @@ func wholeCalls(calls []llm.ToolCall) bool {
 // OpenAI's clients.
 func plainReason(reason string) string {
 	last := reason[strings.LastIndexAny(reason, ".:")+1:]
-	return strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(last)))
+	return underscores.Replace(strings.ToLower(strings.TrimSpace(last)))
 }
+
+var underscores = strings.NewReplacer("-", "_", " ", "_")
 
 // spoilt returns the error of an answer that the provider withholds because of what the
 // model wrote. why may quote that: "Malformed function call: print(f(1))".
