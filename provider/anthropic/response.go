@@ -25,23 +25,19 @@ func (d dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
 	if err := x.ErrorWithin(body); err != nil {
 		return nil, err
 	}
-	var message sdk.Message
-	if err := x.Decode(body, &message); err != nil {
+	h, err := readHead(x, body)
+	if err != nil {
 		return nil, x.GarbledPart(body, err)
 	}
 	raw := gjson.GetBytes(body, "content")
 	if !raw.Exists() || raw.Type == gjson.Null {
 		return nil, x.Empty(body, errors.New("the answer has no content"))
 	}
-	u := message.Usage
-	usage := counts{
-		input: u.InputTokens, written: u.CacheCreationInputTokens, writtenFor1h: u.CacheCreation.Ephemeral1hInputTokens,
-		read: u.CacheReadInputTokens, output: u.OutputTokens, thought: u.OutputTokensDetails.ThinkingTokens,
-	}.usage()
+	usage := h.usage.usage()
 	var answer llm.Assembly
-	answer.Add(llm.Chunk{Usage: &usage, Model: message.Model, RequestID: x.RequestID("Request-Id")})
-	if message.StopReason == sdk.StopReasonRefusal {
-		return wire.Billed(answer.Response()), refusalError(x, message.StopDetails)
+	answer.Add(llm.Chunk{Usage: &usage, Model: h.model, RequestID: x.RequestID("Request-Id")})
+	if h.reason == string(sdk.StopReasonRefusal) {
+		return wire.Billed(answer.Response()), refusalError(x, h.details)
 	}
 	var end ending
 	if raw.Type == gjson.String { // of a gateway
@@ -56,7 +52,7 @@ func (d dialect) Whole(x *wire.Exchange, body []byte) (*llm.Response, error) {
 		}
 		answer.Add(end.block(block, d.tool))
 	}
-	finish, err := end.finish(x, string(message.StopReason))
+	finish, err := end.finish(x, h.reason)
 	if err != nil {
 		return wire.Billed(answer.Response()), err
 	}

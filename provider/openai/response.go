@@ -21,6 +21,11 @@ func readCompletion(x *wire.Exchange, body []byte) (*llm.Response, error) {
 	if err := x.ErrorWithin(body); err != nil {
 		return nil, err
 	}
+	if x.Sound(body) {
+		if p, ok := readPlain(body); ok {
+			return p.answer(x)
+		}
+	}
 	var completion sdk.ChatCompletion
 	if err := x.Decode(body, &completion); err != nil {
 		return nil, x.GarbledPart(body, err)
@@ -55,6 +60,20 @@ func readCompletion(x *wire.Exchange, body []byte) (*llm.Response, error) {
 	}
 	for _, call := range calls {
 		answer.Message.Parts = append(answer.Message.Parts, call)
+	}
+	return answer, nil
+}
+
+// answer returns the answer.
+func (p *plain) answer(x *wire.Exchange) (*llm.Response, error) {
+	answer := &llm.Response{Model: p.model, RequestID: x.RequestID("X-Request-Id"), Usage: usage(p.usage)}
+	var err error
+	if answer.Finish, err = x.Finish(p.reason, "", nil); err != nil {
+		return wire.Billed(answer), err
+	}
+	answer.Message = llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
+	if p.text != "" {
+		answer.Message.Parts = append(answer.Message.Parts, llm.Text(p.text))
 	}
 	return answer, nil
 }

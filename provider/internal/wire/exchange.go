@@ -134,11 +134,14 @@ func (x *Exchange) answered() bool {
 // Decode reads a whole answer, as [json.Unmarshal] does. What is known to be JSON is not
 // checked again.
 func (x *Exchange) Decode(body []byte, answer json.Unmarshaler) error {
-	if x.sound && x.isBody(body) {
+	if x.Sound(body) {
 		return answer.UnmarshalJSON(bytes.TrimSpace(body))
 	}
 	return json.Unmarshal(body, answer)
 }
+
+// Sound reports whether a part of the answer is known to be JSON.
+func (x *Exchange) Sound(part []byte) bool { return x.sound && x.isBody(part) }
 
 // isBody reports whether a part of the answer is all of it.
 func (x *Exchange) isBody(part []byte) bool {

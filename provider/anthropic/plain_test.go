@@ -1,0 +1,45 @@
+package anthropic
+
+import (
+	"net/http"
+	"reflect"
+	"slices"
+	"testing"
+
+	"llmcall/provider/internal/providertest"
+	"llmcall/provider/internal/wire"
+
+	"pgregory.net/rapid"
+)
+
+// Where the short reader reads a message, it reads what the SDK's does.
+func TestPlainHeadsAreReadAlike(t *testing.T) {
+	taken := 0
+	rapid.Check(t, func(t *rapid.T) {
+		odd := rapid.SliceOfN(rapid.SampledFrom([]string{"type", "text", "citations", "input_tokens", "cache_creation", "ephemeral_1h_input_tokens", "service_tier", "model", "content", "stop_reason", "usage", "new"}), 0, 2).Draw(t, "odd")
+		object := func(members ...[]string) string {
+			if slices.Contains(odd, "new") {
+				members = append(members, []string{"new", "1"})
+			}
+			return providertest.DrawObject(t, odd, members...)
+		}
+		block := object([]string{"type", `"text"`}, []string{"text", `"Hello!"`, `""`, `"\u00e9"`}, []string{"citations", "null"})
+		usage := object([]string{"input_tokens", "12", "3e2"}, []string{"cache_creation_input_tokens", "5"}, []string{"cache_read_input_tokens", "0"}, []string{"output_tokens", "9007199254740993"},
+			[]string{"cache_creation", object([]string{"ephemeral_1h_input_tokens", "2"}, []string{"ephemeral_5m_input_tokens", "3"})}, []string{"service_tier", `"standard"`})
+		body := object([]string{"id", `"m"`}, []string{"role", `"assistant"`}, []string{"model", `"claude"`}, []string{"stop_sequence", "null"},
+			[]string{"content", "[" + block + "]", "[]"}, []string{"stop_reason", `"end_turn"`, `"max_tokens"`, `"refusal"`, `"new"`}, []string{"usage", usage})
+		h, ok := plainHead([]byte(body))
+		if !ok {
+			return
+		}
+		taken++
+		x := &wire.Exchange{Endpoint: &wire.Endpoint{Hide: func(text string) string { return text }}, Status: 200, Response: &http.Response{}}
+		want, err := readHead(x, []byte(body))
+		if err != nil || !reflect.DeepEqual(h, want) {
+			t.Fatalf("%s\nread as %+v, want %+v, %v", body, h, want, err)
+		}
+	})
+	if taken < 10 {
+		t.Error("no answer was plain")
+	}
+}

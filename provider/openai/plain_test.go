@@ -1,0 +1,82 @@
+package openai
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"llmcall/failure"
+	"llmcall/provider/internal/providertest"
+	"llmcall/provider/internal/wire"
+
+	"pgregory.net/rapid"
+)
+
+// anyExchange returns an exchange with a success.
+func anyExchange() *wire.Exchange {
+	e := &wire.Endpoint{Provider: "openai", Protocol: "openai", Name: "openai/m", Model: "m", Base: &url.URL{}, Hide: func(text string) string { return text }}
+	return &wire.Exchange{Endpoint: e, Status: 200, Response: &http.Response{Header: http.Header{"X-Request-Id": {"r"}}}}
+}
+
+// Where the short reader reads an answer, it reads what the whole one does.
+func TestPlainAnswersAreReadAlike(t *testing.T) {
+	taken := 0
+	rapid.Check(t, func(t *rapid.T) {
+		odd := rapid.SliceOfN(rapid.SampledFrom([]string{"prompt_tokens", "completion_tokens_details", "reasoning_tokens", "role", "content", "refusal", "tool_calls", "index", "message", "finish_reason", "model", "choices", "usage", "new"}), 0, 2).Draw(t, "odd")
+		object := func(members ...[]string) string {
+			if slices.Contains(odd, "new") {
+				members = append(members, []string{"new", "1"}, []string{"reasoning_content", `"hm"`})
+			}
+			return providertest.DrawObject(t, odd, members...)
+		}
+		usages := object([]string{"prompt_tokens", "12", "3e2"}, []string{"completion_tokens", "5", "9007199254740993"}, []string{"total_tokens", "17"},
+			[]string{"prompt_tokens_details", object([]string{"cached_tokens", "3"}, []string{"audio_tokens", "0"})},
+			[]string{"completion_tokens_details", object([]string{"reasoning_tokens", "0", "7"}, []string{"accepted_prediction_tokens", "0"})})
+		message := object([]string{"role", `"assistant"`}, []string{"content", `"Hello!"`, `""`, `"\u00e9\ud83d\ude00\n"`, `" {\"a\":1}"`}, []string{"refusal", "null"}, []string{"annotations", "[]"}, []string{"tool_calls", "null"})
+		choice := object([]string{"index", "0"}, []string{"message", message}, []string{"logprobs", "null"}, []string{"finish_reason", `"stop"`, `"length"`, `"content_filter"`, `"tool_calls"`, `"eos"`, `"new"`})
+		body := object([]string{"id", `"c"`}, []string{"object", `"chat.completion"`}, []string{"created", "1"}, []string{"model", `"m-1"`, `""`},
+			[]string{"choices", "[" + choice + "]"}, []string{"usage", usages}, []string{"service_tier", `"default"`})
+		if !json.Valid([]byte(body)) {
+			t.Fatal(body)
+		}
+		p, ok := readPlain([]byte(body))
+		if !ok {
+			return
+		}
+		taken++
+		got, gotErr := p.answer(anyExchange())
+		want, wantErr := readCompletion(anyExchange(), []byte(body))
+		if !reflect.DeepEqual(got, want) || failure.KindOf(gotErr) != failure.KindOf(wantErr) || (gotErr != nil && gotErr.Error() != wantErr.Error()) {
+			t.Fatalf("%s\nread as %+v, %v\nwant %+v, %v", body, got, gotErr, want, wantErr)
+		}
+	})
+	if taken < 10 {
+		t.Error("no answer was plain")
+	}
+}
+
+// OpenAI's own answer is plain, and one with anything else is not.
+func TestWhatIsPlain(t *testing.T) {
+	const own = `{"id":"chatcmpl-1","object":"chat.completion","created":1780000000,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp"}`
+	for old, replaced := range map[string]string{
+		``:                            ``,
+		`"refusal":null`:              `"refusal":"no"`,
+		`"content":"Hello!"`:          `"content":[{"type":"text","text":"Hello!"}]`,
+		`"annotations":[]`:            `"reasoning":"hm"`,
+		`"finish_reason":"stop"`:      `"finish_reason":null`,
+		`"logprobs":null`:             `"native_finish_reason":"x"`,
+		`,"service_tier":"default"`:   `,"error":null`,
+		`"model":"m"`:                 `"model":"m","model":"n"`,
+		`"prompt_tokens":9`:           `"prompt_tokens":"9"`,
+		`"cached_tokens":0`:           `"cached_tokens":null`,
+		`"role":"assistant","content`: `"role":"assistant","tool_calls":[{"id":"1"}],"content`,
+	} {
+		if _, ok := readPlain([]byte(strings.Replace(own, old, replaced, 1))); ok != (old == "") {
+			t.Errorf("with %s: plain is %v", replaced, ok)
+		}
+	}
+}
