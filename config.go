@@ -253,6 +253,10 @@ type RetryConfig struct {
 	Decisions *failure.Table // decisions
 	// Observer is told what happens in the call as it happens. Default nil.
 	Observer Observer
+	// Client names on whose behalf the calls are made: where calls wait for their turn at a
+	// provider's rate limit, the clients of a process take turns. Default "": a client like
+	// any other.
+	Client string
 }
 
 // OwnProvider is a provider under a name of the user's, with the fields of

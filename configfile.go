@@ -88,6 +88,20 @@ func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, er
 // models that they name as judges.
 func ParseConfigWith(name string, data []byte, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	cfg, checks, err := parseConfig(data, builder)
+	return named(name, cfg, checks, err)
+}
+
+// ParseConfigNode is [ParseConfigWith] for a configuration that is a part of a larger
+// file, which the program has parsed itself: n is the mapping with the configuration's
+// fields. Lines in errors are those of the larger file, and fields have their names
+// within n.
+func ParseConfigNode(name string, n *yaml.Node, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
+	cfg, checks, err := parseNode(n, builder)
+	return named(name, cfg, checks, err)
+}
+
+// named returns what was read from a file; an error has the file's name.
+func named(name string, cfg RetryConfig, checks []validate.Strategy, err error) (RetryConfig, []validate.Strategy, error) {
 	if err != nil {
 		if e, ok := errors.AsType[*ConfigError](err); ok {
 			e.File = name
@@ -102,6 +116,10 @@ func parseConfig(data []byte, builder validate.Builder) (cfg RetryConfig, checks
 	if err != nil || root == nil {
 		return cfg, nil, err
 	}
+	return parseNode(root, builder)
+}
+
+func parseNode(root *yaml.Node, builder validate.Builder) (cfg RetryConfig, checks []validate.Strategy, err error) {
 	known := append(slices.Clone(settings), setting{name: "checks", takes: `a list of checks, each on a line with "- " before it`, set: func(_ *RetryConfig, n *yaml.Node) error {
 		var err error
 		checks, err = parseChecks(n, builder)

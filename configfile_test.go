@@ -153,7 +153,7 @@ func TestEveryFieldOfAConfiguration(t *testing.T) {
 	}
 	// A field that a file can't name is one that holds code, and a field that
 	// this test leaves out is not tested.
-	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true,
+	code := map[string]bool{"Backoff": true, "Rand": true, "Endpoints": true, "Observer": true, "Client": true,
 		"Tools": true, "Providers": true, "MCPServers": true, "DebugToolName": true, "Account": true, "Stages": true, "AttemptsPerModel": true, // TestStagesInAFile and TestProvidersInAFile have these
 		"DisablePacing": true, "DisableRetryBudget": true, // with limits and a budget they are an error
 		"StopOnNoProgress": true, // and so it is with a person

@@ -62,7 +62,7 @@ func (c *RetryConfig) hedgePolicy() (*retry.Policy, error) {
 	}
 	table := c.Table()
 	return retry.New(retry.Config{
-		MaxAttempts: 1, AttemptTimeout: c.AttemptTimeout, Hang: c.Hang, Decisions: &table, MaxRateLimitWait: 1, FallbackAfter: 1,
+		MaxAttempts: 1, AttemptTimeout: c.AttemptTimeout, Hang: c.Hang, Decisions: &table, MaxRateLimitWait: 1, FallbackAfter: 1, Client: c.Client,
 	})
 }
 

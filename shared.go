@@ -62,6 +62,6 @@ func (c *RetryConfig) policy() (*retry.Policy, error) {
 	return retry.New(retry.Config{
 		MaxAttempts: attempts, AttemptsPerTarget: c.AttemptsPerModel, AttemptTimeout: c.AttemptTimeout, Hang: c.Hang, Backoff: waits, Decisions: &table,
 		MaxRetryAfter: c.MaxRetryAfter, MaxRateLimitWait: c.MaxRateLimitWait, FallbackAfter: c.FallbackAfter,
-		WaitForCircuit: c.WaitForCircuit,
+		WaitForCircuit: c.WaitForCircuit, Client: c.Client,
 	})
 }

@@ -221,7 +221,7 @@ func TestOpenAIIsServedAtTheUsualPaths(t *testing.T) {
 		{"/v2/chat/completions", chat, 404, "", ""},
 		{"/v1beta/openai/chat/completions", chat, 200, chaos.OpenAI, "m"},
 		{"/v1beta/models/m:predict", chat, 404, "", ""},
-		{"/v1beta/models/a/b:generateContent", chat, 404, "", ""},
+		{"/v1beta/models/a/b:generate", chat, 404, "", ""},
 		{"/v1/messages/batches", chat, 404, "", ""},
 	} {
 		s, url, client := listen(t, chaos.Config{})

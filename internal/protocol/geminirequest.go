@@ -13,9 +13,12 @@ func geminiCall(path string) (model, method string, ok bool) {
 	if !ok {
 		return "", "", false
 	}
-	model, method, ok = strings.Cut(rest, ":")
-	_, known := geminiMethods[method]
-	return model, method, ok && model != "" && !strings.Contains(model, "/") && known
+	at := strings.LastIndex(rest, ":") // a gateway's models have slashes and colons in their names
+	if at <= 0 {
+		return "", "", false
+	}
+	_, known := geminiMethods[rest[at+1:]]
+	return rest[:at], rest[at+1:], known
 }
 
 type geminiPart struct {

@@ -1,0 +1,365 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"llmcall"
+	"llmcall/chaos"
+	"llmcall/gateway"
+	"llmcall/llm"
+	"llmcall/metrics"
+	"llmcall/price"
+	"llmcall/provider"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/spf13/cobra"
+)
+
+// practiceRoute is the name that clients of the practice model send.
+const practiceRoute = "practice"
+
+// serving has the flags of llmcall serve.
+type serving struct {
+	config, listen, practice string
+	invents                  bool // --practice is given
+	logJSON                  bool
+	judge                    string
+	log                      *slog.Logger
+	chaosURL                 string // of the practice model
+}
+
+func serveCommand() *cobra.Command {
+	s := serving{}
+	cmd := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Serve dependable calls over HTTP, for programs in any language",
+		Long: `Serve dependable calls over HTTP, for programs in any language: they change the base
+URL of their SDK, and get valid answers or a clear error. It speaks the protocols of
+OpenAI (chat completions and responses), Anthropic (messages) and Gemini
+(generateContent). A request can be answered by a model with another protocol.
+
+A configuration has routes, which are the names of models that clients send:
+
+  listen: 127.0.0.1:8080
+  routes:
+    support: {models: [openai/gpt-6-luna, anthropic/claude-haiku-4-5], checks: [json], max_attempts: 4}
+    "*": {}                      # provider/model names as they are
+
+docs/gateway.md has all fields. Without --config any model of a provider whose key is
+in the environment can be named, such as openai/gpt-6-luna. With --practice no
+provider is called: the answers are INVENTED, and fail as a plan says.
+
+A changed file is read again, as upon SIGHUP: a broken one is not used, and the log
+says why. SIGTERM or Ctrl-C ends it: answers that have begun may finish.
+
+It listens on this machine alone, unless clients with keys are configured
+(llmcall serve key new makes one).`,
+		Example: `  llmcall serve --practice
+  curl -s http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \
+    -d '{"model": "practice", "messages": [{"role": "user", "content": "Hello"}]}'
+  llmcall serve --config gateway.yaml`,
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.invents = cmd.Flags().Changed("practice")
+			return s.run(cmd)
+		},
+	}
+	cmd.Flags().StringVar(&s.config, "config", "", "configuration `FILE`, YAML or JSON")
+	cmd.Flags().StringVar(&s.listen, "listen", "", "where to listen, `HOST:PORT`; port 0 is a free one (default the configuration's, or "+gateway.DefaultListen+")")
+	cmd.Flags().StringVar(&s.practice, "practice", "", "answer with INVENTED answers, and fail as the plan in `FILE` says")
+	cmd.Flags().Lookup("practice").NoOptDefVal = "true"
+	cmd.Flags().BoolVar(&s.logJSON, "log-json", false, "write the log as JSON, a line each")
+	cmd.AddCommand(newServeKey(gateway.NewKey))
+	return cmd
+}
+
+func (s *serving) run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	s.judge = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE"))
+	options := &slog.HandlerOptions{}
+	s.log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+	if s.logJSON {
+		s.log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
+	}
+	if s.invents {
+		end, err := s.startPractice(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
+	cfg, text, err := s.load()
+	if err != nil {
+		return err
+	}
+	if s.config == "" && !s.invents && !slices.ContainsFunc(provider.All(), func(p provider.Provider) bool { return p.HasKey(os.Getenv) }) {
+		return errNothingToServe
+	}
+	seen, err := metrics.New(metrics.Options{})
+	if err != nil {
+		return err
+	}
+	know(seen, cfg)
+	g, err := gateway.New(cfg, gateway.Options{
+		Open: s.open, Log: s.log, Version: version(), Practice: s.invents, Metrics: seen.Handler(), Observer: seen.Observer(),
+		OnRequest: func(r gateway.Served) {
+			seen.Request(metrics.Request{
+				Route: r.Route, Client: r.Client, Protocol: r.Protocol, Status: r.Status, Failed: r.Code != "", Limit: r.Limit, Duration: r.Duration, FirstByte: r.FirstByte,
+			})
+		},
+	})
+	if err != nil {
+		return s.inWords(err)
+	}
+	l, err := gateway.Listen(cfg)
+	if err != nil {
+		return err
+	}
+	if s.config != "" {
+		stop, err := s.watch(ctx, g, seen, text)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Clients.Addr()); err != nil {
+		return errors.Join(err, l.Clients.Close())
+	}
+	s.log.Info("serving", "clients", l.Clients.Addr().String(), "routes", len(cfg.Routes), "operators", operatorsAt(l))
+	return g.Serve(ctx, l)
+}
+
+// know tells the metrics which names the configuration has: others are "other".
+func know(seen *metrics.Metrics, cfg *gateway.Config) {
+	var models, clients []string
+	for _, r := range cfg.Routes {
+		models = append(models, r.AllModels()...)
+	}
+	for _, c := range cfg.Clients {
+		clients = append(clients, c.Name)
+	}
+	seen.Know(models, slices.Collect(maps.Keys(cfg.Routes)), clients)
+}
+
+func operatorsAt(l *gateway.Listener) string {
+	if l.Admin == nil {
+		return "http://" + l.Clients.Addr().String() + "/ui"
+	}
+	return "http://" + l.Admin.Addr().String() + "/ui"
+}
+
+var errNothingToServe = errors.New("nothing to serve: set the key of a provider, such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY (llmcall providers lists them), or --config; or try --practice, which calls no provider")
+
+// load reads the configuration.
+func (s *serving) load() (*gateway.Config, []byte, error) {
+	cfg := &gateway.Config{Routes: map[string]*gateway.Route{gateway.AnyModel: gateway.AsItIs()}}
+	var text []byte
+	if s.config != "" {
+		var err error
+		if text, err = readFile(s.config, maxServeConfig); err != nil {
+			return nil, nil, fmt.Errorf("--config: %w", err)
+		}
+		// Its providers are needed to open the judges that its checks name.
+		builder := noJudges
+		if cfg, err = gateway.Parse(s.config, text, builder); err == nil && !s.invents {
+			own := map[string]provider.Own{}
+			for name, p := range cfg.Providers {
+				own[name] = provider.Own(p)
+			}
+			cfg, err = gateway.Parse(s.config, text, judges{judge: s.judge, own: own}.builder())
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("--config: %w", err)
+		}
+	}
+	if s.listen != "" {
+		cfg.Listen = s.listen
+	}
+	if s.invents {
+		if cfg.Routes[practiceRoute] == nil {
+			r := gateway.AsItIs()
+			r.Models = []string{"openai/practice"}
+			cfg.Routes[practiceRoute] = r
+		}
+		for _, r := range cfg.Routes {
+			free(r, append(r.AllModels(), "openai/practice"))
+		}
+	}
+	return cfg, text, cfg.Validate()
+}
+
+// maxServeConfig is the size of the largest configuration.
+const maxServeConfig = 4 << 20
+
+// free gives models that answer for practice a price, so that ceilings can be tried.
+func free(r *gateway.Route, models []string) {
+	if r.Prices == nil {
+		r.Prices = price.Table{}
+	}
+	for _, name := range models {
+		if _, ok := r.Prices.Find(name); !ok {
+			r.Prices[name] = price.Price{}
+		}
+	}
+}
+
+// open opens models.
+func (s *serving) open(names []string, own map[string]provider.Own) ([]llm.Model, error) {
+	if !s.invents {
+		models, err := provider.OpenAll(names, own, provider.Options{})
+		return models, inServeWords(err)
+	}
+	var all []llm.Model
+	for _, name := range names {
+		prefix, _, _ := strings.Cut(name, "/")
+		o := own[prefix]
+		known := cmp.Or(o.Protocol, prefix)
+		if !slices.Contains(provider.Names(), strings.TrimSuffix(known, "-responses")) {
+			known = "openai"
+		}
+		base := s.chaosURL
+		if known != "anthropic" && known != "gemini" {
+			base += "/v1"
+		}
+		models, err := provider.OpenAll([]string{name}, map[string]provider.Own{prefix: {Protocol: known, BaseURL: base}}, provider.Options{APIKey: practiceKey})
+		if err != nil {
+			return nil, inServeWords(err)
+		}
+		all = append(all, slices.Repeat(models, max(1, len(o.Keys)))...)
+	}
+	return all, nil
+}
+
+// inServeWords puts an error into the words of the configuration.
+func inServeWords(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.NewReplacer("APIKey or the environment variable", "the environment variable", "BaseURL or the environment variable", "providers.…base_url or the environment variable").Replace(err.Error()))
+}
+
+// inWords puts an error of the gateway into the words of the command.
+func (s *serving) inWords(err error) error {
+	if e, ok := errors.AsType[*llmcall.ConfigError](err); ok && e.File == "" && s.config != "" {
+		e.File = s.config
+	}
+	return err
+}
+
+// startPractice starts the practice model.
+func (s *serving) startPractice(ctx context.Context) (end func(), err error) {
+	var config chaos.Config
+	if s.practice != "true" {
+		if config.Plan, err = readPlan(s.practice); err != nil {
+			return nil, fmt.Errorf("--practice: %w", err)
+		}
+	}
+	server, err := chaos.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("--practice: %w", err)
+	}
+	listener, err := chaos.Listen(chaos.DefaultAddress)
+	if err != nil {
+		return nil, fmt.Errorf("the practice model: %w", err)
+	}
+	s.chaosURL = "http://" + listener.Addr().String()
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(own, listener) // if it fails, so do the calls
+	}()
+	s.log.Warn("the practice model answers, and its answers are INVENTED")
+	return func() {
+		cancel()
+		<-ended
+	}, nil
+}
+
+// settled is how long a file must not have changed before it is read: editors write in
+// several steps.
+const settled = 100 * time.Millisecond
+
+// watch reads the configuration again when its file has changed, and upon SIGHUP. A broken
+// one is not used.
+func (s *serving) watch(ctx context.Context, g *gateway.Gateway, seen *metrics.Metrics, served []byte) (stop func(), err error) {
+	files, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("--config can't be watched: %w", err)
+	}
+	// The directory, because editors and Kubernetes put another file in the place of the
+	// first.
+	if err := files.Add(filepath.Dir(s.config)); err != nil {
+		return nil, errors.Join(fmt.Errorf("--config can't be watched: %w", err), files.Close())
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		quiet := time.NewTimer(time.Hour)
+		quiet.Stop()
+		for {
+			forced := false
+			select {
+			case <-ctx.Done():
+				return
+			case _, ok := <-files.Events:
+				if ok {
+					quiet.Reset(settled)
+				}
+				continue
+			case err := <-files.Errors:
+				if err != nil {
+					s.log.Error("the configuration can't be watched", "error", err)
+				}
+				continue
+			case <-hup:
+				forced = true
+			case <-quiet.C:
+			}
+			served = s.again(g, seen, served, forced)
+		}
+	}()
+	return func() {
+		signal.Stop(hup)
+		cancel()
+		<-done
+		_ = files.Close() // nothing is read any more
+	}, nil
+}
+
+// again serves the configuration as it is now in its file, and returns the text of the one
+// that is served, or was refused.
+func (s *serving) again(g *gateway.Gateway, seen *metrics.Metrics, served []byte, forced bool) []byte {
+	text, err := readFile(s.config, maxServeConfig)
+	if err == nil && !forced && bytes.Equal(text, served) {
+		return served
+	}
+	cfg, _, loadErr := s.load()
+	if err = errors.Join(err, loadErr); err == nil {
+		err = s.inWords(g.Reload(cfg))
+	}
+	if err != nil {
+		s.log.Error("the changed configuration is not used, the old one goes on", "file", s.config, "error", err)
+		return text
+	}
+	know(seen, cfg)
+	s.log.Info("the configuration was read again", "file", s.config, "routes", len(cfg.Routes))
+	return text
+}

@@ -1,0 +1,320 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"llmcall"
+	"llmcall/endpoint"
+	"llmcall/gateway/internal/clients"
+	"llmcall/gateway/internal/front"
+	"llmcall/internal/body"
+	"llmcall/internal/protocol"
+	"llmcall/internal/say"
+	"llmcall/llm"
+
+	"github.com/tidwall/sjson"
+)
+
+// The headers of a gateway's answers, and of requests for more.
+const (
+	headerAttempts = "X-Llmcall-Attempts"
+	headerModel    = "X-Llmcall-Model"
+	headerCost     = "X-Llmcall-Cost"
+	headerTraceID  = "X-Llmcall-Trace-Id"
+	headerWarnings = "X-Llmcall-Warnings"
+	headerError    = "X-Llmcall-Error"
+	headerPractice = "X-Llmcall-Practice"
+	headerLimit    = "X-Llmcall-Limit"
+	headerTrace    = "X-Llmcall-Trace" // of a request: any value but "" and "0" asks for the whole trace
+)
+
+// maxWarnings is the size of the largest header of warnings.
+const maxWarnings = 2 << 10
+
+// asked is a request of a client on its way.
+type asked struct {
+	g        *Gateway
+	w        http.ResponseWriter
+	r        *http.Request
+	protocol protocol.Protocol
+	ids      protocol.IDs
+	traceID  string
+	route    string
+	client   *clients.Client // nil if none are configured
+	stream   bool
+	array    bool // a stream of Gemini's in the form of a JSON array
+	body     *body.Body
+	raw      []byte       // of the body, as the client sent it
+	events   int          // of such a stream that were passed on as they came
+	base     *llm.Request // of the call
+	used     llm.Usage
+	first    time.Time // when the first byte of an answer was sent
+	status   int
+	code     string         // of the error
+	limit    string         // which limit of the client has refused it
+	trace    *llmcall.Trace // of a call without an answer
+}
+
+// answer asks, and writes what the client gets. The error says why there is no answer,
+// and was not written.
+func (a *asked) answer(ctx context.Context, r *route) *refusal {
+	able, loss := r.able(a.body)
+	if loss != nil {
+		return &refusal{status: http.StatusBadRequest, code: "not_translatable", param: loss.Field, final: true,
+			message: loss.Field + " can't be sent to any model of this route: " + loss.Problem}
+	}
+	base := a.base
+	x := &exchange{body: a.body, raw: a.raw, header: a.r.Header, base: base, plain: r.plain}
+	ctx = withExchange(ctx, x)
+	client, err := r.client(a.g, a.client, r.turn(base), able)
+	if err != nil {
+		return a.why(ctx, err)
+	}
+	if a.stream {
+		return a.streamed(ctx, client, r, x)
+	}
+	result, err := client.Do(ctx, base)
+	if err != nil {
+		return a.why(ctx, err)
+	}
+	a.whole(result, x)
+	return nil
+}
+
+// whole writes an answer in one piece.
+func (a *asked) whole(result *llmcall.Result, x *exchange) {
+	a.used = result.Usage
+	a.tell(a.w.Header(), &result.Trace, result.Model)
+	var text []byte
+	var lost []string
+	if own := x.asItCame(result.Response); own != nil && !changed(result) {
+		text = own.Answer
+		for _, name := range []string{"X-Request-Id", "Request-Id"} {
+			if v := own.Told.Get(name); v != "" {
+				a.w.Header().Set(name, v)
+			}
+		}
+	} else {
+		text, lost = front.Whole(a.protocol, final(result, x), a.options())
+	}
+	if a.wantsTrace() {
+		text = withTrace(text, &result.Trace)
+	}
+	warn(a.w.Header(), lost)
+	a.w.Header().Set("Content-Type", "application/json")
+	a.w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	a.status = http.StatusOK
+	a.first = time.Now()
+	a.w.WriteHeader(http.StatusOK)
+	_, _ = a.w.Write(text) // a client that is gone hears nothing
+}
+
+// changed reports whether the valid answer is not the text that the model wrote: a check
+// has taken JSON out of what was around it, or repaired it.
+func changed(result *llmcall.Result) bool { return result.Text != result.Response.Text() }
+
+// final returns the answer as it is valid, and with the reason to stop that its provider
+// told.
+func final(result *llmcall.Result, x *exchange) *llm.Response {
+	resp := *result.Response
+	resp.Finish = x.finishOf(result.Response)
+	if resp.Model == "" {
+		resp.Model = result.Model
+	}
+	if changed(result) {
+		parts := []llm.Part{llm.Text(result.Text)}
+		for _, p := range resp.Message.Parts {
+			if _, text := p.(llm.Text); !text {
+				parts = append(parts, p)
+			}
+		}
+		resp.Message.Parts = parts
+	}
+	return &resp
+}
+
+// streamed writes an answer as a stream. An error that it returns was not written; one
+// after the first byte is the stream's own.
+func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *route, x *exchange) *refusal {
+	stream := front.NewStream(a.protocol, a.options())
+	var trace *llmcall.Trace
+	out := newOutlet(a.w, a, stream, r.held(), func() {
+		h := a.w.Header()
+		a.tell(h, trace, "")
+		h.Set("Content-Type", "text/event-stream")
+		if a.array {
+			h.Set("Content-Type", "application/json")
+		}
+		h.Set("Cache-Control", "no-cache")
+		h.Set("X-Accel-Buffering", "no") // nginx would collect the events
+		if trace == nil {
+			for _, name := range []string{headerAttempts, headerModel, headerCost, headerWarnings} {
+				h.Add("Trailer", name)
+			}
+		}
+	})
+	defer out.stop()
+	x.out = out
+	a.status = http.StatusOK
+	for piece, err := range client.Stream(ctx, x.base) {
+		switch {
+		case err != nil:
+			out.stop()
+			refused := a.why(ctx, err)
+			if !out.started() {
+				return refused
+			}
+			a.code, a.limit = refused.code, refused.limit
+			out.end(false, a.failure(stream, refused))
+		case piece.Result != nil:
+			result := piece.Result
+			a.used = result.Usage
+			trace = &result.Trace
+			raw := out.passesRaw() && (out.content() || !changed(result))
+			var text []byte
+			if raw && a.array {
+				text = []byte("\n]")
+			}
+			if !raw {
+				if !out.content() {
+					text = a.pieces(stream, final(result, x))
+				}
+				text = append(text, stream.End(final(result, x))...)
+			}
+			if a.wantsTrace() && !a.array {
+				comment, _ := json.Marshal(trace) // it can be written
+				text = slices.Concat(text, []byte(": llmcall "), comment, []byte("\n\n"))
+			}
+			out.end(raw, text)
+			a.tell(a.w.Header(), trace, result.Model)
+		case out.hold || out.passesRaw() || piece.Restart:
+		case piece.Part != nil:
+			out.piece(stream.Part(piece.Part))
+		case piece.Text != "":
+			out.piece(stream.Text(piece.Text))
+		}
+		if out.gone() != nil {
+			break
+		}
+	}
+	a.first = out.first
+	return nil
+}
+
+// why says why a call has no answer.
+func (a *asked) why(ctx context.Context, err error) *refusal {
+	if e, ok := errors.AsType[*llmcall.Error](err); ok {
+		a.used, a.trace = e.Usage, &e.Trace
+	}
+	if errors.Is(context.Cause(ctx), errDraining) {
+		return draining()
+	}
+	if a.client != nil {
+		if refused := a.client.Refused(err); refused != nil {
+			return limited(refused)
+		}
+	}
+	return a.g.explain(err, exchangeOf(ctx))
+}
+
+// failure writes an error within a stream. It is the stream's last event.
+func (a *asked) failure(stream *front.Stream, why *refusal) []byte {
+	e := why.inProtocol(a.protocol)
+	if a.array && a.events > 0 { // what was passed on as it came is not known to the stream
+		return slices.Concat([]byte(",\n"), a.protocol.ErrorBody(e, a.ids), []byte("\n]"))
+	}
+	return stream.Error(e)
+}
+
+// pieces writes a whole answer as the pieces of a stream.
+func (a *asked) pieces(stream *front.Stream, resp *llm.Response) []byte {
+	var b bytes.Buffer
+	for _, p := range resp.Message.Parts {
+		if text, ok := p.(llm.Text); ok {
+			b.Write(stream.Text(string(text)))
+		} else {
+			b.Write(stream.Part(p))
+		}
+	}
+	return b.Bytes()
+}
+
+func (a *asked) options() front.Options {
+	return front.Options{IncludeUsage: a.body.IncludeUsage, Model: a.body.Model, Query: a.r.URL.Query(), ID: a.ids, Now: time.Now(), Body: a.raw}
+}
+
+func (a *asked) wantsTrace() bool {
+	v := a.r.Header.Get(headerTrace)
+	return v != "" && v != "0"
+}
+
+// withTrace adds the trace to an answer. Clients ignore a field that they don't know.
+func withTrace(text []byte, trace *llmcall.Trace) []byte {
+	told, err := json.Marshal(trace)
+	if err != nil {
+		return text
+	}
+	with, err := sjson.SetRawBytes(text, "llmcall", told)
+	if err != nil {
+		return text
+	}
+	return with
+}
+
+// tell sets the headers that tell the story of a call.
+func (a *asked) tell(h http.Header, trace *llmcall.Trace, model string) {
+	h.Set(headerTraceID, a.traceID)
+	if a.g.options.Practice {
+		h.Set(headerPractice, "true")
+	}
+	if trace == nil {
+		return
+	}
+	h.Set(headerAttempts, strconv.Itoa(len(trace.Attempts)))
+	if n := len(trace.Attempts); model == "" && n > 0 {
+		model = trace.Attempts[n-1].Model
+	}
+	if model != "" {
+		h.Set(headerModel, inHeader(model))
+	}
+	if cost := trace.Cost; cost.Known() {
+		h.Set(headerCost, cost.Dollars())
+	}
+	var notes []string
+	for _, t := range trace.Attempts {
+		for _, n := range t.Notes {
+			if !slices.Contains(notes, n) {
+				notes = append(notes, n)
+			}
+		}
+	}
+	warn(h, notes)
+}
+
+// warn adds to the header of warnings.
+func warn(h http.Header, notes []string) {
+	if len(notes) > 0 {
+		h.Add(headerWarnings, say.Short(inHeader(strings.Join(notes, "; ")), maxWarnings))
+	}
+}
+
+// inHeader returns a text that a header can have: visible ASCII.
+func inHeader(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// estimate returns about how many tokens a request asks for.
+func estimate(req *llm.Request) int64 { return endpoint.Wanted(req) }

@@ -1,0 +1,322 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"llmcall"
+	"llmcall/endpoint"
+	"llmcall/gateway/internal/clients"
+	"llmcall/gateway/internal/page"
+	"llmcall/llm"
+	"llmcall/provider"
+)
+
+// Options are what a [Gateway] gets from its program, beside its configuration. The zero
+// value works.
+type Options struct {
+	// Open opens models by their full names; see [provider.OpenAll]. Default: that
+	// function, which knows the adapters that the program imports.
+	Open func(names []string, own map[string]provider.Own) ([]llm.Model, error)
+	// Endpoints is the registry of what calls share. Default: [endpoint.Default].
+	Endpoints *endpoint.Registry
+	// Observer is told of all calls, such as those of packages metrics and otel. Default
+	// nil.
+	Observer llmcall.Observer
+	// OnRequest is called at the end of each request for an answer. Default nil.
+	OnRequest func(Served)
+	// Begin is called at the beginning of each request, and may return a context for it and
+	// the identifier of its trace, which clients see. end is called at its end. Default: an
+	// identifier is made.
+	Begin func(r *http.Request) (ctx context.Context, traceID string, end func(status int))
+	// Metrics serves /metrics. Default nil: there is none.
+	Metrics http.Handler
+	// Log is for what an operator must know. Default: [slog.Default].
+	Log *slog.Logger
+	// Version is shown on /ui. Default "".
+	Version string
+	// Practice says that Open opens models whose answers are invented. A header of each
+	// answer says so. Default false.
+	Practice bool
+}
+
+// Served is a request for an answer that has ended.
+type Served struct {
+	Route     string        // "" for a name that no route has
+	Client    string        // "" where none are configured
+	Protocol  string        // "openai", "openai-responses", "anthropic" or "gemini"
+	Stream    bool          // the client has asked for a stream
+	Status    int           // of HTTP; 499 if the client left before there was one
+	Code      string        // of the error; "" for an answer
+	Limit     string        // which limit of the client has refused it; "": none
+	Duration  time.Duration // of the whole request
+	FirstByte time.Duration // until the first byte of an answer; 0 if there was none
+}
+
+// Gateway serves calls over HTTP. It is safe for concurrent use.
+type Gateway struct {
+	options Options
+	calls   *page.Ring
+	ui      http.Handler
+	started time.Time
+
+	reload sync.Mutex
+	state  atomic.Pointer[state]
+
+	mu       sync.Mutex
+	draining bool
+	active   map[uint64]*active
+	number   uint64
+	idle     chan struct{} // closed when nothing is in flight after the drain began
+	done     chan struct{} // closed when the streams of /ui are to end
+	ended    sync.Once
+}
+
+// active is a request in flight.
+type active struct {
+	cancel  context.CancelCauseFunc
+	waiting bool
+}
+
+// state is a configuration as it is served.
+type state struct {
+	cfg    *Config
+	book   *clients.Book // nil if no clients are configured
+	admin  string        // the hash of the operator's key
+	routes map[string]*route
+
+	mu   sync.Mutex
+	open map[string]*route // of names that clients made up, by AnyModel
+}
+
+// rows is the number of calls that /ui shows.
+const rows = 200
+
+// New makes a gateway. It opens the models, and makes no request. The error says what is
+// impossible, or which key is missing.
+func New(cfg *Config, o Options) (*Gateway, error) {
+	if o.Open == nil {
+		o.Open = func(names []string, own map[string]provider.Own) ([]llm.Model, error) {
+			return provider.OpenAll(names, own, provider.Options{})
+		}
+	}
+	if o.Endpoints == nil {
+		o.Endpoints = endpoint.Default()
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	g := &Gateway{options: o, started: time.Now(), active: map[uint64]*active{}, done: make(chan struct{}), calls: page.NewRing(rows, cfg.ShowContents)}
+	g.options.Observer = llmcall.Observers(g.calls.Observer(), o.Observer)
+	g.ui = page.Handler(page.Options{
+		Registry: o.Endpoints, Calls: g.calls, Clients: g.rows, Names: g.names, Writable: g.writes, Contents: cfg.ShowContents,
+		Version: o.Version, Started: g.started, Done: g.done, Log: o.Log,
+	})
+	s, err := g.compile(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if len(cfg.Clients) > 0 {
+		if s.book, err = clients.Open(cfg.StateDir, cfg.book(), clients.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	g.state.Store(s)
+	return g, nil
+}
+
+// compile opens a configuration's models.
+func (g *Gateway) compile(cfg *Config) (*state, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &state{cfg: cfg, admin: cfg.Admin.SHA256, routes: map[string]*route{}, open: map[string]*route{}}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Routes)) {
+		r := cfg.Routes[name]
+		if name == AnyModel {
+			continue
+		}
+		compiled, err := g.newRoute(cfg, name, r, r.AllModels())
+		if err != nil {
+			return nil, fmt.Errorf("routes.%s: %w", name, err)
+		}
+		s.routes[name] = compiled
+		for i, k := range cfg.Clients {
+			if k.MaxCostPerDay == 0 || len(k.Routes) > 0 && !slices.Contains(k.Routes, name) && !slices.Contains(k.Routes, AnyModel) {
+				continue
+			}
+			if err := compiled.priced(g); err != nil {
+				return nil, fmt.Errorf("routes.%s, for clients[%d].max_cost_per_day: %w", name, i, err)
+			}
+		}
+	}
+	return s, nil
+}
+
+func (g *Gateway) open(names []string, own map[string]llmcall.OwnProvider) ([]llm.Model, error) {
+	theirs := map[string]provider.Own{}
+	for name, p := range own {
+		theirs[name] = provider.Own(p)
+	}
+	return g.options.Open(names, theirs)
+}
+
+// Reload serves another configuration from now on. If it is impossible, the error says why,
+// and the old one is kept. Requests in flight end as they began. Circuits, pacers, the
+// accounts of clients and what /ui shows go on. The addresses, StateDir and ShowContents are
+// those that the gateway began with.
+func (g *Gateway) Reload(cfg *Config) error {
+	g.reload.Lock()
+	defer g.reload.Unlock()
+	old := g.state.Load()
+	if cfg.StateDir != old.cfg.StateDir {
+		return &llmcall.ConfigError{Field: "state_dir", Got: cmp.Or(cfg.StateDir, "nothing"), Takes: fmt.Sprintf("%q until the gateway is started again", old.cfg.StateDir)}
+	}
+	s, err := g.compile(cfg)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(cfg.Clients) == 0 && old.book != nil:
+		return &llmcall.ConfigError{Field: "clients", Got: "none", Takes: "at least one client until the gateway is started again: else everybody could ask"}
+	case old.book != nil:
+		if err := old.book.Reload(cfg.book()); err != nil {
+			return err
+		}
+		s.book = old.book
+	case len(cfg.Clients) > 0:
+		if s.book, err = clients.Open(cfg.StateDir, cfg.book(), clients.Options{}); err != nil {
+			return err
+		}
+	}
+	g.state.Store(s)
+	return nil
+}
+
+var errDraining = errors.New("the gateway is shutting down")
+
+// Shutdown ends the gateway: new requests, and those that wait for a turn, get status 503,
+// and those that a model answers may finish until ctx ends. Then they are cancelled. It
+// returns ctx's error if some were.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	g.mu.Lock()
+	if g.idle == nil {
+		g.idle = make(chan struct{})
+		if len(g.active) == 0 {
+			close(g.idle)
+		}
+	}
+	g.draining = true
+	for _, a := range g.active {
+		if a.waiting {
+			a.cancel(errDraining)
+		}
+	}
+	idle := g.idle
+	g.mu.Unlock()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+		g.mu.Lock()
+		for _, a := range g.active {
+			a.cancel(errDraining)
+		}
+		g.mu.Unlock()
+		<-idle
+	}
+	g.ended.Do(func() { close(g.done) })
+	if s := g.state.Load(); s.book != nil {
+		err = errors.Join(err, s.book.Close())
+	}
+	return err
+}
+
+// writes reports whether a request may force and reset circuits: on an address of the
+// operator's own, with the key.
+func (g *Gateway) writes(r *http.Request) bool {
+	return g.state.Load().cfg.Admin.Listen != "" && g.operates(r)
+}
+
+type activeKey struct{}
+
+// enter counts a request in flight. ok is false if the gateway is shutting down.
+func (g *Gateway) enter(ctx context.Context) (_ context.Context, leave func(), ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining {
+		return ctx, nil, false
+	}
+	g.number++
+	number, a := g.number, &active{}
+	ctx, a.cancel = context.WithCancelCause(ctx)
+	g.active[number] = a
+	return context.WithValue(ctx, activeKey{}, a), func() {
+		a.cancel(nil)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.active, number)
+		if g.draining && len(g.active) == 0 {
+			close(g.idle)
+		}
+	}, true
+}
+
+// watchWaits is the observer that knows which calls wait for a turn.
+func (g *Gateway) watchWaits(ctx context.Context, e llmcall.Event) context.Context {
+	if e.Type != llmcall.EventWaiting && e.Type != llmcall.EventAttemptStarted {
+		return nil
+	}
+	a, ok := ctx.Value(activeKey{}).(*active)
+	if !ok {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a.waiting = e.Type == llmcall.EventWaiting; a.waiting && g.draining {
+		a.cancel(errDraining)
+	}
+	return nil
+}
+
+// names returns the names that the configuration has for an endpoint's model.
+func (g *Gateway) names(key endpoint.Key) []string {
+	s := g.state.Load()
+	var names []string
+	add := func(r *route) {
+		for _, m := range r.seats {
+			if m.EndpointKey() == key && !slices.Contains(names, m.Name()) {
+				names = append(names, m.Name())
+			}
+		}
+	}
+	for _, r := range s.routes {
+		add(r)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.open {
+		add(r)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// rows are the clients for /ui.
+func (g *Gateway) rows() []page.ClientRow {
+	s := g.state.Load()
+	if s == nil || s.book == nil {
+		return nil
+	}
+	return clientRows(s.book.All())
+}

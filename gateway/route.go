@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+
+	"llmcall"
+	"llmcall/account"
+	"llmcall/endpoint"
+	"llmcall/gateway/internal/clients"
+	"llmcall/internal/body"
+	"llmcall/llm"
+	"llmcall/validate"
+)
+
+// route is a route as it is served.
+type route struct {
+	name  string
+	cfg   *Route
+	seats []*seat
+	keys  int  // how many keys the model with the most of them has
+	plain bool // no checks: what the provider answers is the answer
+
+	mu    sync.Mutex
+	calls map[variant]*llmcall.Client
+}
+
+// variant tells the clients of a route apart. They share all endpoints.
+type variant struct {
+	client string // on whose behalf, where that makes a difference
+	turn   int    // which of several keys is asked first
+	able   string // the protocols of the models that can be asked, where not all can
+}
+
+// newRoute opens the models of a route. It makes no request.
+func (g *Gateway) newRoute(cfg *Config, name string, r *Route, models []string) (*route, error) {
+	opened, err := g.open(models, cfg.Providers)
+	if err != nil {
+		return nil, err
+	}
+	out := &route{name: name, cfg: r, plain: len(r.Checks) == 0, calls: map[variant]*llmcall.Client{}}
+	count := map[string]int{}
+	for _, m := range opened {
+		out.seats = append(out.seats, newSeat(m))
+		count[m.Name()]++
+		out.keys = max(out.keys, count[m.Name()])
+	}
+	if _, err := out.client(g, nil, 0, nil); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// client returns the client with which a call is made: on whose behalf, with which key
+// first, and by the models that can take its request.
+func (r *route) client(g *Gateway, who *clients.Client, turn int, able []*seat) (*llmcall.Client, error) {
+	v := variant{turn: turn}
+	if who != nil {
+		v.client = who.Name()
+	}
+	seats := r.seats
+	if able != nil {
+		seats = able
+		for _, s := range able {
+			v.able += s.protocol + " "
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.calls[v]; c != nil {
+		return c, nil
+	}
+	cfg, checks := r.cfg.RetryConfig, r.cfg.Checks
+	if r.plain {
+		checks = []validate.Strategy{answered{}}
+	}
+	cfg.Endpoints, cfg.Observer = g.options.Endpoints, llmcall.Observers(g.watchWaits, g.options.Observer)
+	cfg.RestartStreams = r.held()
+	cfg.Models = nil
+	if who != nil {
+		cfg.Client, cfg.Account = who.Name(), who.Account()
+	}
+	c, err := llmcall.New(inTurn(seats, turn), checks, alone(cfg, len(seats)))
+	if err != nil {
+		return nil, err
+	}
+	r.calls[v] = c
+	return c, nil
+}
+
+// priced reports whether the prices of all models are known, which a limit of money needs.
+func (r *route) priced(g *Gateway) error {
+	cfg := r.cfg.RetryConfig
+	cfg.Endpoints, cfg.Models, cfg.Account = g.options.Endpoints, nil, account.New(endpoint.Amount{Nanos: 1})
+	_, err := llmcall.New(inTurn(r.seats, 0), r.cfg.Checks, cfg)
+	return err
+}
+
+// alone leaves out what must not be set with a single model: the rest of a route's models
+// may be unable to take a request.
+func alone(cfg llmcall.RetryConfig, models int) llmcall.RetryConfig {
+	if models == 1 {
+		cfg.FallbackAfter, cfg.AttemptsPerModel = 0, 0
+	}
+	return cfg
+}
+
+// inTurn returns the models with another of several keys first: neighbours with the same
+// name change places.
+func inTurn(seats []*seat, turn int) []llm.Model {
+	var models []llm.Model
+	for begin := 0; begin < len(seats); {
+		end := begin + 1
+		for end < len(seats) && seats[end].Name() == seats[begin].Name() {
+			end++
+		}
+		n := end - begin
+		for i := range n {
+			models = append(models, seats[begin+(i+turn)%n].model())
+		}
+		begin = end
+	}
+	return models
+}
+
+// held reports whether a stream is kept back until its answer is valid.
+func (r *route) held() bool { return !r.plain && r.cfg.Stream != Pass }
+
+// seed is that of the hashes of conversations.
+var seed = maphash.MakeSeed()
+
+// turn returns which key a conversation begins with: always the same one, because the
+// provider's cache of the prompt belongs to the key.
+func (r *route) turn(req *llm.Request) int {
+	if r.keys < 2 {
+		return 0
+	}
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, m := range req.Messages {
+		_, _ = h.WriteString(m.Text())
+		if m.Role == llm.RoleUser {
+			break
+		}
+	}
+	return int(h.Sum64() % uint64(r.keys))
+}
+
+// able returns the models that can take a request. The error says why none can.
+func (r *route) able(b *body.Body) ([]*seat, *body.Loss) {
+	var all []*seat
+	var first *body.Loss
+	for _, s := range r.seats {
+		if loss := refuses(b, s.protocol); loss == nil {
+			all = append(all, s)
+		} else if first == nil {
+			first = loss
+		}
+	}
+	if len(all) == 0 {
+		return nil, first
+	}
+	if len(all) == len(r.seats) || len(r.cfg.Stages) > 0 {
+		return nil, nil // a stage's models are asked all the same, and their refusal names the field
+	}
+	return all, nil
+}
+
+// refuses returns what of a request a model of a protocol can't be asked, nil for nothing.
+func refuses(b *body.Body, protocol string) *body.Loss {
+	if protocol == b.Protocol && !b.Signed {
+		return nil // it is sent as it is
+	}
+	_, lost := b.To(protocol)
+	if i := slices.IndexFunc(lost, func(l body.Loss) bool { return !l.Harmless }); i >= 0 {
+		return &lost[i]
+	}
+	return nil
+}
+
+// maxOpen is how many routes of names that clients made up are kept.
+const maxOpen = 1000
+
+// find returns the route for the name of a model.
+func (s *state) find(g *Gateway, name string) (*route, error) {
+	if r := s.routes[name]; r != nil {
+		return r, nil
+	}
+	any := s.cfg.Routes[AnyModel]
+	if any == nil || !strings.Contains(name, "/") {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.open[name]; r != nil {
+		return r, nil
+	}
+	r, err := g.newRoute(s.cfg, AnyModel, any, []string{name})
+	if err != nil {
+		return nil, fmt.Errorf("the model %q: %w", name, err)
+	}
+	if len(s.open) >= maxOpen {
+		for other := range s.open {
+			delete(s.open, other)
+			break
+		}
+	}
+	s.open[name] = r
+	return r, nil
+}
