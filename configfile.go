@@ -88,7 +88,7 @@ func ParseConfig(name string, data []byte) (RetryConfig, []validate.Strategy, er
 // models that they name as judges.
 func ParseConfigWith(name string, data []byte, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	cfg, checks, err := parseConfig(data, builder)
-	return named(name, cfg, checks, err)
+	return ofFile(name, cfg, checks, err)
 }
 
 // ParseConfigNode is [ParseConfigWith] for a configuration that is a part of a larger
@@ -97,11 +97,11 @@ func ParseConfigWith(name string, data []byte, builder validate.Builder) (RetryC
 // within n.
 func ParseConfigNode(name string, n *yaml.Node, builder validate.Builder) (RetryConfig, []validate.Strategy, error) {
 	cfg, checks, err := parseNode(n, builder)
-	return named(name, cfg, checks, err)
+	return ofFile(name, cfg, checks, err)
 }
 
-// named returns what was read from a file; an error has the file's name.
-func named(name string, cfg RetryConfig, checks []validate.Strategy, err error) (RetryConfig, []validate.Strategy, error) {
+// ofFile returns what was read from a file; an error has the file's name.
+func ofFile(name string, cfg RetryConfig, checks []validate.Strategy, err error) (RetryConfig, []validate.Strategy, error) {
 	if err != nil {
 		if e, ok := errors.AsType[*ConfigError](err); ok {
 			e.File = name

@@ -65,7 +65,7 @@ type asked struct {
 
 // answer asks, and writes what the client gets. The error says why there is no answer,
 // and was not written.
-func (a *asked) answer(ctx context.Context, r *route) *refusal {
+func (a *asked) answer(ctx context.Context, r *served) *refusal {
 	able, loss := r.able(a.body)
 	if loss != nil {
 		return &refusal{status: http.StatusBadRequest, code: "not_translatable", param: loss.Field, final: true,
@@ -143,7 +143,7 @@ func final(result *llmcall.Result, x *exchange) *llm.Response {
 
 // streamed writes an answer as a stream. An error that it returns was not written; one
 // after the first byte is the stream's own.
-func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *route, x *exchange) *refusal {
+func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *served, x *exchange) *refusal {
 	stream := front.NewStream(a.protocol, a.options())
 	var trace *llmcall.Trace
 	out := newOutlet(a.w, a, stream, r.held(), func() {
@@ -215,7 +215,7 @@ func (a *asked) why(ctx context.Context, err error) *refusal {
 		a.used, a.trace = e.Usage, &e.Trace
 	}
 	if errors.Is(context.Cause(ctx), errDraining) {
-		return draining()
+		return shuttingDown()
 	}
 	if a.client != nil {
 		if refused := a.client.Refused(err); refused != nil {

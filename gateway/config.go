@@ -263,7 +263,7 @@ func (r *reader) clients(n *yaml.Node) error {
 		at := func(name string) string { return field + "." + name }
 		lines, err := yamlfile.Fields(n, field+".", "a client: {name, sha256, routes, requests_per_minute, tokens_per_minute, max_concurrent, max_cost_per_day}", map[string]func(*yaml.Node) error{
 			"name":                func(n *yaml.Node) error { return yamlfile.Text(n, at("name"), &c.Name) },
-			"sha256":              func(n *yaml.Node) error { return hash(n, at("sha256"), &c.SHA256) },
+			"sha256":              func(n *yaml.Node) error { return readHash(n, at("sha256"), &c.SHA256) },
 			"routes":              func(n *yaml.Node) error { return texts(n, at("routes"), "a list of names of routes", &c.Routes) },
 			"requests_per_minute": func(n *yaml.Node) error { return positive(n, at("requests_per_minute"), &c.RequestsPerMinute) },
 			"tokens_per_minute":   func(n *yaml.Node) error { return positive(n, at("tokens_per_minute"), &c.TokensPerMinute) },
@@ -287,8 +287,8 @@ func (r *reader) clients(n *yaml.Node) error {
 
 const takesHash = "the SHA-256 of a key, 64 hexadecimal digits, as `llmcall serve key new` prints it"
 
-// hash reads a hash. What was given may be the key itself, and is not shown.
-func hash(n *yaml.Node, field string, to *string) error {
+// readHash reads a hash. What was given may be the key itself, and is not shown.
+func readHash(n *yaml.Node, field string, to *string) error {
 	if raw, err := hex.DecodeString(n.Value); n.Kind != yaml.ScalarNode || err != nil || len(raw) != 32 {
 		return &yamlfile.FieldError{Line: n.Line, Field: field, Got: "something else, which is not shown because it may be a key", Takes: takesHash}
 	}
@@ -319,7 +319,7 @@ func texts(n *yaml.Node, field, takes string, to *[]string) error {
 func (r *reader) admin(n *yaml.Node) error {
 	_, err := yamlfile.Fields(n, "admin.", "a mapping: {listen, sha256}", map[string]func(*yaml.Node) error{
 		"listen": func(n *yaml.Node) error { return yamlfile.Text(n, "admin.listen", &r.cfg.Admin.Listen) },
-		"sha256": func(n *yaml.Node) error { return hash(n, "admin.sha256", &r.cfg.Admin.SHA256) },
+		"sha256": func(n *yaml.Node) error { return readHash(n, "admin.sha256", &r.cfg.Admin.SHA256) },
 	})
 	return err
 }

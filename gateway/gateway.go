@@ -92,10 +92,10 @@ type state struct {
 	cfg    *Config
 	book   *clients.Book // nil if no clients are configured
 	admin  string        // the hash of the operator's key
-	routes map[string]*route
+	routes map[string]*served
 
 	mu   sync.Mutex
-	open map[string]*route // of names that clients made up, by AnyModel
+	open map[string]*served // of names that clients made up, by AnyModel
 }
 
 // rows is the number of calls that /ui shows.
@@ -139,7 +139,7 @@ func (g *Gateway) compile(cfg *Config) (*state, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &state{cfg: cfg, admin: cfg.Admin.SHA256, routes: map[string]*route{}, open: map[string]*route{}}
+	s := &state{cfg: cfg, admin: cfg.Admin.SHA256, routes: map[string]*served{}, open: map[string]*served{}}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Routes)) {
 		r := cfg.Routes[name]
 		if name == AnyModel {
@@ -293,7 +293,7 @@ func (g *Gateway) watchWaits(ctx context.Context, e llmcall.Event) context.Conte
 func (g *Gateway) names(key endpoint.Key) []string {
 	s := g.state.Load()
 	var names []string
-	add := func(r *route) {
+	add := func(r *served) {
 		for _, m := range r.seats {
 			if m.EndpointKey() == key && !slices.Contains(names, m.Name()) {
 				names = append(names, m.Name())

@@ -288,7 +288,7 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, s *state) ([]byte
 }
 
 // wanted reads what a request asks for, and finds its route.
-func (g *Gateway) wanted(r *http.Request, s *state, client *clients.Client, p protocol.Protocol, raw []byte) (*body.Body, *route, *refusal) {
+func (g *Gateway) wanted(r *http.Request, s *state, client *clients.Client, p protocol.Protocol, raw []byte) (*body.Body, *served, *refusal) {
 	b, err := body.Read(p.Name(), raw)
 	if err != nil {
 		why := &refusal{status: http.StatusBadRequest, code: "invalid_request", message: err.Error(), final: true}
@@ -359,7 +359,7 @@ func geminiModel(path string) (model, method string) {
 func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, s *state, client *clients.Client, p protocol.Protocol, ids protocol.IDs) {
 	start := time.Now()
 	a := &asked{g: g, w: w, r: r, protocol: p, ids: ids, client: client}
-	ctx, end := g.begin(a)
+	ctx, finish := g.begin(a)
 	why := g.unlessPanics(func() *refusal { return g.answer(ctx, a, s) })
 	if why != nil {
 		a.status, a.code, a.limit = why.status, why.code, why.limit
@@ -377,16 +377,16 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, s *state, client *
 			g.refuse(w, r, p, ids, why)
 		}
 	}
-	end(a.status)
+	finish(a.status)
 	if g.options.OnRequest != nil {
-		served := Served{Route: a.route, Protocol: p.Name(), Stream: a.stream, Status: a.status, Code: a.code, Limit: a.limit, Duration: time.Since(start)}
+		end := Served{Route: a.route, Protocol: p.Name(), Stream: a.stream, Status: a.status, Code: a.code, Limit: a.limit, Duration: time.Since(start)}
 		if client != nil {
-			served.Client = client.Name()
+			end.Client = client.Name()
 		}
 		if !a.first.IsZero() {
-			served.FirstByte = a.first.Sub(start)
+			end.FirstByte = a.first.Sub(start)
 		}
-		g.options.OnRequest(served)
+		g.options.OnRequest(end)
 	}
 }
 
@@ -435,7 +435,7 @@ func (g *Gateway) answer(ctx context.Context, a *asked, s *state) *refusal {
 	}
 	ctx, leave, ok := g.enter(page.With(ctx, caller))
 	if !ok {
-		return draining()
+		return shuttingDown()
 	}
 	defer leave()
 	if a.client != nil {
@@ -465,11 +465,11 @@ func (g *Gateway) count(w http.ResponseWriter, r *http.Request, s *state, client
 	if why != nil {
 		return why
 	}
-	asked := *b.Request
-	asked.MaxTokens = 0
+	counted := *b.Request
+	counted.MaxTokens = 0
 	warn(w.Header(), []string{"the number of tokens is an estimate of the gateway's"})
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(counter.Count(int(estimate(&asked))))
+	_, _ = w.Write(counter.Count(int(estimate(&counted))))
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 // what is wrong with it, and another limit of tokens. Everything else stays as the client
 // wrote it. ok is false if the request differs in more than that.
 func (x *exchange) added(req *llm.Request) (text []byte, ok bool) {
-	b, form := x.base, forms[x.body.Protocol]
+	b, f := x.base, forms[x.body.Protocol]
 	last := len(b.Messages) - 1
 	if len(req.Messages) <= last || len(req.Messages[last].Parts) != len(b.Messages[last].Parts) || req.Messages[0].Role != b.Messages[0].Role ||
 		len(req.Tools) != len(b.Tools) || req.NoToolCalls != b.NoToolCalls || len(req.Stop) != len(b.Stop) || len(req.Extra) > 0 ||
@@ -21,8 +21,8 @@ func (x *exchange) added(req *llm.Request) (text []byte, ok bool) {
 	text = x.raw
 	var err error
 	if req.MaxTokens != b.MaxTokens {
-		at := form.limits[0]
-		for _, name := range form.limits {
+		at := f.limits[0]
+		for _, name := range f.limits {
 			if gjson.GetBytes(text, name).Exists() {
 				at = name
 			}
@@ -34,9 +34,9 @@ func (x *exchange) added(req *llm.Request) (text []byte, ok bool) {
 	if len(req.Messages) == last+1 {
 		return text, true
 	}
-	list := gjson.GetBytes(text, form.messages)
+	list := gjson.GetBytes(text, f.messages)
 	if list.Type == gjson.String { // the input of a response
-		if text, err = sjson.SetBytes(text, form.messages, []any{form.message(llm.RoleUser, list.Str)}); err != nil {
+		if text, err = sjson.SetBytes(text, f.messages, []any{f.message(llm.RoleUser, list.Str)}); err != nil {
 			return nil, false
 		}
 	} else if !list.IsArray() {
@@ -53,7 +53,7 @@ func (x *exchange) added(req *llm.Request) (text []byte, ok bool) {
 		if m.Role != llm.RoleUser && m.Role != llm.RoleAssistant {
 			return nil, false
 		}
-		if text, err = sjson.SetBytes(text, form.messages+".-1", form.message(m.Role, m.Text())); err != nil {
+		if text, err = sjson.SetBytes(text, f.messages+".-1", f.message(m.Role, m.Text())); err != nil {
 			return nil, false
 		}
 	}

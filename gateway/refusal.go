@@ -36,7 +36,7 @@ func (r *refusal) Error() string { return r.message }
 
 // inProtocol returns the refusal in the words of a protocol.
 func (r *refusal) inProtocol(p protocol.Protocol) *protocol.Error {
-	e := &protocol.Error{Status: r.status, Kind: kind(p, r.status), Message: r.message, Param: r.param, Code: r.code}
+	e := &protocol.Error{Status: r.status, Kind: kindFor(p, r.status), Message: r.message, Param: r.param, Code: r.code}
 	if r.after > 0 {
 		e.Wait = strconv.FormatFloat(math.Ceil(r.after.Seconds()*1000)/1000, 'f', -1, 64) + "s"
 	}
@@ -54,7 +54,7 @@ var kinds = map[string]map[int]string{
 	"openai-responses": {http.StatusTooManyRequests: "rate_limit_error"},
 }
 
-func kind(p protocol.Protocol, status int) string {
+func kindFor(p protocol.Protocol, status int) string {
 	return cmp.Or(kinds[p.Name()][status], p.Kind(status))
 }
 
@@ -196,7 +196,7 @@ func comeBack(err error, f *failure.Error) time.Duration {
 	return best
 }
 
-func draining() *refusal {
+func shuttingDown() *refusal {
 	return &refusal{status: http.StatusServiceUnavailable, code: "shutting_down", message: "the gateway is shutting down: send the request again", after: time.Second}
 }
 

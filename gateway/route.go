@@ -16,8 +16,8 @@ import (
 	"llmcall/validate"
 )
 
-// route is a route as it is served.
-type route struct {
+// served is a route as it is served.
+type served struct {
 	name  string
 	cfg   *Route
 	seats []*seat
@@ -36,12 +36,12 @@ type variant struct {
 }
 
 // newRoute opens the models of a route. It makes no request.
-func (g *Gateway) newRoute(cfg *Config, name string, r *Route, models []string) (*route, error) {
+func (g *Gateway) newRoute(cfg *Config, name string, r *Route, models []string) (*served, error) {
 	opened, err := g.open(models, cfg.Providers)
 	if err != nil {
 		return nil, err
 	}
-	out := &route{name: name, cfg: r, plain: len(r.Checks) == 0, calls: map[variant]*llmcall.Client{}}
+	out := &served{name: name, cfg: r, plain: len(r.Checks) == 0, calls: map[variant]*llmcall.Client{}}
 	count := map[string]int{}
 	for _, m := range opened {
 		out.seats = append(out.seats, newSeat(m))
@@ -56,7 +56,7 @@ func (g *Gateway) newRoute(cfg *Config, name string, r *Route, models []string) 
 
 // client returns the client with which a call is made: on whose behalf, with which key
 // first, and by the models that can take its request.
-func (r *route) client(g *Gateway, who *clients.Client, turn int, able []*seat) (*llmcall.Client, error) {
+func (r *served) client(g *Gateway, who *clients.Client, turn int, able []*seat) (*llmcall.Client, error) {
 	v := variant{turn: turn}
 	if who != nil {
 		v.client = who.Name()
@@ -92,7 +92,7 @@ func (r *route) client(g *Gateway, who *clients.Client, turn int, able []*seat) 
 }
 
 // priced reports whether the prices of all models are known, which a limit of money needs.
-func (r *route) priced(g *Gateway) error {
+func (r *served) priced(g *Gateway) error {
 	cfg := r.cfg.RetryConfig
 	cfg.Endpoints, cfg.Models, cfg.Account = g.options.Endpoints, nil, account.New(endpoint.Amount{Nanos: 1})
 	_, err := llmcall.New(inTurn(r.seats, 0), r.cfg.Checks, cfg)
@@ -127,14 +127,14 @@ func inTurn(seats []*seat, turn int) []llm.Model {
 }
 
 // held reports whether a stream is kept back until its answer is valid.
-func (r *route) held() bool { return !r.plain && r.cfg.Stream != Pass }
+func (r *served) held() bool { return !r.plain && r.cfg.Stream != Pass }
 
 // seed is that of the hashes of conversations.
 var seed = maphash.MakeSeed()
 
 // turn returns which key a conversation begins with: always the same one, because the
 // provider's cache of the prompt belongs to the key.
-func (r *route) turn(req *llm.Request) int {
+func (r *served) turn(req *llm.Request) int {
 	if r.keys < 2 {
 		return 0
 	}
@@ -150,7 +150,7 @@ func (r *route) turn(req *llm.Request) int {
 }
 
 // able returns the models that can take a request. The error says why none can.
-func (r *route) able(b *body.Body) ([]*seat, *body.Loss) {
+func (r *served) able(b *body.Body) ([]*seat, *body.Loss) {
 	var all []*seat
 	var first *body.Loss
 	for _, s := range r.seats {
@@ -185,7 +185,7 @@ func refuses(b *body.Body, protocol string) *body.Loss {
 const maxOpen = 1000
 
 // find returns the route for the name of a model.
-func (s *state) find(g *Gateway, name string) (*route, error) {
+func (s *state) find(g *Gateway, name string) (*served, error) {
 	if r := s.routes[name]; r != nil {
 		return r, nil
 	}

@@ -196,7 +196,7 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 			cfg.Routes[practiceRoute] = r
 		}
 		for _, r := range cfg.Routes {
-			free(r, append(r.AllModels(), "openai/practice"))
+			makeRouteFree(r, append(r.AllModels(), "openai/practice"))
 		}
 	}
 	return cfg, text, cfg.Validate()
@@ -205,8 +205,8 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 // maxServeConfig is the size of the largest configuration.
 const maxServeConfig = 4 << 20
 
-// free gives models that answer for practice a price, so that ceilings can be tried.
-func free(r *gateway.Route, models []string) {
+// makeRouteFree gives models that answer for practice a price, so that ceilings can be tried.
+func makeRouteFree(r *gateway.Route, models []string) {
 	if r.Prices == nil {
 		r.Prices = price.Table{}
 	}
