@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"llmcall/llm"
 	"llmcall/retry"
 )
 
@@ -94,9 +95,12 @@ func (t EventType) MarshalText() ([]byte, error) { return []byte(t.String()), ni
 // Event reports the progress of a call. What it points to belongs to the call and
 // must not be changed.
 type Event struct {
-	Type    EventType
-	Call    uint64 // the call's number, from 1, unique in the process
-	Model   string // the name of the model that is called, or that answered
+	Type  EventType
+	Call  uint64 // the call's number, from 1, unique in the process
+	Model string // the name of the model that is called, or that answered
+	// Request is what the caller asks, with the defaults of the configuration, of
+	// [EventCallStarted]; nil of any other.
+	Request *llm.Request
 	Attempt Attempt
 	// Wait is the expected duration of a wait, and WaitReason its reason.
 	Wait       time.Duration
@@ -143,7 +147,7 @@ func (c *call) observe(ctx context.Context, e retry.Event) context.Context {
 func (c *call) observed() (*Result, error) {
 	c.number = lastCall.Add(1)
 	start := time.Now()
-	c.ctx = c.tell(c.ctx, Event{Type: EventCallStarted})
+	c.ctx = c.tell(c.ctx, Event{Type: EventCallStarted, Request: c.req})
 	returned := false
 	defer func() {
 		if returned {
