@@ -72,21 +72,18 @@ func made[T any](instrument T, err error) T {
 }
 
 func (w *watcher) measureAttempt(ctx context.Context, a *llmcall.Attempt) {
-	if !w.gauges.attempt.Enabled(ctx) {
-		return
-	}
-	l := w.subject(a.Model).measured
-	w.gauges.attempt.Record(ctx, a.Duration.Seconds(), l.with(errorType, failed(a)).record...)
+	g, l := w.gauges, w.subject(a.Model).measured
+	observe(ctx, g.attempt, a.Duration.Seconds(), l, errorType, failed(a))
 	if a.DelayReason != retry.NoWait {
-		w.gauges.delay.Record(ctx, a.Delay.Seconds(), l.with(attemptReason, a.DelayReason.String()).record...)
+		observe(ctx, g.delay, a.Delay.Seconds(), l, attemptReason, a.DelayReason.String())
 	}
-	if a.Cost.Known() && a.Cost.Nanos > 0 {
-		w.gauges.cost.Add(ctx, float64(a.Cost.Nanos)/account.Dollar, l.with("", "").add...)
+	if a.Cost.Known() && a.Cost.Nanos > 0 && g.cost.Enabled(ctx) {
+		g.cost.Add(ctx, float64(a.Cost.Nanos)/account.Dollar, l.with("", "").add...)
 	}
-	w.gauges.tokens(ctx, l, a.Usage)
+	g.tokens(ctx, l, a.Usage)
 	if a.CheckUsage != (llm.Usage{}) {
-		w.gauges.checks.Add(ctx, a.CheckUsage.InputTokens, checked.with(tokenType, "input").add...)
-		w.gauges.checks.Add(ctx, a.CheckUsage.OutputTokens, checked.with(tokenType, "output").add...)
+		add(ctx, g.checks, a.CheckUsage.InputTokens, checked, tokenType, "input")
+		add(ctx, g.checks, a.CheckUsage.OutputTokens, checked, tokenType, "output")
 	}
 }
 
@@ -97,23 +94,40 @@ func (g *gauges) tokens(ctx context.Context, l *labels, u llm.Usage) {
 		return
 	}
 	if g.usage != nil {
-		g.usage.Record(ctx, u.InputTokens, l.with(tokenType, "input").record...)
-		g.usage.Record(ctx, u.OutputTokens, l.with(tokenType, "output").record...)
+		spread(ctx, g.usage, u.InputTokens, l, tokenType, "input")
+		spread(ctx, g.usage, u.OutputTokens, l, tokenType, "output")
 		return
 	}
-	all, unknown := l.with("", ""), l.with(tokenModality, "unknown")
-	g.operationInput.Record(ctx, u.InputTokens, all.record...)
-	g.operationOutput.Record(ctx, u.OutputTokens, all.record...)
-	g.input.Add(ctx, u.InputTokens, unknown.add...)
-	g.output.Add(ctx, u.OutputTokens, unknown.add...)
-	g.cacheRead.Add(ctx, u.CachedTokens, unknown.add...)
-	g.cacheWrite.Add(ctx, u.CacheWriteTokens, unknown.add...)
-	g.reasoning.Add(ctx, u.ReasoningTokens, all.add...)
+	spread(ctx, g.operationInput, u.InputTokens, l, "", "")
+	spread(ctx, g.operationOutput, u.OutputTokens, l, "", "")
+	add(ctx, g.input, u.InputTokens, l, tokenModality, "unknown")
+	add(ctx, g.output, u.OutputTokens, l, tokenModality, "unknown")
+	add(ctx, g.cacheRead, u.CachedTokens, l, tokenModality, "unknown")
+	add(ctx, g.cacheWrite, u.CacheWriteTokens, l, tokenModality, "unknown")
+	add(ctx, g.reasoning, u.ReasoningTokens, l, "", "")
 }
 
 func (w *watcher) measureCall(ctx context.Context, e *llmcall.Event, reason string) {
-	if w.gauges.call.Enabled(ctx) {
-		w.gauges.call.Record(ctx, e.Duration.Seconds(), w.calls.with(callReason, reason).record...)
+	observe(ctx, w.gauges.call, e.Duration.Seconds(), w.calls, callReason, reason)
+}
+
+// observe, spread and add measure with labels and one more attribute. An instrument that
+// nobody reads costs a question.
+func observe(ctx context.Context, h metric.Float64Histogram, v float64, l *labels, key, value string) {
+	if h.Enabled(ctx) {
+		h.Record(ctx, v, l.with(key, value).record...)
+	}
+}
+
+func spread(ctx context.Context, h metric.Int64Histogram, n int64, l *labels, key, value string) {
+	if h.Enabled(ctx) {
+		h.Record(ctx, n, l.with(key, value).record...)
+	}
+}
+
+func add(ctx context.Context, c metric.Int64Counter, n int64, l *labels, key, value string) {
+	if n != 0 && c.Enabled(ctx) {
+		c.Add(ctx, n, l.with(key, value).add...)
 	}
 }
 
