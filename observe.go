@@ -98,8 +98,8 @@ type Event struct {
 	Type  EventType
 	Call  uint64 // the call's number, from 1, unique in the process
 	Model string // the name of the model that is called, or that answered
-	// Request is what the caller asks, with the defaults of the configuration, of
-	// [EventCallStarted]; nil of any other.
+	// Request is what the caller asks, with the defaults of the configuration. Set for
+	// [EventCallStarted] and [EventCallEnded].
 	Request *llm.Request
 	Attempt Attempt
 	// Wait is the expected duration of a wait, and WaitReason its reason.
@@ -163,13 +163,13 @@ func (c *call) observed() (*Result, error) {
 			r.Duration, r.Outcome, r.Error = time.Since(r.Start), OutcomeFailed, err.Error()
 			c.ended()
 		}
-		c.tell(c.ctx, Event{Type: EventCallEnded, Duration: time.Since(start), Err: err})
+		c.tell(c.ctx, Event{Type: EventCallEnded, Request: c.req, Duration: time.Since(start), Err: err})
 		if v != nil {
 			panic(v)
 		}
 	}()
 	result, err := c.loop()
 	returned = true
-	c.tell(c.ctx, Event{Type: EventCallEnded, Duration: time.Since(start), Result: result, Err: err})
+	c.tell(c.ctx, Event{Type: EventCallEnded, Request: c.req, Duration: time.Since(start), Result: result, Err: err})
 	return result, err
 }

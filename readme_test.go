@@ -71,6 +71,7 @@ var prints = map[string][]string{
 	"docs/providers.md":     {"answered by openai/gpt-6-luna"},
 	"docs/testing.md":       {"Berlin after 2 attempts", "Berlin", "answered: 100 %, collapsed: false"},
 	"docs/tools.md":         {"5 <nil>"},
+	"docs/traces.md":        {"Berlin"},
 	"docs/typed-answers.md": {"a city in ", "the letter wants "},
 }
 

@@ -31,7 +31,7 @@ type Options struct {
 // a line. Lines are written with the context of the call or of the attempt, from which a
 // handler may take the trace.
 func Observer(log *slog.Logger, o Options) llmcall.Observer {
-	w := &writer{log: log, name: o.Name, content: o.Content, filter: redact.New(o.Keys, o.MaxContent)}
+	w := &writer{log: log, name: o.Name, content: o.Content, filter: redact.New(o.Keys, o.MaxContent), plain: redact.New(o.Keys, 0)}
 	return w.observe
 }
 
@@ -39,19 +39,15 @@ type writer struct {
 	log     *slog.Logger
 	name    string
 	content bool
-	filter  *redact.Filter
+	filter  *redact.Filter // of contents
+	plain   *redact.Filter // of everything else
 }
 
 func (w *writer) observe(ctx context.Context, e llmcall.Event) context.Context {
 	level, text := slog.LevelDebug, ""
 	switch e.Type {
-	case llmcall.EventCallStarted:
-		if !w.content {
-			return nil // its end says more
-		}
-		text = "call started"
-	case llmcall.EventAttemptStarted:
-		return nil
+	case llmcall.EventCallStarted, llmcall.EventAttemptStarted:
+		return nil // their ends say more
 	case llmcall.EventWaiting:
 		text = "waiting"
 	case llmcall.EventAttemptEnded:
@@ -79,8 +75,6 @@ func (w *writer) line(e *llmcall.Event) []slog.Attr {
 		all = append(all, slog.String("name", w.name))
 	}
 	switch e.Type {
-	case llmcall.EventCallStarted:
-		all = append(all, slog.String("model", e.Model), slog.Any("request", w.conversation(e.Request)))
 	case llmcall.EventWaiting:
 		all = append(all, slog.Int("attempt", e.Attempt.Number), slog.String("model", e.Attempt.Model), slog.Duration("wait", e.Wait), slog.String("wait_reason", e.WaitReason.String()))
 	case llmcall.EventAttemptEnded:
@@ -90,6 +84,12 @@ func (w *writer) line(e *llmcall.Event) []slog.Attr {
 		}
 	case llmcall.EventCallEnded:
 		all = w.ended(all, e)
+		if w.content {
+			all = append(all, slog.Any("request", w.conversation(e.Request)))
+			if e.Err == nil {
+				all = append(all, slog.String("answer", w.filter.Text(e.Result.Text)))
+			}
+		}
 	}
 	return all
 }
@@ -99,11 +99,7 @@ func (w *writer) ended(all []slog.Attr, e *llmcall.Event) []slog.Attr {
 	if e.Err == nil {
 		all = append(all, slog.String("reason", "valid"))
 		all = append(all, w.hidden(e.Result.LogValue())...)
-		all = append(all, slog.Duration("duration", e.Duration))
-		if w.content {
-			all = append(all, slog.String("answer", w.filter.Text(e.Result.Text)))
-		}
-		return all
+		return append(all, slog.Duration("duration", e.Duration))
 	}
 	all = append(all, w.hidden(errorOf(e))...)
 	return append(all, slog.String("model", e.Model), slog.Duration("duration", e.Duration))
@@ -136,7 +132,7 @@ func (w *writer) hidden(group slog.Value) []slog.Attr {
 		case slog.KindGroup:
 			a.Value = slog.GroupValue(w.hidden(v)...)
 		case slog.KindString:
-			a.Value = slog.StringValue(w.filter.Text(v.String()))
+			a.Value = slog.StringValue(w.plain.Text(v.String()))
 		case slog.KindAny:
 			if texts, ok := v.Any().([]string); ok {
 				a.Value = slog.AnyValue(w.texts(texts))
@@ -150,7 +146,7 @@ func (w *writer) hidden(group slog.Value) []slog.Attr {
 func (w *writer) texts(all []string) []string {
 	filtered := make([]string, len(all))
 	for i, text := range all {
-		filtered[i] = w.filter.Text(text)
+		filtered[i] = w.plain.Text(text)
 	}
 	return filtered
 }

@@ -59,7 +59,7 @@ func Observer(o Options) llmcall.Observer {
 		o.Name = scopeName
 	}
 	w := &watcher{
-		names: optedIn(), tracer: o.TracerProvider.Tracer(scopeName), filter: redact.New(o.Keys, o.MaxContent), content: o.Content || captures(),
+		names: optedIn(), tracer: o.TracerProvider.Tracer(scopeName), content: o.Content || captures(), filter: redact.New(o.Keys, o.MaxContent), errors: redact.New(o.Keys, 0),
 		spanName: opWorkflow + " " + o.Name, models: slices.Clone(o.Models), subjects: map[string]*subject{},
 	}
 	call := []attribute.KeyValue{attribute.String(operationName, opWorkflow), attribute.String(workflowName, o.Name)}
@@ -92,8 +92,9 @@ func Incoming(ctx context.Context, h http.Header) context.Context {
 type watcher struct {
 	names    names
 	tracer   trace.Tracer
-	filter   *redact.Filter
 	content  bool
+	filter   *redact.Filter // of contents
+	errors   *redact.Filter
 	spanName string // of a call
 	started  []trace.SpanStartOption
 	calls    *labels

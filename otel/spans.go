@@ -195,7 +195,7 @@ func (w *watcher) errorOf(logged slog.Value) string {
 		if v := a.Value.Resolve(); v.Kind() == slog.KindGroup {
 			return w.errorOf(v)
 		}
-		return w.filter.Text(a.Value.Resolve().String())
+		return w.errors.Text(a.Value.Resolve().String())
 	}
 	return ""
 }
