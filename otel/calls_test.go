@@ -17,6 +17,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	"pgregory.net/rapid"
 
 	"llmcall"
 	"llmcall/failure"
@@ -477,4 +478,33 @@ func TestReasonsOfWaits(t *testing.T) {
 	if !slices.Equal(got, []string{"backoff", "circuit"}) {
 		t.Errorf("%q", got)
 	}
+}
+
+// Whatever a conversation is: what a span has of it is JSON, and has no key.
+func TestAConversationIsJSONWithoutKeys(t *testing.T) {
+	const key = "0123456789abcdef"
+	text := rapid.Custom(func(t *rapid.T) string {
+		return rapid.String().Draw(t, "before") + rapid.SampledFrom([]string{"", key, "\"" + key, key + "\n"}).Draw(t, "key") + rapid.String().Draw(t, "after")
+	})
+	rapid.Check(t, func(rt *rapid.T) {
+		kept := tracetest.NewInMemoryExporter()
+		p := sdktrace.NewTracerProvider(sdktrace.WithSyncer(kept))
+		observe := otel.Observer(otel.Options{TracerProvider: p, Content: true, Keys: []string{key}, MaxContent: rapid.IntRange(1, 50).Draw(rt, "limit")})
+		req := &llm.Request{}
+		for range rapid.IntRange(0, 25).Draw(rt, "messages") {
+			req.Messages = append(req.Messages, llm.Message{Role: llm.RoleUser, Parts: []llm.Part{
+				llm.Text(text.Draw(rt, "text")), llm.ToolCall{Name: text.Draw(rt, "name"), Arguments: json.RawMessage(text.Draw(rt, "arguments"))},
+			}})
+		}
+		ctx := observe(context.Background(), llmcall.Event{Type: llmcall.EventCallStarted, Request: req})
+		observe(ctx, llmcall.Event{Type: llmcall.EventCallEnded, Result: &llmcall.Result{}})
+		for _, a := range kept.GetSpans()[0].Attributes {
+			if a.Key != "gen_ai.input.messages" {
+				continue
+			}
+			if got := a.Value.AsString(); !json.Valid([]byte(got)) || strings.Contains(got, key) {
+				rt.Errorf("%s", got)
+			}
+		}
+	})
 }

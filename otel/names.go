@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
+
+	"llmcall/internal/say"
 )
 
 // The names of GenAI are in this file alone, since they are all in development, and being
@@ -120,8 +122,13 @@ var providers = map[string]string{
 // other is the value of what has no name, or one too many.
 const other = "_OTHER"
 
+// longest is how many characters of a model's name are in a span: a gateway's clients may
+// send any name.
+const longest = 200
+
 // split returns the provider and the model of a full name, as the conventions have them.
 func split(fullName string) (provider, model string) {
+	fullName = say.Short(strings.ToValidUTF8(fullName, "\uFFFD"), longest)
 	provider, model, ok := strings.Cut(fullName, "/")
 	if !ok {
 		return other, fullName

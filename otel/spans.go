@@ -90,7 +90,11 @@ func (w *watcher) describe(span trace.Span, a *llmcall.Attempt) {
 		all = append(all, attribute.Float64(attemptDollars, float64(a.Cost.Nanos)/account.Dollar))
 	}
 	if len(a.Notes) > 0 {
-		all = append(all, attribute.StringSlice(attemptNotes, a.Notes))
+		notes := make([]string, len(a.Notes))
+		for i, n := range a.Notes {
+			notes[i] = w.errors.Text(n)
+		}
+		all = append(all, attribute.StringSlice(attemptNotes, notes))
 	}
 	if len(a.Complaints) > 0 {
 		all = append(all, attribute.StringSlice(attemptChecks, checksOf(a)))

@@ -32,6 +32,7 @@ import (
 
 	"llmcall"
 	"llmcall/chaos"
+	"llmcall/failure"
 	"llmcall/internal/say"
 	"llmcall/llm"
 	"llmcall/otel"
@@ -177,8 +178,11 @@ func (p propagating) RoundTrip(r *http.Request) (*http.Response, error) {
 const apiKey = "sk-of-this-test-very-secret"
 
 // world is a provider that fails on purpose, a collector, and the environment that names it.
+// When both have ended, no goroutine is left.
 func world(t *testing.T, plan *chaos.Plan) (*chaos.Server, *meter, *collector, llm.Model) {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	provider, err := chaos.New(chaos.Config{Plan: plan, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +211,6 @@ func world(t *testing.T, plan *chaos.Plan) (*chaos.Server, *meter, *collector, l
 // From a program by OTLP over HTTP to a collector: a call of three attempts, the tree of its
 // spans, what the provider was sent, and no prompt, answer or key among all bytes.
 func TestWhatACollectorReceives(t *testing.T) {
-	noLeaks := goleak.IgnoreCurrent()
 	provider, counted, received, model := world(t, &chaos.Plan{Steps: []chaos.Fault{
 		{Kind: chaos.Status, Status: 500}, {Kind: chaos.Right, Answer: "answer: not JSON"}, {Kind: chaos.Right, Answer: `{"answer": "yes"}`},
 	}})
@@ -286,8 +289,21 @@ func TestWhatACollectorReceives(t *testing.T) {
 	if n := received.raw.Len(); n < 1000 {
 		t.Errorf("%d bytes were received", n)
 	}
-	goleak.VerifyNone(t, noLeaks, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait")) // those of the provider and of the connections to it, which are still open
+}
+
+// Protobuf has no text that is not UTF-8, and one would lose the whole batch. A provider may
+// send any bytes.
+func TestBytesThatAreNotTextLoseNoSpan(t *testing.T) {
+	_, _, received, _ := world(t, nil)
+	shutdown, observer, err := otel.Setup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client(t, llmcall.RetryConfig{Observer: observer, MaxAttempts: 1}, plays("acme/one", fails(failure.Transient, "not \xff UTF-8")))
+	_, _ = c.Do(t.Context(), llm.Prompt("x"))
+	if err := shutdown(t.Context()); err != nil || len(received.spans) != 2 || received.spans[0].Status.Message != "acme: transient: not \uFFFD UTF-8" {
+		t.Errorf("%v: %v", err, received.spans)
+	}
 }
 
 // isJSON reads an answer at its end. The library's own check stops a stream that can't become

@@ -45,8 +45,10 @@ func New(keys []string, limit int) *Filter {
 // first: half a key that was cut would not be found.
 func (f *Filter) Text(s string) string { return say.Middle(f.Hide(s), f.max) }
 
-// Hide returns a text without keys.
+// Hide returns a text without keys, and without bytes that are not UTF-8, each run of which
+// is U+FFFD: the formats of logs and traces have none.
 func (f *Filter) Hide(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	for _, key := range f.keys {
 		s = say.Hide(s, key)
 	}

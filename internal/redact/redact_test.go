@@ -29,6 +29,7 @@ func TestKeysAreHidden(t *testing.T) {
 		"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sig":                                    "[key]",
 		"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nafter": "[key]\nafter",
 		"-----BEGIN PRIVATE KEY-----\nMIIE, cut":                                      "[key]",
+		"not \xff\xfe UTF-8":                                                          "not \uFFFD UTF-8",
 		"a task-force-of-seventeen-people":                                            "a task-force-of-seventeen-people",
 	} {
 		if got := f.Text(text); got != want {
