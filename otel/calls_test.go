@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,10 +64,9 @@ func wants(tools ...string) step {
 
 // plays returns a model that takes the steps, the last one again and again.
 func plays(name string, steps ...step) llm.Model {
-	at := -1
+	var asked atomic.Int64 // a hedge asks at the same time
 	return llm.Func(name, func(ctx context.Context, _ *llm.Request) (*llm.Response, error) {
-		at = min(at+1, len(steps)-1)
-		return steps[at](ctx)
+		return steps[min(int(asked.Add(1)), len(steps))-1](ctx)
 	})
 }
 
