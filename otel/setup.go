@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	otelapi "go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
@@ -21,7 +24,8 @@ import (
 
 // Setup sends traces and metrics where the standard variables of the environment say, by
 // OTLP over HTTP, and returns the observer of calls. It is for programs, not for libraries:
-// it sets the providers and the propagator of the process.
+// it sets the providers, the propagator and the error handler of the process. What can't be
+// sent is dropped, and logged by [slog.Default] once a minute; no call waits for it.
 //
 // Without a variable that names an endpoint or an exporter there is nothing to send to: the
 // observer is nil, which costs nothing, and shutdown does nothing.
@@ -58,6 +62,7 @@ func Setup(ctx context.Context) (shutdown func(context.Context) error, observer 
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
 		return nothing, nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
+	otelapi.SetErrorHandler(warns())
 	var ends []func(context.Context) error
 	shutdown = func(ctx context.Context) error {
 		var all []error
@@ -86,6 +91,27 @@ func Setup(ctx context.Context) (shutdown func(context.Context) error, observer 
 		otelapi.SetMeterProvider(p)
 	}
 	return shutdown, Observer(Options{}), nil
+}
+
+// pause is how often what can't be sent is logged: exporters try every few seconds.
+const pause = time.Minute
+
+// warns returns what is told of errors in the background, such as a collector that does not
+// answer.
+func warns() otelapi.ErrorHandler {
+	var mu sync.Mutex
+	var last time.Time
+	left := 0
+	return otelapi.ErrorHandlerFunc(func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !last.IsZero() && time.Since(last) < pause {
+			left++
+			return
+		}
+		slog.Warn("llmcall: traces or metrics could not be sent", "error", err, "not_logged", left)
+		last, left = time.Now(), 0
+	})
 }
 
 // wanted reports whether a signal, "TRACES" or "METRICS", is to be sent.
