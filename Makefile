@@ -8,7 +8,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .DEFAULT_GOAL := help
 
 help: ## list the tasks
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 test: ## run all tests; needs no C compiler, key, network or accelerator
 	go test ./...
@@ -39,6 +39,9 @@ build: ## build the command into bin/, stripped
 bench: ## run the benchmarks beside the peers, and write docs/benchmarks.md
 	cd bench && go run ./report -rounds $(ROUNDS) -benchtime $(BENCHTIME)
 
+bench-gateway: ## measure llmcall serve beside ReverseProxy, nginx and Portkey; needs npm and nginx
+	cd bench && go run ./gateway
+
 plots: ## draw how the cost of a call grows with the work: docs/*.svg
 	cd bench && go run ./plots
 
@@ -48,6 +51,9 @@ mutation: ## put one-line faults into the engine, and list those that no test fi
 conformance: ## write docs/conformance.md: what happens when a provider fails
 	go test ./conformance -run TestThePageIsWhatHappens -update
 
+failover: ## write docs/failover.md: what a gateway's client sees when a provider fails; needs npm, nginx and HAProxy
+	go run ./internal/failover
+
 foresight: ## write docs/foresight.md: what policies do in each scenario
 	go run ./internal/foresight
 
@@ -55,4 +61,4 @@ module: ## give the module another path: make module MODULE=example.org/you/llmc
 	@test -n "$(MODULE)" || { echo "usage: make module MODULE=example.org/you/llmcall" >&2; exit 2; }
 	go run ./internal/rename $(MODULE)
 
-.PHONY: help test race lint fuzz cover build bench plots mutation conformance foresight module
+.PHONY: help test race lint fuzz cover build bench bench-gateway plots mutation conformance failover foresight module
