@@ -26,12 +26,7 @@ var errNoCandidates = errors.New("the answer has no candidates")
 // generated is a GenerateContentResponse, which is also the form of each event of
 // a stream.
 type generated struct {
-	Candidates []struct {
-		Content       partList `json:"content"`
-		FinishReason  string   `json:"finishReason"`
-		FinishMessage string   `json:"finishMessage"`
-		Index         int      `json:"index"`
-	} `json:"candidates"`
+	Candidates     []candidate `json:"candidates"`
 	PromptFeedback struct {
 		BlockReason        string `json:"blockReason"`
 		BlockReasonMessage string `json:"blockReasonMessage"`
@@ -39,6 +34,13 @@ type generated struct {
 	UsageMetadata *usage `json:"usageMetadata"`
 	ModelVersion  string `json:"modelVersion"`
 	ResponseID    string `json:"responseId"`
+}
+
+type candidate struct {
+	Content       partList `json:"content"`
+	FinishReason  string   `json:"finishReason"`
+	FinishMessage string   `json:"finishMessage"`
+	Index         int      `json:"index"`
 }
 
 // partList is a list of parts. Gateways also send one part, or the text alone.
@@ -154,8 +156,15 @@ func (r *reader) Read(data []byte) ([]llm.Chunk, bool, error) {
 	if !utf8.Valid(data) { // some parts are kept as they are, and sent back
 		data = bytes.ToValidUTF8(data, []byte("\ufffd"))
 	}
-	if err := json.Unmarshal(data, &g); err != nil {
-		return nil, true, r.x.GarbledPart(data, err)
+	text, plain := "", false
+	if r.x.Sound(data) {
+		g, text, plain = readPlain(data)
+	}
+	if !plain {
+		g = generated{}
+		if err := json.Unmarshal(data, &g); err != nil {
+			return nil, true, r.x.GarbledPart(data, err)
+		}
 	}
 	var chunks []llm.Chunk
 	about := llm.Chunk{Model: g.ModelVersion, RequestID: g.ResponseID}
@@ -183,6 +192,9 @@ func (r *reader) Read(data []byte) ([]llm.Chunk, bool, error) {
 		}
 		if err := r.stopped(); err != nil {
 			return chunks, true, err
+		}
+		if plain {
+			chunks = append(chunks, r.text(received{Text: &text})...)
 		}
 		for _, raw := range candidate.Content.parts {
 			more, err := r.part(raw, g.ResponseID)

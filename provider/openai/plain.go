@@ -4,6 +4,7 @@ import (
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/tidwall/gjson"
 
+	"llmcall/llm"
 	"llmcall/provider/internal/wire"
 )
 
@@ -107,4 +108,122 @@ func (p *plain) count(usage gjson.Result) bool {
 		}
 		return false
 	})
+}
+
+// readPlainResponse is readPlain for the Responses API.
+func readPlainResponse(body []byte) (p plain, ok bool) {
+	var texts int
+	ok = wire.EachMember(gjson.ParseBytes(body), func(name string, value gjson.Result) bool {
+		switch name {
+		case "id", "object", "created_at", "completed_at", "background", "billing", "frequency_penalty", "instructions", "max_output_tokens", "max_tool_calls", "metadata",
+			"parallel_tool_calls", "presence_penalty", "previous_response_id", "prompt_cache_key", "prompt_cache_retention", "reasoning", "safety_identifier", "service_tier",
+			"store", "temperature", "text", "tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user":
+		case "model":
+			p.model = value.Str
+			return value.Type == gjson.String
+		case "status":
+			p.reason = value.Str
+			return value.Str == "completed"
+		case "error", "incomplete_details":
+			return value.Type == gjson.Null
+		case "output":
+			texts++
+			return value.IsArray() && wire.OnlyValue(value, p.item)
+		case "usage":
+			return p.countTokens(value)
+		default:
+			return false
+		}
+		return true
+	})
+	return p, ok && texts == 1 && p.reason != ""
+}
+
+func (p *plain) item(item gjson.Result) bool {
+	typed, texts := false, 0
+	return wire.EachMember(item, func(name string, value gjson.Result) bool {
+		switch name {
+		case "id", "status", "role":
+			return value.Type == gjson.String
+		case "type":
+			typed = value.Str == "message"
+			return typed
+		case "content":
+			texts++
+			return value.IsArray() && wire.OnlyValue(value, p.outputText)
+		}
+		return false
+	}) && typed && texts == 1
+}
+
+func (p *plain) outputText(part gjson.Result) bool {
+	typed, texts := false, 0
+	return wire.EachMember(part, func(name string, value gjson.Result) bool {
+		switch name {
+		case "annotations", "logprobs":
+			return value.IsArray()
+		case "type":
+			typed = value.Str == "output_text"
+			return typed
+		case "text":
+			texts++
+			p.text = value.Str
+			return value.Type == gjson.String
+		}
+		return false
+	}) && typed && texts == 1
+}
+
+func (p *plain) countTokens(usage gjson.Result) bool {
+	u := &p.usage
+	return wire.EachMember(usage, func(name string, value gjson.Result) bool {
+		switch name {
+		case "input_tokens":
+			return wire.Count(value, &u.PromptTokens)
+		case "output_tokens":
+			return wire.Count(value, &u.CompletionTokens)
+		case "total_tokens":
+			return value.Type == gjson.Number
+		case "input_tokens_details":
+			return wire.EachMember(value, func(name string, value gjson.Result) bool {
+				switch name {
+				case "cached_tokens":
+					return wire.Count(value, &u.PromptTokensDetails.CachedTokens)
+				case "cache_write_tokens":
+					return wire.Count(value, &u.PromptTokensDetails.CacheWriteTokens)
+				}
+				return false
+			})
+		case "output_tokens_details":
+			return wire.EachMember(value, func(name string, value gjson.Result) bool {
+				return name == "reasoning_tokens" && wire.Count(value, &u.CompletionTokensDetails.ReasoningTokens)
+			})
+		}
+		return false
+	})
+}
+
+// response returns the answer of the Responses API.
+func (p *plain) response(x *wire.Exchange) (*llm.Response, error) {
+	u := p.usage
+	return p.read(x, llm.Usage{
+		InputTokens: u.PromptTokens, OutputTokens: u.CompletionTokens, CachedTokens: u.PromptTokensDetails.CachedTokens,
+		ReasoningTokens: u.CompletionTokensDetails.ReasoningTokens, CacheWriteTokens: u.PromptTokensDetails.CacheWriteTokens,
+	})
+}
+
+// answer returns the answer of the chat completions API.
+func (p *plain) answer(x *wire.Exchange) (*llm.Response, error) { return p.read(x, usage(p.usage)) }
+
+func (p *plain) read(x *wire.Exchange, used llm.Usage) (*llm.Response, error) {
+	answer := &llm.Response{Model: p.model, RequestID: x.RequestID("X-Request-Id"), Usage: used}
+	var err error
+	if answer.Finish, err = x.Finish(p.reason, "", nil); err != nil {
+		return wire.Billed(answer), err
+	}
+	answer.Message = llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
+	if p.text != "" {
+		answer.Message.Parts = append(answer.Message.Parts, llm.Text(p.text))
+	}
+	return answer, nil
 }

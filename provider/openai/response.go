@@ -64,20 +64,6 @@ func readCompletion(x *wire.Exchange, body []byte) (*llm.Response, error) {
 	return answer, nil
 }
 
-// answer returns the answer.
-func (p *plain) answer(x *wire.Exchange) (*llm.Response, error) {
-	answer := &llm.Response{Model: p.model, RequestID: x.RequestID("X-Request-Id"), Usage: usage(p.usage)}
-	var err error
-	if answer.Finish, err = x.Finish(p.reason, "", nil); err != nil {
-		return wire.Billed(answer), err
-	}
-	answer.Message = llm.Message{Role: llm.RoleAssistant, Parts: []llm.Part{}}
-	if p.text != "" {
-		answer.Message.Parts = append(answer.Message.Parts, llm.Text(p.text))
-	}
-	return answer, nil
-}
-
 // choiceError returns the error in a choice, or nil.
 func choiceError(x *wire.Exchange, raw string) error {
 	if raw == "" {

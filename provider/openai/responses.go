@@ -89,6 +89,11 @@ func (itemDialect) Reader(x *wire.Exchange) wire.Reader { return &itemStream{x: 
 
 // readResponse reads a whole answer, or the error that it contains.
 func readResponse(x *wire.Exchange, body []byte) (*llm.Response, error) {
+	if x.Sound(body) && x.ErrorWithin(body) == nil {
+		if p, ok := readPlainResponse(body); ok {
+			return p.response(x)
+		}
+	}
 	var response responses.Response
 	err := x.Decode(body, &response)
 	if failed := x.ErrorWithin(body); failed != nil {
