@@ -483,3 +483,88 @@ func TestNoKeyIsHandedOn(t *testing.T) {
 		}
 	}
 }
+
+// A clean end is handed on only with an answer: a client must not take for whole what the
+// call ends with an error. A refusal is an answer in its protocol.
+func TestTheEndIsHandedOnWithAnAnswer(t *testing.T) {
+	const begun = `{"choices":[{"delta":{"content":"Hello!"}}]}`
+	for _, step := range []struct {
+		what, provider string
+		events         []string
+		kind           failure.Kind
+		handed         int // how many of the events
+	}{
+		{"an answer", "openai", []string{begun, `{"choices":[{"delta":{},"finish_reason":"stop"}]}`, `[DONE]`}, answered, 3},
+		{"a mark before the end, and twice", "openai", []string{begun, `[DONE]`, `{"choices":[{"delta":{},"finish_reason":"stop"}]}`, `[DONE]`, `[DONE]`}, answered, 3},
+		{"the model broke off", "openai", []string{begun, `{"choices":[{"delta":{},"finish_reason":"error"}]}`, `[DONE]`}, failure.Transient, 2},
+		{"an error", "openai", []string{begun, `{"error":{"message":"no","code":"server_error"}}`, `[DONE]`}, failure.Transient, 1},
+		{"an error in a choice", "openai", []string{begun, `{"choices":[{"error":{"message":"no","code":502},"delta":{},"finish_reason":"error"}]}`, `[DONE]`}, failure.Transient, 1},
+		{"garbage", "openai", []string{begun, `{"choices":7`, `[DONE]`}, failure.Transient, 1},
+		{"a refusal", "openai", []string{`{"choices":[{"delta":{"refusal":"No."}}]}`, `{"choices":[{"delta":{},"finish_reason":"stop"}]}`, `[DONE]`}, failure.ContentFiltered, 3},
+		{"filtered", "openai", []string{begun, `{"choices":[{"delta":{},"finish_reason":"content_filter"}]}`, `[DONE]`}, failure.ContentFiltered, 3},
+		{"an error of a filter", "openai", []string{`{"error":{"message":"filtered","code":"content_filter"}}`}, failure.ContentFiltered, 0},
+		{"failed", "openai-responses", []string{`{"type":"response.output_text.delta","delta":"Hello!"}`, `{"type":"response.failed","response":{"status":"failed","output":[],"error":{"code":"server_error","message":"no"}}}`}, failure.Transient, 1},
+		{"refused", "openai-responses", []string{`{"type":"response.completed","response":{"status":"completed","output":[{"type":"message","content":[{"type":"refusal","refusal":"No."}]}]}}`}, failure.ContentFiltered, 1},
+		{"overloaded", "anthropic", []string{`{"type":"message_start","message":{"usage":{}}}`, `{"type":"error","error":{"type":"overloaded_error","message":"no"}}`, `{"type":"message_stop"}`}, failure.Overloaded, 1},
+		{"broke off", "anthropic", []string{`{"type":"message_start","message":{"usage":{}}}`, `{"type":"message_delta","delta":{"stop_reason":"error"}}`, `{"type":"message_stop"}`}, failure.Transient, 2},
+		{"a refusal", "anthropic", []string{`{"type":"message_delta","delta":{"stop_reason":"refusal"}}`}, failure.ContentFiltered, 1},
+		{"blocked", "gemini", []string{`{"promptFeedback":{"blockReason":"SAFETY"}}`}, failure.ContentFiltered, 1},
+		{"a malformed call", "gemini", []string{`{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}]}`}, failure.InvalidAnswer, 0},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for _, e := range step.events {
+				_, _ = io.WriteString(w, "data: "+e+"\n\n")
+			}
+		}))
+		m := open(t, step.provider+"/m", provider.Options{APIKey: secret, BaseURL: server.URL, HTTPClient: server.Client()})
+		var handed []string
+		x := &asis.Exchange{Protocol: step.provider, Body: []byte(`{}`), Event: func(_ string, data []byte) { handed = append(handed, string(data)) }}
+		_, err := streamed(asis.With(t.Context(), x), m, llm.Prompt("Hi!"))
+		server.Close()
+		want := step.kind
+		if got := failure.KindOf(err); err == nil != (want == answered) || err != nil && got != want || len(handed) != step.handed || x.Answer != nil {
+			t.Errorf("%s, %s: got %v, handed on %d of %q", step.provider, step.what, err, len(handed), handed)
+		}
+	}
+}
+
+// The same for whole answers.
+func TestAWholeAnswerIsHandedOnUnlessItIsAnError(t *testing.T) {
+	for _, step := range []struct {
+		provider, body string
+		kind           failure.Kind
+		handed         bool
+	}{
+		{"openai", `{"choices":[{"message":{"content":null,"refusal":"No."},"finish_reason":"stop"}]}`, failure.ContentFiltered, true},
+		{"openai", `{"choices":[{"message":{"content":"Hel"},"finish_reason":"content_filter"}]}`, failure.ContentFiltered, true},
+		{"openai", `{"error":{"message":"filtered","code":"content_filter"}}`, failure.ContentFiltered, false},
+		{"openai", `{"choices":[{"message":{"content":"Hel"},"finish_reason":"error"}]}`, failure.Transient, false},
+		{"openai", `{"choices":[]}`, failure.Transient, false},
+		{"openai", `<html>Sign in</html>`, failure.Transient, false},
+		{"openai", ``, failure.Transient, false},
+		{"openai", "data: " + `{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n", answered, false}, // a stream: its events
+		{"anthropic", `{"type":"message","content":[],"stop_reason":"refusal","usage":{}}`, failure.ContentFiltered, true},
+		{"gemini", `{"promptFeedback":{"blockReason":"SAFETY"}}`, failure.ContentFiltered, true},
+		{"gemini", `[{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]}]`, answered, false},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, step.body) }))
+		m := open(t, step.provider+"/m", provider.Options{APIKey: secret, BaseURL: server.URL, HTTPClient: server.Client()})
+		x := &asis.Exchange{Protocol: step.provider, Body: []byte(`{}`)}
+		_, err := m.Complete(asis.With(t.Context(), x), llm.Prompt("Hi!"))
+		if got := failure.KindOf(err); err == nil != (step.kind == answered) || err != nil && got != step.kind || (x.Answer != nil) != step.handed {
+			t.Errorf("%s, %s: got %v, handed on %s", step.provider, step.body, err, x.Answer)
+		}
+		// A whole answer to a request for a stream is handed on before what was read of it.
+		if step.handed || step.kind != answered {
+			x = &asis.Exchange{Protocol: step.provider, Body: []byte(`{}`), Event: func(_ string, data []byte) { t.Errorf("%s: an event: %s", step.body, data) }}
+			if _, err := streamed(asis.With(t.Context(), x), m, llm.Prompt("Hi!")); failure.KindOf(err) != step.kind || (x.Answer != nil) != step.handed {
+				t.Errorf("%s, %s, streamed: got %v, handed on %s", step.provider, step.body, err, x.Answer)
+			}
+		}
+		server.Close()
+	}
+}
+
+// answered is the kind of no failure.
+const answered = failure.Kind(255)
