@@ -56,7 +56,7 @@ type Exchange struct {
 	// is known before the first chunk. It is nil for a stream, also for one that came where a
 	// whole answer was asked for.
 	Answer []byte
-	// Problem is the body of a response whose Status is no success.
+	// Problem is the body of a response whose Status says that it failed.
 	Problem []byte
 }
 

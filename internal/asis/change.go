@@ -15,7 +15,7 @@ type Change struct {
 	Streams bool
 	// Stream is the value that stream has to have.
 	Stream bool
-	// Usage asks for the usage of a stream by stream_options. A body that is no stream's is
+	// Usage asks for the usage of a stream by stream_options. A request for a whole answer is
 	// sent without stream_options, which servers refuse there.
 	Usage bool
 	// Named says that the model is named elsewhere, in the address: it is not added to a body

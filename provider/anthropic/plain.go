@@ -59,9 +59,9 @@ func plainHead(body []byte) (h head, ok bool) {
 }
 
 // plainBlocks reports whether all blocks are texts.
-func plainBlocks(content gjson.Result) bool {
+func plainBlocks(blocks gjson.Result) bool {
 	ok := true
-	content.ForEach(func(_, block gjson.Result) bool {
+	blocks.ForEach(func(_, block gjson.Result) bool {
 		ok = wire.EachMember(block, func(name string, value gjson.Result) bool {
 			switch name {
 			case "type":

@@ -139,15 +139,15 @@ func New(model string, opts Options) (*Model, error) {
 	}
 	direct := &wire.Direct{
 		Endpoint: served, Protocol: wire.Gemini, Client: sender, Lacks: &lacking.alone, Clean: apiError, Explain: explain,
-		Whole: address(served, ":generateContent"), Streamed: address(served, ":streamGenerateContent"),
+		Whole: methodAddress(served, ":generateContent"), Streamed: methodAddress(served, ":streamGenerateContent"),
 		Sign: func(header http.Header) { header["X-Goog-Api-Key"] = []string{cmp.Or(key, placeholder)} },
 	}
 	direct.Streamed.RawQuery = "alt=sse"
 	return &Model{endpoint: served, models: client.Models, old: beforeGemini3(model), lacks: lacking, direct: direct}, nil
 }
 
-// address returns the address of a method of the model.
-func address(served *wire.Endpoint, method string) *url.URL {
+// methodAddress returns the address of a method of the model.
+func methodAddress(served *wire.Endpoint, method string) *url.URL {
 	model := served.Model
 	if !strings.HasPrefix(model, "models/") && !strings.HasPrefix(model, "tunedModels/") {
 		model = "models/" + model

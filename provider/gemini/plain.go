@@ -27,9 +27,9 @@ func readPlain(data []byte) (g generated, text string, ok bool) {
 			return g.UsageMetadata.plain(value)
 		case "candidates":
 			texts++
-			var c candidate
+			var c choice
 			ok := value.IsArray() && wire.OnlyValue(value, func(only gjson.Result) bool { return c.plain(only, &text) })
-			g.Candidates = []candidate{c}
+			g.Candidates = []choice{c}
 			return ok
 		}
 		return false
@@ -37,7 +37,7 @@ func readPlain(data []byte) (g generated, text string, ok bool) {
 	return g, text, ok && texts == 1
 }
 
-func (c *candidate) plain(value gjson.Result, text *string) bool {
+func (c *choice) plain(value gjson.Result, text *string) bool {
 	texts := 0
 	return wire.EachMember(value, func(name string, value gjson.Result) bool {
 		switch name {
@@ -54,8 +54,8 @@ func (c *candidate) plain(value gjson.Result, text *string) bool {
 				case "role":
 					return value.Type == gjson.String
 				case "parts":
-					return value.IsArray() && wire.OnlyValue(value, func(part gjson.Result) bool {
-						return wire.EachMember(part, func(name string, value gjson.Result) bool {
+					return value.IsArray() && wire.OnlyValue(value, func(only gjson.Result) bool {
+						return wire.EachMember(only, func(name string, value gjson.Result) bool {
 							texts++
 							*text = value.Str
 							// Half a surrogate pair is read as something else by encoding/json.

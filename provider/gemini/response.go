@@ -26,7 +26,7 @@ var errNoCandidates = errors.New("the answer has no candidates")
 // generated is a GenerateContentResponse, which is also the form of each event of
 // a stream.
 type generated struct {
-	Candidates     []candidate `json:"candidates"`
+	Candidates     []choice `json:"candidates"`
 	PromptFeedback struct {
 		BlockReason        string `json:"blockReason"`
 		BlockReasonMessage string `json:"blockReasonMessage"`
@@ -36,7 +36,7 @@ type generated struct {
 	ResponseID    string `json:"responseId"`
 }
 
-type candidate struct {
+type choice struct {
 	Content       partList `json:"content"`
 	FinishReason  string   `json:"finishReason"`
 	FinishMessage string   `json:"finishMessage"`

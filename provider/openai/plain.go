@@ -74,8 +74,8 @@ func (p *plain) part(name string, value gjson.Result) bool {
 	return true
 }
 
-func (p *plain) count(usage gjson.Result) bool {
-	return wire.EachMember(usage, func(name string, value gjson.Result) bool {
+func (p *plain) count(used gjson.Result) bool {
+	return wire.EachMember(used, func(name string, value gjson.Result) bool {
 		switch name {
 		case "prompt_tokens":
 			return wire.Count(value, &p.usage.PromptTokens)
@@ -174,9 +174,9 @@ func (p *plain) outputText(part gjson.Result) bool {
 	}) && typed && texts == 1
 }
 
-func (p *plain) countTokens(usage gjson.Result) bool {
+func (p *plain) countTokens(used gjson.Result) bool {
 	u := &p.usage
-	return wire.EachMember(usage, func(name string, value gjson.Result) bool {
+	return wire.EachMember(used, func(name string, value gjson.Result) bool {
 		switch name {
 		case "input_tokens":
 			return wire.Count(value, &u.PromptTokens)

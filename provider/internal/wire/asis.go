@@ -117,7 +117,7 @@ func (d *Direct) send(ctx context.Context, own *asis.Exchange, req *llm.Request,
 			own.Sent, own.Added = true, added
 			response, err := x.Record(request, d.Client.Do)
 			if err == nil && !x.Whole {
-				response.Body.Close() // of a status that is no end
+				response.Body.Close() // of a status below 200
 			}
 			return x.Failed(ctx, err, d.Clean)
 		}
