@@ -455,6 +455,9 @@ func assistantBlock(n node) ([]placed, error) {
 	if _, err := kind.text(); err != nil {
 		return nil, err
 	}
+	if string(kind.raw) == `"thinking"` && o.take("signature").empty() && n.r.foreign(n.path) {
+		return nil, nil
+	}
 	// The provider gets its thoughts back, and what its own tools did, whatever they are.
 	return []placed{{llm.Reasoning{Provider: anthropicName, Data: n.raw}, n.path}}, nil
 }

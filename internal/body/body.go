@@ -56,9 +56,11 @@ type Body struct {
 	// IncludeUsage reports whether a stream is to end with the usage: stream_options of
 	// chat completions.
 	IncludeUsage bool
-	// Signed reports whether an ID of a tool call has a signature within, which [Read] has
-	// taken apart. Such a body must not be sent as it is, not even to a model of its own
-	// protocol: OpenAI refuses IDs of more than 40 characters.
+	// Signed reports whether the body has what only a gateway's answers have: a signature
+	// within the ID of a tool call, which [Read] has taken apart, or the thought of a model of
+	// another protocol, which it has left out. Such a body must not be sent as it is, not even
+	// to a model of its own protocol: OpenAI refuses IDs of more than 40 characters, and
+	// Anthropic thoughts that it has not signed.
 	Signed bool
 
 	lost    []lost                     // what reading could not carry

@@ -23,7 +23,7 @@ type reader struct {
 	lenient bool // what can't be carried is lost, and no error
 	snake   bool // names of fields may be in snake case, as protocol buffers take them
 	lost    []lost
-	signed  bool            // an ID had a signature within
+	signed  bool            // an ID had a signature within, or a thought was left out
 	asIs    map[string]bool // the fields of the rest that keep their text
 	calls   int             // of Gemini's functions that had no ID
 }

@@ -3,6 +3,7 @@ package body
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 
 	"llmcall/llm"
 )
@@ -131,6 +132,10 @@ func responsesConversation(o *object, b *Body) error {
 	return t.whole(input, b)
 }
 
+// foreignItem begins the ID of a thought that a gateway's answer had from the model of
+// another protocol.
+const foreignItem = "rs_llmcall_"
+
 // item reads an item. What the model said and called in one answer is one message.
 func item(n node, t *talk) error {
 	o, err := n.object()
@@ -138,7 +143,7 @@ func item(n node, t *talk) error {
 		return err
 	}
 	kind := o.take("type")
-	delete(o.fields, "id")     // of an earlier answer
+	id := o.take("id")         // of an earlier answer
 	delete(o.fields, "status") // likewise
 	switch string(kind.raw) {
 	case "", `"message"`:
@@ -182,6 +187,9 @@ func item(n node, t *talk) error {
 		t.join(llm.RoleTool, placed{llm.ToolResult{CallID: id, Content: output}, n.path})
 		return nil
 	case `"reasoning"`:
+		if strings.HasPrefix(string(id.raw), `"`+foreignItem) && n.r.foreign(n.path) {
+			return nil
+		}
 		t.join(llm.RoleAssistant, placed{llm.Reasoning{Provider: responsesName, Data: json.RawMessage(n.raw)}, n.path})
 		return nil
 	}

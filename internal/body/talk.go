@@ -154,6 +154,16 @@ func (t *talk) resultPart(n node, read func(node) (llm.Part, error), texts *[]st
 // back to its provider. A client of a protocol that has no place for it knows only IDs.
 const signs = "__sig_"
 
+// foreign leaves out the thought of a model of another protocol, which a gateway's answer
+// showed, and reports whether it may: a provider refuses thoughts that are not its own.
+func (r *reader) foreign(at string) bool {
+	if r.lenient {
+		r.signed = true
+		r.harmless(at, "is a thought of another provider's model")
+	}
+	return r.lenient
+}
+
 // unsigned takes an ID and a signature apart, which is in base64 (the alphabet of URLs).
 func (r *reader) unsigned(id string) (string, []byte) {
 	i := strings.LastIndex(id, signs)

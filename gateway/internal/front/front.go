@@ -81,6 +81,13 @@ func newWriter(p protocol.Protocol, o Options) *writer {
 	w.thoughts = wantsThoughts(w.name, o.Body)
 	if w.name == responses {
 		w.turn.Request.Settings = settings(o.Body)
+		w.turn.ID = func(prefix string) string {
+			// Package body knows by the prefix which thoughts are not OpenAI's own.
+			if rest, ok := strings.CutPrefix(prefix, "rs_"); ok {
+				prefix = "rs_llmcall_" + rest
+			}
+			return o.ID(prefix)
+		}
 	}
 	return w
 }
