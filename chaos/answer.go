@@ -18,8 +18,8 @@ import (
 // refusalText is the text of a refusal.
 const refusalText = "I'm sorry, but I can't assist with that request."
 
-// answer is the answer that a request gets: a text, or a call of a tool.
-type answer struct {
+// invented is the answer that a request gets: a text, or a call of a tool.
+type invented struct {
 	text   string // the text, or the arguments of the call
 	tool   string // the tool that is called; "": none
 	finish protocol.Finish
@@ -28,7 +28,7 @@ type answer struct {
 }
 
 // parts returns the answer as it is written, with what its provider shows of its thoughts.
-func (a answer) parts(id protocol.IDs, thoughts ...protocol.Part) protocol.Answer {
+func (a invented) parts(id protocol.IDs, thoughts ...protocol.Part) protocol.Answer {
 	out := protocol.Answer{Parts: thoughts, Finish: a.finish, Native: a.native, Ending: a.ending}
 	switch {
 	case a.tool != "":
@@ -40,17 +40,17 @@ func (a answer) parts(id protocol.IDs, thoughts ...protocol.Part) protocol.Answe
 }
 
 // answerTo returns the answer to a request, as the fault wants it.
-func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (answer, error) {
-	a := answer{tool: req.Tool, finish: protocol.FinishStop, native: f.Finish}
+func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (invented, error) {
+	a := invented{tool: req.Tool, finish: protocol.FinishStop, native: f.Finish}
 	if a.tool != "" {
 		a.finish = protocol.FinishTool
 	}
 	var err error
 	switch {
 	case f.Kind == Empty:
-		return answer{finish: protocol.FinishStop, native: f.Finish}, nil
+		return invented{finish: protocol.FinishStop, native: f.Finish}, nil
 	case f.Kind == Refuse:
-		return answer{text: cmp.Or(f.Answer, refusalText), finish: protocol.FinishRefusal, native: f.Finish}, nil
+		return invented{text: cmp.Or(f.Answer, refusalText), finish: protocol.FinishRefusal, native: f.Finish}, nil
 	case f.Answer != "":
 		a.text = f.Answer
 	case f.Kind == Prose:
@@ -61,7 +61,7 @@ func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (answer,
 		a.text, err = rightText(ctx, req, f.Kind == Fence, r)
 	}
 	if err != nil {
-		return answer{}, err
+		return invented{}, err
 	}
 	if f.Kind == Fence {
 		a.text = "```json\n" + a.text + "\n```"
@@ -85,7 +85,7 @@ func answerTo(ctx context.Context, req *request, f Fault, r *rand.Rand) (answer,
 
 // stopAt ends a text before the first stop sequence in it. A tool's arguments are left
 // as they are.
-func stopAt(a *answer, sequences []string) {
+func stopAt(a *invented, sequences []string) {
 	if a.tool != "" {
 		return
 	}

@@ -335,7 +335,7 @@ func (s *Server) turn(ctx context.Context, req *request, f Fault, id protocol.ID
 	}
 	in := req.promptTokens()
 	turn := &protocol.Turn{Request: answering.Request, ID: id, Now: rec.Time, Usage: protocol.Usage{In: in, Cached: min(f.CachedTokens, in), Reasoning: f.ReasoningTokens}, Plays: true}
-	var answers []answer
+	var answers []invented
 	for i := range uint64(max(1, req.Choices)) {
 		a, err := answerTo(ctx, answering, f, chance(forChoices+i))
 		if err != nil {

@@ -79,7 +79,7 @@ func (t *Turn) chatThoughts() raw {
 		case ThoughtPart:
 			thoughts = append(thoughts, p.Text)
 		case OwnPart:
-			own = append(own, members(p.Own)...)
+			own = append(own, membersOf(p.Own)...)
 		}
 	}
 	if len(thoughts) > 0 {
@@ -88,8 +88,8 @@ func (t *Turn) chatThoughts() raw {
 	return own
 }
 
-// members returns the members of a JSON object, each after a comma.
-func members(object json.RawMessage) raw {
+// membersOf returns the members of a JSON object, each after a comma.
+func membersOf(object json.RawMessage) raw {
 	inner := bytes.TrimSpace(object)
 	inner = bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimPrefix(inner, []byte("{")), []byte("}")))
 	if len(inner) == 0 {
@@ -144,7 +144,7 @@ func (Chat) Events(t *Turn) []Event {
 }
 
 // Stream writes chunks of a completion.
-func (Chat) Stream(t *Turn) Stream { return &live{steps: newChatStream(t, 0)} }
+func (Chat) Stream(t *Turn) Stream { return &live{streamSteps: newChatStream(t, 0)} }
 
 // chatStream writes the chunks of one of several answers.
 type chatStream struct {
@@ -197,7 +197,7 @@ func (s *chatStream) open(p Part) []Event {
 		return []Event{s.delta(Event{}, fill(`{%s"tool_calls":[{"index":%s,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}]}`,
 			role, s.calls, s.ids.call(p, "call_"), p.Name), raw("null"), nil)}
 	case OwnPart:
-		if more := members(p.Own); len(more) > 0 {
+		if more := membersOf(p.Own); len(more) > 0 {
 			return append(s.role(), s.delta(Event{}, fill(`{%s}`, more[1:]), raw("null"), nil))
 		}
 	case TextPart:

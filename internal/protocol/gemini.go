@@ -185,7 +185,7 @@ func (Gemini) Events(t *Turn) []Event {
 
 // Stream writes responses with a piece each.
 func (Gemini) Stream(t *Turn) Stream {
-	return &live{steps: &geminiStream{of: t, t: t, ids: t.numbered()}}
+	return &live{streamSteps: &geminiStream{of: t, t: t, ids: t.numbered()}}
 }
 
 // geminiStream writes the responses for one of several answers.

@@ -86,12 +86,12 @@ func (Messages) Events(t *Turn) []Event {
 	if t.Finish == FinishRefusal {
 		parts = nil
 	}
-	return written(&anthropicStream{t: t, ids: t.numbered()}, parts)
+	return streamOf(&anthropicStream{t: t, ids: t.numbered()}, parts)
 }
 
 // Stream writes the events of a message.
 func (Messages) Stream(t *Turn) Stream {
-	return &live{steps: &anthropicStream{t: t, ids: t.numbered()}}
+	return &live{streamSteps: &anthropicStream{t: t, ids: t.numbered()}}
 }
 
 // anthropicStream writes the events of a stream.

@@ -88,8 +88,8 @@ type Stream interface {
 	End() []Event
 }
 
-// steps are what a protocol writes of a stream, a part after another.
-type steps interface {
+// streamSteps are what a protocol writes of a stream, a part after another.
+type streamSteps interface {
 	start() []Event                    // before everything
 	open(p Part) []Event               // before the text of a part
 	piece(p Part, text string) []Event // of the text
@@ -99,7 +99,7 @@ type steps interface {
 
 // live is a [Stream] of a protocol's steps.
 type live struct {
-	steps
+	streamSteps
 	begun, opened bool
 	text          strings.Builder // of the part that is open
 }
@@ -151,7 +151,7 @@ func (l *live) shut() []Event {
 
 // rounds writes the parts of an answer that is whole, with their texts in the pieces in
 // which models write. Each round has the events that come together.
-func rounds(s steps, parts []Part) [][]Event {
+func rounds(s streamSteps, parts []Part) [][]Event {
 	var out [][]Event
 	add := func(events []Event) {
 		if len(events) > 0 {
@@ -168,8 +168,8 @@ func rounds(s steps, parts []Part) [][]Event {
 	return out
 }
 
-// written writes an answer that is whole as a stream.
-func written(s steps, parts []Part) []Event {
+// streamOf writes an answer that is whole as a stream.
+func streamOf(s streamSteps, parts []Part) []Event {
 	out := s.start()
 	for _, round := range rounds(s, parts) {
 		out = append(out, round...)

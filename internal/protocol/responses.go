@@ -64,26 +64,26 @@ func responsesUsage(u Usage) raw {
 		u.In, u.Cached, stored(u), u.Out, u.Reasoning, u.In+u.Out)
 }
 
-// place is the identifiers of an item.
-type place struct{ id, call string }
+// itemIDs are the identifiers of an item.
+type itemIDs struct{ id, call string }
 
 // placed returns the identifiers of the next item, for a part.
-func (n *numbered) placed(p Part) place {
+func (n *numbered) placed(p Part) itemIDs {
 	switch p.Kind {
 	case CallPart:
-		return place{n.next("fc_"), n.call(p, "call_")}
+		return itemIDs{n.next("fc_"), n.call(p, "call_")}
 	case ThoughtPart:
-		return place{id: n.next("rs_")}
+		return itemIDs{id: n.next("rs_")}
 	case OwnPart:
 		var own struct{ ID string }
 		_ = json.Unmarshal(p.Own, &own) // an item without one has no pieces
-		return place{id: own.ID}
+		return itemIDs{id: own.ID}
 	}
-	return place{id: n.next("msg_")}
+	return itemIDs{id: n.next("msg_")}
 }
 
 // item writes an item of the output.
-func (t *Turn) item(p Part, at place, status string) raw {
+func (t *Turn) item(p Part, at itemIDs, status string) raw {
 	switch p.Kind {
 	case CallPart:
 		return fill(`{"id":%s,"type":"function_call","status":%s,"arguments":%s,"call_id":%s,"name":%s}`, at.id, status, p.Text, at.call, p.Name)
@@ -96,7 +96,7 @@ func (t *Turn) item(p Part, at place, status string) raw {
 }
 
 // messageItem is what the model says, in parts.
-func messageItem(at place, status string, parts []byte) raw {
+func messageItem(at itemIDs, status string, parts []byte) raw {
 	return fill(`{"id":%s,"type":"message","status":%s,"content":[%s],"role":"assistant"}`, at.id, status, raw(parts))
 }
 
@@ -117,7 +117,7 @@ func (t *Turn) outputLogprobs(text string) raw {
 }
 
 // reasoningItem is the item of a thought, with its text as a summary.
-func reasoningItem(p Part, at place) raw {
+func reasoningItem(p Part, at itemIDs) raw {
 	parts, sealed := []byte("[]"), raw("")
 	if p.Text != "" {
 		parts = fill("[%s]", summaryPart(p.Text))
@@ -161,12 +161,12 @@ func (Responses) Whole(t *Turn) []byte {
 
 // Events writes the response at its beginning, its items, and the response at its end.
 func (Responses) Events(t *Turn) []Event {
-	return written(&responsesStream{t: t, ids: t.numbered(), ending: true}, t.Parts)
+	return streamOf(&responsesStream{t: t, ids: t.numbered(), ending: true}, t.Parts)
 }
 
 // Stream writes the events of a response.
 func (Responses) Stream(t *Turn) Stream {
-	return &responsesEnd{live{steps: &responsesStream{t: t, ids: t.numbered()}}}
+	return &responsesEnd{live{streamSteps: &responsesStream{t: t, ids: t.numbered()}}}
 }
 
 // responsesEnd is a stream whose last item hears of the end.
@@ -174,7 +174,7 @@ type responsesEnd struct{ live }
 
 // End writes the end.
 func (s *responsesEnd) End() []Event {
-	s.steps.(*responsesStream).ending = true
+	s.streamSteps.(*responsesStream).ending = true
 	return s.live.End()
 }
 
@@ -183,9 +183,9 @@ type responsesStream struct {
 	t      *Turn
 	ids    *numbered
 	events int
-	ending bool   // it is known how the response ends
-	parts  []Part // that are complete
-	at     place  // of the item that is open
+	ending bool    // it is known how the response ends
+	parts  []Part  // that are complete
+	at     itemIDs // of the item that is open
 }
 
 func (s *responsesStream) event(e Event, name, members string, args ...any) Event {

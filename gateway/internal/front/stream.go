@@ -79,7 +79,7 @@ func (s *Stream) Error(e *protocol.Error) []byte {
 }
 
 // KeepAlive writes what clients ignore. It may come at any time before the end, before the
-// first piece too.
+// first piece too, and while another method runs.
 func (s *Stream) KeepAlive() []byte {
 	switch {
 	case s.array:
