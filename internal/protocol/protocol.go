@@ -13,6 +13,8 @@
 // (package chaos), or a gateway to real ones. Read refuses a request that the provider
 // would refuse, in the provider's words.
 //
+// A server that does not have the whole answer writes it as it comes ([Protocol.Stream]).
+//
 // Beside answers there are lists of models (in every protocol), numbers of tokens
 // ([Counter]), embeddings ([Embedder]), and conversations that the server keeps
 // ([Keeper]).

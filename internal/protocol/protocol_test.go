@@ -117,6 +117,40 @@ func TestAnswersAreWrittenInEachProtocol(t *testing.T) {
 	}
 }
 
+// An answer that comes in pieces is written as one that is whole is: its end is known last,
+// and nothing of it before.
+func TestAStreamThatComesIsThatOfTheWhole(t *testing.T) {
+	for _, c := range asked {
+		p, req := readAt(t, c.path, c.body)
+		for _, ends := range []protocol.Answer{{Finish: protocol.FinishStop}, {Finish: protocol.FinishLength}, {Finish: protocol.FinishFilter}, {Native: "odd"}, {Finish: protocol.FinishStop, Ending: "END"}} {
+			for _, said := range []string{"", "Ada", "Ada <ada@example.com>, ünïcode and a good deal more"} {
+				whole := &protocol.Turn{Request: req, Answer: ends, ID: func(prefix string) string { return prefix + "1" }, Now: time.Unix(1, 0), Usage: protocol.Usage{In: 9, Out: 7}, Plays: true}
+				coming := *whole
+				coming.Answer = protocol.Answer{}
+				if said != "" {
+					whole.Parts = append([]protocol.Part{{Kind: protocol.ThoughtPart, Text: "hm", Sign: "eA=="}}, text(said)...)
+				}
+				stream := p.Stream(&coming)
+				var got []protocol.Event
+				for _, part := range whole.Parts {
+					runes := []rune(part.Text)
+					for len(runes) > 0 {
+						n := min(8, len(runes)) // the size of Events' pieces
+						piece := part
+						piece.Text, runes = string(runes[:n]), runes[n:]
+						got = append(got, stream.Add(piece)...)
+					}
+				}
+				coming.Answer = ends
+				got = append(got, stream.End()...)
+				if want := p.Events(whole); !reflect.DeepEqual(got, want) {
+					t.Errorf("%s, %+v, %q:\n got %+v\nwant %+v", p.Name(), ends, said, got, want)
+				}
+			}
+		}
+	}
+}
+
 // A stream ten times as long takes ten times as much, and not a hundred times.
 func TestTheWorkOfAStreamGrowsWithItsLength(t *testing.T) {
 	for _, c := range asked {

@@ -3,9 +3,10 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // raw is encoded JSON.
@@ -14,15 +15,40 @@ type raw []byte
 // fill replaces each %s of a template with the JSON of an argument. With templates the
 // source shows what is sent.
 func fill(template string, args ...any) []byte {
-	written := make([]any, len(args))
-	for i, a := range args {
-		if text, ok := a.(raw); ok {
-			written[i] = []byte(text)
-		} else {
-			written[i] = marshal(a)
+	out := make([]byte, 0, 2*len(template))
+	for _, a := range args {
+		before, after, _ := strings.Cut(template, "%s")
+		out, template = appendJSON(append(out, before...), a), after
+	}
+	return append(out, template...)
+}
+
+// appendJSON appends the JSON of a value. A stream has many short texts and numbers, for
+// which an encoder is not needed.
+func appendJSON(out []byte, v any) []byte {
+	switch v := v.(type) {
+	case raw:
+		return append(out, v...)
+	case string:
+		if isPlain(v) {
+			return append(append(append(out, '"'), v...), '"')
+		}
+	case int:
+		return strconv.AppendInt(out, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(out, v, 10)
+	}
+	return append(out, marshal(v)...)
+}
+
+// isPlain reports whether JSON writes a text as it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
 		}
 	}
-	return fmt.Appendf(nil, template, written...)
+	return true
 }
 
 // list writes a list of encoded items.

@@ -225,6 +225,13 @@ func TestWhatIsLost(t *testing.T) {
 			if _, lost := front.Whole(p, resp, options(name, false)); !reflect.DeepEqual(lost, want) {
 				t.Errorf("%s: got %q\nwant %q", name, lost, want)
 			}
+			if name == "anthropic" { // the end of a stream has less
+				want = append(want, "usage: cache_write_1h_tokens")
+			}
+			stream := front.NewStream(p, options(name, false))
+			if pieces(stream, resp, 9, func() bool { return false }); !reflect.DeepEqual(stream.Lost(), want) {
+				t.Errorf("%s, streamed: got %q\nwant %q", name, stream.Lost(), want)
+			}
 		}
 	}
 }

@@ -56,6 +56,9 @@ func (s *Stream) part(p protocol.Part) []byte {
 // read.
 func (s *Stream) End(resp *llm.Response) []byte {
 	s.w.end(resp)
+	if s.w.name == anthropic && resp.Usage.CacheWrite1hTokens > 0 { // its place was at the beginning
+		s.w.lose("usage: " + stored1hTokens.name)
+	}
 	out := s.write(s.stream.End())
 	if s.array {
 		out = append(out, "\n]"...)
