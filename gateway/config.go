@@ -33,7 +33,7 @@ const (
 	// DefaultShutdownTimeout is the default of [Config.ShutdownTimeout].
 	DefaultShutdownTimeout = 30 * time.Second
 	// DefaultMaxRateLimitWait is how long a call of a route waits for rate limits and
-	// turns, if the route does not say: a client behind a gateway has its own patience.
+	// turns, if the route does not say: a gateway's client has its own patience.
 	DefaultMaxRateLimitWait = 30 * time.Second
 	// DefaultAttemptTimeout is the time of an attempt, if the route does not say: a
 	// provider that hangs must not hold a connection for ever.

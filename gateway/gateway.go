@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"llmcall"
+	"llmcall/account"
+	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/gateway/internal/clients"
 	"llmcall/gateway/internal/page"
@@ -27,7 +29,8 @@ type Options struct {
 	// Open opens models by their full names; see [provider.OpenAll]. Default: that
 	// function, which knows the adapters that the program imports.
 	Open func(names []string, own map[string]provider.Own) ([]llm.Model, error)
-	// Endpoints is the registry of what calls share. Default: [endpoint.Default].
+	// Endpoints is the registry of what calls share, whose configuration should have
+	// [Gateway.CircuitChanged]. Default: one of the gateway's own.
 	Endpoints *endpoint.Registry
 	// Observer is told of all calls, such as those of packages metrics and otel. Default
 	// nil.
@@ -81,8 +84,26 @@ type Gateway struct {
 	ended    sync.Once
 }
 
+// Asking says on whose behalf a call is made.
+type Asking struct {
+	Route   string // the name of the model that the client has asked for
+	Client  string // the name of the client; "" if none are configured
+	TraceID string // as the client is told
+}
+
+// AskingOf returns on whose behalf the call is made that a context belongs to, such as that
+// of an observer's event or of a log's line. ok is false for any other context.
+func AskingOf(ctx context.Context) (who Asking, ok bool) {
+	a, ok := ctx.Value(activeKey{}).(*active)
+	if ok {
+		who = a.who
+	}
+	return who, ok
+}
+
 // active is a request in flight.
 type active struct {
+	who     Asking
 	cancel  context.CancelCauseFunc
 	waiting bool
 }
@@ -109,13 +130,17 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 			return provider.OpenAll(names, own, provider.Options{})
 		}
 	}
-	if o.Endpoints == nil {
-		o.Endpoints = endpoint.Default()
-	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	g := &Gateway{options: o, started: time.Now(), active: map[uint64]*active{}, done: make(chan struct{}), calls: page.NewRing(rows, cfg.ShowContents)}
+	g := &Gateway{started: time.Now(), active: map[uint64]*active{}, done: make(chan struct{}), calls: page.NewRing(rows, cfg.ShowContents)}
+	if o.Endpoints == nil {
+		var err error
+		if o.Endpoints, err = endpoint.NewRegistry(endpoint.Config{OnStateChange: g.CircuitChanged}); err != nil {
+			return nil, err
+		}
+	}
+	g.options = o
 	g.options.Observer = llmcall.Observers(g.calls.Observer(), o.Observer)
 	g.ui = page.Handler(page.Options{
 		Registry: o.Endpoints, Calls: g.calls, Clients: g.rows, Names: g.names, Writable: g.writes, Contents: cfg.ShowContents,
@@ -132,6 +157,28 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 	}
 	g.state.Store(s)
 	return g, nil
+}
+
+// CircuitChanged shows on /ui that a circuit has changed its state. It is for
+// [endpoint.Config.OnStateChange].
+func (g *Gateway) CircuitChanged(e *endpoint.Endpoint, t breaker.Transition) { g.calls.Changed(e, t) }
+
+// Accounts returns the accounts of the clients that have a limit of money, by their names.
+func (g *Gateway) Accounts() []account.Snapshot {
+	s := g.state.Load()
+	if s == nil || s.book == nil {
+		return nil
+	}
+	var all []account.Snapshot
+	for _, c := range s.book.All() {
+		if c.MaxCostPerDay > 0 {
+			all = append(all, account.Snapshot{
+				Name: c.Name, Limit: endpoint.Amount{Nanos: int64(c.MaxCostPerDay * account.Dollar)},
+				Spent: endpoint.Amount{Nanos: c.Spent}, Reserved: endpoint.Amount{Nanos: c.Reserved},
+			})
+		}
+	}
+	return all
 }
 
 // compile opens a configuration's models.
@@ -251,14 +298,14 @@ func (g *Gateway) writes(r *http.Request) bool {
 type activeKey struct{}
 
 // enter counts a request in flight. ok is false if the gateway is shutting down.
-func (g *Gateway) enter(ctx context.Context) (_ context.Context, leave func(), ok bool) {
+func (g *Gateway) enter(ctx context.Context, who Asking) (_ context.Context, leave func(), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.draining {
 		return ctx, nil, false
 	}
 	g.number++
-	number, a := g.number, &active{}
+	number, a := g.number, &active{who: who}
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	g.active[number] = a
 	return context.WithValue(ctx, activeKey{}, a), func() {

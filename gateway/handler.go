@@ -433,7 +433,7 @@ func (g *Gateway) answer(ctx context.Context, a *asked, s *state) *refusal {
 	if a.client != nil {
 		caller.Client = a.client.Name()
 	}
-	ctx, leave, ok := g.enter(page.With(ctx, caller))
+	ctx, leave, ok := g.enter(page.With(ctx, caller), Asking{Route: caller.Route, Client: caller.Client, TraceID: caller.ID})
 	if !ok {
 		return shuttingDown()
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,7 +19,6 @@ import (
 	"llmcall/chaos"
 	"llmcall/gateway"
 	"llmcall/llm"
-	"llmcall/metrics"
 	"llmcall/price"
 	"llmcall/provider"
 
@@ -90,11 +88,11 @@ It listens on this machine alone, unless clients with keys are configured
 func (s *serving) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	s.judge = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE"))
-	options := &slog.HandlerOptions{}
-	s.log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+	var lines slog.Handler = slog.NewTextHandler(cmd.ErrOrStderr(), nil)
 	if s.logJSON {
-		s.log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
+		lines = slog.NewJSONHandler(cmd.ErrOrStderr(), nil)
 	}
+	s.log = slog.New(askingHandler{lines})
 	if s.invents {
 		end, err := s.startPractice(ctx)
 		if err != nil {
@@ -109,28 +107,23 @@ func (s *serving) run(cmd *cobra.Command) error {
 	if s.config == "" && !s.invents && !slices.ContainsFunc(provider.All(), func(p provider.Provider) bool { return p.HasKey(os.Getenv) }) {
 		return errNothingToServe
 	}
-	seen, err := metrics.New(metrics.Options{})
+	w, err := s.watchedGateway(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	know(seen, cfg)
-	g, err := gateway.New(cfg, gateway.Options{
-		Open: s.open, Log: s.log, Version: version(), Practice: s.invents, Metrics: seen.Handler(), Observer: seen.Observer(),
-		OnRequest: func(r gateway.Served) {
-			seen.Request(metrics.Request{
-				Route: r.Route, Client: r.Client, Protocol: r.Protocol, Status: r.Status, Failed: r.Code != "", Limit: r.Limit, Duration: r.Duration, FirstByte: r.FirstByte,
-			})
-		},
-	})
-	if err != nil {
-		return s.inWords(err)
-	}
+	defer func() {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesTimeout)
+		defer cancel()
+		if err := w.end(limit); err != nil {
+			s.log.Error("the last traces could not be sent", "error", err)
+		}
+	}()
 	l, err := gateway.Listen(cfg)
 	if err != nil {
 		return err
 	}
 	if s.config != "" {
-		stop, err := s.watch(ctx, g, seen, text)
+		stop, err := s.watch(ctx, w, text)
 		if err != nil {
 			return err
 		}
@@ -140,19 +133,7 @@ func (s *serving) run(cmd *cobra.Command) error {
 		return errors.Join(err, l.Clients.Close())
 	}
 	s.log.Info("serving", "clients", l.Clients.Addr().String(), "routes", len(cfg.Routes), "operators", operatorsAt(l))
-	return g.Serve(ctx, l)
-}
-
-// know tells the metrics which names the configuration has: others are "other".
-func know(seen *metrics.Metrics, cfg *gateway.Config) {
-	var models, clients []string
-	for _, r := range cfg.Routes {
-		models = append(models, r.AllModels()...)
-	}
-	for _, c := range cfg.Clients {
-		clients = append(clients, c.Name)
-	}
-	seen.Know(models, slices.Collect(maps.Keys(cfg.Routes)), clients)
+	return w.gateway.Serve(ctx, l)
 }
 
 func operatorsAt(l *gateway.Listener) string {
@@ -201,6 +182,9 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 	}
 	return cfg, text, cfg.Validate()
 }
+
+// tracesTimeout is how long the last traces may take at the end.
+const tracesTimeout = 5 * time.Second
 
 // maxServeConfig is the size of the largest configuration.
 const maxServeConfig = 4 << 20
@@ -296,13 +280,12 @@ const settled = 100 * time.Millisecond
 
 // watch reads the configuration again when its file has changed, and upon SIGHUP. A broken
 // one is not used.
-func (s *serving) watch(ctx context.Context, g *gateway.Gateway, seen *metrics.Metrics, served []byte) (stop func(), err error) {
+func (s *serving) watch(ctx context.Context, w *watched, served []byte) (stop func(), err error) {
 	files, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("--config can't be watched: %w", err)
 	}
-	// The directory, because editors and Kubernetes put another file in the place of the
-	// first.
+	// The directory, because editors and Kubernetes replace the file by another one.
 	if err := files.Add(filepath.Dir(s.config)); err != nil {
 		return nil, errors.Join(fmt.Errorf("--config can't be watched: %w", err), files.Close())
 	}
@@ -333,7 +316,7 @@ func (s *serving) watch(ctx context.Context, g *gateway.Gateway, seen *metrics.M
 				forced = true
 			case <-quiet.C:
 			}
-			served = s.again(g, seen, served, forced)
+			served = s.again(w, served, forced)
 		}
 	}()
 	return func() {
@@ -346,20 +329,20 @@ func (s *serving) watch(ctx context.Context, g *gateway.Gateway, seen *metrics.M
 
 // again serves the configuration as it is now in its file, and returns the text of the one
 // that is served, or was refused.
-func (s *serving) again(g *gateway.Gateway, seen *metrics.Metrics, served []byte, forced bool) []byte {
+func (s *serving) again(w *watched, served []byte, forced bool) []byte {
 	text, err := readFile(s.config, maxServeConfig)
 	if err == nil && !forced && bytes.Equal(text, served) {
 		return served
 	}
 	cfg, _, loadErr := s.load()
 	if err = errors.Join(err, loadErr); err == nil {
-		err = s.inWords(g.Reload(cfg))
+		err = s.inWords(w.gateway.Reload(cfg))
 	}
 	if err != nil {
 		s.log.Error("the changed configuration is not used, the old one goes on", "file", s.config, "error", err)
 		return text
 	}
-	know(seen, cfg)
+	w.know(cfg)
 	s.log.Info("the configuration was read again", "file", s.config, "routes", len(cfg.Routes))
 	return text
 }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"llmcall"
+	"llmcall/account"
+	"llmcall/breaker"
+	"llmcall/endpoint"
+	"llmcall/eventlog"
+	"llmcall/gateway"
+	"llmcall/metrics"
+	"llmcall/otel"
+
+	otelapi "go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// watched is a gateway with its metrics, its traces and its log.
+type watched struct {
+	gateway *gateway.Gateway
+	metrics *metrics.Metrics
+	end     func(context.Context) error // sends what is left of the traces
+}
+
+// watchedGateway makes a gateway whose calls are counted, traced and logged.
+func (s *serving) watchedGateway(ctx context.Context, cfg *gateway.Config) (*watched, error) {
+	w := &watched{}
+	registry, err := endpoint.NewRegistry(endpoint.Config{OnStateChange: func(e *endpoint.Endpoint, t breaker.Transition) {
+		s.log.Warn("a circuit has changed", "endpoint", e.Key().String(), "from", t.From.String(), "to", t.To.String(), "cause", t.Cause.Kind)
+		w.gateway.CircuitChanged(e, t) // there is one by the first call
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if w.metrics, err = metrics.New(metrics.Options{Registry: registry, Accounts: func() []account.Snapshot { return w.gateway.Accounts() }}); err != nil {
+		return nil, err
+	}
+	w.know(cfg)
+	end, traced, err := otel.Setup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.end = end
+	options := gateway.Options{
+		Open: s.open, Log: s.log, Version: version(), Practice: s.invents, Endpoints: registry, Metrics: w.metrics.Handler(), OnRequest: w.count,
+		Observer: llmcall.Observers(traced, w.metrics.Observer(), eventlog.Observer(s.log, eventlog.Options{Content: cfg.ShowContents})),
+	}
+	if traced != nil {
+		options.Begin = beginSpan
+	}
+	if w.gateway, err = gateway.New(cfg, options); err != nil {
+		return nil, s.inWords(err)
+	}
+	return w, nil
+}
+
+// count counts a request.
+func (w *watched) count(r gateway.Served) {
+	w.metrics.Request(metrics.Request{
+		Route: r.Route, Client: r.Client, Protocol: r.Protocol, Status: r.Status, Failed: r.Code != "", Limit: r.Limit, Duration: r.Duration, FirstByte: r.FirstByte,
+	})
+}
+
+// know tells the metrics which names the configuration has: others are "other".
+func (w *watched) know(cfg *gateway.Config) {
+	var models, routes, clients []string
+	for name, r := range cfg.Routes {
+		models, routes = append(models, r.AllModels()...), append(routes, name)
+	}
+	for _, c := range cfg.Clients {
+		clients = append(clients, c.Name)
+	}
+	slices.Sort(routes)
+	w.metrics.Know(models, routes, clients)
+}
+
+// beginSpan begins the span of a request, in the trace that its client has begun, if there is
+// one.
+func beginSpan(r *http.Request) (ctx context.Context, traceID string, end func(status int)) {
+	ctx, own := otelapi.Tracer("llmcall/gateway").Start(otel.Incoming(r.Context(), r.Header), r.Method+" "+r.Pattern, trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(attribute.String("http.request.method", r.Method), attribute.String("url.path", r.URL.Path)))
+	return ctx, otel.TraceID(ctx), func(status int) {
+		own.SetAttributes(attribute.Int("http.response.status_code", status))
+		if status >= http.StatusInternalServerError {
+			own.SetStatus(codes.Error, "")
+		}
+		own.End()
+	}
+}
+
+// askingHandler adds to each line of a call on whose behalf it is made.
+type askingHandler struct{ slog.Handler }
+
+// Handle adds the route, the client and the identifier of the trace.
+func (h askingHandler) Handle(ctx context.Context, r slog.Record) error {
+	if who, ok := gateway.AskingOf(ctx); ok {
+		r.AddAttrs(slog.String("route", who.Route), slog.String("trace_id", who.TraceID))
+		if who.Client != "" {
+			r.AddAttrs(slog.String("client", who.Client))
+		}
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs keeps what is added.
+func (h askingHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return askingHandler{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup keeps what is added.
+func (h askingHandler) WithGroup(name string) slog.Handler {
+	return askingHandler{h.Handler.WithGroup(name)}
+}
