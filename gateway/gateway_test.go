@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -193,6 +194,34 @@ routes:
 	}
 	if err := json.Unmarshal([]byte(text), &told); err != nil || len(told.Llmcall.Attempts) != 2 || told.Llmcall.Attempts[0].Kind != "quota_exhausted" {
 		t.Errorf("the trace is %+v: %v", told, err)
+	}
+}
+
+// A route goes to its next model when the first one's answers are not valid, also when
+// they are only empty.
+func TestARouteFallsBackFromWrongAnswers(t *testing.T) {
+	for _, c := range []struct{ name, checks, plan string }{
+		{"wrong", "checks: [json], ", "weights: [{kind: right, answer: no JSON}]"},
+		{"empty", "", "weights: [empty]"},
+	} {
+		for _, stream := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stream %v", c.name, stream), func(t *testing.T) {
+				s := serve(t, fmt.Sprintf(`
+providers:
+  ill: {protocol: openai, base_url: "{ill1}", keys: [none]}
+  well: {protocol: anthropic, base_url: "{well}", keys: [none]}
+routes:
+  r: {models: [ill/small, well/large], %sinitial_delay: 0.01}
+`, c.checks), map[string]string{"ill": c.plan, "well": `weights: [{kind: right, answer: "{\"a\": 1}"}]`})
+				status, header, text := post(t, s.url+"/v1/chat/completions", fmt.Sprintf(`{"model": "r", "stream": %v, "messages": [{"role": "user", "content": "Hello"}]}`, stream))
+				if model := cmp.Or(header.Get("X-Llmcall-Model"), "well/large"); status != 200 || model != "well/large" || strings.Contains(text, "no JSON") || !strings.Contains(text, `\"a\"`) {
+					t.Errorf("got %d %v %s", status, header, text)
+				}
+				if n := s.providers["ill"].Counts().Requests; n != 2 {
+					t.Errorf("the first model was asked %d times", n)
+				}
+			})
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -83,7 +84,7 @@ func (r *served) client(g *Gateway, who *clients.Client, turn int, able []*seat)
 	if who != nil {
 		cfg.Client, cfg.Account = who.Name(), who.Account()
 	}
-	c, err := llmcall.New(inTurn(seats, turn), checks, alone(cfg, len(seats)))
+	c, err := llmcall.New(inTurn(seats, turn), checks, onward(alone(cfg, len(seats)), seats))
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +105,32 @@ func (r *served) priced(g *Gateway) error {
 func alone(cfg llmcall.RetryConfig, models int) llmcall.RetryConfig {
 	if models == 1 {
 		cfg.FallbackAfter, cfg.AttemptsPerModel = 0, 0
+	}
+	return cfg
+}
+
+// onward makes a route go on to its next model after answers that are not valid, too. By
+// itself a call stays with a model that answers, since another one is not more likely to
+// know better; but the models of a route are there so that it is answered. Each model but
+// the first has one of the attempts.
+func onward(cfg llmcall.RetryConfig, seats []*seat) llmcall.RetryConfig {
+	var names []string
+	for _, s := range seats {
+		if !slices.Contains(names, s.Name()) {
+			names = append(names, s.Name())
+		}
+	}
+	attempts := cmp.Or(cfg.MaxAttempts, llmcall.DefaultMaxAttempts)
+	stages := min(attempts, len(names))
+	if len(cfg.Stages) > 0 || stages < 2 {
+		return cfg
+	}
+	for i := range stages {
+		next := llmcall.Stage{Name: names[i], Models: slices.Concat(names[i:], names[:i]), Attempts: 1}
+		if i == 0 {
+			next.Attempts = attempts - stages + 1
+		}
+		cfg.Stages = append(cfg.Stages, next)
 	}
 	return cfg
 }
