@@ -131,6 +131,44 @@ func BenchmarkComplete(b *testing.B) {
 	}
 }
 
+// BenchmarkStream is what the adapter takes for an event, without a network.
+func BenchmarkStream(b *testing.B) {
+	for _, p := range []struct{ name, event, end string }{
+		{
+			"openai", `{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1780000000,"model":"m","service_tier":"default","choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abc"}`,
+			"data: " + `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
+		}, {
+			"openai-responses", `{"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_1","output_index":0,"content_index":0,"delta":" word","logprobs":[],"obfuscation":"abc"}`,
+			"data: " + `{"type":"response.completed","response":{"status":"completed","output":[]}}` + "\n\n",
+		}, {
+			"anthropic", `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" word"}}`,
+			"data: " + `{"type":"message_delta","delta":{"stop_reason":"end_turn"}}` + "\n\ndata: " + `{"type":"message_stop"}` + "\n\n",
+		}, {
+			"gemini", `{"candidates":[{"content":{"parts":[{"text":" word"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"totalTokenCount":11},"modelVersion":"m","responseId":"r"}`,
+			"data: " + `{"candidates":[{"finishReason":"STOP"}]}` + "\n\n",
+		},
+	} {
+		const events = 1000
+		m, err := provider.Open(p.name+"/m", provider.Options{
+			APIKey: secret, BaseURL: baseOf(p.name, "http://127.0.0.1:1"), HTTPClient: &http.Client{Transport: canned(strings.Repeat("data: "+p.event+"\n\n", events) + p.end)},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(p.name, func(b *testing.B) {
+			defer processorTime(b)()
+			seen := 0
+			for b.Loop() {
+				x := &asis.Exchange{Protocol: p.name, Body: []byte(`{}`), Event: func(string, []byte) { seen++ }}
+				if _, err := streamed(asis.With(context.Background(), x), m, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(seen), "ns/event")
+		})
+	}
+}
+
 // canned answers every request with the same.
 type canned string
 
