@@ -1,6 +1,8 @@
 package openai
 
 import (
+	"encoding/json"
+
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/tidwall/gjson"
 
@@ -12,8 +14,8 @@ import (
 // what it read of every field, for which it takes more of the processor than all the rest of a
 // call: four fifths of an answer of 1 KiB.
 type plain struct {
-	model, text, reason string
-	usage               sdk.CompletionUsage
+	id, model, text, reason string
+	usage                   sdk.CompletionUsage
 }
 
 // readPlain reads a chat completion, which is valid JSON, if all of it is known here. ok is
@@ -226,4 +228,51 @@ func (p *plain) read(x *wire.Exchange, used llm.Usage) (*llm.Response, error) {
 		answer.Message.Parts = append(answer.Message.Parts, llm.Text(p.text))
 	}
 	return answer, nil
+}
+
+// readPlainPiece is readPlain for an event of a streamed chat completion that has a piece of
+// the text and nothing else, as nearly all have.
+func readPlainPiece(data []byte) (p plain, ok bool) {
+	if !json.Valid(data) {
+		return p, false
+	}
+	choices := 0
+	ok = wire.EachMember(gjson.ParseBytes(data), func(name string, value gjson.Result) bool {
+		switch name {
+		case "object", "created", "service_tier", "system_fingerprint", "obfuscation":
+		case "id":
+			p.id = value.Str
+			return value.Type == gjson.String
+		case "model":
+			p.model = value.Str
+			return value.Type == gjson.String
+		case "usage":
+			return value.Type == gjson.Null
+		case "choices":
+			choices++
+			return value.IsArray() && wire.OnlyValue(value, p.piece)
+		default:
+			return false
+		}
+		return true
+	})
+	return p, ok && choices == 1
+}
+
+func (p *plain) piece(choice gjson.Result) bool {
+	deltas := 0
+	return wire.EachMember(choice, func(name string, value gjson.Result) bool {
+		switch name {
+		case "logprobs":
+			return true
+		case "index":
+			return value.Raw == "0"
+		case "finish_reason":
+			return value.Type == gjson.Null
+		case "delta":
+			deltas++
+			return wire.EachMember(value, p.part)
+		}
+		return false
+	}) && deltas == 1
 }

@@ -84,6 +84,36 @@ func TestPlainResponsesAreReadAlike(t *testing.T) {
 	})
 }
 
+func TestPlainPiecesAreReadAlike(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		short, whole := completionStream{x: anyExchange()}, completionStream{x: anyExchange()}
+		for range rapid.IntRange(1, 4).Draw(t, "events") {
+			odd := rapid.SliceOfN(rapid.SampledFrom([]string{"id", "model", "choices", "index", "delta", "role", "content", "refusal", "logprobs", "finish_reason", "usage", "new"}), 0, 2).Draw(t, "odd")
+			object := func(members ...[]string) string {
+				if slices.Contains(odd, "new") {
+					members = append(members, []string{"new", "1"}, []string{"reasoning_content", `"hm"`})
+				}
+				return providertest.DrawObject(t, odd, members...)
+			}
+			delta := object([]string{"role", `"assistant"`}, []string{"content", `"Hello!"`, `""`, `"\ud83d"`, `"\u00e9"`}, []string{"refusal", "null"})
+			choice := object([]string{"index", "0", "0", "1"}, []string{"delta", delta}, []string{"logprobs", "null"}, []string{"finish_reason", "null"})
+			data := []byte(object([]string{"id", `"c"`, `"d"`, `""`}, []string{"object", `"chat.completion.chunk"`}, []string{"model", `"m"`, `"n"`, `""`}, []string{"choices", "[" + choice + "]", "[" + choice + "]", "[]"}, []string{"usage", "null"}))
+			got, gotDone, gotErr := short.Read(data)
+			want, wantDone, wantErr := whole.read(data)
+			if !reflect.DeepEqual(got, want) || gotDone != wantDone || (gotErr == nil) != (wantErr == nil) || short.id != whole.id || short.model != whole.model || short.grown != whole.grown {
+				t.Fatalf("%s\nread as %+v, %v, %v\nwant %+v, %v, %v", data, got, gotDone, gotErr, want, wantDone, wantErr)
+			}
+			if gotErr != nil {
+				return
+			}
+		}
+	})
+	const own = `{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1780000000,"model":"m","service_tier":"default","system_fingerprint":"fp","choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abc"}`
+	if _, ok := readPlainPiece([]byte(own)); !ok {
+		t.Error("OpenAI's own piece is not plain")
+	}
+}
+
 // OpenAI's own answer is plain, and one with anything else is not.
 func TestWhatIsPlain(t *testing.T) {
 	const own = `{"id":"chatcmpl-1","object":"chat.completion","created":1780000000,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp"}`

@@ -102,18 +102,37 @@ type completionStream struct {
 
 // Read reads an event: a chunk, or a whole completion.
 func (s *completionStream) Read(data []byte) (chunks []llm.Chunk, done bool, err error) {
-	var piece sdk.ChatCompletionChunk
-	if err := json.Unmarshal(data, &piece); err != nil {
-		return nil, true, s.x.GarbledPart(data, err)
+	if p, ok := readPlainPiece(data); ok {
+		chunk := s.begin(p.model)
+		s.id = cmp.Or(s.id, p.id)
+		chunk.Text = p.text
+		if s.grown = s.grown || p.text != ""; chunk != (llm.Chunk{}) {
+			chunks = append(chunks, chunk)
+		}
+		return chunks, false, nil
 	}
-	var chunk llm.Chunk
+	return s.read(data)
+}
+
+// begin returns a chunk with what an event says of the answer.
+func (s *completionStream) begin(model string) (chunk llm.Chunk) {
 	if !s.begun {
 		s.begun = true
 		chunk.RequestID = s.x.RequestID("X-Request-Id")
 	}
-	if piece.Model != "" && piece.Model != s.model { // Azure's first event has only the results of its filters
-		s.model, chunk.Model = piece.Model, piece.Model
+	if model != "" && model != s.model { // Azure's first event has only the results of its filters
+		s.model, chunk.Model = model, model
 	}
+	return chunk
+}
+
+// read reads an event of any form.
+func (s *completionStream) read(data []byte) (chunks []llm.Chunk, done bool, err error) {
+	var piece sdk.ChatCompletionChunk
+	if err := json.Unmarshal(data, &piece); err != nil {
+		return nil, true, s.x.GarbledPart(data, err)
+	}
+	chunk := s.begin(piece.Model)
 	if piece.JSON.Usage.Valid() {
 		chunk.Usage = new(usage(piece.Usage))
 	}
