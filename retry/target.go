@@ -108,17 +108,22 @@ func (c *Call) acquire() bool {
 // overcome waits or changes the target until all guards have admitted the request. It
 // returns false if the call or the round has ended.
 func (c *Call) overcome(refusal *endpoint.Refusal, by int) bool {
-	vain := -1
+	vain, moved := -1, false
 	for ; refusal != nil; refusal, by = c.admit() {
 		d := c.refused(refusal)
 		if c.at == vain {
 			d.wait = max(d.wait, c.policy.config.FallbackAfter+1)
 		}
+		long := d
+		if !moved && c.trouble != nil && d.wait < forever && c.trouble.waited+d.wait > c.policy.config.FallbackAfter {
+			// Waits of a second each are a long one, too.
+			long.wait = max(d.wait, c.policy.config.FallbackAfter+1)
+		}
 		from, movable := c.at, c.state != answered && c.movable(refusal.Kind)
-		if movable && c.moveOn(&d) {
-			c.trouble.left = &Left{from, refusal.Kind}
-			if d.wait > 0 {
-				c.plan, c.planned = d, time.Now()
+		if movable && c.moveOn(&long) {
+			c.trouble.left, moved = &Left{from, refusal.Kind}, true
+			if long.wait > 0 {
+				c.plan, c.planned = long, time.Now()
 				if !c.pause() {
 					return false
 				}
