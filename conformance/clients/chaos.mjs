@@ -2,7 +2,7 @@
 // a provider of package chaos for whoever asks it to.
 import assert from "node:assert/strict";
 
-const control = process.env.LLMCALL_CHAOS;
+export const control = process.env.LLMCALL_CHAOS;
 
 // chaos starts a provider that follows a plan (as in a plan file) and ends with the test t.
 export async function chaos(t, plan = {}) {
@@ -12,8 +12,8 @@ export async function chaos(t, plan = {}) {
   t.after(() => fetch(`${control}/${id}`, { method: "DELETE" }));
   return {
     url,
-    // requests returns what arrived so far: path, status, the number of messages, and when, in
-    // milliseconds.
+    // requests returns what arrived so far: path, status, the number of messages, when, in
+    // milliseconds, and the body.
     requests: async () => (await fetch(`${control}/${id}`)).json(),
     // reset makes the provider forget all.
     reset: () => fetch(`${control}/${id}`, { method: "PUT" }),

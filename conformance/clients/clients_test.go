@@ -1,13 +1,14 @@
 // Package clients runs the official clients for TypeScript under Node 22 against
-// package chaos, over HTTP on loopback: openai, @anthropic-ai/sdk, @google/genai, and ai
-// with its providers for these. The tests themselves are the *.test.mjs beside this file;
-// their versions are locked in package-lock.json.
+// package chaos, and through package gateway before it, over HTTP on loopback: openai,
+// @anthropic-ai/sdk, @google/genai, and ai with its providers for these. The tests
+// themselves are the *.test.mjs beside this file; the clients' versions are locked in
+// package-lock.json.
 //
 // It is a module of its own, so that nobody else needs npm.
 package clients
 
 import (
-	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -124,19 +125,41 @@ func findNode(t *testing.T, dir string) string {
 	return ""
 }
 
-// providers starts a provider for each POST of a plan. A GET of its identifier returns
-// its requests, a PUT resets it, a DELETE ends it.
+// providers starts a provider for each POST of a plan, and for a POST to /gateway with a
+// plan and a configuration a gateway before the provider. A GET of its identifier returns
+// the provider's requests; with /left after it when clients went away from it, with /served
+// what the gateway says that it has served. A PUT resets the provider, a DELETE ends both.
 type providers struct {
 	mu   sync.Mutex
 	byID map[string]*provider
 }
 
+// provider is a provider of package chaos.
 type provider struct {
 	*chaos.Server
-	http *httptest.Server
+	http    *httptest.Server
+	gateway *before // nil if there is none
+
+	mu   sync.Mutex
+	left []float64 // when clients went away that did not wait for the end, in milliseconds
+}
+
+// ServeHTTP notes when a client goes away.
+func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	stop := context.AfterFunc(r.Context(), func() {
+		at := milliseconds(time.Now())
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.left = append(p.left, at)
+	})
+	defer stop()
+	p.Server.ServeHTTP(w, r)
 }
 
 func (p *provider) close() {
+	if p.gateway != nil {
+		p.gateway.close()
+	}
 	p.Server.Close()
 	p.http.CloseClientConnections()
 	p.http.Close()
@@ -151,27 +174,7 @@ func (p *providers) close() {
 }
 
 func (p *providers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	answer := any(struct{}{})
-	var err error
-	if r.Method == http.MethodPost {
-		answer, err = p.start(r.Body)
-	} else {
-		id := strings.TrimPrefix(r.URL.Path, "/")
-		its, ok := p.byID[id]
-		switch {
-		case !ok:
-			err = errors.New("there is no provider " + id)
-		case r.Method == http.MethodGet:
-			answer = requestsOf(its.Server)
-		case r.Method == http.MethodPut:
-			its.Reset()
-		case r.Method == http.MethodDelete:
-			delete(p.byID, id)
-			its.close()
-		}
-	}
+	answer, err := p.answer(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -179,24 +182,71 @@ func (p *providers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // a client that is gone has failed already
 }
 
+func (p *providers) answer(r *http.Request) (any, error) {
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Method == http.MethodPost {
+		if r.URL.Path == "/gateway" {
+			return p.startGateway(text)
+		}
+		_, started, err := p.start(text)
+		return started, err
+	}
+	id, what, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	its, ok := p.byID[id]
+	if !ok {
+		return nil, errors.New("there is no provider " + id)
+	}
+	switch r.Method {
+	case http.MethodPut:
+		its.Reset()
+	case http.MethodDelete:
+		delete(p.byID, id)
+		its.close()
+	case http.MethodGet:
+		return its.about(what)
+	}
+	return struct{}{}, nil
+}
+
+// about returns what the tests want to know.
+func (p *provider) about(what string) (any, error) {
+	switch {
+	case what == "left":
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return append([]float64{}, p.left...), nil
+	case what == "served" && p.gateway != nil:
+		return p.gateway.requests(), nil
+	case what != "":
+		return nil, errors.New("there is nothing to say about " + what)
+	}
+	out := []shown{}
+	for _, r := range p.Requests() {
+		out = append(out, shown{r.Path, r.Status, len(r.Messages), milliseconds(r.Time), string(r.Body)})
+	}
+	return out, nil
+}
+
 // start starts a provider with a plan.
-func (p *providers) start(body io.Reader) (any, error) {
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(body); err != nil {
-		return nil, err
-	}
-	plan, err := chaos.ParsePlan("plan", text.Bytes())
+func (p *providers) start(plan []byte) (*provider, map[string]string, error) {
+	parsed, err := chaos.ParsePlan("plan", plan)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s, err := chaos.New(chaos.Config{Plan: plan, Seed: 1})
+	s, err := chaos.New(chaos.Config{Plan: parsed, Seed: 1})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	id := strconv.Itoa(len(p.byID)) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	its := &provider{s, httptest.NewServer(s)}
+	its := &provider{Server: s}
+	its.http = httptest.NewServer(its)
 	p.byID[id] = its
-	return map[string]string{"id": id, "url": its.http.URL}, nil
+	return its, map[string]string{"id": id, "url": its.http.URL}, nil
 }
 
 // shown is a request as the tests see it.
@@ -205,12 +255,7 @@ type shown struct {
 	Status   int     `json:"status"`
 	Messages int     `json:"messages"`
 	At       float64 `json:"at"` // in milliseconds
+	Body     string  `json:"body"`
 }
 
-func requestsOf(s *chaos.Server) []shown {
-	out := []shown{}
-	for _, r := range s.Requests() {
-		out = append(out, shown{r.Path, r.Status, len(r.Messages), float64(r.Time.UnixMicro()) / 1000})
-	}
-	return out
-}
+func milliseconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1000 }

@@ -142,6 +142,7 @@ func chatMessage(n node, t *talk) error {
 	if is == llm.RoleAssistant && n.r.lenient {
 		parts = chatReasoning(o)
 		o.drop("annotations", "of an earlier answer")
+		o.forget("parsed") // of OpenAI's SDKs
 	}
 	switch {
 	case content.isText():
@@ -398,6 +399,7 @@ func chatCall(n node) (llm.Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	within.forget("parsed_arguments") // of OpenAI's SDKs
 	within.noted("name", "arguments")
 	o.take("index") // of an answer that was streamed
 	o.noted("id", "type", "function")

@@ -249,6 +249,14 @@ func (o *object) drop(name, why string) {
 	}
 }
 
+// forget leaves out a field that repeats another: what an SDK has read of an answer, which
+// programs send back with it.
+func (o *object) forget(name string) {
+	if o.r.lenient {
+		delete(o.fields, name)
+	}
+}
+
 // noted notes the fields that are left, which a strict reader ignores.
 func (o *object) noted(known ...string) {
 	if o.r.lenient {

@@ -166,6 +166,7 @@ func item(n node, t *talk) error {
 		if err != nil {
 			return err
 		}
+		o.forget("parsed_arguments") // of OpenAI's SDKs
 		if err := o.done("type", "call_id", "name", "arguments"); err != nil {
 			return err
 		}
@@ -217,6 +218,7 @@ func itemPart(n node) (llm.Part, error) {
 	case `"output_text"`:
 		o.drop("annotations", "of an earlier answer")
 		delete(o.fields, "logprobs") // likewise
+		o.forget("parsed")           // of OpenAI's SDKs
 		part, err = textPart(o, "text")
 	case `"refusal"`:
 		part, err = textPart(o, "refusal")

@@ -385,6 +385,18 @@ const (
 	sampling = "is how words are drawn, and the other protocol has no such setting"
 )
 
+// mustCallOne reports whether the model must call a tool, and which one is certain. The
+// SDKs of Vercel ask Anthropic's models so for an answer in a form.
+func (t *translation) mustCallOne() bool {
+	return t.req.ForceTool != "" && (t.req.ForceTool != anyTool || len(t.req.Tools) == 1)
+}
+
+// begins reports whether the field "thread" asks Anthropic to keep a new conversation.
+func begins(raw json.RawMessage) bool {
+	var thread struct{ Type string }
+	return json.Unmarshal(raw, &thread) == nil && thread.Type == "create"
+}
+
 // setting translates a field with a value.
 func (t *translation) setting(path string, raw json.RawMessage) {
 	if slices.Contains(asUsual[path], string(raw)) {
@@ -410,6 +422,16 @@ func (t *translation) setting(path string, raw json.RawMessage) {
 	}
 	if path == "top_k" && t.to == anthropicName {
 		t.set("top_k", raw)
+		return
+	}
+	if t.to == geminiName && strings.Contains(path, "parallel_tool") && t.mustCallOne() {
+		t.lose(path, "can't be said to Gemini, whose models call the one tool that they must call once as a rule", true)
+		return
+	}
+	// A conversation that Anthropic is to keep begins like any other. What continues one has
+	// only its last messages.
+	if path == "thread" && begins(raw) {
+		t.lose(path, keeping, true)
 		return
 	}
 	if why := harmless[path]; why != "" {

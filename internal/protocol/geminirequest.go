@@ -7,11 +7,14 @@ import (
 	"strings"
 )
 
-// geminiCall splits the path of a call: /v1beta/models/{model}:{method}.
+// geminiCall splits the path of a call: /v1beta/models/{model}:{method}. Without models/
+// there are Google's tuned models, and for the SDKs of Vercel all with a slash in their name.
 func geminiCall(path string) (model, method string, ok bool) {
 	_, rest, ok := strings.Cut(path, "/models/")
 	if !ok {
-		return "", "", false
+		if rest, ok = strings.CutPrefix(path, "/v1beta/"); !ok {
+			return "", "", false
+		}
 	}
 	at := strings.LastIndex(rest, ":") // a gateway's models have slashes and colons in their names
 	if at <= 0 {
