@@ -20,6 +20,7 @@ import (
 	"llmcall/internal/say"
 	"llmcall/llm"
 
+	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
 )
 
@@ -53,7 +54,6 @@ type asked struct {
 	array    bool // a stream of Gemini's in the form of a JSON array
 	body     *body.Body
 	raw      []byte       // of the body, as the client sent it
-	events   int          // of such a stream that were passed on as they came
 	base     *llm.Request // of the call
 	used     llm.Usage
 	first    time.Time // when the first byte of an answer was sent
@@ -67,6 +67,9 @@ type asked struct {
 // and was not written.
 func (a *asked) answer(ctx context.Context, r *served) *refusal {
 	able, loss := r.able(a.body)
+	if loss != nil && a.protocol.Name() == "anthropic" && gjson.GetBytes(a.raw, "thread.type").Str == "continue" {
+		return notKept()
+	}
 	if loss != nil {
 		return &refusal{status: http.StatusBadRequest, code: "not_translatable", param: loss.Field, final: true,
 			message: loss.Field + " can't be sent to any model of this route: " + loss.Problem}
@@ -145,8 +148,7 @@ func final(result *llmcall.Result, x *exchange) *llm.Response {
 // after the first byte is the stream's own.
 func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *served, x *exchange) *refusal {
 	stream := front.NewStream(a.protocol, a.options())
-	var trace *llmcall.Trace
-	out := newOutlet(a.w, a, stream, r.held(), func() {
+	out := newOutlet(a.w, a, stream, r.held(), func(trace *llmcall.Trace) {
 		h := a.w.Header()
 		a.tell(h, trace, "")
 		h.Set("Content-Type", "text/event-stream")
@@ -162,6 +164,17 @@ func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *served,
 		}
 	})
 	defer out.stop()
+	defer func() {
+		v := recover()
+		switch {
+		case v != nil && out.started():
+			why := a.g.panicked(v)
+			a.code = why.code
+			out.end(false, a.failure(stream, out, why), nil)
+		case v != nil:
+			panic(v)
+		}
+	}()
 	x.out = out
 	a.status = http.StatusOK
 	for piece, err := range client.Stream(ctx, x.base) {
@@ -173,11 +186,10 @@ func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *served,
 				return refused
 			}
 			a.code, a.limit = refused.code, refused.limit
-			out.end(false, a.failure(stream, refused))
+			out.end(false, a.failure(stream, out, refused), nil)
 		case piece.Result != nil:
 			result := piece.Result
 			a.used = result.Usage
-			trace = &result.Trace
 			raw := out.passesRaw() && (out.content() || !changed(result))
 			var text []byte
 			if raw && a.array {
@@ -189,12 +201,11 @@ func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *served,
 				}
 				text = append(text, stream.End(final(result, x))...)
 			}
-			if a.wantsTrace() && !a.array {
-				comment, _ := json.Marshal(trace) // it can be written
-				text = slices.Concat(text, []byte(": llmcall "), comment, []byte("\n\n"))
+			if a.wantsTrace() {
+				text = a.traced(text, &result.Trace)
 			}
-			out.end(raw, text)
-			a.tell(a.w.Header(), trace, result.Model)
+			out.end(raw, text, &result.Trace)
+			a.tell(a.w.Header(), &result.Trace, result.Model)
 		case out.hold || out.passesRaw() || piece.Restart:
 		case piece.Part != nil:
 			out.piece(stream.Part(piece.Part))
@@ -202,6 +213,7 @@ func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *served,
 			out.piece(stream.Text(piece.Text))
 		}
 		if out.gone() != nil {
+			a.code = "client_left"
 			break
 		}
 	}
@@ -226,12 +238,21 @@ func (a *asked) why(ctx context.Context, err error) *refusal {
 }
 
 // failure writes an error within a stream. It is the stream's last event.
-func (a *asked) failure(stream *front.Stream, why *refusal) []byte {
-	e := why.inProtocol(a.protocol)
-	if a.array && a.events > 0 { // what was passed on as it came is not known to the stream
-		return slices.Concat([]byte(",\n"), a.protocol.ErrorBody(e, a.ids), []byte("\n]"))
+func (a *asked) failure(stream *front.Stream, out *outlet, why *refusal) []byte {
+	if n := out.sent(); n > 0 {
+		stream.After(n)
 	}
-	return stream.Error(e)
+	return stream.Error(why.inProtocol(a.protocol))
+}
+
+// tokens returns how many a request has used; less than 0 if that is not known, because the
+// client has left before the provider told.
+func (a *asked) tokens() int64 {
+	used := a.used.InputTokens + a.used.OutputTokens
+	if used == 0 && a.r.Context().Err() != nil {
+		return -1
+	}
+	return used
 }
 
 // pieces writes a whole answer as the pieces of a stream.
@@ -258,15 +279,37 @@ func (a *asked) wantsTrace() bool {
 
 // withTrace adds the trace to an answer. Clients ignore a field that they don't know.
 func withTrace(text []byte, trace *llmcall.Trace) []byte {
-	told, err := json.Marshal(trace)
-	if err != nil {
-		return text
-	}
-	with, err := sjson.SetRawBytes(text, "llmcall", told)
+	with, err := sjson.SetRawBytes(text, "llmcall", inJSON(trace))
 	if err != nil {
 		return text
 	}
 	return with
+}
+
+// inJSON writes a trace with the names that the command's documents have.
+func inJSON(trace *llmcall.Trace) []byte {
+	told := struct {
+		Attempts []llmcall.Attempt `json:"attempts"`
+		Usage    llm.Usage         `json:"usage"`
+		Cost     *llmcall.Cost     `json:"cost,omitempty"` // in dollars; left out if a price is not known
+	}{trace.Attempts, trace.Usage, nil}
+	if trace.Cost.Known() {
+		told.Cost = &trace.Cost
+	}
+	text, _ := json.Marshal(told) // it can be written
+	return text
+}
+
+// traced adds the trace to the end of a stream.
+func (a *asked) traced(end []byte, trace *llmcall.Trace) []byte {
+	told := inJSON(trace)
+	switch {
+	case a.array:
+		return slices.Concat(bytes.TrimSuffix(end, []byte("\n]")), []byte(",\n{\"llmcall\":"), told, []byte("}\n]"))
+	case a.protocol.Name() == "gemini": // for Google's SDK for Go, a comment is an error
+		return slices.Concat(end, []byte("data: {\"llmcall\":"), told, []byte("}\n\n"))
+	}
+	return slices.Concat(end, []byte(": llmcall "), told, []byte("\n\n"))
 }
 
 // tell sets the headers that tell the story of a call.

@@ -224,10 +224,20 @@ func (g *Gateway) open(names []string, own map[string]llmcall.OwnProvider) ([]ll
 func (g *Gateway) Reload(cfg *Config) error {
 	g.reload.Lock()
 	defer g.reload.Unlock()
+	g.mu.Lock()
+	ended := g.draining
+	g.mu.Unlock()
+	if ended {
+		return errDraining // a book of clients that it opened would never be closed
+	}
 	old := g.state.Load()
 	if cfg.StateDir != old.cfg.StateDir {
 		return &llmcall.ConfigError{Field: "state_dir", Got: cmp.Or(cfg.StateDir, "nothing"), Takes: fmt.Sprintf("%q until the gateway is started again", old.cfg.StateDir)}
 	}
+	// What may be shown without a key depends on where the gateway listens.
+	here := *cfg
+	here.Listen, here.Admin.Listen = old.cfg.Listen, old.cfg.Admin.Listen
+	cfg = &here
 	s, err := g.compile(cfg)
 	if err != nil {
 		return err
@@ -248,6 +258,9 @@ func (g *Gateway) Reload(cfg *Config) error {
 	g.state.Store(s)
 	return nil
 }
+
+// hearing is how long requests that were cancelled at the end may take to end.
+const hearing = 2 * time.Second
 
 var errDraining = errors.New("the gateway is shutting down")
 
@@ -280,9 +293,14 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 			a.cancel(errDraining)
 		}
 		g.mu.Unlock()
-		<-idle
+		select {
+		case <-idle:
+		case <-time.After(hearing): // a model that does not hear, or a client that does not read
+		}
 	}
 	g.ended.Do(func() { close(g.done) })
+	g.reload.Lock()
+	defer g.reload.Unlock()
 	if s := g.state.Load(); s.book != nil {
 		err = errors.Join(err, s.book.Close())
 	}

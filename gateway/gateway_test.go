@@ -26,13 +26,14 @@ type served struct {
 	*gateway.Gateway
 	url       string
 	providers map[string]*chaos.Server
+	upstream  map[string]string // their addresses
 }
 
 // serve starts a gateway. In the configuration {NAME} is the address of a provider, which
 // fails as its plan says; a name that ends in "1" is an address with /v1.
 func serve(t testing.TB, config string, plans map[string]string) *served {
 	t.Helper()
-	s := &served{providers: map[string]*chaos.Server{}}
+	s := &served{providers: map[string]*chaos.Server{}, upstream: map[string]string{}}
 	for name, text := range plans {
 		var plan *chaos.Plan
 		if text != "" {
@@ -47,7 +48,7 @@ func serve(t testing.TB, config string, plans map[string]string) *served {
 		}
 		server := httptest.NewServer(provider)
 		t.Cleanup(server.Close)
-		s.providers[name] = provider
+		s.providers[name], s.upstream[name] = provider, server.URL
 		config = strings.ReplaceAll(config, "{"+name+"1}", server.URL+"/v1")
 		config = strings.ReplaceAll(config, "{"+name+"}", server.URL)
 	}
@@ -158,6 +159,7 @@ func TestEachProtocolByEach(t *testing.T) {
 			{"messages", "/v1/messages", fmt.Sprintf(`{"model": %q, "max_tokens": 1000, "messages": [{"role": "user", "content": "Hello"}]}`, model), `"type":"message"`},
 			{"messages, streamed", "/v1/messages", fmt.Sprintf(`{"model": %q, "stream": true, "max_tokens": 1000, "messages": [{"role": "user", "content": "Hello"}]}`, model), "message_stop"},
 			{"gemini", "/v1beta/models/" + model + ":generateContent", `{"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}`, `"finishReason"`},
+			{"gemini, as the SDKs of Vercel ask", "/v1beta/" + model + ":generateContent", `{"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}`, `"finishReason"`},
 			{"gemini, streamed", "/v1beta/models/" + model + ":streamGenerateContent?alt=sse", `{"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}`, `"finishReason"`},
 			{"gemini, array", "/v1beta/models/" + model + ":streamGenerateContent", `{"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}`, `"finishReason"`},
 		} {
@@ -192,7 +194,7 @@ routes:
 			Attempts []struct{ Model, Kind string }
 		}
 	}
-	if err := json.Unmarshal([]byte(text), &told); err != nil || len(told.Llmcall.Attempts) != 2 || told.Llmcall.Attempts[0].Kind != "quota_exhausted" {
+	if err := json.Unmarshal([]byte(text), &told); err != nil || !strings.Contains(text, `"llmcall":{"attempts":[`) || len(told.Llmcall.Attempts) != 2 || told.Llmcall.Attempts[0].Kind != "quota_exhausted" {
 		t.Errorf("the trace is %+v: %v", told, err)
 	}
 }
@@ -285,6 +287,63 @@ routes:
 	}
 }
 
+// The code of an error is OpenAI's own for clients and providers that have these codes,
+// and never a word of another provider's. The header is always the gateway's.
+func TestCodesOfErrors(t *testing.T) {
+	for _, c := range []struct{ model, fault, code, header string }{
+		{"chat/m", "error: unsupported_parameter", "unsupported_parameter", "invalid_request"},
+		{"claude/m", "error: unsupported_parameter", "invalid_request", "invalid_request"},
+		{"google/m", "error: context_too_long", "context_length_exceeded", "context_length_exceeded"},
+	} {
+		t.Run(c.model, func(t *testing.T) {
+			s := serve(t, fourProviders, map[string]string{"up": "steps: [{kind: status, " + c.fault + "}]"})
+			status, header, text := post(t, s.url+"/v1/chat/completions", fmt.Sprintf(hello, c.model))
+			var e struct{ Error struct{ Code string } }
+			if err := json.Unmarshal([]byte(text), &e); err != nil || status != 400 || e.Error.Code != c.code || header.Get("X-Llmcall-Error") != c.header {
+				t.Errorf("got %d, %q, %s", status, header.Get("X-Llmcall-Error"), text)
+			}
+		})
+	}
+}
+
+// What follows events that were passed on as they came continues them: an array of Gemini's
+// stays JSON, and the events of a response are numbered.
+func TestEventsAreContinued(t *testing.T) {
+	s := serve(t, fourProviders+`
+routes: {"*": {max_attempts: 1}, checked: {models: [google/m], checks: [json], initial_delay: 0}}
+`, map[string]string{"up": "steps: [{answer: no}, {answer: '{}'}, {kind: cut}, {kind: cut}]"})
+	const prompt = `{"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}`
+	for _, c := range []struct{ name, model, want string }{
+		{"an answer that was asked for again", "checked", `"finishReason"`},
+		{"a failure", "google/m", `"code": 503`},
+	} {
+		status, _, text := post(t, s.url+"/v1beta/models/"+c.model+":streamGenerateContent", prompt)
+		var events []json.RawMessage
+		if err := json.Unmarshal([]byte(text), &events); status != 200 || err != nil || len(events) < 2 || !strings.Contains(strings.ReplaceAll(text, `":5`, `": 5`), c.want) {
+			t.Errorf("%s: got %d %v\n%s", c.name, status, err, text)
+		}
+	}
+	_, _, text := post(t, s.url+"/v1/responses", `{"model": "responses/m", "stream": true, "input": "Hello"}`)
+	last := -1
+	for line := range strings.Lines(text) {
+		data, ok := strings.CutPrefix(line, "data: ")
+		if !ok {
+			continue
+		}
+		var e struct {
+			Type   string
+			Number int `json:"sequence_number"`
+		}
+		if err := json.Unmarshal([]byte(data), &e); err != nil || e.Number != last+1 {
+			t.Errorf("after %d came %s: %v", last, data, err)
+		}
+		last = e.Number
+	}
+	if !strings.Contains(text, "event: response.failed") || last < 4 {
+		t.Errorf("got %s", text)
+	}
+}
+
 // What a provider says of a client's request goes to that client as it was said, and opens
 // no circuit, however often.
 func TestTheProvidersOwnWords(t *testing.T) {
@@ -303,7 +362,7 @@ func TestTheProvidersOwnWords(t *testing.T) {
 	s := serve(t, fmt.Sprintf(`{providers: {acme: {protocol: openai, base_url: "%s/v1", keys: [none]}}}`, upstream.URL), nil)
 	for range 30 {
 		status, header, text := post(t, s.url+"/v1/chat/completions", `{"model": "acme/m", "colour": "red", "messages": [{"role": "user", "content": "Hello"}]}`)
-		if status != 400 || text != problem || header.Get("X-Should-Retry") != "false" || header.Get("X-Llmcall-Error") != "unknown_parameter" {
+		if status != 400 || text != problem || header.Get("X-Should-Retry") != "false" || header.Get("X-Llmcall-Error") != "invalid_request" {
 			t.Fatalf("got %d %v %s", status, header, text)
 		}
 	}

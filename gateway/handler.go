@@ -27,9 +27,6 @@ import (
 	"llmcall/internal/say"
 )
 
-// bodyTimeout is how long a client may take to send a request.
-const bodyTimeout = 2 * time.Minute
-
 // leftStatus is how a request is counted whose client left before it got a status, after
 // nginx.
 const leftStatus = 499
@@ -38,7 +35,7 @@ const leftStatus = 499
 // address of its own is configured for them, /ui and /metrics without a way to change
 // anything.
 func (g *Gateway) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return bounded(func(w http.ResponseWriter, r *http.Request) {
 		s := g.state.Load()
 		if why := g.stranger(s, r); why != nil {
 			g.refuse(w, r, protocol.Likely(r.URL.Path, r.Header), newIDs(), why)
@@ -48,7 +45,7 @@ func (g *Gateway) Handler() http.Handler {
 			return
 		}
 		if s.cfg.Admin.Listen == "" && operators(r.URL.Path) {
-			g.operator(w, r, !loopback(s.listen()))
+			g.operator(w, r, !loopback(s.listen()) || foreign(r))
 			return
 		}
 		g.serve(w, r, s)
@@ -58,7 +55,7 @@ func (g *Gateway) Handler() http.Handler {
 // Admin returns the handler for operators: /ui, where circuits can be forced and reset with
 // the key whose hash is configured, /metrics, /healthz and /readyz.
 func (g *Gateway) Admin() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return bounded(func(w http.ResponseWriter, r *http.Request) {
 		s := g.state.Load()
 		switch {
 		case loopback(s.cfg.Admin.Listen) && foreign(r):
@@ -148,9 +145,12 @@ func (g *Gateway) stranger(s *state, r *http.Request) *refusal {
 		message: "the Host or the Origin of the request is not this machine: without clients in its configuration, the gateway answers programs of this machine alone"}
 }
 
-// foreign reports whether the host or the origin of a request is not this machine.
+// foreign reports whether the host or the origin of a request is not this machine. A
+// request of HTTP/1.0 may have no host, such as those by which HAProxy looks whether a
+// server lives; that of a browser always has one.
 func foreign(r *http.Request) bool {
-	if host := r.Host; !loopback(host) && !loopback(net.JoinHostPort(strings.Trim(host, "[]"), "80")) {
+	bare := r.Host == "" && !r.ProtoAtLeast(1, 1)
+	if host := r.Host; !bare && !loopback(host) && !loopback(net.JoinHostPort(strings.Trim(host, "[]"), "80")) {
 		return true
 	}
 	origin := r.Header.Get("Origin")
@@ -174,7 +174,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *state) {
 	case why != nil:
 	case !found:
 		why = &refusal{status: http.StatusNotFound, code: "unknown_path", final: true, message: fmt.Sprintf("%s %s: there is nothing here", r.Method, say.Short(r.URL.Path, 100))}
-	case !to.Allows(r.Method):
+	case !to.Allows(r.Method) && !(r.Method == http.MethodHead && to.Allows(http.MethodGet)):
 		w.Header().Set("Allow", to.Method)
 		why = &refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", final: true, message: fmt.Sprintf("%s must be used here, got %s", to.Method, r.Method)}
 	}
@@ -274,10 +274,12 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, s *state) ([]byte
 	if r.ContentLength > most {
 		return nil, tooLarge(most)
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's writer has none
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
-	_ = control.SetReadDeadline(time.Time{})
+	if err == nil {
+		// From now on a read can only tell that the client has left. A test's writer has no
+		// deadlines.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	}
 	switch _, large := errors.AsType[*http.MaxBytesError](err); {
 	case large:
 		return nil, tooLarge(most)
@@ -305,6 +307,9 @@ func (g *Gateway) wanted(r *http.Request, s *state, client *clients.Client, p pr
 	if b.Model == "" {
 		return nil, nil, &refusal{status: http.StatusBadRequest, code: "invalid_request", param: "model", message: "model must be the name of a route, got nothing", final: true}
 	}
+	if len(b.Model) > maxName {
+		return nil, nil, &refusal{status: http.StatusNotFound, code: "model_not_found", param: "model", message: fmt.Sprintf("model must have at most %d bytes, got %d", maxName, len(b.Model)), final: true}
+	}
 	known := s.names(client)
 	unknown := func(message string) *refusal {
 		return &refusal{status: http.StatusNotFound, code: "model_not_found", param: "model", message: message, final: true}
@@ -321,6 +326,10 @@ func (g *Gateway) wanted(r *http.Request, s *state, client *clients.Client, p pr
 	}
 	return b, route, nil
 }
+
+// maxName is the size of the longest name of a model, which is kept, shown, and compared
+// with those that are known.
+const maxName = 256
 
 // takes says what the name of a model may be.
 func (s *state) takes(known []string) string {
@@ -347,7 +356,10 @@ func (s *state) names(client *clients.Client) []string {
 
 // geminiModel returns the model and the method of a path of Gemini's.
 func geminiModel(path string) (model, method string) {
-	_, rest, _ := strings.Cut(path, "/models/")
+	_, rest, ok := strings.Cut(path, "/models/")
+	if !ok { // the SDKs of Vercel leave it out before a name with a slash
+		rest = strings.TrimPrefix(path, "/v1beta/")
+	}
 	at := strings.LastIndex(rest, ":")
 	if at < 0 {
 		return rest, ""
@@ -394,11 +406,16 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, s *state, client *
 func (g *Gateway) unlessPanics(answer func() *refusal) (why *refusal) {
 	defer func() {
 		if v := recover(); v != nil {
-			g.options.Log.Error("llmcall: a call panicked", "panic", v, "stack", string(debug.Stack()))
-			why = &refusal{status: http.StatusInternalServerError, code: "internal", message: "the gateway could not make the call", final: true}
+			why = g.panicked(v)
 		}
 	}()
 	return answer()
+}
+
+// panicked logs a panic, and returns what its client hears of it.
+func (g *Gateway) panicked(v any) *refusal {
+	g.options.Log.Error("llmcall: a call panicked", "panic", v, "stack", string(debug.Stack()))
+	return &refusal{status: http.StatusInternalServerError, code: "internal", message: "the gateway could not make the call", final: true}
 }
 
 // begin gives a request its context and the identifier of its trace.
@@ -443,7 +460,7 @@ func (g *Gateway) answer(ctx context.Context, a *asked, s *state) *refusal {
 		if refused != nil {
 			return limited(refused)
 		}
-		defer func() { ticket.Done(a.used.InputTokens + a.used.OutputTokens) }()
+		defer func() { ticket.Done(a.tokens()) }()
 	}
 	return a.answer(ctx, route)
 }
@@ -493,7 +510,13 @@ func (g *Gateway) models(w http.ResponseWriter, r *http.Request, s *state, clien
 // model describes a route.
 func (g *Gateway) model(w http.ResponseWriter, s *state, client *clients.Client, p protocol.Protocol, name string) *refusal {
 	known := s.names(client)
-	if route, err := s.find(g, name); err != nil || route == nil || client != nil && !client.Allows(name) {
+	allowed := len(name) <= maxName && (client == nil || client.Allows(name))
+	var found *served
+	if allowed {
+		found, _ = s.find(g, name) // a name that can't be opened is one that is not known
+	}
+	if found == nil {
+		name = say.Short(name, maxName)
 		return &refusal{status: http.StatusNotFound, code: "model_not_found", param: "model", final: true,
 			message: fmt.Sprintf("there is no model %q (%s)%s", say.Short(name, 100), strings.Join(known, ", "), nearest.Question(name, known))}
 	}

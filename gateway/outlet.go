@@ -6,16 +6,13 @@ import (
 	"sync"
 	"time"
 
+	"llmcall"
 	"llmcall/gateway/internal/front"
 )
 
-const (
-	// silence is after how long without a byte a client is told that its answer is still
-	// awaited. Proxies end connections that are silent for 30 to 60 s.
-	silence = 10 * time.Second
-	// slowest is how long a client may take for a piece.
-	slowest = 30 * time.Second
-)
+// silence is after how long without a byte a client is told that its answer is still
+// awaited. Proxies end connections that are silent for 30 to 60 s.
+const silence = 10 * time.Second
 
 // outlet writes a stream to a client. Its methods may be called by several goroutines.
 type outlet struct {
@@ -23,14 +20,15 @@ type outlet struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	stream  *front.Stream
-	before  func() // sets the headers, before the first byte
-	hold    bool   // until the answer is valid
+	before  func(*llmcall.Trace) // sets the headers, before the first byte; of a call that has ended, those of its trace
+	hold    bool                 // until the answer is valid
 
 	mu      sync.Mutex
-	begun   bool // the status was sent
-	raw     bool // the events of the attempt are passed on as they come
-	events  int  // of the attempt that came: a server may answer in one piece
-	passed  bool // a piece of an answer was sent
+	trace   *llmcall.Trace // of the call, when it has ended
+	begun   bool           // the status was sent
+	raw     bool           // the events of the attempt are passed on as they come
+	events  int            // of the attempt that came: a server may answer in one piece
+	passed  bool           // a piece of an answer was sent
 	kept    bytes.Buffer
 	first   time.Time // when the first byte of an answer was sent
 	err     error     // of a write: the client is gone, or too slow
@@ -38,7 +36,7 @@ type outlet struct {
 	stopped bool
 }
 
-func newOutlet(w http.ResponseWriter, a *asked, stream *front.Stream, hold bool, before func()) *outlet {
+func newOutlet(w http.ResponseWriter, a *asked, stream *front.Stream, hold bool, before func(*llmcall.Trace)) *outlet {
 	o := &outlet{asked: a, w: w, control: http.NewResponseController(w), stream: stream, before: before, hold: hold}
 	o.timer = time.AfterFunc(silence, o.alive)
 	return o
@@ -80,8 +78,8 @@ func (o *outlet) event(name string, data []byte) {
 	if !o.raw {
 		return
 	}
+	o.asked.asItCame(&o.kept, name, data, o.events)
 	o.events++
-	o.asked.asItCame(&o.kept, name, data)
 }
 
 // grew is told that the answer has grown by the events so far.
@@ -119,6 +117,16 @@ func (o *outlet) passesRaw() bool {
 	return o.raw && o.events > 0
 }
 
+// sent returns how many events were passed on as they came.
+func (o *outlet) sent() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.raw || !o.passed {
+		return 0
+	}
+	return o.events
+}
+
 // content reports whether a part of an answer was sent.
 func (o *outlet) content() bool {
 	o.mu.Lock()
@@ -126,10 +134,12 @@ func (o *outlet) content() bool {
 	return o.passed
 }
 
-// end sends the events that were kept, as they came, and then text.
-func (o *outlet) end(raw bool, text []byte) {
+// end sends the events that were kept, as they came, and then text. trace is that of an
+// answer.
+func (o *outlet) end(raw bool, text []byte, trace *llmcall.Trace) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.trace = trace
 	if raw {
 		o.flush()
 	}
@@ -150,14 +160,13 @@ func (o *outlet) write(text []byte) {
 	}
 	if !o.begun {
 		o.begun = true
-		o.before()
+		o.before(o.trace)
 		o.w.WriteHeader(http.StatusOK)
 	}
 	if o.passed && o.first.IsZero() {
 		o.first = time.Now()
 	}
-	// Not every ResponseWriter has deadlines, such as that of a test.
-	_ = o.control.SetWriteDeadline(time.Now().Add(slowest))
+	o.timer.Stop() // a write that waits for the client needs no sign of life after it
 	if _, o.err = o.w.Write(text); o.err == nil {
 		o.err = o.control.Flush()
 	}
@@ -173,19 +182,19 @@ func (o *outlet) gone() error {
 	return o.err
 }
 
-// asItCame writes an event of the provider for a client of the same protocol.
-func (a *asked) asItCame(to *bytes.Buffer, name string, data []byte) {
+// asItCame writes an event of the provider, after n others, for a client of the same
+// protocol.
+func (a *asked) asItCame(to *bytes.Buffer, name string, data []byte, n int) {
 	switch a.protocol.Name() {
 	case "openai":
 	case "gemini":
 		if a.array {
-			to.WriteString(",\n")
-			if a.events == 0 {
-				to.Truncate(to.Len() - 2)
+			if n == 0 {
 				to.WriteByte('[')
+			} else {
+				to.WriteString(",\n")
 			}
 			to.Write(data)
-			a.events++
 			return
 		}
 	default:

@@ -29,6 +29,7 @@ type refusal struct {
 	after   time.Duration // when to come back; 0: not known
 	final   bool          // the same request has the same end: SDKs must not send it again
 	text    []byte        // the provider's own words, in the client's protocol
+	details string        // JSON: Anthropic's error.details
 }
 
 // Error returns the message.
@@ -36,7 +37,7 @@ func (r *refusal) Error() string { return r.message }
 
 // inProtocol returns the refusal in the words of a protocol.
 func (r *refusal) inProtocol(p protocol.Protocol) *protocol.Error {
-	e := &protocol.Error{Status: r.status, Kind: kindFor(p, r.status), Message: r.message, Param: r.param, Code: r.code}
+	e := &protocol.Error{Status: r.status, Kind: kindFor(p, r.status), Message: r.message, Param: r.param, Code: r.code, Details: r.details}
 	if r.after > 0 {
 		e.Wait = strconv.FormatFloat(math.Ceil(r.after.Seconds()*1000)/1000, 'f', -1, 64) + "s"
 	}
@@ -134,9 +135,6 @@ func (g *Gateway) failed(out *refusal, kind failure.Kind, f *failure.Error) {
 		if f != nil && f.Message != "" {
 			out.message = f.Message
 		}
-		if f != nil && f.Code != "" {
-			out.code = f.Code
-		}
 	}
 	switch kind {
 	case failure.InvalidRequest:
@@ -198,6 +196,12 @@ func comeBack(err error, f *failure.Error) time.Duration {
 
 func shuttingDown() *refusal {
 	return &refusal{status: http.StatusServiceUnavailable, code: "shutting_down", message: "the gateway is shutting down: send the request again", after: time.Second}
+}
+
+// notKept is the refusal of the messages that continue a thread of Anthropic's, where no
+// model of the route keeps any. Its SDKs send the whole conversation then.
+func notKept() *refusal {
+	return &refusal{status: http.StatusNotFound, code: "thread_not_found", final: true, message: "no model of this route keeps conversations: send all messages", details: `{"error_code":"thread_not_found"}`}
 }
 
 // tooLarge is the refusal of a body.

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 	"llmcall/llm"
 	"llmcall/retry"
 	"llmcall/validate"
+
+	"github.com/tidwall/gjson"
 )
 
 // seat is a model of a route. A request in its protocol is sent as the client wrote it, any
@@ -187,12 +188,22 @@ func (x *exchange) refusal(kind failure.Kind) (text []byte, status int) {
 	defer x.mu.Unlock()
 	switch own := x.last; {
 	case own == nil || !own.Sent:
-	case (kind == failure.InvalidRequest || kind == failure.ContextTooLong) && own.Status >= 400 && own.Status < 500 && json.Valid(own.Problem):
+	case own.Status >= 400 && own.Status < 500 && aboutRequest(kind) && json.Valid(own.Problem) && gjson.GetBytes(own.Problem, "error").IsObject():
 		return own.Problem, own.Status
 	case kind == failure.ContentFiltered && len(own.Answer) > 0:
 		return own.Answer, http.StatusOK
 	}
 	return nil, 0
+}
+
+// aboutRequest reports whether a failure is for the client to set right. With a model that
+// is not found it may be that a conversation is not kept any more.
+func aboutRequest(k failure.Kind) bool {
+	switch k {
+	case failure.InvalidRequest, failure.ContextTooLong, failure.ContentFiltered, failure.ModelNotFound:
+		return true
+	}
+	return false
 }
 
 // chunk is told of each chunk of a stream.
@@ -262,5 +273,3 @@ func (answered) Check(ctx context.Context, a *validate.Answer) (validate.Verdict
 	}
 	return validate.NotEmpty().Check(ctx, a)
 }
-
-var errLeft = errors.New("the client has left")

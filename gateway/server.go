@@ -18,6 +18,11 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeader      = 64 << 10
 	maxConnections = 10_000
+	// bodyTimeout is how long a client may take to send a request, and slowest how long for
+	// reading a piece of what is written to it.
+	bodyTimeout = 2 * time.Minute
+	slowest     = 30 * time.Second
+	piece       = 64 << 10
 )
 
 // Listener is where a [Gateway] listens.
@@ -69,6 +74,45 @@ func (g *Gateway) Serve(ctx context.Context, l *Listener) error {
 		}
 	}
 	return err
+}
+
+// bounded is a handler whose clients can't hold it for ever by not sending the body that
+// they announced, or by not reading what is written.
+func bounded(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := &boundedWriter{w, http.NewResponseController(w)}
+		if r.Body != nil && r.Body != http.NoBody {
+			// Even of a body that no handler wants the server reads up to 256 KiB before it
+			// answers. Not every ResponseWriter has deadlines, such as that of a test.
+			_ = out.control.SetReadDeadline(time.Now().Add(bodyTimeout))
+		}
+		h(out, r)
+	})
+}
+
+// boundedWriter gives its client a time for each piece.
+type boundedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *boundedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *boundedWriter) WriteHeader(status int) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(slowest))
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes in pieces, so that a long answer may take longer than a short one.
+func (w *boundedWriter) Write(text []byte) (n int, err error) {
+	for first := true; err == nil && (first || len(text) > 0); first = false {
+		_ = w.control.SetWriteDeadline(time.Now().Add(slowest))
+		var m int
+		m, err = w.ResponseWriter.Write(text[:min(len(text), piece)])
+		n, text = n+m, text[m:]
+	}
+	return n, err
 }
 
 func newServer(h http.Handler) *http.Server {

@@ -275,8 +275,14 @@ func (s *serving) startPractice(ctx context.Context) (end func(), err error) {
 }
 
 // settled is how long a file must not have changed before it is read: editors write in
-// several steps.
-const settled = 100 * time.Millisecond
+// several steps. It is read after overdue all the same: a log may be written beside it.
+// Every look it is compared with what it was: it, or a directory on the way to it, may be a
+// link to what is elsewhere.
+const (
+	settled = 100 * time.Millisecond
+	overdue = 2 * time.Second
+	look    = 2 * time.Second
+)
 
 // watch reads the configuration again when its file has changed, and upon SIGHUP. A broken
 // one is not used.
@@ -297,6 +303,16 @@ func (s *serving) watch(ctx context.Context, w *watched, served []byte) (stop fu
 		defer close(done)
 		quiet := time.NewTimer(time.Hour)
 		quiet.Stop()
+		looks := time.NewTicker(look)
+		defer looks.Stop()
+		before, _ := os.Stat(s.config) // nil: there is none at the moment
+		var latest time.Time           // when the file is read at the latest; zero: nothing has changed
+		changed := func() {
+			if latest.IsZero() {
+				latest = time.Now().Add(overdue)
+			}
+			quiet.Reset(min(settled, time.Until(latest)))
+		}
 		for {
 			forced := false
 			select {
@@ -304,8 +320,15 @@ func (s *serving) watch(ctx context.Context, w *watched, served []byte) (stop fu
 				return
 			case _, ok := <-files.Events:
 				if ok {
-					quiet.Reset(settled)
+					changed()
 				}
+				continue
+			case <-looks.C:
+				now, _ := os.Stat(s.config)
+				if !sameFile(before, now) {
+					changed()
+				}
+				before = now
 				continue
 			case err := <-files.Errors:
 				if err != nil {
@@ -316,6 +339,7 @@ func (s *serving) watch(ctx context.Context, w *watched, served []byte) (stop fu
 				forced = true
 			case <-quiet.C:
 			}
+			latest = time.Time{}
 			served = s.again(w, served, forced)
 		}
 	}()
@@ -327,6 +351,16 @@ func (s *serving) watch(ctx context.Context, w *watched, served []byte) (stop fu
 	}, nil
 }
 
+// sameFile reports whether a file is what it was.
+func sameFile(before, now os.FileInfo) bool {
+	if before == nil || now == nil {
+		return before == nil && now == nil
+	}
+	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size()
+}
+
+var errEmpty = errors.New("it is empty")
+
 // again serves the configuration as it is now in its file, and returns the text of the one
 // that is served, or was refused.
 func (s *serving) again(w *watched, served []byte, forced bool) []byte {
@@ -335,6 +369,9 @@ func (s *serving) again(w *watched, served []byte, forced bool) []byte {
 		return served
 	}
 	cfg, _, loadErr := s.load()
+	if err == nil && len(bytes.TrimSpace(text)) == 0 {
+		err = errEmpty // all settings' defaults were not meant: it is being written, or its disk is full
+	}
 	if err = errors.Join(err, loadErr); err == nil {
 		err = s.inWords(w.gateway.Reload(cfg))
 	}

@@ -66,6 +66,10 @@ func (s *Stream) End(resp *llm.Response) []byte {
 	return out
 }
 
+// After says that n events were sent to the client as the provider wrote them, so that what
+// follows continues them.
+func (s *Stream) After(n int) { s.events = n }
+
 // Error writes an error instead of the rest of the answer. Nothing may follow.
 func (s *Stream) Error(e *protocol.Error) []byte {
 	body := s.p.ErrorBody(e, s.w.turn.ID)
