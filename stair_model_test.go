@@ -104,6 +104,7 @@ type visit struct {
 type naive struct {
 	stair
 	now      time.Duration
+	waited   time.Duration // for guards
 	asked    []visit
 	next     []int           // of each model: its next step
 	dead     []bool          // of each model: it can't serve this call
@@ -204,12 +205,12 @@ func (n *naive) stage(s, attempts int) (llmcall.Reason, bool) {
 				return n.last, true
 			}
 		}
-		// Where another can serve, nobody waits long for a guard.
+		// Where another can serve, nobody waits long for a guard: at once, or in several waits.
 		guard := n.free[now]
 		if now != here { // the delay of a failure before
 			guard = n.ready(now)
 		}
-		if guard-n.now > fallbackAfter {
+		if guard-n.now > fallbackAfter || n.free[now] > n.now && n.waited+n.free[now]-n.now > fallbackAfter*9/8 {
 			for _, m := range models {
 				if !n.dead[m] && !n.open[m] && !left[m] && max(n.ready(m), n.now) < guard {
 					now, until, guard = m, 0, n.ready(m)
@@ -225,6 +226,7 @@ func (n *naive) stage(s, attempts int) (llmcall.Reason, bool) {
 		if n.cancel > 0 && wait >= n.cancel {
 			return llmcall.ReasonCancelled, false
 		}
+		n.waited += max(0, n.free[now]-max(n.now, until))
 		n.now = wait
 		tried[now], here = true, now
 		d := n.request(now, s)

@@ -90,9 +90,17 @@ func (c *Call) moveTo(target int) {
 	c.notLong(&t.plan)
 }
 
+// addsUp reports whether a wait for a limit is a long one together with those that the call
+// has had: a provider may ask for a second each time. An eighth more than FallbackAfter
+// allows for what a wait takes longer than was told.
+func (c *Call) addsUp(wait time.Duration) bool {
+	after := c.policy.config.FallbackAfter
+	return wait > 0 && c.trouble != nil && c.trouble.waited+wait > after+after/8
+}
+
 // notLong changes to a target that can be asked sooner, if the wait before d is long.
 func (c *Call) notLong(d *step) {
-	if d.wait > c.policy.config.FallbackAfter {
+	if d.wait > c.policy.config.FallbackAfter || d.limit && c.addsUp(d.wait) {
 		c.goSooner(d, d.wait)
 	}
 }
@@ -178,6 +186,7 @@ func (c *Call) fallBack(f *failed, d *step) (moved bool) {
 	}
 	// A delay of 2 s ± 10 % is one of 2 s: chance does not choose the model.
 	short := d.wait <= p.FallbackAfter || d.reason == BackoffWait && d.wait <= p.FallbackAfter+p.FallbackAfter/8
+	short = short && !(d.limit && c.addsUp(d.wait))
 	afterRetries := d.stop == 0 && (f.row.Elsewhere == failure.ElsewhereAfterRetries || short && d.counts)
 	switch {
 	case afterRetries && t.misses[c.at] < p.AttemptsPerTarget:

@@ -115,8 +115,7 @@ func (c *Call) overcome(refusal *endpoint.Refusal, by int) bool {
 			d.wait = max(d.wait, c.policy.config.FallbackAfter+1)
 		}
 		long := d
-		if !moved && c.trouble != nil && d.wait < forever && c.trouble.waited+d.wait > c.policy.config.FallbackAfter {
-			// Waits of a second each are a long one, too.
+		if !moved && d.wait < forever && c.addsUp(d.wait) {
 			long.wait = max(d.wait, c.policy.config.FallbackAfter+1)
 		}
 		from, movable := c.at, c.state != answered && c.movable(refusal.Kind)
