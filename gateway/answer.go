@@ -359,5 +359,14 @@ func inHeader(text string) string {
 	}, text)
 }
 
-// estimate returns about how many tokens a request asks for.
-func estimate(req *llm.Request) int64 { return endpoint.Wanted(req) }
+// longAnswer is the most tokens of an answer that a request is expected to use: many
+// clients set a limit of a hundred thousand for an answer of a hundred. What it has used is
+// known afterwards.
+const longAnswer = 1000
+
+// estimate returns about how many tokens a request will use.
+func estimate(req *llm.Request) int64 {
+	expected := *req
+	expected.MaxTokens = min(expected.MaxTokens, longAnswer)
+	return endpoint.Wanted(&expected)
+}

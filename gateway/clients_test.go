@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -144,6 +145,29 @@ routes:
 				t.Errorf("the answer has the key: %s", text)
 			}
 		})
+	}
+}
+
+// When all circuits are open, the client is told when the first one admits a probe.
+func TestTheFirstCircuitToComeBack(t *testing.T) {
+	ill, worse := newKeyed(t), newKeyed(t)
+	ill.refused["none"], worse.refused["none"] = 402, 402
+	s := serve(t, fmt.Sprintf(`
+providers:
+  ill: {protocol: openai, base_url: "%s/v1", keys: [none]}
+  worse: {protocol: openai, base_url: "%s/v1", keys: [none]}
+routes:
+  both: {models: [worse/m, ill/m], circuit_breaker_config: {recovery_timeout: 40}}
+  one: {models: [ill/m], circuit_breaker_config: {recovery_timeout: 40}}
+`, ill.URL, worse.URL), nil)
+	post(t, s.url+"/v1/chat/completions", fmt.Sprintf(hello, "both"))
+	status, header, text := post(t, s.url+"/v1/chat/completions", fmt.Sprintf(hello, "both"))
+	after, err := strconv.Atoi(header.Get("Retry-After"))
+	if status != 503 || header.Get("X-Llmcall-Error") != "circuit_open" || err != nil || after < 30 || after > 40 {
+		t.Errorf("got %d %v %s", status, header, text)
+	}
+	if n := len(ill.took()) + len(worse.took()); n != 2 {
+		t.Errorf("%d requests were made", n)
 	}
 }
 

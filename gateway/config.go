@@ -379,6 +379,9 @@ func (r *reader) route(n *yaml.Node, field, name string) (*Route, error) {
 			return nil, yamlfile.Impossible(value, at, `"hold" or "pass"`)
 		}
 	}
+	if !breaker && n.Kind == yaml.MappingNode {
+		own.Content = append(own.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "enable_circuit_breaker", Line: n.Line}, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: n.Line})
+	}
 	cfg, checks, err := llmcall.ParseConfigNode(r.name, &own, r.builder)
 	if err != nil {
 		return nil, inFile(r.name, field, err)
@@ -392,7 +395,6 @@ func (r *reader) route(n *yaml.Node, field, name string) (*Route, error) {
 		return nil, &yamlfile.FieldError{Line: n.Line, Field: field + ".stages", Wrong: "must not have a human stage: " + noRoute["max_attempts_before_human"]}
 	}
 	route.RetryConfig, route.Checks = cfg, checks
-	route.EnableCircuitBreaker = cfg.EnableCircuitBreaker || !breaker
 	route.MaxRateLimitWait = cmp.Or(cfg.MaxRateLimitWait, DefaultMaxRateLimitWait)
 	route.AttemptTimeout = cmp.Or(cfg.AttemptTimeout, DefaultAttemptTimeout)
 	if err := route.Validate(); err != nil {

@@ -119,6 +119,51 @@ func TestServePractice(t *testing.T) {
 	}
 }
 
+// What is served is counted, and no key and no prompt is in what is counted or logged.
+func TestServeIsSeen(t *testing.T) {
+	url, log, _ := startServe(t, "--practice", "--log-json")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/chat/completions", strings.NewReader(`{"model": "practice", "messages": [{"role": "user", "content": "my secret question"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer sk-of-the-client")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	askServe(t, url, "practise")
+	if resp, err = http.Get(url + "/metrics"); err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`llmcall_http_requests_total{client="none",outcome="answered",protocol="openai",route="practice"} 1`,
+		`llmcall_http_requests_total{client="none",outcome="refused",protocol="openai",route="none"} 1`,
+		`llmcall_calls_total{model="openai/practice",outcome="valid"} 1`,
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	log.until(t, `"reason":"valid"`)
+	for _, want := range []string{`"route":"practice"`, `"trace_id":"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %s: %s", want, log)
+		}
+	}
+	for _, secret := range []string{"sk-of-the-client", "my secret question"} {
+		if strings.Contains(string(text)+log.String(), secret) {
+			t.Errorf("%q is in the metrics or the log", secret)
+		}
+	}
+}
+
 // A changed file is served, a broken one is not.
 func TestServeReadsItsFileAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gateway.yaml")

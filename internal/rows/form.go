@@ -5,8 +5,8 @@ import (
 	"errors"
 	"strings"
 
-	"llmcall/internal/nearest"
 	"llmcall/internal/body"
+	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 	"llmcall/llm"
 )
