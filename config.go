@@ -117,7 +117,7 @@ type RetryConfig struct {
 	// EnableCircuitBreaker. Default 30 s; negative, or 0 in a file: it never counts.
 	Hang time.Duration // hang
 	// FallbackAfter is the longest wait for a model if another of the client's models
-	// is available sooner. It must not be set with a single model. Default 2 s.
+	// is available sooner. Waits for limits that the call has had count too. It must not be set with a single model. Default 2 s.
 	FallbackAfter time.Duration // fallback_after
 
 	// AttemptsPerModel is the number of failures of a provider after which a call leaves a
