@@ -112,6 +112,7 @@ type trouble struct {
 	cutOff    bool          // an answer was cut off
 	shorts    int           // told waits below a second
 	waited    time.Duration // for limits and circuits
+	before    time.Duration // of that, before the call came to the current target
 	situation situation     // at the last failure
 	plan      step          // what was decided about the next attempt
 	planned   time.Time     // when

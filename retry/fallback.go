@@ -86,16 +86,18 @@ func (c *Call) moveTo(target int) {
 	if t == nil {
 		return
 	}
+	t.before = t.waited
 	t.plan, t.planned = t.whenDue(target), time.Now()
 	c.notLong(&t.plan)
 }
 
 // addsUp reports whether a wait for a limit is a long one together with those that the call
-// has had: a provider may ask for a second each time. An eighth more than FallbackAfter
-// allows for what a wait takes longer than was told.
+// has had at the current target: a provider may ask for a second each time. An eighth more than FallbackAfter
+// allows for what a wait takes longer than was told; for the rest of a wait that is nearly
+// over nobody moves.
 func (c *Call) addsUp(wait time.Duration) bool {
 	after := c.policy.config.FallbackAfter
-	return wait > 0 && c.trouble != nil && c.trouble.waited+wait > after+after/8
+	return wait > after/32 && c.trouble != nil && c.trouble.waited-c.trouble.before+wait > after+after/8
 }
 
 // notLong changes to a target that can be asked sooner, if the wait before d is long.
@@ -258,6 +260,7 @@ func (c *Call) soonest(d *step, sooner time.Duration, again bool) bool {
 		return false
 	}
 	c.goTo(best)
+	c.trouble.before = c.trouble.waited
 	*d = c.trouble.whenDue(best)
 	return true
 }
