@@ -1,6 +1,7 @@
 package llmcall_test
 
 import (
+	"bufio"
 	"bytes"
 	"net/http/httptest"
 	"os"
@@ -127,6 +128,29 @@ func TestProgramsOfThePagesRun(t *testing.T) {
 	}
 }
 
+// serveInBackground starts a server that prints its address, and ends it with the test.
+func serveInBackground(t *testing.T, env []string, line string) (address string) {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", "exec "+line)
+	cmd.Env = env
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	address, err = bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return strings.TrimSpace(address)
+}
+
 // Each command in a block of sh is run, but for those that only set something
 // up, or run tests: that of a page that has these is another test's concern.
 func TestCommandsOfThePagesRun(t *testing.T) {
@@ -139,7 +163,8 @@ func TestCommandsOfThePagesRun(t *testing.T) {
 	ran := 0
 	for _, page := range pages(t) {
 		for _, b := range blocks(t, page, "sh") {
-			for line := range strings.Lines(b) {
+			address := "" // of a server that the block has started
+			for line := range strings.Lines(strings.ReplaceAll(b, "\\\n", "")) {
 				line = strings.TrimSpace(strings.ReplaceAll(line, "go run ./cmd/llmcall", "llmcall"))
 				switch {
 				case strings.HasPrefix(line, "export "), strings.HasPrefix(line, "go test "), strings.HasPrefix(line, "#"), line == "":
@@ -148,6 +173,13 @@ func TestCommandsOfThePagesRun(t *testing.T) {
 					line = "timeout --preserve-status --signal=INT 1 " + strings.ReplaceAll(line, ":8090", ":0")
 				}
 				ran++
+				if serve, ok := strings.CutSuffix(line, " &"); ok {
+					address = serveInBackground(t, env, serve+" --listen 127.0.0.1:0")
+					continue
+				}
+				if address != "" {
+					line = strings.ReplaceAll(line, "http://127.0.0.1:8080", address)
+				}
 				cmd := exec.Command("bash", "-c", line)
 				cmd.Env = env
 				out, trace := runs(t, cmd)

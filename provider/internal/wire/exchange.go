@@ -178,12 +178,19 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // readAll reads a body, in one piece of memory if its length is told and likely.
 func readAll(response *http.Response, limit int64) ([]byte, error) {
-	body := bytes.NewBuffer(make([]byte, 0, min(max(response.ContentLength, 0), likelyAnswer)+bytes.MinRead))
-	_, err := body.ReadFrom(io.LimitReader(response.Body, limit+1))
-	if err == nil && int64(body.Len()) > limit {
+	var text []byte
+	var err error
+	if told := response.ContentLength; told > 0 && told <= likelyAnswer {
+		body := bytes.NewBuffer(make([]byte, 0, told+bytes.MinRead))
+		_, err = body.ReadFrom(response.Body)
+		text = body.Bytes()
+	} else { // a buffer that doubles would take twice as much for a large one
+		text, err = io.ReadAll(io.LimitReader(response.Body, limit+1))
+	}
+	if err == nil && int64(len(text)) > limit {
 		err = errTooLong
 	}
-	return body.Bytes(), err
+	return text, err
 }
 
 // likelyAnswer is how much memory is taken for an answer whose length is told, before it has
