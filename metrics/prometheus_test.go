@@ -27,6 +27,7 @@ import (
 	"llmcall/breaker"
 	"llmcall/chaos"
 	"llmcall/endpoint"
+	"llmcall/gateway"
 	"llmcall/llm"
 	"llmcall/metrics"
 	"llmcall/price"
@@ -340,7 +341,8 @@ func (a *asks) run(ctx context.Context, t *testing.T) {
 // A real Prometheus scrapes a program whose providers fail in every way that the dashboard
 // and the alerts are about: each query returns a series, and what was counted of tokens and
 // requests is what the providers have sent.
-func TestPrometheusScrapesAProgramUnderChaos(t *testing.T) {
+// Prometheus scrapes a gateway, whose program makes calls of its own too.
+func TestPrometheusScrapesAGatewayUnderChaos(t *testing.T) {
 	program := needs(t, "prometheus")
 	checked := []validate.Strategy{validate.JSON()}
 	text := func(kind chaos.Kind, weight float64) chaos.Fault { return chaos.Fault{Kind: kind, Weight: weight} }
@@ -378,8 +380,7 @@ func TestPrometheusScrapesAProgramUnderChaos(t *testing.T) {
 	for _, a := range all {
 		a.open(t, m, shared)
 	}
-	served := httptest.NewServer(m.Handler())
-	t.Cleanup(served.Close)
+	served, key := startGateway(t, m, shared)
 	prom := startPrometheus(t, program, served.Listener.Addr().String())
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -387,7 +388,7 @@ func TestPrometheusScrapesAProgramUnderChaos(t *testing.T) {
 	for _, a := range all {
 		wg.Go(func() { a.run(ctx, t) })
 	}
-	wg.Go(func() { requests(ctx, m) })
+	wg.Go(func() { requests(ctx, t, m, served.URL, key) })
 	missing := queries(t)
 	missing = append(missing, query{"alerts that Prometheus itself finds, all but the one about slow calls", "count(count by (alertname) (ALERTS)) == 7"})
 	for deadline := time.Now().Add(time.Minute); len(missing) > 0 && time.Now().Before(deadline); {
@@ -424,19 +425,52 @@ func TestPrometheusScrapesAProgramUnderChaos(t *testing.T) {
 	}
 }
 
-// requests tells of a gateway's requests of each outcome.
-func requests(ctx context.Context, m *metrics.Metrics) {
-	for n := 0; ctx.Err() == nil; n++ {
-		r := metrics.Request{Route: "support", Client: "web", Protocol: "openai", Duration: 200 * time.Millisecond}
-		switch n % 3 {
-		case 0:
-			r.Status, r.FirstByte = 200, 100*time.Millisecond
-		case 1:
-			r.Status, r.Limit = 503, "state_dir"
-		case 2:
-			r.Status, r.Route, r.Client = 404, "unlisted", "unlisted"
+// startGateway starts a gateway with a route and a client, and returns the client's key.
+func startGateway(t *testing.T, m *metrics.Metrics, shared *endpoint.Registry) (served *httptest.Server, key string) {
+	t.Helper()
+	_, base := serve(t, chaos.Plan{AnswerTime: 20 * time.Millisecond})
+	key, hash := gateway.NewKey()
+	cfg, err := gateway.Parse("gateway.yaml", []byte(fmt.Sprintf(`
+providers: {up: {protocol: openai, base_url: "%s/v1", keys: [none]}}
+clients: [{name: web, sha256: %s}]
+routes: {support: {models: [up/m]}}
+`, base, hash)), validate.Builder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(cfg, gateway.Options{Endpoints: shared, Observer: m.Observer(), Metrics: m.Handler(), OnRequest: func(r gateway.Served) {
+		m.Request(metrics.Request{Route: r.Route, Client: r.Client, Protocol: r.Protocol, Status: r.Status, Failed: r.Code != "", Limit: r.Limit, Duration: r.Duration, FirstByte: r.FirstByte})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served = httptest.NewServer(g.Handler())
+	t.Cleanup(func() {
+		served.Close()
+		if err := g.Shutdown(context.Background()); err != nil {
+			t.Error(err)
 		}
-		m.Request(r)
+	})
+	return served, key
+}
+
+// requests asks a gateway, for its route and for another. That its journal can't be written
+// is only told.
+func requests(ctx context.Context, t *testing.T, m *metrics.Metrics, address, key string) {
+	for n := 0; ctx.Err() == nil; n++ {
+		name := map[bool]string{true: "support", false: "unlisted"}[n%2 == 0]
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/v1/chat/completions", strings.NewReader(`{"model": "`+name+`", "messages": [{"role": "user", "content": "?"}]}`))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+key)
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		m.Request(metrics.Request{Route: "support", Client: "web", Protocol: "openai", Status: 503, Limit: "state_dir", Duration: time.Millisecond})
 		time.Sleep(50 * time.Millisecond)
 	}
 }
