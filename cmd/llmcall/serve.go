@@ -32,12 +32,12 @@ const practiceRoute = "practice"
 
 // serving has the flags of llmcall serve.
 type serving struct {
-	config, listen, practice string
-	invents                  bool // --practice is given
-	logJSON                  bool
-	judge                    string
-	log                      *slog.Logger
-	chaosURL                 string // of the practice model
+	config, listen string
+	practice       practiceFlag
+	logJSON        bool
+	judge          string
+	log            *slog.Logger
+	chaosURL       string // of the practice model
 }
 
 func serveCommand() *cobra.Command {
@@ -73,13 +73,12 @@ It listens on this machine alone, unless clients with keys are configured
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s.invents = cmd.Flags().Changed("practice")
 			return s.run(cmd)
 		},
 	}
 	cmd.Flags().StringVar(&s.config, "config", "", "configuration `FILE`, YAML or JSON")
 	cmd.Flags().StringVar(&s.listen, "listen", "", "where to listen, `HOST:PORT`; port 0 is a free one (default the configuration's, or "+gateway.DefaultListen+")")
-	cmd.Flags().StringVar(&s.practice, "practice", "", "answer with INVENTED answers, and fail as the plan in `FILE` says")
+	cmd.Flags().Var(&s.practice, "practice", "answer with INVENTED answers, and fail as the plan `[FILE]` says, or not at all")
 	cmd.Flags().Lookup("practice").NoOptDefVal = "true"
 	cmd.Flags().BoolVar(&s.logJSON, "log-json", false, "write the log as JSON, a line each")
 	cmd.AddCommand(newServeKey(gateway.NewKey))
@@ -101,7 +100,7 @@ func (s *serving) run(cmd *cobra.Command) error {
 		lines = slog.NewJSONHandler(cmd.ErrOrStderr(), nil)
 	}
 	s.log = slog.New(askingHandler{lines})
-	if s.invents {
+	if s.practice.given {
 		end, err := s.startPractice(ctx)
 		if err != nil {
 			return err
@@ -112,7 +111,7 @@ func (s *serving) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if s.config == "" && !s.invents && !slices.ContainsFunc(provider.All(), func(p provider.Provider) bool { return p.HasKey(os.Getenv) }) {
+	if s.config == "" && !s.practice.given && !slices.ContainsFunc(provider.All(), func(p provider.Provider) bool { return p.HasKey(os.Getenv) }) {
 		return errNothingToServe
 	}
 	w, err := s.watchedGateway(ctx, cfg)
@@ -164,7 +163,7 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 		}
 		// Its providers are needed to open the judges that its checks name.
 		builder := noJudges
-		if cfg, err = gateway.Parse(s.config, text, builder); err == nil && !s.invents {
+		if cfg, err = gateway.Parse(s.config, text, builder); err == nil && !s.practice.given {
 			own := map[string]provider.Own{}
 			for name, p := range cfg.Providers {
 				own[name] = provider.Own(p)
@@ -178,7 +177,7 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 	if s.listen != "" {
 		cfg.Listen = s.listen
 	}
-	if s.invents {
+	if s.practice.given {
 		if cfg.Routes[practiceRoute] == nil {
 			r := gateway.AsItIs()
 			r.Models = []string{"openai/practice"}
@@ -211,7 +210,7 @@ func makeRouteFree(r *gateway.Route, models []string) {
 
 // open opens models.
 func (s *serving) open(names []string, own map[string]provider.Own) ([]llm.Model, error) {
-	if !s.invents {
+	if !s.practice.given {
 		models, err := provider.OpenAll(names, own, provider.Options{})
 		return models, inServeWords(err)
 	}
@@ -255,8 +254,8 @@ func (s *serving) inWords(err error) error {
 // startPractice starts the practice model.
 func (s *serving) startPractice(ctx context.Context) (end func(), err error) {
 	var config chaos.Config
-	if s.practice != "true" {
-		if config.Plan, err = readPlan(s.practice); err != nil {
+	if s.practice.plan != "" {
+		if config.Plan, err = readPlan(s.practice.plan); err != nil {
 			return nil, fmt.Errorf("--practice: %w", err)
 		}
 	}

@@ -48,7 +48,7 @@ func (s *serving) watchedGateway(ctx context.Context, cfg *gateway.Config) (*wat
 	}
 	w.end = end
 	options := gateway.Options{
-		Open: s.open, Log: s.log, Version: version(), Practice: s.invents, Endpoints: registry, Metrics: w.metrics.Handler(), OnRequest: w.count,
+		Open: s.open, Log: s.log, Version: version(), Practice: s.practice.given, Endpoints: registry, Metrics: w.metrics.Handler(), OnRequest: w.count,
 		Observer: llmcall.Observers(traced, w.metrics.Observer(), eventlog.Observer(s.log, eventlog.Options{Content: cfg.ShowContents})),
 	}
 	if traced != nil {
