@@ -204,6 +204,7 @@ func (a *asked) streamed(ctx context.Context, client *llmcall.Client, r *served,
 			if a.wantsTrace() {
 				text = a.traced(text, &result.Trace)
 			}
+			warn(a.w.Header(), stream.Lost())
 			out.end(raw, text, &result.Trace)
 			a.tell(a.w.Header(), &result.Trace, result.Model)
 		case out.hold || out.passesRaw() || piece.Restart:
@@ -234,7 +235,7 @@ func (a *asked) why(ctx context.Context, err error) *refusal {
 			return limited(refused)
 		}
 	}
-	return a.g.explain(err, exchangeOf(ctx))
+	return explain(err, exchangeOf(ctx))
 }
 
 // failure writes an error within a stream. It is the stream's last event.

@@ -5,10 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,9 +40,6 @@ const (
 	// own.
 	AnyModel = "*"
 )
-
-// maxFile is the size of the largest configuration.
-const maxFile = 4 << 20
 
 // Stream says when a client of a stream gets an answer that has checks.
 type Stream string
@@ -119,24 +114,6 @@ type Route struct {
 	Checks []validate.Strategy // checks
 	// Stream says when clients of a stream get an answer that has Checks. Default [Hold].
 	Stream Stream // stream
-}
-
-// Load reads a configuration from a file, YAML or JSON; see [Parse]. A pipe is read to its
-// end.
-func Load(path string, builder validate.Builder) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("the file is larger than %d MiB", maxFile>>20)
-	}
-	if err != nil {
-		return nil, &llmcall.ConfigError{File: path, Err: err}
-	}
-	return Parse(path, data, builder)
 }
 
 // Parse reads a configuration in YAML or JSON. name is the name of the file, for errors.

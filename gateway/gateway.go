@@ -151,12 +151,17 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	if len(cfg.Clients) > 0 {
-		if s.book, err = clients.Open(cfg.StateDir, cfg.book(), clients.Options{}); err != nil {
+		if s.book, err = g.openBook(cfg); err != nil {
 			return nil, err
 		}
 	}
 	g.state.Store(s)
 	return g, nil
+}
+
+// openBook opens the book of a configuration's clients.
+func (g *Gateway) openBook(cfg *Config) (*clients.Book, error) {
+	return clients.Open(cfg.StateDir, cfg.book(), clients.Options{Log: g.options.Log})
 }
 
 // CircuitChanged shows on /ui that a circuit has changed its state. It is for
@@ -251,7 +256,7 @@ func (g *Gateway) Reload(cfg *Config) error {
 		}
 		s.book = old.book
 	case len(cfg.Clients) > 0:
-		if s.book, err = clients.Open(cfg.StateDir, cfg.book(), clients.Options{}); err != nil {
+		if s.book, err = g.openBook(cfg); err != nil {
 			return err
 		}
 	}

@@ -310,11 +310,11 @@ func (g *Gateway) wanted(r *http.Request, s *state, client *clients.Client, p pr
 	if len(b.Model) > maxName {
 		return nil, nil, &refusal{status: http.StatusNotFound, code: "model_not_found", param: "model", message: fmt.Sprintf("model must have at most %d bytes, got %d", maxName, len(b.Model)), final: true}
 	}
-	known := s.names(client)
 	unknown := func(message string) *refusal {
 		return &refusal{status: http.StatusNotFound, code: "model_not_found", param: "model", message: message, final: true}
 	}
 	if client != nil && !client.Allows(b.Model) {
+		known := s.names(client)
 		return nil, nil, unknown(fmt.Sprintf("model %q is not one that %s may ask for (%s)%s", say.Short(b.Model, 100), client.Name(), strings.Join(known, ", "), nearest.Question(b.Model, known)))
 	}
 	route, err := s.find(g, b.Model)
@@ -322,6 +322,7 @@ func (g *Gateway) wanted(r *http.Request, s *state, client *clients.Client, p pr
 	case err != nil:
 		return nil, nil, unknown(err.Error())
 	case route == nil:
+		known := s.names(client)
 		return nil, nil, unknown(fmt.Sprintf("model must be %s, got %q%s", s.takes(known), say.Short(b.Model, 100), nearest.Question(b.Model, known)))
 	}
 	return b, route, nil

@@ -32,9 +32,6 @@ type refusal struct {
 	details string        // JSON: Anthropic's error.details
 }
 
-// Error returns the message.
-func (r *refusal) Error() string { return r.message }
-
 // inProtocol returns the refusal in the words of a protocol.
 func (r *refusal) inProtocol(p protocol.Protocol) *protocol.Error {
 	e := &protocol.Error{Status: r.status, Kind: kindFor(p, r.status), Message: r.message, Param: r.param, Code: r.code, Details: r.details}
@@ -78,10 +75,7 @@ const defaultAfter = 5 * time.Second
 
 // explain returns what a client is told about a call without a valid answer. What a
 // provider said goes to the client whose request it was about, and to nobody else.
-func (g *Gateway) explain(err error, x *exchange) *refusal {
-	if own, ok := errors.AsType[*refusal](err); ok {
-		return own
-	}
+func explain(err error, x *exchange) *refusal {
 	var c *llmcall.ConfigError
 	if errors.As(err, &c) && c.Field == "prices" {
 		return &refusal{status: http.StatusServiceUnavailable, code: "price_unknown", message: "the price of this model is not known to the gateway, and this client has a limit of money", final: true}
@@ -110,7 +104,7 @@ func (g *Gateway) explain(err error, x *exchange) *refusal {
 		out.status = http.StatusGatewayTimeout
 	case llmcall.ReasonProviderFailed:
 		kind := failure.KindOf(err)
-		g.failed(out, kind, f)
+		providerFailed(out, kind, f)
 		if x != nil {
 			if text, status := x.refusal(kind); text != nil {
 				out.text, out.status = text, status
@@ -123,8 +117,8 @@ func (g *Gateway) explain(err error, x *exchange) *refusal {
 	return out
 }
 
-// failed says what a provider's failure means for the client.
-func (g *Gateway) failed(out *refusal, kind failure.Kind, f *failure.Error) {
+// providerFailed says what a provider's failure means for the client.
+func providerFailed(out *refusal, kind failure.Kind, f *failure.Error) {
 	status := func(other int) int {
 		if f != nil && f.Status >= 400 && f.Status < 500 {
 			return f.Status

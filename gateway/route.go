@@ -74,6 +74,20 @@ func (r *served) client(g *Gateway, who *clients.Client, turn int, able []*seat)
 	if c := r.calls[v]; c != nil {
 		return c, nil
 	}
+	var name string
+	var purse *account.Account
+	if who != nil {
+		name, purse = who.Name(), who.Account()
+	}
+	c, err := r.compile(g, name, purse, seats, turn)
+	if err == nil {
+		r.calls[v] = c
+	}
+	return c, err
+}
+
+// compile makes the client of calls that are made in a name, and paid by a purse.
+func (r *served) compile(g *Gateway, name string, purse *account.Account, seats []*seat, turn int) (*llmcall.Client, error) {
 	cfg, checks := r.cfg.RetryConfig, r.cfg.Checks
 	if r.plain {
 		checks = []validate.Strategy{answered{}}
@@ -81,22 +95,14 @@ func (r *served) client(g *Gateway, who *clients.Client, turn int, able []*seat)
 	cfg.Endpoints, cfg.Observer = g.options.Endpoints, llmcall.Observers(g.watchWaits, g.options.Observer)
 	cfg.RestartStreams = r.held()
 	cfg.Models = nil
-	if who != nil {
-		cfg.Client, cfg.Account = who.Name(), who.Account()
-	}
-	c, err := llmcall.New(inTurn(seats, turn), checks, onward(alone(cfg, len(seats)), seats))
-	if err != nil {
-		return nil, err
-	}
-	r.calls[v] = c
-	return c, nil
+	cfg.Client = cmp.Or(name, cfg.Client)
+	cfg.Account = cmp.Or(purse, cfg.Account)
+	return llmcall.New(inTurn(seats, turn), checks, onward(alone(cfg, len(seats)), seats))
 }
 
 // priced reports whether the prices of all models are known, which a limit of money needs.
 func (r *served) priced(g *Gateway) error {
-	cfg := r.cfg.RetryConfig
-	cfg.Endpoints, cfg.Models, cfg.Account = g.options.Endpoints, nil, account.New(endpoint.Amount{Nanos: 1})
-	_, err := llmcall.New(inTurn(r.seats, 0), r.cfg.Checks, cfg)
+	_, err := r.compile(g, "", account.New(endpoint.Amount{Nanos: 1}), r.seats, 0)
 	return err
 }
 

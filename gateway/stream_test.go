@@ -176,6 +176,22 @@ func TestABrokenStream(t *testing.T) {
 	}
 }
 
+// What the client's protocol has no place for is disclosed, in a stream at its end.
+func TestWhatAStreamLoses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		odd := llm.StreamFunc("a/m", func(context.Context, *llm.Request) iter.Seq2[llm.Chunk, error] {
+			return func(yield func(llm.Chunk, error) bool) {
+				_ = yield(llm.Chunk{Part: llm.ToolCall{ID: "1", Name: "f", Arguments: []byte("[1]")}}, nil) && yield(llm.Chunk{Finish: llm.FinishToolCall}, nil)
+			}
+		})
+		g := bubble(t, "routes: {r: {models: [a/m]}}", map[string]llm.Model{"a/m": odd})
+		w := streamed(g, "/v1/messages", `{"model": "r", "stream": true, "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}`)
+		if told := w.Result().Trailer.Get("X-Llmcall-Warnings"); !strings.Contains(told, "arguments") {
+			t.Errorf("the trailers are %v: %s", w.Result().Trailer, w.Body)
+		}
+	})
+}
+
 // A failure after a sign of life can't be a status any more: it is the stream's own error.
 func TestAFailureAfterASignOfLife(t *testing.T) {
 	for _, c := range streams {
