@@ -89,14 +89,37 @@ func measureAll(ctx context.Context, all []*bench, s settings) error {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
-	if s.soak > 0 {
-		for _, b := range all {
-			if _, err := drive(ctx, b.to, 4, s.soak); err != nil {
-				return fmt.Errorf("%s: %w", b.name, err)
-			}
+	for _, b := range all {
+		if err := b.busy(ctx, s.soak); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
 	return remember(ctx, all, func(f *figures, rss int64) { f.after = rss })
+}
+
+// samples is how often the memory is measured while a process is kept busy.
+const samples = 10
+
+// busy keeps a process busy, and prints what memory it has meanwhile: that it is flat can be
+// seen, and what it has at the end says little.
+func (b *bench) busy(ctx context.Context, length time.Duration) error {
+	if length == 0 || b.running == nil {
+		return nil
+	}
+	fmt.Printf("%s, RSS every %v under 4 callers:", b.name, length/samples)
+	defer fmt.Println()
+	for range samples {
+		l, err := drive(ctx, b.to, 4, length/samples)
+		if err != nil {
+			return err
+		}
+		rss, err := b.running.RSS()
+		if err != nil {
+			return err
+		}
+		fmt.Printf(" %s (%.0f/s)", mebibytes(rss), l.perSecond)
+	}
+	return nil
 }
 
 // remember measures the memory of each process.
