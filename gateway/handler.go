@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -259,6 +260,27 @@ func newIDs() protocol.IDs {
 	}
 }
 
+// admit admits a request of a client that has room for it, before its body is read: the
+// memory that a client can use is bounded by its limits, and not by its connections. The
+// ticket is nil where no clients are configured.
+func admit(w http.ResponseWriter, r *http.Request, s *state, client *clients.Client) (*clients.Ticket, *refusal) {
+	if client == nil {
+		return nil, nil
+	}
+	ticket, refused := client.Admit()
+	if refused == nil {
+		return ticket, nil
+	}
+	if r.Header.Get("Expect") == "" {
+		// Many clients look at an answer only after they have sent all, and the server cuts
+		// off what is longer than 256 KiB.
+		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, s.maxBody()))
+	}
+	return nil, limited(refused)
+}
+
+func (s *state) maxBody() int64 { return cmp.Or(s.cfg.MaxBody, DefaultMaxBody) }
+
 // read reads the body of a request.
 func (g *Gateway) read(w http.ResponseWriter, r *http.Request, s *state) ([]byte, *refusal) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" && !strings.HasSuffix(t, "+json") {
@@ -267,10 +289,7 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, s *state) ([]byte
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, &refusal{status: http.StatusUnsupportedMediaType, code: "encoded", final: true, message: fmt.Sprintf("the body must not be compressed, got Content-Encoding %q", say.Short(e, 60))}
 	}
-	most := s.cfg.MaxBody
-	if most == 0 {
-		most = DefaultMaxBody
-	}
+	most := s.maxBody()
 	if r.ContentLength > most {
 		return nil, tooLarge(most)
 	}
@@ -435,6 +454,11 @@ func (g *Gateway) begin(a *asked) (context.Context, func(status int)) {
 
 // answer asks for an answer. What it returns was not written.
 func (g *Gateway) answer(ctx context.Context, a *asked, s *state) *refusal {
+	ticket, why := admit(a.w, a.r, s, a.client)
+	if why != nil {
+		return why
+	}
+	defer ticket.Back()
 	raw, why := g.read(a.w, a.r, s)
 	if why != nil {
 		return why
@@ -456,9 +480,8 @@ func (g *Gateway) answer(ctx context.Context, a *asked, s *state) *refusal {
 		return shuttingDown()
 	}
 	defer leave()
-	if a.client != nil {
-		ticket, refused := a.client.Admit(estimate(a.base))
-		if refused != nil {
+	if ticket != nil {
+		if refused := ticket.Expect(estimate(a.base)); refused != nil {
 			return limited(refused)
 		}
 		defer func() { ticket.Done(a.tokens()) }()
@@ -468,6 +491,11 @@ func (g *Gateway) answer(ctx context.Context, a *asked, s *state) *refusal {
 
 // count says about how many tokens a request has.
 func (g *Gateway) count(w http.ResponseWriter, r *http.Request, s *state, client *clients.Client, p protocol.Protocol) *refusal {
+	ticket, why := admit(w, r, s, client)
+	if why != nil {
+		return why
+	}
+	defer ticket.Back() // a count costs nothing, but its body takes memory
 	raw, why := g.read(w, r, s)
 	if why != nil {
 		return why

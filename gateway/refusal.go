@@ -41,7 +41,7 @@ func (r *refusal) inProtocol(p protocol.Protocol) *protocol.Error {
 	return e
 }
 
-// kinds are the types of errors that Anthropic's SDKs and OpenAI's know, where they are more
+// kinds are the types of errors that the protocols' SDKs and users know, where they are more
 // than a class of statuses.
 var kinds = map[string]map[int]string{
 	"anthropic": {
@@ -50,6 +50,9 @@ var kinds = map[string]map[int]string{
 	},
 	"openai":           {http.StatusTooManyRequests: "rate_limit_error"},
 	"openai-responses": {http.StatusTooManyRequests: "rate_limit_error"},
+	"gemini": {
+		http.StatusTooManyRequests: "RESOURCE_EXHAUSTED", http.StatusServiceUnavailable: "UNAVAILABLE", http.StatusGatewayTimeout: "DEADLINE_EXCEEDED",
+	},
 }
 
 func kindFor(p protocol.Protocol, status int) string {

@@ -75,7 +75,7 @@ func BenchmarkRequest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		client, _ := book.Find(key)
-		ticket, refusal := client.Admit(100)
+		ticket, refusal := admit(client, 100)
 		if refusal != nil {
 			b.Fatal(refusal)
 		}

@@ -141,33 +141,32 @@ func dollars(d float64) string {
 	return decimal.Dollars(int64(math.Round(max(0, d)*account.Dollar)), 2)
 }
 
-// Ticket is a request that was admitted. [Ticket.Done] ends it.
+// Ticket is a request that was admitted. [Ticket.Done] or [Ticket.Back] ends it.
 type Ticket struct {
-	client *Client
-	tokens float64 // that were taken
-	done   atomic.Bool
+	client   *Client
+	requests float64 // that were taken: 1, or 0 without a limit
+	tokens   float64 // that were taken
+	done     atomic.Bool
 }
 
-// Admit admits a request that is expected to use some tokens, of prompt and answer, if all
-// limits of the client have room for it. Otherwise nothing is counted, and the refusal is
-// that of the limit for which to wait the longest. Money is looked at here only to refuse
-// early when nothing is left; the attempts reserve it from [Client.Account].
-func (c *Client) Admit(tokens int64) (*Ticket, *Refusal) {
+// Admit admits a request of which only the headers were read, if the client's limits have
+// room for it: requests at a time and a minute, and the money of the day, which is looked at
+// here only to refuse early when nothing is left; the attempts reserve it from
+// [Client.Account]. So no client can make a gateway read more bodies than it may have
+// answered. Otherwise nothing is counted, and the refusal is that of the limit for which to
+// wait the longest.
+func (c *Client) Admit() (*Ticket, *Refusal) {
 	now := time.Now()
-	n := float64(max(0, tokens))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if refusal := c.full(n, now); refusal != nil {
+	if refusal := c.full(now); refusal != nil {
 		c.refused++
 		return nil, refusal
 	}
 	t := &Ticket{client: c}
 	if c.requests != nil {
+		t.requests = 1
 		c.requests.take(1, now)
-	}
-	if c.tokens != nil {
-		t.tokens = c.tokens.fits(n)
-		c.tokens.take(t.tokens, now)
 	}
 	c.inFlight++
 	c.admitted++
@@ -176,7 +175,7 @@ func (c *Client) Admit(tokens int64) (*Ticket, *Refusal) {
 
 // full returns the refusal for which to wait the longest; nil if there is room. The caller
 // holds the lock.
-func (c *Client) full(tokens float64, now time.Time) *Refusal {
+func (c *Client) full(now time.Time) *Refusal {
 	var longest *Refusal
 	over := func(limit string, allowed, left float64, wait time.Duration) {
 		if wait > 0 && (longest == nil || wait > longest.RetryAfter) {
@@ -188,9 +187,6 @@ func (c *Client) full(tokens float64, now time.Time) *Refusal {
 	}
 	if c.requests != nil {
 		over(LimitRequests, c.cfg.RequestsPerMinute, c.requests.left(now), c.requests.wait(1, now))
-	}
-	if c.tokens != nil {
-		over(LimitTokens, c.cfg.TokensPerMinute, c.tokens.left(now), c.tokens.wait(max(1, tokens), now))
 	}
 	if c.cfg.MaxCostPerDay > 0 {
 		if s := c.account.Snapshot(); s.Spent.Nanos+s.Reserved.Nanos >= s.Limit.Nanos {
@@ -208,6 +204,54 @@ func comeBack(reserved bool, now time.Time) time.Duration {
 	}
 	const day = 24 * time.Hour
 	return now.Truncate(day).Add(day).Sub(now)
+}
+
+// Expect takes the tokens, of prompt and answer, that the request is expected to use. If
+// they do not fit, the request ends as with [Ticket.Back].
+func (t *Ticket) Expect(tokens int64) *Refusal {
+	now := time.Now()
+	n := float64(max(0, tokens))
+	c := t.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tokens == nil {
+		return nil
+	}
+	if wait := c.tokens.wait(max(1, n), now); wait > 0 {
+		t.back(now)
+		c.refused++
+		return &Refusal{Client: c.name, Limit: LimitTokens, Allowed: c.cfg.TokensPerMinute, Left: c.tokens.left(now), RetryAfter: wait}
+	}
+	t.tokens = c.tokens.fits(n)
+	c.tokens.take(t.tokens, now)
+	return nil
+}
+
+// Back ends a request that is not served, or costs nothing: what was taken is given back. It
+// does nothing after [Ticket.Done], so that it may be deferred before it, and nothing to nil.
+func (t *Ticket) Back() {
+	if t == nil {
+		return
+	}
+	t.client.mu.Lock()
+	defer t.client.mu.Unlock()
+	t.back(time.Now())
+}
+
+// back is Back. The caller holds the client's lock.
+func (t *Ticket) back(now time.Time) {
+	if t.done.Swap(true) {
+		return
+	}
+	c := t.client
+	c.inFlight--
+	c.admitted--
+	if c.requests != nil {
+		c.requests.take(-t.requests, now)
+	}
+	if c.tokens != nil {
+		c.tokens.take(-t.tokens, now)
+	}
 }
 
 // Done ends the request, and replaces the tokens that it was expected to use by those that
@@ -251,7 +295,7 @@ type Snapshot struct {
 	Config            // its hash is left out
 	InFlight int      // requests that are served now
 	Admitted int64    // requests, since the process was started
-	Refused  int64    // by Admit, likewise
+	Refused  int64    // by Admit and Expect, likewise
 	Requests *float64 // that are left at this moment; nil without a limit
 	Tokens   *float64 // that are left at this moment, less than 0 if more were used; nil without a limit
 	Spent    int64    // nano-dollars, of this day in UTC; 0 without a limit

@@ -72,6 +72,15 @@ func TestRoutesOfAClient(t *testing.T) {
 	}
 }
 
+// admit does both steps of a request.
+func admit(c *Client, tokens int64) (*Ticket, *Refusal) {
+	ticket, refusal := c.Admit()
+	if refusal == nil {
+		refusal = ticket.Expect(tokens)
+	}
+	return ticket, refusal
+}
+
 // only returns the one client of a book.
 func only(b *Book) *Client { return b.listed.Load().all[0] }
 
@@ -82,17 +91,17 @@ func TestARefusalTellsWhenToComeBack(t *testing.T) {
 		c := only(b)
 		refused := func(tokens int64, limit string, left float64, after time.Duration, words string) {
 			t.Helper()
-			_, r := c.Admit(tokens)
+			_, r := admit(c, tokens)
 			if r == nil || r.Limit != limit || r.Left-left > 1e-6 || left-r.Left > 1e-6 || (r.RetryAfter-after).Abs() > time.Microsecond || r.Error() != words {
 				t.Errorf("got %+v %v", r, r)
 			}
 		}
-		first, r := c.Admit(4000)
+		first, r := admit(c, 4000)
 		if r != nil {
 			t.Fatal(r)
 		}
 		refused(3000, LimitTokens, 2000, 10*time.Second, `this gateway lets the client "web" use 6000 tokens a minute, of which 2000 are left: retry after 10s`)
-		second, r := c.Admit(2000)
+		second, r := admit(c, 2000)
 		if r != nil {
 			t.Fatal(r)
 		}
@@ -100,13 +109,13 @@ func TestARefusalTellsWhenToComeBack(t *testing.T) {
 		first.Done(0) // does nothing
 		first.Done(0)
 		second.Done(1000)
-		third, _ := c.Admit(500)
-		fourth, _ := c.Admit(400)
+		third, _ := admit(c, 500)
+		fourth, _ := admit(c, 400)
 		refused(10, LimitConcurrent, 0, time.Second, `this gateway serves 2 requests of the client "web" at a time: retry after 1s`)
 		third.Done(500)
 		fourth.Done(400)
 		for range 56 {
-			ticket, r := c.Admit(0)
+			ticket, r := admit(c, 0)
 			if r != nil {
 				t.Fatal(r)
 			}
@@ -128,7 +137,7 @@ func TestARefusalTellsWhenToComeBack(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(2 * time.Hour) // the next day
-		if ticket, r := c.Admit(1); r != nil {
+		if ticket, r := admit(c, 1); r != nil {
 			t.Error(r)
 		} else {
 			ticket.Done(1)
@@ -147,7 +156,7 @@ func TestAReloadKeepsWhatWasUsed(t *testing.T) {
 		app := Config{Name: "app", SHA256: hashOf("b"), RequestsPerMinute: 2}
 		b := open(t, t.TempDir(), web, app)
 		c := only(b)
-		ticket, _ := c.Admit(0)
+		ticket, _ := admit(c, 0)
 		lent, err := c.Account().Reserve(endpoint.Amount{Nanos: 3 * account.Dollar}, endpoint.Amount{})
 		if err != nil {
 			t.Fatal(err)
@@ -171,7 +180,7 @@ func TestAReloadKeepsWhatWasUsed(t *testing.T) {
 		if s := b.All()[0]; s.InFlight != 1 || *s.Requests != 1 || s.Reserved != 3*account.Dollar {
 			t.Errorf("%+v", s)
 		}
-		if _, r := c.Admit(0); r == nil || r.Limit != LimitConcurrent {
+		if _, r := admit(c, 0); r == nil || r.Limit != LimitConcurrent {
 			t.Errorf("%+v", r)
 		}
 		two := endpoint.Amount{Nanos: 2 * account.Dollar}

@@ -2,17 +2,20 @@
 // client may still use.
 //
 // A [Book] has the clients of the configuration. A key is in it as its SHA-256 alone
-// ([NewKey]); [Book.Find] returns its client. Before a request is served, [Client.Admit]
-// looks at the client's own limits: requests and tokens a minute, requests at a time, and
-// whether the day's money is spent. It returns a [Ticket], or a [Refusal] that says which
-// limit it is and when to come back. [Client.Account] is the account of the day, which the
-// attempts of a call reserve from.
+// ([NewKey]); [Book.Find] returns its client. Before a request's body is read, [Client.Admit]
+// looks at the client's own limits: requests a minute, requests at a time, and whether the
+// day's money is spent. It returns a [Ticket], or a [Refusal] that says which limit it is and
+// when to come back. Once the request is known, [Ticket.Expect] takes the tokens that it may
+// use. [Client.Account] is the account of the day, which the attempts of a call reserve from.
 //
-//	client, ok := book.Find(key)             // else: 401
-//	ticket, refusal := client.Admit(tokens)  // else: 429, Retry-After
+//	client, ok := book.Find(key)       // else: 401
+//	ticket, refusal := client.Admit()  // else: 429, Retry-After
+//	defer ticket.Back()                // if it is not served
+//	…                                  // read the request
+//	refusal = ticket.Expect(tokens)    // else: 429, Retry-After
 //	defer func() { ticket.Done(used) }()
-//	…                                        // the call, with client.Account() above its own
-//	refusal = client.Refused(err)            // has the client's own limit ended it?
+//	…                                  // the call, with client.Account() above its own
+//	refusal = client.Refused(err)      // has the client's own limit ended it?
 //
 // Requests and tokens a minute are buckets that hold a minute's worth and fill evenly. A
 // request takes what it is expected to use, and at its end what it has used replaces that.

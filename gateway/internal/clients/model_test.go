@@ -66,8 +66,8 @@ type naiveClient struct {
 }
 
 type flight struct {
-	ticket *Ticket
-	took   float64
+	ticket      *Ticket
+	asked, took float64 // of requests and tokens a minute
 }
 
 func (n *naiveClient) set(cfg Config) {
@@ -83,9 +83,10 @@ func (n *naiveClient) reserved() (sum int64) {
 	return sum
 }
 
-// waits returns for how many minutes each limit refuses a request.
-func (n *naiveClient) waits(tokens float64) map[string]float64 {
-	w := map[string]float64{LimitRequests: n.requests.wait(1), LimitTokens: n.tokens.wait(max(1, tokens))}
+// waits returns for how many minutes each limit that is asked before the body refuses a
+// request.
+func (n *naiveClient) waits() map[string]float64 {
+	w := map[string]float64{LimitRequests: n.requests.wait(1)}
 	if n.cfg.MaxConcurrent > 0 && len(n.flying) >= n.cfg.MaxConcurrent {
 		w[LimitConcurrent] = soon.Minutes()
 	}
@@ -167,11 +168,15 @@ func runClients(t *rapid.T, within *testing.T) {
 		"request": func(t *rapid.T) {
 			c, n := pick(t)
 			tokens := rapid.SampledFrom([]int64{0, 1, 50, 700, 9000}).Draw(t, "tokens")
-			waits, longest := n.waits(float64(tokens)), 0.0
+			waits, longest := n.waits(), 0.0
 			for _, w := range waits {
 				longest = max(longest, w)
 			}
-			ticket, r := c.Admit(tokens)
+			if longest == 0 {
+				longest = n.tokens.wait(max(1, float64(tokens)))
+				waits[LimitTokens] = longest
+			}
+			ticket, r := admit(c, tokens)
 			switch {
 			case longest > 0 && longest < near && r == nil: // too close to tell
 			case r == nil && longest > 0, r != nil && longest == 0:
@@ -183,12 +188,15 @@ func runClients(t *rapid.T, within *testing.T) {
 				return
 			}
 			n.requests.take(1)
-			took := 0.0
+			asked, took := 0.0, 0.0
+			if n.cfg.RequestsPerMinute > 0 {
+				asked = 1
+			}
 			if n.cfg.TokensPerMinute > 0 {
 				took = min(float64(tokens), n.tokens.holds())
 				n.tokens.take(took)
 			}
-			n.flying = append(n.flying, flight{ticket, took})
+			n.flying = append(n.flying, flight{ticket, asked, took})
 		},
 		"answer": func(t *rapid.T) {
 			_, n := pick(t)
@@ -204,6 +212,18 @@ func runClients(t *rapid.T, within *testing.T) {
 			if used >= 0 {
 				n.tokens.take(float64(used) - f.took)
 			}
+		},
+		"given back": func(t *rapid.T) {
+			_, n := pick(t)
+			if len(n.flying) == 0 {
+				t.Skip()
+			}
+			f := n.flying[0]
+			n.flying = n.flying[1:]
+			f.ticket.Back()
+			f.ticket.Done(9000)
+			n.requests.take(-f.asked)
+			n.tokens.take(-f.took)
 		},
 		"reserve money": func(t *rapid.T) {
 			c, n := pick(t)
@@ -246,13 +266,19 @@ func runClients(t *rapid.T, within *testing.T) {
 			if len(n.flying) > 0 || len(n.money) > 0 {
 				t.Skip()
 			}
-			ticket, r := c.Admit(700)
-			if r != nil {
-				time.Sleep(r.RetryAfter)
-				var again *Refusal
-				if ticket, again = c.Admit(700); again != nil {
-					t.Fatalf("%v, and then %v", r, again)
+			ticket, r := admit(c, 700)
+			for range 2 { // tokens are asked for after all else
+				if r == nil {
+					break
 				}
+				first := r
+				time.Sleep(r.RetryAfter)
+				if ticket, r = admit(c, 700); r != nil && (r.Limit != LimitTokens || first.Limit == LimitTokens) {
+					t.Fatalf("%v, and then %v", first, r)
+				}
+			}
+			if r != nil {
+				t.Fatal(r)
 			}
 			ticket.Done(0)
 			n.requests.take(1)
