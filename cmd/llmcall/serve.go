@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,7 +21,6 @@ import (
 	"llmcall/price"
 	"llmcall/provider"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 )
 
@@ -100,6 +97,9 @@ func (s *serving) run(cmd *cobra.Command) error {
 		lines = slog.NewJSONHandler(cmd.ErrOrStderr(), nil)
 	}
 	s.log = slog.New(askingHandler{lines})
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // from now on it ends nothing, also without --config
+	defer signal.Stop(hup)
 	if s.practice.given {
 		end, err := s.startPractice(ctx)
 		if err != nil {
@@ -129,13 +129,7 @@ func (s *serving) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if s.config != "" {
-		stop, err := s.watch(ctx, w, text)
-		if err != nil {
-			return err
-		}
-		defer stop()
-	}
+	defer s.watch(ctx, w, text, hup)()
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Clients.Addr()); err != nil {
 		return errors.Join(err, l.Clients.Close())
 	}
@@ -279,114 +273,4 @@ func (s *serving) startPractice(ctx context.Context) (end func(), err error) {
 		cancel()
 		<-ended
 	}, nil
-}
-
-// settled is how long a file must not have changed before it is read: editors write in
-// several steps. It is read after overdue all the same: a log may be written beside it.
-// Every look it is compared with what it was: it, or a directory on the way to it, may be a
-// link to what is elsewhere.
-const (
-	settled = 100 * time.Millisecond
-	overdue = 2 * time.Second
-	look    = 2 * time.Second
-)
-
-// watch reads the configuration again when its file has changed, and upon SIGHUP. A broken
-// one is not used.
-func (s *serving) watch(ctx context.Context, w *watched, served []byte) (stop func(), err error) {
-	files, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("--config can't be watched: %w", err)
-	}
-	// The directory, because editors and Kubernetes replace the file by another one.
-	if err := files.Add(filepath.Dir(s.config)); err != nil {
-		return nil, errors.Join(fmt.Errorf("--config can't be watched: %w", err), files.Close())
-	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		quiet := time.NewTimer(time.Hour)
-		quiet.Stop()
-		looks := time.NewTicker(look)
-		defer looks.Stop()
-		before, _ := os.Stat(s.config) // nil: there is none at the moment
-		var latest time.Time           // when the file is read at the latest; zero: nothing has changed
-		changed := func() {
-			if latest.IsZero() {
-				latest = time.Now().Add(overdue)
-			}
-			quiet.Reset(min(settled, time.Until(latest)))
-		}
-		for {
-			forced := false
-			select {
-			case <-ctx.Done():
-				return
-			case _, ok := <-files.Events:
-				if ok {
-					changed()
-				}
-				continue
-			case <-looks.C:
-				now, _ := os.Stat(s.config)
-				if !sameFile(before, now) {
-					changed()
-				}
-				before = now
-				continue
-			case err := <-files.Errors:
-				if err != nil {
-					s.log.Error("the configuration can't be watched", "error", err)
-				}
-				continue
-			case <-hup:
-				forced = true
-			case <-quiet.C:
-			}
-			latest = time.Time{}
-			served = s.again(w, served, forced)
-		}
-	}()
-	return func() {
-		signal.Stop(hup)
-		cancel()
-		<-done
-		_ = files.Close() // nothing is read any more
-	}, nil
-}
-
-// sameFile reports whether a file is what it was.
-func sameFile(before, now os.FileInfo) bool {
-	if before == nil || now == nil {
-		return before == nil && now == nil
-	}
-	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size()
-}
-
-var errEmpty = errors.New("it is empty")
-
-// again serves the configuration as it is now in its file, and returns the text of the one
-// that is served, or was refused.
-func (s *serving) again(w *watched, served []byte, forced bool) []byte {
-	text, err := readFile(s.config, maxServeConfig)
-	if err == nil && !forced && bytes.Equal(text, served) {
-		return served
-	}
-	cfg, _, loadErr := s.load()
-	if err == nil && len(bytes.TrimSpace(text)) == 0 {
-		err = errEmpty // all settings' defaults were not meant: it is being written, or its disk is full
-	}
-	if err = errors.Join(err, loadErr); err == nil {
-		err = s.inWords(w.gateway.Reload(cfg))
-	}
-	if err != nil {
-		s.log.Error("the changed configuration is not used, the old one goes on", "file", s.config, "error", err)
-		return text
-	}
-	w.know(cfg)
-	s.log.Info("the configuration was read again", "file", s.config, "routes", len(cfg.Routes))
-	return text
 }

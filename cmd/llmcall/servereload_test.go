@@ -1,12 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 func put(t *testing.T, path, text string) {
@@ -96,5 +101,74 @@ func TestServeWatches(t *testing.T) {
 				t.Errorf("the log does not say that the file is empty: %s", log)
 			}
 		})
+	}
+}
+
+// Where the system can't tell of changes, because other programs have used up what it has for
+// that, the gateway serves all the same, says so once, and looks at the file itself.
+func TestServeLooksAtItsFile(t *testing.T) {
+	for name, notifier := range map[string]func() (*fsnotify.Watcher, error){
+		"no more instances": func() (*fsnotify.Watcher, error) { return nil, syscall.EMFILE },
+		"no more watches": func() (*fsnotify.Watcher, error) {
+			files, err := fsnotify.NewWatcher()
+			return files, errors.Join(err, files.Close()) // nothing can be added to it
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newNotifier = notifier
+			t.Cleanup(func() { newNotifier = fsnotify.NewWatcher })
+			dir := t.TempDir()
+			path := filepath.Join(dir, "gateway.yaml")
+			put(t, path, "{}")
+			url, log, _ := startServe(t, "--practice", "--config", path)
+			for _, c := range []struct{ config, says string }{
+				{"routes: {one: {models: [openai/m]}}", "routes=2"}, // with that for practice
+				{"routes: {one: {models: [openai/m]}, two: {models: [openai/m]}}", "routes=3"},
+			} {
+				put(t, path+".new", c.config)
+				if err := os.Rename(path+".new", path); err != nil {
+					t.Fatal(err)
+				}
+				log.until(t, "read again\" file="+path+" "+c.says)
+			}
+			if status, text := askServe(t, url, "two"); status != 200 {
+				t.Errorf("%d %s", status, text)
+			}
+			if n := strings.Count(log.String(), "does not tell"); n != 1 {
+				t.Errorf("it is logged %d times: %s", n, log)
+			}
+		})
+	}
+}
+
+// SIGHUP ends nothing: without a file there is nothing to read again, and with one it is read
+// even if it is the same.
+func TestServeUponSIGHUP(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no signals")
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "gateway.yaml")
+	put(t, path, "routes: {one: {models: [openai/m]}}")
+	for _, c := range []struct {
+		args []string
+		says string
+	}{{nil, "there is no --config to read again"}, {[]string{"--config", path}, "was read again"}} {
+		url, log, end := startServe(t, append(c.args, "--practice")...)
+		for range 2 {
+			if err := self.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+		}
+		log.until(t, c.says)
+		if status, text := askServe(t, url, "practice"); status != 200 {
+			t.Errorf("%v: %d %s", c.args, status, text)
+		}
+		if code := end(); code != 0 {
+			t.Errorf("%v: the exit code is %d: %s", c.args, code, log)
+		}
 	}
 }
