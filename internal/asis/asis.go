@@ -46,8 +46,8 @@ type Exchange struct {
 	// not asked.
 	Added bool
 	// Status and Told are the status and the header of the response, 0 and nil if there was
-	// none. They are known before the first Event. Told has nothing of the connection, of the
-	// length and the coding of the body, of cookies, and of the owner of the key.
+	// none. They are known before the first Event. Told has nothing but what the provider
+	// calls the response: X-Request-Id, Request-Id.
 	Status int
 	Told   http.Header
 	// Answer is the body of a whole answer, read without an error or with one of kind

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -156,10 +155,7 @@ func (d *Direct) request(ctx context.Context, own *asis.Exchange, pieces [][]byt
 	to := *address
 	request := &http.Request{
 		Method: http.MethodPost, URL: &to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
-		GetBody: func() (io.ReadCloser, error) {
-			rest := net.Buffers(slices.Clone(pieces)) // reading shortens it
-			return io.NopCloser(&rest), nil
-		},
+		GetBody: func() (io.ReadCloser, error) { return bodyOf(pieces), nil },
 	}
 	for _, piece := range pieces {
 		request.ContentLength += int64(len(piece))
@@ -168,14 +164,26 @@ func (d *Direct) request(ctx context.Context, own *asis.Exchange, pieces [][]byt
 	return request.WithContext(ctx)
 }
 
-// kept are the headers of a response that are not handed on: those of the connection (RFC
-// 9110, section 7.6.1) and of the body's length and coding, which are other ones on the way
-// to the client; cookies; and what tells who owns the key.
-var kept = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Content-Length", "Content-Encoding", "Alt-Svc", "Strict-Transport-Security", "Set-Cookie", "Set-Cookie2",
-	"Openai-Organization", "Openai-Project", "Anthropic-Organization-Id", "Anthropic-Workspace-Id",
+// joined is the size of the largest body that is copied into one piece.
+const joined = 64 << 10
+
+// bodyOf returns a reader of pieces. net/http sends a body that it knows to be in memory
+// together with the header, and any other one after it: two packets, and two turns of the
+// server.
+func bodyOf(pieces [][]byte) io.ReadCloser {
+	size := 0
+	for _, piece := range pieces {
+		size += len(piece)
+	}
+	if size <= joined {
+		return io.NopCloser(bytes.NewReader(bytes.Join(pieces, nil)))
+	}
+	rest := net.Buffers(slices.Clone(pieces)) // reading shortens it
+	return io.NopCloser(&rest)
 }
+
+// told are the headers of a response that are handed on: what its provider calls it.
+var told = []string{"X-Request-Id", "Request-Id"}
 
 // arrived reports a response to the exchange of the request.
 func (x *Exchange) arrived() {
@@ -183,18 +191,10 @@ func (x *Exchange) arrived() {
 		x.own = nil
 		return
 	}
-	x.own.Status, x.own.Told = x.Status, make(http.Header, len(x.Response.Header))
-	for name, values := range x.Response.Header {
-		if slices.Contains(kept, name) || slices.Contains(secretHeaders, name) {
-			continue
-		}
-		for _, value := range values {
-			x.own.Told[name] = append(x.own.Told[name], x.Endpoint.Hide(value))
-		}
-	}
-	for _, values := range x.Response.Header["Connection"] {
-		for name := range strings.SplitSeq(values, ",") {
-			x.own.Told.Del(strings.TrimSpace(name))
+	x.own.Status, x.own.Told = x.Status, http.Header{}
+	for _, name := range told {
+		if value := x.Response.Header.Get(name); value != "" {
+			x.own.Told.Set(name, x.Endpoint.Hide(value))
 		}
 	}
 }
