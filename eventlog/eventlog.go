@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"llmcall"
 	"llmcall/internal/redact"
@@ -63,7 +64,10 @@ func (w *writer) observe(ctx context.Context, e llmcall.Event) context.Context {
 		log = slog.Default()
 	}
 	if log.Enabled(ctx, level) {
-		log.LogAttrs(ctx, level, text, w.line(&e)...)
+		// Without the position in the source, which would be this one for all lines.
+		line := slog.NewRecord(time.Now(), level, text, 0)
+		line.AddAttrs(w.line(&e)...)
+		_ = log.Handler().Handle(ctx, line) // as slog's own methods do
 	}
 	return nil
 }

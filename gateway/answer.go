@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -66,7 +67,9 @@ type asked struct {
 // answer asks, and writes what the client gets. The error says why there is no answer,
 // and was not written.
 func (a *asked) answer(ctx context.Context, r *served) *refusal {
-	able, loss := r.able(a.body)
+	base := a.base
+	x := &exchange{body: a.body, raw: a.raw, header: a.r.Header, base: base, plain: r.plain}
+	able, loss := r.able(x)
 	if loss != nil && a.protocol.Name() == "anthropic" && gjson.GetBytes(a.raw, "thread.type").Str == "continue" {
 		return notKept()
 	}
@@ -74,8 +77,6 @@ func (a *asked) answer(ctx context.Context, r *served) *refusal {
 		return &refusal{status: http.StatusBadRequest, code: "not_translatable", param: loss.Field, final: true,
 			message: loss.Field + " can't be sent to any model of this route: " + loss.Problem}
 	}
-	base := a.base
-	x := &exchange{body: a.body, raw: a.raw, header: a.r.Header, base: base, plain: r.plain}
 	ctx = withExchange(ctx, x)
 	client, err := r.client(a.g, a.client, r.turn(base), able)
 	if err != nil {
@@ -100,11 +101,7 @@ func (a *asked) whole(result *llmcall.Result, x *exchange) {
 	var lost []string
 	if own := x.asItCame(result.Response); own != nil && !changed(result) {
 		text = own.Answer
-		for _, name := range []string{"X-Request-Id", "Request-Id"} {
-			if v := own.Told.Get(name); v != "" {
-				a.w.Header().Set(name, v)
-			}
-		}
+		maps.Copy(a.w.Header(), own.Told)
 	} else {
 		text, lost = front.Whole(a.protocol, final(result, x), a.options())
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -293,7 +294,9 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, s *state) ([]byte
 	if r.ContentLength > most {
 		return nil, tooLarge(most)
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	var text bytes.Buffer
+	text.Grow(int(min(max(r.ContentLength, 0), likelyBody)) + bytes.MinRead)
+	_, err := text.ReadFrom(http.MaxBytesReader(w, r.Body, most))
 	if err == nil {
 		// From now on a read can only tell that the client has left. A test's writer has no
 		// deadlines.
@@ -305,8 +308,11 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, s *state) ([]byte
 	case err != nil:
 		return nil, &refusal{status: http.StatusRequestTimeout, code: "body_incomplete", message: "the body of the request did not arrive whole"}
 	}
-	return text, nil
+	return text.Bytes(), nil
 }
+
+// likelyBody is how much memory is taken for a body whose length is told, before it has come.
+const likelyBody = 64 << 10
 
 // wanted reads what a request asks for, and finds its route.
 func (g *Gateway) wanted(r *http.Request, s *state, client *clients.Client, p protocol.Protocol, raw []byte) (*body.Body, *served, *refusal) {

@@ -11,13 +11,11 @@ import (
 // what is wrong with it, and another limit of tokens. Everything else stays as the client
 // wrote it. ok is false if the request differs in more than that.
 func (x *exchange) added(req *llm.Request) (text []byte, ok bool) {
-	b, f := x.base, forms[x.body.Protocol]
-	last := len(b.Messages) - 1
-	if len(req.Messages) <= last || len(req.Messages[last].Parts) != len(b.Messages[last].Parts) || req.Messages[0].Role != b.Messages[0].Role ||
-		len(req.Tools) != len(b.Tools) || req.NoToolCalls != b.NoToolCalls || len(req.Stop) != len(b.Stop) || len(req.Extra) > 0 ||
-		(req.Temperature == nil) != (b.Temperature == nil) || (req.Seed == nil) != (b.Seed == nil) || (req.Schema == nil) != (b.Schema == nil) {
+	if x.differs(req) {
 		return nil, false
 	}
+	b, f := x.base, forms[x.body.Protocol]
+	last := len(b.Messages) - 1
 	text = x.raw
 	var err error
 	if req.MaxTokens != b.MaxTokens {
@@ -58,6 +56,16 @@ func (x *exchange) added(req *llm.Request) (text []byte, ok bool) {
 		}
 	}
 	return text, true
+}
+
+// differs reports whether the request of an attempt differs from the client's in more than
+// messages that were added, and the limit of tokens.
+func (x *exchange) differs(req *llm.Request) bool {
+	b := x.base
+	last := len(b.Messages) - 1
+	return len(req.Messages) <= last || len(req.Messages[last].Parts) != len(b.Messages[last].Parts) || req.Messages[0].Role != b.Messages[0].Role ||
+		len(req.Tools) != len(b.Tools) || req.NoToolCalls != b.NoToolCalls || req.ForceTool != b.ForceTool || len(req.Stop) != len(b.Stop) || len(req.Extra) > 0 ||
+		(req.Temperature == nil) != (b.Temperature == nil) || (req.Seed == nil) != (b.Seed == nil) || (req.Schema == nil) != (b.Schema == nil)
 }
 
 // form says where a protocol's bodies have what a call adds to.

@@ -182,12 +182,13 @@ func (r *served) turn(req *llm.Request) int {
 	return int(h.Sum64() % uint64(r.keys))
 }
 
-// able returns the models that can take a request. The error says why none can.
-func (r *served) able(b *body.Body) ([]*seat, *body.Loss) {
+// able returns the models that can take a request, which is translated for those of other
+// protocols. The error says why none can.
+func (r *served) able(x *exchange) ([]*seat, *body.Loss) {
 	var all []*seat
 	var first *body.Loss
 	for _, s := range r.seats {
-		if loss := refuses(b, s.protocol); loss == nil {
+		if loss := x.refused(s.protocol); loss == nil {
 			all = append(all, s)
 		} else if first == nil {
 			first = loss
@@ -200,18 +201,6 @@ func (r *served) able(b *body.Body) ([]*seat, *body.Loss) {
 		return nil, nil // a stage's models are asked all the same, and their refusal names the field
 	}
 	return all, nil
-}
-
-// refuses returns what of a request a model of a protocol can't be asked, nil for nothing.
-func refuses(b *body.Body, protocol string) *body.Loss {
-	if protocol == b.Protocol && !b.Signed {
-		return nil // it is sent as it is
-	}
-	_, lost := b.To(protocol)
-	if i := slices.IndexFunc(lost, func(l body.Loss) bool { return !l.Harmless }); i >= 0 {
-		return &lost[i]
-	}
-	return nil
 }
 
 // maxOpen is how many routes of names that clients made up are kept.

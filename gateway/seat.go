@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 	"sync"
 
 	"llmcall/endpoint"
@@ -113,12 +114,55 @@ type exchange struct {
 	base   *llm.Request
 	plain  bool
 	out    *outlet // of a stream; nil for a whole answer
+	// translated has base for models of other protocols, by their names. It is written before
+	// the first attempt.
+	translated map[string]translated
 
 	mu      sync.Mutex // attempts may be hedged
-	answers map[*llm.Response]*asis.Exchange
-	finish  map[*llm.Response]llm.Finish
+	answers []came
 	ended   llm.Finish     // of the stream of the last attempt
 	last    *asis.Exchange // of the last failure
+}
+
+// translated is a request in the form for a model of a protocol, and what is lost of it.
+type translated struct {
+	request *llm.Request
+	lost    []body.Loss
+}
+
+// harmful returns the first loss that changes what is asked, nil if there is none.
+func (t translated) harmful() *body.Loss {
+	if i := slices.IndexFunc(t.lost, func(l body.Loss) bool { return !l.Harmless }); i >= 0 {
+		return &t.lost[i]
+	}
+	return nil
+}
+
+// refused returns what of the client's request a model of a protocol can't be asked, nil for
+// nothing.
+func (x *exchange) refused(protocol string) *body.Loss {
+	if x.passes(protocol) {
+		return nil
+	}
+	t, ok := x.translated[protocol]
+	if !ok {
+		t.request, t.lost = x.body.For(protocol, x.base)
+		if x.translated == nil {
+			x.translated = map[string]translated{}
+		}
+		x.translated[protocol] = t
+	}
+	return t.harmful()
+}
+
+// passes reports whether the client's body is sent to models of a protocol as it is.
+func (x *exchange) passes(protocol string) bool { return protocol == x.body.Protocol && !x.body.Signed }
+
+// came is an answer as it came.
+type came struct {
+	response *llm.Response
+	finish   llm.Finish // as its provider told it
+	own      *asis.Exchange
 }
 
 type exchangeKey struct{}
@@ -136,7 +180,7 @@ func exchangeOf(ctx context.Context) *exchange {
 // client if nothing was changed.
 func (x *exchange) request(ctx context.Context, s *seat, req *llm.Request) (*llm.Request, *asis.Exchange, error) {
 	own := &asis.Exchange{Protocol: s.protocol, Header: x.header}
-	if s.protocol == x.body.Protocol && !x.body.Signed {
+	if x.passes(s.protocol) {
 		if text, ok := x.added(req); ok {
 			own.Body = text
 			sent := *req
@@ -144,14 +188,18 @@ func (x *exchange) request(ctx context.Context, s *seat, req *llm.Request) (*llm
 			return &sent, own, nil
 		}
 	}
-	sent, lost := x.body.For(s.protocol, req)
-	for _, l := range lost {
-		if !l.Harmless {
-			return nil, nil, &failure.Error{Kind: failure.InvalidRequest, Model: s.Name(), Message: untranslatable(&l, s)}
-		}
+	t, ok := x.translated[s.protocol]
+	if !ok || x.differs(req) || req.MaxTokens != x.base.MaxTokens || len(req.Messages) != len(x.base.Messages) {
+		t.request, t.lost = x.body.For(s.protocol, req)
+	}
+	if l := t.harmful(); l != nil {
+		return nil, nil, &failure.Error{Kind: failure.InvalidRequest, Model: s.Name(), Message: untranslatable(l, s)}
+	}
+	for _, l := range t.lost {
 		endpoint.Noted(ctx, fmt.Sprintf("%s left out: %s", l.Field, l.Problem))
 	}
-	return sent, own, nil
+	sent := *t.request // another attempt may have the same
+	return &sent, own, nil
 }
 
 // untranslatable says why a request can't be sent to a model.
@@ -163,12 +211,19 @@ func untranslatable(l *body.Loss, s *seat) string {
 func (x *exchange) answered(resp *llm.Response, own *asis.Exchange) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.answers == nil {
-		x.answers, x.finish = map[*llm.Response]*asis.Exchange{}, map[*llm.Response]llm.Finish{}
-	}
-	x.answers[resp] = own
-	x.finish[resp] = resp.Finish
+	x.answers = append(x.answers, came{resp, resp.Finish, own})
 	resp.Finish = x.seen(resp.Finish)
+}
+
+// as returns an answer as it came, nil for one that came as a stream. The caller holds the
+// lock.
+func (x *exchange) as(resp *llm.Response) *came {
+	for i := range x.answers {
+		if x.answers[i].response == resp {
+			return &x.answers[i]
+		}
+	}
+	return nil
 }
 
 // failed keeps what a provider said of its failure.
@@ -233,8 +288,8 @@ func (x *exchange) seen(f llm.Finish) llm.Finish {
 func (x *exchange) finishOf(resp *llm.Response) llm.Finish {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if f, ok := x.finish[resp]; ok {
-		return f
+	if c := x.as(resp); c != nil {
+		return c.finish
 	}
 	if x.ended != llm.FinishNone {
 		return x.ended
@@ -247,11 +302,11 @@ func (x *exchange) finishOf(resp *llm.Response) llm.Finish {
 func (x *exchange) asItCame(resp *llm.Response) *asis.Exchange {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	own := x.answers[resp]
-	if own == nil || own.Protocol != x.body.Protocol || len(own.Answer) == 0 {
+	c := x.as(resp)
+	if c == nil || c.own.Protocol != x.body.Protocol || len(c.own.Answer) == 0 {
 		return nil
 	}
-	return own
+	return c.own
 }
 
 // answered is the check of routes without checks: there must be an answer.

@@ -35,10 +35,23 @@ func FirstLine(s string, n int) string {
 	return Short(strings.TrimSpace(line), n)
 }
 
+// isWord reports whether a text has nothing but visible ASCII, as most names do.
+func isWord(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // Line returns a text from outside as one line of at most limit bytes without control
 // characters: each run of white space and of unprintable characters becomes one space. A
 // longer text ends in "…"; if there is no room for that, the result is "".
 func Line(s string, limit int) string {
+	if len(s) <= limit && isWord(s) {
+		return s
+	}
 	visible := strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r // U+FFFD, which invalid UTF-8 becomes, among them
