@@ -92,11 +92,13 @@ func (s *serving) run(cmd *cobra.Command) error {
 	ballast := make([]byte, ballastSize)
 	defer runtime.KeepAlive(ballast)
 	s.judge = strings.TrimSpace(os.Getenv("LLMCALL_JUDGE"))
-	var lines slog.Handler = slog.NewTextHandler(cmd.ErrOrStderr(), nil)
+	lines := &collector{to: cmd.ErrOrStderr()}
+	defer lines.flush()
+	var handler slog.Handler = slog.NewTextHandler(lines, nil)
 	if s.logJSON {
-		lines = slog.NewJSONHandler(cmd.ErrOrStderr(), nil)
+		handler = slog.NewJSONHandler(lines, nil)
 	}
-	s.log = slog.New(askingHandler{lines})
+	s.log = slog.New(lineHandler{handler, lines})
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // from now on it ends nothing, also without --config
 	defer signal.Stop(hup)

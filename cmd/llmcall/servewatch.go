@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"slices"
 
@@ -92,28 +91,4 @@ func beginSpan(r *http.Request) (ctx context.Context, traceID string, end func(s
 		}
 		own.End()
 	}
-}
-
-// askingHandler adds to each line of a call on whose behalf it is made.
-type askingHandler struct{ slog.Handler }
-
-// Handle adds the route, the client and the identifier of the trace.
-func (h askingHandler) Handle(ctx context.Context, r slog.Record) error {
-	if who, ok := gateway.AskingOf(ctx); ok {
-		r.AddAttrs(slog.String("route", who.Route), slog.String("trace_id", who.TraceID))
-		if who.Client != "" {
-			r.AddAttrs(slog.String("client", who.Client))
-		}
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-// WithAttrs keeps what is added.
-func (h askingHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return askingHandler{h.Handler.WithAttrs(attrs)}
-}
-
-// WithGroup keeps what is added.
-func (h askingHandler) WithGroup(name string) slog.Handler {
-	return askingHandler{h.Handler.WithGroup(name)}
 }
