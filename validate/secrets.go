@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -112,74 +113,79 @@ type secret struct {
 // (https://github.com/gitleaks/gitleaks).
 var credentialKinds = []struct {
 	kind    string
-	marks   []string // every text that the pattern matches contains one of them
-	pattern *regexp.Regexp
+	marks   []string                // every text that the pattern matches contains one of them
+	pattern func() *regexp.Regexp   // compiled when a text has a mark: they are large
 	valid   func(match string) bool // nil: every match is valid
 }{
 	{
 		"a private key", []string{"PRIVATE KEY"},
-		regexp.MustCompile(`(?s)-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----.{0,300}?[A-Za-z0-9+/]{40}`), nil,
+		whenNeeded(`(?s)-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----.{0,300}?[A-Za-z0-9+/]{40}`), nil,
 	},
 	{
 		// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 		"an AWS access key ID", []string{"AKIA", "ASIA"},
-		regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z2-7]{16}\b`), noExample,
+		whenNeeded(`\b(?:AKIA|ASIA)[A-Z2-7]{16}\b`), noExample,
 	},
 	{
 		"an AWS secret access key", []string{"secret", "SECRET", "Secret"},
-		regexp.MustCompile(`(?i)aws_?secret_?(?:access_?)?key\W{1,8}[A-Za-z0-9/+]{40}\b`), noExample,
+		whenNeeded(`(?i)aws_?secret_?(?:access_?)?key\W{1,8}[A-Za-z0-9/+]{40}\b`), noExample,
 	},
 	{
 		"an Anthropic API key", []string{"sk-ant-"},
-		regexp.MustCompile(`\bsk-ant-[a-z]{3,5}[0-9]{2}-[A-Za-z0-9_-]{80,120}`), nil,
+		whenNeeded(`\bsk-ant-[a-z]{3,5}[0-9]{2}-[A-Za-z0-9_-]{80,120}`), nil,
 	},
 	{
 		// The middle is "OpenAI" in Base64.
 		"an OpenAI API key", []string{"T3BlbkFJ"},
-		regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{20,120}T3BlbkFJ[A-Za-z0-9_-]{20,120}`), nil,
+		whenNeeded(`\bsk-[A-Za-z0-9_-]{20,120}T3BlbkFJ[A-Za-z0-9_-]{20,120}`), nil,
 	},
 	{
 		// https://cloud.google.com/docs/authentication/api-keys
 		"a Google API key", []string{"AIza"},
-		regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35,60}`), func(match string) bool { return len(match) == len("AIza")+35 },
+		whenNeeded(`\bAIza[0-9A-Za-z_-]{35,60}`), func(match string) bool { return len(match) == len("AIza")+35 },
 	},
 	{
 		// https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/
 		"a GitHub token", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"},
-		regexp.MustCompile(`\bgh[pousr]_[0-9A-Za-z]{36,255}\b`), func(match string) bool { return checksummed(match[len("ghp_"):]) },
+		whenNeeded(`\bgh[pousr]_[0-9A-Za-z]{36,255}\b`), func(match string) bool { return checksummed(match[len("ghp_"):]) },
 	},
 	{
 		"a GitHub token", []string{"github_pat_"},
-		regexp.MustCompile(`\bgithub_pat_[0-9A-Za-z]{22}_[0-9A-Za-z]{59}\b`), nil,
+		whenNeeded(`\bgithub_pat_[0-9A-Za-z]{22}_[0-9A-Za-z]{59}\b`), nil,
 	},
 	{
 		// https://docs.gitlab.com/security/tokens/#token-prefixes
 		"a GitLab token", []string{"glpat-"},
-		regexp.MustCompile(`\bglpat-[0-9A-Za-z_-]{20,255}`), nil,
+		whenNeeded(`\bglpat-[0-9A-Za-z_-]{20,255}`), nil,
 	},
 	{
 		"a Hugging Face token", []string{"hf_"},
-		regexp.MustCompile(`\bhf_[A-Za-z]{34}\b`), nil,
+		whenNeeded(`\bhf_[A-Za-z]{34}\b`), nil,
 	},
 	{
 		// https://github.blog/changelog/2021-09-23-npm-has-a-new-access-token-format/
 		"an npm token", []string{"npm_"},
-		regexp.MustCompile(`\bnpm_[0-9A-Za-z]{36}\b`), func(match string) bool { return checksummed(match[len("npm_"):]) },
+		whenNeeded(`\bnpm_[0-9A-Za-z]{36}\b`), func(match string) bool { return checksummed(match[len("npm_"):]) },
 	},
 	{
 		// https://docs.slack.dev/authentication/tokens
 		"a Slack token", []string{"xox"},
-		regexp.MustCompile(`\bxox[abeoprs](?:-[0-9]{8,14}){1,3}-[0-9A-Za-z]{20,64}\b`), nil,
+		whenNeeded(`\bxox[abeoprs](?:-[0-9]{8,14}){1,3}-[0-9A-Za-z]{20,64}\b`), nil,
 	},
 	{
 		// https://docs.stripe.com/keys
 		"a Stripe secret key", []string{"k_live_"},
-		regexp.MustCompile(`\b[sr]k_live_[0-9A-Za-z]{24,247}\b`), nil,
+		whenNeeded(`\b[sr]k_live_[0-9A-Za-z]{24,247}\b`), nil,
 	},
 	{
 		"a JSON Web Token", []string{"eyJ"},
-		regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+`), isJWT,
+		whenNeeded(`\beyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+`), isJWT,
 	},
+}
+
+// whenNeeded compiles an expression when it is first used.
+func whenNeeded(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }
 
 func credentials(text string) (found []secret) {
@@ -187,7 +193,7 @@ func credentials(text string) (found []secret) {
 		if !slices.ContainsFunc(k.marks, func(mark string) bool { return strings.Contains(text, mark) }) {
 			continue
 		}
-		for _, at := range k.pattern.FindAllStringIndex(text, -1) {
+		for _, at := range k.pattern().FindAllStringIndex(text, -1) {
 			if k.valid == nil || k.valid(text[at[0]:at[1]]) {
 				found = append(found, secret{k.kind, at[0], at[1]})
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 
 	"llmcall/failure"
 	"llmcall/internal/say"
@@ -39,8 +40,10 @@ var asked = &llm.Schema{Name: "verdict", JSON: json.RawMessage(`{
 }`)}
 
 // shape is the schema that a verdict is checked against. A model whose provider does not
-// enforce a schema may leave out what has a natural default, and add what is not read.
-var shape = validate.Must(validate.JSONSchema([]byte(`{
+// enforce a schema may leave out what has a natural default, and add what is not read. It is
+// compiled for the first verdict: most programs that can ask judges do not.
+var shape = sync.OnceValue(func() validate.Strategy {
+	return validate.Must(validate.JSONSchema([]byte(`{
   "type": "object",
   "properties": {
     "reasons": {
@@ -59,6 +62,7 @@ var shape = validate.Must(validate.JSONSchema([]byte(`{
   },
   "required": ["reasons", "passed"]
 }`)))
+})
 
 // How much of a verdict is kept: more would not help the model that gets it as
 // feedback.
@@ -120,7 +124,7 @@ func read(ctx context.Context, model string, answer *llm.Response) (opinion, err
 	unusable := func(complaints ...validate.Complaint) (opinion, error) {
 		return opinion{}, &verdictError{said, complaints}
 	}
-	v, err := shape.Check(ctx, &validate.Answer{Text: said, Response: answer})
+	v, err := shape().Check(ctx, &validate.Answer{Text: said, Response: answer})
 	if err != nil {
 		return opinion{}, err
 	}
