@@ -58,9 +58,15 @@ func (u *keyed) took() []string {
 	return asked
 }
 
-// A conversation begins with the same key each time; one that is at its limit is set aside
-// for the other, and is not asked again meanwhile.
+// A conversation begins with the same key each time; one that is at its limit, or out of
+// quota, is set aside for the other, and is not asked again meanwhile.
 func TestSeveralKeys(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusPaymentRequired} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) { severalKeys(t, status) })
+	}
+}
+
+func severalKeys(t *testing.T, refused int) {
 	t.Setenv("KEY_A", "key-a")
 	t.Setenv("KEY_B", "key-b")
 	u := newKeyed(t)
@@ -86,10 +92,10 @@ routes: {r: {models: [acme/m]}}
 	if len(firsts) != 2 {
 		t.Fatalf("20 conversations went to %v", firsts)
 	}
-	u.refused["key-a"] = 429
+	u.refused["key-a"] = refused
 	for i := range 5 {
 		if status := ask(firsts["key-a"], ""); status != 200 {
-			t.Errorf("with a key at its limit: %d", status)
+			t.Errorf("with a key that is refused: %d", status)
 		}
 		if took, want := fmt.Sprint(u.took()), map[bool]string{true: "[key-a key-b]", false: "[key-b]"}[i == 0]; took != want {
 			t.Errorf("request %d went to %v, not %v", i, took, want)

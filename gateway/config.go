@@ -78,8 +78,8 @@ type Config struct {
 	// ShutdownTimeout is how long answers in flight may take after the gateway was told to
 	// end. Default [DefaultShutdownTimeout].
 	ShutdownTimeout time.Duration // shutdown_timeout
-	// ShowContents shows prompts, answers and complaints on /ui. Default false: it shows
-	// that there were some.
+	// ShowContents shows prompts, answers and complaints on /ui, each cut; the command also
+	// writes them to its log, without keys. Default false: it shows that there were some.
 	ShowContents bool // show_contents
 }
 
