@@ -30,6 +30,9 @@ type book struct {
 	lastProbe uint64
 	passed    int // probes that succeeded
 
+	shared    uint64 // the generation of the peers' circuit; 0: not known
+	following bool   // the circuit is OPEN, HALF_OPEN or forced because the peers' is
+
 	queue list.List // of *waiter
 	turn  time.Time // CLOSED: when the next waiter may enter
 
@@ -46,7 +49,7 @@ type failed struct {
 
 // probe is a call admitted in HALF_OPEN.
 type probe struct {
-	id   uint64
+	id   uint64 // with leasedBit: that of a lease
 	from time.Time
 }
 

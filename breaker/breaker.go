@@ -250,6 +250,7 @@ type Breaker struct {
 	book     atomic.Pointer[book] // nil until there is a failure to record
 	hooks    []func(Transition)
 	name     string
+	peers    Peers // nil: the circuit is shared with nobody
 }
 
 // New returns a CLOSED breaker. The name appears in errors and transitions. The error

@@ -98,8 +98,19 @@ func (b *Breaker) enter() (Pass, *OpenError) {
 	return b.admit(k, now)
 }
 
-// admit admits or refuses a call. The caller holds the lock.
+// admit admits or refuses a call. The caller holds the lock, which is given up while peers
+// are asked.
 func (b *Breaker) admit(k *book, now time.Time) (Pass, *OpenError) {
+	if stateOf(b.word.Load()) == HalfOpen && k.following {
+		if k.expire(now, b.settings.ProbeLease); len(k.probes) < b.settings.HalfOpenProbes {
+			return b.admitLeased(k)
+		}
+	}
+	return b.admitAlone(k, now)
+}
+
+// admitAlone admits or refuses a call without asking anybody. The caller holds the lock.
+func (b *Breaker) admitAlone(k *book, now time.Time) (Pass, *OpenError) {
 	w := b.word.Load()
 	switch stateOf(w) {
 	case Closed:
@@ -146,10 +157,18 @@ func (b *Breaker) Accept(p Pass) Pass {
 	}
 	k, now := b.lock()
 	defer b.unlock(k)
-	if b.late(p.word) {
+	late := b.late(p.word)
+	switch {
+	case p.probe&leasedBit != 0 && b.peers.Probed(p.probe&^leasedBit, Succeeded, Failure{}):
+		k.endProbe(p.probe)
+		if p.probe = 0; late {
+			return p
+		}
+	case late:
 		return p
+	default:
+		b.pass(k, now, p.probe)
 	}
-	b.pass(k, now, p.probe)
 	p.probe, p.word = 0, b.word.Load()
 	if p.slow != nil {
 		p.slow.word.Store(p.word)
@@ -169,6 +188,13 @@ func (b *Breaker) Leave(p Pass, o Outcome, f Failure) {
 
 func (b *Breaker) leave(p Pass, o Outcome, f *Failure) {
 	counted := p.slow != nil && !p.slow.timer.Stop()
+	if p.probe&leasedBit != 0 {
+		if counted && o != Tripped {
+			o = Neither
+		}
+		b.leaveLeased(p, o, f)
+		return
+	}
 	switch {
 	case o == Tripped:
 		b.fail(p.word, *f, true)
@@ -198,8 +224,14 @@ func (b *Breaker) succeed(p Pass) {
 // pass counts a probe that has succeeded. The caller holds the lock.
 func (b *Breaker) pass(k *book, now time.Time, id uint64) {
 	k.endProbe(id)
+	b.passed(k, now)
+}
+
+// passed counts a success in HALF_OPEN. The caller holds the lock.
+func (b *Breaker) passed(k *book, now time.Time) {
 	k.passed++
 	if k.passed >= b.settings.SuccessThreshold {
+		k.following = false
 		b.begin(k, b.turn(Closed, false), now, Cause{})
 	}
 }
@@ -216,8 +248,11 @@ func (b *Breaker) fail(w uint64, f Failure, trip bool) {
 	if b.late(w) || current&forcedBit != 0 {
 		return
 	}
+	heard := b.peers != nil && b.peers.Failed(k.shared, f, trip)
 	if stateOf(current) == HalfOpen {
-		b.open(k, b.turn(Open, false), now, f, trip)
+		if !k.following || !heard {
+			b.open(k, b.turn(Open, false), now, f, trip)
+		}
 		return
 	}
 	last, first := k.note(failed{at: now, lasted: min(f.Lasted, maxLasted)}, b.settings.FailureThreshold)
@@ -315,6 +350,7 @@ func (b *Breaker) ForceOpen(why string) {
 	k, now := b.lock()
 	defer b.unlock(k)
 	cause := Cause{Kind: why}.kept()
+	k.following, k.shared = false, 0
 	b.begin(k, b.turn(Open, true), now, cause)
 	b.keepOpen(k, &OpenError{Name: b.name, State: Open, Cause: cause, Since: now, Forced: true})
 }
@@ -329,6 +365,6 @@ func (b *Breaker) Reset() { b.close(false) }
 func (b *Breaker) close(forced bool) {
 	k, now := b.lock()
 	defer b.unlock(k)
-	k.cause = Cause{}
+	k.cause, k.following, k.shared = Cause{}, false, 0
 	b.begin(k, b.turn(Closed, forced), now, Cause{})
 }

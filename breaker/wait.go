@@ -114,7 +114,7 @@ func (b *Breaker) look(ctx context.Context, place *list.Element) (p Pass, pause 
 	}
 	p, refusal := b.admit(k, now)
 	if refusal != nil {
-		return Pass{}, refusal.Until.Sub(now), nil
+		return Pass{}, max(time.Millisecond, refusal.Until.Sub(now)), nil
 	}
 	if stateOf(p.word) == Closed {
 		k.turn = now.Add(gap(now.Sub(k.since)))

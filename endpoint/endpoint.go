@@ -33,10 +33,11 @@ type Endpoint struct {
 	pacer    pace.Pacer
 	budget   bucket
 
-	answered atomic.Bool  // some caller got an answer
-	failed   atomic.Bool  // some circuit counted a failure
-	used     atomic.Bool  // asked for since the registry last considered evicting it
-	forced   atomic.Int32 // a force; 0: none
+	answered atomic.Bool   // some caller got an answer
+	broken   atomic.Uint64 // answers that failed after they had begun
+	failed   atomic.Bool   // some circuit counted a failure
+	used     atomic.Bool   // asked for since the registry last considered evicting it
+	forced   atomic.Int32  // a force; 0: none
 	made     time.Time
 
 	making sync.Mutex
@@ -179,6 +180,9 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 	if err != nil { // impossible: config comes from Filled
 		panic(err)
 	}
+	if fleet := e.registry.config.Fleet; fleet != nil {
+		fleet.Circuit(e, b)
+	}
 	f := force(e.forced.Load())
 	if f != 0 {
 		f.apply(b, e.why)
@@ -257,6 +261,12 @@ func (e *Endpoint) Mark() uint64 { return e.pacer.Mark() }
 // the call can wait for its turn without using up an attempt. If nobody is, the refusal
 // is a failed attempt.
 func (e *Endpoint) Progress(mark uint64) bool { return e.pacer.ProgressSince(mark) }
+
+// Answers returns the number of answers that the endpoint's callers have got, without those
+// that failed after they had begun. It may fall by these. A fleet holds its failures to it.
+func (e *Endpoint) Answers() uint64 {
+	return e.pacer.Mark() - e.broken.Load()
+}
 
 // AnsweredSince reports whether any caller got an answer, or the first piece of one,
 // since [Endpoint.Mark] returned mark. It is for a request that ended without an

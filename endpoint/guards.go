@@ -112,6 +112,9 @@ func (g *paceGuard) Settle(p Permit, o Outcome) {
 	case o.Effect == failure.Limit, o.Kind == failure.RateLimited, o.Kind == failure.Overloaded:
 		g.e.pacer.Refused(t, r.Told)
 	case p.N != 0:
+		if o.Effect == failure.Count || o.Effect == failure.Trip {
+			g.e.broken.Add(1)
+		}
 		g.e.pacer.Failed(t, r.Told) // the answer has counted: only what is told counts now
 	case o.Effect == failure.Healthy:
 		g.e.wellNow()

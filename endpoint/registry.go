@@ -37,12 +37,26 @@ type Config struct {
 	// processes shares. It may call the endpoint. It may be called twice at the same
 	// time for the same Options; one result is kept. Default nil.
 	Guards func(*Endpoint, []Guard) []Guard
+	// Fleet, if set, shares what the endpoints know with other processes. Default nil.
+	Fleet Fleet
 	// Rand returns 64 random bits, for the pacers. It is called from any goroutine.
 	// Default nil: the runtime's own source.
 	Rand func() uint64
 	// OnStateChange, if set, is called for each change of state of a circuit, in
 	// order, outside every lock. A panic in it is logged and recovered. Default nil.
 	OnStateChange func(*Endpoint, breaker.Transition)
+}
+
+// Fleet shares what the endpoints of a [Registry] know with other processes, as package
+// fleet does. Its methods are called before the circuit or the pacer is used, with the
+// endpoint locked: they may call [Endpoint.Key] and [Endpoint.Answers] alone, and must not
+// keep the endpoint from being collected.
+type Fleet interface {
+	// Circuit is called with each circuit that is made, so that it can be shared
+	// ([breaker.Breaker.Share]).
+	Circuit(*Endpoint, *breaker.Breaker)
+	// Pacer is called with the pacer of each endpoint that is made.
+	Pacer(*Endpoint, *pace.Pacer)
 }
 
 // Registry keeps one [Endpoint] for each [Key], made on first use. It is safe for
@@ -120,6 +134,9 @@ func (r *Registry) make(k Key) *Endpoint {
 	e := &Endpoint{key: k, registry: r, made: time.Now()}
 	if bits := r.config.Rand; bits != nil {
 		e.pacer.Rand = func() float64 { return float64(bits()>>11) / (1 << 53) }
+	}
+	if r.config.Fleet != nil {
+		r.config.Fleet.Pacer(e, &e.pacer)
 	}
 	e.apply(r.limits(k))
 	r.mu.Lock()
