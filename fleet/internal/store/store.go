@@ -3,7 +3,10 @@
 // same scripts over maps (package lua).
 package store
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Script is a Lua script of one key (KEYS[1]), so that a Cluster has it in one slot. It
 // returns one text. ARGV[1] is the command with which it publishes: publish, or spublish in
@@ -46,3 +49,6 @@ type Store interface {
 
 // Channel returns the channel on which scripts publish for a key.
 func Channel(key string) string { return key + ":told" }
+
+// ErrNoText is the error of a script that has returned something else than one text.
+var ErrNoText = errors.New("a script must return one text")
