@@ -1,0 +1,502 @@
+package fleet
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+	"weak"
+
+	"llmcall/breaker"
+	"llmcall/endpoint"
+	"llmcall/fleet/internal/store"
+)
+
+//go:embed circuit.lua
+var circuitText string
+
+var circuitScript = &store.Script{Name: "circuit", Text: circuitText}
+
+// circuit is this process' part of a circuit that a fleet shares: the [breaker.Peers] of one
+// breaker. It tells the store of failures at once, and of answers each second, and tells the
+// breaker what has become of the circuit.
+type circuit struct {
+	f        *Fleet
+	place    string // in the store
+	name     string
+	settings settings
+	most     int // failures that are kept until the store hears of them
+	breaker  weak.Pointer[breaker.Breaker]
+	endpoint weak.Pointer[endpoint.Endpoint]
+
+	adopted chan struct{} // closed when the store has answered for the first time
+	adopt   func()
+
+	mu        sync.Mutex
+	known     state
+	lost      bool // the store does not answer
+	recovered bool // closed while alone, by its own probes
+	counting  bool // the processes are asked for their answers
+	failures  []failed
+	answers   uint64  // of the endpoint, of which the store has heard
+	sequence  uint64  // of the last report
+	sent      *report // of which it is not known whether the store has taken it
+	ended     []question
+	asking    *asking
+	spare     *lease    // that came too late for the call which had asked
+	full      time.Time // until then no other probe is lent, as far as is known
+	decides   *time.Timer
+}
+
+// settings are those of the breaker, as the script takes them: times in ms.
+type settings struct {
+	Threshold int     `json:"threshold"`
+	Window    int64   `json:"window"`
+	Rate      float64 `json:"rate"`
+	Recovery  int64   `json:"recovery"`
+	Factor    float64 `json:"factor"`
+	Trip      int64   `json:"trip"`
+	Most      int64   `json:"most"`
+	Probes    int     `json:"probes"`
+	Passes    int     `json:"passes"`
+	Lease     int64   `json:"lease"`
+	Reporters int     `json:"reporters"` // Options.MinReporters
+}
+
+func settingsOf(c breaker.Config, reporters int) settings {
+	return settings{
+		Threshold: c.FailureThreshold, Window: c.FailureWindow.Milliseconds(), Rate: c.FailureRate,
+		Recovery: c.RecoveryTimeout.Milliseconds(), Factor: c.RecoveryFactor, Trip: c.TripTimeout.Milliseconds(),
+		Most: c.MaxOpen.Milliseconds(), Probes: c.HalfOpenProbes, Passes: c.SuccessThreshold,
+		Lease: c.ProbeLease.Milliseconds(), Reporters: reporters,
+	}
+}
+
+// tag tells apart the circuits of an endpoint whose callers have different settings.
+func (s settings) tag() string {
+	s.Reporters = 0
+	text, _ := json.Marshal(s) // numbers alone
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:2])
+}
+
+// state is what the store says of a circuit.
+type state struct {
+	Generation uint64 `json:"g,string"`
+	State      string `json:"s"`    // c, o, fo or fc
+	Left       int64  `json:"left"` // ms until it admits a probe
+	Openings   int    `json:"n"`
+	Kind       string `json:"k"`
+	Status     int    `json:"ks"`
+	Code       string `json:"kc"`
+	By         string `json:"by"`
+	Age        int64  `json:"age"` // ms since it is in that state
+
+	at time.Time // when that was so
+}
+
+// States of a circuit in the store.
+const (
+	stateClosed       = "c"
+	stateOpen         = "o"
+	stateForcedOpen   = "fo"
+	stateForcedClosed = "fc"
+)
+
+// shared returns the state for a breaker.
+func (s *state) shared() breaker.Shared {
+	b := breaker.Shared{
+		Generation: s.Generation, Openings: s.Openings, Cause: breaker.Cause{Kind: s.Kind, Status: s.Status, Code: s.Code},
+		RetryIn: s.left(), Forced: s.State == stateForcedOpen || s.State == stateForcedClosed,
+	}
+	if s.State == stateOpen || s.State == stateForcedOpen {
+		b.State = breaker.Open
+	}
+	return b
+}
+
+// left returns how long it takes until the circuit admits a probe.
+func (s *state) left() time.Duration {
+	return max(0, time.Duration(s.Left)*time.Millisecond-time.Since(s.at))
+}
+
+// failed is a failure, as the script takes it.
+type failed struct {
+	at     time.Time
+	Age    int64  `json:"age"` // ms
+	Lasted int64  `json:"lasted"`
+	Asked  int64  `json:"asked"`
+	Trip   bool   `json:"trip"`
+	Kind   string `json:"k"`
+	Status int    `json:"ks"`
+	Code   string `json:"kc"`
+}
+
+func failedOf(f breaker.Failure, trip bool) failed {
+	c := f.Cause
+	return failed{
+		at: time.Now(), Lasted: f.Lasted.Milliseconds(), Asked: f.AskedFor.Milliseconds(), Trip: trip,
+		Kind: c.Kind, Status: c.Status, Code: c.Code,
+	}
+}
+
+// report is what a process says in one number of its sequence. It is repeated as it is until
+// the store has answered.
+type report struct {
+	generation uint64
+	sequence   uint64
+	answers    uint64
+	failures   []failed
+}
+
+// question is a request of the script.
+type question struct {
+	Op        string   `json:"op"`
+	Me        string   `json:"me"`
+	Name      string   `json:"name"`
+	Endpoint  string   `json:"endpoint"`
+	Settings  settings `json:"c"`
+	Sequence  uint64   `json:"seq"`
+	Answers   uint64   `json:"a"`
+	Failures  []failed `json:"f"`
+	Recovered bool     `json:"recovered"`
+	Lease     string   `json:"lease"`
+	Outcome   string   `json:"o"` // s, f or n
+
+	// What the process knows of the circuit, with which a store that has lost it is told.
+	Generation uint64 `json:"g"`
+	State      string `json:"s"`
+	Left       int64  `json:"left"`
+	Openings   int    `json:"n"`
+	Kind       string `json:"k"`
+	Status     int    `json:"ks"`
+	Code       string `json:"kc"`
+}
+
+// reply is what the script returns.
+type reply struct {
+	State    string `json:"state"` // of a state, in JSON
+	Round    int    `json:"round"`
+	Deciding bool   `json:"deciding"`
+	Lease    string `json:"lease"`
+	Wait     int64  `json:"wait"` // ms until another lease may be had
+}
+
+// message is what the script publishes: a state, or that answers are to be counted.
+type message struct {
+	state
+	Count int `json:"count"`
+}
+
+// asking is the wait of one call for the lease of a probe.
+type asking struct {
+	done  chan struct{}
+	lease breaker.Lease
+	left  bool // the call has gone on
+}
+
+// lease is the leave to send a probe.
+type lease struct {
+	id         uint64
+	generation uint64
+	since      time.Time
+}
+
+// Circuit shares the circuit of an endpoint. It is called by the registry of [Fleet.Endpoints].
+func (f *Fleet) Circuit(e *endpoint.Endpoint, b *breaker.Breaker) {
+	if !f.shares(e.Key()) {
+		return
+	}
+	cfg := b.Recent().Config
+	c := &circuit{
+		f: f, name: e.Key().String(), settings: settingsOf(cfg, f.options.MinReporters), most: cfg.FailureThreshold,
+		breaker: weak.Make(b), endpoint: weak.Make(e), adopted: make(chan struct{}), answers: e.Answers(),
+		known: state{State: stateClosed, at: time.Now()},
+	}
+	c.place = f.keyOf(f.tag(e.Key()), "circuit:"+c.settings.tag())
+	c.adopt = sync.OnceFunc(func() { close(c.adopted) })
+	b.Share(c)
+	f.add(c)
+	f.wait(c.adopted) // so that its first call does not go to what others know to be down
+}
+
+func (c *circuit) key() string { return c.place }
+
+func (c *circuit) gone() bool { return c.breaker.Value() == nil }
+
+// Failed takes a failure for the next report. See [breaker.Peers].
+func (c *circuit) Failed(generation uint64, f breaker.Failure, trip bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if generation != c.known.Generation && generation != 0 {
+		return false // the circuit has changed a moment ago
+	}
+	if len(c.failures) >= c.most {
+		c.failures = slices.Delete(c.failures, 0, 1)
+	}
+	c.failures = append(c.failures, failedOf(f, trip))
+	if c.lost {
+		return false
+	}
+	c.f.wake()
+	return true
+}
+
+// Lease asks the store for a probe. See [breaker.Peers].
+func (c *circuit) Lease(generation uint64) breaker.Lease {
+	c.mu.Lock()
+	now := time.Now()
+	switch {
+	case c.lost:
+		c.mu.Unlock()
+		return breaker.Lease{Alone: true}
+	case c.spare != nil && c.spare.generation == generation:
+		id := c.spare.id
+		c.spare = nil
+		c.mu.Unlock()
+		return breaker.Lease{ID: id}
+	case now.Before(c.full):
+		left := c.full.Sub(now)
+		c.mu.Unlock()
+		return breaker.Lease{RetryIn: left}
+	case c.asking != nil:
+		c.mu.Unlock()
+		return breaker.Lease{RetryIn: callWait}
+	}
+	a := &asking{done: make(chan struct{})}
+	c.asking = a
+	c.mu.Unlock()
+	c.f.wake()
+	c.f.wait(a.done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.left = true
+	if a.lease == (breaker.Lease{}) { // not answered yet
+		return breaker.Lease{RetryIn: callWait}
+	}
+	return a.lease
+}
+
+// Probed tells the store how a probe has ended. See [breaker.Peers].
+func (c *circuit) Probed(id uint64, o breaker.Outcome, f breaker.Failure) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost {
+		return false
+	}
+	c.end(id, o, f)
+	c.f.wake()
+	return true
+}
+
+// end queues the end of a probe. The caller holds the lock.
+func (c *circuit) end(id uint64, o breaker.Outcome, f breaker.Failure) {
+	q := c.question("probed")
+	q.Lease = strconv.FormatUint(id, 10)
+	switch o {
+	case breaker.Succeeded:
+		q.Outcome = "s"
+	case breaker.Failed, breaker.Tripped:
+		q.Outcome, q.Failures = "f", []failed{failedOf(f, o == breaker.Tripped)}
+	default:
+		q.Outcome = "n"
+	}
+	c.full = time.Time{}
+	c.ended = append(c.ended, q)
+}
+
+// question returns a request of the script. The caller holds the lock.
+func (c *circuit) question(op string) question {
+	k := &c.known
+	return question{
+		Op: op, Me: c.f.id, Name: c.f.name, Endpoint: c.name, Settings: c.settings, Failures: []failed{},
+		Generation: k.Generation, State: k.State, Left: k.left().Milliseconds(), Openings: k.Openings,
+		Kind: k.Kind, Status: k.Status, Code: k.Code,
+	}
+}
+
+func (c *circuit) requests(tick bool) []request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []request
+	for _, q := range c.ended {
+		all = append(all, c.request(q, c.took))
+	}
+	c.ended = nil
+	if s := c.spare; s != nil && time.Since(s.since) > exchangeEvery { // nobody wants it
+		c.spare = nil
+		c.end(s.id, breaker.Neither, breaker.Failure{})
+	}
+	if c.sent != nil || tick || c.counting || len(c.failures) > 0 {
+		all = append(all, c.request(c.report(), c.reported))
+	}
+	if a := c.asking; a != nil && a.lease == (breaker.Lease{}) {
+		all = append(all, c.request(c.question("probe"), func(r store.Result) { c.lent(a, r) }))
+	}
+	return all
+}
+
+func (c *circuit) request(q question, done func(store.Result)) request {
+	text, _ := json.Marshal(q) // texts and finite numbers alone
+	return request{store.Call{Script: circuitScript, Key: c.place, Args: []string{string(text)}}, done}
+}
+
+// report returns what the process has to say, or what it has said if that may not have been
+// heard. The caller holds the lock.
+func (c *circuit) report() question {
+	if c.sent == nil {
+		c.sequence++
+		c.sent = &report{generation: c.known.Generation, sequence: c.sequence, failures: c.failures}
+		if e := c.endpoint.Value(); e != nil {
+			if n := e.Answers(); n > c.answers { // it falls if an answer breaks off
+				c.sent.answers = n - c.answers
+				c.answers = n
+			}
+		}
+		c.failures, c.counting = nil, false
+	}
+	q := c.question("report")
+	q.Sequence, q.Answers, q.Recovered = c.sent.sequence, c.sent.answers, c.recovered
+	if c.sent.generation == c.known.Generation || c.sent.generation == 0 {
+		for _, f := range c.sent.failures {
+			f.Age = time.Since(f.at).Milliseconds()
+			q.Failures = append(q.Failures, f)
+		}
+	}
+	return q
+}
+
+// reported takes the answer to a report.
+func (c *circuit) reported(r store.Result) {
+	if c.took(r); r.Err != nil {
+		return
+	}
+	c.mu.Lock()
+	c.sent, c.recovered = nil, false
+	more := len(c.failures) > 0 || c.counting
+	c.mu.Unlock()
+	c.adopt()
+	if more {
+		c.f.wake()
+	}
+}
+
+// lent takes the answer to a request for a probe.
+func (c *circuit) lent(a *asking, r store.Result) {
+	answer, ok := c.read(r)
+	c.mu.Lock()
+	c.asking = nil
+	id, _ := strconv.ParseUint(answer.Lease, 10, 64)
+	switch {
+	case !ok:
+		a.lease = breaker.Lease{Alone: c.lost}
+	case id == 0:
+		a.lease = breaker.Lease{RetryIn: max(callWait, time.Duration(answer.Wait)*time.Millisecond)}
+		c.full = time.Now().Add(time.Duration(answer.Wait) * time.Millisecond)
+	case a.left:
+		c.spare = &lease{id: id, generation: c.known.Generation, since: time.Now()}
+	default:
+		a.lease = breaker.Lease{ID: id}
+	}
+	c.mu.Unlock()
+	close(a.done)
+	c.follow()
+}
+
+// took takes the answer of the script.
+func (c *circuit) took(r store.Result) {
+	if answer, ok := c.read(r); ok && answer.Deciding {
+		c.decideLater()
+	}
+	c.follow()
+}
+
+// decideAfter is how long the circuit waits for the answers of processes that do not report,
+// and a little more.
+const decideAfter = 60 * time.Millisecond
+
+// decideLater makes the process report again if others may not.
+func (c *circuit) decideLater() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.decides == nil {
+		c.decides = time.AfterFunc(decideAfter, c.count)
+		return
+	}
+	c.decides.Reset(decideAfter)
+}
+
+// count makes the process report its answers at once.
+func (c *circuit) count() {
+	c.mu.Lock()
+	c.counting = true
+	c.mu.Unlock()
+	c.f.wake()
+}
+
+// read takes the state from the script's answer.
+func (c *circuit) read(r store.Result) (answer reply, ok bool) {
+	if r.Err != nil || json.Unmarshal([]byte(r.Text), &answer) != nil {
+		return reply{}, false
+	}
+	var s state
+	if json.Unmarshal([]byte(answer.State), &s) != nil {
+		return reply{}, false
+	}
+	c.learn(s)
+	return answer, true
+}
+
+// learn keeps a state unless a later one is known.
+func (c *circuit) learn(s state) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.Generation < c.known.Generation {
+		return
+	}
+	if s.Generation > c.known.Generation {
+		c.failures, c.full, c.spare, c.recovered = nil, time.Time{}, nil, false
+	}
+	s.at = time.Now()
+	c.known = s
+}
+
+// follow tells the breaker what is known.
+func (c *circuit) follow() {
+	c.mu.Lock()
+	s := c.known.shared()
+	c.mu.Unlock()
+	if b := c.breaker.Value(); b != nil && s.Generation > 0 {
+		b.Follow(s)
+	}
+}
+
+func (c *circuit) told(text string) {
+	var m message
+	if json.Unmarshal([]byte(text), &m) != nil {
+		return
+	}
+	if m.Count > 0 {
+		c.count()
+		return
+	}
+	c.learn(m.state)
+	c.mu.Lock()
+	c.full = time.Time{} // a lease may be free
+	c.mu.Unlock()
+	c.follow()
+}
+
+func (c *circuit) alone(yes bool) {
+	b := c.breaker.Value()
+	c.mu.Lock()
+	c.lost = yes
+	if !yes && b != nil && c.known.State == stateOpen && b.State() == breaker.Closed {
+		c.recovered = true
+	}
+	c.mu.Unlock()
+}

@@ -1,0 +1,259 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"llmcall/endpoint"
+	"llmcall/fleet/internal/store"
+	"llmcall/fleet/internal/store/redis"
+	"llmcall/pace"
+)
+
+// DefaultNamespace is the default of [Options.Namespace].
+const DefaultNamespace = "llmcall"
+
+// secretWait is how long [Open] waits for the secret of the fleet.
+const secretWait = 2 * time.Second
+
+// Options are what [Open] takes besides the address of the store. The zero value of each
+// field means its default.
+type Options struct {
+	// Namespace is what the keys in the store begin with, so that several fleets can
+	// use one. Default [DefaultNamespace].
+	Namespace string
+	// Secret makes the keys of endpoints in the store, from which no credential can be
+	// derived; all processes of the fleet need the same. Default "": one that the first
+	// process puts into the store.
+	Secret string
+	// Only are the endpoints that are shared, by their names or their models, as patterns
+	// of [path.Match]: "acme/*". Default: all.
+	Only []string
+	// MinReporters is the number of processes whose failures open a circuit of the fleet,
+	// or all that were seen if they are fewer. Default 0: two, or a tenth of those that
+	// were seen in the failure window if that is more; one if it is alone.
+	MinReporters int
+	// Log is told when the store is lost, and when it is back. Default [slog.Default].
+	Log *slog.Logger
+	// Endpoints is the configuration of [Fleet.Endpoints]. Its Fleet is not used.
+	Endpoints endpoint.Config
+}
+
+// ConfigError is the error of [Open] for an option, or an address, that is impossible.
+type ConfigError struct {
+	Field string // "MinReporters"
+	Got   any    // its value; of an address, without the password
+	Takes string // what it must be
+}
+
+// Error names the field, what it must be and what it got.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("fleet: %s must be %s, got %v", e.Field, e.Takes, e.Got)
+}
+
+// Fleet shares circuits, rates and accounts with the other processes that have opened the
+// same store. It is safe for concurrent use. [Open] makes one.
+type Fleet struct {
+	options   Options
+	store     store.Store
+	secret    []byte
+	id        string // of this process in the store
+	name      string // of this process, for people
+	endpoints *endpoint.Registry
+	slow      atomic.Bool // the store's last answer came later than a call may wait
+
+	ctx     context.Context // ends when the fleet is closed
+	cancel  func()
+	woken   chan struct{}
+	closing chan struct{}
+	close   func()
+	ended   chan struct{}
+
+	mu     sync.Mutex
+	parts  map[*shared]struct{}
+	status Status
+}
+
+var _ endpoint.Fleet = (*Fleet)(nil)
+
+// Status is how a fleet stands with its store.
+type Status struct {
+	Connected bool      // the store has answered the last time
+	Since     time.Time // when that began
+	Err       error     // why it does not answer
+	Processes int       // that share a circuit with this one, itself included
+}
+
+// Open begins to share endpoints through a Redis server: redis://[USER:PASSWORD@]HOST:PORT[/DB],
+// rediss:// with TLS; for a Sentinel with ?master_set=NAME and &addr=HOST:PORT for each
+// further one; for a Cluster with one of its servers, and &addr=HOST:PORT for further ones.
+//
+// The error is a *[ConfigError] for an impossible address or option. A store that can't be
+// reached is no error: the process works alone until it can. But without a [Options.Secret],
+// endpoints with a credential are not shared by a process that could not reach the store
+// within two seconds. Open must be called before the first model is made.
+func Open(url string, o Options) (*Fleet, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	s, err := redis.Open(url, log)
+	if err != nil {
+		return nil, &ConfigError{Field: "address", Got: err, Takes: "that of a Redis server, such as redis://127.0.0.1:6379/0"}
+	}
+	return open(s, o)
+}
+
+func (o *Options) check() error {
+	if o.MinReporters < 0 {
+		return &ConfigError{"MinReporters", o.MinReporters, "a whole number of at least 1 (0 is the default)"}
+	}
+	if strings.ContainsAny(o.Namespace, "{}") {
+		return &ConfigError{"Namespace", fmt.Sprintf("%q", o.Namespace), "a text without braces, which tell a Cluster where a key belongs"}
+	}
+	for i, pattern := range o.Only {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return &ConfigError{fmt.Sprintf("Only[%d]", i), fmt.Sprintf("%q", pattern), `a pattern such as "acme/*"`}
+		}
+	}
+	return nil
+}
+
+// open is Open with a store that was made.
+func open(s store.Store, o Options) (*Fleet, error) {
+	if o.Namespace == "" {
+		o.Namespace = DefaultNamespace
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	f := &Fleet{
+		options: o, store: s, id: rand.Text()[:6], name: processName(), parts: map[*shared]struct{}{},
+		woken: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
+	}
+	f.status = Status{Since: time.Now()}
+	f.close = sync.OnceFunc(func() { close(f.closing) })
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.secret = []byte(f.findSecret())
+	if !seed(string(f.secret)) {
+		o.Log.Warn("llmcall: keys were hashed before the fleet was opened; endpoints with a key are not shared")
+	}
+	o.Endpoints.Fleet = f
+	var err error
+	if f.endpoints, err = endpoint.NewRegistry(o.Endpoints); err != nil {
+		f.cancel()
+		s.Close()
+		return nil, err
+	}
+	go f.run()
+	return f, nil
+}
+
+// processName names this process for people: the host's name and the number of the process.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s:%d", host, os.Getpid())
+}
+
+// findSecret returns the secret of the fleet.
+func (f *Fleet) findSecret() string {
+	if f.options.Secret != "" {
+		return f.options.Secret
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, secretWait)
+	defer cancel()
+	var first [32]byte
+	_, _ = rand.Read(first[:]) // never fails
+	own := hex.EncodeToString(first[:])
+	secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", own)
+	if err != nil {
+		f.options.Log.Warn("llmcall: the fleet's secret can't be read: endpoints with a key are not shared until the process is started again; with fleet_secret they are", "error", err)
+		return own
+	}
+	return secret
+}
+
+var seeded struct {
+	sync.Mutex
+	secret string
+}
+
+// seed makes the process hash its keys with the secret. It reports whether it does.
+func seed(secret string) bool {
+	seeded.Lock()
+	defer seeded.Unlock()
+	if endpoint.Seed(secret) {
+		seeded.secret = secret
+	}
+	return seeded.secret == secret
+}
+
+// Endpoints returns the registry of the endpoints that are shared. Calls that are to share
+// theirs are made with it: it is the Endpoints of a call's configuration, of a transport, a
+// judge and a gateway.
+func (f *Fleet) Endpoints() *endpoint.Registry { return f.endpoints }
+
+// Pacer shares the pacer of an endpoint.
+func (f *Fleet) Pacer(*endpoint.Endpoint, *pace.Pacer) {}
+
+// Close ends the sharing, and the connections. Circuits and rates stay as they are, and are
+// those of this process from then on.
+func (f *Fleet) Close() error {
+	f.close()
+	<-f.ended
+	f.mu.Lock()
+	parts := f.parts
+	f.parts = map[*shared]struct{}{}
+	f.mu.Unlock()
+	for s := range parts {
+		s.part.alone(true)
+		s.stop()
+	}
+	f.cancel()
+	f.store.Close()
+	return nil
+}
+
+// Status returns how the fleet stands with its store.
+func (f *Fleet) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+// heard records whether the store has answered, and tells the operator of a change.
+func (f *Fleet) heard(answered bool, err error) {
+	f.mu.Lock()
+	was := f.status
+	first := was.Err == nil && !was.Connected
+	f.status.Connected, f.status.Err = answered, nil
+	if !answered {
+		f.status.Err = err
+	}
+	if was.Connected != answered {
+		f.status.Since = time.Now()
+	}
+	since := was.Since
+	f.mu.Unlock()
+	switch {
+	case !answered && (was.Connected || first):
+		f.options.Log.Warn("llmcall: the fleet's store is lost, this process goes on alone", "error", err)
+	case answered && !was.Connected && !first:
+		f.options.Log.Info("llmcall: the fleet's store is back", "lost_for", time.Since(since).Round(time.Millisecond))
+	}
+}

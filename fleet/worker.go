@@ -1,0 +1,167 @@
+package fleet
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"llmcall/fleet/internal/store"
+)
+
+const (
+	// exchangeEvery is how often a process tells and asks what is not told at once.
+	exchangeEvery = time.Second
+	// runTimeout is how long the store may take for an exchange before it counts as lost.
+	runTimeout = 250 * time.Millisecond
+	// leastRetry and mostRetry bound the waits between two attempts to reach a lost store.
+	leastRetry = 100 * time.Millisecond
+	mostRetry  = 5 * time.Second
+	// callWait is how long a call waits for the store at most.
+	callWait = 5 * time.Millisecond
+)
+
+// run is the one goroutine that speaks with the store, until the fleet is closed. So no
+// call ever waits for a connection.
+func (f *Fleet) run() {
+	defer close(f.ended)
+	// The first exchange of each process is at another time.
+	timer := time.NewTimer(time.Duration(rand.Int64N(int64(exchangeEvery))))
+	defer timer.Stop()
+	var retry time.Duration
+	for {
+		tick := false
+		select {
+		case <-f.closing:
+			return
+		case <-f.woken:
+			if retry > 0 {
+				continue // the timer says when the store is tried again
+			}
+		case <-timer.C:
+			tick = true
+		}
+		answered := f.exchange(tick)
+		switch {
+		case !answered:
+			retry = min(max(2*retry, leastRetry), mostRetry)
+			timer.Reset(retry/2 + time.Duration(rand.Int64N(int64(retry/2)+1)))
+		case tick:
+			retry = 0
+			timer.Reset(exchangeEvery)
+		}
+	}
+}
+
+// asked is a request with the part that it is of.
+type asked struct {
+	*shared
+	request
+}
+
+// exchange runs all that is pending, and reports whether the store has answered, or was
+// asked nothing.
+func (f *Fleet) exchange(tick bool) (answered bool) {
+	all := f.requests(tick)
+	if len(all) == 0 {
+		return true
+	}
+	calls := make([]store.Call, len(all))
+	for i, a := range all {
+		calls[i] = a.call
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, runTimeout)
+	defer cancel()
+	began := time.Now()
+	results := f.store.Run(ctx, calls)
+	f.slow.Store(time.Since(began) > callWait)
+	var lost error
+	for i, a := range all {
+		r := results[i]
+		if r.Err == nil {
+			answered = true
+		} else {
+			lost = r.Err
+		}
+		if alone := r.Err != nil; a.alone != alone {
+			a.alone = alone
+			a.part.alone(alone)
+			f.again(a.shared) // what was kept meanwhile
+		}
+		a.done(r)
+	}
+	f.heard(answered, lost)
+	return answered
+}
+
+// requests returns what the parts want to tell and ask now. With tick, those that nobody
+// uses are forgotten.
+func (f *Fleet) requests(tick bool) []asked {
+	f.mu.Lock()
+	all := make([]*shared, 0, len(f.parts))
+	due := make([]bool, 0, len(f.parts))
+	for s := range f.parts {
+		if tick && s.part.gone() {
+			delete(f.parts, s)
+			defer s.stop()
+			continue
+		}
+		all, due = append(all, s), append(due, s.due)
+		s.due = false
+	}
+	f.mu.Unlock()
+	var pending []asked
+	for i, s := range all {
+		for _, r := range s.part.requests(tick || due[i]) {
+			pending = append(pending, asked{s, r})
+		}
+	}
+	return pending
+}
+
+// add begins to share a part.
+func (f *Fleet) add(p part) {
+	s := &shared{part: p, due: true}
+	s.stop = f.store.Watch(p.key(), p.told, func() { f.again(s) })
+	f.mu.Lock()
+	f.parts[s] = struct{}{}
+	f.mu.Unlock()
+	f.wake()
+}
+
+// again makes a part tell and ask everything soon, since messages may have been lost.
+func (f *Fleet) again(s *shared) {
+	f.mu.Lock()
+	s.due = true
+	f.mu.Unlock()
+	f.wake()
+}
+
+// wake makes the worker ask the parts for requests.
+func (f *Fleet) wake() {
+	select {
+	case f.woken <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// wait waits for an answer of the store, but no longer than a call may, and not at all if
+// the last one was late.
+func (f *Fleet) wait(done <-chan struct{}) bool {
+	if f.slow.Load() {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+	timer := time.NewTimer(callWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		f.slow.Store(true)
+		return false
+	}
+}
