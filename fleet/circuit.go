@@ -165,7 +165,8 @@ type question struct {
 	Failures  []failed `json:"f"`
 	Recovered bool     `json:"recovered"`
 	Lease     string   `json:"lease"`
-	Outcome   string   `json:"o"` // s, f or n
+	Outcome   string   `json:"o"`   // s, f or n
+	Why       string   `json:"why"` // of a force
 
 	// What the process knows of the circuit, with which a store that has lost it is told.
 	Generation uint64 `json:"g"`
@@ -180,10 +181,10 @@ type question struct {
 // reply is what the script returns.
 type reply struct {
 	State    string `json:"state"` // of a state, in JSON
-	Round    int    `json:"round"`
 	Deciding bool   `json:"deciding"`
 	Lease    string `json:"lease"`
 	Wait     int64  `json:"wait"` // ms until another lease may be had
+	Living   int    `json:"living"`
 }
 
 // message is what the script publishes: a state, or that answers are to be counted.
@@ -319,12 +320,20 @@ func (c *circuit) question(op string) question {
 	}
 }
 
+// closed reports whether the breaker is CLOSED. It must not be called with the lock held: a
+// breaker calls its peers with its own.
+func (c *circuit) closed() bool {
+	b := c.breaker.Value()
+	return b != nil && b.State() == breaker.Closed
+}
+
 func (c *circuit) requests(tick bool) []request {
+	closed := c.closed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []request
 	for _, q := range c.ended {
-		all = append(all, c.request(q, c.took))
+		all = append(all, c.request(q, func(r store.Result) { c.took(r) }))
 	}
 	c.ended = nil
 	if s := c.spare; s != nil && time.Since(s.since) > exchangeEvery { // nobody wants it
@@ -332,7 +341,7 @@ func (c *circuit) requests(tick bool) []request {
 		c.end(s.id, breaker.Neither, breaker.Failure{})
 	}
 	if c.sent != nil || tick || c.counting || len(c.failures) > 0 {
-		all = append(all, c.request(c.report(), c.reported))
+		all = append(all, c.request(c.report(closed), c.reported))
 	}
 	if a := c.asking; a != nil && a.lease == (breaker.Lease{}) {
 		all = append(all, c.request(c.question("probe"), func(r store.Result) { c.lent(a, r) }))
@@ -341,13 +350,12 @@ func (c *circuit) requests(tick bool) []request {
 }
 
 func (c *circuit) request(q question, done func(store.Result)) request {
-	text, _ := json.Marshal(q) // texts and finite numbers alone
-	return request{store.Call{Script: circuitScript, Key: c.place, Args: []string{string(text)}}, done}
+	return request{callOf(c.place, q), done}
 }
 
 // report returns what the process has to say, or what it has said if that may not have been
 // heard. The caller holds the lock.
-func (c *circuit) report() question {
+func (c *circuit) report(closed bool) question {
 	if c.sent == nil {
 		c.sequence++
 		c.sent = &report{generation: c.known.Generation, sequence: c.sequence, failures: c.failures}
@@ -360,7 +368,8 @@ func (c *circuit) report() question {
 		c.failures, c.counting = nil, false
 	}
 	q := c.question("report")
-	q.Sequence, q.Answers, q.Recovered = c.sent.sequence, c.sent.answers, c.recovered
+	q.Sequence, q.Answers = c.sent.sequence, c.sent.answers
+	q.Recovered = c.recovered && closed
 	if c.sent.generation == c.known.Generation || c.sent.generation == 0 {
 		for _, f := range c.sent.failures {
 			f.Age = time.Since(f.at).Milliseconds()
@@ -372,11 +381,13 @@ func (c *circuit) report() question {
 
 // reported takes the answer to a report.
 func (c *circuit) reported(r store.Result) {
-	if c.took(r); r.Err != nil {
+	answer, ok := c.took(r)
+	if !ok {
 		return
 	}
+	c.f.met(answer.Living)
 	c.mu.Lock()
-	c.sent, c.recovered = nil, false
+	c.sent = nil
 	more := len(c.failures) > 0 || c.counting
 	c.mu.Unlock()
 	c.adopt()
@@ -408,11 +419,12 @@ func (c *circuit) lent(a *asking, r store.Result) {
 }
 
 // took takes the answer of the script.
-func (c *circuit) took(r store.Result) {
-	if answer, ok := c.read(r); ok && answer.Deciding {
+func (c *circuit) took(r store.Result) (answer reply, ok bool) {
+	if answer, ok = c.read(r); ok && answer.Deciding {
 		c.decideLater()
 	}
 	c.follow()
+	return answer, ok
 }
 
 // decideAfter is how long the circuit waits for the answers of processes that do not report,
@@ -492,11 +504,11 @@ func (c *circuit) told(text string) {
 }
 
 func (c *circuit) alone(yes bool) {
-	b := c.breaker.Value()
+	closed := c.closed()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.lost = yes
-	if !yes && b != nil && c.known.State == stateOpen && b.State() == breaker.Closed {
+	if !yes && closed && c.known.State == stateOpen {
 		c.recovered = true
 	}
-	c.mu.Unlock()
 }

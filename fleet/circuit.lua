@@ -354,7 +354,7 @@ if q.op ~= 'look' then
 		't', string.format('%.0f', since), 'k', kind, 'ks', status, 'kc', code, 'by', by,
 		'a', string.format('%.0f', answers), 'f', table.concat(text, ';'), 'p', tostring(passed), 'l', table.concat(lent, ';'),
 		'r', tostring(round), 'ra', string.format('%.0f', began), 'rc', deciding and '1' or '0',
-		'li', h.li or '0', 'asked', h.asked or '0', 'trip', h.trip or '0', 'c', cjson.encode(c), 'name', q.endpoint or h.name or '')
+		'li', h.li or '0', 'asked', h.asked or '0', 'trip', h.trip or '0', 'c', cjson.encode(c), 'name', q.endpoint ~= '' and q.endpoint or h.name or '')
 	if q.me and h['m' .. q.me] then
 		redis.call('HSET', key, 'm' .. q.me, h['m' .. q.me])
 	end
@@ -369,7 +369,7 @@ if q.op ~= 'look' then
 else
 	c = cjson.decode(h.c or '{}')
 	meet(c.window or 0)
-	answer.seen, answer.living, answer.name, answer.c = seen, living, h.name or '', h.c or '{}'
+	answer.name, answer.c = h.name or '', h.c or '{}'
 	answer.failures, answer.leases = #failures, #leases
 	local from, count = {}, 0
 	for _, f in ipairs(failures) do
@@ -381,6 +381,6 @@ else
 	answer.least = c.reporters and reporters() or 0
 end
 
-answer.round, answer.deciding = round, deciding
+answer.living, answer.deciding = living, deciding
 answer.state = told()
 return cjson.encode(answer)

@@ -236,6 +236,13 @@ func (f *Fleet) Status() Status {
 	return f.status
 }
 
+// met records how many processes share a circuit with this one.
+func (f *Fleet) met(processes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status.Processes = max(1, processes)
+}
+
 // heard records whether the store has answered, and tells the operator of a change.
 func (f *Fleet) heard(answered bool, err error) {
 	f.mu.Lock()

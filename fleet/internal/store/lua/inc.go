@@ -108,7 +108,7 @@ func asInC(l *lua.LState, globals *lua.LTable) {
 	globals.RawSetString("tonumber", l.NewFunction(toNumber(globals.RawGetString("tonumber").(*lua.LFunction).GFunction)))
 	texts := globals.RawGetString("string").(*lua.LTable)
 	for name, n := range map[string]int{ // the first n arguments are texts
-		"byte": 1, "find": 2, "gmatch": 2, "gsub": 3, "len": 1, "lower": 1, "match": 2, "rep": 1, "reverse": 1, "sub": 1, "upper": 1,
+		"byte": 1, "find": 2, "gsub": 3, "len": 1, "lower": 1, "match": 2, "rep": 1, "reverse": 1, "sub": 1, "upper": 1,
 	} {
 		texts.RawSetString(name, l.NewFunction(withTexts(texts.RawGetString(name).(*lua.LFunction).GFunction, n)))
 	}

@@ -1,0 +1,188 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"llmcall/breaker"
+	"llmcall/fleet/internal/store"
+	"llmcall/internal/nearest"
+)
+
+// Circuit is a circuit of the fleet, as the store has it.
+type Circuit struct {
+	ID    string // for [Fleet.Force] and [Fleet.Reset]
+	Name  string // of the endpoint
+	State breaker.State
+	// Forced says that somebody has forced it.
+	Forced bool
+	Cause  breaker.Cause // why it opened, or its last failure; zero: none
+	// By is the process that opened or forced it: its host and number. "": CLOSED, or not known.
+	By string
+	// Failures is how many of the last failures are kept, Reporters how many processes had
+	// them; the circuit opens with Threshold failures of MinReporters processes.
+	Failures, Threshold, Reporters, MinReporters int
+	// Probes is how many probes are under way, of at most MaxProbes at a time.
+	Probes, MaxProbes int
+	// Processes is how many processes share it, as far as they were seen in the last 3 s.
+	Processes  int
+	Generation uint64        // the number of its changes of state
+	RetryIn    time.Duration // OPEN: until it admits a probe; 0 if Forced
+	For        time.Duration // how long it has been in that state
+}
+
+// UnknownCircuitError is the error of [Fleet.Force] and [Fleet.Reset] for an ID that no
+// circuit has.
+type UnknownCircuitError struct {
+	ID      string
+	Nearest string // the ID that was probably meant; "": none
+}
+
+// Error names the ID, and the nearest one.
+func (e *UnknownCircuitError) Error() string {
+	text := fmt.Sprintf("fleet: there is no circuit %q", e.ID)
+	if e.Nearest != "" {
+		text += fmt.Sprintf("; did you mean %q?", e.Nearest)
+	}
+	return text
+}
+
+// look is what the script says of a circuit.
+type look struct {
+	State     string `json:"state"`
+	Name      string `json:"name"`
+	Settings  string `json:"c"`
+	Living    int    `json:"living"`
+	Failures  int    `json:"failures"`
+	Leases    int    `json:"leases"`
+	Reporters int    `json:"reporters"`
+	Least     int    `json:"least"`
+}
+
+const circuitPart = ":circuit:"
+
+// Circuits returns the circuits that the store has, by their names. The error is the store's,
+// or ctx's.
+func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
+	places, err := f.places(ctx)
+	if err != nil || len(places) == 0 {
+		return nil, err
+	}
+	calls := make([]store.Call, len(places))
+	for i, place := range places {
+		calls[i] = callOf(place, question{Op: "look", Failures: []failed{}})
+	}
+	var all []Circuit
+	for i, r := range f.store.Run(ctx, calls) {
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		c, err := circuitOf(idOf(places[i]), r.Text)
+		if err != nil {
+			return nil, err
+		}
+		if c.Generation > 0 { // it has not expired meanwhile
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b Circuit) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return all, nil
+}
+
+func circuitOf(id, text string) (Circuit, error) {
+	var l look
+	var st state
+	var set settings
+	if err := errors.Join(json.Unmarshal([]byte(text), &l), json.Unmarshal([]byte(l.State), &st), json.Unmarshal([]byte(l.Settings), &set)); err != nil {
+		return Circuit{}, fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
+	}
+	st.at = time.Now()
+	b := st.shared()
+	c := Circuit{
+		ID: id, Name: l.Name, State: b.State, Forced: b.Forced, Cause: b.Cause, By: st.By, Failures: l.Failures, Threshold: set.Threshold,
+		Reporters: l.Reporters, MinReporters: l.Least, Probes: l.Leases, MaxProbes: set.Probes, Processes: l.Living,
+		Generation: st.Generation, For: time.Duration(st.Age) * time.Millisecond,
+	}
+	switch {
+	case b.Forced || b.State != breaker.Open:
+	case b.RetryIn > 0:
+		c.RetryIn = b.RetryIn
+	default:
+		c.State = breaker.HalfOpen
+	}
+	return c, nil
+}
+
+// callOf returns a call of the circuits' script.
+func callOf(place string, q question) store.Call {
+	text, _ := json.Marshal(q) // texts and finite numbers alone
+	return store.Call{Script: circuitScript, Key: place, Args: []string{string(text)}}
+}
+
+// places returns the keys of all circuits.
+func (f *Fleet) places(ctx context.Context) ([]string, error) {
+	keys, err := f.store.Keys(ctx, f.options.Namespace+":{")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(keys, func(key string) bool { return !strings.Contains(key, "}"+circuitPart) }), nil
+}
+
+// idOf returns the ID of a circuit at a place: what is in its braces, and what tells its
+// settings apart.
+func idOf(place string) string {
+	_, rest, _ := strings.Cut(place, "{")
+	tag, rest, _ := strings.Cut(rest, "}"+circuitPart)
+	return tag + "-" + rest
+}
+
+// Force keeps a circuit OPEN or CLOSED in all processes until [Fleet.Reset]. why is shown to
+// those whose calls are refused. The error is an *[UnknownCircuitError], or the store's.
+func (f *Fleet) Force(ctx context.Context, id string, to breaker.State, why string) error {
+	switch to {
+	case breaker.Open:
+		return f.change(ctx, id, "open", why)
+	case breaker.Closed:
+		return f.change(ctx, id, "closed", "")
+	}
+	return &ConfigError{"to", to, "OPEN or CLOSED"}
+}
+
+// Reset closes a circuit in all processes, and ends [Fleet.Force]. The error is like that of
+// Force.
+func (f *Fleet) Reset(ctx context.Context, id string) error { return f.change(ctx, id, "reset", "") }
+
+func (f *Fleet) change(ctx context.Context, id, op, why string) error {
+	places, err := f.places(ctx)
+	if err != nil {
+		return err
+	}
+	known := make([]string, len(places))
+	for i, place := range places {
+		known[i] = idOf(place)
+	}
+	i := slices.Index(known, id)
+	if i < 0 {
+		e := &UnknownCircuitError{ID: id}
+		if at, near := nearest.Name(id, known); near {
+			e.Nearest = known[at]
+		}
+		return e
+	}
+	r := f.store.Run(ctx, []store.Call{callOf(places[i], question{Op: "look", Failures: []failed{}})})[0]
+	if r.Err != nil {
+		return r.Err
+	}
+	var l look
+	q := question{Op: op, Name: f.name, Why: why, Failures: []failed{}}
+	if err := errors.Join(json.Unmarshal([]byte(r.Text), &l), json.Unmarshal([]byte(l.Settings), &q.Settings)); err != nil {
+		return fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
+	}
+	return f.store.Run(ctx, []store.Call{callOf(places[i], q)})[0].Err
+}
