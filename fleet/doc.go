@@ -1,0 +1,55 @@
+// Package fleet makes the processes of a fleet share what they know of their providers: one
+// circuit, one rate and one account for all of them, through a Redis server that they can
+// reach anyway.
+//
+// Without it, ten processes before one provider each discover the same outage, each send a
+// probe of their own, each learn the same rate limit by being refused, and each spend the
+// whole of a day's limit.
+//
+//	f, err := fleet.Open("redis://127.0.0.1:6379/0", fleet.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer f.Close()
+//	cfg.Endpoints = f.Endpoints() // of a llmcall.RetryConfig, a transport, a judge, a gateway
+//
+// # What decides
+//
+// In each process the circuit breaker, the pacer and the accounts decide each call by
+// themselves, as they do without a fleet. They report what happens to them, and are told what
+// others know. So a healthy call asks the store for nothing and costs what it did; and a
+// process that has lost the store just goes on.
+//
+// One goroutine of a process speaks with the store. It reports a failure at once, and exchanges
+// what is not urgent once a second, all in one round trip. What has changed for all, such as an
+// opening, is pushed. No call waits for the store for longer than 5 ms, and none at all while
+// it is slow or gone.
+//
+// # The circuit
+//
+// The fleet's circuit opens as one breaker would that all calls go through: when the last
+// FailureThreshold failures, of whichever processes, lie in FailureWindow and are at least
+// FailureRate of the calls that ended since the first of them. They must come from several
+// processes ([Options.MinReporters]), so that a broken machine opens its own circuit and not
+// that of the others; the run of failures that is looked at goes back until it has enough of
+// them. Before the store decides it asks all processes for their number of answers, and waits
+// 50 ms for those that do not reply.
+//
+// After the recovery time the store lends probes: never more than HalfOpenProbes at a time in
+// all processes together. A lease ends after ProbeLease.
+//
+// Generations count the changes of state, and are fencing numbers (M. Kleppmann, "How to do
+// distributed locking", 2016): what is reported in one changes nothing in a later one. A store
+// that was restarted empty, or failed over, is told the latest generation and its state by the
+// processes that know it.
+//
+// Times are the store's; processes take only differences from it, so that a wrong clock does
+// no harm.
+//
+// # Without the store
+//
+// Each process has its own circuit then, opens it by its own failures, and sends probes of its
+// own. When the store is back, its failures count for all, and a circuit that closed by its
+// probes closes that of all. The store is tried again after 100 ms at first, then up to 5 s,
+// with jitter. [Fleet.Status] and the log tell the operator.
+package fleet

@@ -1,0 +1,27 @@
+package fleet_test
+
+import (
+	"fmt"
+
+	"llmcall"
+	"llmcall/fleet"
+)
+
+// All processes that open the same store have one circuit, one rate and one account for each
+// endpoint.
+func ExampleOpen() {
+	f, err := fleet.Open("redis://127.0.0.1:6379/0", fleet.Options{Only: []string{"openai/*"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer f.Close()
+	var cfg llmcall.RetryConfig
+	cfg.Endpoints = f.Endpoints()
+}
+
+// An address that is none is an error; a server that can't be reached is not.
+func ExampleOpen_address() {
+	_, err := fleet.Open("localhost:6379", fleet.Options{})
+	fmt.Println(err)
+}
