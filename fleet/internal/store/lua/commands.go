@@ -3,6 +3,7 @@ package lua
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,11 +122,15 @@ var commands = map[string]command{
 		if err != nil || strconv.FormatInt(ms, 10) != args[1] {
 			return errors.New("ERR value is not an integer or out of range")
 		}
+		now := time.Now().UnixMilli()
+		if ms > math.MaxInt64-now {
+			return errors.New("ERR invalid expire time in 'pexpire' command")
+		}
 		v := s.at(args[0])
 		if v == nil {
 			return 0
 		}
-		v.ends = time.UnixMilli(time.Now().UnixMilli() + ms)
+		v.ends = time.UnixMilli(now + ms)
 		return 1
 	}},
 	"PTTL": {1, 1, func(s *Server, args []string) any {

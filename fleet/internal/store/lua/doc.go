@@ -16,5 +16,6 @@
 //   - the order of pairs, and of the fields in what cjson.encode returns;
 //   - math.random, which is the same in each run there, and is missing here;
 //   - cjson.decode takes more than JSON there ("[0x10]", "[nan]");
+//   - zero has no sign here;
 //   - a text with leading zeros that is used as a number without tonumber is octal here.
 package lua

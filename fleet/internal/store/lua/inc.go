@@ -151,6 +151,7 @@ func toNumber(withBase lua.LGFunction) lua.LGFunction {
 }
 
 func strtod(s string) (float64, bool) {
+	s, _, _ = strings.Cut(s, "\x00")
 	s = strings.Trim(s, " \t\n\v\f\r")
 	if strings.Contains(s, "_") {
 		return 0, false

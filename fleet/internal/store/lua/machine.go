@@ -3,6 +3,7 @@ package lua
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -50,10 +51,10 @@ func (m *machine) library() *lua.LTable {
 	} {
 		globals.RawSetString(name, l.GetGlobal(name))
 	}
-	chance := globals.RawGetString("math").(*lua.LTable)
-	for _, name := range []string{"random", "randomseed"} {
-		chance.RawSetString(name, lua.LNil)
-	}
+	numbers := globals.RawGetString("math").(*lua.LTable)
+	numbers.RawSetString("huge", lua.LNumber(math.Inf(1))) // it is the largest number that is finite
+	numbers.RawSetString("random", lua.LNil)
+	numbers.RawSetString("randomseed", lua.LNil)
 	asInC(l, globals)
 	globals.RawSetString("redis", l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{
 		"call":        func(l *lua.LState) int { return m.call(l, true) },

@@ -1,0 +1,17 @@
+// Package redis is a [store.Store] on a Redis or Valkey server, a Sentinel or a Cluster, by
+// redis/rueidis.
+//
+// [Open] only reads the URL. A connection is made when it is first needed, and again after it
+// was lost: each address that refuses is left alone for a while, 100 ms that double up to 2 s,
+// spread at random, however many calls want it. The same holds for one that takes connections
+// and closes them at once, as with a wrong password.
+//
+// Nobody waits longer than his context. What rueidis does runs on goroutines of their own, at
+// most four at a time; where all are held by a server that does not answer, calls wait for
+// their turn until their contexts end. A connection that does not answer is closed after 3 s.
+//
+// A script is sent with its text once, then as EVALSHA. Those that a server does not know (it
+// has started, or failed over, or SCRIPT FLUSH was run) are sent once more with their text,
+// after the others. So calls are run in their order, but for those of a script that a server has
+// lost while it knows another.
+package redis

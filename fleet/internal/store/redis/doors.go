@@ -1,0 +1,139 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"llmcall/backoff"
+)
+
+// errHeld is the error of a connection that is not tried yet, as the last one failed.
+var errHeld = errors.New("the server was not reached just now, and is not tried again yet")
+
+// quick is how long a connection lasts at least that was of use.
+const quick = time.Second
+
+var pause = backoff.Exponential{Initial: 100 * time.Millisecond, Max: 2 * time.Second, Jitter: backoff.EqualJitter}
+
+// doors makes connections, and holds them back where they fail: rueidis itself dials for each
+// call.
+type doors struct {
+	dial  func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error)
+	mu    sync.Mutex
+	shut  bool
+	at    map[string]*door
+	conns map[*conn]struct{}
+}
+
+// door is one address.
+type door struct {
+	failures int // in a row
+	opens    time.Time
+}
+
+func newDoors(o *rueidis.ClientOption) *doors {
+	d := &doors{dial: o.DialCtxFn, at: map[string]*door{}, conns: map[*conn]struct{}{}}
+	if d.dial == nil {
+		d.dial = overTCP
+	}
+	o.DialCtxFn = d.open
+	return d
+}
+
+func overTCP(ctx context.Context, address string, dialer *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if secure == nil {
+		return dialer.DialContext(ctx, "tcp", address)
+	}
+	return (&tls.Dialer{NetDialer: dialer, Config: secure}).DialContext(ctx, "tcp", address)
+}
+
+func (d *doors) open(ctx context.Context, address string, dialer *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if err := d.ask(address); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialer.Timeout)
+	defer cancel()
+	made, err := d.dial(ctx, address, dialer, secure)
+	if err != nil {
+		d.failed(address)
+		return nil, err
+	}
+	c := &conn{Conn: made, doors: d, address: address, began: time.Now()}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.shut {
+		made.Close()
+		return nil, ErrClosed
+	}
+	d.conns[c] = struct{}{}
+	return c, nil
+}
+
+// ask says whether an address may be tried.
+func (d *doors) ask(address string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch at := d.at[address]; {
+	case d.shut:
+		return ErrClosed
+	case at != nil && time.Now().Before(at.opens):
+		return errHeld
+	}
+	return nil
+}
+
+func (d *doors) failed(address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := d.at[address]
+	if at == nil {
+		at = &door{}
+		d.at[address] = at
+	}
+	at.opens = time.Now().Add(pause.Delay(at.failures))
+	at.failures++
+}
+
+// close ends all connections, and makes no more.
+func (d *doors) close() {
+	d.mu.Lock()
+	d.shut = true
+	conns := d.conns
+	d.conns = nil
+	d.mu.Unlock()
+	for c := range conns {
+		c.Conn.Close()
+	}
+}
+
+// conn is a connection that tells its door how it ended.
+type conn struct {
+	net.Conn
+	doors   *doors
+	address string
+	began   time.Time
+	once    sync.Once
+}
+
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		d := c.doors
+		if time.Since(c.began) < quick {
+			d.failed(c.address)
+		} else {
+			d.mu.Lock()
+			delete(d.at, c.address)
+			d.mu.Unlock()
+		}
+		d.mu.Lock()
+		delete(d.conns, c)
+		d.mu.Unlock()
+	})
+	return c.Conn.Close()
+}
