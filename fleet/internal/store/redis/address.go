@@ -20,7 +20,8 @@ import (
 const (
 	dialTimeout  = 2 * time.Second // to connect, and to be greeted
 	writeTimeout = 3 * time.Second // until a connection without an answer is closed
-	pingAfter    = 5 * time.Second // without an answer to anything
+	pingAfter    = 2 * time.Second // without an answer to anything
+	topology     = 5 * time.Second // between two looks at who is the master, of Sentinels
 )
 
 var (
@@ -86,7 +87,7 @@ func fill(o *rueidis.ClientOption) {
 	o.RingScaleEachConn = 8
 	o.ReadBufferEachConn, o.WriteBufferEachConn = 1<<16, 1<<16
 	o.Sentinel.Dialer, o.Sentinel.TLSConfig, o.Sentinel.ClientName = o.Dialer, o.TLSConfig, o.ClientName
-	o.Sentinel.TopologyRefreshInterval = pingAfter
+	o.Sentinel.TopologyRefreshInterval = topology
 	o.ClusterOption.MaxMovedRedirections = 3
 }
 

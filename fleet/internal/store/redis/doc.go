@@ -7,8 +7,9 @@
 // and closes them at once, as with a wrong password.
 //
 // Nobody waits longer than his context. What rueidis does runs on goroutines of their own, at
-// most four at a time; where all are held by a server that does not answer, calls wait for
-// their turn until their contexts end. A connection that does not answer is closed after 3 s.
+// most four at a time for a server, or for a slot of a Cluster: those that a server does not
+// answer are held for 3 s, and other calls wait for their turn until their contexts end. A
+// connection without an answer is closed within 7 s.
 //
 // A script is sent with its text once, then as EVALSHA. Those that a server does not know (it
 // has started, or failed over, or SCRIPT FLUSH was run) are sent once more with their text,

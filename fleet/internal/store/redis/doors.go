@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -16,7 +17,8 @@ import (
 // errHeld is the error of a connection that is not tried yet, as the last one failed.
 var errHeld = errors.New("the server was not reached just now, and is not tried again yet")
 
-// quick is how long a connection lasts at least that was of use.
+// quick is how long a connection lasts at least that was of use, if the first answer was an
+// error: that of a wrong password, or of a server that does not know the newest greeting.
 const quick = time.Second
 
 var pause = backoff.Exponential{Initial: 100 * time.Millisecond, Max: 2 * time.Second, Jitter: backoff.EqualJitter}
@@ -91,6 +93,11 @@ func (d *doors) ask(address string) error {
 func (d *doors) failed(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.fail(address)
+}
+
+// fail shuts a door for a while. d.mu is held.
+func (d *doors) fail(address string) {
 	at := d.at[address]
 	if at == nil {
 		at = &door{}
@@ -98,6 +105,17 @@ func (d *doors) failed(address string) {
 	}
 	at.opens = time.Now().Add(pause.Delay(at.failures))
 	at.failures++
+}
+
+func (d *doors) ended(c *conn, failed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.conns, c)
+	if failed {
+		d.fail(c.address)
+	} else {
+		delete(d.at, c.address)
+	}
 }
 
 // close ends all connections, and makes no more.
@@ -118,22 +136,22 @@ type conn struct {
 	doors   *doors
 	address string
 	began   time.Time
+	first   atomic.Int32 // byte that was read: '-' begins an error
 	once    sync.Once
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.first.CompareAndSwap(0, int32(b[0]))
+	}
+	return n, err
 }
 
 func (c *conn) Close() error {
 	c.once.Do(func() {
-		d := c.doors
-		if time.Since(c.began) < quick {
-			d.failed(c.address)
-		} else {
-			d.mu.Lock()
-			delete(d.at, c.address)
-			d.mu.Unlock()
-		}
-		d.mu.Lock()
-		delete(d.conns, c)
-		d.mu.Unlock()
+		first := c.first.Load()
+		c.doors.ended(c, first == 0 || first == '-' && time.Since(c.began) < quick)
 	})
 	return c.Conn.Close()
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/redis/rueidis"
 
@@ -22,7 +21,7 @@ import (
 // ErrClosed is the error of what a closed store is asked for.
 var ErrClosed = errors.New("the store is closed")
 
-// atOnce is how many exchanges are under way at most.
+// atOnce is how many exchanges with one server are under way at most.
 const atOnce = 4
 
 // Store is a [store.Store]. It is safe for concurrent use.
@@ -30,7 +29,6 @@ type Store struct {
 	option rueidis.ClientOption
 	log    *slog.Logger
 	doors  *doors
-	turns  chan struct{}   // exchanges under way
 	ctx    context.Context // ends with Close
 	end    context.CancelFunc
 	sent   sync.Map // SHA-1 of the scripts whose text was sent
@@ -39,6 +37,7 @@ type Store struct {
 	client  rueidis.Client
 	attempt *attempt // to make the client, if one is under way
 	why     error    // the last connection failed
+	turns   map[any]chan struct{}
 }
 
 type attempt struct {
@@ -61,7 +60,7 @@ func Open(address string, log *slog.Logger) (*Store, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	ctx, end := context.WithCancel(context.Background())
-	s := &Store{log: log, turns: make(chan struct{}, atOnce), ctx: ctx, end: end}
+	s := &Store{log: log, turns: map[any]chan struct{}{}, ctx: ctx, end: end}
 	s.doors = newDoors(&o)
 	s.option = o
 	return s, nil
@@ -97,6 +96,11 @@ func (s *Store) connect(ctx context.Context) (rueidis.Client, error) {
 	case <-a.done:
 		return a.client, a.err
 	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.why != nil {
+			return nil, fmt.Errorf("%w (%w)", ctx.Err(), s.why)
+		}
 		return nil, ctx.Err()
 	}
 }
@@ -124,6 +128,8 @@ func (s *Store) dial(a *attempt) {
 // tried again yet.
 func (s *Store) explain(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case s.ctx.Err() != nil:
 		return ErrClosed
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -147,76 +153,115 @@ func (s *Store) explain(err error) error {
 	return err
 }
 
-// answer is what f of do has returned.
+// answer is what a task has returned.
 type answer[T any] struct {
 	got T
 	err error
 }
 
-// do runs f on a goroutine of its own. It returns f's answer, or an error as soon as ctx ends.
-// f is given the client, and a context that ends a little before ctx does in a Cluster, so that
-// what the other nodes have answered is not lost for one that does not; elsewhere it does not
-// end with ctx, so that a connection that takes longer is made all the same.
-func do[T any](ctx context.Context, s *Store, f func(context.Context, rueidis.Client) T) (T, error) {
-	var none T
-	select {
-	case s.turns <- struct{}{}:
-	case <-ctx.Done():
-		return none, s.ended(ctx)
+// task is something that one server is asked.
+type task[T any] struct {
+	of any // the server, or what stands for it: at most atOnce tasks of one are under way
+	do func(context.Context) (T, error)
+}
+
+// gather runs tasks, each on a goroutine of its own, until ctx ends. The answers that are not
+// there by then have ctx's error. The context of the tasks does not end with ctx: a connection
+// that takes longer is made all the same.
+func gather[T any](ctx context.Context, s *Store, tasks []task[T]) []answer[T] {
+	type numbered struct {
+		i int
+		answer[T]
 	}
-	answered := make(chan answer[T], 1)
-	go func() {
-		defer func() { <-s.turns }()
-		client, err := s.connect(ctx)
-		if err != nil || ctx.Err() != nil {
-			answered <- answer[T]{err: cmp.Or(err, ctx.Err())}
-			return
+	answers := make([]answer[T], len(tasks))
+	there := make([]bool, len(tasks))
+	come := make(chan numbered, len(tasks))
+	for i, t := range tasks {
+		go func() {
+			turns := s.turnsOf(t.of)
+			select {
+			case turns <- struct{}{}:
+				defer func() { <-turns }()
+			case <-ctx.Done():
+				return
+			}
+			within, cancel := context.WithTimeout(s.ctx, s.option.ConnWriteTimeout)
+			defer cancel()
+			got, err := t.do(within)
+			come <- numbered{i, answer[T]{got, err}}
+		}()
+	}
+	for range tasks {
+		select {
+		case a := <-come:
+			answers[a.i], there[a.i] = a.answer, true
+		case <-ctx.Done():
+			for i := range answers {
+				if !there[i] {
+					answers[i].err = ctx.Err()
+				}
+			}
+			return answers
 		}
-		inner, cancel := s.within(ctx, client)
-		defer cancel()
-		answered <- answer[T]{got: f(inner, client)}
-	}()
-	select {
-	case a := <-answered:
-		return a.got, a.err
-	case <-ctx.Done():
-		return none, s.ended(ctx)
 	}
+	return answers
 }
 
-// within returns the context of an exchange.
-func (s *Store) within(ctx context.Context, client rueidis.Client) (context.Context, context.CancelFunc) {
-	if end, has := ctx.Deadline(); has && client.Mode() == rueidis.ClientModeCluster {
-		return context.WithDeadline(s.ctx, end.Add(-time.Until(end)/10))
-	}
-	return context.WithTimeout(s.ctx, s.option.ConnWriteTimeout)
-}
-
-// ended is ctx's error, with what the connection said last if there is none.
-func (s *Store) ended(ctx context.Context) error {
+// turnsOf returns a channel with a place for each task of a server that may be under way.
+func (s *Store) turnsOf(server any) chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.client == nil && s.why != nil {
-		return fmt.Errorf("%w (%w)", ctx.Err(), s.why)
+	if s.turns[server] == nil {
+		s.turns[server] = make(chan struct{}, atOnce)
 	}
-	return ctx.Err()
+	return s.turns[server]
 }
 
-// Run implements [store.Store].
+// Run implements [store.Store]. In a Cluster, a node that does not answer holds up no other.
 func (s *Store) Run(ctx context.Context, calls []store.Call) []store.Result {
 	if len(calls) == 0 {
 		return nil
 	}
-	results, err := do(ctx, s, func(ctx context.Context, client rueidis.Client) []store.Result {
-		return s.exchange(ctx, client, calls)
-	})
+	results := make([]store.Result, len(calls))
+	client, err := s.connect(ctx)
 	if err != nil {
-		return slices.Repeat([]store.Result{{Err: err}}, len(calls))
+		for i := range results {
+			results[i].Err = err
+		}
+		return results
+	}
+	// What is at one slot is at one node. Without a Cluster, all is at one.
+	slots := map[uint16][]int{}
+	for i, c := range calls {
+		get := client.B().Get().Key(c.Key).Build()
+		slots[get.Slot()] = append(slots[get.Slot()], i)
+	}
+	var tasks []task[[]store.Result]
+	var places [][]int
+	for slot, at := range slots {
+		some := make([]store.Call, len(at))
+		for i, place := range at {
+			some[i] = calls[place]
+		}
+		places = append(places, at)
+		tasks = append(tasks, task[[]store.Result]{slot, func(within context.Context) ([]store.Result, error) {
+			return s.exchange(within, client, some), nil
+		}})
+	}
+	for i, a := range gather(ctx, s, tasks) {
+		for n, place := range places[i] {
+			if a.err != nil {
+				results[place].Err = a.err
+			} else {
+				results[place] = a.got[n]
+			}
+		}
 	}
 	return results
 }
 
-// exchange sends calls, and once more with their texts those that the server does not know.
+// exchange sends calls of one slot, and once more with their texts those that the server does
+// not know.
 func (s *Store) exchange(ctx context.Context, client rueidis.Client, calls []store.Call) []store.Result {
 	publish := "publish"
 	if client.Mode() == rueidis.ClientModeCluster {
@@ -280,46 +325,50 @@ func (s *Store) result(name string, r rueidis.RedisResult) store.Result {
 // Secret implements [store.Store]. It only writes if there is nothing at the key: a full server
 // tells its secret.
 func (s *Store) Secret(ctx context.Context, key, first string) (string, error) {
-	return one(do(ctx, s, func(ctx context.Context, client rueidis.Client) answer[string] {
-		text, err := client.Do(ctx, client.B().Get().Key(key).Build()).ToString()
-		if rueidis.IsRedisNil(err) {
-			text, err = client.Do(ctx, client.B().Set().Key(key).Value(first).Nx().Get().Build()).ToString()
-		}
-		if rueidis.IsRedisNil(err) {
-			return answer[string]{first, nil}
-		}
-		if err != nil {
-			return answer[string]{"", s.explain(err)}
-		}
-		return answer[string]{text, nil}
-	}))
-}
-
-func one[T any](a answer[T], err error) (T, error) {
+	client, err := s.connect(ctx)
 	if err != nil {
-		return a.got, err
+		return "", err
 	}
-	return a.got, a.err
+	a := gather(ctx, s, []task[string]{{key, func(within context.Context) (string, error) {
+		text, err := client.Do(within, client.B().Get().Key(key).Build()).ToString()
+		if !rueidis.IsRedisNil(err) {
+			return text, s.explain(err)
+		}
+		text, err = client.Do(within, client.B().Set().Key(key).Value(first).Nx().Get().Build()).ToString()
+		if rueidis.IsRedisNil(err) {
+			return first, nil
+		}
+		return text, s.explain(err)
+	}}})
+	return a[0].got, a[0].err
 }
 
 // Keys implements [store.Store]. With an error, it returns the keys of the nodes that answered.
 func (s *Store) Keys(ctx context.Context, prefix string) ([]string, error) {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
 	pattern := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(prefix) + "*"
-	return one(do(ctx, s, func(ctx context.Context, client rueidis.Client) answer[[]string] {
-		var a answer[[]string]
-		for _, node := range client.Nodes() {
-			var entry rueidis.ScanEntry
-			var err error
-			for again := true; again; again = entry.Cursor != 0 && err == nil {
-				entry, err = node.Do(ctx, node.B().Scan().Cursor(entry.Cursor).Match(pattern).Count(1000).Build()).AsScanEntry()
-				a.got = append(a.got, entry.Elements...)
+	var tasks []task[[]string]
+	for address, node := range client.Nodes() {
+		tasks = append(tasks, task[[]string]{address, func(within context.Context) ([]string, error) {
+			var keys []string
+			var cursor uint64
+			for {
+				entry, err := node.Do(within, node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Build()).AsScanEntry()
+				keys = append(keys, entry.Elements...)
+				if cursor = entry.Cursor; err != nil || cursor == 0 {
+					return keys, s.explain(err)
+				}
 			}
-			if err != nil {
-				a.err = s.explain(err)
-			}
-		}
-		slices.Sort(a.got) // a Cluster's replicas have the same ones
-		a.got = slices.Compact(a.got)
-		return a
-	}))
+		}})
+	}
+	var keys []string
+	for _, a := range gather(ctx, s, tasks) {
+		keys = append(keys, a.got...)
+		err = cmp.Or(err, a.err)
+	}
+	slices.Sort(keys) // a Cluster's replicas have the same ones
+	return slices.Compact(keys), err
 }
