@@ -157,15 +157,14 @@ func (b *Breaker) Accept(p Pass) Pass {
 	}
 	k, now := b.lock()
 	defer b.unlock(k)
-	late := b.late(p.word)
+	late, leased := b.late(p.word), p.probe&leasedBit != 0
 	switch {
-	case p.probe&leasedBit != 0 && b.peers.Probed(p.probe&^leasedBit, Succeeded, Failure{}):
-		k.endProbe(p.probe)
+	case late && !leased:
+		return p
+	case leased && b.probed(k, p, Succeeded, Failure{}):
 		if p.probe = 0; late {
 			return p
 		}
-	case late:
-		return p
 	default:
 		b.pass(k, now, p.probe)
 	}
@@ -248,7 +247,7 @@ func (b *Breaker) fail(w uint64, f Failure, trip bool) {
 	if b.late(w) || current&forcedBit != 0 {
 		return
 	}
-	heard := b.peers != nil && b.peers.Failed(k.shared, f, trip)
+	heard := b.report(k, f, trip)
 	if stateOf(current) == HalfOpen {
 		if !k.following || !heard {
 			b.open(k, b.turn(Open, false), now, f, trip)
@@ -334,6 +333,7 @@ func (b *Breaker) Trip(f Failure) {
 	}
 	o := k.opening.Load()
 	if o == nil {
+		b.report(k, f, true)
 		b.open(k, b.turn(Open, false), now, f, true)
 		return
 	}

@@ -13,10 +13,12 @@ type Peers interface {
 	// Lease asks for the permission to send a probe, of the circuit that the peers have
 	// opened in this generation. It may wait for a few milliseconds.
 	Lease(generation uint64) Lease
-	// Probed is told how the probe of a lease has ended, or with [Neither] that it was not
-	// sent. It reports whether the peers will hear of it; if not, the breaker counts the
-	// probe by itself. It is called like Failed.
-	Probed(lease uint64, o Outcome, f Failure) (heard bool)
+	// Probed is told how the probe of a lease has ended, or with [Neither] that it says
+	// nothing: it was not sent, or the circuit has changed since. The generation is that
+	// of the circuit for which it was lent; 0: not known. It reports whether the peers
+	// will hear of it; if not, the breaker counts the probe by itself. It is called like
+	// Failed.
+	Probed(generation, lease uint64, o Outcome, f Failure) (heard bool)
 }
 
 // Lease is the answer of [Peers.Lease]. The zero value refuses the probe for now.
@@ -57,10 +59,13 @@ func (b *Breaker) Share(p Peers) { b.peers = p }
 // What is not newer than what was followed before changes nothing; it wakes a caller who waits
 // for a probe, since a lease may be free. A breaker that was forced here stays so. One that
 // has opened by itself, and not because its peers had, does not close because they never
-// opened.
+// opened; it does if they were reset.
+//
+// The hooks are called on a goroutine of their own: who brings news of the peers does not
+// wait for them.
 func (b *Breaker) Follow(s Shared) {
 	k, now := b.lock()
-	defer b.unlock(k)
+	defer b.unlockApart(k)
 	if s.Generation <= k.shared {
 		k.callFirst()
 		return
@@ -69,11 +74,11 @@ func (b *Breaker) Follow(s Shared) {
 	if w&forcedBit != 0 && !k.following {
 		return // a Reset will ask again
 	}
-	first := k.shared == 0
+	first, next := k.shared == 0, s.Generation == k.shared+1
 	k.shared = s.Generation
 	cause := s.Cause.kept()
 	switch {
-	case s.State == Closed && !s.Forced && !k.following && (first || stateOf(w) != Closed):
+	case s.State == Closed && !s.Forced && !k.following && (first || stateOf(w) != Closed && !next):
 	case s.State == Closed:
 		k.following, k.cause = s.Forced, Cause{}
 		b.begin(k, b.turn(Closed, s.Forced), now, Cause{})
@@ -87,6 +92,16 @@ func (b *Breaker) Follow(s Shared) {
 		}
 		b.keepOpen(k, refusal)
 	}
+}
+
+// report tells the peers of a failure, and reports whether they will hear of it. The caller
+// holds the lock.
+func (b *Breaker) report(k *book, f Failure, trip bool) (heard bool) {
+	if b.peers == nil {
+		return false
+	}
+	f.Cause = f.Cause.kept() // peers keep no more of it either
+	return b.peers.Failed(k.shared, f, trip)
 }
 
 // admitLeased admits a probe of the peers' circuit, or refuses it. The caller holds the
@@ -103,7 +118,7 @@ func (b *Breaker) admitLeased(k *book) (Pass, *OpenError) {
 		return Pass{word: w, probe: l.ID | leasedBit, slow: b.watch(w)}, nil
 	}
 	if l.ID != 0 { // the state has changed meanwhile
-		b.peers.Probed(l.ID, Neither, Failure{})
+		b.peers.Probed(shared, l.ID, Neither, Failure{})
 	}
 	if probing && !l.Alone {
 		return Pass{}, &OpenError{Name: b.name, State: HalfOpen, Cause: k.cause, Since: k.since, Until: now.Add(l.RetryIn)}
@@ -115,14 +130,29 @@ func (b *Breaker) admitLeased(k *book) (Pass, *OpenError) {
 func (b *Breaker) leaveLeased(p Pass, o Outcome, f *Failure) {
 	k, now := b.lock()
 	defer b.unlock(k)
-	k.endProbe(p.probe)
-	if b.peers.Probed(p.probe&^leasedBit, o, *f) || b.late(p.word) {
+	if b.probed(k, p, o, *f) {
 		return
 	}
+	k.endProbe(p.probe)
 	switch o {
 	case Succeeded:
 		b.passed(k, now)
 	case Failed, Tripped:
 		b.open(k, b.turn(Open, false), now, *f, o == Tripped)
 	}
+}
+
+// probed tells the peers how a probe of theirs has ended. It reports whether that is all
+// there is to do. The caller holds the lock.
+func (b *Breaker) probed(k *book, p Pass, o Outcome, f Failure) bool {
+	late := b.late(p.word)
+	if late { // what was lent in an earlier state says nothing about this one
+		o, f = Neither, Failure{}
+	}
+	f.Cause = f.Cause.kept() // peers keep no more of it either
+	if !b.peers.Probed(k.shared, p.probe&^leasedBit, o, f) && !late {
+		return false
+	}
+	k.endProbe(p.probe)
+	return true
 }

@@ -37,12 +37,24 @@ func (k *book) toTell(t Transition) {
 // reports at a time, so that they arrive in order; it also reports those that a hook
 // causes.
 func (b *Breaker) unlock(k *book) {
-	tell := len(k.transitions) > 0 && !k.telling
-	k.telling = k.telling || tell
-	k.mu.Unlock()
-	if tell {
+	if giveUp(k) {
 		b.tell(k)
 	}
+}
+
+// unlockApart is unlock that does not wait for the hooks.
+func (b *Breaker) unlockApart(k *book) {
+	if giveUp(k) {
+		go b.tell(k)
+	}
+}
+
+// giveUp gives up the lock, and reports whether the caller must tell the hooks.
+func giveUp(k *book) (tell bool) {
+	tell = len(k.transitions) > 0 && !k.telling
+	k.telling = k.telling || tell
+	k.mu.Unlock()
+	return tell
 }
 
 func (b *Breaker) tell(k *book) {

@@ -283,7 +283,7 @@ func (c *circuit) Lease(generation uint64) breaker.Lease {
 }
 
 // Probed tells the store how a probe has ended. See [breaker.Peers].
-func (c *circuit) Probed(id uint64, o breaker.Outcome, f breaker.Failure) bool {
+func (c *circuit) Probed(_, id uint64, o breaker.Outcome, f breaker.Failure) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lost {
