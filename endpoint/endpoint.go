@@ -168,10 +168,10 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 		}
 	}
 	var hooks []func(breaker.Transition)
-	ready := false // forcing a new circuit is not a change of state
+	var forcing atomic.Bool // a new circuit: no change of state
 	if told := e.registry.config.OnStateChange; told != nil {
 		hooks = append(hooks, func(t breaker.Transition) {
-			if ready {
+			if !forcing.Load() {
 				told(e, t)
 			}
 		})
@@ -185,9 +185,10 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 	}
 	f := force(e.forced.Load())
 	if f != 0 {
+		forcing.Store(true)
 		f.apply(b, e.why)
+		forcing.Store(false)
 	}
-	ready = true
 	if len(e.circuits) == maxCircuits {
 		gone = e.circuits[0].breaker
 		e.circuits = slices.Delete(e.circuits, 0, 1)
@@ -265,7 +266,8 @@ func (e *Endpoint) Progress(mark uint64) bool { return e.pacer.ProgressSince(mar
 // Answers returns the number of answers that the endpoint's callers have got, without those
 // that failed after they had begun. It may fall by these. A fleet holds its failures to it.
 func (e *Endpoint) Answers() uint64 {
-	return e.pacer.Mark() - e.broken.Load()
+	broken := e.broken.Load() // first: each of them was an answer before
+	return e.pacer.Mark() - broken
 }
 
 // AnsweredSince reports whether any caller got an answer, or the first piece of one,

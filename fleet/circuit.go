@@ -43,11 +43,12 @@ type circuit struct {
 	counting  bool // the processes are asked for their answers
 	failures  []failed
 	answers   uint64  // of the endpoint, of which the store has heard
-	sequence  uint64  // of the last report
+	met       int     // processes that share it, as far as the store knew the last time
 	sent      *report // of which it is not known whether the store has taken it
-	ended     []question
+	ended     []ended // of which it is not known either, the oldest first
+	held      []lease
 	asking    *asking
-	spare     *lease    // that came too late for the call which had asked
+	spare     *lease    // one of held that came too late for the call which had asked
 	full      time.Time // until then no other probe is lent, as far as is known
 	decides   *time.Timer
 }
@@ -126,14 +127,16 @@ func (s *state) left() time.Duration {
 
 // failed is a failure, as the script takes it.
 type failed struct {
-	at     time.Time
-	Age    int64  `json:"age"` // ms
-	Lasted int64  `json:"lasted"`
-	Asked  int64  `json:"asked"`
-	Trip   bool   `json:"trip"`
-	Kind   string `json:"k"`
-	Status int    `json:"ks"`
-	Code   string `json:"kc"`
+	at      time.Time
+	answers uint64 // of the endpoint, before it
+	Age     int64  `json:"age"` // ms
+	Answers uint64 `json:"a"`   // of the report, before it
+	Lasted  int64  `json:"lasted"`
+	Asked   int64  `json:"asked"`
+	Trip    bool   `json:"trip"`
+	Kind    string `json:"k"`
+	Status  int    `json:"ks"`
+	Code    string `json:"kc"`
 }
 
 func failedOf(f breaker.Failure, trip bool) failed {
@@ -153,20 +156,30 @@ type report struct {
 	failures   []failed
 }
 
+// ended is the end of a probe, with a number as a report has one.
+type ended struct {
+	lease    uint64
+	sequence uint64
+	outcome  string // s, f or n
+	failures []failed
+}
+
 // question is a request of the script.
 type question struct {
-	Op        string   `json:"op"`
-	Me        string   `json:"me"`
-	Name      string   `json:"name"`
-	Endpoint  string   `json:"endpoint"`
-	Settings  settings `json:"c"`
-	Sequence  uint64   `json:"seq"`
-	Answers   uint64   `json:"a"`
-	Failures  []failed `json:"f"`
-	Recovered bool     `json:"recovered"`
-	Lease     string   `json:"lease"`
-	Outcome   string   `json:"o"`   // s, f or n
-	Why       string   `json:"why"` // of a force
+	Op        string    `json:"op"`
+	Me        string    `json:"me"`
+	Name      string    `json:"name"`
+	Endpoint  string    `json:"endpoint"`
+	Settings  settings  `json:"c"`
+	Sequence  uint64    `json:"seq"`
+	Answers   uint64    `json:"a"`
+	Failures  []failed  `json:"f"`
+	Recovered bool      `json:"recovered"`
+	Met       int       `json:"met"`
+	Held      []holding `json:"held"`
+	Lease     string    `json:"lease"`
+	Outcome   string    `json:"o"`   // s, f or n
+	Why       string    `json:"why"` // of a force
 
 	// What the process knows of the circuit, with which a store that has lost it is told.
 	Generation uint64 `json:"g"`
@@ -190,21 +203,28 @@ type reply struct {
 // message is what the script publishes: a state, or that answers are to be counted.
 type message struct {
 	state
-	Count int `json:"count"`
+	Count int    `json:"count"`
+	From  string `json:"from"` // the process whose failure began it, and who need not answer
 }
 
 // asking is the wait of one call for the lease of a probe.
 type asking struct {
-	done  chan struct{}
-	lease breaker.Lease
-	left  bool // the call has gone on
+	done       chan struct{}
+	generation uint64
+	lease      breaker.Lease
+	left       bool // the call has gone on
 }
 
-// lease is the leave to send a probe.
+// holding is a lease, as the script takes it.
+type holding struct {
+	ID  string `json:"id"`
+	Age int64  `json:"age"` // ms
+}
+
+// lease is the leave to send a probe of the known generation.
 type lease struct {
-	id         uint64
-	generation uint64
-	since      time.Time
+	id    uint64
+	since time.Time
 }
 
 // Circuit shares the circuit of an endpoint. It is called by the registry of [Fleet.Endpoints].
@@ -239,7 +259,11 @@ func (c *circuit) Failed(generation uint64, f breaker.Failure, trip bool) bool {
 	if len(c.failures) >= c.most {
 		c.failures = slices.Delete(c.failures, 0, 1)
 	}
-	c.failures = append(c.failures, failedOf(f, trip))
+	fresh := failedOf(f, trip)
+	if e := c.endpoint.Value(); e != nil {
+		fresh.answers = e.Answers()
+	}
+	c.failures = append(c.failures, fresh)
 	if c.lost {
 		return false
 	}
@@ -255,7 +279,10 @@ func (c *circuit) Lease(generation uint64) breaker.Lease {
 	case c.lost:
 		c.mu.Unlock()
 		return breaker.Lease{Alone: true}
-	case c.spare != nil && c.spare.generation == generation:
+	case generation != c.known.Generation: // the breaker will hear of it at once
+		c.mu.Unlock()
+		return breaker.Lease{RetryIn: callWait}
+	case c.spare != nil:
 		id := c.spare.id
 		c.spare = nil
 		c.mu.Unlock()
@@ -268,7 +295,7 @@ func (c *circuit) Lease(generation uint64) breaker.Lease {
 		c.mu.Unlock()
 		return breaker.Lease{RetryIn: callWait}
 	}
-	a := &asking{done: make(chan struct{})}
+	a := &asking{done: make(chan struct{}), generation: generation}
 	c.asking = a
 	c.mu.Unlock()
 	c.f.wake()
@@ -283,10 +310,14 @@ func (c *circuit) Lease(generation uint64) breaker.Lease {
 }
 
 // Probed tells the store how a probe has ended. See [breaker.Peers].
-func (c *circuit) Probed(_, id uint64, o breaker.Outcome, f breaker.Failure) bool {
+func (c *circuit) Probed(generation, id uint64, o breaker.Outcome, f breaker.Failure) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if generation != c.known.Generation && generation != 0 {
+		return true // the circuit has changed a moment ago, and the lease has ended with that
+	}
 	if c.lost {
+		c.release(id)
 		return false
 	}
 	c.end(id, o, f)
@@ -296,54 +327,68 @@ func (c *circuit) Probed(_, id uint64, o breaker.Outcome, f breaker.Failure) boo
 
 // end queues the end of a probe. The caller holds the lock.
 func (c *circuit) end(id uint64, o breaker.Outcome, f breaker.Failure) {
-	q := c.question("probed")
-	q.Lease = strconv.FormatUint(id, 10)
+	c.release(id)
+	e := ended{lease: id, sequence: c.f.numbers.Add(1), outcome: "n", failures: []failed{}}
 	switch o {
 	case breaker.Succeeded:
-		q.Outcome = "s"
+		e.outcome = "s"
 	case breaker.Failed, breaker.Tripped:
-		q.Outcome, q.Failures = "f", []failed{failedOf(f, o == breaker.Tripped)}
-	default:
-		q.Outcome = "n"
+		e.outcome, e.failures = "f", []failed{failedOf(f, o == breaker.Tripped)}
 	}
 	c.full = time.Time{}
-	c.ended = append(c.ended, q)
+	c.ended = append(c.ended, e)
+}
+
+// release forgets a lease, of which the store hears with the next report at the latest. The
+// caller holds the lock.
+func (c *circuit) release(id uint64) {
+	c.held = slices.DeleteFunc(c.held, func(l lease) bool { return l.id == id })
 }
 
 // question returns a request of the script. The caller holds the lock.
 func (c *circuit) question(op string) question {
 	k := &c.known
 	return question{
-		Op: op, Me: c.f.id, Name: c.f.name, Endpoint: c.name, Settings: c.settings, Failures: []failed{},
+		Op: op, Me: c.f.id, Name: c.f.name, Endpoint: c.name, Settings: c.settings, Failures: []failed{}, Held: []holding{}, Met: c.met,
 		Generation: k.Generation, State: k.State, Left: k.left().Milliseconds(), Openings: k.Openings,
 		Kind: k.Kind, Status: k.Status, Code: k.Code,
 	}
 }
 
-// closed reports whether the breaker is CLOSED. It must not be called with the lock held: a
-// breaker calls its peers with its own.
+// closed reports whether the breaker is CLOSED, and not because somebody keeps it so. It must
+// not be called with the lock held: a breaker calls its peers with its own.
 func (c *circuit) closed() bool {
 	b := c.breaker.Value()
-	return b != nil && b.State() == breaker.Closed
+	return b != nil && b.State() == breaker.Closed && !b.Snapshot().Forced
 }
 
 func (c *circuit) requests(tick bool) []request {
-	closed := c.closed()
+	c.mu.Lock()
+	recovered := c.recovered
+	c.mu.Unlock()
+	recovered = recovered && c.closed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all []request
-	for _, q := range c.ended {
-		all = append(all, c.request(q, func(r store.Result) { c.took(r) }))
-	}
-	c.ended = nil
 	if s := c.spare; s != nil && time.Since(s.since) > exchangeEvery { // nobody wants it
 		c.spare = nil
 		c.end(s.id, breaker.Neither, breaker.Failure{})
 	}
-	if c.sent != nil || tick || c.counting || len(c.failures) > 0 {
-		all = append(all, c.request(c.report(closed), c.reported))
+	var all []request
+	for _, e := range c.ended {
+		q := c.question("probed")
+		q.Lease, q.Sequence, q.Outcome, q.Failures = strconv.FormatUint(e.lease, 10), e.sequence, e.outcome, e.failures
+		all = append(all, c.request(q, func(r store.Result) { c.probed(e, r) }))
 	}
-	if a := c.asking; a != nil && a.lease == (breaker.Lease{}) {
+	if c.sent != nil || tick || c.counting || len(c.failures) > 0 {
+		all = append(all, c.request(c.report(recovered), c.reported))
+	}
+	switch a := c.asking; {
+	case a == nil:
+	case a.generation != c.known.Generation: // the circuit has changed
+		a.lease = breaker.Lease{RetryIn: callWait}
+		c.asking = nil
+		close(a.done)
+	default:
 		all = append(all, c.request(c.question("probe"), func(r store.Result) { c.lent(a, r) }))
 	}
 	return all
@@ -355,21 +400,19 @@ func (c *circuit) request(q question, done func(store.Result)) request {
 
 // report returns what the process has to say, or what it has said if that may not have been
 // heard. The caller holds the lock.
-func (c *circuit) report(closed bool) question {
+func (c *circuit) report(recovered bool) question {
 	if c.sent == nil {
-		c.sequence++
-		c.sent = &report{generation: c.known.Generation, sequence: c.sequence, failures: c.failures}
-		if e := c.endpoint.Value(); e != nil {
-			if n := e.Answers(); n > c.answers { // it falls if an answer breaks off
-				c.sent.answers = n - c.answers
-				c.answers = n
-			}
-		}
-		c.failures, c.counting = nil, false
+		c.say()
 	}
+	c.full = time.Time{} // a lease may be free, and the message was lost
 	q := c.question("report")
 	q.Sequence, q.Answers = c.sent.sequence, c.sent.answers
-	q.Recovered = c.recovered && closed
+	q.Recovered = c.recovered && recovered
+	for _, l := range c.held {
+		if age := time.Since(l.since).Milliseconds(); age < c.settings.Lease {
+			q.Held = append(q.Held, holding{strconv.FormatUint(l.id, 10), age})
+		}
+	}
 	if c.sent.generation == c.known.Generation || c.sent.generation == 0 {
 		for _, f := range c.sent.failures {
 			f.Age = time.Since(f.at).Milliseconds()
@@ -377,6 +420,23 @@ func (c *circuit) report(closed bool) question {
 		}
 	}
 	return q
+}
+
+// say makes a report of what the store has not heard yet. The caller holds the lock.
+func (c *circuit) say() {
+	r := &report{generation: c.known.Generation, sequence: c.f.numbers.Add(1), failures: c.failures}
+	from := c.answers
+	if e := c.endpoint.Value(); e != nil {
+		if n := e.Answers(); n > from { // it falls if an answer breaks off
+			r.answers, c.answers = n-from, n
+		}
+	}
+	for i, f := range r.failures {
+		if f.answers > from {
+			r.failures[i].Answers = min(f.answers-from, r.answers)
+		}
+	}
+	c.sent, c.failures, c.counting = r, nil, false
 }
 
 // reported takes the answer to a report.
@@ -387,7 +447,7 @@ func (c *circuit) reported(r store.Result) {
 	}
 	c.f.met(answer.Living)
 	c.mu.Lock()
-	c.sent = nil
+	c.sent, c.met = nil, answer.Living
 	more := len(c.failures) > 0 || c.counting
 	c.mu.Unlock()
 	c.adopt()
@@ -396,22 +456,40 @@ func (c *circuit) reported(r store.Result) {
 	}
 }
 
+// probed takes the answer to the end of a probe.
+func (c *circuit) probed(e ended, r store.Result) {
+	if _, ok := c.took(r); !ok {
+		return // it is told again
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = slices.DeleteFunc(c.ended, func(other ended) bool { return other.sequence == e.sequence })
+}
+
 // lent takes the answer to a request for a probe.
 func (c *circuit) lent(a *asking, r store.Result) {
 	answer, ok := c.read(r)
 	c.mu.Lock()
 	c.asking = nil
 	id, _ := strconv.ParseUint(answer.Lease, 10, 64)
+	now := time.Now()
 	switch {
 	case !ok:
-		a.lease = breaker.Lease{Alone: c.lost}
-	case id == 0:
-		a.lease = breaker.Lease{RetryIn: max(callWait, time.Duration(answer.Wait)*time.Millisecond)}
-		c.full = time.Now().Add(time.Duration(answer.Wait) * time.Millisecond)
-	case a.left:
-		c.spare = &lease{id: id, generation: c.known.Generation, since: time.Now()}
+		a.lease = breaker.Lease{Alone: c.lost, RetryIn: callWait}
+	case id == 0 || c.known.Generation != a.generation: // with which the lease has ended
+		wait := time.Duration(answer.Wait) * time.Millisecond
+		a.lease = breaker.Lease{RetryIn: max(callWait, wait)}
+		c.full = now.Add(wait)
 	default:
-		a.lease = breaker.Lease{ID: id}
+		l := lease{id: id, since: now}
+		// A pass that is never given back must not be held for ever.
+		c.held = slices.DeleteFunc(c.held, func(l lease) bool { return now.Sub(l.since).Milliseconds() > c.settings.Lease })
+		c.held = append(c.held, l)
+		if a.left {
+			c.spare = &l
+		} else {
+			a.lease = breaker.Lease{ID: id}
+		}
 	}
 	c.mu.Unlock()
 	close(a.done)
@@ -470,8 +548,14 @@ func (c *circuit) learn(s state) {
 	if s.Generation < c.known.Generation {
 		return
 	}
-	if s.Generation > c.known.Generation {
-		c.failures, c.full, c.spare, c.recovered = nil, time.Time{}, nil, false
+	switch known := &c.known; {
+	case s.Generation == known.Generation && s.State != known.State:
+		return // the store will be told: both become one later generation
+	case s.Generation == known.Generation:
+	case known.Generation == 0 && s.State == stateClosed: // what was counted before counts
+	default:
+		c.failures, c.full, c.recovered = nil, time.Time{}, false
+		c.ended, c.held, c.spare = nil, nil, nil
 	}
 	s.at = time.Now()
 	c.known = s
@@ -493,7 +577,9 @@ func (c *circuit) told(text string) {
 		return
 	}
 	if m.Count > 0 {
-		c.count()
+		if m.From != c.f.id {
+			c.count()
+		}
 		return
 	}
 	c.learn(m.state)
@@ -508,6 +594,9 @@ func (c *circuit) alone(yes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lost = yes
+	if yes {
+		c.adopt() // not now
+	}
 	if !yes && closed && c.known.State == stateOpen {
 		c.recovered = true
 	}

@@ -1,14 +1,21 @@
--- One circuit that the processes of a fleet share. KEYS[1] is a hash:
+-- One circuit that the processes of a fleet share. KEYS[1] is a hash of few fields, since each
+-- costs more than what is in it. Field x has, separated by spaces:
 --   g  generation: the number of changes of state, a fencing number
 --   s  state: c (CLOSED), o (OPEN; HALF_OPEN when u is over), fo and fc (forced)
 --   u  when an OPEN circuit admits a probe, in ms of the server's clock
---   n  openings since it was last CLOSED; t since when; k, ks, kc, by: why and who opened it
+--   n  openings since it was last CLOSED; t since when it is in that state
 --   a  answers so far, as far as they were reported
---   f  the last failures, the oldest first: time,process,answers,lasted,tripped;...
---   p  probes that succeeded; l  leases of probes: id,end;...
+--   p  probes that succeeded; li the last lease of one
 --   r  round in which processes report their answers; ra when it began; rc whether it decides
---   m<process>  when it was last seen, in s, the last round that it took part in, and the
---      number of its last report
+--   asked, trip  of the last failure
+--   at when it was last changed
+-- The others are
+--   why   kind, status and code of the last failure, and the process that opened it, in JSON
+--   f  the last failures, the oldest first: time,process,answers,lasted,tripped;...
+--   l  leases of probes: id,end,process;...
+--   m  processes: id, when it was last seen in s, the last round that it took part in, and the
+--      numbers of its last report and of the last end of a probe that it told;...
+--   c, name  settings in JSON, and the name of the endpoint
 -- ARGV[1] is the command to publish with, ARGV[2] the request in JSON.
 
 local key = KEYS[1]
@@ -34,59 +41,75 @@ local function split(text, separator)
 	return parts
 end
 
+local PACKED = { 'g', 's', 'u', 'n', 't', 'a', 'p', 'li', 'r', 'ra', 'rc', 'asked', 'trip', 'at' }
+
 local h = {}
 local flat = redis.call('HGETALL', key)
 for i = 1, #flat, 2 do
 	h[flat[i]] = flat[i + 1]
 end
+for i, text in ipairs(split(h.x or '', ' ')) do
+	h[PACKED[i]] = text
+end
+
+-- How far the server's clock was put back since: all times of it are too late by that.
+local back = math.max(0, tonumber(h.at or '0') - now)
 
 local gen = tonumber(h.g or '0')
 local state = h.s or 'c'
-local until_ = tonumber(h.u or '0')
+local until_ = tonumber(h.u or '0') - back
 local openings = tonumber(h.n or '0')
 local answers = tonumber(h.a or '0')
 local passed = tonumber(h.p or '0')
 local round = tonumber(h.r or '0')
-local began = tonumber(h.ra or '0')
+local began = tonumber(h.ra or '0') - back
 local deciding = h.rc == '1'
-local kind, status, code, by = h.k or '', h.ks or '0', h.kc or '', h.by or ''
-local since = tonumber(h.t or '0')
+local kind, status, code, by = unpack(cjson.decode(h.why or '["","0","",""]'))
+local since = tonumber(h.t or '0') - back
 
 local failures = {}
 for _, text in ipairs(split(h.f or '', ';')) do
 	local p = split(text, ',')
 	failures[#failures + 1] = {
-		t = tonumber(p[1]), m = p[2], a = tonumber(p[3]), lasted = tonumber(p[4]), trip = p[5] == '1',
+		t = tonumber(p[1]) - back, m = p[2], a = tonumber(p[3]), lasted = tonumber(p[4]), trip = p[5] == '1',
 	}
 end
 local leases = {}
 for _, text in ipairs(split(h.l or '', ';')) do
 	local p = split(text, ',')
-	leases[#leases + 1] = { id = p[1], ends = tonumber(p[2]) }
+	leases[#leases + 1] = { id = p[1], ends = tonumber(p[2]) - back, m = p[3] }
+end
+
+local members = {}
+for _, text in ipairs(split(h.m or '', ';')) do
+	local p = split(text, ',')
+	members[p[1]] = {
+		at = tonumber(p[2]) * 1000 - back, round = tonumber(p[3]), report = tonumber(p[4]), ended = tonumber(p[5]),
+	}
 end
 
 -- seen is the number of processes within the window, living that of those now.
 local seen, living, waiting = 0, 0, 0
-local gone = {}
 local function meet(window)
-	local lately = false
-	for field, value in pairs(h) do
-		if string.sub(field, 1, 1) == 'm' then
-			local p = split(value, ',')
-			local age = now - tonumber(p[1]) * 1000
-			if age > window and string.sub(field, 2) ~= q.me then
-				gone[#gone + 1] = field
-			else
-				seen = seen + 1
-				if age <= LIVING then
-					living = living + 1
-					if tonumber(p[2]) ~= round then
-						waiting = waiting + 1
-					end
+	for id, member in pairs(members) do
+		local age = now - member.at
+		if age > window and id ~= q.me then
+			members[id] = nil
+		else
+			seen = seen + 1
+			if age <= LIVING then
+				living = living + 1
+				if member.round ~= round then
+					waiting = waiting + 1
 				end
 			end
 		end
 	end
+end
+
+-- A store that was restarted empty has yet to meet the others, of whom processes know.
+local function lone()
+	return math.max(living, q.met) <= 1
 end
 
 local function turn(to)
@@ -117,7 +140,7 @@ local function open(f)
 		time = math.max(c.recovery * c.factor ^ openings, f.asked)
 	end
 	turn('o')
-	until_ = now + math.min(time, c.most)
+	until_ = now + math.ceil(math.min(time, c.most))
 	openings = openings + 1
 	kind, status, code, by = f.k, tostring(f.ks), f.kc, q.name
 	tell()
@@ -129,38 +152,30 @@ local function close()
 	tell()
 end
 
--- window returns how far back failures count.
-local function window()
-	local longest = 0
-	for _, f in ipairs(failures) do
-		longest = math.max(longest, f.lasted)
-	end
+-- window returns how far back failures count, of which the longest lasted so long.
+local function window(longest)
 	return math.max(c.window, c.threshold * longest)
 end
 
 local function reporters()
-	if seen <= 1 then
-		return 1
-	end
-	local least = c.reporters
+	local all, least = math.max(seen, q.met, 1), c.reporters
 	if least <= 0 then
-		least = math.max(2, math.ceil(seen / 10))
+		least = math.max(2, math.ceil(all / 10))
 	end
-	return math.min(least, seen)
+	return math.min(least, all)
 end
 
 -- opens reports whether the circuit opens: the shortest run of last failures that is long
 -- enough and comes from enough processes lies in the window, and is a large enough share of
 -- the calls that ended since its first failure.
 local function opens()
-	local least, w = reporters(), window()
+	local least, longest = reporters(), 0
 	local from, count, trippers, tripped = {}, 0, {}, 0
 	for i = #failures, 1, -1 do
 		local f = failures[i]
-		if now - f.t > w then
-			break
-		end
-		if f.trip and not trippers[f.m] then
+		longest = math.max(longest, f.lasted)
+		local lies = failures[#failures].t - f.t <= window(longest)
+		if lies and f.trip and not trippers[f.m] then
 			trippers[f.m] = true
 			tripped = tripped + 1
 			if tripped >= least then
@@ -173,40 +188,71 @@ local function opens()
 		end
 		local n = #failures - i + 1
 		if n >= c.threshold and count >= least then
-			return c.rate < 0 or n / (n + answers - f.a) >= c.rate
+			return lies and (c.rate < 0 or n / (n + answers - f.a) >= c.rate)
 		end
 	end
 	return false
 end
 
--- meeting records that the process was seen, and takes part in the round.
-local function meeting()
-	h['m' .. q.me] = string.format('%.0f,%.0f,%.0f', math.floor(now / 1000), round, q.seq)
+-- mine returns what is known of the process, which was seen now.
+local function mine()
+	local me = members[q.me] or { round = -1, report = 0, ended = 0 }
+	members[q.me], me.at = me, now
+	return me
 end
 
 local function begin(decides)
 	round, began, deciding = round + 1, now, decides
-	meeting()
-	redis.call(publish, key .. ':told', cjson.encode({ count = round }))
+	mine().round = round
+	redis.call(publish, key .. ':told', cjson.encode({ count = round, from = q.me }))
+end
+
+-- holds makes the leases of the process those that it knows of: the answer to others was
+-- lost, and a store that was restarted empty knows of none.
+local function holds()
+	local held, kept = {}, {}
+	for _, lease in ipairs(q.held) do
+		held[lease.id] = c.lease - lease.age
+	end
+	for _, lease in ipairs(leases) do
+		if lease.m ~= q.me or held[lease.id] then
+			kept[#kept + 1] = lease
+			held[lease.id] = nil
+		end
+	end
+	local freed = #kept < #leases
+	for id, left in pairs(held) do
+		kept[#kept + 1] = { id = id, ends = now + left, m = q.me }
+	end
+	leases = kept
+	if freed then
+		tell()
+	end
 end
 
 -- report takes in what a process says: its answers since the last time, and its failures.
 local function report()
-	local mine = split(h['m' .. q.me] or '0,-1,0', ',')
-	local first = tonumber(mine[2]) ~= round
-	if tonumber(mine[3]) >= q.seq then -- it has come before, and its answer was lost
+	local me = mine()
+	local before = answers
+	if me.report >= q.seq then -- it has come before, and its answer was lost
 		q.a, q.f = 0, {}
+	elseif q.g == gen then
+		holds()
 	end
 	answers = answers + q.a
-	if first and not deciding and round > 0 then
+	if me.round ~= round and not deciding and round > 0 then
 		for _, f in ipairs(failures) do
 			if f.t >= began then
 				f.a = f.a + q.a
 			end
 		end
 	end
-	meeting()
-	meet(window())
+	me.round, me.report = round, math.max(me.report, q.seq)
+	local longest = 0
+	for _, f in ipairs(failures) do
+		longest = math.max(longest, f.lasted)
+	end
+	meet(window(longest))
 	if q.g ~= gen then
 		return
 	end
@@ -216,41 +262,46 @@ local function report()
 	end
 	local last
 	for _, f in ipairs(q.f) do
-		last = f
 		if state == 'o' and until_ <= now then
 			open(f)
 			return
 		end
-		if state == 'c' then
-			failures[#failures + 1] = { t = now - f.age, m = q.me, a = answers, lasted = f.lasted, trip = f.trip }
+		if state == 'c' and f.age <= window(f.lasted) then
+			last = f
+			failures[#failures + 1] = {
+				t = now - f.age, m = q.me, a = before + f.a, lasted = f.lasted, trip = f.trip,
+			}
 		end
 	end
-	if state ~= 'c' then
+	if state ~= 'c' or #failures == 0 then
 		return
 	end
 	if last then
+		for i, f in ipairs(failures) do
+			f.i = i
+		end
 		table.sort(failures, function(x, y)
-			return x.t < y.t
+			return x.t < y.t or x.t == y.t and x.i < y.i
 		end)
+		local most, latest = c.threshold + 4 * reporters(), {}
+		for i = math.max(1, #failures - most + 1), #failures do
+			latest[#latest + 1] = failures[i]
+		end
+		failures = latest
 		kind, status, code = last.k, tostring(last.ks), last.kc
 		h.asked, h.trip = tostring(last.asked), last.trip and '1' or '0'
-	end
-	local most = c.threshold + 4 * reporters()
-	while #failures > most do
-		table.remove(failures, 1)
-	end
-	if #failures == 0 then
+	elseif not deciding then
 		return
 	end
 	if opens() then
-		if living <= 1 or deciding and (waiting == 0 or now - began >= PATIENCE) then
+		if lone() or deciding and (waiting == 0 or now - began >= PATIENCE) then
 			open({ trip = h.trip == '1', asked = tonumber(h.asked or '0'), k = kind, ks = status, kc = code })
 		elseif not deciding then
 			begin(true)
 		end
 	else
 		deciding = false
-		if last and living > 1 and now - began > FRESH then
+		if last and not lone() and now - began > FRESH then
 			begin(false)
 		end
 	end
@@ -278,12 +329,17 @@ local function probe()
 	local last = tonumber(h.li or '0')
 	local id = math.max(last + 1, now * 1024)
 	h.li = string.format('%.0f', id)
-	leases[#leases + 1] = { id = h.li, ends = now + c.lease }
+	leases[#leases + 1] = { id = h.li, ends = now + c.lease, m = q.me }
 	answer.lease = h.li
 end
 
 -- probed ends a probe.
 local function probed()
+	local me = mine()
+	if me.ended >= q.seq then -- it has come before, and its answer was lost
+		return
+	end
+	me.ended = q.seq
 	if q.g ~= gen or state ~= 'o' then
 		return
 	end
@@ -320,6 +376,10 @@ elseif gen == 0 and q.op ~= 'look' then
 	end
 elseif q.g == 0 then
 	q.g = gen -- a joiner adopts the state
+elseif q.g == gen and q.s ~= state and q.op ~= 'look' then
+	-- A store that was restarted empty was told different states as one generation.
+	turn(state)
+	tell()
 end
 
 if q.op == 'report' then
@@ -347,25 +407,26 @@ if q.op ~= 'look' then
 	end
 	local lent = {}
 	for i, lease in ipairs(leases) do
-		lent[i] = lease.id .. ',' .. string.format('%.0f', lease.ends)
+		lent[i] = lease.id .. ',' .. string.format('%.0f', lease.ends) .. ',' .. lease.m
 	end
-	redis.call('HSET', key,
-		'g', string.format('%.0f', gen), 's', state, 'u', string.format('%.0f', until_), 'n', tostring(openings),
-		't', string.format('%.0f', since), 'k', kind, 'ks', status, 'kc', code, 'by', by,
-		'a', string.format('%.0f', answers), 'f', table.concat(text, ';'), 'p', tostring(passed), 'l', table.concat(lent, ';'),
-		'r', tostring(round), 'ra', string.format('%.0f', began), 'rc', deciding and '1' or '0',
-		'li', h.li or '0', 'asked', h.asked or '0', 'trip', h.trip or '0', 'c', cjson.encode(c), 'name', q.endpoint ~= '' and q.endpoint or h.name or '')
-	if q.me and h['m' .. q.me] then
-		redis.call('HSET', key, 'm' .. q.me, h['m' .. q.me])
+	local met = {}
+	for id, member in pairs(members) do
+		met[#met + 1] = string.format('%s,%.0f,%.0f,%.0f,%.0f', id, math.floor(member.at / 1000), member.round, member.report, member.ended)
 	end
-	for _, field in ipairs(gone) do
-		redis.call('HDEL', key, field)
+	local packed = string.format('%.0f %s %.0f %.0f %.0f %.0f %.0f %s %.0f %.0f %s %s %s %.0f', gen, state, until_, openings, since,
+		answers, passed, h.li or '0', round, began, deciding and '1' or '0', h.asked or '0', h.trip or '0', now)
+	redis.call('HSET', key, 'x', packed, 'why', cjson.encode({ kind, status, code, by }), 'f', table.concat(text, ';'),
+		'l', table.concat(lent, ';'), 'm', table.concat(met, ';'), 'c', cjson.encode(c),
+		'name', q.endpoint ~= '' and q.endpoint or h.name or '')
+	local longest = 0
+	for _, f in ipairs(failures) do
+		longest = math.max(longest, f.lasted)
 	end
-	local keep = 2 * math.max(window(), c.most, c.lease)
+	local lasts = 2 * math.max(window(longest), c.most, c.lease)
 	if state == 'fo' or state == 'fc' then
-		keep = 7 * 24 * 3600 * 1000
+		lasts = 7 * 24 * 3600 * 1000
 	end
-	redis.call('PEXPIRE', key, string.format('%.0f', keep))
+	redis.call('PEXPIRE', key, string.format('%.0f', lasts))
 else
 	c = cjson.decode(h.c or '{}')
 	meet(c.window or 0)

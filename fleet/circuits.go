@@ -76,7 +76,7 @@ func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
 	}
 	calls := make([]store.Call, len(places))
 	for i, place := range places {
-		calls[i] = callOf(place, question{Op: "look", Failures: []failed{}})
+		calls[i] = callOf(place, question{Op: "look", Failures: []failed{}, Held: []holding{}})
 	}
 	var all []Circuit
 	for i, r := range f.store.Run(ctx, calls) {
@@ -175,12 +175,12 @@ func (f *Fleet) change(ctx context.Context, id, op, why string) error {
 		}
 		return e
 	}
-	r := f.store.Run(ctx, []store.Call{callOf(places[i], question{Op: "look", Failures: []failed{}})})[0]
+	r := f.store.Run(ctx, []store.Call{callOf(places[i], question{Op: "look", Failures: []failed{}, Held: []holding{}})})[0]
 	if r.Err != nil {
 		return r.Err
 	}
 	var l look
-	q := question{Op: op, Name: f.name, Why: why, Failures: []failed{}}
+	q := question{Op: op, Name: f.name, Why: why, Failures: []failed{}, Held: []holding{}}
 	if err := errors.Join(json.Unmarshal([]byte(r.Text), &l), json.Unmarshal([]byte(l.Settings), &q.Settings)); err != nil {
 		return fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
 	}

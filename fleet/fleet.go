@@ -70,6 +70,9 @@ type Fleet struct {
 	name      string // of this process, for people
 	endpoints *endpoint.Registry
 	slow      atomic.Bool // the store's last answer came later than a call may wait
+	// numbers are those of what is told. Circuits of one endpoint have them in common: it
+	// may be collected and made again.
+	numbers atomic.Uint64
 
 	ctx     context.Context // ends when the fleet is closed
 	cancel  func()
@@ -80,6 +83,7 @@ type Fleet struct {
 
 	mu     sync.Mutex
 	parts  map[*shared]struct{}
+	closed bool
 	status Status
 }
 
@@ -217,6 +221,7 @@ func (f *Fleet) Close() error {
 	f.close()
 	<-f.ended
 	f.mu.Lock()
+	f.closed = true
 	parts := f.parts
 	f.parts = map[*shared]struct{}{}
 	f.mu.Unlock()

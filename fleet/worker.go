@@ -118,13 +118,21 @@ func (f *Fleet) requests(tick bool) []asked {
 	return pending
 }
 
-// add begins to share a part.
+// add begins to share a part, unless the fleet is closed: then the part is alone.
 func (f *Fleet) add(p part) {
 	s := &shared{part: p, due: true}
 	s.stop = f.store.Watch(p.key(), p.told, func() { f.again(s) })
 	f.mu.Lock()
-	f.parts[s] = struct{}{}
+	closed := f.closed
+	if !closed {
+		f.parts[s] = struct{}{}
+	}
 	f.mu.Unlock()
+	if closed {
+		p.alone(true)
+		s.stop()
+		return
+	}
 	f.wake()
 }
 
