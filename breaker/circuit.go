@@ -247,7 +247,7 @@ func (b *Breaker) fail(w uint64, f Failure, trip bool) {
 	if b.late(w) || current&forcedBit != 0 {
 		return
 	}
-	heard := b.report(k, f, trip)
+	heard := b.peers != nil && b.report(k, f, trip)
 	if stateOf(current) == HalfOpen {
 		if !k.following || !heard {
 			b.open(k, b.turn(Open, false), now, f, trip)
@@ -333,7 +333,9 @@ func (b *Breaker) Trip(f Failure) {
 	}
 	o := k.opening.Load()
 	if o == nil {
-		b.report(k, f, true)
+		if b.peers != nil {
+			b.report(k, f, true)
+		}
 		b.open(k, b.turn(Open, false), now, f, true)
 		return
 	}

@@ -97,9 +97,6 @@ func (b *Breaker) Follow(s Shared) {
 // report tells the peers of a failure, and reports whether they will hear of it. The caller
 // holds the lock.
 func (b *Breaker) report(k *book, f Failure, trip bool) (heard bool) {
-	if b.peers == nil {
-		return false
-	}
 	f.Cause = f.Cause.kept() // peers keep no more of it either
 	return b.peers.Failed(k.shared, f, trip)
 }
