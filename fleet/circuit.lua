@@ -11,7 +11,8 @@
 --   at when it was last changed
 -- The others are
 --   why   kind, status and code of the last failure, and the process that opened it, in JSON
---   f  the last failures, the oldest first: time,process,answers,lasted,tripped;...
+--   f  the last failures, the oldest first: time,process,answers before it,lasted,
+--      tripped,round;...
 --   l  leases of probes: id,end,process;...
 --   m  processes: id, when it was last seen in s, the last round that it took part in, and the
 --      numbers of its last report and of the last end of a probe that it told;...
@@ -27,8 +28,8 @@ local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 -- A process that was seen within so many ms takes part in rounds.
 local LIVING = 3000
--- The first failure begins a round if the last one is older. Answers that are reported in it
--- came before that failure.
+-- A failure begins a round if the last one is older. What a process reports first in a round
+-- came before the failures of that round.
 local FRESH = 250
 -- How long a deciding round waits for processes that do not report.
 local PATIENCE = 50
@@ -72,6 +73,7 @@ for _, text in ipairs(split(h.f or '', ';')) do
 	local p = split(text, ',')
 	failures[#failures + 1] = {
 		t = tonumber(p[1]) - back, m = p[2], a = tonumber(p[3]), lasted = tonumber(p[4]), trip = p[5] == '1',
+		round = tonumber(p[6]),
 	}
 end
 local leases = {}
@@ -93,7 +95,7 @@ local seen, living, waiting = 0, 0, 0
 local function meet(window)
 	for id, member in pairs(members) do
 		local age = now - member.at
-		if age > window and id ~= q.me then
+		if age > math.max(window, LIVING) and id ~= q.me then
 			members[id] = nil
 		else
 			seen = seen + 1
@@ -202,6 +204,11 @@ local function mine()
 end
 
 local function begin(decides)
+	for _, f in ipairs(failures) do
+		if f.new then
+			f.round = round + 1
+		end
+	end
 	round, began, deciding = round + 1, now, decides
 	mine().round = round
 	redis.call(publish, key .. ':told', cjson.encode({ count = round, from = q.me }))
@@ -240,9 +247,9 @@ local function report()
 		holds()
 	end
 	answers = answers + q.a
-	if me.round ~= round and not deciding and round > 0 then
+	if me.round ~= round then
 		for _, f in ipairs(failures) do
-			if f.t >= began then
+			if f.round == round then
 				f.a = f.a + q.a
 			end
 		end
@@ -270,6 +277,7 @@ local function report()
 			last = f
 			failures[#failures + 1] = {
 				t = now - f.age, m = q.me, a = before + f.a, lasted = f.lasted, trip = f.trip,
+				round = round, new = true,
 			}
 		end
 	end
@@ -403,7 +411,7 @@ end
 if q.op ~= 'look' then
 	local text = {}
 	for i, f in ipairs(failures) do
-		text[i] = string.format('%.0f,%s,%.0f,%.0f,%s', f.t, f.m, f.a, f.lasted, f.trip and '1' or '0')
+		text[i] = string.format('%.0f,%s,%.0f,%.0f,%s,%.0f', f.t, f.m, f.a, f.lasted, f.trip and '1' or '0', f.round)
 	end
 	local lent = {}
 	for i, lease in ipairs(leases) do
