@@ -98,15 +98,20 @@ func inMemory(t testing.TB) []string {
 // begin starts a server at a port that is free.
 func (s *Server) begin() {
 	s.t.Helper()
-	var err error
+	if err := s.tryToBegin(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) tryToBegin() (err error) {
 	for range 5 { // somebody else may take the port first
 		s.Addr = "127.0.0.1:" + strconv.Itoa(free(s.t))
 		if err = s.start(); err == nil {
 			s.t.Cleanup(s.Kill)
-			return
+			return nil
 		}
 	}
-	s.t.Fatal(err)
+	return err
 }
 
 // free returns a port that nobody listens at.

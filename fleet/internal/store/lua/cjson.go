@@ -28,14 +28,14 @@ func (m *machine) write(b *strings.Builder, v lua.LValue, depth int) error {
 		quote(b, string(v))
 	case lua.LNumber:
 		if math.IsInf(float64(v), 0) || math.IsNaN(float64(v)) {
-			return fmt.Errorf("Cannot serialise number: must not be NaN or Inf")
+			return fmt.Errorf("cannot serialise number: must not be NaN or Inf")
 		}
 		b.WriteString(number(v, 14))
 	case lua.LBool:
 		fmt.Fprint(b, bool(v))
 	case *lua.LTable:
 		if depth++; depth > deepest {
-			return fmt.Errorf("Cannot serialise, excessive depth (%d)", depth)
+			return fmt.Errorf("cannot serialise, excessive depth (%d)", depth)
 		}
 		n, err := length(v)
 		if err != nil {
@@ -47,7 +47,7 @@ func (m *machine) write(b *strings.Builder, v lua.LValue, depth int) error {
 		return m.object(b, v, depth)
 	default:
 		if v != lua.LNil && v != lua.LValue(m.null) {
-			return fmt.Errorf("Cannot serialise %s: type not supported", v.Type())
+			return fmt.Errorf("cannot serialise %s: type not supported", v.Type())
 		}
 		b.WriteString("null")
 	}
@@ -71,7 +71,7 @@ func length(t *lua.LTable) (int, error) {
 	case others:
 		return 0, nil
 	case n > items*2 && n > 10:
-		return 0, fmt.Errorf("Cannot serialise table: excessively sparse array")
+		return 0, fmt.Errorf("cannot serialise table: excessively sparse array")
 	}
 	return n, nil
 }
@@ -102,9 +102,9 @@ func (m *machine) object(b *strings.Builder, t *lua.LTable, depth int) error {
 			b.WriteByte(',')
 		}
 		first = false
-		name, ok := text(key)
+		name, ok := asText(key)
 		if !ok {
-			failed = fmt.Errorf("Cannot serialise %s: table key must be a number or string", key.Type())
+			failed = fmt.Errorf("cannot serialise %s: table key must be a number or string", key.Type())
 			return
 		}
 		quote(b, name)
@@ -146,7 +146,7 @@ func quote(b *strings.Builder, s string) {
 
 // decode is cjson.decode.
 func (m *machine) decode(l *lua.LState) int {
-	s, ok := text(l.CheckAny(1))
+	s, ok := asText(l.CheckAny(1))
 	if !ok || !gjson.Valid(s) {
 		l.RaiseError("cjson.decode: not JSON: %.60q", s)
 	}

@@ -29,12 +29,12 @@ type Client struct {
 type watcher struct {
 	client  *Client
 	channel string
-	queue   []message     // under Server.mu
+	queue   []mail     // under Server.mu
 	wake    chan struct{} // the queue has something
 	lost    chan struct{} // closed
 }
 
-type message struct {
+type mail struct {
 	at   time.Time
 	text string
 }
@@ -195,7 +195,7 @@ func (c *Client) subscribe(channel string) *watcher {
 func (w *watcher) next(ctx context.Context, told func(string)) bool {
 	s := w.client.server
 	s.mu.Lock()
-	var m message
+	var m mail
 	some := len(w.queue) > 0
 	if some {
 		m, w.queue = w.queue[0], w.queue[1:]

@@ -30,8 +30,8 @@ func number(n lua.LNumber, digits int) string {
 	}
 }
 
-// text returns a string or a number as text.
-func text(v lua.LValue) (string, bool) {
+// asText returns a string or a number as text.
+func asText(v lua.LValue) (string, bool) {
 	switch v := v.(type) {
 	case lua.LString:
 		return string(v), true
@@ -86,8 +86,8 @@ func replace(v reflect.Value) {
 func asInC(l *lua.LState, globals *lua.LTable) {
 	globals.RawSetString(concat, l.NewFunction(func(l *lua.LState) int {
 		a, b := l.Get(1), l.Get(2)
-		left, one := text(a)
-		right, two := text(b)
+		left, one := asText(a)
+		right, two := asText(b)
 		if !one || !two {
 			if !one {
 				b = a
@@ -169,11 +169,11 @@ func strtod(s string) (float64, bool) {
 // tableConcat is table.concat.
 func tableConcat(l *lua.LState) int {
 	t := l.CheckTable(1)
-	between, _ := text(l.Get(2))
+	between, _ := asText(l.Get(2))
 	from, to := l.OptInt(3, 1), l.OptInt(4, t.Len())
 	var b strings.Builder
 	for i := from; i <= to; i++ {
-		s, ok := text(t.RawGetInt(i))
+		s, ok := asText(t.RawGetInt(i))
 		if !ok {
 			l.RaiseError("invalid value (%s) at index %d in table for 'concat'", t.RawGetInt(i).Type(), i)
 		}
@@ -199,7 +199,7 @@ func format(l *lua.LState) int {
 		next++
 		switch kind {
 		case 's':
-			s, ok := text(l.CheckAny(next))
+			s, ok := asText(l.CheckAny(next))
 			if !ok {
 				l.RaiseError("bad argument #%d to 'format' (string expected, got %s)", next, l.Get(next).Type())
 			}

@@ -88,7 +88,7 @@ func (m *machine) run(c store.Call) (string, error) {
 	m.key = c.Key
 	defer m.state.SetTop(0)
 	if err := m.state.CallByParam(lua.P{Fn: script, NRet: 1, Protect: true}); err != nil {
-		return "", fmt.Errorf("%s: %w", c.Script.Name, told(err))
+		return "", fmt.Errorf("%s: %w", c.Script.Name, cause(err))
 	}
 	text, err := result(m.state.Get(-1))
 	if err != nil {
@@ -97,8 +97,8 @@ func (m *machine) run(c store.Call) (string, error) {
 	return text, nil
 }
 
-// told returns the error that a script has raised, without the traces of the interpreter.
-func told(err error) error {
+// cause returns the error that a script has raised, without the traces of the interpreter.
+func cause(err error) error {
 	var raised *lua.ApiError
 	if !errors.As(err, &raised) {
 		return err

@@ -131,7 +131,7 @@ func (s *Server) publish(channel, text string) int {
 	for _, w := range s.watchers {
 		if w.channel == channel {
 			n++
-			w.queue = append(w.queue, message{time.Now().Add(s.delay), text})
+			w.queue = append(w.queue, mail{time.Now().Add(s.delay), text})
 			select {
 			case w.wake <- struct{}{}:
 			default: // has been woken
