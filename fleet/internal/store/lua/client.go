@@ -29,7 +29,7 @@ type Client struct {
 type watcher struct {
 	client  *Client
 	channel string
-	queue   []mail     // under Server.mu
+	queue   []mail        // under Server.mu
 	wake    chan struct{} // the queue has something
 	lost    chan struct{} // closed
 }

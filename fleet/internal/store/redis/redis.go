@@ -143,11 +143,6 @@ func (s *Store) explain(err error) error {
 		}
 		return err
 	}
-	if errors.Is(err, rueidis.ErrClosing) && s.client != nil {
-		// A client that a Sentinel has left with a closed connection does not recover.
-		go s.client.Close()
-		s.client = nil
-	}
 	s.why = err
 	s.log.Debug("fleet: connection", "error", err)
 	return err
