@@ -1,0 +1,240 @@
+package fleet
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A crew is the workers of a test.
+type crew struct {
+	t       *testing.T
+	workers []*worker
+
+	mu      sync.Mutex
+	events  []event
+	changed chan struct{} // closed at the next event
+}
+
+type worker struct {
+	cmd   *exec.Cmd
+	input io.WriteCloser
+	read  chan struct{} // closed when its output has ended
+	log   lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// hire starts n workers that do a job, and waits until all are ready.
+func hire(t *testing.T, n int, j job) *crew {
+	t.Helper()
+	c := &crew{t: t, changed: make(chan struct{})}
+	t.Cleanup(c.dismiss)
+	for range n {
+		c.join(j)
+	}
+	c.wait(time.Minute, "all workers to be ready", func() bool { return c.count(ready) == n })
+	return c
+}
+
+// join starts one more worker.
+func (c *crew) join(j job) {
+	c.t.Helper()
+	j.Worker = len(c.workers)
+	text, err := json.Marshal(j)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	w := &worker{cmd: exec.Command(os.Args[0]), read: make(chan struct{})}
+	w.cmd.Env = append(os.Environ(), jobVariable+"="+string(text))
+	w.cmd.Stderr = &w.log
+	if w.input, err = w.cmd.StdinPipe(); err != nil {
+		c.t.Fatal(err)
+	}
+	output, err := w.cmd.StdoutPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := w.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.workers = append(c.workers, w)
+	go c.listen(j.Worker, w, output)
+}
+
+func (c *crew) listen(number int, w *worker, output io.Reader) {
+	defer close(w.read)
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			c.t.Errorf("worker %d says %q", number, lines.Text())
+			continue
+		}
+		e.Worker = number
+		c.mu.Lock()
+		c.events = append(c.events, e)
+		close(c.changed)
+		c.changed = make(chan struct{})
+		c.mu.Unlock()
+	}
+}
+
+// begin lets those who wait begin, and returns when.
+func (c *crew) begin() time.Time {
+	c.t.Helper()
+	for _, w := range c.workers {
+		if _, err := fmt.Fprintln(w.input); err != nil {
+			c.t.Fatalf("%v\n%s", err, w.log.String())
+		}
+	}
+	return time.Now().Round(0)
+}
+
+// dismiss ends all workers.
+func (c *crew) dismiss() {
+	for _, w := range c.workers {
+		w.input.Close()
+	}
+	for i, w := range c.workers {
+		select {
+		case <-w.read:
+		case <-time.After(20 * time.Second):
+			c.t.Errorf("worker %d did not end", i)
+			_ = w.cmd.Process.Kill()
+			<-w.read
+		}
+		if err := w.cmd.Wait(); err != nil && !c.t.Failed() {
+			c.t.Errorf("worker %d: %v\n%s", i, err, w.log.String())
+		}
+	}
+	if c.t.Failed() && len(c.workers) > 0 {
+		c.t.Logf("what worker 0 has logged:\n%s", c.workers[0].log.String())
+	}
+	c.workers = nil
+}
+
+// all returns the events of some kinds so far.
+func (c *crew) all(kinds ...string) (events []event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		if slices.Contains(kinds, e.Kind) {
+			events = append(events, e)
+		}
+	}
+	return events
+}
+
+func (c *crew) count(kind string) int { return len(c.all(kind)) }
+
+// wait waits until something is so, which can only become so by an event.
+func (c *crew) wait(limit time.Duration, what string, is func() bool) {
+	c.t.Helper()
+	deadline := time.After(limit)
+	for {
+		c.mu.Lock()
+		changed := c.changed
+		c.mu.Unlock()
+		if is() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			c.t.Fatalf("waited %v for %s\n%v\n%s", limit, what, c.states(), c.workers[0].log.String())
+		}
+	}
+}
+
+// states returns each worker's last state of the circuit, "" if it has not changed.
+func (c *crew) states() []string {
+	states := make([]string, len(c.workers))
+	for _, e := range c.all(state) {
+		states[e.Worker] = e.Reason
+	}
+	return states
+}
+
+// first returns when each worker came to a state for the first time from a time on, for
+// those that did, by the number of the worker.
+func (c *crew) first(name string, from time.Time) map[int]time.Time {
+	times := map[int]time.Time{}
+	for _, e := range c.all(state) {
+		if _, known := times[e.Worker]; !known && e.Reason == name && !e.At.Before(from) {
+			times[e.Worker] = e.At
+		}
+	}
+	return times
+}
+
+// earliest and latest are the first and the last of some times.
+func earliest(times map[int]time.Time) (first time.Time) {
+	for _, t := range times {
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+func latest(times map[int]time.Time) (last time.Time) {
+	for _, t := range times {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// underWay is how many attempts had begun at a time and had not ended.
+func (c *crew) underWay(at time.Time) (n int) {
+	for _, e := range c.all(attempt) {
+		if !e.Alone && !e.At.After(at) && e.At.Add(e.Took).After(at) {
+			n++
+		}
+	}
+	return n
+}
+
+// p99 returns the time below which 99 % of the answered calls were, with a fleet or alone.
+func (c *crew) p99(alone bool, from, until time.Time) (time.Duration, int) {
+	var took []time.Duration
+	for _, e := range c.all(call) {
+		if e.Alone == alone && e.Reason == "" && !e.At.Before(from) && (until.IsZero() || e.At.Before(until)) {
+			took = append(took, e.Took)
+		}
+	}
+	return percentile(took, 0.99), len(took)
+}
+
+func percentile(values []time.Duration, share float64) time.Duration {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[min(len(values)-1, int(share*float64(len(values))))]
+}
