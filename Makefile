@@ -42,6 +42,9 @@ bench: ## run the benchmarks beside the peers, and write docs/benchmarks.md
 bench-gateway: ## measure llmcall serve beside ReverseProxy, nginx and Portkey; needs npm and nginx
 	cd bench && go run ./gateway
 
+bench-fleet: ## measure a shared circuit beside gobreaker's distributed one; needs redis-server
+	cd bench && go run ./fleet
+
 plots: ## draw how the cost of a call grows with the work: docs/*.svg
 	cd bench && go run ./plots
 
@@ -61,4 +64,4 @@ module: ## give the module another path: make module MODULE=example.org/you/llmc
 	@test -n "$(MODULE)" || { echo "usage: make module MODULE=example.org/you/llmcall" >&2; exit 2; }
 	go run ./internal/rename $(MODULE)
 
-.PHONY: help test race lint fuzz cover build bench bench-gateway plots mutation conformance failover foresight module
+.PHONY: help test race lint fuzz cover build bench bench-gateway bench-fleet plots mutation conformance failover foresight module
