@@ -191,6 +191,20 @@ func (c *crew) first(name string, from time.Time) map[int]time.Time {
 	return times
 }
 
+// last returns when each worker told of its connection last, for those that told this.
+func (c *crew) last(what string) map[int]time.Time {
+	times := map[int]time.Time{}
+	for _, e := range c.all(connected, lost) {
+		if delete(times, e.Worker); e.Kind == what {
+			times[e.Worker] = e.At
+		}
+	}
+	return times
+}
+
+// areAll reports whether it is so of all workers.
+func (c *crew) areAll(what string) bool { return len(c.last(what)) == len(c.workers) }
+
 // earliest and latest are the first and the last of some times.
 func earliest(times map[int]time.Time) (first time.Time) {
 	for _, t := range times {

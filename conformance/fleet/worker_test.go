@@ -51,11 +51,13 @@ type job struct {
 
 // The kinds of [event].
 const (
-	ready   = "ready"   // the worker waits for its line
-	attempt = "attempt" // a request that the guards have let pass
-	call    = "call"    // a call that has ended
-	state   = "state"   // the circuit has changed
-	done    = "done"    // all calls have ended
+	ready     = "ready"     // the worker waits for its line
+	attempt   = "attempt"   // a request that the guards have let pass
+	call      = "call"      // a call that has ended
+	state     = "state"     // the circuit has changed
+	done      = "done"      // all calls have ended
+	connected = "connected" // the store answers
+	lost      = "lost"      // the store does not answer
 )
 
 // An event is a line of a worker's output.

@@ -1,0 +1,121 @@
+package fleet
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"llmcall/breaker"
+
+	toxi "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+)
+
+// A fault is what happens to the store.
+type fault struct {
+	name string
+	// open starts a store, and returns its URL, what makes it fail, and what makes it well.
+	open func(t *testing.T) (url string, strike, heal func())
+}
+
+var faults = []fault{
+	{"killed, and started empty", func(t *testing.T) (string, func(), func()) {
+		r := newRedis(t)
+		return r.url(), r.kill, r.start
+	}},
+	{"stopped (SIGSTOP)", func(t *testing.T) (string, func(), func()) {
+		r := newRedis(t)
+		t.Cleanup(func() { r.signal(syscall.SIGCONT) }) // or the workers could not leave
+		return r.url(), func() { r.signal(syscall.SIGSTOP) }, func() { r.signal(syscall.SIGCONT) }
+	}},
+	{"full (maxmemory)", func(t *testing.T) (string, func(), func()) {
+		r := newRedis(t)
+		return r.url(), func() { r.ask("CONFIG", "SET", "maxmemory", "1") }, func() { r.ask("CONFIG", "SET", "maxmemory", "0") }
+	}},
+	{"cut: nothing comes through", cut(`{"name": "cut", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`)},
+	{"cut: nothing comes through to it", cut(`{"name": "cut", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`)},
+	{"cut: connections are reset", cut(`{"name": "cut", "type": "reset_peer", "attributes": {"timeout": 0}}`)},
+	{"slow by 400 ms", cut(`{"name": "cut", "type": "latency", "attributes": {"latency": 400, "jitter": 50}}`)},
+}
+
+// cut puts a proxy before a store, which fails as a toxic says.
+func cut(toxic string) func(t *testing.T) (string, func(), func()) {
+	return func(t *testing.T) (string, func(), func()) {
+		r := newRedis(t)
+		p := toxi.NewProxy(toxi.NewServer(toxi.NewMetricsContainer(nil), zerolog.Nop()), "store", "127.0.0.1:0", r.address)
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.Stop)
+		return "redis://" + p.Listen + "/0", func() {
+				if _, err := p.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
+					t.Error(err)
+				}
+			}, func() {
+				if err := p.Toxics.RemoveToxic(t.Context(), "cut"); err != nil {
+					t.Error(err)
+				}
+			}
+	}
+}
+
+// While the store fails, the processes go on alone: no call waits for it, each one's own
+// circuit opens and closes. Afterwards they are a fleet again.
+func TestStoreFails(t *testing.T) {
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			url, strike, heal := f.open(t)
+			provider := newSource(t)
+			const processes, atOnce = 8, 8
+			c := hire(t, processes, job{
+				Store: url, Provider: provider.URL, Calls: 1_000_000, Every: 8 * time.Millisecond, AtOnce: atOnce, Circuit: circuit, Beside: true,
+			})
+			c.begin()
+			c.wait(10*time.Second, "all to be connected", func() bool { return c.areAll(connected) })
+			time.Sleep(time.Second)
+			strike()
+			struck := time.Now().Round(0)
+			c.wait(10*time.Second, "all to know that the store is lost", func() bool { return c.areAll(lost) })
+			alone := latest(c.last(lost))
+			time.Sleep(time.Second)
+
+			broke := provider.breaks(true)
+			time.Sleep(1500 * time.Millisecond)
+			whole := provider.breaks(false)
+			c.wait(10*time.Second, "all circuits to close", func() bool { return len(c.first("CLOSED", whole)) == processes })
+			opened, closed := c.first("OPEN", broke), c.first("CLOSED", whole)
+			if len(opened) != processes {
+				t.Fatalf("%d of %d circuits have opened", len(opened), processes)
+			}
+			known := latest(opened)
+			if n, most := len(provider.seen(broke, earliest(opened).Add(circuit.RecoveryTimeout))), processes*(circuit.FailureThreshold+atOnce); n > most {
+				t.Errorf("%d requests came before the first probe, want at most %d", n, most)
+			}
+			probes := most(provider.seen(known.Add(circuit.RecoveryTimeout), earliest(closed)))
+			if probes > processes*breaker.DefaultHalfOpenProbes {
+				t.Errorf("%d probes at a time of %d processes", probes, processes)
+			}
+			time.Sleep(time.Second)
+
+			heal()
+			healed := time.Now().Round(0)
+			c.wait(15*time.Second, "all to be connected again", func() bool { return c.areAll(connected) })
+			back := latest(c.last(connected))
+			fleet, n := c.p99(false, struck, healed)
+			beside, m := c.p99(true, struck, healed)
+			if diff := fleet - beside; diff > 5*time.Millisecond || diff < -5*time.Millisecond {
+				t.Errorf("the 99th percentile of %d calls is %v, without a fleet that of %d is %v", n, fleet, m, beside)
+			}
+			time.Sleep(time.Second)
+
+			broke = provider.breaks(true)
+			time.Sleep(1500 * time.Millisecond)
+			whole = provider.breaks(false)
+			c.wait(10*time.Second, "all circuits to close again", func() bool { return len(c.first("CLOSED", whole)) == processes })
+			t.Logf("lost after %v, back after %v; p99 %v, without a fleet %v", alone.Sub(struck).Round(time.Millisecond), back.Sub(healed).Round(time.Millisecond),
+				fleet.Round(10*time.Microsecond), beside.Round(10*time.Microsecond))
+			checkOutage(t, c, provider, broke, whole)
+		})
+	}
+}
