@@ -1,9 +1,47 @@
 package fleet
 
-import "llmcall/endpoint"
+import (
+	"time"
 
-// join opens the fleet at a URL.
-func join(url string, c endpoint.Config) (*endpoint.Registry, func(), error) {
-	r, err := endpoint.NewRegistry(c)
-	return r, func() {}, err
+	"llmcall/endpoint"
+	"llmcall/fleet"
+)
+
+// join opens the fleet at a URL, "" for none, and tells of its connection.
+func join(url string, c endpoint.Config, r *reporter) (*endpoint.Registry, func(), error) {
+	if url == "" {
+		endpoints, err := endpoint.NewRegistry(c)
+		return endpoints, func() {}, err
+	}
+	f, err := fleet.Open(url, fleet.Options{Endpoints: c})
+	if err != nil {
+		return nil, nil, err
+	}
+	ending, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		look := time.NewTicker(5 * time.Millisecond)
+		defer look.Stop()
+		kind := ""
+		for {
+			select {
+			case <-look.C:
+			case <-ending:
+				return
+			}
+			now := lost
+			if f.Status().Connected {
+				now = connected
+			}
+			if now != kind {
+				kind = now
+				r.tell(event{Kind: kind, At: time.Now()})
+			}
+		}
+	}()
+	return f.Endpoints(), func() {
+		close(ending)
+		<-ended
+		_ = f.Close()
+	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"llmcall/breaker"
+	"llmcall/internal/servers"
 )
 
 // circuit is that of all workers, but for its recovery time that of the defaults.
@@ -13,9 +14,11 @@ var circuit = breaker.Config{FailureThreshold: breaker.DefaultFailureThreshold, 
 // Eight processes make a thousand calls each, and three seconds after they have begun the
 // provider fails for two and a half.
 func TestOutage(t *testing.T) {
+	store := servers.Redis(t)
 	provider := newSource(t)
 	const processes, calls = 8, 1000
-	c := hire(t, processes, job{Store: "", Provider: provider.URL, Calls: calls, Every: 8 * time.Millisecond, AtOnce: 8, Circuit: circuit})
+	c := hire(t, processes, job{Store: store.URL, Provider: provider.URL, Calls: calls, Every: 8 * time.Millisecond, AtOnce: 8, Circuit: circuit})
+	c.wait(10*time.Second, "all to be connected", func() bool { return c.areAll(connected) })
 	c.begin()
 	time.Sleep(3 * time.Second)
 	broke := provider.breaks(true)

@@ -2,11 +2,11 @@ package fleet
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"llmcall/breaker"
+	"llmcall/internal/servers"
 
 	toxi "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
@@ -21,29 +21,45 @@ type fault struct {
 
 var faults = []fault{
 	{"killed, and started empty", func(t *testing.T) (string, func(), func()) {
-		r := newRedis(t)
-		return r.url(), r.kill, r.start
+		s := servers.Redis(t)
+		return s.URL, s.Kill, s.Start
 	}},
 	{"stopped (SIGSTOP)", func(t *testing.T) (string, func(), func()) {
-		r := newRedis(t)
-		t.Cleanup(func() { r.signal(syscall.SIGCONT) }) // or the workers could not leave
-		return r.url(), func() { r.signal(syscall.SIGSTOP) }, func() { r.signal(syscall.SIGCONT) }
+		s := servers.Redis(t)
+		return s.URL, s.Pause, s.Resume
 	}},
 	{"full (maxmemory)", func(t *testing.T) (string, func(), func()) {
-		r := newRedis(t)
-		return r.url(), func() { r.ask("CONFIG", "SET", "maxmemory", "1") }, func() { r.ask("CONFIG", "SET", "maxmemory", "0") }
+		s := servers.Redis(t)
+		return s.URL, func() { s.Full(true) }, func() { s.Full(false) }
 	}},
-	{"cut: nothing comes through", cut(`{"name": "cut", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`)},
-	{"cut: nothing comes through to it", cut(`{"name": "cut", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`)},
+	{"cut: nothing comes from it", cut(`{"name": "cut", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`)},
+	{"cut: nothing comes to it", cut(`{"name": "cut", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`)},
 	{"cut: connections are reset", cut(`{"name": "cut", "type": "reset_peer", "attributes": {"timeout": 0}}`)},
 	{"slow by 400 ms", cut(`{"name": "cut", "type": "latency", "attributes": {"latency": 400, "jitter": 50}}`)},
+	{"failed over (Sentinel)", func(t *testing.T) (string, func(), func()) {
+		s := servers.Sentinel(t)
+		master := s.Master()
+		return s.URL, master.Kill, func() { s.Follow(master) }
+	}},
+	{"a Cluster whose node is killed, and started empty", func(t *testing.T) (string, func(), func()) {
+		c := servers.Cluster(t)
+		var killed *servers.Server
+		return c.URL, func() {
+			for _, s := range c.Nodes {
+				if strings.Contains(s.Do("keys", "*"), ":circuit:") {
+					killed = s
+				}
+			}
+			killed.Kill()
+		}, func() { killed.Start() }
+	}},
 }
 
 // cut puts a proxy before a store, which fails as a toxic says.
 func cut(toxic string) func(t *testing.T) (string, func(), func()) {
 	return func(t *testing.T) (string, func(), func()) {
-		r := newRedis(t)
-		p := toxi.NewProxy(toxi.NewServer(toxi.NewMetricsContainer(nil), zerolog.Nop()), "store", "127.0.0.1:0", r.address)
+		r := servers.Redis(t)
+		p := toxi.NewProxy(toxi.NewServer(toxi.NewMetricsContainer(nil), zerolog.Nop()), "store", "127.0.0.1:0", r.Addr)
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -96,7 +96,7 @@ func work(text string) error {
 	shared := endpoint.Config{OnStateChange: func(_ *endpoint.Endpoint, t breaker.Transition) {
 		r.tell(event{Kind: state, At: time.Now(), Reason: t.To.String(), Generation: t.Generation})
 	}}
-	endpoints, leave, err := join(j.Store, shared)
+	endpoints, leave, err := join(j.Store, shared, r)
 	if err != nil {
 		return err
 	}
