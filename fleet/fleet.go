@@ -267,5 +267,20 @@ func (f *Fleet) heard(answered bool, err error) {
 		f.options.Log.Warn("llmcall: the fleet's store is lost, this process goes on alone", "error", err)
 	case answered && !was.Connected && !first:
 		f.options.Log.Info("llmcall: the fleet's store is back", "lost_for", time.Since(since).Round(time.Millisecond))
+		f.keepSecret()
+	}
+}
+
+// keepSecret puts the secret back into a store that may have lost everything, so that those
+// who join from now on have the same one.
+func (f *Fleet) keepSecret() {
+	if f.options.Secret != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, runTimeout)
+	defer cancel()
+	secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", string(f.secret))
+	if err == nil && secret != string(f.secret) {
+		f.options.Log.Warn("llmcall: the fleet's store has another secret than this process: they don't share endpoints until it is started again; with fleet_secret they do")
 	}
 }

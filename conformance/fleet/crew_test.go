@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -224,6 +227,12 @@ func latest(times map[int]time.Time) (last time.Time) {
 	return last
 }
 
+// lostSince reports whether a worker has lost the store from a time on: the machine was too busy
+// to answer within a quarter of a second, or something befell the store.
+func (c *crew) lostSince(from time.Time) bool {
+	return slices.ContainsFunc(c.all(lost), func(e event) bool { return e.At.After(from) })
+}
+
 // underWay is how many attempts had begun at a time and had not ended.
 func (c *crew) underWay(at time.Time) (n int) {
 	for _, e := range c.all(attempt) {
@@ -234,21 +243,76 @@ func (c *crew) underWay(at time.Time) (n int) {
 	return n
 }
 
-// p99 returns the time below which 99 % of the answered calls were, with a fleet or alone.
-func (c *crew) p99(alone bool, from, until time.Time) (time.Duration, int) {
-	var took []time.Duration
+// took returns how long the answered calls of a time took, by when they began, with a fleet or
+// alone.
+func (c *crew) took(alone bool, from, until time.Time) (calls []event) {
 	for _, e := range c.all(call) {
-		if e.Alone == alone && e.Reason == "" && !e.At.Before(from) && (until.IsZero() || e.At.Before(until)) {
-			took = append(took, e.Took)
+		if e.Alone == alone && e.Reason == "" && !e.At.Before(from) && e.At.Before(until) {
+			calls = append(calls, e)
 		}
 	}
-	return percentile(took, 0.99), len(took)
+	return calls
 }
 
-func percentile(values []time.Duration, share float64) time.Duration {
-	if len(values) == 0 {
+// p99 returns the time within which 99 % of the calls were answered.
+func p99(calls []event) time.Duration {
+	if len(calls) == 0 {
 		return 0
 	}
-	slices.Sort(values)
-	return values[min(len(values)-1, int(share*float64(len(values))))]
+	took := make([]time.Duration, len(calls))
+	for i, e := range calls {
+		took[i] = e.Took
+	}
+	slices.Sort(took)
+	return took[min(len(took)-1, len(took)*99/100)]
+}
+
+// A comparison is of the calls with a fleet and those without, made at the same times by the
+// same processes.
+type comparison struct {
+	fleet, alone time.Duration // the 99th percentiles
+	calls        int
+	// noise is the standard error of their difference: the machine is busy for moments, which
+	// both had. It is found by drawing the tenths of a second of the time again and again
+	// (B. Efron's bootstrap, by blocks).
+	noise time.Duration
+}
+
+const block = 100 * time.Millisecond
+
+func (c *crew) compare(from, until time.Time) comparison {
+	blocks := map[int][2][]event{}
+	sides := [2][]event{c.took(false, from, until), c.took(true, from, until)}
+	for side, calls := range sides {
+		for _, e := range calls {
+			n := int(e.At.Sub(from) / block)
+			b := blocks[n]
+			b[side] = append(b[side], e)
+			blocks[n] = b
+		}
+	}
+	all := slices.Collect(maps.Values(blocks))
+	var sum, squares float64
+	const draws = 200
+	for range draws {
+		var drawn [2][]event
+		for range all {
+			b := all[rand.IntN(len(all))]
+			drawn[0], drawn[1] = append(drawn[0], b[0]...), append(drawn[1], b[1]...)
+		}
+		d := float64(p99(drawn[0]) - p99(drawn[1]))
+		sum, squares = sum+d, squares+d*d
+	}
+	mean := sum / draws
+	return comparison{p99(sides[0]), p99(sides[1]), len(sides[0]), time.Duration(math.Sqrt(max(0, squares/draws-mean*mean)))}
+}
+
+// same reports whether the difference is at most 5 ms, or what the noise can make.
+func (c comparison) same() bool {
+	return (c.fleet - c.alone).Abs() <= max(5*time.Millisecond, 3*c.noise)
+}
+
+func (c comparison) String() string {
+	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
+	return fmt.Sprintf("p99 of %d calls %v, without a fleet %v (standard error of the difference %v)", c.calls, round(c.fleet), round(c.alone), round(c.noise))
 }

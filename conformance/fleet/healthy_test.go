@@ -1,0 +1,72 @@
+package fleet
+
+import (
+	"bufio"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"llmcall/internal/servers"
+)
+
+// commands returns how often the server has run each command.
+func commands(t *testing.T, s *servers.Server) map[string]int {
+	t.Helper()
+	counts := map[string]int{}
+	lines := bufio.NewScanner(strings.NewReader(s.Do("info", "commandstats")))
+	for lines.Scan() { // cmdstat_get:calls=12,usec=…
+		name, rest, ok := strings.Cut(strings.TrimSpace(lines.Text()), ":calls=")
+		if !ok {
+			continue
+		}
+		calls, _, _ := strings.Cut(rest, ",")
+		n, err := strconv.Atoi(calls)
+		if err != nil {
+			t.Fatalf("INFO commandstats says %q", lines.Text())
+		}
+		counts[strings.TrimPrefix(name, "cmdstat_")] = n
+	}
+	return counts
+}
+
+// Ten thousand healthy calls ask the store for nothing: its counters grow by the exchange of
+// each second and process alone, whatever is called in it.
+func TestHealthyCallsAskForNothing(t *testing.T) {
+	store := servers.Redis(t)
+	provider := newSource(t)
+	const processes, calls = 4, 2500
+	c := hire(t, processes, job{Store: store.URL, Provider: provider.URL, Calls: calls, Every: 4 * time.Millisecond, AtOnce: 16, Circuit: circuit})
+	c.wait(10*time.Second, "all to be connected", func() bool { return c.areAll(connected) })
+	time.Sleep(2 * time.Second) // who joins is told of by an exchange more
+	before, began := commands(t, store), time.Now()
+	c.begin()
+	c.wait(time.Minute, "all calls to end", func() bool { return c.count(done) == processes })
+	after, lasted := commands(t, store), time.Since(began)
+	for _, e := range c.all(call) {
+		if e.Reason != "" {
+			t.Fatalf("a call has failed: %s", e.Reason)
+		}
+	}
+	// What one run of the script does within: it reads, looks at the clock, writes, and has
+	// the key expire.
+	within := map[string]int{"evalsha": 1, "time": 1, "hgetall": 1, "hset": 2, "pexpire": 1}
+	exchanges := processes * (int(lasted/time.Second) + 1)
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		grown := after[name] - before[name]
+		if name == "info" || grown == 0 {
+			continue // info is this test's
+		}
+		t.Logf("%-8s %4d", name, grown)
+		if most := within[name] * exchanges; grown > most {
+			t.Errorf("%s grew by %d in %v, want at most %d", name, grown, lasted, most)
+		}
+	}
+	t.Logf("%d healthy calls of %d processes in %v", c.count(call), processes, lasted.Round(100*time.Millisecond))
+	if grown := after["evalsha"] - before["evalsha"]; grown < processes {
+		t.Error(fmt.Sprintf("there were %d exchanges, so nothing was shown", grown))
+	}
+}
