@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"llmcall/fleet/internal/store"
 	"llmcall/fleet/internal/store/redis"
@@ -162,6 +163,23 @@ func TestOpenReadsTheURLAlone(t *testing.T) {
 			s.Close()
 		}
 	}
+}
+
+// Nobody need know how a URL is written to keep his password.
+func TestNoPasswordIsShown(t *testing.T) {
+	letters := rapid.SampledFrom([]rune("ZQXJ019/?#@:%&=;[]. \\\n"))
+	rapid.Check(t, func(r *rapid.T) {
+		password := string(rapid.SliceOf(letters).Draw(r, "password"))
+		rest := rapid.SampledFrom([]string{"host:6379/0", "host", "host:x", "host/zero", "host?ad=1", "host?dial_timeout=x"}).Draw(r, "rest")
+		s, err := redis.Open("redis://user:"+password+"@"+rest, nil)
+		if err == nil {
+			s.Close()
+			return
+		}
+		if strings.ContainsAny(err.Error(), "ZQXJ") {
+			r.Fatal(err)
+		}
+	})
 }
 
 // forms are the three forms of a store, each with the address of its first key.
