@@ -37,7 +37,8 @@ type Store interface {
 	Run(ctx context.Context, calls []Call) []Result
 	// Watch calls told with each message that is published for a key, until stop is
 	// called. It subscribes again after a lost connection, and calls again each time it
-	// has subscribed: what was published in between is lost.
+	// has subscribed: what was published in between is lost. Neither may wait, as answers are
+	// read by the same connection, and they may be called at the same time.
 	Watch(key string, told func(message string), again func()) (stop func())
 	// Secret returns the text that is kept at a key. If there is none, it is first.
 	Secret(ctx context.Context, key, first string) (string, error)
