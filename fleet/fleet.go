@@ -89,7 +89,7 @@ type Fleet struct {
 
 var _ endpoint.Fleet = (*Fleet)(nil)
 
-// Status is how a fleet stands with its store.
+// Status says whether the store of a fleet answers.
 type Status struct {
 	Connected bool      // the store has answered the last time
 	Since     time.Time // when that began
@@ -102,7 +102,7 @@ type Status struct {
 // further one; for a Cluster with one of its servers, and &addr=HOST:PORT for further ones.
 //
 // The error is a *[ConfigError] for an impossible address or option. A store that can't be
-// reached is no error: the process works alone until it can. But without a [Options.Secret],
+// reached is not an error: the process works alone until it can. But without a [Options.Secret],
 // endpoints with a credential are not shared by a process that could not reach the store
 // within two seconds. Open must be called before the first model is made.
 func Open(url string, o Options) (*Fleet, error) {
@@ -234,7 +234,7 @@ func (f *Fleet) Close() error {
 	return nil
 }
 
-// Status returns how the fleet stands with its store.
+// Status reports whether the store answers.
 func (f *Fleet) Status() Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,7 +11,7 @@ type part interface {
 	// what is exchanged each second.
 	requests(tick bool) []request
 	// told is called with what another process, or this one, has published.
-	told(message string)
+	told(text string)
 	// alone is called when the store does not answer, and when it does again. Then all
 	// that was kept meanwhile is told by requests(true).
 	alone(yes bool)
