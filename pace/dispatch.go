@@ -22,6 +22,7 @@ func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
 	w.since = now
 	p.queue.push(w)
 	p.learn.hold(now)
+	p.queues(now)
 	if w.bound && p.late(now, p.answers.lastTurn(w), c, p.queue.size-1, p.queue.tokens-c.Tokens) != nil {
 		before, tokens := p.queue.before(w) // some may go after it
 		if e := p.late(now, p.answers.lastTurn(w), c, before, tokens); e != nil {
@@ -84,8 +85,9 @@ func (p *Pacer) heard(s *sent) {
 
 // forget discards everything that was learned and told.
 func (p *Pacer) forget() {
-	p.learn, p.told, p.windows, p.overload, p.answers = learner{}, closing{}, windows{}, overload{}, answerTimes{}
+	p.learn, p.told, p.windows, p.overload, p.answers = learner{part: p.learn.part, from: p.learn.from}, closing{}, windows{}, overload{}, answerTimes{}
 	p.lastAnswer, p.lastRefusal = time.Time{}, time.Time{}
+	p.member.epoch, p.member.cut = 0, false // what peers know is followed again
 }
 
 // date gives the current time to answers that came while the Pacer was free.
@@ -113,15 +115,16 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 	}
 	told = told.asOf(now)
 	if told.HasWait && told.Wait > 0 {
-		chance := rand.Float64
-		if p.Rand != nil {
-			chance = p.Rand
-		}
-		p.told.close(now, told.Wait, chance)
+		before := p.told.until
+		p.close(now, told.Wait)
 		if !p.learn.paced {
 			p.learn.begin(now, rateStart, p.seq) // so that those who wait do not return at once
+			p.cutHere()
 		}
 		p.learn.pause(p.told.opens, told.Wait)
+		if p.told.until != before {
+			p.toldHere(p.told.until, false)
+		}
 		p.watch()
 	}
 	if len(told.Windows) > 0 {
@@ -130,13 +133,32 @@ func (p *Pacer) hear(now time.Time, s *sent, told *Told, refused bool) {
 		if s == nil && others.requests > 0 {
 			others.requests-- // the one that was answered, if it held a place
 		}
-		p.windows.hear(now, told.Windows, s, refused, others, p.seq, p.learn.paced)
+		p.windows.hear(now, p.learn.partOf(told.Windows), s, refused, others, p.seq, p.learn.paced)
 		if refused {
 			p.learn.startAt(refill(told.Windows) / 2)
 		}
 		p.watch()
 	}
 	p.recheck(now)
+}
+
+// chance returns the source of chance.
+func (p *Pacer) chance() func() float64 {
+	if p.Rand != nil {
+		return p.Rand
+	}
+	return rand.Float64
+}
+
+// close begins a told time. Processes with a shared rate are spread by that, and go on with
+// the turns that they all count at the same moment.
+func (p *Pacer) close(now time.Time, wait time.Duration) {
+	chance := p.chance()
+	if p.learn.shares() {
+		p.told.close(now, wait, p.learn.firstLook(chance), nil)
+		return
+	}
+	p.told.close(now, wait, lookEvery, chance)
 }
 
 // mayGo reports whether a request may go now, before those in the queue.
@@ -166,12 +188,13 @@ func (p *Pacer) send(now time.Time, c Cost) Turn {
 	p.seq++
 	s := &sent{at: now, seq: p.seq, tokens: c.Tokens, look: p.told.shut(now), end: c.End}
 	if s.look {
-		p.told.look = now.Add(lookEvery)
+		p.told.look = now.Add(p.learn.lookIn())
 	}
 	p.watched++
 	p.unheard.requests++
 	p.unheard.tokens += c.Tokens
 	p.learn.sent(s)
+	p.member.took(now, c)
 	p.windows.take(now, c)
 	p.limits.take(c)
 	return Turn{s}
@@ -205,6 +228,7 @@ func (p *Pacer) dispatch(now time.Time) {
 		w.turn = p.send(now, w.cost)
 		close(w.ready)
 	}
+	p.lease(now)
 	p.schedule(now)
 	p.rest(now)
 }
@@ -250,7 +274,7 @@ func (p *Pacer) rest(now time.Time) {
 		len(p.windows.list) > 0 || p.limits.set != (Limits{}) || p.overload.limit > 0 {
 		return
 	}
-	p.learn, p.told, p.windows.list, p.answers = learner{noise: p.learn.noise}, closing{}, nil, answerTimes{}
+	p.learn, p.told, p.windows.list, p.answers = p.learn.forgotten(), closing{}, nil, answerTimes{}
 	p.word.Add(-watchedBit)
 }
 
@@ -295,7 +319,7 @@ func (p *Pacer) earliest(now time.Time, c Cost) (time.Time, Why) {
 
 // late returns the refusal of a request whose turn can't come before a deadline, or nil.
 func (p *Pacer) late(now, deadline time.Time, c Cost, before int, tokens int64) *Error {
-	speed := 2.0
+	speed := 2.0 * p.fairly()
 	if p.learn.start || p.learn.shut {
 		speed = 0 // in a slow start the rate is not yet what the provider accepts
 	}
@@ -355,7 +379,7 @@ func (p *Pacer) explained(e *Error, w *waiter) *Error {
 func (p *Pacer) refusal(now, at time.Time, why Why) *Error {
 	e := &Error{Until: at, Wait: at.Sub(now), Why: why, Queue: p.queue.size}
 	if p.learn.paced {
-		e.Rate = p.learn.rate
+		e.Rate = p.learn.own()
 	}
 	if p.told.shut(now) {
 		e.ToldUntil = p.told.until

@@ -47,6 +47,31 @@
 // given out in advance would keep an old rate. Clients take turns; of one client's
 // requests, those of calls that have begun go first.
 //
+// # Several processes
+//
+// Pacers of several processes can share one rate ([Pacer.Join]), through peers that carry a
+// [Report] of each to the others and tell each what all know ([Pacer.Follow]). The law is the
+// same, with these differences:
+//
+//   - The learned rate is that of all processes together. The first of them that has an episode
+//     cuts it for all (a new [Rate.Epoch]); between episodes each lets it grow alike.
+//   - The rate allows turns, which are numbered, and all processes count them together. A process
+//     has a part of the interval [0, 1), and takes the turn k if the fraction of k times the golden
+//     ratio falls into it: so each has its part of the turns, evenly spread, and they send one
+//     after the other, as one process would. It saves at most one turn.
+//   - What was accepted is estimated from the rate of the last requests and the share of them that
+//     was refused; those of other processes count as accepted, unless many of its own were refused.
+//   - A told time holds for all. They return at the shared rate, without a delay by chance, and
+//     of all together one request a minute tests a long one.
+//   - Of a told window a process uses its part. One that begins again within a second is left to
+//     the learned rate.
+//   - Configured limits are leased: a process uses what it was lent ([Pacer.Lend]), for a fifth of
+//     a second or as long as it lasts, and goes on with its part of the limits after 5 ms without a
+//     lease. The number in flight is each process' own.
+//
+// If the peers fall silent, each goes on alone with its last part, which grows and is cut by its
+// own requests.
+//
 // A request takes a turn with [Pacer.Try] or [Pacer.Wait]. [Pacer.Accepted],
 // [Pacer.Refused] or [Pacer.Failed] report what the provider did, and [Pacer.Done] the
 // end of the response's body:

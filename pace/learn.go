@@ -93,6 +93,11 @@ type learner struct {
 	shut   bool          // none of the last requests was accepted: one is sent now and then as a test
 	rate   float64       // requests a second
 	peak   float64       // the rate after the last cuts, of which lowPart is safely below the limit
+	part   float64       // of the rate that is this process', with peers; 0: without
+	from   float64       // where the part begins
+	turns  float64       // of all processes, so far
+	turn   float64       // the last one that was looked at
+	given  float64       // requests that the slow start has allowed, of all processes
 	noise  float64       // the share that is refused at any rate; kept when the rate is forgotten
 	excess float64       // refusals since the last cut beyond those that noise explains
 	credit float64       // a request may go when it is 1
@@ -110,7 +115,7 @@ type learner struct {
 
 // begin starts pacing, with a slow start from rate.
 func (l *learner) begin(now time.Time, rate float64, seq uint64) {
-	*l = learner{noise: l.noise, paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now, asked: now}
+	*l = learner{noise: l.noise, part: l.part, from: l.from, paced: true, start: true, rate: rate, at: now, cut: seq, calm: now, held: now, asked: now}
 }
 
 // startAt raises the rate of a slow start that no request has tried yet.
@@ -127,13 +132,22 @@ func (l *learner) advance(now time.Time) {
 		d := min(stepMost, now.Sub(l.at))
 		before := l.rate
 		l.rate = l.grown(d.Seconds())
-		l.credit = min(l.credit+(before+l.rate)/2*d.Seconds(), 1+l.rate*lateSeconds)
+		more := (before + l.rate) / 2 * d.Seconds()
+		l.given += more
+		if l.shares() {
+			l.step(more)
+		} else {
+			l.credit = min(l.credit+more, 1+l.rate*lateSeconds)
+		}
 		l.at = l.at.Add(d)
 		if l.rate >= rateFree || l.at.Sub(later(l.asked, l.calm)) >= unaskedFor {
-			*l = learner{noise: l.noise}
+			*l = l.forgotten()
 		}
 	}
 }
+
+// forgotten is what is left when the rate is forgotten.
+func (l *learner) forgotten() learner { return learner{noise: l.noise, part: l.part, from: l.from} }
 
 // reopen begins a slow start when a request that a shut learner has sent has not been
 // refused within the time that refusals take. It does not wait for the answer, which
@@ -156,6 +170,9 @@ func (l *learner) reopen(now time.Time) {
 // grown returns the rate s seconds from now.
 func (l *learner) grown(s float64) float64 {
 	unheld := l.at.Sub(l.held).Seconds() > max(1, 2/l.rate)
+	if l.shares() {
+		unheld = l.at.Sub(l.held) > max(slack, seconds(2/l.rate))
+	}
 	exact := l.toll > 0 && l.toll <= exactMost
 	switch {
 	case l.start && !(unheld && exact):
@@ -196,6 +213,15 @@ func (l *learner) hold(now time.Time) {
 // wait returns how long it takes from l.at, at speed times the rate, until a request
 // with before others ahead of it may go.
 func (l *learner) wait(before int, speed float64) time.Duration {
+	if l.shares() {
+		if l.due() {
+			before-- // it has a turn
+		}
+		if before < 0 {
+			return 0
+		}
+		return seconds((l.until() + float64(before)/l.part) / (l.rate * speed))
+	}
 	return seconds((float64(before) + 1 - l.credit) / (l.rate * speed))
 }
 
@@ -212,6 +238,7 @@ func (l *learner) sent(s *sent) {
 	if len(l.recent) == recentsMost {
 		l.recent = slices.Delete(l.recent, 0, recentsMost/2)
 	}
+	s.rate = l.rate
 	l.recent = append(l.recent, s)
 }
 
@@ -241,7 +268,7 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 	if l.excess < 1+excessMost*math.Sqrt(l.noise) {
 		return false
 	}
-	if l.start && len(l.recent) < startLeast {
+	if l.start && l.early() {
 		// Some requests of the burst before it arrive late, and use up what is there.
 		l.rate = max(rateProbe, l.rate/2)
 		l.excess, l.credit, l.cut = 0, 0, last
@@ -266,6 +293,14 @@ func (l *learner) refused(now time.Time, s *sent, last uint64) bool {
 	return true
 }
 
+// early reports whether a slow start has sent too little for a refusal to end it.
+func (l *learner) early() bool {
+	if l.shares() {
+		return l.given < startLeast
+	}
+	return len(l.recent) < startLeast
+}
+
 // learnNoise records the refusal of a request that was sent at a low rate. One that
 // follows another is not counted: a closed window refuses everything, which says
 // nothing about the rest of the time.
@@ -285,7 +320,7 @@ type count struct {
 
 // cutTo lowers the rate to the accepted rate.
 func (l *learner) cutTo(c count) {
-	if l.shut = c.rate == 0; l.shut {
+	if l.shut = c.rate == 0 || l.shares() && c.requests == 1 && l.rate <= 2*rateProbe; l.shut {
 		l.rate = max(rateProbe, l.rate/2)
 		return
 	}
@@ -300,8 +335,17 @@ func (l *learner) cutTo(c count) {
 		c.rate *= cutFast // which has the burst that the provider allows
 	}
 	l.rate = min(most, c.rate)
-	l.peak = max(l.rate, l.peak*(1-peakStep))
+	l.proved()
 	l.rate = max(rateFloor, l.rate)
+}
+
+// proved takes the rate after a cut for one that was accepted. With peers it is an estimate: if
+// it is cut again soon, it was too high.
+func (l *learner) proved() {
+	if l.shares() && l.at.Sub(l.calm).Seconds() < calmLeast {
+		l.peak = l.rate
+	}
+	l.peak = max(l.rate, l.peak*(1-peakStep))
 }
 
 // counted counts the requests of the time span, at least countLeast of them, by the
@@ -309,6 +353,9 @@ func (l *learner) cutTo(c count) {
 // whose length must not affect the rate. A request that was not refused counts as
 // accepted, unless it is younger than a refusal takes to arrive.
 func (l *learner) counted(now time.Time, span time.Duration) count {
+	if l.shares() {
+		return l.countedOfAll(now, span)
+	}
 	var c count
 	accepted, oldest := 0, time.Duration(0)
 	for _, s := range slices.Backward(l.recent) {
@@ -333,7 +380,13 @@ func (l *learner) counted(now time.Time, span time.Duration) count {
 // after a told time.
 func (l *learner) pause(t time.Time, wait time.Duration) {
 	if l.paced && t.After(l.at) {
-		l.at, l.calm, l.credit = t, l.calm.Add(t.Sub(l.at)), 1
+		l.at, l.calm = t, l.calm.Add(t.Sub(l.at))
+		switch {
+		case !l.shares():
+			l.credit = 1
+		case wait > exactMost:
+			l.credit = 0 // what all have saved would come at once
+		}
 		l.toll = max(l.toll, wait)
 	}
 }

@@ -50,6 +50,7 @@ type limiter struct {
 	tokens   bucket
 	at       time.Time
 	hold     time.Duration // how long a request is in flight, on the average
+	lease    *lease        // of limits that peers share; nil: there are no peers
 }
 
 func (l *limiter) configure(now time.Time, set Limits) {
@@ -57,10 +58,16 @@ func (l *limiter) configure(now time.Time, set Limits) {
 	l.set, l.at = set.valid(), now
 	l.requests.configure(l.set.RequestsPerMinute, 1)
 	l.tokens.configure(l.set.TokensPerMinute, 0)
+	if l.lease != nil {
+		l.requests.level, l.tokens.level = min(l.requests.level, 0), min(l.tokens.level, 0)
+	}
 }
 
 func (l *limiter) advance(now time.Time) {
 	if d := now.Sub(l.at).Seconds(); d > 0 {
+		if l.lease != nil {
+			d = l.lease.advance(l.at, now)
+		}
 		l.requests.fill(d)
 		l.tokens.fill(d)
 		l.at = now
@@ -68,26 +75,42 @@ func (l *limiter) advance(now time.Time) {
 }
 
 func (l *limiter) open(c Cost) bool {
+	if l.leased() && (l.lease.holds(l, l.at, c) || !l.lease.overdue(l.at)) {
+		return l.lease.holds(l, l.at, c)
+	}
 	return l.requests.wait(1) == 0 && l.tokens.wait(float64(c.Tokens)) == 0
 }
 
 func (l *limiter) take(c Cost) {
+	if l.leased() && l.lease.take(l, c) {
+		return
+	}
 	l.requests.take(1)
 	l.tokens.take(float64(c.Tokens))
 }
 
 func (l *limiter) back(tokens int64) {
+	if l.leased() {
+		l.lease.giveBack(Amount{1, tokens})
+		return
+	}
 	l.requests.take(-1)
 	l.tokens.take(-float64(tokens))
 }
 
 // full reports whether the buckets are full.
 func (l *limiter) full() bool {
+	if l.leased() {
+		return l.lease.Amount == Amount{} && l.lease.asked.IsZero()
+	}
 	return l.requests.wait(l.requests.size) == 0 && l.tokens.wait(l.tokens.size) == 0
 }
 
 // turn returns when a request may go, with so many requests and tokens before it.
 func (l *limiter) turn(now time.Time, c Cost, before int, tokens int64) time.Time {
+	if l.leased() {
+		return l.leasedTurn(now, c, before, tokens)
+	}
 	r, t := l.requests, l.tokens
 	r.level -= float64(before)
 	t.level -= float64(tokens)

@@ -29,6 +29,7 @@ type Pacer struct {
 	overload overload
 	answers  answerTimes
 	queue    queue
+	member   member
 	timer    *time.Timer // to the next turn; nil while nobody waits
 	now      time.Time   // of the last look at the clock
 
@@ -86,13 +87,14 @@ type Turn struct{ sent *sent }
 // sent is a watched request.
 type sent struct {
 	at       time.Time
+	end      time.Time // when it must have ended; zero: at no known time
 	seq      uint64
 	tokens   int64
-	look     bool // sent during a told time, to test whether that still holds
-	heard    bool // accepted, refused or failed
+	rate     float64 // of all processes, when it was sent; only with a learned rate
+	look     bool    // sent during a told time, to test whether that still holds
+	heard    bool    // accepted, refused or failed
 	refused  bool
-	low      bool      // sent at a rate well below what was accepted
-	end      time.Time // when it must have ended; zero: at no known time
+	low      bool // sent at a rate well below what was accepted
 	answered bool
 	over     bool // not made, or done
 }
@@ -136,6 +138,7 @@ func (p *Pacer) Try(c Cost) (Turn, *Error) {
 		return p.send(now, c), nil
 	}
 	p.learn.hold(now)
+	p.want(now, c)
 	at, why := p.earliest(now, c)
 	return Turn{}, p.refusal(now, at, why)
 }
@@ -225,6 +228,7 @@ func (p *Pacer) accepted(now time.Time, s *sent, told *Told) {
 			if s.look {
 				p.told = closing{} // the provider answers, whatever it told
 				p.learn.resume(now)
+				p.toldHere(now, true)
 			}
 		}
 		p.lastAnswer, p.seen = now, p.Mark()
@@ -244,10 +248,11 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	p.date(now)
 	p.learn.advance(now)
 	s := t.sent
+	test := s != nil && s.look && told != nil && told.HasWait
 	if s != nil {
 		s.refused = true
 		p.heard(s)
-		if s.look && told != nil && told.HasWait {
+		if test {
 			p.told = closing{} // what is told now counts
 			p.learn.resume(now)
 		}
@@ -257,11 +262,13 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	fresh := false
 	if told != nil && told.Overload {
 		var floor bool
-		if fresh, floor = p.overload.refused(now, s, inFlight, p.seq); floor {
-			p.learn.refused(now, s, p.seq)
+		if fresh, floor = p.overload.refused(now, s, inFlight, p.seq); floor && p.learn.refused(now, s, p.seq) {
+			p.cutHere()
 		}
-	} else {
-		fresh = p.learn.refused(now, s, p.seq)
+	} else if s != nil && s.look && p.learn.shares() {
+		fresh = true // what a test hears in a told time says nothing of the rate
+	} else if fresh = p.learn.refused(now, s, p.seq); fresh {
+		p.cutHere()
 	}
 	if fresh {
 		p.episodes++
@@ -272,6 +279,9 @@ func (p *Pacer) Refused(t Turn, told *Told) {
 	}
 	p.watch()
 	p.hear(now, s, told, true)
+	if test {
+		p.toldHere(p.told.until, true)
+	}
 	p.recheck(now)
 	p.dispatch(now)
 }
@@ -348,7 +358,7 @@ func (p *Pacer) Used(t Turn, tokens int64) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.dispatch(now)
-	p.limits.tokens.take(float64(tokens - t.sent.tokens))
+	p.limits.correct(tokens - t.sent.tokens)
 	p.dispatch(now)
 }
 
@@ -364,7 +374,8 @@ func (p *Pacer) Configure(l Limits) {
 }
 
 // Reset forgets everything that was learned and told. Configured limits and the queue
-// stay; requests that wait may go at once.
+// stay; requests that wait may go at once. What peers know is followed again with their next word
+// ([Pacer.Join]).
 func (p *Pacer) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,7 +5,7 @@ import "time"
 // Snapshot is the state of a [Pacer] at one moment, for an operator's page.
 type Snapshot struct {
 	Free        bool      // nothing is learned, told or configured
-	Rate        float64   // learned, in requests a second; 0: none
+	Rate        float64   // learned, in requests a second, of this process; 0: none
 	SlowStart   bool      // the rate doubles each second until a refusal
 	Until       time.Time // the end of the told time; zero: none
 	Queue       int       // requests that wait for a turn
@@ -29,7 +29,7 @@ func (p *Pacer) Snapshot() Snapshot {
 		Episodes: p.episodes, Answers: p.Mark(), LastAnswer: p.lastAnswer, LastRefusal: p.lastRefusal,
 	}
 	if p.learn.paced {
-		s.Rate, s.SlowStart = p.learn.rate, p.learn.start
+		s.Rate, s.SlowStart = p.learn.own(), p.learn.start
 	}
 	if p.told.until.After(now) {
 		s.Until = p.told.until

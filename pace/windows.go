@@ -20,8 +20,9 @@ type closing struct {
 	look  time.Time // of a long wait: when one request may test it; otherwise zero
 }
 
-// close begins a told time, unless a longer one is in effect.
-func (c *closing) close(now time.Time, wait time.Duration, chance func() float64) {
+// close begins a told time, unless a longer one is in effect. In a long one, a request may test
+// it after look. chance spreads the first turn; nil: it is not.
+func (c *closing) close(now time.Time, wait, look time.Duration, chance func() float64) {
 	if !c.shut(now) {
 		*c = closing{}
 	}
@@ -29,13 +30,16 @@ func (c *closing) close(now time.Time, wait time.Duration, chance func() float64
 	if !until.After(c.until) {
 		return
 	}
-	spread := min(spreadMost, seconds(wait.Seconds()*spreadPart))
-	c.until, c.opens = until, until.Add(time.Duration(chance()*float64(spread)))
+	c.until, c.opens = until, until
+	if chance != nil {
+		spread := min(spreadMost, seconds(wait.Seconds()*spreadPart))
+		c.opens = until.Add(time.Duration(chance() * float64(spread)))
+	}
 	switch {
 	case wait <= toldLong:
 		c.look = time.Time{}
 	case c.look.IsZero():
-		c.look = now.Add(lookEvery)
+		c.look = now.Add(look)
 	}
 }
 
