@@ -46,10 +46,28 @@
 // Times are the store's; processes take only differences from it, so that a wrong clock does
 // no harm.
 //
+// # The rate
+//
+// The learned rate of a pacer (package [llmcall/pace]) is that of all processes. The store keeps it
+// with its epoch, a fencing number: of several cuts that follow from the same refusals the first
+// counts, and reaches the others by push, like a told time.
+//
+// It is shared by need. With each exchange, and at once when a queue begins that its part does not
+// serve soon, a process tells how many requests a second it wants to send, and is told what the
+// others want. From that each computes the parts by max-min fairness (Bertsekas, Gallager, "Data
+// Networks", 6.5.2): nobody gets more than it needs as long as others need more, those who need
+// more get the same, and what is left is shared equally. A process that is silent for two seconds
+// has no part. A pacer that is free tells nothing and asks nothing.
+//
+// Configured limits of requests and tokens a minute are a generic cell rate algorithm in the store
+// (ITU-T I.371), from which a process leases what its queue and its last need take in a fifth of a
+// second; it gives back what it has not used within half a second.
+//
 // # Without the store
 //
 // Each process has its own circuit then, opens it by its own failures, and sends probes of its
 // own. When the store is back, its failures count for all, and a circuit that closed by its
-// probes closes that of all. The store is tried again after 100 ms at first, then up to 5 s,
-// with jitter. [Fleet.Status] and the log tell the operator.
+// probes closes that of all. Its pacer goes on with its last part of the rate and of the limits; of
+// the rates that the processes have when it is back, the mean by their parts is that of all. The
+// store is tried again after 100 ms at first, then up to 5 s, with jitter. [Fleet.Status] and the log tell the operator.
 package fleet

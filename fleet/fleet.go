@@ -16,7 +16,6 @@ import (
 	"llmcall/endpoint"
 	"llmcall/fleet/internal/store"
 	"llmcall/fleet/internal/store/redis"
-	"llmcall/pace"
 )
 
 // DefaultNamespace is the default of [Options.Namespace].
@@ -211,9 +210,6 @@ func seed(secret string) bool {
 // theirs are made with it: it is the Endpoints of a call's configuration, of a transport, a
 // judge and a gateway.
 func (f *Fleet) Endpoints() *endpoint.Registry { return f.endpoints }
-
-// Pacer shares the pacer of an endpoint.
-func (f *Fleet) Pacer(*endpoint.Endpoint, *pace.Pacer) {}
 
 // Close ends the sharing, and the connections. Circuits and rates stay as they are, and are
 // those of this process from then on.
