@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -24,6 +25,10 @@ type Account struct {
 	// account is used, but after what was spent before was settled. Default nil: the
 	// account is in memory alone.
 	Journal Journal
+	// Lender opens the limit to this account, part by part, where several processes share
+	// it. It is set before the account is used. Default nil: the limit is this account's
+	// alone.
+	Lender Lender
 
 	id    uint64
 	day   *time.Location // nil: the limit is for ever
@@ -33,7 +38,9 @@ type Account struct {
 	limit    endpoint.Amount
 	spent    endpoint.Amount
 	reserved endpoint.Amount
-	today    int64 // the day that spent is of
+	today    int64           // the day that spent is of
+	open     endpoint.Amount // of the limit, on that day, with a Lender
+	others   endpoint.Amount // what other processes have spent, with a Lender
 }
 
 // made counts the accounts. An account is newer than those above it, so that the order of
@@ -87,17 +94,24 @@ func dayOf(t time.Time, loc *time.Location) int64 {
 
 // turn begins a new day if there is one. The caller holds the lock.
 func (a *Account) turn() {
-	if a.day != nil {
+	switch {
+	case a.day == nil:
+	case a.Lender != nil:
+		a.turnTo(a.Lender.Now())
+	default:
 		a.turnTo(time.Now())
 	}
 }
 
 func (a *Account) turnTo(now time.Time) {
+	none := endpoint.Amount{}
 	switch day := dayOf(now, a.day); {
 	case day > a.today:
-		a.today, a.spent = day, endpoint.Amount{}
+		a.today, a.spent, a.open, a.others = day, none, none, none
 	case day < a.today-1:
-		a.today = day
+		a.today, a.open, a.others = day, none, none
+	case day < a.today && a.Lender != nil && a.open == none && a.spent == none:
+		a.today, a.others = day, none // it was the day of a wrong clock, until the lender knew the time
 	}
 }
 
@@ -107,11 +121,19 @@ func (a *Account) turnTo(now time.Time) {
 // account has less left than least, or nothing, Reserve returns an *[Error] of that
 // account, and nothing is set aside. Negative amounts count as 0, and a larger least as
 // want. With a [Journal], Reserve returns when that has kept the reservation; if it can't,
-// nothing is set aside, and the error is the journal's.
+// nothing is set aside, and the error is the journal's. With a [Lender] that is to open more,
+// Reserve waits for it for 5 ms at most.
 func (a *Account) Reserve(want, least endpoint.Amount) (lent endpoint.Amount, err error) {
 	want = endpoint.Amount{Tokens: max(0, want.Tokens), Nanos: max(0, want.Nanos)}
 	least = endpoint.Amount{Tokens: atLeast(least.Tokens, want.Tokens), Nanos: atLeast(least.Nanos, want.Nanos)}
-	lent, entries, err := a.setAside(want, least)
+	lent, entries, err := a.setAside(want, least, true)
+	if err == errAsk {
+		why := a.borrow(want)
+		lent, entries, err = a.setAside(want, least, false)
+		if e, ok := err.(*Error); ok && e.Shared {
+			e.Err = why
+		}
+	}
 	if err != nil {
 		return endpoint.Amount{}, err
 	}
@@ -124,13 +146,20 @@ func (a *Account) Reserve(want, least endpoint.Amount) (lent endpoint.Amount, er
 	return lent, nil
 }
 
-// setAside reserves in memory, and returns what to wait for until it is kept.
-func (a *Account) setAside(want, least endpoint.Amount) (lent endpoint.Amount, entries []func() error, err error) {
+// errAsk is the error of a reservation for which a lender must be asked first.
+var errAsk = errors.New("a lender must be asked")
+
+// setAside reserves in memory, and returns what to wait for until it is kept. ask says that
+// nothing is to be reserved if a lender might open more than is left.
+func (a *Account) setAside(want, least endpoint.Amount, ask bool) (lent endpoint.Amount, entries []func() error, err error) {
 	a.lock()
 	defer a.unlock()
 	lent = want
 	for _, link := range a.chain {
 		rest := link.left()
+		if ask && link.Lender != nil && less(rest, want) {
+			return lent, nil, errAsk
+		}
 		lent.Tokens, lent.Nanos = min(lent.Tokens, rest.Tokens), min(lent.Nanos, rest.Nanos)
 		if lent.Tokens < least.Tokens || lent.Nanos < least.Nanos {
 			return lent, nil, link.refusal(want, least, lent.Nanos < least.Nanos)
@@ -197,10 +226,20 @@ func (a *Account) unlock() {
 
 // left returns what may still be reserved. The caller holds the lock.
 func (a *Account) left() endpoint.Amount {
-	return endpoint.Amount{
+	rest := endpoint.Amount{
 		Tokens: left(a.limit.Tokens, a.spent.Tokens, a.reserved.Tokens),
 		Nanos:  left(a.limit.Nanos, a.spent.Nanos, a.reserved.Nanos),
 	}
+	if a.Lender == nil {
+		return rest
+	}
+	if a.limit.Tokens != 0 {
+		rest.Tokens = min(rest.Tokens, max(0, a.open.Tokens-add(a.spent.Tokens, a.reserved.Tokens)))
+	}
+	if a.limit.Nanos != 0 {
+		rest.Nanos = min(rest.Nanos, max(0, a.open.Nanos-add(a.spent.Nanos, a.reserved.Nanos)))
+	}
+	return rest
 }
 
 func left(limit, spent, reserved int64) int64 {
@@ -216,6 +255,11 @@ type Snapshot struct {
 	Limit    endpoint.Amount // 0: none
 	Spent    endpoint.Amount // by what was settled; of a daily account, on this day
 	Reserved endpoint.Amount // by requests under way
+	// Open is what may be spent and reserved here, of a limit that processes share, and
+	// Others what the others have spent, as far as it is known. Zero without a [Lender].
+	Open, Others endpoint.Amount
+	// Day is the day that is charged, as for a [Journal].
+	Day int64
 }
 
 // Snapshot returns the state of this account. Those above it have their own.
@@ -223,7 +267,11 @@ func (a *Account) Snapshot() Snapshot {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.turn()
-	return Snapshot{a.Name, a.limit, a.spent, a.reserved}
+	return a.snapshot()
+}
+
+func (a *Account) snapshot() Snapshot {
+	return Snapshot{a.Name, a.limit, a.spent, a.reserved, a.open, a.others, a.today}
 }
 
 // Limited reports whether this account or one above it has a limit.

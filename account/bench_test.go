@@ -19,6 +19,12 @@ func BenchmarkReserveAndSettle(b *testing.B) {
 		{"call and process", func() *account.Account {
 			return account.New(endpoint.Amount{}, account.New(endpoint.Amount{}))
 		}},
+		{"call below one of several processes", func() *account.Account {
+			day := account.Daily(amount(0, 1_000_000), time.UTC)
+			day.Lender = &lender{}
+			day.Allot(day.Snapshot().Day, amount(0, 1_000_000), endpoint.Amount{})
+			return account.New(endpoint.Amount{}, day)
+		}},
 		{"call, key, day and process", func() *account.Account {
 			process := account.New(endpoint.Amount{})
 			return account.New(endpoint.Amount{}, account.New(endpoint.Amount{}, process), account.Daily(endpoint.Amount{}, time.UTC, process))
@@ -29,7 +35,7 @@ func BenchmarkReserveAndSettle(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				lent, _ := a.Reserve(amount(100, 100), amount(1, 1))
-				a.Settle(lent, amount(50, 50))
+				a.Settle(lent, amount(50, 0))
 			}
 		})
 		b.Run(c.name+", all cores", func(b *testing.B) {
@@ -37,7 +43,7 @@ func BenchmarkReserveAndSettle(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					lent, _ := a.Reserve(amount(100, 100), amount(1, 1))
-					a.Settle(lent, amount(50, 50))
+					a.Settle(lent, amount(50, 0))
 				}
 			})
 		})

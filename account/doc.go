@@ -25,6 +25,9 @@
 // An account that must not be forgotten when its process ends has a [Journal]: no
 // request is made whose reservation is not kept there.
 //
+// An account whose limit several processes share has a [Lender] in each of them: it may use
+// what was opened to it, and asks for more when that is not enough.
+//
 // An [Estimate] says what to reserve. A strict one is what the request can use at most
 // ([MostInput] and its limit of output tokens), and keeps the promise above. It may be
 // ten times what a request really uses, so that an account seems to be spent that is not.

@@ -22,6 +22,11 @@ type Error struct {
 	Least    int64 // with how much it would be made
 	Left     int64 // what is neither spent nor reserved
 	Reserved int64 // for requests under way; what they do not use comes back
+	// Shared says that other processes use the limit too ([Lender]). Reserved is then all
+	// of it that is neither spent nor left here, and Err says why no more was lent; nil if
+	// there is no more.
+	Shared bool
+	Err    error
 	// Daily says that the limit is that of a day, until midnight in Location.
 	Daily    bool
 	Location string
@@ -35,6 +40,13 @@ func (a *Account) refusal(want, least endpoint.Amount, money bool) *Error {
 	e := &Error{Account: a.Name, Money: money, Limit: a.limit.Tokens, Wanted: want.Tokens, Least: least.Tokens, Left: now.Tokens, Reserved: a.reserved.Tokens}
 	if money {
 		e.Limit, e.Wanted, e.Least, e.Left, e.Reserved = a.limit.Nanos, want.Nanos, least.Nanos, now.Nanos, a.reserved.Nanos
+	}
+	if a.Lender != nil {
+		gone := plus(a.spent, a.others)
+		e.Shared, e.Reserved = true, max(0, e.Limit-add(gone.Tokens, e.Left))
+		if money {
+			e.Reserved = max(0, e.Limit-add(gone.Nanos, e.Left))
+		}
 	}
 	if a.day != nil {
 		e.Daily, e.Location = true, a.day.String()
@@ -57,15 +69,24 @@ func (e *Error) Error() string {
 		}
 		fmt.Fprintf(&b, " until midnight %s", where)
 	}
-	if e.Reserved > 0 {
+	switch {
+	case e.Reserved > 0 && e.Shared:
+		fmt.Fprintf(&b, " (%s more is reserved for requests under way, or held by other processes)", e.amount(e.Reserved))
+	case e.Reserved > 0:
 		fmt.Fprintf(&b, " (%s more is reserved for requests under way)", e.amount(e.Reserved))
 	}
 	fmt.Fprintf(&b, ", and the request may use %s", e.amount(e.Wanted))
 	if e.Least < e.Wanted {
 		fmt.Fprintf(&b, ", at least %s", e.amount(e.Least))
 	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
 	return b.String()
 }
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
 
 // FailureKind returns [failure.AccountSpent].
 func (e *Error) FailureKind() failure.Kind { return failure.AccountSpent }

@@ -243,7 +243,11 @@ func runModel(t *rapid.T) {
 			for i, p := range all {
 				spent, reserved := p.model.state(day)
 				got := p.real.Snapshot()
-				if want := (account.Snapshot{Limit: p.model.limit, Spent: spent, Reserved: reserved}); got != want {
+				now := int64(0)
+				if p.model.daily {
+					now = firstDay + int64(day)
+				}
+				if want := (account.Snapshot{Limit: p.model.limit, Spent: spent, Reserved: reserved, Day: now}); got != want {
 					t.Fatalf("account %d: %+v, want %+v", i, got, want)
 				}
 				if !overshot && !p.model.lowered && !within(got) {
@@ -251,10 +255,6 @@ func runModel(t *rapid.T) {
 				}
 				if p.journal == nil {
 					continue
-				}
-				now := int64(0)
-				if p.model.daily {
-					now = firstDay + int64(day)
 				}
 				if p.journal.spent[now] != spent.Nanos || p.journal.reserved() != reserved.Nanos {
 					t.Fatalf("account %d: the journal has %d and %d, want %d and %d", i, p.journal.spent[now], p.journal.reserved(), spent.Nanos, reserved.Nanos)
