@@ -72,6 +72,7 @@ type Fleet struct {
 	// numbers are those of what is told. Circuits of one endpoint have them in common: it
 	// may be collected and made again.
 	numbers atomic.Uint64
+	clock   clock // the store's
 
 	ctx     context.Context // ends when the fleet is closed
 	cancel  func()
@@ -212,7 +213,8 @@ func seed(secret string) bool {
 func (f *Fleet) Endpoints() *endpoint.Registry { return f.endpoints }
 
 // Close ends the sharing, and the connections. Circuits and rates stay as they are, and are
-// those of this process from then on.
+// those of this process from then on. Accounts give back what they have not used, and lend
+// nothing any more.
 func (f *Fleet) Close() error {
 	f.close()
 	<-f.ended
@@ -221,6 +223,7 @@ func (f *Fleet) Close() error {
 	parts := f.parts
 	f.parts = map[*shared]struct{}{}
 	f.mu.Unlock()
+	f.leave(parts)
 	for s := range parts {
 		s.part.alone(true)
 		s.stop()

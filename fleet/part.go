@@ -5,7 +5,7 @@ import "llmcall/fleet/internal/store"
 // part is one thing that the processes of a fleet share: a circuit, a rate, a purse. Its
 // methods are called by the worker or by the store, one at a time or not.
 type part interface {
-	// key is where it is in the store.
+	// key is where it is in the store; "" if nothing is published for it.
 	key() string
 	// requests returns what is to be told to the store now. tick says that it is time for
 	// what is exchanged each second.

@@ -120,8 +120,10 @@ func (f *Fleet) requests(tick bool) []asked {
 
 // add begins to share a part, unless the fleet is closed: then the part is alone.
 func (f *Fleet) add(p part) {
-	s := &shared{part: p, due: true}
-	s.stop = f.store.Watch(p.key(), p.told, func() { f.again(s) })
+	s := &shared{part: p, due: true, stop: func() {}}
+	if key := p.key(); key != "" {
+		s.stop = f.store.Watch(key, p.told, func() { f.again(s) })
+	}
 	f.mu.Lock()
 	closed := f.closed
 	if !closed {
@@ -134,6 +136,24 @@ func (f *Fleet) add(p part) {
 		return
 	}
 	f.wake()
+}
+
+// leave tells the store what parts give back at the end.
+func (f *Fleet) leave(parts map[*shared]struct{}) {
+	var calls []store.Call
+	for s := range parts {
+		if p, ok := s.part.(interface{ leave() []request }); ok {
+			for _, r := range p.leave() {
+				calls = append(calls, r.call)
+			}
+		}
+	}
+	if len(calls) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, runTimeout)
+	defer cancel()
+	f.store.Run(ctx, calls) // if it is not heard, what is given back was lost
 }
 
 // again makes a part tell and ask everything soon, since messages may have been lost.
