@@ -26,6 +26,7 @@ type holder struct {
 	fleet  *Fleet
 	purse  *account.Account
 	closed bool
+	isCut  bool
 }
 
 // hold starts a process.
@@ -52,6 +53,12 @@ func (h *holder) end() {
 	if err := h.fleet.Close(); err != nil {
 		h.t.Error(err)
 	}
+}
+
+// cut says whether it can't reach the store.
+func (h *holder) cut(yes bool) {
+	h.isCut = yes
+	h.client.Down(yes)
 }
 
 // die ends it as kill -9 does.
@@ -415,7 +422,8 @@ func (w *world) exposed(day int64) endpoint.Amount {
 	return sum
 }
 
-// flush restarts the store empty, and notes what those who come back may not know.
+// flush restarts the store empty, and notes what those who come back may not know. Nobody
+// joins until they have.
 func (w *world) flush() {
 	synctest.Wait()
 	var total, least sums
@@ -426,7 +434,7 @@ func (w *world) flush() {
 		for i := range total {
 			total[i] += open[i]
 		}
-		if p := h.part(); !h.closed && h.fleet.Status().Connected && p.last != nil {
+		if p := h.part(); !h.closed && !h.isCut && p.last != nil {
 			for i := range least {
 				if sum := p.others[i] + open[i]; !known || sum < least[i] {
 					least[i] = sum
@@ -440,6 +448,8 @@ func (w *world) flush() {
 	}
 	w.lost = plus(w.lost, total.amount())
 	w.server.Flush()
+	w.server.Hang(false)
+	w.server.Down(false)
 	time.Sleep(6 * time.Second)
 }
 
@@ -508,7 +518,7 @@ func runWorld(t *rapid.T, within *testing.T) {
 		w.server.Hang(false)
 		w.server.Down(false)
 		for _, h := range w.living() {
-			h.client.Down(false)
+			h.cut(false)
 		}
 	}
 	t.Repeat(map[string]func(*rapid.T){
@@ -533,8 +543,8 @@ func runWorld(t *rapid.T, within *testing.T) {
 		},
 		"death":  func(t *rapid.T) { pick(t).die() },
 		"end":    func(t *rapid.T) { pick(t).end() },
-		"cut":    func(t *rapid.T) { pick(t).client.Down(true) },
-		"return": func(t *rapid.T) { pick(t).client.Down(false) },
+		"cut":    func(t *rapid.T) { pick(t).cut(true) },
+		"return": func(t *rapid.T) { pick(t).cut(false) },
 		"hang":   func(*rapid.T) { w.server.Hang(true) },
 		"down":   func(*rapid.T) { w.server.Down(true) },
 		"empty":  func(*rapid.T) { w.flush() },
