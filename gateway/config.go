@@ -403,7 +403,7 @@ func (c *Config) validate(name string, lines map[string]int) error {
 	case c.ShutdownTimeout < 0:
 		return wrong("shutdown_timeout", c.ShutdownTimeout.String(), yamlfile.TakesTime)
 	}
-	if err := clients.Check(c.StateDir, c.book()); err != nil {
+	if err := clients.Check(c.StateDir != "", c.book()); err != nil {
 		e, ok := errors.AsType[*clients.ConfigError](err)
 		if !ok {
 			return err

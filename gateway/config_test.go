@@ -48,7 +48,7 @@ func TestParseErrors(t *testing.T) {
 		{"listen: :8080", `gateway.yaml:1: listen must be an address with a host, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all networks, got ":8080"`},
 		{"lisen: x", "gateway.yaml:1: lisen: unknown field, did you mean listen?"},
 		{"\nclients:\n- {name: web, sha256: sk-secret}", "gateway.yaml:3: clients[0].sha256 must be the SHA-256 of a key, 64 hexadecimal digits, as `llmcall serve key new` prints it, got something else, which is not shown because it may be a key"},
-		{"clients:\n- {name: web, sha256: " + hash + ", max_cost_per_day: 5}", "gateway.yaml:1: clients[0].max_cost_per_day: needs state_dir, a directory in which the day's account outlives a restart"},
+		{"clients:\n- {name: web, sha256: " + hash + ", max_cost_per_day: 5}", "gateway.yaml:1: clients[0].max_cost_per_day: needs state_dir, a directory in which the day's account outlives a restart, or a fleet, which has it in its store"},
 		{"clients:\n- {name: web, sha256: " + hash + ", routes: [suport]}\nroutes: {support: {models: [openai/m]}}", `gateway.yaml:1: clients[0].routes must be names of routes (support, did you mean support?), got "suport"`},
 		{"routes:\n  a: {models: [openai/m], max_attemps: 3}", "gateway.yaml:2: routes.a.max_attemps: unknown field, did you mean max_attempts?"},
 		{"routes:\n  a:\n    models: [openai/m]\n    max_attempts: 0", "gateway.yaml:4: routes.a.max_attempts must be a whole number of at least 1, got 0"},

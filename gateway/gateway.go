@@ -43,6 +43,10 @@ type Options struct {
 	Begin func(r *http.Request) (ctx context.Context, traceID string, end func(status int))
 	// Metrics serves /metrics. Default nil: there is none.
 	Metrics http.Handler
+	// Limits has the limits of clients of a minute and of a day: a *fleet.Fleet of package
+	// [llmcall/fleet], so that all gateways of the fleet have them together. Config.StateDir
+	// is not used then. Default nil: they are those of this gateway.
+	Limits Limits
 	// Log is for what an operator must know. Default: [slog.Default].
 	Log *slog.Logger
 	// Version is shown on /ui. Default "".
@@ -50,6 +54,17 @@ type Options struct {
 	// Practice says that Open opens models whose answers are invented. A header of each
 	// answer says so. Default false.
 	Practice bool
+}
+
+// Limits shares what clients may use with other processes. A *fleet.Fleet of package
+// [llmcall/fleet] does.
+type Limits interface {
+	// Account returns an account of a day whose limit all processes have together that made
+	// one of the same name.
+	Account(name string, limit endpoint.Amount, day *time.Location, above ...*account.Account) *account.Account
+	// Meter returns a limit of a minute that all processes have together that made one of
+	// the same name. perMinute is more than 0.
+	Meter(name string, perMinute float64) account.Meter
 }
 
 // Served is a request for an answer that has ended.
@@ -161,7 +176,7 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 
 // openBook opens the book of a configuration's clients.
 func (g *Gateway) openBook(cfg *Config) (*clients.Book, error) {
-	return clients.Open(cfg.StateDir, cfg.book(), clients.Options{Log: g.options.Log})
+	return clients.Open(cfg.StateDir, cfg.book(), clients.Options{Log: g.options.Log, Shared: g.options.Limits})
 }
 
 // CircuitChanged shows on /ui that a circuit has changed its state. It is for

@@ -18,7 +18,7 @@ func limited(r *clients.Refusal) *refusal {
 	switch r.Limit {
 	case clients.LimitCost: // SDKs would come back for hours
 		out.final = true
-	case clients.LimitState:
+	case clients.LimitState, clients.LimitFleet:
 		out.status, out.code = http.StatusServiceUnavailable, "state_unavailable"
 	}
 	return out

@@ -15,12 +15,16 @@ type Options struct {
 	// Log is told when the journal can't be written, when it can again, and what a process
 	// that was killed has left in it. Default: [slog.Default].
 	Log *slog.Logger
+	// Shared has the limits of a day and of a minute, so that other processes have them too,
+	// and there is no journal. Default nil: they are those of this process.
+	Shared Shared
 }
 
 // Book has the clients of a gateway. It is safe for concurrent use.
 type Book struct {
+	options Options
 	dir     string
-	journal *journal // nil: there is no directory
+	journal *journal // nil: there is no directory, or the limits are shared
 
 	mu     sync.Mutex         // of Reload
 	byName map[string]*Client // also of clients that were left out, until nothing is known of them
@@ -34,15 +38,16 @@ type list struct {
 }
 
 // Open returns a book of clients. dir is the directory of the journal, which is made if it
-// is missing; "": there is no journal, and no client may have a limit of money. The errors
+// is missing; "": there is no journal, and no client may have a limit of money, unless limits
+// are shared. The errors
 // are *[ConfigError], *[LockedError] if another process has the directory, and *[StateError]
 // if the journal can't be read or written.
 func Open(dir string, all []Config, o Options) (*Book, error) {
-	if err := Check(dir, all); err != nil {
+	if err := Check(dir != "" || o.Shared != nil, all); err != nil {
 		return nil, err
 	}
-	b := &Book{dir: dir, byName: map[string]*Client{}}
-	if dir != "" {
+	b := &Book{options: o, dir: dir, byName: map[string]*Client{}}
+	if dir != "" && o.Shared == nil {
 		var err error
 		if b.journal, err = openJournal(dir, cmp.Or(o.Log, slog.Default())); err != nil {
 			return nil, err
@@ -56,7 +61,7 @@ func Open(dir string, all []Config, o Options) (*Book, error) {
 // *[ConfigError] and nothing is changed. What a client has used, and its requests in flight,
 // belong to its name.
 func (b *Book) Reload(all []Config) error {
-	if err := Check(b.dir, all); err != nil {
+	if err := Check(b.dir != "" || b.options.Shared != nil, all); err != nil {
 		return err
 	}
 	b.list(all)
@@ -73,7 +78,7 @@ func (b *Book) list(all []Config) {
 		cfg.Routes = slices.Clone(cfg.Routes)
 		c := b.byName[cfg.Name]
 		if c == nil {
-			c = &Client{name: cfg.Name, journal: b.journal}
+			c = &Client{name: cfg.Name, journal: b.journal, shared: b.options.Shared}
 			b.byName[cfg.Name] = c
 		}
 		c.set(cfg)
@@ -84,6 +89,7 @@ func (b *Book) list(all []Config) {
 	now := time.Now()
 	for name, c := range b.byName {
 		if !listed[name] && c.idle(now) {
+			c.close()
 			delete(b.byName, name)
 		}
 	}

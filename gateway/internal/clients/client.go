@@ -14,14 +14,15 @@ import (
 	"llmcall/internal/decimal"
 )
 
-// The limits of a client, by their names in the configuration, and the directory of the
-// journal: what a [Refusal] may be about.
+// The limits of a client, by their names in the configuration, the directory of the journal,
+// and the fleet: what a [Refusal] may be about.
 const (
 	LimitRequests   = "requests_per_minute"
 	LimitTokens     = "tokens_per_minute"
 	LimitConcurrent = "max_concurrent"
 	LimitCost       = "max_cost_per_day"
 	LimitState      = "state_dir"
+	LimitFleet      = "fleet"
 )
 
 // soon is when to come back if that depends on when other requests end.
@@ -31,12 +32,13 @@ const soon = time.Second
 type Client struct {
 	name    string
 	journal *journal // nil: the book has none
+	shared  Shared   // nil: the limits are those of this process
 
 	mu       sync.Mutex
 	cfg      Config
 	inFlight int
-	requests *bucket
-	tokens   *bucket
+	requests limiter // nil: no limit
+	tokens   limiter
 	account  *account.Account // of the day; nil if there was never a limit of money
 	admitted int64
 	refused  int64
@@ -59,11 +61,13 @@ func (c *Client) set(cfg Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cfg = cfg
-	c.requests = c.requests.changed(cfg.RequestsPerMinute, now)
-	c.tokens = c.tokens.changed(cfg.TokensPerMinute, now)
+	c.requests = c.limit(c.requests, LimitRequests, cfg.RequestsPerMinute, now)
+	c.tokens = c.limit(c.tokens, LimitTokens, cfg.TokensPerMinute, now)
 	switch limit := (endpoint.Amount{Nanos: cfg.nanos()}); {
 	case c.account != nil:
 		c.account.SetLimit(limit)
+	case cfg.MaxCostPerDay > 0 && c.shared != nil:
+		c.account = c.shared.Account(accountName(c.name), limit, time.UTC)
 	case cfg.MaxCostPerDay > 0:
 		c.account = c.journal.open(c.name, limit)
 	}
@@ -73,7 +77,7 @@ func (c *Client) set(cfg Config) {
 func (c *Client) idle(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, b := range []*bucket{c.requests, c.tokens} {
+	for _, b := range []limiter{c.requests, c.tokens} {
 		if b != nil && b.left(now) < b.holds() {
 			return false
 		}
@@ -102,13 +106,15 @@ func (c *Client) Account() *account.Account {
 // provider's.
 type Refusal struct {
 	Client string
-	Limit  string // [LimitRequests] and so on; [LimitState] if the journal can't be written
+	// Limit is [LimitRequests] and so on; [LimitState] if the journal can't be written, and
+	// [LimitFleet] if the fleet can't lend what may be left.
+	Limit string
 	// Allowed is the limit, and Left what is left of it: requests, tokens, or US dollars.
 	Allowed, Left float64
 	// RetryAfter is in what time to come back, more than 0. It is exact for requests and
 	// tokens a minute if nobody else comes first; a second if it depends on when other
-	// requests end, or on a disk; and for money that is spent the time until midnight in
-	// UTC.
+	// requests or processes end, or on a disk or a store; and for money that is spent the
+	// time until midnight in UTC.
 	RetryAfter time.Duration
 	// Err is the error of the account or its journal; nil for other limits.
 	Err error
@@ -124,6 +130,8 @@ func (r *Refusal) Error() string {
 	switch r.Limit {
 	case LimitState:
 		return fmt.Sprintf("this gateway can't write down what the client %q spends, so that it serves nothing that costs money: %s", r.Client, after)
+	case LimitFleet:
+		return fmt.Sprintf("this gateway can't ask its fleet what is left of the money of the client %q, and has nothing more that was lent to it: %s", r.Client, after)
 	case LimitCost:
 		return fmt.Sprintf("this gateway lets the client %q spend $%s on a day in UTC, of which $%s are left: %s", r.Client, dollars(r.Allowed), dollars(r.Left), after)
 	case LimitConcurrent:
@@ -156,6 +164,7 @@ type Ticket struct {
 // answered. Otherwise nothing is counted, and the refusal is that of the limit for which to
 // wait the longest.
 func (c *Client) Admit() (*Ticket, *Refusal) {
+	fetch(c.limiters().requests, 1)
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,7 +198,7 @@ func (c *Client) full(now time.Time) *Refusal {
 		over(LimitRequests, c.cfg.RequestsPerMinute, c.requests.left(now), c.requests.wait(1, now))
 	}
 	if c.cfg.MaxCostPerDay > 0 {
-		if s := c.account.Snapshot(); s.Spent.Nanos+s.Reserved.Nanos >= s.Limit.Nanos {
+		if s := c.account.Snapshot(); s.Spent.Nanos+s.Others.Nanos+s.Reserved.Nanos >= s.Limit.Nanos {
 			over(LimitCost, c.cfg.MaxCostPerDay, 0, comeBack(s.Reserved.Nanos > 0, now))
 		}
 	}
@@ -209,9 +218,10 @@ func comeBack(reserved bool, now time.Time) time.Duration {
 // Expect takes the tokens, of prompt and answer, that the request is expected to use. If
 // they do not fit, the request ends as with [Ticket.Back].
 func (t *Ticket) Expect(tokens int64) *Refusal {
-	now := time.Now()
 	n := float64(max(0, tokens))
 	c := t.client
+	fetch(c.limiters().tokens, max(1, n))
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tokens == nil {
@@ -271,8 +281,8 @@ func (t *Ticket) Done(usedTokens int64) {
 }
 
 // Refused returns the refusal of a call that has ended with err because too little is left
-// of the client's account of the day, or because the journal can't be written. nil: err has
-// another reason, such as the ceiling of the call.
+// of the client's account of the day, or because the journal can't be written, or the fleet
+// can't be asked. nil: err has another reason, such as the ceiling of the call.
 func (c *Client) Refused(err error) *Refusal {
 	if e, ok := errors.AsType[*StateError](err); ok {
 		return &Refusal{Client: c.name, Limit: LimitState, RetryAfter: soon, Err: e}
@@ -280,6 +290,9 @@ func (c *Client) Refused(err error) *Refusal {
 	e, ok := errors.AsType[*account.Error](err)
 	if !ok || !e.Money || e.Account != accountName(c.name) {
 		return nil
+	}
+	if e.Err != nil {
+		return &Refusal{Client: c.name, Limit: LimitFleet, RetryAfter: soon, Err: e}
 	}
 	return &Refusal{
 		Client: c.name, Limit: LimitCost, Allowed: float64(e.Limit) / account.Dollar, Left: float64(e.Left) / account.Dollar,
@@ -298,7 +311,7 @@ type Snapshot struct {
 	Refused  int64    // by Admit and Expect, likewise
 	Requests *float64 // that are left at this moment; nil without a limit
 	Tokens   *float64 // that are left at this moment, less than 0 if more were used; nil without a limit
-	Spent    int64    // nano-dollars, of this day in UTC; 0 without a limit
+	Spent    int64    // nano-dollars, of this day in UTC, by all processes; 0 without a limit
 	Reserved int64    // nano-dollars, by attempts under way
 }
 
@@ -315,7 +328,7 @@ func (c *Client) snapshot(now time.Time) Snapshot {
 	}
 	if c.cfg.MaxCostPerDay > 0 {
 		money := c.account.Snapshot()
-		s.Spent, s.Reserved = money.Spent.Nanos, money.Reserved.Nanos
+		s.Spent, s.Reserved = money.Spent.Nanos+money.Others.Nanos, money.Reserved.Nanos
 	}
 	return s
 }

@@ -54,12 +54,13 @@ const (
 	maxNumber = 1_000_000_000 // a minute, and dollars a day, which are less than the nano-dollars of an int64
 )
 
-// Check returns a *[ConfigError] of the first client that can't be. dir is the directory of
-// the journal: without one ("") no client may have a limit of money.
-func Check(dir string, all []Config) error {
+// Check returns a *[ConfigError] of the first client that can't be. kept says that what they
+// spend outlives a restart, in a directory or in a fleet: otherwise no client may have a
+// limit of money.
+func Check(kept bool, all []Config) error {
 	names, hashes := map[string]int{}, map[digest]int{}
 	for i, c := range all {
-		field, problem := c.problem(dir)
+		field, problem := c.problem(kept)
 		sum, _ := c.digest()
 		if earlier, twice := names[c.Name]; problem == "" && twice {
 			field, problem = "name", fmt.Sprintf("is that of clients[%d] too: must be another", earlier)
@@ -76,7 +77,7 @@ func Check(dir string, all []Config) error {
 }
 
 // problem returns what is wrong with a client by itself; "" if nothing is.
-func (c *Config) problem(dir string) (field, problem string) {
+func (c *Config) problem(kept bool) (field, problem string) {
 	switch {
 	case c.Name == "":
 		return "name", "must be set: what the client uses is counted by it"
@@ -110,8 +111,8 @@ func (c *Config) problem(dir string) (field, problem string) {
 	switch {
 	case c.MaxCostPerDay > 0 && c.nanos() == 0:
 		return LimitCost, fmt.Sprintf("must be at least 1e-9 dollars, got %v", c.MaxCostPerDay)
-	case c.MaxCostPerDay > 0 && dir == "":
-		return LimitCost, "needs state_dir, a directory in which the day's account outlives a restart"
+	case c.MaxCostPerDay > 0 && !kept:
+		return LimitCost, "needs state_dir, a directory in which the day's account outlives a restart, or a fleet, which has it in its store"
 	}
 	return "", ""
 }

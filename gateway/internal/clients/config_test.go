@@ -46,9 +46,9 @@ func TestClientsThatCantBe(t *testing.T) {
 		{"concurrent below 0", "", with(func(c *Config) { c.MaxConcurrent = -1 }), "max_concurrent must be"},
 		{"money below 0", "state", with(func(c *Config) { c.MaxCostPerDay = -5 }), "max_cost_per_day must be"},
 		{"less money than there is", "state", with(func(c *Config) { c.MaxCostPerDay = 1e-10 }), "max_cost_per_day must be at least 1e-9 dollars, got 1e-10"},
-		{"money without a directory", "", with(func(c *Config) { c.MaxCostPerDay = 5 }), `clients[0] ("web"): max_cost_per_day needs state_dir`},
+		{"money without a directory", "", with(func(c *Config) { c.MaxCostPerDay = 5 }), `clients[0] ("web"): max_cost_per_day needs state_dir, a directory in which the day's account outlives a restart, or a fleet, which has it in its store`},
 	} {
-		err := Check(c.dir, c.all)
+		err := Check(c.dir != "", c.all)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 		}

@@ -29,6 +29,10 @@
 // disk is full or gone, attempts are refused (a [StateError]) until it works again: once a
 // second the journal is written as a whole.
 //
+// Where processes share their clients' limits ([Options.Shared]), the account of a day and the
+// limits of a minute are those of all processes together, and there is no journal: what was
+// spent is in the store. MaxConcurrent is that of each process.
+//
 // [Book.Reload] takes another configuration at any time. What a client has used belongs to
 // its name: it survives a change of its key, of its limits, and its absence for a while.
 package clients

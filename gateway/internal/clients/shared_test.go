@@ -1,0 +1,183 @@
+package clients
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall/account"
+	"llmcall/endpoint"
+)
+
+// together is what processes share: the whole of each limit, in one place.
+type together struct {
+	meters map[string]*meter
+	purses map[string]*purse
+	closed int
+}
+
+// meter has in hand what was fetched.
+type meter struct {
+	*together
+	bucket *bucket
+	here   float64
+}
+
+func (m *meter) SetLimit(perMinute float64) { m.bucket = m.bucket.changed(perMinute, time.Now()) }
+
+func (m *meter) Fetch(n float64) {
+	now := time.Now()
+	if n = m.bucket.fits(n) - m.here; n > 0 && m.bucket.wait(n, now) == 0 {
+		m.bucket.take(n, now)
+		m.here += n
+	}
+}
+
+func (m *meter) Wait(n float64) time.Duration {
+	if n = m.bucket.fits(n); n <= m.here {
+		return 0
+	}
+	return max(time.Millisecond, m.bucket.wait(n-m.here, time.Now()))
+}
+
+func (m *meter) Take(n float64) {
+	m.here -= n
+	m.bucket.take(-m.here, time.Now()) // what was given back, or is owed
+	m.here = 0
+}
+
+func (m *meter) Left() float64 { return m.here + m.bucket.left(time.Now()) }
+func (m *meter) Close()        { m.closed++ }
+
+func (t *together) Meter(name string, perMinute float64) account.Meter {
+	if t.meters[name] == nil {
+		t.meters[name] = &meter{together: t, bucket: newBucket(perMinute)}
+	}
+	return &meter{together: t, bucket: t.meters[name].bucket}
+}
+
+// purse lends all that others have not got.
+type purse struct {
+	lent int64
+	lost error
+}
+
+// lender is that of one process.
+type lender struct {
+	*purse
+	account *account.Account
+}
+
+func (l *lender) Now() time.Time { return time.Now() }
+
+func (l *lender) Lend(_ context.Context, want endpoint.Amount) error {
+	if l.lost != nil {
+		return l.lost
+	}
+	s := l.account.Snapshot()
+	more := min(want.Nanos, s.Limit.Nanos-l.lent)
+	l.lent += more
+	l.account.Allot(s.Day, endpoint.Amount{Nanos: s.Open.Nanos + more}, endpoint.Amount{Nanos: l.lent - s.Open.Nanos - more})
+	return nil
+}
+
+func (t *together) Account(name string, limit endpoint.Amount, day *time.Location, above ...*account.Account) *account.Account {
+	if t.purses[name] == nil {
+		t.purses[name] = &purse{}
+	}
+	a := account.Daily(limit, day, above...)
+	a.Name = name
+	a.Lender = &lender{t.purses[name], a}
+	return a
+}
+
+// Two gateways have the limits of a client together, need no directory, and say so in the
+// same words as one that is alone.
+func TestLimitsThatProcessesShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := &together{meters: map[string]*meter{}, purses: map[string]*purse{}}
+		web := Config{Name: "web", SHA256: hashOf("a"), RequestsPerMinute: 6, TokensPerMinute: 600, MaxCostPerDay: 5}
+		var both []*Client
+		var books []*Book
+		for range 2 {
+			book, err := Open("", []Config{web}, Options{Log: quiet, Shared: fleet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			both, books = append(both, only(book)), append(books, book)
+		}
+		one, two := both[0], both[1]
+		first, r := one.Admit(400)
+		if r != nil {
+			t.Fatal(r)
+		}
+		if _, r := two.Admit(300); r == nil || r.Limit != LimitTokens || r.Left != 200 || r.RetryAfter != 10*time.Second {
+			t.Errorf("%+v", r)
+		}
+		first.Done(100)
+		if second, r := two.Admit(300); r != nil {
+			t.Errorf("after tokens came back: %v", r)
+		} else {
+			second.Done(300)
+		}
+		for i := range 4 {
+			ticket, r := both[i%2].Admit(0)
+			if r != nil {
+				t.Fatal(r)
+			}
+			ticket.Done(0)
+		}
+		for _, c := range both {
+			if _, r := c.Admit(0); r == nil || r.Limit != LimitRequests || r.Allowed != 6 || r.RetryAfter != 10*time.Second {
+				t.Errorf("%+v", r)
+			}
+		}
+		time.Sleep(time.Minute)
+
+		dollars := func(n int64) endpoint.Amount { return endpoint.Amount{Nanos: n * account.Dollar} }
+		lent, err := one.Account().Reserve(dollars(3), dollars(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = two.Account().Reserve(dollars(3), dollars(3))
+		if r := two.Refused(err); r == nil || r.Limit != LimitCost || r.Allowed != 5 || r.Left != 2 || r.RetryAfter < time.Hour {
+			t.Errorf("%+v", r)
+		}
+		one.Account().Settle(lent, lent)
+		if _, err := two.Account().Reserve(dollars(2), dollars(2)); err != nil {
+			t.Error(err)
+		}
+		if _, r := two.Admit(0); r == nil || r.Limit != LimitCost || r.RetryAfter != soon {
+			t.Errorf("%+v", r)
+		}
+		if s := books[1].All()[0]; s.Spent != 3*account.Dollar || s.Reserved != 2*account.Dollar {
+			t.Errorf("%+v", s)
+		}
+
+		fleet.purses[accountName("web")].lost = errors.New("nobody answers")
+		_, err = one.Account().Reserve(dollars(1), dollars(1))
+		want := `this gateway can't ask its fleet what is left of the money of the client "web", and has nothing more that was lent to it: retry after 1s`
+		if r := one.Refused(err); r == nil || r.Limit != LimitFleet || r.Error() != want || r.RetryAfter != soon {
+			t.Errorf("%+v", r)
+		}
+
+		web.RequestsPerMinute, web.TokensPerMinute, web.MaxCostPerDay = 12, 0, 8
+		if err := books[0].Reload([]Config{web}); err != nil || fleet.closed != 1 {
+			t.Errorf("%v, %d meters are closed", err, fleet.closed)
+		}
+		if s := books[0].All()[0]; s.Requests == nil || *s.Requests < 11 || s.Tokens != nil {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(24 * time.Hour)
+		if err := books[0].Reload(nil); err != nil || fleet.closed != 2 || len(books[0].byName) != 0 {
+			t.Errorf("%v, %d meters are closed", err, fleet.closed)
+		}
+		for _, b := range books {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
