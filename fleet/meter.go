@@ -29,7 +29,8 @@ const rounding = 1e-6
 //
 // What a process needs in the next second it leases in advance, and what it has not used it
 // gives back, so that in any time the processes use no more than a full meter and what has
-// come in since two seconds before. While the store is lost each process uses the limit
+// come in since two seconds before. While the store is slow, each may use a twentieth of what
+// is left above that, divided by the processes. While it is lost each process uses the limit
 // divided by the number of those that it has seen last, itself alone if it has never reached
 // the store. If the store is restarted empty, the first process that comes back says what
 // was used.
@@ -186,7 +187,7 @@ func (m *meter) Wait(n float64) time.Duration {
 		left = m.holds() - m.missing()
 	}
 	switch late := m.f.slow.Load(); {
-	case short <= rounding, late && short <= left/float64(m.living): // as if it were lost already
+	case short <= rounding, late && short <= left/float64(stated*m.living): // the others hear of it
 		return 0
 	case short <= left:
 		return againAfter // it was not fetched in time

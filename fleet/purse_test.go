@@ -1,10 +1,14 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +18,7 @@ import (
 
 	"llmcall/account"
 	"llmcall/endpoint"
+	"llmcall/fleet/internal/store"
 	"llmcall/fleet/internal/store/lua"
 )
 
@@ -318,24 +323,71 @@ func TestALateReport(t *testing.T) {
 	})
 }
 
-// Days are those of the store's clock: a process whose own clock is a day ahead, or behind,
-// does not get another limit.
+// shifted is a store whose clock differs from that of the process.
+type shifted struct {
+	store.Store
+	by time.Duration
+}
+
+var nowIn = regexp.MustCompile(`"now":"(\d+)"`)
+
+func (s shifted) Run(ctx context.Context, calls []store.Call) []store.Result {
+	all := s.Store.Run(ctx, calls)
+	for i := range all {
+		all[i].Text = nowIn.ReplaceAllStringFunc(all[i].Text, func(text string) string {
+			n, err := strconv.ParseInt(nowIn.FindStringSubmatch(text)[1], 10, 64)
+			if err != nil {
+				return err.Error()
+			}
+			return fmt.Sprintf(`"now":"%d"`, n+s.by.Milliseconds())
+		})
+	}
+	return all
+}
+
+// Days are those of the store's clock: processes whose own clocks are ahead of it, or behind
+// it, by more than a day do not get another limit, and go over to the next day with it.
 func TestAClockThatIsWrong(t *testing.T) {
 	for _, off := range []time.Duration{30 * time.Hour, -30 * time.Hour} {
 		atNoon(t, func(t *testing.T, server *lua.Server) {
 			const limit = 1_000_000
-			one := hold(t, server, money(limit))
-			today := one.purse.Snapshot().Day
-			wrong := hold(t, server, money(limit))
-			wrong.fleet.clock.set(time.Now().Add(off)) // as it would be without the store
-			wrong.fleet.clock.at.Store(nil)
-			time.Sleep(5 * time.Second)
-			got := one.spend(limit*6/10, 1000) + drain(wrong, one)
-			if day := wrong.purse.Snapshot().Day; got != limit || day != today {
-				t.Errorf("they got %d; the day is %d, not %d", got, day, today)
+			var all []*holder
+			for range 2 {
+				f := openAt(t, shifted{server.Dial(), off})
+				all = append(all, &holder{t: t, fleet: f, purse: f.Account("the day", money(limit), time.UTC)})
+			}
+			there := time.Now().Add(off)
+			today := there.Unix() / (24 * 60 * 60)
+			for i := range int64(2) {
+				if got := drain(all...); got != limit {
+					t.Errorf("on day %d they got %d", i, got)
+				}
+				for _, h := range all {
+					if day := h.purse.Snapshot().Day; day != today+i {
+						t.Errorf("day %d, want %d", day, today+i)
+					}
+				}
+				time.Sleep(24*time.Hour - time.Minute)
 			}
 		})
 	}
+}
+
+// An account that nobody has any more is not exchanged.
+func TestAnAccountThatIsGone(t *testing.T) {
+	f := openAt(t, lua.New().Dial())
+	f.Account("the day", money(100), time.UTC)
+	for range 100 {
+		runtime.GC()
+		f.mu.Lock()
+		n := len(f.parts)
+		f.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // the worker looks once a second
+	}
+	t.Error("it is still shared")
 }
 
 // At midnight the limit is a new one; what is under way then was lent by the day before, and

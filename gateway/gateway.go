@@ -183,7 +183,8 @@ func (g *Gateway) openBook(cfg *Config) (*clients.Book, error) {
 // [endpoint.Config.OnStateChange].
 func (g *Gateway) CircuitChanged(e *endpoint.Endpoint, t breaker.Transition) { g.calls.Changed(e, t) }
 
-// Accounts returns the accounts of the clients that have a limit of money, by their names.
+// Accounts returns the accounts of the clients that have a limit of money, by their names:
+// what was spent by this gateway, and with Options.Limits by others.
 func (g *Gateway) Accounts() []account.Snapshot {
 	s := g.state.Load()
 	if s == nil || s.book == nil {
@@ -194,7 +195,7 @@ func (g *Gateway) Accounts() []account.Snapshot {
 		if c.MaxCostPerDay > 0 {
 			all = append(all, account.Snapshot{
 				Name: c.Name, Limit: endpoint.Amount{Nanos: int64(c.MaxCostPerDay * account.Dollar)},
-				Spent: endpoint.Amount{Nanos: c.Spent}, Reserved: endpoint.Amount{Nanos: c.Reserved},
+				Spent: endpoint.Amount{Nanos: c.Spent}, Others: endpoint.Amount{Nanos: c.Others}, Reserved: endpoint.Amount{Nanos: c.Reserved},
 			})
 		}
 	}

@@ -30,7 +30,7 @@ func clientRows(all []clients.Snapshot) []page.ClientRow {
 	for _, c := range all {
 		row := page.ClientRow{
 			Name: c.Name, Requests: c.Admitted, Refused: c.Refused, InFlight: c.InFlight,
-			SpentToday: c.Spent, LimitToday: int64(c.MaxCostPerDay * account.Dollar),
+			SpentToday: c.Spent + c.Others, LimitToday: int64(c.MaxCostPerDay * account.Dollar),
 		}
 		var limits []string
 		for _, l := range []struct {

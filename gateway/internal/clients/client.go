@@ -311,7 +311,8 @@ type Snapshot struct {
 	Refused  int64    // by Admit and Expect, likewise
 	Requests *float64 // that are left at this moment; nil without a limit
 	Tokens   *float64 // that are left at this moment, less than 0 if more were used; nil without a limit
-	Spent    int64    // nano-dollars, of this day in UTC, by all processes; 0 without a limit
+	Spent    int64    // nano-dollars, of this day in UTC; 0 without a limit
+	Others   int64    // nano-dollars, that other processes have spent of the limit, as far as is known
 	Reserved int64    // nano-dollars, by attempts under way
 }
 
@@ -328,7 +329,7 @@ func (c *Client) snapshot(now time.Time) Snapshot {
 	}
 	if c.cfg.MaxCostPerDay > 0 {
 		money := c.account.Snapshot()
-		s.Spent, s.Reserved = money.Spent.Nanos+money.Others.Nanos, money.Reserved.Nanos
+		s.Spent, s.Others, s.Reserved = money.Spent.Nanos, money.Others.Nanos, money.Reserved.Nanos
 	}
 	return s
 }

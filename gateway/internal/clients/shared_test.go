@@ -152,7 +152,7 @@ func TestLimitsThatProcessesShare(t *testing.T) {
 		if _, r := two.Admit(0); r == nil || r.Limit != LimitCost || r.RetryAfter != soon {
 			t.Errorf("%+v", r)
 		}
-		if s := books[1].All()[0]; s.Spent != 3*account.Dollar || s.Reserved != 2*account.Dollar {
+		if s := books[1].All()[0]; s.Spent != 0 || s.Others != 3*account.Dollar || s.Reserved != 2*account.Dollar {
 			t.Errorf("%+v", s)
 		}
 
