@@ -63,6 +63,25 @@
 // (ITU-T I.371), from which a process leases what its queue and its last need take in a fifth of a
 // second; it gives back what it has not used within half a second.
 //
+// # The purse
+//
+// An account of [Fleet.Account] has the limit of a day together with those of the same name in
+// the other processes. Each has leased a share of the limit, for ten seconds, which is nobody
+// else's; a part of that is open, and only what is open may be spent. So in the store, at each
+// moment,
+//
+//	the shares of the living + what is open to the dead <= limit
+//
+// A process opens in advance what it needs in about two seconds, and more when a reservation
+// finds too little; what it does not need it gives back each second, and at its end. When it
+// dies, or is cut off, what was open to it counts as spent until it reports, and the rest of
+// its share is lent to others when the lease is over. So no clock decides what may be spent,
+// and a process that has lost the store goes on with what is open to it, for as long as that
+// lasts.
+//
+// [Fleet.Meter] is the same for a limit of a minute: a leaky bucket in the store, of which
+// processes lease permits a second in advance.
+//
 // # Without the store
 //
 // Each process has its own circuit then, opens it by its own failures, and sends probes of its

@@ -36,7 +36,7 @@ const rounding = 1e-6
 // was used.
 func (f *Fleet) Meter(name string, perMinute float64) account.Meter {
 	m := &meter{
-		f: f, id: rand.Text()[:8], place: f.keyOf(f.tagOf("meter", name), "meter"), perMinute: perMinute, living: 1,
+		f: f, id: rand.Text()[:8], place: f.keyOf(tagOf("meter", name), "meter"), perMinute: perMinute, living: 1,
 		adopted: make(chan struct{}),
 	}
 	m.adopt = sync.OnceFunc(func() { close(m.adopted) })

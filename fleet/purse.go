@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
@@ -78,7 +77,7 @@ func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, 
 	a := account.Daily(limit, day, above...)
 	a.Name = name
 	p := &purse{
-		f: f, id: rand.Text()[:8], tag: f.tagOf("account", name, day.String()), account: weak.Make(a),
+		f: f, id: rand.Text()[:8], tag: tagOf("account", name, day.String()), account: weak.Make(a),
 		adopted: make(chan struct{}), active: time.Now(), living: 1,
 	}
 	p.adopt = sync.OnceFunc(func() { close(p.adopted) })
@@ -88,13 +87,14 @@ func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, 
 	return a
 }
 
-// tagOf returns the part of a key in the store that tells apart what has a name.
-func (f *Fleet) tagOf(what ...string) string {
-	mac := hmac.New(sha256.New, f.secret)
+// tagOf returns the part of a key in the store that tells apart what has a name. It does not
+// depend on the secret, which a process that began without the store does not know.
+func tagOf(what ...string) string {
+	sum := sha256.New()
 	for _, field := range what {
-		fmt.Fprintf(mac, "%d:%s", len(field), field)
+		fmt.Fprintf(sum, "%d:%s", len(field), field)
 	}
-	return hex.EncodeToString(mac.Sum(nil)[:8])
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
 // purse is this process' part of an account that a fleet shares: its lender. Only the worker

@@ -35,7 +35,7 @@ var (
 	requests     = row{"http_requests_total", "counter", "requests", []string{"route", "client", "protocol", "outcome"}, "Requests for answers that the gateway has ended; outcome is answered, broken (an error in a stream that had begun), refused (the request was wrong), limited (a limit of the client), invalid (no valid answer), unavailable (no model can serve now), failed or left (the client went away)."}
 	requestTime  = row{"http_request_duration_seconds", "histogram", "seconds", []string{"route", "protocol"}, "Duration of requests to the gateway that were answered."}
 	firstByte    = row{"http_first_byte_seconds", "histogram", "seconds", []string{"route", "protocol"}, "Time until the first byte of an answer of the gateway."}
-	limited      = row{"http_limited_total", "counter", "requests", []string{"client", "limit"}, "Requests that the gateway has refused for a limit of the client, by its name in the configuration; state_dir if the journal can't be written."}
+	limited      = row{"http_limited_total", "counter", "requests", []string{"client", "limit"}, "Requests that the gateway has refused for a limit of the client, by its name in the configuration; state_dir if the journal can't be written, fleet if the fleet can't be asked."}
 )
 
 // rows are all metrics.
