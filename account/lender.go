@@ -49,9 +49,9 @@ func (a *Account) short(want endpoint.Amount) bool {
 	return less(a.left(), want)
 }
 
-// less reports whether less is left than is wanted, of tokens or of money.
-func less(left, want endpoint.Amount) bool {
-	return left.Tokens < want.Tokens || left.Nanos < want.Nanos
+// less reports whether the rest is less than is wanted, of tokens or of money.
+func less(rest, want endpoint.Amount) bool {
+	return rest.Tokens < want.Tokens || rest.Nanos < want.Nanos
 }
 
 // Allot is for the [Lender] of an account: on a day ([Snapshot.Day]), open of the limit may

@@ -309,7 +309,7 @@ func (m *meter) request(r *meterReport, done func(store.Result)) request {
 	return request{store.Call{Script: meterScript, Key: m.place, Args: []string{string(text)}}, done}
 }
 
-func (m *meter) answered(l *fetch, asked float64, result store.Result) {
+func (m *meter) answered(l *fetch, ask float64, result store.Result) {
 	var answer meterReply
 	defer l.end()
 	if result.Err != nil || json.Unmarshal([]byte(result.Text), &answer) != nil || answer.Late {
@@ -319,7 +319,7 @@ func (m *meter) answered(l *fetch, asked float64, result store.Result) {
 	m.sent = nil
 	m.have += answer.Got
 	m.used, m.usedAt, m.living = answer.Used, time.Now(), answer.Living
-	if left := m.holds() - m.used; asked > 0 && (answer.Got < asked || left < m.speed()*againAfter.Seconds()) {
+	if left := m.holds() - m.used; ask > 0 && (answer.Got < ask || left < m.speed()*againAfter.Seconds()) {
 		m.scarce = m.usedAt
 	}
 	m.mu.Unlock()

@@ -305,13 +305,13 @@ func (p *purse) idle() bool { return time.Since(p.active) >= idleAfter }
 // report returns what to tell. It takes back what is open and not needed, unless the store
 // is lost.
 func (p *purse) report(a *account.Account, s account.Snapshot, l *loan, lost bool) *purseReport {
-	want, lease := p.needs(s, l)
-	open := least(s.Open, want)
+	want, own := p.needs(s, l)
+	kept := least(s.Open, want)
 	if p.last != nil && lower(sumsOf(s.Limit), p.last.Limit) {
-		open = endpoint.Amount{} // others may have the rest of the lower limit
+		kept = endpoint.Amount{} // others may have the rest of the lower limit
 	}
-	if open != s.Open && !lost {
-		s = a.Allot(p.day, open, s.Others)
+	if kept != s.Open && !lost {
+		s = a.Allot(p.day, kept, s.Others)
 	}
 	p.seq++
 	r := &purseReport{
@@ -319,12 +319,12 @@ func (p *purse) report(a *account.Account, s account.Snapshot, l *loan, lost boo
 		Used: sumsOf(s.Spent), Open: sumsOf(most(s.Open, plus(s.Spent, s.Reserved))),
 		Lease: purseLease.Milliseconds(),
 	}
-	r.Want, r.Share = r.Open, r.Open
-	if p.f.clock.known() { // else it may be the wrong day
-		r.Want, r.Share = sumsOf(most(want, s.Open)), sumsOf(most(lease, s.Open))
-	}
-	for i := range r.Total {
-		r.Total[i] = p.others[i] + r.Open[i]
+	known := p.f.clock.known() // else it may be the wrong day
+	for i := range r.Open {
+		r.Want[i], r.Share[i], r.Total[i] = r.Open[i], r.Open[i], p.others[i]+r.Open[i]
+		if known {
+			r.Want[i], r.Share[i] = max(sumsOf(want)[i], r.Open[i]), max(sumsOf(own)[i], r.Open[i])
+		}
 	}
 	return r
 }
@@ -341,27 +341,22 @@ func lower(limit, before sums) bool {
 
 // needs returns what is to be open, and what is to be leased: what is used, what will be
 // needed soon, or the stated part of what is left, and what reservations wait for.
-func (p *purse) needs(s account.Snapshot, l *loan) (want, lease endpoint.Amount) {
+func (p *purse) needs(s account.Snapshot, l *loan) (want, own endpoint.Amount) {
 	used := plus(s.Spent, s.Reserved)
-	want, lease = used, used
+	want, own = used, used
 	if l != nil {
-		want, lease = plus(want, l.want), plus(lease, l.want)
+		want, own = plus(want, l.want), plus(own, l.want)
 	}
 	if p.idle() {
-		return want, lease
+		return want, own
 	}
-	free := endpoint.Amount{Tokens: mostAmount, Nanos: mostAmount}
-	if limit := sumsOf(s.Limit); limit[0] != 0 {
-		free.Tokens = max(0, limit[0]-p.others[0]-want.Tokens)
-	}
-	if limit := sumsOf(s.Limit); limit[1] != 0 {
-		free.Nanos = max(0, limit[1]-p.others[1]-want.Nanos)
-	}
+	// Without a limit nothing is left, since nothing must be opened.
+	free := most(endpoint.Amount{}, each(sumsOf(s.Limit).amount(), plus(p.others.amount(), want), func(a, b int64) int64 { return a - b }))
 	ahead := func(seconds, bound int64) endpoint.Amount {
 		need := most(share(free, 1, stated*int64(p.living)), plus(share(p.rise, seconds, 1), p.one))
 		return least(need, share(free, 1, bound))
 	}
-	return plus(want, ahead(openAhead, openBound)), plus(lease, ahead(shareAhead, shareBound))
+	return plus(want, ahead(openAhead, openBound)), plus(own, ahead(shareAhead, shareBound))
 }
 
 // says reports whether the store knows a report.

@@ -159,7 +159,8 @@ type Ticket struct {
 
 // Admit admits a request of which only the headers were read, if the client's limits have
 // room for it: requests at a time and a minute, and the money of the day, which is looked at
-// here only to refuse early when nothing is left; the attempts reserve it from
+// here only to refuse early when nothing is left, and not where processes share it; the
+// attempts reserve it from
 // [Client.Account]. So no client can make a gateway read more bodies than it may have
 // answered. Otherwise nothing is counted, and the refusal is that of the limit for which to
 // wait the longest.
@@ -197,8 +198,8 @@ func (c *Client) full(now time.Time) *Refusal {
 	if c.requests != nil {
 		over(LimitRequests, c.cfg.RequestsPerMinute, c.requests.left(now), c.requests.wait(1, now))
 	}
-	if c.cfg.MaxCostPerDay > 0 {
-		if s := c.account.Snapshot(); s.Spent.Nanos+s.Others.Nanos+s.Reserved.Nanos >= s.Limit.Nanos {
+	if c.cfg.MaxCostPerDay > 0 && c.shared == nil { // others may give something back: the attempt asks them
+		if s := c.account.Snapshot(); s.Spent.Nanos+s.Reserved.Nanos >= s.Limit.Nanos {
 			over(LimitCost, c.cfg.MaxCostPerDay, 0, comeBack(s.Reserved.Nanos > 0, now))
 		}
 	}

@@ -62,6 +62,7 @@ func (t *together) Meter(name string, perMinute float64) account.Meter {
 type purse struct {
 	lent int64
 	lost error
+	all  []*account.Account
 }
 
 // lender is that of one process.
@@ -79,7 +80,13 @@ func (l *lender) Lend(_ context.Context, want endpoint.Amount) error {
 	s := l.account.Snapshot()
 	more := min(want.Nanos, s.Limit.Nanos-l.lent)
 	l.lent += more
-	l.account.Allot(s.Day, endpoint.Amount{Nanos: s.Open.Nanos + more}, endpoint.Amount{Nanos: l.lent - s.Open.Nanos - more})
+	var others endpoint.Amount
+	for _, a := range l.all {
+		if a != l.account {
+			others.Nanos += a.Snapshot().Spent.Nanos
+		}
+	}
+	l.account.Allot(s.Day, endpoint.Amount{Nanos: s.Open.Nanos + more}, others)
 	return nil
 }
 
@@ -89,7 +96,8 @@ func (t *together) Account(name string, limit endpoint.Amount, day *time.Locatio
 	}
 	a := account.Daily(limit, day, above...)
 	a.Name = name
-	a.Lender = &lender{t.purses[name], a}
+	p := t.purses[name]
+	a.Lender, p.all = &lender{p, a}, append(p.all, a)
 	return a
 }
 
@@ -149,8 +157,9 @@ func TestLimitsThatProcessesShare(t *testing.T) {
 		if _, err := two.Account().Reserve(dollars(2), dollars(2)); err != nil {
 			t.Error(err)
 		}
-		if _, r := two.Admit(0); r == nil || r.Limit != LimitCost || r.RetryAfter != soon {
-			t.Errorf("%+v", r)
+		_, err = one.Account().Reserve(dollars(1), dollars(1))
+		if r := one.Refused(err); r == nil || r.Limit != LimitCost || r.Left != 0 || r.RetryAfter != soon {
+			t.Errorf("while the other has it under way: %+v", r)
 		}
 		if s := books[1].All()[0]; s.Spent != 0 || s.Others != 3*account.Dollar || s.Reserved != 2*account.Dollar {
 			t.Errorf("%+v", s)
