@@ -446,9 +446,9 @@ type loanOf struct {
 	day  int64
 }
 
-// world is the naive model: all that was ever billed or may be, by the day of its
+// bank is the naive model: all that was ever billed or may be, by the day of its
 // reservation, whoever has died since.
-type world struct {
+type bank struct {
 	t      *testing.T
 	server *lua.Server
 	all    []*holder // also the dead
@@ -459,12 +459,12 @@ type world struct {
 	lost   endpoint.Amount // what a restart has lost at most
 }
 
-func (w *world) living() []*holder {
+func (w *bank) living() []*holder {
 	return slices.DeleteFunc(slices.Clone(w.all), func(h *holder) bool { return h.closed })
 }
 
 // exposed returns the bill of a day if each request under way used all that it may.
-func (w *world) exposed(day int64) endpoint.Amount {
+func (w *bank) exposed(day int64) endpoint.Amount {
 	sum := w.billed[day]
 	for _, l := range w.loans {
 		if l.day == day {
@@ -476,7 +476,7 @@ func (w *world) exposed(day int64) endpoint.Amount {
 
 // flush restarts the store empty, and notes what those who come back may not know. Nobody
 // joins until they have.
-func (w *world) flush() {
+func (w *bank) flush() {
 	synctest.Wait()
 	var total, least sums
 	known := false
@@ -512,7 +512,7 @@ func TestNoFleetPassesItsLimit(t *testing.T) {
 		var failed any
 		synctest.Test(t, func(t *testing.T) { // a panic of rapid must not end the bubble's goroutine
 			defer func() { failed = recover() }()
-			runWorld(rt, t)
+			runBank(rt, t)
 		})
 		switch {
 		case rt.Failed():
@@ -523,11 +523,11 @@ func TestNoFleetPassesItsLimit(t *testing.T) {
 	})
 }
 
-func runWorld(t *rapid.T, within *testing.T) {
+func runBank(t *rapid.T, within *testing.T) {
 	amount := func(label string, low, high int64) endpoint.Amount {
 		return endpoint.Amount{Tokens: rapid.Int64Range(low, high).Draw(t, label), Nanos: rapid.Int64Range(low, high).Draw(t, label)}
 	}
-	w := &world{t: within, server: lua.New(), billed: map[int64]endpoint.Amount{}, limit: amount("limit", 100, 600)}
+	w := &bank{t: within, server: lua.New(), billed: map[int64]endpoint.Amount{}, limit: amount("limit", 100, 600)}
 	w.most = w.limit
 	w.server.Latency(rapid.SampledFrom([]time.Duration{0, time.Millisecond, 20 * time.Millisecond}).Draw(t, "latency"))
 	time.Sleep(23*time.Hour + 59*time.Minute)

@@ -150,7 +150,7 @@ func TestLimitsThatProcessesShare(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = two.Account().Reserve(dollars(3), dollars(3))
-		if r := two.Refused(err); r == nil || r.Limit != LimitCost || r.Allowed != 5 || r.Left != 2 || r.RetryAfter < time.Hour {
+		if r := two.Refused(err); r == nil || r.Limit != LimitCost || r.Allowed != 5 || r.Left != 2 || r.RetryAfter != soon {
 			t.Errorf("%+v", r)
 		}
 		one.Account().Settle(lent, lent)
@@ -161,7 +161,14 @@ func TestLimitsThatProcessesShare(t *testing.T) {
 		if r := one.Refused(err); r == nil || r.Limit != LimitCost || r.Left != 0 || r.RetryAfter != soon {
 			t.Errorf("while the other has it under way: %+v", r)
 		}
-		if s := books[1].All()[0]; s.Spent != 0 || s.Others != 3*account.Dollar || s.Reserved != 2*account.Dollar {
+		if s := books[1].All()[0]; s.Spent != 0 || s.Reserved != 2*account.Dollar {
+			t.Errorf("%+v", s)
+		}
+
+		if _, err := two.Account().Reserve(dollars(1), dollars(1)); err == nil {
+			t.Error("more than the limit")
+		}
+		if s := books[1].All()[0]; s.Others != 3*account.Dollar {
 			t.Errorf("%+v", s)
 		}
 
