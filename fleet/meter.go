@@ -25,7 +25,7 @@ const meetEvery = 10 * time.Second
 const rounding = 1e-6
 
 // Meter returns the limit of a minute that all processes of the fleet share which made one
-// of the same name. perMinute is more than 0.
+// of the same name. perMinute is more than 0. Like [Fleet.Account], Meter waits for the store.
 //
 // What a process needs in the next second it leases in advance, and what it has not used it
 // gives back, so that in any time the processes use no more than a full meter and what has
@@ -41,7 +41,7 @@ func (f *Fleet) Meter(name string, perMinute float64) account.Meter {
 	}
 	m.adopt = sync.OnceFunc(func() { close(m.adopted) })
 	f.add(m)
-	f.wait(m.adopted)
+	f.begin(m.adopted)
 	return m
 }
 

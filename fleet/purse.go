@@ -58,6 +58,7 @@ var (
 // may use of the limit is opened to it part by part, in advance. The days are those of the
 // store's clock in a location; nil is UTC. The name is shown in errors too. In a limit, 0
 // means no limit; of more than 2^53 nano-dollars or tokens (9 million dollars), 2^53 hold.
+// Account waits for the store, for a quarter of a second at most: make it before the calls.
 //
 // While the store is lost the account goes on with what is open to it: what it needs in two
 // seconds, at least a twentieth of what is left divided by the processes, and at most a
@@ -83,8 +84,23 @@ func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, 
 	p.adopt = sync.OnceFunc(func() { close(p.adopted) })
 	a.Lender = p
 	f.add(p)
-	f.wait(p.adopted) // so that the first request finds something open
+	f.begin(p.adopted) // so that the first request finds something open
 	return a
+}
+
+// begin waits for the first answer of the store, when something is made that is not made for
+// a call, and not at all if the last one was late.
+func (f *Fleet) begin(done <-chan struct{}) {
+	if f.slow.Load() {
+		return
+	}
+	timer := time.NewTimer(runTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		f.slow.Store(true)
+	}
 }
 
 // tagOf returns the part of a key in the store that tells apart what has a name. It does not

@@ -55,19 +55,20 @@ func (c *Client) Allows(route string) bool {
 	return len(routes) == 0 || slices.Contains(routes, route) || slices.Contains(routes, "*")
 }
 
-// set makes the configuration that of the client. What it has used stays used.
+// set makes the configuration that of the client. What it has used stays used. Only one
+// goroutine calls it at a time.
 func (c *Client) set(cfg Config) {
+	requests, tokens, day := c.share(cfg)
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cfg = cfg
-	c.requests = c.limit(c.requests, LimitRequests, cfg.RequestsPerMinute, now)
-	c.tokens = c.limit(c.tokens, LimitTokens, cfg.TokensPerMinute, now)
+	c.requests = c.changed(requests, cfg.RequestsPerMinute, now)
+	c.tokens = c.changed(tokens, cfg.TokensPerMinute, now)
+	c.account = day
 	switch limit := (endpoint.Amount{Nanos: cfg.nanos()}); {
 	case c.account != nil:
 		c.account.SetLimit(limit)
-	case cfg.MaxCostPerDay > 0 && c.shared != nil:
-		c.account = c.shared.Account(accountName(c.name), limit, time.UTC)
 	case cfg.MaxCostPerDay > 0:
 		c.account = c.journal.open(c.name, limit)
 	}

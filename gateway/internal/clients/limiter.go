@@ -26,36 +26,48 @@ type limiter interface {
 	take(n float64, now time.Time)
 }
 
-// limit returns the limiter for another limit; nil if there is none. What was used stays
-// used.
-func (c *Client) limit(old limiter, name string, perMinute float64, now time.Time) limiter {
-	if c.shared != nil {
-		before, _ := old.(*metered)
-		return before.changed(c.shared, c.name+"/"+name, perMinute)
-	}
-	before, _ := old.(*bucket)
-	if next := before.changed(perMinute, now); next != nil {
-		return next
-	}
-	return nil
-}
-
 // metered is a limit that processes share.
 type metered struct {
 	account.Meter
 	perMinute float64
 }
 
-// changed returns the meter with another limit; nil for 0.
-func (m *metered) changed(shared Shared, name string, perMinute float64) limiter {
+// share returns what the client has, with what it has to share from now on. It may wait for
+// others, and so is called without the lock.
+func (c *Client) share(cfg Config) (requests, tokens limiter, day *account.Account) {
+	requests, tokens, day = c.requests, c.tokens, c.account
+	if c.shared == nil {
+		return requests, tokens, day
+	}
+	if n := cfg.RequestsPerMinute; n > 0 && requests == nil {
+		requests = &metered{c.shared.Meter(c.name+"/"+LimitRequests, n), n}
+	}
+	if n := cfg.TokensPerMinute; n > 0 && tokens == nil {
+		tokens = &metered{c.shared.Meter(c.name+"/"+LimitTokens, n), n}
+	}
+	if cfg.MaxCostPerDay > 0 && day == nil {
+		day = c.shared.Account(accountName(c.name), endpoint.Amount{Nanos: cfg.nanos()}, time.UTC)
+	}
+	return requests, tokens, day
+}
+
+// changed returns the limiter with another limit; nil if there is none. What was used stays
+// used.
+func (c *Client) changed(l limiter, perMinute float64, now time.Time) limiter {
+	if c.shared == nil {
+		b, _ := l.(*bucket)
+		if next := b.changed(perMinute, now); next != nil {
+			return next
+		}
+		return nil
+	}
+	m, _ := l.(*metered)
 	switch {
-	case perMinute == 0 && m == nil:
+	case m == nil:
 		return nil
 	case perMinute == 0:
 		m.Close()
 		return nil
-	case m == nil:
-		return &metered{shared.Meter(name, perMinute), perMinute}
 	case perMinute != m.perMinute:
 		m.SetLimit(perMinute)
 		m.perMinute = perMinute
