@@ -61,8 +61,8 @@ func (g *Guard) Lent() endpoint.Amount {
 	return g.loans[g.last-1].lent
 }
 
-// Admit reserves what the request may use. It waits for nothing but the [Journal] of an
-// account.
+// Admit reserves what the request may use. It waits for nothing but the [Journal] and the
+// [Lender] of an account.
 func (g *Guard) Admit(ask endpoint.Ask) (endpoint.Permit, *endpoint.Refusal) {
 	var want, least endpoint.Amount
 	switch {

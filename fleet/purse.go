@@ -70,7 +70,8 @@ var (
 // open to a process that dies counts as spent. If the store is restarted empty, processes
 // put back what they have and what they knew of all the others, so that no more can be
 // spent above the limit than was opened after the last report of the first one that comes
-// back; if all processes were restarted too, the day begins again.
+// back, and the same holds for a failover that loses the last reports; if all processes were
+// restarted too, the day begins again.
 func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, above ...*account.Account) *account.Account {
 	if day == nil {
 		day = time.UTC
@@ -196,6 +197,8 @@ type purseReport struct {
 	Total    sums   `json:"total"`
 	Lease    int64  `json:"lease"`
 	Leaves   bool   `json:"leaves"`
+
+	blind bool // it asks for nothing, since it may be of the wrong day
 }
 
 // purseReply is what the script returns.
@@ -333,12 +336,11 @@ func (p *purse) report(a *account.Account, s account.Snapshot, l *loan, lost boo
 	r := &purseReport{
 		Me: p.id, Sequence: p.seq, Epoch: p.epoch, New: fmt.Sprint(p.id, p.seq), Limit: sumsOf(s.Limit),
 		Used: sumsOf(s.Spent), Open: sumsOf(most(s.Open, plus(s.Spent, s.Reserved))),
-		Lease: purseLease.Milliseconds(),
+		Lease: purseLease.Milliseconds(), blind: !p.f.clock.known(),
 	}
-	known := p.f.clock.known() // else it may be the wrong day
 	for i := range r.Open {
 		r.Want[i], r.Share[i], r.Total[i] = r.Open[i], r.Open[i], p.others[i]+r.Open[i]
-		if known {
+		if !r.blind {
 			r.Want[i], r.Share[i] = max(sumsOf(want)[i], r.Open[i]), max(sumsOf(own)[i], r.Open[i])
 		}
 	}
@@ -402,9 +404,8 @@ func (p *purse) answered(a *account.Account, r *purseReport, l *loan, result sto
 		l.end(errLost)
 		return
 	}
-	first := !p.f.clock.known()
 	p.f.clock.set(time.UnixMilli(answer.Now))
-	if first {
+	if r.blind {
 		p.ask(l)
 		return
 	}
@@ -443,7 +444,7 @@ func (p *purse) leave() []request {
 	if a == nil || p.last == nil {
 		return nil
 	}
-	s := a.Allot(p.day, endpoint.Amount{}, endpoint.Amount{})
+	s := a.Allot(p.day, endpoint.Amount{}, a.Snapshot().Others)
 	r := p.report(a, s, nil, true)
 	r.Want, r.Share, r.Leaves = r.Open, r.Open, true
 	return []request{p.request(r, func(store.Result) {})}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -367,6 +368,27 @@ func TestAClockThatIsWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Accounts that are made at once, before the store's time is known, have something open.
+func TestAccountsThatAreMadeAtOnce(t *testing.T) {
+	atNoon(t, func(t *testing.T, server *lua.Server) {
+		server.Latency(2 * time.Millisecond)
+		f := openAt(t, server.Dial())
+		var all sync.WaitGroup
+		for i := range 5 {
+			all.Go(func() {
+				a := f.Account(fmt.Sprint("account ", i), money(1000), time.UTC)
+				if _, err := a.Reserve(money(10), money(10)); err != nil {
+					t.Error(err)
+				}
+				if s := a.Snapshot(); s.Open != money(50) {
+					t.Errorf("%+v", s)
+				}
+			})
+		}
+		all.Wait()
+	})
 }
 
 // An account that nobody has any more is not exchanged.
