@@ -502,8 +502,8 @@ func TestAJoinerAdoptsTheRate(t *testing.T) {
 	})
 }
 
-// most returns the largest number in any minute.
-func most(all []spent) (requests int, tokens int64) {
+// mostInAMinute returns the largest number in any minute.
+func mostInAMinute(all []spent) (requests int, tokens int64) {
 	slices.SortFunc(all, func(a, b spent) int { return cmp.Compare(a.at, b.at) })
 	first, n, sum := 0, 0, int64(0)
 	for _, now := range all {
@@ -565,7 +565,7 @@ func TestConfiguredLimitsHoldForAll(t *testing.T) {
 					tokens += x.tokens
 				}
 			}
-			inAMinute, tokensInAMinute := most(c.spent)
+			inAMinute, tokensInAMinute := mostInAMinute(c.spent)
 			t.Logf("%+v: %d requests, %d at most in a minute; %d tokens, %d at most; %d calls of the store", row, requests, inAMinute, tokens, tokensInAMinute, c.server.Count())
 			mostRequests, mostTokens := row.requests, row.tokens+float64(row.over)
 			if row.store != "" { // what is left of leases, and a burst
