@@ -117,28 +117,28 @@ func TestLimitsThatProcessesShare(t *testing.T) {
 			both, books = append(both, only(book)), append(books, book)
 		}
 		one, two := both[0], both[1]
-		first, r := one.Admit(400)
+		first, r := admit(one, 400)
 		if r != nil {
 			t.Fatal(r)
 		}
-		if _, r := two.Admit(300); r == nil || r.Limit != LimitTokens || r.Left != 200 || r.RetryAfter != 10*time.Second {
+		if _, r := admit(two, 300); r == nil || r.Limit != LimitTokens || r.Left != 200 || r.RetryAfter != 10*time.Second {
 			t.Errorf("%+v", r)
 		}
 		first.Done(100)
-		if second, r := two.Admit(300); r != nil {
+		if second, r := admit(two, 300); r != nil {
 			t.Errorf("after tokens came back: %v", r)
 		} else {
 			second.Done(300)
 		}
 		for i := range 4 {
-			ticket, r := both[i%2].Admit(0)
+			ticket, r := admit(both[i%2], 0)
 			if r != nil {
 				t.Fatal(r)
 			}
 			ticket.Done(0)
 		}
 		for _, c := range both {
-			if _, r := c.Admit(0); r == nil || r.Limit != LimitRequests || r.Allowed != 6 || r.RetryAfter != 10*time.Second {
+			if _, r := admit(c, 0); r == nil || r.Limit != LimitRequests || r.Allowed != 6 || r.RetryAfter != 10*time.Second {
 				t.Errorf("%+v", r)
 			}
 		}
