@@ -42,8 +42,9 @@ type circuit struct {
 	recovered bool // closed while alone, by its own probes
 	counting  bool // the processes are asked for their answers
 	failures  []failed
-	answers   uint64  // of the endpoint, of which the store has heard
-	met       int     // processes that share it, as far as the store knew the last time
+	answers   uint64 // of the endpoint, of which the store has heard
+	met       int    // the most processes that the store has lately known to share it
+	metAt     time.Time
 	sent      *report // of which it is not known whether the store has taken it
 	ended     []ended // of which it is not known either, the oldest first
 	held      []lease
@@ -447,7 +448,11 @@ func (c *circuit) reported(r store.Result) {
 	}
 	c.f.met(answer.Living)
 	c.mu.Lock()
-	c.sent, c.met = nil, answer.Living
+	c.sent = nil
+	// A store that was restarted empty has yet to meet those who were seen in the window.
+	if answer.Living >= c.met || time.Since(c.metAt).Milliseconds() > c.settings.Window {
+		c.met, c.metAt = answer.Living, time.Now()
+	}
 	more := len(c.failures) > 0 || c.counting
 	c.mu.Unlock()
 	c.adopt()

@@ -145,8 +145,8 @@ var commands = map[string]command{
 	}},
 	"PUBLISH":  {2, 2, func(s *Server, args []string) any { return s.publish(args[0], args[1]) }},
 	"SPUBLISH": {2, 2, func(s *Server, args []string) any { return s.publish(args[0], args[1]) }},
-	"TIME": {0, 0, func(*Server, []string) any {
-		now := time.Now().UnixMicro()
+	"TIME": {0, 0, func(s *Server, _ []string) any {
+		now := time.Now().Add(s.clock).UnixMicro()
 		return []any{strconv.FormatInt(now/1e6, 10), strconv.FormatInt(now%1e6, 10)}
 	}},
 }

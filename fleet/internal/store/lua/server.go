@@ -23,6 +23,7 @@ type Server struct {
 	mute     bool
 	latency  time.Duration
 	delay    time.Duration
+	clock    time.Duration
 }
 
 // value is what is kept at a key: a hash, or a text if hash is nil.
@@ -59,6 +60,13 @@ func (s *Server) Delay(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.delay = d
+}
+
+// Clock is how far the server's clock is ahead of that of the processes, from now on. Default 0.
+func (s *Server) Clock(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = d
 }
 
 // Down says whether clients are refused. Those who watch lose what is published meanwhile.
