@@ -7,7 +7,7 @@
 --   a  answers so far, as far as they were reported
 --   p  probes that succeeded; li the last lease of one
 --   r  round in which processes report their answers; ra when it began; rc whether it decides
---   asked, trip  of the last failure
+--   asked, trip  of the last failure; lo how long the longest lasted
 --   at when it was last changed
 -- The others are
 --   why   kind, status and code of the last failure, and the process that opened it, in JSON
@@ -42,7 +42,7 @@ local function split(text, separator)
 	return parts
 end
 
-local PACKED = { 'g', 's', 'u', 'n', 't', 'a', 'p', 'li', 'r', 'ra', 'rc', 'asked', 'trip', 'at' }
+local PACKED = { 'g', 's', 'u', 'n', 't', 'a', 'p', 'li', 'r', 'ra', 'rc', 'asked', 'trip', 'lo', 'at' }
 
 local h = {}
 local flat = redis.call('HGETALL', key)
@@ -68,13 +68,23 @@ local deciding = h.rc == '1'
 local kind, status, code, by = unpack(cjson.decode(h.why or '["","0","",""]'))
 local since = tonumber(h.t or '0') - back
 
-local failures = {}
-for _, text in ipairs(split(h.f or '', ';')) do
-	local p = split(text, ',')
-	failures[#failures + 1] = {
-		t = tonumber(p[1]) - back, m = p[2], a = tonumber(p[3]), lasted = tonumber(p[4]), trip = p[5] == '1',
-		round = tonumber(p[6]),
-	}
+-- The failures may be ten thousand, so that they are read only when they are needed.
+local failures
+local function load()
+	if failures then
+		return
+	end
+	failures = {}
+	for _, text in ipairs(split(h.f or '', ';')) do
+		local p = split(text, ',')
+		failures[#failures + 1] = {
+			t = tonumber(p[1]) - back, m = p[2], a = tonumber(p[3]), lasted = tonumber(p[4]), trip = p[5] == '1',
+			round = tonumber(p[6]),
+		}
+	end
+end
+if back > 0 then
+	load() -- to put their times back too
 end
 local leases = {}
 for _, text in ipairs(split(h.l or '', ';')) do
@@ -248,6 +258,7 @@ local function report()
 	end
 	answers = answers + q.a
 	if me.round ~= round then
+		load()
 		for _, f in ipairs(failures) do
 			if f.round == round then
 				f.a = f.a + q.a
@@ -255,11 +266,7 @@ local function report()
 		end
 	end
 	me.round, me.report = round, math.max(me.report, q.seq)
-	local longest = 0
-	for _, f in ipairs(failures) do
-		longest = math.max(longest, f.lasted)
-	end
-	meet(window(longest))
+	meet(window(tonumber(h.lo or '0')))
 	if q.g ~= gen then
 		return
 	end
@@ -267,6 +274,10 @@ local function report()
 		close()
 		return
 	end
+	if #q.f == 0 and not deciding then
+		return
+	end
+	load()
 	local last
 	for _, f in ipairs(q.f) do
 		if state == 'o' and until_ <= now then
@@ -409,8 +420,12 @@ elseif q.op == 'reset' then
 end
 
 if q.op ~= 'look' then
-	local text = {}
-	for i, f in ipairs(failures) do
+	local longest, text = tonumber(h.lo or '0'), {}
+	if failures then
+		longest = 0
+	end
+	for i, f in ipairs(failures or {}) do
+		longest = math.max(longest, f.lasted)
 		text[i] = string.format('%.0f,%s,%.0f,%.0f,%s,%.0f', f.t, f.m, f.a, f.lasted, f.trip and '1' or '0', f.round)
 	end
 	local lent = {}
@@ -421,15 +436,11 @@ if q.op ~= 'look' then
 	for id, member in pairs(members) do
 		met[#met + 1] = string.format('%s,%.0f,%.0f,%.0f,%.0f', id, math.floor(member.at / 1000), member.round, member.report, member.ended)
 	end
-	local packed = string.format('%.0f %s %.0f %.0f %.0f %.0f %.0f %s %.0f %.0f %s %s %s %.0f', gen, state, until_, openings, since,
-		answers, passed, h.li or '0', round, began, deciding and '1' or '0', h.asked or '0', h.trip or '0', now)
-	redis.call('HSET', key, 'x', packed, 'why', cjson.encode({ kind, status, code, by }), 'f', table.concat(text, ';'),
+	local packed = string.format('%.0f %s %.0f %.0f %.0f %.0f %.0f %s %.0f %.0f %s %s %s %.0f %.0f', gen, state, until_, openings, since,
+		answers, passed, h.li or '0', round, began, deciding and '1' or '0', h.asked or '0', h.trip or '0', longest, now)
+	redis.call('HSET', key, 'x', packed, 'why', cjson.encode({ kind, status, code, by }), 'f', failures and table.concat(text, ';') or h.f or '',
 		'l', table.concat(lent, ';'), 'm', table.concat(met, ';'), 'c', cjson.encode(c),
 		'name', q.endpoint ~= '' and q.endpoint or h.name or '')
-	local longest = 0
-	for _, f in ipairs(failures) do
-		longest = math.max(longest, f.lasted)
-	end
 	local lasts = 2 * math.max(window(longest), c.most, c.lease)
 	if state == 'fo' or state == 'fc' then
 		lasts = 7 * 24 * 3600 * 1000
@@ -438,6 +449,7 @@ if q.op ~= 'look' then
 else
 	c = cjson.decode(h.c or '{}')
 	meet(c.window or 0)
+	load()
 	answer.name, answer.c = h.name or '', h.c or '{}'
 	answer.failures, answer.leases = #failures, #leases
 	local from, count = {}, 0
