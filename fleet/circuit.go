@@ -45,8 +45,9 @@ type circuit struct {
 	answers   uint64 // of the endpoint, of which the store has heard
 	met       int    // the most processes that the store has lately known to share it
 	metAt     time.Time
-	sent      *report // of which it is not known whether the store has taken it
-	ended     []ended // of which it is not known either, the oldest first
+	heardAt   time.Time // when the store has last answered a report
+	sent      *report   // of which it is not known whether the store has taken it
+	ended     []ended   // of which it is not known either, the oldest first
 	held      []lease
 	asking    *asking
 	spare     *lease    // one of held that came too late for the call which had asked
@@ -380,6 +381,7 @@ func (c *circuit) requests(tick bool) []request {
 		q.Lease, q.Sequence, q.Outcome, q.Failures = strconv.FormatUint(e.lease, 10), e.sequence, e.outcome, e.failures
 		all = append(all, c.request(q, func(r store.Result) { c.probed(e, r) }))
 	}
+	tick = tick && !c.idle()
 	if c.sent != nil || tick || c.counting || len(c.failures) > 0 {
 		all = append(all, c.request(c.report(recovered), c.reported))
 	}
@@ -393,6 +395,17 @@ func (c *circuit) requests(tick bool) []request {
 		all = append(all, c.request(c.question("probe"), func(r store.Result) { c.lent(a, r) }))
 	}
 	return all
+}
+
+// idle reports whether the circuit has nothing to say, and need not ask yet. The caller holds
+// the lock.
+func (c *circuit) idle() bool {
+	if c.lost || c.recovered || c.known.Generation == 0 || c.known.State != stateClosed || len(c.held) > 0 {
+		return false
+	}
+	e := c.endpoint.Value()
+	every := c.f.idleEvery()
+	return every > exchangeEvery && time.Since(c.heardAt) < every && e != nil && e.Answers() == c.answers
 }
 
 func (c *circuit) request(q question, done func(store.Result)) request {
@@ -448,7 +461,7 @@ func (c *circuit) reported(r store.Result) {
 	}
 	c.f.met(answer.Living)
 	c.mu.Lock()
-	c.sent = nil
+	c.sent, c.heardAt = nil, time.Now()
 	// A store that was restarted empty has yet to meet those who were seen in the window.
 	if answer.Living >= c.met || time.Since(c.metAt).Milliseconds() > c.settings.Window {
 		c.met, c.metAt = answer.Living, time.Now()

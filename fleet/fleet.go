@@ -72,7 +72,8 @@ type Fleet struct {
 	// numbers are those of what is told. Circuits of one endpoint have them in common: it
 	// may be collected and made again.
 	numbers atomic.Uint64
-	clock   clock // the store's
+	many    atomic.Int64 // parts
+	clock   clock        // the store's
 
 	ctx     context.Context // ends when the fleet is closed
 	cancel  func()

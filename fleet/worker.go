@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"llmcall/fleet/internal/store"
@@ -18,6 +19,9 @@ const (
 	mostRetry  = 5 * time.Second
 	// callWait is how long a call waits for the store at most.
 	callWait = 5 * time.Millisecond
+	// mostCalls is how many calls the store gets at once: it answers them well within
+	// runTimeout.
+	mostCalls = 500
 )
 
 // run is the one goroutine that speaks with the store, until the fleet is closed. So no
@@ -65,6 +69,37 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 	if len(all) == 0 {
 		return true
 	}
+	var lost error
+	gone := false
+	for some := range slices.Chunk(all, mostCalls) {
+		var results []store.Result
+		if gone { // it need not be asked again to fail
+			results = slices.Repeat([]store.Result{{Err: lost}}, len(some))
+		} else {
+			results = f.runAll(some)
+		}
+		gone = true
+		for i, a := range some {
+			r := results[i]
+			if r.Err == nil {
+				answered, gone = true, false
+			} else {
+				lost = r.Err
+			}
+			if alone := r.Err != nil; a.alone != alone {
+				a.alone = alone
+				a.part.alone(alone)
+				f.again(a.shared) // what was kept meanwhile
+			}
+			a.done(r)
+		}
+	}
+	f.heard(answered, lost)
+	return answered
+}
+
+// runAll has the store run what is asked.
+func (f *Fleet) runAll(all []asked) []store.Result {
 	calls := make([]store.Call, len(all))
 	for i, a := range all {
 		calls[i] = a.call
@@ -74,23 +109,7 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 	began := time.Now()
 	results := f.store.Run(ctx, calls)
 	f.slow.Store(time.Since(began) > callWait)
-	var lost error
-	for i, a := range all {
-		r := results[i]
-		if r.Err == nil {
-			answered = true
-		} else {
-			lost = r.Err
-		}
-		if alone := r.Err != nil; a.alone != alone {
-			a.alone = alone
-			a.part.alone(alone)
-			f.again(a.shared) // what was kept meanwhile
-		}
-		a.done(r)
-	}
-	f.heard(answered, lost)
-	return answered
+	return results
 }
 
 // requests returns what the parts want to tell and ask now. With tick, those that nobody
@@ -109,6 +128,7 @@ func (f *Fleet) requests(tick bool) []asked {
 		s.due = false
 	}
 	f.mu.Unlock()
+	f.many.Store(int64(len(all)))
 	var pending []asked
 	for i, s := range all {
 		for _, r := range s.part.requests(tick || due[i]) {
@@ -116,6 +136,12 @@ func (f *Fleet) requests(tick bool) []asked {
 		}
 	}
 	return pending
+}
+
+// idleEvery is how often a part exchanges that has nothing to say: each second, or less often if
+// there are thousands, as of a gateway's users.
+func (f *Fleet) idleEvery() time.Duration {
+	return exchangeEvery * time.Duration(max(1, f.many.Load()/mostCalls))
 }
 
 // add begins to share a part, unless the fleet is closed: then the part is alone.
