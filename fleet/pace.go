@@ -216,7 +216,7 @@ func (s *pacing) requests(tick bool) []request {
 	return pending
 }
 
-// idle is a need that is none.
+// idle is a need that is too small to tell.
 const idle = 0.001
 
 // report returns the call that tells the store of the rate and of told times.
@@ -261,45 +261,45 @@ func (s *pacing) report(r pace.Report, told bool) request {
 }
 
 // told follows what another process has published, or this one.
-func (s *pacing) told(message string) { s.follow(message, false) }
+func (s *pacing) told(text string) { s.follow(text, false) }
 
 // follow makes the pacer follow a state of the store. cut says that it is the answer to a
 // report of a cut.
 func (s *pacing) follow(text string, cut bool) {
-	var state pacingState
+	var known pacingState
 	p := s.pacer.Value()
-	if p == nil || json.Unmarshal([]byte(text), &state) != nil {
+	if p == nil || json.Unmarshal([]byte(text), &known) != nil {
 		return
 	}
 	s.mu.Lock()
-	if state.At < s.state && s.state-state.At < lateMost {
+	if known.At < s.state && s.state-known.At < lateMost {
 		s.mu.Unlock()
 		return // it has come late
 	}
 	now := time.Now()
-	s.state = state.At
-	shared := pace.Shared{
-		Taken: cut && state.By == s.f.id,
+	s.state = known.At
+	all := pace.Shared{
+		Taken: cut && known.By == s.f.id,
 		Rate: pace.Rate{
-			Epoch: state.Epoch, PerSecond: state.Rate, SlowStart: state.Phase == phaseStart, Shut: state.Phase == phaseShut,
-			Known: state.Known, Toll: ms(state.Toll), Calm: ms(state.Calm), Held: ms(state.Held), Asked: ms(state.Asked), Turns: state.Turns,
+			Epoch: known.Epoch, PerSecond: known.Rate, SlowStart: known.Phase == phaseStart, Shut: known.Phase == phaseShut,
+			Known: known.Known, Toll: ms(known.Toll), Calm: ms(known.Calm), Held: ms(known.Held), Asked: ms(known.Asked), Turns: known.Turns,
 		},
 	}
-	if state.ToldAt != s.heard {
-		s.heard = state.ToldAt
-		shared.Told, shared.HasTold, shared.Replaces = ms(state.Told), state.ToldBy != s.f.id && state.ToldAt != 0, state.Replaces
+	if known.ToldAt != s.heard {
+		s.heard = known.ToldAt
+		all.Told, all.HasTold, all.Replaces = ms(known.Told), known.ToldBy != s.f.id && known.ToldAt != 0, known.Replaces
 	}
-	rate := state.Rate
+	rate := known.Rate
 	if rate == 0 {
 		rate = s.rate
 	}
-	s.meet(now, state.Needs)
+	s.meet(now, known.Needs)
 	if rate > 0 {
-		shared.Part, shared.From, shared.Processes = s.mine(rate)
-		s.part = shared.Part
+		all.Part, all.From, all.Processes = s.mine(rate)
+		s.part = all.Part
 	}
 	s.mu.Unlock()
-	p.Follow(shared)
+	p.Follow(all)
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
@@ -327,7 +327,7 @@ const leastPart = 0.05
 
 // mine returns this process' part of a rate, where it begins among those of all, and their
 // number.
-func (s *pacing) mine(rate float64) (part, from float64, processes int) {
+func (s *pacing) mine(rate float64) (own, from float64, processes int) {
 	ids := append(slices.Collect(maps.Keys(s.peers)), s.f.id)
 	slices.Sort(ids)
 	needs := make([]float64, len(ids))
@@ -386,9 +386,9 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 	}{gcra(r.Limits.RequestsPerMinute, 1), gcra(r.Limits.TokensPerMinute, 0), 0}
 	q.Requests.Ask, q.Requests.Back, q.Requests.Alone = r.Ask.Requests, r.Back.Requests, alone.Requests
 	q.Tokens.Ask, q.Tokens.Back, q.Tokens.Alone, q.Tokens.Corrected = r.Ask.Tokens, r.Back.Tokens, alone.Tokens, used
-	asked := time.Now()
+	at := time.Now()
 	if !s.epoch.IsZero() {
-		q.At = asked.Sub(s.epoch).Microseconds()
+		q.At = at.Sub(s.epoch).Microseconds()
 	}
 	text, _ := json.Marshal(q)
 	return []request{{
@@ -406,7 +406,7 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 			s.without.Requests -= alone.Requests
 			s.without.Tokens -= alone.Tokens
 			s.used -= used
-			s.epoch = asked.Add(-time.Duration(lent.Now) * time.Microsecond)
+			s.epoch = at.Add(-time.Duration(lent.Now) * time.Microsecond)
 			s.mu.Unlock()
 			switch {
 			case r.Ask == (pace.Amount{}):
@@ -415,7 +415,7 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 			default:
 				p.Lend(pace.Lease{
 					Amount: r.Ask, In: time.Duration(lent.Wait) * time.Microsecond,
-					For: leaseFor - time.Since(asked), // it has begun when the store was asked, at the earliest
+					For: leaseFor - time.Since(at), // it has begun when the store was at, at the earliest
 				})
 			}
 		},

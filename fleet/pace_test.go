@@ -16,6 +16,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"llmcall/breaker"
+	"llmcall/endpoint"
+	"llmcall/failure"
 	"llmcall/fleet/internal/store"
 	"llmcall/fleet/internal/store/lua"
 	"llmcall/internal/limiter"
@@ -302,6 +305,32 @@ func TestEightProcessesShareALimit(t *testing.T) {
 					t.Errorf("%v/s, %q: process %d got %d answers, wants %d", limit, hint, i, got, want)
 				}
 			}
+		}
+	}
+}
+
+// The law is the same for two processes and for a hundred, each of which asks the store about
+// once a second.
+func TestFleetsOfOtherSizes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some time")
+	}
+	for _, n := range []int{2, 30, 100} {
+		for _, limit := range []float64{5, 60} {
+			synctest.Test(t, func(t *testing.T) {
+				const lasts = 120 * s
+				c := &crowd{t: t, limit: limit, burst: 5}
+				c.start()
+				for i := range n {
+					c.add(i, always(2*limit*float64(i+1)/float64(n*(n+1)/2)), lasts)
+				}
+				c.all.Wait()
+				used, refused, asked := c.used(0, lasts), c.refused(0, lasts), float64(c.server.Count())/float64(n)/lasts.Seconds()
+				t.Logf("%3d processes, %2.0f/s: %.2f used, %.3f refusals an answer, %.2f calls of the store a process and second", n, limit, used, refused, asked)
+				if used < 0.85 || refused > 0.12 || asked > 1.5 {
+					t.Error("want 0.85, 0.12, 1.5")
+				}
+			})
 		}
 	}
 }
@@ -659,5 +688,44 @@ func TestAWrongClockChangesNothing(t *testing.T) {
 	now, later := tells(0), tells(10_000*time.Hour)
 	if !slices.Equal(now, later) || len(now) < 5 {
 		t.Errorf("at one date:\n%q\nat another:\n%q", now, later)
+	}
+}
+
+// The pacers of a fleet's endpoints are shared, and gone with their endpoint.
+func TestPacersOfEndpointsAreShared(t *testing.T) {
+	server := lua.New()
+	synctest.Test(t, func(t *testing.T) {
+		all := start(t, server, 2, breaker.Config{})
+		held, _ := all[0].begin()
+		all[0].end(held, endpoint.Outcome{
+			Effect: failure.Limit, Kind: failure.RateLimited, Err: errProvider, Report: &endpoint.Report{Told: &pace.Told{HasWait: true, Wait: time.Minute}},
+		})
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if until := all[1].e.Snapshot().Pace.Until; time.Until(until) < 55*s {
+			t.Errorf("told until %v", until)
+		}
+		if _, refusal := all[1].begin(); refusal == nil {
+			t.Error("the other process sends in the told time")
+		}
+		stop(all)
+	})
+	f, err := open(server.Dial(), Options{Secret: secretOfTests, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var p *pacing
+	f.sharePacer("collected", &pace.Pacer{})
+	f.mu.Lock()
+	for each := range f.parts {
+		p = each.part.(*pacing)
+	}
+	f.mu.Unlock()
+	for range 10 {
+		runtime.GC()
+	}
+	if !p.gone() {
+		t.Error("a pacer is kept by the fleet")
 	}
 }

@@ -102,7 +102,7 @@ func TestAnEpisodeIsToldToPeers(t *testing.T) {
 		}
 		p.Refused(first, &pace.Told{HasWait: true, Wait: 2 * time.Second})
 		r := p.Report()
-		if !r.Cut || !r.Rate.SlowStart || r.Rate.Epoch != 0 || r.Told.Sub(time.Now()) != 2*time.Second || others.news == 0 {
+		if !r.Cut || !r.Rate.SlowStart || r.Rate.Epoch != 0 || time.Until(r.Told) != 2*time.Second || others.news == 0 {
 			t.Fatalf("got %+v, %d news", r, others.news)
 		}
 		r.Rate.Epoch = 7
