@@ -68,6 +68,7 @@ type Fleet struct {
 	id        string // of this process in the store
 	name      string // of this process, for people
 	endpoints *endpoint.Registry
+	doubt     atomic.Bool // the store may have lost everything
 	slow      atomic.Bool // the store's last answer came later than a call may wait
 	// numbers are those of what is told. Circuits of one endpoint have them in common: it
 	// may be collected and made again.
@@ -267,7 +268,6 @@ func (f *Fleet) heard(answered bool, err error) {
 		f.options.Log.Warn("llmcall: the fleet's store is lost, this process goes on alone", "error", err)
 	case answered && !was.Connected && !first:
 		f.options.Log.Info("llmcall: the fleet's store is back", "lost_for", time.Since(since).Round(time.Millisecond))
-		f.keepSecret()
 	}
 }
 

@@ -95,6 +95,9 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		}
 	}
 	f.heard(answered, lost)
+	if answered && f.doubt.Swap(false) {
+		f.keepSecret()
+	}
 	return answered
 }
 
@@ -148,7 +151,10 @@ func (f *Fleet) idleEvery() time.Duration {
 func (f *Fleet) add(p part) {
 	s := &shared{part: p, due: true, stop: func() {}}
 	if key := p.key(); key != "" {
-		s.stop = f.store.Watch(key, p.told, func() { f.again(s) })
+		s.stop = f.store.Watch(key, p.told, func() {
+			f.doubt.Store(true)
+			f.again(s)
+		})
 	}
 	f.mu.Lock()
 	closed := f.closed

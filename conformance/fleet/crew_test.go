@@ -21,6 +21,7 @@ import (
 type crew struct {
 	t       *testing.T
 	workers []*worker
+	begun   int // how many of them have been let begin
 
 	mu      sync.Mutex
 	events  []event
@@ -109,11 +110,12 @@ func (c *crew) listen(number int, w *worker, output io.Reader) {
 // begin lets those who wait begin, and returns when.
 func (c *crew) begin() time.Time {
 	c.t.Helper()
-	for _, w := range c.workers {
+	for _, w := range c.workers[c.begun:] {
 		if _, err := fmt.Fprintln(w.input); err != nil {
 			c.t.Fatalf("%v\n%s", err, w.log.String())
 		}
 	}
+	c.begun = len(c.workers)
 	return time.Now().Round(0)
 }
 
@@ -137,7 +139,7 @@ func (c *crew) dismiss() {
 	if c.t.Failed() && len(c.workers) > 0 {
 		c.t.Logf("what worker 0 has logged:\n%s", c.workers[0].log.String())
 	}
-	c.workers = nil
+	c.workers, c.begun = nil, 0
 }
 
 // all returns the events of some kinds so far.
