@@ -26,6 +26,9 @@ type settings struct {
 	length time.Duration
 }
 
+// isCaller reports whether this process was started by another one of this program.
+func isCaller() bool { return len(os.Args) > 1 && os.Args[1] == "-task" }
+
 func main() {
 	var s settings
 	flag.IntVar(&s.rounds, "rounds", 3, "how often each is measured, in turn; the best round counts")

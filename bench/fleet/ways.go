@@ -7,6 +7,7 @@ import (
 
 	"llmcall/breaker"
 	"llmcall/endpoint"
+	"llmcall/fleet"
 )
 
 // A way guards calls with a circuit breaker.
@@ -16,8 +17,8 @@ type way struct {
 }
 
 var ways = []way{
-	{"no fleet", openAlone},
-	{"llmcall/fleet", openFleet},
+	{"no fleet", openOurs(alone)},
+	{"llmcall/fleet", openOurs(ofFleet)},
 	{"gobreaker, distributed", openGobreaker},
 }
 
@@ -30,12 +31,33 @@ func wayOf(name string) (way, error) {
 	return way{}, fmt.Errorf("there is no way %q", name)
 }
 
-// through guards with the circuit of an endpoint of a registry, with the defaults.
-func through(r *endpoint.Registry) func(func() error) error {
-	b := circuitOf(r)
-	return func(work func() error) error {
-		_, err := breaker.Do(context.Background(), b, func(context.Context) (struct{}, error) { return struct{}{}, work() })
-		return err
+// alone is a registry of this process.
+func alone(string) (*endpoint.Registry, func(), error) {
+	r, err := endpoint.NewRegistry(endpoint.Config{})
+	return r, func() {}, err
+}
+
+// ofFleet is a registry that a fleet shares.
+func ofFleet(address string) (*endpoint.Registry, func(), error) {
+	f, err := fleet.Open("redis://"+address+"/0", fleet.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.Endpoints(), func() { _ = f.Close() }, nil
+}
+
+// openOurs guards with the circuit of an endpoint, with the defaults.
+func openOurs(registry func(string) (*endpoint.Registry, func(), error)) func(string) (func(func() error) error, func(), error) {
+	return func(address string) (func(func() error) error, func(), error) {
+		r, leave, err := registry(address)
+		if err != nil {
+			return nil, nil, err
+		}
+		b := circuitOf(r)
+		return func(work func() error) error {
+			_, err := breaker.Do(context.Background(), b, func(context.Context) (struct{}, error) { return struct{}{}, work() })
+			return err
+		}, leave, nil
 	}
 }
 
@@ -43,22 +65,14 @@ func circuitOf(r *endpoint.Registry) *breaker.Breaker {
 	return r.Get(endpoint.Key{Name: "bench"}).Circuit(endpoint.Options{})
 }
 
-func openAlone(string) (func(func() error) error, func(), error) {
-	r, err := endpoint.NewRegistry(endpoint.Config{})
-	if err != nil {
-		return nil, nil, err
-	}
-	return through(r), func() {}, nil
-}
-
 // nanoseconds measures a healthy call that does nothing, without a fleet and with one, in
 // turn in one process.
-func nanoseconds(s *store, rounds int) (alone, shared float64, err error) {
+func nanoseconds(s *store, rounds int) (without, with float64, err error) {
 	for range rounds {
 		for _, m := range []struct {
 			open  func(string) (*endpoint.Registry, func(), error)
 			least *float64
-		}{{registryAlone, &alone}, {registryOfFleet, &shared}} {
+		}{{alone, &without}, {ofFleet, &with}} {
 			r, leave, err := m.open(s.address)
 			if err != nil {
 				return 0, 0, err
@@ -79,5 +93,5 @@ func nanoseconds(s *store, rounds int) (alone, shared float64, err error) {
 			}
 		}
 	}
-	return alone, shared, nil
+	return without, with, nil
 }
