@@ -412,11 +412,11 @@ func (w *world) connected() bool {
 // outages, with a broken machine, in rolling restarts, with a store that is lost and comes
 // back, and with messages that are lost.
 func TestHundredProcesses(t *testing.T) {
-	processes := 100
+	hundred, some := 100, 30
 	if testing.Short() {
-		processes = 20
+		hundred, some = 20, 10
 	}
-	scenario := func(name string, lossy int, play func(w *world)) {
+	scenario := func(name string, processes, lossy int, play func(w *world)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, processes, breaker.Config{RecoveryTimeout: 4 * time.Second}, lossy)
@@ -430,16 +430,16 @@ func TestHundredProcesses(t *testing.T) {
 			})
 		})
 	}
-	scenario("every message comes", 0, (*world).healthy)
-	scenario("no message comes", 1, (*world).healthy)
+	scenario("every message comes", hundred, 0, (*world).healthy)
+	scenario("no message comes", hundred, 1, (*world).healthy)
 	const lossy = 3 // in the rest, each third message is lost
-	scenario("a broken machine", lossy, (*world).brokenMachine)
-	scenario("rolling restarts", lossy, (*world).restarts)
+	scenario("a broken machine", hundred, lossy, (*world).brokenMachine)
+	scenario("rolling restarts", hundred, lossy, (*world).restarts)
 	for _, loss := range losses {
-		scenario("the store is "+loss.name, lossy, func(w *world) { w.loses(loss) })
+		scenario("the store is "+loss.name, some, lossy, func(w *world) { w.loses(loss) })
 	}
-	scenario("the store is emptied while the circuit is open", lossy, (*world).emptied)
-	scenario("some can't reach the store", lossy, (*world).partition)
+	scenario("the store is emptied while the circuit is open", hundred, lossy, (*world).emptied)
+	scenario("some can't reach the store", hundred, lossy, (*world).partition)
 }
 
 // made returns how many calls were made.
