@@ -57,6 +57,9 @@ conformance: ## write docs/conformance.md: what happens when a provider fails
 failover: ## write docs/failover.md: what a gateway's client sees when a provider fails; needs npm, nginx and HAProxy
 	go run ./internal/failover
 
+fleet: ## measure processes of a fleet over real Redis servers, which fail; needs redis-server, redis-sentinel and haproxy
+	cd conformance/fleet && go test -count 1 -timeout 20m -v .
+
 foresight: ## write docs/foresight.md: what policies do in each scenario
 	go run ./internal/foresight
 
@@ -64,4 +67,4 @@ module: ## give the module another path: make module MODULE=example.org/you/llmc
 	@test -n "$(MODULE)" || { echo "usage: make module MODULE=example.org/you/llmcall" >&2; exit 2; }
 	go run ./internal/rename $(MODULE)
 
-.PHONY: help test race lint fuzz cover build bench bench-gateway bench-fleet plots mutation conformance failover foresight module
+.PHONY: help test race lint fuzz cover build bench bench-gateway bench-fleet plots mutation conformance failover fleet foresight module
