@@ -95,6 +95,9 @@ func newClient(models []llm.Model, checks []validate.Strategy, cfg RetryConfig) 
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Fleet.Address != "" && cfg.Endpoints == nil { // not in Validate, which is for files
+		return nil, &ConfigError{Field: "fleet", Err: errors.New("has no effect unless Endpoints is set: to those of the fleet, as package llmcall/fleet opens it")}
+	}
 	if len(models) == 1 { // not in Validate, which does not know the models
 		if cfg.FallbackAfter != 0 {
 			return nil, &ConfigError{Field: "fallback_after", Err: errSingle}

@@ -161,6 +161,10 @@ type RetryConfig struct {
 	// API key; see [endpoint.KeyOf]. Default nil: [endpoint.Default], that of the
 	// process.
 	Endpoints *endpoint.Registry
+	// Fleet is where this process shares with others what it knows of its endpoints. It is
+	// for the program, which opens it by package [llmcall/fleet] and sets Endpoints, without
+	// which [New] refuses it. Default: this process is alone.
+	Fleet Fleet // fleet, fleet_only, fleet_secret, fleet_min_reporters
 	// EnableCircuitBreaker guards each model with a circuit breaker, which all calls
 	// to the same endpoint with the same CircuitBreakerConfig share. Default false.
 	EnableCircuitBreaker bool // enable_circuit_breaker
@@ -425,6 +429,9 @@ func (c *RetryConfig) Validate() error {
 		return err
 	}
 	if err := c.validateShared(); err != nil {
+		return err
+	}
+	if err := c.Fleet.validate(); err != nil {
 		return err
 	}
 	if err := c.validateMoney(); err != nil {

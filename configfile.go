@@ -224,7 +224,9 @@ type setting struct {
 	wrong func(*RetryConfig) (got any, wrong bool)
 }
 
-var settings = []setting{
+var settings = slices.Concat(callSettings, fleetSettings)
+
+var callSettings = []setting{
 	{name: "model", takes: takesModel, set: func(c *RetryConfig, n *yaml.Node) error {
 		names, err := parseStrings(n)
 		if n.Kind != yaml.ScalarNode {
@@ -872,6 +874,7 @@ var elsewhere = map[string]string{
 	"maxretries": "maxattempts", "maxtries": "maxattempts", "retries": "maxattempts", "numretries": "maxattempts", "attempts": "maxattempts",
 	"timeout": "maxtime", "deadline": "maxtime", "requesttimeout": "attempttimeout", "pertrytimeout": "attempttimeout",
 	"basedelay": "initialdelay", "mindelay": "initialdelay", "initialbackoff": "initialdelay", "maxbackoff": "maxdelay", "multiplier": "backofffactor",
+	"redis": "fleet", "redisurl": "fleet", "valkey": "fleet", "valkeyurl": "fleet",
 	"fallbacks": "models", "fallbackmodels": "models", "maxbudget": "maxcost", "budget": "maxcost", "rpm": "requestsperminute", "tpm": "tokensperminute",
 }
 

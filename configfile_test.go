@@ -70,6 +70,10 @@ tokens_per_minute: 1e6
 max_concurrent: 7
 hang: 1m
 fallback_after: 3
+fleet: rediss://app:sesame@store.example:6380/1
+fleet_only: [openai/*, anthropic/two]
+fleet_secret: env:FLEET_SECRET
+fleet_min_reporters: 3
 max_attempts_before_tool_use: 2
 tool:
   name: search
@@ -110,6 +114,7 @@ const everyFieldJSON = `{
     "success_threshold": 4, "probe_lease": 15, "slow_call": "20s", "recovery_factor": 1.5, "trip_timeout": 300, "max_open": "2h", "excluded_exceptions": ["rate_limited", "overloaded"]
   },
   "count_invalid_answers": true, "wait_for_circuit": true, "hang": 60, "fallback_after": "3s",
+  "fleet": "rediss://app:sesame@store.example:6380/1", "fleet_only": ["openai/*", "anthropic/two"], "fleet_secret": "env:FLEET_SECRET", "fleet_min_reporters": 3,
   "retry_budget": {"saved": 50, "per_success": 0, "per_second": 2}, "requests_per_minute": 600, "tokens_per_minute": 1000000, "max_concurrent": 7, "max_attempts_before_tool_use": 2,
   "tool": {
     "name": "search", "description": "finds pages", "instruction": "Look it up.",
@@ -134,7 +139,7 @@ func everyFieldStruct() llmcall.RetryConfig {
 			FailureThreshold: 3, RecoveryTimeout: 30 * s, FailureWindow: 120500 * time.Millisecond, FailureRate: -1,
 			HalfOpenProbes: 2, SuccessThreshold: 4, ProbeLease: 15 * s, SlowCall: 20 * s, RecoveryFactor: 1.5, TripTimeout: 5 * time.Minute, MaxOpen: 2 * time.Hour,
 		}, ExcludedExceptions: []failure.Kind{failure.RateLimited, failure.Overloaded}},
-		CountInvalidAnswers: true, WaitForCircuit: true, Hang: time.Minute, FallbackAfter: 3 * s,
+		CountInvalidAnswers: true, WaitForCircuit: true, Hang: time.Minute, FallbackAfter: 3 * s, Fleet: llmcall.Fleet{Address: "rediss://app:sesame@store.example:6380/1", Only: []string{"openai/*", "anthropic/two"}, Secret: "env:FLEET_SECRET", MinReporters: 3},
 		RetryBudget: endpoint.Budget{Saved: 50, PerSuccess: -1, PerSecond: 2}, RequestsPerMinute: 600, TokensPerMinute: 1e6, MaxConcurrent: 7,
 		MaxAttemptsBeforeToolUse: 2,
 		Tool: &llmcall.Tool{Tool: llm.Tool{
@@ -320,7 +325,7 @@ func TestFieldsThatDoNotFitTogether(t *testing.T) {
 func TestUnknownFieldsAreNamedWithTheKnown(t *testing.T) {
 	for text, want := range map[string][]string{
 		"use_jitter: true\nmax_retries: 3":                 {"c:2: max_retries: unknown field, did you mean max_attempts?"},
-		"use_jitter: true\nmax_foo_bar: 3":                 {"c:2: max_foo_bar: unknown field: known are", "max_tokens", "and 47 more"},
+		"use_jitter: true\nmax_foo_bar: 3":                 {"c:2: max_foo_bar: unknown field: known are", "max_tokens", "and 51 more"},
 		"circuit_breaker_config:\n  threshold: 3":          {"c:2: circuit_breaker_config.threshold: unknown field", "failure_threshold", "excluded_exceptions"},
 		"tool: {name: x, run: y}":                          {"c:1: tool.run: unknown field", "parameters"},
 		"<<: {max_attempts: 3}":                            {"c:1: <<: unknown field"},
@@ -481,7 +486,7 @@ func TestSetTakesWhatAFileTakes(t *testing.T) {
 		{"max_attempts", "5"}, {"initial_delay", "0"}, {"initial_delay", "0.25"}, {"backoff_factor", "1.5"}, {"max_delay", "1m30s"},
 		{"use_jitter", "true"}, {"jitter_range", "0.3"}, {"backoff_on_invalid_answer", "true"}, {"max_time", "300"}, {"attempt_timeout", "30s"}, {"first_piece_timeout", "1m"}, {"idle_timeout", "20"}, {"restart_streams", "true"},
 		{"check_timeout", "2.5"}, {"max_retry_after", "3m"}, {"max_rate_limit_wait", "1h"}, {"enable_circuit_breaker", "true"},
-		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"},
+		{"count_invalid_answers", "true"}, {"wait_for_circuit", "true"}, {"hang", "60"}, {"fallback_after", "3s"}, {"fleet", "rediss://app:sesame@store.example:6380/1"}, {"fleet_only", `["openai/*", "anthropic/two"]`}, {"fleet_secret", "env:FLEET_SECRET"}, {"fleet_min_reporters", "3"},
 		{"requests_per_minute", "600"}, {"tokens_per_minute", "1e6"}, {"max_concurrent", "7"}, {"max_attempts_before_tool_use", "2"},
 		{"max_attempts_before_human", "4"}, {"max_tool_rounds", "3"}, {"max_tool_calls", "5"}, {"tool_timeout", "12s"}, {"max_tool_result", "1000"}, {"hedge", `{"after": "p95", "extra": 0.1, "same_model": true}`}, {"quality_memory", `{"answers": 10, "share": 0.5, "for": "10m"}`}, {"max_cost", "0.05"}, {"max_tokens_total", "20000"}, {"min_output_tokens", "99"}, {"reserve", "expected"}, {"prices", `{"openai/one": {"input": 0.15, "output": 0.60}}`}, {"stop_on_no_progress", "true"}, {"stop_on_no_progress", "false"},
 	} {
@@ -789,6 +794,7 @@ func FuzzParseConfig(f *testing.F) {
 		m := llm.Func("fuzz", nil)
 		cfg.FallbackAfter, cfg.AttemptsPerModel, cfg.Stages = 0, 0, nil // these need several models, or models of a name
 		cfg.Prices = price.Table{"*": {}}
+		cfg.Endpoints = endpoint.Default() // a fleet needs its own
 		if _, err := llmcall.RetryWithValidation(ended(t), m, llm.Prompt("x"), checks, cfg); reasonOf(t, err) != llmcall.ReasonCancelled {
 			t.Errorf("no call can be made with it: %v", err)
 		}

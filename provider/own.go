@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/internal/nearest"
+	"llmcall/internal/place"
 	"llmcall/llm"
 )
 
@@ -35,9 +35,6 @@ type Own struct {
 	// not be in the environment, so that it is not sent to another server.
 	Keys []string
 }
-
-// maxKeySize limits the size of a file with a key in bytes.
-const maxKeySize = 64 << 10
 
 // OpenAll opens all models with the given full names, of which the part before the slash
 // may be a name in own; any other is opened as by [Open]. For a name whose provider has
@@ -126,32 +123,10 @@ func readKey(source string) (string, error) {
 	if source == "none" {
 		return source, nil // sent as it is: some servers want the header
 	}
-	kind, place, _ := strings.Cut(source, ":")
-	var key string
-	switch kind {
-	case "env":
-		key = os.Getenv(place)
-	case "file":
-		file, err := os.Open(place)
-		if err != nil {
-			return "", fmt.Errorf("can't be read: %w", err)
-		}
-		defer file.Close()
-		text, err := io.ReadAll(io.LimitReader(file, maxKeySize+1)) // a pipe gives it in pieces
-		if err != nil {
-			return "", fmt.Errorf("can't be read: %w", err)
-		}
-		if len(text) > maxKeySize {
-			return "", fmt.Errorf("must be where a key is, got %s, which is larger than %d KiB", source, maxKeySize>>10)
-		}
-		key = string(text)
-	default:
+	if !place.Is(source) {
 		return "", errors.New("must be env:NAME, file:PATH or none, got something else, which is not shown because it may be a key")
 	}
-	if key = strings.TrimSpace(key); key == "" {
-		return "", fmt.Errorf("must be where a key is, got %s, in which there is none", source)
-	}
-	return key, nil
+	return place.Read(source, "a key")
 }
 
 // renamed is a model under another name.
