@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"llmcall/internal/nearest"
@@ -27,8 +29,9 @@ type Fleet struct {
 	// for TLS, with a user and a password if the server wants them; or env:NAME or
 	// file:PATH, where the address is. Default "": no fleet.
 	Address string // fleet
-	// Only are the endpoints that are shared, by the full names of their models, in which
-	// a * stands for any text. Default none: all.
+	// Only are the endpoints that are shared, by the full names of their models, as
+	// patterns of [path.Match], in which a * stands for any text without a slash.
+	// Default none: all.
 	Only []string // fleet_only
 	// Secret is where the secret is by which the fleet's processes recognise their
 	// endpoints: env:NAME or file:PATH. Default "": one that the first process has left
@@ -80,7 +83,7 @@ func (f Fleet) Resolve() (address, secret string, err error) {
 
 const (
 	takesStore   = "the address of a Redis or Valkey server, such as redis://127.0.0.1:6379/0 (rediss:// for TLS), or env:NAME or file:PATH, where the address is"
-	takesOnly    = "a list of full names of models, in which a * stands for any text, such as [acme/*]"
+	takesOnly    = "a list of full names of models, in which a * stands for any text without a slash, such as [acme/*]"
 	takesHidden  = "env:NAME or file:PATH, where the secret is"
 	hiddenSecret = "something else, which is not shown because it may be a secret"
 )
@@ -130,6 +133,11 @@ func (f Fleet) validate() error {
 	}
 	if f.Secret != "" && !place.Is(f.Secret) {
 		return &ConfigError{Field: "fleet_secret", Got: hiddenSecret, Takes: takesHidden}
+	}
+	for i, pattern := range f.Only {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return &ConfigError{Field: fmt.Sprintf("fleet_only[%d]", i), Got: strconv.Quote(pattern), Takes: "the full name of a model, or a pattern such as acme/*"}
+		}
 	}
 	if f.MinReporters < 0 {
 		return &ConfigError{Field: "fleet_min_reporters", Got: f.MinReporters, Takes: takesCount}

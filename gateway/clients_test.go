@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/gateway"
 	"llmcall/validate"
 )
@@ -327,6 +328,49 @@ func TestBounds(t *testing.T) {
 		status, header, text := post(t, s.url+"/v1/chat/completions", garbage)
 		if status != 400 || header.Get("X-Llmcall-Error") != "invalid_request" {
 			t.Errorf("%.40q: %d %.200s", garbage, status, text)
+		}
+	}
+}
+
+// The endpoints have what they share from the fleet that the program has opened: another one
+// needs a restart. Nothing shows the password.
+func TestAFleetNeedsARestart(t *testing.T) {
+	const text = `
+fleet: redis://:sesame@one:6379/0
+fleet_only: [openai/*]
+fleet_secret: env:ONE
+`
+	parse := func(text string) *gateway.Config {
+		cfg, err := gateway.Parse("gateway.yaml", []byte(text), validate.Builder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	if _, err := gateway.New(parse(text), gateway.Options{}); err == nil || !strings.Contains(err.Error(), "fleet: has no effect unless Options.Endpoints is set") {
+		t.Errorf("nobody has opened it: %v", err)
+	}
+	registry, err := endpoint.NewRegistry(endpoint.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(parse(text), gateway.Options{Endpoints: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Reload(parse(text + "max_body: 1MiB\n")); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct{ old, now, want string }{
+		{"one:6379", "two:6379", "fleet must be redis://one:6379/0 until the gateway is started again, got redis://two:6379/0"},
+		{"sesame", "basil", "fleet must be redis://one:6379/0 until the gateway is started again, got redis://one:6379/0 with another password or other options"},
+		{text, "routes: {}", "fleet must be redis://one:6379/0 until the gateway is started again, got nothing"},
+		{"fleet_only: [openai/*]\n", "", "fleet_only must be openai/* until the gateway is started again, got nothing"},
+		{"env:ONE", "env:TWO", "fleet_secret must be env:ONE until the gateway is started again, got env:TWO"},
+		{"fleet_secret", "fleet_min_reporters: 3\nfleet_secret", "fleet_min_reporters must be nothing until the gateway is started again, got 3"},
+	} {
+		if err := g.Reload(parse(strings.Replace(text, c.old, c.now, 1))); err == nil || err.Error() != c.want {
+			t.Errorf("%s instead of %s:\n got %v\nwant %s", c.now, c.old, err, c.want)
 		}
 	}
 }

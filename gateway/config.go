@@ -62,6 +62,10 @@ type Config struct {
 	// Providers are names of the user's own for providers, which the routes' models may
 	// begin with. Default none: only the known providers.
 	Providers map[string]llmcall.OwnProvider // providers
+	// Fleet is where this gateway shares with other processes what it knows of its endpoints.
+	// It is for the program, which opens it by package [llmcall/fleet] and sets
+	// [Options.Endpoints], without which [New] refuses it. Default: the gateway is alone.
+	Fleet llmcall.Fleet // fleet, fleet_only, fleet_secret, fleet_min_reporters
 	// Clients are those who may ask, with their keys and limits. Default none: everybody who
 	// can reach the address, without a limit.
 	Clients []Client // clients
@@ -177,11 +181,12 @@ type reader struct {
 	name    string
 	builder validate.Builder
 	cfg     *Config
+	fleet   []*yaml.Node   // the fields of the fleet
 	lines   map[string]int // of the fields
 }
 
 func (r *reader) read(root *yaml.Node) (err error) {
-	r.lines, err = yamlfile.Fields(root, "", "a mapping of fields", map[string]func(*yaml.Node) error{
+	fields := map[string]func(*yaml.Node) error{
 		"listen":           func(n *yaml.Node) error { return yamlfile.Text(n, "listen", &r.cfg.Listen) },
 		"providers":        r.providers,
 		"clients":          r.clients,
@@ -191,14 +196,33 @@ func (r *reader) read(root *yaml.Node) (err error) {
 		"max_body":         r.maxBody,
 		"shutdown_timeout": func(n *yaml.Node) error { return yamlfile.Duration(n, "shutdown_timeout", &r.cfg.ShutdownTimeout) },
 		"show_contents":    func(n *yaml.Node) error { return yamlfile.Bool(n, "show_contents", &r.cfg.ShowContents) },
-	})
+	}
+	for _, name := range fleetFields {
+		fields[name] = func(n *yaml.Node) error {
+			r.fleet = append(r.fleet, &yaml.Node{Kind: yaml.ScalarNode, Value: name, Line: n.Line}, n)
+			return nil
+		}
+	}
+	if r.lines, err = yamlfile.Fields(root, "", "a mapping of fields", fields); err != nil {
+		return err
+	}
+	cfg, err := r.shared(root.Line, r.fleet...)
+	r.cfg.Fleet = cfg.Fleet
 	return err
+}
+
+// fleetFields are the fields of [Config.Fleet].
+var fleetFields = []string{"fleet", "fleet_only", "fleet_secret", "fleet_min_reporters"}
+
+// shared reads fields that a gateway has in common with the configuration of a call.
+func (r *reader) shared(line int, fields ...*yaml.Node) (llmcall.RetryConfig, error) {
+	cfg, _, err := llmcall.ParseConfigNode(r.name, &yaml.Node{Kind: yaml.MappingNode, Line: line, Content: fields}, r.builder)
+	return cfg, err
 }
 
 // providers reads the names of providers as the library does.
 func (r *reader) providers(n *yaml.Node) error {
-	key := &yaml.Node{Kind: yaml.ScalarNode, Value: "providers", Line: n.Line}
-	cfg, _, err := llmcall.ParseConfigNode(r.name, &yaml.Node{Kind: yaml.MappingNode, Line: n.Line, Content: []*yaml.Node{key, n}}, r.builder)
+	cfg, err := r.shared(n.Line, &yaml.Node{Kind: yaml.ScalarNode, Value: "providers", Line: n.Line}, n)
 	r.cfg.Providers = cfg.Providers
 	return err
 }
@@ -326,6 +350,10 @@ func (r *reader) routes(n *yaml.Node) error {
 // noRoute are the fields of a call's configuration that a route can't have, and why.
 var noRoute = map[string]string{
 	"providers":                    "belongs to the whole file",
+	"fleet":                        "belongs to the whole file",
+	"fleet_only":                   "belongs to the whole file",
+	"fleet_secret":                 "belongs to the whole file",
+	"fleet_min_reporters":          "belongs to the whole file",
 	"max_attempts_before_human":    "needs a person who looks at the call, whom a client of a gateway can't reach",
 	"mcp_servers":                  "is not for routes: tools are the client's, who carries out their calls",
 	"debug_tool_mcp_config":        "is not for routes: tools are the client's, who carries out their calls",
@@ -403,7 +431,10 @@ func (c *Config) validate(name string, lines map[string]int) error {
 	case c.ShutdownTimeout < 0:
 		return wrong("shutdown_timeout", c.ShutdownTimeout.String(), yamlfile.TakesTime)
 	}
-	if err := clients.Check(c.StateDir != "", c.book()); err != nil {
+	if err := (&llmcall.RetryConfig{Fleet: c.Fleet}).Validate(); err != nil {
+		return inFile(name, "", err)
+	}
+	if err := clients.Check(c.StateDir != "" || c.Fleet.Address != "", c.book()); err != nil {
 		e, ok := errors.AsType[*clients.ConfigError](err)
 		if !ok {
 			return err

@@ -17,6 +17,10 @@ clients: [{name: web, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd1
 admin: {listen: 127.0.0.1:8081}
 state_dir: /var/lib/llmcall
 max_body: 8MiB
+fleet: redis://:sesame@127.0.0.1:6379/0
+fleet_only: [acme/*]
+fleet_secret: env:FLEET_SECRET
+fleet_min_reporters: 3
 routes:
   support: {models: [acme/small, openai/gpt-6-luna], checks: [json], max_attempts: 4, stream: pass}
   slow: {models: [acme/slow], attempt_timeout: 20m, enable_circuit_breaker: false}
@@ -24,6 +28,9 @@ routes:
 `), validate.Builder{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if f := cfg.Fleet; f.Address != "redis://:sesame@127.0.0.1:6379/0" || len(f.Only) != 1 || f.Secret != "env:FLEET_SECRET" || f.MinReporters != 3 {
+		t.Errorf("got %+v", f)
 	}
 	if c := cfg.Clients[0]; c.Name != "web" || c.RequestsPerMinute != 600 || c.MaxCostPerDay != 5 || len(c.Routes) != 1 {
 		t.Errorf("got %+v", c)
@@ -57,6 +64,10 @@ func TestParseErrors(t *testing.T) {
 		{"routes:\n  a: {models: [openai/m], max_attempts_before_human: 2}", "gateway.yaml:2: routes.a.max_attempts_before_human: needs a person who looks at the call, whom a client of a gateway can't reach"},
 		{"routes:\n  \"*\": {models: [openai/m]}", "gateway.yaml:2: routes.*.models: must not be set: this route is for the models that clients name"},
 		{"providers: {acme: {protocl: openai}}", "gateway.yaml:1: providers.acme.protocl: unknown field, did you mean protocol?"},
+		{"routes: {}\nfleet: http://:sesame@h", `gateway.yaml:2: fleet must be the address of a Redis or Valkey server, such as redis://127.0.0.1:6379/0 (rediss:// for TLS), or env:NAME or file:PATH, where the address is, got "http" before ://`},
+		{"routes: {}\nfleet_only: [acme/*]", "gateway.yaml:2: fleet_only: has no effect unless fleet is set"},
+		{"flet: redis://h", "gateway.yaml:1: flet: unknown field, did you mean fleet?"},
+		{"routes:\n  a: {models: [openai/m], fleet: redis://h}", "gateway.yaml:2: routes.a.fleet: belongs to the whole file"},
 		{"max_body: 5 bytes", `gateway.yaml:1: max_body must be a size of at least 1024: bytes, or a size like "32MiB", got "5 bytes"`},
 	} {
 		if _, err := gateway.Parse("gateway.yaml", []byte(c.text), validate.Builder{}); err == nil || err.Error() != c.want {

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +151,9 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 		o.Log = slog.Default()
 	}
 	g := &Gateway{started: time.Now(), active: map[uint64]*active{}, done: make(chan struct{}), calls: page.NewRing(rows, cfg.ShowContents)}
+	if o.Endpoints == nil && cfg.Fleet.Address != "" {
+		return nil, &llmcall.ConfigError{Field: "fleet", Err: errors.New("has no effect unless Options.Endpoints is set: to those of the fleet, as package llmcall/fleet opens it")}
+	}
 	if o.Endpoints == nil {
 		var err error
 		if o.Endpoints, err = endpoint.NewRegistry(endpoint.Config{OnStateChange: g.CircuitChanged}); err != nil {
@@ -241,7 +246,7 @@ func (g *Gateway) open(names []string, own map[string]llmcall.OwnProvider) ([]ll
 // Reload serves another configuration from now on. If it is impossible, the error says why,
 // and the old one is kept. Requests in flight end as they began. Circuits, pacers, the
 // accounts of clients and what /ui shows go on. The addresses, StateDir and ShowContents are
-// those that the gateway began with.
+// those that the gateway began with; another StateDir or Fleet is refused.
 func (g *Gateway) Reload(cfg *Config) error {
 	g.reload.Lock()
 	defer g.reload.Unlock()
@@ -254,6 +259,9 @@ func (g *Gateway) Reload(cfg *Config) error {
 	old := g.state.Load()
 	if cfg.StateDir != old.cfg.StateDir {
 		return &llmcall.ConfigError{Field: "state_dir", Got: cmp.Or(cfg.StateDir, "nothing"), Takes: fmt.Sprintf("%q until the gateway is started again", old.cfg.StateDir)}
+	}
+	if err := sameFleet(cfg.Fleet, old.cfg.Fleet); err != nil {
+		return err
 	}
 	// What may be shown without a key depends on where the gateway listens.
 	here := *cfg
@@ -278,6 +286,38 @@ func (g *Gateway) Reload(cfg *Config) error {
 	}
 	g.state.Store(s)
 	return nil
+}
+
+// sameFleet returns an error if a fleet is not the one that the gateway began with: its
+// endpoints have what they share with others from it.
+func sameFleet(now, began llmcall.Fleet) error {
+	for _, f := range []struct {
+		field      string
+		same       bool
+		now, began string
+	}{
+		{"fleet", now.Address == began.Address, now.String(), began.String()},
+		{"fleet_only", slices.Equal(now.Only, began.Only), strings.Join(now.Only, ", "), strings.Join(began.Only, ", ")},
+		{"fleet_secret", now.Secret == began.Secret, now.Secret, began.Secret},
+		{"fleet_min_reporters", now.MinReporters == began.MinReporters, number(now.MinReporters), number(began.MinReporters)},
+	} {
+		if f.same {
+			continue
+		}
+		if f.now == f.began { // what is not shown is another
+			f.now += " with another password or other options"
+		}
+		return &llmcall.ConfigError{Field: f.field, Got: cmp.Or(f.now, "nothing"), Takes: cmp.Or(f.began, "nothing") + " until the gateway is started again"}
+	}
+	return nil
+}
+
+// number writes a number that is set.
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // hearing is how long requests that were cancelled at the end may take to end.
