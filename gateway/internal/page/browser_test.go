@@ -218,6 +218,16 @@ func TestThePageFollowsAndDisturbsNobody(t *testing.T) {
 	press(t, ctx, "p")
 	until(t, ctx, `document.getElementById("live").textContent === "live" && document.querySelector("#calls .call").id !== "`+before+`"`)
 
+	widths(t, ctx)
+	colours(t, ctx)
+	if all := said(); len(all) > 0 {
+		t.Errorf("the browser complains: %q", all)
+	}
+}
+
+// widths looks for what is wider than the window, closing what is open.
+func widths(t *testing.T, ctx context.Context) {
+	t.Helper()
 	for _, width := range []int64{320, 390, 760, 1024, 1280, 1920} {
 		do(t, ctx, chromedp.EmulateViewport(width, 900))
 		if wide := eval[string](t, ctx, `(() => { document.querySelectorAll("details").forEach(e => e.open = false);
@@ -226,14 +236,16 @@ func TestThePageFollowsAndDisturbsNobody(t *testing.T) {
 			t.Errorf("at a width of %d it is wider than the window: %s", width, wide)
 		}
 	}
+}
+
+// colours looks for texts that can hardly be read, in light and dark.
+func colours(t *testing.T, ctx context.Context) {
+	t.Helper()
 	for _, name := range []string{"light", "dark"} {
 		scheme(t, ctx, name)
 		for _, faint := range eval[[]string](t, ctx, contrast) {
 			t.Errorf("%s: too little contrast (WCAG 2.2 asks for 4.5): %s", name, faint)
 		}
-	}
-	if all := said(); len(all) > 0 {
-		t.Errorf("the browser complains: %q", all)
 	}
 }
 

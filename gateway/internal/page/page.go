@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -26,6 +27,10 @@ type Options struct {
 	// Clients returns the gateway's clients, to be shown in this order. Default nil: none
 	// are shown.
 	Clients func() []ClientRow
+	// Fleet returns what is known of the fleet that the endpoints belong to. It is called at
+	// most once a second, while somebody looks, and must not take longer than its context.
+	// Default nil: there is none.
+	Fleet func(context.Context) Fleet
 	// Names returns the names under which the models of an endpoint are called, where
 	// these are not the key's own. Default nil: the key's model, or its name.
 	Names func(endpoint.Key) []string

@@ -48,6 +48,8 @@ type frames struct {
 	until   [2]time.Time
 	ended   map[uint64]string // the rows of calls that have ended, by number
 	streams int
+	fleet   *Fleet // as it was at the last look; nil without one
+	looked  time.Time
 }
 
 // now returns a frame that is at most as old as perFrame.
@@ -60,6 +62,8 @@ func (f *frames) now(h *handler, writable bool) *frame {
 	defer f.mu.Unlock()
 	start := time.Now()
 	if f.last[which] == nil || !start.Before(f.until[which]) {
+		f.look(h)
+		start = time.Now() // what the store takes is not work
 		f.last[which] = h.frame(start, writable, f.last[which])
 		// Half of it, so that a reader that comes as often gets one that was just made.
 		f.until[which] = start.Add(max(perFrame/2, busy*time.Since(start)))

@@ -49,7 +49,12 @@ func (h *handler) frame(now time.Time, writable bool, last *frame) *frame {
 
 	f := &frame{writable: writable}
 	add := func(name string, rows []row) { f.Lists = append(f.Lists, list{name, rows}) }
-	add("summary", []row{render("summary", "now", summarize(endpoints, hidden, stats, len(running)+left))})
+	summary := summarize(endpoints, hidden, stats, len(running)+left)
+	if h.frames.fleet != nil {
+		fleet := newFleetView(h.frames.fleet)
+		summary.Fleet = &fleet
+	}
+	add("summary", []row{render("summary", "now", summary)})
 	var rows []row
 	for _, e := range endpoints {
 		rows = append(rows, render("endpoint", e.ID, e))
@@ -82,6 +87,14 @@ func (h *handler) frame(now time.Time, writable bool, last *frame) *frame {
 	}
 	add("running", rows)
 	add("calls", h.endedRows(ended, render))
+	rows = nil
+	if fleet := h.frames.fleet; fleet != nil {
+		rows = append(rows, render("fleet", "fleet-now", newFleetView(fleet)))
+		for _, v := range h.elsewhere(fleet, endpoints) {
+			rows = append(rows, render("elsewhere", v.ID, v))
+		}
+	}
+	add("fleet", rows)
 	return f
 }
 
@@ -131,6 +144,7 @@ type summaryView struct {
 	PerMinute                                 string
 	Answered                                  string // percent of those that ended in the last five minutes
 	Cost                                      string
+	Fleet                                     *fleetView // nil without one
 	Title                                     string
 }
 
@@ -191,6 +205,8 @@ type endpointView struct {
 	Label               string // of the whole key, for those who hear the page
 	Tone                string // of the worst circuit: "closed", "half", "open", "forced"
 	Circuits            []circuitView
+	Fleet               []fleetCircuitView
+	Shared              bool // there is a fleet
 	Strip               stripView
 	Own                 bool // the statistics are shown in this row
 	Attempts            string
@@ -205,6 +221,7 @@ type endpointView struct {
 	Queue               int
 	PassedOver          []endpoint.PassedOver
 	Token               string // of the form; "": no form
+	key                 string // that of [endpoint.Key.String]
 }
 
 type circuitView struct {
@@ -329,6 +346,14 @@ func (h *handler) newEndpointView(s endpoint.Snapshot, name string, now time.Tim
 		}
 	}
 	v.pace(s.Pace, now)
+	v.key, v.Shared = s.Key.String(), h.frames.fleet != nil
+	for _, c := range h.frames.fleet.of(v.key) {
+		shared := newFleetCircuitView(c, h.frames.looked)
+		if slices.ContainsFunc(v.Circuits, func(own circuitView) bool { return own.Cause == shared.Cause }) {
+			shared.Cause = "" // it stands above
+		}
+		v.Fleet = append(v.Fleet, shared)
+	}
 	return v
 }
 
