@@ -12,13 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// endpointCollector looks at endpoints and accounts when it is scraped.
+// endpointCollector looks at endpoints, accounts and the fleet when it is scraped.
 type endpointCollector struct {
 	registry *endpoint.Registry
 	accounts func() []account.Snapshot
+	fleet    func() (connected bool, processes int)
 	model    func(name string) string // the label of a model
 
-	circuits, openings, retries, rate, waiting, episodes, spent, used *prometheus.Desc
+	circuits, openings, retries, rate, waiting, episodes, spent, used, joined, size *prometheus.Desc
 
 	mu     sync.Mutex
 	seen   map[seenKey]counted // the endpoints of the last scrape
@@ -35,16 +36,17 @@ type seenKey struct {
 // counted is what an endpoint has counted.
 type counted struct{ openings, episodes uint64 }
 
-func newEndpointCollector(r *endpoint.Registry, accounts func() []account.Snapshot, model func(string) string) *endpointCollector {
+func newEndpointCollector(o Options, model func(string) string) *endpointCollector {
 	return &endpointCollector{
-		registry: r, accounts: accounts, model: model, totals: map[string]counted{},
+		registry: o.Registry, accounts: o.Accounts, fleet: o.Fleet, model: model, totals: map[string]counted{},
 		circuits: circuits.desc(), openings: openings.desc(), retries: retriesLeft.desc(), rate: rate.desc(), waiting: waiting.desc(),
 		episodes: episodes.desc(), spent: accountSpent.desc(), used: accountUsed.desc(),
+		joined: fleetJoined.desc(), size: fleetSize.desc(),
 	}
 }
 
 func (c *endpointCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.circuits, c.openings, c.retries, c.rate, c.waiting, c.episodes, c.spent, c.used} {
+	for _, d := range []*prometheus.Desc{c.circuits, c.openings, c.retries, c.rate, c.waiting, c.episodes, c.spent, c.used, c.joined, c.size} {
 		ch <- d
 	}
 }
@@ -77,6 +79,15 @@ func (c *endpointCollector) Collect(ch chan<- prometheus.Metric) {
 	for model, total := range totals {
 		ch <- prometheus.MustNewConstMetric(c.openings, prometheus.CounterValue, float64(total.openings), model)
 		ch <- prometheus.MustNewConstMetric(c.episodes, prometheus.CounterValue, float64(total.episodes), model)
+	}
+	if c.fleet != nil {
+		connected, processes := c.fleet()
+		joined := 0.0
+		if connected {
+			joined = 1
+		}
+		gauge(c.joined, joined)
+		gauge(c.size, float64(processes))
 	}
 	if c.accounts == nil {
 		return

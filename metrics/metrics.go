@@ -29,6 +29,9 @@ type Options struct {
 	// of each. Those with one name are added up. Their names are labels, so that they must
 	// not come from users. Default nil: none.
 	Accounts func() []account.Snapshot
+	// Fleet returns whether the store of the fleet that the registry is shared with answers,
+	// and how many processes there are, at each scrape. Default nil: there is no fleet.
+	Fleet func() (connected bool, processes int)
 	// Registerer is where the metrics are registered, beside the program's own, such as
 	// [prometheus.DefaultRegisterer]. Default nil: nowhere but in what [Metrics.Handler]
 	// serves.
@@ -84,7 +87,7 @@ func New(o Options) (*Metrics, error) {
 	for _, names := range []*atomic.Pointer[map[string]bool]{&m.routes, &m.clients, &m.checks} {
 		names.Store(&map[string]bool{})
 	}
-	m.endpoints = newEndpointCollector(o.Registry, o.Accounts, m.model)
+	m.endpoints = newEndpointCollector(o, m.model)
 	m.waited = m.reasons()
 	m.other = m.series(Other)
 	m.Know(o.Models, o.Routes, o.Clients)

@@ -356,3 +356,29 @@ func TestRegisterer(t *testing.T) {
 		t.Error("registered twice")
 	}
 }
+
+// A process that goes on without its store says so; one without a fleet has no series, so
+// that no alert fires for it.
+func TestTheFleet(t *testing.T) {
+	connected, processes := true, 3
+	m := made(t, metrics.Options{Fleet: func() (bool, int) { return connected, processes }})
+	for _, c := range []struct {
+		connected bool
+		processes int
+		want      map[string]float64
+	}{
+		{true, 3, map[string]float64{"fleet_connected": 1, "fleet_processes": 3}},
+		{false, 1, map[string]float64{"fleet_processes": 1}}, // 0 is not among the samples
+	} {
+		connected, processes = c.connected, c.processes
+		if got := samples(t, m); !maps.Equal(got, c.want) {
+			t.Errorf("got %v, want %v", got, c.want)
+		}
+		if text := page(m); strings.Contains(text, "llmcall_fleet_connected 0") == c.connected {
+			t.Errorf("connected %v: %s", c.connected, text)
+		}
+	}
+	if text := page(made(t, metrics.Options{})); strings.Contains(text, "llmcall_fleet_") {
+		t.Error("there are series without a fleet")
+	}
+}

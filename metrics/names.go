@@ -32,6 +32,8 @@ var (
 	unpriced     = row{"unpriced_attempts_total", "counter", "attempts", []string{"model"}, "Attempts whose cost is not completely known, and so is more than cost_dollars_total has."}
 	accountSpent = row{"account_spent_dollars", "gauge", "US dollars", []string{"account"}, "What is spent of an account: of the day, where the account is a day's."}
 	accountUsed  = row{"account_used_ratio", "gauge", "ratio", []string{"account", "unit"}, "Share of an account's limit that is spent or reserved, from 0 to 1; unit is dollars or tokens."}
+	fleetJoined  = row{"fleet_connected", "gauge", "boolean", nil, "1 while the store of the process' fleet answers, 0 while the process goes on alone; absent without a fleet."}
+	fleetSize    = row{"fleet_processes", "gauge", "processes", nil, "Processes of the fleet that share circuits with this one, itself included, as last heard; absent without a fleet."}
 	requests     = row{"http_requests_total", "counter", "requests", []string{"route", "client", "protocol", "outcome"}, "Requests for answers that the gateway has ended; outcome is answered, broken (an error in a stream that had begun), refused (the request was wrong), limited (a limit of the client), invalid (no valid answer), unavailable (no model can serve now), failed or left (the client went away)."}
 	requestTime  = row{"http_request_duration_seconds", "histogram", "seconds", []string{"route", "protocol"}, "Duration of requests to the gateway that were answered."}
 	firstByte    = row{"http_first_byte_seconds", "histogram", "seconds", []string{"route", "protocol"}, "Time until the first byte of an answer of the gateway."}
@@ -45,6 +47,7 @@ var rows = []row{
 	circuits, openings, retriesLeft,
 	rate, waiting, episodes, waits,
 	tokens, cost, unpriced, accountSpent, accountUsed,
+	fleetJoined, fleetSize,
 	requests, requestTime, firstByte, limited,
 }
 

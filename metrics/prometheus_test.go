@@ -140,8 +140,8 @@ func queries(t *testing.T) []query {
 		}
 		all = append(all, query{"alert " + r.Alert, expr})
 	}
-	if n != 8 {
-		t.Errorf("%d alerts, want 8", n)
+	if n != 9 {
+		t.Errorf("%d alerts, want 9", n)
 	}
 	return all
 }
@@ -372,7 +372,8 @@ func TestPrometheusScrapesAGatewayUnderChaos(t *testing.T) {
 		{model: "openai/unlisted", plan: chaos.Plan{AnswerTime: 100 * time.Millisecond}, cfg: llmcall.RetryConfig{Hedge: &llmcall.Hedge{After: 30 * time.Millisecond, Extra: 1}}},
 	}
 	shared := registry(t)
-	options := metrics.Options{Registry: shared, Routes: []string{"support"}, Clients: []string{"web"}, Accounts: func() []account.Snapshot { return []account.Snapshot{day.Snapshot()} }}
+	options := metrics.Options{Registry: shared, Routes: []string{"support"}, Clients: []string{"web"}, Accounts: func() []account.Snapshot { return []account.Snapshot{day.Snapshot()} },
+		Fleet: func() (bool, int) { return false, 3 }}
 	for _, a := range all[:len(all)-1] {
 		options.Models = append(options.Models, a.model)
 	}
