@@ -48,8 +48,8 @@ func (f Fleet) String() string {
 	if f.Address == "" || place.Is(f.Address) {
 		return f.Address
 	}
-	address, err := url.Parse(f.Address)
-	if err != nil {
+	address, ok := parseStore(f.Address)
+	if !ok {
 		return "an address that can't be parsed"
 	}
 	shown := url.URL{Scheme: address.Scheme, Host: address.Host, Path: address.Path}
@@ -89,7 +89,14 @@ const (
 )
 
 // schemes are those of addresses of a store.
-var schemes = []string{"redis", "rediss"}
+var schemes = []string{"redis", "rediss", "valkey", "valkeys", "unix"}
+
+// parseStore parses the address of a store. ok is false too if a password may be cut by what
+// it has: where the parts of the address end is not known then.
+func parseStore(given string) (address *url.URL, ok bool) {
+	address, err := url.Parse(given)
+	return address, err == nil && !strings.Contains(address.Path+address.RawQuery, "@") && address.Fragment == ""
+}
 
 // wrongAddress says what is wrong with the address of a store, without its password; "" if
 // nothing is.
@@ -103,13 +110,13 @@ func wrongAddress(given string) string {
 	case !slices.Contains(schemes, scheme):
 		return fmt.Sprintf("%q before ://%s", scheme, nearest.Question(scheme, schemes))
 	}
-	address, err := url.Parse(given)
+	address, ok := parseStore(given)
 	switch {
-	case err != nil && strings.Contains(rest, "@"):
+	case !ok && strings.Contains(rest, "@"):
 		return "one that can't be parsed (in a password, / is %2F, ? is %3F, # is %23 and @ is %40)"
-	case err != nil:
+	case !ok:
 		return "one that can't be parsed"
-	case address.Host == "" || address.Hostname() == "" && address.Port() == "":
+	case address.Host == "" && scheme != "unix":
 		return "one without a host"
 	}
 	return ""

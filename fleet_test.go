@@ -18,6 +18,8 @@ func TestTheLinesOfAFleet(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"fleet: redis://127.0.0.1:6379/0", ""},
 		{"fleet: redis://[::1]", ""},
+		{"fleet: valkey://store", ""},
+		{"fleet: unix:///run/redis.sock?db=1", ""},
 		{"fleet: rediss://app:sesame@store.example:6380/1?client_cache=0", ""},
 		{"fleet: env:REDIS_URL", ""},
 		{"fleet: file:/run/secrets/redis", ""},
@@ -61,7 +63,7 @@ func TestTheLinesOfAFleet(t *testing.T) {
 
 // A flag that sets the field shows as little.
 func TestThePasswordOfAFleetIsNotShown(t *testing.T) {
-	for _, address := range []string{"redis://:sesame@store:port", "store:sesame@", "redis://u:sesame", "sesame@", "redis://%sesame@h"} {
+	for _, address := range []string{"redis://:sesame@store:port", "store:sesame@", "redis://u:sesame", "sesame@", "redis://%sesame@h", "redis://:1/sesame@h", "redis://:1?sesame@h"} {
 		err := new(llmcall.RetryConfig).Set("fleet", address)
 		if err == nil {
 			err = (&llmcall.RetryConfig{Fleet: llmcall.Fleet{Address: address}}).Validate()
@@ -73,9 +75,10 @@ func TestThePasswordOfAFleetIsNotShown(t *testing.T) {
 	for address, want := range map[string]string{
 		"redis://:sesame@store:6379/0":                   "redis://store:6379/0",
 		"rediss://app:sesame@store:6380/1?client_name=x": "rediss://app@store:6380/1",
-		"env:REDIS_URL":                                  "env:REDIS_URL",
-		"redis://:se same@store:x":                       "an address that can't be parsed",
-		"":                                               "",
+		"env:REDIS_URL":            "env:REDIS_URL",
+		"redis://:se same@store:x": "an address that can't be parsed",
+		"redis://:1/sesame@store":  "an address that can't be parsed",
+		"":                         "",
 	} {
 		if got := (llmcall.Fleet{Address: address}).String(); got != want {
 			t.Errorf("%s is shown as %q, want %q", address, got, want)

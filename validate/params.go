@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"llmcall/endpoint"
 	"llmcall/internal/say"
 	"llmcall/llm"
 )
@@ -178,6 +179,10 @@ func (p Params) Model(param, name string) (llm.Model, error) {
 	}
 	return model, nil
 }
+
+// Endpoints returns the registry in which the check asks its models, [Builder.Endpoints]; nil
+// if there is none.
+func (p Params) Endpoints() *endpoint.Registry { return p.builder.Endpoints }
 
 // Checks returns a required list of checks; see [Builder.FromValue] for their forms.
 func (p Params) Checks(name string) ([]Strategy, error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"llmcall/endpoint"
 	"llmcall/internal/nearest"
 	"llmcall/internal/say"
 	"llmcall/llm"
@@ -123,6 +124,9 @@ type Builder struct {
 	// for "", the one to ask where a check names none. Default nil: a check that asks
 	// a model is an error.
 	OpenModel func(name string) (llm.Model, error)
+	// Endpoints has what judges share with the other callers of their models, such as the
+	// circuits of a fleet. Default nil: [endpoint.Default].
+	Endpoints *endpoint.Registry
 }
 
 // Build makes a check from its name or alias, and its parameters as YAML or JSON

@@ -148,6 +148,7 @@ func common(p validate.Params, o *Options) (first llm.Model, err error) {
 	} else if given {
 		o.Temperature = &t
 	}
+	o.Endpoints = p.Endpoints()
 	names, err := judges(p)
 	if err != nil {
 		return nil, err

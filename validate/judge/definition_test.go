@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/llm"
 	"llmcall/validate"
 	_ "llmcall/validate/judge"
@@ -136,4 +137,25 @@ func TestAJudgeWithinACombination(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 	contains(t, "sent", j.requests()[0].Messages[1].Text(), "\nGo away.\n")
+}
+
+// A judge's outage is that of all who ask the model, in the registry that they have in common.
+func TestAJudgeIsAskedInTheBuildersRegistry(t *testing.T) {
+	registry, err := endpoint.NewRegistry(endpoint.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := says(t, pass).named("shared")
+	builder := opens(j)
+	builder.Endpoints = registry
+	if _, err := builder.Build("any", map[string]any{"checks": []any{map[string]any{"agent_task": map[string]any{"task_prompt": "It greets.", "validation_model": j.name}}}}); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for e := range registry.All() {
+		names = append(names, e.Key().Model)
+	}
+	if len(names) != 1 || names[0] != j.name {
+		t.Errorf("the registry has %q", names)
+	}
 }
