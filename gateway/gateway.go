@@ -89,6 +89,7 @@ type FleetCircuit struct {
 	State                   breaker.State
 	Forced                  bool
 	Cause                   breaker.Cause
+	By                      string // the process that opened or forced it; "": not known
 	Failures, Threshold     int
 	Reporters, MinReporters int // processes that have seen failures, and how many must have
 	Probes, MaxProbes       int

@@ -37,6 +37,7 @@ type batch struct {
 	summary rows.Summary
 	reading *time.Timer // see sayIfItTakesLong
 	bad     badRows
+	fleet   *beside // what it has to say
 
 	client *llmcall.Client
 	of     []byte // what decides about all answers; see ofTheAnswer
@@ -89,6 +90,14 @@ func runBatch(cmd *cobra.Command, f *batchFlags, args []string) (err error) {
 		return b.inputError(err)
 	}
 	b.reading.Stop()
+	b.fleet = &beside{before: onStandardError(cmd)}
+	if !f.dryRun {
+		fleet, err := b.program.join(b.fleet.say)
+		if err != nil {
+			return err
+		}
+		defer fleet.leave()
+	}
 	given := b.program.Model
 	if b.cfg, b.checks, err = b.program.read(true); err != nil {
 		return err
@@ -282,7 +291,11 @@ func (b *batch) ask() error {
 		return nil
 	}
 	b.display = newBatchDisplay(b.cmd, b.progress)
-	defer b.display.end()
+	b.fleet.draws(b.display.say)
+	defer func() {
+		b.fleet.draws(nil)
+		b.display.end()
+	}()
 	ctx := b.cmd.Context()
 	stopSaying := context.AfterFunc(ctx, func() {
 		b.display.say(fmt.Sprintf("interrupted: requests in flight may finish within %v; once more ends at once", grace))

@@ -22,6 +22,7 @@ var notOfTheAnswer = []string{
 	"max_retry_after", "max_rate_limit_wait", "requests_per_minute", "tokens_per_minute", "max_concurrent", "disable_pacing",
 	"enable_circuit_breaker", "circuit_breaker_config", "count_invalid_answers", "wait_for_circuit", "retry_budget", "disable_retry_budget", "decisions",
 	"max_cost", "max_tokens_total", "min_output_tokens", "reserve", "prices",
+	"fleet", "fleet_only", "fleet_secret", "fleet_min_reporters",
 }
 
 // answered is what decides, beside the row, what an answer is.

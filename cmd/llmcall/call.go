@@ -96,6 +96,13 @@ func runCall(cmd *cobra.Command, f *callFlags, args []string) error {
 	if p.tape, err = openTape(cmd, f.record, f.replay); err != nil {
 		return err
 	}
+	if !f.dryRun {
+		fleet, err := p.join(onStandardError(cmd))
+		if err != nil {
+			return err
+		}
+		defer fleet.leave()
+	}
 	cfg, checks, err := p.read(true)
 	if err != nil {
 		return err

@@ -80,7 +80,11 @@ func completeFlags(root *cobra.Command) {
 		"retry-failed":   completeReasons,
 		"give-up-after":  cobra.FixedCompletions([]cobra.Completion{"10m", "1h", "never"}, cobra.ShellCompDirectiveNoFileComp),
 		"review":         cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs),
-		"image":          cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
+		"fleet": cobra.FixedCompletions([]cobra.Completion{
+			cobra.CompletionWithDesc("redis://", "the store's address"), cobra.CompletionWithDesc("rediss://", "with TLS"), cobra.CompletionWithDesc("env:", "a variable with the address"),
+		}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
+		"why":   cobra.NoFileCompletions,
+		"image": cobra.FixedCompletions([]cobra.Completion{"png", "jpg", "jpeg", "gif", "webp"}, cobra.ShellCompDirectiveFilterFileExt),
 	}
 	var all []*cobra.Command
 	for _, cmd := range root.Commands() {

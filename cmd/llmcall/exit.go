@@ -53,6 +53,9 @@ func exitCode(err error) int {
 	if e, ok := errors.AsType[*batchError](err); ok {
 		return e.code
 	}
+	if _, ok := errors.AsType[storeError](err); ok {
+		return exitProvider
+	}
 	e, ok := errors.AsType[*llmcall.Error](err)
 	if !ok {
 		return exitUsage

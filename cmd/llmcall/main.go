@@ -41,7 +41,7 @@ does not: inside the time and the attempts that you allow.`,
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(showHelp)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(callCommand(), batchCommand(), resumeCommand(), validateCommand(), explainCommand(), configCommand(), checksCommand(), providersCommand(), chaosCommand(), simulateCommand(), serveCommand(), completionCommand())
+	root.AddCommand(callCommand(), batchCommand(), resumeCommand(), validateCommand(), explainCommand(), configCommand(), checksCommand(), providersCommand(), chaosCommand(), simulateCommand(), serveCommand(), circuitsCommand(), completionCommand())
 	completeFlags(root)
 	err := root.ExecuteContext(ctx)
 	if err != nil {

@@ -87,6 +87,7 @@ func makeFree(cfg *llmcall.RetryConfig, models []llm.Model) {
 
 // newClient is [llmcall.New] with errors for somebody who imports nothing.
 func newClient(models []llm.Model, checks []validate.Strategy, cfg llmcall.RetryConfig) (*llmcall.Client, error) {
+	cfg.Fleet = llmcall.Fleet{} // it was joined, or there is nothing to share: see join
 	client, err := llmcall.New(models, checks, cfg)
 	if e, ok := errors.AsType[*llmcall.ConfigError](err); ok && e.Field == "prices" && e.Err != nil {
 		e.Err = errors.New(strings.Replace(e.Err.Error(), " (or import llmcall/price/known)", "", 1))

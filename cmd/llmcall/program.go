@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"llmcall"
+	"llmcall/endpoint"
 	"llmcall/provider"
 	"llmcall/validate"
 )
@@ -31,6 +32,8 @@ type program struct {
 
 	named string // the model that the rows of a batch name, if nothing else does
 	tape  *tape  // not of the call that a person looks at, but of this process
+
+	endpoints *endpoint.Registry // of the fleet; nil without one
 }
 
 // textFile is the content of a file.
@@ -40,13 +43,14 @@ type textFile struct {
 }
 
 // kept returns the program as a review file keeps it. A configuration whose MCP servers are
-// given what may be a key is not copied there: the file has its name.
+// given what may be a key, or whose fleet has a password, is not copied there: the file has
+// its name.
 func (p *program) kept() *program {
 	if p.Config == nil || p.Config.Text == "" {
 		return p
 	}
 	cfg, _, err := llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), noJudges)
-	if err == nil && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.MCPServers)), mayHaveKey) {
+	if err == nil && !strings.Contains(cfg.Fleet.Address, "@") && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.MCPServers)), mayHaveKey) {
 		return p
 	}
 	kept := *p
@@ -127,6 +131,7 @@ func (p *program) read(judged bool) (cfg llmcall.RetryConfig, checks []validate.
 	if p.Human {
 		toPerson(&cfg)
 	}
+	cfg.Endpoints = p.endpoints
 	return cfg, checks, cfg.Validate()
 }
 
@@ -154,7 +159,7 @@ func (p *program) builder() validate.Builder {
 	if p.Config != nil {
 		cfg, _, _ = llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), noJudges)
 	}
-	j := judges{judge: p.Judge, own: ownProviders(&cfg), tape: p.tape}
+	j := judges{judge: p.Judge, own: ownProviders(&cfg), tape: p.tape, endpoints: p.endpoints}
 	if p.Practice != nil { // what is invented judges nothing
 		return j.builder()
 	}
@@ -174,11 +179,14 @@ type judges struct {
 	model, address string // who is asked if there is no such judge
 	own            map[string]provider.Own
 	tape           *tape
+	endpoints      *endpoint.Registry // nil: the default
 }
 
 // builder returns a builder of checks whose judges are opened like any other model. This
 // makes no request, but a missing key of a judge is an error.
-func (j judges) builder() validate.Builder { return validate.Builder{OpenModel: j.open} }
+func (j judges) builder() validate.Builder {
+	return validate.Builder{OpenModel: j.open, Endpoints: j.endpoints}
+}
 
 // ownProviders returns the user's own names for providers.
 func ownProviders(cfg *llmcall.RetryConfig) map[string]provider.Own {

@@ -158,6 +158,7 @@ func runResume(cmd *cobra.Command, f *resumeFlags, args []string) error {
 		return inResumeWords(err)
 	}
 	s := &session{ending: &f.ending, cmd: cmd, file: file, claim: claim, expires: kept.Expires}
+	defer func() { s.fleet.leave() }() // restore joins it
 	end, err := s.restore(kept, d.Verdict)
 	if err != nil {
 		return errors.Join(err, s.release())
@@ -185,6 +186,11 @@ func (s *session) restore(kept *review.File, verdict llmcall.Verdict) (end func(
 		}
 	}
 	asks := verdict == llmcall.VerdictHint || verdict == ""
+	if asks {
+		if s.fleet, err = s.program.join(onStandardError(s.cmd)); err != nil {
+			return nil, err
+		}
+	}
 	cfg, checks, err := s.program.read(asks || verdict == llmcall.VerdictEdit)
 	if err != nil {
 		return nil, err

@@ -11,11 +11,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"llmcall"
+	"llmcall/breaker"
 	"llmcall/chaos"
+	"llmcall/endpoint"
 	"llmcall/gateway"
 	"llmcall/llm"
 	"llmcall/price"
@@ -35,6 +38,10 @@ type serving struct {
 	judge          string
 	log            *slog.Logger
 	chaosURL       string // of the practice model
+
+	registry *endpoint.Registry              // that of the fleet, if there is one
+	fleet    *joined                         // nil without one
+	gateway  atomic.Pointer[gateway.Gateway] // nil until it is made
 }
 
 func serveCommand() *cobra.Command {
@@ -110,6 +117,7 @@ func (s *serving) run(cmd *cobra.Command) error {
 		defer end()
 	}
 	cfg, text, err := s.load()
+	defer func() { s.fleet.leave() }()
 	if err != nil {
 		return err
 	}
@@ -164,7 +172,9 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 			for name, p := range cfg.Providers {
 				own[name] = provider.Own(p)
 			}
-			cfg, err = gateway.Parse(s.config, text, judges{judge: s.judge, own: own}.builder())
+			if err = s.join(cfg.Fleet); err == nil {
+				cfg, err = gateway.Parse(s.config, text, judges{judge: s.judge, own: own, endpoints: s.registry}.builder())
+			}
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("--config: %w", err)
@@ -174,6 +184,7 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 		cfg.Listen = s.listen
 	}
 	if s.practice.given {
+		cfg.Fleet = llmcall.Fleet{} // invented answers say nothing to others
 		if cfg.Routes[practiceRoute] == nil {
 			r := gateway.AsItIs()
 			r.Models = []string{"openai/practice"}
@@ -183,7 +194,37 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 			makeRouteFree(r, append(r.AllModels(), "openai/practice"))
 		}
 	}
+	if err := s.join(cfg.Fleet); err != nil {
+		return nil, nil, fmt.Errorf("--config: %w", err)
+	}
 	return cfg, text, cfg.Validate()
+}
+
+// join makes the registry of endpoints, that of the fleet if there is one, the first time
+// that a configuration is read: before any model is opened.
+func (s *serving) join(cfg llmcall.Fleet) (err error) {
+	if s.registry != nil {
+		return nil
+	}
+	endpoints := endpoint.Config{OnStateChange: s.changed}
+	if cfg.Address == "" {
+		s.registry, err = endpoint.NewRegistry(endpoints)
+		return err
+	}
+	if s.fleet, err = joinFleet(cfg, endpoints, s.log); err != nil {
+		return s.inWords(err)
+	}
+	s.registry = s.fleet.Endpoints()
+	s.log.Info("joined the fleet", "store", s.fleet.address)
+	return nil
+}
+
+// changed tells of a circuit that has changed its state.
+func (s *serving) changed(e *endpoint.Endpoint, t breaker.Transition) {
+	s.log.Warn("a circuit has changed", "endpoint", e.Key().String(), "from", t.From.String(), "to", t.To.String(), "cause", t.Cause.Kind)
+	if g := s.gateway.Load(); g != nil { // others of the fleet may know of an outage before it is made
+		g.CircuitChanged(e, t)
+	}
 }
 
 // tracesTimeout is how long the last traces may take at the end.

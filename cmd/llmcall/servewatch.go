@@ -7,8 +7,6 @@ import (
 
 	"llmcall"
 	"llmcall/account"
-	"llmcall/breaker"
-	"llmcall/endpoint"
 	"llmcall/eventlog"
 	"llmcall/gateway"
 	"llmcall/metrics"
@@ -30,14 +28,12 @@ type watched struct {
 // watchedGateway makes a gateway whose calls are counted, traced and logged.
 func (s *serving) watchedGateway(ctx context.Context, cfg *gateway.Config) (*watched, error) {
 	w := &watched{}
-	registry, err := endpoint.NewRegistry(endpoint.Config{OnStateChange: func(e *endpoint.Endpoint, t breaker.Transition) {
-		s.log.Warn("a circuit has changed", "endpoint", e.Key().String(), "from", t.From.String(), "to", t.To.String(), "cause", t.Cause.Kind)
-		w.gateway.CircuitChanged(e, t) // there is one by the first call
-	}})
-	if err != nil {
-		return nil, err
+	counted := metrics.Options{Registry: s.registry, Accounts: func() []account.Snapshot { return w.gateway.Accounts() }}
+	if s.fleet != nil {
+		counted.Fleet = s.fleet.size
 	}
-	if w.metrics, err = metrics.New(metrics.Options{Registry: registry, Accounts: func() []account.Snapshot { return w.gateway.Accounts() }}); err != nil {
+	var err error
+	if w.metrics, err = metrics.New(counted); err != nil {
 		return nil, err
 	}
 	w.know(cfg)
@@ -47,15 +43,19 @@ func (s *serving) watchedGateway(ctx context.Context, cfg *gateway.Config) (*wat
 	}
 	w.end = end
 	options := gateway.Options{
-		Open: s.open, Log: s.log, Version: version(), Practice: s.practice.given, Endpoints: registry, Metrics: w.metrics.Handler(), OnRequest: w.count,
+		Open: s.open, Log: s.log, Version: version(), Practice: s.practice.given, Endpoints: s.registry, Metrics: w.metrics.Handler(), OnRequest: w.count,
 		Observer: llmcall.Observers(traced, w.metrics.Observer(), eventlog.Observer(s.log, eventlog.Options{Content: cfg.ShowContents})),
 	}
 	if traced != nil {
 		options.Begin = beginSpan
 	}
+	if s.fleet != nil {
+		options.Fleet = s.fleet.state
+	}
 	if w.gateway, err = gateway.New(cfg, options); err != nil {
 		return nil, s.inWords(err)
 	}
+	s.gateway.Store(w.gateway)
 	return w, nil
 }
 

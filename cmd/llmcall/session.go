@@ -26,7 +26,8 @@ type session struct {
 	*ending
 	cmd     *cobra.Command
 	program *program
-	model   string // the first model's name
+	fleet   *joined // of llmcall resume; nil without one
+	model   string  // the first model's name
 	client  *llmcall.Client
 	screen  display
 	drawn   batchDisplay // nil but for a row of a batch

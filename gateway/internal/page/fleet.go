@@ -28,6 +28,7 @@ type FleetCircuit struct {
 	State                   breaker.State
 	Forced                  bool
 	Cause                   breaker.Cause
+	By                      string // the process that opened or forced it; "": not known
 	Failures, Threshold     int
 	Reporters, MinReporters int // processes that have seen failures, and how many must have
 	Probes, MaxProbes       int
@@ -103,6 +104,9 @@ func newFleetCircuitView(c FleetCircuit, looked time.Time) fleetCircuitView {
 	if c.State != breaker.Closed && c.Cause != (breaker.Cause{}) {
 		v.Cause = c.Cause.String()
 	}
+	if c.State != breaker.Closed && c.By != "" || c.Forced {
+		v.Notes = append(v.Notes, "by "+cmp.Or(c.By, "somebody"))
+	}
 	switch {
 	case c.Forced:
 		v.Tone, v.State = "forced", "forced "+v.State
@@ -136,7 +140,10 @@ func (h *handler) elsewhere(f *Fleet, shown []endpointView) (views []fleetCircui
 		v := newFleetCircuitView(c, h.frames.looked)
 		seen[c.Name]++
 		v.ID = "f" + h.digest("fleet", fmt.Sprint(c.Name, seen[c.Name]))
-		v.Cause = cmp.Or(v.Cause, strings.Join(v.Notes, ", "))
+		if v.Cause != "" {
+			v.Notes = slices.Insert(v.Notes, 0, v.Cause)
+		}
+		v.Cause, v.Notes = strings.Join(v.Notes, ", "), nil
 		views = append(views, v)
 	}
 	return views

@@ -71,8 +71,8 @@ func TestThePageShowsTheFleet(t *testing.T) {
 		},
 		{
 			"open",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, State: breaker.Open, Cause: overloaded, RetryIn: 20 * time.Second}}},
-			[]string{"fleet open probe at", overloaded.String()},
+			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, State: breaker.Open, Cause: overloaded, By: "web-1:17", RetryIn: 20 * time.Second}}},
+			[]string{"fleet open probe at", overloaded.String() + " by web-1:17"},
 			[]string{"not used here"},
 		},
 		{
@@ -83,14 +83,14 @@ func TestThePageShowsTheFleet(t *testing.T) {
 		},
 		{
 			"forced",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, State: breaker.Open, Forced: true, Cause: breaker.Cause{Kind: "by ann: <maintenance>"}, RetryIn: time.Second}}},
-			[]string{"fleet forced open by ann: <maintenance>"},
+			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, State: breaker.Open, Forced: true, Cause: breaker.Cause{Kind: "<maintenance>"}, By: "ops-1:4", RetryIn: time.Second}}},
+			[]string{"fleet forced open <maintenance> by ops-1:4"},
 			[]string{"probe at"},
 		},
 		{
 			"of endpoints that this gateway has not used, only those in trouble",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: "acme/other", State: breaker.Open, Cause: overloaded}, {Name: "acme/well"}}},
-			[]string{"open acme/other not used here " + overloaded.String()},
+			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: "acme/other", State: breaker.Open, Cause: overloaded, By: "web-1:17"}, {Name: "acme/well"}}},
+			[]string{"open acme/other not used here " + overloaded.String() + ", by web-1:17"},
 			[]string{"acme/well"},
 		},
 		{
@@ -193,7 +193,7 @@ func badFleet(w *world) func(context.Context) page.Fleet {
 			f.Circuits = append(f.Circuits, c)
 		}
 		f.Circuits = append(f.Circuits, page.FleetCircuit{
-			Name: "groq/llama-of-another-team #12ab", State: breaker.Open, Forced: true, Cause: breaker.Cause{Kind: "ann@ops1: maintenance until noon"},
+			Name: "groq/llama-of-another-team #12ab", State: breaker.Open, Forced: true, Cause: breaker.Cause{Kind: "maintenance until noon"}, By: "ops1:4711",
 		}, page.FleetCircuit{Name: "mistral/large #3fe0", Failures: 4, Threshold: 5, Reporters: 1, MinReporters: 2})
 		return f
 	}

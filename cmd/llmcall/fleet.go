@@ -1,0 +1,175 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"llmcall"
+	"llmcall/endpoint"
+	"llmcall/fleet"
+	"llmcall/gateway"
+
+	"github.com/spf13/cobra"
+)
+
+// joined is a fleet that the process has joined.
+type joined struct {
+	*fleet.Fleet
+	address string // without its password
+}
+
+// joinFleet opens the fleet of a configuration. It must be done before a model is opened:
+// its secret is that with which keys are hashed.
+func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, log *slog.Logger) (*joined, error) {
+	address, secret, err := cfg.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	f, err := fleet.Open(address, fleet.Options{Secret: secret, Only: cfg.Only, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints})
+	if e, ok := errors.AsType[*fleet.ConfigError](err); ok {
+		return nil, inFleetWords(e)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	return &joined{f, llmcall.Fleet{Address: address}.String()}, nil
+}
+
+// inFleetWords returns an error of package fleet with the field as a configuration has it.
+func inFleetWords(e *fleet.ConfigError) error {
+	name, index, _ := strings.Cut(e.Field, "[")
+	field := map[string]string{"address": "fleet", "Only": "fleet_only", "MinReporters": "fleet_min_reporters"}[name]
+	if index != "" {
+		field += "[" + index
+	}
+	c := &llmcall.ConfigError{Field: cmp.Or(field, e.Field), Got: e.Got, Takes: e.Takes}
+	if cause, ok := e.Got.(error); ok { // what is wrong with an address
+		c.Err, c.Takes = cause, ""
+	}
+	return c
+}
+
+// join opens the fleet that the configuration of calls names; nil if it names none. With the
+// practice model and with a replay there is nothing to share. What the fleet has to say is
+// said by say.
+func (p *program) join(say func(string)) (*joined, error) {
+	if p.Practice != nil || p.tape.replays() {
+		return nil, nil
+	}
+	early := *p // without the effects of reading
+	cfg, _, err := early.read(false)
+	if err != nil || cfg.Fleet.Address == "" {
+		return nil, err
+	}
+	f, err := joinFleet(cfg.Fleet, endpoint.Config{}, slog.New(sayingHandler{say}))
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", p.ofFile(err))
+	}
+	p.endpoints = f.Endpoints()
+	return f, nil
+}
+
+// ofFile returns an error of a setting with the name of the file.
+func (p *program) ofFile(err error) error {
+	if e, ok := errors.AsType[*llmcall.ConfigError](err); ok && p.Config != nil {
+		e.File = p.Config.Name
+	}
+	return err
+}
+
+// leave closes a fleet, if there is one.
+func (j *joined) leave() {
+	if j != nil {
+		_ = j.Close() // it has no error
+	}
+}
+
+// state is what /ui shows of the fleet.
+func (j *joined) state(ctx context.Context) gateway.Fleet {
+	s := j.Status()
+	shown := gateway.Fleet{Address: j.address, Connected: connected(s), Since: s.Since, Err: s.Err, Processes: max(1, s.Processes)}
+	if !shown.Connected {
+		return shown
+	}
+	circuits, err := j.Circuits(ctx)
+	shown.Err = err
+	for _, c := range circuits {
+		shown.Circuits = append(shown.Circuits, gateway.FleetCircuit{
+			Name: c.Name, State: c.State, Forced: c.Forced, Cause: c.Cause, By: c.By, Failures: c.Failures, Threshold: c.Threshold,
+			Reporters: c.Reporters, MinReporters: c.MinReporters, Probes: c.Probes, MaxProbes: c.MaxProbes, RetryIn: c.RetryIn,
+		})
+	}
+	return shown
+}
+
+// connected reports whether the store answers. A process that shares nothing yet has not
+// asked it.
+func connected(s fleet.Status) bool { return s.Connected || s.Err == nil }
+
+// size is what metrics show of the fleet.
+func (j *joined) size() (connectedToStore bool, processes int) {
+	s := j.Status()
+	return connected(s), max(1, s.Processes)
+}
+
+// sayingHandler is a log of lines for somebody at a terminal.
+type sayingHandler struct{ say func(string) }
+
+// Enabled takes what an operator must know.
+func (h sayingHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
+}
+
+// Handle says the message with its attributes.
+func (h sayingHandler) Handle(_ context.Context, r slog.Record) error {
+	text := strings.TrimPrefix(r.Message, "llmcall: ")
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "error" {
+			text += ": " + a.Value.String()
+		} else {
+			text += fmt.Sprintf(" (%s %s)", strings.ReplaceAll(a.Key, "_", " "), a.Value)
+		}
+		return true
+	})
+	h.say(text)
+	return nil
+}
+
+// WithAttrs is not needed for lines.
+func (h sayingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// WithGroup is not needed for lines.
+func (h sayingHandler) WithGroup(string) slog.Handler { return h }
+
+// onStandardError says lines on standard error.
+func onStandardError(cmd *cobra.Command) func(string) {
+	return func(text string) { fmt.Fprintf(cmd.ErrOrStderr(), "llmcall: %s\n", printable(text)) }
+}
+
+// beside says lines beside what is drawn, once something is.
+type beside struct {
+	before func(string)
+	drawn  atomic.Pointer[func(string)]
+}
+
+func (b *beside) say(text string) {
+	if say := b.drawn.Load(); say != nil {
+		(*say)(text)
+		return
+	}
+	b.before(text)
+}
+
+// draws says lines by another function from now on; nil is the one before.
+func (b *beside) draws(say func(string)) {
+	if say == nil {
+		b.drawn.Store(nil)
+		return
+	}
+	b.drawn.Store(&say)
+}
