@@ -37,6 +37,10 @@ type Options struct {
 	// Only are the endpoints that are shared, by their names or their models, as patterns
 	// of [path.Match]: "acme/*". Default: all.
 	Only []string
+	// Names returns further names of an endpoint for Only: those under which the program
+	// has opened its models, where a configuration has names of its own for providers.
+	// Default nil: none.
+	Names func(endpoint.Key) []string
 	// MinReporters is the number of processes whose failures open a circuit of the fleet,
 	// or all that were seen if they are fewer. Default 0: two, or a tenth of those that
 	// were seen in the failure window if that is more; one if it is alone.

@@ -15,8 +15,12 @@ func (f *Fleet) shares(k endpoint.Key) bool {
 	if len(f.options.Only) == 0 {
 		return true
 	}
+	names := []string{k.Name, k.Model}
+	if f.options.Names != nil {
+		names = append(names, f.options.Names(k)...)
+	}
 	for _, pattern := range f.options.Only {
-		for _, name := range []string{k.Name, k.Model} {
+		for _, name := range names {
 			if ok, _ := path.Match(pattern, name); ok && name != "" {
 				return true
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -86,7 +87,7 @@ Exit codes:
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.config, "config", "", "the configuration `FILE`, of calls or of a gateway, whose fleet it is")
-	flags.StringVar(&f.fleet, "fleet", "", "the store's address, a `URL` such as redis://127.0.0.1:6379/0, or env:NAME or file:PATH, where it is")
+	flags.StringVar(&f.fleet, "fleet", "", "the store's address, a `URL` like redis://HOST:6379/0, or env:NAME or file:PATH, where it is")
 	flags.BoolVar(&f.watch, "watch", false, "show them as they change, until Ctrl-C")
 	flags.StringVar(&f.why, "why", "", "the `REASON` of force-open, which refused callers are told (default who has forced it)")
 	flags.BoolVar(&f.json, "json", false, "write JSON; with --watch a line for each circuit that changes")
@@ -132,8 +133,9 @@ func (f *circuitsFlags) arguments(args []string) error {
 	return nil
 }
 
-// settings returns the fleet that the flags name.
-func (f *circuitsFlags) settings() (llmcall.Fleet, error) {
+// settings returns the fleet that the flags name, and with --config the user's own names for
+// providers.
+func (f *circuitsFlags) settings() (llmcall.RetryConfig, error) {
 	if f.config == "" {
 		var cfg llmcall.RetryConfig
 		err := cfg.Set("fleet", f.fleet)
@@ -143,11 +145,11 @@ func (f *circuitsFlags) settings() (llmcall.Fleet, error) {
 		if e, ok := errors.AsType[*llmcall.ConfigError](err); ok {
 			e.Field = "--fleet"
 		}
-		return cfg.Fleet, err
+		return cfg, err
 	}
 	text, err := readFile(f.config, maxServeConfig)
 	if err != nil {
-		return llmcall.Fleet{}, fmt.Errorf("--config: %w", err)
+		return llmcall.RetryConfig{}, fmt.Errorf("--config: %w", err)
 	}
 	cfg, err := fleetOf(f.config, text)
 	if err != nil {
@@ -159,26 +161,39 @@ func (f *circuitsFlags) settings() (llmcall.Fleet, error) {
 // fleetFields are the fields of a fleet in a configuration.
 var fleetFields = []string{"fleet", "fleet_only", "fleet_secret", "fleet_min_reporters"}
 
-// fleetOf returns the fleet of a configuration of calls or of a gateway. What else is in the
-// file is not looked at: it may be broken when somebody must act.
-func fleetOf(name string, text []byte) (llmcall.Fleet, error) {
+// fleetOf returns the fleet of a configuration of calls or of a gateway, and its providers.
+// What else is in the file is not looked at: it may be broken when somebody must act.
+func fleetOf(name string, text []byte) (llmcall.RetryConfig, error) {
 	root, err := yamlfile.Parse(text)
 	if e, ok := errors.AsType[*yamlfile.Error](err); ok {
-		return llmcall.Fleet{}, &llmcall.ConfigError{File: name, Line: e.Line, Err: e}
+		return llmcall.RetryConfig{}, &llmcall.ConfigError{File: name, Line: e.Line, Err: e}
 	}
-	own := &yaml.Node{Kind: yaml.MappingNode}
-	if root = yamlfile.Resolved(root); root != nil && root.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(root.Content); i += 2 {
-			if _, near := nearest.Name(root.Content[i].Value, fleetFields); near {
-				own.Content = append(own.Content, root.Content[i], root.Content[i+1])
-			}
-		}
-	}
-	cfg, _, err := llmcall.ParseConfigNode(name, own, noJudges)
+	cfg, err := partOf(name, root, func(field string) bool {
+		_, near := nearest.Name(field, fleetFields)
+		return near
+	})
 	if err == nil && cfg.Fleet.Address == "" {
 		err = &llmcall.ConfigError{File: name, Field: "fleet", Got: "nothing", Takes: "set, to where processes share their circuits: redis://127.0.0.1:6379/0"}
 	}
-	return cfg.Fleet, err
+	if others, e := partOf(name, root, func(field string) bool { return field == "providers" }); e == nil {
+		cfg.Providers = others.Providers
+	}
+	return cfg, err
+}
+
+// partOf reads some fields of a file.
+func partOf(name string, root *yaml.Node, wanted func(field string) bool) (llmcall.RetryConfig, error) {
+	part := &yaml.Node{Kind: yaml.MappingNode}
+	if root != nil {
+		root = yamlfile.Resolved(root)
+		for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
+			if wanted(root.Content[i].Value) {
+				part.Content = append(part.Content, root.Content[i], root.Content[i+1])
+			}
+		}
+	}
+	cfg, _, err := llmcall.ParseConfigNode(name, part, noJudges)
+	return cfg, err
 }
 
 // storeError is the error of a store that does not answer.
@@ -191,6 +206,7 @@ type circuits struct {
 	*circuitsFlags
 	fleet   shared
 	address string
+	own     map[string]llmcall.OwnProvider
 	out     io.Writer
 	errs    io.Writer
 }
@@ -200,8 +216,8 @@ func (f *circuitsFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	c := &circuits{circuitsFlags: f, out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr()}
-	if c.fleet, c.address, err = f.open(cfg); err != nil {
+	c := &circuits{circuitsFlags: f, own: cfg.Providers, out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr()}
+	if c.fleet, c.address, err = f.open(cfg.Fleet); err != nil {
 		if e, ok := errors.AsType[*llmcall.ConfigError](err); ok && f.config == "" {
 			e.Field = "--fleet"
 		} else if ok {
@@ -228,8 +244,25 @@ func (c *circuits) ask(ctx context.Context) ([]fleet.Circuit, error) {
 	if err != nil {
 		return nil, c.lost(ctx, err)
 	}
+	for i := range all {
+		all[i].Name = ownName(all[i].Name, c.own)
+	}
 	slices.SortStableFunc(all, func(a, b fleet.Circuit) int { return cmp.Compare(calm(a), calm(b)) })
 	return all, nil
+}
+
+// ownName returns the name of an endpoint with the user's own name for its provider.
+func ownName(name string, own map[string]llmcall.OwnProvider) string {
+	model, rest, _ := strings.Cut(name, " ")
+	address, _, _ := strings.Cut(strings.TrimPrefix(rest, "at "), " ")
+	for _, prefix := range slices.Sorted(maps.Keys(own)) {
+		o := own[prefix]
+		after, ok := strings.CutPrefix(model, cmp.Or(o.Protocol, prefix)+"/")
+		if ok && o.BaseURL != "" && strings.TrimRight(o.BaseURL, "/") == strings.TrimRight(address, "/") {
+			return prefix + "/" + after + " " + rest
+		}
+	}
+	return name
 }
 
 // lost is the error of an exchange with the store.
@@ -377,7 +410,7 @@ func (f *circuitsFlags) complete(_ *cobra.Command, args []string, typed string) 
 		if err != nil {
 			break
 		}
-		opened, _, err := f.open(cfg)
+		opened, _, err := f.open(cfg.Fleet)
 		if err != nil {
 			break
 		}

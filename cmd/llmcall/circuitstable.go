@@ -80,8 +80,7 @@ func circuitLines(c fleet.Circuit, width int) string {
 	if next := nextProbe(c); next != "" {
 		state += ", next probe " + next
 	}
-	lines = append(lines, "  "+c.ID)
-	lines = append(lines, filled("  ", "  ", strings.Fields(state), width)...)
+	lines = append(lines, filled("  "+c.ID+"  ", "  ", strings.Fields(state), width)...)
 	if why := printable(whyAndWho(c)); why != "" {
 		lines = append(lines, filled("  ", "  ", strings.Fields(why), width)...)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"llmcall"
 	"llmcall/failure"
+	"llmcall/internal/nearest"
+	"llmcall/internal/place"
 	"llmcall/internal/say"
 	"llmcall/internal/yamlfile"
 	"llmcall/provider"
@@ -34,6 +37,7 @@ func sayConfig(cfg *llmcall.RetryConfig, checks []validate.Strategy, given, judg
 		{"Waits", sayWaits(cfg)},
 		{"Limits", sayLimits(cfg)},
 		{"Circuit breaker", sayCircuit(cfg)},
+		{"Fleet", sayFleet(cfg)},
 		{"Hedge", sayHedge(cfg)},
 		{"Tools", sayTools(cfg)},
 		{"Person", sayPerson(cfg)},
@@ -99,6 +103,9 @@ func (k keySource) String() string {
 // keysOf returns where the keys of a provider are.
 func keysOf(cfg *llmcall.RetryConfig, name string) []keySource {
 	own := cfg.Providers[name]
+	if slices.Equal(own.Keys, []string{"none"}) {
+		return nil
+	}
 	var keys []keySource
 	for _, source := range own.Keys {
 		kind, place, _ := strings.Cut(source, ":")
@@ -479,6 +486,33 @@ func asksPerson(cfg *llmcall.RetryConfig) bool {
 	return stages[len(stages)-1].Human
 }
 
+func sayFleet(cfg *llmcall.RetryConfig) []string {
+	f := cfg.Fleet
+	if f.Address == "" {
+		return nil
+	}
+	which := "All endpoints"
+	if len(f.Only) > 0 {
+		which = "The endpoints of " + strings.Join(f.Only, ", ")
+	}
+	shared := "pace"
+	if cfg.EnableCircuitBreaker {
+		shared = "circuit and pace"
+	}
+	says := []string{fmt.Sprintf("%s share their %s with other processes through %s. No call waits for it for more than 5ms; without it the process goes on alone.", which, shared, f)}
+	if cfg.EnableCircuitBreaker {
+		least := "two processes, or a tenth of those that were seen if that is more"
+		if f.MinReporters > 0 {
+			least = say.Count(f.MinReporters, "process", "processes")
+		}
+		says = append(says, fmt.Sprintf("The circuit of all opens by failures of at least %s; of all, if they are fewer.", least))
+	}
+	if f.Secret != "" {
+		says = append(says, fmt.Sprintf("Their keys are recognised by the secret of %s.", f.Secret))
+	}
+	return says
+}
+
 func sayPerson(cfg *llmcall.RetryConfig) []string {
 	if !asksPerson(cfg) {
 		return []string{"Nobody is asked, unless a check wants it or --human is given."}
@@ -521,6 +555,20 @@ func warnings(cfg *llmcall.RetryConfig, checks int) []string {
 	stages := cfg.Stair()
 	if checks == 0 && len(stages) > 1 {
 		warn("checks: there are none, so no answer is wrong, and the later stages are for failures alone")
+	}
+	if cfg.Fleet.Address != "" && !cfg.EnableCircuitBreaker {
+		warn("fleet: enable_circuit_breaker is not true, so that no circuit is shared, and the pace alone is")
+	}
+	for i, pattern := range cfg.Fleet.Only {
+		fits := func(name string) bool { ok, _ := path.Match(pattern, name); return ok }
+		if models := cfg.AllModels(); len(models) > 0 && !slices.ContainsFunc(models, fits) {
+			warn("fleet_only[%d]: no model of the file is %s%s", i, pattern, nearest.Question(pattern, models))
+		}
+	}
+	for _, f := range [][2]string{{"fleet", cfg.Fleet.Address}, {"fleet_secret", cfg.Fleet.Secret}} {
+		if _, err := place.Read(f[1], "it"); place.Is(f[1]) && err != nil {
+			warn("%s: it is looked for in %s, where none is now", f[0], f[1])
+		}
 	}
 	used := map[string]bool{}
 	for _, name := range cfg.AllModels() {

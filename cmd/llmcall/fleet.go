@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"llmcall"
 	"llmcall/endpoint"
 	"llmcall/fleet"
 	"llmcall/gateway"
+	"llmcall/llm"
 
 	"github.com/spf13/cobra"
 )
@@ -21,6 +24,9 @@ import (
 type joined struct {
 	*fleet.Fleet
 	address string // without its password
+
+	mu    sync.Mutex
+	names map[endpoint.Key][]string // of the models that were opened
 }
 
 // joinFleet opens the fleet of a configuration. It must be done before a model is opened:
@@ -30,14 +36,55 @@ func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	f, err := fleet.Open(address, fleet.Options{Secret: secret, Only: cfg.Only, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints})
+	j := &joined{address: llmcall.Fleet{Address: address}.String(), names: map[endpoint.Key][]string{}}
+	j.Fleet, err = fleet.Open(address, fleet.Options{
+		Secret: secret, Only: cfg.Only, Names: j.namesOf, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints,
+	})
 	if e, ok := errors.AsType[*fleet.ConfigError](err); ok {
 		return nil, inFleetWords(e)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
-	return &joined{f, llmcall.Fleet{Address: address}.String()}, nil
+	return j, nil
+}
+
+// maxNames bounds the endpoints whose names are remembered: a client of a gateway may name any
+// model.
+const maxNames = 10_000
+
+// know remembers the names of models, whose endpoints are used from then on: those of
+// fleet_only.
+func (j *joined) know(models []llm.Model) {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, m := range models {
+		key := endpoint.KeyOf(m)
+		if len(j.names) >= maxNames && j.names[key] == nil {
+			continue
+		}
+		if !slices.Contains(j.names[key], m.Name()) {
+			j.names[key] = append(j.names[key], m.Name())
+		}
+	}
+}
+
+// namesOf returns the names of an endpoint's models.
+func (j *joined) namesOf(key endpoint.Key) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.names[key])
+}
+
+// endpoints returns those that are shared; nil without a fleet.
+func (j *joined) endpoints() *endpoint.Registry {
+	if j == nil {
+		return nil
+	}
+	return j.Endpoints()
 }
 
 // inFleetWords returns an error of package fleet with the field as a configuration has it.
@@ -70,7 +117,7 @@ func (p *program) join(say func(string)) (*joined, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", p.ofFile(err))
 	}
-	p.endpoints = f.Endpoints()
+	p.fleet = f
 	return f, nil
 }
 

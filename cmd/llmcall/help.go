@@ -63,7 +63,7 @@ func widthOf(w io.Writer) int {
 // spaces what it is; a list of words has commas. Other indented lines are examples, to be
 // copied.
 var (
-	twoColumns = regexp.MustCompile(`^ *(-[^ ].*?|[a-z0-9][a-z0-9_, ]*?) {2,}\b`)
+	twoColumns = regexp.MustCompile(`^ *(-[^ ].*?|[a-z0-9][a-z0-9_, -]*?) {2,}\b`)
 	wordList   = regexp.MustCompile(`^ +[a-z0-9_]+(, [a-z0-9_]+)*,?$`)
 )
 

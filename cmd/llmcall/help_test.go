@@ -10,7 +10,7 @@ import (
 
 // Lines that are copied stay whole: the examples of commands and of plans.
 func TestHelpIsAsWideAsTheTerminal(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"call", "--help"}, {"batch", "--help"}, {"validate", "-h"}, {"explain", "--help"}, {"help", "chaos"}, {"simulate", "--help"}, {"checks"}} {
+	for _, args := range [][]string{{"--help"}, {"call", "--help"}, {"batch", "--help"}, {"validate", "-h"}, {"explain", "--help"}, {"help", "chaos"}, {"simulate", "--help"}, {"circuits", "--help"}, {"checks"}} {
 		for _, width := range []uint16{60, 30} {
 			term := openTerminalOf(t, &pty.Winsize{Rows: 24, Cols: width}, nil, args...)
 			if code := term.exit(); code != 0 {

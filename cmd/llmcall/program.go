@@ -33,7 +33,7 @@ type program struct {
 	named string // the model that the rows of a batch name, if nothing else does
 	tape  *tape  // not of the call that a person looks at, but of this process
 
-	endpoints *endpoint.Registry // of the fleet; nil without one
+	fleet *joined // nil without one
 }
 
 // textFile is the content of a file.
@@ -131,7 +131,7 @@ func (p *program) read(judged bool) (cfg llmcall.RetryConfig, checks []validate.
 	if p.Human {
 		toPerson(&cfg)
 	}
-	cfg.Endpoints = p.endpoints
+	cfg.Endpoints = p.fleet.endpoints()
 	return cfg, checks, cfg.Validate()
 }
 
@@ -159,7 +159,7 @@ func (p *program) builder() validate.Builder {
 	if p.Config != nil {
 		cfg, _, _ = llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), noJudges)
 	}
-	j := judges{judge: p.Judge, own: ownProviders(&cfg), tape: p.tape, endpoints: p.endpoints}
+	j := judges{judge: p.Judge, own: ownProviders(&cfg), tape: p.tape, fleet: p.fleet}
 	if p.Practice != nil { // what is invented judges nothing
 		return j.builder()
 	}
@@ -179,13 +179,16 @@ type judges struct {
 	model, address string // who is asked if there is no such judge
 	own            map[string]provider.Own
 	tape           *tape
-	endpoints      *endpoint.Registry // nil: the default
+	fleet          *joined            // nil without one
+	endpoints      *endpoint.Registry // nil: those of the fleet, or the default
 }
 
 // builder returns a builder of checks whose judges are opened like any other model. This
 // makes no request, but a missing key of a judge is an error.
 func (j judges) builder() validate.Builder {
-	return validate.Builder{OpenModel: j.open, Endpoints: j.endpoints}
+
+	return validate.Builder{OpenModel: j.open, Endpoints: cmp.Or(j.endpoints, j.fleet.endpoints())}
+
 }
 
 // ownProviders returns the user's own names for providers.

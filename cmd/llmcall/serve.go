@@ -173,7 +173,7 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 				own[name] = provider.Own(p)
 			}
 			if err = s.join(cfg.Fleet); err == nil {
-				cfg, err = gateway.Parse(s.config, text, judges{judge: s.judge, own: own, endpoints: s.registry}.builder())
+				cfg, err = gateway.Parse(s.config, text, judges{judge: s.judge, own: own, fleet: s.fleet, endpoints: s.registry}.builder())
 			}
 		}
 		if err != nil {
@@ -249,6 +249,7 @@ func makeRouteFree(r *gateway.Route, models []string) {
 func (s *serving) open(names []string, own map[string]provider.Own) ([]llm.Model, error) {
 	if !s.practice.given {
 		models, err := provider.OpenAll(names, own, provider.Options{})
+		s.fleet.know(models)
 		return models, inServeWords(err)
 	}
 	var all []llm.Model
