@@ -36,6 +36,13 @@ func (f *Fleet) run() {
 		tick := false
 		select {
 		case <-f.closing:
+			select {
+			case <-f.woken: // a process that ends after a failed call tells of it
+				if retry == 0 {
+					f.exchange(false)
+				}
+			default:
+			}
 			return
 		case <-f.woken:
 			if retry > 0 {

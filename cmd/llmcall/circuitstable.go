@@ -28,7 +28,7 @@ func circuitTable(all []fleet.Circuit, width int) string {
 	rows = append(rows, circuitHeads)
 	for _, c := range all {
 		rows = append(rows, []string{
-			c.ID, printable(c.Name), stateText(c), fmt.Sprintf("%d of %d", c.Failures, c.Threshold), fmt.Sprintf("%d of %d", c.Reporters, c.MinReporters),
+			c.ID, printable(c.Name), stateText(c), orDash(failuresOf(c)), orDash(reportersOf(c)),
 			fmt.Sprintf("%d of %d", c.Probes, c.MaxProbes), fmt.Sprint(c.Processes), orDash(nextProbe(c)), orDash(printable(whyAndWho(c))),
 		})
 	}
@@ -44,6 +44,22 @@ func circuitTable(all []fleet.Circuit, width int) string {
 		b.WriteString(circuitLines(c, width))
 	}
 	return b.String()
+}
+
+// failuresOf and reportersOf are what counts while a circuit is closed; an open one has begun
+// again.
+func failuresOf(c fleet.Circuit) string {
+	if c.State != breaker.Closed || c.Forced {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", c.Failures, c.Threshold)
+}
+
+func reportersOf(c fleet.Circuit) string {
+	if c.State != breaker.Closed || c.Forced {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", c.Reporters, c.MinReporters)
 }
 
 // aligned writes rows in columns, and returns the width of the widest.
@@ -69,11 +85,13 @@ func aligned(rows [][]string) (text string, widest int) {
 
 // circuitLines draws one circuit in lines of at most width columns.
 func circuitLines(c fleet.Circuit, width int) string {
-	parts := []string{
-		fmt.Sprintf("%d of %s", c.Failures, say.Count(c.Threshold, "failure", "failures")),
-		fmt.Sprintf("%d of %s", c.Reporters, say.Count(c.MinReporters, "reporter", "reporters")),
-		fmt.Sprintf("%d of %s", c.Probes, say.Count(c.MaxProbes, "probe", "probes")),
-		say.Count(c.Processes, "process", "processes"),
+	parts := []string{say.Count(c.Processes, "process", "processes")}
+	switch {
+	case c.Forced:
+	case c.State == breaker.Closed:
+		parts = append(parts, failuresOf(c)+" failures", reportersOf(c)+" reporters")
+	default:
+		parts = append(parts, fmt.Sprintf("%d of %s", c.Probes, say.Count(c.MaxProbes, "probe", "probes")))
 	}
 	lines := filled("", "  ", strings.Fields(printable(c.Name)), width)
 	state := stateText(c)

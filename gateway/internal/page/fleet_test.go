@@ -96,7 +96,7 @@ func TestThePageShowsTheFleet(t *testing.T) {
 		{
 			"the store is gone",
 			page.Fleet{Address: "redis://127.0.0.1:6379/0", Since: since, Err: errors.New("connection refused")},
-			[]string{"without its fleet", "alone for", "circuits and paces are this gateway's own until the store answers: connection refused"},
+			[]string{"without its fleet", "alone since", "circuits and paces are this gateway's own until the store answers: connection refused"},
 			[]string{"connected", "fleet of"},
 		},
 	} {
