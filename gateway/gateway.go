@@ -341,7 +341,7 @@ func sameFleet(now, began llmcall.Fleet) error {
 		{"fleet", now.Address == began.Address, now.String(), began.String()},
 		{"fleet_only", slices.Equal(now.Only, began.Only), strings.Join(now.Only, ", "), strings.Join(began.Only, ", ")},
 		{"fleet_secret", now.Secret == began.Secret, now.Secret, began.Secret},
-		{"fleet_min_reporters", now.MinReporters == began.MinReporters, number(now.MinReporters), number(began.MinReporters)},
+		{"fleet_min_reporters", now.MinReporters == began.MinReporters, whole(now.MinReporters), whole(began.MinReporters)},
 	} {
 		if f.same {
 			continue
@@ -354,8 +354,8 @@ func sameFleet(now, began llmcall.Fleet) error {
 	return nil
 }
 
-// number writes a number that is set.
-func number(n int) string {
+// whole writes a number that is set.
+func whole(n int) string {
 	if n == 0 {
 		return ""
 	}

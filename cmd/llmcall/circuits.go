@@ -29,8 +29,8 @@ import (
 // storeTimeout is how long the store may take for what the command asks.
 const storeTimeout = 3 * time.Second
 
-// shared is what the command needs of a fleet.
-type shared interface {
+// fleetStore is what the command needs of a fleet.
+type fleetStore interface {
 	Circuits(context.Context) ([]fleet.Circuit, error)
 	Force(ctx context.Context, id string, to breaker.State, why string) error
 	Reset(ctx context.Context, id string) error
@@ -42,7 +42,7 @@ type circuitsFlags struct {
 	config, fleet, why string
 	watch, json        bool
 
-	open func(llmcall.Fleet) (f shared, address string, err error)
+	open func(llmcall.Fleet) (f fleetStore, address string, err error)
 }
 
 // circuitActions are what can be done to a circuit.
@@ -53,7 +53,7 @@ var circuitActions = []struct{ name, about string }{
 }
 
 // newCircuits returns the command with a function that opens a fleet.
-func newCircuits(open func(llmcall.Fleet) (f shared, address string, err error)) *cobra.Command {
+func newCircuits(open func(llmcall.Fleet) (f fleetStore, address string, err error)) *cobra.Command {
 	f := circuitsFlags{open: open}
 	cmd := &cobra.Command{
 		Use:   "circuits [flags] [force-open KEY | force-closed KEY | reset KEY]",
@@ -97,7 +97,7 @@ Exit codes:
 func circuitsCommand() *cobra.Command { return newCircuits(openCircuits) }
 
 // openCircuits opens a fleet to look at it. Keys are not hashed, so that no secret is needed.
-func openCircuits(cfg llmcall.Fleet) (f shared, address string, err error) {
+func openCircuits(cfg llmcall.Fleet) (f fleetStore, address string, err error) {
 	cfg.Secret, cfg.Only, cfg.MinReporters = "", nil, 0
 	url, _, err := cfg.Resolve()
 	if err != nil {
@@ -201,10 +201,10 @@ type storeError struct{ error }
 
 func (e storeError) Unwrap() error { return e.error }
 
-// circuits is one run of the command.
-type circuits struct {
+// circuitsRun is one run of the command.
+type circuitsRun struct {
 	*circuitsFlags
-	fleet   shared
+	fleet   fleetStore
 	address string
 	own     map[string]llmcall.OwnProvider
 	out     io.Writer
@@ -216,7 +216,7 @@ func (f *circuitsFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	c := &circuits{circuitsFlags: f, own: cfg.Providers, out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr()}
+	c := &circuitsRun{circuitsFlags: f, own: cfg.Providers, out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr()}
 	if c.fleet, c.address, err = f.open(cfg.Fleet); err != nil {
 		if e, ok := errors.AsType[*llmcall.ConfigError](err); ok && f.config == "" {
 			e.Field = "--fleet"
@@ -237,7 +237,7 @@ func (f *circuitsFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // ask returns the circuits, those in trouble first.
-func (c *circuits) ask(ctx context.Context) ([]fleet.Circuit, error) {
+func (c *circuitsRun) ask(ctx context.Context) ([]fleet.Circuit, error) {
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	all, err := c.fleet.Circuits(limited)
@@ -266,7 +266,7 @@ func ownName(name string, own map[string]llmcall.OwnProvider) string {
 }
 
 // lost is the error of an exchange with the store.
-func (c *circuits) lost(ctx context.Context, err error) error {
+func (c *circuitsRun) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -291,7 +291,7 @@ func calm(c fleet.Circuit) int {
 	return 4
 }
 
-func (c *circuits) show(ctx context.Context) error {
+func (c *circuitsRun) show(ctx context.Context) error {
 	all, err := c.ask(ctx)
 	if err != nil {
 		return err
@@ -303,16 +303,16 @@ func (c *circuits) show(ctx context.Context) error {
 		fmt.Fprintf(c.errs, "llmcall: %s\n", c.none())
 		return nil
 	}
-	_, err = io.WriteString(colours(c.out), circuitTable(all, widthOf(c.out)))
+	_, err = io.WriteString(coloured(c.out), circuitTable(all, widthOf(c.out)))
 	return err
 }
 
-func (c *circuits) none() string {
+func (c *circuitsRun) none() string {
 	return fmt.Sprintf("%s has no circuit: a process shares its own from its first call on", c.address)
 }
 
 // act forces or resets a circuit.
-func (c *circuits) act(ctx context.Context, action, key string) error {
+func (c *circuitsRun) act(ctx context.Context, action, key string) error {
 	all, err := c.ask(ctx)
 	if err != nil {
 		return err
@@ -357,7 +357,7 @@ func whoAmI() string {
 // circuitOf returns the circuit that a key names: its ID or the beginning of it, or its name
 // if no other circuit has it.
 func circuitOf(key string, all []fleet.Circuit) (fleet.Circuit, error) {
-	for _, named := range []func(fleet.Circuit) bool{
+	for _, fits := range []func(fleet.Circuit) bool{
 		func(c fleet.Circuit) bool { return c.ID == key },
 		func(c fleet.Circuit) bool { return c.Name == key },
 		func(c fleet.Circuit) bool { return strings.HasPrefix(c.ID, key) },
@@ -365,7 +365,7 @@ func circuitOf(key string, all []fleet.Circuit) (fleet.Circuit, error) {
 	} {
 		var found []fleet.Circuit
 		for _, c := range all {
-			if named(c) {
+			if fits(c) {
 				found = append(found, c)
 			}
 		}
@@ -484,13 +484,13 @@ func stateOf(c fleet.Circuit) string {
 }
 
 // follow shows the circuits as they change, until ctx ends.
-func (c *circuits) follow(ctx context.Context) error {
+func (c *circuitsRun) follow(ctx context.Context) error {
 	var draw func([]fleet.Circuit, error) error
 	switch {
 	case !c.json && isTerminal(c.out):
-		draw = (&screenOfCircuits{circuits: c}).draw
+		draw = (&screenOfCircuits{circuitsRun: c}).draw
 	default:
-		draw = (&changesOfCircuits{circuits: c, last: map[string]fleet.Circuit{}}).draw
+		draw = (&changesOfCircuits{circuitsRun: c, last: map[string]fleet.Circuit{}}).draw
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -512,7 +512,7 @@ func (c *circuits) follow(ctx context.Context) error {
 
 // changesOfCircuits writes a line for each circuit whose state has changed.
 type changesOfCircuits struct {
-	*circuits
+	*circuitsRun
 	last map[string]fleet.Circuit
 	lost bool
 }

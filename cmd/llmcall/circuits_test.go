@@ -55,7 +55,7 @@ func (s *storeOfTest) Close() error { s.closed++; return nil }
 // do runs the command as a user does.
 func (s *storeOfTest) do(ctx context.Context, args ...string) outcome {
 	var out, errs bytes.Buffer
-	cmd := newCircuits(func(f llmcall.Fleet) (shared, string, error) {
+	cmd := newCircuits(func(f llmcall.Fleet) (fleetStore, string, error) {
 		return s, f.String(), nil
 	})
 	cmd.SetArgs(args)
@@ -298,7 +298,7 @@ func TestAShellCompletesCircuits(t *testing.T) {
 		{[]string{redisFlag, "reset", "0a", ""}, []string{":4"}},
 	} {
 		var out bytes.Buffer
-		root := newCircuits(func(f llmcall.Fleet) (shared, string, error) { return s, f.String(), nil })
+		root := newCircuits(func(f llmcall.Fleet) (fleetStore, string, error) { return s, f.String(), nil })
 		root.SetArgs(append([]string{"__complete"}, c.typed...))
 		root.SetOut(&out)
 		root.SetErr(&bytes.Buffer{})

@@ -85,13 +85,13 @@ func aligned(rows [][]string) (text string, widest int) {
 
 // circuitLines draws one circuit in lines of at most width columns.
 func circuitLines(c fleet.Circuit, width int) string {
-	parts := []string{say.Count(c.Processes, "process", "processes")}
+	facts := []string{say.Count(c.Processes, "process", "processes")}
 	switch {
 	case c.Forced:
 	case c.State == breaker.Closed:
-		parts = append(parts, failuresOf(c)+" failures", reportersOf(c)+" reporters")
+		facts = append(facts, failuresOf(c)+" failures", reportersOf(c)+" reporters")
 	default:
-		parts = append(parts, fmt.Sprintf("%d of %s", c.Probes, say.Count(c.MaxProbes, "probe", "probes")))
+		facts = append(facts, fmt.Sprintf("%d of %s", c.Probes, say.Count(c.MaxProbes, "probe", "probes")))
 	}
 	lines := filled("", "  ", strings.Fields(printable(c.Name)), width)
 	state := stateText(c)
@@ -102,7 +102,7 @@ func circuitLines(c fleet.Circuit, width int) string {
 	if why := printable(whyAndWho(c)); why != "" {
 		lines = append(lines, filled("  ", "  ", strings.Fields(why), width)...)
 	}
-	lines = append(lines, filled("  ", "  ", strings.Fields(strings.Join(parts, ", ")), width)...)
+	lines = append(lines, filled("  ", "  ", strings.Fields(strings.Join(facts, ", ")), width)...)
 	return strings.Join(lines, "\n") + "\n"
 }
 
@@ -114,8 +114,8 @@ var (
 	closedStyle = lipgloss.NewStyle().Foreground(lipgloss.Green)
 )
 
-// colours is a writer that leaves out colours where a terminal has none.
-func colours(w io.Writer) io.Writer {
+// coloured is a writer that leaves out colours where a terminal has none.
+func coloured(w io.Writer) io.Writer {
 	if out, ok := w.(stdoutWriter); ok {
 		return stdoutWriter{colorprofile.NewWriter(out.Writer, os.Environ())}
 	}
@@ -195,7 +195,7 @@ func jsonLine(w io.Writer, v any) error {
 
 // screenOfCircuits draws the circuits in the same place of a terminal, again and again.
 type screenOfCircuits struct {
-	*circuits
+	*circuitsRun
 	lines int // that were drawn
 }
 
@@ -226,7 +226,7 @@ func (s *screenOfCircuits) draw(all []fleet.Circuit, err error) error {
 		b.WriteString(line + "\n")
 	}
 	s.lines = len(lines)
-	_, err = io.WriteString(colours(s.out), b.String())
+	_, err = io.WriteString(coloured(s.out), b.String())
 	return err
 }
 

@@ -108,13 +108,13 @@ func keysOf(cfg *llmcall.RetryConfig, name string) []keySource {
 	}
 	var keys []keySource
 	for _, source := range own.Keys {
-		kind, place, _ := strings.Cut(source, ":")
+		kind, where, _ := strings.Cut(source, ":")
 		if kind == "env" {
-			keys = append(keys, keySource{"$" + place, strings.TrimSpace(os.Getenv(place)) != ""})
+			keys = append(keys, keySource{"$" + where, strings.TrimSpace(os.Getenv(where)) != ""})
 			continue
 		}
-		info, err := os.Stat(place)
-		keys = append(keys, keySource{"the file " + place, err == nil && !info.IsDir()})
+		info, err := os.Stat(where)
+		keys = append(keys, keySource{"the file " + where, err == nil && !info.IsDir()})
 	}
 	if len(keys) > 0 {
 		return keys
@@ -495,11 +495,11 @@ func sayFleet(cfg *llmcall.RetryConfig) []string {
 	if len(f.Only) > 0 {
 		which = "The endpoints of " + strings.Join(f.Only, ", ")
 	}
-	shared := "pace"
+	what := "pace"
 	if cfg.EnableCircuitBreaker {
-		shared = "circuit and pace"
+		what = "circuit and pace"
 	}
-	says := []string{fmt.Sprintf("%s share their %s with other processes through %s. No call waits for it for more than 5ms; without it the process goes on alone.", which, shared, f)}
+	says := []string{fmt.Sprintf("%s share their %s with other processes through %s. No call waits for it for more than 5ms; without it the process goes on alone.", which, what, f)}
 	if cfg.EnableCircuitBreaker {
 		least := "two processes, or a tenth of those that were seen if that is more"
 		if f.MinReporters > 0 {

@@ -20,8 +20,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// joined is a fleet that the process has joined.
-type joined struct {
+// ownFleet is the fleet that this process has joined.
+type ownFleet struct {
 	*fleet.Fleet
 	address string // without its password
 
@@ -31,12 +31,12 @@ type joined struct {
 
 // joinFleet opens the fleet of a configuration. It must be done before a model is opened:
 // its secret is that with which keys are hashed.
-func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, log *slog.Logger) (*joined, error) {
+func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, log *slog.Logger) (*ownFleet, error) {
 	address, secret, err := cfg.Resolve()
 	if err != nil {
 		return nil, err
 	}
-	j := &joined{address: llmcall.Fleet{Address: address}.String(), names: map[endpoint.Key][]string{}}
+	j := &ownFleet{address: llmcall.Fleet{Address: address}.String(), names: map[endpoint.Key][]string{}}
 	j.Fleet, err = fleet.Open(address, fleet.Options{
 		Secret: secret, Only: cfg.Only, Names: j.namesOf, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints,
 	})
@@ -55,7 +55,7 @@ const maxNames = 10_000
 
 // know remembers the names of models, whose endpoints are used from then on: those of
 // fleet_only.
-func (j *joined) know(models []llm.Model) {
+func (j *ownFleet) know(models []llm.Model) {
 	if j == nil {
 		return
 	}
@@ -73,14 +73,14 @@ func (j *joined) know(models []llm.Model) {
 }
 
 // namesOf returns the names of an endpoint's models.
-func (j *joined) namesOf(key endpoint.Key) []string {
+func (j *ownFleet) namesOf(key endpoint.Key) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.names[key])
 }
 
 // endpoints returns those that are shared; nil without a fleet.
-func (j *joined) endpoints() *endpoint.Registry {
+func (j *ownFleet) endpoints() *endpoint.Registry {
 	if j == nil {
 		return nil
 	}
@@ -104,7 +104,7 @@ func inFleetWords(e *fleet.ConfigError) error {
 // join opens the fleet that the configuration of calls names; nil if it names none. With the
 // practice model and with a replay there is nothing to share. What the fleet has to say is
 // said by say.
-func (p *program) join(say func(string)) (*joined, error) {
+func (p *program) join(say func(string)) (*ownFleet, error) {
 	if p.Practice != nil || p.tape.replays() {
 		return nil, nil
 	}
@@ -130,28 +130,28 @@ func (p *program) ofFile(err error) error {
 }
 
 // leave closes a fleet, if there is one.
-func (j *joined) leave() {
+func (j *ownFleet) leave() {
 	if j != nil {
 		_ = j.Close() // it has no error
 	}
 }
 
 // state is what /ui shows of the fleet.
-func (j *joined) state(ctx context.Context) gateway.Fleet {
+func (j *ownFleet) state(ctx context.Context) gateway.Fleet {
 	s := j.Status()
-	shown := gateway.Fleet{Address: j.address, Connected: connected(s), Since: s.Since, Err: s.Err, Processes: max(1, s.Processes)}
-	if !shown.Connected {
-		return shown
+	now := gateway.Fleet{Address: j.address, Connected: connected(s), Since: s.Since, Err: s.Err, Processes: max(1, s.Processes)}
+	if !now.Connected {
+		return now
 	}
-	circuits, err := j.Circuits(ctx)
-	shown.Err = err
-	for _, c := range circuits {
-		shown.Circuits = append(shown.Circuits, gateway.FleetCircuit{
+	all, err := j.Circuits(ctx)
+	now.Err = err
+	for _, c := range all {
+		now.Circuits = append(now.Circuits, gateway.FleetCircuit{
 			Name: c.Name, State: c.State, Forced: c.Forced, Cause: c.Cause, By: c.By, Failures: c.Failures, Threshold: c.Threshold,
 			Reporters: c.Reporters, MinReporters: c.MinReporters, Probes: c.Probes, MaxProbes: c.MaxProbes, RetryIn: c.RetryIn,
 		})
 	}
-	return shown
+	return now
 }
 
 // connected reports whether the store answers. A process that shares nothing yet has not
@@ -159,7 +159,7 @@ func (j *joined) state(ctx context.Context) gateway.Fleet {
 func connected(s fleet.Status) bool { return s.Connected || s.Err == nil }
 
 // size is what metrics show of the fleet.
-func (j *joined) size() (connectedToStore bool, processes int) {
+func (j *ownFleet) size() (connectedToStore bool, processes int) {
 	s := j.Status()
 	return connected(s), max(1, s.Processes)
 }

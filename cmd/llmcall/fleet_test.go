@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"llmcall/chaos"
+	"llmcall/gateway"
 	"llmcall/internal/servers"
 )
 
@@ -361,4 +362,35 @@ func TestACallWithoutItsStore(t *testing.T) {
 	if got := runProcess(t, "call", "--config", config, "--dry-run", "Hello"); got.code != 0 {
 		t.Errorf("a dry run shares nothing: exit %d: %s", got.code, got.stderr)
 	}
+}
+
+// The page's example is one that can be typed.
+func TestTheExampleOfAFleet(t *testing.T) {
+	text, err := os.ReadFile("../../examples/fleet.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := gateway.Parse("fleet.yaml", text, noJudges)
+	if err != nil || cfg.Fleet.Address != "redis://127.0.0.1:6379/0" {
+		t.Fatalf("%+v, %v", cfg, err)
+	}
+	plan, err := readPlan("../../examples/outage.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := servers.Redis(t)
+	practice, err := chaos.New(chaos.Config{Plan: plan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(practice)
+	t.Cleanup(func() { practice.Close(); server.Close() })
+	config := file(t, "fleet.yaml", strings.NewReplacer("redis://127.0.0.1:6379/0", store.URL, "http://127.0.0.1:8090", server.URL).Replace(string(text)))
+	one, two := startMember(t, "--config", config), startMember(t, "--config", config)
+	for _, p := range []*member{one, two, one, two} {
+		p.asked("chat")
+	}
+	within(t, 3*time.Second, "the circuit is open", func() bool {
+		return strings.Contains(command(t, "", "circuits", "--config", config).stdout, " open for ")
+	})
 }

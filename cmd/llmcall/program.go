@@ -33,7 +33,7 @@ type program struct {
 	named string // the model that the rows of a batch name, if nothing else does
 	tape  *tape  // not of the call that a person looks at, but of this process
 
-	fleet *joined // nil without one
+	fleet *ownFleet // nil without one
 }
 
 // textFile is the content of a file.
@@ -179,7 +179,7 @@ type judges struct {
 	model, address string // who is asked if there is no such judge
 	own            map[string]provider.Own
 	tape           *tape
-	fleet          *joined            // nil without one
+	fleet          *ownFleet          // nil without one
 	endpoints      *endpoint.Registry // nil: those of the fleet, or the default
 }
 

@@ -40,7 +40,7 @@ type serving struct {
 	chaosURL       string // of the practice model
 
 	registry *endpoint.Registry              // that of the fleet, if there is one
-	fleet    *joined                         // nil without one
+	fleet    *ownFleet                       // nil without one
 	gateway  atomic.Pointer[gateway.Gateway] // nil until it is made
 }
 

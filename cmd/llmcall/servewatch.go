@@ -25,15 +25,15 @@ type watched struct {
 	end     func(context.Context) error // sends what is left of the traces
 }
 
-// watchedGateway makes a gateway whose calls are counted, traced and logged.
+// watchedGateway makes a gateway whose calls are measures, traced and logged.
 func (s *serving) watchedGateway(ctx context.Context, cfg *gateway.Config) (*watched, error) {
 	w := &watched{}
-	counted := metrics.Options{Registry: s.registry, Accounts: func() []account.Snapshot { return w.gateway.Accounts() }}
+	measures := metrics.Options{Registry: s.registry, Accounts: func() []account.Snapshot { return w.gateway.Accounts() }}
 	if s.fleet != nil {
-		counted.Fleet = s.fleet.size
+		measures.Fleet = s.fleet.size
 	}
 	var err error
-	if w.metrics, err = metrics.New(counted); err != nil {
+	if w.metrics, err = metrics.New(measures); err != nil {
 		return nil, err
 	}
 	w.know(cfg)

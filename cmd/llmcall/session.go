@@ -26,8 +26,8 @@ type session struct {
 	*ending
 	cmd     *cobra.Command
 	program *program
-	fleet   *joined // of llmcall resume; nil without one
-	model   string  // the first model's name
+	fleet   *ownFleet // of llmcall resume; nil without one
+	model   string    // the first model's name
 	client  *llmcall.Client
 	screen  display
 	drawn   batchDisplay // nil but for a row of a batch

@@ -130,7 +130,7 @@ func (h *handler) elsewhere(f *Fleet, shown []endpointView) (views []fleetCircui
 	for _, e := range shown {
 		here[e.key] = true
 	}
-	seen := map[string]int{}
+	times := map[string]int{}
 	all := slices.Clone(f.Circuits)
 	slices.SortStableFunc(all, func(a, b FleetCircuit) int { return strings.Compare(a.Name, b.Name) })
 	for _, c := range all {
@@ -138,8 +138,8 @@ func (h *handler) elsewhere(f *Fleet, shown []endpointView) (views []fleetCircui
 			continue
 		}
 		v := newFleetCircuitView(c, h.frames.looked)
-		seen[c.Name]++
-		v.ID = "f" + h.digest("fleet", fmt.Sprint(c.Name, seen[c.Name]))
+		times[c.Name]++
+		v.ID = "f" + h.digest("fleet", fmt.Sprint(c.Name, times[c.Name]))
 		if v.Cause != "" {
 			v.Notes = slices.Insert(v.Notes, 0, v.Cause)
 		}

@@ -350,7 +350,7 @@ func (h *handler) newEndpointView(s endpoint.Snapshot, name string, now time.Tim
 	for _, c := range h.frames.fleet.of(v.key) {
 		shared := newFleetCircuitView(c, h.frames.looked)
 		if slices.ContainsFunc(v.Circuits, func(own circuitView) bool { return own.Cause == shared.Cause }) {
-			shared.Cause = "" // it stands above
+			shared.Cause = "" // it is said above
 		}
 		v.Fleet = append(v.Fleet, shared)
 	}
