@@ -21,7 +21,7 @@ func TestUsageErrorsSayWhatIsMeant(t *testing.T) {
 		`--output must be text or json, got "jsn", did you mean json?`: {"checks", "--output", "jsn"},
 		`unknown command "cal", did you mean call?`:                    {"cal", "hello"},
 		`unknown command "Provider", did you mean providers?`:          {"Provider"},
-		`unknown command "frobnicate"; the commands are batch, call, chaos, checks, completion, config, explain, providers, resume, serve, simulate, validate`: {"frobnicate"},
+		`unknown command "frobnicate"; the commands are batch, call, chaos, checks, circuits, completion, config, explain, providers, resume, serve, simulate, validate`: {"frobnicate"},
 		`providers takes no arguments, got "openai"`:                   {"providers", "openai"},
 		`chaos takes no arguments, got "plan.yaml"`:                    {"chaos", "plan.yaml"},
 		`llmcall checks must have at most one NAME, got "json length"`: {"checks", "json", "length"},
