@@ -394,3 +394,46 @@ func TestTheExampleOfAFleet(t *testing.T) {
 		return strings.Contains(command(t, "", "circuits", "--config", config).stdout, " open for ")
 	})
 }
+
+// What a client may use is one limit for all gateways: two do not let twice as much pass. No
+// state_dir is needed for money.
+func TestTheLimitsOfAClientAreTheFleets(t *testing.T) {
+	store := servers.Redis(t)
+	provider := newOutage(t)
+	key, hash := gateway.NewKey()
+	config := file(t, "gateway.yaml", fmt.Sprintf(`
+fleet: %s
+providers: {acme: {protocol: openai, base_url: %q, key: none}}
+clients: [{name: web, sha256: %s, requests_per_minute: 6, max_cost_per_day: 5}]
+routes: {chat: {models: [acme/small], prices: {acme/small: {input: 1, output: 1}}}}
+`, store.URL, provider.url, hash))
+	members := []*member{startMember(t, "--config", config), startMember(t, "--config", config)}
+	answered := 0
+	for i := range 16 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, members[i%2].url+"/v1/chat/completions", strings.NewReader(`{"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+key)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		switch code := resp.Header.Get("X-Llmcall-Error"); {
+		case resp.StatusCode == 200:
+			answered++
+		case code != "client_limit":
+			t.Fatalf("request %d: %d %s: %s", i, resp.StatusCode, code, text)
+		}
+	}
+	if answered < 5 || answered > 7 { // one may come back meanwhile
+		t.Errorf("%d requests were answered, want 6", answered)
+	}
+	// Practice joins no fleet, and has somewhere to write.
+	if p := startMember(t, "--config", config, "--practice"); strings.Contains(p.log.String(), "joined the fleet") {
+		t.Errorf("practice: %s", p.log)
+	}
+}

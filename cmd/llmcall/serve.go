@@ -38,6 +38,7 @@ type serving struct {
 	judge          string
 	log            *slog.Logger
 	chaosURL       string // of the practice model
+	practiceState  string // a directory for as long as it answers
 
 	registry *endpoint.Registry              // that of the fleet, if there is one
 	fleet    *ownFleet                       // nil without one
@@ -184,6 +185,9 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 		cfg.Listen = s.listen
 	}
 	if s.practice.given {
+		if cfg.Fleet.Address != "" && cfg.StateDir == "" {
+			cfg.StateDir = s.practiceState // where the fleet would have what clients have spent
+		}
 		cfg.Fleet = llmcall.Fleet{} // invented answers say nothing to others
 		if cfg.Routes[practiceRoute] == nil {
 			r := gateway.AsItIs()
@@ -306,6 +310,9 @@ func (s *serving) startPractice(ctx context.Context) (end func(), err error) {
 		return nil, fmt.Errorf("the practice model: %w", err)
 	}
 	s.chaosURL = "http://" + listener.Addr().String()
+	if s.practiceState, err = os.MkdirTemp("", "llmcall-practice-"); err != nil {
+		return nil, errors.Join(fmt.Errorf("the practice model: %w", err), listener.Close())
+	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
@@ -316,5 +323,6 @@ func (s *serving) startPractice(ctx context.Context) (end func(), err error) {
 	return func() {
 		cancel()
 		<-ended
+		_ = os.RemoveAll(s.practiceState) // it is the system's to clear away
 	}, nil
 }
