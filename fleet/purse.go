@@ -230,7 +230,7 @@ func (p *purse) Lend(_ context.Context, want endpoint.Amount) error {
 		p.next = &loan{done: make(chan struct{})}
 	}
 	l := p.next
-	l.want, l.one = plus(l.want, want), most(l.one, want)
+	l.want, l.one = plus(l.want, want), larger(l.one, want)
 	recently := time.Since(p.scarce) < exchangeEvery
 	p.mu.Unlock()
 	p.f.wake()
@@ -309,12 +309,12 @@ func (p *purse) look(s account.Snapshot, l *loan) {
 		p.active = now
 	}
 	if l != nil {
-		p.one = most(p.one, l.one)
+		p.one = larger(p.one, l.one)
 	}
 	if now.Sub(p.lookedAt) < exchangeEvery/2 {
 		return
 	}
-	p.rise = most(each(used, p.before, func(a, b int64) int64 { return a - b }), share(p.rise, 4, 5))
+	p.rise = larger(each(used, p.before, func(a, b int64) int64 { return a - b }), share(p.rise, 4, 5))
 	p.one = share(p.one, 9, 10)
 	p.before, p.lookedAt = used, now
 }
@@ -325,7 +325,7 @@ func (p *purse) idle() bool { return time.Since(p.active) >= idleAfter }
 // is lost.
 func (p *purse) report(a *account.Account, s account.Snapshot, l *loan, lost bool) *purseReport {
 	want, own := p.needs(s, l)
-	kept := least(s.Open, want)
+	kept := smaller(s.Open, want)
 	if p.last != nil && lower(sumsOf(s.Limit), p.last.Limit) {
 		kept = endpoint.Amount{} // others may have the rest of the lower limit
 	}
@@ -335,7 +335,7 @@ func (p *purse) report(a *account.Account, s account.Snapshot, l *loan, lost boo
 	p.seq++
 	r := &purseReport{
 		Me: p.id, Sequence: p.seq, Epoch: p.epoch, New: fmt.Sprint(p.id, p.seq), Limit: sumsOf(s.Limit),
-		Used: sumsOf(s.Spent), Open: sumsOf(most(s.Open, plus(s.Spent, s.Reserved))),
+		Used: sumsOf(s.Spent), Open: sumsOf(larger(s.Open, plus(s.Spent, s.Reserved))),
 		Lease: purseLease.Milliseconds(), blind: !p.f.clock.known(),
 	}
 	for i := range r.Open {
@@ -369,10 +369,10 @@ func (p *purse) needs(s account.Snapshot, l *loan) (want, own endpoint.Amount) {
 		return want, own
 	}
 	// Without a limit nothing is left, since nothing must be opened.
-	free := most(endpoint.Amount{}, each(sumsOf(s.Limit).amount(), plus(p.others.amount(), want), func(a, b int64) int64 { return a - b }))
+	free := larger(endpoint.Amount{}, each(sumsOf(s.Limit).amount(), plus(p.others.amount(), want), func(a, b int64) int64 { return a - b }))
 	ahead := func(seconds, bound int64) endpoint.Amount {
-		need := most(share(free, 1, stated*int64(p.living)), plus(share(p.rise, seconds, 1), p.one))
-		return least(need, share(free, 1, bound))
+		need := larger(share(free, 1, stated*int64(p.living)), plus(share(p.rise, seconds, 1), p.one))
+		return smaller(need, share(free, 1, bound))
 	}
 	return plus(want, ahead(openAhead, openBound)), plus(own, ahead(shareAhead, shareBound))
 }
@@ -455,11 +455,11 @@ func each(a, b endpoint.Amount, of func(a, b int64) int64) endpoint.Amount {
 	return endpoint.Amount{Tokens: of(a.Tokens, b.Tokens), Nanos: of(a.Nanos, b.Nanos)}
 }
 
-func most(a, b endpoint.Amount) endpoint.Amount {
+func larger(a, b endpoint.Amount) endpoint.Amount {
 	return each(a, b, func(a, b int64) int64 { return max(a, b) })
 }
 
-func least(a, b endpoint.Amount) endpoint.Amount {
+func smaller(a, b endpoint.Amount) endpoint.Amount {
 	return each(a, b, func(a, b int64) int64 { return min(a, b) })
 }
 

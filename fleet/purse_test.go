@@ -500,7 +500,7 @@ func (w *bank) flush() {
 	known := false
 	for _, h := range w.all {
 		s := h.purse.Snapshot()
-		open := sumsOf(most(s.Open, plus(s.Spent, s.Reserved)))
+		open := sumsOf(larger(s.Open, plus(s.Spent, s.Reserved)))
 		for i := range total {
 			total[i] += open[i]
 		}
@@ -626,7 +626,7 @@ func runBank(t *rapid.T, within *testing.T) {
 		},
 		"limit": func(t *rapid.T) {
 			w.limit = amount("limit", 100, 600)
-			w.most = most(w.most, w.limit)
+			w.most = larger(w.most, w.limit)
 			for _, h := range w.living() {
 				h.purse.SetLimit(w.limit)
 			}

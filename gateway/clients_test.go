@@ -354,6 +354,11 @@ fleet_secret: env:ONE
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, hash := gateway.NewKey()
+	withClient := parse(text + "clients: [{name: web, sha256: " + hash + ", max_cost_per_day: 5}]\n")
+	if _, err := gateway.New(withClient, gateway.Options{Endpoints: registry}); err == nil || !strings.Contains(err.Error(), "fleet: has no effect on clients unless Options.Limits is set") {
+		t.Errorf("its clients do not share it: %v", err)
+	}
 	g, err := gateway.New(parse(text), gateway.Options{Endpoints: registry})
 	if err != nil {
 		t.Fatal(err)

@@ -62,9 +62,10 @@ type Config struct {
 	// Providers are names of the user's own for providers, which the routes' models may
 	// begin with. Default none: only the known providers.
 	Providers map[string]llmcall.OwnProvider // providers
-	// Fleet is where this gateway shares with other processes what it knows of its endpoints.
-	// It is for the program, which opens it by package [llmcall/fleet] and sets
-	// [Options.Endpoints], without which [New] refuses it. Default: the gateway is alone.
+	// Fleet is where this gateway shares with other processes what it knows of its endpoints,
+	// and what its clients may use. It is for the program, which opens it by package
+	// [llmcall/fleet] and sets [Options.Endpoints] and [Options.Limits], without which [New]
+	// refuses it. Default: the gateway is alone.
 	Fleet llmcall.Fleet // fleet, fleet_only, fleet_secret, fleet_min_reporters
 	// Clients are those who may ask, with their keys and limits. Default none: everybody who
 	// can reach the address, without a limit.
@@ -73,7 +74,8 @@ type Config struct {
 	// there.
 	Admin Admin // admin
 	// StateDir is the directory of what must survive a restart, such as what clients have
-	// spent today. A MaxCostPerDay needs it. Default "": nothing survives.
+	// spent today. A MaxCostPerDay needs it, unless there is a Fleet: then it is not used.
+	// Default "": nothing survives.
 	StateDir string // state_dir
 	// Routes are the names of models that clients may send. Default: [AnyModel] alone.
 	Routes map[string]*Route // routes

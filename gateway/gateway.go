@@ -178,8 +178,11 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 		o.Log = slog.Default()
 	}
 	g := &Gateway{started: time.Now(), active: map[uint64]*active{}, done: make(chan struct{}), calls: page.NewRing(rows, cfg.ShowContents)}
-	if o.Endpoints == nil && cfg.Fleet.Address != "" {
+	switch joined := cfg.Fleet.Address != ""; {
+	case joined && o.Endpoints == nil:
 		return nil, &llmcall.ConfigError{Field: "fleet", Err: errors.New("has no effect unless Options.Endpoints is set: to those of the fleet, as package llmcall/fleet opens it")}
+	case joined && o.Limits == nil && len(cfg.Clients) > 0:
+		return nil, &llmcall.ConfigError{Field: "fleet", Err: errors.New("has no effect on clients unless Options.Limits is set: to the fleet, as package llmcall/fleet opens it")}
 	}
 	if o.Endpoints == nil {
 		var err error
