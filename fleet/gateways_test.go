@@ -141,7 +141,8 @@ routes: {r: {models: [acme/m], prices: {acme/m: {input: 0, output: 600}}}}
 							switch status, why := ask(urls[i%2], key); {
 							case status == 200:
 								n.Add(1)
-							case status == 503 && why == "fleet": // on a busy machine the store is slow
+							case status == 503 && why == "fleet", status == 429 && why == "tokens_per_minute" && limit == "requests_per_minute":
+								// On a busy machine the store is slow, and a gateway has a part alone.
 							case status != 429 || why != limit:
 								t.Errorf("%d %s", status, why)
 							}
