@@ -90,9 +90,9 @@ backend gateways
   server b %s
 `
 
-// Two gateways of one fleet behind HAProxy, which gives them the requests in turn: the
+// Two gateways of one fleet after HAProxy, which gives them the requests in turn: the
 // provider sees one circuit.
-func TestTwoGatewaysBehindHAProxy(t *testing.T) {
+func TestTwoGatewaysAfterHAProxy(t *testing.T) {
 	store := servers.Redis(t)
 	haproxy, err := exec.LookPath("haproxy")
 	if err != nil {
