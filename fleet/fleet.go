@@ -109,8 +109,8 @@ type Status struct {
 //
 // The error is a *[ConfigError] for an impossible address or option. A store that can't be
 // reached is not an error: the process works alone until it can. But without a [Options.Secret],
-// endpoints with a credential are not shared by a process that could not reach the store
-// within two seconds. Open must be called before the first model is made.
+// no endpoint is shared by a process that could not reach the store within two seconds, if
+// others have put a secret there. Open must be called before the first model is made.
 func Open(url string, o Options) (*Fleet, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (f *Fleet) findSecret() string {
 	own := hex.EncodeToString(first[:])
 	secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", own)
 	if err != nil {
-		f.options.Log.Warn("llmcall: the fleet's secret can't be read: endpoints with a key are not shared until the process is started again; with fleet_secret they are", "error", err)
+		f.options.Log.Warn("llmcall: the fleet's secret can't be read: if another process has put one into the store, endpoints are not shared until this process is started again; with fleet_secret they are", "error", err)
 		return own
 	}
 	return secret

@@ -414,3 +414,31 @@ func TestEndpointsThatAreCollectedAreForgotten(t *testing.T) {
 	}
 	t.Errorf("%d parts and %d goroutines of 10 endpoints", len(f.parts), runtime.NumGoroutine()-goroutines)
 }
+
+// Without a secret of its own, a process that finds the secret of the others late shares no
+// endpoint with them, with a credential or without, as Open says.
+func TestSecretThatIsFoundLate(t *testing.T) {
+	bubble(t, func(t *testing.T, server *lua.Server) {
+		join := func() *process {
+			f, err := open(server.Dial(), Options{Log: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &process{t: t, fleet: f, e: f.Endpoints().Get(endpoint.Key{Model: "acme/m"})}
+			p.b = p.e.Circuit(endpoint.Options{})
+			return p
+		}
+		first := join()
+		defer first.fleet.Close()
+		time.Sleep(2 * time.Second)
+		server.Down(true)
+		late := join()
+		defer late.fleet.Close()
+		server.Down(false)
+		time.Sleep(10 * time.Second)
+		list, err := first.fleet.Circuits(t.Context())
+		if err != nil || len(list) != 2 || list[0].Processes != 1 || list[1].Processes != 1 {
+			t.Errorf("%+v, %v", list, err)
+		}
+	})
+}
