@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"bufio"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -67,6 +66,6 @@ func TestHealthyCallsAskForNothing(t *testing.T) {
 	}
 	t.Logf("%d healthy calls of %d processes in %v", c.count(call), processes, lasted.Round(100*time.Millisecond))
 	if grown := after["evalsha"] - before["evalsha"]; grown < processes {
-		t.Error(fmt.Sprintf("there were %d exchanges, so nothing was shown", grown))
+		t.Errorf("there were %d exchanges, so nothing was shown", grown)
 	}
 }
