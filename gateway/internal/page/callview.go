@@ -69,7 +69,7 @@ func (h *handler) newCallView(c *callRow) callView {
 		Cost: cost(c.cost), Dropped: c.dropped, Error: c.errText, Contents: h.Contents,
 	}
 	if h.Contents {
-		v.Prompt, v.Answer = c.prompt, c.answer
+		v.Prompt, v.Answer = h.hide.Text(c.prompt), h.hide.Text(c.answer)
 	}
 	if c.tokens > 0 {
 		v.Tokens = thousands(c.tokens)
@@ -172,7 +172,10 @@ func (h *handler) newAttemptView(a *attemptRow, parts []ganttView) attemptView {
 	}
 	switch {
 	case h.Contents:
-		v.Complaints, v.Answer = a.complaints, a.answer
+		v.Answer = h.hide.Text(a.answer)
+		for _, complaint := range a.complaints {
+			v.Complaints = append(v.Complaints, h.hide.Text(complaint))
+		}
 	case len(a.checks) > 0:
 		v.Checks = strings.Join(a.checks, ", ")
 	}

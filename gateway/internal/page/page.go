@@ -17,6 +17,7 @@ import (
 
 	"llmcall/endpoint"
 	"llmcall/failure"
+	"llmcall/internal/redact"
 	"llmcall/internal/say"
 )
 
@@ -103,6 +104,7 @@ type handler struct {
 	token  string
 	frames frames
 	origin *http.CrossOriginProtection
+	hide   *redact.Filter // of contents
 }
 
 // Handler returns the handler of the page. It may be mounted at any path: it reads the
@@ -115,6 +117,9 @@ func Handler(o Options) http.Handler {
 		o.Log = slog.Default()
 	}
 	h := &handler{Options: o, origin: http.NewCrossOriginProtection()}
+	if o.Contents {
+		h.hide = redact.New(nil, maxText)
+	}
 	rand.Read(h.secret[:])
 	h.token = h.digest("token", "")
 	return h

@@ -108,6 +108,27 @@ func TestContentsAreHiddenUnlessTheyAreAskedFor(t *testing.T) {
 	}
 }
 
+// What has the form of a key is hidden where contents are shown, also where a text was cut.
+func TestContentsAreShownWithoutKeys(t *testing.T) {
+	const key = "sk-proj-0123456789abcdefghijklmnop"
+	long := strings.Repeat("word ", 797) // the key lies where a long text is cut: it is in neither half
+	w := newWorld(t, true, quiet)
+	w.once(t, &chaos.Plan{Steps: []chaos.Fault{{Answer: "It is " + key}, {Answer: "It is " + key}}}, "What is "+key+"?", picky)
+	w.once(t, &chaos.Plan{Steps: []chaos.Fault{{Answer: "short"}}}, long+key+" "+long+long+long)
+	_, text := w.get(t, "/ui/")
+	for place, got := range map[string]string{"page": text, "stream": w.first(t)} {
+		if !strings.Contains(got, "What is") || !strings.Contains(got, "it says") || !strings.Contains(got, "word word") {
+			t.Errorf("the %s lacks the contents", place)
+		}
+		for from := range len(key) - 16 {
+			if strings.Contains(got, key[from:from+16]) {
+				t.Errorf("the %s has a part of the key", place)
+				break
+			}
+		}
+	}
+}
+
 // A ring with contents behind a page without does not show them either.
 func TestAPageWithoutContentsHidesThoseOfTheRing(t *testing.T) {
 	w := newWorld(t, true, func(o *page.Options) { quiet(o); o.Contents = false })

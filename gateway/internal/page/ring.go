@@ -22,6 +22,7 @@ const (
 	maxModels   = 200 // further ones are counted as "other"
 	maxAttempts = 40  // of a call; of more, the last
 	maxText     = 4000
+	keptText    = 2 * maxText // of which the middle is not shown: a key may have been cut there
 	maxError    = 400
 	maxChanges  = 50
 	maxLines    = 20       // complaints, notes, tools of an attempt
@@ -207,7 +208,7 @@ func promptOf(q *llm.Request) string {
 	if len(q.Messages) == 0 {
 		return ""
 	}
-	return say.Middle(q.Messages[len(q.Messages)-1].Text(), maxText)
+	return say.Middle(q.Messages[len(q.Messages)-1].Text(), keptText)
 }
 
 // add adds an attempt that has started.
@@ -282,7 +283,7 @@ func (r *Ring) attempt(a *llmcall.Attempt, now time.Time) *attemptRow {
 		made.tools = append(made.tools, line(t.Name, 100)+" "+took(t.Duration))
 	}
 	if r.contents {
-		made.answer = say.Middle(a.Answer, maxText)
+		made.answer = say.Middle(a.Answer, keptText)
 		for _, c := range a.Complaints[:min(len(a.Complaints), maxLines)] {
 			made.complaints = append(made.complaints, say.Short(c.String(), maxError))
 		}
@@ -301,7 +302,7 @@ func (r *Ring) finish(c *callRow, e llmcall.Event) {
 		}
 		c.take(&e.Result.Trace)
 		if r.contents {
-			c.answer = say.Middle(e.Result.Text, maxText)
+			c.answer = say.Middle(e.Result.Text, keptText)
 		}
 	default:
 		c.failed = true
