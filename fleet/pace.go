@@ -350,21 +350,21 @@ func (s *pacing) mine(rate float64) (own, from float64, processes int) {
 // What is left is shared equally. The sum of the parts is 1.
 func fair(rate float64, needs []float64) []float64 {
 	n := float64(len(needs))
-	least := leastPart * rate / n
+	floor := leastPart * rate / n
 	sorted := slices.Clone(needs)
 	slices.Sort(sorted)
-	most, left := math.Inf(1), rate
+	ceiling, left := math.Inf(1), rate
 	for i, need := range sorted {
 		equal := left / float64(len(sorted)-i)
-		if max(need, least) >= equal {
-			most, left = equal, 0 // all that follow get as much
+		if max(need, floor) >= equal {
+			ceiling, left = equal, 0 // all that follow get as much
 			break
 		}
-		left -= max(need, least)
+		left -= max(need, floor)
 	}
 	parts := make([]float64, len(needs))
 	for i, need := range needs {
-		parts[i] = (min(max(need, least), most) + left/n) / rate
+		parts[i] = (min(max(need, floor), ceiling) + left/n) / rate
 	}
 	return parts
 }
