@@ -152,7 +152,7 @@ const (
 	// queue must be served for there to be no report.
 	newsEvery = 100 * time.Millisecond
 	// needGrown is how much more must be needed for that than was reported.
-	needGrown = 1.5
+	needGrown = 1.2
 	// slack is how much older than by one's own look the news of peers may be.
 	slack = 2 * time.Second
 )
