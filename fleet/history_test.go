@@ -509,7 +509,7 @@ func mustFill(t *testing.T, c breaker.Config) breaker.Config {
 // store.
 func TestHistoriesAreLinearizable(t *testing.T) {
 	rounds := 10
-	if testing.Short() {
+	if !full() {
 		rounds = 3
 	}
 	config := mustFill(t, configOfHistories)

@@ -275,7 +275,7 @@ func (c *crowd) shareOf(n int, from, to time.Duration) float64 {
 // 1, 2, 4, 8 and 14 of 32, beside the same without a fleet.
 func TestEightProcessesShareALimit(t *testing.T) {
 	lasts, bound := 180*s, 0.85
-	if testing.Short() {
+	if !full() {
 		lasts, bound = 90*s, 0.8 // the slow start is a larger part of it
 	}
 	run := func(limit float64, hint string, alone bool) *crowd {
@@ -293,7 +293,7 @@ func TestEightProcessesShareALimit(t *testing.T) {
 		for _, hint := range []string{"", "second", "windows"} {
 			c := run(limit, hint, false)
 			row := fmt.Sprintf("| %.0f/s | %s | %s |", limit, cmp.Or(map[string]string{"second": "whole seconds", "windows": "windows"}[hint], "nothing"), c.row(lasts))
-			if !testing.Short() {
+			if full() {
 				row += " " + run(limit, hint, true).row(lasts) + " |"
 			}
 			t.Log(row)
@@ -312,8 +312,8 @@ func TestEightProcessesShareALimit(t *testing.T) {
 // The law is the same for two processes and for a hundred, each of which asks the store about
 // once a second.
 func TestFleetsOfOtherSizes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some time")
+	if !full() {
+		t.Skip("LLMCALL_MODEL=full")
 	}
 	for _, n := range []int{2, 30, 100} {
 		for _, limit := range []float64{5, 60} {
@@ -445,7 +445,7 @@ func TestWhatHappensToProcessesAndStore(t *testing.T) {
 		}, outage},
 	} {
 		for _, hint := range []string{"", "second"} {
-			if testing.Short() && hint != "" {
+			if !full() && hint != "" {
 				continue
 			}
 			synctest.Test(t, func(t *testing.T) {

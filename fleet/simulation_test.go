@@ -413,7 +413,7 @@ func (w *world) connected() bool {
 // back, and with messages that are lost.
 func TestHundredProcesses(t *testing.T) {
 	hundred, some := 100, 30
-	if testing.Short() {
+	if !full() {
 		hundred, some = 20, 10
 	}
 	scenario := func(name string, processes, lossy int, play func(w *world)) {
