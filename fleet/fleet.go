@@ -21,8 +21,12 @@ import (
 // DefaultNamespace is the default of [Options.Namespace].
 const DefaultNamespace = "llmcall"
 
-// secretWait is how long [Open] waits for the secret of the fleet.
-const secretWait = 2 * time.Second
+// secretWait is how long [Open] waits for the secret of the fleet, and secretPause how long
+// until it asks again a store that has not answered: both may have been started together.
+const (
+	secretWait  = 2 * time.Second
+	secretPause = 100 * time.Millisecond
+)
 
 // Options are what [Open] takes besides the address of the store. The zero value of each
 // field means its default.
@@ -190,12 +194,22 @@ func (f *Fleet) findSecret() string {
 	var first [32]byte
 	_, _ = rand.Read(first[:]) // never fails
 	own := hex.EncodeToString(first[:])
-	secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", own)
-	if err != nil {
-		f.options.Log.Warn("llmcall: the fleet's secret can't be read: if another process has put one into the store, endpoints are not shared until this process is started again; with fleet_secret they are", "error", err)
-		return own
+	var why error // of the last attempt that was not cut short
+	for {
+		secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", own)
+		if err == nil {
+			return secret
+		}
+		if why == nil || ctx.Err() == nil {
+			why = err
+		}
+		select {
+		case <-time.After(secretPause):
+		case <-ctx.Done():
+			f.options.Log.Warn("llmcall: the fleet's secret can't be read: if another process has put one into the store, endpoints are not shared until this process is started again; with fleet_secret they are", "error", why)
+			return own
+		}
 	}
-	return secret
 }
 
 var seeded struct {

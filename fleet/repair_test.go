@@ -1,11 +1,13 @@
 package fleet
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -413,6 +415,30 @@ func TestEndpointsThatAreCollectedAreForgotten(t *testing.T) {
 		runtime.Gosched()
 	}
 	t.Errorf("%d parts and %d goroutines of 10 endpoints", len(f.parts), runtime.NumGoroutine()-goroutines)
+}
+
+// A process that is started with its store, and is there before it, has the secret of the others.
+func TestSecretOfAStoreThatIsAMomentLate(t *testing.T) {
+	bubble(t, func(t *testing.T, server *lua.Server) {
+		server.Down(true)
+		time.AfterFunc(time.Second, func() { server.Down(false) })
+		var all [2]*Fleet
+		var joined sync.WaitGroup
+		for i := range all {
+			joined.Go(func() {
+				var err error
+				if all[i], err = open(server.Dial(), Options{Log: quiet}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		joined.Wait()
+		defer all[0].Close()
+		defer all[1].Close()
+		if !bytes.Equal(all[0].secret, all[1].secret) {
+			t.Error("two processes have two secrets")
+		}
+	})
 }
 
 // Without a secret of its own, a process that finds the secret of the others late shares no
