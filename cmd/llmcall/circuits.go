@@ -123,6 +123,8 @@ func (f *circuitsFlags) arguments(args []string) error {
 		return unknown("action", fmt.Sprintf("%q", args[0]), args[0], names, "the actions are "+strings.Join(names, ", "))
 	case len(args) == 1:
 		return fmt.Errorf("%s needs the KEY of a circuit: the first column of llmcall circuits", args[0])
+	case len(args) > 1 && args[1] == "": // a variable of the shell that is not set
+		return fmt.Errorf("%s needs the KEY of a circuit, got an empty one", args[0])
 	case len(args) > 2:
 		return fmt.Errorf("%s takes one KEY, got %d; quote a name that has spaces", args[0], len(args)-1)
 	case len(args) > 0 && f.watch:

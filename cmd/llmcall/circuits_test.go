@@ -183,6 +183,7 @@ func TestCircuitsRefuses(t *testing.T) {
 		{[]string{redisFlag, "force-opne", "x"}, `unknown action "force-opne", did you mean force-open?`},
 		{[]string{redisFlag, "explode", "x"}, `unknown action "explode"; the actions are force-open, force-closed, reset`},
 		{[]string{redisFlag, "reset"}, "reset needs the KEY of a circuit: the first column of llmcall circuits"},
+		{[]string{redisFlag, "force-open", ""}, "force-open needs the KEY of a circuit, got an empty one"},
 		{[]string{redisFlag, "reset", "a", "b"}, "reset takes one KEY, got 2; quote a name that has spaces"},
 		{[]string{redisFlag, "--watch", "reset", "a"}, "--watch shows circuits, and can't be combined with reset"},
 		{[]string{redisFlag, "--why", "x", "reset", "a"}, "--why is the reason of force-open, and has no effect without it"},
