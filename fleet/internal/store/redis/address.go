@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,7 +57,13 @@ func options(address string) (rueidis.ClientOption, error) {
 				strings.Join(parameters, ", "), nearest.Shown(name, parameters))
 		}
 	}
-	o, err := rueidis.ParseURL(address)
+	if u.Scheme != "unix" && u.Path == "/" { // as some write an address without a database
+		u.Path = ""
+	}
+	if err := database(u, query); err != nil {
+		return rueidis.ClientOption{}, err
+	}
+	o, err := rueidis.ParseURL(u.String())
 	if err != nil {
 		return o, fmt.Errorf("the URL: %s", strings.TrimPrefix(err.Error(), "redis: "))
 	}
@@ -65,6 +72,20 @@ func options(address string) (rueidis.ClientOption, error) {
 	}
 	fill(&o)
 	return o, nil
+}
+
+// database checks the number of a database.
+func database(u *url.URL, query url.Values) error {
+	given := strings.TrimPrefix(u.Path, "/")
+	if u.Scheme == "unix" {
+		given = ""
+	}
+	for _, text := range []string{given, query.Get("db")} {
+		if n, err := strconv.Atoi(text); text != "" && (err != nil || n < 0) {
+			return fmt.Errorf("the URL's database must be a whole number >= 0, got %q", text)
+		}
+	}
+	return nil
 }
 
 // fill sets what no URL says.

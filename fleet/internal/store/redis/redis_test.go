@@ -130,7 +130,11 @@ func TestOpenReadsTheURLAlone(t *testing.T) {
 		{"127.0.0.1:6379", "can't be read"},
 		{"redi://x", `got "redi", did you mean redis?`},
 		{"http://x", `got "http"`},
-		{"redis://x/zero", `invalid database number: "zero"`},
+		{"redis://x:1/", ""},
+		{"redis://x/?addr=y:1", ""},
+		{"redis://x/zero", `the URL's database must be a whole number >= 0, got "zero"`},
+		{"redis://x?db=zero", `the URL's database must be a whole number >= 0, got "zero"`},
+		{"redis://x/-1", `the URL's database must be a whole number >= 0, got "-1"`},
 		{"redis://x?masterset=m", `may be addr, ca_file, cert_file, client_name, db, dial_timeout, key_file, master_set, protocol, skip_verify, write_timeout, got "masterset", did you mean master_set?`},
 		{"redis://x?dial_timeout=5", `invalid dial timeout: "5"`},
 		{"redis://x?ca_file=a", "need TLS: rediss://"},
@@ -148,7 +152,7 @@ func TestOpenReadsTheURLAlone(t *testing.T) {
 		{"redis://user:hid%zden@host:6379/0", "can't be read"},
 		{"redis://user:hid den@host:6379/0", "can't be read"},
 		{"redis://:hidden@host:port", "can't be read"},
-		{"redis://:hidden@host/0/1", "invalid URL path: /0/1"},
+		{"redis://:hidden@host/0/1", `the URL's database must be a whole number >= 0, got "0/1"`},
 	} {
 		s, err := redis.Open(row.url, nil)
 		switch {
