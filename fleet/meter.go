@@ -289,7 +289,7 @@ func (m *meter) look() {
 		return
 	}
 	m.pace = min(m.perMinute/60, max(m.taken/elapsed.Seconds(), m.pace*4/5))
-	if m.pace < m.perMinute/60/100 { // less than a hundredth of the limit
+	if m.taken == 0 && m.pace < m.perMinute/60/100 { // less than a hundredth of the limit
 		m.pace = 0
 	}
 	if !m.lost {

@@ -149,6 +149,32 @@ func TestHowOftenAMeterAsks(t *testing.T) {
 	})
 }
 
+// A client that uses little of a wide limit does not ask for each request either.
+func TestHowOftenAMeterOfAWideLimitAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := lua.New()
+		one := newTaker(t, server, 100e6)
+		run := func(seconds, each int) int {
+			before := server.Count()
+			for range seconds * 10 {
+				for range each {
+					one.take(40)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			return server.Count() - before
+		}
+		run(5, 5)
+		if n := run(20, 5); n > 60 {
+			t.Errorf("%d exchanges in 20 s of 50 requests each", n)
+		}
+		time.Sleep(time.Minute)
+		if n := run(100, 0); n > 11 {
+			t.Errorf("%d exchanges in 100 s of none", n)
+		}
+	})
+}
+
 // While the store is lost, each process has its part of the limit; afterwards that was used.
 func TestAMeterWithoutTheStore(t *testing.T) {
 	for name, lose := range map[string]func(s *lua.Server, yes bool){"down": (*lua.Server).Down, "hung": (*lua.Server).Hang} {
