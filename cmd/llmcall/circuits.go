@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -253,16 +252,20 @@ func (c *circuitsRun) ask(ctx context.Context) ([]fleet.Circuit, error) {
 	return all, nil
 }
 
-// ownName returns the name of an endpoint with the user's own name for its provider.
+// ownName returns the name of an endpoint with the user's own name for its provider; as it is
+// if several providers have its address, with other keys.
 func ownName(name string, own map[string]llmcall.OwnProvider) string {
 	model, rest, _ := strings.Cut(name, " ")
 	address, _, _ := strings.Cut(strings.TrimPrefix(rest, "at "), " ")
-	for _, prefix := range slices.Sorted(maps.Keys(own)) {
-		o := own[prefix]
+	var found []string
+	for prefix, o := range own {
 		after, ok := strings.CutPrefix(model, cmp.Or(o.Protocol, prefix)+"/")
 		if ok && o.BaseURL != "" && strings.TrimRight(o.BaseURL, "/") == strings.TrimRight(address, "/") {
-			return prefix + "/" + after + " " + rest
+			found = append(found, prefix+"/"+after+" "+rest)
 		}
+	}
+	if len(found) == 1 {
+		return found[0]
 	}
 	return name
 }

@@ -168,6 +168,19 @@ func TestWhichCircuitIsMeant(t *testing.T) {
 	}
 }
 
+// Of two providers with one address and two keys it is not known whose endpoint it is.
+func TestCircuitsOfProvidersWithOneAddress(t *testing.T) {
+	path := file(t, "two.yaml", `fleet: redis://store:6379/0
+providers:
+  acme: {protocol: openai, base_url: http://127.0.0.1:9001/v1, key: env:ACME}
+  beta: {protocol: openai, base_url: http://127.0.0.1:9001/v1, key: env:BETA}
+`)
+	got := fleetOfTest().do(t.Context(), "--config", path)
+	if got.code != 0 || !strings.Contains(got.stdout, "openai/small at http://127.0.0.1:9001/v1 #a99d") || strings.Contains(got.stdout, "acme/small") {
+		t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
 // What is wrong is said before a store is asked, and no password is in it.
 func TestCircuitsRefuses(t *testing.T) {
 	gone := file(t, "alone.yaml", "routes: {}\n")
