@@ -416,6 +416,9 @@ func TestHundredProcesses(t *testing.T) {
 	if !full() {
 		hundred, some = 20, 10
 	}
+	if raced {
+		hundred, some = 10, 6
+	}
 	scenario := func(name string, processes, lossy int, play func(w *world)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
