@@ -379,6 +379,7 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 		return nil
 	}
 	alone, used := s.without, s.used
+	s.used = max(0, used) // what comes back is lost, as below, if this fails
 	q := struct {
 		Requests limitOf `json:"requests"`
 		Tokens   limitOf `json:"tokens"`
@@ -405,7 +406,7 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 			s.mu.Lock()
 			s.without.Requests -= alone.Requests
 			s.without.Tokens -= alone.Tokens
-			s.used -= used
+			s.used -= max(0, used)
 			s.epoch = at.Add(-time.Duration(lent.Now) * time.Microsecond)
 			s.mu.Unlock()
 			switch {

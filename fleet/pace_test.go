@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -732,4 +733,37 @@ func TestPacersOfEndpointsAreShared(t *testing.T) {
 	if !p.gone() {
 		t.Error("a pacer is kept by the fleet")
 	}
+}
+
+// Tokens that were leased and not used come back once, also if the answer to that is lost.
+func TestUnusedTokensComeBackOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := lua.New().Dial()
+		p := &pace.Pacer{}
+		f := &Fleet{id: "me", woken: make(chan struct{}, 1)}
+		part := &pacing{f: f, place: "pace", limits: "limits", pacer: weak.Make(p), peers: map[string]peer{}}
+		run := func(r pace.Report, lost bool) (wait time.Duration) {
+			r.Limits = pace.Limits{TokensPerMinute: 60_000}
+			for _, each := range part.lease(p, r) {
+				result := client.Run(t.Context(), []store.Call{each.call})[0]
+				var lent struct{ Wait int64 }
+				if err := json.Unmarshal([]byte(result.Text), &lent); err != nil {
+					t.Fatal(result, err)
+				}
+				wait = time.Duration(lent.Wait) * time.Microsecond
+				if lost {
+					result = store.Result{Err: errLost}
+				}
+				each.done(result)
+			}
+			return wait
+		}
+		run(pace.Report{Ask: pace.Amount{Requests: 1, Tokens: 10_000}}, false)
+		run(pace.Report{Corrected: -3000}, true)
+		run(pace.Report{}, false)
+		if wait := run(pace.Report{Ask: pace.Amount{Requests: 1, Tokens: 1000}}, false); wait < 7*s {
+			t.Errorf("after 7000 tokens of 60000 a minute, wait %v", wait)
+		}
+		runtime.KeepAlive(p)
+	})
 }
