@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -244,7 +245,7 @@ func (f *Fleet) Circuit(e *endpoint.Endpoint, b *breaker.Breaker) {
 	c.adopt = sync.OnceFunc(func() { close(c.adopted) })
 	b.Share(c)
 	f.add(c)
-	f.wait(c.adopted) // so that its first call does not go to what others know to be down
+	f.wait(context.Background(), c.adopted) // so that its first call does not go to what others know to be down
 }
 
 func (c *circuit) key() string { return c.place }
@@ -301,7 +302,7 @@ func (c *circuit) Lease(generation uint64) breaker.Lease {
 	c.asking = a
 	c.mu.Unlock()
 	c.f.wake()
-	c.f.wait(a.done)
+	c.f.wait(context.Background(), a.done)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a.left = true

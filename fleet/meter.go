@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"crypto/rand"
 	_ "embed"
 	"encoding/json"
@@ -174,7 +175,7 @@ func (m *meter) Fetch(n float64) {
 	l.sum, l.least = l.sum+n, min(l.least, n)
 	m.mu.Unlock()
 	m.f.wake()
-	m.f.wait(l.done)
+	m.f.wait(context.Background(), l.done)
 }
 
 func (m *meter) Wait(n float64) time.Duration {

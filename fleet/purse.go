@@ -216,7 +216,7 @@ type purseReply struct {
 func (p *purse) Now() time.Time { return p.f.clock.now() }
 
 // Lend asks the store for more. See [account.Lender].
-func (p *purse) Lend(_ context.Context, want endpoint.Amount) error {
+func (p *purse) Lend(ctx context.Context, want endpoint.Amount) error {
 	p.mu.Lock()
 	switch {
 	case p.lost != nil:
@@ -235,7 +235,7 @@ func (p *purse) Lend(_ context.Context, want endpoint.Amount) error {
 	p.mu.Unlock()
 	p.f.wake()
 	switch {
-	case p.f.wait(l.done):
+	case p.f.wait(ctx, l.done):
 		return l.err
 	case recently: // there will hardly be more
 		return nil

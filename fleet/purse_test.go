@@ -676,3 +676,20 @@ func TestALimitOfOneKind(t *testing.T) {
 		}
 	})
 }
+
+// A reservation of which several accounts are shared waits for all of them together.
+func TestLendersShareOneWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := lua.New()
+		f := openAt(t, server.Dial())
+		team := f.Account("team", money(1_000_000), time.UTC)
+		user := f.Account("user", money(1_000_000), time.UTC, team)
+		time.Sleep(2 * time.Second)
+		server.Latency(4 * time.Millisecond)
+		begun := time.Now()
+		_, err := user.Reserve(money(500_000), money(500_000))
+		if took := time.Since(begun); took > 5*time.Millisecond {
+			t.Errorf("waited %v: %v", took, err)
+		}
+	})
+}

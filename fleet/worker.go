@@ -211,9 +211,9 @@ func (f *Fleet) wake() {
 	}
 }
 
-// wait waits for an answer of the store, but no longer than a call may, and not at all if
-// the last one was late.
-func (f *Fleet) wait(done <-chan struct{}) bool {
+// wait waits for an answer of the store until ctx ends, but no longer than a call may, and
+// not at all if the last one was late.
+func (f *Fleet) wait(ctx context.Context, done <-chan struct{}) bool {
 	if f.slow.Load() {
 		select {
 		case <-done:
@@ -227,8 +227,9 @@ func (f *Fleet) wait(done <-chan struct{}) bool {
 	select {
 	case <-done:
 		return true
+	case <-ctx.Done():
 	case <-timer.C:
-		f.slow.Store(true)
-		return false
 	}
+	f.slow.Store(true)
+	return false
 }
