@@ -63,7 +63,7 @@ var (
 // While the store is lost the account goes on with what is open to it: what it needs in two
 // seconds, at least a twentieth of what is left divided by the processes, and at most a
 // tenth of what is left. Then it refuses, and [account.Error.Err] says why. One that was not
-// used for ten minutes has nothing open.
+// used for ten minutes has nothing open, and is forgotten if nobody has it any more.
 //
 // The processes together never spend more than the limit, as long as no request uses more
 // than was reserved for it; each request counts on the day of its reservation. What was
@@ -129,6 +129,7 @@ type purse struct {
 	next   *loan
 	scarce time.Time // when all was lent that there is
 
+	kept     *account.Account // while more is open to it than it has used: nobody else could give that back
 	seq      uint64
 	day      int64  // of what follows
 	epoch    string // "": the store has not answered on this day
@@ -414,6 +415,9 @@ func (p *purse) answered(a *account.Account, r *purseReport, l *loan, result sto
 		p.others[i] = answer.Total[i] - answer.Open[i]
 	}
 	a.Allot(p.day, answer.Open.amount(), answer.Spent.amount())
+	if p.kept = a; answer.Open == r.Used {
+		p.kept = nil
+	}
 	if answer.Open[0] < r.Want[0] || answer.Open[1] < r.Want[1] {
 		p.mu.Lock()
 		p.scarce = time.Now()

@@ -391,10 +391,10 @@ func TestAccountsThatAreMadeAtOnce(t *testing.T) {
 	})
 }
 
-// An account that nobody has any more is not exchanged.
+// An account that nobody has any more, and to which nothing is open, is not exchanged.
 func TestAnAccountThatIsGone(t *testing.T) {
 	f := openAt(t, lua.New().Dial())
-	f.Account("the day", money(100), time.UTC)
+	f.Account("the day", money(0), time.UTC)
 	for range 100 {
 		runtime.GC()
 		f.mu.Lock()
@@ -690,6 +690,37 @@ func TestLendersShareOneWait(t *testing.T) {
 		_, err := user.Reserve(money(500_000), money(500_000))
 		if took := time.Since(begun); took > 5*time.Millisecond {
 			t.Errorf("waited %v: %v", took, err)
+		}
+	})
+}
+
+// What is open to an account that nobody has any more is given back, as of any that was not
+// used for a while. Nobody else could do that.
+func TestWhatIsOpenToAnAccountThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 1_000_000
+		server := lua.New()
+		f := openAt(t, server.Dial())
+		collect := func() {
+			for range 3 {
+				runtime.GC()
+			}
+			time.Sleep(2 * time.Second)
+		}
+		for range 20 {
+			f.Account("the day", money(limit), time.UTC)
+			collect()
+		}
+		time.Sleep(idleAfter + time.Minute)
+		collect()
+		f.mu.Lock()
+		n := len(f.parts)
+		f.mu.Unlock()
+		if n != 0 {
+			t.Errorf("%d are still shared", n)
+		}
+		if got := hold(t, server, money(limit)).spend(limit, 1000); got != limit {
+			t.Errorf("%d are left of %d that nobody has spent", got, limit)
 		}
 	})
 }
