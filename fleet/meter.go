@@ -238,7 +238,7 @@ func (m *meter) alone(yes bool) {
 	}
 	if yes {
 		m.lost, m.filledAt = true, time.Now()
-		m.filled = max(0, math.Ceil(m.perMinute)-m.missing()) / float64(m.living)
+		m.filled = max(0, max(0, math.Ceil(m.perMinute)-m.missing())/float64(m.living)-m.untold())
 		m.have += m.filled
 		m.next.end()
 		m.next = nil
@@ -249,6 +249,14 @@ func (m *meter) alone(yes bool) {
 	kept := max(0, m.have-m.filled) // was leased before
 	m.apart += m.filled - (m.have - kept)
 	m.have, m.filled = kept, 0
+}
+
+// untold is what was used without the store before, and is not in what the store said.
+func (m *meter) untold() float64 {
+	if m.sent == nil {
+		return m.apart
+	}
+	return m.apart + m.sent.Alone
 }
 
 func (m *meter) requests(tick bool) []request {

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"llmcall/account"
+	"llmcall/fleet/internal/store"
 	"llmcall/fleet/internal/store/lua"
 )
 
@@ -383,5 +384,33 @@ func runMeters(t *rapid.T, within *testing.T) {
 				}
 			}
 		},
+	})
+}
+
+// A store that answers one exchange and is lost again has not heard yet what was used without
+// it: that is not there a second time.
+func TestAMeterWithAStoreThatFlickers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := lua.New()
+		p := newTaker(t, server, 60)
+		m := p.Meter.(*meter)
+		p.client.Down(true)
+		time.Sleep(2 * time.Second)
+		taken := p.takeAll()
+		for range 5 { // as the worker does, with one answer between two failures
+			for _, r := range m.requests(true) {
+				answer := server.Dial().Run(t.Context(), []store.Call{r.call})[0]
+				m.alone(false)
+				r.done(answer)
+			}
+			for _, r := range m.requests(true) {
+				r.done(store.Result{Err: lua.ErrDown})
+				m.alone(true)
+			}
+			taken += p.takeAll()
+		}
+		if taken > 60 {
+			t.Errorf("%d were taken at once of 60 a minute", taken)
+		}
 	})
 }
