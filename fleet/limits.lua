@@ -3,7 +3,8 @@
 --   r, t  when the requests, and the tokens, that were lent will have come in: the theoretical
 --         arrival time, in microseconds of the server's clock
 -- ARGV[2] is JSON: the rates (a microsecond) and bursts of the two, how much is asked for, how
--- much goes back, what was used without a lease, and by how much the use of tokens is corrected;
+-- much goes back, what was used while the store was lost, and by how much what was lent is
+-- corrected, such as by what was used before a late lease came;
 -- at is when it was sent, by the clock of this store, or 0.
 -- It returns for how many microseconds the process must wait before it may use what it asked for,
 -- and the time. Nothing is lent to who has given up waiting: then the wait is -1.
@@ -30,7 +31,7 @@ local function before(arrival, limit)
 	end
 	local full = now - limit.burst / limit.rate -- the arrival time of a full bucket
 	local at = math.max(tonumber(arrival or '0'), full)
-	-- What was used without a lease has come in meanwhile: it leaves an empty bucket at worst.
+	-- What was used without the store has come in meanwhile: it leaves an empty bucket at worst.
 	at = math.max(at, math.min(now, at + limit.alone / limit.rate))
 	at = math.max(full, at + (limit.corrected - limit.back) / limit.rate)
 	if limit.ask <= 0 then

@@ -59,7 +59,8 @@ type pacing struct {
 	lost    bool      // the store has not answered since
 	need    float64   // of this process
 	peers   map[string]peer
-	without pace.Amount // not yet told
+	without pace.Amount // used while the store was lost, not yet told
+	failed  bool        // the last lease was not answered
 	used    int64       // not yet told
 	epoch   time.Time   // when the store's clock was 0, by this process'
 }
@@ -372,10 +373,15 @@ func fair(rate float64, needs []float64) []float64 {
 // lease returns the call that asks for a part of the configured limits, and gives back what
 // was not used, if there is any of it.
 func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
-	s.without.Requests += r.Alone.Requests
-	s.without.Tokens += r.Alone.Tokens
+	var late pace.Amount // used because the store was slow: it has come in for nobody meanwhile
+	if s.failed {
+		s.without.Requests += r.Alone.Requests
+		s.without.Tokens += r.Alone.Tokens
+	} else {
+		late = r.Alone
+	}
 	s.used += r.Corrected
-	if r.Ask == (pace.Amount{}) && r.Back == (pace.Amount{}) && s.without == (pace.Amount{}) && s.used == 0 {
+	if r.Ask == (pace.Amount{}) && r.Back == (pace.Amount{}) && s.without == (pace.Amount{}) && late == (pace.Amount{}) && s.used == 0 {
 		return nil
 	}
 	alone, used := s.without, s.used
@@ -385,8 +391,8 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 		Tokens   limitOf `json:"tokens"`
 		At       int64   `json:"at"`
 	}{gcra(r.Limits.RequestsPerMinute, 1), gcra(r.Limits.TokensPerMinute, 0), 0}
-	q.Requests.Ask, q.Requests.Back, q.Requests.Alone = r.Ask.Requests, r.Back.Requests, alone.Requests
-	q.Tokens.Ask, q.Tokens.Back, q.Tokens.Alone, q.Tokens.Corrected = r.Ask.Tokens, r.Back.Tokens, alone.Tokens, used
+	q.Requests.Ask, q.Requests.Back, q.Requests.Alone, q.Requests.Corrected = r.Ask.Requests, r.Back.Requests, alone.Requests, late.Requests
+	q.Tokens.Ask, q.Tokens.Back, q.Tokens.Alone, q.Tokens.Corrected = r.Ask.Tokens, r.Back.Tokens, alone.Tokens, late.Tokens+used
 	at := time.Now()
 	if !s.epoch.IsZero() {
 		q.At = at.Sub(s.epoch).Microseconds()
@@ -400,10 +406,17 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 				Wait int64 `json:"wait"` // microseconds; below 0: nothing is lent
 				Now  int64 `json:"now,string"`
 			}
-			if result.Err != nil || json.Unmarshal([]byte(result.Text), &lent) != nil {
-				return
+			err := result.Err
+			if err == nil {
+				err = json.Unmarshal([]byte(result.Text), &lent)
 			}
 			s.mu.Lock()
+			if s.failed = err != nil; s.failed {
+				s.without.Requests += late.Requests
+				s.without.Tokens += late.Tokens
+				s.mu.Unlock()
+				return
+			}
 			s.without.Requests -= alone.Requests
 			s.without.Tokens -= alone.Tokens
 			s.used -= max(0, used)

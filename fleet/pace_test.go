@@ -566,6 +566,7 @@ func TestConfiguredLimitsHoldForAll(t *testing.T) {
 		{tokens: 60_000, cost: 1000}, {tokens: 60_000, cost: 1000, uses: 500, over: 5000}, {tokens: 600_000, cost: 1000, uses: 1500, over: 10_000},
 		{requests: 600, tokens: 300_000, cost: 1000, uses: 900, over: 2000},
 		{requests: 600, store: "down"}, {requests: 600, store: "hangs"}, {tokens: 300_000, cost: 1000, store: "down"}, {requests: 600, store: "empty"},
+		{requests: 6000, store: "slow"}, {tokens: 3_000_000, cost: 1000, store: "slow"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := &crowd{t: t, limits: pace.Limits{RequestsPerMinute: row.requests, TokensPerMinute: row.tokens}, cost: row.cost, uses: row.uses}
@@ -587,6 +588,10 @@ func TestConfiguredLimitsHoldForAll(t *testing.T) {
 				c.server.Hang(true)
 				time.Sleep(100 * s)
 				c.server.Hang(false)
+			case "slow":
+				c.server.Latency(200 * time.Millisecond)
+				time.Sleep(100 * s)
+				c.server.Latency(0)
 			case "empty":
 				c.server.Flush()
 			}
