@@ -121,6 +121,10 @@ func (m *meter) SetLimit(perMinute float64) {
 	m.fill()
 	m.used, m.usedAt = m.missing(), time.Now()
 	m.perMinute = perMinute
+	if above := m.have - m.holds(); above > 0 { // it is not given back: the store lets a lower limit be used once at most
+		m.have -= above
+		m.filled = max(0, m.filled-above)
+	}
 }
 
 func (m *meter) Close() {

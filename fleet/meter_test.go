@@ -414,3 +414,29 @@ func TestAMeterWithAStoreThatFlickers(t *testing.T) {
 		}
 	})
 }
+
+// A limit that is lowered holds at once, also without the store, and for what was leased before.
+func TestALowerLimitOfAMeterHoldsAtOnce(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newTaker(t, lua.New(), 6000)
+			if wait := p.take(1000); wait != 0 {
+				t.Fatal(wait)
+			}
+			p.Take(-1000)
+			if lost {
+				p.client.Down(true)
+				time.Sleep(2 * time.Second)
+			}
+			p.SetLimit(60)
+			if n := p.takeAll(); n > 60 {
+				t.Errorf("lost %v: %d were taken at once of 60 a minute", lost, n)
+			}
+			p.client.Down(false)
+			time.Sleep(10 * time.Second)
+			if n := p.takeAll(); n > 60+20 {
+				t.Errorf("lost %v: later %d", lost, n)
+			}
+		})
+	}
+}
