@@ -3,6 +3,7 @@ package pace_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -84,7 +85,7 @@ func TestTurnsOfAllProcessesAreSpread(t *testing.T) {
 				}
 			}
 			for i, n := range needs {
-				if want := float64(len(all)) * float64(n) / float64(sum); float64(counts[i]) < want-2 || float64(counts[i]) > want+2 {
+				if want := float64(len(all)) * float64(n) / float64(sum); math.Abs(float64(counts[i])-want) > 3 {
 					rt.Fatalf("process %d had %d turns, wants %.1f", i, counts[i], want)
 				}
 			}

@@ -33,10 +33,10 @@ var faults = []fault{
 	{"full (maxmemory)", func(t *testing.T) (string, func(), func()) {
 		s := servers.Redis(t)
 		return s.URL, func() { s.Full(true) }, func() { s.Full(false) }
-	}, false},
+	}, true},
 	{"cut: nothing comes from it", cut(`{"name": "cut", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`), true},
 	{"cut: nothing comes to it", cut(`{"name": "cut", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`), true},
-	{"cut: connections are reset", cut(`{"name": "cut", "type": "reset_peer", "attributes": {"timeout": 0}}`), false},
+	{"cut: connections are reset", cut(`{"name": "cut", "type": "reset_peer", "attributes": {"timeout": 0}}`), true},
 	{"slow by 400 ms", cut(`{"name": "cut", "type": "latency", "attributes": {"latency": 400, "jitter": 50}}`), true},
 	{"failed over (Sentinel)", func(t *testing.T) (string, func(), func()) {
 		s := servers.Sentinel(t)

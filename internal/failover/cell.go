@@ -77,14 +77,14 @@ type outcome struct {
 var marks = map[verdict]string{answered: "✓", refused: "–", broken: "✗", lied: "✗", hung: "✗"}
 
 // String is the outcome as the page has it. What depends on the machine is left out: times
-// are in whole patiences, and neither long ones nor many requests are counted.
+// are in whole patiences that have passed, and neither long ones nor many requests are counted.
 func (o outcome) String() string {
 	asked := fmt.Sprintf("%d+%d", o.asked[0], o.asked[1])
 	if o.asked[0] > countable {
 		asked = fmt.Sprintf("many+%d", o.asked[1])
 	}
 	text := fmt.Sprintf("%s %s, %s", marks[o.verdict], o.what, asked)
-	switch n := int((o.took + patience/2) / patience); {
+	switch n := int(o.took / patience); { // what is over is waits of a second or two, which differ from run to run
 	case n == 0 || o.verdict == hung:
 		return text
 	case n > countable:
