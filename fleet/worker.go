@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"llmcall/backoff"
 	"llmcall/fleet/internal/store"
 )
 
@@ -14,15 +15,17 @@ const (
 	exchangeEvery = time.Second
 	// runTimeout is how long the store may take for an exchange before it counts as lost.
 	runTimeout = 250 * time.Millisecond
-	// leastRetry and mostRetry bound the waits between two attempts to reach a lost store.
-	leastRetry = 100 * time.Millisecond
-	mostRetry  = 5 * time.Second
+	// mostRetry is the longest wait between two attempts to reach a lost store.
+	mostRetry = 5 * time.Second
 	// callWait is how long a call waits for the store at most.
 	callWait = 5 * time.Millisecond
 	// mostCalls is how many calls the store gets at once: it answers them well within
 	// runTimeout.
 	mostCalls = 500
 )
+
+// retries are the waits between attempts to reach a lost store.
+var retries = backoff.Exponential{Initial: 100 * time.Millisecond, Max: mostRetry, Jitter: backoff.EqualJitter}
 
 // run is the one goroutine that speaks with the store, until the fleet is closed. So no
 // call ever waits for a connection.
@@ -31,21 +34,21 @@ func (f *Fleet) run() {
 	// The first exchange of each process is at another time.
 	timer := time.NewTimer(time.Duration(rand.Int64N(int64(exchangeEvery))))
 	defer timer.Stop()
-	var retry time.Duration
+	failures := 0 // in a row
 	for {
 		tick := false
 		select {
 		case <-f.closing:
 			select {
 			case <-f.woken: // a process that ends after a failed call tells of it
-				if retry == 0 {
+				if failures == 0 {
 					f.exchange(false)
 				}
 			default:
 			}
 			return
 		case <-f.woken:
-			if retry > 0 {
+			if failures > 0 {
 				continue // the timer says when the store is tried again
 			}
 		case <-timer.C:
@@ -54,10 +57,10 @@ func (f *Fleet) run() {
 		answered := f.exchange(tick)
 		switch {
 		case !answered:
-			retry = min(max(2*retry, leastRetry), mostRetry)
-			timer.Reset(retry/2 + time.Duration(rand.Int64N(int64(retry/2)+1)))
+			timer.Reset(retries.Delay(failures))
+			failures++
 		case tick:
-			retry = 0
+			failures = 0
 			timer.Reset(exchangeEvery)
 		}
 	}
