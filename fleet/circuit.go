@@ -245,7 +245,7 @@ func (f *Fleet) Circuit(e *endpoint.Endpoint, b *breaker.Breaker) {
 	c.adopt = sync.OnceFunc(func() { close(c.adopted) })
 	b.Share(c)
 	f.add(c)
-	f.wait(context.Background(), c.adopted) // so that its first call does not go to what others know to be down
+	f.wait(context.Background(), c.adopted, callWait) // so that its first call does not go to what others know to be down
 }
 
 func (c *circuit) key() string { return c.place }
@@ -302,7 +302,7 @@ func (c *circuit) Lease(generation uint64) breaker.Lease {
 	c.asking = a
 	c.mu.Unlock()
 	c.f.wake()
-	c.f.wait(context.Background(), a.done)
+	c.f.wait(context.Background(), a.done, callWait)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a.left = true
@@ -410,7 +410,7 @@ func (c *circuit) idle() bool {
 }
 
 func (c *circuit) request(q question, done func(store.Result)) request {
-	return request{callOf(c.place, q), done}
+	return request{callOf(circuitScript, c.place, q), done}
 }
 
 // report returns what the process has to say, or what it has said if that may not have been

@@ -76,7 +76,7 @@ func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
 	}
 	calls := make([]store.Call, len(places))
 	for i, place := range places {
-		calls[i] = callOf(place, question{Op: "look", Failures: []failed{}, Held: []holding{}})
+		calls[i] = callOf(circuitScript, place, question{Op: "look", Failures: []failed{}, Held: []holding{}})
 	}
 	var all []Circuit
 	for i, r := range f.store.Run(ctx, calls) {
@@ -117,12 +117,6 @@ func circuitOf(id, text string) (Circuit, error) {
 		c.State = breaker.HalfOpen
 	}
 	return c, nil
-}
-
-// callOf returns a call of the circuits' script.
-func callOf(place string, q question) store.Call {
-	text, _ := json.Marshal(q) // texts and finite numbers alone
-	return store.Call{Script: circuitScript, Key: place, Args: []string{string(text)}}
 }
 
 // places returns the keys of all circuits.
@@ -175,7 +169,7 @@ func (f *Fleet) change(ctx context.Context, id, op, why string) error {
 		}
 		return e
 	}
-	r := f.store.Run(ctx, []store.Call{callOf(places[i], question{Op: "look", Failures: []failed{}, Held: []holding{}})})[0]
+	r := f.store.Run(ctx, []store.Call{callOf(circuitScript, places[i], question{Op: "look", Failures: []failed{}, Held: []holding{}})})[0]
 	if r.Err != nil {
 		return r.Err
 	}
@@ -184,5 +178,5 @@ func (f *Fleet) change(ctx context.Context, id, op, why string) error {
 	if err := errors.Join(json.Unmarshal([]byte(r.Text), &l), json.Unmarshal([]byte(l.Settings), &q.Settings)); err != nil {
 		return fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
 	}
-	return f.store.Run(ctx, []store.Call{callOf(places[i], q)})[0].Err
+	return f.store.Run(ctx, []store.Call{callOf(circuitScript, places[i], q)})[0].Err
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -119,11 +120,7 @@ func Open(url string, o Options) (*Fleet, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	log := o.Log
-	if log == nil {
-		log = slog.Default()
-	}
-	s, err := redis.Open(url, log)
+	s, err := redis.Open(url, cmp.Or(o.Log, slog.Default()))
 	if err != nil {
 		return nil, &ConfigError{Field: "address", Got: err, Takes: "that of a Redis server, such as redis://127.0.0.1:6379/0"}
 	}
@@ -147,12 +144,7 @@ func (o *Options) check() error {
 
 // open is Open with a store that was made.
 func open(s store.Store, o Options) (*Fleet, error) {
-	if o.Namespace == "" {
-		o.Namespace = DefaultNamespace
-	}
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
+	o.Namespace, o.Log = cmp.Or(o.Namespace, DefaultNamespace), cmp.Or(o.Log, slog.Default())
 	f := &Fleet{
 		options: o, store: s, id: rand.Text()[:6], name: processName(), parts: map[*shared]struct{}{},
 		woken: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),

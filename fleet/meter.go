@@ -42,7 +42,7 @@ func (f *Fleet) Meter(name string, perMinute float64) account.Meter {
 	}
 	m.adopt = sync.OnceFunc(func() { close(m.adopted) })
 	f.add(m)
-	f.begin(m.adopted)
+	f.wait(context.Background(), m.adopted, runTimeout)
 	return m
 }
 
@@ -179,7 +179,7 @@ func (m *meter) Fetch(n float64) {
 	l.sum, l.least = l.sum+n, min(l.least, n)
 	m.mu.Unlock()
 	m.f.wake()
-	m.f.wait(context.Background(), l.done)
+	m.f.wait(context.Background(), l.done, callWait)
 }
 
 func (m *meter) Wait(n float64) time.Duration {
@@ -318,8 +318,7 @@ func (m *meter) owe(n float64) {
 }
 
 func (m *meter) request(r *meterReport, done func(store.Result)) request {
-	text, _ := json.Marshal(r) // texts and finite numbers alone
-	return request{store.Call{Script: meterScript, Key: m.place, Args: []string{string(text)}}, done}
+	return request{callOf(meterScript, m.place, r), done}
 }
 
 func (m *meter) answered(l *fetch, ask float64, result store.Result) {

@@ -243,9 +243,8 @@ func (s *pacing) report(r pace.Report, told bool) request {
 			q.Rate = min(q.Rate, r.Sent/q.Part)
 		}
 	}
-	text, _ := json.Marshal(q) // no field can fail
 	return request{
-		call: store.Call{Script: paceScript, Key: s.place, Args: []string{string(text)}},
+		call: callOf(paceScript, s.place, q),
 		done: func(result store.Result) {
 			if result.Err != nil {
 				return
@@ -397,9 +396,8 @@ func (s *pacing) lease(p *pace.Pacer, r pace.Report) []request {
 	if !s.epoch.IsZero() {
 		q.At = at.Sub(s.epoch).Microseconds()
 	}
-	text, _ := json.Marshal(q)
 	return []request{{
-		call: store.Call{Script: limitsScript, Key: s.limits, Args: []string{string(text)}},
+		call: callOf(limitsScript, s.limits, q),
 		done: func(result store.Result) {
 			// What goes back is lost if this has failed: it may have come back, and must not twice.
 			var lent struct {

@@ -1,6 +1,10 @@
 package fleet
 
-import "llmcall/fleet/internal/store"
+import (
+	"encoding/json"
+
+	"llmcall/fleet/internal/store"
+)
 
 // part is one thing that the processes of a fleet share: a circuit, a rate, a purse. Its
 // methods are called by the worker or by the store, one at a time or not.
@@ -23,6 +27,13 @@ type part interface {
 type request struct {
 	call store.Call
 	done func(store.Result)
+}
+
+// callOf returns the call of a script with q in JSON, whose fields are texts and finite numbers
+// alone.
+func callOf(s *store.Script, key string, q any) store.Call {
+	text, _ := json.Marshal(q)
+	return store.Call{Script: s, Key: key, Args: []string{string(text)}}
 }
 
 // shared is a part with what the fleet knows of it.

@@ -85,23 +85,8 @@ func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, 
 	p.adopt = sync.OnceFunc(func() { close(p.adopted) })
 	a.Lender = p
 	f.add(p)
-	f.begin(p.adopted) // so that the first request finds something open
+	f.wait(context.Background(), p.adopted, runTimeout) // so that the first request finds something open
 	return a
-}
-
-// begin waits for the first answer of the store, when something is made that is not made for
-// a call, and not at all if the last one was late.
-func (f *Fleet) begin(done <-chan struct{}) {
-	if f.slow.Load() {
-		return
-	}
-	timer := time.NewTimer(runTimeout)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-		f.slow.Store(true)
-	}
 }
 
 // tagOf returns the part of a key in the store that tells apart what has a name. It does not
@@ -236,7 +221,7 @@ func (p *purse) Lend(ctx context.Context, want endpoint.Amount) error {
 	p.mu.Unlock()
 	p.f.wake()
 	switch {
-	case p.f.wait(ctx, l.done):
+	case p.f.wait(ctx, l.done, callWait):
 		return l.err
 	case recently: // there will hardly be more
 		return nil
@@ -389,9 +374,7 @@ func (p *purse) says(r *purseReport) bool {
 }
 
 func (p *purse) request(r *purseReport, done func(store.Result)) request {
-	text, _ := json.Marshal(r) // texts and whole numbers alone
-	key := p.f.keyOf(p.tag, fmt.Sprint("purse:", p.day))
-	return request{store.Call{Script: purseScript, Key: key, Args: []string{string(text)}}, done}
+	return request{callOf(purseScript, p.f.keyOf(p.tag, fmt.Sprint("purse:", p.day)), r), done}
 }
 
 // answered takes the answer to a report.

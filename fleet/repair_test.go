@@ -308,7 +308,7 @@ func TestGenerationInTwoStates(t *testing.T) {
 			t.Helper()
 			q.Settings = settingsOf(breaker.Config{FailureThreshold: 5, FailureWindow: time.Minute, RecoveryTimeout: time.Minute, MaxOpen: time.Hour}, 0)
 			q.Failures, q.Held = []failed{}, []holding{}
-			r := client.Run(t.Context(), []store.Call{callOf("x", q)})[0]
+			r := client.Run(t.Context(), []store.Call{callOf(circuitScript, "x", q)})[0]
 			var answer reply
 			var s state
 			if err := json.Unmarshal([]byte(r.Text), &answer); err != nil {

@@ -94,7 +94,7 @@ func TestLargestThresholdInRedis(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if r := s.Run(ctx, []store.Call{callOf("test:{x}:circuit", q)})[0]; r.Err != nil {
+		if r := s.Run(ctx, []store.Call{callOf(circuitScript, "test:{x}:circuit", q)})[0]; r.Err != nil {
 			t.Fatal(r.Err)
 		}
 		return time.Since(began)

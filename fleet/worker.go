@@ -214,9 +214,9 @@ func (f *Fleet) wake() {
 	}
 }
 
-// wait waits for an answer of the store until ctx ends, but no longer than a call may, and
-// not at all if the last one was late.
-func (f *Fleet) wait(ctx context.Context, done <-chan struct{}) bool {
+// wait waits for an answer of the store until ctx ends, but no longer than atMost, which for a
+// call is callWait, and not at all if the last answer was late.
+func (f *Fleet) wait(ctx context.Context, done <-chan struct{}, atMost time.Duration) bool {
 	if f.slow.Load() {
 		select {
 		case <-done:
@@ -225,7 +225,7 @@ func (f *Fleet) wait(ctx context.Context, done <-chan struct{}) bool {
 			return false
 		}
 	}
-	timer := time.NewTimer(callWait)
+	timer := time.NewTimer(atMost)
 	defer timer.Stop()
 	select {
 	case <-done:
