@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"flag"
 	"os"
 	"testing"
 
@@ -9,11 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if raced {
-		if err := flag.Set("rapid.checks", "20"); err != nil { // what the command line says holds
-			panic(err)
-		}
-	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -291,7 +291,7 @@ func TestEightProcessesShareALimit(t *testing.T) {
 	t.Log("| limit | told with a refusal | used by a fleet | refusals an answer | of those that want 1/16: least | used without | refusals an answer | least |")
 	t.Log("| --- | --- | --- | --- | --- | --- | --- | --- |")
 	limits := []float64{5, 20, 60}
-	if raced {
+	if testing.Short() {
 		limits = limits[1:2]
 	}
 	for _, limit := range limits {
@@ -575,7 +575,7 @@ func TestConfiguredLimitsHoldForAll(t *testing.T) {
 		{requests: 600, store: "down"}, {requests: 600, store: "hangs"}, {tokens: 300_000, cost: 1000, store: "down"}, {requests: 600, store: "empty"},
 		{requests: 6000, store: "slow"}, {tokens: 3_000_000, cost: 1000, store: "slow"},
 	} {
-		if raced && (row.uses > 0 || row.requests == 6000) { // without it they are run
+		if testing.Short() && (row.uses > 0 || row.requests == 6000) {
 			continue
 		}
 		synctest.Test(t, func(t *testing.T) {

@@ -416,7 +416,7 @@ func TestHundredProcesses(t *testing.T) {
 	if !full() {
 		hundred, some = 20, 10
 	}
-	if raced {
+	if testing.Short() {
 		hundred, some = 10, 6
 	}
 	scenario := func(name string, processes, lossy int, play func(w *world)) {

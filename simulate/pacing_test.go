@@ -23,8 +23,16 @@ var hints = map[string]chaos.Limits{
 // full reports whether tests take the minutes that all their cases need.
 func full() bool { return os.Getenv("LLMCALL_MODEL") == "full" }
 
-// brief reports whether tests leave out cases that take long.
-func brief() bool { return testing.Short() || raced }
+// brief reports whether tests leave out cases that take long, which they do ten times under the
+// race detector.
+func brief() bool { return testing.Short() }
+
+// notBriefly skips a test of many runs.
+func notBriefly(t *testing.T) {
+	if brief() {
+		t.Skip("many simulations")
+	}
+}
 
 func yes() *bool {
 	b := true
@@ -44,6 +52,7 @@ func allowing(perSecond float64, burst int, hint string, latency simulate.Latenc
 // time. The calls that are left over need half a minute at least. With LLMCALL_MODEL=full
 // there are more seeds and more rates.
 func TestProcessesShareALimit(t *testing.T) {
+	notBriefly(t)
 	all, rates := uint64(2), []float64{10}
 	if full() {
 		all, rates = 4, []float64{3, 10, 50}
@@ -84,6 +93,7 @@ func TestProcessesShareALimit(t *testing.T) {
 
 // Four processes with headers and hints answer all, and not much later than is possible.
 func TestTheRateLimitOfFourProcesses(t *testing.T) {
+	notBriefly(t)
 	for seed := uint64(1); seed <= 8; seed++ {
 		sc := named("rate_limit")
 		sc.Seed = seed
@@ -125,6 +135,7 @@ func TestOneProcessUsesTheLimit(t *testing.T) {
 // Under an overload that lasts, most of what the limit allows is answered: turns go to calls
 // that have enough time left for an answer.
 func TestOverloadThatLasts(t *testing.T) {
+	notBriefly(t)
 	type row struct {
 		name    string
 		rate    float64

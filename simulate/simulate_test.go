@@ -122,6 +122,7 @@ func TestArrivalsDoNotDependOnTheConfiguration(t *testing.T) {
 
 // The defaults of the engine, with and without the circuit breaker, cause no collapse.
 func TestTheDefaultsDoNotCollapse(t *testing.T) {
+	notBriefly(t)
 	for _, name := range simulate.Names() {
 		for _, cfg := range []llmcall.RetryConfig{{}, {EnableCircuitBreaker: true}, {AttemptTimeout: 20 * s}, {AttemptTimeout: 3 * s}} {
 			r := simulate.Run(t, cfg, named(name))
