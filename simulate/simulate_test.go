@@ -71,12 +71,15 @@ var policies = map[string]llmcall.RetryConfig{
 func TestTheSameSeedGivesTheSameBytes(t *testing.T) {
 	for _, name := range simulate.Names() {
 		for _, policy := range slices.Sorted(maps.Keys(policies)) {
-			runs := 3
+			runs := 2
 			switch {
 			case brief() && policy != "two":
 				continue
 			case !brief() && (policy == "two" && name == "two_tenants" || policy == "defaults" && name == "outage"):
-				runs = 20
+				runs = 5
+				if full() {
+					runs = 20
+				}
 			}
 			t.Run(name+"/"+policy, func(t *testing.T) {
 				t.Parallel()
