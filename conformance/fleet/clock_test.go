@@ -83,12 +83,49 @@ func dates(text string, now time.Time) (found []string) {
 	return found
 }
 
+// Of eight processes five have clocks that are wrong: by a day, by a step in the middle of the
+// outage, by one back while the circuit is open, by a drift. The fleet's circuit is one as if
+// they were right.
+func TestWrongClocks(t *testing.T) {
+	store := servers.Redis(t)
+	provider := newSource(t)
+	right := job{Store: store.URL, Provider: provider.URL, Calls: 1_000_000, Every: 8 * time.Millisecond, AtOnce: 8, Circuit: circuit}
+	c := hire(t, 3, right)
+	const broken = 3 * time.Second
+	for _, clock := range [][]turn{
+		{{By: day}}, {{By: -day}},
+		{{By: time.Second}, {After: broken + 300*time.Millisecond, By: 10 * time.Minute}},
+		{{By: time.Minute}, {After: broken + 700*time.Millisecond, By: -time.Hour}},
+		{{Drift: 0.2}},
+	} {
+		wrong := right
+		wrong.Clock = clock
+		c.join(wrong)
+	}
+	c.wait(time.Minute, "all workers to be ready", func() bool { return c.count(ready) == 8 })
+	c.wait(10*time.Second, "all to be connected", func() bool { return c.areAll(connected) })
+	c.begin()
+	time.Sleep(broken)
+	outage(t, c, provider, 2500*time.Millisecond)
+	c.dismiss()
+	var off [8]time.Duration
+	for _, e := range c.all(call) {
+		if !e.Shown.IsZero() {
+			off[e.Worker] = e.Shown.Sub(e.At).Round(100 * time.Millisecond)
+		}
+		if e.Took > 5*time.Second {
+			t.Errorf("a call of worker %d took %v", e.Worker, e.Took)
+		}
+	}
+	t.Logf("at the end the clocks were wrong by %v", off)
+	if off[3] != day || off[4] != -day || off[5] != 10*time.Minute || off[6] != -time.Hour || off[7] < time.Second {
+		t.Error("the clocks were not as wrong as they should be")
+	}
+}
+
 // No process tells the store what time it is: what goes to it are differences, and numbers
 // that the store has given out itself, by which it orders what it says. So the clock of a
-// process can be wrong by any amount. (A process with a wrong clock can't be had here: Go does
-// not ask the C library for the time, which is where faketime would change it, and a
-// container's clock is that of its host. Package fleet has tests with wrong clocks of the
-// store.)
+// process can be wrong by any amount.
 func TestNoClockIsTrusted(t *testing.T) {
 	store := servers.Redis(t)
 	between := newTap(t, store.Addr)

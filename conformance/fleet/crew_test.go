@@ -72,7 +72,13 @@ func (c *crew) join(j job) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	w := &worker{cmd: exec.Command(os.Args[0]), read: make(chan struct{})}
+	program := os.Args[0]
+	if len(j.Clock) > 0 {
+		if program, err = wrongClock(); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	w := &worker{cmd: exec.Command(program), read: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), jobVariable+"="+string(text))
 	w.cmd.Stderr = &w.log
 	if w.input, err = w.cmd.StdinPipe(); err != nil {

@@ -16,8 +16,6 @@ import (
 	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/llm"
-	"llmcall/provider"
-	_ "llmcall/provider/openai"
 )
 
 // jobVariable holds a worker's [job], in a process that is one.
@@ -31,8 +29,17 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range afterwards {
+		f()
+	}
+	os.Exit(code)
 }
+
+// afterwards are called when all tests have ended.
+var afterwards []func()
+
+func tidy(f func()) { afterwards = append(afterwards, f) }
 
 // A job is what a worker does: a process that makes calls to a provider, as one of a fleet.
 // It begins when it reads a line, and ends when its input ends.
@@ -44,6 +51,7 @@ type job struct {
 	Every    time.Duration // between the beginnings of two calls
 	AtOnce   int           // calls under way at most
 	Circuit  breaker.Config
+	Clock    []turn // changes of its clock
 	// Beside makes each second call by a client without a fleet, to a model of its own, so
 	// that both have the same machine at the same time.
 	Beside bool
@@ -66,6 +74,7 @@ type event struct {
 	Kind   string
 	Alone  bool          `json:",omitempty"` // by the client without a fleet
 	At     time.Time     // when it began
+	Shown  time.Time     `json:",omitzero"` // what a wrong clock said then
 	Took   time.Duration `json:",omitempty"`
 	// Reason is why a call has failed, "" if it was answered; of a state, its name.
 	Reason     string `json:",omitempty"`
@@ -74,13 +83,18 @@ type event struct {
 
 // A reporter writes events, each as a line.
 type reporter struct {
-	mu  sync.Mutex
-	out *json.Encoder
+	mu    sync.Mutex
+	out   *json.Encoder
+	began time.Time // by a clock that was right
+	wrong bool      // it is no longer
 }
 
 func (r *reporter) tell(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.wrong {
+		e.At, e.Shown = r.began.Round(0).Add(e.At.Sub(r.began)), e.At
+	}
 	if err := r.out.Encode(e); err != nil {
 		panic(err) // who started the worker has gone
 	}
@@ -92,7 +106,7 @@ func work(text string) error {
 		return err
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	r := &reporter{out: json.NewEncoder(os.Stdout)}
+	r := &reporter{out: json.NewEncoder(os.Stdout), began: time.Now(), wrong: len(j.Clock) > 0}
 	shared := endpoint.Config{OnStateChange: func(_ *endpoint.Endpoint, t breaker.Transition) {
 		r.tell(event{Kind: state, At: time.Now(), Reason: t.To.String(), Generation: t.Generation})
 	}}
@@ -127,6 +141,9 @@ func work(text string) error {
 		defer close(ended)
 		_, _ = input.ReadString('\n') // the end of the input is what is waited for
 	}()
+	for _, turn := range j.Clock {
+		time.AfterFunc(turn.After, func() { setClock(turn.By, turn.Drift) })
+	}
 	j.run(clients, r, ended)
 	r.tell(event{Kind: done, At: time.Now()})
 	<-ended
@@ -134,10 +151,7 @@ func work(text string) error {
 }
 
 func (j job) client(name string, endpoints *endpoint.Registry, r *reporter) (*llmcall.Client, error) {
-	model, err := provider.Open("openai/"+name, provider.Options{APIKey: "of-the-fleet", BaseURL: j.Provider + "/v1"})
-	if err != nil {
-		return nil, err
-	}
+	model := &plain{name, j.Provider + "/v1", "of-the-fleet"}
 	return llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{
 		MaxAttempts: 1, Endpoints: endpoints, EnableCircuitBreaker: true,
 		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: j.Circuit},

@@ -1,0 +1,7 @@
+//go:build wrongclock
+
+package fleet
+
+import "time"
+
+func init() { setClock = time.SetClock }
