@@ -98,23 +98,23 @@ type Nodes struct {
 	Nodes []*Server
 }
 
-// Cluster starts a Cluster of three masters, without replicas. What a node that is lost has is
-// lost; the others go on.
-func Cluster(t testing.TB) *Nodes {
+// Cluster starts a Cluster of three masters, without replicas, with more arguments as redis-server
+// takes them. What a node that is lost has is lost; the others go on.
+func Cluster(t testing.TB, args ...string) *Nodes {
 	t.Helper()
 	need(t)
 	g := &Nodes{}
 	var addresses []string
 	for range 3 {
-		s := single(t, "", []string{
+		s := single(t, "", append([]string{
 			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(free(t)), "--cluster-config-file", "nodes.conf",
 			"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
-		})
+		}, args...))
 		g.Nodes = append(g.Nodes, s)
 		addresses = append(addresses, s.Addr)
 	}
-	args := append([]string{"--cluster", "create"}, addresses...)
-	g.Nodes[0].Do(append(args, "--cluster-yes")...)
+	create := append([]string{"--cluster", "create"}, addresses...)
+	g.Nodes[0].Do(append(create, "--cluster-yes")...)
 	for _, s := range g.Nodes {
 		until(t, "a Cluster", func() bool {
 			text := s.Do("cluster", "info")

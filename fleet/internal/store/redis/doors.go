@@ -3,7 +3,9 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,22 @@ import (
 
 // errHeld is the error of a connection that is not tried yet, as the last one failed.
 var errHeld = errors.New("the server was not reached just now, and is not tried again yet")
+
+// unreachedError is the error of a connection that could not be made, in a time of its own.
+type unreachedError struct {
+	address, what string // what was not done in time
+	within        time.Duration
+	err           error
+}
+
+func (e *unreachedError) Error() string {
+	if !errors.Is(e.err, context.DeadlineExceeded) {
+		return e.err.Error()
+	}
+	return fmt.Sprintf("%s: %s within %v", e.address, e.what, e.within)
+}
+
+func (e *unreachedError) Unwrap() error { return e.err }
 
 // quick is how long a connection lasts at least that was of use, if the first answer was an
 // error: that of a wrong password, or of a server that does not know the newest greeting.
@@ -49,10 +67,44 @@ func newDoors(o *rueidis.ClientOption) *doors {
 }
 
 func overTCP(ctx context.Context, address string, dialer *net.Dialer, secure *tls.Config) (net.Conn, error) {
-	if secure == nil {
-		return dialer.DialContext(ctx, "tcp", address)
+	made, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil || secure == nil {
+		return made, err
 	}
-	return (&tls.Dialer{NetDialer: dialer, Config: secure}).DialContext(ctx, "tcp", address)
+	c := tls.Client(made, eitherName(secure, address))
+	if err := c.HandshakeContext(ctx); err != nil {
+		made.Close()
+		return nil, &unreachedError{address, "no answer in TLS (a server without it takes redis://)", dialer.Timeout, err}
+	}
+	return c, nil
+}
+
+// eitherName returns a configuration in which a certificate may be for the host of an address or
+// for that of the URL: the nodes of a Cluster, and the servers of a Sentinel, have addresses that
+// they announce, with certificates of their own or one for all.
+func eitherName(secure *tls.Config, address string) *tls.Config {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || secure.InsecureSkipVerify || host == secure.ServerName {
+		return secure
+	}
+	either := secure.Clone()
+	if net.ParseIP(host) == nil {
+		either.ServerName = host
+	}
+	either.InsecureSkipVerify = true // VerifyConnection does it
+	either.VerifyConnection = func(state tls.ConnectionState) error {
+		chain := x509.VerifyOptions{Roots: secure.RootCAs, Intermediates: x509.NewCertPool(), DNSName: host}
+		for _, c := range state.PeerCertificates[1:] {
+			chain.Intermediates.AddCert(c)
+		}
+		_, err := state.PeerCertificates[0].Verify(chain)
+		if errors.As(err, new(x509.HostnameError)) {
+			chain.DNSName = secure.ServerName
+			_, err = state.PeerCertificates[0].Verify(chain)
+		}
+		return err
+	}
+	return either
 }
 
 func (d *doors) open(ctx context.Context, address string, dialer *net.Dialer, secure *tls.Config) (net.Conn, error) {
@@ -64,6 +116,9 @@ func (d *doors) open(ctx context.Context, address string, dialer *net.Dialer, se
 	made, err := d.dial(ctx, address, dialer, secure)
 	if err != nil {
 		d.failed(address)
+		if !errors.As(err, new(*unreachedError)) {
+			err = &unreachedError{address, "no connection", dialer.Timeout, err}
+		}
 		return nil, err
 	}
 	c := &conn{Conn: made, doors: d, address: address, began: time.Now()}
@@ -118,6 +173,16 @@ func (d *doors) ended(c *conn, failed bool) {
 	}
 }
 
+// leave ends all connections, so that others are made.
+func (d *doors) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		c.left.Store(true)
+		c.Conn.Close()
+	}
+}
+
 // close ends all connections, and makes no more.
 func (d *doors) close() {
 	d.mu.Lock()
@@ -137,6 +202,7 @@ type conn struct {
 	address string
 	began   time.Time
 	first   atomic.Int32 // byte that was read: '-' begins an error
+	left    atomic.Bool  // it was of no use
 	once    sync.Once
 }
 
@@ -151,7 +217,7 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		first := c.first.Load()
-		c.doors.ended(c, first == 0 || first == '-' && time.Since(c.began) < quick)
+		c.doors.ended(c, c.left.Load() || first == 0 || first == '-' && time.Since(c.began) < quick)
 	})
 	return c.Conn.Close()
 }

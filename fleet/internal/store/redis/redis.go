@@ -35,6 +35,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	client  rueidis.Client
+	sharded bool     // the server has sharded channels; set before the client
 	attempt *attempt // to make the client, if one is under way
 	why     error    // the last connection failed
 	turns   map[any]chan struct{}
@@ -108,7 +109,17 @@ func (s *Store) connect(ctx context.Context) (rueidis.Client, error) {
 func (s *Store) dial(a *attempt) {
 	defer close(a.done)
 	client, err := rueidis.NewClient(s.option)
+	sharded := false
+	if err == nil && client.Mode() == rueidis.ClientModeCluster {
+		if sharded, err = s.hasShards(client); err != nil {
+			client.Close()
+		}
+	}
 	if err != nil {
+		s.yield(err)
+		if errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*unreachedError)) {
+			err = fmt.Errorf("it has taken the connection, and says nothing for %v", s.option.Dialer.Timeout)
+		}
 		a.err = s.explain(err)
 	}
 	s.mu.Lock()
@@ -120,7 +131,36 @@ func (s *Store) dial(a *attempt) {
 		a.err = ErrClosed
 		go client.Close()
 	default:
-		a.client, s.client = client, client
+		a.client, s.client, s.sharded = client, client, sharded
+	}
+}
+
+// hasShards reports whether the servers of a Cluster have the channels of its slots: those
+// before version 7 have only channels of the whole Cluster. Who may not ask is taken to have them.
+func (s *Store) hasShards(client rueidis.Client) (bool, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.option.Dialer.Timeout)
+	defer cancel()
+	known, err := client.Do(ctx, client.B().CommandInfo().CommandName("spublish").Build()).ToArray()
+	if _, told := rueidis.IsRedisErr(err); told {
+		return true, nil
+	}
+	return len(known) == 1 && !known[0].IsNil(), err
+}
+
+// yield makes the next greeting ask for less, where this one was refused for what it asked.
+func (s *Store) yield(err error) {
+	said, told := rueidis.IsRedisErr(err)
+	if !told {
+		return
+	}
+	o, text := &s.option, said.Error()
+	switch {
+	case strings.HasPrefix(text, "NOPROTO"): // it knows HELLO, and RESP2 alone
+		o.AlwaysRESP2 = true
+	case strings.Contains(text, "'SETNAME'"), strings.Contains(text, "client|setname"): // no CLIENT
+		o.ClientName, o.Sentinel.ClientName = "", ""
+	case strings.HasPrefix(text, "NOAUTH"): // a Sentinel with the servers' password
+		o.Sentinel.Username, o.Sentinel.Password = o.Username, o.Password
 	}
 }
 
@@ -132,6 +172,7 @@ func (s *Store) explain(err error) error {
 		return nil
 	case s.ctx.Err() != nil:
 		return ErrClosed
+	case errors.As(err, new(*unreachedError)): // its time is not the caller's
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
@@ -202,6 +243,13 @@ func gather[T any](ctx context.Context, s *Store, tasks []task[T]) []answer[T] {
 	return answers
 }
 
+// shards reports whether messages are those of a slot.
+func (s *Store) shards() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sharded
+}
+
 // turnsOf returns a channel with a place for each task of a server that may be under way.
 func (s *Store) turnsOf(server any) chan struct{} {
 	s.mu.Lock()
@@ -259,7 +307,7 @@ func (s *Store) Run(ctx context.Context, calls []store.Call) []store.Result {
 // not know.
 func (s *Store) exchange(ctx context.Context, client rueidis.Client, calls []store.Call) []store.Result {
 	publish := "publish"
-	if client.Mode() == rueidis.ClientModeCluster {
+	if s.shards() {
 		publish = "spublish"
 	}
 	withText := func(c store.Call) rueidis.Completed {
@@ -303,7 +351,11 @@ func (s *Store) result(name string, r rueidis.RedisResult) store.Result {
 	case rueidis.IsRedisNil(err):
 		return store.Result{}
 	case err != nil:
-		if _, told := rueidis.IsRedisErr(err); told {
+		if said, told := rueidis.IsRedisErr(err); told {
+			if strings.Contains(said.Error(), "READONLY ") {
+				// It was the master when the connection was made. The address may lead to another one now.
+				s.doors.leave()
+			}
 			return store.Result{Err: fmt.Errorf("%s: %w", name, err)}
 		}
 		return store.Result{Err: s.explain(err)}
@@ -329,10 +381,12 @@ func (s *Store) Secret(ctx context.Context, key, first string) (string, error) {
 		if !rueidis.IsRedisNil(err) {
 			return text, s.explain(err)
 		}
-		text, err = client.Do(within, client.B().Set().Key(key).Value(first).Nx().Get().Build()).ToString()
-		if rueidis.IsRedisNil(err) {
-			return first, nil
+		// SET NX GET is one command, which servers before version 7 don't have.
+		err = client.Do(within, client.B().Set().Key(key).Value(first).Nx().Build()).Error()
+		if !rueidis.IsRedisNil(err) {
+			return first, s.explain(err)
 		}
+		text, err = client.Do(within, client.B().Get().Key(key).Build()).ToString()
 		return text, s.explain(err)
 	}}})
 	return a[0].got, a[0].err

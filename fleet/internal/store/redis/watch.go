@@ -44,7 +44,7 @@ func (s *Store) receive(ctx context.Context, channel string, told func(string), 
 		return false, err
 	}
 	subscribe := client.B().Subscribe().Channel(channel).Build()
-	if client.Mode() == rueidis.ClientModeCluster {
+	if s.shards() {
 		subscribe = client.B().Ssubscribe().Channel(channel).Build()
 	}
 	var subscribed atomic.Bool
@@ -57,7 +57,7 @@ func (s *Store) receive(ctx context.Context, channel string, told func(string), 
 	})
 	hooked = rueidis.WithOnReceiveReturnHook(hooked, func(err error, c rueidis.CommandClient) error {
 		if ctx.Err() != nil && s.ctx.Err() == nil && subscribed.Load() {
-			s.unsubscribe(c, client.Mode(), channel)
+			s.unsubscribe(c, channel)
 		}
 		return err
 	})
@@ -70,10 +70,10 @@ func (s *Store) receive(ctx context.Context, channel string, told func(string), 
 }
 
 // unsubscribe tells the server, which would go on sending.
-func (s *Store) unsubscribe(c rueidis.CommandClient, mode rueidis.ClientMode, channel string) {
+func (s *Store) unsubscribe(c rueidis.CommandClient, channel string) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.option.ConnWriteTimeout)
 	defer cancel()
-	if mode == rueidis.ClientModeCluster {
+	if s.shards() {
 		c.Do(ctx, c.B().Sunsubscribe().Channel(channel).Build())
 		return
 	}
