@@ -103,7 +103,7 @@ func parseStore(given string) (address *url.URL, ok bool) {
 func wrongAddress(given string) string {
 	scheme, rest, ok := strings.Cut(given, "://")
 	switch {
-	case !ok && (strings.Contains(given, "@") || len(given) > maxShown):
+	case !ok && (strings.ContainsAny(given, "@=") || len(given) > maxShown): // "host:6380,password=…", as Azure writes it
 		return "one without redis://"
 	case !ok:
 		return fmt.Sprintf("%q, without redis://", given)
@@ -118,6 +118,8 @@ func wrongAddress(given string) string {
 		return "one that can't be parsed"
 	case address.Host == "" && scheme != "unix":
 		return "one without a host"
+	case strings.Contains(address.Host, ","):
+		return "one with several hosts, where further ones are ?addr=HOST:PORT&addr=HOST:PORT"
 	}
 	return ""
 }

@@ -26,6 +26,8 @@ func TestTheLinesOfAFleet(t *testing.T) {
 		{"fleet: redis://h\nfleet_only: [acme/*]\nfleet_min_reporters: 3\nfleet_secret: file:/run/secret", ""},
 		{"fleet: 127.0.0.1:6379", "c:1: " + takes + `"127.0.0.1:6379", without redis://`},
 		{"fleet: app:sesame@store:6379", "c:1: " + takes + "one without redis://"},
+		{"fleet: 'store:6380,password=sesame,ssl=True'", "c:1: " + takes + "one without redis://"},
+		{"fleet: 'redis://a:1,b:2'", "c:1: " + takes + "one with several hosts, where further ones are ?addr=HOST:PORT&addr=HOST:PORT"},
 		{"fleet: redsi://:sesame@store", "c:1: " + takes + `"redsi" before ://, did you mean redis?`},
 		{"fleet: http://store", "c:1: " + takes + `"http" before ://`},
 		{"fleet: redis://:se#same@store", "c:1: " + takes + "one that can't be parsed (in a password, / is %2F, ? is %3F, # is %23 and @ is %40)"},
