@@ -11,6 +11,10 @@
 // answer are held for 3 s, and other calls wait for their turn until their contexts end. A
 // connection without an answer is closed within 7 s.
 //
+// After READONLY all connections are made again: the address may lead to another master by now.
+// Where a greeting is refused for what it asks (RESP3, a name, no password for a Sentinel), the
+// next one asks for less.
+//
 // A script is sent with its text once, then as EVALSHA. Those that a server does not know (it
 // has started, or failed over, or SCRIPT FLUSH was run) are sent once more with their text,
 // after the others. So calls are run in their order, but for those of a script that a server has
