@@ -1,12 +1,18 @@
 package fleet
 
 import (
+	"context"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"llmcall/account"
+	"llmcall/breaker"
 	"llmcall/endpoint"
+	"llmcall/fleet/internal/store"
 	"llmcall/fleet/internal/store/redis"
 	"llmcall/internal/servers"
 )
@@ -61,4 +67,57 @@ func BenchmarkPurse(b *testing.B) {
 		b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "µs-p99")
 		b.ReportMetric(float64(late)/float64(len(all)), "late/op")
 	})
+}
+
+// A failure of one of eight processes when the store has as many as it keeps of a circuit that
+// does not open, for each of some thresholds.
+func BenchmarkFailureInTheStore(b *testing.B) {
+	server := servers.Redis(b)
+	s, err := redis.Open(server.URL, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for _, threshold := range []int{5, 64, 1000, 10_000} {
+		b.Run(fmt.Sprint(threshold), func(b *testing.B) {
+			set := settingsOf(breaker.Config{
+				FailureThreshold: threshold, FailureWindow: time.Hour, FailureRate: 1, RecoveryTimeout: time.Minute, MaxOpen: time.Hour,
+				HalfOpenProbes: 1, SuccessThreshold: 1, ProbeLease: time.Minute, RecoveryFactor: 1,
+			}, 0)
+			n := uint64(0)
+			fail := func(count int) {
+				q := question{Op: "report", Me: fmt.Sprintf("proc%02d", n%8), Settings: set, Held: []holding{}, Generation: 1, State: stateClosed, Answers: uint64(count)}
+				n++
+				q.Sequence = n
+				for range count {
+					q.Failures = append(q.Failures, failed{Kind: "transient", Status: 503, Code: "overloaded", Lasted: 100})
+				}
+				ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+				defer cancel()
+				if r := s.Run(ctx, []store.Call{callOf(circuitScript, fmt.Sprintf("bench:{%d}", threshold), q)}); r[0].Err != nil {
+					b.Fatal(r[0].Err)
+				}
+			}
+			for done := 0; done < threshold+100; done += 100 {
+				fail(100)
+			}
+			server.Do("CONFIG", "RESETSTAT")
+			for b.Loop() {
+				fail(1)
+			}
+			_, stats, _ := strings.Cut(server.Do("INFO", "commandstats"), "cmdstat_evalsha:")
+			_, each, _ := strings.Cut(stats, "usec_per_call=")
+			each, _, _ = strings.Cut(each, ",")
+			cost, err := strconv.ParseFloat(each, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(cost, "µs-store")
+			size, err := strconv.ParseFloat(server.Do("MEMORY", "USAGE", fmt.Sprintf("bench:{%d}", threshold), "SAMPLES", "0"), 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(size, "B-store")
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -28,11 +29,14 @@ var circuitScript = &store.Script{Name: "circuit", Text: circuitText}
 type circuit struct {
 	f        *Fleet
 	place    string // in the store
+	me       string // this breaker, among those of this process and of others
 	name     string
 	settings settings
 	most     int // failures that are kept until the store hears of them
 	breaker  weak.Pointer[breaker.Breaker]
 	endpoint weak.Pointer[endpoint.Endpoint]
+
+	clock clock // the store's: in a Cluster, that of one node
 
 	adopted chan struct{} // closed when the store has answered for the first time
 	adopt   func()
@@ -69,18 +73,24 @@ type settings struct {
 	Passes    int     `json:"passes"`
 	Lease     int64   `json:"lease"`
 	Reporters int     `json:"reporters"` // Options.MinReporters
+	Layout    int     `json:"layout"`    // of what the script keeps
 }
+
+// layout is the number of what circuit.lua keeps, and is raised when that changes: processes of
+// a version of llmcall with another layout have another circuit.
+const layout = 2
 
 func settingsOf(c breaker.Config, reporters int) settings {
 	return settings{
 		Threshold: c.FailureThreshold, Window: c.FailureWindow.Milliseconds(), Rate: c.FailureRate,
 		Recovery: c.RecoveryTimeout.Milliseconds(), Factor: c.RecoveryFactor, Trip: c.TripTimeout.Milliseconds(),
 		Most: c.MaxOpen.Milliseconds(), Probes: c.HalfOpenProbes, Passes: c.SuccessThreshold,
-		Lease: c.ProbeLease.Milliseconds(), Reporters: reporters,
+		Lease: c.ProbeLease.Milliseconds(), Reporters: reporters, Layout: layout,
 	}
 }
 
-// tag tells apart the circuits of an endpoint whose callers have different settings.
+// tag tells apart the circuits of an endpoint whose callers have different settings, or keep
+// them in another layout.
 func (s settings) tag() string {
 	s.Reporters = 0
 	text, _ := json.Marshal(s) // numbers alone
@@ -170,6 +180,7 @@ type ended struct {
 // question is a request of the script.
 type question struct {
 	Op        string    `json:"op"`
+	At        int64     `json:"at"` // ms of the store's clock, as far as it is known; 0: it is not
 	Me        string    `json:"me"`
 	Name      string    `json:"name"`
 	Endpoint  string    `json:"endpoint"`
@@ -196,6 +207,8 @@ type question struct {
 
 // reply is what the script returns.
 type reply struct {
+	Late     bool   `json:"late"` // it was asked long ago: nothing was done
+	Now      int64  `json:"now,string"`
 	State    string `json:"state"` // of a state, in JSON
 	Deciding bool   `json:"deciding"`
 	Lease    string `json:"lease"`
@@ -207,7 +220,7 @@ type reply struct {
 type message struct {
 	state
 	Count int    `json:"count"`
-	From  string `json:"from"` // the process whose failure began it, and who need not answer
+	From  string `json:"from"` // whose failure began it, and who need not answer
 }
 
 // asking is the wait of one call for the lease of a probe.
@@ -242,6 +255,7 @@ func (f *Fleet) Circuit(e *endpoint.Endpoint, b *breaker.Breaker) {
 		known: state{State: stateClosed, at: time.Now()},
 	}
 	c.place = f.keyOf(f.tag(e.Key()), "circuit:"+c.settings.tag())
+	c.me = fmt.Sprintf("%s.%d", f.id, f.numbers.Add(1))
 	c.adopt = sync.OnceFunc(func() { close(c.adopted) })
 	b.Share(c)
 	f.add(c)
@@ -351,8 +365,12 @@ func (c *circuit) release(id uint64) {
 // question returns a request of the script. The caller holds the lock.
 func (c *circuit) question(op string) question {
 	k := &c.known
+	at := int64(0)
+	if c.clock.known() {
+		at = c.clock.now().UnixMilli()
+	}
 	return question{
-		Op: op, Me: c.f.id, Name: c.f.name, Endpoint: c.name, Settings: c.settings, Failures: []failed{}, Held: []holding{}, Met: c.met,
+		Op: op, At: at, Me: c.me, Name: c.f.name, Endpoint: c.name, Settings: c.settings, Failures: []failed{}, Held: []holding{}, Met: c.met,
 		Generation: k.Generation, State: k.State, Left: k.left().Milliseconds(), Openings: k.Openings,
 		Kind: k.Kind, Status: k.Status, Code: k.Code,
 	}
@@ -552,6 +570,11 @@ func (c *circuit) read(r store.Result) (answer reply, ok bool) {
 	if r.Err != nil || json.Unmarshal([]byte(r.Text), &answer) != nil {
 		return reply{}, false
 	}
+	c.clock.set(time.UnixMilli(answer.Now))
+	if answer.Late {
+		c.f.wake() // what is still worth telling is told as of now
+		return reply{}, false
+	}
 	var s state
 	if json.Unmarshal([]byte(answer.State), &s) != nil {
 		return reply{}, false
@@ -596,7 +619,7 @@ func (c *circuit) told(text string) {
 		return
 	}
 	if m.Count > 0 {
-		if m.From != c.f.id {
+		if m.From != c.me {
 			c.count()
 		}
 		return

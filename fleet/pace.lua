@@ -157,6 +157,6 @@ local text = cjson.encode({
 	turns = turns, needs = needs,
 })
 if changed then
-	redis.call(publish, key .. ':told', text)
+	redis.pcall(publish, key .. ':told', text) -- who may not publish is heard with the next exchange
 end
 return text
