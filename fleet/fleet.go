@@ -78,6 +78,7 @@ type Fleet struct {
 	name      string // of this process, for people
 	endpoints *endpoint.Registry
 	doubt     atomic.Bool // the store may have lost everything
+	strange   bool        // the store has another secret, as far as run knows
 	slow      atomic.Bool // the store's last answer came later than a call may wait
 	// numbers are those of what is told. Circuits of one endpoint have them in common: it
 	// may be collected and made again.
@@ -290,7 +291,9 @@ func (f *Fleet) keepSecret() {
 	ctx, cancel := context.WithTimeout(f.ctx, runTimeout)
 	defer cancel()
 	secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", string(f.secret))
-	if err == nil && secret != string(f.secret) {
+	strange := err == nil && secret != string(f.secret)
+	if strange && !f.strange {
 		f.options.Log.Warn("llmcall: the fleet's store has another secret than this process: they don't share endpoints until it is started again; with fleet_secret they do")
 	}
+	f.strange = strange
 }

@@ -19,9 +19,16 @@ const (
 	mostRetry = 5 * time.Second
 	// callWait is how long a call waits for the store at most.
 	callWait = 5 * time.Millisecond
-	// mostCalls is how many calls the store gets at once: it answers them well within
-	// runTimeout.
-	mostCalls = 500
+	// mostCalls is how many calls the store gets at once, or a few more: what a call waits for
+	// comes in between.
+	mostCalls = 50
+	// scriptTime is how long each of them may take the store before it counts as slow.
+	scriptTime = 100 * time.Microsecond
+	// mostParts is how many parts exchange each second even if they have nothing to say.
+	mostParts = 500
+	// secretEvery is how often a process looks after the secret: a store that evicts what
+	// was not used for long would lose it, as it is read at the start of a process alone.
+	secretEvery = time.Minute
 )
 
 // retries are the waits between attempts to reach a lost store.
@@ -35,6 +42,7 @@ func (f *Fleet) run() {
 	timer := time.NewTimer(time.Duration(rand.Int64N(int64(exchangeEvery))))
 	defer timer.Stop()
 	failures := 0 // in a row
+	looked := time.Now()
 	for {
 		tick := false
 		select {
@@ -53,6 +61,10 @@ func (f *Fleet) run() {
 			}
 		case <-timer.C:
 			tick = true
+		}
+		if time.Since(looked) >= secretEvery {
+			looked = time.Now()
+			f.doubt.Store(true)
 		}
 		answered := f.exchange(tick)
 		switch {
@@ -75,40 +87,67 @@ type asked struct {
 // exchange runs all that is pending, and reports whether the store has answered, or was
 // asked nothing.
 func (f *Fleet) exchange(tick bool) (answered bool) {
-	all := f.requests(tick)
-	if len(all) == 0 {
+	parts, due := f.look(tick)
+	var pending []asked
+	var gone error // why nothing of the last calls was answered
+	asks := false
+	for i, s := range parts {
+		for _, r := range s.part.requests(tick || due[i]) {
+			pending = append(pending, asked{s, r})
+		}
+		if len(pending) == 0 || len(pending) < mostCalls && i < len(parts)-1 {
+			continue
+		}
+		asks = true
+		if gone == nil {
+			gone = f.take(pending, f.runAll(pending))
+			answered = answered || gone == nil
+		} else { // it need not be asked again to fail
+			f.take(pending, slices.Repeat([]store.Result{{Err: gone}}, len(pending)))
+		}
+		pending = nil
+		if tick && gone == nil && i < len(parts)-1 {
+			select {
+			case <-f.woken: // somebody waits
+				f.exchange(false)
+			default:
+			}
+		}
+	}
+	if !asks {
 		return true
 	}
-	var lost error
-	gone := false
-	for some := range slices.Chunk(all, mostCalls) {
-		var results []store.Result
-		if gone { // it need not be asked again to fail
-			results = slices.Repeat([]store.Result{{Err: lost}}, len(some))
-		} else {
-			results = f.runAll(some)
-		}
-		gone = true
-		for i, a := range some {
-			r := results[i]
-			if r.Err == nil {
-				answered, gone = true, false
-			} else {
-				lost = r.Err
-			}
-			if alone := r.Err != nil; a.alone != alone {
-				a.alone = alone
-				a.part.alone(alone)
-				f.again(a.shared) // what was kept meanwhile
-			}
-			a.done(r)
-		}
-	}
-	f.heard(answered, lost)
+	f.heard(answered, gone)
 	if answered && f.doubt.Swap(false) {
 		f.keepSecret()
 	}
 	return answered
+}
+
+// take gives results to those who have asked. It returns an error if all are errors. A part of
+// which one is an error is alone.
+func (f *Fleet) take(all []asked, results []store.Result) (gone error) {
+	failed := map[*shared]error{}
+	answered := false
+	for i, a := range all {
+		if err := results[i].Err; err != nil {
+			failed[a.shared], gone = err, err
+		} else {
+			answered = true
+		}
+	}
+	for i, a := range all {
+		if alone := failed[a.shared] != nil; a.alone != alone {
+			a.alone = alone
+			a.part.alone(alone)
+			f.again(a.shared) // what was kept meanwhile
+		}
+		a.done(results[i])
+	}
+	if answered {
+		return nil
+	}
+	return gone
 }
 
 // runAll has the store run what is asked.
@@ -121,16 +160,16 @@ func (f *Fleet) runAll(all []asked) []store.Result {
 	defer cancel()
 	began := time.Now()
 	results := f.store.Run(ctx, calls)
-	f.slow.Store(time.Since(began) > callWait)
+	f.slow.Store(time.Since(began) > callWait+time.Duration(len(all))*scriptTime)
 	return results
 }
 
-// requests returns what the parts want to tell and ask now. With tick, those that nobody
-// uses are forgotten.
-func (f *Fleet) requests(tick bool) []asked {
+// look returns the parts, and which of them are due for an exchange. With tick, those that
+// nobody uses are forgotten.
+func (f *Fleet) look(tick bool) (all []*shared, due []bool) {
 	f.mu.Lock()
-	all := make([]*shared, 0, len(f.parts))
-	due := make([]bool, 0, len(f.parts))
+	all = make([]*shared, 0, len(f.parts))
+	due = make([]bool, 0, len(f.parts))
 	for s := range f.parts {
 		if tick && s.part.gone() {
 			delete(f.parts, s)
@@ -142,19 +181,13 @@ func (f *Fleet) requests(tick bool) []asked {
 	}
 	f.mu.Unlock()
 	f.many.Store(int64(len(all)))
-	var pending []asked
-	for i, s := range all {
-		for _, r := range s.part.requests(tick || due[i]) {
-			pending = append(pending, asked{s, r})
-		}
-	}
-	return pending
+	return all, due
 }
 
 // idleEvery is how often a part exchanges that has nothing to say: each second, or less often if
 // there are thousands, as of a gateway's users.
 func (f *Fleet) idleEvery() time.Duration {
-	return exchangeEvery * time.Duration(max(1, f.many.Load()/mostCalls))
+	return exchangeEvery * time.Duration(max(1, f.many.Load()/mostParts))
 }
 
 // add begins to share a part, unless the fleet is closed: then the part is alone.
@@ -230,9 +263,9 @@ func (f *Fleet) wait(ctx context.Context, done <-chan struct{}, atMost time.Dura
 	select {
 	case <-done:
 		return true
-	case <-ctx.Done():
+	case <-ctx.Done(): // which says nothing of the store
 	case <-timer.C:
+		f.slow.Store(true)
 	}
-	f.slow.Store(true)
 	return false
 }
