@@ -1,11 +1,14 @@
 package fleet
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,10 +144,10 @@ func TestTwoRegistriesOfAProcess(t *testing.T) {
 }
 
 // overRedis returns two processes of a fleet over a real Redis.
-func overRedis(t *testing.T, url string) []*process {
+func overRedis(t *testing.T, url string, log *slog.Logger) []*process {
 	var all []*process
 	for range 2 {
-		f, err := Open(url, Options{Secret: secretOfTests, Log: quiet})
+		f, err := Open(url, Options{Secret: secretOfTests, Log: log})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +173,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 // What a full store could not keep is told to nobody: a force that has failed forces nothing.
 func TestWhatIsNotKeptIsNotTold(t *testing.T) {
 	server := servers.Redis(t)
-	all := overRedis(t, server.URL)
+	all := overRedis(t, server.URL, quiet)
 	list, err := all[0].fleet.Circuits(t.Context())
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
@@ -187,7 +190,8 @@ func TestWhatIsNotKeptIsNotTold(t *testing.T) {
 // users of an ACL to whom nobody has given any.
 func TestUserWithoutChannels(t *testing.T) {
 	server := servers.Redis(t, "--user", "fleet", "on", ">secret", "~llmcall:*", "resetchannels", "+@all")
-	all := overRedis(t, "redis://fleet:secret@"+server.Addr)
+	var log lockedBuffer
+	all := overRedis(t, "redis://fleet:secret@"+server.Addr, slog.New(slog.NewTextHandler(&log, nil)))
 	for i := range 6 {
 		all[i%2].call(broken)
 		time.Sleep(10 * time.Millisecond)
@@ -198,4 +202,22 @@ func TestUserWithoutChannels(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
+	eventually(t, "both say it", func() bool { return strings.Count(log.String(), "may not use its channels") == 2 })
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
 }

@@ -31,7 +31,8 @@ type Store struct {
 	doors  *doors
 	ctx    context.Context // ends with Close
 	end    context.CancelFunc
-	sent   sync.Map // SHA-1 of the scripts whose text was sent
+	sent   sync.Map  // SHA-1 of the scripts whose text was sent
+	denied sync.Once // it was logged that channels may not be used
 
 	mu      sync.Mutex
 	client  rueidis.Client

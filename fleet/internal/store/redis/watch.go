@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,11 @@ func (s *Store) Watch(key string, told func(message string), again func()) (stop
 			}
 			if ctx.Err() == nil {
 				s.log.Debug("fleet: subscription", "key", key, "error", err)
+			}
+			if e, told := rueidis.IsRedisErr(err); told && strings.HasPrefix(e.Error(), "NOPERM") {
+				s.denied.Do(func() {
+					s.log.Warn("llmcall: the user of the fleet's store may not use its channels: what changes is heard a second later", "error", err)
+				})
 			}
 			select {
 			case <-time.After(resubscribe.Delay(lost)):
