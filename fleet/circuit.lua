@@ -47,8 +47,9 @@ local LIVING = 3000
 local FRESH = 250
 -- How long a deciding round waits for processes that do not report.
 local PATIENCE = 50
--- So many failures are a block: there may be ten thousand, of which one more touches few.
-local BLOCK = 64
+-- So many failures are a block. There may be ten thousand: one more touches the last ones, the
+-- blocks' summaries, and a block.
+local BLOCK = math.max(16, math.ceil(math.sqrt(c.threshold)))
 
 local function split(text, separator)
 	local parts = {}
