@@ -222,3 +222,46 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.Buffer.String()
 }
+
+// What processes were told while the store was lost counts in the order in which the provider
+// said it, whoever is back first.
+func TestTimesThatAreToldLate(t *testing.T) {
+	type says struct {
+		me        string
+		age, told time.Duration
+		replaces  bool
+	}
+	long := says{"a", 30 * time.Second, 10 * time.Minute, false}
+	free := says{"b", time.Minute, 0, true}       // a test had been answered before
+	freed := says{"b", 10 * time.Second, 0, true} // and after
+	shorter := says{"c", 5 * time.Second, time.Minute, false}
+	for _, row := range []struct {
+		says []says
+		want time.Duration
+	}{
+		{[]says{long, free}, long.told},
+		{[]says{free, long}, long.told},
+		{[]says{long, freed}, 0},
+		{[]says{freed, long}, 0},
+		{[]says{freed, shorter, long}, shorter.told},
+		{[]says{long, shorter}, long.told},
+		{[]says{shorter, long, free}, long.told},
+	} {
+		bubble(t, func(t *testing.T, server *lua.Server) {
+			client := server.Dial()
+			defer client.Close()
+			var known pacingState
+			for _, s := range row.says {
+				left := s.told.Milliseconds()
+				q := pacingReport{Me: s.me, Phase: phaseSteady, Told: &left, ToldAge: s.age.Milliseconds(), Replaces: s.replaces}
+				r := client.Run(t.Context(), []store.Call{callOf(paceScript, "x", q)})[0]
+				if err := errors.Join(r.Err, json.Unmarshal([]byte(r.Text), &known)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := ms(known.Told).Round(time.Second); got != row.want {
+				t.Errorf("%+v: told %v, want %v", row.says, got, row.want)
+			}
+		})
+	}
+}

@@ -90,6 +90,7 @@ type pacingReport struct {
 	Turns float64 `json:"turns"`
 
 	Told     *int64 `json:"told,omitempty"`
+	ToldAge  int64  `json:"told_age"` // since the provider said it
 	Replaces bool   `json:"replaces"`
 
 	Part float64 `json:"part,omitempty"` // of a process that comes back with a rate of its own
@@ -235,7 +236,7 @@ func (s *pacing) report(r pace.Report, told bool) request {
 	}
 	if told {
 		left := max(0, time.Until(r.Told).Milliseconds())
-		q.Told, q.Replaces = &left, r.Replaces
+		q.Told, q.ToldAge, q.Replaces = &left, time.Since(r.ToldAt).Milliseconds(), r.Replaces
 	}
 	if s.lost && q.Rate > 0 {
 		q.Part = max(s.part, leastPart)

@@ -6,7 +6,8 @@
 --   p  how many turns the rate has allowed, when the hash was last written; pt when that was
 --   bt when processes came back after a time without the store, and bw, br: the sum of their
 --      parts, and of their rates by their parts
---   u  the end of the told time; ut when that was told, tb by whom, tr 1: in place of all others
+--   u  the end of the told time; ut when that was told, tb by whom, tr 1: in place of all others;
+--      us when the provider last said such a time, ur when one in place of all before it
 --   n<process>  how many requests a second it wants to send, and when it said so
 -- ARGV[1] is the command to publish with, ARGV[2] the report of a process in JSON. All times in
 -- it are ages or waits.
@@ -114,9 +115,17 @@ elseif q.rate > 0 and q.epoch == epoch and epoch > 0 then
 end
 
 if q.told then
-	local ends = now + q.told
-	if q.replaces or ends > number('u') then
+	local ends, said = now + q.told, now - q.told_age
+	local last = number(q.replaces and 'us' or 'ur')
+	if last > now then -- the clock was put back
+		last = 0
+	end
+	if said >= last and (q.replaces or ends > number('u')) then
 		put('u', whole(ends))
+		put('us', whole(math.max(said, number('us'))))
+		if q.replaces then
+			put('ur', whole(said))
+		end
 		put('ut', whole(math.max(number('ut') + 1, now)))
 		put('tb', q.me)
 		put('tr', q.replaces and '1' or '0')

@@ -47,6 +47,8 @@ type Report struct {
 	// Told is the end of a time for which the provider told this process to stay away; zero:
 	// it told none. It may be over.
 	Told time.Time
+	// ToldAt is when the provider said so.
+	ToldAt time.Time
 	// Replaces says that Told was heard by a test, and so counts instead of any other told
 	// time, even a later one.
 	Replaces bool
@@ -103,6 +105,7 @@ type member struct {
 	epoch     uint64 // that was followed last
 	cut       bool   // since then
 	until     time.Time
+	untilAt   time.Time // when that was told
 	replaces  bool
 	turns     meter     // requests that got a turn
 	tokens    meter     // and their tokens
@@ -138,7 +141,7 @@ func (p *Pacer) cutHere() {
 // toldHere records that the told time was changed by a response to this process.
 func (p *Pacer) toldHere(until time.Time, replaces bool) {
 	if p.member.peers != nil {
-		p.member.until, p.member.replaces = until, replaces
+		p.member.until, p.member.untilAt, p.member.replaces = until, time.Now(), replaces
 		p.member.peers.News()
 	}
 }
@@ -194,7 +197,7 @@ func (p *Pacer) Report() Report {
 	p.dispatch(now)
 	m, l := &p.member, &p.learn
 	r := Report{
-		Free: p.word.Load()&watchedBit == 0, Cut: m.cut, Told: m.until, Replaces: m.replaces,
+		Free: p.word.Load()&watchedBit == 0, Cut: m.cut, Told: m.until, ToldAt: m.untilAt, Replaces: m.replaces,
 		Need: p.need(now), Sent: m.sent.rate(now), Limits: p.limits.set, Rate: Rate{Epoch: m.epoch},
 	}
 	if l.paced {
