@@ -11,31 +11,13 @@ import (
 	"time"
 
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/fleet/internal/store"
 	"llmcall/internal/nearest"
 )
 
 // Circuit is a circuit of the fleet, as the store has it.
-type Circuit struct {
-	ID    string // for [Fleet.Force] and [Fleet.Reset]
-	Name  string // of the endpoint
-	State breaker.State
-	// Forced says that somebody has forced it.
-	Forced bool
-	Cause  breaker.Cause // why it opened, or its last failure; zero: none
-	// By is the process that opened or forced it: its host and number. "": CLOSED, or not known.
-	By string
-	// Failures is how many of the last failures are kept, Reporters how many processes had
-	// them; the circuit opens with Threshold failures of MinReporters processes.
-	Failures, Threshold, Reporters, MinReporters int
-	// Probes is how many probes are under way, of at most MaxProbes at a time.
-	Probes, MaxProbes int
-	// Processes is how many processes share it, as far as they were seen in the last 3 s.
-	Processes  int
-	Generation uint64        // the number of its changes of state
-	RetryIn    time.Duration // OPEN: until it admits a probe; 0 if Forced
-	For        time.Duration // how long it has been in that state
-}
+type Circuit = endpoint.SharedCircuit
 
 // UnknownCircuitError is the error of [Fleet.Force] and [Fleet.Reset] for an ID that no
 // circuit has.

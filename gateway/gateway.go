@@ -52,7 +52,7 @@ type Options struct {
 	// Fleet returns what is known of the fleet that Endpoints are shared with, for /ui: at
 	// most once a second, while somebody looks, and within its context. Default nil: there
 	// is none.
-	Fleet func(context.Context) Fleet
+	Fleet func(context.Context) endpoint.FleetSnapshot
 	// Log is for what an operator must know. Default: [slog.Default].
 	Log *slog.Logger
 	// Version is shown on /ui. Default "".
@@ -71,29 +71,6 @@ type Limits interface {
 	// Meter returns a limit of a minute that all processes have together that made one of
 	// the same name. perMinute is more than 0.
 	Meter(name string, perMinute float64) account.Meter
-}
-
-// Fleet is what /ui shows of a fleet.
-type Fleet struct {
-	Address   string    // of the store, without a password
-	Connected bool      // to the store
-	Since     time.Time // when that began
-	Err       error     // why it is not connected, or Circuits are not known
-	Processes int       // this one included
-	Circuits  []FleetCircuit
-}
-
-// FleetCircuit is a circuit that the processes of a fleet share.
-type FleetCircuit struct {
-	Name                    string // that of [endpoint.Key.String]
-	State                   breaker.State
-	Forced                  bool
-	Cause                   breaker.Cause
-	By                      string // the process that opened or forced it; "": not known
-	Failures, Threshold     int
-	Reporters, MinReporters int // processes that have seen failures, and how many must have
-	Probes, MaxProbes       int
-	RetryIn                 time.Duration // until it admits a probe
 }
 
 // Served is a request for an answer that has ended.
@@ -194,7 +171,7 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 	g.options.Observer = llmcall.Observers(g.calls.Observer(), o.Observer)
 	g.ui = page.Handler(page.Options{
 		Registry: o.Endpoints, Calls: g.calls, Clients: g.rows, Names: g.names, Writable: g.writes, Contents: cfg.ShowContents,
-		Fleet: fleetOnPage(o.Fleet), Version: o.Version, Started: g.started, Done: g.done, Log: o.Log,
+		Fleet: o.Fleet, Version: o.Version, Started: g.started, Done: g.done, Log: o.Log,
 	})
 	s, err := g.compile(cfg)
 	if err != nil {
@@ -207,21 +184,6 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 	}
 	g.state.Store(s)
 	return g, nil
-}
-
-// fleetOnPage returns a look at a fleet as the page takes it.
-func fleetOnPage(look func(context.Context) Fleet) func(context.Context) page.Fleet {
-	if look == nil {
-		return nil
-	}
-	return func(ctx context.Context) page.Fleet {
-		f := look(ctx)
-		shown := page.Fleet{Address: f.Address, Connected: f.Connected, Since: f.Since, Err: f.Err, Processes: f.Processes}
-		for _, c := range f.Circuits {
-			shown.Circuits = append(shown.Circuits, page.FleetCircuit(c))
-		}
-		return shown
-	}
 }
 
 // openBook opens the book of a configuration's clients.

@@ -14,7 +14,6 @@ import (
 	"llmcall"
 	"llmcall/endpoint"
 	"llmcall/fleet"
-	"llmcall/gateway"
 	"llmcall/llm"
 
 	"github.com/spf13/cobra"
@@ -137,20 +136,13 @@ func (j *ownFleet) leave() {
 }
 
 // state is what /ui shows of the fleet.
-func (j *ownFleet) state(ctx context.Context) gateway.Fleet {
+func (j *ownFleet) state(ctx context.Context) endpoint.FleetSnapshot {
 	s := j.Status()
-	now := gateway.Fleet{Address: j.address, Connected: connected(s), Since: s.Since, Err: s.Err, Processes: max(1, s.Processes)}
+	now := endpoint.FleetSnapshot{Address: j.address, Connected: connected(s), Since: s.Since, Err: s.Err, Processes: max(1, s.Processes)}
 	if !now.Connected {
 		return now
 	}
-	all, err := j.Circuits(ctx)
-	now.Err = err
-	for _, c := range all {
-		now.Circuits = append(now.Circuits, gateway.FleetCircuit{
-			Name: c.Name, State: c.State, Forced: c.Forced, Cause: c.Cause, By: c.By, Failures: c.Failures, Threshold: c.Threshold,
-			Reporters: c.Reporters, MinReporters: c.MinReporters, Probes: c.Probes, MaxProbes: c.MaxProbes, RetryIn: c.RetryIn,
-		})
-	}
+	now.Circuits, now.Err = j.Circuits(ctx)
 	return now
 }
 

@@ -9,31 +9,9 @@ import (
 	"time"
 
 	"llmcall/breaker"
+	"llmcall/endpoint"
 	"llmcall/internal/say"
 )
-
-// Fleet is what is known of the fleet that the gateway belongs to.
-type Fleet struct {
-	Address   string    // of the store, without a password
-	Connected bool      // to the store
-	Since     time.Time // when that began
-	Err       error     // why it is not connected, or Circuits are not known
-	Processes int       // this one included
-	Circuits  []FleetCircuit
-}
-
-// FleetCircuit is a circuit that the processes of a fleet share.
-type FleetCircuit struct {
-	Name                    string // that of [endpoint.Key.String]
-	State                   breaker.State
-	Forced                  bool
-	Cause                   breaker.Cause
-	By                      string // the process that opened or forced it; "": not known
-	Failures, Threshold     int
-	Reporters, MinReporters int // processes that have seen failures, and how many must have
-	Probes, MaxProbes       int
-	RetryIn                 time.Duration // until it admits a probe
-}
 
 // The pace at which the fleet is looked at, and how long a look may take.
 const (
@@ -56,8 +34,8 @@ func (f *frames) look(h *handler) {
 	f.fleet, f.looked = &fleet, time.Now()
 }
 
-// of returns the fleet's circuits of an endpoint.
-func (f *Fleet) of(name string) (all []FleetCircuit) {
+// circuitsOf returns the fleet's circuits of an endpoint.
+func circuitsOf(f *endpoint.FleetSnapshot, name string) (all []endpoint.SharedCircuit) {
 	if f == nil {
 		return nil
 	}
@@ -76,7 +54,7 @@ type fleetView struct {
 	Processes                 int
 }
 
-func newFleetView(f *Fleet) fleetView {
+func newFleetView(f *endpoint.FleetSnapshot) fleetView {
 	v := fleetView{Tone: "closed", State: "connected", Address: f.Address, Since: f.Since, Processes: f.Processes}
 	if !f.Connected {
 		v.Tone, v.State = "open", "alone"
@@ -96,7 +74,7 @@ type fleetCircuitView struct {
 }
 
 // newFleetCircuitView is the view of a circuit as it was when the fleet was looked at.
-func newFleetCircuitView(c FleetCircuit, looked time.Time) fleetCircuitView {
+func newFleetCircuitView(c endpoint.SharedCircuit, looked time.Time) fleetCircuitView {
 	v := fleetCircuitView{Name: c.Name, Tone: toneOfState(c.State), State: stateName(c.State)}
 	if c.State == breaker.Open && !c.Forced && c.RetryIn > 0 {
 		v.Until = looked.Add(c.RetryIn).Round(time.Second) // else each look would change the row
@@ -125,14 +103,14 @@ func newFleetCircuitView(c FleetCircuit, looked time.Time) fleetCircuitView {
 
 // elsewhere returns the fleet's circuits that are not closed, or not well, of endpoints that
 // are not shown: this process has not used them.
-func (h *handler) elsewhere(f *Fleet, shown []endpointView) (views []fleetCircuitView) {
+func (h *handler) elsewhere(f *endpoint.FleetSnapshot, shown []endpointView) (views []fleetCircuitView) {
 	here := map[string]bool{}
 	for _, e := range shown {
 		here[e.key] = true
 	}
 	times := map[string]int{}
 	all := slices.Clone(f.Circuits)
-	slices.SortStableFunc(all, func(a, b FleetCircuit) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(all, func(a, b endpoint.SharedCircuit) int { return strings.Compare(a.Name, b.Name) })
 	for _, c := range all {
 		if here[c.Name] || c.State == breaker.Closed && !c.Forced && c.Failures == 0 || len(views) == maxElsewhere {
 			continue

@@ -20,10 +20,10 @@ import (
 )
 
 // fleetOf makes a page show a fleet that a test changes.
-func fleetOf(f *atomic.Pointer[page.Fleet]) func(*page.Options) {
+func fleetOf(f *atomic.Pointer[endpoint.FleetSnapshot]) func(*page.Options) {
 	return func(o *page.Options) {
 		quiet(o)
-		o.Fleet = func(context.Context) page.Fleet { return *f.Load() }
+		o.Fleet = func(context.Context) endpoint.FleetSnapshot { return *f.Load() }
 	}
 }
 
@@ -53,55 +53,55 @@ func TestThePageShowsTheFleet(t *testing.T) {
 	overloaded := breaker.Cause{Kind: "overloaded", Status: 503}
 	for _, c := range []struct {
 		what  string
-		fleet page.Fleet
+		fleet endpoint.FleetSnapshot
 		says  []string
 		not   []string
 	}{
 		{
 			"all is well",
-			page.Fleet{Address: "redis://127.0.0.1:6379/0", Connected: true, Since: since, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, Threshold: 5, MinReporters: 2}}},
+			endpoint.FleetSnapshot{Address: "redis://127.0.0.1:6379/0", Connected: true, Since: since, Processes: 3, Circuits: []endpoint.SharedCircuit{{Name: name, Threshold: 5, MinReporters: 2}}},
 			[]string{"fleet of 3", "connected", "redis://127.0.0.1:6379/0", "3 processes with this one", "fleet closed"},
 			[]string{"not used here", "without its fleet", "needed"},
 		},
 		{
 			"one machine alone has failures",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, Failures: 7, Threshold: 5, Reporters: 1, MinReporters: 2}}},
+			endpoint.FleetSnapshot{Connected: true, Processes: 3, Circuits: []endpoint.SharedCircuit{{Name: name, Failures: 7, Threshold: 5, Reporters: 1, MinReporters: 2}}},
 			[]string{"fleet closed 7 of 5 failures seen by 1 process, 2 needed"},
 			nil,
 		},
 		{
 			"open",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, State: breaker.Open, Cause: overloaded, By: "web-1:17", RetryIn: 20 * time.Second}}},
+			endpoint.FleetSnapshot{Connected: true, Processes: 3, Circuits: []endpoint.SharedCircuit{{Name: name, State: breaker.Open, Cause: overloaded, By: "web-1:17", RetryIn: 20 * time.Second}}},
 			[]string{"fleet open probe at", overloaded.String() + " by web-1:17"},
 			[]string{"not used here"},
 		},
 		{
 			"half open",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, State: breaker.HalfOpen, Probes: 1, MaxProbes: 1}}},
+			endpoint.FleetSnapshot{Connected: true, Processes: 3, Circuits: []endpoint.SharedCircuit{{Name: name, State: breaker.HalfOpen, Probes: 1, MaxProbes: 1}}},
 			[]string{"fleet half-open 1 of 1 probe under way"},
 			nil,
 		},
 		{
 			"forced",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: name, State: breaker.Open, Forced: true, Cause: breaker.Cause{Kind: "<maintenance>"}, By: "ops-1:4", RetryIn: time.Second}}},
+			endpoint.FleetSnapshot{Connected: true, Processes: 3, Circuits: []endpoint.SharedCircuit{{Name: name, State: breaker.Open, Forced: true, Cause: breaker.Cause{Kind: "<maintenance>"}, By: "ops-1:4", RetryIn: time.Second}}},
 			[]string{"fleet forced open <maintenance> by ops-1:4"},
 			[]string{"probe at"},
 		},
 		{
 			"of endpoints that this gateway has not used, only those in trouble",
-			page.Fleet{Connected: true, Processes: 3, Circuits: []page.FleetCircuit{{Name: "acme/other", State: breaker.Open, Cause: overloaded, By: "web-1:17"}, {Name: "acme/well"}}},
+			endpoint.FleetSnapshot{Connected: true, Processes: 3, Circuits: []endpoint.SharedCircuit{{Name: "acme/other", State: breaker.Open, Cause: overloaded, By: "web-1:17"}, {Name: "acme/well"}}},
 			[]string{"open acme/other not used here " + overloaded.String() + ", by web-1:17"},
 			[]string{"acme/well"},
 		},
 		{
 			"the store is gone",
-			page.Fleet{Address: "redis://127.0.0.1:6379/0", Since: since, Err: errors.New("connection refused")},
+			endpoint.FleetSnapshot{Address: "redis://127.0.0.1:6379/0", Since: since, Err: errors.New("connection refused")},
 			[]string{"without its fleet", "alone since", "circuits and paces are this gateway's own until the store answers: connection refused"},
 			[]string{"connected", "fleet of"},
 		},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			var fleet atomic.Pointer[page.Fleet]
+			var fleet atomic.Pointer[endpoint.FleetSnapshot]
 			fleet.Store(&c.fleet)
 			w := newWorld(t, false, fleetOf(&fleet))
 			w.registry.Get(key).Circuit(endpoint.Options{})
@@ -133,12 +133,12 @@ func TestTheFleetIsAskedOnceASecond(t *testing.T) {
 	var asked atomic.Int64
 	w := newWorld(t, false, func(o *page.Options) {
 		quiet(o)
-		o.Fleet = func(ctx context.Context) page.Fleet {
+		o.Fleet = func(ctx context.Context) endpoint.FleetSnapshot {
 			if _, limited := ctx.Deadline(); !limited {
 				t.Error("the look has no end")
 			}
 			asked.Add(1)
-			return page.Fleet{}
+			return endpoint.FleetSnapshot{}
 		}
 	})
 	began := time.Now()
@@ -152,15 +152,15 @@ func TestTheFleetIsAskedOnceASecond(t *testing.T) {
 
 func TestABrowserFollowsTheFleet(t *testing.T) {
 	ctx := browser(t)
-	var fleet atomic.Pointer[page.Fleet]
-	show := func(f page.Fleet) { fleet.Store(&f) }
-	show(page.Fleet{Address: "redis://store.example:6379/0", Connected: true, Since: time.Now(), Processes: 2})
+	var fleet atomic.Pointer[endpoint.FleetSnapshot]
+	show := func(f endpoint.FleetSnapshot) { fleet.Store(&f) }
+	show(endpoint.FleetSnapshot{Address: "redis://store.example:6379/0", Connected: true, Since: time.Now(), Processes: 2})
 	w := newWorld(t, false, fleetOf(&fleet))
 	w.registry.Get(endpoint.Key{Model: "acme/small"}).Circuit(endpoint.Options{})
 	said := complaints(t, ctx)
 	do(t, ctx, chromedp.EmulateViewport(1280, 800), chromedp.Navigate(w.server.URL+"/ui/"))
 	until(t, ctx, `document.getElementById("live").textContent === "live" && document.getElementById("now").innerText.includes("fleet of 2")`)
-	show(page.Fleet{Address: "redis://store.example:6379/0", Connected: true, Since: time.Now(), Processes: 3, Circuits: []page.FleetCircuit{
+	show(endpoint.FleetSnapshot{Address: "redis://store.example:6379/0", Connected: true, Since: time.Now(), Processes: 3, Circuits: []endpoint.SharedCircuit{
 		{Name: "acme/small", State: breaker.Open, Cause: breaker.Cause{Kind: "overloaded", Status: 529}, RetryIn: 25 * time.Second},
 		{Name: "acme/a-very-long-name-of-a-model-that-nobody-here-has-asked-yet at https://proxy.of-somebody.example/v1 #12ab", State: breaker.HalfOpen, Probes: 1, MaxProbes: 2},
 	}})
@@ -168,7 +168,7 @@ func TestABrowserFollowsTheFleet(t *testing.T) {
 	until(t, ctx, `document.getElementById("fleet").innerText.includes("not used here")`)
 	widths(t, ctx)
 	colours(t, ctx)
-	show(page.Fleet{Address: "redis://store.example:6379/0", Since: time.Now(), Err: errors.New("dial tcp 127.0.0.1:6379: connect: connection refused")})
+	show(endpoint.FleetSnapshot{Address: "redis://store.example:6379/0", Since: time.Now(), Err: errors.New("dial tcp 127.0.0.1:6379: connect: connection refused")})
 	until(t, ctx, `document.getElementById("now").innerText.includes("without its fleet") && !document.querySelector("#endpoints .fleet")`)
 	widths(t, ctx)
 	colours(t, ctx)
@@ -178,12 +178,12 @@ func TestABrowserFollowsTheFleet(t *testing.T) {
 }
 
 // badFleet is the fleet of a bad day, for pictures.
-func badFleet(w *world) func(context.Context) page.Fleet {
+func badFleet(w *world) func(context.Context) endpoint.FleetSnapshot {
 	since := time.Now().Add(-3 * time.Hour)
-	return func(context.Context) page.Fleet {
-		f := page.Fleet{Address: "rediss://app@store.example:6380/0", Connected: true, Since: since, Processes: 8}
+	return func(context.Context) endpoint.FleetSnapshot {
+		f := endpoint.FleetSnapshot{Address: "rediss://app@store.example:6380/0", Connected: true, Since: since, Processes: 8}
 		for e := range w.registry.All() {
-			c := page.FleetCircuit{Name: e.Key().String(), Threshold: 5, MinReporters: 2}
+			c := endpoint.SharedCircuit{Name: e.Key().String(), Threshold: 5, MinReporters: 2}
 			for _, s := range e.Snapshot().Circuits {
 				c.State, c.Cause, c.Failures, c.Reporters = s.State, s.Cause, s.Failures, min(s.Failures, 1)
 			}
@@ -192,9 +192,9 @@ func badFleet(w *world) func(context.Context) page.Fleet {
 			}
 			f.Circuits = append(f.Circuits, c)
 		}
-		f.Circuits = append(f.Circuits, page.FleetCircuit{
+		f.Circuits = append(f.Circuits, endpoint.SharedCircuit{
 			Name: "groq/llama-of-another-team #12ab", State: breaker.Open, Forced: true, Cause: breaker.Cause{Kind: "maintenance until noon"}, By: "ops1:4711",
-		}, page.FleetCircuit{Name: "mistral/large #3fe0", Failures: 4, Threshold: 5, Reporters: 1, MinReporters: 2})
+		}, endpoint.SharedCircuit{Name: "mistral/large #3fe0", Failures: 4, Threshold: 5, Reporters: 1, MinReporters: 2})
 		return f
 	}
 }
@@ -208,9 +208,9 @@ func TestPicturesOfAFleet(t *testing.T) {
 	var alone atomic.Bool
 	w = newWorld(t, false, func(o *page.Options) {
 		quiet(o)
-		o.Fleet = func(c context.Context) page.Fleet {
+		o.Fleet = func(c context.Context) endpoint.FleetSnapshot {
 			if alone.Load() {
-				return page.Fleet{Address: "rediss://app@store.example:6380/0", Since: time.Now().Add(-90 * time.Second), Err: errors.New("dial tcp 10.0.0.7:6380: connect: connection refused")}
+				return endpoint.FleetSnapshot{Address: "rediss://app@store.example:6380/0", Since: time.Now().Add(-90 * time.Second), Err: errors.New("dial tcp 10.0.0.7:6380: connect: connection refused")}
 			}
 			return badFleet(w)(c)
 		}

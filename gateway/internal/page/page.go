@@ -31,7 +31,7 @@ type Options struct {
 	// Fleet returns what is known of the fleet that the endpoints belong to. It is called at
 	// most once a second, while somebody looks, and must not take longer than its context.
 	// Default nil: there is none.
-	Fleet func(context.Context) Fleet
+	Fleet func(context.Context) endpoint.FleetSnapshot
 	// Names returns the names under which the models of an endpoint are called, where
 	// these are not the key's own. Default nil: the key's model, or its name.
 	Names func(endpoint.Key) []string

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"llmcall/endpoint"
 )
 
 // The pace of the streams of events.
@@ -48,7 +50,7 @@ type frames struct {
 	until   [2]time.Time
 	ended   map[uint64]string // the rows of calls that have ended, by number
 	streams int
-	fleet   *Fleet // as it was at the last look; nil without one
+	fleet   *endpoint.FleetSnapshot // as it was at the last look; nil without one
 	looked  time.Time
 }
 

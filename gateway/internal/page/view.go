@@ -347,7 +347,7 @@ func (h *handler) newEndpointView(s endpoint.Snapshot, name string, now time.Tim
 	}
 	v.pace(s.Pace, now)
 	v.key, v.Shared = s.Key.String(), h.frames.fleet != nil
-	for _, c := range h.frames.fleet.of(v.key) {
+	for _, c := range circuitsOf(h.frames.fleet, v.key) {
 		shared := newFleetCircuitView(c, h.frames.looked)
 		if slices.ContainsFunc(v.Circuits, func(own circuitView) bool { return own.Cause == shared.Cause }) {
 			shared.Cause = "" // it is said above
