@@ -330,7 +330,7 @@ func TestForce(t *testing.T) {
 			t.Fatalf("%+v, %v", list, err)
 		}
 		id := list[0].ID
-		if err := f.Force(t.Context(), id, breaker.Open, "the key is being replaced"); err != nil {
+		if _, err := f.Force(t.Context(), id, breaker.Open, "the key is being replaced"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -346,14 +346,14 @@ func TestForce(t *testing.T) {
 		if err != nil || !list[0].Forced || list[0].State != breaker.Open || list[0].For < 5*time.Minute {
 			t.Errorf("%+v, %v", list, err)
 		}
-		if err := f.Reset(t.Context(), id); err != nil {
+		if _, err := f.Reset(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Millisecond)
 		if got := states(all); got != "CLOSED CLOSED CLOSED " {
 			t.Fatalf("got %s", got)
 		}
-		if err := f.Force(t.Context(), id, breaker.Closed, ""); err != nil {
+		if _, err := f.Force(t.Context(), id, breaker.Closed, ""); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -362,7 +362,7 @@ func TestForce(t *testing.T) {
 				t.Fatal("a circuit that is forced closed has refused")
 			}
 		}
-		err = f.Reset(t.Context(), id[1:])
+		_, err = f.Reset(t.Context(), id[1:])
 		if e, ok := errors.AsType[*UnknownCircuitError](err); !ok || e.Nearest != id {
 			t.Errorf("got %v", err)
 		}

@@ -119,25 +119,29 @@ func idOf(place string) string {
 }
 
 // Force keeps a circuit OPEN or CLOSED in all processes until [Fleet.Reset]. why is shown to
-// those whose calls are refused. The error is an *[UnknownCircuitError], or the store's.
-func (f *Fleet) Force(ctx context.Context, id string, to breaker.State, why string) error {
+// those whose calls are refused; "" keeps the reason of one that is forced OPEN already. changed
+// is false if all that was so: then nobody hears of it. The error is an *[UnknownCircuitError],
+// or the store's.
+func (f *Fleet) Force(ctx context.Context, id string, to breaker.State, why string) (changed bool, err error) {
 	switch to {
 	case breaker.Open:
 		return f.change(ctx, id, "open", why)
 	case breaker.Closed:
 		return f.change(ctx, id, "closed", "")
 	}
-	return &ConfigError{"to", to, "OPEN or CLOSED"}
+	return false, &ConfigError{"to", to, "OPEN or CLOSED"}
 }
 
-// Reset closes a circuit in all processes, and ends [Fleet.Force]. The error is like that of
-// Force.
-func (f *Fleet) Reset(ctx context.Context, id string) error { return f.change(ctx, id, "reset", "") }
+// Reset closes a circuit in all processes, ends [Fleet.Force], and forgets the failures that
+// were counted. changed is false if it was CLOSED without any. The error is like that of Force.
+func (f *Fleet) Reset(ctx context.Context, id string) (changed bool, err error) {
+	return f.change(ctx, id, "reset", "")
+}
 
-func (f *Fleet) change(ctx context.Context, id, op, why string) error {
+func (f *Fleet) change(ctx context.Context, id, op, why string) (changed bool, err error) {
 	places, err := f.places(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	known := make([]string, len(places))
 	for i, place := range places {
@@ -149,16 +153,25 @@ func (f *Fleet) change(ctx context.Context, id, op, why string) error {
 		if at, near := nearest.Name(id, known); near {
 			e.Nearest = known[at]
 		}
-		return e
+		return false, e
 	}
 	r := f.store.Run(ctx, []store.Call{callOf(circuitScript, places[i], question{Op: "look", Failures: []failed{}, Held: []holding{}})})[0]
 	if r.Err != nil {
-		return r.Err
+		return false, r.Err
 	}
 	var l look
+	var st state
 	q := question{Op: op, Name: f.name, Why: why, Failures: []failed{}, Held: []holding{}}
-	if err := errors.Join(json.Unmarshal([]byte(r.Text), &l), json.Unmarshal([]byte(l.Settings), &q.Settings)); err != nil {
-		return fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
+	if err := errors.Join(json.Unmarshal([]byte(r.Text), &l), json.Unmarshal([]byte(l.State), &st), json.Unmarshal([]byte(l.Settings), &q.Settings)); err != nil {
+		return false, fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
 	}
-	return f.store.Run(ctx, []store.Call{callOf(circuitScript, places[i], q)})[0].Err
+	// Each change of a state begins a generation, of which all processes tell their operators.
+	switch {
+	case op == "open" && st.State == stateForcedOpen && (why == "" || why == st.Kind),
+		op == "closed" && st.State == stateForcedClosed,
+		op == "reset" && st.State == stateClosed && l.Failures == 0:
+		return false, nil
+	}
+	err = f.store.Run(ctx, []store.Call{callOf(circuitScript, places[i], q)})[0].Err
+	return err == nil, err
 }

@@ -205,9 +205,9 @@ func (x *chaosRun) step(s chaosStep) error {
 		defer cancel()
 		list, err := p.fleet.Circuits(ctx)
 		if err == nil && len(list) == 1 && s.do == "force" {
-			_ = p.fleet.Force(ctx, list[0].ID, []breaker.State{breaker.Open, breaker.Closed}[s.call%2], "a test")
+			_, _ = p.fleet.Force(ctx, list[0].ID, []breaker.State{breaker.Open, breaker.Closed}[s.call%2], "a test")
 		} else if err == nil && len(list) == 1 {
-			_ = p.fleet.Reset(ctx, list[0].ID)
+			_, _ = p.fleet.Reset(ctx, list[0].ID)
 		}
 		return nil
 	case "reset here":

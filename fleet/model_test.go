@@ -442,7 +442,7 @@ func (p *program) runNaive(t *testing.T) error {
 			continue
 		}
 		opened++
-		if err := all[0].fleet.Reset(context.Background(), c.ID); err != nil {
+		if _, err := all[0].fleet.Reset(context.Background(), c.ID); err != nil {
 			return err
 		}
 		synctest.Wait()

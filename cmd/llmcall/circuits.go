@@ -31,8 +31,8 @@ const storeTimeout = 3 * time.Second
 // fleetStore is what the command needs of a fleet.
 type fleetStore interface {
 	Circuits(context.Context) ([]fleet.Circuit, error)
-	Force(ctx context.Context, id string, to breaker.State, why string) error
-	Reset(ctx context.Context, id string) error
+	Force(ctx context.Context, id string, to breaker.State, why string) (changed bool, err error)
+	Reset(ctx context.Context, id string) (changed bool, err error)
 	Close() error
 }
 
@@ -328,27 +328,44 @@ func (c *circuitsRun) act(ctx context.Context, action, key string) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	done := map[string]string{"force-open": "forced open", "force-closed": "forced closed", "reset": "reset"}[action]
+	var changed bool
 	switch action {
 	case "force-open":
-		err = c.fleet.Force(limited, circuit.ID, breaker.Open, cmp.Or(c.why, "forced open by "+whoAmI()))
+		why := c.why
+		if why == "" && !(circuit.Forced && circuit.State == breaker.Open) { // which has a reason
+			why = "forced open by " + whoAmI()
+		}
+		changed, err = c.fleet.Force(limited, circuit.ID, breaker.Open, why)
 	case "force-closed":
-		err = c.fleet.Force(limited, circuit.ID, breaker.Closed, "")
+		changed, err = c.fleet.Force(limited, circuit.ID, breaker.Closed, "")
 	default:
-		err = c.fleet.Reset(limited, circuit.ID)
+		changed, err = c.fleet.Reset(limited, circuit.ID)
 	}
 	if err != nil {
 		return c.lost(ctx, err)
 	}
 	if c.json {
 		return printJSON(c.out, struct {
-			ID   string `json:"id"`
-			Name string `json:"name"`
-			Done string `json:"done"`
-		}{circuit.ID, circuit.Name, action})
+			ID      string `json:"id"`
+			Name    string `json:"name"`
+			Done    string `json:"done"`
+			Changed bool   `json:"changed"`
+		}{circuit.ID, circuit.Name, action, changed})
 	}
-	_, err = fmt.Fprintf(c.out, "%s  %s was %s, for all processes of %s\n", circuit.ID, printable(circuit.Name), done, c.address)
+	_, err = fmt.Fprintf(c.out, "%s  %s was %s, for all processes of %s\n", circuit.ID, printable(circuit.Name), doneWords(action, changed), c.address)
 	return err
+}
+
+// doneWords says what an action has done.
+func doneWords(action string, changed bool) string {
+	done := map[string]string{"force-open": "forced open", "force-closed": "forced closed", "reset": "reset"}[action]
+	switch {
+	case changed:
+		return done
+	case action == "reset":
+		return "closed already, without failures to forget"
+	}
+	return done + " already"
 }
 
 // whoAmI names the user.

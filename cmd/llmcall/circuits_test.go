@@ -29,6 +29,7 @@ type storeOfTest struct {
 	did      []string
 	asked    func() // upon each look
 	closed   int
+	already  bool // what is asked for is so
 }
 
 func (s *storeOfTest) Circuits(context.Context) ([]fleet.Circuit, error) {
@@ -40,14 +41,14 @@ func (s *storeOfTest) Circuits(context.Context) ([]fleet.Circuit, error) {
 	return slices.Clone(s.circuits), s.err
 }
 
-func (s *storeOfTest) Force(_ context.Context, id string, to breaker.State, why string) error {
+func (s *storeOfTest) Force(_ context.Context, id string, to breaker.State, why string) (bool, error) {
 	s.did = append(s.did, fmt.Sprintf("force %s %v %q", id, to, why))
-	return nil
+	return !s.already, nil
 }
 
-func (s *storeOfTest) Reset(_ context.Context, id string) error {
+func (s *storeOfTest) Reset(_ context.Context, id string) (bool, error) {
 	s.did = append(s.did, "reset "+id)
-	return nil
+	return !s.already, nil
 }
 
 func (s *storeOfTest) Close() error { s.closed++; return nil }
@@ -165,6 +166,28 @@ func TestWhichCircuitIsMeant(t *testing.T) {
 	}
 	if got := (&storeOfTest{}).do(t.Context(), redisFlag, "reset", "x"); !strings.Contains(got.stderr, `got "x": the fleet has none yet`) {
 		t.Error(got.stderr)
+	}
+}
+
+// Whoever is told that it was so already knows that somebody else was here first, and that
+// nothing has changed.
+func TestWhatIsSoAlready(t *testing.T) {
+	for _, c := range []struct {
+		args      []string
+		did, says string
+	}{
+		{[]string{"reset", "0a1"}, "reset 0a1b2c3d4e5f-07dd", "0a1b2c3d4e5f-07dd  anthropic/claude-haiku-4-5 #12ab was closed already, without failures to forget, for all processes of redis://u@store:6379/0\n"},
+		{[]string{"force-closed", "0a1"}, `force 0a1b2c3d4e5f-07dd CLOSED ""`, "was forced closed already, for all processes"},
+		{[]string{"force-open", "5555"}, `force 5555406f5aae-07dd OPEN ""`, "was forced open already, for all processes"}, // its reason stays
+		{[]string{"force-open", "5555", "--why", "until one"}, `force 5555406f5aae-07dd OPEN "until one"`, "was forced open already"},
+		{[]string{"force-open", "5555", "--json"}, `force 5555406f5aae-07dd OPEN ""`, `"changed": false`},
+	} {
+		s := fleetOfTest()
+		s.already = true
+		got := s.do(t.Context(), append([]string{redisFlag}, c.args...)...)
+		if got.code != 0 || len(s.did) != 1 || s.did[0] != c.did || !strings.Contains(got.stdout, c.says) {
+			t.Errorf("%q: exit %d, did %q: %s%s", c.args, got.code, s.did, got.stdout, got.stderr)
+		}
 	}
 }
 

@@ -225,7 +225,18 @@ func (s *serving) join(cfg llmcall.Fleet) (err error) {
 
 // changed tells of a circuit that has changed its state.
 func (s *serving) changed(e *endpoint.Endpoint, t breaker.Transition) {
-	s.log.Warn("a circuit has changed", "endpoint", e.Key().String(), "from", t.From.String(), "to", t.To.String(), "cause", t.Cause.Kind)
+	what, to := "a circuit has changed", t.To.String()
+	switch {
+	case t.Forced:
+		to = "forced " + to
+	case t.From == t.To:
+		what = "a circuit has begun again" // it was reset, or is forced no longer
+	}
+	says := []any{"endpoint", e.Key().String(), "from", t.From.String(), "to", to}
+	if t.Cause != (breaker.Cause{}) {
+		says = append(says, "cause", t.Cause.String())
+	}
+	s.log.Warn(what, says...)
 	if g := s.gateway.Load(); g != nil { // others of the fleet may know of an outage before it is made
 		g.CircuitChanged(e, t)
 	}
