@@ -53,6 +53,10 @@ type Options struct {
 	// most once a second, while somebody looks, and within its context. Default nil: there
 	// is none.
 	Fleet func(context.Context) endpoint.FleetSnapshot
+	// FleetCircuits forces and resets the circuits of that fleet, for /ui: a *fleet.Fleet of
+	// package [llmcall/fleet]. The buttons have the same protection as those of the gateway's
+	// own circuits. Default nil: there are none for the fleet.
+	FleetCircuits FleetCircuits
 	// Log is for what an operator must know. Default: [slog.Default].
 	Log *slog.Logger
 	// Version is shown on /ui. Default "".
@@ -71,6 +75,17 @@ type Limits interface {
 	// Meter returns a limit of a minute that all processes have together that made one of
 	// the same name. perMinute is more than 0.
 	Meter(name string, perMinute float64) account.Meter
+}
+
+// FleetCircuits forces and resets circuits of a fleet, by [endpoint.SharedCircuit.ID]. A
+// *fleet.Fleet of package [llmcall/fleet] does.
+type FleetCircuits interface {
+	// Force keeps a circuit OPEN or CLOSED in all processes until Reset. why is shown to those
+	// whose calls are refused. changed is false if it was so already.
+	Force(ctx context.Context, id string, to breaker.State, why string) (changed bool, err error)
+	// Reset closes a circuit in all processes, and ends Force. changed is false if it was
+	// closed already.
+	Reset(ctx context.Context, id string) (changed bool, err error)
 }
 
 // Served is a request for an answer that has ended.
@@ -171,7 +186,7 @@ func New(cfg *Config, o Options) (*Gateway, error) {
 	g.options.Observer = llmcall.Observers(g.calls.Observer(), o.Observer)
 	g.ui = page.Handler(page.Options{
 		Registry: o.Endpoints, Calls: g.calls, Clients: g.rows, Names: g.names, Writable: g.writes, Contents: cfg.ShowContents,
-		Fleet: o.Fleet, Version: o.Version, Started: g.started, Done: g.done, Log: o.Log,
+		Fleet: o.Fleet, FleetCircuits: o.FleetCircuits, Version: o.Version, Started: g.started, Done: g.done, Log: o.Log,
 	})
 	s, err := g.compile(cfg)
 	if err != nil {

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +30,8 @@ type member struct {
 	url  string
 	log  *lines
 	done chan error
+
+	operators, key string // where /ui is, and its key; "": at url, without one
 }
 
 // startMember starts llmcall serve.
@@ -73,9 +78,22 @@ func runProcess(t *testing.T, args ...string) outcome {
 	return outcome{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
+// request makes a request of an operator.
+func (p *member) request(method, url string, body io.Reader) *http.Request {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), method, url, body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if p.key != "" {
+		req.SetBasicAuth("admin", p.key)
+	}
+	return req
+}
+
 func (p *member) get(path string) string {
 	p.t.Helper()
-	resp, err := http.Get(p.url + path)
+	resp, err := http.DefaultClient.Do(p.request(http.MethodGet, cmp.Or(p.operators, p.url)+path, nil))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -361,6 +379,91 @@ func TestACallWithoutItsStore(t *testing.T) {
 	}
 	if got := runProcess(t, "call", "--config", config, "--dry-run", "Hello"); got.code != 0 {
 		t.Errorf("a dry run shares nothing: exit %d: %s", got.code, got.stderr)
+	}
+}
+
+var formFields = regexp.MustCompile(`name="(token|endpoint)" value="([^"]+)"`)
+
+// click sends the form of the first endpoint on /ui, and returns the answer.
+func (p *member) click(do, why string) (status int, text string) {
+	p.t.Helper()
+	form := url.Values{"do": {do}, "why": {why}}
+	for _, m := range formFields.FindAllStringSubmatch(p.get("/ui/"), 2) {
+		form.Set(m[1], m[2])
+	}
+	req := p.request(http.MethodPost, p.operators+"/ui/act", strings.NewReader(form.Encode()))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "text/plain")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// A click on one gateway's page acts on all; another acts on that gateway alone.
+func TestAClickActsOnTheFleet(t *testing.T) {
+	store := servers.Redis(t)
+	provider := newOutage(t)
+	key, hash := gateway.NewKey()
+	config := file(t, "gateway.yaml", fmt.Sprintf("fleet: %s\nadmin: {listen: 127.0.0.1:0, sha256: %s}\nproviders: {acme: {protocol: openai, base_url: %q, key: none}}\nroutes: {chat: {models: [acme/small], max_attempts: 1}}\n", store.URL, hash, provider.url))
+	one, two := startMember(t, "--config", config), startMember(t, "--config", config)
+	for _, p := range []*member{one, two} {
+		p.key = key
+		within(t, 3*time.Second, "it serves", func() bool { return strings.Contains(p.log.String(), "operators=") })
+		_, at, _ := strings.Cut(p.log.String(), "operators=")
+		p.operators, _, _ = strings.Cut(at, "/ui")
+	}
+	within(t, 3*time.Second, "both share the circuit", func() bool {
+		return strings.Contains(one.page(), "fleet of 2") && strings.Contains(two.page(), "fleet of 2")
+	})
+	if a, b := one.asked("chat"), two.asked("chat"); a != "200" || b != "200" {
+		t.Fatalf("got %s and %s", a, b)
+	}
+	var took []time.Duration
+	for i := range 40 {
+		do, want := []string{"fleet-open", "fleet-reset"}[i%2], []string{"circuit_open", "200"}[i%2]
+		began := time.Now()
+		if status, text := one.click(do, "a test"); status != 200 || !strings.Contains(text, "in the whole fleet") {
+			t.Fatalf("%d %s", status, text)
+		}
+		clicked := time.Now() // the other may know before the answer is here
+		for two.asked("chat") != want {
+			if time.Since(began) > 5*time.Second {
+				t.Fatalf("%s: the other does not follow\n%s", do, two.log)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		took = append(took, time.Since(clicked))
+	}
+	slices.Sort(took)
+	t.Logf("after the answer to a click the other was asked, and had followed, within %v (p50), %v (p99)", took[20], took[39])
+	if took[39] > time.Second {
+		t.Errorf("one click was seen after %v", took[39])
+	}
+	if status, text := one.click("fleet-reset", ""); status != 200 || !strings.Contains(text, "closed already in the whole fleet") {
+		t.Errorf("a second reset: %d %s", status, text)
+	}
+	if status, text := one.click("open", "here"); status != 200 || !strings.Contains(text, "forced open in this gateway") {
+		t.Errorf("%d %s", status, text)
+	}
+	if a, b := one.asked("chat"), two.asked("chat"); a != "circuit_open" || b != "200" {
+		t.Errorf("one is forced by itself: got %s and %s", a, b)
+	}
+	if status, _ := one.click("reset", ""); status != 200 || one.asked("chat") != "200" {
+		t.Errorf("it is not reset: %d", status)
+	}
+	store.Kill()
+	if status, text := two.click("fleet-open", ""); status != 502 || !strings.Contains(text, "fleet's") {
+		t.Errorf("without the store: %d %s", status, text)
+	}
+	if got := two.asked("chat"); got != "200" {
+		t.Errorf("without the store: %s", got)
 	}
 }
 

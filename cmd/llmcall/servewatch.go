@@ -50,7 +50,7 @@ func (s *serving) watchedGateway(ctx context.Context, cfg *gateway.Config) (*wat
 		options.Begin = beginSpan
 	}
 	if s.fleet != nil {
-		options.Fleet, options.Limits = s.fleet.state, s.fleet
+		options.Fleet, options.FleetCircuits, options.Limits = s.fleet.state, s.fleet, s.fleet
 	}
 	if w.gateway, err = gateway.New(cfg, options); err != nil {
 		return nil, s.inWords(err)

@@ -3,8 +3,10 @@ package page
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +34,78 @@ func (f *frames) look(h *handler) {
 	defer cancel()
 	fleet := h.Fleet(ctx)
 	f.fleet, f.looked = &fleet, time.Now()
+}
+
+// actTime is how long the store may take for what the form asks.
+const actTime = 3 * time.Second
+
+// ofFleet does what the form asks for to the fleet's circuits of an endpoint, of which there are
+// several if its callers have several settings, and says what it was.
+func (h *handler) ofFleet(ctx context.Context, name, do, why string) (done string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, actTime)
+	defer cancel()
+	defer h.frames.lookAgain()
+	var act func(c endpoint.SharedCircuit) (bool, error)
+	already := ""
+	switch do {
+	case "open":
+		done, already = "forced open", "forced open already"
+		act = func(c endpoint.SharedCircuit) (bool, error) {
+			reason := why
+			if why == "" && !(c.Forced && c.State == breaker.Open) { // which has a reason
+				reason = byDefault
+			}
+			return h.FleetCircuits.Force(ctx, c.ID, breaker.Open, reason)
+		}
+	case "closed":
+		done, already = "forced closed", "forced closed already"
+		act = func(c endpoint.SharedCircuit) (bool, error) {
+			return h.FleetCircuits.Force(ctx, c.ID, breaker.Closed, "")
+		}
+	case "reset":
+		done, already = "reset", "closed already"
+		act = func(c endpoint.SharedCircuit) (bool, error) { return h.FleetCircuits.Reset(ctx, c.ID) }
+	default:
+		return "", &wrongForm{"fleet-", do}
+	}
+	now := h.Fleet(ctx)
+	circuits := circuitsOf(&now, name)
+	switch {
+	case !now.Connected || now.Err != nil:
+		return "", fmt.Errorf("the fleet's store does not answer, so that nothing was changed: %s", storeSays(now.Err))
+	case len(circuits) == 0:
+		return "", fmt.Errorf("the fleet has no circuit of %s: fleet_only leaves it out, or nobody has used it for long", name)
+	}
+	changed := false
+	for _, c := range circuits {
+		one, err := act(c)
+		if err != nil {
+			return "", fmt.Errorf("the fleet's circuit was not changed: %s", storeSays(err))
+		}
+		changed = changed || one
+	}
+	if !changed {
+		done = already
+	}
+	return done + " in the whole fleet", nil
+}
+
+// storeSays returns the words of a store's error.
+func storeSays(err error) string {
+	switch {
+	case err == nil:
+		return "it has not answered yet"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "it did not answer in time"
+	}
+	return say.Line(err.Error(), 200)
+}
+
+// lookAgain makes the next frame show what has become of the fleet.
+func (f *frames) lookAgain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.looked, f.until = time.Time{}, [2]time.Time{}
 }
 
 // circuitsOf returns the fleet's circuits of an endpoint.
@@ -71,6 +145,44 @@ type fleetCircuitView struct {
 	ID, Name, Tone, State, Cause string
 	Notes                        []string
 	Until                        time.Time
+	Control                      *controlView // of a row of its own; nil: none
+}
+
+// controlView is the form by which an operator acts on an endpoint.
+type controlView struct {
+	Token, Endpoint, Label string
+	Here                   bool // this gateway has used it
+	Fleet                  bool // the fleet shares it, as far as is known
+	Apart                  bool // there is a fleet, and it does not share it
+	Processes              int  // of the fleet
+}
+
+// control returns the form for an endpoint, with the circuits of the fleet that it has.
+func (h *handler) control(id, label string, here bool, circuits int) *controlView {
+	c := &controlView{Token: h.token, Endpoint: id, Label: label, Here: here}
+	if f := h.frames.fleet; f != nil && h.FleetCircuits != nil {
+		known := f.Connected && f.Err == nil
+		c.Fleet, c.Apart, c.Processes = circuits > 0 || !known, circuits == 0 && known, f.Processes
+	}
+	return c
+}
+
+// elsewhereID identifies an endpoint that this gateway has not used.
+func (h *handler) elsewhereID(name string) string { return "f" + h.digest("fleet", name) }
+
+// elsewhere returns the name of an endpoint that the fleet has used, as far as is known; "" if
+// it has none of that id.
+func (f *frames) elsewhere(h *handler, id string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fleet != nil {
+		for _, c := range f.fleet.Circuits {
+			if h.elsewhereID(c.Name) == id {
+				return c.Name
+			}
+		}
+	}
+	return ""
 }
 
 // newFleetCircuitView is the view of a circuit as it was when the fleet was looked at.
@@ -103,7 +215,7 @@ func newFleetCircuitView(c endpoint.SharedCircuit, looked time.Time) fleetCircui
 
 // elsewhere returns the fleet's circuits that are not closed, or not well, of endpoints that
 // are not shown: this process has not used them.
-func (h *handler) elsewhere(f *endpoint.FleetSnapshot, shown []endpointView) (views []fleetCircuitView) {
+func (h *handler) elsewhere(f *endpoint.FleetSnapshot, shown []endpointView, writable bool) (views []fleetCircuitView) {
 	here := map[string]bool{}
 	for _, e := range shown {
 		here[e.key] = true
@@ -117,7 +229,11 @@ func (h *handler) elsewhere(f *endpoint.FleetSnapshot, shown []endpointView) (vi
 		}
 		v := newFleetCircuitView(c, h.frames.looked)
 		times[c.Name]++
-		v.ID = "f" + h.digest("fleet", fmt.Sprint(c.Name, times[c.Name]))
+		id := h.elsewhereID(c.Name)
+		v.ID = id + "-" + strconv.Itoa(times[c.Name])
+		if writable && h.FleetCircuits != nil && times[c.Name] == 1 {
+			v.Control = h.control(id, c.Name, false, 1)
+		}
 		if v.Cause != "" {
 			v.Notes = slices.Insert(v.Notes, 0, v.Cause)
 		}

@@ -2,12 +2,14 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"llmcall/breaker"
 	"llmcall/endpoint"
 	"llmcall/failure"
 	"llmcall/internal/redact"
@@ -32,6 +35,9 @@ type Options struct {
 	// most once a second, while somebody looks, and must not take longer than its context.
 	// Default nil: there is none.
 	Fleet func(context.Context) endpoint.FleetSnapshot
+	// FleetCircuits forces and resets the circuits of that fleet. Default nil: the page acts
+	// on the gateway's own alone.
+	FleetCircuits FleetCircuits
 	// Names returns the names under which the models of an endpoint are called, where
 	// these are not the key's own. Default nil: the key's model, or its name.
 	Names func(endpoint.Key) []string
@@ -50,6 +56,13 @@ type Options struct {
 	Done <-chan struct{}
 	// Log is told who forced or reset an endpoint. Default nil: [slog.Default].
 	Log *slog.Logger
+}
+
+// FleetCircuits forces and resets circuits of a fleet by their [endpoint.SharedCircuit.ID].
+// changed is false for what was so already.
+type FleetCircuits interface {
+	Force(ctx context.Context, id string, to breaker.State, why string) (changed bool, err error)
+	Reset(ctx context.Context, id string) (changed bool, err error)
 }
 
 // ClientRow is a gateway's client, as the page shows it.
@@ -232,52 +245,78 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the form is of an earlier run of the gateway: load the page again", http.StatusForbidden)
 		return
 	}
-	e := h.find(r.PostForm.Get("endpoint"))
-	if e == nil {
+	e, name := h.find(r.PostForm.Get("endpoint"))
+	do, why := r.PostForm.Get("do"), say.Line(r.PostForm.Get("why"), 100)
+	var done string
+	var err error
+	ofFleet, forFleet := strings.CutPrefix(do, "fleet-")
+	switch {
+	case name == "" || e == nil && !forFleet:
 		http.Error(w, "the endpoint is gone", http.StatusNotFound)
 		return
+	case forFleet && h.Fleet != nil && h.FleetCircuits != nil:
+		if done, err = h.ofFleet(r.Context(), name, ofFleet, why); err != nil {
+			h.Log.Warn("a circuit of the fleet was not changed on the page", "endpoint", name, "asked", ofFleet, "by", r.RemoteAddr, "error", err)
+		}
+	default:
+		done, err = carryOut(e, do, why)
 	}
-	done, err := carryOut(e, r.PostForm.Get("do"), say.Line(r.PostForm.Get("why"), 100))
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
-	h.Log.Warn("an endpoint was changed on the page", "endpoint", e.Key().String(), "done", done, "by", r.RemoteAddr)
+	h.Log.Warn("an endpoint was changed on the page", "endpoint", name, "done", done, "by", r.RemoteAddr)
 	if strings.HasPrefix(r.Header.Get("Accept"), "text/plain") {
-		fmt.Fprintf(w, "%s was %s", e.Key(), done)
+		fmt.Fprintf(w, "%s was %s", name, done)
 		return
 	}
 	w.Header().Set("Location", "./")
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// carryOut does what the form asks for, and says what it was.
+// byDefault is the reason of who gives none.
+const byDefault = "forced open by an operator"
+
+// wrongForm is the error of a form that the page has not written.
+type wrongForm struct{ prefix, got string }
+
+func (e *wrongForm) Error() string {
+	return fmt.Sprintf("do must be %q, %q or %q, got %q", e.prefix+"open", e.prefix+"closed", e.prefix+"reset", say.Line(e.prefix+e.got, 100))
+}
+
+// statusOf returns the status of an answer to a form that was not carried out.
+func statusOf(err error) int {
+	if _, ok := errors.AsType[*wrongForm](err); ok {
+		return http.StatusBadRequest
+	}
+	return http.StatusBadGateway
+}
+
+// carryOut does what the form asks for in this gateway, and says what it was.
 func carryOut(e *endpoint.Endpoint, do, why string) (done string, err error) {
 	switch do {
 	case "open":
-		if why == "" {
-			why = "forced open by an operator"
-		}
-		e.ForceOpen(why)
-		return "forced open", nil
+		e.ForceOpen(cmp.Or(why, byDefault))
+		return "forced open in this gateway", nil
 	case "closed":
 		e.ForceClosed()
-		return "forced closed", nil
+		return "forced closed in this gateway", nil
 	case "reset":
 		e.Reset()
-		return "reset", nil
+		return "reset in this gateway", nil
 	}
-	return "", fmt.Errorf(`do must be "open", "closed" or "reset", got %q`, say.Line(do, 100))
+	return "", &wrongForm{"", do}
 }
 
-// find returns the endpoint of an id, or nil.
-func (h *handler) find(id string) *endpoint.Endpoint {
+// find returns the endpoint of an id, and its name; of one that the fleet alone has used, the
+// name alone.
+func (h *handler) find(id string) (e *endpoint.Endpoint, name string) {
 	for e := range h.Registry.All() {
 		if h.id(e.Key()) == id {
-			return e
+			return e, e.Key().String()
 		}
 	}
-	return nil
+	return nil, h.frames.elsewhere(h, id)
 }
 
 // id returns what identifies an endpoint in the page.

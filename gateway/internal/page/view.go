@@ -90,7 +90,7 @@ func (h *handler) frame(now time.Time, writable bool, last *frame) *frame {
 	rows = nil
 	if fleet := h.frames.fleet; fleet != nil {
 		rows = append(rows, render("fleet", "fleet-now", newFleetView(fleet)))
-		for _, v := range h.elsewhere(fleet, endpoints) {
+		for _, v := range h.elsewhere(fleet, endpoints, writable) {
 			rows = append(rows, render("elsewhere", v.ID, v))
 		}
 	}
@@ -206,7 +206,6 @@ type endpointView struct {
 	Tone                string // of the worst circuit: "closed", "half", "open", "forced"
 	Circuits            []circuitView
 	Fleet               []fleetCircuitView
-	Shared              bool // there is a fleet
 	Strip               stripView
 	Own                 bool // the statistics are shown in this row
 	Attempts            string
@@ -220,8 +219,8 @@ type endpointView struct {
 	Told                time.Time
 	Queue               int
 	PassedOver          []endpoint.PassedOver
-	Token               string // of the form; "": no form
-	key                 string // that of [endpoint.Key.String]
+	Control             *controlView // nil: no form
+	key                 string       // that of [endpoint.Key.String]
 }
 
 type circuitView struct {
@@ -270,7 +269,7 @@ func (h *handler) endpoints(now time.Time, writable bool, stats map[string]*rece
 		}
 		v.Strip = newStrip(own, k.Snapshot, changes, now)
 		if writable {
-			v.Token = h.token
+			v.Control = h.control(v.ID, v.Label, true, len(v.Fleet))
 		}
 		views = append(views, v)
 	}
@@ -346,7 +345,7 @@ func (h *handler) newEndpointView(s endpoint.Snapshot, name string, now time.Tim
 		}
 	}
 	v.pace(s.Pace, now)
-	v.key, v.Shared = s.Key.String(), h.frames.fleet != nil
+	v.key = s.Key.String()
 	for _, c := range circuitsOf(h.frames.fleet, v.key) {
 		shared := newFleetCircuitView(c, h.frames.looked)
 		if slices.ContainsFunc(v.Circuits, func(own circuitView) bool { return own.Cause == shared.Cause }) {
