@@ -94,13 +94,24 @@ func dayOf(t time.Time, loc *time.Location) int64 {
 
 // turn begins a new day if there is one. The caller holds the lock.
 func (a *Account) turn() {
-	switch {
-	case a.day == nil:
-	case a.Lender != nil:
-		a.turnTo(a.Lender.Now())
-	default:
-		a.turnTo(time.Now())
+	if a.day != nil {
+		a.turnTo(a.now())
 	}
+}
+
+// now is the time by which days are told.
+func (a *Account) now() time.Time {
+	if a.Lender != nil {
+		return a.Lender.Now()
+	}
+	return time.Now()
+}
+
+// renews returns in what time the next day begins.
+func (a *Account) renews() time.Duration {
+	now := a.now().In(a.day)
+	year, month, day := now.Date()
+	return time.Date(year, month, day+1, 0, 0, 0, 0, a.day).Sub(now)
 }
 
 func (a *Account) turnTo(now time.Time) {

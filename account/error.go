@@ -27,9 +27,15 @@ type Error struct {
 	// there is no more.
 	Shared bool
 	Err    error
+	// Here is how much of Reserved is for requests of this process; of an account that is not
+	// Shared, all.
+	Here int64
 	// Daily says that the limit is that of a day, until midnight in Location.
 	Daily    bool
 	Location string
+	// Renews is in what time the next day begins, by the clock of the account: the one of
+	// [Lender.Now] if it is Shared. 0 if it is not Daily.
+	Renews time.Duration
 	// Unknown says that the request was refused because it is not known what it may
 	// use, while an account has a limit. The numbers are 0 then.
 	Unknown bool
@@ -41,6 +47,7 @@ func (a *Account) refusal(want, least endpoint.Amount, money bool) *Error {
 	if money {
 		e.Limit, e.Wanted, e.Least, e.Left, e.Reserved = a.limit.Nanos, want.Nanos, least.Nanos, now.Nanos, a.reserved.Nanos
 	}
+	e.Here = e.Reserved
 	if a.Lender != nil {
 		gone := plus(a.spent, a.others)
 		e.Shared, e.Reserved = true, max(0, e.Limit-add(gone.Tokens, e.Left))
@@ -49,7 +56,7 @@ func (a *Account) refusal(want, least endpoint.Amount, money bool) *Error {
 		}
 	}
 	if a.day != nil {
-		e.Daily, e.Location = true, a.day.String()
+		e.Daily, e.Location, e.Renews = true, a.day.String(), a.renews()
 	}
 	return e
 }

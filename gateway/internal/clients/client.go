@@ -25,8 +25,13 @@ const (
 	LimitFleet      = "fleet"
 )
 
-// soon is when to come back if that depends on when other requests end.
-const soon = time.Second
+const (
+	// soon is when to come back if that depends on when other requests end.
+	soon = time.Second
+	// lent is when to come back if other processes of the fleet hold the money: for so long a
+	// share is leased to them, and what they do not need has come back by then.
+	lent = 10 * time.Second
+)
 
 // Client is a client of a [Book]. It is safe for concurrent use.
 type Client struct {
@@ -112,10 +117,14 @@ type Refusal struct {
 	Limit string
 	// Allowed is the limit, and Left what is left of it: requests, tokens, or US dollars.
 	Allowed, Left float64
+	// Held is how many US dollars other processes of the fleet hold and have not spent, for
+	// LimitCost.
+	Held float64
 	// RetryAfter is in what time to come back, more than 0. It is exact for requests and
 	// tokens a minute if nobody else comes first; a second if it depends on when other
-	// requests or processes end, or on a disk or a store; and for money that is spent the
-	// time until midnight in UTC.
+	// requests end, or on a disk or a store; ten if other processes hold the money; and for
+	// money that is spent, or would be too little with all that may come back, the time until
+	// midnight in UTC.
 	RetryAfter time.Duration
 	// Err is the error of the account or its journal; nil for other limits.
 	Err error
@@ -134,7 +143,11 @@ func (r *Refusal) Error() string {
 	case LimitFleet:
 		return fmt.Sprintf("this gateway can't ask its fleet what is left of the money of the client %q, and has nothing more that was lent to it: %s", r.Client, after)
 	case LimitCost:
-		return fmt.Sprintf("this gateway lets the client %q spend $%s on a day in UTC, of which $%s are left: %s", r.Client, dollars(r.Allowed), dollars(r.Left), after)
+		held := ""
+		if r.Held > 0 {
+			held = fmt.Sprintf(" here, and $%s with other gateways of its fleet", dollars(r.Held))
+		}
+		return fmt.Sprintf("this gateway lets the client %q spend $%s on a day in UTC, of which $%s are left%s: %s", r.Client, dollars(r.Allowed), dollars(r.Left), held, after)
 	case LimitConcurrent:
 		return fmt.Sprintf("this gateway serves %v requests of the client %q at a time: %s", r.Allowed, r.Client, after)
 	case LimitTokens:
@@ -298,8 +311,22 @@ func (c *Client) Refused(err error) *Refusal {
 	}
 	return &Refusal{
 		Client: c.name, Limit: LimitCost, Allowed: float64(e.Limit) / account.Dollar, Left: float64(e.Left) / account.Dollar,
-		RetryAfter: comeBack(e.Reserved > 0, time.Now()), Err: e,
+		Held: float64(e.Reserved-e.Here) / account.Dollar, RetryAfter: worthwhile(e), Err: e,
 	}
+}
+
+// worthwhile returns when the same request may find enough money: after requests under way here
+// if what they may give back is enough, after the leases of others if that is, and else on the
+// next day.
+func worthwhile(e *account.Error) time.Duration {
+	need := max(1, e.Least)
+	switch {
+	case e.Left+e.Here >= need:
+		return min(soon, e.Renews)
+	case e.Left+e.Reserved >= need:
+		return min(lent, e.Renews)
+	}
+	return e.Renews
 }
 
 // accountName is the name of a client's account of the day.

@@ -243,7 +243,9 @@ func runClients(t *rapid.T, within *testing.T) {
 				return
 			}
 			r := c.Refused(err)
-			if r == nil || r.Limit != LimitCost || (n.reserved() > 0) != (r.RetryAfter == soon) && r.RetryAfter != soon {
+			// What comes back helps only whom it leaves enough.
+			helps := n.spent[today()]+want.Nanos <= n.cfg.nanos()
+			if r == nil || r.Limit != LimitCost || helps && r.RetryAfter != soon || n.reserved() == 0 && r.RetryAfter == soon || r.RetryAfter <= 0 {
 				t.Fatalf("%+v", r)
 			}
 		},

@@ -145,21 +145,30 @@ func TestLimitsThatProcessesShare(t *testing.T) {
 		time.Sleep(time.Minute)
 
 		dollars := func(n int64) endpoint.Amount { return endpoint.Amount{Nanos: n * account.Dollar} }
-		lent, err := one.Account().Reserve(dollars(3), dollars(3))
+		held, err := one.Account().Reserve(dollars(3), dollars(3))
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = two.Account().Reserve(dollars(3), dollars(3))
-		if r := two.Refused(err); r == nil || r.Limit != LimitCost || r.Allowed != 5 || r.Left != 2 || r.RetryAfter != soon {
+		if r := two.Refused(err); r == nil || r.Limit != LimitCost || r.Allowed != 5 || r.Left != 2 || r.Held != 3 || r.RetryAfter != lent {
 			t.Errorf("%+v", r)
 		}
-		one.Account().Settle(lent, lent)
+		_, err = two.Account().Reserve(dollars(6), dollars(6))
+		if r := two.Refused(err); r == nil || r.RetryAfter <= time.Hour || r.RetryAfter > 24*time.Hour {
+			t.Errorf("with all that others hold it would be too little: %+v", r)
+		}
+		one.Account().Settle(held, held)
 		if _, err := two.Account().Reserve(dollars(2), dollars(2)); err != nil {
 			t.Error(err)
 		}
 		_, err = one.Account().Reserve(dollars(1), dollars(1))
-		if r := one.Refused(err); r == nil || r.Limit != LimitCost || r.Left != 0 || r.RetryAfter != soon {
+		if r := one.Refused(err); r == nil || r.Limit != LimitCost || r.Left != 0 || r.RetryAfter != lent ||
+			r.Error() != `this gateway lets the client "web" spend $5.00 on a day in UTC, of which $0.00 are left here, and $2.00 with other gateways of its fleet: retry after 10s` {
 			t.Errorf("while the other has it under way: %+v", r)
+		}
+		_, err = two.Account().Reserve(dollars(1), dollars(1))
+		if r := two.Refused(err); r == nil || r.Left != 0 || r.Held != 0 || r.RetryAfter != soon {
+			t.Errorf("while it has it under way itself: %+v", r)
 		}
 		if s := books[1].All()[0]; s.Spent != 0 || s.Reserved != 2*account.Dollar {
 			t.Errorf("%+v", s)
