@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -68,3 +69,31 @@ func TestWhatIsForcedAlreadyIsLeftAsItIs(t *testing.T) {
 }
 
 func second(_ bool, err error) error { return err }
+
+// Whoever looks right after a process has joined is told what is true, also if it shares nothing
+// yet.
+func TestTheStatusIsTrueFromTheBeginning(t *testing.T) {
+	for _, secret := range []string{"", "of the test"} {
+		for _, down := range []bool{false, true} {
+			bubble(t, func(t *testing.T, server *lua.Server) {
+				if down {
+					server.Down(true)
+				}
+				f, err := open(server.Dial(), Options{Secret: secret, Log: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				time.Sleep(10 * time.Millisecond)
+				if s := f.Status(); s.Connected == down || (s.Err != nil) != down {
+					t.Errorf("secret %q, down %v: %+v", secret, down, s)
+				}
+				server.Down(!down)
+				time.Sleep(10 * time.Second)
+				if s := f.Status(); s.Connected != down || (s.Err != nil) == down {
+					t.Errorf("secret %q, down %v, ten seconds later: %+v", secret, !down, s)
+				}
+			})
+		}
+	}
+}

@@ -103,9 +103,11 @@ var _ endpoint.Fleet = (*Fleet)(nil)
 
 // Status says whether the store of a fleet answers.
 type Status struct {
-	Connected bool      // the store has answered the last time
+	// Connected says that the store has answered the last time it was asked: each second, and
+	// first by [Open], or with [Options.Secret] at once after it.
+	Connected bool
 	Since     time.Time // when that began
-	Err       error     // why it does not answer
+	Err       error     // why it does not answer; nil if it was not asked yet
 	Processes int       // that share a circuit with this one, itself included
 }
 
@@ -191,6 +193,7 @@ func (f *Fleet) findSecret() string {
 	for {
 		secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", own)
 		if err == nil {
+			f.heard(true, nil)
 			return secret
 		}
 		if why == nil || ctx.Err() == nil {
@@ -199,6 +202,7 @@ func (f *Fleet) findSecret() string {
 		select {
 		case <-time.After(secretPause):
 		case <-ctx.Done():
+			f.heard(false, why)
 			f.options.Log.Warn("llmcall: the fleet's secret can't be read: if another process has put one into the store, endpoints are not shared until this process is started again; with fleet_secret they are", "error", why)
 			return own
 		}

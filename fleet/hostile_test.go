@@ -180,7 +180,7 @@ func TestWhatIsNotKeptIsNotTold(t *testing.T) {
 		t.Fatal(list, err)
 	}
 	server.Full(true)
-	err = all[0].fleet.Force(t.Context(), list[0].ID, breaker.Open, "the key is being replaced")
+	_, err = all[0].fleet.Force(t.Context(), list[0].ID, breaker.Open, "the key is being replaced")
 	time.Sleep(100 * time.Millisecond)
 	if got := states(all); err == nil || got != "CLOSED CLOSED " {
 		t.Errorf("%s with the error %v", got, err)

@@ -41,8 +41,12 @@ func (f *Fleet) run() {
 	// The first exchange of each process is at another time.
 	timer := time.NewTimer(time.Duration(rand.Int64N(int64(exchangeEvery))))
 	defer timer.Stop()
-	failures := 0 // in a row
 	looked := time.Now()
+	failures := 0 // in a row
+	// Who has a secret has not asked the store for it.
+	if s := f.Status(); !s.Connected && s.Err == nil && !f.greet() {
+		failures++
+	}
 	for {
 		tick := false
 		select {
@@ -115,6 +119,9 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		}
 	}
 	if !asks {
+		if tick {
+			return f.greet() // operators want to know whether the store is there
+		}
 		return true
 	}
 	f.heard(answered, gone)
@@ -148,6 +155,19 @@ func (f *Fleet) take(all []asked, results []store.Result) (gone error) {
 		return nil
 	}
 	return gone
+}
+
+// greeting asks for nothing but an answer.
+var greeting = store.Call{Script: &store.Script{Name: "greeting", Text: "return 'hello'"}}
+
+// greet reports whether the store answers: of a process that has nothing to tell it, nobody would
+// know.
+func (f *Fleet) greet() (answered bool) {
+	hello := greeting
+	hello.Key = f.keyOf("", "greeting")
+	result := f.runAll([]asked{{request: request{call: hello}}})[0]
+	f.heard(result.Err == nil, result.Err)
+	return result.Err == nil
 }
 
 // runAll has the store run what is asked.

@@ -138,7 +138,7 @@ func (j *ownFleet) leave() {
 // state is what /ui shows of the fleet.
 func (j *ownFleet) state(ctx context.Context) endpoint.FleetSnapshot {
 	s := j.Status()
-	now := endpoint.FleetSnapshot{Address: j.address, Connected: connected(s), Since: s.Since, Err: s.Err, Processes: max(1, s.Processes)}
+	now := endpoint.FleetSnapshot{Address: j.address, Connected: s.Connected, Since: s.Since, Err: s.Err, Processes: max(1, s.Processes)}
 	if !now.Connected {
 		return now
 	}
@@ -146,14 +146,10 @@ func (j *ownFleet) state(ctx context.Context) endpoint.FleetSnapshot {
 	return now
 }
 
-// connected reports whether the store answers. A process that shares nothing yet has not
-// asked it.
-func connected(s fleet.Status) bool { return s.Connected || s.Err == nil }
-
 // size is what metrics show of the fleet.
 func (j *ownFleet) size() (connectedToStore bool, processes int) {
 	s := j.Status()
-	return connected(s), max(1, s.Processes)
+	return s.Connected, max(1, s.Processes)
 }
 
 // sayingHandler is a log of lines for somebody at a terminal.
