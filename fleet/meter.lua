@@ -39,15 +39,16 @@ if q.seq < last then
 end
 
 local holds = math.ceil(q.per)
-local used
+local used = 0
 if h.used then
 	used = tonumber(h.used)
 	if tonumber(h.per) ~= q.per then -- what is missing stays missing, and what is owed is owed
 		used = math.min(used, holds + math.max(0, used - math.ceil(tonumber(h.per))))
 	end
 	used = math.max(0, used - (now - tonumber(h.at)) / 60000000 * q.per)
-else
-	used = q.known -- a store that was restarted empty is told what was known
+end
+if last == 0 then -- a store that was restarted empty is told what was known, by each that comes back
+	used = math.max(used, q.known)
 end
 if q.seq > last then -- else it was told before, and the answer was lost
 	-- What was used without the store has come in meanwhile: it leaves an empty bucket at worst.

@@ -281,6 +281,27 @@ func TestAMeterOfAnEmptyStore(t *testing.T) {
 	})
 }
 
+// It is told also by those who are not the first to come back: one that began while it was lost
+// knows nothing.
+func TestAMeterOfAnEmptyStoreThatAJoinerFindsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := lua.New()
+		one, two := newTaker(t, server, 600), newTaker(t, server, 600)
+		one.takeAll()
+		time.Sleep(12 * time.Second) // both know of it
+		server.Down(true)
+		time.Sleep(20 * time.Second)
+		n := one.takeAll() + two.takeAll()
+		late := newTaker(t, server, 600)
+		server.Flush()
+		server.Down(false)
+		time.Sleep(8 * time.Second)
+		if n += one.takeAll() + two.takeAll() + late.takeAll(); n > 410 {
+			t.Errorf("%d after 40 s", n)
+		}
+	})
+}
+
 // What was used stays used under another limit.
 func TestAMeterOfAnotherLimit(t *testing.T) {
 	for _, c := range []struct{ from, used, to, left float64 }{

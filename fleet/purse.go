@@ -43,6 +43,8 @@ const (
 	// is open with it.
 	openAhead, openBound   = 2, 10
 	shareAhead, shareBound = 10, 4
+	// othersBack is within what time after a process all others have reached the store again.
+	othersBack = mostRetry + exchangeEvery
 	// mostAmount is the largest amount that a script can add without an error.
 	mostAmount = 1 << 53
 )
@@ -51,6 +53,7 @@ var (
 	errLost   = errors.New("the fleet's store is lost, so that nothing more can be lent")
 	errLate   = errors.New("the fleet's store has not lent more in time")
 	errClosed = errors.New("the fleet is closed")
+	errJoined = errors.New("the fleet's store has only just come back, so that what others have spent may not be known yet")
 )
 
 // Account returns the account of a day whose limit all processes of the fleet have together
@@ -84,6 +87,7 @@ func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, 
 	}
 	p.adopt = sync.OnceFunc(func() { close(p.adopted) })
 	a.Lender = p
+	p.unsure = f.Status().Err != nil
 	f.add(p)
 	f.wait(context.Background(), p.adopted, runTimeout) // so that the first request finds something open
 	return a
@@ -113,6 +117,10 @@ type purse struct {
 	lost   error // why the store is not asked
 	next   *loan
 	scarce time.Time // when all was lent that there is
+	// unsure says that the store was lost before it told what is spent: it may be empty when it
+	// is back, and this process the first to come. Until surely, those who know may be missing.
+	unsure bool
+	surely time.Time
 
 	kept     *account.Account // while more is open to it than it has used: nobody else could give that back
 	seq      uint64
@@ -208,6 +216,9 @@ func (p *purse) Lend(ctx context.Context, want endpoint.Amount) error {
 	case p.lost != nil:
 		defer p.mu.Unlock()
 		return p.lost
+	case time.Now().Before(p.surely):
+		p.mu.Unlock()
+		return errJoined
 	case time.Since(p.scarce) < againAfter:
 		p.mu.Unlock()
 		return nil
@@ -253,6 +264,11 @@ func (p *purse) stop(why error) {
 	p.mu.Lock()
 	if p.lost != errClosed {
 		p.lost = why
+	}
+	select {
+	case <-p.adopted:
+	default:
+		p.unsure = true
 	}
 	l := p.next
 	p.next = nil
@@ -348,6 +364,10 @@ func lower(limit, before sums) bool {
 func (p *purse) needs(s account.Snapshot, l *loan) (want, own endpoint.Amount) {
 	used := plus(s.Spent, s.Reserved)
 	want, own = used, used
+	if !p.knows() { // others may have spent all but what each could go on with
+		want = larger(used, share(sumsOf(s.Limit).amount(), 1, stated*int64(p.living)))
+		return want, want
+	}
 	if l != nil {
 		want, own = plus(want, l.want), plus(own, l.want)
 	}
@@ -397,6 +417,12 @@ func (p *purse) answered(a *account.Account, r *purseReport, l *loan, result sto
 	for i := range p.others {
 		p.others[i] = answer.Total[i] - answer.Open[i]
 	}
+	var why error
+	p.mu.Lock()
+	if p.unsure {
+		p.unsure, p.surely, why = false, time.Now().Add(othersBack), errJoined
+	}
+	p.mu.Unlock()
 	a.Allot(p.day, answer.Open.amount(), answer.Spent.amount())
 	if p.kept = a; answer.Open == r.Used {
 		p.kept = nil
@@ -406,8 +432,15 @@ func (p *purse) answered(a *account.Account, r *purseReport, l *loan, result sto
 		p.scarce = time.Now()
 		p.mu.Unlock()
 	}
-	l.end(nil)
+	l.end(why)
 	p.adopt()
+}
+
+// knows reports whether the store has told what others have spent, or would have by now.
+func (p *purse) knows() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.unsure && !time.Now().Before(p.surely)
 }
 
 // ask makes the worker report again, now that the day is known.

@@ -300,6 +300,36 @@ func TestAStoreThatComesBackEmpty(t *testing.T) {
 	})
 }
 
+// A process that began while the store was lost, and is the first that comes back to it when it
+// is empty, can't know what was spent: until the others must be back too it gets the stated part
+// alone, and says why it gets no more.
+func TestWhoComesFirstToAnEmptyStoreKnowsNothing(t *testing.T) {
+	atNoon(t, func(t *testing.T, server *lua.Server) {
+		const limit = 1_000_000
+		one, two := hold(t, server, money(limit)), hold(t, server, money(limit))
+		got := one.spend(300_000, 1000) + two.spend(300_000, 1000)
+		time.Sleep(5 * time.Second)
+		server.Down(true)
+		time.Sleep(time.Minute) // they try again every five seconds at most
+		late := hold(t, server, money(limit))
+		server.Flush()
+		server.Down(false)
+		for range 100 {
+			got += late.spend(limit, 1000)
+			time.Sleep(100 * time.Millisecond)
+			if _, err := late.purse.Reserve(money(limit), money(limit)); err != nil && one.fleet.Status().Connected {
+				break
+			} else if !errors.Is(err, errLost) && !errors.Is(err, errLate) && !errors.Is(err, errJoined) {
+				t.Fatalf("it is refused with %v", err)
+			}
+		}
+		got += drain(one, two, late)
+		if most := limit + limit/int64(stated); got > most || got < limit*99/100 {
+			t.Errorf("they spent %d, want %d to %d", got, limit, most)
+		}
+	})
+}
+
 // A late report does not take back what was opened after it.
 func TestALateReport(t *testing.T) {
 	atNoon(t, func(t *testing.T, server *lua.Server) {

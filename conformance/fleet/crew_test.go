@@ -33,6 +33,7 @@ type worker struct {
 	input io.WriteCloser
 	read  chan struct{} // closed when its output has ended
 	log   lockedBuffer
+	dead  bool // by kill
 }
 
 type lockedBuffer struct {
@@ -125,6 +126,17 @@ func (c *crew) begin() time.Time {
 	return time.Now().Round(0)
 }
 
+// kill ends a worker by SIGKILL.
+func (c *crew) kill(number int) {
+	c.t.Helper()
+	w := c.workers[number]
+	if err := w.cmd.Process.Kill(); err != nil {
+		c.t.Fatal(err)
+	}
+	<-w.read
+	w.dead = true
+}
+
 // dismiss ends all workers.
 func (c *crew) dismiss() {
 	for _, w := range c.workers {
@@ -138,7 +150,7 @@ func (c *crew) dismiss() {
 			_ = w.cmd.Process.Kill()
 			<-w.read
 		}
-		if err := w.cmd.Wait(); err != nil && !c.t.Failed() {
+		if err := w.cmd.Wait(); err != nil && !w.dead && !c.t.Failed() {
 			c.t.Errorf("worker %d: %v\n%s", i, err, w.log.String())
 		}
 	}
@@ -213,8 +225,16 @@ func (c *crew) last(what string) map[int]time.Time {
 	return times
 }
 
-// areAll reports whether it is so of all workers.
-func (c *crew) areAll(what string) bool { return len(c.last(what)) == len(c.workers) }
+// areAll reports whether it is so of all workers that were not killed.
+func (c *crew) areAll(what string) bool {
+	told := c.last(what)
+	for number, w := range c.workers {
+		if _, ok := told[number]; !ok && !w.dead {
+			return false
+		}
+	}
+	return true
+}
 
 // earliest and latest are the first and the last of some times.
 func earliest(times map[int]time.Time) (first time.Time) {
@@ -289,8 +309,12 @@ type comparison struct {
 const block = 100 * time.Millisecond
 
 func (c *crew) compare(from, until time.Time) comparison {
+	return compare(c.took(false, from, until), c.took(true, from, until), from)
+}
+
+func compare(with, without []event, from time.Time) comparison {
 	blocks := map[int][2][]event{}
-	sides := [2][]event{c.took(false, from, until), c.took(true, from, until)}
+	sides := [2][]event{with, without}
 	for side, calls := range sides {
 		for _, e := range calls {
 			n := int(e.At.Sub(from) / block)

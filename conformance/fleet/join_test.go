@@ -17,6 +17,15 @@ func join(url string, c endpoint.Config, r *reporter) (*endpoint.Registry, func(
 	if err != nil {
 		return nil, nil, err
 	}
+	unwatch := watch(f, r)
+	return f.Endpoints(), func() {
+		unwatch()
+		_ = f.Close()
+	}, nil
+}
+
+// watch tells of a fleet's connection until it is told to stop.
+func watch(f *fleet.Fleet, r *reporter) (stop func()) {
 	ending, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -39,9 +48,8 @@ func join(url string, c endpoint.Config, r *reporter) (*endpoint.Registry, func(
 			}
 		}
 	}()
-	return f.Endpoints(), func() {
+	return func() {
 		close(ending)
 		<-ended
-		_ = f.Close()
-	}, nil
+	}
 }

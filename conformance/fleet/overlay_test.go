@@ -19,7 +19,7 @@ import (
 
 // A turn is a change of a worker's clock.
 type turn struct {
-	After time.Duration // since the worker began
+	After time.Duration // since the worker began; 0: before it did
 	By    time.Duration // how much the clock is fast then; less than 0: slow
 	Drift float64       // and how much more in each second: 0.01 is one hundredth
 }

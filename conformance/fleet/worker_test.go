@@ -55,6 +55,8 @@ type job struct {
 	// Beside makes each second call by a client without a fleet, to a model of its own, so
 	// that both have the same machine at the same time.
 	Beside bool
+	// Spend makes it a process that spends instead of one that calls a provider.
+	Spend *spending `json:",omitempty"`
 }
 
 // The kinds of [event].
@@ -66,6 +68,9 @@ const (
 	done      = "done"      // all calls have ended
 	connected = "connected" // the store answers
 	lost      = "lost"      // the store does not answer
+	spent     = "spent"     // a reservation of an account, or that it was refused
+	taken     = "taken"     // the same of a meter
+	opened    = "opened"    // what is open to the process of an account has changed
 )
 
 // An event is a line of a worker's output.
@@ -76,9 +81,13 @@ type event struct {
 	At     time.Time     // when it began
 	Shown  time.Time     `json:",omitzero"` // what a wrong clock said then
 	Took   time.Duration `json:",omitempty"`
-	// Reason is why a call has failed, "" if it was answered; of a state, its name.
+	// Reason is why a call has failed or a reservation was refused, "" if it was not; of a
+	// state, its name.
 	Reason     string `json:",omitempty"`
 	Generation uint64 `json:",omitempty"`
+	Name       string `json:",omitempty"` // of an account or a meter
+	Amount     int64  `json:",omitempty"` // that was used of it, or is open
+	Day        int64  `json:",omitempty"`
 }
 
 // A reporter writes events, each as a line.
@@ -100,6 +109,22 @@ func (r *reporter) tell(e event) {
 	}
 }
 
+// ready waits for the line with which the worker begins. The channel is closed when its input
+// ends.
+func (r *reporter) ready() (<-chan struct{}, error) {
+	r.tell(event{Kind: ready, At: time.Now()})
+	input := bufio.NewReader(os.Stdin)
+	if _, err := input.ReadString('\n'); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = input.ReadString('\n') // the end of the input is what is waited for
+	}()
+	return ended, nil
+}
+
 func work(text string) error {
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -107,6 +132,10 @@ func work(text string) error {
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	r := &reporter{out: json.NewEncoder(os.Stdout), began: time.Now(), wrong: len(j.Clock) > 0}
+	j.turn(false)
+	if j.Spend != nil {
+		return j.spend(r)
+	}
 	shared := endpoint.Config{OnStateChange: func(_ *endpoint.Endpoint, t breaker.Transition) {
 		r.tell(event{Kind: state, At: time.Now(), Reason: t.To.String(), Generation: t.Generation})
 	}}
@@ -131,23 +160,28 @@ func work(text string) error {
 		}
 		clients = append(clients, alone)
 	}
-	r.tell(event{Kind: ready, At: time.Now()})
-	input := bufio.NewReader(os.Stdin)
-	if _, err := input.ReadString('\n'); err != nil {
+	ended, err := r.ready()
+	if err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = input.ReadString('\n') // the end of the input is what is waited for
-	}()
-	for _, turn := range j.Clock {
-		time.AfterFunc(turn.After, func() { setClock(turn.By, turn.Drift) })
-	}
+	j.turn(true)
 	j.run(clients, r, ended)
 	r.tell(event{Kind: done, At: time.Now()})
 	<-ended
 	return nil
+}
+
+// turn makes the clock wrong as the job says for the time after the worker's beginning, or
+// before it.
+func (j job) turn(begun bool) {
+	for _, t := range j.Clock {
+		switch {
+		case t.After > 0 && begun:
+			time.AfterFunc(t.After, func() { setClock(t.By, t.Drift) })
+		case t.After == 0 && !begun:
+			setClock(t.By, t.Drift)
+		}
+	}
 }
 
 func (j job) client(name string, endpoints *endpoint.Registry, r *reporter) (*llmcall.Client, error) {
