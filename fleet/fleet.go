@@ -84,6 +84,7 @@ type Fleet struct {
 	// may be collected and made again.
 	numbers atomic.Uint64
 	many    atomic.Int64 // parts
+	failing error        // of something that the store was asked last; the worker's
 	clock   clock        // the store's
 
 	ctx     context.Context // ends when the fleet is closed
@@ -107,8 +108,11 @@ type Status struct {
 	// first by [Open], or with [Options.Secret] at once after it.
 	Connected bool
 	Since     time.Time // when that began
-	Err       error     // why it does not answer; nil if it was not asked yet
-	Processes int       // that share a circuit with this one, itself included
+	// Err is why it does not answer; if Connected, why a part of what it is asked fails, as
+	// when a Cluster has lost a node, or its user may not run a command. That part goes on
+	// alone. nil, and not Connected: it was not asked yet.
+	Err       error
+	Processes int // that share a circuit with this one, itself included
 }
 
 // Open begins to share endpoints through a Redis server: redis://[USER:PASSWORD@]HOST:PORT[/DB],
@@ -264,15 +268,13 @@ func (f *Fleet) met(processes int) {
 	f.status.Processes = max(1, processes)
 }
 
-// heard records whether the store has answered, and tells the operator of a change.
+// heard records whether the store has answered, and what failed, and tells the operator of a
+// change.
 func (f *Fleet) heard(answered bool, err error) {
 	f.mu.Lock()
 	was := f.status
 	first := was.Err == nil && !was.Connected
-	f.status.Connected, f.status.Err = answered, nil
-	if !answered {
-		f.status.Err = err
-	}
+	f.status.Connected, f.status.Err = answered, err
 	if was.Connected != answered {
 		f.status.Since = time.Now()
 	}
@@ -281,6 +283,10 @@ func (f *Fleet) heard(answered bool, err error) {
 	switch {
 	case !answered && (was.Connected || first):
 		f.options.Log.Warn("llmcall: the fleet's store is lost, this process goes on alone", "error", err)
+	case answered && err != nil && (!was.Connected || was.Err == nil):
+		f.options.Log.Warn("llmcall: the fleet's store fails for some of what it is asked, which goes on alone", "error", err)
+	case answered && err == nil && was.Connected && was.Err != nil:
+		f.options.Log.Info("llmcall: the fleet's store does all that it is asked again")
 	case answered && !was.Connected && !first:
 		f.options.Log.Info("llmcall: the fleet's store is back", "lost_for", time.Since(since).Round(time.Millisecond))
 	}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -93,8 +94,8 @@ type asked struct {
 func (f *Fleet) exchange(tick bool) (answered bool) {
 	parts, due := f.look(tick)
 	var pending []asked
-	var gone error // why nothing of the last calls was answered
-	asks := false
+	var lost error // of anything
+	asks, gone := false, false
 	for i, s := range parts {
 		for _, r := range s.part.requests(tick || due[i]) {
 			pending = append(pending, asked{s, r})
@@ -103,14 +104,14 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 			continue
 		}
 		asks = true
-		if gone == nil {
-			gone = f.take(pending, f.runAll(pending))
-			answered = answered || gone == nil
-		} else { // it need not be asked again to fail
-			f.take(pending, slices.Repeat([]store.Result{{Err: gone}}, len(pending)))
+		if gone { // it need not be asked again to fail
+			f.take(pending, slices.Repeat([]store.Result{{Err: lost}}, len(pending)))
+		} else {
+			some, err := f.take(pending, f.runAll(pending))
+			answered, gone, lost = answered || some, !some, cmp.Or(err, lost)
 		}
 		pending = nil
-		if tick && gone == nil && i < len(parts)-1 {
+		if tick && !gone && i < len(parts)-1 {
 			select {
 			case <-f.woken: // somebody waits
 				f.exchange(false)
@@ -124,37 +125,36 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		}
 		return true
 	}
-	f.heard(answered, gone)
+	if tick || lost != nil { // in between not all is asked
+		f.failing = lost
+	}
+	f.heard(answered, f.failing)
 	if answered && f.doubt.Swap(false) {
 		f.keepSecret()
 	}
 	return answered
 }
 
-// take gives results to those who have asked. It returns an error if all are errors. A part of
-// which one is an error is alone.
-func (f *Fleet) take(all []asked, results []store.Result) (gone error) {
-	failed := map[*shared]error{}
-	answered := false
+// take gives results to those who have asked, and reports whether one is an answer. The error is
+// one of those that are not. A part of which one is an error is alone.
+func (f *Fleet) take(all []asked, results []store.Result) (answered bool, lost error) {
+	failed := map[*shared]bool{}
 	for i, a := range all {
 		if err := results[i].Err; err != nil {
-			failed[a.shared], gone = err, err
+			failed[a.shared], lost = true, err
 		} else {
 			answered = true
 		}
 	}
 	for i, a := range all {
-		if alone := failed[a.shared] != nil; a.alone != alone {
+		if alone := failed[a.shared]; a.alone != alone {
 			a.alone = alone
 			a.part.alone(alone)
 			f.again(a.shared) // what was kept meanwhile
 		}
 		a.done(results[i])
 	}
-	if answered {
-		return nil
-	}
-	return gone
+	return answered, lost
 }
 
 // greeting asks for nothing but an answer.

@@ -1,0 +1,77 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"llmcall/fleet/internal/store"
+	"llmcall/fleet/internal/store/lua"
+	"llmcall/pace"
+)
+
+var errDenied = errors.New("NOPERM this user has no permissions to run the 'hmget' command")
+
+// denying is a store that does not run one script while it is denied.
+type denying struct {
+	store.Store
+	denied atomic.Pointer[store.Script]
+	runs   atomic.Int64
+}
+
+func (s *denying) Run(ctx context.Context, calls []store.Call) []store.Result {
+	s.runs.Add(1)
+	all := s.Store.Run(ctx, calls)
+	for i, c := range calls {
+		if c.Script == s.denied.Load() {
+			all[i] = store.Result{Err: errDenied}
+		}
+	}
+	return all
+}
+
+// A store that fails for a part of what it is asked, as one whose user may not run a command, is
+// not asked again and again, and the operator is told once of what it fails for, and once when it
+// does not any more.
+func TestAStoreThatFailsForSome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		s := &denying{Store: lua.New().Dial()}
+		s.denied.Store(limitsScript)
+		f, err := open(s, Options{Secret: secretOfTests, Log: slog.New(slog.NewTextHandler(&said, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		p := &pace.Pacer{}
+		p.Configure(pace.Limits{RequestsPerMinute: 60})
+		f.sharePacer("one", p)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		for ctx.Err() == nil { // it needs all that the limit allows
+			turn, err := p.Wait(ctx, pace.Cost{})
+			if err != nil {
+				break // its turn would come after the end
+			}
+			p.Answered(turn, nil)
+		}
+		if n := s.runs.Load(); n > 200 {
+			t.Errorf("%d exchanges in 20 s", n)
+		}
+		lines := func() []string { return strings.Split(strings.TrimSpace(said.String()), "\n") }
+		if now := f.Status(); !now.Connected && now.Err == nil || !errors.Is(now.Err, errDenied) || len(lines()) != 1 || !strings.Contains(said.String(), "hmget") {
+			t.Errorf("%+v\n%s", now, said.String())
+		}
+		s.denied.Store(nil)
+		time.Sleep(10 * time.Second)
+		if now := f.Status(); !now.Connected || now.Err != nil || len(lines()) != 2 {
+			t.Errorf("%+v\n%s", now, said.String())
+		}
+	})
+}
