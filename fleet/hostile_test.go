@@ -203,7 +203,7 @@ func TestUserWithoutChannels(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	eventually(t, "both say it", func() bool { return strings.Count(log.String(), "may not use its channels") == 2 })
+	eventually(t, "both say it", func() bool { return strings.Count(log.String(), "does not let this process subscribe") == 2 })
 }
 
 type lockedBuffer struct {

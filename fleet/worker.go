@@ -125,6 +125,9 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		}
 		return true
 	}
+	if !tick && !answered { // of a Cluster, it may be one node that was asked
+		return f.exchange(true)
+	}
 	if tick || lost != nil { // in between not all is asked
 		f.failing = lost
 	}

@@ -10,6 +10,7 @@ import (
 	"llmcall/account"
 	"llmcall/endpoint"
 	"llmcall/fleet"
+	"llmcall/internal/servers"
 )
 
 // Six processes spend of three limits: dry runs dry in about six seconds, and within the
@@ -263,3 +264,70 @@ const (
 	// emptied, if nothing has changed since then.
 	renewal = 3500 * time.Millisecond
 )
+
+// A day ends for all processes when it does for the store: each has the new day's limit with the
+// others, and what is under way counts on the day of its reservation.
+func TestTheEndOfADay(t *testing.T) {
+	atOnce(t)
+	store := servers.Redis(t)
+	const limit = spenders * each * 50 * 3 // for four seconds
+	what := spendingOf(limit, 1_000_000_000)
+	midnight := 8 * time.Second // from now, in a place that has it then
+	now := time.Now().UTC().Add(midnight)
+	what.East = 24*60*60 - int(now.Sub(now.Truncate(24*time.Hour))/time.Second)
+	c := hire(t, spenders, job{Store: store.URL, Spend: what})
+	c.wait(10*time.Second, "all to be connected", func() bool { return c.areAll(connected) })
+	c.begin()
+	// Both days are spent.
+	days := func() map[int64]int64 {
+		all := map[int64]int64{}
+		for _, e := range c.all(spent) {
+			if e.Name == "dry" && !e.Alone {
+				all[e.Day] += e.Amount
+			}
+		}
+		return all
+	}
+	c.wait(30*time.Second, "a second day to be spent", func() bool {
+		got := 0
+		for _, n := range days() {
+			if n >= limit-limit/1000 {
+				got++
+			}
+		}
+		return got == 2
+	})
+	time.Sleep(500 * time.Millisecond)
+	end := time.Now().Round(0)
+	c.dismiss()
+	all := days()
+	if len(all) != 2 {
+		t.Errorf("%d days: %v", len(all), all)
+	}
+	for day, n := range all {
+		if n > limit || n < limit-limit/1000 {
+			t.Errorf("on day %d they spent %d of %d", day, n, limit)
+		}
+	}
+	turned := map[int]time.Time{}
+	for _, e := range c.all(spent) {
+		if _, known := turned[e.Worker]; !known && !e.Alone && e.Day > 0 && all[e.Day-1] > 0 {
+			turned[e.Worker] = e.At
+		}
+	}
+	apart := latest(turned).Sub(earliest(turned))
+	if len(turned) != spenders || apart > 2*time.Second {
+		t.Errorf("%d processes turned to the new day, within %v", len(turned), apart)
+	}
+	late := reasons(c.of(spent, "dry", false, earliest(turned), end))
+	for reason, n := range late {
+		if reason != whole && reason != lateReason {
+			t.Errorf("on the new day %d were refused: %s", n, reason)
+		}
+	}
+	times := compare(c.of(spent, "dry", false, earliest(turned).Add(-time.Second), end), c.of(spent, "dry", true, earliest(turned).Add(-time.Second), end), earliest(turned).Add(-time.Second))
+	if !times.same() {
+		t.Errorf("%v", times)
+	}
+	t.Logf("two days were spent, %v of %d; all turned to the second within %v; refused on it: %v; %v", all, limit, apart.Round(100*time.Microsecond), late, times)
+}

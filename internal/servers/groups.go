@@ -152,3 +152,25 @@ func (g *Nodes) Of(key string) *Server {
 	first.t.Fatalf("no node has slot %s", slot)
 	return nil
 }
+
+// Move moves the slot that has a key to another node, with all that is in it. While its keys have
+// been moved and the slot has not, half is called: then clients are sent on for one question at a
+// time (ASK).
+func (g *Nodes) Move(key string, half func()) {
+	from := g.Of(key)
+	from.t.Helper()
+	to := g.Nodes[0]
+	if to == from {
+		to = g.Nodes[1]
+	}
+	slot, source, target := from.Do("cluster", "keyslot", key), from.Do("cluster", "myid"), to.Do("cluster", "myid")
+	to.Do("cluster", "setslot", slot, "importing", source)
+	from.Do("cluster", "setslot", slot, "migrating", target)
+	for _, each := range strings.Fields(from.Do("cluster", "getkeysinslot", slot, "1000")) {
+		from.Do("migrate", "127.0.0.1", to.port(), each, "0", "5000")
+	}
+	half()
+	for _, node := range append([]*Server{to, from}, g.Nodes...) {
+		node.Do("cluster", "setslot", slot, "node", target)
+	}
+}

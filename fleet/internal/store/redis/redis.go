@@ -32,7 +32,7 @@ type Store struct {
 	ctx    context.Context // ends with Close
 	end    context.CancelFunc
 	sent   sync.Map  // SHA-1 of the scripts whose text was sent
-	denied sync.Once // it was logged that channels may not be used
+	mute   sync.Once // it was logged that channels may not be used
 
 	mu      sync.Mutex
 	client  rueidis.Client
@@ -177,6 +177,7 @@ func (s *Store) explain(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
+	err = denied(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if errors.Is(err, errHeld) {
@@ -187,6 +188,16 @@ func (s *Store) explain(err error) error {
 	}
 	s.why = err
 	s.log.Debug("fleet: connection", "error", err)
+	return err
+}
+
+// denied says what to do about a user who may do too little: of what a script was not allowed, the
+// server's error does not name the command.
+func denied(err error) error {
+	e, told := rueidis.IsRedisErr(err)
+	if told && (strings.HasPrefix(e.Error(), "NOPERM") || strings.Contains(e.Error(), "user executing the script")) {
+		return fmt.Errorf("%w (the server's ACL LOG says what it was, and docs/fleet.md what the user must be allowed)", err)
+	}
 	return err
 }
 
@@ -357,7 +368,7 @@ func (s *Store) result(name string, r rueidis.RedisResult) store.Result {
 				// It was the master when the connection was made. The address may lead to another one now.
 				s.doors.leave()
 			}
-			return store.Result{Err: fmt.Errorf("%s: %w", name, err)}
+			return store.Result{Err: fmt.Errorf("%s: %w", name, denied(err))}
 		}
 		return store.Result{Err: s.explain(err)}
 	case message.IsInt64():

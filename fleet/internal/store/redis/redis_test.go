@@ -590,22 +590,11 @@ func TestASlotThatMoves(t *testing.T) {
 	works(t, s, add, "p:{0}", "a")
 	h, _ := watch(s, "p:{0}")
 	next(t, h.again)
-	from := g.Of("p:{0}")
-	to := g.Nodes[0]
-	if to == from {
-		to = g.Nodes[1]
-	}
-	slot, source, target := from.Do("cluster", "keyslot", "p:{0}"), from.Do("cluster", "myid"), to.Do("cluster", "myid")
-	_, port, _ := net.SplitHostPort(to.Addr)
-	to.Do("cluster", "setslot", slot, "importing", source)
-	from.Do("cluster", "setslot", slot, "migrating", target)
-	from.Do("migrate", "127.0.0.1", port, "p:{0}", "0", "5000")
-	if text := works(t, s, look, "p:{0}", "a"); text != "1" {
-		t.Errorf("asked: %q", text)
-	}
-	for _, node := range append([]*servers.Server{to, from}, g.Nodes...) {
-		node.Do("cluster", "setslot", slot, "node", target)
-	}
+	g.Move("p:{0}", func() {
+		if text := works(t, s, look, "p:{0}", "a"); text != "1" {
+			t.Errorf("asked: %q", text)
+		}
+	})
 	if text := works(t, s, look, "p:{0}", "a"); text != "1" {
 		t.Errorf("moved: %q", text)
 	}

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,9 +29,9 @@ func (s *Store) Watch(key string, told func(message string), again func()) (stop
 			if ctx.Err() == nil {
 				s.log.Debug("fleet: subscription", "key", key, "error", err)
 			}
-			if e, told := rueidis.IsRedisErr(err); told && strings.HasPrefix(e.Error(), "NOPERM") {
-				s.denied.Do(func() {
-					s.log.Warn("llmcall: the user of the fleet's store may not use its channels: what changes is heard a second later", "error", err)
+			if e, told := errors.AsType[*rueidis.RedisError](err); told && strings.HasPrefix(e.Error(), "NOPERM") {
+				s.mute.Do(func() {
+					s.log.Warn("llmcall: the fleet's store does not let this process subscribe: what has changed is known within a second, and not at once", "error", err)
 				})
 			}
 			select {
