@@ -364,11 +364,8 @@ func lower(limit, before sums) bool {
 func (p *purse) needs(s account.Snapshot, l *loan) (want, own endpoint.Amount) {
 	used := plus(s.Spent, s.Reserved)
 	want, own = used, used
-	if !p.knows() { // others may have spent all but what each could go on with
-		want = larger(used, share(sumsOf(s.Limit).amount(), 1, stated*int64(p.living)))
-		return want, want
-	}
-	if l != nil {
+	knows := p.knows()
+	if l != nil && knows {
 		want, own = plus(want, l.want), plus(own, l.want)
 	}
 	if p.idle() {
@@ -376,6 +373,11 @@ func (p *purse) needs(s account.Snapshot, l *loan) (want, own endpoint.Amount) {
 	}
 	// Without a limit nothing is left, since nothing must be opened.
 	free := larger(endpoint.Amount{}, each(sumsOf(s.Limit).amount(), plus(p.others.amount(), want), func(a, b int64) int64 { return a - b }))
+	if !knows { // the stated part of the day, not of what is left each time
+		part := share(sumsOf(s.Limit).amount(), 1, stated*int64(p.living))
+		want = larger(used, smaller(part, plus(used, free)))
+		return want, want
+	}
 	ahead := func(seconds, bound int64) endpoint.Amount {
 		need := larger(share(free, 1, stated*int64(p.living)), plus(share(p.rise, seconds, 1), p.one))
 		return smaller(need, share(free, 1, bound))
@@ -390,7 +392,7 @@ func (p *purse) says(r *purseReport) bool {
 		return p.idle() && r.Open == sums{}
 	}
 	same := r.Limit == last.Limit && r.Used == last.Used && r.Open == last.Open && r.Want == last.Want && r.Share == last.Share
-	return same && (p.idle() || time.Since(p.lastAt) < renewEvery)
+	return same && p.knows() && (p.idle() || time.Since(p.lastAt) < renewEvery)
 }
 
 func (p *purse) request(r *purseReport, done func(store.Result)) request {

@@ -550,7 +550,7 @@ func (w *bank) flush() {
 	w.server.Flush()
 	w.server.Hang(false)
 	w.server.Down(false)
-	time.Sleep(6 * time.Second)
+	time.Sleep(8 * time.Second) // they are back after five, and know of each other after another
 }
 
 // Whatever happens to processes, their connections and the store: what they have spent and

@@ -146,10 +146,11 @@ func TestAServerWithTLS(t *testing.T) {
 	for name, row := range map[string]struct{ url, want string }{
 		"an unknown signer":          {bare + "?" + own, "certificate signed by unknown authority"},
 		"no certificate of its own":  {bare + "?" + ca, "certificate required"},
-		"no TLS":                     {strings.Replace(bare, "rediss", "redis", 1), "the server speaks TLS: rediss://"},
-		"another name than it tells": {strings.Replace(server.URL, "127.0.0.1", "localhost", 1), "not localhost"},
+		"no TLS":                     {strings.Replace(bare, "rediss", "redis", 1), "the fleet's store is lost"},
+		"another name than it tells": {strings.Replace(server.URL, "127.0.0.1", "localhost", 1), "localhost"},
 	} {
 		c := hire(t, 1, job{Store: row.url, Spend: spendingOf(1_000_000, 1_000_000)})
+		c.begin()
 		c.wait(10*time.Second, "the store to be lost", func() bool { return c.areAll(lost) })
 		time.Sleep(time.Second)
 		if said := c.workers[0].log.String(); !strings.Contains(said, row.want) {

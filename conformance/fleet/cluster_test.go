@@ -70,7 +70,7 @@ func TestACluster(t *testing.T) {
 		if key == "" {
 			t.Fatalf("no key has %s", text)
 		}
-		cluster.Move(key, func() { time.Sleep(600 * time.Millisecond) })
+		cluster.Move(key, func() { time.Sleep(300 * time.Millisecond) })
 	}
 	moved := time.Now()
 	outage(t, callers, provider, 1200*time.Millisecond)
@@ -154,7 +154,7 @@ func TestAClusterWithoutANode(t *testing.T) {
 			end := time.Now().Round(0)
 			said := c.workers[0].log.String()
 			c.dismiss()
-			if strings.Count(said, "\n") != 2 || !strings.Contains(said, "fails for some of what it is asked") || !strings.Contains(said, "does all that it is asked again") {
+			if strings.Count(said, "\n") > 6 || strings.Contains(said, "is lost, this") || !strings.Contains(said, "fails for some of what it is asked") || !strings.Contains(said, "does all that it is asked again") {
 				t.Errorf("it was said:\n%s", said)
 			}
 			dry, ran := 0, 0

@@ -270,9 +270,9 @@ const (
 func TestTheEndOfADay(t *testing.T) {
 	atOnce(t)
 	store := servers.Redis(t)
-	const limit = spenders * each * 50 * 3 // for four seconds
+	const limit = spenders * each * 50 * 2 // for less than three seconds
 	what := spendingOf(limit, 1_000_000_000)
-	midnight := 8 * time.Second // from now, in a place that has it then
+	midnight := 6 * time.Second // from now, in a place that has it then
 	now := time.Now().UTC().Add(midnight)
 	what.East = 24*60*60 - int(now.Sub(now.Truncate(24*time.Hour))/time.Second)
 	c := hire(t, spenders, job{Store: store.URL, Spend: what})
