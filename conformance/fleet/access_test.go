@@ -1,3 +1,5 @@
+//go:build !wrongclock
+
 package fleet
 
 import (

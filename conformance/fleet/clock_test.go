@@ -123,6 +123,50 @@ func TestWrongClocks(t *testing.T) {
 	}
 }
 
+// A day is that of the store: who has another one by its own clock, or by a clock that is set
+// meanwhile, spends of the same limit as the others, and none on a day of its own.
+func TestADayOfAWrongClock(t *testing.T) {
+	store := servers.Redis(t)
+	const limit = 1_500_000
+	right := job{Store: store.URL, Spend: &spending{Every: 20 * time.Millisecond, Purses: []need{{"dry", limit, 1000}}}}
+	now, err := strconv.ParseInt(strings.Fields(store.Do("time"))[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := 86_400 - now%86_400; left < 60 {
+		right.Spend.East = 3600 // no midnight in the test
+	}
+	c := hire(t, 2, right)
+	for _, clock := range [][]turn{{{By: day}}, {{By: -day}}, {{By: time.Second}, {After: 2 * time.Second, By: 40 * day}}, {{By: time.Second}, {After: 2 * time.Second, By: -40 * day}}} {
+		wrong := right
+		wrong.Clock = clock
+		c.join(wrong)
+	}
+	c.wait(time.Minute, "all workers to be ready", func() bool { return c.count(ready) == 6 })
+	c.begin()
+	whole := func() (all int64) {
+		for _, e := range c.all(spent) {
+			if !e.Alone {
+				all += e.Amount
+			}
+		}
+		return all
+	}
+	c.wait(time.Minute, "the day to be spent", func() bool { return whole() >= limit*95/100 })
+	time.Sleep(time.Second) // nobody spends more than there is
+	c.dismiss()
+	days := map[int64]int{}
+	for _, e := range c.all(spent) {
+		if !e.Alone {
+			days[e.Day]++
+		}
+	}
+	today := (now + int64(right.Spend.East)) / 86_400
+	if all := whole(); all > limit || len(days) != 1 || days[today] == 0 {
+		t.Errorf("%d of %d was spent, on %v; today is %d", all, int64(limit), days, today)
+	}
+}
+
 // No process tells the store what time it is: what goes to it are differences, and numbers
 // that the store has given out itself, by which it orders what it says. So the clock of a
 // process can be wrong by any amount.
