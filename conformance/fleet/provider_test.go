@@ -102,6 +102,19 @@ func (s *source) seen(from, until time.Time) (seen []request) {
 	return seen
 }
 
+// answered returns when n requests of the clients that have a fleet were answered which came from
+// a time on.
+func (s *source) answered(from time.Time, n int) time.Time {
+	var ends []time.Time
+	for _, r := range s.seen(from, time.Time{}) {
+		if !r.broken && !r.end.IsZero() {
+			ends = append(ends, r.end)
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	return ends[n-1]
+}
+
 // most returns how many of the requests were under way at one time.
 func most(requests []request) int {
 	type change struct {
