@@ -77,9 +77,10 @@ type Fleet struct {
 	id        string // of this process in the store
 	name      string // of this process, for people
 	endpoints *endpoint.Registry
-	doubt     atomic.Bool // the store may have lost everything
-	strange   bool        // the store has another secret, as far as run knows
-	slow      atomic.Bool // the store's last answer came later than a call may wait
+	doubt     atomic.Bool  // the store may have lost everything
+	strange   bool         // the store has another secret, as far as run knows
+	waiting   atomic.Int32 // calls that wait for the store
+	slow      atomic.Bool  // the store's last answer came later than a call may wait
 	// numbers are those of what is told. Circuits of one endpoint have them in common: it
 	// may be collected and made again.
 	numbers atomic.Uint64

@@ -108,12 +108,15 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 			f.take(pending, slices.Repeat([]store.Result{{Err: lost}}, len(pending)))
 		} else {
 			some, err := f.take(pending, f.runAll(pending))
+			if some && !answered {
+				f.heard(true, f.failing)
+			}
 			answered, gone, lost = answered || some, !some, cmp.Or(err, lost)
 		}
 		pending = nil
-		if tick && !gone && i < len(parts)-1 {
+		if tick && !gone && i < len(parts)-1 && f.waiting.Load() > 0 {
 			select {
-			case <-f.woken: // somebody waits
+			case <-f.woken:
 				f.exchange(false)
 			default:
 			}
@@ -281,6 +284,8 @@ func (f *Fleet) wait(ctx context.Context, done <-chan struct{}, atMost time.Dura
 			return false
 		}
 	}
+	f.waiting.Add(1)
+	defer f.waiting.Add(-1)
 	timer := time.NewTimer(atMost)
 	defer timer.Stop()
 	select {
