@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -105,8 +106,9 @@ var _ endpoint.Fleet = (*Fleet)(nil)
 
 // Status says whether the store of a fleet answers.
 type Status struct {
-	// Connected says that the store has answered the last time it was asked: each second, and
-	// first by [Open], or with [Options.Secret] at once after it.
+	// Connected says that the store has answered the last time it was asked: first by [Open],
+	// or with [Options.Secret] at once after it; then each second by a process that shares a
+	// circuit.
 	Connected bool
 	Since     time.Time // when that began
 	// Err is why it does not answer; if Connected, why a part of what it is asked fails, as
@@ -272,6 +274,9 @@ func (f *Fleet) met(processes int) {
 // heard records whether the store has answered, and what failed, and tells the operator of a
 // change.
 func (f *Fleet) heard(answered bool, err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %v: %w", runTimeout, err)
+	}
 	f.mu.Lock()
 	was := f.status
 	first := was.Err == nil && !was.Connected
@@ -282,14 +287,16 @@ func (f *Fleet) heard(answered bool, err error) {
 	since := was.Since
 	f.mu.Unlock()
 	switch {
-	case !answered && (was.Connected || first):
-		f.options.Log.Warn("llmcall: the fleet's store is lost, this process goes on alone", "error", err)
+	case !answered && first:
+		f.options.Log.Warn("llmcall: the fleet's store does not answer, this process goes on alone until it does", "error", err)
+	case !answered && was.Connected:
+		f.options.Log.Warn("llmcall: the fleet's store is lost, this process goes on alone until it is back", "error", err)
 	case answered && err != nil && (!was.Connected || was.Err == nil):
 		f.options.Log.Warn("llmcall: the fleet's store fails for some of what it is asked, which goes on alone", "error", err)
 	case answered && err == nil && was.Connected && was.Err != nil:
 		f.options.Log.Info("llmcall: the fleet's store does all that it is asked again")
 	case answered && !was.Connected && !first:
-		f.options.Log.Info("llmcall: the fleet's store is back", "lost_for", time.Since(since).Round(time.Millisecond))
+		f.options.Log.Info("llmcall: the fleet's store is back, this process shares again", "lost_for", time.Since(since).Round(time.Millisecond))
 	}
 }
 

@@ -123,8 +123,8 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		}
 	}
 	if !asks {
-		if tick {
-			return f.greet() // operators want to know whether the store is there
+		if tick && !f.Status().Connected {
+			return f.greet() // operators want to know whether it is back
 		}
 		return true
 	}
@@ -166,8 +166,8 @@ func (f *Fleet) take(all []asked, results []store.Result) (answered bool, lost e
 // greeting asks for nothing but an answer.
 var greeting = store.Call{Script: &store.Script{Name: "greeting", Text: "return 'hello'"}}
 
-// greet reports whether the store answers: of a process that has nothing to tell it, nobody would
-// know.
+// greet reports whether the store answers: of a process that has nothing to tell it yet, nobody
+// would know.
 func (f *Fleet) greet() (answered bool) {
 	hello := greeting
 	hello.Key = f.keyOf("", "greeting")

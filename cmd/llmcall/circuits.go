@@ -73,7 +73,7 @@ Exit codes:
   0    it is done
   1    the result could not be written
   2    wrong usage, or a KEY that no circuit has
-  6    the store of the fleet does not answer
+  6    the store of the fleet does not answer, or refuses
   130  interrupted`,
 		Example: `  llmcall circuits --config gateway.yaml
   llmcall circuits --fleet redis://127.0.0.1:6379/0 --watch
@@ -278,7 +278,22 @@ func (c *circuitsRun) lost(ctx context.Context, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %v", storeTimeout)
 	}
+	for _, r := range refusals {
+		if strings.Contains(err.Error(), r.says) {
+			return storeError{fmt.Errorf("the store %s can't be used: %s: %w", c.address, r.means, err)}
+		}
+	}
 	return storeError{fmt.Errorf("the store %s does not answer: %w", c.address, err)}
+}
+
+// refusals are what servers say that do answer, and what it means to whoever wrote the address.
+var refusals = []struct{ says, means string }{
+	{"NOAUTH", "it wants a password, redis://USER:PASSWORD@HOST:PORT"},
+	{"WRONGPASS", "the user or the password is wrong"},
+	{"NOPERM", "its user may not do that"},
+	{"DB index is out of range", "it has no database of that number"},
+	{"cluster support disabled", "addr= is for the servers of a Cluster, and it is none"},
+	{"unknown message type", "what answers there is not a Redis server"},
 }
 
 // calm orders circuits by how little they need to be looked at.

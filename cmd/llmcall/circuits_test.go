@@ -272,6 +272,19 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 	if got := s.do(t.Context(), redisFlag); !strings.Contains(got.stderr, "does not answer: no answer within 3s") {
 		t.Error(got.stderr)
 	}
+	for says, want := range map[string]string{
+		"NOAUTH HELLO must be called with the client already authenticated": "the store redis://u@store:6379/0 can't be used: it wants a password, redis://USER:PASSWORD@HOST:PORT: NOAUTH",
+		"WRONGPASS invalid username-password pair or user is disabled.":     "can't be used: the user or the password is wrong: WRONGPASS",
+		"NOPERM this user has no permissions to run the 'scan' command":     "can't be used: its user may not do that: NOPERM",
+		"DB index is out of range":                                          "can't be used: it has no database of that number: DB index",
+		"This instance has cluster support disabled":                        "can't be used: addr= is for the servers of a Cluster, and it is none: This",
+		"received unknown message type: 72":                                 "can't be used: what answers there is not a Redis server: received",
+	} {
+		s.err = errors.New(says)
+		if got := s.do(t.Context(), redisFlag); got.code != exitProvider || !strings.Contains(got.stderr, want) {
+			t.Errorf("exit %d: %s", got.code, got.stderr)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s.err = ctx.Err()

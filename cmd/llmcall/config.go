@@ -208,7 +208,7 @@ func examine(name string, text []byte) (*configAccount, error) {
 		a.Checks = append(a.Checks, c.Name())
 	}
 	a.Says = sayConfig(&cfg, checks, givenTo(text), asked)
-	a.Warnings = append(a.Warnings, warnings(&cfg, len(checks))...)
+	a.Warnings = append(a.Warnings, warnings(&cfg, len(checks), asked)...)
 	return a, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 
 	"llmcall"
 	"llmcall/failure"
-	"llmcall/internal/nearest"
 	"llmcall/internal/place"
 	"llmcall/internal/say"
 	"llmcall/internal/yamlfile"
@@ -548,8 +546,9 @@ func span(d time.Duration) string {
 	return text
 }
 
-// warnings names what is likely a mistake.
-func warnings(cfg *llmcall.RetryConfig, checks int) []string {
+// warnings names what is likely a mistake. judges are the models that checks ask; "": the one
+// that judges by default.
+func warnings(cfg *llmcall.RetryConfig, checks int, judges []string) []string {
 	var found []string
 	warn := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	stages := cfg.Stair()
@@ -559,11 +558,8 @@ func warnings(cfg *llmcall.RetryConfig, checks int) []string {
 	if cfg.Fleet.Address != "" && !cfg.EnableCircuitBreaker {
 		warn("fleet: enable_circuit_breaker is not true, so that no circuit is shared, and the pace alone is")
 	}
-	for i, pattern := range cfg.Fleet.Only {
-		fits := func(name string) bool { ok, _ := path.Match(pattern, name); return ok }
-		if models := cfg.AllModels(); len(models) > 0 && !slices.ContainsFunc(models, fits) {
-			warn("fleet_only[%d]: no model of the file is %s%s", i, pattern, nearest.Question(pattern, models))
-		}
+	if models := cfg.AllModels(); len(models) > 0 { // else --model names one
+		found = append(found, unfit(cfg.Fleet.Only, append(models, judges...))...)
 	}
 	for _, f := range [][2]string{{"fleet", cfg.Fleet.Address}, {"fleet_secret", cfg.Fleet.Secret}} {
 		if _, err := place.Read(f[1], "it"); place.Is(f[1]) && err != nil {

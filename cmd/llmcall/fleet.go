@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"llmcall"
 	"llmcall/endpoint"
 	"llmcall/fleet"
+	"llmcall/internal/nearest"
 	"llmcall/llm"
 
 	"github.com/spf13/cobra"
@@ -23,6 +25,8 @@ import (
 type ownFleet struct {
 	*fleet.Fleet
 	address string // without its password
+	only    []string
+	log     *slog.Logger
 
 	mu    sync.Mutex
 	names map[endpoint.Key][]string // of the models that were opened
@@ -35,7 +39,7 @@ func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	j := &ownFleet{address: llmcall.Fleet{Address: address}.String(), names: map[endpoint.Key][]string{}}
+	j := &ownFleet{address: llmcall.Fleet{Address: address}.String(), only: cfg.Only, log: log, names: map[endpoint.Key][]string{}}
 	j.Fleet, err = fleet.Open(address, fleet.Options{
 		Secret: secret, Only: cfg.Only, Names: j.namesOf, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints,
 	})
@@ -69,6 +73,39 @@ func (j *ownFleet) know(models []llm.Model) {
 			j.names[key] = append(j.names[key], m.Name())
 		}
 	}
+}
+
+// doubt warns of each pattern of fleet_only that fits none of the models that were opened, judges
+// included: what it should share is not shared, and calls would not show it.
+func (j *ownFleet) doubt() {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	var names []string
+	for _, of := range j.names {
+		names = append(names, of...)
+	}
+	j.mu.Unlock()
+	slices.Sort(names)
+	for _, warning := range unfit(j.only, slices.Compact(names)) {
+		j.log.Warn(warning)
+	}
+}
+
+// unfit returns a warning of each pattern of fleet_only that fits no model. Without models it is
+// not known.
+func unfit(only, models []string) (warnings []string) {
+	if len(models) == 0 {
+		return nil
+	}
+	for i, pattern := range only {
+		fits := func(name string) bool { ok, _ := path.Match(pattern, name); return ok }
+		if !slices.ContainsFunc(models, fits) {
+			warnings = append(warnings, fmt.Sprintf("fleet_only[%d]: no model is %q%s: nothing is shared by it", i, pattern, nearest.Question(pattern, models)))
+		}
+	}
+	return warnings
 }
 
 // namesOf returns the names of an endpoint's models.

@@ -467,6 +467,42 @@ func TestAClickActsOnTheFleet(t *testing.T) {
 	}
 }
 
+// A pattern that fits no model is a mistake that no answer would show.
+func TestAPatternOfAFleetThatFitsNoModel(t *testing.T) {
+	t.Setenv("FLEET_TEST_KEY", "one-of-the-test")
+	t.Setenv("FLEET_TEST_KEY_2", "two-of-the-test")
+	store := servers.Redis(t)
+	provider := newOutage(t)
+	base := fmt.Sprintf("fleet: %s\nproviders: {acme: {protocol: openai, base_url: %q, keys: [env:FLEET_TEST_KEY, env:FLEET_TEST_KEY_2]}, judges: {protocol: openai, base_url: %[2]q, key: none}}\n", store.URL, provider.url)
+	rows := file(t, "rows.jsonl", `{"prompt": "Hello"}`+"\n")
+	for _, c := range []struct{ only, warns string }{
+		{"[acme/*]", ""},
+		{"[acme/small, judges/one]", ""},
+		{"['*/small', '*/*']", ""},
+		{"[acm/small]", `fleet_only[0]: no model is "acm/small", did you mean acme/small?: nothing is shared by it`},
+		{"[acme/*, openai/*]", `fleet_only[1]: no model is "openai/*"`},
+		{"[acme]", `fleet_only[0]: no model is "acme"`},
+	} {
+		only := base + "fleet_only: " + c.only + "\n"
+		call := file(t, "call.yaml", only+"model: acme/small\nenable_circuit_breaker: true\nchecks: [{agent_task: {task_prompt: It is polite., validation_model: judges/one}}]\n")
+		gate := file(t, "gateway.yaml", only+"routes: {chat: {models: [acme/small], checks: [{agent_task: {task_prompt: It is polite., validation_model: judges/one}}]}}\n")
+		open := file(t, "open.yaml", only+"routes: {'*': {}}\n")
+		for _, run := range [][]string{{"config", "check", call}, {"call", "--config", call, "--max-attempts", "1", "Hello"}, {"batch", rows, "--config", call}} {
+			got := runProcess(t, run...)
+			if text := got.stdout + got.stderr; c.warns == "" && strings.Contains(text, "no model is") || !strings.Contains(text, c.warns) {
+				t.Errorf("%s: %s: exit %d: %s", c.only, run[0], got.code, text)
+			}
+		}
+		for path, warns := range map[string]string{gate: c.warns, open: ""} {
+			log := startMember(t, "--config", path).log
+			within(t, 5*time.Second, "it serves", func() bool { return strings.Contains(log.String(), "msg=serving") })
+			if text := strings.ReplaceAll(log.String(), `\"`, `"`); warns == "" && strings.Contains(text, "no model is") || !strings.Contains(text, warns) {
+				t.Errorf("%s: serve: %s", c.only, text)
+			}
+		}
+	}
+}
+
 // The page's example is one that can be typed.
 func TestTheExampleOfAFleet(t *testing.T) {
 	text, err := os.ReadFile("../../examples/fleet.yaml")

@@ -136,6 +136,7 @@ func (s *serving) run(cmd *cobra.Command) error {
 			s.log.Error("the last traces could not be sent", "error", err)
 		}
 	}()
+	s.doubt(cfg)
 	l, err := gateway.Listen(cfg)
 	if err != nil {
 		return err
@@ -219,7 +220,11 @@ func (s *serving) join(cfg llmcall.Fleet) (err error) {
 		return s.inWords(err)
 	}
 	s.registry = s.fleet.Endpoints()
-	s.log.Info("joined the fleet", "store", s.fleet.address)
+	if st := s.fleet.Status(); st.Err != nil { // which the fleet has said
+		s.log.Warn("the fleet is joined when its store answers", "store", s.fleet.address)
+	} else {
+		s.log.Info("joined the fleet", "store", s.fleet.address)
+	}
 	return nil
 }
 
@@ -239,6 +244,14 @@ func (s *serving) changed(e *endpoint.Endpoint, t breaker.Transition) {
 	s.log.Warn(what, says...)
 	if g := s.gateway.Load(); g != nil { // others of the fleet may know of an outage before it is made
 		g.CircuitChanged(e, t)
+	}
+}
+
+// doubt warns of what fleet_only names and no route has. Where clients name any model, it is not
+// known.
+func (s *serving) doubt(cfg *gateway.Config) {
+	if cfg.Routes[gateway.AnyModel] == nil {
+		s.fleet.doubt()
 	}
 }
 

@@ -146,6 +146,7 @@ func (s *serving) again(w *watched, served []byte, forced bool) []byte {
 		return text
 	}
 	w.know(cfg)
+	s.doubt(cfg)
 	s.log.Info("the configuration was read again", "file", s.config, "routes", len(cfg.Routes))
 	return text
 }
