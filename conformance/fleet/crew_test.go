@@ -344,6 +344,10 @@ func (c comparison) same() bool {
 	return (c.fleet - c.alone).Abs() <= max(5*time.Millisecond, 3*c.noise)
 }
 
+// within reports whether those with a fleet took no longer than those without, which waited as long
+// as they may, but for what the noise can make.
+func (c comparison) within() bool { return c.fleet <= c.alone+max(time.Millisecond, 3*c.noise) }
+
 func (c comparison) String() string {
 	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
 	return fmt.Sprintf("p99 of %d calls %v, without a fleet %v (standard error of the difference %v)", c.calls, round(c.fleet), round(c.alone), round(c.noise))

@@ -150,6 +150,7 @@ func rest(t *testing.T, url string, s *spending, name string, limit int64) (left
 // why; no reservation waits for the store. When it is back, what was spent meanwhile counts, and
 // all that is left can be spent: no more and no less, whoever has died or joined.
 func TestSpendingWhileTheStoreFails(t *testing.T) {
+	atOnce(t)
 	for i, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			if i > 0 {
@@ -218,7 +219,7 @@ func TestSpendingWhileTheStoreFails(t *testing.T) {
 				t.Errorf("in the fault %d were taken of the meter, while %.0f came in", went, comes)
 			}
 			times := compare(c.of(spent, "dry", false, struck, end), c.of(spent, "dry", true, struck, end), struck)
-			if !times.same() {
+			if !times.within() {
 				t.Errorf("%v", times)
 			}
 
@@ -328,7 +329,7 @@ func TestTheEndOfADay(t *testing.T) {
 		}
 	}
 	times := compare(c.of(spent, "dry", false, earliest(turned).Add(-time.Second), end), c.of(spent, "dry", true, earliest(turned).Add(-time.Second), end), earliest(turned).Add(-time.Second))
-	if !times.same() {
+	if !times.within() {
 		t.Errorf("%v", times)
 	}
 	t.Logf("two days were spent, %v of %d; all turned to the second within %v; refused on it: %v; %v", all, limit, apart.Round(100*time.Microsecond), late, times)

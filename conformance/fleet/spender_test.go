@@ -9,9 +9,12 @@ import (
 	"llmcall/fleet"
 )
 
+// mostWait is how long a reservation waits for the store at most.
+const mostWait = 5 * time.Millisecond
+
 // A spending is what a worker spends of accounts and meters that a fleet shares, until its input
-// ends: of each, each time. Beside each account it has one of its own, so that both meet the
-// same busy machine.
+// ends: of each, each time. Beside each account it has one of its own, whose reservations all wait
+// as long as one of a fleet may, so that both meet the same busy machine.
 type spending struct {
 	Every  time.Duration
 	Purses []need
@@ -110,6 +113,7 @@ func (p *spender) reserve(r *reporter) {
 
 	began = time.Now()
 	lent, err = p.own.Reserve(want, endpoint.Amount{})
+	time.Sleep(mostWait)
 	took = time.Since(began)
 	p.own.Settle(lent, used(lent))
 	e = event{Kind: spent, Alone: true, Name: p.Name, At: began, Took: took}
