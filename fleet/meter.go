@@ -33,8 +33,7 @@ const rounding = 1e-6
 // come in since two seconds before. While the store is slow, each may use a twentieth of what
 // is left above that, divided by the processes. While it is lost each process uses the limit
 // divided by the number of those that it has seen last, itself alone if it has never reached
-// the store. If the store is restarted empty, the first process that comes back says what
-// was used.
+// the store. If the store is restarted empty, the processes that come back say what was used.
 func (f *Fleet) Meter(name string, perMinute float64) account.Meter {
 	m := &meter{
 		f: f, id: rand.Text()[:8], place: f.keyOf(tagOf("meter", name), "meter"), perMinute: perMinute, living: 1,

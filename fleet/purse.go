@@ -65,8 +65,11 @@ var (
 //
 // While the store is lost the account goes on with what is open to it: what it needs in two
 // seconds, at least a twentieth of what is left divided by the processes, and at most a
-// tenth of what is left. Then it refuses, and [account.Error.Err] says why. One that was not
-// used for ten minutes has nothing open, and is forgotten if nobody has it any more.
+// tenth of what is left. Then it refuses, and [account.Error.Err] says why. One that was made
+// while the store is lost has nothing open; in the first six seconds after that it uses a
+// twentieth of the limit at most, since the store may be empty, and those who know what is spent
+// may come later. One that was not used for ten minutes has nothing open, and is forgotten if
+// nobody has it any more.
 //
 // The processes together never spend more than the limit, as long as no request uses more
 // than was reserved for it; each request counts on the day of its reservation. What was

@@ -96,6 +96,23 @@ func TestAUserOfAClusterWhoMayDoLittle(t *testing.T) {
 	}
 }
 
+// Behind Sentinels, a process asks the server that they name whether it is the master.
+func TestAUserBehindSentinelsWhoMayDoLittle(t *testing.T) {
+	full(t)
+	g := servers.Sentinel(t)
+	for _, s := range g.Servers {
+		s.Do(user(ofAServer, "+role")...)
+	}
+	if said := works(t, as("fleet:hidden", g.URL)); said != "" {
+		t.Errorf("it was said:\n%s", said)
+	}
+	for _, s := range g.Servers {
+		if text := denials(s); text != "" {
+			t.Errorf("refused was:\n%s", text)
+		}
+	}
+}
+
 // One who may not do what is needed reads what is missing.
 func TestAUserWhoMayDoTooLittle(t *testing.T) {
 	for _, row := range []struct{ rules, want string }{
