@@ -388,27 +388,6 @@ func TestWrongPassword(t *testing.T) {
 	works(t, open(t, servers.WithPassword(t, "alone").URL), add, "{a}", "a")
 }
 
-// What a user of an ACL needs, and no more.
-func TestAUserWhoMayDoLittle(t *testing.T) {
-	server := servers.Redis(t, "--user", "fleet", "on", ">secret", "~p:*", "&p:*",
-		"+eval", "+evalsha", "+hget", "+hset", "+hmget", "+hgetall", "+hdel", "+hlen", "+hkeys", "+del", "+exists", "+pexpire", "+pttl", "+time",
-		"+publish", "+subscribe", "+unsubscribe", "+ping", "+get", "+set", "+scan")
-	s := open(t, "redis://fleet:secret@"+server.Addr)
-	works(t, s, add, "p:{a}", "a")
-	h, stop := watch(s, "p:{a}")
-	next(t, h.again)
-	works(t, s, tell, "p:{a}", "x")
-	next(t, h.messages)
-	stop()
-	if text, err := s.Secret(t.Context(), "p:secret", "first"); text != "first" || err != nil {
-		t.Errorf("got %q, %v", text, err)
-	}
-	if keys, err := s.Keys(t.Context(), "p:"); len(keys) != 2 || err != nil {
-		t.Errorf("got %q, %v", keys, err)
-	}
-	fails(t, s, "NOPERM", "other:{a}")
-}
-
 func TestTLS(t *testing.T) {
 	server := servers.WithTLS(t)
 	s := open(t, server.URL)
