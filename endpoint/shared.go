@@ -11,7 +11,7 @@ type FleetSnapshot struct {
 	Address   string    // of the store, without a password
 	Connected bool      // the store has answered the last time
 	Since     time.Time // when that began
-	Err       error     // why it is not connected, or why Circuits are not known
+	Err       error     // why it is not connected, why Circuits are not known, or what of them goes on alone
 	Processes int       // that share a circuit, this one included
 	Circuits  []SharedCircuit
 }

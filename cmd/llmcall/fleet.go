@@ -179,7 +179,8 @@ func (j *ownFleet) state(ctx context.Context) endpoint.FleetSnapshot {
 	if !now.Connected {
 		return now
 	}
-	now.Circuits, now.Err = j.Circuits(ctx)
+	circuits, err := j.Circuits(ctx)
+	now.Circuits, now.Err = circuits, cmp.Or(err, s.Err)
 	return now
 }
 
