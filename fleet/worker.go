@@ -153,27 +153,40 @@ func (f *Fleet) take(all []asked, results []store.Result) (answered bool, lost e
 		}
 	}
 	for i, a := range all {
-		if alone := failed[a.shared]; a.alone != alone {
-			a.alone = alone
-			a.part.alone(alone)
-			f.again(a.shared) // what was kept meanwhile
-		}
+		f.separate(a.shared, failed[a.shared])
 		a.done(results[i])
 	}
 	return answered, lost
+}
+
+// separate tells a part whether it is alone from now on.
+func (f *Fleet) separate(s *shared, alone bool) {
+	if s.alone != alone {
+		s.alone = alone
+		s.part.alone(alone)
+		f.again(s) // what was kept meanwhile
+	}
 }
 
 // greeting asks for nothing but an answer.
 var greeting = store.Call{Script: &store.Script{Name: "greeting", Text: "return 'hello'"}}
 
 // greet reports whether the store answers: of a process that has nothing to tell it yet, nobody
-// would know.
+// would know. If it does not, all parts are alone: none may take what it answers first for what it
+// has always known.
 func (f *Fleet) greet() (answered bool) {
 	hello := greeting
 	hello.Key = f.keyOf("", "greeting")
 	result := f.runAll([]asked{{request: request{call: hello}}})[0]
 	f.heard(result.Err == nil, result.Err)
-	return result.Err == nil
+	if result.Err == nil {
+		return true
+	}
+	all, _ := f.look(false)
+	for _, s := range all {
+		f.separate(s, true)
+	}
+	return false
 }
 
 // runAll has the store run what is asked.
