@@ -103,7 +103,7 @@ func (p problem) failure(r Reply) failure.Error {
 		if p.noQuota() || byWindow && p.unpaid(strings.ToLower(p.Message)) { // no window brings money
 			wait, told = 0, false
 		} else if at, ok := regained(p.Message); ok && !told {
-			wait, told = until(at, sent)
+			wait, told = sent.until(at)
 		}
 	}
 	e := failure.Error{
@@ -133,9 +133,9 @@ func (p problem) failure(r Reply) failure.Error {
 
 // sent returns when the error was sent. In a response that began as a success it was sent
 // long after the Date in the headers, so r.At counts.
-func (r Reply) sent() time.Time {
+func (r Reply) sent() sending {
 	if r.success() {
-		return r.At
+		return sending{came: r.At}
 	}
 	return sentAt(r.Header, r.At)
 }
@@ -145,7 +145,7 @@ func (r Reply) success() bool { return r.Status >= 200 && r.Status <= 299 }
 // resets returns when a limit is said to be whole again, where no Retry-After
 // says when to come back: by headers, of the response or in the body. The headers of
 // a success that holds the error are older than it.
-func (p problem) resets(r Reply, sent time.Time) (time.Duration, bool) {
+func (p problem) resets(r Reply, sent sending) (time.Duration, bool) {
 	if !r.success() && speaks(r.Header) {
 		if wait, told := wholeAgain(r.Provider, limitsOf(r.Provider, r.Header, sent)); told {
 			return wait, true

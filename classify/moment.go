@@ -22,7 +22,7 @@ import (
 // A time that has passed is a wait of 0. What is of no known form, negative, or
 // too long for a time.Duration (292 years), is not told: a provider means
 // nothing by it.
-func span(s string, unit time.Duration, sent time.Time) (time.Duration, bool) {
+func span(s string, unit time.Duration, sent sending) (time.Duration, bool) {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "-") {
 		return 0, false
@@ -33,14 +33,14 @@ func span(s string, unit time.Duration, sent time.Time) (time.Duration, bool) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return d, true
 	}
-	if t, ok := date(s, sent); ok {
-		return until(t, sent)
+	if t, ok := date(s, sent.came); ok {
+		return sent.until(t)
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
 		return 0, false
 	}
-	return until(t, sent)
+	return sent.until(t)
 }
 
 // The numbers that are Unix times: seconds and milliseconds from the year 2001
@@ -51,25 +51,17 @@ const (
 	lastUnixMilli  = 1e14
 )
 
-func spanOf(n float64, unit time.Duration, sent time.Time) (time.Duration, bool) {
+func spanOf(n float64, unit time.Duration, sent sending) (time.Duration, bool) {
 	switch {
 	case n*unit.Seconds() < firstUnix:
 		return time.Duration(math.Round(n * float64(unit))), true
 	case n < firstUnixMilli:
 		whole, part := math.Modf(n)
-		return until(time.Unix(int64(whole), int64(part*1e9)), sent)
+		return sent.until(time.Unix(int64(whole), int64(part*1e9)))
 	case n < lastUnixMilli:
-		return until(time.UnixMilli(int64(n)), sent)
+		return sent.until(time.UnixMilli(int64(n)))
 	}
 	return 0, false
-}
-
-func until(t, sent time.Time) (time.Duration, bool) {
-	d := t.Sub(sent) // which stops at the longest
-	if d == math.MaxInt64 {
-		return 0, false
-	}
-	return max(0, d), true
 }
 
 // number reads a plain decimal number of 0 or more. strconv.ParseFloat alone
@@ -118,32 +110,47 @@ func century(t, now time.Time) time.Time {
 	return t
 }
 
-// maxSkew is how far two clocks may differ: a clock that is set to the time of
-// the wrong zone is 14 hours off at most.
+// maxSkew is how far two clocks may differ with no doubt about either: a clock that is set
+// to the time of the wrong zone is 14 hours off at most.
 const maxSkew = 24 * time.Hour
 
-// sentAt returns when a response was sent, by the clock by which its absolute
-// times are told: its own Date. Held against the local clock, a machine that is
-// ten minutes late waits ten minutes too long, and one that is early not at all.
-// Without a Date, or with one that is absurd, it is at, the time that the
-// response came.
-func sentAt(h http.Header, at time.Time) time.Time {
-	values := valuesOf(h, "Date")
-	if len(values) == 0 {
-		return at
+// sending is when a response was sent, by two clocks.
+type sending struct {
+	date time.Time // by its own Date, the clock by which its absolute times are told; zero: it has none
+	came time.Time // by the clock here, when it came
+}
+
+// sentAt returns when a response that came at a time was sent.
+func sentAt(h http.Header, came time.Time) sending {
+	s := sending{came: came}
+	if values := valuesOf(h, "Date"); len(values) > 0 {
+		s.date, _ = date(strings.TrimSpace(values[0]), came)
 	}
-	t, ok := date(strings.TrimSpace(values[0]), at)
-	if !ok || t.Sub(at).Abs() > maxSkew {
-		return at
+	return s
+}
+
+// until returns how long it was from the sending to a time that the response tells. It is
+// held against the response's own Date: held against the clock here, a machine that is ten
+// minutes late would wait ten minutes too long, and one that is early not at all. Where the
+// two are more than maxSkew apart, one of them is absurd, and the time itself tells which:
+// the one that is farther from it.
+func (s sending) until(t time.Time) (time.Duration, bool) {
+	from := s.date
+	if from.IsZero() || from.Sub(s.came).Abs() > maxSkew && t.Sub(s.came).Abs() < t.Sub(from).Abs() {
+		from = s.came
 	}
-	return t
+	d := t.Sub(from) // which stops at the longest
+	if d == math.MaxInt64 {
+		return 0, false
+	}
+	return max(0, d), true
 }
 
 // retryAfter reads how long a header asks to stay away, counted from when its
 // response was sent, and whether it asks at all. Retry-After-Ms, which some
 // providers send because it is more precise, wins over Retry-After (RFC 9110,
 // section 10.2.3).
-func retryAfter(h http.Header, sent time.Time) (time.Duration, bool) {
+func retryAfter(h http.Header, sent sending) (time.Duration, bool) {
 	if d, ok := longest(valuesOf(h, "Retry-After-Ms"), time.Millisecond, sent); ok {
 		return d, true
 	}
@@ -167,7 +174,7 @@ func valuesOf(h http.Header, name string) []string {
 
 // longest returns the longest wait that values tell, of a header that may be
 // repeated or joined by commas: to come too early costs more than to come late.
-func longest(values []string, unit time.Duration, sent time.Time) (wait time.Duration, told bool) {
+func longest(values []string, unit time.Duration, sent sending) (wait time.Duration, told bool) {
 	keep := func(s string) bool {
 		d, ok := span(s, unit, sent)
 		if ok {

@@ -108,7 +108,7 @@ func TestRetryAfterReadsOneHeader(t *testing.T) {
 		{"50, Mon, 23 Nov 2026 12:00:30 GMT", 50 * time.Second},
 		{"Mon, 23 Nov 2026 12:00:30 GMT, 20", 30 * time.Second},
 	} {
-		got, told := retryAfter(http.Header{"Retry-After": {step.value}}, noon)
+		got, told := retryAfter(http.Header{"Retry-After": {step.value}}, sending{came: noon})
 		if want := max(step.want, 0); got != want || told != (step.want != notTold) {
 			t.Errorf("Retry-After: %.40q: got %v, %v; want %v, %v", step.value, got, told, want, step.want != notTold)
 		}
@@ -142,7 +142,7 @@ func TestRetryAfterChoosesAmongHeaders(t *testing.T) {
 		{"two other spellings", map[string][]string{"retry-after": {"3"}, "RETRY-AFTER": {"4"}}, 4 * time.Second},
 		{"the canonical spelling first", map[string][]string{"Retry-After": {"3"}, "retry-after": {"9"}}, 3 * time.Second},
 	} {
-		got, told := retryAfter(step.header, noon)
+		got, told := retryAfter(step.header, sending{came: noon})
 		if want := max(step.want, 0); got != want || told != (step.want != notTold) {
 			t.Errorf("%s: got %v, %v; want %v, %v", step.name, got, told, want, step.want != notTold)
 		}
@@ -161,6 +161,10 @@ func TestAbsoluteTimesAreHeldAgainstTheResponsesOwnDate(t *testing.T) {
 		{"our clock is ten minutes late", "Mon, 23 Nov 2026 12:00:00 GMT", noon.Add(-10 * time.Minute), 30 * time.Second},
 		{"our clock is ten minutes early", "Mon, 23 Nov 2026 12:00:00 GMT", noon.Add(10 * time.Minute), 30 * time.Second},
 		{"our clock is of another zone", "Mon, 23 Nov 2026 12:00:00 GMT", noon.Add(14 * time.Hour), 30 * time.Second},
+		{"our clock is a day early", "Mon, 23 Nov 2026 12:00:00 GMT", noon.Add(24*time.Hour + time.Millisecond), 30 * time.Second},
+		{"our clock is a year late", "Mon, 23 Nov 2026 12:00:00 GMT", noon.AddDate(-1, 0, 0), 30 * time.Second},
+		{"our clock is a year early", "Mon, 23 Nov 2026 12:00:00 GMT", noon.AddDate(1, 0, 0), 30 * time.Second},
+		{"our clock begins with 1970", "Mon, 23 Nov 2026 12:00:00 GMT", time.Unix(0, 0), 30 * time.Second},
 		{"in another form", "Monday, 23-Nov-26 12:00:00 GMT", noon.Add(time.Minute), 30 * time.Second},
 		{"no Date", "", noon, 30 * time.Second},
 		{"a Date of no form", "noon", noon, 30 * time.Second},
@@ -204,7 +208,7 @@ func TestRetryAfterReturnsWhatWasSent(t *testing.T) {
 			"date":         {http.Header{"Retry-After": {noon.Add(want).Format(http.TimeFormat)}}, whole},
 			"asctime":      {http.Header{"Retry-After": {noon.Add(want).Format(time.ANSIC)}}, whole},
 		} {
-			if got, told := retryAfter(test.header, noon); got.Round(time.Microsecond) != test.want || !told {
+			if got, told := retryAfter(test.header, sending{came: noon}); got.Round(time.Microsecond) != test.want || !told {
 				t.Fatalf("%s %v: got %v, %v; want %v", name, test.header, got, told, test.want)
 			}
 		}

@@ -244,7 +244,7 @@ func (p *problem) readDetails(raw json.RawMessage) {
 		case "ErrorInfo":
 			p.Reason = detail.Reason
 		case "RetryInfo":
-			p.Delay, p.Delayed = span(detail.RetryDelay, time.Second, time.Time{})
+			p.Delay, p.Delayed = span(detail.RetryDelay, time.Second, sending{})
 		case "QuotaFailure":
 			for _, v := range detail.Violations {
 				p.Quotas = append(p.Quotas, v.QuotaID)

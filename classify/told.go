@@ -87,7 +87,7 @@ const maxLimits = 16
 
 // limitsOf returns the limits that a header tells of, in the order of their
 // names.
-func limitsOf(provider string, h http.Header, sent time.Time) []limit {
+func limitsOf(provider string, h http.Header, sent sending) []limit {
 	var all limits
 	for key, values := range h {
 		name, what := limitField(provider, strings.ToLower(key))
@@ -208,7 +208,7 @@ func least(values []string) int64 {
 // draftLimits reads the field RateLimit, "default";r=50;t=30, or, in the form of
 // drafts 6 and 7, limit=100, remaining=50, reset=30. Its policies tell the size
 // and the unit, "default";q=100;w=60;qu="requests", of the limit with their name.
-func draftLimits(values, policies []string, sent time.Time) []limit {
+func draftLimits(values, policies []string, sent sending) []limit {
 	var all []limit
 	for _, member := range items(values) {
 		if strings.Contains(member.name, "=") { // an earlier draft: the fields of one limit
@@ -245,7 +245,7 @@ func draftLimits(values, policies []string, sent time.Time) []limit {
 }
 
 // read fills in what fields, r=50 and t=30 or remaining=50 and reset=30, say.
-func (l *limit) read(fields []string, sent time.Time) {
+func (l *limit) read(fields []string, sent sending) {
 	for _, field := range fields {
 		name, value, _ := strings.Cut(field, "=")
 		switch strings.TrimSpace(name) {

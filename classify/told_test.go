@@ -244,7 +244,7 @@ func FuzzTold(f *testing.F) {
 					t.Errorf("%q, %q: %+v", reset, left, w)
 				}
 			}
-			if wait, told := wholeAgain(provider, limitsOf(provider, h, noon)); wait < 0 || !told && wait != 0 {
+			if wait, told := wholeAgain(provider, limitsOf(provider, h, sending{came: noon})); wait < 0 || !told && wait != 0 {
 				t.Errorf("%q, %q: %v, %v", reset, left, wait, told)
 			}
 		}
