@@ -60,9 +60,10 @@ func (t *together) Meter(name string, perMinute float64) account.Meter {
 
 // purse lends all that others have not got.
 type purse struct {
-	lent int64
-	lost error
-	all  []*account.Account
+	ahead time.Duration // its clock, of that of the processes
+	lent  int64
+	lost  error
+	all   []*account.Account
 }
 
 // lender is that of one process.
@@ -71,7 +72,7 @@ type lender struct {
 	account *account.Account
 }
 
-func (l *lender) Now() time.Time { return time.Now() }
+func (l *lender) Now() time.Time { return time.Now().Add(l.ahead) }
 
 func (l *lender) Lend(_ context.Context, want endpoint.Amount) error {
 	if l.lost != nil {
@@ -203,6 +204,35 @@ func TestLimitsThatProcessesShare(t *testing.T) {
 			if err := b.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// A client that has spent the money of its day is told to come back at the midnight of the
+// clock that all have, and not at that of a gateway whose clock is wrong.
+func TestMoneyComesBackAtTheMidnightOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := &together{meters: map[string]*meter{}, purses: map[string]*purse{accountName("web"): {ahead: 20 * time.Hour}}}
+		book, err := Open("", []Config{{Name: "web", SHA256: hashOf("a"), MaxCostPerDay: 5}}, Options{Log: quiet, Shared: fleet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, five := only(book), endpoint.Amount{Nanos: 5 * account.Dollar}
+		lent, err := c.Account().Reserve(five, five)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Account().Settle(lent, five)
+		_, err = c.Account().Reserve(five, five)
+		if r := c.Refused(err); r == nil || r.Limit != LimitCost || r.RetryAfter != 4*time.Hour { // a bubble begins at midnight
+			t.Errorf("%+v", r)
+		}
+		time.Sleep(4 * time.Hour)
+		if s := book.All()[0]; s.Spent != 0 {
+			t.Errorf("after that: %+v", s)
+		}
+		if err := book.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }
