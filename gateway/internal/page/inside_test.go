@@ -499,3 +499,15 @@ func BenchmarkFrame(b *testing.B) {
 	}
 	runtime.KeepAlive(hold)
 }
+
+// A machine whose clock nobody has set shows its calls too.
+func TestTheFirstMinutesOf1970(t *testing.T) {
+	r := NewRing(1, false)
+	table := failure.Decisions()
+	for _, at := range []time.Time{time.Unix(-60, 0), time.Unix(0, 0), time.Unix(60, 0)} {
+		r.count(&llmcall.Attempt{Model: "m", Outcome: llmcall.OutcomeValid}, at)
+		if got := r.recentOf(at, &table)["m"]; got == nil || got.answered == 0 {
+			t.Errorf("%v: %+v", at, got)
+		}
+	}
+}

@@ -24,7 +24,7 @@ const kinds = 32
 
 // modelStats is how a model did.
 type modelStats struct {
-	buckets  [buckets]tally // that of a time is at its number modulo buckets
+	buckets  [buckets]tally // see bucket
 	laps     [laps]lap      // of the last answers, as a ring
 	nextLap  int
 	attempts int64 // since the start
@@ -47,6 +47,10 @@ type tally struct {
 }
 
 func bucketOf(t time.Time) int64 { return t.Unix() / int64(perBucket/time.Second) }
+
+// bucket returns where that of a number is. A clock that nobody has set begins with 1970, and
+// five minutes before that are asked for too.
+func (m *modelStats) bucket(n int64) *tally { return &m.buckets[(n%buckets+buckets)%buckets] }
 
 // count records an attempt that has ended. The caller holds the lock.
 func (r *Ring) count(a *llmcall.Attempt, now time.Time) {
@@ -73,7 +77,7 @@ func (r *Ring) model(name string) *modelStats {
 
 func (m *modelStats) count(a *llmcall.Attempt, now time.Time) {
 	n := bucketOf(now)
-	t := &m.buckets[n%buckets]
+	t := m.bucket(n)
 	if t.number != n {
 		*t = tally{number: n}
 	}
@@ -136,7 +140,7 @@ func (m *modelStats) recent(last int64, table *failure.Table) *recent {
 	var failed [kinds]int
 	for i := range s.bars {
 		n := last - buckets + 1 + int64(i)
-		t := &m.buckets[n%buckets]
+		t := m.bucket(n)
 		if t.number != n {
 			continue
 		}
