@@ -39,8 +39,15 @@ type Account struct {
 	spent    endpoint.Amount
 	reserved endpoint.Amount
 	today    int64           // the day that spent is of
+	before   spent           // what was charged before that
 	open     endpoint.Amount // of the limit, on that day, with a Lender
 	others   endpoint.Amount // what other processes have spent, with a Lender
+}
+
+// spent is what was spent on a day.
+type spent struct {
+	day    int64
+	amount endpoint.Amount
 }
 
 // made counts the accounts. An account is newer than those above it, so that the order of
@@ -70,14 +77,28 @@ func New(limit endpoint.Amount, above ...*Account) *Account {
 //
 // If the clock is set back over a midnight, the day does not begin a second time: its
 // account goes on. If it is set back by more than that, after it was wrong, the account
-// goes on as that of the earlier day, so that the next midnight is not missed.
+// goes on as that of the earlier day, so that the next midnight is not missed; what was
+// spent on that day before the clock was wrong counts too. If it is set to the day from which it
+// was set back, it was that which was wrong, and the account goes on as well.
 func Daily(limit endpoint.Amount, loc *time.Location, above ...*Account) *Account {
 	a := New(limit, above...)
 	if a.day = loc; loc == nil {
 		a.day = time.Local
 	}
 	a.today = dayOf(time.Now(), a.day)
+	a.before.day = a.today
 	return a
+}
+
+// Resume goes on with what was spent on a day before the process was started again. If the
+// clock shows another day now, it is as if it had been set since: see [Daily], and
+// [Snapshot.Day]. Resume is called before the account is used, and spends nothing in the
+// accounts above it.
+func (a *Account) Resume(day int64, amount endpoint.Amount) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.today, a.before.day, a.spent = day, day, amount
+	a.turn()
 }
 
 // dayOf returns the number of the day that calendars show in loc at time t. Unlike the
@@ -118,9 +139,16 @@ func (a *Account) turnTo(now time.Time) {
 	none := endpoint.Amount{}
 	switch day := dayOf(now, a.day); {
 	case day > a.today:
-		a.today, a.spent, a.open, a.others = day, none, none, none
+		before := spent{a.today, none}
+		if day != a.before.day { // to which the clock would come back
+			before.amount, a.spent = a.spent, none
+		}
+		a.before, a.today, a.open, a.others = before, day, none, none
 	case day < a.today-1:
-		a.today, a.open, a.others = day, none, none
+		if a.before.day >= day {
+			a.spent = plus(a.spent, a.before.amount)
+		}
+		a.before, a.today, a.open, a.others = spent{a.today, none}, day, none, none
 	case day < a.today && a.Lender != nil && a.open == none && a.spent == none:
 		a.today, a.others = day, none // it was the day of a wrong clock, until the lender knew the time
 	}

@@ -4,8 +4,8 @@ import "llmcall/endpoint"
 
 // Journal keeps the entries of one account, so that a process that has been killed can be
 // followed by one that knows what was spent: the sum of what was used, and all of what was
-// reserved and not settled. The next process makes an account, spends that sum by
-// [Account.Settle] with nothing lent, and then sets [Account.Journal].
+// reserved and not settled. The next process makes an account, goes on with that sum by
+// [Account.Resume], and then sets [Account.Journal].
 //
 // Both methods are called with the account locked, so that the order of the entries is
 // that of the account: what a reservation found free was given back by an entry before it.

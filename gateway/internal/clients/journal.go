@@ -182,9 +182,10 @@ func (j *journal) open(name string, limit endpoint.Amount) *account.Account {
 	a := account.Daily(limit, time.UTC)
 	a.Name = accountName(name)
 	j.mu.Lock()
-	spent := j.all.of(name).on(today()) // after Daily: if midnight was between them, the account turns
+	s := j.all.of(name)
+	day, spent := s.latest(), s.spent
 	j.mu.Unlock()
-	a.Settle(endpoint.Amount{}, endpoint.Amount{Nanos: spent})
+	a.Resume(day, endpoint.Amount{Nanos: spent})
 	a.Journal = &entries{j, name}
 	return a
 }

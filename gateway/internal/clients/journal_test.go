@@ -344,3 +344,57 @@ func TestWhatAnOperatorHears(t *testing.T) {
 		}
 	})
 }
+
+// A process begins while the clock is ten days behind, as that of a machine without a battery,
+// and it is set while the process runs, or before the next one: the money of the day is not
+// there twice, and the next day is not missed.
+func TestAProcessBeginsWithAClockThatIsBehind(t *testing.T) {
+	for _, lives := range []int{1, 2, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := &memory{}
+			memory.synced = []byte(head + string((&record{Client: "web", Day: dateOf(today() + 10), Spent: new(int64(90))}).line()))
+			var j *journal
+			var day *account.Account
+			live := func() {
+				var err error
+				if j != nil {
+					err = j.close()
+				}
+				if err == nil {
+					j, err = begin("memory", memory.left(1, false), memory.replace, quiet)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				j.lock = memory
+				day = j.open("web", endpoint.Amount{Nanos: 100})
+			}
+			spend := func(n, sum int64) {
+				t.Helper()
+				lent, err := day.Reserve(endpoint.Amount{Nanos: n}, endpoint.Amount{Nanos: n})
+				if err != nil {
+					t.Fatal(err)
+				}
+				day.Settle(lent, lent)
+				if s := day.Snapshot(); s.Spent.Nanos != sum {
+					t.Errorf("%d lives: %d are spent, want %d", lives, s.Spent.Nanos, sum)
+				}
+			}
+			live()
+			spend(4, 94)
+			for range lives - 1 {
+				live()
+			}
+			spend(1, 95)
+			time.Sleep(10 * 24 * time.Hour)
+			spend(2, 97)
+			live()
+			spend(1, 98)
+			time.Sleep(24 * time.Hour)
+			spend(3, 3)
+			if err := j.close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

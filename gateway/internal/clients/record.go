@@ -59,6 +59,9 @@ type states map[string]*state
 type state struct {
 	day   int64 // since 1 January 1970, in UTC
 	spent int64 // nano-dollars, on that day
+	// before is the day that was charged before that, and what was spent on it; 0 if the clock
+	// was set back from it.
+	before struct{ day, spent int64 }
 	// open has the days of the reservations that are not settled, the oldest first, by
 	// their amounts. Of equal amounts the oldest is taken for the one that is settled: if
 	// it is another, one too many is left on the later day.
@@ -74,17 +77,26 @@ func (all states) of(name string) *state {
 	return s
 }
 
-// turn makes the day that of an entry. It follows the account: days do not go back, but if
-// they do by more than one, the clock was wrong and the account goes on as that of the
-// earlier day.
+// turn makes the day that of an entry. It follows the account: see [account.Daily].
 func (s *state) turn(day int64) {
 	switch {
 	case day > s.day:
-		s.day, s.spent = day, 0
+		spent := int64(0)
+		if day != s.before.day {
+			spent, s.spent = s.spent, 0
+		}
+		s.before.day, s.before.spent, s.day = s.day, spent, day
 	case day < s.day-1:
-		s.day = day
+		if s.before.day >= day {
+			s.spend(s.before.spent)
+		}
+		s.before.day, s.before.spent, s.day = s.day, 0, day
 	}
 }
+
+// latest returns the latest day of the account: today, or the one from which the clock was set
+// back.
+func (s *state) latest() int64 { return max(s.day, s.before.day) }
 
 func (s *state) reserve(day, amount int64) {
 	s.turn(day)
@@ -120,15 +132,6 @@ func (s *state) close() (lost int) {
 	return lost
 }
 
-// on returns what is spent on a day. If the latest day of the account is later, the clock
-// was set back, and the account goes on.
-func (s *state) on(day int64) int64 {
-	if day > s.day {
-		return 0
-	}
-	return s.spent
-}
-
 // apply adds an entry.
 func (all states) apply(r *record) error {
 	day, err := dayOf(r.Day)
@@ -158,20 +161,24 @@ func (all states) apply(r *record) error {
 	return nil
 }
 
-// whole returns a journal that has what is known since a day, and forgets what is older.
-func (all states) whole(since int64) []byte {
+// keptFor is for how many days what was spent is known: the clock may be wrong when a process
+// begins.
+const keptFor = 31
+
+// whole returns a journal that has what is known on a day, and forgets what is old.
+func (all states) whole(today int64) []byte {
 	var b bytes.Buffer
 	b.WriteString(head)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
-		if s.day < since && len(s.open) == 0 {
+		if s.day+keptFor < today && len(s.open) == 0 {
 			delete(all, name)
 			continue
 		}
 		for _, o := range s.sorted() {
 			b.Write((&record{Client: name, Day: dateOf(o.day), Reserved: &o.amount}).line())
 		}
-		b.Write((&record{Client: name, Day: dateOf(s.day), Spent: &s.spent}).line()) // last, since it is of the latest day
+		b.Write((&record{Client: name, Day: dateOf(s.latest()), Spent: &s.spent}).line()) // last, since it is of the latest day
 	}
 	return b.Bytes()
 }

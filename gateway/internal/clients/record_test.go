@@ -36,6 +36,8 @@ func TestReadingAJournal(t *testing.T) {
 		{"reserved long before, not settled, written as a whole", head + strings.ReplaceAll(entry(`"reserved":10`), "-26", "-20") + entry(`"spent":4`), 4, found{}},
 		{"a clock that was set back over midnight", head + strings.ReplaceAll(entry(`"spent":90`), "-26", "-27") + entry(`"settled":0,"used":5`), 95, found{}},
 		{"a clock that was wrong by a year", head + strings.ReplaceAll(entry(`"spent":90`), "2026", "2027") + entry(`"settled":0,"used":5`), 95, found{}},
+		{"a clock that was ahead for a while", head + entry(`"spent":90`) + strings.ReplaceAll(entry(`"settled":0,"used":3`), "2026", "2027") + entry(`"settled":0,"used":5`), 98, found{}},
+		{"a clock that was behind for a while", head + entry(`"spent":90`) + strings.ReplaceAll(entry(`"settled":0,"used":3`), "2026", "2025") + entry(`"settled":0,"used":5`), 98, found{}},
 		{"too much", head + entry(`"spent":9223372036854775807`) + entry(`"reserved":9223372036854775807`), math.MaxInt64, found{}},
 	} {
 		all, f, err := read([]byte(c.text))
@@ -44,7 +46,8 @@ func TestReadingAJournal(t *testing.T) {
 			continue
 		}
 		all.of("web").close()
-		if got := all.of("web").on(day); got != c.spent || f != c.found {
+		all.of("web").turn(day)
+		if got := all.of("web").spent; got != c.spent || f != c.found {
 			t.Errorf("%s: spent %d, %+v, want %d, %+v", c.name, got, f, c.spent, c.found)
 		}
 	}
