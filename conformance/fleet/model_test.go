@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"llmcall/classify"
@@ -16,7 +17,12 @@ import (
 
 // plain is a model of OpenAI's protocol without an SDK, which a worker would compile for
 // nothing: what it shares has nothing to do with what it says.
-type plain struct{ name, base, key string }
+type plain struct {
+	name, base, key string
+	worker          int // says so to the provider
+}
+
+const workerHeader = "X-Worker"
 
 // connections keeps as many as a worker has calls under way.
 var connections = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
@@ -37,6 +43,7 @@ func (p *plain) Complete(ctx context.Context, r *llm.Request) (*llm.Response, er
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(workerHeader, strconv.Itoa(p.worker))
 	request.Header.Set("Authorization", "Bearer "+p.key)
 	response, err := connections.Do(request)
 	if err != nil {

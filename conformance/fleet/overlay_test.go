@@ -60,7 +60,8 @@ func (t Time) stripped() Time { t.stripMono(); return t }
 `
 
 // wrongClock returns the program of these tests with another package time, in which the clock
-// can be wrong. It is compiled with all that it needs, which takes a minute the first time.
+// can be wrong. It is compiled with all that it needs, which takes a minute the first time, and
+// would take more if it were optimized.
 var wrongClock = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "clock")
 	if err != nil {
@@ -87,7 +88,7 @@ var wrongClock = sync.OnceValues(func() (string, error) {
 		}
 	}
 	program := filepath.Join(dir, "worker")
-	build := exec.Command("go", "test", "-c", "-vet=off", "-tags", "wrongclock", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, ".")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-gcflags=all=-N -l", "-tags", "wrongclock", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}

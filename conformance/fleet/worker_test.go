@@ -52,6 +52,8 @@ type job struct {
 	AtOnce   int           // calls under way at most
 	Circuit  breaker.Config
 	Clock    []turn // changes of its clock
+	// PerMinute is the configured limit of requests; 0: none.
+	PerMinute float64
 	// Beside makes each second call by a client without a fleet, to a model of its own, so
 	// that both have the same machine at the same time.
 	Beside bool
@@ -185,9 +187,9 @@ func (j job) turn(begun bool) {
 }
 
 func (j job) client(name string, endpoints *endpoint.Registry, r *reporter) (*llmcall.Client, error) {
-	model := &plain{name, j.Provider + "/v1", "of-the-fleet"}
+	model := &plain{name, j.Provider + "/v1", "of-the-fleet", j.Worker}
 	return llmcall.New([]llm.Model{model}, nil, llmcall.RetryConfig{
-		MaxAttempts: 1, Endpoints: endpoints, EnableCircuitBreaker: true,
+		MaxAttempts: 1, RequestsPerMinute: j.PerMinute, Endpoints: endpoints, EnableCircuitBreaker: true,
 		CircuitBreakerConfig: llmcall.CircuitBreakerConfig{Config: j.Circuit},
 		Observer: func(_ context.Context, e llmcall.Event) context.Context {
 			if e.Type == llmcall.EventAttemptEnded {
