@@ -534,7 +534,9 @@ func (w *bank) flush() {
 		for i := range total {
 			total[i] += open[i]
 		}
-		if p := h.part(); !h.closed && !h.isCut && p.last != nil {
+		p := h.part()
+		p.mu.Lock() // which the worker takes before it changes anything
+		if !h.closed && !h.isCut && p.last != nil {
 			for i := range least {
 				if sum := p.others[i] + open[i]; !known || sum < least[i] {
 					least[i] = sum
@@ -542,6 +544,7 @@ func (w *bank) flush() {
 			}
 			known = true
 		}
+		p.mu.Unlock()
 	}
 	for i := range total {
 		total[i] = max(0, total[i]-least[i])

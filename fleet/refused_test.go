@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -41,7 +40,7 @@ func (s *denying) Run(ctx context.Context, calls []store.Call) []store.Result {
 // does not any more.
 func TestAStoreThatFailsForSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said bytes.Buffer
+		var said lockedBuffer
 		s := &denying{Store: lua.New().Dial()}
 		s.denied.Store(limitsScript)
 		f, err := open(s, Options{Secret: secretOfTests, Log: slog.New(slog.NewTextHandler(&said, nil))})
