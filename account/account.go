@@ -39,13 +39,13 @@ type Account struct {
 	spent    endpoint.Amount
 	reserved endpoint.Amount
 	today    int64           // the day that spent is of
-	before   spent           // what was charged before that
+	before   expense         // what was charged before that
 	open     endpoint.Amount // of the limit, on that day, with a Lender
 	others   endpoint.Amount // what other processes have spent, with a Lender
 }
 
-// spent is what was spent on a day.
-type spent struct {
+// expense is what was spent on a day.
+type expense struct {
 	day    int64
 	amount endpoint.Amount
 }
@@ -139,7 +139,7 @@ func (a *Account) turnTo(now time.Time) {
 	none := endpoint.Amount{}
 	switch day := dayOf(now, a.day); {
 	case day > a.today:
-		before := spent{a.today, none}
+		before := expense{a.today, none}
 		if day != a.before.day { // to which the clock would come back
 			before.amount, a.spent = a.spent, none
 		}
@@ -148,7 +148,7 @@ func (a *Account) turnTo(now time.Time) {
 		if a.before.day >= day {
 			a.spent = plus(a.spent, a.before.amount)
 		}
-		a.before, a.today, a.open, a.others = spent{a.today, none}, day, none, none
+		a.before, a.today, a.open, a.others = expense{a.today, none}, day, none, none
 	case day < a.today && a.Lender != nil && a.open == none && a.spent == none:
 		a.today, a.others = day, none // it was the day of a wrong clock, until the lender knew the time
 	}

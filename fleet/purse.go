@@ -377,8 +377,8 @@ func (p *purse) needs(s account.Snapshot, l *loan) (want, own endpoint.Amount) {
 	// Without a limit nothing is left, since nothing must be opened.
 	free := larger(endpoint.Amount{}, each(sumsOf(s.Limit).amount(), plus(p.others.amount(), want), func(a, b int64) int64 { return a - b }))
 	if !knows { // the stated part of the day, not of what is left each time
-		part := share(sumsOf(s.Limit).amount(), 1, stated*int64(p.living))
-		want = larger(used, smaller(part, plus(used, free)))
+		first := share(sumsOf(s.Limit).amount(), 1, stated*int64(p.living))
+		want = larger(used, smaller(first, plus(used, free)))
 		return want, want
 	}
 	ahead := func(seconds, bound int64) endpoint.Amount {

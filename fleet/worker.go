@@ -144,16 +144,16 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 // take gives results to those who have asked, and reports whether one is an answer. The error is
 // one of those that are not. A part of which one is an error is alone.
 func (f *Fleet) take(all []asked, results []store.Result) (answered bool, lost error) {
-	failed := map[*shared]bool{}
+	without := map[*shared]bool{}
 	for i, a := range all {
 		if err := results[i].Err; err != nil {
-			failed[a.shared], lost = true, err
+			without[a.shared], lost = true, err
 		} else {
 			answered = true
 		}
 	}
 	for i, a := range all {
-		f.separate(a.shared, failed[a.shared])
+		f.separate(a.shared, without[a.shared])
 		a.done(results[i])
 	}
 	return answered, lost

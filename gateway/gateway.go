@@ -81,11 +81,11 @@ type Limits interface {
 // *fleet.Fleet of package [llmcall/fleet] does.
 type FleetCircuits interface {
 	// Force keeps a circuit OPEN or CLOSED in all processes until Reset. why is shown to those
-	// whose calls are refused. changed is false if it was so already.
-	Force(ctx context.Context, id string, to breaker.State, why string) (changed bool, err error)
-	// Reset closes a circuit in all processes, and ends Force. changed is false if it was
+	// whose calls are refused. did is false if it was so already.
+	Force(ctx context.Context, id string, to breaker.State, why string) (did bool, err error)
+	// Reset closes a circuit in all processes, and ends Force. did is false if it was
 	// closed already.
-	Reset(ctx context.Context, id string) (changed bool, err error)
+	Reset(ctx context.Context, id string) (did bool, err error)
 }
 
 // Served is a request for an answer that has ended.

@@ -546,9 +546,9 @@ func span(d time.Duration) string {
 	return text
 }
 
-// warnings names what is likely a mistake. judges are the models that checks ask; "": the one
+// warnings names what is likely a mistake. judging are the models that checks ask; "": the one
 // that judges by default.
-func warnings(cfg *llmcall.RetryConfig, checks int, judges []string) []string {
+func warnings(cfg *llmcall.RetryConfig, checks int, judging []string) []string {
 	var found []string
 	warn := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	stages := cfg.Stair()
@@ -559,7 +559,7 @@ func warnings(cfg *llmcall.RetryConfig, checks int, judges []string) []string {
 		warn("fleet: enable_circuit_breaker is not true, so that no circuit is shared, and the pace alone is")
 	}
 	if models := cfg.AllModels(); len(models) > 0 { // else --model names one
-		found = append(found, unfit(cfg.Fleet.Only, append(models, judges...))...)
+		found = append(found, unfit(cfg.Fleet.Only, append(models, judging...))...)
 	}
 	for _, f := range [][2]string{{"fleet", cfg.Fleet.Address}, {"fleet_secret", cfg.Fleet.Secret}} {
 		if _, err := place.Read(f[1], "it"); place.Is(f[1]) && err != nil {

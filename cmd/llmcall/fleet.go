@@ -95,17 +95,17 @@ func (j *ownFleet) doubt() {
 
 // unfit returns a warning of each pattern of fleet_only that fits no model. Without models it is
 // not known.
-func unfit(only, models []string) (warnings []string) {
+func unfit(only, models []string) (found []string) {
 	if len(models) == 0 {
 		return nil
 	}
 	for i, pattern := range only {
 		fits := func(name string) bool { ok, _ := path.Match(pattern, name); return ok }
 		if !slices.ContainsFunc(models, fits) {
-			warnings = append(warnings, fmt.Sprintf("fleet_only[%d]: no model is %q%s: nothing is shared by it", i, pattern, nearest.Question(pattern, models)))
+			found = append(found, fmt.Sprintf("fleet_only[%d]: no model is %q%s: nothing is shared by it", i, pattern, nearest.Question(pattern, models)))
 		}
 	}
-	return warnings
+	return found
 }
 
 // namesOf returns the names of an endpoint's models.

@@ -166,12 +166,12 @@ func (all states) apply(r *record) error {
 const keptFor = 31
 
 // whole returns a journal that has what is known on a day, and forgets what is old.
-func (all states) whole(today int64) []byte {
+func (all states) whole(day int64) []byte {
 	var b bytes.Buffer
 	b.WriteString(head)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
-		if s.day+keptFor < today && len(s.open) == 0 {
+		if s.day+keptFor < day && len(s.open) == 0 {
 			delete(all, name)
 			continue
 		}
