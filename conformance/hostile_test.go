@@ -185,7 +185,7 @@ func TestWhatAServerLacksIsNoFailure(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 10*time.Second { // none waits for anything; a busy machine needs a second
 		t.Errorf("it took %v", took)
 	}
 	for e := range registry.All() {
