@@ -508,9 +508,12 @@ func mustFill(t *testing.T, c breaker.Config) breaker.Config {
 // The histories of eight processes over the scripts in memory, with and without faults of the
 // store.
 func TestHistoriesAreLinearizable(t *testing.T) {
-	rounds := 10
-	if !full() {
-		rounds = 3
+	rounds := 3
+	switch {
+	case full():
+		rounds = 10
+	case testing.Short():
+		rounds = 1
 	}
 	config := mustFill(t, configOfHistories)
 	for name, faults := range map[string]func(*history, *lua.Server) func(context.Context, *rand.Rand){

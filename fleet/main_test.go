@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -8,6 +9,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if given := false; testing.Short() { // for the race detector, under which the scripts take ten times as long
+		flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+		if !given {
+			if err := flag.Set("rapid.checks", "25"); err != nil { // of which rapid makes a fifth
+				panic(err)
+			}
+		}
+	}
 	goleak.VerifyTestMain(m)
 }
 

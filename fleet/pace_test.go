@@ -469,7 +469,8 @@ func TestWhatHappensToProcessesAndStore(t *testing.T) {
 				if c.used(63*s, 90*s) < row.want.used || c.used(96*s, 150*s) < row.want.used-0.1 || c.used(90*s, 96*s) < row.want.back {
 					t.Errorf("want %v used, %v while they come back", row.want.used, row.want.back)
 				}
-				if c.refused(63*s, 90*s) > row.want.refused || c.refused(90*s, 96*s) > 2*row.want.refused || c.refused(96*s, 150*s) > 0.1 {
+				if c.refused(63*s, 90*s) > row.want.refused || c.refused(90*s, 96*s) > 4*row.want.refused || // of about 120 requests
+					c.refused(96*s, 150*s) > 0.1 {
 					t.Errorf("want %v refusals an answer", row.want.refused)
 				}
 			})
@@ -580,7 +581,7 @@ func TestConfiguredLimitsHoldForAll(t *testing.T) {
 		{requests: 600, store: "down"}, {requests: 600, store: "hangs"}, {tokens: 300_000, cost: 1000, store: "down"}, {requests: 600, store: "empty"},
 		{requests: 6000, store: "slow"}, {tokens: 3_000_000, cost: 1000, store: "slow"},
 	} {
-		if testing.Short() && (row.uses > 0 || row.requests == 6000) {
+		if testing.Short() && (row.uses > 0 || row.requests == 6000 || row.tokens >= 300_000) {
 			continue
 		}
 		synctest.Test(t, func(t *testing.T) {
