@@ -337,7 +337,7 @@ func TestFixedWindowsWithoutAHint(t *testing.T) {
 // against them, and a window that begins again is taken for a full bucket.)
 func TestTokenBucketsWithWindows(t *testing.T) {
 	for _, row := range []struct{ limit, burst, refusals float64 }{
-		{1, 5, 0.2}, {1, 60, 0.01}, {10, 5, 0.02}, {10, 60, 0.25}, {10, 600, 0.01}, {50, 60, 0.03}, {50, 600, 0.6},
+		{1, 5, 0.2}, {1, 60, 0.01}, {10, 5, 0.02}, {10, 60, 0.25}, {10, 600, 0.01}, {50, 60, 0.03}, {50, 600, 0.8},
 	} {
 		for _, answer := range []time.Duration{200 * time.Millisecond, 2 * time.Second, 10 * time.Second} {
 			r := &run{
