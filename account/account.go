@@ -150,7 +150,7 @@ func (a *Account) turnTo(now time.Time) {
 		}
 		a.before, a.today, a.open, a.others = expense{a.today, none}, day, none, none
 	case day < a.today && a.Lender != nil && a.open == none && a.spent == none:
-		a.today, a.others = day, none // it was the day of a wrong clock, until the lender knew the time
+		a.before, a.today, a.others = expense{day, none}, day, none // it was the day of a wrong clock, until the lender knew the time
 	}
 }
 
