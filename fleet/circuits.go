@@ -58,7 +58,7 @@ func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
 	}
 	calls := make([]store.Call, len(places))
 	for i, place := range places {
-		calls[i] = callOf(circuitScript, place, question{Op: "look", Failures: []failed{}, Held: []holding{}})
+		calls[i] = lookAt(place)
 	}
 	var all []Circuit
 	for i, r := range f.store.Run(ctx, calls) {
@@ -77,12 +77,23 @@ func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
 	return all, nil
 }
 
-func circuitOf(id, text string) (Circuit, error) {
-	var l look
-	var st state
-	var set settings
+// lookAt returns the call that looks at a circuit, and changes nothing.
+func lookAt(place string) store.Call {
+	return callOf(circuitScript, place, question{Op: "look", Failures: []failed{}, Held: []holding{}})
+}
+
+// readLook reads what the script says of the circuit with an ID.
+func readLook(id, text string) (l look, st state, set settings, err error) {
 	if err := errors.Join(json.Unmarshal([]byte(text), &l), json.Unmarshal([]byte(l.State), &st), json.Unmarshal([]byte(l.Settings), &set)); err != nil {
-		return Circuit{}, fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
+		return l, st, set, fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
+	}
+	return l, st, set, nil
+}
+
+func circuitOf(id, text string) (Circuit, error) {
+	l, st, set, err := readLook(id, text)
+	if err != nil {
+		return Circuit{}, err
 	}
 	st.at = time.Now()
 	b := st.shared()
@@ -155,16 +166,15 @@ func (f *Fleet) change(ctx context.Context, id, op, why string) (changed bool, e
 		}
 		return false, e
 	}
-	r := f.store.Run(ctx, []store.Call{callOf(circuitScript, places[i], question{Op: "look", Failures: []failed{}, Held: []holding{}})})[0]
+	r := f.store.Run(ctx, []store.Call{lookAt(places[i])})[0]
 	if r.Err != nil {
 		return false, r.Err
 	}
-	var l look
-	var st state
-	q := question{Op: op, Name: f.name, Why: why, Failures: []failed{}, Held: []holding{}}
-	if err := errors.Join(json.Unmarshal([]byte(r.Text), &l), json.Unmarshal([]byte(l.State), &st), json.Unmarshal([]byte(l.Settings), &q.Settings)); err != nil {
-		return false, fmt.Errorf("fleet: the circuit %s can't be read: %w", id, err)
+	l, st, set, err := readLook(id, r.Text)
+	if err != nil {
+		return false, err
 	}
+	q := question{Op: op, Name: f.name, Why: why, Settings: set, Failures: []failed{}, Held: []holding{}}
 	// Each change of a state begins a generation, of which all processes tell their operators.
 	switch {
 	case op == "open" && st.State == stateForcedOpen && (why == "" || why == st.Kind),
