@@ -40,6 +40,10 @@ func compared(stream bool) []column {
 		{"Portkey", portkey, stream}, {"nginx", nginx, stream}, {"HAProxy", haproxy, stream}, {"no gateway", nobody, stream}}
 }
 
+// tables are the columns of the page's three tables: whole answers, streams, and a gateway
+// with a single provider.
+var tables = [3][]column{compared(false), compared(true), {{"whole", alone, false}, {"stream", alone, true}}}
+
 // speaks reports whether a subject is tried with a protocol. No gateway is there to be
 // compared with those of OpenAI's protocol.
 func (s subject) speaks(protocol string) bool {
@@ -79,9 +83,9 @@ func written(all results) string {
 	return strings.NewReplacer(
 		"SUMMARY", all.summary(),
 		"FAULTS", faultList(),
-		"WHOLE", all.table(compared(false)),
-		"STREAMS", all.table(compared(true)),
-		"ALONE", all.table([]column{{"whole", alone, false}, {"stream", alone, true}}),
+		"WHOLE", all.table(tables[0]),
+		"STREAMS", all.table(tables[1]),
+		"ALONE", all.table(tables[2]),
 		"PATIENCE", fmt.Sprint(patience), "IMPATIENCE", fmt.Sprint(impatience),
 		"CELLS", fmt.Sprint(len(all)), "PORTKEY", proxies.Portkey.Version, "NGINX", proxies.Nginx.Version, "HAPROXY", proxies.HAProxy.Version,
 	).Replace(introduction)
@@ -130,13 +134,43 @@ func (all results) table(columns []column) string {
 	}
 	b.WriteString(head + "\n" + line + "\n")
 	for _, r := range rows {
-		name := r.name
-		for _, l := range all.lines(r, columns) {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", name, l.protocols, strings.Join(l.cells, " | "))
-			name = ""
-		}
+		b.WriteString(all.row(r, columns))
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// row is what a table says of a fault.
+func (all results) row(r row, columns []column) string {
+	var b strings.Builder
+	name := r.name
+	for _, l := range all.lines(r, columns) {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, l.protocols, strings.Join(l.cells, " | "))
+		name = ""
+	}
+	return b.String()
+}
+
+// notIn returns the cells of each row that a page does not have as it is here.
+func (all results) notIn(page string) (differ results) {
+	var written []string
+	for _, paragraph := range strings.Split(page, "\n\n") {
+		if strings.HasPrefix(paragraph, "| | protocol |") {
+			written = append(written, paragraph+"\n")
+		}
+	}
+	for i, columns := range tables {
+		for _, r := range rows {
+			if i < len(written) && strings.Contains(written[i], "\n"+all.row(r, columns)) {
+				continue
+			}
+			for _, c := range all {
+				if c.row.name == r.name && slices.ContainsFunc(columns, func(col column) bool { return col.subject == c.subject && col.stream == c.stream }) {
+					differ = append(differ, c)
+				}
+			}
+		}
+	}
+	return differ
 }
 
 // tableLine is a line of a table.
