@@ -218,8 +218,8 @@ func atLeast(least, want int64) int64 { return min(max(least, 1), want) }
 
 // Settle ends a reservation: lent is what [Account.Reserve] returned, and used is what
 // the request has used. All of used is spent, also what is above lent. If used is zero
-// the reservation is released. If lent is zero, used is spent without a reservation, such
-// as what a day had spent before the process was started again.
+// the reservation is released. If lent is zero, used is spent without a reservation. What
+// was spent before the process was started again is for [Account.Resume].
 func (a *Account) Settle(lent, used endpoint.Amount) {
 	used = endpoint.Amount{Tokens: max(0, used.Tokens), Nanos: max(0, used.Nanos)}
 	a.lock()
