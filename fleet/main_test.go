@@ -10,12 +10,15 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if given := false; testing.Short() { // for the race detector, under which the scripts take ten times as long
-		flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
-		if !given {
-			if err := flag.Set("rapid.checks", "25"); err != nil { // of which rapid makes a fifth
-				panic(err)
-			}
+	given := full()
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given { // a case is a fleet for an hour, and the scripts take ten times as long under the race detector
+		checks := "40"
+		if testing.Short() {
+			checks = "25" // of which rapid makes a fifth
+		}
+		if err := flag.Set("rapid.checks", checks); err != nil {
+			panic(err)
 		}
 	}
 	goleak.VerifyTestMain(m)

