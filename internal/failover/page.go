@@ -152,15 +152,15 @@ func (all results) row(r row, columns []column) string {
 
 // notIn returns the cells of each row that a page does not have as it is here.
 func (all results) notIn(page string) (differ results) {
-	var written []string
+	var has []string
 	for _, paragraph := range strings.Split(page, "\n\n") {
 		if strings.HasPrefix(paragraph, "| | protocol |") {
-			written = append(written, paragraph+"\n")
+			has = append(has, paragraph+"\n")
 		}
 	}
 	for i, columns := range tables {
 		for _, r := range rows {
-			if i < len(written) && strings.Contains(written[i], "\n"+all.row(r, columns)) {
+			if i < len(has) && strings.Contains(has[i], "\n"+all.row(r, columns)) {
 				continue
 			}
 			for _, c := range all {
