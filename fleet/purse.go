@@ -129,6 +129,7 @@ type purse struct {
 	seq      uint64
 	day      int64  // of what follows
 	epoch    string // "": the store has not answered on this day
+	rev      int64  // of the epoch, as far as the store has told
 	others   sums   // what is open to other processes, or was
 	living   int
 	last     *purseReport // that was answered
@@ -185,6 +186,7 @@ type purseReport struct {
 	Me       string `json:"me"`
 	Sequence uint64 `json:"seq"`
 	Epoch    string `json:"epoch"`
+	Rev      int64  `json:"rev"`
 	New      string `json:"new"` // the epoch, if there is none
 	Limit    sums   `json:"limit"`
 	Used     sums   `json:"used"`
@@ -202,6 +204,7 @@ type purseReport struct {
 type purseReply struct {
 	Late   bool   `json:"late"`
 	Epoch  string `json:"epoch"`
+	Rev    int64  `json:"rev"`
 	Now    int64  `json:"now,string"`
 	Living int    `json:"living"`
 	Open   sums   `json:"open"`
@@ -307,7 +310,7 @@ func (p *purse) requests(tick bool) []request {
 func (p *purse) look(s account.Snapshot, l *loan) {
 	now, used := time.Now(), plus(s.Spent, s.Reserved)
 	if s.Day != p.day {
-		p.day, p.epoch, p.others, p.living, p.last = s.Day, "", sums{}, 1, nil
+		p.day, p.epoch, p.rev, p.others, p.living, p.last = s.Day, "", 0, sums{}, 1, nil
 		p.before = used
 	}
 	if used != p.before || l != nil {
@@ -339,7 +342,7 @@ func (p *purse) report(a *account.Account, s account.Snapshot, l *loan, lost boo
 	}
 	p.seq++
 	r := &purseReport{
-		Me: p.id, Sequence: p.seq, Epoch: p.epoch, New: fmt.Sprint(p.id, p.seq), Limit: sumsOf(s.Limit),
+		Me: p.id, Sequence: p.seq, Epoch: p.epoch, Rev: p.rev, New: fmt.Sprint(p.id, p.seq), Limit: sumsOf(s.Limit),
 		Used: sumsOf(s.Spent), Open: sumsOf(larger(s.Open, plus(s.Spent, s.Reserved))),
 		Lease: purseLease.Milliseconds(), blind: !p.f.clock.known(),
 	}
@@ -418,7 +421,7 @@ func (p *purse) answered(a *account.Account, r *purseReport, l *loan, result sto
 		p.ask(l)
 		return
 	}
-	p.epoch, p.living, p.last, p.lastAt = answer.Epoch, answer.Living, r, time.Now()
+	p.epoch, p.rev, p.living, p.last, p.lastAt = answer.Epoch, answer.Rev, answer.Living, r, time.Now()
 	for i := range p.others {
 		p.others[i] = answer.Total[i] - answer.Open[i]
 	}

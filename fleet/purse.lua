@@ -1,5 +1,6 @@
 -- The limit of an account on a day, which the processes of a fleet share. KEYS[1] is a hash:
 --   epoch  a text of the process that began it: a store that was restarted empty has another
+--   rev    the number of reports in this epoch: it falls in a store that was restarted with old data
 --   gone   what counts as spent by processes that are no longer in the hash
 --   back   what was put back in this epoch
 --   p<process>  number of its last report; end of its lease, in ms of the server's clock;
@@ -43,8 +44,17 @@ for i = 1, #flat, 2 do
 	h[flat[i]] = flat[i + 1]
 end
 
+-- What a store that has come back with old data keeps is known to this process already, and more:
+-- it goes on like one that is empty.
+if q.epoch ~= '' and q.epoch == h.epoch and tonumber(h.rev or '0') < q.rev then
+	for field in pairs(h) do
+		redis.call('HDEL', key, field)
+	end
+	h = {}
+end
+
 local mine = 'p' .. q.me
-local epoch = h.epoch or q.new
+local epoch, rev = h.epoch or q.new, tonumber(h.rev or '0') + 1
 local gone, back = numbers(h.gone or '0 0'), numbers(h.back or '0 0')
 
 local known -- what the hash has of this process
@@ -106,10 +116,10 @@ if q.leaves then
 else
 	redis.call('HSET', key, mine, table.concat(texts(q.seq, now + q.lease, q.used[1], q.used[2], open[1], open[2], share[1], share[2]), ' '))
 end
-redis.call('HSET', key, 'epoch', epoch, 'gone', table.concat(texts(gone[1], gone[2]), ' '), 'back', table.concat(texts(back[1], back[2]), ' '))
+redis.call('HSET', key, 'epoch', epoch, 'rev', string.format('%.0f', rev), 'gone', table.concat(texts(gone[1], gone[2]), ' '), 'back', table.concat(texts(back[1], back[2]), ' '))
 redis.call('PEXPIRE', key, string.format('%.0f', KEEP))
 
 return cjson.encode({
-	epoch = epoch, now = string.format('%.0f', now), living = living,
+	epoch = epoch, rev = rev, now = string.format('%.0f', now), living = living,
 	open = texts(open[1], open[2]), total = texts(total[1], total[2]), spent = texts(spent[1], spent[2]),
 })

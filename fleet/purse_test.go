@@ -300,6 +300,37 @@ func TestAStoreThatComesBackEmpty(t *testing.T) {
 	})
 }
 
+// A store that was restarted with what it had saved a while ago has forgotten what was spent since: it
+// hears of it like an empty one, and nothing is lent twice, however little the first that comes
+// back has spent, and although the store knows it.
+func TestAStoreThatComesBackWithOldData(t *testing.T) {
+	atNoon(t, func(t *testing.T, server *lua.Server) {
+		const limit = 1_000_000
+		one, two := hold(t, server, money(limit)), hold(t, server, money(limit))
+		got := one.spend(100_000, 1000)
+		time.Sleep(2 * time.Second)
+		restart := server.Save()
+		time.Sleep(10 * time.Second)
+		joined := hold(t, server, money(limit))
+		got += two.spend(300_000, 1000) + joined.spend(300_000, 1000)
+		time.Sleep(2 * time.Minute) // what is open changes no more
+		server.Down(true)
+		two.cut(true)
+		joined.cut(true)
+		time.Sleep(20 * time.Second)
+		restart()
+		server.Down(false)
+		time.Sleep(6 * time.Second)
+		got += one.spend(limit, 1000)
+		two.cut(false)
+		joined.cut(false)
+		got += drain(one, two, joined)
+		if got > limit || got < limit*99/100 {
+			t.Errorf("they spent %d of %d", got, limit)
+		}
+	})
+}
+
 // A process that began while the store was lost, and is the first that comes back to it when it
 // is empty, can't know what was spent: until the others must be back too it gets the stated part
 // alone, and says why it gets no more.
@@ -522,9 +553,9 @@ func (w *bank) exposed(day int64) endpoint.Amount {
 	return sum
 }
 
-// flush restarts the store empty, and notes what those who come back may not know. Nobody
-// joins until they have.
-func (w *bank) flush() {
+// restart restarts the store, empty or with old data, and notes what those who come back may not
+// know. Nobody joins until they have.
+func (w *bank) restart(how func()) {
 	synctest.Wait()
 	var total, least sums
 	known := false
@@ -550,7 +581,7 @@ func (w *bank) flush() {
 		total[i] = max(0, total[i]-least[i])
 	}
 	w.lost = plus(w.lost, total.amount())
-	w.server.Flush()
+	how()
 	w.server.Hang(false)
 	w.server.Down(false)
 	time.Sleep(8 * time.Second) // they are back after five, and know of each other after another
@@ -617,6 +648,7 @@ func runBank(t *rapid.T, within *testing.T) {
 			}
 		}
 	}
+	saved := w.server.Save()
 	repair := func(*rapid.T) {
 		w.server.Hang(false)
 		w.server.Down(false)
@@ -650,7 +682,12 @@ func runBank(t *rapid.T, within *testing.T) {
 		"return": func(t *rapid.T) { pick(t).cut(false) },
 		"hang":   func(*rapid.T) { w.server.Hang(true) },
 		"down":   func(*rapid.T) { w.server.Down(true) },
-		"empty":  func(*rapid.T) { w.flush() },
+		"empty":  func(*rapid.T) { w.restart(w.server.Flush) },
+		"save":   func(*rapid.T) { saved = w.server.Save() },
+		"old data": func(*rapid.T) {
+			w.restart(saved)
+			saved = w.server.Save()
+		},
 		"join": func(t *rapid.T) {
 			if len(w.living()) == 8 {
 				t.Skip()

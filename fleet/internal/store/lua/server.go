@@ -2,6 +2,7 @@ package lua
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -97,10 +98,25 @@ func (s *Server) Hang(yes bool) {
 }
 
 // Flush restarts the server empty: connections break, what waited for an answer is lost.
-func (s *Server) Flush() {
+func (s *Server) Flush() { s.restart(map[string]*value{}) }
+
+// Save returns what restarts the server with what it keeps now.
+func (s *Server) Save() (restart func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys = map[string]*value{}
+	saved := map[string]*value{}
+	for key, v := range s.keys {
+		same := *v
+		same.hash, same.fields = maps.Clone(v.hash), slices.Clone(v.fields)
+		saved[key] = &same
+	}
+	return func() { s.restart(saved) }
+}
+
+func (s *Server) restart(with map[string]*value) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = with
 	s.waiting = nil
 	s.part(func(*watcher) bool { return true })
 }
