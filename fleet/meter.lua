@@ -47,7 +47,7 @@ if h.used then
 	end
 	used = math.max(0, used - (now - tonumber(h.at)) / 60000000 * q.per)
 end
-if last == 0 then -- a store that was restarted empty is told what was known, by each that comes back
+if last < q.seq - 1 then -- a store that was restarted, empty or with old data, is told what was known, by each that comes back
 	used = math.max(used, q.known)
 end
 if q.seq > last then -- else it was told before, and the answer was lost

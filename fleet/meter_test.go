@@ -281,6 +281,24 @@ func TestAMeterOfAnEmptyStore(t *testing.T) {
 	})
 }
 
+// So is one that comes back with what it had saved before that.
+func TestAMeterOfAStoreWithOldData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := lua.New()
+		one, two := newTaker(t, server, 600), newTaker(t, server, 600)
+		one.take(10)
+		time.Sleep(2 * time.Second)
+		restart := server.Save()
+		one.takeAll()
+		time.Sleep(2 * time.Second)
+		restart()
+		time.Sleep(8 * time.Second)
+		if n := one.takeAll() + two.takeAll(); n > 110 {
+			t.Errorf("%d after 10 s", n)
+		}
+	})
+}
+
 // It is told also by those who are not the first to come back: one that began while it was lost
 // knows nothing.
 func TestAMeterOfAnEmptyStoreThatAJoinerFindsFirst(t *testing.T) {

@@ -32,6 +32,20 @@ func commands(t *testing.T, s *servers.Server) map[string]int {
 	return counts
 }
 
+// counts returns the numbers of sections of INFO.
+func counts(t *testing.T, s *servers.Server, sections ...string) map[string]int {
+	t.Helper()
+	all := map[string]int{}
+	for _, line := range strings.Fields(s.Do(append([]string{"info"}, sections...)...)) {
+		if name, text, ok := strings.Cut(line, ":"); ok {
+			if n, err := strconv.Atoi(strings.TrimPrefix(text, "count=")); err == nil {
+				all[name] = n
+			}
+		}
+	}
+	return all
+}
+
 // Ten thousand healthy calls ask the store for nothing: its counters grow by the exchange of
 // each second and process alone, whatever is called in it.
 func TestHealthyCallsAskForNothing(t *testing.T) {

@@ -3,7 +3,10 @@
 package fleet
 
 import (
+	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,30 +26,138 @@ type fault struct {
 	more bool // with LLMCALL_MODEL=full alone: each takes 18 s
 	// forgets says that the store may come back without what it was told last.
 	forgets bool
+	// says is what a store that refuses what it is asked says, and the log of each process.
+	says string
 }
 
 var faults = []fault{
 	{"killed, and started empty", func(t *testing.T) (string, func(), func()) {
 		s := servers.Redis(t)
 		return s.URL, s.Kill, s.Start
-	}, false, true},
+	}, false, true, ""},
 	{"stopped (SIGSTOP)", func(t *testing.T) (string, func(), func()) {
 		s := servers.Redis(t)
 		return s.URL, s.Pause, s.Resume
-	}, false, false},
+	}, false, false, ""},
 	{"full (maxmemory)", func(t *testing.T) (string, func(), func()) {
 		s := servers.Redis(t)
 		return s.URL, func() { s.Full(true) }, func() { s.Full(false) }
-	}, true, false},
-	{"cut: nothing comes from it", cut(`{"name": "cut", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`), true, false},
-	{"cut: nothing comes to it", cut(`{"name": "cut", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`), true, false},
-	{"cut: connections are reset", cut(`{"name": "cut", "type": "reset_peer", "attributes": {"timeout": 0}}`), true, false},
-	{"slow by 400 ms", cut(`{"name": "cut", "type": "latency", "attributes": {"latency": 400, "jitter": 50}}`), true, false},
+	}, true, false, "OOM"},
+	{"cut: nothing comes from it", cut(`{"name": "cut", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`), true, false, ""},
+	{"cut: nothing comes to it", cut(`{"name": "cut", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`), true, false, ""},
+	{"cut: connections are reset", cut(`{"name": "cut", "type": "reset_peer", "attributes": {"timeout": 0}}`), true, false, ""},
+	{"slow by 400 ms", cut(`{"name": "cut", "type": "latency", "attributes": {"latency": 400, "jitter": 50}}`), true, false, ""},
 	{"failed over (Sentinel)", func(t *testing.T) (string, func(), func()) {
 		s := servers.Sentinel(t)
 		master := s.Master()
 		return s.URL, master.Kill, func() { s.Follow(master) }
-	}, false, true},
+	}, false, true, ""},
+	{"loading its data", loading, true, true, ""},
+	{"busy with a script", func(t *testing.T) (string, func(), func()) {
+		s := servers.Redis(t, "--lua-time-limit", "100")
+		return quiet(t, s, s.URL, func() { aside(t, s, "eval", "while true do end", "0") }, func() { s.Do("script", "kill") })
+	}, true, false, "BUSY"},
+	{"unable to save", func(t *testing.T) (string, func(), func()) {
+		dir := t.TempDir()
+		s := servers.Redis(t, "--dir", dir, "--save", "3600 1000000")
+		save := func(as string) {
+			s.Do("bgsave")
+			for began := time.Now(); !strings.Contains(s.Do("info", "persistence"), "rdb_last_bgsave_status:"+as); time.Sleep(20 * time.Millisecond) {
+				if time.Since(began) > 10*time.Second {
+					t.Fatalf("the server's save is not %s", as)
+				}
+			}
+		}
+		data := filepath.Join(dir, "dump.rdb")
+		return quiet(t, s, s.URL, func() {
+			if err := os.Mkdir(data, 0o700); err != nil { // which no file replaces
+				t.Error(err)
+			}
+			save("err")
+		}, func() {
+			if err := os.Remove(data); err != nil {
+				t.Error(err)
+			}
+			save("ok")
+		})
+	}, true, false, "MISCONF"},
+	{"without a replica", func(t *testing.T) (string, func(), func()) {
+		s := servers.Redis(t)
+		return quiet(t, s, s.URL, func() { s.Do("config", "set", "min-replicas-to-write", "1") }, func() { s.Do("config", "set", "min-replicas-to-write", "0") })
+	}, true, false, "NOREPLICAS"},
+	{"a replica without its master", func(t *testing.T) (string, func(), func()) {
+		s := servers.Redis(t, "--replica-serve-stale-data", "no")
+		return quiet(t, s, s.URL, func() { s.Do("replicaof", "127.0.0.1", "1") }, func() { s.Do("replicaof", "no", "one") })
+	}, true, false, "MASTERDOWN"},
+	{"a Cluster without a slot", func(t *testing.T) (string, func(), func()) {
+		c := servers.Cluster(t, "--cluster-require-full-coverage", "yes")
+		of := c.Of("unused")
+		slot := of.Do("cluster", "keyslot", "unused")
+		return quiet(t, of, c.URL, func() {
+			for _, s := range c.Nodes {
+				s.Do("cluster", "delslots", slot)
+			}
+		}, func() { of.Do("cluster", "addslots", slot) })
+	}, true, false, "CLUSTERDOWN"},
+}
+
+// loading starts a server that reads what it has saved for as long as the fault lasts, and answers
+// meanwhile that it does.
+func loading(t *testing.T) (string, func(), func()) {
+	s := servers.Redis(t, "--enable-debug-command", "local", "--loading-process-events-interval-bytes", "1024", "--key-load-delay", "1000")
+	s.Do("debug", "populate", "50000", "other", "100") // for 50 s
+	return quiet(t, s, s.URL, func() {
+		s.Do("save")
+		s.Kill()
+		s.Start()
+		if text := s.Do("info", "persistence"); !strings.Contains(text, "loading:1") {
+			t.Error("the server is not loading")
+		}
+	}, func() {
+		s.Do("config", "set", "key-load-delay", "0")
+		for began := time.Now(); !strings.Contains(s.Do("info", "persistence"), "loading:0"); time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > 10*time.Second {
+				t.Fatal("the server goes on loading")
+			}
+		}
+	})
+}
+
+// aside runs a command that does not return.
+func aside(t *testing.T, s *servers.Server, args ...string) {
+	_, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("redis-cli", append([]string{"-p", port}, args...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// quiet counts what a server that refuses what it is asked is asked in the fault: who is refused does
+// not ask again at once, nor by one connection after another.
+func quiet(t *testing.T, s *servers.Server, url string, strike, heal func()) (string, func(), func()) {
+	var struck time.Time
+	return url, func() {
+			s.Do("config", "resetstat")
+			struck = time.Now()
+			strike()
+		}, func() {
+			lasted := time.Since(struck)
+			heal()
+			n := counts(t, s, "stats", "errorstats")
+			own := 20 // connections of this test, and its commands
+			if n["total_connections_received"] > own+2*8 || n["total_error_replies"] > own+8*8*2 {
+				t.Errorf("in %v the server was asked too much: %v", lasted, n)
+			}
+			t.Logf("in %v: %d connections, %d commands, %d errors", lasted.Round(100*time.Millisecond),
+				n["total_connections_received"], n["total_commands_processed"], n["total_error_replies"])
+		}
 }
 
 var nodeOfACluster = fault{"a Cluster whose node is killed, and started empty", func(t *testing.T) (string, func(), func()) {
@@ -60,7 +171,7 @@ var nodeOfACluster = fault{"a Cluster whose node is killed, and started empty", 
 		}
 		killed.Kill()
 	}, func() { killed.Start() }
-}, true, true}
+}, true, true, ""}
 
 // cut puts a proxy before a store, which fails as a toxic says.
 func cut(toxic string) func(t *testing.T) (string, func(), func()) {

@@ -3,7 +3,7 @@
 // where its time is the bubble's; nothing else imports it.
 //
 // [New] makes a [Server], whose methods do to it what happens to real ones: it is down, it
-// hangs, it comes back empty, its messages are late or lost. [Server.Dial] gives each process
+// hangs, it comes back empty or with old data, its messages are late or lost. [Server.Dial] gives each process
 // a [Client] of its own, which is a [store.Store] and can be cut off alone.
 //
 // What a script sees is what it sees in Redis 7: numbers become text with 14 digits ("%.14g")
