@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/fleet/internal/store"
 	"llmcall/fleet/internal/store/lua"
 	"llmcall/pace"
@@ -76,5 +78,35 @@ func TestAStoreThatFailsForSome(t *testing.T) {
 		if now := f.Status(); !now.Connected || now.Err != nil || fails != 1 || does != 1 {
 			t.Errorf("%+v\n%s", now, said.String())
 		}
+	})
+}
+
+// The operator is told once that the store is lost, and why, and once that it is back, whatever is
+// shared.
+func TestWhatTheOperatorIsToldOfALostStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := lua.New()
+		var said lockedBuffer
+		f, err := open(server.Dial(), Options{Secret: secretOfTests, Log: slog.New(slog.NewTextHandler(&said, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		day := f.Account("web", endpoint.Amount{Nanos: 1000}, nil)
+		minute := f.Meter("web", 60)
+		defer minute.Close()
+		for range 2 {
+			time.Sleep(10 * time.Second)
+			server.Down(true)
+			time.Sleep(20 * time.Second)
+			server.Down(false)
+		}
+		time.Sleep(10 * time.Second)
+		for text, want := range map[string]int{"store is lost": 2, "store is back": 2, "for some of what": 0, "all that it is asked": 0} {
+			if n := strings.Count(said.String(), text); n != want {
+				t.Errorf("%q was said %d times, want %d:\n%s", text, n, want, said.String())
+			}
+		}
+		runtime.KeepAlive(day)
 	})
 }

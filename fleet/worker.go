@@ -135,6 +135,9 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		f.failing = lost
 	}
 	f.heard(answered, f.failing)
+	if !answered { // which is no part's failure
+		f.failing = nil
+	}
 	if answered && f.doubt.Swap(false) {
 		f.keepSecret()
 	}
