@@ -11,7 +11,7 @@
 // answer are held for 3 s, and other calls wait for their turn until their contexts end. A
 // connection without an answer is closed within 7 s.
 //
-// After READONLY all connections are made again: the address may lead to another master by now.
+// After READONLY and MASTERDOWN all connections are made again: the address may lead to another master by now.
 // Where a greeting is refused for what it asks (RESP3, a name, no password for a Sentinel), the
 // next one asks for less.
 //

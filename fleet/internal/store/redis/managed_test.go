@@ -143,22 +143,31 @@ func serves(t *testing.T, url string) {
 }
 
 // An address that leads to a new master keeps its connections to the old one, which goes on as a
-// replica and closes none.
+// replica and closes none. It refuses to write; one that may not tell old data refuses all, as long
+// as it does not reach the new master.
 func TestAnAddressThatLeadsToANewMaster(t *testing.T) {
-	for name, query := range map[string]string{"resp3": "", "resp2": "?protocol=2"} {
-		t.Run(name, func(t *testing.T) {
+	for _, row := range []struct {
+		name, query, says string
+		follows           bool
+	}{
+		{"resp3", "", "READONLY", true}, {"resp2", "?protocol=2", "READONLY", true}, {"no old data", "", "MASTERDOWN", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			old, master := servers.Redis(t), servers.Redis(t)
+			old, master := servers.Redis(t, "--replica-serve-stale-data", "no"), servers.Redis(t)
 			m := between(t, old, nil)
-			s := open(t, "redis://"+m.addr+query)
+			s := open(t, "redis://"+m.addr+row.query)
 			works(t, s, add, "{a}", "a")
 			h, _ := watch(s, "{a}")
 			next(t, h.again)
-			_, port, _ := net.SplitHostPort(master.Addr)
+			port := "1"
+			if row.follows {
+				_, port, _ = net.SplitHostPort(master.Addr)
+			}
 			old.Do("replicaof", "127.0.0.1", port)
 			for began := time.Now(); ; {
 				_, err := run(s, time.Second, add, "{a}", "b")
-				if err != nil && strings.Contains(err.Error(), "READONLY") {
+				if err != nil && strings.Contains(err.Error(), row.says) {
 					break
 				}
 				if time.Since(began) > soon {

@@ -364,7 +364,7 @@ func (s *Store) result(name string, r rueidis.RedisResult) store.Result {
 		return store.Result{}
 	case err != nil:
 		if said, told := rueidis.IsRedisErr(err); told {
-			if strings.Contains(said.Error(), "READONLY ") {
+			if strings.Contains(said.Error(), "READONLY ") || strings.HasPrefix(said.Error(), "MASTERDOWN ") {
 				// It was the master when the connection was made. The address may lead to another one now.
 				s.doors.leave()
 			}
