@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"llmcall/fleet/internal/store"
 	"llmcall/internal/servers"
 )
 
@@ -144,7 +145,8 @@ func serves(t *testing.T, url string) {
 
 // An address that leads to a new master keeps its connections to the old one, which goes on as a
 // replica and closes none. It refuses to write; one that may not tell old data refuses all, as long
-// as it does not reach the new master.
+// as it does not reach the new master. All that is asked fails with its words, also what is under way
+// when the connections to it are left.
 func TestAnAddressThatLeadsToANewMaster(t *testing.T) {
 	for _, row := range []struct {
 		name, query, says string
@@ -156,8 +158,9 @@ func TestAnAddressThatLeadsToANewMaster(t *testing.T) {
 			t.Parallel()
 			old, master := servers.Redis(t, "--replica-serve-stale-data", "no"), servers.Redis(t)
 			m := between(t, old, nil)
-			s := open(t, "redis://"+m.addr+row.query)
+			s, other := open(t, "redis://"+m.addr+row.query), open(t, "redis://"+m.addr+row.query)
 			works(t, s, add, "{a}", "a")
+			works(t, other, add, "{a}", "a")
 			h, _ := watch(s, "{a}")
 			next(t, h.again)
 			port := "1"
@@ -173,6 +176,15 @@ func TestAnAddressThatLeadsToANewMaster(t *testing.T) {
 				if time.Since(began) > soon {
 					t.Fatalf("got %v from a replica", err)
 				}
+			}
+			for range 5 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				for _, r := range other.Run(ctx, []store.Call{{Script: add, Key: "{a}", Args: []string{"b"}}, {Script: add, Key: "{b}", Args: []string{"b"}}}) {
+					if r.Err == nil || !strings.Contains(r.Err.Error(), row.says) {
+						t.Errorf("got %v, want what the server says", r.Err)
+					}
+				}
+				cancel()
 			}
 			m.lead(master)
 			works(t, s, add, "{a}", "b")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,7 +181,7 @@ func (s *Store) explain(err error) error {
 	err = denied(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(err, errHeld) {
+	if errors.Is(err, errHeld) || errors.Is(err, net.ErrClosed) { // it was left
 		if s.why != nil {
 			return s.why
 		}
@@ -366,6 +367,9 @@ func (s *Store) result(name string, r rueidis.RedisResult) store.Result {
 		if said, told := rueidis.IsRedisErr(err); told {
 			if strings.Contains(said.Error(), "READONLY ") || strings.HasPrefix(said.Error(), "MASTERDOWN ") {
 				// It was the master when the connection was made. The address may lead to another one now.
+				s.mu.Lock()
+				s.why = err // also of what else is asked by it
+				s.mu.Unlock()
 				s.doors.leave()
 			}
 			return store.Result{Err: fmt.Errorf("%s: %w", name, denied(err))}
