@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -223,6 +224,19 @@ func (c *crew) last(what string) map[int]time.Time {
 		}
 	}
 	return times
+}
+
+// told checks that each process has said why it lost the store, in the store's words if it has
+// any, and that it is back, and not again and again. On a machine that is too busy it may not have
+// waited for the words.
+func (c *crew) told(why string) {
+	c.t.Helper()
+	for i, w := range c.workers {
+		said := w.log.String()
+		if n := strings.Count(said, "\n"); !w.dead && (n > 6 || !strings.Contains(said, "store is back") || !strings.Contains(said, why) && !strings.Contains(said, "no answer within")) {
+			c.t.Errorf("worker %d said, of %q:\n%s", i, why, said)
+		}
+	}
 }
 
 // areAll reports whether it is so of all workers that were not killed.

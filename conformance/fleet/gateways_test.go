@@ -73,6 +73,31 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
+// command returns the path of the command llmcall, which is built once.
+func command(t *testing.T) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "llmcall")
+	if err != nil {
+		return "", err
+	}
+	tidy(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "llmcall")
+	build := exec.Command("go", "build", "-o", path, "./cmd/llmcall")
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
 const balanced = `global
   maxconn 1000
 defaults
@@ -98,12 +123,6 @@ func TestTwoGatewaysAfterHAProxy(t *testing.T) {
 	if err != nil {
 		t.Skipf("%v: apt-get install haproxy", err)
 	}
-	command := filepath.Join(t.TempDir(), "llmcall")
-	build := exec.Command("go", "build", "-o", command, "./cmd/llmcall")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	provider := newSource(t)
 	config := write(t, "gateway.yaml", fmt.Sprintf(`
 fleet: %s
@@ -111,9 +130,10 @@ providers: {acme: {protocol: openai, base_url: "%s/v1", keys: [none]}}
 routes:
   chat: {models: [acme/fleet], max_attempts: 1, circuit_breaker_config: {recovery_timeout: 1s}}
 `, store.URL, provider.URL))
+	program := command(t)
 	a, b, front := freeAddress(t), freeAddress(t), freeAddress(t)
 	for _, address := range []string{a, b} {
-		process(t, address, exec.Command(command, "serve", "--config", config, "--listen", address))
+		process(t, address, exec.Command(program, "serve", "--config", config, "--listen", address))
 	}
 	process(t, front, exec.Command(haproxy, "-db", "-f", write(t, "haproxy.cfg", fmt.Sprintf(balanced, front, a, b))))
 

@@ -151,9 +151,9 @@ func rest(t *testing.T, url string, s *spending, name string, limit int64) (left
 // all that is left can be spent: no more and no less, whoever has died or joined.
 func TestSpendingWhileTheStoreFails(t *testing.T) {
 	atOnce(t)
-	for i, f := range faults {
+	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			if i > 0 {
+			if !slices.Contains([]string{"killed, and started empty", "loading old data", "without a replica"}, f.name) {
 				full(t)
 			}
 			atOnce(t)
@@ -165,6 +165,9 @@ func TestSpendingWhileTheStoreFails(t *testing.T) {
 			c.wait(10*time.Second, "all to be connected", func() bool { return c.areAll(connected) })
 			c.begin()
 			time.Sleep(2 * time.Second)
+			c.wait(10*time.Second, "the meter to be used up", func() bool {
+				return sum(c.of(taken, "meter", false, time.Time{}, time.Now())) >= perMeter
+			})
 			const killed, joined = 1, spenders
 			c.kill(killed)
 			time.Sleep(500 * time.Millisecond)
@@ -183,8 +186,10 @@ func TestSpendingWhileTheStoreFails(t *testing.T) {
 			healed := time.Now().Round(0)
 			c.wait(15*time.Second, "all to be connected again", func() bool { return c.areAll(connected) })
 			back := latest(c.last(connected))
+			c.told(f.says)
 			for _, e := range c.all(connected) {
-				if e.At.After(struck) && e.At.Before(before) { // a failover is over by itself
+				// A failover is over by itself. Who joins is connected until it asks for something.
+				if e.Worker != joined && e.At.After(struck) && e.At.Before(before) {
 					before = e.At
 				}
 			}
