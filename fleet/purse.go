@@ -73,11 +73,11 @@ var (
 //
 // The processes together never spend more than the limit, as long as no request uses more
 // than was reserved for it; each request counts on the day of its reservation. What was
-// open to a process that dies counts as spent. If the store is restarted empty, processes
-// put back what they have and what they knew of all the others, so that no more can be
-// spent above the limit than was opened after the last report of the first one that comes
-// back, and the same holds for a failover that loses the last reports; if all processes were
-// restarted too, the day begins again.
+// open to a process that dies counts as spent. If the store is restarted empty or with old
+// data, or fails over and loses the last reports, processes put back what they have and what
+// they knew of all the others, so that no more can be spent above the limit than was opened
+// after the last report of the first one that comes back; if all processes were restarted too,
+// the day begins again, or goes on with the old data.
 func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, above ...*account.Account) *account.Account {
 	if day == nil {
 		day = time.UTC

@@ -32,8 +32,8 @@ func commands(t *testing.T, s *servers.Server) map[string]int {
 	return counts
 }
 
-// counts returns the numbers of sections of INFO.
-func counts(t *testing.T, s *servers.Server, sections ...string) map[string]int {
+// numbersOf returns the numbers of sections of INFO.
+func numbersOf(t *testing.T, s *servers.Server, sections ...string) map[string]int {
 	t.Helper()
 	all := map[string]int{}
 	for _, line := range strings.Fields(s.Do(append([]string{"info"}, sections...)...)) {

