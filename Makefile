@@ -58,7 +58,7 @@ failover: ## write docs/failover.md: what a gateway's client sees when a provide
 	go run ./internal/failover
 
 fleet: ## measure processes of a fleet over real Redis servers, which fail; needs redis-server, redis-sentinel and haproxy
-	cd conformance/fleet && LLMCALL_MODEL=full go test -count 1 -timeout 20m -v .
+	cd conformance/fleet && LLMCALL_MODEL=full go test -count 1 -timeout 30m -v .
 
 foresight: ## write docs/foresight.md: what policies do in each scenario
 	go run ./internal/foresight
