@@ -238,10 +238,18 @@ func (f *Fleet) Endpoints() *endpoint.Registry { return f.endpoints }
 
 // Close ends the sharing, and the connections. Circuits and rates stay as they are, and are
 // those of this process from then on. Accounts give back what they have not used, and lend
-// nothing any more.
+// nothing any more. Close may be called again, also at the same time: it returns when that is
+// done.
 func (f *Fleet) Close() error {
 	f.close()
 	<-f.ended
+	f.cancel()
+	f.store.Close()
+	return nil
+}
+
+// end leaves all parts to themselves.
+func (f *Fleet) end() {
 	f.mu.Lock()
 	f.closed = true
 	parts := f.parts
@@ -252,9 +260,6 @@ func (f *Fleet) Close() error {
 		s.part.alone(true)
 		s.stop()
 	}
-	f.cancel()
-	f.store.Close()
-	return nil
 }
 
 // Status reports whether the store answers.

@@ -243,6 +243,27 @@ func TestWhatIsGivenBackAtTheEnd(t *testing.T) {
 	})
 }
 
+// Who closes a fleet that is being closed already does not cut off what is given back.
+func TestWhatIsGivenBackIfTwoCloseTheFleet(t *testing.T) {
+	atNoon(t, func(t *testing.T, server *lua.Server) {
+		const limit = 1_000_000
+		h := hold(t, server, money(limit))
+		if got := h.spend(1000, 100); got != 1000 {
+			t.Fatalf("got %d", got)
+		}
+		time.Sleep(2 * time.Second)
+		server.Latency(2 * time.Millisecond)
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { h.fleet.Close() })
+		}
+		both.Wait()
+		if got := hold(t, server, money(limit)).spend(limit, 1000); got != limit-1000 {
+			t.Errorf("%d were left, want %d", got, limit-1000)
+		}
+	})
+}
+
 // While the store is lost nobody waits for it, and each goes on with what is open to it. One
 // that began without the store has nothing, and says why.
 func TestTheStoreIsLost(t *testing.T) {

@@ -39,6 +39,7 @@ var retries = backoff.Exponential{Initial: 100 * time.Millisecond, Max: mostRetr
 // call ever waits for a connection.
 func (f *Fleet) run() {
 	defer close(f.ended)
+	defer f.end()
 	// The first exchange of each process is at another time.
 	timer := time.NewTimer(time.Duration(rand.Int64N(int64(exchangeEvery))))
 	defer timer.Stop()
