@@ -68,7 +68,7 @@ if h[mine] then
 	end
 end
 for i = 1, 2 do
-	if not known then -- it was among those that are gone
+	if not known and q.epoch ~= '' then -- it was among those that are gone
 		gone[i] = math.max(0, gone[i] - q.open[i])
 	end
 	if q.epoch ~= '' and q.epoch ~= epoch then -- the store was restarted empty

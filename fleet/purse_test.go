@@ -264,6 +264,32 @@ func TestWhatIsGivenBackIfTwoCloseTheFleet(t *testing.T) {
 	})
 }
 
+// Who was cut off over midnight, with a request under way, was not among those of the new day who
+// are gone: what they have spent still counts when he is back.
+func TestWhoComesLateToADayTakesNothingFromThoseWhoAreGone(t *testing.T) {
+	atNoon(t, func(t *testing.T, server *lua.Server) {
+		const limit = 1_000_000
+		one := hold(t, server, money(limit))
+		lent, err := one.purse.Reserve(money(200_000), money(200_000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(12*time.Hour - 5*time.Second)
+		one.cut(true)
+		time.Sleep(time.Minute)
+		two := hold(t, server, money(limit))
+		got := two.spend(300_000, 1000)
+		two.end()
+		one.cut(false)
+		time.Sleep(10 * time.Second)
+		one.purse.Settle(lent, lent)
+		got += lent.Nanos + drain(one, hold(t, server, money(limit)))
+		if got > limit || got < limit*99/100 {
+			t.Errorf("they spent %d of %d", got, limit)
+		}
+	})
+}
+
 // While the store is lost nobody waits for it, and each goes on with what is open to it. One
 // that began without the store has nothing, and says why.
 func TestTheStoreIsLost(t *testing.T) {
