@@ -66,9 +66,9 @@ var (
 // While the store is lost the account goes on with what is open to it: what it needs in two
 // seconds, at least a twentieth of what is left divided by the processes, and at most a
 // tenth of what is left. Then it refuses, and [account.Error.Err] says why. One that was made
-// while the store is lost has nothing open; in the first six seconds after that it uses a
-// twentieth of the limit at most, since the store may be empty, and those who know what is spent
-// may come later. One that was not used for ten minutes has nothing open, and is forgotten if
+// while the store is lost, or whose day has begun since, has nothing open; in the first six
+// seconds after that it uses a twentieth of the limit at most, since the store may be empty, and
+// those who know what is spent may come later. One that was not used for ten minutes has nothing open, and is forgotten if
 // nobody has it any more.
 //
 // The processes together never spend more than the limit, as long as no request uses more
@@ -120,8 +120,9 @@ type purse struct {
 	lost   error // why the store is not asked
 	next   *loan
 	scarce time.Time // when all was lent that there is
-	// unsure says that the store was lost before it told what is spent: it may be empty when it
-	// is back, and this process the first to come. Until surely, those who know may be missing.
+	// unsure says that the store was lost before it told what is spent on this day: it may be
+	// empty when it is back, and this process the first to come. Until surely, those who know may
+	// be missing.
 	unsure bool
 	surely time.Time
 
@@ -271,11 +272,6 @@ func (p *purse) stop(why error) {
 	if p.lost != errClosed {
 		p.lost = why
 	}
-	select {
-	case <-p.adopted:
-	default:
-		p.unsure = true
-	}
 	l := p.next
 	p.next = nil
 	p.mu.Unlock()
@@ -299,6 +295,9 @@ func (p *purse) requests(tick bool) []request {
 	}
 	s := a.Snapshot()
 	p.look(s, l)
+	if lost != nil && p.last == nil {
+		p.doubt()
+	}
 	r := p.report(a, s, l, lost != nil)
 	if l == nil && lost == nil && p.says(r) {
 		return nil
@@ -449,6 +448,13 @@ func (p *purse) knows() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.unsure && !time.Now().Before(p.surely)
+}
+
+// doubt says that the store was lost before it told what is spent.
+func (p *purse) doubt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unsure = true
 }
 
 // ask makes the worker report again, now that the day is known.

@@ -378,6 +378,33 @@ func TestAStoreThatComesBackWithOldData(t *testing.T) {
 	})
 }
 
+// The same holds for one for which a day began while the store was lost: it knows nothing of that
+// day.
+func TestWhoComesFirstToAnEmptyStoreKnowsNothingOfANewDay(t *testing.T) {
+	atNoon(t, func(t *testing.T, server *lua.Server) {
+		const limit = 1_000_000
+		one, two := hold(t, server, money(limit)), hold(t, server, money(limit))
+		time.Sleep(12*time.Hour - 10*time.Second)
+		one.spend(100, 100)
+		time.Sleep(5 * time.Second)
+		one.cut(true)
+		time.Sleep(time.Minute)
+		got := two.spend(900_000, 1000)
+		two.cut(true)
+		server.Flush()
+		one.cut(false)
+		for !one.fleet.Status().Connected {
+			time.Sleep(10 * time.Millisecond)
+		}
+		got += one.spend(limit, 1000)
+		two.cut(false)
+		got += drain(one, two)
+		if most := limit + limit/int64(stated); got > most || got < limit*99/100 {
+			t.Errorf("they spent %d, want %d to %d", got, limit, most)
+		}
+	})
+}
+
 // A process that began while the store was lost, and is the first that comes back to it when it
 // is empty, can't know what was spent: until the others must be back too it gets the stated part
 // alone, and says why it gets no more.
