@@ -285,7 +285,7 @@ func left(limit, spent, reserved int64) int64 {
 	if limit == 0 {
 		return math.MaxInt64
 	}
-	return max(0, limit-add(spent, reserved))
+	return max(0, max(0, limit)-add(spent, reserved))
 }
 
 // Snapshot is the state of an account at one moment.

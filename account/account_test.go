@@ -65,6 +65,15 @@ func TestWhatIsReserved(t *testing.T) {
 	}
 }
 
+// The lowest limit allows nothing, as any below 0, whatever is spent.
+func TestWhatIsSpentMakesNoRoom(t *testing.T) {
+	a := account.New(nanos(math.MinInt64))
+	a.Settle(endpoint.Amount{}, nanos(1))
+	if lent, err := a.Reserve(nanos(1), nanos(1)); err == nil {
+		t.Errorf("lent %+v", lent)
+	}
+}
+
 // All above it too, or nothing, and one that two ways lead to only once.
 func TestAllAboveTooOrNothing(t *testing.T) {
 	process := account.New(nanos(100))
