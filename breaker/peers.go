@@ -97,7 +97,7 @@ func (b *Breaker) Follow(s Shared) {
 // report tells the peers of a failure, and reports whether they will hear of it. The caller
 // holds the lock.
 func (b *Breaker) report(k *book, f Failure, trip bool) (heard bool) {
-	f.Cause = f.Cause.kept() // peers keep no more of it either
+	f.Cause, f.Lasted = f.Cause.kept(), min(f.Lasted, maxLasted) // peers keep no more of it either
 	return b.peers.Failed(k.shared, f, trip)
 }
 

@@ -21,6 +21,7 @@ type peers struct {
 	told   []string
 	leases []breaker.Lease // the next answers; none: refused
 	deaf   bool            // hears of nothing
+	lasted time.Duration   // the last failure that they were told
 	asked  func()          // while somebody waits for a lease
 }
 
@@ -32,6 +33,9 @@ func (p *peers) write(format string, args ...any) bool {
 }
 
 func (p *peers) Failed(generation uint64, f breaker.Failure, trip bool) bool {
+	p.mu.Lock()
+	p.lasted = f.Lasted
+	p.mu.Unlock()
 	return p.write("failed(%d %s trip=%t)", generation, f.Cause.Kind, trip)
 }
 
@@ -476,6 +480,10 @@ func TestPeersAreToldOfAFailureWhatIsKept(t *testing.T) {
 	b.Leave(enter(t, b), breaker.Failed, because(breaker.Cause{Kind: strings.Repeat("x", 1<<20)}))
 	if got := p.heard(); len(got) > 200 {
 		t.Errorf("peers heard %d bytes", len(got))
+	}
+	b.Leave(enter(t, b), breaker.Failed, breaker.Failure{Lasted: 24 * time.Hour})
+	if p.lasted != 10*time.Minute { // or failures of five days would count together
+		t.Errorf("peers heard that it lasted %v", p.lasted)
 	}
 }
 
