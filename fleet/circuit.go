@@ -82,12 +82,15 @@ const layout = 2
 
 func settingsOf(c breaker.Config, reporters int) settings {
 	return settings{
-		Threshold: c.FailureThreshold, Window: c.FailureWindow.Milliseconds(), Rate: c.FailureRate,
-		Recovery: c.RecoveryTimeout.Milliseconds(), Factor: c.RecoveryFactor, Trip: c.TripTimeout.Milliseconds(),
-		Most: c.MaxOpen.Milliseconds(), Probes: c.HalfOpenProbes, Passes: c.SuccessThreshold,
-		Lease: c.ProbeLease.Milliseconds(), Reporters: reporters, Layout: layout,
+		Threshold: c.FailureThreshold, Window: atLeastOne(c.FailureWindow), Rate: c.FailureRate,
+		Recovery: atLeastOne(c.RecoveryTimeout), Factor: c.RecoveryFactor, Trip: atLeastOne(c.TripTimeout),
+		Most: atLeastOne(c.MaxOpen), Probes: c.HalfOpenProbes, Passes: c.SuccessThreshold,
+		Lease: atLeastOne(c.ProbeLease), Reporters: reporters, Layout: layout,
 	}
 }
+
+// atLeastOne returns a time in ms. The script can't grow a recovery of 0, nor lend a probe for it.
+func atLeastOne(d time.Duration) int64 { return max(1, d.Milliseconds()) }
 
 // tag tells apart the circuits of an endpoint whose callers have different settings, or keep
 // them in another layout.

@@ -641,7 +641,7 @@ if q.op ~= 'look' then
 	end
 	redis.call('HSET', key, 'x', packed, 'why', cjson.encode({ kind, status, code, by }), 'l', table.concat(lent, ';'),
 		'm', table.concat(met, ';'), 'c', cjson.encode(c), 'name', q.endpoint ~= '' and q.endpoint or h.name or '')
-	local lasts = 2 * math.max(window(longest), c.most, c.lease)
+	local lasts = 2 * math.max(window(longest), c.most, c.lease, LIVING)
 	if state == 'fo' or state == 'fc' then
 		lasts = 7 * 24 * 3600 * 1000
 	end

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -370,4 +371,41 @@ func TestForce(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 	})
+}
+
+// Times that are shorter than those of the store are shared all the same, however often the
+// circuit has opened, and so are the longest.
+func TestCircuitOfTheShortestTimesAndTheLongest(t *testing.T) {
+	for name, cfg := range map[string]breaker.Config{
+		"all of a nanosecond":    {FailureThreshold: 3, FailureWindow: 1, RecoveryTimeout: 1, ProbeLease: 1, MaxOpen: 1},
+		"one that is multiplied": {FailureThreshold: 3, RecoveryTimeout: 1, RecoveryFactor: 1000, MaxOpen: time.Millisecond, SuccessThreshold: 1},
+		"all of three centuries": {
+			FailureThreshold: 3, FailureWindow: math.MaxInt64, RecoveryTimeout: math.MaxInt64, RecoveryFactor: 1000, ProbeLease: math.MaxInt64,
+			MaxOpen: math.MaxInt64,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, server *lua.Server) {
+				all := start(t, server, 2, cfg)
+				defer stop(all)
+				for i := range 1000 {
+					all[i%2].call(broken)
+					time.Sleep(5 * time.Millisecond)
+				}
+				circuits, err := all[0].fleet.Circuits(t.Context())
+				if err != nil || len(circuits) != 1 || circuits[0].Processes != 2 {
+					t.Fatalf("%+v, %v", circuits, err)
+				}
+				if _, err := all[0].fleet.Reset(t.Context(), circuits[0].ID); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				for _, p := range all {
+					if s := p.fleet.Status(); s.Err != nil || p.b.State() != breaker.Closed {
+						t.Errorf("%v, %+v", p.b.State(), s)
+					}
+				}
+			})
+		})
+	}
 }
