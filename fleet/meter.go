@@ -40,8 +40,9 @@ func (f *Fleet) Meter(name string, perMinute float64) account.Meter {
 		adopted: make(chan struct{}),
 	}
 	m.adopt = sync.OnceFunc(func() { close(m.adopted) })
-	f.add(m)
-	f.wait(context.Background(), m.adopted, runTimeout)
+	if f.add(m) {
+		f.wait(context.Background(), m.adopted, runTimeout)
+	}
 	return m
 }
 

@@ -91,7 +91,10 @@ func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, 
 	p.adopt = sync.OnceFunc(func() { close(p.adopted) })
 	a.Lender = p
 	p.unsure = f.Status().Err != nil
-	f.add(p)                                            // who greets the store in vain after that look says it to all parts
+	if !f.add(p) { // who greets the store in vain after that look says it to all parts
+		p.stop(errClosed)
+		return a
+	}
 	f.wait(context.Background(), p.adopted, runTimeout) // so that the first request finds something open
 	return a
 }

@@ -290,6 +290,27 @@ func TestWhoComesLateToADayTakesNothingFromThoseWhoAreGone(t *testing.T) {
 	})
 }
 
+// Who makes an account or a limit of a minute of a closed fleet waits for nobody, and is told so.
+func TestWhatIsMadeOfAClosedFleet(t *testing.T) {
+	atNoon(t, func(t *testing.T, server *lua.Server) {
+		h := hold(t, server, money(1000))
+		h.end()
+		began := time.Now()
+		late := h.fleet.Account("late", money(1000), time.UTC)
+		if _, err := late.Reserve(money(1), money(1)); !errors.Is(err, errClosed) {
+			t.Errorf("got %v", err)
+		}
+		m := h.fleet.Meter("late", 60)
+		m.Fetch(1)
+		if wait := m.Wait(1); wait != 0 {
+			t.Errorf("a request waits %v", wait)
+		}
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("waited %v", waited)
+		}
+	})
+}
+
 // While the store is lost nobody waits for it, and each goes on with what is open to it. One
 // that began without the store has nothing, and says why.
 func TestTheStoreIsLost(t *testing.T) {

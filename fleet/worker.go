@@ -233,8 +233,9 @@ func (f *Fleet) idleEvery() time.Duration {
 	return exchangeEvery * time.Duration(max(1, f.many.Load()/mostParts))
 }
 
-// add begins to share a part, unless the fleet is closed: then the part is alone.
-func (f *Fleet) add(p part) {
+// add begins to share a part, unless the fleet is closed: then the part is alone, and no answer
+// of the store comes.
+func (f *Fleet) add(p part) (shares bool) {
 	s := &shared{part: p, due: true, stop: func() {}}
 	if key := p.key(); key != "" {
 		s.stop = f.store.Watch(key, p.told, func() {
@@ -251,9 +252,10 @@ func (f *Fleet) add(p part) {
 	if closed {
 		p.alone(true)
 		s.stop()
-		return
+		return false
 	}
 	f.wake()
+	return true
 }
 
 // leave tells the store what parts give back at the end.
