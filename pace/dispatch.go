@@ -30,6 +30,7 @@ func (p *Pacer) line(w *waiter) (turn Turn, waits bool, err error) {
 			return Turn{}, false, p.explained(e, w)
 		}
 	}
+	p.lease(now)
 	p.schedule(now)
 	return Turn{}, true, nil
 }

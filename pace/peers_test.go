@@ -225,6 +225,28 @@ func TestLimitsAreLeased(t *testing.T) {
 	})
 }
 
+// Who waits alone asks for a lease at once: nobody comes after it who would.
+func TestWhoWaitsAloneAsksForALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, others := joined()
+		p.Configure(pace.Limits{RequestsPerMinute: 600})
+		began := time.Now()
+		got := make(chan string, 1)
+		go func() {
+			_, err := p.Wait(t.Context(), pace.Cost{})
+			got <- fmt.Sprint(time.Since(began), err)
+		}()
+		synctest.Wait()
+		if others.news != 1 {
+			t.Fatalf("%d news", others.news)
+		}
+		p.Lend(pace.Lease{Amount: p.Report().Ask, For: time.Second})
+		if a := <-got; a != "0s <nil>" {
+			t.Errorf("got %s", a)
+		}
+	})
+}
+
 // While no lease can be had, a process goes on with its part of the limits, and says so.
 func TestWithoutALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
