@@ -16,6 +16,8 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
 -- A server that was stopped answers later what it was asked meanwhile.
 local GIVEN_UP = 500000
+-- What is longer away, in microseconds, is not told apart: four months.
+local LONGEST = 1e13
 
 local stale = q.at > 0 and math.abs(now - q.at) > GIVEN_UP
 if stale then
@@ -51,8 +53,8 @@ end
 
 local requests, first = before(kept[1], q.requests)
 local tokens, second = before(kept[2], q.tokens)
-local wait = math.ceil(math.max(first, second))
+local wait = math.min(LONGEST, math.ceil(math.max(first, second)))
 requests, tokens = lend(requests, q.requests, wait), lend(tokens, q.tokens, wait)
 redis.call('HSET', key, 'r', string.format('%.0f', requests), 't', string.format('%.0f', tokens))
-redis.call('PEXPIRE', key, string.format('%.0f', 120000 + math.max(0, requests - now, tokens - now) / 1000))
+redis.call('PEXPIRE', key, string.format('%.0f', 120000 + math.max(0, math.min(LONGEST, math.max(requests, tokens) - now)) / 1000))
 return cjson.encode({ wait = stale and -1 or wait, now = string.format('%.0f', now) })

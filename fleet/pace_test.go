@@ -788,3 +788,41 @@ func TestUnusedTokensComeBackOnce(t *testing.T) {
 		runtime.KeepAlive(p)
 	})
 }
+
+// What an absurd request uses, or is said to have used, is held against the limit of all, and
+// keeps nobody from asking.
+func TestTheLargestCostIsLeased(t *testing.T) {
+	for name, use := range map[string]func(p *pace.Pacer, turn pace.Turn){
+		"a request": func(p *pace.Pacer, turn pace.Turn) {},
+		"what a provider says": func(p *pace.Pacer, turn pace.Turn) {
+			p.Used(turn, math.MaxInt64)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, server *lua.Server) {
+				f := openAt(t, server.Dial())
+				p := &pace.Pacer{}
+				f.sharePacer("acme", p)
+				p.Configure(pace.Limits{TokensPerMinute: 1000})
+				time.Sleep(2 * time.Second)
+				turn, err := p.Wait(t.Context(), pace.Cost{Tokens: math.MaxInt64})
+				if err != nil {
+					t.Fatal(err)
+				}
+				use(p, turn)
+				p.Answered(turn, nil)
+				for range 20 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					if _, err := p.Wait(ctx, pace.Cost{Tokens: 1}); err == nil {
+						t.Error("another request went")
+					}
+					cancel()
+				}
+				time.Sleep(5 * time.Second)
+				if s := f.Status(); s.Err != nil {
+					t.Error(s.Err)
+				}
+			})
+		})
+	}
+}
