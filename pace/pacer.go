@@ -349,7 +349,7 @@ func (p *Pacer) done(now time.Time, s *sent) {
 
 // Used reports how many tokens the request has used: the difference to its [Cost] is
 // given back to the configured limit, or taken from it. It must be called at most once
-// for a turn.
+// for a turn. More than 2^40 count as so many, and less than 0 as none.
 func (p *Pacer) Used(t Turn, tokens int64) {
 	if t.sent == nil {
 		return
@@ -358,7 +358,7 @@ func (p *Pacer) Used(t Turn, tokens int64) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.dispatch(now)
-	p.limits.correct(tokens - t.sent.tokens)
+	p.limits.correct(max(0, min(tokens, tokensMost)) - t.sent.tokens)
 	p.dispatch(now)
 }
 

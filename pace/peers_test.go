@@ -247,6 +247,28 @@ func TestWhoWaitsAloneAsksForALease(t *testing.T) {
 	})
 }
 
+// What providers say was used does not overflow where it is added up for the peers.
+func TestTheLargestUseIsCorrected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := joined()
+		p.Configure(pace.Limits{TokensPerMinute: 60_000})
+		var turns []pace.Turn
+		for range 2 {
+			turn, err := p.Wait(t.Context(), pace.Cost{Tokens: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			turns = append(turns, turn)
+		}
+		for _, turn := range turns {
+			p.Used(turn, math.MaxInt64)
+		}
+		if r := p.Report(); r.Corrected <= 0 {
+			t.Errorf("%d are told", r.Corrected)
+		}
+	})
+}
+
 // While no lease can be had, a process goes on with its part of the limits, and says so.
 func TestWithoutALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
