@@ -142,7 +142,7 @@ func gcra(perMinute, unit float64) limitOf {
 		return limitOf{}
 	}
 	burst := max(unit, perMinute/60)
-	return limitOf{Rate: (perMinute - burst + unit) / float64((time.Minute + leaseFor).Microseconds()), Burst: burst}
+	return limitOf{Rate: (perMinute - (burst - unit)) / float64((time.Minute + leaseFor).Microseconds()), Burst: burst}
 }
 
 // Pacer shares the pacer of an endpoint. It is called by the registry of [Fleet.Endpoints].

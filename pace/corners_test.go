@@ -787,3 +787,19 @@ func TestALimitIsLifted(t *testing.T) {
 		}
 	})
 }
+
+// The smallest limit is one.
+func TestTheSmallestLimit(t *testing.T) {
+	for _, limits := range []pace.Limits{{RequestsPerMinute: 1e-300}, {TokensPerMinute: 1e-300}} {
+		p := &pace.Pacer{}
+		p.Configure(limits)
+		turn, refusal := p.Try(pace.Cost{Tokens: 1})
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		p.Answered(turn, nil)
+		if _, refusal := p.Try(pace.Cost{Tokens: 1}); refusal == nil {
+			t.Errorf("%+v: a second request went", limits)
+		}
+	}
+}

@@ -147,7 +147,7 @@ func (b *bucket) configure(perMinute, unit float64) {
 	}
 	full := b.rate == 0 || b.level >= b.size
 	size := max(unit, perMinute/60)
-	b.rate, b.size = (perMinute-size+unit)/60, size
+	b.rate, b.size = (perMinute-(size-unit))/60, size
 	if full {
 		b.level = size
 	}
