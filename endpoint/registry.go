@@ -144,7 +144,12 @@ func (r *Registry) make(k Key) *Endpoint {
 	if other := r.byKey[k].Value(); other != nil {
 		return other
 	}
-	runtime.AddCleanup(e, r.forget, k)
+	self := weak.Make(r) // a cleanup keeps what it refers to, and the registry keeps e
+	runtime.AddCleanup(e, func(k Key) {
+		if r := self.Value(); r != nil {
+			r.forget(k)
+		}
+	}, k)
 	r.byKey[k] = weak.Make(e)
 	if len(r.fresh)+len(r.proven) < r.config.Max || r.evictFresh() {
 		r.fresh = append(r.fresh, e)

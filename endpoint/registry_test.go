@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"llmcall/breaker"
 	"llmcall/endpoint"
@@ -227,6 +228,20 @@ func TestManyCallersOfOneKeyShareOneEndpoint(t *testing.T) {
 			t.Fatal("two endpoints of one key")
 		}
 	}
+}
+
+// A registry that nobody has any more is collected with the endpoints that it keeps.
+func TestARegistryIsCollected(t *testing.T) {
+	r := registry(t, endpoint.Config{})
+	r.Get(key("m"))
+	gone := weak.Make(r)
+	for range 10 {
+		runtime.GC()
+		if gone.Value() == nil {
+			return
+		}
+	}
+	t.Error("it is kept")
 }
 
 func BenchmarkANewKeyInAFullRegistry(b *testing.B) {
