@@ -77,7 +77,8 @@ var (
 // data, or fails over and loses the last reports, processes put back what they have and what
 // they knew of all the others, so that no more can be spent above the limit than was opened
 // after the last report of the first one that comes back; if all processes were restarted too,
-// the day begins again, or goes on with the old data.
+// the day begins again, or goes on with the old data, and so it does for one that is made in the
+// five seconds between the store's return and that of the first of the others.
 func (f *Fleet) Account(name string, limit endpoint.Amount, day *time.Location, above ...*account.Account) *account.Account {
 	if day == nil {
 		day = time.UTC
