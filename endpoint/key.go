@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -65,15 +64,12 @@ var secret struct {
 
 // Seed makes [Hash] return the same numbers in every process that is given the same
 // secret, so that the processes of a fleet recognise each other's endpoints. Without
-// it, the numbers are different in each process. It must be called before Hash;
-// otherwise it has no effect and returns false.
+// it, the numbers are different in each process. Only the first secret holds, and only
+// if Hash was not called before. Seed reports whether Hash has a secret, this one or an
+// earlier one: then [Rehash] says what it would return with another.
 func Seed(text string) bool {
-	first := false
-	secret.once.Do(func() {
-		secret.text, secret.seed = text, maphash.MakeSeed()
-		first = true
-	})
-	return first
+	secret.once.Do(func() { secret.text, secret.seed = text, maphash.MakeSeed() })
+	return secret.text != ""
 }
 
 // Hash returns a number that identifies a credential, for [Key.Credential]: a hash of
@@ -89,7 +85,42 @@ func Hash(credential string) uint64 {
 	if secret.text == "" {
 		return maphash.String(secret.seed, credential) | 1
 	}
-	mac := hmac.New(sha256.New, []byte(secret.text))
-	mac.Write([]byte(credential))
-	return binary.BigEndian.Uint64(mac.Sum(nil)) | 1
+	sum := sha256.Sum256([]byte(credential))
+	return permuted(secret.text, binary.BigEndian.Uint64(sum[:]), false)
+}
+
+// Rehash returns what [Hash] would have returned for a credential with another secret, by
+// what it did return: a process that learns the secret of its fleet late has made its keys
+// already. Without a secret of the process (see [Seed]) it returns the number as it is.
+func Rehash(hash uint64, text string) uint64 {
+	if hash == 0 || secret.text == "" {
+		return hash
+	}
+	return permuted(text, permuted(secret.text, hash, true), false)
+}
+
+// permuted returns a number under the permutation that a secret makes, or the number of which it
+// is that. Without the secret nothing can be said of the number, and who knows a credential
+// can't find its hash. The permutation has four rounds whose function is SHA-256 with a key
+// (M. Luby, C. Rackoff, "How to construct pseudorandom permutations from pseudorandom
+// functions", 1988).
+func permuted(text string, n uint64, back bool) uint64 {
+	left, right := uint32(n>>32), uint32(n)
+	if back {
+		left, right = right, left
+	}
+	key := sha256.Sum256([]byte(text))
+	block := append(key[:], 0, 0, 0, 0, 0)
+	for i := range byte(4) {
+		if block[32] = i; back {
+			block[32] = 3 - i
+		}
+		binary.BigEndian.PutUint32(block[33:], right)
+		sum := sha256.Sum256(block)
+		left, right = right, left^binary.BigEndian.Uint32(sum[:])
+	}
+	if back {
+		left, right = right, left
+	}
+	return uint64(left)<<32 | uint64(right)
 }

@@ -28,9 +28,8 @@ var circuitScript = &store.Script{Name: "circuit", Text: circuitText}
 // breaker what has become of the circuit.
 type circuit struct {
 	f        *Fleet
-	place    string // in the store
+	of       endpoint.Key
 	me       string // this breaker, among those of this process and of others
-	name     string
 	settings settings
 	most     int // failures that are kept until the store hears of them
 	breaker  weak.Pointer[breaker.Breaker]
@@ -42,6 +41,8 @@ type circuit struct {
 	adopt   func()
 
 	mu        sync.Mutex
+	place     string // in the store; "": not known yet
+	name      string // of the endpoint there
 	known     state
 	lost      bool // the store does not answer
 	recovered bool // closed while alone, by its own probes
@@ -253,11 +254,10 @@ func (f *Fleet) Circuit(e *endpoint.Endpoint, b *breaker.Breaker) {
 	}
 	cfg := b.Recent().Config
 	c := &circuit{
-		f: f, name: e.Key().String(), settings: settingsOf(cfg, f.options.MinReporters), most: cfg.FailureThreshold,
+		f: f, of: e.Key(), settings: settingsOf(cfg, f.options.MinReporters), most: cfg.FailureThreshold,
 		breaker: weak.Make(b), endpoint: weak.Make(e), adopted: make(chan struct{}), answers: e.Answers(),
 		known: state{State: stateClosed, at: time.Now()},
 	}
-	c.place = f.keyOf(f.tag(e.Key()), "circuit:"+c.settings.tag())
 	c.me = fmt.Sprintf("%s.%d", f.id, f.numbers.Add(1))
 	c.adopt = sync.OnceFunc(func() { close(c.adopted) })
 	b.Share(c)
@@ -265,7 +265,13 @@ func (f *Fleet) Circuit(e *endpoint.Endpoint, b *breaker.Breaker) {
 	f.wait(context.Background(), c.adopted, callWait) // so that its first call does not go to what others know to be down
 }
 
-func (c *circuit) key() string { return c.place }
+func (c *circuit) move() string {
+	there := c.f.keyThere(c.of)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.place, c.name = c.f.keyOf(c.f.tag(there), "circuit:"+c.settings.tag()), there.String()
+	return c.place
+}
 
 func (c *circuit) gone() bool { return c.breaker.Value() == nil }
 

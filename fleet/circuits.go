@@ -49,8 +49,8 @@ type look struct {
 
 const circuitPart = ":circuit:"
 
-// Circuits returns the circuits that the store has, by their names. The error is the store's,
-// or ctx's.
+// Circuits returns the circuits that the store has, by their names: of those that this process
+// shares, as [endpoint.Key.String] has them here. The error is the store's, or ctx's.
 func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
 	places, err := f.places(ctx)
 	if err != nil || len(places) == 0 {
@@ -61,6 +61,7 @@ func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
 		calls[i] = lookAt(place)
 	}
 	var all []Circuit
+	here := f.namesHere()
 	for i, r := range f.store.Run(ctx, calls) {
 		if r.Err != nil {
 			return nil, r.Err
@@ -69,12 +70,31 @@ func (f *Fleet) Circuits(ctx context.Context) ([]Circuit, error) {
 		if err != nil {
 			return nil, err
 		}
+		if name := here[places[i]]; name != "" {
+			c.Name = name
+		}
 		if c.Generation > 0 { // it has not expired meanwhile
 			all = append(all, c)
 		}
 	}
 	slices.SortFunc(all, func(a, b Circuit) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return all, nil
+}
+
+// namesHere returns the names that this process has for its endpoints, by the places of their
+// circuits. The store has another if their keys were hashed with another secret than the fleet's.
+func (f *Fleet) namesHere() map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	names := map[string]string{}
+	for s := range f.parts {
+		if c, ok := s.part.(*circuit); ok {
+			c.mu.Lock()
+			names[c.place] = c.of.String()
+			c.mu.Unlock()
+		}
+	}
+	return names
 }
 
 // lookAt returns the call that looks at a circuit, and changes nothing.

@@ -87,6 +87,8 @@
 // Each process has its own circuit then, opens it by its own failures, and sends probes of its
 // own. When the store is back, its failures count for all, and a circuit that closed by its
 // probes closes that of all. Its pacer goes on with its last part of the rate and of the limits; of
-// the rates that the processes have when it is back, the mean by their parts is that of all. The
+// the rates that the processes have when it is back, the mean by their parts is that of all. A
+// process that begins without the store, and without an [Options.Secret], does so too until it
+// has read the secret that makes the keys of its endpoints there. The
 // store is tried again after 100 ms at first, then up to 5 s, with jitter. [Fleet.Status] and the log tell the operator.
 package fleet

@@ -38,7 +38,7 @@ type Options struct {
 	Namespace string
 	// Secret makes the keys of endpoints in the store, from which no credential can be
 	// derived; all processes of the fleet need the same. Default "": one that the first
-	// process puts into the store.
+	// process puts into the store, where the others find it.
 	Secret string
 	// Only are the endpoints that are shared, by their names or their models, as patterns
 	// of [path.Match]: "acme/*". Default: all.
@@ -51,7 +51,8 @@ type Options struct {
 	// or all that were seen if they are fewer. Default 0: two, or a tenth of those that
 	// were seen in the failure window if that is more; one if it is alone.
 	MinReporters int
-	// Log is told when the store is lost, and when it is back. Default [slog.Default].
+	// Log is told when the store is lost, when it is back, and when its secret was found late.
+	// Default [slog.Default].
 	Log *slog.Logger
 	// Endpoints is the configuration of [Fleet.Endpoints]. Its Fleet is not used.
 	Endpoints endpoint.Config
@@ -74,20 +75,22 @@ func (e *ConfigError) Error() string {
 type Fleet struct {
 	options   Options
 	store     store.Store
-	secret    []byte
 	id        string // of this process in the store
 	name      string // of this process, for people
 	endpoints *endpoint.Registry
 	doubt     atomic.Bool  // the store may have lost everything
-	strange   bool         // the store has another secret, as far as run knows
 	waiting   atomic.Int32 // calls that wait for the store
 	slow      atomic.Bool  // the store's last answer came later than a call may wait
 	// numbers are those of what is told. Circuits of one endpoint have them in common: it
 	// may be collected and made again.
 	numbers atomic.Uint64
 	many    atomic.Int64 // parts
-	failing error        // of something that the store was asked last; the worker's
 	clock   clock        // the store's
+
+	// The worker's, once it runs:
+	secret  string
+	sure    bool  // secret is that of the fleet; otherwise it is if the store has none
+	failing error // of something that the store was asked last
 
 	ctx     context.Context // ends when the fleet is closed
 	cancel  func()
@@ -123,9 +126,9 @@ type Status struct {
 // further one; for a Cluster with one of its servers, and &addr=HOST:PORT for further ones.
 //
 // The error is a *[ConfigError] for an impossible address or option. A store that can't be
-// reached is not an error: the process works alone until it can. But without a [Options.Secret],
-// no endpoint is shared by a process that could not reach the store within two seconds, if
-// others have put a secret there. Open must be called before the first model is made.
+// reached is not an error: the process works alone until it can. Without a [Options.Secret], Open
+// waits two seconds for the store, which has that of the fleet. Open must be called before the first
+// model is made.
 func Open(url string, o Options) (*Fleet, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -162,8 +165,11 @@ func open(s store.Store, o Options) (*Fleet, error) {
 	f.status = Status{Since: time.Now()}
 	f.close = sync.OnceFunc(func() { close(f.closing) })
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	f.secret = []byte(f.findSecret())
-	if !seed(string(f.secret)) {
+	f.secret, f.sure = o.Secret, o.Secret != ""
+	if !f.sure {
+		f.awaitSecret()
+	}
+	if !endpoint.Seed(f.secret) {
 		o.Log.Warn("llmcall: keys were hashed before the fleet was opened; endpoints with a key are not shared")
 	}
 	o.Endpoints.Fleet = f
@@ -186,22 +192,21 @@ func processName() string {
 	return fmt.Sprintf("%s:%d", host, os.Getpid())
 }
 
-// findSecret returns the secret of the fleet.
-func (f *Fleet) findSecret() string {
-	if f.options.Secret != "" {
-		return f.options.Secret
-	}
-	ctx, cancel := context.WithTimeout(f.ctx, secretWait)
-	defer cancel()
+// awaitSecret waits for the secret of the fleet. A process that does not get it in time begins with
+// one of its own, and asks again as soon as the store answers.
+func (f *Fleet) awaitSecret() {
 	var first [32]byte
 	_, _ = rand.Read(first[:]) // never fails
-	own := hex.EncodeToString(first[:])
+	f.secret = hex.EncodeToString(first[:])
+	ctx, cancel := context.WithTimeout(f.ctx, secretWait)
+	defer cancel()
 	var why error // of the last attempt that was not cut short
 	for {
-		secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", own)
+		secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", f.secret)
 		if err == nil {
 			f.heard(true, nil)
-			return secret
+			f.secret, f.sure = secret, true
+			return
 		}
 		if why == nil || ctx.Err() == nil {
 			why = err
@@ -210,25 +215,37 @@ func (f *Fleet) findSecret() string {
 		case <-time.After(secretPause):
 		case <-ctx.Done():
 			f.heard(false, why)
-			f.options.Log.Warn("llmcall: the fleet's secret can't be read: if another process has put one into the store, endpoints are not shared until this process is started again; with fleet_secret they are", "error", why)
-			return own
+			f.options.Log.Warn("llmcall: the fleet's secret can't be read: this process shares no endpoints until it can", "error", why)
+			return
 		}
 	}
 }
 
-var seeded struct {
-	sync.Mutex
-	secret string
-}
-
-// seed makes the process hash its keys with the secret. It reports whether it does.
-func seed(secret string) bool {
-	seeded.Lock()
-	defer seeded.Unlock()
-	if endpoint.Seed(secret) {
-		seeded.secret = secret
+// askSecret asks the store for the secret of the fleet, and puts its own there if there is none: so
+// a store that has lost everything gets it back. If it has another one than this process, that is
+// the secret from now on, as of a process that began while the store could not be reached, or of
+// all but the one that came first to a store that was emptied.
+func (f *Fleet) askSecret() error {
+	if f.options.Secret != "" {
+		return nil
 	}
-	return seeded.secret == secret
+	ctx, cancel := context.WithTimeout(f.ctx, runTimeout)
+	defer cancel()
+	secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", f.secret)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !f.sure:
+		f.options.Log.Info("llmcall: the fleet's secret was read: this process shares its endpoints from now on")
+	case secret != f.secret:
+		f.options.Log.Warn("llmcall: the fleet's store has another secret than this process: its endpoints are shared by that one from now on")
+		f.wake()
+	default:
+		return nil
+	}
+	f.secret, f.sure = secret, true
+	return nil
 }
 
 // Endpoints returns the registry of the endpoints that are shared. Calls that are to share
@@ -303,20 +320,4 @@ func (f *Fleet) heard(answered bool, err error) {
 	case answered && !was.Connected && !first:
 		f.options.Log.Info("llmcall: the fleet's store is back, this process shares again", "lost_for", time.Since(since).Round(time.Millisecond))
 	}
-}
-
-// keepSecret puts the secret back into a store that may have lost everything, so that those
-// who join from now on have the same one.
-func (f *Fleet) keepSecret() {
-	if f.options.Secret != "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(f.ctx, runTimeout)
-	defer cancel()
-	secret, err := f.store.Secret(ctx, f.options.Namespace+":secret", string(f.secret))
-	strange := err == nil && secret != string(f.secret)
-	if strange && !f.strange {
-		f.options.Log.Warn("llmcall: the fleet's store has another secret than this process: they don't share endpoints until it is started again; with fleet_secret they do")
-	}
-	f.strange = strange
 }

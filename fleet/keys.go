@@ -29,10 +29,18 @@ func (f *Fleet) shares(k endpoint.Key) bool {
 	return false
 }
 
-// tag returns the part of a key in the store that tells endpoints apart. All keys of an
-// endpoint have the same, in braces, so that a Cluster has them in one slot.
+// keyThere returns the key that an endpoint has in processes that began with the secret of the
+// fleet. Only the worker may ask for it.
+func (f *Fleet) keyThere(k endpoint.Key) endpoint.Key {
+	k.Credential = endpoint.Rehash(k.Credential, f.secret)
+	return k
+}
+
+// tag returns the part of a key in the store that tells endpoints apart, which is a key of
+// [Fleet.keyThere]. All keys of an endpoint have the same, in braces, so that a Cluster has them
+// in one slot.
 func (f *Fleet) tag(k endpoint.Key) string {
-	mac := hmac.New(sha256.New, f.secret)
+	mac := hmac.New(sha256.New, []byte(f.secret))
 	for _, field := range []string{k.Name, k.Model, k.Address} {
 		fmt.Fprintf(mac, "%d:%s", len(field), field)
 	}

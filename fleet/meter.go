@@ -224,10 +224,6 @@ func (m *meter) Left() float64 {
 	return min(m.holds(), m.have+m.holds()-m.missing()-m.more)
 }
 
-func (m *meter) key() string { return "" }
-
-func (m *meter) told(string) {}
-
 func (m *meter) gone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -42,10 +42,12 @@ const (
 
 // pacing is this process' part of a rate that a fleet shares: the [pace.Peers] of one pacer.
 type pacing struct {
-	f      *Fleet
-	place  string // in the store
-	pacer  weak.Pointer[pace.Pacer]
-	limits string // where the configured limits are in the store
+	f     *Fleet
+	of    endpoint.Key
+	pacer weak.Pointer[pace.Pacer]
+
+	// In the store, where the rate and the configured limits are; the worker's.
+	place, limits string
 
 	mu      sync.Mutex
 	urgent  bool      // there is something that others should know at once
@@ -150,19 +152,21 @@ func (f *Fleet) Pacer(e *endpoint.Endpoint, p *pace.Pacer) {
 	if !f.shares(e.Key()) {
 		return
 	}
-	f.sharePacer(f.tag(e.Key()), p)
+	f.sharePacer(e.Key(), p)
 }
 
-// sharePacer shares a pacer with those of the same tag.
-func (f *Fleet) sharePacer(tag string, p *pace.Pacer) {
-	s := &pacing{
-		f: f, place: f.keyOf(tag, "pace"), limits: f.keyOf(tag, "limits"), pacer: weak.Make(p), peers: map[string]peer{},
-	}
+// sharePacer shares a pacer with those of the same key.
+func (f *Fleet) sharePacer(k endpoint.Key, p *pace.Pacer) {
+	s := &pacing{f: f, of: k, pacer: weak.Make(p), peers: map[string]peer{}}
 	p.Join(s)
 	f.add(s)
 }
 
-func (s *pacing) key() string { return s.place }
+func (s *pacing) move() string {
+	tag := s.f.tag(s.f.keyThere(s.of))
+	s.place, s.limits = s.f.keyOf(tag, "pace"), s.f.keyOf(tag, "limits")
+	return s.place
+}
 
 func (s *pacing) gone() bool { return s.pacer.Value() == nil }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"llmcall/endpoint"
 	"llmcall/internal/servers"
 	"llmcall/pace"
 )
@@ -26,7 +27,7 @@ func TestPacersShareThroughRedis(t *testing.T) {
 		var pacers []*pace.Pacer
 		for _, f := range fleets {
 			p := &pace.Pacer{}
-			f.sharePacer(tag, p)
+			f.sharePacer(endpoint.Key{Model: tag}, p)
 			pacers = append(pacers, p)
 		}
 		return pacers

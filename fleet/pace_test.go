@@ -111,7 +111,7 @@ func (c *crowd) add(n int, wants func(time.Duration) float64, until time.Duratio
 		}
 		f.id = fmt.Sprintf("%02d", n)
 		p.fleet = f
-		f.sharePacer("acme", p.pacer)
+		f.sharePacer(endpoint.Key{Model: "acme"}, p.pacer)
 	}
 	p.pacer.Configure(c.limits)
 	c.all.Go(func() {
@@ -742,7 +742,7 @@ func TestPacersOfEndpointsAreShared(t *testing.T) {
 	}
 	defer f.Close()
 	var p *pacing
-	f.sharePacer("collected", &pace.Pacer{})
+	f.sharePacer(endpoint.Key{Model: "collected"}, &pace.Pacer{})
 	f.mu.Lock()
 	for each := range f.parts {
 		p = each.part.(*pacing)
@@ -802,7 +802,7 @@ func TestTheLargestCostIsLeased(t *testing.T) {
 			bubble(t, func(t *testing.T, server *lua.Server) {
 				f := openAt(t, server.Dial())
 				p := &pace.Pacer{}
-				f.sharePacer("acme", p)
+				f.sharePacer(endpoint.Key{Model: "acme"}, p)
 				p.Configure(pace.Limits{TokensPerMinute: 1000})
 				time.Sleep(2 * time.Second)
 				turn, err := p.Wait(t.Context(), pace.Cost{Tokens: math.MaxInt64})

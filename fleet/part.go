@@ -9,18 +9,26 @@ import (
 // part is one thing that the processes of a fleet share: a circuit, a rate, a purse. Its
 // methods are called by the worker or by the store, one at a time or not.
 type part interface {
-	// key is where it is in the store; "" if nothing is published for it.
-	key() string
 	// requests returns what is to be told to the store now. tick says that it is time for
 	// what is exchanged each second.
 	requests(tick bool) []request
-	// told is called with what another process, or this one, has published.
-	told(text string)
 	// alone is called when the store does not answer, and when it does again. Then all
 	// that was kept meanwhile is told by requests(true).
 	alone(yes bool)
 	// gone reports that nobody uses it any more.
 	gone() bool
+}
+
+// keyed is a part of an endpoint. Where it is in the store follows from the secret of the
+// fleet, which is not always known when the part is made, and may change.
+type keyed interface {
+	part
+	// move makes it be where the fleet's secret says, and returns the key for which others
+	// publish there. The worker calls it before anything is asked, and if the secret has
+	// changed: then the part tells in the new place what it has known.
+	move() (key string)
+	// told is called with what another process, or this one, has published.
+	told(text string)
 }
 
 // request is a call of a script. done is called once, with its result or its error.
@@ -39,8 +47,10 @@ func callOf(s *store.Script, key string, q any) store.Call {
 // shared is a part with what the fleet knows of it.
 type shared struct {
 	part part
-	stop func() // watching
+	due  bool // for an exchange before the next second; with the fleet's lock
 
-	due   bool // for an exchange before the next second; with the fleet's lock
-	alone bool // the worker's
+	// The worker's:
+	alone  bool
+	secret string // by which it was moved; "": not yet
+	stop   func() // watching
 }

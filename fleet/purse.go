@@ -251,11 +251,6 @@ func (p *purse) Lend(ctx context.Context, want endpoint.Amount) error {
 	return errLate
 }
 
-// key returns "": nothing is published.
-func (p *purse) key() string { return "" }
-
-func (p *purse) told(string) {}
-
 func (p *purse) gone() bool { return p.account.Value() == nil }
 
 func (p *purse) alone(yes bool) {

@@ -52,7 +52,7 @@ func TestAStoreThatFailsForSome(t *testing.T) {
 		defer f.Close()
 		p := &pace.Pacer{}
 		p.Configure(pace.Limits{RequestsPerMinute: 60})
-		f.sharePacer("one", p)
+		f.sharePacer(endpoint.Key{Model: "one"}, p)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		for ctx.Err() == nil { // it needs all that the limit allows

@@ -93,13 +93,18 @@ type asked struct {
 // exchange runs all that is pending, and reports whether the store has answered, or was
 // asked nothing.
 func (f *Fleet) exchange(tick bool) (answered bool) {
+	var lost error // of anything
+	if tick && !f.sure {
+		lost = f.askSecret()
+	}
 	parts, due := f.look(tick)
 	var pending []asked
-	var lost error // of anything
 	asks, gone := false, false
 	for i, s := range parts {
-		for _, r := range s.part.requests(tick || due[i]) {
-			pending = append(pending, asked{s, r})
+		if f.moved(s) {
+			for _, r := range s.part.requests(tick || due[i]) {
+				pending = append(pending, asked{s, r})
+			}
 		}
 		if len(pending) == 0 || len(pending) < mostCalls && i < len(parts)-1 {
 			continue
@@ -124,7 +129,8 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		}
 	}
 	if !asks {
-		if tick && !f.Status().Connected {
+		if tick && (lost != nil || !f.Status().Connected) {
+			f.failing = lost
 			return f.greet() // operators want to know whether it is back
 		}
 		return true
@@ -139,10 +145,33 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 	if !answered { // which is no part's failure
 		f.failing = nil
 	}
-	if answered && f.doubt.Swap(false) {
-		f.keepSecret()
+	if answered && f.sure && f.doubt.Swap(false) {
+		_ = f.askSecret() // it is asked again
 	}
 	return answered
+}
+
+// moved makes a part be where the secret of the fleet says, and reports whether it is there. As long
+// as the secret is not known, a part that needs it is alone.
+func (f *Fleet) moved(s *shared) bool {
+	p, ok := s.part.(keyed)
+	switch {
+	case !ok || s.secret == f.secret && f.sure:
+		return true
+	case !f.sure:
+		f.separate(s, true)
+		return false
+	}
+	if s.secret != "" { // it tells what it knows, as to a store that has lost it
+		s.stop()
+		f.separate(s, true)
+	}
+	s.secret = f.secret
+	s.stop = f.store.Watch(p.move(), p.told, func() {
+		f.doubt.Store(true)
+		f.again(s)
+	})
+	return true
 }
 
 // take gives results to those who have asked, and reports whether one is an answer. The error is
@@ -182,7 +211,7 @@ func (f *Fleet) greet() (answered bool) {
 	hello := greeting
 	hello.Key = f.keyOf("", "greeting")
 	result := f.runAll([]asked{{request: request{call: hello}}})[0]
-	f.heard(result.Err == nil, result.Err)
+	f.heard(result.Err == nil, cmp.Or(result.Err, f.failing))
 	if result.Err == nil {
 		return true
 	}
@@ -236,22 +265,14 @@ func (f *Fleet) idleEvery() time.Duration {
 // add begins to share a part, unless the fleet is closed: then the part is alone, and no answer
 // of the store comes.
 func (f *Fleet) add(p part) (shares bool) {
-	s := &shared{part: p, due: true, stop: func() {}}
-	if key := p.key(); key != "" {
-		s.stop = f.store.Watch(key, p.told, func() {
-			f.doubt.Store(true)
-			f.again(s)
-		})
-	}
 	f.mu.Lock()
 	closed := f.closed
 	if !closed {
-		f.parts[s] = struct{}{}
+		f.parts[&shared{part: p, due: true, stop: func() {}}] = struct{}{}
 	}
 	f.mu.Unlock()
 	if closed {
 		p.alone(true)
-		s.stop()
 		return false
 	}
 	f.wake()

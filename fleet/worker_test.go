@@ -101,7 +101,7 @@ func TestSecretThatIsEvicted(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		second := join()
 		defer second.Close()
-		if string(first.secret) != string(second.secret) {
+		if first.secret != second.secret {
 			t.Error("two processes have two secrets")
 		}
 	})
