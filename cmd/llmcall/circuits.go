@@ -316,20 +316,23 @@ func (c *circuitsRun) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(all) == 0 {
+		fmt.Fprintf(c.errs, "llmcall: %s\n", c.none())
+	}
 	if c.json {
 		return printJSON(c.out, circuitsDocument{c.address, documentsOf(all)})
 	}
 	if len(all) == 0 {
-		fmt.Fprintf(c.errs, "llmcall: %s\n", c.none())
 		return nil
 	}
 	_, err = io.WriteString(coloured(c.out), circuitTable(all, widthOf(c.out)))
 	return err
 }
 
-func (c *circuitsRun) none() string {
-	return fmt.Sprintf("%s has no circuit: a process shares its own from its first call on", c.address)
-}
+func (c *circuitsRun) none() string { return fmt.Sprintf("%s has no circuit: %s", c.address, whyNone) }
+
+// whyNone is what an operator should look at whose store has no circuit.
+const whyNone = "no process whose fleet is this address and number of the database has made a call yet, or its fleet_only or enable_circuit_breaker leaves the circuit out"
 
 // act forces or resets a circuit.
 func (c *circuitsRun) act(ctx context.Context, action, key string) error {
@@ -422,7 +425,7 @@ func circuitOf(key string, all []fleet.Circuit) (fleet.Circuit, error) {
 		known = append(known, c.ID, c.Name, modelOf(c.Name))
 	}
 	if len(known) == 0 {
-		return fleet.Circuit{}, fmt.Errorf("KEY must be that of a circuit, got %q: the fleet has none yet", key)
+		return fleet.Circuit{}, fmt.Errorf("KEY must be that of a circuit, got %q, and there is none: %s", key, whyNone)
 	}
 	return fleet.Circuit{}, fmt.Errorf("KEY must be that of a circuit (llmcall circuits lists them), got %s", nearest.Shown(key, known))
 }

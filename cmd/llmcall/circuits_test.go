@@ -98,8 +98,12 @@ KEY                MODEL                                           STATE        
 		t.Errorf("exit %d %s\n%s\nwant\n%s", got.code, got.stderr, got.stdout, want)
 	}
 	none := (&storeOfTest{}).do(t.Context(), redisFlag)
-	if none.code != 0 || none.stdout != "" || none.stderr != "llmcall: redis://u@store:6379/0 has no circuit: a process shares its own from its first call on\n" {
+	const hint = "llmcall: redis://u@store:6379/0 has no circuit: no process whose fleet is this address and number of the database has made a call yet, or its fleet_only or enable_circuit_breaker leaves the circuit out\n"
+	if none.code != 0 || none.stdout != "" || none.stderr != hint {
 		t.Errorf("without any: exit %d %q %q", none.code, none.stdout, none.stderr)
+	}
+	if asJSON := (&storeOfTest{}).do(t.Context(), redisFlag, "--json"); asJSON.code != 0 || !strings.Contains(asJSON.stdout, `"circuits": []`) || asJSON.stderr != hint {
+		t.Errorf("without any, as JSON: exit %d %q %q", asJSON.code, asJSON.stdout, asJSON.stderr)
 	}
 }
 
@@ -164,7 +168,7 @@ func TestWhichCircuitIsMeant(t *testing.T) {
 			t.Errorf("%q: exit %d: %s%s\nwant %s", c.args, got.code, got.stdout, got.stderr, c.says)
 		}
 	}
-	if got := (&storeOfTest{}).do(t.Context(), redisFlag, "reset", "x"); !strings.Contains(got.stderr, `got "x": the fleet has none yet`) {
+	if got := (&storeOfTest{}).do(t.Context(), redisFlag, "reset", "x"); !strings.Contains(got.stderr, `got "x", and there is none: no process whose fleet is this address`) {
 		t.Error(got.stderr)
 	}
 }
