@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -83,12 +84,13 @@ func (b Budget) tighter(c Budget) Budget {
 // is spent. It is a limit of this process, not of the provider.
 type BudgetError struct {
 	Key  Key
+	Name string    // of the endpoint ([Endpoint.Name]); "": that of the Key
 	Next time.Time // when a retry is available; zero: only after further successes
 }
 
 // Error says whose limit it is.
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("this process makes no further retry of %v for now: its own budget of retries is spent (retry_budget)", e.Key)
+	return fmt.Sprintf("this process makes no further retry of %v for now: its own budget of retries is spent (retry_budget)", cmp.Or(e.Name, e.Key.String()))
 }
 
 // FailureKind returns [failure.RetryBudgetSpent].
@@ -191,7 +193,7 @@ func (g *budgetGuard) Admit(a Ask) (Permit, *Refusal) {
 		return Permit{}, nil
 	}
 	if ok, next := g.e.budget.take(); !ok {
-		return Permit{}, &Refusal{Kind: failure.RetryBudgetSpent, Until: next, Err: &BudgetError{Key: g.e.key, Next: next}}
+		return Permit{}, &Refusal{Kind: failure.RetryBudgetSpent, Until: next, Err: &BudgetError{Key: g.e.key, Name: g.e.Name(), Next: next}}
 	}
 	return Permit{N: 1}, nil
 }

@@ -75,6 +75,9 @@ type claim struct {
 // Key returns the key of the endpoint.
 func (e *Endpoint) Key() Key { return e.key }
 
+// Name returns what the endpoint is called in errors and logs: see [Config.Name].
+func (e *Endpoint) Name() string { return e.registry.name(e.key) }
+
 // Guards returns the guards for a caller's requests, in the order in which they must be
 // asked and settled: the budget, the pacer, the circuit. It returns the same slice for
 // the same Options; it must not be modified. Without valid settings in o.Breaker there
@@ -176,7 +179,7 @@ func (e *Endpoint) circuitOf(config breaker.Config) (b *breaker.Breaker, counted
 			}
 		})
 	}
-	b, err := breaker.New(e.key.String(), config, hooks...)
+	b, err := breaker.New(e.Name(), config, hooks...)
 	if err != nil { // impossible: config comes from Filled
 		panic(err)
 	}

@@ -243,6 +243,6 @@ func (e *Endpoint) forcedRefusal() *Refusal {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return &Refusal{Kind: failure.CircuitOpen, Err: &breaker.OpenError{
-		Name: e.key.String(), State: breaker.Open, Cause: breaker.Cause{Kind: e.why}, Forced: true,
+		Name: e.Name(), State: breaker.Open, Cause: breaker.Cause{Kind: e.why}, Forced: true,
 	}}
 }

@@ -25,6 +25,11 @@ const searched = 16
 type Config struct {
 	// Max is the largest number of endpoints that are kept. Default 10,000.
 	Max int
+	// Name, if set, returns the name of an endpoint for errors, logs and
+	// [Endpoint.Name]: that of the model, say, in the words of a configuration which has
+	// names of its own for providers. It is called with the endpoint locked, and must not
+	// call it. Default nil, and of "": [Key.String].
+	Name func(Key) string
 	// Limits, if set, returns the limits that an operator has configured for an
 	// endpoint. Clients may configure tighter ones ([Endpoint.Limit]). Default nil:
 	// none.
@@ -121,6 +126,16 @@ func (r *Registry) Get(k Key) *Endpoint {
 		e.used.Store(true)
 	}
 	return e
+}
+
+// name returns what an endpoint is called in errors and logs.
+func (r *Registry) name(k Key) string {
+	if r.config.Name != nil {
+		if name := r.config.Name(k); name != "" {
+			return name
+		}
+	}
+	return k.String()
 }
 
 func (r *Registry) limits(k Key) pace.Limits {
@@ -235,7 +250,7 @@ func (r *Registry) evictProven() bool {
 func (r *Registry) notKept(k Key) {
 	r.lost++
 	if now := time.Now(); now.Sub(r.said) >= time.Minute {
-		slog.Warn("llmcall: the registry of endpoints is full, new ones are not kept", "max", r.config.Max, "not_kept", r.lost, "last", k.String())
+		slog.Warn("llmcall: the registry of endpoints is full, new ones are not kept", "max", r.config.Max, "not_kept", r.lost, "last", r.name(k))
 		r.said, r.lost = now, 0
 	}
 }

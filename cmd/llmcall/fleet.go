@@ -9,14 +9,12 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"llmcall"
 	"llmcall/endpoint"
 	"llmcall/fleet"
 	"llmcall/internal/nearest"
-	"llmcall/llm"
 
 	"github.com/spf13/cobra"
 )
@@ -27,21 +25,20 @@ type ownFleet struct {
 	address string // without its password
 	only    []string
 	log     *slog.Logger
-
-	mu    sync.Mutex
-	names map[endpoint.Key][]string // of the models that were opened
+	names   *modelNames
 }
 
 // joinFleet opens the fleet of a configuration. It must be done before a model is opened:
-// its secret is that with which keys are hashed.
-func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, log *slog.Logger) (*ownFleet, error) {
+// its secret is that with which keys are hashed. Its endpoints have the names of models.
+func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, names *modelNames, log *slog.Logger) (*ownFleet, error) {
 	address, secret, err := cfg.Resolve()
 	if err != nil {
 		return nil, err
 	}
-	j := &ownFleet{address: llmcall.Fleet{Address: address}.String(), only: cfg.Only, log: log, names: map[endpoint.Key][]string{}}
+	j := &ownFleet{address: llmcall.Fleet{Address: address}.String(), only: cfg.Only, log: log, names: names}
+	endpoints.Name = names.shown
 	j.Fleet, err = fleet.Open(address, fleet.Options{
-		Secret: secret, Only: cfg.Only, Names: j.namesOf, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints,
+		Secret: secret, Only: cfg.Only, Names: names.of, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints,
 	})
 	if e, ok := errors.AsType[*fleet.ConfigError](err); ok {
 		return nil, inFleetWords(e)
@@ -52,43 +49,13 @@ func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, log *slog.Logger) (
 	return j, nil
 }
 
-// maxNames bounds the endpoints whose names are remembered: a client of a gateway may name any
-// model.
-const maxNames = 10_000
-
-// know remembers the names of models, whose endpoints are used from then on: those of
-// fleet_only.
-func (j *ownFleet) know(models []llm.Model) {
-	if j == nil {
-		return
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, m := range models {
-		key := endpoint.KeyOf(m)
-		if len(j.names) >= maxNames && j.names[key] == nil {
-			continue
-		}
-		if !slices.Contains(j.names[key], m.Name()) {
-			j.names[key] = append(j.names[key], m.Name())
-		}
-	}
-}
-
 // doubt warns of each pattern of fleet_only that fits none of the models that were opened, judges
 // included: what it should share is not shared, and calls would not show it.
 func (j *ownFleet) doubt() {
 	if j == nil {
 		return
 	}
-	j.mu.Lock()
-	var names []string
-	for _, of := range j.names {
-		names = append(names, of...)
-	}
-	j.mu.Unlock()
-	slices.Sort(names)
-	for _, warning := range unfit(j.only, slices.Compact(names)) {
+	for _, warning := range unfit(j.only, j.names.all()) {
 		j.log.Warn(warning)
 	}
 }
@@ -106,21 +73,6 @@ func unfit(only, models []string) (found []string) {
 		}
 	}
 	return found
-}
-
-// namesOf returns the names of an endpoint's models.
-func (j *ownFleet) namesOf(key endpoint.Key) []string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return slices.Clone(j.names[key])
-}
-
-// endpoints returns those that are shared; nil without a fleet.
-func (j *ownFleet) endpoints() *endpoint.Registry {
-	if j == nil {
-		return nil
-	}
-	return j.Endpoints()
 }
 
 // inFleetWords returns an error of package fleet with the field as a configuration has it.
@@ -144,16 +96,19 @@ func (p *program) join(say func(string)) (*ownFleet, error) {
 	if p.Practice != nil || p.tape.replays() {
 		return nil, nil
 	}
+	if p.names == nil {
+		p.names = &modelNames{}
+	}
 	early := *p // without the effects of reading
 	cfg, _, err := early.read(false)
 	if err != nil || cfg.Fleet.Address == "" {
 		return nil, err
 	}
-	f, err := joinFleet(cfg.Fleet, endpoint.Config{}, slog.New(sayingHandler{say}))
+	f, err := joinFleet(cfg.Fleet, endpoint.Config{}, p.names, slog.New(sayingHandler{say}))
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", p.ofFile(err))
 	}
-	p.fleet = f
+	p.fleet, p.registry = f, f.Endpoints()
 	return f, nil
 }
 

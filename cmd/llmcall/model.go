@@ -67,7 +67,7 @@ func (p *program) open(cmd *cobra.Command, cfg *llmcall.RetryConfig, client *htt
 		}
 		all = append(all, models...)
 	}
-	p.fleet.know(all)
+	p.names.know(all)
 	p.fleet.doubt()
 	return p.tape.onto(all), nothing, nil
 }

@@ -33,7 +33,9 @@ type program struct {
 	named string // the model that the rows of a batch name, if nothing else does
 	tape  *tape  // not of the call that a person looks at, but of this process
 
-	fleet *ownFleet // nil without one
+	fleet    *ownFleet          // nil without one
+	names    *modelNames        // of the models that were opened
+	registry *endpoint.Registry // nil until endpoints are asked for
 }
 
 // textFile is the content of a file.
@@ -131,8 +133,19 @@ func (p *program) read(judged bool) (cfg llmcall.RetryConfig, checks []validate.
 	if p.Human {
 		toPerson(&cfg)
 	}
-	cfg.Endpoints = p.fleet.endpoints()
+	cfg.Endpoints = p.endpoints()
 	return cfg, checks, cfg.Validate()
+}
+
+// endpoints returns those of the program's models and judges: the fleet's, if there is one.
+func (p *program) endpoints() *endpoint.Registry {
+	if p.names == nil {
+		p.names = &modelNames{}
+	}
+	if p.registry == nil {
+		p.registry, _ = endpoint.NewRegistry(endpoint.Config{Name: p.names.shown}) // which is a possible one
+	}
+	return p.registry
 }
 
 // toPerson adds a person as the last stage, unless there is one.
@@ -159,7 +172,7 @@ func (p *program) builder() validate.Builder {
 	if p.Config != nil {
 		cfg, _, _ = llmcall.ParseConfigWith(p.Config.Name, []byte(p.Config.Text), noJudges)
 	}
-	j := judges{judge: p.Judge, own: ownProviders(&cfg), tape: p.tape, fleet: p.fleet}
+	j := judges{judge: p.Judge, own: ownProviders(&cfg), tape: p.tape, endpoints: p.endpoints(), names: p.names}
 	if p.Practice != nil { // what is invented judges nothing
 		return j.builder()
 	}
@@ -179,16 +192,14 @@ type judges struct {
 	model, address string // who is asked if there is no such judge
 	own            map[string]provider.Own
 	tape           *tape
-	fleet          *ownFleet          // nil without one
-	endpoints      *endpoint.Registry // nil: those of the fleet, or the default
+	endpoints      *endpoint.Registry // nil: the default
+	names          *modelNames        // nil: nobody asks
 }
 
 // builder returns a builder of checks whose judges are opened like any other model. This
 // makes no request, but a missing key of a judge is an error.
 func (j judges) builder() validate.Builder {
-
-	return validate.Builder{OpenModel: j.open, Endpoints: cmp.Or(j.endpoints, j.fleet.endpoints())}
-
+	return validate.Builder{OpenModel: j.open, Endpoints: j.endpoints}
 }
 
 // ownProviders returns the user's own names for providers.

@@ -42,6 +42,7 @@ type serving struct {
 
 	registry *endpoint.Registry              // that of the fleet, if there is one
 	fleet    *ownFleet                       // nil without one
+	names    modelNames                      // of the models that were opened
 	gateway  atomic.Pointer[gateway.Gateway] // nil until it is made
 }
 
@@ -175,7 +176,7 @@ func (s *serving) load() (*gateway.Config, []byte, error) {
 				own[name] = provider.Own(p)
 			}
 			if err = s.join(cfg.Fleet); err == nil {
-				cfg, err = gateway.Parse(s.config, text, judges{judge: s.judge, own: own, fleet: s.fleet, endpoints: s.registry}.builder())
+				cfg, err = gateway.Parse(s.config, text, judges{judge: s.judge, own: own, endpoints: s.registry, names: &s.names}.builder())
 			}
 		}
 		if err != nil {
@@ -211,12 +212,12 @@ func (s *serving) join(cfg llmcall.Fleet) (err error) {
 	if s.registry != nil {
 		return nil
 	}
-	endpoints := endpoint.Config{OnStateChange: s.changed}
+	endpoints := endpoint.Config{OnStateChange: s.changed, Name: s.names.shown}
 	if cfg.Address == "" {
 		s.registry, err = endpoint.NewRegistry(endpoints)
 		return err
 	}
-	if s.fleet, err = joinFleet(cfg, endpoints, s.log); err != nil {
+	if s.fleet, err = joinFleet(cfg, endpoints, &s.names, s.log); err != nil {
 		return s.inWords(err)
 	}
 	s.registry = s.fleet.Endpoints()
@@ -237,7 +238,7 @@ func (s *serving) changed(e *endpoint.Endpoint, t breaker.Transition) {
 	case t.From == t.To:
 		what = "a circuit has begun again" // it was reset, or is forced no longer
 	}
-	says := []any{"endpoint", e.Key().String(), "from", t.From.String(), "to", to}
+	says := []any{"endpoint", e.Name(), "from", t.From.String(), "to", to}
 	if t.Cause != (breaker.Cause{}) {
 		says = append(says, "cause", t.Cause.String())
 	}
@@ -277,7 +278,7 @@ func makeRouteFree(r *gateway.Route, models []string) {
 func (s *serving) open(names []string, own map[string]provider.Own) ([]llm.Model, error) {
 	if !s.practice.given {
 		models, err := provider.OpenAll(names, own, provider.Options{})
-		s.fleet.know(models)
+		s.names.know(models)
 		return models, inServeWords(err)
 	}
 	var all []llm.Model
@@ -296,6 +297,7 @@ func (s *serving) open(names []string, own map[string]provider.Own) ([]llm.Model
 		if err != nil {
 			return nil, inServeWords(err)
 		}
+		s.names.know(models)
 		all = append(all, slices.Repeat(models, max(1, len(o.Keys)))...)
 	}
 	return all, nil

@@ -216,7 +216,7 @@ func (j judges) open(name string) (llm.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s%w", from, inFlagWords(err))
 	}
-	j.fleet.know(opened)
+	j.names.know(opened)
 	return j.tape.onto(opened[:1])[0], nil // a judge has one key
 }
 

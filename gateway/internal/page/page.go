@@ -246,6 +246,10 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e, name := h.find(r.PostForm.Get("endpoint"))
+	shown := name
+	if e != nil {
+		shown = e.Name()
+	}
 	do, why := r.PostForm.Get("do"), say.Line(r.PostForm.Get("why"), 100)
 	var done string
 	var err error
@@ -256,7 +260,7 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request) {
 		return
 	case forFleet && h.Fleet != nil && h.FleetCircuits != nil:
 		if done, err = h.ofFleet(r.Context(), name, ofFleet, why); err != nil {
-			h.Log.Warn("a circuit of the fleet was not changed on the page", "endpoint", name, "asked", ofFleet, "by", r.RemoteAddr, "error", err)
+			h.Log.Warn("a circuit of the fleet was not changed on the page", "endpoint", shown, "asked", ofFleet, "by", r.RemoteAddr, "error", err)
 		}
 	default:
 		done, err = carryOut(e, do, why)
@@ -265,9 +269,9 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
-	h.Log.Warn("an endpoint was changed on the page", "endpoint", name, "done", done, "by", r.RemoteAddr)
+	h.Log.Warn("an endpoint was changed on the page", "endpoint", shown, "done", done, "by", r.RemoteAddr)
 	if strings.HasPrefix(r.Header.Get("Accept"), "text/plain") {
-		fmt.Fprintf(w, "%s was %s", name, done)
+		fmt.Fprintf(w, "%s was %s", shown, done)
 		return
 	}
 	w.Header().Set("Location", "./")
