@@ -142,7 +142,7 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 		f.failing = lost
 	}
 	f.heard(answered, f.failing)
-	if !answered { // which is no part's failure
+	if !answered { // no part has failed by itself
 		f.failing = nil
 	}
 	if answered && f.sure && f.doubt.Swap(false) {

@@ -232,6 +232,13 @@ func (c *crew) last(what string) map[int]time.Time {
 func (c *crew) told(why string) {
 	c.t.Helper()
 	for i, w := range c.workers {
+		// It is said a moment after it is so.
+		for range 100 {
+			if w.dead || strings.Contains(w.log.String(), "store is back") {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
 		said := w.log.String()
 		if n := strings.Count(said, "\n"); !w.dead && (n > 6 || !strings.Contains(said, "store is back") || !strings.Contains(said, why) && !strings.Contains(said, "no answer within")) {
 			c.t.Errorf("worker %d said, of %q:\n%s", i, why, said)
