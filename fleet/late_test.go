@@ -110,7 +110,7 @@ func TestProcessThatBeginsBeforeItCanReachTheStore(t *testing.T) {
 				t.Errorf("%+v, %v", list, err)
 			}
 		}
-		if log.count(readLate) != 1 || log.count(takenOver) != 0 {
+		if log.count(readLate) != 1 || log.count(takenOver) != 0 || log.count("store is back") != 1 || log.count("fails for some") != 0 {
 			t.Error(log.text.String())
 		}
 	})

@@ -96,6 +96,7 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 	var lost error // of anything
 	if tick && !f.sure {
 		lost = f.askSecret()
+		f.failing = lost // what failed before was nothing else
 	}
 	parts, due := f.look(tick)
 	var pending []asked
