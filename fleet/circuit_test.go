@@ -37,10 +37,14 @@ func newProcess(t *testing.T, server *lua.Server, cfg breaker.Config) *process {
 		t.Fatal(err)
 	}
 	p := &process{t: t, fleet: f, client: client}
-	p.e = f.Endpoints().Get(endpoint.Key{Model: "acme/m"})
-	o := endpoint.Options{Breaker: cfg, NoBudget: true}
-	p.guards, p.b = p.e.Guards(o), p.e.Circuit(o)
+	p.of(endpoint.Key{Model: "acme/m"}, endpoint.Options{Breaker: cfg, NoBudget: true})
 	return p
+}
+
+// of makes the process call an endpoint from now on.
+func (p *process) of(k endpoint.Key, o endpoint.Options) {
+	p.e = p.fleet.Endpoints().Get(k)
+	p.guards, p.b = p.e.Guards(o), p.e.Circuit(o)
 }
 
 // start returns n processes of one fleet, which know of each other.

@@ -100,9 +100,8 @@ func (x *chaosRun) join(i int) error {
 	if err != nil {
 		return err
 	}
-	p := &process{t: x.t, fleet: f, client: client, e: f.Endpoints().Get(endpoint.Key{Model: "acme/m"})}
-	o := endpoint.Options{Breaker: x.config, NoBudget: true, NoPacer: true}
-	p.guards, p.b = p.e.Guards(o), p.e.Circuit(o)
+	p := &process{t: x.t, fleet: f, client: client}
+	p.of(endpoint.Key{Model: "acme/m"}, endpoint.Options{Breaker: x.config, NoBudget: true, NoPacer: true})
 	x.all[i] = p
 	return nil
 }

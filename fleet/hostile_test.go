@@ -153,9 +153,8 @@ func overRedis(t *testing.T, url string, log *slog.Logger) []*process {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		p := &process{t: t, fleet: f, e: f.Endpoints().Get(endpoint.Key{Model: "acme/m"})}
-		o := endpoint.Options{NoBudget: true}
-		p.guards, p.b = p.e.Guards(o), p.e.Circuit(o)
+		p := &process{t: t, fleet: f}
+		p.of(endpoint.Key{Model: "acme/m"}, endpoint.Options{NoBudget: true})
 		all = append(all, p)
 	}
 	eventually(t, "both share the circuit", func() bool { return all[0].fleet.Status().Processes == 2 })

@@ -17,42 +17,17 @@ import (
 	"llmcall/pace"
 )
 
-// lines is a log.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) count(what string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), what)
-}
-
 // begins returns a process that has the secret which it finds in the store, if it does.
-func begins(t *testing.T, s store.Store) (*process, *lines) {
+func begins(t *testing.T, s store.Store) (*process, *lockedBuffer) {
 	t.Helper()
-	log := &lines{}
+	log := &lockedBuffer{}
 	f, err := open(s, Options{Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{t: t, fleet: f}
-	p.of(endpoint.Key{Model: "acme/m", Credential: endpoint.Hash("the key of the tests")})
+	p.of(endpoint.Key{Model: "acme/m", Credential: endpoint.Hash("the key of the tests")}, endpoint.Options{NoBudget: true})
 	return p, log
-}
-
-// of makes the process call an endpoint from now on.
-func (p *process) of(k endpoint.Key) {
-	p.e = p.fleet.Endpoints().Get(k)
-	o := endpoint.Options{NoBudget: true}
-	p.guards, p.b = p.e.Guards(o), p.e.Circuit(o)
 }
 
 const (
@@ -75,14 +50,14 @@ func TestProcessThatBeginsBeforeItCanReachTheStore(t *testing.T) {
 		if down.State() != breaker.Open {
 			t.Fatal(down.State())
 		}
-		first.of(shared)
+		first.of(shared, endpoint.Options{NoBudget: true})
 		time.Sleep(time.Second)
 
 		server.Down(true)
 		late, log := begins(t, server.Dial())
 		defer late.fleet.Close()
 		follows := late.b
-		late.of(shared)
+		late.of(shared, endpoint.Options{NoBudget: true})
 		time.Sleep(3 * time.Second)
 		for range 3 {
 			late.call(broken)
@@ -93,8 +68,8 @@ func TestProcessThatBeginsBeforeItCanReachTheStore(t *testing.T) {
 				t.Fatalf("three failures have made it %v", p.b.State())
 			}
 		}
-		if follows.State() != breaker.Closed || log.count(notReadAtAll) != 1 || log.count(readLate) != 0 {
-			t.Errorf("without the store: %v, %s", follows.State(), log.text.String())
+		if follows.State() != breaker.Closed || strings.Count(log.String(), notReadAtAll) != 1 || strings.Count(log.String(), readLate) != 0 {
+			t.Errorf("without the store: %v, %s", follows.State(), log.String())
 		}
 		server.Down(false)
 		time.Sleep(mostRetry + 2*exchangeEvery)
@@ -110,8 +85,8 @@ func TestProcessThatBeginsBeforeItCanReachTheStore(t *testing.T) {
 				t.Errorf("%+v, %v", list, err)
 			}
 		}
-		if log.count(readLate) != 1 || log.count(takenOver) != 0 || log.count("store is back") != 1 || log.count("fails for some") != 0 {
-			t.Error(log.text.String())
+		if strings.Count(log.String(), readLate) != 1 || strings.Count(log.String(), takenOver) != 0 || strings.Count(log.String(), "store is back") != 1 || strings.Count(log.String(), "fails for some") != 0 {
+			t.Error(log.String())
 		}
 	})
 }
@@ -149,7 +124,7 @@ func TestPacerOfAProcessThatBeginsBeforeItCanReachTheStore(t *testing.T) {
 func TestStoreThatHasAnotherSecretAfterItWasEmptied(t *testing.T) {
 	bubble(t, func(t *testing.T, server *lua.Server) {
 		var all []*process
-		var logs []*lines
+		var logs []*lockedBuffer
 		var clients []*lua.Client
 		for range 3 {
 			client := server.Dial()
@@ -189,8 +164,8 @@ func TestStoreThatHasAnotherSecretAfterItWasEmptied(t *testing.T) {
 			t.Errorf("the four are %s", got)
 		}
 		for i, log := range logs {
-			if n := log.count(takenOver); n != map[bool]int{true: 1}[i < 3] {
-				t.Errorf("%d: %s", i, log.text.String())
+			if n := strings.Count(log.String(), takenOver); n != map[bool]int{true: 1}[i < 3] {
+				t.Errorf("%d: %s", i, log.String())
 			}
 		}
 	})
@@ -212,7 +187,7 @@ func TestProcessesThatBeginBeforeARealStore(t *testing.T) {
 				return
 			}
 			all[i].fleet = f
-			all[i].of(endpoint.Key{Model: "acme/m", Credential: endpoint.Hash("the key of the tests")})
+			all[i].of(endpoint.Key{Model: "acme/m", Credential: endpoint.Hash("the key of the tests")}, endpoint.Options{NoBudget: true})
 		})
 	}
 	opening.Wait()
@@ -226,23 +201,10 @@ func TestProcessesThatBeginBeforeARealStore(t *testing.T) {
 		}
 	}
 	server.Start()
-	list := []Circuit{}
-	soon := func(what string, done func() bool) {
-		t.Helper()
-		began := time.Now()
-		for !done() {
-			if time.Since(began) > 30*time.Second {
-				t.Fatalf("%s: not within 30 s; %+v", what, list)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		t.Logf("%s: after %v", what, time.Since(began).Round(time.Millisecond))
-	}
-	soon("one circuit of three", func() bool {
-		var err error
-		list, err = all[0].fleet.Circuits(t.Context())
+	eventually(t, "one circuit of three", func() bool {
+		list, err := all[0].fleet.Circuits(t.Context())
 		return err == nil && len(list) == 1 && list[0].Processes == 3
 	})
 	all[2].call(broken) // the fifth
-	soon("all open", func() bool { return states(all) == "OPEN OPEN OPEN " })
+	eventually(t, "all open", func() bool { return states(all) == "OPEN OPEN OPEN " })
 }

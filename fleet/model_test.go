@@ -108,9 +108,8 @@ func (p *program) start(t *testing.T, server *lua.Server) ([]*process, error) {
 		if err != nil {
 			return all, err
 		}
-		q := &process{t: t, fleet: f, client: client, e: f.Endpoints().Get(endpoint.Key{Model: "acme/m"})}
-		o := endpoint.Options{Breaker: p.config, NoBudget: true, NoPacer: true}
-		q.guards, q.b = q.e.Guards(o), q.e.Circuit(o)
+		q := &process{t: t, fleet: f, client: client}
+		q.of(endpoint.Key{Model: "acme/m"}, endpoint.Options{Breaker: p.config, NoBudget: true, NoPacer: true})
 		all = append(all, q)
 	}
 	// All have met, and the next steps are at whole milliseconds.

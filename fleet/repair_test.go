@@ -346,9 +346,8 @@ func TestSlowHook(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := &process{t: t, fleet: f, e: f.Endpoints().Get(endpoint.Key{Model: "acme/m"})}
-		o := endpoint.Options{NoBudget: true}
-		first.guards, first.b = first.e.Guards(o), first.e.Circuit(o)
+		first := &process{t: t, fleet: f}
+		first.of(endpoint.Key{Model: "acme/m"}, endpoint.Options{NoBudget: true})
 		all := start(t, server, 2, breaker.Config{})
 		defer stop(all)
 		for i := range 5 {

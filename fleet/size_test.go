@@ -25,9 +25,8 @@ func TestMemoryOfACircuitInRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		p := &process{t: t, fleet: f, e: f.Endpoints().Get(endpoint.Key{Name: "a-provider", Model: "a-provider/a-model-with-a-long-name-2026-11-26", Address: "https://api.a-provider.example/v1"})}
-		o := endpoint.Options{NoBudget: true}
-		p.guards, p.b = p.e.Guards(o), p.e.Circuit(o)
+		p := &process{t: t, fleet: f}
+		p.of(endpoint.Key{Name: "a-provider", Model: "a-provider/a-model-with-a-long-name-2026-11-26", Address: "https://api.a-provider.example/v1"}, endpoint.Options{NoBudget: true})
 		all = append(all, p)
 	}
 	long := endpoint.Outcome{Effect: failure.Count, Kind: failure.Transient, Err: &failure.Error{Status: 503, Code: strings.Repeat("x", 1000)}}

@@ -122,11 +122,7 @@ func loading(since time.Duration) func(*testing.T) (string, func(), func()) {
 // reaches waits until a server says something of what it saves and loads.
 func reaches(t *testing.T, s *servers.Server, what string) {
 	t.Helper()
-	for began := time.Now(); !strings.Contains(s.Do("info", "persistence"), what); time.Sleep(20 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
-			t.Fatalf("the server is not at %s", what)
-		}
-	}
+	eventually(t, what, func() bool { return strings.Contains(s.Do("info", "persistence"), what) })
 }
 
 // aside runs a command that does not return.
