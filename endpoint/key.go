@@ -89,8 +89,8 @@ func Hash(credential string) uint64 {
 	return permuted(secret.text, binary.BigEndian.Uint64(sum[:]), false)
 }
 
-// Rehash returns what [Hash] would have returned for a credential with another secret, by
-// what it did return: a process that learns the secret of its fleet late has made its keys
+// Rehash returns what [Hash] would have returned for a credential with another secret, from
+// what it has returned: a process that learns the secret of its fleet late has made its keys
 // already. Without a secret of the process (see [Seed]) it returns the number as it is.
 func Rehash(hash uint64, text string) uint64 {
 	if hash == 0 || secret.text == "" {

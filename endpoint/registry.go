@@ -27,8 +27,8 @@ type Config struct {
 	Max int
 	// Name, if set, returns the name of an endpoint for errors, logs and
 	// [Endpoint.Name]: that of the model, say, in the words of a configuration which has
-	// names of its own for providers. It is called with the endpoint locked, and must not
-	// call it. Default nil, and of "": [Key.String].
+	// names of its own for providers. It is called while the endpoint is locked, and must
+	// not call its methods. Default nil: [Key.String], as where Name returns "".
 	Name func(Key) string
 	// Limits, if set, returns the limits that an operator has configured for an
 	// endpoint. Clients may configure tighter ones ([Endpoint.Limit]). Default nil:

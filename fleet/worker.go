@@ -131,7 +131,6 @@ func (f *Fleet) exchange(tick bool) (answered bool) {
 	}
 	if !asks {
 		if tick && (lost != nil || !f.Status().Connected) {
-			f.failing = lost
 			return f.greet() // operators want to know whether it is back
 		}
 		return true

@@ -29,14 +29,13 @@ type ownFleet struct {
 }
 
 // joinFleet opens the fleet of a configuration. It must be done before a model is opened:
-// its secret is that with which keys are hashed. Its endpoints have the names of models.
+// its secret is that with which keys are hashed. names are those that fleet_only is held against.
 func joinFleet(cfg llmcall.Fleet, endpoints endpoint.Config, names *modelNames, log *slog.Logger) (*ownFleet, error) {
 	address, secret, err := cfg.Resolve()
 	if err != nil {
 		return nil, err
 	}
 	j := &ownFleet{address: llmcall.Fleet{Address: address}.String(), only: cfg.Only, log: log, names: names}
-	endpoints.Name = names.shown
 	j.Fleet, err = fleet.Open(address, fleet.Options{
 		Secret: secret, Only: cfg.Only, Names: names.of, MinReporters: cfg.MinReporters, Log: log, Endpoints: endpoints,
 	})
@@ -96,19 +95,16 @@ func (p *program) join(say func(string)) (*ownFleet, error) {
 	if p.Practice != nil || p.tape.replays() {
 		return nil, nil
 	}
-	if p.names == nil {
-		p.names = &modelNames{}
-	}
 	early := *p // without the effects of reading
 	cfg, _, err := early.read(false)
 	if err != nil || cfg.Fleet.Address == "" {
 		return nil, err
 	}
-	f, err := joinFleet(cfg.Fleet, endpoint.Config{}, p.names, slog.New(sayingHandler{say}))
+	f, err := joinFleet(cfg.Fleet, endpoint.Config{Name: early.names.shown}, early.names, slog.New(sayingHandler{say}))
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", p.ofFile(err))
 	}
-	p.fleet, p.registry = f, f.Endpoints()
+	p.fleet, p.names, p.registry = f, early.names, f.Endpoints()
 	return f, nil
 }
 
