@@ -332,7 +332,7 @@ func (c *circuitsRun) show(ctx context.Context) error {
 func (c *circuitsRun) none() string { return fmt.Sprintf("%s has no circuit: %s", c.address, whyNone) }
 
 // whyNone is what an operator should look at whose store has no circuit.
-const whyNone = "no process whose fleet is this address and number of the database has made a call yet, or its fleet_only or enable_circuit_breaker leaves the circuit out"
+const whyNone = "no process that uses this address and database number has made a call yet, or fleet_only or enable_circuit_breaker leaves its circuits out"
 
 // act forces or resets a circuit.
 func (c *circuitsRun) act(ctx context.Context, action, key string) error {

@@ -98,7 +98,7 @@ KEY                MODEL                                           STATE        
 		t.Errorf("exit %d %s\n%s\nwant\n%s", got.code, got.stderr, got.stdout, want)
 	}
 	none := (&storeOfTest{}).do(t.Context(), redisFlag)
-	const hint = "llmcall: redis://u@store:6379/0 has no circuit: no process whose fleet is this address and number of the database has made a call yet, or its fleet_only or enable_circuit_breaker leaves the circuit out\n"
+	const hint = "llmcall: redis://u@store:6379/0 has no circuit: no process that uses this address and database number has made a call yet, or fleet_only or enable_circuit_breaker leaves its circuits out\n"
 	if none.code != 0 || none.stdout != "" || none.stderr != hint {
 		t.Errorf("without any: exit %d %q %q", none.code, none.stdout, none.stderr)
 	}
@@ -168,7 +168,7 @@ func TestWhichCircuitIsMeant(t *testing.T) {
 			t.Errorf("%q: exit %d: %s%s\nwant %s", c.args, got.code, got.stdout, got.stderr, c.says)
 		}
 	}
-	if got := (&storeOfTest{}).do(t.Context(), redisFlag, "reset", "x"); !strings.Contains(got.stderr, `got "x", and there is none: no process whose fleet is this address`) {
+	if got := (&storeOfTest{}).do(t.Context(), redisFlag, "reset", "x"); !strings.Contains(got.stderr, `got "x", and there is none: no process that uses this address`) {
 		t.Error(got.stderr)
 	}
 }
